@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     ExitCode::from(out.exit(exit.unwrap_or(Exit::Internal)).code())
 }
 
-/// Prints what the coordinator decides on standard error, down to the level of `RUNNER_LOG`.
+/// Logs the decisions of sessions to standard error, down to the level of `RUNNER_LOG`.
 fn start_log() -> Result<(), String> {
     let Some(level) = env::var_os("RUNNER_LOG") else { return Ok(()) };
     let level = level.to_string_lossy();

@@ -38,7 +38,7 @@ fn bad_ends_of_a_call_are_reported() {
         (["--config", "3"], "object"),
         (["--limit", "speed=3"], "no limit `speed`"),
         (["--limit", "memory=lots"], "`lots` is not a size"),
-        (["--grant", "root=/"], "no grant `root`"),
+        (["--grant", "root=/"], "unknown grant `root`"),
         (["--file", "../x=y"], "name of a file"),
         (["--grant", "secret=NOT_THERE"], "NOT_THERE"),
     ] {

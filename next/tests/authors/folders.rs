@@ -40,8 +40,8 @@ fn new_plugins_leave_nothing_to_fill_in() {
         assert!(!folder.join("template.toml").exists());
     }
     for (arguments, says) in [
-        (["plugin", "new", "Bad_Name", "--lang", "c"], "cannot be a plugin's name"),
-        (["plugin", "new", "c-command", "--lang", "c"], "is there already"),
+        (["plugin", "new", "Bad_Name", "--lang", "c"], "invalid plugin name `Bad_Name`"),
+        (["plugin", "new", "c-command", "--lang", "c"], "already exists"),
         (["plugin", "new", "runner-sdk", "--lang", "rust"], "runner-sdk"),
         (["plugin", "new", "x", "--lang", "cobol"], "cobol"),
     ] {
@@ -49,7 +49,7 @@ fn new_plugins_leave_nothing_to_fill_in() {
         ran.expect(2).says(&[says]);
     }
     let ran = runner.run(&["plugin", "new", "y", "--lang", "go", "--kind", "component"]);
-    ran.expect(2).says(&["--kind command"]);
+    ran.expect(2).says(&["leave out `--kind`"]);
 }
 
 #[test]

@@ -18,14 +18,11 @@ fn dry_runs_show_grants_and_trials() {
     let ran = runner.exec(&["--dry-run"]).expect(0);
     assert_eq!(ran.stdout, "a@it#1\na@it#2\n");
     ran.says(&[
-        "[providers.it.grants]",
         "net = [\"https://api.example.com\", \"http://127.0.0.1:81\"]",
         "secrets = [\"OTHER\"]",
-        "env = { LANG = \"C\" }",
         "OTHER (no value)",
-        "asks for more than it is granted: secret:API_KEY, fs:ro:fixtures, gpu:1",
+        "secret:API_KEY, fs:ro:fixtures, gpu:1",
         "secrets = [\"OTHER\", \"API_KEY\"]",
-        "fs = [{ path = \"fixtures\", mount = \"/fixtures\" }]",
     ]);
     let ran = runner.exec(&["--dry-run", "--json"]).expect(0);
     let lines: Vec<Value> =
@@ -65,9 +62,7 @@ fn denials_end_with_the_grants_that_lack() {
     ));
     let denied = [
         "denied: the secret `KEY` – to allow it, add \"KEY\" to `secrets` of [providers.granted.grants]",
-        "denied:",
         "in 2 attempts",
-        "to allow it, the scenario grants",
         "net = [\"https://a.example\"] secrets = [\"KEY\"]",
     ];
     let ran = runner.exec(&["--provider", "granted"]).expect(1);

@@ -9,11 +9,7 @@ use crate::support::run::sealed;
 fn verify_names_file_line_and_remedy() {
     let runner = naps(3, 1);
     let runs = ended(&runner, 2);
-    runner.run(&["verify", "latest~1"]).expect(0).says(&[
-        "nothing is damaged",
-        "3 rows",
-        "2 stored files",
-    ]);
+    runner.run(&["verify", "latest~1"]).expect(0).says(&["3 rows", "2 stored files"]);
     let run = &runs[1];
     let rows = run.text("index.jsonl");
     run.write("index.jsonl", rows.replacen("passed", "failed", 1));
@@ -67,9 +63,8 @@ fn show_and_resume_count_damaged_lines_alike() {
         run.write("index.jsonl", rows.replacen(first, &line, 1));
         let shown = runner.run(&["show", run.id()]).expect(0);
         let dry = runner.run(&["resume", run.id(), "--dry-run"]).expect(0);
-        for (ran, says) in
-            [(shown, "1 line of index.jsonl is damaged"), (dry, "1 line of index.jsonl is damaged")]
-        {
+        for ran in [shown, dry] {
+            let says = "1 line of index.jsonl is damaged";
             assert_eq!(ran.stderr.contains(says), is_counted, "{line}: {ran:?}");
         }
         assert_eq!(runner.show(run)["damaged_lines"], u64::from(is_counted));

@@ -23,7 +23,7 @@ pub struct StopArgs {
     kill: bool,
 }
 
-// A doc comment here would replace the help of `cancel` and `pause`.
+/// The arguments of `cancel` and `pause`. Without RUN, they mean the only run that is running.
 #[derive(clap::Args)]
 pub struct RequestArgs {
     #[command(flatten)]
@@ -84,33 +84,37 @@ fn print_answer(
     out: &Out,
 ) -> Result<Exit, CommandError> {
     let asked = AskedRun::read(root, run, answer)?;
-    let short = &asked.run.short;
-    let result = match answer {
-        Answer::Stopped | Answer::Cancelled | Answer::Paused => "is now",
-        Answer::Unpaused => "continues:",
-        Answer::AlreadyTerminal => "had already ended:",
-        Answer::AlreadyPaused => "was already paused:",
-        Answer::NotPaused => "is not paused:",
-        Answer::NoAnswer => "did not respond:",
-        Answer::Refused => {
-            let problem = format!("run {short} is completed; there is nothing to cancel");
-            return Err(CommandError::usage(problem));
-        }
-    };
-    if json {
-        out.document(&asked);
-    } else {
-        let status = summary::headed(&asked.run, ":");
-        let (done, planned) = (asked.run.head.counts.done.done(), asked.run.head.counts.planned);
-        out.data(&format!("run {short} {result} {status} {done} of {planned} done"));
+    if answer == Answer::Refused {
+        return Err(CommandError::usage(answer_line(&asked)));
     }
+    out.document_or(json, &asked, |asked| out.data(&answer_line(asked)));
     if answer != Answer::NoAnswer {
         return Ok(Exit::Success);
     }
     let holder = run.holder().unwrap_or_default();
     out.warn(&format!(
-        "process {} on {} works on the run and did not respond in time; it may be suspended (Ctrl-Z): try again, or end the process",
+        "process {} on {} works on the run and has not answered in time; it may be suspended (Ctrl-Z): try again, or end the process",
         holder.pid, holder.host
     ));
     Ok(Exit::Held)
 }
+
+fn answer_line(AskedRun { result, run, .. }: &AskedRun) -> String {
+    let short = &run.short;
+    let result = match result {
+        Answer::Stopped | Answer::Cancelled | Answer::Paused => "is now",
+        Answer::Unpaused => "continues:",
+        Answer::AlreadyTerminal => "had already ended:",
+        Answer::AlreadyPaused => "was already paused:",
+        Answer::NotPaused => "is not paused:",
+        Answer::NoAnswer => "has not answered:",
+        Answer::Refused => return format!("run {short} is completed; there is nothing to cancel"),
+    };
+    let status = summary::headed(run, ":");
+    let (done, planned) = (run.head.counts.done.done(), run.head.counts.planned);
+    format!("run {short} {result} {status} {done} of {planned} done")
+}
+
+#[cfg(test)]
+#[path = "../tests/control.rs"]
+mod tests;

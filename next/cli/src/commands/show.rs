@@ -112,8 +112,10 @@ fn print_overview(document: &RunDocument, root_flag: &str, out: &Out) -> Result<
     }
     let again = format!("run their trials again: runner resume {}{root_flag}", document.run.short);
     if document.lost_results > 0 {
-        let results = plural(document.lost_results, "result is", "results are");
-        out.warn(&format!("{results} missing from index.jsonl; {again}"));
+        let results = plural(document.lost_results, "result", "results");
+        out.warn(&format!(
+            "{results} that benchmark.json counts are missing from index.jsonl; {again}"
+        ));
     }
     if document.damaged_lines > 0 {
         let lines =

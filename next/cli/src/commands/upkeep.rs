@@ -285,32 +285,38 @@ fn set_pin(args: &UnpinArgs, by: Option<Actor>, out: &Out) -> Result<Exit, Comma
 pub fn verify(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {
     let run = args.run.find(&args.root.open()?)?;
     let document = VerifyDocument::read(&run)?;
-    out.document_or(args.json, &document, |document| print_faults(document, out));
+    out.document_or(args.json, &document, |document| {
+        fault_lines(document).iter().for_each(|line| out.data(line));
+    });
     Ok(if document.found.faults.is_empty() { Exit::Success } else { Exit::Bad })
 }
 
-fn print_faults(document: &VerifyDocument, out: &Out) {
+fn fault_lines(document: &VerifyDocument) -> Vec<String> {
     let found = &document.found;
-    for fault in &found.faults {
-        let line = fault.line.map(|line| format!(":{line}"));
-        let place = format!("{}{}", fault.path.display(), line.unwrap_or_default());
-        let problem = visible_line(&fault.problem);
-        out.data(&format!("{}: {problem}", visible_line(&place)));
-    }
+    let mut lines: Vec<_> = found
+        .faults
+        .iter()
+        .map(|fault| {
+            let line = fault.line.map_or_else(String::new, |line| format!(":{line}"));
+            let place = format!("{}{line}", fault.path.display());
+            format!("{}: {}", visible_line(&place), visible_line(&fault.problem))
+        })
+        .collect();
     if found.left_out > 0 {
-        out.data(&format!("… and {} more", found.left_out));
+        lines.push(format!("… and {} more", found.left_out));
     }
     let (sign, state) = match found.faults.len() as u64 + found.left_out {
         0 => (style::green("✓"), "nothing is damaged".to_owned()),
         faults => (style::red("✗"), plural(faults, "fault", "faults")),
     };
-    out.data(&format!(
+    lines.push(format!(
         "{sign} {}: {state}; checked {}, {}, {}",
         visible_line(&document.run_dir),
         plural(found.rows, "row", "rows"),
         plural(found.artifacts, "artifact", "artifacts"),
         plural(found.contents, "stored file", "stored files")
     ));
+    lines
 }
 
 pub fn reindex(args: &RootArgs, out: &Out) -> Result<Exit, CommandError> {
@@ -342,3 +348,7 @@ fn age(text: &str) -> Result<Duration, String> {
 fn size(text: &str) -> Result<u64, String> {
     parse_size(text).map_err(|_| "expected a size such as 10GiB, or a number of bytes".to_owned())
 }
+
+#[cfg(test)]
+#[path = "../tests/upkeep.rs"]
+mod tests;

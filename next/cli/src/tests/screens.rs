@@ -4,19 +4,22 @@ use std::time::Duration;
 
 use clap::CommandFactory as _;
 use insta::assert_snapshot;
-use runner_model::{Counts, RowRef, log::Said};
-use runner_record::now;
-use runner_report::{Failures, RunList, RunSummary, call_sections};
+use runner_engine::Preview;
+use runner_model::{
+    Counts, Grants, Limits, NetGrant, RowRef, Time, digest, log::Said, provider::PluginKind,
+};
+use runner_record::{ManifestProvider, now};
+use runner_report::{Denials, Failures, RunList, RunSummary, call_sections};
 use serde_json::{Value, json};
 
-use super::{out::fitted, progress::bar_line, style::plain, summary, trials};
+use super::{grants, out::fitted, progress::bar_line, style::plain, summary, trials};
 use crate::{
     command::{Cli, with_grouped_help},
     commands::list,
 };
 
 /// Formats a text as the printer does, without colours. Each width has its own title.
-fn at_widths(render: impl Fn(Option<usize>) -> String) -> String {
+pub fn at_widths(render: impl Fn(Option<usize>) -> String) -> String {
     let at = |columns: usize| {
         let text = plain(&fitted(&render(Some(columns)), Some(columns)));
         format!("== {columns}\n{text}\n")
@@ -25,9 +28,9 @@ fn at_widths(render: impl Fn(Option<usize>) -> String) -> String {
 }
 
 /// Returns a completed run of 12 trials that started two hours ago, changed by `keys`.
-fn run(keys: Value) -> RunSummary {
+pub fn run(keys: &Value) -> RunSummary {
     let started = now().as_millis() - 9_000_000;
-    let time = |millis: i64| json!(runner_model::Time::from_millis(millis));
+    let time = |millis: i64| json!(Time::from_millis(millis));
     let mut head = json!({
         "run": "20261120T091804.015Z-6ba42b73", "scenario": "checkout", "status": "completed",
         "verdict": "passed", "stage": "finish", "sessions": 1, "started_at": time(started),
@@ -41,7 +44,7 @@ fn run(keys: Value) -> RunSummary {
     RunSummary::new(serde_json::from_value(head).unwrap(), "6ba42b73".to_owned(), run_dir)
 }
 
-fn counts(planned: u64, done: [u64; 6]) -> Value {
+pub fn counts(planned: u64, done: [u64; 6]) -> Value {
     let [passed, failed, error, timeout, skipped, flaky] = done;
     json!({
         "planned": planned, "passed": passed, "failed": failed, "error": error,
@@ -49,7 +52,7 @@ fn counts(planned: u64, done: [u64; 6]) -> Value {
     })
 }
 
-fn row(test: &str, provider: &str, outcome: &str, keys: Value) -> String {
+fn row(test: &str, provider: &str, outcome: &str, keys: &Value) -> String {
     let mut row = json!({
         "v": 4, "trial": format!("{test}@{provider}#1"), "test": test, "provider": provider,
         "repeat": 1, "attempt": 1, "outcome": outcome, "started_at": "2026-11-20T09:18:04.015Z",
@@ -72,7 +75,7 @@ fn failed(test: &str, provider: &str) -> String {
         "expected": {"total": 12, "currency": "EUR", "items": ["apples", "pears", "plums", "quinces"]},
         "actual": {"total": 13, "currency": "EUR", "items": ["apples", "pears", "plums", "quinces"]},
     });
-    row(test, provider, "failed", json!({"checks": [check]}))
+    row(test, provider, "failed", &json!({"checks": [check]}))
 }
 
 fn trap(test: &str) -> String {
@@ -82,30 +85,30 @@ fn trap(test: &str) -> String {
         test,
         "model",
         "error",
-        json!({"error": {"class": "trap", "code": "unreachable", "message": message}}),
+        &json!({"error": {"class": "trap", "code": "unreachable", "message": message}}),
     )
 }
 
 #[test]
 fn summary_lines_fit_the_terminal() {
     let open = |status: &str, reason: &str, passed: u64| {
-        run(json!({
+        run(&json!({
             "status": status, "verdict": "none", "reason": reason,
             "counts": counts(12, [passed, 0, 0, 0, 0, 0]),
         }))
     };
     let runs = [
-        run(json!({})),
-        run(json!({"counts": counts(12, [12, 0, 0, 0, 0, 2])})),
-        run(json!({"verdict": "failed", "counts": counts(12, [6, 3, 1, 1, 1, 2])})),
-        run(json!({
+        run(&json!({})),
+        run(&json!({"counts": counts(12, [12, 0, 0, 0, 0, 2])})),
+        run(&json!({"verdict": "failed", "counts": counts(12, [6, 3, 1, 1, 1, 2])})),
+        run(&json!({
             "status": "incomplete", "verdict": "none", "reason": "interrupted", "signal": "SIGINT",
             "counts": counts(12, [5, 2, 0, 0, 0, 0]),
         })),
         open("incomplete", "budget", 3),
         open("failed", "plugin", 0),
         open("cancelled", "cancelled", 4),
-        run(json!({"status": "running", "verdict": "none", "counts": counts(12, [0; 6])})),
+        run(&json!({"status": "running", "verdict": "none", "counts": counts(12, [0; 6])})),
     ];
     let lines = runs.iter().map(|run| summary::line(run, Duration::from_millis(4_200)));
     let lines = lines.collect::<Vec<_>>().join("\n");
@@ -152,9 +155,9 @@ fn tables_of_runs_fit_the_terminal() {
     let list = RunList {
         v: 1,
         runs: vec![
-            run(json!({"verdict": "failed", "counts": counts(12, [6, 3, 1, 1, 1, 0])})),
-            run(json!({"scenario": "a-scenario-with-a-long-name", "group": group})),
-            run(json!({
+            run(&json!({"verdict": "failed", "counts": counts(12, [6, 3, 1, 1, 1, 0])})),
+            run(&json!({"scenario": "a-scenario-with-a-long-name", "group": group})),
+            run(&json!({
                 "status": "running", "verdict": "none", "stage": "waiting", "completed_at": null,
                 "worked_ms": 0, "counts": counts(1_000_000, [0; 6]),
             })),
@@ -251,7 +254,7 @@ fn lists_of_failures_fit_the_terminal() {
 #[test]
 fn blocks_of_failures_fit_the_terminal() {
     let retried =
-        row("vat/flaky", "model", "passed", json!({"attempt": 2, "flaky": true, "final": true}));
+        row("vat/flaky", "model", "passed", &json!({"attempt": 2, "flaky": true, "final": true}));
     let rows = [failed("vat/rounding", "model-small"), trap("carts/empty"), retried];
     let blocks = rows.iter().map(|row| trials::block(&read(row), 2)).collect::<Vec<_>>().join("\n");
     assert_snapshot!(at_widths(|_| blocks.clone()), @r#"
@@ -299,7 +302,7 @@ fn pages_of_calls_fit_the_terminal() {
         "call",
         "shout",
         "passed",
-        json!({
+        &json!({
             "output": {"shout": "HELLO"}, "metrics": [{"name": "words", "value": 1.0, "unit": "1"}],
             "checks": [{"name": "polite", "verdict": "pass"}],
         }),
@@ -366,10 +369,91 @@ fn pages_of_calls_fit_the_terminal() {
 fn long_values_on_pages_are_cut() {
     let said = json!({"stdout": "line\n".repeat(300)}).to_string();
     let said: Said<'_> = serde_json::from_str(&said).unwrap();
-    let row = row("call", "shout", "passed", json!({}));
+    let row = row("call", "shout", "passed", &json!({}));
     let page = plain(&trials::page(&read(&row), call_sections(&read(&row), &said)));
     assert_eq!(page.matches("  line").count(), 200);
     assert!(page.ends_with("  … 100 more lines: `--json` has all"), "{page}");
+}
+
+fn provider(grants: Grants, requests: &[&str]) -> ManifestProvider {
+    let description = json!({
+        "name": "weather", "version": "1.0.0", "summary": "", "requests": requests,
+    });
+    ManifestProvider {
+        name: "weather".to_owned(),
+        plugin: "weather.wasm".to_owned(),
+        digest: digest(b""),
+        kind: PluginKind::Component,
+        limits: Limits::default(),
+        grants,
+        mounts: Vec::new(),
+        description: serde_json::from_value(description).unwrap(),
+    }
+}
+
+fn granted() -> Grants {
+    Grants {
+        net: vec![NetGrant::parse("https://api.example.com").unwrap()],
+        secrets: vec!["API_KEY".into()],
+        ..Grants::default()
+    }
+}
+
+#[test]
+fn dry_runs_list_grants_and_missing_ones() {
+    let preview = Preview {
+        scenario: "checkout".to_owned(),
+        jobs: 4,
+        tests: 10,
+        trials: 20,
+        providers: vec![
+            provider(granted(), &["secret:API_KEY", "secret:TOKEN", "fs:rw:work", "gpu:1"]),
+            provider(Grants::default(), &[]),
+        ],
+        missing_secrets: ["API_KEY".to_owned()].into(),
+        notices: Vec::new(),
+    };
+    let text = grants::preview(&preview).join("\n");
+    assert_snapshot!(plain(&text), @r#"
+    checkout: 20 trials on 2 providers, 4 at a time
+    weather: component `weather.wasm`, memory 256 MiB
+      [providers.weather.grants]
+      net = ["https://api.example.com"]
+      secrets = ["API_KEY"]
+      secret API_KEY (no value)
+      requests, not granted: secret:TOKEN, fs:rw:work, gpu:1
+      to grant them, write in the scenario:
+        [providers.weather.grants]
+        net = ["https://api.example.com"]
+        secrets = ["API_KEY", "TOKEN"]
+        fs = [{ path = "work", mount = "/work", mode = "rw" }]
+        [providers.weather.limits]
+        scratch = "16MiB"
+    weather: component `weather.wasm`, memory 256 MiB
+      grants: none
+    "#);
+}
+
+#[test]
+fn denials_end_with_a_table_to_paste() {
+    let secret = json!({"what": "the secret `TOKEN`", "grant": "secrets = [\"TOKEN\"]"});
+    let host = json!({"what": "a request to `*.example.com`"});
+    let mut denials = Denials::default();
+    for denied in [json!([secret, host]), json!([secret])] {
+        let error = json!({"class": "denied", "code": "denied", "message": "not granted"});
+        let row = row("a", "weather", "error", &json!({"denied": denied, "error": error}));
+        denials.add(&read(&row));
+    }
+    let text = grants::denials(&denials, &[provider(granted(), &[])]);
+    assert_snapshot!(plain(&text), @r#"
+    denied:
+      weather: the secret `TOKEN`, in 2 attempts
+      weather: a request to `*.example.com`
+        to allow it, write in the scenario:
+          [providers.weather.grants]
+          net = ["https://api.example.com"]
+          secrets = ["API_KEY", "TOKEN"]
+    "#);
 }
 
 #[test]

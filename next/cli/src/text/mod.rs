@@ -16,4 +16,4 @@ pub use out::{Lines, Out};
 
 #[cfg(test)]
 #[path = "../tests/screens.rs"]
-mod tests;
+pub mod tests;

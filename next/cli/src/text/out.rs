@@ -220,7 +220,7 @@ fn columns(stream: &(impl AsFd + io::IsTerminal)) -> Option<usize> {
     }
     let size = rustix::termios::tcgetwinsize(stream);
     let columns = size.map(|size| usize::from(size.ws_col)).ok();
-    // Serial consoles and some containers report 0 columns.
+    // A terminal whose size was never set reports 0 columns.
     let columns = columns.filter(|columns| *columns > 0);
     let columns = columns.or_else(|| std::env::var("COLUMNS").ok()?.parse().ok());
     columns.filter(|columns| *columns > 0).or(Some(DEFAULT_COLUMNS))

@@ -1,0 +1,43 @@
+//! Snapshots of the answers to `stop`, `cancel`, `pause` and `unpause`.
+
+use insta::assert_snapshot;
+use runner_record::Answer;
+use runner_report::AskedRun;
+use serde_json::json;
+
+use super::answer_line;
+use crate::text::{
+    style::plain,
+    tests::{counts, run},
+};
+
+#[test]
+fn answers_name_the_new_status() {
+    let counts = counts(12, [5, 1, 0, 0, 0, 0]);
+    let stopped = json!({
+        "status": "incomplete", "verdict": "none", "reason": "stopped", "counts": counts,
+    });
+    let cancelled = json!({
+        "status": "cancelled", "verdict": "none", "reason": "cancelled", "counts": counts,
+    });
+    let running = json!({"status": "running", "verdict": "none", "counts": counts});
+    let lines = [
+        (Answer::Stopped, &stopped),
+        (Answer::AlreadyTerminal, &stopped),
+        (Answer::Cancelled, &cancelled),
+        (Answer::Refused, &json!({})),
+        (Answer::Unpaused, &running),
+        (Answer::NotPaused, &running),
+        (Answer::NoAnswer, &running),
+    ]
+    .map(|(result, keys)| plain(&answer_line(&AskedRun { v: 1, result, run: run(keys) })));
+    assert_snapshot!(lines.join("\n"), @r"
+    run 6ba42b73 is now ◐ incomplete (stopped): 6 of 12 done
+    run 6ba42b73 had already ended: ◐ incomplete (stopped): 6 of 12 done
+    run 6ba42b73 is now ⊘ cancelled (cancelled): 6 of 12 done
+    run 6ba42b73 is completed; there is nothing to cancel
+    run 6ba42b73 continues: ○ running: 6 of 12 done
+    run 6ba42b73 is not paused: ○ running: 6 of 12 done
+    run 6ba42b73 has not answered: ○ running: 6 of 12 done
+    ");
+}
