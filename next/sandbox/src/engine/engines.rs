@@ -61,8 +61,7 @@ impl Engines {
                     engine.precompile_compatibility_hash().hash(&mut hasher);
                 }
             }
-            let digest = Digest(hasher.0.finalize().into()).to_string();
-            digest[..16].to_owned()
+            Digest(hasher.0.finalize().into()).to_string()[..16].to_owned()
         });
         key.clone()
     }

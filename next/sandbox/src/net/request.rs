@@ -135,7 +135,10 @@ impl Outbound {
     ) -> Result<Admitted, Failure> {
         let method = read_method(method)?;
         let url = read_url(url).map_err(Failure::Invalid)?;
-        let network = self.network.clone().ok_or_else(refuse_description)?;
+        let network = self.network.clone().ok_or_else(|| Refusal {
+            message: "there is no network during `describe`".to_owned(),
+            denied: None,
+        })?;
         network.0.policy.admit(&method, &url)?;
         headers::fill(&mut headers, &self.secrets, &url)?;
         let unseen = self.secrets.unseen_redactor().map(Arc::clone);
@@ -291,11 +294,4 @@ fn peer(network: &Network, secrets: &Secrets, url: &Url) -> String {
     }
     let port = url.port_or_known_default().unwrap_or_default();
     format!("{}:{port}", url.host_str().unwrap_or_default())
-}
-
-fn refuse_description() -> Failure {
-    Failure::Denied(Refusal {
-        message: "there is no network during `describe`".to_owned(),
-        denied: None,
-    })
 }
