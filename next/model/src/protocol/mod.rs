@@ -8,15 +8,13 @@
 //! Decoding checks kinds and lengths. [`crate::row::check_row`] checks the row of a report.
 
 mod frame;
-mod frame_buffer;
 mod message;
 
 pub use self::{
     frame::{
-        BadFrame, MAX_LINE, MAX_PIECE, MAX_TASKS, Message, PREFIX, Sender, encode_report,
-        read_prefix,
+        BadFrame, FrameBuffer, MAX_LINE, MAX_PIECE, MAX_TASKS, Message, PREFIX, Sender,
+        encode_report, read_prefix,
     },
-    frame_buffer::FrameBuffer,
     message::{
         Doing, FromWorker, Hello, Line, ReportHead, SlotWord, Task, TaskKind, TimeoutRule, ToWorker,
     },
