@@ -1,9 +1,7 @@
 //! [`Clock`]: the run time of a session.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use runner_model::{RunClock, RunTime};
 use rustix::time::{ClockId, clock_gettime};

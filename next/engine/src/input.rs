@@ -6,10 +6,8 @@ use runner_model::{WorkerId, row::Actor};
 use runner_prepare::PrepareError;
 use runner_record::{Ack, Owned, RecordError, Request};
 
-use crate::{
-    signals::SignalEvent,
-    workers::{LinkEvent, Supply},
-};
+use crate::signals::SignalEvent;
+use crate::workers::{LinkEvent, Supply};
 
 /// An event that a session's loop waits for.
 pub(crate) enum Input {

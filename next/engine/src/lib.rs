@@ -20,11 +20,8 @@ mod workers;
 
 pub use runner_record::Share;
 
-pub use self::{
-    error::EngineError,
-    event::{Ended, Observer, RunEvent, exit_of},
-    plan::Decision,
-    request::{ExecRequest, Preview, ResumeRequest, SessionRequest},
-    session::{Group, exec, preview, resume},
-    validate::{preview_exec, validate},
-};
+pub use self::event::{Ended, Observer, RunEvent, exit_of};
+pub use self::request::{ExecRequest, Preview, ResumeRequest, SessionRequest};
+pub use self::session::{Group, exec, preview, resume};
+pub use self::validate::{preview_exec, validate};
+pub use self::{error::EngineError, plan::Decision};

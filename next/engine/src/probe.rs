@@ -1,38 +1,23 @@
 //! One worker without a run: for `validate`, dry runs and single calls of a plugin.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::{Path, PathBuf},
-    slice,
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
+use std::{collections::BTreeMap, io, slice, time::Duration};
 
-use runner_model::{
-    Digest, Limits, StopSignal, WorkerId,
-    prepare::Ready,
-    protocol::{FromWorker, Task},
-    provider::{Description, Provider},
-    row::check_row,
-};
+use runner_model::protocol::{FromWorker, Task};
+use runner_model::provider::{Description, Provider};
+use runner_model::{Digest, Limits, StopSignal, WorkerId, prepare::Ready, row::check_row};
 pub use runner_prepare::compiler::Inspection;
+use runner_prepare::mounts::{self, Protected};
 use runner_prepare::{
-    ContentSource, PrepareError, Secrets, compiler, grants, machine as limits,
-    mounts::{self, Protected},
-    plugins,
+    ContentSource, PrepareError, Secrets, compiler, grants, machine as limits, plugins,
 };
 use runner_record::PluginCache;
 use runner_scenario::ProviderProblem;
 use signal_hook::{consts::SIGSTOP, low_level::raise};
 
-use crate::{
-    EngineError,
-    error::machine,
-    input::Input,
-    session::prestart,
-    signals::{self, ListenerGuard, SignalEvent},
-    workers::{Next, Pool, PoolEvent, PrestartedWorker, Shape, Supplies, WorkerExit},
-};
+use crate::signals::{self, ListenerGuard, SignalEvent};
+use crate::workers::{Next, Pool, PoolEvent, PrestartedWorker, Shape, Supplies, WorkerExit};
+use crate::{EngineError, error::machine, input::Input, session::prestart};
 
 /// Time for the worker to exit at the end.
 const EXIT_WITHIN: Duration = Duration::from_millis(200);

@@ -1,9 +1,7 @@
 //! Requests of callers, and [`Preview`]: a run before it starts.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use runner_model::SessionOverrides;
 use runner_record::{ManifestProvider, Rerun, Selected, Share};

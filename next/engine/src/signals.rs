@@ -10,12 +10,8 @@ use std::{
 };
 
 use runner_model::StopSignal;
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGXFSZ},
-    flag,
-    iterator::Signals,
-    low_level::emulate_default_handler,
-};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGXFSZ};
+use signal_hook::{flag, iterator::Signals, low_level::emulate_default_handler};
 
 /// A request by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

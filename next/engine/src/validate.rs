@@ -6,14 +6,11 @@ use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready, protocol::F
 use runner_record::ResultsRoot;
 use runner_scenario::{Problems, ProviderProblem, Selection};
 
-use crate::{
-    EngineError, ExecRequest, Preview,
-    error::machine,
-    plan::{Checks, Ids, Plan, load_plan, manifest_providers},
-    probe::{CallEnd, Probe},
-    session::{prestart, selected_plan},
-    workers::{PoolEvent, PrestartedWorker},
-};
+use crate::plan::{Checks, Ids, Plan, load_plan, manifest_providers};
+use crate::probe::{CallEnd, Probe};
+use crate::session::{prestart, selected_plan};
+use crate::workers::{PoolEvent, PrestartedWorker};
+use crate::{EngineError, ExecRequest, Preview, error::machine};
 
 /// Checks a scenario with its lists, loads its plugins in a worker, and checks all configurations and inputs there. Writes
 /// to the plugin cache only.

@@ -3,10 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Micros,
-    units::{parse_duration, parse_size},
-};
+use crate::Micros;
+use crate::units::{parse_duration, parse_size};
 
 /// A numeric limit.
 pub struct Limit {

@@ -2,11 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Text, Time, TrialId,
-    enum_text::{is_default, text_enum},
-    row::{BadReport, close_line},
-};
+use crate::enum_text::{is_default, text_enum};
+use crate::row::{BadReport, close_line};
+use crate::{Text, Time, TrialId};
 
 /// The version of lines of logs, their `v`.
 pub const VERSION: u8 = 2;

@@ -4,10 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    ErrorClass, Micros,
-    provider::{Description, PreparedProvider},
-};
+use crate::provider::{Description, PreparedProvider};
+use crate::{ErrorClass, Micros};
 
 /// The setup of a worker. Sent as JSON. Spawning a worker does not wait for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,10 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use crate::{
-    Digest, ErrorClass, Micros, TestId, Text,
-    enum_text::{as_text, is_default, present},
-};
+use crate::enum_text::{as_text, is_default, present};
+use crate::{Digest, ErrorClass, Micros, TestId, Text};
 
 /// A resolved test. Written as one compact JSON object. Keys with their default are absent.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,10 +1,8 @@
 //! Times and durations. Nothing here reads a clock.
 
-use std::{
-    fmt,
-    ops::{Add, Sub},
-    time::{Duration, SystemTime},
-};
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

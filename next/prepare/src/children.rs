@@ -16,11 +16,9 @@ use std::{
     time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fs::{MemfdFlags, memfd_create},
-    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
-};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 /// Environment variables with trusted certificates, the only ones that workers get.
 pub const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -143,10 +141,8 @@ pub fn describe_exit(status: ExitStatus, stderr: &File) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        process::{Command, Stdio},
-        time::Duration,
-    };
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
 
     use super::{describe_exit, kill, memory_file, start, stderr_tail, wait_for};
 

@@ -1,20 +1,11 @@
 //! Runs `__compile` in child processes: inspects plugins, and compiles those that the cache lacks.
 
-use std::{
-    env,
-    fs::File,
-    io,
-    process::Stdio,
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fs::File, io, process::Stdio};
 
-use runner_model::{
-    Digest,
-    cache::{entry_name, inspection_name},
-    provider::PluginKind,
-    units::show_duration,
-};
+use runner_model::cache::{entry_name, inspection_name};
+use runner_model::{Digest, provider::PluginKind, units::show_duration};
 use runner_record::PluginCache;
 use serde::Deserialize;
 

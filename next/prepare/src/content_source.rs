@@ -1,12 +1,10 @@
 //! [`ContentSource`]: plugins, attachments and schemas by digest. They are read from their files until they are in the store of
 //! a results root, and never held in memory.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Read, Seek as _, Write},
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek as _, Write};
+use std::path::{Path, PathBuf};
 
 use runner_model::Digest;
 use runner_record::{RecordError, ResultsRoot};

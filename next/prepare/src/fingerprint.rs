@@ -1,9 +1,7 @@
 //! Fingerprints: hashes of everything that decides the result of a trial.
 
-use runner_model::{
-    Digest, Fingerprint, Limits, Micros,
-    provider::{PluginKind, PreparedProvider},
-};
+use runner_model::provider::{PluginKind, PreparedProvider};
+use runner_model::{Digest, Fingerprint, Limits, Micros};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 

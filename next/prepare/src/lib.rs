@@ -18,11 +18,9 @@ pub mod source;
 use runner_record::RecordError;
 use thiserror::Error;
 
-pub use self::{
-    content_source::{ContentSource, Origin},
-    fingerprint::{Fingerprints, TestParts, judgement},
-    secrets::Secrets,
-};
+pub use self::content_source::{ContentSource, Origin};
+pub use self::fingerprint::{Fingerprints, TestParts, judgement};
+pub use self::secrets::Secrets;
 
 #[derive(Debug, Error)]
 pub enum PrepareError {

@@ -2,10 +2,8 @@
 
 use std::{fs, path::Path, thread};
 
-use rustix::{
-    process::{Resource, Rlimit, getrlimit, setrlimit},
-    system::sysinfo,
-};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::system::sysinfo;
 
 /// Returns the number of cores that this process may use.
 pub fn cores() -> u32 {

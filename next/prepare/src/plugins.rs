@@ -1,25 +1,17 @@
 //! Finds the plugins that a scenario names.
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    os::unix::fs::FileExt as _,
-    path::{Path, PathBuf},
-};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::{fs::File, os::unix::fs::FileExt as _};
 
-use runner_model::{
-    Digest,
-    provider::{PluginKind, PreparedProvider, Provider},
-    units::show_size,
-};
+use runner_model::provider::{PluginKind, PreparedProvider, Provider};
+use runner_model::{Digest, units::show_size};
 use runner_record::PluginCache;
 use runner_scenario::ProviderProblem;
 
-use crate::{
-    PrepareError, compiler,
-    content_source::{self, ContentSource, Origin},
-    source::{Source, SourceState},
-};
+use crate::content_source::{self, ContentSource, Origin};
+use crate::source::{Source, SourceState};
+use crate::{PrepareError, compiler};
 
 /// Plugins that are part of this program.
 const BUNDLED: [(&str, &[u8]); 4] = [

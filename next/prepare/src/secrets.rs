@@ -1,12 +1,9 @@
 //! Reads the values of granted secrets from files and the environment.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    env, fs,
-    io::{self, Read as _},
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::{env, fs, os::unix::fs::PermissionsExt as _};
 
 use runner_model::{prepare::SecretValues, provider::PreparedProvider};
 use runner_scenario::ProviderProblem;

@@ -1,10 +1,8 @@
 //! [`Source`]: a folder with a plugin's source and `plugin.toml`. The `cli` crate builds it.
 
-use std::{
-    fs::{self, File},
-    io::{self, Read as _},
-    path::{Component, Path, PathBuf},
-};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Component, Path, PathBuf};
 
 use runner_model::{Digest, provider::PluginKind, units::show_size};
 use serde::Deserialize;

@@ -11,40 +11,25 @@ mod root;
 mod rows;
 mod run;
 
-pub use disk::{
-    error::{RecordError, in_use},
-    fault::{now, sweep_every},
-    lock::Holder,
-    plugin_cache::PluginCache,
-    scratch::Scratch,
+pub use disk::error::{RecordError, in_use};
+pub use disk::fault::{now, sweep_every};
+pub use disk::{lock::Holder, plugin_cache::PluginCache, scratch::Scratch};
+pub use root::list::{Runs, Swept};
+pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
+pub use root::{results_root::ResultsRoot, root_lock::Share, settings::SettingsFile};
+pub use rows::fold::{Fold, RowEffect, RowFacts, TrialState, UnplannedFold};
+pub use rows::writer::{Ack, Writer};
+pub use rows::{line_reader::ReadLine, rerun::Rerun};
+pub use run::live::{End, InFlight, Live, LiveWriter, WaitingTrial};
+pub use run::manifest::{
+    FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Pause, Pin, Selected, SessionEntry,
+    Transition,
 };
-pub use root::{
-    list::{Runs, Swept},
-    prune::{Kept, PrunePolicy, Pruned, Pruning},
-    results_root::ResultsRoot,
-    root_lock::Share,
-    settings::SettingsFile,
-};
-pub use rows::{
-    fold::{Fold, RowEffect, RowFacts, TrialState, UnplannedFold},
-    line_reader::ReadLine,
-    rerun::Rerun,
-    writer::{Ack, Writer},
-};
-pub use run::{
-    control::Answer,
-    folder::new_id,
-    live::{End, InFlight, Live, LiveWriter, WaitingTrial},
-    manifest::{
-        FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Pause, Pin, Selected,
-        SessionEntry, Transition,
-    },
-    owned::{NewPlan, NewRun, NewSession, Owned},
-    requests::{Request, RequestMode, Requests, actor},
-    run_dir::RunDir,
-    run_head::{RunCounts, RunHead},
-    verify::{DiskFault, Verified},
-};
+pub use run::owned::{NewPlan, NewRun, NewSession, Owned};
+pub use run::requests::{Request, RequestMode, Requests, actor};
+pub use run::run_head::{RunCounts, RunHead};
+pub use run::verify::{DiskFault, Verified};
+pub use run::{control::Answer, folder::new_id, run_dir::RunDir};
 
 #[cfg(test)]
 mod tests;

@@ -30,11 +30,9 @@ mod store;
 pub use access::Access;
 pub use activity::Activity;
 pub use call::{AttachedFile, Call, CommandCall, Ended, Ending, Reply, instance::Instance};
-pub use engine::{
-    Engines, LoadError,
-    compile::{compile, try_load},
-    inspect::{Inspection, inspect},
-};
+pub use engine::compile::{compile, try_load};
+pub use engine::inspect::{Inspection, inspect};
+pub use engine::{Engines, LoadError};
 pub use interrupt::Interrupt;
 pub use message::{cut, failure, stderr_tail};
 pub use net::{Network, load_certificates};
@@ -46,11 +44,8 @@ pub use store::artifacts::{LeftContent, LeftFile};
 /// Entry points of the targets in `fuzz/`.
 #[cfg(fuzzing)]
 pub mod fuzzing {
-    pub use crate::{
-        call::fuzzing::replies,
-        net::fuzzing::{addresses, grants, headers},
-        redact::fuzzing::redaction,
-    };
+    pub use crate::net::fuzzing::{addresses, grants, headers};
+    pub use crate::{call::fuzzing::replies, redact::fuzzing::redaction};
 }
 
 #[cfg(test)]

@@ -2,11 +2,8 @@
 
 use std::fmt;
 
-use runner_model::{
-    Limits, Micros,
-    provider::{Description, PluginKind, Protocol},
-    row::RowError,
-};
+use runner_model::provider::{Description, PluginKind, Protocol};
+use runner_model::{Limits, Micros, row::RowError};
 
 use crate::{
     call::{

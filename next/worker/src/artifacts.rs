@@ -1,9 +1,7 @@
 //! Sends the files that guests leave, in pieces, before the row that names them.
 
-use std::{
-    io::{self, Cursor, Read, Seek as _},
-    sync::Arc,
-};
+use std::io::{self, Cursor, Read, Seek as _};
+use std::sync::Arc;
 
 use runner_model::{Digest, protocol::MAX_PIECE, row::Artifact};
 use runner_sandbox::{LeftContent, LeftFile, Redactor};

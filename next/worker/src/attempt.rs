@@ -2,20 +2,13 @@
 
 use std::{fs, time::SystemTime};
 
-use runner_model::{
-    ErrorClass, Micros, Outcome, Row, Time,
-    protocol::{Task, TimeoutRule},
-    row::RowError,
-    test::Test,
-};
+use runner_model::protocol::{Task, TimeoutRule};
+use runner_model::{ErrorClass, Micros, Outcome, Row, Time, row::RowError, test::Test};
 use runner_sandbox::{Activity, AttachedFile, Call, Ended, Ending, Instance, failure};
 
+use crate::judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes};
 use crate::{
-    artifacts::fit_row,
-    judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes},
-    provider::LoadedProvider,
-    redact_row::redact,
-    report::AttemptResult,
+    artifacts::fit_row, provider::LoadedProvider, redact_row::redact, report::AttemptResult,
 };
 
 /// A task of the kind `Run` with everything it needs.

@@ -4,10 +4,8 @@
 use runner_model::{ErrorClass, prepare::Problem, test::Test};
 use runner_sandbox::AttachedFile;
 
-use crate::{
-    provider::{LoadedProvider, problem},
-    schema::Schema,
-};
+use crate::provider::{LoadedProvider, problem};
+use crate::schema::Schema;
 
 /// Returns the problems of a test for a provider.
 pub fn check(

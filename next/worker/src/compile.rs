@@ -1,18 +1,11 @@
 //! `__compile compile|load|inspect PARENT_PID MEMORY`: compiles, loads or inspects a plugin in a process that limits
 //! itself. Descriptor 0 is the file, 1 receives the result, 2 the reason of a refusal.
 
-use std::{
-    fs::File,
-    io::{self, Read as _, Seek as _, Write as _},
-    os::fd::AsFd as _,
-    process,
-    sync::Arc,
-};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::{fs::File, os::fd::AsFd as _, process, sync::Arc};
 
-use rustix::{
-    process::Resource,
-    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
-};
+use rustix::process::Resource;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::harden::{Openings, harden, lower};
 

@@ -1,10 +1,7 @@
 //! The control thread: reads frames and answers them, also while guests compute.
 
-use std::{
-    io,
-    sync::mpsc::Receiver,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+use std::{io, sync::mpsc::Receiver};
 
 use runner_model::protocol::{FromWorker, Task, TaskKind, ToWorker};
 

@@ -1,41 +1,25 @@
 //! The guest thread: loads plugins, then runs tasks, one at a time in each slot.
 
-use std::{
-    cell::Cell,
-    fs,
-    future::{Future, poll_fn},
-    io,
-    path::{Path, PathBuf},
-    pin::{Pin, pin},
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::future::{Future, poll_fn};
+use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
+use std::time::{Duration, Instant};
+use std::{cell::Cell, fs, io, rc::Rc, sync::Arc};
 
-use runner_model::{
-    Digest, TaskId,
-    prepare::{Described, Prepare, Ready, WallStatus},
-    protocol::{FromWorker, Line, TaskKind},
-    provider::Reuse,
-    test::{Attachment, Test},
-};
+use runner_model::prepare::{Described, Prepare, Ready, WallStatus};
+use runner_model::protocol::{FromWorker, Line, TaskKind};
+use runner_model::test::{Attachment, Test};
+use runner_model::{Digest, TaskId, provider::Reuse};
 use runner_sandbox::{AttachedFile, Engines, Redactor};
-use tokio::{
-    runtime,
-    task::{JoinSet, LocalSet, spawn_local, yield_now},
-    time::sleep,
-};
+use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
+use tokio::{runtime, time::sleep};
 
-use crate::{
-    attempt::Attempt,
-    check::check,
-    control::unexpected,
-    instances::{Instances, TEARDOWN, tear_down},
-    judge::{CompiledCache, Evidence, max_tree_bytes, rejudge},
-    provider::{LoadedProvider, load_plugins},
-    report::{AttemptReport, AttemptResult},
-    worker_state::{QueuedTask, WorkerState},
-};
+use crate::instances::{Instances, TEARDOWN, tear_down};
+use crate::judge::{CompiledCache, Evidence, max_tree_bytes, rejudge};
+use crate::provider::{LoadedProvider, load_plugins};
+use crate::report::{AttemptReport, AttemptResult};
+use crate::worker_state::{QueuedTask, WorkerState};
+use crate::{attempt::Attempt, check::check, control::unexpected};
 
 /// Time for which a slot runs tasks before it yields to the others.
 const TURN: Duration = Duration::from_millis(1);

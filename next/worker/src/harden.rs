@@ -12,14 +12,12 @@ mod tests;
 use std::{env, ffi::OsStr, fs, os::fd::RawFd, thread};
 
 use runner_model::prepare::WallStatus;
-use rustix::{
-    process::{
-        DumpableBehavior, Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_dumpable_behavior,
-        set_parent_process_death_signal, setrlimit,
-    },
-    thread::set_no_new_privs,
-    time::{ClockId, clock_gettime},
+use rustix::process::{
+    DumpableBehavior, Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_dumpable_behavior,
+    set_parent_process_death_signal, setrlimit,
 };
+use rustix::thread::set_no_new_privs;
+use rustix::time::{ClockId, clock_gettime};
 
 pub use self::landlock::Openings;
 

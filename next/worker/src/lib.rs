@@ -24,11 +24,8 @@ mod schema;
 mod worker;
 mod worker_state;
 
-use std::{
-    env,
-    io::{self, Write as _},
-    process,
-};
+use std::io::{self, Write as _};
+use std::{env, process};
 
 pub use harden::offered;
 

@@ -1,14 +1,10 @@
 //! The socket between a worker and its supervisor: frames in, and frames out through one reused buffer.
 
-use std::{
-    io::{self, ErrorKind, Write as _},
-    os::unix::net::UnixStream,
-};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::net::UnixStream;
 
-use runner_model::{
-    TaskId,
-    protocol::{FrameBuffer, FromWorker, ToWorker, encode_report},
-};
+use runner_model::TaskId;
+use runner_model::protocol::{FrameBuffer, FromWorker, ToWorker, encode_report};
 
 use crate::report::AttemptReport;
 

@@ -1,21 +1,14 @@
 //! [`LoadedProvider`]: a loaded plugin, with its settings in the form that calls need.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-    path::Path,
-    rc::Rc,
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::{io, path::Path, rc::Rc, sync::Arc};
 
-use runner_model::{
-    Digest, ErrorClass, Grants,
-    prepare::{Prepare, Problem, SecretValues},
-    protocol::FromWorker,
-    provider::{Description, PluginKind, PreparedProvider, Protocol, Provider, Stdin},
-    row::RowError,
-    template::{MissingKey, Template},
+use runner_model::prepare::{Prepare, Problem, SecretValues};
+use runner_model::provider::{
+    Description, PluginKind, PreparedProvider, Protocol, Provider, Stdin,
 };
+use runner_model::template::{MissingKey, Template};
+use runner_model::{Digest, ErrorClass, Grants, protocol::FromWorker, row::RowError};
 use runner_sandbox::{
     Access, AttachedFile, CommandCall, Engines, LoadError, Network, Plugin, Secrets, failure,
 };

@@ -1,10 +1,8 @@
 //! Redacts the result of a call before any of it is judged, cut or sent: a cut secret could no longer be found. `sandbox`
 //! redacts logs and denials where it collects and cuts them.
 
-use runner_model::{
-    ErrorClass, Text,
-    row::{Raw, RowError},
-};
+use runner_model::row::{Raw, RowError};
+use runner_model::{ErrorClass, Text};
 use runner_sandbox::{DistinctNames, Ended, Ending, LeftFile, Redactor, Reply, failure};
 
 use crate::judge::tree_bytes;

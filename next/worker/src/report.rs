@@ -2,13 +2,10 @@
 
 use std::{io, sync::Arc};
 
+use runner_model::log::{MAX_SAID, Said};
+use runner_model::row::{MAX_ROW, OUTPUT_ARTIFACT, Raw, is_deep};
 use runner_model::{
-    HostFault, Row, TaskId, Text,
-    log::{MAX_SAID, Said},
-    outcome::Verdict,
-    prepare::Problem,
-    protocol::ReportHead,
-    row::{MAX_ROW, OUTPUT_ARTIFACT, Raw, is_deep},
+    HostFault, Row, TaskId, Text, outcome::Verdict, prepare::Problem, protocol::ReportHead,
 };
 use runner_sandbox::{LeftContent, LeftFile, Redactor, cut};
 use serde::Serialize;

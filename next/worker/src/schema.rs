@@ -5,12 +5,8 @@
 //! has no bounds. So each subschema gets a `format` whose function counts steps and unwinds when there are too many.
 //! References are never fetched, and patterns match in linear time.
 
-use std::{
-    cell::Cell,
-    error::Error,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    ptr,
-};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::{cell::Cell, error::Error, ptr};
 
 use boon::{
     CompileError, Compiler, Draft, Format, SchemaIndex, Schemas, UrlLoader, ValidationError,

@@ -1,27 +1,18 @@
 //! `__worker PARENT_PID`: descriptor 0 is the socket to the supervisor, 1 the file of slot words, 2 receives last words.
 
-use std::{
-    fs::File,
-    io,
-    os::{fd::AsFd as _, unix::net::UnixStream},
-    sync::{Arc, mpsc},
-    thread,
-};
+use std::os::{fd::AsFd as _, unix::net::UnixStream};
+use std::sync::{Arc, mpsc};
+use std::{fs::File, io, thread};
 
 use runner_model::protocol::{FromWorker, Hello, ToWorker};
 use runner_sandbox::{Engines, load_certificates};
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP},
-    flag,
-};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::flag;
 
-use crate::{
-    control::{self, unexpected},
-    exit, guests,
-    harden::{Openings, harden},
-    link::{Incoming, Outgoing},
-    worker_state::WorkerState,
-};
+use crate::control::{self, unexpected};
+use crate::harden::{Openings, harden};
+use crate::link::{Incoming, Outgoing};
+use crate::{exit, guests, worker_state::WorkerState};
 
 /// Runs the worker to its end.
 pub fn main(arguments: &[&str]) -> Result<(), String> {

@@ -13,10 +13,8 @@ use std::{
     time::Duration,
 };
 
-use runner_model::{
-    Digest, TaskId,
-    protocol::{Doing, FromWorker, SlotWord, Task},
-};
+use runner_model::protocol::{Doing, FromWorker, SlotWord, Task};
+use runner_model::{Digest, TaskId};
 use runner_sandbox::{Activity, Interrupt, cut};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;

@@ -1,17 +1,13 @@
 //! [`Checks`]: checks of tests by a worker, before the first trial.
 
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-};
+use std::collections::{HashMap, HashSet};
+use std::io;
 
+use runner_model::prepare::{Problem, Ready};
+use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
+use runner_model::provider::{Provider, Stdin};
 use runner_model::{
-    Digest, ErrorClass, Micros, Places as _, TaskId, TrialId,
-    prepare::{Problem, Ready},
-    protocol::{Line, Task, TaskKind, TimeoutRule},
-    provider::{Provider, Stdin},
-    row::MAX_ROW,
-    template::Template,
+    Digest, ErrorClass, Micros, Places as _, TaskId, TrialId, row::MAX_ROW, template::Template,
     visible::visible_line,
 };
 use runner_scenario::{Problems, TestProblem};

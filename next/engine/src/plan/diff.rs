@@ -1,10 +1,7 @@
 //! [`PlanDiff`] and [`changes_since`]: differences between the plan of a run and the current files.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs, io,
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::{fs, io, path::Path};
 
 use runner_model::{Digest, Fingerprint, digest, provider::Provider};
 use runner_prepare::{Fingerprints, plugins};

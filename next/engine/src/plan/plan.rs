@@ -1,24 +1,18 @@
 //! [`Plan`]: a scenario with its suite, plugins and settings.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use runner_model::{Budgets, Places, SessionSettings, provider::PreparedProvider, row::read_line};
-use runner_prepare::{
-    ContentSource, Fingerprints, Secrets, grants, machine,
-    mounts::{self, Protected},
-};
+use runner_prepare::mounts::{self, Protected};
+use runner_prepare::{ContentSource, Fingerprints, Secrets, grants, machine};
 use runner_record::{Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
 use runner_scenario::{Problems, Scenario, Suite};
 
 use super::rejudge::Rejudge;
-use crate::{
-    EngineError, SessionRequest,
-    schedule::{Bounds, Pending, ScheduleSettings, Spending, Trials},
-    workers::{Shape, Supplies, shapes},
-};
+use crate::schedule::{Bounds, Pending, ScheduleSettings, Spending, Trials};
+use crate::workers::{Shape, Supplies, shapes};
+use crate::{EngineError, SessionRequest};
 
 pub(crate) struct Plan {
     pub(crate) scenario: Scenario,

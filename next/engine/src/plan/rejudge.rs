@@ -1,14 +1,10 @@
 //! [`Rejudge`]: trials whose stored output is judged again, because only their expectations have changed.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io::{self, Read as _},
-};
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read as _};
 
-use runner_model::{
-    Digest, ErrorClass, Places, RowRef,
-    row::{LogPlace, OUTPUT_ARTIFACT, read_line},
-};
+use runner_model::row::{LogPlace, OUTPUT_ARTIFACT, read_line};
+use runner_model::{Digest, ErrorClass, Places, RowRef};
 use runner_prepare::Fingerprints;
 use runner_record::{Fold, ReadLine, RecordError, RunDir};
 use runner_scenario::Suite;

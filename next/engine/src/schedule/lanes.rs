@@ -4,11 +4,8 @@ use std::collections::BTreeMap;
 
 use runner_model::RunTime;
 
-use super::{
-    memory::Reserve,
-    rates::Pacer,
-    settings::{ScheduleSettings, Trials},
-};
+use super::settings::{ScheduleSettings, Trials};
+use super::{memory::Reserve, rates::Pacer};
 
 /// A trial without a final row that has left its lane.
 #[derive(Clone, Copy, Debug, Default)]

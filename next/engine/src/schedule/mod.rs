@@ -18,12 +18,9 @@ mod stopping;
 mod suspects;
 mod window;
 
-pub use self::{
-    budgets::Spending,
-    effect::{Assignment, Blame, Effect, LostReason, StopMode},
-    schedule::Schedule,
-    settings::{Bounds, Pending, Policy, ScheduleSettings, Trials},
-};
+pub use self::effect::{Assignment, Blame, Effect, LostReason, StopMode};
+pub use self::settings::{Bounds, Pending, Policy, ScheduleSettings, Trials};
+pub use self::{budgets::Spending, schedule::Schedule};
 
 #[cfg(test)]
 #[path = "../tests/schedule_bounds.rs"]

@@ -1,9 +1,7 @@
 //! Decides whether and when an attempt is retried.
 
-use runner_model::{
-    Micros, Outcome, RowRef,
-    test::{ExpectedError, Retries},
-};
+use runner_model::test::{ExpectedError, Retries};
+use runner_model::{Micros, Outcome, RowRef};
 
 /// Largest doubled backoff, in microseconds. A first backoff above it stays constant.
 const MAX_BACKOFF: u64 = 60_000_000;

@@ -4,15 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use runner_model::{HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId};
 
-use super::{
-    budgets::Spending,
-    effect::{Assignment, Effect, LostReason, StopMode, Waiting},
-    lanes::{Lane, OpenTrial},
-    retries::{self, Ending},
-    settings::{Policy, ScheduleSettings, Trials},
-    stop_state::StopState,
-    window::{SentTask, Turn, Worker, Workers},
-};
+use super::effect::{Assignment, Effect, LostReason, StopMode, Waiting};
+use super::lanes::{Lane, OpenTrial};
+use super::retries::{self, Ending};
+use super::settings::{Policy, ScheduleSettings, Trials};
+use super::window::{SentTask, Turn, Worker, Workers};
+use super::{budgets::Spending, stop_state::StopState};
 
 /// Rows not on disk above which no task is assigned.
 const MAX_UNACKED_ROWS: u64 = 4_096;

@@ -2,11 +2,9 @@
 
 use runner_model::{Micros, Reason, RunTime, row::Metric, units::plural};
 
-use super::{
-    effect::{Effect, LostReason, StopMode},
-    schedule::Schedule,
-    stop_state::{Step, StopState},
-};
+use super::effect::{Effect, LostReason, StopMode};
+use super::schedule::Schedule;
+use super::stop_state::{Step, StopState};
 
 /// Time after the grace for workers to report interrupted attempts.
 const ANSWER_TIME: Micros = Micros(100_000);

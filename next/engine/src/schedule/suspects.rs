@@ -6,13 +6,8 @@
 
 use runner_model::{TaskId, WorkerId};
 
-use super::{
-    effect::{Blame, Effect, LostReason},
-    retries::Ending,
-    schedule::Schedule,
-    settings::Policy,
-    window::SentTask,
-};
+use super::effect::{Blame, Effect, LostReason};
+use super::{retries::Ending, schedule::Schedule, settings::Policy, window::SentTask};
 
 /// Deaths of workers that ran only this trial, after which the trial is a crash.
 const MAX_DEATHS: u8 = 2;

@@ -6,11 +6,9 @@ use runner_model::{Reason, RunTime, protocol::FromWorker, visible::visible_line}
 use runner_record::{Ack, End, RecordError};
 
 use super::coordinator::{ActiveRun, Coordinator};
-use crate::{
-    event::{Ended, RunEvent, ended},
-    input::Input,
-    workers::{Next, PoolEvent},
-};
+use crate::event::{Ended, RunEvent, ended};
+use crate::input::Input;
+use crate::workers::{Next, PoolEvent};
 
 /// Time for workers to tear down instances. `teardown` of an instance is limited to 5 s.
 const TEARDOWN_WITHIN: Duration = Duration::from_millis(5_500);

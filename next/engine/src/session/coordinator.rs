@@ -13,21 +13,14 @@ use runner_record::{
 };
 use tracing::debug;
 
-use super::{
-    in_flight::{CheckedReport, InFlight},
-    live::write_live,
-    requests,
-    watchdog::Watchdog,
-};
-use crate::{
-    clock::{Clock, monotonic},
-    event::{Ended, Observer, RunEvent},
-    input::Input,
-    plan::{Checks, Plan},
-    schedule::{Assignment, Effect, Schedule, StopMode},
-    signals::SignalEvent,
-    workers::{Next, Pool, PoolEvent, ReadyWorker},
-};
+use super::in_flight::{CheckedReport, InFlight};
+use super::{live::write_live, requests, watchdog::Watchdog};
+use crate::clock::{Clock, monotonic};
+use crate::event::{Ended, Observer, RunEvent};
+use crate::plan::{Checks, Plan};
+use crate::schedule::{Assignment, Effect, Schedule, StopMode};
+use crate::workers::{Next, Pool, PoolEvent, ReadyWorker};
+use crate::{input::Input, signals::SignalEvent};
 
 /// Interval of progress events, in microseconds.
 pub(super) const PROGRESS_EVERY: u64 = 100_000;

@@ -1,27 +1,18 @@
 //! [`Group`]: runs that one process runs in order and a stop ends together.
 
-use std::{
-    collections::VecDeque,
-    path::PathBuf,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
+use std::{collections::VecDeque, path::PathBuf};
 
 use runner_model::{Reason, StopSignal};
 use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id, now};
 
-use super::{
-    resume::continue_run,
-    run::{Work, prestart, run, share},
-    run_parts::RunParts,
-    start::{planned, prepare},
-    waiting::{close_unstarted, unstarted},
-};
-use crate::{
-    EngineError, ExecRequest, ResumeRequest,
-    error::machine,
-    event::{Ended, Observer},
-    signals::{self, ListenerGuard, SignalEvent},
-};
+use super::run::{Work, prestart, run, share};
+use super::start::{planned, prepare};
+use super::waiting::{close_unstarted, unstarted};
+use super::{resume::continue_run, run_parts::RunParts};
+use crate::event::{Ended, Observer};
+use crate::signals::{self, ListenerGuard, SignalEvent};
+use crate::{EngineError, ExecRequest, ResumeRequest, error::machine};
 
 /// Runs that one process runs in order. The process holds all of them until they have ended.
 pub struct Group {

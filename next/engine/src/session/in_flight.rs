@@ -2,20 +2,17 @@
 
 use std::{collections::HashMap, fs::File, io, time::Duration};
 
+use runner_model::protocol::{Line, ReportHead, Task, TaskKind};
+use runner_model::row::{RowError, check_row};
 use runner_model::{
     Digest, ErrorClass, Fingerprint, Limits, Outcome, Row, RowRef, RunTime, Tail, TaskId, Time,
-    TrialId, WorkerId, log,
-    protocol::{Line, ReportHead, Task, TaskKind},
-    row::{RowError, check_row},
-    test::Retries,
+    TrialId, WorkerId, log, test::Retries,
 };
 use runner_record::{RecordError, now};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    plan::{JudgedRow, Plan, TestLine},
-    schedule::{Assignment, LostReason, Policy},
-};
+use crate::plan::{JudgedRow, Plan, TestLine};
+use crate::schedule::{Assignment, LostReason, Policy};
 
 /// The attempts in flight.
 #[derive(Default)]

@@ -1,9 +1,7 @@
 //! The thread that writes `live.json`.
 
-use std::{
-    sync::mpsc::{self, SyncSender},
-    thread,
-};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
 
 use runner_record::{Live, LiveWriter};
 

@@ -15,9 +15,6 @@ mod start;
 mod waiting;
 mod watchdog;
 
-pub use self::{
-    group::Group,
-    resume::{preview, resume},
-    start::exec,
-};
+pub use self::resume::{preview, resume};
+pub use self::{group::Group, start::exec};
 pub(crate) use self::{run::prestart, start::selected_plan};

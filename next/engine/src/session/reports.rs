@@ -2,24 +2,15 @@
 
 use std::io::BufRead as _;
 
-use runner_model::{
-    Micros, Outcome, Places, RunTime, TaskId, WorkerId,
-    protocol::{FromWorker, ReportHead, TaskKind},
-    visible::visible_line,
-};
+use runner_model::protocol::{FromWorker, ReportHead, TaskKind};
+use runner_model::{Micros, Outcome, Places, RunTime, TaskId, WorkerId, visible::visible_line};
 use runner_record::{Ack, RowFacts};
 use tracing::debug;
 
-use super::{
-    coordinator::{Coordinator, MAX_WORD},
-    in_flight::CheckedReport,
-};
-use crate::{
-    clock::monotonic,
-    event::RunEvent,
-    schedule::{Blame, LostReason, Schedule},
-    workers::WorkerExit,
-};
+use super::coordinator::{Coordinator, MAX_WORD};
+use super::in_flight::CheckedReport;
+use crate::schedule::{Blame, LostReason, Schedule};
+use crate::{clock::monotonic, event::RunEvent, workers::WorkerExit};
 
 impl Coordinator<'_> {
     pub(super) fn receive(&mut self, worker: WorkerId, message: FromWorker) {

@@ -9,19 +9,14 @@ use runner_record::{
 };
 use runner_scenario::IdGlob;
 
-use super::{
-    run::{Work, prestart, run, share},
-    run_parts::keep,
+use super::run::{Work, prestart, run, share};
+use super::run_parts::keep;
+use crate::event::{Ended, Observer, RunEvent, ended};
+use crate::plan::{
+    Decision, Ids, Plan, PlanDiff, Rejudge, changes_since, load_plan, manifest_providers, metadata,
+    selection, stored_plan, tests_of, unreadable,
 };
-use crate::{
-    EngineError, ResumeRequest,
-    event::{Ended, Observer, RunEvent, ended},
-    plan::{
-        Decision, Ids, Plan, PlanDiff, Rejudge, changes_since, load_plan, manifest_providers,
-        metadata, selection, stored_plan, tests_of, unreadable,
-    },
-    workers::PrestartedWorker,
-};
+use crate::{EngineError, ResumeRequest, workers::PrestartedWorker};
 
 /// A resumed session before it starts.
 struct Prepared {

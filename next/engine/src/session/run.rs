@@ -1,30 +1,19 @@
 //! [`run`]: runs a session of a new or a resumed run.
 
-use std::{
-    io,
-    panic::{self, AssertUnwindSafe},
-    sync::mpsc::Sender,
-    thread,
-};
+use std::panic::{self, AssertUnwindSafe};
+use std::{io, sync::mpsc::Sender, thread};
 
 use runner_model::{Reason, SessionSettings};
 use runner_prepare::machine::raise_open_files;
 use runner_record::{Fold, Owned, RecordError, ResultsRoot, Share};
 
-use super::{
-    coordinator::{Coordinator, CoordinatorParts},
-    watchdog::Watchdog,
-};
-use crate::{
-    clock::Clock,
-    error::{EngineError, machine},
-    event::{Ended, Observer},
-    input::Input,
-    plan::Plan,
-    schedule::Schedule,
-    signals::{self, SignalEvent},
-    workers::{Launch, Pool, PrestartedWorker, WorkerProcess},
-};
+use super::coordinator::{Coordinator, CoordinatorParts};
+use super::watchdog::Watchdog;
+use crate::error::{EngineError, machine};
+use crate::event::{Ended, Observer};
+use crate::signals::{self, SignalEvent};
+use crate::workers::{Launch, Pool, PrestartedWorker, WorkerProcess};
+use crate::{clock::Clock, input::Input, plan::Plan, schedule::Schedule};
 
 /// The plan and the state of a session's run.
 pub(crate) struct Work {

@@ -1,20 +1,14 @@
 //! [`RunParts`]: the content and the manifest of a new run.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Seek},
-    path::Path,
-};
+use std::io::{self, Seek};
+use std::{collections::BTreeMap, fs::File, path::Path};
 
 use runner_model::Digest;
 use runner_prepare::ContentSource;
 use runner_record::{NewRun, NewSession, Owned, RecordError, ResultsRoot};
 
-use crate::{
-    error::{EngineError, machine},
-    plan::{Plan, manifest_providers, metadata},
-};
+use crate::error::{EngineError, machine};
+use crate::plan::{Plan, manifest_providers, metadata};
 
 /// The content and the manifest of a new run.
 pub(crate) struct RunParts {

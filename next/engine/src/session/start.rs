@@ -6,16 +6,12 @@ use runner_model::Places as _;
 use runner_record::{Fold, ResultsRoot};
 use runner_scenario::load;
 
-use super::{
-    resume,
-    run::{Work, prestart, run, share},
-    run_parts::{RunParts, new_run},
-};
-use crate::{
-    EngineError, ExecRequest, ResumeRequest,
-    event::{Ended, Observer},
-    plan::{Plan, PlanDiff, load_plan, not_passed, selection},
-};
+use super::resume;
+use super::run::{Work, prestart, run, share};
+use super::run_parts::{RunParts, new_run};
+use crate::event::{Ended, Observer};
+use crate::plan::{Plan, PlanDiff, load_plan, not_passed, selection};
+use crate::{EngineError, ExecRequest, ResumeRequest};
 
 /// Runs a scenario: plans it, creates the run, and runs all trials. If the request names a folder that holds a run of the same
 /// plan, continues that run.

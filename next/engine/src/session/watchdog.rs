@@ -1,12 +1,7 @@
 //! [`Watchdog`]: exits the process if a session exceeds its bounds, for example because a disk hangs or the output is not read.
 
-use std::{
-    any::Any,
-    io,
-    sync::{Arc, Mutex},
-    thread,
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
+use std::{any::Any, io, thread, time::Duration};
 
 use runner_model::{
     Micros, Reason, RunStatus, RunTime, StopSignal, exit::Exit, status::RunVerdict,

@@ -1,10 +1,7 @@
 //! Events of workers, for the pool and for the coordinator.
 
-use runner_model::{
-    Digest, Reason, WorkerId,
-    prepare::Ready,
-    protocol::{FromWorker, SlotWord, ToWorker},
-};
+use runner_model::protocol::{FromWorker, SlotWord, ToWorker};
+use runner_model::{Digest, Reason, WorkerId, prepare::Ready};
 
 use super::shape::Shape;
 use crate::schedule::Blame;

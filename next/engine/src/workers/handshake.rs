@@ -5,11 +5,9 @@ use runner_model::{
     visible::visible_line,
 };
 
-use super::{
-    events::{PoolEvent, ReadyWorker},
-    pool::{Phase, Pool},
-    supply::plugin_of,
-};
+use super::events::{PoolEvent, ReadyWorker};
+use super::pool::{Phase, Pool};
+use super::supply::plugin_of;
 
 /// Bytes of a worker's message about a plugin.
 const MAX_PROBLEM: usize = 64 << 10;

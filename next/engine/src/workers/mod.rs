@@ -9,10 +9,8 @@ mod process;
 mod shape;
 mod supply;
 
-pub(crate) use self::{
-    events::{LinkEvent, PoolEvent, ReadyWorker, Supply, WorkerExit},
-    pool::{Next, Pool, Supplies},
-    prestart::{Launch, PrestartedWorker},
-    process::WorkerProcess,
-    shape::{Shape, shapes},
-};
+pub(crate) use self::events::{LinkEvent, PoolEvent, ReadyWorker, Supply, WorkerExit};
+pub(crate) use self::pool::{Next, Pool, Supplies};
+pub(crate) use self::prestart::{Launch, PrestartedWorker};
+pub(crate) use self::process::WorkerProcess;
+pub(crate) use self::shape::{Shape, shapes};

@@ -12,21 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runner_model::{
-    Digest, Micros, Reason, TaskId, WorkerId, digest,
-    prepare::{Prepare, SecretValues},
-    protocol::{FromWorker, Line, MAX_LINE, MAX_TASKS, SlotWord, Task, ToWorker},
-    provider::PreparedProvider,
-};
+use runner_model::prepare::{Prepare, SecretValues};
+use runner_model::protocol::{FromWorker, Line, MAX_LINE, MAX_TASKS, SlotWord, Task, ToWorker};
+use runner_model::{Digest, Micros, Reason, TaskId, WorkerId, digest, provider::PreparedProvider};
 use runner_prepare::{ContentSource, machine};
 use runner_record::{PluginCache, Scratch};
 
-use super::{
-    events::{LinkEvent, PoolEvent, Supply, WorkerExit},
-    link::WorkerLink,
-    prestart::{Launch, PrestartedWorker, event_sink},
-    shape::Shape,
-};
+use super::events::{LinkEvent, PoolEvent, Supply, WorkerExit};
+use super::prestart::{Launch, PrestartedWorker, event_sink};
+use super::{link::WorkerLink, shape::Shape};
 use crate::{clock::monotonic, input::Input, schedule::Blame};
 
 /// Tasks in one frame.

@@ -1,9 +1,7 @@
 //! [`PrestartedWorker`]: a worker that starts while the session is planned.
 
-use std::{
-    io,
-    sync::mpsc::{self, Receiver, Sender},
-};
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use runner_model::WorkerId;
 

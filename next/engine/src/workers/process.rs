@@ -20,16 +20,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runner_model::{
-    Micros, TaskId,
-    protocol::{Doing, FrameBuffer, FromWorker, SlotWord, ToWorker},
-};
+use runner_model::protocol::{Doing, FrameBuffer, FromWorker, SlotWord, ToWorker};
+use runner_model::{Micros, TaskId};
 use runner_prepare::children::{self, CERTIFICATES, Starting};
 
-use super::{
-    events::{LinkEvent, WorkerExit},
-    link::{EventSink, WorkerLink},
-};
+use super::events::{LinkEvent, WorkerExit};
+use super::link::{EventSink, WorkerLink};
 use crate::{clock::monotonic, schedule::Blame, signals::lock};
 
 /// Time after its deadline for which a guest may stay inside one instruction.

@@ -5,10 +5,8 @@ use std::{sync::Arc, thread};
 use runner_model::{Digest, Reason, WorkerId, provider::PreparedProvider};
 use runner_prepare::{PrepareError, compiler};
 
-use super::{
-    events::{PoolEvent, Supply},
-    pool::{Pool, Supplies},
-};
+use super::events::{PoolEvent, Supply};
+use super::pool::{Pool, Supplies};
 use crate::input::Input;
 
 impl Pool {

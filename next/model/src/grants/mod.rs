@@ -8,10 +8,8 @@ use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{
-    net::{NetGrant, is_host_name},
-    secret::{BoundSecret, is_secret_name},
-};
+pub use self::net::{NetGrant, is_host_name};
+pub use self::secret::{BoundSecret, is_secret_name};
 use crate::{enum_text::text_enum, template::Template};
 
 /// Access of a provider to the world outside its sandbox. The default grants nothing.

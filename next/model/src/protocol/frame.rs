@@ -1,9 +1,7 @@
 //! Encoding and decoding of frames, and [`FrameBuffer`], which extracts them from a byte stream.
 
-use std::{
-    io::{self, Read},
-    marker::PhantomData,
-};
+use std::io::{self, Read};
+use std::marker::PhantomData;
 
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;

@@ -2,10 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Digest, HostFault, Micros, TaskId, TrialId,
-    prepare::{Prepare, Ready},
-};
+use crate::prepare::{Prepare, Ready};
+use crate::{Digest, HostFault, Micros, TaskId, TrialId};
 
 /// A message of a supervisor to a worker.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,14 +10,12 @@
 mod frame;
 mod message;
 
-pub use self::{
-    frame::{
-        BadFrame, FrameBuffer, MAX_LINE, MAX_PIECE, MAX_TASKS, Message, PREFIX, Sender,
-        encode_report, read_prefix,
-    },
-    message::{
-        Doing, FromWorker, Hello, Line, ReportHead, SlotWord, Task, TaskKind, TimeoutRule, ToWorker,
-    },
+pub use self::frame::{
+    BadFrame, FrameBuffer, MAX_LINE, MAX_PIECE, MAX_TASKS, Message, PREFIX, Sender, encode_report,
+    read_prefix,
+};
+pub use self::message::{
+    Doing, FromWorker, Hello, Line, ReportHead, SlotWord, Task, TaskKind, TimeoutRule, ToWorker,
 };
 
 #[cfg(test)]

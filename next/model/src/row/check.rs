@@ -3,10 +3,8 @@
 use thiserror::Error;
 
 use super::line::{RowRef, VERSION, parse};
-use crate::{
-    ErrorClass, Limits, Outcome,
-    protocol::{Task, TaskKind},
-};
+use crate::protocol::{Task, TaskKind};
+use crate::{ErrorClass, Limits, Outcome};
 
 /// Bytes of a worker's row.
 pub const MAX_ROW: usize = 256 << 10;

@@ -6,11 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use thiserror::Error;
 
 use super::parts::{Actor, Artifact, Check, Denied, Grade, LogPlace, Metric, Raw, RowError, Usage};
-use crate::{
-    Fingerprint, Outcome, ProviderName, TestId, Text, Time, TrialId,
-    enum_text::{is_default, present},
-    outcome::Verdict,
-};
+use crate::enum_text::{is_default, present};
+use crate::{Fingerprint, Outcome, ProviderName, TestId, Text, Time, TrialId, outcome::Verdict};
 
 /// The version of rows, their `v`.
 pub const VERSION: u8 = 4;

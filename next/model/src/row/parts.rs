@@ -5,11 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{
-    Digest, ErrorClass, Text,
-    enum_text::{is_default, present},
-    outcome::Verdict,
-};
+use crate::enum_text::{is_default, present};
+use crate::{Digest, ErrorClass, Text, outcome::Verdict};
 
 /// The name of the artifact that replaces a large or deep output.
 pub const OUTPUT_ARTIFACT: &str = "output.json";

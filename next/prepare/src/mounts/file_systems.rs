@@ -1,11 +1,7 @@
 //! [`FileSystems`]: the mounted file systems, and which of them are the kernel's own.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    os::unix::ffi::OsStrExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
 
 /// The list of mounts, see proc_pid_mountinfo(5).
 const MOUNTS: &str = "/proc/self/mountinfo";

@@ -8,16 +8,11 @@ mod file_systems;
 mod path_trace;
 mod protected;
 
-use std::{
-    fs, io,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fs, io, os::unix::fs::MetadataExt as _};
 
-use runner_model::{
-    grants::{FsGrant, FsMode},
-    provider::{MountedFolder, PreparedProvider},
-};
+use runner_model::grants::{FsGrant, FsMode};
+use runner_model::provider::{MountedFolder, PreparedProvider};
 use runner_scenario::ProviderProblem;
 
 pub use self::protected::Protected;

@@ -1,10 +1,7 @@
 //! [`PathTrace`]: all places that decide where a path leads.
 
-use std::{
-    ffi::OsString,
-    io,
-    path::{self, Path, PathBuf},
-};
+use std::path::{self, Path, PathBuf};
+use std::{ffi::OsString, io};
 
 /// Links that Linux follows in one path; see path_resolution(7).
 const MAX_LINKS: usize = 40;

@@ -1,9 +1,7 @@
 //! [`Protected`]: files and folders that no guest may write to.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::env;
+use std::path::{Path, PathBuf};
 
 use runner_record::PluginCache;
 use runner_scenario::Scenario;

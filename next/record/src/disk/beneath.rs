@@ -17,10 +17,8 @@ use std::{
 };
 
 use runner_model::Time;
-use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags, Stat},
-    io::Errno,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags, Stat};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::{RecordError, disk::permissions};

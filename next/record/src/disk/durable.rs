@@ -1,11 +1,7 @@
 //! Syncs files and folders side by side, to wait for the disk only once.
 
-use std::{
-    fs::File,
-    panic::resume_unwind,
-    path::{Path, PathBuf},
-    thread,
-};
+use std::path::{Path, PathBuf};
+use std::{fs::File, panic::resume_unwind, thread};
 
 use crate::{RecordError, disk::beneath::Dir};
 

@@ -1,9 +1,7 @@
 //! [`RecordError`]: failures of the disk and of files on it.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 

@@ -4,12 +4,8 @@
 //! `error`, `full` (no space), `partial` (half of the bytes are written, then no space), `panic` and `kill` (half of
 //! the bytes are written, then SIGKILL).
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::FileExt as _,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
+use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 use runner_model::Time;
 

@@ -1,13 +1,9 @@
 //! [`Lock`]: the file that shows which process owns a run. A run is alive only if its lock is held: pids, ages and
 //! clocks decide nothing.
 
-use std::{
-    fs::{File, TryLockError},
-    io,
-    os::unix::fs::FileExt as _,
-    thread,
-    time::{Duration, Instant, SystemTime},
-};
+use std::fs::{File, TryLockError};
+use std::time::{Duration, Instant, SystemTime};
+use std::{io, os::unix::fs::FileExt as _, thread};
 
 use runner_model::Time;
 use rustix::fs::FallocateFlags;

@@ -1,16 +1,11 @@
 //! [`PluginCache`]: the folder of compiled plugins.
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::{fs::File, os::unix::fs::MetadataExt as _};
 
-use crate::{
-    RecordError,
-    disk::{beneath::Dir, permissions::check_trust},
-};
+use crate::RecordError;
+use crate::disk::{beneath::Dir, permissions::check_trust};
 
 /// The folder of compiled plugins: `RUNNER_CACHE`, else `$XDG_CACHE_HOME/runner`, else `~/.cache/runner`. Compiled
 /// plugins are loaded without further checks, so only the user may be able to write to it.

@@ -89,11 +89,8 @@ fn remove(above: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fs::{self, File, Permissions},
-        os::unix::fs::PermissionsExt as _,
-        time::SystemTime,
-    };
+    use std::fs::{self, File, Permissions};
+    use std::{os::unix::fs::PermissionsExt as _, time::SystemTime};
 
     use super::{OLD, Scratch};
 

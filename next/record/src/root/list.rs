@@ -1,20 +1,13 @@
 //! Lists and sweeps the runs of a root. The list in SQLite saves reading manifests that have not changed.
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::mpsc::{Receiver, channel},
-    thread,
-    time::Duration,
-};
+use std::sync::mpsc::{Receiver, channel};
+use std::{collections::HashMap, io, thread, time::Duration};
 
 use runner_model::RunStatus;
 
-use crate::{
-    Manifest, RecordError, ResultsRoot, RunDir, RunHead,
-    disk::{beneath::Dir, layout::MANIFEST, lock::retry_for},
-    root::database::{Database, Listed, NAME},
-};
+use crate::disk::{beneath::Dir, layout::MANIFEST, lock::retry_for};
+use crate::root::database::{Database, Listed, NAME};
+use crate::{Manifest, RecordError, ResultsRoot, RunDir, RunHead};
 
 /// Time that `reindex` tries to replace the list while other processes use it.
 const REINDEX_PATIENCE: Duration = Duration::from_secs(2);

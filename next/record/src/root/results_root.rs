@@ -1,12 +1,8 @@
 //! [`ResultsRoot`]: the folder of all runs and of the contents that they share.
 
-use std::{
-    fs::File,
-    io::ErrorKind,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc::Receiver},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc::Receiver};
+use std::{fs::File, io::ErrorKind, time::Duration};
 
 use runner_model::Digest;
 

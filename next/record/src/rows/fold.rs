@@ -2,10 +2,8 @@
 //!
 //! A fold knows trials by index. Without a plan, [`UnplannedFold`] numbers them in the order of their first rows.
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use runner_model::{Counts, Outcome, Places, TrialId, row::RowHead};
 

@@ -1,12 +1,7 @@
 //! Reads the lines of `index.jsonl` in blocks. Memory is bounded for any content of the file.
 
-use std::{
-    fs::File,
-    io::{self, BufRead as _},
-    os::unix::fs::FileExt as _,
-    panic::resume_unwind,
-    thread,
-};
+use std::io::{self, BufRead as _};
+use std::{fs::File, os::unix::fs::FileExt as _, panic::resume_unwind, thread};
 
 use runner_model::row::{BadLine, MAX_ROW, RowHead, read_head};
 

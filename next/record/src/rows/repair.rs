@@ -1,17 +1,11 @@
 //! Repairs the end of the rows before more are appended, because a process may have died while writing.
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    ops::Range,
-    os::unix::fs::FileExt as _,
-};
+use std::io::{self, Read as _};
+use std::{fs::File, ops::Range, os::unix::fs::FileExt as _};
 
-use crate::{
-    RecordError, RunDir,
-    disk::{beneath::Reader, content_store::digest_of, fault, layout::ROWS},
-    rows::line_reader::{self, ReadLine},
-};
+use crate::disk::{beneath::Reader, content_store::digest_of, fault, layout::ROWS};
+use crate::rows::line_reader::{self, ReadLine};
+use crate::{RecordError, RunDir};
 
 /// The last row nearly always starts within this distance from the end.
 const NEAR: u64 = 4 << 20;

@@ -1,23 +1,17 @@
 //! [`Writer`]: appends rows on a thread, with one write and one `fdatasync` for all waiting rows. The next group
 //! gathers meanwhile.
 
-use std::{
-    fs::File,
-    io, mem,
-    ops::Range,
-    panic::{self, AssertUnwindSafe},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
-};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{fs::File, io, mem, ops::Range};
 
 use runner_model::{Digest, Tail, row::LogPlace};
 
-use crate::{
-    RecordError, RunDir,
-    disk::{beneath::Stamp, fault, layout::ROWS},
-    rows::run_files::{Group, RunFiles},
-};
+use crate::disk::{beneath::Stamp, fault, layout::ROWS};
+use crate::rows::run_files::{Group, RunFiles};
+use crate::{RecordError, RunDir};
 
 /// Shortest time between commits while more rows are coming. Each interrupt of the disk takes a processor from a guest.
 const COMPANY: Duration = Duration::from_millis(20);

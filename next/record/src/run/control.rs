@@ -1,9 +1,7 @@
 //! Stops, cancels and pauses runs of other processes, and waits for the result.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use runner_model::{Reason, RunStatus, row::Actor};
 use serde::Serialize;

@@ -98,10 +98,8 @@ pub fn new_id(name: &str, now: Time) -> String {
 mod tests {
     use std::fs;
 
-    use crate::{
-        RecordError, ResultsRoot,
-        tests::{folder, new_run},
-    };
+    use crate::tests::{folder, new_run};
+    use crate::{RecordError, ResultsRoot};
 
     #[test]
     fn only_unfinished_runs_are_taken_over() {

@@ -1,16 +1,12 @@
 //! [`Manifest`]: `benchmark.json`, the plan, the sessions and the state of a run.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Read as _},
-    time::Duration,
-};
+use std::io::{self, Read as _};
+use std::{collections::BTreeMap, time::Duration};
 
+use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
     Counts, Digest, Reason, RunStatus, SessionSettings, StopSignal, Time, TrialId,
-    provider::PluginKind,
-    row::Actor,
-    status::{BadTransition, RunVerdict, Stage},
+    provider::PluginKind, row::Actor,
 };
 use serde::{Deserialize, Serialize};
 

@@ -2,11 +2,9 @@
 
 use std::{collections::BTreeMap, fs::File, io::Write as _, time::Duration};
 
+use runner_model::status::{RunVerdict, Stage};
 use runner_model::{
-    Counts, Reason, RunStatus, SessionSettings, Time,
-    row::Actor,
-    status::{RunVerdict, Stage},
-    visible::visible_line,
+    Counts, Reason, RunStatus, SessionSettings, Time, row::Actor, visible::visible_line,
 };
 
 use crate::{

@@ -1,16 +1,10 @@
 //! [`RunDir`]: a run for reading, no matter which process holds it.
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    os::unix::fs::FileExt as _,
-    path::PathBuf,
-};
+use std::io::{self, Read as _};
+use std::{fs::File, os::unix::fs::FileExt as _, path::PathBuf};
 
-use runner_model::{
-    Digest, RowRef, TrialId, digest,
-    row::{LogPlace, has_right_checksum},
-};
+use runner_model::row::{LogPlace, has_right_checksum};
+use runner_model::{Digest, RowRef, TrialId, digest};
 use serde::Deserialize;
 
 use crate::{

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use runner_model::{
-    Counts, Reason, RunStatus, StopSignal, Time,
-    status::{RunVerdict, Stage},
-};
+use runner_model::status::{RunVerdict, Stage};
+use runner_model::{Counts, Reason, RunStatus, StopSignal, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::{GroupPlace, Manifest, Pause, Pin, disk::fault::now};

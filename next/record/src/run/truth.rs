@@ -2,12 +2,9 @@
 
 use runner_model::{Reason, RunStatus, Time};
 
-use crate::{
-    Manifest, RecordError, RunDir,
-    disk::{fault::now, lock},
-    rows::{fold::UnplannedFold, line_reader::ReadLine},
-    run::live,
-};
+use crate::disk::{fault::now, lock};
+use crate::rows::{fold::UnplannedFold, line_reader::ReadLine};
+use crate::{Manifest, RecordError, RunDir, run::live};
 
 impl RunDir {
     /// Reads the manifest with the true status: if no process holds the lock of a `running` run, status, end and counts

@@ -1,16 +1,11 @@
 //! Compares the files of a run with each other. Repairs nothing.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::{fs::File, io};
 
-use runner_model::{
-    Digest, Places, RowRef, RunStatus,
-    row::{BadLine, RowHead, read_line},
-};
+use runner_model::row::{BadLine, RowHead, read_line};
+use runner_model::{Digest, Places, RowRef, RunStatus};
 use serde::Serialize;
 
 use crate::{

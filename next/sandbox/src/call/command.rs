@@ -2,24 +2,17 @@
 
 use std::pin::pin;
 
-use runner_model::{
-    ErrorClass, Limits,
-    provider::{Description, OutputForm, Protocol},
-    row::{Raw, RowError},
-};
+use runner_model::provider::{Description, OutputForm, Protocol};
+use runner_model::row::{Raw, RowError};
+use runner_model::{ErrorClass, Limits};
 use wasmtime::{Engine, Store};
-use wasmtime_wasi::{
-    I32Exit, WasiCtxBuilder,
-    p2::{bindings::CommandPre, pipe::MemoryInputPipe},
-};
+use wasmtime_wasi::p2::{bindings::CommandPre, pipe::MemoryInputPipe};
+use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
-use super::{
-    classify::{classify, into_error, out_of_memory},
-    ended::{Ended, Ending, Reply},
-    inputs::{Call, CommandCall},
-    protocol,
-    reply::read_json,
-};
+use super::classify::{classify, into_error, out_of_memory};
+use super::ended::{Ended, Ending, Reply};
+use super::inputs::{Call, CommandCall};
+use super::{protocol, reply::read_json};
 use crate::{
     fs::{AttemptFiles, Role},
     interrupt::{CallTime, Guard, Halt},

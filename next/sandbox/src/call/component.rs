@@ -2,23 +2,17 @@
 
 use std::{pin::pin, sync::Arc};
 
-use runner_model::{
-    ErrorClass, Limits,
-    outcome::Verdict,
-    provider::Description,
-    row::{Check, Metric, Raw, RowError},
-};
+use runner_model::row::{Check, Metric, Raw, RowError};
+use runner_model::{ErrorClass, Limits, outcome::Verdict, provider::Description};
 use wasmtime::Store;
 use wasmtime_wasi::WasiCtxBuilder;
 
-use super::{
-    classify::{classify, into_error},
-    description::{bounded as bounded_description, read_schema},
-    ended::{Ended, Ending, Reply},
-    inputs::Call,
-    instance::{Exports, Instance, Lifecycle},
-    reply::{bounded, provider_error, read_json},
-};
+use super::classify::{classify, into_error};
+use super::description::{bounded as bounded_description, read_schema};
+use super::ended::{Ended, Ending, Reply};
+use super::inputs::Call;
+use super::instance::{Exports, Instance, Lifecycle};
+use super::reply::{bounded, provider_error, read_json};
 use crate::{
     contract::{
         Plugin, PluginPre,

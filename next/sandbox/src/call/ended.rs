@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use runner_model::{
-    ErrorClass, HostFault, Text,
-    log::Said,
-    outcome::Verdict,
-    row::{Check, Denied, Metric, Raw, RowError, Usage},
-};
+use runner_model::row::{Check, Denied, Metric, Raw, RowError, Usage};
+use runner_model::{ErrorClass, HostFault, Text, log::Said, outcome::Verdict};
 
 use crate::store::artifacts::LeftFile;
 

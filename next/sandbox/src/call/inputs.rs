@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use runner_model::{
-    Limits, Micros,
-    provider::{OutputForm, Protocol},
-};
+use runner_model::provider::{OutputForm, Protocol};
+use runner_model::{Limits, Micros};
 
 use crate::{Access, Activity};
 

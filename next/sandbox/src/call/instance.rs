@@ -3,19 +3,12 @@
 use std::{fmt, pin::pin};
 
 use runner_model::{Micros, log::LogRecord, row::RowError, visible::visible_line};
-use wasmtime::{
-    Store,
-    component::{self, Component, ComponentExportIndex},
-    format_err,
-};
+use wasmtime::component::{self, Component, ComponentExportIndex};
+use wasmtime::{Store, format_err};
 
 use super::{classify::classify, ended::Ending};
-use crate::{
-    contract::{Plugin, exports::runner::provider::provider::ProviderError},
-    fs::AttemptFiles,
-    interrupt::Guard,
-    store::Sandbox,
-};
+use crate::contract::{Plugin, exports::runner::provider::provider::ProviderError};
+use crate::{fs::AttemptFiles, interrupt::Guard, store::Sandbox};
 
 /// The contract's optional export. The host's version finds those of older guests, too.
 const LIFECYCLE: &str = "runner:provider/lifecycle@0.1.0";

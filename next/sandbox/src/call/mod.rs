@@ -17,7 +17,5 @@ mod json;
 mod protocol;
 mod reply;
 
-pub use self::{
-    ended::{Ended, Ending, Reply},
-    inputs::{AttachedFile, Call, CommandCall},
-};
+pub use self::ended::{Ended, Ending, Reply};
+pub use self::inputs::{AttachedFile, Call, CommandCall};

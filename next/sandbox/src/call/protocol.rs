@@ -3,32 +3,20 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use runner_model::{
-    ErrorClass, Text, Time,
-    log::{Level, LogRecord},
-    outcome::Verdict,
-    provider::Description,
-    row::{Check, Metric, Raw, RowError},
-};
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{self, IgnoredAny},
-};
+use runner_model::log::{Level, LogRecord};
+use runner_model::row::{Check, Metric, Raw, RowError};
+use runner_model::{ErrorClass, Text, Time, outcome::Verdict, provider::Description};
+use serde::de::{self, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use super::{
-    classify::{into_error, out_of_memory},
-    description::{bounded as bounded_description, read_schema},
-    ended::{Ending, Reply},
-    inputs::Call,
-    reply::{bounded, provider_error, read_json},
-};
-use crate::{
-    interrupt::Interrupt,
-    message::{failure, quote_start, stderr_tail, with_end},
-    redact::Redactor,
-    store::Sandbox,
-};
+use super::classify::{into_error, out_of_memory};
+use super::description::{bounded as bounded_description, read_schema};
+use super::ended::{Ending, Reply};
+use super::inputs::Call;
+use super::reply::{bounded, provider_error, read_json};
+use crate::message::{failure, quote_start, stderr_tail, with_end};
+use crate::{interrupt::Interrupt, redact::Redactor, store::Sandbox};
 
 /// Exit codes of BSD's `sysexits.h`.
 const EX_USAGE: i32 = 64;

@@ -2,20 +2,13 @@
 
 use std::sync::Arc;
 
-use runner_model::{
-    ErrorClass,
-    row::{Raw, RowError},
-};
+use runner_model::ErrorClass;
+use runner_model::row::{Raw, RowError};
 
-use super::{
-    ended::{Ending, Reply},
-    json::compact,
-};
-use crate::{
-    interrupt::Interrupt,
-    message::{failure, quote_start},
-    redact::Redactor,
-};
+use super::ended::{Ending, Reply};
+use super::json::compact;
+use crate::message::{failure, quote_start};
+use crate::{interrupt::Interrupt, redact::Redactor};
 
 const MAX_CHECKS: usize = 10_000;
 const MAX_METRICS: usize = 1_000;
@@ -62,10 +55,8 @@ pub(crate) fn read_json(
 
 #[cfg(test)]
 mod tests {
-    use runner_model::{
-        outcome::Verdict,
-        row::{Check, Metric, Raw},
-    };
+    use runner_model::outcome::Verdict;
+    use runner_model::row::{Check, Metric, Raw};
 
     use super::bounded;
     use crate::Reply;

@@ -3,19 +3,15 @@
 //! change, and through the handles that were checked: a path is resolved anew at each use, so
 //! another user who can write to one of its folders could replace the next one.
 
-use std::{
-    fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom},
-    os::fd::{AsFd, AsRawFd as _, OwnedFd},
-    path::{Component as PathPart, Path, PathBuf},
-};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::path::{Component as PathPart, Path, PathBuf};
 
 use crc32fast::Hasher;
 use runner_model::cache::Trailer;
-use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat},
-    process::geteuid,
-};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
+use rustix::process::geteuid;
 use wasmtime::{Engine, Module, Precompiled, component::Component};
 
 /// Loaded code.

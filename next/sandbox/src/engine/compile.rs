@@ -6,13 +6,9 @@ use runner_model::{cache::Trailer, provider::PluginKind};
 use rustix::fs::{MemfdFlags, memfd_create};
 use wasmtime::{Engine, Module, ResourcesRequired, component::Component};
 
-use super::{
-    bounds::Counts,
-    cache,
-    config::{self, Allocation, MEMORIES, TABLE_ELEMENTS, TABLES},
-    inspect::inspect_and_count,
-    link::{link, reason},
-};
+use super::config::{self, Allocation, MEMORIES, TABLE_ELEMENTS, TABLES};
+use super::link::{link, reason};
+use super::{bounds::Counts, cache, inspect::inspect_and_count};
 
 /// Most parts of a plugin that uses no slots. Each instance has some 32 bytes for each of them.
 const ON_DEMAND: [(&str, u64); 3] =

@@ -1,31 +1,19 @@
 //! [`Engines`]: the wasmtime engines of a worker.
 
-use std::{
-    hash::{Hash as _, Hasher},
-    io,
-    path::Path,
-    sync::{Arc, OnceLock},
-    thread,
-    time::Duration,
-};
+use std::hash::{Hash as _, Hasher};
+use std::sync::{Arc, OnceLock};
+use std::{io, path::Path, thread, time::Duration};
 
-use runner_model::{
-    Digest,
-    cache::{Trailer, entry_name},
-};
+use runner_model::Digest;
+use runner_model::cache::{Trailer, entry_name};
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
-use super::{
-    cache,
-    config::{self, Allocation},
-    link::{LoadError, link, reason},
-};
-use crate::{
-    interrupt::{Interrupt, InterruptState},
-    plugin::Plugin,
-    store::limiter::MemoryBudget,
-};
+use super::cache;
+use super::config::{self, Allocation};
+use super::link::{LoadError, link, reason};
+use crate::interrupt::{Interrupt, InterruptState};
+use crate::{plugin::Plugin, store::limiter::MemoryBudget};
 
 /// Interval of epochs: a guest that computes may exceed its deadline by as much.
 const TICK: Duration = Duration::from_millis(10);

@@ -2,28 +2,17 @@
 
 use runner_model::provider::PluginKind;
 use thiserror::Error;
-use wasmtime::{
-    Engine, StoreContextMut,
-    component::{self, HasSelf, Resource},
-};
-use wasmtime_wasi::{
-    WasiView as _, p1,
-    p2::{self, bindings::CommandPre},
-};
+use wasmtime::component::{self, HasSelf, Resource};
+use wasmtime::{Engine, StoreContextMut};
+use wasmtime_wasi::p2::{self, bindings::CommandPre};
+use wasmtime_wasi::{WasiView as _, p1};
 
-use super::{
-    cache::Code,
-    inspect::{PREVIEW_1, is_served, listed},
-};
-use crate::{
-    call::{command::Program, component::LinkedComponent, instance::Lifecycle},
-    contract::{self, PluginPre},
-    fs,
-    message::cut,
-    net,
-    plugin::Linked,
-    store::{Sandbox, host::Host},
-};
+use super::cache::Code;
+use super::inspect::{PREVIEW_1, is_served, listed};
+use crate::call::{command::Program, component::LinkedComponent, instance::Lifecycle};
+use crate::contract::{self, PluginPre};
+use crate::store::{Sandbox, host::Host};
+use crate::{fs, message::cut, net, plugin::Linked};
 
 /// Bytes of a reason in wasmtime's words, in which names are the guest's.
 const MAX_REASON: usize = 4 * 1024;

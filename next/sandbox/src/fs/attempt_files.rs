@@ -12,19 +12,12 @@ use tokio::time::timeout;
 use wasmtime::{bail, error::Context as _};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-use super::{
-    folders::{AttemptFolders, FolderRequest, Role},
-    leftovers,
-    quota::Quota,
-    system::{blocking, open_folder},
-};
-use crate::{
-    call::{Call, Ended, Ending},
-    host_fault::fault_in,
-    interrupt::{Guard, Halt},
-    message::failure,
-    store::artifacts::LeftFile,
-};
+use super::folders::{AttemptFolders, FolderRequest, Role};
+use super::system::{blocking, open_folder};
+use super::{leftovers, quota::Quota};
+use crate::call::{Call, Ended, Ending};
+use crate::interrupt::{Guard, Halt};
+use crate::{host_fault::fault_in, message::failure, store::artifacts::LeftFile};
 
 /// Longest wait for the removal of the private folder. After that it continues in the background: a
 /// guest may have created as many files as fit its `limits.scratch`.

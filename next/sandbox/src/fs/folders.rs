@@ -1,12 +1,10 @@
 //! [`AttemptFolders`]: the private folders of one attempt.
 
-use std::{
-    fs::{self, DirBuilder, File},
-    io::{self, Read as _},
-    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _};
+use std::os::{fd::AsFd as _, unix::fs::DirBuilderExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use runner_model::row::is_file_name;
 use rustix::fs::{AtFlags, CWD, unlinkat};
@@ -14,10 +12,8 @@ use wasmtime::{bail, error::Context as _};
 use wasmtime_wasi::FsPerms;
 
 use super::{quota::shorten_path, removal, system::open_folder};
-use crate::{
-    call::{AttachedFile, Call},
-    interrupt::{Guard, Halt},
-};
+use crate::call::{AttachedFile, Call};
+use crate::interrupt::{Guard, Halt};
 
 /// Removed with the attempt.
 const SCRATCH: &str = "/scratch";
@@ -174,10 +170,8 @@ mod tests {
     use runner_model::Micros;
 
     use super::FolderRequest;
-    use crate::{
-        AttachedFile, Interrupt,
-        interrupt::{Guard, Halt},
-    };
+    use crate::interrupt::{Guard, Halt};
+    use crate::{AttachedFile, Interrupt};
 
     #[test]
     fn attachment_never_leaves_its_folder() {

@@ -1,11 +1,9 @@
 //! Converts the files in `/artifacts` to artifacts.
 
-use std::{
-    fs::{self, File},
-    io::{self, Read as _},
-    os::fd::{AsFd as _, BorrowedFd},
-    path::Path,
-};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
 
 use runner_model::{media_type, units::show_size};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};

@@ -16,13 +16,10 @@ use wasmtime_wasi::{
     },
 };
 
-use super::{
-    listing::Listing,
-    quota::{
-        ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside_folder, special_file, too_many_files,
-    },
-    streams::CountedStream,
+use super::quota::{
+    ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside_folder, special_file, too_many_files,
 };
+use super::{listing::Listing, streams::CountedStream};
 use crate::store::{Sandbox, host::Host};
 
 /// Replaces wasmtime's functions, which must be in the linker already, by counting ones.

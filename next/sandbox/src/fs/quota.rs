@@ -9,10 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runner_model::{units::show_size, visible::visible_line};
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{
-    filesystem::Descriptor,
-    p2::{DynInputStream, DynOutputStream},
-};
+use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 use super::listing::Listing;
 use crate::message::cut;

@@ -1,15 +1,10 @@
 //! [`empty`]: removes everything in a folder, of any depth and width.
 
-use std::{
-    ffi::CString,
-    io,
-    os::fd::{AsFd, BorrowedFd},
-};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::{ffi::CString, io};
 
-use rustix::{
-    fs::{AtFlags, Dir, fstat, unlinkat},
-    io::Errno,
-};
+use rustix::fs::{AtFlags, Dir, fstat, unlinkat};
+use rustix::io::Errno;
 
 use super::system::open_folder;
 
@@ -124,10 +119,8 @@ fn identity(folder: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fs::{self, File},
-        os::{fd::AsFd as _, unix::fs::symlink},
-    };
+    use std::fs::{self, File};
+    use std::os::{fd::AsFd as _, unix::fs::symlink};
 
     use rustix::fs::{Mode, OFlags, mkdirat, openat};
 

@@ -5,10 +5,8 @@ use std::{fs::File, io, sync::Arc};
 use bytes::Bytes;
 use runner_model::HostFault;
 use rustix::io::Errno;
-use wasmtime_wasi::{
-    async_trait,
-    p2::{DynOutputStream, OutputStream, Pollable, StreamError, StreamResult},
-};
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::p2::{DynOutputStream, OutputStream, Pollable, StreamError, StreamResult};
 
 use super::quota::{Quota, cost};
 use crate::host_fault::fault_in;

@@ -1,15 +1,10 @@
 //! System calls that the other files share.
 
-use std::{
-    future,
-    os::fd::{AsFd, OwnedFd},
-    panic,
-};
+use std::os::fd::{AsFd, OwnedFd};
+use std::{future, panic};
 
-use rustix::{
-    fs::{Mode, OFlags, openat},
-    path::Arg,
-};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::path::Arg;
 use tokio::task;
 
 /// Opens a folder below `at`. Fails if its last part is a symbolic link.

@@ -1,13 +1,9 @@
 //! [`Connector`]: connects to addresses that the policy allows, and to no others.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
-    pin::Pin,
-    sync::{Arc, OnceLock},
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::{io, pin::Pin, time::Duration};
 
 use http::{Uri, uri::Scheme};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, MaybeHttpsStream};
@@ -17,10 +13,8 @@ use thiserror::Error;
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tower_service::Service;
 
-use super::{
-    policy::{NetPolicy, Refusal},
-    wire::Wire,
-};
+use super::policy::{NetPolicy, Refusal};
+use super::wire::Wire;
 
 /// Longest time for an address if there is another one.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);

@@ -1,22 +1,14 @@
 //! Headers of requests, into which the host fills secrets, and headers of responses.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use runner_model::{
-    NetGrant,
-    grants::{BoundSecret, Grant},
-    units::show_size,
-    visible::visible_line,
-};
+use runner_model::grants::{BoundSecret, Grant};
+use runner_model::{NetGrant, units::show_size, visible::visible_line};
 use url::Url;
 
-use super::{
-    failure::{Failure, MAX_HEAD},
-    policy::{Refusal, origin},
-};
-use crate::{
-    Redactor, Secrets,
-    secrets::{FillError, HeaderPlace},
-};
+use super::failure::{Failure, MAX_HEAD};
+use super::policy::{Refusal, origin};
+use crate::secrets::{FillError, HeaderPlace};
+use crate::{Redactor, Secrets};
 
 /// Bytes of a refused header's name in a message.
 const SHOWN_NAME: usize = 64;

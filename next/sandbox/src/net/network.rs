@@ -2,18 +2,14 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use hyper_util::{
-    client::legacy::{self, Client},
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use runner_model::NetGrant;
 use wasmtime_wasi_http::WasiBody;
 
-use super::{
-    connect::{Connector, Lookup, system_lookup},
-    failure::{MAX_HEAD, MAX_HEADERS},
-    policy::NetPolicy,
-};
+use super::connect::{Connector, Lookup, system_lookup};
+use super::failure::{MAX_HEAD, MAX_HEADERS};
+use super::policy::NetPolicy;
 
 /// Time after which an idle connection is closed.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(30);

@@ -7,11 +7,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::Method;
-use runner_model::{
-    NetGrant,
-    grants::{Grant, is_host_name},
-    row::Denied,
-};
+use runner_model::grants::{Grant, is_host_name};
+use runner_model::{NetGrant, row::Denied};
 use thiserror::Error;
 use url::{Host, Url};
 

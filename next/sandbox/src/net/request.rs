@@ -3,10 +3,8 @@
 //! A request is decided on before any part of it is sent, in this order: method, URL, grant,
 //! secrets, URI, count. No secret is filled in, and no request counted, before a grant matches.
 
-use std::{
-    sync::{Arc, MutexGuard},
-    time::Duration,
-};
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request};
@@ -16,15 +14,10 @@ use runner_model::{Limits, visible::visible_line};
 use url::Url;
 use wasmtime_wasi_http::WasiBody;
 
-use super::{
-    failure::{Failure, MAX_HEAD},
-    headers,
-    network::Network,
-    policy::{Refusal, origin, read_url},
-    response::Incoming,
-    traffic::{Counts, Traffic},
-    wire::Wire,
-};
+use super::failure::{Failure, MAX_HEAD};
+use super::policy::{Refusal, origin, read_url};
+use super::traffic::{Counts, Traffic};
+use super::{headers, network::Network, response::Incoming, wire::Wire};
 use crate::{Redactor, Secrets, contract::runner::provider::http as contract, interrupt::Guard};
 
 /// The longest registered method has 17 characters.

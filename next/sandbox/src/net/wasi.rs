@@ -8,10 +8,8 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use hyper_util::client::legacy::connect::CaptureConnection;
-use wasmtime::{
-    StoreContextMut,
-    component::{Linker, Resource},
-};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_http::{
     Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView,
     p2::{
@@ -20,11 +18,9 @@ use wasmtime_wasi_http::{
     },
 };
 
-use super::{
-    failure::{Failure, MAX_HEAD, Step},
-    headers,
-    request::{Admitted, MAX_METHOD_BYTES, Outbound, within},
-};
+use super::failure::{Failure, MAX_HEAD, Step};
+use super::headers;
+use super::request::{Admitted, MAX_METHOD_BYTES, Outbound, within};
 use crate::interrupt::Guard;
 
 /// The interface, in the version of wasmtime's own functions.

@@ -25,10 +25,8 @@ use hyper_util::{
     },
     rt::TokioIo,
 };
-use tokio::{
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 type HttpStream = MaybeHttpsStream<TokioIo<TcpStream>>;
 

@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
-};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use url::Host;
 
 /// Each line of a secret of at least this many bytes is a secret, too, because logs are written by

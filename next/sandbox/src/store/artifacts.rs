@@ -1,12 +1,10 @@
 //! [`Artifacts`]: the artifacts of an attempt, within their limits.
 
-use std::{
-    fs::{self, File},
-    io::{self, Seek as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::fs::{self, File};
+use std::io::{self, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use runner_model::{ErrorClass, HostFault, Limits, row::RowError};
 

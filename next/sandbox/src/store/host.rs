@@ -2,23 +2,16 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt as _, sync::Arc, time::SystemTime};
 
+use runner_model::log::{Level, LogRecord};
 use runner_model::{
-    HostFault, Limits, Text, Time,
-    grants::Grant,
-    log::{Level, LogRecord},
-    media_type,
-    row::Denied,
-    visible::visible_line,
+    HostFault, Limits, Text, Time, grants::Grant, media_type, row::Denied, visible::visible_line,
 };
 
 use super::artifacts::Artifacts;
+use crate::contract::runner::provider::{artifacts, control, files, http, log, secrets, types};
+use crate::message::{cut, cut_redacted};
 use crate::{
-    AttachedFile, Call, Secrets,
-    contract::runner::provider::{artifacts, control, files, http, log, secrets, types},
-    denials::Denials,
-    interrupt::Guard,
-    message::{cut, cut_redacted},
-    net::Outbound,
+    AttachedFile, Call, Secrets, denials::Denials, interrupt::Guard, net::Outbound,
     redact::Redactor,
 };
 
@@ -306,11 +299,8 @@ mod tests {
     use runner_model::{Limits, Micros, log::Level};
 
     use super::{Host, control::Host as _, log::Host as _, secrets::Host as _};
-    use crate::{
-        Secrets,
-        contract::runner::provider::log,
-        interrupt::{Guard, Interrupt},
-    };
+    use crate::interrupt::{Guard, Interrupt};
+    use crate::{Secrets, contract::runner::provider::log};
 
     fn host(limits: &Limits) -> Host {
         let guard = Guard::new(Interrupt::default(), Micros(1_000_000));

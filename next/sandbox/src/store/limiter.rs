@@ -1,9 +1,7 @@
 //! [`Limiter`]: bounds the memory and tables of one store, summed over all of its instances.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use runner_model::Limits;
 use thiserror::Error;

@@ -1,23 +1,16 @@
 //! [`Capture`]: keeps a guest's standard output or error, within bounds. Writes never block or
 //! fail.
 
-use std::{
-    collections::VecDeque,
-    mem,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
-    time::SystemTime,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::{collections::VecDeque, mem, pin::Pin, time::SystemTime};
 
 use bytes::Bytes;
 use runner_model::Time;
 use tokio::io::{self, AsyncWrite};
-use wasmtime_wasi::{
-    async_trait,
-    cli::{IsTerminal, StdoutStream},
-    p2::{OutputStream, Pollable, StreamResult},
-};
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::redact::{Redactor, Stream};
 

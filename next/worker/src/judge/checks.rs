@@ -2,22 +2,15 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use runner_model::{
-    Row,
-    outcome::Verdict,
-    row::{Check, MAX_ROW, Raw, is_deep},
-    test::Expect,
-    units::show_duration,
-};
+use runner_model::row::{Check, MAX_ROW, Raw, is_deep};
+use runner_model::{Row, outcome::Verdict, test::Expect, units::show_duration};
 use runner_sandbox::{cut, stderr_tail};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{
-    cache::CompiledCache,
-    diff::{diff, first_unseen},
-    json::{MAX_SHORT, first_mismatch, is_equal, is_written_as, tree_bytes},
-};
+use super::cache::CompiledCache;
+use super::diff::{diff, first_unseen};
+use super::json::{MAX_SHORT, first_mismatch, is_equal, is_written_as, tree_bytes};
 use crate::schema::Schema;
 
 /// Bytes of the output in a check's `actual`. Longer texts are cut, other longer values left out.

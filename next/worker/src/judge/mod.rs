@@ -7,13 +7,9 @@ mod json;
 mod outcome;
 mod rejudge;
 
-pub use self::{
-    cache::{CompiledCache, SharedSchema},
-    checks::Evidence,
-    json::{max_tree_bytes, tree_bytes},
-    outcome::judge,
-    rejudge::rejudge,
-};
+pub use self::cache::{CompiledCache, SharedSchema};
+pub use self::json::{max_tree_bytes, tree_bytes};
+pub use self::{checks::Evidence, outcome::judge, rejudge::rejudge};
 
 #[cfg(test)]
 #[path = "../tests/judge.rs"]

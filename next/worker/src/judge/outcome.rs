@@ -2,18 +2,13 @@
 
 use std::mem;
 
-use runner_model::{
-    Outcome, Row,
-    outcome::Verdict,
-    row::{Check, RowError},
-    test::{Expect, ExpectedError},
-};
+use runner_model::row::{Check, RowError};
+use runner_model::test::{Expect, ExpectedError};
+use runner_model::{Outcome, Row, outcome::Verdict};
 use runner_sandbox::cut;
 
-use super::{
-    cache::CompiledCache,
-    checks::{Evidence, check_output, failed, passed, raw},
-};
+use super::cache::CompiledCache;
+use super::checks::{Evidence, check_output, failed, passed, raw};
 
 /// Bytes of an error's message in a check. The row has the whole error.
 const MAX_MESSAGE: usize = 4 << 10;
