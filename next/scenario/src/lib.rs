@@ -6,8 +6,8 @@
 //! tables in `docs/` come from that call. `keys.md` has a sentence about each key.
 //!
 //! Read [`load`] first. Then `reading/table.rs` and `reading/form.rs`, by which `keys/` reads tables;
-//! `lists/entries.rs`, which reads test lists; `lists/records.rs`, which makes tests of their records; and
-//! `suite/writer.rs`, which writes the suite.
+//! `lists/entries.rs`, which reads test lists; `lists/records.rs`, which makes tests of their records;
+//! `suite/planner.rs`, which resolves these on several threads; and `suite/writer.rs`, which writes the suite.
 
 mod globs;
 mod keys;
@@ -40,3 +40,6 @@ mod messages;
 #[cfg(test)]
 #[path = "tests/suites.rs"]
 mod suites;
+#[cfg(test)]
+#[path = "tests/threads.rs"]
+mod thread_tests;

@@ -89,6 +89,12 @@ impl Problems {
         }
     }
 
+    /// Adds later problems, which are shown while fewer than `max_shown` are.
+    pub(crate) fn append(&mut self, max_shown: usize, later: Self) {
+        self.extend(later);
+        self.shown.truncate(max_shown);
+    }
+
     /// Adds `count` problems that are not shown.
     pub fn add_hidden(&mut self, count: usize) {
         self.total += count;

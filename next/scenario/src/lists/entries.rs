@@ -6,6 +6,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufRead, BufReader, Read},
+    iter,
     ops::{ControlFlow, Range},
     path::Path,
     sync::Arc,
@@ -51,88 +52,129 @@ enum Content<'a> {
     },
 }
 
+/// Consecutive records of a list. Another thread may split and parse them.
+pub(crate) struct Chunk<'a> {
+    path: &'a str,
+    /// The names in the header of a CSV file.
+    columns: Option<Arc<[String]>>,
+    bytes: Vec<u8>,
+    /// The ranges of records in `bytes`, and the numbers of their first lines.
+    lines: Vec<(Range<usize>, usize)>,
+    /// Records of a list that is read whole, or problems of the file. These follow `lines`.
+    others: Vec<Result<Entry<'a>, Problem>>,
+}
+
+/// Least number of bytes of a chunk of lines, if it has fewer records than it may have.
+const CHUNK_BYTES: usize = 64 << 10;
+
 /// Receives each record or problem. May end the visit.
 pub(crate) type VisitEntry<'v> = dyn FnMut(Result<Entry<'_>, Problem>) -> ControlFlow<()> + 'v;
+/// Receives the chunks of a file. May end the visit.
+pub(crate) type VisitChunks<'v> =
+    dyn FnMut(&mut dyn Iterator<Item = Chunk<'_>>) -> ControlFlow<()> + 'v;
 
-/// Visits the records of a file in order. `shown` is its path for people.
-pub(crate) fn visit_entries(
+/// Visits the records of a file in order, in chunks of at most `size` records. `shown` is its path for people.
+pub(crate) fn visit_chunks(
     format: ListFormat,
     path: &Path,
     shown: &str,
-    visit: &mut VisitEntry<'_>,
+    size: usize,
+    visit: &mut VisitChunks<'_>,
 ) -> ControlFlow<()> {
-    let each = match format {
+    let whole = match format {
         ListFormat::Lines | ListFormat::Csv => {
-            return match File::open(path) {
-                Ok(file) => visit_lines(file, shown, format, visit),
-                Err(error) => visit(Err(cannot_read(shown, &error))),
+            let file = match File::open(path) {
+                Ok(file) => BufReader::with_capacity(64 << 10, file),
+                Err(error) => {
+                    return visit(&mut in_chunks(size, [Err(cannot_read(shown, &error))]));
+                }
             };
+            let mut lines =
+                LineReader { file, shown, format, columns: None, line: 1, has_ended: false };
+            return visit(&mut iter::from_fn(|| lines.chunk(size)));
         }
         ListFormat::Json => visit_json,
         ListFormat::Toml => visit_toml,
     };
     let help = "`.jsonl` and `.csv` files are read record by record, and have no such limit";
     match read_text(path, shown, "test list", help) {
-        Ok(text) => each(text.trim_start_matches('\u{feff}'), shown, visit),
-        Err(problem) => visit(Err(problem)),
+        Ok(text) => whole(text.trim_start_matches('\u{feff}'), shown, size, visit),
+        Err(problem) => visit(&mut in_chunks(size, [Err(problem)])),
     }
+}
+
+fn in_chunks<'a>(
+    size: usize,
+    entries: impl IntoIterator<Item = Result<Entry<'a>, Problem>>,
+) -> impl Iterator<Item = Chunk<'a>> {
+    let mut entries = entries.into_iter();
+    iter::from_fn(move || {
+        let chunk = Chunk { others: entries.by_ref().take(size).collect(), ..Chunk::new("") };
+        (chunk.count() > 0).then_some(chunk)
+    })
 }
 
 fn cannot_read(shown: &str, error: &io::Error) -> Problem {
     Problem::for_file(shown, format!("cannot read the test list: {error}"))
 }
 
-/// Visits records of one line, or of several where CSV has line breaks in quotes.
-fn visit_lines(
-    file: File,
-    shown: &str,
+/// Reads records of one line, or of several where CSV has line breaks in quotes.
+struct LineReader<'a> {
+    file: BufReader<File>,
+    shown: &'a str,
     format: ListFormat,
-    visit: &mut VisitEntry<'_>,
-) -> ControlFlow<()> {
-    let mut file = BufReader::with_capacity(64 << 10, file);
-    let mut columns: Option<Vec<String>> = None;
-    let (mut bytes, mut line) = (Vec::new(), 1);
-    loop {
-        bytes.clear();
-        let first = line;
-        match read_record(&mut file, format, &mut bytes) {
-            Ok(true) => {}
-            Ok(false) => return visit(Err(too_long(shown, &bytes, first))),
-            Err(error) => return visit(Err(cannot_read(shown, &error))),
-        }
-        if bytes.is_empty() {
-            return ControlFlow::Continue(());
-        }
-        line += line_breaks(&bytes);
-        if first == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
-            bytes.drain(..BYTE_ORDER_MARK.len());
-        }
-        if bytes.trim_ascii().is_empty() {
-            continue;
-        }
-        let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
-        let entry = match std::str::from_utf8(text) {
-            Ok(text) => Ok(Entry::from_text(shown, text.trim_ascii(), text, first)),
-            Err(_) => Err(not_utf8(shown, first, &bytes)),
-        };
-        let entry = match (format, &columns) {
-            (ListFormat::Csv, Some(columns)) => entry.and_then(|entry| entry.with_cells(columns)),
-            (ListFormat::Csv, None) => match entry.and_then(|entry| entry.header()) {
-                Ok(header) => {
-                    columns = Some(header);
-                    continue;
+    columns: Option<Arc<[String]>>,
+    /// The number of the next line, from 1.
+    line: usize,
+    has_ended: bool,
+}
+
+impl<'a> LineReader<'a> {
+    fn chunk(&mut self, size: usize) -> Option<Chunk<'a>> {
+        let mut chunk = Chunk::new(self.shown);
+        while !self.has_ended && chunk.count() < size && chunk.bytes.len() < CHUNK_BYTES {
+            self.has_ended = match self.record(&mut chunk) {
+                Ok(is_read) => !is_read,
+                // No later record is readable.
+                Err(problem) => {
+                    chunk.others.push(Err(problem));
+                    true
                 }
-                // No record is readable without the header.
-                Err(problem) => return visit(Err(problem)),
-            },
-            _ => entry,
-        };
-        visit(entry)?;
+            };
+        }
+        chunk.columns.clone_from(&self.columns);
+        (chunk.count() > 0).then_some(chunk)
+    }
+
+    /// Adds the next record to a chunk, unless it is an empty line or the header. Returns `false` at the end of the file.
+    fn record(&mut self, chunk: &mut Chunk<'a>) -> Result<bool, Problem> {
+        let (mut start, first) = (chunk.bytes.len(), self.line);
+        let bytes = &mut chunk.bytes;
+        let read = read_record(&mut self.file, self.format, bytes);
+        if !read.map_err(|error| cannot_read(self.shown, &error))? {
+            return Err(too_long(self.shown, &bytes[start..], first));
+        }
+        if bytes.len() == start {
+            return Ok(false);
+        }
+        self.line += line_breaks(&bytes[start..]);
+        if first == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
+            start = BYTE_ORDER_MARK.len();
+        }
+        let record = &bytes[start..];
+        if record.trim_ascii().is_empty() {
+            bytes.truncate(start);
+        } else if self.format == ListFormat::Csv && self.columns.is_none() {
+            self.columns = Some(Entry::from_line(self.shown, record, first)?.header()?.into());
+            bytes.truncate(start);
+        } else {
+            chunk.lines.push((start..bytes.len(), first));
+        }
+        Ok(true)
     }
 }
 
-/// Reads one record with its line break, or nothing at the end of the file. Returns `false` if it has more than
+/// Adds one record with its line break, or nothing at the end of the file. Returns `false` if it has more than
 /// [`MAX_BYTES`].
 fn read_record(
     file: &mut BufReader<File>,
@@ -140,12 +182,13 @@ fn read_record(
     bytes: &mut Vec<u8>,
 ) -> io::Result<bool> {
     let mut quotes = QuoteState::default();
+    // One byte more shows that the record is too long.
+    let mut left = MAX_BYTES + 1;
     loop {
         let start = bytes.len();
-        // One byte more shows that the record is too long.
-        let left = MAX_BYTES + 1 - start as u64;
         let count = file.by_ref().take(left).read_until(b'\n', bytes)?;
-        if bytes.len() as u64 > MAX_BYTES {
+        left -= count as u64;
+        if left == 0 {
             return Ok(false);
         }
         if count == 0
@@ -165,7 +208,12 @@ fn too_long(shown: &str, start: &[u8], line: usize) -> Problem {
     Problem::new("a record has more than 16 MiB; the rest of the list was not read").at(place)
 }
 
-fn visit_json(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
+fn visit_json(
+    text: &str,
+    shown: &str,
+    size: usize,
+    visit: &mut VisitChunks<'_>,
+) -> ControlFlow<()> {
     // All records may be on one line, so they share the text.
     let source = Source::new(shown, text, 1);
     let text = &source.text;
@@ -175,45 +223,78 @@ fn visit_json(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlo
             let at = error_offset(text, &error);
             let place = Place::new(&source, at..at, "here");
             let message = format!("not a JSON array: {}", message_of(&error));
-            return visit(Err(Problem::new(message).at(place)));
+            return visit(&mut in_chunks(size, [Err(Problem::new(message).at(place))]));
         }
     };
-    for record in records {
-        visit(Ok(Entry {
-            source: Arc::clone(&source).into(),
-            ..Entry::from_text(shown, record.get(), text, 1)
-        }))?;
-    }
-    ControlFlow::Continue(())
+    let entries = records.into_iter().map(|record| {
+        let entry = Entry::from_text(shown, record.get(), text, 1);
+        Ok(Entry { source: Arc::clone(&source).into(), ..entry })
+    });
+    visit(&mut in_chunks(size, entries))
 }
 
-fn visit_toml(text: &str, shown: &str, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
+fn visit_toml(
+    text: &str,
+    shown: &str,
+    size: usize,
+    visit: &mut VisitChunks<'_>,
+) -> ControlFlow<()> {
     let read = Document::parse(shown, text).and_then(|document| {
         let records = document.read(&TOML_LIST)?;
         Ok((document, records))
     });
     let (document, records) = match read {
         Ok(read) => read,
-        Err(problems) => {
-            let mut problems = problems.into_iter();
-            return problems.try_for_each(|problem| visit(Err(problem)));
-        }
+        Err(problems) => return visit(&mut in_chunks(size, problems.into_iter().map(Err))),
     };
-    for (index, value) in records.into_iter().enumerate() {
-        visit(Ok(Entry {
-            path: shown,
-            text: "",
-            line: 1,
-            source: OnceCell::new(),
-            content: Content::Toml { document: &document, index, value },
-        }))?;
+    let entries = records.into_iter().enumerate().map(|(index, value)| {
+        let content = Content::Toml { document: &document, index, value };
+        Ok(Entry { content, ..Entry::from_text(shown, "", "", 1) })
+    });
+    visit(&mut in_chunks(size, entries))
+}
+
+impl<'a> Chunk<'a> {
+    fn new(path: &'a str) -> Self {
+        Self { path, columns: None, bytes: Vec::new(), lines: Vec::new(), others: Vec::new() }
     }
-    ControlFlow::Continue(())
+
+    /// Returns the number of records and problems.
+    pub(crate) fn count(&self) -> usize {
+        self.lines.len() + self.others.len()
+    }
+
+    /// Returns the number of bytes that only this chunk holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Visits the records in order.
+    pub(crate) fn visit(self, visit: &mut VisitEntry<'_>) -> ControlFlow<()> {
+        for (range, line) in self.lines {
+            let entry = Entry::from_line(self.path, &self.bytes[range], line);
+            visit(match &self.columns {
+                Some(columns) => entry.and_then(|entry| entry.with_cells(columns)),
+                None => entry,
+            })?;
+        }
+        self.others.into_iter().try_for_each(visit)
+    }
 }
 
 impl<'a> Entry<'a> {
     fn from_text(path: &'a str, record: &'a str, text: &'a str, line: usize) -> Self {
         Self { path, content: Content::Json(record), text, line, source: OnceCell::new() }
+    }
+
+    /// Returns the record in lines that end with their line break.
+    fn from_line(path: &'a str, bytes: &'a [u8], line: usize) -> Result<Self, Problem> {
+        let text = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        match std::str::from_utf8(text) {
+            Ok(text) => Ok(Self::from_text(path, text.trim_ascii(), text, line)),
+            Err(_) => Err(not_utf8(path, line, bytes)),
+        }
     }
 
     /// Returns the names in a header.

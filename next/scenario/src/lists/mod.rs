@@ -6,5 +6,5 @@ mod records;
 
 #[cfg(test)]
 pub(crate) use entries::TOML_LIST;
-pub(crate) use entries::{Entry, visit_entries};
-pub(crate) use records::{AllTests, Origin};
+pub(crate) use entries::{Chunk, Entry, visit_chunks};
+pub(crate) use records::{AllTests, Origin, TestChunk};

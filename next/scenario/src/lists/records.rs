@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    iter,
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
@@ -11,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     keys::{ListFormat, TEST, TestList, WrittenTest, files},
-    lists::{Entry, visit_entries},
+    lists::{Chunk, Entry, visit_chunks},
     problem::{Place, Problem},
     reading::{At, Document, Form, Part, Places, Reader, Step, is_later, kind, suggest},
     scenario::Scenario,
@@ -23,10 +24,26 @@ pub(crate) struct AllTests<'s> {
     document: &'s Document<'s>,
     /// The schema of a test, which has its keys.
     schema: Value,
+    /// The greatest number of records in a chunk.
+    pub(crate) chunk_size: usize,
+}
+
+/// Consecutive tests of the scenario, or of a file of a list.
+pub(crate) enum TestChunk<'a> {
+    Scenario(&'a AllTests<'a>),
+    Records {
+        tests: &'a AllTests<'a>,
+        /// The list's index in the scenario.
+        list: usize,
+        file: &'a ListFile,
+        /// The number of the file's records in earlier chunks.
+        before: u64,
+        records: Chunk<'a>,
+    },
 }
 
 /// A file of a test list.
-struct ListFile {
+pub(crate) struct ListFile {
     /// The values of `{{file.…}}`.
     names: Value,
     /// The folder that attachments are relative to.
@@ -61,20 +78,34 @@ const MAX_SEARCHES: u32 = 100;
 pub(crate) type Visit<'v> =
     dyn FnMut(Result<(Origin<'_>, WrittenTest), Vec<Problem>>) -> ControlFlow<()> + 'v;
 
+/// Receives the chunks of the scenario or of a file. May end the visit.
+pub(crate) type VisitTestChunks<'v> =
+    dyn FnMut(&mut dyn Iterator<Item = TestChunk<'_>>) -> ControlFlow<()> + 'v;
+
 impl<'s> AllTests<'s> {
     /// `document` is the scenario's text.
     pub(crate) fn new(scenario: &'s Scenario, document: &'s Document<'s>) -> Self {
-        Self { scenario, document, schema: TEST.schema() }
+        // Some hundred microseconds of work, to which handing over a chunk adds little.
+        let chunk_size = 512;
+        Self { scenario, document, schema: TEST.schema(), chunk_size }
     }
 
     /// Visits all tests in order.
     pub(crate) fn visit(&self, visit: &mut Visit<'_>) -> ControlFlow<()> {
-        for (index, test) in self.scenario.tests.iter().enumerate() {
-            visit(Ok((Origin::Scenario(self, index), test.clone())))?;
-        }
+        self.visit_chunks(&mut |chunks| {
+            for chunk in chunks {
+                chunk.visit(visit)?;
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Visits all tests in order, in chunks.
+    pub(crate) fn visit_chunks(&self, visit: &mut VisitTestChunks<'_>) -> ControlFlow<()> {
+        visit(&mut iter::once(TestChunk::Scenario(self)))?;
         for (index, list) in self.scenario.lists.iter().enumerate() {
             for file in &list.files {
-                self.visit_file(index, list, file, visit)?;
+                self.visit_file(index, file, visit)?;
             }
         }
         ControlFlow::Continue(())
@@ -82,10 +113,9 @@ impl<'s> AllTests<'s> {
 
     fn visit_file(
         &self,
-        index: usize,
-        list: &TestList,
+        list: usize,
         name: &str,
-        visit: &mut Visit<'_>,
+        visit: &mut VisitTestChunks<'_>,
     ) -> ControlFlow<()> {
         // A list has only files of a known format.
         let Some(format) = ListFormat::from_name(name) else {
@@ -96,21 +126,13 @@ impl<'s> AllTests<'s> {
             names: file_names(name),
             folder: path.parent().unwrap_or(Path::new(".")).to_owned(),
         };
-        let (mut last_pattern, mut number) = (None, 0_u64);
-        visit_entries(format, &path, &files::display_path(&path).to_string(), &mut |entry| {
-            number += 1;
-            visit(entry.map_err(|problem| vec![problem]).and_then(|entry| {
-                let record = Record {
-                    tests: self,
-                    list,
-                    index,
-                    entry,
-                    file: &file,
-                    number: json!(number),
-                    searches: Cell::new(0),
-                };
-                let test = record.read(&mut last_pattern)?;
-                Ok((Origin::Record(record), test))
+        let shown = files::display_path(&path).to_string();
+        let mut before = 0;
+        visit_chunks(format, &path, &shown, self.chunk_size, &mut |chunks| {
+            visit(&mut chunks.map(|records| {
+                let earlier = before;
+                before += records.count() as u64;
+                TestChunk::Records { tests: self, list, file: &file, before: earlier, records }
             }))
         })
     }
@@ -118,6 +140,39 @@ impl<'s> AllTests<'s> {
     /// Returns the places of a value in the scenario.
     fn place(&self, path: &[Step], label: &str) -> Vec<Place> {
         self.document.places(path, Part::Value, label)
+    }
+}
+
+impl TestChunk<'_> {
+    /// Returns the number of bytes that only this chunk holds.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Scenario(_) => 0,
+            Self::Records { records, .. } => records.bytes(),
+        }
+    }
+
+    /// Visits the tests in order.
+    pub(crate) fn visit(self, visit: &mut Visit<'_>) -> ControlFlow<()> {
+        match self {
+            Self::Scenario(tests) => {
+                let all = tests.scenario.tests.iter().enumerate();
+                all.map(|(index, test)| (Origin::Scenario(tests, index), test.clone()))
+                    .try_for_each(|test| visit(Ok(test)))
+            }
+            Self::Records { tests, list: index, file, before: mut number, records } => {
+                let (list, mut last_pattern) = (&tests.scenario.lists[index], None);
+                records.visit(&mut |entry| {
+                    number += 1;
+                    visit(entry.map_err(|problem| vec![problem]).and_then(|entry| {
+                        let (number, searches) = (json!(number), Cell::new(0));
+                        let record = Record { tests, list, index, entry, file, number, searches };
+                        let test = record.read(&mut last_pattern)?;
+                        Ok((Origin::Record(record), test))
+                    }))
+                })
+            }
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! [`Suite`]: all resolved tests, on disk, and the indexes of their trials.
 
 mod blobs;
+mod planner;
 pub(crate) mod resolve;
 pub(crate) mod selection;
+pub(crate) mod threads;
 mod writer;
 
 use std::{
@@ -96,7 +98,7 @@ pub(crate) struct SuiteBuilder {
 }
 
 impl SuiteBuilder {
-    /// Adds a test's line, without its line break.
+    /// Adds a test's line, with its line break.
     ///
     /// # Errors
     ///
@@ -136,9 +138,8 @@ impl SuiteBuilder {
             shape,
         });
         outline.trials = trials;
-        outline.bytes += line.len() as u64 + 1;
+        outline.bytes += line.len() as u64;
         self.hash.update(line);
-        self.hash.update(b"\n");
         Ok(())
     }
 
@@ -202,7 +203,7 @@ impl Suite {
             if !is_valid {
                 return Err(bad());
             }
-            builder.push(test, &head.providers, head.repeat).map_err(|_| {
+            builder.push(&line, &head.providers, head.repeat).map_err(|_| {
                 io::Error::new(io::ErrorKind::InvalidData, "the suite is too large")
             })?;
         }

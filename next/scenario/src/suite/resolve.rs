@@ -7,18 +7,17 @@ use std::{
 };
 
 use crate::{
-    lists::AllTests,
+    lists::{AllTests, TestChunk},
     problem::{Problem, Problems},
     scenario::Scenario,
     suite::{
         Suite, hash,
+        planner::{MAX_SHOWN, PlanRules, SendBlock, cannot_write},
         selection::Selection,
-        writer::{SuiteWriter, cannot_write},
+        threads::Threads,
+        writer::SuiteWriter,
     },
 };
-
-/// Problems of tests and lists that are shown.
-const MAX_SHOWN: usize = 10;
 
 /// Reads all tests and lists, and writes the selected tests into `into`, an empty file: one line for each
 /// ([`runner_model::test::Test`]), in order.
@@ -35,31 +34,42 @@ pub fn resolve(
     selection: &Selection,
     into: &mut File,
 ) -> Result<Suite, Problems> {
+    resolve_on(&Threads::default(), None, scenario, selection, into)
+}
+
+/// Resolves with a division of the work, which has no effect on the suite or the problems.
+pub(crate) fn resolve_on(
+    threads: &Threads,
+    chunk_size: Option<usize>,
+    scenario: &Scenario,
+    selection: &Selection,
+    into: &mut File,
+) -> Result<Suite, Problems> {
     let is_stored = scenario.folder.as_os_str().is_empty();
     assert!(!is_stored, "the tests of a stored scenario are in its suite");
     let file = into.try_clone().map_err(|error| cannot_write(&error))?;
     let document = scenario.document().map_err(|problems| Problems::first(MAX_SHOWN, problems))?;
-    let tests = AllTests::new(scenario, &document);
-    let mut writer = SuiteWriter::new(scenario, selection, into)?;
-    let (mut hashes, mut found) = (Vec::new(), Problems::default());
-    let _ = tests.visit(&mut |test| {
-        let added = match test {
-            Ok((origin, test)) => {
-                hashes.push(hash(&test.id));
-                writer.add(&origin, test)
+    let mut tests = AllTests::new(scenario, &document);
+    tests.chunk_size = chunk_size.unwrap_or(tests.chunk_size);
+    let rules = PlanRules::new(scenario, selection)?;
+    let (mut writer, mut found) = (SuiteWriter::new(into), Problems::default());
+    // Threads only read and plan. Bounds, repeated ids and the order of problems need all tests in order.
+    let _ = tests.visit_chunks(&mut |chunks| {
+        let plan = |chunk, send: &mut SendBlock<'_>| rules.plan(chunk, send);
+        threads.run(chunks, TestChunk::bytes, plan, &mut |block| {
+            if let Err(problem) = writer.add(&block) {
+                found.add(MAX_SHOWN, problem);
+                return ControlFlow::Break(());
             }
-            Err(problems) => Err(problems),
-        };
-        for problem in added.err().into_iter().flatten() {
-            found.add(MAX_SHOWN, problem);
-        }
-        if writer.is_broken { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            found.append(MAX_SHOWN, block.problems);
+            ControlFlow::Continue(())
+        })
     });
-    check_ids(&tests, &hashes, &mut found);
+    check_ids(&tests, &writer.hashes, &mut found);
     if found.count() > 0 {
         return Err(found);
     }
-    Ok(writer.finish(file)?)
+    Ok(writer.finish()?.finish(file, &scenario.providers, rules.into_blobs()))
 }
 
 /// Reports repeated ids.

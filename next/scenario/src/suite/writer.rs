@@ -1,260 +1,54 @@
-//! [`SuiteWriter`]: applies defaults to tests, selects among them, and writes the suite.
+//! [`SuiteWriter`]: writes the lines of planned tests.
 
 use std::{
-    fmt::Display,
     fs::File,
     io::{BufWriter, Write},
-    mem,
 };
-
-use globset::GlobSet;
-use runner_model::{
-    Text,
-    row::MAX_DEPTH,
-    test::{Attachment, Test},
-};
-use serde_json::{Value, value::to_raw_value};
 
 use crate::{
-    globs,
-    keys::{
-        DEFAULT_TIMEOUT, MAX_META, TestList, TestSettings, WrittenExpect, WrittenTest, consistency,
-        template_inputs::{TestInput, test_inputs},
-    },
-    lists::Origin,
     problem::Problem,
-    reading::{Part, Places, Step, keys},
-    scenario::Scenario,
     suite::{
-        Suite, SuiteBuilder,
-        blobs::Blobs,
-        selection::{Filter, Selection},
+        SuiteBuilder,
+        planner::{Block, cannot_write},
     },
 };
 
-/// Applies defaults to tests, selects among them and writes their lines.
-pub(crate) struct SuiteWriter<'s> {
-    scenario: &'s Scenario,
-    names: Vec<&'s str>,
-    filter: Filter<'s>,
-    /// `select` and `exclude` of each list.
-    lists: Vec<(Option<GlobSet>, GlobSet)>,
-    /// The inputs that each provider needs from its tests.
-    inputs: Vec<Vec<TestInput<'s>>>,
-    blobs: Blobs,
-    /// The globs of the last test and their matches. Most tests have the same as the one before.
-    last_providers: (Vec<String>, Vec<u16>),
+/// Writes the lines of planned tests.
+pub(crate) struct SuiteWriter<'f> {
     builder: SuiteBuilder,
-    out: BufWriter<&'s mut File>,
-    line: Vec<u8>,
-    /// Whether a write failed. No more tests can be added.
-    pub(crate) is_broken: bool,
+    out: BufWriter<&'f mut File>,
+    /// The hashes of the ids of all tests, selected or not.
+    pub(crate) hashes: Vec<u64>,
 }
 
-impl<'s> SuiteWriter<'s> {
-    pub(crate) fn new(
-        scenario: &'s Scenario,
-        selection: &'s Selection,
-        into: &'s mut File,
-    ) -> Result<Self, Problem> {
-        let sets = |list: &TestList| {
-            let select = list.select.as_ref().map(|select| globs::set(select)).transpose()?;
-            Ok((select, globs::set(&list.exclude)?))
-        };
-        let lists: Result<_, globset::Error> = scenario.lists.iter().map(sets).collect();
-        Ok(Self {
-            scenario,
-            names: scenario.providers.iter().map(|provider| &*provider.name).collect(),
-            filter: Filter::new(selection)?,
-            lists: lists.map_err(|error| Problem::new(format!("too many globs: {error}")))?,
-            inputs: scenario.providers.iter().map(test_inputs).collect(),
-            blobs: Blobs::default(),
-            last_providers: Default::default(),
-            builder: SuiteBuilder::default(),
-            out: BufWriter::with_capacity(64 << 10, into),
-            line: Vec::new(),
-            is_broken: false,
-        })
+impl<'f> SuiteWriter<'f> {
+    pub(crate) fn new(into: &'f mut File) -> Self {
+        let out = BufWriter::with_capacity(64 << 10, into);
+        Self { builder: SuiteBuilder::default(), out, hashes: Vec::new() }
     }
 
-    /// Adds a test, if it is selected.
-    pub(crate) fn add(
-        &mut self,
-        origin: &Origin<'_>,
-        mut test: WrittenTest,
-    ) -> Result<(), Vec<Problem>> {
-        let mut settings = mem::take(&mut test.settings);
-        let mut globs = test.providers.take();
-        let mut is_in_list = true;
-        if let Origin::Record(record) = origin {
-            settings = settings.over(&record.list.settings);
-            globs = globs.or_else(|| record.list.providers.clone());
-            let (select, exclude) = &self.lists[record.index];
-            let is_selected = select.as_ref().is_none_or(|select| select.is_match(&*test.id));
-            is_in_list = is_selected && !exclude.is_match(&*test.id);
-        }
-        let settings = settings.over(&self.scenario.defaults);
-        let mut providers = self.providers(origin, globs)?;
-        let (filter, names) = (&self.filter, &self.names);
-        filter.narrow(&test.id, &settings, names, &mut providers);
-        if providers.is_empty() || !is_in_list {
-            return Ok(());
-        }
-        self.check(origin, &test, &settings, &providers)?;
-        self.resolve(origin, test, settings, providers)
-    }
-
-    /// Flushes the lines. Returns the suite in `file`, which must be a copy of the writer's.
-    pub(crate) fn finish(mut self, file: File) -> Result<Suite, Problem> {
-        self.out.flush().map_err(|error| cannot_write(&error))?;
-        let providers = &self.scenario.providers;
-        Ok(self.builder.finish(file, providers, self.blobs.into_paths()))
-    }
-
-    /// Returns the providers that globs match.
-    fn providers(
-        &mut self,
-        origin: &Origin<'_>,
-        globs: Option<Vec<String>>,
-    ) -> Result<Vec<u16>, Vec<Problem>> {
-        let all = (0..).zip(&self.names);
-        let Some(globs) = globs else {
-            return Ok(all.map(|(index, _)| index).collect());
-        };
-        if self.last_providers.0 != globs {
-            for (index, glob) in globs.iter().enumerate() {
-                if let Some((message, help)) = consistency::unmatched(glob, &self.names) {
-                    let path = [Step::Key("providers".to_owned()), Step::Index(index)];
-                    let places = origin.places(&path, Part::Value, "matches nothing");
-                    let problem = Problem::new(message).with_help(help);
-                    return Err(vec![problem.at_all(places)]);
-                }
+    /// Writes the tests of a block. No more can be added after an error.
+    pub(crate) fn add(&mut self, block: &Block) -> Result<(), Problem> {
+        let mut start = 0;
+        for test in &block.tests {
+            self.hashes.push(test.hash);
+            if test.providers.is_empty() {
+                continue;
             }
-            // Each glob was valid when the test was read.
-            let set = globs::set(&globs).unwrap_or_default();
-            let matching = all.filter(|(_, name)| set.is_match(name));
-            self.last_providers = (globs, matching.map(|(index, _)| index).collect());
-        }
-        Ok(self.last_providers.1.clone())
-    }
-
-    /// Checks that the providers of a test have their inputs, and that the test is within its bounds.
-    fn check(
-        &self,
-        origin: &Origin<'_>,
-        test: &WrittenTest,
-        settings: &TestSettings,
-        providers: &[u16],
-    ) -> Result<(), Vec<Problem>> {
-        let inputs = providers.iter().flat_map(|index| &self.inputs[usize::from(*index)]);
-        let mut problems: Vec<_> = inputs
-            .filter_map(|input| {
-                let problem = input.missing_in(test)?.at_all(origin.place("this test"));
-                Some(problem.at_all(origin.scenario_place(&input.path, "needed here")))
-            })
-            .collect();
-        let mut refuse = |excess: String| {
-            let problem = Problem::new(format!("test `{}` has {excess}", test.id));
-            problems.push(problem.at_all(origin.place("this test")));
-        };
-        let expect = &test.expect.expect;
-        let expected = expect.equals.iter().chain(&expect.json);
-        let mut values = expected.chain(&expect.contains).chain([&test.input]);
-        if values.any(|value| is_deep(value, MAX_DEPTH)) {
-            refuse(format!("a value of more than {MAX_DEPTH} levels"));
-        }
-        if settings.meta.len() > MAX_META {
-            let count = settings.meta.len();
-            refuse(format!(
-                "{count} keys of `meta` with those of the defaults and its list; at most {MAX_META} are allowed"
-            ));
-        }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
-    }
-
-    fn resolve(
-        &mut self,
-        origin: &Origin<'_>,
-        test: WrittenTest,
-        settings: TestSettings,
-        providers: Vec<u16>,
-    ) -> Result<(), Vec<Problem>> {
-        let input = to_raw_value(&test.input).map_err(|error| vec![cannot_write(&error)])?;
-        let files = self.attachments(origin, &test.files)?;
-        let WrittenExpect { mut expect, schema } = test.expect;
-        if let Some(path) = &schema {
-            let digest = self.blobs.schema(self.scenario.folder.join(path)).map_err(|reason| {
-                file_problem(origin, &["expect", "schema"], "schema", path, &reason)
+            let line = &block.lines[start..test.end];
+            start = test.end;
+            self.builder.push(line, &test.providers, test.repeat).map_err(|bound| {
+                Problem::new(format!("a run has at most {bound}, but the scenario has more"))
+                    .with_help("select some with `--test` or `--provider`, or lower `repeat`")
             })?;
-            expect.schema = Some(digest);
+            self.out.write_all(line).map_err(|error| cannot_write(&error))?;
         }
-        let test = Test {
-            id: test.id,
-            input: &input,
-            providers,
-            repeat: settings.repeat.unwrap_or(1),
-            tags: settings.tags.into_iter().map(Text::from).collect(),
-            meta: settings.meta,
-            files,
-            timeout: settings.timeout.unwrap_or(DEFAULT_TIMEOUT),
-            trial_timeout: settings.trial_timeout,
-            retries: settings.retries.unwrap_or_default(),
-            expect,
-        };
-        let written = self.write(&test);
-        self.is_broken = written.is_err();
-        written.map_err(|problem| vec![problem])
+        Ok(())
     }
 
-    fn write(&mut self, test: &Test<'_>) -> Result<(), Problem> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, test).map_err(|error| cannot_write(&error))?;
-        let pushed = self.builder.push(&self.line, &test.providers, test.repeat);
-        pushed.map_err(|bound| {
-            Problem::new(format!("a run has at most {bound}, but the scenario has more"))
-                .with_help("select some with `--test` or `--provider`, or lower `repeat`")
-        })?;
-        self.line.push(b'\n');
-        self.out.write_all(&self.line).map_err(|error| cannot_write(&error))
-    }
-
-    fn attachments<'t>(
-        &mut self,
-        origin: &Origin<'_>,
-        files: &'t [(String, String)],
-    ) -> Result<Vec<Attachment<'t>>, Vec<Problem>> {
-        let attachment = |(name, path): &'t (String, String)| {
-            let (sha256, bytes) =
-                self.blobs.attachment(origin.folder().join(path)).map_err(|reason| {
-                    file_problem(origin, &["files", name], "attachment", path, &reason)
-                })?;
-            Ok(Attachment { name: name.as_str().into(), sha256, bytes })
-        };
-        files.iter().map(attachment).collect()
-    }
-}
-
-pub(crate) fn cannot_write(error: &dyn Display) -> Problem {
-    Problem::new(format!("cannot write the suite: {error}"))
-}
-
-fn file_problem(
-    origin: &Origin<'_>,
-    path: &[&str],
-    noun: &str,
-    file: &str,
-    reason: &str,
-) -> Vec<Problem> {
-    let path = keys(path.iter().copied());
-    let problem = Problem::new(format!("{noun} `{file}` {reason}"));
-    vec![problem.at_all(origin.places(&path, Part::Value, "this file"))]
-}
-
-/// Returns whether a value has more than `levels` levels.
-fn is_deep(value: &Value, levels: usize) -> bool {
-    match value {
-        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deep(item, levels - 1)),
-        Value::Object(map) => levels == 0 || map.values().any(|item| is_deep(item, levels - 1)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    /// Flushes the lines.
+    pub(crate) fn finish(mut self) -> Result<SuiteBuilder, Problem> {
+        self.out.flush().map_err(|error| cannot_write(&error))?;
+        Ok(self.builder)
     }
 }

@@ -1,0 +1,298 @@
+//! [`Planner`]: applies defaults to tests, selects among them, and writes their lines.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    mem,
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use globset::GlobSet;
+use runner_model::{
+    Digest, Text,
+    row::MAX_DEPTH,
+    test::{Attachment, Test},
+};
+use serde_json::{Value, value::to_raw_value};
+
+use crate::{
+    globs,
+    keys::{
+        DEFAULT_TIMEOUT, MAX_META, TestList, TestSettings, WrittenExpect, WrittenTest, consistency,
+        template_inputs::{TestInput, test_inputs},
+    },
+    lists::{Origin, TestChunk},
+    problem::{Problem, Problems},
+    reading::{Part, Places, Step, keys},
+    scenario::Scenario,
+    suite::{
+        blobs::Blobs,
+        hash,
+        selection::{Filter, Selection},
+    },
+};
+
+/// Problems of tests and lists that are shown.
+pub(crate) const MAX_SHOWN: usize = 10;
+/// Bytes of lines after which a block is sent.
+const BLOCK_BYTES: usize = 128 << 10;
+
+/// The parts of a scenario and a selection that apply to all tests. Threads share it.
+pub(crate) struct PlanRules<'s> {
+    scenario: &'s Scenario,
+    names: Vec<&'s str>,
+    filter: Filter<'s>,
+    /// `select` and `exclude` of each list.
+    lists: Vec<(Option<GlobSet>, GlobSet)>,
+    /// The inputs that each provider needs from its tests.
+    inputs: Vec<Vec<TestInput<'s>>>,
+    // A lock around reading makes each file read once.
+    blobs: Mutex<Blobs>,
+}
+
+/// Applies the rules to the tests of a chunk.
+pub(crate) struct Planner<'p> {
+    rules: &'p PlanRules<'p>,
+    /// The globs of the last test and their matches. Most tests have the same as the one before.
+    last_providers: (Vec<String>, Vec<u16>),
+    block: Block,
+}
+
+/// Consecutive planned tests, and the problems after them.
+#[derive(Default)]
+pub(crate) struct Block {
+    pub(crate) tests: Vec<PlannedTest>,
+    /// The lines of the selected tests, each with its line break.
+    pub(crate) lines: Vec<u8>,
+    pub(crate) problems: Problems,
+}
+
+pub(crate) struct PlannedTest {
+    /// The hash of the id.
+    pub(crate) hash: u64,
+    /// The end of the test's line in its block.
+    pub(crate) end: usize,
+    /// Empty if the test has no line, since it is invalid or not selected.
+    pub(crate) providers: Vec<u16>,
+    pub(crate) repeat: u32,
+}
+
+/// Receives a block. May end the planning.
+pub(crate) type SendBlock<'v> = dyn FnMut(Block) -> ControlFlow<()> + 'v;
+
+impl<'s> PlanRules<'s> {
+    pub(crate) fn new(scenario: &'s Scenario, selection: &'s Selection) -> Result<Self, Problem> {
+        let sets = |list: &TestList| {
+            let select = list.select.as_ref().map(|select| globs::set(select)).transpose()?;
+            Ok((select, globs::set(&list.exclude)?))
+        };
+        let lists: Result<_, globset::Error> = scenario.lists.iter().map(sets).collect();
+        Ok(Self {
+            scenario,
+            names: scenario.providers.iter().map(|provider| &*provider.name).collect(),
+            filter: Filter::new(selection)?,
+            lists: lists.map_err(|error| Problem::new(format!("too many globs: {error}")))?,
+            inputs: scenario.providers.iter().map(test_inputs).collect(),
+            blobs: Mutex::default(),
+        })
+    }
+
+    /// Plans the tests of a chunk in order.
+    pub(crate) fn plan(&self, chunk: TestChunk<'_>, send: &mut SendBlock<'_>) -> ControlFlow<()> {
+        let mut planner =
+            Planner { rules: self, last_providers: Default::default(), block: Block::default() };
+        chunk.visit(&mut |test| {
+            let added = test.and_then(|(origin, test)| planner.add(&origin, test));
+            let block = &mut planner.block;
+            for problem in added.err().into_iter().flatten() {
+                block.problems.add(MAX_SHOWN, problem);
+            }
+            // A block's problems follow its tests.
+            if block.lines.len() < BLOCK_BYTES && block.problems.count() == 0 {
+                return ControlFlow::Continue(());
+            }
+            send(mem::take(block))
+        })?;
+        send(planner.block)
+    }
+
+    /// Returns the paths of attachments and schemas by digest.
+    pub(crate) fn into_blobs(self) -> BTreeMap<Digest, PathBuf> {
+        self.blobs.into_inner().unwrap_or_else(PoisonError::into_inner).into_paths()
+    }
+
+    fn blobs(&self) -> MutexGuard<'_, Blobs> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Planner<'_> {
+    /// Adds a test, if it is selected.
+    fn add(&mut self, origin: &Origin<'_>, mut test: WrittenTest) -> Result<(), Vec<Problem>> {
+        let (hash, end) = (hash(&test.id), self.block.lines.len());
+        self.block.tests.push(PlannedTest { hash, end, providers: Vec::new(), repeat: 0 });
+        let rules = self.rules;
+        let mut settings = mem::take(&mut test.settings);
+        let mut globs = test.providers.take();
+        let mut is_in_list = true;
+        if let Origin::Record(record) = origin {
+            settings = settings.over(&record.list.settings);
+            globs = globs.or_else(|| record.list.providers.clone());
+            let (select, exclude) = &rules.lists[record.index];
+            let is_selected = select.as_ref().is_none_or(|select| select.is_match(&*test.id));
+            is_in_list = is_selected && !exclude.is_match(&*test.id);
+        }
+        let settings = settings.over(&rules.scenario.defaults);
+        let mut providers = self.providers(origin, globs)?;
+        rules.filter.narrow(&test.id, &settings, &rules.names, &mut providers);
+        if providers.is_empty() || !is_in_list {
+            return Ok(());
+        }
+        self.check(origin, &test, &settings, &providers)?;
+        self.resolve(origin, test, settings, providers)
+    }
+
+    /// Returns the providers that globs match.
+    fn providers(
+        &mut self,
+        origin: &Origin<'_>,
+        globs: Option<Vec<String>>,
+    ) -> Result<Vec<u16>, Vec<Problem>> {
+        let names = &self.rules.names;
+        let all = (0..).zip(names);
+        let Some(globs) = globs else {
+            return Ok(all.map(|(index, _)| index).collect());
+        };
+        if self.last_providers.0 != globs {
+            for (index, glob) in globs.iter().enumerate() {
+                if let Some((message, help)) = consistency::unmatched(glob, names) {
+                    let path = [Step::Key("providers".to_owned()), Step::Index(index)];
+                    let places = origin.places(&path, Part::Value, "matches nothing");
+                    let problem = Problem::new(message).with_help(help);
+                    return Err(vec![problem.at_all(places)]);
+                }
+            }
+            // Each glob was valid when the test was read.
+            let set = globs::set(&globs).unwrap_or_default();
+            let matching = all.filter(|(_, name)| set.is_match(name));
+            self.last_providers = (globs, matching.map(|(index, _)| index).collect());
+        }
+        Ok(self.last_providers.1.clone())
+    }
+
+    /// Checks that the providers of a test have their inputs, and that the test is within its bounds.
+    fn check(
+        &self,
+        origin: &Origin<'_>,
+        test: &WrittenTest,
+        settings: &TestSettings,
+        providers: &[u16],
+    ) -> Result<(), Vec<Problem>> {
+        let inputs = providers.iter().flat_map(|index| &self.rules.inputs[usize::from(*index)]);
+        let mut problems: Vec<_> = inputs
+            .filter_map(|input| {
+                let problem = input.missing_in(test)?.at_all(origin.place("this test"));
+                Some(problem.at_all(origin.scenario_place(&input.path, "needed here")))
+            })
+            .collect();
+        let mut refuse = |excess: String| {
+            let problem = Problem::new(format!("test `{}` has {excess}", test.id));
+            problems.push(problem.at_all(origin.place("this test")));
+        };
+        let expect = &test.expect.expect;
+        let expected = expect.equals.iter().chain(&expect.json);
+        let mut values = expected.chain(&expect.contains).chain([&test.input]);
+        if values.any(|value| is_deep(value, MAX_DEPTH)) {
+            refuse(format!("a value of more than {MAX_DEPTH} levels"));
+        }
+        if settings.meta.len() > MAX_META {
+            let count = settings.meta.len();
+            refuse(format!(
+                "{count} keys of `meta` with those of the defaults and its list; at most {MAX_META} are allowed"
+            ));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn resolve(
+        &mut self,
+        origin: &Origin<'_>,
+        test: WrittenTest,
+        settings: TestSettings,
+        providers: Vec<u16>,
+    ) -> Result<(), Vec<Problem>> {
+        let input = to_raw_value(&test.input).map_err(|error| vec![cannot_write(&error)])?;
+        let files = self.attachments(origin, &test.files)?;
+        let WrittenExpect { mut expect, schema } = test.expect;
+        if let Some(path) = &schema {
+            let digest = self.rules.blobs().schema(self.rules.scenario.folder.join(path));
+            let digest = digest.map_err(|reason| {
+                file_problem(origin, &["expect", "schema"], "schema", path, &reason)
+            })?;
+            expect.schema = Some(digest);
+        }
+        let test = Test {
+            id: test.id,
+            input: &input,
+            providers,
+            repeat: settings.repeat.unwrap_or(1),
+            tags: settings.tags.into_iter().map(Text::from).collect(),
+            meta: settings.meta,
+            files,
+            timeout: settings.timeout.unwrap_or(DEFAULT_TIMEOUT),
+            trial_timeout: settings.trial_timeout,
+            retries: settings.retries.unwrap_or_default(),
+            expect,
+        };
+        let lines = &mut self.block.lines;
+        serde_json::to_writer(&mut *lines, &test).map_err(|error| vec![cannot_write(&error)])?;
+        lines.push(b'\n');
+        if let Some(planned) = self.block.tests.last_mut() {
+            planned.end = lines.len();
+            (planned.providers, planned.repeat) = (test.providers, test.repeat);
+        }
+        Ok(())
+    }
+
+    fn attachments<'t>(
+        &self,
+        origin: &Origin<'_>,
+        files: &'t [(String, String)],
+    ) -> Result<Vec<Attachment<'t>>, Vec<Problem>> {
+        let attachment = |(name, path): &'t (String, String)| {
+            let (sha256, bytes) =
+                self.rules.blobs().attachment(origin.folder().join(path)).map_err(|reason| {
+                    file_problem(origin, &["files", name], "attachment", path, &reason)
+                })?;
+            Ok(Attachment { name: name.as_str().into(), sha256, bytes })
+        };
+        files.iter().map(attachment).collect()
+    }
+}
+
+pub(crate) fn cannot_write(error: &dyn Display) -> Problem {
+    Problem::new(format!("cannot write the suite: {error}"))
+}
+
+fn file_problem(
+    origin: &Origin<'_>,
+    path: &[&str],
+    noun: &str,
+    file: &str,
+    reason: &str,
+) -> Vec<Problem> {
+    let path = keys(path.iter().copied());
+    let problem = Problem::new(format!("{noun} `{file}` {reason}"));
+    vec![problem.at_all(origin.places(&path, Part::Value, "this file"))]
+}
+
+/// Returns whether a value has more than `levels` levels.
+fn is_deep(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deep(item, levels - 1)),
+        Value::Object(map) => levels == 0 || map.values().any(|item| is_deep(item, levels - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
