@@ -68,7 +68,7 @@ fn folders_are_built_when_asked_for() {
 
     runner.write("filter/main.txt", "2");
     let ran = runner.run(&["exec", "scenario.toml"]);
-    ran.expect(2).says(&["other source"]);
+    ran.expect(2).says(&["different source"]);
     let ran = runner.run(&["plugin", "build", "filter"]);
     ran.expect(0).says(&["filter/dist/plugin.wasm"]);
     let ran = runner.run(&["exec", "--build", "scenario.toml"]);
@@ -80,7 +80,7 @@ fn another_kind_than_promised_is_refused() {
     let runner = Runner::new(&["hostile"]);
     source(&runner, "command");
     let ran = runner.run(&["plugin", "build", "filter"]);
-    ran.expect(3).says(&["is a component"]);
+    ran.expect(3).says(&["was built as a component"]);
     runner.write("filter/plugin.toml", "name = \"filter\"\nkind = \"program\"\n");
     let ran = runner.run(&["plugin", "build", "filter"]);
     ran.expect(2).says(&["`program` is not one of `component`, `command`"]);
