@@ -285,7 +285,7 @@ fn request_of_an_earlier_session_is_ignored() {
     let first = started(&runner);
     // The owner cannot answer, so the request stays.
     first.process().signal(Signal::STOP);
-    runner.run(&["stop", "--kill"]).expect(6).says(&["has not answered"]);
+    runner.run(&["stop", "--kill"]).expect(6).says(&["did not respond"]);
     runner.run(&["pause"]).expect(6);
     let run = runner.only_run();
     assert_eq!(requests(&run), ["request-kill.json"]);

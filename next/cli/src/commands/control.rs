@@ -69,34 +69,24 @@ fn send(
     for run in &runs {
         let answer = request(&root, run)?;
         // A run of a group may have completed since the list was read.
-        if answer != Answer::Refused || runs.len() == 1 {
-            exit = exit.worse(print_answer(&root, run, answer, args.json, out)?);
+        if answer == Answer::Refused && runs.len() > 1 {
+            continue;
+        }
+        let asked = AskedRun::read(&root, run, answer)?;
+        if answer == Answer::Refused {
+            return Err(CommandError::usage(answer_line(&asked)));
+        }
+        out.document_or(args.json, &asked, |asked| out.data(&answer_line(asked)));
+        if answer == Answer::NoAnswer {
+            let holder = run.holder().unwrap_or_default();
+            out.warn(&format!(
+                "process {} on {} works on the run and did not respond in time; it may be suspended (Ctrl-Z): try again, or end the process",
+                holder.pid, holder.host
+            ));
+            exit = exit.worse(Exit::Held);
         }
     }
     Ok(exit)
-}
-
-fn print_answer(
-    root: &ResultsRoot,
-    run: &RunDir,
-    answer: Answer,
-    json: bool,
-    out: &Out,
-) -> Result<Exit, CommandError> {
-    let asked = AskedRun::read(root, run, answer)?;
-    if answer == Answer::Refused {
-        return Err(CommandError::usage(answer_line(&asked)));
-    }
-    out.document_or(json, &asked, |asked| out.data(&answer_line(asked)));
-    if answer != Answer::NoAnswer {
-        return Ok(Exit::Success);
-    }
-    let holder = run.holder().unwrap_or_default();
-    out.warn(&format!(
-        "process {} on {} works on the run and has not answered in time; it may be suspended (Ctrl-Z): try again, or end the process",
-        holder.pid, holder.host
-    ));
-    Ok(Exit::Held)
 }
 
 fn answer_line(AskedRun { result, run, .. }: &AskedRun) -> String {
@@ -107,7 +97,7 @@ fn answer_line(AskedRun { result, run, .. }: &AskedRun) -> String {
         Answer::AlreadyTerminal => "had already ended:",
         Answer::AlreadyPaused => "was already paused:",
         Answer::NotPaused => "is not paused:",
-        Answer::NoAnswer => "has not answered:",
+        Answer::NoAnswer => "did not respond:",
         Answer::Refused => return format!("run {short} is completed; there is nothing to cancel"),
     };
     let status = summary::headed(run, ":");

@@ -52,16 +52,14 @@ pub fn exec(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<E
     run(group, args, out)
 }
 
-/// Continues the runs of a group. Returns `None` if the request is about a single run.
+/// Continues runs of a group, one after the other.
 pub fn resume(
-    request: &ResumeRequest,
+    group: String,
+    requests: Vec<ResumeRequest>,
     args: &SessionArgs,
     out: &Out,
-) -> Result<Option<Exit>, CommandError> {
-    let Some((group, requests)) = resume_requests(request, args, out)? else {
-        return Ok(None);
-    };
-    run(Group::resume(group, requests)?, args, out).map(Some)
+) -> Result<Exit, CommandError> {
+    run(Group::resume(group, requests)?, args, out)
 }
 
 /// Returns the group that a request is about, and a request for each of its runs that have work left. A request that names

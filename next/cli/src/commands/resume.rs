@@ -48,18 +48,21 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         force: args.force,
         session: args.session.request(),
     };
-    if args.dry_run || args.explain {
-        let group = group::resume_requests(&request, &args.session, out)?;
+    let is_preview = args.dry_run || args.explain;
+    if args.session.detach && !is_preview && !detach::is_background() {
+        return detach::start(out, args.session.json);
+    }
+    let group = group::resume_requests(&request, &args.session, out)?;
+    if is_preview {
         let requests = group.map_or_else(|| vec![request], |(_, requests)| requests);
         return preview(&requests, args, out);
     }
-    if args.session.detach && !detach::is_background() {
-        return detach::start(out, args.session.json);
+    match group {
+        Some((id, requests)) => group::resume(id, requests, &args.session, out),
+        None => session::run(&args.session, out, false, |observer| {
+            runner_engine::resume(&request, observer)
+        }),
     }
-    if let Some(exit) = group::resume(&request, &args.session, out)? {
-        return Ok(exit);
-    }
-    session::run(&args.session, out, false, |observer| runner_engine::resume(&request, observer))
 }
 
 /// Prints the trials that sessions would run; with `--explain` also the others, all with their reasons.

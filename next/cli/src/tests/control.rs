@@ -38,6 +38,6 @@ fn answers_name_the_new_status() {
     run 6ba42b73 is completed; there is nothing to cancel
     run 6ba42b73 continues: ○ running: 6 of 12 done
     run 6ba42b73 is not paused: ○ running: 6 of 12 done
-    run 6ba42b73 has not answered: ○ running: 6 of 12 done
+    run 6ba42b73 did not respond: ○ running: 6 of 12 done
     ");
 }
