@@ -190,7 +190,7 @@ impl Bench {
                 "\n{}, {} trials, {rounds} rounds, µs a trial: median (least to most)",
                 guest.name, self.n
             );
-            let figures: Vec<Figure> = figures.into_iter().map(Figure::new).collect();
+            let figures: Vec<Figure> = figures.iter().map(|costs| Figure::new(costs)).collect();
             for (kind, figure) in kinds.iter().zip(&figures) {
                 println!("  {kind:18} {figure}");
             }
@@ -256,8 +256,9 @@ impl Bench {
             file.write_all(b"a row of a run\n")?;
             sync.push(measured(|| Ok(file.sync_data()?))?.1);
         }
-        let [version, exec, sync] = [version, exec, sync]
-            .map(|costs| Figure::new(costs.iter().map(|cost| cost.each(1_000)).collect()));
+        let [version, exec, sync] = [version, exec, sync].map(|costs| {
+            Figure::new(&costs.iter().map(|cost| cost.each(1_000)).collect::<Vec<_>>())
+        });
         println!(
             "\nexec of one trial, plugin cached, root with 1,000 runs, {runs} runs, ms: median"
         );
@@ -510,7 +511,7 @@ struct Figure {
 }
 
 impl Figure {
-    fn new(costs: Vec<Cost>) -> Self {
+    fn new(costs: &[Cost]) -> Self {
         let sorted = |part: fn(&Cost) -> f64| {
             let mut all: Vec<f64> = costs.iter().map(part).collect();
             all.sort_by(f64::total_cmp);

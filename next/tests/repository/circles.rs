@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    slice,
     sync::LazyLock,
 };
 
@@ -234,7 +235,7 @@ impl Paths {
         let children = CALL
             .captures_iter(&body)
             .map(|found| found[1].to_owned())
-            .filter(|name| texts.contains_key(&[module.as_slice(), &[name.clone()]].concat()))
+            .filter(|name| texts.contains_key(&[module.as_slice(), slice::from_ref(name)].concat()))
             .map(|name| vec!["self".to_owned(), name]);
         let used = imports
             .iter()
