@@ -1,4 +1,4 @@
-//! [`Denials`]: what the providers of a run tried and were not granted.
+//! [`Denials`]: access that the providers of a run tried and were not granted.
 
 use std::collections::BTreeMap;
 
@@ -9,27 +9,27 @@ use runner_model::{
 };
 use serde::Serialize;
 
-/// What the providers of a run tried and were not granted, by provider, each thing once.
+/// Denied access by provider, without repetitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Denials(BTreeMap<String, Vec<Denial>>);
 
-/// Something that was denied.
+/// A denied access.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Denial {
-    /// What was tried, in words.
+    /// The access in words.
     pub what: String,
     /// The line of a scenario that would grant it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<String>,
-    /// In how many attempts.
+    /// Number of attempts.
     pub count: u64,
 }
 
 impl Denials {
-    /// How many different denials are told of one provider. One more is kept, so that there is word of more.
+    /// Denials of one provider that are shown. One more is kept, to show that there are more.
     pub const MAX_TOLD: usize = 10;
 
-    /// Counts what was denied to an attempt. Where just that was expected, it is not to be granted.
+    /// Counts the denials of an attempt, except those of a test that passed because it expects `denied`.
     pub fn add(&mut self, row: &RowRef<'_>) {
         let class = row.error.as_ref().and_then(|error| error.class);
         let is_expected = row.outcome == Outcome::Passed && class == Some(ErrorClass::Denied);
@@ -49,12 +49,11 @@ impl Denials {
         }
     }
 
-    /// Tells whether nothing was denied.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What was denied to each provider.
+    /// Returns the denials of each provider.
     pub fn by_provider(&self) -> impl Iterator<Item = (&str, &[Denial])> {
         let providers = self.0.iter();
         providers.map(|(provider, denials)| (provider.as_str(), denials.as_slice()))
@@ -71,7 +70,7 @@ impl Denial {
     }
 }
 
-/// The table of a scenario that grants a provider all of `denied` and what it is granted already; no line if nothing is added.
+/// Formats the grants of a scenario's provider with all of `denied` added. Empty if that adds nothing.
 pub fn table_with(provider: &str, granted: &Grants, denied: &[Denial]) -> Vec<String> {
     let mut grants = GrantsToml::from(granted);
     let lines = denied.iter().filter_map(|denial| denial.grant.as_deref());
@@ -82,7 +81,7 @@ pub fn table_with(provider: &str, granted: &Grants, denied: &[Denial]) -> Vec<St
     }
 }
 
-/// Something that was denied to a provider, and what would have allowed it.
+/// Formats a denial with the grant that would allow it.
 pub(crate) fn line(provider: &str, denied: &Denied<'_>) -> String {
     let what = &*denied.what;
     match denied.grant.as_deref().and_then(key_and_value) {

@@ -11,19 +11,18 @@ use runner_record::RunCounts;
 pub struct NumberedEvent<'a> {
     /// Always [`crate::VERSION`].
     pub v: u8,
-    /// Its number in the stream, from 1.
+    /// Number in the stream, from 1.
     pub n: u64,
-    /// The event.
     #[serde(flatten)]
     pub event: Event<'a>,
 }
 
-/// Something that happens in a session.
+/// An event of a session.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the fields are those of the run's documents")]
 pub enum Event<'a> {
-    /// The run exists, and its trials begin.
+    /// The run exists, and its trials start.
     Started {
         run: &'a str,
         run_dir: &'a str,
@@ -32,17 +31,17 @@ pub enum Event<'a> {
         pending: u64,
         jobs: u32,
     },
-    /// A row, as it is on disk.
+    /// A row as on disk.
     Row { row: &'a RawValue },
     /// The session stops.
     Stopping { signal: Option<StopSignal>, by: Option<&'a Actor>, in_flight: u64 },
-    /// The session is paused, by Ctrl-Z where nobody has asked for it.
+    /// The session is paused. Without `by`, by Ctrl-Z.
     Paused { by: Option<&'a Actor> },
-    /// The session goes on after a pause.
+    /// The session continues after a pause.
     Unpaused,
-    /// How far a run is that another process works on.
+    /// Progress of a run that another process works on.
     Progress { run: &'a str, counts: RunCounts, in_flight: u64, waits_for_memory: bool },
-    /// Something that a user should know.
+    /// A message for people.
     Notice { text: &'a str },
     /// The session has ended.
     Finished {

@@ -1,4 +1,4 @@
-//! Why a trial did not pass: on one line for lists, and as a block for those who look at it. All texts are visible.
+//! Reasons why a trial did not pass: one line for lists, a block for details. All texts are made visible.
 
 use runner_model::{
     ErrorClass, Outcome, RowRef,
@@ -10,33 +10,32 @@ use runner_model::{
 
 use crate::denials;
 
-/// Characters of a value on the one line.
+/// Characters of a value in a headline.
 const SHORT_VALUE: usize = 40;
 
-/// The end of a line of a message behind which the program's own words follow.
+/// End of an error's line after which the program's standard error follows.
 const STDERR_FOLLOWS: &str = "; its standard error ends with:";
-/// What Rust says behind a panic.
+/// Start of Rust's line after a panic.
 const BACKTRACE: &str = "note: run with `RUST_BACKTRACE=";
-/// What a component in Python says below the exception that nothing caught.
+/// Line of the Python runtime below an exception that was not caught.
 const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
 
-/// How a line of a block is to be read.
+/// The role of a line in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     /// The reason.
     Reason,
-    /// More about it.
+    /// Details of the reason.
     Detail,
-    /// What was expected, or lacks in the output.
+    /// An expected value, or a line that the output lacks.
     Expected,
-    /// What came.
+    /// An actual value, or a line that only the output has.
     Actual,
 }
 
-/// A line of a block.
 pub type BlockLine = (Tone, String);
 
-/// The reason on one line: the first check that did not hold, or the error.
+/// Formats the reason as one line: the first failed check, or else the error.
 pub fn headline(row: &RowRef<'_>) -> String {
     let failed = row.checks.iter().find(|check| has_failed(check));
     match (failed, &row.error) {
@@ -50,8 +49,8 @@ pub fn headline(row: &RowRef<'_>) -> String {
     }
 }
 
-/// The reasons in full: every check that did not hold, and the error. Of each value, message and difference at most `most`
-/// lines.
+/// Formats all reasons: every failed check, and the error. Shows at most `most` lines of each value, message and
+/// difference.
 pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
     let mut lines = Vec::new();
     for check in row.checks.iter().filter(|check| has_failed(check)) {
@@ -62,7 +61,7 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
         push_at_most(&mut lines, check_values(check), most);
     }
     if let Some(error) = &row.error {
-        // What was denied is told below, with the whole advice.
+        // The denial below has the same text, with advice.
         let mut denied = row.denied.iter();
         if !denied.any(|denied| error.message.contains(&*denied.what)) {
             lines.push((Tone::Reason, error_line(row, error)));
@@ -87,7 +86,7 @@ fn has_failed(check: &Check<'_>) -> bool {
 
 fn check_line(check: &Check<'_>) -> String {
     let said = match (&check.expected, &check.actual) {
-        // Its message says only that they differ.
+        // The message only states that they differ.
         (Some(expected), Some(actual)) if *check.name == *"equals" => {
             let [expected, actual] = around_difference(expected.get(), actual.get());
             format!("expected {expected}, got {actual}")
@@ -97,7 +96,7 @@ fn check_line(check: &Check<'_>) -> String {
     visible_line(&format!("{}: {said}", &*check.name)).into_owned()
 }
 
-/// The first line of a check's message that says something, and those behind it.
+/// Returns the first line of a check's message that is not empty, and the lines after it.
 fn message_lines<'a>(check: &'a Check<'_>) -> (&'a str, impl Iterator<Item = &'a str>) {
     let message = check.message.as_deref().unwrap_or_default();
     let mut lines = message.trim_end().lines().map(str::trim_end);
@@ -105,7 +104,7 @@ fn message_lines<'a>(check: &'a Check<'_>) -> (&'a str, impl Iterator<Item = &'a
     (first.unwrap_or("did not hold"), lines)
 }
 
-/// Two values, cut so that the place where they begin to differ is seen.
+/// Cuts two values so that their first difference is shown.
 fn around_difference(left: &str, right: &str) -> [String; 2] {
     let pairs = left.chars().zip(right.chars());
     let common = pairs.take_while(|(left, right)| left == right).count();
@@ -119,7 +118,7 @@ fn around_difference(left: &str, right: &str) -> [String; 2] {
     })
 }
 
-/// The difference if there is one, else both values.
+/// Returns the difference if the check has one, else both values.
 fn check_values(check: &Check<'_>) -> Vec<BlockLine> {
     if let Some(diff) = &check.diff {
         return difference(diff);
@@ -137,7 +136,7 @@ fn check_values(check: &Check<'_>) -> Vec<BlockLine> {
 fn difference(diff: &str) -> Vec<BlockLine> {
     const NO_LINE_BREAK: char = '\\';
     let ends = diff.lines().filter(|line| line.starts_with(NO_LINE_BREAK));
-    // If both texts lack it, that is no difference.
+    // A missing line break at the end of both texts is no difference.
     let is_noise = ends.count() != 1;
     let lines = diff.lines().filter(|line| !(is_noise && line.starts_with(NO_LINE_BREAK)));
     let tone = |line: &str| match line.as_bytes().first() {
@@ -145,7 +144,7 @@ fn difference(diff: &str) -> Vec<BlockLine> {
         Some(b'+') => Tone::Actual,
         _ => Tone::Detail,
     };
-    // The first place says what the signs mean; others say that something is left out.
+    // The first place explains the signs. Others mark omitted lines.
     let lines = lines.enumerate().map(|(index, line)| match index {
         0 if line.starts_with("@@") => (Tone::Detail, "- expected  + got".to_owned()),
         _ => (tone(line), line.to_owned()),
@@ -153,7 +152,7 @@ fn difference(diff: &str) -> Vec<BlockLine> {
     lines.collect()
 }
 
-/// The text, or its beginning and `…` if it has more characters.
+/// Cuts a text to `most` characters, with `…` at the end.
 fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
@@ -173,7 +172,7 @@ fn push_at_most(lines: &mut Vec<BlockLine>, mut more: Vec<BlockLine>, most: usiz
     lines.append(&mut more);
 }
 
-/// What a panic said in its own words if it was one, else class, code and the first line of the message.
+/// Formats an error: a panic by its own message, else class, code and first line.
 fn error_line(row: &RowRef<'_>, error: &RowError<'_>) -> String {
     let first = error.message.lines().map(str::trim).find(|line| !line.is_empty());
     let words = match (panic(error), first) {
@@ -187,7 +186,7 @@ fn error_line(row: &RowRef<'_>, error: &RowError<'_>) -> String {
     visible_line(&words).into_owned()
 }
 
-/// The line, with the program's own words where it says that they follow: those of a panic of Go, or else the last.
+/// Adds a line of the program's standard error: the one of a Go panic, or else the last.
 fn with_words(line: String, message: &str) -> String {
     let Some(line) = line.strip_suffix(STDERR_FOLLOWS) else {
         return line;
@@ -199,7 +198,7 @@ fn with_words(line: String, message: &str) -> String {
     format!("{line}: {}", visible_line(words.unwrap_or(last)))
 }
 
-/// The class and the code, such as `trap unreachable`; `None` if they say no more than the outcome.
+/// Returns class and code, such as `trap unreachable`. `None` if they only repeat the outcome.
 fn title(row: &RowRef<'_>, error: &RowError<'_>) -> Option<String> {
     let class = error.class.map(ErrorClass::as_str);
     let mut words: Vec<&str> = class.into_iter().chain([&*error.code]).collect();
@@ -208,7 +207,7 @@ fn title(row: &RowRef<'_>, error: &RowError<'_>) -> Option<String> {
     Some(words.join(" ")).filter(|title| !title.is_empty())
 }
 
-/// The lines of a message that its first words leave out.
+/// Returns the lines of an error's message that [`error_line`] leaves out.
 fn error_details(error: &RowError<'_>) -> Vec<BlockLine> {
     let panic = panic(error);
     let is_told = |line: &str| match &panic {
@@ -217,7 +216,7 @@ fn error_details(error: &RowError<'_>) -> Vec<BlockLine> {
     };
     let lines = error.message.lines().map(str::trim_end);
     let lines = lines.filter(|line| !line.trim().is_empty() && !is_told(line.trim()));
-    // Without a panic the first line is told.
+    // Without a panic, `error_line` has the first line.
     let lines = lines.skip(usize::from(panic.is_none()));
     let lines = lines.map(|line| match &panic {
         Some(_) => line.strip_suffix(STDERR_FOLLOWS).unwrap_or(line),
@@ -226,7 +225,7 @@ fn error_details(error: &RowError<'_>) -> Vec<BlockLine> {
     lines.map(|line| (Tone::Detail, line.to_owned())).collect()
 }
 
-/// The lines in which a trap's program says that it panicked, and that on one line.
+/// Returns the lines of a panic in a trap's message, and the panic as one line.
 fn panic<'a>(error: &'a RowError<'_>) -> Option<(Vec<&'a str>, String)> {
     if error.class != Some(ErrorClass::Trap) {
         return None;
@@ -238,7 +237,7 @@ fn panic<'a>(error: &'a RowError<'_>) -> Option<(Vec<&'a str>, String)> {
     let place = &lines[at][lines[at].find("panicked at ")?..];
     let words = lines.get(at + 1).filter(|_| place.ends_with(':'));
     Some(match (words, at.checked_sub(1).map(|above| lines[above])) {
-        // The runtime of components in Python panics below the exception.
+        // The runtime of Python components panics after it has printed the exception.
         (Some(words), Some(above))
             if *words == PYTHON_PANIC && !above.ends_with(STDERR_FOLLOWS) =>
         {

@@ -1,4 +1,4 @@
-//! What failed in a run, grouped by test and reason.
+//! [`Failures`]: failed trials of a run, grouped by test and reason.
 
 use std::collections::BTreeMap;
 
@@ -6,35 +6,34 @@ use runner_model::{Outcome, RowRef};
 
 use crate::failure;
 
-/// Groups that are kept; the trials of others are only counted.
+/// Groups that are kept. The trials of others are only counted.
 const MOST_GROUPS: usize = 10;
 
 /// Trials that did not pass, grouped by test and reason.
 #[derive(Debug, Default)]
 pub struct Failures {
-    /// The first groups, in the order in which they began.
+    /// The first groups, in the order of their first trials.
     pub groups: Vec<FailureGroup>,
-    /// How many trials there are in all, also of other groups.
+    /// Number of trials, including those without a group.
     pub trials: u64,
-    /// From test and reason to the group.
+    /// Indexes in `groups` by test and reason.
     places: BTreeMap<(String, String), usize>,
 }
 
 /// Trials of one test that did not pass for one reason.
 #[derive(Debug)]
 pub struct FailureGroup {
-    /// The test's id.
     pub test: String,
-    /// Why, on one line.
+    /// One line.
     pub reason: String,
-    /// What the first of them came to.
+    /// Outcome of the first trial.
     pub outcome: Outcome,
     /// Repeats by provider.
     pub providers: BTreeMap<String, Vec<u32>>,
 }
 
 impl Failures {
-    /// Takes note of a row that settles its trial badly.
+    /// Adds a row that settles its trial badly.
     pub fn add(&mut self, row: &RowRef<'_>) {
         self.trials += 1;
         let key = (row.test.to_string(), failure::headline(row));
@@ -57,7 +56,7 @@ impl Failures {
         repeats.push(row.repeat);
     }
 
-    /// How many trials are in no group that is kept.
+    /// Returns the number of trials in groups that are not kept.
     #[must_use]
     pub fn left_out(&self) -> u64 {
         let named: usize = self.groups.iter().map(FailureGroup::trials).sum();
@@ -70,7 +69,7 @@ impl FailureGroup {
         self.providers.values().map(Vec::len).sum()
     }
 
-    /// What its trials are called together.
+    /// Returns one name for all trials of the group.
     #[must_use]
     pub fn name(&self) -> String {
         match self.providers.iter().next() {

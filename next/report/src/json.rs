@@ -1,4 +1,4 @@
-//! JSON for programs that is safe to show: characters that steer a terminal are escaped, and the values stay what they are.
+//! JSON that is safe to show: characters that control a terminal are escaped, and the values stay the same.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use serde_json::{
 ///
 /// # Errors
 ///
-/// The writer's, and those of values that are read while they are written.
+/// The writer fails, or a value that is read while it is written.
 pub fn write_document(
     mut writer: impl io::Write,
     document: &impl Serialize,
@@ -23,16 +23,16 @@ pub fn write_document(
     writer.write_all(b"\n").map_err(serde_json::Error::io)
 }
 
-/// A value on one line, without a line break at its end. It has JSON: no keys but texts, and nothing that is read meanwhile.
+/// Formats a value as one line. For values that always serialize: text keys, nothing read from disk.
 pub fn one_line(value: &impl Serialize) -> String {
     let json = serde_json::to_string(value).unwrap_or_default();
     visible_json(&json).into_owned()
 }
 
-/// Lays values out as [`PrettyFormatter`] does, and escapes what steers.
+/// Formats as [`PrettyFormatter`] does, and escapes control characters.
 struct Visible<'a>(PrettyFormatter<'a>);
 
-/// Hands calls on to the inner formatter.
+/// Calls the inner formatter.
 macro_rules! forward {
     ($($name:ident($($argument:ident: $type:ty),*);)+) => {
         $(fn $name<W: ?Sized + io::Write>(&mut self, writer: &mut W $(, $argument: $type)*) -> io::Result<()> {

@@ -1,10 +1,9 @@
-//! One typed document for each question about runs: what `--json` prints, and what commands put into words.
+//! One typed document for each question about runs: the output of `--json`, and the source of all texts about runs.
 //!
-//! It reads runs through `record` and writes nothing. It may know `model`, `scenario` and `record`. Beside the documents
-//! stands what every form of them needs: [`failure`] says why a trial did not pass, [`json`] writes documents so that no text
-//! of a guest steers a terminal.
+//! This crate reads runs through `record` and writes nothing. It may know `model`, `scenario` and `record`. [`failure`]
+//! formats the reasons of failures, and [`json`] writes documents that cannot control a terminal.
 //!
-//! Begin reading at [`RunDocument`].
+//! Start reading at [`RunDocument`].
 
 mod denials;
 mod event;
@@ -38,5 +37,8 @@ pub use trial::{ArtifactFile, Found, LogText, TrialDocument, find_trial};
 pub use upkeep::{CleanupDocument, DeadRun, PruneDocument};
 pub use verify::VerifyDocument;
 
-/// The version of every document, its `v`.
+/// Version of every document, its `v`.
 pub const VERSION: u8 = 1;
+
+#[cfg(test)]
+mod tests;

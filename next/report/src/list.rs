@@ -1,4 +1,4 @@
-//! The runs of a results root, and the summary of one run that every document about it has.
+//! [`RunList`]: the runs of a results root. [`RunSummary`]: the part that every document about a run has.
 
 use runner_model::{RunStatus, exit::Exit};
 use runner_record::{RecordError, ResultsRoot, RunHead};
@@ -13,16 +13,15 @@ pub struct RunList {
     pub v: u8,
     /// Runs whose manifest can be read.
     pub runs: Vec<RunSummary>,
-    /// Runs whose manifest cannot be read, or is of another format.
+    /// Runs whose manifest is damaged or of another format.
     pub unreadable: Vec<Unreadable>,
 }
 
-/// A run directory that cannot be read.
+/// A run that cannot be read.
 #[derive(Debug, Serialize)]
 pub struct Unreadable {
-    /// The directory's name.
+    /// Name of the directory.
     pub run: String,
-    /// Why it cannot be read.
     pub problem: String,
 }
 
@@ -40,11 +39,11 @@ pub struct RunSummary {
 }
 
 impl RunList {
-    /// Reads the list. `now` is the time, for runs that go on.
+    /// Reads the runs of a root.
     ///
     /// # Errors
     ///
-    /// A results root that cannot be read.
+    /// The results root cannot be read.
     pub fn read(root: &ResultsRoot) -> Result<Self, RecordError> {
         let found = root.runs()?;
         let ids: Vec<&str> = found.runs.iter().map(|run| run.id.as_str()).collect();
@@ -65,7 +64,7 @@ impl RunList {
         Ok(Self { v: VERSION, runs, unreadable: unreadable.collect() })
     }
 
-    /// The runs of the group with this id, in their order.
+    /// Keeps the runs of one group, in their order.
     #[must_use]
     pub fn of_group(mut self, id: &str) -> Self {
         self.unreadable.clear();
@@ -82,18 +81,18 @@ impl RunSummary {
         Self { head, short, run_dir, exit_code }
     }
 
-    /// Tells whether `runner resume` would continue it.
+    /// Returns whether `runner resume` would continue the run.
     pub fn is_resumable(&self) -> bool {
         matches!(self.head.status, RunStatus::Incomplete | RunStatus::Failed)
     }
 }
 
-/// The end of an id by which runs are named on a terminal: its last part, 8 hexadecimal digits.
+/// Returns the last part of an id, 8 hexadecimal digits, which names the run on a terminal.
 pub fn short_id(id: &str) -> &str {
     id.rsplit('-').next().unwrap_or(id)
 }
 
-/// The short ids that only one of these runs has, sorted.
+/// Returns the short ids that only one of these runs has, sorted.
 fn ends<'a>(ids: &[&'a str]) -> Vec<&'a str> {
     let mut ends: Vec<_> = ids.iter().map(|id| short_id(id)).collect();
     ends.sort_unstable();

@@ -1,4 +1,4 @@
-//! What guests have said, in the order of their attempts' rows.
+//! Logs and output of guests, in the order of their attempts' rows.
 
 use runner_model::{
     Time, TrialId,
@@ -10,36 +10,33 @@ use serde::Serialize;
 
 use crate::VERSION;
 
-/// Something that a guest has said in an attempt.
+/// A log record or an output of an attempt.
 #[derive(Debug, Serialize)]
 pub struct LogEntry {
     /// Always [`VERSION`].
     pub v: u8,
-    /// The trial.
     pub trial: TrialId,
-    /// Which attempt of the trial.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// The session.
     pub session: u32,
-    /// Where it was said.
     pub stream: Stream,
-    /// When; known of log records alone.
+    /// Present for log records only.
     pub at: Option<Time>,
-    /// How important a log record is.
+    /// Present for log records only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
-    /// What was said: a log record's text, or all that was written.
+    /// Text of a log record, or the whole output.
     pub text: String,
-    /// The fields of a log record.
+    /// Fields of a log record.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<(String, String)>,
 }
 
-/// Where a guest says something.
+/// Source of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
-    /// The log of the contract.
+    /// Log records.
     Log,
     /// Standard output.
     Stdout,
@@ -47,7 +44,7 @@ pub enum Stream {
     Stderr,
 }
 
-/// How far what was said has been read.
+/// Position in the logs of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reading {
     from: u64,
@@ -55,12 +52,12 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Reads what was said in attempts whose rows were added since the last call. `is_wanted` decides by the trial; `each`
-    /// also gets what cannot be read any more.
+    /// Reads the entries of attempts whose rows were added since the last call. `is_wanted` selects trials. `each` also
+    /// receives errors of lines that cannot be read.
     ///
     /// # Errors
     ///
-    /// Rows that cannot be read.
+    /// The rows cannot be read.
     pub fn read(
         &mut self,
         run: &RunDir,
@@ -72,7 +69,7 @@ impl Reading {
             let ReadLine::Row(head, bytes) = line else {
                 return;
             };
-            // A last row without its line break is read again.
+            // A last row without its line break was read before.
             if head.seq <= *seq {
                 return;
             }

@@ -1,4 +1,4 @@
-//! Grants that a plugin asks for and does not have.
+//! Grants that a plugin requests and does not have.
 
 use std::path::Path;
 
@@ -7,17 +7,17 @@ use runner_model::{
     grants::{FsGrant, FsMode, is_secret_name},
 };
 
-/// Finds the requests that are not granted, and the grants with all of them.
+/// Returns the requests that are not granted, and the grants with all of them added.
 pub fn not_granted<'a>(requests: &'a [String], granted: &Grants) -> (Vec<&'a str>, Grants) {
     let mut grants = granted.clone();
     let requests = requests.iter().map(String::as_str);
-    // One in unknown words is not granted.
+    // A request that cannot be parsed counts as not granted.
     let open = requests.filter(|text| add(text, &mut grants).unwrap_or(true));
     (open.collect(), grants)
 }
 
-/// Adds what a plugin would like to be granted: `net:https://api.example.com`, `secret:API_KEY` or `fs:ro:fixtures`. Tells
-/// whether it was missing, also as a part of something wider; nothing of what is no request.
+/// Adds a plugin's request to grants: `net:https://api.example.com`, `secret:API_KEY` or `fs:ro:fixtures`. Returns
+/// whether it was missing, also as a part of a wider grant. `None` if the text is not a request.
 fn add(text: &str, grants: &mut Grants) -> Option<bool> {
     let (kind, rest) = text.split_once(':')?;
     match kind {
@@ -46,7 +46,7 @@ fn add_folder(text: &str, grants: &mut Grants) -> Option<bool> {
         return None;
     }
     let mount = format!("/{path}");
-    // Which folder of the host it is, is up to the scenario.
+    // The mount decides. The scenario chooses the folder of the host.
     let around = grants.fs.iter();
     let around = around.filter(|granted| Path::new(&mount).starts_with(&granted.mount));
     let nearest = around.max_by_key(|granted| granted.mount.len());
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_nothing() {
+    fn text_that_is_no_request_is_ignored() {
         for text in [
             "",
             "net",

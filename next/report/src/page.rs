@@ -1,5 +1,5 @@
-//! The page of a trial or of one call, section by section: what it was asked, what came, what was said. Why a trial did not
-//! pass stands above them; [`failure`](crate::failure) says it.
+//! Pages of trials and calls, as sections: input, output, checks, usage, logs. [`failure`](crate::failure) formats the
+//! reasons of failures, which are shown above them.
 
 use std::time::Duration;
 
@@ -14,27 +14,26 @@ use serde_json::{Map, Value};
 
 use crate::{TrialDocument, failure, phrases, rows::Line};
 
-/// Bytes of JSON that stand on one line.
+/// Longest JSON on one line, in bytes.
 const SHORT_VALUE: usize = 60;
 
 /// A section of a page.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Section {
-    /// What it is about.
     pub title: &'static str,
-    /// Its lines. A guest may have written them, so they are not to be shown before they are made visible.
+    /// Lines, possibly written by a guest: make them visible before showing them.
     pub text: String,
 }
 
 impl TrialDocument {
-    /// The row that the page is about: the one that settles the trial, or else the newest.
+    /// Returns the row that settles the trial, or else the newest.
     pub fn row(&self) -> Option<RowRef<'_>> {
         let newest = || self.rows.iter().rev().filter_map(Line::row);
         let settles = newest().find(|row| row.r#final == Some(true));
         settles.or_else(|| newest().next())
     }
 
-    /// The page of this row.
+    /// Formats the page of one row.
     pub fn sections(&self, row: &RowRef<'_>) -> Vec<Section> {
         let (session, at) = (row.session.unwrap_or(1), phrases::clock(row.started_at));
         let mut page = Page::default();
@@ -60,7 +59,7 @@ impl TrialDocument {
             let said = log.said.as_ref().map(|said| said.get());
             match said.and_then(|said| serde_json::from_str(said).ok()) {
                 Some(said) => page.said(&said),
-                None => page.text("log", "what was said cannot be read".to_owned()),
+                None => page.text("log", "the log cannot be read".to_owned()),
             }
         }
         let files = self.artifacts.iter().filter(|file| file.seq == seq);
@@ -75,7 +74,7 @@ impl TrialDocument {
     }
 }
 
-/// The page of a call that is no trial of a run.
+/// Formats the page of a call that does not belong to a run.
 pub fn call_sections(row: &RowRef<'_>, said: &Said<'_>) -> Vec<Section> {
     let mut page = Page::default();
     page.measured(row);
@@ -85,7 +84,7 @@ pub fn call_sections(row: &RowRef<'_>, said: &Said<'_>) -> Vec<Section> {
     page.0
 }
 
-/// A page that grows.
+/// A page under construction.
 #[derive(Default)]
 struct Page(Vec<Section>);
 
@@ -94,7 +93,7 @@ impl Page {
         self.0.push(Section { title, text });
     }
 
-    /// A section, unless nothing stands in it.
+    /// Adds a section, unless it is empty.
     fn lines(&mut self, title: &'static str, lines: impl Iterator<Item = String>) {
         let lines: Vec<_> = lines.collect();
         if !lines.is_empty() {
@@ -102,9 +101,9 @@ impl Page {
         }
     }
 
-    /// The checks, the metrics and what was used.
+    /// Adds checks, metrics and usage.
     fn measured(&mut self, row: &RowRef<'_>) {
-        // Those that did not hold stand above.
+        // Failed checks are shown above the page.
         if row.checks.iter().any(|check| check.verdict != Verdict::Fail) {
             self.lines("checks", row.checks.iter().map(check));
         }
@@ -171,7 +170,7 @@ fn record(record: &LogRecord<'_>) -> String {
     format!("{at} {:5} {}{fields}", record.level, record.message)
 }
 
-/// A text as it is, and any other value as JSON, on one line if it is short.
+/// Formats a text as it is, and other values as JSON, on one line if they are short.
 fn pretty(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

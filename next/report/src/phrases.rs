@@ -1,4 +1,4 @@
-//! Words that every form of a document says of a run.
+//! Phrases about runs that several documents and commands use.
 
 use runner_model::{
     Counts, RunStatus, Stage, StopSignal, Time, row::Actor, status::RunVerdict, units::plural,
@@ -7,7 +7,7 @@ use runner_model::{
 
 use runner_record::RunHead;
 
-/// Status, reason and signal, such as `incomplete (interrupted, SIGINT)`; of a completed run its verdict.
+/// Formats status, reason and signal, such as `incomplete (interrupted, SIGINT)`, or the verdict of a completed run.
 #[must_use]
 pub fn standing(run: &RunHead) -> String {
     let status = match (run.status, run.verdict) {
@@ -24,7 +24,7 @@ pub fn standing(run: &RunHead) -> String {
     }
 }
 
-/// Counts that are not 0: `6 passed, 3 failed, 1 flaky`.
+/// Formats counts that are not 0: `6 passed, 3 failed, 1 flaky`.
 #[must_use]
 pub fn counts(counts: &Counts) -> String {
     let words = [
@@ -35,12 +35,11 @@ pub fn counts(counts: &Counts) -> String {
         (counts.skipped, "skipped", "skipped"),
         (counts.flaky, "flaky", "flaky"),
     ];
-    let words = words.iter().filter(|(count, ..)| *count > 0);
-    let words: Vec<_> = words.map(|(count, one, many)| plural(*count, one, many)).collect();
-    words.join(", ")
+    let shown = words.iter().filter(|(count, ..)| *count > 0);
+    shown.map(|(count, one, many)| plural(*count, one, many)).collect::<Vec<_>>().join(", ")
 }
 
-/// How a signal is called by those who send it.
+/// Returns the name of a signal for users.
 #[must_use]
 pub fn signal(signal: StopSignal) -> &'static str {
     match signal {
@@ -49,7 +48,7 @@ pub fn signal(signal: StopSignal) -> &'static str {
     }
 }
 
-/// Who asked for something from another process, and why.
+/// Formats a user, with machine and reason.
 #[must_use]
 pub fn actor(by: &Actor) -> String {
     let reason = by.reason.iter().map(|reason| format!(": {reason}"));
@@ -57,13 +56,13 @@ pub fn actor(by: &Actor) -> String {
     visible_line(&words).into_owned()
 }
 
-/// Who has paused a run.
+/// Formats the source of a pause.
 #[must_use]
 pub fn pauser(by: Option<&Actor>) -> String {
     by.map_or_else(|| "Ctrl-Z".to_owned(), actor)
 }
 
-/// A time as an age: `2 h ago`.
+/// Formats an age: `2 h ago`.
 #[must_use]
 pub fn ago(now: Time, time: Time) -> String {
     let age = now.since(time);
@@ -76,25 +75,25 @@ pub fn ago(now: Time, time: Time) -> String {
     format!("{count} {unit} ago")
 }
 
-/// The time of day in UTC, to the millisecond: `09:18:04.015`.
+/// Formats the time of day in UTC, to the millisecond: `09:18:04.015`.
 #[must_use]
 pub fn time_of_day(time: Time) -> String {
     let text = time.to_string();
     text.get(11..23).unwrap_or(&text).to_owned()
 }
 
-/// A word of a command that can be typed into a shell.
+/// Quotes a word for a shell if necessary.
 #[must_use]
 pub fn quoted(word: &str) -> String {
     let is_plain =
         |character: char| character.is_alphanumeric() || "_-./@#+=:,".contains(character);
-    match !word.is_empty() && !word.starts_with('#') && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
+    if !word.is_empty() && !word.starts_with('#') && word.chars().all(is_plain) {
+        return word.to_owned();
     }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// A time in UTC, to the second: `2026-11-20 09:18:04`.
+/// Formats a time in UTC, to the second: `2026-11-20 09:18:04`.
 #[must_use]
 pub fn clock(time: Time) -> String {
     let text = time.to_string();

@@ -1,4 +1,4 @@
-//! What came of asking a run to end, to pause or to go on.
+//! The result of a request to a run.
 
 use runner_record::{Answer, RecordError, ResultsRoot, RunDir, RunHead};
 use serde::Serialize;
@@ -10,19 +10,18 @@ use crate::{VERSION, list::RunSummary, run::short_of};
 pub struct AskedRun {
     /// Always [`VERSION`].
     pub v: u8,
-    /// What came of it.
     pub result: Answer,
-    /// How the run stands now.
+    /// The run after the request.
     #[serde(flatten)]
     pub run: RunSummary,
 }
 
 impl AskedRun {
-    /// Reads how the run stands.
+    /// Reads the run after a request.
     ///
     /// # Errors
     ///
-    /// A run that cannot be read.
+    /// The run cannot be read.
     pub fn read(root: &ResultsRoot, run: &RunDir, result: Answer) -> Result<Self, RecordError> {
         let head = RunHead::from(&run.truth()?);
         let (short, path) = (short_of(root, run.id()), run.path().display().to_string());

@@ -1,4 +1,4 @@
-//! Rows as they are on disk, read again and again without holding them.
+//! Rows of a run, read from disk at each use instead of being kept in memory.
 
 use std::cell::RefCell;
 
@@ -10,17 +10,17 @@ use runner_record::{Manifest, ReadLine, RecordError, RunDir, UnplannedFold};
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
-/// A row as it is on disk.
+/// A row as on disk.
 #[derive(Clone, Debug)]
 pub struct Line(Box<str>);
 
 impl Line {
-    /// Keeps the bytes of a row; `None` if they are not UTF-8.
+    /// Copies a line. `None` if it is not UTF-8.
     pub fn of(line: &[u8]) -> Option<Self> {
         std::str::from_utf8(line).ok().map(|line| Self(line.into()))
     }
 
-    /// The row; `None` only if the line was none.
+    /// Parses the row. `None` only if the line is not a row.
     pub fn row(&self) -> Option<RowRef<'_>> {
         read_line(self.0.as_bytes()).ok()
     }
@@ -34,16 +34,15 @@ impl Serialize for Line {
     }
 }
 
-/// Which rows a document has.
+/// Selection of rows for a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Every row.
     All,
-    /// The row that settles its trial, if that failed, ended in an error or timed out.
+    /// Rows that settle their trials with a failure, an error or a timeout.
     Failed,
 }
 
-/// The rows of a run. They are read from the disk each time they are serialized or asked for.
+/// The rows of a run, read from disk at each use.
 #[derive(Debug)]
 pub struct Rows {
     run: RunDir,
@@ -109,11 +108,11 @@ impl Rows {
         Self { run: run.clone(), which, settled }
     }
 
-    /// Calls `each` for every row that is asked for, in their order on disk, with its line.
+    /// Calls `each` for every selected row and its line, in their order on disk.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read.
+    /// A file cannot be read.
     pub fn each(&self, mut each: impl FnMut(&RowRef<'_>, &[u8])) -> Result<(), RecordError> {
         if self.which == Which::Failed {
             return self.failures(each);
@@ -127,11 +126,11 @@ impl Rows {
         })
     }
 
-    /// The same for every row that settles its trial, and badly.
+    /// Calls `each` for every row that settles its trial badly.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read.
+    /// A file cannot be read.
     pub fn failures(&self, mut each: impl FnMut(&RowRef<'_>, &[u8])) -> Result<(), RecordError> {
         if !self.settled.finals().any(|row| row.outcome.is_bad()) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What a run came to: its manifest, a table of its providers, and its rows.
+//! [`RunDocument`]: a run with its manifest, a table of its providers, and its rows.
 
 use std::time::Duration;
 
@@ -19,37 +19,32 @@ use crate::{
 pub struct RunDocument {
     /// Always [`VERSION`].
     pub v: u8,
-    /// How it stands.
     pub run: RunSummary,
-    /// What it is.
     pub manifest: Manifest,
-    /// What it is doing, if a process works on it.
+    /// Present while a process works on the run.
     pub live: Option<Live>,
-    /// What each provider's trials came to, in the scenario's order.
+    /// One table per provider, in the scenario's order.
     pub providers: Vec<ProviderTable>,
-    /// Lines of the rows that are damaged; their trials run again at resume.
+    /// Damaged lines of the rows. Their trials run again at resume.
     pub damaged_lines: u64,
-    /// Results that the manifest of a run that has ended counts, and that its rows do not have.
+    /// Results that the manifest of a run that has ended counts and its rows do not have.
     pub lost_results: u64,
-    /// What providers tried and were not granted.
     pub denials: Denials,
-    /// The rows that were asked for.
+    /// The selected rows.
     pub rows: Rows,
 }
 
-/// What the trials of a provider came to, by their final rows.
+/// Counts and durations of a provider's final rows.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProviderTable {
-    /// The provider's name.
     pub provider: String,
-    /// How many came to what.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Half of the attempts that settled a trial took at most so long, in milliseconds; `null` without any.
+    /// Median duration of settling attempts, in milliseconds. `null` without any.
     pub p50_ms: Option<f32>,
-    /// 95 of 100 took at most so long.
+    /// 95th percentile.
     pub p95_ms: Option<f32>,
-    /// The longest.
+    /// Maximum.
     pub max_ms: Option<f32>,
 }
 
@@ -58,14 +53,14 @@ impl RunDocument {
     ///
     /// # Errors
     ///
-    /// A run that cannot be read.
+    /// The run cannot be read.
     pub fn read(root: &ResultsRoot, run: &RunDir, which: Which) -> Result<Self, RecordError> {
-        // What a run is doing is asked first: it is over by the time its rows are read, or it is not.
+        // Read before the manifest: if the run ends in between, the manifest shows it.
         let live = run.live();
         let manifest = run.truth()?;
         let names: Vec<_> =
             manifest.providers.iter().map(|provider| provider.name.as_str()).collect();
-        // Only where another plan was taken over there are rows of trials that it does not have.
+        // Only a run that took over another plan has rows of trials that are not planned.
         let mut sessions = manifest.sessions.iter();
         let has_changed = sessions.any(|session| session.adopted.is_some());
         let suite = has_changed.then(|| verify::plan(run).ok().flatten()).flatten();
@@ -88,15 +83,14 @@ impl RunDocument {
         })?;
         let providers = tables(&names, &settled);
         let counted = manifest.counts.done();
-        let lost_results = match manifest.status.is_terminal() {
-            true => counted.saturating_sub(settled.finals().count() as u64),
-            false => 0,
-        };
+        let is_over = manifest.status.is_terminal();
+        let settled_trials = settled.finals().count() as u64;
+        let lost_results = if is_over { counted.saturating_sub(settled_trials) } else { 0 };
         let short = short_of(root, run.id());
         Ok(Self {
             v: VERSION,
             run: RunSummary::new(RunHead::from(&manifest), short, run.path().display().to_string()),
-            live: live.filter(|_| !manifest.status.is_terminal()),
+            live: live.filter(|_| !is_over),
             manifest,
             providers,
             damaged_lines,
@@ -107,7 +101,7 @@ impl RunDocument {
     }
 }
 
-/// The shortest text by which commands find this run.
+/// Returns the shortest name by which commands find this run.
 pub fn short_of(root: &ResultsRoot, id: &str) -> String {
     let short = short_id(id);
     match root.find(short) {
@@ -116,7 +110,7 @@ pub fn short_of(root: &ResultsRoot, id: &str) -> String {
     }
 }
 
-/// Counts and durations of each provider.
+/// Computes counts and durations of each provider.
 fn tables(providers: &[&str], settled: &Settled) -> Vec<ProviderTable> {
     let mut columns = vec![(Counts::default(), Vec::new()); providers.len()];
     for row in settled.finals() {
@@ -137,14 +131,14 @@ fn tables(providers: &[&str], settled: &Settled) -> Vec<ProviderTable> {
     providers.iter().zip(columns).map(table).collect()
 }
 
-/// The smallest of the ascending values that at least this share of them does not exceed.
+/// Returns the smallest of the ascending values that at least this share of them does not exceed.
 fn quantile(ascending: &[f32], share: f64) -> Option<f32> {
     let rank = (ascending.len() as f64 * share).ceil() as usize;
     ascending.get(rank.saturating_sub(1)).copied()
 }
 
 impl ProviderTable {
-    /// The durations p50, p95 and max.
+    /// Returns the durations p50, p95 and max.
     pub fn durations(&self) -> [Option<Duration>; 3] {
         [self.p50_ms, self.p95_ms, self.max_ms].map(|ms| {
             let ms = f64::from(ms?);

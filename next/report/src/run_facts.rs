@@ -1,4 +1,4 @@
-//! What a run is, what it is doing and what has happened to it, in lines. Every text is visible.
+//! Facts and history of a run as lines. All texts are made visible.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use runner_record::{GroupPlace, Live, Manifest, Pause, SessionEntry, Transition}
 
 use crate::{RunDocument, RunSummary, phrases};
 
-/// Attempts that are named.
+/// Attempts and waiting trials that are named.
 const MOST_NAMED: usize = 10;
 
 impl RunDocument {
-    /// What the run is, and what it is doing: names, and texts of one or more lines.
+    /// Returns names and values of the run's facts. A value has one or more lines.
     pub fn facts(&self, now: Time) -> Vec<(&'static str, String)> {
         let mut facts = facts(&self.run, &self.manifest, now);
         facts.extend(self.live.as_ref().map(|live| ("now", doing(live, now))));
@@ -72,11 +72,9 @@ fn doing(live: &Live, now: Time) -> String {
             _ => format!("the rate of {}", trial.provider),
         };
         let left = waiting.until.since(now);
-        let left = match left.is_zero() {
-            // In a pause its time does not come.
-            true => String::new(),
-            false => format!(", {} more", show_duration(left)),
-        };
+        // During a pause the time of the next attempt passes without it.
+        let left =
+            if left.is_zero() { String::new() } else { format!(", {} more", show_duration(left)) };
         lines.push(format!("{trial} waits for {what}{left}"));
     }
     if live.waits_for_memory {
@@ -85,7 +83,7 @@ fn doing(live: &Live, now: Time) -> String {
     lines.join("\n")
 }
 
-/// A session that worked on a run: the command, and what came of it.
+/// Formats a session: its command, then its process, times and pauses.
 pub fn session(session: &SessionEntry) -> Vec<String> {
     let command = session.command.iter().map(|word| phrases::quoted(word));
     let command: Vec<_> = command.collect();
@@ -118,7 +116,7 @@ fn span(from: Time, to: Option<Time>) -> String {
     format!("{} to {to}", phrases::clock(from))
 }
 
-/// A change of a run's status.
+/// Formats a change of a run's status.
 pub fn change(change: &Transition) -> String {
     let (at, writer) = (phrases::clock(change.at), visible_line(&change.writer));
     let mut text = format!("{at}  {}", change.to);

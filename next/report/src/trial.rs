@@ -1,4 +1,4 @@
-//! All that is known of one trial, and how a trial is found by what a user types.
+//! [`TrialDocument`]: one trial with rows, logs and files. [`find_trial`] finds a trial by a text that a user typed.
 
 use std::{collections::BTreeSet, io::BufRead as _, path::Path};
 
@@ -18,59 +18,51 @@ use crate::{VERSION, rows::Line};
 pub struct TrialDocument {
     /// Always [`VERSION`].
     pub v: u8,
-    /// The run's id.
     pub run: String,
-    /// The run's directory, as a user would type it.
+    /// The directory as a user would type it.
     pub run_dir: String,
-    /// The trial.
     pub trial: TrialId,
-    /// Its test.
     pub test: String,
-    /// Its provider.
     pub provider: String,
-    /// The test as it was planned: its input and what is expected; `null` if the stored suite cannot be read.
+    /// The planned test, with `input` and `expect`. `null` if the stored suite cannot be read.
     pub planned: Option<Box<RawValue>>,
-    /// All rows of the trial, as they are on disk.
+    /// All rows of the trial.
     pub rows: Vec<Line>,
-    /// What was said in its attempts.
+    /// Logs and output of its attempts.
     pub logs: Vec<LogText>,
-    /// The files that its attempts left.
+    /// Files of its attempts.
     pub artifacts: Vec<ArtifactFile>,
 }
 
-/// What was said in an attempt.
+/// Logs and output of an attempt.
 #[derive(Debug, Serialize)]
 pub struct LogText {
-    /// The `seq` of the attempt's row.
+    /// `seq` of the attempt's row.
     pub seq: u64,
-    /// The attempt.
     pub attempt: u32,
-    /// Log records, standard output and standard error, as they are in `logs.jsonl`; `null` if that cannot be read.
+    /// Log records, standard output and standard error as in `logs.jsonl`. `null` if they cannot be read.
     pub said: Option<Box<RawValue>>,
 }
 
 /// A file that an attempt left.
 #[derive(Debug, Serialize)]
 pub struct ArtifactFile {
-    /// The `seq` of the attempt's row.
+    /// `seq` of the attempt's row.
     pub seq: u64,
-    /// What the attempt called it, how large it is, and its digest.
     #[serde(flatten)]
     pub artifact: Artifact<'static>,
-    /// Where it is, as a user would type it.
+    /// The file's path as a user would type it.
     pub path: String,
 }
 
-/// What a text finds among the trials of a run.
+/// The trials of a run that match a text.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// This trial.
     One(TrialId),
-    /// All of these, in order.
+    /// The ids of all matches, in order.
     Several(Vec<String>),
-    /// Nothing. `trials` are all that have a row.
     Nothing {
-        /// The trials of the run that have a row, in order.
+        /// All trials of the run that have a row, in order.
         trials: Vec<String>,
     },
 }
@@ -79,11 +71,11 @@ pub enum Found {
 const MOST_NAMED: usize = 10;
 
 impl Found {
-    /// The only trial that was found.
+    /// Returns the only match.
     ///
     /// # Errors
     ///
-    /// Says which trials the text could mean, or which there are, in lines.
+    /// A message with the matches, or with the existing trials if nothing matches.
     pub fn only(self, run: &str, text: &str) -> Result<TrialId, String> {
         let (head, trials) = match self {
             Self::One(trial) => return Ok(trial),
@@ -106,12 +98,11 @@ impl Found {
     }
 }
 
-/// Finds a trial that has a row by its id, `test@provider` or test if only one trial has it, else by a part of its id that no
-/// other has.
+/// Finds a trial that has a row by its id, by a unique `test@provider` or test, or else by a unique part of its id.
 ///
 /// # Errors
 ///
-/// Rows that cannot be read.
+/// The rows cannot be read.
 pub fn find_trial(run: &RunDir, text: &str) -> Result<Found, RecordError> {
     let mut trials = BTreeSet::new();
     run.rows(&mut |_, line| {
@@ -131,7 +122,7 @@ fn find(trials: BTreeSet<String>, text: &str) -> Found {
     let whole: Vec<_> = trials.iter().filter(is_whole).cloned().collect();
     let mut found =
         if whole.is_empty() { trials.iter().filter(is_part).cloned().collect() } else { whole };
-    // `a@p#1` is an id, though `a@p#12` begins with it.
+    // `a@p#1` is an id, and `a@p#12` starts with it.
     if found.iter().any(|trial| trial == text) {
         found = vec![text.to_owned()];
     }
@@ -143,11 +134,11 @@ fn find(trials: BTreeSet<String>, text: &str) -> Found {
 }
 
 impl TrialDocument {
-    /// Reads all that is known of a trial.
+    /// Reads a trial.
     ///
     /// # Errors
     ///
-    /// A run that cannot be read. What was said and the planned test are left out if they cannot be read.
+    /// The run cannot be read. Logs and the planned test are left out if they cannot be read.
     pub fn read(root: &ResultsRoot, run: &RunDir, trial: TrialId) -> Result<Self, RecordError> {
         let manifest = run.truth()?;
         let (mut rows, mut logs, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
@@ -203,7 +194,7 @@ fn path(folder: &Path, artifact: &Artifact<'_>) -> String {
     folder.join(artifact.sha256.path()).display().to_string()
 }
 
-/// The line of the stored suite that has this test.
+/// Returns the line of a test in the stored suite.
 fn planned(root: &ResultsRoot, manifest: &Manifest, test: &str) -> Option<Box<RawValue>> {
     #[derive(Deserialize)]
     struct Named<'a> {

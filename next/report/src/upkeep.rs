@@ -1,4 +1,4 @@
-//! What the upkeep of a results root has done, or would do.
+//! Results of `cleanup` and `prune`.
 
 use runner_model::{Reason, RunStatus, Time};
 use runner_record::{Manifest, Pruning};
@@ -9,32 +9,28 @@ use serde::Serialize;
 pub struct CleanupDocument {
     /// Always [`crate::VERSION`].
     pub v: u8,
-    /// Whether nothing was written.
+    /// Nothing was written.
     pub dry_run: bool,
-    /// The runs whose process died.
+    /// Runs with a dead process.
     pub runs: Vec<DeadRun>,
     /// Runs that could not be written.
     pub problems: Vec<String>,
 }
 
-/// A run whose process died.
+/// A run with a dead process.
 #[derive(Debug, Serialize)]
 pub struct DeadRun {
-    /// Its id.
     pub run: String,
-    /// The scenario's name.
     pub scenario: String,
-    /// When it began.
     pub started_at: Time,
     /// Trials that have a final row.
     pub done: u64,
     /// Trials of the plan.
     pub planned: u64,
-    /// The names of its providers.
+    /// Names of the providers.
     pub providers: Vec<String>,
-    /// What it becomes.
+    /// The status that the cleanup writes.
     pub status: RunStatus,
-    /// Why.
     pub reason: Option<Reason>,
 }
 
@@ -59,9 +55,8 @@ impl From<Manifest> for DeadRun {
 pub struct PruneDocument {
     /// Always [`crate::VERSION`].
     pub v: u8,
-    /// Whether nothing was deleted.
+    /// Nothing was deleted.
     pub dry_run: bool,
-    /// What was deleted, and what stays.
     #[serde(flatten)]
     pub pruning: Pruning,
 }

@@ -1,4 +1,4 @@
-//! `runner verify`: what of a run is not as it was written.
+//! `runner verify`.
 
 use runner_model::Places;
 use runner_record::{DiskFault, RecordError, RunDir, Verified};
@@ -7,16 +7,13 @@ use serde::Serialize;
 
 use crate::VERSION;
 
-/// What a verification has looked at and found.
+/// The result of a verification.
 #[derive(Debug, Serialize)]
 pub struct VerifyDocument {
     /// Always [`VERSION`].
     pub v: u8,
-    /// The run.
     pub run: String,
-    /// Its directory.
     pub run_dir: String,
-    /// What was looked at, and what is wrong.
     #[serde(flatten)]
     pub found: Verified,
 }
@@ -26,7 +23,7 @@ impl VerifyDocument {
     ///
     /// # Errors
     ///
-    /// A run whose manifest cannot be read.
+    /// The manifest cannot be read.
     pub fn read(run: &RunDir) -> Result<Self, RecordError> {
         let plan = plan(run);
         let places = plan.as_ref().ok().and_then(Option::as_ref);
@@ -43,7 +40,7 @@ impl VerifyDocument {
     }
 }
 
-/// The tests of a run; none if a file that they are in is damaged, which is told of elsewhere.
+/// Reads the tests of a run. `None` if the scenario or the suite is damaged, which `record` reports.
 pub(crate) fn plan(run: &RunDir) -> Result<Option<Suite>, String> {
     let Ok(manifest) = run.manifest() else {
         return Ok(None);

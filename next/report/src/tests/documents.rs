@@ -1,0 +1,272 @@
+//! Documents about a small run, as JSON.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use runner_model::{
+    Budgets, FailFast, Fingerprint, Grants, Limits, Reason, RunStatus, SessionSettings, StopSignal,
+    Tail, TrialId, digest, log, provider::PluginKind, row::read_line, status::RunVerdict,
+};
+use runner_record::{
+    Answer, End, Fold, Manifest, ManifestProvider, Metadata, NewRun, NewSession, PrunePolicy,
+    ReadLine, ResultsRoot, RunCounts, RunDir, Selected, now,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::snapshot;
+use crate::{
+    AskedRun, CleanupDocument, Event, Failures, NumberedEvent, PruneDocument, RunDocument, RunList,
+    TrialDocument, VERSION, VerifyDocument, Which, json::write_document,
+};
+
+/// Values that differ from run to run.
+const VOLATILE: [&str; 10] = [
+    "at",
+    "completed_at",
+    "crc",
+    "ended_at",
+    "host",
+    "limits",
+    "pid",
+    "started_at",
+    "user",
+    "worked_ms",
+];
+
+/// An interrupted run: of four trials one passed, one failed and one trapped.
+struct Results {
+    folder: tempfile::TempDir,
+    root: ResultsRoot,
+    run: RunDir,
+    manifest: Manifest,
+}
+
+impl Results {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
+        let suite =
+            root.keep_bytes(b"{\"id\":\"sum\",\"input\":[1,2],\"expect\":{\"equals\":3}}\n");
+        let owned = root.create(new_run(suite.unwrap())).unwrap();
+        let mut writer = owned.writer(Box::new(|_| {})).unwrap();
+        let failed = json!({
+            "output": 4, "checks": [{"name": "equals", "verdict": "fail", "expected": 3, "actual": 4}],
+        });
+        let denied = json!([{"what": "the secret `KEY`", "grant": "secrets = [\"KEY\"]"}]);
+        let error = json!({"class": "trap", "code": "unreachable", "message": "no key"});
+        for (trial, outcome, keys) in [
+            ("sum@p#1", "passed", json!({"output": 3})),
+            ("sum@p#2", "failed", failed),
+            ("sum@q#1", "error", json!({"error": error, "denied": denied})),
+        ] {
+            let trial = TrialId::parse(trial).unwrap();
+            let mut row = json!({
+                "v": runner_model::row::VERSION, "trial": trial, "test": trial.test, "provider": trial.provider,
+                "repeat": trial.repeat, "attempt": 1, "outcome": outcome,
+                "started_at": "2026-11-20T09:18:04.015Z", "duration_ms": 2.5, "usage": {},
+            });
+            row.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+            let log = log::line(br#"{"stdout":"out\n"}"#, &trial, 1, 1).unwrap();
+            writer.row(row.to_string().into_bytes(), tail(), Some(log), Vec::new());
+        }
+        writer.close().unwrap();
+        let mut fold = Fold::new(4);
+        let run = owned.dir().clone();
+        let mut index = 0;
+        run.rows(&mut |_, line| {
+            if let ReadLine::Row(row, _) = line {
+                fold.add(index, (&row).into());
+                index += 1;
+            }
+        })
+        .unwrap();
+        let (reason, signal) = (Some(Reason::Interrupted), Some(StopSignal::Interrupt));
+        let end = End { reason, signal, message: Some("stopped by Ctrl-C".into()), at: now() };
+        let manifest = owned.finish(end, &fold).unwrap();
+        Self { folder, root, run, manifest }
+    }
+
+    /// Compares a document with a snapshot, without volatile values.
+    fn check(&self, name: &str, document: &impl Serialize) {
+        let mut bytes = Vec::new();
+        write_document(&mut bytes, document).unwrap();
+        let mut value = serde_json::from_slice(&bytes).unwrap();
+        hide_volatile(&mut value);
+        snapshot(name, &self.without_folder(&serde_json::to_string_pretty(&value).unwrap()));
+    }
+
+    fn without_folder(&self, text: &str) -> String {
+        let real = self.folder.path().canonicalize().unwrap();
+        let hide = |text: String, path: &Path| text.replace(path.to_str().unwrap(), "");
+        hide(hide(text.to_owned(), self.folder.path()), &real)
+    }
+}
+
+fn new_run(suite: runner_model::Digest) -> NewRun {
+    let text = "name = \"basic\"\n".to_owned();
+    let provider = |name: &str| ManifestProvider {
+        name: name.into(),
+        plugin: "plugin.wasm".into(),
+        digest: digest(b"plugin"),
+        kind: PluginKind::Component,
+        limits: Limits::default(),
+        grants: Grants::default(),
+        mounts: Vec::new(),
+        description: None,
+    };
+    NewRun {
+        scenario: "basic".into(),
+        scenario_path: "/basic.toml".into(),
+        labels: BTreeMap::from([("team".into(), "night".into())]),
+        group: None,
+        folder: Some("basic-1".into()),
+        metadata: Metadata {
+            planned_test_count: 1,
+            planned_trial_count: 4,
+            suite,
+            blobs: None,
+            scenario_sha256: digest(text.as_bytes()),
+            runner_version: "0.1.0".into(),
+            selection: Selected::default(),
+        },
+        providers: vec![provider("p"), provider("q")],
+        session: NewSession {
+            writer: "exec",
+            command: vec!["runner".into(), "exec".into(), "basic.toml".into()],
+            settings: SessionSettings {
+                jobs: 2,
+                timeout: Duration::from_secs(60),
+                grace: Duration::ZERO,
+                fail_fast: FailFast::default(),
+                budgets: Budgets::default(),
+            },
+            rerun: None,
+            pending: None,
+            waits: false,
+        },
+        text,
+    }
+}
+
+fn tail() -> Tail {
+    Tail {
+        fingerprint: Fingerprint([0; 16]),
+        judgement_fingerprint: Fingerprint([0; 16]),
+        judged: None,
+        worker: None,
+        stopped_by: None,
+        logs: None,
+        flaky: false,
+        r#final: true,
+        session: 1,
+        seq: 0,
+    }
+}
+
+fn hide_volatile(value: &mut Value) {
+    match value {
+        Value::Object(keys) => {
+            for (key, value) in keys {
+                if VOLATILE.contains(&key.as_str()) && !value.is_null() {
+                    *value = "…".into();
+                }
+                hide_volatile(value);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(hide_volatile),
+        _ => {}
+    }
+}
+
+#[test]
+fn run_and_list_have_these_keys() {
+    let results = Results::new();
+    let (root, run) = (&results.root, &results.run);
+    results.check("run", &RunDocument::read(root, run, Which::Failed).unwrap());
+    results.check("list", &RunList::read(root).unwrap());
+    results.check("request", &AskedRun::read(root, run, Answer::Stopped).unwrap());
+}
+
+#[test]
+fn trial_has_rows_logs_and_plan() {
+    let results = Results::new();
+    let trial = TrialId::parse("sum@p#2").unwrap();
+    let document = TrialDocument::read(&results.root, &results.run, trial).unwrap();
+    results.check("trial", &document);
+    let sections = document.sections(&document.row().unwrap());
+    let page: Vec<_> =
+        sections.iter().map(|section| format!("{}:\n{}", section.title, section.text)).collect();
+    snapshot("trial_page", &results.without_folder(&page.join("\n\n")));
+}
+
+#[test]
+fn failures_are_grouped_by_test_and_reason() {
+    let results = Results::new();
+    let document = RunDocument::read(&results.root, &results.run, Which::Failed).unwrap();
+    let mut failures = Failures::default();
+    document.rows.each(|row, _| failures.add(row)).unwrap();
+    let group = |group: &crate::FailureGroup| format!("{}: {}", group.name(), group.reason);
+    let groups: Vec<_> = failures.groups.iter().map(group).collect();
+    snapshot("failures", &groups.join("\n"));
+}
+
+#[test]
+fn upkeep_documents_have_these_keys() {
+    let results = Results::new();
+    results.check("verify", &VerifyDocument::read(&results.run).unwrap());
+    let manifest = results.manifest.clone();
+    let cleanup = CleanupDocument {
+        v: VERSION,
+        dry_run: true,
+        runs: vec![manifest.into()],
+        problems: Vec::new(),
+    };
+    results.check("cleanup", &cleanup);
+    let policy = PrunePolicy { keep_last: Some(0), ..PrunePolicy::default() };
+    let mut pruning = results.root.prune(&policy, true, now()).unwrap();
+    // The size depends on the file system and the lengths of names.
+    pruning.runs.iter_mut().for_each(|run| run.bytes = 1);
+    results.check("prune", &PruneDocument { v: VERSION, dry_run: true, pruning });
+}
+
+#[test]
+fn events_have_these_keys() {
+    let results = Results::new();
+    let mut lines = Vec::new();
+    let counts = RunCounts::from(&results.manifest);
+    results
+        .run
+        .rows(&mut |_, line| {
+            if let ReadLine::Row(_, bytes) = line {
+                assert!(read_line(bytes).is_ok());
+                lines.push(
+                    serde_json::from_slice::<Box<serde_json::value::RawValue>>(bytes).unwrap(),
+                );
+            }
+        })
+        .unwrap();
+    let (run, run_dir) = ("basic-1", "results/basic-1");
+    let events = [
+        Event::Started { run, run_dir, scenario: "basic", planned: 4, pending: 4, jobs: 2 },
+        Event::Row { row: &lines[0] },
+        Event::Stopping { signal: Some(StopSignal::Interrupt), by: None, in_flight: 1 },
+        Event::Paused { by: None },
+        Event::Unpaused,
+        Event::Progress { run, counts, in_flight: 1, waits_for_memory: false },
+        Event::Notice { text: "a notice" },
+        Event::Finished {
+            run,
+            run_dir,
+            status: RunStatus::Incomplete,
+            reason: Some(Reason::Interrupted),
+            message: None,
+            signal: Some(StopSignal::Interrupt),
+            verdict: RunVerdict::None,
+            counts,
+            took_ms: 5,
+            exit_code: 130,
+        },
+    ];
+    let events = (1..).zip(events).map(|(n, event)| NumberedEvent { v: VERSION, n, event });
+    results.check("events", &events.collect::<Vec<_>>());
+}
