@@ -71,7 +71,6 @@ impl Coordinator<'_> {
             run.owned.note_stopped_by(by);
         }
         let manifest = run.owned.finish(end, &self.fold)?;
-        self.root.note(&manifest);
         self.pool.wait_for_exits(EXIT_WITHIN);
         Ok(ended(manifest, directory, took, self.observer))
     }

@@ -263,7 +263,6 @@ impl<'a> Coordinator<'a> {
             directory: &owned.dir().path(),
             log: owned.log_file(),
         });
-        self.root.note(owned.manifest());
         if owned.manifest().stage == Stage::Waiting {
             self.wait_for_root(owned)
         } else {
@@ -427,7 +426,6 @@ impl<'a> Coordinator<'a> {
         };
         if let Some(owned) = owned {
             let noted = owned.note_pause(is_paused, by.clone());
-            self.root.note(owned.manifest());
             if let Err(error) = noted {
                 self.notice(&error.to_string());
             }

@@ -85,7 +85,6 @@ impl Group {
         share(&root, session.share)?;
         for request in requests {
             let owned = root.claim(&root.find(request.run.as_deref().unwrap_or_default())?)?;
-            root.note(owned.manifest());
             group.left.push_back(GroupRun::Incomplete(Box::new((request, owned))));
         }
         Ok(group)
@@ -176,6 +175,5 @@ fn create(mut parts: RunParts, place: GroupPlace) -> Result<Owned, RecordError> 
     parts.new.session.waits = true;
     let root = parts.root.clone();
     let owned = parts.create()?;
-    root.note(owned.manifest());
     Ok(owned)
 }

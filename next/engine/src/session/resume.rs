@@ -162,7 +162,6 @@ pub fn preview(
 fn claim(root: &ResultsRoot, dir: &RunDir, manifest: &mut Manifest) -> Result<Owned, RecordError> {
     let owned = root.claim(dir)?;
     manifest.clone_from(owned.manifest());
-    root.note(manifest);
     Ok(owned)
 }
 

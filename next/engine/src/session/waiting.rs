@@ -78,7 +78,6 @@ pub(super) fn close_unstarted(
 ) -> Result<Ended, RecordError> {
     let directory = owned.dir().path();
     let manifest = owned.finish(end, fold)?;
-    root.note(&manifest);
     Ok(ended(manifest, directory, Duration::ZERO, observer))
 }
 

@@ -1,11 +1,10 @@
 //! Lists and sweeps the runs of a root. The list in SQLite saves reading manifests that have not changed.
 
-use std::sync::mpsc::{Receiver, channel};
 use std::{collections::HashMap, io, thread, time::Duration};
 
 use runner_model::RunStatus;
 
-use crate::disk::{beneath::Dir, layout::MANIFEST, lock::retry_for};
+use crate::disk::{layout::MANIFEST, lock::retry_for};
 use crate::root::database::{Database, Listed, NAME};
 use crate::{Manifest, RecordError, ResultsRoot, RunDir, RunHead};
 
@@ -82,7 +81,6 @@ impl ResultsRoot {
             }
             match self.claim(&run) {
                 Ok(owned) => {
-                    self.note(owned.manifest());
                     swept.ended.push(owned.manifest().clone());
                 }
                 // Another process has just taken the run.
@@ -112,13 +110,6 @@ impl ResultsRoot {
             Ok(failed.is_ok().then_some(()))
         })?;
         failed.map(|()| runs.len())
-    }
-
-    /// Updates a run's entry in the list on a thread. Only dropping the root waits for it, for up to 50 ms.
-    pub fn note(&self, manifest: &Manifest) {
-        if let Some(dir) = self.dir() {
-            self.wait_at_end(note(dir.clone(), manifest.id.clone()));
-        }
     }
 
     /// Lists the runs as their manifests are on disk, newest first.
@@ -177,26 +168,6 @@ impl ResultsRoot {
         found.runs.sort_unstable_by(newest_first);
         Ok(found)
     }
-}
-
-/// Updates a run's entry in the list on a thread. The receiver hangs up when that is done.
-fn note(root: Dir, id: String) -> Receiver<()> {
-    let (done, is_done) = channel();
-    let note = move || {
-        // Workers have priority.
-        let _ = rustix::process::nice(10);
-        if let Ok(Some(run)) = RunDir::open(&root, &id)
-            && let Ok(listed) = Listed::read(&run)
-            && let Some(mut database) = Database::open_or_create(&root)
-        {
-            // Otherwise the next reader reads the manifest.
-            let _ = database.write(&[(id, listed)], std::iter::empty());
-        }
-        drop(done);
-    };
-    // Otherwise the next reader reads the manifest.
-    let _ = thread::Builder::new().name("list".into()).spawn(note);
-    is_done
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub(crate) mod database;
 pub(crate) mod find;
 pub(crate) mod list;
+mod list_thread;
 pub(crate) mod prune;
 pub(crate) mod results_root;
 pub(crate) mod root_lock;

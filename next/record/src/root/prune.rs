@@ -230,7 +230,6 @@ impl Owned {
         self.manifest.pinned = by.map(|by| Pin { at: now(), by });
         self.lock.release_reserve();
         self.replace_manifest()?;
-        self.root.note(&self.manifest);
         Ok(true)
     }
 }

@@ -1,11 +1,12 @@
 //! [`ResultsRoot`]: the folder of all runs and of the contents that they share.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc::Receiver};
-use std::{fs::File, io::ErrorKind, time::Duration};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{fs::File, io::ErrorKind};
 
 use runner_model::Digest;
 
+use super::{database::Listed, list_thread::ListThread};
 use crate::{
     RecordError,
     disk::{
@@ -15,9 +16,6 @@ use crate::{
         layout::STORE,
     },
 };
-
-/// Wait for the list when a root is dropped.
-const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The folder of all runs.
 #[derive(Clone, Debug)]
@@ -30,8 +28,8 @@ struct Root {
     dir: Option<Dir>,
     /// Contents in the store that may not be synced.
     unsynced: Mutex<Vec<Unsynced>>,
-    /// Hangs up when the list has the last noted manifest.
-    noted: Mutex<Option<Receiver<()>>>,
+    /// Started with the first manifest that this process writes.
+    list: Mutex<Option<ListThread>>,
     /// The root's lock, held while the file is open.
     lock: OnceLock<File>,
 }
@@ -56,7 +54,7 @@ impl ResultsRoot {
             path: path.to_owned(),
             dir,
             unsynced: Mutex::default(),
-            noted: Mutex::default(),
+            list: Mutex::default(),
             lock: OnceLock::new(),
         }))
     }
@@ -113,9 +111,14 @@ impl ResultsRoot {
         Ok(ContentStore(self.own_dir()?.dir_or_create(STORE)?))
     }
 
-    /// Lets the drop of the root wait until this receiver hangs up.
-    pub(crate) fn wait_at_end(&self, done: Receiver<()>) {
-        *self.0.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+    /// Updates the list by a manifest that is about to be named. Until then its file's stamp differs from that of the run,
+    /// so that readers ignore the entry.
+    pub(crate) fn list_early(&self, id: &str, listed: Listed) {
+        if let Some(dir) = self.dir() {
+            let mut list = self.0.list.lock().unwrap_or_else(PoisonError::into_inner);
+            let thread = list.get_or_insert_with(|| ListThread::start(dir.clone()));
+            thread.send(id.to_owned(), listed);
+        }
     }
 
     /// Syncs the kept contents and other parts at once.
@@ -124,14 +127,5 @@ impl ResultsRoot {
         let mut parts = std::mem::take(&mut *unsynced.unwrap_or_else(PoisonError::into_inner));
         parts.extend(others);
         sync_together(parts)
-    }
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        let noted = self.noted.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(noted) = noted {
-            let _ = noted.recv_timeout(PATIENCE);
-        }
     }
 }

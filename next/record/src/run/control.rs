@@ -28,7 +28,6 @@ impl Owned {
         }
         self.replace_manifest()?;
         self.log("the run was cancelled");
-        self.root.note(&self.manifest);
         Ok(())
     }
 }
@@ -187,7 +186,6 @@ impl PendingRequest<'_> {
             Err(error) => return Err(error),
         };
         remove_all(&self.run.dir);
-        self.root.note(owned.manifest());
         if self.must_cancel(owned.manifest().status) {
             owned.cancel(self.by)?;
             return Ok(Some(Answer::Cancelled));

@@ -9,13 +9,15 @@ use runner_model::{
 
 use crate::{
     End, Fold, GroupPlace, LiveWriter, Manifest, ManifestProvider, Metadata, Pause, RecordError,
-    Rerun, ResultsRoot, RunDir, SessionEntry, Transition,
+    Rerun, ResultsRoot, RunDir, RunHead, SessionEntry, Transition,
     disk::{
+        beneath::Stamp,
         durable::Unsynced,
         fault::{self, Place, now},
         layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO},
         lock::{self, Lock},
     },
+    root::database::Listed,
     rows::{
         repair,
         writer::{Ack, Writer},
@@ -425,7 +427,13 @@ impl Owned {
             .map_err(|source| self.run.dir.error("write", MANIFEST, source))?;
         let bytes = self.manifest.to_bytes();
         let bytes = bytes.map_err(|error| self.run.dir.error("write", MANIFEST, error))?;
-        self.run.dir.prepare(MANIFEST, &bytes)
+        let file = self.run.dir.prepare(MANIFEST, &bytes)?;
+        // The list takes as long as a sync, so it is written beside those of the manifest.
+        if let (Ok(stamp), Ok(text)) = (Stamp::of(&file), String::from_utf8(bytes)) {
+            let entry = Box::new((stamp, RunHead::from(&self.manifest)));
+            self.root.list_early(&self.run.id, Listed { text, entry });
+        }
+        Ok(file)
     }
 
     fn name_manifest(&self) -> Result<(), RecordError> {

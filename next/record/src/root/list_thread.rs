@@ -1,0 +1,67 @@
+//! [`ListThread`]: keeps the entries of a process's runs in the list, beside the writes of their manifests.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::{thread, time::Duration};
+
+use super::database::{Database, Listed, NAME};
+use crate::disk::beneath::{Dir, Stamp};
+
+/// Time for the last entries once the root is dropped.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// A thread that upserts entries. Dropping it waits for a moment until it has them all.
+#[derive(Debug)]
+pub(crate) struct ListThread {
+    entries: Option<Sender<(String, Listed)>>,
+    /// Hangs up at the end of the thread.
+    done: Receiver<()>,
+}
+
+impl ListThread {
+    pub(crate) fn start(root: Dir) -> Self {
+        let (entries, received) = channel::<(String, Listed)>();
+        let (running, done) = channel();
+        let update = move || {
+            // Workers have priority.
+            let _ = rustix::process::nice(10);
+            let mut open: Option<(Database, Option<Stamp>)> = None;
+            while let Ok(entry) = received.recv() {
+                let mut changed = vec![entry];
+                changed.extend(received.try_iter());
+                // `reindex` may have replaced the file. Opening it again for each entry takes as long as writing one.
+                let file = root.stat(NAME).ok().flatten();
+                open.take_if(|(_, opened)| !is_same(*opened, file));
+                if open.is_none() {
+                    let database = Database::open_or_create(&root);
+                    open = database.map(|database| (database, root.stat(NAME).ok().flatten()));
+                }
+                if let Some((database, _)) = &mut open {
+                    // Otherwise the next reader reads the manifests.
+                    let _ = database.write(&changed, std::iter::empty());
+                }
+            }
+            drop(running);
+        };
+        // Without a thread the next reader reads the manifests.
+        let _ = thread::Builder::new().name("list".into()).spawn(update);
+        Self { entries: Some(entries), done }
+    }
+
+    /// Updates the entry of a run.
+    pub(crate) fn send(&self, id: String, listed: Listed) {
+        if let Some(entries) = &self.entries {
+            let _ = entries.send((id, listed));
+        }
+    }
+}
+
+impl Drop for ListThread {
+    fn drop(&mut self) {
+        self.entries = None;
+        let _ = self.done.recv_timeout(PATIENCE);
+    }
+}
+
+fn is_same(opened: Option<Stamp>, now: Option<Stamp>) -> bool {
+    opened.zip(now).is_some_and(|(opened, now)| opened.is_place_of(&now))
+}
