@@ -136,7 +136,7 @@ impl Group {
                 match self.end.clone() {
                     Some(end) => {
                         let end = End { at: now(), ..end };
-                        close_unstarted(&work.root, owned, &work.fold, end, observer)?
+                        close_unstarted(owned, &work.fold, end, observer)?
                     }
                     None => run(prestart()?, work, true, move || Ok(owned), observer)?,
                 }
@@ -173,7 +173,5 @@ impl Group {
 fn create(mut parts: RunParts, place: GroupPlace) -> Result<Owned, RecordError> {
     parts.new.group = Some(place);
     parts.new.session.waits = true;
-    let root = parts.root.clone();
-    let owned = parts.create()?;
-    Ok(owned)
+    parts.create()
 }

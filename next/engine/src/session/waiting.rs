@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runner_model::{Reason, RunTime};
-use runner_record::{End, Fold, Owned, RecordError, ResultsRoot, in_use, now};
+use runner_record::{End, Fold, Owned, RecordError, in_use, now};
 
 use super::coordinator::{Coordinator, Timers};
 use crate::event::{Ended, Observer, ended};
@@ -64,13 +64,12 @@ impl Coordinator<'_> {
             message: message.or(unstarted.message),
             ..unstarted
         };
-        close_unstarted(&self.root, owned, &self.fold, end, self.observer)
+        close_unstarted(owned, &self.fold, end, self.observer)
     }
 }
 
 /// Writes the end of a run that has not started.
 pub(super) fn close_unstarted(
-    root: &ResultsRoot,
     owned: Owned,
     fold: &Fold,
     end: End,
