@@ -2,13 +2,10 @@
 
 use std::{collections::HashMap, ops::ControlFlow};
 
-use crate::{
-    lists::AllTests,
-    problem::{Place, Problem, Problems},
-    reading::{Part, Places, Step, keys},
-    scenario::{MAX_SHOWN, Scenario, sorted},
-    suite::Suite,
-};
+use crate::problem::{Place, Problem, Problems};
+use crate::reading::{Part, Places, Step, keys};
+use crate::scenario::{MAX_SHOWN, Scenario, sorted};
+use crate::{lists::AllTests, suite::Suite};
 
 /// A problem of a test that only its provider or a whole file shows.
 #[derive(Clone, Debug)]

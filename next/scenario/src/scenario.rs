@@ -1,23 +1,19 @@
 //! [`Scenario`]: reads its file, and the keys at its top.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use runner_model::{Budgets, FailFast, Micros, provider::Provider};
 use serde_json::{Map, Value};
 
-use crate::{
-    keys::{
-        BUDGET, CONCURRENCY, DEFAULTS, LIST, PROVIDERS, TEST, TestList, TestSettings, WrittenTest,
-        budget_of, consistency, files, matrix, template_inputs,
-    },
-    problem::{Problem, Problems},
-    reading::{
-        At, DURATION, Document, FailFastForm, Form, Integer, List, MatrixOrigins, Number, Reader,
-        SIZE, TEXT, Table, TableForm, read_text,
-    },
+use crate::keys::{
+    BUDGET, CONCURRENCY, DEFAULTS, LIST, PROVIDERS, TEST, TestList, TestSettings, WrittenTest,
+    budget_of, consistency, files, matrix, template_inputs,
+};
+use crate::problem::{Problem, Problems};
+use crate::reading::{
+    At, DURATION, Document, FailFastForm, Form, Integer, List, MatrixOrigins, Number, Reader, SIZE,
+    TEXT, Table, TableForm, read_text,
 };
 
 /// Problems of a scenario that are shown.

@@ -2,11 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    keys::DEFAULTS,
-    reading::{Form, TEMPLATE},
-    scenario::SCENARIO,
-};
+use crate::reading::{Form, TEMPLATE};
+use crate::{keys::DEFAULTS, scenario::SCENARIO};
 
 /// Returns the JSON Schema of a scenario.
 pub fn schema() -> Value {

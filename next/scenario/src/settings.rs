@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{
-    problem::Problems,
-    reading::{AGE, Document, Integer, SIZE, Table, TableForm},
-};
+use crate::problem::Problems;
+use crate::reading::{AGE, Document, Integer, SIZE, Table, TableForm};
 
 /// The keys of `runner.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

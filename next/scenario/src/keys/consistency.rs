@@ -7,12 +7,8 @@ use std::collections::HashMap;
 use runner_model::{Limits, units::show_size};
 use serde_json::{Map, Value};
 
-use crate::{
-    globs,
-    keys::check_grants,
-    problem::Problem,
-    reading::{At, Reader, size, suggest},
-};
+use crate::reading::{At, Reader, size, suggest};
+use crate::{globs, keys::check_grants, problem::Problem};
 
 // A suite has 16 bits for a provider, and each provider has a lane. More than this are a mistake.
 const MAX_PROVIDERS: usize = 1000;

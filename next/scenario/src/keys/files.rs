@@ -1,20 +1,14 @@
 //! Files that a scenario names, one by one ([`NamedFile`]) or by globs ([`ListFiles`]).
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, Metadata},
-    io,
-    os::unix::fs::MetadataExt,
-    path::{Display, Path},
-};
+use std::fs::{self, Metadata};
+use std::path::{Display, Path};
+use std::{collections::BTreeSet, io, os::unix::fs::MetadataExt};
 
 use globset::GlobMatcher;
 use serde_json::Value;
 
-use crate::{
-    globs,
-    reading::{At, FILE_GLOB, Form, Reader, TEXT},
-};
+use crate::globs;
+use crate::reading::{At, FILE_GLOB, Form, Reader, TEXT};
 
 /// A file or folder: its noun for messages, and a check of its kind. Must exist if the reader has a folder.
 pub(crate) struct NamedFile(pub(crate) &'static str, pub(crate) fn(&Metadata) -> bool);

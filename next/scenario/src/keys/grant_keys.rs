@@ -2,19 +2,14 @@
 
 use std::{fs::Metadata, path::Path};
 
-use runner_model::{
-    Grants, NetGrant,
-    grants::{BoundSecret, FsGrant, FsMode, is_secret_name},
-    template::Template,
-};
+use runner_model::grants::{BoundSecret, FsGrant, FsMode, is_secret_name};
+use runner_model::{Grants, NetGrant, template::Template};
 use serde_json::{Map, Value};
 
-use crate::{
-    keys::NamedFile,
-    reading::{
-        At, ENV_ROOTS, Either, List, Named, Reader, StringOr, Table, TableForm, Templated, Text,
-        Word, size,
-    },
+use crate::keys::NamedFile;
+use crate::reading::{
+    At, ENV_ROOTS, Either, List, Named, Reader, StringOr, Table, TableForm, Templated, Text, Word,
+    size,
 };
 
 pub(crate) const GRANTS: TableForm<Grants> = TableForm("`grants` of a provider", grants);

@@ -5,10 +5,8 @@
 
 use std::collections::HashSet;
 
-use runner_model::{
-    ProviderName,
-    template::{Template, TemplatePiece},
-};
+use runner_model::ProviderName;
+use runner_model::template::{Template, TemplatePiece};
 use serde_json::{Map, Value};
 
 use crate::reading::{

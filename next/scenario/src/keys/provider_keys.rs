@@ -1,16 +1,12 @@
 //! The keys of providers, their limits and budgets.
 
-use runner_model::{
-    BudgetName, Budgets, LimitUnit, Limits, ProviderName,
-    provider::{OutputForm, Protocol, Provider, Reuse, Stdin},
-};
+use runner_model::provider::{OutputForm, Protocol, Provider, Reuse, Stdin};
+use runner_model::{BudgetName, Budgets, LimitUnit, Limits, ProviderName};
 
-use crate::{
-    keys::{GRANTS, MATRIX, MATRIX_NAME, NamedFile},
-    reading::{
-        AnyTable, COMMAND_ROOTS, DIGEST, Either, Integer, List, Named, Number, RATE, SIZE,
-        StringOr, TEXT, TIMEOUT, Table, TableForm, Templated, Word,
-    },
+use crate::keys::{GRANTS, MATRIX, MATRIX_NAME, NamedFile};
+use crate::reading::{
+    AnyTable, COMMAND_ROOTS, DIGEST, Either, Integer, List, Named, Number, RATE, SIZE, StringOr,
+    TEXT, TIMEOUT, Table, TableForm, Templated, Word,
 };
 
 /// The number of attempts of a run or provider that may run at once.

@@ -2,17 +2,12 @@
 
 use std::fmt::Display;
 
-use runner_model::{
-    provider::{Provider, Stdin},
-    template::{Template, lookup},
-};
+use runner_model::provider::{Provider, Stdin};
+use runner_model::template::{Template, lookup};
 use serde_json::Value;
 
-use crate::{
-    keys::WrittenTest,
-    problem::Problem,
-    reading::{Part, Places, Step, dotted, keys, kind, suggest},
-};
+use crate::reading::{Part, Places, Step, dotted, keys, kind, suggest};
+use crate::{keys::WrittenTest, problem::Problem};
 
 // The command gets both as C strings, which end at a NUL.
 const NUL: &str = "arguments and variables cannot contain a NUL";

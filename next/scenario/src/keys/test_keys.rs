@@ -2,20 +2,14 @@
 
 use std::{collections::BTreeMap, fs::Metadata};
 
-use runner_model::{
-    Micros, TestId, Text,
-    row::is_file_name,
-    template::TemplateValue,
-    test::{Expect, MetaValue, Retries},
-};
+use runner_model::test::{Expect, MetaValue, Retries};
+use runner_model::{Micros, TestId, Text, row::is_file_name, template::TemplateValue};
 use serde_json::Value;
 
-use crate::{
-    keys::{ListFiles, NamedFile},
-    reading::{
-        Any, DURATION, EXPECTED_ERROR, GLOB, Integer, LIST_ROOTS, List, Named, Number, Pattern,
-        SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, Templated, Templates, TextOrList,
-    },
+use crate::keys::{ListFiles, NamedFile};
+use crate::reading::{
+    Any, DURATION, EXPECTED_ERROR, GLOB, Integer, LIST_ROOTS, List, Named, Number, Pattern, SIZE,
+    Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, Templated, Templates, TextOrList,
 };
 
 /// The timeout of an attempt if no key sets one.

@@ -1,15 +1,9 @@
 //! Reads test lists record by record: each [`Entry`] returns its value and the places of its parts.
 
+use std::io::{self, BufRead, BufReader, Read};
+use std::ops::{ControlFlow, Range};
 use std::{
-    borrow::Cow,
-    cell::OnceCell,
-    collections::HashMap,
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
-    iter,
-    ops::{ControlFlow, Range},
-    path::Path,
-    sync::Arc,
+    borrow::Cow, cell::OnceCell, collections::HashMap, fs::File, iter, path::Path, sync::Arc,
 };
 
 use runner_model::Text;

@@ -1,22 +1,16 @@
 //! [`AllTests`]: the tests of a scenario and those of its lists' records, in order.
 
-use std::{
-    cell::Cell,
-    iter,
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{cell::Cell, iter, ops::ControlFlow};
 
 use runner_model::template::MissingKey;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    keys::{ListFormat, TEST, TestList, WrittenTest, files},
-    lists::{Chunk, Entry, visit_chunks},
-    problem::{Place, Problem},
-    reading::{At, Document, Form, Part, Places, Reader, Step, is_later, kind, suggest},
-    scenario::Scenario,
-};
+use crate::keys::{ListFormat, TEST, TestList, WrittenTest, files};
+use crate::lists::{Chunk, Entry, visit_chunks};
+use crate::problem::{Place, Problem};
+use crate::reading::{At, Document, Form, Part, Places, Reader, Step, is_later, kind, suggest};
+use crate::scenario::Scenario;
 
 /// All tests of a scenario and its lists.
 pub(crate) struct AllTests<'s> {

@@ -3,15 +3,11 @@
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use serde_json::{Map, Value};
-use toml::{
-    Spanned,
-    de::{DeFloat, DeInteger, DeTable, DeValue},
-};
+use toml::Spanned;
+use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
 
-use crate::{
-    problem::{Place, Problem, Source},
-    reading::{At, Form, Part, Places, Reader, Step},
-};
+use crate::problem::{Place, Problem, Source};
+use crate::reading::{At, Form, Part, Places, Reader, Step};
 
 /// Providers that matrices make, by name: the table's name, and the number in its matrix.
 pub(crate) type MatrixOrigins = HashMap<String, (String, usize)>;

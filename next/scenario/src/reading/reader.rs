@@ -2,16 +2,12 @@
 
 use std::path::Path;
 
-use runner_model::{
-    grants::is_secret_name,
-    template::{Template, TemplateError},
-};
+use runner_model::grants::is_secret_name;
+use runner_model::template::{Template, TemplateError};
 use serde_json::Value;
 
-use crate::{
-    problem::Problem,
-    reading::{At, Part, Places, dotted},
-};
+use crate::problem::Problem;
+use crate::reading::{At, Part, Places, dotted};
 
 /// First keys that a template may have.
 pub(crate) type Roots = &'static [&'static str];

@@ -3,18 +3,14 @@
 use std::time::Duration;
 
 use regex::Regex;
+use runner_model::units::{parse_age, parse_duration, parse_size};
 use runner_model::{
-    Digest, ErrorClass, FailFast, Micros, TestId,
-    provider::Rate,
-    test::ExpectedError,
-    units::{parse_age, parse_duration, parse_size},
+    Digest, ErrorClass, FailFast, Micros, TestId, provider::Rate, test::ExpectedError,
 };
 use serde_json::{Value, json};
 
-use crate::{
-    globs,
-    reading::{At, Form, Reader, suggest},
-};
+use crate::globs;
+use crate::reading::{At, Form, Reader, suggest};
 
 /// A text of a syntax.
 pub(crate) struct Text<T> {

@@ -1,10 +1,7 @@
 //! Reads text files of bounded size.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
+use std::io::{self, Read};
+use std::{fs::File, path::Path};
 
 use crate::problem::{Place, Problem, Source, line_breaks};
 

@@ -1,11 +1,9 @@
 //! [`Blobs`]: attachments and schemas of tests, each read once.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fs::{self, File},
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use runner_model::Digest;
 use serde::de::IgnoredAny;

@@ -7,16 +7,11 @@ pub(crate) mod selection;
 pub(crate) mod threads;
 mod writer;
 
-use std::{
-    cell::{Cell, OnceCell, RefCell},
-    collections::{BTreeMap, HashMap},
-    fs::File,
-    hash::{DefaultHasher, Hash, Hasher},
-    io::{self, BufRead, BufReader, Seek},
-    ops::Range,
-    os::unix::fs::FileExt,
-    path::PathBuf,
-};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, BufRead, BufReader, Seek};
+use std::{fs::File, ops::Range, os::unix::fs::FileExt, path::PathBuf};
 
 use runner_model::{Digest, Places, ProviderName, TrialId, provider::Provider};
 use serde::Deserialize;

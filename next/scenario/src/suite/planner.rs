@@ -1,20 +1,11 @@
 //! [`Planner`]: applies defaults to tests, selects among them, and writes their lines.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Display,
-    mem,
-    ops::ControlFlow,
-    path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{collections::BTreeMap, fmt::Display, mem, ops::ControlFlow, path::PathBuf};
 
 use globset::GlobSet;
-use runner_model::{
-    Digest, Text,
-    row::MAX_DEPTH,
-    test::{Attachment, Test},
-};
+use runner_model::test::{Attachment, Test};
+use runner_model::{Digest, Text, row::MAX_DEPTH};
 use serde_json::{Value, value::to_raw_value};
 
 use crate::{

@@ -1,10 +1,7 @@
 //! [`resolve`]: reads all tests and writes the suite.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs::File,
-    ops::ControlFlow,
-};
+use std::collections::{HashMap, HashSet};
+use std::{fs::File, ops::ControlFlow};
 
 use crate::{
     lists::{AllTests, TestChunk},

@@ -1,9 +1,7 @@
 //! [`SuiteWriter`]: writes the lines of planned tests.
 
-use std::{
-    fs::File,
-    io::{BufWriter, Write},
-};
+use std::fs::File;
+use std::io::{BufWriter, Write};
 
 use crate::{
     problem::Problem,
