@@ -1,23 +1,13 @@
 //! Arguments that several commands share, and the parsers of their values.
 
-use std::{
-    env,
-    ffi::OsString,
-    iter,
-    path::{Path, PathBuf},
-    str::FromStr,
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
+use std::{env, ffi::OsString, iter, str::FromStr, time::Duration};
 
-use clap::{
-    Args,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use runner_engine::{SessionRequest, Share};
-use runner_model::{
-    Budgets, FailFast, RunStatus, SessionOverrides,
-    units::{MAX_DURATION, parse_duration},
-};
+use runner_model::units::{MAX_DURATION, parse_duration};
+use runner_model::{Budgets, FailFast, RunStatus, SessionOverrides};
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use runner_report::phrases::quoted;
 

@@ -4,11 +4,9 @@ use clap::{Arg, ColorChoice, Parser, Subcommand};
 use runner_model::exit::Exit;
 use runner_record::RequestMode;
 
-use crate::{
-    args::{RootArgs, RunArgs},
-    commands::{control, exec, follow, init, list, plugin, resume, show, upkeep, validate},
-    text::{CommandError, Out, style},
-};
+use crate::args::{RootArgs, RunArgs};
+use crate::commands::{control, exec, follow, init, list, plugin, resume, show, upkeep, validate};
+use crate::text::{CommandError, Out, style};
 
 /// Runs lists of tests against sandboxed WASM providers from declarative TOML scenarios
 #[derive(Parser)]

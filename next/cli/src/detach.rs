@@ -4,15 +4,9 @@
 //! disk it writes one line to the pipe, leaves the terminal's session, and prints into the run's `runner.log`. Until then it
 //! prints to the terminal, and a signal of the terminal ends both processes.
 
-use std::{
-    env,
-    ffi::OsString,
-    fs::File,
-    io::{self, Read as _},
-    os::unix::process::CommandExt as _,
-    process::{Command, Stdio},
-    sync::Once,
-};
+use std::io::{self, Read as _};
+use std::process::{Command, Stdio};
+use std::{env, ffi::OsString, fs::File, os::unix::process::CommandExt as _, sync::Once};
 
 use runner_engine::{Observer, RunEvent};
 use runner_model::{exit::Exit, visible::visible};

@@ -10,13 +10,8 @@ mod source_build;
 mod templates;
 mod text;
 
-use std::{
-    env,
-    ffi::OsString,
-    io,
-    panic::{self, AssertUnwindSafe},
-    process::ExitCode,
-};
+use std::panic::{self, AssertUnwindSafe};
+use std::{env, ffi::OsString, io, process::ExitCode};
 
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 use runner_model::exit::Exit;

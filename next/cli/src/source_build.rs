@@ -2,18 +2,14 @@
 //!
 //! Only this code runs code of a plugin's author outside the sandbox, so only `plugin build` and `--build` call it.
 
-use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, io};
 
 use runner_model::{digest, provider::PluginKind};
-use runner_prepare::{
-    PrepareError, children, compiler,
-    source::{Source, read_regular},
-};
+use runner_prepare::source::{Source, read_regular};
+use runner_prepare::{PrepareError, children, compiler};
 use runner_record::PluginCache;
 
 /// A plugin that was just built.

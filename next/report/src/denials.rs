@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use runner_model::{
-    ErrorClass, Grants, Outcome, RowRef,
-    grants::toml::{GrantsToml, key_and_value, toml_key},
-    row::Denied,
-};
+use runner_model::grants::toml::{GrantsToml, key_and_value, toml_key};
+use runner_model::{ErrorClass, Grants, Outcome, RowRef, row::Denied};
 use serde::Serialize;
 
 /// Denied access by provider, without repetitions.

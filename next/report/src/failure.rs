@@ -1,12 +1,7 @@
 //! Reasons why a trial did not pass: one line for lists, a block for details. All texts are made visible.
 
-use runner_model::{
-    ErrorClass, Outcome, RowRef,
-    outcome::Verdict,
-    row::{Check, Raw, RowError},
-    units,
-    visible::visible_line,
-};
+use runner_model::row::{Check, Raw, RowError};
+use runner_model::{ErrorClass, Outcome, RowRef, outcome::Verdict, units, visible::visible_line};
 
 use crate::denials;
 

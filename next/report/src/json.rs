@@ -4,10 +4,8 @@ use std::io;
 
 use runner_model::visible::{steers, visible_json};
 use serde::Serialize;
-use serde_json::{
-    Serializer,
-    ser::{Formatter, PrettyFormatter},
-};
+use serde_json::Serializer;
+use serde_json::ser::{Formatter, PrettyFormatter};
 
 /// Writes a document with indentation and a line break at its end.
 ///

@@ -1,10 +1,7 @@
 //! Logs and output of guests, in the order of their attempts' rows.
 
-use runner_model::{
-    Time, TrialId,
-    log::{Level, LogLine, Said},
-    row::read_line,
-};
+use runner_model::log::{Level, LogLine, Said};
+use runner_model::{Time, TrialId, row::read_line};
 use runner_record::{ReadLine, RecordError, RunDir};
 use serde::Serialize;
 

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use runner_model::{
-    Grants, NetGrant,
-    grants::{FsGrant, FsMode, is_secret_name},
-};
+use runner_model::grants::{FsGrant, FsMode, is_secret_name};
+use runner_model::{Grants, NetGrant};
 
 /// Returns the requests that are not granted, and the grants with all of them added.
 pub fn not_granted<'a>(requests: &'a [String], granted: &Grants) -> (Vec<&'a str>, Grants) {
@@ -67,11 +65,8 @@ fn add_folder(text: &str, grants: &mut Grants) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use runner_model::{
-        Grants, NetGrant,
-        grants::{BoundSecret, FsGrant, FsMode},
-        template::Template,
-    };
+    use runner_model::grants::{BoundSecret, FsGrant, FsMode};
+    use runner_model::{Grants, NetGrant, template::Template};
 
     use super::add;
 

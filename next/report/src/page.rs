@@ -3,13 +3,9 @@
 
 use std::time::Duration;
 
-use runner_model::{
-    RowRef,
-    log::{LogRecord, Said},
-    outcome::Verdict,
-    row::Check,
-    units::{show_duration, show_size},
-};
+use runner_model::log::{LogRecord, Said};
+use runner_model::units::{show_duration, show_size};
+use runner_model::{RowRef, outcome::Verdict, row::Check};
 use serde_json::{Map, Value};
 
 use crate::{TrialDocument, failure, phrases, rows::Line};

@@ -2,10 +2,8 @@
 
 use std::cell::RefCell;
 
-use runner_model::{
-    Outcome, RowRef,
-    row::{RowHead, read_line},
-};
+use runner_model::row::{RowHead, read_line};
+use runner_model::{Outcome, RowRef};
 use runner_record::{Manifest, ReadLine, RecordError, RunDir, UnplannedFold};
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;

@@ -6,13 +6,8 @@ use runner_model::{Counts, Places as _, TrialId, row::read_line};
 use runner_record::{Live, Manifest, ReadLine, RecordError, ResultsRoot, RunDir, RunHead};
 use serde::Serialize;
 
-use crate::{
-    VERSION,
-    denials::Denials,
-    list::RunSummary,
-    rows::{Rows, Settled, Which},
-    short_id, verify,
-};
+use crate::rows::{Rows, Settled, Which};
+use crate::{VERSION, denials::Denials, list::RunSummary, short_id, verify};
 
 /// `runner show RUN`.
 #[derive(Debug, Serialize)]

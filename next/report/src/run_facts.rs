@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use runner_model::{
-    Time,
-    units::{plural, show_duration},
-    visible::visible_line,
-};
+use runner_model::units::{plural, show_duration};
+use runner_model::{Time, visible::visible_line};
 use runner_record::{GroupPlace, Live, Manifest, Pause, SessionEntry, Transition};
 
 use crate::{RunDocument, RunSummary, phrases};

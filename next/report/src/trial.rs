@@ -2,11 +2,8 @@
 
 use std::{collections::BTreeSet, io::BufRead as _, path::Path};
 
-use runner_model::{
-    RowRef, Text, TrialId,
-    log::LogLine,
-    row::{Artifact, read_line},
-};
+use runner_model::row::{Artifact, read_line};
+use runner_model::{RowRef, Text, TrialId, log::LogLine};
 use runner_record::{Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

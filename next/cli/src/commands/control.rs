@@ -5,10 +5,8 @@ use runner_record::{Answer, RecordError, RequestMode, ResultsRoot, RunDir, actor
 use runner_report::AskedRun;
 
 use super::target::Target;
-use crate::{
-    args::RunArgs,
-    text::{CommandError, Out, summary},
-};
+use crate::args::RunArgs;
+use crate::text::{CommandError, Out, summary};
 
 /// Stop a run; `resume` continues it
 #[derive(clap::Args)]

@@ -1,9 +1,7 @@
 //! `runner exec`: runs a scenario, or several as a group.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use runner_engine::{ExecRequest, Preview};
 use runner_model::{TrialId, exit::Exit, visible::visible};
@@ -14,11 +12,9 @@ use runner_scenario::load;
 use serde_json::json;
 
 use super::{group, session};
-use crate::{
-    args::{RootArgs, SessionArgs, label},
-    detach, source_build,
-    text::{CommandError, Out, grants},
-};
+use crate::args::{RootArgs, SessionArgs, label};
+use crate::text::{CommandError, Out, grants};
+use crate::{detach, source_build};
 
 /// Run a scenario
 #[derive(clap::Args)]

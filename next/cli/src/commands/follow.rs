@@ -1,10 +1,7 @@
 //! `runner wait` and `runner logs`: follow runs of other processes.
 
-use std::{
-    collections::VecDeque,
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
+use std::{collections::VecDeque, thread};
 
 use runner_engine::exit_of;
 use runner_model::{Counts, TrialId, exit::Exit, visible::visible};

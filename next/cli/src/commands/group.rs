@@ -8,11 +8,8 @@ use runner_record::{RecordError, Rerun, ResultsRoot};
 use runner_report::{RunList, RunSummary, short_id};
 
 use super::{list, session, target::Target};
-use crate::{
-    args::SessionArgs,
-    detach,
-    text::{CommandError, Out, style},
-};
+use crate::text::{CommandError, Out, style};
+use crate::{args::SessionArgs, detach};
 
 /// Lists the scenarios' files: each file, and of a folder the TOML files directly in it, sorted by name.
 pub fn scenario_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {

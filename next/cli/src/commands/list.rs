@@ -4,21 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::{civil, tz::TimeZone};
-use runner_model::{
-    RunStatus, Time,
-    exit::Exit,
-    status::RunVerdict,
-    units::{parse_age, show_duration},
-    visible::visible_line,
-};
+use runner_model::units::{parse_age, show_duration};
+use runner_model::{RunStatus, Time, exit::Exit, status::RunVerdict, visible::visible_line};
 use runner_record::{GroupPlace, now};
 use runner_report::{RunList, RunSummary, short_id};
 use runner_scenario::IdGlob;
 
-use crate::{
-    args::{RootArgs, label, number, statuses},
-    text::{CommandError, Out, Table, style, summary},
-};
+use crate::args::{RootArgs, label, number, statuses};
+use crate::text::{CommandError, Out, Table, style, summary};
 
 /// List the runs, newest first
 #[derive(clap::Args)]

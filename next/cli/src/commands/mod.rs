@@ -14,11 +14,8 @@ mod target;
 pub mod upkeep;
 pub mod validate;
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::io::{self, Write as _};
+use std::{fs, path::Path};
 
 /// Writes a file that must not exist yet, and creates its folder.
 pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {

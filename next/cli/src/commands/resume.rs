@@ -7,11 +7,9 @@ use runner_report::json::one_line;
 use serde_json::json;
 
 use super::{group, session};
-use crate::{
-    args::{RunArg, SessionArgs},
-    detach,
-    text::{CommandError, Out},
-};
+use crate::args::{RunArg, SessionArgs};
+use crate::detach;
+use crate::text::{CommandError, Out};
 
 /// Continue a run that was cut short
 #[derive(clap::Args)]

@@ -3,12 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use runner_engine::{Ended, EngineError, Observer, RunEvent};
-use runner_model::{
-    RowRef, StopSignal,
-    exit::Exit,
-    units::plural,
-    visible::{visible, visible_line},
-};
+use runner_model::visible::{visible, visible_line};
+use runner_model::{RowRef, StopSignal, exit::Exit, units::plural};
 use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead};
 use runner_report::{Denials, Failures, RunSummary, phrases, short_of};
 

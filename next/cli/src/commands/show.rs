@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use runner_model::{
-    RowRef,
-    exit::Exit,
-    units::{plural, show_duration},
-    visible::visible_line,
-};
+use runner_model::units::{plural, show_duration};
+use runner_model::{RowRef, exit::Exit, visible::visible_line};
 use runner_record::{Manifest, RecordError, now};
 use runner_report::{
     Failures, ProviderTable, RunDocument, TrialDocument, Which, find_trial, run_facts,

@@ -2,23 +2,16 @@
 
 use std::time::Duration;
 
-use runner_model::{
-    RunStatus, Time,
-    exit::Exit,
-    row::Actor,
-    units::{parse_age, parse_size, plural, show_size},
-    visible::visible_line,
-};
+use runner_model::units::{parse_age, parse_size, plural, show_size};
+use runner_model::{RunStatus, Time, exit::Exit, row::Actor, visible::visible_line};
 use runner_record::{
     Manifest, PrunePolicy, Pruned, Pruning, ResultsRoot, SettingsFile, actor, now,
 };
 use runner_report::{CleanupDocument, DeadRun, PruneDocument, VERSION, VerifyDocument, short_id};
 use runner_scenario::{Retention, RootSettings};
 
-use crate::{
-    args::{RootArgs, RunArg, RunArgs, fraction, number, statuses},
-    text::{CommandError, Out, Table, style, summary},
-};
+use crate::args::{RootArgs, RunArg, RunArgs, fraction, number, statuses};
+use crate::text::{CommandError, Out, Table, style, summary};
 
 /// The arguments of commands that only show their changes without `--yes`.
 #[derive(clap::Args)]

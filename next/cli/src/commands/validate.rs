@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use runner_model::{exit::Exit, units::plural, visible::visible_line};
 
 use super::group;
-use crate::{
-    args::secret_file,
-    text::{CommandError, Out, style},
-};
+use crate::args::secret_file;
+use crate::text::{CommandError, Out, style};
 
 /// Check scenarios, their test lists, and all inputs and configurations with the plugins
 #[derive(clap::Args)]

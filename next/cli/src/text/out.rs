@@ -3,13 +3,10 @@
 //! If the reader of standard output is gone, such as `head`, output is dropped without an error. If standard output cannot be
 //! written for another reason, nothing more is written to it, and the exit code is 7.
 
-use std::{
-    backtrace::{Backtrace, BacktraceStatus},
-    cell::{Cell, RefCell},
-    io::{self, Write},
-    os::fd::AsFd,
-    panic,
-};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::{Cell, RefCell};
+use std::io::{self, Write};
+use std::{os::fd::AsFd, panic};
 
 use anstream::{AutoStream, ColorChoice};
 use indicatif::ProgressBar;

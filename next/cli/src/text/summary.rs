@@ -5,10 +5,8 @@ use std::time::Duration;
 use runner_model::{Counts, Reason, RunStatus, Time, status::RunVerdict, units::show_duration};
 use runner_report::{RunSummary, phrases};
 
-use super::{
-    Out,
-    style::{self, Paint},
-};
+use super::Out;
+use super::style::{self, Paint};
 
 /// Formats status, verdict, counts and time on one line. A `took` of 0 is left out.
 pub fn line(run: &RunSummary, took: Duration) -> String {

@@ -2,20 +2,13 @@
 
 use std::iter::repeat_n;
 
-use runner_model::{
-    RowRef,
-    units::{plural, show_duration},
-    visible::visible_line,
-};
-use runner_report::{
-    FailureGroup, Failures, Section,
-    failure::{self, Tone},
-};
+use runner_model::units::{plural, show_duration};
+use runner_model::{RowRef, visible::visible_line};
+use runner_report::failure::{self, Tone};
+use runner_report::{FailureGroup, Failures, Section};
 
-use super::{
-    layout::{cut, width},
-    style,
-};
+use super::layout::{cut, width};
+use super::style;
 
 /// Columns before the trial: two spaces, the longest outcome of a failure with its sign, and two spaces.
 const HEAD_WIDTH: usize = 13;

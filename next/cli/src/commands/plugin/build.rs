@@ -2,17 +2,12 @@
 
 use std::path::PathBuf;
 
-use runner_model::{
-    exit::Exit,
-    units::{show_duration, show_size},
-    visible::visible_line,
-};
+use runner_model::units::{show_duration, show_size};
+use runner_model::{exit::Exit, visible::visible_line};
 use runner_prepare::source::Source;
 
-use crate::{
-    source_build,
-    text::{CommandError, Out, style},
-};
+use crate::source_build;
+use crate::text::{CommandError, Out, style};
 
 /// Build the plugin in a folder
 ///

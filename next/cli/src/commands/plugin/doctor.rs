@@ -5,11 +5,9 @@ use std::path::PathBuf;
 use runner_model::exit::Exit;
 use serde::Serialize;
 
-use crate::{
-    source_build::shell,
-    templates::{self, Template, Tool},
-    text::{CommandError, Out, Table, style},
-};
+use crate::source_build::shell;
+use crate::templates::{self, Template, Tool};
+use crate::text::{CommandError, Out, Table, style};
 
 /// Show which tools for building plugins are installed, and how to install the others
 #[derive(clap::Args)]

@@ -3,12 +3,9 @@
 use std::iter;
 
 use runner_engine::probe::{Answer, Call, call, inspect};
-use runner_model::{
-    exit::Exit,
-    provider::{Description, PluginKind, Protocol, Provider},
-    units::show_size,
-    visible::{visible, visible_line},
-};
+use runner_model::provider::{Description, PluginKind, Protocol, Provider};
+use runner_model::visible::{visible, visible_line};
+use runner_model::{exit::Exit, units::show_size};
 use serde_json::json;
 
 use super::provider::provider;

@@ -1,18 +1,14 @@
 //! `runner plugin new`: writes the folder of a new plugin.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use runner_model::{exit::Exit, provider::PluginKind, visible::visible_line};
 use runner_report::phrases::quoted;
 
-use crate::{
-    commands::write_new,
-    templates::{self, Template},
-    text::{CommandError, Out},
-};
+use crate::commands::write_new;
+use crate::templates::{self, Template};
+use crate::text::{CommandError, Out};
 
 /// Write the folder of a new plugin that builds as it is
 ///

@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
+use runner_model::grants::{BoundSecret, FsGrant, FsMode, is_secret_name};
 use runner_model::{
-    Grants, Limits, NetGrant, ProviderName,
-    grants::{BoundSecret, FsGrant, FsMode, is_secret_name},
-    provider::Provider,
-    template::Template,
+    Grants, Limits, NetGrant, ProviderName, provider::Provider, template::Template,
 };
 use serde_json::json;
 

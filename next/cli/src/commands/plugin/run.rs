@@ -1,35 +1,25 @@
 //! `runner plugin run`: calls a plugin once, outside a run.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{self, Read as _, Write as _},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use runner_engine::probe::{Answer, Call, CallEnd, call};
+use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
+use runner_model::provider::{OutputForm, Protocol, Provider, Stdin};
+use runner_model::visible::{visible, visible_line};
 use runner_model::{
-    Micros, Outcome, RowRef, TaskId, TestId, TrialId, digest,
-    exit::Exit,
-    outcome::Verdict,
-    protocol::{Line, Task, TaskKind, TimeoutRule},
-    provider::{OutputForm, Protocol, Provider, Stdin},
-    row::OUTPUT_ARTIFACT,
-    template::Template,
-    test::Attachment,
-    visible::{visible, visible_line},
+    Micros, Outcome, RowRef, TaskId, TestId, TrialId, digest, exit::Exit, outcome::Verdict,
+    row::OUTPUT_ARTIFACT, template::Template, test::Attachment,
 };
 use runner_report::call_sections;
 use serde_json::{Value, json, value::RawValue};
 use tempfile::NamedTempFile;
 
 use super::provider::{grants, limits, provider};
-use crate::{
-    args::{duration, number, secret_file},
-    commands::write_new,
-    text::{CommandError, Out, trials},
-};
+use crate::args::{duration, number, secret_file};
+use crate::commands::write_new;
+use crate::text::{CommandError, Out, trials};
 
 /// Call a plugin once and show the reply
 ///
