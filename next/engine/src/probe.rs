@@ -263,7 +263,7 @@ impl Probe {
                 Some(Next::Input(Input::Signal(SignalEvent::Suspend))) => {
                     let _ = raise(SIGSTOP);
                 }
-                Some(Next::Input(_)) => {}
+                Some(Next::Input(_) | Next::Handled) => {}
                 None => {
                     if self.pool.silence() > self.max_silence && !self.pool.is_supplying() {
                         return Ok(Err(self.end(CallEnd::Late)));

@@ -1,10 +1,10 @@
-//! Everything that the runner keeps on disk: run directories, rows, manifest, lock, requests, store, cache entries,
-//! the list in SQLite, and what is done to runs whose process died.
+//! All files of the runner: runs with rows, manifests, locks and requests, the store, the plugin cache, the list in SQLite,
+//! and the sweep of runs whose process died.
 //!
-//! `beneath` is the only way to a path below a results root or a run; every write passes it or `writer`. Only the holder of
-//! a run's lock writes into the run. This crate may know `model`.
+//! `beneath` is the only way to a path below a results root or a run, and all writes go through it or `writer`. Only the
+//! holder of a run's lock writes into the run. This crate may know `model`.
 //!
-//! Begin reading at [`ResultsRoot`], then [`Manifest`] and [`Fold`].
+//! Start reading at [`ResultsRoot`], then [`Manifest`] and [`Fold`].
 
 mod disk;
 mod root;

@@ -30,7 +30,7 @@ impl Coordinator<'_> {
             match next {
                 Next::Input(Input::Signal(_)) => is_hurried = true,
                 Next::Input(Input::Ack(Ack::Written { lines, .. })) => self.receive_lines(&lines),
-                Next::Input(_) => {}
+                Next::Input(_) | Next::Handled => {}
                 Next::Pool(event) => events.push_back(event),
             }
         }

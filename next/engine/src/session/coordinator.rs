@@ -167,6 +167,7 @@ impl<'a> Coordinator<'a> {
                 match next {
                     Next::Pool(event) => self.handle_pool(event),
                     Next::Input(input) => self.handle(input)?,
+                    Next::Handled => {}
                 }
                 wait = Duration::ZERO;
             }

@@ -46,6 +46,8 @@ pub(crate) struct Supplies {
 /// An input for the owner of the pool.
 pub(crate) enum Next {
     Pool(PoolEvent),
+    /// The pool has handled the input, and the owner has nothing to do.
+    Handled,
     /// An input that is not from a worker.
     Input(Input),
 }
@@ -55,6 +57,8 @@ pub(crate) struct Pool {
     pub(super) launch: Launch,
     /// The first worker, until it gets its shape.
     pub(super) prestarted: Option<(Box<dyn WorkerLink>, Receiver<()>)>,
+    /// What the first worker has sent until then.
+    early: Vec<LinkEvent>,
     pub(super) inputs: Sender<Input>,
     received: Receiver<Input>,
     pub(super) events: VecDeque<PoolEvent>,
@@ -122,6 +126,7 @@ impl Pool {
         Ok(Self {
             launch,
             prestarted: Some((link, unread)),
+            early: Vec::new(),
             inputs: sender,
             received: inputs,
             events: VecDeque::new(),
@@ -140,18 +145,20 @@ impl Pool {
         })
     }
 
-    /// Waits for one input. `None` if none came within `wait`, or if the pool handled it and the owner has nothing to do.
+    /// Waits for one input. `None` if none came within `wait`.
     pub(crate) fn next(&mut self, wait: Duration) -> Option<Next> {
         if self.events.is_empty() {
             let input = self.received.recv_timeout(wait).ok()?;
             self.last_input = Instant::now();
             match input {
+                // Until then there is no other worker.
+                Input::Link(_, event) if self.prestarted.is_some() => self.early.push(event),
                 Input::Link(worker, event) => self.receive(worker, event),
                 Input::Supplied(supply, result) => self.supplied(supply, result),
                 input => return Some(Next::Input(input)),
             }
         }
-        self.events.pop_front().map(Next::Pool)
+        Some(self.events.pop_front().map_or(Next::Handled, Next::Pool))
     }
 
     /// Time since the last input.
@@ -190,7 +197,7 @@ impl Pool {
             match self.next(until.saturating_duration_since(Instant::now())) {
                 Some(Next::Pool(event)) => events.push_back(event),
                 Some(Next::Input(Input::Signal(_))) => break,
-                Some(Next::Input(_)) => {}
+                Some(Next::Input(_) | Next::Handled) => {}
                 None if Instant::now() >= until => break,
                 None => {}
             }
@@ -210,6 +217,7 @@ impl Pool {
     /// Ends the prestarted worker.
     pub(crate) fn drop_prestarted(&mut self) {
         if self.prestarted.take().is_some() {
+            self.early.clear();
             // Its exit is reported under its id, which no other worker may get.
             self.last += 1;
         }
@@ -274,6 +282,9 @@ impl Pool {
             fault: None,
         };
         self.workers.insert(worker, entry);
+        for event in mem::take(&mut self.early) {
+            self.receive(worker, event);
+        }
         Ok(())
     }
 
@@ -310,8 +321,8 @@ impl Pool {
         }
         self.events.push_back(PoolEvent::Exited(worker, exit));
         self.deaths += 1;
-        // The schedule starts another worker for suspects by itself, but only once the first one was ready.
-        if self.is_closing() || ends_session || entry.alone && !failed_to_start {
+        // The schedule starts another worker for suspects by itself, but only if it knew this one.
+        if self.is_closing() || ends_session || entry.alone && entry.phase == Phase::Working {
             return;
         }
         if let Err(error) = self.add(entry.shape, entry.alone) {
@@ -399,7 +410,7 @@ impl Pool {
         }
     }
 
-    /// Sends workers a stop, and kills those without tasks yet. No more workers are started.
+    /// Sends workers a stop, and kills those that are not ready. No more workers are started.
     pub(crate) fn stop(&mut self, kill: bool) {
         let grace = self.supplies.grace;
         self.close(&ToWorker::Stop { grace, kill });

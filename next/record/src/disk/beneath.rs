@@ -210,6 +210,7 @@ impl Dir {
         let made = self.open_at(".", OFlags::TMPFILE | OFlags::RDWR, mode);
         match made {
             Ok(handle) => Ok(handle.into()),
+            // Some file systems, and kernels before 3.11, have no `O_TMPFILE`.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
                 let name = temporary_name();
                 let file = self.create_file(&name)?;
@@ -233,6 +234,7 @@ impl Dir {
     pub(crate) fn place(&self, file: &File, name: &str) -> Result<(), RecordError> {
         match self.link(file, name) {
             Ok(()) => return Ok(()),
+            // `linkat` cannot replace a file, and a rename can.
             Err(Errno::EXIST) => {
                 let temporary = temporary_name();
                 if self.link(file, &temporary).is_ok() {
@@ -308,6 +310,7 @@ impl Dir {
             let failed = |source: Errno| self.error("remove", &shown, source);
             match rustix::fs::unlinkat(&self.handle, &name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
+                // Linux answers `EISDIR` for a folder, and POSIX wants `EPERM`.
                 Err(Errno::ISDIR | Errno::PERM) if depth > 0 => {
                     self.inner(&name)?.clear_within(&[], depth - 1)?;
                     rustix::fs::unlinkat(&self.handle, &name, AtFlags::REMOVEDIR)
@@ -414,6 +417,7 @@ impl Dir {
         let mode =
             if flags.contains(OFlags::CREATE) { permissions::of_file_in(self.mode) } else { 0 };
         let mode = Mode::from_raw_mode(mode as RawMode);
+        // Opening a pipe would wait for its other end.
         let opened = self
             .open_at(name, flags | OFlags::NONBLOCK, mode)
             .map_err(io::Error::from)

@@ -12,7 +12,7 @@ pub(crate) const PRIVATE: u32 = OWNER;
 /// Permissions of the group and of all others, each with its write bit.
 const OTHERS: [(u32, u32); 2] = [(0o070, 0o020), (0o007, 0o002)];
 const OTHERS_WRITE: u32 = 0o022;
-/// In a sticky folder such as `/tmp` everybody can write, but nobody can replace files of others: it is not shared.
+/// In a sticky folder such as `/tmp` all users can write, but cannot replace files of others: it is not shared.
 const STICKY: u32 = 0o1000;
 
 /// Returns the mode of a new results root or run.

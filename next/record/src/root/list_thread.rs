@@ -1,4 +1,4 @@
-//! [`ListThread`]: keeps the entries of a process's runs in the list, beside the writes of their manifests.
+//! [`ListThread`]: keeps the entries of a process's runs in the list, in parallel with the writes of their manifests.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{thread, time::Duration};

@@ -180,6 +180,7 @@ impl ResultsRoot {
         let root = self.own_dir()?;
         let mut needed = BTreeSet::new();
         for name in self.names()? {
+            // A dry run has not deleted these, and what only they need would go with them.
             if is_dry && done.runs.iter().any(|run| run.run == name) {
                 continue;
             }

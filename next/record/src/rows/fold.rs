@@ -30,7 +30,7 @@ pub struct RowFacts {
     /// Number of the attempt, from 1.
     pub attempt: u32,
     pub is_final: bool,
-    /// The attempt passed after one that did not.
+    /// The attempt passed after a bad one.
     pub flaky: bool,
     /// The row replaces the judgement of an attempt that already has a row.
     pub is_judged: bool,

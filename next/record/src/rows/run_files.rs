@@ -57,7 +57,13 @@ impl RunFiles {
 
     /// Writes and syncs a group. Artifacts and logs are synced before the rows that name them.
     pub(crate) fn commit(&mut self, group: &Group) -> Result<(), RecordError> {
+        // If this fails, the bytes after ours may be another owner's.
         self.check()?;
+        // Rows without acknowledgement do not count, and on a full disk their bytes take the room of the manifest.
+        self.write(group).inspect_err(|_| self.cut_back())
+    }
+
+    fn write(&mut self, group: &Group) -> Result<(), RecordError> {
         let mut unsynced = Vec::new();
         if !group.artifacts.is_empty() {
             unsynced.push(Unsynced::Names(self.run.dir.clone()));
@@ -90,7 +96,7 @@ impl RunFiles {
     }
 
     /// Cuts off all bytes that are not acknowledged.
-    pub(crate) fn cut_back(&self) {
+    fn cut_back(&self) {
         for appended in [&self.rows, &self.logs] {
             let _ = appended.file.set_len(appended.length);
         }

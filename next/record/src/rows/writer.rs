@@ -224,13 +224,7 @@ fn commit_all(
 ) -> Result<(), RecordError> {
     let mut last_commit = None;
     while let Some(group) = shared.next(last_commit) {
-        if let Err(error) = files.commit(&group) {
-            // Rows without acknowledgement do not count, and on a full disk their bytes take the room of the manifest.
-            if !matches!(error, RecordError::Foreign { .. }) {
-                files.cut_back();
-            }
-            return Err(error);
-        }
+        files.commit(&group)?;
         last_commit = Some(Instant::now());
         let seqs = seq..seq + group.rows;
         seq = seqs.end;

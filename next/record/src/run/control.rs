@@ -185,6 +185,7 @@ impl PendingRequest<'_> {
             Err(RecordError::Held { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
+        // A dead owner has not removed its requests.
         remove_all(&self.run.dir);
         if self.must_cancel(owned.manifest().status) {
             owned.cancel(self.by)?;

@@ -1,4 +1,4 @@
-//! Folders of new runs: with a new unique name, or with one that the user chose.
+//! Folders of new runs: with a new unique name, or with a name that the user chose.
 
 use std::io::ErrorKind;
 
@@ -62,6 +62,7 @@ pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock), Record
     if RunDir::open(root, name)?.is_some() {
         return Err(RecordError::Held { run: name.to_owned(), pid: 0, host: String::new() });
     }
+    // Another process may have written here before the lock was taken.
     check_unused(&dir)?;
     dir.clear(&[LOCK])?;
     Ok((dir, lock))

@@ -428,7 +428,7 @@ impl Owned {
         let bytes = self.manifest.to_bytes();
         let bytes = bytes.map_err(|error| self.run.dir.error("write", MANIFEST, error))?;
         let file = self.run.dir.prepare(MANIFEST, &bytes)?;
-        // The list takes as long as a sync, so it is written beside those of the manifest.
+        // The list takes as long as a sync, so it is written in parallel with those of the manifest.
         if let (Ok(stamp), Ok(text)) = (Stamp::of(&file), String::from_utf8(bytes)) {
             let entry = Box::new((stamp, RunHead::from(&self.manifest)));
             self.root.list_early(&self.run.id, Listed { text, entry });

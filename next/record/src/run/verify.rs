@@ -18,7 +18,7 @@ use crate::{
     rows::{fold::UnplannedFold, line_reader::ReadLine},
 };
 
-/// Faults that are kept, because tens of thousands help nobody.
+/// Faults that are kept, because more of them show nothing new.
 const MOST_FAULTS: usize = 10_000;
 
 /// The result of a verification.

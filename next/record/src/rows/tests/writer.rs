@@ -152,6 +152,12 @@ fn rows_changed_by_others_stop_the_writer() {
         }),
         change("logs.jsonl", |path| fs::remove_file(path).unwrap()),
         change("lock", |path| fs::remove_file(path).unwrap()),
+        // Another owner has the run and has written a row.
+        change("index.jsonl", |path| {
+            fs::remove_file(path.with_file_name("lock")).unwrap();
+            let mut rows = fs::File::options().append(true).open(path).unwrap();
+            rows.write_all(b"{}\n").unwrap();
+        }),
         change("", |path| {
             fs::rename(path, path.with_extension("moved")).unwrap();
         }),
