@@ -12,7 +12,8 @@ pub enum EngineError {
     /// The scenario or its lists have problems. Exit code 2; no run was created.
     #[error("the scenario has problems")]
     Scenario(Problems),
-    /// A missing or invalid plugin, wrong usage or an unknown run. Exit code 2; no run was created.
+    /// Wrong usage, a plugin, worker or stored content that cannot be used, or a run that cannot be continued. Exit
+    /// code 2; no run was created.
     #[error("{0}")]
     Usage(String),
     /// Problems of several scenarios. The exit code is that of the worst; no run was created.
@@ -67,6 +68,6 @@ impl EngineError {
 
 /// Wraps an I/O error that occurs before there is a run.
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
-pub(crate) fn machine(error: std::io::Error) -> EngineError {
+pub(crate) fn machine_error(error: std::io::Error) -> EngineError {
     EngineError::Machine(format!("cannot prepare a session: {error}"))
 }

@@ -17,13 +17,13 @@ use signal_hook::{consts::SIGSTOP, low_level::raise};
 
 use crate::signals::{self, ListenerGuard, SignalEvent};
 use crate::workers::{Next, Pool, PoolEvent, PrestartedWorker, Shape, Supplies, WorkerExit};
-use crate::{EngineError, error::machine, input::Input, session::prestart};
+use crate::{EngineError, error::machine_error, input::Input, session::prestart};
 
 /// Time for the worker to exit at the end.
 const EXIT_WITHIN: Duration = Duration::from_millis(200);
 /// Interval at which the silence of the worker is checked.
 const POLL_EVERY: Duration = Duration::from_millis(100);
-/// Silence after which a worker counts as stuck, in addition to compilations and the timeout of a call.
+/// Silence after which the worker counts as stuck. Compilations are not silence, and an attempt adds its timeout.
 const MAX_SILENCE: Duration = Duration::from_secs(60);
 
 /// A call of a plugin outside any run. Writes to the plugin cache only.
@@ -186,8 +186,8 @@ impl Probe {
         prestarted: PrestartedWorker,
         supplies: Supplies,
     ) -> Result<Self, EngineError> {
-        let mut pool = Pool::new(prestarted, supplies).map_err(machine)?;
-        pool.start(&[Shape { slots: 1, memory: limits::memory() }]).map_err(machine)?;
+        let mut pool = Pool::new(prestarted, supplies).map_err(machine_error)?;
+        pool.start(&[Shape { slots: 1, memory: limits::memory() }]).map_err(machine_error)?;
         let sender = pool.sender();
         let listening = signals::add_listener(move |signal| {
             // Without a receiver the probe has ended.
@@ -198,7 +198,7 @@ impl Probe {
             max_silence: MAX_SILENCE,
             signal: None,
             worker: None,
-            _listener: listening.map_err(machine)?,
+            _listener: listening.map_err(machine_error)?,
         })
     }
 
@@ -282,7 +282,7 @@ impl Probe {
         on_answer: &mut dyn FnMut(Answer<'_>),
     ) -> Result<CallEnd, EngineError> {
         self.max_silence += Duration::from(task.timeout);
-        self.assign(task.clone(), line).map_err(machine)?;
+        self.assign(task.clone(), line).map_err(machine_error)?;
         loop {
             let message = match self.next()? {
                 Ok(PoolEvent::Message(_, message)) => message,

@@ -123,6 +123,7 @@ impl SignalListeners {
         for (call, count) in listeners.iter_mut() {
             *count += 1;
             let is_second = *count > 1;
+            // The newest listener decides: its session is the one that runs.
             self.is_last.store(is_second, Ordering::SeqCst);
             call(SignalEvent::Stop(signal, is_second));
         }

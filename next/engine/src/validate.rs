@@ -10,7 +10,7 @@ use crate::plan::{Checks, Ids, Plan, load_plan, manifest_providers};
 use crate::probe::{CallEnd, Probe};
 use crate::session::{prestart, selected_plan};
 use crate::workers::{PoolEvent, PrestartedWorker};
-use crate::{EngineError, ExecRequest, Preview, error::machine};
+use crate::{EngineError, ExecRequest, Preview, error::machine_error};
 
 /// Checks a scenario with its lists, loads its plugins in a worker, and checks all configurations and inputs there. Writes
 /// to the plugin cache only.
@@ -72,7 +72,7 @@ pub fn preview_exec(
     head(&preview(&plan, ready));
     let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
     for trial in 0..plan.suite.trials() {
-        each(&ids.trial(trial).map_err(machine)?);
+        each(&ids.trial(trial).map_err(machine_error)?);
     }
     Ok(())
 }
@@ -82,7 +82,7 @@ fn check(plan: &Plan, ready: &Ready, probe: &mut Probe) -> Result<Problems, Engi
     let mut checks = Checks::for_all_tests(ready, plan);
     loop {
         let filled = checks.fill(plan, |_| true, |task, line| probe.assign(task, line));
-        filled.map_err(machine)?;
+        filled.map_err(machine_error)?;
         if checks.is_done(plan) {
             return Ok(checks.problems(plan));
         }

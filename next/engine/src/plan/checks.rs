@@ -21,7 +21,7 @@ const MAX_MESSAGE: usize = 4096;
 /// Tasks in flight.
 const WINDOW: usize = 64;
 
-/// The first task number of checks. Attempts count from 1.
+/// The first task id of checks. Ids of attempts count from 1 and stay below it.
 const FIRST: u64 = 1 << 63;
 
 /// The checks of a plan's tests.

@@ -47,8 +47,8 @@ impl PlanDiff {
     }
 }
 
-/// Returns a notice that lists how the scenario's files differ from the stored plan. `None` if no difference was found: files
-/// that are older than the run are not read, because each resume calls this.
+/// Returns a notice that lists how the scenario's files differ from the stored plan. `None` if no difference was found:
+/// lists and plugins that are older than the run are not read, because each resume calls this.
 pub(crate) fn changes_since(manifest: &Manifest, plan: &Plan) -> Option<String> {
     let path = Path::new(&manifest.scenario_path);
     let mut found = Vec::new();
@@ -61,7 +61,7 @@ pub(crate) fn changes_since(manifest: &Manifest, plan: &Plan) -> Option<String> 
                 changed.is_ok_and(|changed| manifest.started_at < changed.into())
             };
             let is_other = digest(live.text.as_bytes()) != manifest.metadata.scenario_sha256;
-            // Only tests name attachments and schemas.
+            // With attachments or schemas everything is compared: only the resolved tests name them.
             let has_blobs = manifest.metadata.blobs.is_some();
             if is_other || has_blobs || live.list_files().any(|file| is_newer(&file)) {
                 found.extend(compare(manifest, plan, &live));

@@ -8,13 +8,13 @@ use runner_record::{ManifestProvider, Metadata, PluginCache, Selected};
 use runner_scenario::{Selection, load, resolve};
 
 use super::plan::Plan;
-use crate::{EngineError, error::machine};
+use crate::{EngineError, error::machine_error};
 
 /// Plans a scenario. Returns its suite in an unnamed file, too. Writes to the plugin cache only.
 pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
     let scenario = load(path).map_err(EngineError::Scenario)?;
     let cache = PluginCache::open()?;
-    let mut file = tempfile::tempfile().map_err(machine)?;
+    let mut file = tempfile::tempfile().map_err(machine_error)?;
     let (providers, plugins, found) = plugins::find(&scenario.providers, &scenario.folder, &cache)?;
     let suite = resolve(&scenario, selection, &mut file);
     let suite = match suite {

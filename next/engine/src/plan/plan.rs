@@ -151,7 +151,8 @@ impl Plan {
         if problems.count() > 0 { Err(EngineError::Scenario(problems)) } else { Ok(()) }
     }
 
-    /// Returns everything that workers are prepared with. Plugins and blobs are read from the store of `root` if it is given.
+    /// Returns everything that workers are prepared with. Plugins and blobs are read from the store of `root` if it is
+    /// given, or from their files until they are stored there.
     pub(crate) fn supplies(&self, session: u32, root: Option<&ResultsRoot>) -> Supplies {
         let read = |contents: &ContentSource| match root {
             Some(root) => contents.stored_in(root),
@@ -170,7 +171,7 @@ impl Plan {
     }
 
     /// Returns the settings of the schedule.
-    pub(crate) fn settings(&self) -> ScheduleSettings {
+    pub(crate) fn schedule_settings(&self) -> ScheduleSettings {
         let providers = self.providers.iter().map(|prepared| &prepared.provider);
         let bounds = providers.map(|provider| Bounds {
             concurrency: provider.concurrency.unwrap_or(0),

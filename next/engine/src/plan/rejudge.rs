@@ -56,13 +56,14 @@ enum Change {
 
 impl Rejudge {
     /// Compares the fingerprints of final rows with those of the plan, and marks trials in `fold` that must run or be judged
-    /// again. A trial that was pending already runs.
+    /// again. A trial that is pending anyway runs and is not judged.
     pub(crate) fn find(
         run: &RunDir,
         suite: &Suite,
         fingerprints: &Fingerprints,
         fold: &mut Fold,
     ) -> Result<Self, RecordError> {
+        // Here a row of an outdated test leaves its trial open, so only a later row settles it, unlike in `fold`.
         let (mut seen, mut rows) = (Fold::new(suite.trials()), HashMap::new());
         let mut line = Vec::new();
         run.rows(&mut |at, read| {
@@ -132,7 +133,8 @@ fn change(
     let (execution, judgement) = TestLine::read(line)?.fingerprints(fingerprints, planned.provider);
     let class = row.error.as_ref().and_then(|error| error.class);
     let outputs = &row.artifacts;
-    // A truncated row may lack checks of the provider, and new judgements must repeat them.
+    // A truncated row may lack checks of the provider, and new judgements must repeat them. A report must send the
+    // artifacts of its row, and of the stored ones a worker gets only the output.
     let can_be_judged = (!row.truncated || row.checks.is_empty())
         && class != Some(ErrorClass::Crash)
         && outputs

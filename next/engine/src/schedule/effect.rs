@@ -19,7 +19,8 @@ pub struct Assignment {
 pub enum Blame {
     /// The guest of this task was inside one instruction a second after its deadline, so the supervisor killed the worker.
     Stuck(TaskId),
-    /// The worker died by a signal that we did not send, exited with a code other than 0, or broke the protocol.
+    /// The worker died by a signal that we did not send, exited with a code other than 0 or before its tasks ended, was
+    /// silent or overdue, or broke the protocol.
     Died,
 }
 
@@ -43,7 +44,7 @@ pub enum Effect {
     TakeBack { worker: WorkerId, keep: u32 },
     /// Pauses or continues all guests.
     Pause(bool),
-    /// Sends a stop to all workers: with `kill` at once, otherwise after the grace.
+    /// Sends a stop to all workers. They interrupt guests at once with `kill`, otherwise after the grace.
     Stop { kill: bool },
     /// Kills a worker that has not answered in time.
     Kill(WorkerId),
@@ -78,7 +79,7 @@ pub struct Waiting {
     pub until: RunTime,
 }
 
-/// The end of an attempt without a report, as an outcome.
+/// Why an attempt ended without a report. Each variant starts with the outcome and any fixed code of its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostReason {
     /// `stopped (lost)`: the worker died, and the attempt runs again.

@@ -16,7 +16,7 @@ pub(super) struct OpenTrial {
     pub(super) lane: usize,
     /// Attempts with rows.
     pub(super) attempts: u32,
-    /// Attempts of this session that count as retries.
+    /// Attempts of this session that count towards `retries.max`, the first included.
     pub(super) tries: u32,
     /// Whether an attempt of any session did not pass.
     pub(super) had_bad: bool,
@@ -48,8 +48,8 @@ pub(super) struct Lane {
     concurrency: Option<u32>,
     pacer: Option<Pacer>,
     pub(super) reserve: Reserve,
-    /// Whether the lane has a concurrency, rate or budget. Its tasks must not wait at workers, because a worker starts waiting
-    /// tasks whenever a slot is free.
+    /// Whether the lane has a concurrency or rate, or the run has any budget. Its tasks must not wait at workers,
+    /// because a worker starts waiting tasks whenever a slot is free.
     pub(super) is_bounded: bool,
     /// Whether a budget of the provider is used up.
     pub(super) is_closed: bool,

@@ -2,8 +2,8 @@
 
 use runner_model::{Micros, RunTime, provider::Rate};
 
-/// Delay of a start that later starts catch up on. Timers and messages take that long, and would otherwise slow down rates of
-/// thousands per second. A longer delay is not caught up, because a rate must prevent bursts.
+/// Longest delay that later starts make up for. Timers and messages cause such delays, which would otherwise slow down
+/// rates of thousands per second. A longer delay is not made up for, because a rate must prevent bursts.
 const MAX_CATCH_UP: Micros = Micros(10_000);
 
 #[derive(Debug)]

@@ -37,6 +37,7 @@ pub(super) fn backoff(retries: &Retries, tries: u32, ending: Ending) -> Option<M
         return None;
     }
     let first = retries.backoff.0;
+    // 2^26 µs exceeds the largest backoff.
     let doublings = tries.saturating_sub(1).min(26);
     let doubled = first.saturating_mul(1 << doublings).min(MAX_BACKOFF.max(first));
     Some(Micros(doubled.max(ending.retry_after.0)))

@@ -15,7 +15,7 @@ use super::{budgets::Spending, stop_state::StopState};
 const MAX_UNACKED_ROWS: u64 = 4_096;
 /// Bytes of such rows.
 const MAX_UNACKED_BYTES: u64 = 8 << 20;
-/// Attempts in a row that failed for lack of memory, files or disk space, and end the session.
+/// Attempts in a row with the outcome `stopped` that end the session.
 const MAX_FAULTS: u32 = 3;
 
 /// The scheduler of a session. Call [`Self::apply`] for each event, then once with [`Self::tick`].
@@ -43,7 +43,7 @@ pub struct Schedule {
     pub(super) waits_for_memory: bool,
     pub(super) unacked_rows: u64,
     pub(super) unacked_bytes: u64,
-    /// Host faults since the last attempt without one.
+    /// Attempts that ended `stopped` since the last one that did not.
     pub(super) faults: u32,
     pub(super) stop: Option<StopState>,
     pub(super) is_paused: bool,

@@ -4,7 +4,7 @@ use runner_model::{Micros, RunTime, SessionSettings, provider::Rate, test::Retri
 
 use super::budgets::Spending;
 
-/// The pending trials of a session, by the suite and the state of its rows.
+/// The pending trials of a session, according to the suite and the rows.
 pub trait Trials {
     /// Returns the first pending trial of `provider` with an index of at least `from`. The schedule calls it with increasing
     /// `from`, so it never sees trials with rows of this session.

@@ -35,7 +35,7 @@ impl Schedule {
     }
 
     /// Removes a worker. Later reports of its tasks are ignored. `started` are the tasks in its slots, `policy` is the policy of
-    /// a stuck task. Without `blame` the death has no consequences for its trials.
+    /// a stuck task. Only [`Blame::Died`] makes the worker's trials suspects.
     pub fn worker_lost(
         &mut self,
         worker: WorkerId,

@@ -28,7 +28,7 @@ pub(super) const PROGRESS_EVERY: u64 = 100_000;
 const FIRST_LIVE: u64 = 50_000;
 /// Bytes of an attempt's progress text in `live.json`.
 pub(super) const MAX_WORD: usize = 300;
-/// Inputs handled before the schedule decides.
+/// Most inputs handled before the schedule decides.
 const MAX_TURN: usize = 1000;
 /// Interval at which a waiting session tries to lock the results root, in microseconds.
 const TRY_ROOT_EVERY: u64 = 50_000;
@@ -51,7 +51,8 @@ pub(super) struct Coordinator<'a> {
     pub(super) now: RunTime,
     pub(super) in_flight: InFlight,
     /// Trials and facts of the rows that are not on disk yet, in the order of writing.
-    pub(super) handed: VecDeque<(u64, RowFacts)>,
+    pub(super) unacked: VecDeque<(u64, RowFacts)>,
+    /// Descriptions of the plugins, until the start is recorded.
     pub(super) described: Option<Ready>,
     /// Checks before the first attempt, and the worker that runs them.
     pub(super) checks: Option<(Checks, ReadyWorker)>,
@@ -61,6 +62,7 @@ pub(super) struct Coordinator<'a> {
     pub(super) timers: Timers,
     /// Message of the first failed write.
     pub(super) failure: Option<String>,
+    /// Reason and message of [`Effect::Finish`], until the run is on disk and can be closed.
     end: Option<(Option<Reason>, Option<String>)>,
     pub(super) has_lacked_memory: bool,
 }
@@ -138,7 +140,7 @@ impl<'a> Coordinator<'a> {
             waiting: None,
             now: RunTime::default(),
             in_flight: InFlight::default(),
-            handed: VecDeque::new(),
+            unacked: VecDeque::new(),
             described: None,
             checks: None,
             has_started: false,
@@ -183,6 +185,7 @@ impl<'a> Coordinator<'a> {
                 match (self.run.take(), self.waiting.take()) {
                     (Some(run), _) => return self.close(run, end),
                     (None, Some(owned)) => return self.close_waiting(owned, end),
+                    // The run is still being created.
                     (None, None) => self.end = Some(end),
                 }
             }
@@ -245,7 +248,7 @@ impl<'a> Coordinator<'a> {
             },
             PoolEvent::Compiling(plugin) => {
                 self.log(&format!("plugin `{plugin}` is being compiled"));
-                self.event(&RunEvent::Compiling { plugin: &plugin });
+                self.observer.event(&RunEvent::Compiling { plugin: &plugin });
             }
             PoolEvent::Failed(reason, message) => self.fail(reason, message),
         }
@@ -431,7 +434,7 @@ impl<'a> Coordinator<'a> {
                 self.notice(&error.to_string());
             }
         }
-        self.event(&if is_paused {
+        self.observer.event(&if is_paused {
             RunEvent::Paused { by: by.as_ref() }
         } else {
             RunEvent::Unpaused
@@ -468,7 +471,8 @@ impl<'a> Coordinator<'a> {
         self.carry_out(effects, None);
     }
 
-    /// Carries out effects. `report` is the report that they decide about.
+    /// Carries out effects. `report` is the report that they decide about. If one fails, the stop's effects come before
+    /// the remaining ones: workers return tasks that arrive after a stop.
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>, mut report: Option<CheckedReport>) {
         for effect in effects {
             debug!(?effect);
@@ -502,6 +506,7 @@ impl<'a> Coordinator<'a> {
         let task = self.in_flight.add(self.plan, self.now, worker, assignment);
         let sent = task.and_then(|(task, line)| self.pool.assign(worker, task, line));
         if let Err(error) = sent {
+            // The schedule takes the task back when the killed worker exits.
             self.fail(Reason::Internal, format!("cannot send a test: {error}"));
         }
     }

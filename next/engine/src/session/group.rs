@@ -1,4 +1,4 @@
-//! [`Group`]: runs that one process runs in order and a stop ends together.
+//! [`Group`]: runs that one process runs one after the other. A stop ends all of them.
 
 use std::sync::{Arc, OnceLock};
 use std::{collections::VecDeque, path::PathBuf};
@@ -6,13 +6,13 @@ use std::{collections::VecDeque, path::PathBuf};
 use runner_model::{Reason, StopSignal};
 use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id, now};
 
-use super::run::{Work, prestart, run, share};
+use super::run::{Work, lock_root, prestart, run};
 use super::start::{planned, prepare};
 use super::waiting::{close_unstarted, unstarted};
 use super::{resume::continue_run, run_parts::RunParts};
 use crate::event::{Ended, Observer};
 use crate::signals::{self, ListenerGuard, SignalEvent};
-use crate::{EngineError, ExecRequest, ResumeRequest, error::machine};
+use crate::{EngineError, ExecRequest, ResumeRequest, error::machine_error};
 
 /// Runs that one process runs in order. The process holds all of them until they have ended.
 pub struct Group {
@@ -53,7 +53,8 @@ impl Group {
             return Err(EngineError::NothingSelected);
         };
         let root = ResultsRoot::open(&first.session.results)?;
-        share(&root, first.session.share)?;
+        // Runs of a group wait first, so a root in use is no error here unless `share` forbids waiting.
+        lock_root(&root, first.session.share)?;
         let mut group = Self::new(new_id("group", now()))?;
         let of = plans.len() as u32;
         for ((request, plan, suite), place) in plans.into_iter().zip(1..) {
@@ -82,7 +83,7 @@ impl Group {
             return Ok(group);
         };
         let root = ResultsRoot::existing(&session.results)?;
-        share(&root, session.share)?;
+        lock_root(&root, session.share)?;
         for request in requests {
             let owned = root.claim(&root.find(request.run.as_deref().unwrap_or_default())?)?;
             group.left.push_back(GroupRun::Incomplete(Box::new((request, owned))));
@@ -103,7 +104,7 @@ impl Group {
             left: VecDeque::new(),
             signal,
             end: None,
-            _listener: listening.map_err(machine)?,
+            _listener: listening.map_err(machine_error)?,
         })
     }
 

@@ -14,7 +14,8 @@ use sha2::{Digest as _, Sha256};
 use crate::plan::{JudgedRow, Plan, TestLine};
 use crate::schedule::{Assignment, LostReason, Policy};
 
-/// The attempts in flight.
+/// The attempts in flight: sent to a worker and not ended, running or queued there. The schedule decides which these
+/// are and keeps its own data in `SentTask`; the link keeps their timeouts.
 #[derive(Default)]
 pub(crate) struct InFlight {
     pub(crate) all: HashMap<TaskId, InFlightTask>,
@@ -144,7 +145,7 @@ impl InFlightTask {
         limits: &Limits,
         draft: impl FnOnce() -> Result<File, RecordError>,
     ) -> Result<Result<(), String>, String> {
-        // An output that is too large for a row is an artifact, and JSON escapes can make it longer.
+        // An output that is too large for a row is one more artifact, and JSON escapes can make it longer.
         let most = limits.artifacts.saturating_add(limits.reply.saturating_mul(8));
         self.bytes += piece.len() as u64;
         if self.bytes > most || u64::from(index) > limits.artifact_files {

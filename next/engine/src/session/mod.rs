@@ -1,4 +1,7 @@
 //! Sessions: `exec`, `resume` and groups of runs, the coordinator's loop, requests, signals and the watchdog.
+//!
+//! Start reading at `start::exec`, `run::run`, `Coordinator::run`. More of the coordinator: `reports` (messages and
+//! rows), `progress` (screen, `live.json`), `waiting`, `closing`. `watchdog` and `requests` run on separate threads.
 
 mod closing;
 mod coordinator;

@@ -51,7 +51,7 @@ impl Coordinator<'_> {
         }
     }
 
-    /// Updates the screen and `live.json`, each at its own interval.
+    /// Updates the screen and `live.json`, and sweeps, each at its own interval.
     pub(super) fn report_progress(&mut self) {
         if self.waiting.is_some() {
             return;
@@ -65,7 +65,7 @@ impl Coordinator<'_> {
             self.report_lack_of_memory();
             let (counts, planned) = (self.fold.counts(), self.plan.suite.trials());
             let in_flight = self.schedule.running();
-            self.event(&RunEvent::Progress {
+            self.observer.event(&RunEvent::Progress {
                 counts: &counts,
                 planned,
                 in_flight,
@@ -115,7 +115,7 @@ impl Coordinator<'_> {
             stage: Some(if self.has_started { Stage::Run } else { Stage::Plan }),
             counts: self.fold.counts(),
             in_flight: in_flight.take(MAX_LIVE).collect(),
-            waiting: self.waiting(),
+            waiting: self.waiting_trials(),
             waits_for_memory: self.schedule.waits_for_memory(),
             workers: self.pool.len() as u32,
             deaths: self.pool.deaths,
@@ -123,7 +123,7 @@ impl Coordinator<'_> {
     }
 
     /// Returns the trials whose next attempt waits for a backoff or a rate.
-    pub(super) fn waiting(&self) -> Vec<WaitingTrial> {
+    pub(super) fn waiting_trials(&self) -> Vec<WaitingTrial> {
         let mut ids = Ids::new(&self.plan.suite, &self.plan.scenario.providers);
         let waiting = self.schedule.waiting().take(MAX_WAITING).filter_map(|waiting| {
             let left = Duration::from(waiting.until - self.now);
@@ -145,10 +145,6 @@ impl Coordinator<'_> {
 
     pub(super) fn notice(&mut self, notice: &str) {
         self.log(notice);
-        self.event(&RunEvent::Notice(notice));
-    }
-
-    pub(super) fn event(&mut self, event: &RunEvent<'_>) {
-        self.observer.event(event);
+        self.observer.event(&RunEvent::Notice(notice));
     }
 }

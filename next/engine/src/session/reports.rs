@@ -14,7 +14,7 @@ use crate::{clock::monotonic, event::RunEvent, workers::WorkerExit};
 
 impl Coordinator<'_> {
     pub(super) fn receive(&mut self, worker: WorkerId, message: FromWorker) {
-        // The message may be in the same frame as the one that the worker is killed for.
+        // The message may have been read together with the one that the worker is killed for.
         if !self.pool.trusts(worker) {
             return;
         }
@@ -46,7 +46,7 @@ impl Coordinator<'_> {
                     }
                 }
             }
-            // The pool and the link handle all other messages.
+            // The pool handles the others, and `Bye` needs no answer.
             _ => {}
         }
     }
@@ -143,7 +143,7 @@ impl Coordinator<'_> {
 
     pub(super) fn receive_lines(&mut self, mut lines: &[u8]) {
         while !lines.is_empty()
-            && let Some((trial, row)) = self.handed.pop_front()
+            && let Some((trial, row)) = self.unacked.pop_front()
         {
             let mut rest = lines;
             // Reading from memory does not fail.
@@ -173,6 +173,7 @@ impl Coordinator<'_> {
     pub(super) fn report_for(&self, task: TaskId, reason: LostReason) -> Option<CheckedReport> {
         let flight = self.in_flight.all.get(&task)?;
         let (since, how) = flight.lost.clone().unwrap_or_else(|| {
+            // The worker neither answered nor exited: the slot has the start.
             let mut slots = self.pool.slots();
             let word = slots.find(|word| word.task == task.0);
             (word.map_or_else(monotonic, |word| word.began), String::new())
@@ -214,6 +215,6 @@ impl Coordinator<'_> {
             has_denied: report.has_denied,
             seq,
         };
-        self.handed.push_back((flight.trial, facts));
+        self.unacked.push_back((flight.trial, facts));
     }
 }

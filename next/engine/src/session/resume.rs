@@ -9,7 +9,7 @@ use runner_record::{
 };
 use runner_scenario::IdGlob;
 
-use super::run::{Work, prestart, run, share};
+use super::run::{Work, lock_root, prestart, run};
 use super::run_parts::keep;
 use crate::event::{Ended, Observer, RunEvent, ended};
 use crate::plan::{
@@ -60,7 +60,7 @@ pub(super) fn continue_run(
     let mut manifest = dir.manifest()?;
     // Claiming a run whose process died records its end, so it is done before any check.
     if held.is_none() && manifest.status == RunStatus::Running {
-        share(&root, request.session.share)?;
+        lock_root(&root, request.session.share)?;
         held = Some(claim(&root, &dir, &mut manifest)?);
     }
     let (owned, prepared) = loop {
@@ -83,7 +83,7 @@ pub(super) fn continue_run(
         let owned = match held.take() {
             Some(owned) => owned,
             None => {
-                share(&root, request.session.share)?;
+                lock_root(&root, request.session.share)?;
                 claim(&root, &dir, &mut manifest)?
             }
         };
@@ -110,7 +110,7 @@ fn run_prepared(
         observer.event(&RunEvent::Notice(notice));
     }
     let Prepared { plan, fold, adopted, .. } = prepared;
-    let is_free = share(&root, request.session.share)?;
+    let is_free = lock_root(&root, request.session.share)?;
     let session = NewSession {
         rerun: request.rerun.clone(),
         pending: Some(fold.left()),
@@ -436,6 +436,7 @@ fn live_plan(
     let path = Path::new(&manifest.scenario_path);
     let (mut plan, suite) = load_plan(path, &selection)?;
     let session = &request.session;
+    // The adopted plan stores the mounts.
     let problems = plan.find_folders(&session.secret_files, Some(&session.results));
     if problems.count() > 0 {
         return Err(EngineError::Scenario(problems));

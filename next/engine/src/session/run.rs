@@ -9,7 +9,7 @@ use runner_record::{Fold, Owned, RecordError, ResultsRoot, Share};
 
 use super::coordinator::{Coordinator, CoordinatorParts};
 use super::watchdog::Watchdog;
-use crate::error::{EngineError, machine};
+use crate::error::{EngineError, machine_error};
 use crate::event::{Ended, Observer};
 use crate::signals::{self, SignalEvent};
 use crate::workers::{Launch, Pool, PrestartedWorker, WorkerProcess};
@@ -39,7 +39,7 @@ pub(crate) fn processes() -> Launch {
 /// # Errors
 ///
 /// [`RecordError::RootHeld`] if `share` does not allow waiting.
-pub(crate) fn share(root: &ResultsRoot, share: Share) -> Result<bool, RecordError> {
+pub(crate) fn lock_root(root: &ResultsRoot, share: Share) -> Result<bool, RecordError> {
     match root.share(share) {
         Ok(()) => Ok(true),
         Err(RecordError::RootHeld { .. }) if share == Share::AloneOnce => Ok(false),
@@ -54,7 +54,7 @@ pub(crate) fn share(root: &ResultsRoot, share: Share) -> Result<bool, RecordErro
 /// The limit of open files is too low, or no process can be started.
 pub(crate) fn prestart() -> Result<PrestartedWorker, EngineError> {
     raise_open_files().map_err(EngineError::Machine)?;
-    PrestartedWorker::start(processes()).map_err(machine)
+    PrestartedWorker::start(processes()).map_err(machine_error)
 }
 
 /// Runs a session to its end. `create` creates or reopens the run, on a separate thread while workers start. If `waits`, the
@@ -71,24 +71,24 @@ pub(crate) fn run(
     observer: &mut dyn Observer,
 ) -> Result<Ended, EngineError> {
     let Work { plan, fold, session, root, share } = work;
-    let schedule = Schedule::new(plan.settings(), fold.left(), &(&plan.suite, &fold));
+    let schedule = Schedule::new(plan.schedule_settings(), fold.left(), &(&plan.suite, &fold));
     let supplies = plan.supplies(session, Some(&root));
-    let mut pool = Pool::new(prestarted, supplies).map_err(machine)?;
+    let mut pool = Pool::new(prestarted, supplies).map_err(machine_error)?;
     let clock = Clock::start();
     let SessionSettings { timeout, grace, .. } = plan.settings;
-    let watchdog = Watchdog::start(clock.clone(), grace).map_err(machine)?;
+    let watchdog = Watchdog::start(clock.clone(), grace).map_err(machine_error)?;
     if !waits {
         watchdog.start_time(timeout);
-        pool.start(&plan.shapes(schedule.left())).map_err(machine)?;
+        pool.start(&plan.shapes(schedule.left())).map_err(machine_error)?;
     }
     let sender = pool.sender();
-    let _listener = listen_for_signals(watchdog.clone(), sender.clone()).map_err(machine)?;
+    let _listener = listen_for_signals(watchdog.clone(), sender.clone()).map_err(machine_error)?;
     let create = move || {
         let created = panic::catch_unwind(AssertUnwindSafe(create));
         // Without a receiver the session has ended.
         let _ = sender.send(Input::Created(Box::new(created)));
     };
-    thread::Builder::new().name("create".into()).spawn(create).map_err(machine)?;
+    thread::Builder::new().name("create".into()).spawn(create).map_err(machine_error)?;
 
     let coordinator = Coordinator::new(CoordinatorParts {
         plan: &plan,

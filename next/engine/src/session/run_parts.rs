@@ -7,7 +7,7 @@ use runner_model::Digest;
 use runner_prepare::ContentSource;
 use runner_record::{NewRun, NewSession, Owned, RecordError, ResultsRoot};
 
-use crate::error::{EngineError, machine};
+use crate::error::{EngineError, machine_error};
 use crate::plan::{Plan, manifest_providers, metadata};
 
 /// The content and the manifest of a new run.
@@ -55,7 +55,7 @@ pub(crate) fn new_run(
     session: NewSession,
 ) -> Result<NewRun, EngineError> {
     let scenario = &plan.scenario;
-    let path = std::path::absolute(path).map_err(machine)?;
+    let path = std::path::absolute(path).map_err(machine_error)?;
     Ok(NewRun {
         scenario: scenario.name.clone(),
         scenario_path: path.to_string_lossy().into_owned(),

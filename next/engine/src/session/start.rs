@@ -7,7 +7,7 @@ use runner_record::{Fold, ResultsRoot};
 use runner_scenario::load;
 
 use super::resume;
-use super::run::{Work, prestart, run, share};
+use super::run::{Work, lock_root, prestart, run};
 use super::run_parts::{RunParts, new_run};
 use crate::event::{Ended, Observer};
 use crate::plan::{Plan, PlanDiff, load_plan, not_passed, selection};
@@ -23,7 +23,7 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
     let prestarted = prestart()?;
     let (plan, suite) = planned(request)?;
     let root = ResultsRoot::open(&request.session.results)?;
-    let is_free = share(&root, request.session.share)?;
+    let is_free = lock_root(&root, request.session.share)?;
     let (work, mut parts) = prepare(request, root, plan, suite)?;
     if let Some(name) = &request.folder
         && let Some(there) = work.root.run_in(name)?

@@ -16,6 +16,7 @@ impl Coordinator<'_> {
         let Some(owned) = &self.waiting else { return Ok(()) };
         // Waiting may take days, so another worker is started once the root is free.
         self.pool.drop_prestarted();
+        // For the list of runs that hold the root. If it is free by now, the next `try_root` starts the run.
         match self.root.share(self.share) {
             Ok(()) => Ok(()),
             Err(RecordError::RootHeld { root, runs }) => {

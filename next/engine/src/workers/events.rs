@@ -43,12 +43,13 @@ impl Supply {
     }
 }
 
-/// Events of workers that the coordinator acts on.
+/// Events of workers that the owner of the pool acts on.
 #[derive(Debug)]
 pub(crate) enum PoolEvent {
     /// A plugin is being compiled. Holds its name in the scenario.
     Compiling(String),
-    /// A worker has loaded the plugins, with their descriptions. Some may have problems; see [`Pool::problems`].
+    /// A worker has loaded the plugins, with their descriptions. Some may have problems; see
+    /// [`Pool::problems`](super::Pool::problems).
     Described(Ready),
     /// A message about tasks or for the log.
     Message(WorkerId, FromWorker),

@@ -25,7 +25,7 @@ use crate::{clock::monotonic, input::Input, schedule::Blame};
 
 /// Tasks in one frame.
 const BATCH: usize = 64;
-/// Workers in a row that may die before they are ready. The last one ends the session.
+/// The session ends when this many workers in a row die before they are ready.
 const MAX_FAILED_STARTS: u32 = 3;
 
 /// Data that workers are prepared with, and content that they may request.
@@ -416,7 +416,7 @@ impl Pool {
         self.close(&ToWorker::Stop { grace, kill });
     }
 
-    /// Lets workers exit after their last task. No more workers are started.
+    /// Lets ready workers exit after their last task, and kills the others. No more workers are started.
     pub(crate) fn finish(&mut self) {
         let teardown = self.keeps_instances();
         self.close(&ToWorker::Finish { teardown });

@@ -14,7 +14,8 @@ pub(crate) type Launch = Box<dyn FnMut(EventSink) -> io::Result<Box<dyn WorkerLi
 /// Unread events of a worker before its reader blocks, so that a worker cannot fill the coordinator's memory.
 const MAX_UNREAD: usize = 64;
 
-/// The first worker of a session, started before its plan is known, because starting a process takes a while.
+/// The first worker of a session, started before its plan is known, because starting a process takes a while. Owns the
+/// session's inputs, because its sink needs them before the pool exists.
 pub(crate) struct PrestartedWorker {
     pub(super) launch: Launch,
     pub(super) link: Box<dyn WorkerLink>,

@@ -30,8 +30,8 @@ use crate::{clock::monotonic, schedule::Blame, signals::lock};
 
 /// Time after its deadline for which a guest may stay inside one instruction.
 const STUCK_AFTER: Micros = Micros(1_000_000);
-/// Time after the longest timeout of its tasks in which a worker must end one of them. It may have to wait for large files and
-/// send large artifacts.
+/// Once the longest timeout of its tasks has passed, the time within which a worker must end one of them. It may have
+/// to wait for large files and send large artifacts.
 const OVERDUE_AFTER: Micros = Micros(120_000_000);
 /// Silence after which a worker with tasks counts as dead.
 const SILENT_FOR: Duration = Duration::from_secs(10);
@@ -333,7 +333,7 @@ struct Liveness {
     received: Instant,
     doing: Vec<Doing>,
     doing_at: u64,
-    /// Time of the last end of a task, or without tasks.
+    /// Last time at which a task ended or there was none.
     ended_at: u64,
     /// End of the last known pause or suspension of this process or the worker.
     steady_since: u64,
