@@ -6,10 +6,12 @@ use std::{
     time::Duration,
 };
 
-use runner_model::{Reason, RunTime, Stage, StopSignal, WorkerId, prepare::Ready, row::Actor};
+use runner_model::{
+    Micros, Reason, RunTime, Stage, StopSignal, WorkerId, prepare::Ready, row::Actor,
+};
 use runner_record::{
     Fold, Live, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts, Scratch, Share,
-    Writer,
+    Writer, sweep_every,
 };
 use tracing::debug;
 
@@ -26,6 +28,8 @@ use crate::{input::Input, signals::SignalEvent};
 pub(super) const PROGRESS_EVERY: u64 = 100_000;
 /// Run time before the first `live.json`, in microseconds. A shorter run has none.
 const FIRST_LIVE: u64 = 50_000;
+/// Run time before the first sweep, so that a short run does not wait for it.
+const FIRST_SWEEP: Duration = Duration::from_secs(1);
 /// Bytes of an attempt's progress text in `live.json`.
 pub(super) const MAX_WORD: usize = 300;
 /// Most inputs handled before the schedule decides.
@@ -357,7 +361,7 @@ impl<'a> Coordinator<'a> {
             pending: self.schedule.left(),
             jobs: self.plan.settings.jobs,
         });
-        self.timers.sweep = 0;
+        self.timers.sweep = self.now.0 + Micros::from(sweep_every().min(FIRST_SWEEP)).0;
     }
 
     /// Starts a thread that ends dead runs of the results root and removes dead workers' folders.

@@ -304,7 +304,7 @@ impl Prepared {
         if adopted.is_some() || sessions.any(|session| session.adopted.is_some()) {
             plan.rejudge = Rejudge::find(dir, &plan.suite, &plan.fingerprints, &mut fold)?;
         }
-        notices.extend(damage_notices(manifest, &before));
+        notices.extend(damage_notices(manifest, &before, is_live));
         notices.extend(verdictless_notice(manifest).filter(|_| request.rerun.is_none()));
         if fold.left() > 0 {
             plan.count_spending(dir, |trial| fold.trial(trial).is_pending)?;
@@ -354,21 +354,24 @@ impl Prepared {
 }
 
 /// Returns notices of results and lines that `index.jsonl` has lost.
-fn damage_notices(manifest: &Manifest, fold: &Fold) -> Vec<String> {
+fn damage_notices(manifest: &Manifest, fold: &Fold, is_live: bool) -> Vec<String> {
     let mut notices = Vec::new();
+    // A new plan may lack trials of the run.
+    let removed = if is_live { fold.unplanned() } else { 0 };
     let lost = manifest.counts.done().saturating_sub(fold.counts().done());
-    if lost > 0 {
+    if lost > 0 && removed == 0 {
         notices.push(format!(
             "{} that benchmark.json counts are missing from index.jsonl; their trials run again",
             plural(lost, "result", "results")
         ));
     }
-    if fold.damaged() > 0 {
+    let damaged = fold.damaged() - removed;
+    if damaged > 0 {
         let (one, many) = (
             "line of index.jsonl is damaged; its trial runs again",
             "lines of index.jsonl are damaged; their trials run again",
         );
-        notices.push(plural(fold.damaged(), one, many));
+        notices.push(plural(damaged, one, many));
     }
     notices
 }

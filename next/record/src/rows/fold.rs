@@ -17,7 +17,10 @@ pub struct Fold {
     attempts: HashMap<u64, u32>,
     counts: Counts,
     last_seq: u64,
+    /// Lines without a readable row.
     damaged: u64,
+    /// Rows of trials that no plan had.
+    unplanned: u64,
     /// Rows up to this one may be of trials that only an earlier plan had.
     earlier_plan: u64,
     foreign: Option<(u64, String)>,
@@ -215,7 +218,7 @@ impl Fold {
     pub fn add(&mut self, index: u64, row: RowFacts) -> Option<RowEffect> {
         self.last_seq = self.last_seq.max(row.seq);
         let Some(state) = self.trials.get_mut(index as usize) else {
-            self.damaged += u64::from(row.seq > self.earlier_plan);
+            self.unplanned += u64::from(row.seq > self.earlier_plan);
             return None;
         };
         if row.attempt > 1 {
@@ -253,7 +256,12 @@ impl Fold {
 
     /// Returns the number of lines that are damaged or of trials that no plan had.
     pub fn damaged(&self) -> u64 {
-        self.damaged
+        self.damaged + self.unplanned
+    }
+
+    /// Returns the number of rows of trials that no plan had. If the plan is newer than the rows, it may lack their trials.
+    pub fn unplanned(&self) -> u64 {
+        self.unplanned
     }
 
     /// Returns the first line that can only be of another run, from 1, and the reason.
