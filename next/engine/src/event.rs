@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use runner_model::{Counts, StopSignal, exit::Exit, row::Actor};
+use runner_model::{Counts, Reason, StopSignal, exit::Exit, row::Actor};
 use runner_record::{Manifest, RowFacts};
 
 /// Receives the events of a session.
@@ -99,6 +99,8 @@ pub struct Ended {
     pub directory: PathBuf,
     /// The exit code, see [`exit_of`].
     pub exit: Exit,
+    /// The reason of a stop, even if every trial was done when it took effect.
+    pub stop: Option<Reason>,
 }
 
 /// Reports the end of a session to the observer.
@@ -109,7 +111,7 @@ pub(crate) fn ended(
     observer: &mut dyn Observer,
 ) -> Ended {
     observer.event(&RunEvent::Finished { manifest: &manifest, directory: &directory, took });
-    Ended { exit: exit_of(&manifest), manifest, directory }
+    Ended { exit: exit_of(&manifest), stop: manifest.reason, manifest, directory }
 }
 
 /// Returns the exit code of a run: from its status, reason, signal and verdict.

@@ -213,6 +213,24 @@ fn request_in_the_second_run_ends_the_group() {
 }
 
 #[test]
+fn drained_run_may_complete_but_ends_its_group() {
+    let runner = three([Duration::from_secs(1), SHORT, SHORT]);
+    let exec = ["exec", "set", "--json", "-j", "3"];
+    let mut running = runner.started(&exec);
+    running.wait_for_event(|event| event["event"] == "started");
+    let [a, b, c] = runs(&runner);
+    wait_until("all trials are in flight", || {
+        a.in_flight(std::time::SystemTime::UNIX_EPOCH).len() == 3
+    });
+    runner.run(&["stop", "--drain", &group(&runner)]).expect(0);
+    running.finish().expect(4);
+    assert_eq!(a.ending()[0], "completed");
+    for run in [b, c] {
+        assert_eq!(run.ending(), ["incomplete", "stopped", "", "none"]);
+    }
+}
+
+#[test]
 fn killed_group_is_incomplete_and_resumable() {
     let runner = three([SHORT, LONG, SHORT]);
     let running = in_the_second(&runner);

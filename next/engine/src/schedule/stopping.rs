@@ -67,6 +67,10 @@ impl Schedule {
         self.stop.is_some()
     }
 
+    pub fn stop_reason(&self) -> Option<Reason> {
+        self.stop.as_ref().map(|stop| stop.reason)
+    }
+
     pub(super) fn is_interrupting(&self) -> bool {
         self.stop.as_ref().is_some_and(|stop| stop.mode > StopMode::Drain)
     }

@@ -147,7 +147,7 @@ impl Group {
                 continue_run(prestart()?, &request, observer, Some(owned))?
             }
         };
-        let reason = ended.manifest.reason.filter(|reason| {
+        let reason = ended.stop.filter(|reason| {
             matches!(reason, Reason::Interrupted | Reason::Stopped | Reason::Cancelled)
         });
         if let (None, Some(reason)) = (&self.end, reason) {
