@@ -145,7 +145,7 @@ const JAVASCRIPT: Template = Template {
     example: Some(Example {
         block: "javascript",
         file: "shout.js",
-        imports: "// The schemas let",
+        imports: "// With the schemas",
         body: "  host.log(",
         around: ("  if (text === 'example') {\n", "  }\n"),
         indent: "    ",

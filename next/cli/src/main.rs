@@ -17,16 +17,19 @@ use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, error::ErrorKi
 use runner_model::exit::Exit;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::{command::Cli, text::Out};
+use crate::{
+    command::Cli,
+    text::{CommandError, Out},
+};
 
 fn main() -> ExitCode {
     runner_worker::main_if_child();
     let arguments: Vec<OsString> = env::args_os().take(1).chain(detach::arguments()).collect();
     let out = Out::default();
     out.report_panics();
-    if let Err(problem) = start_log() {
-        out.talk(&problem);
-        return ExitCode::from(out.exit(Exit::Usage).code());
+    if let Err(error) = start_log() {
+        out.talk(error.text());
+        return ExitCode::from(out.exit(error.exit()).code());
     }
     // The hook has printed the message of a panic.
     let exit = panic::catch_unwind(AssertUnwindSafe(|| run(&arguments, &out)));
@@ -34,11 +37,13 @@ fn main() -> ExitCode {
 }
 
 /// Logs the decisions of sessions to standard error, down to the level of `RUNNER_LOG`.
-fn start_log() -> Result<(), String> {
+fn start_log() -> Result<(), CommandError> {
     let Some(level) = env::var_os("RUNNER_LOG") else { return Ok(()) };
     let level = level.to_string_lossy();
     let level: LevelFilter = level.parse().map_err(|_| {
-        format!("RUNNER_LOG `{level}` is not a level: use error, warn, info, debug, trace or off")
+        CommandError::usage(format!(
+            "RUNNER_LOG `{level}` is not a level: use error, warn, info, debug, trace or off"
+        ))
     })?;
     tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
     Ok(())

@@ -46,6 +46,11 @@ impl From<PrepareError> for EngineError {
 }
 
 impl EngineError {
+    /// Fails if there are problems.
+    pub(crate) fn check(problems: Problems) -> Result<(), Self> {
+        if problems.count() > 0 { Err(Self::Scenario(problems)) } else { Ok(()) }
+    }
+
     /// Returns the exit code of the command.
     pub fn exit(&self) -> Exit {
         match self {

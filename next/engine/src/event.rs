@@ -31,7 +31,7 @@ pub enum RunEvent<'a> {
         directory: &'a std::path::Path,
         /// Trials that this session has to do.
         pending: u64,
-        /// Attempts that run at the same time, at most.
+        /// Maximum number of attempts that run at the same time.
         jobs: u32,
     },
     /// The cache lacks a plugin, so it is being compiled.

@@ -314,7 +314,7 @@ impl Probe {
 }
 
 impl Drop for Probe {
-    /// Waits a moment for the worker to exit by itself. Dropping the pool kills it.
+    /// Waits up to [`EXIT_WITHIN`] for the worker to exit by itself. Dropping the pool kills it.
     fn drop(&mut self) {
         self.pool.finish();
         self.pool.wait_for_exits(EXIT_WITHIN);

@@ -57,7 +57,7 @@ pub struct SessionRequest {
 pub struct Preview {
     /// Name of the scenario.
     pub scenario: String,
-    /// Attempts that would run at the same time, at most.
+    /// Maximum number of attempts that would run at the same time.
     pub jobs: u32,
     /// Number of selected tests.
     #[serde(skip)]

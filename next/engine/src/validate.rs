@@ -32,9 +32,7 @@ pub fn validate(scenario: &Path, secret_files: &[PathBuf]) -> Result<Preview, En
         problems.extend(check(&plan, &ready, &mut probe)?);
     }
     problems.extend(plan.scenario.provider_problems(&provider_problems));
-    if problems.count() > 0 {
-        return Err(EngineError::Scenario(problems));
-    }
+    EngineError::check(problems)?;
     Ok(preview(&plan, ready))
 }
 
@@ -66,9 +64,7 @@ pub fn preview_exec(
     plan.read_secrets(&session.secret_files)?;
     let (_, ready, provider_problems) = describe(prestarted, &plan)?;
     problems.extend(plan.scenario.provider_problems(&provider_problems));
-    if problems.count() > 0 {
-        return Err(EngineError::Scenario(problems));
-    }
+    EngineError::check(problems)?;
     head(&preview(&plan, ready));
     let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
     for trial in 0..plan.suite.trials() {

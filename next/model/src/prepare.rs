@@ -71,7 +71,7 @@ impl fmt::Display for WallStatus {
 pub struct Ready {
     pub providers: Vec<Described>,
     /// The active layers of the second wall.
-    pub standing: WallStatus,
+    pub wall: WallStatus,
 }
 
 /// The result of preparing a provider.

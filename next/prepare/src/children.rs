@@ -79,7 +79,7 @@ fn start_children(requests: &Receiver<StartRequest>) {
         let child = command.spawn();
         drop(command);
         if let Err(mpsc::SendError(Ok(mut child))) = reply.send(child) {
-            // The receiver is gone, so the child is not needed any more.
+            // Without a receiver the child is not needed.
             kill(&child);
             let _ = child.wait();
         }

@@ -20,7 +20,6 @@ pub struct NumberedEvent<'a> {
 /// An event of a session.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the fields are those of the run's documents")]
 pub enum Event<'a> {
     /// The run exists, and its trials start.
     Started {

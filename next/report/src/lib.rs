@@ -30,7 +30,7 @@ pub use list::{RunList, RunSummary, Unreadable, short_id};
 pub use logs::{LogEntry, Reading, Stream};
 pub use missing_grants::not_granted;
 pub use page::{Section, call_sections};
-pub use request_result::AskedRun;
+pub use request_result::RequestResult;
 pub use rows::{Line, Rows, Which};
 pub use run::{ProviderTable, RunDocument, short_of};
 pub use trial::{ArtifactFile, Found, LogText, TrialDocument, find_trial};

@@ -9,7 +9,7 @@ use runner_record::RunHead;
 
 /// Formats status, reason and signal, such as `incomplete (interrupted, SIGINT)`, or the verdict of a completed run.
 #[must_use]
-pub fn standing(run: &RunHead) -> String {
+pub fn status_text(run: &RunHead) -> String {
     let status = match (run.status, run.verdict) {
         (RunStatus::Completed, RunVerdict::Failed) => return "failed".to_owned(),
         (RunStatus::Completed, _) => return "passed".to_owned(),

@@ -7,7 +7,7 @@ use crate::{VERSION, list::RunSummary, run::short_of};
 
 /// `runner stop`, `cancel`, `pause` and `unpause`.
 #[derive(Debug, Serialize)]
-pub struct AskedRun {
+pub struct RequestResult {
     /// Always [`VERSION`].
     pub v: u8,
     pub result: Answer,
@@ -16,7 +16,7 @@ pub struct AskedRun {
     pub run: RunSummary,
 }
 
-impl AskedRun {
+impl RequestResult {
     /// Reads the run after a request.
     ///
     /// # Errors

@@ -140,7 +140,7 @@ impl Problem {
         while let Some((first, _)) = places.split_first() {
             let same_source =
                 places.iter().take_while(|place| Arc::ptr_eq(&place.source, &first.source));
-            // Of a long line only the place is shown, which takes an element of its own.
+            // Of a long line only the place is shown, which takes a separate element.
             let has_long_line = same_source.clone().any(Place::is_on_long_line);
             let count = if has_long_line { 1 } else { same_source.count() };
             let is_primary = places.len() == self.places.len();

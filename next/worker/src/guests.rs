@@ -67,7 +67,7 @@ pub fn run(
             });
             providers.push(provider.ok().map(Rc::new));
         }
-        state.send(&FromWorker::Ready(Ready { providers: described, standing: wall }))?;
+        state.send(&FromWorker::Ready(Ready { providers: described, wall }))?;
         let slots = Rc::new(Slots {
             memory: prepare.memory / u64::from(prepare.slots.max(1)),
             log_left: Cell::new(MAX_LOG),

@@ -135,7 +135,7 @@ impl WorkerState {
         for (slot, (word, before)) in lock(&self.words).iter_mut().enumerate() {
             let late = suspended.saturating_sub(*before);
             if !late.is_zero() && word.task != 0 {
-                word.began += late.as_micros() as u64;
+                word.started += late.as_micros() as u64;
                 *before = suspended;
                 self.write_slot(slot, *word)?;
             }
@@ -189,8 +189,8 @@ impl WorkerState {
     pub fn start_task(&self, slot: usize, task: TaskId) -> io::Result<()> {
         self.running[slot].store(task.0, Relaxed);
         let now = clock_gettime(ClockId::Monotonic);
-        let began = now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000;
-        self.set_slot(slot, SlotWord { task: task.0, began })
+        let started = now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000;
+        self.set_slot(slot, SlotWord { task: task.0, started })
     }
 
     /// Adds a slot's report to the batch. The slot's word stays until the slot starts another task or is cleared: the

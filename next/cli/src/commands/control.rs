@@ -2,7 +2,7 @@
 
 use runner_model::exit::Exit;
 use runner_record::{Answer, RecordError, RequestMode, ResultsRoot, RunDir, actor};
-use runner_report::AskedRun;
+use runner_report::RequestResult;
 
 use super::target::Target;
 use crate::args::RunArgs;
@@ -70,7 +70,7 @@ fn send(
         if answer == Answer::Refused && runs.len() > 1 {
             continue;
         }
-        let asked = AskedRun::read(&root, run, answer)?;
+        let asked = RequestResult::read(&root, run, answer)?;
         if answer == Answer::Refused {
             return Err(CommandError::usage(answer_line(&asked)));
         }
@@ -87,7 +87,7 @@ fn send(
     Ok(exit)
 }
 
-fn answer_line(AskedRun { result, run, .. }: &AskedRun) -> String {
+fn answer_line(RequestResult { result, run, .. }: &RequestResult) -> String {
     let short = &run.short;
     let result = match result {
         Answer::Stopped | Answer::Cancelled | Answer::Paused => "is now",

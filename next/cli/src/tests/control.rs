@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 use runner_record::Answer;
-use runner_report::AskedRun;
+use runner_report::RequestResult;
 use serde_json::json;
 
 use super::answer_line;
@@ -30,7 +30,7 @@ fn answers_name_the_new_status() {
         (Answer::NotPaused, &running),
         (Answer::NoAnswer, &running),
     ]
-    .map(|(result, keys)| plain(&answer_line(&AskedRun { v: 1, result, run: run(keys) })));
+    .map(|(result, keys)| plain(&answer_line(&RequestResult { v: 1, result, run: run(keys) })));
     assert_snapshot!(lines.join("\n"), @r"
     run 6ba42b73 is now ◐ incomplete (stopped): 6 of 12 done
     run 6ba42b73 had already ended: ◐ incomplete (stopped): 6 of 12 done

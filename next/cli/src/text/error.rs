@@ -124,7 +124,7 @@ fn with_runs<'a>(head: &str, runs: impl Iterator<Item = &'a RunSummary>) -> Stri
     let mut table = Table::new([("", 0); 3]);
     for run in runs.take(MAX_CANDIDATES) {
         let (status, started) =
-            (phrases::standing(&run.head), phrases::ago(now, run.head.started_at));
+            (phrases::status_text(&run.head), phrases::ago(now, run.head.started_at));
         table.row([run.short.clone(), run.head.scenario.clone(), format!("{status}, {started}")]);
     }
     format!("{head}:\n{}", table.render(None))

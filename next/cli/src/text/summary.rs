@@ -45,7 +45,7 @@ pub fn headed(run: &RunSummary, more: &str) -> String {
         (RunStatus::Incomplete, _) => ('◐', style::yellow),
         (RunStatus::Cancelled, _) => ('⊘', style::yellow),
     };
-    paint(&format!("{sign} {}{more}", phrases::standing(&run.head)))
+    paint(&format!("{sign} {}{more}", phrases::status_text(&run.head)))
 }
 
 /// Prints the commands that show why trials failed and that continue the run.

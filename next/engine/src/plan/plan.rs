@@ -148,7 +148,7 @@ impl Plan {
     pub(crate) fn prepare_grants(&mut self, session: &SessionRequest) -> Result<(), EngineError> {
         let mut problems = self.find_folders(&session.secret_files, Some(&session.results));
         problems.extend(self.read_secrets(&session.secret_files)?);
-        if problems.count() > 0 { Err(EngineError::Scenario(problems)) } else { Ok(()) }
+        EngineError::check(problems)
     }
 
     /// Returns everything that workers are prepared with. Plugins and blobs are read from the store of `root` if it is

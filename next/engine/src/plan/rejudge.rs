@@ -106,7 +106,7 @@ impl Rejudge {
     pub(crate) fn row(&self, trial: u64) -> Option<StoredRow> {
         let (run, rows) = self.0.as_ref()?;
         let place = rows.get(&trial)?;
-        // If the row cannot be read any more, the trial runs again.
+        // If the row cannot be read, the trial runs again.
         let line = run.row(place.at, place.bytes).ok()?;
         let row = read_line(&line).ok()?;
         Some(StoredRow {

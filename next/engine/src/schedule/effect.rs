@@ -79,7 +79,7 @@ pub struct Waiting {
     pub until: RunTime,
 }
 
-/// Why an attempt ended without a report. Each variant starts with the outcome and any fixed code of its row.
+/// Reason why an attempt ended without a report. Each variant starts with the outcome and any fixed code of its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostReason {
     /// `stopped (lost)`: the worker died, and the attempt runs again.

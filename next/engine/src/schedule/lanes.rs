@@ -44,7 +44,7 @@ impl OpenTrial {
 
 #[derive(Debug)]
 pub(super) struct Lane {
-    /// Attempts in flight, at most.
+    /// Maximum number of attempts in flight.
     concurrency: Option<u32>,
     pacer: Option<Pacer>,
     pub(super) reserve: Reserve,

@@ -13,7 +13,7 @@ use super::{budgets::Spending, stop_state::StopState};
 
 /// Rows not on disk above which no task is assigned.
 const MAX_UNACKED_ROWS: u64 = 4_096;
-/// Bytes of such rows.
+/// Bytes of rows not on disk above which no task is assigned.
 const MAX_UNACKED_BYTES: u64 = 8 << 20;
 /// Attempts in a row with the outcome `stopped` that end the session.
 const MAX_FAULTS: u32 = 3;
@@ -108,7 +108,7 @@ impl Schedule {
         (self.unacked_rows, self.unacked_bytes) = (rows, bytes);
     }
 
-    /// Ends the session after a failed write. No tasks are assigned and no rows written any more.
+    /// Ends the session after a failed write. After that, no tasks are assigned and no rows are written.
     pub fn storage_failed(&mut self) {
         self.effects.push(Effect::Stop { kill: true });
         self.finish(Some(Reason::Storage), None);

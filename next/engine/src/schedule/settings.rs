@@ -41,9 +41,9 @@ impl ScheduleSettings {
 /// Bounds of a provider's attempts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bounds {
-    /// Attempts in flight, at most. 0 for no bound.
+    /// Maximum number of attempts in flight. 0 for no bound.
     pub concurrency: u32,
-    /// Starts per time.
+    /// Maximum rate of starts. `None` for no bound.
     pub rate: Option<Rate>,
     /// Memory limit of an attempt, in bytes.
     pub memory: u64,

@@ -32,7 +32,7 @@ const FIRST_LIVE: u64 = 50_000;
 const FIRST_SWEEP: Duration = Duration::from_secs(1);
 /// Bytes of an attempt's progress text in `live.json`.
 pub(super) const MAX_WORD: usize = 300;
-/// Most inputs handled before the schedule decides.
+/// Maximum number of inputs handled before the schedule decides.
 const MAX_TURN: usize = 1000;
 /// Interval at which a waiting session tries to lock the results root, in microseconds.
 const TRY_ROOT_EVERY: u64 = 50_000;
@@ -120,7 +120,6 @@ pub(super) struct CoordinatorParts<'a> {
     pub(super) pool: Pool,
     pub(super) root: ResultsRoot,
     pub(super) share: Share,
-    pub(super) schedule: Schedule,
     pub(super) clock: Clock,
     pub(super) fold: Fold,
     pub(super) watchdog: Watchdog,
@@ -128,15 +127,14 @@ pub(super) struct CoordinatorParts<'a> {
 
 impl<'a> Coordinator<'a> {
     pub(super) fn new(parts: CoordinatorParts<'a>) -> Self {
-        let CoordinatorParts { plan, observer, pool, root, share, schedule, clock, fold, watchdog } =
-            parts;
+        let CoordinatorParts { plan, observer, pool, root, share, clock, fold, watchdog } = parts;
         Self {
+            schedule: Schedule::new(plan.schedule_settings(), fold.left(), &(&plan.suite, &fold)),
             plan,
             observer,
             pool,
             root,
             share,
-            schedule,
             clock,
             fold,
             watchdog,
@@ -350,7 +348,7 @@ impl<'a> Coordinator<'a> {
                 provider.description.clone_from(&about.description);
             }
         }
-        run.owned.note_wall(ready.standing.to_string());
+        run.owned.note_wall(ready.wall.to_string());
         // The stage is only for display. If the disk is full, the first row fails.
         run.owned.note_stage(Stage::Run, providers);
         (self.described, self.has_started) = (None, true);
@@ -378,7 +376,7 @@ impl<'a> Coordinator<'a> {
                 let _ = inputs.send(Input::Notice(notice));
             }
         };
-        // Sweeping is housekeeping: without a thread the session runs all the same.
+        // The session does not depend on the sweep, so it runs without the thread, too.
         let _ = thread::Builder::new().name("sweep".into()).spawn(sweep);
     }
 

@@ -94,14 +94,14 @@ impl Coordinator<'_> {
 
     pub(super) fn live(&self, run: &ActiveRun) -> Live {
         let mut slots: Vec<_> = self.pool.slots().collect();
-        slots.sort_unstable_by_key(|word| word.began);
+        slots.sort_unstable_by_key(|word| word.started);
         let now = monotonic();
         let in_flight = slots.iter().filter_map(|word| {
             let flight = self.in_flight.all.get(&TaskId(word.task))?;
             Some(InFlight {
                 trial: flight.task.trial.clone(),
                 attempt: flight.task.attempt,
-                ms: now.saturating_sub(word.began) / 1000,
+                ms: now.saturating_sub(word.started) / 1000,
                 word: match flight.word.as_str() {
                     "" => "running".to_owned(),
                     word => visible_line(word).into_owned(),

@@ -72,8 +72,8 @@ impl Coordinator<'_> {
             lost.is_some_and(|(since, _)| {
                 // Workers shift the times of their slots only after a pause.
                 let paused =
-                    paused_at.map_or(0, |at| monotonic().saturating_sub(at.max(word.began)));
-                *since = word.began + paused;
+                    paused_at.map_or(0, |at| monotonic().saturating_sub(at.max(word.started)));
+                *since = word.started + paused;
                 true
             })
         });
@@ -176,7 +176,7 @@ impl Coordinator<'_> {
             // The worker neither answered nor exited: the slot has the start.
             let mut slots = self.pool.slots();
             let word = slots.find(|word| word.task == task.0);
-            (word.map_or_else(monotonic, |word| word.began), String::new())
+            (word.map_or_else(monotonic, |word| word.started), String::new())
         });
         let took = Micros(monotonic().saturating_sub(since));
         let started_at = RunTime((self.now - RunTime(took.0)).0);

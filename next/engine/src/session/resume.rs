@@ -245,9 +245,9 @@ fn report_completed(
 fn verdictless_notice(manifest: &Manifest) -> Option<String> {
     let trials = manifest.counts.error + manifest.counts.timeout;
     (trials > 0).then(|| {
-        let trials = if trials == 1 { "1 trial".to_owned() } else { format!("{trials} trials") };
         format!(
-            "{trials} ended in an error or a timeout; to run such trials again: runner resume {} --rerun errors",
+            "{} ended in an error or a timeout; to run such trials again: runner resume {} --rerun errors",
+            plural(trials, "trial", "trials"),
             manifest.id
         )
     })
@@ -440,10 +440,7 @@ fn live_plan(
     let (mut plan, suite) = load_plan(path, &selection)?;
     let session = &request.session;
     // The adopted plan stores the mounts.
-    let problems = plan.find_folders(&session.secret_files, Some(&session.results));
-    if problems.count() > 0 {
-        return Err(EngineError::Scenario(problems));
-    }
+    EngineError::check(plan.find_folders(&session.secret_files, Some(&session.results)))?;
     if plan.suite.trials() == 0 {
         return Err(EngineError::NothingSelected);
     }

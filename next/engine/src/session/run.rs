@@ -13,7 +13,7 @@ use crate::error::{EngineError, machine_error};
 use crate::event::{Ended, Observer};
 use crate::signals::{self, SignalEvent};
 use crate::workers::{Launch, Pool, PrestartedWorker, WorkerProcess};
-use crate::{clock::Clock, input::Input, plan::Plan, schedule::Schedule};
+use crate::{clock::Clock, input::Input, plan::Plan};
 
 /// The plan and the state of a session's run.
 pub(crate) struct Work {
@@ -71,7 +71,6 @@ pub(crate) fn run(
     observer: &mut dyn Observer,
 ) -> Result<Ended, EngineError> {
     let Work { plan, fold, session, root, share } = work;
-    let schedule = Schedule::new(plan.schedule_settings(), fold.left(), &(&plan.suite, &fold));
     let supplies = plan.supplies(session, Some(&root));
     let mut pool = Pool::new(prestarted, supplies).map_err(machine_error)?;
     let clock = Clock::start();
@@ -79,7 +78,7 @@ pub(crate) fn run(
     let watchdog = Watchdog::start(clock.clone(), grace).map_err(machine_error)?;
     if !waits {
         watchdog.start_time(timeout);
-        pool.start(&plan.shapes(schedule.left())).map_err(machine_error)?;
+        pool.start(&plan.shapes(fold.left())).map_err(machine_error)?;
     }
     let sender = pool.sender();
     let _listener = listen_for_signals(watchdog.clone(), sender.clone()).map_err(machine_error)?;
@@ -96,7 +95,6 @@ pub(crate) fn run(
         pool,
         root,
         share,
-        schedule,
         clock,
         fold,
         watchdog: watchdog.clone(),

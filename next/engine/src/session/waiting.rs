@@ -9,14 +9,14 @@ use super::coordinator::{Coordinator, Timers};
 use crate::event::{Ended, Observer, ended};
 
 impl Coordinator<'_> {
-    /// Starts the run if the root is free by now. Otherwise keeps it waiting, and reports the runs that hold the root.
+    /// Starts the run if the root is free. Otherwise keeps it waiting, and reports the runs that hold the root.
     pub(super) fn wait_for_root(&mut self, owned: Owned) -> Result<(), RecordError> {
         self.waiting = Some(owned);
         self.try_root()?;
         let Some(owned) = &self.waiting else { return Ok(()) };
         // Waiting may take days, so another worker is started once the root is free.
         self.pool.drop_prestarted();
-        // For the list of runs that hold the root. If it is free by now, the next `try_root` starts the run.
+        // The error lists the runs that hold the root. If the root is free, the next `try_root` starts the run.
         match self.root.share(self.share) {
             Ok(()) => Ok(()),
             Err(RecordError::RootHeld { root, runs }) => {
@@ -35,7 +35,7 @@ impl Coordinator<'_> {
             return Ok(());
         }
         let Some(mut owned) = self.waiting.take() else { return Ok(()) };
-        owned.begin()?;
+        owned.start()?;
         self.clock.restart();
         self.watchdog.start_time(self.plan.settings.timeout);
         (self.now, self.timers) = (RunTime::default(), Timers::new());

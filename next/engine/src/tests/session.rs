@@ -164,7 +164,7 @@ impl Worker {
             return true;
         }
         self.tasks += 1;
-        let word = SlotWord { task: task.id.0, began: monotonic() };
+        let word = SlotWord { task: task.id.0, started: monotonic() };
         *lock(&self.slots) = vec![word];
         let is_third = self.tasks == 3;
         match self.act {

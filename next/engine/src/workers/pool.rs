@@ -17,6 +17,7 @@ use runner_model::protocol::{FromWorker, Line, MAX_LINE, MAX_TASKS, SlotWord, Ta
 use runner_model::{Digest, Micros, Reason, TaskId, WorkerId, digest, provider::PreparedProvider};
 use runner_prepare::{ContentSource, machine};
 use runner_record::{PluginCache, Scratch};
+use tracing::debug;
 
 use super::events::{LinkEvent, PoolEvent, Supply, WorkerExit};
 use super::prestart::{Launch, PrestartedWorker, event_sink};
@@ -57,7 +58,7 @@ pub(crate) struct Pool {
     pub(super) launch: Launch,
     /// The first worker, until it gets its shape.
     pub(super) prestarted: Option<(Box<dyn WorkerLink>, Receiver<()>)>,
-    /// What the first worker has sent until then.
+    /// Events of the first worker before it gets its shape.
     early: Vec<LinkEvent>,
     pub(super) inputs: Sender<Input>,
     received: Receiver<Input>,
@@ -249,6 +250,7 @@ impl Pool {
         let scratch = self.folder.path().join(format!("worker-{}", worker.0));
         fs::create_dir(&scratch)?;
         let describes = !self.is_described && !self.workers.values().any(|entry| entry.describes);
+        debug!(worker = worker.0, ?shape, describes, "a worker is started");
         let supplies = &self.supplies;
         link.send(ToWorker::Prepare(Box::new(Prepare {
             run: supplies.name.clone(),
@@ -296,9 +298,9 @@ impl Pool {
             waiting.retain(|waiting| *waiting != worker);
         }
         if let Some((fault, task)) = entry.fault {
-            // The worker may have cleared the slot of the task already. The task counts as started all the same.
+            // The worker may have cleared the slot of the task already. The task still counts as started.
             let task = task.filter(|task| exit.started.iter().all(|word| word.task != task.0));
-            exit.started.extend(task.map(|TaskId(task)| SlotWord { task, began: monotonic() }));
+            exit.started.extend(task.map(|TaskId(task)| SlotWord { task, started: monotonic() }));
             exit.blame = Some(Blame::Died);
             exit.how = format!("was killed, because it {fault}");
         }
@@ -334,6 +336,7 @@ impl Pool {
     /// Kills a broken or hostile worker. `fault` completes a sentence that starts with it, `task` is the task of an invalid report.
     pub(crate) fn fault(&mut self, worker: WorkerId, task: Option<TaskId>, fault: String) {
         if let Some(entry) = self.workers.get_mut(&worker) {
+            debug!(worker = worker.0, fault, "a worker is killed");
             entry.fault.get_or_insert((fault, task));
             entry.link.kill();
         }

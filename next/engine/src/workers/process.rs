@@ -30,8 +30,8 @@ use crate::{clock::monotonic, schedule::Blame, signals::lock};
 
 /// Time after its deadline for which a guest may stay inside one instruction.
 const STUCK_AFTER: Micros = Micros(1_000_000);
-/// Once the longest timeout of its tasks has passed, the time within which a worker must end one of them. It may have
-/// to wait for large files and send large artifacts.
+/// Time for a worker to end a task after the longest timeout of its tasks has passed. The worker may have to wait for
+/// large files and send large artifacts.
 const OVERDUE_AFTER: Micros = Micros(120_000_000);
 /// Silence after which a worker with tasks counts as dead.
 const SILENT_FOR: Duration = Duration::from_secs(10);
@@ -144,7 +144,7 @@ impl WorkerShared {
     /// Returns the slots with a running task.
     fn slots(&self) -> Vec<SlotWord> {
         let length = self.slots.metadata().map_or(0, |about| about.len());
-        // A hostile worker could make the file as long as it likes.
+        // A hostile worker could make the file of any length.
         let mut bytes = vec![0; length.min(1 << 20) as usize];
         if self.slots.read_exact_at(&mut bytes, 0).is_err() {
             return Vec::new();
@@ -304,7 +304,7 @@ impl WorkerShared {
         }
         let stuck = self.slots().into_iter().find_map(|word| {
             let task = TaskId(word.task);
-            let deadline = word.began.saturating_add(tasks.get(&task)?.0);
+            let deadline = word.started.saturating_add(tasks.get(&task)?.0);
             let deadline = deadline.max(liveness.steady_since);
             let is_on_processor =
                 liveness.doing.iter().any(|doing| doing.task == task && doing.on_processor);
@@ -333,7 +333,7 @@ struct Liveness {
     received: Instant,
     doing: Vec<Doing>,
     doing_at: u64,
-    /// Last time at which a task ended or there was none.
+    /// Last time at which a task ended or no task was in flight.
     ended_at: u64,
     /// End of the last known pause or suspension of this process or the worker.
     steady_since: u64,

@@ -4,6 +4,7 @@ use std::{sync::Arc, thread};
 
 use runner_model::{Digest, Reason, WorkerId, provider::PreparedProvider};
 use runner_prepare::{PrepareError, compiler};
+use tracing::debug;
 
 use super::events::{PoolEvent, Supply};
 use super::pool::{Pool, Supplies};
@@ -51,6 +52,7 @@ impl Pool {
         event: Option<PoolEvent>,
         make: impl FnOnce() -> Result<(), PrepareError> + Send + 'static,
     ) -> Option<PoolEvent> {
+        debug!(worker = worker.0, ?supply, "a worker waits");
         let waiting = self.waiting.entry(supply).or_default();
         waiting.push(worker);
         if waiting.len() > 1 {

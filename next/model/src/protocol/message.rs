@@ -167,7 +167,7 @@ pub struct SlotWord {
     /// The task's id. 0 if the slot is empty.
     pub task: u64,
     /// Start of the task, in microseconds of the monotonic clock, which all processes share.
-    pub began: u64,
+    pub started: u64,
 }
 
 impl TimeoutRule {
@@ -199,12 +199,12 @@ impl SlotWord {
     pub fn encode(self) -> [u8; Self::LENGTH] {
         let mut bytes = [0; Self::LENGTH];
         bytes[..8].copy_from_slice(&self.task.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.began.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.started.to_le_bytes());
         bytes
     }
 
     pub fn decode(bytes: [u8; Self::LENGTH]) -> Self {
         let word = u128::from_le_bytes(bytes);
-        Self { task: word as u64, began: (word >> 64) as u64 }
+        Self { task: word as u64, started: (word >> 64) as u64 }
     }
 }

@@ -88,8 +88,7 @@ fn from_worker() -> Vec<(FromWorker, &'static str)> {
         (
             FromWorker::Ready(Ready::default()),
             Box::leak(
-                hex(br#"{"providers":[],"standing":{"landlock":0,"seccomp":false}}"#)
-                    .into_boxed_str(),
+                hex(br#"{"providers":[],"wall":{"landlock":0,"seccomp":false}}"#).into_boxed_str(),
             ),
         ),
         (
@@ -166,7 +165,7 @@ fn bodies_must_have_the_length_in_their_heads() {
 
 #[test]
 fn a_slot_is_read_as_it_was_written() {
-    let word = SlotWord { task: 1 << 40, began: 3 };
+    let word = SlotWord { task: 1 << 40, started: 3 };
     assert_eq!(SlotWord::decode(word.encode()), word);
     assert_eq!(SlotWord::decode([0; 16]), SlotWord::default());
 }

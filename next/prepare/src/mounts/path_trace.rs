@@ -82,7 +82,7 @@ mod tests {
             let way = PathTrace::follow(&root.join(path)).unwrap();
             assert_eq!(way.end, root.join(end), "{path}");
             let mut places = way.places;
-            // Those above are the same for all; a link with an absolute target leads through them again.
+            // Places above `root` are the same for all paths. A link with an absolute target leads through them again.
             places.retain(|place| place.starts_with(&root) && *place != root);
             let expected: Vec<_> = expected.iter().map(|name| root.join(name)).collect();
             assert_eq!(places, expected, "{path}");

@@ -27,7 +27,7 @@ fn stored(host: &Path, mode: FsMode) -> MountedFolder {
     }
 }
 
-/// Why the first folder is refused, if it is.
+/// Returns the reason if the first folder is refused.
 fn refused(folders: &[MountedFolder], protected: Vec<Protected>) -> Option<String> {
     let folders = folders.iter().map(|folder| (0, folder, Vec::new()));
     let first = check(folders.collect(), || protected).swap_remove(0);
@@ -99,7 +99,7 @@ fn protected_paths_are_found_through_links() {
         ("open/../other", false),
         ("other", false),
         ("opened", false),
-        // They end elsewhere, and a guest decides where.
+        // These paths end elsewhere, and a guest decides where.
         ("open/out", true),
         ("open/out/none", true),
         ("twice", true),
@@ -111,7 +111,7 @@ fn protected_paths_are_found_through_links() {
     let link = root.join("link");
     assert!(!refuses("open/deep", Protected::file("it", &link)));
     assert!(refuses("open/deep", Protected::folder("it", &link)));
-    // Where nothing may be written nothing is changed.
+    // A guest cannot replace a link in a read-only folder.
     let out = Protected::file("it", root.join("open/out"));
     assert_eq!(refused(&[stored(&root.join("open"), RO)], vec![out]), None);
 }
@@ -164,7 +164,7 @@ fn granted_folders_are_found_with_their_identities() {
     assert_eq!((&*write.guest, write.mode), ("/..-write", RW));
     assert_eq!(Path::new(&write.host), root.join("write"));
 
-    // A later session finds them where they were, wherever the scenario is by then.
+    // A later session looks the folders up at their stored paths, wherever the scenario is.
     let before = found[0].mounts.clone();
     assert_eq!(messages(&mut found, Path::new("/nowhere")), []);
     assert_eq!(found[0].mounts, before);
@@ -187,7 +187,7 @@ fn all_refused_folders_are_reported() {
     assert!(found[0].1.contains("none`, granted as `/none`, cannot be used"), "{found:?}");
     assert!(found[1].1.contains("file`, granted as `/file`, cannot be used"), "{found:?}");
 
-    // A link inside a writable folder decides what another provider is granted.
+    // A link inside a writable folder decides which folder another provider is granted.
     symlink("b", folder.path().join("a/link")).unwrap();
     symlink("a/link", folder.path().join("outer")).unwrap();
     let mut providers = [provider(&[("outer", RO)]), provider(&[("a", RW)])];

@@ -39,8 +39,8 @@ const TEST: TestParts<'_> = TestParts {
     timeouts: [Some(Micros(60_000_000)), None],
 };
 
-/// Runs on disk are compared with what later versions make, so these bytes never change without another number in the
-/// prefix.
+/// Later versions compare their fingerprints with those of runs on disk, so these bytes never change without another
+/// number in the prefix.
 #[test]
 fn recipes_have_the_bytes_that_runs_were_stored_with() {
     let provider = provider();

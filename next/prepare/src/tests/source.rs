@@ -18,7 +18,7 @@ fn write(folder: &Path, name: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// Does what a build does.
+/// Writes the built file and the digest of the source, as a build does.
 fn build(source: &Source) {
     let (file, digest) = (source.file(), source.digest_path());
     for (path, text) in [(file, "built".to_owned()), (digest, source.digest().unwrap().to_string())]

@@ -484,7 +484,7 @@ impl AsFd for Dir {
     }
 }
 
-/// Reads an open file from a position, and leaves its cursor alone.
+/// Reads an open file from a position, without moving its cursor.
 pub(crate) struct Reader<'a> {
     pub file: &'a File,
     pub at: u64,

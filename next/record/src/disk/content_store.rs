@@ -28,7 +28,7 @@ impl ContentStore {
     /// entry is read whole, and replaced if it is damaged.
     ///
     /// An existing entry must be synced, too: the process that made it may have died before its sync. A loss of power
-    /// before the sync costs nothing, because an entry is compared with its digest before use.
+    /// before the sync is harmless, because an entry is compared with its digest before use.
     pub(crate) fn keep(&self, draft: File, digest: &Digest) -> Result<[Unsynced; 3], RecordError> {
         let (shelf, name) = self.shelf(digest)?;
         let kept = match shelf.read(&name) {
@@ -47,7 +47,7 @@ impl ContentStore {
         Ok([Unsynced::Content(kept, path), Unsynced::Names(shelf), Unsynced::Names(self.0.clone())])
     }
 
-    /// Opens a content, after comparing it with the digest.
+    /// Opens content, after comparing it with the digest.
     pub(crate) fn open(&self, digest: &Digest) -> Result<File, RecordError> {
         let path = digest.path();
         let damaged = || {

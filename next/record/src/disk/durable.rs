@@ -1,4 +1,4 @@
-//! Syncs files and folders side by side, to wait for the disk only once.
+//! Syncs files and folders in parallel, to wait for the disk only once.
 
 use std::path::{Path, PathBuf};
 use std::{fs::File, panic::resume_unwind, thread};
@@ -33,10 +33,17 @@ impl Unsynced {
     }
 }
 
-/// Syncs all parts. The disk takes as long for all at once as for one.
+/// Threads that sync at the same time.
+const MAX_SYNCS: usize = 64;
+
+/// Syncs all parts. The disk takes as long for many at once as for one.
 pub(crate) fn sync_together(mut parts: Vec<Unsynced>) -> Result<(), RecordError> {
     parts.sort_by(|one, other| one.path().cmp(other.path()));
     parts.dedup_by(|one, other| one.path() == other.path());
+    parts.chunks(MAX_SYNCS).try_for_each(sync_each)
+}
+
+fn sync_each(parts: &[Unsynced]) -> Result<(), RecordError> {
     let Some((first, others)) = parts.split_first() else {
         return Ok(());
     };

@@ -53,7 +53,8 @@ pub(crate) fn synced(name: &str, file: &File) {
 
 /// Returns the time of day. `RUNNER_TEST_CLOCK` names a file with milliseconds to add.
 ///
-/// The clock may be set at any moment. Decide nothing by it, and use another clock for durations where there is one.
+/// The clock may be set at any moment. No decision may depend on it. Measure durations with another clock where
+/// possible.
 pub fn now() -> Time {
     let now = Time::from(SystemTime::now());
     #[cfg(debug_assertions)]

@@ -1,5 +1,5 @@
-//! [`Lock`]: the file that shows which process owns a run. A run is alive only if its lock is held: pids, ages and
-//! clocks decide nothing.
+//! [`Lock`]: the file that shows which process owns a run. A run is alive only if its lock is held. Pids, ages and
+//! clocks are not used.
 
 use std::fs::{File, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
@@ -67,7 +67,7 @@ impl Lock {
         })
     }
 
-    /// Writes the holder into the file. A full disk is no error: a dead run must be swept all the same.
+    /// Writes the holder into the file. A full disk is not an error, because dead runs must be swept on it, too.
     fn hold(file: File, stamp: Stamp) -> Self {
         let token = format!("{:016x}{:016x}", random(), random());
         let text = format!(
@@ -130,7 +130,7 @@ pub(crate) fn retry_for<T>(
 pub(crate) fn check(dir: &Dir, lock: &Stamp) -> Result<(), RecordError> {
     match dir.stat(LOCK)? {
         Some(found) if found.is_place_of(lock) => Ok(()),
-        // The caller treats this as a fault of the disk: nothing can be written any more.
+        // The caller treats this as a fault of the disk: the owner must write nothing further.
         _ => Err(dir.error(
             "write into the run of",
             LOCK,

@@ -16,15 +16,16 @@ use crate::{
 pub(crate) const NAME: &str = "runner.db";
 /// Version of the tables and of [`RunHead`]. A file of another version is replaced.
 const VERSION: i64 = 6;
-/// Wait for other writers. Without the list only time is lost.
+/// Time to wait for other writers. Without the list, commands are only slower.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// After a transaction of this size the log takes long to read at each opening.
+/// Changed entries in a transaction after which the log is truncated. Each opening reads the log.
 const MANY: usize = 100;
 
 /// The runner reads the columns up to `crc`. The others are for users' queries.
 const SCHEMA: &str = include_str!("../../../schemas/database.sql");
 
-/// The list may have missed a session: between two ends a run was `running`.
+/// Sets the status `running` before another one, because the list may have missed a session, and the trigger refuses
+/// most changes from one end to another.
 const STEP: &str = "
 UPDATE runs SET manifest = json_set(manifest, '$.status', 'running') WHERE id = ?1 AND status <> ?2 ->> '$.status'";
 
@@ -152,7 +153,7 @@ impl Database {
             }
             all.commit()?;
             if changed.len() >= MANY {
-                // The log keeps what another process still reads.
+                // The log keeps the pages that another process still reads.
                 connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
             }
             Ok(())
@@ -213,8 +214,7 @@ fn remove(root: &Dir) {
     }
 }
 
-/// Returns whether the file cannot be a list of this version. Busy, full, unreadable and read-only files are left
-/// alone.
+/// Returns whether the file cannot be a list of this version. Busy, full, unreadable and read-only files are kept.
 fn is_damage(error: &rusqlite::Error) -> bool {
     use ErrorCode::{DatabaseCorrupt, NotADatabase, TypeMismatch, Unknown};
     match error.sqlite_error_code() {

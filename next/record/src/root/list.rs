@@ -118,7 +118,7 @@ impl ResultsRoot {
             return Ok(Runs::default());
         };
         let names = self.names()?;
-        // Both take about as long.
+        // In parallel, because both take about the same time.
         let (stamps, known) = thread::scope(|scope| {
             let known = scope.spawn(|| Database::open(root).and_then(Database::read));
             let stamps = names.iter().map(|name| root.stat(&format!("{name}/{MANIFEST}")));

@@ -9,11 +9,11 @@ use crate::disk::beneath::{Dir, Stamp};
 /// Time for the last entries once the root is dropped.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// A thread that upserts entries. Dropping it waits for a moment until it has them all.
+/// A thread that upserts entries. Dropping it waits up to [`PATIENCE`] for the last entries.
 #[derive(Debug)]
 pub(crate) struct ListThread {
     entries: Option<Sender<(String, Listed)>>,
-    /// Hangs up at the end of the thread.
+    /// Disconnected at the end of the thread.
     done: Receiver<()>,
 }
 

@@ -21,7 +21,7 @@ use crate::{
 
 /// Longest time for creating a run.
 const CREATION: Duration = Duration::from_secs(3600);
-/// Contents that were used since may belong to a run that is being created.
+/// Contents that were used within this time may belong to a run that is being created.
 const UNUSED: Duration = Duration::from_secs(24 * 3600);
 /// Contents that are removed under one lock, for which new runs wait.
 const AT_ONCE: usize = 64;
@@ -180,7 +180,7 @@ impl ResultsRoot {
         let root = self.own_dir()?;
         let mut needed = BTreeSet::new();
         for name in self.names()? {
-            // A dry run has not deleted these, and what only they need would go with them.
+            // A dry run has not deleted these runs. Contents that no other run needs count as unused.
             if is_dry && done.runs.iter().any(|run| run.run == name) {
                 continue;
             }

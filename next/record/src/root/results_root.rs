@@ -102,7 +102,7 @@ impl ResultsRoot {
         Ok(digest)
     }
 
-    /// Opens a content of the store, after comparing it with the digest.
+    /// Opens content of the store, after comparing it with the digest.
     pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
         ContentStore(self.own_dir()?.dir(STORE)?).open(digest)
     }

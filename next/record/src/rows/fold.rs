@@ -9,7 +9,7 @@ use runner_model::{Counts, Outcome, Places, TrialId, row::RowHead};
 
 use crate::{Manifest, RecordError, Rerun, RunDir, rows::line_reader::ReadLine};
 
-/// The state of a run by its rows. One byte a trial.
+/// The state of a run by its rows. Uses one byte per trial.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fold {
     trials: Vec<PackedState>,
@@ -148,8 +148,8 @@ impl Fold {
         Self { trials: vec![PackedState::default(); trials as usize], ..Self::default() }
     }
 
-    /// Folds the rows of a run by its plan. What a session selected to run again is selected among the rows before that
-    /// session. `matches` returns whether a glob matches a trial.
+    /// Folds the rows of a run by its plan. The `rerun` of a session selects among the rows before that session.
+    /// `matches` returns whether a glob matches a trial.
     pub fn of(
         run: &RunDir,
         manifest: &Manifest,
@@ -275,7 +275,7 @@ impl Fold {
     }
 }
 
-/// A [`Fold`] without the plan, for readers that must not wait for a suite to be read. Some 25 bytes a trial.
+/// A [`Fold`] without the plan, for readers that must not wait for a suite to be read. Uses about 25 bytes per trial.
 #[derive(Debug, Default)]
 pub struct UnplannedFold {
     fold: Fold,

@@ -7,7 +7,7 @@ use crate::disk::{beneath::Reader, content_store::digest_of, fault, layout::ROWS
 use crate::rows::line_reader::{self, ReadLine};
 use crate::{RecordError, RunDir};
 
-/// The last row nearly always starts within this distance from the end.
+/// Bytes before the end in which the last row nearly always starts.
 const NEAR: u64 = 4 << 20;
 
 /// The result of a repair.
@@ -49,7 +49,7 @@ pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError
     Ok(Repaired { last_seq: last.seq, moved })
 }
 
-/// Appends torn bytes to a file of their own, unless an interrupted repair has already done it.
+/// Appends torn bytes to a separate file, unless an interrupted repair has already done it.
 fn move_aside(run: &RunDir, rows: &File, torn: Range<u64>, name: &str) -> Result<(), RecordError> {
     let mut target = run.dir.append(name)?;
     let failed = |source| run.dir.error("write", name, source);

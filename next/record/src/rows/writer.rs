@@ -16,7 +16,7 @@ use crate::{RecordError, RunDir};
 /// Shortest time between commits while more rows are coming. Each interrupt of the disk takes a processor from a guest.
 const COMPANY: Duration = Duration::from_millis(20);
 
-/// The fate of rows.
+/// The result of writing rows.
 #[derive(Clone, Debug)]
 pub enum Ack {
     /// The rows are synced.
@@ -188,7 +188,7 @@ impl WriterQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for rows, and for more rows if the last commit was just now. `None` at the end.
+    /// Waits for rows, and for more rows if the last commit was less than [`COMPANY`] ago. `None` at the end.
     fn next(&self, last_commit: Option<Instant>) -> Option<Group> {
         let mut state = self.lock();
         while state.group.rows == 0 {

@@ -53,7 +53,7 @@ pub enum Answer {
     NoAnswer,
 }
 
-/// A request on its way to the process that holds the run.
+/// A request to the process that holds the run, without a result yet.
 struct PendingRequest<'a> {
     root: &'a ResultsRoot,
     run: &'a RunDir,

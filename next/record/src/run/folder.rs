@@ -20,7 +20,7 @@ const CREATED_FILES: [&str; 5] = [ROWS, LOGS, LOG, SCENARIO, MANIFEST];
 const UNFINISHED: &str = ".new-";
 
 impl ResultsRoot {
-    /// Returns the run in folder `name`. `None` if there is none, and [`Self::create`] can create it there.
+    /// Returns the run in folder `name`. `None` if [`Self::create`] can create a run there.
     ///
     /// # Errors
     ///
@@ -49,8 +49,8 @@ pub(crate) fn create(root: &Dir, scenario: &str, now: Time) -> Result<(String, D
     }
 }
 
-/// Creates the folder `name` for a new run. Takes over an empty folder, and what a dead process left while it created
-/// or deleted a run.
+/// Creates the folder `name` for a new run. Takes over an empty folder, and a folder that a dead process left while it
+/// created or deleted a run.
 pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
     let dir = match root.create_dir(name) {
         Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => root.dir(name)?,

@@ -1,4 +1,5 @@
-//! [`Live`]: `live.json`, the progress of a running session. Deleting it costs the precision of a time and no result.
+//! [`Live`]: `live.json`, the progress of a running session. Deleting it makes a time less precise and changes
+//! no result.
 
 use runner_model::{Counts, Reason, StopSignal, Time, TrialId, status::Stage};
 use serde::{Deserialize, Serialize};
@@ -59,9 +60,9 @@ pub struct WaitingTrial {
 /// The end of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// Reason for trials that are left. `None` if none are.
+    /// Reason for trials that are left. `None` if no trials are left.
     pub reason: Option<Reason>,
-    /// The signal, if the reason is one.
+    /// The signal, if a signal is the reason.
     pub signal: Option<StopSignal>,
     /// Details for people.
     pub message: Option<String>,

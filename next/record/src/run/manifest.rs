@@ -292,8 +292,8 @@ impl Manifest {
         self.sessions.last().map_or(1, |session| session.number)
     }
 
-    /// Returns why a row cannot belong to this run: its session is unknown or started later, or its trial is not
-    /// planned.
+    /// Returns the reason if a row cannot belong to this run: its session is unknown or started later, or its trial
+    /// is not planned.
     pub(crate) fn foreign(
         &self,
         trial: &TrialId,

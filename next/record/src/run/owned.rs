@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// Pauses that a session keeps.
+/// Newest pauses of a session that the manifest keeps.
 const MAX_PAUSES: usize = 100;
 
 /// A run whose lock this process holds. All writes into a run need it.
@@ -267,7 +267,7 @@ impl Owned {
     }
 
     /// Starts a session that has waited.
-    pub fn begin(&mut self) -> Result<(), RecordError> {
+    pub fn start(&mut self) -> Result<(), RecordError> {
         self.manifest.stage = Stage::Plan;
         if let Some(session) = self.manifest.sessions.last_mut() {
             session.started_at = session.started_at.max(now());

@@ -1,4 +1,4 @@
-//! The true status of a run, by its lock, its rows and the last signs of a dead session.
+//! The true status of a run, by its lock, its rows and the files that a dead session left.
 
 use runner_model::{Reason, RunStatus, Time};
 
@@ -53,7 +53,7 @@ fn fold_rows(run: &RunDir, manifest: &Manifest) -> Result<(UnplannedFold, Time),
 }
 
 /// Sets status, counts and end of a run with a dead session, in memory only. The end is the time of the latest row,
-/// `live.json`, `last-words.json` or manifest, but within the session's start and now.
+/// `live.json`, `last-words.json` or manifest, limited to the time between the session's start and `now`.
 pub(crate) fn end_dead_session(
     run: &RunDir,
     manifest: &mut Manifest,

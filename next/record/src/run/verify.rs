@@ -48,7 +48,7 @@ pub struct DiskFault {
 }
 
 impl RunDir {
-    /// Opens a content of the run in the store, after comparing it with the digest.
+    /// Opens content of the run in the store, after comparing it with the digest.
     pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
         ContentStore(self.root.dir(STORE)?).open(digest)
     }

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::snapshot;
 use crate::{
-    AskedRun, CleanupDocument, Event, Failures, NumberedEvent, PruneDocument, RunDocument, RunList,
-    TrialDocument, VERSION, VerifyDocument, Which, json::write_document,
+    CleanupDocument, Event, Failures, NumberedEvent, PruneDocument, RequestResult, RunDocument,
+    RunList, TrialDocument, VERSION, VerifyDocument, Which, json::write_document,
 };
 
 /// Values that differ from run to run.
@@ -184,7 +184,7 @@ fn run_and_list_have_these_keys() {
     let (root, run) = (&results.root, &results.run);
     results.check("run", &RunDocument::read(root, run, Which::Failed).unwrap());
     results.check("list", &RunList::read(root).unwrap());
-    results.check("request", &AskedRun::read(root, run, Answer::Stopped).unwrap());
+    results.check("request", &RequestResult::read(root, run, Answer::Stopped).unwrap());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Expands `[providers.NAME.matrix]`: one table that makes many providers.
 //!
 //! Each combination of values becomes a table in which the values replace `{{matrix.…}}`. All later steps see ordinary
-//! providers. Only their problems are at the table that made them.
+//! providers. Only their problems are reported at the table that made them.
 
 use std::collections::HashSet;
 

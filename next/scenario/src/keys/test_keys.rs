@@ -145,7 +145,7 @@ fn meta(table: &mut Table<'_, '_>) -> Meta {
     meta.filter_map(|(key, value)| Some((key.into(), meta_value(value)?))).collect()
 }
 
-/// Returns why a text is not a valid key of `meta`.
+/// Returns the reason if a text is not a valid key of `meta`.
 fn meta_key_error(name: &str) -> Option<String> {
     const MAX_BYTES: usize = 64;
     let is_plain = |character: char| character.is_alphanumeric() || "_.-".contains(character);

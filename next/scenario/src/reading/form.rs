@@ -138,7 +138,7 @@ pub(crate) struct Named<F> {
     pub(crate) form: F,
     /// Ends a message with "must be …".
     pub(crate) words: &'static str,
-    /// Returns why a text is not a valid name.
+    /// Returns the reason if a text is not a valid name.
     pub(crate) refuse: fn(&str) -> Option<String>,
     /// A regular expression for the schema, or empty.
     pub(crate) pattern: &'static str,

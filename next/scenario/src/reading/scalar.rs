@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use crate::globs;
 use crate::reading::{At, Form, Reader, suggest};
 
-/// A text of a syntax.
+/// A text that `parse` accepts.
 pub(crate) struct Text<T> {
     /// Ends a message with "must be …".
     pub(crate) words: &'static str,
-    /// Follows the words in messages without a reason.
+    /// Text after `words` in messages without a reason.
     pub(crate) example: &'static str,
     /// The schema as JSON. If it contains `integer`, a number may replace the text.
     pub(crate) schema: &'static str,

@@ -26,7 +26,7 @@ const BLOCK: usize = 64 << 10;
 /// Low bits of an entry of the lookup table, for a test's index. The others are of its id's hash.
 const INDEX_BITS: u32 = 24;
 
-/// All resolved tests in order, on disk. Uses about 16 bytes of memory a test.
+/// All resolved tests in order, on disk. Uses about 16 bytes of memory per test.
 ///
 /// Trials have indexes from 0 in plan order: by test, then by provider, then by repeat.
 #[derive(Debug)]

@@ -70,7 +70,7 @@ pub(crate) fn resolve_on(
 }
 
 /// Reports repeated ids.
-// A hash takes 8 bytes of memory a test. Only ids with equal hashes are compared, in a second read.
+// A hash takes 8 bytes of memory per test. Only ids with equal hashes are compared, in a second read.
 fn check_ids(tests: &AllTests<'_>, hashes: &[u64], found: &mut Problems) {
     let mut sorted = hashes.to_vec();
     sorted.sort_unstable();

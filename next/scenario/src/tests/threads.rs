@@ -14,7 +14,7 @@ use crate::{
     suites::folder,
 };
 
-/// Returns the suite with all that it has beside its lines, or its problems.
+/// Returns the suite's lines, digest, ids and blobs, or its problems.
 fn resolved(folder: &TempDir, threads: usize, first: usize, chunk_size: usize) -> String {
     let scenario = load(&folder.path().join("s.toml")).unwrap();
     let threads = Threads { first, count: Some(threads) };

@@ -110,14 +110,14 @@ fn serve(parent: &str) -> io::Result<()> {
         }),
     });
     let described = std::iter::repeat_n(described, times).flatten();
-    outgoing.send(&FromWorker::Ready(Ready { providers: described.collect(), standing: wall }))?;
+    outgoing.send(&FromWorker::Ready(Ready { providers: described.collect(), wall }))?;
     loop {
         match incoming.next()? {
             Some(ToWorker::Tasks { tasks, body }) => {
                 let mut rest = &body[..];
                 for task in &tasks {
                     let line = rest.split_off(..task.body_bytes()).unwrap_or_default();
-                    let word = SlotWord { task: task.id.0, began: 1 };
+                    let word = SlotWord { task: task.id.0, started: 1 };
                     slots.write_all_at(&word.encode(), 0)?;
                     let lie = lie_about(&prepare, task);
                     if lie == "unseen-exit" {

@@ -345,7 +345,7 @@ fn stop_returns_queued_tasks_and_ends_running() {
         supervisor.send_tasks(1, MINUTE, 1..=6);
         supervisor.wait_for_doing(1);
         let words = [supervisor.slot(0), supervisor.slot(1)];
-        assert!(words.iter().any(|word| word.task == 1 && word.began > 0), "{words:?}");
+        assert!(words.iter().any(|word| word.task == 1 && word.started > 0), "{words:?}");
         supervisor.send(&ToWorker::TakeBack { keep: 1 });
         let returned =
             |tasks: &[u64]| FromWorker::Returned(tasks.iter().copied().map(TaskId).collect());
@@ -435,7 +435,7 @@ fn pause_holds_tasks_and_call_time() {
     supervisor.send(&ToWorker::Pause(false));
     supervisor.send(&ToWorker::TakeBack { keep: 0 });
     assert_eq!(supervisor.next(), FromWorker::Returned(Vec::new()));
-    assert!(word(&supervisor).began >= before.began + 200_000);
+    assert!(word(&supervisor).started >= before.started + 200_000);
 }
 
 #[test]

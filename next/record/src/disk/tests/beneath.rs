@@ -1,4 +1,4 @@
-//! Paths that cannot be reached, and other ways to paths in this crate.
+//! Paths that lead out of a folder, modes of new entries, and other code of the crate that opens paths.
 
 use std::{
     fs,
@@ -111,7 +111,7 @@ fn too_large_file_is_not_read_whole() {
 #[test]
 fn no_other_file_of_the_crate_opens_paths() {
     const ALLOWED: &[(&str, &str)] = &[
-        // The own process, and folders that the user named.
+        // The state of this process, the root folder, and folders that the user named.
         ("permissions.rs", "std::fs::read_to_string(\"/proc/self/status\")"),
         ("permissions.rs", "std::fs::metadata(\"/\")"),
         ("permissions.rs", "std::fs::symlink_metadata(above)"),

@@ -90,7 +90,7 @@ fn lists_do_not_depend_on_the_database() {
     writes.rollback().unwrap();
     drop(busy);
 
-    // A folder in its place is left alone.
+    // A folder in place of the list is not removed.
     fs::remove_file(&database).unwrap();
     fs::create_dir(&database).unwrap();
     assert_eq!(answer(&root).0.len(), 3);

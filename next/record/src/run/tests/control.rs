@@ -126,7 +126,7 @@ fn a_completed_run_is_not_cancelled() {
     let folder = folder();
     let (root, run) = dead_run(folder.path(), 2, 2);
     let ask = |mode| root.ask(&run, mode, &actor(None)).unwrap();
-    // The run is completed only now, by its rows.
+    // The request completes the dead run, because all its rows are on disk.
     assert_eq!(ask(RequestMode::Cancel), Answer::AlreadyTerminal);
     assert_eq!(run.manifest().unwrap().status, RunStatus::Completed);
     assert_eq!(ask(RequestMode::Cancel), Answer::Refused);
