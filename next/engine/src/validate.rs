@@ -128,9 +128,7 @@ fn ended(end: &CallEnd, what: &str) -> EngineError {
     EngineError::Usage(match end {
         CallEnd::Stopped(signal) => return EngineError::Stopped(*signal),
         CallEnd::Lost(how) => format!("while {what}, the worker {how}"),
-        CallEnd::Late | CallEnd::Done => {
-            format!("while {what}, the worker sent nothing for too long")
-        }
+        _ => format!("while {what}, the worker sent nothing for too long"),
     })
 }
 

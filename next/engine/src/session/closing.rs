@@ -73,7 +73,6 @@ impl Coordinator<'_> {
         let manifest = run.owned.finish(end, &self.fold)?;
         self.pool.wait_for_exits(EXIT_WITHIN);
         let stop = self.schedule.stop_reason();
-        let ended = ended(manifest, directory, took, self.observer);
-        Ok(Ended { stop: stop.or(ended.stop), ..ended })
+        Ok(Ended { stop, ..ended(manifest, directory, took, self.observer) })
     }
 }

@@ -93,7 +93,7 @@ pub(super) struct PoolWorker {
     pub(super) compile_key: String,
     pub(super) tasks: Vec<Task>,
     pub(super) body: Vec<u8>,
-    /// Plugins that the worker did not find in the cache.
+    /// Plugins that the worker has requested, because the cache lacked them.
     pub(super) requested_plugins: Vec<Digest>,
     /// `TakeBack` messages without an answer.
     pub(super) open_take_backs: u32,
@@ -427,8 +427,7 @@ impl Pool {
 
     /// Returns whether workers keep instances, which they tear down before they exit.
     pub(crate) fn keeps_instances(&self) -> bool {
-        let mut providers = self.supplies.providers.iter();
-        providers.any(|prepared| prepared.provider.reuse.is_some())
+        self.supplies.providers.iter().any(|prepared| prepared.provider.reuse.is_some())
     }
 
     fn close(&mut self, last: &ToWorker) {

@@ -26,12 +26,8 @@ impl Pool {
         else {
             return Err("requested a plugin that is not part of the run");
         };
-        let requests = entry.requested_plugins.iter().filter(|plugin| **plugin == digest);
-        if requests.count() >= 2 {
-            let cache = self.supplies.cache.path().display();
-            let plugin = plugin_of(provider);
-            let message = format!("{plugin} was compiled, but is missing in the cache {cache}");
-            return Ok(Some(PoolEvent::Failed(Reason::Setup, message)));
+        if entry.requested_plugins.contains(&digest) {
+            return Err("requested a plugin twice");
         }
         entry.requested_plugins.push(digest);
         let (plugins, key) = (self.supplies.plugins.clone(), entry.compile_key.clone());

@@ -40,28 +40,24 @@ const MAX_SYNCS: usize = 64;
 pub(crate) fn sync_together(mut parts: Vec<Unsynced>) -> Result<(), RecordError> {
     parts.sort_by(|one, other| one.path().cmp(other.path()));
     parts.dedup_by(|one, other| one.path() == other.path());
-    parts.chunks(MAX_SYNCS).try_for_each(sync_each)
-}
-
-fn sync_each(parts: &[Unsynced]) -> Result<(), RecordError> {
-    let Some((first, others)) = parts.split_first() else {
-        return Ok(());
-    };
-    thread::scope(|scope| {
-        let threads = others.iter().map(|part| {
-            let thread = thread::Builder::new();
-            thread.spawn_scoped(scope, || part.sync())
-        });
-        let threads: Vec<_> = threads.collect();
-        let mut result = first.sync();
-        for (part, thread) in others.iter().zip(threads) {
-            // The thread could not be started.
-            let synced = thread.map_or_else(
-                |_| part.sync(),
-                |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            );
-            result = result.and(synced);
-        }
-        result
+    parts.chunks(MAX_SYNCS).try_for_each(|parts| {
+        thread::scope(|scope| {
+            let (first, others) = (&parts[0], &parts[1..]);
+            let threads = others.iter().map(|part| {
+                let thread = thread::Builder::new();
+                thread.spawn_scoped(scope, || part.sync())
+            });
+            let threads: Vec<_> = threads.collect();
+            let mut result = first.sync();
+            for (part, thread) in others.iter().zip(threads) {
+                // The thread could not be started.
+                let synced = thread.map_or_else(
+                    |_| part.sync(),
+                    |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                );
+                result = result.and(synced);
+            }
+            result
+        })
     })
 }
