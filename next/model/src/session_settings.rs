@@ -9,7 +9,7 @@ use crate::enum_text::as_text;
 
 /// Settings of a session, merged from the command line, the run's last session and the scenario, in this order of
 /// precedence.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SessionSettings {
     /// Attempts that run at once, at least 1.
     pub jobs: u32,

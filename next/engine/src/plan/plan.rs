@@ -66,7 +66,8 @@ impl Plan {
                 timeout: scenario.timeout,
                 grace: scenario.run.grace.into(),
                 fail_fast: scenario.run.fail_fast,
-                budgets: Budgets::default(),
+                // Only a command line sets the others.
+                ..SessionSettings::default()
             },
             spending: Spending::default(),
             secrets: Secrets::default(),
