@@ -1,4 +1,5 @@
 //! Commands for authors of plugins: `plugin new`, `build`, `run`, `inspect` and `doctor`, without language tools.
 
 mod calls;
+mod doctor;
 mod folders;

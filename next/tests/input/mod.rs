@@ -1,6 +1,8 @@
 //! Bad input in every place: the message, the exit code, and that no run is left.
 
 mod folders;
+mod lists;
+mod numbers;
 mod plugins;
 mod scenarios;
 mod secrets;

@@ -4,6 +4,7 @@
 mod attacks;
 mod compiling;
 mod files;
+mod guest_files;
 mod judging;
 mod kinds;
 mod network;

@@ -2,7 +2,9 @@
 //! between processes.
 
 mod deleting;
+mod owners;
 mod sharing;
+mod truth;
 mod verifying;
 mod waiting;
 

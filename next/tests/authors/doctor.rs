@@ -1,0 +1,1 @@
+//! `plugin doctor` looks at a folder and executes nothing of it.

@@ -1,0 +1,1 @@
+//! Test lists and globs that are hostile or give no test.

@@ -1,0 +1,1 @@
+//! Numbers, keys and texts of JSON are compared as they were written.

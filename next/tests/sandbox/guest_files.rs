@@ -1,0 +1,1 @@
+//! File systems of guests: bounds, denials and errors.

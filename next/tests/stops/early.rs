@@ -1,0 +1,1 @@
+//! Signals in the first moments of a session, and between two sessions of one process.

@@ -1,0 +1,1 @@
+//! What commands report of runs whose rows are lost, damaged or reordered.
