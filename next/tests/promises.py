@@ -68,6 +68,10 @@ PARTS = [
     ("Exit code 4:", ", a process that died, trials without a result in shards that were merged", ", a process that died", "Exit code 4, merge: trials without a result in shards that were merged"),
     ("executors that die, leave,", ", no grader is asked before its row is on disk, each graded attempt has one judgement", "", "the same for graders: none is asked before its row is on disk, each graded attempt has one judgement"),
     ("whole rows are gone that were counted,", "`show`, `report` and `resume`", "`show` and `resume`", "the same in `report`: it says how many and counts what is left"),
+    ("each timeout:", " command line,", "", "the run's timeout: its end names the key or the flag that set it"),
+    ("somebody overwrites or cuts", ", which the run's log tells,", ",", "the same: the run's log tells what was replaced"),
+    ("lines of `logs-*.jsonl`", "`verify` and `logs` name each attempt", "`verify` names each attempt", "the same: `logs` names each such attempt"),
+    ("a second runner on a live run;", "pid, host and since", "pid and host", "the same: exit 6 says since when the other one holds it"),
     ("F14.", "Settings and a queue in a results root that others can write to start nothing", "Settings in a results root that others can write to do not count", "F14, starts: settings and a queue there start nothing."),
 ]
 
