@@ -14,7 +14,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::{env, ffi::OsString, io, process::ExitCode};
 
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, error::ErrorKind};
-use runner_model::exit::Exit;
+use runner_model::{exit::Exit, visible::visible_line};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
@@ -24,6 +24,8 @@ use crate::{
 
 fn main() -> ExitCode {
     runner_worker::main_if_child();
+    // Without a handler, sessions have one of their own.
+    let _ = runner_engine::fail_large_writes();
     let arguments: Vec<OsString> = env::args_os().take(1).chain(detach::arguments()).collect();
     let out = Out::default();
     out.report_panics();
@@ -73,7 +75,13 @@ fn print_usage(error: &clap::Error, arguments: &[OsString], out: &Out) -> Exit {
     let text = error.render();
     // clap repeats arguments in its messages, and escape sequences of an argument look like its own colours.
     let has_escape = arguments.iter().any(|word| word.to_string_lossy().contains('\u{1b}'));
-    let text = if has_escape { text.to_string() } else { text.ansi().to_string() };
+    let mut text = if has_escape { text.to_string() } else { text.ansi().to_string() };
+    for word in arguments.iter().map(|word| word.to_string_lossy()) {
+        let value = word.split_once('=').map_or(&*word, |(_, value)| value);
+        for word in [&*word, value].into_iter().filter(|word| word.contains(['\r', '\n'])) {
+            text = text.replace(word, &visible_line(word));
+        }
+    }
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             out.data(text.trim_end());

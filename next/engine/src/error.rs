@@ -22,6 +22,9 @@ pub enum EngineError {
     /// The selection matches no test. Exit code 5.
     #[error("no test was selected")]
     NothingSelected,
+    /// Every trial of the scenario's newest run passed, so `--last-failed` selects none. Exit code 5.
+    #[error("every trial of the scenario's newest run passed, so `--last-failed` selects none")]
+    NothingFailed,
     /// `--rerun` matches no trial of the run. Exit code 5.
     #[error("`--rerun {0}` matches no trial of the run")]
     NothingMeant(Rerun),
@@ -56,7 +59,9 @@ impl EngineError {
         match self {
             Self::Scenario(_) | Self::Usage(_) => Exit::Usage,
             Self::Several(errors) => errors.iter().map(Self::exit).fold(Exit::Success, Exit::worse),
-            Self::NothingSelected | Self::NothingMeant(_) => Exit::NothingSelected,
+            Self::NothingSelected | Self::NothingFailed | Self::NothingMeant(_) => {
+                Exit::NothingSelected
+            },
             Self::Machine(_) => Exit::Failed,
             Self::Stopped(signal) => Exit::Signal(*signal),
             Self::Record(error) => match error {
@@ -64,6 +69,7 @@ impl EngineError {
                 RecordError::Held { .. } | RecordError::RootHeld { .. } => Exit::Held,
                 RecordError::Unknown { .. }
                 | RecordError::Ambiguous { .. }
+                | RecordError::OtherUser { .. }
                 | RecordError::Foreign { .. } => Exit::Usage,
                 RecordError::Transition(_) => Exit::Internal,
             },

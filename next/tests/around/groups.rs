@@ -310,6 +310,8 @@ fn only_stopped_group_is_resumed_and_cancelled() {
     }
     assert!(b.text("benchmark.json").contains("no use"));
     runner.run(&["resume"]).expect(2);
+    let refused = runner.run(&["resume", &id]).expect(2);
+    refused.says(&["were cancelled", "runner resume ", " --force"]);
     // Cancelling twice is allowed. Without a name, `resume` takes a run outside of the group.
     runner.run(&["cancel", &id]).expect(0);
     let mut single = runner.started(&["exec", "set/b.toml", "--json"]);

@@ -6,9 +6,10 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
+    guests::printing,
     run::Run,
     runner::{Runner, tests},
-    running::Running,
+    running::{Ran, Running},
     truth::{assert_kept, results},
     wait::wait_until,
 };
@@ -109,6 +110,10 @@ fn read_only_run_ends_with_storage() {
     lock(&run.dir, true);
     let ran = running.end_by(Signal::INT).0.expect(7);
     ran.says(&["cannot", "benchmark.json", "check the owner and the mode"]);
+    let finished = ran.events().pop().unwrap();
+    assert_eq!(finished["event"], "finished");
+    assert_eq!([&finished["status"], &finished["reason"]], ["incomplete", "storage"]);
+    assert_eq!(finished["exit_code"], 7);
     // The files are those of a dead process.
     assert_eq!(run.ending()[0], "running");
     let listed = runner.list();
@@ -180,4 +185,106 @@ fn read_only_cache_fails_the_set_up() {
     lock(&cache, false);
     start(&["resume", run.id()]).expect(0);
     assert_eq!(run.ending()[0], "completed");
+}
+
+#[test]
+fn prune_leaves_what_it_cannot_delete() {
+    let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
+    runner.exec(&[]).expect(0);
+    let (root, run) = (runner.path("results"), runner.only_run());
+    let id = run.id();
+    for folder in [&root, &run.dir] {
+        lock(folder, true);
+        let args = ["prune", id, "--yes"];
+        let ran = Running::start(&mut ordinary(&runner, &args)).finish().expect(7);
+        ran.says(&["deleted 0 runs", &format!("cannot remove results/{id}"), "check the owner"]);
+        lock(folder, false);
+        runner.run(&["verify", id]).expect(0).says(&["1 row"]);
+    }
+    let deleted = runner.run(&["prune", id, "--yes"]).expect(0);
+    deleted.says(&["deleted 1 run"]);
+    assert!(!run.dir.exists());
+}
+
+/// Creates a module that the cache has, and a run of it. A limit of the file size then concerns only files of runs.
+fn small() -> Runner {
+    let runner = Runner::new(&[]);
+    runner.wat("plugin.wasm", &printing("1"));
+    runner.scenario("[providers.p]\nplugin = \"plugin.wasm\"\n[[tests]]\nid = \"a\"\n");
+    runner.exec(&[]).expect(0);
+    fs::remove_dir_all(runner.path("results")).unwrap();
+    runner
+}
+
+/// Runs the scenario with this limit of the file size, in blocks of 512 bytes or, for some shells, 1 KiB.
+fn limited(runner: &Runner, blocks: u32) -> Ran {
+    let script = format!("ulimit -f {blocks}; exec \"$runner\" exec scenario.toml --json");
+    Running::start(&mut runner.shell(&script)).finish()
+}
+
+#[test]
+fn run_without_reserve_is_not_created() {
+    let runner = small();
+    let ran = limited(&runner, 60).expect(7);
+    ran.says(&["cannot reserve space in results/", "lock", "`ulimit -f`"]);
+    assert_eq!(ran.stdout, "");
+    let left = fs::read_dir(runner.path("results")).unwrap();
+    let left: Vec<_> =
+        left.map(|entry| entry.unwrap()).filter(|entry| entry.path().is_dir()).collect();
+    assert_eq!(left.len(), 1, "only the store: {left:?}");
+    let ran = limited(&runner, 1000).expect(0);
+    assert_eq!(ran.events().pop().unwrap()["event"], "finished");
+    // A session that is resumed needs the space, too.
+    let run = runner.only_run();
+    let before = run.manifest();
+    let script = "ulimit -f 60; exec \"$runner\" resume latest --rerun all";
+    let resumed = Running::start(&mut runner.shell(script)).finish().expect(7);
+    resumed.says(&["cannot reserve space in", "`ulimit -f`"]);
+    assert_eq!(run.manifest(), before);
+}
+
+#[test]
+fn file_size_limit_is_named() {
+    let runner = small();
+    let tests: String = (0..4000).map(|number| format!("{{\"id\":\"test-{number}\"}}\n")).collect();
+    runner.write("list.jsonl", tests);
+    runner.scenario(
+        "[providers.p]\nplugin = \"plugin.wasm\"\n[[test_lists]]\nfiles = [\"list.jsonl\"]\n",
+    );
+    let ran = limited(&runner, 90);
+    assert!(matches!(ran.code, Some(3 | 7)), "{ran:?}");
+    ran.says(&["File too large"]);
+    assert!(runner.runs().is_empty());
+    // Each command survives the signal.
+    let script = "ulimit -f 0; exec \"$runner\" init new";
+    Running::start(&mut runner.shell(script)).finish().expect(7).says(&["new"]);
+}
+
+#[test]
+fn read_only_file_system_can_be_read() {
+    let runner = small();
+    if !may_mount(&runner) {
+        return;
+    }
+    runner.exec(&[]).expect(0);
+    let id = runner.only_run().id().to_owned();
+    let run = |args: &[&str]| {
+        let script = r#"exec unshare -Urm sh -c 'mount --bind results results && mount -o remount,ro,bind results && exec "$runner" "$@"' sh "$@""#;
+        let mut command = runner.shell(script);
+        Running::start(command.arg("sh").args(args)).finish()
+    };
+    for args in
+        [&["list"][..], &["show", &id], &["verify", &id], &["wait", &id], &["cleanup", "--yes"]]
+    {
+        let ran = run(args).expect(0);
+        assert!(!ran.stderr.contains("warning"), "{args:?}: {}", ran.stderr);
+    }
+    for args in [
+        &["exec", "scenario.toml"][..],
+        &["resume", &id, "--rerun", "all"],
+        &["prune", &id, "--yes"],
+    ] {
+        run(args).expect(7).says(&["Read-only file system", "choose another folder"]);
+    }
+    runner.run(&["verify", &id]).expect(0);
 }

@@ -1,7 +1,9 @@
 //! Coordinators and workers that are killed at random times.
 
 use std::{
-    fs, thread,
+    fs,
+    path::Path,
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -170,7 +172,9 @@ fn no_worker_outlives_its_coordinator() {
     let workers = running.workers();
     assert_eq!(workers.len(), 2);
     running.kill();
+    let killed = Instant::now();
     wait_until("no worker is left", || workers.iter().all(|worker| !worker.is_alive()));
+    assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
     assert_told_truly(&runner);
     // The lock is free immediately.
     let mut again = runner.started(&["resume", "latest", "--json", "-j", "2"]);
@@ -178,6 +182,42 @@ fn no_worker_outlives_its_coordinator() {
     again.end_by(Signal::INT).0.expect(130);
     let stopped = runner.only_run().rows();
     assert!(stopped.iter().all(|row| row["outcome"] == "stopped"), "{stopped:?}");
+}
+
+/// Creates folders in each other. More than a path may have are made by the unit tests.
+fn nest(folder: &Path) {
+    fs::create_dir_all(folder.join("d/".repeat(500))).unwrap();
+}
+
+#[test]
+fn deep_temporary_folders_are_removed() {
+    let runner = Runner::hostile_in_memory(
+        "[[tests]]\nid = \"nap\"\ninput = { do = \"sleep\", ms = 300000 }\ntimeout = \"10m\"\n",
+    );
+    let temporary = runner.path("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let start = |args: &[&str]| Running::start(runner.command(args).env("TMPDIR", &temporary));
+    let left = || fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().path()).next();
+    // The worker dies, so only the session can remove its folder.
+    let mut running = start(&["exec", "scenario.toml", "--json"]);
+    running.wait_until_running(&runner, 1);
+    nest(&left().unwrap().join("worker-1"));
+    running.workers().iter().for_each(|worker| worker.signal(Signal::KILL));
+    running.end_by(Signal::INT).0.expect(130);
+    assert_eq!(left(), None);
+    // The session dies, too.
+    for upkeep in ["cleanup", "prune"] {
+        let mut running = start(&["exec", "scenario.toml", "--json"]);
+        running.wait_until_running(&runner, 1);
+        nest(&left().unwrap().join("worker-1"));
+        running.kill();
+        let lock = fs::File::open(left().unwrap().join("lock")).unwrap();
+        lock.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+        start(&[upkeep]).finish().expect(0);
+        assert!(left().is_some(), "it was only shown");
+        start(&[upkeep, "--yes"]).finish().expect(0);
+        assert_eq!(left(), None);
+    }
 }
 
 #[test]

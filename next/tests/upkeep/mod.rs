@@ -2,6 +2,7 @@
 //! between processes.
 
 mod deleting;
+mod holders;
 mod owners;
 mod sharing;
 mod truth;
@@ -248,21 +249,21 @@ fn reading_commands_write_nothing() {
         files
     };
     let before = look();
-    for args in [
-        &["list"][..],
-        &["list", "--json"],
-        &["show"],
-        &["show", "--json"],
-        &["show", "latest", "nap@hostile#1"],
-        &["logs"],
-        &["verify"],
-        &["cleanup"],
-        &["prune", "--keep-last", "0"],
-        &["prune", "--keep-last", "0", "--yes"],
-        &["reindex"],
-        &["wait"],
+    for (args, code) in [
+        (&["list"][..], 0),
+        (&["list", "--json"], 0),
+        (&["show"], 0),
+        (&["show", "--json"], 0),
+        (&["show", "latest", "nap@hostile#1"], 0),
+        (&["logs"], 0),
+        (&["verify"], 0),
+        (&["cleanup"], 0),
+        (&["prune", "--keep-last", "0"], 0),
+        (&["prune", "--keep-last", "0", "--yes"], 0),
+        (&["reindex"], 0),
+        (&["wait"], 4),
     ] {
-        runner.run(args);
+        runner.run(args).expect(code);
         assert_eq!(look(), before, "{args:?}");
     }
 }
@@ -296,4 +297,27 @@ fn upkeep_side_by_side_agrees() {
     let folders = fs::read_dir(runner.path("results")).unwrap();
     let folders = folders.filter(|entry| entry.as_ref().unwrap().path().is_dir());
     assert_eq!(folders.count(), 2, "the run and the store");
+}
+
+#[test]
+fn resume_names_the_newest_of_many_runs() {
+    let runner = naps(100, 5);
+    let mut running = runner.start(&["-j", "1"]);
+    running.wait_for_rows(1);
+    running.end_by(Signal::INT).0.expect(130);
+    let run = runner.only_run();
+    for number in 0..7 {
+        let copy = run.dir.with_file_name(format!("2026-11-20_09-18-04-015-copy-0000000{number}"));
+        fs::create_dir(&copy).unwrap();
+        for name in ["benchmark.json", "index.jsonl", "scenario.toml", "lock"] {
+            fs::copy(run.dir.join(name), copy.join(name)).unwrap();
+        }
+    }
+    let ran = runner.run(&["resume"]).expect(2);
+    ran.says(&["8 runs are incomplete", "and 3 older ones"]);
+    assert_eq!(ran.stderr.matches("runner resume 20").count(), 5, "{}", ran.stderr);
+    fs::remove_dir_all(runner.path("results/store")).unwrap();
+    let lost = runner.run(&["resume", run.id()]).expect(2);
+    lost.says(&[&format!("runner resume {} --accept-changes", run.id())]);
+    runner.run(&["resume", run.id(), "--accept-changes"]).expect(0);
 }

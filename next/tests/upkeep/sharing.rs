@@ -28,7 +28,7 @@ fn exclusive_sessions_name_who_is_in_the_way() {
 }
 
 #[test]
-fn moved_root_ends_the_session() {
+fn moved_root_keeps_the_session() {
     let runner = naps(400, 10);
     let running = going_on(&runner);
     let run = runner.only_run();

@@ -2,8 +2,14 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use super::{ended, naps};
-use crate::support::run::sealed;
+use crate::support::{
+    random::times,
+    run::sealed,
+    runner::{Runner, tests},
+};
 
 #[test]
 fn verify_names_file_line_and_remedy() {
@@ -14,7 +20,8 @@ fn verify_names_file_line_and_remedy() {
     let rows = run.text("index.jsonl");
     run.write("index.jsonl", rows.replacen("passed", "failed", 1));
     let ran = runner.run(&["verify"]).expect(1);
-    ran.says(&["index.jsonl:1: the checksum does not match; `runner resume`", "3 faults"]);
+    let remedy = format!("`runner resume {}` runs its trial again", run.id());
+    ran.says(&[&format!("index.jsonl:1: the checksum does not match; {remedy}"), "3 faults"]);
     let found = runner.run(&["verify", run.id(), "--json"]).expect(1).document();
     assert_eq!(found["faults"][0]["line"], 1);
     assert_eq!(found["rows"], 2);
@@ -74,4 +81,136 @@ fn show_and_resume_count_damaged_lines_alike() {
             ran.says(&["its result still counts", "1 fault"]);
         }
     }
+}
+
+#[test]
+fn place_beyond_a_log_line_is_refused() {
+    let runner = naps(1, 1);
+    let run = &ended(&runner, 1)[0];
+    let logs = fs::File::create(run.dir.join("logs.jsonl")).unwrap();
+    logs.set_len(5 << 30).unwrap();
+    let row = run.text("index.jsonl");
+    let places = "\"logs\":{\"at\":0,\"bytes\":4294967295},\"seq\":1";
+    run.write(
+        "index.jsonl",
+        sealed(&row.replacen("\"seq\":1", places, 1).replace('\n', "")) + "\n",
+    );
+    for args in [&["verify"][..], &["logs"], &["show", "latest", "nap@hostile#1"]] {
+        runner.run(args).says(&["4294967295 bytes, more than a line has"]);
+    }
+}
+
+#[test]
+fn large_manifests_are_refused() {
+    let runner = naps(1, 1);
+    let run = &ended(&runner, 1)[0];
+    let manifest = run.manifest();
+    let with = |key: &str, bytes: usize| {
+        let mut manifest = manifest.clone();
+        manifest[key] = "x".repeat(bytes).into();
+        run.write("benchmark.json", manifest.to_string());
+        let ran = runner.run(&["list"]).expect(0);
+        assert!(ran.stdout.len() + ran.stderr.len() < 2000, "{} bytes", ran.stderr.len());
+        ran
+    };
+    with("message", 9 << 20).says(&["a manifest has at most 8388608"]);
+    with("message", 1 << 20).says(&["other texts of the run have 1048576 bytes"]);
+    with("scenario", 300).says(&["the scenario's name has 300 bytes"]);
+    with("status", 1 << 20).says(&["it is damaged or not a manifest"]);
+    run.write("benchmark.json", manifest.to_string());
+    let label = format!("team={}", "x".repeat(70_000));
+    runner.exec(&["--label", &label]).expect(2).says(&["labels", "70004 bytes"]);
+    assert_eq!(runner.runs().len(), 1);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("name = \"{}\"\n{text}", "x".repeat(256)));
+    runner
+        .run(&["validate", "scenario.toml"])
+        .expect(2)
+        .says(&["the scenario's name has 256 bytes"]);
+}
+
+#[test]
+fn completed_runs_are_repaired_by_resume() {
+    let runner = naps(3, 1);
+    let [run] = ended(&runner, 1).try_into().unwrap();
+    let rows = run.text("index.jsonl");
+    for tail in ["no end", "garbage\n", "garbage\nno end"] {
+        run.write("index.jsonl", format!("{rows}{tail}"));
+        runner.run(&["wait"]).expect(0);
+        let resume = format!("`runner resume {}`", run.id());
+        let ran = runner.run(&["verify"]);
+        if tail.ends_with("no end") {
+            ran.expect(1).says(&[&resume]);
+        }
+        let ran = runner.run(&["resume", run.id()]).expect(0);
+        ran.says(&["were moved to", "index.torn-1", "nothing is left to do"]);
+        assert_eq!(run.text("index.jsonl"), rows);
+        runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+        assert_eq!(runner.show(&run)["damaged_lines"], 0);
+    }
+}
+
+#[test]
+fn damage_without_loss_is_no_fault() {
+    let runner = naps(3, 1);
+    let [run] = ended(&runner, 1).try_into().unwrap();
+    let rows = run.text("index.jsonl");
+    run.write("index.jsonl", rows.replacen("passed", "pissed", 1));
+    runner.run(&["verify"]).expect(1);
+    runner
+        .run(&["resume", run.id()])
+        .expect(0)
+        .says(&["1 line of index.jsonl is damaged; its trial runs again"]);
+    let ran = runner.run(&["verify"]).expect(0);
+    ran.says(&["index.jsonl:1: the checksum does not match; no result is lost", "1 damaged line"]);
+    let found = runner.run(&["verify", "--json"]).expect(0).document();
+    assert_eq!((&found["faults"], &found["harmless"][0]["line"]), (&json!([]), &json!(1)));
+    let shown = runner.run(&["show"]).expect(0);
+    shown.says(&["✓ passed: 3 of 3", "1 line of index.jsonl is damaged; no result is lost"]);
+    assert!(!shown.stderr.contains("runner resume"), "{}", shown.stderr);
+    runner.run(&["wait"]).expect(0);
+    // A row of an attempt that was not the last.
+    let retried = tests("b | { do = \"fail-until\", attempt = 2 } |");
+    let runner = Runner::hostile(&format!("[defaults]\nretries = {{ max = 1 }}\n{retried}"));
+    runner.exec(&["-q"]).expect(0);
+    let run = runner.only_run();
+    run.write("index.jsonl", run.text("index.jsonl").replacen("not-yet", "not-now", 1));
+    runner.run(&["verify"]).expect(0).says(&["no result is lost"]);
+    runner.run(&["wait"]).expect(0);
+    runner.run(&["resume", run.id()]).expect(0).says(&["nothing is left to do"]);
+}
+
+#[test]
+fn starting_sessions_are_not_accused() {
+    let runner = naps(1500, 0);
+    runner.exec(&["-q"]).expect(0);
+    let run = runner.only_run();
+    for _ in 0..times(1, 20) {
+        let rerun = runner.started(&["resume", run.id(), "--rerun", "all", "-q"]);
+        let sessions = run.manifest()["sessions"].as_array().unwrap().len();
+        let mut verified = 0;
+        while run.manifest()["sessions"].as_array().unwrap().len() == sessions || verified < 3 {
+            for args in [&["verify", run.id()][..], &["resume", run.id(), "--dry-run"]] {
+                let ran = runner.run(args);
+                assert!(!ran.stderr.contains("another run"), "{}", ran.stderr);
+                ran.expect(0);
+            }
+            verified += 1;
+        }
+        rerun.finish().expect(0);
+        runner.run(&["verify"]).expect(0);
+    }
+}
+
+#[test]
+fn second_resume_says_held() {
+    let runner = Runner::endless(2, "wait-for-stop", "grace = \"0s\"");
+    let mut running = runner.start(&[]);
+    running.wait_until_running(&runner, 1);
+    let run = runner.only_run();
+    for args in [&["--rerun", "all"][..], &[]] {
+        let ran = runner.run(&[&["resume", run.id()], args].concat()).expect(6);
+        ran.says(&["is held by process"]);
+    }
+    running.end_by(rustix::process::Signal::INT).0.expect(130);
 }

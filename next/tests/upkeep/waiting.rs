@@ -197,3 +197,18 @@ fn one_run_has_the_root_alone() {
     spans.sort();
     assert!(spans.is_sorted_by(|one, next| one.1 <= next.0), "{spans:?}");
 }
+
+#[test]
+fn wait_for_a_deleted_run_ends() {
+    let runner = Runner::endless(1, "loop", "");
+    let mut running = runner.start(&[]);
+    running.wait_until_running(&runner, 1);
+    let run = runner.only_run();
+    let mut waits = runner.started(&["wait", "--json"]);
+    waits.wait_for_event(|event| event["event"] == "progress");
+    // The run writes `live.json` meanwhile.
+    wait_until("the run is gone", || std::fs::remove_dir_all(&run.dir).is_ok());
+    waits.finish().expect(2).says(&["there are no runs in results"]);
+    running.end_by(Signal::INT).0.expect(7).says(&["removed the run"]);
+    assert!(!run.dir.exists());
+}

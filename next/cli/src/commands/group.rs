@@ -3,8 +3,9 @@
 use std::{fs, io, path::PathBuf};
 
 use runner_engine::{EngineError, ExecRequest, Group, ResumeRequest};
-use runner_model::{RunStatus, exit::Exit, visible::visible_line};
-use runner_record::{RecordError, Rerun, ResultsRoot};
+use runner_model::visible::{shown_path, visible_line};
+use runner_model::{RunStatus, exit::Exit};
+use runner_record::{CutShort, RecordError, Rerun, ResultsRoot};
 use runner_report::{RunList, RunSummary, short_id};
 
 use super::{list, session, target::Target};
@@ -19,7 +20,7 @@ pub fn scenario_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
             files.push(path.clone());
             continue;
         }
-        let shown = path.display();
+        let shown = shown_path(path);
         let unreadable = |error: io::Error| {
             CommandError::usage(format!("cannot read the folder {shown}: {error}"))
         };
@@ -44,7 +45,7 @@ pub fn scenario_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
 pub fn exec(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
     let (group, empty) = Group::create(requests)?;
     for scenario in empty {
-        out.warn(&format!("no test of {} is selected; it is left out", scenario.display()));
+        out.warn(&format!("no test of {} is selected; it is left out", shown_path(&scenario)));
     }
     run(group, args, out)
 }
@@ -77,7 +78,7 @@ pub fn resume_requests(
             Target::Run(_) => None,
         },
         None if request.rerun.is_some() || request.accept_changes => None,
-        None => only_cut_short(&root)?.map(|list| list.runs),
+        None => only_cut_short(&root, out)?.map(|list| list.runs),
     };
     let Some(runs) = runs else { return Ok(None) };
     let requests: Vec<_> = runs
@@ -88,6 +89,13 @@ pub fn resume_requests(
     let group = runs[0].head.group.as_ref().map_or("", |group| &group.id);
     if let (Some(rerun), true) = (&request.rerun, requests.is_empty()) {
         return Err(EngineError::NothingMeant(rerun.clone()).into());
+    }
+    let is_cancelled = |run: &RunSummary| run.head.status == RunStatus::Cancelled;
+    if requests.is_empty() && runs.iter().any(is_cancelled) {
+        let group = short_id(group);
+        return Err(CommandError::usage(format!(
+            "the runs of this group that are left were cancelled\nto continue them anyway: runner resume {group} --force"
+        )));
     }
     if request.run.is_none() {
         let (left, all) = (requests.len(), runs.len());
@@ -115,13 +123,21 @@ fn has_work(run: &RunSummary, request: &ResumeRequest) -> bool {
     }
 }
 
-/// Returns the only group with runs that were cut short, if no other run was and no process works on the group.
-fn only_cut_short(root: &ResultsRoot) -> Result<Option<RunList>, RecordError> {
+/// Returns the only group with runs that were cut short, if no other run was and no process works on the group. Warns of
+/// runs of other users, and leaves them out.
+fn only_cut_short(root: &ResultsRoot, out: &Out) -> Result<Option<RunList>, RecordError> {
     // The list reads all rows of a run whose process died, which takes seconds if there are many.
-    if root.cut_short()?.iter().all(|run| run.group.is_none()) {
+    let CutShort { runs: cut_short, skipped } = root.cut_short()?;
+    if cut_short.iter().all(|run| run.group.is_none()) {
         return Ok(None);
     }
-    let list = RunList::read(root)?;
+    let mut list = RunList::read(root)?;
+    let is_others = |run: &RunSummary| {
+        skipped.iter().any(
+            |error| matches!(error, RecordError::OtherUser { run: id, .. } if *id == run.head.id),
+        )
+    };
+    list.runs.retain(|run| !is_others(run));
     let mut groups = list
         .runs
         .iter()
@@ -133,7 +149,11 @@ fn only_cut_short(root: &ResultsRoot) -> Result<Option<RunList>, RecordError> {
     let is_only = groups.all(|other| other.as_ref() == Some(&group));
     let list = list.of_group(&group);
     let is_held = list.runs.iter().any(|run| run.head.status == RunStatus::Running);
-    Ok((is_only && !is_held).then_some(list))
+    if !is_only || is_held {
+        return Ok(None);
+    }
+    skipped.iter().for_each(|error| out.warn(&format!("skipped: {error}")));
+    Ok(Some(list))
 }
 
 fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
@@ -179,6 +199,6 @@ pub fn show(list: &RunList, root_flag: &str, out: &Out) {
     out.data(&list::table(list, out.columns()));
     if list.runs.iter().any(RunSummary::is_resumable) {
         let group = short_id(group);
-        out.hint(&format!("continue: runner resume {group}{root_flag}"));
+        out.hint(&format!("continue: runner resume {}{root_flag}", visible_line(group)));
     }
 }

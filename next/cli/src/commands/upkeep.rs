@@ -1,11 +1,12 @@
 //! `runner cleanup`, `prune`, `pin`, `unpin`, `verify` and `reindex`: maintenance of a results root.
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
 use runner_model::units::{parse_age, parse_size, plural, show_size};
-use runner_model::{RunStatus, Time, exit::Exit, row::Actor, visible::visible_line};
+use runner_model::visible::{shown_path, visible_line};
+use runner_model::{RunStatus, Time, exit::Exit, row::Actor};
 use runner_record::{
-    Manifest, PrunePolicy, Pruned, Pruning, ResultsRoot, SettingsFile, actor, now,
+    Manifest, PrunePolicy, Pruned, Pruning, ResultsRoot, Scratch, SettingsFile, actor, now,
 };
 use runner_report::{CleanupDocument, DeadRun, PruneDocument, VERSION, VerifyDocument, short_id};
 use runner_scenario::{Retention, RootSettings};
@@ -83,14 +84,16 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
     let age = args.stale_hours.unwrap_or_default();
     let is_old = |run: &Manifest| now.since(run.started_at) >= age;
     let mut problems = Vec::new();
-    let runs: Vec<Manifest> = if *yes {
+    let (runs, skipped): (Vec<Manifest>, _) = if *yes {
+        Scratch::sweep(&env::temp_dir());
         let swept = root.sweep_of(is_old)?;
         for (run, error) in swept.failed {
             problems.push(format!("run {run}: {error}"));
         }
-        swept.ended
+        (swept.ended, swept.skipped)
     } else {
-        root.dead()?.into_iter().map(|(_, manifest)| manifest).filter(is_old).collect()
+        let dead = root.dead()?;
+        (dead.runs.into_iter().map(|(_, manifest)| manifest).filter(is_old).collect(), dead.skipped)
     };
     let document = CleanupDocument {
         v: VERSION,
@@ -104,6 +107,9 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
             out.data(&dead_table(runs, now, out.columns()));
         } else if problems.is_empty() {
             out.talk("no run has a dead process");
+        }
+        for error in &skipped {
+            out.warn(&format!("skipped: {error}"));
         }
         for problem in problems {
             out.warn(problem);
@@ -155,6 +161,9 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
         policy.max_size = kept.max_size;
     }
     let now = now();
+    if *yes {
+        Scratch::sweep(&env::temp_dir());
+    }
     let document =
         PruneDocument { v: VERSION, dry_run: !yes, pruning: root.prune(&policy, !yes, now)? };
     let pruning = &document.pruning;
@@ -177,7 +186,9 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
     let others = pruning.kept.iter().filter(|kept| !kept.is_named).count() as u64;
     if others > 0 {
         let runs = plural(others, "run", "runs");
-        out.talk(&format!("kept {runs} that the policy names: pinned, running, or not cleaned up"));
+        out.talk(&format!(
+            "kept {runs} that the policy names: pinned, running, of other users, or not cleaned up"
+        ));
     }
     for problem in &pruning.problems {
         out.warn(problem);
@@ -195,7 +206,7 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
 fn retention(root: &ResultsRoot, out: &Out) -> Result<Retention, CommandError> {
     match root.settings()? {
         SettingsFile::Text(text) => {
-            let file = root.path().join("runner.toml").display().to_string();
+            let file = root.path().join("runner.toml").to_string_lossy().into_owned();
             return Ok(RootSettings::parse(&file, &text)?.retention);
         }
         SettingsFile::Ignored(why) => out.warn(&why),
@@ -286,19 +297,23 @@ pub fn verify(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {
 
 fn fault_lines(document: &VerifyDocument) -> Vec<String> {
     let found = &document.found;
-    let mut lines: Vec<_> = found
-        .faults
-        .iter()
+    let faults = found.faults.iter().chain(&found.harmless);
+    let mut lines: Vec<_> = faults
         .map(|fault| {
             let line = fault.line.map_or_else(String::new, |line| format!(":{line}"));
-            let place = format!("{}{line}", fault.path.display());
-            format!("{}: {}", visible_line(&place), visible_line(&fault.problem))
+            let path = shown_path(&fault.path);
+            format!("{path}{line}: {}", visible_line(&fault.problem))
         })
         .collect();
     if found.left_out > 0 {
         lines.push(format!("… and {} more", found.left_out));
     }
+    let harmless = found.harmless.len() as u64;
     let (sign, state) = match found.faults.len() as u64 + found.left_out {
+        0 if harmless > 0 => {
+            let lines = plural(harmless, "damaged line", "damaged lines");
+            (style::green("✓"), format!("{lines}, and no result is lost"))
+        }
         0 => (style::green("✓"), "nothing is damaged".to_owned()),
         faults => (style::red("✗"), plural(faults, "fault", "faults")),
     };
@@ -314,13 +329,13 @@ fn fault_lines(document: &VerifyDocument) -> Vec<String> {
 
 pub fn reindex(args: &RootArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = args.open()?;
-    let (folder, path) = (root.path().display(), root.path().join("runner.db"));
+    let (folder, path) = (shown_path(root.path()), root.path().join("runner.db"));
     if !root.path().is_dir() {
         let problem = format!("there are no runs: the folder {folder} does not exist");
         return Err(CommandError::usage(problem));
     }
     let runs = plural(root.reindex()? as u64, "run", "runs");
-    out.data(&format!("rebuilt {} with {runs}", visible_line(&path.to_string_lossy())));
+    out.data(&format!("rebuilt {} with {runs}", shown_path(&path)));
     Ok(Exit::Success)
 }
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use runner_model::{Budgets, Places, SessionSettings, provider::PreparedProvider, row::read_line};
+use runner_model::provider::{PreparedProvider, Provider};
+use runner_model::{Budgets, Places, SessionSettings, row::read_line};
 use runner_prepare::mounts::{self, Protected};
 use runner_prepare::{ContentSource, Fingerprints, Secrets, grants, machine};
 use runner_record::{Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
@@ -13,6 +14,9 @@ use super::rejudge::Rejudge;
 use crate::schedule::{Bounds, Pending, ScheduleSettings, Spending, Trials};
 use crate::workers::{Shape, Supplies, shapes};
 use crate::{EngineError, SessionRequest};
+
+/// Default number of jobs if a provider has `net` grants.
+const NET_JOBS: u32 = 16;
 
 pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
@@ -27,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) cache: PluginCache,
     pub(crate) rejudge: Rejudge,
     pub(crate) settings: SessionSettings,
+    /// Whether nothing sets the number of jobs. Attempts without `net` grants then have no more slots than there are cores.
+    has_default_jobs: bool,
     /// Budgets, with the spending of earlier sessions.
     pub(crate) spending: Spending,
 }
@@ -61,8 +67,9 @@ impl Plan {
     ) -> Self {
         Self {
             fingerprints: Fingerprints::new(&providers, scenario.run.seed),
+            has_default_jobs: scenario.run.concurrency.is_none(),
             settings: SessionSettings {
-                jobs: scenario.run.concurrency.unwrap_or_else(machine::cores),
+                jobs: scenario.run.concurrency.unwrap_or_else(|| default_jobs(&scenario)),
                 timeout: scenario.timeout,
                 grace: scenario.run.grace.into(),
                 fail_fast: scenario.run.fail_fast,
@@ -89,6 +96,7 @@ impl Plan {
     /// A budget names an unknown provider.
     pub(crate) fn override_by(&mut self, session: &SessionRequest) -> Result<(), EngineError> {
         self.settings.apply(&session.overrides);
+        self.has_default_jobs &= session.overrides.jobs.is_none();
         self.spending = spending(&self.scenario, &self.settings.budgets)?;
         Ok(())
     }
@@ -96,6 +104,7 @@ impl Plan {
     /// Returns the manifest's entry of a session that does not wait and selects no trials to run again.
     pub(crate) fn session(&self, writer: &'static str, command: &[String]) -> NewSession {
         NewSession {
+            last_seq: 0,
             writer,
             command: command.to_vec(),
             settings: self.settings.clone(),
@@ -135,7 +144,7 @@ impl Plan {
     /// A file of secrets cannot be read, or a value cannot be used.
     pub(crate) fn read_secrets(&mut self, files: &[PathBuf]) -> Result<Problems, EngineError> {
         self.secrets = Secrets::read(&self.providers, files)?;
-        self.notices = self.secrets.notices.clone();
+        self.notices.extend(self.secrets.notices.iter().cloned());
         self.notices.extend(grants::unused(&self.providers, &self.plugins));
         let missing = self.secrets.problems(&self.providers);
         Ok(self.scenario.provider_problems(&missing))
@@ -174,8 +183,13 @@ impl Plan {
     /// Returns the settings of the schedule.
     pub(crate) fn schedule_settings(&self) -> ScheduleSettings {
         let providers = self.providers.iter().map(|prepared| &prepared.provider);
+        let cores = machine::cores();
+        let default = |provider: &Provider| {
+            let is_bounded = self.has_default_jobs && provider.grants.net.is_empty();
+            if is_bounded && self.settings.jobs > cores { cores } else { 0 }
+        };
         let bounds = providers.map(|provider| Bounds {
-            concurrency: provider.concurrency.unwrap_or(0),
+            concurrency: provider.concurrency.unwrap_or_else(|| default(provider)),
             rate: provider.rate,
             memory: provider.limits.memory,
         });
@@ -239,6 +253,16 @@ impl Plan {
             largest.unwrap_or(0),
         )
     }
+}
+
+/// Returns the number of attempts that run at once if nothing sets it: one for each core, and more if providers wait for the
+/// network, as far as their memory allows.
+fn default_jobs(scenario: &Scenario) -> u32 {
+    let with_net = scenario.providers.iter().filter(|provider| !provider.grants.net.is_empty());
+    let largest = with_net.map(|provider| provider.limits.memory).max();
+    let memory = scenario.run.memory.unwrap_or_else(machine::memory);
+    let waiting = largest.map_or(0, |limit| memory.checked_div(limit).unwrap_or(u64::MAX));
+    machine::cores().max(waiting.min(u64::from(NET_JOBS)) as u32)
 }
 
 /// Returns the unspent budgets of a scenario and a command line, whose budgets override the scenario's.

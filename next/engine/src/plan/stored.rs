@@ -16,9 +16,10 @@ pub(crate) fn stored_tests(
     dir: &RunDir,
     manifest: &Manifest,
 ) -> Result<(Scenario, Suite), EngineError> {
-    let text = dir.scenario(manifest)?;
-    let scenario = parse_stored(&text, &manifest.scenario).map_err(EngineError::Scenario)?;
-    let content = stored(dir.content(&manifest.metadata.suite))?;
+    let text = stored(dir, dir.scenario(manifest))?;
+    let mut scenario = parse_stored(&text, &manifest.scenario).map_err(EngineError::Scenario)?;
+    keep_providers(&mut scenario, manifest);
+    let content = stored(dir, dir.content(&manifest.metadata.suite))?;
     let suite =
         Suite::open(content, &scenario.providers).map_err(|source| unreadable(root, source))?;
     if suite.trials() != manifest.metadata.planned_trial_count {
@@ -37,9 +38,15 @@ pub(crate) fn stored_plan(
     let (scenario, suite) = stored_tests(root, dir, manifest)?;
     let providers = stored_plugins(root, dir, manifest, &scenario)?;
     let plugins = ContentSource::stored(root, providers.iter().map(|prepared| prepared.digest));
-    let blobs = ContentSource::stored(root, dir.blobs(manifest)?);
+    let blobs = ContentSource::stored(root, stored(dir, dir.blobs(manifest))?);
     let cache = PluginCache::open()?;
     Ok(Plan::new(scenario, suite, providers, plugins, blobs, cache))
+}
+
+/// Removes the providers that the run's selection left out.
+fn keep_providers(scenario: &mut Scenario, manifest: &Manifest) {
+    let names: HashSet<_> = manifest.providers.iter().map(|stored| &*stored.name).collect();
+    scenario.keep_providers(|provider| names.contains(&*provider.name));
 }
 
 pub(crate) fn unreadable(root: &ResultsRoot, source: io::Error) -> RecordError {
@@ -65,7 +72,7 @@ pub(crate) fn stored_plugins(
             unreadable(root, source)
         })?;
         if checked.insert(stored.digest) {
-            self::stored(dir.content(&stored.digest))?;
+            self::stored(dir, dir.content(&stored.digest))?;
         }
         prepared.push(PreparedProvider {
             provider: provider.clone(),
@@ -79,17 +86,27 @@ pub(crate) fn stored_plugins(
 
 /// Turns missing or damaged content into a usage error: unlike with an error of the disk, nothing was changed, and trying again
 /// does not help.
-pub(crate) fn stored<T>(content: Result<T, RecordError>) -> Result<T, EngineError> {
-    content.map_err(|error| EngineError::Usage(error.to_string()))
+fn stored<T>(dir: &RunDir, content: Result<T, RecordError>) -> Result<T, EngineError> {
+    content.map_err(|error| {
+        EngineError::Usage(format!(
+            "{error}\nto take the current files in place of the stored ones: runner resume {} --accept-changes",
+            dir.id()
+        ))
+    })
 }
 
-/// Returns the tests that did not pass in the newest run of a scenario, as `test@provider`.
-pub(crate) fn not_passed(results: &Path, scenario: &str) -> Result<HashSet<String>, EngineError> {
+/// Returns the tests that did not pass in this user's newest run of a scenario, as `test@provider`. Also returns the refusals
+/// of newer runs of other users.
+pub(crate) fn not_passed(
+    results: &Path,
+    scenario: &str,
+) -> Result<(HashSet<String>, Vec<RecordError>), EngineError> {
     let root = ResultsRoot::existing(results)?;
-    let dir = root.find(&format!("latest:{scenario}"))?;
+    let (dir, skipped) = root.newest_for_use(Some(scenario))?;
     let manifest = dir.truth()?;
     let has_passed = |outcome| matches!(outcome, Some(Outcome::Passed | Outcome::Skipped));
-    tests_of(&root, &dir, &manifest, |outcome| !has_passed(outcome))
+    let tests = tests_of(&root, &dir, &manifest, |outcome| !has_passed(outcome))?;
+    Ok((tests, skipped))
 }
 
 /// Returns the tests of a run, as `test@provider`, with a trial whose outcome satisfies `is_selected`.

@@ -3,10 +3,10 @@
 use std::{collections::VecDeque, time::Duration};
 
 use runner_model::{Reason, RunTime, protocol::FromWorker, visible::visible_line};
-use runner_record::{Ack, End, RecordError};
+use runner_record::{Ack, End, Fold, Manifest, Owned, RecordError, UnwrittenEnd};
 
 use super::coordinator::{ActiveRun, Coordinator};
-use crate::event::{Ended, RunEvent, ended};
+use crate::event::{Ended, Observer, RunEvent, ended};
 use crate::input::Input;
 use crate::workers::{Next, PoolEvent};
 
@@ -23,6 +23,7 @@ impl Coordinator<'_> {
         end: (Option<Reason>, Option<String>),
     ) -> Result<Ended, RecordError> {
         let (mut reason, mut message) = end;
+        self.pool.hold_back(false);
         self.pool.finish();
         let closed = run.writer.close();
         let (mut is_hurried, mut events) = (false, VecDeque::new());
@@ -49,6 +50,10 @@ impl Coordinator<'_> {
         if reason == Some(Reason::Storage) {
             message = message.or(self.failure.take());
         }
+        if reason == Some(Reason::Budget) {
+            // The attempts that were in flight have used more since.
+            message = self.schedule.spending().summary().or(message);
+        }
         if let Some(message) = &message {
             run.owned.log(message);
         }
@@ -70,9 +75,25 @@ impl Coordinator<'_> {
         if let (Some(by), Some(Reason::Stopped | Reason::Cancelled)) = (stopped_by, reason) {
             run.owned.note_stopped_by(by);
         }
-        let manifest = run.owned.finish(end, &self.fold)?;
+        let manifest = write_end(run.owned, end, &self.fold, self.observer);
         self.pool.wait_for_exits(EXIT_WITHIN);
         let stop = self.schedule.stop_reason();
         Ok(Ended { stop, ..ended(manifest, directory, took, self.observer) })
     }
+}
+
+/// Writes the end of a session. If that fails, reports it, and returns the manifest as readers show the run.
+pub(super) fn write_end(
+    owned: Owned,
+    end: End,
+    fold: &Fold,
+    observer: &mut dyn Observer,
+) -> Manifest {
+    owned.finish(end, fold).unwrap_or_else(|UnwrittenEnd { manifest, error }| {
+        // Otherwise the error is the message of the run.
+        if manifest.message.is_none() {
+            observer.event(&RunEvent::Notice(&error.to_string()));
+        }
+        *manifest
+    })
 }

@@ -6,8 +6,9 @@ use std::{collections::VecDeque, path::PathBuf};
 use runner_model::{Reason, StopSignal};
 use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id, now};
 
-use super::run::{Work, lock_root, prestart, run};
+use super::run::{Work, check_machine, lock_root, prestart, run};
 use super::start::{planned, prepare};
+use super::trust::usable;
 use super::waiting::{close_unstarted, unstarted};
 use super::{resume::continue_run, run_parts::RunParts};
 use crate::event::{Ended, Observer};
@@ -38,11 +39,12 @@ impl Group {
     ///
     /// The problems of all scenarios, or a run that cannot be created.
     pub fn create(requests: &[ExecRequest]) -> Result<(Self, Vec<PathBuf>), EngineError> {
+        check_machine()?;
         let (mut plans, mut problems, mut empty) = (Vec::new(), Vec::new(), Vec::new());
         for request in requests {
             match planned(request) {
                 Ok((plan, suite)) => plans.push((request, plan, suite)),
-                Err(EngineError::NothingSelected) => empty.push(request.scenario.clone()),
+                Err(EngineError::NothingSelected | EngineError::NothingFailed) => empty.push(request.scenario.clone()),
                 Err(problem) => problems.push(problem),
             }
         }
@@ -85,7 +87,8 @@ impl Group {
         let root = ResultsRoot::existing(&session.results)?;
         lock_root(&root, session.share)?;
         for request in requests {
-            let owned = root.claim(&root.find(request.run.as_deref().unwrap_or_default())?)?;
+            let run = usable(&root.find(request.run.as_deref().unwrap_or_default())?)?;
+            let owned = root.claim(&run)?;
             group.left.push_back(GroupRun::Incomplete(Box::new((request, owned))));
         }
         Ok(group)
@@ -130,6 +133,7 @@ impl Group {
     ///
     /// No run is left, or it cannot be started, read or written. The group can continue with the next run.
     pub fn run_next(&mut self, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
+        signals::pass("next");
         let ended = match self.left.pop_front() {
             None => return Err(EngineError::NothingSelected),
             Some(GroupRun::Waiting(waiting)) => {
@@ -137,7 +141,7 @@ impl Group {
                 match self.end.clone() {
                     Some(end) => {
                         let end = End { at: now(), ..end };
-                        close_unstarted(owned, &work.fold, end, observer)?
+                        close_unstarted(owned, &work.fold, end, observer)
                     }
                     None => run(prestart()?, work, true, move || Ok(owned), observer)?,
                 }

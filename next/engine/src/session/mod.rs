@@ -15,6 +15,7 @@ mod resume;
 mod run;
 mod run_parts;
 mod start;
+mod trust;
 mod waiting;
 mod watchdog;
 

@@ -1,22 +1,29 @@
 //! `resume`: continues a run with its stored plan or, with `--accept-changes`, with the current files.
 
-use std::{cell::RefCell, collections::HashMap, fs::File, path::Path, time::Duration};
+use std::collections::{HashMap, HashSet};
+use std::{cell::RefCell, fs::File, path::Path, time::Duration};
 
-use runner_model::{Outcome, Places, RunStatus, TrialId, units::plural};
+use runner_model::{Outcome, Places, RunStatus, TrialId, units::plural, visible::shown_path};
 use runner_prepare::ContentSource;
 use runner_record::{
-    Fold, Manifest, NewPlan, NewSession, Owned, RecordError, Rerun, ResultsRoot, RunDir,
+    CutShort, Fold, Manifest, NewPlan, NewSession, Owned, RecordError, Rerun, ResultsRoot, RunDir,
+    RunHead,
 };
 use runner_scenario::IdGlob;
 
 use super::run::{Work, lock_root, prestart, run};
 use super::run_parts::keep;
+use super::trust::{owner_notice, skipped_notices, usable};
+use crate::error::machine_error;
 use crate::event::{Ended, Observer, RunEvent, ended};
 use crate::plan::{
     Decision, Ids, Plan, PlanDiff, Rejudge, changes_since, load_plan, manifest_providers, metadata,
     selection, stored_plan, tests_of, unreadable,
 };
-use crate::{EngineError, ResumeRequest, workers::PrestartedWorker};
+use crate::{EngineError, ResumeRequest, signals, workers::PrestartedWorker};
+
+/// Runs that a message lists.
+const MAX_SHOWN: usize = 5;
 
 /// A resumed session before it starts.
 struct Prepared {
@@ -29,6 +36,8 @@ struct Prepared {
     globs: HashMap<String, IdGlob>,
     /// A plan that replaces the stored one, and the file with its suite.
     adopted: Option<(NewPlan, File)>,
+    /// Trials that ran when the process of the last session died.
+    in_flight: HashSet<TrialId>,
     /// Messages for the user.
     notices: Vec<String>,
 }
@@ -53,7 +62,8 @@ pub(super) fn continue_run(
         Some(owned) => (owned.root().clone(), owned.dir().clone()),
         None => {
             let root = ResultsRoot::existing(&request.session.results)?;
-            let dir = find(&root, request)?;
+            let (dir, notices) = find(&root, request)?;
+            notices.iter().for_each(|notice| observer.event(&RunEvent::Notice(notice)));
             (root, dir)
         }
     };
@@ -67,18 +77,29 @@ pub(super) fn continue_run(
         check_status(&manifest, request)?;
         let is_explicit = request.rerun.is_some() || request.accept_changes;
         let is_completed = manifest.status == RunStatus::Completed && !is_explicit;
-        if is_completed && dir.lost_results(&manifest)? == 0 {
+        if is_completed && dir.has_same_rows(&manifest)? {
             let plan = stored_plan(&root, &dir, &manifest).ok();
             let changed = plan.and_then(|plan| changes_since(&manifest, &plan));
             return Ok(report_completed(manifest, &dir, changed, observer));
         }
-        let mut prepared = Prepared::new(&root, &dir, &manifest, request)?;
-        if prepared.has_nothing_to_do(&manifest) {
+        // Without the lock, another session may start while the rows are read.
+        let mut prepared = dir.snapshot(|| {
+            if held.is_none() {
+                manifest = dir.manifest()?;
+                check_status(&manifest, request)?;
+            }
+            Prepared::new(&root, &dir, &manifest, request)
+        })?;
+        let is_done = prepared.has_nothing_to_do(&manifest);
+        if is_done {
             prepared.check_selection(request)?;
-            return Ok(report_completed(manifest, &dir, None, observer));
+            if dir.has_same_rows(&manifest)? {
+                return Ok(report_completed(manifest, &dir, None, observer));
+            }
+        } else {
+            // Values of secrets are not stored, and mounted folders may have been removed.
+            prepared.plan.prepare_grants(&request.session)?;
         }
-        // Values of secrets are not stored, and mounted folders may have been removed.
-        prepared.plan.prepare_grants(&request.session)?;
         let before = manifest.clone();
         let owned = match held.take() {
             Some(owned) => owned,
@@ -88,6 +109,9 @@ pub(super) fn continue_run(
             }
         };
         if before == manifest {
+            if is_done {
+                return Ok(settle(owned, &prepared.fold, observer)?);
+            }
             break (owned, prepared);
         }
         // Another process changed the run between the preparation and the claim.
@@ -112,6 +136,7 @@ fn run_prepared(
     let Prepared { plan, fold, adopted, .. } = prepared;
     let is_free = lock_root(&root, request.session.share)?;
     let session = NewSession {
+        last_seq: fold.last_seq(),
         rerun: request.rerun.clone(),
         pending: Some(fold.left()),
         waits: !is_free,
@@ -143,13 +168,19 @@ pub fn preview(
     // New plugins are inspected by child processes, for which this prepares the process.
     let _prestarted = prestart()?;
     let root = ResultsRoot::existing(&request.session.results)?;
-    let dir = find(&root, request)?;
-    let manifest = dir.truth()?;
-    check_status(&manifest, request)?;
-    let prepared = Prepared::new(&root, &dir, &manifest, request)?;
-    if prepared.has_nothing_to_do(&manifest) {
-        prepared.check_selection(request)?;
-    }
+    let (dir, notices) = find(&root, request)?;
+    notices.iter().for_each(|text| notice(text));
+    let prepared = dir.snapshot(|| {
+        let on_disk = dir.manifest()?;
+        // The counts on disk show whether results are lost.
+        let manifest = if on_disk.status.is_terminal() { on_disk } else { dir.truth()? };
+        check_status(&manifest, request)?;
+        let prepared = Prepared::new(&root, &dir, &manifest, request)?;
+        if prepared.has_nothing_to_do(&manifest) {
+            prepared.check_selection(request)?;
+        }
+        Ok::<_, EngineError>(prepared)
+    })?;
     prepared.notices.iter().for_each(|text| notice(text));
     let mut ids = Ids::new(&prepared.plan.suite, &prepared.plan.scenario.providers);
     for trial in 0..prepared.plan.suite.trials() {
@@ -159,8 +190,11 @@ pub fn preview(
     Ok(())
 }
 
-fn claim(root: &ResultsRoot, dir: &RunDir, manifest: &mut Manifest) -> Result<Owned, RecordError> {
+/// Claims a run. From then on a signal is kept for the session.
+fn claim(root: &ResultsRoot, dir: &RunDir, manifest: &mut Manifest) -> Result<Owned, EngineError> {
+    signals::take_over().map_err(machine_error)?;
     let owned = root.claim(dir)?;
+    signals::pass("claimed");
     manifest.clone_from(owned.manifest());
     Ok(owned)
 }
@@ -185,35 +219,48 @@ fn reopen(
     Ok(owned)
 }
 
-/// Finds the run that a request names.
-fn find(root: &ResultsRoot, request: &ResumeRequest) -> Result<RunDir, EngineError> {
-    match &request.run {
-        Some(name) => Ok(root.find(name)?),
-        None if request.rerun.is_some() || request.accept_changes => Ok(root.find("latest")?),
-        None => only_incomplete(root),
-    }
+/// Finds the run that a request names. Without a name, runs of other users are skipped. Also returns notices of those.
+fn find(root: &ResultsRoot, request: &ResumeRequest) -> Result<(RunDir, Vec<String>), EngineError> {
+    let (dir, skipped) = match &request.run {
+        Some(name) => (root.find(name)?, Vec::new()),
+        None if request.rerun.is_some() || request.accept_changes => root.newest_for_use(None)?,
+        None => only_incomplete(root)?,
+    };
+    Ok((usable(&dir)?, skipped_notices(&skipped)))
 }
 
-/// Finds the only incomplete run of a root.
-fn only_incomplete(root: &ResultsRoot) -> Result<RunDir, EngineError> {
+/// Finds the only incomplete run of a root. Also returns the refusals of the runs of other users.
+fn only_incomplete(root: &ResultsRoot) -> Result<(RunDir, Vec<RecordError>), EngineError> {
     // `runs` reads all rows of a dead run, which takes seconds for a large one, and claiming it reads them again.
-    if let [only] = root.cut_short()?.as_slice() {
-        return Ok(root.find(&only.id)?);
+    let CutShort { runs: cut_short, skipped } = root.cut_short()?;
+    if let [only] = cut_short.as_slice() {
+        return Ok((root.find(&only.id)?, skipped));
     }
     let runs = root.runs()?.runs;
-    let open = runs.iter().filter(|run| run.status == RunStatus::Incomplete);
-    let open: Vec<_> = open.map(|run| run.id.as_str()).collect();
+    let is_cut_short = |run: &&RunHead| {
+        run.status == RunStatus::Incomplete && cut_short.iter().any(|one| one.id == run.id)
+    };
+    let open: Vec<_> = runs.iter().filter(is_cut_short).map(|run| run.id.as_str()).collect();
+    let others: String =
+        skipped_notices(&skipped).iter().map(|notice| format!("{notice}\n")).collect();
     match open.as_slice() {
-        [run] => Ok(root.find(run)?),
+        [run] => Ok((root.find(run)?, skipped)),
         [] => Err(EngineError::Usage(format!(
-            "no run in {} is incomplete\nto list all runs: runner list\nto resume one of them: runner resume RUN",
-            root.path().display()
+            "no run in {} is incomplete\n{others}to list all runs: runner list\nto resume one of them: runner resume RUN",
+            shown_path(root.path())
         ))),
-        several => Err(EngineError::Usage(format!(
-            "{} runs are incomplete; choose one of them:\n  runner resume {}",
-            several.len(),
-            several.join("\n  runner resume ")
-        ))),
+        several => {
+            let shown = &several[..several.len().min(MAX_SHOWN)];
+            let more = match several.len() - shown.len() {
+                0 => String::new(),
+                more => format!("\nand {more} older ones: runner list --status incomplete"),
+            };
+            Err(EngineError::Usage(format!(
+                "{} runs are incomplete; choose one of them:\n  runner resume {}{more}",
+                several.len(),
+                shown.join("\n  runner resume ")
+            )))
+        }
     }
 }
 
@@ -225,6 +272,20 @@ fn check_status(manifest: &Manifest, request: &ResumeRequest) -> Result<(), Engi
         )));
     }
     Ok(())
+}
+
+/// Ends a claim of a completed run whose rows another program has changed, and that has all results. The claim has repaired
+/// the end of the rows.
+fn settle(
+    mut owned: Owned,
+    fold: &Fold,
+    observer: &mut dyn Observer,
+) -> Result<Ended, RecordError> {
+    owned.settle(fold)?;
+    for notice in owned.notices() {
+        observer.event(&RunEvent::Notice(notice));
+    }
+    Ok(report_completed(owned.manifest().clone(), owned.dir(), None, observer))
 }
 
 /// Reports a run without pending trials.
@@ -293,7 +354,7 @@ impl Prepared {
             let rows = dir.path().join("index.jsonl");
             return Err(EngineError::Usage(format!(
                 "{}, line {line}: {why}\nnothing was changed; to list all such rows: runner verify {}",
-                rows.display(),
+                shown_path(&rows),
                 dir.id()
             )));
         }
@@ -304,12 +365,24 @@ impl Prepared {
         if adopted.is_some() || sessions.any(|session| session.adopted.is_some()) {
             plan.rejudge = Rejudge::find(dir, &plan.suite, &plan.fingerprints, &mut fold)?;
         }
+        notices.extend(owner_notice(dir, &plan.scenario.providers));
         notices.extend(damage_notices(manifest, &before, is_live));
         notices.extend(verdictless_notice(manifest).filter(|_| request.rerun.is_none()));
         if fold.left() > 0 {
             plan.count_spending(dir, |trial| fold.trial(trial).is_pending)?;
         }
-        Ok(Self { plan, fold, before, selected: selected.unwrap_or(0), globs, adopted, notices })
+        let last = manifest.sessions.last();
+        let in_flight = last.into_iter().flat_map(|session| &session.in_flight);
+        Ok(Self {
+            plan,
+            fold,
+            before,
+            selected: selected.unwrap_or(0),
+            globs,
+            adopted,
+            in_flight: in_flight.map(|attempt| attempt.trial.clone()).collect(),
+            notices,
+        })
     }
 
     /// Fails if `--rerun` selects no trial and nothing else was requested.
@@ -336,6 +409,9 @@ impl Prepared {
                 && rerun.glob().is_none_or(matches_trial)
         };
         let (is_pending, why) = match rerun.filter(is_selected) {
+            _ if outcome.is_none() && self.in_flight.contains(id) => {
+                (true, "it has no result: it ran when the process died".to_owned())
+            }
             _ if outcome.is_none() => (true, "it has no result".to_owned()),
             Some(rerun) => (true, format!("it {ended}, and `--rerun {rerun}` selects it")),
             None if self.before.trial(trial).is_pending => {
@@ -356,22 +432,25 @@ impl Prepared {
 /// Returns notices of results and lines that `index.jsonl` has lost.
 fn damage_notices(manifest: &Manifest, fold: &Fold, is_live: bool) -> Vec<String> {
     let mut notices = Vec::new();
-    // A new plan may lack trials of the run.
-    let removed = if is_live { fold.unplanned() } else { 0 };
     let lost = manifest.counts.done().saturating_sub(fold.counts().done());
-    if lost > 0 && removed == 0 {
-        notices.push(format!(
-            "{} that benchmark.json counts are missing from index.jsonl; their trials run again",
-            plural(lost, "result", "results")
-        ));
-    }
-    let damaged = fold.damaged() - removed;
-    if damaged > 0 {
+    // A new plan may lack trials of the run, so it does not show which results are lost.
+    if lost > 0 && !is_live {
         let (one, many) = (
-            "line of index.jsonl is damaged; its trial runs again",
-            "lines of index.jsonl are damaged; their trials run again",
+            "result that benchmark.json counts is missing from index.jsonl; its trial runs again",
+            "results that benchmark.json counts are missing from index.jsonl; their trials run again",
         );
-        notices.push(plural(damaged, one, many));
+        notices.push(plural(lost, one, many));
+    }
+    let damaged = plural(
+        fold.damaged() - fold.unplanned(),
+        "line of index.jsonl is damaged",
+        "lines of index.jsonl are damaged",
+    );
+    match fold.damaged() - fold.unplanned() {
+        0 => {}
+        _ if fold.left() == 0 => notices.push(format!("{damaged}; no result is lost")),
+        1 => notices.push(format!("{damaged}; its trial runs again")),
+        _ => notices.push(format!("{damaged}; their trials run again")),
     }
     notices
 }

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 
-use runner_model::Places as _;
+use runner_model::{Places as _, visible::shown_path};
 use runner_record::{Fold, ResultsRoot};
 use runner_scenario::load;
 
 use super::resume;
 use super::run::{Work, lock_root, prestart, run};
 use super::run_parts::{RunParts, new_run};
+use super::trust::{skipped_notices, usable};
 use crate::event::{Ended, Observer};
 use crate::plan::{Plan, PlanDiff, load_plan, not_passed, selection};
 use crate::{EngineError, ExecRequest, ResumeRequest};
@@ -28,12 +29,12 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
     if let Some(name) = &request.folder
         && let Some(there) = work.root.run_in(name)?
     {
-        let manifest = there.manifest()?;
+        let manifest = usable(&there)?.manifest()?;
         let diff = PlanDiff::new(&manifest, &parts.new.metadata, &parts.new.providers);
         if let Some(reason) = diff.reason() {
             return Err(EngineError::Usage(format!(
                 "{} holds a run of another plan: {reason}\nchoose another folder, or continue that run with its own plan: runner resume {0}",
-                there.path().display()
+                shown_path(&there.path())
             )));
         }
         // `resume` locks the root itself.
@@ -61,14 +62,21 @@ pub(crate) fn planned(request: &ExecRequest) -> Result<(Plan, File), EngineError
 /// Plans the scenario of a request, without mounts and secrets. Returns its suite in a file, too.
 pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
     let options = &request.session;
+    let mut notices = Vec::new();
     let only = if request.selection.last_failed {
         let name = load(&request.scenario).map_err(EngineError::Scenario)?.name;
-        Some(not_passed(&options.results, &name)?)
+        let (only, skipped) = not_passed(&options.results, &name)?;
+        if only.is_empty() {
+            return Err(EngineError::NothingFailed);
+        }
+        notices = skipped_notices(&skipped);
+        Some(only)
     } else {
         None
     };
     let selection = selection(&request.selection, only);
     let (mut plan, suite) = load_plan(&request.scenario, &selection)?;
+    plan.notices = notices;
     if plan.suite.trials() == 0 {
         return Err(EngineError::NothingSelected);
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use runner_model::{Reason, RunTime};
 use runner_record::{End, Fold, Owned, RecordError, in_use, now};
 
+use super::closing::write_end;
 use super::coordinator::{Coordinator, Timers};
 use crate::event::{Ended, Observer, ended};
+use crate::signals;
 
 impl Coordinator<'_> {
     /// Starts the run if the root is free. Otherwise keeps it waiting, and reports the runs that hold the root.
@@ -35,6 +37,7 @@ impl Coordinator<'_> {
             return Ok(());
         }
         let Some(mut owned) = self.waiting.take() else { return Ok(()) };
+        signals::pass("waited");
         owned.start()?;
         self.clock.restart();
         self.watchdog.start_time(self.plan.settings.timeout);
@@ -43,7 +46,7 @@ impl Coordinator<'_> {
         let session = owned.manifest().sessions.last().map_or(1, |session| session.number);
         self.open(owned, session)?;
         if let Err(error) = started {
-            self.fail(Reason::Internal, format!("cannot start a worker: {error}"));
+            self.fail(Reason::Machine, format!("cannot start a worker: {error}"));
         }
         Ok(())
     }
@@ -65,7 +68,7 @@ impl Coordinator<'_> {
             message: message.or(unstarted.message),
             ..unstarted
         };
-        close_unstarted(owned, &self.fold, end, self.observer)
+        Ok(close_unstarted(owned, &self.fold, end, self.observer))
     }
 }
 
@@ -75,10 +78,10 @@ pub(super) fn close_unstarted(
     fold: &Fold,
     end: End,
     observer: &mut dyn Observer,
-) -> Result<Ended, RecordError> {
+) -> Ended {
     let directory = owned.dir().path();
-    let manifest = owned.finish(end, fold)?;
-    Ok(ended(manifest, directory, Duration::ZERO, observer))
+    let manifest = write_end(owned, end, fold, observer);
+    ended(manifest, directory, Duration::ZERO, observer)
 }
 
 /// Returns the end of a run that has not started.

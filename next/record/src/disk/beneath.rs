@@ -5,7 +5,7 @@
 //! moment. Only regular files are opened, and opening never blocks.
 
 use std::{
-    ffi::{CStr, CString},
+    ffi::CString,
     fs::{DirBuilder, File},
     io::{self, Read as _, Write as _},
     os::{
@@ -17,14 +17,11 @@ use std::{
 };
 
 use runner_model::Time;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags, Stat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags, Stat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::{RecordError, disk::permissions};
-
-/// Deepest level below a run that is cleared or measured. The runner itself makes two.
-const MAX_DEPTH: u32 = 64;
 
 /// An open folder. Names that its methods take are single segments unless a method's doc allows more.
 #[derive(Clone, Debug)]
@@ -84,8 +81,8 @@ impl Dir {
         Self::new(handle, path.to_owned())
     }
 
-    /// Opens a folder as [`Self::open`] does, and creates missing ones. Their names are synced.
-    pub(crate) fn open_or_create(path: &Path) -> Result<Self, RecordError> {
+    /// Opens a folder as [`Self::open`] does, and creates missing ones with this mode. Their names are synced.
+    pub(crate) fn open_or_create(path: &Path, mode: u32) -> Result<Self, RecordError> {
         let is_missing = |above: &&Path| {
             !above.as_os_str().is_empty() && matches!(above.try_exists(), Ok(false))
         };
@@ -93,7 +90,7 @@ impl Dir {
         if !missing.is_empty() {
             DirBuilder::new()
                 .recursive(true)
-                .mode(permissions::of_own_folder())
+                .mode(mode)
                 .create(path)
                 .map_err(|source| RecordError::io("create the folder", path, source))?;
         }
@@ -146,6 +143,12 @@ impl Dir {
     /// Creates the folder of a run. Fails if the name exists.
     pub(crate) fn create_dir(&self, name: &str) -> Result<Self, RecordError> {
         self.create_with_mode(name, permissions::of_own_folder())?;
+        self.dir(name)
+    }
+
+    /// Creates a folder that only this user may enter. Fails if the name exists.
+    pub(crate) fn create_private_dir(&self, name: &str) -> Result<Self, RecordError> {
+        self.create_with_mode(name, permissions::PRIVATE)?;
         self.dir(name)
     }
 
@@ -257,20 +260,36 @@ impl Dir {
         rustix::fs::linkat(CWD, from, &self.handle, name, AtFlags::SYMLINK_FOLLOW)
     }
 
-    /// Writes a file under the temporary name that belongs to `name`. Only one process at a time may do that.
+    /// Writes a file under the temporary name that belongs to `name`. Only one process at a time may do that. Other users
+    /// cannot write into the file.
     /// [`Self::replace`] renames it.
     pub(crate) fn prepare(&self, name: &str, bytes: &[u8]) -> Result<File, RecordError> {
         let temporary = next_name(name);
-        let mut file = self.write(&temporary)?;
-        file.set_len(0)
-            .and_then(|()| file.write_all(bytes))
-            .map_err(|source| self.error("write", &temporary, source))?;
+        // A process that was killed, or another user of a shared folder, may have left one.
+        self.remove(&temporary)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        let mode = permissions::of_sealed_file_in(self.mode);
+        let mut file = self.file_with_mode("create", &temporary, flags, mode)?;
+        file.write_all(bytes).map_err(|source| self.error("write", &temporary, source))?;
         Ok(file)
+    }
+
+    /// Removes the file that a process has prepared for `name` before it was killed. Ignores errors.
+    pub(crate) fn remove_prepared(&self, name: &str) {
+        let _ = self.remove(&next_name(name));
     }
 
     /// Replaces a file by the one that [`Self::prepare`] wrote.
     pub(crate) fn replace(&self, name: &str) -> Result<(), RecordError> {
         self.rename(&next_name(name), name)
+    }
+
+    /// Renames a folder that is about to be removed. Fails if the folder or its entries may not be removed.
+    pub(crate) fn move_away(&self, name: &str, to: &str) -> Result<(), RecordError> {
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        rustix::fs::accessat(&self.handle, name, access, AtFlags::EACCESS)
+            .and_then(|()| rustix::fs::renameat(&self.handle, name, &self.handle, to))
+            .map_err(|source| self.error("remove", name, source))
     }
 
     /// Renames a file, and replaces a file of the new name.
@@ -294,59 +313,6 @@ impl Dir {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(source) => Err(self.error("remove", name, source)),
         }
-    }
-
-    /// Removes everything below the folder, except for these names in the folder itself.
-    pub(crate) fn clear(&self, except: &[&str]) -> Result<(), RecordError> {
-        self.clear_within(except, MAX_DEPTH)
-    }
-
-    fn clear_within(&self, except: &[&str], depth: u32) -> Result<(), RecordError> {
-        for name in self.entries(|_| true)? {
-            let shown = name.to_string_lossy();
-            if except.contains(&&*shown) {
-                continue;
-            }
-            let failed = |source: Errno| self.error("remove", &shown, source);
-            match rustix::fs::unlinkat(&self.handle, &name, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                // Linux answers `EISDIR` for a folder, and POSIX wants `EPERM`.
-                Err(Errno::ISDIR | Errno::PERM) if depth > 0 => {
-                    self.inner(&name)?.clear_within(&[], depth - 1)?;
-                    rustix::fs::unlinkat(&self.handle, &name, AtFlags::REMOVEDIR)
-                        .map_err(failed)?;
-                }
-                Err(source) => return Err(failed(source)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the bytes of all files below the folder that can be examined.
-    pub(crate) fn size(&self) -> u64 {
-        self.size_within(MAX_DEPTH)
-    }
-
-    fn size_within(&self, depth: u32) -> u64 {
-        let size = |name: CString| {
-            let found = rustix::fs::statat(&self.handle, &name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-            match FileType::from_raw_mode(found.st_mode) {
-                FileType::Directory if depth > 0 => {
-                    Some(self.inner(&name).ok()?.size_within(depth - 1))
-                }
-                FileType::RegularFile => found.st_size.try_into().ok(),
-                _ => None,
-            }
-        };
-        let names = self.entries(|_| true).unwrap_or_default();
-        names.into_iter().filter_map(size).sum()
-    }
-
-    /// Opens a folder in this one whose name may not be UTF-8.
-    fn inner(&self, name: &CStr) -> Result<Self, RecordError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = rustix::fs::openat(&self.handle, name, flags, Mode::empty());
-        Self::new(handle, self.path.join(&*name.to_string_lossy()))
     }
 
     /// Returns the stamp of an entry, which may be a link. `None` if it is missing. With several segments it only shows
@@ -374,15 +340,7 @@ impl Dir {
     }
 
     fn entries(&self, is_wanted: impl Fn(FileType) -> bool) -> Result<Vec<CString>, RecordError> {
-        let failed = |source| self.error("read", ".", source);
-        let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.handle).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            if is_wanted(entry.file_type()) && ![c".", c".."].contains(&entry.file_name()) {
-                names.push(entry.file_name().to_owned());
-            }
-        }
-        Ok(names)
+        entries(self, is_wanted).map_err(|source| self.error("read", ".", source))
     }
 
     /// Syncs the folder's names.
@@ -416,6 +374,16 @@ impl Dir {
         // `openat2` refuses a mode for a file that it does not create.
         let mode =
             if flags.contains(OFlags::CREATE) { permissions::of_file_in(self.mode) } else { 0 };
+        self.file_with_mode(what, name, flags, mode)
+    }
+
+    fn file_with_mode(
+        &self,
+        what: &'static str,
+        name: &str,
+        flags: OFlags,
+        mode: u32,
+    ) -> Result<File, RecordError> {
         let mode = Mode::from_raw_mode(mode as RawMode);
         // Opening a pipe would wait for its other end.
         let opened = self
@@ -496,6 +464,21 @@ impl io::Read for Reader<'_> {
         self.at += length as u64;
         Ok(length)
     }
+}
+
+/// Returns the names of the entries of an open folder, in no order.
+pub(super) fn entries(
+    folder: impl AsFd,
+    is_wanted: impl Fn(FileType) -> bool,
+) -> Result<Vec<CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let entry = entry?;
+        if is_wanted(entry.file_type()) && ![c".", c".."].contains(&entry.file_name()) {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    Ok(names)
 }
 
 fn temporary_name() -> String {

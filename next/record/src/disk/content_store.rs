@@ -49,16 +49,27 @@ impl ContentStore {
 
     /// Opens content, after comparing it with the digest.
     pub(crate) fn open(&self, digest: &Digest) -> Result<File, RecordError> {
-        let path = digest.path();
+        let entry = self.0.read(&digest.path())?;
+        self.check(entry, digest)
+    }
+
+    /// Returns an unnamed copy of an entry.
+    pub(crate) fn copy(&self, entry: &File, digest: &Digest) -> Result<File, RecordError> {
+        let mut copy = self.0.unnamed()?;
+        io::copy(&mut Reader { file: entry, at: 0 }, &mut copy)
+            .map_err(|source| self.0.error("copy", &digest.path(), source))?;
+        self.check(copy, digest)
+    }
+
+    fn check(&self, entry: File, digest: &Digest) -> Result<File, RecordError> {
         let damaged = || {
             io::Error::other(
                 "its bytes do not match its name: remove it, and the next `runner exec` stores it again",
             )
         };
-        let entry = self.0.read(&path)?;
         is_whole(&entry, digest)
             .and_then(|is_whole| is_whole.then_some(entry).ok_or_else(damaged))
-            .map_err(|source| self.0.error("use", &path, source))
+            .map_err(|source| self.0.error("use", &digest.path(), source))
     }
 
     /// Locks the store: exclusively to remove entries, shared to add some.

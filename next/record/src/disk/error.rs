@@ -3,13 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use runner_model::visible::{shown_path, visible_line};
 use thiserror::Error;
+
+use crate::disk::permissions::TRUSTED;
 
 /// A failure of the disk or of a file on it. Each message has the cause, the place and the next step.
 #[derive(Debug, Error)]
 pub enum RecordError {
     /// A system call failed.
-    #[error("cannot {what} {}: {source}{}", path.display(), advice(source))]
+    #[error("cannot {what} {}: {source}{}", shown_path(path), advice(source))]
     Io {
         /// The action, such as `write`.
         what: &'static str,
@@ -32,14 +35,24 @@ pub enum RecordError {
         runs: Vec<(String, u32)>,
     },
     /// No run has this name.
-    #[error("there is no run `{name}`: `runner list` shows the runs of a results root")]
+    #[error("there is no run `{}`: `runner list` shows the runs of a results root", visible_line(name))]
     Unknown {
         name: String,
         /// The results root that was searched.
         root: PathBuf,
     },
+    /// Another user can have decided what the run executes.
+    #[error("run {run} {problem}{grants}\nto use other users' runs in this results root, set {TRUSTED}={}", shown_path(root))]
+    OtherUser {
+        run: String,
+        /// The owner, as the rest of a sentence.
+        problem: String,
+        /// What the run would get if it were executed, on lines of its own. Empty if unknown.
+        grants: String,
+        root: PathBuf,
+    },
     /// Several runs have this name.
-    #[error("`{name}` could be {}: type more of the name", candidates.join(", "))]
+    #[error("`{}` could be {}: type more of the name", visible_line(name), candidates.join(", "))]
     Ambiguous {
         name: String,
         /// The results root that was searched.
@@ -52,7 +65,7 @@ pub enum RecordError {
     Transition(#[from] runner_model::status::BadTransition),
     /// A file was not written by this runner: a damaged manifest or one of another format, rows that another program
     /// has removed, replaced, cut or extended, or a folder that is not a run.
-    #[error("{}: {problem}", path.display())]
+    #[error("{}: {problem}", shown_path(path))]
     Foreign { path: PathBuf, problem: String },
 }
 
@@ -62,9 +75,9 @@ impl RecordError {
         Self::Io { what, path, source }
     }
 
-    /// Returns whether the path does not exist.
+    /// Returns whether the path or run does not exist.
     pub(crate) fn is_missing(&self) -> bool {
-        self.kind() == Some(io::ErrorKind::NotFound)
+        matches!(self, Self::Unknown { .. }) || self.kind() == Some(io::ErrorKind::NotFound)
     }
 
     /// Returns the kind of a failed system call.
@@ -103,5 +116,5 @@ pub fn in_use(root: &Path, runs: &[(String, u32)]) -> String {
         [] => "a session that has no run yet".into(),
         runs => runs.iter().map(run).collect::<Vec<_>>().join(", "),
     };
-    format!("{} is in use by {sessions}", root.display())
+    format!("{} is in use by {sessions}", shown_path(root))
 }

@@ -4,8 +4,8 @@
 pub(crate) const STORE: &str = "store";
 pub(crate) const ROOT_LOCK: &str = ".lock";
 pub(crate) const MANIFEST: &str = "benchmark.json";
-/// Manifest of a run that is being deleted.
-pub(crate) const DELETED: &str = "deleted.json";
+/// Prefix of the folders of runs that are being deleted.
+pub(crate) const GONE: &str = ".gone-";
 pub(crate) const ROWS: &str = "index.jsonl";
 pub(crate) const LOGS: &str = "logs.jsonl";
 pub(crate) const LOG: &str = "runner.log";
@@ -22,6 +22,7 @@ pub(crate) fn is_run_name(name: &str) -> bool {
     !others.contains(&name)
         && parse_latest(name).is_none()
         && !name.starts_with("runner.")
+        && !name.starts_with(GONE)
         && !name.contains('/')
         && !name.contains(char::is_control)
 }

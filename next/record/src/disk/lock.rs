@@ -3,16 +3,18 @@
 
 use std::fs::{File, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
-use std::{io, os::unix::fs::FileExt as _, thread};
+use std::{io, io::Read as _, os::unix::fs::FileExt as _, thread};
 
 use runner_model::Time;
 use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 use crate::{
     RecordError,
     disk::{
         beneath::{Dir, Stamp, random},
         fault::{self, Place},
+        layout::MANIFEST,
     },
 };
 
@@ -20,8 +22,8 @@ pub(crate) const LOCK: &str = "lock";
 /// Readers that probe hold the lock for an instant, so an owner retries.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
-/// Bytes that the lock file takes while it is held. They are released before a session's last manifest, so a full disk
-/// has room for it.
+/// Bytes that the lock file takes while it is held, in addition to those of a manifest. They are released before a session's
+/// last manifest, so a full disk has room for it.
 const RESERVE: u64 = 64 << 10;
 
 /// A lock that is held until this is dropped. The file stays.
@@ -78,8 +80,19 @@ impl Lock {
         );
         let lock = Self { file: Held(file), stamp, text, token };
         lock.release_reserve();
-        let _ = rustix::fs::fallocate(&lock.file.0, FallocateFlags::empty(), 0, RESERVE);
+        let _ = lock.reserve(0);
         lock
+    }
+
+    /// Reserves the bytes for a manifest that is `bytes` long now.
+    pub(crate) fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let Held(file) = &self.file;
+        let reserve = || rustix::fs::fallocate(file, FallocateFlags::empty(), 0, RESERVE + bytes);
+        match rustix::io::retry_on_intr(reserve) {
+            // Not all file systems can.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(source) => Err(source.into()),
+        }
     }
 
     /// Releases the bytes that are reserved for the last manifest.
@@ -131,13 +144,15 @@ pub(crate) fn check(dir: &Dir, lock: &Stamp) -> Result<(), RecordError> {
     match dir.stat(LOCK)? {
         Some(found) if found.is_place_of(lock) => Ok(()),
         // The caller treats this as a fault of the disk: the owner must write nothing further.
-        _ => Err(dir.error(
-            "write into the run of",
-            LOCK,
-            io::Error::other(
-                "another program has removed or replaced the lock, so nothing more is written; `runner resume` continues the run",
-            ),
-        )),
+        _ => {
+            let problem = match dir.stat(MANIFEST)? {
+                Some(_) => {
+                    "another program has removed or replaced the lock, so nothing more is written; `runner resume` continues the run"
+                }
+                None => "another program has removed the run, so nothing more is written",
+            };
+            Err(dir.error("write into the run of", LOCK, io::Error::other(problem)))
+        }
     }
 }
 
@@ -173,7 +188,10 @@ pub(crate) fn holder(dir: &Dir) -> Option<Holder> {
 }
 
 fn read_holder(dir: &Dir) -> Holder {
-    let text = dir.read_all(LOCK, RESERVE).unwrap_or_default();
+    let mut text = Vec::new();
+    if let Ok(file) = dir.read(LOCK) {
+        let _ = file.take(RESERVE).read_to_end(&mut text);
+    }
     let text = String::from_utf8_lossy(&text);
     let value = |name: &str| {
         let mut lines = text.lines().filter_map(|line| line.split_once(' '));

@@ -7,6 +7,8 @@ pub(crate) mod error;
 pub(crate) mod fault;
 pub(crate) mod layout;
 pub(crate) mod lock;
+pub(crate) mod owner;
 pub(crate) mod permissions;
 pub(crate) mod plugin_cache;
+pub(crate) mod removal;
 pub(crate) mod scratch;

@@ -6,12 +6,16 @@
 
 use std::{io, os::unix::fs::MetadataExt as _, path::Path, sync::OnceLock};
 
+use runner_model::visible::shown_path;
+
+/// Names a results root whose settings count and whose runs may be used, whoever can have written them.
+pub(crate) const TRUSTED: &str = "RUNNER_TRUST_ROOT";
 const OWNER: u32 = 0o700;
 /// Mode of a folder that only its owner may enter.
 pub(crate) const PRIVATE: u32 = OWNER;
 /// Permissions of the group and of all others, each with its write bit.
 const OTHERS: [(u32, u32); 2] = [(0o070, 0o020), (0o007, 0o002)];
-const OTHERS_WRITE: u32 = 0o022;
+pub(crate) const OTHERS_WRITE: u32 = 0o022;
 /// In a sticky folder such as `/tmp` all users can write, but cannot replace files of others: it is not shared.
 const STICKY: u32 = 0o1000;
 
@@ -28,6 +32,12 @@ pub(crate) fn of_folder_in(folder: u32) -> u32 {
 /// Returns the mode of a new file in a folder with mode `folder`.
 pub(crate) fn of_file_in(folder: u32) -> u32 {
     by_folder(folder, umask()) & 0o666
+}
+
+/// Returns the mode of a new file in a folder with mode `folder`, for a file that only its owner may write into. Others can
+/// replace it if they can write to the folder; then it is theirs.
+pub(crate) fn of_sealed_file_in(folder: u32) -> u32 {
+    of_file_in(folder) & !OTHERS_WRITE
 }
 
 /// Returns the umask. The system call that returns it also sets it, so it is read from `/proc`.
@@ -62,7 +72,7 @@ pub(crate) fn check_trust(folder: &Path) -> io::Result<()> {
     let root = std::fs::metadata("/")?.uid();
     for above in folder.ancestors() {
         let found = std::fs::symlink_metadata(above)?;
-        let shown = above.display();
+        let shown = shown_path(above);
         if ![user, 0, root].contains(&found.uid()) {
             return Err(io::Error::other(format!(
                 "{shown} belongs to another user (uid {}), who could change what is in it: use a folder of your own",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fs::File, os::unix::fs::MetadataExt as _};
 
 use crate::RecordError;
-use crate::disk::{beneath::Dir, permissions::check_trust};
+use crate::disk::{beneath::Dir, permissions::{PRIVATE, check_trust}};
 
 /// The folder of compiled plugins: `RUNNER_CACHE`, else `$XDG_CACHE_HOME/runner`, else `~/.cache/runner`. Compiled
 /// plugins are loaded without further checks, so only the user may be able to write to it.
@@ -22,7 +22,7 @@ impl PluginCache {
     pub fn open_at(path: &Path) -> Result<Self, RecordError> {
         let what = "use the plugin cache (`RUNNER_CACHE` names another one)";
         let refused = |source| RecordError::io(what, path, source);
-        Dir::open_or_create(path)?;
+        Dir::open_or_create(path, PRIVATE)?;
         let path = path.canonicalize().map_err(refused)?;
         check_trust(&path).map_err(refused)?;
         Ok(Self(Dir::open(&path)?))

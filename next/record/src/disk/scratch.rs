@@ -30,8 +30,7 @@ impl Scratch {
     pub fn make(above: &Path) -> Result<Self, RecordError> {
         let above = Dir::open(above)?;
         let name = format!("{PREFIX}{:016x}", random());
-        let mut dir = above.create_dir(&name)?;
-        dir.make_private()?;
+        let dir = above.create_private_dir(&name)?;
         let lock = dir.create_file(LOCK)?;
         // No other process knows the folder yet.
         try_lock(&lock, true).map_err(|source| dir.error("take", LOCK, source))?;

@@ -5,17 +5,20 @@ use std::{collections::HashMap, io, path::PathBuf, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, params};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
-    Manifest, RecordError, RunDir, RunHead,
+    RecordError, RunDir, RunHead,
     disk::{
         beneath::{Dir, Stamp},
         permissions::check_trust,
     },
+    run::truth::CheckedManifest,
 };
 
 pub(crate) const NAME: &str = "runner.db";
 /// Version of the tables and of [`RunHead`]. A file of another version is replaced.
-const VERSION: i64 = 6;
+const VERSION: i64 = 7;
 /// Time to wait for other writers. Without the list, commands are only slower.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Changed entries in a transaction after which the log is truncated. Each opening reads the log.
@@ -38,23 +41,37 @@ ON CONFLICT (id) DO UPDATE SET entry = ?2, crc = ?3, manifest = ?4";
 pub(crate) struct Listed {
     /// The manifest.
     pub(crate) text: String,
-    pub(crate) entry: Entry,
+    pub(crate) entry: Box<Entry>,
 }
 
-/// The manifest's file, and the head of its run.
-pub(crate) type Entry = Box<(Stamp, RunHead)>;
+/// The head of a run, and the files that it was read from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) manifest: Stamp,
+    /// The rows of a run that has ended.
+    pub(crate) rows: Option<Stamp>,
+    pub(crate) head: RunHead,
+}
+
+impl Entry {
+    /// Returns whether these are still the files of the run.
+    pub(crate) fn is_of(&self, manifest: Option<Stamp>, rows: Option<Stamp>) -> bool {
+        let has_ended = self.head.status.is_terminal();
+        manifest == Some(self.manifest) && (!has_ended || rows == self.rows)
+    }
+}
 
 impl Listed {
     /// Reads the manifest of a run.
     pub(crate) fn read(run: &RunDir) -> Result<Self, RecordError> {
-        let (manifest, text, stamp) = Manifest::read(&run.dir, &run.id)?;
-        let entry = Box::new((stamp, RunHead::from(&manifest)));
-        Ok(Self { text, entry })
+        let CheckedManifest { manifest, text, stamp, rows } = run.checked_manifest()?;
+        let entry = Entry { manifest: stamp, rows, head: RunHead::from(&manifest) };
+        Ok(Self { text, entry: Box::new(entry) })
     }
 }
 
 /// Entries by the ids of runs.
-pub(crate) type Known = HashMap<String, Entry>;
+pub(crate) type Known = HashMap<String, Box<Entry>>;
 
 /// The list of a root's runs.
 #[derive(Debug)]

@@ -13,6 +13,15 @@ use crate::{
     },
 };
 
+/// Runs that may have been cut short.
+#[derive(Debug, Default)]
+pub struct CutShort {
+    /// Runs of this user, newest first.
+    pub runs: Vec<RunHead>,
+    /// Refusals of the runs of other users.
+    pub skipped: Vec<RecordError>,
+}
+
 impl ResultsRoot {
     /// Finds a run by its id, the last part of it, another unique part, a path, or `latest`, with `latest~1` for the
     /// one before, and `latest:SCENARIO` and `latest~1:SCENARIO` for runs of a scenario.
@@ -31,15 +40,45 @@ impl ResultsRoot {
         }
     }
 
-    /// Returns the runs that may have been cut short, newest first. Does not read the rows of dead runs.
-    pub fn cut_short(&self) -> Result<Vec<RunHead>, RecordError> {
-        let mut heads = self.listed()?.runs;
-        heads.retain(|head| {
-            let run = || self.open_run(&head.id);
-            let is_held = || matches!(run(), Ok(Some(run)) if lock::is_held(&run.dir));
-            head.status == RunStatus::Incomplete || head.status == RunStatus::Running && !is_held()
-        });
-        Ok(heads)
+    /// Returns this user's runs that may have been cut short, newest first. Does not read the rows of dead runs.
+    pub fn cut_short(&self) -> Result<CutShort, RecordError> {
+        let mut found = CutShort::default();
+        for head in self.listed()?.runs {
+            if !matches!(head.status, RunStatus::Incomplete | RunStatus::Running) {
+                continue;
+            }
+            let Ok(Some(run)) = self.open_run(&head.id) else { continue };
+            if head.status == RunStatus::Running && lock::is_held(&run.dir) {
+                continue;
+            }
+            match run.for_use() {
+                Err(error @ RecordError::OtherUser { .. }) => found.skipped.push(error),
+                // Continuing the run shows other problems.
+                _ => found.runs.push(head),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Opens this user's newest run, optionally of one scenario. Also returns the refusals of newer runs.
+    pub fn newest_for_use(
+        &self,
+        scenario: Option<&str>,
+    ) -> Result<(RunDir, Vec<RecordError>), RecordError> {
+        let mut skipped = Vec::new();
+        for head in self.listed()?.runs {
+            if scenario.is_some_and(|scenario| head.scenario != scenario) {
+                continue;
+            }
+            match self.open_run(&head.id)?.map(|run| run.for_use()) {
+                Some(Err(error @ RecordError::OtherUser { .. })) => skipped.push(error),
+                Some(run) => return Ok((run?, skipped)),
+                None => {}
+            }
+        }
+        let name = scenario.map_or_else(|| "latest".into(), |name| format!("latest:{name}"));
+        let root = self.path().to_owned();
+        Err(skipped.into_iter().next().unwrap_or(RecordError::Unknown { name, root }))
     }
 
     /// Opens the run in folder `name`. `None` if the folder holds no run.
@@ -100,7 +139,7 @@ impl RunDir {
             opened => opened?,
         };
         let is_run = dir.stat(MANIFEST)?.is_some_and(|found| !found.is_file || found.length > 0);
-        Ok(is_run.then(|| Self { root: root.clone(), dir, id: name.into() }))
+        Ok(is_run.then(|| Self { root: root.clone(), dir, id: name.into(), is_own: false }))
     }
 }
 

@@ -4,12 +4,18 @@ use std::{collections::HashMap, io, thread, time::Duration};
 
 use runner_model::RunStatus;
 
-use crate::disk::{layout::MANIFEST, lock::retry_for};
+use crate::disk::{
+    beneath::Dir,
+    layout::{MANIFEST, ROWS},
+    lock::retry_for,
+};
 use crate::root::database::{Database, Listed, NAME};
 use crate::{Manifest, RecordError, ResultsRoot, RunDir, RunHead};
 
 /// Time that `reindex` tries to replace the list while other processes use it.
 const REINDEX_PATIENCE: Duration = Duration::from_secs(2);
+/// Bytes of manifests that are held before they are written into the list.
+const MAX_UNLISTED: usize = 8 << 20;
 
 #[derive(Debug, Default)]
 pub struct Runs {
@@ -19,11 +25,22 @@ pub struct Runs {
     pub unreadable: Vec<(String, String)>,
 }
 
+/// Runs with a dead process.
+#[derive(Debug, Default)]
+pub struct DeadRuns {
+    /// This user's runs, newest first: each as it is on disk, and as a sweep would end it.
+    pub runs: Vec<(RunDir, Manifest)>,
+    /// Refusals of the runs of other users.
+    pub skipped: Vec<RecordError>,
+}
+
 /// The result of a sweep.
 #[derive(Debug, Default)]
 pub struct Swept {
     /// Runs that were ended.
     pub ended: Vec<Manifest>,
+    /// Refusals of the dead runs of other users.
+    pub skipped: Vec<RecordError>,
     /// Dead runs that could not be written.
     pub failed: Vec<(String, RecordError)>,
 }
@@ -55,16 +72,24 @@ impl ResultsRoot {
         Ok(found)
     }
 
-    /// Returns the runs with a dead process, newest first: each as it is on disk, and as a sweep would end it.
-    pub fn dead(&self) -> Result<Vec<(RunDir, Manifest)>, RecordError> {
-        let mut heads = self.listed()?.runs;
-        heads.retain(|head| head.status == RunStatus::Running);
-        let dead = |head: &RunHead| {
-            let run = self.open_run(&head.id).ok()??;
-            let truth = run.truth().ok()?;
-            (truth.status != RunStatus::Running).then_some((run, truth))
-        };
-        Ok(heads.iter().filter_map(dead).collect())
+    /// Returns the runs with a dead process.
+    pub fn dead(&self) -> Result<DeadRuns, RecordError> {
+        let mut found = DeadRuns::default();
+        for head in self.listed()?.runs {
+            if head.status != RunStatus::Running {
+                continue;
+            }
+            let Ok(Some(run)) = self.open_run(&head.id) else { continue };
+            let Ok(truth) = run.truth() else { continue };
+            if truth.status != RunStatus::Running {
+                match run.for_use() {
+                    Err(error @ RecordError::OtherUser { .. }) => found.skipped.push(error),
+                    // A sweep reports other problems.
+                    _ => found.runs.push((run, truth)),
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Writes the true status of all dead runs. Skips runs with problems.
@@ -74,8 +99,9 @@ impl ResultsRoot {
 
     /// Writes the true status of the dead runs that `is_meant` selects.
     pub fn sweep_of(&self, is_meant: impl Fn(&Manifest) -> bool) -> Result<Swept, RecordError> {
-        let mut swept = Swept::default();
-        for (run, manifest) in self.dead()? {
+        let DeadRuns { runs, skipped } = self.dead()?;
+        let mut swept = Swept { skipped, ..Swept::default() };
+        for (run, manifest) in runs {
             if !is_meant(&manifest) {
                 continue;
             }
@@ -83,8 +109,9 @@ impl ResultsRoot {
                 Ok(owned) => {
                     swept.ended.push(owned.manifest().clone());
                 }
-                // Another process has just taken the run.
+                // Another process has just taken or removed the run.
                 Err(RecordError::Held { .. }) => {}
+                Err(error) if error.is_missing() => {}
                 Err(error) => swept.failed.push((run.id, error)),
             }
         }
@@ -112,7 +139,8 @@ impl ResultsRoot {
         failed.map(|()| runs.len())
     }
 
-    /// Lists the runs as their manifests are on disk, newest first.
+    /// Lists the runs as their manifests are on disk, newest first. Reads rows only of runs that have ended and whose rows
+    /// have changed since.
     pub(crate) fn listed(&self) -> Result<Runs, RecordError> {
         let Some(root) = self.dir() else {
             return Ok(Runs::default());
@@ -121,32 +149,40 @@ impl ResultsRoot {
         // In parallel, because both take about the same time.
         let (stamps, known) = thread::scope(|scope| {
             let known = scope.spawn(|| Database::open(root).and_then(Database::read));
-            let stamps = names.iter().map(|name| root.stat(&format!("{name}/{MANIFEST}")));
-            let stamps: Vec<_> = stamps.collect();
+            let stamp = |name: &String| {
+                let rows = root.stat(&format!("{name}/{ROWS}"));
+                (root.stat(&format!("{name}/{MANIFEST}")), rows.ok().flatten())
+            };
+            let stamps: Vec<_> = names.iter().map(stamp).collect();
             (stamps, known.join().unwrap_or_default())
         });
-        let (database, known) = known.unzip();
+        let (mut database, known) = known.unzip();
         let mut known: HashMap<_, _> = known.unwrap_or_default();
-        let (mut found, mut changed) = (Runs::default(), Vec::new());
-        for (name, stamp) in names.into_iter().zip(stamps) {
+        let (mut found, mut changed, mut bytes) = (Runs::default(), Vec::new(), 0);
+        for (name, (stamp, rows)) in names.into_iter().zip(stamps) {
             let stamp = match stamp {
                 Ok(None) => continue,
                 Ok(stamp) => stamp,
                 // Opening the run shows the problem.
                 Err(_) => None,
             };
-            if let Some((known, head)) = known.remove(&name).map(|known| *known)
-                && Some(known) == stamp
+            if let Some(known) = known.remove(&name)
+                && known.is_of(stamp, rows)
             {
-                found.runs.push(head);
+                found.runs.push(known.head);
                 continue;
             }
             let listed = RunDir::open(root, &name)
                 .and_then(|run| run.as_ref().map(Listed::read).transpose());
             match listed {
                 Ok(Some(listed)) => {
-                    found.runs.push(listed.entry.1.clone());
+                    found.runs.push(listed.entry.head.clone());
+                    bytes += listed.text.len();
                     changed.push((name, listed));
+                    if bytes > MAX_UNLISTED {
+                        write_list(root, &mut database, &mut changed, std::iter::empty());
+                        bytes = 0;
+                    }
                 }
                 // The run was just removed.
                 Ok(None) => {}
@@ -156,11 +192,7 @@ impl ResultsRoot {
         }
         // The remaining known runs do not exist any more.
         if !changed.is_empty() || !known.is_empty() {
-            let database = database.or_else(|| Database::open_or_create(root));
-            if let Some(mut database) = database {
-                // Without the list, manifests are read again.
-                let _ = database.write(&changed, known.keys());
-            }
+            write_list(root, &mut database, &mut changed, known.keys());
         }
         let newest_first = |left: &RunHead, right: &RunHead| {
             (right.started_at, &right.id).cmp(&(left.started_at, &left.id))
@@ -168,6 +200,23 @@ impl ResultsRoot {
         found.runs.sort_unstable_by(newest_first);
         Ok(found)
     }
+}
+
+/// Writes changed entries into the list in SQLite, and removes entries of runs that are gone.
+fn write_list<'a>(
+    root: &Dir,
+    database: &mut Option<Database>,
+    changed: &mut Vec<(String, Listed)>,
+    gone: impl Iterator<Item = &'a String>,
+) {
+    if database.is_none() {
+        *database = Database::open_or_create(root);
+    }
+    if let Some(database) = database {
+        // Without the list, manifests are read again.
+        let _ = database.write(changed, gone);
+    }
+    changed.clear();
 }
 
 #[cfg(test)]

@@ -1,21 +1,22 @@
 //! Deletes runs by a policy, remains of interrupted creations and deletions, and unused contents of the store.
 //!
-//! A run is deleted under its lock. First its manifest is renamed, and the name synced. From then on there is no run,
-//! and the next prune finishes an interrupted deletion.
+//! A run is deleted under its lock. First its folder is renamed. If that fails, nothing was changed; from then on there is no
+//! run, and the next prune finishes an interrupted deletion.
 
 use std::{collections::BTreeSet, io, thread, time::Duration};
 
-use runner_model::{RunStatus, Time, row::Actor};
+use runner_model::{RunStatus, Time, row::Actor, visible::shown_path};
 use serde::Serialize;
 
 use crate::{
     Holder, Manifest, Owned, Pin, RecordError, ResultsRoot, RunDir, RunHead,
     disk::{
-        beneath::{Dir, Stamp},
+        beneath::{Dir, Stamp, random},
         content_store::ContentStore,
         fault::now,
-        layout::{DELETED, MANIFEST, STORE},
+        layout::{GONE, MANIFEST, STORE, is_run_name},
         lock::{self, LOCK, Lock},
+        owner::{foreign, is_trusted},
     },
 };
 
@@ -119,17 +120,25 @@ impl ResultsRoot {
                 started_at: head.started_at,
                 bytes: run.dir.size(),
             };
-            let stays = if is_dry { reason_to_stay(&run) } else { delete_run(&run) };
-            match stays {
-                Ok(None) => done.runs.push(pruned),
-                Ok(Some((is_held, why))) => {
+            let deletion = if is_dry {
+                reason_to_stay(&run).map(|why| why.map_or(Deletion::Gone(Ok(())), Deletion::Stays))
+            } else {
+                delete_run(&run)
+            };
+            match deletion {
+                Ok(Deletion::Gone(removed)) => {
+                    done.runs.push(pruned);
+                    let problem = removed.err().filter(|error| !error.is_missing());
+                    done.problems.extend(problem.map(|error| error.to_string()));
+                }
+                Ok(Deletion::Stays((is_held, why))) => {
                     done.kept.push(Kept { run: run.id, is_held, is_named, why });
                 }
                 Err(error) if error.is_missing() => {}
                 Err(error) => done.problems.push(error.to_string()),
             }
         }
-        for name in self.names()? {
+        for name in root.folders()? {
             if !is_leftover(root, &name, now) {
                 continue;
             }
@@ -158,7 +167,7 @@ impl ResultsRoot {
             let run = self.find(name)?;
             let (root, its_root) = (self.own_dir()?, &run.root);
             if !root.stamp.is_place_of(&its_root.stamp) {
-                let other = its_root.path().display();
+                let other = shown_path(its_root.path());
                 let problem =
                     format!("the run is in another results root: add `--results {other}`");
                 return Err(run.dir.refuse(".", problem));
@@ -286,7 +295,10 @@ type Stays = (bool, String);
 /// Returns the reason why a run must stay, if there is one.
 fn reason_to_stay(run: &RunDir) -> Result<Option<Stays>, RecordError> {
     let id = &run.id;
-    let manifest = run.manifest()?;
+    let manifest = match run.for_use() {
+        Err(error @ RecordError::OtherUser { .. }) => return Ok(Some((false, error.to_string()))),
+        own => own?.manifest()?,
+    };
     if let Some(Pin { by, .. }) = manifest.pinned {
         let reason = by.reason.iter().map(|reason| format!(": {reason}"));
         let (user, reason) = (&by.user, reason.collect::<String>());
@@ -304,34 +316,44 @@ fn reason_to_stay(run: &RunDir) -> Result<Option<Stays>, RecordError> {
     }))
 }
 
-/// Deletes a run, unless it must stay.
-fn delete_run(run: &RunDir) -> Result<Option<Stays>, RecordError> {
+/// The end of a deletion.
+enum Deletion {
+    Stays(Stays),
+    /// There is no run any more. The error if files of it are left.
+    Gone(Result<(), RecordError>),
+}
+
+/// Deletes a run, unless it must stay. After an error the run is as it was.
+fn delete_run(run: &RunDir) -> Result<Deletion, RecordError> {
     if let Some(stays) = reason_to_stay(run)? {
-        return Ok(Some(stays));
+        return Ok(Deletion::Stays(stays));
     }
-    let _lock = match Lock::take(&run.dir, &run.id) {
-        Err(error @ RecordError::Held { .. }) => return Ok(Some((true, error.to_string()))),
+    let lock = match Lock::take(&run.dir, &run.id) {
+        Err(error @ RecordError::Held { .. }) => {
+            return Ok(Deletion::Stays((true, error.to_string())));
+        }
         taken => taken?,
     };
+    // No manifest will be written.
+    lock.release_reserve();
     // Another process may have had the lock meanwhile.
     let manifest = run.manifest()?;
     if manifest.pinned.is_some() || !manifest.status.is_terminal() {
         let why = format!("run {} has just changed; try again", run.id);
-        return Ok(Some((false, why)));
+        return Ok(Deletion::Stays((false, why)));
     }
-    run.dir.rename(MANIFEST, DELETED)?;
-    run.dir.sync()?;
-    remove_folder(&run.root, &run.dir, &run.id)?;
-    Ok(None)
+    let gone = format!("{GONE}{:016x}", random());
+    run.root.move_away(&run.id, &gone)?;
+    let removed = run.root.sync().and_then(|()| remove_folder(&run.root, &run.dir, &gone));
+    Ok(Deletion::Gone(removed))
 }
 
 /// Removes the folder of a run that this process has locked. The lock goes last.
 fn remove_folder(root: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
-    dir.clear(&[LOCK, DELETED])?;
+    dir.clear(&[LOCK])?;
     let mut tries = 0..100;
     loop {
         dir.remove(LOCK)?;
-        dir.remove(DELETED)?;
         match root.remove_folder(name) {
             // A process that tried to delete the folder, too, has created the lock again.
             Err(error)
@@ -350,22 +372,23 @@ fn is_leftover(root: &Dir, name: &str, now: Time) -> bool {
     let Ok(dir) = root.dir(name) else {
         return false;
     };
-    let is_run = matches!(dir.stat(MANIFEST), Ok(Some(found)) if found.length > 0);
-    let is_deleted = matches!(dir.stat(DELETED), Ok(Some(_)));
+    if !is_trusted(root) && !matches!(foreign(&dir, dir.path()), Ok(None)) {
+        return false;
+    }
+    let is_run = || matches!(dir.stat(MANIFEST), Ok(Some(found)) if found.length > 0);
     let is_old = now.since(dir.stamp.changed()) > CREATION;
-    !is_run && (is_deleted || is_old && is_run_id(name)) && !lock::is_held(&dir)
+    let is_uncreated = || is_run_name(name) && is_run_id(name) && is_old && !is_run();
+    (name.starts_with(GONE) || is_uncreated()) && !lock::is_held(&dir)
 }
 
 fn remove_leftover(root: &Dir, name: &str) -> Result<(), RecordError> {
     let dir = root.dir(name)?;
     let _lock = Lock::take(&dir, name)?;
-    match RunDir::open(root, name)? {
-        Some(_) => Ok(()),
-        None => {
-            dir.remove(MANIFEST)?;
-            remove_folder(root, &dir, name)
-        }
+    // Another process may have created a run in it.
+    if !name.starts_with(GONE) && RunDir::open(root, name)?.is_some() {
+        return Ok(());
     }
+    remove_folder(root, &dir, name)
 }
 
 /// Returns whether the runner made the name: a time in UTC, the scenario, and 8 hex digits.

@@ -14,6 +14,7 @@ use crate::{
         content_store::ContentStore,
         durable::{Unsynced, sync_together},
         layout::STORE,
+        permissions::of_own_folder,
     },
 };
 
@@ -37,7 +38,7 @@ struct Root {
 impl ResultsRoot {
     /// Opens the results root for writing, and creates it if it is missing.
     pub fn open(path: &Path) -> Result<Self, RecordError> {
-        Ok(Self::new(path, Some(Dir::open_or_create(path)?)))
+        Ok(Self::new(path, Some(Dir::open_or_create(path, of_own_folder())?)))
     }
 
     /// Opens the results root for reading. A missing one has no runs.

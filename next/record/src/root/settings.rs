@@ -1,15 +1,22 @@
 //! Settings of a results root. They start programs and delete runs, so they count only if no other user can have
 //! written them.
 
-use std::{io, path::Path};
+use std::io;
 
-use crate::{RecordError, ResultsRoot, disk::permissions::check_trust};
+use runner_model::visible::shown_path;
+
+use crate::{
+    RecordError, ResultsRoot,
+    disk::{
+        beneath::Dir,
+        owner::is_trusted,
+        permissions::{TRUSTED, check_trust},
+    },
+};
 
 const SETTINGS: &str = "runner.toml";
 /// A larger file is refused.
 const MAX_BYTES: u64 = 1 << 20;
-/// Names a root whose settings count in spite of its permissions.
-const TRUSTED: &str = "RUNNER_TRUST_ROOT";
 
 /// `runner.toml` of a results root.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,27 +38,22 @@ impl ResultsRoot {
             Err(error) if error.is_missing() => return Ok(SettingsFile::Absent),
             bytes => bytes?,
         };
-        if let Err(problem) = self.check_settings() {
+        if let Err(problem) = check_settings(root) {
             let path = root.path().join(SETTINGS);
             return Ok(SettingsFile::Ignored(format!(
                 "{} is ignored: {problem}, or set {TRUSTED} to the results root",
-                path.display()
+                shown_path(&path)
             )));
         }
         let text = String::from_utf8(bytes);
         text.map(SettingsFile::Text)
             .map_err(|error| root.error("read", SETTINGS, io::Error::other(error.utf8_error())))
     }
+}
 
-    /// Fails if another user could have written the settings, unless `RUNNER_TRUST_ROOT` names the root.
-    fn check_settings(&self) -> io::Result<()> {
-        let root = self.path().canonicalize()?;
-        let trusted = std::env::var_os(TRUSTED).map(|path| Path::new(&path).canonicalize());
-        if trusted.is_some_and(|trusted| trusted.is_ok_and(|trusted| trusted == root)) {
-            return Ok(());
-        }
-        check_trust(&root.join(SETTINGS))
-    }
+/// Fails if another user could have written the settings, unless `RUNNER_TRUST_ROOT` names the root.
+fn check_settings(root: &Dir) -> io::Result<()> {
+    if is_trusted(root) { Ok(()) } else { check_trust(&root.path().canonicalize()?.join(SETTINGS)) }
 }
 
 #[cfg(test)]

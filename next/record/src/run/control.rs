@@ -26,6 +26,7 @@ impl Owned {
         if let Some(change) = self.manifest.transitions.last_mut() {
             change.by = Some(by.clone());
         }
+        self.lock.release_reserve();
         self.replace_manifest()?;
         self.log("the run was cancelled");
         Ok(())
@@ -151,7 +152,9 @@ impl PendingRequest<'_> {
         };
         let bytes = serde_json::to_vec(&request).unwrap_or_default();
         let dir = &self.run.dir;
-        dir.place(&dir.unnamed_with(&bytes)?, self.mode.file())?;
+        dir.unnamed_with(&bytes)
+            .and_then(|file| dir.place(&file, self.mode.file()))
+            .map_err(|error| self.run.vanished(error))?;
         self.sent_to = Some(request.token);
         let grace = session.map_or(Duration::ZERO, |session| session.settings.grace);
         let bound = self.mode.bound(grace);

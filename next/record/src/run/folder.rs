@@ -8,7 +8,7 @@ use crate::{
     RecordError, ResultsRoot, RunDir,
     disk::{
         beneath::{Dir, random},
-        layout::{DELETED, LOG, LOGS, MANIFEST, ROWS, SCENARIO, is_run_name},
+        layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO, is_run_name},
         lock::{LOCK, Lock},
     },
 };
@@ -50,7 +50,7 @@ pub(crate) fn create(root: &Dir, scenario: &str, now: Time) -> Result<(String, D
 }
 
 /// Creates the folder `name` for a new run. Takes over an empty folder, and a folder that a dead process left while it
-/// created or deleted a run.
+/// created a run.
 pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
     let dir = match root.create_dir(name) {
         Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => root.dir(name)?,
@@ -68,11 +68,8 @@ pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock), Record
     Ok((dir, lock))
 }
 
-/// Fails if the folder has contents that neither the creation nor the deletion of a run leaves.
+/// Fails if the folder has contents that an interrupted creation of a run does not leave.
 fn check_unused(dir: &Dir) -> Result<(), RecordError> {
-    if dir.stat(DELETED)?.is_some() {
-        return Ok(());
-    }
     let is_created = |name: &String| {
         name == LOCK || name.starts_with(UNFINISHED) || CREATED_FILES.contains(&&**name)
     };
@@ -111,7 +108,7 @@ mod tests {
             new.folder = Some(name.to_owned());
             root.create(new)
         };
-        for name in ["new", "empty", "left", "half"] {
+        for name in ["new", "empty", "left"] {
             if name != "new" {
                 fs::create_dir(folder.path().join(name)).unwrap();
             }
@@ -121,22 +118,17 @@ mod tests {
                 }
                 fs::write(folder.path().join("left/benchmark.json"), "").unwrap();
             }
-            if name == "half" {
-                fs::create_dir(folder.path().join("half/artifacts")).unwrap();
-                fs::write(folder.path().join("half").join(super::DELETED), "{}").unwrap();
-            }
             assert!(root.run_in(name).unwrap().is_none());
             let owned = create(name).unwrap();
             assert_eq!(owned.dir().id(), name);
             assert!(root.run_in(name).unwrap().is_some());
             assert!(!owned.dir().path().join(".new-benchmark.json").exists());
-            assert!(!owned.dir().path().join("artifacts").exists());
             let again = create(name);
             assert!(matches!(again, Err(RecordError::Held { .. })), "{again:?}");
         }
         fs::create_dir(folder.path().join("mine")).unwrap();
         fs::write(folder.path().join("mine/notes"), "").unwrap();
-        for name in ["mine", "latest", "a\u{1b}"] {
+        for name in ["mine", "latest", "a\u{1b}", ".gone-0"] {
             let refused = root.run_in(name);
             assert!(matches!(refused, Err(RecordError::Foreign { .. })));
         }

@@ -1,13 +1,15 @@
 //! [`Live`]: `live.json`, the progress of a running session. Deleting it makes a time less precise and changes
 //! no result.
 
-use runner_model::{Counts, Reason, StopSignal, Time, TrialId, status::Stage};
+use runner_model::{Counts, GuestPhase, Reason, StopSignal, Time, TrialId, status::Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::beneath::Dir;
 
-const LIVE: &str = "live.json";
-const LAST_WORDS: &str = "last-words.json";
+pub(crate) const LIVE: &str = "live.json";
+pub(crate) const LAST_WORDS: &str = "last-words.json";
+/// Attempts that a message names.
+const MOST_NAMED: usize = 10;
 /// 1,000 attempts in flight with the longest names take less.
 const MAX_BYTES: u64 = 4 << 20;
 
@@ -43,8 +45,13 @@ pub struct InFlight {
     pub attempt: u32,
     /// Milliseconds since its start.
     pub ms: u64,
-    /// Current activity, such as `compiles`.
-    pub word: String,
+    /// Current step of the guest. `None` before its worker has reported one.
+    pub phase: Option<GuestPhase>,
+    /// The guest's last progress message, or else the call that it waits for, such as `http api.example.com:443`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
+    /// Start of the step, or of the attempt.
+    pub since: Time,
 }
 
 /// A trial whose next attempt has to wait.
@@ -120,4 +127,20 @@ pub(crate) fn read(dir: &Dir, session: u32) -> Option<Live> {
 /// Removes `live.json`, when a session starts or ends.
 pub(crate) fn remove(dir: &Dir) {
     let _ = dir.remove(LIVE);
+}
+
+/// Names the attempts that ran when a process died, as ` while … ran`. Empty without attempts.
+pub fn running_at_death(attempts: &[InFlight]) -> String {
+    let names = attempts.iter().take(MOST_NAMED).map(|attempt| attempt.trial.to_string());
+    let mut names: Vec<_> = names.collect();
+    match attempts.len() - names.len() {
+        0 if names.is_empty() => return String::new(),
+        0 => {}
+        more => names.push(format!("{more} more")),
+    }
+    let last = names.pop().unwrap_or_default();
+    match names.as_slice() {
+        [] => format!(" while {last} ran"),
+        others => format!(" while {} and {last} ran", others.join(", ")),
+    }
 }

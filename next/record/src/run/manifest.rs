@@ -1,25 +1,35 @@
 //! [`Manifest`]: `benchmark.json`, the plan, the sessions and the state of a run.
 
 use std::io::{self, Read as _};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
     Counts, Digest, Reason, RunStatus, SessionSettings, StopSignal, Time, TrialId,
-    provider::PluginKind, row::Actor,
+    provider::PluginKind, row::Actor, visible::visible_line,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    RecordError, Rerun,
+    InFlight, RecordError, Rerun,
     disk::{
         beneath::{Dir, Stamp},
         layout::MANIFEST,
     },
 };
 
-/// A manifest has some KiB.
-const MAX_BYTES: u64 = 64 << 20;
+/// A manifest has some KiB, with hundreds of providers or sessions some MiB. A larger one is refused.
+const MAX_BYTES: u64 = 8 << 20;
+/// Bytes by which a manifest can grow while its session runs.
+const GROWTH: u64 = 2 << 20;
+/// Bytes of a scenario's name, as of a file's.
+const MAX_NAME: usize = 255;
+/// Bytes of the texts that `list` shows of a run.
+const MAX_TEXTS: usize = 64 << 10;
+/// Bytes of a session's `message` and of its `command`. The rest is cut.
+const MAX_TEXT: usize = 16 << 10;
+/// Bytes of an error that quotes a damaged manifest.
+const MAX_PROBLEM: usize = 1000;
 /// A fold needs a byte for each trial.
 const MAX_TRIALS: u64 = 100_000_000;
 
@@ -70,6 +80,25 @@ pub struct Manifest {
     pub sessions: Vec<SessionEntry>,
     /// All changes of the status, the oldest first.
     pub transitions: Vec<Transition>,
+    /// `index.jsonl` as the last session left it. Its rows are those that `counts` counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<RowsFile>,
+}
+
+/// The version of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowsFile {
+    /// Bytes.
+    pub length: u64,
+    pub inode: u64,
+    /// Nanoseconds since 1970.
+    pub modified: i64,
+}
+
+impl From<Stamp> for RowsFile {
+    fn from(Stamp { length, inode, modified, .. }: Stamp) -> Self {
+        Self { length, inode, modified }
+    }
 }
 
 /// A lock against `prune`.
@@ -93,7 +122,7 @@ pub struct GroupPlace {
 /// Numbers and digests of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// Tests of the suite.
+    /// Trials of the plan: tests × providers × repeats. Readers of several tools compare the number of results with it.
     pub planned_test_count: u64,
     /// Trials of the plan.
     pub planned_trial_count: u64,
@@ -199,6 +228,9 @@ pub struct SessionEntry {
     /// The protections of workers beyond the sandbox, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall: Option<String>,
+    /// Attempts that ran when the session's process died, as of its last `live.json`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_flight: Vec<InFlight>,
 }
 
 /// A pause of a session.
@@ -230,6 +262,30 @@ pub struct Transition {
     pub by: Option<Actor>,
 }
 
+/// Cuts a text for the manifest.
+pub(crate) fn cut(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.push('…');
+    }
+    text
+}
+
+/// Cuts a command for the manifest.
+pub(crate) fn cut_command(mut command: Vec<String>) -> Vec<String> {
+    let mut bytes = 0;
+    let fits = command.iter().take_while(|word| {
+        bytes += word.len();
+        bytes <= MAX_TEXT
+    });
+    let fitting = fits.count();
+    if fitting < command.len() {
+        command.truncate(fitting);
+        command.push("…".to_owned());
+    }
+    command
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -238,14 +294,31 @@ impl Manifest {
     /// Reads the manifest of a run, with its text and the stamp of its file. A manifest is replaced and never changed
     /// in place, so the three belong together. The id is the folder's name, so a copy is a run of its own.
     pub(crate) fn read(dir: &Dir, id: &str) -> Result<(Self, String, Stamp), RecordError> {
-        let file = dir.read(MANIFEST)?;
+        Self::read_file(dir, id, dir.read(MANIFEST)?)
+    }
+
+    /// Reads the manifest of a run from its open file.
+    pub(crate) fn read_file(
+        dir: &Dir,
+        id: &str,
+        file: File,
+    ) -> Result<(Self, String, Stamp), RecordError> {
         let stamp = Stamp::of(&file);
         let stamp = stamp.map_err(|source| dir.error("read", MANIFEST, source))?;
+        if stamp.length > MAX_BYTES {
+            let problem =
+                format!("it has {} bytes, and a manifest has at most {MAX_BYTES}", stamp.length);
+            return Err(dir.refuse(MANIFEST, problem));
+        }
         let text = io::read_to_string(file.take(MAX_BYTES)).map_err(|error| error.to_string());
         let parsed = text.and_then(|text| Ok((Self::parse(&text, id)?, text)));
         match parsed {
             Ok((manifest, text)) => Ok((manifest, text, stamp)),
-            Err(problem) => Err(dir.refuse(MANIFEST, problem)),
+            // A parse error quotes the text.
+            Err(problem) => {
+                let problem = &problem[..problem.floor_char_boundary(MAX_PROBLEM)];
+                Err(dir.refuse(MANIFEST, visible_line(problem)))
+            }
         }
     }
 
@@ -271,14 +344,69 @@ impl Manifest {
         if manifest.sessions.is_empty() {
             return Err("it is damaged: it has no session".into());
         }
+        manifest.check_texts()?;
         id.clone_into(&mut manifest.id);
         Ok(manifest)
+    }
+
+    /// Returns the bytes of a manifest for a session that is about to start. The error is the problem in words.
+    pub(crate) fn check_size(&self) -> Result<u64, String> {
+        self.check_texts()?;
+        let bytes = self.to_bytes().map_or(0, |bytes| bytes.len() as u64);
+        if bytes <= MAX_BYTES - GROWTH {
+            return Ok(bytes);
+        }
+        Err(format!(
+            "it would have {bytes} bytes with its {} providers and {} sessions, and a manifest has at most {MAX_BYTES}: start a new run, or use fewer providers",
+            self.providers.len(),
+            self.sessions.len()
+        ))
+    }
+
+    /// Fails if the texts are too long for a list. The error is the problem in words.
+    fn check_texts(&self) -> Result<(), String> {
+        if self.scenario.len() > MAX_NAME {
+            let bytes = self.scenario.len();
+            return Err(format!("the scenario's name has {bytes} bytes: use at most {MAX_NAME}"));
+        }
+        let by =
+            |by: &Actor| by.user.len() + by.host.len() + by.reason.as_ref().map_or(0, String::len);
+        let labels = self.labels.iter().map(|(key, value)| key.len() + value.len());
+        let bytes = labels.sum::<usize>()
+            + self.message.as_ref().map_or(0, String::len)
+            + self.group.as_ref().map_or(0, |group| group.id.len())
+            + self.pinned.as_ref().map_or(0, |pin| by(&pin.by))
+            + self.paused().and_then(|pause| pause.by.as_ref()).map_or(0, by);
+        if bytes > MAX_TEXTS {
+            return Err(format!(
+                "labels, message and other texts of the run have {bytes} bytes: use at most {MAX_TEXTS}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Sets the providers with their plugins' descriptions, or without them if they are too large.
+    pub(crate) fn set_described(&mut self, providers: Vec<ManifestProvider>) {
+        self.providers = providers;
+        if self.check_size().is_err() {
+            self.providers.iter_mut().for_each(|provider| provider.description = None);
+        }
     }
 
     pub(crate) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
         Ok(bytes)
+    }
+
+    /// Returns whether counts and verdict of a run that has ended agree with each other, and `rows` is the file whose rows
+    /// they count. Otherwise only the rows have the counts.
+    pub(crate) fn is_of(&self, rows: Option<Stamp>) -> bool {
+        let planned = self.metadata.planned_trial_count;
+        self.rows.is_some()
+            && self.rows == rows.map(RowsFile::from)
+            && (self.status != RunStatus::Completed || self.counts.done() == planned)
+            && self.verdict == self.counts.verdict(self.status, self.reason)
     }
 
     /// Returns the current pause, if the run is paused.
@@ -313,15 +441,15 @@ impl Manifest {
         Some(format!("{problem}: the row is of another run"))
     }
 
-    /// Returns the number of the last row before the current plan was taken over, and the counts that replace those of
-    /// the rows up to it. `None` if the plan is the first.
-    pub(crate) fn adopted(&self) -> Option<(u64, Counts)> {
-        self.sessions.iter().rev().find_map(|session| Some((session.from_seq, session.adopted?)))
+    /// Returns the session that took over the current plan, and the counts that replace those of the rows before it. `None`
+    /// if the plan is the first.
+    pub(crate) fn adopted(&self) -> Option<(&SessionEntry, Counts)> {
+        self.sessions.iter().rev().find_map(|session| Some((session, session.adopted?)))
     }
 
     /// Returns the number of the last row that may be of a trial of an earlier plan.
     pub(crate) fn earlier_plan(&self) -> u64 {
-        self.adopted().map_or(0, |(from, _)| from)
+        self.adopted().map_or(0, |(session, _)| session.from_seq)
     }
 
     /// Returns the working time of all sessions, in milliseconds. The time of day counts for a session that has not

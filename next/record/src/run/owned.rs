@@ -1,30 +1,29 @@
 //! [`Owned`]: a run whose lock this process holds. Creates, claims and ends runs, and opens their sessions.
 
-use std::{collections::BTreeMap, fs::File, io::Write as _, time::Duration};
+use std::{fs::File, io::Write as _, time::Duration};
 
 use runner_model::status::{RunVerdict, Stage};
-use runner_model::{
-    Counts, Reason, RunStatus, SessionSettings, Time, row::Actor, visible::visible_line,
-};
+use runner_model::{Counts, Reason, RunStatus, row::Actor, visible::visible_line};
 
 use crate::{
-    End, Fold, GroupPlace, LiveWriter, Manifest, ManifestProvider, Metadata, Pause, RecordError,
-    Rerun, ResultsRoot, RunDir, RunHead, SessionEntry, Transition,
+    End, Fold, LiveWriter, Manifest, ManifestProvider, NewPlan, NewRun, NewSession, Pause,
+    RecordError, ResultsRoot, RunDir, RunHead, Transition,
     disk::{
         beneath::Stamp,
         durable::Unsynced,
         fault::{self, Place, now},
         layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO},
-        lock::{self, Lock},
+        lock::{self, LOCK, Lock},
     },
-    root::database::Listed,
+    root::database::{Entry, Listed},
     rows::{
         repair,
         writer::{Ack, Writer},
     },
     run::{
         folder, live,
-        manifest::FORMAT,
+        manifest::{FORMAT, RowsFile, cut},
+        new_run::{command_line, first_stage, has_secrets, session_entry},
         requests::{self, Requests},
         truth::end_dead_session,
     },
@@ -46,52 +45,12 @@ pub struct Owned {
     last_seq: u64,
 }
 
-/// The plan of a new run. Its id, times and session entry are added by [`ResultsRoot::create`].
+/// A session whose end could not be written.
 #[derive(Debug)]
-pub struct NewRun {
-    /// The scenario's name.
-    pub scenario: String,
-    /// Absolute path of the scenario.
-    pub scenario_path: String,
-    /// The scenario's text.
-    pub text: String,
-    pub labels: BTreeMap<String, String>,
-    pub group: Option<GroupPlace>,
-    /// Name of the run's folder. `None`: a new unique name.
-    pub folder: Option<String>,
-    pub metadata: Metadata,
-    pub providers: Vec<ManifestProvider>,
-    /// The first session.
-    pub session: NewSession,
-}
-
-/// The settings of a new session.
-#[derive(Clone, Debug)]
-pub struct NewSession {
-    /// `exec` or `resume`, the writer of transitions.
-    pub writer: &'static str,
-    /// The command as typed.
-    pub command: Vec<String>,
-    pub settings: SessionSettings,
-    /// Trials that run again.
-    pub rerun: Option<Rerun>,
-    /// Pending trials. `None` if all trials are.
-    pub pending: Option<u64>,
-    /// The session waits until [`Owned::begin`], for other runs of its group or until the root is free.
-    pub waits: bool,
-}
-
-/// Another plan that a session takes over.
-#[derive(Debug)]
-pub struct NewPlan {
-    /// The scenario's name.
-    pub scenario: String,
-    /// The scenario's text.
-    pub text: String,
-    pub metadata: Metadata,
-    pub providers: Vec<ManifestProvider>,
-    /// Counts of the existing rows whose trials the plan has.
-    pub counts: Counts,
+pub struct UnwrittenEnd {
+    /// The run as readers show it, if they find the last words.
+    pub manifest: Box<Manifest>,
+    pub error: RecordError,
 }
 
 impl ResultsRoot {
@@ -108,8 +67,8 @@ impl ResultsRoot {
             }
             None => {
                 let (id, dir) = folder::create(root, &new.scenario, now)?;
-                let lock = Lock::take(&dir, &id)?;
-                (id, dir, lock)
+                let lock = Lock::take(&dir, &id);
+                (id.clone(), dir, lock.inspect_err(|_| drop(root.remove_folder(&id)))?)
             }
         };
         if has_secrets(&new.providers) {
@@ -146,30 +105,45 @@ impl ResultsRoot {
                 writer: writer.into(),
                 by: None,
             }],
+            rows: None,
         };
-        dir.create_file(ROWS)?;
-        dir.create_file(LOGS)?;
+        let run = RunDir { root: root.clone(), dir, id, is_own: true };
+        // While the lock is held, no other process uses the folder.
+        let undo = |_: &RecordError| {
+            let _ = run.dir.clear(&[]);
+            let _ = root.remove_folder(&run.id);
+        };
+        let create = || {
+            run.dir.create_file(ROWS)?;
+            run.dir.create_file(LOGS)?;
+            run.dir.append(LOG)
+        };
+        let log = create().inspect_err(undo)?;
         let owned = Owned {
-            log: dir.append(LOG)?,
+            lock,
             root: self.clone(),
-            run: RunDir { root: root.clone(), dir, id },
+            run: run.clone(),
             manifest,
+            log,
             notices: Vec::new(),
             last_seq: 0,
-            lock,
         };
         owned.log(&command);
-        owned.write_new(&new.text)?;
+        owned.reserve().and_then(|()| owned.write_new(&new.text)).inspect_err(undo)?;
         Ok(owned)
     }
 
     /// Takes the lock of a run that no process holds, repairs a torn end of its rows, and ends a dead session. Opens no
     /// session.
     pub fn claim(&self, run: &RunDir) -> Result<Owned, RecordError> {
-        // A run of another format must stay untouched, and a folder without a run gets no lock.
-        run.manifest()?;
-        let lock = Lock::take(&run.dir, &run.id)?;
+        // A run of another format or another user must stay untouched, and a folder without a run gets no lock.
+        let run = &run.for_use()?;
+        let lock = Lock::take(&run.dir, &run.id).map_err(|error| run.vanished(error))?;
         let mut manifest = run.manifest()?;
+        // A process that was killed may have left them.
+        for name in [MANIFEST, SCENARIO, live::LIVE, live::LAST_WORDS] {
+            run.dir.remove_prepared(name);
+        }
         let session = manifest.last_session();
         let repaired = repair::repair(run, session)?;
         let is_dead = manifest.status == RunStatus::Running;
@@ -197,10 +171,15 @@ impl ResultsRoot {
             owned.log(notice);
         }
         if is_dead {
+            owned.lock.release_reserve();
+            owned.note_rows();
             owned.replace_manifest()?;
             live::remove(&run.dir);
+            let last = owned.manifest.sessions.last();
+            let ran =
+                last.map_or_else(String::new, |session| live::running_at_death(&session.in_flight));
             owned.log(&format!(
-                "session {session} ended because its process died; the run is {}",
+                "session {session} ended because its process died{ran}; the run is {}",
                 owned.manifest.status
             ));
         }
@@ -239,6 +218,8 @@ impl Owned {
         let last = manifest.last_session();
         let command = command_line(&session.command);
         let (writer, stage) = (session.writer, first_stage(&session));
+        // The rows may be in another order than they were written in.
+        self.last_seq = self.last_seq.max(session.last_seq);
         let mut entry = session_entry(session, last.saturating_add(1), self.last_seq, now);
         let mut text = None;
         if let Some(plan) = plan {
@@ -257,7 +238,9 @@ impl Owned {
         entry.started_at = manifest.transitions.last().map_or(now, |change| change.at);
         manifest.sessions.push(entry);
         manifest.stage = stage;
+        manifest.rows = None;
         self.manifest = manifest;
+        self.reserve()?;
         self.log(&command);
         self.root.sync_with(Vec::new())?;
         live::remove(&self.run.dir);
@@ -281,7 +264,7 @@ impl Owned {
     /// from `live.json`: a synced manifest would wait for the disk.
     pub fn note_stage(&mut self, stage: Stage, providers: Vec<ManifestProvider>) {
         self.manifest.stage = stage;
-        self.manifest.providers = providers;
+        self.manifest.set_described(providers);
     }
 
     /// Sets the workers' protections for the next manifest.
@@ -358,8 +341,41 @@ impl Owned {
 
     /// Ends the session: counts of `fold`, status by [`RunStatus::after`] (`completed` whenever all trials are final),
     /// one synced replacement of the manifest. Then releases the lock. Call after [`Writer::close`].
-    pub fn finish(mut self, end: End, fold: &Fold) -> Result<Manifest, RecordError> {
+    ///
+    /// # Errors
+    ///
+    /// The end cannot be written. Then the session ends with the reason `storage`, in `last-words.json` if possible.
+    pub fn finish(mut self, end: End, fold: &Fold) -> Result<Manifest, UnwrittenEnd> {
+        let before = self.manifest.clone();
+        let at = end.at;
+        let Err(error) = self.write_end(end, fold) else { return Ok(self.manifest) };
+        self.manifest = before;
+        let message = Some(error.to_string());
+        let end = End { reason: Some(Reason::Storage), signal: None, message, at };
+        if lock::check(&self.run.dir, &self.lock.stamp).is_ok() {
+            self.live_writer().last_words(self.manifest.last_session(), &end);
+        }
+        // A session that runs can end, so this cannot fail.
+        let _ = self.set_end(end, fold);
+        Err(UnwrittenEnd { manifest: Box::new(self.manifest), error })
+    }
+
+    fn write_end(&mut self, end: End, fold: &Fold) -> Result<(), RecordError> {
         lock::check(&self.run.dir, &self.lock.stamp)?;
+        self.set_end(end, fold)?;
+        self.lock.release_reserve();
+        live::remove(&self.run.dir);
+        self.note_rows();
+        self.replace_manifest()?;
+        requests::remove_all(&self.run.dir);
+        let Manifest { status, reason, .. } = &self.manifest;
+        let because = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+        self.log(&format!("the run is {status}{because}"));
+        Ok(())
+    }
+
+    /// Sets the end of the session in the manifest, without writing it.
+    fn set_end(&mut self, end: End, fold: &Fold) -> Result<(), RecordError> {
         self.manifest.counts = fold.counts();
         if self.manifest.stage == Stage::Waiting
             && let Some(session) = self.manifest.sessions.last_mut()
@@ -375,18 +391,36 @@ impl Owned {
         self.manifest.change_status(status, reason, &writer, end.at)?;
         if reason.is_some() {
             self.manifest.signal = end.signal;
-            self.manifest.message = end.message;
+            self.manifest.message = end.message.map(cut);
         }
         if status == RunStatus::Completed {
             self.manifest.stage = Stage::Finish;
         }
-        self.lock.release_reserve();
-        live::remove(&self.run.dir);
-        self.replace_manifest()?;
-        requests::remove_all(&self.run.dir);
-        let because = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
-        self.log(&format!("the run is {status}{because}"));
-        Ok(self.manifest)
+        Ok(())
+    }
+
+    /// Reserves the bytes of the session's last manifest. Fails if it can become too large.
+    fn reserve(&self) -> Result<(), RecordError> {
+        let bytes = self.manifest.check_size();
+        let bytes = bytes.map_err(|problem| self.run.dir.refuse(MANIFEST, problem))?;
+        let reserved = self.lock.reserve(bytes);
+        reserved.map_err(|source| self.run.dir.error("reserve space in", LOCK, source))
+    }
+
+    /// Records the counts of the rows of a run that has ended and has no pending trials, after a claim has repaired the rows.
+    /// `fold` is of the run's plan.
+    pub fn settle(&mut self, fold: &Fold) -> Result<(), RecordError> {
+        let manifest = &mut self.manifest;
+        manifest.counts = fold.counts();
+        manifest.verdict = manifest.counts.verdict(manifest.status, manifest.reason);
+        self.note_rows();
+        self.replace_manifest()
+    }
+
+    /// Sets the file of the rows for the next manifest, which counts them.
+    fn note_rows(&mut self) {
+        // Without it, readers read the rows.
+        self.manifest.rows = self.run.dir.stat(ROWS).ok().flatten().map(RowsFile::from);
     }
 
     /// Writes scenario, manifest and names of a new run with one wait for the disk. If the power fails in this moment,
@@ -430,7 +464,13 @@ impl Owned {
         let file = self.run.dir.prepare(MANIFEST, &bytes)?;
         // The list takes as long as a sync, so it is written in parallel with those of the manifest.
         if let (Ok(stamp), Ok(text)) = (Stamp::of(&file), String::from_utf8(bytes)) {
-            let entry = Box::new((stamp, RunHead::from(&self.manifest)));
+            let rows = self.run.dir.stat(ROWS).ok().flatten();
+            let entry = Box::new(Entry {
+                manifest: stamp,
+                // If the run was damaged before, the next reader reads the rows.
+                rows: rows.filter(|_| self.manifest.is_of(rows)),
+                head: RunHead::from(&self.manifest),
+            });
             self.root.list_early(&self.run.id, Listed { text, entry });
         }
         Ok(file)
@@ -441,52 +481,6 @@ impl Owned {
             .map_err(|source| self.run.dir.error("replace", MANIFEST, source))?;
         self.run.dir.replace(MANIFEST)
     }
-}
-
-/// Returns whether any provider gets secrets. Guests can write them in forms that redaction does not find.
-fn has_secrets(providers: &[ManifestProvider]) -> bool {
-    let mut grants = providers.iter().map(|provider| &provider.grants);
-    grants.any(|grants| !grants.secret_names().is_empty())
-}
-
-fn first_stage(session: &NewSession) -> Stage {
-    if session.waits { Stage::Waiting } else { Stage::Plan }
-}
-
-fn session_entry(session: NewSession, number: u32, from_seq: u64, now: Time) -> SessionEntry {
-    SessionEntry {
-        number,
-        command: session.command,
-        pid: std::process::id(),
-        host: lock::host(),
-        user: lock::user(),
-        settings: session.settings,
-        started_at: now,
-        ended_at: None,
-        from_seq,
-        rerun: session.rerun,
-        pending: session.pending,
-        adopted: None,
-        pauses: Vec::new(),
-        suspended_ms: 0,
-        worked_ms: session.waits.then_some(0),
-        stopped_by: None,
-        wall: None,
-    }
-}
-
-/// Formats a command for a shell.
-fn command_line(command: &[String]) -> String {
-    let is_plain = |word: &String| {
-        !word.is_empty()
-            && word
-                .chars()
-                .all(|character| character.is_alphanumeric() || "_-./=:,@%+#".contains(character))
-    };
-    let quote = |word: &String| {
-        if is_plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-    };
-    command.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

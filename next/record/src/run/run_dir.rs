@@ -1,8 +1,9 @@
 //! [`RunDir`]: a run for reading, no matter which process holds it.
 
 use std::io::{self, Read as _};
-use std::{fs::File, os::unix::fs::FileExt as _, path::PathBuf};
+use std::{fs::File, os::fd::AsFd, os::unix::fs::FileExt as _, path::PathBuf};
 
+use runner_model::log::MAX_SAID;
 use runner_model::row::{LogPlace, has_right_checksum};
 use runner_model::{Digest, RowRef, TrialId, digest};
 use serde::Deserialize;
@@ -10,15 +11,17 @@ use serde::Deserialize;
 use crate::{
     Holder, Live, Manifest, RecordError,
     disk::{
-        beneath::{Dir, Reader},
+        beneath::{Dir, Reader, Stamp},
         content_store::ContentStore,
-        layout::{ARTIFACTS, LOG, LOGS, ROWS, SCENARIO, STORE},
-        lock,
+        layout::{ARTIFACTS, LOG, LOGS, MANIFEST, ROWS, SCENARIO, STORE},
+        lock, owner,
     },
     rows::line_reader::{self, ReadLine},
     run::live,
 };
 
+/// Bytes of a line of `logs.jsonl`: the attempt's output, its trial and a checksum.
+const MAX_LOG_LINE: u32 = MAX_SAID as u32 + (4 << 10);
 /// A larger file is not a scenario.
 const MAX_SCENARIO: u64 = 64 << 20;
 
@@ -29,6 +32,8 @@ pub struct RunDir {
     pub(crate) root: Dir,
     pub(crate) dir: Dir,
     pub(crate) id: String,
+    /// Another user's manifest is refused; see [`Self::for_use`].
+    pub(crate) is_own: bool,
 }
 
 impl RunDir {
@@ -43,7 +48,65 @@ impl RunDir {
 
     /// Reads the manifest as it is on disk; see [`Self::truth`].
     pub fn manifest(&self) -> Result<Manifest, RecordError> {
-        Manifest::read(&self.dir, &self.id).map(|(manifest, ..)| manifest)
+        self.read_manifest().map(|(manifest, ..)| manifest)
+    }
+
+    /// Reads the manifest, with its text and the stamp of its file.
+    pub(crate) fn read_manifest(&self) -> Result<(Manifest, String, Stamp), RecordError> {
+        let file = self.dir.read(MANIFEST).map_err(|error| self.vanished(error))?;
+        if self.is_own {
+            self.check_owner(&file, MANIFEST)?;
+        }
+        Manifest::read_file(&self.dir, &self.id, file)
+    }
+
+    /// Returns the run for a command that executes, changes or deletes it. Its later manifests are checked, too.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::OtherUser`] unless the run is this user's or root's, or `RUNNER_TRUST_ROOT` names its root.
+    pub fn for_use(&self) -> Result<Self, RecordError> {
+        let is_own = !owner::is_trusted(&self.root);
+        if is_own {
+            self.check_owner(&self.dir, ".")?;
+        }
+        let run = Self { is_own, ..self.clone() };
+        run.manifest()?;
+        Ok(run)
+    }
+
+    /// Returns the user who can have decided what the run executes, as the rest of a sentence. `None` if that is this
+    /// user or root.
+    pub fn other_owner(&self) -> Option<String> {
+        let manifest = || self.check_owner(self.dir.read(MANIFEST)?, MANIFEST);
+        match self.check_owner(&self.dir, ".").and_then(|()| manifest()) {
+            Err(RecordError::OtherUser { problem, .. }) => Some(problem),
+            _ => None,
+        }
+    }
+
+    fn check_owner(&self, file: impl AsFd, name: &str) -> Result<(), RecordError> {
+        let found = owner::foreign(file, &self.dir.path().join(name));
+        match found.map_err(|source| self.dir.error("look at", name, source))? {
+            None => Ok(()),
+            Some(problem) => Err(RecordError::OtherUser {
+                run: self.id.clone(),
+                problem,
+                grants: String::new(),
+                root: self.root.path().to_owned(),
+            }),
+        }
+    }
+
+    /// Returns the error for a run that another process has just removed in place of that of a missing file.
+    pub(crate) fn vanished(&self, error: RecordError) -> RecordError {
+        if error.is_missing() && matches!(self.dir.stat(MANIFEST), Ok(None)) {
+            return RecordError::Unknown {
+                name: self.id.clone(),
+                root: self.root.path().to_owned(),
+            };
+        }
+        error
     }
 
     /// Reads the scenario that the manifest names by digest.
@@ -111,7 +174,8 @@ impl RunDir {
 
     /// Reads the runner's own log from byte `from` on.
     pub fn runner_log(&self, from: u64) -> Result<Vec<u8>, RecordError> {
-        let (file, mut bytes) = (self.dir.read(LOG)?, Vec::new());
+        let file = self.dir.read(LOG).map_err(|error| self.vanished(error))?;
+        let mut bytes = Vec::new();
         let mut reader = Reader { file: &file, at: from };
         let read = reader.read_to_end(&mut bytes);
         read.map_err(|source| self.dir.error("read", LOG, source))?;
@@ -121,7 +185,8 @@ impl RunDir {
     /// Reads a row at a position from [`Self::rows`].
     pub fn row(&self, at: u64, bytes: usize) -> Result<Vec<u8>, RecordError> {
         let mut line = vec![0; bytes];
-        let read = self.dir.read(ROWS)?.read_exact_at(&mut line, at);
+        let rows = self.dir.read(ROWS).map_err(|error| self.vanished(error))?;
+        let read = rows.read_exact_at(&mut line, at);
         read.map_err(|source| self.dir.error("read", ROWS, source))?;
         Ok(line)
     }
@@ -144,6 +209,11 @@ impl RunDir {
         struct Of {
             trial: TrialId,
             attempt: u32,
+        }
+        if place.bytes > MAX_LOG_LINE {
+            let problem =
+                format!("the row gives its line {} bytes, more than a line has", place.bytes);
+            return Err(io::Error::other(problem));
         }
         let file = self.dir.read(LOGS).map_err(io::Error::other)?;
         let reader = Reader { file: &file, at: place.at };

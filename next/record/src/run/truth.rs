@@ -1,16 +1,70 @@
 //! The true status of a run, by its lock, its rows and the files that a dead session left.
 
-use runner_model::{Reason, RunStatus, Time};
+use runner_model::{Reason, RunStatus, Time, status::RunVerdict};
 
-use crate::disk::{fault::now, lock};
+use crate::disk::layout::{MANIFEST, ROWS};
+use crate::disk::{beneath::Stamp, fault::now, lock};
 use crate::rows::{fold::UnplannedFold, line_reader::ReadLine};
-use crate::{Manifest, RecordError, RunDir, run::live};
+use crate::run::{live, manifest::cut};
+use crate::{Manifest, RecordError, RunDir};
+
+/// Attempts that ran at a death and are kept in the manifest.
+const MAX_RUNNING: usize = 100;
+
+/// A manifest whose counts and verdict, if the run has ended, are those of its rows.
+#[derive(Debug)]
+pub(crate) struct CheckedManifest {
+    pub(crate) manifest: Manifest,
+    /// The manifest as it is on disk.
+    pub(crate) text: String,
+    pub(crate) stamp: Stamp,
+    /// The rows of a run that has ended. `None` if there are none.
+    pub(crate) rows: Option<Stamp>,
+}
 
 impl RunDir {
-    /// Reads the manifest with the true status: if no process holds the lock of a `running` run, status, end and counts
-    /// are those that a sweep would write. Writes nothing.
+    /// Reads the manifest. Reads also the rows of a run that has ended if they are not as its last session left them.
+    pub(crate) fn checked_manifest(&self) -> Result<CheckedManifest, RecordError> {
+        loop {
+            let (mut manifest, text, stamp) = self.read_manifest()?;
+            let has_ended = manifest.status.is_terminal();
+            let rows = if has_ended { self.dir.stat(ROWS)? } else { None };
+            if has_ended && !manifest.is_of(rows) {
+                fold_rows(self, &manifest)?.0.judge(&mut manifest);
+            }
+            // The rows may be of a session that has started meanwhile.
+            let is_damaged = manifest.verdict == RunVerdict::Damaged;
+            if !is_damaged || self.dir.stat(MANIFEST)? == Some(stamp) {
+                return Ok(CheckedManifest { manifest, text, stamp, rows });
+            }
+        }
+    }
+
+    /// Returns whether the rows of a run that has ended are as its last session left them.
+    pub fn has_same_rows(&self, manifest: &Manifest) -> Result<bool, RecordError> {
+        Ok(manifest.is_of(self.dir.stat(ROWS)?))
+    }
+
+    /// Calls `read` until no session has started or ended meanwhile, so that its result or error is of one state of the run:
+    /// rows of a session that a manifest does not have yet look like rows of another run.
+    pub fn snapshot<T, E: From<RecordError>>(
+        &self,
+        mut read: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let state = || self.manifest().map(|now| (now.last_session(), now.status));
+        loop {
+            let before = state()?;
+            let result = read();
+            if state()? == before {
+                return result;
+            }
+        }
+    }
+
+    /// Reads the manifest with the true state. If the run has ended, counts and verdict are those of its rows. If no process
+    /// holds the lock of a `running` run, status, end and counts are those that a sweep would write. Writes nothing.
     pub fn truth(&self) -> Result<Manifest, RecordError> {
-        let mut manifest = self.manifest()?;
+        let mut manifest = self.checked_manifest()?.manifest;
         if manifest.status.is_terminal() {
             return Ok(manifest);
         }
@@ -25,31 +79,23 @@ impl RunDir {
             return Ok(manifest);
         }
         // An owner writes its last manifest before it unlocks, and another owner may have started meanwhile.
-        manifest = self.manifest()?;
+        manifest = self.checked_manifest()?.manifest;
         if manifest.status == RunStatus::Running && !lock::is_held(&self.dir) {
             end_dead_session(self, &mut manifest, now())?;
         }
         Ok(manifest)
     }
-
-    /// Returns how many results of the manifest's counts are not in the rows of a run that has ended.
-    pub fn lost_results(&self, manifest: &Manifest) -> Result<u64, RecordError> {
-        let (mut fold, _) = fold_rows(self, manifest)?;
-        let (counts, _) = fold.finish(manifest);
-        Ok(manifest.counts.done().saturating_sub(counts.done()))
-    }
 }
 
 /// Folds all rows of a run. Also returns the latest end of an attempt.
 fn fold_rows(run: &RunDir, manifest: &Manifest) -> Result<(UnplannedFold, Time), RecordError> {
-    let (mut fold, mut last_end) = (UnplannedFold::new(manifest), Time::default());
-    run.rows(&mut |_, line| {
+    let new = || (UnplannedFold::new(manifest), Time::default());
+    run.fold_lines(&new, &mut |(fold, last_end), _, line| {
         if let ReadLine::Row(row, _) = line {
-            fold.add(&row.trial, (&row).into());
-            last_end = last_end.max(row.ended_at());
+            fold.add(&row);
+            *last_end = row.ended_at().max(*last_end);
         }
-    })?;
-    Ok((fold, last_end))
+    })
 }
 
 /// Sets status, counts and end of a run with a dead session, in memory only. The end is the time of the latest row,
@@ -76,6 +122,8 @@ pub(crate) fn end_dead_session(
     if let (Some(last), Some(live)) = (last, live) {
         manifest.stage = live.stage.unwrap_or(manifest.stage);
         last.worked_ms = Some(live.worked_ms);
+        last.in_flight = live.in_flight;
+        last.in_flight.truncate(MAX_RUNNING);
     }
 
     let (counts, is_complete) = fold.finish(manifest);
@@ -86,7 +134,7 @@ pub(crate) fn end_dead_session(
     manifest.change_status(status, reason, "sweep", ended)?;
     if let (Some(_), Some(words)) = (reason, words) {
         manifest.signal = words.signal;
-        manifest.message = words.message;
+        manifest.message = words.message.map(cut);
     }
     Ok(())
 }

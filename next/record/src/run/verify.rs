@@ -1,11 +1,10 @@
 //! Compares the files of a run with each other. Repairs nothing.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
-use std::{fs::File, io};
+use std::{fs::File, io, mem, path::PathBuf};
 
 use runner_model::row::{BadLine, RowHead, read_line};
-use runner_model::{Digest, Places, RowRef, RunStatus};
+use runner_model::{Digest, Places, RowRef, RunStatus, TrialId};
 use serde::Serialize;
 
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
     disk::{
         content_store::ContentStore,
         layout::{MANIFEST, ROWS, SCENARIO, STORE},
-        lock,
+        lock, owner,
     },
     rows::{fold::UnplannedFold, line_reader::ReadLine},
 };
@@ -34,6 +33,8 @@ pub struct Verified {
     pub faults: Vec<DiskFault>,
     /// Number of other faults.
     pub left_out: u64,
+    /// The first 10,000 damaged lines that no result of the run needs.
+    pub harmless: Vec<DiskFault>,
 }
 
 /// A file, or a line of it, that is not as it was written.
@@ -50,7 +51,12 @@ pub struct DiskFault {
 impl RunDir {
     /// Opens content of the run in the store, after comparing it with the digest.
     pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
-        ContentStore(self.root.dir(STORE)?).open(digest)
+        let store = ContentStore(self.root.dir(STORE)?);
+        let entry = store.open(digest)?;
+        let path = store.0.path();
+        // Another user could change the entry after its check.
+        let is_others = self.is_own && !matches!(owner::foreign(&entry, path), Ok(None));
+        if is_others { store.copy(&entry, digest) } else { Ok(entry) }
     }
 
     /// Returns the digests of all attachments and schemas of the run, ascending. Their contents are in the store.
@@ -69,7 +75,8 @@ impl RunDir {
     }
 
     /// Compares rows, artifacts, logs, scenario and stored contents with each other and the manifest. Without `places`,
-    /// no row counts as one of another run.
+    /// no row counts as one of another run. Call it in [`Self::snapshot`], because a session that starts meanwhile changes all
+    /// of them.
     pub fn verify(&self, places: Option<&dyn Places>) -> Result<Verified, RecordError> {
         // Probed first: if a process still works on the run, its rows and manifest may change until they are read.
         let is_held = lock::is_held(&self.dir);
@@ -81,6 +88,9 @@ impl RunDir {
             manifest: &manifest,
             found: Verified::default(),
             fold: UnplannedFold::new(&manifest),
+            damaged: Vec::new(),
+            more_damaged: 0,
+            of_rows: Vec::new(),
             next_seq: 1,
             session: 1,
             artifacts: HashSet::new(),
@@ -98,17 +108,20 @@ impl RunDir {
                 ReadLine::Row(row, bytes) => check.check_row(&row, bytes, names),
                 ReadLine::Damaged(problem) => {
                     check.next_seq += 1;
-                    check.fault(&format!("{problem}; `runner resume` runs its trial again"));
+                    check.damaged_line(&problem);
                 }
                 ReadLine::Torn if ends_here => {
-                    check.fault("the end of the line is missing; `runner resume` moves it aside");
+                    let resume = format!("`runner resume {}` moves it aside", self.id);
+                    check.fault(format!("the end of the line is missing; {resume}"));
                 }
                 ReadLine::Torn => {}
             }
         })?;
-        if ends_here {
-            check.check_counts(&manifest);
-        }
+        let counts = if ends_here { check.check_counts() } else { Vec::new() };
+        // Counts do not show which rows of an earlier plan are missing.
+        let has_counts = manifest.earlier_plan() == 0 || self.has_same_rows(&manifest)?;
+        check.sort_damage(ends_here && counts.is_empty() && has_counts);
+        counts.into_iter().for_each(|fault| check.add(fault));
         Ok(check.found)
     }
 }
@@ -120,6 +133,11 @@ struct RunCheck<'a> {
     manifest: &'a Manifest,
     found: Verified,
     fold: UnplannedFold,
+    /// The first lines that are not rows, and the number of others.
+    damaged: Vec<DiskFault>,
+    more_damaged: u64,
+    /// Faults of rows, each with the number of its trial in `fold`.
+    of_rows: Vec<(usize, DiskFault)>,
     next_seq: u64,
     session: u32,
     /// Artifacts that were read.
@@ -130,52 +148,110 @@ struct RunCheck<'a> {
 
 impl RunCheck<'_> {
     /// Adds a fault of the current line.
-    fn fault(&mut self, problem: &str) {
-        let path = self.run.dir.path().join(ROWS);
-        self.add(path, Some(self.line), problem.to_owned());
+    fn fault(&mut self, problem: String) {
+        let fault = self.line_fault(problem);
+        self.add(fault);
     }
 
-    fn add(&mut self, path: PathBuf, line: Option<u64>, problem: String) {
+    fn line_fault(&self, problem: String) -> DiskFault {
+        DiskFault { path: self.run.dir.path().join(ROWS), line: Some(self.line), problem }
+    }
+
+    fn damaged_line(&mut self, problem: &BadLine) {
+        if self.damaged.len() < MOST_FAULTS {
+            self.damaged.push(self.line_fault(problem.to_string()));
+        } else {
+            self.more_damaged += 1;
+        }
+    }
+
+    fn add(&mut self, fault: DiskFault) {
         if self.found.faults.len() >= MOST_FAULTS {
             self.found.left_out += 1;
             return;
         }
-        self.found.faults.push(DiskFault { path, line, problem });
+        self.found.faults.push(fault);
+    }
+
+    /// Adds the damaged lines: as harmless if the rows have all results of the run. A damaged line has no trial, so otherwise
+    /// any of them may be the one that is missing.
+    fn sort_damage(&mut self, is_whole: bool) {
+        for mut fault in mem::take(&mut self.damaged) {
+            if is_whole {
+                fault.problem += "; no result is lost";
+                self.add_harmless(fault);
+            } else {
+                fault.problem += &format!("; `runner resume {}` runs its trial again", self.run.id);
+                self.add(fault);
+            }
+        }
+        self.found.left_out += if is_whole { 0 } else { self.more_damaged };
+        for (_, fault) in mem::take(&mut self.of_rows) {
+            self.add(fault);
+        }
+        self.found.faults.sort_by_key(|fault| fault.line);
+    }
+
+    fn add_harmless(&mut self, fault: DiskFault) {
+        if self.found.harmless.len() < MOST_FAULTS {
+            self.found.harmless.push(fault);
+        }
     }
 
     fn check_row(&mut self, row: &RowHead, bytes: &[u8], names: Option<Result<bool, BadLine>>) {
-        self.fold.add(&row.trial, row.into());
+        let added = self.fold.add(row);
+        let trial = added.map_or(usize::MAX, |(trial, _)| trial);
+        if added.is_some_and(|(_, effect)| effect.settles) {
+            // The trial has a newer result, so damage of older ones costs nothing.
+            let older = self.of_rows.extract_if(.., |(of, _)| *of == trial);
+            for (_, fault) in older.collect::<Vec<_>>() {
+                self.add_harmless(fault);
+            }
+        }
         let (seq, session) = (row.seq, row.session);
         if seq != self.next_seq {
             let expected = self.next_seq;
-            self.fault(&format!("it is row {seq}, and row {expected} belongs here: another program has changed the file"));
+            self.fault(format!("it is row {seq}, and row {expected} belongs here: another program has changed the file"));
         }
         self.next_seq = seq + 1;
         if session < self.session {
             let last = self.session;
-            self.fault(&format!("it is of session {session}, but follows rows of session {last}"));
+            self.fault(format!("it is of session {session}, but follows rows of session {last}"));
         }
         self.session = session;
         let is_planned = |places: &dyn Places| places.index(&row.trial).is_some();
         let is_planned = self.places.is_none_or(is_planned);
         let foreign = self.manifest.foreign(&row.trial, (session, seq), is_planned);
         if let Some(problem) = foreign {
-            self.fault(&problem);
+            self.fault(problem);
         }
         match names {
-            Some(Err(problem)) => self.fault(&format!("{problem}; its result still counts")),
+            Some(Err(problem)) => {
+                self.row_fault(trial, &row.trial, format!("{problem}; its result still counts"));
+            }
             Some(Ok(false)) => self.found.rows += 1,
             _ => {
                 self.found.rows += 1;
                 if let Ok(row) = read_line(bytes) {
-                    self.check_references(&row);
+                    self.check_references(trial, &row);
                 }
             }
         }
     }
 
+    /// Adds a fault of a row's own parts, with the command that replaces the row.
+    fn row_fault(&mut self, number: usize, trial: &TrialId, problem: String) {
+        let rerun = format!("runner resume {} --rerun '{trial}'", self.run.id);
+        let fault = self.line_fault(format!("{problem}; to run the trial again: {rerun}"));
+        if self.of_rows.len() < MOST_FAULTS {
+            self.of_rows.push((number, fault));
+        } else {
+            self.found.left_out += 1;
+        }
+    }
+
     /// Checks the artifacts of a row and its line in `logs.jsonl`.
-    fn check_references(&mut self, row: &RowRef<'_>) {
+    fn check_references(&mut self, trial: usize, row: &RowRef<'_>) {
         for artifact in &row.artifacts {
             if !self.artifacts.insert(artifact.sha256) {
                 continue;
@@ -183,20 +259,22 @@ impl RunCheck<'_> {
             self.found.artifacts += 1;
             if let Err(error) = self.run.artifact(&artifact.sha256) {
                 let (name, why) = (&artifact.name, cause(&error));
-                self.fault(&format!("its artifact `{name}` is lost: {why}"));
+                self.row_fault(trial, &row.trial, format!("its artifact `{name}` is lost: {why}"));
             }
         }
         if let Some(place) = row.logs
             && let Err(problem) = self.run.log_line(row, place)
         {
-            self.fault(&format!("its attempt's output is lost: {problem}"));
+            let problem = format!("its attempt's output is lost: {problem}");
+            self.row_fault(trial, &row.trial, problem);
         }
     }
 
     /// Checks the copy of the scenario and the contents in the store.
     fn check_stored(&mut self, manifest: &Manifest) {
         if let Err(error) = self.run.scenario(manifest) {
-            self.add(self.run.dir.path().join(SCENARIO), None, cause(&error));
+            let path = self.run.dir.path().join(SCENARIO);
+            self.add(DiskFault { path, line: None, problem: cause(&error) });
         }
         let plugins = manifest.providers.iter().map(|provider| provider.digest);
         let needed = plugins.chain([manifest.metadata.suite]);
@@ -206,35 +284,38 @@ impl RunCheck<'_> {
         for digest in needed {
             self.found.contents += 1;
             if let Err(error) = self.run.content(&digest) {
-                let path = Path::new(STORE).join(digest.path());
-                self.add(self.run.root.path().join(path), None, cause(&error));
+                let path = self.run.root.path().join(STORE).join(digest.path());
+                self.add(DiskFault { path, line: None, problem: cause(&error) });
             }
         }
     }
 
     /// Compares the counts of the rows with the manifest of a run that has ended.
-    fn check_counts(&mut self, manifest: &Manifest) {
+    fn check_counts(&mut self) -> Vec<DiskFault> {
+        let (manifest, mut faults) = (self.manifest, Vec::new());
         let (rows, is_complete) = self.fold.finish(manifest);
         let counted = manifest.counts;
+        let resume = format!("runner resume {}", self.run.id);
         let path = self.run.dir.path().join(MANIFEST);
         if rows != counted {
             let problem = format!(
-                "it counts {} trials with a final row, {} of them passed, and the rows have {} and {}: `runner resume` counts again",
+                "it counts {} trials with a final row, {} of them passed, and the rows have {} and {}: `{resume}` counts again",
                 counted.done(),
                 counted.passed,
                 rows.done(),
                 rows.passed
             );
-            self.add(path.clone(), None, problem);
+            faults.push(DiskFault { path: path.clone(), line: None, problem });
         }
         if manifest.status == RunStatus::Completed && !is_complete {
             let planned = manifest.metadata.planned_trial_count;
             let problem = format!(
-                "the run is completed, and {} of its {planned} trials have no final row",
+                "the run is completed, and {} of its {planned} trials have no final row: `{resume}` runs them",
                 planned.saturating_sub(rows.done())
             );
-            self.add(path, None, problem);
+            faults.push(DiskFault { path, line: None, problem });
         }
+        faults
     }
 }
 

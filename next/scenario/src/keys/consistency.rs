@@ -12,6 +12,8 @@ use crate::{globs, keys::check_grants, problem::Problem};
 
 // A suite has 16 bits for a provider, and each provider has a lane. More than this are a mistake.
 const MAX_PROVIDERS: usize = 1000;
+/// Bytes of a scenario's name, as of a file's.
+const MAX_NAME: usize = 255;
 
 /// Returns the problems of a scenario without providers or tests.
 pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
@@ -44,6 +46,14 @@ pub(crate) fn check(root: &Value, reader: &mut Reader<'_>) {
         let count = names.len();
         let message = format!("a scenario has at most {MAX_PROVIDERS} providers, not {count}");
         reader.refuse(&at, message, "here");
+    }
+    let name = root.get("name").and_then(Value::as_str).unwrap_or_default();
+    if name.len() > MAX_NAME {
+        let message = format!(
+            "the scenario's name has {} bytes, and at most {MAX_NAME} are allowed",
+            name.len()
+        );
+        reader.refuse(&At::ROOT.key("name"), message, "too long");
     }
     for (name, table) in providers.into_iter().flatten() {
         check_grants(table, &at.key(name), reader);
@@ -110,7 +120,7 @@ fn check_provider_globs(table: &Value, names: &[&str], at: &At<'_>, reader: &mut
 
 /// Returns a message and a help if a valid glob matches no provider. Invalid ones are reported elsewhere.
 pub(crate) fn unmatched(glob: &str, names: &[&str]) -> Option<(String, String)> {
-    let matcher = globs::over_ids(glob).ok()?.compile_matcher();
+    let matcher = globs::over_ids(&[glob]).ok()?;
     if names.iter().any(|name| matcher.is_match(name)) {
         return None;
     }

@@ -3,7 +3,7 @@
 use runner_model::RunStatus;
 use rusqlite::Connection;
 
-use super::{Listed, SCHEMA, STEP, upsert};
+use super::{Entry, Listed, SCHEMA, STEP, upsert};
 use crate::{Manifest, RunHead, disk::beneath::Stamp, tests::folder};
 
 fn list() -> Connection {
@@ -17,7 +17,7 @@ fn listed(status: RunStatus) -> Listed {
     let golden = include_str!("../../run/tests/manifest.json");
     let text = golden.replacen("\"incomplete\"", &format!("\"{status}\""), 1);
     let head = RunHead::from(&Manifest::parse(&text, "r").unwrap());
-    let entry = Box::new((Stamp::of(&file).unwrap(), head));
+    let entry = Box::new(Entry { manifest: Stamp::of(&file).unwrap(), rows: None, head });
     Listed { text, entry }
 }
 

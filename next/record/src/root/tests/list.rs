@@ -64,7 +64,7 @@ fn lists_do_not_depend_on_the_database() {
         &|| fs::remove_file(&database).unwrap(),
         &|| replace(b"this is no database"),
         &|| replace(b""),
-        &|| say("PRAGMA user_version = 7"),
+        &|| say("PRAGMA user_version = 6"),
         &|| say("DROP TABLE runs"),
         &|| say("DROP TABLE runs; CREATE TABLE runs (id TEXT, status BLOB)"),
         &|| say("UPDATE runs SET manifest = json_set(manifest, '$.status', 'running')"),

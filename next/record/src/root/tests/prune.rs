@@ -125,7 +125,8 @@ fn a_deletion_that_was_cut_short_is_finished() {
     let folder = folder();
     let root = ResultsRoot::open(folder.path()).unwrap();
     let runs: Vec<_> = (0..2).map(|_| ended(&root)).collect();
-    fs::rename(runs[0].path().join("benchmark.json"), runs[0].path().join("deleted.json")).unwrap();
+    let gone = ".gone-0123456789abcdef";
+    fs::rename(runs[0].path(), folder.path().join(gone)).unwrap();
     assert_eq!(root.runs().unwrap().runs.len(), 1);
     // An interrupted creation. A younger one may still continue.
     for (name, hours) in [
@@ -139,7 +140,7 @@ fn a_deletion_that_was_cut_short_is_finished() {
     }
     let done = root.prune(&PrunePolicy::default(), false, now()).unwrap();
     assert!(done.runs.is_empty());
-    assert_eq!(done.leftovers, ["2026-11-20_09-18-04-015-basic-0a1b2c3d", runs[0].id()]);
+    assert_eq!(done.leftovers, [gone, "2026-11-20_09-18-04-015-basic-0a1b2c3d"]);
     let left = fs::read_dir(folder.path()).unwrap();
     let left = left.filter(|entry| entry.as_ref().unwrap().path().is_dir());
     assert_eq!(left.count(), 2, "the other run and the young birth");

@@ -78,6 +78,7 @@ fn manifest() -> Manifest {
             worked_ms: None,
             stopped_by: None,
             wall: None,
+            in_flight: Vec::new(),
         }],
         transitions: vec![
             Transition {
@@ -97,6 +98,7 @@ fn manifest() -> Manifest {
                 by: None,
             },
         ],
+        rows: None,
     }
 }
 

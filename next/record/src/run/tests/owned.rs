@@ -9,7 +9,7 @@ use runner_model::{
 
 use super::command_line;
 use crate::{
-    End, Fold, RecordError, ResultsRoot,
+    End, Fold, Manifest, RecordError, ResultsRoot,
     tests::{begin, dead_run, folder, inject, new_run, row, session, tail, write_rows, writer},
 };
 
@@ -86,8 +86,10 @@ fn a_dead_session_ends_at_its_last_sign() {
         let verdict = if rows == 3 { RunVerdict::Passed } else { RunVerdict::None };
         assert_eq!(truth.verdict, verdict);
         let claimed = root.claim(&run).unwrap();
-        assert_eq!(claimed.manifest(), &truth);
-        assert_eq!(run.manifest().unwrap(), truth);
+        let without_file = Manifest { rows: None, ..claimed.manifest().clone() };
+        assert_eq!(without_file, truth);
+        assert!(run.has_same_rows(claimed.manifest()).unwrap());
+        assert_eq!(&run.manifest().unwrap(), claimed.manifest());
     }
 }
 
@@ -187,7 +189,8 @@ fn failed_manifests_leave_the_old_one() {
         inject(fault);
         let error = owned.finish(end(None), &fold).unwrap_err();
         inject("");
-        assert!(error.to_string().contains("benchmark.json"), "{error}");
+        assert!(error.error.to_string().contains("benchmark.json"), "{error:?}");
+        assert_eq!(error.manifest.status, RunStatus::Completed);
         // The rows are complete, so the truth is the status that the session could not write.
         assert_eq!(run.truth().unwrap().status, RunStatus::Completed);
         assert_eq!(root.sweep().unwrap().len(), 1);
@@ -202,6 +205,9 @@ fn a_birth_that_fails_is_no_run() {
         inject(fault);
         root.create(new_run(1)).unwrap_err();
         inject("");
+        let folders = fs::read_dir(folder.path()).unwrap();
+        let mut folders = folders.filter(|entry| entry.as_ref().unwrap().path().is_dir());
+        assert!(folders.next().is_none(), "{fault} leaves a folder");
     }
     // A loss of power can leave the name of a manifest without its content.
     let empty = folder.path().join("2026-11-20_09-18-04-015-basic-6ba42b73");
@@ -218,7 +224,58 @@ fn removed_run_is_not_reported_completed() {
     let (_, owned) = begin(folder.path(), 1);
     fs::remove_dir_all(owned.dir().path()).unwrap();
     let fold = Fold::new(1);
-    assert!(matches!(owned.finish(end(None), &fold), Err(RecordError::Io { .. })));
+    let unwritten = owned.finish(end(None), &fold).unwrap_err();
+    assert!(matches!(unwritten.error, RecordError::Io { .. }), "{unwritten:?}");
+    let manifest = unwritten.manifest;
+    assert_eq!((manifest.status, manifest.reason), (RunStatus::Incomplete, Some(Reason::Storage)));
+}
+
+#[test]
+fn removed_run_is_unknown() {
+    use crate::{PrunePolicy, RequestMode, actor};
+    let folder = folder();
+    let (root, run) = dead_run(folder.path(), 2, 1);
+    let by = actor(None);
+    fs::rename(run.path(), folder.path().join("gone")).unwrap();
+    let gone = run.root.dir("gone").unwrap();
+    gone.clear(&[]).unwrap();
+    let is_unknown = |error: Option<RecordError>| {
+        assert!(matches!(error, Some(RecordError::Unknown { .. })), "{error:?}");
+    };
+    is_unknown(run.manifest().err());
+    is_unknown(run.truth().err());
+    is_unknown(run.verify(None).err());
+    is_unknown(run.runner_log(0).err());
+    is_unknown(root.claim(&run).err());
+    is_unknown(root.ask(&run, RequestMode::Stop, &by).err());
+    is_unknown(root.unpause(&run).err());
+    assert_eq!(root.sweep().unwrap(), []);
+    let policy = PrunePolicy { keep_last: Some(0), ..PrunePolicy::default() };
+    assert!(root.prune(&policy, false, crate::now()).unwrap().problems.is_empty());
+}
+
+#[test]
+fn unwritten_end_is_in_the_last_words() {
+    let folder = folder();
+    let (root, owned) = begin(folder.path(), 2);
+    let run = owned.dir().clone();
+    write_rows(&owned, 1..=1);
+    let fold = crate::tests::fold(&owned, 2);
+    inject("manifest-write:full");
+    let unwritten = owned.finish(end(Some(Reason::Interrupted)), &fold).unwrap_err();
+    inject("");
+    let truth = run.truth().unwrap();
+    assert_eq!((truth.status, truth.reason), (RunStatus::Incomplete, Some(Reason::Storage)));
+    let ended = unwritten.manifest;
+    assert_eq!(
+        (ended.status, ended.reason, &ended.message),
+        (truth.status, truth.reason, &truth.message)
+    );
+    // The next claim removes what a writer left that was killed.
+    fs::write(run.path().join(".new-benchmark.json"), "half").unwrap();
+    root.claim(&run).unwrap();
+    assert!(!run.path().join(".new-benchmark.json").exists());
+    assert_eq!(run.manifest().unwrap().reason, Some(Reason::Storage));
 }
 
 #[test]
@@ -266,4 +323,24 @@ fn each_session_says_what_it_kept_open() {
     inject("");
     assert!(error.contains("space"), "{error}");
     drop(root.create(new_run(1)).unwrap());
+}
+
+#[test]
+fn snapshot_is_read_again_after_a_start() {
+    let folder = folder();
+    let (root, run) = dead_run(folder.path(), 3, 2);
+    let mut owned = Some(root.claim(&run).unwrap());
+    let mut reads = 0;
+    let sessions = run.snapshot(|| {
+        reads += 1;
+        let before = run.manifest()?.sessions.len();
+        if let Some(owned) = &mut owned
+            && reads == 1
+        {
+            owned.open_session(session("resume"), None)?;
+        }
+        // Also an error counts only if nothing has changed meanwhile.
+        if reads == 1 { Err(run.dir.refuse(".", "a row of another run")) } else { Ok(before) }
+    });
+    assert_eq!((sessions.unwrap(), reads), (2, 2));
 }

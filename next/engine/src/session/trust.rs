@@ -1,0 +1,80 @@
+//! Runs of other users: a run decides which plugins are executed with which of this user's files and secrets, so it is refused
+//! with its owner and its grants.
+
+use runner_model::{grants::toml::GrantsToml, provider::Provider};
+use runner_record::{RecordError, RunDir};
+use runner_scenario::parse_stored;
+
+use crate::EngineError;
+
+/// Lines of grants that a message shows, and the bytes of each.
+const MAX_LINES: usize = 40;
+const MAX_LINE: usize = 400;
+/// Skipped runs that are named.
+const MAX_SKIPPED: usize = 3;
+
+/// Returns the run for a session.
+///
+/// # Errors
+///
+/// It is another user's, with its owner and its grants, or it cannot be read.
+pub(super) fn usable(dir: &RunDir) -> Result<RunDir, EngineError> {
+    dir.for_use().map_err(|mut error| {
+        if let RecordError::OtherUser { grants, .. } = &mut error {
+            *grants = stored_grants(dir);
+        }
+        error.into()
+    })
+}
+
+/// Returns a notice of the owner and the grants of another user's run, which is trusted.
+pub(super) fn owner_notice(dir: &RunDir, providers: &[Provider]) -> Option<String> {
+    let owner = dir.other_owner()?;
+    Some(format!("run {} {owner}{}", dir.id(), grants(providers)))
+}
+
+/// Returns notices of the runs of other users that were skipped.
+pub(crate) fn skipped_notices(skipped: &[RecordError]) -> Vec<String> {
+    let mut notices: Vec<_> =
+        skipped.iter().take(MAX_SKIPPED).map(|error| format!("skipped: {error}")).collect();
+    if let Some(more @ 1..) = skipped.len().checked_sub(MAX_SKIPPED) {
+        notices.push(format!("skipped: {more} more runs of other users"));
+    }
+    notices
+}
+
+/// Formats the grants of a run's stored scenario. The manifest may have others.
+fn stored_grants(dir: &RunDir) -> String {
+    let read = || {
+        let manifest = dir.manifest().ok()?;
+        parse_stored(&dir.scenario(&manifest).ok()?, &manifest.scenario).ok()
+    };
+    match read() {
+        Some(scenario) => grants(&scenario.providers),
+        None => "; its scenario cannot be read".to_owned(),
+    }
+}
+
+/// Formats grants as the end of a sentence, with lines of their own.
+fn grants(providers: &[Provider]) -> String {
+    let tables = providers
+        .iter()
+        .flat_map(|provider| GrantsToml::from(&provider.grants).table(&provider.name));
+    let mut lines: Vec<_> = tables
+        .take(MAX_LINES + 1)
+        .map(|mut line| {
+            if line.len() > MAX_LINE {
+                line.truncate(line.floor_char_boundary(MAX_LINE));
+                line.push('…');
+            }
+            line
+        })
+        .collect();
+    if lines.len() > MAX_LINES {
+        lines[MAX_LINES] = "…".to_owned();
+    }
+    if lines.is_empty() {
+        return ", and grants its providers nothing".to_owned();
+    }
+    format!(", and grants its providers:\n{}", lines.join("\n"))
+}

@@ -1,0 +1,112 @@
+//! [`NewRun`] and [`NewSession`]: plans and settings from callers, and the entries of a manifest that are made from them.
+
+use std::collections::BTreeMap;
+
+use runner_model::{Counts, SessionSettings, Stage, Time};
+
+use crate::{
+    GroupPlace, ManifestProvider, Metadata, Rerun, SessionEntry, disk::lock,
+    run::manifest::cut_command,
+};
+
+/// The plan of a new run. Its id, times and session entry are added by [`ResultsRoot::create`].
+#[derive(Debug)]
+pub struct NewRun {
+    /// The scenario's name.
+    pub scenario: String,
+    /// Absolute path of the scenario.
+    pub scenario_path: String,
+    /// The scenario's text.
+    pub text: String,
+    pub labels: BTreeMap<String, String>,
+    pub group: Option<GroupPlace>,
+    /// Name of the run's folder. `None`: a new unique name.
+    pub folder: Option<String>,
+    pub metadata: Metadata,
+    pub providers: Vec<ManifestProvider>,
+    /// The first session.
+    pub session: NewSession,
+}
+
+/// The settings of a new session.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// `exec` or `resume`, the writer of transitions.
+    pub writer: &'static str,
+    /// The command as typed.
+    pub command: Vec<String>,
+    pub settings: SessionSettings,
+    /// Number of the last row that the caller has read; 0 for a new run.
+    pub last_seq: u64,
+    /// Trials that run again.
+    pub rerun: Option<Rerun>,
+    /// Pending trials. `None` if all trials are.
+    pub pending: Option<u64>,
+    /// The session waits until [`Owned::begin`], for other runs of its group or until the root is free.
+    pub waits: bool,
+}
+
+/// Another plan that a session takes over.
+#[derive(Debug)]
+pub struct NewPlan {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The scenario's text.
+    pub text: String,
+    pub metadata: Metadata,
+    pub providers: Vec<ManifestProvider>,
+    /// Counts of the existing rows whose trials the plan has.
+    pub counts: Counts,
+}
+
+/// Returns whether any provider gets secrets. Guests can write them in forms that redaction does not find.
+pub(super) fn has_secrets(providers: &[ManifestProvider]) -> bool {
+    let mut grants = providers.iter().map(|provider| &provider.grants);
+    grants.any(|grants| !grants.secret_names().is_empty())
+}
+
+pub(super) fn first_stage(session: &NewSession) -> Stage {
+    if session.waits { Stage::Waiting } else { Stage::Plan }
+}
+
+pub(super) fn session_entry(
+    session: NewSession,
+    number: u32,
+    from_seq: u64,
+    now: Time,
+) -> SessionEntry {
+    SessionEntry {
+        number,
+        command: cut_command(session.command),
+        pid: std::process::id(),
+        host: lock::host(),
+        user: lock::user(),
+        settings: session.settings,
+        started_at: now,
+        ended_at: None,
+        from_seq,
+        rerun: session.rerun,
+        pending: session.pending,
+        adopted: None,
+        pauses: Vec::new(),
+        suspended_ms: 0,
+        worked_ms: session.waits.then_some(0),
+        stopped_by: None,
+        wall: None,
+        in_flight: Vec::new(),
+    }
+}
+
+/// Formats a command for a shell.
+pub(super) fn command_line(command: &[String]) -> String {
+    let is_plain = |word: &String| {
+        !word.is_empty()
+            && word
+                .chars()
+                .all(|character| character.is_alphanumeric() || "_-./=:,@%+#".contains(character))
+    };
+    let quote = |word: &String| {
+        if is_plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    };
+    command.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
