@@ -13,6 +13,10 @@ use crate::{PrepareError, children, machine};
 
 /// Time for a child to finish.
 const WALL_TIME: Duration = Duration::from_secs(300);
+/// Bytes of memory that a compiler may use, as the child limits itself.
+const COMPILE_MEMORY: u64 = 4 << 30;
+/// Threads of a compiler.
+const THREADS: u32 = 4;
 /// Interval at which cancellation is checked.
 const POLL_EVERY: Duration = Duration::from_millis(20);
 
@@ -58,6 +62,13 @@ pub fn inspect(
     })
 }
 
+/// Returns the number of compilers that may run at once: their memory must fit the machine, and more than the cores have threads
+/// for are not faster.
+pub fn at_once() -> usize {
+    let fitting = machine::memory() / COMPILE_MEMORY;
+    fitting.min(u64::from(machine::cores() / THREADS)).max(1) as usize
+}
+
 /// Compiles a plugin for workers with the compile key `key`, loads the result in another child as a test, and adds it to the
 /// cache.
 ///
@@ -72,6 +83,9 @@ pub fn compile(
     key: &str,
     cancelled: &AtomicBool,
 ) -> Result<(), PrepareError> {
+    if cancelled.load(Ordering::Acquire) {
+        return Err(PrepareError::Refused("is not needed any more".to_owned()));
+    }
     let entry = cache.draft()?;
     run_child("compile", plugin, &entry, cancelled)?;
     let nothing = memory_file()?;

@@ -68,6 +68,11 @@ impl ContentSource {
         Self { origins: self.origins.clone(), store: Some(root.clone()) }
     }
 
+    /// Returns the number of contents.
+    pub fn count(&self) -> usize {
+        self.origins.len()
+    }
+
     pub fn has(&self, digest: &Digest) -> bool {
         self.origins.contains_key(digest)
     }

@@ -3,14 +3,19 @@
 
 #![cfg(debug_assertions)]
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
     runner::{Runner, tests},
     running::Running,
     truth::{assert_told_truly, assert_whole},
+    wait::{SOON, wait_until},
 };
 
 /// A silent worker is given up after ten seconds, twice.
@@ -166,6 +171,95 @@ fn forged_reports_are_not_written() {
     assert_eq!(outside, [false; 3]);
     // A flood is dropped.
     assert!(run.text("runner.log").len() < 3 << 20);
+}
+
+/// Lies that repeat a frame two million times.
+const FLOODS: &[&str] = &[
+    "hello-flood",
+    "ready-flood",
+    "plugin-flood",
+    "blob-flood",
+    "return-flood",
+    "piece-flood",
+    "index-flood",
+    "report-flood",
+    "doing-flood",
+    "line-flood",
+    "bye-flood",
+];
+
+/// Starts a run whose only worker floods the coordinator in each test, as the test's name says, and then echoes.
+fn flooded(lies: &[&str], limit: &str) -> (Runner, Running) {
+    let runner = Runner::new(&[]);
+    fs::write(runner.path("attached.txt"), "x").unwrap();
+    let files = "files = { \"a.txt\" = \"attached.txt\" }";
+    let lies = lies.iter().map(|lie| format!("[[tests]]\nid = \"{lie}\"\n{files}\n"));
+    runner.scenario(&format!(
+        r#"
+        [providers.p]
+        plugin = "bundled:echo"
+        config = {{ lie = "*" }}
+        {}
+        [[tests]]
+        id = "honest"
+        repeat = 5
+        {files}
+        "#,
+        lies.collect::<String>()
+    ));
+    let mut command = runner.shell(&format!("{limit}; exec \"$runner\" exec scenario.toml -j 1"));
+    command.env("RUNNER_TEST_WORKER", "__lie");
+    let running = Running::start(&mut command);
+    (runner, running)
+}
+
+/// Returns the peak of the coordinator's memory while it runs, without that of its code.
+fn peak_memory(running: &mut Running) -> u64 {
+    let (process, mut peak) = (running.process(), 0);
+    wait_until("it ends", || {
+        peak = peak.max(process.anonymous_memory().unwrap_or(0));
+        !running.is_alive()
+    });
+    peak
+}
+
+#[test]
+fn floods_of_frames_end_their_worker() {
+    let (runner, mut running) = flooded(FLOODS, "true");
+    let peak = peak_memory(&mut running);
+    running.finish().expect(1);
+    assert!(peak < 40_000_000, "{peak}");
+    let run = assert_whole(&runner, FLOODS.len() + 5);
+    for lie in FLOODS {
+        let row = run.row(lie);
+        assert_eq!(row["error"]["class"], "crash", "{lie}: {row}");
+    }
+    assert_eq!(run.count("passed"), 5);
+    assert!(run.text("runner.log").len() < 8 << 20);
+}
+
+#[test]
+fn stop_is_graceful_in_a_flood() {
+    for lie in ["line-flood", "blob-flood"] {
+        let (runner, mut running) = flooded(&[lie], "true");
+        wait_until("there is a run", || !running.is_alive() || !runner.runs().is_empty());
+        let (ran, took) = running.end_by(Signal::INT);
+        assert!(took < SOON, "{lie}: {took:?}");
+        // The run may have ended before the signal.
+        assert!(matches!(ran.code, Some(130 | 1)), "{lie}: {ran:?}");
+        assert!(!runner.only_run().dir.join("last-words.json").exists(), "{lie}");
+    }
+}
+
+#[test]
+fn open_artifacts_end_only_their_worker() {
+    for limit in ["true", "ulimit -n 128"] {
+        let (runner, running) = flooded(&["draft-flood"], limit);
+        running.finish().expect(1);
+        let run = assert_whole(&runner, 6);
+        assert_eq!(run.row("draft-flood")["error"]["class"], "crash");
+        assert_eq!(run.count("passed"), 5);
+    }
 }
 
 #[test]

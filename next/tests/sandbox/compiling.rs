@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 
 use crate::support::{
-    guests::long_to_compile,
+    guests::{long_to_compile, steps_to_compile},
     processes::children,
     runner::Runner,
     running::Running,
@@ -14,6 +14,31 @@ use crate::support::{
 
 /// Writes a scenario with one provider and one test.
 const ONE: &str = "[providers.p]\nplugin = \"p.wasm\"\n[[tests]]\nid = \"a\"\n";
+
+#[test]
+fn compilers_run_one_after_another() {
+    // One for each 4 threads, as far as each fits the memory of the machine.
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let most = (cores / 4).max(1);
+    let runner = Runner::new(&[]);
+    let plugins = ["a", "b", "c", "d"];
+    for (plugin, steps) in plugins.into_iter().zip(2_000..) {
+        runner.write(&format!("{plugin}.wasm"), steps_to_compile(steps));
+    }
+    let providers = plugins.map(|name| format!("[providers.{name}]\nplugin = \"{name}.wasm\"\n"));
+    runner.scenario(&format!("{}[[tests]]\nid = \"a\"\n", providers.concat()));
+    let mut command = runner.command(&["exec", "scenario.toml", "-j", "1"]);
+    command.env("RUNNER_CACHE", runner.path("cache"));
+    let mut running = Running::start(&mut command);
+    let (coordinator, mut peak) = (running.process().0, 0);
+    while running.is_alive() {
+        peak = peak.max(children(coordinator, "__compile").len());
+    }
+    running.finish().expect(0);
+    assert!((1..=most).contains(&peak), "{peak}");
+    let log = runner.only_run().text("runner.log");
+    assert_eq!(log.matches("is being compiled").count(), plugins.len(), "{log}");
+}
 
 #[test]
 fn signals_end_compiling_at_once() {

@@ -88,13 +88,17 @@ fn run(command: &mut Command) {
 
 /// Returns a program that needs many seconds to compile, and ends at once: long functions that nothing calls.
 pub(crate) fn long_to_compile() -> Vec<u8> {
+    steps_to_compile(300_000)
+}
+
+/// Returns such a program whose functions have `steps` steps. Others have other digests.
+pub(crate) fn steps_to_compile(steps: u32) -> Vec<u8> {
     const FUNCTIONS: usize = 8;
-    const STEPS: u32 = 300_000;
     let section = |id: u8, content: &[u8]| [&[id][..], &counted(content)].concat();
     // In each step the local becomes the word in memory at its value. A load may trap, so no step is optimized away.
     let step = [0x20, 0, 0x28, 2, 0, 0x21, 0];
     let mut body = vec![1, 1, 0x7f];
-    (0..STEPS).for_each(|_| body.extend(step));
+    (0..steps).for_each(|_| body.extend(step));
     body.push(0x0b);
     let mut code = vec![FUNCTIONS as u8 + 1];
     code.extend(counted(&[0, 0x0b]));

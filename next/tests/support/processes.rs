@@ -63,6 +63,14 @@ impl Process {
         kib * 1024
     }
 
+    /// Returns the process's current memory without files, in bytes. `None` if the process has ended.
+    pub(crate) fn anonymous_memory(self) -> Option<u64> {
+        let status = fs::read_to_string(self.folder().join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+        Some(kib * 1024)
+    }
+
     fn has_command(self, command: &str) -> bool {
         let line = fs::read(self.folder().join("cmdline")).unwrap_or_default();
         line.split(|byte| *byte == 0).nth(1) == Some(command.as_bytes())

@@ -3,14 +3,15 @@
 use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
+use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 use std::{cell::Cell, fs, io, rc::Rc, sync::Arc};
 
 use runner_model::prepare::{Described, Prepare, Ready, WallStatus};
-use runner_model::protocol::{FromWorker, Line, TaskKind};
+use runner_model::protocol::{FromWorker, LOG_LINE, Line, TaskKind};
 use runner_model::test::{Attachment, Test};
-use runner_model::{Digest, TaskId, provider::Reuse};
-use runner_sandbox::{AttachedFile, Engines, Redactor};
+use runner_model::{Digest, TaskId, provider::Reuse, visible::visible_line};
+use runner_sandbox::{Activity, AttachedFile, Engines, Redactor};
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::{runtime, time::sleep};
 
@@ -40,6 +41,19 @@ struct Slots {
     log_left: Cell<usize>,
     blobs: String,
     cache: CompiledCache,
+}
+
+/// Records that a guest can continue, and wakes it.
+struct ReadyWaker {
+    activity: Activity,
+    inner: Waker,
+}
+
+impl Wake for ReadyWaker {
+    fn wake(self: Arc<Self>) {
+        self.activity.set_ready(true);
+        self.inner.wake_by_ref();
+    }
 }
 
 /// Runs tasks until all slots have torn down their instances.
@@ -186,7 +200,8 @@ impl Slots {
             (result, lines)
         };
         // Pinned here, because moving a future of 6 KiB into another one takes longer than a poll.
-        let (result, lines) = self.track_processor(task, pin!(run)).await;
+        let (result, lines) =
+            self.track_processor(task, &self.state.activities[slot], pin!(run)).await;
         self.log(lines)?;
         self.report(task, result, provider.access.secrets.redactor())
     }
@@ -207,11 +222,23 @@ impl Slots {
     async fn track_processor<T>(
         &self,
         task: TaskId,
+        activity: &Activity,
         mut run: Pin<&mut impl Future<Output = T>>,
     ) -> T {
+        let mut own: Option<(Waker, Waker)> = None;
         poll_fn(|context| {
+            let (_, waker) = match own.take().filter(|(inner, _)| inner.will_wake(context.waker()))
+            {
+                Some(same) => own.insert(same),
+                None => {
+                    let inner = context.waker().clone();
+                    let waker = ReadyWaker { activity: activity.clone(), inner };
+                    own.insert((context.waker().clone(), Arc::new(waker).into()))
+                }
+            };
+            activity.set_ready(false);
             self.state.set_on_processor(task);
-            let poll = run.as_mut().poll(context);
+            let poll = run.as_mut().poll(&mut Context::from_waker(waker));
             self.state.set_on_processor(TaskId(0));
             poll
         })
@@ -223,7 +250,7 @@ impl Slots {
         for line in lines {
             let (line, left) = match self.log_left.get() {
                 0 => break,
-                left => match left.checked_sub(line.len() + 1) {
+                left => match left.checked_sub(visible_line(&line).len() + LOG_LINE) {
                     Some(left) => (line, left),
                     None => (LOG_IS_FULL.into(), 0),
                 },
@@ -256,7 +283,7 @@ impl Slots {
     async fn blob(&self, digest: &Digest) -> io::Result<PathBuf> {
         let path = Path::new(&self.blobs).join(digest.to_string());
         if !path.try_exists()? {
-            self.state.send(&FromWorker::NeedBlob(*digest))?;
+            self.state.request_blob(*digest)?;
             self.state.wait_for(digest).await;
         }
         Ok(path)

@@ -14,7 +14,7 @@ use std::{
 };
 
 use runner_model::protocol::{Doing, FromWorker, SlotWord, Task};
-use runner_model::{Digest, TaskId};
+use runner_model::{Digest, GuestPhase, TaskId};
 use runner_sandbox::{Activity, Interrupt, cut};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
@@ -69,6 +69,8 @@ struct Queue {
     tasks: VecDeque<QueuedTask>,
     /// Plugins and blobs that the supervisor has supplied.
     arrived: HashSet<Digest>,
+    /// Blobs that were requested. Slots share one request, because the supervisor bounds their number.
+    requested: HashSet<Digest>,
     /// No task starts any more.
     is_stopped: bool,
     /// No task starts until the pause is over.
@@ -168,6 +170,12 @@ impl WorkerState {
         lock(&self.queue).is_finished
     }
 
+    /// Requests a blob, unless it was requested before.
+    pub fn request_blob(&self, digest: Digest) -> io::Result<()> {
+        let is_new = lock(&self.queue).requested.insert(digest);
+        if is_new { self.send(&FromWorker::NeedBlob(digest)) } else { Ok(()) }
+    }
+
     /// Records that a plugin or blob has arrived.
     pub fn add_arrived(&self, digest: Digest) {
         lock(&self.queue).arrived.insert(digest);
@@ -245,10 +253,13 @@ impl WorkerState {
         let on_processor = self.on_processor.load(Relaxed);
         let running = self.running.iter().map(|task| task.load(Relaxed)).zip(&self.activities);
         let doing = running.filter(|(task, _)| *task != 0).map(|(task, activity)| {
-            let on_processor = task == on_processor;
-            let word =
-                if on_processor { "computes".into() } else { cut(MAX_WORD, activity.word()) };
-            Doing { task: TaskId(task), on_processor, word }
+            let phase = match activity.is_ready() {
+                _ if task == on_processor => GuestPhase::Computing,
+                true => GuestPhase::Ready,
+                false => GuestPhase::Waiting,
+            };
+            let word = cut(MAX_WORD, activity.word(phase == GuestPhase::Waiting));
+            Doing { task: TaskId(task), phase, word }
         });
         self.send(&FromWorker::Doing(doing.collect()))
     }

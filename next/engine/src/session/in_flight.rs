@@ -5,14 +5,16 @@ use std::{collections::HashMap, fs::File, io, time::Duration};
 use runner_model::protocol::{Line, ReportHead, Task, TaskKind};
 use runner_model::row::{RowError, check_row};
 use runner_model::{
-    Digest, ErrorClass, Fingerprint, Limits, Outcome, Row, RowRef, RunTime, Tail, TaskId, Time,
-    TrialId, WorkerId, log, test::Retries,
+    Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Outcome, Row, RowRef, RunTime, Tail,
+    TaskId, Time, TrialId, WorkerId, log, test::Retries,
 };
 use runner_record::{RecordError, now};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::plan::{JudgedRow, Plan, TestLine};
 use crate::schedule::{Assignment, LostReason, Policy};
+use crate::workers::{max_artifact_bytes, max_artifacts};
 
 /// The attempts in flight: sent to a worker and not ended, running or queued there. The schedule decides which these
 /// are and keeps its own data in `SentTask`; the link keeps their timeouts.
@@ -38,11 +40,21 @@ pub(crate) struct InFlightTask {
     drafts: HashMap<u32, Draft>,
     /// Bytes of all drafts.
     bytes: u64,
-    /// Progress text of the guest, unchecked.
-    pub(crate) word: String,
+    /// Last report of the guest's step. `None` before the first.
+    pub(crate) step: Option<GuestStep>,
     /// Start by the monotonic clock, in microseconds, and the end of the worker as the rest of a sentence. `None` while the
     /// worker lives.
     pub(crate) lost: Option<(u64, String)>,
+}
+
+/// The step of a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GuestStep {
+    pub(crate) phase: GuestPhase,
+    /// Text of the guest or its host call, unchecked.
+    pub(crate) what: String,
+    /// Run time of the first report.
+    pub(crate) since: RunTime,
 }
 
 struct Draft {
@@ -117,7 +129,7 @@ impl InFlight {
             policy,
             judged: judged.as_ref().map(|row| row.judged),
             drafts: HashMap::new(),
-            word: String::new(),
+            step: None,
             bytes: 0,
             lost: None,
         };
@@ -128,6 +140,22 @@ impl InFlight {
         Ok((task, &self.line))
     }
 
+    /// Returns whether the worker sends artifacts of another task. It must report that task first.
+    pub(crate) fn has_other_drafts(&self, worker: WorkerId, task: TaskId) -> bool {
+        let of_worker = |(id, flight): (&TaskId, &InFlightTask)| {
+            *id != task && flight.worker == worker && !flight.drafts.is_empty()
+        };
+        self.all.iter().any(of_worker)
+    }
+
+    /// Closes the artifacts of the worker that has the most open. Returns it, or `None` if no artifact is open.
+    pub(crate) fn close_most_drafts(&mut self) -> Option<WorkerId> {
+        let most = self.all.values_mut().max_by_key(|flight| flight.drafts.len());
+        let most = most.filter(|flight| !flight.drafts.is_empty())?;
+        most.drafts.clear();
+        Some(most.worker)
+    }
+
     /// Returns a task if it was sent to this worker. Workers must not report on tasks of others.
     pub(crate) fn at(&mut self, worker: WorkerId, task: TaskId) -> Option<&mut InFlightTask> {
         let flight = self.all.get_mut(&task);
@@ -136,6 +164,11 @@ impl InFlight {
 }
 
 impl InFlightTask {
+    /// Returns whether no artifact has been received.
+    pub(crate) fn has_no_drafts(&self) -> bool {
+        self.drafts.is_empty()
+    }
+
     /// Adds a piece of an artifact. `draft` creates the file of a new one. The outer error is the disk's, the inner error a
     /// fault of the worker.
     pub(crate) fn add_piece(
@@ -144,25 +177,25 @@ impl InFlightTask {
         piece: &[u8],
         limits: &Limits,
         draft: impl FnOnce() -> Result<File, RecordError>,
-    ) -> Result<Result<(), String>, String> {
-        // An output that is too large for a row is one more artifact, and JSON escapes can make it longer.
-        let most = limits.artifacts.saturating_add(limits.reply.saturating_mul(8));
-        self.bytes += piece.len() as u64;
-        if self.bytes > most || u64::from(index) > limits.artifact_files {
+    ) -> Result<Result<(), String>, RecordError> {
+        let bytes = self.bytes + piece.len() as u64;
+        if bytes > max_artifact_bytes(limits) || u64::from(index) >= max_artifacts(limits) {
             return Ok(Err("sent more artifacts than the limits allow".to_owned()));
         }
         let draft = match self.drafts.entry(index) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(Draft {
-                file: draft().map_err(|error| error.to_string())?,
-                hash: Sha256::new(),
-                bytes: 0,
-            }),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(Draft { file: draft()?, hash: Sha256::new(), bytes: 0 })
+            }
         };
-        io::Write::write_all(&mut draft.file, piece)
-            .map_err(|error| format!("cannot write an artifact: {error}"))?;
+        io::Write::write_all(&mut draft.file, piece).map_err(|source| RecordError::Io {
+            what: "write an artifact of",
+            path: self.task.trial.to_string().into(),
+            source,
+        })?;
         draft.hash.update(piece);
         draft.bytes += piece.len() as u64;
+        self.bytes = bytes;
         Ok(Ok(()))
     }
 
@@ -266,6 +299,12 @@ impl InFlightTask {
         // Serializing strings and numbers does not fail.
         serde_json::to_vec(&row).unwrap_or_default()
     }
+}
+
+/// Returns whether this process or the machine has no more open files.
+pub(crate) fn is_out_of_files(error: &RecordError) -> bool {
+    let RecordError::Io { source, .. } = error else { return false };
+    matches!(Errno::from_io_error(source), Some(Errno::MFILE | Errno::NFILE))
 }
 
 impl LostReason {

@@ -8,9 +8,12 @@ use runner_record::{Ack, RowFacts};
 use tracing::debug;
 
 use super::coordinator::{Coordinator, MAX_WORD};
-use super::in_flight::CheckedReport;
+use super::in_flight::{CheckedReport, GuestStep, is_out_of_files};
 use crate::schedule::{Blame, LostReason, Schedule};
 use crate::{clock::monotonic, event::RunEvent, workers::WorkerExit};
+
+/// Bytes of rows and logs that are not on disk before workers are held back.
+const MAX_PENDING: u64 = 8 << 20;
 
 impl Coordinator<'_> {
     pub(super) fn receive(&mut self, worker: WorkerId, message: FromWorker) {
@@ -42,7 +45,11 @@ impl Coordinator<'_> {
                     if let Some(flight) = self.in_flight.at(worker, doing.task) {
                         let most = doing.word.floor_char_boundary(MAX_WORD);
                         doing.word.truncate(most);
-                        flight.word = doing.word;
+                        let (phase, what) = (doing.phase, doing.word);
+                        let is_same = |last: &GuestStep| last.phase == phase && last.what == what;
+                        if !flight.step.as_ref().is_some_and(is_same) {
+                            flight.step = Some(GuestStep { phase, what, since: self.now });
+                        }
                     }
                 }
             }
@@ -119,12 +126,25 @@ impl Coordinator<'_> {
         let (Some(run), Some(flight)) = (&self.run, self.in_flight.at(worker, task)) else {
             return;
         };
+        let is_first = flight.has_no_drafts();
         let provider = &self.plan.providers[usize::from(flight.task.provider)];
         let limits = &provider.provider.limits;
         match flight.add_piece(index, piece, limits, || run.owned.artifact_draft()) {
+            Ok(Ok(())) if is_first && self.in_flight.has_other_drafts(worker, task) => {
+                let fault = "sent artifacts of two tasks at once".to_owned();
+                self.pool.fault(worker, Some(task), fault);
+            }
             Ok(Ok(())) => {}
             Ok(Err(fault)) => self.pool.fault(worker, Some(task), fault),
-            Err(error) => self.storage_failed(error),
+            Err(error) => match self.in_flight.close_most_drafts() {
+                Some(most) if is_out_of_files(&error) => {
+                    self.pool.fault(most, None, "sent too many artifacts at once".to_owned());
+                    if most != worker {
+                        self.add_piece(worker, task, index, piece);
+                    }
+                }
+                _ => self.storage_failed(error.to_string()),
+            },
         }
     }
 
@@ -134,6 +154,11 @@ impl Coordinator<'_> {
                 self.receive_lines(&lines);
                 if let Some(run) = &self.run {
                     let (bytes, rows) = run.writer.pending();
+                    self.pool.hold_back(bytes > MAX_PENDING);
+                    if self.pause.at.is_some() {
+                        // Run time stands still, so no timer becomes due.
+                        self.timers.live = self.now.0;
+                    }
                     self.apply(|schedule| schedule.acked(rows, bytes));
                 }
             }
@@ -166,6 +191,8 @@ impl Coordinator<'_> {
 
     pub(super) fn storage_failed(&mut self, message: String) {
         self.failure.get_or_insert(message);
+        // No more rows are acknowledged, and workers must be able to end.
+        self.pool.hold_back(false);
         self.apply(Schedule::storage_failed);
     }
 
@@ -206,6 +233,9 @@ impl Coordinator<'_> {
         tail.stopped_by = self.stop.by.clone().filter(|_| is_stopped);
         let is_judged = tail.judged.is_some();
         let seq = run.writer.row(report.row, tail, report.log, report.artifacts);
+        if run.writer.pending().0 > MAX_PENDING {
+            self.pool.hold_back(true);
+        }
         let facts = RowFacts {
             outcome: report.outcome,
             attempt: flight.task.attempt,

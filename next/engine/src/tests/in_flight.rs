@@ -29,7 +29,7 @@ fn flight() -> InFlightTask {
         execution: Fingerprint([1; 16]),
         judgement: Fingerprint([2; 16]),
         drafts: std::collections::HashMap::new(),
-        word: String::new(),
+        step: None,
         bytes: 0,
         lost: None,
     }

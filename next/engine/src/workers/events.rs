@@ -1,16 +1,46 @@
 //! Events of workers, for the pool and for the coordinator.
 
-use runner_model::protocol::{FromWorker, SlotWord, ToWorker};
-use runner_model::{Digest, Reason, WorkerId, prepare::Ready};
+use runner_model::protocol::{Doing, FromWorker, SlotWord, ToWorker};
+use runner_model::{Digest, Reason, TaskId, WorkerId, prepare::Ready};
 
 use super::shape::Shape;
 use crate::schedule::Blame;
+
+/// Items of unread events of a worker before its reader blocks, so that a worker cannot fill the coordinator's memory.
+pub(super) const MAX_UNREAD: usize = 64;
+/// Bytes of unread messages for which an event is one more item.
+const BYTES_PER_ITEM: usize = 16 << 10;
 
 /// An event of one worker.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
     Messages(Vec<FromWorker>),
     Exited(WorkerExit),
+}
+
+impl LinkEvent {
+    /// Returns the number of [`event_sink`](super::prestart::event_sink)'s items for this event: at least 1, and more for the
+    /// memory that it takes.
+    pub(super) fn items(&self) -> usize {
+        let Self::Messages(messages) = self else { return 1 };
+        let bytes: usize = messages.iter().map(message_bytes).sum();
+        (1 + bytes / BYTES_PER_ITEM).min(MAX_UNREAD)
+    }
+}
+
+/// Returns about the bytes that a message takes in memory.
+fn message_bytes(message: &FromWorker) -> usize {
+    let content = match message {
+        FromWorker::Artifact { bytes, .. } => bytes.capacity(),
+        FromWorker::Report { body, .. } => body.capacity(),
+        FromWorker::Log(line) => line.capacity(),
+        FromWorker::Returned(tasks) => tasks.capacity() * size_of::<TaskId>(),
+        FromWorker::Doing(doing) => {
+            doing.iter().map(|doing| size_of::<Doing>() + doing.word.len()).sum()
+        }
+        _ => 0,
+    };
+    size_of::<FromWorker>() + content
 }
 
 /// The end of a worker.

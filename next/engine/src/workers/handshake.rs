@@ -11,8 +11,6 @@ use super::supply::plugin_of;
 
 /// Bytes of a worker's message about a plugin.
 const MAX_PROBLEM: usize = 64 << 10;
-/// Bytes that a worker may log. A hostile worker must not fill the disk.
-const MAX_LOGGED: usize = 1 << 20;
 
 impl Pool {
     /// Handles a message.
@@ -26,9 +24,7 @@ impl Pool {
         message: FromWorker,
     ) -> Result<Option<PoolEvent>, &'static str> {
         let is_closing = self.is_closing();
-        // Messages after a fault are not trusted.
-        let entry = self.workers.get_mut(&worker);
-        let Some(entry) = entry.filter(|entry| entry.fault.is_none()) else {
+        let Some(entry) = self.workers.get_mut(&worker) else {
             return Ok(None);
         };
         let accepted = match (entry.phase, message) {
@@ -44,17 +40,12 @@ impl Pool {
                 (entry.phase, entry.compile_key) = (Phase::Known, hello.compile_key);
                 return Ok(None);
             }
-            (Phase::Known, FromWorker::NeedPlugin(plugin)) => return self.compile(worker, plugin),
+            (Phase::Known, FromWorker::NeedPlugin(plugin)) => {
+                return self.compile(worker, plugin).map(|()| None);
+            }
             (Phase::Known, FromWorker::Ready(ready)) => return self.receive_ready(worker, ready),
             (phase, FromWorker::NeedBlob(blob)) if phase >= Phase::Known => {
-                return self.put_blob(worker, blob);
-            }
-            (phase, FromWorker::Log(line)) if phase >= Phase::Known => {
-                entry.logged += line.len();
-                if entry.logged > MAX_LOGGED {
-                    return Err("wrote too much to `runner.log`");
-                }
-                FromWorker::Log(line)
+                return self.put_blob(worker, blob).map(|()| None);
             }
             (Phase::Working, FromWorker::Returned(tasks)) => {
                 // A stopping worker returns tasks without being asked.
@@ -64,9 +55,13 @@ impl Pool {
                 }
                 FromWorker::Returned(tasks)
             }
-            (phase, message @ (FromWorker::Doing(_) | FromWorker::Bye))
-                if phase >= Phase::Known =>
-            {
+            (phase, FromWorker::Doing(doing)) if phase >= Phase::Known => {
+                if doing.len() > entry.shape.slots as usize {
+                    return Err("reported more running tasks than it has slots");
+                }
+                FromWorker::Doing(doing)
+            }
+            (phase, message @ (FromWorker::Log(_) | FromWorker::Bye)) if phase >= Phase::Known => {
                 message
             }
             _ => return Err("sent a message that is not allowed in its phase"),

@@ -6,6 +6,7 @@ pub(crate) mod link;
 mod pool;
 mod prestart;
 mod process;
+mod quota;
 mod shape;
 mod supply;
 
@@ -13,4 +14,5 @@ pub(crate) use self::events::{LinkEvent, PoolEvent, ReadyWorker, Supply, WorkerE
 pub(crate) use self::pool::{Next, Pool, Supplies};
 pub(crate) use self::prestart::{Launch, PrestartedWorker};
 pub(crate) use self::process::WorkerProcess;
+pub(crate) use self::quota::{max_artifact_bytes, max_artifacts};
 pub(crate) use self::shape::{Shape, shapes};

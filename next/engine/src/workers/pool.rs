@@ -14,6 +14,7 @@ use std::{
 
 use runner_model::prepare::{Prepare, SecretValues};
 use runner_model::protocol::{FromWorker, Line, MAX_LINE, MAX_TASKS, SlotWord, Task, ToWorker};
+use runner_model::visible::shown_path;
 use runner_model::{Digest, Micros, Reason, TaskId, WorkerId, digest, provider::PreparedProvider};
 use runner_prepare::{ContentSource, machine};
 use runner_record::{PluginCache, Scratch};
@@ -21,7 +22,7 @@ use tracing::debug;
 
 use super::events::{LinkEvent, PoolEvent, Supply, WorkerExit};
 use super::prestart::{Launch, PrestartedWorker, event_sink};
-use super::{link::WorkerLink, shape::Shape};
+use super::{link::WorkerLink, quota::FrameQuota, shape::Shape, supply::SupplyJob};
 use crate::{clock::monotonic, input::Input, schedule::Blame};
 
 /// Tasks in one frame.
@@ -72,6 +73,12 @@ pub(crate) struct Pool {
     pub(super) is_closing: Arc<AtomicBool>,
     /// Workers that wait for a compilation or a copy.
     pub(super) waiting: HashMap<Supply, Vec<WorkerId>>,
+    /// Compilations and copies that have not started.
+    pub(super) queued: VecDeque<SupplyJob>,
+    /// Number of running compilations and copies.
+    pub(super) supplying: usize,
+    /// Whether workers may send no more for now; see [`Self::hold_back`].
+    is_held_back: bool,
     pub(super) is_described: bool,
     /// Whether the describing worker has finished checking inputs.
     pub(super) is_checked: bool,
@@ -84,8 +91,11 @@ pub(crate) struct Pool {
 
 pub(super) struct PoolWorker {
     pub(super) link: Box<dyn WorkerLink>,
-    /// One item for each unread event; see [`event_sink`].
+    /// Items for the unread events; see [`event_sink`].
     pub(super) unread: Receiver<()>,
+    /// Items to take while workers are held back.
+    read: usize,
+    quota: FrameQuota,
     pub(super) shape: Shape,
     pub(super) alone: bool,
     pub(super) describes: bool,
@@ -97,8 +107,6 @@ pub(super) struct PoolWorker {
     pub(super) requested_plugins: Vec<Digest>,
     /// `TakeBack` messages without an answer.
     pub(super) open_take_backs: u32,
-    /// Bytes in `runner.log`.
-    pub(super) logged: usize,
     /// The fault that the worker is being killed for, as the rest of a sentence, and the task of an invalid report.
     pub(super) fault: Option<(String, Option<TaskId>)>,
 }
@@ -138,6 +146,9 @@ impl Pool {
             folder,
             is_closing: Arc::default(),
             waiting: HashMap::new(),
+            queued: VecDeque::new(),
+            supplying: 0,
+            is_held_back: false,
             is_described: false,
             is_checked: false,
             failed_starts: 0,
@@ -168,22 +179,30 @@ impl Pool {
     }
 
     fn receive(&mut self, worker: WorkerId, event: LinkEvent) {
-        if let Some(entry) = self.workers.get(&worker) {
-            let _ = entry.unread.try_recv();
+        if let Some(entry) = self.workers.get_mut(&worker) {
+            entry.read += event.items();
+            if !self.is_held_back {
+                entry.take_items();
+            }
         }
         match event {
             LinkEvent::Messages(messages) => {
                 for message in messages {
-                    match message {
-                        FromWorker::Report { .. } | FromWorker::Artifact { .. }
-                            if self.trusts(worker) && self.is_working(worker) =>
+                    // Messages after a fault are not trusted.
+                    let entry = self.workers.get_mut(&worker);
+                    let Some(entry) = entry.filter(|entry| entry.fault.is_none()) else { break };
+                    let received = match (entry.quota.count(&message), &message) {
+                        (Err(fault), _) => Err(fault),
+                        (Ok(()), FromWorker::Report { .. } | FromWorker::Artifact { .. })
+                            if entry.phase == Phase::Working =>
                         {
-                            self.events.push_back(PoolEvent::Message(worker, message));
+                            Ok(Some(PoolEvent::Message(worker, message)))
                         }
-                        message => match self.receive_message(worker, message) {
-                            Ok(event) => self.events.extend(event),
-                            Err(fault) => self.fault(worker, None, fault.to_owned()),
-                        },
+                        (Ok(()), _) => self.receive_message(worker, message),
+                    };
+                    match received {
+                        Ok(event) => self.events.extend(event),
+                        Err(fault) => self.fault(worker, None, fault.to_owned()),
                     }
                 }
             }
@@ -204,6 +223,15 @@ impl Pool {
             }
         }
         events
+    }
+
+    /// Lets workers send no more than they have sent and [`event_sink`] allows, or lets them send again: their reports arrive
+    /// faster than the disk takes the rows.
+    pub(crate) fn hold_back(&mut self, is_held_back: bool) {
+        self.is_held_back = is_held_back;
+        if !is_held_back {
+            self.workers.values_mut().for_each(PoolWorker::take_items);
+        }
     }
 
     /// Starts a worker of each shape. The prestarted worker becomes the first.
@@ -271,6 +299,8 @@ impl Pool {
         let entry = PoolWorker {
             link,
             unread,
+            read: 0,
+            quota: FrameQuota::new(supplies.providers.len(), supplies.blobs.count()),
             shape,
             alone,
             describes,
@@ -280,7 +310,6 @@ impl Pool {
             body: Vec::new(),
             requested_plugins: Vec::new(),
             open_take_backs: 0,
-            logged: 0,
             fault: None,
         };
         self.workers.insert(worker, entry);
@@ -312,6 +341,7 @@ impl Pool {
             failed_to_start && self.failed_starts == MAX_FAILED_STARTS && !self.is_closing();
         if ends_session {
             let reason = match entry.phase {
+                Phase::Started if lacks_resource(&exit.how) => Reason::Machine,
                 Phase::Started => Reason::Internal,
                 _ => Reason::Plugin,
             };
@@ -329,7 +359,7 @@ impl Pool {
         }
         if let Err(error) = self.add(entry.shape, entry.alone) {
             let message = format!("cannot start a worker: {error}");
-            self.events.push_back(PoolEvent::Failed(Reason::Internal, message));
+            self.events.push_back(PoolEvent::Failed(Reason::Machine, message));
         }
     }
 
@@ -340,10 +370,6 @@ impl Pool {
             entry.fault.get_or_insert((fault, task));
             entry.link.kill();
         }
-    }
-
-    fn is_working(&self, worker: WorkerId) -> bool {
-        self.workers.get(&worker).is_some_and(|worker| worker.phase == Phase::Working)
     }
 
     /// Returns whether messages of a worker still count: not while it is being killed for a fault.
@@ -383,6 +409,9 @@ impl Pool {
             entry.flush();
         }
         entry.body.extend_from_slice(body);
+        if let Some(prepared) = self.supplies.providers.get(usize::from(task.provider)) {
+            entry.quota.add_task(&prepared.provider.limits);
+        }
         entry.tasks.push(task);
         if entry.tasks.len() == BATCH {
             entry.flush();
@@ -401,6 +430,7 @@ impl Pool {
     pub(crate) fn take_back(&mut self, worker: WorkerId, keep: u32) {
         if let Some(entry) = self.workers.get_mut(&worker) {
             entry.open_take_backs += 1;
+            entry.quota.add_frame();
             entry.link.send(ToWorker::TakeBack { keep });
         }
     }
@@ -462,8 +492,17 @@ impl Drop for Pool {
 }
 
 impl PoolWorker {
+    /// Marks the items of received events as read.
+    fn take_items(&mut self) {
+        while self.read > 0 {
+            self.read -= 1;
+            let _ = self.unread.try_recv();
+        }
+    }
+
     fn flush(&mut self) {
         if !self.tasks.is_empty() {
+            self.quota.add_frame();
             self.link.send(ToWorker::Tasks {
                 tasks: mem::take(&mut self.tasks),
                 body: mem::take(&mut self.body),
@@ -472,9 +511,15 @@ impl PoolWorker {
     }
 }
 
+/// Returns whether a process says at its end that the machine lacked memory, files or threads. No guest has run in it.
+fn lacks_resource(how: &str) -> bool {
+    let texts = ["memory allocation of", "(os error 11)", "(os error 12)", "(os error 24)"];
+    texts.iter().any(|text| how.contains(text))
+}
+
 fn path_text(path: &Path) -> io::Result<String> {
     let path = std::path::absolute(path)?;
     path.into_os_string()
         .into_string()
-        .map_err(|path| io::Error::other(format!("{} is not UTF-8", path.display())))
+        .map_err(|path| io::Error::other(format!("{} is not UTF-8", shown_path(path.as_ref()))))
 }

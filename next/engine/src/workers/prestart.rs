@@ -5,14 +5,12 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use runner_model::WorkerId;
 
+use super::events::{LinkEvent, MAX_UNREAD};
 use super::link::{EventSink, WorkerLink};
 use crate::input::Input;
 
 /// Starts a worker.
 pub(crate) type Launch = Box<dyn FnMut(EventSink) -> io::Result<Box<dyn WorkerLink>>>;
-
-/// Unread events of a worker before its reader blocks, so that a worker cannot fill the coordinator's memory.
-const MAX_UNREAD: usize = 64;
 
 /// The first worker of a session, started before its plan is known, because starting a process takes a while. Owns the
 /// session's inputs, because its sink needs them before the pool exists.
@@ -33,14 +31,16 @@ impl PrestartedWorker {
     }
 }
 
-/// Returns a sink that forwards a worker's events to the session, and blocks while [`MAX_UNREAD`] are unread. The session must
-/// take one item from the receiver for each event that it reads.
+/// Returns a sink that forwards a worker's events to the session, and blocks while [`MAX_UNREAD`] items are unread. For each
+/// event that it reads the session must take [`LinkEvent::items`] items from the receiver.
 pub(super) fn event_sink(worker: WorkerId, inputs: &Sender<Input>) -> (EventSink, Receiver<()>) {
     let inputs = inputs.clone();
     let (permits, unread) = mpsc::sync_channel(MAX_UNREAD);
-    let sink = Box::new(move |event| {
+    let sink = Box::new(move |event: LinkEvent| {
         // Without a receiver the worker was removed, or the session has ended.
-        let _ = permits.send(());
+        for _ in 0..event.items() {
+            let _ = permits.send(());
+        }
         let _ = inputs.send(Input::Link(worker, event));
     });
     (sink, unread)
@@ -57,9 +57,28 @@ mod tests {
         time::Duration,
     };
 
-    use runner_model::WorkerId;
+    use runner_model::protocol::{FromWorker, ReportHead};
+    use runner_model::{TaskId, WorkerId};
 
-    use super::{super::events::LinkEvent, MAX_UNREAD, event_sink};
+    use super::{LinkEvent, MAX_UNREAD, event_sink};
+
+    #[test]
+    fn large_messages_count_as_several_events() {
+        let report = |bytes| {
+            let head = ReportHead { task: TaskId(1), row_bytes: 0, log_bytes: 0, host_fault: None };
+            FromWorker::Report { head, body: Vec::with_capacity(bytes) }
+        };
+        for (messages, items) in [
+            (vec![], 1),
+            (vec![report(100)], 1),
+            (vec![report(100 << 10)], 7),
+            (vec![FromWorker::Bye; 10_000], 10_000 * size_of::<FromWorker>() / (16 << 10) + 1),
+            // The sink would never get more items than there are.
+            (vec![report(12 << 20)], MAX_UNREAD),
+        ] {
+            assert_eq!(LinkEvent::Messages(messages).items(), items);
+        }
+    }
 
     #[test]
     fn reader_waits_for_unread_events() {

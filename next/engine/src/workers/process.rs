@@ -21,7 +21,7 @@ use std::{
 };
 
 use runner_model::protocol::{Doing, FrameBuffer, FromWorker, SlotWord, ToWorker};
-use runner_model::{Micros, TaskId};
+use runner_model::{GuestPhase, Micros, TaskId};
 use runner_prepare::children::{self, CERTIFICATES, Starting};
 
 use super::events::{LinkEvent, WorkerExit};
@@ -264,7 +264,8 @@ impl WorkerShared {
                     }
                 }
                 FromWorker::Doing(doing) => {
-                    liveness.doing.clone_from(doing);
+                    let doing = doing.iter().filter(|doing| tasks.contains_key(&doing.task));
+                    liveness.doing = doing.cloned().collect();
                     liveness.doing_at = monotonic();
                 }
                 _ => {}
@@ -306,8 +307,10 @@ impl WorkerShared {
             let task = TaskId(word.task);
             let deadline = word.started.saturating_add(tasks.get(&task)?.0);
             let deadline = deadline.max(liveness.steady_since);
-            let is_on_processor =
-                liveness.doing.iter().any(|doing| doing.task == task && doing.on_processor);
+            let is_on_processor = liveness
+                .doing
+                .iter()
+                .any(|doing| doing.task == task && doing.phase == GuestPhase::Computing);
             let is_late = monotonic() > deadline.saturating_add(STUCK_AFTER.0);
             (is_late && is_on_processor && liveness.doing_at > deadline).then_some(task)
         });

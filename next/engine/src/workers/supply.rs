@@ -1,4 +1,5 @@
-//! Supplies workers with compiled plugins and blobs. Each is compiled or copied once, on a separate thread.
+//! Supplies workers with compiled plugins and blobs. Each is compiled or copied once, on a separate thread, and only as many at
+//! once as the machine has memory for their compilers.
 
 use std::{sync::Arc, thread};
 
@@ -10,17 +11,24 @@ use super::events::{PoolEvent, Supply};
 use super::pool::{Pool, Supplies};
 use crate::input::Input;
 
+/// Makes content.
+type Make = Box<dyn FnOnce() -> Result<(), PrepareError> + Send>;
+
+/// A compilation or a copy that has not started.
+pub(super) struct SupplyJob {
+    supply: Supply,
+    /// Sent when it starts.
+    event: Option<PoolEvent>,
+    make: Make,
+}
+
 impl Pool {
     /// Returns whether workers wait for a plugin or a blob.
     pub(crate) fn is_supplying(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    pub(super) fn compile(
-        &mut self,
-        worker: WorkerId,
-        digest: Digest,
-    ) -> Result<Option<PoolEvent>, &'static str> {
+    pub(super) fn compile(&mut self, worker: WorkerId, digest: Digest) -> Result<(), &'static str> {
         let (Some(provider), Some(entry)) =
             (with_plugin(&self.supplies, &digest), self.workers.get_mut(&worker))
         else {
@@ -34,40 +42,53 @@ impl Pool {
         let compiling = PoolEvent::Compiling(provider.provider.plugin.clone());
         let cache = self.supplies.cache.clone();
         let is_cancelled = Arc::clone(&self.is_closing);
-        let supply = Supply::Plugin(digest);
-        Ok(self.supply(worker, supply, Some(compiling), move || {
+        let make = Box::new(move || {
             compiler::compile(&cache, &digest, plugins.file(&digest)?, &key, &is_cancelled)
-        }))
+        });
+        let supply = Supply::Plugin(digest);
+        self.supply(worker, SupplyJob { supply, event: Some(compiling), make });
+        Ok(())
     }
 
-    /// Adds a worker to those that wait for `supply`. For the first of them, starts a thread that calls `make`, and returns `event`.
-    pub(super) fn supply(
-        &mut self,
-        worker: WorkerId,
-        supply: Supply,
-        event: Option<PoolEvent>,
-        make: impl FnOnce() -> Result<(), PrepareError> + Send + 'static,
-    ) -> Option<PoolEvent> {
-        debug!(worker = worker.0, ?supply, "a worker waits");
-        let waiting = self.waiting.entry(supply).or_default();
-        waiting.push(worker);
-        if waiting.len() > 1 {
-            return None;
+    /// Adds a worker to those that wait for the content of `job`. The first one queues the job.
+    fn supply(&mut self, worker: WorkerId, job: SupplyJob) {
+        debug!(worker = worker.0, supply = ?job.supply, "a worker waits");
+        let waiting = self.waiting.entry(job.supply).or_default();
+        if waiting.is_empty() {
+            self.queued.push_back(job);
         }
-        let inputs = self.inputs.clone();
-        let make = move || {
-            // Without a receiver the session has ended.
-            let _ = inputs.send(Input::Supplied(supply, make()));
-        };
-        let thread = thread::Builder::new().name("supply".into()).spawn(make);
-        match thread {
-            Ok(_) => event,
-            Err(error) => Some(PoolEvent::Failed(Reason::Internal, error.to_string())),
+        if !waiting.contains(&worker) {
+            waiting.push(worker);
+        }
+        self.start_jobs();
+    }
+
+    /// Starts queued jobs, each on its own thread: as many as there may be compilers at once.
+    fn start_jobs(&mut self) {
+        while self.supplying < compiler::at_once()
+            && let Some(SupplyJob { supply, event, make }) = self.queued.pop_front()
+        {
+            self.supplying += 1;
+            let inputs = self.inputs.clone();
+            let make = move || {
+                // Without a receiver the session has ended.
+                let _ = inputs.send(Input::Supplied(supply, make()));
+            };
+            let thread = thread::Builder::new().name("supply".into()).spawn(make);
+            self.events.extend(match thread {
+                Ok(_) => event,
+                Err(error) => {
+                    let message = format!("cannot start a thread: {error}");
+                    Some(PoolEvent::Failed(Reason::Machine, message))
+                }
+            });
         }
     }
 
     /// Handles the result of a compilation or a blob copy.
     pub(crate) fn supplied(&mut self, supply: Supply, result: Result<(), PrepareError>) {
+        self.supplying -= 1;
+        self.start_jobs();
         for worker in self.waiting.remove(&supply).unwrap_or_default() {
             if let Some(entry) = self.workers.get(&worker).filter(|_| result.is_ok()) {
                 entry.link.send(supply.ready());
@@ -95,19 +116,20 @@ impl Pool {
         &mut self,
         worker: WorkerId,
         digest: Digest,
-    ) -> Result<Option<PoolEvent>, &'static str> {
+    ) -> Result<(), &'static str> {
         if !self.supplies.blobs.has(&digest) {
             return Err("requested a file that is not part of the run");
         }
         let folder = self.folder.path().join("blobs");
         let blobs = self.supplies.blobs.clone();
-        let put = move || {
+        let make = Box::new(move || {
             if folder.join(digest.to_string()).exists() {
                 return Ok(());
             }
             Ok(blobs.put(&digest, &folder)?)
-        };
-        Ok(self.supply(worker, Supply::Blob(digest), None, put))
+        });
+        self.supply(worker, SupplyJob { supply: Supply::Blob(digest), event: None, make });
+        Ok(())
     }
 }
 

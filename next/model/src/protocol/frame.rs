@@ -7,16 +7,22 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use super::message::{FromWorker, ReportHead, Task, ToWorker};
-use crate::row::TAIL_BYTES;
+use crate::log::MAX_SAID;
+use crate::row::{MAX_ROW, TAIL_BYTES};
 
 /// Bytes before a head: length and kind.
 pub const PREFIX: usize = 5;
 /// Bytes of a piece of an artifact.
 pub const MAX_PIECE: usize = 256 << 10;
+/// Bytes that a line of `runner.log` has in addition to the text of a worker.
+pub const LOG_LINE: usize = 64;
 /// Bytes of a line of the suite in a frame. A longer line is a blob.
 pub const MAX_LINE: usize = 1 << 20;
 /// Bytes of tasks in one frame. A single task may have more.
 pub const MAX_TASKS: usize = 4 << 20;
+
+/// Values in the JSON of a `Ready`. A description may have 40,000.
+const MAX_READY_VALUES: usize = 400_000;
 
 /// An invalid frame. The other end is broken or hostile.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -68,7 +74,8 @@ fn max_bytes(sender: Sender, kind: u8) -> Option<usize> {
         (Sender::Supervisor, kind::PREPARE | kind::TASKS) => Some(16 << 20),
         (Sender::Supervisor, kind::TAKE_BACK..=kind::FINISH) => Some(64),
         (Sender::Worker, kind::HELLO) => Some(4 << 10),
-        (Sender::Worker, kind::READY | kind::REPORT) => Some(16 << 20),
+        (Sender::Worker, kind::READY) => Some(16 << 20),
+        (Sender::Worker, kind::REPORT) => Some(MAX_SAID + MAX_ROW + 64),
         (Sender::Worker, kind::NEED_PLUGIN | kind::NEED_BLOB | kind::BYE) => Some(64),
         (Sender::Worker, kind::RETURNED | kind::DOING) => Some(1 << 20),
         (Sender::Worker, kind::ARTIFACT) => Some(MAX_PIECE + 64),
@@ -182,6 +189,8 @@ impl Message for FromWorker {
         let bad = BadFrame::Content(kind);
         Ok(match kind {
             kind::HELLO => Self::Hello(serde_json::from_slice(bytes).map_err(|_| bad)?),
+            // Parsed, a short value takes many times its bytes.
+            kind::READY if values(bytes) > MAX_READY_VALUES => return Err(bad),
             kind::READY => Self::Ready(serde_json::from_slice(bytes).map_err(|_| bad)?),
             kind::NEED_PLUGIN => Self::NeedPlugin(decode_whole(kind, bytes)?),
             kind::NEED_BLOB => Self::NeedBlob(decode_whole(kind, bytes)?),
@@ -208,6 +217,21 @@ impl Message for FromWorker {
             _ => return Err(BadFrame::Kind(kind)),
         })
     }
+}
+
+/// Returns at least the number of values in JSON.
+fn values(json: &[u8]) -> usize {
+    let (mut values, mut is_text, mut is_escaped) = (1, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_text,
+            b'"' => is_text = !is_text,
+            b',' | b'[' | b'{' if !is_text => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 /// Appends a report to `out` without copying its row before.
@@ -257,6 +281,8 @@ fn decode_whole<T: DeserializeOwned>(kind: u8, bytes: &[u8]) -> Result<T, BadFra
 
 /// Bytes of one read.
 const READ: usize = 64 << 10;
+/// Bytes of a buffer that is kept for further frames.
+const KEPT: usize = 1 << 20;
 
 /// Received bytes that hold frames.
 pub struct FrameBuffer<M> {
@@ -284,6 +310,11 @@ impl<M: Message> FrameBuffer<M> {
         self.bytes.copy_within(self.at..self.end, 0);
         self.end -= self.at;
         self.at = 0;
+        // Otherwise one large frame would occupy its memory until the connection ends.
+        if self.bytes.len() > KEPT && self.end < KEPT {
+            self.bytes.truncate(KEPT);
+            self.bytes.shrink_to_fit();
+        }
         if self.bytes.len() < self.end + READ {
             self.bytes.resize(self.end + READ, 0);
         }

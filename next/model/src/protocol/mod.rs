@@ -11,8 +11,8 @@ mod frame;
 mod message;
 
 pub use self::frame::{
-    BadFrame, FrameBuffer, MAX_LINE, MAX_PIECE, MAX_TASKS, Message, PREFIX, Sender, encode_report,
-    read_prefix,
+    BadFrame, FrameBuffer, LOG_LINE, MAX_LINE, MAX_PIECE, MAX_TASKS, Message, PREFIX, Sender,
+    encode_report, read_prefix,
 };
 pub use self::message::{
     Doing, FromWorker, Hello, Line, ReportHead, SlotWord, Task, TaskKind, TimeoutRule, ToWorker,

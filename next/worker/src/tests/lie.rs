@@ -15,7 +15,7 @@ use std::{
 };
 
 use runner_model::{
-    Digest, ErrorClass, HostFault, TaskId,
+    Digest, ErrorClass, GuestPhase, HostFault, TaskId,
     prepare::{Described, Prepare, Problem, Ready},
     protocol::{Doing, FromWorker, MAX_PIECE, ReportHead, SlotWord, Task, ToWorker},
     row::VERSION,
@@ -128,6 +128,16 @@ fn serve(parent: &str) -> io::Result<()> {
                         "attacks" => attacked.to_string(),
                         _ => test.input.get().to_owned(),
                     };
+                    if let Some(frame) = flood(lie, task.id, &test) {
+                        send_often(&frame, &mut socket)?;
+                    }
+                    if lie == "draft-flood" {
+                        for task in &tasks {
+                            let pieces =
+                                (0..100).map(|index| artifact(task.id, index, b"x".to_vec()));
+                            pieces.into_iter().try_for_each(|piece| outgoing.send(&piece))?;
+                        }
+                    }
                     report(lie, task, &output, &mut socket, &mut outgoing)?;
                     slots.write_all_at(&SlotWord::default().encode(), 0)?;
                 }
@@ -213,6 +223,36 @@ fn report(
     outgoing.send(&report(task.id))
 }
 
+/// Returns the frame that a lie repeats.
+fn flood(lie: &str, task: TaskId, test: &Test<'_>) -> Option<FromWorker> {
+    let foreign = TaskId(task.0 + 1_000_000);
+    Some(match lie {
+        "hello-flood" => hello(),
+        "ready-flood" => FromWorker::Ready(Ready::default()),
+        "plugin-flood" => FromWorker::NeedPlugin(Digest([7; 32])),
+        // A file of the run.
+        "blob-flood" => FromWorker::NeedBlob(test.files.first()?.sha256),
+        "return-flood" => FromWorker::Returned(Vec::new()),
+        "piece-flood" => artifact(task, 0, Vec::new()),
+        "index-flood" => artifact(foreign, 0, Vec::new()),
+        "report-flood" => {
+            let head = ReportHead { task: foreign, row_bytes: 0, log_bytes: 0, host_fault: None };
+            FromWorker::Report { head, body: Vec::new() }
+        }
+        "doing-flood" => FromWorker::Doing(Vec::new()),
+        "line-flood" => FromWorker::Log(String::new()),
+        "bye-flood" => FromWorker::Bye,
+        _ => return None,
+    })
+}
+
+/// Sends a frame two million times.
+fn send_often(frame: &FromWorker, socket: &mut UnixStream) -> io::Result<()> {
+    let mut frames = Vec::new();
+    (0..20_000).for_each(|_| frame.encode(&mut frames));
+    (0..100).try_for_each(|_| socket.write_all(&frames))
+}
+
 /// Returns frames that the supervisor has not requested.
 fn unrequested(lie: &str, task: TaskId) -> Vec<FromWorker> {
     let foreign = TaskId(task.0 + 1_000_000);
@@ -228,7 +268,7 @@ fn unrequested(lie: &str, task: TaskId) -> Vec<FromWorker> {
         "returned" => FromWorker::Returned(vec![task]),
         "foreign-doing" => FromWorker::Doing(vec![Doing {
             task: foreign,
-            on_processor: true,
+            phase: GuestPhase::Computing,
             word: "\u{1b}[2J".repeat(1000),
         }]),
         "forged-log" => FromWorker::Log("x\n2026-01-01T00:00:00.000Z \u{1b}[2J forged".into()),
