@@ -1,17 +1,19 @@
 //! Delivers SIGINT, SIGTERM, SIGHUP and SIGTSTP to the sessions of the process.
 
 use std::{
-    fs, io,
+    env, fs, io,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use runner_model::StopSignal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGXFSZ};
-use signal_hook::{flag, iterator::Signals, low_level::emulate_default_handler};
+use signal_hook::low_level::{self, emulate_default_handler};
+use signal_hook::{flag, iterator::Signals};
 
 /// A request by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +30,17 @@ type Listener = Box<dyn FnMut(SignalEvent) + Send>;
 static SHARED: OnceLock<Arc<SignalListeners>> = OnceLock::new();
 
 struct SignalListeners {
-    /// A stack: the listener that was added last is removed first. Each with the number of stop signals that it received.
-    listeners: Mutex<Vec<(Listener, u32)>>,
+    stack: Mutex<ListenerStack>,
     /// Whether the next signal exits the process inside its handler. Set before the third stop signal.
     is_last: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct ListenerStack {
+    /// The listener that was added last is removed first. Each with the number of stop signals that it received.
+    listeners: Vec<(Listener, u32)>,
+    /// Stop signals for the next listener: received without a listener, or by listeners that are still there.
+    kept: Vec<StopSignal>,
 }
 
 /// Removes its listener when it is dropped. Without listeners, the second signal exits the process.
@@ -40,12 +49,35 @@ pub(crate) struct ListenerGuard(Arc<SignalListeners>);
 impl Drop for ListenerGuard {
     fn drop(&mut self) {
         self.0.is_last.store(false, Ordering::SeqCst);
-        lock(&self.0.listeners).pop();
+        let mut stack = lock(&self.0.stack);
+        stack.listeners.pop();
+        if stack.listeners.is_empty() {
+            stack.kept.clear();
+        }
     }
 }
 
-/// Calls `listener` for each signal, on the signal thread. Listeners that were added before are called, too. The third stop
-/// signal exits the process in its handler, which works even if all threads are stuck.
+/// Installs the handlers. From then on a stop signal ends the process only through a listener: one that finds no listener is
+/// kept for the next.
+///
+/// # Errors
+///
+/// No handler or thread can be installed.
+pub(crate) fn take_over() -> io::Result<()> {
+    listeners().map(drop)
+}
+
+fn listeners() -> io::Result<&'static Arc<SignalListeners>> {
+    if let Some(shared) = SHARED.get() {
+        return Ok(shared);
+    }
+    let shared = install()?;
+    Ok(SHARED.get_or_init(|| shared))
+}
+
+/// Calls `listener` for each signal, on the signal thread, and at once for signals that were received before. Listeners that
+/// were added before are called, too. The third stop signal exits the process in its handler, which works even if all threads
+/// are stuck.
 ///
 /// # Errors
 ///
@@ -53,20 +85,36 @@ impl Drop for ListenerGuard {
 pub(crate) fn add_listener(
     listener: impl FnMut(SignalEvent) + Send + 'static,
 ) -> io::Result<ListenerGuard> {
-    let shared = match SHARED.get() {
-        Some(shared) => Arc::clone(shared),
-        None => {
-            let shared = install()?;
-            Arc::clone(SHARED.get_or_init(|| shared))
-        }
-    };
-    let mut listeners = lock(&shared.listeners);
-    if listeners.is_empty() {
-        shared.is_last.store(false, Ordering::SeqCst);
-    }
-    listeners.push((Box::new(listener), 0));
-    drop(listeners);
+    let shared = Arc::clone(listeners()?);
+    pass("listen");
+    shared.add(Box::new(listener));
     Ok(ListenerGuard(shared))
+}
+
+/// Sends this process SIGTERM if a test wants it at this place: `RUNNER_TEST_SIGNAL=place`, or `place:2` at the second passage.
+/// Release builds have no such places.
+pub(crate) fn pass(place: &str) {
+    static PASSAGES: AtomicU32 = AtomicU32::new(0);
+    let wanted = cfg!(debug_assertions).then(|| env::var("RUNNER_TEST_SIGNAL").ok()).flatten();
+    let Some((name, count)) =
+        wanted.as_deref().map(|wanted| wanted.split_once(':').unwrap_or((wanted, "1")))
+    else {
+        return;
+    };
+    if name == place && count == (PASSAGES.fetch_add(1, Ordering::SeqCst) + 1).to_string() {
+        let _ = low_level::raise(SIGTERM);
+        // Until the signal thread has received it.
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Lets writes beyond the limit of a file's size (`ulimit -f`) fail like those on a full disk. The signal would end the process.
+///
+/// # Errors
+///
+/// The handler cannot be installed.
+pub fn fail_large_writes() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
 }
 
 fn install() -> io::Result<Arc<SignalListeners>> {
@@ -75,18 +123,19 @@ fn install() -> io::Result<Arc<SignalListeners>> {
     if !is_ignored(SIGHUP) {
         numbers.push(SIGHUP);
     }
-    let is_last = Arc::new(AtomicBool::new(false));
-    for number in &numbers {
-        // 128 + N is the status that shells report for a process that a signal ended.
-        flag::register_conditional_shutdown(*number, 128 + number, Arc::clone(&is_last))?;
-    }
-    // With a handler, exceeding `RLIMIT_FSIZE` fails the write like a full disk. The default would end the process.
-    flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+    let stops = numbers.clone();
     if !is_ignored(SIGTSTP) {
         numbers.push(SIGTSTP);
     }
+    // First, because this keeps a signal until the thread runs. The flag alone would take a signal and do nothing.
     let mut signals = Signals::new(numbers)?;
-    let shared = Arc::new(SignalListeners { listeners: Mutex::default(), is_last });
+    let is_last = Arc::new(AtomicBool::new(false));
+    for number in &stops {
+        // 128 + N is the status that shells report for a process that a signal ended.
+        flag::register_conditional_shutdown(*number, 128 + number, Arc::clone(&is_last))?;
+    }
+    fail_large_writes()?;
+    let shared = Arc::new(SignalListeners { stack: Mutex::default(), is_last });
     let receiver = Arc::clone(&shared);
     thread::Builder::new().name("signals".into()).spawn(move || {
         for number in signals.forever() {
@@ -98,19 +147,14 @@ fn install() -> io::Result<Arc<SignalListeners>> {
 
 impl SignalListeners {
     fn receive(&self, number: i32) {
-        let mut listeners = lock(&self.listeners);
-        if listeners.is_empty() {
-            drop(listeners);
-            if number == SIGTSTP {
+        let mut stack = lock(&self.stack);
+        if number == SIGTSTP {
+            if stack.listeners.is_empty() {
+                drop(stack);
                 let _ = emulate_default_handler(number);
                 return;
             }
-            // The session is already over and about to report it. The next signal exits the process.
-            self.is_last.store(true, Ordering::SeqCst);
-            return;
-        }
-        if number == SIGTSTP {
-            for (call, _) in listeners.iter_mut() {
+            for (call, _) in &mut stack.listeners {
                 call(SignalEvent::Suspend);
             }
             return;
@@ -120,13 +164,32 @@ impl SignalListeners {
             SIGTERM => StopSignal::Terminate,
             _ => StopSignal::HangUp,
         };
-        for (call, count) in listeners.iter_mut() {
-            *count += 1;
-            let is_second = *count > 1;
-            // The newest listener decides: its session is the one that runs.
-            self.is_last.store(is_second, Ordering::SeqCst);
-            call(SignalEvent::Stop(signal, is_second));
+        stack.kept.push(signal);
+        if stack.listeners.is_empty() {
+            // A session is about to start, or all are over and about to be reported. The next signal exits the process.
+            self.is_last.store(true, Ordering::SeqCst);
         }
+        // The newest listener decides: its session is the one that runs.
+        for listener in &mut stack.listeners {
+            self.send(listener, signal);
+        }
+    }
+
+    fn add(&self, listener: Listener) {
+        let mut stack = lock(&self.stack);
+        let mut listener = (listener, 0);
+        self.is_last.store(false, Ordering::SeqCst);
+        for signal in &stack.kept {
+            self.send(&mut listener, *signal);
+        }
+        stack.listeners.push(listener);
+    }
+
+    fn send(&self, (call, count): &mut (Listener, u32), signal: StopSignal) {
+        *count += 1;
+        let is_second = *count > 1;
+        self.is_last.store(is_second, Ordering::SeqCst);
+        call(SignalEvent::Stop(signal, is_second));
     }
 }
 
@@ -152,15 +215,43 @@ mod tests {
     use runner_model::StopSignal;
     use signal_hook::consts::{SIGTERM, SIGTSTP};
 
-    use super::{SignalEvent, SignalListeners};
+    use super::{ListenerGuard, SignalEvent, SignalListeners};
+
+    fn unused() -> Arc<SignalListeners> {
+        Arc::new(SignalListeners { stack: Mutex::default(), is_last: Arc::default() })
+    }
+
+    fn stop(is_second: bool) -> SignalEvent {
+        SignalEvent::Stop(StopSignal::Terminate, is_second)
+    }
+
+    #[test]
+    fn unheard_signals_reach_the_next_listener() {
+        let shared = unused();
+        let heard = || {
+            let (sender, received) = mpsc::channel();
+            shared.add(Box::new(move |signal| sender.send(signal).unwrap()));
+            (ListenerGuard(Arc::clone(&shared)), received)
+        };
+        shared.receive(SIGTERM);
+        assert!(shared.is_last.load(Ordering::SeqCst));
+        let (_group, received) = heard();
+        assert!(!shared.is_last.load(Ordering::SeqCst));
+        assert_eq!(received.recv(), Ok(stop(false)));
+        // The next session of a group learns what the group knows.
+        let (session, received) = heard();
+        assert_eq!(received.recv(), Ok(stop(false)));
+        drop((session, _group));
+        // The sessions that received it are over.
+        let (_next, received) = heard();
+        assert!(received.try_recv().is_err());
+    }
 
     /// Calls `receive` directly: real signals would reach the sessions of other tests.
     #[test]
     fn second_stop_signal_is_marked() {
-        let (sender, received) = mpsc::channel();
-        let listener = Box::new(move |signal| sender.send(signal).unwrap());
-        let shared =
-            SignalListeners { listeners: Mutex::new(vec![(listener, 0)]), is_last: Arc::default() };
+        let (shared, (sender, received)) = (unused(), mpsc::channel());
+        shared.add(Box::new(move |signal| sender.send(signal).unwrap()));
         for number in [SIGTSTP, SIGTERM, SIGTSTP] {
             shared.receive(number);
         }
@@ -168,7 +259,6 @@ mod tests {
         shared.receive(SIGTERM);
         assert!(shared.is_last.load(Ordering::SeqCst));
         drop(shared);
-        let stop = |is_second| SignalEvent::Stop(StopSignal::Terminate, is_second);
         let received: Vec<_> = received.iter().collect();
         let expected = [SignalEvent::Suspend, stop(false), SignalEvent::Suspend, stop(true)];
         assert_eq!(received, expected);

@@ -70,6 +70,11 @@ impl Running {
         self.stdout.text()
     }
 
+    /// Returns standard error so far.
+    pub(crate) fn shown(&self) -> String {
+        self.stderr.text()
+    }
+
     /// Returns the events so far.
     #[track_caller]
     pub(crate) fn events(&self) -> Vec<Value> {
@@ -150,7 +155,12 @@ impl Running {
         let status: ExitStatus = self.child.wait().unwrap();
         self.stdout.finish();
         self.stderr.finish();
-        assert!(matches!(status.signal(), None | Some(9)), "{status}:\n{}", self.stderr.text());
+        // SIGTERM is only sent by tests.
+        assert!(
+            matches!(status.signal(), None | Some(9 | 15)),
+            "{status}:\n{}",
+            self.stderr.text()
+        );
         Ran { code: status.code(), stdout: self.stdout.text(), stderr: self.stderr.text() }
     }
 }

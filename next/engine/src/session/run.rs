@@ -4,7 +4,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::{io, sync::mpsc::Sender, thread};
 
 use runner_model::{Reason, SessionSettings};
-use runner_prepare::machine::raise_open_files;
+use runner_prepare::machine;
 use runner_record::{Fold, Owned, RecordError, ResultsRoot, Share};
 
 use super::coordinator::{Coordinator, CoordinatorParts};
@@ -47,13 +47,18 @@ pub(crate) fn lock_root(root: &ResultsRoot, share: Share) -> Result<bool, Record
     }
 }
 
+/// Checks the limits of the machine, before anything is created.
+pub(crate) fn check_machine() -> Result<(), EngineError> {
+    machine::check().map_err(EngineError::Machine)
+}
+
 /// Starts the first worker, in parallel with planning.
 ///
 /// # Errors
 ///
-/// The limit of open files is too low, or no process can be started.
+/// A limit of the machine is too low, or no process can be started.
 pub(crate) fn prestart() -> Result<PrestartedWorker, EngineError> {
-    raise_open_files().map_err(EngineError::Machine)?;
+    check_machine()?;
     PrestartedWorker::start(processes()).map_err(machine_error)
 }
 
@@ -82,6 +87,7 @@ pub(crate) fn run(
     }
     let sender = pool.sender();
     let _listener = listen_for_signals(watchdog.clone(), sender.clone()).map_err(machine_error)?;
+    signals::pass("create");
     let create = move || {
         let created = panic::catch_unwind(AssertUnwindSafe(create));
         // Without a receiver the session has ended.
