@@ -97,7 +97,7 @@ pub struct RunArgs {
 /// The settings of a session and of its output.
 #[derive(Args, Clone)]
 pub struct SessionArgs {
-    /// Run N attempts at the same time [default: the scenario's, else the number of cores; when resuming: as before]
+    /// Run N attempts at the same time [default: the scenario's, else the number of cores, at least 16 with `net` grants; when resuming: as before]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     jobs: Option<u32>,
     /// Stop after M minutes; fractions are allowed
@@ -113,7 +113,7 @@ pub struct SessionArgs {
     #[arg(long, value_name = "METRIC=VALUE", value_parser = budget)]
     budget: Vec<Budgets>,
     /// Let guests run for this time after a stop before they are interrupted [default: the scenario's, else 0s; when resuming: as before]
-    #[arg(long, value_name = "DURATION", value_parser = grace)]
+    #[arg(long, value_name = "DURATION", value_parser = any_duration)]
     grace: Option<Duration>,
     /// Read secrets from this file of `NAME=VALUE` lines before the environment; repeatable
     #[arg(long, value_name = "FILE", value_parser = secret_file)]
@@ -181,7 +181,7 @@ fn minutes(text: &str) -> Result<Duration, String> {
 
 /// Parses a duration other than 0.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    not_zero(grace(text)?)
+    not_zero(any_duration(text)?)
 }
 
 fn fail_fast(text: &str) -> Result<FailFast, String> {
@@ -195,7 +195,8 @@ fn budget(text: &str) -> Result<Budgets, String> {
     Ok(budgets)
 }
 
-fn grace(text: &str) -> Result<Duration, String> {
+/// Parses a duration.
+pub fn any_duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|problem| format!("it {problem}"))
 }
 

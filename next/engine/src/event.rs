@@ -60,6 +60,8 @@ pub enum RunEvent<'a> {
         in_flight: u64,
         /// Whether more attempts would run with more memory.
         waits_for_memory: bool,
+        /// Trials whose next attempt waits for more than a few seconds.
+        waits: Option<LongWait>,
     },
     /// A stop was requested. Sent once per session.
     Stopping {
@@ -88,6 +90,17 @@ pub enum RunEvent<'a> {
         /// Run time of the session, without pauses.
         took: Duration,
     },
+}
+
+/// Trials that wait for their next attempt, at least one of them for more than a few seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LongWait {
+    /// Trials that wait for the backoff before a retry, or for the time that their provider asked for.
+    pub retries: u64,
+    /// Providers that wait for their rate.
+    pub rates: u64,
+    /// Time until the next attempt.
+    pub next: Duration,
 }
 
 /// The result of a session.

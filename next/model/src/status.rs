@@ -27,7 +27,9 @@ text_enum! {
         Plugin = "plugin",
         /// Another prerequisite of the run is missing.
         Setup = "setup",
-        /// A bug of the runner, or a resource that its machine lacked.
+        /// The machine lacked memory, addresses, open files or threads.
+        Machine = "machine",
+        /// A bug of the runner.
         Internal = "internal",
         /// A signal.
         Interrupted = "interrupted",
@@ -65,11 +67,25 @@ text_enum! {
 }
 
 text_enum! {
+    /// The current step of a running guest.
+    pub enum GuestPhase {
+        /// It is on the processor.
+        Computing = "computing",
+        /// It can continue, and another guest of its worker is on the processor.
+        Ready = "ready",
+        /// It sleeps or waits for the host.
+        Waiting = "waiting",
+    }
+}
+
+text_enum! {
     pub enum RunVerdict {
         /// Every trial passed or was skipped.
         Passed = "passed",
         /// A trial failed, ended in an error or timed out, or the run ended early because of too many.
         Failed = "failed",
+        /// Rows that the run's last session counted are lost or changed.
+        Damaged = "damaged",
         /// The run is not completed.
         None = "none",
     }
@@ -92,7 +108,7 @@ impl HostFault {
     pub fn reason(self) -> Reason {
         match self {
             Self::Storage => Reason::Storage,
-            Self::Memory | Self::Files | Self::Threads => Reason::Internal,
+            Self::Memory | Self::Files | Self::Threads => Reason::Machine,
         }
     }
 }
@@ -109,7 +125,7 @@ impl RunStatus {
         match reason {
             None => Self::Completed,
             Some(Reason::Cancelled) => Self::Cancelled,
-            Some(Reason::Plugin | Reason::Setup | Reason::Internal) if !has_rows => Self::Failed,
+            Some(Reason::Plugin | Reason::Setup | Reason::Machine | Reason::Internal) if !has_rows => Self::Failed,
             Some(_) => Self::Incomplete,
         }
     }

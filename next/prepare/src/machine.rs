@@ -1,7 +1,8 @@
 //! Limits of the machine: cores, memory and open files.
 
-use std::{fs, path::Path, thread};
+use std::{env, fs, io, path::Path, thread};
 
+use runner_model::{units::show_size, visible::shown_path};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::system::sysinfo;
 
@@ -14,12 +15,46 @@ pub fn cores() -> u32 {
 const FILES: u64 = 24;
 const FILES_OF_WORKER: u64 = 8;
 
-/// Raises the limit of open files of this process and its children to the maximum.
+/// Bytes of addresses of a worker: a memory of a guest reserves 4 GiB.
+const ADDRESSES: u64 = 6 << 30;
+/// Bytes of a process's own memory.
+const DATA: u64 = 512 << 20;
+
+/// Checks that the machine lets this process and its children run a session, and raises the limit of open files to the maximum.
+/// Without these checks a process that runs out would abort, or blame a plugin.
 ///
 /// # Errors
 ///
-/// The maximum is too low for a session.
-pub fn raise_open_files() -> Result<(), String> {
+/// The limit that is too low, and how to raise it.
+pub fn check() -> Result<(), String> {
+    for (resource, needed, what, flag) in
+        [(Resource::As, ADDRESSES, "addresses", "-v"), (Resource::Data, DATA, "memory", "-d")]
+    {
+        if let Some(most) = getrlimit(resource).current.filter(|most| *most < needed) {
+            let (needed, most) = (show_size(needed), show_size(most));
+            return Err(format!(
+                "a session needs {needed} of {what}, and this process may have {most}: raise the limit (`ulimit {flag}`)"
+            ));
+        }
+    }
+    raise_open_files()?;
+    match tempfile::tempfile() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(no_temporary_file(&error)),
+    }
+}
+
+/// Describes an error of the folder for temporary files.
+pub fn no_temporary_file(error: &io::Error) -> String {
+    let folder = env::temp_dir();
+    let named = match env::var_os("TMPDIR") {
+        Some(_) => "`TMPDIR` names this folder: create it, or name another one",
+        None => "set `TMPDIR` to a folder in which you may create files",
+    };
+    format!("cannot create a temporary file in {}: {error}\n{named}", shown_path(&folder))
+}
+
+fn raise_open_files() -> Result<(), String> {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
     let needed = FILES + FILES_OF_WORKER * u64::from(cores());

@@ -170,6 +170,73 @@ fn backoff_stands_still_in_a_pause() {
     assert_whole(&runner, 1);
 }
 
+/// Creates one test whose guest sleeps.
+fn sleeps(ms: u128) -> Runner {
+    Runner::hostile(&format!(
+        "[[tests]]\nid = \"sleep\"\ninput = {{ do = \"sleep\", ms = {ms} }}\n"
+    ))
+}
+
+#[test]
+fn sleeps_stand_still_in_a_pause() {
+    for way in ["pause", "suspension"] {
+        let (runner, running, nap) = with_limit(|nap| {
+            let runner = sleeps(nap.as_millis());
+            let mut running = runner.start(&["-j", "1"]);
+            running.wait_until_running(&runner, 1);
+            if way == "pause" {
+                assert_eq!(result(&runner, &["pause"]), "paused");
+            } else {
+                running.workers().iter().for_each(|worker| worker.signal(Signal::STOP));
+            }
+            runner.only_run().rows().is_empty().then_some((runner, running, nap))
+        });
+        outlast(nap * 3 / 2);
+        if way == "pause" {
+            assert_eq!(result(&runner, &["unpause"]), "unpaused");
+        } else {
+            running.workers().iter().for_each(|worker| worker.signal(Signal::CONT));
+        }
+        running.finish().expect(0);
+        let row = runner.only_run().row("sleep");
+        // The clock counts microseconds, and the row milliseconds with fractions.
+        assert!(ms(&row["duration_ms"]) >= nap.as_millis() as u64 - 1, "{way}: {row}");
+        assert!(ms(&row["suspended_ms"]) >= nap.as_millis() as u64, "{way}: {row}");
+    }
+}
+
+/// Runs short naps, and stops the time in the moment after the second wave of them.
+#[track_caller]
+fn assert_counts_in_a_pause(pause: impl Fn(&Runner, &Running)) {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"nap\"\nrepeat = 60\ninput = { do = \"sleep\", ms = 300 }\n",
+    );
+    let mut running = runner.start(&["-j", "8"]);
+    running.wait_for_rows(16);
+    pause(&runner, &running);
+    let run = runner.only_run();
+    wait_until("the counts are those of the rows", || {
+        runner.list()[0]["counts"]["passed"] == run.rows().len()
+    });
+    let rows = run.rows().len();
+    assert!((16..60).contains(&rows), "{rows}");
+    running.process().signal(Signal::CONT);
+    running.end_by(Signal::INT);
+}
+
+#[test]
+fn counts_in_a_pause_are_current() {
+    assert_counts_in_a_pause(|runner, _| assert_eq!(result(runner, &["pause"]), "paused"));
+}
+
+#[test]
+fn counts_after_ctrl_z_are_current() {
+    assert_counts_in_a_pause(|_, running| {
+        running.process().signal(Signal::TSTP);
+        wait_until("it is stopped", || running.process().is_stopped());
+    });
+}
+
 #[test]
 fn stop_ends_a_pause_and_the_run() {
     for (what, args) in

@@ -29,7 +29,7 @@ fn limited(runner: &Runner, limit: &str, command: &str) -> Ran {
 /// Fails unless a session ended properly under the limit, and completes without it.
 #[track_caller]
 fn assert_honest(runner: &Runner, ran: &Ran) {
-    let codes = [Some(0), Some(3), Some(4), Some(7), Some(70)];
+    let codes = [Some(0), Some(3), Some(4), Some(7)];
     assert!(codes.contains(&ran.code), "{ran:?}");
     let printed = format!("{}{}", ran.stdout, ran.stderr);
     assert!(!printed.contains("panicked"), "{printed}");
@@ -88,9 +88,9 @@ fn too_few_addresses_to_describe_blame_no_plugin() {
     );
     runner.exec(&[]).expect(0);
     fs::remove_dir_all(runner.path("results")).unwrap();
-    let ran = limited(&runner, "ulimit -v 1000000", "exec scenario.toml").expect(70);
+    let ran = limited(&runner, "ulimit -v 1000000", "exec scenario.toml").expect(3);
     ran.says(&["ulimit -v"]);
-    assert_eq!(runner.only_run().ending()[1], "internal");
+    assert!(runner.runs().is_empty());
     // Without addresses for all slots, each sandbox is created on demand.
     limited(&runner, "ulimit -v 8000000", "exec scenario.toml").expect(0);
 }
@@ -111,4 +111,36 @@ fn later_session_that_lacks_files_changes_nothing() {
     let resume = ["resume", "latest", "--timeout", "1m"];
     runner.run(&resume).expect(0);
     assert_whole(&runner, TRIALS);
+}
+
+#[test]
+fn too_low_limits_are_named_before_a_run() {
+    let runner = naps();
+    for (limit, flag) in [
+        ("ulimit -v 3145728", "ulimit -v"),
+        ("ulimit -v 200000", "ulimit -v"),
+        ("ulimit -d 100000", "ulimit -d"),
+        ("ulimit -n 10", "ulimit -Hn"),
+    ] {
+        for command in ["exec scenario.toml", "exec scenario.toml scenario.toml"] {
+            let ran = limited(&runner, limit, command).expect(3);
+            ran.says(&[flag, "this process may have"]);
+            assert!(runner.runs().is_empty(), "{limit}");
+        }
+    }
+}
+
+#[test]
+fn missing_temporary_folder_is_named() {
+    let runner = naps();
+    for args in [
+        &["plugin", "run", "bundled:echo"][..],
+        &["exec", "scenario.toml"],
+        &["exec", "scenario.toml", "scenario.toml"],
+        &["validate", "scenario.toml"],
+    ] {
+        let ran = Running::start(runner.command(args).env("TMPDIR", "/nonexistent")).finish();
+        ran.expect(3).says(&["/nonexistent", "`TMPDIR`"]);
+        assert!(runner.runs().is_empty());
+    }
 }

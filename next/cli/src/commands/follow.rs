@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 use std::{collections::VecDeque, thread};
 
 use runner_engine::exit_of;
-use runner_model::{Counts, TrialId, exit::Exit, visible::visible};
+use runner_model::{Counts, TrialId, exit::Exit, visible::visible_line};
 use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, sweep_every};
 use runner_report::{Found, LogEntry, Reading, RunSummary, Stream, find_trial, json, phrases};
 
 use super::target::Target;
 use crate::{
-    args::{RootArgs, RunArg, duration, number},
-    text::{CommandError, Lines, Out, events::EventStream, progress::Progress, style, summary},
+    args::{RootArgs, RunArg, any_duration, number},
+    text::{CommandError, Lines, Out, events::EventStream, progress, style, summary},
 };
 
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -24,8 +24,8 @@ pub struct WaitArgs {
     /// The runs: ids, unique parts of them, paths, groups, or `latest` [env: RUNNER_RUN] [default: latest]
     #[arg(value_name = "RUN")]
     runs: Vec<String>,
-    /// Stop waiting after this time, such as `30m`, with exit code 6
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// Stop waiting after this time, such as `30m`, with exit code 6; `0s` only looks
+    #[arg(long, value_name = "DURATION", value_parser = any_duration)]
     timeout: Option<Duration>,
     #[command(flatten)]
     root: RootArgs,
@@ -82,7 +82,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
     let mut runs = find_runs(&root, &args.runs)?;
     let is_for_people = !args.json && !args.quiet;
     let mut events = args.json.then(|| EventStream::new(out));
-    let mut progress = is_for_people.then(|| Progress::new(out));
+    let mut progress = is_for_people.then(|| progress::Progress::new(out));
     let (start, mut last_sweep, mut exit) = (Instant::now(), Instant::now(), Exit::Success);
     loop {
         let (mut counts, mut planned) = (Counts::default(), 0);
@@ -115,7 +115,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
             return Err(CommandError::new(Exit::Held, text));
         }
         if let Some(progress) = &mut progress {
-            progress.update(&counts, planned, in_flight, waits_for_memory);
+            progress.update(&counts, planned, in_flight, &progress::waiting(waits_for_memory, None));
         }
         sweep(&root, &mut last_sweep);
         thread::sleep(left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)));
@@ -126,7 +126,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
         let id = manifest.id.clone();
         let run = RunSummary::new(RunHead::from(&manifest), id, String::new());
         let line = summary::line(&run, Duration::from_millis(run.head.worked_ms));
-        out.data(&format!("{}: {line}", visible(&run.head.scenario)));
+        out.data(&format!("{}: {line}", visible_line(&run.head.scenario)));
     }
     Ok(exit)
 }
@@ -202,7 +202,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
             let whole = log.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             log_bytes += whole as u64;
             for line in String::from_utf8_lossy(&log[..whole]).lines() {
-                tail.add(visible(line).into_owned());
+                tail.add(visible_line(line).into_owned());
             }
         } else {
             let each = |entry: Result<LogEntry, RecordError>| match entry {
@@ -237,7 +237,7 @@ fn entry_lines(entry: &LogEntry) -> Vec<String> {
     let head = style::dim(&format!("{time:12} {}{attempt} {kind:6}", entry.trial));
     let fields = entry.fields.iter().map(|(name, value)| format!(" {name}={value:?}"));
     let text = format!("{}{}", entry.text, fields.collect::<String>());
-    text.lines().map(|line| format!("{head} {}", visible(line))).collect()
+    text.lines().map(|line| format!("{head} {}", visible_line(line))).collect()
 }
 
 /// Holds lines until [`Tail::print`]. With a `limit`, the first call prints only the last of them; later lines are not held.

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use runner_engine::{Ended, EngineError, Observer, RunEvent};
-use runner_model::visible::{visible, visible_line};
+use runner_model::visible::visible_line;
 use runner_model::{RowRef, StopSignal, exit::Exit, units::plural};
 use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead};
 use runner_report::{Denials, Failures, RunSummary, phrases, short_of};
@@ -15,7 +15,7 @@ use crate::{
         CommandError, Out,
         events::EventStream,
         grants,
-        progress::Progress,
+        progress::{Progress, waiting},
         summary,
         trials::{self, BLOCK_LINES},
     },
@@ -82,7 +82,7 @@ impl<'a> Screen<'a> {
             out.data(&denied);
         }
         if let Some(message) = &run.head.message {
-            out.data(message);
+            out.data(&summary::indented(message));
         }
         out.data(&summary::line(&run, self.took));
         if !is_quiet {
@@ -149,9 +149,10 @@ impl Observer for Screen<'_> {
                 }
             }
             RunEvent::Row { row, line, .. } => self.print_row(*row, line),
-            RunEvent::Progress { counts, planned, in_flight, waits_for_memory } => {
+            RunEvent::Progress { counts, planned, in_flight, waits_for_memory, waits } => {
                 if let Some(progress) = &mut self.progress {
-                    progress.update(counts, *planned, *in_flight, *waits_for_memory);
+                    let waiting = waiting(*waits_for_memory, waits.as_ref());
+                    progress.update(counts, *planned, *in_flight, &waiting);
                 }
             }
             RunEvent::Stopping { signal, by, in_flight } => {
@@ -173,7 +174,7 @@ impl Observer for Screen<'_> {
                 self.out.talk(&format!("paused by {}", phrases::pauser(*by)));
             }
             RunEvent::Unpaused => self.out.talk("the run continues"),
-            RunEvent::Notice(text) => self.out.talk(&format!("note: {}", visible(text))),
+            RunEvent::Notice(text) => self.out.talk(&format!("note: {}", visible_line(text))),
             RunEvent::Finished { took, .. } => self.took = *took,
         }
     }
@@ -186,6 +187,6 @@ fn summary_of(ended: &Ended) -> RunSummary {
     let root = ended.directory.parent().filter(|_| ended.exit != Exit::Success);
     let root = root.and_then(|root| ResultsRoot::existing(root).ok());
     let short = root.map_or_else(|| id.clone(), |root| short_of(&root, id));
-    let directory = ended.directory.display().to_string();
+    let directory = ended.directory.to_string_lossy().into_owned();
     RunSummary::new(RunHead::from(&ended.manifest), short, directory)
 }

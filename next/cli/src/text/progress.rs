@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use runner_model::{Counts, units::show_duration};
+use runner_engine::LongWait;
+use runner_model::Counts;
+use runner_model::units::{plural, show_duration};
 use runner_report::phrases;
 
 use super::{Out, layout::cut, out::message_columns};
@@ -18,6 +20,8 @@ pub struct Progress<'a> {
     out: &'a Out,
     bar: Option<ProgressBar>,
     last_line: Instant,
+    /// Whether the last line named what attempts wait for. The first such line does not wait for its turn.
+    named_wait: bool,
     /// Time of the first update, and the trials that were done before it.
     start: Option<(Instant, u64)>,
 }
@@ -33,7 +37,7 @@ impl<'a> Progress<'a> {
             bar
         });
         out.set_bar(bar.clone());
-        Self { out, bar, last_line: Instant::now(), start: None }
+        Self { out, bar, last_line: Instant::now(), named_wait: false, start: None }
     }
 
     /// Shows the current step before there are trials to count.
@@ -44,22 +48,18 @@ impl<'a> Progress<'a> {
         }
     }
 
-    pub fn update(
-        &mut self,
-        counts: &Counts,
-        planned: u64,
-        in_flight: u64,
-        waits_for_memory: bool,
-    ) {
-        let waiting = if waits_for_memory { "; more wait for memory" } else { "" };
+    /// Shows the counts. `waiting` is the text of [`waiting`].
+    pub fn update(&mut self, counts: &Counts, planned: u64, in_flight: u64, waiting: &str) {
         let (start, done_before) = *self.start.get_or_insert((Instant::now(), counts.done()));
         match (&self.bar, message_columns()) {
             (Some(bar), Some(columns)) => {
                 let line = bar_line(columns, counts, planned, start.elapsed(), done_before);
                 bar.set_message(cut(&(line + waiting), columns - 1));
             }
-            _ if self.last_line.elapsed() >= LINE_INTERVAL => {
-                self.last_line = Instant::now();
+            _ if self.last_line.elapsed() >= LINE_INTERVAL
+                || !waiting.is_empty() && !self.named_wait =>
+            {
+                (self.last_line, self.named_wait) = (Instant::now(), !waiting.is_empty());
                 let (done, mut counts) = (counts.done(), phrases::counts(counts));
                 if !counts.is_empty() {
                     counts = format!(" ({counts})");
@@ -77,6 +77,27 @@ impl Drop for Progress<'_> {
     fn drop(&mut self) {
         self.out.set_bar(None);
     }
+}
+
+/// Describes what attempts wait for, as the end of a line. Empty if they do not wait.
+pub fn waiting(for_memory: bool, waits: Option<&LongWait>) -> String {
+    let mut texts = Vec::new();
+    if let Some(LongWait { retries, rates, next }) = waits {
+        let mut waiting = Vec::new();
+        if *retries > 0 {
+            waiting.push(format!("{} for a retry", plural(*retries, "trial waits", "trials wait")));
+        }
+        if *rates > 0 {
+            let providers = plural(*rates, "provider waits", "providers wait");
+            waiting.push(format!("{providers} for the rate limit"));
+        }
+        let next = show_duration(Duration::from_secs(next.as_millis().div_ceil(1000) as u64));
+        texts.push(format!("{}, next start in {next}", waiting.join(" and ")));
+    }
+    if for_memory {
+        texts.push("more wait for memory".to_owned());
+    }
+    texts.iter().map(|text| format!("; {text}")).collect()
 }
 
 /// Formats the line of the bar. Below 80 columns it has no rate, below 60 no bar.

@@ -18,7 +18,7 @@ mod stopping;
 mod suspects;
 mod window;
 
-pub use self::effect::{Assignment, Blame, Effect, LostReason, StopMode};
+pub use self::effect::{Assignment, Blame, Effect, LostReason, StopMode, Waiting};
 pub use self::settings::{Bounds, Pending, Policy, ScheduleSettings, Trials};
 pub use self::{budgets::Spending, schedule::Schedule};
 

@@ -2,8 +2,12 @@
 //! carries out its effects.
 
 use std::{
-    collections::VecDeque, env, panic::resume_unwind, sync::mpsc::SyncSender, thread,
-    time::Duration,
+    collections::VecDeque,
+    env,
+    panic::resume_unwind,
+    sync::mpsc::SyncSender,
+    thread,
+    time::{Duration, Instant},
 };
 
 use runner_model::{
@@ -34,6 +38,8 @@ const FIRST_SWEEP: Duration = Duration::from_secs(1);
 pub(super) const MAX_WORD: usize = 300;
 /// Maximum number of inputs handled before the schedule decides.
 const MAX_TURN: usize = 1000;
+/// Time for the acknowledgements of rows before Ctrl-Z stops the process.
+const ACKS_WITHIN: Duration = Duration::from_millis(200);
 /// Interval at which a waiting session tries to lock the results root, in microseconds.
 const TRY_ROOT_EVERY: u64 = 50_000;
 
@@ -105,11 +111,13 @@ pub(super) struct Timers {
     pub(super) progress: u64,
     pub(super) live: u64,
     pub(super) sweep: u64,
+    /// End of the last long wait of a trial.
+    pub(super) long_wait: u64,
 }
 
 impl Timers {
     pub(super) fn new() -> Self {
-        Self { progress: 0, live: FIRST_LIVE, sweep: u64::MAX }
+        Self { progress: 0, live: FIRST_LIVE, sweep: u64::MAX, long_wait: 0 }
     }
 }
 
@@ -403,13 +411,31 @@ impl<'a> Coordinator<'a> {
     fn suspend(&mut self) {
         let was_paused = self.pause.at.is_some();
         self.apply(|schedule| schedule.pause(true));
-        // SIGSTOP stops the threads that send to workers, too. Give them time to send the pause.
+        self.receive_late_acks();
+        self.write_live();
+        // SIGSTOP stops the threads that send to workers and write `live.json`, too. Give them time.
         thread::sleep(Duration::from_millis(20));
         let _ = signal_hook::low_level::raise(signal_hook::consts::SIGSTOP);
         if !was_paused {
             self.now = self.clock.now();
             self.apply(|schedule| schedule.pause(false));
         }
+    }
+
+    /// Counts the rows that the writer has written, and waits a moment for the others.
+    fn receive_late_acks(&mut self) {
+        let (until, mut later) = (Instant::now() + ACKS_WITHIN, Vec::new());
+        while !self.unacked.is_empty() && Instant::now() < until {
+            match self.pool.next(Duration::from_millis(5)) {
+                Some(Next::Pool(event)) => self.handle_pool(event),
+                Some(Next::Input(Input::Ack(ack))) => self.receive_ack(ack),
+                Some(Next::Input(input)) => later.push(input),
+                Some(Next::Handled) | None => {}
+            }
+        }
+        let inputs = self.pool.sender();
+        // The pool is the receiver.
+        later.into_iter().for_each(|input| drop(inputs.send(input)));
     }
 
     fn pause(&mut self, is_paused: bool) {
@@ -430,6 +456,8 @@ impl<'a> Coordinator<'a> {
             }
             None => self.waiting.as_mut(),
         };
+        // Run time stands still in a pause, so the timer would not become due.
+        self.timers.live = self.now.0;
         if let Some(owned) = owned {
             let noted = owned.note_pause(is_paused, by.clone());
             if let Err(error) = noted {
@@ -487,7 +515,7 @@ impl<'a> Coordinator<'a> {
                 Effect::StartAlone => {
                     if let Err(error) = self.pool.start_alone() {
                         let message = format!("cannot start a worker: {error}");
-                        self.fail(Reason::Internal, message);
+                        self.fail(Reason::Machine, message);
                     }
                 }
                 Effect::Write { task, lost, is_final, flaky } => {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use runner_model::{Micros, Places, Stage, TaskId, visible::visible_line};
+use runner_model::{Micros, Places, RunTime, Stage, TaskId, Time, visible::visible_line};
 use runner_record::{InFlight, Live, WaitingTrial, sweep_every};
 
 use super::coordinator::{ActiveRun, Coordinator, PROGRESS_EVERY};
-use crate::{RunEvent, clock::monotonic, plan::Ids};
+use crate::{LongWait, RunEvent, clock::monotonic, plan::Ids, schedule::Waiting};
 
 /// Delay before a stop lists the trials that it is waiting for, in microseconds.
 const WAITING_AFTER: u64 = 2_000_000;
@@ -14,6 +14,8 @@ const WAITING_AFTER: u64 = 2_000_000;
 const MAX_NAMED: usize = 3;
 /// Interval of `live.json`, in microseconds.
 const LIVE_EVERY: u64 = 200_000;
+/// Wait of a trial that is shown, in microseconds.
+const LONG_WAIT: u64 = 3_000_000;
 /// Running attempts in `live.json`.
 const MAX_LIVE: usize = 1000;
 /// Waiting trials in `live.json`.
@@ -65,23 +67,46 @@ impl Coordinator<'_> {
             self.report_lack_of_memory();
             let (counts, planned) = (self.fold.counts(), self.plan.suite.trials());
             let in_flight = self.schedule.running();
+            let waits = self.long_wait();
             self.observer.event(&RunEvent::Progress {
                 counts: &counts,
                 planned,
                 in_flight,
                 waits_for_memory: self.schedule.waits_for_memory(),
+                waits,
             });
         }
         if self.now.0 >= self.timers.sweep {
             self.timers.sweep = self.now.0 + Micros::from(sweep_every()).0;
             self.sweep();
         }
-        if self.now.0 >= self.timers.live
-            && let Some(run) = &self.run
+        if self.now.0 >= self.timers.live {
+            self.write_live();
+        }
+    }
+
+    /// Writes `live.json`, on the thread for it. While the disk is slow, the timer stays due.
+    pub(super) fn write_live(&mut self) {
+        if let Some(run) = &self.run
+            && run.live.try_send(self.live(run)).is_ok()
         {
             self.timers.live = self.now.0 + LIVE_EVERY;
-            let _ = run.live.try_send(self.live(run));
         }
+    }
+
+    /// Returns the trials that wait, from the start of a long wait to its end.
+    fn long_wait(&mut self) -> Option<LongWait> {
+        let (mut waits, mut first) = (LongWait::default(), RunTime(u64::MAX));
+        for Waiting { why, until, .. } in self.schedule.waiting() {
+            let count = if why == "retry" { &mut waits.retries } else { &mut waits.rates };
+            *count += 1;
+            first = first.min(until);
+            if (until - self.now).0 >= LONG_WAIT {
+                self.timers.long_wait = self.timers.long_wait.max(until.0);
+            }
+        }
+        waits.next = (first - self.now).into();
+        (self.now.0 < self.timers.long_wait && first.0 < u64::MAX).then_some(waits)
     }
 
     /// Logs a lack of memory, once per session.
@@ -95,22 +120,25 @@ impl Coordinator<'_> {
     pub(super) fn live(&self, run: &ActiveRun) -> Live {
         let mut slots: Vec<_> = self.pool.slots().collect();
         slots.sort_unstable_by_key(|word| word.started);
-        let now = monotonic();
+        let (now, at) = (monotonic(), runner_record::now());
         let in_flight = slots.iter().filter_map(|word| {
             let flight = self.in_flight.all.get(&TaskId(word.task))?;
+            let ms = now.saturating_sub(word.started) / 1000;
+            let step = flight.step.as_ref();
+            let since = step.map_or(ms, |step| (self.now - step.since).0 / 1000);
+            let what = step.filter(|step| !step.what.is_empty());
             Some(InFlight {
                 trial: flight.task.trial.clone(),
                 attempt: flight.task.attempt,
-                ms: now.saturating_sub(word.started) / 1000,
-                word: match flight.word.as_str() {
-                    "" => "running".to_owned(),
-                    word => visible_line(word).into_owned(),
-                },
+                ms,
+                phase: step.map(|step| step.phase),
+                what: what.map(|step| visible_line(&step.what).into_owned()),
+                since: Time::from_millis(at.as_millis() - since as i64),
             })
         });
         Live {
             session: run.session,
-            at: runner_record::now(),
+            at,
             worked_ms: self.now.0 / 1000,
             stage: Some(if self.has_started { Stage::Run } else { Stage::Plan }),
             counts: self.fold.counts(),

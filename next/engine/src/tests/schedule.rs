@@ -317,7 +317,7 @@ fn host_faults_use_no_retry() {
 #[test]
 fn three_host_faults_in_a_row_end_session() {
     for (fault, reason) in [
-        (Some(HostFault::Memory), Reason::Internal),
+        (Some(HostFault::Memory), Reason::Machine),
         (Some(HostFault::Storage), Reason::Storage),
         // `stopped` without a fault or a stop counts, too.
         (None, Reason::Internal),

@@ -858,8 +858,9 @@ impl Session {
         assert!(may_end, "{reason:?} without a reason");
         let gives_up = matches!(reason, Some(Reason::FailFast | Reason::Budget));
         // Three attempts in a row that were stopped end a session.
+        let is_fault = matches!(reason, Some(Reason::Machine | Reason::Internal));
         let may_lack = self.world.lack + self.world.lie > 0;
-        if self.world.is_kind() && !gives_up && !(may_lack && reason == Some(Reason::Internal)) {
+        if self.world.is_kind() && !gives_up && !(may_lack && is_fault) {
             assert_eq!(reason, None, "everything could be done");
         }
     }
@@ -901,7 +902,7 @@ fn no_trial_is_lost_and_every_stop_ends() {
         let reasons = [
             None,
             Some(Reason::Interrupted),
-            Some(Reason::Internal),
+            Some(Reason::Machine),
             Some(Reason::Storage),
             Some(Reason::Timeout),
             Some(Reason::FailFast),
