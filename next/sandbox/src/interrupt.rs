@@ -115,6 +115,34 @@ impl Interrupt {
         self.0.clock().suspended()
     }
 
+    /// Returns the time of calls.
+    pub(crate) fn run_time(&self) -> RunTime {
+        self.0.clock().run_time()
+    }
+
+    /// Waits until the time of calls is `end`, or until guests are interrupted.
+    pub(crate) async fn until(&self, end: RunTime) -> Halt {
+        loop {
+            // Created before the state is read, so that no later change is missed.
+            let woken = self.0.wake.notified();
+            if self.is_now() {
+                return Halt::Stopped;
+            }
+            if self.is_paused() {
+                woken.await;
+                continue;
+            }
+            let remaining: Duration = (end - self.run_time()).into();
+            if remaining.is_zero() {
+                return Halt::Timeout;
+            }
+            tokio::select! {
+                () = woken => {}
+                () = sleep(remaining) => {}
+            }
+        }
+    }
+
     fn is_paused(&self) -> bool {
         self.0.is_paused.load(Ordering::Acquire)
     }
@@ -168,8 +196,7 @@ impl Guard {
 
     /// Returns the time until the deadline.
     pub(crate) fn remaining(&self) -> Duration {
-        let now = self.interrupt.0.clock().run_time();
-        (self.deadline - now).into()
+        (self.deadline - self.interrupt.run_time()).into()
     }
 
     /// Returns the duration until now.
@@ -222,36 +249,12 @@ impl Guard {
     }
 
     async fn halted(&self) -> Halt {
-        self.until(self.deadline).await
+        self.interrupt.until(self.deadline).await
     }
 
     /// Sleeps in call time, which stands still during a pause.
     pub(crate) async fn sleep(&self, time: Duration) {
-        let now = self.interrupt.0.clock().run_time();
-        self.until(now + Micros::from(time)).await;
-    }
-
-    async fn until(&self, end: RunTime) -> Halt {
-        loop {
-            // Created before the state is read, so that no later change is missed.
-            let woken = self.interrupt.0.wake.notified();
-            if self.interrupt.is_now() {
-                return Halt::Stopped;
-            }
-            if self.interrupt.is_paused() {
-                woken.await;
-                continue;
-            }
-            let now = self.interrupt.0.clock().run_time();
-            let remaining: Duration = (end - now).into();
-            if remaining.is_zero() {
-                return Halt::Timeout;
-            }
-            tokio::select! {
-                () = woken => {}
-                () = sleep(remaining) => {}
-            }
-        }
+        self.interrupt.until(self.interrupt.run_time() + Micros::from(time)).await;
     }
 
     /// Ends or resumes the guest of a store. Called whenever the epoch changes.
@@ -263,6 +266,7 @@ impl Guard {
         if self.remaining().is_zero() {
             return Err(Halt::Timeout.into());
         }
+        self.activity.set_ready(true);
         // With `Yield`, tokio would resume the task before those that wait.
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     }

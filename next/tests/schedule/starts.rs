@@ -4,7 +4,12 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{began, ended, in_order, two_providers};
-use crate::support::{runner::Runner, truth::assert_told_truly, wait::wait_for};
+use crate::support::{
+    runner::Runner,
+    server::{Response, Server},
+    truth::assert_told_truly,
+    wait::{wait_for, wait_until},
+};
 
 #[test]
 fn rate_spaces_starts_of_provider() {
@@ -126,6 +131,96 @@ fn late_backoff_is_not_slept() {
     assert_eq!(run.row("a")["attempt"], 1);
     assert_eq!(run.row("b")["attempt"], 1);
     assert_eq!(run.ending()[0], "completed");
+}
+
+/// Returns the error of an attempt whose server is busy and sends this `Retry-After`.
+fn error_of_busy_server(retry_after: &'static str) -> Value {
+    let server = Server::start(move |_| Response::new(429).header("Retry-After", retry_after));
+    let origin = server.origin();
+    let runner = Runner::new(&[]);
+    runner.scenario(&format!(
+        r#"
+        [providers.chat]
+        plugin = "bundled:chat"
+        config = {{ base_url = "{origin}/v1", model = "m", api_key_secret = "" }}
+        grants = {{ net = ["{origin}"] }}
+        [[tests]]
+        id = "a"
+        input = "hi"
+        retries = {{ max = 1, on = ["rate-limited"], backoff = "1ms" }}
+        "#
+    ));
+    runner.exec(&["--timeout", "10m"]).expect(1);
+    runner.only_run().rows_of("a")[0]["error"].clone()
+}
+
+#[test]
+fn every_retry_after_is_obeyed_or_reported() {
+    for (retry_after, ms) in [
+        ("Thu, 01 Jan 2026 00:00:00 GMT", Some(0)),
+        // The retry is left out, because the run ends earlier.
+        ("Fri, 01 Jan 2999 00:00:00 GMT", Some(u32::MAX)),
+        ("99999999999999999999", Some(u32::MAX)),
+        ("soon", None),
+        ("-5", None),
+    ] {
+        let error = error_of_busy_server(retry_after);
+        assert_eq!(error["class"], "rate-limited", "{error}");
+        match ms {
+            Some(ms) => assert_eq!(error["retry_after_ms"], ms, "{retry_after}: {error}"),
+            None => {
+                let message = error["message"].as_str().unwrap();
+                let ignored = format!("`Retry-After: {retry_after}` is ignored");
+                assert!(message.contains(&ignored), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn long_waits_are_shown_with_their_reason() {
+    let runner = two_providers(
+        "rate = \"1/h\"",
+        r#"
+        [[tests]]
+        id = "a"
+        providers = ["hostile"]
+        input = { do = "echo", value = 1 }
+        repeat = 2
+        [[tests]]
+        id = "b"
+        providers = ["other"]
+        input = { do = "error", kind = "unavailable" }
+        retries = { max = 1, backoff = "10m" }
+        "#,
+    );
+    let mut running = runner.started(&["exec", "scenario.toml"]);
+    wait_until("the waits are shown", || {
+        assert!(running.is_alive());
+        let shown = running.shown();
+        shown.contains("1 trial waits for a retry and 1 provider waits for the rate limit")
+            && shown.contains(", next start in 9m")
+    });
+    running.end_by(Signal::INT).0.expect(130);
+}
+
+#[test]
+fn network_providers_get_more_jobs() {
+    let jobs = |grants: &str, more: &[&str]| {
+        let runner = Runner::new(&[]);
+        runner.scenario(&format!(
+            "[providers.p]\nplugin = \"bundled:echo\"\nlimits = {{ memory = \"16MiB\" }}\n{grants}\n[[tests]]\nid = \"a\"\n"
+        ));
+        runner.exec(more).expect(0);
+        runner.only_run().manifest()["sessions"][0]["settings"]["jobs"].as_u64().unwrap()
+    };
+    let cores = std::thread::available_parallelism().unwrap().get() as u64;
+    let net = "grants = { net = [\"http://127.0.0.1:1\"] }";
+    assert_eq!(jobs("", &[]), cores);
+    assert_eq!(jobs(net, &[]), cores.max(16));
+    assert_eq!(jobs(net, &["-j", "3"]), 3);
+    // Not more than fit the memory.
+    assert_eq!(jobs(&format!("{net}\n[run]\nmemory = \"64MiB\""), &[]), cores.max(4));
 }
 
 #[test]

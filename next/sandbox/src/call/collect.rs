@@ -18,6 +18,10 @@ impl Ended {
     ) -> Self {
         let host = &mut sandbox.host;
         let traffic = host.outbound.counts().clone();
+        let ending = match (ending, traffic.retry_after) {
+            (Ending::Error(error), Some(after)) => Ending::Error(after.apply(error)),
+            (ending, _) => ending,
+        };
         for denied in traffic.denied.0 {
             host.deny(denied.what, denied.grant.map(|grant| grant.0.into_owned()));
         }
@@ -25,6 +29,8 @@ impl Ended {
         if let Some(refused) = &refused {
             host.deny(refused.clone(), None);
         }
+        let fixed_limit = sandbox.quota.as_ref().and_then(Quota::fixed_limit);
+        let fixed_limit = host.fixed_limit.take().or(fixed_limit);
         if sandbox.quota.as_ref().is_some_and(Quota::is_disk_full) {
             host.fault.get_or_insert(HostFault::Storage);
         }
@@ -54,6 +60,7 @@ impl Ended {
             },
             artifacts: mem::take(&mut host.artifacts.files),
             lost,
+            fixed_limit,
             host_fault: host.fault,
         }
     }

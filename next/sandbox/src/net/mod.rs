@@ -12,6 +12,7 @@ mod network;
 mod policy;
 mod request;
 mod response;
+mod retry_after;
 mod traffic;
 pub(crate) mod wasi;
 mod wire;

@@ -4,18 +4,19 @@
 //! secrets, URI, count. No secret is filled in, and no request counted, before a grant matches.
 
 use std::sync::{Arc, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
-use runner_model::{Limits, visible::visible_line};
+use runner_model::{Limits, Time, visible::visible_line};
 use url::Url;
 use wasmtime_wasi_http::WasiBody;
 
 use super::failure::{Failure, MAX_HEAD};
 use super::policy::{Refusal, origin, read_url};
+use super::retry_after::RetryAfter;
 use super::traffic::{Counts, Traffic};
 use super::{headers, network::Network, response::Incoming, wire::Wire};
 use crate::{Redactor, Secrets, contract::runner::provider::http as contract, interrupt::Guard};
@@ -190,6 +191,8 @@ impl Outbound {
                 }
                 headers::redact(&mut head.headers, unseen);
             }
+            let now = Time::from(SystemTime::now());
+            self.counts().retry_after = RetryAfter::read(head.status, &head.headers, now);
             let traffic = self.traffic.clone();
             let body = Incoming::new(body, origin, self.max_response, traffic, unseen.as_ref())?;
             Ok(Response::from_parts(head, body))

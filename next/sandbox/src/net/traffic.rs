@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::retry_after::RetryAfter;
 use crate::denials::Denials;
 
 /// Counts of one attempt's requests, including those in the background. Clones share the counts.
@@ -18,6 +19,8 @@ pub(crate) struct Counts {
     pub(crate) bytes_out: u64,
     /// Not redacted yet: a guest can put a secret into a host's name.
     pub(crate) denied: Denials,
+    /// The wait that the last response asked for.
+    pub(crate) retry_after: Option<RetryAfter>,
 }
 
 impl Traffic {

@@ -1,6 +1,7 @@
 //! [`Sandbox`]: the data of a guest's store. The fixed bounds of a running guest are here.
 
 pub(crate) mod artifacts;
+pub(crate) mod clock;
 pub(crate) mod host;
 pub(crate) mod limiter;
 pub(crate) mod stdio;
@@ -10,8 +11,9 @@ use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use self::{host::Host, limiter::Limiter, stdio::Capture};
-use crate::{fs::quota::Quota, interrupt::Guard};
+use self::{clock::CallClock, host::Host, limiter::Limiter, stdio::Capture};
+use crate::fs::{Descriptors, LinkTimes, quota::Quota};
+use crate::interrupt::Guard;
 
 /// Live resource handles of a guest, in the component model's tables.
 const MAX_HANDLES: usize = 10_000;
@@ -40,6 +42,8 @@ pub(crate) struct Sandbox {
     pub(crate) limiter: Limiter,
     /// Counts writes to files. `None` if nothing is writable.
     pub(crate) quota: Option<Quota>,
+    pub(crate) descriptors: Descriptors,
+    pub(crate) link_times: LinkTimes,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
     /// Bytes that the guest may pass in one call, and the words that explain the bound.
@@ -67,6 +71,8 @@ impl Sandbox {
             limiter: Limiter::new(limits, guard.interrupt.0.memory.clone()),
             host: Host::new(limits, guard),
             quota: None,
+            descriptors: Descriptors::default(),
+            link_times: LinkTimes::default(),
             stdout: Capture::new(0, 0),
             stderr: Capture::new(0, 0),
             handover: (0, ""),
@@ -114,6 +120,7 @@ impl StoreRecipe<'_> {
             .wasi
             .stdout(self.stdout.clone())
             .stderr(self.stderr.clone())
+            .monotonic_clock(CallClock(self.host.guard.interrupt.clone()))
             .max_random_size(MAX_RANDOM)
             // Guests reach the network by HTTP only, under their grants.
             .allow_tcp(false)
@@ -124,6 +131,8 @@ impl StoreRecipe<'_> {
             wasi,
             http: http_context(),
             quota: self.quota,
+            descriptors: Descriptors::default(),
+            link_times: LinkTimes::default(),
             limiter: Limiter::new(self.limits, self.host.guard.interrupt.0.memory.clone()),
             host: self.host,
             stdout: self.stdout,
