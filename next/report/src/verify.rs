@@ -25,16 +25,20 @@ impl VerifyDocument {
     ///
     /// The manifest cannot be read.
     pub fn read(run: &RunDir) -> Result<Self, RecordError> {
-        let plan = plan(run);
-        let places = plan.as_ref().ok().and_then(Option::as_ref);
-        let mut found = run.verify(places.map(|suite| suite as &dyn Places))?;
-        if let Err(problem) = plan {
-            found.faults.insert(0, DiskFault { path: run.path(), line: None, problem });
-        }
+        // The plan must be that of the rows.
+        let found = run.snapshot(|| {
+            let plan = plan(run);
+            let places = plan.as_ref().ok().and_then(Option::as_ref);
+            let mut found = run.verify(places.map(|suite| suite as &dyn Places))?;
+            if let Err(problem) = plan {
+                found.faults.insert(0, DiskFault { path: run.path(), line: None, problem });
+            }
+            Ok::<_, RecordError>(found)
+        })?;
         Ok(Self {
             v: VERSION,
             run: run.id().to_owned(),
-            run_dir: run.path().display().to_string(),
+            run_dir: run.path().to_string_lossy().into_owned(),
             found,
         })
     }
@@ -49,8 +53,12 @@ pub(crate) fn plan(run: &RunDir) -> Result<Option<Suite>, String> {
     else {
         return Ok(None);
     };
-    let scenario = parse_stored(&text, &manifest.scenario)
+    let mut scenario = parse_stored(&text, &manifest.scenario)
         .map_err(|_| "its scenario has problems: this runner does not understand it".to_owned())?;
+    // The manifest lacks those that the run's selection left out.
+    scenario.keep_providers(|provider| {
+        manifest.providers.iter().any(|stored| *stored.name == *provider.name)
+    });
     let suite = Suite::open(content, &scenario.providers)
         .map_err(|error| format!("its stored tests cannot be read: {error}"))?;
     let planned = manifest.metadata.planned_trial_count;

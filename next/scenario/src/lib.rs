@@ -23,7 +23,7 @@ mod suite;
 pub use globs::IdGlob;
 pub use late_problems::{ProviderProblem, TestProblem};
 pub use problem::Problems;
-pub use scenario::{RunOptions, Scenario, load, parse_stored};
+pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored};
 pub use schema::{reference, schema};
 pub use settings::{Retention, RootSettings};
 pub use suite::{PlannedTrial, Suite, resolve::resolve, selection::Selection};

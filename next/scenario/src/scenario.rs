@@ -13,7 +13,7 @@ use crate::keys::{
 use crate::problem::{Problem, Problems};
 use crate::reading::{
     At, DURATION, Document, FailFastForm, Form, Integer, List, MatrixOrigins, Number, Reader, SIZE,
-    TEXT, Table, TableForm, read_text,
+    TEXT, Table, TableForm, read_literals, read_text,
 };
 
 /// Problems of a scenario that are shown.
@@ -34,6 +34,10 @@ pub struct Scenario {
     /// The providers by name, ascending. Those of a matrix are at the place of its table, the last key changing first. A
     /// suite has their indexes.
     pub providers: Vec<Provider>,
+    /// Names of providers that no selected test runs on. They are not in `providers`.
+    pub(crate) unused: Vec<String>,
+    /// Problems of the files that providers and tests name, each with the provider's name or `None`.
+    missing_files: Vec<(Option<String>, Problem)>,
     /// The keys of `meta` by which reports group results. `None` means all.
     pub dimensions: Option<Vec<String>>,
     pub(crate) matrix_origins: MatrixOrigins,
@@ -43,10 +47,28 @@ pub struct Scenario {
     pub(crate) lists: Vec<TestList>,
 }
 
+impl Scenario {
+    /// Removes the providers that are not used. Indexes of a suite that is resolved or opened later are those of the others.
+    pub fn keep_providers(&mut self, is_used: impl Fn(&Provider) -> bool) {
+        let unused = self.providers.extract_if(.., |provider| !is_used(provider));
+        self.unused.extend(unused.map(|provider| provider.name.to_string()));
+    }
+
+    /// Returns the problems of files that the providers name, without those of removed providers. Files of tests are read by
+    /// [`crate::resolve`].
+    pub fn missing_files(&self) -> Problems {
+        let is_used = |name: &Option<String>| {
+            self.providers.iter().any(|provider| name.as_deref() == Some(&*provider.name))
+        };
+        let used = self.missing_files.iter().filter(|(name, _)| is_used(name));
+        sorted(used.map(|(_, problem)| problem.clone()).collect())
+    }
+}
+
 /// `[run]` of a scenario.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
-    /// Attempts that may run at once. `None` means the number of cores.
+    /// Attempts that may run at once. `None` means the number of cores, and at least 16 with `net` grants.
     pub concurrency: Option<u32>,
     /// Time for guests to stop before they are interrupted.
     pub grace: Micros,
@@ -65,7 +87,21 @@ pub struct RunOptions {
 ///
 /// All of its problems.
 pub fn load(path: &Path) -> Result<Scenario, Problems> {
-    let shown = path.display().to_string();
+    let mut scenario = load_selected(path)?;
+    if scenario.missing_files.is_empty() {
+        return Ok(scenario);
+    }
+    Err(sorted(scenario.missing_files.drain(..).map(|(_, problem)| problem).collect()))
+}
+
+/// Reads and checks a scenario of which only some tests run. [`Scenario::missing_files`] returns the problems of files that its
+/// providers name.
+///
+/// # Errors
+///
+/// All other problems.
+pub fn load_selected(path: &Path) -> Result<Scenario, Problems> {
+    let shown = path.to_string_lossy().into_owned();
     let help = "put its tests into a test list, which can be of any size";
     let text = read_text(path, &shown, "scenario", help)?;
     let folder = match path.parent() {
@@ -100,13 +136,15 @@ fn parse(
         return Err(empty.into());
     }
     let mut reader = Reader::new(&document);
+    // TOML has no null. Each is a number that was reported above, or a placeholder of an invalid matrix.
+    reader.refused_nulls = true;
     let matrix_origins = matrix::expand(&mut root, &document, &mut reader);
     problems.append(&mut reader.problems);
     document.matrix_origins = matrix_origins;
     let mut reader = Reader::new(&document);
-    // TOML has no null. Each is a number or a placeholder that was reported above.
     reader.refused_nulls = true;
     reader.folder = folder.as_deref();
+    read_literals(&mut root, &mut reader);
     // Reading takes values out, and the checks below need them.
     let scenario = SCENARIO.read(&At::ROOT, &mut root.clone(), &mut reader);
     consistency::check(&root, &mut reader);
@@ -116,8 +154,10 @@ fn parse(
         problems.extend(template_inputs::check_templates(provider, &document));
     }
     let (true, Some(mut scenario)) = (problems.is_empty(), scenario) else {
+        problems.extend(reader.missing_files.into_iter().map(|(_, problem)| problem));
         return Err(sorted(problems));
     };
+    scenario.missing_files = reader.missing_files;
     scenario.providers.sort_by_cached_key(|provider| {
         let origin = document.matrix_origins.get(&*provider.name).cloned();
         origin.unwrap_or_else(|| (provider.name.to_string(), 0))

@@ -96,3 +96,47 @@ fn selection_flags_choose_trials() {
     assert_eq!(selected(&["--test", "alone"]), ["alone@b#1", "alone@b#2"]);
     assert_eq!(selected(&["--tag", "all"]).len(), 6);
 }
+
+/// Creates two tests on providers of their own. The plugin, secret, folder and schema of `b` are missing.
+fn half_missing() -> Runner {
+    let runner = Runner::new(&[]);
+    runner.scenario(
+        r#"
+        [providers.a]
+        plugin = "bundled:echo"
+        [providers.b]
+        plugin = "missing.wasm"
+        grants = { secrets = ["MISSING"], fs = [{ path = "missing", mount = "/m", mode = "ro" }] }
+        [[tests]]
+        id = "one"
+        tags = ["first"]
+        providers = ["a"]
+        [[tests]]
+        id = "two"
+        providers = ["b"]
+        expect = { schema = "missing.json" }
+        "#,
+    );
+    runner
+}
+
+#[test]
+fn selections_need_only_what_they_run() {
+    for selection in [["--test", "one"], ["--provider", "a"], ["--tag", "first"]] {
+        let runner = half_missing();
+        runner.exec(&selection).expect(0);
+        let run = assert_whole(&runner, 1);
+        let providers = run.manifest()["providers"].clone();
+        assert_eq!(providers.as_array().unwrap().len(), 1, "{providers}");
+        runner.run(&["verify"]).expect(0);
+        runner.run(&["resume", "latest", "--rerun", "all"]).expect(0);
+        runner.run(&["resume", "latest", "--accept-changes"]).expect(0);
+        runner.run(&["show", "latest"]).expect(0);
+        runner.exec(&[&selection[..], &["--dry-run"]].concat()).expect(0);
+    }
+    let runner = half_missing();
+    for args in [&[][..], &["--test", "two"], &["--test", "*"]] {
+        runner.exec(args).expect(2).says(&["plugin `missing.wasm` does not exist"]);
+    }
+    runner.run(&["validate", "scenario.toml"]).expect(2).says(&["missing.wasm"]);
+}

@@ -6,9 +6,10 @@ use std::{fs, io, path::Path};
 use runner_model::{Digest, Fingerprint, digest, provider::Provider};
 use runner_prepare::{Fingerprints, plugins};
 use runner_record::{Manifest, ManifestProvider, Metadata};
-use runner_scenario::{Scenario, Suite, load, resolve};
+use runner_scenario::{Scenario, Suite, load_selected};
 
-use super::{ids, load::selection, plan::Plan, test_line::TestLine};
+use super::load::{resolve_selected, selection};
+use super::{ids, plan::Plan, test_line::TestLine};
 
 /// Names of a kind that a notice lists.
 const SHOWN: usize = 3;
@@ -52,10 +53,10 @@ impl PlanDiff {
 pub(crate) fn changes_since(manifest: &Manifest, plan: &Plan) -> Option<String> {
     let path = Path::new(&manifest.scenario_path);
     let mut found = Vec::new();
-    match load(path) {
+    match load_selected(path) {
         Err(_) if !path.exists() => found.push("its file is gone".to_owned()),
         Err(_) => found.push("its file has problems; see `runner validate`".to_owned()),
-        Ok(live) => {
+        Ok(mut live) => {
             let is_newer = |path: &Path| {
                 let changed = fs::metadata(path).and_then(|about| about.modified());
                 changed.is_ok_and(|changed| manifest.started_at < changed.into())
@@ -64,7 +65,7 @@ pub(crate) fn changes_since(manifest: &Manifest, plan: &Plan) -> Option<String> 
             // With attachments or schemas everything is compared: only the resolved tests name them.
             let has_blobs = manifest.metadata.blobs.is_some();
             if is_other || has_blobs || live.list_files().any(|file| is_newer(&file)) {
-                found.extend(compare(manifest, plan, &live));
+                found.extend(compare(manifest, plan, &mut live));
                 if found.is_empty() && is_other {
                     found.push("only keys that do not affect results".to_owned());
                 }
@@ -96,16 +97,17 @@ pub(crate) fn changes_since(manifest: &Manifest, plan: &Plan) -> Option<String> 
 }
 
 /// Compares the stored providers and tests with the current ones.
-fn compare(manifest: &Manifest, plan: &Plan, live: &Scenario) -> Vec<String> {
+fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String> {
     let (stored, suite) = (&plan.scenario.providers, &plan.suite);
-    let mut found =
-        names("providers", &provider_digests(stored), &provider_digests(&live.providers));
     let selected = &manifest.metadata.selection;
     let only =
         selected.last_failed.then(|| ids::tests(suite, stored, |_| true).unwrap_or_default());
     let selection = selection(selected, only);
-    match tempfile::tempfile().map(|mut file| resolve(live, &selection, &mut file)) {
-        Ok(Ok(new)) => {
+    let resolved = resolve_selected(live, &selection);
+    let mut found =
+        names("providers", &provider_digests(stored), &provider_digests(&live.providers));
+    match resolved {
+        Ok(Ok((new, _))) => {
             let (old, new) =
                 (test_fingerprints(suite, stored), test_fingerprints(&new, &live.providers));
             found.extend(names("tests", &old, &new));

@@ -1,26 +1,28 @@
 //! Plans a scenario from its files, and describes a plan for a manifest.
 
-use std::{collections::HashSet, fs::File, path::Path};
+use std::{collections::HashSet, fs::File, io, path::Path};
 
 use runner_model::{Places as _, digest};
-use runner_prepare::{ContentSource, plugins};
+use runner_prepare::{ContentSource, machine, plugins};
 use runner_record::{ManifestProvider, Metadata, PluginCache, Selected};
-use runner_scenario::{Selection, load, resolve};
+use runner_scenario::{Problems, Scenario, Selection, Suite, load, load_selected, resolve};
 
 use super::plan::Plan;
-use crate::{EngineError, error::machine_error};
+use crate::EngineError;
 
 /// Plans a scenario. Returns its suite in an unnamed file, too. Writes to the plugin cache only.
 pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
-    let scenario = load(path).map_err(EngineError::Scenario)?;
+    let loaded = if selection.is_some() { load_selected(path) } else { load(path) };
+    let mut scenario = loaded.map_err(EngineError::Scenario)?;
     let cache = PluginCache::open()?;
-    let mut file = tempfile::tempfile().map_err(machine_error)?;
+    let resolved = resolve_selected(&mut scenario, selection)
+        .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
+    EngineError::check(scenario.missing_files())?;
     let (providers, plugins, found) = plugins::find(&scenario.providers, &scenario.folder, &cache)?;
-    let suite = resolve(&scenario, selection, &mut file);
-    let suite = match suite {
-        Ok(suite) if found.is_empty() => suite,
-        suite => {
-            let mut problems = suite.err().unwrap_or_default();
+    let (suite, file) = match resolved {
+        Ok(resolved) if found.is_empty() => resolved,
+        resolved => {
+            let mut problems = resolved.err().unwrap_or_default();
             problems.extend(scenario.provider_problems(&found));
             return Err(EngineError::Scenario(problems));
         }
@@ -30,10 +32,38 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     Ok((plan, file))
 }
 
+/// Resolves the selected tests into an unnamed file, and removes the providers that none of them runs on: what is not selected
+/// needs no plugin, secret or folder.
+///
+/// # Errors
+///
+/// The file cannot be created. The inner error is that of the tests.
+pub(crate) fn resolve_selected(
+    scenario: &mut Scenario,
+    selection: &Selection,
+) -> io::Result<Result<(Suite, File), Problems>> {
+    let mut file = tempfile::tempfile()?;
+    let suite = match resolve(scenario, selection, &mut file) {
+        Ok(suite) => suite,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let is_used = |index: &usize| suite.next_trial(*index as u16, 0).is_some();
+    let used: HashSet<_> = (0..scenario.providers.len()).filter(is_used).collect();
+    if !selection.is_some() || used.is_empty() || used.len() == scenario.providers.len() {
+        return Ok(Ok((suite, file)));
+    }
+    let names: HashSet<_> =
+        used.iter().map(|index| scenario.providers[*index].name.clone()).collect();
+    scenario.keep_providers(|provider| names.contains(&provider.name));
+    // A suite has the indexes of its providers.
+    let mut file = tempfile::tempfile()?;
+    Ok(resolve(scenario, selection, &mut file).map(|suite| (suite, file)))
+}
+
 /// Returns counts and digests of a plan. The caller sets the selection.
 pub(crate) fn metadata(plan: &Plan) -> Metadata {
     Metadata {
-        planned_test_count: plan.suite.tests(),
+        planned_test_count: plan.suite.trials(),
         planned_trial_count: plan.suite.trials(),
         suite: plan.suite.digest(),
         blobs: plan.blobs.list().map(|list| digest(list.as_bytes())),

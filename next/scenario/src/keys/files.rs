@@ -1,10 +1,9 @@
 //! Files that a scenario names, one by one ([`NamedFile`]) or by globs ([`ListFiles`]).
 
 use std::fs::{self, Metadata};
-use std::path::{Display, Path};
-use std::{collections::BTreeSet, io, os::unix::fs::MetadataExt};
+use std::{borrow::Cow, collections::BTreeSet, io, os::unix::fs::MetadataExt, path::Path};
 
-use globset::GlobMatcher;
+use globset::GlobSet;
 use serde_json::Value;
 
 use crate::globs;
@@ -35,6 +34,7 @@ impl Form for NamedFile {
             let place = display_path(&path);
             let problem = reader.refuse(at, format!("{noun} `{file}` {reason}"), "here");
             problem.help = Some(format!("paths are relative to the scenario: this is {place}"));
+            reader.defer_missing_file(at);
         }
         Some(file)
     }
@@ -71,7 +71,10 @@ impl ListFormat {
 }
 
 /// A glob over the data files of a test list. The output is the names it matches, or `None` if the reader has no folder.
-pub(crate) struct ListFiles;
+pub(crate) struct ListFiles {
+    /// Whether the glob may match nothing.
+    pub(crate) is_optional: bool,
+}
 
 impl Form for ListFiles {
     type Out = BTreeSet<String>;
@@ -87,7 +90,7 @@ impl Form for ListFiles {
                 return None;
             }
         };
-        if names.is_empty() {
+        if names.is_empty() && !self.is_optional {
             let help = format!("globs are relative to the scenario, in {}", display_path(folder));
             let message = match fs::metadata(folder.join(&glob)) {
                 Ok(_) => format!("`{glob}` is not a file"),
@@ -109,21 +112,21 @@ impl Form for ListFiles {
 }
 
 /// Returns a path as the user would write it, without `./`.
-pub(crate) fn display_path(path: &Path) -> Display<'_> {
+pub(crate) fn display_path(path: &Path) -> Cow<'_, str> {
     match path.strip_prefix(".") {
-        Ok(rest) if rest != Path::new("") => rest.display(),
-        _ => path.display(),
+        Ok(rest) if rest != Path::new("") => rest.to_string_lossy(),
+        _ => path.to_string_lossy(),
     }
 }
 
 /// Finds the regular files that match `glob`, sorted. Names start as the glob does.
 ///
-/// Hidden files and folders match only if a name in the glob has a dot at its start. Follows links, except broken ones and
-/// those to a folder above them.
+/// Hidden files and folders match only if a name in the glob has a dot at its start. Follows links, except those to a
+/// folder above them.
 ///
 /// # Errors
 ///
-/// A folder is unreadable, or a name is not UTF-8.
+/// A folder that may have matches is unreadable, or a match is a broken link or has a name that is not UTF-8.
 fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     let Some(first_wildcard) = glob.find(is_wildcard) else {
@@ -140,14 +143,19 @@ fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
     if !root.is_dir() {
         return Ok(names);
     }
+    // An alternative such as `{a,b/c}` may contain a slash, so only the parts before it are names.
+    let parts = pattern.split('/').take_while(|part| !part.contains("**") && !part.contains('{'));
+    let levels: Vec<_> = parts.map_while(|part| globs::over_files(part).ok()).collect();
+    let is_plain = levels.len() == pattern.split('/').count();
     let mut search = Search {
-        matcher: globs::over_files(pattern).map_err(io::Error::other)?.compile_matcher(),
+        matcher: globs::over_files(pattern).map_err(io::Error::other)?,
         includes_hidden: pattern.split('/').any(|part| part.starts_with('.')),
-        depth: depth(pattern),
+        depth: if is_plain { levels.len() } else { usize::MAX },
+        levels,
         names,
         base,
     };
-    search.folder(&root, "", &[identity(&root)?])?;
+    search.folder(&root, Path::new(""), &[identity(&root)?])?;
     Ok(search.names)
 }
 
@@ -157,36 +165,46 @@ pub(crate) fn is_wildcard(character: char) -> bool {
 }
 
 struct Search<'g> {
-    matcher: GlobMatcher,
+    matcher: GlobSet,
     includes_hidden: bool,
     /// The greatest number of names in a matching path.
     depth: usize,
+    /// Patterns of the first names in a matching path.
+    levels: Vec<GlobSet>,
     /// The part of the glob before the pattern.
     base: &'g str,
     names: BTreeSet<String>,
 }
 
 impl Search<'_> {
-    /// Searches a folder. `inside` is its path below the root, with a slash at its end; `above` identifies it and the
-    /// folders it was reached through.
-    fn folder(&mut self, folder: &Path, inside: &str, above: &[(u64, u64)]) -> io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            let name = name_of(&path)?;
-            if name.starts_with('.') && !self.includes_hidden {
+    /// Searches a folder. `inside` is its path below the root; `above` identifies it and the folders it was reached through.
+    fn folder(&mut self, folder: &Path, inside: &Path, above: &[(u64, u64)]) -> io::Result<()> {
+        let unreadable = |path: &Path, error: &io::Error| {
+            io::Error::new(error.kind(), format!("`{}`: {error}", display_path(path)))
+        };
+        for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+            let name = entry.map_err(|error| unreadable(folder, &error))?.file_name();
+            if name.as_encoded_bytes().starts_with(b".") && !self.includes_hidden {
                 continue;
             }
-            // A broken link has no metadata.
-            let Ok(metadata) = fs::metadata(&path) else { continue };
-            let relative = format!("{inside}{name}");
-            if metadata.is_file() && self.matcher.is_match(&relative) {
+            let (path, relative) = (folder.join(&name), inside.join(&name));
+            let is_match = self.matcher.is_match(&relative);
+            let metadata = match fs::metadata(&path) {
+                Ok(metadata) => metadata,
+                Err(error) if is_match => return Err(unreadable(&path, &error)),
+                Err(_) => continue,
+            };
+            if metadata.is_file() && is_match {
+                let relative = relative.to_str().ok_or_else(|| {
+                    io::Error::other(format!("the name of `{}` is not UTF-8", display_path(&path)))
+                })?;
                 self.names.insert(format!("{}{relative}", self.base));
             } else if metadata.is_dir() && above.len() < self.depth {
+                let level = self.levels.get(above.len() - 1);
                 let identity = (metadata.dev(), metadata.ino());
                 // A link to a folder above would be followed for ever.
-                if !above.contains(&identity) {
-                    let above = [above, &[identity]].concat();
-                    self.folder(&path, &format!("{relative}/"), &above)?;
+                if level.is_none_or(|level| level.is_match(&name)) && !above.contains(&identity) {
+                    self.folder(&path, &relative, &[above, &[identity]].concat())?;
                 }
             }
         }
@@ -194,27 +212,15 @@ impl Search<'_> {
     }
 }
 
-fn name_of(path: &Path) -> io::Result<String> {
-    let name = path.file_name().unwrap_or_default().to_str().map(str::to_owned);
-    name.ok_or_else(|| io::Error::other(format!("the name of {} is not UTF-8", path.display())))
-}
-
 fn identity(folder: &Path) -> io::Result<(u64, u64)> {
     let metadata = fs::metadata(folder)?;
     Ok((metadata.dev(), metadata.ino()))
 }
 
-fn depth(pattern: &str) -> usize {
-    // An alternative such as `{a,b/c}` may contain a slash, so only plain patterns have a known depth.
-    if pattern.contains("**") || pattern.contains('{') {
-        return usize::MAX;
-    }
-    pattern.split('/').count()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::os::unix::{ffi::OsStrExt, fs::symlink};
+    use std::{ffi::OsStr, fs};
 
     use super::find;
 
@@ -256,8 +262,29 @@ mod tests {
     fn circular_links_are_followed_once() {
         let directory = tree();
         symlink("..", directory.path().join("b/up")).unwrap();
-        symlink("nowhere", directory.path().join("b/lost")).unwrap();
         symlink("c", directory.path().join("b/again")).unwrap();
         assert_eq!(found(&directory, "**/d.jsonl"), ["b/again/d.jsonl", "b/c/d.jsonl"]);
+    }
+
+    #[test]
+    fn only_possible_matches_are_errors() {
+        let directory = tree();
+        let error = |glob: &str| find(directory.path(), glob).err().map(|error| error.to_string());
+        symlink("nowhere", directory.path().join("b/lost.csv")).unwrap();
+        // A name longer than any file system allows, which makes it unreadable for every user.
+        symlink("x".repeat(300), directory.path().join("b/long.csv")).unwrap();
+        fs::write(directory.path().join(OsStr::from_bytes(b"\xff.toml")), "").unwrap();
+        fs::create_dir(directory.path().join(OsStr::from_bytes(b"\xff"))).unwrap();
+        for glob in ["*.jsonl", "**/*.jsonl", "b/l*.jsonl", "c*/*.csv", "?.jsonl"] {
+            assert_eq!(error(glob), None, "{glob}");
+        }
+        for (glob, says) in [
+            ("b/lost*", "lost.csv"),
+            ("**/long*", "long.csv"),
+            ("*.toml", "not UTF-8"),
+            ("**/*.toml", "not UTF-8"),
+        ] {
+            assert!(error(glob).unwrap().contains(says), "{glob}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use runner_model::template::{Template, TemplateError};
 use serde_json::Value;
 
 use crate::problem::Problem;
-use crate::reading::{At, Part, Places, dotted};
+use crate::reading::{At, Part, Places, Step, dotted};
 
 /// First keys that a template may have.
 pub(crate) type Roots = &'static [&'static str];
@@ -34,6 +34,8 @@ pub(crate) struct Reader<'p> {
     pub(crate) templates: Option<Roots>,
     /// Whether a null is a number that was reported before. In JSON it is an absent value.
     pub(crate) refused_nulls: bool,
+    /// Problems of files that providers and tests name, each with the provider's name or `None`.
+    pub(crate) missing_files: Vec<(Option<String>, Problem)>,
     /// The folder that named files are relative to. `None` skips looking for them.
     pub(crate) folder: Option<&'p Path>,
     /// The last valid regular expression.
@@ -47,6 +49,7 @@ impl<'p> Reader<'p> {
             problems: Vec::new(),
             templates: None,
             refused_nulls: false,
+            missing_files: Vec::new(),
             folder: None,
             last_pattern: None,
         }
@@ -60,6 +63,16 @@ impl<'p> Reader<'p> {
         label: &str,
     ) -> &mut Problem {
         self.report(at, Part::Value, message.into(), label)
+    }
+
+    /// Moves the last problem to the missing files, if it is about a file of a provider or a test, which may not be selected.
+    pub(crate) fn defer_missing_file(&mut self, at: &At<'_>) {
+        let provider = match &at.path()[..] {
+            [Step::Key(root), Step::Key(name), ..] if root == "providers" => Some(name.clone()),
+            [Step::Key(root), Step::Index(_), ..] if root == "tests" => None,
+            _ => return,
+        };
+        self.missing_files.extend(self.problems.pop().map(|problem| (provider, problem)));
     }
 
     /// Reports a problem with a key. The caller may add a help.

@@ -34,6 +34,8 @@ const BLOCK_BYTES: usize = 128 << 10;
 pub(crate) struct PlanRules<'s> {
     scenario: &'s Scenario,
     names: Vec<&'s str>,
+    /// The names of unused providers, too.
+    all_names: Vec<&'s str>,
     filter: Filter<'s>,
     /// `select` and `exclude` of each list.
     lists: Vec<(Option<GlobSet>, GlobSet)>,
@@ -63,6 +65,8 @@ pub(crate) struct Block {
 pub(crate) struct PlannedTest {
     /// The hash of the id.
     pub(crate) hash: u64,
+    /// The list whose record it is, unless the list's `select` or `exclude` leaves it out.
+    pub(crate) list: Option<usize>,
     /// The end of the test's line in its block.
     pub(crate) end: usize,
     /// Empty if the test has no line, since it is invalid or not selected.
@@ -76,15 +80,21 @@ pub(crate) type SendBlock<'v> = dyn FnMut(Block) -> ControlFlow<()> + 'v;
 impl<'s> PlanRules<'s> {
     pub(crate) fn new(scenario: &'s Scenario, selection: &'s Selection) -> Result<Self, Problem> {
         let sets = |list: &TestList| {
-            let select = list.select.as_ref().map(|select| globs::set(select)).transpose()?;
-            Ok((select, globs::set(&list.exclude)?))
+            let select = list.select.as_ref().map(|select| globs::over_ids(select)).transpose()?;
+            Ok((select, globs::over_ids(&list.exclude)?))
         };
-        let lists: Result<_, globset::Error> = scenario.lists.iter().map(sets).collect();
+        let lists: Result<_, String> = scenario.lists.iter().map(sets).collect();
+        let names = scenario.providers.iter().map(|provider| &*provider.name);
         Ok(Self {
             scenario,
-            names: scenario.providers.iter().map(|provider| &*provider.name).collect(),
+            all_names: names.clone().chain(scenario.unused.iter().map(String::as_str)).collect(),
+            names: names.collect(),
             filter: Filter::new(selection)?,
-            lists: lists.map_err(|error| Problem::new(format!("too many globs: {error}")))?,
+            lists: lists.map_err(|reason| {
+                Problem::new(format!(
+                    "the globs of `select` or `exclude` are together invalid: {reason}"
+                ))
+            })?,
             inputs: scenario.providers.iter().map(test_inputs).collect(),
             blobs: Mutex::default(),
         })
@@ -109,6 +119,12 @@ impl<'s> PlanRules<'s> {
         send(planner.block)
     }
 
+    /// Returns whether `select` and `exclude` of a list leave a test in it.
+    fn is_in_list(&self, id: &str, list: usize) -> bool {
+        let (select, exclude) = &self.lists[list];
+        select.as_ref().is_none_or(|select| select.is_match(id)) && !exclude.is_match(id)
+    }
+
     /// Returns the paths of attachments and schemas by digest.
     pub(crate) fn into_blobs(self) -> BTreeMap<Digest, PathBuf> {
         self.blobs.into_inner().unwrap_or_else(PoisonError::into_inner).into_paths()
@@ -123,17 +139,20 @@ impl Planner<'_> {
     /// Adds a test, if it is selected.
     fn add(&mut self, origin: &Origin<'_>, mut test: WrittenTest) -> Result<(), Vec<Problem>> {
         let (hash, end) = (hash(&test.id), self.block.lines.len());
-        self.block.tests.push(PlannedTest { hash, end, providers: Vec::new(), repeat: 0 });
         let rules = self.rules;
+        let list = match origin {
+            Origin::Scenario(..) => None,
+            Origin::Record(record) => {
+                rules.is_in_list(&test.id, record.index).then_some(record.index)
+            }
+        };
+        let is_in_list = list.is_some() || matches!(origin, Origin::Scenario(..));
+        self.block.tests.push(PlannedTest { hash, list, end, providers: Vec::new(), repeat: 0 });
         let mut settings = mem::take(&mut test.settings);
         let mut globs = test.providers.take();
-        let mut is_in_list = true;
         if let Origin::Record(record) = origin {
             settings = settings.over(&record.list.settings);
             globs = globs.or_else(|| record.list.providers.clone());
-            let (select, exclude) = &rules.lists[record.index];
-            let is_selected = select.as_ref().is_none_or(|select| select.is_match(&*test.id));
-            is_in_list = is_selected && !exclude.is_match(&*test.id);
         }
         let settings = settings.over(&rules.scenario.defaults);
         let mut providers = self.providers(origin, globs)?;
@@ -158,7 +177,7 @@ impl Planner<'_> {
         };
         if self.last_providers.0 != globs {
             for (index, glob) in globs.iter().enumerate() {
-                if let Some((message, help)) = consistency::unmatched(glob, names) {
+                if let Some((message, help)) = consistency::unmatched(glob, &self.rules.all_names) {
                     let path = [Step::Key("providers".to_owned()), Step::Index(index)];
                     let places = origin.places(&path, Part::Value, "matches nothing");
                     let problem = Problem::new(message).with_help(help);
@@ -166,7 +185,7 @@ impl Planner<'_> {
                 }
             }
             // Each glob was valid when the test was read.
-            let set = globs::set(&globs).unwrap_or_default();
+            let set = globs::over_ids(&globs).unwrap_or_default();
             let matching = all.filter(|(_, name)| set.is_match(name));
             self.last_providers = (globs, matching.map(|(index, _)| index).collect());
         }

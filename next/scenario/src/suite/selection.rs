@@ -19,6 +19,14 @@ pub struct Selection {
     pub only: Option<HashSet<String>>,
 }
 
+impl Selection {
+    /// Returns whether anything is selected, so that tests or providers may be left out.
+    pub fn is_some(&self) -> bool {
+        let lists = [&self.tests, &self.providers, &self.tags];
+        self.only.is_some() || lists.iter().any(|list| !list.is_empty())
+    }
+}
+
 /// A [`Selection`] with compiled globs.
 pub(crate) struct Filter<'s> {
     tests: Option<GlobSet>,
@@ -28,13 +36,18 @@ pub(crate) struct Filter<'s> {
 
 impl<'s> Filter<'s> {
     pub(crate) fn new(selection: &'s Selection) -> Result<Self, Problem> {
+        let refuse = |message| {
+            Problem::new(message)
+                .with_help("`--test` and `--provider` take globs such as `words/*`")
+        };
         let set = |globs: &[String]| {
-            let set = (!globs.is_empty()).then(|| globs::set(globs)).transpose();
-            set.map_err(|error| {
-                let glob = error.glob().unwrap_or_default().to_owned();
-                Problem::new(format!("invalid glob `{glob}` on the command line: {}", error.kind()))
-                    .with_help("`--test` and `--provider` take globs such as `words/*`")
-            })
+            for glob in globs {
+                globs::over_ids(&[glob]).map_err(|reason| {
+                    refuse(format!("invalid glob `{glob}` on the command line: {reason}"))
+                })?;
+            }
+            let set = (!globs.is_empty()).then(|| globs::over_ids(globs)).transpose();
+            set.map_err(|reason| refuse(format!("too many globs on the command line: {reason}")))
         };
         Ok(Self { tests: set(&selection.tests)?, providers: set(&selection.providers)?, selection })
     }
