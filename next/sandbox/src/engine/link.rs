@@ -11,7 +11,7 @@ use super::cache::Code;
 use super::inspect::{PREVIEW_1, is_served, listed};
 use crate::call::{command::Program, component::LinkedComponent, instance::Lifecycle};
 use crate::contract::{self, PluginPre};
-use crate::store::{Sandbox, host::Host};
+use crate::store::{Sandbox, clock, host::Host};
 use crate::{fs, message::cut, net, plugin::Linked};
 
 /// Bytes of a reason in wasmtime's words, in which names are the guest's.
@@ -83,6 +83,7 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<component::L
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     net::wasi::shadow(&mut linker)?;
     fs::preview2::add_to_linker(&mut linker)?;
+    clock::add_to_component(&mut linker)?;
     shadow_errors(&mut linker)?;
     contract::Plugin::add_to_linker::<_, HasSelf<Host>>(&mut linker, |sandbox: &mut Sandbox| {
         &mut sandbox.host
@@ -95,6 +96,7 @@ fn module_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<Sandbox>>
     let mut linker = wasmtime::Linker::new(engine);
     p1::add_to_linker_async(&mut linker, |sandbox: &mut Sandbox| &mut sandbox.wasi)?;
     fs::preview1::add_to_linker(&mut linker)?;
+    clock::add_to_module(&mut linker)?;
     Ok(linker)
 }
 
