@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready, protocol::FromWorker};
+use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready, protocol::FromWorker, visible::shown_path};
 use runner_record::ResultsRoot;
 use runner_scenario::{Problems, ProviderProblem, Selection};
 
@@ -21,6 +21,9 @@ use crate::{EngineError, ExecRequest, Preview, error::machine_error};
 pub fn validate(scenario: &Path, secret_files: &[PathBuf]) -> Result<Preview, EngineError> {
     let prestarted = prestart()?;
     let (mut plan, _suite) = load_plan(scenario, &Selection::default())?;
+    if plan.suite.trials() == 0 {
+        return Err(EngineError::NothingSelected);
+    }
     let mut problems = plan.find_folders(secret_files, None);
     problems.extend(plan.read_secrets(secret_files)?);
     // With empty values templates can still be filled in. Otherwise one missing secret would be reported for each test.
@@ -53,7 +56,7 @@ pub fn preview_exec(
     {
         return Err(EngineError::Usage(format!(
             "{0} holds a run, which `exec --into` would continue\nto list its remaining trials: runner resume {0} --dry-run",
-            there.path().display()
+            shown_path(&there.path())
         )));
     }
     let prestarted = prestart()?;

@@ -2,18 +2,14 @@
 
 use std::borrow::Cow;
 
-use globset::{Error, Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
+use globset::{ErrorKind, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
-/// Compiles a glob over the ids of tests and the names of providers.
-///
-/// Brackets that contain `=`, or only `*`, are part of a name such as `gpt[size=small]`, not a set of characters.
-pub(crate) fn over_ids(text: &str) -> Result<Glob, Error> {
-    Glob::new(&escape_names(text))
-}
+/// Levels of braces in a glob. `globset` parses them by recursion, and a regular expression has at most 125.
+const MAX_LEVELS: usize = 100;
 
 /// A glob over the ids of trials and tests.
 #[derive(Debug)]
-pub struct IdGlob(GlobMatcher);
+pub struct IdGlob(GlobSet);
 
 impl IdGlob {
     /// Compiles a glob.
@@ -22,8 +18,7 @@ impl IdGlob {
     ///
     /// The mistake, which continues a sentence.
     pub fn new(text: &str) -> Result<Self, String> {
-        let glob = over_ids(text).map_err(|error| error.kind().to_string())?;
-        Ok(Self(glob.compile_matcher()))
+        over_ids(&[text]).map(Self)
     }
 
     pub fn is_match(&self, id: &str) -> bool {
@@ -31,18 +26,63 @@ impl IdGlob {
     }
 }
 
-/// Compiles a glob over files.
-pub(crate) fn over_files(text: &str) -> Result<Glob, Error> {
-    GlobBuilder::new(text).literal_separator(true).build()
+/// Compiles globs over the ids of tests and the names of providers. The set matches if one of them does.
+///
+/// Brackets that contain `=`, or only `*`, are part of a name such as `gpt[size=small]`, not a set of characters.
+///
+/// # Errors
+///
+/// The mistake, which continues a sentence.
+pub(crate) fn over_ids<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
+    let parsed: Result<Vec<_>, _> = globs
+        .iter()
+        .map(|text| parse(&escape_names(text.as_ref()), |text| Glob::new(text)))
+        .collect();
+    compile(parsed?)
 }
 
-/// Compiles a set of globs over ids. It matches if one of them does.
-pub(crate) fn set<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, Error> {
-    let mut builder = GlobSetBuilder::new();
-    for text in globs {
-        builder.add(over_ids(text.as_ref())?);
+/// Compiles a glob over files.
+///
+/// # Errors
+///
+/// The mistake, which continues a sentence.
+pub(crate) fn over_files(text: &str) -> Result<GlobSet, String> {
+    let glob = parse(text, |text| GlobBuilder::new(text).literal_separator(true).build())?;
+    compile(vec![glob])
+}
+
+fn parse(text: &str, parse: fn(&str) -> Result<Glob, globset::Error>) -> Result<Glob, String> {
+    let (mut level, mut deepest) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'{' => level += 1,
+            b'}' => level = level.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(level);
     }
-    builder.build()
+    if deepest > MAX_LEVELS {
+        return Err(format!(
+            "its braces are {deepest} levels deep; at most {MAX_LEVELS} are allowed"
+        ));
+    }
+    parse(text).map_err(|error| reason(&error))
+}
+
+// `Glob::compile_matcher` panics if a valid glob makes a regular expression that is too large.
+fn compile(globs: Vec<Glob>) -> Result<GlobSet, String> {
+    let mut builder = GlobSetBuilder::new();
+    for glob in globs {
+        builder.add(glob);
+    }
+    builder.build().map_err(|error| reason(&error))
+}
+
+fn reason(error: &globset::Error) -> String {
+    match error.kind() {
+        ErrorKind::Regex(_) => "it is too large; write several shorter ones".to_owned(),
+        kind => kind.to_string(),
+    }
 }
 
 /// Escapes the brackets in names of a matrix.
@@ -70,14 +110,11 @@ fn escape_names(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::over_ids;
+    use super::{MAX_LEVELS, over_files, over_ids};
 
     #[test]
     fn brackets_with_equals_sign_are_literal() {
-        let matches = |text: &str, name: &str| {
-            let glob = over_ids(text).unwrap();
-            glob.compile_matcher().is_match(name)
-        };
+        let matches = |text: &str, name: &str| over_ids(&[text]).unwrap().is_match(name);
         let name = "gpt[size=small,temp=0.5]";
         for text in [
             name,
@@ -99,5 +136,25 @@ mod tests {
         assert!(matches("a[0-3]/b", "a2/b"));
         // As a set of characters, `z-a` would be invalid.
         assert!(matches("m[v=z-a]", "m[v=z-a]"));
+    }
+
+    #[test]
+    fn deep_and_large_globs_are_refused() {
+        let nested = |levels: usize| "{a,".repeat(levels) + &"}".repeat(levels);
+        for (glob, says) in [
+            (nested(MAX_LEVELS), None),
+            (nested(MAX_LEVELS + 1), Some("levels deep")),
+            (nested(1_000_000), Some("levels deep")),
+            ("?[a-z]".repeat(200_000), Some("too large")),
+            ("{".to_owned(), Some("unclosed")),
+        ] {
+            for read in [over_ids(&[&glob]), over_files(&glob)] {
+                match (read, says) {
+                    (Ok(_), None) => {}
+                    (Err(reason), Some(says)) => assert!(reason.contains(says), "{reason}"),
+                    (read, says) => panic!("{says:?}: {:?}", read.err()),
+                }
+            }
+        }
     }
 }

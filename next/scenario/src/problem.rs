@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
-use runner_model::visible::{steers, visible};
+use runner_model::visible::{steers, visible, visible_line};
 
 /// Bytes of a text to show. Of a longer one only the place is shown.
 // A JSON list may be one line of 16 MiB.
@@ -134,7 +134,7 @@ impl Problem {
     }
 
     fn render(&self, renderer: &Renderer) -> String {
-        let title = Level::ERROR.primary_title(visible(&self.message));
+        let title = Level::ERROR.primary_title(visible_line(&self.message));
         let mut group = Group::with_title(title);
         let mut places = &self.places[..];
         while let Some((first, _)) = places.split_first() {
@@ -148,6 +148,7 @@ impl Problem {
             places = &places[count..];
         }
         if let Some(help) = &self.help {
+            // Further lines of a help are indented, so none of them looks like another message.
             group = group.element(Level::HELP.message(visible(help)));
         }
         renderer.render(&[group])
@@ -191,7 +192,7 @@ fn lines_around(text: &str, part: Range<usize>) -> Range<usize> {
 fn snippet<'a>(places: &'a [Place], is_primary: bool) -> Element<'a> {
     let source = &*places[0].source;
     let text = &source.text;
-    let path = visible(&source.path);
+    let path = visible_line(&source.path);
     if text.is_empty() {
         return Origin::path(path).into();
     }
@@ -214,7 +215,7 @@ fn snippet<'a>(places: &'a [Place], is_primary: bool) -> Element<'a> {
         };
         let mut annotation = kind.span(place.span.start - start..place.span.end - start);
         if !place.label.is_empty() {
-            annotation = annotation.label(visible(&place.label));
+            annotation = annotation.label(visible_line(&place.label));
         }
         snippet = snippet.annotation(annotation);
     }

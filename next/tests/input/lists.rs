@@ -1,1 +1,188 @@
 //! Test lists and globs that are hostile or give no test.
+
+use std::time::{Duration, Instant};
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
+
+use crate::support::runner::Runner;
+
+const ECHO: &str = "[providers.p]\nplugin = \"bundled:echo\"\n";
+const LIST: &str = "[[test_lists]]\nfiles = [\"list*.*\"]\n";
+
+/// Writes a scenario with the bundled echo.
+fn echo(scenario: &str) -> Runner {
+    let runner = Runner::new(&[]);
+    runner.scenario(&format!("{scenario}\n{ECHO}"));
+    runner
+}
+
+#[test]
+fn nested_globs_are_refused_everywhere() {
+    for levels in [126, 200_000] {
+        let glob = "{a,".repeat(levels) + &"}".repeat(levels);
+        for (scenario, place) in [
+            (format!("[[tests]]\nid = \"a\"\nproviders = [\"{glob}\"]\n"), "scenario.toml:3:"),
+            (format!("[[test_lists]]\nfiles = [\"{glob}\"]\n"), "scenario.toml:2:"),
+            (format!("{LIST}select = [\"{glob}\"]\n"), "scenario.toml:3:"),
+            (format!("{LIST}exclude = [\"{glob}\"]\n"), "scenario.toml:3:"),
+        ] {
+            let runner = echo(&scenario);
+            runner.write("list.jsonl", "{\"id\": \"a\"}\n");
+            runner.refused(&[], &[place, "levels deep"]);
+        }
+        let runner = echo(LIST);
+        runner.write("list.jsonl", format!("{{\"id\": \"a\", \"providers\": [\"{glob}\"]}}\n"));
+        runner.refused(&[], &["list.jsonl:1:", "levels deep"]);
+    }
+    let runner = echo("[[tests]]\nid = \"a\"\n");
+    let glob = "{a,".repeat(126) + &"}".repeat(126);
+    for args in [["--test", &glob], ["--provider", &glob]] {
+        runner.refused(&args, &["on the command line", "levels deep"]);
+    }
+    runner.exec(&[]).expect(0);
+    for args in [
+        &["list", "--scenario", &glob][..],
+        &["resume", "latest", "--rerun", &glob],
+        &["list", "--scenario", "["],
+    ] {
+        assert_eq!(runner.run(args).code, Some(2), "{}", args[0]);
+    }
+}
+
+#[test]
+fn wide_lists_and_matrices_are_read_soon() {
+    let columns: String = (0..300_000).map(|number| format!("c{number},")).collect();
+    let runner = echo(LIST);
+    runner.write("list.csv", format!("{columns}c7\n"));
+    let values: Vec<_> = (0..300_000).map(|number| number.to_string()).collect();
+    let matrix = echo(&format!(
+        "[[tests]]\nid = \"a\"\n[providers.m]\nplugin = \"bundled:echo\"\nmatrix = {{ n = [{}] }}",
+        values.join(",")
+    ));
+    for (runner, says) in [
+        (runner, ["list.csv:1:", "the column `c7` twice"]),
+        (matrix, ["300000 providers", "at most 1000"]),
+    ] {
+        let started = Instant::now();
+        runner.refused(&[], &says);
+        // Comparing each with all others takes minutes.
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn lists_without_tests_are_refused() {
+    for (keys, file, text, says) in [
+        ("", "list.jsonl", "", "`list.jsonl` has no records"),
+        ("", "list.jsonl", "\n \r\n", "`list.jsonl` has no records"),
+        ("", "list.csv", "id,input\n", "`list.csv` has no records"),
+        ("", "list.csv", "id,input\ra,1\rb,2\r", "`list.csv` has no records"),
+        ("", "list.json", "[]", "`list.json` has no records"),
+        ("", "list.toml", "tests = []", "`list.toml` has no records"),
+        (
+            "select = [\"b\"]",
+            "list.jsonl",
+            "{\"id\": \"a\"}\n",
+            "`select` and `exclude` leave no test",
+        ),
+        (
+            "exclude = [\"a\"]",
+            "list.jsonl",
+            "{\"id\": \"a\"}\n",
+            "`select` and `exclude` leave no test",
+        ),
+        ("", "other.jsonl", "{\"id\": \"a\"}\n", "no file matches"),
+    ] {
+        let runner = echo(&format!("{LIST}{keys}\n"));
+        runner.write(file, text);
+        runner.refused(&[], &[says, "scenario.toml:"]);
+        runner.run(&["validate", "scenario.toml"]).expect(2).says(&[says, "scenario.toml:"]);
+
+        let runner = echo(&format!("{LIST}{keys}\noptional = true\n"));
+        runner.write(file, text);
+        let ran = runner.exec(&[]).expect(5);
+        let validated = runner.run(&["validate", "scenario.toml"]).expect(5);
+        assert_eq!(ran.stderr, validated.stderr, "{file} {text:?}");
+        assert!(!runner.path("results").exists());
+    }
+    // One list of two has tests.
+    let runner =
+        echo(&format!("{LIST}[[test_lists]]\nfiles = [\"list.jsonl\"]\nexclude = [\"*\"]\n"));
+    runner.write("list.jsonl", "{\"id\": \"a\"}\n");
+    runner.refused(&[], &["leave no test", "scenario.toml:3:"]);
+}
+
+#[test]
+fn broken_links_under_a_glob_are_refused() {
+    let runner = echo(LIST);
+    runner.write("list.jsonl", "{\"id\": \"a\"}\n");
+    runner.link(Path::new("nowhere"), "list2.jsonl");
+    runner.refused(&[], &["list2.jsonl", "No such file", "scenario.toml:2:"]);
+    fs::rename(runner.path("list2.jsonl"), runner.path("note.jsonl")).unwrap();
+    runner.exec(&[]).expect(0);
+}
+
+#[test]
+fn unreadable_names_concern_only_matching_globs() {
+    let runner = echo(LIST);
+    runner.write("list.jsonl", "{\"id\": \"a\"}\n");
+    fs::write(runner.path("").join(OsStr::from_bytes(b"caf\xe9.txt")), "").unwrap();
+    runner.exec(&[]).expect(0);
+    fs::write(runner.path("").join(OsStr::from_bytes(b"list-\xe9.jsonl")), "").unwrap();
+    let ran = runner.exec(&[]).expect(2);
+    ran.says(&["is not UTF-8", "scenario.toml:2:"]);
+}
+
+#[test]
+fn byte_order_marks_are_accepted_everywhere() {
+    let runner = Runner::new(&[]);
+    runner.scenario(&format!(
+        "\u{feff}{ECHO}grants.secrets = [\"KEY\"]\n{LIST}expect = {{ schema = \"s.json\" }}\n"
+    ));
+    for (file, text) in [
+        ("list.jsonl", "{\"id\": \"lines\"}\n"),
+        ("list.csv", "id,input\ncsv,1\n"),
+        ("list.json", "[{\"id\": \"json\"}]"),
+        ("list.toml", "[[tests]]\nid = \"toml\"\n"),
+        ("s.json", "{}"),
+        ("key.env", "KEY=hunter22\n"),
+        ("results/runner.toml", "[retention]\nkeep_last = 9\n"),
+    ] {
+        fs::create_dir_all(runner.path("results")).unwrap();
+        runner.write(file, format!("\u{feff}{text}"));
+    }
+    let ran = runner.exec(&["--secret-file", "key.env"]).expect(0);
+    assert!(!ran.stderr.contains("runner.toml"), "{}", ran.stderr);
+    assert_eq!(runner.only_run().count("passed"), 4);
+    runner.run(&["prune", "--dry-run"]).expect(0);
+    runner.write("in.json", "\u{feff}[1]");
+    runner.run(&["plugin", "run", "bundled:echo", "--input", "@in.json"]).expect(0);
+}
+
+#[test]
+fn placeholders_outside_lists_are_refused() {
+    let runner = echo(
+        "[defaults]\nmeta = { n = \"{{file.name}}\" }\n[[tests]]\nid = \"a\"\ninput = [\"x {{ row.x }}\"]\n\
+         [[test_lists]]\nfiles = [\"list.jsonl\"]\ntags = [\"{{row.tag}}\"]\n",
+    );
+    runner.write("list.jsonl", "{\"id\": \"b\"}\n");
+    runner.refused(
+        &[],
+        &[
+            "scenario.toml:2:",
+            "scenario.toml:5:",
+            "scenario.toml:8:",
+            "`{{row.x}}` has a value only in",
+            "`{{{{row.x}}`",
+        ],
+    );
+    let runner = echo(
+        "[[tests]]\nid = \"a\"\ninput = \"{{{{row.x}} {{secret.X}}\"\nexpect = { equals = \"{{{{row.x}} {{secret.X}}\" }\n\
+         [[test_lists]]\nfiles = [\"list.jsonl\"]\ninput = \"{{{{row.x}} {{row.x}}\"\n",
+    );
+    // Data of a record is never a template.
+    runner.write("list.jsonl", "{\"id\": \"b\", \"x\": \"{{row.y}}\", \"expect\": {\"equals\": \"{{row.x}} {{row.y}}\"}}\n");
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    assert_eq!(run.row("a")["output"], "{{row.x}} {{secret.X}}");
+    assert_eq!(run.row("b")["output"], "{{row.x}} {{row.y}}");
+}

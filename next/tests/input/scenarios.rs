@@ -110,9 +110,9 @@ fn broken_list_lines_are_named() {
 #[test]
 fn missing_and_empty_lists_differ() {
     let runner = Runner::hostile("[[test_lists]]\nfiles = [\"*.jsonl\"]\n");
-    runner.refused(&[], &["*.jsonl"]);
+    runner.refused(&[], &["no file matches `*.jsonl`"]);
     runner.write("list.jsonl", "");
-    runner.exec(&[]).expect(5);
+    runner.refused(&[], &["`list.jsonl` has no records"]);
     assert!(!runner.path("results").exists());
 }
 

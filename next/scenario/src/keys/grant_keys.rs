@@ -1,6 +1,6 @@
 //! The keys of grants, and checks between them.
 
-use std::{fs::Metadata, path::Path};
+use std::{collections::HashSet, fs::Metadata, path::Path};
 
 use runner_model::grants::{BoundSecret, FsGrant, FsMode, is_secret_name};
 use runner_model::{Grants, NetGrant, template::Template};
@@ -21,7 +21,7 @@ const MODE: Word<FsMode> =
     Word(|| FsMode::ALL.iter().map(|mode| mode.as_str()).collect(), FsMode::parse);
 
 const NET: Text<NetGrant> = Text {
-    words: "a scheme, a host and perhaps a port",
+    words: "a scheme, a host and an optional port",
     example: ", such as \"https://api.example.com\"",
     schema: r#"{"type": "string", "pattern": "^https?://[^/?#@]+/?$", "examples": ["https://api.example.com", "https://*.example.com", "http://127.0.0.1:8080"]}"#,
     parse: |text| NetGrant::parse(text).map_err(|reason| format!("in `{text}`, {reason}")),
@@ -39,7 +39,7 @@ const SECRET: Text<String> = Text {
 };
 
 const HOST: Text<NetGrant> = Text {
-    words: "a host, perhaps with a scheme and a port",
+    words: "a host, optionally with a scheme and a port",
     example: ", such as \"api.example.com\"",
     schema: r#"{"title": "such as `\"api.example.com\"`", "type": "string", "examples": ["api.example.com", "http://127.0.0.1:8080"]}"#,
     parse: |text| BoundSecret::parse_host(text).map_err(|reason| format!("in `{text}`, {reason}")),
@@ -141,16 +141,13 @@ pub(crate) fn check_grants(provider: &Value, at: &At<'_>, reader: &mut Reader<'_
     let scratch = provider.pointer("/limits/scratch");
     let is_limited = scratch.is_some() && size(scratch) != Some(0);
     let at = at.key("fs");
-    let mut mounts = Vec::new();
+    let mut mounts = HashSet::new();
     let folders = grants.get("fs").and_then(Value::as_array);
     for (index, grant) in folders.into_iter().flatten().enumerate() {
         let at = at.index(index);
-        if let Some(mount) = text(grant, "mount") {
-            if mounts.contains(&mount) {
-                let message = format!("two folders are mounted at `{mount}`");
-                reader.refuse(&at.key("mount"), message, "used already");
-            }
-            mounts.push(mount);
+        if let Some(mount) = text(grant, "mount").filter(|mount| !mounts.insert(*mount)) {
+            let message = format!("two folders are mounted at `{mount}`");
+            reader.refuse(&at.key("mount"), message, "used already");
         }
         if text(grant, "mode") == Some(FsMode::ReadWrite.as_str()) && !is_limited {
             let message = "`rw` needs a limit of written bytes";
@@ -173,15 +170,14 @@ fn variables(grants: &Map<String, Value>) -> impl Iterator<Item = (&String, Temp
 /// Reports bound secrets that the provider also has itself: it could send those to any host.
 fn check_secrets(grants: &Map<String, Value>, at: &At<'_>, reader: &mut Reader<'_>) {
     let secrets = || grants.get("secrets").and_then(Value::as_array).into_iter().flatten();
-    let is_in_env = |name: &str| {
-        variables(grants).any(|(_, template)| {
-            template.keys_of("secret").any(|keys| keys.first().is_some_and(|key| key == name))
-        })
-    };
+    let mut own: HashSet<_> = secrets().filter_map(Value::as_str).map(str::to_owned).collect();
+    for (_, template) in variables(grants) {
+        own.extend(template.keys_of("secret").filter_map(|keys| keys.first().cloned()));
+    }
     let at = at.key("secrets");
     for (index, grant) in secrets().enumerate() {
         let Some(name) = text(grant, "name") else { continue };
-        if secrets().any(|secret| secret == name) || is_in_env(name) {
+        if own.contains(name) {
             let message =
                 format!("the provider has secret `{name}` itself, so it is not bound to a host");
             let at = at.index(index);

@@ -11,11 +11,13 @@ use serde_json::{Map, Value};
 
 use crate::reading::{
     At, Document, Form, List, MATRIX_ROOTS, MatrixOrigins, Named, Reader, Scalar, Templated,
-    suggest,
+    suggest, visit_templates,
 };
 
 /// The greatest number of providers that the matrices of a scenario make.
 const MAX_MATRIX_PROVIDERS: usize = 1000;
+/// The greatest number of keys of a matrix. Each combination has a value for each.
+const MAX_MATRIX_KEYS: usize = 100;
 /// The keys of a provider that may contain `{{matrix.…}}`.
 const FILLED: [&str; 5] = ["plugin", "config", "args", "stdin", "grants"];
 
@@ -28,7 +30,7 @@ pub(crate) const MATRIX: Named<List<Scalar>> = Named {
         (!is_key).then(|| "use 1 to 32 letters, digits, `_` and `-`".to_owned())
     },
     pattern: "^[A-Za-z0-9_-]{1,32}$",
-    count: (1, usize::MAX),
+    count: (1, MAX_MATRIX_KEYS),
 };
 pub(crate) const MATRIX_NAME: Templated = Templated(MATRIX_ROOTS);
 
@@ -96,6 +98,10 @@ impl Expander<'_, '_> {
         let at = at.key(name);
         let before = self.reader.problems.len();
         let mut matrix = table.remove("matrix").unwrap_or_default();
+        // TOML has no null: each is a number that was reported before.
+        let has_refused = matrix.as_object().is_some_and(|map| {
+            map.values().any(|list| list.as_array().is_some_and(|list| list.contains(&Value::Null)))
+        });
         let mut lists =
             MATRIX.read(&at.key("matrix"), &mut matrix, self.reader).unwrap_or_default();
         lists.sort_by_key(|(key, _)| order.iter().position(|written| written == key));
@@ -111,7 +117,7 @@ impl Expander<'_, '_> {
                 check_placeholders(value, order, &at.key(key), self.reader);
             }
         }
-        if self.reader.problems.len() > before {
+        if has_refused || self.reader.problems.len() > before {
             for key in FILLED {
                 if let Some(value) = table.get_mut(key) {
                     visit_templates(value, &at, &mut |value, _| remove_placeholder(value));
@@ -154,8 +160,19 @@ impl Expander<'_, '_> {
         }
     }
 
-    /// Reports repeated values and too many combinations.
+    /// Reports too many combinations and repeated values.
     fn check_lists(&mut self, lists: &[(String, Vec<Value>)], at: &At<'_>) {
+        let count =
+            lists.iter().map(|(_, values)| values.len()).fold(1_usize, usize::saturating_mul);
+        let total = count.saturating_add(self.origins.len());
+        if total > MAX_MATRIX_PROVIDERS {
+            let message = format!(
+                "the matrices so far make {total} providers; at most {MAX_MATRIX_PROVIDERS} are allowed"
+            );
+            self.reader.refuse_key(at, message, "too many");
+            // Comparing each value with all before it is only affordable within this bound.
+            return;
+        }
         for (key, values) in lists {
             let at = at.key(key);
             for (index, value) in values.iter().enumerate() {
@@ -165,33 +182,6 @@ impl Expander<'_, '_> {
                 }
             }
         }
-        let count =
-            lists.iter().map(|(_, values)| values.len()).fold(1_usize, usize::saturating_mul);
-        let total = count.saturating_add(self.origins.len());
-        if total > MAX_MATRIX_PROVIDERS {
-            let message = format!(
-                "the matrices so far make {total} providers; at most {MAX_MATRIX_PROVIDERS} are allowed"
-            );
-            self.reader.refuse_key(at, message, "too many");
-        }
-    }
-}
-
-/// Visits every text that may be a template.
-fn visit_templates(value: &mut Value, at: &At<'_>, visit: &mut dyn FnMut(&mut Value, &At<'_>)) {
-    match value {
-        Value::String(text) if text.contains("{{") => visit(value, at),
-        Value::Array(items) => {
-            for (index, item) in items.iter_mut().enumerate() {
-                visit_templates(item, &at.index(index), visit);
-            }
-        }
-        Value::Object(map) => {
-            for (key, value) in map {
-                visit_templates(value, &at.key(key), visit);
-            }
-        }
-        _ => {}
     }
 }
 
@@ -282,10 +272,12 @@ fn fill(value: &mut Value, combination: &Combination<'_>, keeps_type: bool) {
         *value = found.clone();
         return;
     }
+    // Other keys are read as templates again.
+    let text = |text: String| if keeps_type { text } else { text.replace("{{", "{{{{") };
     let pieces = template.pieces().iter().map(|piece| match piece {
-        TemplatePiece::Text(text) => text.clone(),
+        TemplatePiece::Text(piece) => text(piece.clone()),
         TemplatePiece::Path(path) => match value_of(path, combination) {
-            Some(value) => text_of(value),
+            Some(value) => text(text_of(value)),
             None => format!("{{{{{}}}}}", path.join(".")),
         },
     });

@@ -1,15 +1,19 @@
 //! The keys of tests and test lists, and those they share with `[defaults]`.
 
-use std::{collections::BTreeMap, fs::Metadata};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs::Metadata,
+};
 
 use runner_model::test::{Expect, MetaValue, Retries};
-use runner_model::{Micros, TestId, Text, row::is_file_name, template::TemplateValue};
+use runner_model::{Micros, TestId, Text, row::is_file_name};
 use serde_json::Value;
 
 use crate::keys::{ListFiles, NamedFile};
 use crate::reading::{
-    Any, DURATION, EXPECTED_ERROR, GLOB, Integer, LIST_ROOTS, List, Named, Number, Pattern, SIZE,
-    Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, Templated, Templates, TextOrList,
+    Any, Boolean, DURATION, EXPECTED_ERROR, GLOB, Integer, LIST_ROOTS, List, Named, Number,
+    Pattern, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated,
+    Templates, TextOrList,
 };
 
 /// The timeout of an attempt if no key sets one.
@@ -49,6 +53,8 @@ pub(crate) struct TestList {
     pub(crate) exclude: Vec<String>,
     /// The files that its globs match, relative to the scenario. Empty in a stored scenario.
     pub(crate) files: Vec<String>,
+    /// Whether it may have no tests.
+    pub(crate) is_optional: bool,
 }
 
 /// The keys shared by `[defaults]`, test lists and tests.
@@ -185,13 +191,11 @@ fn providers(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
 }
 
 fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
-    let mut files = Vec::new();
-    let matches = table.required("files", &List(1, ListFiles));
-    for name in matches.into_iter().flatten().flatten() {
-        if !files.contains(&name) {
-            files.push(name);
-        }
-    }
+    let is_optional = table.or("optional", &Boolean, "false");
+    let matches = table.required("files", &List(1, ListFiles { is_optional }));
+    let mut seen = HashSet::new();
+    let files: Vec<_> = matches.into_iter().flatten().flatten().collect();
+    let files = files.into_iter().filter(|name| seen.insert(name.clone())).collect();
     let id = table.optional("id", &Templated(LIST_ROOTS));
     let (input, expect) = (Templates(Any, LIST_ROOTS), Templates(EXPECT, LIST_ROOTS));
     let fields = [
@@ -207,6 +211,7 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
         select: table.optional("select", &List(1, GLOB)),
         exclude: table.or("exclude", &List(0, GLOB), "[]"),
         files,
+        is_optional,
     })
 }
 

@@ -6,7 +6,8 @@ use std::{
     borrow::Cow, cell::OnceCell, collections::HashMap, fs::File, iter, path::Path, sync::Arc,
 };
 
-use runner_model::Text;
+use runner_model::json::{Integers, JsonFault, find_fault};
+use runner_model::{Text, without_mark};
 use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
 };
 
 // Some editors on Windows write it at the start of a file.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const BYTE_ORDER_MARK: &str = "\u{feff}";
 pub(crate) const TOML_LIST: TableForm<Vec<Value>> =
     TableForm("a test list in TOML", |table| table.required("tests", &List(0, AnyTable)));
 
@@ -92,7 +93,7 @@ pub(crate) fn visit_chunks(
     };
     let help = "`.jsonl` and `.csv` files are read record by record, and have no such limit";
     match read_text(path, shown, "test list", help) {
-        Ok(text) => whole(text.trim_start_matches('\u{feff}'), shown, size, visit),
+        Ok(text) => whole(without_mark(&text), shown, size, visit),
         Err(problem) => visit(&mut in_chunks(size, [Err(problem)])),
     }
 }
@@ -152,7 +153,7 @@ impl<'a> LineReader<'a> {
             return Ok(false);
         }
         self.line += line_breaks(&bytes[start..]);
-        if first == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
+        if first == 1 && bytes.starts_with(BYTE_ORDER_MARK.as_bytes()) {
             start = BYTE_ORDER_MARK.len();
         }
         let record = &bytes[start..];
@@ -253,6 +254,11 @@ impl<'a> Chunk<'a> {
         Self { path, columns: None, bytes: Vec::new(), lines: Vec::new(), others: Vec::new() }
     }
 
+    /// Returns a problem of a file in place of its records.
+    pub(crate) fn refused(problem: Problem) -> Self {
+        Self { others: vec![Err(problem)], ..Self::new("") }
+    }
+
     /// Returns the number of records and problems.
     pub(crate) fn count(&self) -> usize {
         self.lines.len() + self.others.len()
@@ -294,11 +300,14 @@ impl<'a> Entry<'a> {
     /// Returns the names in a header.
     fn header(&self) -> Result<Vec<String>, Problem> {
         let cells = self.cells()?;
-        for (index, (span, name)) in cells.iter().enumerate() {
-            if cells[..index].iter().any(|(_, earlier)| earlier == name) {
-                let place = Place::new(self.source(), span.clone(), "again here");
+        let mut seen = HashMap::new();
+        for (span, name) in &cells {
+            if let Some(first) = seen.insert(name, span) {
                 let message = format!("the header has the column `{name}` twice");
-                return Err(Problem::new(message).at(place));
+                let place =
+                    |span: &Range<usize>, label| Place::new(self.source(), span.clone(), label);
+                let problem = Problem::new(message).at(place(span, "again here"));
+                return Err(problem.at(place(first, "first here")));
             }
         }
         Ok(cells.into_iter().map(|(_, name)| name.into_owned()).collect())
@@ -334,17 +343,37 @@ impl<'a> Entry<'a> {
     /// Returns the record as JSON.
     pub(crate) fn value(&self) -> Result<Value, Problem> {
         match &self.content {
-            Content::Json(record) => serde_json::from_str(record).map_err(|error| {
-                let at = self.offset(record) + error_offset(record, &error);
-                let place = Place::new(self.source(), at..at, "here");
-                Problem::new(format!("not valid JSON: {}", message_of(&error))).at(place)
-            }),
+            Content::Json(record) => {
+                let value = serde_json::from_str(record).map_err(|error| {
+                    let at = self.offset(record) + error_offset(record, &error);
+                    let place = Place::new(self.source(), at..at, "here");
+                    Problem::new(format!("not valid JSON: {}", message_of(&error))).at(place)
+                })?;
+                match find_fault(record, Integers::Bits64) {
+                    Some(fault) => Err(self.refuse(&fault, self.offset(record))),
+                    None => Ok(value),
+                }
+            }
             Content::Csv { columns, cells } => {
                 let values = cells.iter().map(|(_, text)| Value::from(&**text));
                 Ok(Value::Object(columns.iter().cloned().zip(values).collect::<Map<_, _>>()))
             }
             Content::Toml { value, .. } => Ok(value.clone()),
         }
+    }
+
+    /// Returns the problem of a fault in JSON that starts at `start`.
+    fn refuse(&self, fault: &JsonFault, start: usize) -> Problem {
+        let place = |(span, label): (&Range<usize>, &str)| {
+            Place::new(self.source(), start + span.start..start + span.end, label)
+        };
+        let labels = ["here", "first here"].into_iter();
+        let places = fault.places.iter().zip(labels).map(place).collect();
+        let help = match fault.places.len() {
+            1 => "write it as a string, or with fewer digits",
+            _ => "remove one of them",
+        };
+        Problem::new(fault.message.clone()).at_all(places).with_help(help)
     }
 
     pub(crate) fn place(&self, path: &[Step], part: Part, label: &str) -> Place {

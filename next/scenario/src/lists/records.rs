@@ -120,7 +120,7 @@ impl<'s> AllTests<'s> {
             names: file_names(name),
             folder: path.parent().unwrap_or(Path::new(".")).to_owned(),
         };
-        let shown = files::display_path(&path).to_string();
+        let shown = files::display_path(&path).into_owned();
         let mut before = 0;
         visit_chunks(format, &path, &shown, self.chunk_size, &mut |chunks| {
             visit(&mut chunks.map(|records| {
@@ -128,7 +128,31 @@ impl<'s> AllTests<'s> {
                 before += records.count() as u64;
                 TestChunk::Records { tests: self, list, file: &file, before: earlier, records }
             }))
-        })
+        })?;
+        if before > 0 || self.scenario.lists[list].is_optional {
+            return ControlFlow::Continue(());
+        }
+        let message = match format {
+            ListFormat::Csv => {
+                format!("`{shown}` has no records after its header; lines end in LF or CRLF")
+            }
+            _ => format!("`{shown}` has no records"),
+        };
+        let records = Chunk::refused(self.no_tests(list, message));
+        visit(&mut iter::once(TestChunk::Records {
+            tests: self,
+            list,
+            file: &file,
+            before,
+            records,
+        }))
+    }
+
+    /// Returns the problem of a list that gives no test.
+    pub(crate) fn no_tests(&self, list: usize, message: String) -> Problem {
+        let path = [Step::Key("test_lists".to_owned()), Step::Index(list)];
+        let problem = Problem::new(message).at_all(self.place(&path, "of this list"));
+        problem.with_help("if a list may give no test, set its `optional = true`")
     }
 
     /// Returns the places of a value in the scenario.

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
+use runner_model::without_mark;
 use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
@@ -27,6 +28,7 @@ impl<'a> Document<'a> {
     ///
     /// Every mistake in its syntax.
     pub(crate) fn parse(path: &str, text: &'a str) -> Result<Self, Vec<Problem>> {
+        let text = without_mark(text);
         let (root, errors) = DeTable::parse_recoverable(text);
         let source = Source::new(path, text, 1);
         if errors.is_empty() {
@@ -148,8 +150,10 @@ impl Document<'_> {
 }
 
 fn integer(number: &DeInteger<'_>) -> Result<Value, &'static str> {
-    i64::from_str_radix(number.as_str(), number.radix())
+    let (digits, radix) = (number.as_str(), number.radix());
+    i64::from_str_radix(digits, radix)
         .map(Value::from)
+        .or_else(|_| u64::from_str_radix(digits, radix).map(Value::from))
         .map_err(|_| "an integer has at most 64 bits")
 }
 
@@ -169,13 +173,12 @@ mod tests {
 
     #[test]
     fn toml_values_become_json() {
-        let text =
-            "a = 0x1F\nb = +1_000.5\nc = 1979-05-27T07:32:00Z\nd = 07:32:00\ne = [{ f = true }]\n";
+        let text = "a = 0x1F\nb = +1_000.5\nc = 1979-05-27T07:32:00Z\nd = 07:32:00\ne = [{ f = true }]\nf = 18446744073709551615\n";
         let document = Document::parse("s.toml", text).unwrap_or_else(|_| panic!());
         let value = document.value(&mut Vec::new());
         assert_eq!(
             value,
-            json!({"a": 31, "b": 1000.5, "c": "1979-05-27T07:32:00Z", "d": "07:32:00", "e": [{"f": true}]})
+            json!({"a": 31, "b": 1000.5, "c": "1979-05-27T07:32:00Z", "d": "07:32:00", "e": [{"f": true}], "f": u64::MAX})
         );
     }
 

@@ -1,9 +1,9 @@
 //! [`Form`]: describes a value. The one description reads it, appears in messages, and makes the schema.
 
-use runner_model::template::{Template, TemplateValue};
+use runner_model::template::Template;
 use serde_json::{Value, json};
 
-use crate::reading::{At, Reader, reader::Roots};
+use crate::reading::{At, Reader, reader::Roots, templates::TemplateValue};
 
 /// A description of values.
 pub(crate) trait Form {

@@ -6,6 +6,7 @@ mod path;
 mod reader;
 mod scalar;
 mod table;
+mod templates;
 mod text_file;
 
 pub(crate) use document::{Document, MatrixOrigins};
@@ -17,8 +18,9 @@ pub(crate) use reader::{
     COMMAND_ROOTS, ENV_ROOTS, LIST_ROOTS, MATRIX_ROOTS, Reader, kind, suggest,
 };
 pub(crate) use scalar::{
-    AGE, DIGEST, DURATION, EXPECTED_ERROR, FILE_GLOB, FailFastForm, GLOB, Integer, Number, Pattern,
-    RATE, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Text, Word, size,
+    AGE, Boolean, DIGEST, DURATION, EXPECTED_ERROR, FILE_GLOB, FailFastForm, GLOB, Integer, Number,
+    Pattern, RATE, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Text, Word, size,
 };
 pub(crate) use table::{Table, TableForm, is_later};
+pub(crate) use templates::{TemplateValue, read_literals, visit_templates};
 pub(crate) use text_file::{MAX_BYTES, not_utf8, read_text};

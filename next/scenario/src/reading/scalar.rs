@@ -119,21 +119,13 @@ pub(crate) const TEST_ID: Text<TestId> = Text {
 /// A glob over test ids or names of providers.
 pub(crate) const GLOB: Text<String> = Text {
     words: "a glob",
-    parse: |text| match globs::over_ids(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(error.kind().to_string()),
-    },
+    parse: |text| globs::over_ids(&[text]).map(|_| text.to_owned()),
     ..TEXT
 };
 
 /// A glob over files.
-pub(crate) const FILE_GLOB: Text<String> = Text {
-    parse: |text| match globs::over_files(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(error.kind().to_string()),
-    },
-    ..GLOB
-};
+pub(crate) const FILE_GLOB: Text<String> =
+    Text { parse: |text| globs::over_files(text).map(|_| text.to_owned()), ..GLOB };
 
 /// The SHA-256 of a file.
 pub(crate) const DIGEST: Text<Digest> = Text {
@@ -263,6 +255,23 @@ impl Form for FailFastForm {
 
     fn schema(&self) -> Value {
         json!({"title": "boolean or number", "type": ["boolean", "number"], "minimum": 0})
+    }
+}
+
+pub(crate) struct Boolean;
+
+impl Form for Boolean {
+    type Out = bool;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<bool> {
+        match value {
+            Value::Bool(boolean) => Some(*boolean),
+            _ => reader.refuse_kind(at, value, "`true` or `false`"),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        json!({"type": "boolean"})
     }
 }
 

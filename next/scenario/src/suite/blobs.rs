@@ -5,8 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use runner_model::Digest;
-use serde::de::IgnoredAny;
+use runner_model::{Digest, json, without_mark};
 use sha2::{Digest as _, Sha256};
 
 const MAX_SCHEMA_BYTES: u64 = 16 << 20;
@@ -44,8 +43,10 @@ impl Blobs {
             if text.len() as u64 > MAX_SCHEMA_BYTES {
                 return Err("has more than 16 MiB".to_owned());
             }
-            let _: IgnoredAny =
-                serde_json::from_slice(&text).map_err(|error| format!("is not JSON: {error}"))?;
+            let parsed = str::from_utf8(&text)
+                .map_err(|error| error.to_string())
+                .and_then(|text| json::parse(without_mark(text)));
+            parsed.map_err(|error| format!("is not JSON: {error}"))?;
             Ok((runner_model::digest(&text), text.len() as u64))
         })?;
         Ok(blob.0)

@@ -68,6 +68,7 @@ struct Outline {
     shapes: Vec<Shape>,
     bytes: u64,
     trials: u64,
+    has_exit_codes: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +133,8 @@ impl SuiteBuilder {
             first_trial: outline.trials as u32,
             shape,
         });
+        const EXIT_CODE: &[u8] = br#""exit_code":"#;
+        outline.has_exit_codes |= line.windows(EXIT_CODE.len()).any(|part| part == EXIT_CODE);
         outline.trials = trials;
         outline.bytes += line.len() as u64;
         self.hash.update(line);
@@ -203,6 +206,11 @@ impl Suite {
             })?;
         }
         Ok(builder.finish(file, providers, BTreeMap::new()))
+    }
+
+    /// Returns whether a test may expect an exit code.
+    pub fn has_exit_codes(&self) -> bool {
+        self.outline.has_exit_codes
     }
 
     /// Returns the SHA-256 of the file.

@@ -21,7 +21,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Problems of lists and tests. A selection of nothing is valid: the suite has no trials.
+/// Problems of lists and tests, also of a list without tests. A selection of nothing is valid: the suite has no trials.
 ///
 /// # Panics
 ///
@@ -50,6 +50,7 @@ pub(crate) fn resolve_on(
     tests.chunk_size = chunk_size.unwrap_or(tests.chunk_size);
     let rules = PlanRules::new(scenario, selection)?;
     let (mut writer, mut found) = (SuiteWriter::new(into), Problems::default());
+    let mut has_tests = vec![false; scenario.lists.len()];
     // Threads only read and plan. Bounds, repeated ids and the order of problems need all tests in order.
     let _ = tests.visit_chunks(&mut |chunks| {
         let plan = |chunk, send: &mut SendBlock<'_>| rules.plan(chunk, send);
@@ -58,15 +59,34 @@ pub(crate) fn resolve_on(
                 found.add(MAX_SHOWN, problem);
                 return ControlFlow::Break(());
             }
+            block.tests.iter().filter_map(|test| test.list).for_each(|list| has_tests[list] = true);
             found.append(MAX_SHOWN, block.problems);
             ControlFlow::Continue(())
         })
     });
+    if found.count() == 0 {
+        check_lists(&tests, scenario, &has_tests, &mut found);
+    }
     check_ids(&tests, &writer.hashes, &mut found);
     if found.count() > 0 {
         return Err(found);
     }
     Ok(writer.finish()?.finish(file, &scenario.providers, rules.into_blobs()))
+}
+
+/// Reports lists of whose records `select` and `exclude` leave none.
+fn check_lists(
+    tests: &AllTests<'_>,
+    scenario: &Scenario,
+    has_tests: &[bool],
+    found: &mut Problems,
+) {
+    for (index, (list, has_tests)) in scenario.lists.iter().zip(has_tests).enumerate() {
+        if !has_tests && !list.is_optional {
+            let message = "`select` and `exclude` leave no test of a list".to_owned();
+            found.add(MAX_SHOWN, tests.no_tests(index, message));
+        }
+    }
 }
 
 /// Reports repeated ids.

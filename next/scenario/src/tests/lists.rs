@@ -165,7 +165,8 @@ fn csv_headers_are_checked() {
         let message = refused(&folder, &Selection::default());
         assert!(parts.iter().all(|part| message.contains(part)), "{message}");
     }
-    let folder = folder("test_lists = [{ files = ['l.csv'] }]\n", &[("l.csv", "")]);
+    let folder =
+        folder("test_lists = [{ files = ['l.csv'], optional = true }]\n", &[("l.csv", "")]);
     assert_eq!(select(&folder, &Selection::default()).tests(), 0);
 }
 

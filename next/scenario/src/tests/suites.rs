@@ -291,7 +291,10 @@ proptest! {
             (!names.is_empty()).then_some(line)
         };
         let records: String = tests.iter().enumerate().filter_map(record).collect();
-        let folder = folder("test_lists = [{ files = ['l.jsonl'] }]\n", &[("l.jsonl", &records)]);
+        let folder = folder(
+            "test_lists = [{ files = ['l.jsonl'], optional = true }]\n",
+            &[("l.jsonl", &records)],
+        );
         let scenario = load(&folder.path().join("s.toml")).unwrap();
         let mut file = tempfile::tempfile().unwrap();
         let written = resolve(&scenario, &Selection::default(), &mut file).unwrap();

@@ -57,11 +57,13 @@ const SCENARIO: &str = "
     [[test_lists]]
     files = ['?.jsonl']
     tags = ['b']
+    optional = true
     [[test_lists]]
     files = ['a.jsonl', 'r.*']
     id = '{{file.name}}/{{row.id}}'
     input = ['{{row_number}}', '{{row}}']
     exclude = ['*/t7']
+    optional = true
     expect = { matches = '^{{row.id}}$', contains = 'x' }
 ";
 
