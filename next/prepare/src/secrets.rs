@@ -5,7 +5,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::{env, fs, os::unix::fs::PermissionsExt as _};
 
-use runner_model::{prepare::SecretValues, provider::PreparedProvider};
+use runner_model::{
+    prepare::SecretValues, provider::PreparedProvider, visible::shown_path, without_mark,
+};
 use runner_scenario::ProviderProblem;
 
 use crate::PrepareError;
@@ -81,7 +83,7 @@ impl Secrets {
         names: &BTreeSet<&str>,
         values: &mut BTreeMap<String, String>,
     ) -> Result<(), PrepareError> {
-        let shown = path.display();
+        let shown = shown_path(path);
         let cannot = |why: &dyn std::fmt::Display| {
             PrepareError::Refused(format!("cannot read the secrets in `{shown}`: {why}"))
         };
@@ -93,7 +95,7 @@ impl Secrets {
         }
         let text = read_whole(path).map_err(|error| cannot(&error))?;
         let mut lines = BTreeMap::new();
-        for (line, number) in text.lines().zip(1_u64..) {
+        for (line, number) in without_mark(&text).lines().zip(1_u64..) {
             // The line itself may be a secret, so it is not in the message.
             let parsed = parse_line(line).map_err(|why| cannot(&format!("line {number} {why}")))?;
             let Some((name, value)) = parsed.filter(|(name, _)| names.contains(name)) else {
@@ -156,11 +158,19 @@ fn parse_line(line: &str) -> Result<Option<(&str, &str)>, &'static str> {
     let (name, value) = line.split_once('=').ok_or("is not `NAME=VALUE`")?;
     let (name, value) = (name.trim(), value.trim());
     let Some(quote) = value.chars().next().filter(|first| "\"'".contains(*first)) else {
+        // Some tools read a comment here and others a part of the value, so one of them would use a wrong secret.
+        if value.split_whitespace().any(|word| word.starts_with('#')) {
+            return Err(
+                "has a word that starts with `#`: put such a value into quotes, and a comment on its own line",
+            );
+        }
         return Ok(Some((name, value)));
     };
-    let inner = value[1..].strip_suffix(quote);
-    let inner = inner.ok_or("has a value without its closing quote")?;
-    Ok(Some((name, inner)))
+    match value[1..].split_once(quote) {
+        _ if value[1..].ends_with(quote) => Ok(Some((name, &value[1..value.len() - 1]))),
+        None => Err("has a value without its closing quote"),
+        Some(_) => Err("has text after a closing quote: put a comment on its own line"),
+    }
 }
 
 #[cfg(test)]
@@ -171,7 +181,8 @@ mod tests {
     fn lines_are_names_and_values() {
         for (line, expected) in [
             ("A=b", Some(("A", "b"))),
-            (" export A = b=c # d ", Some(("A", "b=c # d"))),
+            (" export A = b=c#d ", Some(("A", "b=c#d"))),
+            ("A='b # c'", Some(("A", "b # c"))),
             ("A=\"b \"", Some(("A", "b "))),
             ("A='\"b\"'", Some(("A", "\"b\""))),
             ("A=\"\"", Some(("A", ""))),
@@ -182,7 +193,7 @@ mod tests {
         ] {
             assert_eq!(parse_line(line), Ok(expected), "{line:?}");
         }
-        for line in ["A b", "A=\"", "A=\"b", "A='b\"", "A=\"b\" # c"] {
+        for line in ["A b", "A=\"", "A=\"b", "A='b\"", "A=\"b\" # c", "A=b # c", "A=#b"] {
             assert!(parse_line(line).is_err(), "{line:?}");
         }
     }

@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
-use runner_model::{Digest, provider::PluginKind, units::show_size};
+use runner_model::{
+    Digest, provider::PluginKind, units::show_size, visible::shown_path, without_mark,
+};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -71,7 +73,7 @@ impl Source {
             folder.push(".");
         }
         let path = folder.join("plugin.toml");
-        let shown = path.display();
+        let shown = shown_path(&path);
         // A parse error quotes the text, and a link could make it quote a file that the user did not name.
         if path.is_symlink() {
             return Err(format!("cannot read `{shown}`: it is a symbolic link"));
@@ -81,15 +83,15 @@ impl Source {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(format!(
                     "`{}` is not a plugin: it has no `plugin.toml`; name a `.wasm` file, or a folder that `runner plugin new` has created",
-                    folder.display()
+                    shown_path(&folder)
                 ));
             }
             Err(error) => return Err(format!("cannot read `{shown}`: {error}")),
         };
         let text =
             String::from_utf8(text).map_err(|error| format!("`{shown}` is not text: {error}"))?;
-        let manifest: SourceManifest =
-            toml::from_str(&text).map_err(|error| format!("`{shown}` is invalid: {error}"))?;
+        let manifest: SourceManifest = toml::from_str(without_mark(&text))
+            .map_err(|error| format!("`{shown}` is invalid: {error}"))?;
         Ok(Self { folder, manifest })
     }
 
@@ -169,14 +171,14 @@ impl Source {
             collect(&folder, 1, &mut count, &mut files)?;
             files.sort();
             for file in files.iter().filter(|file| **file != built) {
-                let cannot = |error| format!("cannot read `{}`: {error}", file.display());
+                let cannot = |error| format!("cannot read `{}`: {error}", shown_path(file));
                 let place = file.strip_prefix(&folder).unwrap_or(file);
                 let place = place.as_os_str().as_encoded_bytes();
                 hasher.update((place.len() as u64).to_le_bytes());
                 hasher.update(place);
                 let bytes = fs::metadata(file).map_err(cannot)?.len();
                 left = left.checked_sub(bytes).ok_or_else(|| {
-                    let (folder, most) = (folder.display(), show_size(MAX_BYTES));
+                    let (folder, most) = (shown_path(&folder), show_size(MAX_BYTES));
                     format!("the source in `{folder}` has more than {most} of files")
                 })?;
                 let content = read_regular(file, bytes).map_err(cannot)?;
@@ -196,11 +198,11 @@ fn collect(
     count: &mut usize,
     files: &mut Vec<PathBuf>,
 ) -> Result<(), String> {
-    let cannot = |error| format!("cannot read the folder `{}`: {error}", folder.display());
+    let cannot = |error| format!("cannot read the folder `{}`: {error}", shown_path(folder));
     if depth > MAX_DEPTH {
         return Err(format!(
             "`{}` is nested more than {MAX_DEPTH} folders deep in the source of a plugin",
-            folder.display()
+            shown_path(folder)
         ));
     }
     for entry in fs::read_dir(folder).map_err(cannot)? {
@@ -222,7 +224,7 @@ fn collect(
         if *count > MAX_FILES {
             return Err(format!(
                 "`{}` has more than {MAX_FILES} files, too many for the source of a plugin",
-                folder.display()
+                shown_path(folder)
             ));
         }
     }
