@@ -39,6 +39,11 @@ impl Plugin {
         }
     }
 
+    /// Returns whether the file is a component, which a command may be, too.
+    pub fn is_component(&self) -> bool {
+        !matches!(self.linked, Linked::Command(Program::Module(_)))
+    }
+
     /// Reads the plugin's description, without grants and within 5 s. `None` for plain commands.
     ///
     /// # Errors

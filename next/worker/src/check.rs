@@ -30,6 +30,11 @@ pub fn check(
     if let Err(error) = provider.fill(test.input, files, |_| Ok(Vec::new())) {
         add(&error.code, error.message.to_string());
     }
+    if let Some(code) = test.expect.exit_code
+        && let Some(reason) = provider.never_exits_with(code)
+    {
+        add("exit-code", format!("`exit_code` {code} of `expect` can never hold: {reason}"));
+    }
     if let Some(Err(reason)) = schema {
         add("schema", format!("the schema of `expect` {reason}"));
     }

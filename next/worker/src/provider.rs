@@ -131,6 +131,16 @@ impl LoadedProvider {
         self.is_command() && self.settings.protocol == Protocol::Plain
     }
 
+    /// Returns the reason if no attempt exits with this code.
+    pub fn never_exits_with(&self, code: i32) -> Option<&'static str> {
+        if !self.is_plain() {
+            return Some("the provider has no exit code, since it is not a plain command");
+        }
+        // `wasi:cli/exit` takes 8 bits, and preview 1 takes 32.
+        (self.plugin.is_component() && u8::try_from(code).is_err())
+            .then_some("a component exits with 0 to 255")
+    }
+
     /// Fills the templates of a call. A check of a test passes a `read` that reads nothing.
     ///
     /// # Errors

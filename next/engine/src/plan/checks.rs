@@ -41,15 +41,15 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    /// Returns the checks before a session's first trial: inputs of providers whose description has a schema for them, and
-    /// schemas of outputs.
+    /// Returns the checks before a session's first trial: inputs of providers whose description has a schema for them,
+    /// schemas of outputs, and exit codes.
     pub(crate) fn from_descriptions(ready: &Ready, plan: &Plan) -> Self {
-        let mut is_checked = vec![false; plan.providers.len()];
+        let mut is_checked = vec![plan.suite.has_exit_codes(); plan.providers.len()];
         for about in &ready.providers {
             let description = about.description.as_ref();
             let has_schema = description.is_some_and(|about| about.input_schema.is_some());
             if let Some(is_checked) = is_checked.get_mut(usize::from(about.provider)) {
-                *is_checked = has_schema;
+                *is_checked |= has_schema;
             }
         }
         // Schemas are stored as blobs, like attachments.
@@ -198,7 +198,7 @@ fn test_problem(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {
     TestProblem {
         test,
         key: match (problem.class, problem.code.as_str()) {
-            (ErrorClass::InvalidInput, "schema") => "expect",
+            (ErrorClass::InvalidInput, "schema" | "exit-code") => "expect",
             _ => "input",
         },
         message: match problem.code.as_str() {

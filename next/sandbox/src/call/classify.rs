@@ -139,7 +139,7 @@ fn trap_code(trap: Trap) -> String {
 
 /// Diagnoses errors of wasmtime and WASI that differ in their text alone.
 fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
-    use ErrorClass::{Limit, Protocol, Trap};
+    use ErrorClass::{Limit, Protocol};
     let cause = cause(error, sandbox);
     let says = |text: &str| cause.contains(text);
     let (class, code, message) = if says("fuel allocated for hostcalls has been exhausted") {
@@ -157,9 +157,6 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'stati
         (Limit, "headers", message.into())
     } else if says("exceeds limit") {
         (Limit, "random", format!("asked for too much: {cause}"))
-    } else if says("invalid exit status") {
-        let message = "exited with a status outside of 0 to 125";
-        (Trap, "exit", message.into())
     } else if let Some(denied) = out_of_memory(sandbox).filter(|_| says("minimum size")) {
         // The initial memories or tables are too large.
         return denied;

@@ -5,12 +5,12 @@ use thiserror::Error;
 use wasmtime::component::{self, HasSelf, Resource};
 use wasmtime::{Engine, StoreContextMut};
 use wasmtime_wasi::p2::{self, bindings::CommandPre};
-use wasmtime_wasi::{WasiView as _, p1};
+use wasmtime_wasi::{I32Exit, WasiView as _, p1};
 
 use super::cache::Code;
 use super::inspect::{PREVIEW_1, is_served, listed};
-use crate::call::{command::Program, component::LinkedComponent, instance::Lifecycle};
-use crate::contract::{self, PluginPre};
+use crate::call::{command::Program, component::LinkedComponent};
+use crate::contract;
 use crate::store::{Sandbox, clock, host::Host};
 use crate::{fs, message::cut, net, plugin::Linked};
 
@@ -68,10 +68,7 @@ fn instantiate_pre(engine: &Engine, code: &Code, kind: PluginKind) -> wasmtime::
     let pre = component_linker(engine)?.instantiate_pre(component)?;
     Ok(match kind {
         PluginKind::Command => Linked::Command(Program::Component(CommandPre::new(pre)?)),
-        PluginKind::Component => Linked::Component(Box::new(LinkedComponent {
-            lifecycle: Lifecycle::find(component)?,
-            pre: PluginPre::new(pre)?,
-        })),
+        PluginKind::Component => Linked::Component(Box::new(LinkedComponent::new(pre)?)),
     })
 }
 
@@ -97,6 +94,12 @@ fn module_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<Sandbox>>
     p1::add_to_linker_async(&mut linker, |sandbox: &mut Sandbox| &mut sandbox.wasi)?;
     fs::preview1::add_to_linker(&mut linker)?;
     clock::add_to_module(&mut linker)?;
+    // wasmtime's own function makes a trap of codes above 125, which other hosts return.
+    linker.allow_shadowing(true);
+    linker.func_wrap(PREVIEW_1, "proc_exit", |code: i32| -> wasmtime::Result<()> {
+        Err(wasmtime::Error::new(I32Exit(code)))
+    })?;
+    linker.allow_shadowing(false);
     Ok(linker)
 }
 

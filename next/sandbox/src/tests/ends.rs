@@ -135,13 +135,6 @@ fn traps_name_the_guests_functions() {
                 "the guest trapped: wasm `unreachable` instruction executed",
             ),
         ),
-        (
-            r#"(module
-                 (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-                 (memory (export "memory") 1)
-                 (func (export "_start") (call $exit (i32.const 200))))"#,
-            ("trap", "exit", "the guest exited with a status outside of 0 to 125"),
-        ),
     ] {
         assert_eq!(error(&run(&bench, text)), expected);
     }
