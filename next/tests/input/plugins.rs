@@ -105,6 +105,34 @@ fn invalid_module_fails_the_run() {
 }
 
 #[test]
+fn inspect_refuses_what_runs_refuse() {
+    let runner = Runner::new(&[]);
+    let import = r#"(module (import "env" "launch" (func)) (func (export "_start")))"#;
+    let preview =
+        r#"(module (import "wasi_snapshot_preview1" "fly" (func)) (func (export "_start")))"#;
+    for (name, text, says) in [
+        ("library.wasm", "(module (func (export \"add\")))", "_start"),
+        ("foreign.wasm", import, "has imports that this runner does not offer: env::launch"),
+        ("preview.wasm", preview, "fly"),
+        (
+            "invalid.wasm",
+            r#"(module (func (export "_start") i32.const 1))"#,
+            "values remaining on stack",
+        ),
+        ("trap.wasm", &with_start("unreachable"), "unreachable"),
+    ] {
+        runner.wat(name, text);
+        runner.scenario(&provider(name));
+        let ran = runner.exec(&[]);
+        assert_ne!(ran.code, Some(0), "{name}");
+        ran.says(&[name, says]);
+        runner.run(&["plugin", "inspect", name]).expect(2).says(&[name, says]);
+        let json = runner.run(&["plugin", "inspect", name, "--json"]).expect(2);
+        json.says(&[says]);
+    }
+}
+
+#[test]
 fn trap_in_describe_fails_the_run() {
     let runner = Runner::new(&[]);
     runner.wat("trap.wasm", &with_start("unreachable"));

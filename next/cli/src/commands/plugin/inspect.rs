@@ -4,7 +4,7 @@ use std::iter;
 
 use runner_engine::probe::{Answer, Call, call, inspect};
 use runner_model::provider::{Description, PluginKind, Protocol, Provider};
-use runner_model::visible::{visible, visible_line};
+use runner_model::visible::visible_line;
 use runner_model::{exit::Exit, units::show_size};
 use serde_json::json;
 
@@ -29,13 +29,20 @@ pub struct Args {
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let (sha256, bytes, inspection) = inspect(&args.file)?;
-    let (description, problem) = match describe(&args.file, out) {
-        Ok(description) => (description, None),
-        // A command need not speak the JSON protocol.
+    let described = describe(&args.file, Protocol::Json, out);
+    let described = match described {
+        // A command need not speak the JSON protocol, but a run must be able to load it.
         Err(reason) if inspection.kind == PluginKind::Command => {
-            out.hint(&format!("a plain command: {}", reason.message()));
-            (None, None)
+            let loaded = describe(&args.file, Protocol::Plain, out);
+            if loaded.is_ok() {
+                out.hint(&format!("a plain command: {}", reason.message()));
+            }
+            loaded
         }
+        described => described,
+    };
+    let (description, problem) = match described {
+        Ok(description) => (description, None),
         Err(problem) => (None, Some(problem)),
     };
     let cut = |names: &[String]| names[..names.len().min(MAX_SHOWN)].to_vec();
@@ -87,7 +94,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 }
 
 fn print_description(about: &Description, out: &Out) {
-    let line = |title: &str, text: &str| out.data(&visible(&format!("{title:9} {text}")));
+    let line = |title: &str, text: &str| out.data(&format!("{title:9} {}", visible_line(text)));
     line("name", &format!("{} {}", about.name, about.version));
     if !about.summary.is_empty() {
         line("summary", &about.summary);
@@ -102,9 +109,13 @@ fn print_description(about: &Description, out: &Out) {
     }
 }
 
-/// Loads the plugin and returns its own description.
-fn describe(file: &str, out: &Out) -> Result<Option<Description>, CommandError> {
-    let provider = Provider { protocol: Protocol::Json, ..provider(file)? };
+/// Loads the plugin and returns its own description. `None` for a plain command.
+fn describe(
+    file: &str,
+    protocol: Protocol,
+    out: &Out,
+) -> Result<Option<Description>, CommandError> {
+    let provider = Provider { protocol, ..provider(file)? };
     let describe = Call {
         provider,
         files: Default::default(),
