@@ -1,6 +1,6 @@
 //! Fingerprints: hashes of everything that decides the result of a trial.
 
-use runner_model::provider::{PluginKind, PreparedProvider};
+use runner_model::provider::{PluginKind, PreparedProvider, Provider};
 use runner_model::{Digest, Fingerprint, Limits, Micros};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -78,33 +78,49 @@ fn finish(state: Sha256) -> Fingerprint {
 
 /// Returns the settings of a provider that decide results: not its name, path or concurrency.
 fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
-    let provider = &prepared.provider;
+    // A new key does not compile until it is here.
+    let Provider {
+        config,
+        args,
+        stdin,
+        output,
+        protocol,
+        reuse,
+        grants,
+        limits,
+        name: _,
+        plugin: _,
+        sha256: _,
+        concurrency: _,
+        rate: _,
+        budget: _,
+    } = &prepared.provider;
     let call = match prepared.kind {
         PluginKind::Component => Value::Null,
         PluginKind::Command => json!({
-            "args": provider.args,
-            "stdin": provider.stdin,
-            "output": provider.output.as_str(),
-            "protocol": provider.protocol.as_str(),
+            "args": args,
+            "stdin": stdin,
+            "output": output.as_str(),
+            "protocol": protocol.as_str(),
         }),
     };
     let mut recipe = json!({
         "plugin": prepared.digest.to_string(),
-        "config": provider.config,
+        "config": config,
         "call": call,
-        "limits": limits(&provider.limits),
+        "limits": deciding_limits(limits),
         "seed": seed,
     });
-    if let Some(reuse) = provider.reuse {
+    if let Some(reuse) = reuse {
         recipe["reuse"] = reuse.as_str().into();
     }
-    if !provider.grants.is_empty() {
-        recipe["grants"] = json!(provider.grants);
+    if !grants.is_empty() {
+        recipe["grants"] = json!(grants);
     }
     recipe
 }
 
-fn limits(limits: &Limits) -> Value {
+fn deciding_limits(limits: &Limits) -> Value {
     let deciding = Limits::TABLE.iter().filter(|limit| limit.decides_results);
     let mut table: Map<_, _> =
         deciding.map(|limit| (limit.key.to_owned(), (limit.get)(limits).into())).collect();

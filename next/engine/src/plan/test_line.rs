@@ -4,13 +4,15 @@ use std::io;
 
 use runner_model::{Digest, Fingerprint, Limits, Micros, RunTime, TestId, protocol::TimeoutRule};
 use runner_prepare::{Fingerprints, TestParts, judgement};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::schedule::{Assignment, Policy};
 
 /// A test's line. Most keys stay raw JSON: fingerprints hash their text, and only the worker parses them.
+// A new key of tests is refused until it is here, and [`TestLine::fingerprints`] does not compile until it names it.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct TestLine<'a> {
     pub(crate) id: TestId,
     /// Indices of providers.
@@ -28,6 +30,10 @@ pub(crate) struct TestLine<'a> {
     retries: Option<&'a RawValue>,
     #[serde(borrow, default)]
     expect: Option<&'a RawValue>,
+    #[serde(default, rename = "repeat")]
+    _repeat: Option<IgnoredAny>,
+    #[serde(default, rename = "meta")]
+    _meta: Option<IgnoredAny>,
 }
 
 impl<'a> TestLine<'a> {
@@ -43,14 +49,28 @@ impl<'a> TestLine<'a> {
         fingerprints: &Fingerprints,
         provider: u16,
     ) -> (Fingerprint, Fingerprint) {
+        // The unused keys decide which trials and attempts there are and how reports group them, not how one ends.
+        let Self {
+            id,
+            input,
+            tags,
+            files,
+            timeout,
+            trial_timeout,
+            expect,
+            providers: _,
+            _repeat: _,
+            retries: _,
+            _meta: _,
+        } = self;
         let parts = TestParts {
-            id: &self.id,
-            input: self.input.get(),
-            tags: self.tags.map_or("", RawValue::get),
-            files: self.files.map_or("", RawValue::get),
-            timeouts: [Some(self.timeout), self.trial_timeout],
+            id,
+            input: input.get(),
+            tags: tags.map_or("", RawValue::get),
+            files: files.map_or("", RawValue::get),
+            timeouts: [Some(*timeout), *trial_timeout],
         };
-        let judged_by = judgement(self.expect.map_or("", RawValue::get));
+        let judged_by = judgement(expect.map_or("", RawValue::get));
         (fingerprints.execution(provider, &parts), judged_by)
     }
 }
@@ -99,5 +119,17 @@ impl TestLine<'_> {
         });
         shorten(left, TimeoutRule::TrialTimeout);
         deadline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TestLine;
+
+    #[test]
+    fn unknown_keys_of_tests_are_refused() {
+        let line = r#"{"id":"a","input":1,"providers":[0],"repeat":2,"tags":["t"],"meta":{"m":1},"timeout":1,"expect":{}"#;
+        assert!(TestLine::read(format!("{line}}}").as_bytes()).is_ok());
+        assert!(TestLine::read(format!("{line},\"new\":1}}").as_bytes()).is_err());
     }
 }
