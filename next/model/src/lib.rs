@@ -30,9 +30,9 @@ pub use limits::{Limit, LimitUnit, Limits};
 pub use outcome::{ErrorClass, HostFault, Outcome};
 pub use row::{Row, RowRef, Tail};
 pub use session_settings::{BudgetName, Budgets, FailFast, SessionOverrides, SessionSettings};
-pub use status::{Counts, Reason, RunStatus, Stage, StopSignal};
+pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};
 use text::enum_text;
-pub use text::{Text, media_type, template, units, visible};
+pub use text::{Text, json, media_type, template, units, visible, without_mark};
 pub use time::{Micros, RunClock, RunTime, Time};
 
 /// Maps trials to indexes in the plan. The suite implements it, so that a fold over rows need not know the suite.

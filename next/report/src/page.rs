@@ -1,8 +1,9 @@
 //! Pages of trials and calls, as sections: input, output, checks, usage, logs. [`failure`](crate::failure) formats the
 //! reasons of failures, which are shown above them.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
+use runner_model::json::Json;
 use runner_model::log::{LogRecord, Said};
 use runner_model::units::{show_duration, show_size};
 use runner_model::{RowRef, outcome::Verdict, row::Check};
@@ -46,8 +47,12 @@ impl TrialDocument {
             page.text("expected", expected(expect));
         }
         if let Some(output) = &row.output {
-            let value = serde_json::from_str(output.get()).map(|value| pretty(&value));
-            page.text("output", value.unwrap_or_else(|_| output.get().to_owned()));
+            let text = match Json::of(&output.0) {
+                Some(Json::String(text)) => text.into_owned(),
+                Some(value) => indented(&value),
+                None => output.get().to_owned(),
+            };
+            page.text("output", text);
         }
         page.measured(row);
         let seq = row.seq.unwrap_or(0);
@@ -170,11 +175,14 @@ fn record(record: &LogRecord<'_>) -> String {
 fn pretty(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        value => Some(value.to_string())
-            .filter(|line| line.len() <= SHORT_VALUE)
-            .or_else(|| serde_json::to_string_pretty(value).ok())
-            .unwrap_or_default(),
+        value => indented(value),
     }
+}
+
+/// Formats JSON on one line, or on several if it is long.
+fn indented(value: &impl fmt::Display) -> String {
+    let line = value.to_string();
+    if line.len() <= SHORT_VALUE { line } else { format!("{value:#}") }
 }
 
 #[cfg(test)]

@@ -1,1 +1,191 @@
 //! Numbers, keys and texts of JSON are compared as they were written.
+
+use serde_json::json;
+
+use crate::support::runner::{Runner, tests};
+
+/// Copies standard input to standard output.
+const COPY: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 2)
+    (func (export "_start")
+        (i32.store (i32.const 0) (i32.const 16))
+        (i32.store (i32.const 4) (i32.const 65536))
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (i32.store (i32.const 4) (i32.load (i32.const 8)))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 12)))))"#;
+
+/// Writes a scenario whose provider prints its input as JSON.
+fn printing(tests: &str) -> Runner {
+    let runner = Runner::new(&[]);
+    runner.wat("copy.wasm", COPY);
+    runner.scenario(&format!(
+        "{tests}\n[providers.p]\nplugin = \"copy.wasm\"\nstdin = \"{{{{input}}}}\"\noutput = \"json\"\n"
+    ));
+    runner
+}
+
+const LIST: &str = "[[test_lists]]\nfiles = [\"list.*\"]\n";
+
+#[test]
+fn large_integers_of_users_are_refused() {
+    let runner = printing(LIST);
+    let line =
+        r#"{"id":"x","input":"123456789012345678901","expect":{"equals":123456789012345678999}}"#;
+    runner.write("list.jsonl", line);
+    let says = ["list.jsonl:1:62", "123456789012345678999 has more than 64 bits", "as a string"];
+    runner.refused(&[], &says);
+    runner.run(&["validate", "scenario.toml"]).expect(2).says(&says);
+    for line in [
+        r#"{"id": "a", "input": [1, {"n": -9223372036854775809}]}"#,
+        r#"{"id": "a", "meta": {"n": 18446744073709551616}}"#,
+    ] {
+        runner.write("list.jsonl", format!("{{\"id\": \"b\"}}\n{line}\n"));
+        runner.refused(&[], &["list.jsonl:2:", "has more than 64 bits"]);
+    }
+    runner.write("list.jsonl", "{\"id\": \"b\", \"input\": 18446744073709551615}\n");
+    runner
+        .write("list.json", "[{\"id\": \"a\"},\n{\"id\": \"c\", \"input\": 18446744073709551616}]");
+    runner.refused(&[], &["list.json:2:", "has more than 64 bits"]);
+
+    let runner = printing(&tests(r#"a | 1 | schema = "s.json" "#));
+    runner.write("s.json", "{\n\"const\": 18446744073709551616}");
+    runner.refused(&[], &["s.json", "has more than 64 bits, at line 2 column 10"]);
+    let run = runner.run(&["plugin", "run", "copy.wasm", "--input", "[18446744073709551616]"]);
+    run.expect(2).says(&["at `$[0]`", "has more than 64 bits"]);
+}
+
+#[test]
+fn large_integers_of_replies_keep_their_digits() {
+    let runner = printing(&tests(
+        r#"
+        near    | "123456789012345678901" | equals = 1.2345678901234568e20
+        exact   | "9007199254740993" | equals = 9007199254740993
+        other   | "9007199254740993" | equals = 9007199254740992.0
+        part    | '{"n": 123456789012345678901, "ok": true}' | json = { ok = true }
+        item    | "[123456789012345678901, 7]" | contains = [7]
+        rough   | "[123456789012345678901]" | json = [1.2e20], tolerance = 1e20
+        checked | '{"n": [123456789012345678901]}' | schema = "s.json"
+        "#,
+    ));
+    runner.write("s.json", "{}");
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    for (test, outcome) in [
+        ("near", "failed"),
+        ("exact", "passed"),
+        ("other", "failed"),
+        ("part", "passed"),
+        ("item", "passed"),
+    ] {
+        assert_eq!(run.row(test)["outcome"], outcome, "{test}");
+    }
+    let message = |test: &str| run.row(test)["checks"][0]["message"].to_string();
+    assert!(
+        message("rough")
+            .contains("at `$[0]`: the integer 123456789012345678901 has more than 64 bits")
+    );
+    assert!(
+        message("checked")
+            .contains("at `$.n[0]`: the integer 123456789012345678901 has more than 64 bits")
+    );
+    for args in [
+        &["show", "latest", "near"][..],
+        &["show", "latest", "part"],
+        &["show", "latest", "near", "--json"],
+    ] {
+        runner.run(args).expect(0).says(&["123456789012345678901"]);
+    }
+    let run = runner.run(&["plugin", "run", "copy.wasm", "--stdin", "[123456789012345678901]"]);
+    run.expect(0).says(&["123456789012345678901"]);
+}
+
+#[test]
+fn multiples_are_checked_in_decimal() {
+    let runner = printing(&tests(
+        r#"
+        price | "19.99" | schema = "s.json"
+        third | "0.333" | schema = "s.json"
+        "#,
+    ));
+    runner.write("s.json", r#"{"multipleOf": 0.01}"#);
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    assert_eq!(run.row("price")["outcome"], "passed");
+    assert_eq!(
+        run.row("third")["checks"][0]["message"],
+        "must be a multiple of 0.01, but got 0.333"
+    );
+}
+
+#[test]
+fn repeated_keys_are_refused_with_both_places() {
+    let runner = printing(LIST);
+    runner.write("list.jsonl", "{\"id\": \"a\", \"input\": {\"k\": 1, \"n\": 2, \"k\": 3}}\n");
+    let ran = runner
+        .refused(&[], &["the key `k` is in one object twice", "first here", "list.jsonl:1:39"]);
+    assert!(ran.stderr.contains("remove one"), "{}", ran.stderr);
+    runner.write("list.jsonl", "{\"id\": \"a\", \"id\": \"b\"}\n");
+    runner.refused(&[], &["the key `id` is in one object twice"]);
+
+    let runner = printing(&tests(r#"a | 1 | schema = "s.json" "#));
+    runner.write("s.json", "{\"type\": \"array\",\n\"type\": \"object\"}");
+    runner.refused(&[], &["s.json", "the key `type`", "at line 2 column 1 and at line 1 column 2"]);
+    let run = runner.run(&["plugin", "run", "copy.wasm", "--input", r#"{"a": 1, "a": 2}"#]);
+    run.expect(2).says(&["the key `a` is in one object twice", "column 10", "column 2"]);
+}
+
+#[test]
+fn repeated_key_in_a_reply_breaks_the_protocol() {
+    let runner = printing(&tests(r#"a | '[{"k": 1, "k": 2}]' | error = "protocol" "#));
+    runner.exec(&[]).expect(0);
+    let error = runner.only_run().row("a")["error"].clone();
+    assert_eq!((&error["class"], &error["code"]), (&json!("protocol"), &json!("json")));
+    let message = error["message"].to_string();
+    assert!(message.contains("at `$[0]`: the key `k` is in one object twice"), "{message}");
+}
+
+#[test]
+fn programs_exit_with_any_code() {
+    let exit = |code: u32| {
+        format!(
+            r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+                (memory (export "memory") 1) (func (export "_start") (call $exit (i32.const {code}))))"#
+        )
+    };
+    let runner = Runner::new(&[]);
+    runner.wat("e126.wasm", &exit(126));
+    runner.wat("e255.wasm", &exit(255));
+    runner.scenario(
+        "[providers.e126]\nplugin = \"e126.wasm\"\n[providers.e255]\nplugin = \"e255.wasm\"\n\
+         [[tests]]\nid = \"a\"\nproviders = [\"e255\"]\nexpect = { exit_code = 255 }\n\
+         [[tests]]\nid = \"b\"\nproviders = [\"e126\"]\nexpect = { exit_code = 126 }\n\
+         [[tests]]\nid = \"c\"\nproviders = [\"e126\"]\n",
+    );
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    assert_eq!(run.row("a")["outcome"], "passed");
+    assert_eq!(run.row("b")["outcome"], "passed");
+    assert_eq!(run.row("c")["checks"][0]["message"], "expected exit code 0, got 126");
+}
+
+#[test]
+fn impossible_exit_codes_are_refused() {
+    let runner = Runner::new(&[]);
+    runner.wat("copy.wasm", COPY);
+    runner.scenario(
+        "[providers.p]\nplugin = \"bundled:echo\"\n[providers.q]\nplugin = \"copy.wasm\"\n\
+         [[tests]]\nid = \"a\"\nexpect = { exit_code = 1 }\n",
+    );
+    let says = [
+        "scenario.toml:7:",
+        "test `a` on provider `p`",
+        "`exit_code` 1 of `expect` can never hold",
+    ];
+    let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
+    ran.says(&says);
+    assert!(!ran.stderr.contains("provider `q`"), "{}", ran.stderr);
+    runner.exec(&[]).expect(3).says(&says[1..]);
+    assert!(runner.only_run().rows().is_empty());
+}

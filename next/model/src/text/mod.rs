@@ -1,6 +1,7 @@
 //! [`Text`]: a string that borrows from its JSON source if possible.
 
 pub(crate) mod enum_text;
+pub mod json;
 mod media_type;
 pub mod template;
 pub mod units;
@@ -11,6 +12,11 @@ use std::{borrow::Cow, fmt, ops::Deref};
 use serde::{Deserialize, Serialize};
 
 pub use self::media_type::media_type;
+
+/// Returns a file's text without the byte order mark that some editors on Windows write at its start.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
 
 /// A string that borrows from its JSON source unless it has escapes. serde's `Option<Cow<str>>` never borrows, and `&str`
 /// refuses escapes.

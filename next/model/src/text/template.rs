@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::enum_text::as_text;
 
-/// A text in which paths such as `{{root.key.0}}` are replaced by values. It has no logic.
+/// A text in which paths such as `{{root.key.0}}` are replaced by values. `{{{{` is the text `{{`. It has no logic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     pieces: Vec<TemplatePiece>,
@@ -25,10 +25,12 @@ pub enum TemplatePiece {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TemplateError {
     /// `{{` without `}}`.
-    #[error("`{{{{` is never closed by `}}}}`")]
+    #[error("`{{{{` is never closed by `}}}}`; the text `{{{{` is written `{{{{{{{{`")]
     Unclosed,
     /// The text between the braces is not a path of keys.
-    #[error("`{{{{{0}}}}}` is not a path of keys such as `{{{{row.name}}}}`")]
+    #[error(
+        "`{{{{{0}}}}}` is not a path of keys such as `{{{{row.name}}}}`; the text `{{{{` is written `{{{{{{{{`"
+    )]
     Path(String),
     /// A root that has no value in this place.
     #[error("`{{{{{path}}}}}` begins with `{root}`, which has no value here; there is {known}")]
@@ -46,10 +48,15 @@ impl Template {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
-            let (path, after) = after.split_once("}}").ok_or(TemplateError::Unclosed)?;
             if !before.is_empty() {
                 pieces.push(TemplatePiece::Text(before.to_owned()));
             }
+            if let Some(after) = after.strip_prefix("{{") {
+                pieces.push(TemplatePiece::Text("{{".to_owned()));
+                rest = after;
+                continue;
+            }
+            let (path, after) = after.split_once("}}").ok_or(TemplateError::Unclosed)?;
             pieces.push(TemplatePiece::Path(parse_path(path)?));
             rest = after;
         }
@@ -90,14 +97,6 @@ impl Template {
         })
     }
 
-    /// Renders the template. The result is a text, but for a single path without other text it is the path's value.
-    pub fn render_value(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
-        match self.pieces.as_slice() {
-            [TemplatePiece::Path(path)] => find(roots, path).cloned(),
-            _ => self.render_text(roots).map(Value::String),
-        }
-    }
-
     /// Renders the template as text. Values that are not strings are inserted as JSON.
     pub fn render_text(&self, roots: &[(&str, &Value)]) -> Result<String, MissingKey> {
         let mut text = String::new();
@@ -118,59 +117,9 @@ impl Template {
 impl fmt::Display for Template {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.pieces.iter().try_for_each(|piece| match piece {
-            TemplatePiece::Text(text) => formatter.write_str(text),
+            TemplatePiece::Text(text) => formatter.write_str(&text.replace("{{", "{{{{")),
             TemplatePiece::Path(path) => write!(formatter, "{{{{{}}}}}", path.join(".")),
         })
-    }
-}
-
-/// A value in which every string is a template.
-#[derive(Clone, Debug)]
-pub enum TemplateValue {
-    /// A value without templates.
-    Constant(Value),
-    Text(Template),
-    List(Vec<Self>),
-    Table(Vec<(String, Self)>),
-}
-
-impl TemplateValue {
-    /// Parses all strings in `value` that contain `{{`.
-    pub fn parse(value: &Value) -> Result<Self, TemplateError> {
-        match value {
-            Value::String(text) if text.contains("{{") => Template::parse(text).map(Self::Text),
-            Value::Array(items) => {
-                items.iter().map(Self::parse).collect::<Result<_, _>>().map(Self::List)
-            }
-            Value::Object(map) => map
-                .iter()
-                .map(|(key, value)| Ok((key.clone(), Self::parse(value)?)))
-                .collect::<Result<_, _>>()
-                .map(Self::Table),
-            constant => Ok(Self::Constant(constant.clone())),
-        }
-    }
-
-    /// Returns whether any string is a template.
-    pub fn is_template(&self) -> bool {
-        match self {
-            Self::Constant(_) => false,
-            Self::Text(_) => true,
-            Self::List(items) => items.iter().any(Self::is_template),
-            Self::Table(entries) => entries.iter().any(|(_, shape)| shape.is_template()),
-        }
-    }
-
-    /// Renders all templates.
-    pub fn render(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
-        match self {
-            Self::Constant(value) => Ok(value.clone()),
-            Self::Text(template) => template.render_value(roots),
-            Self::List(items) => items.iter().map(|item| item.render(roots)).collect(),
-            Self::Table(entries) => {
-                entries.iter().map(|(key, shape)| Ok((key.clone(), shape.render(roots)?))).collect()
-            }
-        }
     }
 }
 
@@ -187,7 +136,12 @@ fn parse_path(text: &str) -> Result<Vec<String>, TemplateError> {
     if keys.iter().all(is_key) { Ok(keys) } else { Err(TemplateError::Path(text.to_owned())) }
 }
 
-fn find<'a>(roots: &[(&str, &'a Value)], path: &[String]) -> Result<&'a Value, MissingKey> {
+/// Returns the value at a path of a template. `roots` has the values of first keys.
+///
+/// # Errors
+///
+/// There is no such value.
+pub fn find<'a>(roots: &[(&str, &'a Value)], path: &[String]) -> Result<&'a Value, MissingKey> {
     let missing = || MissingKey(path.join("."));
     let (root, keys) = path.split_first().ok_or_else(missing)?;
     let (_, start) = roots.iter().find(|(name, _)| name == root).ok_or_else(missing)?;
@@ -205,34 +159,43 @@ pub fn lookup<'a>(value: &'a Value, keys: &[String]) -> Option<&'a Value> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::{MissingKey, Template, TemplateError};
 
-    fn value(template: &str) -> Result<Value, MissingKey> {
+    fn rendered(template: &str) -> Result<String, MissingKey> {
         let row = json!({"n": 1, "s": "x", "deep": {"list": [10, {"k": true}]}});
-        Template::parse(template).unwrap().render_value(&[("row", &row)])
+        let template = Template::parse(template).unwrap();
+        assert_eq!(Template::parse(&template.to_string()).as_ref(), Ok(&template));
+        template.render_text(&[("row", &row)])
     }
 
     #[test]
-    fn a_template_that_is_one_path_keeps_the_type() {
-        assert_eq!(value("{{row.n}}"), Ok(json!(1)));
-        assert_eq!(value("{{ row.deep.list.1.k }}"), Ok(json!(true)));
-        assert_eq!(value("{{row.n}} "), Ok(json!("1 ")));
-        assert_eq!(value("a{{row.s}}-{{row.deep}}"), Ok(json!("ax-{\"list\":[10,{\"k\":true}]}")));
-        assert_eq!(value("plain } text"), Ok(json!("plain } text")));
+    fn paths_are_replaced_by_values() {
+        for (template, text) in [
+            ("{{row.n}} ", "1 "),
+            ("a{{row.s}}-{{ row.deep }}", "ax-{\"list\":[10,{\"k\":true}]}"),
+            ("plain } text", "plain } text"),
+            ("{{{{row.n}} {{row.n}}", "{{row.n}} 1"),
+            ("{\"a\":{\"b\":{{row.n}}}}", "{\"a\":{\"b\":1}}"),
+            ("{{{{{{row.n}}}", "{{1}"),
+            ("{{{{{", "{{{"),
+            ("{{{{", "{{"),
+        ] {
+            assert_eq!(rendered(template).as_deref(), Ok(text), "{template}");
+        }
     }
 
     #[test]
     fn path_without_a_value_is_named() {
-        assert_eq!(value("{{row.deep.list.2}}"), Err(MissingKey("row.deep.list.2".into())));
-        assert_eq!(value("{{other}}"), Err(MissingKey("other".into())));
+        assert_eq!(rendered("{{row.deep.list.2}}"), Err(MissingKey("row.deep.list.2".into())));
+        assert_eq!(rendered("{{other}}"), Err(MissingKey("other".into())));
     }
 
     #[test]
     fn invalid_paths_are_refused() {
         assert_eq!(Template::parse("a {{row"), Err(TemplateError::Unclosed));
-        for bad in ["{{}}", "{{a..b}}", "{{a b}}", "{{a | upper}}"] {
+        for bad in ["{{}}", "{{a..b}}", "{{a b}}", "{{a | upper}}", "{{{a}}"] {
             assert!(Template::parse(bad).is_err(), "{bad}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use runner_model::{ErrorClass, provider::Description, row::RowError};
+use runner_model::{ErrorClass, json, provider::Description, row::RowError};
 use serde_json::Value;
 
 use crate::message::failure;
@@ -28,8 +28,8 @@ pub(crate) fn read_schema(
     };
     let bytes = text.len();
     within(format_args!("bytes of the {what}"), bytes, MAX_SCHEMA_BYTES)?;
-    let schema = serde_json::from_str(text)
-        .map_err(|error| refused(format!("the {what} is not JSON: {error}")))?;
+    let schema =
+        json::parse(text).map_err(|error| refused(format!("the {what} is not JSON: {error}")))?;
     let mut values = 0;
     let mut pending = vec![(&schema, 1)];
     while let Some((value, depth)) = pending.pop() {

@@ -2,18 +2,22 @@
 
 use std::fmt;
 
+use runner_model::json::{Integers, find_fault};
 use runner_model::row::Raw;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// Checks that every reader can read `text`: at most 127 levels deep, finite numbers, and Unicode
-/// strings. Removes white space between tokens, because a row is one line.
+/// Checks that every reader reads the same in `text`: at most 127 levels, finite numbers, Unicode
+/// strings, and no key twice. Integers may have any length. Removes white space between tokens, because a row is one line.
 ///
 /// # Errors
 ///
 /// Returns the problem, and `text` itself.
 pub(crate) fn compact(text: String) -> Result<Raw<'static>, (serde_json::Error, String)> {
-    match serde_json::from_str::<Valid>(&text) {
-        Ok(Valid) => Raw::from_string(without_spaces(text)).map_err(|error| (error, String::new())),
+    let checked = serde_json::from_str::<Valid>(&text).and_then(|Valid| {
+        find_fault(&text, Integers::Any).map_or(Ok(()), |fault| Err(Error::custom(fault)))
+    });
+    match checked {
+        Ok(()) => Raw::from_string(without_spaces(text)).map_err(|error| (error, String::new())),
         Err(error) => Err((error, text)),
     }
 }
@@ -102,6 +106,7 @@ mod tests {
             (r#" "a b \" c\\" "#, r#""a b \" c\\""#),
             ("[\"ä ö\" , null]", "[\"ä ö\",null]"),
             ("true", "true"),
+            ("[ 123456789012345678901234567890, 1.10 ]", "[123456789012345678901234567890,1.10]"),
         ] {
             assert_eq!(compact(text.to_owned()).unwrap().get(), expected);
         }
@@ -117,6 +122,7 @@ mod tests {
             "NaN",
             "\"\\ud800\"",
             "{\"a\" 1}",
+            "[{\"a\": 1, \"\\u0061\": 1}]",
             &("[".repeat(128) + &"]".repeat(128)),
         ] {
             assert!(compact(text.to_owned()).is_err(), "{text}");

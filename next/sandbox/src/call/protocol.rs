@@ -1,14 +1,14 @@
 //! The JSON protocol of commands: one object on standard input, one on standard output, and log
 //! records on standard error.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use runner_model::log::{Level, LogRecord};
 use runner_model::row::{Check, Metric, Raw, RowError};
 use runner_model::{ErrorClass, Text, Time, outcome::Verdict, provider::Description};
 use serde::de::{self, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::classify::{into_error, out_of_memory};
 use super::description::{bounded as bounded_description, read_schema};
@@ -107,7 +107,7 @@ struct LogLine {
     level: Level,
     message: String,
     #[serde(default)]
-    fields: serde_json::Map<String, Value>,
+    fields: BTreeMap<String, Box<RawValue>>,
 }
 
 /// Parses the kind of an error: a class that providers may use, or `stopped`, which has no class.
@@ -205,9 +205,8 @@ fn log_record(line: &str, at: Time) -> LogRecord<'static> {
             fields: Vec::new(),
         };
     };
-    let text = |value| match value {
-        Value::String(text) => text,
-        other => other.to_string(),
+    let text = |value: Box<RawValue>| {
+        serde_json::from_str::<String>(value.get()).unwrap_or_else(|_| value.get().to_owned())
     };
     LogRecord {
         at,

@@ -1,8 +1,10 @@
 //! Redaction of JSON and numbers.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
-use serde_json::{Map, Value};
+use runner_model::json::Json;
+use serde_json::value::RawValue;
 
 use super::Redactor;
 
@@ -14,37 +16,38 @@ impl Redactor {
         if !text.contains('\\') && !self.is_in(text.as_bytes()) {
             return None;
         }
-        let Ok(mut value) = serde_json::from_str(text) else {
+        let raw: Option<&RawValue> = serde_json::from_str(text).ok();
+        let Some(mut value) = raw.and_then(Json::of) else {
             // Invalid JSON becomes one redacted string.
             let mut text = text.to_owned();
             self.text(&mut text);
-            return Some(Value::String(text).to_string());
+            return Some(Json::String(text.into()).to_string());
         };
         self.value(&mut value).then(|| value.to_string())
     }
 
     /// Redacts a JSON value. Returns whether it contained a secret.
-    pub fn value(&self, value: &mut Value) -> bool {
+    fn value(&self, value: &mut Json<'_>) -> bool {
         match value {
-            Value::String(text) => {
+            Json::String(text) => {
                 let is_in = self.is_in(text.as_bytes());
                 if is_in {
-                    self.text(text);
+                    self.text(text.to_mut());
                 }
                 is_in
             }
-            Value::Array(items) => self.values(items.iter_mut()),
-            Value::Object(map) => self.object(map),
-            Value::Number(number) => {
-                let mut text = number.to_string();
-                let is_in = self.is_in(text.as_bytes());
+            Json::Array(items) => self.values(items.iter_mut()),
+            Json::Object(map) => self.object(map),
+            Json::Number(number) => {
+                let is_in = self.is_in(number.as_bytes());
                 if is_in {
+                    let mut text = (*number).to_owned();
                     self.text(&mut text);
-                    *value = Value::String(text);
+                    *value = Json::String(text.into());
                 }
                 is_in
             }
-            Value::Null | Value::Bool(_) => false,
+            Json::Word(_) => false,
         }
     }
 
@@ -53,7 +56,7 @@ impl Redactor {
         serde_json::to_vec(&number).is_ok_and(|text| self.is_in(&text))
     }
 
-    fn values<'v>(&self, values: impl Iterator<Item = &'v mut Value>) -> bool {
+    fn values<'v, 'j: 'v>(&self, values: impl Iterator<Item = &'v mut Json<'j>>) -> bool {
         let mut is_in = false;
         for value in values {
             is_in |= self.value(value);
@@ -61,17 +64,17 @@ impl Redactor {
         is_in
     }
 
-    fn object(&self, map: &mut Map<String, Value>) -> bool {
+    fn object(&self, map: &mut BTreeMap<Cow<'_, str>, Json<'_>>) -> bool {
         let is_in = self.values(map.values_mut());
-        let has_secret = |key: &String| self.is_in(key.as_bytes());
-        if !map.keys().any(has_secret) {
+        let has_secret = |key: &str| self.is_in(key.as_bytes());
+        if !map.keys().any(|key| has_secret(key)) {
             return is_in;
         }
         let mut names: DistinctNames = map.keys().filter(|key| !has_secret(key)).collect();
         for (mut key, value) in std::mem::take(map) {
             if has_secret(&key) {
-                self.text(&mut key);
-                key = names.distinct(key);
+                self.text(key.to_mut());
+                key = names.distinct(key.into_owned()).into();
             }
             map.insert(key, value);
         }
@@ -106,8 +109,8 @@ impl DistinctNames {
     }
 }
 
-impl<'a> FromIterator<&'a String> for DistinctNames {
-    fn from_iter<T: IntoIterator<Item = &'a String>>(names: T) -> Self {
-        Self { taken: names.into_iter().map(|name| (name.clone(), 1)).collect() }
+impl<N: AsRef<str>> FromIterator<N> for DistinctNames {
+    fn from_iter<T: IntoIterator<Item = N>>(names: T) -> Self {
+        Self { taken: names.into_iter().map(|name| (name.as_ref().to_owned(), 1)).collect() }
     }
 }

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::HashMap, fs, io, path::Path, rc::Rc};
 
 use regex::Regex;
-use runner_model::Digest;
+use runner_model::{Digest, json::parse, without_mark};
 
 use crate::schema::Schema;
 
@@ -24,7 +24,7 @@ impl CompiledCache {
     /// Returns the compiled schema of a file, whose content has this digest.
     pub fn schema(&self, digest: &Digest, file: &Path) -> io::Result<SharedSchema> {
         get_or_compile(&self.schemas, MAX_SCHEMAS, &digest.to_string(), || {
-            let schema = serde_json::from_slice(&fs::read(file)?);
+            let schema = parse(without_mark(&fs::read_to_string(file)?));
             let schema = schema.map_err(|error| format!("is not JSON: {error}"));
             Ok(Rc::new(schema.and_then(Schema::new)))
         })

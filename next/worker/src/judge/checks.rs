@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use runner_model::json::{Integers, Json, JsonFault, find_fault};
 use runner_model::row::{Check, MAX_ROW, Raw, is_deep};
 use runner_model::{Row, outcome::Verdict, test::Expect, units::show_duration};
 use runner_sandbox::{cut, stderr_tail};
@@ -17,6 +18,7 @@ use crate::schema::Schema;
 const MAX_COPY: usize = 64 << 10;
 /// Appended to the message of a check without `actual`.
 const NOT_REPEATED: &str = "the output is too large to repeat here";
+const TOO_MANY_VALUES: &str = "the output has too many values to compare";
 /// Appended for a provider that is called as a plain command, but answers as one of the JSON protocol.
 const PROTOCOL_HINT: &str =
     "this looks like an answer of the JSON protocol: set the provider's `protocol = \"json\"`";
@@ -81,7 +83,8 @@ pub(super) fn check_output(
     }
     match evidence.schema {
         Some(Ok(schema)) => {
-            checks.compare("schema", &schema.value, |output| schema.mismatch(output));
+            let mismatch = schema_mismatch(schema, output.get(), evidence.max_tree);
+            checks.add("schema", mismatch, &schema.value);
         }
         Some(Err(reason)) => {
             checks.add("schema", Some(format!("the schema {reason}")), &expect.schema);
@@ -123,7 +126,7 @@ struct Checks<'a> {
     output: &'a Raw<'a>,
     max_tree: usize,
     /// The parsed output, or why it cannot be compared. `None` before the first comparison.
-    value: Option<Result<Value, String>>,
+    value: Option<Result<Json<'a>, String>>,
     made: Vec<Check<'static>>,
     /// Bytes left for copies of the output: a test may have any number of expectations.
     copies: usize,
@@ -135,9 +138,9 @@ impl Checks<'_> {
         &mut self,
         name: &'static str,
         expected: &Value,
-        mismatch: impl FnOnce(&Value) -> Option<String>,
+        mismatch: impl FnOnce(&Json<'_>) -> Option<String>,
     ) {
-        let value = self.value.get_or_insert_with(|| parse(self.output.get(), self.max_tree));
+        let value = self.value.get_or_insert_with(|| parse(self.output, self.max_tree));
         let failure = match value {
             Ok(value) => mismatch(value),
             Err(message) => Some(message.clone()),
@@ -186,14 +189,28 @@ impl Checks<'_> {
     }
 }
 
-fn parse(output: &str, max_tree: usize) -> Result<Value, String> {
-    if tree_bytes(output) > max_tree {
-        return Err("the output has too many values to compare".into());
+fn parse<'a>(output: &'a Raw<'_>, max_tree: usize) -> Result<Json<'a>, String> {
+    if tree_bytes(output.get()) > max_tree {
+        return Err(TOO_MANY_VALUES.into());
     }
-    serde_json::from_str(output).map_err(|error| format!("cannot compare the output: {error}"))
+    Json::of(&output.0).ok_or_else(|| "the output has too many levels to compare".into())
 }
 
-fn not_equal(expected: &Value, output: &Value) -> String {
+/// Describes why an output does not match a schema.
+fn schema_mismatch(schema: &Schema, output: &str, max_tree: usize) -> Option<String> {
+    if tree_bytes(output) > max_tree {
+        return Some(TOO_MANY_VALUES.into());
+    }
+    if let Some(JsonFault { path, message, .. }) = find_fault(output, Integers::Bits64) {
+        return Some(format!("at `{path}`: {message}, too many for a schema"));
+    }
+    match serde_json::from_str(output) {
+        Ok(output) => schema.mismatch(&output),
+        Err(error) => Some(format!("cannot compare the output: {error}")),
+    }
+}
+
+fn not_equal(expected: &Value, output: &Json<'_>) -> String {
     match first_unseen(expected, output) {
         Some((expected, output)) => format!(
             "the output differs only in white space or invisible characters: expected `{expected}`, got `{output}`"
@@ -202,10 +219,10 @@ fn not_equal(expected: &Value, output: &Value) -> String {
     }
 }
 
-fn contains(output: &Value, part: &Value) -> bool {
+fn contains(output: &Json<'_>, part: &Value) -> bool {
     match (output, part) {
-        (Value::String(text), Value::String(part)) => text.contains(part.as_str()),
-        (Value::Array(items), part) => items.iter().any(|item| is_equal(item, part)),
+        (Json::String(text), Value::String(part)) => text.contains(part.as_str()),
+        (Json::Array(items), part) => items.iter().any(|item| is_equal(part, item)),
         _ => false,
     }
 }

@@ -1,9 +1,10 @@
 //! The difference of two values, line by line, with invisible characters marked.
 
-use std::{borrow::Cow, fmt::Write as _, ops::Range};
+use std::fmt::{self, Write as _};
+use std::{borrow::Cow, ops::Range};
 
 use imara_diff::{Algorithm, Diff, Hunk, InternedInput, Token};
-use runner_model::visible::steers;
+use runner_model::{json::Json, visible::steers};
 use runner_sandbox::cut;
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ const MAX_UNSEEN: usize = 200;
 /// Returns a unified line diff from `expected` to `output`, with invisible characters of changed lines marked.
 ///
 /// `None` if both are one line, which the check shows anyway, or differ only beyond [`MAX_COMPARED`].
-pub(super) fn diff(expected: &Value, output: &Value) -> Option<String> {
+pub(super) fn diff(expected: &Value, output: &Json<'_>) -> Option<String> {
     let (old, new) = texts(expected, output);
     // A line break at the end does not make a text longer than one line: the check's values show it.
     let is_line = |text: &str| !text.strip_suffix('\n').unwrap_or(text).contains('\n');
@@ -37,8 +38,8 @@ pub(super) fn diff(expected: &Value, output: &Value) -> Option<String> {
 }
 
 /// Returns the first lines that differ, with marks, if two texts differ only in white space and invisible characters.
-pub(super) fn first_unseen(expected: &Value, output: &Value) -> Option<(String, String)> {
-    let (Value::String(old), Value::String(new)) = (expected, output) else {
+pub(super) fn first_unseen(expected: &Value, output: &Json<'_>) -> Option<(String, String)> {
+    let (Value::String(old), Json::String(new)) = (expected, output) else {
         return None;
     };
     let is_seen = |character: &char| !character.is_whitespace() && !steers(*character);
@@ -56,9 +57,9 @@ pub(super) fn first_unseen(expected: &Value, output: &Value) -> Option<(String, 
 }
 
 /// Converts both to text: two strings as they are, other values to indented JSON.
-fn texts<'a>(expected: &'a Value, output: &'a Value) -> (Cow<'a, str>, Cow<'a, str>) {
+fn texts<'a>(expected: &'a Value, output: &'a Json<'_>) -> (Cow<'a, str>, Cow<'a, str>) {
     match (expected, output) {
-        (Value::String(old), Value::String(new)) => (old.into(), new.into()),
+        (Value::String(old), Json::String(new)) => (old.into(), (&**new).into()),
         _ => (pretty(expected).into(), pretty(output).into()),
     }
 }
@@ -166,7 +167,7 @@ fn marked(text: &str) -> String {
 }
 
 /// Formats a value as indented JSON, up to [`MAX_COMPARED`]: indents make a small deep value very long.
-fn pretty(value: &Value) -> String {
+fn pretty(value: &impl fmt::Display) -> String {
     let text = cut(MAX_COMPARED, format_args!("{value:#}"));
     if text.contains('\n') { text + "\n" } else { text }
 }

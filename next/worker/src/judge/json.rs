@@ -1,16 +1,17 @@
 //! Compares JSON values for `equals`, `contains` and `json`.
 
-use std::io;
+use std::{borrow::Cow, io};
 
+use runner_model::json::{Json, is_integer, is_large};
 use runner_sandbox::cut;
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 /// Bytes of a value inside a message.
 pub(super) const MAX_SHORT: usize = 80;
 
-/// Returns whether two values are equal. Numbers are compared by value, so `1` equals `1.0`.
-pub(super) fn is_equal(left: &Value, right: &Value) -> bool {
-    mismatch(left, right, 0.0).is_none() && mismatch(right, left, 0.0).is_none()
+/// Returns whether an output is equal to a value. Numbers are compared by value, so `1` equals `1.0`.
+pub(super) fn is_equal(expected: &Value, output: &Json<'_>) -> bool {
+    Comparison { tolerance: 0.0, allows_more_keys: false }.mismatch(expected, output).is_none()
 }
 
 /// Returns whether `value` is written as exactly this compact JSON. If not, they may be equal all the same.
@@ -36,50 +37,102 @@ pub(super) fn is_written_as(value: &Value, json: &str) -> bool {
 /// Describes the first place where `output` lacks a part of `expected`. `None` if nothing is missing.
 ///
 /// Objects may have more keys than expected, arrays must have the same length, and numbers may differ by `tolerance`.
-pub(super) fn first_mismatch(expected: &Value, output: &Value, tolerance: f64) -> Option<String> {
-    let (path, what) = mismatch(expected, output, tolerance)?;
+pub(super) fn first_mismatch(
+    expected: &Value,
+    output: &Json<'_>,
+    tolerance: f64,
+) -> Option<String> {
+    let comparison = Comparison { tolerance, allows_more_keys: true };
+    let (path, what) = comparison.mismatch(expected, output)?;
     Some(format!("at `${path}`: {what}"))
 }
 
-/// Returns the path of the first mismatch below these values, and its description.
-fn mismatch(expected: &Value, output: &Value, tolerance: f64) -> Option<(String, String)> {
-    let here = |what: String| Some((String::new(), what));
-    match (expected, output) {
-        (Value::Object(expected), Value::Object(output)) => {
-            expected.iter().find_map(|(key, expected)| {
-                let Some(output) = output.get(key) else {
-                    return here(format!("expected a key `{key}`"));
-                };
-                let (path, what) = mismatch(expected, output, tolerance)?;
-                Some((format!(".{key}{path}"), what))
-            })
+struct Comparison {
+    /// Allowed difference of numbers.
+    tolerance: f64,
+    /// Whether objects of the output may have more keys than expected.
+    allows_more_keys: bool,
+}
+
+impl Comparison {
+    /// Returns the path of the first mismatch below these values, and its description.
+    fn mismatch(&self, expected: &Value, output: &Json<'_>) -> Option<(String, String)> {
+        let here = |what: String| Some((String::new(), what));
+        let is_equal = match (expected, output) {
+            (Value::Object(expected), Json::Object(output)) => {
+                if !self.allows_more_keys && expected.len() < output.len() {
+                    return here("there are more keys than expected".to_owned());
+                }
+                return expected.iter().find_map(|(key, expected)| {
+                    let Some(output) = output.get(key.as_str()) else {
+                        return here(format!("expected a key `{key}`"));
+                    };
+                    let (path, what) = self.mismatch(expected, output)?;
+                    Some((format!(".{key}{path}"), what))
+                });
+            }
+            (Value::Array(expected), Json::Array(output)) if expected.len() != output.len() => {
+                let (expected, got) = (expected.len(), output.len());
+                return here(format!("expected {expected} items, got {got}"));
+            }
+            (Value::Array(expected), Json::Array(output)) => {
+                let mut pairs = expected.iter().zip(output).enumerate();
+                return pairs.find_map(|(index, (expected, output))| {
+                    let (path, what) = self.mismatch(expected, output)?;
+                    Some((format!("[{index}]{path}"), what))
+                });
+            }
+            (Value::Number(_), Json::Number(number))
+                if self.tolerance > 0.0 && is_large(number) =>
+            {
+                return here(format!(
+                    "the integer {} has more than 64 bits, too many for a tolerance",
+                    cut(MAX_SHORT, number)
+                ));
+            }
+            (Value::Number(expected), Json::Number(number)) => {
+                is_close(&expected.to_string(), number, self.tolerance)
+            }
+            (Value::String(expected), Json::String(text)) => expected == text,
+            (Value::Bool(expected), Json::Word(word)) => *word == expected.to_string(),
+            (Value::Null, Json::Word(word)) => *word == "null",
+            _ => false,
+        };
+        if is_equal {
+            return None;
         }
-        (Value::Array(expected), Value::Array(output)) if expected.len() != output.len() => {
-            let (expected, got) = (expected.len(), output.len());
-            here(format!("expected {expected} items, got {got}"))
-        }
-        (Value::Array(expected), Value::Array(output)) => {
-            let mut pairs = expected.iter().zip(output).enumerate();
-            pairs.find_map(|(index, (expected, output))| {
-                let (path, what) = mismatch(expected, output, tolerance)?;
-                Some((format!("[{index}]{path}"), what))
-            })
-        }
-        (Value::Number(left), Value::Number(right)) if is_close(left, right, tolerance) => None,
-        (expected, output) if expected == output => None,
-        (expected, output) => {
-            let [expected, output] = [expected, output].map(|value| cut(MAX_SHORT, value));
-            here(format!("expected {expected}, got {output}"))
-        }
+        here(format!("expected {}, got {}", cut(MAX_SHORT, expected), cut(MAX_SHORT, output)))
     }
 }
 
-fn is_close(left: &Number, right: &Number, tolerance: f64) -> bool {
-    // Above 2^53, different integers are the same float. Only a tolerance makes them equal.
-    let is_exact = tolerance == 0.0 && !left.is_f64() && !right.is_f64();
-    match (left.as_f64(), right.as_f64()) {
-        (Some(left), Some(right)) if !is_exact => (left - right).abs() <= tolerance,
-        _ => left == right,
+/// Compares two numbers of JSON.
+fn is_close(left: &str, right: &str, tolerance: f64) -> bool {
+    // Above 2^53, different integers are the same float.
+    if exact(left) == exact(right) {
+        return true;
+    }
+    let difference = match (left.parse::<i128>(), right.parse::<i128>()) {
+        (Ok(left), Ok(right)) => left.abs_diff(right) as f64,
+        _ => match (left.parse::<f64>(), right.parse::<f64>()) {
+            (Ok(left), Ok(right)) => (left - right).abs(),
+            _ => f64::INFINITY,
+        },
+    };
+    // Without a tolerance, an integer and the float nearest to it differ.
+    tolerance > 0.0 && difference <= tolerance
+}
+
+/// Returns a text that equal numbers share: all digits of a whole number, or the shortest ones of another float.
+fn exact(number: &str) -> Cow<'_, str> {
+    if is_integer(number) {
+        return if number == "-0" { "0".into() } else { number.into() };
+    }
+    let float: f64 = number.parse().unwrap_or(f64::NAN);
+    match float {
+        0.0 => "0".into(),
+        // Without a precision, digits that a float does not distinguish are zeros.
+        _ if float.fract() == 0.0 => format!("{float:.0}").into(),
+        _ => float.to_string().into(),
     }
 }
 

@@ -1,6 +1,15 @@
-use serde_json::{Value, json};
+use runner_model::json::Json;
+use serde_json::{Value, json, value::to_raw_value};
 
-use super::{diff, first_unseen};
+fn diff(expected: &Value, output: &Value) -> Option<String> {
+    let output = to_raw_value(output).unwrap();
+    super::diff(expected, &Json::of(&output).unwrap())
+}
+
+fn first_unseen(expected: &Value, output: &Value) -> Option<(String, String)> {
+    let output = to_raw_value(output).unwrap();
+    super::first_unseen(expected, &Json::of(&output).unwrap())
+}
 
 #[track_caller]
 fn assert_diff(expected: &str, output: &str, shown: &str) {

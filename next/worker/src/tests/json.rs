@@ -1,19 +1,64 @@
-use serde_json::json;
+use runner_model::json::Json;
+use serde_json::{Value, json, value::RawValue};
 
-use super::{first_mismatch, is_equal, is_written_as, tree_bytes};
+use super::{is_written_as, tree_bytes};
+
+fn is_equal(expected: &Value, output: &str) -> bool {
+    let output = RawValue::from_string(output.to_owned()).unwrap();
+    super::is_equal(expected, &Json::of(&output).unwrap())
+}
+
+fn first_mismatch(expected: &Value, output: &str, tolerance: f64) -> Option<String> {
+    let output = RawValue::from_string(output.to_owned()).unwrap();
+    super::first_mismatch(expected, &Json::of(&output).unwrap(), tolerance)
+}
 
 #[test]
 fn numbers_are_equal_by_value() {
-    assert!(is_equal(&json!({"a": [1, 2.5]}), &json!({"a": [1.0, 2.5]})));
-    assert!(!is_equal(&json!(1), &json!(2)));
-    assert!(!is_equal(&json!(9_007_199_254_740_993_u64), &json!(9_007_199_254_740_992_u64)));
-    assert!(!is_equal(&json!("1"), &json!(1)));
-    assert!(!is_equal(&json!({"a": 1}), &json!({"a": 1, "b": 2})));
+    assert!(is_equal(&json!({"a": [1, 2.5]}), r#"{"a": [1.0, 2.5]}"#));
+    assert!(is_equal(&json!({"a": [1.0, 0]}), r#"{"a": [1, -0]}"#));
+    assert!(is_equal(&json!(100), "1e2"));
+    assert!(!is_equal(&json!(1), "2"));
+    assert!(!is_equal(&json!("1"), "1"));
+    assert!(!is_equal(&json!(null), "false"));
+    assert!(is_equal(&json!([true, null]), "[true, null]"));
+    assert!(!is_equal(&json!({"a": 1}), r#"{"a": 1, "b": 2}"#));
+}
+
+#[test]
+fn integers_are_compared_exactly() {
+    let large = 9_007_199_254_740_993_u64;
+    for (expected, output, is_same) in [
+        (json!(large), "9007199254740993", true),
+        (json!(large), "9007199254740992", false),
+        (json!(large), "9007199254740992.0", false),
+        (json!(9_007_199_254_740_992.0), "9007199254740993", false),
+        (json!(1.234_567_890_123_456_8e20), "123456789012345678901", false),
+        (json!(1.234_567_890_123_456_8e20), "123456789012345683968", true),
+        (json!(u64::MAX), "18446744073709551616", false),
+        (json!(i64::MIN), "-9223372036854775808", true),
+    ] {
+        assert_eq!(is_equal(&expected, output), is_same, "{expected} {output}");
+        assert_eq!(
+            first_mismatch(&expected, output, 0.0).is_none(),
+            is_same,
+            "{expected} {output}"
+        );
+    }
+    assert!(first_mismatch(&json!(large), "9007199254740992", 0.5).is_some());
+    assert_eq!(first_mismatch(&json!(large), "9007199254740992", 1.0), None);
+    let mismatch = first_mismatch(&json!([1]), "[123456789012345678901]", 1e30);
+    assert_eq!(
+        mismatch.as_deref(),
+        Some(
+            "at `$[0]`: the integer 123456789012345678901 has more than 64 bits, too many for a tolerance"
+        )
+    );
 }
 
 #[test]
 fn a_subset_may_lack_keys_but_no_items() {
-    let output = json!({"a": {"b": [1, {"c": "x"}]}, "more": true});
+    let output = r#"{"a": {"b": [1, {"c": "x"}]}, "more": true}"#;
     for (expected, mismatch) in [
         (json!({"a": {"b": [1, {"c": "x"}]}}), None),
         (json!({"a": {"b": [1, {"c": "y"}]}}), Some("at `$.a.b[1].c`: expected \"y\", got \"x\"")),
@@ -24,19 +69,18 @@ fn a_subset_may_lack_keys_but_no_items() {
             Some("at `$`: expected [], got {\"a\":{\"b\":[1,{\"c\":\"x\"}]},\"more\":true}"),
         ),
     ] {
-        let found = first_mismatch(&expected, &output, 0.0);
+        let found = first_mismatch(&expected, output, 0.0);
         assert_eq!(found.as_deref(), mismatch, "{expected}");
     }
 }
 
 #[test]
 fn a_tolerance_is_absolute() {
-    let mismatch = |expected, output, tolerance| first_mismatch(&expected, &output, tolerance);
-    assert_eq!(mismatch(json!(26.0976), json!(26.09759), 1e-4), None);
-    assert!(mismatch(json!(26.0976), json!(26.1), 1e-4).is_some());
-    assert_eq!(mismatch(json!(10), json!(11), 1.0), None);
-    let large = 9_007_199_254_740_993_u64;
-    assert!(mismatch(json!(large), json!(large - 1), 0.0).is_some());
+    let mismatch = |expected, output, tolerance| first_mismatch(&expected, output, tolerance);
+    assert_eq!(mismatch(json!(26.0976), "26.09759", 1e-4), None);
+    assert!(mismatch(json!(26.0976), "26.1", 1e-4).is_some());
+    assert_eq!(mismatch(json!(10), "11", 1.0), None);
+    assert_eq!(mismatch(json!(10), "10.5", 1.0), None);
 }
 
 #[test]

@@ -40,6 +40,41 @@ fn invalid_places_are_named() {
 }
 
 #[test]
+fn numbers_are_compared_exactly() {
+    let large = 9_007_199_254_740_993_u64;
+    for (schema, value, reason) in [
+        (json!({"multipleOf": 0.01}), json!(19.99), None),
+        (json!({"multipleOf": 0.01}), json!("x"), None),
+        (
+            json!({"items": {"multipleOf": 0.01}}),
+            json!([1, 0.005]),
+            Some("at `/1`: must be a multiple of 0.01, but got 0.005"),
+        ),
+        (json!({"not": {"multipleOf": 0.1}}), json!(0.35), None),
+        (json!({"anyOf": [{"multipleOf": 2}, {"multipleOf": 0.7}]}), json!(2.1), None),
+        (
+            json!({"maximum": large - 1}),
+            json!(large),
+            Some("must be <=9007199254740992, but got 9007199254740993"),
+        ),
+        (json!({"exclusiveMinimum": large - 1}), json!(large), None),
+    ] {
+        assert_eq!(mismatch(&schema, &value).as_deref(), reason, "{schema} {value}");
+    }
+    let draft = "http://json-schema.org/draft-04/schema#";
+    let old = json!({"$schema": draft, "maximum": large, "exclusiveMaximum": true});
+    assert!(mismatch(&old, &json!(large)).is_some());
+    for bad in [json!(0), json!(-1), json!("2")] {
+        let refusal = refusal(&json!({"multipleOf": bad}));
+        assert!(refusal.contains("is not a valid JSON Schema"), "{refusal}");
+    }
+    let many: Vec<_> = (1..=17).map(|divisor| json!({"multipleOf": divisor})).collect();
+    assert!(refusal(&json!({"anyOf": many})).contains("more than 16 different"));
+    let same: Vec<_> = (0..100).map(|_| json!({"multipleOf": 3})).collect();
+    assert_eq!(mismatch(&json!({"anyOf": same}), &json!(9)), None);
+}
+
+#[test]
 fn formats_are_checked_by_draft() {
     let with =
         |draft: &str| json!({"$schema": draft, "format": "ipv4", "allOf": [{"minLength": 2}]});

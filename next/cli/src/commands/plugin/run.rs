@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use runner_engine::probe::{Answer, Call, CallEnd, call};
+use runner_model::json::{Json, parse};
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
 use runner_model::provider::{OutputForm, Protocol, Provider, Stdin};
 use runner_model::visible::{visible, visible_line};
 use runner_model::{
     Micros, Outcome, RowRef, TaskId, TestId, TrialId, digest, exit::Exit, outcome::Verdict,
-    row::OUTPUT_ARTIFACT, template::Template, test::Attachment,
+    row::OUTPUT_ARTIFACT, template::Template, test::Attachment, without_mark,
 };
 use runner_report::call_sections;
+use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 use tempfile::NamedTempFile;
 
@@ -228,7 +230,9 @@ fn json_value(flag: &str, text: Option<&str>) -> Result<Option<Value>, CommandEr
     let Some(text) = text else { return Ok(None) };
     let bytes = read_value(flag, text)?;
     let bytes = bytes.as_deref().unwrap_or(text.as_bytes());
-    serde_json::from_slice(bytes).map(Some).map_err(|error| {
+    let text = str::from_utf8(bytes).map_err(|error| error.to_string());
+    let read = text.and_then(|text| parse(without_mark(text)));
+    read.map(Some).map_err(|error| {
         CommandError::usage(format!(
             "`{flag}` is not valid JSON: {error}\nfor example: {flag} '\"hello\"', {flag} '{{\"key\": 1}}', {flag} @FILE"
         ))
@@ -279,6 +283,16 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
     Ok((task, line))
 }
 
+/// The reply as JSON.
+#[derive(Serialize)]
+struct Document<'a> {
+    v: u32,
+    row: Option<&'a RawValue>,
+    /// The whole output, which may be too large for the row.
+    output: Option<&'a RawValue>,
+    said: Option<&'a RawValue>,
+}
+
 /// Prints the reply, and writes its artifacts.
 fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandError> {
     let row: RowRef<'_> = serde_json::from_slice(&reply.row)
@@ -286,19 +300,19 @@ fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
     // An output that is too large for a row is the first artifact.
     let is_artifact =
         row.artifacts.first().is_some_and(|artifact| *artifact.name == *OUTPUT_ARTIFACT);
-    let output: Option<Value> = row.output.as_ref().and_then(|output| {
+    let output: Option<&RawValue> = row.output.as_ref().and_then(|output| {
         match reply.artifacts.get(&0).filter(|_| is_artifact) {
             Some(whole) => serde_json::from_slice(whole).ok(),
-            None => serde_json::from_str(output.get()).ok(),
+            None => Some(&*output.0),
         }
     });
     if args.json {
         let log: Option<&RawValue> = serde_json::from_slice(&reply.log).ok();
         let row: Option<&RawValue> = serde_json::from_slice(&reply.row).ok();
-        out.document(&json!({"v": 1, "row": row, "output": output, "said": log}));
+        out.document(&Document { v: 1, row, output, said: log });
     } else {
-        if let Some(output) = &output {
-            let text = serde_json::to_string_pretty(output).unwrap_or_default();
+        if let Some(output) = output {
+            let text = Json::of(output).map_or(output.to_string(), |output| format!("{output:#}"));
             out.data(&visible(&text));
         }
         let said = serde_json::from_slice(&reply.log).unwrap_or_default();

@@ -5,15 +5,21 @@
 //! has no bounds. So each subschema gets a `format` whose function counts steps and unwinds when there are too many.
 //! References are never fetched, and patterns match in linear time.
 
+mod numbers;
+
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::{cell::Cell, error::Error, ptr};
+use std::{error::Error, ptr, rc::Rc};
 
 use boon::{
-    CompileError, Compiler, Draft, Format, SchemaIndex, Schemas, UrlLoader, ValidationError,
+    CompileError, Compiler, Draft, ErrorKind, Format, SchemaIndex, Schemas, UrlLoader,
+    ValidationError,
 };
 use regex::RegexBuilder;
 use runner_sandbox::cut;
 use serde_json::{Value, json};
+
+use numbers::NumberRule;
 
 /// Address of the schema, for references within it.
 const ADDRESS: &str = "http://runner.invalid/schema";
@@ -21,6 +27,25 @@ const ADDRESS: &str = "http://runner.invalid/schema";
 const NEGATED: &str = "http://runner.invalid/negated";
 /// The `format` that counts steps.
 const STEP: &str = "runner:step";
+/// The `format` of each [`NumberRule`] of a schema. `boon` calls functions without data, so each has its index.
+const NUMBERS: [Format; 16] = [
+    Format { name: "runner:number-0", func: check_number::<0> },
+    Format { name: "runner:number-1", func: check_number::<1> },
+    Format { name: "runner:number-2", func: check_number::<2> },
+    Format { name: "runner:number-3", func: check_number::<3> },
+    Format { name: "runner:number-4", func: check_number::<4> },
+    Format { name: "runner:number-5", func: check_number::<5> },
+    Format { name: "runner:number-6", func: check_number::<6> },
+    Format { name: "runner:number-7", func: check_number::<7> },
+    Format { name: "runner:number-8", func: check_number::<8> },
+    Format { name: "runner:number-9", func: check_number::<9> },
+    Format { name: "runner:number-10", func: check_number::<10> },
+    Format { name: "runner:number-11", func: check_number::<11> },
+    Format { name: "runner:number-12", func: check_number::<12> },
+    Format { name: "runner:number-13", func: check_number::<13> },
+    Format { name: "runner:number-14", func: check_number::<14> },
+    Format { name: "runner:number-15", func: check_number::<15> },
+];
 /// Steps to decide whether a value is valid. `boon` keeps up to 1 KiB for each failed subschema.
 const MAX_STEPS: usize = 80_000;
 /// Steps to find the places where a value is invalid.
@@ -45,6 +70,7 @@ pub struct Schema {
     schemas: Schemas,
     index: SchemaIndex,
     negated: SchemaIndex,
+    numbers: Rc<[NumberRule]>,
 }
 
 /// A loader of references that refuses all.
@@ -56,6 +82,8 @@ struct TooManySteps;
 thread_local! {
     /// Steps left of this thread's check, and the address that its stack must not reach.
     static LEFT: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    /// The rules of the schema that this thread checks.
+    static RULES: RefCell<Rc<[NumberRule]>> = RefCell::default();
 }
 
 impl Schema {
@@ -83,6 +111,7 @@ impl Schema {
                 .is_some_and(|draft| draft < Draft::V2019_09),
             parts: MAX_PARTS,
             patterns: MAX_PATTERNS,
+            numbers: Vec::new(),
         };
         let mut counted = value.clone();
         parts.insert_steps(&mut counted)?;
@@ -90,6 +119,7 @@ impl Schema {
         compiler.use_loader(Box::new(NoLoader));
         compiler.enable_format_assertions();
         compiler.register_format(Format { name: STEP, func: step });
+        NUMBERS.into_iter().for_each(|format| compiler.register_format(format));
         let mut schemas = Schemas::new();
         let mut compile = |address: &str, schema| {
             compiler.add_resource(address, schema).map_err(invalid)?;
@@ -97,11 +127,12 @@ impl Schema {
         };
         let index = compile(ADDRESS, counted)?;
         let negated = compile(NEGATED, json!({"not": {"$ref": ADDRESS}}))?;
-        Ok(Self { value, schemas, index, negated })
+        Ok(Self { value, schemas, index, negated, numbers: parts.numbers.into() })
     }
 
     /// Describes where and why a value is invalid. `None` if it is valid.
     pub fn mismatch(&self, value: &Value) -> Option<String> {
+        RULES.set(Rc::clone(&self.numbers));
         match with_steps(MAX_STEPS, || self.schemas.validate(value, self.negated).is_err()) {
             Some(true) => return None,
             Some(false) => {}
@@ -128,9 +159,13 @@ fn collect_reasons(error: &ValidationError<'_, '_>, reasons: &mut Vec<String>) {
         collect_reasons(cause, reasons);
     }
     if error.causes.is_empty() && reasons.len() < MAX_NAMED {
+        let reason = match &error.kind {
+            ErrorKind::Format { want, err, .. } if want.starts_with("runner:") => err.to_string(),
+            kind => kind.to_string(),
+        };
         let reason = match error.instance_location.to_string() {
-            place if place.is_empty() => error.kind.to_string(),
-            place => format!("at `{place}`: {}", error.kind),
+            place if place.is_empty() => reason,
+            place => format!("at `{place}`: {reason}"),
         };
         reasons.push(cut(MAX_REASON, reason));
     }
@@ -165,6 +200,13 @@ fn step(value: &Value) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Counts a step, and checks a number by a rule of the schema.
+fn check_number<const INDEX: usize>(value: &Value) -> Result<(), Box<dyn Error>> {
+    step(value)?;
+    let Value::Number(number) = value else { return Ok(()) };
+    RULES.with_borrow(|rules| Ok(rules.get(INDEX).map_or(Ok(()), |rule| rule.check(number))?))
+}
+
 /// A walk through the parts of a schema.
 struct Parts {
     /// Whether the schema's draft checks formats.
@@ -173,6 +215,8 @@ struct Parts {
     parts: usize,
     /// Bytes left of [`MAX_PATTERNS`].
     patterns: usize,
+    /// The different rules so far.
+    numbers: Vec<NumberRule>,
 }
 
 impl Parts {
@@ -211,13 +255,33 @@ impl Parts {
                 (_, value) => self.insert_steps(value)?,
             }
         }
+        let mut formats = Vec::new();
+        for rule in NumberRule::take(entries) {
+            formats.push(json!({"format": self.add_number(rule)?}));
+        }
         let format = entries.insert("format".into(), STEP.into());
-        if let Some(format) = format.filter(|_| self.asserts_formats)
+        formats.extend(
+            format.filter(|_| self.asserts_formats).map(|format| json!({"format": format})),
+        );
+        if !formats.is_empty()
             && let Value::Array(all) = entries.entry("allOf").or_insert_with(|| json!([]))
         {
-            all.push(json!({"format": format}));
+            all.extend(formats);
         }
         Ok(())
+    }
+
+    /// Returns the `format` of a rule.
+    fn add_number(&mut self, rule: NumberRule) -> Result<&'static str, String> {
+        let known = self.numbers.iter().position(|known| *known == rule);
+        let index = known.unwrap_or(self.numbers.len());
+        let format = NUMBERS.get(index).ok_or_else(|| {
+            format!("has more than {} different `multipleOf` and large bounds", NUMBERS.len())
+        })?;
+        if known.is_none() {
+            self.numbers.push(rule);
+        }
+        Ok(format.name)
     }
 
     /// Subtracts the approximate compiled size of a pattern.
@@ -248,5 +312,5 @@ impl UrlLoader for NoLoader {
 }
 
 #[cfg(test)]
-#[path = "tests/schema.rs"]
+#[path = "../tests/schema.rs"]
 mod tests;

@@ -1,0 +1,256 @@
+//! JSON as text: [`parse`] refuses what readers disagree on, and [`Json`] keeps numbers as they are written.
+//!
+//! Most readers round integers beyond 64 bits, and keep the last of two equal keys. Both change a value without a word.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt, io, iter::Peekable, ops::Range};
+
+use serde::{Serialize, Serializer, ser::Error as _};
+use serde_json::{Value, value::RawValue};
+
+use super::Text;
+
+/// A part of JSON that readers disagree on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonFault {
+    /// A sentence without places.
+    pub message: String,
+    /// Path of the object or number, such as `$.a[1]`.
+    pub path: String,
+    /// Bytes of the fault. For a repeated key, then those of the first one.
+    pub places: Vec<Range<usize>>,
+    /// Line and column of each place, for people.
+    lines: Vec<(usize, usize)>,
+}
+
+/// Integers that a reader accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Integers {
+    Any,
+    /// Those that fit into an `i64` or a `u64`.
+    Bits64,
+}
+
+/// JSON with its numbers as they are written. Keys are sorted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Json<'a> {
+    /// `null`, `true` or `false`.
+    Word(&'a str),
+    Number(&'a str),
+    String(Cow<'a, str>),
+    Array(Vec<Self>),
+    Object(BTreeMap<Cow<'a, str>, Self>),
+}
+
+/// Parses JSON that a user wrote.
+///
+/// # Errors
+///
+/// A mistake in its syntax or a [`JsonFault`], with its place.
+pub fn parse(json: &str) -> Result<Value, String> {
+    let value = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    match find_fault(json, Integers::Bits64) {
+        Some(fault) => Err(fault.to_string()),
+        None => Ok(value),
+    }
+}
+
+/// Finds a key that an object has twice, or an integer beyond the accepted ones. `json` must be valid.
+pub fn find_fault(json: &str, integers: Integers) -> Option<JsonFault> {
+    // The keys of all open objects. For each open object or array, the number of keys before it, and its items so far.
+    let (mut keys, mut open) = (Vec::<(Cow<'_, str>, Range<usize>)>::new(), Vec::new());
+    let mut tokens = Tokens { json, at: 0 }.peekable();
+    while let Some((at, token)) = tokens.next() {
+        match token.as_bytes()[0] {
+            b'{' | b'[' => open.push((keys.len(), 0_usize)),
+            b'}' | b']' => {
+                let (first, _) = open.pop()?;
+                keys[first..].sort_unstable_by(|a, b| (&a.0, a.1.start).cmp(&(&b.0, b.1.start)));
+                if let Some(pair) = keys[first..].windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                    let message = format!("the key `{}` is in one object twice", pair[0].0);
+                    let places = vec![pair[1].1.clone(), pair[0].1.clone()];
+                    return Some(JsonFault::new(
+                        json,
+                        message,
+                        path(&open, &keys[..first]),
+                        places,
+                    ));
+                }
+                keys.truncate(first);
+            }
+            b',' => open.last_mut()?.1 += 1,
+            b'"' if tokens.peek().is_some_and(|(_, next)| *next == ":") => {
+                keys.push((text_of(token), at..at + token.len()));
+            }
+            b'-' | b'0'..=b'9' if integers == Integers::Bits64 && is_large(token) => {
+                let message = format!("the integer {token} has more than 64 bits");
+                let place = at..at + token.len();
+                return Some(JsonFault::new(json, message, path(&open, &keys), vec![place]));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Returns the path of the current value in open objects and arrays.
+fn path(open: &[(usize, usize)], keys: &[(Cow<'_, str>, Range<usize>)]) -> String {
+    let ends = open.iter().skip(1).map(|(first, _)| *first).chain([keys.len()]);
+    let steps = open.iter().zip(ends).map(|((first, items), end)| match keys[*first..end].last() {
+        Some((key, _)) => format!(".{key}"),
+        None => format!("[{items}]"),
+    });
+    steps.fold("$".to_owned(), |path, step| path + &step)
+}
+
+/// Returns whether a number is an integer that fits into neither an `i64` nor a `u64`.
+pub fn is_large(number: &str) -> bool {
+    is_integer(number) && number.parse::<i64>().is_err() && number.parse::<u64>().is_err()
+}
+
+/// Returns whether a number is written without a fraction and an exponent.
+pub fn is_integer(number: &str) -> bool {
+    !number.contains(['.', 'e', 'E'])
+}
+
+impl JsonFault {
+    fn new(json: &str, message: String, path: String, places: Vec<Range<usize>>) -> Self {
+        let line = |place: &Range<usize>| {
+            let before = &json[..place.start];
+            let start = before.rfind('\n').map_or(0, |end| end + 1);
+            (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+        };
+        let lines = places.iter().map(line).collect();
+        Self { message, path, places, lines }
+    }
+}
+
+impl fmt::Display for JsonFault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "at `{}`: {}", self.path, self.message)?;
+        let words = [", at", " and at"].into_iter();
+        words.zip(&self.lines).try_for_each(|(word, (line, column))| {
+            write!(formatter, "{word} line {line} column {column}")
+        })
+    }
+}
+
+impl<'a> Json<'a> {
+    /// Reads JSON. `None` if it has more levels than serde reads.
+    pub fn of(json: &'a RawValue) -> Option<Self> {
+        const MAX_LEVELS: usize = 127;
+        Self::read(&mut Tokens { json: json.get(), at: 0 }.peekable(), MAX_LEVELS)
+    }
+
+    fn read(tokens: &mut Peekable<Tokens<'a>>, levels: usize) -> Option<Self> {
+        let (_, token) = tokens.next()?;
+        Some(match token.as_bytes()[0] {
+            b'{' => {
+                let mut entries = BTreeMap::new();
+                loop {
+                    match tokens.next()?.1 {
+                        "}" => break Self::Object(entries),
+                        "," => {}
+                        key => {
+                            // The colon.
+                            tokens.next()?;
+                            entries
+                                .insert(text_of(key), Self::read(tokens, levels.checked_sub(1)?)?);
+                        }
+                    }
+                }
+            }
+            b'[' => {
+                let mut items = Vec::new();
+                loop {
+                    match tokens.peek()?.1 {
+                        "]" | "," => {
+                            if tokens.next()?.1 == "]" {
+                                break Self::Array(items);
+                            }
+                        }
+                        _ => items.push(Self::read(tokens, levels.checked_sub(1)?)?),
+                    }
+                }
+            }
+            b'"' => Self::String(text_of(token)),
+            b'-' | b'0'..=b'9' => Self::Number(token),
+            _ => Self::Word(token),
+        })
+    }
+}
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Word(text) | Self::Number(text) => {
+                let raw: &RawValue = serde_json::from_str(text).map_err(S::Error::custom)?;
+                raw.serialize(serializer)
+            }
+            Self::String(text) => serializer.serialize_str(text),
+            Self::Array(items) => serializer.collect_seq(items),
+            Self::Object(entries) => serializer.collect_map(entries),
+        }
+    }
+}
+
+/// Writes compact JSON, or with `#` indented JSON.
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An indented value may be much longer than what a caller takes of it, so it is not made whole.
+        struct Writer<'f, 'b>(&'f mut fmt::Formatter<'b>);
+        impl io::Write for Writer<'_, '_> {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+                self.0.write_str(text).map_err(io::Error::other)?;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let is_indented = formatter.alternate();
+        let writer = Writer(formatter);
+        let write = if is_indented { serde_json::to_writer_pretty } else { serde_json::to_writer };
+        write(writer, self).map_err(|_| fmt::Error)
+    }
+}
+
+/// Returns the text of a string.
+fn text_of(string: &str) -> Cow<'_, str> {
+    serde_json::from_str::<Text<'_>>(string).map_or(Cow::Borrowed(string), |text| text.0)
+}
+
+/// The tokens of valid JSON, each with its position.
+struct Tokens<'a> {
+    json: &'a str,
+    at: usize,
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = (usize, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = &self.json.as_bytes()[self.at..];
+        let start = self.at + rest.iter().position(|byte| !byte.is_ascii_whitespace())?;
+        let token = &self.json.as_bytes()[start..];
+        let length = match token[0] {
+            b'"' => {
+                let mut is_escaped = false;
+                let mut ends = |byte: &u8| {
+                    let ends = *byte == b'"' && !is_escaped;
+                    is_escaped = *byte == b'\\' && !is_escaped;
+                    ends
+                };
+                token[1..].iter().position(&mut ends)? + 2
+            }
+            b'{' | b'}' | b'[' | b']' | b',' | b':' => 1,
+            _ => token.iter().position(|byte| b",]} \t\r\n".contains(byte)).unwrap_or(token.len()),
+        };
+        self.at = start + length;
+        Some((start, &self.json[start..self.at]))
+    }
+}
+
+#[cfg(test)]
+#[path = "../tests/json.rs"]
+mod tests;
