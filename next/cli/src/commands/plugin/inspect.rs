@@ -16,8 +16,8 @@ const MAX_SHOWN: usize = 1_000;
 
 /// Show the kind, description and needs of a plugin
 ///
-/// Prints its kind, its description with the grants that it requests, its imports and its exports. The exit code is 2 if the file
-/// cannot be used as a plugin.
+/// Prints its kind, its description with the grants that it requests, its imports and its exports. The exit code is 2 if a run
+/// would refuse the file.
 #[derive(clap::Args)]
 pub struct Args {
     /// A `.wasm` file, the folder of a built plugin, or `bundled:NAME`
