@@ -84,8 +84,9 @@ fn held_run_is_not_resumed() {
         Runner::hostile("[[tests]]\nid = \"spin\"\ntimeout = \"10m\"\ninput = { do = \"loop\" }\n");
     let mut running = runner.start(&[]);
     running.wait_until_running(&runner, 1);
-    let pid = running.process().0.to_string();
-    runner.run(&["resume", "latest"]).expect(6).says(&[&pid]);
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let holder = format!("process {} on {}", running.process().0, host.trim());
+    runner.run(&["resume", "latest"]).expect(6).says(&[&holder]);
     let listed = &runner.list()[0];
     assert_eq!((&listed["status"], &listed["exit_code"]), (&json!("running"), &json!(null)));
     running.end_by(rustix::process::Signal::INT).0.expect(130);

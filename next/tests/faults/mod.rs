@@ -7,7 +7,9 @@ mod failpoints;
 mod files;
 mod kills;
 mod lies;
+mod logs;
 mod machine;
+mod output;
 mod power;
 mod storm;
 

@@ -2,7 +2,7 @@
 
 #![cfg(debug_assertions)]
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink, path::PathBuf, process::Command};
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::support::{
     run::Run,
     runner::Runner,
     running::{Ran, Running},
-    truth::{assert_kept, assert_told_truly, assert_whole},
+    truth::{assert_kept, assert_told_truly, assert_whole, results},
 };
 
 /// Runs a command that records the files it syncs.
@@ -77,20 +77,26 @@ fn unsynced_bytes_lose_no_acknowledged_row() {
 
 #[test]
 fn believed_rows_are_on_disk() {
-    // The last rows are written but not synced. Then another process finds a row for every trial.
-    let runner = Runner::hostile_in_memory(
-        "[[tests]]\nid = \"nap\"\nrepeat = 4\ninput = { do = \"sleep\", ms = 300 }\n",
-    );
-    let exec = ["exec", "scenario.toml", "-j", "4"];
-    noting(&runner, &exec, Some("rows-sync:kill:1"));
-    let run = runner.only_run();
-    assert!(!run.rows().is_empty(), "the process died too early");
-    assert_eq!(synced(&runner, "index.jsonl"), 0);
-    // A new run sweeps, and so does a resume.
-    noting(&runner, &["resume", run.id()], None).expect(0);
-    let index = run.bytes("index.jsonl");
-    assert_eq!(synced(&runner, "index.jsonl"), index.len());
-    assert_whole(&runner, 4);
+    // The first rows are written but not synced. Then another process reads them, and counts them.
+    for command in ["cleanup --yes", "stop latest", "cancel latest", "resume latest"] {
+        let runner = Runner::hostile_in_memory(
+            "[[tests]]\nid = \"nap\"\nrepeat = 6\ninput = { do = \"sleep\", ms = 100 }\n",
+        );
+        let exec = ["exec", "scenario.toml", "-j", "4"];
+        noting(&runner, &exec, Some("rows-sync:kill:1"));
+        let run = runner.only_run();
+        let rows = run.rows().len();
+        assert!(rows > 0, "the process died too early");
+        assert_eq!(synced(&runner, "index.jsonl"), 0);
+        let args: Vec<_> = command.split(' ').collect();
+        noting(&runner, &args, None).expect(0);
+        let counted = run.count("passed");
+        assert!(counted >= rows as u64, "{command}: {counted} of {rows}");
+        assert_eq!(lose_power(&runner, &run, 0, &mut Random::new()), 0, "{command}");
+        assert_eq!(results(&run).len() as u64, counted, "{command}");
+        runner.run(&["resume", run.id(), "--force"]).expect(0);
+        assert_whole(&runner, 6);
+    }
 }
 
 #[test]
@@ -126,24 +132,38 @@ fn lost_creation_leaves_no_run() {
     }
 }
 
+/// Returns the files of the store.
+fn stored(runner: &Runner) -> Vec<PathBuf> {
+    let shelves = fs::read_dir(runner.path("results/store")).unwrap();
+    let shelves = shelves.filter_map(|shelf| fs::read_dir(shelf.unwrap().path()).ok());
+    shelves.flatten().map(|entry| entry.unwrap().path()).collect()
+}
+
 #[test]
 fn cut_store_entries_are_replaced() {
-    let runner = writing_runner();
-    runner.exec(&[]).expect(0);
-    let store = runner.path("results/store");
-    let mut cut = 0;
-    for folder in fs::read_dir(&store).unwrap() {
-        let folder = folder.unwrap().path();
-        for entry in fs::read_dir(&folder).into_iter().flatten() {
-            let entry = entry.unwrap().path();
-            let length = fs::metadata(&entry).unwrap().len();
-            let file = fs::File::options().write(true).open(&entry).unwrap();
-            file.set_len(length / 2).unwrap();
-            cut += 1;
+    for damage in ["cut", "overwritten", "link", "pipe"] {
+        let runner = writing_runner();
+        runner.exec(&["--test", "logs"]).expect(0);
+        let entries = stored(&runner);
+        assert!(entries.len() >= 2, "the tests and the plugin are in the store");
+        for entry in &entries {
+            let bytes = fs::read(entry).unwrap();
+            fs::remove_file(entry).unwrap();
+            match damage {
+                "cut" => fs::write(entry, &bytes[..bytes.len() / 2]).unwrap(),
+                "overwritten" => fs::write(entry, vec![b'x'; bytes.len()]).unwrap(),
+                "link" => {
+                    let copy = runner.path("copy");
+                    fs::write(&copy, bytes).unwrap();
+                    symlink(&copy, entry).unwrap();
+                }
+                _ => assert!(Command::new("mkfifo").arg(entry).status().unwrap().success()),
+            }
         }
+        runner.exec(&["--test", "logs"]).expect(0);
+        assert!(entries.iter().all(|entry| fs::symlink_metadata(entry).unwrap().is_file()));
+        runner.run(&["verify"]).expect(0);
+        let newest = runner.runs().pop().unwrap();
+        runner.run(&["resume", newest.id(), "--rerun", "all"]).expect(0);
     }
-    assert!(cut >= 2, "the tests and the plugin are in the store");
-    runner.exec(&["--test", "nap"]).expect(0);
-    let newest = runner.runs().pop().unwrap();
-    runner.run(&["resume", newest.id()]).expect(0);
 }

@@ -241,6 +241,19 @@ fn reruns_and_changes_add_up() {
     assert_eq!(run.rows_of("fails")[1]["attempt"], 2);
 }
 
+/// Makes all files of the store two days older. Returns their number.
+#[cfg(debug_assertions)]
+fn age_store(runner: &Runner) -> usize {
+    let shelves = fs::read_dir(runner.path("results/store")).unwrap();
+    let shelves = shelves.filter_map(|shelf| fs::read_dir(shelf.unwrap().path()).ok());
+    let age = |entry: fs::DirEntry| {
+        let file = fs::File::open(entry.path()).unwrap();
+        let days = std::time::Duration::from_secs(2 * 24 * 3600);
+        file.set_modified(std::time::SystemTime::now() - days).unwrap();
+    };
+    shelves.flatten().map(|entry| age(entry.unwrap())).count()
+}
+
 #[test]
 #[cfg(debug_assertions)]
 fn death_while_accepting_changes_leaves_one_plan() {
@@ -254,6 +267,11 @@ fn death_while_accepting_changes_leaves_one_plan() {
         assert_eq!(run.manifest(), old, "{place}");
         assert_eq!(run.text("scenario.toml"), old_text);
         assert_status(&runner, "completed");
+        // Days later a prune removes what only the new plan needs.
+        let contents = age_store(&runner);
+        runner.run(&["prune", "--keep-last", "1", "--yes"]).expect(0);
+        assert_eq!(age_store(&runner), 2, "of {contents} after {place}");
+        runner.run(&["verify", run.id()]).expect(0);
     }
     runner.run(&["resume", "--accept-changes"]).expect(1);
     assert_rows(&run, &[("a", 2), ("b", 1), ("new", 1)]);
