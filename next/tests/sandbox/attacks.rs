@@ -82,8 +82,11 @@ fn done(came: &Came) -> Vec<&str> {
 #[test]
 fn escaped_guests_find_nothing_open() {
     let [before, behind] = attacked();
-    // Without a wall all attacks succeed. Not every kernel has MPTCP.
-    assert!(done(&before).len() >= before.len() - 1, "{before:?}");
+    // Without a wall all attacks succeed, except some on a process that has capabilities. Not every kernel has MPTCP.
+    let needs = ["connect by MPTCP", "slow a process", "bind a process to processors"];
+    let failed = before.iter().filter(|(_, error)| !error.is_null());
+    let failed: Vec<_> = failed.map(|(name, _)| &**name).collect();
+    assert!(failed.iter().all(|name| needs.contains(name)), "{before:?}");
     assert_eq!(before.len(), behind.len());
     assert_eq!(done(&behind), ["see how large a file of the home is"]);
     let refusals = [json!(1), json!(13), json!(18)];

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf};
 
-use rustix::process::Signal;
+use rustix::process::{Signal, geteuid};
 
 use crate::support::{
     processes::{Process, children},
@@ -18,6 +18,18 @@ fn status(pid: u32, key: &str) -> Option<String> {
     Some(line.trim_start_matches(':').trim().to_owned())
 }
 
+/// Asserts that a process has given up all rights of root.
+#[track_caller]
+fn assert_without_capabilities(pid: u32) {
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(status(pid, set).as_deref(), Some("0000000000000000"), "{set}");
+    }
+    // Other users cannot change what bounds their programs, and these start none.
+    if geteuid().is_root() {
+        assert_eq!(status(pid, "CapBnd").as_deref(), Some("0000000000000000"));
+    }
+}
+
 #[test]
 fn workers_run_inside_the_wall() {
     let runner =
@@ -28,6 +40,7 @@ fn workers_run_inside_the_wall() {
         wait_until("the worker is ready", || status(worker.0, "Seccomp").as_deref() == Some("2"));
         assert_eq!(status(worker.0, "NoNewPrivs").unwrap(), "1");
         assert_eq!(status(worker.0, "Seccomp_filters").unwrap(), "2");
+        assert_without_capabilities(worker.0);
     }
     running.end_by(Signal::INT);
     let run = runner.only_run();
@@ -76,9 +89,10 @@ fn compilers_run_inside_the_wall() {
     command.env("RUNNER_CACHE", runner.path("cache"));
     let running = Running::start(&mut command);
     // The compiler works inside the wall, for some hundred milliseconds.
-    wait_for("a compiler is behind the wall", || {
+    let compiler = wait_for("a compiler is behind the wall", || {
         let compilers = children(running.process().0, "__compile");
         compilers.into_iter().find(|compiler| status(compiler.0, "Seccomp").as_deref() == Some("2"))
     });
+    assert_without_capabilities(compiler.0);
     running.kill();
 }

@@ -16,7 +16,10 @@ use rustix::process::{
     DumpableBehavior, Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_dumpable_behavior,
     set_parent_process_death_signal, setrlimit,
 };
-use rustix::thread::set_no_new_privs;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
 use rustix::time::{ClockId, clock_gettime};
 
 pub use self::landlock::Openings;
@@ -53,7 +56,18 @@ pub fn harden(parent: &str) -> Result<(), String> {
     lower(Resource::Core, 0).map_err(failed)?;
     lower(Resource::Nofile, FILES).map_err(failed)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed)?;
-    set_no_new_privs(true).map_err(failed)
+    set_no_new_privs(true).map_err(failed)?;
+    drop_capabilities().map_err(failed)
+}
+
+/// Gives up the capabilities of root. Files of other users then open to this process only as their modes allow.
+fn drop_capabilities() -> rustix::io::Result<()> {
+    // Fails without `CAP_SETPCAP`. Then there is nothing to give up: without new privileges, the set only bounds others.
+    let one = |bit: u32| CapabilitySet::from_bits_retain(1 << bit);
+    let _ = (0..u64::BITS).try_for_each(|bit| remove_capability_from_bounding_set(one(bit)));
+    clear_ambient_capability_set()?;
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
 }
 
 /// Lowers a limit of this process for good. Keeps a lower one that was inherited.

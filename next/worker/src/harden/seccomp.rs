@@ -52,12 +52,31 @@ fn allowed(has_sockets: bool) -> Result<Calls, BackendError> {
     // Only without a path: Landlock does not check changes of times.
     let is_open = SeccompCondition::new(1, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0);
     calls.insert(libc::SYS_utimensat, vec![rule([is_open])?]);
+    let mut options = vec![OWN_SOCKET];
     if has_sockets {
         calls.insert(libc::SYS_connect, Vec::new());
         calls.insert(libc::SYS_socket, sockets()?);
+        options.extend(CLIENT_SOCKETS);
     }
+    let option = |(level, name)| rule([masked(1, ALL, level), masked(2, ALL, name)]);
+    let options: Result<_, _> = options.into_iter().map(option).collect();
+    calls.insert(libc::SYS_setsockopt, options?);
     Ok(calls)
 }
+
+/// Level and name of the option that workers set on the socket to their coordinator: its timeout, for teardowns.
+const OWN_SOCKET: (i32, i32) = (libc::SOL_SOCKET, libc::SO_RCVTIMEO);
+
+/// Level and name of the options that the HTTP client and the C library's look-ups of names set. Not `TCP_ULP`, which
+/// makes the kernel itself parse TLS or SMC.
+const CLIENT_SOCKETS: [(i32, i32); 4] = [
+    (libc::IPPROTO_TCP, libc::TCP_NODELAY),
+    // Errors of name servers, in glibc.
+    (libc::IPPROTO_IP, libc::IP_RECVERR),
+    (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+    // One socket for all name servers, in musl.
+    (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
+];
 
 /// Allows plain TCP and UDP. Other protocols bypass Landlock, or reach the kernel or services of this machine.
 fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
@@ -155,7 +174,7 @@ const CALLS: &[i64] = &[
     libc::SYS_getcwd, libc::SYS_umask,
     // Sockets that are open, or that `SYS_socket` allows.
     libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_recvmmsg, libc::SYS_shutdown,
-    libc::SYS_getsockopt, libc::SYS_setsockopt, libc::SYS_getsockname, libc::SYS_getpeername,
+    libc::SYS_getsockopt, libc::SYS_getsockname, libc::SYS_getpeername,
 ];
 
 /// Calls with newer forms. Newer architectures lack them.

@@ -347,6 +347,19 @@ fn calls_beyond_the_list_are_refused() {
     refused(libc::SYS_sendto, &[3, 0, 0, libc::MSG_FASTOPEN as u64]);
     refused(libc::SYS_sendmsg, &[3, 0, libc::MSG_FASTOPEN as u64]);
     refused(libc::SYS_sendmmsg, &[3, 0, 1, libc::MSG_FASTOPEN as u64]);
+    // TLS and SMC in the kernel, network filters, devices, routes, and options of other sockets.
+    for (level, option) in [
+        (libc::IPPROTO_TCP, libc::TCP_ULP),
+        (libc::IPPROTO_TCP, libc::TCP_CONGESTION),
+        (libc::IPPROTO_TCP, libc::TCP_REPAIR),
+        (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER),
+        (libc::SOL_SOCKET, libc::SO_BINDTODEVICE),
+        (libc::SOL_SOCKET, libc::TCP_NODELAY),
+        (libc::IPPROTO_IP, libc::IP_OPTIONS),
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO),
+    ] {
+        refused(libc::SYS_setsockopt, &[3, level as u64, option as u64]);
+    }
     for kind in [libc::SOCK_DGRAM, libc::SOCK_SEQPACKET] {
         let arguments = [libc::AF_UNIX, kind, 0].map(|number| number as u64);
         refused(libc::SYS_socketpair, &arguments);
@@ -382,6 +395,7 @@ fn listed_calls_are_checked_by_argument() {
     allowed(libc::SYS_prlimit64, &[0, 7]);
     allowed(libc::SYS_sendto, &[0, 0, 0, libc::MSG_NOSIGNAL as u64]);
     allowed(libc::SYS_utimensat, &[3, 0]);
+    allowed(libc::SYS_setsockopt, &[0, libc::SOL_SOCKET as u64, libc::SO_RCVTIMEO as u64]);
     // The C library then uses `clone`.
     for has_sockets in [true, false] {
         assert_eq!(errno(has_sockets, libc::SYS_clone3, &[]), Some(libc::ENOSYS as u32));
@@ -393,4 +407,7 @@ fn listed_calls_are_checked_by_argument() {
     assert_eq!(errno(false, libc::SYS_socket, &tcp), refused);
     assert_eq!(errno(true, libc::SYS_connect, &[]), None);
     assert_eq!(errno(false, libc::SYS_connect, &[]), refused);
+    let no_delay = [3, libc::IPPROTO_TCP as u64, libc::TCP_NODELAY as u64];
+    assert_eq!(errno(true, libc::SYS_setsockopt, &no_delay), None);
+    assert_eq!(errno(false, libc::SYS_setsockopt, &no_delay), refused);
 }
