@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use serde_json::json;
 
 use crate::support::{
+    processes::Process,
     runner::{Runner, tests},
     running::{Ran, Running},
 };
@@ -162,4 +163,40 @@ fn secret_of_a_command_is_in_no_file() {
         run.manifest()["providers"][0]["grants"]["env"],
         json!([["TEST", "{{input.do}}"], ["TOKEN", "Bearer {{secret.API_KEY}}"]])
     );
+}
+
+/// Returns the peak memory of a worker whose guest has been granted these secrets.
+fn peak_with(values: &[String]) -> u64 {
+    let names: Vec<_> = (0..values.len()).map(|number| format!("KEY_{number}")).collect();
+    let grants = format!("grants.secrets = {names:?}");
+    let runner = Runner::hostile_with(&grants, "[[tests]]\nid = \"a\"\ninput = { do = \"sleep\" }");
+    let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "1"]);
+    command.envs(names.iter().zip(values));
+    let mut running = Running::start(&mut command);
+    running.wait_until_running(&runner, 1);
+    let peak = running.workers().into_iter().map(Process::peak_memory).max().unwrap();
+    running.kill();
+    peak
+}
+
+#[test]
+fn large_secrets_cost_workers_little_memory() {
+    // Letters that repeat late: repeated texts would have fewer forms.
+    let mut state = 1_u64;
+    let mut letters = |count: usize| -> String {
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(alphabet[(state >> 58) as usize])
+        };
+        (0..count).map(|_| next()).collect()
+    };
+    let usual = peak_with(&["0123456789".to_owned()]);
+    let large = letters(65_000);
+    let mut key = || -> String { (0..50).map(|_| letters(64) + "\n").collect() };
+    let keys: Vec<String> = (0..20).map(|_| key()).collect();
+    for values in [vec![large], keys] {
+        let more = peak_with(&values).saturating_sub(usual);
+        assert!(more < 80_000_000, "{more} bytes for {} secrets", values.len());
+    }
 }

@@ -16,24 +16,22 @@ const COLUMNS: [usize; 2] = [64, 76];
 const KEPT: [&str; 7] =
     ["-_.~", "-_.!~*'()", "-_.!~*'();,/?:@&=+$#", "-_.~/", "+*-._", "+-_.~", ""];
 
-/// Returns every form of `value` with at least `min` bytes. Empty if the value itself is shorter.
-pub(super) fn all(value: &str, min: usize) -> BTreeSet<Vec<u8>> {
+/// Passes every form of `value` to `add`, some of them repeatedly. None if the value has less than
+/// `min` bytes.
+pub(super) fn each(value: &str, min: usize, add: &mut impl FnMut(&[u8])) {
     let lines = value.lines().filter(|line| line.len() >= MIN_LINE);
     let values: BTreeSet<_> =
         [value, value.trim()].into_iter().chain(lines).filter(|value| value.len() >= min).collect();
-    let mut forms = BTreeSet::new();
     for value in values {
-        add(value, &mut forms);
+        each_of_line(value, add);
     }
-    forms.retain(|form| form.len() >= min);
-    forms
 }
 
-fn add(value: &str, forms: &mut BTreeSet<Vec<u8>>) {
+fn each_of_line(value: &str, add: &mut impl FnMut(&[u8])) {
     // Names of headers and hosts are lower case, names of variables often upper case.
     for text in [value.to_lowercase(), value.to_uppercase()] {
-        forms.extend(percent(text.as_bytes()).map(String::into_bytes));
-        forms.insert(text.into_bytes());
+        percent(text.as_bytes()).for_each(|text| add(text.as_bytes()));
+        add(text.as_bytes());
     }
     // Rust's escapes, like those of our own messages, and JSON inside JSON, which is common in logs
     // of requests.
@@ -43,29 +41,29 @@ fn add(value: &str, forms: &mut BTreeSet<Vec<u8>>) {
         json_text(&json_text(value)),
     ];
     let texts = json(value).into_iter().chain(escaped).chain(host(value)).chain(html(value));
-    forms.extend(texts.map(String::into_bytes));
-    add_bytes(value.as_bytes(), forms);
+    texts.for_each(|text| add(text.as_bytes()));
+    each_of_bytes(value.as_bytes(), add);
     // Headers have one byte for each character, and servers echo them.
     let latin_1: Result<Vec<u8>, _> = value.chars().map(u8::try_from).collect();
     if let Ok(bytes) = latin_1
         && !value.is_ascii()
     {
-        add_bytes(&bytes, forms);
+        each_of_bytes(&bytes, add);
     }
 }
 
-fn add_bytes(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
-    let mut texts: BTreeSet<_> = percent(value).collect();
-    texts.insert(value.escape_ascii().to_string());
-    texts.extend([false, true].map(|is_upper| hex("", value, is_upper)));
-    for text in base64(value) {
-        // In URLs, `+`, `/` and `=` are encoded again. Some JSON writers escape `/`.
-        texts.extend(percent(text.as_bytes()));
-        texts.insert(text.replace('/', "\\/"));
-        texts.insert(text);
-    }
-    forms.extend(texts.into_iter().map(String::into_bytes));
-    forms.insert(value.to_owned());
+fn each_of_bytes(value: &[u8], add: &mut impl FnMut(&[u8])) {
+    add(value);
+    add(value.escape_ascii().to_string().as_bytes());
+    let mut add_encoded = |text: &str| {
+        percent(text.as_bytes()).for_each(|text| add(text.as_bytes()));
+        add(text.replace('/', "\\/").as_bytes());
+        add(text.as_bytes());
+    };
+    // In URLs, `+`, `/` and `=` are encoded again. Some JSON writers escape `/`.
+    base64(value).iter().for_each(|text| add_encoded(text));
+    percent(value).for_each(|text| add(text.as_bytes()));
+    [false, true].iter().for_each(|is_upper| add(hex("", value, *is_upper).as_bytes()));
 }
 
 /// Returns the forms of a URL's host, and of a label of its name, after parsing: decoded, in lower

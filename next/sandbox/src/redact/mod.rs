@@ -6,6 +6,7 @@
 //! This protects against accidents, such as a logged request or a header in an error. A guest that
 //! wants to leak a secret can write it in a form that is not searched for.
 
+mod finder;
 mod forms;
 #[cfg(any(test, fuzzing))]
 #[path = "../tests/fuzzing/redaction.rs"]
@@ -14,23 +15,18 @@ pub(crate) mod values;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, Match, MatchKind};
+use self::finder::{Finder, Form, Found};
 
 /// Shorter values are not searched for, because they are part of too many harmless texts.
-const MIN_BYTES: usize = 4;
-/// Bytes of all forms up to which the automaton is a full table. For a value that repeats itself,
-/// building a table takes quadratic time.
-const MAX_TABLE_BYTES: usize = 16 * 1024;
+const MIN_BYTES: usize = finder::START;
 /// The mark of a secret whose name cannot be shown. It is shorter than any form.
 const SHORT_MARK: &str = "***";
 
 /// Finds secrets in all common forms, and replaces them by a mark such as `[secret API_KEY]`.
 pub struct Redactor {
-    finder: AhoCorasick,
-    /// The mark for each of the finder's patterns.
-    marks: Vec<Arc<str>>,
-    /// Bytes of the longest form.
-    longest: usize,
+    finder: Finder,
+    /// The mark of each secret, by its number.
+    marks: Vec<String>,
 }
 
 /// Redacts data in pieces. Together they become what they would be in one piece. Holds back less
@@ -45,28 +41,22 @@ pub struct Stream {
 impl Redactor {
     /// Creates a redactor of secrets by name. `None` if no value is long enough to search for.
     pub fn new(values: &BTreeMap<String, String>) -> Option<Self> {
-        let mut forms = BTreeMap::new();
-        for (name, value) in values {
-            for form in forms::all(value, MIN_BYTES) {
-                forms.entry(form).or_insert(name);
-            }
+        let mut forms = Vec::new();
+        for (number, value) in (0..).zip(values.values()) {
+            let mut own = Vec::new();
+            forms::each(value, MIN_BYTES, &mut |form: &[u8]| own.extend(Form::new(form, number)));
+            // Most encodings of most values are equal.
+            own.sort_unstable();
+            own.dedup();
+            forms.append(&mut own);
         }
-        let longest = forms.keys().map(Vec::len).max()?;
-        let bytes: usize = forms.keys().map(Vec::len).sum();
-        let finder = AhoCorasick::builder()
-            // Of secrets that overlap, the longest is named.
-            .match_kind(MatchKind::LeftmostLongest)
-            .kind((bytes > MAX_TABLE_BYTES).then_some(AhoCorasickKind::ContiguousNFA))
-            .build(forms.keys())
-            .expect("secrets are short enough for an automaton");
-        let marks = values.keys().map(|name| {
+        let finder = Finder::new(forms)?;
+        let mark = |name: &String| {
             let marks = [format!("[secret {name}]"), "[secret]".to_owned()];
-            let mut safe = marks.iter().filter(|mark| finder.find(mark).is_none());
-            (name, Arc::from(safe.next().map_or(SHORT_MARK, |mark| mark)))
-        });
-        let marks: BTreeMap<_, Arc<str>> = marks.collect();
-        let marks = forms.values().map(|name| Arc::clone(&marks[*name]));
-        Some(Self { marks: marks.collect(), finder, longest })
+            let is_safe = |mark: &String| finder.find(mark.as_bytes()).next().is_none();
+            marks.into_iter().find(is_safe).unwrap_or_else(|| SHORT_MARK.to_owned())
+        };
+        Some(Self { marks: values.keys().map(mark).collect(), finder })
     }
 
     /// Redacts a text.
@@ -83,7 +73,7 @@ impl Redactor {
 
     /// Returns whether these bytes contain a secret.
     pub fn is_in(&self, bytes: &[u8]) -> bool {
-        self.finder.find(bytes).is_some()
+        self.finder.find(bytes).next().is_some()
     }
 
     /// Starts a stream.
@@ -102,22 +92,22 @@ impl Redactor {
     fn redacted(&self, bytes: &[u8], end: usize, keeps_size: bool) -> (Vec<u8>, usize) {
         let mut redacted = Vec::with_capacity(end);
         let mut done = 0;
-        for found in self.finder.find_iter(bytes) {
-            if found.start() >= end {
+        for found in self.finder.find(bytes) {
+            if found.place.start >= end {
                 break;
             }
-            redacted.extend_from_slice(&bytes[done..found.start()]);
-            redacted.extend_from_slice(self.mark(found, keeps_size).as_bytes());
-            done = found.end();
+            redacted.extend_from_slice(&bytes[done..found.place.start]);
+            redacted.extend_from_slice(self.mark(&found, keeps_size).as_bytes());
+            done = found.place.end;
         }
         let end = end.max(done);
         redacted.extend_from_slice(&bytes[done..end]);
         (redacted, end)
     }
 
-    fn mark(&self, found: Match, keeps_size: bool) -> &str {
-        let mark = &self.marks[found.pattern().as_usize()];
-        if keeps_size && mark.len() > found.len() { SHORT_MARK } else { mark }
+    fn mark(&self, found: &Found, keeps_size: bool) -> &str {
+        let mark = &self.marks[found.secret];
+        if keeps_size && mark.len() > found.place.len() { SHORT_MARK } else { mark }
     }
 }
 
@@ -127,11 +117,11 @@ impl Stream {
         self.held.extend_from_slice(piece);
         // The last `longest` bytes are searched again. Waiting for as many new ones keeps small
         // pieces as cheap as large ones.
-        if self.held.len() < 2 * self.redactor.longest {
+        if self.held.len() < 2 * self.redactor.finder.longest {
             return Vec::new();
         }
         // Even the longest secret that starts before this place is complete.
-        self.take(self.held.len() + 1 - self.redactor.longest)
+        self.take(self.held.len() + 1 - self.redactor.finder.longest)
     }
 
     /// Returns the rest.
