@@ -115,3 +115,67 @@ fn exploding_schemas_are_given_up_within_bounds() {
         runner.exec(&[]).expect(3).says(&says);
     }
 }
+
+/// Returns a command of the JSON protocol that has no description to speak of, and always gives this reply.
+fn replying(reply: &str) -> String {
+    let description = r#"{"ok":{"name":"p","version":"1","summary":""}}"#;
+    let data = [description, reply].concat();
+    let bytes: String = data.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+    let (first, rest) = (description.len(), reply.len());
+    format!(
+        r#"(module
+          (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 4)
+          (data (i32.const 64) "{bytes}")
+          (func (export "_start")
+            (drop (call $sizes (i32.const 8) (i32.const 12)))
+            (i32.store (i32.const 0) (i32.const {reply_at}))
+            (i32.store (i32.const 4) (i32.const {rest}))
+            ;; `provider describe`, not `provider run`.
+            (if (i32.eq (i32.load (i32.const 12)) (i32.const 18)) (then
+              (i32.store (i32.const 0) (i32.const 64))
+              (i32.store (i32.const 4) (i32.const {first}))))
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
+        reply_at = 64 + first,
+    )
+}
+
+#[test]
+fn deep_parts_of_replies_stay_readable() {
+    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let checked = |levels| {
+        format!(
+            r#"{{"ok":{{"output":1,"checks":[{{"name":"a","verdict":"fail","details":{}}}]}}}}"#,
+            nested(levels)
+        )
+    };
+    let failed = |levels| {
+        format!(
+            r#"{{"err":{{"kind":"other","code":"a","message":"a","details":{}}}}}"#,
+            nested(levels)
+        )
+    };
+    let runner = Runner::new(&[]);
+    let mut providers = String::new();
+    for (name, reply) in [
+        ("check", checked(100)),
+        ("deep-check", checked(101)),
+        ("error", failed(100)),
+        ("deep-error", failed(101)),
+    ] {
+        runner.wat(&format!("{name}.wasm"), &replying(&reply));
+        providers +=
+            &format!("[providers.{name}]\nplugin = \"{name}.wasm\"\nprotocol = \"json\"\n");
+    }
+    runner.scenario(&format!("{providers}[[tests]]\nid = \"a\"\ninput = 1\n"));
+    runner.exec(&[]).expect(1);
+    for row in runner.only_run().rows() {
+        let provider = row["provider"].as_str().unwrap();
+        let is_deep = provider.starts_with("deep");
+        let details = if provider.ends_with("check") { &row["checks"][0] } else { &row["error"] }
+            .get("details");
+        assert_eq!(details.is_none(), is_deep, "{row}");
+        assert_eq!(row["truncated"] == true, is_deep, "{row}");
+    }
+}

@@ -105,8 +105,9 @@ fn first_key(json: &str) -> Option<String> {
     values.next()?.ok()
 }
 
-/// Serializes a row. If it is too long, removes the least important parts until it fits.
+/// Serializes a row without parts that are too deep. If it is too long, removes the least important parts until it fits.
 fn encode_row(mut row: Row<'_>) -> Vec<u8> {
+    row.truncated |= remove_deep(&mut row);
     let steps: [fn(&mut Row<'_>); 6] = [
         |row| row.summary.iter_mut().for_each(|text| shorten(text, MAX_SUMMARY)),
         |row| {
@@ -139,6 +140,18 @@ fn encode_row(mut row: Row<'_>) -> Vec<u8> {
         bytes = json(&row);
     }
     bytes
+}
+
+/// Removes parts that are nested too deeply for readers of rows. Returns whether there were any.
+fn remove_deep(row: &mut Row<'_>) -> bool {
+    let of_checks = row
+        .checks
+        .iter_mut()
+        .flat_map(|check| [&mut check.expected, &mut check.actual, &mut check.details]);
+    let of_error = row.error.iter_mut().map(|error| &mut error.details);
+    of_checks
+        .chain(of_error)
+        .fold(false, |found, part| found | part.take_if(|part| is_deep(part.get())).is_some())
 }
 
 /// Cuts every text of a row. JSON escapes a control character as six bytes, so the longest row now has 64 KiB of output,

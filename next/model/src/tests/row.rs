@@ -157,8 +157,14 @@ fn impossible_rows_of_workers_are_refused() {
         assert!(refuse(from, to).contains("impossible"), "{to:?}");
     }
     let deep = format!("{}{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
-    let refused = refuse("{\"value\":26.097590073968025}", &deep);
-    assert!(refused.contains("`output`"), "{refused}");
+    let check = format!("\"checks\":[{{\"name\":\"a\",\"verdict\":\"pass\",\"PART\":{deep}}}]");
+    let error = format!("\"error\":{{\"code\":\"a\",\"message\":\"a\",\"details\":[{deep}]}}");
+    let in_checks =
+        ["score", "expected", "actual", "details"].map(|part| check.replace("PART", part));
+    for part in in_checks.into_iter().chain([error, format!("\"output\":[[{deep}]]")]) {
+        let refused = refuse("\"attempt\":1", &format!("\"attempt\":1,{part}"));
+        assert!(refused.contains("a row of 104 levels"), "{refused}");
+    }
     let long = format!("\"{}\"", "x".repeat(super::MAX_ROW));
     let refused = refuse("{\"value\":26.097590073968025}", &long);
     assert!(refused.contains("bytes, more than"), "{refused}");

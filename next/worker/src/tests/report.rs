@@ -94,6 +94,37 @@ fn large_or_deep_output_becomes_an_artifact() {
 }
 
 #[test]
+fn deep_parts_are_removed_from_rows() {
+    let nested = |levels: usize| {
+        Raw::from_string(format!("{}{}", "[".repeat(levels), "]".repeat(levels))).unwrap()
+    };
+    let with = |levels| {
+        let mut row = row("1");
+        row.outcome = Outcome::Error;
+        let part = || Some(nested(levels));
+        let check = Check { details: part(), ..Check::new("own", Verdict::Fail) };
+        row.checks = vec![Check { expected: part(), actual: part(), ..check }];
+        row.error = Some(RowError {
+            class: Some(ErrorClass::Other),
+            code: "code".into(),
+            message: "message".into(),
+            retry_after_ms: None,
+            details: part(),
+        });
+        row
+    };
+    with_checked(with(100), |_, row| {
+        assert!(!row.truncated && row.checks[0].details.is_some());
+    });
+    with_checked(with(101), |_, row| {
+        let check = &row.checks[0];
+        assert!(row.truncated && check.verdict == Verdict::Fail);
+        assert!(check.expected.is_none() && check.actual.is_none() && check.details.is_none());
+        assert!(row.error.as_ref().unwrap().details.is_none());
+    });
+}
+
+#[test]
 fn long_row_keeps_failed_checks() {
     let check = |size: usize, verdict| Check {
         message: Some("message".into()),
