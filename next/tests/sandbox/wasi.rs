@@ -19,12 +19,14 @@ const FILE: &str = "(i32.load (i32.const 512))";
 const SECOND: &str = "(i32.load (i32.const 540))";
 
 /// The calls of preview 1 with their results. Arguments are numbers, with `L` 64-bit ones; `F` is the file, `S` the
-/// second one. Descriptor 3 is `/scratch`.
+/// second one. Descriptor 3 is `/scratch`. `accessed` and `modified` are no calls: their results are times of the last
+/// `path_filestat_get`, in nanoseconds.
 const CALLS: &[(&str, &str, u32)] = &[
     ("args_sizes_get", "520 524", 0),
     ("args_get", "12000 13000", 0),
     ("environ_sizes_get", "520 524", 0),
     ("environ_get", "12000 13000", 0),
+    ("clock_res_get", "0 528", 0),
     ("clock_res_get", "1 528", 0),
     ("clock_time_get", "0 1L 528", 0),
     ("clock_time_get", "1 1L 528", 0),
@@ -34,46 +36,115 @@ const CALLS: &[(&str, &str, u32)] = &[
     ("fd_prestat_get", "3 528", 0),
     ("fd_prestat_dir_name", "3 8192 8", 0),
     ("path_create_directory", "3 272 3", 0),
+    ("path_create_directory", "3 272 3", EXIST),
     ("path_open", "3 0 256 4 1 536870911L 536870911L 0 512", 0),
     ("fd_write", "F 0 1 520", 0),
     ("fd_pwrite", "F 0 1 8L 520", 0),
+    ("fd_seek", "F 1L 1 528", 0),
+    ("fd_seek", "F 0L 2 528", 0),
     ("fd_seek", "F 0L 0 528", 0),
     ("fd_read", "F 0 1 520", 0),
     ("fd_pread", "F 0 1 1L 520", 0),
     ("fd_tell", "F 528", 0),
     ("fd_advise", "F 0L 0L 0", 0),
+    ("fd_advise", "F 0L 0L 1", 0),
+    ("fd_advise", "F 0L 0L 2", 0),
+    ("fd_advise", "F 0L 0L 3", 0),
+    ("fd_advise", "F 0L 0L 4", 0),
+    ("fd_advise", "F 0L 0L 5", 0),
     ("fd_allocate", "F 0L 1L", NOTSUP),
     ("fd_datasync", "F", 0),
     ("fd_sync", "F", 0),
     ("fd_fdstat_get", "F 8192", 0),
+    ("fd_fdstat_set_flags", "F 4", 0),
     ("fd_fdstat_set_flags", "F 1", 0),
     // Beyond the end.
     ("fd_write", "F 0 1 520", 0),
     ("fd_filestat_get", "F 8192", 0),
     ("fd_filestat_set_size", "F 2L", 0),
+    ("fd_filestat_set_size", "F 5L", 0),
+    ("fd_filestat_set_times", "F 0L 0L 0", 0),
     ("fd_filestat_set_times", "F 0L 0L 10", 0),
+    ("fd_filestat_set_times", "F 3L 4L 1", 0),
+    ("fd_filestat_set_times", "F 3L 4L 4", 0),
+    ("fd_filestat_set_times", "F 3L 4L 5", 0),
+    ("fd_filestat_set_times", "F 0L 0L 3", INVAL),
     ("fd_fdstat_set_rights", "F 0L 0L", NOTSUP),
     ("path_filestat_get", "3 1 256 4 8192", 0),
+    ("modified", "", 4),
+    // Of a file: without and with following links, and each flag.
+    ("path_filestat_set_times", "3 0 256 4 5L 6L 5", 0),
+    ("path_filestat_get", "3 0 256 4 8192", 0),
+    ("accessed", "", 5),
+    ("modified", "", 6),
     ("path_filestat_set_times", "3 1 256 4 0L 0L 10", 0),
+    ("path_filestat_set_times", "3 1 256 4 7L 8L 4", 0),
+    ("path_filestat_set_times", "3 0 256 4 7L 8L 1", 0),
+    ("path_filestat_set_times", "3 0 256 4 0L 0L 0", 0),
+    ("path_filestat_get", "3 1 256 4 8192", 0),
+    ("accessed", "", 7),
+    ("modified", "", 8),
+    ("path_filestat_set_times", "3 0 256 4 0L 0L 3", INVAL),
+    ("path_filestat_set_times", "3 1 256 4 0L 0L 12", INVAL),
+    ("path_filestat_set_times", "3 0 272 3 9L 9L 5", 0),
+    ("path_filestat_set_times", "3 0 304 4 9L 9L 5", NOENT),
+    ("path_filestat_get", "3 0 272 3 8192", 0),
+    ("modified", "", 9),
     ("path_link", "3 0 256 4 3 304 4", 0),
+    ("path_link", "3 1 256 4 3 336 4", INVAL),
     ("path_symlink", "256 4 3 288 4", 0),
     ("path_readlink", "3 288 4 8192 64 520", 0),
+    // Of a symbolic link itself, and of its file.
+    ("path_filestat_set_times", "3 0 288 4 10L 11L 5", 0),
+    ("path_filestat_get", "3 0 288 4 8192", 0),
+    ("accessed", "", 10),
+    ("modified", "", 11),
+    ("path_filestat_set_times", "3 1 288 4 12L 13L 5", 0),
+    ("path_filestat_get", "3 1 288 4 8192", 0),
+    ("modified", "", 13),
+    ("path_filestat_set_times", "3 0 288 4 14L 0L 1", 0),
+    ("path_filestat_set_times", "3 0 288 4 0L 0L 3", INVAL),
+    ("path_filestat_get", "3 0 288 4 8192", 0),
+    ("accessed", "", 14),
+    ("modified", "", 11),
+    ("path_filestat_set_times", "3 0 288 4 0L 0L 10", 0),
+    ("path_open", "3 0 288 4 0 536870911L 536870911L 0 544", LOOP),
     ("path_open", "3 1 288 4 0 536870911L 536870911L 0 540", 0),
+    ("path_open", "3 0 256 4 5 536870911L 536870911L 0 544", EXIST),
+    ("path_open", "3 0 256 4 2 2L 2L 0 544", NOTDIR),
+    ("path_open", "3 0 272 3 2 2L 2L 0 544", 0),
+    ("path_open", "3 0 336 4 5 64L 64L 0 544", 0),
+    ("path_open", "3 0 336 4 8 64L 64L 1 544", 0),
+    ("path_open", "3 0 336 4 0 2L 2L 4 544", 0),
+    ("path_open", "3 0 336 4 0 2L 2L 2 544", NOTSUP),
+    ("path_open", "3 0 336 4 0 2L 2L 8 544", NOTSUP),
+    ("path_open", "3 0 336 4 0 2L 2L 16 544", NOTSUP),
+    ("path_unlink_file", "3 336 4", 0),
     ("fd_readdir", "3 8192 1024 0L 520", 0),
     ("path_rename", "3 304 4 3 336 4", 0),
     ("path_unlink_file", "3 336 4", 0),
+    ("path_unlink_file", "3 272 3", ISDIR),
+    ("path_remove_directory", "3 256 4", NOTDIR),
     ("path_remove_directory", "3 272 3", 0),
     ("sock_accept", "F 0 520", NOTSOCK),
     ("sock_recv", "F 0 1 0 520 524", NOTSOCK),
     ("sock_send", "F 0 1 0 520", NOTSOCK),
     ("sock_shutdown", "F 1", NOTSOCK),
     ("fd_renumber", "S F", 0),
+    // Through the new number.
+    ("fd_write", "F 0 1 520", 0),
     ("fd_close", "F", 0),
     ("fd_read", "F 0 1 520", BADF),
     ("fd_read", "0 0 1 520", 0),
     ("fd_write", "2 0 1 520", 0),
 ];
 const BADF: u32 = 8;
+const EXIST: u32 = 20;
+const INVAL: u32 = 28;
+const ISDIR: u32 = 31;
+const LOOP: u32 = 32;
+const NOENT: u32 = 44;
+const NOTDIR: u32 = 54;
 const NOTSOCK: u32 = 57;
 const NOTSUP: u32 = 58;
 
@@ -82,6 +153,22 @@ fn program() -> String {
     let (mut imports, mut body) = (String::new(), String::new());
     let mut imported = Vec::new();
     for (index, (name, arguments, _)) in CALLS.iter().enumerate() {
+        let at = 2048 + index;
+        let mut store = |value: &str| {
+            writeln!(body, "(i32.store8 (i32.const {at}) (i32.add (i32.const 48) {value}))")
+                .unwrap();
+        };
+        match *name {
+            "accessed" => {
+                store("(i32.wrap_i64 (i64.load (i32.const 8232)))");
+                continue;
+            }
+            "modified" => {
+                store("(i32.wrap_i64 (i64.load (i32.const 8240)))");
+                continue;
+            }
+            _ => {}
+        }
         let (mut types, mut values) = (String::new(), String::new());
         for argument in arguments.split_whitespace() {
             let (kind, value) = match (argument, argument.strip_suffix('L')) {
@@ -101,12 +188,7 @@ fn program() -> String {
             )
             .unwrap();
         }
-        let at = 2048 + index;
-        writeln!(
-            body,
-            "(i32.store8 (i32.const {at}) (i32.add (i32.const 48) (call ${name}{values})))"
-        )
-        .unwrap();
+        store(&format!("(call ${name}{values})"));
     }
     let count = CALLS.len();
     format!(
@@ -163,6 +245,12 @@ fn components_use_files_inside_the_wall() {
             ["symlink", "b", path("c")],
             ["readlink", path("c")],
             ["touch", path("c")],
+            ["set-times", path("c"), 7, "nofollow"],
+            ["modified", path("c"), "nofollow"],
+            ["set-times", path("c"), 9, "follow"],
+            ["modified", path("b"), "nofollow"],
+            ["modified", path("c"), "nofollow"],
+            ["set-times", folder, 11, "nofollow"],
             ["list", folder],
             ["remove", path("d/a")],
             ["rmdir", path("d")]
@@ -198,6 +286,8 @@ fn components_use_files_inside_the_wall() {
             assert!(came.get("ok").is_some(), "{test}: {came}");
         }
         assert_eq!(came[4]["ok"], json!("textm"), "{test}");
+        let times = [13, 15, 16].map(|index| came[index]["ok"].clone());
+        assert_eq!(times, [7, 9, 7].map(Value::from), "{test}");
     }
     let raw = run.row("raw")["output"].clone();
     let refused = raw.as_object().unwrap().values();

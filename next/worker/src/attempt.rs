@@ -118,6 +118,12 @@ impl Attempt<'_> {
         if !is_stopped {
             judge(self.cache, &self.test.expect, &mut row, &evidence);
         }
+        if let Some(limit) = ended.fixed_limit.filter(|_| row.outcome == Outcome::Failed) {
+            let message = format!("{limit}: this fixed limit may have changed the answer");
+            let error = failure(ErrorClass::Limit, "files", message);
+            row = Row { error: Some(error), denied: row.denied, ..new_row() };
+            judge(self.cache, &self.test.expect, &mut row, &evidence);
+        }
         // A guest may pass although the machine lacked something.
         let is_good = matches!(row.outcome, Outcome::Passed | Outcome::Stopped);
         let host_fault = ended.host_fault.filter(|_| !is_good);

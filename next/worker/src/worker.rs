@@ -6,7 +6,7 @@ use std::{fs::File, io, thread};
 
 use runner_model::protocol::{FromWorker, Hello, ToWorker};
 use runner_sandbox::{Engines, load_certificates};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::flag;
 
 use crate::control::{self, unexpected};
@@ -28,9 +28,10 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
     exit_result(served)
 }
 
-/// Ignores signals that a terminal sends to the whole process group. The supervisor handles them and sends a frame.
+/// Ignores signals that a terminal sends to the whole process group: the supervisor handles them and sends a frame. Also
+/// the one for a file beyond `ulimit -f`, so that the write fails instead.
 fn ignore_signals() -> io::Result<()> {
-    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP] {
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGXFSZ] {
         // The flag is not read: any handler replaces the signal's default action.
         flag::register(signal, Arc::default())?;
     }

@@ -24,6 +24,9 @@ pub struct Ended {
     pub artifacts: Vec<LeftFile>,
     /// Why an artifact is lost. With it, a reply counts as an error.
     pub lost: Option<RowError<'static>>,
+    /// A limit that no scenario can raise has refused the guest something, in words. The answer may
+    /// be wrong for this reason.
+    pub fixed_limit: Option<String>,
     /// Missing resource of the machine. With it, the attempt is retried.
     pub host_fault: Option<HostFault>,
 }
@@ -82,6 +85,7 @@ impl Ended {
             said: Said::default(),
             artifacts: Vec::new(),
             lost: None,
+            fixed_limit: None,
             host_fault: None,
         }
     }

@@ -1,11 +1,9 @@
 //! Files of WASI 0.2: wasmtime's implementation, with checks and a count of all writes before it.
 
-use std::sync::Arc;
-
 use rustix::fs::FileType;
 use wasmtime::component::{HasData, Linker, Resource};
 use wasmtime_wasi::{
-    filesystem::{Descriptor, OpenMode, WasiFilesystemCtxView, WasiFilesystemView as _},
+    filesystem::WasiFilesystemView as _,
     p2::{
         DynInputStream, DynOutputStream, FsError, FsResult,
         bindings::filesystem::types::{
@@ -16,11 +14,13 @@ use wasmtime_wasi::{
     },
 };
 
+use super::counted::{Counted, Handle, borrow, charge, datetime, is_ordinary, new_time, settle};
+use super::listing::Listing;
 use super::quota::{
     ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside_folder, special_file, too_many_files,
 };
-use super::{listing::Listing, streams::CountedStream};
-use crate::store::{Sandbox, host::Host};
+use super::system::{Found, replaces_folder};
+use crate::store::Sandbox;
 
 /// Replaces wasmtime's functions, which must be in the linker already, by counting ones.
 pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
@@ -28,6 +28,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
     types::add_to_linker::<_, CountedFiles>(linker, |sandbox| Counted {
         files: sandbox.wasi.filesystem(),
         quota: sandbox.quota.as_ref(),
+        link_times: &mut sandbox.link_times,
         host: &mut sandbox.host,
     })?;
     linker.allow_shadowing(false);
@@ -38,80 +39,6 @@ struct CountedFiles;
 
 impl HasData for CountedFiles {
     type Data<'a> = Counted<'a>;
-}
-
-/// The files of one attempt.
-struct Counted<'a> {
-    files: WasiFilesystemCtxView<'a>,
-    /// `None` if no mounted folder is writable.
-    quota: Option<&'a Quota>,
-    host: &'a mut Host,
-}
-
-type Handle = Resource<Descriptor>;
-
-impl Counted<'_> {
-    /// Returns the quota for a change through `fd`. `None` if the change will be refused.
-    fn quota_for(&self, fd: &Handle) -> Option<Quota> {
-        let is_writable = match self.files.table.get(fd).ok()? {
-            Descriptor::File(file) => {
-                !file.perms.write_not_permitted() && file.open_mode.contains(OpenMode::WRITE)
-            }
-            Descriptor::Dir(dir) => !dir.perms.write_not_permitted(),
-        };
-        self.quota.filter(|_| is_writable).cloned()
-    }
-
-    /// Returns the current size of a file.
-    fn size(&self, fd: &Handle) -> FsResult<u64> {
-        match self.files.table.get(fd)? {
-            Descriptor::File(file) => Ok(file.file.metadata()?.len()),
-            Descriptor::Dir(_) => Err(ErrorCode::BadDescriptor.into()),
-        }
-    }
-
-    /// Wraps a stream into the file `fd` to count its writes.
-    fn count_stream(
-        &mut self,
-        stream: Resource<DynOutputStream>,
-        fd: &Handle,
-        position: Option<u64>,
-    ) -> FsResult<Resource<DynOutputStream>> {
-        let Some(quota) = self.quota_for(fd) else {
-            return Ok(stream);
-        };
-        let Descriptor::File(file) = self.files.table.get(fd)? else {
-            return Ok(stream);
-        };
-        let file = Arc::clone(&file.file);
-        let inner = self.files.table.delete(stream)?;
-        let counted = CountedStream::new(inner, file, position, quota);
-        let counted: DynOutputStream = Box::new(counted);
-        Ok(self.files.table.push(counted)?)
-    }
-}
-
-/// Charges `cost`, if there is a quota.
-fn charge(quota: Option<&Quota>, cost: u64) -> FsResult<()> {
-    match quota {
-        Some(quota) if !quota.charge(cost) => Err(ErrorCode::InsufficientSpace.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Refunds `cost` if the call failed.
-fn settle<T>(quota: Option<&Quota>, cost: u64, result: FsResult<T>) -> FsResult<T> {
-    if let (Some(quota), Err(error)) = (quota, &result) {
-        quota.refund(cost);
-        if matches!(error.downcast_ref(), Some(ErrorCode::InsufficientSpace)) {
-            quota.set_disk_full();
-        }
-    }
-    result
-}
-
-fn borrow<T: 'static>(resource: &Resource<T>) -> Resource<T> {
-    Resource::new_borrow(resource.rep())
 }
 
 impl types::Host for Counted<'_> {
@@ -130,6 +57,7 @@ impl types::Host for Counted<'_> {
 /// Only changes of files are counted. All else goes to wasmtime.
 impl HostDescriptor for Counted<'_> {
     async fn write(&mut self, fd: Handle, bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize> {
+        self.change(&fd, "")?;
         let quota = self.quota_for(&fd);
         let cost = match quota {
             Some(_) => cost(bytes.len() as u64, offset, self.size(&fd)?),
@@ -144,6 +72,7 @@ impl HostDescriptor for Counted<'_> {
     }
 
     async fn set_size(&mut self, fd: Handle, size: Filesize) -> FsResult<()> {
+        self.change(&fd, "")?;
         let quota = self.quota_for(&fd);
         let growth = match quota {
             Some(_) => size.saturating_sub(self.size(&fd)?),
@@ -176,34 +105,30 @@ impl HostDescriptor for Counted<'_> {
         open_flags: OpenFlags,
         flags: DescriptorFlags,
     ) -> FsResult<Handle> {
-        if is_full(self.files.table) {
-            self.host.deny(too_many_files(), None);
-            // WASI 0.2 has no code for too many open files.
-            return Err(ErrorCode::InsufficientMemory.into());
-        }
         // Before it is copied.
         if path.len() > MAX_PATH_BYTES {
             return Err(ErrorCode::NameTooLong.into());
         }
-        let found = self.files.stat_at(borrow(&fd), path_flags, path.clone()).await;
-        let is_ordinary = |stat: &DescriptorStat| {
-            matches!(
-                stat.type_,
-                DescriptorType::RegularFile
-                    | DescriptorType::Directory
-                    | DescriptorType::SymbolicLink
-            )
-        };
-        if found.as_ref().is_ok_and(|stat| !is_ordinary(stat)) {
+        let is_creating = open_flags.contains(OpenFlags::CREATE);
+        let is_changing = is_creating
+            || open_flags.contains(OpenFlags::TRUNCATE)
+            || flags.contains(DescriptorFlags::WRITE);
+        if is_changing {
+            self.change(&fd, &path)?;
+        }
+        if is_full(self.files.table) {
+            self.host.meet_limit(too_many_files());
+            // WASI 0.2 has no code for too many open files.
+            return Err(ErrorCode::InsufficientMemory.into());
+        }
+        let found = self.look_up(&fd, path_flags, &path).await?;
+        if found == Found::Special {
             self.host.deny(special_file(&path), None);
             return Err(ErrorCode::NotPermitted.into());
         }
-
-        let is_new = found.is_err() && open_flags.contains(OpenFlags::CREATE);
-        let is_writing =
-            open_flags.contains(OpenFlags::TRUNCATE) || flags.contains(DescriptorFlags::WRITE);
+        let is_new = found == Found::Nothing && is_creating;
         // A path that was found is inside the folder.
-        let is_outside = found.is_err() && !is_new && !is_writing;
+        let is_outside = found == Found::Nothing && !is_changing;
         let quota = self.quota_for(&fd).filter(|_| is_new);
         charge(quota.as_ref(), ENTRY)?;
         let opened = self.files.open_at(fd, path_flags, path.clone(), open_flags, flags).await;
@@ -217,13 +142,14 @@ impl HostDescriptor for Counted<'_> {
     }
 
     async fn create_directory_at(&mut self, fd: Handle, path: String) -> FsResult<()> {
+        self.change(&fd, &path)?;
         let quota = self.quota_for(&fd);
         if quota.as_ref().is_some_and(|quota| !quota.charge_folder()) {
             return Err(ErrorCode::InsufficientSpace.into());
         }
         let created = self.files.create_directory_at(fd, path).await;
         if let (Some(quota), Err(_)) = (&quota, &created) {
-            quota.refund_folder();
+            quota.remove_folder();
         }
         settle(quota.as_ref(), 0, created)
     }
@@ -236,6 +162,8 @@ impl HostDescriptor for Counted<'_> {
         new_fd: Handle,
         new_path: String,
     ) -> FsResult<()> {
+        self.change(&fd, &path)?;
+        self.change(&new_fd, &new_path)?;
         let quota = self.quota_for(&new_fd);
         charge(quota.as_ref(), ENTRY)?;
         let created = self.files.link_at(fd, path_flags, path, new_fd, new_path).await;
@@ -243,6 +171,7 @@ impl HostDescriptor for Counted<'_> {
     }
 
     async fn symlink_at(&mut self, fd: Handle, target: String, path: String) -> FsResult<()> {
+        self.change(&fd, &path)?;
         let quota = self.quota_for(&fd);
         charge(quota.as_ref(), ENTRY)?;
         let created = self.files.symlink_at(fd, target, path).await;
@@ -277,6 +206,7 @@ impl HostDescriptor for Counted<'_> {
         accessed: NewTimestamp,
         modified: NewTimestamp,
     ) -> FsResult<()> {
+        self.change(&fd, "")?;
         self.files.set_times(fd, accessed, modified).await
     }
 
@@ -291,14 +221,10 @@ impl HostDescriptor for Counted<'_> {
 
     async fn read_directory(&mut self, fd: Handle) -> FsResult<Resource<DirectoryEntryStream>> {
         if is_full(self.files.table) {
-            self.host.deny(too_many_files(), None);
+            self.host.meet_limit(too_many_files());
             return Err(ErrorCode::InsufficientMemory.into());
         }
-        let folder = match self.files.table.get(&fd)? {
-            Descriptor::Dir(dir) => Arc::clone(&dir.dir),
-            Descriptor::File(_) => return Err(ErrorCode::NotDirectory.into()),
-        };
-        let listing = Listing::open(&folder).await?;
+        let listing = Listing::open(&self.folder(&fd)?).await?;
         Ok(Resource::new_own(self.files.table.push(listing)?.rep()))
     }
 
@@ -316,7 +242,17 @@ impl HostDescriptor for Counted<'_> {
         path_flags: PathFlags,
         path: String,
     ) -> FsResult<DescriptorStat> {
-        self.files.stat_at(fd, path_flags, path).await
+        if self.link_times.is_empty() {
+            return self.files.stat_at(fd, path_flags, path).await;
+        }
+        let mut found = self.files.stat_at(borrow(&fd), path_flags, path.clone()).await?;
+        if found.type_ == DescriptorType::SymbolicLink {
+            let link = self.link(&fd, path, &found).await?;
+            let times = self.link_times.of(&link);
+            found.data_access_timestamp = Some(datetime(times.accessed));
+            found.data_modification_timestamp = Some(datetime(times.modified));
+        }
+        Ok(found)
     }
 
     async fn set_times_at(
@@ -327,7 +263,22 @@ impl HostDescriptor for Counted<'_> {
         accessed: NewTimestamp,
         modified: NewTimestamp,
     ) -> FsResult<()> {
-        self.files.set_times_at(fd, path_flags, path, accessed, modified).await
+        self.change(&fd, &path)?;
+        match self.files.stat_at(borrow(&fd), path_flags, path.clone()).await {
+            Ok(found) if found.type_ == DescriptorType::SymbolicLink => {
+                let link = self.link(&fd, path, &found).await?;
+                self.link_times.set(&link, new_time(accessed), new_time(modified));
+                return Ok(());
+            }
+            Ok(found) if !is_ordinary(found.type_) => {
+                self.host.deny(special_file(&path), None);
+                return Err(ErrorCode::NotPermitted.into());
+            }
+            _ => {}
+        }
+        // Without following links, wasmtime sets times by a path, which the wall refuses.
+        let flags = path_flags | PathFlags::SYMLINK_FOLLOW;
+        self.files.set_times_at(fd, flags, path, accessed, modified).await
     }
 
     fn drop(&mut self, fd: Handle) -> wasmtime::Result<()> {
@@ -339,7 +290,11 @@ impl HostDescriptor for Counted<'_> {
     }
 
     async fn remove_directory_at(&mut self, fd: Handle, path: String) -> FsResult<()> {
-        self.files.remove_directory_at(fd, path).await
+        self.change(&fd, &path)?;
+        let quota = self.quota_for(&fd);
+        self.files.remove_directory_at(fd, path).await?;
+        quota.iter().for_each(Quota::remove_folder);
+        Ok(())
     }
 
     async fn rename_at(
@@ -349,10 +304,18 @@ impl HostDescriptor for Counted<'_> {
         new_fd: Handle,
         new_path: String,
     ) -> FsResult<()> {
-        self.files.rename_at(fd, path, new_fd, new_path).await
+        self.change(&fd, &path)?;
+        self.change(&new_fd, &new_path)?;
+        let (old, new) = (self.folder(&fd)?, self.folder(&new_fd)?);
+        let is_removing = replaces_folder(&old, &path, &new, &new_path);
+        let quota = self.quota_for(&new_fd).filter(|_| is_removing);
+        self.files.rename_at(fd, path, new_fd, new_path).await?;
+        quota.iter().for_each(Quota::remove_folder);
+        Ok(())
     }
 
     async fn unlink_file_at(&mut self, fd: Handle, path: String) -> FsResult<()> {
+        self.change(&fd, &path)?;
         self.files.unlink_file_at(fd, path).await
     }
 

@@ -17,8 +17,8 @@ use crate::message::cut;
 
 /// Cost of a new file, folder or link: a block.
 pub(super) const ENTRY: u64 = 4 * 1024;
-/// Folders that one attempt may create. Some file systems take milliseconds to remove one, and the
-/// removal continues after the attempt.
+/// New folders of one attempt that exist at once. Some file systems take milliseconds to remove one,
+/// and the removal continues after the attempt.
 const MAX_FOLDERS: u64 = 4_000;
 /// Open files and folders of one guest, including granted folders and those being read. A process
 /// has some thousand descriptors for all attempts.
@@ -39,6 +39,7 @@ struct Count {
     limit: u64,
     charged: u64,
     written: u64,
+    /// New folders that exist.
     folders: u64,
     is_exceeded: bool,
     is_crowded: bool,
@@ -68,9 +69,7 @@ impl Quota {
     pub(crate) fn exceeded(&self) -> Option<String> {
         let count = self.lock();
         if count.is_crowded {
-            return Some(format!(
-                "a new folder was refused, because an attempt may create at most {MAX_FOLDERS}"
-            ));
+            return Some(too_many_folders());
         }
         count.is_exceeded.then(|| {
             let limit = show_size(count.limit);
@@ -95,10 +94,19 @@ impl Quota {
         is_charged
     }
 
-    /// Refunds a folder that was not created.
-    pub(super) fn refund_folder(&self) {
-        self.lock().folders -= 1;
-        self.refund(ENTRY);
+    /// Refunds a folder that was removed, or not created. One that was there before the attempt
+    /// makes room as well.
+    pub(super) fn remove_folder(&self) {
+        let mut count = self.lock();
+        if count.folders > 0 {
+            count.folders -= 1;
+            count.charged -= ENTRY;
+        }
+    }
+
+    /// Returns the refusal of a folder, which no limit of the scenario explains.
+    pub(crate) fn fixed_limit(&self) -> Option<String> {
+        self.lock().is_crowded.then(too_many_folders)
     }
 
     /// Refunds a write that failed.
@@ -163,6 +171,10 @@ pub(super) fn is_full(table: &mut ResourceTable) -> bool {
     open >= MAX_OPEN || streams >= MAX_STREAMS
 }
 
+fn too_many_folders() -> String {
+    format!("a new folder was refused, because an attempt may have at most {MAX_FOLDERS} at once")
+}
+
 pub(super) fn too_many_files() -> String {
     format!("having more than {MAX_OPEN} files open at once")
 }
@@ -176,6 +188,14 @@ pub(super) fn special_file(path: &str) -> String {
 
 pub(super) fn outside_folder(path: &str) -> String {
     format!("reading `{}`, which leads out of its folder", shorten_path(path))
+}
+
+/// Describes a refused change in a read-only folder. The path of an open file is not known.
+pub(super) fn read_only(path: &str) -> String {
+    match path {
+        "" => "changing an open file of a read-only folder".to_owned(),
+        path => format!("changing `{}`, which is in a read-only folder", shorten_path(path)),
+    }
 }
 
 /// Shortens a guest's path to one line.
@@ -209,12 +229,14 @@ mod tests {
         assert!(!quota.charge_folder());
         let exceeded = quota.exceeded().unwrap();
         assert!(exceeded.contains("4000"), "{exceeded}");
-        quota.refund_folder();
+        quota.remove_folder();
         assert!(quota.charge_folder());
         let poor = Quota::new(ENTRY);
         assert!(poor.charge_folder() && !poor.charge_folder());
-        poor.refund_folder();
-        assert!(poor.charge_folder());
+        // More than there were.
+        poor.remove_folder();
+        poor.remove_folder();
+        assert!(poor.charge_folder() && !poor.charge_folder());
     }
 
     #[test]

@@ -8,18 +8,14 @@ use std::{fs::File, sync::Arc};
 use rustix::fs::FileType;
 use wasmtime::component::Resource;
 use wasmtime_wasi::{
-    WasiView as _,
     filesystem::{Descriptor, WasiFilesystemView as _},
-    p1::{
-        types::{Errno, Fd, Filetype},
-        wasi_snapshot_preview1::WasiSnapshotPreview1 as _,
-    },
+    p1::types::{Errno, Filetype},
     p2::bindings::filesystem::types::{HostDescriptor as _, PathFlags},
 };
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::listing::{FolderEntry, Listing};
-use crate::store::{MAX_RESOURCES, Sandbox};
+use crate::store::Sandbox;
 
 /// Bytes of an entry before its name.
 const HEAD: usize = 24;
@@ -50,7 +46,7 @@ pub(super) async fn fill(
     cookie: i64,
     out: i32,
 ) -> wasmtime::Result<Option<i32>> {
-    let Some(folder) = folder(sandbox, memory, fd).await else {
+    let Some(folder) = folder(sandbox, fd).await else {
         return Ok(None);
     };
     let listing = Listing::open_at(&folder.opened, cookie.cast_unsigned()).await;
@@ -79,30 +75,14 @@ pub(super) async fn fill(
     Ok(Some(Errno::Success as i32))
 }
 
-/// Finds the folder that a guest calls `fd`. Preview 1 hides its handle, but not its inode number,
-/// so any handle of the same folder will do.
-async fn folder(
-    sandbox: &mut Sandbox,
-    memory: &mut GuestMemory<'_>,
-    fd: i32,
-) -> Option<OpenedFolder> {
-    let wasi = &mut sandbox.wasi;
-    let stat = wasi.fd_filestat_get(memory, Fd::from(fd)).await.ok()?;
-    if stat.filetype != Filetype::Directory {
+/// Finds the folder that a guest calls `fd`.
+async fn folder(sandbox: &mut Sandbox, fd: i32) -> Option<OpenedFolder> {
+    let Sandbox { wasi, descriptors, .. } = sandbox;
+    let (handle, Descriptor::Dir(folder)) = descriptors.get(wasi, fd)? else {
         return None;
-    }
-    for handle in 0..u32::try_from(MAX_RESOURCES).ok()? {
-        let found = wasi.ctx().table.get(&descriptor(handle));
-        let Ok(Descriptor::Dir(dir)) = found else {
-            continue;
-        };
-        let opened = Arc::clone(&dir.dir);
-        let hash = wasi.filesystem().metadata_hash(descriptor(handle)).await;
-        if hash.is_ok_and(|hash| hash.lower == stat.ino) {
-            return Some(OpenedFolder { handle, opened, identity: stat.ino });
-        }
-    }
-    None
+    };
+    let hash = wasi.filesystem().metadata_hash(descriptor(handle)).await.ok()?;
+    Some(OpenedFolder { handle, opened: folder.dir, identity: hash.lower })
 }
 
 fn descriptor(handle: u32) -> Resource<Descriptor> {

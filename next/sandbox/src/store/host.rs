@@ -36,6 +36,8 @@ pub(crate) struct Host {
     pub(crate) bytes_in: u64,
     /// A resource that the machine lacked.
     pub(crate) fault: Option<HostFault>,
+    /// A fixed limit that refused the guest something, in words.
+    pub(crate) fixed_limit: Option<String>,
     /// The granted secrets.
     pub(crate) secrets: Arc<Secrets>,
     files: Vec<AttachedFile>,
@@ -71,6 +73,7 @@ impl Host {
             calls: 0,
             bytes_in: 0,
             fault: None,
+            fixed_limit: None,
             secrets: Arc::default(),
             files: Vec::new(),
             max_read: limits.memory.min(MAX_HANDOVER),
@@ -118,6 +121,12 @@ impl Host {
             denied.grant.take_if(|grant| redactor.is_in(grant.as_bytes()));
         }
         self.denied.add(denied);
+    }
+
+    /// Records that a limit, which no scenario can raise, has refused the guest something.
+    pub(crate) fn meet_limit(&mut self, what: String) {
+        self.deny(what.clone(), None);
+        self.fixed_limit.get_or_insert(what);
     }
 
     /// Adds a record of the host, even if the log is full.
@@ -340,7 +349,7 @@ mod tests {
             let mut said = Vec::new();
             for word in words {
                 host.progress(None, word.clone());
-                said.push(host.guard.activity.word().len());
+                said.push(host.guard.activity.word(true).len());
             }
             said
         };
@@ -351,7 +360,7 @@ mod tests {
         assert_eq!(said(9, 1025, &long), [1023, 1]);
         let mut host = host(&Limits::default());
         host.progress(Some(0.25), "half of the half".to_owned());
-        assert_eq!(host.guard.activity.word(), "25 % half of the half");
+        assert_eq!(host.guard.activity.word(false), "25 % half of the half");
     }
 
     #[test]
@@ -359,7 +368,7 @@ mod tests {
         let mut host = host(&Limits::default());
         host.secrets = secrets("0123456789");
         host.progress(None, "x".repeat(1020) + "0123456789");
-        assert!(host.guard.activity.word().ends_with("x[sec"));
+        assert!(host.guard.activity.word(false).ends_with("x[sec"));
         let fields = vec![("0123456789".to_owned(), "a 0123456789".to_owned())];
         host.log(log::Level::Info, "0123456789!".to_owned(), fields);
         let record = &host.log.records[0];

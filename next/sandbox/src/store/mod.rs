@@ -18,7 +18,7 @@ use crate::interrupt::Guard;
 /// Live resource handles of a guest, in the component model's tables.
 const MAX_HANDLES: usize = 10_000;
 /// Live host resources of a guest, such as streams and pollables.
-pub(crate) const MAX_RESOURCES: usize = 256;
+const MAX_RESOURCES: usize = 256;
 /// Live tasks of an asynchronous component, with the resources that they wait for. A waiting task
 /// may hold half a MiB of stack, and takes more than two of these.
 const MAX_TASKS: usize = 48;
@@ -71,7 +71,7 @@ impl Sandbox {
             limiter: Limiter::new(limits, guard.interrupt.0.memory.clone()),
             host: Host::new(limits, guard),
             quota: None,
-            descriptors: Descriptors::default(),
+            descriptors: Descriptors::new(MAX_RESOURCES),
             link_times: LinkTimes::default(),
             stdout: Capture::new(0, 0),
             stderr: Capture::new(0, 0),
@@ -131,7 +131,7 @@ impl StoreRecipe<'_> {
             wasi,
             http: http_context(),
             quota: self.quota,
-            descriptors: Descriptors::default(),
+            descriptors: Descriptors::new(MAX_RESOURCES),
             link_times: LinkTimes::default(),
             limiter: Limiter::new(self.limits, self.host.guard.interrupt.0.memory.clone()),
             host: self.host,

@@ -40,6 +40,7 @@ fn ended(ending: Ending) -> Ended {
         said: Default::default(),
         artifacts: Vec::new(),
         lost: None,
+        fixed_limit: None,
         host_fault: None,
     }
 }
@@ -162,6 +163,20 @@ fn stopped_attempt_has_no_checks() {
     assert_eq!(row["outcome"], "stopped");
     assert_eq!(row["error"], json!({"code": "stopped", "message": "the run was stopped"}));
     assert_eq!(row.get("checks"), None);
+}
+
+#[test]
+fn fixed_limit_is_no_failed_test() {
+    let limited =
+        |output| Ended { fixed_limit: Some("too many files".into()), ..ended(reply(output)) };
+    assert_eq!(judged_row(LINE, limited("2"))["outcome"], "passed");
+    let row = judged_row(LINE, limited("3"));
+    assert_eq!(row["outcome"], "error");
+    let message = "too many files: this fixed limit may have changed the answer";
+    assert_eq!(row["error"], json!({"class": "limit", "code": "files", "message": message}));
+    assert_eq!(row.get("output"), None);
+    let expected = LINE.replace("\"equals\":2", "\"equals\":2,\"error\":\"limit\"");
+    assert_eq!(judged_row(&expected, limited("3"))["outcome"], "passed");
 }
 
 #[test]

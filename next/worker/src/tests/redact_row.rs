@@ -33,6 +33,7 @@ fn ended(ending: Ending) -> Ended {
             content: LeftContent::Memory(Vec::new()),
         })
         .into(),
+        fixed_limit: None,
         lost: Some(RowError {
             code: "artifacts".into(),
             retry_after_ms: None,

@@ -7,7 +7,7 @@ use std::{
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::fd::AsRawFd as _,
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use serde_json::{Value, json};
@@ -75,6 +75,8 @@ fn act(act: &Value) -> io::Result<Value> {
         "symlink" => done(symlink(text(1), text(2))),
         "readlink" => fs::read_link(text(1)).map(|path| path.to_string_lossy().into()),
         "touch" => done(touch(text(1))),
+        "set-times" => done(set_times(text(1), number(2) as i64, text(3))),
+        "modified" => modified(text(1), text(2)),
         "env" => Ok(json!(std::env::vars().collect::<BTreeMap<_, _>>())),
         "sleep" => {
             thread::sleep(Duration::from_secs(3_600));
@@ -153,6 +155,29 @@ fn touch(path: &str) -> io::Result<()> {
     checked(unsafe { c::utimensat(c::AT_FDCWD, path.as_ptr(), std::ptr::null(), 0) })
 }
 
+/// Changes when a file was last used and changed, to so many seconds since 1970.
+fn set_times(path: &str, seconds: i64, links: &str) -> io::Result<()> {
+    let path = CString::new(path)?;
+    let times = [c::Timespec { seconds, nanos: 0 }; 2];
+    let flags = match links {
+        "nofollow" => c::AT_SYMLINK_NOFOLLOW,
+        _ => 0,
+    };
+    let times = std::ptr::from_ref(&times).cast();
+    // SAFETY: the string and both times live until it returns.
+    checked(unsafe { c::utimensat(c::AT_FDCWD, path.as_ptr(), times, flags) })
+}
+
+/// Tells when a file was last changed, in seconds since 1970.
+fn modified(path: &str, links: &str) -> io::Result<Value> {
+    let stat = match links {
+        "nofollow" => fs::symlink_metadata(path)?,
+        _ => fs::metadata(path)?,
+    };
+    let since = stat.modified()?.duration_since(SystemTime::UNIX_EPOCH);
+    Ok(since.map_or(0, |since| since.as_secs()).into())
+}
+
 fn checked(result: i32) -> io::Result<()> {
     match result {
         -1 => Err(io::Error::last_os_error()),
@@ -200,6 +225,14 @@ mod c {
     use std::ffi::{c_char, c_void};
 
     pub(super) const AT_FDCWD: i32 = -2;
+    pub(super) const AT_SYMLINK_NOFOLLOW: i32 = 1;
+
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    pub(super) struct Timespec {
+        pub(super) seconds: i64,
+        pub(super) nanos: i32,
+    }
 
     unsafe extern "C" {
         pub(super) fn pwrite(fd: i32, bytes: *const u8, count: usize, offset: i64) -> isize;

@@ -76,6 +76,91 @@ fn read_only_folder_is_not_changed() {
 }
 
 #[test]
+fn refused_changes_are_denied_requests() {
+    let world = World::new()
+        .mount("open", "/data", FsMode::ReadOnly)
+        .attach("a.txt", "attached")
+        .scratch(MIB);
+    let change = |path: &str| format!("changing `{path}`, which is in a read-only folder");
+    for (act, path) in [
+        (json!(["write", "/data/new", ""]), "new"),
+        (json!(["append", "/data/file", ""]), "file"),
+        (json!(["mkdir", "/data/sub/new"]), "sub/new"),
+        (json!(["rmdir", "/data/sub"]), "sub"),
+        (json!(["remove", "/data/file"]), "file"),
+        (json!(["rename", "/scratch/a", "/data/b"]), "b"),
+        (json!(["rename", "/data/file", "/scratch/b"]), "file"),
+        (json!(["link", "/data/file", "/data/b"]), "file"),
+        (json!(["symlink", "a", "/data/b"]), "b"),
+        (json!(["touch", "/data/file"]), "file"),
+        (json!(["set-times", "/data/file", 1, "nofollow"]), "file"),
+    ] {
+        for (kind, plugin) in world.all() {
+            let ended = world.run(plugin, &json!([["write", "/scratch/a", ""], act]));
+            assert_eq!(denied(&ended), [change(path)], "{kind}: {act}");
+        }
+    }
+    for (kind, plugin) in world.commands() {
+        let ended = world.run(plugin, &json!([["write", "/files/a.txt", ""]]));
+        assert_eq!(denied(&ended), [change("a.txt")], "{kind}");
+        let ended = world.run(plugin, &json!([["truncate-read", "/data/file"]]));
+        let open = "changing an open file of a read-only folder";
+        assert_eq!(denied(&ended), [open], "{kind}");
+    }
+    world.assert_all(&json!([["read", "/data/file"]]), &json!([{"ok": "content"}]));
+}
+
+#[test]
+fn times_of_links_are_kept() {
+    let world = World::new().mount("open", "/data", FsMode::ReadWrite).scratch(MIB);
+    for (kind, plugin) in world.all() {
+        for folder in ["/scratch", "/data"] {
+            let path = |name: &str| format!("{folder}/{name}");
+            let (file, link) = (path("timed"), path("link"));
+            let acts = json!([
+                ["write", file, ""],
+                ["symlink", "timed", link],
+                ["set-times", link, 7, "nofollow"],
+                ["modified", link, "nofollow"],
+                ["set-times", link, 9, "follow"],
+                ["modified", file, "nofollow"],
+                ["modified", link, "follow"],
+                ["modified", link, "nofollow"],
+                ["set-times", file, 11, "nofollow"],
+                ["modified", link, "follow"],
+                ["mkdir", path("d")],
+                ["set-times", path("d"), 13, "nofollow"],
+                ["modified", path("d"), "nofollow"],
+                ["set-times", path("none"), 13, "nofollow"],
+                ["rmdir", path("d")],
+                ["remove", link],
+                // A new link has its own times, with any inode number.
+                ["symlink", "none", link],
+                ["set-times", link, 13, "follow"],
+                ["remove", link],
+                ["remove", file],
+            ]);
+            let found = output(world.run(plugin, &acts));
+            let expected = [
+                (3, json!({"ok": 7})),
+                (5, json!({"ok": 9})),
+                (6, json!({"ok": 9})),
+                (7, json!({"ok": 7})),
+                (9, json!({"ok": 11})),
+                (12, json!({"ok": 13})),
+                (13, json!({"err": "noent"})),
+                (17, json!({"err": "noent"})),
+            ];
+            for (index, act) in acts.as_array().unwrap().iter().enumerate() {
+                let known = expected.iter().find(|(known, _)| *known == index);
+                let expected = known.map_or(json!({"ok": null}), |(_, known)| known.clone());
+                assert_eq!(found[index], expected, "{kind}: {act}");
+            }
+        }
+    }
+}
+
+#[test]
 fn writable_folder_is_changed() {
     let guests = World::new();
     for (kind, plugin) in guests.all() {
@@ -224,6 +309,7 @@ fn special_files_are_not_opened() {
             ["write-at", "/data/pipe", 0, "x"],
             ["read", "/data/link"],
             ["read", "/data/socket"],
+            ["set-times", "/data/pipe", 1, "follow"],
             // The entry is visible.
             ["size", "/data/pipe"],
             ["rename", "/data/pipe", "/data/sub/pipe"],
@@ -239,7 +325,8 @@ fn special_files_are_not_opened() {
         let what = |name| format!("opening `{name}`, which is neither a file nor a folder");
         assert_eq!(denied(&ended), ["pipe", "link", "socket", "sub/pipe"].map(what), "{kind}");
         let results = output(ended);
-        let expected = [&perm, &perm, &perm, &perm, &perm, &size, &ok, &perm, &ok, &ok, &perm, &ok];
+        let expected =
+            [&perm, &perm, &perm, &perm, &perm, &perm, &size, &ok, &perm, &ok, &ok, &perm, &ok];
         for (index, expected) in expected.into_iter().enumerate() {
             assert_eq!(&results[index], expected, "{kind}: {}", acts[index]);
         }
@@ -252,7 +339,9 @@ fn number_of_open_files_is_bounded() {
     let before = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     for (kind, plugin) in world.all() {
         let ended = world.run(plugin, &json!([["hoard", "/data/file"], ["list", "/data"]]));
-        assert_eq!(denied(&ended), ["having more than 128 files open at once"], "{kind}");
+        let refused = "having more than 128 files open at once";
+        assert_eq!(denied(&ended), [refused], "{kind}");
+        assert_eq!(ended.fixed_limit.as_deref(), Some(refused), "{kind}");
         let results = output(ended);
         let name = if kind == "module" { "mfile" } else { "nomem" };
         assert_eq!(results[0], json!({"err": name}), "{kind}");

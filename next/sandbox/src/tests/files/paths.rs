@@ -132,7 +132,7 @@ fn look_outside_is_reported() {
         ["symlink", "/etc/passwd\n", "/scratch/a"],
         ["symlink", "../..", "/scratch/up"],
         ["list", "/scratch/up"],
-        // A write without a grant, or a missing file, does not count as a look outside.
+        // A refused write, or a missing file, does not count as a look outside.
         ["append", "/data/file", "x"],
         ["write", "/data/new", "x"],
         ["read", "/data/nothing"],
@@ -140,8 +140,11 @@ fn look_outside_is_reported() {
     ]);
     for (kind, plugin) in world.all() {
         let ended = world.run(plugin, &acts);
-        let what = |path| format!("reading `{path}`, which leads out of its folder");
-        assert_eq!(denied(&ended), ["../secret/file", "up"].map(what), "{kind}: {ended:?}");
+        let looks = ["../secret/file", "up"]
+            .map(|path| format!("reading `{path}`, which leads out of its folder"));
+        let changes = ["file", "new", "../secret/file"]
+            .map(|path| format!("changing `{path}`, which is in a read-only folder"));
+        assert_eq!(denied(&ended), [&looks[..], &changes].concat(), "{kind}: {ended:?}");
         assert!(ended.denied.iter().all(|denied| denied.grant.is_none()));
     }
 }

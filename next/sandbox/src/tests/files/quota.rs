@@ -187,8 +187,42 @@ fn every_preview_1_write_is_counted() {
 fn number_of_new_folders_is_bounded() {
     let world = World::new().scratch(64 * MIB);
     let ended = world.run(world.component(), &json!({"folders": 10_000}));
-    let refused = "a new folder was refused, because an attempt may create at most 4000";
+    let refused = "a new folder was refused, because an attempt may have at most 4000 at once";
     assert_eq!(denied(&ended), [refused]);
+    assert_eq!(ended.fixed_limit.as_deref(), Some(refused));
     let expected = json!({"made": 4000, "refused": "insufficient-space"});
     assert_eq!(output(ended), expected);
+}
+
+#[test]
+fn removed_folders_make_room() {
+    let world = World::new().scratch(2 * ENTRY);
+    world.assert_all(
+        &json!([
+            ["mkdir", "/scratch/a"],
+            ["mkdir", "/scratch/b"],
+            ["mkdir", "/scratch/c"],
+            ["rmdir", "/scratch/b"],
+            ["rmdir", "/scratch/b"],
+            ["mkdir", "/scratch/c"],
+            // A folder that is replaced is removed, but not by itself.
+            ["rename", "/scratch/a", "/scratch/c"],
+            ["rename", "/scratch/c", "/scratch/c"],
+            ["mkdir", "/scratch/a"],
+            ["mkdir", "/scratch/b"],
+        ]),
+        &json!([
+            {"ok": null}, {"ok": null}, {"err": "nospc"}, {"ok": null}, {"err": "noent"}, {"ok": null}, {"ok": null},
+            {"ok": null}, {"ok": null}, {"err": "nospc"},
+        ]),
+    );
+    // Programs lock files by making and removing a folder.
+    let world = World::new().scratch(MIB);
+    let locks = 4_100;
+    let acts: Vec<_> = (0..locks)
+        .flat_map(|_| ["mkdir", "rmdir"].map(|act| json!([act, "/scratch/lock"])))
+        .collect();
+    let (_, module) = world.commands()[1];
+    let done = output(world.run(module, &json!(acts)));
+    assert!(done.as_array().unwrap().iter().all(|done| *done == json!({"ok": null})), "{done}");
 }

@@ -1,0 +1,75 @@
+//! [`Descriptors`]: the files and folders behind a guest's numbers of preview 1.
+//!
+//! wasmtime hides them, and its own calls wake another thread for each look at a file. Such a wake
+//! takes ten times as long as most calls of the system.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wasmtime::component::Resource;
+use wasmtime_wasi::p1::{WasiP1Ctx, types::Fd, wasi_snapshot_preview1::WasiSnapshotPreview1 as _};
+use wasmtime_wasi::{WasiView as _, filesystem::Descriptor};
+use wiggle::GuestMemory;
+
+/// The number of the first mounted folder. The others follow, in the order of the mounts.
+const FIRST: u32 = 3;
+
+/// The numbers of one guest.
+pub(crate) struct Descriptors {
+    /// Most entries of wasmtime's table.
+    capacity: u32,
+    /// Handles in that table, by number. `None` before the guest's first call.
+    handles: Option<BTreeMap<u32, u32>>,
+}
+
+impl Descriptors {
+    /// Creates the numbers of a guest that has made no call. wasmtime's table has at most
+    /// `capacity` entries.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { capacity: u32::try_from(capacity).unwrap_or(u32::MAX), handles: None }
+    }
+
+    /// Returns the file or folder with a number, and its handle. `None` for standard input and
+    /// output, and for unknown numbers.
+    ///
+    /// Must be called before wasmtime opens, closes or renumbers anything, to know the first ones.
+    pub(super) fn get(&mut self, wasi: &mut WasiP1Ctx, number: i32) -> Option<(u32, Descriptor)> {
+        let handle = *self.handles(wasi).get(&number.cast_unsigned())?;
+        Some((handle, find(wasi, handle)?.clone()))
+    }
+
+    /// Adds a file or folder that was opened.
+    pub(super) fn add(&mut self, wasi: &mut WasiP1Ctx, number: u32) {
+        let known: BTreeSet<u32> = self.handles(wasi).values().copied().collect();
+        let opened = (0..self.capacity)
+            .find(|handle| !known.contains(handle) && find(wasi, *handle).is_some());
+        self.handles(wasi).extend(opened.map(|handle| (number, handle)));
+    }
+
+    /// Removes a closed number.
+    pub(super) fn remove(&mut self, wasi: &mut WasiP1Ctx, number: i32) {
+        self.handles(wasi).remove(&number.cast_unsigned());
+    }
+
+    /// Moves a file or folder to another number, which is closed before.
+    pub(super) fn renumber(&mut self, wasi: &mut WasiP1Ctx, from: i32, to: i32) {
+        let handles = self.handles(wasi);
+        let moved = handles.remove(&from.cast_unsigned());
+        if from != to {
+            handles.remove(&to.cast_unsigned());
+        }
+        handles.extend(moved.map(|handle| (to.cast_unsigned(), handle)));
+    }
+
+    fn handles(&mut self, wasi: &mut WasiP1Ctx) -> &mut BTreeMap<u32, u32> {
+        self.handles.get_or_insert_with(|| {
+            // At the guest's first call, wasmtime gives the mounted folders their numbers.
+            let _ = wasi.fd_prestat_get(&mut GuestMemory::Unshared(&mut []), Fd::from(FIRST));
+            let all = (0..self.capacity).filter(|handle| find(wasi, *handle).is_some());
+            (FIRST..).zip(all).collect()
+        })
+    }
+}
+
+fn find(wasi: &mut WasiP1Ctx, handle: u32) -> Option<&Descriptor> {
+    wasi.ctx().table.get(&Resource::new_borrow(handle)).ok()
+}

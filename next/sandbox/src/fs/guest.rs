@@ -1,0 +1,399 @@
+//! [`Guest`]: the checks and charges of a guest's calls of preview 1.
+
+use runner_model::HostFault;
+use rustix::io::Errno as SystemErrno;
+use wasmtime::{AsContextMut as _, Caller, Extern};
+use wasmtime_wasi::{
+    WasiView as _,
+    filesystem::Descriptor,
+    p1::{
+        types::{Errno, Fd, Filestat, Filetype, Fstflags, Lookupflags, Oflags, Rights},
+        wasi_snapshot_preview1::WasiSnapshotPreview1 as _,
+    },
+};
+use wiggle::{GuestMemory, GuestPtr};
+
+use super::link_times::{Link, Times, nanos_now};
+use super::quota::{
+    ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside_folder, read_only, special_file,
+    too_many_files,
+};
+use super::system::{Found, look_up, replaces_folder};
+use crate::store::Sandbox;
+
+/// The flag of look-ups that follows a symbolic link at the end of a path.
+const FOLLOW: i32 = 1;
+
+/// Refuses a path that is longer than any, before it is copied.
+pub(super) fn fits(length: i32) -> Result<(), Errno> {
+    match usize::try_from(length) {
+        Ok(length) if length <= MAX_PATH_BYTES => Ok(()),
+        _ => Err(Errno::Nametoolong),
+    }
+}
+
+pub(super) fn pointer(start: i32, length: i32) -> GuestPtr<str> {
+    GuestPtr::new((start.cast_unsigned(), length.cast_unsigned()))
+}
+
+/// A calling guest, in the form that wasmtime's functions need.
+pub(super) struct Guest<'a> {
+    pub(super) memory: GuestMemory<'a>,
+    pub(super) sandbox: &'a mut Sandbox,
+    /// Bytes that one call may copy.
+    fuel: usize,
+}
+
+/// The amount charged for one call, and what follows from its result.
+#[derive(Default)]
+pub(super) struct Charge {
+    cost: u64,
+    bytes: u64,
+    effect: Effect,
+    /// The path that the call opens for reading.
+    reads: Option<String>,
+}
+
+/// A change that counts if the call succeeds.
+#[derive(Default)]
+pub(super) enum Effect {
+    #[default]
+    None,
+    /// Charged before the call.
+    CreateFolder,
+    RemoveFolder,
+    /// The call writes the new number to this address.
+    Open {
+        out: i32,
+    },
+    Close {
+        fd: i32,
+    },
+    Renumber {
+        fd: i32,
+        to: i32,
+    },
+}
+
+impl<'a> Guest<'a> {
+    pub(super) fn from_caller(caller: &'a mut Caller<'_, Sandbox>) -> wasmtime::Result<Self> {
+        let fuel = caller.as_context_mut().hostcall_fuel();
+        // The host offers no shared memories.
+        let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
+            wasmtime::bail!("missing required memory export");
+        };
+        let (memory, sandbox) = memory.data_and_store_mut(caller);
+        let mut guest = Self { memory: GuestMemory::Unshared(memory), sandbox, fuel };
+        guest.refuel();
+        Ok(guest)
+    }
+
+    /// Resets the bytes that one call may copy.
+    pub(super) fn refuel(&mut self) {
+        self.sandbox.wasi.set_hostcall_fuel(self.fuel);
+    }
+
+    fn quota(&self) -> Option<&Quota> {
+        self.sandbox.quota.as_ref()
+    }
+
+    pub(super) fn charge(&self, cost: u64) -> Result<Charge, Errno> {
+        match self.quota() {
+            Some(quota) if !quota.charge(cost) => Err(Errno::Nospc),
+            _ => Ok(Charge { cost, ..Charge::default() }),
+        }
+    }
+
+    pub(super) fn charge_folder(&self) -> Result<Charge, Errno> {
+        match self.quota() {
+            Some(quota) if !quota.charge_folder() => Err(Errno::Nospc),
+            _ => Ok(Charge { effect: Effect::CreateFolder, ..Charge::default() }),
+        }
+    }
+
+    /// Returns a charge of nothing, with an effect on `fd` or in it.
+    pub(super) fn effect(&mut self, fd: i32, effect: Effect) -> Result<Charge, Errno> {
+        // Before wasmtime closes or moves it.
+        self.descriptor(fd);
+        Ok(Charge { effect, ..Charge::default() })
+    }
+
+    pub(super) fn settle(&mut self, charge: &Charge, errno: i32) {
+        if errno == Errno::Success as i32 {
+            if let Some(quota) = self.quota() {
+                quota.add_written(charge.bytes);
+            }
+            return self.apply(&charge.effect);
+        }
+        if let Some(path) = &charge.reads
+            && errno == Errno::Perm as i32
+        {
+            self.sandbox.host.deny(outside_folder(path), None);
+        }
+        if let Some(quota) = self.quota() {
+            quota.refund(charge.cost);
+            if matches!(charge.effect, Effect::CreateFolder) {
+                quota.remove_folder();
+            }
+            if [Errno::Nospc as i32, Errno::Fbig as i32].contains(&errno) {
+                quota.set_disk_full();
+            }
+        }
+    }
+
+    fn apply(&mut self, effect: &Effect) {
+        let Sandbox { wasi, descriptors, quota, .. } = &mut *self.sandbox;
+        match *effect {
+            Effect::None | Effect::CreateFolder => {}
+            Effect::RemoveFolder => quota.iter().for_each(Quota::remove_folder),
+            Effect::Open { out } => {
+                if let Ok(number) = self.memory.read(GuestPtr::<u32>::new(out.cast_unsigned())) {
+                    descriptors.add(wasi, number);
+                }
+            }
+            Effect::Close { fd } => descriptors.remove(wasi, fd),
+            Effect::Renumber { fd, to } => descriptors.renumber(wasi, fd, to),
+        }
+    }
+
+    fn descriptor(&mut self, fd: i32) -> Option<Descriptor> {
+        let Sandbox { wasi, descriptors, .. } = &mut *self.sandbox;
+        descriptors.get(wasi, fd).map(|(_, descriptor)| descriptor)
+    }
+
+    /// Refuses a change at a path in a read-only folder.
+    pub(super) fn change(&mut self, fd: i32, path: GuestPtr<str>) -> Result<(), Errno> {
+        fits(path.len().cast_signed())?;
+        match self.descriptor(fd) {
+            Some(Descriptor::Dir(folder)) if folder.perms.write_not_permitted() => {
+                let path = self.text(path);
+                self.sandbox.host.deny(read_only(&path), None);
+                Err(Errno::Perm)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a change of an open file or folder if it is read-only.
+    pub(super) fn change_open(&mut self, fd: i32) -> Result<(), Errno> {
+        let perms = match self.descriptor(fd) {
+            Some(Descriptor::File(file)) => file.perms,
+            Some(Descriptor::Dir(folder)) => folder.perms,
+            None => return Ok(()),
+        };
+        if perms.write_not_permitted() {
+            self.sandbox.host.deny(read_only(""), None);
+            return Err(Errno::Perm);
+        }
+        Ok(())
+    }
+
+    /// Charges a write at `offset`, or at the file's position.
+    pub(super) fn charge_write(
+        &mut self,
+        fd: i32,
+        iovs: i32,
+        count: i32,
+        offset: Option<u64>,
+    ) -> Result<Charge, Errno> {
+        let Some(size) = self.size(fd) else {
+            return Ok(Charge::default());
+        };
+        let bytes = self.first_buffer(iovs, count);
+        let offset = offset.unwrap_or_else(|| self.position(fd));
+        // In append mode this is never less than the bytes.
+        let charge = self.charge(cost(bytes, offset, size))?;
+        Ok(Charge { bytes, ..charge })
+    }
+
+    pub(super) fn charge_size(&mut self, fd: i32, size: u64) -> Result<Charge, Errno> {
+        self.change_open(fd)?;
+        let growth = self.size(fd).map_or(0, |before| size.saturating_sub(before));
+        self.charge(growth)
+    }
+
+    pub(super) async fn charge_open(
+        &mut self,
+        fd: i32,
+        lookup: i32,
+        path: GuestPtr<str>,
+        open: i32,
+        rights: i64,
+        out: i32,
+    ) -> Result<Charge, Errno> {
+        fits(path.len().cast_signed())?;
+        let has = |flag: Oflags| open & i32::from(flag.bits()) != 0;
+        let is_creating = has(Oflags::CREAT);
+        let is_changing = is_creating
+            || has(Oflags::TRUNC)
+            || rights.cast_unsigned() & Rights::FD_WRITE.bits() != 0;
+        if is_changing {
+            self.change(fd, path)?;
+        }
+        if is_full(self.sandbox.wasi.ctx().table) {
+            self.sandbox.host.meet_limit(too_many_files());
+            return Err(Errno::Mfile);
+        }
+        let text = self.text(path);
+        let found = self.look_up(fd, lookup, path, &text).await;
+        if found == Found::Special {
+            self.sandbox.host.deny(special_file(&text), None);
+            return Err(Errno::Perm);
+        }
+        let mut charge = Charge::default();
+        if found == Found::Nothing && is_creating {
+            charge = self.charge(ENTRY)?;
+        } else if found == Found::Nothing && !is_changing {
+            // A path that was found is inside the folder.
+            charge.reads = Some(text);
+        }
+        Ok(Charge { effect: Effect::Open { out }, ..charge })
+    }
+
+    /// Charges nothing, because a renamed file costs nothing. A folder that is replaced is removed.
+    pub(super) fn rename(
+        &mut self,
+        fd: i32,
+        path: GuestPtr<str>,
+        new_fd: i32,
+        new_path: GuestPtr<str>,
+    ) -> Result<Charge, Errno> {
+        self.change(fd, path)?;
+        self.change(new_fd, new_path)?;
+        let folders = (self.descriptor(fd), self.descriptor(new_fd));
+        let is_removing = match folders {
+            (Some(Descriptor::Dir(old)), Some(Descriptor::Dir(new))) => {
+                replaces_folder(&old.dir, &self.text(path), &new.dir, &self.text(new_path))
+            }
+            _ => false,
+        };
+        let effect = if is_removing { Effect::RemoveFolder } else { Effect::None };
+        Ok(Charge { effect, ..Charge::default() })
+    }
+
+    /// Sets the times of a symbolic link and returns `Success`. For all else, returns flags with
+    /// which wasmtime sets the times without a path: the wall refuses that.
+    pub(super) async fn set_times(
+        &mut self,
+        fd: i32,
+        lookup: i32,
+        path: GuestPtr<str>,
+        accessed: i64,
+        modified: i64,
+        flags: i32,
+    ) -> Result<i32, Errno> {
+        self.change(fd, path)?;
+        let flags = Fstflags::try_from(flags).map_err(|_| Errno::Inval)?;
+        let accessed = new_time(flags, Fstflags::ATIM, Fstflags::ATIM_NOW, accessed)?;
+        let modified = new_time(flags, Fstflags::MTIM, Fstflags::MTIM_NOW, modified)?;
+        match self.stat(fd, lookup, path).await {
+            Some(found) if found.filetype == Filetype::SymbolicLink => {
+                self.sandbox.link_times.set(&link(&found), accessed, modified);
+                Err(Errno::Success)
+            }
+            Some(found) if !is_ordinary(found.filetype) => {
+                let path = self.text(path);
+                self.sandbox.host.deny(special_file(&path), None);
+                Err(Errno::Perm)
+            }
+            _ => Ok(lookup | FOLLOW),
+        }
+    }
+
+    /// Shows the times that the guest has set, if its call has found a symbolic link.
+    pub(super) fn show_link_times(&mut self, out: i32) -> wasmtime::Result<()> {
+        let out = GuestPtr::<Filestat>::new(out.cast_unsigned());
+        if self.sandbox.link_times.is_empty() {
+            return Ok(());
+        }
+        let mut found = self.memory.read(out)?;
+        if found.filetype == Filetype::SymbolicLink {
+            let times = self.sandbox.link_times.of(&link(&found));
+            (found.atim, found.mtim) = (times.accessed, times.modified);
+            self.memory.write(out, found)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes of a write: wasmtime writes only the first buffer that is not empty.
+    ///
+    /// If it is unreadable here, it is for the write as well, which then ends the guest.
+    fn first_buffer(&self, iovs: i32, count: i32) -> u64 {
+        let start = u64::from(iovs.cast_unsigned());
+        let lengths = (0..u64::from(count.cast_unsigned())).map_while(|index| {
+            let address = u32::try_from(start + index * 8 + 4).ok()?;
+            self.memory.read(GuestPtr::<u32>::new(address)).ok()
+        });
+        let first = lengths.into_iter().find(|length| *length > 0);
+        u64::from(first.unwrap_or(0))
+    }
+
+    /// Returns the position of the next write, or 0 if `fd` has none.
+    fn position(&mut self, fd: i32) -> u64 {
+        let (wasi, memory) = (&mut self.sandbox.wasi, &mut self.memory);
+        wasi.fd_tell(memory, Fd::from(fd)).unwrap_or(0)
+    }
+
+    /// Returns the size of the file `fd`, if its bytes are counted.
+    fn size(&mut self, fd: i32) -> Option<u64> {
+        self.quota()?;
+        match self.descriptor(fd)? {
+            Descriptor::File(file) => Some(file.file.metadata().map_or(0, |found| found.len())),
+            Descriptor::Dir(_) => None,
+        }
+    }
+
+    /// Reads a path from the guest's memory.
+    fn text(&self, path: GuestPtr<str>) -> String {
+        self.memory.as_cow_str(path).unwrap_or_default().into_owned()
+    }
+
+    /// Looks for something to open at `path`, which is `text`.
+    async fn look_up(&mut self, fd: i32, lookup: i32, path: GuestPtr<str>, text: &str) -> Found {
+        if let Some(Descriptor::Dir(folder)) = self.descriptor(fd) {
+            match look_up(&folder.dir, text, lookup & FOLLOW != 0) {
+                Ok(found) => return found,
+                Err(SystemErrno::MFILE | SystemErrno::NFILE) => {
+                    self.sandbox.host.fault.get_or_insert(HostFault::Files);
+                }
+                Err(_) => {}
+            }
+        }
+        match self.stat(fd, lookup, path).await {
+            None => Found::Nothing,
+            Some(found) if is_ordinary(found.filetype) => Found::Ordinary,
+            Some(_) => Found::Special,
+        }
+    }
+
+    async fn stat(&mut self, fd: i32, lookup: i32, path: GuestPtr<str>) -> Option<Filestat> {
+        let lookup = Lookupflags::try_from(lookup).ok()?;
+        let (wasi, memory) = (&mut self.sandbox.wasi, &mut self.memory);
+        let stat = wasi.path_filestat_get(memory, Fd::from(fd), lookup, path);
+        stat.await.ok()
+    }
+}
+
+fn is_ordinary(kind: Filetype) -> bool {
+    matches!(kind, Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink)
+}
+
+fn link(found: &Filestat) -> Link {
+    let times = Times { accessed: found.atim, modified: found.mtim };
+    Link { inode: found.ino, changed: found.ctim, times }
+}
+
+/// Returns the time that flags set, in nanoseconds since 1970. `None` if they keep the old one.
+fn new_time(
+    flags: Fstflags,
+    given: Fstflags,
+    now: Fstflags,
+    time: i64,
+) -> Result<Option<u64>, Errno> {
+    match (flags.contains(given), flags.contains(now)) {
+        (true, true) => Err(Errno::Inval),
+        (true, false) => Ok(Some(time.cast_unsigned())),
+        (false, true) => Ok(Some(nanos_now())),
+        (false, false) => Ok(None),
+    }
+}
