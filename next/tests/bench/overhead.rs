@@ -1,6 +1,6 @@
 //! Cost of a trial, a start and a plan, each against a baseline of the same minute.
 //!
-//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large]`; all but the last two without a name. `--n N`
+//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files]`; all but the last three without a name. `--n N`
 //! and `--rounds N` make it shorter or longer; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and
 //! a root of many runs. `--plugin FILE` measures `trials` with another component that answers with its input, such as one
 //! in Python or JavaScript.
@@ -25,6 +25,7 @@ use runner_model::{Digest, digest};
 
 mod bare;
 mod bombs;
+mod files;
 
 type Done<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -42,7 +43,7 @@ fn main() -> Done {
     let at = args.iter().position(|arg| arg == "--plugin");
     let plugin = at.and_then(|at| args.get(at + 1)).map(PathBuf::from);
     let (n, rounds) = (number("--n", 100_000), number("--rounds", 7));
-    let parts = ["trials", "start", "memory", "tests", "bombs", "large"];
+    let parts = ["trials", "start", "memory", "tests", "bombs", "large", "files"];
     let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
     let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
 
@@ -71,6 +72,10 @@ fn main() -> Done {
         let cache = folder.path().join("cache");
         bombs::run(guests, &cache, folder.path())?;
         bombs::waiting(1_000, guests, &cache, folder.path())?;
+    }
+    if named && is_asked("files") {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        files::run(&folder.path().join("cache"), folder.path(), rounds, number("--repeats", 200))?;
     }
     if named && is_asked("large") {
         Bench::new(number("--rows", 1_000_000), None)?.large(number("--runs", 10_000))?;
