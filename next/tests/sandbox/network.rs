@@ -570,6 +570,23 @@ fn server_certificates_must_be_trusted() {
     assert_error(sent.answer(8), "denied", "is not granted");
 }
 
+#[test]
+fn unusable_certificate_file_is_named() {
+    let origin = "https://127.0.0.1:1";
+    for (name, reason) in
+        [("missing.pem", "does not exist"), ("scenario.toml", "has no certificate in PEM form")]
+    {
+        let runner = scenario("", &net(&[origin]), &[vec![get(origin)]]);
+        let path = runner.path(name);
+        let mut command = runner.command(&["exec", "scenario.toml"]);
+        command.env("SSL_CERT_FILE", &path);
+        let ran = Running::start(&mut command).finish();
+        let sent = ended(runner, 1, &ran.stderr);
+        let text = format!("`SSL_CERT_FILE` names `{}`, which {reason}", path.display());
+        assert_error(sent.answer(0), "unreachable", &text);
+    }
+}
+
 /// Opens a listener with a long queue of connections. The standard library's holds 128; a connection beyond that
 /// arrives seconds later or not at all.
 fn roomy_listener() -> TcpListener {

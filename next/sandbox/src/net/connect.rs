@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::{io, pin::Pin, time::Duration};
+use std::{env, fs, io, path::Path, pin::Pin, time::Duration};
 
 use http::{Uri, uri::Scheme};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, MaybeHttpsStream};
@@ -23,6 +23,11 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) const MAX_KEPT: usize = 64;
 /// Names of a provider that are looked up at once.
 pub(super) const MAX_LOOKUPS: usize = 8;
+
+/// Start of a certificate in PEM form.
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
+const NO_ROOTS: &str = "install those of the system, such as the package `ca-certificates`, or \
+                        name a file with valid ones in `SSL_CERT_FILE`";
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connecting<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
@@ -184,12 +189,28 @@ pub fn load_certificates() {
 fn client_config() -> Result<Arc<ClientConfig>, String> {
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
     let config = CONFIG.get_or_init(|| {
+        check_certificate_file()?;
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .with_native_roots()
-            .map_err(|error| error.to_string())?;
+            .map_err(|_| NO_ROOTS.to_owned())?;
         Ok(Arc::new(builder.with_no_client_auth()))
     });
     config.clone()
+}
+
+/// Checks the file that `SSL_CERT_FILE` names. Its errors are otherwise lost, or shown as internals
+/// of a library.
+fn check_certificate_file() -> Result<(), String> {
+    let Some(path) = env::var_os("SSL_CERT_FILE") else {
+        return Ok(());
+    };
+    let reason = match fs::read(&path) {
+        Ok(content) if content.windows(PEM.len()).any(|part| part == PEM) => return Ok(()),
+        Ok(_) => "has no certificate in PEM form".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "does not exist".to_owned(),
+        Err(error) => format!("cannot be read: {error}"),
+    };
+    Err(format!("`SSL_CERT_FILE` names `{}`, which {reason}", shown_path(Path::new(&path))))
 }

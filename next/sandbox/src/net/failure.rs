@@ -117,19 +117,48 @@ impl Failure {
     }
 
     fn from_tls(origin: &str, error: &io::Error) -> Self {
-        let text = chain(error);
-        let help = if text.contains("UnknownIssuer") {
-            "; this machine does not trust its certificate: install the authority's certificate, or \
-             name its file in `SSL_CERT_FILE`"
-        } else if text.contains("corrupt message") {
-            "; use `http:` for a server without TLS"
-        } else {
-            ""
+        let reason = match tls_error(error) {
+            Some(error) => tls_problem(error).to_owned(),
+            None => chain(error),
         };
         Self::Unreachable {
             step: Step::Tls,
-            text: format!("cannot reach `{origin}` safely: {text}{help}"),
+            text: format!("cannot reach `{origin}` safely: {reason}"),
         }
+    }
+}
+
+/// Returns the handshake's error, which is in errors of input and output.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| tls_error(inner.downcast_ref()?))
+}
+
+/// Explains a failed handshake. The library's text has names of its own types.
+fn tls_problem(error: &rustls::Error) -> &'static str {
+    use rustls::{CertificateError as Bad, Error};
+    match error {
+        Error::InvalidCertificate(bad) => match bad {
+            Bad::UnknownIssuer => {
+                "this machine does not trust its certificate: install the authority's certificate, \
+                 or name its file in `SSL_CERT_FILE`"
+            }
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+                "its certificate is for another name"
+            }
+            Bad::Expired | Bad::ExpiredContext { .. } => "its certificate has expired",
+            Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+                "its certificate is not valid yet: check the clock of this machine"
+            }
+            Bad::Revoked => "its certificate was revoked",
+            _ => "its certificate is invalid",
+        },
+        Error::InvalidMessage(_) => {
+            "it does not answer with TLS; use `http:` for a server without TLS"
+        }
+        Error::PeerIncompatible(_) => "it supports no version of TLS that this client has",
+        Error::AlertReceived(_) => "it refused the handshake",
+        _ => "the handshake failed",
     }
 }
 
