@@ -8,6 +8,7 @@ use std::{env, fs, io, path::Path, pin::Pin, time::Duration};
 use http::{Uri, uri::Scheme};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, MaybeHttpsStream};
 use hyper_util::rt::TokioIo;
+use runner_model::visible::shown_path;
 use rustls::{ClientConfig, crypto::ring};
 use thiserror::Error;
 use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
