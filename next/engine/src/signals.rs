@@ -123,19 +123,30 @@ fn install() -> io::Result<Arc<SignalListeners>> {
     if !is_ignored(SIGHUP) {
         numbers.push(SIGHUP);
     }
-    let stops = numbers.clone();
-    if !is_ignored(SIGTSTP) {
-        numbers.push(SIGTSTP);
-    }
-    // First, because this keeps a signal until the thread runs. The flag alone would take a signal and do nothing.
-    let mut signals = Signals::new(numbers)?;
-    let is_last = Arc::new(AtomicBool::new(false));
-    for number in &stops {
+    let (stops, is_last) = (numbers.clone(), Arc::new(AtomicBool::new(false)));
+    // The last signal must exit before the thread learns of it, so the shutdown is registered first, and takes a signal without an
+    // effect. These flags keep it.
+    let early: Vec<_> = stops.iter().map(|_| Arc::new(AtomicBool::new(false))).collect();
+    let mut ids = Vec::new();
+    for (number, early) in stops.iter().zip(&early) {
+        ids.push(flag::register(*number, Arc::clone(early))?);
         // 128 + N is the status that shells report for a process that a signal ended.
         flag::register_conditional_shutdown(*number, 128 + number, Arc::clone(&is_last))?;
     }
     fail_large_writes()?;
+    if !is_ignored(SIGTSTP) {
+        numbers.push(SIGTSTP);
+    }
+    let mut signals = Signals::new(numbers)?;
+    for id in ids {
+        low_level::unregister(id);
+    }
     let shared = Arc::new(SignalListeners { stack: Mutex::default(), is_last });
+    let pending: Vec<_> = signals.pending().collect();
+    let is_early = |(_, early): &(&i32, &Arc<AtomicBool>)| early.load(Ordering::SeqCst);
+    let early = stops.iter().zip(&early).filter(is_early).map(|(number, _)| *number);
+    let early = early.filter(|number| !pending.contains(number));
+    early.chain(pending.iter().copied()).for_each(|number| shared.receive(number));
     let receiver = Arc::clone(&shared);
     thread::Builder::new().name("signals".into()).spawn(move || {
         for number in signals.forever() {

@@ -239,6 +239,23 @@ fn floods_of_frames_end_their_worker() {
 }
 
 #[test]
+fn floods_end_a_single_call() {
+    for (lie, why) in [
+        ("piece-flood", "sent artifacts in too many pieces"),
+        ("line-flood", "wrote too much to `runner.log`"),
+    ] {
+        let runner = Runner::new(&[]);
+        let config = format!("{{\"lie\": \"{lie}\"}}");
+        let mut command =
+            runner.command(&["plugin", "run", "bundled:echo", "--input", "1", "--config", &config]);
+        let mut running = Running::start(command.env("RUNNER_TEST_WORKER", "__lie"));
+        let peak = peak_memory(&mut running);
+        running.finish().expect(1).says(&[why]);
+        assert!(peak < 40_000_000, "{lie}: {peak}");
+    }
+}
+
+#[test]
 fn stop_is_graceful_in_a_flood() {
     for lie in ["line-flood", "blob-flood"] {
         let (runner, mut running) = flooded(&[lie], "true");

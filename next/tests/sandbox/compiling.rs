@@ -36,8 +36,6 @@ fn compilers_run_one_after_another() {
     }
     running.finish().expect(0);
     assert!((1..=most).contains(&peak), "{peak}");
-    let log = runner.only_run().text("runner.log");
-    assert_eq!(log.matches("is being compiled").count(), plugins.len(), "{log}");
 }
 
 #[test]

@@ -179,29 +179,21 @@ fn every_retry_after_is_obeyed_or_reported() {
 
 #[test]
 fn long_waits_are_shown_with_their_reason() {
-    let runner = two_providers(
-        "rate = \"1/h\"",
-        r#"
-        [[tests]]
-        id = "a"
-        providers = ["hostile"]
-        input = { do = "echo", value = 1 }
-        repeat = 2
-        [[tests]]
-        id = "b"
-        providers = ["other"]
-        input = { do = "error", kind = "unavailable" }
-        retries = { max = 1, backoff = "10m" }
-        "#,
-    );
-    let mut running = runner.started(&["exec", "scenario.toml"]);
-    wait_until("the waits are shown", || {
-        assert!(running.is_alive());
-        let shown = running.shown();
-        shown.contains("1 trial waits for a retry and 1 provider waits for the rate limit")
-            && shown.contains(", next start in 9m")
-    });
-    running.end_by(Signal::INT).0.expect(130);
+    for (provider, input, shown) in [
+        ("rate = \"1/h\"", "{ do = \"echo\", value = 1 }", "1 provider waits for the rate limit"),
+        ("", "{ do = \"error\", kind = \"unavailable\" }", "1 trial waits for a retry"),
+    ] {
+        let test = format!(
+            "[[tests]]\nid = \"a\"\nrepeat = 2\ninput = {input}\nretries = {{ max = 1, backoff = \"1h\" }}\n"
+        );
+        let runner = Runner::hostile_with(provider, &test);
+        let mut running = runner.started(&["exec", "scenario.toml", "--timeout", "9h", "-j", "1"]);
+        wait_until("the wait is shown", || {
+            assert!(running.is_alive());
+            running.shown().contains(&format!("; {shown}, next start in "))
+        });
+        running.end_by(Signal::INT).0.expect(130);
+    }
 }
 
 #[test]
@@ -212,7 +204,7 @@ fn network_providers_get_more_jobs() {
             "[providers.p]\nplugin = \"bundled:echo\"\nlimits = {{ memory = \"16MiB\" }}\n{grants}\n[[tests]]\nid = \"a\"\n"
         ));
         runner.exec(more).expect(0);
-        runner.only_run().manifest()["sessions"][0]["settings"]["jobs"].as_u64().unwrap()
+        runner.only_run().manifest()["sessions"][0]["jobs"].as_u64().unwrap()
     };
     let cores = std::thread::available_parallelism().unwrap().get() as u64;
     let net = "grants = { net = [\"http://127.0.0.1:1\"] }";

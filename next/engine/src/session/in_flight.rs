@@ -148,12 +148,16 @@ impl InFlight {
         self.all.iter().any(of_worker)
     }
 
-    /// Closes the artifacts of the worker that has the most open. Returns it, or `None` if no artifact is open.
-    pub(crate) fn close_most_drafts(&mut self) -> Option<WorkerId> {
-        let most = self.all.values_mut().max_by_key(|flight| flight.drafts.len());
-        let most = most.filter(|flight| !flight.drafts.is_empty())?;
-        most.drafts.clear();
-        Some(most.worker)
+    /// Returns the worker that has the most artifacts open. `None` if no artifact is open.
+    pub(crate) fn most_drafts(&self) -> Option<WorkerId> {
+        let most = self.all.values().max_by_key(|flight| flight.drafts.len());
+        most.filter(|flight| !flight.drafts.is_empty()).map(|flight| flight.worker)
+    }
+
+    /// Closes the artifacts of a worker. Another worker needs the open files.
+    pub(crate) fn close_drafts(&mut self, worker: WorkerId) {
+        let of_worker = self.all.values_mut().filter(|flight| flight.worker == worker);
+        of_worker.for_each(|flight| flight.drafts.clear());
     }
 
     /// Returns a task if it was sent to this worker. Workers must not report on tasks of others.

@@ -118,7 +118,7 @@ impl Coordinator<'_> {
                 self.carry_out(effects, Some(report));
                 self.in_flight.all.remove(&head.task);
             }
-            Err(fault) => self.pool.fault(worker, Some(head.task), fault),
+            Err(fault) => self.fault(worker, Some(head.task), fault),
         }
     }
 
@@ -131,14 +131,13 @@ impl Coordinator<'_> {
         let limits = &provider.provider.limits;
         match flight.add_piece(index, piece, limits, || run.owned.artifact_draft()) {
             Ok(Ok(())) if is_first && self.in_flight.has_other_drafts(worker, task) => {
-                let fault = "sent artifacts of two tasks at once".to_owned();
-                self.pool.fault(worker, Some(task), fault);
+                self.fault(worker, Some(task), "sent artifacts of two tasks at once".to_owned());
             }
             Ok(Ok(())) => {}
-            Ok(Err(fault)) => self.pool.fault(worker, Some(task), fault),
-            Err(error) => match self.in_flight.close_most_drafts() {
+            Ok(Err(fault)) => self.fault(worker, Some(task), fault),
+            Err(error) => match self.in_flight.most_drafts() {
                 Some(most) if is_out_of_files(&error) => {
-                    self.pool.fault(most, None, "sent too many artifacts at once".to_owned());
+                    self.fault(most, None, "sent too many artifacts at once".to_owned());
                     if most != worker {
                         self.add_piece(worker, task, index, piece);
                     }
@@ -146,6 +145,11 @@ impl Coordinator<'_> {
                 _ => self.storage_failed(error.to_string()),
             },
         }
+    }
+
+    fn fault(&mut self, worker: WorkerId, task: Option<TaskId>, fault: String) {
+        self.pool.fault(worker, task, fault);
+        self.in_flight.close_drafts(worker);
     }
 
     pub(super) fn receive_ack(&mut self, ack: Ack) {
