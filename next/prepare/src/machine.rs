@@ -3,6 +3,7 @@
 use std::{env, fs, io, path::Path, thread};
 
 use runner_model::{units::show_size, visible::shown_path};
+use runner_scenario::Scenario;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::system::sysinfo;
 
@@ -10,6 +11,9 @@ use rustix::system::sysinfo;
 pub fn cores() -> u32 {
     thread::available_parallelism().map_or(1, |cores| cores.get().try_into().unwrap_or(u32::MAX))
 }
+
+/// Default number of jobs if a provider has `net` grants.
+const NET_JOBS: u32 = 16;
 
 /// Open files of a session: of the run, the list of runs, the store and the cache, and of each worker.
 const FILES: u64 = 24;
@@ -67,6 +71,16 @@ fn raise_open_files() -> Result<(), String> {
     // If this fails, the current limit may be high enough.
     let _ = setrlimit(Resource::Nofile, raised);
     Ok(())
+}
+
+/// Returns the number of attempts that run at once if nothing sets it: one for each core, and more if providers wait for the
+/// network, as far as their memory allows.
+pub fn default_jobs(scenario: &Scenario) -> u32 {
+    let with_net = scenario.providers.iter().filter(|provider| !provider.grants.net.is_empty());
+    let largest = with_net.map(|provider| provider.limits.memory).max();
+    let memory = scenario.run.memory.unwrap_or_else(memory);
+    let waiting = largest.map_or(0, |limit| memory.checked_div(limit).unwrap_or(u64::MAX));
+    cores().max(waiting.min(u64::from(NET_JOBS)) as u32)
 }
 
 /// Returns the default memory for all guests of a run, in bytes: 75 % of the memory of the machine or the control group.

@@ -26,7 +26,8 @@ pub use problem::Problems;
 pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored};
 pub use schema::{reference, schema};
 pub use settings::{Retention, RootSettings};
-pub use suite::{PlannedTrial, Suite, resolve::resolve, selection::Selection};
+pub use suite::resolve::{resolve, resolve_selected};
+pub use suite::{PlannedTrial, Suite, selection::Selection};
 
 #[cfg(test)]
 #[path = "tests/docs.rs"]

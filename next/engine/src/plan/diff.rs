@@ -6,10 +6,9 @@ use std::{fs, io, path::Path};
 use runner_model::{Digest, Fingerprint, digest, provider::Provider};
 use runner_prepare::{Fingerprints, plugins};
 use runner_record::{Manifest, ManifestProvider, Metadata};
-use runner_scenario::{Scenario, Suite, load_selected};
+use runner_scenario::{Scenario, Suite, load_selected, resolve_selected};
 
-use super::load::{resolve_selected, selection};
-use super::{ids, plan::Plan, test_line::TestLine};
+use super::{ids, load::selection, plan::Plan, test_line::TestLine};
 
 /// Names of a kind that a notice lists.
 const SHOWN: usize = 3;
@@ -103,7 +102,7 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String>
     let only =
         selected.last_failed.then(|| ids::tests(suite, stored, |_| true).unwrap_or_default());
     let selection = selection(selected, only);
-    let resolved = resolve_selected(live, &selection);
+    let resolved = resolve_selected(live, &selection, tempfile::tempfile);
     let mut found =
         names("providers", &provider_digests(stored), &provider_digests(&live.providers));
     match resolved {

@@ -1,11 +1,11 @@
 //! Plans a scenario from its files, and describes a plan for a manifest.
 
-use std::{collections::HashSet, fs::File, io, path::Path};
+use std::{collections::HashSet, fs::File, path::Path};
 
 use runner_model::{Places as _, digest};
 use runner_prepare::{ContentSource, machine, plugins};
 use runner_record::{ManifestProvider, Metadata, PluginCache, Selected};
-use runner_scenario::{Problems, Scenario, Selection, Suite, load, load_selected, resolve};
+use runner_scenario::{Selection, load, load_selected, resolve_selected};
 
 use super::plan::Plan;
 use crate::EngineError;
@@ -15,7 +15,7 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     let loaded = if selection.is_some() { load_selected(path) } else { load(path) };
     let mut scenario = loaded.map_err(EngineError::Scenario)?;
     let cache = PluginCache::open()?;
-    let resolved = resolve_selected(&mut scenario, selection)
+    let resolved = resolve_selected(&mut scenario, selection, tempfile::tempfile)
         .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
     EngineError::check(scenario.missing_files())?;
     let (providers, plugins, found) = plugins::find(&scenario.providers, &scenario.folder, &cache)?;
@@ -30,34 +30,6 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     let blobs = ContentSource::from_files(suite.blobs().clone());
     let plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
     Ok((plan, file))
-}
-
-/// Resolves the selected tests into an unnamed file, and removes the providers that none of them runs on: what is not selected
-/// needs no plugin, secret or folder.
-///
-/// # Errors
-///
-/// The file cannot be created. The inner error is that of the tests.
-pub(crate) fn resolve_selected(
-    scenario: &mut Scenario,
-    selection: &Selection,
-) -> io::Result<Result<(Suite, File), Problems>> {
-    let mut file = tempfile::tempfile()?;
-    let suite = match resolve(scenario, selection, &mut file) {
-        Ok(suite) => suite,
-        Err(problems) => return Ok(Err(problems)),
-    };
-    let is_used = |index: &usize| suite.next_trial(*index as u16, 0).is_some();
-    let used: HashSet<_> = (0..scenario.providers.len()).filter(is_used).collect();
-    if !selection.is_some() || used.is_empty() || used.len() == scenario.providers.len() {
-        return Ok(Ok((suite, file)));
-    }
-    let names: HashSet<_> =
-        used.iter().map(|index| scenario.providers[*index].name.clone()).collect();
-    scenario.keep_providers(|provider| names.contains(&provider.name));
-    // A suite has the indexes of its providers.
-    let mut file = tempfile::tempfile()?;
-    Ok(resolve(scenario, selection, &mut file).map(|suite| (suite, file)))
 }
 
 /// Returns counts and digests of a plan. The caller sets the selection.

@@ -15,9 +15,6 @@ use crate::schedule::{Bounds, Pending, ScheduleSettings, Spending, Trials};
 use crate::workers::{Shape, Supplies, shapes};
 use crate::{EngineError, SessionRequest};
 
-/// Default number of jobs if a provider has `net` grants.
-const NET_JOBS: u32 = 16;
-
 pub(crate) struct Plan {
     pub(crate) scenario: Scenario,
     pub(crate) suite: Suite,
@@ -69,7 +66,7 @@ impl Plan {
             fingerprints: Fingerprints::new(&providers, scenario.run.seed),
             has_default_jobs: scenario.run.concurrency.is_none(),
             settings: SessionSettings {
-                jobs: scenario.run.concurrency.unwrap_or_else(|| default_jobs(&scenario)),
+                jobs: scenario.run.concurrency.unwrap_or_else(|| machine::default_jobs(&scenario)),
                 timeout: scenario.timeout,
                 grace: scenario.run.grace.into(),
                 fail_fast: scenario.run.fail_fast,
@@ -253,16 +250,6 @@ impl Plan {
             largest.unwrap_or(0),
         )
     }
-}
-
-/// Returns the number of attempts that run at once if nothing sets it: one for each core, and more if providers wait for the
-/// network, as far as their memory allows.
-fn default_jobs(scenario: &Scenario) -> u32 {
-    let with_net = scenario.providers.iter().filter(|provider| !provider.grants.net.is_empty());
-    let largest = with_net.map(|provider| provider.limits.memory).max();
-    let memory = scenario.run.memory.unwrap_or_else(machine::memory);
-    let waiting = largest.map_or(0, |limit| memory.checked_div(limit).unwrap_or(u64::MAX));
-    machine::cores().max(waiting.min(u64::from(NET_JOBS)) as u32)
 }
 
 /// Returns the unspent budgets of a scenario and a command line, whose budgets override the scenario's.

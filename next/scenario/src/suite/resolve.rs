@@ -1,7 +1,7 @@
 //! [`resolve`]: reads all tests and writes the suite.
 
 use std::collections::{HashMap, HashSet};
-use std::{fs::File, ops::ControlFlow};
+use std::{fs::File, io, ops::ControlFlow};
 
 use crate::{
     lists::{AllTests, TestChunk},
@@ -32,6 +32,35 @@ pub fn resolve(
     into: &mut File,
 ) -> Result<Suite, Problems> {
     resolve_on(&Threads::default(), None, scenario, selection, into)
+}
+
+/// Resolves the selected tests into a new file, and removes the providers that none of them runs on: what is not selected needs
+/// no plugin, secret or folder.
+///
+/// # Errors
+///
+/// An error of `new_file`. The inner error is that of [`resolve`].
+pub fn resolve_selected(
+    scenario: &mut Scenario,
+    selection: &Selection,
+    new_file: impl Fn() -> io::Result<File>,
+) -> io::Result<Result<(Suite, File), Problems>> {
+    let mut file = new_file()?;
+    let suite = match resolve(scenario, selection, &mut file) {
+        Ok(suite) => suite,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let is_used = |index: &usize| suite.next_trial(*index as u16, 0).is_some();
+    let used: HashSet<_> = (0..scenario.providers.len()).filter(is_used).collect();
+    if !selection.is_some() || used.is_empty() || used.len() == scenario.providers.len() {
+        return Ok(Ok((suite, file)));
+    }
+    let names: HashSet<_> =
+        used.iter().map(|index| scenario.providers[*index].name.clone()).collect();
+    scenario.keep_providers(|provider| names.contains(&provider.name));
+    // A suite has the indexes of its providers.
+    let mut file = new_file()?;
+    Ok(resolve(scenario, selection, &mut file).map(|suite| (suite, file)))
 }
 
 /// Resolves with a division of the work, which has no effect on the suite or the problems.
