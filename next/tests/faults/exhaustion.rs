@@ -1,0 +1,85 @@
+//! Resources of the machine that run out during a session: no guest is blamed, and the run can be resumed.
+
+use std::fs;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::Value;
+
+use crate::support::{run::Run, runner::Runner, running::Running, truth::assert_whole};
+
+/// Creates trials that do this to files, and fail if it fails.
+fn writers(count: usize, acts: &str) -> Runner {
+    let runner = Runner::new(&["files"]);
+    runner.scenario(&format!(
+        "[providers.files]\nplugin = \"files.wasm\"\nlimits = {{ scratch = \"4MiB\" }}\n[[tests]]\nid = \"a\"\nrepeat = {count}\ninput = [{acts}, [\"fail\"]]\n"
+    ));
+    runner
+}
+
+/// Fails unless three attempts in a row without a result ended the run, and a resume completes it.
+#[track_caller]
+fn assert_ended_by(runner: &Runner, run: &Run, code: &str, reason: &str, planned: usize) {
+    assert_eq!(run.ending()[..2], ["incomplete", reason]);
+    let rows = run.rows();
+    let (lacking, done): (Vec<_>, Vec<_>) =
+        rows.iter().partition(|row| row["outcome"] == "stopped");
+    let is_fault = |row: &Value| row["error"]["code"] == code && row["final"] == false;
+    assert!(lacking.iter().all(|row| is_fault(row)), "{lacking:?}");
+    // The worker had the next ones already.
+    assert!((3..10).contains(&lacking.len()), "{lacking:?}");
+    assert!(done.iter().all(|row| row["outcome"] == "passed"), "{done:?}");
+    runner.run(&["resume", run.id()]).expect(0);
+    assert_whole(runner, planned);
+}
+
+#[test]
+fn full_temporary_folder_ends_as_storage() {
+    let runner =
+        writers(6, "[\"fill\", \"/scratch/a\", 3000000], [\"write\", \"/scratch/b\", \"x\"]");
+    // The guest is compiled already.
+    runner.exec(&["--test", "none"]).expect(5);
+    let script = r#"mkdir small && exec unshare -Urm sh -c '
+        mount -t tmpfs -o size=1m tmpfs small && TMPDIR=$PWD/small exec "$runner" exec scenario.toml -j 1'"#;
+    let mount = runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt").status();
+    if !mount.unwrap().success() {
+        return;
+    }
+    let ran = Running::start(&mut runner.shell(script)).finish().expect(7);
+    ran.says(&["space"]);
+    assert_ended_by(&runner, &runner.only_run(), "host-storage", "storage", 6);
+}
+
+#[test]
+fn three_attempts_without_files_end_the_run() {
+    let runner = Runner::hostile_with(
+        "limits = { scratch = \"1MiB\" }",
+        "[[tests]]\nid = \"nap\"\nrepeat = 20\ninput = { do = \"sleep\", ms = 40 }\n",
+    );
+    let mut running = runner.start(&["-j", "1"]);
+    running.wait_for_rows(1);
+    let few = Rlimit { current: Some(4), maximum: Some(4) };
+    for worker in running.workers() {
+        prlimit(Pid::from_raw(worker.0.cast_signed()), Resource::Nofile, few.clone()).unwrap();
+    }
+    let ran = running.finish().expect(4);
+    ran.says(&["files"]);
+    assert_ended_by(&runner, &runner.only_run(), "host-files", "machine", 20);
+}
+
+#[test]
+fn too_low_limit_exits_3_and_changes_nothing() {
+    let runner = writers(1, "[\"write\", \"/scratch/a\", \"x\"]");
+    let limited = |command: &str| {
+        let script = format!("ulimit -n 24; exec \"$runner\" {command}");
+        let ran = Running::start(&mut runner.shell(&script)).finish().expect(3);
+        ran.says(&["open files, and this process may have 24"]);
+    };
+    runner.exec(&["--timeout", "1ms"]).expect(4);
+    let run = runner.only_run();
+    let before = (run.bytes("benchmark.json"), run.bytes("index.jsonl"));
+    limited("resume latest --timeout 1m");
+    assert_eq!((run.bytes("benchmark.json"), run.bytes("index.jsonl")), before);
+    fs::remove_dir_all(runner.path("results")).unwrap();
+    limited("exec scenario.toml");
+    assert!(runner.runs().is_empty(), "there is a run");
+}
