@@ -87,21 +87,21 @@ const BESIDE: [&str; 26] = [
     "unpin RUN",
 ];
 
-/// Fates of a process.
+/// Interference with a process.
 #[derive(Clone, Copy, Debug)]
-enum Fate {
-    Ends,
-    Gets(Duration, Signal),
+enum Interference {
+    None,
+    Signal(Duration, Signal),
     /// Sends the same signal again a moment later.
-    Twice(Duration, Signal),
+    SignalTwice(Duration, Signal),
     /// Suspends the process for a moment.
-    Held(Duration, Duration),
+    Suspend(Duration, Duration),
 }
 
 /// A process that has ended.
 struct Done {
     args: String,
-    fate: Fate,
+    interference: Interference,
     code: Option<i32>,
     signal: Option<i32>,
     stdout: String,
@@ -122,9 +122,9 @@ struct Storm {
 impl Done {
     /// Returns whether this exit code is allowed, given what other processes do.
     fn may_end_so(&self) -> bool {
-        let sent = match self.fate {
-            Fate::Gets(_, signal) | Fate::Twice(_, signal) => Some(signal),
-            Fate::Ends | Fate::Held(..) => None,
+        let sent = match self.interference {
+            Interference::Signal(_, signal) | Interference::SignalTwice(_, signal) => Some(signal),
+            Interference::None | Interference::Suspend(..) => None,
         };
         let Some(code) = self.code else {
             return sent.is_some_and(|sent| self.signal == Some(sent.as_raw()));
@@ -151,7 +151,7 @@ impl Done {
         let stdout = self.stdout.get(end..).unwrap_or_default();
         format!(
             "runner {}\n  {:?}, exit {:?}, signal {:?}\n  stderr: {}\n  stdout: …{stdout}",
-            self.args, self.fate, self.code, self.signal, self.stderr
+            self.args, self.interference, self.code, self.signal, self.stderr
         )
     }
 
@@ -170,32 +170,32 @@ impl Done {
     }
 }
 
-fn any_fate(random: &mut Random) -> Fate {
+fn any_interference(random: &mut Random) -> Interference {
     let after = random.up_to(Duration::from_millis(1200));
     match random.below(12) {
-        0..=4 => Fate::Ends,
-        5..=7 => Fate::Gets(after, Signal::KILL),
-        8 => Fate::Gets(after, Signal::INT),
-        9 => Fate::Gets(after, Signal::TERM),
-        10 => Fate::Twice(after, Signal::INT),
-        _ => Fate::Held(after, random.up_to(Duration::from_millis(800))),
+        0..=4 => Interference::None,
+        5..=7 => Interference::Signal(after, Signal::KILL),
+        8 => Interference::Signal(after, Signal::INT),
+        9 => Interference::Signal(after, Signal::TERM),
+        10 => Interference::SignalTwice(after, Signal::INT),
+        _ => Interference::Suspend(after, random.up_to(Duration::from_millis(800))),
     }
 }
 
-fn befall(process: Process, fate: Fate) {
-    match fate {
-        Fate::Ends => {}
-        Fate::Gets(after, signal) => {
+fn interfere(process: Process, interference: Interference) {
+    match interference {
+        Interference::None => {}
+        Interference::Signal(after, signal) => {
             thread::sleep(after);
             process.signal(signal);
         }
-        Fate::Twice(after, signal) => {
+        Interference::SignalTwice(after, signal) => {
             thread::sleep(after);
             process.signal(signal);
             thread::sleep(Duration::from_millis(5));
             process.signal(signal);
         }
-        Fate::Held(after, length) => {
+        Interference::Suspend(after, length) => {
             thread::sleep(after);
             process.signal(Signal::STOP);
             thread::sleep(length);
@@ -226,9 +226,9 @@ impl Storm {
             findings: Mutex::default(),
             count: AtomicU64::new(0),
         };
-        storm.run("exec scenario.toml", Fate::Ends);
+        storm.run("exec scenario.toml", Interference::None);
         storm.first = storm.runner.only_run().id().to_owned();
-        storm.run(&format!("pin {}", storm.first), Fate::Ends);
+        storm.run(&format!("pin {}", storm.first), Interference::None);
         storm
     }
 
@@ -236,8 +236,8 @@ impl Storm {
         self.findings.lock().unwrap().push(finding);
     }
 
-    /// Runs a command to its end with its fate, and checks its exit.
-    fn run(&self, args: &str, fate: Fate) -> Done {
+    /// Runs a command to its end with its interference, and checks its exit.
+    fn run(&self, args: &str, interference: Interference) -> Done {
         let words: Vec<_> = args.split(' ').collect();
         let (began, number) = (Instant::now(), self.count.fetch_add(1, Ordering::Relaxed));
         // Files instead of pipes, because a process in the background would hold pipes open.
@@ -248,7 +248,7 @@ impl Storm {
         let [stdout, stderr] = files;
         let child = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn();
         let mut child = child.unwrap();
-        befall(Process(child.id()), fate);
+        interfere(Process(child.id()), interference);
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
                 break status;
@@ -266,7 +266,7 @@ impl Storm {
         });
         let done = Done {
             args: args.to_owned(),
-            fate,
+            interference,
             code: status.code(),
             signal: status.signal(),
             stdout,
@@ -305,28 +305,28 @@ impl Storm {
     }
 
     fn act(&self, random: &mut Random) {
-        let (commands, fate) = match random.below(5) {
-            0 | 1 => (&WORK[..], any_fate(random)),
+        let (commands, interference) = match random.below(5) {
+            0 | 1 => (&WORK[..], any_interference(random)),
             _ if random.below(12) == 0 => {
                 let after = random.up_to(Duration::from_millis(150));
-                (&BESIDE[..], Fate::Gets(after, Signal::KILL))
+                (&BESIDE[..], Interference::Signal(after, Signal::KILL))
             }
-            _ => (&BESIDE[..], Fate::Ends),
+            _ => (&BESIDE[..], Interference::None),
         };
         let args = commands[random.below(commands.len())];
-        self.run(&args.replace("RUN", &self.target(random)), fate);
+        self.run(&args.replace("RUN", &self.target(random)), interference);
     }
 
     /// Resumes every run to its end, and checks the results.
     fn end(&self) {
         let began = Instant::now();
         while let Some(run) = self.runner.runs().iter().find(|run| is_held(run)) {
-            self.run(&format!("stop {} --kill", run.id()), Fate::Ends);
+            self.run(&format!("stop {} --kill", run.id()), Interference::None);
             if began.elapsed() > PATIENCE {
                 return self.find(format!("{} never ends", run.id()));
             }
         }
-        self.run("cleanup --yes", Fate::Ends);
+        self.run("cleanup --yes", Interference::None);
         let outcomes = |run: &Run| -> BTreeMap<String, String> {
             let results = results(run).into_iter();
             results.map(|(trial, row)| (trial, row["outcome"].to_string())).collect()
@@ -337,13 +337,13 @@ impl Storm {
         for run in &runs {
             let id = run.id();
             for _ in 0..3 {
-                self.run(&format!("resume {id} --force --json -j 4"), Fate::Ends);
+                self.run(&format!("resume {id} --force --json -j 4"), Interference::None);
             }
             let manifest = run.manifest();
             if manifest["status"] != "completed" || outcomes(run) != expected {
                 self.find(format!("{id} came to another end: {manifest}"));
             }
-            if self.run(&format!("verify {id}"), Fate::Ends).code != Some(0) {
+            if self.run(&format!("verify {id}"), Interference::None).code != Some(0) {
                 self.find(format!("{id} is damaged"));
             }
             let rows = run.rows();
@@ -357,9 +357,9 @@ impl Storm {
                 self.find(format!("a row of {id} is lost: {row}"));
             }
         }
-        let list = self.run("list --json", Fate::Ends).stdout;
-        self.run("reindex", Fate::Ends);
-        if self.run("list --json", Fate::Ends).stdout != list {
+        let list = self.run("list --json", Interference::None).stdout;
+        self.run("reindex", Interference::None);
+        if self.run("list --json", Interference::None).stdout != list {
             self.find("the list is another one after `reindex`".to_owned());
         }
     }

@@ -24,7 +24,7 @@ enum GrantedHost {
 }
 
 const WILDCARD: &str =
-    "`*` stands only for everything below a domain, as in `https://*.example.com`";
+    "`*` is only allowed in place of the first part of a name, as in `https://*.example.com`";
 
 impl NetGrant {
     /// Parses `https://api.example.com`, `http://127.0.0.1:8080` or `https://*.example.com`.
@@ -57,7 +57,7 @@ impl NetGrant {
             && url.username().is_empty()
             && url.password().is_none();
         if !is_origin {
-            return Err("it has more than a scheme, a host and perhaps a port");
+            return Err("it has more than a scheme, a host and an optional port");
         }
 
         let host = match (url.host(), is_below) {

@@ -4,7 +4,8 @@ use std::{pin::pin, sync::Arc};
 
 use runner_model::row::{Check, Metric, Raw, RowError};
 use runner_model::{ErrorClass, Limits, outcome::Verdict, provider::Description};
-use wasmtime::Store;
+use wasmtime::component::{ComponentExportIndex, InstancePre};
+use wasmtime::format_err;
 use wasmtime_wasi::WasiCtxBuilder;
 
 use super::classify::{classify, into_error};
@@ -15,7 +16,7 @@ use super::instance::{Exports, Instance, Lifecycle};
 use super::reply::{bounded, provider_error, read_json};
 use crate::{
     contract::{
-        Plugin, PluginPre,
+        PluginPre,
         exports::runner::provider::provider::{ProviderError, Test},
         runner::provider::types,
     },
@@ -26,10 +27,15 @@ use crate::{
     store::{HANDOVER_MARGIN, Sandbox, StoreRecipe, host::Host, stdio::Capture},
 };
 
+/// The contract's required export.
+const PROVIDER: &str = "runner:provider/provider@0.1.0";
+
 /// A linked component of the contract.
 pub(crate) struct LinkedComponent {
-    pub(crate) pre: PluginPre<Sandbox>,
-    pub(crate) lifecycle: Option<Lifecycle>,
+    pre: PluginPre<Sandbox>,
+    /// The contract's `run`.
+    run: ComponentExportIndex,
+    lifecycle: Option<Lifecycle>,
 }
 
 /// Makes one call, in the instance in `kept` or in a fresh one. Afterwards `kept` holds the
@@ -114,6 +120,19 @@ fn recipe(host: Host, limits: &Limits) -> StoreRecipe<'_> {
 }
 
 impl LinkedComponent {
+    /// Checks the component's exports against the contract.
+    pub(crate) fn new(pre: InstancePre<Sandbox>) -> wasmtime::Result<Self> {
+        let component = pre.component();
+        let run = component
+            .get_export_index(None, PROVIDER)
+            .and_then(|provider| component.get_export_index(Some(&provider), "run"));
+        let lifecycle = Lifecycle::find(component)?;
+        // The bindings name a missing export.
+        let pre = PluginPre::new(pre)?;
+        let run = run.ok_or_else(|| format_err!("its `{PROVIDER}` has no `run`"))?;
+        Ok(Self { pre, run, lifecycle })
+    }
+
     /// Creates the store and folders of an instance. No code of the guest runs yet.
     async fn create_instance(
         &self,
@@ -141,13 +160,13 @@ impl LinkedComponent {
         let exports = match exports {
             Some(exports) => exports,
             None => {
-                let created = self.instantiate(store).await?;
-                if let Some((lifecycle, instance)) = &created.lifecycle
-                    && let Err(error) = lifecycle.set_up(store, instance, config.clone()).await?
+                let instance = self.pre.instance_pre().instantiate_async(&mut *store).await?;
+                if let Some(lifecycle) = self.lifecycle
+                    && let Err(error) = lifecycle.set_up(store, &instance, config.clone()).await?
                 {
                     return Ok(Err(error));
                 }
-                exports.insert(created)
+                exports.insert(Exports { instance, lifecycle: self.lifecycle })
             }
         };
         let tags: Vec<&str> = call.tags.iter().map(String::as_str).collect();
@@ -163,23 +182,10 @@ impl LinkedComponent {
             tags: &tags,
             extra: None,
         };
-        let provider = exports.plugin.runner_provider_provider();
-        provider.call_run(store, test).await
-    }
-
-    async fn instantiate(&self, store: &mut Store<Sandbox>) -> wasmtime::Result<Exports> {
-        let Some(lifecycle) = self.lifecycle else {
-            return Ok(Exports {
-                plugin: self.pre.instantiate_async(store).await?,
-                lifecycle: None,
-            });
-        };
-        let pre = self.pre.instance_pre();
-        let instance = pre.instantiate_async(&mut *store).await?;
-        Ok(Exports {
-            plugin: Plugin::new(store, &instance)?,
-            lifecycle: Some((lifecycle, instance)),
-        })
+        // The generated bindings would look up and check `describe` for each instance, too.
+        let run = exports.instance.get_typed_func::<(Test<'_>,), (_,)>(&mut *store, self.run)?;
+        let (answer,) = run.call_async(store, (test,)).await?;
+        Ok(answer)
     }
 }
 

@@ -7,7 +7,7 @@ use wasmtime::component::{self, Component, ComponentExportIndex};
 use wasmtime::{Store, format_err};
 
 use super::{classify::classify, ended::Ending};
-use crate::contract::{Plugin, exports::runner::provider::provider::ProviderError};
+use crate::contract::exports::runner::provider::provider::ProviderError;
 use crate::{fs::AttemptFiles, interrupt::Guard, store::Sandbox};
 
 /// The contract's optional export. The host's version finds those of older guests, too.
@@ -26,9 +26,9 @@ pub struct Instance {
 
 /// The functions of an instance.
 pub(super) struct Exports {
-    pub(super) plugin: Plugin,
+    pub(super) instance: component::Instance,
     /// `None` if the component has no `teardown`.
-    pub(super) lifecycle: Option<(Lifecycle, component::Instance)>,
+    pub(super) lifecycle: Option<Lifecycle>,
 }
 
 /// The functions `setup` and `teardown` of a component. The generated bindings lack them, because a
@@ -64,9 +64,7 @@ impl Instance {
     }
 
     async fn call_teardown(&mut self, within: Micros) -> Vec<String> {
-        let exports = self.exports.as_ref();
-        let Some((lifecycle, instance)) = exports.and_then(|exports| exports.lifecycle.as_ref())
-        else {
+        let Some(Exports { instance, lifecycle: Some(lifecycle) }) = &self.exports else {
             return Vec::new();
         };
         let store = &mut self.store;
