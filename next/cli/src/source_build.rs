@@ -1,13 +1,13 @@
-//! Builds plugins from source.
+//! Builds plugins from source, and asks build tools for their versions.
 //!
-//! Only this code runs code of a plugin's author outside the sandbox, so only `plugin build` and `--build` call it.
+//! Only [`build`] runs code of a plugin's author outside the sandbox, so only `plugin build` and `--build` call it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
-use runner_model::{digest, provider::PluginKind};
+use runner_model::{digest, provider::PluginKind, visible::shown_path};
 use runner_prepare::source::{Source, read_regular};
 use runner_prepare::{PrepareError, children, compiler};
 use runner_record::PluginCache;
@@ -30,18 +30,18 @@ pub fn build(source: &Source) -> Result<Built, String> {
     let digest = source.digest()?;
     let digest_path = source.digest_path();
     let cannot_write =
-        |error: io::Error| format!("cannot write `{}`: {error}", digest_path.display());
+        |error: io::Error| format!("cannot write `{}`: {error}", shown_path(&digest_path));
     fs::create_dir_all(source.folder().join("dist")).map_err(cannot_write)?;
     // A build that fails may leave a plugin of unknown source, which must not count as fresh.
     fs::write(&digest_path, "").map_err(cannot_write)?;
-    let status = shell(line, source.folder())
+    let status = build_command(line, source.folder())
         .stdout(Stdio::from(io::stderr()))
         .status()
         .map_err(|error| format!("cannot run `sh`: {error}"))?;
     if !status.success() {
         return Err(format!(
             "building `{}` failed ({status}): {line}\nif a tool is missing, see how to install it: runner plugin doctor {}",
-            source.folder().display(),
+            shown_path(source.folder()),
             source.typed_folder()
         ));
     }
@@ -49,8 +49,8 @@ pub fn build(source: &Source) -> Result<Built, String> {
     let bytes = read_regular(&file, u64::MAX).map_err(|error| {
         format!(
             "the build of `{}` did not write `{}`, the `file` of its `plugin.toml`: {error}",
-            source.folder().display(),
-            file.display()
+            shown_path(source.folder()),
+            shown_path(&file)
         )
     })?;
     check_kind(source, &bytes)?;
@@ -61,7 +61,7 @@ pub fn build(source: &Source) -> Result<Built, String> {
 /// Checks that the built plugin has the `kind` of `plugin.toml`.
 fn check_kind(source: &Source, bytes: &[u8]) -> Result<(), String> {
     let path = source.file();
-    let file = path.display();
+    let file = shown_path(&path);
     let cache = PluginCache::open().map_err(|error| error.to_string())?;
     let copy = children::memory_file("plugin", bytes).map_err(|error| error.to_string())?;
     let kind = match compiler::inspect(&cache, &digest(bytes), copy) {
@@ -86,11 +86,10 @@ fn check_kind(source: &Source, bytes: &[u8]) -> Result<(), String> {
     ))
 }
 
-/// Returns the command that runs a line with `sh` in a folder. Programs that the package managers of Python and Node.js have
-/// installed in the folder take precedence.
-pub fn shell(line: &str, folder: &Path) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-euc", line]).current_dir(folder).stdin(Stdio::null());
+/// Returns the command that runs a build line in a plugin's folder. Programs that the package managers of Python and Node.js
+/// have installed in the folder take precedence, but `sh` itself is never taken from there.
+fn build_command(line: &str, folder: &Path) -> Command {
+    let mut command = shell(line);
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let own = [".venv/bin", "node_modules/.bin"].map(|name| folder.join(name));
     let path = env::var_os("PATH").unwrap_or_default();
@@ -98,5 +97,23 @@ pub fn shell(line: &str, folder: &Path) -> Command {
     if let Ok(path) = env::join_paths(own.into_iter().chain(env::split_paths(&path))) {
         command.env("PATH", path);
     }
+    command.current_dir(folder);
+    command
+}
+
+/// Returns the command that prints a tool's version. It finds only the user's own programs: it runs in `/`, because rustup, go
+/// and node start programs that files of the working folder name, and without the relative entries of `PATH`.
+pub fn version_command(line: &str) -> Command {
+    let mut command = shell(line);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let absolute = env::split_paths(&path).filter(|entry| entry.is_absolute());
+    // Entries of a split `PATH` contain no `:`.
+    command.env("PATH", env::join_paths(absolute).unwrap_or_default()).current_dir("/");
+    command
+}
+
+fn shell(line: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-euc", line]).stdin(Stdio::null());
     command
 }

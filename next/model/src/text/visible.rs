@@ -1,6 +1,6 @@
 //! Escapes characters that control a terminal or hide text. The screen, JSON documents, rows and logs use the same list.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, path::Path};
 
 /// Returns whether a character controls a terminal, changes the direction of text, separates lines or is invisible.
 ///
@@ -51,6 +51,11 @@ pub fn visible_line(text: &str) -> Cow<'_, str> {
     }
     let text = text.replace('\r', r"\r").replace('\n', r"\n");
     visible(&text).into_owned().into()
+}
+
+/// Formats a path for a message, on one line. A file's name may contain line breaks.
+pub fn shown_path(path: &Path) -> String {
+    visible_line(&path.to_string_lossy()).into_owned()
 }
 
 /// Escapes characters that steer in JSON, such as `\u009b`, without changing its value. JSON itself requires escapes only

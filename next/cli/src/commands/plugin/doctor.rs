@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
-use runner_model::exit::Exit;
+use runner_model::{exit::Exit, visible::shown_path};
 use serde::Serialize;
 
-use crate::source_build::shell;
+use crate::source_build::version_command;
 use crate::templates::{self, Template, Tool};
 use crate::text::{CommandError, Out, Table, style};
 
 /// Show which tools for building plugins are installed, and how to install the others
+///
+/// Runs only programs on `PATH`. The folder's own tools (`.venv/bin`, `node_modules`) are looked for and not run.
 #[derive(clap::Args)]
 pub struct Args {
     /// The folder of a plugin, which may have its own tools
@@ -29,49 +31,66 @@ struct ToolStatus {
     #[serde(skip)]
     language_name: String,
     tool: String,
-    /// `None` if the tool is missing.
+    /// Version of the tool on `PATH`. `None` if the folder has its own tool, or if the tool is missing.
     version: Option<String>,
+    /// The folder's own tool, which a build uses.
+    file: Option<PathBuf>,
     install: String,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if !args.folder.is_dir() {
-        let folder = args.folder.display();
+        let folder = shown_path(&args.folder);
         return Err(CommandError::usage(format!("`{folder}` is not a folder")));
     }
     let mut tools = Vec::new();
     for template in Template::all() {
         let language = template.language();
         if args.language.as_deref().is_none_or(|only| only == language) {
-            tools.extend(template.manifest.tools.iter().map(|tool| ToolStatus {
-                language,
-                language_name: template.manifest.language.clone(),
-                tool: tool.name.clone(),
-                version: version(args, tool),
-                install: tool.install.clone(),
+            tools.extend(template.manifest.tools.iter().map(|tool| {
+                let mut files = tool.files.iter().map(|name| args.folder.join(name));
+                let file = files.find(|file| file.is_file());
+                ToolStatus {
+                    language,
+                    language_name: template.manifest.language.clone(),
+                    tool: tool.name.clone(),
+                    version: if file.is_none() { version(tool) } else { None },
+                    file,
+                    install: tool.install.clone(),
+                }
             }));
         }
     }
-    let is_complete = tools.iter().all(|tool| tool.version.is_some());
+    let is_complete = !tools.iter().any(ToolStatus::is_missing);
     if args.json {
         out.document(&tools);
     } else {
         let mut table = Table::new([("language", 0), ("tool", 0), ("version", 0)]);
         for tool in &tools {
-            let version = tool.version.clone().unwrap_or_else(|| style::yellow("missing"));
-            table.row([tool.language_name.clone(), tool.tool.clone(), version]);
+            let found = match (&tool.file, &tool.version) {
+                (Some(file), _) => shown_path(file),
+                (None, Some(version)) => version.clone(),
+                (None, None) => style::yellow("missing"),
+            };
+            table.row([tool.language_name.clone(), tool.tool.clone(), found]);
         }
         out.data(table.render(out.columns()).trim_end());
-        for tool in tools.iter().filter(|tool| tool.version.is_none()) {
+        for tool in tools.iter().filter(|tool| tool.is_missing()) {
             out.hint(&format!("{}: {}", tool.tool, tool.install));
         }
     }
     Ok(if args.language.is_some() && !is_complete { Exit::Bad } else { Exit::Success })
 }
 
-/// Returns the first version in the output of a tool, such as 1.27.3 of `go1.27.3`. `None` if the tool is missing.
-fn version(args: &Args, tool: &Tool) -> Option<String> {
-    let output = shell(&tool.check, &args.folder).output().ok()?;
+impl ToolStatus {
+    fn is_missing(&self) -> bool {
+        self.version.is_none() && self.file.is_none()
+    }
+}
+
+/// Returns the first version in the output of a tool on `PATH`, such as 1.27.3 of `go1.27.3`. `None` if the tool is missing.
+fn version(tool: &Tool) -> Option<String> {
+    let output = version_command(tool.check.as_deref()?).output().ok()?;
     if !output.status.success() {
         return None;
     }
