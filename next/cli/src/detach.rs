@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::{env, ffi::OsString, fs::File, os::unix::process::CommandExt as _, sync::Once};
 
 use runner_engine::{Observer, RunEvent};
-use runner_model::{exit::Exit, visible::visible};
+use runner_model::{exit::Exit, visible::visible_line};
 use runner_report::VERSION;
 use serde::{Deserialize, Serialize};
 
@@ -105,18 +105,18 @@ impl Observer for Background<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
             RunEvent::Created { manifest, directory, log } => {
-                report_start(&manifest.id, Some(directory.display().to_string()));
+                report_start(&manifest.id, Some(directory.to_string_lossy().into_owned()));
                 // Also a panic's message must not be lost.
                 let _ = rustix::stdio::dup2_stderr(log);
                 self.has_run = true;
             }
             // If nothing is left to do, there is no `Born` before.
             RunEvent::Finished { manifest, directory, .. } => {
-                report_start(&manifest.id, Some(directory.display().to_string()));
+                report_start(&manifest.id, Some(directory.to_string_lossy().into_owned()));
             }
             // Later notices are in `runner.log`.
             RunEvent::Notice(text) if !self.has_run => {
-                self.out.talk(&format!("note: {}", visible(text)));
+                self.out.talk(&format!("note: {}", visible_line(text)));
             }
             _ => {}
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fs::File, os::unix::fs::FileExt as _};
 
 use runner_model::provider::{PluginKind, PreparedProvider, Provider};
-use runner_model::{Digest, units::show_size};
+use runner_model::{Digest, units::show_size, visible::shown_path};
 use runner_record::PluginCache;
 use runner_scenario::ProviderProblem;
 
@@ -86,7 +86,7 @@ pub fn read(plugin: &str, folder: &Path, most: u64) -> Result<FoundPlugin, Strin
             (Origin::File(path.clone()), path)
         }
     };
-    let cannot = |error: io::Error| format!("cannot be read: {error} ({})", path.display());
+    let cannot = |error: io::Error| format!("cannot be read: {error} ({})", shown_path(&path));
     let mut copy = tempfile::tempfile().map_err(cannot)?;
     // Reading one byte more detects a file that is too long.
     let source = origin.open().map_err(cannot)?;

@@ -24,7 +24,7 @@ impl RequestResult {
     /// The run cannot be read.
     pub fn read(root: &ResultsRoot, run: &RunDir, result: Answer) -> Result<Self, RecordError> {
         let head = RunHead::from(&run.truth()?);
-        let (short, path) = (short_of(root, run.id()), run.path().display().to_string());
+        let (short, path) = (short_of(root, run.id()), run.path().to_string_lossy().into_owned());
         Ok(Self { v: VERSION, result, run: RunSummary::new(head, short, path) })
     }
 }

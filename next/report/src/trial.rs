@@ -152,7 +152,7 @@ impl TrialDocument {
         Ok(Self {
             v: VERSION,
             run: run.id().to_owned(),
-            run_dir: run.path().display().to_string(),
+            run_dir: run.path().to_string_lossy().into_owned(),
             test: trial.test.to_string(),
             provider: trial.provider.to_string(),
             planned: planned(root, &manifest, &trial.test),
@@ -188,7 +188,7 @@ fn files(run: &RunDir, row: &RowRef<'_>) -> Vec<ArtifactFile> {
 }
 
 fn path(folder: &Path, artifact: &Artifact<'_>) -> String {
-    folder.join(artifact.sha256.path()).display().to_string()
+    folder.join(artifact.sha256.path()).to_string_lossy().into_owned()
 }
 
 /// Returns the line of a test in the stored suite.

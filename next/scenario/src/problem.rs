@@ -23,6 +23,8 @@ pub(crate) struct Problem {
     /// The place of the problem, then those it contradicts.
     pub(crate) places: Vec<Place>,
     pub(crate) help: Option<String>,
+    /// The machine lacks something, and the scenario is right.
+    pub(crate) is_of_machine: bool,
 }
 
 /// A marked part of a source.
@@ -68,6 +70,11 @@ impl Problems {
         self.total
     }
 
+    /// Returns whether the machine lacks something, such as space for temporary files, and the scenario is right.
+    pub fn are_of_machine(&self) -> bool {
+        self.shown.first().is_some_and(|problem| problem.is_of_machine)
+    }
+
     /// Adds the problems of another part.
     pub fn extend(&mut self, other: Self) {
         self.shown.extend(other.shown);
@@ -110,7 +117,7 @@ impl From<Problem> for Problems {
 impl Problem {
     /// Creates a problem without a place.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), places: Vec::new(), help: None }
+        Self { message: message.into(), places: Vec::new(), help: None, is_of_machine: false }
     }
 
     /// Creates a problem of a whole file.

@@ -242,3 +242,32 @@ fn every_flag_stands_on_a_page() {
         }
     }
 }
+
+/// Adds the product's Rust sources below a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in entries(folder) {
+        let is_test = entry.file_stem().is_some_and(|name| name == "tests" || name == "templates");
+        if entry.is_dir() && !is_test {
+            sources(&entry, found);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") && !is_test {
+            found.push(entry);
+        }
+    }
+}
+
+#[test]
+fn paths_in_messages_take_one_line() {
+    let mut found = Vec::new();
+    for folder in entries(&root().join("next")) {
+        let folder = folder.join("src");
+        if folder.is_dir() {
+            sources(&folder, &mut found);
+        }
+    }
+    assert!(found.len() > 200, "{found:?}");
+    for file in found {
+        let text = fs::read_to_string(&file).unwrap();
+        // A file's name may contain line breaks, which this prints.
+        assert!(!text.contains(".display()"), "{file:?}: use `shown_path`");
+    }
+}

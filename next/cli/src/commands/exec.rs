@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use runner_engine::{ExecRequest, Preview};
-use runner_model::{TrialId, exit::Exit, visible::visible};
+use runner_model::{TrialId, exit::Exit, visible::shown_path};
 use runner_prepare::source::{Source, SourceState, is_folder};
 use runner_record::Selected;
 use runner_report::{VERSION, json::one_line};
@@ -109,7 +109,7 @@ fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
             let source = Source::open(&folder).map_err(CommandError::usage)?;
             let state = source.state().map_err(CommandError::usage)?;
             if state != SourceState::Fresh {
-                out.talk(&format!("building {}", visible(&source.folder().to_string_lossy())));
+                out.talk(&format!("building {}", shown_path(source.folder())));
                 source_build::build(&source).map_err(CommandError::failed)?;
             }
         }
@@ -147,7 +147,7 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
 fn folder_name(into: &Path) -> Result<String, CommandError> {
     let name = into.file_name().and_then(|name| name.to_str());
     name.map(str::to_owned).ok_or_else(|| {
-        let into = into.display();
+        let into = shown_path(into);
         CommandError::usage(format!("`--into {into}` does not end in the name of a folder"))
     })
 }

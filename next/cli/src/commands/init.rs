@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, path::PathBuf};
 
-use runner_model::{exit::Exit, visible::visible_line};
+use runner_model::{exit::Exit, visible::shown_path};
 use runner_report::phrases::quoted;
 
 use super::write_new;
@@ -24,7 +24,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let folder = args.folder.strip_prefix(".").unwrap_or(&args.folder);
     let scenario = folder.join("first.toml");
     if scenario.symlink_metadata().is_ok() {
-        let path = scenario.display();
+        let path = shown_path(&scenario);
         return Err(CommandError::usage(format!(
             "{path} already exists; nothing was changed\nchoose another folder: runner init DIR"
         )));
@@ -37,8 +37,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     ];
     for (path, text) in &files {
         let written = write_new(path, text.as_bytes());
-        let shown = path.to_string_lossy();
-        let shown = visible_line(&shown);
+        let shown = shown_path(path);
         match written {
             Ok(()) => out.data(&format!("wrote {shown}")),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {

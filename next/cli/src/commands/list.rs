@@ -70,7 +70,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     if let Some(run) = list.runs.iter().find(|run| run.is_resumable()) {
         let group = run.head.group.as_ref().map(|group| short_id(&group.id));
-        let (name, flag) = (group.unwrap_or(&run.short), args.root.flag());
+        let name = visible_line(group.unwrap_or(&run.short));
+        let flag = args.root.flag();
         out.hint(&format!("continue: runner resume {name}{flag}"));
     }
     Ok(Exit::Success)

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use runner_model::{RunStatus, Stage};
+use runner_model::{
+    RunStatus, Stage,
+    visible::{shown_path, visible_line},
+};
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use runner_report::{RunList, RunSummary};
 
@@ -34,9 +37,10 @@ impl Target {
             [] => Err(unknown.into()),
             [id] => Ok(Self::Group(list.of_group(id))),
             several => Err(CommandError::usage(format!(
-                "`{name}` matches {} groups:\n{}",
+                "`{}` matches {} groups:\n{}",
+                visible_line(name),
                 several.len(),
-                several.join("\n")
+                several.iter().map(|id| visible_line(id)).collect::<Vec<_>>().join("\n")
             ))),
         }
     }
@@ -63,7 +67,8 @@ impl Target {
                 }
             }
         };
-        let group = list.runs.first().and_then(group_id).unwrap_or_default().to_owned();
+        let group = list.runs.first().and_then(group_id).unwrap_or_default();
+        let group = visible_line(group).into_owned();
         match active(list.runs).first() {
             Some(run) => Ok(vec![root.find(&run.head.id)?]),
             None => Err(CommandError::usage(format!(
@@ -94,11 +99,12 @@ impl Target {
             [run] => return Ok(root.find(&run.head.id)?),
             [] => format!(
                 "no run is running in {}\nlist all runs: runner list",
-                root.path().display()
+                shown_path(root.path())
             ),
             runs => {
-                let names =
-                    runs.iter().map(|run| format!("\n{}  {}", run.head.id, run.head.scenario));
+                let names = runs
+                    .iter()
+                    .map(|run| format!("\n{}  {}", run.head.id, visible_line(&run.head.scenario)));
                 let names: String = names.collect();
                 format!("{} runs are running; name one of them:{names}", runs.len())
             }

@@ -3,7 +3,8 @@
 use std::{fmt::Display, path::Path};
 
 use runner_engine::EngineError;
-use runner_model::{exit::Exit, visible::visible};
+use runner_model::exit::Exit;
+use runner_model::visible::{shown_path, visible, visible_line};
 use runner_record::{RecordError, ResultsRoot, now};
 use runner_report::{RunList, RunSummary, phrases};
 use runner_scenario::Problems;
@@ -29,7 +30,7 @@ impl CommandError {
 
     /// A file that could not be written.
     pub fn cannot_write(path: &Path, error: impl Display) -> Self {
-        Self::new(Exit::Storage, format!("cannot write {}: {error}", path.display()))
+        Self::new(Exit::Storage, format!("cannot write {}: {error}", shown_path(path)))
     }
 
     /// A process that could not be started, or ended before its run existed.
@@ -62,7 +63,7 @@ impl From<EngineError> for CommandError {
     fn from(error: EngineError) -> Self {
         let exit = error.exit();
         match error {
-            EngineError::Scenario(problems) => problems.into(),
+            EngineError::Scenario(problems) => Self { exit, ..problems.into() },
             EngineError::Several(errors) => {
                 let texts: Vec<_> =
                     errors.into_iter().map(|error| Self::from(error).text).collect();
@@ -106,14 +107,14 @@ fn record_message(error: &RecordError) -> String {
     };
     match candidates {
         _ if runs.is_empty() => {
-            format!("there are no runs in {}\nstart one: runner exec SCENARIO", root.display())
+            format!("there are no runs in {}\nstart one: runner exec SCENARIO", shown_path(root))
         }
         None => {
-            let head = format!("no run matches `{name}`; the newest runs are");
+            let head = format!("no run matches `{}`; the newest runs are", visible_line(name));
             with_runs(&head, runs.iter())
         }
         Some(candidates) => {
-            let head = format!("`{name}` matches {} runs", candidates.len());
+            let head = format!("`{}` matches {} runs", visible_line(name), candidates.len());
             with_runs(&head, runs.iter().filter(|run| candidates.contains(&run.head.id)))
         }
     }

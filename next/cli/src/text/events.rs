@@ -38,7 +38,7 @@ impl<'a> EventStream<'a> {
     pub fn finished(&mut self, manifest: &Manifest, directory: &Path, took_ms: u64) {
         self.print(Event::Finished {
             run: &manifest.id,
-            run_dir: &directory.display().to_string(),
+            run_dir: &directory.to_string_lossy(),
             status: manifest.status,
             reason: manifest.reason,
             message: manifest.message.as_deref(),
@@ -55,7 +55,7 @@ impl Observer for EventStream<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
             RunEvent::Started { manifest, directory, pending, jobs } => {
-                let run_dir = directory.display().to_string();
+                let run_dir = directory.to_string_lossy();
                 self.print(Event::Started {
                     run: &manifest.id,
                     run_dir: &run_dir,

@@ -168,8 +168,9 @@ impl<const N: usize> Table<N> {
         Self { columns, rows: Vec::new() }
     }
 
+    /// Adds a row. A line break in a cell is shown as `\n`, so that no cell can imitate a row.
     pub fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells);
+        self.rows.push(cells.map(|cell| cell.replace('\r', r"\r").replace('\n', r"\n")));
     }
 
     /// Renders the table, within the columns of a screen if there is one. If all titles are empty, it has no line of titles.

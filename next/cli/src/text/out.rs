@@ -10,7 +10,8 @@ use std::{os::fd::AsFd, panic};
 
 use anstream::{AutoStream, ColorChoice};
 use indicatif::ProgressBar;
-use runner_model::{exit::Exit, visible::visible};
+use runner_model::exit::Exit;
+use runner_model::visible::{visible, visible_line};
 use runner_report::json;
 use serde::Serialize;
 
@@ -74,9 +75,9 @@ impl Out {
         self.talk(&style::dim(text));
     }
 
-    /// Prints a warning.
+    /// Prints a warning on one line.
     pub fn warn(&self, text: &str) {
-        self.talk(&format!("{} {}", style::warning("warning:"), visible(text)));
+        self.talk(&format!("{} {}", style::warning("warning:"), visible_line(text)));
     }
 
     /// Returns the exit code: 7 in place of 0 and 1 if results could not be written.

@@ -13,6 +13,7 @@ use std::{fs, io, os::unix::fs::MetadataExt as _};
 
 use runner_model::grants::{FsGrant, FsMode};
 use runner_model::provider::{MountedFolder, PreparedProvider};
+use runner_model::visible::shown_path;
 use runner_scenario::ProviderProblem;
 
 pub use self::protected::Protected;
@@ -59,7 +60,7 @@ pub fn find(
             match find_folder(grant, &path, is_stored) {
                 Ok(folder) => prepared.mounts.push(folder),
                 Err(error) => {
-                    let (path, mount) = (path.display(), &grant.mount);
+                    let (path, mount) = (shown_path(&path), &grant.mount);
                     let message = format!(
                         "the folder `{path}`, granted as `{mount}`, cannot be used: {error}"
                     );
@@ -155,7 +156,7 @@ impl Granted<'_> {
     }
 
     fn refuse_change(&self, what: &str, path: &Path) -> ProviderProblem {
-        let path = path.display();
+        let path = shown_path(path);
         self.refuse(&format!("would let a guest change {what}, `{path}`"), PROTECTED_HELP)
     }
 
@@ -174,7 +175,7 @@ impl Granted<'_> {
         let place = systems.kernel_mount(self.path())?;
         let is_in = self.path().starts_with(&place);
         let is = if is_in { "is in" } else { "contains" };
-        let place = place.display();
+        let place = shown_path(&place);
         let why = format!(
             "{is} `{place}`, where the kernel shows processes, devices and its own settings, and with them the runner's environment"
         );
@@ -214,7 +215,7 @@ impl Granted<'_> {
             return Some(self.refuse_change(protected.what, &trace.end));
         }
         let place = trace.places.iter().find(|place| self.can_replace(place))?;
-        let (what, path, place) = (protected.what, protected.path.display(), place.display());
+        let (what, path, place) = (protected.what, shown_path(&protected.path), shown_path(place));
         let why = format!(
             "would let a guest change {what}, `{path}`, whose path leads through `{place}`: a guest could replace that by a link to any place"
         );

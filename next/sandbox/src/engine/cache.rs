@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::{Component as PathPart, Path, PathBuf};
 
 use crc32fast::Hasher;
-use runner_model::cache::Trailer;
+use runner_model::{cache::Trailer, visible::shown_path};
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::process::geteuid;
 use wasmtime::{Engine, Module, Precompiled, component::Component};
@@ -116,7 +116,7 @@ fn check_ancestor(place: &Path, found: &Stat) -> io::Result<()> {
 }
 
 fn refused(place: &Path, why: &str) -> io::Error {
-    io::Error::other(format!("the folder `{}` {why}", place.display()))
+    io::Error::other(format!("the folder `{}` {why}", shown_path(place)))
 }
 
 fn others_write(found: &Stat) -> bool {

@@ -6,7 +6,7 @@ use std::os::{fd::AsFd as _, unix::fs::DirBuilderExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use runner_model::row::is_file_name;
+use runner_model::{row::is_file_name, visible::shown_path};
 use rustix::fs::{AtFlags, CWD, unlinkat};
 use wasmtime::{bail, error::Context as _};
 use wasmtime_wasi::FsPerms;
@@ -75,7 +75,7 @@ impl FolderRequest {
         DirBuilder::new()
             .mode(MODE)
             .create(&path)
-            .with_context(|| format!("cannot create a folder in `{}`", root.display()))?;
+            .with_context(|| format!("cannot create a folder in `{}`", shown_path(root)))?;
         // From here on, dropping it removes the folder.
         let folders = AttemptFolders {
             path,

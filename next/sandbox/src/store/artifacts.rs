@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use runner_model::{ErrorClass, HostFault, Limits, row::RowError};
+use runner_model::{ErrorClass, HostFault, Limits, row::RowError, visible::shown_path};
 
 use crate::{
     contract::runner::provider::artifacts::ArtifactError, host_fault::fault_in, message::failure,
@@ -107,7 +107,7 @@ impl Artifacts {
             Ok(true) => Ok(()),
             Ok(false) => Err(ArtifactError::TooMany),
             Err(error) => {
-                let folder = self.folder.display();
+                let folder = shown_path(&self.folder);
                 let message = format!("cannot keep artifacts in `{folder}`: {error}");
                 let fault = fault_in(&wasmtime::Error::new(error));
                 let code = fault.map_or("artifacts", HostFault::as_str);

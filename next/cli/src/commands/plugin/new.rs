@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use runner_model::{exit::Exit, provider::PluginKind, visible::visible_line};
+use runner_model::{exit::Exit, provider::PluginKind, visible::shown_path};
 use runner_report::phrases::quoted;
 
 use crate::commands::write_new;
@@ -40,9 +40,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         write_new(&path, text.as_bytes())
             .map_err(|error| CommandError::cannot_write(&path, error))?;
     }
-    let folder = args.folder.display().to_string();
-    out.data(&format!("wrote {}", visible_line(&folder)));
-    let mut next = format!("next, type:\n  cd {}", quoted(&folder));
+    out.data(&format!("wrote {}", shown_path(&args.folder)));
+    let folder = quoted(&args.folder.to_string_lossy());
+    let mut next = format!("next, type:\n  cd {folder}");
     let own = ["runner plugin build", "runner exec scenario.toml"];
     for step in template.manifest.steps.iter().map(String::as_str).chain(own) {
         next.push_str(&format!("\n  {step}"));
@@ -86,7 +86,7 @@ fn name(folder: &Path) -> Result<String, CommandError> {
 
 /// Checks that the folder is empty or missing.
 fn check_free(folder: &Path) -> Result<(), CommandError> {
-    let shown = folder.display();
+    let shown = shown_path(folder);
     let is_free = match fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => true,
