@@ -22,6 +22,8 @@ pub enum Exit {
     Usage,
     /// A signal stopped the run.
     Signal(StopSignal),
+    /// Rows of the run are lost or changed.
+    Damaged,
     /// Results could not be stored, or output could not be written.
     Storage,
     /// A bug of the runner.
@@ -40,6 +42,7 @@ impl Exit {
             Self::NothingSelected => 5,
             Self::Held => 6,
             Self::Storage => 7,
+            Self::Damaged => 8,
             Self::Internal => 70,
             Self::Signal(StopSignal::HangUp) => 129,
             Self::Signal(StopSignal::Interrupt) => 130,
@@ -47,7 +50,7 @@ impl Exit {
         }
     }
 
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Success,
         Self::Bad,
         Self::Usage,
@@ -56,6 +59,7 @@ impl Exit {
         Self::NothingSelected,
         Self::Held,
         Self::Storage,
+        Self::Damaged,
         Self::Internal,
         Self::Signal(StopSignal::HangUp),
         Self::Signal(StopSignal::Interrupt),
@@ -75,6 +79,7 @@ impl Exit {
         verdict: RunVerdict,
     ) -> Self {
         match (status, reason) {
+            _ if verdict == RunVerdict::Damaged => Self::Damaged,
             (RunStatus::Completed, _) if verdict == RunVerdict::Failed => Self::Bad,
             (RunStatus::Completed, _) => Self::Success,
             (_, Some(Reason::Internal)) => Self::Internal,
@@ -106,6 +111,9 @@ mod tests {
             |status, reason, signal, verdict| Exit::of_run(status, reason, signal, verdict).code();
         assert_eq!(code(RunStatus::Completed, None, None, RunVerdict::Passed), 0);
         assert_eq!(code(RunStatus::Completed, None, None, RunVerdict::Failed), 1);
+        for status in [RunStatus::Completed, RunStatus::Incomplete] {
+            assert_eq!(code(status, None, None, RunVerdict::Damaged), 8);
+        }
         assert_eq!(code(RunStatus::Failed, Some(Reason::Plugin), None, RunVerdict::None), 3);
         assert_eq!(code(RunStatus::Failed, Some(Reason::Internal), None, RunVerdict::None), 70);
         for (reason, expected) in [
@@ -146,6 +154,7 @@ mod tests {
             ([Exit::Bad, Exit::Incomplete], Exit::Incomplete),
             ([Exit::Failed, Exit::Incomplete], Exit::Failed),
             ([Exit::Incomplete, signal], signal),
+            ([signal, Exit::Damaged], Exit::Damaged),
             ([Exit::Internal, Exit::Storage], Exit::Internal),
         ] {
             let [one, other] = exits;

@@ -1,6 +1,6 @@
 //! [`RunList`]: the runs of a results root. [`RunSummary`]: the part that every document about a run has.
 
-use runner_model::{RunStatus, exit::Exit};
+use runner_model::{RunStatus, exit::Exit, status::RunVerdict};
 use runner_record::{RecordError, ResultsRoot, RunHead};
 use serde::Serialize;
 
@@ -55,7 +55,7 @@ impl RunList {
         };
         let shorts: Vec<_> = ids.iter().map(short).collect();
         let summary = |(run, short): (RunHead, String)| {
-            let run_dir = root.path().join(&run.id).display().to_string();
+            let run_dir = root.path().join(&run.id).to_string_lossy().into_owned();
             RunSummary::new(run, short, run_dir)
         };
         let runs = found.runs.into_iter().zip(shorts).map(summary).collect();
@@ -84,6 +84,7 @@ impl RunSummary {
     /// Returns whether `runner resume` would continue the run.
     pub fn is_resumable(&self) -> bool {
         matches!(self.head.status, RunStatus::Incomplete | RunStatus::Failed)
+            || self.head.verdict == RunVerdict::Damaged
     }
 }
 

@@ -11,6 +11,7 @@ use runner_record::RunHead;
 #[must_use]
 pub fn status_text(run: &RunHead) -> String {
     let status = match (run.status, run.verdict) {
+        (_, RunVerdict::Damaged) => return "damaged".to_owned(),
         (RunStatus::Completed, RunVerdict::Failed) => return "failed".to_owned(),
         (RunStatus::Completed, _) => return "passed".to_owned(),
         (status, _) => status,
@@ -18,8 +19,8 @@ pub fn status_text(run: &RunHead) -> String {
     match (run.reason, run.signal) {
         (Some(reason), Some(signal)) => format!("{status} ({reason}, {signal})"),
         (Some(reason), None) => format!("{status} ({reason})"),
-        (None, _) if run.stage == Stage::Waiting => format!("{status} (waiting)"),
         (None, _) if run.paused.is_some() => format!("{status} (paused)"),
+        (None, _) if run.stage == Stage::Waiting => format!("{status} (waiting)"),
         (None, _) => status.to_string(),
     }
 }
@@ -82,9 +83,16 @@ pub fn time_of_day(time: Time) -> String {
     text.get(11..23).unwrap_or(&text).to_owned()
 }
 
-/// Quotes a word for a shell if necessary.
+/// Quotes a word for a shell if necessary, on one line.
 #[must_use]
 pub fn quoted(word: &str) -> String {
+    if word.contains(char::is_control) {
+        let word = word.replace('\\', r"\\").replace('\'', r"\'");
+        return format!(
+            "$'{}'",
+            word.replace('\u{1b}', r"\e").replace('\n', r"\n").replace('\r', r"\r")
+        );
+    }
     let is_plain =
         |character: char| character.is_alphanumeric() || "_-./@#+=:,".contains(character);
     if !word.is_empty() && !word.starts_with('#') && word.chars().all(is_plain) {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use runner_model::row::{RowHead, read_line};
-use runner_model::{Outcome, RowRef};
+use runner_model::{Counts, Outcome, RowRef, status::RunVerdict};
 use runner_record::{Manifest, ReadLine, RecordError, RunDir, UnplannedFold};
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
@@ -72,12 +72,12 @@ impl Settled {
         Self { fold: UnplannedFold::new(manifest), newest: Vec::new() }
     }
 
-    /// Adds a row. Rows of other providers than these settle nothing.
-    pub(crate) fn add(&mut self, row: &RowHead, providers: &[&str]) {
-        let Some((number, effect)) = self.fold.add(&row.trial, row.into()) else { return };
+    /// Adds a row. Rows of other providers than these settle nothing, and neither do those of trials that the plan lacks.
+    pub(crate) fn add(&mut self, row: &RowHead, providers: &[&str], is_planned: bool) {
+        let Some((number, effect)) = self.fold.add(row) else { return };
         self.newest.resize(self.newest.len().max(number + 1), None);
         let provider = providers.iter().position(|name| **name == *row.trial.provider);
-        if let (true, Some(provider)) = (effect.settles, provider) {
+        if let (true, Some(provider)) = (effect.settles && is_planned, provider) {
             self.newest[number] = Some(Final {
                 seq: row.seq,
                 duration_ms: row.duration_ms as f32,
@@ -85,6 +85,20 @@ impl Settled {
                 outcome: row.outcome,
                 flaky: row.flaky,
             });
+        }
+    }
+
+    /// Sets counts and verdict of a run that has ended to those of its rows. The verdict is `damaged` unless the rows are those
+    /// that the manifest counts; `is_same` if they are as the last session left them.
+    pub(crate) fn judge(&mut self, manifest: &mut Manifest, is_same: bool) {
+        let mut counts = Counts::default();
+        self.finals().for_each(|row| counts.add(row.outcome, row.flaky));
+        if counts == manifest.counts && is_same {
+            return;
+        }
+        self.fold.judge(manifest);
+        if counts != manifest.counts {
+            (manifest.counts, manifest.verdict) = (counts, RunVerdict::Damaged);
         }
     }
 

@@ -20,7 +20,7 @@ pub struct RunDocument {
     pub live: Option<Live>,
     /// One table per provider, in the scenario's order.
     pub providers: Vec<ProviderTable>,
-    /// Damaged lines of the rows. Their trials run again at resume.
+    /// Damaged lines of the rows. If the run has ended and its verdict is not `damaged`, no result is lost.
     pub damaged_lines: u64,
     /// Results that the manifest of a run that has ended counts and its rows do not have.
     pub lost_results: u64,
@@ -50,47 +50,54 @@ impl RunDocument {
     ///
     /// The run cannot be read.
     pub fn read(root: &ResultsRoot, run: &RunDir, which: Which) -> Result<Self, RecordError> {
+        run.snapshot(|| Self::read_once(root, run, which))
+    }
+
+    fn read_once(root: &ResultsRoot, run: &RunDir, which: Which) -> Result<Self, RecordError> {
         // Read before the manifest: if the run ends in between, the manifest shows it.
         let live = run.live();
-        let manifest = run.truth()?;
+        let on_disk = run.manifest()?;
+        let has_ended = on_disk.status.is_terminal();
+        let mut judged = if has_ended { on_disk.clone() } else { run.truth()? };
         let names: Vec<_> =
-            manifest.providers.iter().map(|provider| provider.name.as_str()).collect();
+            on_disk.providers.iter().map(|provider| provider.name.as_str()).collect();
         // Only a run that took over another plan has rows of trials that are not planned.
-        let mut sessions = manifest.sessions.iter();
+        let mut sessions = on_disk.sessions.iter();
         let has_changed = sessions.any(|session| session.adopted.is_some());
         let suite = has_changed.then(|| verify::plan(run).ok().flatten()).flatten();
         let is_planned =
             |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
-        let mut settled = Settled::new(&manifest);
-        let (mut damaged_lines, mut denials) = (0, Denials::default());
-        run.rows(&mut |_, line| match line {
-            ReadLine::Row(head, bytes) if is_planned(&head.trial) => {
-                settled.add(&head, &names);
-                if head.has_denied
-                    && let Ok(row) = read_line(bytes)
-                {
-                    denials.add(&row);
+        let new = || (Settled::new(&on_disk), 0, Denials::default());
+        let (mut settled, damaged_lines, denials) =
+            run.fold_lines(&new, &mut |(settled, damaged_lines, denials), _, line| match line {
+                ReadLine::Row(head, bytes) => {
+                    let is_planned = is_planned(&head.trial);
+                    settled.add(&head, &names, is_planned);
+                    if is_planned
+                        && head.has_denied
+                        && let Ok(row) = read_line(bytes)
+                    {
+                        denials.add(&row);
+                    }
                 }
-            }
-            ReadLine::Row(..) => {}
-            ReadLine::Damaged(_) => damaged_lines += 1,
-            ReadLine::Torn => {}
-        })?;
-        let providers = tables(&names, &settled);
-        let counted = manifest.counts.done();
-        let is_over = manifest.status.is_terminal();
-        let settled_trials = settled.finals().count() as u64;
-        let lost_results = if is_over { counted.saturating_sub(settled_trials) } else { 0 };
-        let short = short_of(root, run.id());
+                ReadLine::Damaged(_) => *damaged_lines += 1,
+                ReadLine::Torn => {}
+            })?;
+        if has_ended {
+            settled.judge(&mut judged, run.has_same_rows(&on_disk)?);
+        }
+        let is_over = judged.status.is_terminal();
+        let lost_results = on_disk.counts.done().saturating_sub(judged.counts.done());
+        let run_dir = run.path().to_string_lossy().into_owned();
         Ok(Self {
             v: VERSION,
-            run: RunSummary::new(RunHead::from(&manifest), short, run.path().display().to_string()),
+            run: RunSummary::new(RunHead::from(&judged), short_of(root, run.id()), run_dir),
             live: live.filter(|_| !is_over),
-            manifest,
-            providers,
+            providers: tables(&names, &settled),
+            manifest: if has_ended { on_disk } else { judged },
             damaged_lines,
             denials,
-            lost_results,
+            lost_results: if is_over { lost_results } else { 0 },
             rows: Rows::new(run, which, settled),
         })
     }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use runner_model::units::{plural, show_duration};
-use runner_model::{Time, visible::visible_line};
-use runner_record::{GroupPlace, Live, Manifest, Pause, SessionEntry, Transition};
+use runner_model::{GuestPhase, Time, visible::visible_line};
+use runner_record::{
+    GroupPlace, InFlight, Live, Manifest, Pause, SessionEntry, Transition, running_at_death,
+};
 
 use crate::{RunDocument, RunSummary, phrases};
 
@@ -34,6 +36,8 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     };
     let by = |actor| format!("by {}", phrases::actor(actor));
     let is_over = run.head.status.is_terminal();
+    let died = session.filter(|session| is_over && !session.in_flight.is_empty());
+    let died = died.map(|session| running_at_death(&session.in_flight).trim_start().to_owned());
     let facts = [
         ("scenario", Some(manifest.scenario_path.clone())),
         ("started", Some(format!("{}; {sessions}", since(run.head.started_at)))),
@@ -41,6 +45,7 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         ("group", run.head.group.as_ref().map(group)),
         ("labels", Some(labels.join(", ")).filter(|labels| !labels.is_empty())),
         ("worked on", session.filter(|_| !is_over).map(worker)),
+        ("died", died),
         ("paused", run.head.paused.as_ref().map(pause)),
         ("wall", session.and_then(|session| session.wall.clone())),
         ("stopped", session.and_then(|session| session.stopped_by.as_ref()).map(by)),
@@ -58,9 +63,8 @@ fn doing(live: &Live, now: Time) -> String {
     let attempts = plural(live.in_flight.len() as u64, "attempt", "attempts");
     let mut lines = vec![format!("{attempts} in flight")];
     for attempt in live.in_flight.iter().take(MOST_NAMED) {
-        let since = show_duration(Duration::from_millis(attempt.ms));
-        let word = visible_line(&attempt.word);
-        lines.push(format!("{} {word} for {since}", attempt.trial));
+        let since = show_duration(now.since(attempt.since));
+        lines.push(format!("{} {} for {since}", attempt.trial, step(attempt)));
     }
     for waiting in live.waiting.iter().take(MOST_NAMED) {
         let trial = &waiting.trial;
@@ -78,6 +82,17 @@ fn doing(live: &Live, now: Time) -> String {
         lines.push("more wait for memory".to_owned());
     }
     lines.join("\n")
+}
+
+/// Formats the current step of an attempt.
+fn step(attempt: &InFlight) -> String {
+    let step = match (attempt.phase, &attempt.what) {
+        (_, Some(what)) => what,
+        (None, None) => "running",
+        (Some(GuestPhase::Computing), None) => "computing",
+        (Some(_), None) => "waiting for the processor",
+    };
+    visible_line(step).into_owned()
 }
 
 /// Formats a session: its command, then its process, times and pauses.
@@ -103,6 +118,9 @@ pub fn session(session: &SessionEntry) -> Vec<String> {
         let by = phrases::pauser(pause.by.as_ref());
         format!("paused {}, by {by}", span(pause.from, pause.to))
     }));
+    if !session.in_flight.is_empty() {
+        lines.push(format!("its process died{}", running_at_death(&session.in_flight)));
+    }
     let stopped = session.stopped_by.as_ref();
     lines.extend(stopped.map(|by| format!("stopped by {}", phrases::actor(by))));
     lines

@@ -172,7 +172,7 @@ fn manifest_records_the_plan() {
     assert_eq!((&manifest["format"], &manifest["stage"]), (&json!(3), &json!("finish")));
     let metadata = &manifest["metadata"];
     let planned = [&metadata["planned_trial_count"], &metadata["planned_test_count"]];
-    assert_eq!(planned, [9, 6]);
+    assert_eq!(planned, [9, 9]);
     assert_eq!(manifest["id"], runner.only_run().id());
     assert_eq!(manifest["scenario"], "basic");
     let names: Vec<_> = manifest["providers"]

@@ -95,9 +95,10 @@ fn place_beyond_a_log_line_is_refused() {
         "index.jsonl",
         sealed(&row.replacen("\"seq\":1", places, 1).replace('\n', "")) + "\n",
     );
-    for args in [&["verify"][..], &["logs"], &["show", "latest", "nap@hostile#1"]] {
+    for args in [&["verify"][..], &["logs"]] {
         runner.run(args).says(&["4294967295 bytes, more than a line has"]);
     }
+    runner.run(&["show", "latest", "nap@hostile#1"]).expect(0).says(&["the log cannot be read"]);
 }
 
 #[test]
@@ -114,12 +115,12 @@ fn large_manifests_are_refused() {
         ran
     };
     with("message", 9 << 20).says(&["a manifest has at most 8388608"]);
-    with("message", 1 << 20).says(&["other texts of the run have 1048576 bytes"]);
+    with("message", 1 << 20).says(&["other texts of the run have 10486"]);
     with("scenario", 300).says(&["the scenario's name has 300 bytes"]);
     with("status", 1 << 20).says(&["it is damaged or not a manifest"]);
     run.write("benchmark.json", manifest.to_string());
     let label = format!("team={}", "x".repeat(70_000));
-    runner.exec(&["--label", &label]).expect(2).says(&["labels", "70004 bytes"]);
+    runner.exec(&["--label", &label]).expect(2).says(&["labels, message and other texts of the run have 700"]);
     assert_eq!(runner.runs().len(), 1);
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&format!("name = \"{}\"\n{text}", "x".repeat(256)));
@@ -182,12 +183,12 @@ fn damage_without_loss_is_no_fault() {
 
 #[test]
 fn starting_sessions_are_not_accused() {
-    let runner = naps(1500, 0);
+    let runner = naps(times(200, 3000), 0);
     runner.exec(&["-q"]).expect(0);
     let run = runner.only_run();
     for _ in 0..times(1, 20) {
-        let rerun = runner.started(&["resume", run.id(), "--rerun", "all", "-q"]);
         let sessions = run.manifest()["sessions"].as_array().unwrap().len();
+        let rerun = runner.started(&["resume", run.id(), "--rerun", "all", "-q"]);
         let mut verified = 0;
         while run.manifest()["sessions"].as_array().unwrap().len() == sessions || verified < 3 {
             for args in [&["verify", run.id()][..], &["resume", run.id(), "--dry-run"]] {
@@ -205,8 +206,8 @@ fn starting_sessions_are_not_accused() {
 #[test]
 fn second_resume_says_held() {
     let runner = Runner::endless(2, "wait-for-stop", "grace = \"0s\"");
-    let mut running = runner.start(&[]);
-    running.wait_until_running(&runner, 1);
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_until_running(&runner, 2);
     let run = runner.only_run();
     for args in [&["--rerun", "all"][..], &[]] {
         let ran = runner.run(&[&["resume", run.id()], args].concat()).expect(6);

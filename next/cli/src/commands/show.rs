@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runner_model::units::{plural, show_duration};
-use runner_model::{RowRef, exit::Exit, visible::visible_line};
+use runner_model::{RowRef, exit::Exit, status::RunVerdict, visible::visible_line};
 use runner_record::{Manifest, RecordError, now};
 use runner_report::{
     Failures, ProviderTable, RunDocument, TrialDocument, Which, find_trial, run_facts,
@@ -41,7 +41,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         Target::Run(run) => run,
         Target::Group(list) if args.trial.is_some() || args.failed || args.history => {
             let group = list.runs.first().and_then(|run| run.head.group.as_ref());
-            let group = group.map_or("", |group| &group.id);
+            let group = visible_line(group.map_or("", |group| &group.id));
             return Err(CommandError::usage(format!(
                 "`{group}` is a group; name one of its runs\nlist its runs: runner list --group {group}{root_flag}"
             )));
@@ -84,7 +84,7 @@ fn summary_line(document: &RunDocument) -> String {
 fn print_overview(document: &RunDocument, root_flag: &str, out: &Out) -> Result<(), RecordError> {
     out.data(&summary_line(document));
     if let Some(message) = &document.run.head.message {
-        out.data(&format!("  {message}"));
+        out.data(&format!("  {}", summary::indented(message)));
     }
     for (name, text) in document.facts(now()) {
         let (name, text) = (format!("{name:10}"), text.replace('\n', "\n          "));
@@ -106,19 +106,35 @@ fn print_overview(document: &RunDocument, root_flag: &str, out: &Out) -> Result<
     if failed.trials > 0 {
         out.data(&format!("\n{}", trials::list(&failed, out.columns())));
     }
-    let again = format!("run their trials again: runner resume {}{root_flag}", document.run.short);
-    if document.lost_results > 0 {
-        let results = plural(document.lost_results, "result", "results");
-        out.warn(&format!(
-            "{results} that benchmark.json counts are missing from index.jsonl; {again}"
-        ));
-    }
-    if document.damaged_lines > 0 {
-        let lines =
-            plural(document.damaged_lines, "line of index.jsonl is", "lines of index.jsonl are");
-        out.warn(&format!("{lines} damaged; {again}"));
-    }
+    print_damage(document, root_flag, out);
     Ok(())
+}
+
+/// Warns of results and lines that `index.jsonl` has lost.
+fn print_damage(document: &RunDocument, root_flag: &str, out: &Out) {
+    let resume = format!("runner resume {}{root_flag}", document.run.short);
+    let (lost, damaged) = (document.lost_results, document.damaged_lines);
+    if lost > 0 {
+        let (one, many) = (
+            "result that benchmark.json counts is missing from index.jsonl; to run its trial again:",
+            "results that benchmark.json counts are missing from index.jsonl; to run their trials again:",
+        );
+        out.warn(&format!("{} {resume}", plural(lost, one, many)));
+    }
+    if damaged > 0 {
+        let lines = plural(damaged, "line of index.jsonl is", "lines of index.jsonl are");
+        let head = &document.run.head;
+        let has_all = document.manifest.rows.is_some() && head.verdict != RunVerdict::Damaged;
+        let rest = match head.status.is_terminal() {
+            true if has_all => "no result is lost".to_owned(),
+            true => format!("to run trials without a result: {resume}"),
+            false => "trials without a result run when the run is resumed".to_owned(),
+        };
+        out.warn(&format!("{lines} damaged; {rest}"));
+    }
+    if lost == 0 && document.run.head.verdict == RunVerdict::Damaged {
+        out.warn(&format!("index.jsonl has other results than benchmark.json counts; to count them again: {resume}"));
+    }
 }
 
 /// Prints the sessions of a run and the changes of its status, oldest first.

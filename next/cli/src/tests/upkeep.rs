@@ -97,7 +97,14 @@ fn verify_lists_faults_with_their_places() {
         v: 1,
         run: ID.to_owned(),
         run_dir: format!("results/{ID}"),
-        found: Verified { rows: 40, artifacts: 1, contents: 2, faults, left_out },
+        found: Verified {
+            rows: 40,
+            artifacts: 1,
+            contents: 2,
+            faults,
+            left_out,
+            harmless: Vec::new(),
+        },
     };
     let index = || format!("results/{ID}/index.jsonl").into();
     let faults = vec![

@@ -14,7 +14,7 @@ pub fn line(run: &RunSummary, took: Duration) -> String {
     let took = if took.is_zero() { String::new() } else { format!(" in {}", show_duration(took)) };
     let exit = run.exit_code.map(|code| format!("; exit code {code}")).unwrap_or_default();
     match (run.head.status, run.head.verdict) {
-        (RunStatus::Completed, verdict) => {
+        (RunStatus::Completed, verdict) if verdict != RunVerdict::Damaged => {
             let mut others = counts;
             let count = match verdict {
                 RunVerdict::Failed => counts.bad(),
@@ -23,12 +23,17 @@ pub fn line(run: &RunSummary, took: Duration) -> String {
             let head = headed(run, &format!(": {count} of {planned}"));
             format!("{head}{}{took}", in_brackets(&others))
         }
-        (RunStatus::Failed, _) => headed(run, ": could not start") + &exit,
+        (RunStatus::Failed, RunVerdict::None) => headed(run, ": could not start") + &exit,
         _ => {
             let (head, done) = (headed(run, ":"), counts.done());
             format!("{head} {done} of {planned} done{}{took}{exit}", in_brackets(&counts))
         }
     }
+}
+
+/// Indents the lines after the first of a run's message, which may come from a plugin, so that none looks like a line of ours.
+pub fn indented(message: &str) -> String {
+    message.replace('\n', "\n  ")
 }
 
 fn in_brackets(counts: &Counts) -> String {
@@ -39,7 +44,9 @@ fn in_brackets(counts: &Counts) -> String {
 /// Formats the sign and the status of a run, followed by `more`, in the status's colour.
 pub fn headed(run: &RunSummary, more: &str) -> String {
     let (sign, paint): (char, Paint) = match (run.head.status, run.head.verdict) {
-        (RunStatus::Completed, RunVerdict::Failed) | (RunStatus::Failed, _) => ('✗', style::red),
+        (_, RunVerdict::Damaged)
+        | (RunStatus::Completed, RunVerdict::Failed)
+        | (RunStatus::Failed, _) => ('✗', style::red),
         (RunStatus::Completed, _) => ('✓', style::green),
         (RunStatus::Running, _) => ('○', style::bold),
         (RunStatus::Incomplete, _) => ('◐', style::yellow),

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use runner_model::{Counts, Outcome, Places, TrialId, row::RowHead};
+use runner_model::{Counts, Outcome, Places, RunStatus, TrialId, row::RowHead, status::RunVerdict};
 
 use crate::{Manifest, RecordError, Rerun, RunDir, rows::line_reader::ReadLine};
 
@@ -156,23 +156,26 @@ impl Fold {
         places: &dyn Places,
         matches: &dyn Fn(&str, u64) -> bool,
     ) -> Result<Self, RecordError> {
-        let mut fold = Self { earlier_plan: manifest.earlier_plan(), ..Self::new(places.trials()) };
         let reruns =
-            manifest.sessions.iter().filter_map(|one| Some((one.from_seq, one.rerun.as_ref()?)));
-        let mut reruns = reruns.peekable();
-        let mut lines = 0;
-        run.rows(&mut |_, line| {
-            lines += 1;
+            manifest.sessions.iter().filter_map(|one| Some((one.number, one.rerun.as_ref()?)));
+        let new = || {
+            let earlier_plan = manifest.earlier_plan();
+            let fold = Self { earlier_plan, ..Self::new(places.trials()) };
+            (fold, reruns.clone().peekable())
+        };
+        let (mut fold, reruns) = run.fold_lines(&new, &mut |(fold, reruns), number, line| {
             match line {
                 ReadLine::Row(row, _) => {
-                    while let Some((_, rerun)) = reruns.next_if(|(from, _)| *from < row.seq) {
+                    while let Some((_, rerun)) =
+                        reruns.next_if(|(session, _)| *session <= row.session)
+                    {
                         fold.select(rerun, matches);
                     }
                     let index = places.index(&row.trial);
                     if fold.foreign.is_none() {
                         let place = (row.session, row.seq);
                         let foreign = manifest.foreign(&row.trial, place, index.is_some());
-                        fold.foreign = foreign.map(|problem| (lines, problem));
+                        fold.foreign = foreign.map(|problem| (number, problem));
                     }
                     // No trial has the index `u64::MAX`.
                     fold.add(index.unwrap_or(u64::MAX), (&row).into());
@@ -206,6 +209,16 @@ impl Fold {
     pub fn mark(&mut self, index: u64) {
         if let Some(state) = self.trials.get_mut(index as usize) {
             state.set(MARK, MARK);
+        }
+    }
+
+    /// Forgets that attempts of a trial were bad, because they were of another test. A later pass is not flaky.
+    pub fn forget_bad(&mut self, index: u64) {
+        if let Some(state) = self.trials.get_mut(index as usize) {
+            state.set(BAD_BEFORE, 0);
+            if state.newest() == BAD {
+                state.set(NEWEST, OTHER);
+            }
         }
     }
 
@@ -281,33 +294,40 @@ pub struct UnplannedFold {
     fold: Fold,
     /// Numbers of the trials by 64 bits of a hash.
     numbers: HashMap<u64, u32>,
-    /// Rows of the last session are after this one.
-    last_session: u64,
-    /// Counts that replace those of the rows up to this one, because a session took over another plan.
-    adopted: Option<(u64, Counts)>,
+    /// Number of the last session.
+    last_session: u32,
+    /// Session that took over another plan, and the counts that replace those of the rows before it.
+    adopted: Option<(u32, Counts)>,
+    /// Rows before that session that are missing.
+    missing: u64,
 }
 
 impl UnplannedFold {
     /// Creates a fold without rows.
     pub fn new(manifest: &Manifest) -> Self {
+        let adopted = manifest.adopted();
         Self {
-            last_session: manifest.sessions.last().map_or(0, |last| last.from_seq),
-            adopted: manifest.adopted(),
+            last_session: manifest.last_session(),
+            adopted: adopted.map(|(session, counts)| (session.number, counts)),
+            missing: manifest.earlier_plan(),
             ..Self::default()
         }
     }
 
     /// Adds a row. Returns the number of its trial, from 0, and the effect.
-    pub fn add(&mut self, trial: &TrialId, row: RowFacts) -> Option<(usize, RowEffect)> {
-        self.adopt(row.seq);
+    pub fn add(&mut self, row: &RowHead) -> Option<(usize, RowEffect)> {
+        self.adopt(row.session);
+        if self.adopted.is_some() {
+            self.missing = self.missing.saturating_sub(1);
+        }
         let next = self.fold.trials.len();
-        let number = *self.numbers.entry(hash(trial)).or_insert(next as u32);
+        let number = *self.numbers.entry(hash(&row.trial)).or_insert(next as u32);
         if number as usize == next {
             self.fold.trials.push(PackedState::default());
         }
         // Only a session needs the number of a trial's attempts, and it has a plan.
-        let effect = self.fold.add(number.into(), RowFacts { attempt: 1, ..row })?;
-        if effect.settles && row.seq <= self.last_session {
+        let effect = self.fold.add(number.into(), RowFacts { attempt: 1, ..row.into() })?;
+        if effect.settles && row.session < self.last_session {
             self.fold.mark(number.into());
         }
         Some((number as usize, effect))
@@ -322,10 +342,26 @@ impl UnplannedFold {
         !self.numbers.is_empty()
     }
 
+    /// Sets counts and verdict of a run that has ended to those of the rows, once all are added. The verdict is `damaged`
+    /// unless the rows are those that the manifest counts. Of another plan than the current one, only the number of rows
+    /// shows that; `resume` compares the trials.
+    pub fn judge(&mut self, manifest: &mut Manifest) {
+        let (counts, is_complete) = self.finish(manifest);
+        let is_whole = counts == manifest.counts
+            && self.missing == 0
+            && (is_complete || manifest.status != RunStatus::Completed);
+        manifest.counts = counts;
+        manifest.verdict = if is_whole {
+            counts.verdict(manifest.status, manifest.reason)
+        } else {
+            RunVerdict::Damaged
+        };
+    }
+
     /// Returns the counts once all rows are added, and whether the run is complete: every planned trial has a final row, and
     /// every trial that was pending when the last session started has one of that session.
     pub(crate) fn finish(&mut self, manifest: &Manifest) -> (Counts, bool) {
-        self.adopt(u64::MAX);
+        self.adopt(u32::MAX);
         let counts = self.fold.counts;
         let settled = self.fold.trials.len() as u64 - self.fold.left();
         let pending = manifest.sessions.last().and_then(|last| last.pending);
@@ -334,8 +370,8 @@ impl UnplannedFold {
         (counts, is_complete)
     }
 
-    fn adopt(&mut self, seq: u64) {
-        if let Some((_, counts)) = self.adopted.take_if(|(from, _)| *from < seq) {
+    fn adopt(&mut self, session: u32) {
+        if let Some((_, counts)) = self.adopted.take_if(|(first, _)| *first <= session) {
             self.fold.counts = counts;
         }
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod fold;
 pub(crate) mod line_reader;
+pub(crate) mod ordered;
 pub(crate) mod repair;
 pub(crate) mod rerun;
 pub(crate) mod run_files;

@@ -3,6 +3,8 @@
 use std::io::{self, Read as _};
 use std::{fs::File, ops::Range, os::unix::fs::FileExt as _};
 
+use runner_model::visible::shown_path;
+
 use crate::disk::{beneath::Reader, content_store::digest_of, fault, layout::ROWS};
 use crate::rows::line_reader::{self, ReadLine};
 use crate::{RecordError, RunDir};
@@ -13,7 +15,7 @@ const NEAR: u64 = 4 << 20;
 /// The result of a repair.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Repaired {
-    /// Number of the last row; 0 without rows.
+    /// Greatest number of the rows near the end; 0 without rows.
     pub(crate) last_seq: u64,
     /// Notice for people about bytes that were moved.
     pub(crate) moved: Option<String>,
@@ -37,7 +39,7 @@ pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError
         moved = Some(format!(
             "the last {} bytes of the rows are not a whole row and were moved to {}; their trials run again",
             length - last.end,
-            run.dir.path().join(torn).display()
+            shown_path(&run.dir.path().join(torn))
         ));
     }
     if last.lacks_line_break {
@@ -74,6 +76,7 @@ struct LastRow {
     /// End of the line, with its line break.
     end: u64,
     lacks_line_break: bool,
+    /// The greatest number of a row.
     seq: u64,
 }
 
@@ -97,7 +100,8 @@ fn last_row_behind(file: &File, from: u64, length: u64) -> io::Result<LastRow> {
         is_last_line = false;
         if let ReadLine::Row(row, _) = line {
             is_last_line = true;
-            last.seq = row.seq;
+            // A program may have sorted the rows.
+            last.seq = row.seq.max(last.seq);
         }
     })?;
     if is_last_line {

@@ -96,7 +96,7 @@ impl RunFiles {
     }
 
     /// Cuts off all bytes that are not acknowledged.
-    fn cut_back(&self) {
+    pub(crate) fn cut_back(&self) {
         for appended in [&self.rows, &self.logs] {
             let _ = appended.file.set_len(appended.length);
         }

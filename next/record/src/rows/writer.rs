@@ -80,6 +80,7 @@ impl Writer {
                     commit_all(&shared, &mut files, last_seq + 1, &*acks)
                 }));
                 let failed = ended.unwrap_or_else(|_| {
+                    files.cut_back();
                     Err(files.error(
                         "write",
                         io::Error::other(

@@ -272,18 +272,13 @@ pub(crate) fn cut(mut text: String) -> String {
 }
 
 /// Cuts a command for the manifest.
-pub(crate) fn cut_command(mut command: Vec<String>) -> Vec<String> {
+pub(crate) fn cut_command(command: Vec<String>) -> Vec<String> {
     let mut bytes = 0;
-    let fits = command.iter().take_while(|word| {
+    let fits = |word: &String| {
         bytes += word.len();
         bytes <= MAX_TEXT
-    });
-    let fitting = fits.count();
-    if fitting < command.len() {
-        command.truncate(fitting);
-        command.push("…".to_owned());
-    }
-    command
+    };
+    command.into_iter().take_while(fits).collect()
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -365,18 +360,12 @@ impl Manifest {
 
     /// Fails if the texts are too long for a list. The error is the problem in words.
     fn check_texts(&self) -> Result<(), String> {
-        if self.scenario.len() > MAX_NAME {
-            let bytes = self.scenario.len();
-            return Err(format!("the scenario's name has {bytes} bytes: use at most {MAX_NAME}"));
+        let name = self.scenario.len();
+        if name > MAX_NAME {
+            return Err(format!("the scenario's name has {name} bytes: use at most {MAX_NAME}"));
         }
-        let by =
-            |by: &Actor| by.user.len() + by.host.len() + by.reason.as_ref().map_or(0, String::len);
-        let labels = self.labels.iter().map(|(key, value)| key.len() + value.len());
-        let bytes = labels.sum::<usize>()
-            + self.message.as_ref().map_or(0, String::len)
-            + self.group.as_ref().map_or(0, |group| group.id.len())
-            + self.pinned.as_ref().map_or(0, |pin| by(&pin.by))
-            + self.paused().and_then(|pause| pause.by.as_ref()).map_or(0, by);
+        let texts = (&self.labels, &self.message, &self.group, &self.pinned, self.paused());
+        let bytes = serde_json::to_vec(&texts).map_or(0, |texts| texts.len());
         if bytes > MAX_TEXTS {
             return Err(format!(
                 "labels, message and other texts of the run have {bytes} bytes: use at most {MAX_TEXTS}"

@@ -20,13 +20,16 @@ use crate::{
 };
 
 /// Values that differ from run to run.
-const VOLATILE: [&str; 10] = [
+const VOLATILE: [&str; 13] = [
     "at",
     "completed_at",
     "crc",
     "ended_at",
     "host",
+    "inode",
+    "length",
     "limits",
+    "modified",
     "pid",
     "started_at",
     "user",
@@ -140,6 +143,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
                 fail_fast: FailFast::default(),
                 budgets: Budgets::default(),
             },
+            last_seq: 0,
             rerun: None,
             pending: None,
             waits: false,

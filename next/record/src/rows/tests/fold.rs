@@ -97,7 +97,7 @@ proptest! {
         let mut unplanned = UnplannedFold::new(session.owned.manifest());
         run.rows(&mut |_, line| if let crate::ReadLine::Row(row, _) = line {
             if row.trial.repeat as u64 <= TRIALS {
-                unplanned.add(&row.trial, (&row).into());
+                unplanned.add(&row);
             }
             if row.r#final && row.trial.repeat as u64 <= TRIALS {
                 finals.insert(row.trial.repeat, (row.outcome, row.flaky));

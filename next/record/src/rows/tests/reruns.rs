@@ -2,7 +2,7 @@
 //! plain search through the rows.
 
 use proptest::prelude::*;
-use runner_model::{Counts, Outcome, RunStatus};
+use runner_model::{Counts, Outcome, RunStatus, Tail};
 
 use super::{Fold, RowFacts};
 use crate::{
@@ -95,7 +95,8 @@ impl Session {
         let attempt = self.live.attempts(*index) + 1;
         let line = row(*index as u32 + 1, attempt, outcome);
         let writer = self.writer.as_mut().unwrap();
-        let seq = writer.row(line, tail(is_final), None, vec![]);
+        let session = self.owned.manifest().sessions.len() as u32;
+        let seq = writer.row(line, Tail { session, ..tail(is_final) }, None, vec![]);
         let facts = RowFacts {
             outcome,
             attempt,

@@ -195,3 +195,18 @@ fn a_panic_is_an_acknowledgement_with_an_error() {
     assert!(failed(&acks).to_string().contains("panicked"));
     writer.close().unwrap_err();
 }
+
+#[test]
+fn panic_while_writing_leaves_acknowledged_rows() {
+    for fault in ["rows-write:panic", "rows-sync:panic"] {
+        let folder = folder();
+        let (_, owned) = begin(folder.path(), 9);
+        inject(fault);
+        let (mut writer, acks) = writer(&owned);
+        inject("");
+        add(&mut writer, 1);
+        assert!(failed(&acks).to_string().contains("panicked"), "{fault}");
+        writer.close().unwrap_err();
+        assert_eq!(rows(&owned), b"", "{fault}");
+    }
+}

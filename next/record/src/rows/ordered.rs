@@ -1,0 +1,62 @@
+//! Reads rows in the order in which they were written, also if another program has sorted the file.
+
+use std::os::unix::fs::FileExt as _;
+
+use runner_model::row::read_head;
+
+use crate::disk::layout::ROWS;
+use crate::rows::line_reader::ReadLine;
+use crate::{RecordError, RunDir};
+
+/// Adds a line to a value. The number is that of the line in the file, from 1.
+pub type AddLine<'a, T> = dyn for<'l> FnMut(&mut T, u64, ReadLine<'l>) + 'a;
+
+impl RunDir {
+    /// Adds all lines to the value that `new` creates. Rows come in the order in which they were written: by session and
+    /// number. For a file with another order, which costs 40 bytes of memory per row, `new` is called a second time.
+    pub fn fold_lines<T>(
+        &self,
+        new: &dyn Fn() -> T,
+        add: &mut AddLine<'_, T>,
+    ) -> Result<T, RecordError> {
+        let (mut value, mut number) = (new(), 0);
+        let (mut last, mut is_ordered) = ((0, 0), true);
+        self.rows(&mut |_, line| {
+            number += 1;
+            if let ReadLine::Row(row, _) = &line {
+                is_ordered &= last <= (row.session, row.seq);
+                last = (row.session, row.seq);
+            }
+            if is_ordered {
+                add(&mut value, number, line);
+            }
+        })?;
+        if is_ordered { Ok(value) } else { self.sort_lines(new(), add) }
+    }
+
+    /// Adds lines that are not rows, then all rows by session and number.
+    fn sort_lines<T>(&self, mut value: T, add: &mut AddLine<'_, T>) -> Result<T, RecordError> {
+        let (mut places, mut number) = (Vec::new(), 0);
+        self.rows(&mut |at, line| {
+            number += 1;
+            match line {
+                ReadLine::Row(row, bytes) => {
+                    places.push((row.session, row.seq, number, at, bytes.len()));
+                }
+                other => add(&mut value, number, other),
+            }
+        })?;
+        places.sort_unstable();
+        let file = self.dir.read(ROWS)?;
+        let mut line = Vec::new();
+        for (_, _, number, at, length) in places {
+            line.resize(length, 0);
+            file.read_exact_at(&mut line, at)
+                .map_err(|source| self.dir.error("read", ROWS, source))?;
+            if let Ok(row) = read_head(&line) {
+                add(&mut value, number, ReadLine::Row(row, &line));
+            }
+        }
+        Ok(value)
+    }
+}
