@@ -11,6 +11,7 @@ struct ActivityState {
     progress: String,
     /// Hosts and ports of requests without a response.
     requests: Vec<Arc<str>>,
+    is_ready: bool,
 }
 
 /// An open request. Dropping it closes it.
@@ -21,16 +22,25 @@ pub(crate) struct OpenRequest {
 }
 
 impl Activity {
-    /// Describes a guest that does not use the processor: its last progress message, or its open
-    /// request.
-    pub fn word(&self) -> String {
+    /// Returns the guest's last progress message, or else the call that it waits for if `is_waiting`.
+    pub fn word(&self, is_waiting: bool) -> String {
         let state = self.lock();
         match state.requests.last() {
-            _ if !state.progress.is_empty() => state.progress.clone(),
-            Some(host) => format!("waits for http {host}"),
+            _ if !state.progress.is_empty() || !is_waiting => state.progress.clone(),
+            Some(host) => format!("http {host}"),
             // Only requests and sleeping keep a guest off the processor for long.
-            None => "sleeps".to_owned(),
+            None => "sleep".to_owned(),
         }
+    }
+
+    /// Returns whether the guest can continue, and another guest is on the processor.
+    pub fn is_ready(&self) -> bool {
+        self.lock().is_ready
+    }
+
+    /// Sets whether the guest was woken, or gave its turn to others, since it was last polled.
+    pub fn set_ready(&self, is_ready: bool) {
+        self.lock().is_ready = is_ready;
     }
 
     /// Starts another call. Requests of the previous one may still be open.
@@ -72,16 +82,17 @@ mod tests {
     #[test]
     fn progress_hides_open_requests() {
         let activity = Activity::default();
-        assert_eq!(activity.word(), "sleeps");
+        assert_eq!(activity.word(true), "sleep");
         let one = activity.open_request("a:1".to_owned());
         let two = activity.open_request("b:2".to_owned());
-        assert_eq!(activity.word(), "waits for http b:2");
+        assert_eq!(activity.word(true), "http b:2");
         drop(two);
-        assert_eq!(activity.word(), "waits for http a:1");
+        assert_eq!(activity.word(true), "http a:1");
+        assert_eq!(activity.word(false), "");
         activity.set_progress("half".to_owned());
-        assert_eq!(activity.word(), "half");
+        assert_eq!(activity.word(true), "half");
         activity.start_call();
         drop(one);
-        assert_eq!(activity.word(), "sleeps");
+        assert_eq!(activity.word(true), "sleep");
     }
 }

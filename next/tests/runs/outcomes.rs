@@ -308,9 +308,11 @@ fn running_guests_show_their_wait() {
         let live = live.and_then(|path| fs::read(path).ok()).unwrap_or_default();
         let live: Value = serde_json::from_slice(&live).unwrap_or_default();
         let in_flight = live["in_flight"].as_array().cloned().unwrap_or_default();
-        told = in_flight.iter().map(|attempt| attempt["word"].clone()).collect();
+        assert!(in_flight.iter().all(|attempt| attempt["since"].is_string()), "{live}");
+        let step = |attempt: &Value| json!([attempt["phase"], attempt["what"]]);
+        told = in_flight.iter().map(step).collect();
         told.sort_by_key(Value::to_string);
-        told == ["50 % half way", "sleeps"]
+        told == [json!(["waiting", "50 % half way"]), json!(["waiting", "sleep"])]
     });
     running.kill();
 }

@@ -1,6 +1,6 @@
 //! [`Rejudge`]: trials whose stored output is judged again, because only their expectations have changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read as _};
 
 use runner_model::row::{LogPlace, OUTPUT_ARTIFACT, read_line};
@@ -65,27 +65,38 @@ impl Rejudge {
     ) -> Result<Self, RecordError> {
         // Here a row of an outdated test leaves its trial open, so only a later row settles it, unlike in `fold`.
         let (mut seen, mut rows) = (Fold::new(suite.trials()), HashMap::new());
+        // Trials with a bad attempt at the plan's own test. Only such an attempt makes a later pass flaky.
+        let mut bad = HashSet::new();
         let mut line = Vec::new();
         run.rows(&mut |at, read| {
             let ReadLine::Row(head, bytes) = read else { return };
             let Some(index) = suite.index(&head.trial) else { return };
-            let Some(effect) = seen.add(index, (&head).into()).filter(|effect| effect.settles)
-            else {
+            let effect = seen.add(index, (&head).into());
+            let settles = effect.is_some_and(|effect| effect.settles);
+            if settles {
+                rows.remove(&index);
+            } else if !head.outcome.is_bad() {
                 return;
-            };
-            rows.remove(&index);
+            }
             let Ok(row) = read_line(bytes) else { return };
             // If the test cannot be read, sending its task reports the error.
             let change = change(suite, fingerprints, index, &row, &mut line).unwrap_or(Change::Run);
-            if change != Change::Nothing {
+            if settles && change != Change::Nothing {
                 seen.mark(index);
             }
-            if change == Change::Judge {
-                rows.insert(index, Place { at, bytes: bytes.len(), had_bad: effect.bad_before });
+            if settles && change == Change::Judge {
+                let had_bad = bad.contains(&index);
+                rows.insert(index, Place { at, bytes: bytes.len(), had_bad });
+            }
+            if row.outcome.is_bad() && change == Change::Nothing {
+                bad.insert(index);
             }
         })?;
         for index in 0..suite.trials() {
             let state = seen.trial(index);
+            if state.had_bad && !bad.contains(&index) {
+                fold.forget_bad(index);
+            }
             if state.outcome.is_some() && state.is_pending {
                 if fold.trial(index).is_pending {
                     rows.remove(&index);

@@ -58,6 +58,12 @@ impl Spending {
         }
     }
 
+    /// Describes the used-up budgets. `None` if no budget is used up.
+    pub fn summary(&self) -> Option<String> {
+        let own = self.used_up_by_providers();
+        self.used_up().or_else(|| (!own.is_empty()).then_some(own))
+    }
+
     /// Describes the first used-up budget of all providers together.
     pub fn used_up(&self) -> Option<String> {
         let account = self.all_used_up().find(|account| account.provider.is_none())?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::prepare::{Prepare, Ready};
-use crate::{Digest, HostFault, Micros, TaskId, TrialId};
+use crate::{Digest, GuestPhase, HostFault, Micros, TaskId, TrialId};
 
 /// A message of a supervisor to a worker.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,9 +154,8 @@ pub struct ReportHead {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doing {
     pub task: TaskId,
-    /// Whether the task's guest is on the processor right now.
-    pub on_processor: bool,
-    /// The guest's last progress text or the call it waits for, for people.
+    pub phase: GuestPhase,
+    /// The guest's last progress text, or else the call that it waits for, for people. Empty if there is neither.
     pub word: String,
 }
 

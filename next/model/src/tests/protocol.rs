@@ -7,7 +7,7 @@ use super::{
     TaskKind, TimeoutRule, ToWorker, read_prefix,
 };
 use crate::{
-    Digest, HostFault, Micros, TaskId, TrialId,
+    Digest, GuestPhase, HostFault, Micros, TaskId, TrialId,
     prepare::{Prepare, Ready, SecretValues},
 };
 
@@ -75,7 +75,7 @@ fn from_worker() -> Vec<(FromWorker, &'static str)> {
         log_bytes: 1,
         host_fault: Some(HostFault::Files),
     };
-    let doing = Doing { task: TaskId(5), on_processor: true, word: "x".into() };
+    let doing = Doing { task: TaskId(5), phase: GuestPhase::Waiting, word: "x".into() };
     let digest = Digest([9; 32]);
     vec![
         (
@@ -105,7 +105,7 @@ fn from_worker() -> Vec<(FromWorker, &'static str)> {
             FromWorker::Report { head, body: b"{}x".to_vec() },
             "010201010a686f73742d66696c65737b7d78",
         ),
-        (FromWorker::Doing(vec![doing]), "0105010178"),
+        (FromWorker::Doing(vec![doing]), "01050777616974696e670178"),
         (FromWorker::Log("x".into()), "78"),
         (FromWorker::Bye, ""),
     ]

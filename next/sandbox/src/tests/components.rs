@@ -152,7 +152,7 @@ fn log_records_and_progress_arrive() {
     assert_eq!((&**name, &**text), ("key", "value"));
     let remaining = value(&ended).as_u64().unwrap();
     assert!((1..=60_000).contains(&remaining), "{remaining}");
-    assert_eq!(bench.activity.word(), "50 % half way");
+    assert_eq!(bench.activity.word(true), "50 % half way");
 }
 
 #[test]

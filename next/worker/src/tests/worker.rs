@@ -15,7 +15,7 @@ use std::{
 };
 
 use runner_model::{
-    Digest, Limits, Micros, ProviderName, TaskId, TrialId,
+    Digest, GuestPhase, Limits, Micros, ProviderName, TaskId, TrialId,
     cache::entry_name,
     digest,
     prepare::{Described, Prepare, Problem, Ready},
@@ -192,7 +192,9 @@ impl Supervisor {
     fn wait_for_doing(&mut self, task: u64) {
         loop {
             if let FromWorker::Doing(doing) = self.receive().unwrap()
-                && doing.iter().any(|doing| doing.task.0 == task && doing.on_processor)
+                && doing
+                    .iter()
+                    .any(|doing| doing.task.0 == task && doing.phase == GuestPhase::Computing)
             {
                 return;
             }
