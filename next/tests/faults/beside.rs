@@ -21,6 +21,7 @@ use crate::support::{
     runner::Runner,
     running::Running,
     truth::{assert_kept, assert_told_truly, assert_whole},
+    wait::SOON,
 };
 
 /// Creates trials that take `ms` milliseconds.
@@ -42,18 +43,39 @@ fn interrupted() -> (Runner, Run) {
 
 #[test]
 fn moved_directory_ends_the_session() {
-    let runner = naps(400, 10);
+    let runner = naps(200, 10);
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(5);
     let run = runner.only_run();
-    let moved = runner.path("elsewhere");
-    fs::create_dir(&moved).unwrap();
-    let moved = moved.join(run.id());
-    fs::rename(&run.dir, &moved).unwrap();
+    let moved = Run { dir: runner.path("results/moved") };
+    fs::rename(&run.dir, &moved.dir).unwrap();
     let ran = running.finish().expect(7);
     assert!(!run.dir.exists(), "it was made anew");
-    let moved = Run { dir: moved };
     assert_kept(&moved, &ran.acknowledged());
+    runner.run(&["resume", "results/moved"]).expect(0);
+    assert_kept(&assert_whole(&runner, 200), &ran.acknowledged());
+    assert!(!run.dir.exists(), "it was made anew");
+}
+
+#[test]
+fn removed_lock_ends_the_session() {
+    for is_replaced in [false, true] {
+        let runner = naps(100, 10);
+        let mut running = runner.start(&["-j", "2"]);
+        running.wait_for_rows(5);
+        let run = runner.only_run();
+        fs::remove_file(run.dir.join("lock")).unwrap();
+        if is_replaced {
+            run.write("lock", "");
+        }
+        // Another session can lock the run now.
+        let again = runner.started(&["resume", run.id(), "--json", "-j", "2"]);
+        let ran = running.finish().expect(7);
+        ran.says(&["has removed or replaced the lock", "`runner resume`"]);
+        let mut told = ran.acknowledged();
+        told.extend(again.finish().expect(0).acknowledged());
+        assert_kept(&assert_whole(&runner, 100), &told);
+    }
 }
 
 #[test]
@@ -108,11 +130,44 @@ fn locked_database_delays_no_run() {
     runner.exec(&[]).expect(0);
     let database = Connection::open(runner.path("results/runner.db")).unwrap();
     database.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let started = Instant::now();
     runner.exec(&[]).expect(0);
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
     assert_told_truly(&runner);
     assert_eq!(runner.list().len(), 2);
     database.execute_batch("COMMIT").unwrap();
     assert_told_truly(&runner);
+}
+
+#[test]
+fn deleted_plugin_cache_changes_no_row() {
+    let runner = Runner::new(&[]);
+    // It counts for some milliseconds.
+    runner.wat(
+        "count.wasm",
+        r#"(module (memory (export "memory") 1) (func (export "_start") (local i32)
+             (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 5000000))))))"#,
+    );
+    runner.scenario("[providers.p]\nplugin = \"count.wasm\"\n[[tests]]\nid = \"a\"\nrepeat = 60\n");
+    let cache = runner.path("cache");
+    let start = |args: &[&str]| {
+        let mut command = runner.command(args);
+        Running::start(command.env("RUNNER_CACHE", &cache))
+    };
+    let mut running = start(&["exec", "scenario.toml", "--json", "-j", "1"]);
+    running.wait_for_rows(5);
+    fs::remove_dir_all(&cache).unwrap();
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 60);
+    start(&["resume", run.id(), "--rerun", "all", "--json"]).finish().expect(0);
+    assert!(cache.exists(), "the plugin was not compiled again");
+    let rows = run.rows();
+    assert_eq!(rows.len(), 120);
+    for (first, second) in rows[..60].iter().zip(&rows[60..]) {
+        for key in ["outcome", "output", "fingerprint", "judgement_fingerprint"] {
+            assert_eq!(first[key], second[key], "{key}");
+        }
+    }
 }
 
 #[test]
@@ -195,11 +250,27 @@ fn strange_entries_are_left_out() {
     fs::create_dir(root.join("broken")).unwrap();
     fs::write(root.join("broken/benchmark.json"), "{").unwrap();
     make_pipe(&root.join("pipe"));
-    let listed = runner.list();
-    assert_eq!(listed.len(), 1, "{listed:?}");
-    assert_eq!(listed[0]["run"], run.id());
+    // Folders that could be runs are named with their problem.
+    for name in ["linked", "piped", "nested"] {
+        fs::create_dir(root.join(name)).unwrap();
+    }
+    symlink(run.dir.join("benchmark.json"), root.join("linked/benchmark.json")).unwrap();
+    make_pipe(&root.join("piped/benchmark.json"));
+    fs::create_dir(root.join("nested/benchmark.json")).unwrap();
+    let is_listed = |runs: usize| {
+        let ran = runner.run(&["list", "--json"]).expect(0);
+        let list = ran.document();
+        assert_eq!(list["runs"].as_array().unwrap().len(), runs, "{list}");
+        let unreadable = list["unreadable"].as_array().unwrap();
+        let names: Vec<_> = unreadable.iter().map(|one| one["run"].as_str().unwrap()).collect();
+        assert_eq!(names, ["broken", "linked", "nested", "piped"]);
+        assert!(unreadable.iter().all(|one| one["problem"].as_str().unwrap().len() > 10));
+    };
+    is_listed(1);
+    let shown = runner.run(&["list"]).expect(0);
+    shown.says(&[run.id(), "warning: broken: ", "warning: linked: ", "warning: nested: "]);
     runner.exec(&[]).expect(0);
-    assert_eq!(runner.list().len(), 2);
+    is_listed(2);
 }
 
 #[test]
@@ -213,6 +284,9 @@ fn pipe_blocks_no_reader() {
         runner.run(&["show", run.id()]);
         runner.run(&["resume", run.id()]);
         runner.exec(&["--json"]).expect(0);
+        let others = runner.list().into_iter().filter(|listed| listed["run"] != run.id());
+        let statuses: Vec<_> = others.map(|listed| listed["status"].clone()).collect();
+        assert_eq!(statuses, ["completed"], "{name}");
     }
 }
 

@@ -62,7 +62,7 @@ fn changed_logs_name_their_attempts() {
 #[test]
 fn cut_logs_end_the_session() {
     for what in ["cut", "extended", "replaced", "removed"] {
-        let runner = speakers(60, 10);
+        let runner = speakers(30, 10);
         let mut running = runner.start(&["-j", "2"]);
         running.wait_for_rows(5);
         let run = runner.only_run();
@@ -81,7 +81,7 @@ fn cut_logs_end_the_session() {
         ran.says(&[LOGS, "another program has"]);
         assert_eq!(run.ending()[..2], ["incomplete", "storage"], "{what}");
         runner.run(&["resume", "latest"]).expect(0);
-        assert_kept(&assert_whole(&runner, 60), &ran.acknowledged());
+        assert_kept(&assert_whole(&runner, 30), &ran.acknowledged());
         let is_damaged = matches!(what, "cut" | "removed");
         runner.run(&["verify"]).expect(i32::from(is_damaged));
     }

@@ -80,7 +80,7 @@ fn believed_rows_are_on_disk() {
     // The first rows are written but not synced. Then another process reads them, and counts them.
     for command in ["cleanup --yes", "stop latest", "cancel latest", "resume latest"] {
         let runner = Runner::hostile_in_memory(
-            "[[tests]]\nid = \"nap\"\nrepeat = 6\ninput = { do = \"sleep\", ms = 100 }\n",
+            "[[tests]]\nid = \"nap\"\nrepeat = 6\ninput = { do = \"sleep\", ms = 30 }\n",
         );
         let exec = ["exec", "scenario.toml", "-j", "4"];
         noting(&runner, &exec, Some("rows-sync:kill:1"));
