@@ -72,6 +72,7 @@ PARTS = [
     ("somebody overwrites or cuts", ", which the run's log tells,", ",", "the same: the run's log tells what was replaced"),
     ("lines of `logs-*.jsonl`", "`verify` and `logs` name each attempt", "`verify` names each attempt", "the same: `logs` names each such attempt"),
     ("a second runner on a live run;", "pid, host and since", "pid and host", "the same: exit 6 says since when the other one holds it"),
+    ("a newer runner has written", "the manifest or rows (`format` and `v` edited)", "the manifest (`format` edited)", "the same for rows (`v` edited): the run is never written, exit 2 with both versions"),
     ("F14.", "Settings and a queue in a results root that others can write to start nothing", "Settings in a results root that others can write to do not count", "F14, starts: settings and a queue there start nothing."),
 ]
 
