@@ -45,7 +45,7 @@ fn full_temporary_folder_ends_as_storage() {
         return;
     }
     let ran = Running::start(&mut runner.shell(script)).finish().expect(7);
-    ran.says(&["space"]);
+    ran.says(&["3 attempts in a row could not run", "incomplete (storage)"]);
     assert_ended_by(&runner, &runner.only_run(), "host-storage", "storage", 6);
 }
 

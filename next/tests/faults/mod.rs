@@ -3,6 +3,7 @@
 mod beside;
 mod clock;
 mod disk;
+mod exhaustion;
 mod failpoints;
 mod files;
 mod kills;
