@@ -112,7 +112,7 @@ fn inspect_refuses_what_runs_refuse() {
         r#"(module (import "wasi_snapshot_preview1" "fly" (func)) (func (export "_start")))"#;
     for (name, text, says) in [
         ("library.wasm", "(module (func (export \"add\")))", "_start"),
-        ("foreign.wasm", import, "has imports that this runner does not offer: env::launch"),
+        ("foreign.wasm", import, "has imports that this runner does not offer: `env::launch`"),
         ("preview.wasm", preview, "fly"),
         (
             "invalid.wasm",
