@@ -57,11 +57,12 @@ impl EngineError {
     /// Returns the exit code of the command.
     pub fn exit(&self) -> Exit {
         match self {
+            Self::Scenario(problems) if problems.are_of_machine() => Exit::Failed,
             Self::Scenario(_) | Self::Usage(_) => Exit::Usage,
             Self::Several(errors) => errors.iter().map(Self::exit).fold(Exit::Success, Exit::worse),
             Self::NothingSelected | Self::NothingFailed | Self::NothingMeant(_) => {
                 Exit::NothingSelected
-            },
+            }
             Self::Machine(_) => Exit::Failed,
             Self::Stopped(signal) => Exit::Signal(*signal),
             Self::Record(error) => match error {

@@ -42,7 +42,12 @@ impl Scenario {
                 let label = format!("of provider `{}`", provider.name);
                 places = document.places(&keys(path), Part::Value, &label);
             }
-            Problem { message: found.message.clone(), places, help: found.help.clone() }
+            Problem {
+                message: found.message.clone(),
+                places,
+                help: found.help.clone(),
+                is_of_machine: false,
+            }
         };
         sorted(found.iter().map(problem).collect())
     }
@@ -57,6 +62,7 @@ impl Scenario {
             message: found.message.clone(),
             places: places.remove(&index).unwrap_or_default(),
             help: found.help.clone(),
+            is_of_machine: false,
         };
         Problems::first(MAX_SHOWN, found.iter().enumerate().map(problem))
     }

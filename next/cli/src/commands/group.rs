@@ -5,7 +5,7 @@ use std::{fs, io, path::PathBuf};
 use runner_engine::{EngineError, ExecRequest, Group, ResumeRequest};
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{RunStatus, exit::Exit};
-use runner_record::{CutShort, RecordError, Rerun, ResultsRoot};
+use runner_record::{RecordError, Rerun, ResultsRoot};
 use runner_report::{RunList, RunSummary, short_id};
 
 use super::{list, session, target::Target};
@@ -127,7 +127,7 @@ fn has_work(run: &RunSummary, request: &ResumeRequest) -> bool {
 /// runs of other users, and leaves them out.
 fn only_cut_short(root: &ResultsRoot, out: &Out) -> Result<Option<RunList>, RecordError> {
     // The list reads all rows of a run whose process died, which takes seconds if there are many.
-    let CutShort { runs: cut_short, skipped } = root.cut_short()?;
+    let (cut_short, skipped) = root.cut_short()?;
     if cut_short.iter().all(|run| run.group.is_none()) {
         return Ok(None);
     }

@@ -92,8 +92,8 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
         }
         (swept.ended, swept.skipped)
     } else {
-        let dead = root.dead()?;
-        (dead.runs.into_iter().map(|(_, manifest)| manifest).filter(is_old).collect(), dead.skipped)
+        let (dead, skipped) = root.dead()?;
+        (dead.into_iter().map(|(_, manifest)| manifest).filter(is_old).collect(), skipped)
     };
     let document = CleanupDocument {
         v: VERSION,

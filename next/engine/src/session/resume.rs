@@ -6,14 +6,13 @@ use std::{cell::RefCell, fs::File, path::Path, time::Duration};
 use runner_model::{Outcome, Places, RunStatus, TrialId, units::plural, visible::shown_path};
 use runner_prepare::ContentSource;
 use runner_record::{
-    CutShort, Fold, Manifest, NewPlan, NewSession, Owned, RecordError, Rerun, ResultsRoot, RunDir,
-    RunHead,
+    Fold, Manifest, NewPlan, NewSession, Owned, RecordError, Rerun, ResultsRoot, RunDir, RunHead,
 };
 use runner_scenario::IdGlob;
 
 use super::run::{Work, lock_root, prestart, run};
 use super::run_parts::keep;
-use super::trust::{owner_notice, skipped_notices, usable};
+use super::trust::{owner_notices, skipped_notices, usable};
 use crate::error::machine_error;
 use crate::event::{Ended, Observer, RunEvent, ended};
 use crate::plan::{
@@ -232,7 +231,7 @@ fn find(root: &ResultsRoot, request: &ResumeRequest) -> Result<(RunDir, Vec<Stri
 /// Finds the only incomplete run of a root. Also returns the refusals of the runs of other users.
 fn only_incomplete(root: &ResultsRoot) -> Result<(RunDir, Vec<RecordError>), EngineError> {
     // `runs` reads all rows of a dead run, which takes seconds for a large one, and claiming it reads them again.
-    let CutShort { runs: cut_short, skipped } = root.cut_short()?;
+    let (cut_short, skipped) = root.cut_short()?;
     if let [only] = cut_short.as_slice() {
         return Ok((root.find(&only.id)?, skipped));
     }
@@ -365,7 +364,7 @@ impl Prepared {
         if adopted.is_some() || sessions.any(|session| session.adopted.is_some()) {
             plan.rejudge = Rejudge::find(dir, &plan.suite, &plan.fingerprints, &mut fold)?;
         }
-        notices.extend(owner_notice(dir, &plan.scenario.providers));
+        notices.extend(owner_notices(dir, &plan.scenario.providers));
         notices.extend(damage_notices(manifest, &before, is_live));
         notices.extend(verdictless_notice(manifest).filter(|_| request.rerun.is_none()));
         if fold.left() > 0 {

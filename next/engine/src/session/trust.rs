@@ -27,10 +27,11 @@ pub(super) fn usable(dir: &RunDir) -> Result<RunDir, EngineError> {
     })
 }
 
-/// Returns a notice of the owner and the grants of another user's run, which is trusted.
-pub(super) fn owner_notice(dir: &RunDir, providers: &[Provider]) -> Option<String> {
-    let owner = dir.other_owner()?;
-    Some(format!("run {} {owner}{}", dir.id(), grants(providers)))
+/// Returns notices of the owner and the grants of another user's run, which is trusted.
+pub(super) fn owner_notices(dir: &RunDir, providers: &[Provider]) -> Vec<String> {
+    let text = |owner| format!("run {} {owner}{}", dir.id(), grants(providers));
+    let text = dir.other_owner().map(text).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
 }
 
 /// Returns notices of the runs of other users that were skipped.

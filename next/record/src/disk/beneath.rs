@@ -260,9 +260,8 @@ impl Dir {
         rustix::fs::linkat(CWD, from, &self.handle, name, AtFlags::SYMLINK_FOLLOW)
     }
 
-    /// Writes a file under the temporary name that belongs to `name`. Only one process at a time may do that. Other users
-    /// cannot write into the file.
-    /// [`Self::replace`] renames it.
+    /// Writes a file that only its owner may write into under the temporary name that belongs to `name`. Only one process at
+    /// a time may do that. [`Self::replace`] renames it.
     pub(crate) fn prepare(&self, name: &str, bytes: &[u8]) -> Result<File, RecordError> {
         let temporary = next_name(name);
         // A process that was killed, or another user of a shared folder, may have left one.
@@ -270,8 +269,8 @@ impl Dir {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
         let mode = permissions::of_sealed_file_in(self.mode);
         let mut file = self.file_with_mode("create", &temporary, flags, mode)?;
-        file.write_all(bytes).map_err(|source| self.error("write", &temporary, source))?;
-        Ok(file)
+        let written = file.write_all(bytes);
+        written.map(|()| file).map_err(|source| self.error("write", &temporary, source))
     }
 
     /// Removes the file that a process has prepared for `name` before it was killed. Ignores errors.
@@ -334,9 +333,8 @@ impl Dir {
 
     /// Returns the names of all entries, in no order. Bytes that are not UTF-8 are replaced.
     pub(crate) fn names(&self) -> Result<Vec<String>, RecordError> {
-        let names = self.entries(|_| true)?;
-        let text = |name: CString| name.to_string_lossy().into_owned();
-        Ok(names.into_iter().map(text).collect())
+        let names = self.entries(|_| true)?.into_iter();
+        Ok(names.map(|name| name.to_string_lossy().into_owned()).collect())
     }
 
     fn entries(&self, is_wanted: impl Fn(FileType) -> bool) -> Result<Vec<CString>, RecordError> {

@@ -35,14 +35,21 @@ pub enum RecordError {
         runs: Vec<(String, u32)>,
     },
     /// No run has this name.
-    #[error("there is no run `{}`: `runner list` shows the runs of a results root", visible_line(name))]
+    #[error(
+        "there is no run `{}`: `runner list` shows the runs of a results root",
+        visible_line(name)
+    )]
     Unknown {
         name: String,
         /// The results root that was searched.
         root: PathBuf,
     },
     /// Another user can have decided what the run executes.
-    #[error("run {run} {problem}{grants}\nto use other users' runs in this results root, set {TRUSTED}={}", shown_path(root))]
+    #[error(
+        "run {run} {problem}{grants}{}to use other users' runs in this results root, set {TRUSTED}={}",
+        separator(grants),
+        shown_path(root)
+    )]
     OtherUser {
         run: String,
         /// The owner, as the rest of a sentence.
@@ -87,6 +94,11 @@ impl RecordError {
             _ => None,
         }
     }
+}
+
+/// Returns the separator of a sentence after grants, which have lines of their own.
+fn separator(grants: &str) -> &'static str {
+    if grants.is_empty() { "; " } else { "\n" }
 }
 
 fn advice(source: &io::Error) -> &'static str {

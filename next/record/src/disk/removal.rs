@@ -24,9 +24,6 @@ struct Above {
     folders: Vec<CString>,
 }
 
-/// The first failure of a removal, and the name of its entry.
-type Failure = Option<(CString, Errno)>;
-
 impl Dir {
     /// Removes everything below the folder, except for these names in the folder itself. An entry that cannot be removed does
     /// not keep others from being removed.
@@ -35,12 +32,9 @@ impl Dir {
     ///
     /// The first failure.
     pub(crate) fn clear(&self, except: &[&str]) -> Result<(), RecordError> {
-        let mut failure = None;
+        let mut failure = Ok(());
         let removed = clear(self, except, &mut failure);
-        let failure = removed.err().map(|source| (c".".to_owned(), source)).or(failure);
-        failure.map_or(Ok(()), |(name, source)| {
-            Err(self.error("remove", &name.to_string_lossy(), source))
-        })
+        failure.and(removed).map_err(|source| self.error("remove the content of", ".", source))
     }
 
     /// Returns the bytes of all files below the folder that can be examined.
@@ -51,7 +45,7 @@ impl Dir {
 
 /// Removes everything in a folder. Holds two descriptors at any depth: the way up is `..`, whose identity is checked, because
 /// another process may move folders.
-fn clear(top: &Dir, except: &[&str], failure: &mut Failure) -> Result<(), Errno> {
+fn clear(top: &Dir, except: &[&str], failure: &mut Result<(), Errno>) -> Result<(), Errno> {
     let mut current = open_inner(top, c".")?;
     let mut folders = remove_files(&current, except, failure);
     let mut above: Vec<Above> = Vec::new();
@@ -65,20 +59,17 @@ fn clear(top: &Dir, except: &[&str], failure: &mut Failure) -> Result<(), Errno>
                 return Err(Errno::STALE);
             }
             // If an entry is left in it, that was the first failure.
-            note(failure, &parent.inner, remove_folder(&current, &parent.inner));
+            note(failure, remove_folder(&current, &parent.inner));
             folders = parent.folders;
             continue;
         };
         // Most folders are empty by now or contain only files.
         match remove_folder(&current, &name) {
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-            // It is a file that may not be removed.
-            Err(Errno::NOTDIR) => {
-                note(failure, &name, Err(Errno::PERM));
-                continue;
-            }
             removed => {
-                note(failure, &name, removed);
+                // A file that may not be removed was taken for a folder.
+                let is_file = removed == Err(Errno::NOTDIR);
+                note(failure, if is_file { Err(Errno::PERM) } else { removed });
                 continue;
             }
         }
@@ -90,16 +81,20 @@ fn clear(top: &Dir, except: &[&str], failure: &mut Failure) -> Result<(), Errno>
                 folders = remove_files(&inner, &[], failure);
                 current = inner;
             }
-            Err(source) => note(failure, &name, Err(source)),
+            Err(source) => note(failure, Err(source)),
         }
     }
 }
 
 /// Removes everything but folders from a folder. Returns the names of the folders.
-fn remove_files(folder: &OwnedFd, except: &[&str], failure: &mut Failure) -> Vec<CString> {
+fn remove_files(
+    folder: &OwnedFd,
+    except: &[&str],
+    failure: &mut Result<(), Errno>,
+) -> Vec<CString> {
     let mut folders = Vec::new();
     let names = entries(folder, |_| true).unwrap_or_else(|source| {
-        note(failure, c".", Err(source));
+        note(failure, Err(source));
         Vec::new()
     });
     for name in names {
@@ -109,7 +104,7 @@ fn remove_files(folder: &OwnedFd, except: &[&str], failure: &mut Failure) -> Vec
         match rustix::fs::unlinkat(folder, &name, AtFlags::empty()) {
             // Linux answers `EISDIR` for a folder, and POSIX wants `EPERM`.
             Err(Errno::ISDIR | Errno::PERM) => folders.push(name),
-            removed => note(failure, &name, removed),
+            removed => note(failure, removed),
         }
     }
     folders
@@ -120,11 +115,9 @@ fn remove_folder(parent: &OwnedFd, name: &CString) -> Result<(), Errno> {
 }
 
 /// Keeps the first failure. An entry that is missing is not one.
-fn note(failure: &mut Failure, name: &CStr, removed: Result<(), Errno>) {
-    if let Err(source) = removed
-        && source != Errno::NOENT
-    {
-        failure.get_or_insert_with(|| (name.to_owned(), source));
+fn note(failure: &mut Result<(), Errno>, removed: Result<(), Errno>) {
+    if failure.is_ok() && removed != Err(Errno::NOENT) {
+        *failure = removed;
     }
 }
 

@@ -13,15 +13,6 @@ use crate::{
     },
 };
 
-/// Runs that may have been cut short.
-#[derive(Debug, Default)]
-pub struct CutShort {
-    /// Runs of this user, newest first.
-    pub runs: Vec<RunHead>,
-    /// Refusals of the runs of other users.
-    pub skipped: Vec<RecordError>,
-}
-
 impl ResultsRoot {
     /// Finds a run by its id, the last part of it, another unique part, a path, or `latest`, with `latest~1` for the
     /// one before, and `latest:SCENARIO` and `latest~1:SCENARIO` for runs of a scenario.
@@ -40,9 +31,10 @@ impl ResultsRoot {
         }
     }
 
-    /// Returns this user's runs that may have been cut short, newest first. Does not read the rows of dead runs.
-    pub fn cut_short(&self) -> Result<CutShort, RecordError> {
-        let mut found = CutShort::default();
+    /// Returns this user's runs that may have been cut short, newest first, and the refusals of those of other users. Does
+    /// not read the rows of dead runs.
+    pub fn cut_short(&self) -> Result<(Vec<RunHead>, Vec<RecordError>), RecordError> {
+        let (mut runs, mut skipped) = (Vec::new(), Vec::new());
         for head in self.listed()?.runs {
             if !matches!(head.status, RunStatus::Incomplete | RunStatus::Running) {
                 continue;
@@ -52,12 +44,12 @@ impl ResultsRoot {
                 continue;
             }
             match run.for_use() {
-                Err(error @ RecordError::OtherUser { .. }) => found.skipped.push(error),
+                Err(error @ RecordError::OtherUser { .. }) => skipped.push(error),
                 // Continuing the run shows other problems.
-                _ => found.runs.push(head),
+                _ => runs.push(head),
             }
         }
-        Ok(found)
+        Ok((runs, skipped))
     }
 
     /// Opens this user's newest run, optionally of one scenario. Also returns the refusals of newer runs.

@@ -25,15 +25,6 @@ pub struct Runs {
     pub unreadable: Vec<(String, String)>,
 }
 
-/// Runs with a dead process.
-#[derive(Debug, Default)]
-pub struct DeadRuns {
-    /// This user's runs, newest first: each as it is on disk, and as a sweep would end it.
-    pub runs: Vec<(RunDir, Manifest)>,
-    /// Refusals of the runs of other users.
-    pub skipped: Vec<RecordError>,
-}
-
 /// The result of a sweep.
 #[derive(Debug, Default)]
 pub struct Swept {
@@ -72,9 +63,10 @@ impl ResultsRoot {
         Ok(found)
     }
 
-    /// Returns the runs with a dead process.
-    pub fn dead(&self) -> Result<DeadRuns, RecordError> {
-        let mut found = DeadRuns::default();
+    /// Returns this user's runs with a dead process, newest first, each as it is on disk and as a sweep would end it. Also
+    /// returns the refusals of those of other users.
+    pub fn dead(&self) -> Result<(Vec<(RunDir, Manifest)>, Vec<RecordError>), RecordError> {
+        let (mut runs, mut skipped) = (Vec::new(), Vec::new());
         for head in self.listed()?.runs {
             if head.status != RunStatus::Running {
                 continue;
@@ -83,13 +75,13 @@ impl ResultsRoot {
             let Ok(truth) = run.truth() else { continue };
             if truth.status != RunStatus::Running {
                 match run.for_use() {
-                    Err(error @ RecordError::OtherUser { .. }) => found.skipped.push(error),
+                    Err(error @ RecordError::OtherUser { .. }) => skipped.push(error),
                     // A sweep reports other problems.
-                    _ => found.runs.push((run, truth)),
+                    _ => runs.push((run, truth)),
                 }
             }
         }
-        Ok(found)
+        Ok((runs, skipped))
     }
 
     /// Writes the true status of all dead runs. Skips runs with problems.
@@ -99,7 +91,7 @@ impl ResultsRoot {
 
     /// Writes the true status of the dead runs that `is_meant` selects.
     pub fn sweep_of(&self, is_meant: impl Fn(&Manifest) -> bool) -> Result<Swept, RecordError> {
-        let DeadRuns { runs, skipped } = self.dead()?;
+        let (runs, skipped) = self.dead()?;
         let mut swept = Swept { skipped, ..Swept::default() };
         for (run, manifest) in runs {
             if !is_meant(&manifest) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Display, mem, ops::ControlFlow, path::Path
 
 use globset::GlobSet;
 use runner_model::test::{Attachment, Test};
-use runner_model::{Digest, Text, row::MAX_DEPTH};
+use runner_model::{Digest, Text, row::MAX_DEPTH, visible::shown_path};
 use serde_json::{Value, value::to_raw_value};
 
 use crate::{
@@ -283,7 +283,12 @@ impl Planner<'_> {
 }
 
 pub(crate) fn cannot_write(error: &dyn Display) -> Problem {
-    Problem::new(format!("cannot write the suite: {error}"))
+    let folder = shown_path(&std::env::temp_dir());
+    let message = format!("cannot write the tests into a temporary file in {folder}: {error}");
+    let mut problem = Problem::new(message)
+        .with_help("free some space, raise `ulimit -f`, or set TMPDIR to another folder");
+    problem.is_of_machine = true;
+    problem
 }
 
 fn file_problem(
