@@ -10,7 +10,6 @@ mod kills;
 mod lies;
 mod logs;
 mod machine;
-mod output;
 mod power;
 mod storm;
 

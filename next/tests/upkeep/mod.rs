@@ -2,7 +2,6 @@
 //! between processes.
 
 mod deleting;
-mod holders;
 mod owners;
 mod sharing;
 mod truth;
