@@ -1,4 +1,4 @@
-//! JSON as text: [`parse`] refuses what readers disagree on, and [`Json`] keeps numbers as they are written.
+//! JSON as text: [`parse`] refuses parts that readers disagree on, and [`Json`] keeps numbers as they are written.
 //!
 //! Most readers round integers beyond 64 bits, and keep the last of two equal keys. Both change a value without a word.
 
