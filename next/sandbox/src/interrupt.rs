@@ -18,6 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 use tokio::{sync::Notify, time::sleep};
 use wasmtime::UpdateDeadline;
+use wasmtime_wasi::HostMonotonicClock;
 
 use crate::{Activity, store::limiter::MemoryBudget};
 
@@ -153,6 +154,17 @@ impl Interrupt {
 
     pub(crate) fn is_now(&self) -> bool {
         self.0.state.load(Ordering::Acquire) == NOW
+    }
+}
+
+/// The monotonic clock of guests is the time of calls: a guest that measures time must not notice a pause.
+impl HostMonotonicClock for Interrupt {
+    fn resolution(&self) -> u64 {
+        1000
+    }
+
+    fn now(&self) -> u64 {
+        self.run_time().0.saturating_mul(1000)
     }
 }
 

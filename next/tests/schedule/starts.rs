@@ -179,12 +179,17 @@ fn every_retry_after_is_obeyed_or_reported() {
 
 #[test]
 fn long_waits_are_shown_with_their_reason() {
-    for (provider, input, shown) in [
-        ("rate = \"1/h\"", "{ do = \"echo\", value = 1 }", "1 provider waits for the rate limit"),
-        ("", "{ do = \"error\", kind = \"unavailable\" }", "1 trial waits for a retry"),
+    for (provider, repeat, input, shown) in [
+        (
+            "rate = \"1/h\"",
+            2,
+            "{ do = \"echo\", value = 1 }",
+            "1 provider waits for the rate limit",
+        ),
+        ("", 1, "{ do = \"error\", kind = \"unavailable\" }", "1 trial waits for a retry"),
     ] {
         let test = format!(
-            "[[tests]]\nid = \"a\"\nrepeat = 2\ninput = {input}\nretries = {{ max = 1, backoff = \"1h\" }}\n"
+            "[[tests]]\nid = \"a\"\nrepeat = {repeat}\ninput = {input}\nretries = {{ max = 1, backoff = \"1h\" }}\n"
         );
         let runner = Runner::hostile_with(provider, &test);
         let mut running = runner.started(&["exec", "scenario.toml", "--timeout", "9h", "-j", "1"]);

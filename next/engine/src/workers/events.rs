@@ -2,6 +2,7 @@
 
 use runner_model::protocol::{Doing, FromWorker, SlotWord, ToWorker};
 use runner_model::{Digest, Reason, TaskId, WorkerId, prepare::Ready};
+use runner_prepare::PrepareError;
 
 use super::shape::Shape;
 use crate::schedule::Blame;
@@ -71,6 +72,17 @@ impl Supply {
             Self::Blob(digest) => ToWorker::BlobReady(digest),
         }
     }
+}
+
+/// Makes content.
+type Make = Box<dyn FnOnce() -> Result<(), PrepareError> + Send>;
+
+/// A compilation or a copy that has not started.
+pub(super) struct SupplyJob {
+    pub(super) supply: Supply,
+    /// Sent when it starts.
+    pub(super) event: Option<PoolEvent>,
+    pub(super) make: Make,
 }
 
 /// Events of workers that the owner of the pool acts on.

@@ -20,9 +20,9 @@ use runner_prepare::{ContentSource, machine};
 use runner_record::{PluginCache, Scratch};
 use tracing::debug;
 
-use super::events::{LinkEvent, PoolEvent, Supply, WorkerExit};
+use super::events::{LinkEvent, PoolEvent, Supply, SupplyJob, WorkerExit};
 use super::prestart::{Launch, PrestartedWorker, event_sink};
-use super::{link::WorkerLink, quota::FrameQuota, shape::Shape, supply::SupplyJob};
+use super::{link::WorkerLink, quota::FrameQuota, shape::Shape};
 use crate::{clock::monotonic, input::Input, schedule::Blame};
 
 /// Tasks in one frame.

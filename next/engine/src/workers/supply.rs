@@ -7,20 +7,9 @@ use runner_model::{Digest, Reason, WorkerId, provider::PreparedProvider};
 use runner_prepare::{PrepareError, compiler};
 use tracing::debug;
 
-use super::events::{PoolEvent, Supply};
+use super::events::{PoolEvent, Supply, SupplyJob};
 use super::pool::{Pool, Supplies};
 use crate::input::Input;
-
-/// Makes content.
-type Make = Box<dyn FnOnce() -> Result<(), PrepareError> + Send>;
-
-/// A compilation or a copy that has not started.
-pub(super) struct SupplyJob {
-    supply: Supply,
-    /// Sent when it starts.
-    event: Option<PoolEvent>,
-    make: Make,
-}
 
 impl Pool {
     /// Returns whether workers wait for a plugin or a blob.

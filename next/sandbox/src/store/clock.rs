@@ -1,12 +1,11 @@
-//! [`CallClock`]: the monotonic clock and the sleeps of guests. Both stand still in pauses and suspensions, as the time of calls
-//! does: a guest that measures or sleeps must not notice them.
+//! The sleeps of guests, in the time of calls: they stand still in pauses and suspensions, as the monotonic clock of guests does.
 
 use runner_model::{Micros, RunTime};
 use wasmtime::component::{self, Resource};
 use wasmtime::{AsContextMut as _, Caller, Extern, Linker, StoreContextMut};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as preview1, WasiSnapshotPreview1 as _};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
-use wasmtime_wasi::{HostMonotonicClock, WasiView as _, async_trait};
+use wasmtime_wasi::{WasiView as _, async_trait};
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::Sandbox;
@@ -14,21 +13,6 @@ use crate::interrupt::Interrupt;
 
 /// The interface of the clock, in the version of wasmtime's own functions.
 const INTERFACE: &str = "wasi:clocks/monotonic-clock@0.2.12";
-/// Nanoseconds of the clock's resolution.
-const RESOLUTION: u64 = 1000;
-
-/// The time of calls as a clock of WASI.
-pub(super) struct CallClock(pub(super) Interrupt);
-
-impl HostMonotonicClock for CallClock {
-    fn resolution(&self) -> u64 {
-        RESOLUTION
-    }
-
-    fn now(&self) -> u64 {
-        self.0.run_time().0.saturating_mul(RESOLUTION)
-    }
-}
 
 /// A sleep of a component.
 struct Sleep {

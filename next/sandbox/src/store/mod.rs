@@ -11,7 +11,7 @@ use wasmtime::Store;
 use wasmtime_wasi::{WasiCtxBuilder, WasiCtxView, WasiView, p1::WasiP1Ctx};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use self::{clock::CallClock, host::Host, limiter::Limiter, stdio::Capture};
+use self::{host::Host, limiter::Limiter, stdio::Capture};
 use crate::fs::{Descriptors, LinkTimes, quota::Quota};
 use crate::interrupt::Guard;
 
@@ -120,7 +120,7 @@ impl StoreRecipe<'_> {
             .wasi
             .stdout(self.stdout.clone())
             .stderr(self.stderr.clone())
-            .monotonic_clock(CallClock(self.host.guard.interrupt.clone()))
+            .monotonic_clock(self.host.guard.interrupt.clone())
             .max_random_size(MAX_RANDOM)
             // Guests reach the network by HTTP only, under their grants.
             .allow_tcp(false)
