@@ -28,20 +28,19 @@ impl Descriptors {
         Self { capacity: u32::try_from(capacity).unwrap_or(u32::MAX), handles: None }
     }
 
-    /// Returns the file or folder with a number, and its handle. `None` for standard input and
+    /// Returns the handle of the file or folder with a number. `None` for standard input and
     /// output, and for unknown numbers.
     ///
     /// Must be called before wasmtime opens, closes or renumbers anything, to know the first ones.
-    pub(super) fn get(&mut self, wasi: &mut WasiP1Ctx, number: i32) -> Option<(u32, Descriptor)> {
-        let handle = *self.handles(wasi).get(&number.cast_unsigned())?;
-        Some((handle, find(wasi, handle)?.clone()))
+    pub(super) fn get(&mut self, wasi: &mut WasiP1Ctx, number: i32) -> Option<u32> {
+        self.handles(wasi).get(&number.cast_unsigned()).copied()
     }
 
     /// Adds a file or folder that was opened.
     pub(super) fn add(&mut self, wasi: &mut WasiP1Ctx, number: u32) {
         let known: BTreeSet<u32> = self.handles(wasi).values().copied().collect();
-        let opened = (0..self.capacity)
-            .find(|handle| !known.contains(handle) && find(wasi, *handle).is_some());
+        let opened =
+            (0..self.capacity).find(|handle| !known.contains(handle) && is_open(wasi, *handle));
         self.handles(wasi).extend(opened.map(|handle| (number, handle)));
     }
 
@@ -64,12 +63,12 @@ impl Descriptors {
         self.handles.get_or_insert_with(|| {
             // At the guest's first call, wasmtime gives the mounted folders their numbers.
             let _ = wasi.fd_prestat_get(&mut GuestMemory::Unshared(&mut []), Fd::from(FIRST));
-            let all = (0..self.capacity).filter(|handle| find(wasi, *handle).is_some());
+            let all = (0..self.capacity).filter(|handle| is_open(wasi, *handle));
             (FIRST..).zip(all).collect()
         })
     }
 }
 
-fn find(wasi: &mut WasiP1Ctx, handle: u32) -> Option<&Descriptor> {
-    wasi.ctx().table.get(&Resource::new_borrow(handle)).ok()
+fn is_open(wasi: &mut WasiP1Ctx, handle: u32) -> bool {
+    wasi.ctx().table.get(&Resource::<Descriptor>::new_borrow(handle)).is_ok()
 }

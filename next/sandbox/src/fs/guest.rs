@@ -1,24 +1,28 @@
 //! [`Guest`]: the checks and charges of a guest's calls of preview 1.
 
-use runner_model::HostFault;
-use rustix::io::Errno as SystemErrno;
-use wasmtime::{AsContextMut as _, Caller, Extern};
+use std::{fs::File, sync::Arc};
+
+use wasmtime::{AsContextMut as _, Caller, Extern, component::Resource};
 use wasmtime_wasi::{
     WasiView as _,
-    filesystem::Descriptor,
+    filesystem::WasiFilesystemView as _,
     p1::{
-        types::{Errno, Fd, Filestat, Filetype, Fstflags, Lookupflags, Oflags, Rights},
+        types::{Errno, Fd, Filestat, Filetype, Fstflags, Oflags, Rights},
         wasi_snapshot_preview1::WasiSnapshotPreview1 as _,
+    },
+    p2::{
+        FsError,
+        bindings::filesystem::types::{HostDescriptor as _, NewTimestamp, PathFlags},
     },
 };
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::link_times::{Link, Times, nanos_now};
+use super::counted::{Counted, Handle, datetime};
+use super::link_times::{Link, Times};
 use super::quota::{
-    ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside_folder, read_only, special_file,
-    too_many_files,
+    ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside_folder, special_file, too_many_files,
 };
-use super::system::{Found, look_up, replaces_folder};
+use super::system::{Found, replaces_folder};
 use crate::store::Sandbox;
 
 /// The flag of look-ups that follows a symbolic link at the end of a path.
@@ -73,6 +77,10 @@ pub(super) enum Effect {
         fd: i32,
         to: i32,
     },
+    /// The call writes attributes to this address, with the times of a link.
+    ShowTimes {
+        out: i32,
+    },
 }
 
 impl<'a> Guest<'a> {
@@ -114,7 +122,7 @@ impl<'a> Guest<'a> {
     /// Returns a charge of nothing, with an effect on `fd` or in it.
     pub(super) fn effect(&mut self, fd: i32, effect: Effect) -> Result<Charge, Errno> {
         // Before wasmtime closes or moves it.
-        self.descriptor(fd);
+        self.counted(fd);
         Ok(Charge { effect, ..Charge::default() })
     }
 
@@ -153,39 +161,40 @@ impl<'a> Guest<'a> {
             }
             Effect::Close { fd } => descriptors.remove(wasi, fd),
             Effect::Renumber { fd, to } => descriptors.renumber(wasi, fd, to),
+            Effect::ShowTimes { out } => self.show_link_times(out),
         }
     }
 
-    fn descriptor(&mut self, fd: i32) -> Option<Descriptor> {
-        let Sandbox { wasi, descriptors, .. } = &mut *self.sandbox;
-        descriptors.get(wasi, fd).map(|(_, descriptor)| descriptor)
+    /// Returns a file or folder, and the checks of WASI 0.2 for it.
+    fn counted(&mut self, fd: i32) -> Option<(Counted<'_>, Handle)> {
+        let Sandbox { wasi, descriptors, quota, link_times, host, .. } = &mut *self.sandbox;
+        let handle = descriptors.get(wasi, fd)?;
+        let counted = Counted { files: wasi.filesystem(), quota: quota.as_ref(), link_times, host };
+        Some((counted, Resource::new_borrow(handle)))
+    }
+
+    fn folder(&mut self, fd: i32) -> Option<Arc<File>> {
+        let (counted, handle) = self.counted(fd)?;
+        counted.folder(&handle).ok()
     }
 
     /// Refuses a change at a path in a read-only folder.
     pub(super) fn change(&mut self, fd: i32, path: GuestPtr<str>) -> Result<(), Errno> {
         fits(path.len().cast_signed())?;
-        match self.descriptor(fd) {
-            Some(Descriptor::Dir(folder)) if folder.perms.write_not_permitted() => {
-                let path = self.text(path);
-                self.sandbox.host.deny(read_only(&path), None);
-                Err(Errno::Perm)
-            }
-            _ => Ok(()),
-        }
+        let path = self.text(path);
+        self.change_named(fd, &path)
     }
 
     /// Refuses a change of an open file or folder if it is read-only.
     pub(super) fn change_open(&mut self, fd: i32) -> Result<(), Errno> {
-        let perms = match self.descriptor(fd) {
-            Some(Descriptor::File(file)) => file.perms,
-            Some(Descriptor::Dir(folder)) => folder.perms,
-            None => return Ok(()),
-        };
-        if perms.write_not_permitted() {
-            self.sandbox.host.deny(read_only(""), None);
-            return Err(Errno::Perm);
+        self.change_named(fd, "")
+    }
+
+    fn change_named(&mut self, fd: i32, path: &str) -> Result<(), Errno> {
+        match self.counted(fd) {
+            Some((mut counted, handle)) => counted.change(&handle, path).map_err(errno),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Charges a write at `offset`, or at the file's position.
@@ -235,7 +244,13 @@ impl<'a> Guest<'a> {
             return Err(Errno::Mfile);
         }
         let text = self.text(path);
-        let found = self.look_up(fd, lookup, path, &text).await;
+        let found = match self.counted(fd) {
+            Some((mut counted, handle)) => {
+                let found = counted.look_up(&handle, path_flags(lookup), &text).await;
+                found.unwrap_or(Found::Nothing)
+            }
+            None => Found::Nothing,
+        };
         if found == Found::Special {
             self.sandbox.host.deny(special_file(&text), None);
             return Err(Errno::Perm);
@@ -260,19 +275,16 @@ impl<'a> Guest<'a> {
     ) -> Result<Charge, Errno> {
         self.change(fd, path)?;
         self.change(new_fd, new_path)?;
-        let folders = (self.descriptor(fd), self.descriptor(new_fd));
-        let is_removing = match folders {
-            (Some(Descriptor::Dir(old)), Some(Descriptor::Dir(new))) => {
-                replaces_folder(&old.dir, &self.text(path), &new.dir, &self.text(new_path))
-            }
+        let (old, new) = (self.text(path), self.text(new_path));
+        let is_removing = match (self.folder(fd), self.folder(new_fd)) {
+            (Some(from), Some(to)) => replaces_folder(&from, &old, &to, &new),
             _ => false,
         };
         let effect = if is_removing { Effect::RemoveFolder } else { Effect::None };
         Ok(Charge { effect, ..Charge::default() })
     }
 
-    /// Sets the times of a symbolic link and returns `Success`. For all else, returns flags with
-    /// which wasmtime sets the times without a path: the wall refuses that.
+    /// Sets the times of a path as WASI 0.2 does, so that nothing is left to charge or to call.
     pub(super) async fn set_times(
         &mut self,
         fd: i32,
@@ -281,38 +293,31 @@ impl<'a> Guest<'a> {
         accessed: i64,
         modified: i64,
         flags: i32,
-    ) -> Result<i32, Errno> {
-        self.change(fd, path)?;
+    ) -> Result<Charge, Errno> {
+        fits(path.len().cast_signed())?;
         let flags = Fstflags::try_from(flags).map_err(|_| Errno::Inval)?;
         let accessed = new_time(flags, Fstflags::ATIM, Fstflags::ATIM_NOW, accessed)?;
         let modified = new_time(flags, Fstflags::MTIM, Fstflags::MTIM_NOW, modified)?;
-        match self.stat(fd, lookup, path).await {
-            Some(found) if found.filetype == Filetype::SymbolicLink => {
-                self.sandbox.link_times.set(&link(&found), accessed, modified);
-                Err(Errno::Success)
-            }
-            Some(found) if !is_ordinary(found.filetype) => {
-                let path = self.text(path);
-                self.sandbox.host.deny(special_file(&path), None);
-                Err(Errno::Perm)
-            }
-            _ => Ok(lookup | FOLLOW),
-        }
+        let path = self.memory.as_cow_str(path).map_err(|_| Errno::Ilseq)?.into_owned();
+        let (mut counted, handle) = self.counted(fd).ok_or(Errno::Badf)?;
+        let set = counted.set_times_at(handle, path_flags(lookup), path, accessed, modified).await;
+        Err(set.map_or_else(errno, |()| Errno::Success))
     }
 
     /// Shows the times that the guest has set, if its call has found a symbolic link.
-    pub(super) fn show_link_times(&mut self, out: i32) -> wasmtime::Result<()> {
+    fn show_link_times(&mut self, out: i32) {
         let out = GuestPtr::<Filestat>::new(out.cast_unsigned());
-        if self.sandbox.link_times.is_empty() {
-            return Ok(());
-        }
-        let mut found = self.memory.read(out)?;
-        if found.filetype == Filetype::SymbolicLink {
-            let times = self.sandbox.link_times.of(&link(&found));
+        let links = &self.sandbox.link_times;
+        if !links.is_empty()
+            && let Ok(mut found) = self.memory.read(out)
+            && found.filetype == Filetype::SymbolicLink
+        {
+            let times = Times { accessed: found.atim, modified: found.mtim };
+            let times = links.of(&Link { inode: found.ino, changed: found.ctim, times });
             (found.atim, found.mtim) = (times.accessed, times.modified);
-            self.memory.write(out, found)?;
+            // It was just read from there.
+            let _ = self.memory.write(out, found);
         }
-        Ok(())
     }
 
     /// Returns the bytes of a write: wasmtime writes only the first buffer that is not empty.
@@ -336,64 +341,36 @@ impl<'a> Guest<'a> {
 
     /// Returns the size of the file `fd`, if its bytes are counted.
     fn size(&mut self, fd: i32) -> Option<u64> {
-        self.quota()?;
-        match self.descriptor(fd)? {
-            Descriptor::File(file) => Some(file.file.metadata().map_or(0, |found| found.len())),
-            Descriptor::Dir(_) => None,
-        }
+        let (counted, handle) = self.counted(fd)?;
+        counted.quota_for(&handle)?;
+        counted.size(&handle).ok()
     }
 
     /// Reads a path from the guest's memory.
     fn text(&self, path: GuestPtr<str>) -> String {
         self.memory.as_cow_str(path).unwrap_or_default().into_owned()
     }
-
-    /// Looks for something to open at `path`, which is `text`.
-    async fn look_up(&mut self, fd: i32, lookup: i32, path: GuestPtr<str>, text: &str) -> Found {
-        if let Some(Descriptor::Dir(folder)) = self.descriptor(fd) {
-            match look_up(&folder.dir, text, lookup & FOLLOW != 0) {
-                Ok(found) => return found,
-                Err(SystemErrno::MFILE | SystemErrno::NFILE) => {
-                    self.sandbox.host.fault.get_or_insert(HostFault::Files);
-                }
-                Err(_) => {}
-            }
-        }
-        match self.stat(fd, lookup, path).await {
-            None => Found::Nothing,
-            Some(found) if is_ordinary(found.filetype) => Found::Ordinary,
-            Some(_) => Found::Special,
-        }
-    }
-
-    async fn stat(&mut self, fd: i32, lookup: i32, path: GuestPtr<str>) -> Option<Filestat> {
-        let lookup = Lookupflags::try_from(lookup).ok()?;
-        let (wasi, memory) = (&mut self.sandbox.wasi, &mut self.memory);
-        let stat = wasi.path_filestat_get(memory, Fd::from(fd), lookup, path);
-        stat.await.ok()
-    }
 }
 
-fn is_ordinary(kind: Filetype) -> bool {
-    matches!(kind, Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink)
+fn errno(error: FsError) -> Errno {
+    error.downcast().map_or(Errno::Io, Errno::from)
 }
 
-fn link(found: &Filestat) -> Link {
-    let times = Times { accessed: found.atim, modified: found.mtim };
-    Link { inode: found.ino, changed: found.ctim, times }
+fn path_flags(lookup: i32) -> PathFlags {
+    if lookup & FOLLOW != 0 { PathFlags::SYMLINK_FOLLOW } else { PathFlags::empty() }
 }
 
-/// Returns the time that flags set, in nanoseconds since 1970. `None` if they keep the old one.
+/// Returns the time that flags set.
 fn new_time(
     flags: Fstflags,
     given: Fstflags,
     now: Fstflags,
-    time: i64,
-) -> Result<Option<u64>, Errno> {
+    nanos: i64,
+) -> Result<NewTimestamp, Errno> {
     match (flags.contains(given), flags.contains(now)) {
         (true, true) => Err(Errno::Inval),
-        (true, false) => Ok(Some(time.cast_unsigned())),
-        (false, true) => Ok(Some(nanos_now())),
-        (false, false) => Ok(None),
+        (true, false) => Ok(NewTimestamp::Timestamp(datetime(nanos.cast_unsigned()))),
+        (false, true) => Ok(NewTimestamp::Now),
+        (false, false) => Ok(NewTimestamp::NoChange),
     }
 }

@@ -101,7 +101,18 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
             changed.and_then(|()| guest.charge(ENTRY))
         }
     );
-    add_times(linker)?;
+    counted!(
+        linker,
+        path_filestat_get(fd: i32, lookup: i32, path: i32, length: i32, out: i32),
+        |guest| guest.effect(fd, Effect::ShowTimes { out })
+    );
+    counted!(
+        linker,
+        path_filestat_set_times(
+            fd: i32, lookup: i32, path: i32, length: i32, at: i64, mt: i64, flags: i32
+        ),
+        |guest| guest.set_times(fd, lookup, pointer(path, length), at, mt, flags).await
+    );
     linker.func_wrap_async(
         MODULE,
         "fd_readdir",
@@ -123,58 +134,5 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
         },
     )?;
     linker.allow_shadowing(false);
-    Ok(())
-}
-
-/// Replaces the functions that show and set the times of a path.
-fn add_times(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
-    linker.func_wrap_async(
-        MODULE,
-        "path_filestat_get",
-        |mut caller: Caller<'_, Sandbox>,
-         (fd, lookup, path, length, out): (i32, i32, i32, i32, i32)| {
-            Box::new(async move {
-                let mut guest = Guest::from_caller(&mut caller)?;
-                let (wasi, memory) = (&mut guest.sandbox.wasi, &mut guest.memory);
-                let errno =
-                    original::path_filestat_get(wasi, memory, fd, lookup, path, length, out)
-                        .await?;
-                if errno == Errno::Success as i32 {
-                    guest.show_link_times(out)?;
-                }
-                Ok(errno)
-            })
-        },
-    )?;
-    linker.func_wrap_async(
-        MODULE,
-        "path_filestat_set_times",
-        |mut caller: Caller<'_, Sandbox>,
-         (fd, lookup, path, length, accessed, modified, flags): (
-            i32,
-            i32,
-            i32,
-            i32,
-            i64,
-            i64,
-            i32,
-        )| {
-            Box::new(async move {
-                let mut guest = Guest::from_caller(&mut caller)?;
-                let at = pointer(path, length);
-                let lookup = match guest.set_times(fd, lookup, at, accessed, modified, flags).await
-                {
-                    Ok(lookup) => lookup,
-                    Err(errno) => return Ok(errno as i32),
-                };
-                guest.refuel();
-                let (wasi, memory) = (&mut guest.sandbox.wasi, &mut guest.memory);
-                original::path_filestat_set_times(
-                    wasi, memory, fd, lookup, path, length, accessed, modified, flags,
-                )
-                .await
-            })
-        },
-    )?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::{fs::File, sync::Arc};
 use rustix::fs::FileType;
 use wasmtime::component::Resource;
 use wasmtime_wasi::{
+    WasiView as _,
     filesystem::{Descriptor, WasiFilesystemView as _},
     p1::types::{Errno, Filetype},
     p2::bindings::filesystem::types::{HostDescriptor as _, PathFlags},
@@ -78,7 +79,8 @@ pub(super) async fn fill(
 /// Finds the folder that a guest calls `fd`.
 async fn folder(sandbox: &mut Sandbox, fd: i32) -> Option<OpenedFolder> {
     let Sandbox { wasi, descriptors, .. } = sandbox;
-    let (handle, Descriptor::Dir(folder)) = descriptors.get(wasi, fd)? else {
+    let handle = descriptors.get(wasi, fd)?;
+    let Ok(Descriptor::Dir(folder)) = wasi.ctx().table.get(&descriptor(handle)).cloned() else {
         return None;
     };
     let hash = wasi.filesystem().metadata_hash(descriptor(handle)).await.ok()?;
