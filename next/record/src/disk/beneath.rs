@@ -267,7 +267,7 @@ impl Dir {
         // A process that was killed, or another user of a shared folder, may have left one.
         self.remove(&temporary)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-        let mode = permissions::of_sealed_file_in(self.mode);
+        let mode = permissions::of_file_in(self.mode) & !permissions::OTHERS_WRITE;
         let mut file = self.file_with_mode("create", &temporary, flags, mode)?;
         let written = file.write_all(bytes);
         written.map(|()| file).map_err(|source| self.error("write", &temporary, source))

@@ -14,7 +14,6 @@ use crate::{
     disk::{
         beneath::{Dir, Stamp, random},
         fault::{self, Place},
-        layout::MANIFEST,
     },
 };
 
@@ -88,10 +87,11 @@ impl Lock {
     pub(crate) fn reserve(&self, bytes: u64) -> io::Result<()> {
         let Held(file) = &self.file;
         let reserve = || rustix::fs::fallocate(file, FallocateFlags::empty(), 0, RESERVE + bytes);
+        // A stop signal interrupts it on a tmpfs.
         match rustix::io::retry_on_intr(reserve) {
             // Not all file systems can.
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            Err(source) => Err(source.into()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            reserved => Ok(reserved?),
         }
     }
 
@@ -144,15 +144,13 @@ pub(crate) fn check(dir: &Dir, lock: &Stamp) -> Result<(), RecordError> {
     match dir.stat(LOCK)? {
         Some(found) if found.is_place_of(lock) => Ok(()),
         // The caller treats this as a fault of the disk: the owner must write nothing further.
-        _ => {
-            let problem = match dir.stat(MANIFEST)? {
-                Some(_) => {
-                    "another program has removed or replaced the lock, so nothing more is written; `runner resume` continues the run"
-                }
-                None => "another program has removed the run, so nothing more is written",
-            };
-            Err(dir.error("write into the run of", LOCK, io::Error::other(problem)))
-        }
+        _ => Err(dir.error(
+            "write into the run of",
+            LOCK,
+            io::Error::other(
+                "another program has removed or replaced the lock, or removed the run, so nothing more is written; `runner resume` continues a run that is still there",
+            ),
+        )),
     }
 }
 

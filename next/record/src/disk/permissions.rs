@@ -34,12 +34,6 @@ pub(crate) fn of_file_in(folder: u32) -> u32 {
     by_folder(folder, umask()) & 0o666
 }
 
-/// Returns the mode of a new file in a folder with mode `folder`, for a file that only its owner may write into. Others can
-/// replace it if they can write to the folder; then it is theirs.
-pub(crate) fn of_sealed_file_in(folder: u32) -> u32 {
-    of_file_in(folder) & !OTHERS_WRITE
-}
-
 /// Returns the umask. The system call that returns it also sets it, so it is read from `/proc`.
 fn umask() -> u32 {
     static UMASK: OnceLock<u32> = OnceLock::new();

@@ -120,12 +120,7 @@ impl ResultsRoot {
                 started_at: head.started_at,
                 bytes: run.dir.size(),
             };
-            let deletion = if is_dry {
-                reason_to_stay(&run).map(|why| why.map_or(Deletion::Gone(Ok(())), Deletion::Stays))
-            } else {
-                delete_run(&run)
-            };
-            match deletion {
+            match delete_run(&run, is_dry) {
                 Ok(Deletion::Gone(removed)) => {
                     done.runs.push(pruned);
                     let problem = removed.err().filter(|error| !error.is_missing());
@@ -323,10 +318,13 @@ enum Deletion {
     Gone(Result<(), RecordError>),
 }
 
-/// Deletes a run, unless it must stay. After an error the run is as it was.
-fn delete_run(run: &RunDir) -> Result<Deletion, RecordError> {
+/// Deletes a run, unless it must stay or `is_dry`. After an error the run is as it was.
+fn delete_run(run: &RunDir, is_dry: bool) -> Result<Deletion, RecordError> {
     if let Some(stays) = reason_to_stay(run)? {
         return Ok(Deletion::Stays(stays));
+    }
+    if is_dry {
+        return Ok(Deletion::Gone(Ok(())));
     }
     let lock = match Lock::take(&run.dir, &run.id) {
         Err(error @ RecordError::Held { .. }) => {

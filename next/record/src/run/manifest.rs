@@ -26,7 +26,7 @@ const GROWTH: u64 = 2 << 20;
 const MAX_NAME: usize = 255;
 /// Bytes of the texts that `list` shows of a run.
 const MAX_TEXTS: usize = 64 << 10;
-/// Bytes of a session's `message` and of its `command`. The rest is cut.
+/// Bytes of a session's `message`. The rest is cut.
 const MAX_TEXT: usize = 16 << 10;
 /// Bytes of an error that quotes a damaged manifest.
 const MAX_PROBLEM: usize = 1000;
@@ -269,16 +269,6 @@ pub(crate) fn cut(mut text: String) -> String {
         text.push('…');
     }
     text
-}
-
-/// Cuts a command for the manifest.
-pub(crate) fn cut_command(command: Vec<String>) -> Vec<String> {
-    let mut bytes = 0;
-    let fits = |word: &String| {
-        bytes += word.len();
-        bytes <= MAX_TEXT
-    };
-    command.into_iter().take_while(fits).collect()
 }
 
 fn is_zero(number: &u64) -> bool {

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use runner_model::{Counts, SessionSettings, Stage, Time};
 
-use crate::{
-    GroupPlace, ManifestProvider, Metadata, Rerun, SessionEntry, disk::lock,
-    run::manifest::cut_command,
-};
+use crate::{GroupPlace, ManifestProvider, Metadata, Rerun, SessionEntry, disk::lock};
 
 /// The plan of a new run. Its id, times and session entry are added by [`ResultsRoot::create`].
 #[derive(Debug)]
@@ -77,7 +74,7 @@ pub(super) fn session_entry(
 ) -> SessionEntry {
     SessionEntry {
         number,
-        command: cut_command(session.command),
+        command: session.command,
         pid: std::process::id(),
         host: lock::host(),
         user: lock::user(),
