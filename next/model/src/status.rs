@@ -69,11 +69,11 @@ text_enum! {
 text_enum! {
     /// The current step of a running guest.
     pub enum GuestPhase {
-        /// It is on the processor.
+        /// On the processor.
         Computing = "computing",
-        /// It can continue, and another guest of its worker is on the processor.
+        /// Able to continue, while another guest of the worker is on the processor.
         Ready = "ready",
-        /// It sleeps or waits for the host.
+        /// Asleep, or in a call to the host.
         Waiting = "waiting",
     }
 }

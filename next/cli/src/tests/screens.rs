@@ -109,6 +109,7 @@ fn summary_lines_fit_the_terminal() {
         open("failed", "plugin", 0),
         open("cancelled", "cancelled", 4),
         run(&json!({"status": "running", "verdict": "none", "counts": counts(12, [0; 6])})),
+        run(&json!({"verdict": "damaged", "counts": counts(12, [5, 0, 0, 0, 0, 0])})),
     ];
     let lines = runs.iter().map(|run| summary::line(run, Duration::from_millis(4_200)));
     let lines = lines.collect::<Vec<_>>().join("\n");
@@ -126,6 +127,7 @@ fn summary_lines_fit_the_terminal() {
     ⊘ cancelled (cancelled): 4 of 12 done (4 passed) in 4.2 s;
       exit code 4
     ○ running: 0 of 12 done in 4.2 s
+    ✗ damaged: 5 of 12 done (5 passed) in 4.2 s; exit code 8
     == 80
     ✓ passed: 12 of 12 in 4.2 s
     ✓ passed: 12 of 12 (2 flaky) in 4.2 s
@@ -137,6 +139,7 @@ fn summary_lines_fit_the_terminal() {
     ✗ failed (plugin): could not start; exit code 3
     ⊘ cancelled (cancelled): 4 of 12 done (4 passed) in 4.2 s; exit code 4
     ○ running: 0 of 12 done in 4.2 s
+    ✗ damaged: 5 of 12 done (5 passed) in 4.2 s; exit code 8
     == 200
     ✓ passed: 12 of 12 in 4.2 s
     ✓ passed: 12 of 12 (2 flaky) in 4.2 s
@@ -146,6 +149,7 @@ fn summary_lines_fit_the_terminal() {
     ✗ failed (plugin): could not start; exit code 3
     ⊘ cancelled (cancelled): 4 of 12 done (4 passed) in 4.2 s; exit code 4
     ○ running: 0 of 12 done in 4.2 s
+    ✗ damaged: 5 of 12 done (5 passed) in 4.2 s; exit code 8
     ");
 }
 
