@@ -29,6 +29,7 @@ mod store;
 
 pub use access::Access;
 pub use activity::Activity;
+pub use call::classify::host_fault_reason;
 pub use call::{AttachedFile, Call, CommandCall, Ended, Ending, Reply, instance::Instance};
 pub use engine::compile::{compile, try_load};
 pub use engine::inspect::{Inspection, inspect};

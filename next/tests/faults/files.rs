@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::support::{
     random::Random,
+    run::sealed,
     runner::Runner,
     truth::{assert_told_truly, assert_whole},
 };
@@ -112,6 +113,20 @@ fn other_formats_are_left_alone() {
         assert_eq!(run.manifest(), manifest);
         assert_eq!(run.bytes("index.jsonl"), index);
     }
+}
+
+#[test]
+fn rows_of_another_version_are_left_alone() {
+    let runner = killed();
+    let run = runner.only_run();
+    let text = run.text("index.jsonl");
+    let (first, rest) = text.split_once('\n').unwrap();
+    let newer = sealed(&first.replacen("\"v\":4", "\"v\":5", 1));
+    run.write("index.jsonl", format!("{newer}\n{rest}"));
+    let index = run.bytes("index.jsonl");
+    let refused = runner.run(&["resume", "latest"]).expect(2);
+    refused.says(&["line 1", "version 5", "reads 4"]);
+    assert_eq!(run.bytes("index.jsonl"), index);
 }
 
 #[test]

@@ -223,7 +223,7 @@ fn teardowns_fill_no_log() {
     runner.exec(&["-j", "1"]).expect(0);
     let log = runner.only_run().text("runner.log");
     assert_eq!(log.matches("during teardown is not logged").count(), 1);
-    assert!((400 << 10..1 << 20).contains(&log.len()), "{} bytes", log.len());
+    assert!((300 << 10..1 << 20).contains(&log.len()), "{} bytes", log.len());
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::{fs, time::SystemTime};
 
 use runner_model::protocol::{Task, TimeoutRule};
 use runner_model::{ErrorClass, Micros, Outcome, Row, Time, row::RowError, test::Test};
-use runner_sandbox::{Activity, AttachedFile, Call, Ended, Ending, Instance, failure};
+use runner_sandbox::{
+    Activity, AttachedFile, Call, Ended, Ending, Instance, failure, host_fault_reason,
+};
 
 use crate::judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes};
 use crate::{
@@ -128,9 +130,12 @@ impl Attempt<'_> {
         let is_good = matches!(row.outcome, Outcome::Passed | Outcome::Stopped);
         let host_fault = ended.host_fault.filter(|_| !is_good);
         if let Some(fault) = host_fault {
+            let reason = host_fault_reason(fault);
             let message = match row.error {
-                Some(error) => error.message,
-                None => "this machine lacked something that the attempt needed".into(),
+                // The error of a call that failed for this reason has it already.
+                Some(error) if *error.code == *fault.as_str() => error.message,
+                Some(error) => format!("{reason}: {}", error.message).into(),
+                None => reason.into(),
             };
             row = Row { error: Some(failure(None, fault.as_str(), message)), ..new_row() };
             left.clear();

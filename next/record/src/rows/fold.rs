@@ -5,8 +5,10 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use runner_model::{Counts, Outcome, Places, RunStatus, TrialId, row::RowHead, status::RunVerdict};
+use runner_model::row::{BadLine, RowHead};
+use runner_model::{Counts, Outcome, Places, RunStatus, TrialId, status::RunVerdict};
 
+use crate::disk::layout::ROWS;
 use crate::{Manifest, RecordError, Rerun, RunDir, rows::line_reader::ReadLine};
 
 /// The state of a run by its rows. Uses one byte per trial.
@@ -163,6 +165,7 @@ impl Fold {
             let fold = Self { earlier_plan, ..Self::new(places.trials()) };
             (fold, reruns.clone().peekable())
         };
+        let mut other_version = None;
         let (mut fold, reruns) = run.fold_lines(&new, &mut |(fold, reruns), number, line| {
             match line {
                 ReadLine::Row(row, _) => {
@@ -180,10 +183,17 @@ impl Fold {
                     // No trial has the index `u64::MAX`.
                     fold.add(index.unwrap_or(u64::MAX), (&row).into());
                 }
+                ReadLine::Damaged(problem @ BadLine::Version(_)) => {
+                    other_version.get_or_insert_with(|| format!("line {number}: {problem}"));
+                }
                 ReadLine::Damaged(_) => fold.damaged += 1,
                 ReadLine::Torn => {}
             }
         })?;
+        if let Some(problem) = other_version {
+            // Continuing would mix rows of two versions.
+            return Err(run.dir.refuse(ROWS, problem));
+        }
         for (_, rerun) in reruns {
             fold.select(rerun, matches);
         }

@@ -199,7 +199,8 @@ impl RunDir {
     pub fn log(&self, row: &RowRef<'_>) -> Result<Option<String>, RecordError> {
         let line = row.logs.map(|place| self.log_line(row, place));
         line.transpose().map_err(|error| {
-            let problem = format!("{error}; the attempt's output is lost");
+            let problem =
+                format!("{error}; the output of `{}`, attempt {}, is lost", row.trial, row.attempt);
             self.dir.refuse(LOGS, problem)
         })
     }

@@ -78,7 +78,7 @@ fn diagnose(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'static> {
         return failure(ErrorClass::Internal, HostFault::Memory.as_str(), message);
     }
     if let Some(fault) = sandbox.host.fault {
-        let message = format!("the runner's machine {}: {}", lacks(fault), cause(error, sandbox));
+        let message = format!("{}: {}", host_fault_reason(fault), cause(error, sandbox));
         return failure(ErrorClass::Internal, fault.as_str(), message);
     }
     if let Some(HostPanic(text)) = error.downcast_ref() {
@@ -167,12 +167,19 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'stati
     failure(class, code, format!("the guest {message}"))
 }
 
-fn lacks(fault: HostFault) -> &'static str {
+/// Names what the machine lacks and what to change.
+pub fn host_fault_reason(fault: HostFault) -> &'static str {
     match fault {
-        HostFault::Memory => "has no more memory for it, lower `-j` or raise `ulimit -v`",
-        HostFault::Files => "lets it open no more files, raise `ulimit -n`",
-        HostFault::Storage => "has no space left on a disk",
-        HostFault::Threads => "lets it start no more threads, raise `ulimit -u`",
+        HostFault::Memory => {
+            "the runner's machine has no more memory for the guest, lower `-j` or raise `ulimit -v`"
+        }
+        HostFault::Files => {
+            "the runner's machine lets the guest open no more files, raise `ulimit -n`"
+        }
+        HostFault::Storage => "the runner's machine has no space left on a disk",
+        HostFault::Threads => {
+            "the runner's machine lets the guest start no more threads, raise `ulimit -u`"
+        }
     }
 }
 
