@@ -19,7 +19,9 @@ impl Run {
     pub(crate) fn all(root: &Path) -> Vec<Self> {
         let entries = fs::read_dir(root).into_iter().flatten();
         let mut dirs: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        // A killed `prune` leaves folders whose names start with a dot.
         dirs.retain(|dir| dir.join("benchmark.json").exists());
+        dirs.retain(|dir| !dir.file_name().unwrap().as_encoded_bytes().starts_with(b"."));
         dirs.sort();
         dirs.into_iter().map(|dir| Self { dir }).collect()
     }
