@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use runner_model::{ErrorClass, Places as _, TrialId, prepare::Ready, protocol::FromWorker, visible::shown_path};
+use runner_model::{
+    ErrorClass, Places as _, TrialId, prepare::Ready, protocol::FromWorker, visible::shown_path,
+};
 use runner_record::ResultsRoot;
 use runner_scenario::{Problems, ProviderProblem, Selection};
 

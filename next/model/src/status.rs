@@ -125,7 +125,11 @@ impl RunStatus {
         match reason {
             None => Self::Completed,
             Some(Reason::Cancelled) => Self::Cancelled,
-            Some(Reason::Plugin | Reason::Setup | Reason::Machine | Reason::Internal) if !has_rows => Self::Failed,
+            Some(Reason::Plugin | Reason::Setup | Reason::Machine | Reason::Internal)
+                if !has_rows =>
+            {
+                Self::Failed
+            }
             Some(_) => Self::Incomplete,
         }
     }

@@ -34,10 +34,8 @@ impl IdGlob {
 ///
 /// The mistake, which continues a sentence.
 pub(crate) fn over_ids<T: AsRef<str>>(globs: &[T]) -> Result<GlobSet, String> {
-    let parsed: Result<Vec<_>, _> = globs
-        .iter()
-        .map(|text| parse(&escape_names(text.as_ref()), |text| Glob::new(text)))
-        .collect();
+    let parsed: Result<Vec<_>, _> =
+        globs.iter().map(|text| parse(&escape_names(text.as_ref()), Glob::new)).collect();
     compile(parsed?)
 }
 

@@ -65,7 +65,7 @@ fn three_attempts_without_files_end_the_run() {
     running.wait_for_rows(1);
     let few = Rlimit { current: Some(4), maximum: Some(4) };
     for worker in running.workers() {
-        prlimit(Pid::from_raw(worker.0.cast_signed()), Resource::Nofile, few.clone()).unwrap();
+        prlimit(Pid::from_raw(worker.0.cast_signed()), Resource::Nofile, few).unwrap();
     }
     let ran = running.finish().expect(4);
     ran.says(&["files"]);

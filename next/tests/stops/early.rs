@@ -51,7 +51,7 @@ fn after_waiting(runner: &Runner, signal_at: &str) -> Running {
 
 /// Fails unless the session ended by SIGTERM, and each run of it is interrupted.
 #[track_caller]
-fn assert_interrupted(runner: &Runner, ran: Ran, what: &str) {
+fn assert_interrupted(runner: &Runner, ran: &Ran, what: &str) {
     assert_eq!(ran.code, Some(143), "{what}: {ran:?}");
     let last = runner.runs().pop().unwrap();
     assert_eq!(last.ending(), ["incomplete", "interrupted", "SIGTERM", "none"], "{what}");
@@ -72,7 +72,7 @@ fn signals_in_all_gaps_reach_the_session() {
         let runner = endless();
         let mut command = runner.command(args);
         let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", gap)).finish();
-        assert_interrupted(&runner, ran, gap);
+        assert_interrupted(&runner, &ran, gap);
     }
 }
 
@@ -82,7 +82,7 @@ fn signal_after_a_claim_reaches_the_session() {
     let runner = interrupted();
     let mut command = runner.command(&["resume"]);
     let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", "claimed")).finish();
-    assert_interrupted(&runner, ran, "claimed");
+    assert_interrupted(&runner, &ran, "claimed");
     assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 2);
 }
 
@@ -91,7 +91,7 @@ fn signal_after_a_claim_reaches_the_session() {
 fn signal_after_waiting_reaches_the_session() {
     let runner = endless();
     let ran = after_waiting(&runner, "waited").finish();
-    assert_interrupted(&runner, ran, "waited");
+    assert_interrupted(&runner, &ran, "waited");
 }
 
 /// Sends SIGTERM after up to `most`. A process that has not taken signals over ends by it, without a new run.

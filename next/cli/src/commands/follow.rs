@@ -115,7 +115,12 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
             return Err(CommandError::new(Exit::Held, text));
         }
         if let Some(progress) = &mut progress {
-            progress.update(&counts, planned, in_flight, &progress::waiting(waits_for_memory, None));
+            progress.update(
+                &counts,
+                planned,
+                in_flight,
+                &progress::waiting(waits_for_memory, None),
+            );
         }
         sweep(&root, &mut last_sweep);
         thread::sleep(left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)));

@@ -6,7 +6,8 @@ use runner_model::units::{parse_age, parse_size, plural, show_size};
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{RunStatus, Time, exit::Exit, row::Actor};
 use runner_record::{
-    Manifest, PrunePolicy, Pruned, Pruning, ResultsRoot, Scratch, SettingsFile, actor, now,
+    DeadRuns, Manifest, PrunePolicy, Pruned, Pruning, ResultsRoot, Scratch, SettingsFile, actor,
+    now,
 };
 use runner_report::{CleanupDocument, DeadRun, PruneDocument, VERSION, VerifyDocument, short_id};
 use runner_scenario::{Retention, RootSettings};
@@ -92,7 +93,7 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
         }
         (swept.ended, swept.skipped)
     } else {
-        let (dead, skipped) = root.dead()?;
+        let DeadRuns { runs: dead, skipped } = root.dead()?;
         (dead.into_iter().map(|(_, manifest)| manifest).filter(is_old).collect(), skipped)
     };
     let document = CleanupDocument {

@@ -44,7 +44,9 @@ impl Group {
         for request in requests {
             match planned(request) {
                 Ok((plan, suite)) => plans.push((request, plan, suite)),
-                Err(EngineError::NothingSelected | EngineError::NothingFailed) => empty.push(request.scenario.clone()),
+                Err(EngineError::NothingSelected | EngineError::NothingFailed) => {
+                    empty.push(request.scenario.clone());
+                }
                 Err(problem) => problems.push(problem),
             }
         }

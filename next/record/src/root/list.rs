@@ -36,6 +36,15 @@ pub struct Swept {
     pub failed: Vec<(String, RecordError)>,
 }
 
+/// Runs whose process is dead.
+#[derive(Debug, Default)]
+pub struct DeadRuns {
+    /// Runs of this user, newest first, each as it is on disk and as a sweep would end it.
+    pub runs: Vec<(RunDir, Manifest)>,
+    /// Refusals of the runs of other users.
+    pub skipped: Vec<RecordError>,
+}
+
 impl ResultsRoot {
     /// Lists all runs, newest first. A dead run has the status that a sweep would write. Uses and updates the list in
     /// SQLite; without it the result is the same.
@@ -63,10 +72,9 @@ impl ResultsRoot {
         Ok(found)
     }
 
-    /// Returns this user's runs with a dead process, newest first, each as it is on disk and as a sweep would end it. Also
-    /// returns the refusals of those of other users.
-    pub fn dead(&self) -> Result<(Vec<(RunDir, Manifest)>, Vec<RecordError>), RecordError> {
-        let (mut runs, mut skipped) = (Vec::new(), Vec::new());
+    /// Returns the runs whose process is dead.
+    pub fn dead(&self) -> Result<DeadRuns, RecordError> {
+        let mut dead = DeadRuns::default();
         for head in self.listed()?.runs {
             if head.status != RunStatus::Running {
                 continue;
@@ -75,13 +83,13 @@ impl ResultsRoot {
             let Ok(truth) = run.truth() else { continue };
             if truth.status != RunStatus::Running {
                 match run.for_use() {
-                    Err(error @ RecordError::OtherUser { .. }) => skipped.push(error),
+                    Err(error @ RecordError::OtherUser { .. }) => dead.skipped.push(error),
                     // A sweep reports other problems.
-                    _ => runs.push((run, truth)),
+                    _ => dead.runs.push((run, truth)),
                 }
             }
         }
-        Ok((runs, skipped))
+        Ok(dead)
     }
 
     /// Writes the true status of all dead runs. Skips runs with problems.
@@ -91,7 +99,7 @@ impl ResultsRoot {
 
     /// Writes the true status of the dead runs that `is_meant` selects.
     pub fn sweep_of(&self, is_meant: impl Fn(&Manifest) -> bool) -> Result<Swept, RecordError> {
-        let (runs, skipped) = self.dead()?;
+        let DeadRuns { runs, skipped } = self.dead()?;
         let mut swept = Swept { skipped, ..Swept::default() };
         for (run, manifest) in runs {
             if !is_meant(&manifest) {

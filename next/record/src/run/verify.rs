@@ -227,7 +227,8 @@ impl RunCheck<'_> {
         }
         match names {
             Some(Err(problem)) => {
-                self.row_fault(trial, &row.trial, format!("{problem}; its result still counts"));
+                let problem = format!("{problem}; its result still counts");
+                self.row_fault(trial, &row.trial, &problem);
             }
             Some(Ok(false)) => self.found.rows += 1,
             _ => {
@@ -240,7 +241,7 @@ impl RunCheck<'_> {
     }
 
     /// Adds a fault of a row's own parts, with the command that replaces the row.
-    fn row_fault(&mut self, number: usize, trial: &TrialId, problem: String) {
+    fn row_fault(&mut self, number: usize, trial: &TrialId, problem: &str) {
         let rerun = format!("runner resume {} --rerun '{trial}'", self.run.id);
         let fault = self.line_fault(format!("{problem}; to run the trial again: {rerun}"));
         if self.of_rows.len() < MOST_FAULTS {
@@ -259,14 +260,15 @@ impl RunCheck<'_> {
             self.found.artifacts += 1;
             if let Err(error) = self.run.artifact(&artifact.sha256) {
                 let (name, why) = (&artifact.name, cause(&error));
-                self.row_fault(trial, &row.trial, format!("its artifact `{name}` is lost: {why}"));
+                let problem = format!("its artifact `{name}` is lost: {why}");
+                self.row_fault(trial, &row.trial, &problem);
             }
         }
         if let Some(place) = row.logs
             && let Err(problem) = self.run.log_line(row, place)
         {
             let problem = format!("its attempt's output is lost: {problem}");
-            self.row_fault(trial, &row.trial, problem);
+            self.row_fault(trial, &row.trial, &problem);
         }
     }
 

@@ -200,8 +200,7 @@ fn equal_names_stay_different() {
     };
     let mut value: Value = (0..KEYS).map(|number| (key(number), json!(0))).collect();
     value["[secret KEY]"] = json!("kept");
-    let value: Value =
-        serde_json::from_str(&redactor.json(&value.to_string()).unwrap()).unwrap();
+    let value: Value = serde_json::from_str(&redactor.json(&value.to_string()).unwrap()).unwrap();
     let map = value.as_object().unwrap();
     assert_eq!(map.len(), KEYS + 1);
     assert_eq!(map["[secret KEY]"], "kept");
