@@ -114,6 +114,8 @@ pub struct Ended {
     pub exit: Exit,
     /// The reason of a stop, even if every trial was done when it took effect.
     pub stop: Option<Reason>,
+    /// The signal of that stop.
+    pub stop_signal: Option<StopSignal>,
 }
 
 /// Reports the end of a session to the observer.
@@ -124,7 +126,13 @@ pub(crate) fn ended(
     observer: &mut dyn Observer,
 ) -> Ended {
     observer.event(&RunEvent::Finished { manifest: &manifest, directory: &directory, took });
-    Ended { exit: exit_of(&manifest), stop: manifest.reason, manifest, directory }
+    Ended {
+        exit: exit_of(&manifest),
+        stop: manifest.reason,
+        stop_signal: manifest.signal,
+        manifest,
+        directory,
+    }
 }
 
 /// Returns the exit code of a run: from its status, reason, signal and verdict.

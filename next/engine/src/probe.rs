@@ -81,6 +81,19 @@ pub enum CallEnd {
     Late,
 }
 
+impl CallEnd {
+    /// Returns the error of a call that ended early. `what` completes a sentence that starts with "while".
+    pub fn into_error(self, what: &str) -> EngineError {
+        EngineError::Usage(match self {
+            Self::Stopped(signal) => return EngineError::Stopped(signal),
+            Self::Lost(how) => format!("while {what}, the worker {how}"),
+            Self::Done | Self::Late => {
+                format!("while {what}, the worker sent nothing for too long")
+            }
+        })
+    }
+}
+
 /// Starts one worker, makes a call, and passes its events to `on_answer`.
 ///
 /// # Errors
@@ -120,6 +133,7 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
         cache,
     };
     let mut probe = Probe::start(prestarted, supplies)?;
+    signals::pass("describe");
     let described = probe.describe(&mut |plugin| on_answer(Answer::Compiling(plugin)))?;
     let ready = match described {
         Ok(ready) => ready,
@@ -130,6 +144,7 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
     }
     let mut about = ready.providers.into_iter();
     on_answer(Answer::Described(about.next().and_then(|about| about.description)));
+    signals::pass("call");
     match call.task {
         Some((task, line)) => probe.attempt(&task, &line, &call.provider.limits, on_answer),
         None => Ok(CallEnd::Done),
@@ -254,11 +269,20 @@ impl Probe {
                         return Ok(Err(self.end(CallEnd::Lost(how))));
                     }
                 }
+                // A worker that had not started the task does not exit by itself.
+                Some(Next::Pool(PoolEvent::Message(_, FromWorker::Returned(_))))
+                    if self.signal.is_some() =>
+                {
+                    return Ok(Err(self.end(CallEnd::Done)));
+                }
                 Some(Next::Pool(event)) => return Ok(Ok(event)),
                 Some(Next::Input(Input::Signal(SignalEvent::Stop(signal, is_second)))) => {
                     self.signal = Some(signal);
-                    // The worker's exit ends the call.
-                    self.pool.stop(is_second);
+                    if is_second || self.worker.is_none() {
+                        return Ok(Err(self.end(CallEnd::Done)));
+                    }
+                    // The exit of the worker that has the task ends the call.
+                    self.pool.stop(false);
                 }
                 Some(Next::Input(Input::Signal(SignalEvent::Suspend))) => {
                     let _ = raise(SIGSTOP);

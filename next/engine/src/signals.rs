@@ -102,9 +102,13 @@ pub(crate) fn pass(place: &str) {
         return;
     };
     if name == place && count == (PASSAGES.fetch_add(1, Ordering::SeqCst) + 1).to_string() {
+        let received = || SHARED.get().map_or(0, |shared| lock(&shared.stack).kept.len());
+        let before = received();
         let _ = low_level::raise(SIGTERM);
-        // Until the signal thread has received it.
-        thread::sleep(Duration::from_millis(50));
+        let mut pauses = 0..5_000;
+        while received() == before && pauses.next().is_some() {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

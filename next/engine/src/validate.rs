@@ -9,7 +9,7 @@ use runner_record::ResultsRoot;
 use runner_scenario::{Problems, ProviderProblem, Selection};
 
 use crate::plan::{Checks, Ids, Plan, load_plan, manifest_providers};
-use crate::probe::{CallEnd, Probe};
+use crate::probe::Probe;
 use crate::session::{prestart, selected_plan};
 use crate::workers::{PoolEvent, PrestartedWorker};
 use crate::{EngineError, ExecRequest, Preview, error::machine_error};
@@ -92,7 +92,7 @@ fn check(plan: &Plan, ready: &Ready, probe: &mut Probe) -> Result<Problems, Engi
                 checks.receive(head.task, &body[..head.row_bytes as usize]);
             }
             Ok(_) => {}
-            Err(end) => return Err(ended(&end, "inputs were checked")),
+            Err(end) => return Err(end.into_error("inputs were checked")),
         }
     }
 }
@@ -124,17 +124,9 @@ fn describe(
     let supplies = plan.supplies(1, None);
     let mut probe = Probe::start(prestarted, supplies)?;
     let ready = probe.describe(&mut |_| ())?;
-    let ready = ready.map_err(|end| ended(&end, "plugins described themselves"))?;
+    let ready = ready.map_err(|end| end.into_error("plugins described themselves"))?;
     let problems = provider_problems(plan, &ready);
     Ok((probe, ready, problems))
-}
-
-fn ended(end: &CallEnd, what: &str) -> EngineError {
-    EngineError::Usage(match end {
-        CallEnd::Stopped(signal) => return EngineError::Stopped(*signal),
-        CallEnd::Lost(how) => format!("while {what}, the worker {how}"),
-        _ => format!("while {what}, the worker sent nothing for too long"),
-    })
 }
 
 fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProblem> {

@@ -94,6 +94,23 @@ fn signal_after_waiting_reaches_the_session() {
     assert_interrupted(&runner, &ran, "waited");
 }
 
+#[cfg(debug_assertions)]
+#[test]
+fn early_signal_ends_a_single_call() {
+    let runner = endless();
+    for place in ["listen", "describe", "call"] {
+        let mut command =
+            runner.command(&["plugin", "run", "hostile.wasm", "--input", r#"{"do":"loop"}"#]);
+        let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", place)).finish();
+        assert_eq!(ran.code, Some(143), "{place}: {ran:?}");
+        let mut command = runner.command(&["plugin", "inspect", "hostile.wasm"]);
+        let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", place)).finish();
+        // The call that describes the plugin is over at the last place.
+        let code = if place == "call" { 0 } else { 143 };
+        assert_eq!(ran.code, Some(code), "{place}: {ran:?}");
+    }
+}
+
 /// Sends SIGTERM after up to `most`. A process that has not taken signals over ends by it, without a new run.
 #[track_caller]
 fn end_at_random(runner: &Runner, running: Running, random: &mut Random, most: Duration) {

@@ -313,3 +313,16 @@ fn first_command_works_with_any_umask() {
         }
     }
 }
+
+#[test]
+fn empty_folder_of_a_colleague_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let (runner, _) = shared("007");
+    let folder = runner.path("results/mine");
+    fs::create_dir(&folder).unwrap();
+    give(&folder, COLLEAGUE);
+    runner.run(&["exec", "scenario.toml", "--into", "results/mine"]).expect(2).says(&["uid 4242"]);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}

@@ -77,8 +77,8 @@ impl Coordinator<'_> {
         }
         let manifest = write_end(run.owned, end, &self.fold, self.observer);
         self.pool.wait_for_exits(EXIT_WITHIN);
-        let stop = self.schedule.stop_reason();
-        Ok(Ended { stop, ..ended(manifest, directory, took, self.observer) })
+        let (stop, stop_signal) = (self.schedule.stop_reason(), self.stop.signal);
+        Ok(Ended { stop, stop_signal, ..ended(manifest, directory, took, self.observer) })
     }
 }
 

@@ -157,7 +157,7 @@ impl Group {
             matches!(reason, Reason::Interrupted | Reason::Stopped | Reason::Cancelled)
         });
         if let (None, Some(reason)) = (&self.end, reason) {
-            self.end = Some(End { signal: ended.manifest.signal, ..unstarted(Some(reason)) });
+            self.end = Some(End { signal: ended.stop_signal, ..unstarted(Some(reason)) });
         }
         Ok(ended)
     }

@@ -37,7 +37,7 @@ pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError
         move_aside(run, &file, last.end..length, &torn)?;
         file.set_len(last.end).map_err(failed)?;
         moved = Some(format!(
-            "the last {} bytes of the rows are not a whole row and were moved to {}; their trials run again",
+            "the last {} bytes of the rows are not a whole row and were moved to {}; trials without a result run again",
             length - last.end,
             shown_path(&run.dir.path().join(torn))
         ));

@@ -10,6 +10,7 @@ use crate::{
         beneath::{Dir, random},
         layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO, is_run_name},
         lock::{LOCK, Lock},
+        owner,
     },
 };
 
@@ -56,6 +57,11 @@ pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock), Record
         Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => root.dir(name)?,
         made => made?,
     };
+    let owner =
+        owner::foreign(&dir, dir.path()).map_err(|source| dir.error("examine", ".", source))?;
+    if let (Some(problem), false) = (owner, owner::is_trusted(root)) {
+        return Err(dir.refuse(".", format!("it {problem}; choose another folder")));
+    }
     check_unused(&dir)?;
     let lock = Lock::take(&dir, name)?;
     // Another process may have created a run here and ended.
@@ -70,6 +76,13 @@ pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock), Record
 
 /// Fails if the folder has contents that an interrupted creation of a run does not leave.
 fn check_unused(dir: &Dir) -> Result<(), RecordError> {
+    // A manifest is on disk before the first row.
+    if dir.stat(ROWS)?.is_some_and(|rows| rows.length > 0) {
+        let problem = format!(
+            "it is missing or empty, and {ROWS} has results: restore it, or choose another folder"
+        );
+        return Err(dir.refuse(MANIFEST, problem));
+    }
     let is_created = |name: &String| {
         name == LOCK || name.starts_with(UNFINISHED) || CREATED_FILES.contains(&&**name)
     };
@@ -113,10 +126,12 @@ mod tests {
                 fs::create_dir(folder.path().join(name)).unwrap();
             }
             if name == "left" {
-                for left in ["lock", "index.jsonl", "runner.log", ".new-benchmark.json"] {
+                for left in ["lock", "runner.log", ".new-benchmark.json"] {
                     fs::write(folder.path().join(name).join(left), "left").unwrap();
                 }
-                fs::write(folder.path().join("left/benchmark.json"), "").unwrap();
+                for empty in ["index.jsonl", "benchmark.json"] {
+                    fs::write(folder.path().join(name).join(empty), "").unwrap();
+                }
             }
             assert!(root.run_in(name).unwrap().is_none());
             let owned = create(name).unwrap();
@@ -126,6 +141,10 @@ mod tests {
             let again = create(name);
             assert!(matches!(again, Err(RecordError::Held { .. })), "{again:?}");
         }
+        fs::create_dir(folder.path().join("rows")).unwrap();
+        fs::write(folder.path().join("rows/index.jsonl"), "{}\n").unwrap();
+        let refused = create("rows");
+        assert!(matches!(refused, Err(RecordError::Foreign { .. })), "{refused:?}");
         fs::create_dir(folder.path().join("mine")).unwrap();
         fs::write(folder.path().join("mine/notes"), "").unwrap();
         for name in ["mine", "latest", "a\u{1b}", ".gone-0"] {

@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use runner_engine::probe::{Answer, Call, call, inspect};
+use runner_engine::probe::{Answer, Call, CallEnd, call, inspect};
 use runner_model::provider::{Description, PluginKind, Protocol, Provider};
 use runner_model::visible::visible_line;
 use runner_model::{exit::Exit, units::show_size};
@@ -31,6 +31,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let (sha256, bytes, inspection) = inspect(&args.file)?;
     let described = describe(&args.file, Protocol::Json, out);
     let described = match described {
+        Err(stopped) if matches!(stopped.exit(), Exit::Signal(_)) => return Err(stopped),
         // A command need not speak the JSON protocol, but a run must be able to load it.
         Err(reason) if inspection.kind == PluginKind::Command => {
             let loaded = describe(&args.file, Protocol::Plain, out);
@@ -43,6 +44,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     };
     let (description, problem) = match described {
         Ok(description) => (description, None),
+        Err(stopped) if matches!(stopped.exit(), Exit::Signal(_)) => return Err(stopped),
         Err(problem) => (None, Some(problem)),
     };
     let cut = |names: &[String]| names[..names.len().min(MAX_SHOWN)].to_vec();
@@ -129,6 +131,8 @@ fn describe(
         Answer::Described(description) => described = description,
         _ => {}
     };
-    call(describe, &mut receive)?;
-    Ok(described)
+    match call(describe, &mut receive)? {
+        CallEnd::Done => Ok(described),
+        end => Err(end.into_error("the plugin described itself").into()),
+    }
 }
