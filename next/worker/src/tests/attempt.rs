@@ -186,7 +186,8 @@ fn host_fault_stops_the_attempt() {
     assert_eq!(report.head(TaskId(7)).host_fault, Some(HostFault::Files));
     let row: Value = serde_json::from_slice(&report.row).unwrap();
     assert_eq!(row["outcome"], Outcome::Stopped.as_str());
-    assert_eq!(row["error"], json!({"code": "host-files", "message": "why"}));
+    let message = "the runner's machine lets the guest open no more files, raise `ulimit -n`: why";
+    assert_eq!(row["error"], json!({"code": "host-files", "message": message}));
     let failed = judged_report(LINE, TimeoutRule::Timeout, lacking(reply("3")));
     let row: Value = serde_json::from_slice(&failed.row).unwrap();
     assert_eq!((&row["outcome"], row.get("output")), (&json!("stopped"), None));
