@@ -8,24 +8,15 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use runner_engine::{SessionRequest, Share};
 use runner_model::units::{MAX_DURATION, parse_duration};
 use runner_model::{Budgets, FailFast, RunStatus, SessionOverrides};
-use runner_record::{RecordError, ResultsRoot, RunDir};
-use runner_report::phrases::quoted;
+use runner_record::{RecordError, ResultsRoot, RunDir, default_root};
 
 use crate::detach;
-
-const DEFAULT_ROOT: &str = "results";
 
 /// The results root.
 #[derive(Args, Clone)]
 pub struct RootArgs {
-    /// The folder of all runs [default: results]
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "RUNNER_RESULTS",
-        hide_env_values = true,
-        display_order = 800
-    )]
+    /// The folder of all runs [env: RUNNER_RESULTS] [default: results]
+    #[arg(long, value_name = "DIR", display_order = 800)]
     results: Option<OsString>,
 }
 
@@ -33,7 +24,7 @@ impl RootArgs {
     /// Returns the folder. An empty value counts as not set.
     pub fn path(&self) -> PathBuf {
         let given = self.results.clone().filter(|path| !path.is_empty());
-        given.unwrap_or_else(|| DEFAULT_ROOT.into()).into()
+        given.map_or_else(default_root, PathBuf::from)
     }
 
     pub fn open(&self) -> Result<ResultsRoot, RecordError> {
@@ -44,16 +35,6 @@ impl RootArgs {
     pub fn parent_of(run_dir: &Path) -> Self {
         let parent = run_dir.parent().filter(|parent| !parent.as_os_str().is_empty());
         Self { results: Some(parent.unwrap_or(Path::new(".")).into()) }
-    }
-
-    /// Returns ` --results DIR` for a command that the user can type next, or nothing if it finds the root without it.
-    pub fn flag(&self) -> String {
-        let without_flag = Self { results: env::var_os("RUNNER_RESULTS") };
-        let path = self.path();
-        if path == without_flag.path() {
-            return String::new();
-        }
-        format!(" --results {}", quoted(&path.to_string_lossy()))
     }
 }
 

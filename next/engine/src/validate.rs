@@ -57,8 +57,9 @@ pub fn preview_exec(
         && let Some(there) = ResultsRoot::existing(&request.session.results)?.run_in(name)?
     {
         return Err(EngineError::Usage(format!(
-            "{0} holds a run, which `exec --into` would continue\nto list its remaining trials: runner resume {0} --dry-run",
-            shown_path(&there.path())
+            "{} holds a run, which `exec --into` would continue\nto list its remaining trials: {}",
+            shown_path(&there.path()),
+            there.command("resume", &["--dry-run"])
         )));
     }
     let prestarted = prestart()?;

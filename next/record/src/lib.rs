@@ -14,6 +14,7 @@ mod run;
 pub use disk::error::{RecordError, in_use};
 pub use disk::fault::{now, sweep_every};
 pub use disk::{lock::Holder, plugin_cache::PluginCache, scratch::Scratch};
+pub use root::find::{command, default_root};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
 pub use root::{results_root::ResultsRoot, root_lock::Share, settings::SettingsFile};

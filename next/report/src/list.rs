@@ -1,7 +1,9 @@
 //! [`RunList`]: the runs of a results root. [`RunSummary`]: the part that every document about a run has.
 
-use runner_model::{RunStatus, exit::Exit, status::RunVerdict};
-use runner_record::{RecordError, ResultsRoot, RunHead};
+use std::path::Path;
+
+use runner_model::{Reason, RunStatus, exit::Exit, status::RunVerdict};
+use runner_record::{RecordError, ResultsRoot, RunHead, command};
 use serde::Serialize;
 
 use crate::VERSION;
@@ -79,6 +81,23 @@ impl RunSummary {
         let exit = Exit::of_run(head.status, head.reason, head.signal, head.verdict);
         let exit_code = head.status.is_terminal().then(|| exit.code());
         Self { head, short, run_dir, exit_code }
+    }
+
+    /// Returns the command `name` for this run with `more` arguments, for users to type. `run` is the name of the run or
+    /// of its group.
+    pub fn command(&self, name: &str, run: &str, more: &[&str]) -> String {
+        let root = Path::new(&self.run_dir).parent().unwrap_or(Path::new("."));
+        command(root, &[&[name, run], more].concat())
+    }
+
+    /// Returns the command that continues the run, or its group.
+    pub fn resume_command(&self, run: &str) -> String {
+        // `resume` refuses a run whose budget is used up.
+        let more: &[&str] = match self.head.reason {
+            Some(Reason::Budget) => &["--budget", "METRIC=VALUE"],
+            _ => &[],
+        };
+        self.command("resume", run, more)
     }
 
     /// Returns whether `runner resume` would continue the run.

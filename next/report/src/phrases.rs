@@ -83,24 +83,6 @@ pub fn time_of_day(time: Time) -> String {
     text.get(11..23).unwrap_or(&text).to_owned()
 }
 
-/// Quotes a word for a shell if necessary, on one line.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    if word.contains(char::is_control) {
-        let word = word.replace('\\', r"\\").replace('\'', r"\'");
-        return format!(
-            "$'{}'",
-            word.replace('\u{1b}', r"\e").replace('\n', r"\n").replace('\r', r"\r")
-        );
-    }
-    let is_plain =
-        |character: char| character.is_alphanumeric() || "_-./@#+=:,".contains(character);
-    if !word.is_empty() && !word.starts_with('#') && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 /// Formats a time in UTC, to the second: `2026-11-20 09:18:04`.
 #[must_use]
 pub fn clock(time: Time) -> String {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use runner_model::units::{plural, show_duration};
-use runner_model::{GuestPhase, Time, visible::visible_line};
+use runner_model::visible::{quoted, visible_line};
+use runner_model::{GuestPhase, Time};
 use runner_record::{
     GroupPlace, InFlight, Live, Manifest, Pause, SessionEntry, Transition, running_at_death,
 };
@@ -17,7 +18,7 @@ impl RunDocument {
     /// Returns names and values of the run's facts. A value has one or more lines.
     pub fn facts(&self, now: Time) -> Vec<(&'static str, String)> {
         let mut facts = facts(&self.run, &self.manifest, now);
-        facts.extend(self.live.as_ref().map(|live| ("now", doing(live, now))));
+        facts.extend(self.live.as_ref().map(|live| ("now", doing(live))));
         facts
     }
 }
@@ -59,12 +60,14 @@ fn process(by: &SessionEntry) -> String {
     format!("process {} of {} on {}", by.pid, by.user, by.host)
 }
 
-fn doing(live: &Live, now: Time) -> String {
+/// Formats the attempts and waits of a session. Their times are as of the last `live.json`: in a pause it is not written, and they
+/// stand still.
+fn doing(live: &Live) -> String {
     let attempts = plural(live.in_flight.len() as u64, "attempt", "attempts");
     let mut lines = vec![format!("{attempts} in flight")];
     for attempt in live.in_flight.iter().take(MOST_NAMED) {
-        let since = show_duration(now.since(attempt.since));
-        lines.push(format!("{} {} for {since}", attempt.trial, step(attempt)));
+        let took = show_duration(live.at.since(attempt.since));
+        lines.push(format!("{} {} for {took}", attempt.trial, step(attempt)));
     }
     for waiting in live.waiting.iter().take(MOST_NAMED) {
         let trial = &waiting.trial;
@@ -72,10 +75,10 @@ fn doing(live: &Live, now: Time) -> String {
             "retry" => "a retry".to_owned(),
             _ => format!("the rate of {}", trial.provider),
         };
-        let left = waiting.until.since(now);
-        // During a pause the time of the next attempt passes without it.
-        let left =
-            if left.is_zero() { String::new() } else { format!(", {} more", show_duration(left)) };
+        let left = match waiting.until.since(live.at) {
+            Duration::ZERO => String::new(),
+            left => format!(", {} more", show_duration(left)),
+        };
         lines.push(format!("{trial} waits for {what}{left}"));
     }
     if live.waits_for_memory {
@@ -97,7 +100,7 @@ fn step(attempt: &InFlight) -> String {
 
 /// Formats a session: its command, then its process, times and pauses.
 pub fn session(session: &SessionEntry) -> Vec<String> {
-    let command = session.command.iter().map(|word| phrases::quoted(word));
+    let command = session.command.iter().map(|word| quoted(word));
     let command: Vec<_> = command.collect();
     let mut about = process(session);
     about += &format!(", {}", span(session.started_at, session.ended_at));

@@ -35,7 +35,7 @@ fn run_has_the_folder_that_was_named() {
     assert_eq!(run.bytes("benchmark.json"), before);
     // A dry run shows the plan of a new run, which would be wrong here.
     let dry = runner.run(&[&args[..], &["--dry-run"]].concat()).expect(2);
-    dry.says(&["results/ci holds a run", "runner resume results/ci --dry-run"]);
+    dry.says(&["results/ci holds a run", "runner resume ci --dry-run"]);
     runner.run(&["resume", "results/ci", "--dry-run"]).expect(0);
     let new = ["exec", "scenario.toml", "--into", "new/ci", "--dry-run"];
     runner.run(&new).expect(0);

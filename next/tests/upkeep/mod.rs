@@ -1,6 +1,7 @@
 //! Upkeep of a results root: finding, listing, cleaning up, deleting, pinning and verifying runs, and sharing the root
 //! between processes.
 
+mod advice;
 mod deleting;
 mod owners;
 mod sharing;

@@ -20,7 +20,7 @@ fn verify_names_file_line_and_remedy() {
     let rows = run.text("index.jsonl");
     run.write("index.jsonl", rows.replacen("passed", "failed", 1));
     let ran = runner.run(&["verify"]).expect(1);
-    let remedy = format!("`runner resume {}` runs its trial again", run.id());
+    let remedy = format!("to run its trial again: runner resume {}", run.id());
     ran.says(&[&format!("index.jsonl:1: the checksum does not match; {remedy}"), "3 faults"]);
     let found = runner.run(&["verify", run.id(), "--json"]).expect(1).document();
     assert_eq!(found["faults"][0]["line"], 1);
@@ -141,7 +141,7 @@ fn completed_runs_are_repaired_by_resume() {
     for tail in ["no end", "garbage\n", "garbage\nno end"] {
         run.write("index.jsonl", format!("{rows}{tail}"));
         runner.run(&["wait"]).expect(0);
-        let resume = format!("`runner resume {}`", run.id());
+        let resume = format!("runner resume {}", run.id());
         let ran = runner.run(&["verify"]);
         if tail.ends_with("no end") {
             ran.expect(1).says(&[&resume]);

@@ -94,7 +94,8 @@ pub fn resume_requests(
     if requests.is_empty() && runs.iter().any(is_cancelled) {
         let group = short_id(group);
         return Err(CommandError::usage(format!(
-            "the runs of this group that are left were cancelled\nto continue them anyway: runner resume {group} --force"
+            "the runs of this group that are left were cancelled\nto continue them anyway: {}",
+            root.command(&["resume", group, "--force"])
         )));
     }
     if request.run.is_none() {
@@ -186,19 +187,18 @@ fn summarize(group: &str, args: &SessionArgs, out: &Out) -> Result<Exit, Command
     let exit = exits.fold(Exit::Success, Exit::worse);
     if !(args.json || detach::is_background() || (args.quiet && exit == Exit::Success)) {
         out.data("");
-        show(&list, &args.root.flag(), out);
+        show(&list, out);
     }
     Ok(exit)
 }
 
 /// Prints the runs of a group, and the command that continues it.
-pub fn show(list: &RunList, root_flag: &str, out: &Out) {
+pub fn show(list: &RunList, out: &Out) {
     let group = list.runs.first().and_then(|run| run.head.group.as_ref());
     let group = group.map_or("", |group| &group.id);
     out.data(&style::bold(&format!("group {}:", visible_line(group))));
     out.data(&list::table(list, out.columns()));
-    if list.runs.iter().any(RunSummary::is_resumable) {
-        let group = short_id(group);
-        out.hint(&format!("continue: runner resume {}{root_flag}", visible_line(group)));
+    if let Some(run) = list.runs.iter().find(|run| run.is_resumable()) {
+        out.hint(&format!("continue: {}", run.resume_command(short_id(group))));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{io::ErrorKind, path::PathBuf};
 
-use runner_model::{exit::Exit, visible::shown_path};
-use runner_report::phrases::quoted;
+use runner_model::exit::Exit;
+use runner_model::visible::{quoted, shown_path};
 
 use super::write_new;
 use crate::text::{CommandError, Out};

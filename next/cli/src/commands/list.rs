@@ -46,7 +46,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let mut list = RunList::read(&args.root.open()?)?;
+    let root = args.root.open()?;
+    let mut list = RunList::read(&root)?;
     let all = list.runs.len();
     list.runs.retain(|run| args.matches(run));
     list.runs.truncate(args.limit.unwrap_or(usize::MAX));
@@ -59,7 +60,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if !list.runs.is_empty() {
         out.data(&table(&list, out.columns()));
     } else if all > 0 {
-        out.talk(&format!("no run matches; to list all {all}: runner list{}", args.root.flag()));
+        let list = root.command(&["list"]);
+        out.talk(&format!("no run matches; to list all {all}: {list}"));
     } else if !path.is_dir() {
         out.talk(&format!("there are no runs: the folder {folder} does not exist"));
     } else if list.unreadable.is_empty() {
@@ -70,9 +72,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     if let Some(run) = list.runs.iter().find(|run| run.is_resumable()) {
         let group = run.head.group.as_ref().map(|group| short_id(&group.id));
-        let name = visible_line(group.unwrap_or(&run.short));
-        let flag = args.root.flag();
-        out.hint(&format!("continue: runner resume {name}{flag}"));
+        out.hint(&format!("continue: {}", run.resume_command(group.unwrap_or(&run.short))));
     }
     Ok(Exit::Success)
 }

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use runner_engine::{Ended, EngineError, Observer, RunEvent};
 use runner_model::visible::visible_line;
 use runner_model::{RowRef, StopSignal, exit::Exit, units::plural};
-use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead};
+use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead, command};
 use runner_report::{Denials, Failures, RunSummary, phrases, short_of};
 
 use crate::{
@@ -89,7 +89,7 @@ impl<'a> Screen<'a> {
             out.data(&format!("results: {}", visible_line(&run.run_dir)));
         }
         if !is_quiet && !is_of_group {
-            summary::print_next_steps(&run, &self.args.root.flag(), out);
+            summary::print_next_steps(&run, out);
         }
     }
 
@@ -125,9 +125,9 @@ impl<'a> Screen<'a> {
             if count <= MAX_BLOCKS {
                 self.out.data(&trials::block(&row, BLOCK_LINES));
             } else if count == MAX_BLOCKS + 1 {
+                let show = command(&self.args.root.path(), &["show", "--failed"]);
                 self.out.hint(&format!(
-                    "more than {MAX_BLOCKS} failures; to see all of them: runner show --failed{}",
-                    self.args.root.flag()
+                    "more than {MAX_BLOCKS} failures; to see all of them: {show}"
                 ));
             }
         } else if self.args.verbose {

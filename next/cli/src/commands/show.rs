@@ -36,18 +36,20 @@ pub struct Args {
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let RunArgs { run, root, json } = &args.run;
-    let (root_flag, root) = (root.flag(), root.open()?);
+    let root = root.open()?;
     let run = match Target::find(&root, &run.name_or_latest())? {
         Target::Run(run) => run,
         Target::Group(list) if args.trial.is_some() || args.failed || args.history => {
             let group = list.runs.first().and_then(|run| run.head.group.as_ref());
-            let group = visible_line(group.map_or("", |group| &group.id));
+            let group = group.map_or("", |group| &group.id);
             return Err(CommandError::usage(format!(
-                "`{group}` is a group; name one of its runs\nlist its runs: runner list --group {group}{root_flag}"
+                "`{}` is a group; name one of its runs\nlist its runs: {}",
+                visible_line(group),
+                root.command(&["list", "--group", group])
             )));
         }
         Target::Group(list) => {
-            out.document_or(*json, &list, |list| group::show(list, &root_flag, out));
+            out.document_or(*json, &list, |list| group::show(list, out));
             return Ok(Exit::Success);
         }
     };
@@ -68,11 +70,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         document.rows.each(|row, _| out.data(&trials::block(row, BLOCK_LINES)))?;
         out.data(&summary_line(&document));
     } else {
-        print_overview(&document, &root_flag, out)?;
+        print_overview(&document, out)?;
         if args.history {
             print_history(&document.manifest, out);
         }
-        summary::print_next_steps(&document.run, &root_flag, out);
+        summary::print_next_steps(&document.run, out);
     }
     Ok(Exit::Success)
 }
@@ -81,7 +83,7 @@ fn summary_line(document: &RunDocument) -> String {
     summary::line(&document.run, Duration::from_millis(document.run.head.worked_ms))
 }
 
-fn print_overview(document: &RunDocument, root_flag: &str, out: &Out) -> Result<(), RecordError> {
+fn print_overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
     out.data(&summary_line(document));
     if let Some(message) = &document.run.head.message {
         out.data(&format!("  {}", summary::indented(message)));
@@ -106,13 +108,13 @@ fn print_overview(document: &RunDocument, root_flag: &str, out: &Out) -> Result<
     if failed.trials > 0 {
         out.data(&format!("\n{}", trials::list(&failed, out.columns())));
     }
-    print_damage(document, root_flag, out);
+    print_damage(document, out);
     Ok(())
 }
 
 /// Warns of results and lines that `index.jsonl` has lost.
-fn print_damage(document: &RunDocument, root_flag: &str, out: &Out) {
-    let resume = format!("runner resume {}{root_flag}", document.run.short);
+fn print_damage(document: &RunDocument, out: &Out) {
+    let resume = document.run.resume_command(&document.run.short);
     let (lost, damaged) = (document.lost_results, document.damaged_lines);
     if lost > 0 {
         let (one, many) = (

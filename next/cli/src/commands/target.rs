@@ -68,11 +68,11 @@ impl Target {
             }
         };
         let group = list.runs.first().and_then(group_id).unwrap_or_default();
-        let group = visible_line(group).into_owned();
+        let list_group = root.command(&["list", "--group", group]);
         match active(list.runs).first() {
             Some(run) => Ok(vec![root.find(&run.head.id)?]),
             None => Err(CommandError::usage(format!(
-                "no run of this group is running\nlist its runs: runner list --group {group}"
+                "no run of this group is running\nlist its runs: {list_group}"
             ))),
         }
     }
@@ -98,8 +98,9 @@ impl Target {
         let problem = match active(RunList::read(root)?.runs).as_slice() {
             [run] => return Ok(root.find(&run.head.id)?),
             [] => format!(
-                "no run is running in {}\nlist all runs: runner list",
-                shown_path(root.path())
+                "no run is running in {}\nlist all runs: {}",
+                shown_path(root.path()),
+                root.command(&["list"])
             ),
             runs => {
                 let names = runs

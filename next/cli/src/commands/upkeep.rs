@@ -81,7 +81,7 @@ pub struct UnpinArgs {
 
 pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
     let ChangeArgs { yes, root, json } = &args.change;
-    let (flag, root, now) = (root.flag(), root.open()?, now());
+    let (root, now) = (root.open()?, now());
     let age = args.stale_hours.unwrap_or_default();
     let is_old = |run: &Manifest| now.since(run.started_at) >= age;
     let mut problems = Vec::new();
@@ -116,7 +116,7 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
             out.warn(problem);
         }
         if !yes && !runs.is_empty() {
-            out.hint(&format!("apply: runner cleanup --yes{flag}"));
+            out.hint(&format!("apply: {}", root.command(&["cleanup", "--yes"])));
         }
     });
     Ok(if problems.is_empty() { Exit::Success } else { Exit::Storage })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runner_model::{Counts, Reason, RunStatus, Time, status::RunVerdict, units::show_duration};
+use runner_model::{Counts, RunStatus, Time, status::RunVerdict, units::show_duration};
 use runner_report::{RunSummary, phrases};
 
 use super::Out;
@@ -56,18 +56,12 @@ pub fn headed(run: &RunSummary, more: &str) -> String {
 }
 
 /// Prints the commands that show why trials failed and that continue the run.
-pub fn print_next_steps(run: &RunSummary, root_flag: &str, out: &Out) {
-    let name = &run.short;
+pub fn print_next_steps(run: &RunSummary, out: &Out) {
     if run.head.counts.done.bad() > 0 {
-        out.hint(&format!("see why: runner show {name} --failed{root_flag}"));
+        out.hint(&format!("see why: {}", run.command("show", &run.short, &["--failed"])));
     }
     if run.is_resumable() {
-        // `resume` refuses a run whose budget is used up.
-        let budget = match run.head.reason {
-            Some(Reason::Budget) => " --budget METRIC=VALUE",
-            _ => "",
-        };
-        out.hint(&format!("continue: runner resume {name}{root_flag}{budget}"));
+        out.hint(&format!("continue: {}", run.resume_command(&run.short)));
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 
 use runner_model::{Digest, Fingerprint, digest, provider::Provider};
 use runner_prepare::{Fingerprints, plugins};
-use runner_record::{Manifest, ManifestProvider, Metadata};
+use runner_record::{Manifest, ManifestProvider, Metadata, RunDir};
 use runner_scenario::{Scenario, Suite, load_selected, resolve_selected};
 
 use super::{ids, load::selection, plan::Plan, test_line::TestLine};
@@ -49,7 +49,7 @@ impl PlanDiff {
 
 /// Returns a notice that lists how the scenario's files differ from the stored plan. `None` if no difference was found:
 /// lists and plugins that are older than the run are not read, because each resume calls this.
-pub(crate) fn changes_since(manifest: &Manifest, plan: &Plan) -> Option<String> {
+pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> Option<String> {
     let path = Path::new(&manifest.scenario_path);
     let mut found = Vec::new();
     match load_selected(path) {
@@ -88,9 +88,9 @@ pub(crate) fn changes_since(manifest: &Manifest, plan: &Plan) -> Option<String> 
     }
     (!found.is_empty()).then(|| {
         format!(
-            "the scenario has changed since the run started: {}. The run continues with its stored copy; to use the changes: runner resume {} --accept-changes",
+            "the scenario has changed since the run started: {}. The run continues with its stored copy; to use the changes: {}",
             found.join("; "),
-            manifest.id
+            dir.command("resume", &["--accept-changes"])
         )
     })
 }

@@ -233,10 +233,11 @@ impl Plan {
             None if self.spending.larger().is_empty() || !pending.all(is_closed) => return Ok(()),
             None => self.spending.used_up_by_providers(),
         };
-        let larger = self.spending.larger().join(" --budget ");
+        let larger = self.spending.larger();
+        let raise: Vec<_> = larger.iter().flat_map(|larger| ["--budget", larger]).collect();
         Err(EngineError::Usage(format!(
-            "{text}, so no trial could start; to raise it: runner resume {} --budget {larger}",
-            run.id()
+            "{text}, so no trial could start; to raise it: {}",
+            run.command("resume", &raise)
         )))
     }
 

@@ -89,8 +89,8 @@ pub(crate) fn stored_plugins(
 fn stored<T>(dir: &RunDir, content: Result<T, RecordError>) -> Result<T, EngineError> {
     content.map_err(|error| {
         EngineError::Usage(format!(
-            "{error}\nto take the current files in place of the stored ones: runner resume {} --accept-changes",
-            dir.id()
+            "{error}\nto take the current files in place of the stored ones: {}",
+            dir.command("resume", &["--accept-changes"])
         ))
     })
 }

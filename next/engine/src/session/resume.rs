@@ -73,19 +73,19 @@ pub(super) fn continue_run(
         held = Some(claim(&root, &dir, &mut manifest)?);
     }
     let (owned, prepared) = loop {
-        check_status(&manifest, request)?;
+        check_status(&dir, &manifest, request)?;
         let is_explicit = request.rerun.is_some() || request.accept_changes;
         let is_completed = manifest.status == RunStatus::Completed && !is_explicit;
         if is_completed && dir.has_same_rows(&manifest)? {
             let plan = stored_plan(&root, &dir, &manifest).ok();
-            let changed = plan.and_then(|plan| changes_since(&manifest, &plan));
+            let changed = plan.and_then(|plan| changes_since(&dir, &manifest, &plan));
             return Ok(report_completed(manifest, &dir, changed, observer));
         }
         // Without the lock, another session may start while the rows are read.
         let mut prepared = dir.snapshot(|| {
             if held.is_none() {
                 manifest = dir.manifest()?;
-                check_status(&manifest, request)?;
+                check_status(&dir, &manifest, request)?;
             }
             Prepared::new(&root, &dir, &manifest, request)
         })?;
@@ -173,7 +173,7 @@ pub fn preview(
         let on_disk = dir.manifest()?;
         // The counts on disk show whether results are lost.
         let manifest = if on_disk.status.is_terminal() { on_disk } else { dir.truth()? };
-        check_status(&manifest, request)?;
+        check_status(&dir, &manifest, request)?;
         let prepared = Prepared::new(&root, &dir, &manifest, request)?;
         if prepared.has_nothing_to_do(&manifest) {
             prepared.check_selection(request)?;
@@ -245,29 +245,40 @@ fn only_incomplete(root: &ResultsRoot) -> Result<(RunDir, Vec<RecordError>), Eng
     match open.as_slice() {
         [run] => Ok((root.find(run)?, skipped)),
         [] => Err(EngineError::Usage(format!(
-            "no run in {} is incomplete\n{others}to list all runs: runner list\nto resume one of them: runner resume RUN",
-            shown_path(root.path())
+            "no run in {} is incomplete\n{others}to list all runs: {}\nto resume one of them: {}",
+            shown_path(root.path()),
+            root.command(&["list"]),
+            root.command(&["resume", "RUN"])
         ))),
         several => {
-            let shown = &several[..several.len().min(MAX_SHOWN)];
+            let shown = several.iter().take(MAX_SHOWN);
+            let shown: Vec<_> = shown.map(|run| root.command(&["resume", run])).collect();
             let more = match several.len() - shown.len() {
                 0 => String::new(),
-                more => format!("\nand {more} older ones: runner list --status incomplete"),
+                more => {
+                    let list = root.command(&["list", "--status", "incomplete"]);
+                    format!("\nand {more} older ones: {list}")
+                }
             };
             Err(EngineError::Usage(format!(
-                "{} runs are incomplete; choose one of them:\n  runner resume {}{more}",
+                "{} runs are incomplete; choose one of them:\n  {}{more}",
                 several.len(),
-                shown.join("\n  runner resume ")
+                shown.join("\n  ")
             )))
         }
     }
 }
 
-fn check_status(manifest: &Manifest, request: &ResumeRequest) -> Result<(), EngineError> {
+fn check_status(
+    dir: &RunDir,
+    manifest: &Manifest,
+    request: &ResumeRequest,
+) -> Result<(), EngineError> {
     if manifest.status == RunStatus::Cancelled && !request.force {
         return Err(EngineError::Usage(format!(
-            "run {0} was cancelled\nto continue it anyway: runner resume {0} --force",
-            manifest.id
+            "run {} was cancelled\nto continue it anyway: {}",
+            dir.id(),
+            dir.command("resume", &["--force"])
         )));
     }
     Ok(())
@@ -295,20 +306,20 @@ fn report_completed(
     observer: &mut dyn Observer,
 ) -> Ended {
     let notice = format!("run {} is completed; nothing is left to do", manifest.id);
-    for notice in [Some(notice), changed, verdictless_notice(&manifest)].iter().flatten() {
+    for notice in [Some(notice), changed, verdictless_notice(dir, &manifest)].iter().flatten() {
         observer.event(&RunEvent::Notice(notice));
     }
     ended(manifest, dir.path(), Duration::ZERO, observer)
 }
 
 /// Returns a notice of trials without a verdict, with the command that runs them again.
-fn verdictless_notice(manifest: &Manifest) -> Option<String> {
+fn verdictless_notice(dir: &RunDir, manifest: &Manifest) -> Option<String> {
     let trials = manifest.counts.error + manifest.counts.timeout;
     (trials > 0).then(|| {
         format!(
-            "{} ended in an error or a timeout; to run such trials again: runner resume {} --rerun errors",
+            "{} ended in an error or a timeout; to run such trials again: {}",
             plural(trials, "trial", "trials"),
-            manifest.id
+            dir.command("resume", &["--rerun", "errors"])
         )
     })
 }
@@ -334,7 +345,7 @@ impl Prepared {
             (plan, Some(suite))
         } else {
             let plan = stored_plan(root, dir, manifest)?;
-            notices.extend(changes_since(manifest, &plan));
+            notices.extend(changes_since(dir, manifest, &plan));
             (plan, None)
         };
         restore_settings(&mut plan, manifest);
@@ -352,9 +363,9 @@ impl Prepared {
         if let (false, Some((line, why))) = (is_live, before.foreign()) {
             let rows = dir.path().join("index.jsonl");
             return Err(EngineError::Usage(format!(
-                "{}, line {line}: {why}\nnothing was changed; to list all such rows: runner verify {}",
+                "{}, line {line}: {why}\nnothing was changed; to list all such rows: {}",
                 shown_path(&rows),
-                dir.id()
+                dir.command("verify", &[])
             )));
         }
         let mut fold = before.clone();
@@ -366,7 +377,7 @@ impl Prepared {
         }
         notices.extend(owner_notices(dir, &plan.scenario.providers));
         notices.extend(damage_notices(manifest, &before, is_live));
-        notices.extend(verdictless_notice(manifest).filter(|_| request.rerun.is_none()));
+        notices.extend(verdictless_notice(dir, manifest).filter(|_| request.rerun.is_none()));
         if fold.left() > 0 {
             plan.count_spending(dir, |trial| fold.trial(trial).is_pending)?;
         }

@@ -33,8 +33,9 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
         let diff = PlanDiff::new(&manifest, &parts.new.metadata, &parts.new.providers);
         if let Some(reason) = diff.reason() {
             return Err(EngineError::Usage(format!(
-                "{} holds a run of another plan: {reason}\nchoose another folder, or continue that run with its own plan: runner resume {0}",
-                shown_path(&there.path())
+                "{} holds a run of another plan: {reason}\nchoose another folder, or continue that run with its own plan: {}",
+                shown_path(&there.path()),
+                there.command("resume", &[])
             )));
         }
         // `resume` locks the root itself.

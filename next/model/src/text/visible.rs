@@ -58,6 +58,23 @@ pub fn shown_path(path: &Path) -> String {
     visible_line(&path.to_string_lossy()).into_owned()
 }
 
+/// Quotes a word for a shell if necessary, on one line.
+pub fn quoted(word: &str) -> String {
+    if word.contains(char::is_control) {
+        let word = word.replace('\\', r"\\").replace('\'', r"\'");
+        return format!(
+            "$'{}'",
+            word.replace('\u{1b}', r"\e").replace('\n', r"\n").replace('\r', r"\r")
+        );
+    }
+    let is_plain =
+        |character: char| character.is_alphanumeric() || "_-./@#+=:,".contains(character);
+    if !word.is_empty() && !word.starts_with('#') && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// Escapes characters that steer in JSON, such as `\u009b`, without changing its value. JSON itself requires escapes only
 /// below U+0020.
 pub fn visible_json(json: &str) -> Cow<'_, str> {

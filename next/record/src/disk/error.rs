@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use runner_model::visible::{shown_path, visible_line};
 use thiserror::Error;
 
-use crate::disk::permissions::TRUSTED;
+use crate::{disk::permissions::TRUSTED, root::find::command};
 
 /// A failure of the disk or of a file on it. Each message has the cause, the place and the next step.
 #[derive(Debug, Error)]
@@ -35,10 +35,7 @@ pub enum RecordError {
         runs: Vec<(String, u32)>,
     },
     /// No run has this name.
-    #[error(
-        "there is no run `{}`: `runner list` shows the runs of a results root",
-        visible_line(name)
-    )]
+    #[error("there is no run `{}`; to list all runs: {}", visible_line(name), command(root, &["list"]))]
     Unknown {
         name: String,
         /// The results root that was searched.

@@ -1,8 +1,9 @@
-//! Finds a run by a name that a user typed.
+//! Finds a run by a name that a user typed, and formats commands about a results root for users to type.
 
-use std::{io::ErrorKind, path::Path};
+use std::path::{Path, PathBuf};
+use std::{env, io::ErrorKind};
 
-use runner_model::RunStatus;
+use runner_model::{RunStatus, visible::quoted};
 
 use crate::{
     RecordError, ResultsRoot, RunDir, RunHead,
@@ -13,7 +14,28 @@ use crate::{
     },
 };
 
+/// Returns the results root of commands without `--results`. An empty variable counts as not set.
+pub fn default_root() -> PathBuf {
+    let given = env::var_os("RUNNER_RESULTS").filter(|path| !path.is_empty());
+    given.unwrap_or_else(|| "results".into()).into()
+}
+
+/// Returns a command about the runs of `root` to type into a shell, with `--results` if the root is not the default.
+pub fn command(root: &Path, words: &[&str]) -> String {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = root.to_string_lossy();
+    let is_default = real(root) == real(&default_root());
+    let flag: &[&str] = if is_default { &[] } else { &["--results", &path] };
+    let words = ["runner"].iter().chain(words).chain(flag).map(|word| quoted(word));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 impl ResultsRoot {
+    /// Returns a command about this root; see [`command`].
+    pub fn command(&self, words: &[&str]) -> String {
+        command(self.path(), words)
+    }
+
     /// Finds a run by its id, the last part of it, another unique part, a path, or `latest`, with `latest~1` for the
     /// one before, and `latest:SCENARIO` and `latest~1:SCENARIO` for runs of a scenario.
     pub fn find(&self, name: &str) -> Result<RunDir, RecordError> {
@@ -123,6 +145,11 @@ impl ResultsRoot {
 }
 
 impl RunDir {
+    /// Returns the command `name` with the run and `more` arguments; see [`command`].
+    pub fn command(&self, name: &str, more: &[&str]) -> String {
+        command(self.root.path(), &[&[name, &self.id], more].concat())
+    }
+
     /// Opens the run in folder `name` of a root. `None` without a folder or a manifest. An empty manifest is left by a
     /// loss of power during the creation: the run never existed.
     pub(crate) fn open(root: &Dir, name: &str) -> Result<Option<Self>, RecordError> {

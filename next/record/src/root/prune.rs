@@ -18,6 +18,7 @@ use crate::{
         lock::{self, LOCK, Lock},
         owner::{foreign, is_trusted},
     },
+    root::find::command,
 };
 
 /// Longest time for creating a run.
@@ -297,7 +298,8 @@ fn reason_to_stay(run: &RunDir) -> Result<Option<Stays>, RecordError> {
     if let Some(Pin { by, .. }) = manifest.pinned {
         let reason = by.reason.iter().map(|reason| format!(": {reason}"));
         let (user, reason) = (&by.user, reason.collect::<String>());
-        let why = format!("run {id} is pinned by {user}{reason}; `runner unpin {id}` releases it");
+        let unpin = run.command("unpin", &[]);
+        let why = format!("run {id} is pinned by {user}{reason}; to release it: {unpin}");
         return Ok(Some((false, why)));
     }
     if let Some(Holder { pid, .. }) = lock::holder(&run.dir) {
@@ -306,8 +308,9 @@ fn reason_to_stay(run: &RunDir) -> Result<Option<Stays>, RecordError> {
     }
     let is_dead = manifest.status == RunStatus::Running;
     Ok(is_dead.then(|| {
-        let why = "its process died, and its status is not written yet: run `runner cleanup --no-dry-run`";
-        (false, format!("run {id} stays: {why}"))
+        let cleanup = command(run.root.path(), &["cleanup", "--yes"]);
+        let why = format!("run {id} stays: its process died; to write its status: {cleanup}");
+        (false, why)
     }))
 }
 

@@ -111,8 +111,8 @@ impl RunDir {
                     check.damaged_line(&problem);
                 }
                 ReadLine::Torn if ends_here => {
-                    let resume = format!("`runner resume {}` moves it aside", self.id);
-                    check.fault(format!("the end of the line is missing; {resume}"));
+                    let resume = self.command("resume", &[]);
+                    check.fault(format!("the end of the line is missing; to move it aside: {resume}"));
                 }
                 ReadLine::Torn => {}
             }
@@ -181,7 +181,7 @@ impl RunCheck<'_> {
                 fault.problem += "; no result is lost";
                 self.add_harmless(fault);
             } else {
-                fault.problem += &format!("; `runner resume {}` runs its trial again", self.run.id);
+                fault.problem += &format!("; to run its trial again: {}", self.run.command("resume", &[]));
                 self.add(fault);
             }
         }
@@ -242,7 +242,7 @@ impl RunCheck<'_> {
 
     /// Adds a fault of a row's own parts, with the command that replaces the row.
     fn row_fault(&mut self, number: usize, trial: &TrialId, problem: &str) {
-        let rerun = format!("runner resume {} --rerun '{trial}'", self.run.id);
+        let rerun = self.run.command("resume", &["--rerun", &trial.to_string()]);
         let fault = self.line_fault(format!("{problem}; to run the trial again: {rerun}"));
         if self.of_rows.len() < MOST_FAULTS {
             self.of_rows.push((number, fault));
@@ -297,11 +297,11 @@ impl RunCheck<'_> {
         let (manifest, mut faults) = (self.manifest, Vec::new());
         let (rows, is_complete) = self.fold.finish(manifest);
         let counted = manifest.counts;
-        let resume = format!("runner resume {}", self.run.id);
+        let resume = self.run.command("resume", &[]);
         let path = self.run.dir.path().join(MANIFEST);
         if rows != counted {
             let problem = format!(
-                "it counts {} trials with a final row, {} of them passed, and the rows have {} and {}: `{resume}` counts again",
+                "it counts {} trials with a final row, {} of them passed, and the rows have {} and {}; to count again: {resume}",
                 counted.done(),
                 counted.passed,
                 rows.done(),
@@ -312,7 +312,7 @@ impl RunCheck<'_> {
         if manifest.status == RunStatus::Completed && !is_complete {
             let planned = manifest.metadata.planned_trial_count;
             let problem = format!(
-                "the run is completed, and {} of its {planned} trials have no final row: `{resume}` runs them",
+                "the run is completed, and {} of its {planned} trials have no final row; to run them: {resume}",
                 planned.saturating_sub(rows.done())
             );
             faults.push(DiskFault { path, line: None, problem });

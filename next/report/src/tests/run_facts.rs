@@ -71,7 +71,7 @@ fn activity_names_attempts_and_waiting_trials() {
         "waits_for_memory": true,
     });
     let live: Live = serde_json::from_value(live).unwrap();
-    snapshot("activity", &doing(&live, now()));
+    snapshot("activity", &doing(&live));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use runner_model::{exit::Exit, provider::PluginKind, visible::shown_path};
-use runner_report::phrases::quoted;
+use runner_model::visible::{quoted, shown_path};
+use runner_model::{exit::Exit, provider::PluginKind};
 
 use crate::commands::write_new;
 use crate::templates::{self, Template};

@@ -1,0 +1,110 @@
+//! Commands that messages advise, which must work as they stand.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use super::{going_on, naps, short};
+use crate::support::{run::Run, runner::Runner, running::Running};
+
+/// Returns the commands that an output advises.
+fn advised(ran: &str) -> Vec<String> {
+    let lines = ran.lines().filter_map(|line| line.find("runner ").map(|at| line[at..].to_owned()));
+    lines.collect()
+}
+
+#[test]
+fn advice_names_a_root_that_is_not_the_default() {
+    let runner = naps(400, 5);
+    let root = ["--results", "my runs"];
+    let flag = " --results 'my runs'";
+    let mut running = runner.start(&[&["-j", "2"], &root[..]].concat());
+    running.wait_for_rows(1);
+    running.end_by(Signal::INT).0.expect(130);
+    let [run] = Run::all(&runner.path("my runs")).try_into().unwrap();
+    let id = run.id();
+    let says = |args: &[&str], advice: &[&str]| {
+        let ran = runner.run(&[args, &root].concat());
+        let advised = advised(&format!("{}{}", ran.stdout, ran.stderr));
+        let expected: Vec<_> = advice.iter().map(|words| format!("runner {words}{flag}")).collect();
+        assert_eq!(advised, expected, "{args:?}: {ran:?}");
+    };
+    let resume = format!("resume {}", short(&run));
+    says(&["list"], &[&resume]);
+    says(&["show"], &[&resume]);
+    says(&["list", "--status", "failed"], &["list"]);
+    says(&["stop"], &["list"]);
+    // The root of a run that was named by its path counts.
+    let shown = runner.run(&["show", run.dir.to_str().unwrap()]).expect(0);
+    let real = runner.path("my runs").canonicalize().unwrap();
+    shown.says(&[&format!("runner resume {id} --results '{}'", real.display())]);
+    let mut chosen = runner.command(&["list"]);
+    let chosen = Running::start(chosen.env("RUNNER_RESULTS", "my runs")).finish().expect(0);
+    assert_eq!(advised(&chosen.stderr), [format!("runner {resume}")]);
+
+    let pinned = format!("unpin {id}");
+    says(&["pin", id], &[]);
+    says(&["prune", id, "--yes"], &[&pinned]);
+    let rows = run.text("index.jsonl");
+    run.write("index.jsonl", rows.replacen("passed", "pissed", 1));
+    let again = format!("resume {id}");
+    says(&["verify"], &[&again, &again]);
+    run.write("index.jsonl", rows);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("400", "300"));
+    let accept = format!("resume {id} --accept-changes");
+    says(&["resume", "--dry-run"], &[&accept]);
+    fs::remove_dir_all(runner.path("my runs/store")).unwrap();
+    says(&["resume", "--dry-run"], &[&accept]);
+    says(&["cancel", id], &[]);
+    let force = format!("resume {id} --force");
+    says(&["resume", id], &[&force]);
+    says(&["resume"], &["list", "resume RUN"]);
+    let dry = format!("resume {id} --dry-run");
+    let into = runner.path("my runs").join(id);
+    let into = ["exec", "scenario.toml", "--dry-run", "--into", into.to_str().unwrap()];
+    let real = format!("runner {dry} --results '{}'", runner.path("my runs").display());
+    runner.run(&into).expect(2).says(&[&real]);
+}
+
+#[test]
+fn list_advises_a_budget_where_resume_needs_one() {
+    let runner = Runner::hostile(
+        "[run.budget]\nmetrics = { tokens = 1 }\n[[tests]]\nid = \"a\"\nrepeat = 9\ninput = { do = \"measure\", tokens = 1 }\n",
+    );
+    runner.exec(&["-j", "1"]).expect(4);
+    for args in [["list"], ["show"]] {
+        runner.run(&args).expect(0).says(&["--budget METRIC=VALUE"]);
+    }
+}
+
+#[test]
+fn shown_times_stand_still_in_a_pause() {
+    let runner = naps(2, 3_000_000);
+    let mut running = runner.start(&["-j", "1"]);
+    running.wait_until_running(&runner, 1);
+    runner.run(&["pause"]).expect(0);
+    let now = || {
+        let shown = runner.run(&["show"]).expect(0).stdout;
+        let (_, now) = shown.split_once("1 attempt in flight\n").unwrap();
+        now.lines().next().unwrap().to_owned()
+    };
+    let first = now();
+    assert!(first.contains(" sleep for "), "{first}");
+    for _ in 0..3 {
+        assert_eq!(now(), first);
+    }
+    running.kill();
+}
+
+#[test]
+fn dead_run_advises_cleanup_of_its_root() {
+    let runner = naps(400, 5);
+    going_on(&runner).kill();
+    let run = runner.only_run();
+    fs::rename(runner.path("results"), runner.path("kept")).unwrap();
+    runner
+        .run(&["prune", run.id(), "--yes", "--results", "kept"])
+        .expect(2)
+        .says(&["to write its status: runner cleanup --yes --results kept"]);
+}
