@@ -186,6 +186,19 @@ impl Counts {
         }
     }
 
+    /// Returns the counts without those of `other`, at least 0 each.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self {
+            passed: self.passed.saturating_sub(other.passed),
+            failed: self.failed.saturating_sub(other.failed),
+            error: self.error.saturating_sub(other.error),
+            timeout: self.timeout.saturating_sub(other.timeout),
+            skipped: self.skipped.saturating_sub(other.skipped),
+            flaky: self.flaky.saturating_sub(other.flaky),
+        }
+    }
+
     fn count(&mut self, outcome: Outcome) -> Option<&mut u64> {
         match outcome {
             Outcome::Passed => Some(&mut self.passed),

@@ -32,7 +32,7 @@ pub(crate) fn adopt(fault: Option<Arc<Fault>>) {
 use std::{path::Path, sync::mpsc, time::Duration};
 
 use runner_model::{
-    Budgets, FailFast, Fingerprint, Outcome, Places, ProviderName, Row, SessionSettings, Tail,
+    Budgets, Counts, FailFast, Fingerprint, Outcome, Places, ProviderName, Row, SessionSettings, Tail,
     TestId, Time, TrialId, row::RowError,
 };
 
@@ -85,6 +85,7 @@ pub(crate) fn session(writer: &'static str) -> NewSession {
         last_seq: 0,
         rerun: None,
         pending: None,
+        removed: Counts::default(),
         waits: false,
     }
 }

@@ -1,6 +1,6 @@
 //! Rows of a run, read from disk at each use instead of being kept in memory.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::HashSet};
 
 use runner_model::row::{RowHead, read_line};
 use runner_model::{Counts, Outcome, RowRef, status::RunVerdict};
@@ -147,10 +147,13 @@ impl Rows {
         if !self.settled.finals().any(|row| row.outcome.is_bad()) {
             return Ok(());
         }
+        // Another program may have doubled rows.
+        let mut seen = HashSet::new();
         self.run.rows(&mut |_, line| {
             if let ReadLine::Row(head, bytes) = line
                 && head.outcome.is_bad()
                 && self.settled.is_by(&head)
+                && seen.insert(head.seq)
                 && let Ok(row) = read_line(bytes)
             {
                 each(&row, bytes);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use runner_model::provider::{PreparedProvider, Provider};
-use runner_model::{Budgets, Places, SessionSettings, row::read_line};
+use runner_model::{Budgets, Counts, Places, SessionSettings, row::read_line};
 use runner_prepare::mounts::{self, Protected};
 use runner_prepare::{ContentSource, Fingerprints, Secrets, grants, machine};
 use runner_record::{Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
@@ -107,6 +107,7 @@ impl Plan {
             settings: self.settings.clone(),
             rerun: None,
             pending: None,
+            removed: Counts::default(),
             waits: false,
         }
     }

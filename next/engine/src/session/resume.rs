@@ -138,6 +138,7 @@ fn run_prepared(
         last_seq: fold.last_seq(),
         rerun: request.rerun.clone(),
         pending: Some(fold.left()),
+        removed: fold.removed(),
         waits: !is_free,
         ..plan.session("resume", &request.session.command)
     };

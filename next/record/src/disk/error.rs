@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use runner_model::visible::{shown_path, visible_line};
 use thiserror::Error;
 
-use crate::{disk::permissions::TRUSTED, root::find::command};
+use crate::{Holder, disk::permissions::TRUSTED, root::find::command};
 
 /// A failure of the disk or of a file on it. Each message has the cause, the place and the next step.
 #[derive(Debug, Error)]
@@ -20,13 +20,8 @@ pub enum RecordError {
         source: io::Error,
     },
     /// Another live process holds the run.
-    #[error("run {run} is held by {}: wait until it ends, or stop it", holder(*pid, host))]
-    Held {
-        run: String,
-        /// 0 if unknown.
-        pid: u32,
-        host: String,
-    },
+    #[error("run {run} is held by {holder}: wait until it ends, or stop it")]
+    Held { run: String, holder: Holder },
     /// Sessions use a results root that must be used exclusively, or one session uses it exclusively.
     #[error("{}: wait until that ends, or use `--exclusive --wait`", in_use(root, runs))]
     RootHeld {
@@ -105,13 +100,6 @@ fn advice(source: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => "; check the owner and the mode",
         io::ErrorKind::ReadOnlyFilesystem => "; choose another folder",
         _ => "",
-    }
-}
-
-fn holder(pid: u32, host: &str) -> String {
-    match pid {
-        0 => "another process".into(),
-        _ => format!("process {pid} on {host}"),
     }
 }
 

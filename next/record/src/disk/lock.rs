@@ -3,9 +3,9 @@
 
 use std::fs::{File, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
-use std::{io, io::Read as _, os::unix::fs::FileExt as _, thread};
+use std::{fmt, io, io::Read as _, os::unix::fs::FileExt as _, thread};
 
-use runner_model::Time;
+use runner_model::{Time, visible::visible_line};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
@@ -42,7 +42,19 @@ pub struct Holder {
     /// 0 if unknown.
     pub pid: u32,
     pub host: String,
+    /// Start of the holding.
+    pub since: Option<Time>,
     pub(crate) token: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            0 => out.write_str("another process")?,
+            pid => write!(out, "process {pid} on {}", visible_line(&self.host))?,
+        }
+        self.since.map_or(Ok(()), |since| write!(out, " since {since}"))
+    }
 }
 
 impl Lock {
@@ -61,11 +73,7 @@ impl Lock {
             let is_there = found.is_some_and(|found| found.is_place_of(&stamp));
             Ok(is_there.then(|| Self::hold(file, stamp)))
         });
-        lock?.ok_or_else(|| {
-            let Holder { pid, host, .. } = read_holder(dir);
-            let run = run.to_owned();
-            RecordError::Held { run, pid, host }
-        })
+        lock?.ok_or_else(|| RecordError::Held { run: run.to_owned(), holder: read_holder(dir) })
     }
 
     /// Writes the holder into the file. A full disk is not an error, because dead runs must be swept on it, too.
@@ -198,6 +206,7 @@ fn read_holder(dir: &Dir) -> Holder {
     Holder {
         pid: value("pid").and_then(|pid| pid.parse().ok()).unwrap_or(0),
         host: value("host").unwrap_or_default(),
+        since: value("since").and_then(|since| Time::parse(&since)),
         token: value("token").unwrap_or_default(),
     }
 }

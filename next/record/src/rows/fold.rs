@@ -26,6 +26,8 @@ pub struct Fold {
     /// Rows up to this one may be of trials that only an earlier plan had.
     earlier_plan: u64,
     foreign: Option<(u64, String)>,
+    /// Counts of trials that have rows and that the plan lacks.
+    removed: Counts,
 }
 
 /// The keys of a row that a fold needs.
@@ -163,10 +165,10 @@ impl Fold {
         let new = || {
             let earlier_plan = manifest.earlier_plan();
             let fold = Self { earlier_plan, ..Self::new(places.trials()) };
-            (fold, reruns.clone().peekable())
+            (fold, UnplannedFold::default(), reruns.clone().peekable())
         };
         let mut other_version = None;
-        let (mut fold, reruns) = run.fold_lines(&new, &mut |(fold, reruns), number, line| {
+        let folded = run.fold_lines(&new, &mut |(fold, removed, reruns), number, line| {
             match line {
                 ReadLine::Row(row, _) => {
                     while let Some((_, rerun)) =
@@ -179,6 +181,9 @@ impl Fold {
                         let place = (row.session, row.seq);
                         let foreign = manifest.foreign(&row.trial, place, index.is_some());
                         fold.foreign = foreign.map(|problem| (number, problem));
+                    }
+                    if index.is_none() {
+                        removed.add(&row);
                     }
                     // No trial has the index `u64::MAX`.
                     fold.add(index.unwrap_or(u64::MAX), (&row).into());
@@ -194,9 +199,11 @@ impl Fold {
             // Continuing would mix rows of two versions.
             return Err(run.dir.refuse(ROWS, problem));
         }
+        let (mut fold, removed, reruns) = folded;
         for (_, rerun) in reruns {
             fold.select(rerun, matches);
         }
+        fold.removed = removed.fold.counts;
         Ok(fold)
     }
 
@@ -266,6 +273,11 @@ impl Fold {
         self.counts
     }
 
+    /// Returns the counts of trials that have rows on disk and that the plan lacks.
+    pub fn removed(&self) -> Counts {
+        self.removed
+    }
+
     /// Returns the number of the newest row; 0 without rows.
     pub fn last_seq(&self) -> u64 {
         self.last_seq
@@ -306,30 +318,16 @@ pub struct UnplannedFold {
     numbers: HashMap<u64, u32>,
     /// Number of the last session.
     last_session: u32,
-    /// Session that took over another plan, and the counts that replace those of the rows before it.
-    adopted: Option<(u32, Counts)>,
-    /// Rows before that session that are missing.
-    missing: u64,
 }
 
 impl UnplannedFold {
     /// Creates a fold without rows.
     pub fn new(manifest: &Manifest) -> Self {
-        let adopted = manifest.adopted();
-        Self {
-            last_session: manifest.last_session(),
-            adopted: adopted.map(|(session, counts)| (session.number, counts)),
-            missing: manifest.earlier_plan(),
-            ..Self::default()
-        }
+        Self { last_session: manifest.last_session(), ..Self::default() }
     }
 
     /// Adds a row. Returns the number of its trial, from 0, and the effect.
     pub fn add(&mut self, row: &RowHead) -> Option<(usize, RowEffect)> {
-        self.adopt(row.session);
-        if self.adopted.is_some() {
-            self.missing = self.missing.saturating_sub(1);
-        }
         let next = self.fold.trials.len();
         let number = *self.numbers.entry(hash(&row.trial)).or_insert(next as u32);
         if number as usize == next {
@@ -353,13 +351,11 @@ impl UnplannedFold {
     }
 
     /// Sets counts and verdict of a run that has ended to those of the rows, once all are added. The verdict is `damaged`
-    /// unless the rows are those that the manifest counts. Of another plan than the current one, only the number of rows
-    /// shows that; `resume` compares the trials.
-    pub fn judge(&mut self, manifest: &mut Manifest) {
+    /// unless the rows are those that the manifest counts.
+    pub fn judge(&self, manifest: &mut Manifest) {
         let (counts, is_complete) = self.finish(manifest);
-        let is_whole = counts == manifest.counts
-            && self.missing == 0
-            && (is_complete || manifest.status != RunStatus::Completed);
+        let is_whole =
+            counts == manifest.counts && (is_complete || manifest.status != RunStatus::Completed);
         manifest.counts = counts;
         manifest.verdict = if is_whole {
             counts.verdict(manifest.status, manifest.reason)
@@ -369,21 +365,16 @@ impl UnplannedFold {
     }
 
     /// Returns the counts once all rows are added, and whether the run is complete: every planned trial has a final row, and
-    /// every trial that was pending when the last session started has one of that session.
-    pub(crate) fn finish(&mut self, manifest: &Manifest) -> (Counts, bool) {
-        self.adopt(u32::MAX);
-        let counts = self.fold.counts;
+    /// every trial that was pending when the last session started has one of that session. If rows of trials that the plan
+    /// lacks are lost, the counts are too low.
+    pub(crate) fn finish(&self, manifest: &Manifest) -> (Counts, bool) {
+        let removed = manifest.adopted().and_then(|session| session.adopted);
+        let counts = self.fold.counts.without(removed.unwrap_or_default());
         let settled = self.fold.trials.len() as u64 - self.fold.left();
         let pending = manifest.sessions.last().and_then(|last| last.pending);
         let is_complete = counts.done() == manifest.metadata.planned_trial_count
             && pending.is_none_or(|pending| pending == settled);
         (counts, is_complete)
-    }
-
-    fn adopt(&mut self, session: u32) {
-        if let Some((_, counts)) = self.adopted.take_if(|(first, _)| *first <= session) {
-            self.fold.counts = counts;
-        }
     }
 }
 

@@ -5,11 +5,14 @@ use std::os::unix::fs::FileExt as _;
 use runner_model::row::read_head;
 
 use crate::disk::layout::ROWS;
-use crate::rows::line_reader::ReadLine;
+use crate::rows::line_reader::{ParsedLine, ReadLine};
 use crate::{RecordError, RunDir};
 
 /// Adds a line to a value. The number is that of the line in the file, from 1.
 pub type AddLine<'a, T> = dyn for<'l> FnMut(&mut T, u64, ReadLine<'l>) + 'a;
+
+/// Adds a line with the result of `look`; see [`AddLine`].
+type AddParsed<'a, T, L> = dyn for<'l> FnMut(&mut T, u64, ParsedLine<'l, L>) + 'a;
 
 impl RunDir {
     /// Adds all lines to the value that `new` creates. Rows come in the order in which they were written: by session and
@@ -19,11 +22,22 @@ impl RunDir {
         new: &dyn Fn() -> T,
         add: &mut AddLine<'_, T>,
     ) -> Result<T, RecordError> {
+        self.fold_parsed(new, |_| (), &mut |value, number, (line, _)| add(value, number, line))
+    }
+
+    /// Adds all lines as [`Self::fold_lines`] does, each row with the result of `look` for its bytes. `look` runs on several
+    /// threads.
+    pub(crate) fn fold_parsed<T, L: Send>(
+        &self,
+        new: &dyn Fn() -> T,
+        look: fn(&[u8]) -> L,
+        add: &mut AddParsed<'_, T, L>,
+    ) -> Result<T, RecordError> {
         let (mut value, mut number) = (new(), 0);
         let (mut last, mut is_ordered) = ((0, 0), true);
-        self.rows(&mut |_, line| {
+        self.rows_and(0, look, &mut |_, line| {
             number += 1;
-            if let ReadLine::Row(row, _) = &line {
+            if let ReadLine::Row(row, _) = &line.0 {
                 is_ordered &= last <= (row.session, row.seq);
                 last = (row.session, row.seq);
             }
@@ -31,11 +45,16 @@ impl RunDir {
                 add(&mut value, number, line);
             }
         })?;
-        if is_ordered { Ok(value) } else { self.sort_lines(new(), add) }
+        if is_ordered { Ok(value) } else { self.sort_lines(new(), look, add) }
     }
 
     /// Adds lines that are not rows, then all rows by session and number.
-    fn sort_lines<T>(&self, mut value: T, add: &mut AddLine<'_, T>) -> Result<T, RecordError> {
+    fn sort_lines<T, L>(
+        &self,
+        mut value: T,
+        look: fn(&[u8]) -> L,
+        add: &mut AddParsed<'_, T, L>,
+    ) -> Result<T, RecordError> {
         let (mut places, mut number) = (Vec::new(), 0);
         self.rows(&mut |at, line| {
             number += 1;
@@ -43,7 +62,7 @@ impl RunDir {
                 ReadLine::Row(row, bytes) => {
                     places.push((row.session, row.seq, number, at, bytes.len()));
                 }
-                other => add(&mut value, number, other),
+                other => add(&mut value, number, (other, None)),
             }
         })?;
         places.sort_unstable();
@@ -54,7 +73,7 @@ impl RunDir {
             file.read_exact_at(&mut line, at)
                 .map_err(|source| self.dir.error("read", ROWS, source))?;
             if let Ok(row) = read_head(&line) {
-                add(&mut value, number, ReadLine::Row(row, &line));
+                add(&mut value, number, (ReadLine::Row(row, &line), Some(look(&line))));
             }
         }
         Ok(value)

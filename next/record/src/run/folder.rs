@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use runner_model::Time;
 
 use crate::{
-    RecordError, ResultsRoot, RunDir,
+    Holder, RecordError, ResultsRoot, RunDir,
     disk::{
         beneath::{Dir, random},
         layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO, is_run_name},
@@ -66,7 +66,7 @@ pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock), Record
     let lock = Lock::take(&dir, name)?;
     // Another process may have created a run here and ended.
     if RunDir::open(root, name)?.is_some() {
-        return Err(RecordError::Held { run: name.to_owned(), pid: 0, host: String::new() });
+        return Err(RecordError::Held { run: name.to_owned(), holder: Holder::default() });
     }
     // Another process may have written here before the lock was taken.
     check_unused(&dir)?;

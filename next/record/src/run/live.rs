@@ -23,6 +23,9 @@ pub struct Live {
     /// Working time of the session, in milliseconds.
     pub worked_ms: u64,
     pub stage: Option<Stage>,
+    /// Plugins that are being compiled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compiling: Vec<Compiling>,
     /// Acknowledged final rows.
     pub counts: Counts,
     /// Attempts in flight, the oldest first, at most 1,000.
@@ -51,6 +54,15 @@ pub struct InFlight {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
     /// Start of the step, or of the attempt.
+    pub since: Time,
+}
+
+/// A plugin that is being compiled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compiling {
+    /// The plugin as the scenario names it.
+    pub plugin: String,
+    /// Start of the compilation.
     pub since: Time,
 }
 

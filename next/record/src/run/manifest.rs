@@ -209,7 +209,7 @@ pub struct SessionEntry {
     /// Pending trials at the start. Absent for the first session, which runs all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<u64>,
-    /// Present if the session took over another plan: the counts of earlier rows whose trials this plan has.
+    /// Present if the session took over another plan: the counts of trials that have rows and that this plan lacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Counts>,
     /// The last 100 pauses, the oldest first.
@@ -420,15 +420,22 @@ impl Manifest {
         Some(format!("{problem}: the row is of another run"))
     }
 
-    /// Returns the session that took over the current plan, and the counts that replace those of the rows before it. `None`
-    /// if the plan is the first.
-    pub(crate) fn adopted(&self) -> Option<(&SessionEntry, Counts)> {
-        self.sessions.iter().rev().find_map(|session| Some((session, session.adopted?)))
+    /// Returns the session that took over the current plan. `None` if the plan is the first.
+    pub(crate) fn adopted(&self) -> Option<&SessionEntry> {
+        self.sessions.iter().rev().find(|session| session.adopted.is_some())
+    }
+
+    /// Sets the counts of trials that have rows and that the current plan lacks, because rows may be lost.
+    pub(crate) fn set_removed(&mut self, removed: Counts) {
+        let mut adopted = self.sessions.iter_mut().rev().filter_map(|one| one.adopted.as_mut());
+        if let Some(counts) = adopted.next() {
+            *counts = removed;
+        }
     }
 
     /// Returns the number of the last row that may be of a trial of an earlier plan.
     pub(crate) fn earlier_plan(&self) -> u64 {
-        self.adopted().map_or(0, |(session, _)| session.from_seq)
+        self.adopted().map_or(0, |session| session.from_seq)
     }
 
     /// Returns the working time of all sessions, in milliseconds. The time of day counts for a session that has not

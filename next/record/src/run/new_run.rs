@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use runner_model::{Counts, SessionSettings, Stage, Time};
+use runner_model::{Counts, SessionSettings, Stage, Time, visible::quoted};
 
 use crate::{GroupPlace, ManifestProvider, Metadata, Rerun, SessionEntry, disk::lock};
 
@@ -39,6 +39,8 @@ pub struct NewSession {
     pub rerun: Option<Rerun>,
     /// Pending trials. `None` if all trials are.
     pub pending: Option<u64>,
+    /// Counts of trials that have rows and that the plan lacks.
+    pub removed: Counts,
     /// The session waits until [`Owned::begin`], for other runs of its group or until the root is free.
     pub waits: bool,
 }
@@ -96,14 +98,5 @@ pub(super) fn session_entry(
 
 /// Formats a command for a shell.
 pub(super) fn command_line(command: &[String]) -> String {
-    let is_plain = |word: &String| {
-        !word.is_empty()
-            && word
-                .chars()
-                .all(|character| character.is_alphanumeric() || "_-./=:,@%+#".contains(character))
-    };
-    let quote = |word: &String| {
-        if is_plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-    };
-    command.iter().map(quote).collect::<Vec<_>>().join(" ")
+    command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }

@@ -220,10 +220,11 @@ impl Owned {
         let (writer, stage) = (session.writer, first_stage(&session));
         // The rows may be in another order than they were written in.
         self.last_seq = self.last_seq.max(session.last_seq);
+        let removed = session.removed;
         let mut entry = session_entry(session, last.saturating_add(1), self.last_seq, now);
         let mut text = None;
         if let Some(plan) = plan {
-            entry.adopted = Some(plan.counts);
+            entry.adopted = Some(removed);
             manifest.counts = plan.counts;
             manifest.scenario = plan.scenario;
             manifest.metadata = plan.metadata;
@@ -237,6 +238,7 @@ impl Owned {
         manifest.change_status(RunStatus::Running, None, writer, now)?;
         entry.started_at = manifest.transitions.last().map_or(now, |change| change.at);
         manifest.sessions.push(entry);
+        manifest.set_removed(removed);
         manifest.stage = stage;
         manifest.rows = None;
         self.manifest = manifest;
@@ -412,6 +414,7 @@ impl Owned {
     pub fn settle(&mut self, fold: &Fold) -> Result<(), RecordError> {
         let manifest = &mut self.manifest;
         manifest.counts = fold.counts();
+        manifest.set_removed(fold.removed());
         manifest.verdict = manifest.counts.verdict(manifest.status, manifest.reason);
         self.note_rows();
         self.replace_manifest()

@@ -105,7 +105,7 @@ pub(crate) fn end_dead_session(
     manifest: &mut Manifest,
     now: Time,
 ) -> Result<(), RecordError> {
-    let (mut fold, last_row) = fold_rows(run, manifest)?;
+    let (fold, last_row) = fold_rows(run, manifest)?;
     let session = manifest.last_session();
     let (live, words) = (live::read(&run.dir, session), live::last_words(&run.dir, session));
     let last = manifest.sessions.last_mut();

@@ -1,7 +1,7 @@
 //! Compares the files of a run with each other. Repairs nothing.
 
 use std::collections::{BTreeSet, HashSet};
-use std::{fs::File, io, mem, path::PathBuf};
+use std::{fmt::Display, fs::File, io, mem, path::PathBuf};
 
 use runner_model::row::{BadLine, RowHead, read_line};
 use runner_model::{Digest, Places, RowRef, RunStatus, TrialId};
@@ -33,7 +33,7 @@ pub struct Verified {
     pub faults: Vec<DiskFault>,
     /// Number of other faults.
     pub left_out: u64,
-    /// The first 10,000 damaged lines that no result of the run needs.
+    /// The first 10,000 damaged, moved or doubled lines that cost no result of the run.
     pub harmless: Vec<DiskFault>,
 }
 
@@ -82,7 +82,7 @@ impl RunDir {
         let is_held = lock::is_held(&self.dir);
         let manifest = self.manifest()?;
         let ends_here = !is_held && manifest.status.is_terminal();
-        let mut check = RunCheck {
+        let new = || RunCheck {
             run: self,
             places,
             manifest: &manifest,
@@ -92,22 +92,22 @@ impl RunDir {
             more_damaged: 0,
             of_rows: Vec::new(),
             next_seq: 1,
-            session: 1,
+            damaged_lines: 0,
+            row_line: 0,
             artifacts: HashSet::new(),
             line: 0,
         };
-        check.check_stored(&manifest);
         // Parses a row, and returns whether it names files.
         let names_files = |bytes: &[u8]| {
             let row = read_line(bytes)?;
             Ok(row.logs.is_some() || !row.artifacts.is_empty())
         };
-        self.rows_and(0, names_files, &mut |_, (line, names)| {
-            check.line += 1;
+        let mut check = self.fold_parsed(&new, names_files, &mut |check, number, (line, names)| {
+            check.line = number;
             match line {
                 ReadLine::Row(row, bytes) => check.check_row(&row, bytes, names),
                 ReadLine::Damaged(problem) => {
-                    check.next_seq += 1;
+                    check.damaged_lines += 1;
                     check.damaged_line(&problem);
                 }
                 ReadLine::Torn if ends_here => {
@@ -117,10 +117,9 @@ impl RunDir {
                 ReadLine::Torn => {}
             }
         })?;
+        check.check_stored(&manifest);
         let counts = if ends_here { check.check_counts() } else { Vec::new() };
-        // Counts do not show which rows of an earlier plan are missing.
-        let has_counts = manifest.earlier_plan() == 0 || self.has_same_rows(&manifest)?;
-        check.sort_damage(ends_here && counts.is_empty() && has_counts);
+        check.sort_damage(ends_here && counts.is_empty());
         counts.into_iter().for_each(|fault| check.add(fault));
         Ok(check.found)
     }
@@ -133,13 +132,17 @@ struct RunCheck<'a> {
     manifest: &'a Manifest,
     found: Verified,
     fold: UnplannedFold,
-    /// The first lines that are not rows, and the number of others.
+    /// The first lines that are not rows or not where they were written, and the number of others.
     damaged: Vec<DiskFault>,
     more_damaged: u64,
     /// Faults of rows, each with the number of its trial in `fold`.
     of_rows: Vec<(usize, DiskFault)>,
+    /// Number of the row that follows.
     next_seq: u64,
-    session: u32,
+    /// Damaged lines, each of which may be a row whose number is missing.
+    damaged_lines: u64,
+    /// Number of the last row's line.
+    row_line: u64,
     /// Artifacts that were read.
     artifacts: HashSet<Digest>,
     /// Number of the current line.
@@ -157,7 +160,7 @@ impl RunCheck<'_> {
         DiskFault { path: self.run.dir.path().join(ROWS), line: Some(self.line), problem }
     }
 
-    fn damaged_line(&mut self, problem: &BadLine) {
+    fn damaged_line(&mut self, problem: &dyn Display) {
         if self.damaged.len() < MOST_FAULTS {
             self.damaged.push(self.line_fault(problem.to_string()));
         } else {
@@ -190,6 +193,7 @@ impl RunCheck<'_> {
             self.add(fault);
         }
         self.found.faults.sort_by_key(|fault| fault.line);
+        self.found.harmless.sort_by_key(|fault| fault.line);
     }
 
     fn add_harmless(&mut self, fault: DiskFault) {
@@ -208,20 +212,10 @@ impl RunCheck<'_> {
                 self.add_harmless(fault);
             }
         }
-        let (seq, session) = (row.seq, row.session);
-        if seq != self.next_seq {
-            let expected = self.next_seq;
-            self.fault(format!("it is row {seq}, and row {expected} belongs here: another program has changed the file"));
-        }
-        self.next_seq = seq + 1;
-        if session < self.session {
-            let last = self.session;
-            self.fault(format!("it is of session {session}, but follows rows of session {last}"));
-        }
-        self.session = session;
+        self.check_place(row.seq);
         let is_planned = |places: &dyn Places| places.index(&row.trial).is_some();
         let is_planned = self.places.is_none_or(is_planned);
-        let foreign = self.manifest.foreign(&row.trial, (session, seq), is_planned);
+        let foreign = self.manifest.foreign(&row.trial, (row.session, row.seq), is_planned);
         if let Some(problem) = foreign {
             self.fault(problem);
         }
@@ -238,6 +232,25 @@ impl RunCheck<'_> {
                 }
             }
         }
+    }
+
+    /// Compares a row's place in the file with its number. Rows come in the order in which they were written.
+    fn check_place(&mut self, seq: u64) {
+        let expected = self.next_seq;
+        let problem = if let Some(gap) = seq.checked_sub(expected) {
+            self.next_seq = seq + 1;
+            if self.line < mem::replace(&mut self.row_line, self.line) {
+                "it is not in the place where it was written".to_owned()
+            } else if gap > self.damaged_lines {
+                format!("it is row {seq}, and row {expected} belongs here")
+            } else {
+                self.damaged_lines -= gap;
+                return;
+            }
+        } else {
+            format!("it repeats row {seq}")
+        };
+        self.damaged_line(&format!("{problem}: another program has changed the file"));
     }
 
     /// Adds a fault of a row's own parts, with the command that replaces the row.

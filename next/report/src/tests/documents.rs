@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use runner_model::{
-    Budgets, FailFast, Fingerprint, Grants, Limits, Reason, RunStatus, SessionSettings, StopSignal,
+    Budgets, Counts, FailFast, Fingerprint, Grants, Limits, Reason, RunStatus, SessionSettings, StopSignal,
     Tail, TrialId, digest, log, provider::PluginKind, row::read_line, status::RunVerdict,
 };
 use runner_record::{
@@ -146,6 +146,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
             last_seq: 0,
             rerun: None,
             pending: None,
+            removed: Counts::default(),
             waits: false,
         },
         text,
@@ -204,13 +205,13 @@ fn trial_has_rows_logs_and_plan() {
 }
 
 #[test]
-fn failures_are_grouped_by_test_and_reason() {
+fn failures_are_grouped_by_reason() {
     let results = Results::new();
     let document = RunDocument::read(&results.root, &results.run, Which::Failed).unwrap();
     let mut failures = Failures::default();
     document.rows.each(|row, _| failures.add(row)).unwrap();
     let group = |group: &crate::FailureGroup| format!("{}: {}", group.name(), group.reason);
-    let groups: Vec<_> = failures.groups.iter().map(group).collect();
+    let groups: Vec<_> = failures.listed().into_iter().map(group).collect();
     snapshot("failures", &groups.join("\n"));
 }
 

@@ -9,7 +9,7 @@ use std::{
 use super::{Lock, is_held};
 use crate::{
     RecordError,
-    disk::beneath::Dir,
+    disk::{beneath::Dir, fault::now},
     tests::{dead_run, folder},
 };
 
@@ -22,8 +22,10 @@ fn lock_names_its_owner_until_dropped() {
     assert!(is_held(&dir));
     let error = Lock::take(&dir, "r").unwrap_err();
     let pid = std::process::id();
-    assert!(matches!(&error, RecordError::Held { pid: held, .. } if *held == pid), "{error}");
-    assert!(error.to_string().contains(&pid.to_string()));
+    assert!(matches!(&error, RecordError::Held { holder, .. } if holder.pid == pid), "{error}");
+    let message = error.to_string();
+    assert!(message.contains(&format!("process {pid} on ")), "{message}");
+    assert!(message.contains(&format!(" since {}", &now().to_string()[..11])), "{message}");
     let path = folder.path().join("lock");
     assert_eq!(fs::metadata(&path).unwrap().len(), super::RESERVE);
     lock.release_reserve();

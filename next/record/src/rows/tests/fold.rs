@@ -60,7 +60,7 @@ impl Session {
 
 /// Returns the fold of the rows on disk. The live one does not look for rows of other runs.
 fn on_disk(owned: &Owned) -> Fold {
-    Fold { foreign: None, ..crate::tests::fold(owned, TRIALS) }
+    Fold { foreign: None, removed: Counts::default(), ..crate::tests::fold(owned, TRIALS) }
 }
 
 proptest! {

@@ -148,7 +148,12 @@ impl Session {
                 counts: before.counts(),
             }
         });
-        let session = NewSession { rerun, pending: Some(before.left()), ..session("resume") };
+        let session = NewSession {
+            rerun,
+            pending: Some(before.left()),
+            removed: before.removed(),
+            ..session("resume")
+        };
         owned.open_session(session, plan).unwrap();
         let live = fold(&owned);
         assert_eq!(live.left(), before.left());

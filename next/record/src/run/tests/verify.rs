@@ -85,7 +85,7 @@ fn every_damaged_file_is_named() {
         let mut bytes = before.clone();
         change(&mut bytes);
         fs::write(&path, bytes).unwrap();
-        let found = faults(&run.verify(Some(&Plan(3))).unwrap());
+        let found = run.verify(Some(&Plan(3))).unwrap();
         fs::write(&path, before).unwrap();
         found
     };
@@ -96,7 +96,7 @@ fn every_damaged_file_is_named() {
         }
     };
     type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
-    let cases: [(&str, Change<'_>, &[&str]); 9] = [
+    let cases: [(&str, Change<'_>, &[&str]); 8] = [
         (
             "index.jsonl",
             flip,
@@ -110,11 +110,6 @@ fn every_damaged_file_is_named() {
             "index.jsonl",
             &|bytes| drop(bytes.drain(..line(0)(bytes).len())),
             &["index.jsonl:1: it is row 2, and row 1", "benchmark.json", "benchmark.json"],
-        ),
-        (
-            "index.jsonl",
-            &|bytes| bytes.extend(line(0)(bytes)),
-            &["index.jsonl:4: it is row 1, and row 4"],
         ),
         (
             "index.jsonl",
@@ -136,11 +131,29 @@ fn every_damaged_file_is_named() {
         ),
     ];
     for (name, damage, expected) in cases {
-        let found = change(name, damage);
+        let found = faults(&change(name, damage));
         assert_eq!(found.len(), expected.len(), "{name}: {found:?}");
         for (found, expected) in found.iter().zip(expected) {
             assert!(found.starts_with(expected), "{name}: {found}");
         }
+    }
+    let orders: [(Change<'_>, &str); 3] = [
+        (&|bytes| bytes.extend(line(0)(bytes)), "it repeats row 1"),
+        (&|bytes| bytes.extend(line(2)(bytes)), "it repeats row 3"),
+        (
+            &|bytes| {
+                let first = line(0)(bytes).len();
+                bytes.rotate_left(first);
+            },
+            "it is not in the place",
+        ),
+    ];
+    for (damage, expected) in orders {
+        let found = change("index.jsonl", damage);
+        assert_eq!(faults(&found), [""; 0]);
+        let problems: Vec<_> = found.harmless.iter().map(|fault| &fault.problem).collect();
+        assert!(problems[0].contains(expected), "{problems:?}");
+        assert!(problems[0].ends_with("; no result is lost"), "{problems:?}");
     }
 }
 
