@@ -1,6 +1,7 @@
 //! [`Scratch`]: a session's folder for temporary files. A later session removes the folder of a dead process.
 
-use std::{fs::File, path::Path, time::Duration};
+use std::time::{Duration, SystemTime};
+use std::{fs::File, path::Path, sync::mpsc::channel, thread};
 
 use crate::{
     RecordError,
@@ -14,6 +15,8 @@ use crate::{
 const PREFIX: &str = "runner-";
 /// A live process locks its folder within milliseconds.
 const OLD: Duration = Duration::from_secs(60);
+/// Longest time that the end of a session waits for the removal. A deep tree takes seconds on a busy disk.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A private folder for temporary files, removed on drop.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ pub struct Scratch {
     dir: Dir,
     name: String,
     /// Held while the process lives.
-    _lock: File,
+    lock: File,
 }
 
 impl Scratch {
@@ -34,7 +37,7 @@ impl Scratch {
         let lock = dir.create_file(LOCK)?;
         // No other process knows the folder yet.
         try_lock(&lock, true).map_err(|source| dir.error("take", LOCK, source))?;
-        Ok(Self { above, dir, name, _lock: lock })
+        Ok(Self { above, dir, name, lock })
     }
 
     pub fn path(&self) -> &Path {
@@ -57,10 +60,28 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// Starts to remove the folder, and waits for the end no longer than `patience`. A later session removes the rest.
+    fn remove_within(&self, patience: Duration) {
+        let Self { above, dir, name, lock } = self;
+        // The next sweep need not wait for its age.
+        let _ = lock.set_modified(SystemTime::UNIX_EPOCH);
+        let Ok(lock) = lock.try_clone() else { return };
+        let (above, dir, name) = (above.clone(), dir.clone(), name.clone());
+        let (running, done) = channel::<()>();
+        let remove = move || {
+            let _ = remove(&above, &dir, &name);
+            drop((running, lock));
+        };
+        if thread::Builder::new().name("scratch".into()).spawn(remove).is_ok() {
+            let _ = done.recv_timeout(patience);
+        }
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // A later session removes the rest.
-        let _ = remove(&self.above, &self.dir, &self.name);
+        self.remove_within(PATIENCE);
     }
 }
 
@@ -89,7 +110,8 @@ fn remove(above: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File, Permissions};
-    use std::{os::unix::fs::PermissionsExt as _, time::SystemTime};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::time::{Duration, SystemTime};
 
     use super::{OLD, Scratch};
 
@@ -128,5 +150,18 @@ mod tests {
         let gone = live.path().to_owned();
         drop(live);
         assert!(!gone.exists());
+    }
+
+    #[test]
+    fn unfinished_removal_is_left_to_any_sweep() {
+        let above = tempfile::tempdir().unwrap();
+        let scratch = Scratch::make(above.path()).unwrap();
+        let deep: String = (0..500).map(|_| "deep/").collect();
+        fs::create_dir_all(scratch.path().join(deep)).unwrap();
+        let lock = File::open(scratch.path().join("lock")).unwrap();
+        scratch.remove_within(Duration::ZERO);
+        assert_eq!(lock.metadata().unwrap().modified().unwrap(), SystemTime::UNIX_EPOCH);
+        drop(scratch);
+        assert_eq!(fs::read_dir(above.path()).unwrap().count(), 0);
     }
 }
