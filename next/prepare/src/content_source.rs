@@ -96,7 +96,7 @@ impl ContentSource {
     pub fn keep(&self, root: &ResultsRoot) -> Result<(), RecordError> {
         for digest in self.origins.keys() {
             let mut draft = root.draft()?;
-            self.copy(digest, &mut draft)?;
+            self.copy(digest, &mut draft, root.path())?;
             root.keep(draft, digest)?;
         }
         Ok(())
@@ -111,7 +111,7 @@ impl ContentSource {
         let place = into.join(digest.to_string());
         let mut draft =
             tempfile::NamedTempFile::new_in(into).map_err(|error| cannot_copy(into, error))?;
-        self.copy(digest, draft.as_file_mut())?;
+        self.copy(digest, draft.as_file_mut(), into)?;
         let placed = draft.persist(&place).map_err(|error| error.error);
         placed.map(drop).map_err(|error| cannot_copy(&place, error))
     }
@@ -122,9 +122,9 @@ impl ContentSource {
     ///
     /// The content is missing or has changed, or the disk fails.
     pub fn file(&self, digest: &Digest) -> Result<File, RecordError> {
-        let nameless = tempfile::tempfile();
-        let mut file = nameless.map_err(|error| cannot_copy(&std::env::temp_dir(), error))?;
-        self.copy(digest, &mut file)?;
+        let folder = std::env::temp_dir();
+        let mut file = tempfile::tempfile().map_err(|error| cannot_copy(&folder, error))?;
+        self.copy(digest, &mut file, &folder)?;
         Ok(file)
     }
 
@@ -140,10 +140,14 @@ impl ContentSource {
         read.map(|()| head).map_err(|error| cannot_copy(path, error))
     }
 
-    fn copy(&self, digest: &Digest, into: &mut File) -> Result<(), RecordError> {
+    /// Copies content into a file in `folder`.
+    fn copy(&self, digest: &Digest, into: &mut File, folder: &Path) -> Result<(), RecordError> {
         let (path, source) = self.open(digest)?;
-        let copied = copy(source, into);
-        match copied.map_err(|error| cannot_copy(path, error))? {
+        let failed = |source| {
+            let path = folder.to_owned();
+            RecordError::Io { what: "copy a plugin, attachment or schema into", path, source }
+        };
+        match copy(source, into).map_err(failed)? {
             (found, _) if found == *digest => Ok(()),
             _ => {
                 let problem = "it has changed since the tests were planned; start again";

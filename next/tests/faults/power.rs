@@ -123,6 +123,7 @@ fn lost_creation_leaves_no_run() {
         let run = runner.only_run();
         if lost.is_empty() {
             run.write("benchmark.json", "");
+            run.write("index.jsonl", "");
         } else {
             fs::remove_file(run.dir.join("benchmark.json")).unwrap();
         }

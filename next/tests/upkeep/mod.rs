@@ -3,6 +3,7 @@
 
 mod advice;
 mod deleting;
+mod losses;
 mod owners;
 mod sharing;
 mod truth;

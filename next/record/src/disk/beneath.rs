@@ -273,6 +273,11 @@ impl Dir {
         written.map(|()| file).map_err(|source| self.error("write", &temporary, source))
     }
 
+    /// Returns whether [`Self::prepare`] has written a file for `name`.
+    pub(crate) fn has_prepared(&self, name: &str) -> bool {
+        matches!(self.stat(&next_name(name)), Ok(Some(_)))
+    }
+
     /// Removes the file that a process has prepared for `name` before it was killed. Ignores errors.
     pub(crate) fn remove_prepared(&self, name: &str) {
         let _ = self.remove(&next_name(name));

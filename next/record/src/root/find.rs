@@ -9,7 +9,7 @@ use crate::{
     RecordError, ResultsRoot, RunDir, RunHead,
     disk::{
         beneath::Dir,
-        layout::{MANIFEST, is_run_name, parse_latest},
+        layout::{MANIFEST, ROWS, is_run_name, parse_latest},
         lock,
     },
 };
@@ -150,16 +150,24 @@ impl RunDir {
         command(self.root.path(), &[&[name, &self.id], more].concat())
     }
 
-    /// Opens the run in folder `name` of a root. `None` without a folder or a manifest. An empty manifest is left by a
-    /// loss of power during the creation: the run never existed.
+    /// Opens the run in folder `name` of a root. `None` without a folder or a manifest. An empty manifest without rows is
+    /// left by a loss of power during the creation: the run never existed.
     pub(crate) fn open(root: &Dir, name: &str) -> Result<Option<Self>, RecordError> {
         let dir = match root.dir(name) {
             Err(error) if error.is_missing() => return Ok(None),
             opened => opened?,
         };
-        let is_run = dir.stat(MANIFEST)?.is_some_and(|found| !found.is_file || found.length > 0);
+        let is_run = match dir.stat(MANIFEST)? {
+            Some(found) if found.is_file && found.length == 0 => has_bytes(&dir, ROWS),
+            found => found.is_some(),
+        };
         Ok(is_run.then(|| Self { root: root.clone(), dir, id: name.into(), is_own: false }))
     }
+}
+
+/// Returns whether a folder has an entry with this name that is not empty.
+pub(crate) fn has_bytes(dir: &Dir, name: &str) -> bool {
+    matches!(dir.stat(name), Ok(Some(found)) if found.length > 0)
 }
 
 /// Opens a run by its path. Links are followed: the root is the folder where the run really is.

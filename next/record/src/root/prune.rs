@@ -14,11 +14,11 @@ use crate::{
         beneath::{Dir, Stamp, random},
         content_store::ContentStore,
         fault::now,
-        layout::{GONE, MANIFEST, STORE, is_run_name},
+        layout::{GONE, MANIFEST, ROWS, STORE, is_run_name},
         lock::{self, LOCK, Lock},
         owner::{foreign, is_trusted},
     },
-    root::find::command,
+    root::find::{command, has_bytes},
 };
 
 /// Longest time for creating a run.
@@ -134,7 +134,17 @@ impl ResultsRoot {
                 Err(error) => done.problems.push(error.to_string()),
             }
         }
+        let unreadable = found.unreadable.into_iter().filter(|(run, _)| named.contains(run));
+        done.kept.extend(unreadable.map(|(run, why)| Kept {
+            run,
+            is_held: false,
+            is_named: true,
+            why,
+        }));
         for name in root.folders()? {
+            if !is_dry {
+                remove_prepared(root, &name);
+            }
             if !is_leftover(root, &name, now) {
                 continue;
             }
@@ -376,10 +386,23 @@ fn is_leftover(root: &Dir, name: &str, now: Time) -> bool {
     if !is_trusted(root) && !matches!(foreign(&dir, dir.path()), Ok(None)) {
         return false;
     }
-    let is_run = || matches!(dir.stat(MANIFEST), Ok(Some(found)) if found.length > 0);
+    let is_run = || has_bytes(&dir, MANIFEST) || has_bytes(&dir, ROWS);
     let is_old = now.since(dir.stamp.changed()) > CREATION;
     let is_uncreated = || is_run_name(name) && is_run_id(name) && is_old && !is_run();
     (name.starts_with(GONE) || is_uncreated()) && !lock::is_held(&dir)
+}
+
+/// Removes the manifest that a process prepared for a run before it was killed.
+fn remove_prepared(root: &Dir, name: &str) {
+    if let Ok(Some(run)) = RunDir::open(root, name)
+        && run.dir.has_prepared(MANIFEST)
+        && !lock::is_held(&run.dir)
+        && let Ok(run) = run.for_use()
+        && let Ok(lock) = Lock::take(&run.dir, name)
+    {
+        run.dir.remove_prepared(MANIFEST);
+        lock.release_reserve();
+    }
 }
 
 fn remove_leftover(root: &Dir, name: &str) -> Result<(), RecordError> {

@@ -129,13 +129,15 @@ fn a_deletion_that_was_cut_short_is_finished() {
     fs::rename(runs[0].path(), folder.path().join(gone)).unwrap();
     assert_eq!(root.runs().unwrap().runs.len(), 1);
     // An interrupted creation. A younger one may still continue.
-    for (name, hours) in [
-        ("2026-11-20_09-18-04-015-basic-0a1b2c3d", 2),
-        ("2026-11-20_09-18-04-015-basic-0a1b2c3e", 0),
+    for (name, hours, rows) in [
+        ("2026-11-20_09-18-04-015-basic-0a1b2c3d", 2, ""),
+        ("2026-11-20_09-18-04-015-basic-0a1b2c3e", 0, ""),
+        // Its manifest is lost.
+        ("2026-11-20_09-18-04-015-basic-0a1b2c3f", 2, "{}\n"),
     ] {
         let path = folder.path().join(name);
         fs::create_dir(&path).unwrap();
-        fs::write(path.join("index.jsonl"), "").unwrap();
+        fs::write(path.join("index.jsonl"), rows).unwrap();
         age(&path, hours);
     }
     let done = root.prune(&PrunePolicy::default(), false, now()).unwrap();
@@ -143,7 +145,7 @@ fn a_deletion_that_was_cut_short_is_finished() {
     assert_eq!(done.leftovers, [gone, "2026-11-20_09-18-04-015-basic-0a1b2c3d"]);
     let left = fs::read_dir(folder.path()).unwrap();
     let left = left.filter(|entry| entry.as_ref().unwrap().path().is_dir());
-    assert_eq!(left.count(), 2, "the other run and the young birth");
+    assert_eq!(left.count(), 3, "the other run, the young folder and the one with rows");
 }
 
 #[test]

@@ -1,0 +1,132 @@
+//! Rows and manifests that another program has lost, moved or doubled.
+
+use rustix::process::Signal;
+
+use super::{ended, naps};
+use crate::support::{
+    run::Run,
+    runner::{Runner, tests},
+};
+
+const PROVIDER: &str = "[providers.hostile]\nplugin = \"hostile.wasm\"\n";
+
+fn echoes(names: &str) -> String {
+    let line = |name| format!("{name} | {{ do = \"echo\" }} |");
+    tests(&names.chars().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+/// Fails unless `list` and `show` report this verdict and number of passed trials.
+#[track_caller]
+fn assert_counted(runner: &Runner, run: &Run, verdict: &str, passed: u64) {
+    for summary in [&runner.list()[0], &runner.show(run)["run"]] {
+        assert_eq!(summary["verdict"], verdict, "{summary}");
+        assert_eq!(summary["counts"]["passed"], passed, "{summary}");
+    }
+}
+
+/// Replaces the first row of a test.
+fn replace_row(run: &Run, test: &str, change: impl Fn(&str) -> String) {
+    let rows = run.text("index.jsonl");
+    let key = format!("\"test\":\"{test}\"");
+    let row = rows.split_inclusive('\n').find(|row| row.contains(&key)).unwrap();
+    run.write("index.jsonl", rows.replacen(row, &change(row), 1));
+}
+
+#[test]
+fn losses_after_accepted_changes_are_counted() {
+    let runner = Runner::hostile(&echoes("abcd"));
+    runner.exec(&["-q"]).expect(0);
+    runner.scenario(&format!("{}{PROVIDER}", echoes("abce")));
+    runner.run(&["resume", "--accept-changes", "-q"]).expect(0);
+    let run = runner.only_run();
+    assert_counted(&runner, &run, "passed", 4);
+    let lose: fn(&str) -> String = |_| String::new();
+    let damage: fn(&str) -> String = |row| row.replacen("passed", "pissed", 1);
+    for (test, change) in [("a", lose), ("b", damage), ("e", lose)] {
+        replace_row(&run, test, change);
+        assert_counted(&runner, &run, "damaged", 3);
+        runner.run(&["wait"]).expect(8);
+        runner.run(&["verify"]).expect(1);
+        runner.run(&["resume", run.id(), "-q"]).expect(0);
+        assert_counted(&runner, &run, "passed", 4);
+        runner.run(&["wait"]).expect(0);
+        runner.run(&["verify"]).expect(0);
+    }
+    // The plan has no such test any more.
+    replace_row(&run, "d", lose);
+    assert_eq!(runner.list()[0]["verdict"], "damaged");
+    runner.run(&["resume", run.id()]).expect(0).says(&["nothing is left to do"]);
+    assert_counted(&runner, &run, "passed", 4);
+    runner.run(&["verify"]).expect(0);
+    run.write("index.jsonl", "");
+    assert_counted(&runner, &run, "damaged", 0);
+    runner.run(&["resume", run.id(), "-q"]).expect(0);
+    assert_counted(&runner, &run, "passed", 4);
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn moved_and_doubled_rows_are_no_fault() {
+    let runner = Runner::hostile(&tests(
+        "a | { do = \"verdict\", verdict = \"fail\" } |\nb | { do = \"echo\" } |\nc | { do = \"echo\" } |",
+    ));
+    runner.exec(&["-q", "-j", "1"]).expect(1);
+    let run = runner.only_run();
+    let rows = run.text("index.jsonl");
+    let reversed: String = rows.split_inclusive('\n').rev().collect();
+    let cut: String = rows.split_inclusive('\n').skip(1).collect();
+    let texts = [
+        (reversed, "it is not in the place where it was written"),
+        (format!("{rows}{rows}"), "it repeats row 1"),
+        (cut, "it is row 2, and row 1 belongs here"),
+    ];
+    for (text, problem) in texts {
+        run.write("index.jsonl", text);
+        runner.run(&["resume", run.id(), "-q"]).expect(1);
+        let verified = runner.run(&["verify"]).expect(0);
+        verified.says(&[problem, "another program has changed the file; no result is lost"]);
+        let shown = runner.run(&["show"]).expect(0);
+        shown.says(&["a@hostile#1"]);
+        assert!(!shown.stdout.contains("2 repeats"), "{}", shown.stdout);
+    }
+}
+
+#[test]
+fn unreadable_runs_are_listed_and_kept() {
+    let runner = naps(1, 1);
+    let runs = ended(&runner, 2);
+    let manifest = runs[1].text("benchmark.json");
+    runs[0].write("benchmark.json", "");
+    runs[1].write("benchmark.json", manifest.replacen("\"format\": 3", "\"format\": 9", 1));
+    let listed = runner.run(&["list"]).expect(0);
+    for (run, why) in [(&runs[0], "it is damaged"), (&runs[1], "its format is 9")] {
+        listed.says(&[run.id(), why]);
+        let pruned = runner.run(&["prune", run.id(), "--yes"]).expect(2);
+        pruned.says(&[run.id(), why, "deleted 0 runs"]);
+        assert!(run.dir.join("index.jsonl").exists());
+    }
+}
+
+#[test]
+fn prune_removes_unfinished_manifests() {
+    let runner = naps(1, 1);
+    let [run] = ended(&runner, 1).try_into().unwrap();
+    run.write(".new-benchmark.json", "{");
+    runner.run(&["prune", "--keep-last", "1"]).expect(0);
+    assert!(run.dir.join(".new-benchmark.json").exists(), "a preview changes nothing");
+    runner.run(&["prune", "--keep-last", "1", "--yes"]).expect(0);
+    assert!(!run.dir.join(".new-benchmark.json").exists());
+    assert_eq!(runner.list()[0]["verdict"], "passed");
+}
+
+#[test]
+fn held_run_names_start_of_its_holder() {
+    let runner = Runner::endless(1, "wait-for-stop", "grace = \"0s\"");
+    let mut running = runner.start(&[]);
+    running.wait_until_running(&runner, 1);
+    let run = runner.only_run();
+    let refused = runner.run(&["resume", run.id()]).expect(6);
+    let day = run.manifest()["started_at"].as_str().unwrap()[..10].to_owned();
+    refused.says(&["is held by process", &format!(" since {day}T")]);
+    running.end_by(Signal::INT).0.expect(130);
+}
