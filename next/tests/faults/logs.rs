@@ -47,7 +47,7 @@ fn changed_logs_name_their_attempts() {
         let verified = runner.run(&["verify"]).expect(1);
         let said = runner.run(&["logs"]).expect(0);
         for repeat in 1..=4 {
-            let rerun = format!("--rerun 'says@hostile#{repeat}'");
+            let rerun = format!("--rerun says@hostile#{repeat}");
             let is_lost = lost.contains(&repeat);
             let text = format!("{}{}", verified.stdout, verified.stderr);
             assert_eq!(text.contains(&rerun), is_lost, "{what}, {repeat}: {text}");
