@@ -54,6 +54,11 @@ fn changed_logs_name_their_attempts() {
         }
         assert_eq!(said.stderr.matches("is lost").count(), lost.len(), "{what}: {said:?}");
         assert_eq!(said.stdout.matches("careful").count(), 4 - lost.len(), "{what}: {said:?}");
+        match what {
+            "cut" => said.says(&["logs.jsonl: the line at byte", "is missing; the output of"]),
+            "gone" => said.says(&["logs.jsonl: the file is missing; the output of"]),
+            _ => said.says(&["is not the one that was written; the output of"]),
+        }
     }
     run.write(LOGS, whole.concat());
     runner.run(&["verify"]).expect(0);

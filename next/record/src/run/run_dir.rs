@@ -8,17 +8,13 @@ use runner_model::row::{LogPlace, has_right_checksum};
 use runner_model::{Digest, RowRef, TrialId, digest};
 use serde::Deserialize;
 
-use crate::{
-    Holder, Live, Manifest, RecordError,
-    disk::{
-        beneath::{Dir, Reader, Stamp},
-        content_store::ContentStore,
-        layout::{ARTIFACTS, LOG, LOGS, MANIFEST, ROWS, SCENARIO, STORE},
-        lock, owner,
-    },
-    rows::line_reader::{self, ReadLine},
-    run::live,
-};
+use crate::disk::beneath::{Dir, Reader, Stamp};
+use crate::disk::content_store::ContentStore;
+use crate::disk::layout::{ARTIFACTS, LOG, LOGS, MANIFEST, ROWS, SCENARIO, STORE};
+use crate::disk::{lock, owner};
+use crate::rows::line_reader::{self, ReadLine};
+use crate::run::live;
+use crate::{Holder, Live, Manifest, RecordError};
 
 /// Bytes of a line of `logs.jsonl`: the attempt's output, its trial and a checksum.
 const MAX_LOG_LINE: u32 = MAX_SAID as u32 + (4 << 10);
@@ -216,7 +212,13 @@ impl RunDir {
                 format!("the row gives its line {} bytes, more than a line has", place.bytes);
             return Err(io::Error::other(problem));
         }
-        let file = self.dir.read(LOGS).map_err(io::Error::other)?;
+        let file = self.dir.read(LOGS).map_err(|error| {
+            if error.is_missing() {
+                io::Error::other("the file is missing")
+            } else {
+                io::Error::other(error)
+            }
+        })?;
         let reader = Reader { file: &file, at: place.at };
         let line = io::read_to_string(reader.take(place.bytes.into()))?;
         let of = serde_json::from_str::<Of>(&line);
@@ -224,10 +226,9 @@ impl RunDir {
         if is_its && has_right_checksum(line.as_bytes()) {
             return Ok(line);
         }
-        Err(io::Error::other(format!(
-            "the line at byte {} is not the one that was written",
-            place.at
-        )))
+        let is_short = line.len() < place.bytes as usize;
+        let problem = if is_short { "missing" } else { "not the one that was written" };
+        Err(io::Error::other(format!("the line at byte {} is {problem}", place.at)))
     }
 
     /// Opens an artifact or a large output, after comparing it with the digest.
