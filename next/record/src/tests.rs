@@ -32,8 +32,8 @@ pub(crate) fn adopt(fault: Option<Arc<Fault>>) {
 use std::{path::Path, sync::mpsc, time::Duration};
 
 use runner_model::{
-    Budgets, Counts, FailFast, Fingerprint, Outcome, Places, ProviderName, Row, SessionSettings, Tail,
-    TestId, Time, TrialId, row::RowError,
+    Budgets, Counts, FailFast, Fingerprint, Outcome, Places, ProviderName, Row, SessionSettings,
+    Tail, TestId, Time, TrialId, row::RowError,
 };
 
 use crate::{

@@ -4,17 +4,13 @@
 //! from elsewhere may have a link, a pipe or a folder in place of a file, and other users may replace entries at any
 //! moment. Only regular files are opened, and opening never blocks.
 
-use std::{
-    ffi::CString,
-    fs::{DirBuilder, File},
-    io::{self, Read as _, Write as _},
-    os::{
-        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
-        unix::fs::DirBuilderExt as _,
-    },
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::ffi::CString;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use runner_model::Time;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags, Stat};

@@ -7,16 +7,12 @@ use runner_model::Digest;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    RecordError,
-    disk::{
-        beneath::{Dir, Reader},
-        durable::Unsynced,
-        fault::{self, Place},
-        layout::ROOT_LOCK,
-        lock::{Held, retry_for, try_lock},
-    },
-};
+use crate::RecordError;
+use crate::disk::beneath::{Dir, Reader};
+use crate::disk::durable::Unsynced;
+use crate::disk::fault::{self, Place};
+use crate::disk::layout::ROOT_LOCK;
+use crate::disk::lock::{Held, retry_for, try_lock};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -9,13 +9,9 @@ use runner_model::{Time, visible::visible_line};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use crate::{
-    RecordError,
-    disk::{
-        beneath::{Dir, Stamp, random},
-        fault::{self, Place},
-    },
-};
+use crate::RecordError;
+use crate::disk::beneath::{Dir, Stamp, random};
+use crate::disk::fault::{self, Place};
 
 pub(crate) const LOCK: &str = "lock";
 /// Readers that probe hold the lock for an instant, so an owner retries.

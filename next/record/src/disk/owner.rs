@@ -10,10 +10,8 @@ use std::{io, os::fd::AsFd, path::Path};
 use runner_model::visible::shown_path;
 use rustix::fs::FileType;
 
-use crate::disk::{
-    beneath::Dir,
-    permissions::{OTHERS_WRITE, TRUSTED},
-};
+use crate::disk::beneath::Dir;
+use crate::disk::permissions::{OTHERS_WRITE, TRUSTED};
 
 /// Names of users, for messages.
 const USERS: &str = "/etc/passwd";

@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use std::{fs::File, os::unix::fs::MetadataExt as _};
 
 use crate::RecordError;
-use crate::disk::{
-    beneath::Dir,
-    permissions::{PRIVATE, check_trust},
-};
+use crate::disk::beneath::Dir;
+use crate::disk::permissions::{PRIVATE, check_trust};
 
 /// The folder of compiled plugins: `RUNNER_CACHE`, else `$XDG_CACHE_HOME/runner`, else `~/.cache/runner`. Compiled
 /// plugins are loaded without further checks, so only the user may be able to write to it.

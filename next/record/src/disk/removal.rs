@@ -6,10 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::{
-    RecordError,
-    disk::beneath::{Dir, Stamp, entries},
-};
+use crate::RecordError;
+use crate::disk::beneath::{Dir, Stamp, entries};
 
 /// Deepest level that is measured. The runner itself makes two.
 const MEASURED_DEPTH: u32 = 64;

@@ -3,14 +3,10 @@
 use std::time::{Duration, SystemTime};
 use std::{fs::File, path::Path, sync::mpsc::channel, thread};
 
-use crate::{
-    RecordError,
-    disk::{
-        beneath::{Dir, random},
-        fault::now,
-        lock::{LOCK, try_lock},
-    },
-};
+use crate::RecordError;
+use crate::disk::beneath::{Dir, random};
+use crate::disk::fault::now;
+use crate::disk::lock::{LOCK, try_lock};
 
 const PREFIX: &str = "runner-";
 /// A live process locks its folder within milliseconds.

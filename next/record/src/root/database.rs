@@ -7,14 +7,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::Db
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    RecordError, RunDir, RunHead,
-    disk::{
-        beneath::{Dir, Stamp},
-        permissions::check_trust,
-    },
-    run::truth::CheckedManifest,
-};
+use crate::disk::beneath::{Dir, Stamp};
+use crate::disk::permissions::check_trust;
+use crate::run::truth::CheckedManifest;
+use crate::{RecordError, RunDir, RunHead};
 
 pub(crate) const NAME: &str = "runner.db";
 /// Version of the tables and of [`RunHead`]. A file of another version is replaced.

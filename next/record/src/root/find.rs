@@ -5,14 +5,10 @@ use std::{env, io::ErrorKind};
 
 use runner_model::{RunStatus, visible::quoted};
 
-use crate::{
-    RecordError, ResultsRoot, RunDir, RunHead,
-    disk::{
-        beneath::Dir,
-        layout::{MANIFEST, ROWS, is_run_name, parse_latest},
-        lock,
-    },
-};
+use crate::disk::beneath::Dir;
+use crate::disk::layout::{MANIFEST, ROWS, is_run_name, parse_latest};
+use crate::disk::lock;
+use crate::{RecordError, ResultsRoot, RunDir, RunHead};
 
 /// Returns the results root of commands without `--results`. An empty variable counts as not set.
 pub fn default_root() -> PathBuf {

@@ -4,11 +4,9 @@ use std::{collections::HashMap, io, thread, time::Duration};
 
 use runner_model::RunStatus;
 
-use crate::disk::{
-    beneath::Dir,
-    layout::{MANIFEST, ROWS},
-    lock::retry_for,
-};
+use crate::disk::beneath::Dir;
+use crate::disk::layout::{MANIFEST, ROWS};
+use crate::disk::lock::retry_for;
 use crate::root::database::{Database, Listed, NAME};
 use crate::{Manifest, RecordError, ResultsRoot, RunDir, RunHead};
 

@@ -8,18 +8,14 @@ use std::{collections::BTreeSet, io, thread, time::Duration};
 use runner_model::{RunStatus, Time, row::Actor, visible::shown_path};
 use serde::Serialize;
 
-use crate::{
-    Holder, Manifest, Owned, Pin, RecordError, ResultsRoot, RunDir, RunHead,
-    disk::{
-        beneath::{Dir, Stamp, random},
-        content_store::ContentStore,
-        fault::now,
-        layout::{GONE, MANIFEST, ROWS, STORE, is_run_name},
-        lock::{self, LOCK, Lock},
-        owner::{foreign, is_trusted},
-    },
-    root::find::{command, has_bytes},
-};
+use crate::disk::beneath::{Dir, Stamp, random};
+use crate::disk::content_store::ContentStore;
+use crate::disk::fault::now;
+use crate::disk::layout::{GONE, MANIFEST, ROWS, STORE, is_run_name};
+use crate::disk::lock::{self, LOCK, Lock};
+use crate::disk::owner::{foreign, is_trusted};
+use crate::root::find::{command, has_bytes};
+use crate::{Holder, Manifest, Owned, Pin, RecordError, ResultsRoot, RunDir, RunHead};
 
 /// Longest time for creating a run.
 const CREATION: Duration = Duration::from_secs(3600);

@@ -7,16 +7,12 @@ use std::{fs::File, io::ErrorKind};
 use runner_model::Digest;
 
 use super::{database::Listed, list_thread::ListThread};
-use crate::{
-    RecordError,
-    disk::{
-        beneath::Dir,
-        content_store::ContentStore,
-        durable::{Unsynced, sync_together},
-        layout::STORE,
-        permissions::of_own_folder,
-    },
-};
+use crate::RecordError;
+use crate::disk::beneath::Dir;
+use crate::disk::content_store::ContentStore;
+use crate::disk::durable::{Unsynced, sync_together};
+use crate::disk::layout::STORE;
+use crate::disk::permissions::of_own_folder;
 
 /// The folder of all runs.
 #[derive(Clone, Debug)]

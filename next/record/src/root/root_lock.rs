@@ -4,13 +4,9 @@ use std::time::Duration;
 
 use runner_model::Stage;
 
-use crate::{
-    RecordError, ResultsRoot,
-    disk::{
-        layout::ROOT_LOCK,
-        lock::{self, retry_for, try_lock},
-    },
-};
+use crate::disk::layout::ROOT_LOCK;
+use crate::disk::lock::{self, retry_for, try_lock};
+use crate::{RecordError, ResultsRoot};
 
 /// A child that is just starting may still have the lock file of an ended session open.
 const PATIENCE: Duration = Duration::from_millis(200);

@@ -5,14 +5,10 @@ use std::io;
 
 use runner_model::visible::shown_path;
 
-use crate::{
-    RecordError, ResultsRoot,
-    disk::{
-        beneath::Dir,
-        owner::is_trusted,
-        permissions::{TRUSTED, check_trust},
-    },
-};
+use crate::disk::beneath::Dir;
+use crate::disk::owner::is_trusted;
+use crate::disk::permissions::{TRUSTED, check_trust};
+use crate::{RecordError, ResultsRoot};
 
 const SETTINGS: &str = "runner.toml";
 /// A larger file is refused.

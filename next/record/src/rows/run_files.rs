@@ -4,17 +4,13 @@ use std::{fs::File, io};
 
 use runner_model::Digest;
 
-use crate::{
-    RecordError, RunDir,
-    disk::{
-        beneath::{Dir, Stamp},
-        content_store::ContentStore,
-        durable::{Unsynced, sync_together},
-        fault::{self, Place},
-        layout::{ARTIFACTS, LOGS, ROWS},
-        lock,
-    },
-};
+use crate::disk::beneath::{Dir, Stamp};
+use crate::disk::content_store::ContentStore;
+use crate::disk::durable::{Unsynced, sync_together};
+use crate::disk::fault::{self, Place};
+use crate::disk::layout::{ARTIFACTS, LOGS, ROWS};
+use crate::disk::lock;
+use crate::{RecordError, RunDir};
 
 /// A group of this size is written at once.
 const LARGE_ROWS: u64 = 1024;

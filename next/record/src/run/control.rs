@@ -6,14 +6,10 @@ use std::time::{Duration, Instant};
 use runner_model::{Reason, RunStatus, row::Actor};
 use serde::Serialize;
 
-use crate::{
-    Manifest, Owned, RecordError, Request, RequestMode, ResultsRoot, RunDir,
-    disk::{
-        fault::now,
-        lock::{self, Holder},
-    },
-    run::requests::{self, PATIENCE, remove_all},
-};
+use crate::disk::fault::now;
+use crate::disk::lock::{self, Holder};
+use crate::run::requests::{self, PATIENCE, remove_all};
+use crate::{Manifest, Owned, RecordError, Request, RequestMode, ResultsRoot, RunDir};
 
 const POLL_EVERY: Duration = Duration::from_millis(20);
 

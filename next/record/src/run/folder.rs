@@ -4,15 +4,11 @@ use std::io::ErrorKind;
 
 use runner_model::Time;
 
-use crate::{
-    Holder, RecordError, ResultsRoot, RunDir,
-    disk::{
-        beneath::{Dir, random},
-        layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO, is_run_name},
-        lock::{LOCK, Lock},
-        owner,
-    },
-};
+use crate::disk::beneath::{Dir, random};
+use crate::disk::layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO, is_run_name};
+use crate::disk::lock::{LOCK, Lock};
+use crate::disk::owner;
+use crate::{Holder, RecordError, ResultsRoot, RunDir};
 
 /// Bytes of the scenario's name in the name of a folder.
 const MAX_NAME: usize = 64;

@@ -10,13 +10,9 @@ use runner_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    InFlight, RecordError, Rerun,
-    disk::{
-        beneath::{Dir, Stamp},
-        layout::MANIFEST,
-    },
-};
+use crate::disk::beneath::{Dir, Stamp};
+use crate::disk::layout::MANIFEST;
+use crate::{InFlight, RecordError, Rerun};
 
 /// A manifest has some KiB, with hundreds of providers or sessions some MiB. A larger one is refused.
 const MAX_BYTES: u64 = 8 << 20;

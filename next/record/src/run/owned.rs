@@ -5,28 +5,22 @@ use std::{fs::File, io::Write as _, time::Duration};
 use runner_model::status::{RunVerdict, Stage};
 use runner_model::{Counts, Reason, RunStatus, row::Actor, visible::visible_line};
 
+use crate::disk::beneath::Stamp;
+use crate::disk::durable::Unsynced;
+use crate::disk::fault::{self, Place, now};
+use crate::disk::layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO};
+use crate::disk::lock::{self, LOCK, Lock};
+use crate::root::database::{Entry, Listed};
+use crate::rows::repair;
+use crate::rows::writer::{Ack, Writer};
+use crate::run::manifest::{FORMAT, RowsFile, cut};
+use crate::run::new_run::{command_line, first_stage, has_secrets, session_entry};
+use crate::run::requests::{self, Requests};
+use crate::run::truth::end_dead_session;
+use crate::run::{folder, live};
 use crate::{
     End, Fold, LiveWriter, Manifest, ManifestProvider, NewPlan, NewRun, NewSession, Pause,
     RecordError, ResultsRoot, RunDir, RunHead, Transition,
-    disk::{
-        beneath::Stamp,
-        durable::Unsynced,
-        fault::{self, Place, now},
-        layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO},
-        lock::{self, LOCK, Lock},
-    },
-    root::database::{Entry, Listed},
-    rows::{
-        repair,
-        writer::{Ack, Writer},
-    },
-    run::{
-        folder, live,
-        manifest::{FORMAT, RowsFile, cut},
-        new_run::{command_line, first_stage, has_secrets, session_entry},
-        requests::{self, Requests},
-        truth::end_dead_session,
-    },
 };
 
 /// Newest pauses of a session that the manifest keeps.

@@ -7,15 +7,12 @@ use runner_model::row::{BadLine, RowHead, read_line};
 use runner_model::{Digest, Places, RowRef, RunStatus, TrialId};
 use serde::Serialize;
 
-use crate::{
-    Manifest, RecordError, RunDir,
-    disk::{
-        content_store::ContentStore,
-        layout::{MANIFEST, ROWS, SCENARIO, STORE},
-        lock, owner,
-    },
-    rows::{fold::UnplannedFold, line_reader::ReadLine},
-};
+use crate::disk::content_store::ContentStore;
+use crate::disk::layout::{MANIFEST, ROWS, SCENARIO, STORE};
+use crate::disk::{lock, owner};
+use crate::rows::fold::UnplannedFold;
+use crate::rows::line_reader::ReadLine;
+use crate::{Manifest, RecordError, RunDir};
 
 /// Faults that are kept, because more of them show nothing new.
 const MOST_FAULTS: usize = 10_000;
@@ -102,21 +99,24 @@ impl RunDir {
             let row = read_line(bytes)?;
             Ok(row.logs.is_some() || !row.artifacts.is_empty())
         };
-        let mut check = self.fold_parsed(&new, names_files, &mut |check, number, (line, names)| {
-            check.line = number;
-            match line {
-                ReadLine::Row(row, bytes) => check.check_row(&row, bytes, names),
-                ReadLine::Damaged(problem) => {
-                    check.damaged_lines += 1;
-                    check.damaged_line(&problem);
+        let mut check =
+            self.fold_parsed(&new, names_files, &mut |check, number, (line, names)| {
+                check.line = number;
+                match line {
+                    ReadLine::Row(row, bytes) => check.check_row(&row, bytes, names),
+                    ReadLine::Damaged(problem) => {
+                        check.damaged_lines += 1;
+                        check.damaged_line(&problem);
+                    }
+                    ReadLine::Torn if ends_here => {
+                        let resume = self.command("resume", &[]);
+                        check.fault(format!(
+                            "the end of the line is missing; to move it aside: {resume}"
+                        ));
+                    }
+                    ReadLine::Torn => {}
                 }
-                ReadLine::Torn if ends_here => {
-                    let resume = self.command("resume", &[]);
-                    check.fault(format!("the end of the line is missing; to move it aside: {resume}"));
-                }
-                ReadLine::Torn => {}
-            }
-        })?;
+            })?;
         check.check_stored(&manifest);
         let counts = if ends_here { check.check_counts() } else { Vec::new() };
         check.sort_damage(ends_here && counts.is_empty());
@@ -184,7 +184,8 @@ impl RunCheck<'_> {
                 fault.problem += "; no result is lost";
                 self.add_harmless(fault);
             } else {
-                fault.problem += &format!("; to run its trial again: {}", self.run.command("resume", &[]));
+                fault.problem +=
+                    &format!("; to run its trial again: {}", self.run.command("resume", &[]));
                 self.add(fault);
             }
         }
