@@ -20,7 +20,7 @@ pub fn check(
     };
     if let Some(schema) = &provider.input_schema {
         let mismatch = match serde_json::from_str(test.input.get()) {
-            Ok(input) => schema.mismatch(&input),
+            Ok(input) => schema.mismatch(input),
             Err(error) => Some(error.to_string()),
         };
         if let Some(mismatch) = mismatch {

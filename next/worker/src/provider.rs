@@ -262,7 +262,7 @@ fn secrets(grants: &Grants, is_command: bool, values: &SecretValues) -> Secrets 
 
 fn check_config(schema: Option<&Value>, config: &Value) -> Result<(), Problem> {
     let schema = compile("configuration", schema)?;
-    let Some(mismatch) = schema.and_then(|schema| schema.mismatch(config)) else {
+    let Some(mismatch) = schema.and_then(|schema| schema.mismatch(config.clone())) else {
         return Ok(());
     };
     let message = format!("refuses its `config`: {mismatch}");

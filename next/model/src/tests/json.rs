@@ -1,6 +1,6 @@
 use serde_json::value::RawValue;
 
-use super::{Integers, Json, find_fault, parse};
+use super::{Json, Numbers, find_fault, is_kept, parse};
 
 #[test]
 fn faults_have_their_paths_and_places() {
@@ -20,7 +20,7 @@ fn faults_have_their_paths_and_places() {
         ),
         ("18446744073709551615", None),
         ("-9223372036854775808", None),
-        ("[1e30, 12345678901234567890123.0, \"12345678901234567890123\"]", None),
+        ("[1e30, 12345678901234568000000.0, \"12345678901234567890123\"]", None),
         (
             "[{\"é\": {}, \"n\": [1, 18446744073709551616]}]",
             Some(
@@ -34,19 +34,45 @@ fn faults_have_their_paths_and_places() {
             ),
         ),
     ] {
-        let found = find_fault(json, Integers::Bits64).map(|found| found.to_string());
+        let found = find_fault(json, Numbers::Kept).map(|found| found.to_string());
         assert_eq!(found.as_deref(), fault, "{json}");
         assert_eq!(parse(json).err().as_deref(), fault, "{json}");
         let is_key = fault.is_some_and(|fault| fault.contains("twice"));
-        assert_eq!(find_fault(json, Integers::Any).is_some(), is_key, "{json}");
+        assert_eq!(find_fault(json, Numbers::Any).is_some(), is_key, "{json}");
     }
     assert!(parse("{").unwrap_err().contains("EOF"));
 }
 
 #[test]
+fn floats_keep_their_own_digits_only() {
+    for (number, kept) in [
+        ("0.1", true),
+        ("1.10", true),
+        ("-0.0e5", true),
+        // Printed with 17 digits, and in full.
+        ("0.10000000000000001", true),
+        ("0.1000000000000000055511151231257827021181583404541015625", true),
+        ("0.1234567890123456789", false),
+        ("1.2345678901234568e20", true),
+        ("9007199254740992.0", true),
+        ("9007199254740993.0", false),
+        ("9007199254740993.5", false),
+        ("5e-324", true),
+        ("1e-400", false),
+        ("1e400", false),
+    ] {
+        assert_eq!(is_kept(number), kept, "{number}");
+    }
+    assert!(is_kept(&format!("1{}.0", "0".repeat(300))));
+    assert!(!is_kept(&format!("0.{}1", "1".repeat(100_000))));
+    let fault = find_fault("[0.1234567890123456789]", Numbers::Kept).unwrap();
+    assert_eq!(fault.message, "the number 0.1234567890123456789 has more digits than a float");
+}
+
+#[test]
 fn invalid_json_has_no_fault() {
     for json in ["", "{", "]", "}}", "{\"", "\"\\", "{\"a\" \"a\"", ",", "é", "[,]", "{:}"] {
-        assert_eq!(find_fault(json, Integers::Any), None, "{json}");
+        assert_eq!(find_fault(json, Numbers::Any), None, "{json}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! JSON as text: [`parse`] refuses parts that readers disagree on, and [`Json`] keeps numbers as they are written.
 //!
-//! Most readers round integers beyond 64 bits, and keep the last of two equal keys. Both change a value without a word.
+//! Most readers round long numbers, and keep the last of two equal keys. Both change a value without a word.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, io, iter::Peekable, ops::Range};
 
@@ -22,12 +22,12 @@ pub struct JsonFault {
     lines: Vec<(usize, usize)>,
 }
 
-/// Integers that a reader accepts.
+/// Numbers that a reader accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Integers {
+pub enum Numbers {
     Any,
-    /// Those that fit into an `i64` or a `u64`.
-    Bits64,
+    /// Those for which [`is_kept`] holds.
+    Kept,
 }
 
 /// JSON with its numbers as they are written. Keys are sorted.
@@ -48,14 +48,14 @@ pub enum Json<'a> {
 /// A mistake in its syntax or a [`JsonFault`], with its place.
 pub fn parse(json: &str) -> Result<Value, String> {
     let value = serde_json::from_str(json).map_err(|error| error.to_string())?;
-    match find_fault(json, Integers::Bits64) {
+    match find_fault(json, Numbers::Kept) {
         Some(fault) => Err(fault.to_string()),
         None => Ok(value),
     }
 }
 
-/// Finds a key that an object has twice, or an integer beyond the accepted ones. `json` must be valid.
-pub fn find_fault(json: &str, integers: Integers) -> Option<JsonFault> {
+/// Finds a key that an object has twice, or a number that is not accepted. `json` must be valid.
+pub fn find_fault(json: &str, numbers: Numbers) -> Option<JsonFault> {
     // The keys of all open objects. For each open object or array, the number of keys before it, and its items so far.
     let (mut keys, mut open) = (Vec::<(Cow<'_, str>, Range<usize>)>::new(), Vec::new());
     let mut tokens = Tokens { json, at: 0 }.peekable();
@@ -81,8 +81,12 @@ pub fn find_fault(json: &str, integers: Integers) -> Option<JsonFault> {
             b'"' if tokens.peek().is_some_and(|(_, next)| *next == ":") => {
                 keys.push((text_of(token), at..at + token.len()));
             }
-            b'-' | b'0'..=b'9' if integers == Integers::Bits64 && is_large(token) => {
-                let message = format!("the integer {token} has more than 64 bits");
+            b'-' | b'0'..=b'9' if numbers == Numbers::Kept && !is_kept(token) => {
+                let message = if is_integer(token) {
+                    format!("the integer {token} has more than 64 bits")
+                } else {
+                    format!("the number {token} has more digits than a float")
+                };
                 let place = at..at + token.len();
                 return Some(JsonFault::new(json, message, path(&open, &keys), vec![place]));
             }
@@ -102,9 +106,23 @@ fn path(open: &[(usize, usize)], keys: &[(Cow<'_, str>, Range<usize>)]) -> Strin
     steps.fold("$".to_owned(), |path, step| path + &step)
 }
 
-/// Returns whether a number is an integer that fits into neither an `i64` nor a `u64`.
-pub fn is_large(number: &str) -> bool {
-    is_integer(number) && number.parse::<i64>().is_err() && number.parse::<u64>().is_err()
+/// Returns whether a reader keeps a number: as an integer of 64 bits, or as a float that has its digits when it is rounded
+/// to as many.
+pub fn is_kept(number: &str) -> bool {
+    // More significant digits than any float has.
+    const MAX_DIGITS: usize = 768;
+    if is_integer(number) {
+        return number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok();
+    }
+    let (digits, float) = (significant_digits(number), number.parse().unwrap_or(f64::NAN));
+    let places = digits.len().saturating_sub(1);
+    places < MAX_DIGITS && significant_digits(&format!("{float:.places$e}")) == digits
+}
+
+fn significant_digits(number: &str) -> String {
+    let digits = number.split(['e', 'E']).next().unwrap_or_default();
+    let digits: String = digits.chars().filter(char::is_ascii_digit).collect();
+    digits.trim_matches('0').to_owned()
 }
 
 /// Returns whether a number is written without a fraction and an exponent.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use runner_model::json::{Integers, find_fault};
+use runner_model::json::{Numbers, find_fault};
 use runner_model::row::Raw;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 /// Returns the problem, and `text` itself.
 pub(crate) fn compact(text: String) -> Result<Raw<'static>, (serde_json::Error, String)> {
     let checked = serde_json::from_str::<Valid>(&text).and_then(|Valid| {
-        find_fault(&text, Integers::Any).map_or(Ok(()), |fault| Err(Error::custom(fault)))
+        find_fault(&text, Numbers::Any).map_or(Ok(()), |fault| Err(Error::custom(fault)))
     });
     match checked {
         Ok(()) => Raw::from_string(without_spaces(text)).map_err(|error| (error, String::new())),

@@ -6,7 +6,7 @@ use std::{
     borrow::Cow, cell::OnceCell, collections::HashMap, fs::File, iter, path::Path, sync::Arc,
 };
 
-use runner_model::json::{Integers, JsonFault, find_fault};
+use runner_model::json::{JsonFault, Numbers, find_fault};
 use runner_model::{Text, without_mark};
 use serde_json::{Map, Value, value::RawValue};
 
@@ -349,7 +349,7 @@ impl<'a> Entry<'a> {
                     let place = Place::new(self.source(), at..at, "here");
                     Problem::new(format!("not valid JSON: {}", message_of(&error))).at(place)
                 })?;
-                match find_fault(record, Integers::Bits64) {
+                match find_fault(record, Numbers::Kept) {
                     Some(fault) => Err(self.refuse(&fault, self.offset(record))),
                     None => Ok(value),
                 }

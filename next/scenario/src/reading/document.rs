@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
-use runner_model::without_mark;
+use runner_model::{json::is_kept, without_mark};
 use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
@@ -160,6 +160,9 @@ fn integer(number: &DeInteger<'_>) -> Result<Value, &'static str> {
 fn float(number: &DeFloat<'_>) -> Result<Value, &'static str> {
     let parsed: f64 = number.as_str().parse().unwrap_or(f64::NAN);
     match serde_json::Number::from_f64(parsed) {
+        Some(_) if !is_kept(number.as_str()) => {
+            Err("a float has fewer digits: write this number with fewer, or as a string")
+        }
         Some(number) => Ok(Value::Number(number)),
         None => Err("values reach providers as JSON, which has no infinite number and no NaN"),
     }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use runner_model::json::{Integers, Json, JsonFault, find_fault};
+use runner_model::json::{Json, JsonFault, Numbers, find_fault};
 use runner_model::row::{Check, MAX_ROW, Raw, is_deep};
 use runner_model::{Row, outcome::Verdict, test::Expect, units::show_duration};
 use runner_sandbox::{cut, stderr_tail};
@@ -201,11 +201,11 @@ fn schema_mismatch(schema: &Schema, output: &str, max_tree: usize) -> Option<Str
     if tree_bytes(output) > max_tree {
         return Some(TOO_MANY_VALUES.into());
     }
-    if let Some(JsonFault { path, message, .. }) = find_fault(output, Integers::Bits64) {
+    if let Some(JsonFault { path, message, .. }) = find_fault(output, Numbers::Kept) {
         return Some(format!("at `{path}`: {message}, too many for a schema"));
     }
     match serde_json::from_str(output) {
-        Ok(output) => schema.mismatch(&output),
+        Ok(output) => schema.mismatch(output),
         Err(error) => Some(format!("cannot compare the output: {error}")),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io};
 
-use runner_model::json::{Json, is_integer, is_large};
+use runner_model::json::{Json, is_integer, is_kept};
 use runner_sandbox::cut;
 use serde_json::Value;
 
@@ -83,7 +83,7 @@ impl Comparison {
                 });
             }
             (Value::Number(_), Json::Number(number))
-                if self.tolerance > 0.0 && is_large(number) =>
+                if self.tolerance > 0.0 && is_integer(number) && !is_kept(number) =>
             {
                 return here(format!(
                     "the integer {} has more than 64 bits, too many for a tolerance",
@@ -108,7 +108,8 @@ impl Comparison {
 /// Compares two numbers of JSON.
 fn is_close(left: &str, right: &str, tolerance: f64) -> bool {
     // Above 2^53, different integers are the same float.
-    if exact(left) == exact(right) {
+    let (left, right) = (exact(left), exact(right));
+    if left == right {
         return true;
     }
     let difference = match (left.parse::<i128>(), right.parse::<i128>()) {
@@ -122,13 +123,15 @@ fn is_close(left: &str, right: &str, tolerance: f64) -> bool {
     tolerance > 0.0 && difference <= tolerance
 }
 
-/// Returns a text that equal numbers share: all digits of a whole number, or the shortest ones of another float.
+/// Returns a text that equal numbers share: all digits of a whole number, the shortest ones of another float, or the number
+/// itself if a float does not keep it.
 fn exact(number: &str) -> Cow<'_, str> {
     if is_integer(number) {
         return if number == "-0" { "0".into() } else { number.into() };
     }
     let float: f64 = number.parse().unwrap_or(f64::NAN);
     match float {
+        _ if !is_kept(number) => number.into(),
         0.0 => "0".into(),
         // Without a precision, digits that a float does not distinguish are zeros.
         _ if float.fract() == 0.0 => format!("{float:.0}").into(),

@@ -19,7 +19,7 @@ use regex::RegexBuilder;
 use runner_sandbox::cut;
 use serde_json::{Value, json};
 
-use numbers::NumberRule;
+use numbers::{NumberRule, with_integers};
 
 /// Address of the schema, for references within it.
 const ADDRESS: &str = "http://runner.invalid/schema";
@@ -114,6 +114,7 @@ impl Schema {
             numbers: Vec::new(),
         };
         let mut counted = value.clone();
+        with_integers(&mut counted);
         parts.insert_steps(&mut counted)?;
         let mut compiler = Compiler::new();
         compiler.use_loader(Box::new(NoLoader));
@@ -131,15 +132,16 @@ impl Schema {
     }
 
     /// Describes where and why a value is invalid. `None` if it is valid.
-    pub fn mismatch(&self, value: &Value) -> Option<String> {
+    pub fn mismatch(&self, mut value: Value) -> Option<String> {
+        with_integers(&mut value);
         RULES.set(Rc::clone(&self.numbers));
-        match with_steps(MAX_STEPS, || self.schemas.validate(value, self.negated).is_err()) {
+        match with_steps(MAX_STEPS, || self.schemas.validate(&value, self.negated).is_err()) {
             Some(true) => return None,
             Some(false) => {}
             None => return Some("checking it against the schema takes too many steps".into()),
         }
         let explained = with_steps(MAX_EXPLAIN_STEPS, || {
-            let error = self.schemas.validate(value, self.index).err()?;
+            let error = self.schemas.validate(&value, self.index).err()?;
             Some(reasons(&error))
         });
         let too_large = || "it is not valid, but too large to find out where".to_owned();

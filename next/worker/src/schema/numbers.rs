@@ -1,4 +1,5 @@
-//! [`NumberRule`]: keywords of JSON Schema that compare numbers, checked exactly.
+//! [`NumberRule`]: keywords of JSON Schema that compare numbers, checked exactly. [`with_integers`]: numbers that `boon` compares
+//! exactly.
 //!
 //! `boon` computes them in binary floating point, in which 19.99 is no multiple of 0.01, and 2^53 + 1 is no more than 2^53.
 
@@ -63,8 +64,25 @@ impl NumberRule {
     }
 }
 
+/// Replaces whole floats by integers. `boon` compares two of these exactly, but a float only with the float nearest to an
+/// integer.
+pub(super) fn with_integers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            if let Some(whole) = integer(number).and_then(Number::from_i128) {
+                *number = whole;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(with_integers),
+        Value::Object(entries) => entries.values_mut().for_each(with_integers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
 fn integer(number: &Number) -> Option<i128> {
-    number.as_i128().filter(|_| !number.is_f64())
+    // Below the end of `i128`, which is 1.7e38.
+    let whole = |float: &f64| float.fract() == 0.0 && float.abs() < 1e38;
+    number.as_i128().or_else(|| number.as_f64().filter(whole).map(|float| float as i128))
 }
 
 /// Returns whether a decimal number is an integer times another, which is above zero.

@@ -37,6 +37,9 @@ fn integers_are_compared_exactly() {
         (json!(1.234_567_890_123_456_8e20), "123456789012345683968", true),
         (json!(u64::MAX), "18446744073709551616", false),
         (json!(i64::MIN), "-9223372036854775808", true),
+        (json!(9_007_199_254_740_994_u64), "9007199254740993.5", false),
+        (json!(0.1), "0.10000000000000001", true),
+        (json!(0.123_456_789_012_345_68), "0.1234567890123456789", false),
     ] {
         assert_eq!(is_equal(&expected, output), is_same, "{expected} {output}");
         assert_eq!(
@@ -47,6 +50,7 @@ fn integers_are_compared_exactly() {
     }
     assert!(first_mismatch(&json!(large), "9007199254740992", 0.5).is_some());
     assert_eq!(first_mismatch(&json!(large), "9007199254740992", 1.0), None);
+    assert!(first_mismatch(&json!(9_007_199_254_740_992.0), "9007199254740993", 0.5).is_some());
     let mismatch = first_mismatch(&json!([1]), "[123456789012345678901]", 1e30);
     assert_eq!(
         mismatch.as_deref(),

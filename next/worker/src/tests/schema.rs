@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Schema;
 
 fn mismatch(schema: &Value, value: &Value) -> Option<String> {
-    Schema::new(schema.clone()).unwrap().mismatch(value)
+    Schema::new(schema.clone()).unwrap().mismatch(value.clone())
 }
 
 fn refusal(schema: &Value) -> String {
@@ -58,6 +58,25 @@ fn numbers_are_compared_exactly() {
             Some("must be <=9007199254740992, but got 9007199254740993"),
         ),
         (json!({"exclusiveMinimum": large - 1}), json!(large), None),
+        (
+            json!({"maximum": 9_007_199_254_740_992.0}),
+            json!(large),
+            Some("must be <=9007199254740992, but got 9007199254740993"),
+        ),
+        (json!({"exclusiveMaximum": 18_446_744_073_709_551_616.0}), json!(u64::MAX), None),
+        (json!({"const": [2, 1e300]}), json!([2.0, 1e300]), None),
+        (
+            json!({"const": 9_007_199_254_740_992.0}),
+            json!(large),
+            Some("value must be 9007199254740992"),
+        ),
+        (
+            json!({"enum": [1, large]}),
+            json!(9_007_199_254_740_992.0),
+            Some("value must be one of 1, 9007199254740993"),
+        ),
+        (json!({"uniqueItems": true}), json!([large, 9_007_199_254_740_992.0]), None),
+        (json!({"uniqueItems": true}), json!([0, -0.0]), Some("items at 0 and 1 are equal")),
     ] {
         assert_eq!(mismatch(&schema, &value).as_deref(), reason, "{schema} {value}");
     }
