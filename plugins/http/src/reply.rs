@@ -5,16 +5,24 @@ use std::collections::BTreeMap;
 use runner_sdk::http::Response;
 use runner_sdk::{Reply, Result, artifacts};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 /// The artifact with a body that is no text.
 const BODY: &str = "body";
 
 #[derive(Serialize)]
-struct Output {
+struct Output<'r> {
     status: u16,
     headers: BTreeMap<String, Value>,
-    body: Value,
+    body: Body<'r>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Body<'r> {
+    Json(&'r RawValue),
+    Text(&'r str),
+    Artifact(Value),
 }
 
 /// Makes the reply. What differs from run to run, such as time, is a metric and no part of the output.
@@ -54,22 +62,24 @@ fn headers(headers: &[(String, String)]) -> BTreeMap<String, Value> {
     values.collect()
 }
 
-/// JSON where it says that it is JSON and is, else text where it is UTF-8, else an artifact.
-fn body(media_type: &str, bytes: &[u8]) -> Result<Value> {
-    if is_json(media_type)
-        && let Ok(value) = serde_json::from_slice(bytes)
-    {
-        return Ok(value);
-    }
+/// Returns JSON if the media type is JSON and the body is valid, else text if it is UTF-8, else an artifact.
+fn body<'r>(media_type: &str, bytes: &'r [u8]) -> Result<Body<'r>> {
     if let Ok(text) = str::from_utf8(bytes) {
-        return Ok(text.into());
+        // A `Value` rounds numbers. It only shows that the body is not too deep, and that its numbers are in range.
+        if is_json(media_type)
+            && serde_json::from_str::<Value>(text).is_ok()
+            && let Ok(json) = serde_json::from_str(text)
+        {
+            return Ok(Body::Json(json));
+        }
+        return Ok(Body::Text(text));
     }
     let media_type = match media_type {
         "" => "application/octet-stream",
         known => known,
     };
     artifacts::append(BODY, media_type, bytes)?;
-    Ok(json!({ "$artifact": BODY }))
+    Ok(Body::Artifact(json!({ "$artifact": BODY })))
 }
 
 /// `application/json`, and whatever is JSON by RFC 6839, such as `application/problem+json`.
