@@ -1,8 +1,13 @@
 //! Numbers, keys and texts of JSON are compared as they were written.
 
+use std::fs;
+
 use serde_json::json;
 
-use crate::support::runner::{Runner, tests};
+use crate::support::{
+    runner::{Runner, tests},
+    server::{Response, Server},
+};
 
 /// Copies standard input to standard output.
 const COPY: &str = r#"(module
@@ -99,6 +104,63 @@ fn large_integers_of_replies_keep_their_digits() {
     }
     let run = runner.run(&["plugin", "run", "copy.wasm", "--stdin", "[123456789012345678901]"]);
     run.expect(0).says(&["123456789012345678901"]);
+}
+
+#[test]
+fn fractions_keep_their_digits_or_are_refused() {
+    for value in ["0.1234567890123456789", "9007199254740993.5", "9_007_199_254_740_993.0"] {
+        for keys in [format!("expect = {{ equals = {value} }}"), format!("input = [{value}]")] {
+            let runner = printing(&format!("[[tests]]\nid = \"a\"\n{keys}\n"));
+            runner.refused(&[], &["scenario.toml:3:", "a float has fewer digits"]);
+        }
+    }
+    let runner = printing(LIST);
+    let value = "0.1234567890123456789";
+    for (file, text) in [
+        ("list.jsonl", format!("{{\"id\": \"a\", \"input\": {{\"n\": [{value}]}}}}\n")),
+        ("list.json", format!("[{{\"id\": \"a\", \"expect\": {{\"json\": {value}}}}}]")),
+    ] {
+        runner.write(file, text);
+        let says = ["1:", "the number 0.1234567890123456789 has more digits", "fewer digits"];
+        runner.refused(&[], &[&[file], &says[..]].concat());
+        fs::remove_file(runner.path(file)).unwrap();
+    }
+    let runner = printing(&tests(
+        r#"
+        full  | "0.10000000000000001" | equals = 0.1
+        other | "9007199254740993.5" | equals = 9007199254740994
+        long  | "[0.1234567890123456789]" | schema = "s.json"
+        bound | "9007199254740993" | schema = "s.json"
+        "#,
+    ));
+    runner.write("s.json", r#"{"maximum": 9007199254740992.0}"#);
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    assert_eq!(run.row("full")["outcome"], "passed");
+    assert_eq!(run.row("other")["outcome"], "failed");
+    let message = |test: &str| run.row(test)["checks"][0]["message"].to_string();
+    assert!(message("long").contains("at `$[0]`: the number 0.1234567890123456789 has more digits"));
+    assert!(message("bound").contains("must be <=9007199254740992, but got 9007199254740993"));
+    runner.write("s.json", r#"{"const": 9007199254740993.5}"#);
+    let says = ["s.json", "has more digits than a float, at line 1 column 11"];
+    runner.run(&["validate", "scenario.toml"]).expect(2).says(&says);
+}
+
+#[test]
+fn bodies_of_http_keep_their_digits() {
+    let body = r#"{"id": 12345678901234567890123, "price": 1.10}"#;
+    let server =
+        Server::start(move |_| Response::ok(body).header("content-type", "application/json"));
+    let runner = Runner::new(&[]);
+    runner.scenario(&format!(
+        "[providers.p]\nplugin = \"bundled:http\"\ngrants = {{ net = [\"{}\"] }}\n\
+         [[tests]]\nid = \"a\"\ninput = {{ url = \"{}\" }}\n",
+        server.origin(),
+        server.url("/")
+    ));
+    runner.exec(&[]).expect(0);
+    let shown = runner.run(&["show", "latest", "a", "--json"]).expect(0);
+    shown.says(&["12345678901234567890123", "1.10"]);
 }
 
 #[test]
