@@ -14,14 +14,14 @@ mod run;
 pub use disk::error::{RecordError, in_use};
 pub use disk::fault::{now, sweep_every};
 pub use disk::{lock::Holder, plugin_cache::PluginCache, scratch::Scratch};
-pub use root::find::{command, default_root};
+pub use root::command::{command, default_root};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
 pub use root::{results_root::ResultsRoot, root_lock::Share, settings::SettingsFile};
 pub use rows::fold::{Fold, RowEffect, RowFacts, TrialState, UnplannedFold};
 pub use rows::writer::{Ack, Writer};
 pub use rows::{line_reader::ReadLine, rerun::Rerun};
-pub use run::live::{End, InFlight, Live, LiveWriter, WaitingTrial, running_at_death};
+pub use run::live::{Compiling, End, InFlight, Live, LiveWriter, WaitingTrial, running_at_death};
 pub use run::manifest::{
     FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Pause, Pin, RowsFile, Selected,
     SessionEntry, Transition,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use runner_model::visible::{shown_path, visible_line};
 use thiserror::Error;
 
-use crate::{Holder, disk::permissions::TRUSTED, root::find::command};
+use crate::{Holder, disk::permissions::TRUSTED, root::command::command};
 
 /// A failure of the disk or of a file on it. Each message has the cause, the place and the next step.
 #[derive(Debug, Error)]

@@ -1,30 +1,14 @@
-//! Finds a run by a name that a user typed, and formats commands about a results root for users to type.
+//! Finds a run by a name that a user typed.
 
-use std::path::{Path, PathBuf};
-use std::{env, io::ErrorKind};
+use std::{io::ErrorKind, path::Path};
 
-use runner_model::{RunStatus, visible::quoted};
+use runner_model::RunStatus;
 
+use super::command::command;
 use crate::disk::beneath::Dir;
 use crate::disk::layout::{MANIFEST, ROWS, is_run_name, parse_latest};
 use crate::disk::lock;
 use crate::{RecordError, ResultsRoot, RunDir, RunHead};
-
-/// Returns the results root of commands without `--results`. An empty variable counts as not set.
-pub fn default_root() -> PathBuf {
-    let given = env::var_os("RUNNER_RESULTS").filter(|path| !path.is_empty());
-    given.unwrap_or_else(|| "results".into()).into()
-}
-
-/// Returns a command about the runs of `root` to type into a shell, with `--results` if the root is not the default.
-pub fn command(root: &Path, words: &[&str]) -> String {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let path = root.to_string_lossy();
-    let is_default = real(root) == real(&default_root());
-    let flag: &[&str] = if is_default { &[] } else { &["--results", &path] };
-    let words = ["runner"].iter().chain(words).chain(flag).map(|word| quoted(word));
-    words.collect::<Vec<_>>().join(" ")
-}
 
 impl ResultsRoot {
     /// Returns a command about this root; see [`command`].

@@ -1,5 +1,6 @@
 //! All runs of a results root.
 
+pub(crate) mod command;
 pub(crate) mod database;
 pub(crate) mod find;
 pub(crate) mod list;

@@ -14,7 +14,7 @@ use crate::disk::fault::now;
 use crate::disk::layout::{GONE, MANIFEST, ROWS, STORE, is_run_name};
 use crate::disk::lock::{self, LOCK, Lock};
 use crate::disk::owner::{foreign, is_trusted};
-use crate::root::find::{command, has_bytes};
+use crate::root::{command::command, find::has_bytes};
 use crate::{Holder, Manifest, Owned, Pin, RecordError, ResultsRoot, RunDir, RunHead};
 
 /// Longest time for creating a run.
