@@ -453,11 +453,11 @@ fn damage_notices(manifest: &Manifest, fold: &Fold, is_live: bool) -> Vec<String
         notices.push(plural(lost, one, many));
     }
     let damaged = plural(
-        fold.damaged() - fold.unplanned(),
+        fold.damaged(),
         "line of index.jsonl is damaged",
         "lines of index.jsonl are damaged",
     );
-    match fold.damaged() - fold.unplanned() {
+    match fold.damaged() {
         0 => {}
         _ if fold.left() == 0 => notices.push(format!("{damaged}; no result is lost")),
         1 => notices.push(format!("{damaged}; its trial runs again")),

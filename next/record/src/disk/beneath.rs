@@ -127,24 +127,21 @@ impl Dir {
     pub(crate) fn dir_or_create(&self, name: &str) -> Result<Self, RecordError> {
         match self.dir(name) {
             Err(error) if error.is_missing() => {
-                match self.create_with_mode(name, permissions::of_folder_in(self.mode)) {
-                    Err(error) if error.kind() != Some(io::ErrorKind::AlreadyExists) => Err(error),
-                    _ => self.dir(name),
+                match self.create_dir(name, permissions::of_folder_in(self.mode)) {
+                    Err(error) if error.kind() == Some(io::ErrorKind::AlreadyExists) => {
+                        self.dir(name)
+                    }
+                    created => created,
                 }
             }
             opened => opened,
         }
     }
 
-    /// Creates the folder of a run. Fails if the name exists.
-    pub(crate) fn create_dir(&self, name: &str) -> Result<Self, RecordError> {
-        self.create_with_mode(name, permissions::of_own_folder())?;
-        self.dir(name)
-    }
-
-    /// Creates a folder that only this user may enter. Fails if the name exists.
-    pub(crate) fn create_private_dir(&self, name: &str) -> Result<Self, RecordError> {
-        self.create_with_mode(name, permissions::PRIVATE)?;
+    /// Creates a folder. Fails if the name exists.
+    pub(crate) fn create_dir(&self, name: &str, mode: u32) -> Result<Self, RecordError> {
+        rustix::fs::mkdirat(&self.handle, name, Mode::from_raw_mode(mode))
+            .map_err(|source| self.error("create the folder", name, source))?;
         self.dir(name)
     }
 
@@ -164,11 +161,6 @@ impl Dir {
         found.is_ok_and(|found| {
             found.st_uid == user && found.st_mode & 0o777 == permissions::PRIVATE
         })
-    }
-
-    fn create_with_mode(&self, name: &str, mode: u32) -> Result<(), RecordError> {
-        rustix::fs::mkdirat(&self.handle, name, Mode::from_raw_mode(mode))
-            .map_err(|source| self.error("create the folder", name, source))
     }
 
     pub(crate) fn read(&self, name: &str) -> Result<File, RecordError> {

@@ -7,6 +7,7 @@ use crate::RecordError;
 use crate::disk::beneath::{Dir, random};
 use crate::disk::fault::now;
 use crate::disk::lock::{LOCK, try_lock};
+use crate::disk::permissions::PRIVATE;
 
 const PREFIX: &str = "runner-";
 /// A live process locks its folder within milliseconds.
@@ -29,7 +30,7 @@ impl Scratch {
     pub fn make(above: &Path) -> Result<Self, RecordError> {
         let above = Dir::open(above)?;
         let name = format!("{PREFIX}{:016x}", random());
-        let dir = above.create_private_dir(&name)?;
+        let dir = above.create_dir(&name, PRIVATE)?;
         let lock = dir.create_file(LOCK)?;
         // No other process knows the folder yet.
         try_lock(&lock, true).map_err(|source| dir.error("take", LOCK, source))?;

@@ -3,8 +3,8 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{thread, time::Duration};
 
-use super::database::{Database, Listed, NAME};
-use crate::disk::beneath::{Dir, Stamp};
+use super::database::{Database, Listed};
+use crate::disk::beneath::Dir;
 
 /// Time for the last entries once the root is dropped.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -24,18 +24,11 @@ impl ListThread {
         let update = move || {
             // Workers have priority.
             let _ = rustix::process::nice(10);
-            let mut open: Option<(Database, Option<Stamp>)> = None;
             while let Ok(entry) = received.recv() {
                 let mut changed = vec![entry];
                 changed.extend(received.try_iter());
-                // `reindex` may have replaced the file. Opening it again for each entry takes as long as writing one.
-                let file = root.stat(NAME).ok().flatten();
-                open.take_if(|(_, opened)| !is_same(*opened, file));
-                if open.is_none() {
-                    let database = Database::open_or_create(&root);
-                    open = database.map(|database| (database, root.stat(NAME).ok().flatten()));
-                }
-                if let Some((database, _)) = &mut open {
+                // Opened each time, because `reindex` may have replaced the file.
+                if let Some(mut database) = Database::open_or_create(&root) {
                     // Otherwise the next reader reads the manifests.
                     let _ = database.write(&changed, std::iter::empty());
                 }
@@ -60,8 +53,4 @@ impl Drop for ListThread {
         self.entries = None;
         let _ = self.done.recv_timeout(PATIENCE);
     }
-}
-
-fn is_same(opened: Option<Stamp>, now: Option<Stamp>) -> bool {
-    opened.zip(now).is_some_and(|(opened, now)| opened.is_place_of(&now))
 }

@@ -15,7 +15,7 @@ use crate::disk::layout::{GONE, MANIFEST, ROWS, STORE, is_run_name};
 use crate::disk::lock::{self, LOCK, Lock};
 use crate::disk::owner::{foreign, is_trusted};
 use crate::root::{command::command, find::has_bytes};
-use crate::{Holder, Manifest, Owned, Pin, RecordError, ResultsRoot, RunDir, RunHead};
+use crate::{Holder, Owned, Pin, RecordError, ResultsRoot, RunDir, RunHead};
 
 /// Longest time for creating a run.
 const CREATION: Duration = Duration::from_secs(3600);
@@ -444,7 +444,7 @@ fn unused_contents(root: &Dir, now: Time) -> Result<Vec<(String, String, Stamp)>
 
 /// Returns all text of a run that may name contents: its manifest, and its list of attachments and schemas.
 fn text_of(run: &RunDir) -> Result<String, RecordError> {
-    let (manifest, mut text, _) = Manifest::read(&run.dir, &run.id)?;
+    let (manifest, mut text, _) = run.read_manifest()?;
     match run.blobs(&manifest) {
         // Without the list the run cannot be resumed.
         Err(error) if error.is_missing() => {}

@@ -21,10 +21,6 @@ pub struct Fold {
     last_seq: u64,
     /// Lines without a readable row.
     damaged: u64,
-    /// Rows of trials that no plan had.
-    unplanned: u64,
-    /// Rows up to this one may be of trials that only an earlier plan had.
-    earlier_plan: u64,
     foreign: Option<(u64, String)>,
     /// Counts of trials that have rows and that the plan lacks.
     removed: Counts,
@@ -163,8 +159,7 @@ impl Fold {
         let reruns =
             manifest.sessions.iter().filter_map(|one| Some((one.number, one.rerun.as_ref()?)));
         let new = || {
-            let earlier_plan = manifest.earlier_plan();
-            let fold = Self { earlier_plan, ..Self::new(places.trials()) };
+            let fold = Self::new(places.trials());
             (fold, UnplannedFold::default(), reruns.clone().peekable())
         };
         let mut other_version = None;
@@ -247,10 +242,7 @@ impl Fold {
     /// Adds a row that is on disk. `None` if the plan has no such trial.
     pub fn add(&mut self, index: u64, row: RowFacts) -> Option<RowEffect> {
         self.last_seq = self.last_seq.max(row.seq);
-        let Some(state) = self.trials.get_mut(index as usize) else {
-            self.unplanned += u64::from(row.seq > self.earlier_plan);
-            return None;
-        };
+        let state = self.trials.get_mut(index as usize)?;
         if row.attempt > 1 {
             let attempts = self.attempts.entry(index).or_default();
             *attempts = row.attempt.max(*attempts);
@@ -289,14 +281,9 @@ impl Fold {
         self.attempts.get(&index).copied().unwrap_or(one)
     }
 
-    /// Returns the number of lines that are damaged or of trials that no plan had.
+    /// Returns the number of lines without a readable row.
     pub fn damaged(&self) -> u64 {
-        self.damaged + self.unplanned
-    }
-
-    /// Returns the number of rows of trials that no plan had. If the plan is newer than the rows, it may lack their trials.
-    pub fn unplanned(&self) -> u64 {
-        self.unplanned
+        self.damaged
     }
 
     /// Returns the first line that can only be of another run, from 1, and the reason.

@@ -5,7 +5,7 @@ use std::{fs::File, ops::Range, os::unix::fs::FileExt as _};
 
 use runner_model::visible::shown_path;
 
-use crate::disk::{beneath::Reader, content_store::digest_of, fault, layout::ROWS};
+use crate::disk::{beneath::Reader, fault, layout::ROWS};
 use crate::rows::line_reader::{self, ReadLine};
 use crate::{RecordError, RunDir};
 
@@ -51,21 +51,12 @@ pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError
     Ok(Repaired { last_seq: last.seq, moved })
 }
 
-/// Appends torn bytes to a separate file, unless an interrupted repair has already done it.
+/// Appends torn bytes to a separate file. After an interrupted repair the file has them twice.
 fn move_aside(run: &RunDir, rows: &File, torn: Range<u64>, name: &str) -> Result<(), RecordError> {
     let mut target = run.dir.append(name)?;
     let failed = |source| run.dir.error("write", name, source);
-    let length = torn.end - torn.start;
-    let there = target.metadata().map_err(failed)?.len();
-    let digest = |file, at| digest_of(Reader { file, at }.take(length));
-    let is_there = match there.checked_sub(length) {
-        Some(at) => digest(&target, at).and_then(|there| Ok(there == digest(rows, torn.start)?)),
-        None => Ok(false),
-    };
-    if !is_there.map_err(failed)? {
-        let mut torn = Reader { file: rows, at: torn.start }.take(length);
-        io::copy(&mut torn, &mut target).map_err(failed)?;
-    }
+    let mut bytes = Reader { file: rows, at: torn.start }.take(torn.end - torn.start);
+    io::copy(&mut bytes, &mut target).map_err(failed)?;
     target.sync_all().map_err(failed)?;
     run.dir.sync()
 }

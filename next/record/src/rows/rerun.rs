@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Trials that a session runs again, among those with a final row at its start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
+#[serde(rename_all = "lowercase")]
 pub enum Rerun {
     /// Trials that failed, ended in an error or timed out.
     Failed,
@@ -15,6 +15,7 @@ pub enum Rerun {
     Errors,
     All,
     /// Trials whose id, or whose test's id, matches.
+    #[serde(untagged)]
     Glob(String),
 }
 
@@ -56,11 +57,5 @@ impl From<String> for Rerun {
             "all" => Self::All,
             _ => Self::Glob(text),
         }
-    }
-}
-
-impl From<Rerun> for String {
-    fn from(rerun: Rerun) -> Self {
-        rerun.to_string()
     }
 }

@@ -67,7 +67,7 @@ impl RunFiles {
             for (digest, draft) in &group.artifacts {
                 let draft = draft.try_clone();
                 let draft = draft.map_err(|source| artifacts.0.error("keep", ".", source))?;
-                unsynced.extend(artifacts.keep(draft, digest)?);
+                unsynced.extend(artifacts.keep(draft, digest)?.0);
             }
         }
         if !group.logs.is_empty() {

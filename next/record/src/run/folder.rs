@@ -8,6 +8,7 @@ use crate::disk::beneath::{Dir, random};
 use crate::disk::layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO, is_run_name};
 use crate::disk::lock::{LOCK, Lock};
 use crate::disk::owner;
+use crate::disk::permissions::of_own_folder;
 use crate::{Holder, RecordError, ResultsRoot, RunDir};
 
 /// Bytes of the scenario's name in the name of a folder.
@@ -39,7 +40,7 @@ impl ResultsRoot {
 pub(crate) fn create(root: &Dir, scenario: &str, now: Time) -> Result<(String, Dir), RecordError> {
     loop {
         let id = new_id(scenario, now);
-        match root.create_dir(&id) {
+        match root.create_dir(&id, of_own_folder()) {
             Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => {}
             made => return Ok((id, made?)),
         }
@@ -49,7 +50,7 @@ pub(crate) fn create(root: &Dir, scenario: &str, now: Time) -> Result<(String, D
 /// Creates the folder `name` for a new run. Takes over an empty folder, and a folder that a dead process left while it
 /// created a run.
 pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
-    let dir = match root.create_dir(name) {
+    let dir = match root.create_dir(name, of_own_folder()) {
         Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => root.dir(name)?,
         made => made?,
     };

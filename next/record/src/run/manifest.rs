@@ -272,14 +272,9 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Manifest {
-    /// Reads the manifest of a run, with its text and the stamp of its file. A manifest is replaced and never changed
-    /// in place, so the three belong together. The id is the folder's name, so a copy is a run of its own.
-    pub(crate) fn read(dir: &Dir, id: &str) -> Result<(Self, String, Stamp), RecordError> {
-        Self::read_file(dir, id, dir.read(MANIFEST)?)
-    }
-
-    /// Reads the manifest of a run from its open file.
-    pub(crate) fn read_file(
+    /// Reads the manifest of a run from its open file, with its text and the stamp of the file. A manifest is replaced and
+    /// never changed in place, so the three belong together. The id is the folder's name, so a copy is a run of its own.
+    pub(crate) fn read(
         dir: &Dir,
         id: &str,
         file: File,

@@ -53,7 +53,7 @@ impl RunDir {
         if self.is_own {
             self.check_owner(&file, MANIFEST)?;
         }
-        Manifest::read_file(&self.dir, &self.id, file)
+        Manifest::read(&self.dir, &self.id, file)
     }
 
     /// Returns the run for a command that executes, changes or deletes it. Its later manifests are checked, too.

@@ -69,7 +69,7 @@ fn new_entries_are_shared_as_their_folder_is() {
     let folder = folder();
     let dir = Dir::open(folder.path()).unwrap();
     let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().mode() & 0o777;
-    dir.create_dir("run").unwrap();
+    dir.create_dir("run", 0o700).unwrap();
     dir.dir_or_create("inner").unwrap();
     dir.write("file").unwrap();
     let mut draft = dir.unnamed().unwrap();
