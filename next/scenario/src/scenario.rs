@@ -12,9 +12,10 @@ use crate::keys::{
 };
 use crate::problem::{Problem, Problems};
 use crate::reading::{
-    At, DURATION, Document, FailFastForm, Form, Integer, List, MatrixOrigins, Number, Reader, SIZE,
-    TEXT, Table, TableForm, read_literals, read_text,
+    At, DURATION, Document, FailFastForm, FileOwner, Form, Integer, List, MatrixOrigins, Number,
+    Reader, SIZE, TEXT, Table, TableForm, read_literals, read_text,
 };
+use crate::suite::selection::Selection;
 
 /// Problems of a scenario that are shown.
 pub(crate) const MAX_SHOWN: usize = 100;
@@ -36,8 +37,8 @@ pub struct Scenario {
     pub providers: Vec<Provider>,
     /// Names of providers that no selected test runs on. They are not in `providers`.
     pub(crate) unused: Vec<String>,
-    /// Problems of the files that providers and tests name, each with the provider's name or `None`.
-    missing_files: Vec<(Option<String>, Problem)>,
+    /// Problems of files that a selection may not need.
+    missing_files: Vec<(FileOwner, Problem)>,
     /// The keys of `meta` by which reports group results. `None` means all.
     pub dimensions: Option<Vec<String>>,
     pub(crate) matrix_origins: MatrixOrigins,
@@ -57,10 +58,12 @@ impl Scenario {
     /// Returns the problems of files that the providers name, without those of removed providers. Files of tests are read by
     /// [`crate::resolve`].
     pub fn missing_files(&self) -> Problems {
-        let is_used = |name: &Option<String>| {
-            self.providers.iter().any(|provider| name.as_deref() == Some(&*provider.name))
+        let is_used = |owner: &FileOwner| {
+            self.providers.iter().any(
+                |provider| matches!(owner, FileOwner::Provider(name) if *name == *provider.name),
+            )
         };
-        let used = self.missing_files.iter().filter(|(name, _)| is_used(name));
+        let used = self.missing_files.iter().filter(|(owner, _)| is_used(owner));
         sorted(used.map(|(_, problem)| problem.clone()).collect())
     }
 }
@@ -87,20 +90,20 @@ pub struct RunOptions {
 ///
 /// All of its problems.
 pub fn load(path: &Path) -> Result<Scenario, Problems> {
-    let mut scenario = load_selected(path)?;
-    if scenario.missing_files.is_empty() {
-        return Ok(scenario);
-    }
-    Err(sorted(scenario.missing_files.drain(..).map(|(_, problem)| problem).collect()))
+    load_file(path, None)
 }
 
 /// Reads and checks a scenario of which only some tests run. [`Scenario::missing_files`] returns the problems of files that its
-/// providers name.
+/// providers name. A list may be missing if `--provider` selects none of its providers: only its records could name others.
 ///
 /// # Errors
 ///
 /// All other problems.
-pub fn load_selected(path: &Path) -> Result<Scenario, Problems> {
+pub fn load_selected(path: &Path, selection: &Selection) -> Result<Scenario, Problems> {
+    load_file(path, Some(selection))
+}
+
+fn load_file(path: &Path, selection: Option<&Selection>) -> Result<Scenario, Problems> {
     let shown = path.to_string_lossy().into_owned();
     let help = "put its tests into a test list, which can be of any size";
     let text = read_text(path, &shown, "scenario", help)?;
@@ -109,7 +112,7 @@ pub fn load_selected(path: &Path) -> Result<Scenario, Problems> {
         _ => PathBuf::from("."),
     };
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    parse(&shown, text, &stem, Some(folder))
+    parse(&shown, text, &stem, Some(folder), selection)
 }
 
 /// Reads a scenario that is stored with a run, whose name is `name`. Uses no other file, since the originals may be gone.
@@ -118,15 +121,16 @@ pub fn load_selected(path: &Path) -> Result<Scenario, Problems> {
 ///
 /// Problems of a text that was edited or is of another version.
 pub fn parse_stored(text: &str, name: &str) -> Result<Scenario, Problems> {
-    parse("scenario.toml", text.to_owned(), name, None)
+    parse("scenario.toml", text.to_owned(), name, None, None)
 }
 
-/// Parses a scenario. `folder` is `None` for a stored one.
+/// Parses a scenario. `folder` is `None` for a stored one, and `selection` if all files must exist.
 fn parse(
     path: &str,
     text: String,
     name: &str,
     folder: Option<PathBuf>,
+    selection: Option<&Selection>,
 ) -> Result<Scenario, Problems> {
     let mut problems = Vec::new();
     let mut document = Document::parse(path, &text).map_err(sorted)?;
@@ -153,8 +157,17 @@ fn parse(
     for provider in scenario.iter().flat_map(|scenario| &scenario.providers) {
         problems.extend(template_inputs::check_templates(provider, &document));
     }
+    let is_valid = problems.is_empty();
+    let required = reader.missing_files.extract_if(.., |(owner, _)| match (owner, selection) {
+        (_, None) => true,
+        (FileOwner::List(index), Some(selection)) => scenario
+            .as_ref()
+            .filter(|_| is_valid)
+            .is_none_or(|scenario| selection.may_use(&scenario.lists[*index], &scenario.providers)),
+        (FileOwner::Provider(_) | FileOwner::Tests, Some(_)) => false,
+    });
+    problems.extend(required.map(|(_, problem)| problem));
     let (true, Some(mut scenario)) = (problems.is_empty(), scenario) else {
-        problems.extend(reader.missing_files.into_iter().map(|(_, problem)| problem));
         return Err(sorted(problems));
     };
     scenario.missing_files = reader.missing_files;

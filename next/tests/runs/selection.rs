@@ -1,5 +1,7 @@
 //! Selection of trials: lists, templates, globs, tags and repeats.
 
+use std::fs;
+
 use crate::support::{
     runner::Runner,
     truth::{assert_whole, results},
@@ -135,8 +137,37 @@ fn selections_need_only_what_they_run() {
         runner.exec(&[&selection[..], &["--dry-run"]].concat()).expect(0);
     }
     let runner = half_missing();
-    for args in [&[][..], &["--test", "two"], &["--test", "*"]] {
-        runner.exec(args).expect(2).says(&["plugin `missing.wasm` does not exist"]);
+    runner.exec(&["--test", "one"]).expect(0);
+    runner.exec(&["--last-failed"]).expect(5);
+    runner.exec(&[]).expect(2).says(&["plugin `missing.wasm`", "schema `missing.json`"]);
+    for selection in [["--test", "two"], ["--test", "*"]] {
+        runner.exec(&selection).expect(2).says(&["schema `missing.json` does not exist"]);
     }
+    runner.write("missing.json", "{}");
+    runner.exec(&["--test", "two"]).expect(2).says(&["plugin `missing.wasm` does not exist"]);
     runner.run(&["validate", "scenario.toml"]).expect(2).says(&["missing.wasm"]);
+}
+
+#[test]
+fn missing_lists_matter_only_to_their_providers() {
+    let runner = half_missing();
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!(
+        "{text}\n[[test_lists]]\nfiles = [\"b.jsonl\"]\nproviders = [\"b\"]\nexpect = {{ schema = \"missing.json\" }}\n"
+    ));
+    runner.exec(&["--provider", "a"]).expect(0);
+    for args in [&[][..], &["--test", "one"], &["--provider", "b"]] {
+        let ran = runner.exec(args).expect(2);
+        ran.says(&["no file matches `b.jsonl`"]);
+        let is_complete =
+            ran.stderr.contains("missing.wasm") && ran.stderr.contains("missing.json");
+        assert_eq!(is_complete, args.is_empty(), "{}", ran.stderr);
+    }
+    runner.run(&["validate", "scenario.toml"]).expect(2).says(&["no file matches `b.jsonl`"]);
+    // A record may name another provider than its list.
+    runner.write(
+        "b.jsonl",
+        "{\"id\": \"three\"}\n{\"id\": \"four\", \"providers\": [\"a\"], \"expect\": {}}\n",
+    );
+    runner.exec(&["--provider", "a", "--dry-run"]).expect(2).says(&["b.jsonl:2:"]);
 }

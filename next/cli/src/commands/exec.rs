@@ -8,7 +8,7 @@ use runner_model::{TrialId, exit::Exit, visible::shown_path};
 use runner_prepare::source::{Source, SourceState, is_folder};
 use runner_record::Selected;
 use runner_report::{VERSION, json::one_line};
-use runner_scenario::load;
+use runner_scenario::{Selection, load_selected};
 use serde_json::json;
 
 use super::{group, session};
@@ -96,7 +96,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 /// Builds the scenarios' plugins whose source has changed. Scenarios with mistakes are skipped: running them reports those.
 fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
     let mut seen = BTreeSet::new();
-    for scenario in scenarios.iter().filter_map(|path| load(path).ok()) {
+    let selection = Selection::default();
+    for scenario in scenarios.iter().filter_map(|path| load_selected(path, &selection).ok()) {
         let folders = scenario
             .providers
             .iter()

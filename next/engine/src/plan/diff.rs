@@ -52,7 +52,7 @@ impl PlanDiff {
 pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> Option<String> {
     let path = Path::new(&manifest.scenario_path);
     let mut found = Vec::new();
-    match load_selected(path) {
+    match load_selected(path, &selection(&manifest.metadata.selection, None)) {
         Err(_) if !path.exists() => found.push("its file is gone".to_owned()),
         Err(_) => found.push("its file has problems; see `runner validate`".to_owned()),
         Ok(mut live) => {

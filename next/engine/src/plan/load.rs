@@ -12,11 +12,16 @@ use crate::EngineError;
 
 /// Plans a scenario. Returns its suite in an unnamed file, too. Writes to the plugin cache only.
 pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
-    let loaded = if selection.is_some() { load_selected(path) } else { load(path) };
+    let loaded = if selection.is_some() { load_selected(path, selection) } else { load(path) };
     let mut scenario = loaded.map_err(EngineError::Scenario)?;
     let cache = PluginCache::open()?;
     let resolved = resolve_selected(&mut scenario, selection, tempfile::tempfile)
         .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
+    let resolved = match resolved {
+        // Which providers are selected is unknown.
+        Err(problems) if selection.is_some() => return Err(EngineError::Scenario(problems)),
+        resolved => resolved,
+    };
     EngineError::check(scenario.missing_files())?;
     let (providers, plugins, found) = plugins::find(&scenario.providers, &scenario.folder, &cache)?;
     let (suite, file) = match resolved {

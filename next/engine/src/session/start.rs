@@ -4,7 +4,7 @@ use std::fs::File;
 
 use runner_model::{Places as _, visible::shown_path};
 use runner_record::{Fold, ResultsRoot};
-use runner_scenario::load;
+use runner_scenario::load_selected;
 
 use super::resume;
 use super::run::{Work, lock_root, prestart, run};
@@ -65,7 +65,8 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
     let options = &request.session;
     let mut notices = Vec::new();
     let only = if request.selection.last_failed {
-        let name = load(&request.scenario).map_err(EngineError::Scenario)?.name;
+        let scenario = load_selected(&request.scenario, &selection(&request.selection, None));
+        let name = scenario.map_err(EngineError::Scenario)?.name;
         let (only, skipped) = not_passed(&options.results, &name)?;
         if only.is_empty() {
             return Err(EngineError::NothingFailed);

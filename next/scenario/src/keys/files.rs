@@ -97,6 +97,7 @@ impl Form for ListFiles {
                 Err(_) => format!("no file matches `{glob}`"),
             };
             reader.refuse(at, message, "matches nothing").help = Some(help);
+            reader.defer_missing_file(at);
         }
         for name in names.iter().filter(|name| ListFormat::from_name(name).is_none()) {
             let message = format!("`{name}` is not a test list");

@@ -26,6 +26,16 @@ const SECRET_HELP: &str =
 /// Keys of `file` in templates of a test list.
 const FILE_KEYS: &[&str] = &["name", "path", "stem"];
 
+/// The part of a scenario that needs a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum FileOwner {
+    Provider(String),
+    /// Tests, or the tests of a list.
+    Tests,
+    /// A list, which has this index, for its records.
+    List(usize),
+}
+
 /// Settings and problems of one read.
 pub(crate) struct Reader<'p> {
     places: &'p dyn Places,
@@ -34,8 +44,8 @@ pub(crate) struct Reader<'p> {
     pub(crate) templates: Option<Roots>,
     /// Whether a null is a number that was reported before. In JSON it is an absent value.
     pub(crate) refused_nulls: bool,
-    /// Problems of files that providers and tests name, each with the provider's name or `None`.
-    pub(crate) missing_files: Vec<(Option<String>, Problem)>,
+    /// Problems of files that a selection may not need.
+    pub(crate) missing_files: Vec<(FileOwner, Problem)>,
     /// The folder that named files are relative to. `None` skips looking for them.
     pub(crate) folder: Option<&'p Path>,
     /// The last valid regular expression.
@@ -65,14 +75,18 @@ impl<'p> Reader<'p> {
         self.report(at, Part::Value, message.into(), label)
     }
 
-    /// Moves the last problem to the missing files, if it is about a file of a provider or a test, which may not be selected.
+    /// Moves the last problem, which is about a file, to the missing files.
     pub(crate) fn defer_missing_file(&mut self, at: &At<'_>) {
-        let provider = match &at.path()[..] {
-            [Step::Key(root), Step::Key(name), ..] if root == "providers" => Some(name.clone()),
-            [Step::Key(root), Step::Index(_), ..] if root == "tests" => None,
-            _ => return,
+        let owner = match &at.path()[..] {
+            [_, Step::Key(name), ..] => FileOwner::Provider(name.clone()),
+            [Step::Key(root), Step::Index(index), Step::Key(key), ..]
+                if root == "test_lists" && key == "files" =>
+            {
+                FileOwner::List(*index)
+            }
+            _ => FileOwner::Tests,
         };
-        self.missing_files.extend(self.problems.pop().map(|problem| (provider, problem)));
+        self.missing_files.extend(self.problems.pop().map(|problem| (owner, problem)));
     }
 
     /// Reports a problem with a key. The caller may add a help.

@@ -111,7 +111,8 @@ fn check_lists(
     found: &mut Problems,
 ) {
     for (index, (list, has_tests)) in scenario.lists.iter().zip(has_tests).enumerate() {
-        if !has_tests && !list.is_optional {
+        // A list without files was not needed.
+        if !has_tests && !list.is_optional && !list.files.is_empty() {
             let message = "`select` and `exclude` leave no test of a list".to_owned();
             found.add(MAX_SHOWN, tests.no_tests(index, message));
         }

@@ -3,8 +3,13 @@
 use std::collections::HashSet;
 
 use globset::GlobSet;
+use runner_model::provider::Provider;
 
-use crate::{globs, keys::TestSettings, problem::Problem};
+use crate::{
+    globs,
+    keys::{TestList, TestSettings},
+    problem::Problem,
+};
 
 /// The selection of the command line. An empty list selects everything.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +29,17 @@ impl Selection {
     pub fn is_some(&self) -> bool {
         let lists = [&self.tests, &self.providers, &self.tags];
         self.only.is_some() || lists.iter().any(|list| !list.is_empty())
+    }
+
+    /// Returns whether the providers leave one of a list's. Invalid globs leave all: they are reported later.
+    pub(crate) fn may_use(&self, list: &TestList, providers: &[Provider]) -> bool {
+        let (Some(globs), Ok(selected)) = (&list.providers, globs::over_ids(&self.providers))
+        else {
+            return true;
+        };
+        let own = globs::over_ids(globs).unwrap_or_default();
+        let mut names = providers.iter().map(|provider| &*provider.name);
+        self.providers.is_empty() || names.any(|name| own.is_match(name) && selected.is_match(name))
     }
 }
 
