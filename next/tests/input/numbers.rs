@@ -139,7 +139,9 @@ fn fractions_keep_their_digits_or_are_refused() {
     assert_eq!(run.row("full")["outcome"], "passed");
     assert_eq!(run.row("other")["outcome"], "failed");
     let message = |test: &str| run.row(test)["checks"][0]["message"].to_string();
-    assert!(message("long").contains("at `$[0]`: the number 0.1234567890123456789 has more digits"));
+    assert!(
+        message("long").contains("at `$[0]`: the number 0.1234567890123456789 has more digits")
+    );
     assert!(message("bound").contains("must be <=9007199254740992, but got 9007199254740993"));
     runner.write("s.json", r#"{"const": 9007199254740993.5}"#);
     let says = ["s.json", "has more digits than a float, at line 1 column 11"];
