@@ -15,6 +15,7 @@ use std::{env, ffi::OsString, io, process::ExitCode};
 
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 use runner_model::{exit::Exit, visible::visible_line};
+use runner_prepare::machine;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().take(1).chain(detach::arguments()).collect();
     let out = Out::default();
     out.report_panics();
-    if let Err(error) = start_log() {
+    let prepared = machine::prepare_process().map_err(CommandError::failed);
+    if let Err(error) = prepared.and_then(|()| start_log()) {
         out.talk(error.text());
         return ExitCode::from(out.exit(error.exit()).code());
     }

@@ -1,7 +1,7 @@
 //! [`EngineError`]: failures of the engine's commands, and their exit codes.
 
-use runner_model::{StopSignal, exit::Exit};
-use runner_prepare::PrepareError;
+use runner_model::{Reason, StopSignal, exit::Exit};
+use runner_prepare::{PrepareError, machine};
 use runner_record::{RecordError, Rerun};
 use runner_scenario::Problems;
 use thiserror::Error;
@@ -43,12 +43,21 @@ impl From<PrepareError> for EngineError {
     fn from(error: PrepareError) -> Self {
         match error {
             PrepareError::Refused(problem) => Self::Usage(problem),
+            PrepareError::Machine(problem) => Self::Machine(problem),
             PrepareError::Record(error) => Self::Record(error),
         }
     }
 }
 
 impl EngineError {
+    /// Wraps the failure of a worker without a run.
+    pub(crate) fn of_pool(reason: Reason, message: String) -> Self {
+        match reason {
+            Reason::Machine | Reason::Storage => Self::Machine(message),
+            _ => Self::Usage(message),
+        }
+    }
+
     /// Fails if there are problems.
     pub(crate) fn check(problems: Problems) -> Result<(), Self> {
         if problems.count() > 0 { Err(Self::Scenario(problems)) } else { Ok(()) }
@@ -81,5 +90,5 @@ impl EngineError {
 /// Wraps an I/O error that occurs before there is a run.
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(crate) fn machine_error(error: std::io::Error) -> EngineError {
-    EngineError::Machine(format!("cannot prepare a session: {error}"))
+    EngineError::Machine(machine::failure("cannot prepare a session", error))
 }

@@ -139,8 +139,8 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
         Ok(ready) => ready,
         Err(end) => return Ok(end),
     };
-    if let Some((_, problems)) = probe.pool.problems(&ready) {
-        return Err(EngineError::Usage(problems));
+    if let Some((reason, problems)) = probe.pool.problems(&ready) {
+        return Err(EngineError::of_pool(reason, problems));
     }
     let mut about = ready.providers.into_iter();
     on_answer(Answer::Described(about.next().and_then(|about| about.description)));
@@ -171,13 +171,17 @@ fn refuse(problems: &[ProviderProblem]) -> Result<(), EngineError> {
 /// A file that is missing or not a plugin.
 pub fn inspect(plugin: &str) -> Result<(Digest, u64, Inspection), EngineError> {
     let cache = PluginCache::open()?;
-    let refused = |problem| EngineError::Usage(format!("plugin `{plugin}` {problem}"));
-    let found = plugins::read(plugin, Path::new("."), Limits::default().file).map_err(refused)?;
-    match compiler::inspect(&cache, &found.digest, found.copy) {
-        Ok(inspection) => Ok((found.digest, found.bytes, inspection)),
-        Err(PrepareError::Refused(problem)) => Err(refused(problem)),
-        Err(error) => Err(error.into()),
-    }
+    let inspect = || {
+        let found = plugins::read(plugin, Path::new("."), Limits::default().file)?;
+        let inspection = compiler::inspect(&cache, &found.digest, found.copy)?;
+        Ok((found.digest, found.bytes, inspection))
+    };
+    inspect().map_err(|error| match error {
+        PrepareError::Refused(problem) => {
+            EngineError::Usage(format!("plugin `{plugin}` {problem}"))
+        }
+        error => error.into(),
+    })
 }
 
 /// One worker without a run.
@@ -260,8 +264,8 @@ impl Probe {
         loop {
             self.pool.flush();
             match self.pool.next(POLL_EVERY) {
-                Some(Next::Pool(PoolEvent::Failed(_, message))) => {
-                    return Err(EngineError::Usage(message));
+                Some(Next::Pool(PoolEvent::Failed(reason, message))) => {
+                    return Err(EngineError::of_pool(reason, message));
                 }
                 Some(Next::Pool(PoolEvent::Exited(_, WorkerExit { how, .. }))) => {
                     // The pool replaces a worker that dies before it takes tasks.

@@ -18,6 +18,7 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 /// Environment variables with trusted certificates, the only ones that workers get.
@@ -38,8 +39,8 @@ impl Starting {
     ///
     /// No process can be started.
     pub fn wait(self) -> io::Result<Child> {
-        let no_thread = |_| Err(io::Error::other("no thread can be started"));
-        self.0.recv().unwrap_or_else(no_thread)
+        // Without a sender, no thread could be started.
+        self.0.recv().unwrap_or_else(|_| Err(Errno::AGAIN.into()))
     }
 }
 
@@ -100,7 +101,7 @@ pub fn wait_for(child: &mut Child, time: Duration) -> io::Result<Option<ExitStat
     let end = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     let time = Timespec::try_from(time).map_err(io::Error::other)?;
     match poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&time)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => child.try_wait(),
+        Ok(_) | Err(Errno::INTR) => child.try_wait(),
         Err(error) => Err(error.into()),
     }
 }

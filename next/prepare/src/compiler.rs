@@ -7,6 +7,7 @@ use std::{env, fs::File, io, process::Stdio};
 use runner_model::cache::{entry_name, inspection_name};
 use runner_model::{Digest, provider::PluginKind, units::show_duration};
 use runner_record::PluginCache;
+use rustix::process::{Resource, getrlimit};
 use serde::Deserialize;
 
 use crate::{PrepareError, children, machine};
@@ -95,16 +96,16 @@ pub fn compile(
 }
 
 fn memory_file() -> Result<File, PrepareError> {
-    children::memory_file("compiler", b"").map_err(refused)
+    children::memory_file("compiler", b"").map_err(failed)
 }
 
 fn reopened(file: &File) -> Result<File, PrepareError> {
-    file.try_clone().map_err(refused)
+    file.try_clone().map_err(failed)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn refused(error: io::Error) -> PrepareError {
-    PrepareError::Refused(format!("cannot be compiled: {error}"))
+fn failed(error: io::Error) -> PrepareError {
+    PrepareError::Machine(machine::failure("cannot compile a plugin", error))
 }
 
 /// Runs a child to its end.
@@ -124,7 +125,7 @@ fn run_child(
         .stdin(Stdio::from(input))
         .stdout(Stdio::from(reopened(output)?))
         .stderr(Stdio::from(reopened(&stderr)?));
-    let mut child = children::start(command).wait().map_err(refused)?;
+    let mut child = children::start(command).wait().map_err(failed)?;
     let wall = seconds.map_or(WALL_TIME, Duration::from_secs);
     let started = Instant::now();
     let status = loop {
@@ -135,15 +136,26 @@ fn run_child(
             let problem = format!("cannot be used: `{mode}` took longer than {took}");
             return Err(PrepareError::Refused(problem));
         }
-        if let Some(status) = children::wait_for(&mut child, POLL_EVERY).map_err(refused)? {
+        if let Some(status) = children::wait_for(&mut child, POLL_EVERY).map_err(failed)? {
             break status;
         }
     };
+    let tail = children::stderr_tail(&stderr);
+    let is_limited = match status.code() {
+        Some(0) => false,
+        // Other refusals contain names that are from the plugin. The child limits its output, too.
+        Some(1) => tail.starts_with("cannot write") && getrlimit(Resource::Fsize).current.is_some(),
+        // The child limits its memory, which hostile plugins exceed.
+        _ => !tail.contains("memory"),
+    };
+    if is_limited && let Some(problem) = tail.lines().find_map(machine::with_limit) {
+        return Err(PrepareError::Machine(format!("cannot {mode} a plugin: {problem}")));
+    }
     match status.code() {
         Some(0) => Ok(()),
-        Some(1) => Err(PrepareError::Refused(children::stderr_tail(&stderr))),
+        Some(1) => Err(PrepareError::Refused(tail)),
         // The compiler recurses into nested types, so hostile plugins can overflow its stack.
-        _ if children::stderr_tail(&stderr).contains("stack overflow") => {
+        _ if tail.contains("stack overflow") => {
             Err(PrepareError::Refused("nests types too deeply to be compiled".to_owned()))
         }
         _ => Err(PrepareError::Refused(format!(

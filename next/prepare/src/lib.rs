@@ -27,6 +27,15 @@ pub enum PrepareError {
     /// A plugin, a secret or a file cannot be used.
     #[error("{0}")]
     Refused(String),
+    /// The machine lacks something.
+    #[error("{0}")]
+    Machine(String),
     #[error(transparent)]
     Record(#[from] RecordError),
+}
+
+impl From<String> for PrepareError {
+    fn from(problem: String) -> Self {
+        Self::Refused(problem)
+    }
 }

@@ -1,10 +1,11 @@
 //! Limits of the machine: cores, memory and open files.
 
-use std::{env, fs, io, path::Path, thread};
+use std::{env, fmt::Display, fs, io, path::Path, thread};
 
 use runner_model::{units::show_size, visible::shown_path};
 use runner_scenario::Scenario;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use rustix::system::sysinfo;
 
 /// Returns the number of cores that this process may use.
@@ -23,6 +24,19 @@ const FILES_OF_WORKER: u64 = 8;
 const ADDRESSES: u64 = 6 << 30;
 /// Bytes of a process's own memory.
 const DATA: u64 = 512 << 20;
+/// Bytes of the stack of a process's first thread. Debug builds parse arguments with half of it.
+const STACK: u64 = 1 << 20;
+
+/// Options of `ulimit`, each with a part of the errors that it causes.
+const CAUSES: [(&str, &str); 6] = [
+    ("-u", "(os error 11)"),
+    // An error of a thread pool in its debugging format.
+    ("-u", "code: 11,"),
+    ("-v", "(os error 12)"),
+    ("-v", "memory allocation of"),
+    ("-n", "(os error 24)"),
+    ("-f", "(os error 27)"),
+];
 
 /// Checks that the machine lets this process and its children run a session, and raises the limit of open files to the maximum.
 /// Without these checks a process that runs out would abort, or blame a plugin.
@@ -48,14 +62,44 @@ pub fn check() -> Result<(), String> {
     }
 }
 
-/// Describes an error of the folder for temporary files.
+/// Prepares this process for any command. Call it before threads exist.
+///
+/// # Errors
+///
+/// The limit of the stack is too low.
+pub fn prepare_process() -> Result<(), String> {
+    // With a umask such as 0277 this user could not use the files and folders that the process creates.
+    let mask = umask(Mode::RWXG | Mode::RWXO);
+    umask(mask - Mode::RWXU);
+    let limit = getrlimit(Resource::Stack);
+    let Some(most) = limit.current.filter(|most| *most < STACK) else { return Ok(()) };
+    setrlimit(Resource::Stack, Rlimit { current: Some(STACK), ..limit }).map_err(|_| {
+        let (needed, most) = (show_size(STACK), show_size(most));
+        format!("a command needs {needed} of stack, and this process may have {most}: raise the limit (`ulimit -Hs`)")
+    })
+}
+
+/// Describes a failure, with the limit of this process that caused it.
+pub fn failure(what: &str, error: impl Display) -> String {
+    let text = format!("{what}: {error}");
+    with_limit(&text).unwrap_or(text)
+}
+
+/// Adds the limit that an error's text shows. `None` if no limit of this process caused the error.
+pub fn with_limit(error: &str) -> Option<String> {
+    let (option, _) = CAUSES.iter().find(|(_, cause)| error.contains(cause))?;
+    Some(format!("{error}; raise the limit (`ulimit {option}`)"))
+}
+
+/// Describes a failure to create or write a temporary file.
 pub fn no_temporary_file(error: &io::Error) -> String {
     let folder = env::temp_dir();
     let named = match env::var_os("TMPDIR") {
         Some(_) => "`TMPDIR` names this folder: create it, or name another one",
         None => "set `TMPDIR` to a folder in which you may create files",
     };
-    format!("cannot create a temporary file in {}: {error}\n{named}", shown_path(&folder))
+    let text = format!("cannot write a temporary file in {}: {error}", shown_path(&folder));
+    with_limit(&text).unwrap_or_else(|| format!("{text}\n{named}"))
 }
 
 fn raise_open_files() -> Result<(), String> {

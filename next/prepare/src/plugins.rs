@@ -1,5 +1,6 @@
 //! Finds the plugins that a scenario names.
 
+use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::{fs::File, os::unix::fs::FileExt as _};
@@ -7,11 +8,11 @@ use std::{fs::File, os::unix::fs::FileExt as _};
 use runner_model::provider::{PluginKind, PreparedProvider, Provider};
 use runner_model::{Digest, units::show_size, visible::shown_path};
 use runner_record::PluginCache;
-use runner_scenario::ProviderProblem;
+use runner_scenario::{ProviderProblem, check_kind};
 
 use crate::content_source::{self, ContentSource, Origin};
 use crate::source::{Source, SourceState};
-use crate::{PrepareError, compiler};
+use crate::{PrepareError, compiler, machine};
 
 /// Plugins that are part of this program.
 const BUNDLED: [(&str, &[u8]); 4] = [
@@ -43,8 +44,7 @@ pub fn find(
     let (mut prepared, mut origins, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (index, provider) in (0..).zip(providers) {
         let inspect = || {
-            let found = read(&provider.plugin, folder, provider.limits.file);
-            let found = found.map_err(PrepareError::Refused)?;
+            let found = read(&provider.plugin, folder, provider.limits.file)?;
             if provider.sha256.is_some_and(|pinned| pinned != found.digest) {
                 return Err(PrepareError::Refused(format!(
                     "is not the file that `sha256` pins: its SHA-256 is {}",
@@ -76,9 +76,9 @@ pub fn find(
     Ok((prepared, ContentSource::new(origins), problems))
 }
 
-/// Reads a plugin of at most `most` bytes: a bundled plugin, a file, or the built file of a source folder. Errors complete a
+/// Reads a plugin of at most `most` bytes: a bundled plugin, a file, or the built file of a source folder. Refusals complete a
 /// sentence that starts with the plugin.
-pub fn read(plugin: &str, folder: &Path, most: u64) -> Result<FoundPlugin, String> {
+pub fn read(plugin: &str, folder: &Path, most: u64) -> Result<FoundPlugin, PrepareError> {
     let (origin, path) = match plugin.strip_prefix("bundled:") {
         Some(name) => (Origin::Bundled(bundled(name)?), plugin.into()),
         None => {
@@ -86,8 +86,12 @@ pub fn read(plugin: &str, folder: &Path, most: u64) -> Result<FoundPlugin, Strin
             (Origin::File(path.clone()), path)
         }
     };
-    let cannot = |error: io::Error| format!("cannot be read: {error} ({})", shown_path(&path));
-    let mut copy = tempfile::tempfile().map_err(cannot)?;
+    let no_file = |error: io::Error| PrepareError::Machine(machine::no_temporary_file(&error));
+    let cannot = |error: io::Error| match error.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => no_file(error),
+        _ => format!("cannot be read: {error} ({})", shown_path(&path)).into(),
+    };
+    let mut copy = tempfile::tempfile().map_err(no_file)?;
     // Reading one byte more detects a file that is too long.
     let source = origin.open().map_err(cannot)?;
     let source = source.take(most.saturating_add(1));
@@ -96,17 +100,18 @@ pub fn read(plugin: &str, folder: &Path, most: u64) -> Result<FoundPlugin, Strin
         return Err(format!(
             "is larger than {}, the `limits.file` of its provider; raise that limit, or build a smaller file",
             show_size(most)
-        ));
+        ).into());
     }
     if bytes == 0 {
-        return Err("is empty; build it again".to_owned());
+        return Err("is empty; build it again".to_owned().into());
     }
     let mut head = [0; 8];
     let read = copy.read_exact_at(&mut head, 0);
     if read.is_err() || PluginKind::of(&head).is_none() {
         return Err(
             "is not WASM: it has the header of neither a component nor a module; name the `.wasm` file of a built plugin"
-                .to_owned(),
+                .to_owned()
+                .into(),
         );
     }
     Ok(FoundPlugin { digest, bytes, origin, copy })
@@ -122,6 +127,7 @@ fn bundled(name: &str) -> Result<&'static [u8], String> {
 
 /// Returns the built file of a source folder, or the path itself if it is not a folder.
 fn file_of(path: &Path) -> Result<PathBuf, String> {
+    check_kind(path, |about| about.is_file() || about.is_dir())?;
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
@@ -147,7 +153,7 @@ mod tests {
         for (name, _) in BUNDLED {
             read(&format!("bundled:{name}"), "/nowhere".as_ref(), 1 << 20).unwrap();
         }
-        let problem = read("bundled:none", "/nowhere".as_ref(), 1).unwrap_err();
+        let problem = read("bundled:none", "/nowhere".as_ref(), 1).unwrap_err().to_string();
         assert!(problem.contains("`bundled:echo`"), "{problem}");
     }
 
@@ -157,15 +163,16 @@ mod tests {
         fs::write(folder.path().join("text.wasm"), "#!/bin/sh\n").unwrap();
         fs::write(folder.path().join("empty.wasm"), "").unwrap();
         fs::write(folder.path().join("ok.wasm"), b"\0asm\x01\0\0\0").unwrap();
-        let problem = |name: &str, most| read(name, folder.path(), most).err();
+        let problem =
+            |name: &str, most| read(name, folder.path(), most).err().map(|error| error.to_string());
         assert_eq!(problem("ok.wasm", 8), None);
         for (name, most, says) in [
             ("ok.wasm", 7, "limits.file"),
             ("text.wasm", 100, "not WASM"),
             ("empty.wasm", 100, "empty"),
             (".", 100, "folder"),
-            ("none.wasm", 100, "none.wasm"),
-            ("/dev/null", 100, "regular"),
+            ("none.wasm", 100, "does not exist"),
+            ("/dev/null", 100, "is neither a file nor a folder"),
         ] {
             let problem = problem(name, most).unwrap();
             assert!(problem.contains(says), "{problem}");

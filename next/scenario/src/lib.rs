@@ -21,6 +21,7 @@ mod settings;
 mod suite;
 
 pub use globs::IdGlob;
+pub use keys::files::check_kind;
 pub use late_problems::{ProviderProblem, TestProblem};
 pub use problem::Problems;
 pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored};

@@ -189,11 +189,11 @@ const FLOODS: &[&str] = &[
 ];
 
 /// Starts a run whose only worker floods the coordinator in each test, as the test's name says, and then echoes.
-fn flooded(lies: &[&str], limit: &str) -> (Runner, Running) {
+fn flooded(lies: &[&str], repeat: usize, limit: &str) -> (Runner, Running) {
     let runner = Runner::new(&[]);
     fs::write(runner.path("attached.txt"), "x").unwrap();
     let files = "files = { \"a.txt\" = \"attached.txt\" }";
-    let lies = lies.iter().map(|lie| format!("[[tests]]\nid = \"{lie}\"\n{files}\n"));
+    let lies = lies.iter().map(|lie| format!("[[tests]]\nid = \"{lie}\"\nrepeat = {repeat}\n{files}\n"));
     runner.scenario(&format!(
         r#"
         [providers.p]
@@ -225,7 +225,7 @@ fn peak_memory(running: &mut Running) -> u64 {
 
 #[test]
 fn floods_of_frames_end_their_worker() {
-    let (runner, mut running) = flooded(FLOODS, "true");
+    let (runner, mut running) = flooded(FLOODS, 1, "true");
     let peak = peak_memory(&mut running);
     running.finish().expect(1);
     assert!(peak < 40_000_000, "{peak}");
@@ -236,6 +236,16 @@ fn floods_of_frames_end_their_worker() {
     }
     assert_eq!(run.count("passed"), 5);
     assert!(run.text("runner.log").len() < 8 << 20);
+}
+
+#[test]
+fn log_of_many_lying_workers_is_bounded() {
+    let (runner, running) = flooded(&["line-flood"], 4, "true");
+    running.finish().expect(1);
+    let log = runner.only_run().text("runner.log");
+    // Two workers die of each trial, and each may log 1 MiB.
+    assert!(log.len() < 5 << 20, "{}", log.len());
+    assert!(log.contains("their later lines are left out"));
 }
 
 #[test]
@@ -258,7 +268,7 @@ fn floods_end_a_single_call() {
 #[test]
 fn stop_is_graceful_in_a_flood() {
     for lie in ["line-flood", "blob-flood"] {
-        let (runner, mut running) = flooded(&[lie], "true");
+        let (runner, mut running) = flooded(&[lie], 1, "true");
         wait_until("there is a run", || !running.is_alive() || !runner.runs().is_empty());
         let (ran, took) = running.end_by(Signal::INT);
         assert!(took < SOON, "{lie}: {took:?}");
@@ -271,7 +281,7 @@ fn stop_is_graceful_in_a_flood() {
 #[test]
 fn open_artifacts_end_only_their_worker() {
     for limit in ["true", "ulimit -n 128"] {
-        let (runner, running) = flooded(&["draft-flood"], limit);
+        let (runner, running) = flooded(&["draft-flood"], 1, limit);
         running.finish().expect(1);
         let run = assert_whole(&runner, 6);
         assert_eq!(run.row("draft-flood")["error"]["class"], "crash");

@@ -1,6 +1,8 @@
 //! Limits of the machine: open files, addresses, threads. No guest is blamed, and no trial is settled.
 
-use std::fs;
+use std::{fs, os::unix::fs::chown};
+
+use rustix::process::geteuid;
 
 use crate::support::{
     runner::Runner,
@@ -9,6 +11,8 @@ use crate::support::{
 };
 
 const TRIALS: usize = 8;
+/// A user without processes.
+const USER: u32 = 4_351;
 
 /// Creates a scenario of naps whose plugin is compiled already.
 fn naps() -> Runner {
@@ -48,6 +52,30 @@ fn assert_honest(runner: &Runner, ran: &Ran) {
     assert_whole(runner, TRIALS);
 }
 
+/// Creates a scenario of a bundled plugin.
+fn echo() -> Runner {
+    let runner = Runner::new(&[]);
+    runner.scenario(
+        "[providers.echo]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"a\"\ninput = 1\n",
+    );
+    runner
+}
+
+/// Fails unless a session passed, or ended for a lack of the machine and named the limit. Removes its results.
+#[track_caller]
+fn assert_limit_named(runner: &Runner, ran: &Ran, limit: &str) {
+    if ran.code != Some(0) {
+        assert!(matches!(ran.code, Some(3 | 4 | 7)), "{ran:?}");
+        ran.says(&[limit]);
+        assert!(!ran.stderr.contains("panicked"), "{ran:?}");
+    }
+    for run in runner.runs() {
+        let reason = run.ending()[1].clone();
+        assert!(["", "machine", "storage"].contains(&&*reason), "{limit}: {reason}: {ran:?}");
+    }
+    let _ = fs::remove_dir_all(runner.path("results"));
+}
+
 #[test]
 fn too_few_files_settle_no_trial() {
     let runner = naps();
@@ -82,10 +110,7 @@ fn too_few_addresses_settle_no_trial() {
 
 #[test]
 fn too_few_addresses_to_describe_blame_no_plugin() {
-    let runner = Runner::new(&[]);
-    runner.scenario(
-        "[providers.echo]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"a\"\ninput = 1\n",
-    );
+    let runner = echo();
     runner.exec(&[]).expect(0);
     fs::remove_dir_all(runner.path("results")).unwrap();
     let ran = limited(&runner, "ulimit -v 1000000", "exec scenario.toml").expect(3);
@@ -121,12 +146,41 @@ fn too_low_limits_are_named_before_a_run() {
         ("ulimit -v 200000", "ulimit -v"),
         ("ulimit -d 100000", "ulimit -d"),
         ("ulimit -n 10", "ulimit -Hn"),
+        ("ulimit -s 64", "ulimit -Hs"),
     ] {
         for command in ["exec scenario.toml", "exec scenario.toml scenario.toml"] {
             let ran = limited(&runner, limit, command).expect(3);
             ran.says(&[flag, "this process may have"]);
             assert!(runner.runs().is_empty(), "{limit}");
         }
+    }
+}
+
+#[test]
+fn file_size_limits_blame_no_plugin() {
+    let runner = echo();
+    for blocks in [8, 100, 300, 400, 600, 1200] {
+        let limit = format!("export RUNNER_CACHE=$PWD/cache-{blocks}; ulimit -f {blocks}");
+        assert_limit_named(&runner, &limited(&runner, &limit, "exec scenario.toml"), "ulimit -f");
+    }
+}
+
+#[test]
+fn process_limits_blame_no_plugin() {
+    let runner = echo();
+    // The limit does not bind root.
+    let user = if geteuid().is_root() {
+        chown(runner.path("."), Some(USER), Some(USER)).unwrap();
+        format!("setpriv --reuid={USER} --regid={USER} --clear-groups")
+    } else {
+        String::new()
+    };
+    for processes in [1, 8, 12, 16, 20, 24, 28, 32] {
+        let script = format!(
+            "export RUNNER_CACHE=$PWD/cache-{processes}; exec prlimit --nproc={processes} {user} \"$runner\" exec scenario.toml -j 4"
+        );
+        let ran = Running::start(&mut runner.shell(&script)).finish();
+        assert_limit_named(&runner, &ran, "ulimit -u");
     }
 }
 
@@ -142,5 +196,21 @@ fn missing_temporary_folder_is_named() {
         let ran = Running::start(runner.command(args).env("TMPDIR", "/nonexistent")).finish();
         ran.expect(3).says(&["/nonexistent", "`TMPDIR`"]);
         assert!(runner.runs().is_empty());
+    }
+}
+
+#[test]
+fn inspected_plugins_are_refused_as_in_runs() {
+    let runner = Runner::new(&[]);
+    fs::create_dir(runner.path("folder")).unwrap();
+    for (plugin, problem) in [
+        ("/dev/null", "plugin `/dev/null` is neither a file nor a folder"),
+        ("missing.wasm", "plugin `missing.wasm` does not exist"),
+        ("folder", "is not a plugin: it has no `plugin.toml`"),
+    ] {
+        runner.scenario(&format!("[providers.p]\nplugin = \"{plugin}\"\n[[tests]]\nid = \"a\"\n"));
+        for args in [&["plugin", "inspect", plugin][..], &["exec", "scenario.toml"]] {
+            runner.run(args).expect(2).says(&[problem]);
+        }
     }
 }

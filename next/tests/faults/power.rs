@@ -165,6 +165,11 @@ fn cut_store_entries_are_replaced() {
         assert!(entries.iter().all(|entry| fs::symlink_metadata(entry).unwrap().is_file()));
         runner.run(&["verify"]).expect(0);
         let newest = runner.runs().pop().unwrap();
+        let log = newest.text("runner.log");
+        for entry in &entries {
+            let digest = entry.file_name().unwrap().to_str().unwrap();
+            assert!(log.contains(&format!("{digest} in the store was damaged and is replaced")));
+        }
         runner.run(&["resume", newest.id(), "--rerun", "all"]).expect(0);
     }
 }

@@ -130,6 +130,13 @@ fn late_backoff_is_not_slept() {
     let run = runner.only_run();
     assert_eq!(run.row("a")["attempt"], 1);
     assert_eq!(run.row("b")["attempt"], 1);
+    let log = run.text("runner.log");
+    for left_out in [
+        "a@hostile#1 gets no retry: it would wait 60 min 0 s, beyond its `trial_timeout`",
+        "b@hostile#1 gets no retry: it would wait 60 min 0 s, beyond the session's timeout",
+    ] {
+        assert!(log.contains(left_out), "{log}");
+    }
     assert_eq!(run.ending()[0], "completed");
 }
 

@@ -55,6 +55,21 @@ fn provider_limit_caps_each_timeout() {
 }
 
 #[test]
+fn end_names_the_timeout_that_passed() {
+    for (key, flags, message) in [
+        ("", &["--timeout", "60ms"][..], "`--timeout` has passed: 60 ms"),
+        ("timeout_minutes = 0.001", &[], "`timeout_minutes` has passed: 60 ms"),
+    ] {
+        let test = "[[tests]]\nid = \"a\"\ninput = { do = \"sleep\", ms = 9000 }\n";
+        let runner = Runner::hostile(&format!("{key}\n{test}"));
+        runner.exec(flags).expect(4).says(&[message]);
+        runner.run(&["show"]).says(&[message]);
+        let log = runner.only_run().text("runner.log");
+        assert!(log.contains(message), "{log}");
+    }
+}
+
+#[test]
 fn run_timeout_leaves_work_to_resume() {
     let runner = Runner::hostile(
         r#"

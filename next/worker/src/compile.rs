@@ -6,6 +6,7 @@ use std::{fs::File, os::fd::AsFd as _, process, sync::Arc};
 
 use rustix::process::Resource;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use signal_hook::{consts::SIGXFSZ, flag};
 
 use crate::harden::{Openings, harden, lower};
 
@@ -27,6 +28,8 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
         return Err("expected `__compile compile|load|inspect PARENT_PID MEMORY`".to_owned());
     };
     let memory = memory.parse().map_err(|_| format!("`{memory}` is not a number of bytes"))?;
+    // A result beyond the limit of a file's size then fails, instead of ending the process.
+    let _ = flag::register(SIGXFSZ, Arc::default());
     harden(parent)?;
     let failed = |error: io::Error| format!("cannot read the plugin: {error}");
     let mut file: File = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?.into();

@@ -1,6 +1,6 @@
 //! [`Effect`]: instructions to the coordinator, and types that events and effects share.
 
-use runner_model::{Reason, RunTime, TaskId, WorkerId};
+use runner_model::{Micros, Reason, RunTime, TaskId, WorkerId};
 
 /// An attempt for a worker. The coordinator creates its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,13 @@ pub enum Effect {
         is_final: bool,
         /// Whether the attempt passed after one that did not.
         flaky: bool,
+    },
+    /// Reports a retry that is left out, because its wait would end after `bound`.
+    LeaveOutRetry {
+        /// Index of the trial.
+        trial: u64,
+        wait: Micros,
+        bound: &'static str,
     },
     /// Ends the session.
     Finish {

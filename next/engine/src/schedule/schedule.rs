@@ -362,13 +362,18 @@ impl Schedule {
     ) -> bool {
         trial.tries += 1;
         let wait = ending.and_then(|ending| retries::backoff(&policy.retries, trial.tries, ending));
+        let Some(wait) = wait else { return false };
+        let at = self.now + wait;
         let whole = policy.trial_timeout.zip(trial.started);
-        let end = whole.map_or(RunTime(u64::MAX), |(whole, started)| started + whole);
-        let end = end.min(self.settings.timeout());
-        let at = wait.map(|wait| self.now + wait).filter(|at| *at < end);
-        if let Some(at) = at {
+        let bound = if whole.is_some_and(|(whole, started)| at >= started + whole) {
+            "its `trial_timeout`"
+        } else if at >= self.settings.timeout() {
+            "the session's timeout"
+        } else {
             self.later.insert((at, trial.index), trial);
-        }
-        at.is_some()
+            return true;
+        };
+        self.effects.push(Effect::LeaveOutRetry { trial: trial.index, wait, bound });
+        false
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use runner_model::{Reason, RunTime, protocol::FromWorker, visible::visible_line};
+use runner_model::{
+    Reason, RunTime, protocol::FromWorker, units::show_duration, visible::visible_line,
+};
 use runner_record::{Ack, End, Fold, Manifest, Owned, RecordError, UnwrittenEnd};
 
 use super::coordinator::{ActiveRun, Coordinator};
@@ -40,7 +42,7 @@ impl Coordinator<'_> {
         }
         for event in events {
             if let PoolEvent::Message(_, FromWorker::Log(line)) = event {
-                run.owned.log(&visible_line(&line));
+                self.worker_log.add(&run.owned, &visible_line(&line));
             }
         }
         if let Err(error) = closed {
@@ -53,6 +55,12 @@ impl Coordinator<'_> {
         if reason == Some(Reason::Budget) {
             // The attempts that were in flight have used more since.
             message = self.schedule.spending().summary().or(message);
+        }
+        if reason == Some(Reason::Timeout) {
+            let timeout = self.plan.settings.timeout;
+            let is_own = timeout == self.plan.scenario.timeout;
+            let name = if is_own { "timeout_minutes" } else { "--timeout" };
+            message = Some(format!("`{name}` has passed: {}", show_duration(timeout)));
         }
         if let Some(message) = &message {
             run.owned.log(message);

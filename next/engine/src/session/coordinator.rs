@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    env,
+    env, mem,
     panic::resume_unwind,
     sync::mpsc::SyncSender,
     thread,
@@ -12,7 +12,9 @@ use std::{
 
 use runner_model::{
     Micros, Reason, RunTime, Stage, StopSignal, WorkerId, prepare::Ready, row::Actor,
+    units::show_duration,
 };
+use runner_prepare::machine;
 use runner_record::{
     Fold, Live, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts, Scratch, Share,
     Writer, sweep_every,
@@ -20,10 +22,10 @@ use runner_record::{
 use tracing::debug;
 
 use super::in_flight::{CheckedReport, InFlight};
-use super::{live::write_live, requests, watchdog::Watchdog};
+use super::{live::write_live, progress::WorkerLog, requests, watchdog::Watchdog};
 use crate::clock::{Clock, monotonic};
 use crate::event::{Ended, Observer, RunEvent};
-use crate::plan::{Checks, Plan};
+use crate::plan::{Checks, Ids, Plan};
 use crate::schedule::{Assignment, Effect, Schedule, StopMode};
 use crate::workers::{Next, Pool, PoolEvent, ReadyWorker};
 use crate::{input::Input, signals::SignalEvent};
@@ -75,6 +77,7 @@ pub(super) struct Coordinator<'a> {
     /// Reason and message of [`Effect::Finish`], until the run is on disk and can be closed.
     end: Option<(Option<Reason>, Option<String>)>,
     pub(super) has_lacked_memory: bool,
+    pub(super) worker_log: WorkerLog,
 }
 
 /// A run on disk whose trials can run.
@@ -160,6 +163,7 @@ impl<'a> Coordinator<'a> {
             failure: None,
             end: None,
             has_lacked_memory: false,
+            worker_log: WorkerLog::new(),
         }
     }
 
@@ -294,9 +298,12 @@ impl<'a> Coordinator<'a> {
         for notice in owned.notices() {
             self.observer.event(&RunEvent::Notice(notice));
         }
-        for notice in &self.plan.notices {
-            owned.log(notice);
-            self.observer.event(&RunEvent::Notice(notice));
+        let replaced = mem::take(&mut *self.root.replaced()).into_iter();
+        let replaced =
+            replaced.map(|digest| format!("{digest} in the store was damaged and is replaced"));
+        for notice in self.plan.notices.iter().cloned().chain(replaced) {
+            owned.log(&notice);
+            self.observer.event(&RunEvent::Notice(&notice));
         }
         self.run =
             Some(ActiveRun { live: write_live(owned.live_writer()), owned, writer, session });
@@ -514,7 +521,7 @@ impl<'a> Coordinator<'a> {
                 Effect::Kill(worker) => self.pool.kill(worker),
                 Effect::StartAlone => {
                     if let Err(error) = self.pool.start_alone() {
-                        let message = format!("cannot start a worker: {error}");
+                        let message = machine::failure("cannot start a worker", error);
                         self.fail(Reason::Machine, message);
                     }
                 }
@@ -525,6 +532,15 @@ impl<'a> Coordinator<'a> {
                     };
                     if let Some(report) = report {
                         self.write(task, report, is_final, flaky);
+                    }
+                }
+                Effect::LeaveOutRetry { trial, wait, bound } => {
+                    let mut ids = Ids::new(&self.plan.suite, &self.plan.scenario.providers);
+                    if let Ok(trial) = ids.trial(trial) {
+                        let wait = show_duration(wait.into());
+                        self.log(&format!(
+                            "{trial} gets no retry: it would wait {wait}, beyond {bound}"
+                        ));
                     }
                 }
                 Effect::Finish { reason, message } => self.end = Some((reason, message)),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use runner_model::protocol::LOG_LINE;
 use runner_model::{Micros, Places, RunTime, Stage, TaskId, Time, visible::visible_line};
-use runner_record::{InFlight, Live, WaitingTrial, sweep_every};
+use runner_record::{InFlight, Live, Owned, WaitingTrial, sweep_every};
 
 use super::coordinator::{ActiveRun, Coordinator, PROGRESS_EVERY};
 use crate::{LongWait, RunEvent, clock::monotonic, plan::Ids, schedule::Waiting};
@@ -20,6 +21,32 @@ const LONG_WAIT: u64 = 3_000_000;
 const MAX_LIVE: usize = 1000;
 /// Waiting trials in `live.json`.
 const MAX_WAITING: usize = 100;
+/// Bytes of a session's lines about workers in `runner.log`, also if each attempt ends its worker.
+const MAX_WORKER_LOG: usize = 4 << 20;
+
+/// Lines of and about workers in `runner.log`.
+pub(super) struct WorkerLog {
+    bytes_left: usize,
+}
+
+impl WorkerLog {
+    pub(super) fn new() -> Self {
+        Self { bytes_left: MAX_WORKER_LOG }
+    }
+
+    pub(super) fn add(&mut self, owned: &Owned, line: &str) {
+        if self.bytes_left == 0 {
+            return;
+        }
+        owned.log(line);
+        self.bytes_left = self.bytes_left.saturating_sub(line.len() + LOG_LINE);
+        if self.bytes_left == 0 {
+            owned.log(
+                "the workers of this session have logged too much; their later lines are left out",
+            );
+        }
+    }
+}
 
 impl Coordinator<'_> {
     /// Reports a stop, once per session.
@@ -168,6 +195,12 @@ impl Coordinator<'_> {
         let owned = self.run.as_ref().map(|run| &run.owned).or(self.waiting.as_ref());
         if let Some(owned) = owned {
             owned.log(line);
+        }
+    }
+
+    pub(super) fn log_worker(&mut self, line: &str) {
+        if let Some(run) = &self.run {
+            self.worker_log.add(&run.owned, line);
         }
     }
 

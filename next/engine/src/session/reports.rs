@@ -38,7 +38,8 @@ impl Coordinator<'_> {
                 self.apply(|schedule| schedule.returned(worker, &tasks));
             }
             FromWorker::Log(line) => {
-                self.log(&format!("worker {}: {}", worker.0, visible_line(&line)));
+                let line = format!("worker {}: {}", worker.0, visible_line(&line));
+                self.log_worker(&line);
             }
             FromWorker::Doing(doing) => {
                 for mut doing in doing {
@@ -61,7 +62,7 @@ impl Coordinator<'_> {
     pub(super) fn handle_exit(&mut self, worker: WorkerId, exit: WorkerExit) {
         let WorkerExit { started, blame, how } = exit;
         if !self.stop.is_stopping {
-            self.log(&format!("worker {} {how}", worker.0));
+            self.log_worker(&format!("worker {} {how}", worker.0));
         }
         let checks = self.checks.take_if(|(_, ready)| ready.worker == worker);
         if checks.is_some() {

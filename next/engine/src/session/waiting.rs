@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use runner_model::{Reason, RunTime};
+use runner_prepare::machine;
 use runner_record::{End, Fold, Owned, RecordError, in_use, now};
 
 use super::closing::write_end;
@@ -46,7 +47,7 @@ impl Coordinator<'_> {
         let session = owned.manifest().sessions.last().map_or(1, |session| session.number);
         self.open(owned, session)?;
         if let Err(error) = started {
-            self.fail(Reason::Machine, format!("cannot start a worker: {error}"));
+            self.fail(Reason::Machine, machine::failure("cannot start a worker", error));
         }
         Ok(())
     }

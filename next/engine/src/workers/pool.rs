@@ -340,14 +340,14 @@ impl Pool {
         let ends_session =
             failed_to_start && self.failed_starts == MAX_FAILED_STARTS && !self.is_closing();
         if ends_session {
-            let reason = match entry.phase {
-                Phase::Started if lacks_resource(&exit.how) => Reason::Machine,
-                Phase::Started => Reason::Internal,
-                _ => Reason::Plugin,
+            // No guest has run in a worker of the first phase.
+            let (reason, how) = match (entry.phase, machine::with_limit(&exit.how)) {
+                (Phase::Started, Some(how)) => (Reason::Machine, how),
+                (Phase::Started, None) => (Reason::Internal, exit.how.clone()),
+                _ => (Reason::Plugin, exit.how.clone()),
             };
             let message = format!(
-                "{MAX_FAILED_STARTS} workers in a row ended before they were ready; the last one {}",
-                exit.how
+                "{MAX_FAILED_STARTS} workers in a row ended before they were ready; the last one {how}"
             );
             self.events.push_back(PoolEvent::Failed(reason, message));
         }
@@ -358,7 +358,7 @@ impl Pool {
             return;
         }
         if let Err(error) = self.add(entry.shape, entry.alone) {
-            let message = format!("cannot start a worker: {error}");
+            let message = machine::failure("cannot start a worker", error);
             self.events.push_back(PoolEvent::Failed(Reason::Machine, message));
         }
     }
@@ -509,12 +509,6 @@ impl PoolWorker {
             });
         }
     }
-}
-
-/// Returns whether a process says at its end that the machine lacked memory, files or threads. No guest has run in it.
-fn lacks_resource(how: &str) -> bool {
-    let texts = ["memory allocation of", "(os error 11)", "(os error 12)", "(os error 24)"];
-    texts.iter().any(|text| how.contains(text))
 }
 
 fn path_text(path: &Path) -> io::Result<String> {

@@ -4,7 +4,7 @@
 use std::{sync::Arc, thread};
 
 use runner_model::{Digest, Reason, WorkerId, provider::PreparedProvider};
-use runner_prepare::{PrepareError, compiler};
+use runner_prepare::{PrepareError, compiler, machine};
 use tracing::debug;
 
 use super::events::{PoolEvent, Supply, SupplyJob};
@@ -67,7 +67,7 @@ impl Pool {
             self.events.extend(match thread {
                 Ok(_) => event,
                 Err(error) => {
-                    let message = format!("cannot start a thread: {error}");
+                    let message = machine::failure("cannot start a thread", error);
                     Some(PoolEvent::Failed(Reason::Machine, message))
                 }
             });
@@ -94,7 +94,10 @@ impl Pool {
                 self.events
                     .push_back(PoolEvent::Failed(Reason::Plugin, format!("{plugin} {problem}")));
             }
-            Err(error) => {
+            Err(PrepareError::Machine(problem)) => {
+                self.events.push_back(PoolEvent::Failed(Reason::Machine, problem));
+            }
+            Err(PrepareError::Record(error)) => {
                 self.events.push_back(PoolEvent::Failed(Reason::Setup, error.to_string()));
             }
         }

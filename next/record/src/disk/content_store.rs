@@ -21,12 +21,17 @@ pub(crate) struct ContentStore(pub Dir);
 
 impl ContentStore {
     /// Keeps an unnamed file under its digest, and returns the parts to sync before the entry is relied on. An existing
-    /// entry is read whole, and replaced if it is damaged.
+    /// entry is read whole, and replaced if it is damaged, which is the second value.
     ///
     /// An existing entry must be synced, too: the process that made it may have died before its sync. A loss of power
     /// before the sync is harmless, because an entry is compared with its digest before use.
-    pub(crate) fn keep(&self, draft: File, digest: &Digest) -> Result<[Unsynced; 3], RecordError> {
+    pub(crate) fn keep(
+        &self,
+        draft: File,
+        digest: &Digest,
+    ) -> Result<([Unsynced; 3], bool), RecordError> {
         let (shelf, name) = self.shelf(digest)?;
+        let mut is_replaced = false;
         let kept = match shelf.read(&name) {
             // `prune` removes entries that were not touched for a day.
             Ok(entry) if is_whole(&entry, digest).unwrap_or(false) && touch(&entry).is_ok() => {
@@ -35,12 +40,15 @@ impl ContentStore {
             _ => {
                 fault::pass(Place::StoreKeep)
                     .map_err(|source| shelf.error("write", &name, source))?;
+                is_replaced = shelf.stat(&name)?.is_some();
                 shelf.place(&draft, &name)?;
                 draft
             }
         };
         let path = shelf.path().join(name);
-        Ok([Unsynced::Content(kept, path), Unsynced::Names(shelf), Unsynced::Names(self.0.clone())])
+        let names = [shelf, self.0.clone()].map(Unsynced::Names);
+        let [shelf, store] = names;
+        Ok(([Unsynced::Content(kept, path), shelf, store], is_replaced))
     }
 
     /// Opens content, after comparing it with the digest.

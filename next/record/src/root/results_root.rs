@@ -1,7 +1,7 @@
 //! [`ResultsRoot`]: the folder of all runs and of the contents that they share.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::{fs::File, io::ErrorKind};
 
 use runner_model::Digest;
@@ -25,6 +25,7 @@ struct Root {
     dir: Option<Dir>,
     /// Contents in the store that may not be synced.
     unsynced: Mutex<Vec<Unsynced>>,
+    replaced: Mutex<Vec<Digest>>,
     /// Started with the first manifest that this process writes.
     list: Mutex<Option<ListThread>>,
     /// The root's lock, held while the file is open.
@@ -51,6 +52,7 @@ impl ResultsRoot {
             path: path.to_owned(),
             dir,
             unsynced: Mutex::default(),
+            replaced: Mutex::default(),
             list: Mutex::default(),
             lock: OnceLock::new(),
         }))
@@ -86,10 +88,18 @@ impl ResultsRoot {
     pub fn keep(&self, draft: File, digest: &Digest) -> Result<(), RecordError> {
         let store = self.store()?;
         let _lock = store.lock(false)?;
-        let kept = store.keep(draft, digest)?;
+        let (kept, is_replaced) = store.keep(draft, digest)?;
         let unsynced = self.0.unsynced.lock();
         unsynced.unwrap_or_else(PoisonError::into_inner).extend(kept);
+        if is_replaced {
+            self.replaced().push(*digest);
+        }
         Ok(())
+    }
+
+    /// Returns the damaged entries that [`Self::keep`] has replaced. The caller may remove them.
+    pub fn replaced(&self) -> MutexGuard<'_, Vec<Digest>> {
+        self.0.replaced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps bytes under their digest, as [`Self::keep`] does.

@@ -64,16 +64,21 @@ impl RetryAfter {
     }
 }
 
-/// Reads the date of HTTP: `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Reads a date of HTTP (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` or
+/// `Sun Nov  6 08:49:37 1994`.
 fn read_date(text: &str) -> Option<Time> {
-    let (_, date) = text.trim().split_once(", ")?;
-    let mut parts = date.split(' ');
-    let [day, month, year, time, zone] = [(); 5].map(|()| parts.next().unwrap_or_default());
-    if zone != "GMT" || parts.next().is_some() {
+    let words = text.split([' ', ',', '-']).filter(|word| !word.is_empty());
+    let words: Vec<_> = words.collect();
+    let ([_, day, month, year, time, "GMT"] | [_, month, day, time, year]) = words[..] else {
         return None;
-    }
+    };
     let month = MONTHS.iter().position(|known| *known == month)? + 1;
-    Time::parse(&format!("{year}-{month:02}-{day}T{time}.000Z"))
+    let century = match year.len() {
+        2 if year < "70" => "20",
+        2 => "19",
+        _ => "",
+    };
+    Time::parse(&format!("{century}{year}-{month:02}-{day:0>2}T{time}.000Z"))
 }
 
 #[cfg(test)]
@@ -110,6 +115,12 @@ mod tests {
         assert_eq!(read(&[("retry-after", "7")]), wait(7));
         let date = ("retry-after", "Fri, 20 Nov 2026 10:01:00 GMT");
         assert_eq!(read(&[date]), wait(60));
+        for old in ["Friday, 20-Nov-26 10:01:00 GMT", "Fri Nov 20 10:01:00 2026"] {
+            assert_eq!(read(&[("retry-after", old)]), wait(60), "{old}");
+        }
+        for past in ["Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            assert_eq!(read(&[("retry-after", past)]), wait(0), "{past}");
+        }
         assert_eq!(read(&[date, ("date", "Fri, 20 Nov 2026 10:00:50 GMT")]), wait(10));
         assert_eq!(read(&[("retry-after", "Fri, 20 Nov 2020 10:01:00 GMT")]), wait(0));
         assert_eq!(read(&[("retry-after", "99999999999999999999999")]), wait(u64::MAX));

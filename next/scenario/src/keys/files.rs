@@ -21,16 +21,7 @@ impl Form for NamedFile {
         let is_elsewhere = file.contains("{{") || file.starts_with("bundled:");
         if let Some(folder) = reader.folder.filter(|_| !is_elsewhere) {
             let (Self(noun, is_expected), path) = (self, folder.join(&file));
-            let reason = match fs::metadata(&path) {
-                Ok(metadata) if is_expected(&metadata) => return Some(file),
-                Ok(metadata) if metadata.is_dir() => "is a folder".to_owned(),
-                Ok(metadata) if metadata.is_file() => "is a file".to_owned(),
-                Ok(_) => "is neither a file nor a folder".to_owned(),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    "does not exist".to_owned()
-                }
-                Err(error) => format!("is unreadable: {error}"),
-            };
+            let Err(reason) = check_kind(&path, is_expected) else { return Some(file) };
             let place = display_path(&path);
             let problem = reader.refuse(at, format!("{noun} `{file}` {reason}"), "here");
             problem.help = Some(format!("paths are relative to the scenario: this is {place}"));
@@ -42,6 +33,22 @@ impl Form for NamedFile {
     fn schema(&self) -> Value {
         TEXT.schema()
     }
+}
+
+/// Checks the kind of a file or folder.
+///
+/// # Errors
+///
+/// The path has another kind, or is missing or unreadable, as the rest of a sentence.
+pub fn check_kind(path: &Path, is_expected: impl Fn(&Metadata) -> bool) -> Result<(), String> {
+    Err(match fs::metadata(path) {
+        Ok(metadata) if is_expected(&metadata) => return Ok(()),
+        Ok(metadata) if metadata.is_dir() => "is a folder".to_owned(),
+        Ok(metadata) if metadata.is_file() => "is a file".to_owned(),
+        Ok(_) => "is neither a file nor a folder".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "does not exist".to_owned(),
+        Err(error) => format!("is unreadable: {error}"),
+    })
 }
 
 /// The format of a test list.
