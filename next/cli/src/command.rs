@@ -8,14 +8,14 @@ use crate::args::{RootArgs, RunArgs};
 use crate::commands::{control, exec, follow, init, list, plugin, resume, show, upkeep, validate};
 use crate::text::{CommandError, Out, style};
 
-/// Runs lists of tests against sandboxed WASM providers from declarative TOML scenarios
+/// Runs tests of TOML scenarios on sandboxed WASM providers
 #[derive(Parser)]
 #[command(name = "runner", bin_name = "runner", version)]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
-    /// When to use colours; `NO_COLOR` and `CLICOLOR_FORCE` decide for `auto`
+    /// Use of colours; `NO_COLOR` and `CLICOLOR_FORCE` decide for `auto`
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", display_order = 900)]
     pub color: ColorChoice,
 }
@@ -33,10 +33,13 @@ pub enum Command {
     Logs(follow::LogsArgs),
     Stop(control::StopArgs),
     /// Stop a run for good; only `resume --force` continues it
+    #[command(after_help = control::WITHOUT_RUN)]
     Cancel(control::RequestArgs),
     /// Pause a run
+    #[command(after_help = control::WITHOUT_RUN)]
     Pause(control::RequestArgs),
     /// Continue a paused run
+    #[command(after_help = control::WITHOUT_RUN)]
     Unpause(RunArgs),
     /// Check the files of a run for damage
     Verify(RunArgs),
@@ -60,7 +63,7 @@ pub enum PluginCommand {
     Doctor(plugin::doctor::Args),
 }
 
-/// The groups of the help. A command that is in none of them is not listed.
+/// The groups of the help. Commands outside of these groups are not listed.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Start", &["init", "validate"]),
     ("Write providers", &["plugin"]),

@@ -49,7 +49,7 @@ pub fn start(out: &Out, json: bool) -> Result<Exit, CommandError> {
     command.arg0("runner").arg(WORD).args(arguments());
     command.stdin(writer).stdout(Stdio::null());
     let mut child = command.spawn().map_err(failed)?;
-    // It holds the writer: without this, the pipe would stay open when the background process ends.
+    // The command holds the writer: without this, the pipe would stay open when the background process ends.
     drop(command);
     let mut line = String::new();
     reader.read_to_string(&mut line).map_err(failed)?;
@@ -110,7 +110,7 @@ impl Observer for Background<'_> {
                 let _ = rustix::stdio::dup2_stderr(log);
                 self.has_run = true;
             }
-            // If nothing is left to do, there is no `Born` before.
+            // If nothing is left to do, there is no `Created` before.
             RunEvent::Finished { manifest, directory, .. } => {
                 report_start(&manifest.id, Some(directory.to_string_lossy().into_owned()));
             }

@@ -1,6 +1,6 @@
 //! The program `runner`: turns arguments into requests of `engine` or documents of `report`, and prints the answers.
 //!
-//! `commands` has one file for each command or small group of commands; `text` has what they print with. Start at [`run`].
+//! `commands` has one file for each command or small group of commands; `text` formats and prints. Start at [`run`].
 
 mod args;
 mod command;
@@ -46,7 +46,7 @@ fn start_log() -> Result<(), CommandError> {
     let level = level.to_string_lossy();
     let level: LevelFilter = level.parse().map_err(|_| {
         CommandError::usage(format!(
-            "RUNNER_LOG `{level}` is not a level: use error, warn, info, debug, trace or off"
+            "invalid level `RUNNER_LOG={level}`: use error, warn, info, debug, trace or off"
         ))
     })?;
     tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
@@ -87,7 +87,7 @@ fn print_usage(error: &clap::Error, arguments: &[OsString], out: &Out) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             out.data(text.trim_end());
-            // Compared with the wall in a run's manifest, it tells whether the run had less than this machine offers.
+            // Compared with the wall in a run's manifest, it shows whether the run had less than this machine offers.
             if arguments.iter().any(|argument| argument == "--verbose") {
                 out.data(&format!("second wall: {}", runner_worker::offered()));
             }

@@ -46,12 +46,12 @@ pub struct TemplateManifest {
 #[serde(deny_unknown_fields)]
 pub struct Tool {
     pub name: String,
-    /// A line for `sh` that prints the version, and fails if the tool is not on `PATH`. Absent if it never is.
+    /// A line for `sh` that prints the version, and fails if the tool is not on `PATH`. Absent for tools that are never on `PATH`.
     pub check: Option<String>,
     /// Places of the tool in a plugin's folder.
     #[serde(default)]
     pub files: Vec<String>,
-    /// How to install the tool, as an imperative.
+    /// Instruction for installing the tool, an imperative clause.
     pub install: String,
 }
 

@@ -11,7 +11,7 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 ///
 /// # Errors
 ///
-/// The writer fails, or a value that is read while it is written.
+/// The writer fails, or the source of a value that is read while it is written.
 pub fn write_document(
     mut writer: impl io::Write,
     document: &impl Serialize,

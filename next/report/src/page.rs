@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use runner_model::json::Json;
 use runner_model::log::{LogRecord, Said};
-use runner_model::units::{show_duration, show_size};
+use runner_model::units::{plural, show_duration, show_size};
 use runner_model::{RowRef, outcome::Verdict, row::Check};
 use serde_json::{Map, Value};
 
@@ -118,10 +118,10 @@ impl Page {
         self.text(
             "usage",
             format!(
-                "memory {} at most; {} host calls, {} HTTP requests, {} in, {} out",
+                "memory {} at most; {}, {}, {} in, {} out",
                 show_size(usage.peak_memory),
-                usage.host_calls,
-                usage.http_requests,
+                plural(usage.host_calls, "host call", "host calls"),
+                plural(usage.http_requests, "HTTP request", "HTTP requests"),
                 show_size(usage.bytes_in),
                 show_size(usage.bytes_out)
             ),

@@ -60,8 +60,7 @@ fn process(by: &SessionEntry) -> String {
     format!("process {} of {} on {}", by.pid, by.user, by.host)
 }
 
-/// Formats the attempts and waits of a session. Their times are as of the last `live.json`: in a pause it is not written, and they
-/// stand still.
+/// Formats the attempts and waits of a session. Times are as of the last `live.json`, so they stand still in a pause.
 fn doing(live: &Live) -> String {
     let attempts = plural(live.in_flight.len() as u64, "attempt", "attempts");
     let mut lines = vec![format!("{attempts} in flight")];

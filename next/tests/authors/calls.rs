@@ -94,6 +94,18 @@ fn inspection_shows_what_a_file_is() {
     runner.wat("plain.wasm", r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
     let ran = runner.run(&["plugin", "inspect", "plain.wasm"]);
     ran.expect(0).says(&["a plain command", "not one JSON object"]);
+    runner.wat(
+        "loud.wasm",
+        r#"(module
+          (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 1)
+          (data (i32.const 0) "\08\00\00\00\05\00\00\00usage")
+          (func (export "_start")
+            (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 16)))))"#,
+    );
+    let ran = runner.run(&["plugin", "inspect", "loud.wasm"]).expect(0);
+    ran.says(&["a plain command"]);
+    assert!(!ran.stderr.contains("usage"), "{}", ran.stderr);
 
     // The plugin cannot be called. The document has the reason without terminal colours.
     let component = r#"(component (instance $none) (export "runner:provider/provider@0.1.0" (instance $none)))"#;

@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 
 use super::{going_on, naps, short};
-use crate::support::{run::Run, runner::Runner, running::Running};
+use crate::support::{guests::root, run::Run, runner::Runner, running::Running};
 
 /// Returns the commands that an output advises.
 fn advised(ran: &str) -> Vec<String> {
@@ -107,4 +107,19 @@ fn dead_run_advises_cleanup_of_its_root() {
         .run(&["prune", run.id(), "--yes", "--results", "kept"])
         .expect(2)
         .says(&["to write its status: runner cleanup --yes --results kept"]);
+}
+
+#[test]
+fn page_lists_all_statuses_and_verdicts() {
+    let help = Runner::new(&[]).run(&["list", "--help"]).expect(0).stdout;
+    let help: Vec<_> = help.split_whitespace().collect();
+    let help = help.join(" ");
+    let page = fs::read_to_string(root().join("next/docs/commands.md")).unwrap();
+    let lists: Vec<_> = help.split("[possible values: ").skip(1).take(2).collect();
+    for (flag, list) in ["| `--status STATUS` | List", "| `--verdict"].iter().zip(lists) {
+        let line = page.lines().find(|line| line.starts_with(flag)).unwrap();
+        for word in list.split(']').next().unwrap().split(", ") {
+            assert!(line.contains(&format!("`{word}`")), "{word}: {line}");
+        }
+    }
 }

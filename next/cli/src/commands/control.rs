@@ -8,8 +8,12 @@ use super::target::Target;
 use crate::args::RunArgs;
 use crate::text::{CommandError, Out, summary};
 
+/// The end of the help of these commands.
+pub const WITHOUT_RUN: &str = "Without RUN, the only run that is running gets the request. A run that waits for others counts only if no other is running.";
+
 /// Stop a run; `resume` continues it
 #[derive(clap::Args)]
+#[command(after_help = WITHOUT_RUN)]
 pub struct StopArgs {
     #[command(flatten)]
     request: RequestArgs,
@@ -21,7 +25,7 @@ pub struct StopArgs {
     kill: bool,
 }
 
-/// The arguments of `cancel` and `pause`. Without RUN, they mean the only run that is running.
+/// The arguments of `cancel` and `pause`.
 #[derive(clap::Args)]
 pub struct RequestArgs {
     #[command(flatten)]
@@ -50,7 +54,7 @@ pub fn unpause(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {
     send(args, false, ResultsRoot::unpause, out)
 }
 
-/// Sends a request to the runs that the arguments mean, and prints the answers.
+/// Sends a request to the runs that the arguments name, and prints the answers.
 fn send(
     args: &RunArgs,
     is_cancel: bool,

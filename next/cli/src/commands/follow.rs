@@ -24,7 +24,7 @@ pub struct WaitArgs {
     /// The runs: ids, unique parts of them, paths, groups, or `latest` [env: RUNNER_RUN] [default: latest]
     #[arg(value_name = "RUN")]
     runs: Vec<String>,
-    /// Stop waiting after this time, such as `30m`, with exit code 6; `0s` only looks
+    /// Stop waiting after this time, such as `30m`, with exit code 6; `0s` checks once
     #[arg(long, value_name = "DURATION", value_parser = any_duration)]
     timeout: Option<Duration>,
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub struct WaitArgs {
 pub struct LogsArgs {
     #[command(flatten)]
     run: RunArg,
-    /// Print only those of this trial: its id, or a unique part of it
+    /// Print only the logs of this trial: its id, or a unique part of it
     #[arg(value_name = "TRIAL")]
     trial: Option<String>,
     /// Print the runner's own log of the run instead

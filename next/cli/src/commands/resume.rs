@@ -16,7 +16,7 @@ use crate::text::{CommandError, Out};
 pub struct Args {
     #[command(flatten)]
     run: RunArg,
-    /// The run, as RUN
+    /// The same as RUN
     #[arg(long, value_name = "RUN", conflicts_with = "run")]
     from: Option<String>,
     /// Also rerun trials: `failed` (and errors and timeouts), `errors` (and timeouts), `all`, or a glob over ids of trials or tests

@@ -24,7 +24,7 @@ use crate::{
 /// Failures that are printed as they happen. Later ones are only counted.
 const MAX_BLOCKS: u64 = 50;
 
-/// Runs a session, and prints it as `args` say. `is_of_group` leaves the command that continues the run to the group.
+/// Runs a session, and prints it as `args` request. `is_of_group` leaves the command that continues the run to the group.
 pub fn run(
     args: &SessionArgs,
     out: &Out,
@@ -65,7 +65,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// Prints how the session ended.
+    /// Prints the end of the session.
     fn finish(mut self, ended: &Ended, is_of_group: bool) {
         self.progress = None;
         let (out, is_quiet) = (self.out, self.args.quiet);

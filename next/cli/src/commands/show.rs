@@ -29,7 +29,7 @@ pub struct Args {
     /// Show only trials that failed, ended in an error or timed out, with their reasons
     #[arg(long, conflicts_with = "trial")]
     failed: bool,
-    /// Show also the run's sessions, with their pauses, and all changes of its status
+    /// Also show the run's sessions with their pauses, and all changes of its status
     #[arg(long, conflicts_with_all = ["trial", "failed"])]
     history: bool,
 }

@@ -1,4 +1,4 @@
-//! The runs that a name on the command line stands for.
+//! Finds the runs that a name on the command line means.
 
 use std::collections::BTreeSet;
 
@@ -53,7 +53,7 @@ impl Target {
         }
     }
 
-    /// Opens the runs that a request goes to: a run itself; of a group, and for a run that waits for others of its group, the
+    /// Opens the runs that get a request: a run itself; of a group, and for a run that waits for others of its group, the
     /// run whose turn it is.
     pub fn open_active(self, root: &ResultsRoot) -> Result<Vec<RunDir>, CommandError> {
         let list = match self {
@@ -77,7 +77,7 @@ impl Target {
         }
     }
 
-    /// Opens the runs that `cancel` goes to: as [`Self::open_active`], but of a group all runs that are not completed. The run
+    /// Opens the runs that `cancel` ends: as [`Self::open_active`], but of a group all runs that are not completed. The run
     /// whose turn it is comes first, because its process also ends those that wait.
     pub fn open_to_cancel(self, root: &ResultsRoot) -> Result<Vec<RunDir>, CommandError> {
         let Self::Group(RunList { mut runs, .. }) = self else { return self.open_active(root) };

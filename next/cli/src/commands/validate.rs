@@ -8,7 +8,7 @@ use super::group;
 use crate::args::secret_file;
 use crate::text::{CommandError, Out, style};
 
-/// Check scenarios, their test lists, and all inputs and configurations with the plugins
+/// Check scenarios with their test lists, inputs and configurations
 #[derive(clap::Args)]
 pub struct Args {
     /// The scenarios' files, or folders of them

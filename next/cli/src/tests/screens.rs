@@ -495,13 +495,13 @@ fn help_lists_all_commands() {
         assert!(help.contains(&format!("\n  {name} ")), "{name} is in no group");
     }
     assert_snapshot!(help, @r"
-    Runs lists of tests against sandboxed WASM providers from declarative TOML scenarios
+    Runs tests of TOML scenarios on sandboxed WASM providers
 
     Usage: runner [OPTIONS] <COMMAND>
 
     Start:
       init      Write a first scenario that runs as it is
-      validate  Check scenarios, their test lists, and all inputs and configurations with the plugins
+      validate  Check scenarios with their test lists, inputs and configurations
 
     Write providers:
       plugin    Write, build and try plugins
@@ -531,8 +531,8 @@ fn help_lists_all_commands() {
       reindex   Rebuild `runner.db`, the index of the runs
 
     Options:
-          --color <WHEN>  When to use colours; `NO_COLOR` and `CLICOLOR_FORCE` decide for `auto`
-                          [default: auto] [possible values: auto, always, never]
+          --color <WHEN>  Use of colours; `NO_COLOR` and `CLICOLOR_FORCE` decide for `auto` [default:
+                          auto] [possible values: auto, always, never]
       -h, --help          Print help
       -V, --version       Print version
 

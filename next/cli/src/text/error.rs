@@ -1,4 +1,4 @@
-//! Errors of commands: what happened, where, and what to do next.
+//! Errors of commands: the cause, the place and the next step.
 
 use std::{fmt::Display, path::Path};
 
@@ -23,7 +23,7 @@ pub struct CommandError {
 }
 
 impl CommandError {
-    /// A mistake of the user; nothing was created. Lines after the first say what to do.
+    /// A mistake of the user; nothing was created. Lines after the first contain the next steps.
     pub fn usage(text: impl Display) -> Self {
         Self::new(Exit::Usage, text)
     }

@@ -84,7 +84,7 @@ fn preview_provider(provider: &ManifestProvider, missing: &BTreeSet<String>) -> 
     lines
 }
 
-/// Formats what was denied, and for each provider a table that grants it in addition to its grants. Empty if nothing was.
+/// Formats denied access, and for each provider a table with its grants and this access. Empty without denials.
 pub fn denials(denials: &Denials, providers: &[ManifestProvider]) -> String {
     if denials.is_empty() {
         return String::new();

@@ -11,7 +11,7 @@ use crate::text::{CommandError, Out, Table, style};
 
 /// Show which tools for building plugins are installed, and how to install the others
 ///
-/// Runs only programs on `PATH`. The folder's own tools (`.venv/bin`, `node_modules`) are looked for and not run.
+/// Runs only programs on `PATH`. Tools in the folder (`.venv/bin`, `node_modules`) are found by their files and not run.
 #[derive(clap::Args)]
 pub struct Args {
     /// The folder of a plugin, which may have its own tools

@@ -32,11 +32,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let described = describe(&args.file, Protocol::Json, out);
     let described = match described {
         Err(stopped) if matches!(stopped.exit(), Exit::Signal(_)) => return Err(stopped),
-        // A command need not speak the JSON protocol, but a run must be able to load it.
+        // A command need not use the JSON protocol, but a run must be able to load it.
         Err(reason) if inspection.kind == PluginKind::Command => {
             let loaded = describe(&args.file, Protocol::Plain, out);
             if loaded.is_ok() {
-                out.hint(&format!("a plain command: {}", reason.message()));
+                let reason = reason.message();
+                let reason = reason.split("; its standard error").next().unwrap_or_default();
+                out.hint(&format!("a plain command; as one of the JSON protocol: {reason}"));
             }
             loaded
         }

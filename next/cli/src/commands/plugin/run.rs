@@ -56,7 +56,7 @@ pub struct Args {
     /// Read a plain command's standard output as this [default: text]
     #[arg(long, value_parser = ["text", "trimmed", "json"])]
     output: Option<String>,
-    /// Add a grant: `net=URL`, `secret=NAME`, `fs=PATH:MOUNT[:rw]` or `env=KEY=VALUE`; repeatable
+    /// Add a grant: `net=URL`, `secret=NAME[,host=HOST,header=HEADER]`, `fs=PATH:MOUNT[:rw]` or `env=KEY=VALUE`; repeatable
     #[arg(long = "grant", value_name = "GRANT")]
     grants: Vec<String>,
     /// Read secrets from this file of `NAME=VALUE` lines before the environment; repeatable
