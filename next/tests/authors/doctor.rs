@@ -98,7 +98,7 @@ fn tools_of_a_folder_are_found() {
     let runner = trapped();
     let found = |language: &str| {
         let ran = runner.run(&["plugin", "doctor", "--lang", language, "--json"]).expect(0);
-        let tools = ran.document();
+        let tools = ran.document()["tools"].clone();
         let file = tools.as_array().unwrap().last().unwrap()["file"].as_str().map(str::to_owned);
         Path::new(&file.unwrap()).strip_prefix(".").unwrap().to_owned()
     };

@@ -93,7 +93,7 @@ fn missing_tools_are_shown_with_their_installation() {
     let runner = Runner::new(&[]);
     let ran = runner.run(&["plugin", "doctor", "--lang", "go", "--json"]);
     let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
-    let go = &found[0];
+    let go = &found["tools"][0];
     assert_eq!(go["tool"], "go");
     assert!(go["install"].as_str().unwrap().contains("go.dev"));
     assert_eq!(ran.code, Some(i32::from(go["version"].is_null())));

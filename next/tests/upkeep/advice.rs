@@ -3,6 +3,7 @@
 use std::fs;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::{going_on, naps, short};
 use crate::support::{guests::root, run::Run, runner::Runner, running::Running};
@@ -121,5 +122,32 @@ fn page_lists_all_statuses_and_verdicts() {
         for word in list.split(']').next().unwrap().split(", ") {
             assert!(line.contains(&format!("`{word}`")), "{word}: {line}");
         }
+    }
+}
+
+#[test]
+fn every_document_has_its_version() {
+    let runner = naps(2, 1);
+    for args in [
+        &["exec", "scenario.toml", "--dry-run"][..],
+        &["exec", "scenario.toml"],
+        &["list"],
+        &["show"],
+        &["show", "latest", "nap@hostile#1"],
+        &["wait"],
+        &["verify"],
+        &["cleanup"],
+        &["prune"],
+        &["stop", "latest"],
+        &["resume", "--rerun", "all", "--dry-run"],
+        &["resume", "--rerun", "all", "--explain"],
+        &["plugin", "inspect", "bundled:echo"],
+        &["plugin", "run", "bundled:echo"],
+        &["plugin", "doctor"],
+    ] {
+        let ran = runner.run(&[args, &["--json"]].concat()).expect(0);
+        let documents = serde_json::Deserializer::from_str(&ran.stdout).into_iter::<Value>();
+        let versions: Vec<_> = documents.map(|document| document.unwrap()["v"].clone()).collect();
+        assert!(!versions.is_empty() && versions.iter().all(|v| *v == 1), "{args:?}: {ran:?}");
     }
 }

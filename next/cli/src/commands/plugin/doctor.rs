@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use runner_model::{exit::Exit, visible::shown_path};
+use runner_report::VERSION;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::source_build::version_command;
 use crate::templates::{self, Template, Tool};
@@ -63,7 +65,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     let is_complete = !tools.iter().any(ToolStatus::is_missing);
     if args.json {
-        out.document(&tools);
+        out.document(&json!({"v": VERSION, "tools": tools}));
     } else {
         let mut table = Table::new([("language", 0), ("tool", 0), ("version", 0)]);
         for tool in &tools {
