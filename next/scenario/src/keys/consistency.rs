@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use runner_model::{Limits, units::show_size};
 use serde_json::{Map, Value};
 
-use crate::reading::{At, Reader, size, suggest};
+use crate::reading::{At, MAX_GLOBS, Reader, size, suggest};
 use crate::{globs, keys::check_grants, problem::Problem};
 
 // A suite has 16 bits for a provider, and each provider has a lane. More than this are a mistake.
@@ -110,7 +110,7 @@ fn check_ids(tests: &[Value], reader: &mut Reader<'_>) {
 /// Reports globs of a test or list that match no provider.
 fn check_provider_globs(table: &Value, names: &[&str], at: &At<'_>, reader: &mut Reader<'_>) {
     let at = at.key("providers");
-    for (index, glob) in items(table, "providers").iter().enumerate() {
+    for (index, glob) in items(table, "providers").iter().take(MAX_GLOBS).enumerate() {
         let unmatched = glob.as_str().and_then(|glob| unmatched(glob, names));
         if let Some((message, help)) = unmatched.filter(|_| !names.is_empty()) {
             reader.refuse(&at.index(index), message, "matches nothing").help = Some(help);

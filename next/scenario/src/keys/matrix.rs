@@ -192,6 +192,10 @@ fn template_of(value: &Value) -> Option<Template> {
 
 /// Reports placeholders of unknown keys of the matrix.
 fn check_placeholders(value: &mut Value, known: &[String], at: &At<'_>, reader: &mut Reader<'_>) {
+    // Reported before. Each placeholder is compared with all keys.
+    if known.len() > MAX_MATRIX_KEYS {
+        return;
+    }
     visit_templates(value, at, &mut |value, at| {
         let template = template_of(value);
         for keys in template.iter().flat_map(|template| template.keys_of("matrix")) {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::keys::{ListFiles, NamedFile};
 use crate::reading::{
-    Any, Boolean, DURATION, EXPECTED_ERROR, GLOB, Integer, LIST_ROOTS, List, Named, Number,
+    Any, Boolean, DURATION, EXPECTED_ERROR, GLOB, Globs, Integer, LIST_ROOTS, List, Named, Number,
     Pattern, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated,
     Templates, TextOrList,
 };
@@ -187,12 +187,12 @@ fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
 }
 
 fn providers(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
-    table.with_default("providers", &List(1, GLOB), r#"["*"]"#)
+    table.with_default("providers", &Globs(List(1, GLOB)), r#"["*"]"#)
 }
 
 fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
     let is_optional = table.or("optional", &Boolean, "false");
-    let matches = table.required("files", &List(1, ListFiles { is_optional }));
+    let matches = table.required("files", &Globs(List(1, ListFiles { is_optional })));
     let mut seen = HashSet::new();
     let files: Vec<_> = matches.into_iter().flatten().flatten().collect();
     let files = files.into_iter().filter(|name| seen.insert(name.clone())).collect();
@@ -208,8 +208,8 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
         fields: fields.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
         providers: providers(table),
         settings: settings(table, Meta::new()),
-        select: table.optional("select", &List(1, GLOB)),
-        exclude: table.or("exclude", &List(0, GLOB), "[]"),
+        select: table.optional("select", &Globs(List(1, GLOB))),
+        exclude: table.or("exclude", &Globs(List(0, GLOB)), "[]"),
         files,
         is_optional,
     })

@@ -114,6 +114,33 @@ impl<F: Form> Form for List<F> {
     }
 }
 
+/// A list of at most [`MAX_GLOBS`] globs.
+pub(crate) struct Globs<F>(pub(crate) List<F>);
+
+/// Globs of one key. Each is compiled alone, too, and compared with all providers.
+pub(crate) const MAX_GLOBS: usize = 10_000;
+
+impl<F: Form> Form for Globs<F> {
+    type Out = Vec<F::Out>;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
+        let count = value.as_array().map_or(0, Vec::len);
+        if count > MAX_GLOBS {
+            let message =
+                format!("{} has {count} globs; at most {MAX_GLOBS} are allowed", at.subject());
+            reader.refuse(at, message, "too many");
+            return None;
+        }
+        self.0.read(at, value, reader)
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = self.0.schema();
+        schema["maxItems"] = json!(MAX_GLOBS);
+        schema
+    }
+}
+
 /// A text, or an array of any values.
 pub(crate) struct TextOrList;
 
@@ -160,6 +187,7 @@ impl<F: Form> Form for Named<F> {
             let message =
                 format!("{} has {} keys; at most {most} are allowed", at.subject(), map.len());
             reader.refuse(at, message, "too many");
+            return None;
         }
         let mut out = Vec::with_capacity(map.len());
         for (key, value) in map {

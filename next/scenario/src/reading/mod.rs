@@ -11,7 +11,8 @@ mod text_file;
 
 pub(crate) use document::{Document, MatrixOrigins};
 pub(crate) use form::{
-    Any, AnyTable, Either, Form, List, Named, StringOr, TEMPLATE, Templated, Templates, TextOrList,
+    Any, AnyTable, Either, Form, Globs, List, MAX_GLOBS, Named, StringOr, TEMPLATE, Templated,
+    Templates, TextOrList,
 };
 pub(crate) use path::{At, Part, Places, Step, dotted, keys};
 pub(crate) use reader::{

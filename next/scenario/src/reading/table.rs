@@ -17,6 +17,9 @@ const LATER: &[(&str, &[&str])] = &[
     ("`[[test_lists]]`", &["reference"]),
 ];
 
+/// Unknown keys of a table that are reported one by one. Each is searched for in the text.
+const MAX_UNKNOWN: usize = 20;
+
 /// Returns whether a key belongs to a later version.
 pub(crate) fn is_later(title: &str, key: &str) -> bool {
     LATER.iter().any(|(table, keys)| *table == title && keys.contains(&key))
@@ -152,7 +155,8 @@ impl<'a, 'p> Table<'a, 'p> {
 
     fn report_unknown(self) {
         let known = &self.known;
-        for key in self.map.keys().filter(|key| !known.contains(&key.as_str())) {
+        let mut unknown = self.map.keys().filter(|key| !known.contains(&key.as_str()));
+        for key in unknown.by_ref().take(MAX_UNKNOWN) {
             let at = self.at.key(key);
             if is_later(self.title, key) {
                 let message = format!("`{key}` is not supported yet");
@@ -162,6 +166,11 @@ impl<'a, 'p> Table<'a, 'p> {
                 let problem = self.reader.refuse_key(&at, message, "unknown");
                 problem.help = Some(suggest(key, known.iter().copied()));
             }
+        }
+        let more = unknown.count();
+        if more > 0 {
+            let message = format!("{more} more keys are unknown");
+            self.reader.refuse_key(self.at, message, "in this table");
         }
     }
 }

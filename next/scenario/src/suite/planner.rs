@@ -184,8 +184,16 @@ impl Planner<'_> {
                     return Err(vec![problem.at_all(places)]);
                 }
             }
-            // Each glob was valid when the test was read.
-            let set = globs::over_ids(&globs).unwrap_or_default();
+            let set = globs::over_ids(&globs).map_err(|reason| {
+                let path = [Step::Key("providers".to_owned())];
+                let places = origin.places(&path, Part::Value, "these globs");
+                vec![
+                    Problem::new(format!(
+                        "the globs of `providers` are together invalid: {reason}"
+                    ))
+                    .at_all(places),
+                ]
+            })?;
             let matching = all.filter(|(_, name)| set.is_match(name));
             self.last_providers = (globs, matching.map(|(index, _)| index).collect());
         }

@@ -33,11 +33,10 @@ impl Selection {
 
     /// Returns whether the providers leave one of a list's. Invalid globs leave all: they are reported later.
     pub(crate) fn may_use(&self, list: &TestList, providers: &[Provider]) -> bool {
-        let (Some(globs), Ok(selected)) = (&list.providers, globs::over_ids(&self.providers))
-        else {
+        let own = list.providers.as_ref().map(|globs| globs::over_ids(globs));
+        let (Some(Ok(own)), Ok(selected)) = (own, globs::over_ids(&self.providers)) else {
             return true;
         };
-        let own = globs::over_ids(globs).unwrap_or_default();
         let mut names = providers.iter().map(|provider| &*provider.name);
         self.providers.is_empty() || names.any(|name| own.is_match(name) && selected.is_match(name))
     }
