@@ -1,10 +1,7 @@
 //! Ctrl-C, SIGTERM and SIGHUP: the run stops in order and soon, and can be resumed.
 
 use std::{
-    collections::BTreeSet,
-    os::unix::process::CommandExt as _,
-    process::Stdio,
-    time::{Duration, Instant},
+    collections::BTreeSet, os::unix::process::CommandExt as _, process::Stdio, time::Instant,
 };
 
 use rustix::process::Signal;
@@ -200,15 +197,11 @@ fn unread_output_delays_no_stop() {
     let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "2"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.process_group(0).spawn().unwrap();
-    // No process reads the pipe, which holds 64 KiB. After that no more output arrives.
+    // No process reads the pipe, which holds 64 KiB. The session continues, and its state is current.
     let process = Process(child.id());
-    let size = || runner.runs().first().map_or(0, |run| run.bytes("index.jsonl").len());
-    let mut before = (0, Instant::now());
-    wait_until("nothing more is written", || {
-        if size() != before.0 {
-            before = (size(), Instant::now());
-        }
-        before.0 > 0 && before.1.elapsed() > Duration::from_millis(500)
+    wait_until("more rows are counted than the pipe holds", || {
+        let runs = runner.list();
+        runs.first().is_some_and(|run| run["counts"]["passed"].as_u64() > Some(100))
     });
     process.signal(Signal::INT);
     let sent = Instant::now();

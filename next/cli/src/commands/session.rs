@@ -34,7 +34,10 @@ pub fn run(
     let ended = if detach::is_background() {
         run(&mut Background::new(out))?
     } else if args.json {
-        run(&mut EventStream::new(out))?
+        let mut events = EventStream::of_session(out);
+        let ended = run(&mut events);
+        events.finish(ended.as_ref().is_ok_and(|ended| ended.stop_signal.is_some()));
+        ended?
     } else {
         let mut screen = Screen::new(out, args);
         let ended = run(&mut screen)?;

@@ -6,6 +6,7 @@ pub mod grants;
 mod layout;
 mod out;
 pub mod progress;
+mod spool;
 pub mod style;
 pub mod summary;
 pub mod trials;

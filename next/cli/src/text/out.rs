@@ -140,7 +140,8 @@ impl Out {
         }
     }
 
-    fn record(&self, written: io::Result<()>) {
+    /// Remembers a failure of standard output.
+    pub(super) fn record(&self, written: io::Result<()>) {
         let Err(error) = written else { return };
         if error.kind() == io::ErrorKind::BrokenPipe {
             self.is_reader_gone.set(true);

@@ -1,0 +1,119 @@
+//! [`Spool`]: standard output that does not wait for its reader.
+
+use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::{fs::File, io, io::Write as _, time::Duration};
+
+/// Bytes that are printed at once.
+const BLOCK: u64 = 64 << 10;
+/// Length of the file from which it is emptied when all of it is printed.
+const MAX_PRINTED: u64 = 1 << 20;
+/// Time without a reader after which a stopped session drops its output.
+const DROP_AFTER: Duration = Duration::from_millis(500);
+
+/// Output that waits in an unnamed temporary file until a thread has printed it.
+pub struct Spool {
+    queue: Arc<Queue>,
+    printer: JoinHandle<io::Result<()>>,
+}
+
+struct Queue {
+    file: File,
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Default)]
+struct QueueState {
+    /// Bytes of the file that are printed.
+    printed: u64,
+    /// Bytes in the file.
+    written: u64,
+    is_closed: bool,
+}
+
+impl Spool {
+    /// Starts the thread that prints.
+    ///
+    /// # Errors
+    ///
+    /// No temporary file or no thread can be created.
+    pub fn start() -> io::Result<Self> {
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        let queue = Arc::new(Queue { file: tempfile::tempfile()?, state, changed });
+        let printing = Arc::clone(&queue);
+        let thread = thread::Builder::new().name("output".into());
+        let printer = thread.spawn(move || printing.print())?;
+        Ok(Self { queue, printer })
+    }
+
+    /// Adds output. Drops it once standard output has failed, which [`Self::finish`] returns.
+    ///
+    /// # Errors
+    ///
+    /// The temporary file cannot be written.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        if !self.printer.is_finished() {
+            let mut state = self.queue.lock();
+            self.queue.file.write_all_at(bytes, state.written)?;
+            state.written += bytes.len() as u64;
+            self.queue.changed.notify_all();
+        }
+        Ok(())
+    }
+
+    /// Waits until all output is printed. After a stop, only as long as it is read.
+    ///
+    /// # Errors
+    ///
+    /// Standard output has failed.
+    pub fn finish(self, is_stopped: bool) -> io::Result<()> {
+        let Queue { changed, .. } = &*self.queue;
+        let mut state = self.queue.lock();
+        state.is_closed = true;
+        changed.notify_all();
+        while is_stopped && state.printed < state.written && !self.printer.is_finished() {
+            let before = state.printed;
+            let waited =
+                changed.wait_timeout_while(state, DROP_AFTER, |state| state.printed == before);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if state.printed == before && !self.printer.is_finished() {
+                return Ok(());
+            }
+        }
+        drop(state);
+        self.printer.join().unwrap_or(Ok(()))
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn print(&self) -> io::Result<()> {
+        let mut block = Vec::new();
+        loop {
+            let state = self
+                .changed
+                .wait_while(self.lock(), |state| state.printed == state.written && !state.is_closed)
+                .map_or_else(|error| *error.into_inner(), |state| *state);
+            let length = (state.written - state.printed).min(BLOCK);
+            if length == 0 {
+                return Ok(());
+            }
+            block.resize(length as usize, 0);
+            self.file.read_exact_at(&mut block, state.printed)?;
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(&block).and_then(|()| stdout.flush())?;
+            let mut state = self.lock();
+            state.printed += length;
+            self.changed.notify_all();
+            if state.printed == state.written && state.written > MAX_PRINTED {
+                self.file.set_len(0)?;
+                (state.printed, state.written) = (0, 0);
+            }
+        }
+    }
+}
