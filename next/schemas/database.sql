@@ -1,8 +1,8 @@
--- The tables of `runner.db` in a results root. They are made from the manifests of its runs whenever they are missing.
+-- The tables of `runner.db` in a results root. If they are missing, they are created from the manifests of the runs.
 
 CREATE TABLE runs (
     id           TEXT PRIMARY KEY,
-    -- Which file the manifest was read from and what a list says of the run, and the CRC-32 of that.
+    -- The stamp of the manifest's file, the stamp of the rows, and the line of the run in a list, as JSON. `crc` is its CRC-32.
     entry        TEXT NOT NULL,
     crc          INTEGER NOT NULL,
     -- The manifest.
@@ -22,7 +22,7 @@ CREATE TABLE runs (
     flaky        INTEGER AS (manifest ->> '$.counts.flaky')
 ) STRICT;
 
--- All that the runner reads, without the pages of the manifests.
+-- The columns that the runner reads, without the pages of the manifests.
 CREATE INDEX entries ON runs (id, entry, crc);
 
 CREATE TRIGGER status_follows_the_graph AFTER UPDATE ON runs
@@ -32,5 +32,5 @@ WHEN OLD.status <> NEW.status AND OLD.status || '>' || NEW.status NOT IN (
     'incomplete>cancelled', 'failed>cancelled'
 )
 BEGIN
-    SELECT RAISE(ABORT, 'a run cannot change its status so');
+    SELECT RAISE(ABORT, 'the status graph has no such change');
 END;

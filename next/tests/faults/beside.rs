@@ -12,6 +12,7 @@ use std::{
 };
 
 use rusqlite::Connection;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -21,7 +22,7 @@ use crate::support::{
     runner::Runner,
     running::Running,
     truth::{assert_kept, assert_told_truly, assert_whole},
-    wait::SOON,
+    wait::{SOON, wait_until},
 };
 
 /// Creates trials that take `ms` milliseconds.
@@ -71,7 +72,7 @@ fn removed_lock_ends_the_session() {
         // Another session can lock the run now.
         let again = runner.started(&["resume", run.id(), "--json", "-j", "2"]);
         let ran = running.finish().expect(7);
-        ran.says(&["has removed or replaced the lock", "`runner resume`"]);
+        ran.says(&["has removed or replaced the lock", "`resume`"]);
         let mut told = ran.acknowledged();
         told.extend(again.finish().expect(0).acknowledged());
         assert_kept(&assert_whole(&runner, 100), &told);
@@ -186,6 +187,22 @@ fn probing_lists_let_resumes_through() {
         is_over.store(true, Ordering::Relaxed);
         ran.expect(0);
     });
+    assert_whole(&runner, 40);
+}
+
+#[test]
+fn resume_outlasts_a_probe_of_its_lock() {
+    let (runner, run) = interrupted();
+    let path = run.dir.join("lock");
+    let probe = fs::File::open(&path).unwrap();
+    probe.lock_shared().unwrap();
+    let events = inotify::init(CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&events, &path, WatchFlags::CLOSE_WRITE).unwrap();
+    let resume = runner.started(&["resume", "latest"]);
+    // A failed attempt to take the lock closes its file.
+    wait_until("an attempt has failed", || rustix::io::read(&events, &mut [0; 64]).is_ok());
+    drop(probe);
+    resume.finish().expect(0);
     assert_whole(&runner, 40);
 }
 

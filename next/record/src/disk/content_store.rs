@@ -68,7 +68,7 @@ impl ContentStore {
     fn check(&self, entry: File, digest: &Digest) -> Result<File, RecordError> {
         let damaged = || {
             io::Error::other(
-                "its bytes do not match its name: remove it, and the next `runner exec` stores it again",
+                "its bytes do not match its name: remove it, and the next `exec` stores it again",
             )
         };
         is_whole(&entry, digest)

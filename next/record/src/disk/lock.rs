@@ -152,7 +152,7 @@ pub(crate) fn check(dir: &Dir, lock: &Stamp) -> Result<(), RecordError> {
             "write into the run of",
             LOCK,
             io::Error::other(
-                "another program has removed or replaced the lock, or removed the run, so nothing more is written; `runner resume` continues a run that is still there",
+                "another program has removed or replaced the lock, or removed the run, so nothing more is written; `resume` continues a run that is still there",
             ),
         )),
     }

@@ -108,7 +108,7 @@ impl RunFiles {
         if !found.is_some_and(|found| found.is_place_of(&self.run.dir.stamp)) {
             return Err(self.run.dir.refuse(
                 ".",
-                "another program has moved or removed the run, so nothing more is written; `runner resume` continues it where it is",
+                "another program has moved or removed the run, so nothing more is written; `resume` continues it where it is",
             ));
         }
         lock::check(&self.run.dir, &self.lock)?;
@@ -142,7 +142,7 @@ impl Appended {
             Some(_) => return Ok(()),
         };
         let problem = format!(
-            "another program has {problem}, so nothing more is written; `runner resume` repairs and continues the run"
+            "another program has {problem}, so nothing more is written; `resume` repairs and continues the run"
         );
         Err(dir.refuse(self.name, problem))
     }
