@@ -243,7 +243,9 @@ fn cancel_takes_incomplete_and_dead_runs() {
         let manifest = run.manifest();
         let steps = manifest["transitions"].as_array().unwrap();
         assert_eq!(steps.len(), 3);
-        assert_eq!([&steps[2]["writer"], &steps[2]["to"]], ["cancel", "cancelled"]);
+        let step = ["writer", "to", "reason"].map(|key| &steps[2][key]);
+        assert_eq!(step, ["cancel", "cancelled", "cancelled"]);
+        assert_eq!(run.ending()[..2], ["cancelled", "cancelled"]);
         assert_by(&steps[2]["by"], "enough");
         assert_eq!(steps[1]["at"], manifest["sessions"][0]["ended_at"]);
     }

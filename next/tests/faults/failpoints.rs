@@ -51,7 +51,8 @@ fn failed_writes_end_sessions_honestly() {
         for (action, count) in [("error", 1), ("full", 2), ("partial", 3)] {
             let runner = writing_runner();
             let ran = exec_with_fault(&runner, place, action, count);
-            if ran.code != Some(0) {
+            // The first passage of each place fails.
+            if count == 1 || ran.code != Some(0) {
                 assert_eq!(ran.code, Some(7), "{place} {action}: {ran:?}");
                 ran.says(&[if action == "error" { "injected" } else { "space" }]);
                 failures += 1;
@@ -59,7 +60,7 @@ fn failed_writes_end_sessions_honestly() {
             assert_nothing_lost(&runner, &ran);
         }
     }
-    assert!(failures >= PLACES.len(), "only {failures} places were reached");
+    assert!(failures > PLACES.len(), "only {failures} places were reached");
 }
 
 /// Runs the scenario with a panic at a place, also in a pause.

@@ -126,7 +126,7 @@ fn replying(reply: &str) -> String {
         r#"(module
           (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
           (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-          (memory (export "memory") 4)
+          (memory (export "memory") 8)
           (data (i32.const 64) "{bytes}")
           (func (export "_start")
             (drop (call $sizes (i32.const 8) (i32.const 12)))
@@ -177,5 +177,37 @@ fn deep_parts_of_replies_stay_readable() {
             .get("details");
         assert_eq!(details.is_none(), is_deep, "{row}");
         assert_eq!(row["truncated"] == true, is_deep, "{row}");
+    }
+}
+
+#[test]
+fn checks_and_metrics_of_replies_are_bounded() {
+    let metrics: String = (0..1_001).map(|number| format!("m{number} = 0,")).collect();
+    let runner = Runner::new(&["hostile"]);
+    let mut scenario = format!(
+        "[providers.hostile]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"component\"\nproviders = [\"hostile\"]\ninput = {{ do = \"meter\", metrics = {{ {metrics} }} }}\n"
+    );
+    for (key, item, most) in [
+        ("checks", r#"{"name":"","verdict":"pass"}"#, 10_000),
+        ("metrics", r#"{"name":"","value":0}"#, 1_000),
+    ] {
+        for (name, count) in [(key, most), (&*format!("more-{key}"), most + 1)] {
+            let items = vec![item; count].join(",");
+            let reply = format!(r#"{{"ok":{{"output":1,"{key}":[{items}]}}}}"#);
+            runner.wat(&format!("{name}.wasm"), &replying(&reply));
+            scenario += &format!(
+                "[providers.{name}]\nplugin = \"{name}.wasm\"\nprotocol = \"json\"\n[[tests]]\nid = \"{name}\"\nproviders = [\"{name}\"]\ninput = 1\n"
+            );
+        }
+    }
+    runner.scenario(&scenario);
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    for test in ["checks", "metrics"] {
+        assert_eq!(run.row(test)["outcome"], "passed", "{test}");
+    }
+    for test in ["component", "more-checks", "more-metrics"] {
+        let error = run.row(test)["error"].take();
+        assert_eq!([&error["class"], &error["code"]], ["limit", "reply"], "{test}: {error}");
     }
 }

@@ -2,6 +2,7 @@
 
 #[cfg(debug_assertions)]
 mod attacks;
+mod bounds;
 mod compiling;
 mod files;
 mod guest_files;

@@ -42,6 +42,17 @@ fn ended(runner: &Runner, count: usize) -> Vec<Run> {
     runner.runs()
 }
 
+/// Copies a run `count` times.
+fn copy_run(run: &Run, count: usize) {
+    for number in 0..count {
+        let copy = run.dir.with_file_name(format!("2026-11-20_09-18-04-015-copy-{number:08}"));
+        fs::create_dir(&copy).unwrap();
+        for name in ["benchmark.json", "index.jsonl", "scenario.toml", "lock"] {
+            fs::copy(run.dir.join(name), copy.join(name)).unwrap();
+        }
+    }
+}
+
 fn short(run: &Run) -> &str {
     run.id().rsplit('-').next().unwrap()
 }
@@ -274,7 +285,8 @@ fn upkeep_side_by_side_agrees() {
     let runner = naps(1, 1);
     let runs = ended(&runner, 5);
     for _ in 0..times(2, 20) {
-        let more = ended(&runner, 4);
+        let more = ended(&runner, 1);
+        copy_run(&more[0], 150);
         let commands = [
             &["prune", "--keep-last", "1", "--yes"][..],
             &["list"],
@@ -307,13 +319,7 @@ fn resume_names_the_newest_of_many_runs() {
     running.wait_for_rows(1);
     running.end_by(Signal::INT).0.expect(130);
     let run = runner.only_run();
-    for number in 0..7 {
-        let copy = run.dir.with_file_name(format!("2026-11-20_09-18-04-015-copy-0000000{number}"));
-        fs::create_dir(&copy).unwrap();
-        for name in ["benchmark.json", "index.jsonl", "scenario.toml", "lock"] {
-            fs::copy(run.dir.join(name), copy.join(name)).unwrap();
-        }
-    }
+    copy_run(&run, 7);
     let ran = runner.run(&["resume"]).expect(2);
     ran.says(&["8 runs are incomplete", "and 3 older ones"]);
     assert_eq!(ran.stderr.matches("runner resume 20").count(), 5, "{}", ran.stderr);
