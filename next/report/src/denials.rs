@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use runner_model::grants::toml::{GrantsToml, key_and_value, toml_key};
-use runner_model::{ErrorClass, Grants, Outcome, RowRef, row::Denied};
+use runner_model::{ErrorClass, Grants, Outcome, RowRef, row::Denied, visible::quoted};
 use serde::Serialize;
 
 /// Denied access by provider, without repetitions.
@@ -78,16 +78,19 @@ pub fn table_with(provider: &str, granted: &Grants, denied: &[Denial]) -> Vec<St
     }
 }
 
-/// Formats a denial with the grant that would allow it.
-pub(crate) fn line(provider: &str, denied: &Denied<'_>) -> String {
+/// Formats a denial with the grant that would allow it. A row without a number is of `plugin run`, which has no scenario.
+pub(crate) fn line(row: &RowRef<'_>, denied: &Denied<'_>) -> String {
     let what = &*denied.what;
-    match denied.grant.as_deref().and_then(key_and_value) {
-        Some((key, value)) => format!(
-            "denied: {what} – to allow it, add {value} to `{key}` of [providers.{}.grants]",
-            toml_key(provider)
-        ),
-        None => format!("denied: {what}"),
+    let Some((key, value)) = denied.grant.as_deref().and_then(key_and_value) else {
+        return format!("denied: {what}");
+    };
+    let text = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    if let (None, Some(text)) = (row.seq, text) {
+        let grant = quoted(&format!("{}={text}", key.trim_end_matches('s')));
+        return format!("denied: {what} – to allow it: --grant {grant}");
     }
+    let provider = toml_key(&row.provider);
+    format!("denied: {what} – to allow it, add {value} to `{key}` of [providers.{provider}.grants]")
 }
 
 #[cfg(test)]

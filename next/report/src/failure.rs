@@ -64,7 +64,7 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
         push_at_most(&mut lines, error_details(error), most);
     }
     for denied in &row.denied {
-        lines.push((Tone::Reason, denials::line(&row.provider, denied)));
+        lines.push((Tone::Reason, denials::line(row, denied)));
     }
     if lines.is_empty() && row.outcome == Outcome::Failed {
         lines.push((Tone::Reason, headline(row)));

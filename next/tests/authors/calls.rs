@@ -48,6 +48,17 @@ fn bad_ends_of_a_call_are_reported() {
 }
 
 #[test]
+fn denied_call_advises_an_argument() {
+    let runner = Runner::new(&[]);
+    let site = r#"{"base_url": "http://127.0.0.1:1"}"#;
+    let args = ["plugin", "run", "bundled:http", "-i", r#"{"path": "/x"}"#, "-c", site];
+    let denied = runner.run(&args).expect(1);
+    denied.says(&["denied: GET http://127.0.0.1:1", "to allow it: --grant net=http://127.0.0.1:1"]);
+    let granted = runner.run(&[&args[..], &["--grant", "net=http://127.0.0.1:1"]].concat());
+    assert!(!granted.expect(1).stderr.contains("denied"));
+}
+
+#[test]
 fn programs_are_called_plainly() {
     let runner = Runner::new(&[]);
     runner.wat(

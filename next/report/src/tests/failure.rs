@@ -165,7 +165,7 @@ fn verdict_alone_is_a_reason() {
 
 #[test]
 fn denials_say_what_would_allow_them() {
-    let denied = r#","denied":[{"what":"the secret `KEY`","grant":"secrets = [\"KEY\"]"},{"what":"a link"}]"#;
+    let denied = r#","seq":1,"denied":[{"what":"the secret `KEY`","grant":"secrets = [\"KEY\"]"},{"what":"a link"}]"#;
     for (message, is_told) in [("the secret `KEY` is not granted", false), ("no key", true)] {
         let error =
             format!(r#","error":{{"class":"denied","code":"secret","message":"{message}"}}"#);
