@@ -152,7 +152,9 @@ fn deleted_run_ends_with_storage() {
     // The run writes `live.json` meanwhile.
     wait_until("the run is gone", || fs::remove_dir_all(&run.dir).is_ok());
     let (ran, took) = running.end_by(Signal::INT);
-    ran.expect(7).says(&["cannot", run.id()]);
+    let ran = ran.expect(7);
+    ran.says(&[run.id(), "another program has moved or removed the run"]);
+    assert!(!ran.stdout.contains("results: "), "{}", ran.stdout);
     assert!(took.as_secs() < 10, "{took:?}");
     assert!(!run.dir.exists(), "it was made anew");
     assert!(runner.list().is_empty());

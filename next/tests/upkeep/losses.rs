@@ -1,8 +1,10 @@
 //! Rows and manifests that another program has lost, moved or doubled.
 
+use std::fs;
+
 use rustix::process::Signal;
 
-use super::{ended, naps};
+use super::{ended, going_on, naps, short};
 use crate::support::{
     run::Run,
     runner::{Runner, tests},
@@ -92,6 +94,20 @@ fn moved_and_doubled_rows_are_no_fault() {
 }
 
 #[test]
+fn resume_repairs_changes_that_keep_the_time() {
+    let runner = naps(3, 1);
+    let [run] = ended(&runner, 1).try_into().unwrap();
+    let path = run.dir.join("index.jsonl");
+    let before = fs::metadata(&path).unwrap().modified().unwrap();
+    replace_row(&run, "nap", |row| row.replacen("passed", "pissed", 1));
+    fs::File::open(&path).unwrap().set_modified(before).unwrap();
+    runner.run(&["verify"]).expect(1).says(&["the checksum does not match"]);
+    runner.run(&["resume", run.id(), "-q"]).expect(0);
+    runner.run(&["verify"]).expect(0);
+    assert_eq!(run.text("index.jsonl").lines().count(), 4);
+}
+
+#[test]
 fn unreadable_runs_are_listed_and_kept() {
     let runner = naps(1, 1);
     let runs = ended(&runner, 2);
@@ -105,6 +121,21 @@ fn unreadable_runs_are_listed_and_kept() {
         pruned.says(&[run.id(), why, "deleted 0 runs"]);
         assert!(run.dir.join("index.jsonl").exists());
     }
+}
+
+#[test]
+fn damaged_cancelled_runs_continue_by_force() {
+    let runner = naps(400, 5);
+    going_on(&runner).end_by(Signal::INT).0.expect(130);
+    let run = runner.only_run();
+    let rows = run.text("index.jsonl");
+    run.write("index.jsonl", rows.split_inclusive('\n').take(2).collect::<String>());
+    runner.run(&["cancel", run.id()]).expect(0).says(&["damaged (cancelled)"]);
+    let forced = format!("runner resume {} --force", run.id());
+    runner.run(&["verify"]).expect(1).says(&[&forced]);
+    let short = short(&run);
+    runner.run(&["show"]).expect(0).says(&[&format!("runner resume {short} --force")]);
+    runner.run(&["resume", run.id()]).expect(2).says(&[&forced]);
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub(super) fn continue_run(
         check_status(&dir, &manifest, request)?;
         let is_explicit = request.rerun.is_some() || request.accept_changes;
         let is_completed = manifest.status == RunStatus::Completed && !is_explicit;
-        if is_completed && dir.has_same_rows(&manifest)? {
+        if is_completed && dir.has_same_rows(&manifest)? && dir.has_all_results(&manifest)? {
             let plan = stored_plan(&root, &dir, &manifest).ok();
             let changed = plan.and_then(|plan| changes_since(&dir, &manifest, &plan));
             return Ok(report_completed(manifest, &dir, changed, observer));
@@ -531,8 +531,5 @@ fn live_plan(
     let session = &request.session;
     // The adopted plan stores the mounts.
     EngineError::check(plan.find_folders(&session.secret_files, Some(&session.results)))?;
-    if plan.suite.trials() == 0 {
-        return Err(EngineError::NothingSelected);
-    }
     Ok((plan, suite))
 }

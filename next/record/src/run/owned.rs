@@ -344,9 +344,10 @@ impl Owned {
     pub fn finish(mut self, end: End, fold: &Fold) -> Result<Manifest, UnwrittenEnd> {
         let before = self.manifest.clone();
         let at = end.at;
+        let failure = end.message.clone().filter(|_| end.reason == Some(Reason::Storage));
         let Err(error) = self.write_end(end, fold) else { return Ok(self.manifest) };
         self.manifest = before;
-        let message = Some(error.to_string());
+        let message = failure.or(Some(error.to_string()));
         let end = End { reason: Some(Reason::Storage), signal: None, message, at };
         if lock::check(&self.run.dir, &self.lock.stamp).is_ok() {
             self.live_writer().last_words(self.manifest.last_session(), &end);

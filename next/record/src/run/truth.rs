@@ -45,6 +45,13 @@ impl RunDir {
         Ok(manifest.is_of(self.dir.stat(ROWS)?))
     }
 
+    /// Reads the rows of a run that has ended, and returns whether they have all results that the manifest counts.
+    pub fn has_all_results(&self, manifest: &Manifest) -> Result<bool, RecordError> {
+        let mut judged = manifest.clone();
+        fold_rows(self, manifest)?.0.judge(&mut judged);
+        Ok(judged.verdict != RunVerdict::Damaged)
+    }
+
     /// Calls `read` until no session has started or ended meanwhile, so that its result or error is of one state of the run:
     /// rows of a session that a manifest does not have yet look like rows of another run.
     pub fn snapshot<T, E: From<RecordError>>(

@@ -109,7 +109,7 @@ impl RunDir {
                         check.damaged_line(&problem);
                     }
                     ReadLine::Torn if ends_here => {
-                        let resume = self.command("resume", &[]);
+                        let resume = check.resume(&[]);
                         check.fault(format!(
                             "the end of the line is missing; to move it aside: {resume}"
                         ));
@@ -184,8 +184,7 @@ impl RunCheck<'_> {
                 fault.problem += "; no result is lost";
                 self.add_harmless(fault);
             } else {
-                fault.problem +=
-                    &format!("; to run its trial again: {}", self.run.command("resume", &[]));
+                fault.problem += &format!("; to run its trial again: {}", self.resume(&[]));
                 self.add(fault);
             }
         }
@@ -256,13 +255,20 @@ impl RunCheck<'_> {
 
     /// Adds a fault of a row's own parts, with the command that replaces the row.
     fn row_fault(&mut self, number: usize, trial: &TrialId, problem: &str) {
-        let rerun = self.run.command("resume", &["--rerun", &trial.to_string()]);
+        let rerun = self.resume(&["--rerun", &trial.to_string()]);
         let fault = self.line_fault(format!("{problem}; to run the trial again: {rerun}"));
         if self.of_rows.len() < MOST_FAULTS {
             self.of_rows.push((number, fault));
         } else {
             self.found.left_out += 1;
         }
+    }
+
+    /// Returns the command that continues the run, with `more` arguments.
+    fn resume(&self, more: &[&str]) -> String {
+        let is_cancelled = self.manifest.status == RunStatus::Cancelled;
+        let force: &[&str] = if is_cancelled { &["--force"] } else { &[] };
+        self.run.command("resume", &[force, more].concat())
     }
 
     /// Checks the artifacts of a row and its line in `logs.jsonl`.
@@ -311,7 +317,7 @@ impl RunCheck<'_> {
         let (manifest, mut faults) = (self.manifest, Vec::new());
         let (rows, is_complete) = self.fold.finish(manifest);
         let counted = manifest.counts;
-        let resume = self.run.command("resume", &[]);
+        let resume = self.resume(&[]);
         let path = self.run.dir.path().join(MANIFEST);
         if rows != counted {
             let problem = format!(
