@@ -92,9 +92,10 @@ impl RunSummary {
 
     /// Returns the command that continues the run, or its group.
     pub fn resume_command(&self, run: &str) -> String {
-        // `resume` refuses a run whose budget is used up.
+        // `resume` refuses a cancelled run, and one whose budget is used up.
         let more: &[&str] = match self.head.reason {
             Some(Reason::Budget) => &["--budget", "METRIC=VALUE"],
+            Some(Reason::Cancelled) => &["--force"],
             _ => &[],
         };
         self.command("resume", run, more)

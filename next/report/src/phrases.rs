@@ -11,6 +11,7 @@ use runner_record::RunHead;
 #[must_use]
 pub fn status_text(run: &RunHead) -> String {
     let status = match (run.status, run.verdict) {
+        (RunStatus::Cancelled, RunVerdict::Damaged) => return "damaged (cancelled)".to_owned(),
         (_, RunVerdict::Damaged) => return "damaged".to_owned(),
         (RunStatus::Completed, RunVerdict::Failed) => return "failed".to_owned(),
         (RunStatus::Completed, _) => return "passed".to_owned(),

@@ -88,11 +88,12 @@ impl<'a> Screen<'a> {
             out.data(&summary::indented(message));
         }
         out.data(&summary::line(&run, self.took));
-        if !is_quiet {
+        // Another program may have removed the run.
+        if !is_quiet && Path::new(&run.run_dir).is_dir() {
             out.data(&format!("results: {}", visible_line(&run.run_dir)));
-        }
-        if !is_quiet && !is_of_group {
-            summary::print_next_steps(&run, out);
+            if !is_of_group {
+                summary::print_next_steps(&run, out);
+            }
         }
     }
 
