@@ -72,9 +72,9 @@ fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, C
         runs += u64::from(*is_pending);
         if *is_pending || args.explain {
             lines.add(&match (args.session.json, args.explain) {
-                (true, _) => one_line(
-                    &json!({"v": VERSION, "trial": trial, "runs": is_pending, "why": why}),
-                ),
+                (true, _) => {
+                    one_line(&json!({"v": VERSION, "trial": trial, "runs": is_pending, "why": why}))
+                }
                 (_, true) if *is_pending => format!("{trial}  runs: {why}"),
                 (_, true) => format!("{trial}  stays: {why}"),
                 (_, false) => trial.to_string(),
