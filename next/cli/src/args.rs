@@ -1,7 +1,7 @@
 //! Arguments that several commands share, and the parsers of their values.
 
 use std::path::{Path, PathBuf};
-use std::{env, ffi::OsString, iter, str::FromStr, time::Duration};
+use std::{env, ffi::OsString, io::ErrorKind, iter, str::FromStr, time::Duration};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -201,7 +201,11 @@ pub fn label(text: &str) -> Result<(String, String), String> {
 /// Returns the path of a file with secrets, if it exists: a misspelt path is reported even if no secret is needed.
 pub fn secret_file(text: &str) -> Result<PathBuf, String> {
     let path = Path::new(text);
-    path.metadata().map(|_| path.into()).map_err(|error| error.to_string())
+    match path.metadata() {
+        Ok(_) => Ok(path.into()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err("there is no such file".to_owned()),
+        Err(error) => Err(format!("cannot read it: {error}")),
+    }
 }
 
 /// Parses a status. The help lists all of them.

@@ -151,3 +151,19 @@ fn every_document_has_its_version() {
         assert!(!versions.is_empty() && versions.iter().all(|v| *v == 1), "{args:?}: {ran:?}");
     }
 }
+
+#[test]
+fn missing_files_are_named_without_numbers() {
+    let runner = Runner::new(&[]);
+    for (args, says) in [
+        (&["exec", "none.toml"][..], "the scenario does not exist"),
+        (&["validate", "none.toml"], "the scenario does not exist"),
+        (&["resume", "--secret-file", "none"], "there is no such file"),
+        (&["init", "file"], "`file` is not a folder"),
+    ] {
+        runner.write("file", "");
+        let ran = runner.run(args).expect(2);
+        ran.says(&[says]);
+        assert!(!ran.stderr.contains("os error"), "{ran:?}");
+    }
+}

@@ -22,6 +22,10 @@ const GITIGNORE: &str = "# Results of `runner`.\n/results/\n";
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     // Paths are shown without `./`.
     let folder = args.folder.strip_prefix(".").unwrap_or(&args.folder);
+    if args.folder.exists() && !args.folder.is_dir() {
+        let folder = shown_path(folder);
+        return Err(CommandError::usage(format!("`{folder}` is not a folder; choose another")));
+    }
     let scenario = folder.join("first.toml");
     if scenario.symlink_metadata().is_ok() {
         let path = shown_path(&scenario);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::{civil, tz::TimeZone};
-use runner_model::units::{parse_age, show_duration};
+use runner_model::units::{parse_age, plural, show_duration};
 use runner_model::{RunStatus, Time, exit::Exit, status::RunVerdict, visible::visible_line};
 use runner_record::{GroupPlace, now};
 use runner_report::{RunList, RunSummary, short_id};
@@ -61,7 +61,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         out.data(&table(&list, out.columns()));
     } else if all > 0 {
         let list = root.command(&["list"]);
-        out.talk(&format!("no run matches; to list all {all}: {list}"));
+        let all = plural(all as u64, "run", "runs");
+        out.talk(&format!("no run matches; to list all of {all}: {list}"));
     } else if !path.is_dir() {
         out.talk(&format!("there are no runs: the folder {folder} does not exist"));
     } else if list.unreadable.is_empty() {

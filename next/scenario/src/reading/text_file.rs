@@ -15,8 +15,13 @@ pub(crate) fn read_text(
     noun: &str,
     help: &str,
 ) -> Result<String, Problem> {
-    let cannot_read =
-        |error: io::Error| Problem::for_file(shown, format!("cannot read the {noun}: {error}"));
+    let cannot_read = |error: io::Error| {
+        let message = match error.kind() {
+            io::ErrorKind::NotFound => format!("the {noun} does not exist"),
+            _ => format!("cannot read the {noun}: {error}"),
+        };
+        Problem::for_file(shown, message)
+    };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(cannot_read)?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(cannot_read)?;

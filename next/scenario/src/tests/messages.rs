@@ -82,7 +82,7 @@ fn unreadable_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("none.toml");
     let message = message_of(&path);
-    assert!(message.contains("none.toml") && message.contains("No such file"), "{message}");
+    assert!(message.contains("none.toml") && message.contains("does not exist"), "{message}");
     assert!(message_of(folder.path()).contains("directory"));
 }
 
