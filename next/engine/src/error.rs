@@ -19,9 +19,9 @@ pub enum EngineError {
     /// Problems of several scenarios. The exit code is that of the worst; no run was created.
     #[error("there are problems with {} scenarios", .0.len())]
     Several(Vec<Self>),
-    /// The selection matches no test. Exit code 5.
+    /// The selection matches no test. Has a message for each file that an optional list lacks. Exit code 5.
     #[error("no test was selected")]
-    NothingSelected,
+    NothingSelected(Vec<String>),
     /// Every trial of the scenario's newest run passed, so `--last-failed` selects none. Exit code 5.
     #[error("every trial of the scenario's newest run passed, so `--last-failed` selects none")]
     NothingFailed,
@@ -69,7 +69,7 @@ impl EngineError {
             Self::Scenario(problems) if problems.are_of_machine() => Exit::Failed,
             Self::Scenario(_) | Self::Usage(_) => Exit::Usage,
             Self::Several(errors) => errors.iter().map(Self::exit).fold(Exit::Success, Exit::worse),
-            Self::NothingSelected | Self::NothingFailed | Self::NothingMeant(_) => {
+            Self::NothingSelected(_) | Self::NothingFailed | Self::NothingMeant(_) => {
                 Exit::NothingSelected
             }
             Self::Machine(_) => Exit::Failed,

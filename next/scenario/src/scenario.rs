@@ -55,6 +55,13 @@ impl Scenario {
         self.unused.extend(unused.map(|provider| provider.name.to_string()));
     }
 
+    /// Returns a message for each file that an optional list lacks.
+    pub fn optional_files(&self) -> Vec<String> {
+        let is_optional = |owner: &FileOwner| *owner == FileOwner::Optional;
+        let missing = self.missing_files.iter().filter(|(owner, _)| is_optional(owner));
+        missing.map(|(_, problem)| problem.message.clone()).collect()
+    }
+
     /// Returns the problems of files that the providers name, without those of removed providers. Files of tests are read by
     /// [`crate::resolve`].
     pub fn missing_files(&self) -> Problems {
@@ -159,6 +166,7 @@ fn parse(
     }
     let is_valid = problems.is_empty();
     let required = reader.missing_files.extract_if(.., |(owner, _)| match (owner, selection) {
+        (FileOwner::Optional, _) => false,
         (_, None) => true,
         (FileOwner::List(index), Some(selection)) => scenario
             .as_ref()

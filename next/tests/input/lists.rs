@@ -136,6 +136,20 @@ fn lists_without_tests_are_refused() {
 }
 
 #[test]
+fn missing_optional_lists_are_named() {
+    let list = "[[test_lists]]\noptional = true\nfiles = [\"none.jsonl\", \"x*.csv\"]\n";
+    let runner = echo(list);
+    let says =
+        ["no file matches `none.jsonl`, and its list is optional", "no file matches `x*.csv`"];
+    runner.exec(&[]).expect(5).says(&says);
+    runner.run(&["validate", "scenario.toml"]).expect(5).says(&says);
+    let runner = echo(&format!("{list}[[tests]]\nid = \"a\"\n"));
+    runner.exec(&[]).expect(0);
+    let none = runner.exec(&["--test", "none"]).expect(5);
+    none.says(&["`none.jsonl`", "`--test`"]);
+}
+
+#[test]
 fn broken_links_under_a_glob_are_refused() {
     let runner = echo(LIST);
     runner.write("list.jsonl", "{\"id\": \"a\"}\n");

@@ -70,10 +70,16 @@ impl From<EngineError> for CommandError {
                 Self { exit, text: texts.join("\n") }
             }
             EngineError::Record(error) => Self::new(exit, record_message(&error)),
-            EngineError::NothingSelected => Self::new(
-                exit,
-                "no test is selected\n`--test`, `--provider`, `--tag`, and `select` and `exclude` of the test lists leave no trial\nlist all trials: runner exec --dry-run SCENARIO",
-            ),
+            EngineError::NothingSelected(missing) => {
+                let other = if missing.is_empty() { "" } else { "other " };
+                let missing =
+                    missing.iter().map(|file| format!("{file}, and its list is optional\n"));
+                let text = format!(
+                    "no test is selected\n{}`--test`, `--provider`, `--tag`, and `select` and `exclude` of the test lists leave no {other}trial\nlist all trials: runner exec --dry-run SCENARIO",
+                    missing.collect::<String>()
+                );
+                Self::new(exit, text)
+            }
             error => Self::new(exit, error),
         }
     }

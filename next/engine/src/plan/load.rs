@@ -22,6 +22,9 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
         Err(problems) if selection.is_some() => return Err(EngineError::Scenario(problems)),
         resolved => resolved,
     };
+    if resolved.as_ref().is_ok_and(|(suite, _)| suite.trials() == 0) {
+        return Err(EngineError::NothingSelected(scenario.optional_files()));
+    }
     EngineError::check(scenario.missing_files())?;
     let (providers, plugins, found) = plugins::find(&scenario.providers, &scenario.folder, &cache)?;
     let (suite, file) = match resolved {

@@ -44,7 +44,7 @@ impl Group {
         for request in requests {
             match planned(request) {
                 Ok((plan, suite)) => plans.push((request, plan, suite)),
-                Err(EngineError::NothingSelected | EngineError::NothingFailed) => {
+                Err(EngineError::NothingSelected(_) | EngineError::NothingFailed) => {
                     empty.push(request.scenario.clone());
                 }
                 Err(problem) => problems.push(problem),
@@ -54,7 +54,7 @@ impl Group {
             return Err(EngineError::Several(problems));
         }
         let Some((first, ..)) = plans.first() else {
-            return Err(EngineError::NothingSelected);
+            return Err(EngineError::NothingSelected(Vec::new()));
         };
         let root = ResultsRoot::open(&first.session.results)?;
         // Runs of a group wait first, so a root in use is an error only if `share` forbids waiting.
@@ -137,7 +137,7 @@ impl Group {
     pub fn run_next(&mut self, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
         signals::pass("next");
         let ended = match self.left.pop_front() {
-            None => return Err(EngineError::NothingSelected),
+            None => return Err(EngineError::NothingSelected(Vec::new())),
             Some(GroupRun::Waiting(waiting)) => {
                 let (work, owned) = *waiting;
                 match self.end.clone() {

@@ -79,9 +79,6 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
     let selection = selection(&request.selection, only);
     let (mut plan, suite) = load_plan(&request.scenario, &selection)?;
     plan.notices = notices;
-    if plan.suite.trials() == 0 {
-        return Err(EngineError::NothingSelected);
-    }
     plan.override_by(options)?;
     Ok((plan, suite))
 }

@@ -7,7 +7,7 @@ use globset::GlobSet;
 use serde_json::Value;
 
 use crate::globs;
-use crate::reading::{At, FILE_GLOB, Form, Reader, TEXT};
+use crate::reading::{At, FILE_GLOB, FileOwner, Form, Reader, TEXT};
 
 /// A file or folder: its noun for messages, and a check of its kind. Must exist if the reader has a folder.
 pub(crate) struct NamedFile(pub(crate) &'static str, pub(crate) fn(&Metadata) -> bool);
@@ -97,7 +97,7 @@ impl Form for ListFiles {
                 return None;
             }
         };
-        if names.is_empty() && !self.is_optional {
+        if names.is_empty() {
             let help = format!("globs are relative to the scenario, in {}", display_path(folder));
             let message = match fs::metadata(folder.join(&glob)) {
                 Ok(_) => format!("`{glob}` is not a file"),
@@ -105,6 +105,9 @@ impl Form for ListFiles {
             };
             reader.refuse(at, message, "matches nothing").help = Some(help);
             reader.defer_missing_file(at);
+            if let Some((owner, _)) = reader.missing_files.last_mut().filter(|_| self.is_optional) {
+                *owner = FileOwner::Optional;
+            }
         }
         for name in names.iter().filter(|name| ListFormat::from_name(name).is_none()) {
             let message = format!("`{name}` is not a test list");

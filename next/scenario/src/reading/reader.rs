@@ -34,6 +34,8 @@ pub(crate) enum FileOwner {
     Tests,
     /// A list, which has this index, for its records.
     List(usize),
+    /// A list that may lack it.
+    Optional,
 }
 
 /// Settings and problems of one read.
