@@ -258,13 +258,13 @@ fn backoff_doubles_up_to_a_minute() {
 
 #[test]
 fn attempt_without_time_for_retry_is_final() {
-    for (trial_timeout, session, is_final) in [
-        (None, 3_600_000, false),
-        (Some(151), 3_600_000, false),
+    for (trial_timeout, session, bound) in [
+        (None, 3_600_000, None),
+        (Some(151), 3_600_000, None),
         // The attempt took 50 ms, and its retry would start 100 ms later.
-        (Some(150), 3_600_000, true),
-        (None, 1_100, true),
-        (None, 1_101, false),
+        (Some(150), 3_600_000, Some("its `trial_timeout`")),
+        (None, 1_100, Some("the session's timeout")),
+        (None, 1_101, None),
     ] {
         let mut settings = settings(&[0]);
         settings.session.timeout = Duration::from_millis(session);
@@ -273,11 +273,11 @@ fn attempt_without_time_for_retry_is_final() {
         harness.policy.trial_timeout = trial_timeout.map(|millis| Micros(millis * 1_000));
         let first = harness.ready(1, 1, false);
         harness.now = ms(1_000);
-        assert_eq!(
-            harness.report(1, first[0].task, &row("timeout", 50.0, None)),
-            [written(first[0].task, is_final, false)],
-            "{trial_timeout:?} {session}"
-        );
+        let left_out = |bound| Effect::LeaveOutRetry { trial: 0, wait: Micros(100_000), bound };
+        let mut expected: Vec<_> = bound.map(left_out).into_iter().collect();
+        expected.push(written(first[0].task, bound.is_some(), false));
+        let effects = harness.report(1, first[0].task, &row("timeout", 50.0, None));
+        assert_eq!(effects, expected, "{trial_timeout:?} {session}");
     }
 }
 

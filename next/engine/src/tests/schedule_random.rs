@@ -734,6 +734,7 @@ impl Session {
                     self.truth.bad += u64::from(is_final);
                     self.write(assignment, is_final);
                 }
+                Effect::LeaveOutRetry { .. } => {}
                 Effect::Finish { reason, .. } => self.finish(reason),
             }
         }

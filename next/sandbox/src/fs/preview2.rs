@@ -54,8 +54,30 @@ impl types::Host for Counted<'_> {
     }
 }
 
-/// Only changes of files are counted. All else goes to wasmtime.
+/// Passes calls that change no file on to wasmtime.
+macro_rules! pass_on {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {$(
+        async fn $name(&mut self, $($argument: $type),*) -> $result {
+            self.files.$name($($argument),*).await
+        }
+    )*};
+}
+
 impl HostDescriptor for Counted<'_> {
+    pass_on! {
+        advise(fd: Handle, offset: Filesize, length: Filesize, advice: Advice) -> FsResult<()>;
+        get_flags(fd: Handle) -> FsResult<DescriptorFlags>;
+        get_type(fd: Handle) -> FsResult<DescriptorType>;
+        is_same_object(one: Handle, other: Handle) -> wasmtime::Result<bool>;
+        metadata_hash(fd: Handle) -> FsResult<MetadataHashValue>;
+        metadata_hash_at(fd: Handle, flags: PathFlags, path: String) -> FsResult<MetadataHashValue>;
+        read(fd: Handle, length: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)>;
+        readlink_at(fd: Handle, path: String) -> FsResult<String>;
+        stat(fd: Handle) -> FsResult<DescriptorStat>;
+        sync(fd: Handle) -> FsResult<()>;
+        sync_data(fd: Handle) -> FsResult<()>;
+    }
+
     async fn write(&mut self, fd: Handle, bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize> {
         self.change(&fd, "")?;
         let quota = self.quota_for(&fd);
@@ -178,28 +200,6 @@ impl HostDescriptor for Counted<'_> {
         settle(quota.as_ref(), ENTRY, created)
     }
 
-    async fn advise(
-        &mut self,
-        fd: Handle,
-        offset: Filesize,
-        length: Filesize,
-        advice: Advice,
-    ) -> FsResult<()> {
-        self.files.advise(fd, offset, length, advice).await
-    }
-
-    async fn sync_data(&mut self, fd: Handle) -> FsResult<()> {
-        self.files.sync_data(fd).await
-    }
-
-    async fn get_flags(&mut self, fd: Handle) -> FsResult<DescriptorFlags> {
-        self.files.get_flags(fd).await
-    }
-
-    async fn get_type(&mut self, fd: Handle) -> FsResult<DescriptorType> {
-        self.files.get_type(fd).await
-    }
-
     async fn set_times(
         &mut self,
         fd: Handle,
@@ -210,15 +210,6 @@ impl HostDescriptor for Counted<'_> {
         self.files.set_times(fd, accessed, modified).await
     }
 
-    async fn read(
-        &mut self,
-        fd: Handle,
-        length: Filesize,
-        offset: Filesize,
-    ) -> FsResult<(Vec<u8>, bool)> {
-        self.files.read(fd, length, offset).await
-    }
-
     async fn read_directory(&mut self, fd: Handle) -> FsResult<Resource<DirectoryEntryStream>> {
         if is_full(self.files.table) {
             self.host.meet_limit(too_many_files());
@@ -226,14 +217,6 @@ impl HostDescriptor for Counted<'_> {
         }
         let listing = Listing::open(&self.folder(&fd)?).await?;
         Ok(Resource::new_own(self.files.table.push(listing)?.rep()))
-    }
-
-    async fn sync(&mut self, fd: Handle) -> FsResult<()> {
-        self.files.sync(fd).await
-    }
-
-    async fn stat(&mut self, fd: Handle) -> FsResult<DescriptorStat> {
-        self.files.stat(fd).await
     }
 
     async fn stat_at(
@@ -285,10 +268,6 @@ impl HostDescriptor for Counted<'_> {
         HostDescriptor::drop(&mut self.files, fd)
     }
 
-    async fn readlink_at(&mut self, fd: Handle, path: String) -> FsResult<String> {
-        self.files.readlink_at(fd, path).await
-    }
-
     async fn remove_directory_at(&mut self, fd: Handle, path: String) -> FsResult<()> {
         self.change(&fd, &path)?;
         let quota = self.quota_for(&fd);
@@ -327,22 +306,6 @@ impl HostDescriptor for Counted<'_> {
         self.files.read_via_stream(fd, offset)
     }
 
-    async fn is_same_object(&mut self, one: Handle, other: Handle) -> wasmtime::Result<bool> {
-        self.files.is_same_object(one, other).await
-    }
-
-    async fn metadata_hash(&mut self, fd: Handle) -> FsResult<MetadataHashValue> {
-        self.files.metadata_hash(fd).await
-    }
-
-    async fn metadata_hash_at(
-        &mut self,
-        fd: Handle,
-        path_flags: PathFlags,
-        path: String,
-    ) -> FsResult<MetadataHashValue> {
-        self.files.metadata_hash_at(fd, path_flags, path).await
-    }
 }
 
 impl HostDirectoryEntryStream for Counted<'_> {
