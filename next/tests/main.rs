@@ -8,6 +8,7 @@
 mod around;
 mod authors;
 mod control;
+mod docs;
 mod faults;
 mod input;
 mod repository;

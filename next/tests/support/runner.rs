@@ -16,7 +16,7 @@ use super::{
     running::{Ran, Running},
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_runner-next");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_runner-next");
 
 /// The program and its working folder.
 pub(crate) struct Runner {
