@@ -5,11 +5,12 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, SystemTime},
 };
 
 use rustix::process::Signal;
 
-use super::{going_on, naps, short};
+use super::{ended, going_on, naps, short};
 use crate::support::{
     guests::printing,
     run::Run,
@@ -312,6 +313,27 @@ fn first_command_works_with_any_umask() {
             assert_eq!(mode, 0o700, "{folder} with umask {mask}: {mode:o}");
         }
     }
+}
+
+#[test]
+fn temporary_folder_of_a_colleague_stays() {
+    if !is_root() {
+        return;
+    }
+    let runner = naps(1, 1);
+    ended(&runner, 1);
+    let temporary = runner.path("tmp");
+    let [own, other] = [1, 2].map(|number| temporary.join(format!("runner-{number:016x}")));
+    for folder in [&own, &other] {
+        fs::create_dir_all(folder).unwrap();
+        set_mode(folder, 0o700);
+        let lock = fs::File::create(folder.join("lock")).unwrap();
+        lock.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+    }
+    give(&other, COLLEAGUE);
+    let mut prune = runner.command(&["prune", "--yes"]);
+    Running::start(prune.env("TMPDIR", &temporary)).finish().expect(0);
+    assert_eq!([own.exists(), other.exists()], [false, true]);
 }
 
 #[test]
