@@ -150,6 +150,23 @@ fn missing_optional_lists_are_named() {
 }
 
 #[test]
+fn names_with_brackets_need_escapes() {
+    let runner = echo("[[test_lists]]\nfiles = ['a[1].jsonl']\n");
+    runner.write("a[1].jsonl", "{\"id\": \"a\"}\n");
+    runner.refused(&[], &["no file matches `a[1].jsonl`", "write `\\\\` before `[`"]);
+    runner.scenario(&format!("[[test_lists]]\nfiles = ['a\\[1].jsonl']\n{ECHO}"));
+    runner.exec(&[]).expect(0);
+}
+
+#[test]
+fn optional_broken_link_is_refused() {
+    let runner =
+        echo("[[test_lists]]\nfiles = [\"list.jsonl\"]\noptional = true\n[[tests]]\nid = \"a\"\n");
+    runner.link(Path::new("nowhere"), "list.jsonl");
+    runner.refused(&[], &["the search for `list.jsonl` failed: No such file", "scenario.toml:2:"]);
+}
+
+#[test]
 fn broken_links_under_a_glob_are_refused() {
     let runner = echo(LIST);
     runner.write("list.jsonl", "{\"id\": \"a\"}\n");

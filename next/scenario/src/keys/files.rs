@@ -100,6 +100,9 @@ impl Form for ListFiles {
         if names.is_empty() {
             let help = format!("globs are relative to the scenario, in {}", display_path(folder));
             let message = match fs::metadata(folder.join(&glob)) {
+                Ok(metadata) if metadata.is_file() => format!(
+                    "no file matches `{glob}`; for the file of this name, write `\\\\` before `[`, `{{`, `*` and `?`"
+                ),
                 Ok(_) => format!("`{glob}` is not a file"),
                 Err(_) => format!("no file matches `{glob}`"),
             };
@@ -141,8 +144,14 @@ pub(crate) fn display_path(path: &Path) -> Cow<'_, str> {
 fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     let Some(first_wildcard) = glob.find(is_wildcard) else {
-        if folder.join(glob).is_file() {
-            names.insert(glob.to_owned());
+        let path = folder.join(glob);
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => {
+                names.insert(glob.to_owned());
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {}
+            Err(error) => return Err(error),
         }
         return Ok(names);
     };
