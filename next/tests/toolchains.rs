@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that unwraps fails, as it should")]
 
+#[path = "docs/pages.rs"]
+#[expect(dead_code, reason = "these tests need only the blocks of one page")]
+mod pages;
 #[expect(dead_code, reason = "these tests need only servers that answer well")]
 #[path = "support/server.rs"]
 mod server;
@@ -242,6 +245,38 @@ fn go() {
     GO.follow();
 }
 
+/// Follows the page for authors, except the installation of a target that is there.
+#[test]
+fn authors_page_is_followed() {
+    let plugin = Plugin::new(&RUST);
+    fs::remove_dir_all(plugin.path("")).unwrap();
+    let blocks = pages::blocks("plugins/README.md");
+    let blocks = blocks.iter().filter(|block| block.condition("in") == Some("toolchains"));
+    let lines: Vec<_> = blocks.flat_map(|block| block.text.lines()).collect();
+    assert!(lines.len() > 6, "{lines:?}");
+    let lines: Vec<_> = lines.into_iter().filter(|line| !line.starts_with("rustup")).collect();
+    succeed(&lines.join("\n"), &plugin.shell_in(plugin.folder.path(), &lines.join("\n")));
+}
+
+/// Builds plugins of the repository by their `plugin.toml`, and runs the scenario that shows every key.
+#[test]
+fn tour_builds_plugins_and_passes() {
+    let plugin = Plugin::new(&RUST);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let results = plugin.path("results");
+    for command in [
+        "runner plugin build plugins/toml-rs".to_owned(),
+        format!("runner exec --build scenarios/tour.toml --results {}", results.display()),
+    ] {
+        succeed(&command, &plugin.shell_in(&root, &command));
+    }
+    let rows = plugin.rows();
+    assert!(rows.len() > 8, "{rows:?}");
+    for row in &rows {
+        assert_eq!(row["outcome"], "passed", "{row}");
+    }
+}
+
 impl Template {
     /// Follows the steps of a newcomer.
     fn follow(&self) {
@@ -325,11 +360,15 @@ impl<'a> Plugin<'a> {
     }
 
     fn shell(&self, command: &str) -> Output {
+        self.shell_in(&self.path(""), command)
+    }
+
+    fn shell_in(&self, folder: &Path, command: &str) -> Output {
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
         let mut shell = Command::new("sh");
         shell
             .args(["-euc", command])
-            .current_dir(self.path(""))
+            .current_dir(folder)
             .env("PATH", &self.search_path)
             .env("RUNNER_CACHE", cache)
             .env("API_KEY", KEY)
