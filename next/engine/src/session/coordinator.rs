@@ -3,7 +3,9 @@
 
 use std::{
     collections::VecDeque,
-    env, mem,
+    env,
+    io::ErrorKind,
+    mem,
     panic::resume_unwind,
     sync::mpsc::SyncSender,
     thread,
@@ -294,7 +296,17 @@ impl<'a> Coordinator<'a> {
         let writer = owned.writer(Box::new(move |ack| {
             // Without a receiver the session has ended.
             let _ = inputs.send(Input::Ack(ack));
-        }))?;
+        }));
+        let writer = match writer {
+            Err(RecordError::Io { source, .. }) if source.kind() == ErrorKind::WouldBlock => {
+                // The run has not started, and is closed as one that waits.
+                self.waiting = Some(owned);
+                let message = machine::failure("cannot start a thread", source);
+                self.fail(Reason::Machine, message);
+                return Ok(());
+            }
+            writer => writer?,
+        };
         for notice in owned.notices() {
             self.observer.event(&RunEvent::Notice(notice));
         }
