@@ -20,7 +20,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
     command::Cli,
-    text::{CommandError, Out},
+    text::{CommandError, Out, keys},
 };
 
 fn main() -> ExitCode {
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().take(1).chain(detach::arguments()).collect();
     let out = Out::default();
     out.report_panics();
+    runner_engine::before_forced_exit(keys::restore_terminal);
     let prepared = machine::prepare_process().map_err(CommandError::failed);
     if let Err(error) = prepared.and_then(|()| start_log()) {
         out.talk(error.text());

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use runner_model::{Counts, Reason, StopSignal, exit::Exit, row::Actor};
-use runner_record::{Manifest, RowFacts};
+use runner_record::{Live, Manifest, RowFacts};
 
 /// Receives the events of a session.
 pub trait Observer {
@@ -39,6 +39,13 @@ pub enum RunEvent<'a> {
         /// The plugin as the scenario names it.
         plugin: &'a str,
     },
+    /// A plugin is compiled, or its compilation has failed.
+    Compiled {
+        /// The plugin as the scenario names it.
+        plugin: &'a str,
+        /// Duration of the compilation.
+        took: Duration,
+    },
     /// A row is on disk.
     Row {
         /// The outcome and the place of the row.
@@ -52,14 +59,12 @@ pub enum RunEvent<'a> {
     },
     /// Sent about every 100 ms.
     Progress {
-        /// Trials with a final row, by outcome.
-        counts: &'a Counts,
+        /// State of the session as in `live.json`.
+        live: &'a Live,
         /// Trials of the plan.
         planned: u64,
-        /// Running attempts.
+        /// Running attempts, including those that wait at a worker.
         in_flight: u64,
-        /// Whether more attempts would run with more memory.
-        waits_for_memory: bool,
         /// Trials whose next attempt waits for more than a few seconds.
         waits: Option<LongWait>,
     },
@@ -87,7 +92,7 @@ pub enum RunEvent<'a> {
         manifest: &'a Manifest,
         /// The run's directory, as a user would type it.
         directory: &'a std::path::Path,
-        /// Run time of the session, without pauses.
+        /// Run time of the session since the first attempt, without pauses. 0 if there was none.
         took: Duration,
     },
 }

@@ -22,7 +22,7 @@ pub use runner_record::Share;
 
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
 pub use self::request::{ExecRequest, Preview, ResumeRequest, SessionRequest};
-pub use self::session::{Group, exec, preview, resume};
+pub use self::session::{Group, before_forced_exit, exec, preview, resume};
 pub use self::signals::fail_large_writes;
 pub use self::validate::{preview_exec, validate};
 pub use self::{error::EngineError, plan::Decision};

@@ -39,9 +39,17 @@ pub fn headline(row: &RowRef<'_>) -> String {
             with_words(check_line(check), message)
         }
         (None, Some(error)) => with_words(error_line(row, error), &error.message),
-        (None, None) if row.verdict == Some(Verdict::Fail) => "the provider's verdict".to_owned(),
-        (None, None) => row.outcome.to_string(),
+        (None, None) => match (&row.summary, row.verdict) {
+            (Some(summary), Some(Verdict::Fail)) => with_summary("verdict fail", summary),
+            (None, Some(Verdict::Fail)) => "the provider's verdict is fail".to_owned(),
+            (Some(summary), _) => visible_line(summary).into_owned(),
+            (None, _) => row.outcome.to_string(),
+        },
     }
+}
+
+fn with_summary(head: &str, summary: &str) -> String {
+    format!("{head}: {}", visible_line(summary))
 }
 
 /// Formats all reasons: every failed check, and the error. Shows at most `most` lines of each value, message and
@@ -66,8 +74,14 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
     for denied in &row.denied {
         lines.push((Tone::Reason, denials::line(row, denied)));
     }
-    if lines.is_empty() && row.outcome == Outcome::Failed {
-        lines.push((Tone::Reason, headline(row)));
+    match &row.summary {
+        _ if lines.is_empty() && row.outcome != Outcome::Passed => {
+            lines.push((Tone::Reason, headline(row)));
+        }
+        Some(summary) if !lines.is_empty() => {
+            lines.push((Tone::Detail, with_summary("summary", summary)));
+        }
+        _ => {}
     }
     for (_, line) in &mut lines {
         *line = visible_line(line).into_owned();

@@ -1,86 +1,136 @@
-//! [`Failures`]: failed trials of a run, grouped by test and reason.
+//! [`Failures`]: trials of a run that did not pass, grouped by outcome and reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use runner_model::{Outcome, RowRef};
 
 use crate::failure;
 
 /// Groups that are kept. The trials of others are only counted.
-const MOST_GROUPS: usize = 10;
+const MOST_GROUPS: usize = 1000;
+/// Groups that [`Failures::listed`] returns.
+const MOST_LISTED: usize = 20;
+/// Providers that a group names.
+const MOST_PROVIDERS: usize = 5;
+/// Flaky trials that are named.
+const MOST_FLAKY: usize = 10;
 
-/// Trials that did not pass, grouped by test and reason.
+/// Trials that did not pass, and skipped ones whose provider gave a reason.
 #[derive(Debug, Default)]
 pub struct Failures {
-    /// The first groups, in the order of their first trials.
-    pub groups: Vec<FailureGroup>,
-    /// Number of trials, including those without a group.
+    /// In the order of their first trials.
+    groups: Vec<FailureGroup>,
+    /// Number of trials that did not pass.
     pub trials: u64,
-    /// Indexes in `groups` by test and reason.
-    places: BTreeMap<(String, String), usize>,
+    /// Number of trials in `groups` and in groups that are not kept.
+    grouped: u64,
+    /// Indexes in `groups`.
+    places: BTreeMap<(Outcome, String), usize>,
+    flaky: Vec<String>,
+    flaky_trials: u64,
 }
 
-/// Trials of one test that did not pass for one reason.
+/// Trials with the same outcome and reason.
 #[derive(Debug)]
 pub struct FailureGroup {
-    pub test: String,
     /// One line.
     pub reason: String,
-    /// Outcome of the first trial.
     pub outcome: Outcome,
-    /// Repeats by provider.
-    pub providers: BTreeMap<String, Vec<u32>>,
+    pub trials: u64,
+    /// Id of the first trial.
+    first: String,
+    /// The test of all trials. `None` if they have several.
+    test: Option<String>,
+    /// Names of up to [`MOST_PROVIDERS`] + 1 providers.
+    providers: BTreeSet<String>,
 }
 
 impl Failures {
-    /// Adds a row that settles its trial badly.
+    /// Adds a row that settles its trial.
     pub fn add(&mut self, row: &RowRef<'_>) {
-        self.trials += 1;
-        let key = (row.test.to_string(), failure::headline(row));
+        if row.flaky {
+            self.flaky_trials += 1;
+            if self.flaky.len() < MOST_FLAKY {
+                self.flaky.push(row.trial.to_string());
+            }
+        }
+        let is_explained_skip = row.outcome == Outcome::Skipped && row.summary.is_some();
+        if !row.outcome.is_bad() && !is_explained_skip {
+            return;
+        }
+        self.trials += u64::from(row.outcome.is_bad());
+        self.grouped += 1;
+        let key = (row.outcome, failure::headline(row));
         let place = match self.places.get(&key) {
             Some(place) => *place,
             None if self.groups.len() == MOST_GROUPS => return,
             None => {
                 self.groups.push(FailureGroup {
-                    test: key.0.clone(),
                     reason: key.1.clone(),
                     outcome: row.outcome,
-                    providers: BTreeMap::new(),
+                    trials: 0,
+                    first: row.trial.to_string(),
+                    test: Some(row.test.to_string()),
+                    providers: BTreeSet::new(),
                 });
                 self.places.insert(key, self.groups.len() - 1);
                 self.groups.len() - 1
             }
         };
-        let providers = &mut self.groups[place].providers;
-        let repeats = providers.entry(row.provider.to_string()).or_default();
-        repeats.push(row.repeat);
+        let group = &mut self.groups[place];
+        group.trials += 1;
+        group.test.take_if(|test| *test != *row.test);
+        if group.providers.len() <= MOST_PROVIDERS {
+            group.providers.insert(row.provider.to_string());
+        }
     }
 
-    /// Returns the number of trials in groups that are not kept.
+    /// Returns the first 20 groups: errors, timeouts, failures, then skipped trials.
+    #[must_use]
+    pub fn listed(&self) -> Vec<&FailureGroup> {
+        let mut groups: Vec<_> = self.groups.iter().collect();
+        groups.sort_by_key(|group| match group.outcome {
+            Outcome::Error => 0,
+            Outcome::Timeout => 1,
+            Outcome::Failed => 2,
+            _ => 3,
+        });
+        groups.truncate(MOST_LISTED);
+        groups
+    }
+
+    /// Returns the number of trials in groups that are not listed.
     #[must_use]
     pub fn left_out(&self) -> u64 {
-        let named: usize = self.groups.iter().map(FailureGroup::trials).sum();
-        self.trials - named as u64
+        let listed = self.listed();
+        self.grouped - listed.iter().map(|group| group.trials).sum::<u64>()
+    }
+
+    /// Formats the flaky trials as one line. `None` if there are none.
+    #[must_use]
+    pub fn flaky(&self) -> Option<String> {
+        let more = self.flaky_trials - self.flaky.len() as u64;
+        let more = (more > 0).then(|| format!("{more} more"));
+        let named: Vec<_> = self.flaky.iter().cloned().chain(more).collect();
+        (!named.is_empty()).then(|| named.join(", "))
     }
 }
 
 impl FailureGroup {
-    fn trials(&self) -> usize {
-        self.providers.values().map(Vec::len).sum()
-    }
-
     /// Returns one name for all trials of the group.
     #[must_use]
     pub fn name(&self) -> String {
-        match self.providers.iter().next() {
-            Some((provider, repeats)) if self.providers.len() == 1 => match repeats.as_slice() {
-                [only] => format!("{}@{provider}#{only}", self.test),
-                _ => format!("{}@{provider}, {} repeats", self.test, repeats.len()),
-            },
-            _ => {
-                let providers: Vec<_> = self.providers.keys().map(String::as_str).collect();
-                format!("{} on {}", self.test, providers.join(", "))
+        match &self.test {
+            _ if self.trials == 1 => self.first.clone(),
+            Some(_) if self.providers.len() == 1 => {
+                let (trial, _) = self.first.rsplit_once('#').unwrap_or((&self.first, ""));
+                format!("{trial}, {} repeats", self.trials)
             }
+            Some(test) if self.providers.len() <= MOST_PROVIDERS => {
+                let providers: Vec<_> = self.providers.iter().map(String::as_str).collect();
+                format!("{test} on {}", providers.join(", "))
+            }
+            _ => format!("{} and {} more", self.first, self.trials - 1),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Phrases about runs that several documents and commands use.
 
 use runner_model::{
-    Counts, RunStatus, Stage, StopSignal, Time, row::Actor, status::RunVerdict, units::plural,
+    Counts, RunStatus, Stage, StopSignal, Time, row::Actor, status::RunVerdict, units::{grouped, plural},
     visible::visible_line,
 };
 
@@ -39,6 +39,14 @@ pub fn counts(counts: &Counts) -> String {
     ];
     let shown = words.iter().filter(|(count, ..)| *count > 0);
     shown.map(|(count, one, many)| plural(*count, one, many)).collect::<Vec<_>>().join(", ")
+}
+
+/// Formats counts that are not 0 with signs: `✓ 6  ✗ 3  ○ 1`. `✗` counts failures, errors and timeouts.
+#[must_use]
+pub fn short_counts(counts: &Counts) -> String {
+    let signs = [('✓', counts.passed), ('✗', counts.bad()), ('○', counts.skipped)];
+    let shown = signs.iter().filter(|(_, count)| *count > 0);
+    shown.map(|(sign, count)| format!("{sign} {}", grouped(*count))).collect::<Vec<_>>().join("  ")
 }
 
 /// Returns the name of a signal for users.

@@ -61,7 +61,7 @@ fn process(by: &SessionEntry) -> String {
 }
 
 /// Formats the attempts and waits of a session. Times are as of the last `live.json`, so they stand still in a pause.
-fn doing(live: &Live) -> String {
+pub fn doing(live: &Live) -> String {
     let attempts = plural(live.in_flight.len() as u64, "attempt", "attempts");
     let mut lines = vec![format!("{attempts} in flight")];
     for attempt in live.in_flight.iter().take(MOST_NAMED) {

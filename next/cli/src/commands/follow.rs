@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 use std::{collections::VecDeque, thread};
 
-use runner_engine::exit_of;
+use runner_engine::{LongWait, exit_of};
 use runner_model::{Counts, TrialId, exit::Exit, visible::visible_line};
-use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, sweep_every};
+use runner_record::{
+    Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, WaitingTrial, now, sweep_every,
+};
 use runner_report::{Found, LogEntry, Reading, RunSummary, Stream, find_trial, json, phrases};
 
 use super::target::Target;
@@ -17,6 +19,8 @@ use crate::{
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Shortest time between two `progress` events of a run.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Time until the start of a waiting trial that is shown.
+const LONG_WAIT: Duration = Duration::from_secs(3);
 
 /// Wait until runs have ended, and exit with their exit code
 #[derive(clap::Args)]
@@ -85,8 +89,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
     let mut progress = is_for_people.then(|| progress::Progress::new(out));
     let (start, mut last_sweep, mut exit) = (Instant::now(), Instant::now(), Exit::Success);
     loop {
-        let (mut counts, mut planned) = (Counts::default(), 0);
-        let (mut in_flight, mut waits_for_memory) = (0, false);
+        let (mut all, mut planned) = (Live { at: now(), ..Live::default() }, 0);
         for run in runs.iter_mut().filter(|run| !run.has_ended) {
             let live = run.dir.live().unwrap_or_default();
             let manifest = run.dir.truth()?;
@@ -95,10 +98,12 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
             if run.has_ended {
                 exit = exit.worse(exit_of(&manifest));
             } else {
-                counts = add(counts, manifest.counts);
+                all.counts = add(all.counts, manifest.counts);
                 planned += manifest.metadata.planned_trial_count;
-                in_flight += live.in_flight.len() as u64;
-                waits_for_memory |= live.waits_for_memory;
+                all.in_flight.extend(live.in_flight.iter().cloned());
+                all.compiling.extend(live.compiling.iter().cloned());
+                all.waiting.extend(live.waiting.iter().cloned());
+                all.waits_for_memory |= live.waits_for_memory;
             }
             if let Some(events) = &mut events {
                 run.print_event(&manifest, &live, events);
@@ -115,12 +120,8 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
             return Err(CommandError::new(Exit::Held, text));
         }
         if let Some(progress) = &mut progress {
-            progress.update(
-                &counts,
-                planned,
-                in_flight,
-                &progress::waiting(waits_for_memory, None),
-            );
+            let waiting = progress::waiting(all.waits_for_memory, long_wait(&all).as_ref());
+            progress.update(&all, planned, all.in_flight.len() as u64, &waiting);
         }
         sweep(&root, &mut last_sweep);
         thread::sleep(left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)));
@@ -167,6 +168,16 @@ impl WaitedRun {
             events.progress(manifest, live);
         }
     }
+}
+
+/// Returns the waiting trials if one of them waits for more than a few seconds.
+fn long_wait(live: &Live) -> Option<LongWait> {
+    let left = |trial: &WaitingTrial| trial.until.since(live.at);
+    let retries = live.waiting.iter().filter(|trial| trial.why == "retry").count() as u64;
+    let rates = live.waiting.len() as u64 - retries;
+    let next = live.waiting.iter().map(left).min()?;
+    let is_long = live.waiting.iter().any(|trial| left(trial) >= LONG_WAIT);
+    is_long.then_some(LongWait { retries, rates, next })
 }
 
 fn add(one: Counts, other: Counts) -> Counts {

@@ -4,9 +4,10 @@ use std::{path::Path, time::Duration};
 
 use runner_engine::{Ended, EngineError, Observer, RunEvent};
 use runner_model::visible::visible_line;
-use runner_model::{RowRef, StopSignal, exit::Exit, units::plural};
+use runner_model::units::{plural, show_duration};
+use runner_model::{Outcome, RowRef, StopSignal, exit::Exit};
 use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead, command};
-use runner_report::{Denials, Failures, RunSummary, phrases, short_of};
+use runner_report::{Denials, Failures, RunSummary, phrases, run_facts, short_of};
 
 use crate::{
     args::SessionArgs,
@@ -15,6 +16,7 @@ use crate::{
         CommandError, Out,
         events::EventStream,
         grants,
+        keys::{Keys, restore_terminal},
         progress::{Progress, waiting},
         summary,
         trials::{self, BLOCK_LINES},
@@ -51,6 +53,7 @@ struct Screen<'a> {
     out: &'a Out,
     args: &'a SessionArgs,
     progress: Option<Progress<'a>>,
+    keys: Option<Keys>,
     failures: Failures,
     denials: Denials,
     took: Duration,
@@ -62,6 +65,7 @@ impl<'a> Screen<'a> {
             out,
             args,
             progress: (!args.quiet).then(|| Progress::new(out)),
+            keys: Keys::open(),
             failures: Failures::default(),
             denials: Denials::default(),
             took: Duration::ZERO,
@@ -70,15 +74,15 @@ impl<'a> Screen<'a> {
 
     /// Prints the end of the session.
     fn finish(mut self, ended: &Ended, is_of_group: bool) {
-        self.progress = None;
+        (self.progress, self.keys) = (None, None);
         let (out, is_quiet) = (self.out, self.args.quiet);
         if is_quiet && ended.exit == Exit::Success {
             return;
         }
         let run = summary_of(ended);
-        // A single failure was printed just above.
-        if !is_quiet && self.failures.trials > 1 {
-            out.data(&format!("\n{}", trials::list(&self.failures, out.columns())));
+        if !is_quiet {
+            // A single failure was printed just above.
+            trials::print_notable(&self.failures, out, self.failures.trials != 1);
         }
         let denied = grants::denials(&self.denials, &ended.manifest.providers);
         if !denied.is_empty() {
@@ -113,29 +117,36 @@ impl<'a> Screen<'a> {
         self.out.talk(&format!("{text} on {providers}, {jobs} at a time"));
     }
 
-    fn print_row(&mut self, facts: RowFacts, line: &[u8]) {
+    /// Prints a row. `done` and `planned` are numbers of trials, including the row's.
+    fn print_row(&mut self, facts: RowFacts, line: &[u8], done: u64, planned: u64) {
         let is_failure = facts.is_final && facts.outcome.is_bad();
-        if !is_failure && !self.args.verbose && !facts.has_denied {
+        let is_notable = facts.is_final && (facts.flaky || facts.outcome == Outcome::Skipped);
+        if !is_failure && !is_notable && !self.args.verbose && !facts.has_denied {
             return;
         }
         // This process has just written the line, so it is a row.
         let Ok(row) = serde_json::from_slice::<RowRef<'_>>(line) else {
             return;
         };
+        let place = if self.args.verbose { format!("{done}/{planned} ") } else { String::new() };
         self.denials.add(&row);
-        if is_failure {
+        if facts.is_final {
             self.failures.add(&row);
+        }
+        if is_failure {
             let count = self.failures.trials;
             if count <= MAX_BLOCKS {
-                self.out.data(&trials::block(&row, BLOCK_LINES));
+                self.out.data(&format!("{place}{}", trials::block(&row, BLOCK_LINES)));
             } else if count == MAX_BLOCKS + 1 {
                 let show = command(&self.args.root.path(), &["show", "--failed"]);
                 self.out.hint(&format!(
                     "more than {MAX_BLOCKS} failures; to see all of them: {show}"
                 ));
             }
+        } else if self.args.verbose && !facts.is_final && facts.outcome.is_bad() {
+            self.out.data(&format!("{place}{}", trials::retried_line(&row)));
         } else if self.args.verbose {
-            self.out.data(&trials::line(&row));
+            self.out.data(&format!("{place}{}", trials::line(&row)));
         }
     }
 }
@@ -145,18 +156,33 @@ impl Observer for Screen<'_> {
         match event {
             RunEvent::Started { manifest, directory, pending, jobs } => {
                 self.print_start(manifest, directory, *pending, *jobs);
+                if let Some(progress) = &mut self.progress {
+                    progress.start();
+                }
             }
             RunEvent::Created { .. } => {}
             RunEvent::Compiling { plugin } => {
                 if let Some(progress) = &mut self.progress {
-                    progress.show(&format!("compiling {}", visible_line(plugin)));
+                    progress.compiling(plugin);
                 }
             }
-            RunEvent::Row { row, line, .. } => self.print_row(*row, line),
-            RunEvent::Progress { counts, planned, in_flight, waits_for_memory, waits } => {
+            RunEvent::Compiled { plugin, took } => {
+                if !self.args.quiet {
+                    let (plugin, took) = (visible_line(plugin), show_duration(*took));
+                    self.out.talk(&format!("compiled {plugin} in {took}"));
+                }
+            }
+            RunEvent::Row { row, line, counts, planned } => {
+                self.print_row(*row, line, counts.done(), *planned);
+            }
+            RunEvent::Progress { live, planned, in_flight, waits } => {
+                let keys = self.keys.as_ref().map(Keys::pressed).unwrap_or_default();
+                if keys.contains(&b't') {
+                    self.out.talk(&run_facts::doing(live));
+                }
                 if let Some(progress) = &mut self.progress {
-                    let waiting = waiting(*waits_for_memory, waits.as_ref());
-                    progress.update(counts, *planned, *in_flight, &waiting);
+                    let waiting = waiting(live.waits_for_memory, waits.as_ref());
+                    progress.update(live, *planned, *in_flight, &waiting);
                 }
             }
             RunEvent::Stopping { signal, by, in_flight } => {
@@ -175,6 +201,8 @@ impl Observer for Screen<'_> {
                 self.out.talk(&format!("stopping{by}: {attempts} in flight{again}"));
             }
             RunEvent::Paused { by } => {
+                // After Ctrl-Z the process stops, and the shell uses the terminal.
+                restore_terminal();
                 self.out.talk(&format!("paused by {}", phrases::pauser(*by)));
             }
             RunEvent::Unpaused => self.out.talk("the run continues"),

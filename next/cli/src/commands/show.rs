@@ -53,6 +53,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             return Ok(Exit::Success);
         }
     };
+    let root = run.results_root()?;
     if let Some(text) = &args.trial {
         let trial = find_trial(&run, text)?.only(run.id(), text).map_err(CommandError::usage)?;
         let document = TrialDocument::read(&root, &run, trial)?;
@@ -105,9 +106,7 @@ fn print_overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> 
     }
     let mut failed = Failures::default();
     document.rows.failures(|row: &RowRef<'_>, _| failed.add(row))?;
-    if failed.trials > 0 {
-        out.data(&format!("\n{}", trials::list(&failed, out.columns())));
-    }
+    trials::print_notable(&failed, out, true);
     print_damage(document, out);
     Ok(())
 }

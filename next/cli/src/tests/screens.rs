@@ -12,7 +12,8 @@ use runner_record::{ManifestProvider, now};
 use runner_report::{Denials, Failures, RunList, RunSummary, call_sections};
 use serde_json::{Value, json};
 
-use super::{grants, out::fitted, progress::bar_line, style::plain, summary, trials};
+use super::progress::{Done, bar_lines};
+use super::{grants, out::fitted, style::plain, summary, trials};
 use crate::{
     command::{Cli, with_grouped_help},
     commands::list,
@@ -202,56 +203,21 @@ fn lists_of_failures_fit_the_terminal() {
     assert_snapshot!(at_widths(|screen| trials::list(&failures, screen)), @r#"
     == 60
     failed:
-      ✗ failed   vat/rounding on model-large, model-small
-                 equals: expected …,"total":12}, got …,"total":…
       ✗ error    carts/a-cart-with-a-very-long-name/and-a-
                  discount-code@model#1
                  trap unreachable: the guest trapped: no such i…
-      ✗ failed   shipping/zone-0@model-small#1
+      ✗ failed   vat/rounding@model-small#1 and 21 more
                  equals: expected …,"total":12}, got …,"total":…
-      ✗ failed   shipping/zone-1@model-small#1
-                 equals: expected …,"total":12}, got …,"total":…
-      ✗ failed   shipping/zone-2@model-small#1
-                 equals: expected …,"total":12}, got …,"total":…
-      ✗ failed   shipping/zone-3@model-small#1
-                 equals: expected …,"total":12}, got …,"total":…
-      ✗ failed   shipping/zone-4@model-small#1
-                 equals: expected …,"total":12}, got …,"total":…
-      ✗ failed   shipping/zone-5@model-small#1
-                 equals: expected …,"total":12}, got …,"total":…
-      ✗ failed   shipping/zone-6@model-small#1
-                 equals: expected …,"total":12}, got …,"total":…
-      ✗ failed   shipping/zone-7@model-small#1
-                 equals: expected …,"total":12}, got …,"total":…
-      … and 12 more trials
     == 80
     failed:
-      ✗ failed   vat/rounding on model-large, model-small
-                 equals: expected …,"total":12}, got …,"total":13}
       ✗ error    carts/a-cart-with-a-very-long-name/and-a-discount-code@model#1
                  trap unreachable: the guest trapped: no such item
-      ✗ failed   shipping/zone-0@model-small#1  equals: expected …,"total":12}, got…
-      ✗ failed   shipping/zone-1@model-small#1  equals: expected …,"total":12}, got…
-      ✗ failed   shipping/zone-2@model-small#1  equals: expected …,"total":12}, got…
-      ✗ failed   shipping/zone-3@model-small#1  equals: expected …,"total":12}, got…
-      ✗ failed   shipping/zone-4@model-small#1  equals: expected …,"total":12}, got…
-      ✗ failed   shipping/zone-5@model-small#1  equals: expected …,"total":12}, got…
-      ✗ failed   shipping/zone-6@model-small#1  equals: expected …,"total":12}, got…
-      ✗ failed   shipping/zone-7@model-small#1  equals: expected …,"total":12}, got…
-      … and 12 more trials
+      ✗ failed   vat/rounding@model-small#1 and 21 more
+                 equals: expected …,"total":12}, got …,"total":13}
     == 200
     failed:
-      ✗ failed   vat/rounding on model-large, model-small  equals: expected …,"total":12}, got …,"total":13}
       ✗ error    carts/a-cart-with-a-very-long-name/and-a-discount-code@model#1  trap unreachable: the guest trapped: no such item
-      ✗ failed   shipping/zone-0@model-small#1  equals: expected …,"total":12}, got …,"total":13}
-      ✗ failed   shipping/zone-1@model-small#1  equals: expected …,"total":12}, got …,"total":13}
-      ✗ failed   shipping/zone-2@model-small#1  equals: expected …,"total":12}, got …,"total":13}
-      ✗ failed   shipping/zone-3@model-small#1  equals: expected …,"total":12}, got …,"total":13}
-      ✗ failed   shipping/zone-4@model-small#1  equals: expected …,"total":12}, got …,"total":13}
-      ✗ failed   shipping/zone-5@model-small#1  equals: expected …,"total":12}, got …,"total":13}
-      ✗ failed   shipping/zone-6@model-small#1  equals: expected …,"total":12}, got …,"total":13}
-      ✗ failed   shipping/zone-7@model-small#1  equals: expected …,"total":12}, got …,"total":13}
-      … and 12 more trials
+      ✗ failed   vat/rounding@model-small#1 and 21 more  equals: expected …,"total":12}, got …,"total":13}
     "#);
 }
 
@@ -463,25 +429,48 @@ fn denials_end_with_a_table_to_paste() {
 #[test]
 fn narrow_progress_bars_have_fewer_parts() {
     let counts = Counts { passed: 40, failed: 2, error: 1, ..Counts::default() };
+    let many = Counts { passed: 81_000, failed: 1_200, flaky: 7, ..Counts::default() };
     let bars = [40, 60, 80, 200].map(|columns| {
-        let line =
-            |done_before| bar_line(columns, &counts, 85, Duration::from_secs(75), done_before);
+        let lines = |counts, planned, before, slow: &[String]| {
+            let elapsed = Duration::from_secs(75);
+            let done = Done { counts, planned, before, elapsed };
+            bar_lines(columns, done, "; more wait for memory", slow).join("\n")
+        };
+        let slow = ["SLOW 12 s a@p#1".to_owned()];
+        let few = lines(&counts, 85, 0, &slow);
         // A resumed run has no rate before its first result.
-        format!("== {columns}\n{}\n{}\n", line(0), line(43))
+        let resumed = lines(&counts, 85, 43, &[]);
+        format!("== {columns}\n{few}\n{resumed}\n{}\n", lines(&many, 100_000, 0, &[]))
     });
     assert_snapshot!(bars.concat(), @r"
     == 40
-    1:15 43/85  40 passed, 2 failed, 1 error
-    1:15 43/85  40 passed, 2 failed, 1 error
+    1:15 43/85  ✓ 40  ✗ 3  0.6/s, 74 s left
+    more wait for memory; SLOW 12 s a@p#1
+    1:15 ━━━━━━━━───────── 43/85  ✓ 40  ✗ 3
+    more wait for memory
+    1:15 82,200/100,000  ✓ 81,000  ✗ 1,200  1,096/s, 17 s left
+    more wait for memory
     == 60
-    1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error
-    1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error
+    1:15 ━━━━━━━━━────────── 43/85  ✓ 40  ✗ 3  0.6/s, 74 s left
+    more wait for memory; SLOW 12 s a@p#1
+    1:15 ━━━━━━━━━───────── 43/85  40 passed, 2 failed, 1 error
+    more wait for memory
+    1:15 82,200/100,000  ✓ 81,000  ✗ 1,200  1,096/s, 17 s left
+    more wait for memory
     == 80
-    1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error  0.6/s, 74 s left
+    1:15 ━━━━━━━━━━────────── 43/85  40 passed, 2 failed, 1 error  0.6/s, 74 s left
+    more wait for memory; SLOW 12 s a@p#1
     1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error
+    more wait for memory
+    1:15 ━━━━━━━━━━━━━━━━──── 82,200/100,000  ✓ 81,000  ✗ 1,200  1,096/s, 17 s left
+    more wait for memory
     == 200
     1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error  0.6/s, 74 s left
+    more wait for memory; SLOW 12 s a@p#1
     1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error
+    more wait for memory
+    1:15 ━━━━━━━━━━━━━━━━━━━───── 82,200/100,000  81,000 passed, 1,200 failed, 7 flaky  1,096/s, 17 s left
+    more wait for memory
     ");
 }
 

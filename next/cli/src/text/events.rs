@@ -91,7 +91,10 @@ impl Observer for EventStream<'_> {
                 }
             }
             // Readers can count the rows.
-            RunEvent::Created { .. } | RunEvent::Compiling { .. } | RunEvent::Progress { .. } => {}
+            RunEvent::Created { .. }
+            | RunEvent::Compiling { .. }
+            | RunEvent::Compiled { .. }
+            | RunEvent::Progress { .. } => {}
             RunEvent::Stopping { signal, by, in_flight } => {
                 self.print(Event::Stopping { signal: *signal, by: *by, in_flight: *in_flight });
             }

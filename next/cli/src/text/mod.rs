@@ -3,6 +3,7 @@
 mod error;
 pub mod events;
 pub mod grants;
+pub mod keys;
 mod layout;
 mod out;
 pub mod progress;

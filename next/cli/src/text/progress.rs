@@ -1,20 +1,26 @@
-//! Progress of a run: a bar below the other lines of a terminal, elsewhere a line every 10 seconds.
+//! Progress of a run: two lines below the others of a terminal, elsewhere a line every 10 seconds.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use runner_engine::LongWait;
-use runner_model::Counts;
-use runner_model::units::{plural, show_duration};
+use runner_model::units::{grouped, plural, show_duration};
+use runner_model::{Counts, Time, visible::visible_line};
+use runner_record::{InFlight, Live};
 use runner_report::phrases;
 
-use super::{Out, layout::cut, out::message_columns};
+use super::{Out, layout::{cut, width}, out::message_columns};
 
 /// Interval between lines if there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// Time before a rate is shown.
 const RATE_AFTER: Duration = Duration::from_secs(2);
-const BAR_COLUMNS: usize = 24;
+/// Age of an attempt, or of a compilation, that is shown by its name.
+const SLOW_AFTER: Duration = Duration::from_secs(10);
+/// Slow attempts that a line names.
+const MOST_SLOW: usize = 3;
+/// Columns of the longest and of the shortest bar.
+const BAR_COLUMNS: [usize; 2] = [24, 6];
 
 pub struct Progress<'a> {
     out: &'a Out,
@@ -24,6 +30,17 @@ pub struct Progress<'a> {
     named_wait: bool,
     /// Time of the first update, and the trials that were done before it.
     start: Option<(Instant, u64)>,
+}
+
+/// Progress of a session's trials.
+#[derive(Clone, Copy)]
+pub struct Done<'a> {
+    pub counts: &'a Counts,
+    /// Trials of the plan.
+    pub planned: u64,
+    /// Trials that were done before the session.
+    pub before: u64,
+    pub elapsed: Duration,
 }
 
 impl<'a> Progress<'a> {
@@ -40,33 +57,42 @@ impl<'a> Progress<'a> {
         Self { out, bar, last_line: Instant::now(), named_wait: false, start: None }
     }
 
-    /// Shows the current step before there are trials to count.
-    pub fn show(&mut self, step: &str) {
-        match (&self.bar, message_columns()) {
-            (Some(bar), Some(columns)) => bar.set_message(cut(step, columns - 1)),
-            _ => self.out.talk(step),
+    /// Shows the start of a compilation. On a terminal, [`update`](Self::update) shows it as long as it takes.
+    pub fn compiling(&mut self, plugin: &str) {
+        if self.bar.is_none() {
+            self.out.talk(&format!("compiling {}", visible_line(plugin)));
+            self.last_line = Instant::now();
         }
     }
 
-    /// Shows the counts. `waiting` is the text of [`waiting`].
-    pub fn update(&mut self, counts: &Counts, planned: u64, in_flight: u64, waiting: &str) {
-        let (start, done_before) = *self.start.get_or_insert((Instant::now(), counts.done()));
+    /// Marks the start of the first trials: the time of compilations is not the run's.
+    pub fn start(&mut self) {
+        self.start = None;
+    }
+
+    /// Shows the state of the session. `waiting` is the text of [`waiting`].
+    pub fn update(&mut self, live: &Live, planned: u64, in_flight: u64, waiting: &str) {
+        let (start, before) = *self.start.get_or_insert((Instant::now(), live.counts.done()));
+        let done = Done { counts: &live.counts, planned, before, elapsed: start.elapsed() };
+        let compiling = compiling(live);
         match (&self.bar, message_columns()) {
             (Some(bar), Some(columns)) => {
-                let line = bar_line(columns, counts, planned, start.elapsed(), done_before);
-                bar.set_message(cut(&(line + waiting), columns - 1));
+                let lines = match compiling {
+                    Some(compiling) => vec![compiling],
+                    None => bar_lines(columns, done, waiting, &slow(&live.in_flight, live.at)),
+                };
+                let lines: Vec<_> = lines.iter().map(|line| cut(line, columns - 1)).collect();
+                bar.set_message(lines.join("\n"));
             }
             _ if self.last_line.elapsed() >= LINE_INTERVAL
                 || !waiting.is_empty() && !self.named_wait =>
             {
                 (self.last_line, self.named_wait) = (Instant::now(), !waiting.is_empty());
-                let (done, mut counts) = (counts.done(), phrases::counts(counts));
-                if !counts.is_empty() {
-                    counts = format!(" ({counts})");
+                let text = compiling.unwrap_or_else(|| line(done, in_flight, waiting));
+                self.out.talk(&text);
+                for slow in slow(&live.in_flight, live.at) {
+                    self.out.talk(&slow);
                 }
-                self.out.talk(&format!(
-                    "{done} of {planned} done{counts}; {in_flight} running{waiting}"
-                ));
             }
             _ => {}
         }
@@ -77,6 +103,33 @@ impl Drop for Progress<'_> {
     fn drop(&mut self) {
         self.out.set_bar(None);
     }
+}
+
+/// Names the plugins that are being compiled.
+fn compiling(live: &Live) -> Option<String> {
+    let plugins = live.compiling.iter().map(|one| {
+        let seconds = live.at.since(one.since).as_secs();
+        format!("{} {seconds} s", visible_line(&one.plugin))
+    });
+    let plugins: Vec<_> = plugins.collect();
+    (!plugins.is_empty()).then(|| format!("compiling {}", plugins.join(", ")))
+}
+
+/// Returns a line for each of the slowest attempts, the slowest first.
+fn slow(in_flight: &[InFlight], now: Time) -> Vec<String> {
+    let age = |attempt: &InFlight| Duration::from_millis(attempt.ms).max(now.since(attempt.since));
+    let slow = in_flight.iter().filter(|attempt| age(attempt) >= SLOW_AFTER).take(MOST_SLOW);
+    slow.map(|attempt| format!("SLOW {} s {}", age(attempt).as_secs(), attempt.trial)).collect()
+}
+
+/// Formats a line for pipes.
+fn line(done: Done<'_>, in_flight: u64, waiting: &str) -> String {
+    let mut counts = phrases::counts(done.counts);
+    if !counts.is_empty() {
+        counts = format!(" ({counts})");
+    }
+    let [number, planned] = [done.counts.done(), done.planned].map(grouped);
+    format!("{number} of {planned} done{counts}; {in_flight} running{waiting}")
 }
 
 /// Describes what attempts wait for, as the end of a line. Empty if they do not wait.
@@ -100,34 +153,44 @@ pub fn waiting(for_memory: bool, waits: Option<&LongWait>) -> String {
     texts.iter().map(|text| format!("; {text}")).collect()
 }
 
-/// Formats the line of the bar. Below 80 columns it has no rate, below 60 no bar.
-pub fn bar_line(
-    columns: usize,
-    counts: &Counts,
-    planned: u64,
-    elapsed: Duration,
-    done_before: u64,
-) -> String {
-    let done = counts.done();
-    let mut line = format!("{}:{:02} ", elapsed.as_secs() / 60, elapsed.as_secs() % 60);
-    if columns >= 60 {
-        let full = (BAR_COLUMNS as u64 * done).checked_div(planned).unwrap_or(0) as usize;
-        let full = full.min(BAR_COLUMNS);
-        line.push_str(&"━".repeat(full));
-        line.push_str(&"─".repeat(BAR_COLUMNS - full));
-        line.push(' ');
-    }
-    line.push_str(&format!("{done}/{planned}"));
-    let counted = phrases::counts(counts);
-    if !counted.is_empty() {
-        line.push_str(&format!("  {counted}"));
-    }
-    let new = done.saturating_sub(done_before);
-    if columns >= 80 && new > 0 && elapsed >= RATE_AFTER {
-        let rate = new as f64 / elapsed.as_secs_f64();
-        let left = planned.saturating_sub(done) as f64 / rate;
+/// Formats the lines of the bar: time, bar, counts, rate and time left, then waits and slow attempts. On a narrow terminal the
+/// bar is shorter or missing, and counts have signs in place of words.
+pub fn bar_lines(columns: usize, done: Done<'_>, waiting: &str, slow: &[String]) -> Vec<String> {
+    let seconds = done.elapsed.as_secs();
+    let head = match seconds / 3600 {
+        0 => format!("{}:{:02}", seconds / 60, seconds % 60),
+        hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
+    };
+    let [number, planned] = [done.counts.done(), done.planned].map(grouped);
+    let new = done.counts.done().saturating_sub(done.before);
+    let left = (new > 0 && done.elapsed >= RATE_AFTER).then(|| {
+        let rate = new as f64 / done.elapsed.as_secs_f64();
+        let left = done.planned.saturating_sub(done.counts.done()) as f64 / rate;
         let left = show_duration(Duration::from_secs(left.ceil() as u64));
-        line.push_str(&format!("  {rate:.1}/s, {left} left"));
+        let rate = if rate < 100.0 { format!("{rate:.1}") } else { grouped(rate as u64) };
+        format!("{rate}/s, {left} left")
+    });
+    let rest = |counts: String| {
+        let parts = [Some(format!("{number}/{planned}")), Some(counts), left.clone()];
+        let parts: Vec<_> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+        parts.join("  ")
+    };
+    let mut rest_of_line = rest(phrases::counts(done.counts));
+    let room = |rest: &str| columns.saturating_sub(width(&head) + width(rest) + 3);
+    if room(&rest_of_line) < BAR_COLUMNS[1] {
+        rest_of_line = rest(phrases::short_counts(done.counts));
     }
-    line
+    let bar = match room(&rest_of_line).min(BAR_COLUMNS[0]) {
+        bar if bar < BAR_COLUMNS[1] => String::new(),
+        bar => {
+            let full = (bar as u64 * done.counts.done()).checked_div(done.planned).unwrap_or(0);
+            let full = (full as usize).min(bar);
+            format!("{}{} ", "━".repeat(full), "─".repeat(bar - full))
+        }
+    };
+    let waiting = waiting.strip_prefix("; ").map(str::to_owned);
+    let more = [waiting, (!slow.is_empty()).then(|| slow.join(", "))];
+    let more: Vec<_> = more.into_iter().flatten().collect();
+    let more = (!more.is_empty()).then(|| more.join("; "));
+    [Some(format!("{head} {bar}{rest_of_line}")), more].into_iter().flatten().collect()
 }

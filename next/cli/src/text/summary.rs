@@ -59,6 +59,8 @@ pub fn headed(run: &RunSummary, more: &str) -> String {
 pub fn print_next_steps(run: &RunSummary, out: &Out) {
     if run.head.counts.done.bad() > 0 {
         out.hint(&format!("see why: {}", run.command("show", &run.short, &["--failed"])));
+        let again = run.command("resume", &run.short, &["--rerun", "failed"]);
+        out.hint(&format!("run them again: {again}"));
     }
     if run.is_resumable() {
         out.hint(&format!("continue: {}", run.resume_command(&run.short)));

@@ -8,7 +8,7 @@ use runner_report::failure::{self, Tone};
 use runner_report::{FailureGroup, Failures, Section};
 
 use super::layout::{cut, width};
-use super::style;
+use super::{Out, style};
 
 /// Columns before the trial: two spaces, the longest outcome of a failure with its sign, and two spaces.
 const HEAD_WIDTH: usize = 13;
@@ -19,16 +19,28 @@ pub const BLOCK_LINES: usize = 12;
 /// Lines of each value, difference and log on a page.
 const PAGE_LINES: usize = 200;
 
-/// Lists failures under a title, one line for each group. On a screen, reasons are cut at its right edge.
+/// Lists failures, one line for each group. On a screen, reasons are cut at its right edge.
 pub fn list(failures: &Failures, screen: Option<usize>) -> String {
-    let mut lines = vec![style::bold("failed:")];
-    lines.extend(failures.groups.iter().map(|group| group_line(group, screen)));
+    let title = if failures.trials > 0 { "failed:" } else { "skipped:" };
+    let mut lines = vec![style::bold(title)];
+    lines.extend(failures.listed().into_iter().map(|group| group_line(group, screen)));
     let left = failures.left_out();
     if left > 0 {
         let trials = plural(left, "more trial", "more trials");
         lines.push(format!("  … and {trials}"));
     }
     lines.join("\n")
+}
+
+/// Prints the list of failures, if `with_failures`, of skipped trials and of flaky ones.
+pub fn print_notable(failures: &Failures, out: &Out, with_failures: bool) {
+    let is_listed = failures.listed().iter().any(|group| with_failures || !group.outcome.is_bad());
+    if is_listed {
+        out.data(&format!("\n{}", list(failures, out.columns())));
+    }
+    if let Some(flaky) = failures.flaky() {
+        out.data(&format!("{} {}", style::bold("flaky:"), visible_line(&flaky)));
+    }
 }
 
 fn group_line(group: &FailureGroup, screen: Option<usize>) -> String {
@@ -48,18 +60,24 @@ fn group_line(group: &FailureGroup, screen: Option<usize>) -> String {
     }
 }
 
-/// Formats a row as one line: outcome, trial and duration.
+/// Formats a row as one line: outcome, trial, score and duration.
 pub fn line(row: &RowRef<'_>) -> String {
     let attempt =
         if row.attempt > 1 { format!(" (attempt {})", row.attempt) } else { String::new() };
     let flaky = if row.flaky { " flaky" } else { "" };
+    let score = row.score.map(|score| format!(" {score}")).unwrap_or_default();
     format!(
-        "{} {}{attempt}{} {}",
+        "{} {}{attempt}{}{score} {}",
         style::outcome(row.outcome),
         row.trial,
         style::yellow(flaky),
         style::dim(&show_duration(row.duration()))
     )
+}
+
+/// Formats a row that its trial's next attempt replaces, with the reason, as one line.
+pub fn retried_line(row: &RowRef<'_>) -> String {
+    format!("{}: {}; retrying", line(row), failure::headline(row))
 }
 
 /// Formats a row with its reasons, each of at most `max_lines` lines.

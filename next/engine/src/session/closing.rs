@@ -77,8 +77,9 @@ impl Coordinator<'_> {
             message,
             at: runner_record::now(),
         };
-        let took = Duration::from(self.clock.now() - RunTime::default());
-        run.owned.note_times(took, self.clock.suspended());
+        let now = self.clock.now();
+        run.owned.note_times(Duration::from(now - RunTime::default()), self.clock.suspended());
+        let took = self.started.map(|since| Duration::from(now - since)).unwrap_or_default();
         let stopped_by = self.stop.by.take();
         if let (Some(by), Some(Reason::Stopped | Reason::Cancelled)) = (stopped_by, reason) {
             run.owned.note_stopped_by(by);

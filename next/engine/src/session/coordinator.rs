@@ -70,7 +70,10 @@ pub(super) struct Coordinator<'a> {
     pub(super) described: Option<Ready>,
     /// Checks before the first attempt, and the worker that runs them.
     pub(super) checks: Option<(Checks, ReadyWorker)>,
-    pub(super) has_started: bool,
+    /// Run time of the first assignments. `None` before them.
+    pub(super) started: Option<RunTime>,
+    /// Plugins that are being compiled, with the start of each.
+    pub(super) compiling: Vec<(String, RunTime)>,
     pub(super) stop: StopRequest,
     pub(super) pause: PauseRequest,
     pub(super) timers: Timers,
@@ -158,7 +161,8 @@ impl<'a> Coordinator<'a> {
             unacked: VecDeque::new(),
             described: None,
             checks: None,
-            has_started: false,
+            started: None,
+            compiling: Vec::new(),
             stop: StopRequest::default(),
             pause: PauseRequest::default(),
             timers: Timers::new(),
@@ -265,6 +269,14 @@ impl<'a> Coordinator<'a> {
             PoolEvent::Compiling(plugin) => {
                 self.log(&format!("plugin `{plugin}` is being compiled"));
                 self.observer.event(&RunEvent::Compiling { plugin: &plugin });
+                self.compiling.push((plugin, self.now));
+            }
+            PoolEvent::Compiled(plugin) => {
+                let at = self.compiling.iter().position(|(name, _)| *name == plugin);
+                if let Some((plugin, since)) = at.map(|at| self.compiling.remove(at)) {
+                    let took = (self.now - since).into();
+                    self.observer.event(&RunEvent::Compiled { plugin: &plugin, took });
+                }
             }
             PoolEvent::Failed(reason, message) => self.fail(reason, message),
         }
@@ -378,7 +390,7 @@ impl<'a> Coordinator<'a> {
         run.owned.note_wall(ready.wall.to_string());
         // The stage is only for display. If the disk is full, the first row fails.
         run.owned.note_stage(Stage::Run, providers);
-        (self.described, self.has_started) = (None, true);
+        (self.described, self.started) = (None, Some(self.now));
         self.timers.live = self.timers.live.min(self.now.0 + FIRST_LIVE);
         self.observer.event(&RunEvent::Started {
             manifest: run.owned.manifest(),

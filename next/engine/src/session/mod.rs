@@ -20,5 +20,5 @@ mod waiting;
 mod watchdog;
 
 pub use self::resume::{preview, resume};
-pub use self::{group::Group, start::exec};
+pub use self::{group::Group, start::exec, watchdog::before_forced_exit};
 pub(crate) use self::{run::prestart, start::selected_plan};

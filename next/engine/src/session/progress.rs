@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use runner_model::protocol::LOG_LINE;
 use runner_model::{Micros, Places, RunTime, Stage, TaskId, Time, visible::visible_line};
-use runner_record::{InFlight, Live, Owned, WaitingTrial, sweep_every};
+use runner_record::{Compiling, InFlight, Live, Owned, WaitingTrial, sweep_every};
 
 use super::coordinator::{ActiveRun, Coordinator, PROGRESS_EVERY};
 use crate::{LongWait, RunEvent, clock::monotonic, plan::Ids, schedule::Waiting};
@@ -92,16 +92,11 @@ impl Coordinator<'_> {
             self.timers.progress = self.now.0 + PROGRESS_EVERY;
             self.report_awaited();
             self.report_lack_of_memory();
-            let (counts, planned) = (self.fold.counts(), self.plan.suite.trials());
-            let in_flight = self.schedule.running();
+            let (planned, in_flight) = (self.plan.suite.trials(), self.schedule.running());
             let waits = self.long_wait();
-            self.observer.event(&RunEvent::Progress {
-                counts: &counts,
-                planned,
-                in_flight,
-                waits_for_memory: self.schedule.waits_for_memory(),
-                waits,
-            });
+            if let Some(live) = self.run.as_ref().map(|run| self.live(run)) {
+                self.observer.event(&RunEvent::Progress { live: &live, planned, in_flight, waits });
+            }
         }
         if self.now.0 >= self.timers.sweep {
             self.timers.sweep = self.now.0 + Micros::from(sweep_every()).0;
@@ -163,11 +158,17 @@ impl Coordinator<'_> {
                 since: Time::from_millis(at.as_millis() - since as i64),
             })
         });
+        let compiling = self.compiling.iter().map(|(plugin, since)| {
+            let ms = (self.now - *since).0 / 1000;
+            let since = Time::from_millis(at.as_millis() - ms as i64);
+            Compiling { plugin: plugin.clone(), since }
+        });
         Live {
             session: run.session,
             at,
             worked_ms: self.now.0 / 1000,
-            stage: Some(if self.has_started { Stage::Run } else { Stage::Plan }),
+            stage: Some(if self.started.is_some() { Stage::Run } else { Stage::Plan }),
+            compiling: compiling.collect(),
             counts: self.fold.counts(),
             in_flight: in_flight.take(MAX_LIVE).collect(),
             waiting: self.waiting_trials(),

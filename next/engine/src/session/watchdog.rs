@@ -1,6 +1,6 @@
 //! [`Watchdog`]: exits the process if a session exceeds its bounds, for example because a disk hangs or the output is not read.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::{any::Any, io, thread, time::Duration};
 
 use runner_model::{
@@ -15,8 +15,17 @@ const CHECK_EVERY: Duration = Duration::from_millis(50);
 const STOP_BOUND: Duration = Duration::from_secs(1);
 /// Time for a kill.
 const KILL_BOUND: Duration = Duration::from_millis(300);
+/// Time for the last words. A disk that hangs never takes them.
+const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
 /// Added to all bounds, for slow machines.
 const SLACK: Duration = Duration::from_secs(1);
+
+static BEFORE_EXIT: OnceLock<fn()> = OnceLock::new();
+
+/// Sets a function that restores the terminal before the watchdog exits the process.
+pub fn before_forced_exit(restore: fn()) {
+    let _ = BEFORE_EXIT.set(restore);
+}
 
 /// Watches a session. Cheap to clone.
 #[derive(Clone)]
@@ -105,15 +114,22 @@ impl Watchdog {
 
 impl WatchdogState {
     /// Writes `last-words.json`, from which the next claim of the run records the end of the session.
-    fn last_words(&self, reason: Reason, signal: Option<StopSignal>, message: String) {
-        if let Some((run, session)) = &self.run {
+    fn last_words(&mut self, reason: Reason, signal: Option<StopSignal>, message: String) {
+        if let Some((run, session)) = self.run.take() {
             let end = End {
                 reason: Some(reason),
                 signal,
                 message: Some(message),
                 at: runner_record::now(),
             };
-            run.last_words(*session, &end);
+            let (written, is_written) = mpsc::sync_channel(1);
+            let write = move || {
+                run.last_words(session, &end);
+                let _ = written.send(());
+            };
+            if thread::Builder::new().name("last words".into()).spawn(write).is_ok() {
+                let _ = is_written.recv_timeout(LAST_WORDS_WITHIN);
+            }
         }
     }
 
@@ -127,6 +143,9 @@ impl WatchdogState {
         let message = "the session did not end within its bounds";
         self.last_words(reason, signal, message.to_owned());
         let exit = Exit::of_run(RunStatus::Incomplete, Some(reason), signal, RunVerdict::None);
+        if let Some(restore) = BEFORE_EXIT.get() {
+            restore();
+        }
         #[allow(clippy::exit, reason = "nothing else ends a process that is stuck")]
         std::process::exit(exit.code().into());
     }

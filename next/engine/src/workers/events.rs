@@ -90,6 +90,8 @@ pub(super) struct SupplyJob {
 pub(crate) enum PoolEvent {
     /// A plugin is being compiled. Holds its name in the scenario.
     Compiling(String),
+    /// The compilation of a plugin has ended. Holds its name in the scenario.
+    Compiled(String),
     /// A worker has loaded the plugins, with their descriptions. Some may have problems; see
     /// [`Pool::problems`](super::Pool::problems).
     Described(Ready),

@@ -78,6 +78,11 @@ impl Pool {
     pub(crate) fn supplied(&mut self, supply: Supply, result: Result<(), PrepareError>) {
         self.supplying -= 1;
         self.start_jobs();
+        if let Supply::Plugin(digest) = supply
+            && let Some(provider) = with_plugin(&self.supplies, &digest)
+        {
+            self.events.push_back(PoolEvent::Compiled(provider.provider.plugin.clone()));
+        }
         for worker in self.waiting.remove(&supply).unwrap_or_default() {
             if let Some(entry) = self.workers.get(&worker).filter(|_| result.is_ok()) {
                 entry.link.send(supply.ready());

@@ -136,11 +136,6 @@ pub(crate) fn read(dir: &Dir, session: u32) -> Option<Live> {
     (live.session == session).then_some(live)
 }
 
-/// Removes `live.json`, when a session starts or ends.
-pub(crate) fn remove(dir: &Dir) {
-    let _ = dir.remove(LIVE);
-}
-
 /// Names the attempts that ran when a process died, as ` while … ran`. Empty without attempts.
 pub fn running_at_death(attempts: &[InFlight]) -> String {
     let names = attempts.iter().take(MOST_NAMED).map(|attempt| attempt.trial.to_string());

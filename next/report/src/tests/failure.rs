@@ -158,9 +158,28 @@ fn differences_are_cut_and_visible() {
 #[test]
 fn verdict_alone_is_a_reason() {
     let json = row("failed", r#","verdict":"fail""#);
-    let row = read(&json);
-    assert_eq!(headline(&row), "the provider's verdict");
-    assert_eq!(block(&row, 3).len(), 1);
+    let without = read(&json);
+    assert_eq!(headline(&without), "the provider's verdict is fail");
+    assert_eq!(block(&without, 3).len(), 1);
+}
+
+#[test]
+fn summary_of_a_provider_is_its_reason() {
+    let reason = |outcome, keys: &str| {
+        let json = row(outcome, &format!(r#","summary":"it is rude\u001b"{keys}"#));
+        let row = read(&json);
+        (headline(&row), block(&row, 3))
+    };
+    let (line, block) = reason("failed", r#","verdict":"fail""#);
+    assert_eq!(line, "verdict fail: it is rude\\u{1b}");
+    assert_eq!(block, [(Tone::Reason, line)]);
+    let (line, block) = reason("skipped", r#","verdict":"skip""#);
+    assert_eq!((line.as_str(), block.len()), ("it is rude\\u{1b}", 1));
+    // A failed check is the reason, and the summary a detail.
+    let check = r#","checks":[{"name":"judge","verdict":"fail","message":"no"}]"#;
+    let (line, block) = reason("failed", check);
+    assert_eq!(line, "judge: no");
+    assert_eq!(block.last().unwrap(), &(Tone::Detail, "summary: it is rude\\u{1b}".to_owned()));
 }
 
 #[test]

@@ -1,0 +1,76 @@
+//! [`Keys`]: key presses while a session runs.
+
+use std::io::{self, IsTerminal as _};
+use std::sync::Mutex;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
+use rustix::process::getpgrp;
+use rustix::termios::{
+    LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr,
+};
+
+/// The modes of the terminal before the first session. `None` while they are in force.
+static CHANGED: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// The terminal of standard input, without echo, so that no key press breaks the progress bar. Dropping it restores the terminal.
+pub struct Keys(());
+
+impl Keys {
+    /// Returns `None` unless standard input and standard error are the terminal, and no other program of a pipeline may read
+    /// keys from it.
+    pub fn open() -> Option<Self> {
+        let is_pipe = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
+        let is_ours = io::stdin().is_terminal()
+            && io::stderr().is_terminal()
+            && fstat(io::stdout()).is_ok_and(|stat| !is_pipe(stat));
+        is_ours.then_some(Self(()))
+    }
+
+    /// Returns the keys pressed since the last call.
+    pub fn pressed(&self) -> Vec<u8> {
+        let stdin = io::stdin();
+        // A process in the background that changed or read the terminal would be stopped.
+        if !tcgetpgrp(&stdin).is_ok_and(|group| group == getpgrp()) || !silence() {
+            return Vec::new();
+        }
+        let (mut keys, mut bytes) = (Vec::new(), [0; 64]);
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        while poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
+            && let Ok(count @ 1..) = rustix::io::read(&stdin, &mut bytes)
+        {
+            keys.extend(&bytes[..count]);
+        }
+        keys
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        restore_terminal();
+    }
+}
+
+/// Switches off echo and the line buffer of the terminal. Signals of keys stay.
+fn silence() -> bool {
+    let mut changed = CHANGED.lock().unwrap_or_else(|error| error.into_inner());
+    if changed.is_some() {
+        return true;
+    }
+    let Ok(modes) = tcgetattr(io::stdin()) else { return false };
+    let mut silent = modes.clone();
+    silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON);
+    let is_set = tcsetattr(io::stdin(), OptionalActions::Now, &silent).is_ok();
+    *changed = is_set.then_some(modes);
+    is_set
+}
+
+/// Restores the modes of the terminal: at the end of a session, before Ctrl-Z stops the process, and before the process exits
+/// in another way.
+pub fn restore_terminal() {
+    let mut changed = CHANGED.lock().unwrap_or_else(|error| error.into_inner());
+    if let Some(modes) = changed.take() {
+        // A terminal that is gone has no modes.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &modes);
+    }
+}
