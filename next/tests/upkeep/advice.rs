@@ -38,7 +38,7 @@ fn advice_names_a_root_that_is_not_the_default() {
     // The root of a run that was named by its path counts.
     let shown = runner.run(&["show", run.dir.to_str().unwrap()]).expect(0);
     let real = runner.path("my runs").canonicalize().unwrap();
-    shown.says(&[&format!("runner resume {id} --results '{}'", real.display())]);
+    shown.says(&[&format!("runner {resume} --results '{}'", real.display())]);
     let mut chosen = runner.command(&["list"]);
     let chosen = Running::start(chosen.env("RUNNER_RESULTS", "my runs")).finish().expect(0);
     assert_eq!(advised(&chosen.stderr), [format!("runner {resume}")]);
@@ -166,4 +166,26 @@ fn missing_files_are_named_without_numbers() {
         ran.says(&[says]);
         assert!(!ran.stderr.contains("os error"), "{ran:?}");
     }
+}
+
+#[test]
+fn run_named_by_path_is_used_in_its_root() {
+    let runner = naps(1, 1);
+    runner.exec(&["--results", "kept"]).expect(0);
+    let [run] = Run::all(&runner.path("kept")).try_into().unwrap();
+    let path = run.dir.to_str().unwrap();
+    runner.run(&["show", path, "nap@hostile#1"]).expect(0).says(&["input", "sleep"]);
+    runner.run(&["pin", path]).expect(0);
+    runner.run(&["unpin", path]).expect(0);
+    runner.run(&["stop", path]).expect(0);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("repeat = 1", "repeat = 2"));
+    runner.run(&["resume", path, "--rerun", "all", "--dry-run"]).expect(0);
+    runner.run(&["resume", path, "--accept-changes"]).expect(0);
+    assert_eq!(run.rows().len(), 2);
+    runner.run(&["verify", path]).expect(0).says(&["nothing is damaged"]);
+    assert!(!runner.path("results").exists());
+    runner.run(&["exec", "scenario.toml"]).expect(0);
+    let other = runner.run(&["prune", path, "--yes"]).expect(2);
+    other.says(&["the run is in another results root; add: --results "]);
 }

@@ -69,6 +69,7 @@ fn send(
     };
     let mut exit = Exit::Success;
     for run in &runs {
+        let root = run.results_root()?;
         let answer = request(&root, run)?;
         // A run of a group may have completed since the list was read.
         if answer == Answer::Refused && runs.len() > 1 {

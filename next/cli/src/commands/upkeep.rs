@@ -271,13 +271,12 @@ pub fn unpin(args: &UnpinArgs, out: &Out) -> Result<Exit, CommandError> {
 }
 
 fn set_pin(args: &UnpinArgs, by: Option<Actor>, out: &Out) -> Result<Exit, CommandError> {
-    let root = args.root.open()?;
     let name = args.run.name().ok_or_else(|| {
         CommandError::usage("name the run: its id, a unique part of it, a path, or `latest`")
     })?;
-    let run = root.find(&name)?;
+    let run = args.root.open()?.find(&name)?;
     let is_pin = by.is_some();
-    let state = match (is_pin, root.claim(&run)?.pin(by)?) {
+    let state = match (is_pin, run.results_root()?.claim(&run)?.pin(by)?) {
         (true, true) => "pinned",
         (true, false) => "already pinned",
         (false, true) => "no longer pinned",

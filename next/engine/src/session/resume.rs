@@ -57,13 +57,14 @@ pub(super) fn continue_run(
     observer: &mut dyn Observer,
     mut held: Option<Owned>,
 ) -> Result<Ended, EngineError> {
-    let (root, dir) = match &held {
-        Some(owned) => (owned.root().clone(), owned.dir().clone()),
+    let in_root;
+    let (request, root, dir) = match &held {
+        Some(owned) => (request, owned.root().clone(), owned.dir().clone()),
         None => {
-            let root = ResultsRoot::existing(&request.session.results)?;
-            let (dir, notices) = find(&root, request)?;
+            let (found, root, dir, notices) = find(request)?;
             notices.iter().for_each(|notice| observer.event(&RunEvent::Notice(notice)));
-            (root, dir)
+            in_root = found;
+            (&in_root, root, dir)
         }
     };
     let mut manifest = dir.manifest()?;
@@ -167,8 +168,8 @@ pub fn preview(
 ) -> Result<(), EngineError> {
     // New plugins are inspected by child processes, for which this prepares the process.
     let _prestarted = prestart()?;
-    let root = ResultsRoot::existing(&request.session.results)?;
-    let (dir, notices) = find(&root, request)?;
+    let (request, root, dir, notices) = find(request)?;
+    let request = &request;
     notices.iter().for_each(|text| notice(text));
     let prepared = dir.snapshot(|| {
         let on_disk = dir.manifest()?;
@@ -219,14 +220,21 @@ fn reopen(
     Ok(owned)
 }
 
-/// Finds the run that a request names. Without a name, runs of other users are skipped. Also returns notices of those.
-fn find(root: &ResultsRoot, request: &ResumeRequest) -> Result<(RunDir, Vec<String>), EngineError> {
+/// Finds the run that a request names. Without a name, runs of other users are skipped. Returns the request for the root in
+/// which the run is, the root, the run, and notices of skipped runs.
+fn find(
+    request: &ResumeRequest,
+) -> Result<(ResumeRequest, ResultsRoot, RunDir, Vec<String>), EngineError> {
+    let root = &ResultsRoot::existing(&request.session.results)?;
     let (dir, skipped) = match &request.run {
         Some(name) => (root.find(name)?, Vec::new()),
         None if request.rerun.is_some() || request.accept_changes => root.newest_for_use(None)?,
         None => only_incomplete(root)?,
     };
-    Ok((usable(&dir)?, skipped_notices(&skipped)))
+    let root = dir.results_root()?;
+    let mut request = request.clone();
+    request.session.results = root.path().to_owned();
+    Ok((request, root, usable(&dir)?, skipped_notices(&skipped)))
 }
 
 /// Finds the only incomplete run of a root. Also returns the refusals of the runs of other users.

@@ -125,6 +125,11 @@ impl ResultsRoot {
 }
 
 impl RunDir {
+    /// Opens the results root in which the run is. A run that was found by its path may be in any root.
+    pub fn results_root(&self) -> Result<ResultsRoot, RecordError> {
+        ResultsRoot::existing(self.root.path())
+    }
+
     /// Returns the command `name` with the run and `more` arguments; see [`command`].
     pub fn command(&self, name: &str, more: &[&str]) -> String {
         command(self.root.path(), &[&[name, &self.id], more].concat())

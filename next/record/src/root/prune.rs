@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, io, thread, time::Duration};
 
-use runner_model::{RunStatus, Time, row::Actor, visible::shown_path};
+use runner_model::{RunStatus, Time, row::Actor, visible::quoted};
 use serde::Serialize;
 
 use crate::disk::beneath::{Dir, Stamp, random};
@@ -169,9 +169,9 @@ impl ResultsRoot {
             let run = self.find(name)?;
             let (root, its_root) = (self.own_dir()?, &run.root);
             if !root.stamp.is_place_of(&its_root.stamp) {
-                let other = shown_path(its_root.path());
+                let other = quoted(&its_root.path().to_string_lossy());
                 let problem =
-                    format!("the run is in another results root: add `--results {other}`");
+                    format!("the run is in another results root; add: --results {other}");
                 return Err(run.dir.refuse(".", problem));
             }
             ids.insert(run.id);
