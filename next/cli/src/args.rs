@@ -203,7 +203,9 @@ pub fn secret_file(text: &str) -> Result<PathBuf, String> {
     let path = Path::new(text);
     match path.metadata() {
         Ok(_) => Ok(path.into()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err("there is no such file".to_owned()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err("there is no such file".to_owned())
+        }
         Err(error) => Err(format!("cannot read it: {error}")),
     }
 }
