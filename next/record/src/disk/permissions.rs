@@ -1,6 +1,6 @@
 //! Modes of new files and folders, and the check that no other user can change a folder.
 //!
-//! New entries are private, unless the umask lets others write: the usual 022, which lets everybody read, does not show
+//! New entries are private, unless the umask lets others write: the usual 022, which lets all users read, does not show
 //! that results are meant for others. A file is never open to users who cannot enter its folder. In a folder that
 //! others may write to, they may also read.
 
@@ -8,7 +8,7 @@ use std::{io, os::unix::fs::MetadataExt as _, path::Path, sync::OnceLock};
 
 use runner_model::visible::shown_path;
 
-/// Names a results root whose settings count and whose runs may be used, whoever can have written them.
+/// Names a results root whose settings count and whose runs may be used, even if other users can have written them.
 pub(crate) const TRUSTED: &str = "RUNNER_TRUST_ROOT";
 const OWNER: u32 = 0o700;
 /// Mode of a folder that only its owner may enter.
