@@ -11,9 +11,9 @@ mod root;
 mod rows;
 mod run;
 
-pub use disk::error::{RecordError, in_use};
+pub use disk::error::{Holder, RecordError, in_use};
 pub use disk::fault::{now, sweep_every};
-pub use disk::{lock::Holder, plugin_cache::PluginCache, scratch::Scratch};
+pub use disk::{plugin_cache::PluginCache, scratch::Scratch};
 pub use root::command::{command, default_root};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};

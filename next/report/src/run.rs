@@ -69,7 +69,7 @@ impl RunDocument {
             |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
         let new = || (Settled::new(&on_disk), 0, Denials::default());
         let (mut settled, damaged_lines, denials) =
-            run.fold_lines(&new, &mut |(settled, damaged_lines, denials), _, line| match line {
+            run.fold_lines(&new, |_| (), &mut |(settled, damaged_lines, denials), _, (line, _)| match line {
                 ReadLine::Row(head, bytes) => {
                     let is_planned = is_planned(&head.trial);
                     settled.add(&head, &names, is_planned);

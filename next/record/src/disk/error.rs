@@ -1,12 +1,13 @@
 //! [`RecordError`]: failures of the disk and of files on it.
 
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
+use runner_model::Time;
 use runner_model::visible::{shown_path, visible_line};
 use thiserror::Error;
 
-use crate::{Holder, disk::permissions::TRUSTED, root::command::command};
+use crate::{disk::permissions::TRUSTED, root::command::command};
 
 /// A failure of the disk or of a file on it. Each message has the cause, the place and the next step.
 #[derive(Debug, Error)]
@@ -66,6 +67,27 @@ pub enum RecordError {
     /// has removed, replaced, cut or extended, or a folder that is not a run.
     #[error("{}: {problem}", shown_path(path))]
     Foreign { path: PathBuf, problem: String },
+}
+
+/// The process that holds a lock, by the text of the lock file. Parts may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// 0 if unknown.
+    pub pid: u32,
+    pub host: String,
+    /// Start of the holding.
+    pub since: Option<Time>,
+    pub(crate) token: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            0 => out.write_str("another process")?,
+            pid => write!(out, "process {pid} on {}", visible_line(&self.host))?,
+        }
+        self.since.map_or(Ok(()), |since| write!(out, " since {since}"))
+    }
 }
 
 impl RecordError {

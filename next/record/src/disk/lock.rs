@@ -3,15 +3,15 @@
 
 use std::fs::{File, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
-use std::{fmt, io, io::Read as _, os::unix::fs::FileExt as _, thread};
+use std::{io, io::Read as _, os::unix::fs::FileExt as _, thread};
 
-use runner_model::{Time, visible::visible_line};
+use runner_model::Time;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use crate::RecordError;
 use crate::disk::beneath::{Dir, Stamp, random};
 use crate::disk::fault::{self, Place};
+use crate::{Holder, RecordError};
 
 pub(crate) const LOCK: &str = "lock";
 /// Readers that probe hold the lock for an instant, so an owner retries.
@@ -30,27 +30,6 @@ pub(crate) struct Lock {
     text: String,
     /// Random text that names this holder in requests.
     pub(crate) token: String,
-}
-
-/// The process that holds a lock, by the text of the lock file. Parts may be missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holder {
-    /// 0 if unknown.
-    pub pid: u32,
-    pub host: String,
-    /// Start of the holding.
-    pub since: Option<Time>,
-    pub(crate) token: String,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pid {
-            0 => out.write_str("another process")?,
-            pid => write!(out, "process {pid} on {}", visible_line(&self.host))?,
-        }
-        self.since.map_or(Ok(()), |since| write!(out, " since {since}"))
-    }
 }
 
 impl Lock {

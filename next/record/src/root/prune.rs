@@ -130,13 +130,9 @@ impl ResultsRoot {
                 Err(error) => done.problems.push(error.to_string()),
             }
         }
-        let unreadable = found.unreadable.into_iter().filter(|(run, _)| named.contains(run));
-        done.kept.extend(unreadable.map(|(run, why)| Kept {
-            run,
-            is_held: false,
-            is_named: true,
-            why,
-        }));
+        for (run, why) in found.unreadable.into_iter().filter(|(run, _)| named.contains(run)) {
+            done.kept.push(Kept { run, is_held: false, is_named: true, why });
+        }
         for name in root.folders()? {
             if !is_dry {
                 remove_prepared(root, &name);
@@ -170,8 +166,7 @@ impl ResultsRoot {
             let (root, its_root) = (self.own_dir()?, &run.root);
             if !root.stamp.is_place_of(&its_root.stamp) {
                 let other = quoted(&its_root.path().to_string_lossy());
-                let problem =
-                    format!("the run is in another results root; add: --results {other}");
+                let problem = format!("the run is in another results root; add: --results {other}");
                 return Err(run.dir.refuse(".", problem));
             }
             ids.insert(run.id);

@@ -5,7 +5,6 @@ use std::io;
 
 use runner_model::visible::shown_path;
 
-use crate::disk::beneath::Dir;
 use crate::disk::owner::is_trusted;
 use crate::disk::permissions::{TRUSTED, check_trust};
 use crate::{RecordError, ResultsRoot};
@@ -34,7 +33,10 @@ impl ResultsRoot {
             Err(error) if error.is_missing() => return Ok(SettingsFile::Absent),
             bytes => bytes?,
         };
-        if let Err(problem) = check_settings(root) {
+        let check = || check_trust(&root.path().canonicalize()?.join(SETTINGS));
+        if !is_trusted(root)
+            && let Err(problem) = check()
+        {
             let path = root.path().join(SETTINGS);
             return Ok(SettingsFile::Ignored(format!(
                 "{} is ignored: {problem}, or set {TRUSTED} to the results root",
@@ -45,11 +47,6 @@ impl ResultsRoot {
         text.map(SettingsFile::Text)
             .map_err(|error| root.error("read", SETTINGS, io::Error::other(error.utf8_error())))
     }
-}
-
-/// Fails if another user could have written the settings, unless `RUNNER_TRUST_ROOT` names the root.
-fn check_settings(root: &Dir) -> io::Result<()> {
-    if is_trusted(root) { Ok(()) } else { check_trust(&root.path().canonicalize()?.join(SETTINGS)) }
 }
 
 #[cfg(test)]

@@ -163,33 +163,34 @@ impl Fold {
             (fold, UnplannedFold::default(), reruns.clone().peekable())
         };
         let mut other_version = None;
-        let folded = run.fold_lines(&new, &mut |(fold, removed, reruns), number, line| {
-            match line {
-                ReadLine::Row(row, _) => {
-                    while let Some((_, rerun)) =
-                        reruns.next_if(|(session, _)| *session <= row.session)
-                    {
-                        fold.select(rerun, matches);
+        let folded =
+            run.fold_lines(&new, |_| (), &mut |(fold, removed, reruns), number, (line, _)| {
+                match line {
+                    ReadLine::Row(row, _) => {
+                        while let Some((_, rerun)) =
+                            reruns.next_if(|(session, _)| *session <= row.session)
+                        {
+                            fold.select(rerun, matches);
+                        }
+                        let index = places.index(&row.trial);
+                        if fold.foreign.is_none() {
+                            let place = (row.session, row.seq);
+                            let foreign = manifest.foreign(&row.trial, place, index.is_some());
+                            fold.foreign = foreign.map(|problem| (number, problem));
+                        }
+                        if index.is_none() {
+                            removed.add(&row);
+                        }
+                        // No trial has the index `u64::MAX`.
+                        fold.add(index.unwrap_or(u64::MAX), (&row).into());
                     }
-                    let index = places.index(&row.trial);
-                    if fold.foreign.is_none() {
-                        let place = (row.session, row.seq);
-                        let foreign = manifest.foreign(&row.trial, place, index.is_some());
-                        fold.foreign = foreign.map(|problem| (number, problem));
+                    ReadLine::Damaged(problem @ BadLine::Version(_)) => {
+                        other_version.get_or_insert_with(|| format!("line {number}: {problem}"));
                     }
-                    if index.is_none() {
-                        removed.add(&row);
-                    }
-                    // No trial has the index `u64::MAX`.
-                    fold.add(index.unwrap_or(u64::MAX), (&row).into());
+                    ReadLine::Damaged(_) => fold.damaged += 1,
+                    ReadLine::Torn => {}
                 }
-                ReadLine::Damaged(problem @ BadLine::Version(_)) => {
-                    other_version.get_or_insert_with(|| format!("line {number}: {problem}"));
-                }
-                ReadLine::Damaged(_) => fold.damaged += 1,
-                ReadLine::Torn => {}
-            }
-        })?;
+            })?;
         if let Some(problem) = other_version {
             // Continuing would mix rows of two versions.
             return Err(run.dir.refuse(ROWS, problem));

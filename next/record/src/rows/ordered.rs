@@ -8,30 +8,18 @@ use crate::disk::layout::ROWS;
 use crate::rows::line_reader::{ParsedLine, ReadLine};
 use crate::{RecordError, RunDir};
 
-/// Adds a line to a value. The number is that of the line in the file, from 1.
-pub type AddLine<'a, T> = dyn for<'l> FnMut(&mut T, u64, ReadLine<'l>) + 'a;
-
-/// Adds a line with the result of `look`; see [`AddLine`].
-type AddParsed<'a, T, L> = dyn for<'l> FnMut(&mut T, u64, ParsedLine<'l, L>) + 'a;
+/// Adds a line and the result of `look` to a value. The number is that of the line in the file, from 1.
+pub type AddLine<'a, T, L> = dyn for<'l> FnMut(&mut T, u64, ParsedLine<'l, L>) + 'a;
 
 impl RunDir {
     /// Adds all lines to the value that `new` creates. Rows come in the order in which they were written: by session and
-    /// number. For a file with another order, which costs 40 bytes of memory per row, `new` is called a second time.
-    pub fn fold_lines<T>(
-        &self,
-        new: &dyn Fn() -> T,
-        add: &mut AddLine<'_, T>,
-    ) -> Result<T, RecordError> {
-        self.fold_parsed(new, |_| (), &mut |value, number, (line, _)| add(value, number, line))
-    }
-
-    /// Adds all lines as [`Self::fold_lines`] does, each row with the result of `look` for its bytes. `look` runs on several
-    /// threads.
-    pub(crate) fn fold_parsed<T, L: Send>(
+    /// number. For a file with another order, which costs 40 bytes of memory per row, `new` is called a second time. `look`
+    /// gets the bytes of each row, on several threads.
+    pub fn fold_lines<T, L: Send>(
         &self,
         new: &dyn Fn() -> T,
         look: fn(&[u8]) -> L,
-        add: &mut AddParsed<'_, T, L>,
+        add: &mut AddLine<'_, T, L>,
     ) -> Result<T, RecordError> {
         let (mut value, mut number) = (new(), 0);
         let (mut last, mut is_ordered) = ((0, 0), true);
@@ -53,7 +41,7 @@ impl RunDir {
         &self,
         mut value: T,
         look: fn(&[u8]) -> L,
-        add: &mut AddParsed<'_, T, L>,
+        add: &mut AddLine<'_, T, L>,
     ) -> Result<T, RecordError> {
         let (mut places, mut number) = (Vec::new(), 0);
         self.rows(&mut |at, line| {

@@ -7,9 +7,9 @@ use runner_model::{Reason, RunStatus, row::Actor};
 use serde::Serialize;
 
 use crate::disk::fault::now;
-use crate::disk::lock::{self, Holder};
+use crate::disk::lock;
 use crate::run::requests::{self, PATIENCE, remove_all};
-use crate::{Manifest, Owned, RecordError, Request, RequestMode, ResultsRoot, RunDir};
+use crate::{Holder, Manifest, Owned, RecordError, Request, RequestMode, ResultsRoot, RunDir};
 
 const POLL_EVERY: Duration = Duration::from_millis(20);
 

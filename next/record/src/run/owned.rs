@@ -168,7 +168,7 @@ impl ResultsRoot {
             owned.lock.release_reserve();
             owned.note_rows();
             owned.replace_manifest()?;
-            live::remove(&run.dir);
+            let _ = run.dir.remove(live::LIVE);
             let last = owned.manifest.sessions.last();
             let ran =
                 last.map_or_else(String::new, |session| live::running_at_death(&session.in_flight));
@@ -239,7 +239,7 @@ impl Owned {
         self.reserve()?;
         self.log(&command);
         self.root.sync_with(Vec::new())?;
-        live::remove(&self.run.dir);
+        let _ = self.run.dir.remove(live::LIVE);
         self.replace_manifest()?;
         // The manifest has the digest of the text, so the file may be written after it.
         text.map_or(Ok(()), |text| self.replace_scenario(&text))
@@ -361,7 +361,7 @@ impl Owned {
         lock::check(&self.run.dir, &self.lock.stamp)?;
         self.set_end(end, fold)?;
         self.lock.release_reserve();
-        live::remove(&self.run.dir);
+        let _ = self.run.dir.remove(live::LIVE);
         self.note_rows();
         self.replace_manifest()?;
         requests::remove_all(&self.run.dir);

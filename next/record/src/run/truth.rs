@@ -97,7 +97,7 @@ impl RunDir {
 /// Folds all rows of a run. Also returns the latest end of an attempt.
 fn fold_rows(run: &RunDir, manifest: &Manifest) -> Result<(UnplannedFold, Time), RecordError> {
     let new = || (UnplannedFold::new(manifest), Time::default());
-    run.fold_lines(&new, &mut |(fold, last_end), _, line| {
+    run.fold_lines(&new, |_| (), &mut |(fold, last_end), _, (line, _)| {
         if let ReadLine::Row(row, _) = line {
             fold.add(&row);
             *last_end = row.ended_at().max(*last_end);

@@ -100,7 +100,7 @@ impl RunDir {
             Ok(row.logs.is_some() || !row.artifacts.is_empty())
         };
         let mut check =
-            self.fold_parsed(&new, names_files, &mut |check, number, (line, names)| {
+            self.fold_lines(&new, names_files, &mut |check, number, (line, names)| {
                 check.line = number;
                 match line {
                     ReadLine::Row(row, bytes) => check.check_row(&row, bytes, names),
