@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use runner_model::grants::toml::{GrantsToml, key_and_value, toml_key};
 use runner_model::{ErrorClass, Grants, Outcome, RowRef, row::Denied, visible::quoted};
+use runner_scenario::{GrantsToml, key_and_value, toml_key};
 use serde::Serialize;
 
 /// Denied access by provider, without repetitions.

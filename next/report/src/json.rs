@@ -1,8 +1,8 @@
 //! JSON that is safe to show: characters that control a terminal are escaped, and the values stay the same.
 
-use std::io;
+use std::{borrow::Cow, io};
 
-use runner_model::visible::{steers, visible_json};
+use runner_model::visible::steers;
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{Formatter, PrettyFormatter};
@@ -73,11 +73,33 @@ impl Formatter for Visible<'_> {
     }
 }
 
+/// Escapes characters that steer in JSON, such as `\u009b`, without changing its value. JSON itself requires escapes only
+/// below U+0020.
+fn visible_json(json: &str) -> Cow<'_, str> {
+    if !json.contains(steers) {
+        return json.into();
+    }
+    let mut shown = String::with_capacity(json.len() + 64);
+    for character in json.chars() {
+        if character == '\r' {
+            // White space between values: in a string it would be escaped already.
+            shown.push(' ');
+        } else if steers(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                shown.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            shown.push(character);
+        }
+    }
+    shown.into()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{json, value::RawValue};
 
-    use super::{one_line, write_document};
+    use super::{one_line, visible_json, write_document};
 
     #[test]
     fn what_steers_is_escaped_everywhere() {
@@ -90,5 +112,9 @@ mod tests {
             "[\n  {\n    \"\\u009bk\": \"a\\u009b\\u001b\\n✓\"\n  },\n  {\"b\":\"\\u202e\"}\n]\n";
         assert_eq!(text, expected);
         assert_eq!(one_line(&document), r#"[{"\u009bk":"a\u009b\u001b\n✓"},{"b":"\u202e"}]"#);
+        assert_eq!(
+            visible_json("{\"a\":\"\u{9b}✓\u{e0041}\"}\r\n"),
+            "{\"a\":\"\\u009b✓\\udb40\\udc41\"} \n"
+        );
     }
 }

@@ -10,6 +10,7 @@
 //! `suite/planner.rs`, which resolves these on several threads; and `suite/writer.rs`, which writes the suite.
 
 mod globs;
+mod grants_toml;
 mod keys;
 mod late_problems;
 mod lists;
@@ -21,6 +22,7 @@ mod settings;
 mod suite;
 
 pub use globs::IdGlob;
+pub use grants_toml::{GrantsToml, key_and_value, toml_key};
 pub use keys::files::check_kind;
 pub use late_problems::{ProviderProblem, TestProblem};
 pub use problem::Problems;

@@ -5,15 +5,13 @@ use std::collections::BTreeSet;
 use runner_engine::Preview;
 use runner_model::{
     Grants,
-    grants::{
-        FsMode,
-        toml::{GrantsToml, toml_key},
-    },
+    grants::FsMode,
     units::{plural, show_size},
     visible::visible_line,
 };
 use runner_record::ManifestProvider;
 use runner_report::{Denials, not_granted, table_with};
+use runner_scenario::{GrantsToml, toml_key};
 
 use super::style;
 

@@ -18,7 +18,7 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     let resolved = resolve_selected(&mut scenario, selection, tempfile::tempfile)
         .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
     let resolved = match resolved {
-        // Which providers are selected is unknown.
+        // The selected providers are unknown.
         Err(problems) if selection.is_some() => return Err(EngineError::Scenario(problems)),
         resolved => resolved,
     };

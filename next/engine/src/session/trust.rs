@@ -1,9 +1,9 @@
 //! Runs of other users: a run decides which plugins are executed with which of this user's files and secrets, so it is refused
 //! with its owner and its grants.
 
-use runner_model::{grants::toml::GrantsToml, provider::Provider};
+use runner_model::provider::Provider;
 use runner_record::{RecordError, RunDir};
-use runner_scenario::parse_stored;
+use runner_scenario::{GrantsToml, parse_stored};
 
 use crate::EngineError;
 

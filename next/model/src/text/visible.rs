@@ -75,31 +75,9 @@ pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Escapes characters that steer in JSON, such as `\u009b`, without changing its value. JSON itself requires escapes only
-/// below U+0020.
-pub fn visible_json(json: &str) -> Cow<'_, str> {
-    if !json.contains(steers) {
-        return json.into();
-    }
-    let mut shown = String::with_capacity(json.len() + 64);
-    for character in json.chars() {
-        if character == '\r' {
-            // White space between values: in a string it would be escaped already.
-            shown.push(' ');
-        } else if steers(character) {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                shown.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            shown.push(character);
-        }
-    }
-    shown.into()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{visible, visible_json, visible_line};
+    use super::{visible, visible_line};
 
     #[test]
     fn control_characters_are_visible() {
@@ -116,10 +94,6 @@ mod tests {
             assert_eq!(visible(text), shown);
         }
         assert_eq!(visible_line("a\r\n✓\u{1b}"), r"a\r\n✓\u{1b}");
-        assert_eq!(
-            visible_json("{\"a\":\"\u{9b}✓\u{e0041}\"}\r\n"),
-            "{\"a\":\"\\u009b✓\\udb40\\udc41\"} \n"
-        );
     }
 
     #[test]

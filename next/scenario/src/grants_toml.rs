@@ -1,7 +1,7 @@
 //! Grants as TOML of a scenario, for the screen and for logs of runs.
 
-use super::{BoundSecret, FsGrant, FsMode, Grants};
-use crate::{template::Template, visible::steers};
+use runner_model::grants::{BoundSecret, FsGrant, FsMode, Grants};
+use runner_model::{template::Template, visible::steers};
 
 /// Splits a grant of a row into its key and the element of its array. `None` for a line that was cut.
 pub fn key_and_value(line: &str) -> Option<(&str, &str)> {
@@ -106,4 +106,21 @@ pub fn toml_key(name: &str) -> String {
         return name.to_owned();
     }
     toml_string(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use runner_model::grants::NetGrant;
+
+    use super::key_and_value;
+
+    #[test]
+    fn grants_of_rows_are_read_back() {
+        for grant in ["https://api.example.com", "http://[::1]:81"] {
+            let line = format!("net = [\"{grant}\"]");
+            let (key, value) = key_and_value(&line).unwrap();
+            let read: NetGrant = serde_json::from_str(value).unwrap();
+            assert_eq!((key, read.to_string().as_str()), ("net", grant));
+        }
+    }
 }
