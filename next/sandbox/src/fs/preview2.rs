@@ -305,7 +305,6 @@ impl HostDescriptor for Counted<'_> {
     ) -> FsResult<Resource<DynInputStream>> {
         self.files.read_via_stream(fd, offset)
     }
-
 }
 
 impl HostDirectoryEntryStream for Counted<'_> {
