@@ -46,6 +46,8 @@ pub enum Stream {
 pub struct Reading {
     from: u64,
     seq: u64,
+    /// Lines of the rows that cannot be read. The output of their attempts is left out.
+    pub damaged: u64,
 }
 
 impl Reading {
@@ -61,9 +63,10 @@ impl Reading {
         is_wanted: impl Fn(&TrialId) -> bool,
         mut each: impl FnMut(Result<LogEntry, RecordError>),
     ) -> Result<(), RecordError> {
-        let seq = &mut self.seq;
+        let (seq, damaged) = (&mut self.seq, &mut self.damaged);
         self.from = run.rows_from(self.from, &mut |_, line| {
             let ReadLine::Row(head, bytes) = line else {
+                *damaged += u64::from(matches!(line, ReadLine::Damaged(_)));
                 return;
             };
             // A last row without its line break was read before.
@@ -74,7 +77,10 @@ impl Reading {
             if !is_wanted(&head.trial) {
                 return;
             }
-            let Ok(row) = read_line(bytes) else { return };
+            let Ok(row) = read_line(bytes) else {
+                *damaged += 1;
+                return;
+            };
             match run.log(&row) {
                 Ok(Some(line)) => {
                     if let Ok(read) = serde_json::from_str::<LogLine<'_>>(&line) {

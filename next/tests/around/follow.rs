@@ -220,5 +220,13 @@ fn damaged_logs_are_reported_as_lost() {
     run.write("logs.jsonl", logs);
     let ran = runner.run(&["logs"]).expect(0);
     ran.says(&["warning:", "is lost"]);
+    let rows = run.text("index.jsonl");
+    run.write("index.jsonl", rows.replacen("\"outcome\"", "\"outcame\"", 1));
+    let ran = runner.run(&["logs"]).expect(0);
+    let verify = format!(
+        "1 line of index.jsonl is damaged, and its output is left out; to list such lines: runner verify {}",
+        run.id()
+    );
+    ran.says(&[&verify]);
     assert!(!ran.stdout.is_empty());
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use std::{collections::VecDeque, thread};
 
 use runner_engine::{LongWait, exit_of};
-use runner_model::{Counts, TrialId, exit::Exit, visible::visible_line};
+use runner_model::{Counts, TrialId, exit::Exit, units::plural, visible::visible_line};
 use runner_record::{
     Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, WaitingTrial, now, sweep_every,
 };
@@ -230,6 +230,14 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
         }
         tail.print();
         if is_over || out.is_closed() {
+            if reading.damaged > 0 {
+                let (one, many) = (
+                    "line of index.jsonl is damaged, and its output is left out",
+                    "lines of index.jsonl are damaged, and their output is left out",
+                );
+                let lines = plural(reading.damaged, one, many);
+                out.warn(&format!("{lines}; to list such lines: {}", run.command("verify", &[])));
+            }
             return Ok(Exit::Success);
         }
         sweep(&root, &mut last_sweep);
