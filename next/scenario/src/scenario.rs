@@ -101,7 +101,7 @@ pub fn load(path: &Path) -> Result<Scenario, Problems> {
 }
 
 /// Reads and checks a scenario of which only some tests run. [`Scenario::missing_files`] returns the problems of files that its
-/// providers name. A list may be missing if `--provider` selects none of its providers: only its records could name others.
+/// providers name. A list may be missing if `--provider` leaves out all of its providers: only its records could name others.
 ///
 /// # Errors
 ///

@@ -26,7 +26,7 @@ pub struct JsonFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
     Any,
-    /// Those for which [`is_kept`] holds.
+    /// Numbers for which [`is_kept`] holds.
     Kept,
 }
 
