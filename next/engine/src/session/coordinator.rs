@@ -24,7 +24,7 @@ use runner_record::{
 use tracing::debug;
 
 use super::in_flight::{CheckedReport, InFlight};
-use super::{live::write_live, progress::WorkerLog, requests, watchdog::Watchdog};
+use super::{live::write_live, requests, watchdog::Watchdog, worker_log::WorkerLog};
 use crate::clock::{Clock, monotonic};
 use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{Checks, Ids, Plan};

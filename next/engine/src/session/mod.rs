@@ -18,6 +18,7 @@ mod start;
 mod trust;
 mod waiting;
 mod watchdog;
+mod worker_log;
 
 pub use self::resume::{preview, resume};
 pub use self::{group::Group, start::exec, watchdog::before_forced_exit};

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use runner_model::protocol::LOG_LINE;
 use runner_model::{Micros, Places, RunTime, Stage, TaskId, Time, visible::visible_line};
-use runner_record::{Compiling, InFlight, Live, Owned, WaitingTrial, sweep_every};
+use runner_record::{Compiling, InFlight, Live, WaitingTrial, sweep_every};
 
 use super::coordinator::{ActiveRun, Coordinator, PROGRESS_EVERY};
 use crate::{LongWait, RunEvent, clock::monotonic, plan::Ids, schedule::Waiting};
@@ -21,33 +20,6 @@ const LONG_WAIT: u64 = 3_000_000;
 const MAX_LIVE: usize = 1000;
 /// Waiting trials in `live.json`.
 const MAX_WAITING: usize = 100;
-/// Bytes of a session's lines about workers in `runner.log`, also if each attempt ends its worker.
-const MAX_WORKER_LOG: usize = 4 << 20;
-
-/// Lines of and about workers in `runner.log`.
-pub(super) struct WorkerLog {
-    bytes_left: usize,
-}
-
-impl WorkerLog {
-    pub(super) fn new() -> Self {
-        Self { bytes_left: MAX_WORKER_LOG }
-    }
-
-    pub(super) fn add(&mut self, owned: &Owned, line: &str) {
-        if self.bytes_left == 0 {
-            return;
-        }
-        owned.log(line);
-        self.bytes_left = self.bytes_left.saturating_sub(line.len() + LOG_LINE);
-        if self.bytes_left == 0 {
-            owned.log(
-                "the workers of this session have logged too much; their later lines are left out",
-            );
-        }
-    }
-}
-
 impl Coordinator<'_> {
     /// Reports a stop, once per session.
     pub(super) fn report_stopping(&mut self) {
