@@ -54,7 +54,6 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         }
     };
     let root = run.results_root()?;
-    let root = run.results_root()?;
     if let Some(text) = &args.trial {
         let trial = find_trial(&run, text)?.only(run.id(), text).map_err(CommandError::usage)?;
         let document = TrialDocument::read(&root, &run, trial)?;
