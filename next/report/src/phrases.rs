@@ -1,7 +1,10 @@
 //! Phrases about runs that several documents and commands use.
 
 use runner_model::{
-    Counts, RunStatus, Stage, StopSignal, Time, row::Actor, status::RunVerdict, units::{grouped, plural},
+    Counts, RunStatus, Stage, StopSignal, Time,
+    row::Actor,
+    status::RunVerdict,
+    units::{grouped, plural},
     visible::visible_line,
 };
 

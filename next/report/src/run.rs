@@ -68,8 +68,10 @@ impl RunDocument {
         let is_planned =
             |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
         let new = || (Settled::new(&on_disk), 0, Denials::default());
-        let (mut settled, damaged_lines, denials) =
-            run.fold_lines(&new, |_| (), &mut |(settled, damaged_lines, denials), _, (line, _)| match line {
+        let (mut settled, damaged_lines, denials) = run.fold_lines(
+            &new,
+            |_| (),
+            &mut |(settled, damaged_lines, denials), _, (line, _)| match line {
                 ReadLine::Row(head, bytes) => {
                     let is_planned = is_planned(&head.trial);
                     settled.add(&head, &names, is_planned);
@@ -82,7 +84,8 @@ impl RunDocument {
                 }
                 ReadLine::Damaged(_) => *damaged_lines += 1,
                 ReadLine::Torn => {}
-            })?;
+            },
+        )?;
         if has_ended {
             settled.judge(&mut judged, run.has_same_rows(&on_disk)?);
         }

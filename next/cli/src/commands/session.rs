@@ -3,8 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use runner_engine::{Ended, EngineError, Observer, RunEvent};
-use runner_model::visible::visible_line;
 use runner_model::units::{plural, show_duration};
+use runner_model::visible::visible_line;
 use runner_model::{Outcome, RowRef, StopSignal, exit::Exit};
 use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead, command};
 use runner_report::{Denials, Failures, RunSummary, phrases, run_facts, short_of};
@@ -139,9 +139,8 @@ impl<'a> Screen<'a> {
                 self.out.data(&format!("{place}{}", trials::block(&row, BLOCK_LINES)));
             } else if count == MAX_BLOCKS + 1 {
                 let show = command(&self.args.root.path(), &["show", "--failed"]);
-                self.out.hint(&format!(
-                    "more than {MAX_BLOCKS} failures; to see all of them: {show}"
-                ));
+                self.out
+                    .hint(&format!("more than {MAX_BLOCKS} failures; to see all of them: {show}"));
             }
         } else if self.args.verbose && !facts.is_final && facts.outcome.is_bad() {
             self.out.data(&format!("{place}{}", trials::retried_line(&row)));

@@ -6,9 +6,7 @@ use std::sync::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::process::getpgrp;
-use rustix::termios::{
-    LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr,
-};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 /// The modes of the terminal before the first session. `None` while they are in force.
 static CHANGED: Mutex<Option<Termios>> = Mutex::new(None);
@@ -20,7 +18,8 @@ impl Keys {
     /// Returns `None` unless standard input and standard error are the terminal, and no other program of a pipeline may read
     /// keys from it.
     pub fn open() -> Option<Self> {
-        let is_pipe = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
+        let is_pipe =
+            |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
         let is_ours = io::stdin().is_terminal()
             && io::stderr().is_terminal()
             && fstat(io::stdout()).is_ok_and(|stat| !is_pipe(stat));
@@ -36,7 +35,8 @@ impl Keys {
         }
         let (mut keys, mut bytes) = (Vec::new(), [0; 64]);
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        while poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
+        while poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&now))
+            .is_ok_and(|ready| ready > 0)
             && let Ok(count @ 1..) = rustix::io::read(&stdin, &mut bytes)
         {
             keys.extend(&bytes[..count]);

@@ -9,7 +9,11 @@ use runner_model::{Counts, Time, visible::visible_line};
 use runner_record::{InFlight, Live};
 use runner_report::phrases;
 
-use super::{Out, layout::{cut, width}, out::message_columns};
+use super::{
+    Out,
+    layout::{cut, width},
+    out::message_columns,
+};
 
 /// Interval between lines if there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);

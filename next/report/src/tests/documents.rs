@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use runner_model::{
-    Budgets, Counts, FailFast, Fingerprint, Grants, Limits, Reason, RunStatus, SessionSettings, StopSignal,
-    Tail, TrialId, digest, log, provider::PluginKind, row::read_line, status::RunVerdict,
+    Budgets, Counts, FailFast, Fingerprint, Grants, Limits, Reason, RunStatus, SessionSettings,
+    StopSignal, Tail, TrialId, digest, log, provider::PluginKind, row::read_line,
+    status::RunVerdict,
 };
 use runner_record::{
     Answer, End, Fold, Manifest, ManifestProvider, Metadata, NewRun, NewSession, PrunePolicy,
