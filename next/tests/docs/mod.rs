@@ -1,10 +1,16 @@
 //! The pages: every block runs as it is pasted.
 
 mod examples;
+mod formats;
 mod pages;
 mod session;
 
+use std::fs;
+
+use regex::Regex;
+
 use self::{pages::blocks, session::Session};
+use crate::support::{guests::root, runner::Runner};
 
 /// Declares a test for each page.
 macro_rules! pages {
@@ -21,12 +27,16 @@ macro_rules! pages {
 pages! {
     blocks_of_commands_page_work: "next/docs/commands.md";
     blocks_of_grants_page_work: "next/docs/grants.md";
+    blocks_of_files_page_work: "next/docs/files.md";
+    blocks_of_first_page_work: "next/docs/README.md";
+    blocks_of_json_page_work: "next/docs/json.md";
     blocks_of_network_page_work: "next/docs/network.md";
     blocks_of_operations_page_work: "next/docs/operations.md";
     blocks_of_outcomes_page_work: "next/docs/outcomes.md";
     blocks_of_providers_page_work: "next/docs/providers.md";
     blocks_of_scenarios_page_work: "next/docs/scenarios.md";
     blocks_of_secrets_page_work: "next/docs/secrets.md";
+    blocks_of_tutorial_work: "next/docs/tutorial.md";
     blocks_of_authors_page_work: "plugins/README.md";
     blocks_of_chat_page_work: "plugins/chat/README.md";
     blocks_of_http_page_work: "plugins/http/README.md";
@@ -37,6 +47,53 @@ fn follow(path: &str) {
     let mut session = Session::new();
     for block in blocks(path) {
         session.run(&block);
+    }
+}
+
+/// Returns the anchors of a page's headings, as GitHub makes them.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let titles = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    let is_kept = |letter: char| letter.is_alphanumeric() || " -_".contains(letter);
+    titles.map(|title| title.replace(|letter| !is_kept(letter), "").replace(' ', "-")).collect()
+}
+
+#[test]
+fn links_of_pages_lead_to_headings() {
+    let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
+    for path in pages::all() {
+        let page = root().join(&path);
+        let text = fs::read_to_string(&page).unwrap();
+        for (_, [target]) in link.captures_iter(&text).map(|found| found.extract()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let to = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(to.exists(), "{path}: {target} does not exist");
+            let has_anchor = || anchors(&fs::read_to_string(&to).unwrap()).contains(&anchor.into());
+            assert!(anchor.is_empty() || has_anchor(), "{path}: {target} is no heading");
+        }
+    }
+}
+
+/// Fails if a file of a results root or of a run is not on its page.
+#[test]
+fn files_page_lists_all_files() {
+    let page = fs::read_to_string(root().join("next/docs/files.md")).unwrap();
+    let runner = Runner::endless(1, "loop", "");
+    let mut running = runner.start(&[]);
+    running.wait_until_running(&runner, 1);
+    let run = runner.only_run();
+    let folders = [runner.path("results"), run.dir.clone()];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    running.kill();
+    names.retain(|name| name != run.id());
+    assert!(names.len() > 8 && names.contains(&"live.json".into()), "{names:?}");
+    for name in names {
+        assert!(page.contains(&format!("`{name}`")), "{name} is not on the page");
     }
 }
 

@@ -35,6 +35,15 @@ input = "hello"
 expects = { equals = "hello" }
 "#;
 
+/// `cargo install`, with the program that this test has built.
+const CARGO: &str = r#"
+[ "$1 $2" = "install --path" ]
+name=$(awk '/^\[\[bin\]\]/ { bin = 1 } bin && /^name/ { gsub(/"/, "", $3); print $3; exit }' "$3/Cargo.toml")
+mkdir -p ~/.cargo/bin
+ln -s "$(readlink ~/bin/runner)" ~/.cargo/bin/"$name"
+rm ~/bin/runner
+"#;
+
 pub(crate) struct Session {
     runner: Runner,
     /// File of the page's last scenario.
@@ -112,10 +121,15 @@ impl Session {
             fs::create_dir_all(self.runner.path(folder)).unwrap();
         }
         self.runner.write("filter/plugin.toml", &block.text);
-        self.runner.write(make, "#!/bin/sh -eu\nmkdir -p dist\ncp ../command.wasm \"$1\"\n");
-        fs::set_permissions(self.runner.path(make), fs::Permissions::from_mode(0o755)).unwrap();
+        self.program(make, "mkdir -p dist\ncp ../command.wasm \"$1\"\n");
         self.exit_with(0, &block.place, "runner plugin build filter");
         assert!(self.runner.path("filter/dist/plugin.wasm").exists(), "{}", block.place);
+    }
+
+    /// Writes an executable script.
+    fn program(&self, name: &str, script: &str) {
+        self.runner.write(name, format!("#!/bin/sh -eu\n{script}"));
+        fs::set_permissions(self.runner.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     fn shell(&mut self, block: &Block) {
@@ -145,6 +159,13 @@ impl Session {
         }
         let (test, flags, code) = match state {
             "" | "no results" => return None,
+            "a clone" => {
+                fs::create_dir_all(self.runner.path("next/cli")).unwrap();
+                let manifest = root().join("next/cli/Cargo.toml");
+                fs::copy(manifest, self.runner.path("next/cli/Cargo.toml")).unwrap();
+                self.program("bin/cargo", CARGO);
+                return None;
+            }
             "a completed run" => (r#"input = { do = "echo", value = 1 }"#, "", 0),
             "a run with a failure" => {
                 ("input = { do = \"echo\", value = 1 }\nexpect = { equals = 2 }", "", 1)
@@ -201,11 +222,15 @@ impl Session {
     fn command(&self, script: &str) -> Command {
         let mut shell = self.runner.shell(&format!("set -eu; exec 2>&1\n{script}"));
         let found = env::var_os("PATH").unwrap();
-        let folders = [self.runner.path("bin")].into_iter().chain(env::split_paths(&found));
+        let folders = [self.runner.path("bin"), self.runner.path(".cargo/bin")];
+        let folders = folders.into_iter().chain(env::split_paths(&found));
         shell.env("PATH", env::join_paths(folders).unwrap());
         // rustup finds its toolchains with these.
         for name in ["HOME", "RUSTUP_HOME", "CARGO_HOME", "RUSTUP_TOOLCHAIN"] {
             shell.envs(env::var_os(name).map(|value| (name, value)));
+        }
+        if self.runner.path("bin/cargo").exists() {
+            shell.env("HOME", self.runner.path(""));
         }
         shell.envs(SECRETS.map(|name| (name, "mZ4f-not-a-key")));
         shell
@@ -292,6 +317,7 @@ fn normal(text: &str) -> String {
         (r"\b[0-9a-f]{8}\b", "RUN"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
         (r"\b\d+(\.\d+)? (µs|ms|s|min)\b", "DURATION"),
+        (r"\b\d+ at a time", "N at a time"),
         (r" {2,}", "  "),
     ] {
         text = Regex::new(pattern).unwrap().replace_all(&text, word).into_owned();
