@@ -1,6 +1,8 @@
 //! Fixed bounds of a running guest, which no key of a scenario changes.
 
-use crate::support::runner::Runner;
+use serde_json::json;
+
+use crate::support::{guests::printing, runner::Runner};
 
 /// A resource of the guest itself, and the call that creates one.
 const OWN: [&str; 2] = [
@@ -54,5 +56,22 @@ fn handles_and_host_resources_are_bounded() {
                 ran.says(&[says]);
             }
         }
+    }
+}
+
+#[test]
+fn oversized_description_fails_the_run() {
+    let runner = Runner::new(&[]);
+    runner.scenario(
+        "[providers.p]\nplugin = \"p.wasm\"\nprotocol = \"json\"\n[[tests]]\nid = \"a\"\n",
+    );
+    for (summary, requests, says) in
+        [(16 << 10, 257, "257 requests"), ((16 << 10) + 1, 0, "16385 bytes of the summary")]
+    {
+        let (summary, requests) = ("x".repeat(summary), vec!["x"; requests]);
+        let description =
+            json!({"ok": {"name": "p", "version": "1", "summary": summary, "requests": requests}});
+        runner.wat("p.wasm", &printing(&description.to_string()));
+        runner.exec(&[]).expect(3).says(&[says]);
     }
 }

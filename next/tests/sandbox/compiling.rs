@@ -50,14 +50,14 @@ fn signals_end_compiling_at_once() {
     let running = Running::start(&mut command);
     let coordinator = running.process().0;
     // The child sets its limits before it reads anything.
-    let (compiler, limits) = wait_for("a compiler has set its limits", || {
+    let (compiler, line, limits) = wait_for("a compiler has set its limits", || {
         children(coordinator, "__compile").into_iter().find_map(|compiler| {
-            let line = fs::read(format!("/proc/{}/cmdline", compiler.0)).ok()?;
-            let is_compiling = line.split(|byte| *byte == 0).any(|word| word == b"compile");
+            let line = fs::read_to_string(format!("/proc/{}/cmdline", compiler.0)).ok()?;
+            let is_compiling = line.split('\0').any(|word| word == "compile");
             let limits = fs::read_to_string(format!("/proc/{}/limits", compiler.0)).ok()?;
             let is_set =
                 |line: &str| line.starts_with("Max file size") && !line.contains("unlimited");
-            (is_compiling && limits.lines().any(is_set)).then_some((compiler, limits))
+            (is_compiling && limits.lines().any(is_set)).then_some((compiler, line, limits))
         })
     });
     let limit = |name: &str| {
@@ -66,6 +66,11 @@ fn signals_end_compiling_at_once() {
     };
     assert_eq!(limit("Max core file size"), "0");
     assert_eq!(limit("Max cpu time"), "1200");
+    // Its last argument is the memory that guests may have.
+    let memory: u64 = line.trim_end_matches('\0').rsplit('\0').next().unwrap().parse().unwrap();
+    let machine = fs::read_to_string("/proc/meminfo").unwrap();
+    let machine: u64 = machine.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(memory <= machine * 1024 / 4 * 3, "{memory} of {machine} KiB");
     assert!(limit("Max data size").parse::<u64>().unwrap() <= 4 << 30);
     assert_eq!(limit("Max file size"), ((64 << 20) + 16 * plugin.len()).to_string());
     let (ran, took) = running.end_by(Signal::INT);
