@@ -196,6 +196,24 @@ pub fn label(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected a label such as team=night".to_owned()),
     }
+/// Joins `--fail-fast 3` into one argument unless the word is a file: the number is optional, so clap needs the `=`.
+pub fn join_fail_fast(arguments: &[OsString]) -> Vec<OsString> {
+    let mut joined = Vec::<OsString>::with_capacity(arguments.len());
+    let mut options = true;
+    for word in arguments {
+        options &= word != "--";
+        let follows = options && joined.last().is_some_and(|last| last == "--fail-fast");
+        match word.to_str().filter(|text| follows && FailFast::parse(text).is_some()) {
+            Some(number) if !Path::new(number).exists() => {
+                joined.pop();
+                joined.push(format!("--fail-fast={number}").into());
+            }
+            _ => joined.push(word.clone()),
+        }
+    }
+    joined
+}
+
 }
 
 /// Returns the path of a file with secrets, if it exists: a misspelt path is reported even if no secret is needed.

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     // Without a handler, sessions have one of their own.
     let _ = runner_engine::fail_large_writes();
     let arguments: Vec<OsString> = env::args_os().take(1).chain(detach::arguments()).collect();
+    let arguments = args::join_fail_fast(&arguments);
     let out = Out::default();
     out.report_panics();
     runner_engine::before_forced_exit(keys::restore_terminal);

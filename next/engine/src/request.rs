@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use runner_model::SessionOverrides;
+use runner_model::{ScenarioOverrides, SessionOverrides};
 use runner_record::{ManifestProvider, Rerun, Selected, Share};
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 pub struct ExecRequest {
     /// Path of the scenario.
     pub scenario: PathBuf,
-    /// Selected tests and providers. `last_failed` refers to the newest run of the scenario.
+    /// Selected tests and providers, and replaced values. `last_failed` refers to the newest run of the scenario.
     pub selection: Selected,
     /// Labels of the run, by key.
     pub labels: BTreeMap<String, String>,
@@ -64,6 +64,8 @@ pub struct Preview {
     pub tests: u64,
     /// Number of selected trials.
     pub trials: u64,
+    /// Values that replace those of the scenario.
+    pub overrides: ScenarioOverrides,
     /// Providers as the manifest would list them.
     pub providers: Vec<ManifestProvider>,
     /// Granted secrets without a value.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use runner_model::{
-    ErrorClass, Places as _, TrialId, prepare::Ready, protocol::FromWorker, visible::shown_path,
+    ErrorClass, Places as _, ScenarioOverrides, TrialId, prepare::Ready, protocol::FromWorker,
+    visible::shown_path,
 };
 use runner_record::ResultsRoot;
 use runner_scenario::{Problems, ProviderProblem, Selection};
@@ -68,7 +69,8 @@ pub fn preview_exec(
     let (_, ready, provider_problems) = describe(prestarted, &plan)?;
     problems.extend(plan.scenario.provider_problems(&provider_problems));
     EngineError::check(problems)?;
-    head(&preview(&plan, ready));
+    let overrides = request.selection.overrides.clone();
+    head(&Preview { overrides, ..preview(&plan, ready) });
     let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
     for trial in 0..plan.suite.trials() {
         each(&ids.trial(trial).map_err(machine_error)?);
@@ -108,6 +110,7 @@ fn preview(plan: &Plan, ready: Ready) -> Preview {
         jobs: plan.settings.jobs,
         tests: plan.suite.tests(),
         trials: plan.suite.trials(),
+        overrides: ScenarioOverrides::default(),
         providers,
         missing_secrets: missing.collect(),
         notices: plan.notices.clone(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use runner_model::{Budgets, FailFast, Micros, provider::Provider};
+use runner_model::{Budgets, FailFast, Micros, ScenarioOverrides, provider::Provider};
 use serde_json::{Map, Value};
 
 use crate::keys::{
@@ -53,6 +53,14 @@ impl Scenario {
     pub fn keep_providers(&mut self, is_used: impl Fn(&Provider) -> bool) {
         let unused = self.providers.extract_if(.., |provider| !is_used(provider));
         self.unused.extend(unused.map(|provider| provider.name.to_string()));
+    }
+
+    /// Replaces the seed, and lowers the limits. [`crate::resolve`] replaces values of tests.
+    pub fn override_by(&mut self, overrides: &ScenarioOverrides) {
+        self.run.seed = overrides.seed.unwrap_or(self.run.seed);
+        for provider in &mut self.providers {
+            overrides.limits.iter().for_each(|bound| bound.lower(&mut provider.limits));
+        }
     }
 
     /// Returns a message for each file that an optional list lacks.

@@ -5,6 +5,7 @@ mod basic;
 mod commands;
 mod expectations;
 mod files;
+mod flags;
 mod grants;
 mod matrix;
 mod outcomes;

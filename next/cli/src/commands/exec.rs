@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use runner_engine::{ExecRequest, Preview};
-use runner_model::{TrialId, exit::Exit, visible::shown_path};
+use runner_model::{LimitBound, ScenarioOverrides, TrialId, exit::Exit, visible::shown_path};
 use runner_prepare::source::{Source, SourceState, is_folder};
 use runner_record::Selected;
 use runner_report::{VERSION, json::one_line};
@@ -12,7 +12,7 @@ use runner_scenario::{Selection, load_selected};
 use serde_json::json;
 
 use super::{group, session};
-use crate::args::{RootArgs, SessionArgs, label};
+use crate::args::{RootArgs, SessionArgs, label, number};
 use crate::text::{CommandError, Out, grants};
 use crate::{detach, source_build};
 
@@ -25,6 +25,9 @@ pub struct Args {
     /// Run only tests whose id matches; repeatable
     #[arg(long, value_name = "GLOB")]
     test: Vec<String>,
+    /// Leave out tests whose id matches; repeatable
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
     /// Run only on providers whose name matches; repeatable
     #[arg(long, value_name = "GLOB")]
     provider: Vec<String>,
@@ -34,6 +37,18 @@ pub struct Args {
     /// Run only trials that have not passed in the scenario's newest run, or have no result in it
     #[arg(long)]
     last_failed: bool,
+    /// Run each test N times on each provider
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    repeat: Option<u32>,
+    /// Retry each trial at most N times after the errors in `retries.on`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1000))]
+    retries: Option<u32>,
+    /// The seed that all providers receive
+    #[arg(long, value_name = "N", value_parser = number::<u32>)]
+    seed: Option<u32>,
+    /// Lower a limit of all providers, such as `memory=64MiB`; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = LimitBound::parse)]
+    limit: Vec<LimitBound>,
     /// Label the run; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
@@ -67,9 +82,16 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             scenario: scenario.clone(),
             selection: Selected {
                 tests: args.test.clone(),
+                exclude: args.exclude.clone(),
                 providers: args.provider.clone(),
                 tags: args.tag.clone(),
                 last_failed: args.last_failed,
+                overrides: ScenarioOverrides {
+                    repeat: args.repeat,
+                    retries: args.retries,
+                    seed: args.seed,
+                    limits: args.limit.clone(),
+                },
             },
             labels: args.label.iter().cloned().collect(),
             folder: folder.clone(),

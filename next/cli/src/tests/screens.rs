@@ -376,6 +376,7 @@ fn dry_runs_list_grants_and_missing_ones() {
         jobs: 4,
         tests: 10,
         trials: 20,
+        overrides: Default::default(),
         providers: vec![
             provider(granted(), &["secret:API_KEY", "secret:TOKEN", "fs:rw:work", "gpu:1"]),
             provider(Grants::default(), &[]),

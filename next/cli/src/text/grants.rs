@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use runner_engine::Preview;
 use runner_model::{
-    Grants,
+    Grants, ScenarioOverrides,
     grants::FsMode,
     units::{plural, show_size},
     visible::visible_line,
@@ -34,6 +34,9 @@ pub fn preview(preview: &Preview) -> Vec<String> {
         plural(preview.providers.len() as u64, "provider", "providers"),
         preview.jobs,
     )];
+    if preview.overrides != ScenarioOverrides::default() {
+        lines.push(format!("in place of the scenario's values: {}", preview.overrides));
+    }
     for provider in &preview.providers {
         lines.extend(preview_provider(provider, &preview.missing_secrets));
     }

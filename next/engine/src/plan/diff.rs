@@ -18,6 +18,7 @@ const SHOWN: usize = 3;
 pub(crate) struct PlanDiff {
     scenario: bool,
     tests: bool,
+    overrides: bool,
     plugins: bool,
 }
 
@@ -29,13 +30,16 @@ impl PlanDiff {
         Self {
             scenario: old.scenario_sha256 != metadata.scenario_sha256,
             tests: (old.suite, old.blobs) != (metadata.suite, metadata.blobs),
+            overrides: old.selection.overrides != metadata.selection.overrides,
             plugins: !run.providers.iter().map(plugin).eq(providers.iter().map(plugin)),
         }
     }
 
     /// Returns the first difference as a clause. `None` if the plans are equal.
     pub(crate) fn reason(self) -> Option<&'static str> {
-        if self.scenario {
+        if self.overrides {
+            Some("`--repeat`, `--retries`, `--seed` or `--limit` have changed")
+        } else if self.scenario {
             Some("its scenario is different or has changed")
         } else if self.tests {
             Some("its tests or their selection have changed")
@@ -56,6 +60,7 @@ pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> O
         Err(_) if !path.exists() => found.push("its file is gone".to_owned()),
         Err(_) => found.push("its file has problems; see `runner validate`".to_owned()),
         Ok(mut live) => {
+            live.override_by(&manifest.metadata.selection.overrides);
             let is_newer = |path: &Path| {
                 let changed = fs::metadata(path).and_then(|about| about.modified());
                 changed.is_ok_and(|changed| manifest.started_at < changed.into())

@@ -14,6 +14,7 @@ use crate::EngineError;
 pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
     let loaded = if selection.is_some() { load_selected(path, selection) } else { load(path) };
     let mut scenario = loaded.map_err(EngineError::Scenario)?;
+    scenario.override_by(&selection.overrides);
     let cache = PluginCache::open()?;
     let resolved = resolve_selected(&mut scenario, selection, tempfile::tempfile)
         .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
@@ -57,9 +58,11 @@ pub(crate) fn metadata(plan: &Plan) -> Metadata {
 pub(crate) fn selection(selected: &Selected, only: Option<HashSet<String>>) -> Selection {
     Selection {
         tests: selected.tests.clone(),
+        exclude: selected.exclude.clone(),
         providers: selected.providers.clone(),
         tags: selected.tags.clone(),
         only,
+        overrides: selected.overrides.clone(),
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn stored_tests(
 ) -> Result<(Scenario, Suite), EngineError> {
     let text = stored(dir, dir.scenario(manifest))?;
     let mut scenario = parse_stored(&text, &manifest.scenario).map_err(EngineError::Scenario)?;
+    scenario.override_by(&manifest.metadata.selection.overrides);
     keep_providers(&mut scenario, manifest);
     let content = stored(dir, dir.content(&manifest.metadata.suite))?;
     let suite =

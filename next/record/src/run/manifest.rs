@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
-    Counts, Digest, Reason, RunStatus, SessionSettings, StopSignal, Time, TrialId,
+    Counts, Digest, Reason, RunStatus, ScenarioOverrides, SessionSettings, StopSignal, Time, TrialId,
     provider::PluginKind, row::Actor, visible::visible_line,
 };
 use serde::{Deserialize, Serialize};
@@ -131,18 +131,21 @@ pub struct Metadata {
     pub scenario_sha256: Digest,
     /// Version of the runner that started the run.
     pub runner_version: String,
-    /// The selected part of the scenario.
+    /// The selected part of the scenario, and replaced values.
     #[serde(default, skip_serializing_if = "Selected::is_all")]
     pub selection: Selected,
 }
 
-/// The selected part of a scenario.
+/// The selected part of a scenario, and values that replace its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Selected {
     /// Globs of test ids.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<String>,
+    /// Globs of the ids of tests that are left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
     /// Globs of provider names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub providers: Vec<String>,
@@ -152,6 +155,8 @@ pub struct Selected {
     /// Only tests and providers that had not passed in an earlier run. The stored suite has just those.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub last_failed: bool,
+    #[serde(flatten)]
+    pub overrides: ScenarioOverrides,
 }
 
 impl Selected {

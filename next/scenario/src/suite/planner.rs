@@ -251,17 +251,20 @@ impl Planner<'_> {
             })?;
             expect.schema = Some(digest);
         }
+        let overrides = &self.rules.filter.selection.overrides;
+        let mut retries = settings.retries.unwrap_or_default();
+        retries.max = overrides.retries.unwrap_or(retries.max);
         let test = Test {
             id: test.id,
             input: &input,
             providers,
-            repeat: settings.repeat.unwrap_or(1),
+            repeat: overrides.repeat.or(settings.repeat).unwrap_or(1),
             tags: settings.tags.into_iter().map(Text::from).collect(),
             meta: settings.meta,
             files,
             timeout: settings.timeout.unwrap_or(DEFAULT_TIMEOUT),
             trial_timeout: settings.trial_timeout,
-            retries: settings.retries.unwrap_or_default(),
+            retries,
             expect,
         };
         let lines = &mut self.block.lines;

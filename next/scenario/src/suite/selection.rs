@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use globset::GlobSet;
-use runner_model::provider::Provider;
+use runner_model::{ScenarioOverrides, provider::Provider};
 
 use crate::{
     globs,
@@ -11,23 +11,26 @@ use crate::{
     problem::Problem,
 };
 
-/// The selection of the command line. An empty list selects everything.
+/// The selection of the command line. An empty list selects everything, or excludes nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Globs over test ids.
     pub tests: Vec<String>,
+    /// Globs over ids of tests that are left out.
+    pub exclude: Vec<String>,
     /// Globs over provider names.
     pub providers: Vec<String>,
     /// Tags, of which a test must have one.
     pub tags: Vec<String>,
     /// The only tests and providers, as `test@provider`. `None` selects all.
     pub only: Option<HashSet<String>>,
+    pub overrides: ScenarioOverrides,
 }
 
 impl Selection {
     /// Returns whether anything is selected, so that tests or providers may be left out.
     pub fn is_some(&self) -> bool {
-        let lists = [&self.tests, &self.providers, &self.tags];
+        let lists = [&self.tests, &self.exclude, &self.providers, &self.tags];
         self.only.is_some() || lists.iter().any(|list| !list.is_empty())
     }
 
@@ -45,15 +48,16 @@ impl Selection {
 /// A [`Selection`] with compiled globs.
 pub(crate) struct Filter<'s> {
     tests: Option<GlobSet>,
+    exclude: Option<GlobSet>,
     providers: Option<GlobSet>,
-    selection: &'s Selection,
+    pub(crate) selection: &'s Selection,
 }
 
 impl<'s> Filter<'s> {
     pub(crate) fn new(selection: &'s Selection) -> Result<Self, Problem> {
         let refuse = |message| {
             Problem::new(message)
-                .with_help("`--test` and `--provider` take globs such as `words/*`")
+                .with_help("`--test`, `--exclude` and `--provider` take globs such as `words/*`")
         };
         let set = |globs: &[String]| {
             for glob in globs {
@@ -64,7 +68,12 @@ impl<'s> Filter<'s> {
             let set = (!globs.is_empty()).then(|| globs::over_ids(globs)).transpose();
             set.map_err(|reason| refuse(format!("too many globs on the command line: {reason}")))
         };
-        Ok(Self { tests: set(&selection.tests)?, providers: set(&selection.providers)?, selection })
+        Ok(Self {
+            tests: set(&selection.tests)?,
+            exclude: set(&selection.exclude)?,
+            providers: set(&selection.providers)?,
+            selection,
+        })
     }
 
     /// Removes the providers of a test on which it is not selected. `names` has the names of all providers.
@@ -78,6 +87,7 @@ impl<'s> Filter<'s> {
         let Selection { tags, only, .. } = self.selection;
         let has_tag = || tags.iter().any(|tag| settings.tags.contains(tag));
         let is_selected = self.tests.as_ref().is_none_or(|tests| tests.is_match(id))
+            && self.exclude.as_ref().is_none_or(|exclude| !exclude.is_match(id))
             && (tags.is_empty() || has_tag());
         if !is_selected {
             providers.clear();

@@ -1,0 +1,98 @@
+//! [`ScenarioOverrides`]: values of a command line that replace those of a scenario.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Limits, enum_text::as_text};
+
+/// Values of a command line that replace those of a scenario. Stored with a run, for all of its sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ScenarioOverrides {
+    /// Trials of each test on each provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<u32>,
+    /// Most retries of each trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u32>,
+    /// Bounds of all providers' limits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitBound>,
+}
+
+/// The most that a limit may be, as an argument such as `memory=64MiB`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitBound(String);
+
+impl LimitBound {
+    /// Parses the argument.
+    ///
+    /// # Errors
+    ///
+    /// The fault of the argument.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Limits::default().set(text)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Lowers the limit. A lower one stays.
+    pub fn lower(&self, limits: &mut Limits) {
+        let mut bound = limits.clone();
+        // `parse` has checked the argument.
+        if bound.set(&self.0).is_err() {
+            return;
+        }
+        for limit in Limits::TABLE {
+            let most = (limit.get)(&bound);
+            let limit = (limit.get_mut)(limits);
+            *limit = most.min(*limit);
+        }
+        limits.time = limits.time.into_iter().chain(bound.time).min();
+    }
+}
+
+impl fmt::Display for LimitBound {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+as_text!(LimitBound, LimitBound::parse);
+
+/// Formats the flags that set the values.
+impl fmt::Display for ScenarioOverrides {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers =
+            [("--repeat", self.repeat), ("--retries", self.retries), ("--seed", self.seed)];
+        let numbers = numbers.into_iter().filter_map(|(flag, number)| Some((flag, number?)));
+        let flags = numbers.map(|(flag, number)| format!("{flag} {number}"));
+        let limits = self.limits.iter().map(|bound| format!("--limit {bound}"));
+        formatter.write_str(&flags.chain(limits).collect::<Vec<_>>().join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LimitBound;
+    use crate::{Limits, Micros};
+
+    #[test]
+    fn bounds_lower_limits_and_never_raise_them() {
+        let mut limits = Limits { memory: 1000, ..Limits::default() };
+        let bounds = ["memory=2000", "memory=1MiB", "http_requests=5", "time=3s", "time=4s"];
+        for bound in bounds {
+            LimitBound::parse(bound).unwrap().lower(&mut limits);
+        }
+        let expected = Limits {
+            memory: 1000,
+            http_requests: 5,
+            time: Some(Micros(3_000_000)),
+            ..Limits::default()
+        };
+        assert_eq!(limits, expected);
+        assert!(LimitBound::parse("memory").is_err() && LimitBound::parse("x=1").is_err());
+    }
+}
