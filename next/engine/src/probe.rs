@@ -131,6 +131,7 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
         blobs: ContentSource::from_files(call.files),
         secrets: secrets.values,
         cache,
+        quick: true,
     };
     let mut probe = Probe::start(prestarted, supplies)?;
     signals::pass("describe");

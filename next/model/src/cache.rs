@@ -7,6 +7,11 @@ pub fn entry_name(plugin: &Digest, compile_key: &str) -> String {
     format!("{plugin}-{compile_key}")
 }
 
+/// Returns the file name of a plugin that was compiled without optimization: `<sha256>-<compile_key>-quick`.
+pub fn quick_name(plugin: &Digest, compile_key: &str) -> String {
+    format!("{plugin}-{compile_key}-quick")
+}
+
 /// Returns the file name of a plugin's inspection by `__compile inspect`: `<sha256>.json`.
 pub fn inspection_name(plugin: &Digest) -> String {
     format!("{plugin}.json")

@@ -28,6 +28,8 @@ pub struct Prepare {
     pub grace: Micros,
     /// Whether to call `describe` of each plugin. True only for the first worker of a session.
     pub describe: bool,
+    /// Whether plugins may be compiled without optimization. True only for a single call outside of a run.
+    pub quick: bool,
     /// Tasks refer to a provider by its index.
     pub providers: Vec<PreparedProvider>,
     /// The granted secrets of all providers. A secret without a value is absent.

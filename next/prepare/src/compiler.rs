@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs::File, io, process::Stdio};
 
-use runner_model::cache::{entry_name, inspection_name};
+use runner_model::cache::{entry_name, inspection_name, quick_name};
 use runner_model::{Digest, provider::PluginKind, units::show_duration};
 use runner_record::PluginCache;
 use rustix::process::{Resource, getrlimit};
@@ -71,7 +71,7 @@ pub fn at_once() -> usize {
 }
 
 /// Compiles a plugin for workers with the compile key `key`, loads the result in another child as a test, and adds it to the
-/// cache.
+/// cache. With `quick`, without optimization and under another name.
 ///
 /// # Errors
 ///
@@ -82,16 +82,22 @@ pub fn compile(
     digest: &Digest,
     plugin: File,
     key: &str,
+    quick: bool,
     cancelled: &AtomicBool,
 ) -> Result<(), PrepareError> {
     if cancelled.load(Ordering::Acquire) {
         return Err(PrepareError::Refused("is not needed any more".to_owned()));
     }
     let entry = cache.draft()?;
-    run_child("compile", plugin, &entry, cancelled)?;
+    let (mode, name) = if quick {
+        ("compile-quick", quick_name(digest, key))
+    } else {
+        ("compile", entry_name(digest, key))
+    };
+    run_child(mode, plugin, &entry, cancelled)?;
     let nothing = memory_file()?;
     run_child("load", reopened(&entry)?, &nothing, cancelled)?;
-    cache.keep(entry, &entry_name(digest, key))?;
+    cache.keep(entry, &name)?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! `__compile compile|load|inspect PARENT_PID MEMORY`: compiles, loads or inspects a plugin in a process that limits
+//! `__compile compile|compile-quick|load|inspect PARENT_PID MEMORY`: compiles, loads or inspects a plugin in a process that limits
 //! itself. Descriptor 0 is the file, 1 receives the result, 2 the reason of a refusal.
 
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -25,7 +25,7 @@ const LOAD_MEMORY: u64 = 96 * MIB;
 /// Runs the child.
 pub fn main(arguments: &[&str]) -> Result<(), String> {
     let [mode, parent, memory] = arguments else {
-        return Err("expected `__compile compile|load|inspect PARENT_PID MEMORY`".to_owned());
+        return Err("expected `__compile compile|compile-quick|load|inspect PARENT_PID MEMORY`".to_owned());
     };
     let memory = memory.parse().map_err(|_| format!("`{memory}` is not a number of bytes"))?;
     // A result beyond the limit of a file's size then fails, instead of ending the process.
@@ -48,7 +48,8 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failed)?;
     let result = match *mode {
-        "compile" => runner_sandbox::compile(&bytes)?,
+        "compile" => runner_sandbox::compile(&bytes, false)?,
+        "compile-quick" => runner_sandbox::compile(&bytes, true)?,
         "load" => return runner_sandbox::try_load(&Arc::new(bytes)),
         _ => {
             let inspection = runner_sandbox::inspect(&bytes)?;
@@ -78,7 +79,7 @@ impl ChildBounds {
     fn new(mode: &str, size: u64, memory: u64) -> Option<Self> {
         let times = |factor: u64, more: u64| size.saturating_mul(factor).saturating_add(more);
         Some(match mode {
-            "compile" => Self {
+            "compile" | "compile-quick" => Self {
                 seconds: COMPILE_SECONDS * THREADS as u64,
                 memory: memory.min(COMPILE_MEMORY),
                 // A Python component of 18 MiB compiles to 35 MiB, and code is a few times as large as its WASM. But a file of

@@ -54,7 +54,7 @@ pub async fn load_plugins(
     state: &WorkerState,
 ) -> io::Result<Plugins> {
     let cache = Path::new(&prepare.cache);
-    let load = |digest: &Digest| Ok(engines.load(cache, digest)?.map(Rc::new));
+    let load = |digest: &Digest| Ok(engines.load(cache, digest, prepare.quick)?.map(Rc::new));
     let digests = prepare.providers.iter().map(|provider| provider.digest);
     let mut plugins: Plugins = digests.map(|digest| (digest, load(&digest))).collect();
     let missing: Vec<_> =

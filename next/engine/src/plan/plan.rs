@@ -175,6 +175,7 @@ impl Plan {
             blobs: read(&self.blobs),
             secrets: self.secrets.values.clone(),
             cache: self.cache.clone(),
+            quick: false,
         }
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct Supplies {
     pub(crate) blobs: ContentSource,
     pub(crate) secrets: SecretValues,
     pub(crate) cache: PluginCache,
+    /// Whether plugins are compiled without optimization.
+    pub(crate) quick: bool,
 }
 
 /// An input for the owner of the pool.
@@ -290,6 +292,7 @@ impl Pool {
             memory: shape.memory,
             grace: supplies.grace,
             describe: describes,
+            quick: supplies.quick,
             providers: supplies.providers.clone(),
             secrets: supplies.secrets.clone(),
         })));

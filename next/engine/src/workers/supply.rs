@@ -29,10 +29,10 @@ impl Pool {
         entry.requested_plugins.push(digest);
         let (plugins, key) = (self.supplies.plugins.clone(), entry.compile_key.clone());
         let compiling = PoolEvent::Compiling(provider.provider.plugin.clone());
-        let cache = self.supplies.cache.clone();
+        let (cache, quick) = (self.supplies.cache.clone(), self.supplies.quick);
         let is_cancelled = Arc::clone(&self.is_closing);
         let make = Box::new(move || {
-            compiler::compile(&cache, &digest, plugins.file(&digest)?, &key, &is_cancelled)
+            compiler::compile(&cache, &digest, plugins.file(&digest)?, &key, quick, &is_cancelled)
         });
         let supply = Supply::Plugin(digest);
         self.supply(worker, SupplyJob { supply, event: Some(compiling), make });

@@ -41,10 +41,11 @@ fn to_worker() -> Vec<(ToWorker, &'static str)> {
         memory: 3,
         grace: Micros(4),
         describe: true,
+        quick: false,
         providers: Vec::new(),
         secrets: SecretValues::default(),
     };
-    let json = r#"{"run":"r","session":1,"cache":"/c","blobs":"/b","scratch":"/s","slots":2,"memory":3,"grace":4,"describe":true,"providers":[],"secrets":{}}"#;
+    let json = r#"{"run":"r","session":1,"cache":"/c","blobs":"/b","scratch":"/s","slots":2,"memory":3,"grace":4,"describe":true,"quick":false,"providers":[],"secrets":{}}"#;
     let digest = Digest([9; 32]);
     vec![
         (ToWorker::Prepare(Box::new(prepare)), Box::leak(hex(json.as_bytes()).into_boxed_str())),

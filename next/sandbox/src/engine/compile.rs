@@ -15,22 +15,23 @@ const ON_DEMAND: [(&str, u64); 3] =
     [("functions", 50_000), ("globals", 20_000), ("imports", 10_000)];
 const PAGE: u64 = 64 * 1024;
 
-/// Compiles a plugin to an entry of the cache, with its trailer. Runs in `__compile` only.
+/// Compiles a plugin to an entry of the cache, with its trailer. With `quick`, without optimization.
+/// Runs in `__compile` only.
 ///
 /// # Errors
 ///
 /// The reason. It completes the sentence "plugin `FILE` …".
-pub fn compile(wasm: &[u8]) -> Result<Vec<u8>, String> {
+pub fn compile(wasm: &[u8], quick: bool) -> Result<Vec<u8>, String> {
     let (inspection, counts) = inspect_and_count(wasm)?;
     // The pool's engine refuses components with tasks of their own.
-    let pooled = translate(Allocation::Pooled, wasm);
+    let pooled = translate(Allocation::Pooled, wasm, quick);
     let fitting = pooled.as_ref().ok().and_then(|(_, required)| fits(required.as_ref()?));
     let (mut entry, initial_memory) = match (pooled, fitting) {
         (Ok((entry, _)), Some(initial_memory)) => (entry, initial_memory),
         (pooled, _) => {
             let is_within = within_on_demand(&counts);
             is_within.map_err(|why| pooled.err().map_or(why, |error| compile_error(&error)))?;
-            let translated = translate(Allocation::OnDemand, wasm);
+            let translated = translate(Allocation::OnDemand, wasm, quick);
             // Only slots have a class of initial memory.
             (translated.map_err(|error| compile_error(&error))?.0, 0)
         }
@@ -58,7 +59,7 @@ pub fn try_load(entry: &Arc<Vec<u8>>) -> Result<(), String> {
     let mut file = File::from(file);
     file.write_all(entry).map_err(io)?;
     let trailer = cache::check(&file).map_err(io)?.ok_or("was compiled to a damaged entry")?;
-    let engine = config::compiler(Allocation::from_trailer(&trailer), 0)
+    let engine = config::compiler(Allocation::from_trailer(&trailer), 0, false)
         .map_err(|error| compile_error(&error))?;
     let code = cache::deserialize(&engine, &file).map_err(|error| compile_error(&error))?;
     link(&engine, &code, trailer.kind).map(drop).map_err(|error| error.message)
@@ -68,8 +69,9 @@ pub fn try_load(entry: &Arc<Vec<u8>>) -> Result<(), String> {
 fn translate(
     allocation: Allocation,
     wasm: &[u8],
+    quick: bool,
 ) -> wasmtime::Result<(Vec<u8>, Option<ResourcesRequired>)> {
-    let engine: Engine = config::compiler(allocation, wasm.len())?;
+    let engine: Engine = config::compiler(allocation, wasm.len(), quick)?;
     Ok(match PluginKind::of(wasm) {
         Some(PluginKind::Component) => {
             let component = Component::from_binary(&engine, wasm)?;

@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 
 use runner_model::cache::Trailer;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
-    WasmBacktraceDetails,
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    RegallocAlgorithm, WasmBacktraceDetails,
 };
 
 /// Memories of a sandbox. Python's component has three.
@@ -65,8 +65,20 @@ impl Allocation {
 /// Images have up to `bytes` bytes, because without one all data of a plugin is copied into each
 /// sandbox. The heap of a pre-initialized interpreter has holes and some megabytes of data, in a
 /// file that is larger than both.
-pub(crate) fn compiler(allocation: Allocation, bytes: usize) -> wasmtime::Result<Engine> {
+///
+/// `quick` compiles a language's interpreter in half of the time. Its code is slower, and its
+/// functions take more stack.
+pub(crate) fn compiler(
+    allocation: Allocation,
+    bytes: usize,
+    quick: bool,
+) -> wasmtime::Result<Engine> {
     let mut config = config(allocation);
+    if quick {
+        config
+            .cranelift_opt_level(OptLevel::None)
+            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+    }
     config.memory_guaranteed_dense_image_size(MAX_SPARSE_IMAGE.max(bytes as u64));
     Engine::new(&config)
 }

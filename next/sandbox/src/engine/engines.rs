@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::{io, path::Path, thread, time::Duration};
 
 use runner_model::Digest;
-use runner_model::cache::{Trailer, entry_name};
+use runner_model::cache::{Trailer, entry_name, quick_name};
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
@@ -45,7 +45,7 @@ impl Engines {
             hasher.write(FORMAT);
             for allocation in [Allocation::Pooled, Allocation::OnDemand] {
                 // On a machine without engines, `load` reports the error.
-                if let Ok(engine) = config::compiler(allocation, 0) {
+                if let Ok(engine) = config::compiler(allocation, 0, false) {
                     engine.precompile_compatibility_hash().hash(&mut hasher);
                 }
             }
@@ -54,15 +54,24 @@ impl Engines {
         key.clone()
     }
 
-    /// Loads and links an entry of the cache. `None` if there is no intact entry, and the plugin
-    /// must be compiled.
+    /// Loads and links an entry of the cache, with `quick` also one that was compiled without
+    /// optimization. `None` if there is no intact entry, and the plugin must be compiled.
     ///
     /// # Errors
     ///
     /// The plugin cannot run here.
-    pub fn load(&self, cache: &Path, plugin: &Digest) -> Result<Option<Plugin>, LoadError> {
-        let name = entry_name(plugin, &Self::compile_key());
-        let entry = cache::open_entry(cache, &name).map_err(|error| {
+    pub fn load(
+        &self,
+        cache: &Path,
+        plugin: &Digest,
+        quick: bool,
+    ) -> Result<Option<Plugin>, LoadError> {
+        let key = Self::compile_key();
+        let mut entry = cache::open_entry(cache, &entry_name(plugin, &key));
+        if quick && matches!(entry, Ok(None)) {
+            entry = cache::open_entry(cache, &quick_name(plugin, &key));
+        }
+        let entry = entry.map_err(|error| {
             let message = format!("cannot be loaded from the cache of compiled plugins: {error}");
             LoadError::new("cache", message)
         })?;
@@ -107,7 +116,7 @@ impl Engines {
             // If the process may not reserve the addresses of all slots (`ulimit -v`), each sandbox
             // is allocated on demand. The same limit then bounds its instances.
             Allocation::Pooled => config::pooled(self.slots, is_small)
-                .or_else(|_| config::compiler(Allocation::Pooled, 0)),
+                .or_else(|_| config::compiler(Allocation::Pooled, 0, false)),
             Allocation::OnDemand => config::on_demand(),
         };
         let engine = engine.map_err(|error| {

@@ -103,7 +103,7 @@ fn file_with_too_many_parts_is_refused() {
     ] {
         let message = inspect(&bytes).unwrap_err();
         assert!(message.contains(says), "{says}: {message}");
-        assert_eq!(compile(&bytes).unwrap_err(), message);
+        assert_eq!(compile(&bytes, false).unwrap_err(), message);
     }
 }
 
@@ -116,7 +116,7 @@ fn components_may_nest_and_double_within_bounds() {
 /// Returns the bytes of a compiled command with these parts.
 fn compiled(parts: &str) -> usize {
     let text = format!(r#"(module {parts} (func (export "_start")))"#);
-    compile(&wat::parse_str(text).unwrap()).unwrap().len()
+    compile(&wat::parse_str(text).unwrap(), false).unwrap().len()
 }
 
 /// Like a pre-initialized interpreter: a heap with holes, in a file that is larger.

@@ -51,8 +51,8 @@ impl Bench {
     pub(crate) fn load(&self, wasm: &[u8]) -> Result<Plugin, LoadError> {
         let digest = digest(wasm);
         let name = entry_name(&digest, &Engines::compile_key());
-        fs::write(self.cache.path().join(name), compile(wasm).unwrap()).unwrap();
-        let loaded = self.engines.load(self.cache.path(), &digest);
+        fs::write(self.cache.path().join(name), compile(wasm, false).unwrap()).unwrap();
+        let loaded = self.engines.load(self.cache.path(), &digest, false);
         loaded.map(Option::unwrap)
     }
 
@@ -62,11 +62,11 @@ impl Bench {
         let mut compiled = COMPILED.lock().unwrap();
         let (digest, entry) = compiled.entry(path.to_owned()).or_insert_with(|| {
             let wasm = fs::read(path).unwrap();
-            (digest(&wasm), compile(&wasm).unwrap())
+            (digest(&wasm), compile(&wasm, false).unwrap())
         });
         let name = entry_name(digest, &Engines::compile_key());
         fs::write(self.cache.path().join(name), entry).unwrap();
-        self.engines.load(self.cache.path(), digest).unwrap().unwrap()
+        self.engines.load(self.cache.path(), digest, false).unwrap().unwrap()
     }
 
     pub(crate) fn text(&self, text: &str) -> Plugin {

@@ -90,7 +90,7 @@ impl Supervisor {
     fn compile(&self, plugin: &[u8]) {
         static ENTRIES: [OnceLock<Vec<u8>>; 2] = [OnceLock::new(), OnceLock::new()];
         let entry = &ENTRIES[usize::from(plugin == SPIN)];
-        let entry = entry.get_or_init(|| runner_sandbox::compile(plugin).unwrap());
+        let entry = entry.get_or_init(|| runner_sandbox::compile(plugin, false).unwrap());
         let name = entry_name(&digest(plugin), &self.compile_key);
         fs::write(Path::new(&self.path("cache")).join(name), entry).unwrap();
     }
@@ -119,6 +119,7 @@ impl Supervisor {
             memory: 1 << 30,
             grace: Micros(0),
             describe: true,
+            quick: false,
             secrets: Default::default(),
             providers: vec![
                 provider("echo", ECHO, PluginKind::Component),

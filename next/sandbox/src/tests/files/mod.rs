@@ -44,7 +44,7 @@ static COMPILED: LazyLock<[(Digest, Vec<u8>); 3]> = LazyLock::new(|| {
     ];
     files.map(|file| {
         let wasm = fs::read(file).unwrap();
-        (digest(&wasm), compile(&wasm).unwrap())
+        (digest(&wasm), compile(&wasm, false).unwrap())
     })
 });
 
@@ -74,7 +74,7 @@ impl World {
         let guests = COMPILED.each_ref().map(|(digest, compiled)| {
             let name = entry_name(digest, &Engines::compile_key());
             fs::write(bench.cache.path().join(name), compiled).unwrap();
-            bench.engines.load(bench.cache.path(), digest).unwrap().unwrap()
+            bench.engines.load(bench.cache.path(), digest, false).unwrap().unwrap()
         });
         Self { folder, bench, guests, attached: Vec::new() }
     }
