@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{fs::File, panic::resume_unwind, thread};
 
-use crate::{RecordError, disk::beneath::Dir};
+use crate::RecordError;
+use crate::disk::{beneath::Dir, fault};
 
 /// A part of the disk that may not be synced.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ impl Unsynced {
     fn sync(&self) -> Result<(), RecordError> {
         match self {
             Self::Content(file, path) => {
-                let synced = file.sync_data();
+                let synced = fault::sync_data(path, file);
                 synced.map_err(|source| RecordError::io("sync", path, source))
             }
             Self::Names(dir) => dir.sync(),

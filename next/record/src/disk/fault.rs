@@ -5,7 +5,7 @@
 //! the bytes are written, then SIGKILL).
 
 use std::time::{Duration, SystemTime};
-use std::{fs::File, io, os::unix::fs::FileExt as _};
+use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path};
 
 use runner_model::Time;
 
@@ -42,13 +42,15 @@ pub(crate) fn write_at(place: Place, file: &File, bytes: &[u8], at: u64) -> io::
     write(place, bytes, |bytes| file.write_all_at(bytes, at))
 }
 
-/// Appends the name and length of a synced file to the file that `RUNNER_SYNCED` names. Tests then remove the bytes
-/// that a loss of power would.
-pub(crate) fn synced(name: &str, file: &File) {
+/// Syncs the content of a file. Then appends its name and length to the file that `RUNNER_SYNCED` names. Tests remove the
+/// bytes that a loss of power would.
+pub(crate) fn sync_data(path: &Path, file: &File) -> io::Result<()> {
+    file.sync_data()?;
     #[cfg(debug_assertions)]
-    injected::synced(name, file);
+    injected::synced(path, file);
     #[cfg(not(debug_assertions))]
-    let _ = (name, file);
+    let _ = path;
+    Ok(())
 }
 
 /// Returns the time of day. `RUNNER_TEST_CLOCK` names a file with milliseconds to add.

@@ -1,7 +1,7 @@
 //! Repairs the end of the rows before more are appended, because a process may have died while writing.
 
 use std::io::{self, Read as _};
-use std::{fs::File, ops::Range, os::unix::fs::FileExt as _};
+use std::{fs::File, ops::Range, os::unix::fs::FileExt as _, path::Path};
 
 use runner_model::visible::shown_path;
 
@@ -45,8 +45,7 @@ pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError
     if last.lacks_line_break {
         file.write_all_at(b"\n", length).map_err(failed)?;
     }
-    file.sync_all().map_err(failed)?;
-    fault::synced(ROWS, &file);
+    fault::sync_data(Path::new(ROWS), &file).map_err(failed)?;
     run.dir.sync()?;
     Ok(Repaired { last_seq: last.seq, moved })
 }

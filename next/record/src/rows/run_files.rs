@@ -1,6 +1,6 @@
 //! [`RunFiles`]: the files of a run that only grow, for the writer thread.
 
-use std::{fs::File, io};
+use std::{fs::File, io, path::Path};
 
 use runner_model::Digest;
 
@@ -78,14 +78,12 @@ impl RunFiles {
             unsynced.push(Unsynced::Content(logs, self.run.dir.path().join(LOGS)));
         }
         sync_together(unsynced)?;
-        fault::synced(LOGS, &self.logs.file);
         let rows = &self.rows.file;
         fault::write_at(Place::RowsWrite, rows, &group.lines, self.rows.length)
             .map_err(|source| self.error("write", source))?;
         fault::pass(Place::RowsSync)
-            .and_then(|()| rows.sync_data())
+            .and_then(|()| fault::sync_data(Path::new(ROWS), rows))
             .map_err(|source| self.error("sync", source))?;
-        fault::synced(ROWS, rows);
         self.rows.length += group.lines.len() as u64;
         self.logs.length += group.logs.len() as u64;
         Ok(())

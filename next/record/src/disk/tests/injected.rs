@@ -4,6 +4,7 @@ use std::{
     env,
     fs::File,
     io::{self, Write as _},
+    path::Path,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -19,10 +20,11 @@ use rustix::{
 use super::Place;
 
 /// Appends the name and length of a synced file to the file that `RUNNER_SYNCED` names.
-pub(crate) fn synced(name: &str, file: &File) {
-    if let Some(path) = env::var_os("RUNNER_SYNCED") {
+pub(crate) fn synced(path: &Path, file: &File) {
+    if let Some(noted) = env::var_os("RUNNER_SYNCED") {
         let length = file.metadata().map_or(0, |about| about.len());
-        let notes = File::options().create(true).append(true).open(path);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let notes = File::options().create(true).append(true).open(noted);
         let _ = notes.and_then(|mut notes| writeln!(notes, "{name} {length}"));
     }
 }
