@@ -4,6 +4,8 @@ mod detach;
 mod follow;
 mod groups;
 mod into;
+mod show;
+mod terminal;
 
 use std::time::Duration;
 

@@ -57,6 +57,8 @@ impl<'a> Progress<'a> {
             }
             bar
         });
+        // A terminal without a cursor, such as `TERM=dumb`, gets lines.
+        let bar = bar.filter(|bar| !bar.is_hidden());
         out.set_bar(bar.clone());
         Self { out, bar, last_line: Instant::now(), named_wait: false, start: None }
     }
@@ -120,7 +122,7 @@ fn compiling(live: &Live) -> Option<String> {
 }
 
 /// Returns a line for each of the slowest attempts, the slowest first.
-fn slow(in_flight: &[InFlight], now: Time) -> Vec<String> {
+pub fn slow(in_flight: &[InFlight], now: Time) -> Vec<String> {
     let age = |attempt: &InFlight| Duration::from_millis(attempt.ms).max(now.since(attempt.since));
     let slow = in_flight.iter().filter(|attempt| age(attempt) >= SLOW_AFTER).take(MOST_SLOW);
     slow.map(|attempt| format!("SLOW {} s {}", age(attempt).as_secs(), attempt.trial)).collect()

@@ -1,0 +1,103 @@
+//! Sessions on a terminal: keys and echo.
+
+use std::io::{Read as _, Write as _};
+use std::{cell::RefCell, fs::File, os::fd::OwnedFd, process::Child};
+
+use rustix::fs::{Mode, OFlags, fcntl_setfl};
+use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+
+use super::{ENDLESS, Worked, sleepers};
+use crate::support::{runner::Runner, wait::wait_until};
+
+/// A terminal of 80 columns with a command.
+struct Terminal {
+    terminal: File,
+    output: RefCell<String>,
+    command: Child,
+}
+
+impl Terminal {
+    fn start(runner: &Runner, args: &str) -> Self {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let size = Winsize { ws_row: 40, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&terminal, size).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap();
+        let open = || -> OwnedFd {
+            rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap()
+        };
+        let mut command = runner.shell(&format!("exec env TERM=xterm setsid --ctty \"$runner\" {args}"));
+        command.stdin(open()).stdout(open()).stderr(open());
+        let command = command.spawn().unwrap();
+        fcntl_setfl(&terminal, OFlags::NONBLOCK).unwrap();
+        Self { terminal: terminal.into(), output: RefCell::default(), command }
+    }
+
+    fn press(&self, keys: &str) {
+        (&self.terminal).write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Returns everything that was written to the terminal.
+    fn output(&self) -> String {
+        let mut bytes = [0; 4096];
+        // Ends when nothing is there, and with an error when the command has closed the terminal.
+        while let Ok(count @ 1..) = (&self.terminal).read(&mut bytes) {
+            self.output.borrow_mut().push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        self.output.borrow().clone()
+    }
+
+    fn wait_for(&self, text: &str) {
+        wait_until(text, || self.output().contains(text));
+    }
+
+    fn has_echo(&self) -> bool {
+        let modes = tcgetattr(&self.terminal).unwrap().local_modes;
+        assert_eq!(modes.contains(LocalModes::ECHO), modes.contains(LocalModes::ICANON));
+        modes.contains(LocalModes::ECHO)
+    }
+
+    fn end(mut self) -> (i32, String) {
+        wait_until("the command ends", || {
+            self.output();
+            self.command.try_wait().unwrap().is_some()
+        });
+        let code = self.command.wait().unwrap().code().unwrap_or(-1);
+        (code, self.output())
+    }
+}
+
+#[test]
+fn key_lists_running_trials_without_echo() {
+    let runner = sleepers(1, ENDLESS);
+    let terminal = Terminal::start(&runner, "exec scenario.toml");
+    terminal.wait_for("0/1");
+    wait_until("the echo is off", || !terminal.has_echo());
+    terminal.press("qQ\n");
+    terminal.press("t");
+    terminal.wait_for("nap@hostile#1 sleep for");
+    terminal.press("\u{3}");
+    wait_until("the echo is on", || terminal.has_echo());
+    let (code, output) = terminal.end();
+    assert_eq!(code, 130);
+    assert!(output.contains("stopping (Ctrl-C): 1 attempt in flight"), "{output:?}");
+    assert!(!output.contains("qQ"), "{output:?}");
+}
+
+#[test]
+fn terminal_is_restored_while_suspended() {
+    let runner = sleepers(1, ENDLESS);
+    let terminal = Terminal::start(&runner, "exec scenario.toml");
+    wait_until("the echo is off", || !terminal.has_echo());
+    let process = Worked::on(&runner.only_run());
+    terminal.press("\u{1a}");
+    wait_until("the process is stopped", || process.0.is_stopped());
+    assert!(terminal.has_echo());
+    process.0.signal(Signal::CONT);
+    wait_until("the echo is off again", || !terminal.has_echo());
+    terminal.press("\u{3}");
+    assert_eq!(terminal.end().0, 130);
+}
