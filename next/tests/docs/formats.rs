@@ -27,6 +27,7 @@ const UNSEEN: [&str; 3] = ["live.compiling", "live.waits_for_memory", "row.trunc
 const ROWS: &str = r#"
 [defaults]
 tags = ["all"]
+meta = { topic = "rows" }
 
 [providers.hostile]
 plugin = "hostile.wasm"
@@ -36,6 +37,7 @@ fs = [{ path = "folder", mount = "/folder" }]
 
 [[tests]]
 id = "judge"
+meta = { topic = "dates" }
 input = { do = "judge" }
 
 [[tests]]
@@ -271,7 +273,10 @@ fn tables_have_all_keys_of_real_output() {
     }
     lines(&["logs", run.id()]).iter().for_each(|line| tables.check("log-line", line));
     tables.check("verify", &document(&["verify", run.id()]));
-    tables.check_events(&lines(&["exec", "scenario.toml", "--last-failed"]));
+    let select =
+        "--last-failed --exclude=none --repeat=1 --retries=1 --seed=1 --limit=memory=64MiB";
+    let select: Vec<_> = select.split(' ').collect();
+    tables.check_events(&lines(&[&["exec", "scenario.toml"], &select[..]].concat()));
     tables.check("manifest", &runner.runs().pop().unwrap().manifest());
 
     let server = Server::start(|_| Response::new(404));

@@ -318,7 +318,7 @@ fn normal(text: &str) -> String {
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
         (r"\b\d+(\.\d+)? (µs|ms|s|min)\b", "DURATION"),
         (r"\b\d+ at a time", "N at a time"),
-        (r" {2,}", "  "),
+        (r" +", " "),
     ] {
         text = Regex::new(pattern).unwrap().replace_all(&text, word).into_owned();
     }
