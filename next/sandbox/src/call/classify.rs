@@ -26,7 +26,14 @@ const MAX_MANGLED: usize = 1024;
 /// something.
 pub(crate) fn classify(error: &wasmtime::Error, sandbox: &mut Sandbox) -> Ending {
     match error.downcast_ref::<Halt>() {
-        Some(Halt::Timeout) => Ending::Timeout,
+        Some(Halt::Timeout) => {
+            // Not in the row's message, which is the same for all trials of a group of failures.
+            let place = place(error);
+            if !place.is_empty() {
+                sandbox.host.warn(format!("the guest was interrupted{place}"));
+            }
+            Ending::Timeout
+        }
         Some(Halt::Stopped) => Ending::Stopped,
         None => {
             sandbox.host.fault = fault_in(error);

@@ -141,6 +141,17 @@ fn traps_name_the_guests_functions() {
 }
 
 #[test]
+fn timeout_logs_the_guests_functions() {
+    let mut bench = Bench::new();
+    bench.timeout = Duration::from_millis(30);
+    let text = r#"(module (func $spin (loop br 0)) (func $outer (export "_start") call $spin))"#;
+    let ended = run(&bench, text);
+    assert!(matches!(ended.ending, Ending::Timeout), "{ended:?}");
+    let record = &ended.said.log[0];
+    assert_eq!(&*record.message, "the guest was interrupted in `spin`, called by `outer`");
+}
+
+#[test]
 fn name_of_100_000_bytes_is_cut() {
     let bench = Bench::new();
     let name = "x".repeat(100_000);
