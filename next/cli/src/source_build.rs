@@ -26,8 +26,8 @@ pub struct Built {
 /// The build fails, writes no file, or writes a plugin of another kind.
 pub fn build(source: &Source) -> Result<Built, String> {
     let (start, line) = (Instant::now(), source.build_line());
-    // The digest is taken before the build, so a file that changes during the build makes the plugin stale.
-    let digest = source.digest()?;
+    // Digests are taken before the build, so a file that changes during the build makes the plugin stale.
+    let digests = source.digests()?;
     let digest_path = source.digest_path();
     let cannot_write =
         |error: io::Error| format!("cannot write `{}`: {error}", shown_path(&digest_path));
@@ -54,7 +54,7 @@ pub fn build(source: &Source) -> Result<Built, String> {
         )
     })?;
     check_kind(source, &bytes)?;
-    fs::write(&digest_path, format!("{digest}\n")).map_err(cannot_write)?;
+    fs::write(&digest_path, digests).map_err(cannot_write)?;
     Ok(Built { file, bytes, took: start.elapsed() })
 }
 

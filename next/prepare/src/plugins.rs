@@ -135,8 +135,8 @@ fn file_of(path: &Path) -> Result<PathBuf, String> {
     let state = source.state();
     let lacks = match state.map_err(|problem| format!("cannot be used: {problem}"))? {
         SourceState::Fresh => return Ok(source.file()),
-        SourceState::Stale => "was built from different source",
-        SourceState::Missing => "has not been built",
+        SourceState::Stale(why) => format!("is out of date: {why}"),
+        SourceState::Missing => "has not been built".to_owned(),
     };
     let command = source.build_command();
     Err(format!("{lacks}; to build it: {command}, or with all others: runner exec --build"))

@@ -1,14 +1,14 @@
 //! [`Source`]: a folder with a plugin's source and `plugin.toml`. The `cli` crate builds it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use runner_model::{
-    Digest, provider::PluginKind, units::show_size, visible::shown_path, without_mark,
+    digest, provider::PluginKind, units::show_size, visible::shown_path, without_mark,
 };
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 /// Bytes of a `plugin.toml`.
 const MAX_MANIFEST: u64 = 1 << 20;
@@ -16,10 +16,14 @@ const MAX_MANIFEST: u64 = 1 << 20;
 const MAX_FILES: usize = 50_000;
 /// Bytes of all source files. Hashing them must not take longer than a second or two.
 const MAX_BYTES: u64 = 512 << 20;
+/// Bytes of the file with the digests of all source files.
+const MAX_LISTING: u64 = 64 << 20;
 /// Depth of nested folders in the source.
 const MAX_DEPTH: usize = 64;
 /// Names of folders with build results or installed packages.
 const IGNORED_NAMES: [&str; 5] = ["dist", "target", "node_modules", "__pycache__", "results"];
+/// Files of a folder that the runner writes its results to, under any name.
+const RESULTS: [&str; 2] = ["runner.db", "benchmark.json"];
 
 /// A folder with the source of a plugin.
 #[derive(Clone, Debug)]
@@ -49,12 +53,12 @@ fn default_file() -> PathBuf {
 }
 
 /// State of the built plugin of a [`Source`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceState {
     /// Built from the current source.
     Fresh,
-    /// Built from other or unknown source.
-    Stale,
+    /// Built from other or unknown source. The reason is a clause.
+    Stale(String),
     /// Not built.
     Missing,
 }
@@ -90,8 +94,9 @@ impl Source {
         };
         let text =
             String::from_utf8(text).map_err(|error| format!("`{shown}` is not text: {error}"))?;
-        let manifest: SourceManifest = toml::from_str(without_mark(&text))
-            .map_err(|error| format!("`{shown}` is invalid: {error}"))?;
+        let text = without_mark(&text);
+        let manifest: SourceManifest =
+            toml::from_str(text).map_err(|error| invalid(&shown, text, &error))?;
         Ok(Self { folder, manifest })
     }
 
@@ -148,49 +153,88 @@ impl Source {
         if !self.file().is_file() {
             return Ok(SourceState::Missing);
         }
-        let digest = read_regular(&self.digest_path(), 1024).unwrap_or_default();
-        let is_fresh = digest.trim_ascii_end() == self.digest()?.to_string().as_bytes();
-        Ok(if is_fresh { SourceState::Fresh } else { SourceState::Stale })
+        let built = read_regular(&self.digest_path(), MAX_LISTING).unwrap_or_default();
+        let (built, now) = (String::from_utf8_lossy(&built), self.digests()?);
+        let change = first_change(&built, &now);
+        Ok(change.map_or(SourceState::Fresh, SourceState::Stale))
     }
 
-    /// Returns the path of the file with the digest of the source that the plugin was built from.
+    /// Returns the path of the file with the digests of the source that the plugin was built from.
     pub fn digest_path(&self) -> PathBuf {
         self.folder.join("dist/plugin.digest")
     }
 
-    /// Returns a hash of all source files and their paths relative to their folders, so moving the source does not change it.
+    /// Returns a line `DIGEST  PATH` for each source file. Paths are relative to the plugin's folder, so moving the source does not
+    /// change them.
     ///
     /// # Errors
     ///
     /// The source cannot be read or is too large.
-    pub fn digest(&self) -> Result<Digest, String> {
+    pub fn digests(&self) -> Result<String, String> {
         let built = self.file();
-        let (mut hasher, mut left, mut count) = (Sha256::new(), MAX_BYTES, 0);
+        let (mut lines, mut left, mut count) = (String::new(), MAX_BYTES, 0);
         for folder in self.folders() {
             let mut files = Vec::new();
             collect(&folder, 1, &mut count, &mut files)?;
             files.sort();
             for file in files.iter().filter(|file| **file != built) {
                 let cannot = |error| format!("cannot read `{}`: {error}", shown_path(file));
-                let place = file.strip_prefix(&folder).unwrap_or(file);
-                let place = place.as_os_str().as_encoded_bytes();
-                hasher.update((place.len() as u64).to_le_bytes());
-                hasher.update(place);
                 let bytes = fs::metadata(file).map_err(cannot)?.len();
                 left = left.checked_sub(bytes).ok_or_else(|| {
                     let (folder, most) = (shown_path(&folder), show_size(MAX_BYTES));
                     format!("the source in `{folder}` has more than {most} of files")
                 })?;
                 let content = read_regular(file, bytes).map_err(cannot)?;
-                hasher.update(Sha256::digest(content));
+                let place = file.strip_prefix(&self.folder).unwrap_or(file);
+                lines += &format!("{}  {}\n", digest(&content), shown_path(place));
             }
         }
-        Ok(Digest(hasher.finalize().into()))
+        Ok(lines)
     }
 }
 
-/// Collects the files of a source folder, without hidden files, build results, lock files (builds write them) and scenarios
-/// (they are often next to the source). `count` counts the files of all folders, because a manifest may name the same folder a
+/// Returns the message of an invalid `plugin.toml`, in one line with its place.
+fn invalid(path: &str, text: &str, error: &toml::de::Error) -> String {
+    let before = &text[..error.span().map_or(0, |span| span.start)];
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
+    let mut message = format!("`{path}:{line}:{column}`: {}", error.message());
+    let table = text.parse::<toml::Table>().unwrap_or_default();
+    // The keys of the first edition.
+    let command = table.get("command").and_then(toml::Value::as_array);
+    let command: Option<Vec<_>> = command.map(|words| words.iter().flat_map(toml::Value::as_str).collect());
+    if command.is_some() || table.contains_key("language") {
+        let build = command.map_or("cargo build …".to_owned(), |words| words.join(" "));
+        let build = toml::Value::from(build);
+        message += &format!(
+            "\nin place of `language` and `command`, write the command that builds the plugin, and the file that it writes:\n\
+             build = {build}\nfile = \"dist/plugin.wasm\"\nfor the lines of a language: runner plugin new NAME --lang LANGUAGE"
+        );
+    }
+    message
+}
+
+/// Returns the first difference of two lists of digests. `None` if there is none.
+fn first_change(built: &str, now: &str) -> Option<String> {
+    let read = |text: &str| -> BTreeMap<String, String> {
+        let lines = text.lines().filter_map(|line| line.split_once("  "));
+        lines.map(|(digest, file)| (file.to_owned(), digest.to_owned())).collect()
+    };
+    let (built, now) = (read(built), read(now));
+    if built.is_empty() {
+        return Some("it is not known which source it was built from".to_owned());
+    }
+    let change = now.iter().find_map(|(file, digest)| match built.get(file) {
+        Some(before) if before == digest => None,
+        Some(_) => Some(format!("`{file}` has changed since it was built")),
+        None => Some(format!("`{file}` was added after it was built")),
+    });
+    let removed = || built.keys().find(|file| !now.contains_key(*file));
+    change.or_else(|| removed().map(|file| format!("`{file}` was removed after it was built")))
+}
+
+/// Collects the files of a source folder, without hidden files, build results, lock files (builds write them), scenarios (they
+/// are often next to the source), results, logs and Markdown. `count` counts the files of all folders, because a manifest may name the same folder a
 /// thousand times.
 fn collect(
     folder: &Path,
@@ -212,10 +256,14 @@ fn collect(
         let is_left_out = name.starts_with('.') || IGNORED_NAMES.contains(&&*name);
         let is_lock = ["Cargo.lock", "package-lock.json"].contains(&&*name);
         let is_scenario = name.starts_with("scenario") && name.ends_with(".toml");
-        if is_left_out || is_lock || is_scenario {
+        let is_text = name.ends_with(".log") || name.ends_with(".md");
+        if is_left_out || is_lock || is_scenario || is_text {
             continue;
         }
         if kind.is_dir() {
+            if RESULTS.iter().any(|file| entry.path().join(file).exists()) {
+                continue;
+            }
             collect(&entry.path(), depth + 1, count, files)?;
         } else if kind.is_file() {
             *count += 1;

@@ -21,11 +21,15 @@ fn write(folder: &Path, name: &str, text: &str) {
 /// Writes the built file and the digest of the source, as a build does.
 fn build(source: &Source) {
     let (file, digest) = (source.file(), source.digest_path());
-    for (path, text) in [(file, "built".to_owned()), (digest, source.digest().unwrap().to_string())]
+    for (path, text) in [(file, "built".to_owned()), (digest, source.digests().unwrap())]
     {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
+}
+
+fn stale(why: &str) -> Result<SourceState, String> {
+    Ok(SourceState::Stale(why.to_owned()))
 }
 
 #[test]
@@ -39,18 +43,21 @@ fn changed_source_makes_plugin_stale() {
     assert_eq!(source.state(), Ok(SourceState::Missing));
     build(&source);
     assert_eq!(source.state(), Ok(SourceState::Fresh));
-    for (name, expected) in [
-        ("scenario.toml", SourceState::Fresh),
-        (".venv/x", SourceState::Fresh),
-        ("target/x", SourceState::Fresh),
-        ("src/b.txt", SourceState::Stale),
-    ] {
+    for name in ["scenario.toml", ".venv/x", "target/x", "out.log", "NOTES.md", "out/runner.db", "run/benchmark.json"]
+    {
         write(path, name, "new");
-        assert_eq!(source.state(), Ok(expected), "{name}");
+        assert_eq!(source.state(), Ok(SourceState::Fresh), "{name}");
     }
+    write(path, "src/b.txt", "new");
+    assert_eq!(source.state(), stale("`src/b.txt` was added after it was built"));
     build(&source);
     write(path, "src/a.txt", "two");
-    assert_eq!(source.state(), Ok(SourceState::Stale));
+    assert_eq!(source.state(), stale("`src/a.txt` has changed since it was built"));
+    build(&source);
+    fs::remove_file(path.join("src/a.txt")).unwrap();
+    assert_eq!(source.state(), stale("`src/a.txt` was removed after it was built"));
+    write(path, "dist/plugin.digest", "");
+    assert_eq!(source.state(), stale("it is not known which source it was built from"));
 }
 
 #[test]
@@ -66,7 +73,7 @@ fn further_folders_belong_to_the_source() {
     build(&source);
     assert_eq!(source.state(), Ok(SourceState::Fresh));
     write(outer.path(), "sdk/a", "two");
-    assert_eq!(source.state(), Ok(SourceState::Stale));
+    assert_eq!(source.state(), stale("`../sdk/a` has changed since it was built"));
 }
 
 #[test]
@@ -75,7 +82,10 @@ fn bad_manifests_are_refused_with_reason() {
         ("", "missing field"),
         ("name = 1", "plugin.toml"),
         ("name = \"x\"\nkind = \"library\"\nbuild = \"true\"\n", "library"),
-        ("name = \"x\"\nkind = \"command\"\nbuild = \"true\"\nlanguage = \"c\"\n", "language"),
+        ("name = \"x\"\nkind = \"command\"\nbuild = \"true\"\nbuid = \"c\"\n", "plugin.toml:4:1`: unknown field `buid`"),
+        // The keys of the first edition.
+        ("name = \"x\"\nlanguage = \"c\"\n", "build = \""),
+        ("name = \"x\"\nkind = \"command\"\ncommand = [\"make\", \"all\"]\n", "build = \"make all\""),
     ] {
         let problem = Source::open(folder(manifest).path()).unwrap_err();
         assert!(problem.contains(says), "{problem}");
@@ -122,5 +132,5 @@ fn oversized_sources_are_refused() {
     write(folder.path(), "dist/plugin.wasm", "");
     mkfifoat(CWD, folder.path().join("pipe"), Mode::RUSR).unwrap();
     let source = Source::open(folder.path()).unwrap();
-    assert_eq!(source.state(), Ok(SourceState::Stale));
+    assert_eq!(source.state(), stale("it is not known which source it was built from"));
 }
