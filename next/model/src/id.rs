@@ -172,7 +172,7 @@ fn check_length(text: &str, limit: usize) -> Result<(), IdError> {
 
 fn unexpected(character: char) -> IdError {
     let reason = format!(
-        "unexpected {character:?}: ids consist of letters, digits, `_`, `.` and `-`, and start with a letter, a digit or `_`"
+        "{character:?} is not allowed; use letters, digits, `_`, `.` and `-`, and start with a letter, a digit or `_`"
     );
     IdError(reason.into())
 }

@@ -8,7 +8,7 @@ use std::{fs::File, os::unix::fs::FileExt as _};
 use runner_model::provider::{PluginKind, PreparedProvider, Provider};
 use runner_model::{Digest, units::show_size, visible::shown_path};
 use runner_record::PluginCache;
-use runner_scenario::{ProviderProblem, check_kind};
+use runner_scenario::{ProviderProblem, check_kind, similar};
 
 use crate::content_source::{self, ContentSource, Origin};
 use crate::source::{Source, SourceState};
@@ -121,7 +121,10 @@ fn bundled(name: &str) -> Result<&'static [u8], String> {
     let found = BUNDLED.iter().find(|(known, _)| *known == name);
     found.map(|(_, bytes)| *bytes).ok_or_else(|| {
         let known = BUNDLED.map(|(name, _)| format!("`bundled:{name}`"));
-        format!("is not bundled; the bundled plugins are {}", known.join(", "))
+        match similar(name, BUNDLED.iter().map(|(name, _)| *name)) {
+            Some(nearest) => format!("is not bundled; did you mean `bundled:{nearest}`?"),
+            None => format!("is not bundled; the bundled plugins are {}", known.join(", ")),
+        }
     })
 }
 

@@ -23,6 +23,7 @@ enum GrantedHost {
     Address(IpAddr),
 }
 
+const NO_SCHEME: &str = "the scheme is missing, `https://` or `http://`";
 const WILDCARD: &str =
     "`*` is only allowed in place of the first part of a name, as in `https://*.example.com`";
 
@@ -37,11 +38,11 @@ impl NetGrant {
             return Err(WILDCARD);
         }
         let (scheme, rest) =
-            text.split_once("://").ok_or("it does not begin with `https://` or `http://`")?;
+            text.split_once("://").ok_or(NO_SCHEME)?;
         let is_secure = match scheme {
             "https" => true,
             "http" => false,
-            _ => return Err("it does not begin with `https://` or `http://`"),
+            _ => return Err(NO_SCHEME),
         };
         let (is_below, name) = match rest.strip_prefix("*.") {
             Some(name) => (true, name),

@@ -24,7 +24,13 @@ const NET: Text<NetGrant> = Text {
     words: "a scheme, a host and an optional port",
     example: ", such as \"https://api.example.com\"",
     schema: r#"{"type": "string", "pattern": "^https?://[^/?#@]+/?$", "examples": ["https://api.example.com", "https://*.example.com", "http://127.0.0.1:8080"]}"#,
-    parse: |text| NetGrant::parse(text).map_err(|reason| format!("in `{text}`, {reason}")),
+    parse: |text| {
+        NetGrant::parse(text).map_err(|reason| {
+            let secure = format!("https://{text}");
+            let example = NetGrant::parse(&secure).map(|_| format!("; try `{secure}`"));
+            format!("in `{text}`, {reason}{}", example.unwrap_or_default())
+        })
+    },
 };
 
 const SECRET: Text<String> = Text {

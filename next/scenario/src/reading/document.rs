@@ -26,7 +26,7 @@ impl<'a> Document<'a> {
     ///
     /// # Errors
     ///
-    /// Every mistake in its syntax.
+    /// The first mistake in the syntax of each line. Most others of the line are consequences.
     pub(crate) fn parse(path: &str, text: &'a str) -> Result<Self, Vec<Problem>> {
         let text = without_mark(text);
         let (root, errors) = DeTable::parse_recoverable(text);
@@ -40,7 +40,12 @@ impl<'a> Document<'a> {
             let place = Place::new(&source, span, "here");
             Problem::new(format!("not valid TOML: {}", error.message())).at(place)
         };
-        Err(errors.iter().map(problem).collect())
+        let mut problems: Vec<Problem> = errors.iter().map(problem).collect();
+        problems.dedup_by_key(|problem| {
+            let start = problem.places[0].span.start;
+            text[..start].matches('\n').count()
+        });
+        Err(problems)
     }
 
     /// Returns the text as JSON. Reports numbers that JSON does not have; they become null.

@@ -15,6 +15,7 @@ pub(crate) use form::{
     Templates, TextOrList,
 };
 pub(crate) use path::{At, Part, Places, Step, dotted, keys};
+pub use reader::similar;
 pub(crate) use reader::{
     COMMAND_ROOTS, ENV_ROOTS, FileOwner, LIST_ROOTS, MATRIX_ROOTS, Reader, kind, suggest,
 };

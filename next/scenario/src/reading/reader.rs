@@ -188,15 +188,8 @@ impl<'p> Reader<'p> {
 /// Returns a help that names the most similar known name, or lists the known names.
 pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
     const MAX_NAMED: usize = 24;
-    let nearest = known
-        .clone()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .min_by_key(|(distance, _)| *distance);
-    // A third of a name may differ. More is rarely a slip.
-    if let Some((distance, candidate)) = nearest
-        && distance <= 1 + candidate.len().min(name.len()) / 3
-    {
-        return format!("did you mean `{candidate}`?");
+    if let Some(nearest) = similar(name, known.clone()) {
+        return format!("did you mean `{nearest}`?");
     }
     let mut names: Vec<_> = known.clone().take(MAX_NAMED).map(|name| format!("`{name}`")).collect();
     let more = known.skip(MAX_NAMED).count();
@@ -204,6 +197,14 @@ pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clo
         names.push(format!("{more} more"));
     }
     format!("known here: {}", names.join(", "))
+}
+
+/// Returns the known name that `name` may be a slip of.
+pub fn similar<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let distances = known.map(|known| (strsim::damerau_levenshtein(name, known), known));
+    let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
+    // A third of a name may differ. More is rarely a slip.
+    (distance <= 1 + nearest.len().min(name.len()) / 3).then_some(nearest)
 }
 
 /// Returns a value's kind for messages.

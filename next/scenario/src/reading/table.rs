@@ -6,7 +6,7 @@
 use runner_model::Limits;
 use serde_json::{Map, Value, json};
 
-use crate::reading::{At, Form, Reader, form::read, suggest};
+use crate::reading::{At, Form, Reader, reader::similar, form::read, suggest};
 
 /// Keys of later versions, by the titles of their tables.
 const LATER: &[(&str, &[&str])] = &[
@@ -33,6 +33,8 @@ pub(crate) struct Table<'a, 'p> {
     reader: &'a mut Reader<'p>,
     /// The keys that were read.
     known: Vec<&'static str>,
+    /// Required keys that are absent, with the indexes of their problems.
+    missing: Vec<(&'static str, usize)>,
     /// The schema so far, if the table is described.
     schema: Option<Value>,
 }
@@ -52,7 +54,7 @@ impl<'a, 'p> Table<'a, 'p> {
         at: &'a At<'a>,
         reader: &'a mut Reader<'p>,
     ) -> Self {
-        Self { title, map, at, reader, known: Vec::with_capacity(16), schema: None }
+        Self { title, map, at, reader, known: Vec::with_capacity(16), missing: Vec::new(), schema: None }
     }
 
     /// Returns the schema of the keys that `read` reads.
@@ -129,6 +131,7 @@ impl<'a, 'p> Table<'a, 'p> {
             let message = format!("`{key}` is missing");
             let problem = self.reader.refuse_key(self.at, message, "here");
             problem.help = Some(description(self.title, key).to_owned());
+            self.missing.push((key, self.reader.problems.len() - 1));
         }
         None
     }
@@ -153,7 +156,16 @@ impl<'a, 'p> Table<'a, 'p> {
         self.reader.refuse_key(&at, message, "does nothing");
     }
 
-    fn report_unknown(self) {
+    fn report_unknown(mut self) {
+        // A misspelt key is one problem, not also a missing one.
+        let is_misspelt = |missing: &str| {
+            let mut keys = self.map.keys().filter(|key| !self.known.contains(&key.as_str()));
+            keys.any(|key| similar(key, self.known.iter().copied()) == Some(missing))
+        };
+        self.missing.retain(|(key, _)| is_misspelt(key));
+        for (_, index) in self.missing.iter().rev() {
+            self.reader.problems.remove(*index);
+        }
         let known = &self.known;
         let mut unknown = self.map.keys().filter(|key| !known.contains(&key.as_str()));
         for key in unknown.by_ref().take(MAX_UNKNOWN) {

@@ -120,7 +120,7 @@ fn command_line_selects_tests_providers_and_tags() {
             tests: owned(tests),
             providers: owned(providers),
             tags: owned(tags),
-            only: None,
+            ..Selection::default()
         };
         let suite = select(&lists, &selection);
         format!("{} {}", ids(&suite), suite.trials())
