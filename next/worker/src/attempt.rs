@@ -147,9 +147,10 @@ impl Attempt<'_> {
 fn timeout_error(task: &Task, test: &Test<'_>) -> RowError<'static> {
     let after = format_duration(task.timeout);
     let key = match task.timeout_rule {
-        TimeoutRule::Timeout => "test's `timeout",
-        TimeoutRule::LimitTime => "provider's `limits.time",
-        TimeoutRule::TrialTimeout => "test's `trial_timeout",
+        TimeoutRule::Timeout => "the test's `timeout = ",
+        TimeoutRule::LimitTime => "the provider's `limits.time = ",
+        TimeoutRule::TrialTimeout => "the test's `trial_timeout = ",
+        TimeoutRule::Flag => "`--timeout ",
     };
     let is_of_trial = task.timeout_rule == TimeoutRule::TrialTimeout;
     let whole = test.trial_timeout.filter(|whole| is_of_trial && *whole > task.timeout);
@@ -157,7 +158,8 @@ fn timeout_error(task: &Task, test: &Test<'_>) -> RowError<'static> {
         Some(whole) => ("the rest of", format_duration(whole)),
         None => ("set by", after.clone()),
     };
-    let message = format!("no reply within {after}, {by} the {key} = \"{set}\"`");
+    let set = if task.timeout_rule == TimeoutRule::Flag { set } else { format!("\"{set}\"") };
+    let message = format!("no reply within {after}, {by} {key}{set}`");
     failure(None, task.timeout_rule.code(), message)
 }
 

@@ -105,6 +105,8 @@ pub enum TimeoutRule {
     LimitTime,
     /// The rest of the test's `trial_timeout`.
     TrialTimeout,
+    /// `--timeout` of a single call.
+    Flag,
 }
 
 /// The place of a test's line of the suite.
@@ -173,7 +175,7 @@ impl TimeoutRule {
     /// Returns the scenario's key, which is also the error code of a row that timed out by this rule.
     pub fn code(self) -> &'static str {
         match self {
-            Self::Timeout => "timeout",
+            Self::Timeout | Self::Flag => "timeout",
             Self::LimitTime => "limits.time",
             Self::TrialTimeout => "trial_timeout",
         }

@@ -142,6 +142,7 @@ fn timeout_names_its_key() {
             "trial_timeout",
             "no reply within 150ms, the rest of the test's `trial_timeout = \"2s\"`",
         ),
+        (TimeoutRule::Flag, "timeout", "no reply within 150ms, set by `--timeout 150ms`"),
     ] {
         let report = judged_report(LINE, rule, ended(Ending::Timeout));
         let row: Value = serde_json::from_slice(&report.row).unwrap();

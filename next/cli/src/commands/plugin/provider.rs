@@ -6,17 +6,23 @@ use runner_model::grants::{BoundSecret, FsGrant, FsMode, is_secret_name};
 use runner_model::{
     Grants, Limits, NetGrant, ProviderName, provider::Provider, template::Template,
 };
+use runner_prepare::source::{Source, is_folder};
 use serde_json::json;
 
 use crate::text::CommandError;
 
 const FORMS: &str = "a grant is `net=https://api.example.com`, `secret=API_KEY`, `secret=API_KEY,host=api.example.com,header=authorization`, `fs=fixtures:/fixtures`, `fs=work:/work:rw` or `env=LANG=C.UTF-8`";
 
-/// Returns a provider of a plugin, named after its file, without grants.
+/// Returns a provider of a plugin, named after its `plugin.toml` or its file, without grants.
 pub fn provider(file: &str) -> Result<Provider, CommandError> {
-    let stem = Path::new(file.strip_prefix("bundled:").unwrap_or(file));
-    let stem = stem.file_stem().unwrap_or_default().to_string_lossy();
-    let name = ProviderName::parse(&stem).map_or("plugin", |_| &stem);
+    let path = Path::new(file.strip_prefix("bundled:").unwrap_or(file));
+    let name = if is_folder(file, Path::new(".")) {
+        // Reading the plugin reports an invalid `plugin.toml`.
+        Source::open(path).map(|source| source.name().to_owned()).unwrap_or_default()
+    } else {
+        path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    };
+    let name = ProviderName::parse(&name).map_or("plugin", |_| &name);
     let provider = json!({"name": name, "plugin": file, "config": {}, "limits": Limits::default()});
     serde_json::from_value(provider).map_err(CommandError::usage)
 }

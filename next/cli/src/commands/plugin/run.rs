@@ -275,7 +275,7 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
         attempt: 1,
         seed: args.seed,
         timeout,
-        timeout_rule: TimeoutRule::Timeout,
+        timeout_rule: TimeoutRule::Flag,
         kind: TaskKind::Run,
         line: Line::Bytes(line.len() as u32),
         row_bytes: 0,
