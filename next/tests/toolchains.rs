@@ -40,6 +40,8 @@ struct Template {
     crash: (&'static str, &'static [&'static str]),
     /// Whether its provider can send requests.
     asks: bool,
+    /// A part of the message for a reply of another type. `None` if the compiler refuses it.
+    bare: Option<&'static str>,
     /// Place for the README's example of the host's functions.
     example: Option<Example>,
 }
@@ -74,6 +76,7 @@ const RUST: Template = Template {
     )],
     crash: ("trap", &["oh no", "src/lib.rs:"]),
     asks: true,
+    bare: None,
     example: None,
 };
 
@@ -93,6 +96,7 @@ const RUST_COMMAND: Template = Template {
     )],
     crash: ("trap", &["oh no", "src/main.rs:"]),
     asks: false,
+    bare: None,
     example: None,
 };
 
@@ -109,10 +113,13 @@ const PYTHON: Template = Template {
         pass
     if text == "ask":
         http.send(http.Request("GET", "https://example.com/", [], None, None, None))
+    if text == "bare":
+        return {"output": "bare"}
     log.log("#,
     )],
     crash: ("trap", &["ValueError: oh no", "provider.py\", line"]),
     asks: true,
+    bare: Some("TypeError: the reply must be a `Reply`, not `dict`"),
     example: Some(Example {
         block: "python",
         file: "provider.py",
@@ -134,6 +141,7 @@ const JAVASCRIPT: Template = Template {
             r#"  if (text === 'crash') throw new Error('oh no');
   while (text === 'loop');
   if (text === 'ask') host.send({ method: 'GET', url: 'https://example.com/', headers: [] });
+  if (text === 'bare') return { output: { bare: true } };
   host.log("#,
         ),
         ("provider.js", "{ log });", "{ log, send });"),
@@ -145,6 +153,7 @@ const JAVASCRIPT: Template = Template {
     ],
     crash: ("internal", &["oh no", "shout.js:"]),
     asks: true,
+    bare: Some("TypeError: the reply must have an `output`"),
     example: Some(Example {
         block: "javascript",
         file: "shout.js",
@@ -171,6 +180,7 @@ const C: Template = Template {
     )],
     crash: ("trap", &["oh no", "in `abort`, called by"]),
     asks: false,
+    bare: None,
     example: None,
 };
 
@@ -186,6 +196,7 @@ const GO: Template = Template {
     )],
     crash: ("internal", &["panic: oh no", "main.go:", "exited with 2"]),
     asks: false,
+    bare: None,
     example: None,
 };
 
@@ -211,6 +222,8 @@ const EXAMPLE: &str = "[[tests]]\nid = \"example\"\ninput = { text = \"example\"
 const KEY: &str = "4ThlyKqFPMzo";
 
 const ASK: &str = "[[tests]]\nid = \"ask\"\ninput = { text = \"ask\" }\n";
+
+const BARE: &str = "[[tests]]\nid = \"bare\"\ninput = { text = \"bare\" }\n";
 
 /// A scenario with a key that the provider does not know.
 const TYPO: &str = "[[tests]]\nid = \"typo\"\ninput = { txt = \"hello\" }\n";
@@ -291,10 +304,9 @@ impl Template {
         if let Some(example) = &self.example {
             plugin.assert_example_works(example);
         }
-        let trouble = match self.asks {
-            true => [TROUBLE, ASK].concat(),
-            false => TROUBLE.to_owned(),
-        };
+        let ask = if self.asks { ASK } else { "" };
+        let bare = if self.bare.is_some() { BARE } else { "" };
+        let trouble = [TROUBLE, ask, bare].concat();
         let Ran { printed, rows } = plugin.exec("scenario-trouble.toml", &trouble, 1);
 
         assert_eq!(outcome(&rows, "blank"), ("error", "invalid-input"));
@@ -303,6 +315,9 @@ impl Template {
         assert_eq!(outcome(&rows, "crash"), ("error", class));
         assert_says(&rows, "crash", says);
         assert_eq!(outcome(&rows, "loop").0, "timeout");
+        if let Some(says) = self.bare {
+            assert_says(&rows, "bare", &[says]);
+        }
         if self.asks {
             // The list at the end is in the program's own words.
             let mut listed = printed.lines().filter(|line| line.contains("crash@shout#1  "));

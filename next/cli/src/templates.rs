@@ -76,6 +76,13 @@ impl Template {
         self.folder.split('-').next().unwrap_or(self.folder)
     }
 
+    /// Returns whether a build line runs one of the template's tools.
+    pub fn builds(&self, line: &str) -> bool {
+        let is_in_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+        let mut words = line.split(|letter| !is_in_word(letter));
+        words.any(|word| self.manifest.tools.iter().any(|tool| tool.name == word))
+    }
+
     /// Returns the files of a plugin with this name, sorted by path, with their texts.
     pub fn files(&self, name: &str) -> Vec<(PathBuf, String)> {
         let mut files = Vec::new();

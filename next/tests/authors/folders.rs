@@ -68,7 +68,7 @@ fn folders_are_built_when_asked_for() {
 
     runner.write("filter/main.txt", "2");
     let ran = runner.run(&["exec", "scenario.toml"]);
-    ran.expect(2).says(&["different source"]);
+    ran.expect(2).says(&["out of date: `main.txt` has changed since it was built"]);
     let ran = runner.run(&["plugin", "build", "filter"]);
     ran.expect(0).says(&["filter/dist/plugin.wasm"]);
     let ran = runner.run(&["exec", "--build", "scenario.toml"]);
@@ -101,5 +101,18 @@ fn missing_tools_are_shown_with_their_installation() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     for tool in ["cargo", "componentize-py", "node", "zig", "go"] {
         ran.says(&[tool]);
+    }
+}
+
+#[test]
+fn doctor_shows_the_language_of_a_folder() {
+    let runner = Runner::new(&[]);
+    for language in ["rust", "python", "javascript", "c", "go"] {
+        runner.run(&["plugin", "new", language, "--lang", language]).expect(0);
+        let ran = runner.run(&["plugin", "doctor", language, "--json"]).expect(0);
+        let tools = ran.document()["tools"].clone();
+        let tools = tools.as_array().unwrap();
+        assert!(!tools.is_empty());
+        assert!(tools.iter().all(|tool| tool["language"] == language), "{tools:?}");
     }
 }

@@ -8,12 +8,20 @@ export const provider = {
   describe,
   run(test) {
     try {
-      return run(test, { log });
+      return checked(run(test, { log }));
     } catch (thrown) {
       throw asError(thrown);
     }
   },
 };
+
+// Without these checks, another reply would be a trap without a reason.
+function checked(reply) {
+  if (typeof reply?.output !== 'string') {
+    throw new TypeError('the reply must have an `output`, which is JSON text: `JSON.stringify(…)`');
+  }
+  return { checks: [], metrics: [], ...reply };
+}
 
 // The contract has only errors with a kind. Any other exception becomes `internal`, with its stack.
 function asError(thrown) {

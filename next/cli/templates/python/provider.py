@@ -37,7 +37,7 @@ class Provider(exports.Provider):
 
     def run(self, test: Test) -> Reply:
         try:
-            return shout(test)
+            return checked(shout(test))
         except Err as raised:
             raise Err(as_error(raised.value))
 
@@ -59,6 +59,15 @@ def shout(test: Test) -> Reply:
         metrics=[Metric(name="words", value=words, unit=None)],
         extra=None,
     )
+
+
+def checked(reply) -> Reply:
+    """Raises an error of which the runner shows this line. Another type would be a trap without a reason."""
+    if not isinstance(reply, Reply):
+        raise TypeError(f"the reply must be a `Reply`, not `{type(reply).__name__}`")
+    if not isinstance(reply.output, str):
+        raise TypeError("the `output` of the reply must be JSON text: `json.dumps(…)`")
+    return reply
 
 
 def error(kind: ErrorKind, code: str, message: str) -> ProviderError:

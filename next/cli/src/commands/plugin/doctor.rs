@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use runner_model::{exit::Exit, visible::shown_path};
+use runner_prepare::source::Source;
 use runner_report::VERSION;
 use serde::Serialize;
 use serde_json::json;
@@ -13,7 +14,7 @@ use crate::text::{CommandError, Out, Table, style};
 
 /// Show which tools for building plugins are installed, and how to install the others
 ///
-/// Runs only programs on `PATH`. Tools in the folder (`.venv/bin`, `node_modules`) are found by their files and not run.
+/// In the folder of a plugin, only the tools of its language. Runs only programs on `PATH`. Tools in the folder (`.venv/bin`, `node_modules`) are found by their files and not run.
 #[derive(clap::Args)]
 pub struct Args {
     /// The folder of a plugin, which may have its own tools
@@ -46,9 +47,17 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         return Err(CommandError::usage(format!("`{folder}` is not a folder")));
     }
     let mut tools = Vec::new();
-    for template in Template::all() {
+    let templates = Template::all();
+    let built_with = Source::open(&args.folder).ok();
+    let built_with = built_with.and_then(|source| {
+        let template = templates.iter().find(|template| template.builds(source.build_line()));
+        template.map(|template| template.language().to_owned())
+    });
+    let language = args.language.clone().or(built_with);
+    for template in &templates {
+        let only = language.as_deref();
         let language = template.language();
-        if args.language.as_deref().is_none_or(|only| only == language) {
+        if only.is_none_or(|only| only == language) {
             tools.extend(template.manifest.tools.iter().map(|tool| {
                 let mut files = tool.files.iter().map(|name| args.folder.join(name));
                 let file = files.find(|file| file.is_file());

@@ -4,7 +4,7 @@ use std::iter;
 
 use runner_engine::probe::{Answer, Call, CallEnd, call, inspect};
 use runner_model::provider::{Description, PluginKind, Protocol, Provider};
-use runner_model::visible::visible_line;
+use runner_model::visible::{visible, visible_line};
 use runner_model::{exit::Exit, units::show_size};
 use serde_json::json;
 
@@ -108,7 +108,9 @@ fn print_description(about: &Description, out: &Out) {
     }
     for (title, schema) in [("config", &about.config_schema), ("input", &about.input_schema)] {
         if let Some(schema) = schema {
-            line(title, &schema.to_string());
+            // Lines after the first are indented below it.
+            let text = visible(&format!("{schema:#}")).replace('\n', "\n          ");
+            out.data(&format!("{title:9} {text}"));
         }
     }
 }
