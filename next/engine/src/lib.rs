@@ -15,6 +15,7 @@ mod request;
 mod schedule;
 mod session;
 mod signals;
+mod stored_call;
 mod validate;
 mod workers;
 
@@ -24,5 +25,6 @@ pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
 pub use self::request::{ExecRequest, Preview, ResumeRequest, SessionRequest};
 pub use self::session::{Group, before_forced_exit, exec, preview, resume};
 pub use self::signals::fail_large_writes;
+pub use self::stored_call::StoredCall;
 pub use self::validate::{preview_exec, validate};
 pub use self::{error::EngineError, plan::Decision};

@@ -133,6 +133,17 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
         cache,
         quick: true,
     };
+    call_supplied(prestarted, supplies, call.task, &call.provider.limits, on_answer)
+}
+
+/// Starts the worker of a call with everything that it needs.
+pub(crate) fn call_supplied(
+    prestarted: PrestartedWorker,
+    supplies: Supplies,
+    task: Option<(Task, Vec<u8>)>,
+    limits: &Limits,
+    on_answer: &mut dyn FnMut(Answer<'_>),
+) -> Result<CallEnd, EngineError> {
     let mut probe = Probe::start(prestarted, supplies)?;
     signals::pass("describe");
     let described = probe.describe(&mut |plugin| on_answer(Answer::Compiling(plugin)))?;
@@ -146,8 +157,8 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
     let mut about = ready.providers.into_iter();
     on_answer(Answer::Described(about.next().and_then(|about| about.description)));
     signals::pass("call");
-    match call.task {
-        Some((task, line)) => probe.attempt(&task, &line, &call.provider.limits, on_answer),
+    match task {
+        Some((task, line)) => probe.attempt(&task, &line, limits, on_answer),
         None => Ok(CallEnd::Done),
     }
 }

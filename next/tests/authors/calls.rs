@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::runner::Runner;
+use crate::support::{runner::Runner, running::Running};
 
 #[test]
 fn one_call_shows_its_reply() {
@@ -59,6 +59,76 @@ fn denied_call_advises_an_argument() {
 }
 
 #[test]
+fn only_single_calls_run_unoptimized_code() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario("[providers.p]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
+    let cache = runner.path("cache");
+    let compiled = |args: &[&str]| {
+        let ran = Running::start(runner.command(args).env("RUNNER_CACHE", &cache)).finish();
+        let entries = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name());
+        let entries = entries.filter_map(|entry| entry.into_string().ok());
+        let entries: Vec<_> = entries.filter(|entry| !entry.ends_with(".json")).collect();
+        let quick = entries.iter().filter(|entry| entry.ends_with("-quick")).count();
+        (quick, entries.len() - quick, ran.expect(0).stderr.contains("compiling"))
+    };
+    let call = ["plugin", "run", "hostile.wasm", "-i", r#"{"do": "echo", "value": 1}"#];
+    assert_eq!(compiled(&call), (1, 0, true));
+    assert_eq!(compiled(&call), (1, 0, false));
+    assert_eq!(compiled(&["exec", "scenario.toml"]), (1, 1, true));
+    fs::remove_dir_all(&cache).unwrap();
+    assert_eq!(compiled(&["exec", "scenario.toml"]), (0, 1, true));
+    // A call takes optimized code if there is any.
+    assert_eq!(compiled(&call), (0, 1, false));
+}
+
+#[test]
+fn timeout_of_a_call_names_flag_and_function() {
+    let runner = Runner::new(&[]);
+    let text = r#"(module (memory (export "memory") 1) (func $spin (loop br 0))
+        (func (export "_start") call $spin))"#;
+    runner.wat("spin.wasm", text);
+    let args = ["plugin", "run", "spin.wasm", "--protocol", "plain", "--timeout", "100ms"];
+    let ran = runner.run(&args).expect(1);
+    ran.says(&["call@spin#1", "set by `--timeout 100ms`", "the guest was interrupted in `spin`"]);
+}
+
+#[test]
+fn call_has_the_name_of_the_plugin() {
+    let runner = Runner::new(&["hostile"]);
+    fs::create_dir_all(runner.path("plugin/dist")).unwrap();
+    fs::copy(runner.path("hostile.wasm"), runner.path("plugin/dist/plugin.wasm")).unwrap();
+    runner.write(
+        "plugin/plugin.toml",
+        "name = \"filter\"\nkind = \"component\"\nbuild = \"test -e dist/plugin.wasm\"\n",
+    );
+    runner.run(&["plugin", "build", "plugin"]).expect(0);
+    let args = ["plugin", "run", "plugin", "-i", r#"{"do": "echo", "value": 1}"#];
+    runner.run(&args).expect(0).says(&["call@filter#1"]);
+}
+
+#[test]
+fn trial_of_a_run_is_repeated() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        "[providers.p]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"a\"\n\
+         input = { do = \"echo\", value = 7 }\nexpect = { equals = 8 }\n",
+    );
+    runner.run(&["exec", "scenario.toml"]).expect(1);
+    // Everything is stored with the run.
+    fs::remove_file(runner.path("hostile.wasm")).unwrap();
+    fs::remove_file(runner.path("scenario.toml")).unwrap();
+    let shown = runner.run(&["show", "latest", "a"]).expect(0);
+    let command = shown.stdout.lines().last().unwrap().strip_prefix("reproduce: runner ").unwrap();
+    let words: Vec<_> = command.split(' ').collect();
+    let ran = runner.run(&words).expect(1);
+    assert_eq!(ran.stdout.trim(), "7");
+    ran.says(&["failed a@p#1", "expected 8 got 7"]);
+    runner.run(&["plugin", "run", "--from", "latest"]).expect(2);
+    let ran = runner.run(&["plugin", "run", "--from", "latest", "--trial", "b"]).expect(2);
+    ran.says(&["no trial of run"]);
+}
+
+#[test]
 fn programs_are_called_plainly() {
     let runner = Runner::new(&[]);
     runner.wat(
@@ -96,6 +166,7 @@ fn inspection_shows_what_a_file_is() {
     assert!(!document["imports"].as_array().unwrap().is_empty());
     let ran = runner.run(&["plugin", "inspect", "bundled:units"]);
     ran.says(&["contract"]);
+    assert!(ran.stdout.contains("\ninput     {\n            \""), "{}", ran.stdout);
 
     fs::write(runner.path("text.wasm"), "text").unwrap();
     let ran = runner.run(&["plugin", "inspect", "text.wasm"]);

@@ -122,6 +122,7 @@ fn check_all_commands(mask: &str) {
         (&["resume", id, "--accept-changes"], true),
         (&["resume", id, "--dry-run"], true),
         (&["exec", "scenario.toml", "--into", &into], true),
+        (&["plugin", "run", "--from", id, "--trial", "nap@hostile#1"], true),
         (&["pin", id], false),
         (&["cancel", id], false),
         (&["prune", id, "--yes"], false),

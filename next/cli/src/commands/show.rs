@@ -60,6 +60,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         out.document_or(*json, &document, |document| {
             let page = document.row().map(|row| trials::page(&row, document.sections(&row)));
             out.data(&page.unwrap_or_default());
+            let trial = document.trial.to_string();
+            let words = ["plugin", "run", "--from", run.id(), "--trial", &trial];
+            out.data(&format!("reproduce: {}", root.command(&words)));
         });
         return Ok(Exit::Success);
     }

@@ -7,7 +7,7 @@ use runner_prepare::{Fingerprints, TestParts, judgement};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::schedule::{Assignment, Policy};
+use crate::schedule::Policy;
 
 /// A test's line. Most keys stay raw JSON: fingerprints hash their text, and only the worker parses them.
 // A new key of tests is refused until it is here, and [`TestLine::fingerprints`] does not compile until it names it.
@@ -104,7 +104,7 @@ impl TestLine<'_> {
         &self,
         now: RunTime,
         limits: &Limits,
-        assignment: &Assignment,
+        trial_started: Option<RunTime>,
     ) -> (Micros, TimeoutRule) {
         let mut deadline = (self.timeout, TimeoutRule::Timeout);
         let mut shorten = |time: Option<Micros>, rule| {
@@ -114,7 +114,7 @@ impl TestLine<'_> {
         };
         shorten(limits.time, TimeoutRule::LimitTime);
         let left = self.trial_timeout.map(|most| {
-            let used = assignment.trial_started.map_or(Micros(0), |started| now - started);
+            let used = trial_started.map_or(Micros(0), |started| now - started);
             Micros(most.0.saturating_sub(used.0))
         });
         shorten(left, TimeoutRule::TrialTimeout);

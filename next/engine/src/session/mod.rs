@@ -22,4 +22,5 @@ mod worker_log;
 
 pub use self::resume::{preview, resume};
 pub use self::{group::Group, start::exec, watchdog::before_forced_exit};
+pub(crate) use self::trust::{owner_notices, usable};
 pub(crate) use self::{run::prestart, start::selected_plan};

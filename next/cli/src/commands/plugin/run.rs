@@ -5,21 +5,22 @@ use std::path::{Path, PathBuf};
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use runner_engine::probe::{Answer, Call, CallEnd, call};
+use runner_engine::{EngineError, StoredCall};
 use runner_model::json::{Json, parse};
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
 use runner_model::provider::{OutputForm, Protocol, Provider, Stdin};
 use runner_model::visible::{visible, visible_line};
 use runner_model::{
-    Micros, Outcome, RowRef, TaskId, TestId, TrialId, digest, exit::Exit, outcome::Verdict,
+    Limits, Micros, Outcome, RowRef, TaskId, TestId, TrialId, digest, exit::Exit, outcome::Verdict,
     row::OUTPUT_ARTIFACT, template::Template, test::Attachment, without_mark,
 };
-use runner_report::call_sections;
+use runner_report::{call_sections, find_trial};
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 use tempfile::NamedTempFile;
 
 use super::provider::{grants, limits, provider};
-use crate::args::{duration, number, secret_file};
+use crate::args::{RootArgs, duration, number, secret_file};
 use crate::commands::write_new;
 use crate::text::{CommandError, Out, trials};
 
@@ -28,10 +29,24 @@ use crate::text::{CommandError, Out, trials};
 /// The plugin is called as in a run: in a fresh sandbox with only the grants given here, with the same limits and a deadline. The
 /// reply goes to standard output; logs, denied calls and resource use go to standard error. The exit code is 0 if the plugin
 /// replied without the verdict `fail`, and 1 if it replied with it, returned an error, crashed or timed out.
+///
+/// `--from RUN --trial TRIAL` repeats a trial of a run with everything that is stored with the run. The reply is judged by the test's
+/// `expect`, and the run is not changed.
 #[derive(clap::Args)]
 pub struct Args {
     /// A `.wasm` file, the folder of a built plugin, or `bundled:NAME`
-    file: String,
+    #[arg(required_unless_present = "from")]
+    file: Option<String>,
+    /// Repeat a trial of this run: with its stored plugin, input, configuration, files, grants and limits
+    #[arg(long, value_name = "RUN", requires = "trial", conflicts_with_all = [
+        "file", "input", "config", "files", "seed", "timeout", "protocol", "stdin", "output", "grants", "limits", "artifacts", "args",
+    ])]
+    from: Option<String>,
+    /// The trial to repeat: its id, or a unique part of it
+    #[arg(long, value_name = "TRIAL", requires = "from")]
+    trial: Option<String>,
+    #[command(flatten)]
+    root: RootArgs,
     /// The test's input: JSON, `@FILE` or `-` [default: null]
     #[arg(short, long, value_name = "JSON", allow_hyphen_values = true)]
     input: Option<String>,
@@ -95,6 +110,35 @@ struct Reply {
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let (end, reply) = match (&args.from, &args.trial) {
+        (Some(run), Some(trial)) => repeat(args, run, trial, out)?,
+        _ => call_file(args, out)?,
+    };
+    let problem = match end {
+        CallEnd::Stopped(signal) => return Ok(Exit::Signal(signal)),
+        CallEnd::Done if !reply.row.is_empty() => return print_reply(args, &reply, out),
+        CallEnd::Done => "the worker ended without a reply".to_owned(),
+        CallEnd::Lost(how) => format!("the worker {how}"),
+        CallEnd::Late => "the worker did not respond in time".to_owned(),
+    };
+    Err(CommandError::new(Exit::Bad, problem))
+}
+
+/// Repeats a trial of a run.
+fn repeat(
+    args: &Args,
+    run: &str,
+    trial: &str,
+    out: &Out,
+) -> Result<(CallEnd, Reply), CommandError> {
+    let run = args.root.open()?.find(run)?;
+    let trial = find_trial(&run, trial)?.only(run.id(), trial).map_err(CommandError::usage)?;
+    let call = StoredCall::find(&run, &trial, &args.secret_file)?;
+    let limits = call.limits().clone();
+    receive(&limits, out, |on_answer| call.make(on_answer))
+}
+
+fn call_file(args: &Args, out: &Out) -> Result<(CallEnd, Reply), CommandError> {
     let request = request(args)?;
     let is_undecided = args.protocol.is_none()
         && args.stdin.is_none()
@@ -106,19 +150,10 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         None => Protocol::Plain,
     };
     // A plain command fails in `describe`. Components ignore the protocol.
-    let called = match send(args, &request, protocol, out) {
+    match send(args, &request, protocol, out) {
         Err(_) if is_undecided => send(args, &request, Protocol::Plain, out),
         called => called,
-    };
-    let (end, reply) = called?;
-    let problem = match end {
-        CallEnd::Stopped(signal) => return Ok(Exit::Signal(signal)),
-        CallEnd::Done if !reply.row.is_empty() => return print_reply(args, &reply, out),
-        CallEnd::Done => "the worker ended without a reply".to_owned(),
-        CallEnd::Lost(how) => format!("the worker {how}"),
-        CallEnd::Late => "the worker did not respond in time".to_owned(),
-    };
-    Err(CommandError::new(Exit::Bad, problem))
+    }
 }
 
 fn send(
@@ -129,9 +164,7 @@ fn send(
 ) -> Result<(CallEnd, Reply), CommandError> {
     let mut provider = request.provider.clone();
     provider.protocol = protocol;
-    // A worker may have been taken over by its guest, so its limits are enforced here again. An artifact that this cuts fails
-    // the check of its digest.
-    let mut room = provider.limits.artifacts.saturating_add(provider.limits.reply);
+    let limits = provider.limits.clone();
     let request = Call {
         provider,
         files: request.files.iter().map(|(file, path)| (file.sha256, path.clone())).collect(),
@@ -139,6 +172,18 @@ fn send(
         artifacts: args.artifacts.clone(),
         task: Some(task(args, request)?),
     };
+    receive(&limits, out, |on_answer| call(request, on_answer))
+}
+
+/// Makes a call, and collects its reply.
+fn receive(
+    limits: &Limits,
+    out: &Out,
+    call: impl FnOnce(&mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, EngineError>,
+) -> Result<(CallEnd, Reply), CommandError> {
+    // A worker may have been taken over by its guest, so its limits are enforced here again. An artifact that this cuts fails
+    // the check of its digest.
+    let mut room = limits.artifacts.saturating_add(limits.reply);
     let mut reply = Reply::default();
     let mut receive = |answer: Answer<'_>| match answer {
         Answer::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
@@ -153,7 +198,7 @@ fn send(
         Answer::Report { row, log } => (reply.row, reply.log) = (row.to_vec(), log.to_vec()),
         Answer::Log(line) => out.hint(&visible_line(line)),
     };
-    let end = call(request, &mut receive)?;
+    let end = call(&mut receive)?;
     Ok((end, reply))
 }
 
@@ -197,7 +242,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
             output: output.unwrap_or_default(),
             grants: grants(&args.grants, &limits)?,
             limits,
-            ..provider(&args.file)?
+            ..provider(args.file.as_deref().unwrap_or_default())?
         },
         input,
         files,
