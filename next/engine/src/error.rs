@@ -19,15 +19,16 @@ pub enum EngineError {
     /// Problems of several scenarios. The exit code is that of the worst; no run was created.
     #[error("there are problems with {} scenarios", .0.len())]
     Several(Vec<Self>),
-    /// The selection matches no test. Has a message for each file that an optional list lacks. Exit code 5.
+    /// The selection matches no test, for these reasons. Exit code 5.
     #[error("no test was selected")]
     NothingSelected(Vec<String>),
-    /// Every trial of the scenario's newest run passed, so `--last-failed` selects none. Exit code 5.
-    #[error("every trial of the scenario's newest run passed, so `--last-failed` selects none")]
+    /// The newest result of every trial of the scenario is passed, so `--last-failed` selects none. Exit code 5, as of pytest
+    /// with `--last-failed-no-failures none`.
+    #[error("every trial of the scenario passed in its newest run, so `--last-failed` selects none")]
     NothingFailed,
-    /// `--rerun` matches no trial of the run. Exit code 5.
-    #[error("`--rerun {0}` matches no trial of the run")]
-    NothingMeant(Rerun),
+    /// `--rerun` matches no trial of the run; the text names the nearest. Exit code 5.
+    #[error("`--rerun {0}` matches no trial of the run{1}")]
+    NothingMeant(Rerun, String),
     /// A signal ended a check before its result; no run was created. The exit code is the signal's.
     #[error("stopped by {0}")]
     Stopped(StopSignal),
@@ -69,7 +70,7 @@ impl EngineError {
             Self::Scenario(problems) if problems.are_of_machine() => Exit::Failed,
             Self::Scenario(_) | Self::Usage(_) => Exit::Usage,
             Self::Several(errors) => errors.iter().map(Self::exit).fold(Exit::Success, Exit::worse),
-            Self::NothingSelected(_) | Self::NothingFailed | Self::NothingMeant(_) => {
+            Self::NothingSelected(_) | Self::NothingFailed | Self::NothingMeant(..) => {
                 Exit::NothingSelected
             }
             Self::Machine(_) => Exit::Failed,

@@ -31,7 +31,7 @@ pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored};
 pub use schema::{reference, schema};
 pub use settings::{Retention, RootSettings};
 pub use suite::resolve::{resolve, resolve_selected};
-pub use suite::{PlannedTrial, Suite, selection::Selection};
+pub use suite::{PlannedTrial, Suite, selection::Selection, unmatched::nearest_names};
 
 #[cfg(test)]
 #[path = "tests/docs.rs"]

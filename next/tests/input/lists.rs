@@ -146,7 +146,7 @@ fn missing_optional_lists_are_named() {
     let runner = echo(&format!("{list}[[tests]]\nid = \"a\"\n"));
     runner.exec(&[]).expect(0);
     let none = runner.exec(&["--test", "none"]).expect(5);
-    none.says(&["`none.jsonl`", "`--test`"]);
+    none.says(&["`none.jsonl`", "no test matches `--test none`"]);
 }
 
 #[test]

@@ -99,6 +99,24 @@ fn selection_flags_choose_trials() {
     assert_eq!(selected(&["--tag", "all"]).len(), 6);
 }
 
+#[test]
+fn flags_without_a_match_name_the_nearest() {
+    let runner = listed();
+    for (args, says) in [
+        (["--test", "wrds/on"], "no test matches `--test wrds/on`; nearest: `words/one`"),
+        (["--provider", "c"], "no provider matches `--provider c`; nearest: `a`, `b`"),
+        (["--tag", "lists"], "no test has the tag `lists`; nearest: `listed`, `all`"),
+        (["--exclude", "*"], "`--exclude`, `--provider`"),
+    ] {
+        let ran = runner.exec(&args).expect(5);
+        ran.says(&["no test is selected", says]);
+    }
+    assert!(runner.runs().is_empty());
+    runner.exec(&["--test", "alone"]).expect(0);
+    let ran = runner.run(&["resume", "--rerun", "alon@b"]).expect(5);
+    ran.says(&["`--rerun alon@b` matches no trial of the run; nearest: `alone@b#1`"]);
+}
+
 /// Creates two tests on providers of their own. The plugin, secret, folder and schema of `b` are missing.
 fn half_missing() -> Runner {
     let runner = Runner::new(&[]);

@@ -34,7 +34,7 @@ pub struct Args {
     /// Run only tests with this tag; repeatable
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
-    /// Run only trials that have not passed in the scenario's newest run, or have no result in it
+    /// Run only trials whose newest result in the scenario's runs is not passed, or that have no result there
     #[arg(long)]
     last_failed: bool,
     /// Run each test N times on each provider

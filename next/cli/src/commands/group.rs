@@ -88,7 +88,7 @@ pub fn resume_requests(
         .collect();
     let group = runs[0].head.group.as_ref().map_or("", |group| &group.id);
     if let (Some(rerun), true) = (&request.rerun, requests.is_empty()) {
-        return Err(EngineError::NothingMeant(rerun.clone()).into());
+        return Err(EngineError::NothingMeant(rerun.clone(), String::new()).into());
     }
     let is_cancelled = |run: &RunSummary| run.head.status == RunStatus::Cancelled;
     if requests.is_empty() && runs.iter().any(is_cancelled) {

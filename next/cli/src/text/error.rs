@@ -70,13 +70,11 @@ impl From<EngineError> for CommandError {
                 Self { exit, text: texts.join("\n") }
             }
             EngineError::Record(error) => Self::new(exit, record_message(&error)),
-            EngineError::NothingSelected(missing) => {
-                let other = if missing.is_empty() { "" } else { "other " };
-                let missing =
-                    missing.iter().map(|file| format!("{file}, and its list is optional\n"));
+            EngineError::NothingSelected(reasons) => {
+                let reasons: String =
+                    reasons.iter().map(|reason| format!("{}\n", visible_line(reason))).collect();
                 let text = format!(
-                    "no test is selected\n{}`--test`, `--provider`, `--tag`, and `select` and `exclude` of the test lists leave no {other}trial\nlist all trials: runner exec --dry-run SCENARIO",
-                    missing.collect::<String>()
+                    "no test is selected\n{reasons}list all trials: runner exec --dry-run SCENARIO"
                 );
                 Self::new(exit, text)
             }

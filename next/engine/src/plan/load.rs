@@ -24,7 +24,16 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
         resolved => resolved,
     };
     if resolved.as_ref().is_ok_and(|(suite, _)| suite.trials() == 0) {
-        return Err(EngineError::NothingSelected(scenario.optional_files()));
+        let missing = scenario.optional_files();
+        let is_optional = missing.iter().map(|file| format!("{file}, and its list is optional"));
+        let mut reasons: Vec<_> = is_optional.chain(scenario.unmatched(selection)).collect();
+        if reasons.len() == missing.len() {
+            let other = if missing.is_empty() { "" } else { "other " };
+            reasons.push(format!(
+                "`--test`, `--exclude`, `--provider`, `--tag`, `--last-failed`, and `select` and `exclude` of the test lists together leave no {other}trial"
+            ));
+        }
+        return Err(EngineError::NothingSelected(reasons));
     }
     EngineError::check(scenario.missing_files())?;
     let (providers, plugins, found) = plugins::find(&scenario.providers, &scenario.folder, &cache)?;

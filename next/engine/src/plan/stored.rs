@@ -1,14 +1,18 @@
 //! Reads the plan that is stored with a run.
 
-use std::{collections::HashSet, io, path::Path};
+use std::collections::{HashMap, HashSet};
+use std::{io, path::Path};
 
-use runner_model::{Outcome, Places as _, provider::PreparedProvider};
+use runner_model::{Outcome, Places as _, TrialId, provider::PreparedProvider};
 use runner_prepare::ContentSource;
 use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir};
 use runner_scenario::{Scenario, Suite, parse_stored};
 
-use super::{ids, plan::Plan};
+use super::{ids, ids::Ids, plan::Plan};
 use crate::EngineError;
+
+/// Runs that `--last-failed` reads.
+const MAX_RUNS: usize = 50;
 
 /// Reads the stored scenario and suite of a run.
 pub(crate) fn stored_tests(
@@ -48,6 +52,15 @@ pub(crate) fn stored_plan(
 fn keep_providers(scenario: &mut Scenario, manifest: &Manifest) {
     let names: HashSet<_> = manifest.providers.iter().map(|stored| &*stored.name).collect();
     scenario.keep_providers(|provider| names.contains(&*provider.name));
+}
+
+/// The result of [`not_passed`].
+#[derive(Debug, Default)]
+pub(crate) struct NotPassed {
+    pub(crate) tests: HashSet<String>,
+    /// Ids of the runs, the newest first.
+    pub(crate) runs: Vec<String>,
+    pub(crate) skipped: Vec<RecordError>,
 }
 
 pub(crate) fn unreadable(root: &ResultsRoot, source: io::Error) -> RecordError {
@@ -96,18 +109,49 @@ fn stored<T>(dir: &RunDir, content: Result<T, RecordError>) -> Result<T, EngineE
     })
 }
 
-/// Returns the tests that did not pass in this user's newest run of a scenario, as `test@provider`. Also returns the refusals
-/// of newer runs of other users.
-pub(crate) fn not_passed(
-    results: &Path,
-    scenario: &str,
-) -> Result<(HashSet<String>, Vec<RecordError>), EngineError> {
+/// Returns the tests of a scenario with a trial whose newest result is not passed, or that was planned and has no result, as
+/// `test@provider`. Reads this user's runs from the newest back: until one is of the whole scenario and each trial so far has a
+/// result, at most [`MAX_RUNS`]. Also returns the names of the read runs, and the refusals of those of other users.
+pub(crate) fn not_passed(results: &Path, scenario: &str) -> Result<NotPassed, EngineError> {
     let root = ResultsRoot::existing(results)?;
-    let (dir, skipped) = root.newest_for_use(Some(scenario))?;
-    let manifest = dir.truth()?;
-    let has_passed = |outcome| matches!(outcome, Some(Outcome::Passed | Outcome::Skipped));
-    let tests = tests_of(&root, &dir, &manifest, |outcome| !has_passed(outcome))?;
-    Ok((tests, skipped))
+    let mut found = NotPassed::default();
+    // Whether a trial has passed. `None` without a result.
+    let mut trials: HashMap<TrialId, Option<bool>> = HashMap::new();
+    let mut is_whole = false;
+    for run in root.runs_for_use(Some(scenario))? {
+        if found.runs.len() == MAX_RUNS || is_whole && !trials.values().any(Option::is_none) {
+            break;
+        }
+        let dir = match run {
+            Err(error @ RecordError::OtherUser { .. }) => {
+                found.skipped.push(error);
+                continue;
+            }
+            run => run?,
+        };
+        let manifest = dir.truth()?;
+        let (scenario, suite) = stored_tests(&root, &dir, &manifest)?;
+        let fold = Fold::of(&dir, &manifest, &suite, &|_, _| false)?;
+        let mut ids = Ids::new(&suite, &scenario.providers);
+        for index in 0..suite.trials() {
+            let id = ids.trial(index).map_err(|source| unreadable(&root, source))?;
+            let outcome = fold.trial(index).outcome;
+            let has_passed =
+                outcome.map(|outcome| matches!(outcome, Outcome::Passed | Outcome::Skipped));
+            let newest = trials.entry(id).or_default();
+            *newest = newest.or(has_passed);
+        }
+        is_whole |= manifest.metadata.selection.is_whole();
+        found.runs.push(dir.id().to_owned());
+    }
+    if found.runs.is_empty() {
+        let (name, root) = (format!("latest:{scenario}"), root.path().to_owned());
+        let unknown = RecordError::Unknown { name, root };
+        return Err(found.skipped.into_iter().next().unwrap_or(unknown).into());
+    }
+    trials.retain(|_, has_passed| *has_passed != Some(true));
+    found.tests = trials.keys().map(|id| format!("{}@{}", id.test, id.provider)).collect();
+    Ok(found)
 }
 
 /// Returns the tests of a run, as `test@provider`, with a trial whose outcome satisfies `is_selected`.

@@ -8,7 +8,7 @@ use runner_prepare::ContentSource;
 use runner_record::{
     Fold, Manifest, NewPlan, NewSession, Owned, RecordError, Rerun, ResultsRoot, RunDir, RunHead,
 };
-use runner_scenario::IdGlob;
+use runner_scenario::{IdGlob, nearest_names};
 
 use super::run::{Work, lock_root, prestart, run};
 use super::run_parts::keep;
@@ -228,7 +228,7 @@ fn find(
     let root = &ResultsRoot::existing(&request.session.results)?;
     let (dir, skipped) = match &request.run {
         Some(name) => (root.find(name)?, Vec::new()),
-        None if request.rerun.is_some() || request.accept_changes => root.newest_for_use(None)?,
+        None if request.rerun.is_some() || request.accept_changes => root.newest_for_use()?,
         None => only_incomplete(root)?,
     };
     let root = dir.results_root()?;
@@ -408,7 +408,14 @@ impl Prepared {
     fn check_selection(&self, request: &ResumeRequest) -> Result<(), EngineError> {
         match &request.rerun {
             Some(rerun) if self.selected == 0 && !request.accept_changes => {
-                Err(EngineError::NothingMeant(rerun.clone()))
+                let Some(glob) = rerun.glob() else {
+                    return Err(EngineError::NothingMeant(rerun.clone(), String::new()));
+                };
+                let suite = &self.plan.suite;
+                let mut ids = Ids::new(suite, &self.plan.scenario.providers);
+                let trials = (0..suite.trials()).filter_map(|trial| ids.trial(trial).ok());
+                let nearest = nearest_names(glob, trials.map(|id| id.to_string()));
+                Err(EngineError::NothingMeant(rerun.clone(), format!("; {nearest}")))
             }
             _ => Ok(()),
         }

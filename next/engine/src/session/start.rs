@@ -67,12 +67,18 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
     let only = if request.selection.last_failed {
         let scenario = load_selected(&request.scenario, &selection(&request.selection, None));
         let name = scenario.map_err(EngineError::Scenario)?.name;
-        let (only, skipped) = not_passed(&options.results, &name)?;
-        if only.is_empty() {
+        let found = not_passed(&options.results, &name)?;
+        if found.tests.is_empty() {
             return Err(EngineError::NothingFailed);
         }
-        notices = skipped_notices(&skipped);
-        Some(only)
+        notices = skipped_notices(&found.skipped);
+        if let [_, .., oldest] = found.runs.as_slice() {
+            let count = found.runs.len();
+            notices.push(format!(
+                "`--last-failed` uses the results of {count} runs; the oldest is {oldest}"
+            ));
+        }
+        Some(found.tests)
     } else {
         None
     };

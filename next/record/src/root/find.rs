@@ -54,25 +54,28 @@ impl ResultsRoot {
         Ok((runs, skipped))
     }
 
-    /// Opens this user's newest run, optionally of one scenario. Also returns the refusals of newer runs.
-    pub fn newest_for_use(
-        &self,
-        scenario: Option<&str>,
-    ) -> Result<(RunDir, Vec<RecordError>), RecordError> {
+    /// Opens this user's newest run. Also returns the refusals of newer runs.
+    pub fn newest_for_use(&self) -> Result<(RunDir, Vec<RecordError>), RecordError> {
         let mut skipped = Vec::new();
-        for head in self.listed()?.runs {
-            if scenario.is_some_and(|scenario| head.scenario != scenario) {
-                continue;
-            }
-            match self.open_run(&head.id)?.map(|run| run.for_use()) {
-                Some(Err(error @ RecordError::OtherUser { .. })) => skipped.push(error),
-                Some(run) => return Ok((run?, skipped)),
-                None => {}
+        for run in self.runs_for_use(None)? {
+            match run {
+                Err(error @ RecordError::OtherUser { .. }) => skipped.push(error),
+                run => return Ok((run?, skipped)),
             }
         }
-        let name = scenario.map_or_else(|| "latest".into(), |name| format!("latest:{name}"));
-        let root = self.path().to_owned();
-        Err(skipped.into_iter().next().unwrap_or(RecordError::Unknown { name, root }))
+        let unknown = RecordError::Unknown { name: "latest".into(), root: self.path().to_owned() };
+        Err(skipped.into_iter().next().unwrap_or(unknown))
+    }
+
+    /// Opens this user's runs, the newest first, optionally of one scenario. A run of another user is an error.
+    pub fn runs_for_use(
+        &self,
+        scenario: Option<&str>,
+    ) -> Result<impl Iterator<Item = Result<RunDir, RecordError>>, RecordError> {
+        let mut runs = self.listed()?.runs;
+        runs.retain(|run| scenario.is_none_or(|scenario| run.scenario == scenario));
+        let runs = runs.into_iter().filter_map(|run| self.open_run(&run.id).transpose());
+        Ok(runs.map(|run| run?.for_use()))
     }
 
     /// Opens the run in folder `name`. `None` if the folder holds no run.

@@ -160,6 +160,11 @@ pub struct Selected {
 }
 
 impl Selected {
+    /// Returns whether all tests and providers are selected.
+    pub fn is_whole(&self) -> bool {
+        *self == Self { overrides: self.overrides.clone(), ..Self::default() }
+    }
+
     fn is_all(&self) -> bool {
         *self == Self::default()
     }

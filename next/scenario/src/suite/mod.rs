@@ -5,6 +5,7 @@ mod planner;
 pub(crate) mod resolve;
 pub(crate) mod selection;
 pub(crate) mod threads;
+pub(crate) mod unmatched;
 mod writer;
 
 use std::cell::{Cell, OnceCell, RefCell};
