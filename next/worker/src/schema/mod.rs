@@ -12,12 +12,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::{error::Error, ptr, rc::Rc};
 
 use boon::{
-    CompileError, Compiler, Draft, ErrorKind, Format, SchemaIndex, Schemas, UrlLoader,
+    CompileError, Compiler, Draft, ErrorKind, Format, SchemaIndex, Schemas, Type, UrlLoader,
     ValidationError,
 };
 use regex::RegexBuilder;
 use runner_sandbox::cut;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use numbers::{NumberRule, with_integers};
 
@@ -95,7 +95,7 @@ impl Schema {
     pub fn new(value: Value) -> Result<Self, String> {
         let invalid = |error: CompileError| {
             let reason = match &error {
-                CompileError::ValidationError { src, .. } => reasons(src),
+                CompileError::ValidationError { src, .. } => reasons(src, &Value::Null),
                 // `boon` reports a too large pattern as a bug.
                 CompileError::Bug(reason) => reason.to_string(),
                 error => format!("{error:#}"),
@@ -142,27 +142,41 @@ impl Schema {
         }
         let explained = with_steps(MAX_EXPLAIN_STEPS, || {
             let error = self.schemas.validate(&value, self.index).err()?;
-            Some(reasons(&error))
+            Some(reasons(&error, &self.value))
         });
         let too_large = || "it is not valid, but too large to find out where".to_owned();
         Some(explained.flatten().unwrap_or_else(too_large))
     }
 }
 
-/// Formats the innermost causes of an error.
-fn reasons(error: &ValidationError<'_, '_>) -> String {
+/// Formats the innermost causes of an error. `schema` has the known keys of tables.
+fn reasons(error: &ValidationError<'_, '_>, schema: &Value) -> String {
     let mut reasons = Vec::new();
-    collect_reasons(error, &mut reasons);
+    collect_reasons(error, schema, &mut reasons);
     reasons.join("; ")
 }
 
-fn collect_reasons(error: &ValidationError<'_, '_>, reasons: &mut Vec<String>) {
+fn collect_reasons(error: &ValidationError<'_, '_>, schema: &Value, reasons: &mut Vec<String>) {
     for cause in &error.causes {
-        collect_reasons(cause, reasons);
+        collect_reasons(cause, schema, reasons);
     }
     if error.causes.is_empty() && reasons.len() < MAX_NAMED {
         let reason = match &error.kind {
             ErrorKind::Format { want, err, .. } if want.starts_with("runner:") => err.to_string(),
+            ErrorKind::Type { got, want } => {
+                let want: Vec<_> = want.iter().map(noun).collect();
+                format!("value must be {}, not {}", want.join(" or "), noun(*got))
+            }
+            ErrorKind::Required { want } => keys("missing", want),
+            ErrorKind::AdditionalProperties { got } => {
+                let table = error.schema_url.split_once('#').map_or("", |(_, table)| table);
+                let table = schema.pointer(table).unwrap_or(schema);
+                let known = table["properties"].as_object().into_iter().flat_map(Map::keys);
+                match known.map(|key| format!("`{key}`")).collect::<Vec<_>>().as_slice() {
+                    [] => keys("unknown", got),
+                    known => format!("{} (known: {})", keys("unknown", got), known.join(", ")),
+                }
+            }
             kind => kind.to_string(),
         };
         let reason = match error.instance_location.to_string() {
@@ -170,6 +184,25 @@ fn collect_reasons(error: &ValidationError<'_, '_>, reasons: &mut Vec<String>) {
             place => format!("at `{place}`: {reason}"),
         };
         reasons.push(cut(MAX_REASON, reason));
+    }
+}
+
+/// Returns `missing key `a`` or `missing keys `a`, `b``.
+fn keys<K: AsRef<str>>(adjective: &str, names: &[K]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();
+    let noun = if names.len() == 1 { "key" } else { "keys" };
+    format!("{adjective} {noun} {}", quoted.join(", "))
+}
+
+fn noun(kind: Type) -> &'static str {
+    match kind {
+        Type::Null => "null",
+        Type::Boolean => "a boolean",
+        Type::Number => "a number",
+        Type::Integer => "an integer",
+        Type::String => "a string",
+        Type::Array => "an array",
+        Type::Object => "a table",
     }
 }
 
