@@ -317,6 +317,27 @@ fn first_command_works_with_any_umask() {
 }
 
 #[test]
+fn umask_does_not_unshare_a_root() {
+    for mask in ["022", "077"] {
+        let (runner, run) = shared(mask);
+        let root = runner.path("results");
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!(mode(&root.join(".lock")), 0o660, "with umask {mask}");
+        let store = fs::read_dir(root.join("store")).unwrap().map(|shelf| shelf.unwrap().path());
+        for entry in store.chain([root.join("store")]) {
+            let expected = if entry.is_dir() { 0o2770 } else { 0o660 };
+            assert_eq!(mode(&entry), expected, "{} with umask {mask}", entry.display());
+        }
+        // The run is the owner's alone until the owner shares it.
+        assert_eq!(mode(&run.dir) & 0o777, 0o700);
+        set_mode(&run.dir, 0o2770);
+        Running::start(&mut masked(&runner, mask, &["resume"])).finish().expect(0);
+        assert_eq!(mode(&run.dir.join("benchmark.json")), 0o640, "with umask {mask}");
+        assert_eq!(mode(&run.dir.join("index.jsonl")), 0o660, "with umask {mask}");
+    }
+}
+
+#[test]
 fn temporary_folder_of_a_colleague_stays() {
     if !is_root() {
         return;

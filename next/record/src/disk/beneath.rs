@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -142,7 +142,13 @@ impl Dir {
     pub(crate) fn create_dir(&self, name: &str, mode: u32) -> Result<Self, RecordError> {
         rustix::fs::mkdirat(&self.handle, name, Mode::from_raw_mode(mode))
             .map_err(|source| self.error("create the folder", name, source))?;
-        self.dir(name)
+        let mut dir = self.dir(name)?;
+        // In a shared folder, another user may have put a private one of this user in its place.
+        if dir.names()?.is_empty() {
+            share(&dir.handle, dir.mode, mode);
+            dir.mode |= mode;
+        }
+        Ok(dir)
     }
 
     /// Removes all access of other users, also to entries that are created later.
@@ -197,10 +203,13 @@ impl Dir {
 
     /// Creates a file without a name, which vanishes if the process dies. [`Self::place`] names it.
     pub(crate) fn unnamed(&self) -> Result<File, RecordError> {
-        let mode = Mode::from_raw_mode(permissions::of_file_in(self.mode) as RawMode);
-        let made = self.open_at(".", OFlags::TMPFILE | OFlags::RDWR, mode);
-        match made {
-            Ok(handle) => Ok(handle.into()),
+        let mode = permissions::of_file_in(self.mode);
+        let flags = OFlags::TMPFILE | OFlags::RDWR;
+        match self.open_at(".", flags, Mode::from_raw_mode(mode as RawMode)) {
+            Ok(handle) => {
+                share(&handle, 0, mode);
+                Ok(handle.into())
+            }
             // Some file systems, and kernels before 3.11, have no `O_TMPFILE`.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
                 let name = temporary_name();
@@ -375,16 +384,17 @@ impl Dir {
         flags: OFlags,
         mode: u32,
     ) -> Result<File, RecordError> {
-        let mode = Mode::from_raw_mode(mode as RawMode);
         // Opening a pipe would wait for its other end.
         let opened = self
-            .open_at(name, flags | OFlags::NONBLOCK, mode)
+            .open_at(name, flags | OFlags::NONBLOCK, Mode::from_raw_mode(mode as RawMode))
             .map_err(io::Error::from)
             .and_then(|handle| {
                 let file = File::from(handle);
-                if !file.metadata()?.is_file() {
+                let found = file.metadata()?;
+                if !found.is_file() {
                     return Err(io::Error::other("it is not a regular file"));
                 }
+                share(&file, found.mode(), mode);
                 Ok(file)
             });
         opened.map_err(|source| self.explain(what, name, source))
@@ -454,6 +464,14 @@ impl io::Read for Reader<'_> {
         let length = std::os::unix::fs::FileExt::read_at(self.file, bytes, self.at)?;
         self.at += length as u64;
         Ok(length)
+    }
+}
+
+/// Adds the permissions of `mode` that the umask has removed from an entry with mode `found`: the umask of one member of a
+/// group must not lock out the others. Ignores errors, because some file systems have no modes.
+fn share(entry: impl AsFd, found: u32, mode: u32) {
+    if found & mode != mode {
+        let _ = rustix::fs::fchmod(entry, Mode::from_raw_mode((found & 0o7777 | mode) as RawMode));
     }
 }
 
