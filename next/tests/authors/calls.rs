@@ -82,6 +82,30 @@ fn only_single_calls_run_unoptimized_code() {
 }
 
 #[test]
+fn unoptimized_code_has_stack_for_the_same_depth() {
+    let runner = Runner::new(&[]);
+    // Each of 6,000 frames keeps four values. Optimized code fits the stack of a run.
+    runner.wat(
+        "deep.wasm",
+        r#"(module (memory (export "memory") 1)
+          (func $down (param i32) (result i32) (local i32 i32 i32 i32)
+            (if (i32.eqz (local.get 0)) (then (return (i32.const 0))))
+            (local.set 1 (i32.rotl (i32.load offset=0 (i32.const 0)) (local.get 0)))
+            (local.set 2 (i32.rotl (i32.load offset=4 (i32.const 0)) (local.get 0)))
+            (local.set 3 (i32.rotl (i32.load offset=8 (i32.const 0)) (local.get 0)))
+            (local.set 4 (i32.rotl (i32.load offset=12 (i32.const 0)) (local.get 0)))
+            (call $down (i32.sub (local.get 0) (i32.const 1)))
+            (i32.add (local.get 1)) (i32.add (local.get 2)) (i32.add (local.get 3)) (i32.add (local.get 4)))
+          (func (export "_start") (drop (call $down (i32.const 6000)))))"#,
+    );
+    runner.scenario("[providers.p]\nplugin = \"deep.wasm\"\n[[tests]]\nid = \"a\"\n");
+    let cache = runner.path("cache");
+    for args in [&["plugin", "run", "deep.wasm", "--protocol", "plain"][..], &["exec", "scenario.toml"]] {
+        Running::start(runner.command(args).env("RUNNER_CACHE", &cache)).finish().expect(0);
+    }
+}
+
+#[test]
 fn timeout_of_a_call_names_flag_and_function() {
     let runner = Runner::new(&[]);
     let text = r#"(module (memory (export "memory") 1) (func $spin (loop br 0))

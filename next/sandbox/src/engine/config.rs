@@ -40,6 +40,11 @@ const RESIDENT_MEMORY: usize = SMALL as usize;
 /// Bytes of all memories of a pool that are cleared by writing zeros. Clearing touches them all: a
 /// thousand guests that wait for servers would hold 250 MiB afterwards.
 const RESIDENT_MEMORIES: usize = 16 * 1024 * 1024;
+/// Bytes of stack for the code of guests that was compiled without optimization. A function's frame
+/// takes up to 13 times as much as with it, for which guests have 512 KiB.
+const QUICK_STACK: usize = 13 * 512 * 1024;
+/// Bytes of stack for functions of the host that a guest calls, as by default.
+const HOST_STACK: usize = 3 * 512 * 1024;
 /// Bytes of all initial memories of a plugin in the pool for small ones.
 pub(crate) const SMALL: u64 = 256 * 1024;
 
@@ -65,27 +70,19 @@ impl Allocation {
 /// Images have up to `bytes` bytes, because without one all data of a plugin is copied into each
 /// sandbox. The heap of a pre-initialized interpreter has holes and some megabytes of data, in a
 /// file that is larger than both.
-///
-/// `quick` compiles a language's interpreter in half of the time. Its code is slower, and its
-/// functions take more stack.
 pub(crate) fn compiler(
     allocation: Allocation,
     bytes: usize,
     quick: bool,
 ) -> wasmtime::Result<Engine> {
-    let mut config = config(allocation);
-    if quick {
-        config
-            .cranelift_opt_level(OptLevel::None)
-            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
-    }
+    let mut config = config(allocation, quick);
     config.memory_guaranteed_dense_image_size(MAX_SPARSE_IMAGE.max(bytes as u64));
     Engine::new(&config)
 }
 
 /// Creates an engine that runs `sandboxes` guests at once, in slots with a fixed number of memories
 /// and tables.
-pub(crate) fn pooled(sandboxes: u32, is_small: bool) -> wasmtime::Result<Engine> {
+pub(crate) fn pooled(sandboxes: u32, is_small: bool, quick: bool) -> wasmtime::Result<Engine> {
     let of_all = |each: u32| sandboxes.saturating_mul(each).saturating_add(2);
     let resident = RESIDENT_MEMORY.min(RESIDENT_MEMORIES / sandboxes.max(1) as usize);
     let mut pool = PoolingAllocationConfig::new();
@@ -114,7 +111,7 @@ pub(crate) fn pooled(sandboxes: u32, is_small: bool) -> wasmtime::Result<Engine>
         .max_memories_per_component(MEMORIES)
         .max_tables_per_module(TABLES)
         .max_tables_per_component(TABLES);
-    let mut config = config(Allocation::Pooled);
+    let mut config = config(Allocation::Pooled, quick);
     config
         // A reused stack must be as clean as a new one.
         .async_stack_zeroing(true)
@@ -123,11 +120,13 @@ pub(crate) fn pooled(sandboxes: u32, is_small: bool) -> wasmtime::Result<Engine>
 }
 
 /// Creates an engine that runs guests without slots.
-pub(crate) fn on_demand() -> wasmtime::Result<Engine> {
-    Engine::new(&config(Allocation::OnDemand))
+pub(crate) fn on_demand(quick: bool) -> wasmtime::Result<Engine> {
+    Engine::new(&config(Allocation::OnDemand, quick))
 }
 
-fn config(allocation: Allocation) -> Config {
+/// `quick` is for code without optimization: an interpreter is compiled in half of the time, runs
+/// slower and takes more stack.
+fn config(allocation: Allocation, quick: bool) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -140,5 +139,12 @@ fn config(allocation: Allocation) -> Config {
         .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))
         // Otherwise an environment variable would decide.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    if quick {
+        config
+            .cranelift_opt_level(OptLevel::None)
+            .cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass)
+            .max_wasm_stack(QUICK_STACK)
+            .async_stack_size(QUICK_STACK + HOST_STACK);
+    }
     config
 }

@@ -68,7 +68,8 @@ impl Engines {
     ) -> Result<Option<Plugin>, LoadError> {
         let key = Self::compile_key();
         let mut entry = cache::open_entry(cache, &entry_name(plugin, &key));
-        if quick && matches!(entry, Ok(None)) {
+        let quick = quick && matches!(entry, Ok(None));
+        if quick {
             entry = cache::open_entry(cache, &quick_name(plugin, &key));
         }
         let entry = entry.map_err(|error| {
@@ -78,7 +79,7 @@ impl Engines {
         let Some((file, trailer)) = entry else {
             return Ok(None);
         };
-        let engine = self.engine(&trailer)?;
+        let engine = self.engine(&trailer, quick)?;
         let code = cache::deserialize(engine, &file).map_err(|error| {
             let message = format!("does not fit a sandbox slot: {}", reason(&error));
             LoadError::new("pool", message)
@@ -94,7 +95,7 @@ impl Engines {
         self.interrupt.clone()
     }
 
-    fn engine(&self, trailer: &Trailer) -> Result<&Engine, LoadError> {
+    fn engine(&self, trailer: &Trailer, quick: bool) -> Result<&Engine, LoadError> {
         let engines = &self.interrupt.0.engines;
         if engines.iter().all(|engine| engine.get().is_none()) {
             start_ticker(&self.interrupt.0).map_err(|error| {
@@ -115,9 +116,9 @@ impl Engines {
         let engine = match Allocation::from_trailer(trailer) {
             // If the process may not reserve the addresses of all slots (`ulimit -v`), each sandbox
             // is allocated on demand. The same limit then bounds its instances.
-            Allocation::Pooled => config::pooled(self.slots, is_small)
-                .or_else(|_| config::compiler(Allocation::Pooled, 0, false)),
-            Allocation::OnDemand => config::on_demand(),
+            Allocation::Pooled => config::pooled(self.slots, is_small, quick)
+                .or_else(|_| config::compiler(Allocation::Pooled, 0, quick)),
+            Allocation::OnDemand => config::on_demand(quick),
         };
         let engine = engine.map_err(|error| {
             let message = format!("cannot run, because wasmtime cannot start: {error:#}");

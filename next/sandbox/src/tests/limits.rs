@@ -369,7 +369,7 @@ fn errors_of_streams_are_short() {
         (export "tell" (func $tell)) (export "memory" (memory $pages))))))
       (func (export "length") (param "error" (own $error)) (result u32)
         (canon lift (core func $core "length"))))"#;
-    let engine = config::on_demand().unwrap();
+    let engine = config::on_demand(false).unwrap();
     let component = Component::new(&engine, wat::parse_str(errors).unwrap()).unwrap();
     let guard = Guard::new(Interrupt::default(), Micros(u64::MAX));
     let mut store = Store::new(&engine, Sandbox::bare(&Limits::default(), guard));
