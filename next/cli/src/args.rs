@@ -1,7 +1,9 @@
 //! Arguments that several commands share, and the parsers of their values.
 
 use std::path::{Path, PathBuf};
-use std::{env, ffi::OsString, io::ErrorKind, iter, str::FromStr, time::Duration};
+use std::{
+    env, ffi::OsString, iter, ops::RangeInclusive, str::FromStr, sync::OnceLock, time::Duration,
+};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -79,7 +81,7 @@ pub struct RunArgs {
 #[derive(Args, Clone)]
 pub struct SessionArgs {
     /// Run N attempts at the same time [default: the scenario's, else the number of cores, at least 16 with `net` grants; when resuming: as before]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, value_name = "N", value_parser = whole(1..=4096))]
     jobs: Option<u32>,
     /// Stop after M minutes; fractions are allowed
     #[arg(long, value_name = "M", value_parser = minutes, conflicts_with = "timeout")]
@@ -188,6 +190,14 @@ fn not_zero(time: Duration) -> Result<Duration, String> {
 /// Parses a whole number.
 pub fn number<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| "expected a whole number, such as 10".to_owned())
+}
+
+/// Parses a whole number in a range.
+pub fn whole(range: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String> + Clone {
+    move |text| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("expected a whole number from {} to {}", range.start(), range.end())),
+    }
 }
 
 /// Parses a label `KEY=VALUE`.

@@ -14,13 +14,13 @@ use std::panic::{self, AssertUnwindSafe};
 use std::{env, ffi::OsString, io, process::ExitCode};
 
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, error::ErrorKind};
-use runner_model::{exit::Exit, visible::visible_line};
+use runner_model::exit::Exit;
 use runner_prepare::machine;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
     command::Cli,
-    text::{CommandError, Out, keys},
+    text::{CommandError, Out, keys, usage},
 };
 
 fn main() -> ExitCode {
@@ -76,27 +76,21 @@ fn run(arguments: &[OsString], out: &Out) -> Exit {
 
 /// Prints the help or the version, or the reason why the arguments are wrong.
 fn print_usage(error: &clap::Error, arguments: &[OsString], out: &Out) -> Exit {
-    let text = error.render();
-    // clap repeats arguments in its messages, and escape sequences of an argument look like its own colours.
-    let has_escape = arguments.iter().any(|word| word.to_string_lossy().contains('\u{1b}'));
-    let mut text = if has_escape { text.to_string() } else { text.ansi().to_string() };
-    for word in arguments.iter().map(|word| word.to_string_lossy()) {
-        let value = word.split_once('=').map_or(&*word, |(_, value)| value);
-        for word in [&*word, value].into_iter().filter(|word| word.contains(['\r', '\n'])) {
-            text = text.replace(word, &visible_line(word));
-        }
-    }
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            out.data(text.trim_end());
-            // Compared with the wall in a run's manifest, it shows whether the run had less than this machine offers.
+            out.data(error.render().ansi().to_string().trim_end());
             if arguments.iter().any(|argument| argument == "--verbose") {
-                out.data(&format!("second wall: {}", runner_worker::offered()));
+                out.data(&command::build_facts());
             }
             Exit::Success
         }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            out.talk(error.render().ansi().to_string().trim_end());
+            Exit::Usage
+        }
         _ => {
-            out.talk(text.trim_end());
+            let mut program = command::with_grouped_help(Cli::command());
+            out.talk(CommandError::usage(usage::message(error, &mut program)).text());
             Exit::Usage
         }
     }

@@ -12,7 +12,7 @@ use runner_scenario::{Selection, load_selected};
 use serde_json::json;
 
 use super::{group, session};
-use crate::args::{RootArgs, SessionArgs, label, number};
+use crate::args::{RootArgs, SessionArgs, label, number, whole};
 use crate::text::{CommandError, Out, grants};
 use crate::{detach, source_build};
 
@@ -38,10 +38,10 @@ pub struct Args {
     #[arg(long)]
     last_failed: bool,
     /// Run each test N times on each provider
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000))]
     repeat: Option<u32>,
     /// Retry each trial at most N times after the errors in `retries.on`
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1000))]
+    #[arg(long, value_name = "N", value_parser = whole(0..=1000))]
     retries: Option<u32>,
     /// The seed that all providers receive
     #[arg(long, value_name = "N", value_parser = number::<u32>)]
@@ -133,7 +133,7 @@ fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
             let state = source.state().map_err(CommandError::usage)?;
             if state != SourceState::Fresh {
                 out.talk(&format!("building {}", shown_path(source.folder())));
-                source_build::build(&source).map_err(CommandError::failed)?;
+                source_build::build(&source)?;
             }
         }
     }

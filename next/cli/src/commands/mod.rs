@@ -6,6 +6,7 @@ pub mod follow;
 pub mod group;
 pub mod init;
 pub mod list;
+pub mod manual;
 pub mod plugin;
 pub mod resume;
 mod session;
@@ -17,8 +18,9 @@ pub mod validate;
 use std::io::{self, Write as _};
 use std::{fs, path::Path};
 
-/// Writes a file that must not exist yet, and creates its folder.
+/// Writes a file that must not exist yet, and creates its folder. Removes a file that it cannot write to its end.
 pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::create_dir_all(path.parent().unwrap_or(path))?;
-    fs::File::create_new(path)?.write_all(content)
+    let written = fs::File::create_new(path)?.write_all(content);
+    written.inspect_err(|_| drop(fs::remove_file(path)))
 }

@@ -513,12 +513,17 @@ fn help_lists_all_commands() {
       logs      Print the logs, standard output and standard error of guests
 
     Maintain:
-      verify    Check the files of a run for damage
-      cleanup   Update the status of runs whose process died
-      prune     Delete old runs
-      pin       Protect a run from `prune`
-      unpin     Allow `prune` to delete a run again
-      reindex   Rebuild `runner.db`, the index of the runs
+      verify       Check the files of a run for damage
+      cleanup      Update the status of runs whose process died
+      prune        Delete old runs
+      pin          Protect a run from `prune`
+      unpin        Allow `prune` to delete a run again
+      reindex      Rebuild `runner.db`, the index of the runs
+
+    Help:
+      help         Print the help of a command
+      completions  Print completions for a shell
+      man          Print the manual page, or write a page for every command
 
     Options:
           --color <WHEN>  Use of colours; `NO_COLOR` and `CLICOLOR_FORCE` decide for `auto` [default:
@@ -526,6 +531,6 @@ fn help_lists_all_commands() {
       -h, --help          Print help
       -V, --version       Print version
 
-    `runner COMMAND --help` prints a command's arguments.
+    `runner help COMMAND` prints a command's arguments and examples.
     ");
 }

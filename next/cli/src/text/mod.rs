@@ -11,6 +11,7 @@ mod spool;
 pub mod style;
 pub mod summary;
 pub mod trials;
+pub mod usage;
 
 pub use error::CommandError;
 pub use layout::Table;

@@ -6,7 +6,7 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
-use std::{os::fd::AsFd, panic};
+use std::{os::fd::AsFd, panic, time::Duration};
 
 use anstream::{AutoStream, ColorChoice};
 use indicatif::ProgressBar;
@@ -15,12 +15,14 @@ use runner_model::visible::{visible, visible_line};
 use runner_report::json;
 use serde::Serialize;
 
-use super::{layout, style};
+use super::{layout, spool::Spool, style};
 
 /// Columns of a terminal that does not report its size.
 const DEFAULT_COLUMNS: usize = 80;
 /// Bytes of lines that [`Lines`] collects before it prints them.
 const LINES_BYTES: usize = 64 << 10;
+/// How long a message waits for results that are not read, which come first if both go to the same pipe.
+const RESULTS_FIRST: Duration = Duration::from_millis(100);
 
 /// Standard output and standard error.
 #[derive(Default)]
@@ -28,9 +30,21 @@ pub struct Out {
     bar: RefCell<Option<ProgressBar>>,
     write_error: RefCell<Option<io::Error>>,
     is_reader_gone: Cell<bool>,
+    /// `None` if output waits for its reader.
+    spool: RefCell<Option<Spool>>,
 }
 
 impl Out {
+    /// Stops waiting for the reader of standard output, unless it is a terminal: a session runs and stops without one. Then only
+    /// [`Self::exit`] waits.
+    pub fn start_spool(&self) {
+        let mut spool = self.spool.borrow_mut();
+        if spool.is_none() && self.columns().is_none() {
+            // Without a temporary file or a thread the session waits for the reader.
+            *spool = Spool::start().ok();
+        }
+    }
+
     /// Prints lines of results, wrapped to the terminal's width.
     pub fn data(&self, text: &str) {
         let mut text = fitted(text, self.columns());
@@ -40,6 +54,7 @@ impl Out {
 
     /// Prints a document as JSON.
     pub fn document(&self, document: &impl Serialize) {
+        runner_engine::exit_on_signal();
         let mut stdout = io::BufWriter::new(io::stdout().lock());
         let written = json::write_document(&mut stdout, document).map_err(io::Error::from);
         self.record(written.and_then(|()| stdout.flush()));
@@ -53,7 +68,7 @@ impl Out {
     /// Prints a value as one line of JSON.
     pub fn json_line(&self, value: &impl Serialize) {
         let line = json::one_line(value) + "\n";
-        self.write(line.as_bytes());
+        self.bytes(line.as_bytes());
     }
 
     /// Returns a buffered printer of lines, for up to millions of them.
@@ -64,6 +79,9 @@ impl Out {
     /// Prints a message, above the progress bar if there is one.
     pub fn talk(&self, text: &str) {
         let text = fitted(text, message_columns());
+        if let Some(spool) = &*self.spool.borrow() {
+            spool.wait(RESULTS_FIRST);
+        }
         self.around_bar(|| {
             // A failure has no place where it could be reported.
             let _ = writeln!(anstream::stderr().lock(), "{text}");
@@ -80,8 +98,11 @@ impl Out {
         self.talk(&format!("{} {}", style::warning("warning:"), visible_line(text)));
     }
 
-    /// Returns the exit code: 7 in place of 0 and 1 if results could not be written.
+    /// Waits until all output is read, or until a signal exits the process. Returns the exit code: 7 in place of 0 and 1 if results could not be written.
     pub fn exit(&self, exit: Exit) -> Exit {
+        let spool = self.spool.take();
+        let is_stopped = runner_engine::exit_on_signal();
+        self.record(spool.map_or(Ok(()), |spool| spool.finish(is_stopped)));
         let write_error = self.write_error.borrow();
         let Some(error) = &*write_error else { return exit };
         self.talk(&format!("{} cannot write to standard output: {error}", style::error("error:")));
@@ -130,14 +151,20 @@ impl Out {
             ColorChoice::Never => style::plain(text),
             _ => text.to_owned(),
         };
-        self.around_bar(|| self.write(text.as_bytes()));
+        self.around_bar(|| self.bytes(text.as_bytes()));
     }
 
-    fn write(&self, bytes: &[u8]) {
-        if !self.is_closed() {
-            let mut stdout = io::stdout().lock();
-            self.record(stdout.write_all(bytes).and_then(|()| stdout.flush()));
+    /// Writes bytes to standard output as they are.
+    pub fn bytes(&self, bytes: &[u8]) {
+        if self.is_closed() {
+            return;
         }
+        if let Some(spool) = &*self.spool.borrow() {
+            return self.record(spool.write(bytes));
+        }
+        runner_engine::exit_on_signal();
+        let mut stdout = io::stdout().lock();
+        self.record(stdout.write_all(bytes).and_then(|()| stdout.flush()));
     }
 
     /// Remembers a failure of standard output.
