@@ -198,20 +198,24 @@ fn invalid(path: &str, text: &str, error: &toml::de::Error) -> String {
     let before = &text[..error.span().map_or(0, |span| span.start)];
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
-    let mut message = format!("`{path}:{line}:{column}`: {}", error.message());
-    let table = text.parse::<toml::Table>().unwrap_or_default();
+    let message = format!("`{path}:{line}:{column}`: {}", error.message());
     // The keys of the first edition.
-    let command = table.get("command").and_then(toml::Value::as_array);
-    let command: Option<Vec<_>> = command.map(|words| words.iter().flat_map(toml::Value::as_str).collect());
-    if command.is_some() || table.contains_key("language") {
-        let build = command.map_or("cargo build …".to_owned(), |words| words.join(" "));
-        let build = toml::Value::from(build);
-        message += &format!(
-            "\nin place of `language` and `command`, write the command that builds the plugin, and the file that it writes:\n\
-             build = {build}\nfile = \"dist/plugin.wasm\"\nfor the lines of a language: runner plugin new NAME --lang LANGUAGE"
-        );
-    }
-    message
+    let table = text.parse::<toml::Table>().unwrap_or_default();
+    let words = table.get("command").and_then(toml::Value::as_array);
+    let command =
+        words.map(|words| words.iter().flat_map(toml::Value::as_str).collect::<Vec<_>>().join(" "));
+    let language = table.get("language").and_then(toml::Value::as_str);
+    let advice = match (command, language) {
+        (Some(command), _) => format!(
+            "write `build = {}` and the file that it creates, such as `file = \"dist/plugin.wasm\"`, in place of `language` and `command`",
+            toml::Value::from(command)
+        ),
+        (None, Some(language)) => format!(
+            "write `build` and `file` in place of `language`; a new plugin has them: runner plugin new NAME --lang {language}"
+        ),
+        (None, None) => return message,
+    };
+    format!("{message}; {advice}")
 }
 
 /// Returns the first difference of two lists of digests. `None` if there is none.

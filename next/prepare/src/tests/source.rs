@@ -21,8 +21,7 @@ fn write(folder: &Path, name: &str, text: &str) {
 /// Writes the built file and the digest of the source, as a build does.
 fn build(source: &Source) {
     let (file, digest) = (source.file(), source.digest_path());
-    for (path, text) in [(file, "built".to_owned()), (digest, source.digests().unwrap())]
-    {
+    for (path, text) in [(file, "built".to_owned()), (digest, source.digests().unwrap())] {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
@@ -43,8 +42,15 @@ fn changed_source_makes_plugin_stale() {
     assert_eq!(source.state(), Ok(SourceState::Missing));
     build(&source);
     assert_eq!(source.state(), Ok(SourceState::Fresh));
-    for name in ["scenario.toml", ".venv/x", "target/x", "out.log", "NOTES.md", "out/runner.db", "run/benchmark.json"]
-    {
+    for name in [
+        "scenario.toml",
+        ".venv/x",
+        "target/x",
+        "out.log",
+        "NOTES.md",
+        "out/runner.db",
+        "run/benchmark.json",
+    ] {
         write(path, name, "new");
         assert_eq!(source.state(), Ok(SourceState::Fresh), "{name}");
     }
@@ -82,10 +88,16 @@ fn bad_manifests_are_refused_with_reason() {
         ("", "missing field"),
         ("name = 1", "plugin.toml"),
         ("name = \"x\"\nkind = \"library\"\nbuild = \"true\"\n", "library"),
-        ("name = \"x\"\nkind = \"command\"\nbuild = \"true\"\nbuid = \"c\"\n", "plugin.toml:4:1`: unknown field `buid`"),
+        (
+            "name = \"x\"\nkind = \"command\"\nbuild = \"true\"\nbuid = \"c\"\n",
+            "plugin.toml:4:1`: unknown field `buid`",
+        ),
         // The keys of the first edition.
-        ("name = \"x\"\nlanguage = \"c\"\n", "build = \""),
-        ("name = \"x\"\nkind = \"command\"\ncommand = [\"make\", \"all\"]\n", "build = \"make all\""),
+        ("name = \"x\"\nlanguage = \"c\"\n", "plugin new NAME --lang c"),
+        (
+            "name = \"x\"\nkind = \"command\"\ncommand = [\"make\", \"all\"]\n",
+            "build = \"make all\"",
+        ),
     ] {
         let problem = Source::open(folder(manifest).path()).unwrap_err();
         assert!(problem.contains(says), "{problem}");
