@@ -144,7 +144,7 @@ const JAVASCRIPT: Template = Template {
   if (text === 'bare') return { output: { bare: true } };
   host.log("#,
         ),
-        ("provider.js", "{ log });", "{ log, send });"),
+        ("provider.js", "{ log })", "{ log, send })"),
         (
             "provider.js",
             "import { log }",

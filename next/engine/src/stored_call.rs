@@ -6,11 +6,11 @@ use runner_model::protocol::{Line, Task, TaskKind};
 use runner_model::{Limits, Places as _, RunTime, TaskId, TrialId};
 use runner_record::RunDir;
 
+use crate::EngineError;
 use crate::plan::{Ids, Plan, TestLine, stored_plan, unreadable};
 use crate::probe::{Answer, CallEnd, call_supplied};
 use crate::session::{owner_notices, prestart, usable};
 use crate::workers::{PrestartedWorker, Supplies};
-use crate::EngineError;
 
 /// A trial of a stored run with everything that a call needs: the stored plugin, input, configuration, attachments, grants and
 /// limits.

@@ -100,7 +100,9 @@ fn unoptimized_code_has_stack_for_the_same_depth() {
     );
     runner.scenario("[providers.p]\nplugin = \"deep.wasm\"\n[[tests]]\nid = \"a\"\n");
     let cache = runner.path("cache");
-    for args in [&["plugin", "run", "deep.wasm", "--protocol", "plain"][..], &["exec", "scenario.toml"]] {
+    for args in
+        [&["plugin", "run", "deep.wasm", "--protocol", "plain"][..], &["exec", "scenario.toml"]]
+    {
         Running::start(runner.command(args).env("RUNNER_CACHE", &cache)).finish().expect(0);
     }
 }

@@ -25,7 +25,9 @@ const LOAD_MEMORY: u64 = 96 * MIB;
 /// Runs the child.
 pub fn main(arguments: &[&str]) -> Result<(), String> {
     let [mode, parent, memory] = arguments else {
-        return Err("expected `__compile compile|compile-quick|load|inspect PARENT_PID MEMORY`".to_owned());
+        return Err(
+            "expected `__compile compile|compile-quick|load|inspect PARENT_PID MEMORY`".to_owned()
+        );
     };
     let memory = memory.parse().map_err(|_| format!("`{memory}` is not a number of bytes"))?;
     // A result beyond the limit of a file's size then fails, instead of ending the process.
