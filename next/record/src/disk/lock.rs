@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::disk::beneath::{Dir, Stamp, random};
 use crate::disk::fault::{self, Place};
+use crate::disk::owner::user_name;
 use crate::{Holder, RecordError};
 
 pub(crate) const LOCK: &str = "lock";
@@ -159,7 +160,7 @@ pub(crate) fn user() -> String {
     let mut named = named.into_iter().flatten().filter(|name| !name.is_empty());
     named.next().unwrap_or_else(|| {
         let number = rustix::process::geteuid().as_raw();
-        format!("uid {number}")
+        user_name(number).unwrap_or_else(|| format!("uid {number}"))
     })
 }
 

@@ -38,15 +38,19 @@ pub(crate) fn foreign(file: impl AsFd, path: &Path) -> io::Result<Option<String>
     }))
 }
 
-/// Returns the name and the number of a user, for people.
-fn user(uid: u32) -> String {
-    let users = std::fs::read_to_string(USERS).unwrap_or_default();
-    let name = users.lines().find_map(|line| {
+/// Returns the name of a user.
+pub(super) fn user_name(uid: u32) -> Option<String> {
+    let users = std::fs::read_to_string(USERS).ok()?;
+    users.lines().find_map(|line| {
         let mut fields = line.split(':');
         let (name, number) = (fields.next()?, fields.nth(1)?);
-        (number.parse() == Ok(uid)).then_some(name)
-    });
-    name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
+        (number.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+/// Returns the name and the number of a user, for people.
+fn user(uid: u32) -> String {
+    user_name(uid).map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
 }
 
 #[cfg(test)]
