@@ -1,5 +1,8 @@
 //! Arguments that several commands share, and the parsers of their values.
 
+use std::fs::{DirEntry, Metadata};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::{
     env, ffi::OsString, iter, ops::RangeInclusive, str::FromStr, sync::OnceLock, time::Duration,
@@ -9,6 +12,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use runner_engine::{SessionRequest, Share};
 use runner_model::units::{MAX_DURATION, parse_duration};
+use runner_model::visible::shown_path;
 use runner_model::{Budgets, FailFast, RunStatus, SessionOverrides};
 use runner_record::{RecordError, ResultsRoot, RunDir, default_root};
 
@@ -29,8 +33,26 @@ impl RootArgs {
         given.map_or_else(default_root, PathBuf::from)
     }
 
+    /// Returns the folder for commands about existing runs. If it is not named and missing, a folder with runs above is used,
+    /// and the first call prints its path.
+    pub fn existing_path(&self) -> PathBuf {
+        static ABOVE: OnceLock<Option<PathBuf>> = OnceLock::new();
+        let path = self.path();
+        if self.results.is_some() || path != Path::new("results") || path.exists() {
+            return path;
+        }
+        let above = ABOVE.get_or_init(|| {
+            let above = results_above();
+            if let Some(above) = &above {
+                let _ = writeln!(io::stderr(), "using the runs in {}", shown_path(above));
+            }
+            above
+        });
+        above.clone().unwrap_or(path)
+    }
+
     pub fn open(&self) -> Result<ResultsRoot, RecordError> {
-        ResultsRoot::existing(&self.path())
+        ResultsRoot::existing(&self.existing_path())
     }
 
     /// Returns the parent of `run_dir` as the results root.
@@ -38,6 +60,21 @@ impl RootArgs {
         let parent = run_dir.parent().filter(|parent| !parent.as_os_str().is_empty());
         Self { results: Some(parent.unwrap_or(Path::new(".")).into()) }
     }
+}
+
+/// Returns the nearest `results` with runs of this user above the working directory. Does not look above a folder with `.git`
+/// or the home directory.
+fn results_above() -> Option<PathBuf> {
+    let here = env::current_dir().ok()?;
+    let home = env::var_os("HOME").and_then(|home| Path::new(&home).canonicalize().ok());
+    let is_end = |folder: &&Path| folder.join(".git").exists() || home.as_deref() == Some(*folder);
+    let below = here.ancestors().take_while(|folder| !is_end(folder)).count();
+    (1..=below).map(|up| PathBuf::from("../".repeat(up)).join("results")).find(|results| {
+        let is_own = |data: Metadata| data.uid() == rustix::process::geteuid().as_raw();
+        let is_run = |entry: DirEntry| entry.path().join("benchmark.json").exists();
+        results.metadata().is_ok_and(is_own)
+            && results.read_dir().is_ok_and(|mut runs| runs.any(|run| run.is_ok_and(is_run)))
+    })
 }
 
 /// The argument RUN.
@@ -162,6 +199,24 @@ fn minutes(text: &str) -> Result<Duration, String> {
     not_zero(minutes)
 }
 
+/// Joins `--fail-fast 3` into one argument unless the word is a file: the number is optional, so clap needs the `=`.
+pub fn join_fail_fast(arguments: &[OsString]) -> Vec<OsString> {
+    let mut joined = Vec::<OsString>::with_capacity(arguments.len());
+    let mut options = true;
+    for word in arguments {
+        options &= word != "--";
+        let follows = options && joined.last().is_some_and(|last| last == "--fail-fast");
+        match word.to_str().filter(|text| follows && FailFast::parse(text).is_some()) {
+            Some(number) if !Path::new(number).exists() => {
+                joined.pop();
+                joined.push(format!("--fail-fast={number}").into());
+            }
+            _ => joined.push(word.clone()),
+        }
+    }
+    joined
+}
+
 /// Parses a duration other than 0.
 pub fn duration(text: &str) -> Result<Duration, String> {
     not_zero(any_duration(text)?)
@@ -206,24 +261,6 @@ pub fn label(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected a label such as team=night".to_owned()),
     }
-/// Joins `--fail-fast 3` into one argument unless the word is a file: the number is optional, so clap needs the `=`.
-pub fn join_fail_fast(arguments: &[OsString]) -> Vec<OsString> {
-    let mut joined = Vec::<OsString>::with_capacity(arguments.len());
-    let mut options = true;
-    for word in arguments {
-        options &= word != "--";
-        let follows = options && joined.last().is_some_and(|last| last == "--fail-fast");
-        match word.to_str().filter(|text| follows && FailFast::parse(text).is_some()) {
-            Some(number) if !Path::new(number).exists() => {
-                joined.pop();
-                joined.push(format!("--fail-fast={number}").into());
-            }
-            _ => joined.push(word.clone()),
-        }
-    }
-    joined
-}
-
 }
 
 /// Returns the path of a file with secrets, if it exists: a misspelt path is reported even if no secret is needed.

@@ -31,6 +31,9 @@ fn main() -> ExitCode {
     let arguments = args::join_fail_fast(&arguments);
     let out = Out::default();
     out.report_panics();
+    if out.columns().is_some() {
+        runner_model::use_local_zone();
+    }
     runner_engine::before_forced_exit(keys::restore_terminal);
     let prepared = machine::prepare_process().map_err(CommandError::failed);
     if let Err(error) = prepared.and_then(|()| start_log()) {

@@ -92,6 +92,37 @@ text_enum! {
 }
 
 text_enum! {
+    /// Status and verdict of a run in one word, for people.
+    pub enum RunState {
+        /// Completed, and every trial passed or was skipped.
+        Passed = "passed",
+        /// Completed, and a trial did not pass.
+        Failed = "failed",
+        /// The run could not start.
+        NotStarted = "not-started",
+        Incomplete = "incomplete",
+        Cancelled = "cancelled",
+        Running = "running",
+        /// Rows are lost or changed, whatever the status is.
+        Damaged = "damaged",
+    }
+}
+
+impl RunState {
+    pub fn of(status: RunStatus, verdict: RunVerdict) -> Self {
+        match (status, verdict) {
+            (_, RunVerdict::Damaged) => Self::Damaged,
+            (RunStatus::Completed, RunVerdict::Failed) => Self::Failed,
+            (RunStatus::Completed, _) => Self::Passed,
+            (RunStatus::Failed, _) => Self::NotStarted,
+            (RunStatus::Incomplete, _) => Self::Incomplete,
+            (RunStatus::Cancelled, _) => Self::Cancelled,
+            (RunStatus::Running, _) => Self::Running,
+        }
+    }
+}
+
+text_enum! {
     /// A signal that stops a run.
     pub enum StopSignal {
         /// Ctrl-C.
@@ -196,6 +227,19 @@ impl Counts {
             timeout: self.timeout.saturating_sub(other.timeout),
             skipped: self.skipped.saturating_sub(other.skipped),
             flaky: self.flaky.saturating_sub(other.flaky),
+        }
+    }
+
+    /// Returns the sums of both counts.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            error: self.error + other.error,
+            timeout: self.timeout + other.timeout,
+            skipped: self.skipped + other.skipped,
+            flaky: self.flaky + other.flaky,
         }
     }
 

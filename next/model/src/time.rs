@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::enum_text::as_text;
@@ -54,6 +55,22 @@ impl Add<Duration> for Time {
             self.0.saturating_add(duration.as_millis().try_into().unwrap_or(MAX_TIME)),
         )
     }
+}
+
+/// The zone of [`show_time`]. UTC until it is set.
+static ZONE: OnceLock<TimeZone> = OnceLock::new();
+
+/// Makes [`show_time`] use the zone of the user, by `TZ` or else by the system.
+pub fn use_local_zone() {
+    // Only the first call counts.
+    let _ = ZONE.set(TimeZone::system());
+}
+
+/// Formats a time for people, with a format of `strftime`.
+pub fn show_time(time: Time, format: &str) -> String {
+    let zone = ZONE.get().cloned().unwrap_or(TimeZone::UTC);
+    let zoned = Zoned::new(Timestamp::from_millisecond(time.0).unwrap_or_default(), zone);
+    zoned.strftime(format).to_string()
 }
 
 impl fmt::Display for Time {

@@ -1,12 +1,22 @@
 //! Reasons why a trial did not pass: one line for lists, a block for details. All texts are made visible.
 
-use runner_model::row::{Check, Raw, RowError};
-use runner_model::{ErrorClass, Outcome, RowRef, outcome::Verdict, units, visible::visible_line};
+use std::borrow::Cow;
 
-use crate::denials;
+use runner_model::row::{Check, Raw, RowError};
+use runner_model::visible::{marked, visible_line};
+use runner_model::{ErrorClass, Outcome, RowRef, outcome::Verdict, units};
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::{denials, logs::JsonRecord};
 
 /// Characters of a value in a headline.
 const SHORT_VALUE: usize = 40;
+/// Characters of a value in the line of a difference.
+const LONG_VALUE: usize = 200;
+
+/// Replaces the values of a text that should have been an object or an array.
+const JSON_TEXT: &str = "the output is a text that holds JSON; to read the output of a plain command as JSON, set `output = \"json\"`";
 
 /// End of an error's line after which the program's standard error follows.
 const STDERR_FOLLOWS: &str = "; its standard error ends with:";
@@ -83,8 +93,12 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
         }
         _ => {}
     }
-    for (_, line) in &mut lines {
-        *line = visible_line(line).into_owned();
+    for (tone, line) in &mut lines {
+        *line = match tone {
+            // A difference has marks, and lines of logs may end with spaces.
+            Tone::Detail => visible_line(line).into_owned(),
+            Tone::Reason | Tone::Expected | Tone::Actual => marked(line),
+        };
     }
     lines
 }
@@ -97,12 +111,19 @@ fn check_line(check: &Check<'_>) -> String {
     let said = match (&check.expected, &check.actual) {
         // The message only states that they differ.
         (Some(expected), Some(actual)) if *check.name == *"equals" => {
-            let [expected, actual] = around_difference(expected.get(), actual.get());
-            format!("expected {expected}, got {actual}")
+            let differences = differences(expected, actual);
+            let first = differences.first();
+            let first = first.map(|difference| difference.line(SHORT_VALUE));
+            let more = match differences.len() {
+                0 | 1 => String::new(),
+                count => format!(", and {} more", count - 1),
+            };
+            let whole = || expected_and_got(expected.get(), actual.get(), SHORT_VALUE);
+            first.unwrap_or_else(whole) + &more
         }
         _ => message_lines(check).0.to_owned(),
     };
-    visible_line(&format!("{}: {said}", &*check.name)).into_owned()
+    marked(&format!("{}: {said}", &*check.name))
 }
 
 /// Returns the first line of a check's message that is not empty, and the lines after it.
@@ -113,31 +134,124 @@ fn message_lines<'a>(check: &'a Check<'_>) -> (&'a str, impl Iterator<Item = &'a
     (first.unwrap_or("did not hold"), lines)
 }
 
-/// Cuts two values so that their first difference is shown.
-fn around_difference(left: &str, right: &str) -> [String; 2] {
-    let pairs = left.chars().zip(right.chars());
+/// Formats two values, each cut to `most` characters so that their first difference is shown.
+fn expected_and_got(expected: &str, got: &str, most: usize) -> String {
+    let pairs = expected.chars().zip(got.chars());
     let common = pairs.take_while(|(left, right)| left == right).count();
-    let from = if common < SHORT_VALUE / 2 { 0 } else { common - SHORT_VALUE / 4 };
-    [left, right].map(|text| {
-        if from == 0 || text.chars().count() <= SHORT_VALUE {
-            return cut(text, SHORT_VALUE);
+    let from = if common < most / 2 { 0 } else { common - most / 4 };
+    let [expected, got] = [expected, got].map(|text| {
+        if from == 0 || text.chars().count() <= most {
+            return cut(text, most);
         }
         let rest: String = text.chars().skip(from).collect();
-        cut(&format!("…{rest}"), SHORT_VALUE)
-    })
+        cut(&format!("…{rest}"), most)
+    });
+    format!("expected {expected}, got {got}")
 }
 
-/// Returns the difference if the check has one, else both values.
+/// A place where two values differ.
+struct Difference {
+    /// Such as `$.a.b[0]`.
+    path: String,
+    /// `None` if the place is only in the other value.
+    expected: Option<Value>,
+    actual: Option<Value>,
+}
+
+impl Difference {
+    /// Formats the difference with values of at most `most` characters.
+    fn line(&self, most: usize) -> String {
+        let [expected, actual] = [&self.expected, &self.actual]
+            .map(|value| value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string));
+        format!("at {}: {}", self.path, expected_and_got(&expected, &actual, most))
+    }
+}
+
+/// Returns all differences of two objects or of two arrays, and nothing for other values.
+fn differences(expected: &Raw<'_>, actual: &Raw<'_>) -> Vec<Difference> {
+    let mut found = Vec::new();
+    match (serde_json::from_str(expected.get()), serde_json::from_str(actual.get())) {
+        (Ok(expected @ Value::Object(_)), Ok(actual @ Value::Object(_)))
+        | (Ok(expected @ Value::Array(_)), Ok(actual @ Value::Array(_))) => {
+            add_differences(&mut found, "$".to_owned(), Some(expected), Some(actual));
+        }
+        _ => {}
+    }
+    found
+}
+
+fn add_differences(
+    found: &mut Vec<Difference>,
+    path: String,
+    expected: Option<Value>,
+    actual: Option<Value>,
+) {
+    match (expected, actual) {
+        (Some(Value::Object(expected)), Some(Value::Object(mut actual))) => {
+            for (key, expected) in expected {
+                let actual = actual.remove(&key);
+                add_differences(found, path.clone() + &step(&key), Some(expected), actual);
+            }
+            for (key, actual) in actual {
+                add_differences(found, path.clone() + &step(&key), None, Some(actual));
+            }
+        }
+        (Some(Value::Array(expected)), Some(Value::Array(actual))) => {
+            let count = expected.len().max(actual.len());
+            let (mut expected, mut actual) = (expected.into_iter(), actual.into_iter());
+            for index in 0..count {
+                let path = format!("{path}[{index}]");
+                add_differences(found, path, expected.next(), actual.next());
+            }
+        }
+        (Some(Value::Number(left)), Some(Value::Number(right)))
+            if left == right || left.as_f64() == right.as_f64() => {}
+        (expected, actual) if expected == actual => {}
+        (expected, actual) => found.push(Difference { path, expected, actual }),
+    }
+}
+
+/// Formats a key as a step of a path.
+fn step(key: &str) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "_-".contains(character);
+    if !key.is_empty() && key.chars().all(is_plain) {
+        format!(".{key}")
+    } else {
+        format!("[{}]", Value::from(key))
+    }
+}
+
+/// Returns all differences of objects and arrays that should be equal, else the difference of texts, else both values.
 fn check_values(check: &Check<'_>) -> Vec<BlockLine> {
+    if let (Some(expected), Some(actual)) = (&check.expected, &check.actual)
+        && *check.name == *"equals"
+    {
+        let differences = differences(expected, actual);
+        if !differences.is_empty() {
+            let lines = differences.iter().map(|difference| difference.line(LONG_VALUE));
+            return lines.map(|line| (Tone::Actual, line)).collect();
+        }
+        let text = serde_json::from_str::<String>(actual.get());
+        let is_tree = |json: &str| json.starts_with(['{', '[']);
+        if is_tree(expected.get())
+            && text.is_ok_and(|text| {
+                is_tree(&text) && serde_json::from_str::<IgnoredAny>(&text).is_ok()
+            })
+        {
+            return vec![(Tone::Detail, JSON_TEXT.to_owned())];
+        }
+    }
     if let Some(diff) = &check.diff {
         return difference(diff);
     }
     let value = |tone, name, value: &Option<Raw<'_>>| {
         value.as_ref().map(|value| (tone, format!("{name} {}", value.get())))
     };
+    // The message of `contains` has the text.
+    let expected = check.expected.clone().filter(|_| *check.name != *"contains");
     let both = [
-        value(Tone::Expected, "expected", &check.expected),
-        value(Tone::Actual, "got     ", &check.actual),
+        value(Tone::Expected, "expected ", &expected),
+        value(Tone::Actual, "got      ", &check.actual),
     ];
     both.into_iter().flatten().collect()
 }
@@ -204,7 +318,7 @@ fn with_words(line: String, message: &str) -> String {
     let mut said = said.filter(|said| !said.is_empty() && !said.starts_with(BACKTRACE));
     let last = said.clone().next_back().unwrap_or_default();
     let words = said.find(|said| said.starts_with("panic: "));
-    format!("{line}: {}", visible_line(words.unwrap_or(last)))
+    format!("{line}: {}", visible_line(&message_of(words.unwrap_or(last))))
 }
 
 /// Returns class and code, such as `trap unreachable`. `None` if they only repeat the outcome.
@@ -231,7 +345,13 @@ fn error_details(error: &RowError<'_>) -> Vec<BlockLine> {
         Some(_) => line.strip_suffix(STDERR_FOLLOWS).unwrap_or(line),
         None => line,
     });
-    lines.map(|line| (Tone::Detail, line.to_owned())).collect()
+    lines.map(|line| (Tone::Detail, message_of(line).into_owned())).collect()
+}
+
+/// Returns the message of a line of standard error that is a log record in JSON, else the line.
+fn message_of(line: &str) -> Cow<'_, str> {
+    let record = JsonRecord::parse(line);
+    record.map_or(line.into(), |record| format!("{}: {}", record.level, &*record.message).into())
 }
 
 /// Returns the lines of a panic in a trap's message, and the panic as one line.

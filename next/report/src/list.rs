@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use runner_model::{Reason, RunStatus, exit::Exit, status::RunVerdict};
+use runner_model::exit::Exit;
+use runner_model::status::{RunState, RunVerdict};
+use runner_model::{Reason, RunStatus};
 use runner_record::{RecordError, ResultsRoot, RunHead, command};
 use serde::Serialize;
 
@@ -32,6 +34,7 @@ pub struct Unreadable {
 pub struct RunSummary {
     #[serde(flatten)]
     pub head: RunHead,
+    pub state: RunState,
     /// The last part of the id if no other run of the root has it, else the id.
     pub short: String,
     /// The directory as a user would type it.
@@ -80,7 +83,8 @@ impl RunSummary {
     pub fn new(head: RunHead, short: String, run_dir: String) -> Self {
         let exit = Exit::of_run(head.status, head.reason, head.signal, head.verdict);
         let exit_code = head.status.is_terminal().then(|| exit.code());
-        Self { head, short, run_dir, exit_code }
+        let state = RunState::of(head.status, head.verdict);
+        Self { head, state, short, run_dir, exit_code }
     }
 
     /// Returns the command `name` for this run with `more` arguments, for users to type. `run` is the name of the run or

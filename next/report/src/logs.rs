@@ -1,9 +1,11 @@
 //! Logs and output of guests, in the order of their attempts' rows.
 
+use std::collections::HashSet;
+
 use runner_model::log::{Level, LogLine, Said};
-use runner_model::{Time, TrialId, row::read_line};
+use runner_model::{Text, Time, TrialId, row::read_line};
 use runner_record::{ReadLine, RecordError, RunDir};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::VERSION;
 
@@ -107,7 +109,7 @@ fn said(line: &LogLine<'_>, each: &mut dyn FnMut(LogEntry)) {
         text: text.to_owned(),
         fields: Vec::new(),
     };
-    let Said { log, dropped, stdout, stderr } = &line.said;
+    let Said { log, dropped, stdout, .. } = &line.said;
     for record in log {
         let fields = record.fields.iter();
         each(LogEntry {
@@ -121,9 +123,36 @@ fn said(line: &LogLine<'_>, each: &mut dyn FnMut(LogEntry)) {
         let text = format!("{dropped} more records were over the limit and were dropped");
         each(spoken(Stream::Log, &text));
     }
-    for (stream, text) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
-        if !text.is_empty() {
+    let stderr = without_records(&line.said);
+    for (stream, text) in [(Stream::Stdout, &**stdout), (Stream::Stderr, &stderr)] {
+        if !text.trim().is_empty() {
             each(spoken(stream, text));
         }
     }
+}
+
+/// A log record on standard error of a command with the JSON protocol.
+#[derive(Deserialize)]
+pub(crate) struct JsonRecord<'a> {
+    pub(crate) level: Level,
+    #[serde(borrow)]
+    pub(crate) message: Text<'a>,
+}
+
+impl<'a> JsonRecord<'a> {
+    /// Parses a line. `None` if it is another text.
+    pub(crate) fn parse(line: &'a str) -> Option<Self> {
+        line.starts_with('{').then(|| serde_json::from_str(line).ok())?
+    }
+}
+
+/// Returns standard error without the lines that are log records of the attempt.
+pub(crate) fn without_records(said: &Said<'_>) -> String {
+    let records: HashSet<(Level, &str)> =
+        said.log.iter().map(|record| (record.level, &*record.message)).collect();
+    let is_other = |line: &&str| match JsonRecord::parse(line) {
+        Some(record) => !records.contains(&(record.level, &*record.message)),
+        None => !records.contains(&(Level::Info, line.trim_end_matches(['\r', '\n']))),
+    };
+    said.stderr.split_inclusive('\n').filter(is_other).collect()
 }

@@ -6,10 +6,10 @@ use std::{fmt, time::Duration};
 use runner_model::json::Json;
 use runner_model::log::{LogRecord, Said};
 use runner_model::units::{plural, show_duration, show_size};
-use runner_model::{RowRef, outcome::Verdict, row::Check};
+use runner_model::{Outcome, RowRef, outcome::Verdict, row::Check};
 use serde_json::{Map, Value};
 
-use crate::{TrialDocument, failure, phrases, rows::Line};
+use crate::{TrialDocument, failure, logs::without_records, phrases, rows::Line};
 
 /// Longest JSON on one line, in bytes.
 const SHORT_VALUE: usize = 60;
@@ -32,9 +32,9 @@ impl TrialDocument {
 
     /// Formats the page of one row.
     pub fn sections(&self, row: &RowRef<'_>) -> Vec<Section> {
-        let (session, at) = (row.session.unwrap_or(1), phrases::clock(row.started_at));
+        let (session, at) = (row.session.unwrap_or(1), phrases::zoned_clock(row.started_at));
         let mut page = Page::default();
-        page.text("run", format!("{}\nsession {session}, {at} UTC", self.run_dir));
+        page.text("run", format!("{}\nsession {session}, {at}", self.run_dir));
         if self.rows.len() > 1 {
             page.lines("attempts", self.rows.iter().filter_map(attempt));
         }
@@ -105,15 +105,9 @@ impl Page {
     /// Adds checks, metrics and usage.
     fn measured(&mut self, row: &RowRef<'_>) {
         // Failed checks are shown above the page.
-        if row.checks.iter().any(|check| check.verdict != Verdict::Fail) {
-            self.lines("checks", row.checks.iter().map(check));
-        }
-        let metrics = row.metrics.iter().map(|metric| {
-            let unit = metric.unit.iter().map(|unit| format!(" {unit}"));
-            let unit: String = unit.collect();
-            format!("{} {}{unit}", &*metric.name, metric.value)
-        });
-        self.lines("metrics", metrics);
+        let others = row.checks.iter().filter(|check| check.verdict != Verdict::Fail);
+        self.lines("checks", others.map(check));
+        self.lines("metrics", row.metrics.iter().map(phrases::metric));
         let usage = &row.usage;
         self.text(
             "usage",
@@ -132,9 +126,9 @@ impl Page {
         let dropped = Some(said.dropped).filter(|dropped| *dropped > 0);
         let dropped = dropped.map(|dropped| format!("{dropped} more were over the limit"));
         self.lines("log", said.log.iter().map(record).chain(dropped));
-        for (title, text) in [("standard output", &*said.stdout), ("standard error", &*said.stderr)]
-        {
-            if !text.is_empty() {
+        let stderr = without_records(said);
+        for (title, text) in [("standard output", &*said.stdout), ("standard error", &stderr)] {
+            if !text.trim().is_empty() {
                 self.text(title, text.to_owned());
             }
         }
@@ -144,8 +138,10 @@ impl Page {
 fn attempt(line: &Line) -> Option<String> {
     let row = line.row()?;
     let (session, took) = (row.session.unwrap_or(1), show_duration(row.duration()));
-    let (attempt, outcome, reason) = (row.attempt, row.outcome, failure::headline(&row));
-    Some(format!("{attempt} in session {session}: {outcome}, {took}  {reason}"))
+    let (attempt, outcome) = (row.attempt, row.outcome);
+    let reason = (outcome != Outcome::Passed).then(|| format!("  {}", failure::headline(&row)));
+    let reason = reason.unwrap_or_default();
+    Some(format!("{attempt} in session {session}: {outcome}, {took}{reason}"))
 }
 
 fn expected(expect: &Map<String, Value>) -> String {
@@ -153,7 +149,7 @@ fn expected(expect: &Map<String, Value>) -> String {
         ("max_duration", Some(micros)) => {
             format!("{key} {}", show_duration(Duration::from_micros(micros)))
         }
-        _ => format!("{key} {value}"),
+        _ => format!("{key} {}", indented(value)),
     };
     expect.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -165,8 +161,7 @@ fn check(check: &Check<'_>) -> String {
 }
 
 fn record(record: &LogRecord<'_>) -> String {
-    let fields = record.fields.iter();
-    let fields: String = fields.map(|(name, value)| format!(" {name}={value}")).collect();
+    let fields = phrases::fields(record.fields.iter().map(|(name, value)| (&**name, &**value)));
     let at = phrases::time_of_day(record.at);
     format!("{at} {:5} {}{fields}", record.level, record.message)
 }

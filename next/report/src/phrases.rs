@@ -1,31 +1,29 @@
 //! Phrases about runs that several documents and commands use.
 
 use runner_model::{
-    Counts, RunStatus, Stage, StopSignal, Time,
-    row::Actor,
-    status::RunVerdict,
+    Counts, Reason, Stage, StopSignal, Time,
+    row::{Actor, Metric},
+    show_time,
+    status::RunState,
     units::{grouped, plural},
     visible::visible_line,
 };
 
 use runner_record::RunHead;
 
-/// Formats status, reason and signal, such as `incomplete (interrupted, SIGINT)`, or the verdict of a completed run.
+/// Formats the state of a run with reason and signal, such as `incomplete (interrupted, SIGINT)`.
 #[must_use]
 pub fn status_text(run: &RunHead) -> String {
-    let status = match (run.status, run.verdict) {
-        (RunStatus::Cancelled, RunVerdict::Damaged) => return "damaged (cancelled)".to_owned(),
-        (_, RunVerdict::Damaged) => return "damaged".to_owned(),
-        (RunStatus::Completed, RunVerdict::Failed) => return "failed".to_owned(),
-        (RunStatus::Completed, _) => return "passed".to_owned(),
-        (status, _) => status,
-    };
-    match (run.reason, run.signal) {
-        (Some(reason), Some(signal)) => format!("{status} ({reason}, {signal})"),
-        (Some(reason), None) => format!("{status} ({reason})"),
-        (None, _) if run.paused.is_some() => format!("{status} (paused)"),
-        (None, _) if run.stage == Stage::Waiting => format!("{status} (waiting)"),
-        (None, _) => status.to_string(),
+    let state = RunState::of(run.status, run.verdict);
+    let word = state.as_str().replace('-', " ");
+    match (state, run.reason, run.signal) {
+        (RunState::Damaged, Some(Reason::Cancelled), _) => "damaged (cancelled)".to_owned(),
+        (RunState::Passed | RunState::Failed | RunState::Damaged | RunState::Cancelled, ..) => word,
+        (_, Some(reason), Some(signal)) => format!("{word} ({reason}, {signal})"),
+        (_, Some(reason), None) => format!("{word} ({reason})"),
+        _ if run.paused.is_some() => format!("{word} (paused)"),
+        _ if run.stage == Stage::Waiting => format!("{word} (waiting)"),
+        _ => word,
     }
 }
 
@@ -50,6 +48,38 @@ pub fn short_counts(counts: &Counts) -> String {
     let signs = [('✓', counts.passed), ('✗', counts.bad()), ('○', counts.skipped)];
     let shown = signs.iter().filter(|(_, count)| *count > 0);
     shown.map(|(sign, count)| format!("{sign} {}", grouped(*count))).collect::<Vec<_>>().join("  ")
+}
+
+/// Formats a score, a metric or its sum, with up to six digits after rounding: `0.333333`, `12,345`.
+#[must_use]
+pub fn number(value: f64) -> String {
+    let whole = value.round().abs();
+    if (value.fract() == 0.0 || whole >= 1e5) && whole < 1e15 {
+        let sign = if value < 0.0 { "-" } else { "" };
+        return format!("{sign}{}", grouped(whole as u64));
+    }
+    let rounded: f64 = format!("{value:.5e}").parse().unwrap_or(value);
+    rounded.to_string()
+}
+
+/// Formats a metric with its unit: `tokens 12,345`. The unit `1` is left out.
+#[must_use]
+pub fn metric(metric: &Metric<'_>) -> String {
+    let unit = metric.unit.iter().filter(|unit| ***unit != *"1");
+    let unit: String = unit.map(|unit| format!(" {unit}")).collect();
+    format!("{} {}{unit}", &*metric.name, number(metric.value))
+}
+
+/// Formats the fields of a log record: ` name=value`, with quotes around values that have spaces.
+pub fn fields<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let field = |(name, value): (&str, &str)| {
+        if value.is_empty() || value.contains([' ', '"', '\n', '=']) {
+            format!(" {name}={value:?}")
+        } else {
+            format!(" {name}={value}")
+        }
+    };
+    fields.map(field).collect()
 }
 
 /// Returns the name of a signal for users.
@@ -88,17 +118,20 @@ pub fn ago(now: Time, time: Time) -> String {
     format!("{count} {unit} ago")
 }
 
-/// Formats the time of day in UTC, to the millisecond: `09:18:04.015`.
+/// Formats the time of day, to the millisecond: `09:18:04.015`.
 #[must_use]
 pub fn time_of_day(time: Time) -> String {
-    let text = time.to_string();
-    text.get(11..23).unwrap_or(&text).to_owned()
+    show_time(time, "%H:%M:%S%.3f")
 }
 
-/// Formats a time in UTC, to the second: `2026-11-20 09:18:04`.
+/// Formats a time to the second: `2026-11-20 09:18:04`.
 #[must_use]
 pub fn clock(time: Time) -> String {
-    let text = time.to_string();
-    let second = text.split('.').next().unwrap_or(&text);
-    second.replace('T', " ")
+    show_time(time, "%Y-%m-%d %H:%M:%S")
+}
+
+/// Formats a time to the second with its zone: `2026-11-20 09:18:04 UTC`.
+#[must_use]
+pub fn zoned_clock(time: Time) -> String {
+    show_time(time, "%Y-%m-%d %H:%M:%S %Z")
 }

@@ -1,12 +1,18 @@
 //! Rows of a run, read from disk at each use instead of being kept in memory.
 
-use std::{cell::RefCell, collections::HashSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashSet},
+};
 
-use runner_model::row::{RowHead, read_line};
-use runner_model::{Counts, Outcome, RowRef, status::RunVerdict};
+use runner_model::row::{Metric, RowHead, read_line};
+use runner_model::{Counts, Outcome, RowRef, TrialId, status::RunVerdict};
 use runner_record::{Manifest, ReadLine, RecordError, RunDir, UnplannedFold};
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
+
+/// Sums of metrics that are kept of a provider, which may give each reply's metrics other names.
+const MAX_METRICS: usize = 100;
 
 /// A row as on disk.
 #[derive(Clone, Debug)]
@@ -38,6 +44,8 @@ pub enum Which {
     All,
     /// Rows that settle their trials with a failure, an error or a timeout.
     Failed,
+    /// All rows of trials that passed after an attempt that did not.
+    Flaky,
 }
 
 /// The rows of a run, read from disk at each use.
@@ -48,12 +56,14 @@ pub struct Rows {
     settled: Settled,
 }
 
-/// The row that settles each trial, from the list of a run's providers. Some 45 bytes a trial.
+/// The row that settles each trial, from the list of a run's providers. Some 60 bytes a trial.
 #[derive(Debug)]
 pub(crate) struct Settled {
     fold: UnplannedFold,
     /// By the numbers of `fold`.
     newest: Vec<Option<Final>>,
+    /// Whether a row has metrics.
+    has_metrics: bool,
 }
 
 /// A row that settles its trial.
@@ -65,15 +75,20 @@ pub(crate) struct Final {
     pub(crate) provider: u16,
     pub(crate) outcome: Outcome,
     pub(crate) flaky: bool,
+    pub(crate) score: Option<f32>,
+    /// The `meta` of the test, by [`TestMeta::of`](crate::meta::TestMeta::of).
+    pub(crate) meta: u32,
 }
 
 impl Settled {
     pub(crate) fn new(manifest: &Manifest) -> Self {
-        Self { fold: UnplannedFold::new(manifest), newest: Vec::new() }
+        Self { fold: UnplannedFold::new(manifest), newest: Vec::new(), has_metrics: false }
     }
 
-    /// Adds a row. Rows of other providers than these settle nothing, and neither do those of trials that the plan lacks.
-    pub(crate) fn add(&mut self, row: &RowHead, providers: &[&str], is_planned: bool) {
+    /// Adds a row of a test with this `meta`. Rows of other providers than these settle nothing, and neither do those of
+    /// trials that the plan lacks.
+    pub(crate) fn add(&mut self, row: &RowHead, providers: &[&str], is_planned: bool, meta: u32) {
+        self.has_metrics |= row.has_metrics;
         let Some((number, effect)) = self.fold.add(row) else { return };
         self.newest.resize(self.newest.len().max(number + 1), None);
         let provider = providers.iter().position(|name| **name == *row.trial.provider);
@@ -84,6 +99,8 @@ impl Settled {
                 provider: provider as u16,
                 outcome: row.outcome,
                 flaky: row.flaky,
+                score: row.score.map(|score| score as f32),
+                meta,
             });
         }
     }
@@ -102,11 +119,10 @@ impl Settled {
         }
     }
 
-    /// Returns whether this row settles its trial.
-    fn is_by(&self, row: &RowHead) -> bool {
-        let number = self.fold.number(&row.trial);
-        let newest = number.and_then(|number| *self.newest.get(number)?);
-        row.r#final && newest.is_some_and(|newest| newest.seq == row.seq)
+    /// Returns the row that settles this trial.
+    fn of(&self, trial: &TrialId) -> Option<Final> {
+        let number = self.fold.number(trial)?;
+        *self.newest.get(number)?
     }
 
     /// Returns the settling row of every trial, in no order.
@@ -125,35 +141,80 @@ impl Rows {
     /// # Errors
     ///
     /// A file cannot be read.
-    pub fn each(&self, mut each: impl FnMut(&RowRef<'_>, &[u8])) -> Result<(), RecordError> {
-        if self.which == Which::Failed {
-            return self.failures(each);
+    pub fn each(&self, each: impl FnMut(&RowRef<'_>, &[u8])) -> Result<(), RecordError> {
+        let is_flaky =
+            |head: &RowHead| self.settled.of(&head.trial).is_some_and(|newest| newest.flaky);
+        match self.which {
+            Which::All => self.select(|_| true, each),
+            Which::Failed => self.settling(|newest| newest.outcome.is_bad(), each),
+            Which::Flaky => self.select(is_flaky, each),
         }
-        self.run.rows(&mut |_, line| {
-            if let ReadLine::Row(_, bytes) = line
-                && let Ok(row) = read_line(bytes)
-            {
-                each(&row, bytes);
-            }
-        })
     }
 
-    /// Calls `each` for every row that settles its trial badly.
+    /// Calls `each` for every row that settles its trial badly, as skipped, or as flaky.
     ///
     /// # Errors
     ///
     /// A file cannot be read.
-    pub fn failures(&self, mut each: impl FnMut(&RowRef<'_>, &[u8])) -> Result<(), RecordError> {
-        if !self.settled.finals().any(|row| row.outcome.is_bad()) {
+    pub fn notable(&self, each: impl FnMut(&RowRef<'_>, &[u8])) -> Result<(), RecordError> {
+        self.settling(|newest| newest.flaky || newest.outcome != Outcome::Passed, each)
+    }
+
+    /// Returns the sums of each provider's metrics over the rows that settle trials.
+    pub(crate) fn metrics(&self) -> Result<BTreeMap<String, Vec<Metric<'static>>>, RecordError> {
+        let mut sums = BTreeMap::new();
+        if !self.settled.has_metrics {
+            return Ok(sums);
+        }
+        self.settling(
+            |_| true,
+            |row, _| {
+                let sums: &mut Vec<Metric<'_>> = sums.entry(row.provider.to_string()).or_default();
+                for metric in &row.metrics {
+                    let mut known = sums.iter();
+                    match known
+                        .position(|sum| (&sum.name, &sum.unit) == (&metric.name, &metric.unit))
+                    {
+                        Some(place) => sums[place].value += metric.value,
+                        None if sums.len() == MAX_METRICS => {}
+                        None => sums.push(Metric {
+                            name: metric.name.to_string().into(),
+                            value: metric.value,
+                            unit: metric.unit.as_ref().map(|unit| unit.to_string().into()),
+                        }),
+                    }
+                }
+            },
+        )?;
+        Ok(sums)
+    }
+
+    /// Calls `each` for the rows that settle trials and that `is_wanted` selects.
+    fn settling(
+        &self,
+        is_wanted: impl Fn(&Final) -> bool,
+        each: impl FnMut(&RowRef<'_>, &[u8]),
+    ) -> Result<(), RecordError> {
+        if !self.settled.finals().any(|newest| is_wanted(&newest)) {
             return Ok(());
         }
         // Another program may have doubled rows.
         let mut seen = HashSet::new();
+        let is_selected = |head: &RowHead| {
+            let newest = self.settled.of(&head.trial).filter(|newest| newest.seq == head.seq);
+            head.r#final && newest.is_some_and(|newest| is_wanted(&newest)) && seen.insert(head.seq)
+        };
+        self.select(is_selected, each)
+    }
+
+    fn select(
+        &self,
+        mut is_wanted: impl FnMut(&RowHead) -> bool,
+        mut each: impl FnMut(&RowRef<'_>, &[u8]),
+    ) -> Result<(), RecordError> {
         self.run.rows(&mut |_, line| {
             if let ReadLine::Row(head, bytes) = line
-                && head.outcome.is_bad()
-                && self.settled.is_by(&head)
-                && seen.insert(head.seq)
+                && is_wanted(&head)
                 && let Ok(row) = read_line(bytes)
             {
                 each(&row, bytes);

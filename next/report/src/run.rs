@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use runner_model::{Counts, Places as _, TrialId, row::read_line};
+use runner_model::row::{Metric, read_line};
+use runner_model::{Counts, Places as _, TrialId};
 use runner_record::{Live, Manifest, ReadLine, RecordError, ResultsRoot, RunDir, RunHead};
 use serde::Serialize;
 
+use crate::meta::{MetaResults, TestMeta};
 use crate::rows::{Rows, Settled, Which};
 use crate::{VERSION, denials::Denials, list::RunSummary, short_id, verify};
 
@@ -20,6 +22,9 @@ pub struct RunDocument {
     pub live: Option<Live>,
     /// One table per provider, in the scenario's order.
     pub providers: Vec<ProviderTable>,
+    /// Results by the keys of tests' `meta`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub meta: Vec<MetaResults>,
     /// Damaged lines of the rows. If the run has ended and its verdict is not `damaged`, no result is lost.
     pub damaged_lines: u64,
     /// Results that the manifest of a run that has ended counts and its rows do not have.
@@ -41,6 +46,11 @@ pub struct ProviderTable {
     pub p95_ms: Option<f32>,
     /// Maximum.
     pub max_ms: Option<f32>,
+    /// Mean of the provider's own scores. `null` without any.
+    pub score: Option<f32>,
+    /// Sums of the provider's metrics.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric<'static>>,
 }
 
 impl RunDocument {
@@ -67,6 +77,7 @@ impl RunDocument {
         let suite = has_changed.then(|| verify::plan(run).ok().flatten()).flatten();
         let is_planned =
             |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
+        let meta = TestMeta::read(run, &on_disk);
         let new = || (Settled::new(&on_disk), 0, Denials::default());
         let (mut settled, damaged_lines, denials) = run.fold_lines(
             &new,
@@ -74,7 +85,7 @@ impl RunDocument {
             &mut |(settled, damaged_lines, denials), _, (line, _)| match line {
                 ReadLine::Row(head, bytes) => {
                     let is_planned = is_planned(&head.trial);
-                    settled.add(&head, &names, is_planned);
+                    settled.add(&head, &names, is_planned, meta.of(&head.trial.test));
                     if is_planned
                         && head.has_denied
                         && let Ok(row) = read_line(bytes)
@@ -92,17 +103,24 @@ impl RunDocument {
         let is_over = judged.status.is_terminal();
         let lost_results = on_disk.counts.done().saturating_sub(judged.counts.done());
         let run_dir = run.path().to_string_lossy().into_owned();
-        Ok(Self {
+        let (meta, providers) = (meta.results(settled.finals()), tables(&names, &settled));
+        let mut document = Self {
             v: VERSION,
             run: RunSummary::new(RunHead::from(&judged), short_of(root, run.id()), run_dir),
             live: live.filter(|_| !is_over),
-            providers: tables(&names, &settled),
+            providers,
+            meta,
             manifest: if has_ended { on_disk } else { judged },
             damaged_lines,
             denials,
             lost_results: if is_over { lost_results } else { 0 },
             rows: Rows::new(run, which, settled),
-        })
+        };
+        let mut metrics = document.rows.metrics()?;
+        for table in &mut document.providers {
+            table.metrics = metrics.remove(&table.provider).unwrap_or_default();
+        }
+        Ok(document)
     }
 }
 
@@ -117,23 +135,28 @@ pub fn short_of(root: &ResultsRoot, id: &str) -> String {
 
 /// Computes counts and durations of each provider.
 fn tables(providers: &[&str], settled: &Settled) -> Vec<ProviderTable> {
-    let mut columns = vec![(Counts::default(), Vec::new()); providers.len()];
+    let mut columns = vec![(Counts::default(), Vec::new(), Vec::new()); providers.len()];
     for row in settled.finals() {
-        let (counts, durations) = &mut columns[usize::from(row.provider)];
+        let (counts, durations, scores) = &mut columns[usize::from(row.provider)];
         counts.add(row.outcome, row.flaky);
         durations.push(row.duration_ms);
+        scores.extend(row.score);
     }
-    let table = |(provider, (counts, mut durations)): (&&str, (Counts, Vec<f32>))| {
-        durations.sort_by(f32::total_cmp);
-        ProviderTable {
-            provider: (*provider).to_owned(),
-            counts,
-            p50_ms: quantile(&durations, 0.5),
-            p95_ms: quantile(&durations, 0.95),
-            max_ms: durations.last().copied(),
-        }
-    };
-    providers.iter().zip(columns).map(table).collect()
+    let tables =
+        providers.iter().zip(columns).map(|(provider, (counts, mut durations, scores))| {
+            durations.sort_by(f32::total_cmp);
+            let sum: f64 = scores.iter().copied().map(f64::from).sum();
+            ProviderTable {
+                provider: (*provider).to_owned(),
+                counts,
+                p50_ms: quantile(&durations, 0.5),
+                p95_ms: quantile(&durations, 0.95),
+                max_ms: durations.last().copied(),
+                score: (!scores.is_empty()).then(|| (sum / scores.len() as f64) as f32),
+                metrics: Vec::new(),
+            }
+        });
+    tables.collect()
 }
 
 /// Returns the smallest of the ascending values that at least this share of them does not exceed.

@@ -25,7 +25,7 @@ impl RunDocument {
 
 fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str, String)> {
     let session = manifest.sessions.last();
-    let since = |time| format!("{} UTC, {}", phrases::clock(time), phrases::ago(now, time));
+    let since = |time| format!("{}, {}", phrases::zoned_clock(time), phrases::ago(now, time));
     let sessions = plural(run.head.sessions, "session", "sessions");
     let group = |GroupPlace { id, place, of }: &_| format!("{place} of {of} of group {id}");
     let labels = run.head.labels.iter();
@@ -48,7 +48,6 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         ("worked on", session.filter(|_| !is_over).map(worker)),
         ("died", died),
         ("paused", run.head.paused.as_ref().map(pause)),
-        ("wall", session.and_then(|session| session.wall.clone())),
         ("stopped", session.and_then(|session| session.stopped_by.as_ref()).map(by)),
         ("pinned", run.head.pinned.as_ref().map(|pin| by(&pin.by))),
     ];
@@ -106,6 +105,9 @@ pub fn session(session: &SessionEntry) -> Vec<String> {
     if let Some(worked) = session.worked_ms {
         let worked = show_duration(Duration::from_millis(worked));
         about += &format!(", worked {worked}");
+    }
+    if let Some(sandbox) = &session.wall {
+        about += &format!(", sandbox {sandbox}");
     }
     if session.suspended_ms > 0 {
         let suspended = show_duration(Duration::from_millis(session.suspended_ms));

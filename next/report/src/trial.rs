@@ -1,6 +1,6 @@
 //! [`TrialDocument`]: one trial with rows, logs and files. [`find_trial`] finds a trial by a text that a user typed.
 
-use std::{collections::BTreeSet, io::BufRead as _, path::Path};
+use std::{cmp::Reverse, collections::BTreeSet, io::BufRead as _, path::Path};
 
 use runner_model::row::{Artifact, read_line};
 use runner_model::{RowRef, Text, TrialId, log::LogLine};
@@ -81,8 +81,8 @@ impl Found {
                 return Err("the run has no rows yet".to_owned());
             }
             Self::Nothing { trials } => {
-                let head = format!("run {run} has no row of a trial `{text}`; it has rows of");
-                (head, trials)
+                let head = format!("no trial of run {run} matches `{text}`; the nearest are");
+                (head, nearest(trials, text))
             }
         };
         let named = trials.len().min(MOST_NAMED);
@@ -93,6 +93,19 @@ impl Found {
         };
         Err(format!("{head}:\n{}{more}", named.join("\n")))
     }
+}
+
+/// Sorts trials by the length of the starts and ends that they share with a text, the longest first.
+fn nearest(mut trials: Vec<String>, text: &str) -> Vec<String> {
+    let common = |left: &mut dyn Iterator<Item = char>, right: &mut dyn Iterator<Item = char>| {
+        left.zip(right).take_while(|(left, right)| left == right).count()
+    };
+    trials.sort_by_cached_key(|trial| {
+        let (trial, _) = trial.rsplit_once('#').unwrap_or((trial, ""));
+        let start = common(&mut trial.chars(), &mut text.chars());
+        Reverse(start + common(&mut trial.chars().rev(), &mut text.chars().rev()))
+    });
+    trials
 }
 
 /// Finds a trial that has a row by its id, by a unique `test@provider` or test, or else by a unique part of its id.
@@ -250,7 +263,10 @@ mod tests {
         assert_eq!(nothing(Vec::new()), "the run has no rows yet");
         assert_eq!(
             nothing(vec!["a".to_owned()]),
-            "run r has no row of a trial `t`; it has rows of:\na"
+            "no trial of run r matches `t`; the nearest are:\na"
         );
+        let trials = ["a/one@p#1", "long-nam@reference#1"].map(String::from).to_vec();
+        let message = Found::Nothing { trials }.only("r", "long-name@reference").unwrap_err();
+        assert!(message.contains(":\nlong-nam@reference#1\na/one"), "{message}");
     }
 }

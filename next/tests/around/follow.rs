@@ -126,7 +126,7 @@ fn log_lines_name_their_source() {
         assert!(line.contains("evil@hostile#1"), "{line}");
     }
     ran.says(&[
-        "warn one one=\"one\"",
+        "warn one one=one",
         "stdout one",
         "stderr one",
         "stderr this is call 1",
@@ -136,7 +136,10 @@ fn log_lines_name_their_source() {
     let of_one = runner.run(&["logs", "latest", "first"]).expect(0);
     assert!(!of_one.stdout.contains("evil") && of_one.stdout.contains("one"));
     runner.run(&["logs", "latest", "hostile"]).expect(2).says(&["could be one of"]);
-    runner.run(&["logs", "latest", "nobody"]).expect(2).says(&["has no row of a trial"]);
+    runner
+        .run(&["logs", "latest", "nobody"])
+        .expect(2)
+        .says(&["matches `nobody`; the nearest are"]);
     let last = runner.run(&["logs", "--tail", "2"]).expect(0);
     let all: Vec<_> = ran.stdout.lines().collect();
     assert_eq!(last.stdout.lines().collect::<Vec<_>>(), all[all.len() - 2..]);

@@ -10,8 +10,8 @@ use crate::support::{guests::root, run::Run, runner::Runner, running::Running};
 
 /// Returns the commands that an output advises.
 fn advised(ran: &str) -> Vec<String> {
-    let lines = ran.lines().filter_map(|line| line.find("runner ").map(|at| line[at..].to_owned()));
-    lines.collect()
+    let command = |line: &str| line[line.find("runner ")?..].split("` ").next().map(str::to_owned);
+    ran.lines().filter_map(command).collect()
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn lists_hold_what_is_asked_for() {
         runner.run(&[&["list"][..], &args].concat()).expect(2).says(&[args[1]]);
     }
     runner.run(&["list"]).expect(0);
-    runner.run(&["list", "--status", "failed"]).expect(0).says(&["no run matches"]);
+    runner.run(&["list", "--status", "failed"]).expect(0).says(&["no runs match"]);
 }
 
 #[test]

@@ -361,7 +361,7 @@ fn dead_sessions_name_their_trials() {
     runner.run(&["show"]).expect(0).says(&[&says]);
     let explained = runner.run(&["resume", "--explain"]).expect(0);
     explained.says(&[&format!("{} runs: it has no result: it ran when", trials[0])]);
-    runner.run(&["cleanup", "--yes"]).expect(0);
+    runner.run(&["cleanup", "--yes"]).expect(0).says(&["1 run became incomplete"]);
     let died = format!("its process died {says}");
     runner.run(&["show", "--history"]).expect(0).says(&[&died]);
     assert!(run.text("runner.log").contains(&format!("died {says}")), "{}", run.text("runner.log"));
@@ -442,6 +442,9 @@ fn last_failed_after_success_says_so() {
     let runner = naps(1, 1);
     runner.exec(&["-q"]).expect(0);
     let ran = runner.exec(&["--last-failed"]).expect(5);
-    ran.says(&["every trial of the scenario passed in its newest run", "`--last-failed` selects none"]);
+    ran.says(&[
+        "every trial of the scenario passed in its newest run",
+        "`--last-failed` selects none",
+    ]);
     assert!(!ran.stderr.contains("--tag"), "{}", ran.stderr);
 }

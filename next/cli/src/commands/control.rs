@@ -1,6 +1,6 @@
 //! `runner stop`, `cancel`, `pause` and `unpause`: requests to the process that works on a run.
 
-use runner_model::exit::Exit;
+use runner_model::{exit::Exit, units::grouped};
 use runner_record::{Answer, RecordError, RequestMode, ResultsRoot, RunDir, actor};
 use runner_report::RequestResult;
 
@@ -104,7 +104,7 @@ fn answer_line(RequestResult { result, run, .. }: &RequestResult) -> String {
         Answer::Refused => return format!("run {short} is completed; there is nothing to cancel"),
     };
     let status = summary::headed(run, ":");
-    let (done, planned) = (run.head.counts.done.done(), run.head.counts.planned);
+    let [done, planned] = [run.head.counts.done.done(), run.head.counts.planned].map(grouped);
     format!("run {short} {result} {status} {done} of {planned} done")
 }
 

@@ -98,7 +98,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
             if run.has_ended {
                 exit = exit.worse(exit_of(&manifest));
             } else {
-                all.counts = add(all.counts, manifest.counts);
+                all.counts = all.counts.plus(manifest.counts);
                 planned += manifest.metadata.planned_trial_count;
                 all.in_flight.extend(live.in_flight.iter().cloned());
                 all.compiling.extend(live.compiling.iter().cloned());
@@ -180,17 +180,6 @@ fn long_wait(live: &Live) -> Option<LongWait> {
     is_long.then_some(LongWait { retries, rates, next })
 }
 
-fn add(one: Counts, other: Counts) -> Counts {
-    Counts {
-        passed: one.passed + other.passed,
-        failed: one.failed + other.failed,
-        error: one.error + other.error,
-        timeout: one.timeout + other.timeout,
-        skipped: one.skipped + other.skipped,
-        flaky: one.flaky + other.flaky,
-    }
-}
-
 pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = args.root.open()?;
     let run = args.run.find(&root)?;
@@ -208,7 +197,8 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
         (None, None) => true,
     };
     let (mut reading, mut log_bytes, mut last_sweep) = (Reading::default(), 0, Instant::now());
-    let mut tail = Tail { limit: args.tail, held: VecDeque::new(), lines: out.lines(args.json) };
+    let (held, lines) = (VecDeque::new(), out.lines(args.json));
+    let mut tail = Tail { is_empty: true, limit: args.tail, held, lines };
     loop {
         // The status is read first: everything that was written before the end is then read below.
         let is_over = !args.follow || run.truth()?.status.is_terminal();
@@ -230,6 +220,9 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
         }
         tail.print();
         if is_over || out.is_closed() {
+            if tail.is_empty && !args.json {
+                out.talk("no output");
+            }
             if reading.damaged > 0 {
                 let (one, many) = (
                     "line of index.jsonl is damaged, and its output is left out",
@@ -259,13 +252,14 @@ fn entry_lines(entry: &LogEntry) -> Vec<String> {
     };
     let kind = entry.level.map_or_else(|| stream.to_owned(), |level| level.to_string());
     let head = style::dim(&format!("{time:12} {}{attempt} {kind:6}", entry.trial));
-    let fields = entry.fields.iter().map(|(name, value)| format!(" {name}={value:?}"));
-    let text = format!("{}{}", entry.text, fields.collect::<String>());
+    let fields = entry.fields.iter().map(|(name, value)| (&**name, &**value));
+    let text = format!("{}{}", entry.text, phrases::fields(fields));
     text.lines().map(|line| format!("{head} {}", visible_line(line))).collect()
 }
 
 /// Holds lines until [`Tail::print`]. With a `limit`, the first call prints only the last of them; later lines are not held.
 struct Tail<'a> {
+    is_empty: bool,
     limit: Option<usize>,
     held: VecDeque<String>,
     lines: Lines<'a>,
@@ -273,6 +267,7 @@ struct Tail<'a> {
 
 impl Tail<'_> {
     fn add(&mut self, line: String) {
+        self.is_empty = false;
         let Some(limit) = self.limit else {
             return self.lines.add(&line);
         };

@@ -4,21 +4,23 @@ use std::{sync::Arc, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::{civil, tz::TimeZone};
-use runner_model::units::{parse_age, plural, show_duration};
-use runner_model::{RunStatus, Time, exit::Exit, status::RunVerdict, visible::visible_line};
+use runner_model::status::{RunState, RunVerdict};
+use runner_model::units::{grouped, parse_age, show_duration};
+use runner_model::{RunStatus, Time, exit::Exit, visible::visible_line};
 use runner_record::{GroupPlace, now};
 use runner_report::{RunList, RunSummary, short_id};
 use runner_scenario::IdGlob;
 
-use crate::args::{RootArgs, label, number, statuses};
+use crate::args::{RootArgs, label, number};
 use crate::text::{CommandError, Out, Table, style, summary};
 
 /// List the runs, newest first
 #[derive(clap::Args)]
 pub struct Args {
-    /// List only runs with one of these statuses
-    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = statuses())]
-    status: Vec<RunStatus>,
+    /// List only runs in one of these states: the words of the column, `failed` also for runs that were not started, or
+    /// `completed` for those that passed or failed
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = states())]
+    status: Vec<String>,
     /// List only runs with this verdict
     #[arg(long, value_name = "VERDICT", value_parser = verdicts())]
     verdict: Option<RunVerdict>,
@@ -31,8 +33,8 @@ pub struct Args {
     /// List only runs of scenarios whose name matches
     #[arg(long, value_name = "GLOB", value_parser = glob)]
     scenario: Option<Arc<IdGlob>>,
-    /// List only runs that started since then: an age such as `2h` or `7d`, or a day or time in UTC such as `2026-11-20` or
-    /// `2026-11-20T09:30`
+    /// List only runs that started since then: an age such as `2h` or `7d`, or a day or time such as `2026-11-20` or
+    /// `2026-11-20T09:30`, in your time zone if it names no other
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Time>,
     /// List at most N runs
@@ -55,14 +57,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         out.document(&list);
         return Ok(Exit::Success);
     }
-    let path = args.root.path();
+    let path = args.root.existing_path();
     let folder = visible_line(&path.to_string_lossy()).into_owned();
     if !list.runs.is_empty() {
         out.data(&table(&list, out.columns()));
     } else if all > 0 {
-        let list = root.command(&["list"]);
-        let all = plural(all as u64, "run", "runs");
-        out.talk(&format!("no run matches; to list all of {all}: {list}"));
+        let (list, all) = (root.command(&["list"]), grouped(all as u64));
+        out.talk(&format!("no runs match; `{list}` shows all {all}"));
     } else if !path.is_dir() {
         out.talk(&format!("there are no runs: the folder {folder} does not exist"));
     } else if list.unreadable.is_empty() {
@@ -82,7 +83,7 @@ impl Args {
     fn matches(&self, run: &RunSummary) -> bool {
         let is_in =
             |group: &String| run.head.group.as_ref().is_some_and(|of| of.id.contains(group));
-        (self.status.is_empty() || self.status.contains(&run.head.status))
+        (self.status.is_empty() || self.status.iter().any(|word| is_in_state(run, word)))
             && self.verdict.is_none_or(|verdict| run.head.verdict == verdict)
             && self.group.as_ref().is_none_or(is_in)
             && self.label.iter().all(|(key, value)| run.head.labels.get(key) == Some(value))
@@ -91,18 +92,32 @@ impl Args {
     }
 }
 
+/// Returns whether a run is in the state of this word.
+fn is_in_state(run: &RunSummary, word: &str) -> bool {
+    let is_of_status = match word {
+        "completed" => run.head.status == RunStatus::Completed,
+        "failed" => run.head.status == RunStatus::Failed,
+        _ => false,
+    };
+    is_of_status || run.state.as_str() == word
+}
+
+fn states() -> PossibleValuesParser {
+    PossibleValuesParser::new(RunState::ALL.iter().map(|state| state.as_str()).chain(["completed"]))
+}
+
 /// Parses an age before now, or a time.
 fn since(text: &str) -> Result<Time, String> {
     if let Ok(age) = parse_age(text) {
         return Ok(Time::from_millis(now().as_millis() - age.as_millis() as i64));
     }
     let civil = || {
-        let time = text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?;
+        let time = text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::system()).ok()?;
         Some(Time::from_millis(time.timestamp().as_millisecond()))
     };
     // A civil time would drop the offset, so a time with an offset or `Z` is tried first.
     Time::parse(text).or_else(civil).ok_or_else(|| {
-        "expected an age such as `2h` or `7d`, or a day or time in UTC such as `2026-11-20` or `2026-11-20T09:30`".to_owned()
+        "expected an age such as `2h` or `7d`, or a day or time such as `2026-11-20` or `2026-11-20T09:30`".to_owned()
     })
 }
 
@@ -139,7 +154,11 @@ pub fn table(list: &RunList, screen: Option<usize>) -> String {
             visible_line(id).into_owned(),
             summary::headed(run, ""),
             scenario_cell(run),
-            format!("{}/{}", run.head.counts.done.done(), run.head.counts.planned),
+            format!(
+                "{}/{}",
+                grouped(run.head.counts.done.done()),
+                grouped(run.head.counts.planned)
+            ),
             style::bad_count(run.head.counts.done.bad()),
             when(run.head.started_at),
             run.head.completed_at.map_or_else(|| "–".to_owned(), when),

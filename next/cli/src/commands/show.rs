@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use runner_model::units::{plural, show_duration};
-use runner_model::{RowRef, exit::Exit, status::RunVerdict, visible::visible_line};
+use runner_model::{Counts, RowRef, exit::Exit, status::RunVerdict, visible::visible_line};
 use runner_record::{Manifest, RecordError, now};
 use runner_report::{
-    Failures, ProviderTable, RunDocument, TrialDocument, Which, find_trial, run_facts,
+    Failures, MetaCounts, MetaResults, ProviderTable, RunDocument, TrialDocument, Which,
+    find_trial, phrases, run_facts,
 };
 
 use super::{group, target::Target};
@@ -14,9 +15,14 @@ use crate::{
     args::RunArgs,
     text::{
         CommandError, Out, Table, grants, style, summary,
-        trials::{self, BLOCK_LINES},
+        trials::{self, BLOCK_LINES, Extent},
     },
 };
+
+/// Values of a key of `meta` that are shown.
+const MOST_VALUES: usize = 20;
+/// Columns of the tables of results.
+const RESULT_COLUMNS: usize = 11;
 
 /// Show a run, or one of its trials
 #[derive(clap::Args)]
@@ -26,11 +32,17 @@ pub struct Args {
     /// The trial: its id, or a unique part of it
     #[arg(value_name = "TRIAL")]
     trial: Option<String>,
+    /// Show all of long inputs, outputs and logs of a trial
+    #[arg(long, requires = "trial")]
+    full: bool,
     /// Show only trials that failed, ended in an error or timed out, with their reasons
     #[arg(long, conflicts_with = "trial")]
     failed: bool,
-    /// Also show the run's sessions with their pauses, and all changes of its status
+    /// Show all attempts of trials that passed after an attempt that did not
     #[arg(long, conflicts_with_all = ["trial", "failed"])]
+    flaky: bool,
+    /// Also show the run's sessions with their pauses, and all changes of its status
+    #[arg(long, conflicts_with_all = ["trial", "failed", "flaky"])]
     history: bool,
 }
 
@@ -39,7 +51,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let root = root.open()?;
     let run = match Target::find(&root, &run.name_or_latest())? {
         Target::Run(run) => run,
-        Target::Group(list) if args.trial.is_some() || args.failed || args.history => {
+        Target::Group(list)
+            if args.trial.is_some() || args.failed || args.flaky || args.history =>
+        {
             let group = list.runs.first().and_then(|run| run.head.group.as_ref());
             let group = group.map_or("", |group| &group.id);
             return Err(CommandError::usage(format!(
@@ -58,7 +72,10 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         let trial = find_trial(&run, text)?.only(run.id(), text).map_err(CommandError::usage)?;
         let document = TrialDocument::read(&root, &run, trial)?;
         out.document_or(*json, &document, |document| {
-            let page = document.row().map(|row| trials::page(&row, document.sections(&row)));
+            let remedy = "`--full` shows all";
+            let extent = Extent { columns: out.columns(), is_full: args.full, remedy };
+            let page = document.row();
+            let page = page.map(|row| trials::page(&row, document.sections(&row), extent));
             out.data(&page.unwrap_or_default());
             let trial = document.trial.to_string();
             let words = ["plugin", "run", "--from", run.id(), "--trial", &trial];
@@ -66,11 +83,15 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         });
         return Ok(Exit::Success);
     }
-    let which = if args.failed { Which::Failed } else { Which::All };
+    let which = match (args.failed, args.flaky) {
+        (true, _) => Which::Failed,
+        (_, true) => Which::Flaky,
+        _ => Which::All,
+    };
     let document = RunDocument::read(&root, &run, which)?;
     if *json {
         out.document(&document);
-    } else if args.failed {
+    } else if which != Which::All {
         document.rows.each(|row, _| out.data(&trials::block(row, BLOCK_LINES)))?;
         out.data(&summary_line(&document));
     } else {
@@ -96,7 +117,7 @@ fn print_overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> 
         let (name, text) = (format!("{name:10}"), text.replace('\n', "\n          "));
         out.data(&format!("{}{text}", style::dim(&name)));
     }
-    out.data(&format!("\n{}", provider_table(&document.providers, out.columns())));
+    print_results(document, out);
     let providers = &document.manifest.providers;
     let granted = grants::tables(providers);
     if !granted.is_empty() {
@@ -108,7 +129,7 @@ fn print_overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> 
         out.data(&format!("\n{denied}"));
     }
     let mut failed = Failures::default();
-    document.rows.failures(|row: &RowRef<'_>, _| failed.add(row))?;
+    document.rows.notable(|row: &RowRef<'_>, _| failed.add(row))?;
     trials::print_notable(&failed, out, true);
     print_damage(document, out);
     Ok(())
@@ -148,41 +169,90 @@ fn print_history(manifest: &Manifest, out: &Out) {
         let lines = run_facts::session(session).join("\n     ");
         out.data(&format!("{:>3}  {lines}", session.number));
     }
-    out.data(&format!("\n{}", style::bold("changes of the status (UTC):")));
+    let title = match out.columns() {
+        Some(_) => "changes of the status:",
+        None => "changes of the status (UTC):",
+    };
+    out.data(&format!("\n{}", style::bold(title)));
     for change in &manifest.transitions {
         out.data(&run_facts::change(change));
     }
 }
 
-fn provider_table(providers: &[ProviderTable], screen: Option<usize>) -> String {
+/// Prints the results of each provider, their metrics, and the results by `meta`.
+fn print_results(document: &RunDocument, out: &Out) {
+    let providers = &document.providers;
+    let of_provider = |table: &ProviderTable| {
+        let times = table.durations().map(|time| time.map(show_duration).unwrap_or_default());
+        let score = table.score.map(|score| phrases::number(score.into()));
+        result_row(&table.provider, &table.counts, score.unwrap_or_default(), times)
+    };
+    out.data(&format!("\n{}", results("provider", providers.iter().map(of_provider), out)));
+    let metrics = providers.iter().filter(|table| !table.metrics.is_empty()).map(|table| {
+        let sums: Vec<_> = table.metrics.iter().map(phrases::metric).collect();
+        visible_line(&format!("  {}  {}", table.provider, sums.join(", "))).into_owned()
+    });
+    let metrics: Vec<_> = metrics.collect();
+    if !metrics.is_empty() {
+        out.data(&format!("\n{}\n{}", style::bold("sums of metrics:"), metrics.join("\n")));
+    }
+    let values = document.meta.iter().flat_map(|MetaResults { key, values }| {
+        let left = values.len().saturating_sub(MOST_VALUES) as u64;
+        let more = format!("{key}: {}", plural(left, "more value", "more values"));
+        let more = (left > 0).then(|| result_row(&more, &Counts::default(), String::new(), TIMES));
+        let row = |MetaCounts { value, counts }: &MetaCounts| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            result_row(&format!("{key} = {value}"), counts, String::new(), TIMES)
+        };
+        values.iter().take(MOST_VALUES).map(row).chain(more).collect::<Vec<_>>()
+    });
+    if !document.meta.is_empty() {
+        out.data(&format!("\n{}", results("meta", values, out)));
+    }
+}
+
+/// No durations.
+const TIMES: [String; 3] = [const { String::new() }; 3];
+
+fn results(
+    title: &'static str,
+    rows: impl Iterator<Item = [String; RESULT_COLUMNS]>,
+    out: &Out,
+) -> String {
     let mut table = Table::new([
-        ("provider", 0),
+        (title, 0),
         ("passed>", 0),
         ("failed>", 1),
         ("errors>", 2),
         ("timeouts>", 3),
-        ("skipped>", 8),
-        ("flaky>", 7),
-        ("p50>", 5),
-        ("p95>", 4),
-        ("max>", 6),
+        ("skipped>", 9),
+        ("flaky>", 8),
+        ("score>", 4),
+        ("p50>", 6),
+        ("p95>", 5),
+        ("max>", 7),
     ]);
-    for provider in providers {
-        let counts = &provider.counts;
-        let [p50, p95, max] =
-            provider.durations().map(|time| time.map(show_duration).unwrap_or_default());
-        table.row([
-            visible_line(&provider.provider).into_owned(),
-            style::count(counts.passed),
-            style::bad_count(counts.failed),
-            style::bad_count(counts.error),
-            style::bad_count(counts.timeout),
-            style::count(counts.skipped),
-            style::count(counts.flaky),
-            p50,
-            p95,
-            max,
-        ]);
-    }
-    table.render(screen)
+    rows.for_each(|row| table.row(row));
+    table.render(out.columns())
+}
+
+fn result_row(
+    name: &str,
+    counts: &Counts,
+    score: String,
+    [p50, p95, max]: [String; 3],
+) -> [String; RESULT_COLUMNS] {
+    [
+        visible_line(name).into_owned(),
+        style::count(counts.passed),
+        style::bad_count(counts.failed),
+        style::bad_count(counts.error),
+        style::bad_count(counts.timeout),
+        style::count(counts.skipped),
+        style::count(counts.flaky),
+        score,
+        p50,
+        p95,
+        max,
+    ]
 }

@@ -1,8 +1,8 @@
 //! `runner cleanup`, `prune`, `pin`, `unpin`, `verify` and `reindex`: maintenance of a results root.
 
-use std::{env, time::Duration};
+use std::{collections::BTreeMap, env, time::Duration};
 
-use runner_model::units::{parse_age, parse_size, plural, show_size};
+use runner_model::units::{grouped, parse_age, parse_size, plural, show_size};
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{RunStatus, Time, exit::Exit, row::Actor};
 use runner_record::{
@@ -106,6 +106,7 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
     out.document_or(*json, &document, |_| {
         if !runs.is_empty() {
             out.data(&dead_table(runs, now, out.columns()));
+            out.data(&changes(runs, !yes));
         } else if problems.is_empty() {
             out.talk("no run has a dead process");
         }
@@ -120,6 +121,16 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
         }
     });
     Ok(if problems.is_empty() { Exit::Success } else { Exit::Storage })
+}
+
+/// Formats the number of runs that get each status.
+fn changes(runs: &[DeadRun], is_dry_run: bool) -> String {
+    let mut statuses = BTreeMap::<RunStatus, u64>::new();
+    runs.iter().for_each(|run| *statuses.entry(run.status).or_default() += 1);
+    let verb = if is_dry_run { "would become" } else { "became" };
+    let change =
+        |(status, count): (&_, &_)| format!("{} {verb} {status}", plural(*count, "run", "runs"));
+    statuses.iter().map(change).collect::<Vec<_>>().join(", ")
 }
 
 fn dead_table(runs: &[DeadRun], now: Time, screen: Option<usize>) -> String {
@@ -137,7 +148,7 @@ fn dead_table(runs: &[DeadRun], now: Time, screen: Option<usize>) -> String {
             shown_id(&run.run, screen),
             visible_line(&run.scenario).into_owned(),
             summary::when(now, run.started_at, screen),
-            format!("{}/{}", run.done, run.planned),
+            format!("{}/{}", grouped(run.done), grouped(run.planned)),
             visible_line(&run.providers.join(", ")).into_owned(),
             format!("{}{reason}", run.status),
         ]);

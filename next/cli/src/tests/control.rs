@@ -34,7 +34,7 @@ fn answers_name_the_new_status() {
     assert_snapshot!(lines.join("\n"), @r"
     run 6ba42b73 is now ◐ incomplete (stopped): 6 of 12 done
     run 6ba42b73 had already ended: ◐ incomplete (stopped): 6 of 12 done
-    run 6ba42b73 is now ⊘ cancelled (cancelled): 6 of 12 done
+    run 6ba42b73 is now ⊘ cancelled: 6 of 12 done
     run 6ba42b73 is completed; there is nothing to cancel
     run 6ba42b73 continues: ○ running: 6 of 12 done
     run 6ba42b73 is not paused: ○ running: 6 of 12 done

@@ -8,16 +8,19 @@ use runner_engine::Preview;
 use runner_model::{
     Counts, Grants, Limits, NetGrant, RowRef, Time, digest, log::Said, provider::PluginKind,
 };
-use runner_record::{ManifestProvider, now};
-use runner_report::{Denials, Failures, RunList, RunSummary, call_sections};
+use runner_record::{InFlight, ManifestProvider, now};
+use runner_report::{Denials, Failures, RunList, RunSummary, Section, call_sections};
 use serde_json::{Value, json};
 
-use super::progress::{Done, bar_lines};
+use super::progress::{Done, bar_lines, slow};
 use super::{grants, out::fitted, style::plain, summary, trials};
 use crate::{
     command::{Cli, with_grouped_help},
     commands::list,
 };
+
+const EXTENT: trials::Extent =
+    trials::Extent { columns: None, is_full: false, remedy: "`--full` shows all" };
 
 /// Formats a text as the printer does, without colours. Each width has its own title.
 pub fn at_widths(render: impl Fn(Option<usize>) -> String) -> String {
@@ -124,9 +127,8 @@ fn summary_lines_fit_the_terminal() {
       2 failed) in 4.2 s; exit code 130
     ◐ incomplete (budget): 3 of 12 done (3 passed) in 4.2 s;
       exit code 4
-    ✗ failed (plugin): could not start; exit code 3
-    ⊘ cancelled (cancelled): 4 of 12 done (4 passed) in 4.2 s;
-      exit code 4
+    ✗ not started (plugin); exit code 3
+    ⊘ cancelled: 4 of 12 done (4 passed) in 4.2 s; exit code 4
     ○ running: 0 of 12 done in 4.2 s
     ✗ damaged: 5 of 12 done (5 passed) in 4.2 s; exit code 8
     == 80
@@ -137,8 +139,8 @@ fn summary_lines_fit_the_terminal() {
     ◐ incomplete (interrupted, SIGINT): 7 of 12 done (5 passed, 2 failed) in 4.2 s;
       exit code 130
     ◐ incomplete (budget): 3 of 12 done (3 passed) in 4.2 s; exit code 4
-    ✗ failed (plugin): could not start; exit code 3
-    ⊘ cancelled (cancelled): 4 of 12 done (4 passed) in 4.2 s; exit code 4
+    ✗ not started (plugin); exit code 3
+    ⊘ cancelled: 4 of 12 done (4 passed) in 4.2 s; exit code 4
     ○ running: 0 of 12 done in 4.2 s
     ✗ damaged: 5 of 12 done (5 passed) in 4.2 s; exit code 8
     == 200
@@ -147,8 +149,8 @@ fn summary_lines_fit_the_terminal() {
     ✗ failed: 5 of 12 (6 passed, 3 failed, 1 error, 1 timeout, 1 skipped, 2 flaky) in 4.2 s
     ◐ incomplete (interrupted, SIGINT): 7 of 12 done (5 passed, 2 failed) in 4.2 s; exit code 130
     ◐ incomplete (budget): 3 of 12 done (3 passed) in 4.2 s; exit code 4
-    ✗ failed (plugin): could not start; exit code 3
-    ⊘ cancelled (cancelled): 4 of 12 done (4 passed) in 4.2 s; exit code 4
+    ✗ not started (plugin); exit code 3
+    ⊘ cancelled: 4 of 12 done (4 passed) in 4.2 s; exit code 4
     ○ running: 0 of 12 done in 4.2 s
     ✗ damaged: 5 of 12 done (5 passed) in 4.2 s; exit code 8
     ");
@@ -171,20 +173,20 @@ fn tables_of_runs_fit_the_terminal() {
     };
     assert_snapshot!(at_widths(|screen| list::table(&list, screen)), @r"
     == 60
-    run       status                    done
-    6ba42b73  ✗ failed                 12/12
-    6ba42b73  ✓ passed                 12/12
-    6ba42b73  ○ running (waiting)  0/1000000
+    run       status                      done
+    6ba42b73  ✗ failed                   12/12
+    6ba42b73  ✓ passed                   12/12
+    6ba42b73  ○ running (waiting)  0/1,000,000
     == 80
     run       status               scenario                             done  failed
     6ba42b73  ✗ failed             checkout                            12/12       5
-    6ba42b73  ✓ passed             a-scenario-with-a-long-name (…      12/12
-    6ba42b73  ○ running (waiting)  checkout                        0/1000000
+    6ba42b73  ✓ passed             a-scenario-with-a-long-name…        12/12
+    6ba42b73  ○ running (waiting)  checkout                      0/1,000,000
     == 200
-    run       status               scenario                                            done  failed  started  ended     took
-    6ba42b73  ✗ failed             checkout                                           12/12       5  2 h ago  2 h ago  4.2 s
-    6ba42b73  ✓ passed             a-scenario-with-a-long-name (2/3 of c5b08f1a)      12/12          2 h ago  2 h ago  4.2 s
-    6ba42b73  ○ running (waiting)  checkout                                       0/1000000          2 h ago  –            –
+    run       status               scenario                                              done  failed  started  ended     took
+    6ba42b73  ✗ failed             checkout                                             12/12       5  2 h ago  2 h ago  4.2 s
+    6ba42b73  ✓ passed             a-scenario-with-a-long-name (2/3 of c5b08f1a)        12/12          2 h ago  2 h ago  4.2 s
+    6ba42b73  ○ running (waiting)  checkout                                       0/1,000,000          2 h ago  –            –
     ");
 }
 
@@ -207,17 +209,17 @@ fn lists_of_failures_fit_the_terminal() {
                  discount-code@model#1
                  trap unreachable: the guest trapped: no such i…
       ✗ failed   vat/rounding@model-small#1 and 21 more
-                 equals: expected …,"total":12}, got …,"total":…
+                 equals: at $.total: expected 12, got 13
     == 80
     failed:
       ✗ error    carts/a-cart-with-a-very-long-name/and-a-discount-code@model#1
                  trap unreachable: the guest trapped: no such item
       ✗ failed   vat/rounding@model-small#1 and 21 more
-                 equals: expected …,"total":12}, got …,"total":13}
+                 equals: at $.total: expected 12, got 13
     == 200
     failed:
       ✗ error    carts/a-cart-with-a-very-long-name/and-a-discount-code@model#1  trap unreachable: the guest trapped: no such item
-      ✗ failed   vat/rounding@model-small#1 and 21 more  equals: expected …,"total":12}, got …,"total":13}
+      ✗ failed   vat/rounding@model-small#1 and 21 more  equals: at $.total: expected 12, got 13
     "#);
 }
 
@@ -231,10 +233,7 @@ fn blocks_of_failures_fit_the_terminal() {
     == 60
     ✗ failed vat/rounding@model-small#1 1.2 s
         equals: the output differs
-          expected {"currency":"EUR","items":["apples","pears",
-            "plums","quinces"],"total":12}
-          got      {"currency":"EUR","items":["apples","pears",
-                   "plums","quinces"],"total":13}
+          at $.total: expected 12, got 13
     ✗ error carts/empty@model#1 1.2 s
         trap unreachable: the guest trapped; its standard error
           ends with:
@@ -244,10 +243,7 @@ fn blocks_of_failures_fit_the_terminal() {
     == 80
     ✗ failed vat/rounding@model-small#1 1.2 s
         equals: the output differs
-          expected {"currency":"EUR","items":["apples","pears","plums","quinces"],
-            "total":12}
-          got      {"currency":"EUR","items":["apples","pears","plums","quinces"],
-                   "total":13}
+          at $.total: expected 12, got 13
     ✗ error carts/empty@model#1 1.2 s
         trap unreachable: the guest trapped; its standard error ends with:
           panicked at cart.rs:15:
@@ -256,8 +252,7 @@ fn blocks_of_failures_fit_the_terminal() {
     == 200
     ✗ failed vat/rounding@model-small#1 1.2 s
         equals: the output differs
-          expected {"currency":"EUR","items":["apples","pears","plums","quinces"],"total":12}
-          got      {"currency":"EUR","items":["apples","pears","plums","quinces"],"total":13}
+          at $.total: expected 12, got 13
     ✗ error carts/empty@model#1 1.2 s
         trap unreachable: the guest trapped; its standard error ends with:
           panicked at cart.rs:15:
@@ -287,14 +282,14 @@ fn pages_of_calls_fit_the_terminal() {
     });
     let said = said.to_string();
     let said: Said<'_> = serde_json::from_str(&said).unwrap();
-    let page = trials::page(&read(&row), call_sections(&read(&row), &said));
+    let page = trials::page(&read(&row), call_sections(&read(&row), &said), EXTENT);
     assert_snapshot!(at_widths(|_| page.clone()), @r"
     == 60
     ✓ passed call@shout#1 1.2 s
     checks
       pass polite
     metrics
-      words 1 1
+      words 1
     usage
       memory 64 KiB at most; 0 host calls, 0 HTTP requests, 0 B
         in, 0 B out
@@ -310,7 +305,7 @@ fn pages_of_calls_fit_the_terminal() {
     checks
       pass polite
     metrics
-      words 1 1
+      words 1
     usage
       memory 64 KiB at most; 0 host calls, 0 HTTP requests, 0 B in, 0 B out
     log
@@ -324,7 +319,7 @@ fn pages_of_calls_fit_the_terminal() {
     checks
       pass polite
     metrics
-      words 1 1
+      words 1
     usage
       memory 64 KiB at most; 0 host calls, 0 HTTP requests, 0 B in, 0 B out
     log
@@ -340,9 +335,32 @@ fn long_values_on_pages_are_cut() {
     let said = json!({"stdout": "line\n".repeat(300)}).to_string();
     let said: Said<'_> = serde_json::from_str(&said).unwrap();
     let row = row("call", "shout", "passed", &json!({}));
-    let page = plain(&trials::page(&read(&row), call_sections(&read(&row), &said)));
+    let page = plain(&trials::page(&read(&row), call_sections(&read(&row), &said), EXTENT));
     assert_eq!(page.matches("  line").count(), 200);
-    assert!(page.ends_with("  … 100 more lines: `--json` has all"), "{page}");
+    assert!(page.ends_with("  … 100 more lines: `--full` shows all"), "{page}");
+}
+
+#[test]
+fn wide_pages_have_expected_and_output_side_by_side() {
+    let row = row("a", "p", "failed", &json!({}));
+    let page = |columns| {
+        let section = |title, text: &str| Section { title, text: text.to_owned() };
+        let sections = vec![
+            section("expected", "equals {\n  \"total\": 12\n}"),
+            section("output", "{\n  \"total\": 13\n}"),
+        ];
+        plain(&trials::page(&read(&row), sections, trials::Extent { columns, ..EXTENT }))
+    };
+    assert_snapshot!(page(Some(40)), @r#"
+    ✗ failed a@p#1 1.2 s
+        failed
+    expected           output
+      equals {           {
+        "total": 12        "total": 13
+      }                  }
+    "#);
+    assert!(page(Some(30)).contains("  }\noutput\n  {"), "{}", page(Some(30)));
+    assert_eq!(page(None), page(Some(30)));
 }
 
 fn provider(grants: Grants, requests: &[&str]) -> ManifestProvider {
@@ -476,6 +494,20 @@ fn narrow_progress_bars_have_fewer_parts() {
 }
 
 #[test]
+fn slowest_attempts_are_named() {
+    let now = now();
+    let attempt = |id: &str, ms: u64| {
+        let since = Time::from_millis(now.as_millis() - ms as i64);
+        json!({"trial": id, "attempt": 1, "ms": ms, "phase": "computing", "since": since})
+    };
+    let ages = [62_000, 30_000, 12_400, 11_000, 900];
+    let attempts = ages.iter().zip('a'..).map(|(ms, id)| attempt(&format!("{id}@p#1"), *ms));
+    let attempts: Vec<InFlight> = serde_json::from_value(attempts.collect()).unwrap();
+    assert_eq!(slow(&attempts, now), ["SLOW 62 s a@p#1", "SLOW 30 s b@p#1", "SLOW 12 s c@p#1"]);
+    assert!(slow(&attempts[4..], now).is_empty());
+}
+
+#[test]
 fn help_lists_all_commands() {
     let mut program = with_grouped_help(Cli::command());
     let names: Vec<_> =
@@ -490,27 +522,27 @@ fn help_lists_all_commands() {
     Usage: runner [OPTIONS] <COMMAND>
 
     Start:
-      init      Write a first scenario that runs as it is
-      validate  Check scenarios with their test lists, inputs and configurations
+      init         Write a first scenario that runs as it is
+      validate     Check scenarios with their test lists, inputs and configurations
 
     Write providers:
-      plugin    Write, build and try plugins
+      plugin       Write, build and try plugins
 
     Run:
-      exec      Run a scenario
-      resume    Continue a run that was cut short
+      exec         Run a scenario
+      resume       Continue a run that was cut short
 
     Control:
-      stop      Stop a run; `resume` continues it
-      cancel    Stop a run for good; only `resume --force` continues it
-      pause     Pause a run
-      unpause   Continue a paused run
-      wait      Wait until runs have ended, and exit with their exit code
+      stop         Stop a run; `resume` continues it
+      cancel       Stop a run for good; only `resume --force` continues it
+      pause        Pause a run
+      unpause      Continue a paused run
+      wait         Wait until runs have ended, and exit with their exit code
 
     Inspect:
-      list      List the runs, newest first
-      show      Show a run, or one of its trials
-      logs      Print the logs, standard output and standard error of guests
+      list         List the runs, newest first
+      show         Show a run, or one of its trials
+      logs         Print the logs, standard output and standard error of guests
 
     Maintain:
       verify       Check the files of a run for damage

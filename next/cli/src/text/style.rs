@@ -1,6 +1,6 @@
 //! Colours and other emphasis. Control characters are escaped first, so a guest's text cannot end or change its colour.
 
-use runner_model::{Outcome, visible::visible};
+use runner_model::{Outcome, units::grouped, visible::visible};
 
 use super::layout::pieces;
 
@@ -31,6 +31,18 @@ pub fn yellow(text: &str) -> String {
     paint("33", text)
 }
 
+pub fn orange(text: &str) -> String {
+    paint("38;5;208", text)
+}
+
+pub fn amber(text: &str) -> String {
+    paint("38;5;214", text)
+}
+
+pub fn blue(text: &str) -> String {
+    paint("38;5;39", text)
+}
+
 pub fn error(text: &str) -> String {
     paint("1;31", text)
 }
@@ -41,7 +53,7 @@ pub fn warning(text: &str) -> String {
 
 /// Formats a count in a table. 0 is empty, so that a column without counts is left out.
 pub fn count(count: u64) -> String {
-    if count == 0 { String::new() } else { count.to_string() }
+    if count == 0 { String::new() } else { grouped(count) }
 }
 
 /// Formats a count of failures in a table, as [`count`].

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use runner_model::{Counts, RunStatus, Time, status::RunVerdict, units::show_duration};
+use runner_model::units::{grouped, show_duration};
+use runner_model::{Counts, Time, status::RunState};
 use runner_report::{RunSummary, phrases};
 
 use super::Out;
@@ -10,25 +11,22 @@ use super::style::{self, Paint};
 
 /// Formats status, verdict, counts and time on one line. A `took` of 0 is left out.
 pub fn line(run: &RunSummary, took: Duration) -> String {
-    let (counts, planned) = (run.head.counts.done, run.head.counts.planned);
+    let counts = run.head.counts.done;
+    let planned = grouped(run.head.counts.planned);
     let took = if took.is_zero() { String::new() } else { format!(" in {}", show_duration(took)) };
     let exit = run.exit_code.map(|code| format!("; exit code {code}")).unwrap_or_default();
-    match (run.head.status, run.head.verdict) {
-        (RunStatus::Completed, verdict) if verdict != RunVerdict::Damaged => {
-            let mut others = counts;
-            let count = match verdict {
-                RunVerdict::Failed => counts.bad(),
-                _ => std::mem::take(&mut others.passed),
-            };
-            let head = headed(run, &format!(": {count} of {planned}"));
-            format!("{head}{}{took}", in_brackets(&others))
-        }
-        (RunStatus::Failed, RunVerdict::None) => headed(run, ": could not start") + &exit,
+    let mut others = counts;
+    let count = match run.state {
+        RunState::Passed => std::mem::take(&mut others.passed),
+        RunState::Failed => counts.bad(),
+        RunState::NotStarted => return headed(run, "") + &exit,
         _ => {
-            let (head, done) = (headed(run, ":"), counts.done());
-            format!("{head} {done} of {planned} done{}{took}{exit}", in_brackets(&counts))
+            let (head, done) = (headed(run, ":"), grouped(counts.done()));
+            return format!("{head} {done} of {planned} done{}{took}{exit}", in_brackets(&counts));
         }
-    }
+    };
+    let head = headed(run, &format!(": {} of {planned}", grouped(count)));
+    format!("{head}{}{took}", in_brackets(&others))
 }
 
 /// Indents the lines after the first of a run's message, which may come from a plugin, so that none looks like a line of ours.
@@ -43,14 +41,12 @@ fn in_brackets(counts: &Counts) -> String {
 
 /// Formats the sign and the status of a run, followed by `more`, in the status's colour.
 pub fn headed(run: &RunSummary, more: &str) -> String {
-    let (sign, paint): (char, Paint) = match (run.head.status, run.head.verdict) {
-        (_, RunVerdict::Damaged)
-        | (RunStatus::Completed, RunVerdict::Failed)
-        | (RunStatus::Failed, _) => ('✗', style::red),
-        (RunStatus::Completed, _) => ('✓', style::green),
-        (RunStatus::Running, _) => ('○', style::bold),
-        (RunStatus::Incomplete, _) => ('◐', style::yellow),
-        (RunStatus::Cancelled, _) => ('⊘', style::yellow),
+    let (sign, paint): (char, Paint) = match run.state {
+        RunState::Passed => ('✓', style::green),
+        RunState::Failed | RunState::NotStarted | RunState::Damaged => ('✗', style::red),
+        RunState::Running => ('○', style::blue),
+        RunState::Incomplete => ('◐', style::amber),
+        RunState::Cancelled => ('⊘', style::orange),
     };
     paint(&format!("{sign} {}{more}", phrases::status_text(&run.head)))
 }

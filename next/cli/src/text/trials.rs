@@ -2,8 +2,9 @@
 
 use std::iter::repeat_n;
 
-use runner_model::units::{plural, show_duration};
-use runner_model::{RowRef, visible::visible_line};
+use runner_model::RowRef;
+use runner_model::units::{grouped, plural, show_duration};
+use runner_model::visible::{marked, visible_line};
 use runner_report::failure::{self, Tone};
 use runner_report::{FailureGroup, Failures, Section};
 
@@ -18,6 +19,8 @@ const MIN_REASON: usize = 30;
 pub const BLOCK_LINES: usize = 12;
 /// Lines of each value, difference and log on a page.
 const PAGE_LINES: usize = 200;
+/// Bytes of a page.
+const PAGE_BYTES: usize = 64 << 10;
 
 /// Lists failures, one line for each group. On a screen, reasons are cut at its right edge.
 pub fn list(failures: &Failures, screen: Option<usize>) -> String {
@@ -95,18 +98,93 @@ pub fn block(row: &RowRef<'_>, max_lines: usize) -> String {
     text
 }
 
+/// The extent of a page.
+#[derive(Clone, Copy)]
+pub struct Extent {
+    /// Columns of the screen, if there is one: wide screens have the expected and the actual output side by side.
+    pub columns: Option<usize>,
+    /// Whether texts of any length are shown, not only their start.
+    pub is_full: bool,
+    /// The argument that shows all of a text.
+    pub remedy: &'static str,
+}
+
 /// Formats the page of a trial or of a call: its row and its sections.
-pub fn page(row: &RowRef<'_>, sections: Vec<Section>) -> String {
-    let mut page = block(row, PAGE_LINES);
-    for Section { title, text } in sections {
-        page.push_str(&format!("\n{}\n", style::bold(title)));
-        let mut lines: Vec<_> =
-            text.lines().take(PAGE_LINES).map(|line| format!("  {}", visible_line(line))).collect();
-        let left = text.lines().count() - lines.len();
-        if left > 0 {
-            lines.push(format!("  … {left} more lines: `--json` has all"));
-        }
-        page.push_str(&lines.join("\n"));
+pub fn page(row: &RowRef<'_>, sections: Vec<Section>, extent: Extent) -> String {
+    let (most, bytes) =
+        if extent.is_full { (usize::MAX, usize::MAX) } else { (PAGE_LINES, PAGE_BYTES) };
+    let remedy = extent.remedy;
+    let mut page = shortened(block(row, most).lines(), bytes / 2, remedy).join("\n");
+    let mut sections = sections.into_iter().peekable();
+    while let Some(section) = sections.next() {
+        let room = bytes.saturating_sub(page.len());
+        let shown = |Section { title, text }: &Section| {
+            let line = |line: &str| match *title {
+                "input" | "output" => format!("  {}", marked(line)),
+                _ => format!("  {}", visible_line(line)),
+            };
+            let lines: Vec<_> = text.lines().take(most).map(line).collect();
+            let left = text.lines().count() - lines.len();
+            let mut lines = shortened(lines.iter().map(String::as_str), room / 4, remedy);
+            if left > 0 {
+                lines.push(left_out(left, remedy));
+            }
+            lines.insert(0, style::bold(title));
+            lines
+        };
+        let lines = shown(&section);
+        let output = sections.next_if(|next| (section.title, next.title) == ("expected", "output"));
+        let lines = match (output.map(|output| shown(&output)), extent.columns) {
+            (Some(output), Some(columns)) => {
+                side_by_side(&lines, &output, columns).unwrap_or_else(|| [lines, output].concat())
+            }
+            (Some(output), None) => [lines, output].concat(),
+            (None, _) => lines,
+        };
+        page.push_str(&format!("\n{}", lines.join("\n")));
     }
     page
+}
+
+/// Returns the first lines of a text, of at most `most` bytes.
+fn shortened<'a>(lines: impl Iterator<Item = &'a str>, most: usize, remedy: &str) -> Vec<String> {
+    let (mut shown, mut room, mut left) = (Vec::new(), most, 0);
+    for line in lines {
+        if left > 0 || room == 0 {
+            left += 1;
+        } else if line.len() <= room {
+            room -= line.len();
+            shown.push(line.to_owned());
+        } else {
+            let kept = &line[..line.floor_char_boundary(room)];
+            let left = grouped((line.len() - kept.len()) as u64);
+            shown.push(format!("{kept}\u{1b}[0m… ({left} more bytes: {remedy})"));
+            room = 0;
+        }
+    }
+    if left > 0 {
+        shown.push(left_out(left, remedy));
+    }
+    shown
+}
+
+fn left_out(lines: usize, remedy: &str) -> String {
+    format!("  … {}: {remedy}", plural(lines as u64, "more line", "more lines"))
+}
+
+/// Joins two texts of several lines each, if both fit next to each other.
+fn side_by_side(left: &[String], right: &[String], columns: usize) -> Option<Vec<String>> {
+    let widest = |lines: &[String]| lines.iter().map(|line| width(line)).max();
+    let column = widest(left)? + 4;
+    // The first line is the title.
+    if left.len().min(right.len()) <= 2 || column + widest(right)? > columns {
+        return None;
+    }
+    let line = |index: usize| {
+        let line = |lines: &[String]| lines.get(index).cloned().unwrap_or_default();
+        let mut left = line(left);
+        left.extend(repeat_n(' ', column - width(&left)));
+        (left + &line(right)).trim_end().to_owned()
+    };
+    Some((0..left.len().max(right.len())).map(line).collect())
 }

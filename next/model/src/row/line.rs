@@ -155,6 +155,9 @@ pub struct RowHead {
     pub judged: Option<u64>,
     #[serde(default, rename = "denied", deserialize_with = "is_present")]
     pub has_denied: bool,
+    #[serde(default, rename = "metrics", deserialize_with = "is_present")]
+    pub has_metrics: bool,
+    pub score: Option<f64>,
     #[serde(default)]
     pub flaky: bool,
     pub r#final: bool,

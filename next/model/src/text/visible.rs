@@ -53,6 +53,25 @@ pub fn visible_line(text: &str) -> Cow<'_, str> {
     visible(&text).into_owned().into()
 }
 
+/// Escapes like [`visible_line`], and white space that looks like a space or like nothing: other kinds, and at the end of the
+/// text.
+pub fn marked(text: &str) -> String {
+    let end = text.trim_end().len();
+    let mut shown = String::with_capacity(text.len() + 8);
+    for (at, character) in text.char_indices() {
+        match character {
+            ' ' if at >= end => shown.push('·'),
+            '\t' if at >= end => shown.push('→'),
+            ' ' | '\t' => shown.push(character),
+            character if character.is_whitespace() || steers(character) => {
+                shown.extend(character.escape_default());
+            }
+            character => shown.push(character),
+        }
+    }
+    shown
+}
+
 /// Formats a path for a message, on one line. A file's name may contain line breaks.
 pub fn shown_path(path: &Path) -> String {
     visible_line(&path.to_string_lossy()).into_owned()

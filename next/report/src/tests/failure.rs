@@ -23,8 +23,8 @@ fn checks_say_what_was_expected() {
     let lines = block(&row, 20);
     let expected = [
         (Tone::Reason, "equals: the output is not what was expected".to_owned()),
-        (Tone::Expected, r#"expected "two""#.to_owned()),
-        (Tone::Actual, r#"got      "one\u001b""#.to_owned()),
+        (Tone::Expected, r#"expected  "two""#.to_owned()),
+        (Tone::Actual, r#"got       "one\u001b""#.to_owned()),
     ];
     assert_eq!(lines, expected);
 }
@@ -42,7 +42,7 @@ fn messages_keep_their_line_breaks() {
         (Tone::Detail, ""),
         (Tone::Detail, r"  \u{1b}[2Jno greeting"),
         (Tone::Detail, "  no thanks"),
-        (Tone::Actual, r#"got      "a\nb""#),
+        (Tone::Actual, r#"got       "a\nb""#),
         (Tone::Reason, "empty: did not hold"),
     ];
     assert_eq!(block(&row, 3), lines.map(|(tone, text)| (tone, text.to_owned())));

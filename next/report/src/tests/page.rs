@@ -35,6 +35,8 @@ fn document(rows: Vec<Line>) -> TrialDocument {
     let said = json!({
         "log": [{"at": "2026-11-20T09:18:04.015Z", "level": "warn", "message": "m", "fields": [["k", "v"]]}],
         "dropped": 2, "stdout": "out\n",
+        // A record of the JSON protocol is also a line of standard error.
+        "stderr": "{\"level\":\"warn\",\"message\":\"m\",\"fields\":{\"k\":\"v\"}}\nown\n",
     });
     let planned = json!({"input": "hello", "expect": {"max_duration": 1500, "equals": [1]}});
     TrialDocument {

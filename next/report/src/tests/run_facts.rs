@@ -55,7 +55,7 @@ fn unknown_facts_are_left_out() {
     run.head.labels.clear();
     (run.head.group, run.head.pinned, run.head.paused) = (None, None, None);
     let names: Vec<_> = facts(&run, &manifest, now()).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["scenario", "started", "results", "wall"]);
+    assert_eq!(names, ["scenario", "started", "results"]);
 }
 
 #[test]

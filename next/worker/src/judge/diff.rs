@@ -4,7 +4,10 @@ use std::fmt::{self, Write as _};
 use std::{borrow::Cow, ops::Range};
 
 use imara_diff::{Algorithm, Diff, Hunk, InternedInput, Token};
-use runner_model::{json::Json, visible::steers};
+use runner_model::{
+    json::Json,
+    visible::{marked, steers},
+};
 use runner_sandbox::cut;
 use serde_json::Value;
 
@@ -146,24 +149,6 @@ fn push_line(text: &mut String, sign: char, line: &str) {
     if !line.ends_with('\n') {
         text.push_str("\\ No newline at end of file\n");
     }
-}
-
-/// Makes white space at the end and invisible or space-like characters visible.
-fn marked(text: &str) -> String {
-    let end = text.trim_end().len();
-    let mut shown = String::with_capacity(text.len() + 8);
-    for (at, character) in text.char_indices() {
-        match character {
-            ' ' if at >= end => shown.push('·'),
-            '\t' if at >= end => shown.push('→'),
-            ' ' | '\t' => shown.push(character),
-            character if character.is_whitespace() || steers(character) => {
-                shown.extend(character.escape_default());
-            }
-            character => shown.push(character),
-        }
-    }
-    shown
 }
 
 /// Formats a value as indented JSON, up to [`MAX_COMPARED`]: indents make a small deep value very long.

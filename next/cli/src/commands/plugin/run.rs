@@ -22,7 +22,10 @@ use tempfile::NamedTempFile;
 use super::provider::{grants, limits, provider};
 use crate::args::{RootArgs, duration, number, secret_file};
 use crate::commands::write_new;
-use crate::text::{CommandError, Out, trials};
+use crate::text::{
+    CommandError, Out,
+    trials::{self, Extent},
+};
 
 /// Call a plugin once and show the reply
 ///
@@ -361,7 +364,9 @@ fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
             out.data(&visible(&text));
         }
         let said = serde_json::from_slice(&reply.log).unwrap_or_default();
-        out.talk(&trials::page(&row, call_sections(&row, &said)));
+        let remedy = "`--json` has all";
+        let extent = Extent { columns: None, is_full: false, remedy };
+        out.talk(&trials::page(&row, call_sections(&row, &said), extent));
     }
     if let Some(folder) = &args.artifacts {
         write_artifacts(&row, reply, folder)?;

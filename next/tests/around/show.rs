@@ -1,0 +1,205 @@
+//! `show`, `list` and `logs`: what they print of runs and trials.
+
+use std::{fs, process::Command};
+
+use jiff::{Timestamp, ToSpan as _, tz};
+use serde_json::json;
+
+use crate::support::{
+    runner::{Runner, tests},
+    running::Running,
+};
+
+/// A component that traps as soon as it is loaded.
+const TRAP: &str = r#"
+(component
+  (core module $module
+    (func $begin unreachable) (start $begin)
+    (func (export "describe")) (func (export "run")))
+  (core instance $core (instantiate $module))
+  (func $describe (canon lift (core func $core "describe")))
+  (func $run (canon lift (core func $core "run")))
+  (instance $provider (export "describe" (func $describe)) (export "run" (func $run)))
+  (export "runner:provider/provider@0.1.0" (instance $provider)))"#;
+
+#[test]
+fn show_sums_scores_metrics_and_meta() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        [providers.a]
+        plugin = "hostile.wasm"
+        [providers.b]
+        plugin = "hostile.wasm"
+        [[tests]]
+        id = "one"
+        input = { do = "measure", score = 0.5, tokens = 1200 }
+        meta = { topic = "dates", level = 10 }
+        [[tests]]
+        id = "two"
+        input = { do = "measure", score = 1, tokens = 34 }
+        expect = { equals = 1 }
+        meta = { topic = "money", level = 9 }
+        "#,
+    );
+    runner.exec(&[]).expect(1);
+    let shown = runner.show(&runner.only_run());
+    let table = &shown["providers"][1];
+    assert_eq!((&table["provider"], &table["score"]), (&json!("b"), &json!(0.75)));
+    assert_eq!(table["metrics"], json!([{"name": "tokens", "value": 1234.0, "unit": "1"}]));
+    let keys: Vec<_> = shown["meta"].as_array().unwrap().iter().map(|one| &one["key"]).collect();
+    assert_eq!(keys, ["level", "topic"]);
+    assert_eq!(shown["meta"][0]["values"][0]["value"], 9);
+    let dates = &shown["meta"][1]["values"][0];
+    assert_eq!([&dates["value"], &dates["passed"]], [&json!("dates"), &json!(2)]);
+    let ran = runner.run(&["show"]).expect(0);
+    ran.says(&[
+        "sums of metrics: a tokens 1,234 b tokens 1,234",
+        "topic = dates 2",
+        "topic = money 2",
+    ]);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("dimensions = [\"level\"]\n{text}"));
+    runner.exec(&[]).expect(1);
+    let run = runner.runs().pop().unwrap();
+    assert_eq!(runner.show(&run)["meta"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn show_names_flaky_trials_and_attempts() {
+    let runner = Runner::hostile(
+        "[defaults]\nretries = { max = 1 }\n[[tests]]\nid = \"flaky\"\ninput = { do = \"fail-until\" }\n[[tests]]\nid = \"sure\"\ninput = { do = \"echo\", value = 1 }\n",
+    );
+    runner.exec(&[]).expect(0);
+    runner.run(&["show"]).expect(0).says(&["flaky: flaky@hostile#1"]);
+    let ran = runner.run(&["show", "--flaky"]).expect(0);
+    ran.says(&["not-yet: try again", "✓ passed flaky@hostile#1 (attempt 2) flaky"]);
+    assert!(!ran.stdout.contains("sure@"), "{}", ran.stdout);
+    let rows = runner.run(&["show", "--flaky", "--json"]).expect(0).document();
+    assert_eq!(rows["rows"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn show_lists_every_difference_by_path() {
+    let runner = Runner::hostile(&tests(
+        r#"
+        tree   | { do = "echo", value = { a = { b = "two", "x y" = 1 }, list = [1, 2, 3], same = 1.0 } } | equals = { a = { b = "zwei", q = 1 }, list = [1, 5], same = 1 }
+        text   | { do = "echo", value = '{"a": 1}' } | equals = { a = 1 }
+        space  | { do = "echo", value = "10\u00a0EUR" } | equals = "10 EUR"
+        "#,
+    ));
+    runner
+        .exec(&[])
+        .expect(1)
+        .says(&["tree@hostile#1 equals: at $.a.b: expected \"zwei\", got \"two\", and 4 more"]);
+    runner.run(&["show", "latest", "tree"]).expect(0).says(&[
+        "at $.a.b: expected \"zwei\", got \"two\"",
+        "at $.a.q: expected 1, got nothing",
+        "at $.a[\"x y\"]: expected nothing, got 1",
+        "at $.list[1]: expected 5, got 2",
+        "at $.list[2]: expected nothing, got 3",
+    ]);
+    runner.run(&["show", "latest", "text"]).expect(0).says(&["set `output = \"json\"`"]);
+    let ran = runner.run(&["show", "latest", "space"]).expect(0);
+    ran.says(&[r#"expected "10 EUR" got "10\u{a0}EUR""#]);
+    assert!(!ran.stdout.contains('\u{a0}'), "{}", ran.stdout);
+}
+
+#[test]
+fn pages_of_trials_are_short_unless_full() {
+    let line = "x".repeat(50);
+    let long = vec![line.as_str(); 4000].join("\\n");
+    let runner = Runner::hostile(&tests(&format!(
+        "a | {{ do = \"echo\", value = \"{long}\" }} | equals = \"{}\"",
+        "y".repeat(100_000)
+    )));
+    runner.exec(&[]).expect(1);
+    let short = runner.run(&["show", "latest", "a"]).expect(0);
+    assert!(short.stdout.len() < 70 << 10, "{}", short.stdout.len());
+    short.says(&["`--full` shows all"]);
+    let full = runner.run(&["show", "latest", "a", "--full"]).expect(0).stdout;
+    assert!(full.len() > 300 << 10 && !full.contains("--full"), "{}", full.len());
+}
+
+#[test]
+fn statuses_are_words_of_the_column() {
+    let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } | equals = 1"));
+    runner.exec(&[]).expect(0);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("equals = 1", "equals = 2"));
+    runner.exec(&[]).expect(1);
+    runner.wat("trap.wasm", TRAP);
+    runner.scenario(&text.replace("hostile.wasm", "trap.wasm"));
+    runner.exec(&[]).expect(3);
+    let states = |words: &str| {
+        let listed = runner.run(&["list", "--json", "--status", words]).expect(0).document();
+        let runs = listed["runs"].as_array().unwrap().iter();
+        runs.map(|run| run["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(states("failed"), ["not-started", "failed"]);
+    assert_eq!(states("completed"), ["failed", "passed"]);
+    assert_eq!(states("passed"), ["passed"]);
+    assert_eq!(states("not-started,damaged"), ["not-started"]);
+    runner.run(&["list"]).expect(0).says(&["✗ failed", "✗ not started (plugin)", "✓ passed"]);
+    let none = runner.run(&["list", "--status", "damaged"]).expect(0);
+    none.says(&["no runs match; `runner list` shows all 3"]);
+}
+
+#[test]
+fn times_without_a_zone_are_local() {
+    let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } |"));
+    runner.exec(&[]).expect(0);
+    // Twelve hours east of UTC, it is an hour ago. In UTC it is in the future.
+    let zone = tz::TimeZone::fixed(tz::offset(12));
+    let hour_ago = (Timestamp::now() - 1.hour()).to_zoned(zone).strftime("%FT%T").to_string();
+    let list = |zone: &str| {
+        let mut command = runner.command(&["list", "--json", "--since", &hour_ago]);
+        let listed = Running::start(command.env("TZ", zone)).finish().expect(0).document();
+        listed["runs"].as_array().unwrap().len()
+    };
+    assert_eq!([list("AAA-12"), list("UTC")], [1, 0]);
+}
+
+#[test]
+fn users_have_names_without_environment() {
+    let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } |"));
+    runner.exec(&[]).expect(0);
+    let name = Command::new("id").arg("-un").output().unwrap().stdout;
+    let user = runner.only_run().manifest()["sessions"][0]["user"].clone();
+    assert_eq!(user, String::from_utf8(name).unwrap().trim());
+}
+
+#[test]
+fn subfolders_use_the_runs_above() {
+    let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } |"));
+    runner.exec(&[]).expect(0);
+    let id = runner.only_run().id().to_owned();
+    let below = runner.path("a/b");
+    fs::create_dir_all(&below).unwrap();
+    let list = |home: &str| {
+        let mut command = runner.command(&["list"]);
+        Running::start(command.current_dir(&below).env("HOME", runner.path(home))).finish()
+    };
+    let found = list("").expect(0);
+    found.says(&[&id]);
+    assert_eq!(found.stderr, "using the runs in ../../results\n");
+    list("a").expect(0).says(&["there are no runs"]);
+    fs::create_dir(runner.path("a/.git")).unwrap();
+    list("").expect(0).says(&["there are no runs"]);
+}
+
+#[test]
+fn names_that_match_nothing_have_advice() {
+    let runner = Runner::hostile(&tests(
+        r#"
+        one-long-name | { do = "echo", value = 1 } |
+        another-name  | { do = "echo", value = 1 } |
+        "#,
+    ));
+    runner.exec(&["-j", "1"]).expect(0);
+    let ran = runner.run(&["show", "latest", "one-lon-name@hostile"]).expect(2);
+    ran.says(&["matches `one-lon-name@hostile`; the nearest are: one-long-name@hostile#1 another"]);
+    let ran = runner.run(&["show", "results/"]).expect(2);
+    ran.says(&["`results/` is a folder of runs, not a run list its runs: runner list"]);
+    runner.run(&["logs"]).expect(0).says(&["no output"]);
+}
