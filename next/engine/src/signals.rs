@@ -1,4 +1,4 @@
-//! Delivers SIGINT, SIGTERM, SIGHUP and SIGTSTP to the sessions of the process.
+//! Delivers SIGINT, SIGTERM, SIGHUP and SIGTSTP to the sessions of the process, and restores the terminal before SIGQUIT ends it.
 
 use std::{
     env, fs, io,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use runner_model::StopSignal;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::low_level::{self, emulate_default_handler};
 use signal_hook::{flag, iterator::Signals};
 
@@ -41,10 +41,12 @@ struct ListenerStack {
     listeners: Vec<(Listener, u32)>,
     /// Stop signals for the next listener: received without a listener, or by listeners that are still there.
     kept: Vec<StopSignal>,
+    /// Whether the process has ever received a stop signal.
+    is_stopped: bool,
 }
 
 /// Removes its listener when it is dropped. Without listeners, the second signal exits the process.
-pub(crate) struct ListenerGuard(Arc<SignalListeners>);
+pub struct ListenerGuard(Arc<SignalListeners>);
 
 impl Drop for ListenerGuard {
     fn drop(&mut self) {
@@ -63,7 +65,7 @@ impl Drop for ListenerGuard {
 /// # Errors
 ///
 /// No handler or thread can be installed.
-pub(crate) fn take_over() -> io::Result<()> {
+pub fn take_over() -> io::Result<()> {
     listeners().map(drop)
 }
 
@@ -73,6 +75,17 @@ fn listeners() -> io::Result<&'static Arc<SignalListeners>> {
     }
     let shared = install()?;
     Ok(SHARED.get_or_init(|| shared))
+}
+
+/// Lets the next stop signal exit the process, until a listener is added: output that is not read must not keep a command that
+/// has no session. Does nothing during a session. Returns whether an earlier signal has stopped a session.
+pub fn exit_on_signal() -> bool {
+    let Some(shared) = SHARED.get() else { return false };
+    let stack = lock(&shared.stack);
+    if stack.listeners.is_empty() {
+        shared.is_last.store(true, Ordering::SeqCst);
+    }
+    stack.is_stopped
 }
 
 /// Calls `listener` for each signal, on the signal thread, and at once for signals that were received before. Listeners that
@@ -89,6 +102,20 @@ pub(crate) fn add_listener(
     pass("listen");
     shared.add(Box::new(listener));
     Ok(ListenerGuard(shared))
+}
+
+/// Calls `stop` for each stop signal until the guard is dropped, and at once if [`take_over`] has kept one. `true` from the
+/// second signal on.
+///
+/// # Errors
+///
+/// No handler or thread can be installed.
+pub fn on_stop(mut stop: impl FnMut(StopSignal, bool) + Send + 'static) -> io::Result<ListenerGuard> {
+    add_listener(move |event| {
+        if let SignalEvent::Stop(signal, is_second) = event {
+            stop(signal, is_second);
+        }
+    })
 }
 
 /// Sends this process SIGTERM if a test wants it at this place: `RUNNER_TEST_SIGNAL=place`, or `place:2` at the second passage.
@@ -121,6 +148,19 @@ pub fn fail_large_writes() -> io::Result<()> {
     flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
 }
 
+static RESTORE_TERMINAL: OnceLock<fn()> = OnceLock::new();
+
+/// Sets a function that restores the terminal before SIGQUIT or the watchdog ends the process.
+pub fn before_forced_exit(restore: fn()) {
+    let _ = RESTORE_TERMINAL.set(restore);
+}
+
+pub(crate) fn restore_terminal() {
+    if let Some(restore) = RESTORE_TERMINAL.get() {
+        restore();
+    }
+}
+
 fn install() -> io::Result<Arc<SignalListeners>> {
     let mut numbers = vec![SIGINT, SIGTERM];
     // Under `nohup` a hang-up must not stop the session.
@@ -138,9 +178,7 @@ fn install() -> io::Result<Arc<SignalListeners>> {
         flag::register_conditional_shutdown(*number, 128 + number, Arc::clone(&is_last))?;
     }
     fail_large_writes()?;
-    if !is_ignored(SIGTSTP) {
-        numbers.push(SIGTSTP);
-    }
+    numbers.extend([SIGTSTP, SIGQUIT].into_iter().filter(|number| !is_ignored(*number)));
     let mut signals = Signals::new(numbers)?;
     for id in ids {
         low_level::unregister(id);
@@ -163,6 +201,10 @@ fn install() -> io::Result<Arc<SignalListeners>> {
 impl SignalListeners {
     fn receive(&self, number: i32) {
         let mut stack = lock(&self.stack);
+        if number == SIGQUIT {
+            restore_terminal();
+            let _ = emulate_default_handler(number);
+        }
         if number == SIGTSTP {
             if stack.listeners.is_empty() {
                 drop(stack);
@@ -180,6 +222,7 @@ impl SignalListeners {
             _ => StopSignal::HangUp,
         };
         stack.kept.push(signal);
+        stack.is_stopped = true;
         if stack.listeners.is_empty() {
             // A session is about to start, or all are over and about to be reported. The next signal exits the process.
             self.is_last.store(true, Ordering::SeqCst);

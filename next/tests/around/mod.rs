@@ -5,7 +5,7 @@ mod follow;
 mod groups;
 mod into;
 mod show;
-mod terminal;
+pub(crate) mod terminal;
 
 use std::time::Duration;
 

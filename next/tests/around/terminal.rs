@@ -8,11 +8,11 @@ use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
-use super::{ENDLESS, Worked, sleepers};
+use super::{ENDLESS, SHORT, Worked, sleepers};
 use crate::support::{runner::Runner, wait::wait_until};
 
-/// A terminal of 80 columns with a command.
-struct Terminal {
+/// A terminal with a command.
+pub(crate) struct Terminal {
     terminal: File,
     output: RefCell<String>,
     command: Child,
@@ -20,17 +20,26 @@ struct Terminal {
 
 impl Terminal {
     fn start(runner: &Runner, args: &str) -> Self {
+        Self::start_in_zone(runner, "UTC", args)
+    }
+
+    fn start_in_zone(runner: &Runner, zone: &str, args: &str) -> Self {
+        Self::run_script(runner, 80, zone, &format!("exec \"$runner\" {args}"))
+    }
+
+    pub(crate) fn run_script(runner: &Runner, columns: u16, zone: &str, script: &str) -> Self {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
-        let size = Winsize { ws_row: 40, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&terminal, size).unwrap();
         let name = ptsname(&terminal, Vec::new()).unwrap();
         let open = || -> OwnedFd {
             rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap()
         };
-        let mut command = runner.shell(&format!("exec env TERM=xterm setsid --ctty \"$runner\" {args}"));
-        command.stdin(open()).stdout(open()).stderr(open());
+        let mut command = runner.shell("exec env TERM=xterm setsid --ctty sh -c \"$script\"");
+        command.env("script", script);
+        command.env("TZ", zone).stdin(open()).stdout(open()).stderr(open());
         let command = command.spawn().unwrap();
         fcntl_setfl(&terminal, OFlags::NONBLOCK).unwrap();
         Self { terminal: terminal.into(), output: RefCell::default(), command }
@@ -60,7 +69,7 @@ impl Terminal {
         modes.contains(LocalModes::ECHO)
     }
 
-    fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         wait_until("the command ends", || {
             self.output();
             self.command.try_wait().unwrap().is_some()
@@ -77,8 +86,11 @@ fn key_lists_running_trials_without_echo() {
     terminal.wait_for("0/1");
     wait_until("the echo is off", || !terminal.has_echo());
     terminal.press("qQ\n");
-    terminal.press("t");
-    terminal.wait_for("nap@hostile#1 sleep for");
+    // The worker reports the guest's step a moment after its start.
+    wait_until("the step is listed", || {
+        terminal.press("t");
+        terminal.output().contains("nap@hostile#1 sleep for")
+    });
     terminal.press("\u{3}");
     wait_until("the echo is on", || terminal.has_echo());
     let (code, output) = terminal.end();
@@ -100,4 +112,25 @@ fn terminal_is_restored_while_suspended() {
     wait_until("the echo is off again", || !terminal.has_echo());
     terminal.press("\u{3}");
     assert_eq!(terminal.end().0, 130);
+}
+
+#[test]
+fn quitting_restores_the_terminal() {
+    let runner = sleepers(1, ENDLESS);
+    let terminal = Terminal::start(&runner, "exec scenario.toml");
+    wait_until("the echo is off", || !terminal.has_echo());
+    let _worked = Worked::on(&runner.only_run());
+    terminal.press("\u{1c}");
+    wait_until("the echo is on", || terminal.has_echo());
+    terminal.end();
+}
+
+#[test]
+fn times_on_terminals_are_local() {
+    let runner = sleepers(1, SHORT);
+    runner.exec(&[]).expect(0);
+    let (code, output) = Terminal::start_in_zone(&runner, "AAA-12", "show").end();
+    assert_eq!(code, 0);
+    assert!(output.contains(" AAA, just now"), "{output:?}");
+    runner.run(&["show"]).expect(0).says(&[" UTC, just now"]);
 }

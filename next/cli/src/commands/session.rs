@@ -36,11 +36,10 @@ pub fn run(
     let ended = if detach::is_background() {
         run(&mut Background::new(out))?
     } else if args.json {
-        let mut events = EventStream::of_session(out);
-        let ended = run(&mut events);
-        events.finish(ended.as_ref().is_ok_and(|ended| ended.stop_signal.is_some()));
-        ended?
+        out.start_spool();
+        run(&mut EventStream::new(out))?
     } else {
+        out.start_spool();
         let mut screen = Screen::new(out, args);
         let ended = run(&mut screen)?;
         screen.finish(&ended, is_of_group);
@@ -155,6 +154,9 @@ impl Observer for Screen<'_> {
         match event {
             RunEvent::Started { manifest, directory, pending, jobs } => {
                 self.print_start(manifest, directory, *pending, *jobs);
+                for warning in grants::warnings(&manifest.providers) {
+                    self.out.warn(&warning);
+                }
                 if let Some(progress) = &mut self.progress {
                     progress.start();
                 }
@@ -185,6 +187,8 @@ impl Observer for Screen<'_> {
                 }
             }
             RunEvent::Stopping { signal, by, in_flight } => {
+                // Further signals may end the process at any moment.
+                self.keys = None;
                 let attempts = plural(*in_flight, "attempt", "attempts");
                 let by = match (by, signal) {
                     (Some(by), _) => format!(" (requested by {})", phrases::actor(by)),

@@ -1,14 +1,14 @@
 //! [`Keys`]: key presses while a session runs.
 
 use std::io::{self, IsTerminal as _};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
-/// The modes of the terminal before the first session. `None` while they are in force.
+/// The modes of the terminal before this process changed them. `None` while they are in force.
 static CHANGED: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// The terminal of standard input, without echo, so that no key press breaks the progress bar. Dropping it restores the terminal.
@@ -29,10 +29,12 @@ impl Keys {
     /// Returns the keys pressed since the last call.
     pub fn pressed(&self) -> Vec<u8> {
         let stdin = io::stdin();
-        // A process in the background that changed or read the terminal would be stopped.
-        if !tcgetpgrp(&stdin).is_ok_and(|group| group == getpgrp()) || !silence() {
+        if !is_in_foreground() {
+            // The shell has set its own modes.
+            *changed() = None;
             return Vec::new();
         }
+        silence();
         let (mut keys, mut bytes) = (Vec::new(), [0; 64]);
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         while poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&now))
@@ -51,25 +53,34 @@ impl Drop for Keys {
     }
 }
 
-/// Switches off echo and the line buffer of the terminal. Signals of keys stay.
-fn silence() -> bool {
-    let mut changed = CHANGED.lock().unwrap_or_else(|error| error.into_inner());
-    if changed.is_some() {
-        return true;
+/// Returns whether the process may use the terminal. One in the background that changes or reads it is stopped.
+fn is_in_foreground() -> bool {
+    tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
+}
+
+fn changed() -> MutexGuard<'static, Option<Termios>> {
+    CHANGED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Switches off echo and the line buffer of the terminal, also after another process has switched them on again. Signals of
+/// keys stay. If they are off already, another process restores them.
+fn silence() {
+    let noisy = LocalModes::ECHO | LocalModes::ICANON;
+    let Ok(modes) = tcgetattr(io::stdin()) else { return };
+    if modes.local_modes.intersects(noisy) {
+        let mut silent = modes.clone();
+        silent.local_modes.remove(noisy);
+        let mut changed = changed();
+        if tcsetattr(io::stdin(), OptionalActions::Now, &silent).is_ok() {
+            *changed = Some(modes);
+        }
     }
-    let Ok(modes) = tcgetattr(io::stdin()) else { return false };
-    let mut silent = modes.clone();
-    silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON);
-    let is_set = tcsetattr(io::stdin(), OptionalActions::Now, &silent).is_ok();
-    *changed = is_set.then_some(modes);
-    is_set
 }
 
 /// Restores the modes of the terminal: at the end of a session, before Ctrl-Z stops the process, and before the process exits
 /// in another way.
 pub fn restore_terminal() {
-    let mut changed = CHANGED.lock().unwrap_or_else(|error| error.into_inner());
-    if let Some(modes) = changed.take() {
+    if let Some(modes) = changed().take().filter(|_| is_in_foreground()) {
         // A terminal that is gone has no modes.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &modes);
     }

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use runner_model::{
-    Reason, RunTime, protocol::FromWorker, units::show_duration, visible::visible_line,
+    Reason, protocol::FromWorker, units::show_duration, visible::visible_line,
 };
 use runner_record::{Ack, End, Fold, Manifest, Owned, RecordError, UnwrittenEnd};
 
@@ -77,9 +77,9 @@ impl Coordinator<'_> {
             message,
             at: runner_record::now(),
         };
-        let now = self.clock.now();
-        run.owned.note_times(Duration::from(now - RunTime::default()), self.clock.suspended());
-        let took = self.started.map(|since| Duration::from(now - since)).unwrap_or_default();
+        self.now = self.clock.now();
+        let took = self.worked();
+        run.owned.note_times(took, self.clock.suspended());
         let stopped_by = self.stop.by.take();
         if let (Some(by), Some(Reason::Stopped | Reason::Cancelled)) = (stopped_by, reason) {
             run.owned.note_stopped_by(by);

@@ -111,6 +111,11 @@ impl Coordinator<'_> {
         }
     }
 
+    /// Returns the run time since the first assignments.
+    pub(super) fn worked(&self) -> Duration {
+        self.started.map(|since| (self.now - since).into()).unwrap_or_default()
+    }
+
     pub(super) fn live(&self, run: &ActiveRun) -> Live {
         let mut slots: Vec<_> = self.pool.slots().collect();
         slots.sort_unstable_by_key(|word| word.started);
@@ -138,7 +143,7 @@ impl Coordinator<'_> {
         Live {
             session: run.session,
             at,
-            worked_ms: self.now.0 / 1000,
+            worked_ms: self.worked().as_millis() as u64,
             stage: Some(if self.started.is_some() { Stage::Run } else { Stage::Plan }),
             compiling: compiling.collect(),
             counts: self.fold.counts(),

@@ -1,6 +1,6 @@
 //! [`Watchdog`]: exits the process if a session exceeds its bounds, for example because a disk hangs or the output is not read.
 
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::{any::Any, io, thread, time::Duration};
 
 use runner_model::{
@@ -8,7 +8,10 @@ use runner_model::{
 };
 use runner_record::{End, LiveWriter};
 
-use crate::{clock::Clock, signals::lock};
+use crate::{
+    clock::Clock,
+    signals::{self, lock},
+};
 
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 /// Time for a stop after the grace.
@@ -19,13 +22,6 @@ const KILL_BOUND: Duration = Duration::from_millis(300);
 const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
 /// Added to all bounds, for slow machines.
 const SLACK: Duration = Duration::from_secs(1);
-
-static BEFORE_EXIT: OnceLock<fn()> = OnceLock::new();
-
-/// Sets a function that restores the terminal before the watchdog exits the process.
-pub fn before_forced_exit(restore: fn()) {
-    let _ = BEFORE_EXIT.set(restore);
-}
 
 /// Watches a session. Cheap to clone.
 #[derive(Clone)]
@@ -143,9 +139,7 @@ impl WatchdogState {
         let message = "the session did not end within its bounds";
         self.last_words(reason, signal, message.to_owned());
         let exit = Exit::of_run(RunStatus::Incomplete, Some(reason), signal, RunVerdict::None);
-        if let Some(restore) = BEFORE_EXIT.get() {
-            restore();
-        }
+        signals::restore_terminal();
         #[allow(clippy::exit, reason = "nothing else ends a process that is stuck")]
         std::process::exit(exit.code().into());
     }

@@ -20,7 +20,7 @@ pub struct Live {
     pub session: u32,
     /// Time of this writing.
     pub at: Time,
-    /// Working time of the session, in milliseconds.
+    /// Run time since the first attempt, without pauses, in milliseconds.
     pub worked_ms: u64,
     pub stage: Option<Stage>,
     /// Plugins that are being compiled.
