@@ -24,7 +24,9 @@ pub use runner_record::Share;
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
 pub use self::request::{ExecRequest, Preview, ResumeRequest, SessionRequest};
 pub use self::session::{Group, exec, preview, resume};
-pub use self::signals::{before_forced_exit, exit_on_signal, fail_large_writes, on_stop, take_over};
+pub use self::signals::{
+    before_forced_exit, exit_on_signal, fail_large_writes, on_stop, take_over,
+};
 pub use self::stored_call::StoredCall;
 pub use self::validate::{preview_exec, validate};
 pub use self::{error::EngineError, plan::Decision};

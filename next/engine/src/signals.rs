@@ -110,7 +110,9 @@ pub(crate) fn add_listener(
 /// # Errors
 ///
 /// No handler or thread can be installed.
-pub fn on_stop(mut stop: impl FnMut(StopSignal, bool) + Send + 'static) -> io::Result<ListenerGuard> {
+pub fn on_stop(
+    mut stop: impl FnMut(StopSignal, bool) + Send + 'static,
+) -> io::Result<ListenerGuard> {
     add_listener(move |event| {
         if let SignalEvent::Stop(signal, is_second) = event {
             stop(signal, is_second);

@@ -1,9 +1,11 @@
 //! Full disks and folders without write permission.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+use std::{fs, path::Path};
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     guests::printing,
@@ -257,8 +259,14 @@ fn file_size_limit_is_named() {
     ran.says(&["File too large", "`ulimit -f`", "TMPDIR"]);
     assert!(runner.runs().is_empty());
     // Each command survives the signal.
-    let script = "ulimit -f 0; exec \"$runner\" init new";
-    Running::start(&mut runner.shell(script)).finish().expect(7).says(&["new"]);
+    for (command, folder) in [("init new", "new"), ("plugin new mine --lang c", "mine")] {
+        let script = format!("ulimit -f 0; exec \"$runner\" {command}");
+        let ran = Running::start(&mut runner.shell(&script)).finish().expect(7);
+        ran.says(&[folder, "`ulimit -f`"]);
+        // Nothing is left that a second call would refuse.
+        let args: Vec<_> = command.split(' ').collect();
+        runner.run(&args).expect(0);
+    }
 }
 
 #[test]
@@ -288,4 +296,30 @@ fn read_only_file_system_can_be_read() {
         run(args).expect(7).says(&["Read-only file system", "choose another folder"]);
     }
     runner.run(&["verify", &id]).expect(0);
+}
+
+#[test]
+fn full_temporary_folder_loses_no_event() {
+    // Rows of two runs are limited one by one, their events together.
+    let text =
+        "[[tests]]\nid = \"a\"\nrepeat = 80\ninput = { do = \"huge-reply\", bytes = 20000 }\n";
+    let runner = Runner::hostile(text);
+    const LIMIT: u64 = 2_000_000;
+    let script =
+        format!("exec prlimit --fsize={LIMIT} \"$runner\" exec scenario.toml scenario.toml --json");
+    let mut command = runner.shell(&script);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let files = format!("/proc/{}/fd", child.id());
+    // Nothing reads the events, so they wait in a temporary file.
+    wait_until("a write has failed", || {
+        let mut files = fs::read_dir(&files).unwrap().map(|file| file.unwrap().path());
+        files.any(|file| fs::metadata(file).is_ok_and(|file| file.len() == LIMIT))
+    });
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let events: Vec<Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
+    let rows = events.iter().filter(|event| event["event"] == "row").count();
+    assert_eq!((rows, &events.last().unwrap()["event"]), (160, &json!("finished")));
 }

@@ -1,8 +1,10 @@
 //! Ctrl-C, SIGTERM and SIGHUP: the run stops in order and soon, and can be resumed.
 
-use std::{
-    collections::BTreeSet, os::unix::process::CommandExt as _, process::Stdio, time::Instant,
-};
+use std::collections::BTreeSet;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Stdio};
+use std::time::{Instant, SystemTime};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -13,7 +15,7 @@ use crate::support::{
     runner::Runner,
     running::Running,
     truth::{assert_kept, assert_told_truly, assert_whole},
-    wait::{SOON, wait_until},
+    wait::{SOON, wait_for, wait_until},
 };
 
 /// Fails unless the signal interrupted the run and each of `attempts` is recorded as stopped.
@@ -255,4 +257,67 @@ fn signals_in_one_moment_both_count() {
         assert_eq!(run.ending(), ["incomplete", "interrupted", signal, "none"]);
     }
     assert_told_truly(&runner);
+}
+
+/// Starts the program with a full pipe as standard output, which nothing reads while the reader is kept.
+fn unread(runner: &Runner, args: &[&str]) -> (Child, io::PipeReader) {
+    let (reader, mut writer) = io::pipe().unwrap();
+    writer.write_all(&[b'\n'; 64 << 10]).unwrap();
+    let mut command = runner.command(args);
+    command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+    (command.process_group(0).spawn().unwrap(), reader)
+}
+
+/// Fails unless one SIGTERM ends the process soon, with one of these codes.
+#[track_caller]
+fn assert_ends_by_one_signal(mut child: Child, codes: &[i32]) {
+    let sent = Instant::now();
+    Process(child.id()).signal(Signal::TERM);
+    let status = wait_for("it ends", || child.try_wait().unwrap());
+    assert!(sent.elapsed() < SOON, "{:?}", sent.elapsed());
+    assert!(codes.contains(&status.code().unwrap()), "{status}");
+}
+
+#[test]
+fn group_runs_to_its_end_unread() {
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\" }\n");
+    for mode in ["--json", "--verbose"] {
+        let (child, reader) = unread(&runner, &["exec", "scenario.toml", "scenario.toml", mode]);
+        wait_until("both runs have ended", || {
+            let runs = runner.list();
+            runs.len() == 2 && runs.iter().all(|run| run["status"] == "completed")
+        });
+        // The command waits for its reader, or the signal arrives just before that.
+        assert_ends_by_one_signal(child, &[0, 143]);
+        drop(reader);
+        runner.run(&["prune", "--keep-last", "0", "--yes"]).expect(0);
+    }
+}
+
+#[test]
+fn unread_text_keeps_no_group_from_stopping() {
+    let runner = Runner::endless(2, "loop", "");
+    let short = "[providers.p]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"a\"\n";
+    runner.write("short.toml", format!("{short}input = {{ do = \"echo\" }}\nrepeat = 3\n"));
+    let args = ["exec", "short.toml", "scenario.toml", "short.toml", "-vj2"];
+    let (started, (child, _reader)) = (SystemTime::now(), unread(&runner, &args));
+    wait_until("the second run works", || {
+        runner.runs().iter().any(|run| run.in_flight(started).len() == 2)
+    });
+    assert_ends_by_one_signal(child, &[143]);
+    let mut ends: Vec<_> = runner.runs().iter().map(Run::ending).collect();
+    ends.sort();
+    let interrupted = ["incomplete", "interrupted", "SIGTERM", "none"];
+    assert_eq!(ends[1..], [interrupted, interrupted]);
+    assert_eq!(ends[0][0], "completed");
+}
+
+#[test]
+fn signal_ends_an_unread_preview() {
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\" }\n");
+    let (mut child, _reader) = unread(&runner, &["exec", "scenario.toml", "--dry-run"]);
+    let mut grants = [0];
+    child.stderr.as_mut().unwrap().read_exact(&mut grants).unwrap();
+    wait_until("it waits", || Process(child.id()).is_asleep());
+    assert_ends_by_one_signal(child, &[143]);
 }

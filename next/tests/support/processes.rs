@@ -35,6 +35,11 @@ impl Process {
         self.stat().is_some_and(|(state, _)| state != 'Z')
     }
 
+    /// Returns whether the main thread waits in the kernel.
+    pub(crate) fn is_asleep(self) -> bool {
+        self.stat().is_some_and(|(state, _)| state == 'S')
+    }
+
     /// Returns whether a signal has suspended the process.
     pub(crate) fn is_stopped(self) -> bool {
         self.stat().is_some_and(|(state, _)| state == 'T')

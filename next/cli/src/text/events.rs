@@ -4,43 +4,24 @@ use std::path::Path;
 
 use runner_engine::{Observer, RunEvent, exit_of};
 use runner_record::{Live, Manifest};
-use runner_report::{Event, NumberedEvent, VERSION, json::one_line};
+use runner_report::{Event, NumberedEvent, VERSION};
 
-use super::{out::Out, spool::Spool};
+use super::out::Out;
 
 /// Prints a session as events. The event `row` is printed after the row is on disk.
 pub struct EventStream<'a> {
     out: &'a Out,
-    /// `None` if the stream may wait for its reader.
-    spool: Option<Spool>,
     n: u64,
 }
 
 impl<'a> EventStream<'a> {
     pub fn new(out: &'a Out) -> Self {
-        Self { out, spool: None, n: 0 }
-    }
-
-    /// Returns the stream of a session, which does not wait for its reader.
-    pub fn of_session(out: &'a Out) -> Self {
-        // Without a temporary file or a thread the session waits for the reader.
-        Self { spool: Spool::start().ok(), ..Self::new(out) }
-    }
-
-    /// Waits until all events are printed. After a stop, only as long as they are read.
-    pub fn finish(self, is_stopped: bool) {
-        if let Some(spool) = self.spool {
-            self.out.record(spool.finish(is_stopped));
-        }
+        Self { out, n: 0 }
     }
 
     fn print(&mut self, event: Event<'_>) {
         self.n += 1;
-        let event = NumberedEvent { v: VERSION, n: self.n, event };
-        match &self.spool {
-            Some(spool) => self.out.record(spool.write((one_line(&event) + "\n").as_bytes())),
-            None => self.out.json_line(&event),
-        }
+        self.out.json_line(&NumberedEvent { v: VERSION, n: self.n, event });
     }
 
     /// Prints the progress of a run.

@@ -48,19 +48,43 @@ impl Spool {
         Ok(Self { queue, printer })
     }
 
-    /// Adds output. Drops it once standard output has failed, which [`Self::finish`] returns.
+    /// Adds output. Drops it once standard output has failed, which [`Self::finish`] returns. Waits for the reader if the
+    /// temporary file cannot be written, such as on a full disk.
     ///
     /// # Errors
     ///
-    /// The temporary file cannot be written.
+    /// Standard output has failed.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        if !self.printer.is_finished() {
-            let mut state = self.queue.lock();
-            self.queue.file.write_all_at(bytes, state.written)?;
+        let mut state = self.queue.lock();
+        if self.printer.is_finished() {
+            return Ok(());
+        }
+        if self.queue.file.write_all_at(bytes, state.written).is_ok() {
             state.written += bytes.len() as u64;
             self.queue.changed.notify_all();
+            return Ok(());
         }
-        Ok(())
+        drop(state);
+        while !self.wait(DROP_AFTER) {}
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes).and_then(|()| stdout.flush())
+    }
+
+    /// Waits until all output is printed or standard output has failed. Returns `false` if nothing is read for `longest`.
+    pub fn wait(&self, longest: Duration) -> bool {
+        let mut state = self.queue.lock();
+        while state.printed < state.written && !self.printer.is_finished() {
+            let before = state.printed;
+            let waited = self
+                .queue
+                .changed
+                .wait_timeout_while(state, longest, |state| state.printed == before);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if state.printed == before {
+                return self.printer.is_finished();
+            }
+        }
+        true
     }
 
     /// Waits until all output is printed. After a stop, only as long as it is read.
@@ -69,20 +93,11 @@ impl Spool {
     ///
     /// Standard output has failed.
     pub fn finish(self, is_stopped: bool) -> io::Result<()> {
-        let Queue { changed, .. } = &*self.queue;
-        let mut state = self.queue.lock();
-        state.is_closed = true;
-        changed.notify_all();
-        while is_stopped && state.printed < state.written && !self.printer.is_finished() {
-            let before = state.printed;
-            let waited =
-                changed.wait_timeout_while(state, DROP_AFTER, |state| state.printed == before);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if state.printed == before && !self.printer.is_finished() {
-                return Ok(());
-            }
+        self.queue.lock().is_closed = true;
+        self.queue.changed.notify_all();
+        if is_stopped && !self.wait(DROP_AFTER) {
+            return Ok(());
         }
-        drop(state);
         self.printer.join().unwrap_or(Ok(()))
     }
 }
