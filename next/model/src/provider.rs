@@ -1,5 +1,7 @@
 //! [`Provider`]: a plugin with its settings, for the scenario, the manifest and the worker.
 
+use std::slice;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,7 +20,7 @@ pub struct Provider {
     pub config: Value,
     /// Arguments of a command. Roots: `input`, `config`.
     #[serde(default)]
-    pub args: Vec<Template>,
+    pub args: Arguments,
     /// Standard input of a plain command.
     pub stdin: Option<Stdin>,
     #[serde(default)]
@@ -43,6 +45,31 @@ pub struct Provider {
     /// Only the coordinator uses it.
     #[serde(default, skip_serializing_if = "Budgets::is_empty")]
     pub budget: Budgets,
+}
+
+/// The arguments of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Arguments {
+    /// A template for each argument.
+    Each(Vec<Template>),
+    /// A placeholder whose value is the list of all arguments, texts and numbers.
+    List(Template),
+}
+
+impl Arguments {
+    pub fn templates(&self) -> &[Template] {
+        match self {
+            Self::Each(templates) => templates,
+            Self::List(template) => slice::from_ref(template),
+        }
+    }
+}
+
+impl Default for Arguments {
+    fn default() -> Self {
+        Self::Each(Vec::new())
+    }
 }
 
 /// A number of starts per time.

@@ -46,7 +46,7 @@ fn ignored(prepared: &PreparedProvider) -> [Option<&'static str>; 4] {
     let provider = &prepared.provider;
     let is_component = prepared.kind == PluginKind::Component;
     [
-        (is_component && !provider.args.is_empty()).then_some("args"),
+        (is_component && !provider.args.templates().is_empty()).then_some("args"),
         (is_component && provider.stdin.is_some()).then_some("stdin"),
         (is_component && provider.output != OutputForm::Text).then_some("output"),
         (!is_component && provider.reuse.is_some()).then_some("reuse"),

@@ -37,6 +37,27 @@ fn arguments_and_stdin_are_templates() {
 }
 
 #[test]
+fn list_of_input_is_all_arguments() {
+    let runner = scenario(
+        "args = \"{{input.args}}\"",
+        r#"
+        good | { args = ["argv", "a b", 7] } | equals = "command.wasm argv a b 7"
+        bad  | { args = ["argv", [1]] }      | error = "invalid-input"
+        "#,
+    );
+    runner.exec(&[]).expect(0);
+    let error = &runner.only_run().row("bad")["error"]["message"];
+    assert_eq!(error, "`input.args` is not a list of texts and numbers, which `args` needs");
+    runner.run(&["validate", "scenario.toml"]).expect(2).says(&["`input.args`", "scenario.toml:"]);
+    for (args, says) in
+        [("x", "must be an array, or one placeholder"), ("{{input.arg}}", "`input.arg`")]
+    {
+        let refused = scenario(&format!("args = \"{args}\""), "a | { args = [] } |");
+        refused.refused(&[], &[says, "scenario.toml:"]);
+    }
+}
+
+#[test]
 fn output_is_read_as_asked() {
     for (form, said, expected) in [
         ("text", " text\\n", "\" text\\n\""),

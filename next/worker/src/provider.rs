@@ -5,9 +5,9 @@ use std::{io, path::Path, rc::Rc, sync::Arc};
 
 use runner_model::prepare::{Prepare, Problem, SecretValues};
 use runner_model::provider::{
-    Description, PluginKind, PreparedProvider, Protocol, Provider, Stdin,
+    Arguments, Description, PluginKind, PreparedProvider, Protocol, Provider, Stdin,
 };
-use runner_model::template::{MissingKey, Template};
+use runner_model::template::{MissingKey, Template, find};
 use runner_model::{Digest, ErrorClass, Grants, protocol::FromWorker, row::RowError};
 use runner_sandbox::{
     Access, AttachedFile, CommandCall, Engines, LoadError, Network, Plugin, Secrets, failure,
@@ -178,7 +178,13 @@ fn command_call(
     files: &[AttachedFile],
     read: Read,
 ) -> Result<CommandCall, RowError<'static>> {
-    let args = settings.args.iter().map(|template| render(template, roots, "an argument"));
+    let args = match &settings.args {
+        Arguments::Each(templates) => {
+            let each = templates.iter().map(|template| render(template, roots, "an argument"));
+            each.collect::<Result<_, _>>()?
+        }
+        Arguments::List(template) => listed_arguments(template, roots)?,
+    };
     let stdin = settings.stdin.as_ref().map(|stdin| match stdin {
         Stdin::Text(template) => template
             .render_text(roots)
@@ -188,10 +194,32 @@ fn command_call(
     });
     Ok(CommandCall {
         program: file_name(&settings.plugin),
-        args: args.collect::<Result<_, _>>()?,
+        args,
         stdin: stdin.transpose()?,
         protocol: settings.protocol,
         output: settings.output,
+    })
+}
+
+/// Returns the arguments in the list that a placeholder names.
+fn listed_arguments(
+    template: &Template,
+    roots: &[(&str, &Value)],
+) -> Result<Vec<String>, RowError<'static>> {
+    let path = template.only_path().unwrap_or_default();
+    let value = find(roots, path).map_err(|missing| missing_key(&missing, "`args`"))?;
+    let argument = |item: &Value| match item {
+        Value::String(text) if !text.contains('\0') => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let items = value.as_array().and_then(|items| items.iter().map(argument).collect());
+    items.ok_or_else(|| {
+        let path = path.join(".");
+        invalid(
+            "template",
+            format!("`{path}` is not a list of texts and numbers, which `args` needs"),
+        )
     })
 }
 

@@ -188,7 +188,7 @@ fn takes_input(provider: &Provider) -> bool {
         None => None,
     };
     let variables = provider.grants.env.iter().map(|(_, template)| template);
-    let mut templates = provider.args.iter().chain(stdin).chain(variables);
+    let mut templates = provider.args.templates().iter().chain(stdin).chain(variables);
     templates.any(has_input)
 }
 

@@ -66,6 +66,14 @@ impl Template {
         Ok(Self { pieces })
     }
 
+    /// Returns the path if the template is only a placeholder.
+    pub fn only_path(&self) -> Option<&[String]> {
+        match self.pieces.as_slice() {
+            [TemplatePiece::Path(path)] => Some(path),
+            _ => None,
+        }
+    }
+
     pub fn pieces(&self) -> &[TemplatePiece] {
         &self.pieces
     }

@@ -1,6 +1,6 @@
 use runner_model::{
     Limits, Micros, ProviderName, digest,
-    provider::{OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Stdin},
+    provider::{Arguments, OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Stdin},
     template::Template,
 };
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn provider() -> PreparedProvider {
             name: ProviderName::parse("p").unwrap(),
             plugin: "p.wasm".into(),
             config: json!({"b": 1.0, "a": [null]}),
-            args: vec![Template::parse("-x{{input.y}}").unwrap()],
+            args: Arguments::Each(vec![Template::parse("-x{{input.y}}").unwrap()]),
             stdin: None,
             output: OutputForm::Text,
             protocol: Protocol::Plain,
@@ -82,7 +82,7 @@ fn fingerprints_change_with_what_decides_results() {
     let deciding: [Change; 8] = [
         |provider| provider.digest = digest(b"other"),
         |provider| provider.provider.config = Value::Null,
-        |provider| provider.provider.args.clear(),
+        |provider| provider.provider.args = Arguments::default(),
         |provider| provider.provider.stdin = Template::parse("").ok().map(Stdin::Text),
         |provider| provider.provider.output = OutputForm::Json,
         |provider| provider.provider.protocol = Protocol::Json,

@@ -1,12 +1,13 @@
 //! The keys of providers, their limits and budgets.
 
-use runner_model::provider::{OutputForm, Protocol, Provider, Reuse, Stdin};
+use runner_model::provider::{Arguments, OutputForm, Protocol, Provider, Reuse, Stdin};
 use runner_model::{BudgetName, Budgets, LimitUnit, Limits, ProviderName};
+use serde_json::{Value, json};
 
 use crate::keys::{GRANTS, MATRIX, MATRIX_NAME, NamedFile};
 use crate::reading::{
-    AnyTable, COMMAND_ROOTS, DIGEST, Either, Integer, List, Named, Number, RATE, SIZE, StringOr,
-    TEXT, TIMEOUT, Table, TableForm, Templated, Word,
+    AnyTable, At, COMMAND_ROOTS, DIGEST, Either, Form, Integer, List, Named, Number, RATE, Reader,
+    SIZE, StringOr, TEXT, TIMEOUT, Table, TableForm, Templated, Word,
 };
 
 /// The number of attempts of a run or provider that may run at once.
@@ -59,7 +60,7 @@ fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
     Some(Provider {
         sha256: table.optional("sha256", &DIGEST),
         config: table.or("config", &AnyTable, "{}"),
-        args: table.or("args", &List(0, Templated(COMMAND_ROOTS)), "[]"),
+        args: table.or("args", &ArgumentsForm, "[]"),
         stdin: table.optional("stdin", &STDIN).map(|stdin| match stdin {
             Either::String(text) => Stdin::Text(text),
             Either::Table(file) => Stdin::File { file },
@@ -75,6 +76,34 @@ fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
         plugin: plugin?,
         name: name.ok()?,
     })
+}
+
+/// An array of templates, or a placeholder for the whole array.
+struct ArgumentsForm;
+
+const EACH: List<Templated> = List(0, Templated(COMMAND_ROOTS));
+
+impl Form for ArgumentsForm {
+    type Out = Arguments;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Arguments> {
+        const WORDS: &str = "an array, or one placeholder such as \"{{input.args}}\"";
+        match value {
+            Value::Array(_) => EACH.read(at, value, reader).map(Arguments::Each),
+            Value::String(text) => {
+                let template = reader.template(at, text, COMMAND_ROOTS)?;
+                match template.only_path() {
+                    Some(_) => Some(Arguments::List(template)),
+                    None => reader.refuse_value(at, WORDS, "this text is not one"),
+                }
+            }
+            _ => reader.refuse_kind(at, value, WORDS),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        json!({"anyOf": [EACH.schema(), {"title": "placeholder", "type": "string", "pattern": "^\\{\\{[^{}]+\\}\\}$"}]})
+    }
 }
 
 fn budget(table: &mut Table<'_, '_>) -> Option<Vec<(String, f64)>> {

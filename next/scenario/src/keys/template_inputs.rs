@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use runner_model::provider::{Provider, Stdin};
+use runner_model::provider::{Arguments, Provider, Stdin};
 use runner_model::template::{Template, lookup};
 use serde_json::Value;
 
@@ -74,8 +74,13 @@ fn templates(provider: &Provider) -> Vec<PlacedTemplate<'_>> {
         let path = [&provider_path[..], steps].concat();
         templates.push(PlacedTemplate { path, template, allows_nul });
     };
-    for (index, template) in provider.args.iter().enumerate() {
-        add(&[Step::Key("args".to_owned()), Step::Index(index)], template, false);
+    match &provider.args {
+        Arguments::Each(templates) => {
+            for (index, template) in templates.iter().enumerate() {
+                add(&[Step::Key("args".to_owned()), Step::Index(index)], template, false);
+            }
+        }
+        Arguments::List(template) => add(&keys(["args"]), template, false),
     }
     if let Some(Stdin::Text(template)) = &provider.stdin {
         add(&keys(["stdin"]), template, true);

@@ -339,7 +339,7 @@ fn providers_of_matrix_keep_its_order() {
     let provider = &live.providers[3];
     assert_eq!(provider.plugin, "y.wasm");
     assert_eq!(provider.config, json!({"size": 8, "text": "of 8", "deep": ["y"]}));
-    assert_eq!(provider.args[0].to_string(), "8 {{input}} y");
+    assert_eq!(provider.args.templates()[0].to_string(), "8 {{input}} y");
     assert_eq!(provider.grants.env[0].1.to_string(), "y-{{config.size}}");
     let line: Value = serde_json::from_str(&lines(&suite)[0]).unwrap();
     assert_eq!(line["providers"], json!([2, 3, 5]));

@@ -4,7 +4,7 @@ use runner_model::{
     Grants, Limits, NetGrant, ProviderName,
     grants::BoundSecret,
     prepare::SecretValues,
-    provider::{OutputForm, Protocol, Stdin},
+    provider::{Arguments, OutputForm, Protocol, Stdin},
     template::Template,
 };
 use runner_sandbox::AttachedFile;
@@ -59,7 +59,7 @@ fn command_receives_rendered_templates() {
             name: ProviderName::parse("p").unwrap(),
             plugin: "p.wasm".into(),
             config: json!({}),
-            args: vec![template(argument)],
+            args: Arguments::Each(vec![template(argument)]),
             stdin,
             output: OutputForm::Text,
             protocol: Protocol::Plain,

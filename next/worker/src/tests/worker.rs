@@ -23,7 +23,9 @@ use runner_model::{
         FromWorker, Line, Message as _, PREFIX, Sender, SlotWord, Task, TaskKind, TimeoutRule,
         ToWorker, read_prefix,
     },
-    provider::{OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Reuse, Stdin},
+    provider::{
+        Arguments, OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Reuse, Stdin,
+    },
     row::{RowRef, check_row},
     template::Template,
 };
@@ -227,7 +229,7 @@ fn provider(name: &str, plugin: &[u8], kind: PluginKind) -> PreparedProvider {
             name: ProviderName::parse(name).unwrap(),
             plugin: format!("bundled:{name}"),
             config: json!({}),
-            args: Vec::new(),
+            args: Arguments::default(),
             stdin: None,
             output: OutputForm::Text,
             protocol: Protocol::Plain,
@@ -477,7 +479,7 @@ fn a_test_is_checked_without_a_call() {
     supervisor.compile(SPIN);
     supervisor.send_changed_prepare(1, |prepare| {
         let spin = &mut prepare.providers[1].provider;
-        spin.args = vec![Template::parse("{{input.x}}").unwrap()];
+        spin.args = Arguments::Each(vec![Template::parse("{{input.x}}").unwrap()]);
         spin.grants.env = vec![("E".into(), Template::parse("{{input.e}}").unwrap())];
         spin.stdin = Some(Stdin::File { file: "in".into() });
     });

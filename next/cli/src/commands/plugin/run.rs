@@ -8,7 +8,7 @@ use runner_engine::probe::{Answer, Call, CallEnd, call};
 use runner_engine::{EngineError, StoredCall};
 use runner_model::json::{Json, parse};
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
-use runner_model::provider::{OutputForm, Protocol, Provider, Stdin};
+use runner_model::provider::{Arguments, OutputForm, Protocol, Provider, Stdin};
 use runner_model::visible::{visible, visible_line};
 use runner_model::{
     Limits, Micros, Outcome, RowRef, TaskId, TestId, TrialId, digest, exit::Exit, outcome::Verdict,
@@ -240,7 +240,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     Ok(Request {
         provider: Provider {
             config,
-            args: args.args.clone(),
+            args: Arguments::Each(args.args.clone()),
             stdin,
             output: output.unwrap_or_default(),
             grants: grants(&args.grants, &limits)?,
