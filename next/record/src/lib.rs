@@ -11,7 +11,7 @@ mod root;
 mod rows;
 mod run;
 
-pub use disk::error::{Holder, RecordError, in_use};
+pub use disk::error::{Holder, RecordError, advice, in_use};
 pub use disk::fault::{now, sweep_every};
 pub use disk::{plugin_cache::PluginCache, scratch::Scratch};
 pub use root::command::{command, default_root};

@@ -189,3 +189,10 @@ fn missing_lists_matter_only_to_their_providers() {
     );
     runner.exec(&["--provider", "a", "--dry-run"]).expect(2).says(&["b.jsonl:2:"]);
 }
+
+#[test]
+fn advice_without_selected_tests_names_the_scenario() {
+    let runner = listed();
+    let ran = runner.exec(&["--test", "none"]).expect(5);
+    ran.says(&["list all trials: runner exec --dry-run scenario.toml"]);
+}

@@ -34,10 +34,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         )));
     }
     let schema = serde_json::to_string_pretty(&runner_scenario::schema()).unwrap_or_default();
+    // The scenario is last: without it, the command can be repeated.
     let files = [
-        (scenario.clone(), SCENARIO),
-        (folder.join(".runner/schema.json"), &schema),
+        (folder.join(".runner/schema.json"), &*schema),
         (folder.join(".gitignore"), GITIGNORE),
+        (scenario.clone(), SCENARIO),
     ];
     for (path, text) in &files {
         let written = write_new(path, text.as_bytes());

@@ -1,11 +1,11 @@
 //! Errors of commands: the cause, the place and the next step.
 
-use std::{fmt::Display, path::Path};
+use std::{fmt::Display, io, path::Path};
 
 use runner_engine::EngineError;
 use runner_model::exit::Exit;
 use runner_model::visible::{shown_path, visible, visible_line};
-use runner_record::{RecordError, ResultsRoot, now};
+use runner_record::{RecordError, ResultsRoot, advice, now};
 use runner_report::{RunList, RunSummary, phrases};
 use runner_scenario::Problems;
 
@@ -29,8 +29,9 @@ impl CommandError {
     }
 
     /// A file that could not be written.
-    pub fn cannot_write(path: &Path, error: impl Display) -> Self {
-        Self::new(Exit::Storage, format!("cannot write {}: {error}", shown_path(path)))
+    pub fn cannot_write(path: &Path, error: io::Error) -> Self {
+        let advice = advice(&error);
+        Self::new(Exit::Storage, format!("cannot write {}: {error}{advice}", shown_path(path)))
     }
 
     /// A process that could not be started, or ended before its run existed.
@@ -73,10 +74,7 @@ impl From<EngineError> for CommandError {
             EngineError::NothingSelected(reasons) => {
                 let reasons: String =
                     reasons.iter().map(|reason| format!("{}\n", visible_line(reason))).collect();
-                let text = format!(
-                    "no test is selected\n{reasons}list all trials: runner exec --dry-run SCENARIO"
-                );
-                Self::new(exit, text)
+                Self::new(exit, format!("no test is selected\n{reasons}"))
             }
             error => Self::new(exit, error),
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs::File, path::Path};
 
-use runner_model::{Places as _, digest};
+use runner_model::{Places as _, digest, visible::quoted};
 use runner_prepare::{ContentSource, machine, plugins};
 use runner_record::{ManifestProvider, Metadata, PluginCache, Selected};
 use runner_scenario::{Selection, load, load_selected, resolve_selected};
@@ -33,6 +33,8 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
                 "`--test`, `--exclude`, `--provider`, `--tag`, `--last-failed`, and `select` and `exclude` of the test lists together leave no {other}trial"
             ));
         }
+        let path = path.to_string_lossy();
+        reasons.push(format!("list all trials: runner exec --dry-run {}", quoted(&path)));
         return Err(EngineError::NothingSelected(reasons));
     }
     EngineError::check(scenario.missing_files())?;

@@ -115,7 +115,8 @@ fn separator(grants: &str) -> &'static str {
     if grants.is_empty() { "; " } else { "\n" }
 }
 
-fn advice(source: &io::Error) -> &'static str {
+/// Returns the end of a message about a failed system call: how to avoid it.
+pub fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space",
         io::ErrorKind::FileTooLarge => "; allow more space for a file (`ulimit -f`)",

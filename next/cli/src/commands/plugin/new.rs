@@ -37,8 +37,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     check_free(&args.folder)?;
     for (path, text) in template.files(&name) {
         let path = args.folder.join(path);
-        write_new(&path, text.as_bytes())
-            .map_err(|error| CommandError::cannot_write(&path, error))?;
+        write_new(&path, text.as_bytes()).map_err(|error| {
+            // The folder was missing or empty, and the command can be repeated.
+            let _ = fs::remove_dir_all(&args.folder);
+            CommandError::cannot_write(&path, error)
+        })?;
     }
     out.data(&format!("wrote {}", shown_path(&args.folder)));
     let folder = quoted(&args.folder.to_string_lossy());
