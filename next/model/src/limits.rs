@@ -92,7 +92,11 @@ impl Limits {
         let (key, value) = text.split_once('=').ok_or("it has no `=`")?;
         let invalid = |reason| format!("`{value}` {reason}");
         if key == "time" {
-            self.time = Some(parse_duration(value).map_err(invalid)?.into());
+            let time = parse_duration(value).map_err(invalid)?;
+            if time.is_zero() {
+                return Err(invalid("is not more than 0"));
+            }
+            self.time = Some(time.into());
             return Ok(());
         }
         let limit = Self::TABLE.iter().find(|limit| limit.key == key).ok_or_else(|| {

@@ -223,3 +223,14 @@ fn inspection_shows_what_a_file_is() {
     let problem = document["problem"].as_str().unwrap();
     assert!(problem.starts_with("provider `none`"), "{problem}");
 }
+
+#[test]
+fn limit_of_time_shortens_the_timeout() {
+    let runner = Runner::new(&[]);
+    let text = r#"(module (memory (export "memory") 1) (func (export "_start") (loop br 0)))"#;
+    runner.wat("spin.wasm", text);
+    let args = ["plugin", "run", "spin.wasm", "--protocol", "plain", "--limit"];
+    let ran = runner.run(&[&args[..], &["time=100ms"]].concat()).expect(1);
+    ran.says(&["`limits.time = \"100ms\"`"]);
+    runner.run(&[&args[..], &["time=0s"]].concat()).expect(2).says(&["`0s` is not more than 0"]);
+}

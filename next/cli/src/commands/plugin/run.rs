@@ -306,7 +306,9 @@ fn describe(name: &str, content: &[u8]) -> Attachment<'static> {
 
 fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError> {
     let id = TestId::parse("call").map_err(CommandError::usage)?;
-    let timeout = Micros::from(args.timeout);
+    let flag = (Micros::from(args.timeout), TimeoutRule::Flag);
+    let limit = request.provider.limits.time.map(|time| (time, TimeoutRule::LimitTime));
+    let (timeout, timeout_rule) = limit.filter(|limit| limit.0 < flag.0).unwrap_or(flag);
     let files: Vec<_> = request.files.iter().map(|(file, _)| file).collect();
     let line = json!({
         "id": id,
@@ -323,7 +325,7 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
         attempt: 1,
         seed: args.seed,
         timeout,
-        timeout_rule: TimeoutRule::Flag,
+        timeout_rule,
         kind: TaskKind::Run,
         line: Line::Bytes(line.len() as u32),
         row_bytes: 0,
