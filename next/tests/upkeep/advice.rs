@@ -1,6 +1,7 @@
 //! Commands that messages advise, which must work as they stand.
 
-use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::{ffi::OsStr, fs};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -188,4 +189,24 @@ fn run_named_by_path_is_used_in_its_root() {
     runner.run(&["exec", "scenario.toml"]).expect(0);
     let other = runner.run(&["prune", path, "--yes"]).expect(2);
     other.says(&["the run is in another results root; add: --results "]);
+}
+
+#[test]
+fn advised_roots_work_with_any_bytes() {
+    let runner = naps(1, 5);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    for (root, shown) in [(&b"-t"[..], "./-t"), (b"t\xff'", "$'t\\xff\\''")] {
+        let flag = [b"--results=", root].concat();
+        let flag = OsStr::from_bytes(&flag);
+        let mut command = runner.command(&["exec", "scenario.toml"]);
+        Running::start(command.arg(flag)).finish();
+        let mut command = runner.command(&["list", "--status", "failed"]);
+        let ran = Running::start(command.arg(flag)).finish().expect(0);
+        ran.says(&[&format!("runner list --results {shown}")]);
+    }
+    // The manifest has the scenario's path as text.
+    let name = OsStr::from_bytes(b"p\xff.toml");
+    fs::write(runner.path("").join(name), text).unwrap();
+    let ran = Running::start(runner.command(&["exec"]).arg(name)).finish().expect(2);
+    ran.says(&["is not UTF-8; rename the file"]);
 }

@@ -1,6 +1,6 @@
 //! `exec`: plans a scenario, creates the run and runs it.
 
-use std::fs::File;
+use std::{fs::File, path::absolute};
 
 use runner_model::{Places as _, visible::shown_path};
 use runner_record::{Fold, ResultsRoot};
@@ -63,6 +63,13 @@ pub(crate) fn planned(request: &ExecRequest) -> Result<(Plan, File), EngineError
 /// Plans the scenario of a request, without mounts and secrets. Returns its suite in a file, too.
 pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
     let options = &request.session;
+    // The manifest has the path as text, and `resume` opens it.
+    if absolute(&request.scenario).is_ok_and(|path| path.to_str().is_none()) {
+        return Err(EngineError::Usage(format!(
+            "the path of {} is not UTF-8; rename the file or its folder",
+            shown_path(&request.scenario)
+        )));
+    }
     let mut notices = Vec::new();
     let only = if request.selection.last_failed {
         let scenario = load_selected(&request.scenario, &selection(&request.selection, None));
