@@ -2,15 +2,21 @@
 //!
 //! Only [`build`] runs code of a plugin's author outside the sandbox, so only `plugin build` and `--build` call it.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
-use runner_model::{digest, provider::PluginKind, visible::shown_path};
+use runner_engine::EngineError;
+use runner_model::{StopSignal, digest, provider::PluginKind, visible::shown_path};
 use runner_prepare::source::{Source, read_regular};
 use runner_prepare::{PrepareError, children, compiler};
 use runner_record::PluginCache;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::text::CommandError;
 
 /// A plugin that was just built.
 pub struct Built {
@@ -24,38 +30,68 @@ pub struct Built {
 /// # Errors
 ///
 /// The build fails, writes no file, or writes a plugin of another kind.
-pub fn build(source: &Source) -> Result<Built, String> {
+pub fn build(source: &Source) -> Result<Built, CommandError> {
     let (start, line) = (Instant::now(), source.build_line());
     // Digests are taken before the build, so a file that changes during the build makes the plugin stale.
-    let digests = source.digests()?;
+    let digests = source.digests().map_err(CommandError::failed)?;
     let digest_path = source.digest_path();
-    let cannot_write =
-        |error: io::Error| format!("cannot write `{}`: {error}", shown_path(&digest_path));
+    let cannot_write = |error: io::Error| {
+        CommandError::failed(format!("cannot write `{}`: {error}", shown_path(&digest_path)))
+    };
     fs::create_dir_all(source.folder().join("dist")).map_err(cannot_write)?;
     // A build that fails may leave a plugin of unknown source, which must not count as fresh.
     fs::write(&digest_path, "").map_err(cannot_write)?;
-    let status = build_command(line, source.folder())
-        .stdout(Stdio::from(io::stderr()))
-        .status()
-        .map_err(|error| format!("cannot run `sh`: {error}"))?;
+    let status = run(&mut build_command(line, source.folder()))?;
     if !status.success() {
-        return Err(format!(
+        return Err(CommandError::failed(format!(
             "building `{}` failed ({status}): {line}\nif a tool is missing, see how to install it: runner plugin doctor {}",
             shown_path(source.folder()),
             source.typed_folder()
-        ));
+        )));
     }
     let file = source.file();
     let bytes = read_regular(&file, u64::MAX).map_err(|error| {
-        format!(
+        CommandError::failed(format!(
             "the build of `{}` did not write `{}`, the `file` of its `plugin.toml`: {error}",
             shown_path(source.folder()),
             shown_path(&file)
-        )
+        ))
     })?;
-    check_kind(source, &bytes)?;
+    check_kind(source, &bytes).map_err(CommandError::failed)?;
     fs::write(&digest_path, digests).map_err(cannot_write)?;
     Ok(Built { file, bytes, took: start.elapsed() })
+}
+
+/// Runs a build in a process group of its own, so that a signal to this process ends the tools of its shell, too. The second
+/// signal kills them.
+///
+/// # Errors
+///
+/// The build cannot be started, or a signal has stopped it.
+fn run(command: &mut Command) -> Result<ExitStatus, CommandError> {
+    let cannot_run = |error| CommandError::failed(format!("cannot run `sh`: {error}"));
+    runner_engine::take_over().map_err(cannot_run)?;
+    command.stdout(Stdio::from(io::stderr())).process_group(0);
+    let mut child = command.spawn().map_err(cannot_run)?;
+    let group = Pid::from_child(&child);
+    let stopped = Arc::new(OnceLock::new());
+    let received = Arc::clone(&stopped);
+    let listener = runner_engine::on_stop(move |signal, is_second| {
+        let _ = received.set(signal);
+        let sent = match signal {
+            _ if is_second => Signal::KILL,
+            StopSignal::Interrupt => Signal::INT,
+            StopSignal::Terminate => Signal::TERM,
+            StopSignal::HangUp => Signal::HUP,
+        };
+        let _ = kill_process_group(group, sent);
+    });
+    let status = child.wait().map_err(cannot_run)?;
+    drop(listener);
+    match stopped.get() {
+        Some(signal) => Err(EngineError::Stopped(*signal).into()),
+        None => Ok(status),
+    }
 }
 
 /// Checks that the built plugin has the `kind` of `plugin.toml`.

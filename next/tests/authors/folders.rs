@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::support::runner::Runner;
+use rustix::process::Signal;
+
+use crate::support::{processes::Process, runner::Runner, wait::wait_for};
 
 /// Creates a folder whose build copies an existing plugin.
 fn source(runner: &Runner, kind: &str) {
@@ -114,5 +116,24 @@ fn doctor_shows_the_language_of_a_folder() {
         let tools = tools.as_array().unwrap();
         assert!(!tools.is_empty());
         assert!(tools.iter().all(|tool| tool["language"] == language), "{tools:?}");
+    }
+}
+
+#[test]
+fn signals_end_all_tools_of_a_build() {
+    let runner = Runner::new(&["hostile"]);
+    source(&runner, "component");
+    runner.scenario("[providers.filter]\nplugin = \"filter\"\n[[tests]]\nid = \"a\"\n");
+    let build = "build = \"sh -c 'echo $$ > ../tool; exec sleep 1000'; true\"\n";
+    runner.write("filter/plugin.toml", format!("name = \"filter\"\nkind = \"component\"\n{build}"));
+    for args in [&["plugin", "build", "filter"][..], &["exec", "--build", "scenario.toml"]] {
+        let running = runner.started(args);
+        let tool = wait_for("the build runs", || {
+            fs::read_to_string(runner.path("tool")).ok()?.trim().parse().ok().map(Process)
+        });
+        fs::remove_file(runner.path("tool")).unwrap();
+        running.end_by(Signal::TERM).0.expect(143).says(&["stopped by SIGTERM"]);
+        assert!(!tool.is_alive());
+        assert!(runner.runs().is_empty());
     }
 }

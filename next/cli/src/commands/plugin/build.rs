@@ -22,7 +22,7 @@ pub struct Args {
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let source = Source::open(&args.folder).map_err(CommandError::usage)?;
-    let built = source_build::build(&source).map_err(CommandError::failed)?;
+    let built = source_build::build(&source)?;
     out.data(&format!(
         "{} {}: {}, {} in {}",
         style::green("✓"),
