@@ -585,6 +585,11 @@ fn unusable_certificate_file_is_named() {
         let text = format!("`SSL_CERT_FILE` names `{}`, which {reason}", path.display());
         assert_error(sent.answer(0), "unreachable", &text);
     }
+    let runner = scenario("", &net(&[origin]), &[vec![get(origin)]]);
+    let ran = Running::start(runner.command(&["exec", "scenario.toml"]).env("SSL_CERT_FILE", ""));
+    let sent = ended(runner, 1, &ran.finish().stderr);
+    let answer = sent.answer(0).to_string();
+    assert!(!answer.contains("`SSL_CERT_FILE` names"), "{answer}");
 }
 
 /// Opens a listener with a long queue of connections. The standard library's holds 128; a connection beyond that

@@ -77,8 +77,9 @@ impl WorkerProcess {
         let slots = children::memory_file("slots", b"")?;
         let stderr = children::memory_file("stderr", b"")?;
         let mut command = children::program(&[name]);
-        let certificates =
-            CERTIFICATES.into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
+        // An empty variable counts as not set.
+        let value = |name| env::var_os(name).filter(|value| !value.is_empty());
+        let certificates = CERTIFICATES.into_iter().filter_map(|name| Some((name, value(name)?)));
         command
             .envs(certificates)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
