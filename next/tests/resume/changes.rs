@@ -47,6 +47,20 @@ fn inserted_and_moved_tests_keep_what_has_run() {
 }
 
 #[test]
+fn accepted_files_replace_lost_stored_ones() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
+    let lose = [run.dir.join("scenario.toml"), runner.path("results/store")];
+    for lost in &lose {
+        let removed = if lost.is_dir() { fs::remove_dir_all(lost) } else { fs::remove_file(lost) };
+        removed.unwrap();
+        runner.run(&["resume", "--rerun", "all"]).expect(2).says(&["resume", "--accept-changes"]);
+        runner.run(&["resume", run.id(), "--accept-changes"]).expect(0);
+        runner.run(&["verify"]).expect(0);
+        runner.run(&["resume", "--rerun", "all"]).expect(0);
+    }
+}
+
+#[test]
 fn removed_tests_count_no_more() {
     let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} | equals = 2\nc | {ECHO} |"), 1);
     change(&runner, &format!("a | {ECHO} |\nc | {ECHO} |"));

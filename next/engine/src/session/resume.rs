@@ -379,7 +379,7 @@ impl Prepared {
         }
         let mut fold = before.clone();
         let selected = request.rerun.as_ref().map(|rerun| fold.select(rerun, &matches));
-        let adopted = suite.and_then(|suite| adopted(manifest, &plan, suite, &fold));
+        let adopted = suite.and_then(|suite| adopted(root, dir, manifest, &plan, suite, &fold));
         let mut sessions = manifest.sessions.iter();
         if adopted.is_some() || sessions.any(|session| session.adopted.is_some()) {
             plan.rejudge = Rejudge::find(dir, &plan.suite, &plan.fingerprints, &mut fold)?;
@@ -508,8 +508,15 @@ fn globs(
     compiled.collect()
 }
 
-/// Returns the plan that replaces the stored one. `None` if they are equal.
-fn adopted(manifest: &Manifest, plan: &Plan, suite: File, fold: &Fold) -> Option<(NewPlan, File)> {
+/// Returns the plan that replaces the stored one. `None` if they are equal and the stored one is whole.
+fn adopted(
+    root: &ResultsRoot,
+    dir: &RunDir,
+    manifest: &Manifest,
+    plan: &Plan,
+    suite: File,
+    fold: &Fold,
+) -> Option<(NewPlan, File)> {
     let mut new = NewPlan {
         scenario: plan.scenario.name.clone(),
         text: plan.scenario.text.clone(),
@@ -521,7 +528,8 @@ fn adopted(manifest: &Manifest, plan: &Plan, suite: File, fold: &Fold) -> Option
     new.metadata.selection.clone_from(&manifest.metadata.selection);
     new.metadata.runner_version.clone_from(&manifest.metadata.runner_version);
     let diff = PlanDiff::new(manifest, &new.metadata, &new.providers);
-    diff.reason().map(|_| (new, suite))
+    let is_needed = diff.reason().is_some() || stored_plan(root, dir, manifest).is_err();
+    is_needed.then_some((new, suite))
 }
 
 /// Restores the settings of the run's last session.
