@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::{ended, naps};
+use super::{ended, going_on, naps};
 use crate::support::{
     random::times,
     run::sealed,
@@ -164,7 +164,7 @@ fn damage_without_loss_is_no_fault() {
     runner
         .run(&["resume", run.id()])
         .expect(0)
-        .says(&["1 line of index.jsonl is damaged; its trial runs again"]);
+        .says(&["1 line of index.jsonl is damaged; if it was a result, its trial runs again"]);
     let ran = runner.run(&["verify"]).expect(0);
     ran.says(&["index.jsonl:1: the checksum does not match; no result is lost", "1 damaged line"]);
     let found = runner.run(&["verify", "--json"]).expect(0).document();
@@ -182,6 +182,41 @@ fn damage_without_loss_is_no_fault() {
     runner.run(&["verify"]).expect(0).says(&["no result is lost"]);
     runner.run(&["wait"]).expect(0);
     runner.run(&["resume", run.id()]).expect(0).says(&["nothing is left to do"]);
+}
+
+#[test]
+fn lost_result_is_named_with_accepted_changes() {
+    let runner = naps(3, 1);
+    let [run] = ended(&runner, 1).try_into().unwrap();
+    run.write("index.jsonl", run.text("index.jsonl").split_once('\n').unwrap().1);
+    for more in [&["--dry-run"][..], &[]] {
+        runner
+            .run(&[&["resume", run.id(), "--accept-changes"], more].concat())
+            .expect(0)
+            .says(&["1 result that benchmark.json counts is missing"]);
+    }
+}
+
+#[test]
+fn garbage_line_is_not_called_a_result() {
+    let runner = naps(60, 10);
+    going_on(&runner).kill();
+    let run = runner.only_run();
+    run.write("index.jsonl", format!("garbage\n{}", run.text("index.jsonl")));
+    let explained = runner.run(&["resume", "--explain"]).expect(0);
+    explained.says(&["1 line of index.jsonl is damaged; if it was a result, its trial runs again"]);
+}
+
+#[test]
+fn lost_result_of_a_rerun_is_counted() {
+    let runner = naps(2, 1);
+    let [run] = ended(&runner, 1).try_into().unwrap();
+    runner.run(&["resume", run.id(), "--rerun", "all"]).expect(0);
+    let rows = run.text("index.jsonl");
+    let newest = rows.trim_end().rfind('\n').unwrap();
+    run.write("index.jsonl", &rows[..=newest]);
+    let ran = runner.run(&["verify"]).expect(1);
+    ran.says(&["1 of its 2 trials have no final row of its last session"]);
 }
 
 #[test]

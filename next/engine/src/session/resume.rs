@@ -385,7 +385,7 @@ impl Prepared {
             plan.rejudge = Rejudge::find(dir, &plan.suite, &plan.fingerprints, &mut fold)?;
         }
         notices.extend(owner_notices(dir, &plan.scenario.providers));
-        notices.extend(damage_notices(manifest, &before, is_live));
+        notices.extend(damage_notices(manifest, &before, adopted.is_some()));
         notices.extend(verdictless_notice(dir, manifest).filter(|_| request.rerun.is_none()));
         if fold.left() > 0 {
             plan.count_spending(dir, |trial| fold.trial(trial).is_pending)?;
@@ -456,11 +456,11 @@ impl Prepared {
 }
 
 /// Returns notices of results and lines that `index.jsonl` has lost.
-fn damage_notices(manifest: &Manifest, fold: &Fold, is_live: bool) -> Vec<String> {
+fn damage_notices(manifest: &Manifest, fold: &Fold, is_adopted: bool) -> Vec<String> {
     let mut notices = Vec::new();
     let lost = manifest.counts.done().saturating_sub(fold.counts().done());
     // A new plan may lack trials of the run, so it does not show which results are lost.
-    if lost > 0 && !is_live {
+    if lost > 0 && !is_adopted {
         let (one, many) = (
             "result that benchmark.json counts is missing from index.jsonl; its trial runs again",
             "results that benchmark.json counts are missing from index.jsonl; their trials run again",
@@ -475,8 +475,8 @@ fn damage_notices(manifest: &Manifest, fold: &Fold, is_live: bool) -> Vec<String
     match fold.damaged() {
         0 => {}
         _ if fold.left() == 0 => notices.push(format!("{damaged}; no result is lost")),
-        1 => notices.push(format!("{damaged}; its trial runs again")),
-        _ => notices.push(format!("{damaged}; their trials run again")),
+        1 => notices.push(format!("{damaged}; if it was a result, its trial runs again")),
+        _ => notices.push(format!("{damaged}; if they were results, their trials run again")),
     }
     notices
 }
