@@ -108,6 +108,22 @@ fn time_of_day_ends_no_run() {
 }
 
 #[test]
+fn killed_run_shows_the_time_of_its_rows() {
+    let runner = runner();
+    let mut running = start(&runner, &["-j", "2"]);
+    running.wait_for_rows(2);
+    let run = runner.only_run();
+    wait_until("its work is noted", || run.dir.join("live.json").exists());
+    running.kill();
+    let mut live: Value = serde_json::from_slice(&run.bytes("live.json")).unwrap();
+    live["at"] = run.manifest()["sessions"][0]["started_at"].clone();
+    live["worked_ms"] = 0.into();
+    run.write("live.json", live.to_string());
+    let worked = runner.list()[0]["worked_ms"].as_u64();
+    assert!(worked > Some(0) && worked < Some(LONG), "{worked:?}");
+}
+
+#[test]
 fn death_at_another_time_is_listed() {
     for later in [5 * HOUR, -5 * HOUR] {
         let runner = runner();

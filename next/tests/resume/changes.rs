@@ -83,6 +83,19 @@ fn removed_tests_count_no_more() {
 }
 
 #[test]
+fn lost_row_of_a_removed_test_is_no_fault() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |\nc | {ECHO} |"), 0);
+    change(&runner, &format!("a | {ECHO} |"));
+    runner.run(&["resume", "--accept-changes"]).expect(0);
+    let rows = run.text("index.jsonl");
+    let kept: String =
+        rows.split_inclusive('\n').filter(|row| !row.contains("\"test\":\"c\"")).collect();
+    assert_ne!(kept, rows);
+    run.write("index.jsonl", kept);
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+}
+
+#[test]
 fn dead_rerun_of_a_changed_plan_is_incomplete() {
     let nap = r#"{ do = "sleep", ms = 60 }"#;
     let (runner, run) = run_of(&format!("a | {nap} |\nb | {nap} |\nc | {nap} |\nd | {ECHO} |"), 0);

@@ -341,9 +341,9 @@ impl UnplannedFold {
     /// Sets counts and verdict of a run that has ended to those of the rows, once all are added. The verdict is `damaged`
     /// unless the rows are those that the manifest counts.
     pub fn judge(&self, manifest: &mut Manifest) {
-        let (counts, is_complete) = self.finish(manifest);
+        let (counts, missing) = self.finish(manifest);
         let is_whole =
-            counts == manifest.counts && (is_complete || manifest.status != RunStatus::Completed);
+            counts == manifest.counts && (missing == 0 || manifest.status != RunStatus::Completed);
         manifest.counts = counts;
         manifest.verdict = if is_whole {
             counts.verdict(manifest.status, manifest.reason)
@@ -352,17 +352,22 @@ impl UnplannedFold {
         };
     }
 
-    /// Returns the counts once all rows are added, and whether the run is complete: every planned trial has a final row, and
-    /// every trial that was pending when the last session started has one of that session. If rows of trials that the plan
-    /// lacks are lost, the counts are too low.
-    pub(crate) fn finish(&self, manifest: &Manifest) -> (Counts, bool) {
+    /// Returns the counts once all rows are added, and the number of trials that the run lacks: planned ones without a final
+    /// row, or those that were pending when the last session started and have none of that session. If rows of trials that the
+    /// plan lacks are lost, the counts are too low; see [`Manifest::set_removed`].
+    pub(crate) fn finish(&self, manifest: &Manifest) -> (Counts, u64) {
         let removed = manifest.adopted().and_then(|session| session.adopted);
         let counts = self.fold.counts.without(removed.unwrap_or_default());
         let settled = self.fold.trials.len() as u64 - self.fold.left();
         let pending = manifest.sessions.last().and_then(|last| last.pending);
-        let is_complete = counts.done() == manifest.metadata.planned_trial_count
-            && pending.is_none_or(|pending| pending == settled);
-        (counts, is_complete)
+        let unsettled = pending.map_or(0, |pending| pending.abs_diff(settled));
+        let planned = manifest.metadata.planned_trial_count;
+        (counts, planned.abs_diff(counts.done()).max(unsettled))
+    }
+
+    /// Returns the counts of the newest final rows.
+    pub(crate) fn counts(&self) -> Counts {
+        self.fold.counts
     }
 }
 

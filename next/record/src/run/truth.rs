@@ -1,5 +1,7 @@
 //! The true status of a run, by its lock, its rows and the files that a dead session left.
 
+use std::time::Duration;
+
 use runner_model::{Reason, RunStatus, Time, status::RunVerdict};
 
 use crate::disk::layout::{MANIFEST, ROWS};
@@ -10,6 +12,8 @@ use crate::{Manifest, RecordError, RunDir};
 
 /// Attempts that ran at a death and are kept in the manifest.
 const MAX_RUNNING: usize = 100;
+/// Age of `live.json` at most when a row is added. If it seems older, the clock was set.
+const LIVE_AGE: Duration = Duration::from_secs(1);
 
 /// A manifest whose counts and verdict, if the run has ended, are those of its rows.
 #[derive(Debug)]
@@ -128,15 +132,16 @@ pub(crate) fn end_dead_session(
     let ended = last_sign.min(now).max(began);
     if let (Some(last), Some(live)) = (last, live) {
         manifest.stage = live.stage.unwrap_or(manifest.stage);
-        last.worked_ms = Some(live.worked_ms);
+        let later = last_row.since(live.at).min(LIVE_AGE).as_millis() as u64;
+        last.worked_ms = Some(live.worked_ms + later);
         last.in_flight = live.in_flight;
         last.in_flight.truncate(MAX_RUNNING);
     }
 
-    let (counts, is_complete) = fold.finish(manifest);
+    let (counts, missing) = fold.finish(manifest);
     manifest.counts = counts;
     let said = words.as_ref().and_then(|words| words.reason);
-    let reason = (!is_complete).then(|| said.unwrap_or(Reason::Crashed));
+    let reason = (missing > 0).then(|| said.unwrap_or(Reason::Crashed));
     let status = RunStatus::after(reason, fold.has_rows());
     manifest.change_status(status, reason, "sweep", ended)?;
     if let (Some(_), Some(words)) = (reason, words) {

@@ -85,6 +85,7 @@ impl RunDir {
             manifest: &manifest,
             found: Verified::default(),
             fold: UnplannedFold::new(&manifest),
+            removed: UnplannedFold::default(),
             damaged: Vec::new(),
             more_damaged: 0,
             of_rows: Vec::new(),
@@ -136,6 +137,8 @@ struct RunCheck<'a> {
     damaged: Vec<DiskFault>,
     more_damaged: u64,
     /// Faults of rows, each with the number of its trial in `fold`.
+    /// Rows of trials that the plan lacks. Empty without the plan.
+    removed: UnplannedFold,
     of_rows: Vec<(usize, DiskFault)>,
     /// Number of the row that follows.
     next_seq: u64,
@@ -221,6 +224,9 @@ impl RunCheck<'_> {
         }
         match names {
             Some(Err(problem)) => {
+        if !is_planned {
+            self.removed.add(row);
+        }
                 let problem = format!("{problem}; its result still counts");
                 self.row_fault(trial, &row.trial, &problem);
             }
@@ -314,8 +320,12 @@ impl RunCheck<'_> {
 
     /// Compares the counts of the rows with the manifest of a run that has ended.
     fn check_counts(&mut self) -> Vec<DiskFault> {
-        let (manifest, mut faults) = (self.manifest, Vec::new());
-        let (rows, is_complete) = self.fold.finish(manifest);
+        let (mut manifest, mut faults) = (self.manifest.clone(), Vec::new());
+        // Without the row of a trial that the plan lacks, nothing of the run is lost.
+        if self.places.is_some() {
+            manifest.set_removed(self.removed.counts());
+        }
+        let (rows, missing) = self.fold.finish(&manifest);
         let counted = manifest.counts;
         let resume = self.resume(&[]);
         let path = self.run.dir.path().join(MANIFEST);
@@ -329,11 +339,10 @@ impl RunCheck<'_> {
             );
             faults.push(DiskFault { path: path.clone(), line: None, problem });
         }
-        if manifest.status == RunStatus::Completed && !is_complete {
+        if manifest.status == RunStatus::Completed && missing > 0 {
             let planned = manifest.metadata.planned_trial_count;
             let problem = format!(
-                "the run is completed, and {} of its {planned} trials have no final row; to run them: {resume}",
-                planned.saturating_sub(rows.done())
+                "the run is completed, and {missing} of its {planned} trials have no final row{of}; to run them: {resume}"
             );
             faults.push(DiskFault { path, line: None, problem });
         }
