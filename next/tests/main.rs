@@ -11,6 +11,7 @@ mod control;
 mod docs;
 mod faults;
 mod input;
+mod messages;
 mod repository;
 mod resume;
 mod runs;

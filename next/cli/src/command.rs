@@ -93,7 +93,7 @@ const EXAMPLES: [(&str, &[&str]); 22] = [
         &[
             "runner exec first.toml",
             "runner exec first.toml --test 'greet*' --provider echo --verbose",
-            "runner exec first.toml --jobs 2 --repeat 5 --fail-fast 3",
+            "runner exec first.toml --jobs 2 --fail-fast 3 --label team=night",
         ],
     ),
     ("resume", &["runner resume", "runner resume latest --rerun all --dry-run"]),
@@ -116,7 +116,7 @@ const EXAMPLES: [(&str, &[&str]); 22] = [
         &[
             "runner plugin new shout --lang rust",
             "runner plugin run bundled:echo --input '\"hello\"'",
-            "runner plugin doctor --lang python",
+            "runner plugin doctor",
         ],
     ),
     ("plugin run", &["runner plugin run bundled:echo --input '{\"text\": \"hello\"}'"]),

@@ -114,6 +114,9 @@ impl<'a> Screen<'a> {
             format!("{}: {trials}", visible_line(&manifest.scenario))
         };
         self.out.talk(&format!("{text} on {providers}, {jobs} at a time"));
+        for warning in grants::warnings(&manifest.providers) {
+            self.out.warn(&warning);
+        }
     }
 
     /// Prints a row. `done` and `planned` are numbers of trials, including the row's.
@@ -154,9 +157,6 @@ impl Observer for Screen<'_> {
         match event {
             RunEvent::Started { manifest, directory, pending, jobs } => {
                 self.print_start(manifest, directory, *pending, *jobs);
-                for warning in grants::warnings(&manifest.providers) {
-                    self.out.warn(&warning);
-                }
                 if let Some(progress) = &mut self.progress {
                     progress.start();
                 }

@@ -6,7 +6,7 @@ use runner_model::{exit::Exit, units::plural, visible::visible_line};
 
 use super::group;
 use crate::args::secret_file;
-use crate::text::{CommandError, Out, style};
+use crate::text::{CommandError, Out, grants, style};
 
 /// Check scenarios with their test lists, inputs and configurations
 #[derive(clap::Args)]
@@ -24,8 +24,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     for scenario in group::scenario_files(&args.scenarios)? {
         match runner_engine::validate(&scenario, &args.secret_file) {
             Ok(valid) => {
-                for notice in &valid.notices {
-                    out.warn(notice);
+                for warning in valid.notices.iter().chain(&grants::warnings(&valid.providers)) {
+                    out.warn(warning);
                 }
                 out.data(&format!(
                     "{} {}: {} on {}, {}",

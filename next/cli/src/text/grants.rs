@@ -64,11 +64,8 @@ fn preview_provider(provider: &ManifestProvider, missing: &BTreeSet<String>) -> 
     for name in missing.intersection(&provider.grants.secret_names()) {
         lines.push(format!("  secret {name} {}", style::yellow("(no value)")));
     }
-    let description = provider.description.as_ref();
-    let requests = description.map_or(&[][..], |description| &description.requests);
-    let (requests, wanted) = not_granted(requests, &provider.grants);
+    let (requests, wanted) = missing_requests(provider);
     if !requests.is_empty() {
-        let requests = visible_line(&requests.join(", ")).into_owned();
         lines.push(format!("  requests, not granted: {requests}"));
     }
     if wanted != provider.grants {
@@ -83,6 +80,25 @@ fn preview_provider(provider: &ManifestProvider, missing: &BTreeSet<String>) -> 
         }
     }
     lines
+}
+
+/// Returns a warning for each provider whose plugin requests more than it is granted.
+pub fn warnings(providers: &[ManifestProvider]) -> Vec<String> {
+    let missing = providers.iter().map(|provider| (&provider.name, missing_requests(provider).0));
+    let missing = missing.filter(|(_, requests)| !requests.is_empty());
+    missing
+        .map(|(name, requests)| {
+            format!("provider `{name}` requests, and is not granted: {requests}; `runner exec --dry-run` lists the grants to add")
+        })
+        .collect()
+}
+
+/// Returns the requests of a provider's plugin that are not granted, and the grants with all of them added.
+fn missing_requests(provider: &ManifestProvider) -> (String, Grants) {
+    let description = provider.description.as_ref();
+    let requests = description.map_or(&[][..], |description| &description.requests);
+    let (requests, wanted) = not_granted(requests, &provider.grants);
+    (visible_line(&requests.join(", ")).into_owned(), wanted)
 }
 
 /// Formats denied access, and for each provider a table with its grants and this access. Empty without denials.

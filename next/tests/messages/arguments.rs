@@ -1,0 +1,114 @@
+//! Wrong arguments, and the helps.
+
+use crate::messages::commands;
+use crate::support::runner::Runner;
+
+#[test]
+fn flags_of_other_tools_are_explained() {
+    let runner = Runner::new(&[]);
+    for (args, words) in [
+        ("exec s.toml -k a", "use instead: --test GLOB"),
+        ("exec s.toml -x", "use instead: --fail-fast"),
+        ("exec s.toml --junit a.xml", "use instead: --json, which prints JSON Lines"),
+        ("exec s.toml --watch", "use instead: --last-failed, after each change"),
+        ("exec s.toml -o out", "use instead: --results DIR"),
+        ("exec s.toml --workers=4", "use instead: --jobs N"),
+        ("exec s.toml --verbos", "did you mean `--verbose`?"),
+        ("resume --failed", "use instead: --rerun failed"),
+        ("list --colour", "use instead: --color never"),
+        ("show --detach", "it is a flag of `runner exec`, `runner resume`"),
+        ("plugin run --\u{1b}[31m", "`runner plugin run` has no flag `--\\u{1b}[31m`"),
+    ] {
+        let args: Vec<_> = args.split(' ').collect();
+        runner.run(&args).expect(2).says(&[words, "all flags: runner help"]);
+    }
+}
+
+#[test]
+fn commands_of_other_tools_are_explained() {
+    let runner = Runner::new(&[]);
+    for (command, words) in [
+        ("status", "use instead: runner list"),
+        ("test", "use instead: runner exec SCENARIO"),
+        ("build", "use instead: runner plugin build"),
+        ("valdate", "did you mean runner validate?"),
+        ("frobnicate", "`runner` has no command `frobnicate`"),
+    ] {
+        runner.run(&[command]).expect(2).says(&[words, "all commands: runner help"]);
+    }
+    runner.run(&["plugin", "nwe"]).expect(2).says(&["did you mean runner plugin new?"]);
+}
+
+#[test]
+fn wrong_values_name_the_expected_ones() {
+    let runner = Runner::new(&[]);
+    for (args, words) in [
+        ("exec s.toml -j abc", "`abc` for `--jobs`: expected a whole number from 1 to 4096"),
+        ("exec s.toml -j -1", "`-1` for `--jobs`: expected a whole number from 1 to 4096"),
+        ("exec s.toml --wait", "`runner exec` also needs `--exclusive`"),
+        ("exec s.toml -q -v", "`--quiet` cannot be used with `--verbose`"),
+        ("exec s.toml -j 1 -j 2", "`--jobs` can be used only once"),
+        ("exec s.toml --json=3", "`--json` takes no value"),
+        ("exec s.toml --jobs", "`--jobs <N>` has no value"),
+        ("plugin new foo", "`--lang <LANGUAGE>`, one of c, go, javascript, python, rust"),
+        ("plugin new foo --lang pyhton", "did you mean `python`?"),
+        ("list --verdict", "use one of passed, failed, damaged, none"),
+    ] {
+        let args: Vec<_> = args.split(' ').collect();
+        runner.run(&args).expect(2).says(&[words]);
+    }
+}
+
+#[test]
+fn examples_of_helps_run_as_printed() {
+    let runner = Runner::new(&[]);
+    runner.run(&["init"]).expect(0);
+    runner.run(&["exec", "first.toml"]).expect(0);
+    let mut count = 0;
+    for command in commands(&runner) {
+        let help = [vec!["help"], command.split(' ').collect()].concat();
+        let help = runner.run(&help).expect(0).stdout;
+        let Some((_, examples)) = help.split_once("Examples:\n") else { continue };
+        for example in examples.lines().map(str::trim) {
+            // Not every machine has `man`, and no run is running.
+            let script =
+                format!("runner() {{ \"$runner\" \"$@\"; }}; man() {{ cat >&2; }}; {example}");
+            let output = runner.shell(&script).output().unwrap();
+            let message = String::from_utf8_lossy(&output.stderr);
+            let is_idle =
+                message.contains("no run is running") || message.contains("there is nothing to");
+            let is_missing_tool = message.is_empty() && example.contains("doctor");
+            let is_done = message.contains("is incomplete") || message.contains("exists");
+            assert!(
+                output.status.success() || is_idle || is_missing_tool || is_done,
+                "{example}: {message}"
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count}");
+}
+
+#[test]
+fn manual_has_a_page_for_each_command() {
+    let runner = Runner::new(&[]);
+    runner.run(&["man", "pages"]).expect(0);
+    for command in commands(&runner) {
+        let page = runner.path(&format!("pages/runner-{}.1", command.replace(' ', "-")));
+        assert!(page.exists(), "{}", page.display());
+    }
+    assert!(runner.run(&["man"]).expect(0).stdout.contains(".TH runner 1"));
+    for shell in ["bash", "fish", "zsh"] {
+        assert!(runner.run(&["completions", shell]).expect(0).stdout.contains("validate"));
+    }
+}
+
+#[test]
+fn version_names_wasmtime_of_the_lock_file() {
+    let version = Runner::new(&[]).run(&["--version", "--verbose"]).expect(0).stdout;
+    let lock = include_str!("../../../Cargo.lock");
+    let (_, rest) = lock.split_once("name = \"wasmtime\"\nversion = \"").unwrap();
+    let (wasmtime, _) = rest.split_once('"').unwrap();
+    assert!(version.contains(&format!("\nwasmtime: {wasmtime}\n")), "{version}");
+    assert!(version.contains("\ntarget: ") && version.contains("\ncommit: "), "{version}");
+}

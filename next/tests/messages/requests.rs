@@ -1,0 +1,20 @@
+//! Grants that a plugin requests and does not have.
+
+use crate::support::runner::Runner;
+
+#[test]
+fn requests_beyond_the_grants_are_reported_first() {
+    let runner = Runner::new(&["leaky"]);
+    runner.scenario(
+        "[providers.it]\nplugin = \"leaky.wasm\"\n[providers.it.grants]\nsecrets = [\"OTHER\"]\n\
+         [[tests]]\nid = \"a\"\ninput = \"output\"\nexpect = { equals = \"another output\" }\n",
+    );
+    runner.write("keys.env", "OTHER=some-secret-value\n");
+    let warning = "warning: provider `it` requests, and is not granted: net:https://api.example.com, secret:API_KEY";
+    let keys = ["--secret-file", "keys.env"];
+    runner.run(&[&["validate", "scenario.toml"], &keys[..]].concat()).expect(0).says(&[warning]);
+    let ran = runner.exec(&keys).expect(1);
+    ran.says(&[warning, "`runner exec --dry-run` lists the grants to add"]);
+    let quiet = runner.exec(&[&keys[..], &["--quiet"]].concat()).expect(1);
+    assert!(!quiet.stderr.contains("requests"), "{}", quiet.stderr);
+}

@@ -1,0 +1,61 @@
+//! Lines on terminals of different widths.
+
+use regex::Regex;
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::around::terminal::Terminal;
+use crate::messages::commands;
+use crate::support::runner::{Runner, tests};
+
+/// Commands after a run, with answers on standard output and messages on standard error.
+const SCREENS: &[&str] = &[
+    "exec scenario.toml",
+    "exec scenario.toml --dry-run",
+    "exec scenario.toml --test none",
+    "exec scenario.toml -k a-word-that-is-too-long-for-one-line-of-a-narrow-terminal-of-few-columns",
+    "exec broken.toml",
+    "validate scenario.toml broken.toml",
+    "list",
+    "show",
+    "show --history",
+    "show --failed",
+    "show latest long",
+    "show nothing",
+    "logs",
+    "verify",
+    "resume --rerun all --explain",
+    "cleanup",
+    "prune --keep-last 1",
+    "plugin inspect bundled:echo",
+    "plugin run bundled:echo --input 1",
+    "plugin doctor",
+];
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    let runner = Runner::new(&[]);
+    let word = "\"a value that is longer than a line of a narrow terminal, or even than one of two hundred columns, because it has many words and no line break: one two three four five six seven eight nine ten eleven twelve\"";
+    let tests = tests(&format!("passed | 1 | equals = 1\nlong | {word} | equals = 2"));
+    runner.scenario(&format!("[providers.echo]\nplugin = \"bundled:echo\"\n{tests}"));
+    runner.write("broken.toml", "name = 1\n[providers.echo]\nplugn = \"bundled:ecko\"\n");
+    let helps: Vec<_> = commands(&runner).iter().map(|command| format!("help {command}")).collect();
+    let screens = SCREENS.iter().map(|screen| (*screen).to_owned()).chain(helps);
+    let script: Vec<_> =
+        screens.map(|args| format!("echo '# {args}'; \"$runner\" {args}")).collect();
+    let script = script.join("\n");
+    let escapes = Regex::new(r"\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9])").unwrap();
+    for columns in [60, 80, 200] {
+        let (_, output) = Terminal::run_script(&runner, columns, "UTC", &script).end();
+        let output = escapes.replace_all(&output, "");
+        let mut screen = "";
+        for line in output.split(['\r', '\n']) {
+            screen = line.strip_prefix("# ").unwrap_or(screen);
+            let is_given = line.starts_with("# ");
+            assert!(
+                is_given || line.width() <= usize::from(columns),
+                "{columns}, {screen}: {line}"
+            );
+        }
+        assert!(screen.starts_with("help"), "{output}");
+    }
+}
