@@ -117,6 +117,22 @@ pub struct Expect {
     /// The exit code of a plain command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
+    /// The kept part of the standard error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<ExpectedText>,
+}
+
+/// Expectations of a text. Absent ones are not checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpectedText {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub equals: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contains: Option<String>,
+    /// A regular expression that matches the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matches: Option<String>,
 }
 
 impl Expect {

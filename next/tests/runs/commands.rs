@@ -76,6 +76,35 @@ fn output_is_read_as_asked() {
 }
 
 #[test]
+fn standard_error_is_an_expectation() {
+    let keys = "args = [\"fail\", \"{{input}}\"]\nlimits = { stdio = 16 }";
+    let runner = scenario(
+        keys,
+        r#"
+        good | "its words"                               | exit_code = 1, stderr = { equals = "its words\n", contains = "its", matches = "^its" }
+        bad  | "its words"                               | exit_code = 1, stderr = { contains = "other" }
+        cut  | "a text of more than twice sixteen bytes" | exit_code = 1, stderr = { contains = "twice" }
+        "#,
+    );
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    assert_eq!(run.row("good")["outcome"], "passed");
+    let message = |test: &str| {
+        let checks = run.row(test)["checks"].clone();
+        let check = checks.as_array().unwrap().iter().find(|check| check["name"] == "stderr");
+        check.unwrap()["message"].as_str().unwrap().to_owned()
+    };
+    assert!(message("bad").starts_with("the standard error does not contain `other`"));
+    assert!(message("cut").contains("`limits.stdio` has cut its middle"));
+    // Rows do not have the standard error, so the trial runs again.
+    let text = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("contains = \"other\"", "contains = \"words\""));
+    runner.run(&["resume", "latest", "--accept-changes"]).expect(1);
+    let rows = run.rows_of("bad");
+    assert_eq!((rows.len(), &rows[1]["outcome"]), (2, &"passed".into()));
+}
+
+#[test]
 fn failing_command_fails_its_trial() {
     let runner = scenario("args = [\"fail\", \"its own words\"]", "a | {} |");
     runner.exec(&[]).expect(1);

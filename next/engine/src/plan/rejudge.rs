@@ -141,13 +141,15 @@ fn change(
 ) -> io::Result<Change> {
     let planned = suite.trial(index);
     suite.line(planned.test, line)?;
-    let (execution, judgement) = TestLine::read(line)?.fingerprints(fingerprints, planned.provider);
+    let test = TestLine::read(line)?;
+    let (execution, judgement) = test.fingerprints(fingerprints, planned.provider);
     let class = row.error.as_ref().and_then(|error| error.class);
     let outputs = &row.artifacts;
     // A truncated row may lack checks of the provider, and new judgements must repeat them. A report must send the
     // artifacts of its row, and of the stored ones a worker gets only the output.
     let can_be_judged = (!row.truncated || row.checks.is_empty())
         && class != Some(ErrorClass::Crash)
+        && !test.needs_stderr()?
         && outputs
             .iter()
             .all(|output| *output.name == *OUTPUT_ARTIFACT && output.bytes <= MAX_OUTPUT);

@@ -90,6 +90,20 @@ impl TestLine<'_> {
         Ok(expect.transpose()?.and_then(|expect| expect.schema))
     }
 
+    /// Returns whether the verdict needs the standard error, which rows do not have.
+    ///
+    /// # Errors
+    ///
+    /// `expect` is malformed.
+    pub(crate) fn needs_stderr(&self) -> serde_json::Result<bool> {
+        #[derive(Deserialize)]
+        struct Expect {
+            stderr: Option<IgnoredAny>,
+        }
+        let expect = self.expect.map(|raw| serde_json::from_str::<Expect>(raw.get()));
+        Ok(expect.transpose()?.is_some_and(|expect| expect.stderr.is_some()))
+    }
+
     pub(crate) fn policy(&self) -> serde_json::Result<Policy> {
         let retries = self.retries.map(|raw| serde_json::from_str(raw.get()));
         Ok(Policy {

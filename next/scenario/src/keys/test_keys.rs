@@ -5,7 +5,7 @@ use std::{
     fs::Metadata,
 };
 
-use runner_model::test::{Expect, MetaValue, Retries};
+use runner_model::test::{Expect, ExpectedText, MetaValue, Retries};
 use runner_model::{Micros, TestId, Text, row::is_file_name};
 use serde_json::Value;
 
@@ -110,6 +110,13 @@ pub(crate) const TEST: TableForm<WrittenTest> = TableForm("`[[tests]]`", test);
 pub(crate) const LIST: TableForm<TestList> = TableForm("`[[test_lists]]`", list);
 const RETRIES: TableForm<Retries> = TableForm("`retries`", retries);
 const EXPECT: TableForm<WrittenExpect> = TableForm("`expect`", expect);
+const STDERR: TableForm<ExpectedText> = TableForm("`stderr` of `expect`", |table| {
+    Some(ExpectedText {
+        equals: table.optional("equals", &TEXT),
+        contains: table.optional("contains", &TEXT),
+        matches: table.optional("matches", &Pattern),
+    })
+});
 const META: Named<Scalar> = Named {
     form: Scalar(256),
     words: "a table",
@@ -228,6 +235,7 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
         max_memory: table.optional("max_memory", &SIZE),
         min_score: table.optional("min_score", &Number(f64::MIN, f64::MAX)),
         exit_code: table.optional("exit_code", &Integer(i32::MIN, i32::MAX)),
+        stderr: table.optional("stderr", &STDERR),
     };
     let schema = table.optional("schema", &NamedFile("schema", Metadata::is_file));
     if expect.tolerance.is_some() && !table.has("json") {

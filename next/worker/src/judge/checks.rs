@@ -98,6 +98,7 @@ pub(super) fn check_output(
         made.push(failed("error", message, &expected, raw(&Value::Null)));
     }
     made.extend(check_exit_code(expect.exit_code, evidence.exit_code, evidence.stderr));
+    made.extend(check_stderr(cache, expect, evidence.stderr));
     made.extend(check_bounds(expect, row));
     if evidence.exit_code.is_some() {
         hint_at_protocol(&mut made, output);
@@ -252,6 +253,37 @@ fn check_exit_code(
     let end = stderr_tail(stderr);
     let message = format!("expected exit code {expected}, got {code}{end}");
     Some(failed("exit_code", message, &expected, raw(&code)))
+}
+
+/// Checks the standard error.
+pub(super) fn check_stderr(
+    cache: &CompiledCache,
+    expect: &Expect,
+    stderr: &str,
+) -> Option<Check<'static>> {
+    let expected = expect.stderr.as_ref()?;
+    let mut failures = Vec::new();
+    if expected.equals.as_ref().is_some_and(|text| text != stderr) {
+        failures.push("the standard error is not what was expected".to_owned());
+    }
+    if let Some(part) = expected.contains.as_ref().filter(|part| !stderr.contains(part.as_str())) {
+        failures.push(format!("the standard error does not contain `{}`", cut(MAX_SHORT, part)));
+    }
+    if let Some(pattern) = &expected.matches {
+        match cache.is_match(pattern, stderr) {
+            Ok(true) => {}
+            Ok(false) => failures.push(format!("the standard error does not match `{pattern}`")),
+            Err(error) => failures.push(error),
+        }
+    }
+    if failures.is_empty() {
+        return Some(passed("stderr"));
+    }
+    if stderr.contains(" bytes dropped]\n") {
+        failures.push("`limits.stdio` has cut its middle".to_owned());
+    }
+    let message = format!("{}{}", failures.join("; "), stderr_tail(stderr));
+    Some(failed("stderr", message, expected, None))
 }
 
 /// Checks the score, duration and memory of a row.

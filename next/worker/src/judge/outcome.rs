@@ -8,7 +8,7 @@ use runner_model::{Outcome, Row, outcome::Verdict};
 use runner_sandbox::cut;
 
 use super::cache::CompiledCache;
-use super::checks::{Evidence, check_output, failed, passed, raw};
+use super::checks::{Evidence, check_output, check_stderr, failed, passed, raw};
 
 /// Bytes of an error's message in a check. The row has the whole error.
 const MAX_MESSAGE: usize = 4 << 10;
@@ -21,8 +21,16 @@ pub fn judge(cache: &CompiledCache, expect: &Expect, row: &mut Row<'_>, evidence
         row.outcome = reply_outcome(checks.iter().chain(&row.checks), row.verdict);
         checks
     } else if let Some(error) = &row.error {
-        let (outcome, checks) = judge_error(expect, error);
+        let (outcome, mut checks) = judge_error(expect, error);
         row.outcome = outcome;
+        if let Some(check) =
+            check_stderr(cache, expect, evidence.stderr).filter(|_| outcome == Outcome::Passed)
+        {
+            if check.verdict == Verdict::Fail {
+                row.outcome = Outcome::Failed;
+            }
+            checks.push(check);
+        }
         checks
     } else {
         return;
