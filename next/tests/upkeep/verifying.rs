@@ -9,6 +9,7 @@ use crate::support::{
     random::times,
     run::sealed,
     runner::{Runner, tests},
+    running::Running,
 };
 
 #[test]
@@ -194,6 +195,34 @@ fn lost_result_is_named_with_accepted_changes() {
             .run(&[&["resume", run.id(), "--accept-changes"], more].concat())
             .expect(0)
             .says(&["1 result that benchmark.json counts is missing"]);
+    }
+}
+
+#[test]
+fn exhausted_files_are_no_damage() {
+    let runner = naps(3, 1);
+    ended(&runner, 1);
+    for files in 4..12 {
+        let limited = |command: &str| {
+            let script = format!("ulimit -n {files}; exec \"$runner\" {command}");
+            Running::start(&mut runner.shell(&script)).finish()
+        };
+        let verified = limited("verify");
+        assert!(!verified.stderr.contains("fault") && verified.code != Some(1), "{verified:?}");
+        let listed = limited("list --json");
+        if listed.code == Some(0) {
+            assert_eq!(listed.document()["runs"].as_array().unwrap().len(), 1, "{files} files");
+        }
+    }
+}
+
+#[test]
+fn only_run_is_named_if_unreadable() {
+    let runner = naps(1, 1);
+    let [run] = ended(&runner, 1).try_into().unwrap();
+    run.write("benchmark.json", "{");
+    for command in ["show", "wait", "verify", "logs"] {
+        runner.run(&[command]).expect(2).says(&[run.id(), "no run in results can be read"]);
     }
 }
 

@@ -5,6 +5,7 @@ use std::{fmt, io};
 
 use runner_model::Time;
 use runner_model::visible::{shown_path, visible_line};
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::{disk::permissions::TRUSTED, root::command::command};
@@ -99,6 +100,13 @@ impl RecordError {
     /// Returns whether the path or run does not exist.
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::Unknown { .. }) || self.kind() == Some(io::ErrorKind::NotFound)
+    }
+
+    /// Returns whether the process or the machine has no files or memory left, which shows nothing about the path.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        let numbers = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+        let Self::Io { source, .. } = self else { return false };
+        source.raw_os_error().is_some_and(|number| numbers.contains(&number))
     }
 
     /// Returns the kind of a failed system call.

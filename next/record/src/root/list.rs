@@ -185,6 +185,7 @@ impl ResultsRoot {
                 // The run was just removed.
                 Ok(None) => {}
                 Err(error) if error.is_missing() => {}
+                Err(error) if error.is_exhausted() => return Err(error),
                 Err(error) => found.unreadable.push((name, error.to_string())),
             }
         }

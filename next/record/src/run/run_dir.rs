@@ -212,12 +212,10 @@ impl RunDir {
                 format!("the row gives its line {} bytes, more than a line has", place.bytes);
             return Err(io::Error::other(problem));
         }
-        let file = self.dir.read(LOGS).map_err(|error| {
-            if error.is_missing() {
-                io::Error::other("the file is missing")
-            } else {
-                io::Error::other(error)
-            }
+        let file = self.dir.read(LOGS).map_err(|error| match error {
+            error if error.is_missing() => io::Error::other("the file is missing"),
+            RecordError::Io { source, .. } => source,
+            error => io::Error::other(error),
         })?;
         let reader = Reader { file: &file, at: place.at };
         let line = io::read_to_string(reader.take(place.bytes.into()))?;

@@ -8,7 +8,7 @@ use runner_model::{Digest, Places, RowRef, RunStatus, TrialId};
 use serde::Serialize;
 
 use crate::disk::content_store::ContentStore;
-use crate::disk::layout::{MANIFEST, ROWS, SCENARIO, STORE};
+use crate::disk::layout::{LOGS, MANIFEST, ROWS, SCENARIO, STORE};
 use crate::disk::{lock, owner};
 use crate::rows::fold::UnplannedFold;
 use crate::rows::line_reader::ReadLine;
@@ -94,6 +94,7 @@ impl RunDir {
             row_line: 0,
             artifacts: HashSet::new(),
             line: 0,
+            failed: None,
         };
         // Parses a row, and returns whether it names files.
         let names_files = |bytes: &[u8]| {
@@ -119,6 +120,9 @@ impl RunDir {
                 }
             })?;
         check.check_stored(&manifest);
+        if let Some(error) = check.failed {
+            return Err(error);
+        }
         let counts = if ends_here { check.check_counts() } else { Vec::new() };
         check.sort_damage(ends_here && counts.is_empty());
         counts.into_iter().for_each(|fault| check.add(fault));
@@ -133,12 +137,12 @@ struct RunCheck<'a> {
     manifest: &'a Manifest,
     found: Verified,
     fold: UnplannedFold,
+    /// Rows of trials that the plan lacks. Empty without the plan.
+    removed: UnplannedFold,
     /// The first lines that are not rows or not where they were written, and the number of others.
     damaged: Vec<DiskFault>,
     more_damaged: u64,
     /// Faults of rows, each with the number of its trial in `fold`.
-    /// Rows of trials that the plan lacks. Empty without the plan.
-    removed: UnplannedFold,
     of_rows: Vec<(usize, DiskFault)>,
     /// Number of the row that follows.
     next_seq: u64,
@@ -150,6 +154,8 @@ struct RunCheck<'a> {
     artifacts: HashSet<Digest>,
     /// Number of the current line.
     line: u64,
+    /// An error that shows nothing about the run.
+    failed: Option<RecordError>,
 }
 
 impl RunCheck<'_> {
@@ -218,15 +224,15 @@ impl RunCheck<'_> {
         self.check_place(row.seq);
         let is_planned = |places: &dyn Places| places.index(&row.trial).is_some();
         let is_planned = self.places.is_none_or(is_planned);
+        if !is_planned {
+            self.removed.add(row);
+        }
         let foreign = self.manifest.foreign(&row.trial, (row.session, row.seq), is_planned);
         if let Some(problem) = foreign {
             self.fault(problem);
         }
         match names {
             Some(Err(problem)) => {
-        if !is_planned {
-            self.removed.add(row);
-        }
                 let problem = format!("{problem}; its result still counts");
                 self.row_fault(trial, &row.trial, &problem);
             }
@@ -285,7 +291,7 @@ impl RunCheck<'_> {
             }
             self.found.artifacts += 1;
             if let Err(error) = self.run.artifact(&artifact.sha256) {
-                let (name, why) = (&artifact.name, cause(&error));
+                let (name, why) = (&artifact.name, self.cause(error));
                 let problem = format!("its artifact `{name}` is lost: {why}");
                 self.row_fault(trial, &row.trial, &problem);
             }
@@ -293,6 +299,7 @@ impl RunCheck<'_> {
         if let Some(place) = row.logs
             && let Err(problem) = self.run.log_line(row, place)
         {
+            let problem = self.cause(self.run.dir.error("read", LOGS, problem));
             let problem = format!("its attempt's output is lost: {problem}");
             self.row_fault(trial, &row.trial, &problem);
         }
@@ -302,7 +309,8 @@ impl RunCheck<'_> {
     fn check_stored(&mut self, manifest: &Manifest) {
         if let Err(error) = self.run.scenario(manifest) {
             let path = self.run.dir.path().join(SCENARIO);
-            self.add(DiskFault { path, line: None, problem: cause(&error) });
+            let problem = self.cause(error);
+            self.add(DiskFault { path, line: None, problem });
         }
         let plugins = manifest.providers.iter().map(|provider| provider.digest);
         let needed = plugins.chain([manifest.metadata.suite]);
@@ -313,9 +321,23 @@ impl RunCheck<'_> {
             self.found.contents += 1;
             if let Err(error) = self.run.content(&digest) {
                 let path = self.run.root.path().join(STORE).join(digest.path());
-                self.add(DiskFault { path, line: None, problem: cause(&error) });
+                let problem = self.cause(error);
+                self.add(DiskFault { path, line: None, problem });
             }
         }
+    }
+
+    /// Returns an error without its path, which the fault has.
+    fn cause(&mut self, error: RecordError) -> String {
+        let cause = match &error {
+            RecordError::Io { source, .. } => source.to_string(),
+            RecordError::Foreign { problem, .. } => problem.clone(),
+            error => error.to_string(),
+        };
+        if error.is_exhausted() {
+            self.failed.get_or_insert(error);
+        }
+        cause
     }
 
     /// Compares the counts of the rows with the manifest of a run that has ended.
@@ -341,21 +363,13 @@ impl RunCheck<'_> {
         }
         if manifest.status == RunStatus::Completed && missing > 0 {
             let planned = manifest.metadata.planned_trial_count;
+            let of = if rows.done() == planned { " of its last session" } else { "" };
             let problem = format!(
                 "the run is completed, and {missing} of its {planned} trials have no final row{of}; to run them: {resume}"
             );
             faults.push(DiskFault { path, line: None, problem });
         }
         faults
-    }
-}
-
-/// Returns an error without its path, which the fault has.
-fn cause(error: &RecordError) -> String {
-    match error {
-        RecordError::Io { source, .. } => source.to_string(),
-        RecordError::Foreign { problem, .. } => problem.clone(),
-        error => error.to_string(),
     }
 }
 
