@@ -104,10 +104,14 @@ fn record_message(error: &RecordError) -> String {
         error => return error.to_string(),
     };
     let list = ResultsRoot::existing(root).and_then(|root| RunList::read(&root));
-    let Ok(RunList { runs, .. }) = list else {
+    let Ok(RunList { runs, unreadable, .. }) = list else {
         return error.to_string();
     };
     match candidates {
+        _ if runs.is_empty() && !unreadable.is_empty() => {
+            let runs = unreadable.iter().map(|run| format!("\n  {}: {}", run.run, run.problem));
+            format!("no run in {} can be read{}", shown_path(root), runs.collect::<String>())
+        }
         _ if runs.is_empty() => {
             format!("there are no runs in {}\nstart one: runner exec SCENARIO", shown_path(root))
         }
