@@ -82,10 +82,14 @@ fn send(
         out.document_or(args.json, &asked, |asked| out.data(&answer_line(asked)));
         if answer == Answer::NoAnswer {
             let holder = run.holder().unwrap_or_default();
-            out.warn(&format!(
-                "process {} on {} works on the run and did not respond in time; it may be suspended (Ctrl-Z): try again, or end the process",
-                holder.pid, holder.host
-            ));
+            let process = match holder.pid {
+                0 => "another program holds the lock of the run: end that program".into(),
+                pid => format!(
+                    "process {pid} on {} works on the run and did not respond in time; it may be suspended (Ctrl-Z): try again, or end the process",
+                    holder.host
+                ),
+            };
+            out.warn(&process);
             exit = exit.worse(Exit::Held);
         }
     }

@@ -73,7 +73,7 @@ pub enum RecordError {
 /// The process that holds a lock, by the text of the lock file. Parts may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
-    /// 0 if unknown.
+    /// 0 if unknown, or if that process cannot be the holder.
     pub pid: u32,
     pub host: String,
     /// Start of the holding.
@@ -84,7 +84,7 @@ pub struct Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pid {
-            0 => out.write_str("another process")?,
+            0 => out.write_str("another program")?,
             pid => write!(out, "process {pid} on {}", visible_line(&self.host))?,
         }
         self.since.map_or(Ok(()), |since| write!(out, " since {since}"))

@@ -8,6 +8,7 @@ use std::{io, io::Read as _, os::unix::fs::FileExt as _, thread};
 use runner_model::Time;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::disk::beneath::{Dir, Stamp, random};
 use crate::disk::fault::{self, Place};
@@ -179,12 +180,28 @@ fn read_holder(dir: &Dir) -> Holder {
         let mut lines = text.lines().filter_map(|line| line.split_once(' '));
         lines.find_map(|(key, value)| (key == name).then(|| value.to_owned()))
     };
-    Holder {
+    let mut holder = Holder {
         pid: value("pid").and_then(|pid| pid.parse().ok()).unwrap_or(0),
         host: value("host").unwrap_or_default(),
         since: value("since").and_then(|since| Time::parse(&since)),
         token: value("token").unwrap_or_default(),
+    };
+    // Another program may have locked the file of a dead process, whose number may have a new process by now.
+    let started = || started(holder.pid);
+    if holder.host == host() && started().is_none_or(|started| Some(started) > holder.since) {
+        (holder.pid, holder.since) = (0, None);
     }
+    holder
+}
+
+/// Returns the start of a process on this machine, rounded down to a second. `None` if it has ended or is not visible.
+fn started(pid: u32) -> Option<Time> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program is in parentheses. The start is in hundredths of a second after the boot.
+    let start: u64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
+    let since_boot = Duration::try_from(clock_gettime(ClockId::Boottime)).ok()?;
+    let age = since_boot.saturating_sub(Duration::from_millis(start * 10)) + Duration::from_secs(1);
+    SystemTime::now().checked_sub(age).map(Time::from)
 }
 
 #[cfg(test)]

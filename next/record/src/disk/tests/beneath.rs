@@ -116,6 +116,7 @@ fn no_other_file_of_the_crate_opens_paths() {
         ("permissions.rs", "std::fs::metadata(\"/\")"),
         ("permissions.rs", "std::fs::symlink_metadata(above)"),
         ("owner.rs", "std::fs::read_to_string(USERS)"),
+        ("lock.rs", "std::fs::read_to_string(format!(\"/proc/{pid}/stat\"))"),
         ("command.rs", "path.canonicalize()"),
         ("find.rs", "path.canonicalize()"),
         ("plugin_cache.rs", "path.canonicalize()"),
