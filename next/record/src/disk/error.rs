@@ -141,7 +141,7 @@ pub fn in_use(root: &Path, runs: &[(String, u32)]) -> String {
         pid => format!("run {run} (process {pid})"),
     };
     let sessions = match runs {
-        [] => "a session that has no run yet".into(),
+        [] => "a session that has no run yet, or whose run only its owner can read".into(),
         runs => runs.iter().map(run).collect::<Vec<_>>().join(", "),
     };
     format!("{} is in use by {sessions}", shown_path(root))
