@@ -48,7 +48,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 out.data(&format!("kept  {shown}, which already existed"));
             }
-            Err(error) => return Err(CommandError::cannot_write(path, error)),
+            Err(error) => return Err(CommandError::cannot_write(path, &error)),
         }
     }
     out.hint(&format!("run it: runner exec {}", quoted(&scenario.to_string_lossy())));
