@@ -4,7 +4,11 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::support::{processes::Process, runner::Runner, wait::wait_for};
+use crate::support::{
+    processes::Process,
+    runner::Runner,
+    wait::{wait_for, wait_until},
+};
 
 /// Creates a folder whose build copies an existing plugin.
 fn source(runner: &Runner, kind: &str) {
@@ -133,7 +137,7 @@ fn signals_end_all_tools_of_a_build() {
         });
         fs::remove_file(runner.path("tool")).unwrap();
         running.end_by(Signal::TERM).0.expect(143).says(&["stopped by SIGTERM"]);
-        assert!(!tool.is_alive());
+        wait_until("the tool has ended", || !tool.is_alive());
         assert!(runner.runs().is_empty());
     }
 }

@@ -43,6 +43,6 @@ pub fn man(args: &ManArgs, out: &Out) -> Result<Exit, CommandError> {
     };
     let written =
         fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(program, folder));
-    written.map_err(|error| CommandError::cannot_write(folder, error))?;
+    written.map_err(|error| CommandError::cannot_write(folder, &error))?;
     Ok(Exit::Success)
 }

@@ -29,8 +29,8 @@ impl CommandError {
     }
 
     /// A file that could not be written.
-    pub fn cannot_write(path: &Path, error: io::Error) -> Self {
-        let advice = advice(&error);
+    pub fn cannot_write(path: &Path, error: &io::Error) -> Self {
+        let advice = advice(error);
         Self::new(Exit::Storage, format!("cannot write {}: {error}{advice}", shown_path(path)))
     }
 
@@ -74,7 +74,7 @@ impl From<EngineError> for CommandError {
             EngineError::NothingSelected(reasons) => {
                 let reasons: String =
                     reasons.iter().map(|reason| format!("{}\n", visible_line(reason))).collect();
-                Self::new(exit, format!("no test is selected\n{reasons}"))
+                Self::new(exit, format!("no test is selected\n{reasons}").trim_end())
             }
             error => Self::new(exit, error),
         }

@@ -40,7 +40,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         write_new(&path, text.as_bytes()).map_err(|error| {
             // The folder was missing or empty, and the command can be repeated.
             let _ = fs::remove_dir_all(&args.folder);
-            CommandError::cannot_write(&path, error)
+            CommandError::cannot_write(&path, &error)
         })?;
     }
     out.data(&format!("wrote {}", shown_path(&args.folder)));

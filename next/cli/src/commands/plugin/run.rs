@@ -379,7 +379,7 @@ fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
 }
 
 fn write_artifacts(row: &RowRef<'_>, reply: &Reply, folder: &Path) -> Result<(), CommandError> {
-    fs::create_dir_all(folder).map_err(|error| CommandError::cannot_write(folder, error))?;
+    fs::create_dir_all(folder).map_err(|error| CommandError::cannot_write(folder, &error))?;
     for (index, artifact) in (0..).zip(&row.artifacts) {
         let path = folder.join(&*artifact.name);
         let content = reply.artifacts.get(&index).map_or(&[][..], Vec::as_slice);
@@ -388,7 +388,7 @@ fn write_artifacts(row: &RowRef<'_>, reply: &Reply, folder: &Path) -> Result<(),
         } else {
             Err(io::Error::other("its content is incomplete"))
         };
-        written.map_err(|error| CommandError::cannot_write(&path, error))?;
+        written.map_err(|error| CommandError::cannot_write(&path, &error))?;
     }
     Ok(())
 }
