@@ -323,8 +323,12 @@ fn umask_does_not_unshare_a_root() {
         let root = runner.path("results");
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
         assert_eq!(mode(&root.join(".lock")), 0o660, "with umask {mask}");
-        let store = fs::read_dir(root.join("store")).unwrap().map(|shelf| shelf.unwrap().path());
-        for entry in store.chain([root.join("store")]) {
+        let entries = |folder: &Path| {
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+        };
+        let shelves = entries(&root.join("store"));
+        let contents = shelves.iter().filter(|shelf| shelf.is_dir()).flat_map(|one| entries(one));
+        for entry in contents.chain(shelves.clone()).chain([root.join("store")]) {
             let expected = if entry.is_dir() { 0o2770 } else { 0o660 };
             assert_eq!(mode(&entry), expected, "{} with umask {mask}", entry.display());
         }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 
-use super::{going_on, naps};
+use super::{ended, going_on, naps};
 use crate::support::{run::Run, truth::assert_kept, wait::wait_until};
 
 #[test]
@@ -25,6 +25,16 @@ fn exclusive_sessions_name_who_is_in_the_way() {
     waiting.finish().expect(0);
     runner.exec(&["--exclusive"]).expect(0);
     runner.exec(&["--wait"]).expect(2);
+}
+
+#[test]
+fn exclusive_session_names_a_hidden_one() {
+    let runner = naps(1, 1);
+    ended(&runner, 1);
+    // Such as a session of another user.
+    let lock = File::open(runner.path("results/.lock")).unwrap();
+    lock.lock_shared().unwrap();
+    runner.exec(&["--exclusive"]).expect(6).says(&["whose run only its owner can read", "--wait"]);
 }
 
 #[test]
