@@ -124,7 +124,7 @@ impl Schedule {
         self.bad += u64::from(is_bad);
         if is_bad && self.settings.most_bad().is_some_and(|most| self.bad >= most) {
             let trials = plural(self.bad, "trial", "trials");
-            let message = format!("{trials} ended badly, which is the limit of `fail_fast`");
+            let message = format!("{trials} did not pass, which is the limit of `fail_fast`");
             self.stop(StopMode::Drain, Reason::FailFast, Some(message));
         }
     }

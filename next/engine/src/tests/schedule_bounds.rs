@@ -104,7 +104,7 @@ fn fail_fast_lets_running_attempts_finish() {
     assert_eq!(effects[1..], [keep]);
     assert_eq!(harness.tick(), []);
     harness.pass(1, next[1].task, 1.0);
-    let message = "2 trials ended badly, which is the limit of `fail_fast`";
+    let message = "2 trials did not pass, which is the limit of `fail_fast`";
     assert_eq!(harness.ack(), [ended(Reason::FailFast, message)]);
 }
 

@@ -353,7 +353,7 @@ impl RunCheck<'_> {
         let path = self.run.dir.path().join(MANIFEST);
         if rows != counted {
             let problem = format!(
-                "it counts {} trials with a final row, {} of them passed, and the rows have {} and {}; to count again: {resume}",
+                "it counts {} results, {} of them passed, and the rows have {} and {}; to count again: {resume}",
                 counted.done(),
                 counted.passed,
                 rows.done(),

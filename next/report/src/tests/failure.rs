@@ -16,13 +16,13 @@ fn read(json: &str) -> RowRef<'_> {
 fn checks_say_what_was_expected() {
     let json = row(
         "failed",
-        r#","checks":[{"name":"max_duration","verdict":"pass"},{"name":"equals","verdict":"fail","message":"the output is not what was expected","expected":"two","actual":"one\u001b"}]"#,
+        r#","checks":[{"name":"max_duration","verdict":"pass"},{"name":"equals","verdict":"fail","message":"the output differs from the expected one","expected":"two","actual":"one\u001b"}]"#,
     );
     let row = read(&json);
     assert_eq!(headline(&row), r#"equals: expected "two", got "one\u001b""#);
     let lines = block(&row, 20);
     let expected = [
-        (Tone::Reason, "equals: the output is not what was expected".to_owned()),
+        (Tone::Reason, "equals: the output differs from the expected one".to_owned()),
         (Tone::Expected, r#"expected  "two""#.to_owned()),
         (Tone::Actual, r#"got       "one\u001b""#.to_owned()),
     ];

@@ -164,8 +164,8 @@ impl Surface {
             return Ok((PluginKind::Command, None));
         }
         Err(format!(
-            "is a component of another world: it exports neither `runner:provider/provider` nor `wasi:cli/run`, but {}; \
-             build it for the world `plugin` of `runner:provider`",
+            "is a component without a provider: it exports neither `runner:provider/provider` nor `wasi:cli/run`, but {}; \
+             build it for the world `plugin` of `runner:provider`; in Rust, add `runner_sdk::export!(…)`",
             listed(self.exports.iter().map(String::as_str), "nothing at all")
         ))
     }

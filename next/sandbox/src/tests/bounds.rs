@@ -110,7 +110,7 @@ fn file_with_too_many_parts_is_refused() {
 #[test]
 fn components_may_nest_and_double_within_bounds() {
     let message = inspect(&doubling(7)).unwrap_err();
-    assert!(message.contains("is a component of another world"), "{message}");
+    assert!(message.contains("is a component without a provider"), "{message}");
 }
 
 /// Returns the bytes of a compiled command with these parts.
@@ -173,5 +173,5 @@ fn deep_nesting_is_refused() {
     let text = "(component ".repeat(17) + &")".repeat(17);
     assert!(refusal(&text).contains("levels of nested components"));
     let text = "(component ".repeat(16) + &")".repeat(16);
-    assert!(refusal(&text).contains("another world"));
+    assert!(refusal(&text).contains("without a provider"));
 }

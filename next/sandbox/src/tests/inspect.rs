@@ -50,7 +50,7 @@ fn exports_decide_on_a_components_kind() {
     assert_eq!(kind(&exporting("wasi:cli/run@0.2.6")), PluginKind::Command);
     let nested = format!("(component {})", exporting("wasi:cli/run@0.2.6"));
     assert!(refusal(&nested).starts_with(
-        "is a component of another world: it exports neither `runner:provider/provider` nor `wasi:cli/run`, but \
+        "is a component without a provider: it exports neither `runner:provider/provider` nor `wasi:cli/run`, but \
          nothing at all"
     ));
     let other = refusal(&exporting("wasi:http/handler@0.2.0"));

@@ -216,7 +216,7 @@ fn not_equal(expected: &Value, output: &Json<'_>) -> String {
         Some((expected, output)) => format!(
             "the output differs only in white space or invisible characters: expected `{expected}`, got `{output}`"
         ),
-        None => "the output is not what was expected".into(),
+        None => "the output differs from the expected one".into(),
     }
 }
 

@@ -106,7 +106,7 @@ fn a_reply_becomes_one_compact_row() {
     let (_, rest) = row.split_once(r#""output":"#).unwrap();
     assert_eq!(
         rest,
-        r#"3,"verdict":"fail","score":0.25,"summary":"three","checks":[{"name":"equals","verdict":"fail","message":"the output is not what was expected","expected":2,"actual":3},{"name":"own","verdict":"pass","own":true,"score":0.5}],"metrics":[{"name":"length","value":3.0}],"denied":[{"what":"open a socket"}]}"#
+        r#"3,"verdict":"fail","score":0.25,"summary":"three","checks":[{"name":"equals","verdict":"fail","message":"the output differs from the expected one","expected":2,"actual":3},{"name":"own","verdict":"pass","own":true,"score":0.5}],"metrics":[{"name":"length","value":3.0}],"denied":[{"what":"open a socket"}]}"#
     );
 }
 

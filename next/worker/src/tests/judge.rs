@@ -89,7 +89,7 @@ fn failed_expectations_show_both_sides() {
     let failed = |name: &str, message: &str, expected: Value, actual: Value| json!([{"name": name, "verdict": "fail", "message": message, "expected": expected, "actual": actual}]);
     assert_eq!(
         checks(&json!({"equals": "two"}), r#""one""#),
-        failed("equals", "the output is not what was expected", json!("two"), json!("one"))
+        failed("equals", "the output differs from the expected one", json!("two"), json!("one"))
     );
     assert_eq!(
         checks(&json!({"equals": "a b"}), r#""a b ""#),
@@ -255,7 +255,7 @@ fn copies_of_an_output_are_bounded() {
     assert_eq!(check.get("actual"), None);
     assert_eq!(
         check["message"],
-        "the output is not what was expected; the output is too large to repeat here"
+        "the output differs from the expected one; the output is too large to repeat here"
     );
     let deep = format!("{}{}", "[".repeat(110), "]".repeat(110));
     assert_eq!(checks(&json!({"equals": 1}), &deep)[0].get("actual"), None);
