@@ -98,6 +98,7 @@ fn files_page_lists_all_files() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "`--nocapture` lists the kinds of all blocks")]
 fn every_block_of_every_page_is_tested() {
     let mut unknown = Vec::new();
     for path in pages::all() {

@@ -31,6 +31,7 @@ const HABITS: [(&str, &str, usize); 10] = [
 ];
 
 #[test]
+#[expect(clippy::print_stdout, reason = "`--nocapture` prints the counts")]
 fn texts_have_few_habits_of_wording() {
     let runner = Runner::new(&[]);
     let mut helps = Vec::new();

@@ -20,7 +20,7 @@ use crate::{
 // Some editors on Windows write it at the start of a file.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 pub(crate) const TOML_LIST: TableForm<Vec<Value>> =
-    TableForm("a test list in TOML", |table| table.required("tests", &List(0, AnyTable)));
+    TableForm("a test list in TOML", |table| Some(table.or("tests", &List(0, AnyTable), "[]")));
 
 /// A record of a list.
 pub(crate) struct Entry<'a> {
