@@ -37,8 +37,7 @@ impl NetGrant {
         if text == "*" {
             return Err(WILDCARD);
         }
-        let (scheme, rest) =
-            text.split_once("://").ok_or(NO_SCHEME)?;
+        let (scheme, rest) = text.split_once("://").ok_or(NO_SCHEME)?;
         let is_secure = match scheme {
             "https" => true,
             "http" => false,
