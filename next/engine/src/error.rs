@@ -24,7 +24,9 @@ pub enum EngineError {
     NothingSelected(Vec<String>),
     /// The newest result of every trial of the scenario is passed, so `--last-failed` selects none. Exit code 5, as of pytest
     /// with `--last-failed-no-failures none`.
-    #[error("every trial of the scenario passed in its newest run, so `--last-failed` selects none")]
+    #[error(
+        "every trial of the scenario passed in its newest run, so `--last-failed` selects none"
+    )]
     NothingFailed,
     /// `--rerun` matches no trial of the run; the text names the nearest. Exit code 5.
     #[error("`--rerun {0}` matches no trial of the run{1}")]

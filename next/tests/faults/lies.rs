@@ -193,7 +193,8 @@ fn flooded(lies: &[&str], repeat: usize, limit: &str) -> (Runner, Running) {
     let runner = Runner::new(&[]);
     fs::write(runner.path("attached.txt"), "x").unwrap();
     let files = "files = { \"a.txt\" = \"attached.txt\" }";
-    let lies = lies.iter().map(|lie| format!("[[tests]]\nid = \"{lie}\"\nrepeat = {repeat}\n{files}\n"));
+    let lies =
+        lies.iter().map(|lie| format!("[[tests]]\nid = \"{lie}\"\nrepeat = {repeat}\n{files}\n"));
     runner.scenario(&format!(
         r#"
         [providers.p]

@@ -27,7 +27,7 @@ fn folders_are_built_only_when_asked() {
     // The source has changed, so the old plugin is not used.
     runner.write("mine/source.txt", "changed");
     let ran = runner.exec(&[]).expect(2);
-    ran.says(&["different source", "runner plugin build"]);
+    ran.says(&["is out of date: `source.txt` was added", "runner plugin build"]);
     runner.exec(&["--build"]).expect(0).says(&["building"]);
     let again = runner.exec(&["--build"]).expect(0);
     assert!(!again.stderr.contains("building"), "{}", again.stderr);

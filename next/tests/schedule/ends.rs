@@ -130,5 +130,5 @@ fn unused_budgets_are_reported() {
     ran.says(&["no attempt has measured `tokns`"]);
     let runner = Runner::hostile(MEASURING);
     runner.refused(&["--budget", "nobody:tokens=5"], &["provider `nobody`", "`hostile`"]);
-    runner.refused(&["--budget", "tokens"], &["METRIC=VALUE", "`tokens=2000000`"]);
+    runner.refused(&["--budget", "tokens"], &["a metric with its budget", "`tokens=2000000`"]);
 }

@@ -2,9 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use runner_model::{
-    Reason, protocol::FromWorker, units::show_duration, visible::visible_line,
-};
+use runner_model::{Reason, protocol::FromWorker, units::show_duration, visible::visible_line};
 use runner_record::{Ack, End, Fold, Manifest, Owned, RecordError, UnwrittenEnd};
 
 use super::coordinator::{ActiveRun, Coordinator};

@@ -93,7 +93,8 @@ impl InFlight {
         plan.suite.line(planned.test, &mut self.line)?;
         let test = TestLine::read(&self.line)?;
         let provider = &plan.providers[usize::from(planned.provider)].provider;
-        let (timeout, timeout_rule) = test.deadline(now, &provider.limits, assignment.trial_started);
+        let (timeout, timeout_rule) =
+            test.deadline(now, &provider.limits, assignment.trial_started);
         let mut task = Task {
             id: assignment.task,
             trial: TrialId {

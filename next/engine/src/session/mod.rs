@@ -21,6 +21,6 @@ mod watchdog;
 mod worker_log;
 
 pub use self::resume::{preview, resume};
-pub use self::{group::Group, start::exec};
 pub(crate) use self::trust::{owner_notices, usable};
+pub use self::{group::Group, start::exec};
 pub(crate) use self::{run::prestart, start::selected_plan};

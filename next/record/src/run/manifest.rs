@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
-    Counts, Digest, Reason, RunStatus, ScenarioOverrides, SessionSettings, StopSignal, Time, TrialId,
-    provider::PluginKind, row::Actor, visible::visible_line,
+    Counts, Digest, Reason, RunStatus, ScenarioOverrides, SessionSettings, StopSignal, Time,
+    TrialId, provider::PluginKind, row::Actor, visible::visible_line,
 };
 use serde::{Deserialize, Serialize};
 

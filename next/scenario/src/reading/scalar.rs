@@ -115,7 +115,8 @@ pub(crate) const TEST_ID: Text<TestId> = Text {
     schema: r#"{"type": "string", "maxLength": 200, "pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"}"#,
     parse: |text| {
         TestId::parse(text).map_err(|error| {
-            let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || "_./".contains(letter);
+            let is_allowed =
+                |letter: char| letter.is_ascii_alphanumeric() || "_./".contains(letter);
             let plain = text.replace(|letter| !is_allowed(letter), "-");
             let example = TestId::parse(&plain).map(|plain| format!("; try `{plain}`"));
             format!("in `{text}`, {error}{}", example.unwrap_or_default())

@@ -6,7 +6,7 @@
 use runner_model::Limits;
 use serde_json::{Map, Value, json};
 
-use crate::reading::{At, Form, Reader, reader::similar, form::read, suggest};
+use crate::reading::{At, Form, Reader, form::read, reader::similar, suggest};
 
 /// Keys of later versions, by the titles of their tables.
 const LATER: &[(&str, &[&str])] = &[
@@ -54,7 +54,15 @@ impl<'a, 'p> Table<'a, 'p> {
         at: &'a At<'a>,
         reader: &'a mut Reader<'p>,
     ) -> Self {
-        Self { title, map, at, reader, known: Vec::with_capacity(16), missing: Vec::new(), schema: None }
+        Self {
+            title,
+            map,
+            at,
+            reader,
+            known: Vec::with_capacity(16),
+            missing: Vec::new(),
+            schema: None,
+        }
     }
 
     /// Returns the schema of the keys that `read` reads.
