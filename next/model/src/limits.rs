@@ -76,7 +76,7 @@ limits! {
     memory: Bytes, "\"256MiB\"" = 256 << 20, true, "Bytes of all memories together.";
     reply: Bytes, "\"4MiB\"" = 4 << 20, true, "Bytes of a reply, or of a plain command's standard output.";
     scratch: Bytes, "0" = 0, true,
-        "Bytes that may be written to files in all; a file that grows without them and each new file, folder or link (4 KiB) count too. More than 0 gives an empty private `/scratch`, and `/artifacts` to commands.";
+        "Bytes that may be written to files in all; a file that grows without them and each new file, folder or link (4 KiB) count too. More than 0 gives an empty private `/scratch` and `/tmp`, and `/artifacts` to commands.";
     stdio: Bytes, "\"64KiB\"" = 64 << 10, true,
         "Bytes kept of standard output and standard error, from the start and from the end each.";
     table_elements: Count(u32::MAX as u64), "1000000" = 1_000_000, true, "Elements of all tables together.";

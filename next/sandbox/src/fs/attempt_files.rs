@@ -38,7 +38,7 @@ pub(crate) struct AttemptFiles {
 
 impl AttemptFiles {
     /// Creates the private folders, and mounts all folders: the granted ones in the order of the
-    /// grants, then `/scratch`, `/artifacts` and `/files`.
+    /// grants, then `/scratch`, `/tmp`, `/artifacts` and `/files`.
     ///
     /// # Errors
     ///

@@ -17,6 +17,8 @@ use crate::interrupt::{Guard, Halt};
 
 /// Removed with the attempt.
 const SCRATCH: &str = "/scratch";
+/// Removed with the attempt, too: many programs create temporary files here. A granted folder may take its place.
+const TEMPORARY: &str = "/tmp";
 /// Files that a command leaves here become artifacts.
 const ARTIFACTS: &str = "/artifacts";
 /// A command's attachments, to be read only.
@@ -42,6 +44,7 @@ pub(crate) enum Role {
 /// The folders that an attempt needs.
 pub(super) struct FolderRequest {
     scratch: bool,
+    temporary: bool,
     artifacts: bool,
     attachments: Vec<AttachedFile>,
 }
@@ -50,6 +53,7 @@ pub(super) struct FolderRequest {
 pub(super) struct AttemptFolders {
     path: PathBuf,
     scratch: bool,
+    temporary: bool,
     artifacts: bool,
     attachments: bool,
 }
@@ -62,6 +66,7 @@ impl FolderRequest {
         let attachments = if is_command { call.files } else { &[] };
         (scratch || !attachments.is_empty()).then(|| Self {
             scratch,
+            temporary: scratch && call.access.mounts.iter().all(|folder| folder.guest != TEMPORARY),
             artifacts: scratch && is_command,
             attachments: attachments.to_vec(),
         })
@@ -80,6 +85,7 @@ impl FolderRequest {
         let folders = AttemptFolders {
             path,
             scratch: self.scratch,
+            temporary: self.temporary,
             artifacts: self.artifacts,
             attachments: !self.attachments.is_empty(),
         };
@@ -105,6 +111,7 @@ impl AttemptFolders {
     pub(super) fn mounts(&self) -> impl Iterator<Item = (PathBuf, &'static str, FsPerms)> {
         let mounts = [
             (SCRATCH, self.scratch, FsPerms::ReadWrite),
+            (TEMPORARY, self.temporary, FsPerms::ReadWrite),
             (ARTIFACTS, self.artifacts, FsPerms::ReadWrite),
             // The linked files belong to the content store.
             (ATTACHMENTS, self.attachments, FsPerms::ReadOnly),
@@ -180,8 +187,12 @@ mod tests {
         fs::write(&source, "x").unwrap();
         let make = |name: &str, guard: &Guard| {
             let file = AttachedFile { name: name.to_owned(), bytes: 1, path: source.clone() };
-            let request =
-                FolderRequest { scratch: false, artifacts: false, attachments: vec![file] };
+            let request = FolderRequest {
+                scratch: false,
+                temporary: false,
+                artifacts: false,
+                attachments: vec![file],
+            };
             request.create(root.path(), guard)
         };
         let guard = Guard::new(Interrupt::default(), Micros(60_000_000));

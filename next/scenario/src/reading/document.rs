@@ -41,6 +41,11 @@ impl<'a> Document<'a> {
             Problem::new(format!("not valid TOML: {}", error.message())).at(place)
         };
         let mut problems: Vec<Problem> = errors.iter().map(problem).collect();
+        if let Some(key) = yaml_key(text) {
+            let help = format!("this looks like YAML, but it must be TOML: write `{key} = …`");
+            problems.truncate(1);
+            problems.iter_mut().for_each(|problem| problem.help = Some(help.clone()));
+        }
         problems.dedup_by_key(|problem| {
             let start = problem.places[0].span.start;
             text[..start].matches('\n').count()
@@ -171,6 +176,15 @@ fn float(number: &DeFloat<'_>) -> Result<Value, &'static str> {
         Some(number) => Ok(Value::Number(number)),
         None => Err("values reach providers as JSON, which has no infinite number and no NaN"),
     }
+}
+
+/// Returns the key of the first line if that is a line of YAML, such as `name: basic`.
+fn yaml_key(text: &str) -> Option<&str> {
+    let mut lines = text.lines().map(str::trim_end);
+    let line = lines.find(|line| !matches!(*line, "" | "---") && !line.starts_with('#'))?;
+    let (key, rest) = line.split_once(':')?;
+    let is_key = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    (is_key && (rest.is_empty() || rest.starts_with(' '))).then_some(key)
 }
 
 #[cfg(test)]

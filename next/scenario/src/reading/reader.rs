@@ -116,7 +116,19 @@ impl<'p> Reader<'p> {
         expected: &str,
     ) -> Option<T> {
         let message = format!("{} must be {expected}", at.subject());
-        self.refuse(at, message, &format!("this is {}", kind(value)));
+        let problem = self.refuse(at, message, &format!("this is {}", kind(value)));
+        problem.help = match (expected, value, at.name()) {
+            ("a table", Value::Array(_), "providers") => {
+                Some("write a table for each provider: `[providers.NAME]`".to_owned())
+            }
+            ("an array", Value::Object(_), name) => {
+                Some(format!("write a table for each element: `[[{name}]]`"))
+            }
+            ("a table", Value::String(_), "expect") => {
+                Some("for example: `expect = { equals = \"x\" }`".to_owned())
+            }
+            _ => None,
+        };
         None
     }
 

@@ -29,6 +29,11 @@ pub(crate) fn read_text(
         let message = format!("the {noun} has more than 16 MiB");
         return Err(Problem::for_file(shown, message).with_help(help));
     }
+    if bytes.starts_with(b"\0asm") {
+        let message = format!("this is a plugin, not a {noun}");
+        let help = "name it as `plugin` of a provider, or call it once: runner plugin run FILE";
+        return Err(Problem::for_file(shown, message).with_help(help));
+    }
     String::from_utf8(bytes).map_err(|error| not_utf8(shown, 1, error.as_bytes()))
 }
 

@@ -371,6 +371,6 @@ fn number_of_folders_being_read_is_bounded() {
     let world = World::new().scratch(MIB);
     let ended = world.run(world.component(), &json!({"listings": 100}));
     assert_eq!(denied(&ended), ["having more than 128 files open at once"]);
-    let expected = json!({"names": 100, "open": 126, "refused": "insufficient-memory"});
+    let expected = json!({"names": 100, "open": 125, "refused": "insufficient-memory"});
     assert_eq!(output(ended), expected);
 }

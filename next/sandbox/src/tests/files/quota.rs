@@ -35,6 +35,22 @@ fn writes_are_counted_to_the_byte() {
 }
 
 #[test]
+fn temporary_folder_shares_the_quota() {
+    let world = World::new().scratch(2 * ENTRY + 10);
+    let acts = json!([
+        ["write", "/tmp/a", "12345"],
+        ["write", "/scratch/a", "12345"],
+        ["append", "/tmp/a", "1"],
+        ["size", "/tmp/a"],
+    ]);
+    world.assert_all(&acts, &json!([{"ok": null}, {"ok": null}, {"err": "nospc"}, {"ok": 5}]));
+
+    // A granted folder takes its place.
+    let world = World::new().scratch(MIB).mount("open", "/tmp", FsMode::ReadOnly);
+    world.assert_all(&json!([["list", "/tmp"]]), &json!([{"ok": ["file", "sub"]}]));
+}
+
+#[test]
 fn writes_within_quota_are_not_reported() {
     let world = World::new().scratch(ENTRY + 10);
     for (kind, plugin) in world.all() {
