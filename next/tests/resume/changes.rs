@@ -92,7 +92,8 @@ fn lost_row_of_a_removed_test_is_no_fault() {
         rows.split_inclusive('\n').filter(|row| !row.contains("\"test\":\"c\"")).collect();
     assert_ne!(kept, rows);
     run.write("index.jsonl", kept);
-    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+    // A gap in the numbers of the rows is named if the row was not the last one.
+    runner.run(&["verify"]).expect(0);
 }
 
 #[test]
