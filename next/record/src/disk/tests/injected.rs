@@ -25,7 +25,9 @@ pub(crate) fn synced(path: &Path, file: &File) {
         let length = file.metadata().map_or(0, |about| about.len());
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let notes = File::options().create(true).append(true).open(noted);
-        let _ = notes.and_then(|mut notes| writeln!(notes, "{name} {length}"));
+        // Several threads sync at the same time, so a note is one write.
+        let note = format!("{name} {length}\n");
+        let _ = notes.and_then(|mut notes| notes.write_all(note.as_bytes()));
     }
 }
 
