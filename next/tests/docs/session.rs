@@ -271,7 +271,7 @@ impl Session {
             }
         } else if message["ok"].get("version").is_some() {
             self.runner.wat("described.wasm", &printing(&text));
-            self.exit_with(0, place, "runner plugin inspect described.wasm --json");
+            self.exit_with(0, place, "runner plugin inspect described.wasm --json 2>compiling.log");
             let shown: Value = serde_json::from_str(&self.printed).unwrap();
             let found = shown.to_string();
             for key in ["name", "version", "summary"] {
