@@ -69,7 +69,7 @@ pub(crate) fn quote_start(bytes: &[u8], redactor: Option<&Arc<Redactor>>) -> Str
     let text = String::from_utf8_lossy(first);
     let shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
     let cut = if shown.len() < bytes.len() { "…" } else { "" };
-    format!("; it begins with `{}{cut}`", visible_line(&shown))
+    format!("; it starts with `{}{cut}`", visible_line(&shown))
 }
 
 /// Cuts a text like [`cut`], after redacting its first `MAX_SEARCHED` bytes.
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(cut(3, "abc"), "abc");
         assert_eq!(cut(3, "abä"), "ab…");
         assert_eq!(quote_start(b"", None), "; it is empty");
-        assert_eq!(quote_start(b"\x1b[", None), "; it begins with `\\u{1b}[`");
+        assert_eq!(quote_start(b"\x1b[", None), "; it starts with `\\u{1b}[`");
         assert!(quote_start(&[b'x'; 200], None).ends_with("x…`"));
     }
 }

@@ -84,7 +84,7 @@ impl FrameQuota {
     /// The worker has sent too many of its kind. The fault is the rest of a sentence.
     pub(super) fn count(&mut self, message: &FromWorker) -> Result<(), &'static str> {
         let (kind, cost, fault) = match message {
-            FromWorker::Hello(_) => (0, 1, "introduced itself twice"),
+            FromWorker::Hello(_) => (0, 1, "sent its first message twice"),
             FromWorker::Ready(_) => (1, 1, "was ready twice"),
             FromWorker::NeedPlugin(_) => (2, 1, "requested too many plugins"),
             FromWorker::NeedBlob(_) => (3, 1, "requested too many files"),
@@ -96,7 +96,7 @@ impl FrameQuota {
                 let bytes = visible_line(line).len() + LOG_LINE;
                 (8, bytes as u64, "wrote too much to `runner.log`")
             }
-            FromWorker::Bye => (9, 1, "said goodbye twice"),
+            FromWorker::Bye => (9, 1, "sent its last message twice"),
         };
         self.sent[kind] += cost;
         let allowed = BOUNDS[kind].iter().map(|(cause, frames)| match cause {

@@ -68,7 +68,7 @@ impl NetGrant {
             (Some(Host::Domain(name)), true) if without_root(name).contains('.') => {
                 GrantedHost::Below(without_root(name))
             }
-            (_, true) => return Err("`*.` does not stand before a domain such as `example.com`"),
+            (_, true) => return Err("`*.` needs a domain after it, such as `example.com`"),
             (Some(Host::Domain(name)), false) => GrantedHost::Name(without_root(name)),
             (Some(Host::Ipv4(address)), false) => GrantedHost::Address(address.into()),
             // `::ffff:10.0.0.1` is the host `10.0.0.1`.

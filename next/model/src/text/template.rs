@@ -33,7 +33,7 @@ pub enum TemplateError {
     )]
     Path(String),
     /// A root that has no value in this place.
-    #[error("`{{{{{path}}}}}` begins with `{root}`, which has no value here; there is {known}")]
+    #[error("`{{{{{path}}}}}` starts with `{root}`, which has no value here; use {known}")]
     Root { path: String, root: String, known: String },
 }
 

@@ -57,12 +57,12 @@ pub(crate) fn into_error(ending: Ending) -> RowError<'static> {
 pub(crate) fn out_of_memory(sandbox: &Sandbox) -> Option<RowError<'static>> {
     let message = match sandbox.limiter.denial()? {
         DeniedGrowth::Memory { requested, limit } => format!(
-            "the guest asked for {} of memory in all, and `limits.memory` is {}",
+            "the guest requested {} of memory in all, and `limits.memory` is {}",
             show_size(requested),
             show_size(limit)
         ),
         DeniedGrowth::Table { requested, limit } => format!(
-            "the guest asked for {requested} table elements in all, and `limits.table_elements` is {limit}"
+            "the guest requested {requested} table elements in all, and `limits.table_elements` is {limit}"
         ),
     };
     Some(failure(ErrorClass::OutOfMemory, "memory", message))
@@ -163,7 +163,7 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'stati
         let message = "sets more header fields than it may";
         (Limit, "headers", message.into())
     } else if says("exceeds limit") {
-        (Limit, "random", format!("asked for too much: {cause}"))
+        (Limit, "random", format!("requested too much: {cause}"))
     } else if let Some(denied) = out_of_memory(sandbox).filter(|_| says("minimum size")) {
         // The initial memories or tables are too large.
         return denied;

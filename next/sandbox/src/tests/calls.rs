@@ -88,7 +88,7 @@ fn command_output_is_read_by_its_form() {
     let broken = bench.plain(&bench.text(&printing("{", "", 0)), OutputForm::Json);
     let (class, code, message) = error(&broken);
     assert_eq!((class, code), ("protocol", "json"));
-    assert!(message.ends_with("it begins with `{`"), "{message}");
+    assert!(message.ends_with("it starts with `{`"), "{message}");
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn malformed_replies_break_the_contract() {
         (
             "invalid-json",
             "json",
-            "the output is not JSON: EOF while parsing an object at line 1 column 1; it begins with `{`",
+            "the output is not JSON: EOF while parsing an object at line 1 column 1; it starts with `{`",
         ),
         ("nan-score", "number", "the score is NaN, which is not a finite number"),
         ("infinite-metric", "number", "the value of a metric is inf, which is not a finite number"),

@@ -29,7 +29,7 @@ fn memory_is_limited_over_all_memories() {
                  (if (i32.eq (memory.grow $b (i32.const 2)) (i32.const -1)) (then {code}))))"#
         )
     };
-    let message = "the guest asked for 256 KiB of memory in all, and `limits.memory` is 192 KiB";
+    let message = "the guest requested 256 KiB of memory in all, and `limits.memory` is 192 KiB";
     let ended = run(&bench, &grow("unreachable"));
     assert_eq!(error(&ended), ("out-of-memory", "memory", message));
     assert_eq!(ended.usage.peak_memory, 2 << 16);
@@ -57,7 +57,7 @@ fn table_elements_are_limited_over_all_tables() {
     assert_eq!(output(&run(&bench, text)), "\"\"");
     bench.limits.table_elements = 100;
     let message =
-        "the guest asked for 101 table elements in all, and `limits.table_elements` is 100";
+        "the guest requested 101 table elements in all, and `limits.table_elements` is 100";
     assert_eq!(error(&run(&bench, text)), ("out-of-memory", "memory", message));
 }
 
@@ -132,7 +132,7 @@ fn randomness_is_limited() {
         (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
         (memory (export "memory") 40)
         (func (export "_start") (drop (call $random (i32.const 0) (i32.const 2000000)))))"#;
-    let message = "the guest asked for too much: requested len 2000000 exceeds limit 1048576";
+    let message = "the guest requested too much: requested len 2000000 exceeds limit 1048576";
     let ended = run(&Bench::new(), text);
     assert_eq!(error(&ended), ("limit", "random", message));
 }
