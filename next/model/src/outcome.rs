@@ -53,7 +53,7 @@ text_enum! {
         InvalidConfig = "invalid-config",
         /// A service that the provider depends on could not be reached.
         Unavailable = "unavailable",
-        /// A service that the provider depends on asked it to slow down.
+        /// A service that the provider depends on limits its rate.
         RateLimited = "rate-limited",
         /// A failure inside the provider, or of the runner while it served the provider.
         Internal = "internal",

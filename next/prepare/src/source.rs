@@ -218,7 +218,7 @@ fn invalid(path: &str, text: &str, error: &toml::de::Error) -> String {
     format!("{message}; {advice}")
 }
 
-/// Returns the first difference of two lists of digests. `None` if there is none.
+/// Returns the first difference of two lists of digests. `None` if they are equal.
 fn first_change(built: &str, now: &str) -> Option<String> {
     let read = |text: &str| -> BTreeMap<String, String> {
         let lines = text.lines().filter_map(|line| line.split_once("  "));

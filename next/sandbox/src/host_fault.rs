@@ -1,4 +1,4 @@
-//! [`fault_in`]: finds resources that the runner's machine lacks, which are no fault of the guest.
+//! [`fault_in`]: finds resources that the runner's machine lacks, which are not the guest's fault.
 
 use std::{error::Error, io};
 

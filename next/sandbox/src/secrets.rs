@@ -34,7 +34,7 @@ pub(crate) struct HeaderPlace<'a> {
 /// Why a text cannot be filled.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FillError {
-    /// There is no secret of this name.
+    /// The secret does not exist.
     Missing(String),
     /// The secret is bound to other places.
     WrongPlace(String),

@@ -96,7 +96,7 @@ fn close_inherited() -> std::io::Result<()> {
 impl Openings<'_> {
     /// Closes everything else to this thread and the threads that it starts, for good. Open descriptors stay open.
     ///
-    /// Returns the layers that the kernel supports. A kernel without any is no error: this wall is the second one.
+    /// Returns the layers that the kernel supports. A kernel without any is not an error: this wall is the second one.
     pub fn close_others(&self) -> WallStatus {
         // rustix looks for the vDSO at the first reading and finds none after the wall, so that every reading of the clock
         // would become a system call: four per attempt.

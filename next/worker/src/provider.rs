@@ -126,7 +126,7 @@ impl LoadedProvider {
         self.plugin.kind() == PluginKind::Command
     }
 
-    /// Returns whether attempts have an exit code: the plugin is a command that does not speak the JSON protocol.
+    /// Returns whether attempts have an exit code: the plugin is a command without the JSON protocol.
     pub fn is_plain(&self) -> bool {
         self.is_command() && self.settings.protocol == Protocol::Plain
     }

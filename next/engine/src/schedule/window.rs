@@ -53,7 +53,7 @@ pub(super) struct Worker {
     pace: Option<u64>,
     /// Whether the window is filled in this turn.
     is_open: bool,
-    /// Whether the worker was asked to return tasks and has neither answered nor reported since.
+    /// Whether the worker has a request to return tasks and has neither answered nor reported since.
     is_returning: bool,
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn watch(
     thread.spawn(watch).map(drop)
 }
 
-/// Returns the mode and the reason of the stop that a request asks for. `None` for a pause.
+/// Returns the mode and the reason of a request to stop. `None` for a pause.
 pub(crate) fn stop_mode(mode: RequestMode) -> Option<(StopMode, Reason)> {
     match mode {
         RequestMode::Pause => None,

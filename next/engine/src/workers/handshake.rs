@@ -48,7 +48,7 @@ impl Pool {
                 return self.put_blob(worker, blob).map(|()| None);
             }
             (Phase::Working, FromWorker::Returned(tasks)) => {
-                // A stopping worker returns tasks without being asked.
+                // A stopping worker returns tasks without a request.
                 if !is_closing {
                     let unasked = "returned tasks without a request";
                     entry.open_take_backs = entry.open_take_backs.checked_sub(1).ok_or(unasked)?;

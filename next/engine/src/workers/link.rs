@@ -4,7 +4,7 @@ use runner_model::protocol::{SlotWord, ToWorker};
 
 use super::events::LinkEvent;
 
-/// The connection to a worker. Its messages and its end arrive as [`LinkEvent`]s, of which [`LinkEvent::Exited`] is the last.
+/// The connection to a worker. Its messages and its end arrive as [`LinkEvent`]s. [`LinkEvent::Exited`] is the last.
 pub(crate) trait WorkerLink: Send {
     /// Queues a message. Never blocks, and does nothing once the worker has exited.
     fn send(&self, message: ToWorker);

@@ -37,7 +37,7 @@ const BOUNDS: [&[(Cause, u64)]; 10] = [
     /* Ready      */ &[(Cause::Start, 1)],
     /* NeedPlugin */ &[(Cause::Plugin, 1)],
     /* NeedBlob   */ &[(Cause::Blob, 1)],
-    // A stopping worker returns its tasks without being asked.
+    // A stopping worker returns its tasks without a request.
     /* Returned   */ &[(Cause::Start, 1), (Cause::Frame, 1)],
     /* Artifact   */ &[(Cause::Piece, 1)],
     // A few reports of tasks that the worker does not have are ignored.

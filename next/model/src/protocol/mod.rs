@@ -3,7 +3,7 @@
 //! A frame has a prefix, a head and a body. The prefix is the length of head and body as u32 (little-endian) and the kind as
 //! u8. `Hello`, `Prepare` and `Ready` are JSON. All other heads are
 //! [postcard](https://postcard.jamesmunns.com/wire-format), version 1. `Hello` comes first and has the exact version, so both
-//! ends always speak the same form.
+//! ends always use the same form.
 //!
 //! Decoding checks kinds and lengths. [`crate::row::check_row`] checks the row of a report.
 

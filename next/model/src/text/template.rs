@@ -148,7 +148,7 @@ fn parse_path(text: &str) -> Result<Vec<String>, TemplateError> {
 ///
 /// # Errors
 ///
-/// There is no such value.
+/// The value does not exist.
 pub fn find<'a>(roots: &[(&str, &'a Value)], path: &[String]) -> Result<&'a Value, MissingKey> {
     let missing = || MissingKey(path.join("."));
     let (root, keys) = path.split_first().ok_or_else(missing)?;

@@ -100,7 +100,7 @@ fn remove_files(
             continue;
         }
         match rustix::fs::unlinkat(folder, &name, AtFlags::empty()) {
-            // Linux answers `EISDIR` for a folder, and POSIX wants `EPERM`.
+            // Linux returns `EISDIR` for a folder, and POSIX specifies `EPERM`.
             Err(Errno::ISDIR | Errno::PERM) => folders.push(name),
             removed => note(failure, removed),
         }

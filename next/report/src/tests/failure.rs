@@ -82,7 +82,7 @@ fn exceptions_of_python_come_first() {
     ];
     let expected = expected.map(|(tone, text)| (tone, text.to_owned()));
     assert_eq!(block(&read(&trap), 12), expected);
-    // Why there is no memory is said first.
+    // The reason for the lack of memory comes first.
     let memory = error("out-of-memory");
     assert!(headline(&read(&memory)).starts_with("out-of-memory c: the guest trapped: "));
 }

@@ -67,7 +67,7 @@ fn a_page_is_about_the_settling_row() {
 #[test]
 fn a_page_has_no_empty_sections() {
     let document = document(vec![line(2, false)]);
-    // Nothing was said in this attempt.
+    // This attempt has no logs.
     let row = document.row().unwrap();
     let titles = |sections: Vec<Section>| sections.into_iter().map(|section| section.title);
     let of_trial: Vec<_> = titles(document.sections(&row)).collect();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{change, doing, facts, session};
 use crate::{RunSummary, tests::snapshot};
 
-/// A run with two sessions, of which the second is paused.
+/// A run with two sessions. The second one is paused.
 fn manifest() -> Manifest {
     let counts =
         json!({"passed": 0, "failed": 0, "error": 0, "timeout": 0, "skipped": 0, "flaky": 0});

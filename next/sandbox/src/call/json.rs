@@ -44,7 +44,7 @@ fn without_spaces(text: String) -> String {
     String::from_utf8(compact).unwrap_or(text)
 }
 
-/// A valid JSON value, of which nothing is kept.
+/// A valid JSON value that is not kept.
 struct Valid;
 
 impl<'de> Deserialize<'de> for Valid {

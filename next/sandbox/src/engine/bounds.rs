@@ -35,7 +35,7 @@ const COMPONENTS: Bound = ("nested components", 1_000);
 const INSTANCES: Bound = ("instances", 10_000);
 const ALIASES: Bound = ("aliases", 100_000);
 const CANONICALS: Bound = ("canonical functions", 50_000);
-/// wasm-tools nests two. Each level costs the compiler all that is inside once more.
+/// wasm-tools nests two. Each level makes the compiler process its whole content again.
 const DEPTH: Bound = ("levels of nested components", 16);
 /// Instances of the whole file, if a component is instantiated several times.
 const ALL_INSTANCES: Bound = ("instances in all", 1_000);

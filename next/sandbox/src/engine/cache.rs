@@ -1,6 +1,6 @@
 //! Entries of the cache of compiled plugins. An entry is machine code that runs as it is. It is
 //! opened only in a folder that no other user can change, below folders that no other user can
-//! change, and through the handles that were checked: a path is resolved anew at each use, so
+//! change, and through the handles that were checked: a path is resolved again at each use, so
 //! another user who can write to one of its folders could replace the next one.
 
 use std::fs::File;

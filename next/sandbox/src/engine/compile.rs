@@ -93,7 +93,7 @@ fn fits(required: &ResourcesRequired) -> Option<u64> {
     fits.then(|| u64::from(memories).saturating_mul(largest.saturating_mul(PAGE)))
 }
 
-/// Refuses a plugin of which each instance would take more of the host than a slot offers.
+/// Refuses a plugin if an instance would take more of the host than a slot offers.
 fn within_on_demand(counts: &Counts) -> Result<(), String> {
     for (part, most) in ON_DEMAND {
         let found = counts.total(part);

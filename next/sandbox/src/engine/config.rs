@@ -53,7 +53,7 @@ pub(crate) const SMALL: u64 = 256 * 1024;
 pub(crate) enum Allocation {
     /// Slots, reserved once and reused.
     Pooled,
-    /// The kernel, for each sandbox anew: for components with tasks of their own, and for plugins
+    /// The kernel, for each new sandbox: for components with tasks of their own, and for plugins
     /// that do not fit a slot.
     OnDemand,
 }

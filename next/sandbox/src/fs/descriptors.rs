@@ -1,4 +1,4 @@
-//! [`Descriptors`]: the files and folders behind a guest's numbers of preview 1.
+//! [`Descriptors`]: the open files and folders of a guest of preview 1, by number.
 //!
 //! wasmtime hides them, and its own calls wake another thread for each look at a file. Such a wake
 //! takes ten times as long as most calls of the system.

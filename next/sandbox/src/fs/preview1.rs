@@ -123,7 +123,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()
                 let Guest { mut memory, sandbox, .. } = guest;
                 match readdir::fill(sandbox, &mut memory, fd, buffer, length, cookie, out).await? {
                     Some(errno) => Ok(errno),
-                    // wasmtime returns the right error for a number that is no folder.
+                    // wasmtime returns the right error for a number that is not a folder.
                     None => {
                         let wasi = &mut sandbox.wasi;
                         original::fd_readdir(wasi, &mut memory, fd, buffer, length, cookie, out)

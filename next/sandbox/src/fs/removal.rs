@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::system::open_folder;
 
-/// Folders that are noted before their parent is read again. Reading starts anew each time, and
+/// Folders that are noted before their parent is read again. Reading starts again each time, and
 /// passes over more and more entries that are removed already.
 const NOTED_AT_ONCE: usize = 256;
 /// Names that are noted in all, of at most 255 bytes each. Beyond that, one at a time.

@@ -54,7 +54,7 @@ struct Dial {
     permits: Arc<Semaphore>,
 }
 
-/// Why there is no connection.
+/// The reason for a missing connection.
 #[derive(Debug, Error)]
 pub(super) enum ConnectError {
     /// No address of the host is granted.

@@ -1,7 +1,7 @@
 //! [`NetPolicy`]: decides which requests may be sent, and to which addresses.
 //!
 //! A name is granted by its name, but an address that is not public must be granted itself.
-//! Otherwise a name of somebody else, which can get any address at any time, could lead into a
+//! Otherwise a name under foreign control, which can get any address at any time, could lead into a
 //! private network. Only `localhost` includes its addresses, because it can have no others.
 
 use std::net::{IpAddr, SocketAddr};

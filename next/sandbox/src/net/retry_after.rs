@@ -1,4 +1,4 @@
-//! [`RetryAfter`]: the wait that a server asks for. An attempt that ends in an error waits as long before its retry, also if its
+//! [`RetryAfter`]: the wait that a server requests. An attempt that ends in an error waits as long before its retry, also if its
 //! plugin does not read the header.
 
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) enum RetryAfter {
 }
 
 impl RetryAfter {
-    /// Reads the header of a response that asks for a wait. A date counts from the response's own date: the clocks of the machines
+    /// Reads the header of a response that requests a wait. A date counts from the response's own date: the clocks of the machines
     /// may differ.
     pub(super) fn read(status: StatusCode, headers: &HeaderMap, now: Time) -> Option<Self> {
         if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
@@ -43,7 +43,7 @@ impl RetryAfter {
         })
     }
 
-    /// Adds the wait to an error of an attempt without one, or says why it is ignored.
+    /// Adds the wait to an error of an attempt without one, or returns the reason for ignoring it.
     pub(crate) fn apply(&self, mut error: RowError<'static>) -> RowError<'static> {
         let may_retry =
             matches!(error.class, Some(ErrorClass::RateLimited | ErrorClass::Unavailable));

@@ -19,7 +19,7 @@ pub(crate) struct Counts {
     pub(crate) bytes_out: u64,
     /// Not redacted yet: a guest can put a secret into a host's name.
     pub(crate) denied: Denials,
-    /// The wait that the last response asked for.
+    /// The wait that the last response requested.
     pub(crate) retry_after: Option<RetryAfter>,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! hyper repeats a request only if it knows that the server has read nothing of it. Servers often
 //! close an idle connection while the next request is being written, so idempotent requests are
-//! sent once more over a new connection. A POST is not.
+//! sent again over a new connection. A POST is not.
 
 use std::{
     error::Error as _,

@@ -4,7 +4,7 @@
 //! Redact before cutting: nothing finds the rest of a secret that was cut.
 //!
 //! This protects against accidents, such as a logged request or a header in an error. A guest that
-//! wants to leak a secret can write it in a form that is not searched for.
+//! intends to leak a secret can write it in a form that is not searched for.
 
 mod finder;
 mod forms;

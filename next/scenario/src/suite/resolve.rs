@@ -103,7 +103,7 @@ pub(crate) fn resolve_on(
     Ok(writer.finish()?.finish(file, &scenario.providers, rules.into_blobs()))
 }
 
-/// Reports lists of whose records `select` and `exclude` leave none.
+/// Reports lists that `select` and `exclude` leave without a test.
 fn check_lists(
     tests: &AllTests<'_>,
     scenario: &Scenario,

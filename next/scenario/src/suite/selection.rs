@@ -20,7 +20,7 @@ pub struct Selection {
     pub exclude: Vec<String>,
     /// Globs over provider names.
     pub providers: Vec<String>,
-    /// Tags, of which a test must have one.
+    /// Tags. A test must have at least one of them.
     pub tags: Vec<String>,
     /// The only tests and providers, as `test@provider`. `None` selects all.
     pub only: Option<HashSet<String>>,

@@ -1,7 +1,7 @@
 //! [`NumberRule`]: keywords of JSON Schema that compare numbers, checked exactly. [`with_integers`]: numbers that `boon` compares
 //! exactly.
 //!
-//! `boon` computes them in binary floating point, in which 19.99 is no multiple of 0.01, and 2^53 + 1 is no more than 2^53.
+//! `boon` computes them in binary floating point, in which 19.99 is not a multiple of 0.01, and 2^53 + 1 is no more than 2^53.
 
 use std::cmp::Ordering;
 

@@ -28,7 +28,7 @@ fn the_trigger_has_the_graph_of_the_model() {
             let list = list();
             upsert(&list, "r", &listed(*from)).unwrap();
             let changed = list.execute("UPDATE runs SET manifest = ?1", [listed(*to).text]);
-            // Writing the same status again is no change.
+            // Writing the same status again is not a change.
             let is_legal = from == to || from.next(*to).is_ok();
             assert_eq!(changed.is_ok(), is_legal, "{from} to {to}");
             // The list may have missed sessions.

@@ -167,7 +167,7 @@ fn links_of_the_guest_lead_nowhere() {
             ["read", "/scratch/chain"],
             ["read", "/scratch/loop"],
             ["write", "/scratch/out", "changed"],
-            // A move between two writable folders is no way out.
+            // A move between two writable folders does not lead out.
             ["rename", "/scratch/up", "/data/sub/up"],
             ["list", "/data/sub/up"],
             // A link that led nowhere still leads nowhere.
