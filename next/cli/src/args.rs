@@ -13,7 +13,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use runner_engine::{SessionRequest, Share};
 use runner_model::units::{MAX_DURATION, parse_duration};
 use runner_model::visible::shown_path;
-use runner_model::{Budgets, FailFast, RunStatus, SessionOverrides};
+use runner_model::{Budgets, FailFast, SessionOverrides, status::RunState};
 use runner_record::{RecordError, ResultsRoot, RunDir, default_root};
 
 use crate::detach;
@@ -21,9 +21,9 @@ use crate::detach;
 /// The results root.
 #[derive(Args, Clone)]
 pub struct RootArgs {
-    /// The folder of all runs [env: RUNNER_RESULTS] [default: results]
+    /// Results root [env: RUNNER_RESULTS, default: results]
     #[arg(long, value_name = "DIR", display_order = 800)]
-    results: Option<OsString>,
+    pub results: Option<OsString>,
 }
 
 impl RootArgs {
@@ -77,10 +77,28 @@ fn results_above() -> Option<PathBuf> {
     })
 }
 
+/// States that a word of `--status` means.
+type States = &'static [RunState];
+
+/// The filter by states.
+#[derive(Args)]
+pub struct StatusArgs {
+    /// Only runs in one of these states, as of `list`
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = states())]
+    status: Vec<States>,
+}
+
+impl StatusArgs {
+    /// Returns the selected states. Empty without the flag.
+    pub fn states(&self) -> Vec<RunState> {
+        self.status.concat()
+    }
+}
+
 /// The argument RUN.
 #[derive(Args, Default)]
 pub struct RunArg {
-    /// The run: its id, a unique part of it, a path, or `latest` [env: RUNNER_RUN]
+    /// Id or a unique part of it, path, or `latest` [env: RUNNER_RUN]
     #[arg(value_name = "RUN")]
     run: Option<String>,
 }
@@ -117,7 +135,7 @@ pub struct RunArgs {
 /// The settings of a session and of its output.
 #[derive(Args, Clone)]
 pub struct SessionArgs {
-    /// Run N attempts at the same time [default: the scenario's, else the number of cores, at least 16 with `net` grants; when resuming: as before]
+    /// Run N attempts at the same time [default: by cores]
     #[arg(short, long, value_name = "N", value_parser = whole(1..=4096))]
     jobs: Option<u32>,
     /// Stop after M minutes; fractions are allowed
@@ -126,22 +144,22 @@ pub struct SessionArgs {
     /// Stop after this time, such as `30m` or `1h30m`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
-    /// Stop starting trials after N failures: a count, a fraction of the plan such as 0.1, or `off`
+    /// Stop after N failures: 3, 0.1 of all, or `off`
     #[arg(long, value_name = "N", value_parser = fail_fast, num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     fail_fast: Option<FailFast>,
-    /// Stop starting attempts once a metric has used up its budget, such as `tokens=2000000`; `PROVIDER:METRIC=VALUE` for one provider, VALUE `off` for no limit
-    #[arg(long, value_name = "METRIC=VALUE", value_parser = budget)]
+    /// Stop at a sum of a metric, such as `tokens=2000000`
+    #[arg(long, value_name = "METRIC=N", value_parser = budget)]
     budget: Vec<Budgets>,
-    /// Let guests run for this time after a stop before they are interrupted [default: the scenario's, else 0s; when resuming: as before]
+    /// Time for guests to end after a stop [default: 0s]
     #[arg(long, value_name = "DURATION", value_parser = any_duration)]
     grace: Option<Duration>,
-    /// Read secrets from this file of `NAME=VALUE` lines before the environment; repeatable
+    /// Read secrets from lines `NAME=VALUE`; repeatable
     #[arg(long, value_name = "FILE", value_parser = secret_file)]
     secret_file: Vec<PathBuf>,
-    /// Run in the background: print the run's id once the run exists, and return
+    /// Run in the background, and print the run's id
     #[arg(long)]
     pub detach: bool,
-    /// Run only if no other run is running in this results root, and let no other start
+    /// Run only while no other run of the results root is running
     #[arg(long)]
     exclusive: bool,
     /// With `--exclusive`, wait until the other runs have ended
@@ -275,8 +293,15 @@ pub fn secret_file(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Parses a status. The help lists all of them.
-pub fn statuses() -> impl TypedValueParser<Value = RunStatus> {
-    let words = RunStatus::ALL.iter().map(|status| status.as_str());
-    PossibleValuesParser::new(words).try_map(|word| RunStatus::parse(&word).ok_or("no status"))
+/// Parses a word of `--status`: a state of `list`, or a word for several states.
+fn states() -> impl TypedValueParser<Value = States> {
+    let words = RunState::ALL.iter().map(|state| state.as_str()).chain(["completed"]);
+    PossibleValuesParser::new(words).map(|word| match &*word {
+        "failed" => &[RunState::Failed, RunState::NotStarted],
+        "completed" => &[RunState::Passed, RunState::Failed][..],
+        word => {
+            let mut states = RunState::ALL.chunks(1);
+            states.find(|state| state[0].as_str() == word).unwrap_or_default()
+        }
+    })
 }

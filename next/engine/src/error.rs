@@ -1,6 +1,8 @@
 //! [`EngineError`]: failures of the engine's commands, and their exit codes.
 
-use runner_model::{Reason, StopSignal, exit::Exit};
+use std::path::PathBuf;
+
+use runner_model::{Reason, StopSignal, exit::Exit, visible::shown_path};
 use runner_prepare::{PrepareError, machine};
 use runner_record::{RecordError, Rerun};
 use runner_scenario::Problems;
@@ -16,6 +18,16 @@ pub enum EngineError {
     /// code 2; no run was created.
     #[error("{0}")]
     Usage(String),
+    /// `resume` without a run continues the only incomplete one, and there are none or several. Exit code 2.
+    #[error("{} runs in {} are incomplete", candidates.len(), shown_path(root))]
+    NotOneIncomplete {
+        /// The results root.
+        root: PathBuf,
+        /// Ids of the incomplete runs, newest first.
+        candidates: Vec<String>,
+        /// Notices of runs that were left out.
+        skipped: Vec<String>,
+    },
     /// Problems of several scenarios. The exit code is that of the worst; no run was created.
     #[error("there are problems with {} scenarios", .0.len())]
     Several(Vec<Self>),
@@ -70,7 +82,7 @@ impl EngineError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Scenario(problems) if problems.are_of_machine() => Exit::Failed,
-            Self::Scenario(_) | Self::Usage(_) => Exit::Usage,
+            Self::Scenario(_) | Self::Usage(_) | Self::NotOneIncomplete { .. } => Exit::Usage,
             Self::Several(errors) => errors.iter().map(Self::exit).fold(Exit::Success, Exit::worse),
             Self::NothingSelected(_) | Self::NothingFailed | Self::NothingMeant(..) => {
                 Exit::NothingSelected

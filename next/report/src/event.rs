@@ -52,7 +52,7 @@ pub enum Event<'a> {
         signal: Option<StopSignal>,
         verdict: RunVerdict,
         counts: RunCounts,
-        took_ms: u64,
+        took_ms: f64,
         exit_code: u8,
     },
 }

@@ -83,7 +83,7 @@ impl RunSummary {
     pub fn new(head: RunHead, short: String, run_dir: String) -> Self {
         let exit = Exit::of_run(head.status, head.reason, head.signal, head.verdict);
         let exit_code = head.status.is_terminal().then(|| exit.code());
-        let state = RunState::of(head.status, head.verdict);
+        let state = head.state();
         Self { head, state, short, run_dir, exit_code }
     }
 

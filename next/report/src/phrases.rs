@@ -14,7 +14,7 @@ use runner_record::RunHead;
 /// Formats the state of a run with reason and signal, such as `incomplete (interrupted, SIGINT)`.
 #[must_use]
 pub fn status_text(run: &RunHead) -> String {
-    let state = RunState::of(run.status, run.verdict);
+    let state = run.state();
     let word = state.as_str().replace('-', " ");
     match (state, run.reason, run.signal) {
         (RunState::Damaged, Some(Reason::Cancelled), _) => "damaged (cancelled)".to_owned(),

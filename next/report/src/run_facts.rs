@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use runner_model::units::{plural, show_duration};
 use runner_model::visible::{quoted, visible_line};
-use runner_model::{GuestPhase, Time};
+use runner_model::{GuestPhase, Time, row::duration};
 use runner_record::{
     GroupPlace, InFlight, Live, Manifest, Pause, SessionEntry, Transition, running_at_death,
 };
@@ -30,7 +30,7 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     let group = |GroupPlace { id, place, of }: &_| format!("{place} of {of} of group {id}");
     let labels = run.head.labels.iter();
     let labels: Vec<_> = labels.map(|(key, value)| format!("{key}={value}")).collect();
-    let worker = |by: &SessionEntry| format!("by {} since {}", process(by), since(by.started_at));
+    let worker = |by: &SessionEntry| format!("{}, since {}", process(by), since(by.started_at));
     let pause = |pause: &Pause| {
         let by = phrases::pauser(pause.by.as_ref());
         format!("since {}, by {by}", since(pause.from))
@@ -45,7 +45,7 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         ("results", Some(run.run_dir.clone())),
         ("group", run.head.group.as_ref().map(group)),
         ("labels", Some(labels.join(", ")).filter(|labels| !labels.is_empty())),
-        ("worked on", session.filter(|_| !is_over).map(worker)),
+        ("running", session.filter(|_| !is_over).map(worker)),
         ("died", died),
         ("paused", run.head.paused.as_ref().map(pause)),
         ("stopped", session.and_then(|session| session.stopped_by.as_ref()).map(by)),
@@ -103,7 +103,7 @@ pub fn session(session: &SessionEntry) -> Vec<String> {
     let mut about = process(session);
     about += &format!(", {}", span(session.started_at, session.ended_at));
     if let Some(worked) = session.worked_ms {
-        let worked = show_duration(Duration::from_millis(worked));
+        let worked = show_duration(duration(worked));
         about += &format!(", worked {worked}");
     }
     if let Some(sandbox) = &session.wall {

@@ -180,7 +180,7 @@ fn stop_in_the_second_run_ends_the_group() {
         assert_eq!(c.ending(), ["incomplete", "interrupted", name, "none"]);
         assert_eq!(standing(&c), ["incomplete", "interrupted", "waiting"]);
         assert!(c.manifest()["completed_at"].is_string());
-        assert_eq!(runner.show(&c)["run"]["worked_ms"], 0);
+        assert_eq!(runner.show(&c)["run"]["worked_ms"], 0.0);
         assert_eq!(finished[2]["run_dir"].as_str().unwrap().rsplit('/').next(), Some(c.id()));
         assert_told_truly(&runner);
         if code == 130 {

@@ -143,6 +143,8 @@ fn statuses_are_words_of_the_column() {
     runner.run(&["list"]).expect(0).says(&["✗ failed", "✗ not started (plugin)", "✓ passed"]);
     let none = runner.run(&["list", "--status", "damaged"]).expect(0);
     none.says(&["no runs match; `runner list` shows all 3"]);
+    let prune = ["prune", "--status", "passed,not-started"];
+    runner.run(&prune).expect(0).says(&["✗ not started", "✓ passed", "would delete 2 runs"]);
 }
 
 #[test]

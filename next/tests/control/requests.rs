@@ -272,7 +272,8 @@ fn only_running_run_needs_no_name() {
     let runs = runner.runs();
     for command in ["stop", "cancel", "pause", "unpause"] {
         let ran = runner.run(&[command]).expect(2);
-        ran.says(&["2 runs are running", runs[0].id(), runs[1].id()]);
+        let short = |run: &Run| run.id().rsplit_once('-').unwrap().1.to_owned();
+        ran.says(&["2 runs are running", &short(&runs[0]), &short(&runs[1])]);
     }
     assert_eq!(result(&runner, &["stop", runs[0].id()]), "stopped");
     assert_eq!(result(&runner, &["stop"]), "stopped");

@@ -118,7 +118,7 @@ fn page_lists_all_statuses_and_verdicts() {
     let help = help.join(" ");
     let page = fs::read_to_string(root().join("next/docs/commands.md")).unwrap();
     let lists: Vec<_> = help.split("[possible values: ").skip(1).take(2).collect();
-    for (flag, list) in ["| `--status STATUS` | List", "| `--verdict"].iter().zip(lists) {
+    for (flag, list) in ["| `--status STATUS` | Only", "| `--verdict"].iter().zip(lists) {
         let line = page.lines().find(|line| line.starts_with(flag)).unwrap();
         for word in list.split(']').next().unwrap().split(", ") {
             assert!(line.contains(&format!("`{word}`")), "{word}: {line}");

@@ -86,7 +86,7 @@ fn moved_and_doubled_rows_are_no_fault() {
         run.write("index.jsonl", text);
         runner.run(&["resume", run.id(), "-q"]).expect(1);
         let verified = runner.run(&["verify"]).expect(0);
-        verified.says(&[problem, "another program has changed the file; no result is lost"]);
+        verified.says(&[problem, "another program has changed the file", "no result is lost"]);
         let shown = runner.run(&["show"]).expect(0);
         shown.says(&["a@hostile#1"]);
         assert!(!shown.stdout.contains("2 repeats"), "{}", shown.stdout);

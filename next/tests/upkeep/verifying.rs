@@ -21,8 +21,10 @@ fn verify_names_file_line_and_remedy() {
     let rows = run.text("index.jsonl");
     run.write("index.jsonl", rows.replacen("passed", "failed", 1));
     let ran = runner.run(&["verify"]).expect(1);
-    let remedy = format!("to run its trial again: runner resume {}", run.id());
+    let remedy = format!("to mend it: runner resume {}", run.id());
     ran.says(&[&format!("index.jsonl:1: the checksum does not match; {remedy}"), "3 faults"]);
+    // The other faults have the same remedy.
+    assert_eq!(ran.stdout.matches("runner resume").count(), 1, "{}", ran.stdout);
     let found = runner.run(&["verify", run.id(), "--json"]).expect(1).document();
     assert_eq!(found["faults"][0]["line"], 1);
     assert_eq!(found["rows"], 2);
@@ -167,7 +169,7 @@ fn damage_without_loss_is_no_fault() {
         .expect(0)
         .says(&["1 line of index.jsonl is damaged; if it was a result, its trial runs again"]);
     let ran = runner.run(&["verify"]).expect(0);
-    ran.says(&["index.jsonl:1: the checksum does not match; no result is lost", "1 damaged line"]);
+    ran.says(&["index.jsonl:1: the checksum does not match", "1 damaged line, and no result is lost"]);
     let found = runner.run(&["verify", "--json"]).expect(0).document();
     assert_eq!((&found["faults"], &found["harmless"][0]["line"]), (&json!([]), &json!(1)));
     let shown = runner.run(&["show"]).expect(0);

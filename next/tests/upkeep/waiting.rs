@@ -67,7 +67,7 @@ fn waiting_run_has_an_id_at_once() {
     let (runner, long) = blocked();
     let run = detached(&runner, &["exec", "scenario.toml"]);
     assert_waits(&runner, &run);
-    assert_eq!(runner.show(&run)["run"]["worked_ms"], 0);
+    assert_eq!(runner.show(&run)["run"]["worked_ms"], 0.0);
     wait_until("it has said what it waits for", || {
         let log = run.text("runner.log");
         log.contains("waits: results is in use by run")
@@ -102,7 +102,7 @@ fn waiting_resume_has_an_id_at_once() {
     assert_eq!(run.ending()[0], "completed");
     let manifest = run.manifest();
     assert_eq!(manifest["sessions"].as_array().unwrap().len(), 3);
-    assert_eq!(manifest["sessions"][1]["worked_ms"], 0, "{manifest}");
+    assert_eq!(manifest["sessions"][1]["worked_ms"], 0.0, "{manifest}");
 }
 
 #[test]

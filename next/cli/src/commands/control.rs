@@ -6,7 +6,7 @@ use runner_report::RequestResult;
 
 use super::target::Target;
 use crate::args::RunArgs;
-use crate::text::{CommandError, Out, summary};
+use crate::text::{CommandError, Out, style, summary};
 
 /// The end of the help of these commands.
 pub const WITHOUT_RUN: &str = "Without RUN, the only run that is running gets the request. A run that waits for others counts only if no other is running.";
@@ -77,7 +77,8 @@ fn send(
         }
         let asked = RequestResult::read(&root, run, answer)?;
         if answer == Answer::Refused {
-            return Err(CommandError::usage(answer_line(&asked)));
+            let problem = format!("there is nothing to cancel: {}", answer_line(&asked));
+            return Err(CommandError::usage(style::plain(&problem)));
         }
         out.document_or(args.json, &asked, |asked| out.data(&answer_line(asked)));
         if answer == Answer::NoAnswer {
@@ -101,11 +102,10 @@ fn answer_line(RequestResult { result, run, .. }: &RequestResult) -> String {
     let result = match result {
         Answer::Stopped | Answer::Cancelled | Answer::Paused => "is now",
         Answer::Unpaused => "continues:",
-        Answer::AlreadyTerminal => "had already ended:",
+        Answer::AlreadyTerminal | Answer::Refused => "has already ended:",
         Answer::AlreadyPaused => "was already paused:",
         Answer::NotPaused => "is not paused:",
         Answer::NoAnswer => "did not respond:",
-        Answer::Refused => return format!("run {short} is completed; there is nothing to cancel"),
     };
     let status = summary::headed(run, ":");
     let [done, planned] = [run.head.counts.done.done(), run.head.counts.planned].map(grouped);

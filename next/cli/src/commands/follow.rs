@@ -13,7 +13,9 @@ use runner_report::{Found, LogEntry, Reading, RunSummary, Stream, find_trial, js
 use super::target::Target;
 use crate::{
     args::{RootArgs, RunArg, any_duration, number},
-    text::{CommandError, Lines, Out, events::EventStream, progress, style, summary},
+    text::{
+        CommandError, Lines, Out, events::EventStream, progress, style, summary, trials::PAGE_BYTES,
+    },
 };
 
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -55,6 +57,9 @@ pub struct LogsArgs {
     /// Print only the last N lines
     #[arg(long, value_name = "N", value_parser = number::<usize>)]
     tail: Option<usize>,
+    /// Print more than 64 KiB on a terminal
+    #[arg(long)]
+    full: bool,
     /// Keep printing until the run has ended
     #[arg(short, long)]
     follow: bool,
@@ -131,7 +136,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
         let manifest = run.dir.truth()?;
         let id = manifest.id.clone();
         let run = RunSummary::new(RunHead::from(&manifest), id, String::new());
-        let line = summary::line(&run, Duration::from_millis(run.head.worked_ms));
+        let line = summary::line(&run, run.head.worked());
         out.data(&format!("{}: {line}", visible_line(&run.head.scenario)));
     }
     Ok(exit)
@@ -158,7 +163,7 @@ impl WaitedRun {
         if self.has_ended {
             let last = manifest.sessions.last();
             let took = last.and_then(|session| session.worked_ms);
-            return events.finished(manifest, &self.dir.path(), took.unwrap_or(0));
+            return events.finished(manifest, &self.dir.path(), took.unwrap_or_default());
         }
         let is_new = self.last_progress.is_none_or(|(at, counts)| {
             at.elapsed() >= PROGRESS_INTERVAL && counts != manifest.counts
@@ -198,7 +203,9 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
     };
     let (mut reading, mut log_bytes, mut last_sweep) = (Reading::default(), 0, Instant::now());
     let (held, lines) = (VecDeque::new(), out.lines(args.json));
-    let mut tail = Tail { is_empty: true, limit: args.tail, held, lines };
+    let is_all = args.full || args.follow || args.tail.is_some() || out.columns().is_none();
+    let room = if is_all { usize::MAX } else { PAGE_BYTES };
+    let mut tail = Tail { is_empty: true, limit: args.tail, room, left: 0, held, lines };
     loop {
         // The status is read first: everything that was written before the end is then read below.
         let is_over = !args.follow || run.truth()?.status.is_terminal();
@@ -223,6 +230,10 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
             if tail.is_empty && !args.json {
                 out.talk("no output");
             }
+            if tail.left > 0 {
+                let lines = plural(tail.left, "more line", "more lines");
+                out.hint(&format!("… {lines}: `--full` shows all, and `--tail 100` the end"));
+            }
             if reading.damaged > 0 {
                 let (one, many) = (
                     "line of index.jsonl is damaged, and its output is left out",
@@ -240,7 +251,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
 
 /// Formats an entry as lines. Each starts with the trial, so that no text can imitate another trial's lines.
 fn entry_lines(entry: &LogEntry) -> Vec<String> {
-    let time = entry.at.map(phrases::time_of_day).unwrap_or_default();
+    let time = entry.at.map(|at| format!(" {}", phrases::time_of_day(at))).unwrap_or_default();
     let attempt = match entry.attempt {
         1 => String::new(),
         attempt => format!(" (attempt {attempt})"),
@@ -251,7 +262,7 @@ fn entry_lines(entry: &LogEntry) -> Vec<String> {
         Stream::Stderr => "stderr",
     };
     let kind = entry.level.map_or_else(|| stream.to_owned(), |level| level.to_string());
-    let head = style::dim(&format!("{time:12} {}{attempt} {kind:6}", entry.trial));
+    let head = style::dim(&format!("{}{attempt} {kind:6}{time}", entry.trial));
     let fields = entry.fields.iter().map(|(name, value)| (&**name, &**value));
     let text = format!("{}{}", entry.text, phrases::fields(fields));
     text.lines().map(|line| format!("{head} {}", visible_line(line))).collect()
@@ -261,13 +272,26 @@ fn entry_lines(entry: &LogEntry) -> Vec<String> {
 struct Tail<'a> {
     is_empty: bool,
     limit: Option<usize>,
+    /// Bytes that may still be printed.
+    room: usize,
+    /// Lines that were not printed, or not whole.
+    left: u64,
     held: VecDeque<String>,
     lines: Lines<'a>,
 }
 
 impl Tail<'_> {
-    fn add(&mut self, line: String) {
+    fn add(&mut self, mut line: String) {
         self.is_empty = false;
+        if line.len() > self.room {
+            self.left += 1;
+            if self.room == 0 {
+                return;
+            }
+            line.truncate(line.floor_char_boundary(self.room));
+            line.push_str("…\u{1b}[0m");
+        }
+        self.room = self.room.saturating_sub(line.len());
         let Some(limit) = self.limit else {
             return self.lines.add(&line);
         };

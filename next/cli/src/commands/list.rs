@@ -4,27 +4,25 @@ use std::{sync::Arc, time::Duration};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::{civil, tz::TimeZone};
-use runner_model::status::{RunState, RunVerdict};
+use runner_model::status::RunVerdict;
 use runner_model::units::{grouped, parse_age, show_duration};
-use runner_model::{RunStatus, Time, exit::Exit, visible::visible_line};
+use runner_model::{Time, exit::Exit, visible::visible_line};
 use runner_record::{GroupPlace, now};
 use runner_report::{RunList, RunSummary, short_id};
 use runner_scenario::IdGlob;
 
-use crate::args::{RootArgs, label, number};
+use crate::args::{RootArgs, StatusArgs, label, number};
 use crate::text::{CommandError, Out, Table, style, summary};
 
 /// List the runs, newest first
 #[derive(clap::Args)]
 pub struct Args {
-    /// List only runs in one of these states: the words of the column, `failed` also for runs that were not started, or
-    /// `completed` for those that passed or failed
-    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = states())]
-    status: Vec<String>,
+    #[command(flatten)]
+    status: StatusArgs,
     /// List only runs with this verdict
     #[arg(long, value_name = "VERDICT", value_parser = verdicts())]
     verdict: Option<RunVerdict>,
-    /// List only runs of this group: its id, or a part of it
+    /// List only runs of this group: its id or a part of it
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
     /// List only runs with this label; repeatable
@@ -33,8 +31,7 @@ pub struct Args {
     /// List only runs of scenarios whose name matches
     #[arg(long, value_name = "GLOB", value_parser = glob)]
     scenario: Option<Arc<IdGlob>>,
-    /// List only runs that started since then: an age such as `2h` or `7d`, or a day or time such as `2026-11-20` or
-    /// `2026-11-20T09:30`, in your time zone if it names no other
+    /// Since `7d`, `2026-11-20` or `2026-11-20T09:30`
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Time>,
     /// List at most N runs
@@ -83,27 +80,14 @@ impl Args {
     fn matches(&self, run: &RunSummary) -> bool {
         let is_in =
             |group: &String| run.head.group.as_ref().is_some_and(|of| of.id.contains(group));
-        (self.status.is_empty() || self.status.iter().any(|word| is_in_state(run, word)))
+        let states = self.status.states();
+        (states.is_empty() || states.contains(&run.state))
             && self.verdict.is_none_or(|verdict| run.head.verdict == verdict)
             && self.group.as_ref().is_none_or(is_in)
             && self.label.iter().all(|(key, value)| run.head.labels.get(key) == Some(value))
             && self.scenario.as_ref().is_none_or(|glob| glob.is_match(&run.head.scenario))
             && self.since.is_none_or(|since| run.head.started_at >= since)
     }
-}
-
-/// Returns whether a run is in the state of this word.
-fn is_in_state(run: &RunSummary, word: &str) -> bool {
-    let is_of_status = match word {
-        "completed" => run.head.status == RunStatus::Completed,
-        "failed" => run.head.status == RunStatus::Failed,
-        _ => false,
-    };
-    is_of_status || run.state.as_str() == word
-}
-
-fn states() -> PossibleValuesParser {
-    PossibleValuesParser::new(RunState::ALL.iter().map(|state| state.as_str()).chain(["completed"]))
 }
 
 /// Parses an age before now, or a time.
@@ -146,9 +130,9 @@ pub fn table(list: &RunList, screen: Option<usize>) -> String {
     for run in &list.runs {
         let id = screen.map_or(&run.head.id, |_| &run.short);
         let when = |time| summary::when(now, time, screen);
-        let took = match run.head.worked_ms {
-            0 => "–".to_owned(),
-            took => show_duration(Duration::from_millis(took)),
+        let took = match run.head.worked() {
+            Duration::ZERO => "–".to_owned(),
+            took => show_duration(took),
         };
         table.row([
             visible_line(id).into_owned(),

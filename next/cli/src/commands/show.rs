@@ -1,6 +1,6 @@
 //! `runner show`: a run, a group, or one trial of a run.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use runner_model::units::{plural, show_duration};
 use runner_model::{Counts, RowRef, exit::Exit, status::RunVerdict, visible::visible_line};
@@ -91,10 +91,19 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let document = RunDocument::read(&root, &run, which)?;
     if *json {
         out.document(&document);
-    } else if which != Which::All {
+    } else if which == Which::Failed {
         document.rows.each(|row, _| out.data(&trials::block(row, BLOCK_LINES)))?;
         out.data(&summary_line(&document));
     } else {
+    } else if which == Which::Flaky {
+        // Attempts of several trials alternate on disk.
+        let mut trials = BTreeMap::<_, Vec<_>>::new();
+        document.rows.each(|row, _| {
+            let trial = (row.test.to_string(), row.provider.to_string(), row.repeat);
+            trials.entry(trial).or_default().push(trials::block(row, BLOCK_LINES));
+        })?;
+        trials.values().flatten().for_each(|block| out.data(block));
+        out.data(&summary_line(&document));
         print_overview(&document, out)?;
         if args.history {
             print_history(&document.manifest, out);
@@ -105,7 +114,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 }
 
 fn summary_line(document: &RunDocument) -> String {
-    summary::line(&document.run, Duration::from_millis(document.run.head.worked_ms))
+    summary::line(&document.run, document.run.head.worked())
 }
 
 fn print_overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {

@@ -9,7 +9,7 @@ use runner_model::{
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use runner_report::{RunList, RunSummary};
 
-use crate::text::CommandError;
+use crate::text::{CommandError, error::with_runs};
 
 /// One run, or all runs of a group.
 pub enum Target {
@@ -84,7 +84,7 @@ impl Target {
         runs.retain(|run| run.head.status != RunStatus::Completed);
         if runs.is_empty() {
             return Err(CommandError::usage(
-                "all runs of this group are completed; there is nothing to cancel",
+                "no run of this group has trials left; there is nothing to cancel",
             ));
         }
         runs.sort_by_key(|run| {
@@ -103,11 +103,7 @@ impl Target {
                 root.command(&["list"])
             ),
             runs => {
-                let names = runs
-                    .iter()
-                    .map(|run| format!("\n{}  {}", run.head.id, visible_line(&run.head.scenario)));
-                let names: String = names.collect();
-                format!("{} runs are running; name one of them:{names}", runs.len())
+                with_runs(&format!("{} runs are running; name one of them", runs.len()), runs.iter())
             }
         };
         Err(CommandError::usage(problem))

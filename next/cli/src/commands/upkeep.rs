@@ -1,6 +1,7 @@
 //! `runner cleanup`, `prune`, `pin`, `unpin`, `verify` and `reindex`: maintenance of a results root.
 
-use std::{collections::BTreeMap, env, time::Duration};
+use std::collections::{BTreeMap, HashSet};
+use std::{env, time::Duration};
 
 use runner_model::units::{grouped, parse_age, parse_size, plural, show_size};
 use runner_model::visible::{shown_path, visible_line};
@@ -12,13 +13,13 @@ use runner_record::{
 use runner_report::{CleanupDocument, DeadRun, PruneDocument, VERSION, VerifyDocument, short_id};
 use runner_scenario::{Retention, RootSettings};
 
-use crate::args::{RootArgs, RunArg, RunArgs, fraction, number, statuses};
+use crate::args::{RootArgs, RunArg, RunArgs, StatusArgs, fraction, number};
 use crate::text::{CommandError, Out, Table, style, summary};
 
 /// The arguments of commands that only show their changes without `--yes`.
 #[derive(clap::Args)]
 struct ChangeArgs {
-    /// Apply the changes instead of only showing them
+    /// Apply the changes
     #[arg(long, visible_alias = "no-dry-run")]
     yes: bool,
     #[command(flatten)]
@@ -31,7 +32,7 @@ struct ChangeArgs {
 /// Update the status of runs whose process died
 #[derive(clap::Args)]
 pub struct CleanupArgs {
-    /// Only runs that started at least H hours ago; fractions are allowed
+    /// Only runs that started at least H hours ago
     #[arg(long, value_name = "H", value_parser = hours)]
     stale_hours: Option<Duration>,
     #[command(flatten)]
@@ -40,20 +41,20 @@ pub struct CleanupArgs {
 
 /// Delete old runs
 #[derive(clap::Args)]
+#[command(after_help = "Without another policy, `--status` deletes all runs in these states.")]
 pub struct PruneArgs {
-    /// Delete these runs: ids, unique parts of them, paths, or `latest`
+    /// Delete these runs: ids or parts of them, paths, or `latest`
     #[arg(value_name = "RUN")]
     runs: Vec<String>,
-    /// Delete only runs with one of these statuses; without another policy, all of them
-    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = statuses())]
-    status: Vec<RunStatus>,
-    /// Delete runs that ended longer ago than this, such as `30d` or `12h`
+    #[command(flatten)]
+    status: StatusArgs,
+    /// Delete runs that ended longer ago, such as `30d`
     #[arg(long, value_name = "AGE", value_parser = age)]
     older_than: Option<Duration>,
     /// Keep the newest N runs
     #[arg(long, value_name = "N", value_parser = number::<u64>)]
     keep_last: Option<u64>,
-    /// Delete the oldest runs until the rest fits into this size, such as `10GiB`
+    /// Delete the oldest runs above a size, such as `9GiB`
     #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<u64>,
     #[command(flatten)]
@@ -161,7 +162,7 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = root.open()?;
     let mut policy = PrunePolicy {
         runs: args.runs.clone(),
-        statuses: args.status.clone(),
+        states: args.status.states(),
         older_than: args.older_than,
         keep_last: args.keep_last,
         max_size: args.max_size,
@@ -238,7 +239,7 @@ fn pruned_table(pruning: &Pruning, now: Time, screen: Option<usize>) -> String {
     for run in &pruning.runs {
         table.row([
             shown_id(&run.run, screen),
-            run.status.to_string(),
+            summary::signed(run.state, &run.state.as_str().replace('-', " ")),
             visible_line(&run.scenario).into_owned(),
             summary::when(now, run.started_at, screen),
             show_size(run.bytes),
@@ -309,11 +310,15 @@ pub fn verify(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {
 fn fault_lines(document: &VerifyDocument) -> Vec<String> {
     let found = &document.found;
     let faults = found.faults.iter().chain(&found.harmless);
+    let mut remedies = HashSet::new();
     let mut lines: Vec<_> = faults
         .map(|fault| {
             let line = fault.line.map_or_else(String::new, |line| format!(":{line}"));
             let path = shown_path(&fault.path);
-            format!("{path}{line}: {}", visible_line(&fault.problem))
+            // Most faults have the same remedy.
+            let remedy = fault.remedy.iter().filter(|remedy| remedies.insert(*remedy));
+            let remedy: String = remedy.map(|remedy| format!("; to mend it: {remedy}")).collect();
+            format!("{path}{line}: {}", visible_line(&(fault.problem.clone() + &remedy)))
         })
         .collect();
     if found.left_out > 0 {

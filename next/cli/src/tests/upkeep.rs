@@ -1,7 +1,7 @@
 //! Snapshots of the answers of `cleanup`, `prune` and `verify`.
 
 use insta::assert_snapshot;
-use runner_model::{Reason, RunStatus, Time};
+use runner_model::{Reason, RunStatus, Time, status::RunState};
 use runner_record::{DiskFault, Pruned, Pruning, Verified};
 use runner_report::{DeadRun, VerifyDocument};
 
@@ -46,15 +46,19 @@ fn dead_runs_have_their_new_status() {
 
 #[test]
 fn prunes_end_with_totals() {
-    let pruned = |status: RunStatus, bytes: u64| Pruned {
+    let pruned = |status, state, bytes: u64| Pruned {
         run: ID.to_owned(),
         scenario: "checkout".to_owned(),
         status,
+        state,
         started_at: time(0),
         bytes,
     };
     let pruning = Pruning {
-        runs: vec![pruned(RunStatus::Completed, 5_000_000), pruned(RunStatus::Incomplete, 20_000)],
+        runs: vec![
+            pruned(RunStatus::Completed, RunState::Failed, 5_000_000),
+            pruned(RunStatus::Incomplete, RunState::Incomplete, 20_000),
+        ],
         leftovers: vec![".new-1".to_owned()],
         contents: 3,
         content_bytes: 70_000_000,
@@ -65,22 +69,22 @@ fn prunes_end_with_totals() {
         format!("{}\n{}", pruned_table(&pruning, time(800), screen), text(true))
     }), @r"
     == 60
-    run       status      scenario  started       size
-    6ba42b73  completed   checkout  33 d ago   4.8 MiB
-    6ba42b73  incomplete  checkout  33 d ago  19.5 KiB
+    run       status        scenario  started       size
+    6ba42b73  ✗ failed      checkout  33 d ago   4.8 MiB
+    6ba42b73  ◐ incomplete  checkout  33 d ago  19.5 KiB
     would delete 2 runs, 4.8 MiB; 1 run could still be resumed;
       1 unfinished folder; 3 stored files that no run needs,
       66.8 MiB
     == 80
-    run       status      scenario  started       size
-    6ba42b73  completed   checkout  33 d ago   4.8 MiB
-    6ba42b73  incomplete  checkout  33 d ago  19.5 KiB
+    run       status        scenario  started       size
+    6ba42b73  ✗ failed      checkout  33 d ago   4.8 MiB
+    6ba42b73  ◐ incomplete  checkout  33 d ago  19.5 KiB
     would delete 2 runs, 4.8 MiB; 1 run could still be resumed; 1 unfinished folder;
       3 stored files that no run needs, 66.8 MiB
     == 200
-    run       status      scenario  started       size
-    6ba42b73  completed   checkout  33 d ago   4.8 MiB
-    6ba42b73  incomplete  checkout  33 d ago  19.5 KiB
+    run       status        scenario  started       size
+    6ba42b73  ✗ failed      checkout  33 d ago   4.8 MiB
+    6ba42b73  ◐ incomplete  checkout  33 d ago  19.5 KiB
     would delete 2 runs, 4.8 MiB; 1 run could still be resumed; 1 unfinished folder; 3 stored files that no run needs, 66.8 MiB
     ");
     assert_snapshot!(text(false), @r"
@@ -112,8 +116,14 @@ fn verify_lists_faults_with_their_places() {
             path: index(),
             line: Some(7),
             problem: "the checksum does not match".to_owned(),
+            remedy: Some("runner resume 6ba42b73".to_owned()),
         },
-        DiskFault { path: index(), line: None, problem: "3 results are missing".to_owned() },
+        DiskFault {
+            path: index(),
+            line: None,
+            problem: "3 results are missing".to_owned(),
+            remedy: Some("runner resume 6ba42b73".to_owned()),
+        },
     ];
     let texts =
         [document(Vec::new(), 0), document(faults, 5)].map(|one| fault_lines(&one).join("\n"));
@@ -122,7 +132,8 @@ fn verify_lists_faults_with_their_places() {
     ✓ results/20261120T091804.015Z-6ba42b73: nothing is damaged;
       checked 40 rows, 1 artifact, 2 stored files
     results/20261120T091804.015Z-6ba42b73/index.jsonl:7: the
-      checksum does not match
+      checksum does not match; to mend it: runner resume
+      6ba42b73
     results/20261120T091804.015Z-6ba42b73/index.jsonl: 3 results
       are missing
     … and 5 more
@@ -131,14 +142,15 @@ fn verify_lists_faults_with_their_places() {
     == 80
     ✓ results/20261120T091804.015Z-6ba42b73: nothing is damaged; checked 40 rows,
       1 artifact, 2 stored files
-    results/20261120T091804.015Z-6ba42b73/index.jsonl:7: the checksum does not match
+    results/20261120T091804.015Z-6ba42b73/index.jsonl:7: the checksum does not
+      match; to mend it: runner resume 6ba42b73
     results/20261120T091804.015Z-6ba42b73/index.jsonl: 3 results are missing
     … and 5 more
     ✗ results/20261120T091804.015Z-6ba42b73: 7 faults; checked 40 rows, 1 artifact,
       2 stored files
     == 200
     ✓ results/20261120T091804.015Z-6ba42b73: nothing is damaged; checked 40 rows, 1 artifact, 2 stored files
-    results/20261120T091804.015Z-6ba42b73/index.jsonl:7: the checksum does not match
+    results/20261120T091804.015Z-6ba42b73/index.jsonl:7: the checksum does not match; to mend it: runner resume 6ba42b73
     results/20261120T091804.015Z-6ba42b73/index.jsonl: 3 results are missing
     … and 5 more
     ✗ results/20261120T091804.015Z-6ba42b73: 7 faults; checked 40 rows, 1 artifact, 2 stored files

@@ -4,6 +4,7 @@ use std::{fmt::Display, io, path::Path};
 
 use runner_engine::EngineError;
 use runner_model::exit::Exit;
+use runner_model::units::grouped;
 use runner_model::visible::{shown_path, visible, visible_line};
 use runner_record::{RecordError, ResultsRoot, advice, now};
 use runner_report::{RunList, RunSummary, phrases};
@@ -71,6 +72,10 @@ impl From<EngineError> for CommandError {
                 Self { exit, text: texts.join("\n") }
             }
             EngineError::Record(error) => Self::new(exit, record_message(&error)),
+            EngineError::NotOneIncomplete { ref root, ref candidates, ref skipped } => {
+                let message = not_one_incomplete(root, candidates, skipped);
+                Self::new(exit, message.unwrap_or_else(|| error.to_string()))
+            }
             EngineError::NothingSelected(reasons) => {
                 let reasons: String =
                     reasons.iter().map(|reason| format!("{}\n", visible_line(reason))).collect();
@@ -112,9 +117,7 @@ fn record_message(error: &RecordError) -> String {
             let runs = unreadable.iter().map(|run| format!("\n  {}: {}", run.run, run.problem));
             format!("no run in {} can be read{}", shown_path(root), runs.collect::<String>())
         }
-        _ if runs.is_empty() => {
-            format!("there are no runs in {}\nstart one: runner exec SCENARIO", shown_path(root))
-        }
+        _ if runs.is_empty() => no_runs(root),
         None => {
             let head = format!("no run matches `{}`; the newest runs are", visible_line(name));
             with_runs(&head, runs.iter())
@@ -126,13 +129,54 @@ fn record_message(error: &RecordError) -> String {
     }
 }
 
-fn with_runs<'a>(head: &str, runs: impl Iterator<Item = &'a RunSummary>) -> String {
+fn no_runs(root: &Path) -> String {
+    format!("there are no runs in {}\nstart one: runner exec SCENARIO", shown_path(root))
+}
+
+/// Returns the message of a `resume` without a run. `None` if the runs cannot be listed.
+fn not_one_incomplete(root: &Path, candidates: &[String], skipped: &[String]) -> Option<String> {
+    let results = ResultsRoot::existing(root).ok()?;
+    let command = |words| results.command(words);
+    let runs = RunList::read(&results).ok()?.runs;
+    let mut lines = match candidates.len() {
+        0 if runs.is_empty() => vec![no_runs(root)],
+        0 => {
+            let head = format!("no run in {} is incomplete; the newest runs are", shown_path(root));
+            let rerun = command(&["resume", "RUN", "--rerun", "failed"]);
+            vec![with_runs(&head, runs.iter()), format!("to run failed trials of one again: {rerun}")]
+        }
+        several => {
+            let head = format!("{several} runs are incomplete");
+            let chosen = runs.iter().filter(|run| candidates.contains(&run.head.id));
+            let resume = format!("to continue one of them: {}", command(&["resume", "RUN"]));
+            let list = command(&["list", "--status", "incomplete"]);
+            let all = (several > MAX_CANDIDATES).then(|| format!("to list all of them: {list}"));
+            [with_runs(&head, chosen), resume].into_iter().chain(all).collect()
+        }
+    };
+    lines.extend(skipped.iter().cloned());
+    Some(lines.join("\n"))
+}
+
+/// Formats the first of these runs, each with its short id, scenario, progress, status and start.
+pub fn with_runs<'a>(head: &str, runs: impl Iterator<Item = &'a RunSummary>) -> String {
     let now = now();
-    let mut table = Table::new([("", 0); 3]);
+    let mut table = Table::new([("", 0), ("", 2), (">", 0), ("", 0), ("", 1)]);
     for run in runs.take(MAX_CANDIDATES) {
-        let (status, started) =
-            (phrases::status_text(&run.head), phrases::ago(now, run.head.started_at));
-        table.row([run.short.clone(), run.head.scenario.clone(), format!("{status}, {started}")]);
+        let counts = run.head.counts;
+        table.row([
+            run.short.clone(),
+            run.head.scenario.clone(),
+            format!("{}/{}", grouped(counts.done.done()), grouped(counts.planned)),
+            phrases::status_text(&run.head),
+            format!(
+                "{}, {}",
+                phrases::clock(run.head.started_at),
+                phrases::ago(now, run.head.started_at)
+            ),
+        ]);
     }
-    format!("{head}:\n{}", table.render(None))
+    // Two columns for the indent.
+    let columns = out::message_columns().map(|columns| columns.saturating_sub(2));
+    format!("{head}:\n{}", table.render(columns))
 }

@@ -35,7 +35,7 @@ impl<'a> EventStream<'a> {
     }
 
     /// Prints the end of a run.
-    pub fn finished(&mut self, manifest: &Manifest, directory: &Path, took_ms: u64) {
+    pub fn finished(&mut self, manifest: &Manifest, directory: &Path, took_ms: f64) {
         self.print(Event::Finished {
             run: &manifest.id,
             run_dir: &directory.to_string_lossy(),
@@ -83,7 +83,7 @@ impl Observer for EventStream<'_> {
             RunEvent::Unpaused => self.print(Event::Unpaused),
             RunEvent::Notice(text) => self.print(Event::Notice { text }),
             RunEvent::Finished { manifest, directory, took } => {
-                self.finished(manifest, directory, took.as_millis() as u64);
+                self.finished(manifest, directory, took.as_micros() as f64 / 1e3);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Output: the printer, colours, layout, and the texts that several commands share.
 
-mod error;
+pub mod error;
 pub mod events;
 pub mod grants;
 pub mod keys;

@@ -41,14 +41,19 @@ fn in_brackets(counts: &Counts) -> String {
 
 /// Formats the sign and the status of a run, followed by `more`, in the status's colour.
 pub fn headed(run: &RunSummary, more: &str) -> String {
-    let (sign, paint): (char, Paint) = match run.state {
+    signed(run.state, &format!("{}{more}", phrases::status_text(&run.head)))
+}
+
+/// Puts the sign of a state before a text, and gives both its colour.
+pub fn signed(state: RunState, text: &str) -> String {
+    let (sign, paint): (char, Paint) = match state {
         RunState::Passed => ('✓', style::green),
         RunState::Failed | RunState::NotStarted | RunState::Damaged => ('✗', style::red),
         RunState::Running => ('○', style::blue),
         RunState::Incomplete => ('◐', style::amber),
         RunState::Cancelled => ('⊘', style::orange),
     };
-    paint(&format!("{sign} {}{more}", phrases::status_text(&run.head)))
+    paint(&format!("{sign} {text}"))
 }
 
 /// Prints the commands that show why trials failed and that continue the run.

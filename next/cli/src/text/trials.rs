@@ -6,7 +6,7 @@ use runner_model::RowRef;
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{marked, visible_line};
 use runner_report::failure::{self, Tone};
-use runner_report::{FailureGroup, Failures, Section};
+use runner_report::{FailureGroup, Failures, Section, phrases};
 
 use super::layout::{cut, width};
 use super::{Out, style};
@@ -20,7 +20,7 @@ pub const BLOCK_LINES: usize = 12;
 /// Lines of each value, difference and log on a page.
 const PAGE_LINES: usize = 200;
 /// Bytes of a page.
-const PAGE_BYTES: usize = 64 << 10;
+pub const PAGE_BYTES: usize = 64 << 10;
 
 /// Lists failures, one line for each group. On a screen, reasons are cut at its right edge.
 pub fn list(failures: &Failures, screen: Option<usize>) -> String {
@@ -68,7 +68,7 @@ pub fn line(row: &RowRef<'_>) -> String {
     let attempt =
         if row.attempt > 1 { format!(" (attempt {})", row.attempt) } else { String::new() };
     let flaky = if row.flaky { " flaky" } else { "" };
-    let score = row.score.map(|score| format!(" {score}")).unwrap_or_default();
+    let score = row.score.map(|score| format!(" score {}", phrases::number(score))).unwrap_or_default();
     format!(
         "{} {}{attempt}{}{score} {}",
         style::outcome(row.outcome),

@@ -143,7 +143,7 @@ impl Coordinator<'_> {
         Live {
             session: run.session,
             at,
-            worked_ms: self.worked().as_millis() as u64,
+            worked_ms: self.worked().as_micros() as f64 / 1e3,
             stage: Some(if self.started.is_some() { Stage::Run } else { Stage::Plan }),
             compiling: compiling.collect(),
             counts: self.fold.counts(),

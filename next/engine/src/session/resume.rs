@@ -21,9 +21,6 @@ use crate::plan::{
 };
 use crate::{EngineError, ResumeRequest, signals, workers::PrestartedWorker};
 
-/// Runs that a message lists.
-const MAX_SHOWN: usize = 5;
-
 /// A resumed session before it starts.
 struct Prepared {
     plan: Plan,
@@ -248,33 +245,14 @@ fn only_incomplete(root: &ResultsRoot) -> Result<(RunDir, Vec<RecordError>), Eng
     let is_cut_short = |run: &&RunHead| {
         run.status == RunStatus::Incomplete && cut_short.iter().any(|one| one.id == run.id)
     };
-    let open: Vec<_> = runs.iter().filter(is_cut_short).map(|run| run.id.as_str()).collect();
-    let others: String =
-        skipped_notices(&skipped).iter().map(|notice| format!("{notice}\n")).collect();
+    let open: Vec<_> = runs.iter().filter(is_cut_short).map(|run| run.id.clone()).collect();
     match open.as_slice() {
         [run] => Ok((root.find(run)?, skipped)),
-        [] => Err(EngineError::Usage(format!(
-            "no run in {} is incomplete\n{others}to list all runs: {}\nto resume one of them: {}",
-            shown_path(root.path()),
-            root.command(&["list"]),
-            root.command(&["resume", "RUN"])
-        ))),
-        several => {
-            let shown = several.iter().take(MAX_SHOWN);
-            let shown: Vec<_> = shown.map(|run| root.command(&["resume", run])).collect();
-            let more = match several.len() - shown.len() {
-                0 => String::new(),
-                more => {
-                    let list = root.command(&["list", "--status", "incomplete"]);
-                    format!("\nand {more} older ones: {list}")
-                }
-            };
-            Err(EngineError::Usage(format!(
-                "{} runs are incomplete; choose one of them:\n  {}{more}",
-                several.len(),
-                shown.join("\n  ")
-            )))
-        }
+        _ => Err(EngineError::NotOneIncomplete {
+            root: root.path().to_owned(),
+            candidates: open,
+            skipped: skipped_notices(&skipped),
+        }),
     }
 }
 
@@ -314,7 +292,7 @@ fn report_completed(
     changed: Option<String>,
     observer: &mut dyn Observer,
 ) -> Ended {
-    let notice = format!("run {} is completed; nothing is left to do", manifest.id);
+    let notice = format!("nothing is left to do in run {}", manifest.id);
     for notice in [Some(notice), changed, verdictless_notice(dir, &manifest)].iter().flatten() {
         observer.event(&RunEvent::Notice(notice));
     }

@@ -271,7 +271,7 @@ impl RowHead {
 }
 
 /// Converts milliseconds. Negative and too large numbers become 0.
-fn duration(ms: f64) -> Duration {
+pub fn duration(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default()
 }
 

@@ -10,8 +10,8 @@ mod parts;
 pub use self::check::{BadReport, MAX_DEPTH, MAX_ROW, check_row, is_deep, is_file_name};
 pub(crate) use self::line::TAIL_BYTES;
 pub use self::line::{
-    BadLine, Row, RowHead, RowRef, Tail, VERSION, close_line, has_right_checksum, read_head,
-    read_line,
+    BadLine, Row, RowHead, RowRef, Tail, VERSION, close_line, duration, has_right_checksum,
+    read_head, read_line,
 };
 pub use self::parts::{
     Actor, Artifact, Check, Denied, Grade, LogPlace, Metric, OUTPUT_ARTIFACT, Raw, RowError, Usage,

@@ -2,11 +2,21 @@
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::{fs::File, os::unix::fs::MetadataExt as _};
+use std::{fs::File, os::unix::fs::MetadataExt as _, time::Duration};
+
+use runner_model::{Digest, Time};
 
 use crate::RecordError;
 use crate::disk::beneath::Dir;
+use crate::disk::fault::now;
 use crate::disk::permissions::{PRIVATE, check_trust};
+
+/// Time after which an unused entry is removed.
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Time for which an entry stays in any case: a session may be about to load it.
+const IN_USE: Duration = Duration::from_secs(3600);
+/// Bytes of all entries.
+const MOST_BYTES: u64 = 5 << 30;
 
 /// The folder of compiled plugins: `RUNNER_CACHE`, else `$XDG_CACHE_HOME/runner`, else `~/.cache/runner`. Compiled
 /// plugins are loaded without further checks, so only the user may be able to write to it.
@@ -51,11 +61,36 @@ impl PluginCache {
         self.0.unnamed()
     }
 
-    /// Syncs a draft and names it. Replaces an entry of that name.
+    /// Syncs a draft and names it. Replaces an entry of that name. Then removes unused entries.
     #[expect(clippy::needless_pass_by_value, reason = "the draft is used up")]
     pub fn keep(&self, draft: File, name: &str) -> Result<(), RecordError> {
         draft.sync_all().map_err(|source| self.0.error("sync", name, source))?;
-        self.0.place(&draft, name)
+        self.0.place(&draft, name)?;
+        self.trim(now(), MOST_BYTES);
+        Ok(())
+    }
+
+    /// Removes entries that were not used for [`UNUSED`], and those that were unused longest until the rest has at most `most`
+    /// bytes. Entries that cannot be removed only take space.
+    fn trim(&self, now: Time, most: u64) {
+        let entry = |name: String| {
+            // The folder may be one that the user also has for other files.
+            Digest::parse(name.get(..64)?)?;
+            let found = self.0.read(&name).ok()?.metadata().ok()?;
+            // Every read sets the time of access, at least once a day on most systems.
+            let used = found.accessed().ok()?.max(found.modified().ok()?);
+            Some((now.since(used.into()), found.len(), name))
+        };
+        let names = self.0.names().unwrap_or_default();
+        let mut entries: Vec<_> = names.into_iter().filter_map(entry).collect();
+        entries.sort();
+        let mut size = 0;
+        for (unused, length, name) in entries {
+            size += length;
+            if unused > UNUSED || size > most && unused > IN_USE {
+                let _ = self.0.remove(&name);
+            }
+        }
     }
 }
 

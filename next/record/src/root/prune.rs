@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, io, thread, time::Duration};
 
-use runner_model::{RunStatus, Time, row::Actor, visible::quoted};
+use runner_model::{RunStatus, Time, row::Actor, status::RunState, visible::quoted};
 use serde::Serialize;
 
 use crate::disk::beneath::{Dir, Stamp, random};
@@ -29,8 +29,8 @@ const AT_ONCE: usize = 64;
 pub struct PrunePolicy {
     /// Names for [`ResultsRoot::find`].
     pub runs: Vec<String>,
-    /// Only runs with one of these statuses. Without another rule, all of them.
-    pub statuses: Vec<RunStatus>,
+    /// Only runs in one of these states. Without another rule, all of them.
+    pub states: Vec<RunState>,
     /// Runs that ended longer ago.
     pub older_than: Option<Duration>,
     /// All but the newest `keep_last` runs.
@@ -62,6 +62,7 @@ pub struct Pruned {
     pub run: String,
     pub scenario: String,
     pub status: RunStatus,
+    pub state: RunState,
     pub started_at: Time,
     /// Bytes of the run's files.
     pub bytes: u64,
@@ -114,6 +115,7 @@ impl ResultsRoot {
                 run: head.id.clone(),
                 scenario: head.scenario.clone(),
                 status: head.status,
+                state: head.state(),
                 started_at: head.started_at,
                 bytes: run.dir.size(),
             };
@@ -254,7 +256,7 @@ fn select_runs<'a>(
         || policy.max_size.is_some()
         || !policy.runs.is_empty();
     let is_meant =
-        |run: &&RunHead| policy.statuses.is_empty() || policy.statuses.contains(&run.status);
+        |run: &&RunHead| policy.states.is_empty() || policy.states.contains(&run.state());
     let size_of = |run: &RunHead| root.dir(&run.id).map_or(0, |dir| dir.size());
     let stays = |run: &&RunHead| run.pinned.is_some() || run.status == RunStatus::Running;
     let mut size: u64 = 0;
@@ -270,7 +272,7 @@ fn select_runs<'a>(
         let mut goes = named.contains(&run.id);
         if is_meant {
             let is_old = |age| run.completed_at.is_some_and(|ended| now.since(ended) > age);
-            goes |= !has_rule && !policy.statuses.is_empty();
+            goes |= !has_rule && !policy.states.is_empty();
             goes |= policy.older_than.is_some_and(is_old);
             goes |= policy.keep_last.is_some_and(|last| place >= last);
             place += 1;
@@ -318,7 +320,7 @@ fn reason_to_stay(run: &RunDir) -> Result<Option<Stays>, RecordError> {
 /// The end of a deletion.
 enum Deletion {
     Stays(Stays),
-    /// There is no run any more. The error if files of it are left.
+    /// The run is gone. The error if files of it are left.
     Gone(Result<(), RecordError>),
 }
 
@@ -344,10 +346,31 @@ fn delete_run(run: &RunDir, is_dry: bool) -> Result<Deletion, RecordError> {
         let why = format!("run {} has just changed; try again", run.id);
         return Ok(Deletion::Stays((false, why)));
     }
-    let gone = format!("{GONE}{:016x}", random());
-    run.root.move_away(&run.id, &gone)?;
+    let gone = move_away(run)?;
     let removed = run.root.sync().and_then(|()| remove_folder(&run.root, &run.dir, &gone));
     Ok(Deletion::Gone(removed))
+}
+
+impl Owned {
+    /// Removes a new run, as if it had not been created.
+    ///
+    /// # Errors
+    ///
+    /// The run is still there.
+    pub fn discard(self) -> Result<(), RecordError> {
+        let gone = move_away(&self.run)?;
+        self.lock.release_reserve();
+        // Files that stay are leftovers, which the next prune removes.
+        let _ = remove_folder(&self.run.root, &self.run.dir, &gone);
+        Ok(())
+    }
+}
+
+/// Gives the folder of a run a name that is not of a run. Returns the name.
+fn move_away(run: &RunDir) -> Result<String, RecordError> {
+    let gone = format!("{GONE}{:016x}", random());
+    run.root.move_away(&run.id, &gone)?;
+    Ok(gone)
 }
 
 /// Removes the folder of a run that this process has locked. The lock goes last.

@@ -21,7 +21,7 @@ pub struct Live {
     /// Time of this writing.
     pub at: Time,
     /// Run time since the first attempt, without pauses, in milliseconds.
-    pub worked_ms: u64,
+    pub worked_ms: f64,
     pub stage: Option<Stage>,
     /// Plugins that are being compiled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -227,7 +227,7 @@ pub struct SessionEntry {
     /// Milliseconds in which the session worked, by a clock that cannot be set. For a session that is running, as of
     /// its last pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worked_ms: Option<u64>,
+    pub worked_ms: Option<f64>,
     /// The user who ended the session from another process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<Actor>,
@@ -441,17 +441,18 @@ impl Manifest {
 
     /// Returns the working time of all sessions, in milliseconds. The time of day counts for a session that has not
     /// recorded its own.
-    pub(crate) fn worked_ms(&self, now: Time) -> u64 {
+    pub(crate) fn worked_ms(&self, now: Time) -> f64 {
         let paused = self.paused().map_or(Duration::ZERO, |pause| now.since(pause.from));
         let sessions = self.sessions.iter().map(|session| {
             let by_day = || {
                 let time = session.ended_at.unwrap_or(now).since(session.started_at);
                 let time = time.saturating_sub(paused).as_millis() as u64;
-                time.saturating_sub(session.suspended_ms)
+                time.saturating_sub(session.suspended_ms) as f64
             };
             session.worked_ms.unwrap_or_else(by_day)
         });
-        sessions.sum()
+        let sum: f64 = sessions.sum();
+        (sum * 1e3).round() / 1e3
     }
 
     /// Changes the status by the graph, and adds the transition. If the clock was set back, `at` is raised to the

@@ -89,7 +89,7 @@ pub(super) fn session_entry(
         adopted: None,
         pauses: Vec::new(),
         suspended_ms: 0,
-        worked_ms: session.waits.then_some(0),
+        worked_ms: session.waits.then_some(0.0),
         stopped_by: None,
         wall: None,
         in_flight: Vec::new(),

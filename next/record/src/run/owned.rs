@@ -296,7 +296,7 @@ impl Owned {
     /// Sets the session's working and suspended time for the next manifest.
     pub fn note_times(&mut self, worked: Duration, suspended: Duration) {
         if let Some(session) = self.manifest.sessions.last_mut() {
-            session.worked_ms = Some(worked.as_millis() as u64);
+            session.worked_ms = Some(worked.as_micros() as f64 / 1e3);
             session.suspended_ms = suspended.as_millis() as u64;
         }
     }

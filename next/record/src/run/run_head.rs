@@ -1,9 +1,9 @@
 //! [`RunHead`]: the line of a run in a list.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use runner_model::status::{RunVerdict, Stage};
-use runner_model::{Counts, Reason, RunStatus, StopSignal, Time};
+use runner_model::status::{RunState, RunVerdict, Stage};
+use runner_model::{Counts, Reason, RunStatus, StopSignal, Time, row::duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{GroupPlace, Manifest, Pause, Pin, disk::fault::now};
@@ -32,7 +32,7 @@ pub struct RunHead {
     /// `None` while the run is running.
     pub completed_at: Option<Time>,
     /// Working time of all sessions in milliseconds, without pauses.
-    pub worked_ms: u64,
+    pub worked_ms: f64,
     /// The current pause.
     pub paused: Option<Pause>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -51,6 +51,18 @@ pub struct RunCounts {
     pub planned: u64,
     #[serde(flatten)]
     pub done: Counts,
+}
+
+impl RunHead {
+    /// Returns status and verdict in one word.
+    pub fn state(&self) -> RunState {
+        RunState::of(self.status, self.verdict)
+    }
+
+    /// Returns the working time of all sessions.
+    pub fn worked(&self) -> Duration {
+        duration(self.worked_ms)
+    }
 }
 
 impl From<&Manifest> for RunCounts {

@@ -132,7 +132,7 @@ pub(crate) fn end_dead_session(
     let ended = last_sign.min(now).max(began);
     if let (Some(last), Some(live)) = (last, live) {
         manifest.stage = live.stage.unwrap_or(manifest.stage);
-        let later = last_row.since(live.at).min(LIVE_AGE).as_millis() as u64;
+        let later = last_row.since(live.at).min(LIVE_AGE).as_millis() as f64;
         last.worked_ms = Some(live.worked_ms + later);
         last.in_flight = live.in_flight;
         last.in_flight.truncate(MAX_RUNNING);

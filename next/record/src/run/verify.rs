@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::{fmt::Display, fs::File, io, mem, path::PathBuf};
 
 use runner_model::row::{BadLine, RowHead, read_line};
-use runner_model::{Digest, Places, RowRef, RunStatus, TrialId};
+use runner_model::{Digest, Places, RowRef, RunStatus, TrialId, units::plural};
 use serde::Serialize;
 
 use crate::disk::content_store::ContentStore;
@@ -41,8 +41,10 @@ pub struct DiskFault {
     /// Number of the line, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
-    /// The problem, with the next step.
     pub problem: String,
+    /// The command that mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 impl RunDir {
@@ -111,10 +113,9 @@ impl RunDir {
                         check.damaged_line(&problem);
                     }
                     ReadLine::Torn if ends_here => {
-                        let resume = check.resume(&[]);
-                        check.fault(format!(
-                            "the end of the line is missing; to move it aside: {resume}"
-                        ));
+                        let remedy = Some(check.resume(&[]));
+                        let problem = "the end of the line is missing".to_owned();
+                        check.add(DiskFault { remedy, ..check.line_fault(problem) });
                     }
                     ReadLine::Torn => {}
                 }
@@ -166,7 +167,8 @@ impl RunCheck<'_> {
     }
 
     fn line_fault(&self, problem: String) -> DiskFault {
-        DiskFault { path: self.run.dir.path().join(ROWS), line: Some(self.line), problem }
+        let path = self.run.dir.path().join(ROWS);
+        DiskFault { path, line: Some(self.line), problem, remedy: None }
     }
 
     fn damaged_line(&mut self, problem: &dyn Display) {
@@ -190,10 +192,9 @@ impl RunCheck<'_> {
     fn sort_damage(&mut self, is_whole: bool) {
         for mut fault in mem::take(&mut self.damaged) {
             if is_whole {
-                fault.problem += "; no result is lost";
                 self.add_harmless(fault);
             } else {
-                fault.problem += &format!("; to run its trial again: {}", self.resume(&[]));
+                fault.remedy = Some(self.resume(&[]));
                 self.add(fault);
             }
         }
@@ -267,8 +268,8 @@ impl RunCheck<'_> {
 
     /// Adds a fault of a row's own parts, with the command that replaces the row.
     fn row_fault(&mut self, number: usize, trial: &TrialId, problem: &str) {
-        let rerun = self.resume(&["--rerun", &trial.to_string()]);
-        let fault = self.line_fault(format!("{problem}; to run the trial again: {rerun}"));
+        let remedy = Some(self.resume(&["--rerun", &trial.to_string()]));
+        let fault = DiskFault { remedy, ..self.line_fault(problem.to_owned()) };
         if self.of_rows.len() < MOST_FAULTS {
             self.of_rows.push((number, fault));
         } else {
@@ -310,7 +311,7 @@ impl RunCheck<'_> {
         if let Err(error) = self.run.scenario(manifest) {
             let path = self.run.dir.path().join(SCENARIO);
             let problem = self.cause(error);
-            self.add(DiskFault { path, line: None, problem });
+            self.add(DiskFault { path, line: None, problem, remedy: None });
         }
         let plugins = manifest.providers.iter().map(|provider| provider.digest);
         let needed = plugins.chain([manifest.metadata.suite]);
@@ -322,7 +323,7 @@ impl RunCheck<'_> {
             if let Err(error) = self.run.content(&digest) {
                 let path = self.run.root.path().join(STORE).join(digest.path());
                 let problem = self.cause(error);
-                self.add(DiskFault { path, line: None, problem });
+                self.add(DiskFault { path, line: None, problem, remedy: None });
             }
         }
     }
@@ -349,25 +350,25 @@ impl RunCheck<'_> {
         }
         let (rows, missing) = self.fold.finish(&manifest);
         let counted = manifest.counts;
-        let resume = self.resume(&[]);
-        let path = self.run.dir.path().join(MANIFEST);
+        let fault = |problem| DiskFault {
+            path: self.run.dir.path().join(MANIFEST),
+            line: None,
+            problem,
+            remedy: Some(self.resume(&[])),
+        };
         if rows != counted {
-            let problem = format!(
-                "it counts {} results, {} of them passed, and the rows have {} and {}; to count again: {resume}",
-                counted.done(),
+            faults.push(fault(format!(
+                "it counts {}, {} of them passed, and the rows have {} and {}",
+                plural(counted.done(), "result", "results"),
                 counted.passed,
                 rows.done(),
                 rows.passed
-            );
-            faults.push(DiskFault { path: path.clone(), line: None, problem });
+            )));
         }
         if manifest.status == RunStatus::Completed && missing > 0 {
             let planned = manifest.metadata.planned_trial_count;
             let of = if rows.done() == planned { " of its last session" } else { "" };
-            let problem = format!(
-                "the run is completed, and {missing} of its {planned} trials have no final row{of}; to run them: {resume}"
-            );
-            faults.push(DiskFault { path, line: None, problem });
+            faults.push(fault(format!("{missing} of its {planned} trials have no final row{of}")));
         }
         faults
     }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::snapshot;
 use crate::{
-    CleanupDocument, Event, Failures, NumberedEvent, PruneDocument, RequestResult, RunDocument,
+    CleanupDocument, Event, NumberedEvent, PruneDocument, RequestResult, RunDocument,
     RunList, TrialDocument, VERSION, VerifyDocument, Which, json::write_document,
 };
 
@@ -209,8 +209,7 @@ fn trial_has_rows_logs_and_plan() {
 fn failures_are_grouped_by_reason() {
     let results = Results::new();
     let document = RunDocument::read(&results.root, &results.run, Which::Failed).unwrap();
-    let mut failures = Failures::default();
-    document.rows.each(|row, _| failures.add(row)).unwrap();
+    let failures = document.rows.failures().unwrap();
     let group = |group: &crate::FailureGroup| format!("{}: {}", group.name(), group.reason);
     let groups: Vec<_> = failures.listed().into_iter().map(group).collect();
     snapshot("failures", &groups.join("\n"));
@@ -269,7 +268,7 @@ fn events_have_these_keys() {
             signal: Some(StopSignal::Interrupt),
             verdict: RunVerdict::None,
             counts,
-            took_ms: 5,
+            took_ms: 5.25,
             exit_code: 130,
         },
     ];

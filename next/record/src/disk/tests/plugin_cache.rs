@@ -1,13 +1,16 @@
 //! Folders that other users can write to.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, FileTimes, Permissions},
     io::Write as _,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use runner_model::digest;
+
 use super::PluginCache;
-use crate::tests::folder;
+use crate::{disk::fault::now, tests::folder};
 
 #[test]
 fn entries_are_kept_and_replaced() {
@@ -28,6 +31,33 @@ fn entries_are_kept_and_replaced() {
     assert_eq!(fs::read_dir(&path).unwrap().count(), 1);
     symlink("entry", path.join("link")).unwrap();
     assert_eq!(cache.read("link"), None);
+}
+
+#[test]
+fn unused_plugins_leave_the_cache() {
+    let folder = folder();
+    let cache = PluginCache::open_at(folder.path()).unwrap();
+    let name = |number: u8| format!("{}-quick", digest(&[number]));
+    let is_there = |number| folder.path().join(name(number)).exists();
+    let hours = [1000, 50, 30, 20, 0];
+    for (number, hours) in (0..).zip(hours) {
+        let file = fs::File::create(folder.path().join(name(number))).unwrap();
+        file.set_len(1000).unwrap();
+        let then = SystemTime::now() - Duration::from_secs(hours * 3600);
+        file.set_times(FileTimes::new().set_modified(then).set_accessed(then)).unwrap();
+    }
+    let mine = fs::File::create(folder.path().join("notes.txt")).unwrap();
+    mine.set_times(FileTimes::new().set_modified(UNIX_EPOCH).set_accessed(UNIX_EPOCH)).unwrap();
+    let mut draft = cache.draft().unwrap();
+    draft.write_all(b"new").unwrap();
+    cache.keep(draft, &name(5)).unwrap();
+    assert_eq!([0, 1, 2, 3, 4, 5].map(is_there), [false, true, true, true, true, true]);
+    cache.trim(now(), 2500);
+    assert_eq!([1, 2, 3, 4, 5].map(is_there), [false, false, true, true, true]);
+    // Entries that were used just now stay.
+    cache.trim(now(), 10);
+    assert_eq!([3, 4, 5].map(is_there), [false, true, true]);
+    assert!(folder.path().join("notes.txt").exists());
 }
 
 #[test]

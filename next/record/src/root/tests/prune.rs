@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use runner_model::{RunStatus, Time, digest, row::Actor};
+use runner_model::{Time, digest, row::Actor, status::RunState};
 
 use super::{PrunePolicy, Pruning};
 use crate::{
@@ -59,15 +59,15 @@ fn the_oldest_runs_go_and_the_others_stay() {
     assert!(size > 500);
     let by_size = PrunePolicy { max_size: Some(2 * size + size / 2), ..PrunePolicy::default() };
     let by_age = PrunePolicy { older_than: Some(Duration::from_secs(1)), ..PrunePolicy::default() };
-    let by_status = |status| PrunePolicy { statuses: vec![status], ..PrunePolicy::default() };
+    let by_state = |state| PrunePolicy { states: vec![state], ..PrunePolicy::default() };
     let oldest = [runs[0].id(), runs[1].id()];
     let all: Vec<_> = runs.iter().map(RunDir::id).collect();
     for (policy, expected) in [
         (keep_last(2), &oldest[..]),
         (by_size.clone(), &oldest[..]),
         (by_age, &all[..]),
-        (by_status(RunStatus::Completed), &all[..]),
-        (by_status(RunStatus::Failed), &[]),
+        (by_state(RunState::Passed), &all[..]),
+        (by_state(RunState::Failed), &[]),
         (PrunePolicy::default(), &[]),
     ] {
         let dry = root.prune(&policy, true, in_a_year()).unwrap();

@@ -158,8 +158,8 @@ fn times_of_a_manifest_go_forward_alone() {
     assert_eq!(manifest.completed_at, Some(at("11")));
     assert_eq!(manifest.sessions[1].ended_at, Some(at("11")));
     // The first session has a start and an end, the second one a working time.
-    manifest.sessions[1].worked_ms = Some(700);
-    assert_eq!(manifest.worked_ms(early), 5_700);
+    manifest.sessions[1].worked_ms = Some(700.25);
+    assert_eq!(manifest.worked_ms(early), 5_700.25);
 }
 
 #[test]
