@@ -7,14 +7,14 @@ use runner_model::exit::Exit;
 use runner_record::RequestMode;
 
 use crate::args::{RootArgs, RunArgs};
-use crate::commands::{control, exec, follow, init, list, manual, plugin};
+use crate::commands::{completions, control, exec, follow, init, list, manual, plugin};
 use crate::commands::{resume, show, upkeep, validate};
 use crate::text::{CommandError, Out, style};
 
 /// The version of wasmtime in `Cargo.lock`, which wasmtime does not export.
 const WASMTIME: &str = "48.0.8";
 /// About `runner help`, which clap adds.
-const HELP: &str = "Print the help of a command";
+pub const HELP: &str = "Print the help of a command";
 
 /// Runs tests of TOML scenarios on sandboxed WASM providers
 #[derive(Parser)]
@@ -23,8 +23,9 @@ const HELP: &str = "Print the help of a command";
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
-    /// Use of colours; `NO_COLOR` and `CLICOLOR_FORCE` decide for `auto`
+    /// Use colours: auto, always or never [default: auto]
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", display_order = 900)]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
     pub color: ColorChoice,
 }
 
@@ -60,7 +61,7 @@ pub enum Command {
     /// Write, build and try plugins
     #[command(subcommand, disable_help_subcommand = true)]
     Plugin(PluginCommand),
-    Completions(manual::CompletionsArgs),
+    Completions(completions::CompletionsArgs),
     Man(manual::ManArgs),
 }
 
@@ -124,16 +125,27 @@ const EXAMPLES: [(&str, &[&str]); 22] = [
     ("man", &["runner man | man -l -", "runner man man1"]),
 ];
 
-/// Headings of flags in the help of commands with many flags.
-const HEADINGS: [(&str, &[&str]); 5] = [
-    ("Selection", &["test", "exclude", "provider", "tag", "last_failed", "rerun"]),
+/// Headings of flags in the help of `exec` and `resume`.
+const HEADINGS: [(&str, &[&str]); 7] = [
     (
-        "In place of the scenario's values",
-        &["repeat", "retries", "seed", "limit", "jobs", "grace", "budget", "fail_fast"],
+        "Selection",
+        &[
+            "test", "exclude", "provider", "tag", "last_failed", "from", "rerun", "accept_changes",
+            "force",
+        ],
     ),
-    ("Time and other runs", &["timeout", "timeout_minutes", "detach", "exclusive", "wait"]),
+    ("Output", &["dry_run", "explain", "json", "quiet", "verbose"]),
+    (
+        "Settings of the run",
+        &[
+            "repeat", "retries", "seed", "limit", "jobs", "timeout", "timeout_minutes",
+            "fail_fast", "budget", "grace",
+        ],
+    ),
     ("Results", &["into", "results", "label"]),
-    ("Output", &["json", "quiet", "verbose", "dry_run", "explain"]),
+    ("Background and other runs", &["detach", "exclusive", "wait"]),
+    ("Plugins and secrets", &["build", "secret_file"]),
+    ("Options", &["color", "help"]),
 ];
 
 impl Command {
@@ -164,8 +176,8 @@ impl Command {
                 PluginCommand::Inspect(args) => plugin::inspect::run(args, out),
                 PluginCommand::Doctor(args) => plugin::doctor::run(args, out),
             },
-            Self::Completions(args) => manual::completions(args, out),
-            Self::Man(args) => manual::man(args, out),
+            Self::Completions(args) => completions::run(args, out),
+            Self::Man(args) => manual::run(args, out),
         }
     }
 }
@@ -188,42 +200,52 @@ pub fn with_grouped_help(program: clap::Command) -> clap::Command {
         let takes_values = arg.get_action().takes_values();
         if takes_values { arg.allow_negative_numbers(true) } else { arg }
     };
-    let program = with_examples(program).help_template(text);
-    program.mut_subcommands(|command| command.mut_args(allow_negative))
-}
-
-/// Returns the program with examples and headings in the help of its commands.
-pub fn with_examples(program: clap::Command) -> clap::Command {
-    program.mut_subcommands(|command| {
+    let program = program.mut_subcommands(|command| {
         let name = command.get_name().to_owned();
-        let command = command.mut_subcommands(|inner| {
+        let inner = |inner: clap::Command| {
             let name = format!("{name} {}", inner.get_name());
-            with_examples_of(&name, inner)
-        });
-        let command = if ["exec", "resume"].contains(&&*name) {
-            command.mut_args(with_heading)
-        } else {
-            command
+            with_examples(&name, inner)
         };
-        with_examples_of(&name, command)
-    })
+        with_examples(&name, command.mut_subcommands(inner).mut_args(allow_negative))
+    });
+    with_headings(program.help_template(text))
 }
 
-fn with_examples_of(name: &str, command: clap::Command) -> clap::Command {
-    let Some((_, examples)) = EXAMPLES.iter().find(|(known, _)| *known == name) else {
-        return command;
-    };
-    let text = format!("{}\n  {}", style::bold("Examples:"), examples.join("\n  "));
-    let text = match command.get_after_help() {
-        Some(notes) => format!("{notes}\n\n{text}"),
-        None => text,
-    };
-    command.after_help(text)
+/// Returns the program, built, with headings in the help of commands with many flags.
+pub fn with_headings(mut program: clap::Command) -> clap::Command {
+    // Gives `--color` and `--help` to each command.
+    program.build();
+    for name in ["exec", "resume"] {
+        program = program.mut_subcommand(name, |command| command.mut_args(with_heading));
+    }
+    program
+}
+
+/// Adds notes and examples after the flags.
+fn with_examples(name: &str, command: clap::Command) -> clap::Command {
+    let examples = examples(name).map(|examples| {
+        format!("{}\n  {}", style::bold("Examples:"), examples.join("\n  "))
+    });
+    let parts: Vec<_> = notes(&command).into_iter().chain(examples).collect();
+    let command = command.long_about(None::<&str>);
+    if parts.is_empty() { command } else { command.after_help(parts.join("\n\n")) }
+}
+
+/// Returns the examples of a command such as `plugin run`.
+pub fn examples(name: &str) -> Option<&'static [&'static str]> {
+    EXAMPLES.iter().find(|(known, _)| *known == name).map(|(_, examples)| *examples)
+}
+
+/// Returns the paragraphs about a command after its first line.
+pub fn notes(command: &clap::Command) -> Option<String> {
+    let long = command.get_long_about().map(ToString::to_string);
+    let rest = long.and_then(|long| Some(long.split_once("\n\n")?.1.to_owned()));
+    rest.or_else(|| command.get_after_help().map(ToString::to_string))
 }
 
 fn with_heading(arg: Arg) -> Arg {
     let id = arg.get_id().as_str();
-    let found = HEADINGS.iter().find(|(_, ids)| ids.contains(&id));
+    let found = HEADINGS.iter().find(|(_, ids)| ids.contains(&id) && !arg.is_positional());
     match found {
         Some((heading, _)) => arg.help_heading(*heading),
         None => arg,

@@ -21,6 +21,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::{
     command::Cli,
     text::{CommandError, Out, keys, usage},
+    commands::completions,
 };
 
 fn main() -> ExitCode {
@@ -60,6 +61,12 @@ fn start_log() -> Result<(), CommandError> {
 
 fn run(arguments: &[OsString], out: &Out) -> Exit {
     let parsed = command::with_grouped_help(Cli::command())
+    if let [_, command, _, words @ ..] = arguments
+        && command == "__complete"
+    {
+        completions::complete(words, out);
+        return Exit::Success;
+    }
         .try_get_matches_from(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
@@ -92,8 +99,8 @@ fn print_usage(error: &clap::Error, arguments: &[OsString], out: &Out) -> Exit {
             Exit::Usage
         }
         _ => {
-            let mut program = command::with_grouped_help(Cli::command());
-            out.talk(CommandError::usage(usage::message(error, &mut program)).text());
+            let program = command::with_grouped_help(Cli::command());
+            out.talk(CommandError::usage(usage::message(error, &program)).text());
             Exit::Usage
         }
     }

@@ -1,7 +1,9 @@
 //! Wrong arguments, and the helps.
 
+use std::fs;
+
 use crate::messages::commands;
-use crate::support::runner::Runner;
+use crate::support::{guests::root, runner::Runner};
 
 #[test]
 fn flags_of_other_tools_are_explained() {
@@ -15,6 +17,8 @@ fn flags_of_other_tools_are_explained() {
         ("exec s.toml --workers=4", "use instead: --jobs N"),
         ("exec s.toml --verbos", "did you mean `--verbose`?"),
         ("resume --failed", "use instead: --rerun failed"),
+        ("exec s.toml --dry", "use instead: --dry-run"),
+        ("--results r list", "write it after the command, such as: runner COMMAND --results"),
         ("list --colour", "use instead: --color never"),
         ("show --detach", "it is a flag of `runner exec`, `runner resume`"),
         ("plugin run --\u{1b}[31m", "`runner plugin run` has no flag `--\\u{1b}[31m`"),
@@ -93,13 +97,69 @@ fn examples_of_helps_run_as_printed() {
 fn manual_has_a_page_for_each_command() {
     let runner = Runner::new(&[]);
     runner.run(&["man", "pages"]).expect(0);
-    for command in commands(&runner) {
+    let pages = commands(&runner).into_iter().chain(["help".to_owned()]);
+    for command in pages {
         let page = runner.path(&format!("pages/runner-{}.1", command.replace(' ', "-")));
         assert!(page.exists(), "{}", page.display());
     }
-    assert!(runner.run(&["man"]).expect(0).stdout.contains(".TH runner 1"));
-    for shell in ["bash", "fish", "zsh"] {
-        assert!(runner.run(&["completions", shell]).expect(0).stdout.contains("validate"));
+    let page = runner.run(&["man"]).expect(0).stdout;
+    assert!(page.contains(".TH runner 1"), "{page}");
+    let page = fs::read_to_string(runner.path("pages/runner-exec.1")).unwrap();
+    let examples = ".SH EXAMPLES\n.nf\nrunner exec first.toml\n";
+    assert!(page.contains(examples) && !page.contains("SH EXTRA"), "{page}");
+    let check = "! command -v groff >/dev/null || groff -man -ww -T utf8 pages/*.1 >/dev/null";
+    let output = runner.shell(check).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn manual_lists_all_exit_codes() {
+    let page = Runner::new(&[]).run(&["man"]).expect(0).stdout;
+    let outcomes = fs::read_to_string(root().join("next/docs/outcomes.md")).unwrap();
+    let (_, table) = outcomes.split_once("## Exit codes").unwrap();
+    let codes = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next());
+    let codes: Vec<_> = codes.filter(|code| code.parse::<u8>().is_ok()).collect();
+    let (_, status) = page.split_once(".SH \"EXIT STATUS\"").unwrap();
+    let listed = status.lines().filter_map(|line| line.strip_prefix("\\fB")?.strip_suffix("\\fR"));
+    assert_eq!(listed.collect::<Vec<_>>(), codes);
+}
+
+#[test]
+fn completions_offer_names_of_this_folder() {
+    let runner = Runner::new(&[]);
+    runner.run(&["init"]).expect(0);
+    runner.run(&["exec", "first.toml"]).expect(0);
+    let id = runner.only_run().id().rsplit('-').next().unwrap().to_owned();
+    for (line, offered) in [
+        ("show ", &["latest", &id][..]),
+        ("wait --timeout 1s la", &["latest"]),
+        ("resume --from ", &["latest", &id]),
+        ("exec fi", &["first.toml"]),
+        ("exec first.toml --provider ", &["echo", "units"]),
+        ("exec first.toml --test p", &["pangram"]),
+        ("exec --quie", &["--quiet"]),
+        ("list --color = a", &["auto", "always"]),
+        ("plugin ins", &["inspect"]),
+        ("help plugin do", &["doctor"]),
+        ("pin --reason ", &[]),
+    ] {
+        let words: Vec<_> = ["__complete", "--"].into_iter().chain(line.split(' ')).collect();
+        let found = runner.run(&words).expect(0).stdout;
+        let found: Vec<_> = found.lines().map(|line| line.split('\t').next().unwrap()).collect();
+        assert_eq!(found, offered, "{line}");
+    }
+}
+
+#[test]
+fn completions_of_bash_work_in_bash() {
+    let runner = Runner::new(&[]);
+    let script = "\"$runner\" completions bash > runner.bash; exec bash -c '. ./runner.bash; \
+                  COMP_WORDS=(runner plugin doc); COMP_CWORD=2; _runner \"$runner\"; echo \"${COMPREPLY[*]}\"'";
+    let output = runner.shell(script).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "doctor\n", "{output:?}");
+    for shell in ["elvish", "fish", "powershell", "zsh"] {
+        let script = runner.run(&["completions", shell]).expect(0).stdout;
+        assert!(script.contains("runner"), "{script}");
     }
 }
 

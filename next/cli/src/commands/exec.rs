@@ -17,9 +17,11 @@ use crate::text::{CommandError, Out, grants};
 use crate::{detach, source_build};
 
 /// Run a scenario
+///
+/// While it runs on a terminal, `t` lists the running trials, Ctrl-Z pauses the run, and Ctrl-C stops it.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The scenario's file; several files, or a folder of them, run one after another as a group
+    /// A scenario's file; several files, or a folder, run as a group
     #[arg(value_name = "SCENARIO", required = true)]
     scenarios: Vec<PathBuf>,
     /// Run only tests whose id matches; repeatable
@@ -34,31 +36,31 @@ pub struct Args {
     /// Run only tests with this tag; repeatable
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
-    /// Run only trials whose newest result in the scenario's runs is not passed, or that have no result there
+    /// Run only trials whose newest result is not passed
     #[arg(long)]
     last_failed: bool,
+    /// Print the trials that would run, and the grants
+    #[arg(long, conflicts_with = "detach")]
+    dry_run: bool,
     /// Run each test N times on each provider
     #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000))]
     repeat: Option<u32>,
-    /// Retry each trial at most N times after the errors in `retries.on`
+    /// Retry each trial at most N times
     #[arg(long, value_name = "N", value_parser = whole(0..=1000))]
     retries: Option<u32>,
     /// The seed that all providers receive
     #[arg(long, value_name = "N", value_parser = number::<u32>)]
     seed: Option<u32>,
-    /// Lower a limit of all providers, such as `memory=64MiB`; repeatable
+    /// Lower a limit, such as `memory=64MiB`; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = LimitBound::parse)]
     limit: Vec<LimitBound>,
     /// Label the run; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
-    /// Build providers whose `plugin` is a folder with source; this runs their build tools outside the sandbox
+    /// Build changed plugins, outside of the sandbox
     #[arg(long)]
     build: bool,
-    /// Print the trials that would run and the grants of the providers, and run nothing
-    #[arg(long, conflicts_with = "detach")]
-    dry_run: bool,
-    /// Run in this folder, whose parent is the results root, or continue the run in it
+    /// Run in this folder, or continue the run in it
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
     #[command(flatten)]

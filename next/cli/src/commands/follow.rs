@@ -27,10 +27,10 @@ const LONG_WAIT: Duration = Duration::from_secs(3);
 /// Wait until runs have ended, and exit with their exit code
 #[derive(clap::Args)]
 pub struct WaitArgs {
-    /// The runs: ids, unique parts of them, paths, groups, or `latest` [env: RUNNER_RUN] [default: latest]
+    /// Ids or parts of them, paths, groups, or `latest` [env: RUNNER_RUN]
     #[arg(value_name = "RUN")]
     runs: Vec<String>,
-    /// Stop waiting after this time, such as `30m`, with exit code 6; `0s` checks once
+    /// Stop waiting after this time; `0s` checks once
     #[arg(long, value_name = "DURATION", value_parser = any_duration)]
     timeout: Option<Duration>,
     #[command(flatten)]

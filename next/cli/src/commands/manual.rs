@@ -1,21 +1,31 @@
-//! `runner completions` and `runner man`: the arguments of all commands for shells and as manual pages.
+//! `runner man`: the help of all commands as manual pages.
 
-use std::{fs, path::PathBuf};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use clap::CommandFactory as _;
-use clap_complete::Shell;
+use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 use runner_model::exit::Exit;
 
-use crate::command::{Cli, with_examples};
+use crate::command::{Cli, HELP, examples, notes, with_headings};
 use crate::text::{CommandError, Out};
 
-/// Print completions for a shell
-#[derive(clap::Args)]
-pub struct CompletionsArgs {
-    /// The shell
-    shell: Shell,
-}
+/// The exit codes of all commands.
+const EXIT_STATUS: [(&str, &str); 13] = [
+    ("0", "The run is completed and all trials passed, or the command succeeded."),
+    ("1", "The run is completed and not all trials passed, or a check found problems."),
+    ("2", "Wrong usage, an invalid scenario or plugin file, or an unknown run. Nothing was created."),
+    ("3", "The run could not start as requested."),
+    ("4", "The run is cancelled, or incomplete for a reason that has no code of its own."),
+    ("5", "No test is selected."),
+    ("6", "Another process holds the run or the results root, or did not respond in time."),
+    ("7", "Results could not be stored, or output could not be written."),
+    ("8", "Rows of the run are lost or changed."),
+    ("70", "A bug of the runner."),
+    ("129", "The run is incomplete, stopped by SIGHUP."),
+    ("130", "The run is incomplete, stopped by SIGINT (Ctrl-C)."),
+    ("143", "The run is incomplete, stopped by SIGTERM."),
+];
 
 /// Print the manual page, or write a page for every command
 #[derive(clap::Args)]
@@ -25,24 +35,45 @@ pub struct ManArgs {
     folder: Option<PathBuf>,
 }
 
-pub fn completions(args: &CompletionsArgs, out: &Out) -> Result<Exit, CommandError> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "runner", &mut script);
-    out.bytes(&script);
+pub fn run(args: &ManArgs, out: &Out) -> Result<Exit, CommandError> {
+    let help = Command::new("help").about(HELP).arg(clap::arg!([COMMAND]... "The command"));
+    let program = with_headings(Cli::command().disable_help_subcommand(true).subcommand(help));
+    let Some(folder) = &args.folder else {
+        out.bytes(&page(&program).map_err(CommandError::failed)?);
+        return Ok(Exit::Success);
+    };
+    let written = fs::create_dir_all(folder).and_then(|()| write(&program, folder));
+    written.map_err(|error| CommandError::cannot_write(folder, &error))?;
     Ok(Exit::Success)
 }
 
-pub fn man(args: &ManArgs, out: &Out) -> Result<Exit, CommandError> {
-    let program = with_examples(Cli::command());
-    let Some(folder) = &args.folder else {
-        let mut page = Vec::new();
-        let rendered = Man::new(program).render(&mut page);
-        rendered.map_err(CommandError::failed)?;
-        out.bytes(&page);
-        return Ok(Exit::Success);
-    };
-    let written =
-        fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(program, folder));
-    written.map_err(|error| CommandError::cannot_write(folder, &error))?;
-    Ok(Exit::Success)
+/// Writes the pages of a command and of the commands in it.
+fn write(command: &Command, folder: &Path) -> io::Result<()> {
+    let name = Man::new(command.clone()).get_filename();
+    fs::write(folder.join(name), page(command)?)?;
+    command.get_subcommands().try_for_each(|inner| write(inner, folder))
+}
+
+fn page(command: &Command) -> io::Result<Vec<u8>> {
+    let name = command.get_bin_name().unwrap_or_default().trim_start_matches("runner ");
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let long = format!("{about}.\n\n{}", notes(command).unwrap_or_default());
+    let plain = command.clone().long_about(long).after_help(None::<&str>);
+    let mut page = Vec::new();
+    Man::new(plain).source(concat!("runner ", env!("CARGO_PKG_VERSION"))).render(&mut page)?;
+    let mut end = String::new();
+    if let Some(examples) = examples(name) {
+        end += &format!(".SH EXAMPLES\n.nf\n{}\n.fi\n", escaped(&examples.join("\n")));
+    }
+    end += ".SH \"EXIT STATUS\"\n";
+    for (code, meaning) in EXIT_STATUS {
+        end += &format!(".TP\n\\fB{code}\\fR\n{}\n", escaped(meaning));
+    }
+    page.extend(end.into_bytes());
+    Ok(page)
+}
+
+/// Escapes text for roff. No line may start with `.` or `'`.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\(rs").replace('-', "\\-").replace('\'', "\\(aq").replace('`', "\\(ga")
 }

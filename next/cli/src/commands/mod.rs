@@ -1,5 +1,6 @@
 //! The commands: for each its arguments, its call, and the text of its answer.
 
+pub mod completions;
 pub mod control;
 pub mod exec;
 pub mod follow;

@@ -19,19 +19,19 @@ pub struct Args {
     /// The same as RUN
     #[arg(long, value_name = "RUN", conflicts_with = "run")]
     from: Option<String>,
-    /// Also rerun trials: `failed` (and errors and timeouts), `errors` (and timeouts), `all`, or a glob over ids of trials or tests
+    /// Also rerun `failed`, `errors`, `all`, or a glob over ids
     #[arg(long, value_name = "WHICH")]
     rerun: Option<Rerun>,
-    /// Take the current scenario, tests and plugins, and rerun or judge again the trials that this changes
+    /// Take the current files, and rerun changed trials
     #[arg(long)]
     accept_changes: bool,
-    /// Continue the run even if it was cancelled
+    /// Continue a run that was cancelled
     #[arg(long)]
     force: bool,
     /// Print the trials that would run, and run nothing
     #[arg(long)]
     dry_run: bool,
-    /// Print for each trial whether it would run and why, and run nothing
+    /// Print for each trial whether and why it would run
     #[arg(long)]
     explain: bool,
     #[command(flatten)]

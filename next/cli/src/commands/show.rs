@@ -35,13 +35,13 @@ pub struct Args {
     /// Show all of long inputs, outputs and logs of a trial
     #[arg(long, requires = "trial")]
     full: bool,
-    /// Show only trials that failed, ended in an error or timed out, with their reasons
+    /// Show only failures, errors and timeouts, with reasons
     #[arg(long, conflicts_with = "trial")]
     failed: bool,
-    /// Show all attempts of trials that passed after an attempt that did not
+    /// Show all attempts of trials that passed on a retry
     #[arg(long, conflicts_with_all = ["trial", "failed"])]
     flaky: bool,
-    /// Also show the run's sessions with their pauses, and all changes of its status
+    /// Also show sessions, pauses and changes of the status
     #[arg(long, conflicts_with_all = ["trial", "failed", "flaky"])]
     history: bool,
 }

@@ -14,7 +14,7 @@ pub struct Args {
     /// The scenarios' files, or folders of them
     #[arg(value_name = "SCENARIO", required = true)]
     scenarios: Vec<PathBuf>,
-    /// Read secrets from this file of `NAME=VALUE` lines before the environment; repeatable
+    /// Read secrets from lines `NAME=VALUE`; repeatable
     #[arg(long, value_name = "FILE", value_parser = secret_file)]
     secret_file: Vec<PathBuf>,
 }

@@ -43,7 +43,7 @@ const FLAGS: [(&[&str], &str, &str); 15] = [
     ),
     (&["--count", "--iterations", "--repeat-each", "--times"], "repeat", "--repeat N"),
     (&["-o", "--out", "--output", "--output-dir"], "results", "--results DIR"),
-    (&["--list", "--collect-only", "--no-run"], "dry-run", "--dry-run"),
+    (&["--list", "--collect-only", "--dry", "--no-run"], "dry-run", "--dry-run"),
     (
         &["--format", "--junit", "--junit-xml", "--junitxml", "--report", "--reporter"],
         "json",
@@ -54,11 +54,8 @@ const FLAGS: [(&[&str], &str, &str); 15] = [
     (&["--colour", "--no-color", "--no-colour"], "color", "--color never"),
 ];
 
-/// Returns the message about arguments that clap refused.
-pub fn message(error: &Error, program: &mut Command) -> String {
-    // Flags of the program reach its commands, and `help` exists, once it is built.
-    program.build();
-    let program = &*program;
+/// Returns the message about arguments that clap refused. `program` is built.
+pub fn message(error: &Error, program: &Command) -> String {
     let usage = all(error, ContextKind::Usage).concat();
     let usage = usage.trim_start_matches("Usage: ");
     let names = usage.split(' ').take_while(|word| !word.starts_with(['[', '<', '-']));
@@ -117,6 +114,9 @@ fn unknown_flag(error: &Error, program: &Command, command: &Command, name: &str)
     let owners: Vec<_> = owners.map(|owner| format!("`runner {}`", owner.get_name())).collect();
     let tip = match (other, similar(word, flags(command))) {
         (Some((.., other)), _) => format!("use instead: {other}\n"),
+        (None, _) if name == "runner" && !owners.is_empty() => {
+            format!("write it after the command, such as: runner COMMAND {given}\n")
+        }
         (None, _) if !owners.is_empty() => format!("it is a flag of {}\n", owners.join(", ")),
         (None, Some(similar)) => format!("did you mean `--{similar}`?\n"),
         (None, None) => String::new(),

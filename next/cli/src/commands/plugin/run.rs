@@ -35,12 +35,15 @@ use crate::text::{
 ///
 /// `--from RUN --trial TRIAL` repeats a trial of a run with everything that is stored with the run. The reply is judged by the test's
 /// `expect`, and the run is not changed.
+///
+/// Grants are `net=URL`, `secret=NAME`, `secret=NAME,host=HOST,header=HEADER`, `fs=PATH:MOUNT`, `fs=PATH:MOUNT:rw` and
+/// `env=KEY=VALUE`.
 #[derive(clap::Args)]
 pub struct Args {
     /// A `.wasm` file, the folder of a built plugin, or `bundled:NAME`
     #[arg(required_unless_present = "from")]
     file: Option<String>,
-    /// Repeat a trial of this run: with its stored plugin, input, configuration, files, grants and limits
+    /// Repeat a trial of this run
     #[arg(long, value_name = "RUN", requires = "trial", conflicts_with_all = [
         "file", "input", "config", "files", "seed", "timeout", "protocol", "stdin", "output", "grants", "limits", "artifacts", "args",
     ])]
@@ -50,46 +53,46 @@ pub struct Args {
     trial: Option<String>,
     #[command(flatten)]
     root: RootArgs,
-    /// The test's input: JSON, `@FILE` or `-` [default: null]
+    /// The input: JSON, `@FILE` or `-` [default: null]
     #[arg(short, long, value_name = "JSON", allow_hyphen_values = true)]
     input: Option<String>,
-    /// The provider's configuration: a JSON object, `@FILE` or `-` [default: {}]
+    /// Configuration: JSON, `@FILE` or `-` [default: {}]
     #[arg(short, long, value_name = "JSON")]
     config: Option<String>,
     /// An attachment of the test; repeatable
     #[arg(long = "file", value_name = "NAME=PATH", value_parser = attachment)]
     files: Vec<(Attachment<'static>, PathBuf)>,
-    /// The seed for the plugin's random numbers
+    /// The seed of random numbers
     #[arg(long, value_name = "N", value_parser = number::<u32>, default_value_t = 0)]
     seed: u32,
     /// Interrupt the call after this time
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
     timeout: Duration,
-    /// The protocol of a command [default: json if its `describe` replies in it, else plain]
+    /// The protocol of a command [default: by its `describe`]
     #[arg(long, value_parser = ["plain", "json"])]
     protocol: Option<String>,
-    /// Standard input of a plain command: a template such as `{{input.code}}`, `@FILE` or `-`
+    /// A plain command's input: text, `@FILE` or `-`
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     stdin: Option<String>,
-    /// Read a plain command's standard output as this [default: text]
+    /// Read a plain command's output as this [default: text]
     #[arg(long, value_parser = ["text", "trimmed", "json"])]
     output: Option<String>,
-    /// Add a grant: `net=URL`, `secret=NAME[,host=HOST,header=HEADER]`, `fs=PATH:MOUNT[:rw]` or `env=KEY=VALUE`; repeatable
+    /// Add a grant; see below; repeatable
     #[arg(long = "grant", value_name = "GRANT")]
     grants: Vec<String>,
-    /// Read secrets from this file of `NAME=VALUE` lines before the environment; repeatable
+    /// Read secrets from lines `NAME=VALUE`; repeatable
     #[arg(long, value_name = "FILE", value_parser = secret_file)]
     secret_file: Vec<PathBuf>,
     /// Set a limit, such as `memory=64MiB`; repeatable
     #[arg(long = "limit", value_name = "KEY=VALUE")]
     limits: Vec<String>,
-    /// Write artifacts into this folder, which is created; no file is overwritten
+    /// Write artifacts into this folder, which is created
     #[arg(long, value_name = "DIR")]
     artifacts: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
-    /// The arguments of a plain command: templates such as `{{input.code}}`
+    /// Arguments of a plain command, or templates such as `{{input.code}}`
     #[arg(last = true, value_name = "ARGS", value_parser = template)]
     args: Vec<Template>,
 }

@@ -1,0 +1,152 @@
+//! `runner completions`: scripts for shells. Those for bash, fish and zsh call `runner __complete` for the words of each line.
+
+use std::{ffi::OsString, fs, iter, path::Path};
+
+use clap::{Arg, Command, CommandFactory as _};
+use clap_complete::Shell;
+use runner_model::{exit::Exit, visible::visible_line};
+use runner_record::now;
+use runner_report::{RunList, phrases};
+use toml::{Table, Value};
+
+use crate::args::RootArgs;
+use crate::command::{Cli, with_grouped_help};
+use crate::text::{CommandError, Out};
+
+/// Runs that are offered, the newest first.
+const MAX_RUNS: usize = 100;
+
+/// Print completions of commands, flags, runs and scenarios for a shell
+#[derive(clap::Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    shell: Shell,
+}
+
+pub fn run(args: &CompletionsArgs, out: &Out) -> Result<Exit, CommandError> {
+    match args.shell {
+        Shell::Bash => out.bytes(include_bytes!("completions/runner.bash")),
+        Shell::Fish => out.bytes(include_bytes!("completions/runner.fish")),
+        Shell::Zsh => out.bytes(include_bytes!("completions/runner.zsh")),
+        shell => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "runner", &mut script);
+            out.bytes(&script);
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// Prints the candidates for the last of `words`, each with a tab and its description. Without one, shells complete files.
+pub fn complete(words: &[OsString], out: &Out) {
+    // Bash splits `--color=always` into three words.
+    let words = words.iter().map(|word| word.to_string_lossy().into_owned());
+    let words: Vec<String> = words.filter(|word| word != "=").collect();
+    let Some((last, before)) = words.split_last() else { return };
+    let program = with_grouped_help(Cli::command());
+    for (name, about) in candidates(&program, before, last) {
+        if name.starts_with(last.as_str()) {
+            out.data(&format!("{}\t{}", visible_line(&name), visible_line(&about)));
+        }
+    }
+}
+
+fn candidates(program: &Command, before: &[String], last: &str) -> Vec<(String, String)> {
+    let (mut command, mut flag, mut given) = (program, None, Vec::new());
+    for word in before {
+        if flag.take().is_some() {
+        } else if word.starts_with('-') {
+            let known = command.get_arguments().find(|arg| names(arg).any(|name| name == *word));
+            flag = known.filter(|arg| takes_word(arg));
+        } else if let Some(inner) = command.find_subcommand(word) {
+            command = inner;
+        } else {
+            given.push(word);
+        }
+    }
+    if flag.is_none() && last.starts_with('-') {
+        let flags = command.get_arguments().filter(|arg| !arg.is_hide_set());
+        let about = |arg: &Arg| arg.get_help().map(ToString::to_string).unwrap_or_default();
+        return flags
+            .flat_map(|arg| names(arg).map(move |name| (name, about(arg))))
+            .collect();
+    }
+    if flag.is_none() && command.has_subcommands() {
+        let commands = command.get_subcommands().filter(|inner| !inner.is_hide_set());
+        let about = |inner: &Command| inner.get_about().map(ToString::to_string).unwrap_or_default();
+        return commands.map(|inner| (inner.get_name().to_owned(), about(inner))).collect();
+    }
+    let mut positionals = command.get_positionals();
+    let next = positionals.nth(given.len()).or_else(|| command.get_positionals().last());
+    let Some(arg) = flag.or(next) else { return Vec::new() };
+    let values = arg.get_possible_values();
+    if !values.is_empty() {
+        return values.iter().map(|value| (value.get_name().to_owned(), String::new())).collect();
+    }
+    let value = arg.get_value_names().and_then(|names| names.first());
+    match (value.map_or("", |name| name.as_str()), arg.get_id().as_str()) {
+        ("RUN", _) => runs(before),
+        ("SCENARIO", _) => scenarios(last),
+        ("GLOB", id @ ("provider" | "test" | "exclude")) => {
+            given.iter().flat_map(|file| ids(file, id == "provider")).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Returns `--jobs` and `-j` of `--jobs`.
+fn names(arg: &Arg) -> impl Iterator<Item = String> {
+    let long = arg.get_long_and_visible_aliases().into_iter().flatten();
+    let short = arg.get_short().map(|short| format!("-{short}"));
+    long.map(|long| format!("--{long}")).chain(short)
+}
+
+/// Returns whether the value of a flag is the next word.
+fn takes_word(arg: &Arg) -> bool {
+    arg.get_action().takes_values() && !arg.is_require_equals_set()
+}
+
+/// Returns `latest` and the newest runs of the results root on the command line.
+fn runs(before: &[String]) -> Vec<(String, String)> {
+    let results = before.windows(2).find(|pair| pair[0] == "--results");
+    let root = RootArgs { results: results.map(|pair| pair[1].clone().into()) };
+    let Ok(list) = root.open().and_then(|root| RunList::read(&root)) else { return Vec::new() };
+    let now = now();
+    let about = |run: &runner_report::RunSummary| {
+        let (status, started) =
+            (phrases::status_text(&run.head), phrases::ago(now, run.head.started_at));
+        format!("{}: {status}, {started}", run.head.scenario)
+    };
+    let runs = list.runs.iter().take(MAX_RUNS).map(|run| (run.short.clone(), about(run)));
+    iter::once(("latest".to_owned(), "The newest run".to_owned())).chain(runs).collect()
+}
+
+/// Returns the TOML files and folders whose path starts with `last`.
+fn scenarios(last: &str) -> Vec<(String, String)> {
+    let folder = last.rfind('/').map_or("", |end| &last[..=end]);
+    let entries = fs::read_dir(if folder.is_empty() { Path::new(".") } else { Path::new(folder) });
+    let paths = entries.into_iter().flatten().flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let path = format!("{folder}{name}");
+        match entry.path().is_dir() {
+            _ if name.starts_with('.') => None,
+            true => Some(path + "/"),
+            false => name.ends_with(".toml").then_some(path),
+        }
+    });
+    paths.map(|path| (path, String::new())).collect()
+}
+
+/// Returns the providers or the ids of the tests that a scenario's file lists.
+fn ids(file: &str, of_providers: bool) -> Vec<(String, String)> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let scenario: Table = text.parse().unwrap_or_default();
+    let found: Vec<String> = if of_providers {
+        let providers = scenario.get("providers").and_then(Value::as_table);
+        providers.into_iter().flat_map(Table::keys).cloned().collect()
+    } else {
+        let tests = scenario.get("tests").and_then(Value::as_array).into_iter().flatten();
+        tests.filter_map(|test| Some(test.get("id")?.as_str()?.to_owned())).collect()
+    };
+    found.into_iter().map(|id| (id, String::new())).collect()
+}
