@@ -110,6 +110,9 @@ impl Observer for Background<'_> {
                 let _ = rustix::stdio::dup2_stderr(log);
                 self.has_run = true;
             }
+            RunEvent::Compiling { plugin } if !self.has_run => {
+                self.out.talk(&format!("compiling {}", visible_line(plugin)));
+            }
             // If nothing is left to do, there is no `Created` before.
             RunEvent::Finished { manifest, directory, .. } => {
                 report_start(&manifest.id, Some(directory.to_string_lossy().into_owned()));

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use runner_model::{
-    ErrorClass, Places as _, ScenarioOverrides, TrialId, prepare::Ready, protocol::FromWorker,
+    Places as _, ScenarioOverrides, TrialId, prepare::Ready, protocol::FromWorker,
     visible::shown_path,
 };
 use runner_record::ResultsRoot;
 use runner_scenario::{Problems, ProviderProblem, Selection};
 
-use crate::plan::{Checks, Ids, Plan, load_plan, manifest_providers};
+use crate::plan::{Checks, Ids, Plan, load_plan, manifest_providers, provider_problems};
 use crate::probe::Probe;
 use crate::session::{prestart, selected_plan};
 use crate::workers::{PoolEvent, PrestartedWorker};
@@ -30,13 +30,23 @@ pub fn validate(scenario: &Path, secret_files: &[PathBuf]) -> Result<Preview, En
     let missing = plan.secrets.missing.iter().map(|(_, name)| name.clone());
     let missing = missing.map(|name| (name, String::new()));
     plan.secrets.values.0.extend(missing);
-    let (mut probe, ready, provider_problems) = describe(prestarted, &plan)?;
-    if provider_problems.is_empty() {
-        problems.extend(check(&plan, &ready, &mut probe)?);
-    }
-    problems.extend(plan.scenario.provider_problems(&provider_problems));
+    let (ready, found) = plugin_problems(prestarted, &plan)?;
+    problems.extend(found);
     EngineError::check(problems)?;
     Ok(preview(&plan, ready))
+}
+
+/// Loads the plugins of a plan in a worker, and checks all configurations and inputs there.
+pub(crate) fn plugin_problems(
+    prestarted: PrestartedWorker,
+    plan: &Plan,
+) -> Result<(Ready, Problems), EngineError> {
+    let (mut probe, ready, found) = describe(prestarted, plan)?;
+    let mut problems = plan.scenario.provider_problems(&found);
+    if found.is_empty() {
+        problems.extend(check(plan, &ready, &mut probe)?);
+    }
+    Ok((ready, problems))
 }
 
 /// Previews [`exec`](crate::exec): calls `head` with the run's providers and grants, then `each` for every trial in the order
@@ -128,21 +138,4 @@ fn describe(
     let ready = ready.map_err(|end| end.into_error("plugins described themselves"))?;
     let problems = provider_problems(plan, &ready);
     Ok((probe, ready, problems))
-}
-
-fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProblem> {
-    let found = ready.providers.iter().filter_map(|about| {
-        let problem = about.problem.as_ref()?;
-        let provider = plan.providers.get(usize::from(about.provider))?;
-        Some(ProviderProblem {
-            provider: about.provider,
-            key: match problem.class {
-                ErrorClass::InvalidConfig => "config",
-                _ => "plugin",
-            },
-            message: format!("plugin `{}` {}", provider.provider.plugin, problem.message),
-            help: None,
-        })
-    });
-    found.collect()
 }

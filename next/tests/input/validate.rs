@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::{runner::Runner, wait::wait_until};
+use crate::support::{runner::Runner, running::Running, wait::wait_until};
 
 const UNITS: &str = "[providers.units]\nplugin = \"bundled:units\"\n";
 
@@ -58,14 +58,51 @@ fn inputs_are_checked_with_their_places() {
     ran.says(&["test `a`", "scenario.toml:", "from", "test `c`", "more.jsonl:2:", "value"]);
     assert!(!ran.stderr.contains("test `b`"), "{}", ran.stderr);
 
-    // A run reports the same, before any trial.
-    let ran = runner.exec(&[]).expect(3);
-    ran.says(&["test `a`", "test `c`"]);
-    let run = runner.only_run();
-    assert_eq!(run.ending(), ["failed", "plugin", "", "none"]);
-    assert!(run.rows().is_empty());
     // Trials without a fault are not held back.
     runner.exec(&["--test", "b"]).expect(0);
+}
+
+#[test]
+fn refused_scenarios_leave_no_run() {
+    let runner = Runner::new(&[]);
+    let tests = "[[tests]]\nid = \"a\"\ninput = { from = \"km\", to = \"m\", value = 1 }\n";
+    runner.write("good.toml", format!("{UNITS}{tests}"));
+    for text in [
+        format!("{UNITS}config = {{ decimals = 20 }}\n{tests}"),
+        format!("{UNITS}[[tests]]\nid = \"a\"\ninput = {{ from = \"km\" }}\n"),
+    ] {
+        runner.scenario(&text);
+        let expected = runner.run(&["validate", "scenario.toml"]).expect(2).stderr;
+        for more in [
+            &["--json"][..],
+            &["--detach"],
+            &["--into", "results/named"],
+            &["--exclusive"],
+        ] {
+            let ran = runner.refused(more, &[]);
+            assert_eq!(ran.stderr, expected, "{more:?}");
+        }
+        let ran = runner.refused(&["good.toml"], &[]);
+        assert_eq!(ran.stderr, expected, "in a group");
+    }
+    assert_eq!(runner.list(), Vec::<serde_json::Value>::new());
+    let left = runner.path("results").read_dir().unwrap();
+    let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(left.into_iter().all(|name| !name.starts_with("20") && !name.starts_with(".gone")));
+    // The folder can be used.
+    runner.run(&["exec", "good.toml", "--into", "results/named"]).expect(0);
+}
+
+#[test]
+fn refused_run_is_removed_after_compilation() {
+    let runner = Runner::new(&[]);
+    runner.scenario(&format!("{UNITS}config = {{ decimals = 20 }}\n[[tests]]\nid = \"a\"\n"));
+    let mut command = runner.command(&["exec", "scenario.toml", "--detach"]);
+    // Other tests must not have compiled the plugin.
+    command.env("RUNNER_CACHE", runner.path("cache"));
+    let ran = Running::start(&mut command).finish().expect(2);
+    ran.says(&["compiling bundled:units", "at `/decimals`"]);
+    assert!(runner.runs().is_empty());
 }
 
 #[test]
@@ -76,9 +113,7 @@ fn many_refused_inputs_are_counted() {
     runner.scenario(&format!("{UNITS}[[test_lists]]\nfiles = [\"many.jsonl\"]\n"));
     let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
     ran.says(&["test `t0`", "many.jsonl:1:", "20000 problems"]);
-    let ran = runner.exec(&[]).expect(3);
-    ran.says(&["test `t0`", "and 19980 more"]);
-    assert!(runner.only_run().rows().is_empty());
+    runner.refused(&[], &["test `t0`", "many.jsonl:1:", "20000 problems"]);
 }
 
 #[test]
@@ -140,9 +175,7 @@ fn schemas_of_outputs_are_checked_first() {
     ran.says(&["scenario.toml:10:"]);
     // Each schema is reported once.
     assert!(!ran.stderr.contains("test `c`"), "{}", ran.stderr);
-    runner.exec(&[]).expect(3).says(&says);
-    runner.run(&["resume", "latest"]).expect(3).says(&says);
-    assert!(runner.only_run().rows().is_empty());
+    runner.refused(&[], &says);
     runner.exec(&["--test", "a"]).expect(0);
 }
 

@@ -10,7 +10,7 @@ use runner_model::{
     Digest, ErrorClass, Micros, Places as _, TaskId, TrialId, row::MAX_ROW, template::Template,
     visible::visible_line,
 };
-use runner_scenario::{Problems, TestProblem};
+use runner_scenario::{Problems, ProviderProblem, TestProblem};
 
 use super::{ids::Ids, plan::Plan, test_line::TestLine};
 
@@ -117,13 +117,28 @@ impl Checks {
         let Some((test, trial)) = self.in_flight.remove(&task) else {
             return;
         };
-        for problem in problems(answer) {
+        for problem in Self::read_answer(answer) {
             if self.found.len() < MAX_SHOWN {
                 self.found.push(test_problem(test, &trial, &problem));
             } else {
                 self.hidden += 1;
             }
         }
+    }
+
+    /// Parses the answer to a task. An invalid one becomes a problem.
+    pub(crate) fn read_answer(answer: &[u8]) -> Vec<Problem> {
+        let problems = match answer.len() {
+            0..=MAX_ROW => serde_json::from_slice(answer).ok(),
+            _ => None,
+        };
+        problems.unwrap_or_else(|| {
+            vec![Problem {
+                class: ErrorClass::Protocol,
+                code: "answer".to_owned(),
+                message: "the worker that checked it sent an invalid answer".to_owned(),
+            }]
+        })
     }
 
     /// Returns whether all checks are answered.
@@ -149,6 +164,24 @@ impl Checks {
     }
 }
 
+/// Returns the problems of a plan's plugins with their places, for messages.
+pub(crate) fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProblem> {
+    let found = ready.providers.iter().filter_map(|about| {
+        let problem = about.problem.as_ref()?;
+        let provider = plan.providers.get(usize::from(about.provider))?;
+        Some(ProviderProblem {
+            provider: about.provider,
+            key: match problem.class {
+                ErrorClass::InvalidConfig => "config",
+                _ => "plugin",
+            },
+            message: format!("plugin `{}` {}", provider.provider.plugin, problem.message),
+            help: None,
+        })
+    });
+    found.collect()
+}
+
 fn task(plan: &Plan, index: u64, provider: u16, trial: &TrialId, line: usize) -> Task {
     Task {
         id: TaskId(FIRST + index),
@@ -162,21 +195,6 @@ fn task(plan: &Plan, index: u64, provider: u16, trial: &TrialId, line: usize) ->
         line: Line::Bytes(line as u32),
         row_bytes: 0,
     }
-}
-
-/// Parses an answer. An invalid one becomes a problem.
-fn problems(answer: &[u8]) -> Vec<Problem> {
-    let problems = match answer.len() {
-        0..=MAX_ROW => serde_json::from_slice(answer).ok(),
-        _ => None,
-    };
-    problems.unwrap_or_else(|| {
-        vec![Problem {
-            class: ErrorClass::Protocol,
-            code: "answer".to_owned(),
-            message: "the worker that checked it sent an invalid answer".to_owned(),
-        }]
-    })
 }
 
 /// Returns whether the arguments, stdin or environment of a provider use inputs or attachments of tests.

@@ -12,8 +12,9 @@ mod stored;
 mod test_line;
 
 pub use self::decision::Decision;
+pub(crate) use self::checks::{Checks, provider_problems};
 pub(crate) use self::diff::{PlanDiff, changes_since};
 pub(crate) use self::load::{load_plan, manifest_providers, metadata, selection};
 pub(crate) use self::rejudge::{JudgedRow, Rejudge};
 pub(crate) use self::stored::{not_passed, stored_plan, tests_of, unreadable};
-pub(crate) use self::{checks::Checks, ids::Ids, plan::Plan, test_line::TestLine};
+pub(crate) use self::{ids::Ids, plan::Plan, test_line::TestLine};

@@ -87,6 +87,16 @@ impl Coordinator<'_> {
         let (stop, stop_signal) = (self.schedule.stop_reason(), self.stop.signal);
         Ok(Ended { stop, stop_signal, ..ended(manifest, directory, took, self.observer) })
     }
+
+    /// Removes a run that was refused before its first trial.
+    pub(super) fn discard(mut self, run: ActiveRun) -> Result<(), RecordError> {
+        self.pool.finish();
+        // Its thread is the last that writes into the run.
+        let _ = run.writer.close();
+        run.owned.discard()?;
+        self.pool.wait_for_exits(EXIT_WITHIN);
+        Ok(())
+    }
 }
 
 /// Writes the end of a session. If that fails, reports it, and returns the manifest as readers show the run.

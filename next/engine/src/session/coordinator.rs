@@ -6,6 +6,7 @@ use std::{
     env,
     io::ErrorKind,
     mem,
+    path::Path,
     panic::resume_unwind,
     sync::mpsc::SyncSender,
     thread,
@@ -21,16 +22,17 @@ use runner_record::{
     Fold, Live, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts, Scratch, Share,
     Writer, sweep_every,
 };
+use runner_scenario::Problems;
 use tracing::debug;
 
 use super::in_flight::{CheckedReport, InFlight};
 use super::{live::write_live, requests, watchdog::Watchdog, worker_log::WorkerLog};
 use crate::clock::{Clock, monotonic};
 use crate::event::{Ended, Observer, RunEvent};
-use crate::plan::{Checks, Ids, Plan};
+use crate::plan::{Checks, Ids, Plan, provider_problems};
 use crate::schedule::{Assignment, Effect, Schedule, StopMode};
 use crate::workers::{Next, Pool, PoolEvent, ReadyWorker};
-use crate::{input::Input, signals::SignalEvent};
+use crate::{EngineError, input::Input, signals::SignalEvent};
 
 /// Interval of progress events, in microseconds.
 pub(super) const PROGRESS_EVERY: u64 = 100_000;
@@ -81,8 +83,16 @@ pub(super) struct Coordinator<'a> {
     pub(super) failure: Option<String>,
     /// Reason and message of [`Effect::Finish`], until the run is on disk and can be closed.
     end: Option<(Option<Reason>, Option<String>)>,
+    /// Whether the run is new and not reported yet. If a configuration or a test is refused, it is removed.
+    is_unreported: bool,
+    /// Problems of a run to remove.
+    refused: Option<Problems>,
     pub(super) has_lacked_memory: bool,
     pub(super) worker_log: WorkerLog,
+}
+
+fn created<'a>(owned: &'a Owned, directory: &'a Path) -> RunEvent<'a> {
+    RunEvent::Created { manifest: owned.manifest(), directory, log: owned.log_file() }
 }
 
 /// A run on disk whose trials can run.
@@ -139,11 +149,23 @@ pub(super) struct CoordinatorParts<'a> {
     pub(super) clock: Clock,
     pub(super) fold: Fold,
     pub(super) watchdog: Watchdog,
+    /// Whether the session creates its run and does not wait.
+    pub(super) is_new: bool,
 }
 
 impl<'a> Coordinator<'a> {
     pub(super) fn new(parts: CoordinatorParts<'a>) -> Self {
-        let CoordinatorParts { plan, observer, pool, root, share, clock, fold, watchdog } = parts;
+        let CoordinatorParts {
+            plan,
+            observer,
+            pool,
+            root,
+            share,
+            clock,
+            fold,
+            watchdog,
+            is_new,
+        } = parts;
         Self {
             schedule: Schedule::new(plan.schedule_settings(), fold.left(), &(&plan.suite, &fold)),
             plan,
@@ -168,6 +190,8 @@ impl<'a> Coordinator<'a> {
             timers: Timers::new(),
             failure: None,
             end: None,
+            is_unreported: is_new,
+            refused: None,
             has_lacked_memory: false,
             worker_log: WorkerLog::new(),
         }
@@ -177,8 +201,8 @@ impl<'a> Coordinator<'a> {
     ///
     /// # Errors
     ///
-    /// The run cannot be created or written.
-    pub(super) fn run(mut self) -> Result<Ended, RecordError> {
+    /// The run cannot be created or written, or configurations or tests have problems.
+    pub(super) fn run(mut self) -> Result<Ended, EngineError> {
         loop {
             self.now = self.clock.now();
             let mut wait = self.wait();
@@ -196,15 +220,21 @@ impl<'a> Coordinator<'a> {
             self.now = self.clock.now();
             self.try_root()?;
             self.check_tests();
+            if let Some(run) = self.run.take_if(|_| self.refused.is_some()) {
+                let problems = self.refused.take().unwrap_or_default();
+                self.discard(run)?;
+                return Err(EngineError::Scenario(problems));
+            }
             self.add_ready_workers();
             self.tick();
             self.pool.flush();
             self.record_start();
             self.report_progress();
             if let Some(end) = self.end.take() {
+                self.report_created();
                 match (self.run.take(), self.waiting.take()) {
-                    (Some(run), _) => return self.close(run, end),
-                    (None, Some(owned)) => return self.close_waiting(owned, end),
+                    (Some(run), _) => return Ok(self.close(run, end)?),
+                    (None, Some(owned)) => return Ok(self.close_waiting(owned, end)?),
                     // The run is still being created.
                     (None, None) => self.end = Some(end),
                 }
@@ -259,7 +289,15 @@ impl<'a> Coordinator<'a> {
                 self.handle_exit(worker, exit);
             }
             PoolEvent::Described(ready) => match self.pool.problems(&ready) {
-                Some((reason, problems)) => self.fail(reason, problems),
+                Some((reason, lines)) => {
+                    let found = provider_problems(self.plan, &ready);
+                    // Other problems are faults of the plugin, which a run records.
+                    if found.iter().all(|problem| problem.key == "config") {
+                        self.refuse(lines, self.plan.scenario.provider_problems(&found));
+                    } else {
+                        self.fail(reason, lines);
+                    }
+                }
                 None => {
                     let checks = Checks::from_descriptions(&ready, self.plan);
                     self.checks = self.pool.next_ready().map(|worker| (checks, worker));
@@ -290,11 +328,9 @@ impl<'a> Coordinator<'a> {
         if let Err(error) = watching {
             owned.log(&format!("cannot watch for requests of other processes: {error}"));
         }
-        self.observer.event(&RunEvent::Created {
-            manifest: owned.manifest(),
-            directory: &owned.dir().path(),
-            log: owned.log_file(),
-        });
+        if !self.is_unreported {
+            self.observer.event(&created(&owned, &owned.dir().path()));
+        }
         if owned.manifest().stage == Stage::Waiting {
             self.wait_for_root(owned)
         } else {
@@ -352,9 +388,30 @@ impl<'a> Coordinator<'a> {
         {
             self.pool.checked();
             match checks.lines() {
-                Some(lines) => self.fail(Reason::Plugin, lines),
-                None => self.add_worker(&worker),
+                Some(lines) => self.refuse(lines, checks.problems(plan)),
+                None => {
+                    self.report_created();
+                    self.add_worker(&worker);
+                }
             }
+        }
+    }
+
+    /// Ends the session because of configurations or tests. `lines` are the problems without their places.
+    fn refuse(&mut self, lines: String, problems: Problems) {
+        if self.is_unreported {
+            self.refused = Some(problems);
+        } else {
+            self.fail(Reason::Plugin, lines);
+        }
+    }
+
+    /// Reports the creation of a new run, once.
+    fn report_created(&mut self) {
+        if let Some(run) = &self.run
+            && mem::take(&mut self.is_unreported)
+        {
+            self.observer.event(&created(&run.owned, &run.owned.dir().path()));
         }
     }
 

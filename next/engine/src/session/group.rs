@@ -13,6 +13,7 @@ use super::waiting::{close_unstarted, unstarted};
 use super::{resume::continue_run, run_parts::RunParts};
 use crate::event::{Ended, Observer};
 use crate::signals::{self, ListenerGuard, SignalEvent};
+use crate::validate::plugin_problems;
 use crate::{EngineError, ExecRequest, ResumeRequest, error::machine_error};
 
 /// Runs that one process runs in order. The process holds all of them until they have ended.
@@ -33,7 +34,7 @@ enum GroupRun {
 }
 
 impl Group {
-    /// Plans all scenarios, then creates their runs. Returns the scenarios without selected tests, which get no run.
+    /// Plans and validates all scenarios, then creates their runs. Returns the scenarios without selected tests, which get no run.
     ///
     /// # Errors
     ///
@@ -42,7 +43,11 @@ impl Group {
         check_machine()?;
         let (mut plans, mut problems, mut empty) = (Vec::new(), Vec::new(), Vec::new());
         for request in requests {
-            match planned(request) {
+            let planned = planned(request).and_then(|(plan, suite)| {
+                let (_, problems) = plugin_problems(prestart()?, &plan)?;
+                EngineError::check(problems).map(|()| (plan, suite))
+            });
+            match planned {
                 Ok((plan, suite)) => plans.push((request, plan, suite)),
                 Err(EngineError::NothingSelected(_) | EngineError::NothingFailed) => {
                     empty.push(request.scenario.clone());

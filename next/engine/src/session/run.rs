@@ -67,7 +67,7 @@ pub(crate) fn prestart() -> Result<PrestartedWorker, EngineError> {
 ///
 /// # Errors
 ///
-/// The run cannot be created or written.
+/// The run cannot be created or written. If a new run's configurations or tests have problems, there is no run.
 pub(crate) fn run(
     prestarted: PrestartedWorker,
     work: Work,
@@ -104,6 +104,7 @@ pub(crate) fn run(
         clock,
         fold,
         watchdog: watchdog.clone(),
+        is_new: session == 1 && !waits,
     });
     let ended = panic::catch_unwind(AssertUnwindSafe(|| coordinator.run()));
     let ended = ended.unwrap_or_else(|panic| {
@@ -111,7 +112,7 @@ pub(crate) fn run(
         panic::resume_unwind(panic)
     });
     watchdog.end();
-    Ok(ended?)
+    ended
 }
 
 /// Sends signals to the coordinator, and also to the watchdog, because the coordinator may be stuck.
