@@ -14,7 +14,7 @@ pub trait Observer {
 /// An event of a session.
 #[derive(Debug)]
 pub enum RunEvent<'a> {
-    /// The run is on disk, and this process holds it.
+    /// The run is on disk, this process holds it, and its configurations and tests are accepted, unless it waits or ends before that.
     Created {
         /// The manifest on disk.
         manifest: &'a Manifest,
@@ -48,6 +48,8 @@ pub enum RunEvent<'a> {
     },
     /// A row is on disk.
     Row {
+        /// The trial's place in the plan.
+        trial: u64,
         /// The outcome and the place of the row.
         row: RowFacts,
         /// The row as JSON, without the line break.
@@ -100,7 +102,7 @@ pub enum RunEvent<'a> {
 /// Trials that wait for their next attempt, at least one of them for more than a few seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LongWait {
-    /// Trials that wait for the backoff before a retry, or for the time that their provider asked for.
+    /// Trials that wait for the backoff before a retry, or for the time that their provider requested.
     pub retries: u64,
     /// Providers that wait for their rate.
     pub rates: u64,

@@ -120,7 +120,7 @@ pub fn on_stop(
     })
 }
 
-/// Sends this process SIGTERM if a test wants it at this place: `RUNNER_TEST_SIGNAL=place`, or `place:2` at the second passage.
+/// Sends this process SIGTERM if a test selects this place: `RUNNER_TEST_SIGNAL=place`, or `place:2` at the second passage.
 /// Release builds have no such places.
 pub(crate) fn pass(place: &str) {
     static PASSAGES: AtomicU32 = AtomicU32::new(0);
@@ -152,7 +152,7 @@ pub fn fail_large_writes() -> io::Result<()> {
 
 static RESTORE_TERMINAL: OnceLock<fn()> = OnceLock::new();
 
-/// Sets a function that restores the terminal before SIGQUIT or the watchdog ends the process.
+/// Sets a function that restores the terminal before a signal or the watchdog ends the process.
 pub fn before_forced_exit(restore: fn()) {
     let _ = RESTORE_TERMINAL.set(restore);
 }
@@ -248,6 +248,10 @@ impl SignalListeners {
     fn send(&self, (call, count): &mut (Listener, u32), signal: StopSignal) {
         *count += 1;
         let is_second = *count > 1;
+        if is_second {
+            // The next signal exits the process inside its handler.
+            restore_terminal();
+        }
         self.is_last.store(is_second, Ordering::SeqCst);
         call(SignalEvent::Stop(signal, is_second));
     }

@@ -3,17 +3,16 @@
 use std::borrow::Cow;
 
 use runner_model::row::{Check, Raw, RowError};
-use runner_model::visible::{marked, visible_line};
+use runner_model::visible::{expected_and_got, marked, visible_line};
 use runner_model::{ErrorClass, Outcome, RowRef, outcome::Verdict, units};
 use serde::de::IgnoredAny;
-use serde_json::Value;
 
 use crate::{denials, logs::JsonRecord};
 
 /// Characters of a value in a headline.
 const SHORT_VALUE: usize = 40;
-/// Characters of a value in the line of a difference.
-const LONG_VALUE: usize = 200;
+/// Start of the line of a difference, which continues with its path.
+const DIFFERENCE: &str = "at $";
 
 /// Replaces the values of a text that should have been an object or an array.
 const JSON_TEXT: &str = "the output is a text that holds JSON; to read the output of a plain command as JSON, set `output = \"json\"`";
@@ -40,15 +39,31 @@ pub enum Tone {
 
 pub type BlockLine = (Tone, String);
 
-/// Formats the reason as one line: the first failed check, or else the error.
+/// Formats the reason as one line: the first failed check, or else the error without class and code.
 pub fn headline(row: &RowRef<'_>) -> String {
     let failed = row.checks.iter().find(|check| has_failed(check));
     match (failed, &row.error) {
         (Some(check), _) => {
             let message = check.message.as_deref().unwrap_or_default();
-            with_words(check_line(check), message)
+            let (line, code) = (check_line(check), check.actual.as_ref().map(|code| code.get()));
+            match (program_words(&line, message), code) {
+                (Some(words), Some(code)) if is_of_scenario(check, &["exit_code"]) => {
+                    format!("exit code {code}: {words}")
+                }
+                (Some(words), _) => line.replace(STDERR_FOLLOWS, &format!(": {words}")),
+                (None, _) => line,
+            }
         }
-        (None, Some(error)) => with_words(error_line(row, error), &error.message),
+        (None, Some(error)) => {
+            let line = error_words(error).unwrap_or_else(|| error_line(row, error));
+            let line = visible_line(&line).into_owned();
+            match program_words(&line, &error.message) {
+                // A trap's own words are only that there was one.
+                Some(words) if error.class == Some(ErrorClass::Trap) => words,
+                Some(words) => line.replace(STDERR_FOLLOWS, &format!(": {words}")),
+                None => line,
+            }
+        }
         (None, None) => match (&row.summary, row.verdict) {
             (Some(summary), Some(Verdict::Fail)) => with_summary("verdict fail", summary),
             (None, Some(Verdict::Fail)) => "the provider's verdict is fail".to_owned(),
@@ -69,7 +84,9 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
     for check in row.checks.iter().filter(|check| has_failed(check)) {
         let (first, others) = message_lines(check);
         lines.push((Tone::Reason, format!("{}: {first}", &*check.name)));
-        let others = others.map(|line| (Tone::Detail, line.to_owned()));
+        let is_difference = |line: &str| line.starts_with(DIFFERENCE);
+        let tone = |line| if is_difference(line) { Tone::Actual } else { Tone::Detail };
+        let others = others.map(|line| (tone(line), line.to_owned()));
         push_at_most(&mut lines, others.collect(), most);
         push_at_most(&mut lines, check_values(check), most);
     }
@@ -108,22 +125,32 @@ fn has_failed(check: &Check<'_>) -> bool {
 }
 
 fn check_line(check: &Check<'_>) -> String {
-    let said = match (&check.expected, &check.actual) {
+    let (first, mut others) = message_lines(check);
+    let words = match (&check.expected, &check.actual, others.next()) {
+        // The first line is the number of differences.
+        (.., Some(other)) if other.starts_with(DIFFERENCE) => format!("{first}; {}", &other[3..]),
         // The message only states that they differ.
-        (Some(expected), Some(actual)) if *check.name == *"equals" => {
-            let differences = differences(expected, actual);
-            let first = differences.first();
-            let first = first.map(|difference| difference.line(SHORT_VALUE));
-            let more = match differences.len() {
-                0 | 1 => String::new(),
-                count => format!(", and {} more", count - 1),
-            };
-            let whole = || expected_and_got(expected.get(), actual.get(), SHORT_VALUE);
-            first.unwrap_or_else(whole) + &more
+        (Some(expected), Some(actual), _) if is_compared(check) && !lists_differences(check) => {
+            expected_and_got(expected.get(), actual.get(), SHORT_VALUE)
         }
-        _ => message_lines(check).0.to_owned(),
+        _ => first.to_owned(),
     };
-    marked(&format!("{}: {said}", &*check.name))
+    marked(&format!("{}: {words}", &*check.name))
+}
+
+fn is_of_scenario(check: &Check<'_>, names: &[&str]) -> bool {
+    !check.own && names.contains(&&*check.name)
+}
+
+/// Returns whether a check compares all of the output.
+fn is_compared(check: &Check<'_>) -> bool {
+    is_of_scenario(check, &["equals", "json"])
+}
+
+/// Returns whether the message lists the places where two objects or arrays differ.
+fn lists_differences(check: &Check<'_>) -> bool {
+    let last = check.message.as_deref().and_then(|message| message.lines().last());
+    is_compared(check) && last.is_some_and(|last| last.starts_with(DIFFERENCE))
 }
 
 /// Returns the first line of a check's message that is not empty, and the lines after it.
@@ -134,103 +161,15 @@ fn message_lines<'a>(check: &'a Check<'_>) -> (&'a str, impl Iterator<Item = &'a
     (first.unwrap_or("did not hold"), lines)
 }
 
-/// Formats two values, each cut to `most` characters so that their first difference is shown.
-fn expected_and_got(expected: &str, got: &str, most: usize) -> String {
-    let pairs = expected.chars().zip(got.chars());
-    let common = pairs.take_while(|(left, right)| left == right).count();
-    let from = if common < most / 2 { 0 } else { common - most / 4 };
-    let [expected, got] = [expected, got].map(|text| {
-        if from == 0 || text.chars().count() <= most {
-            return cut(text, most);
-        }
-        let rest: String = text.chars().skip(from).collect();
-        cut(&format!("…{rest}"), most)
-    });
-    format!("expected {expected}, got {got}")
-}
-
-/// A place where two values differ.
-struct Difference {
-    /// Such as `$.a.b[0]`.
-    path: String,
-    /// `None` if the place is only in the other value.
-    expected: Option<Value>,
-    actual: Option<Value>,
-}
-
-impl Difference {
-    /// Formats the difference with values of at most `most` characters.
-    fn line(&self, most: usize) -> String {
-        let [expected, actual] = [&self.expected, &self.actual]
-            .map(|value| value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string));
-        format!("at {}: {}", self.path, expected_and_got(&expected, &actual, most))
-    }
-}
-
-/// Returns all differences of two objects or of two arrays, and nothing for other values.
-fn differences(expected: &Raw<'_>, actual: &Raw<'_>) -> Vec<Difference> {
-    let mut found = Vec::new();
-    match (serde_json::from_str(expected.get()), serde_json::from_str(actual.get())) {
-        (Ok(expected @ Value::Object(_)), Ok(actual @ Value::Object(_)))
-        | (Ok(expected @ Value::Array(_)), Ok(actual @ Value::Array(_))) => {
-            add_differences(&mut found, "$".to_owned(), Some(expected), Some(actual));
-        }
-        _ => {}
-    }
-    found
-}
-
-fn add_differences(
-    found: &mut Vec<Difference>,
-    path: String,
-    expected: Option<Value>,
-    actual: Option<Value>,
-) {
-    match (expected, actual) {
-        (Some(Value::Object(expected)), Some(Value::Object(mut actual))) => {
-            for (key, expected) in expected {
-                let actual = actual.remove(&key);
-                add_differences(found, path.clone() + &step(&key), Some(expected), actual);
-            }
-            for (key, actual) in actual {
-                add_differences(found, path.clone() + &step(&key), None, Some(actual));
-            }
-        }
-        (Some(Value::Array(expected)), Some(Value::Array(actual))) => {
-            let count = expected.len().max(actual.len());
-            let (mut expected, mut actual) = (expected.into_iter(), actual.into_iter());
-            for index in 0..count {
-                let path = format!("{path}[{index}]");
-                add_differences(found, path, expected.next(), actual.next());
-            }
-        }
-        (Some(Value::Number(left)), Some(Value::Number(right)))
-            if left == right || left.as_f64() == right.as_f64() => {}
-        (expected, actual) if expected == actual => {}
-        (expected, actual) => found.push(Difference { path, expected, actual }),
-    }
-}
-
-/// Formats a key as a step of a path.
-fn step(key: &str) -> String {
-    let is_plain = |character: char| character.is_alphanumeric() || "_-".contains(character);
-    if !key.is_empty() && key.chars().all(is_plain) {
-        format!(".{key}")
-    } else {
-        format!("[{}]", Value::from(key))
-    }
-}
-
-/// Returns all differences of objects and arrays that should be equal, else the difference of texts, else both values.
+/// Returns the difference of texts, or else the values that the message lacks.
 fn check_values(check: &Check<'_>) -> Vec<BlockLine> {
+    const IN_MESSAGE: &[&str] = &["error", "exit_code", "max_duration", "max_memory", "min_score"];
+    if lists_differences(check) || is_of_scenario(check, IN_MESSAGE) {
+        return Vec::new();
+    }
     if let (Some(expected), Some(actual)) = (&check.expected, &check.actual)
-        && *check.name == *"equals"
+        && is_compared(check)
     {
-        let differences = differences(expected, actual);
-        if !differences.is_empty() {
-            let lines = differences.iter().map(|difference| difference.line(LONG_VALUE));
-            return lines.map(|line| (Tone::Actual, line)).collect();
-        }
         let text = serde_json::from_str::<String>(actual.get());
         let is_tree = |json: &str| json.starts_with(['{', '[']);
         if is_tree(expected.get())
@@ -247,8 +186,8 @@ fn check_values(check: &Check<'_>) -> Vec<BlockLine> {
     let value = |tone, name, value: &Option<Raw<'_>>| {
         value.as_ref().map(|value| (tone, format!("{name} {}", value.get())))
     };
-    // The message of `contains` has the text.
-    let expected = check.expected.clone().filter(|_| *check.name != *"contains");
+    let has_expected = is_of_scenario(check, &["contains", "matches", "schema"]);
+    let expected = check.expected.clone().filter(|_| !has_expected);
     let both = [
         value(Tone::Expected, "expected ", &expected),
         value(Tone::Actual, "got      ", &check.actual),
@@ -259,7 +198,7 @@ fn check_values(check: &Check<'_>) -> Vec<BlockLine> {
 fn difference(diff: &str) -> Vec<BlockLine> {
     const NO_LINE_BREAK: char = '\\';
     let ends = diff.lines().filter(|line| line.starts_with(NO_LINE_BREAK));
-    // A missing line break at the end of both texts is no difference.
+    // A missing line break at the end of both texts is not a difference.
     let is_noise = ends.count() != 1;
     let lines = diff.lines().filter(|line| !(is_noise && line.starts_with(NO_LINE_BREAK)));
     let tone = |line: &str| match line.as_bytes().first() {
@@ -273,14 +212,6 @@ fn difference(diff: &str) -> Vec<BlockLine> {
         _ => (tone(line), line.to_owned()),
     });
     lines.collect()
-}
-
-/// Cuts a text to `most` characters, with `…` at the end.
-fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
-    }
 }
 
 fn push_at_most(lines: &mut Vec<BlockLine>, mut more: Vec<BlockLine>, most: usize) {
@@ -297,28 +228,28 @@ fn push_at_most(lines: &mut Vec<BlockLine>, mut more: Vec<BlockLine>, most: usiz
 
 /// Formats an error: a panic by its own message, else class, code and first line.
 fn error_line(row: &RowRef<'_>, error: &RowError<'_>) -> String {
-    let first = error.message.lines().map(str::trim).find(|line| !line.is_empty());
-    let words = match (panic(error), first) {
-        (Some((_, words)), _) => words,
-        (None, Some(first)) => match title(row, error) {
-            Some(title) => format!("{title}: {first}"),
-            None => first.to_owned(),
-        },
-        (None, None) => title(row, error).unwrap_or_else(|| "without a message".to_owned()),
+    let title = title(row, error).filter(|_| panic(error).is_none());
+    let words = match (title, error_words(error)) {
+        (Some(title), Some(words)) => format!("{title}: {words}"),
+        (title, words) => words.or(title).unwrap_or_else(|| "without a message".to_owned()),
     };
     visible_line(&words).into_owned()
 }
 
-/// Adds a line of the program's standard error: the one of a Go panic, or else the last.
-fn with_words(line: String, message: &str) -> String {
-    let Some(line) = line.strip_suffix(STDERR_FOLLOWS) else {
-        return line;
-    };
+/// Returns the panic of an error, or else the first line of its message.
+fn error_words(error: &RowError<'_>) -> Option<String> {
+    let first = error.message.lines().map(str::trim).find(|line| !line.is_empty());
+    panic(error).map(|(_, words)| words).or_else(|| first.map(str::to_owned))
+}
+
+/// Returns a line of the program's standard error, if `line` ends with [`STDERR_FOLLOWS`]: the one of a Go panic, or else the
+/// last.
+fn program_words(line: &str, message: &str) -> Option<String> {
     let said = message.lines().map(str::trim);
     let mut said = said.filter(|said| !said.is_empty() && !said.starts_with(BACKTRACE));
-    let last = said.clone().next_back().unwrap_or_default();
-    let words = said.find(|said| said.starts_with("panic: "));
-    format!("{line}: {}", visible_line(&message_of(words.unwrap_or(last))))
+    let last = said.clone().next_back().filter(|_| line.ends_with(STDERR_FOLLOWS))?;
+    let words = said.find(|said| said.starts_with("panic: ")).unwrap_or(last);
+    Some(visible_line(&message_of(words)).into_owned())
 }
 
 /// Returns class and code, such as `trap unreachable`. `None` if they only repeat the outcome.
@@ -372,7 +303,10 @@ fn panic<'a>(error: &'a RowError<'_>) -> Option<(Vec<&'a str>, String)> {
         {
             (vec![above, lines[at], words], above.to_owned())
         }
-        (Some(words), _) => (vec![lines[at], words], format!("{place} {words}")),
+        (Some(words), _) => {
+            let place = place.trim_end_matches(':');
+            (vec![lines[at], words], format!("{words} ({place})"))
+        }
         (None, _) => (vec![lines[at]], place.to_owned()),
     })
 }

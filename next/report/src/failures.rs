@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use runner_model::{Outcome, RowRef};
+use runner_model::{Outcome, RowRef, units::grouped};
 
 use crate::failure;
 
@@ -14,11 +14,12 @@ const MOST_LISTED: usize = 20;
 const MOST_PROVIDERS: usize = 5;
 /// Flaky trials that are named.
 const MOST_FLAKY: usize = 10;
+/// Trials that a group names.
+const MOST_TRIALS: usize = 3;
 
 /// Trials that did not pass, and skipped ones whose provider gave a reason.
 #[derive(Debug, Default)]
 pub struct Failures {
-    /// In the order of their first trials.
     groups: Vec<FailureGroup>,
     /// Number of trials that did not pass.
     pub trials: u64,
@@ -26,9 +27,12 @@ pub struct Failures {
     grouped: u64,
     /// Indexes in `groups`.
     places: BTreeMap<(Outcome, String), usize>,
-    flaky: Vec<String>,
+    flaky: FirstTrials,
     flaky_trials: u64,
 }
+
+/// The first trials of the plan, with their places in it.
+type FirstTrials = BTreeSet<(u64, String)>;
 
 /// Trials with the same outcome and reason.
 #[derive(Debug)]
@@ -37,8 +41,8 @@ pub struct FailureGroup {
     pub reason: String,
     pub outcome: Outcome,
     pub trials: u64,
-    /// Id of the first trial.
-    first: String,
+    /// Up to [`MOST_TRIALS`] trials.
+    first: FirstTrials,
     /// The test of all trials. `None` if they have several.
     test: Option<String>,
     /// Names of up to [`MOST_PROVIDERS`] + 1 providers.
@@ -46,13 +50,17 @@ pub struct FailureGroup {
 }
 
 impl Failures {
-    /// Adds a row that settles its trial.
-    pub fn add(&mut self, row: &RowRef<'_>) {
+    /// Adds a row that settles its trial, the one at `place` of the plan.
+    pub fn add(&mut self, row: &RowRef<'_>, place: u64) {
+        let add = |trials: &mut FirstTrials, most| {
+            trials.insert((place, row.trial.to_string()));
+            if trials.len() > most {
+                trials.pop_last();
+            }
+        };
         if row.flaky {
             self.flaky_trials += 1;
-            if self.flaky.len() < MOST_FLAKY {
-                self.flaky.push(row.trial.to_string());
-            }
+            add(&mut self.flaky, MOST_FLAKY);
         }
         let is_explained_skip = row.outcome == Outcome::Skipped && row.summary.is_some();
         if !row.outcome.is_bad() && !is_explained_skip {
@@ -69,7 +77,7 @@ impl Failures {
                     reason: key.1.clone(),
                     outcome: row.outcome,
                     trials: 0,
-                    first: row.trial.to_string(),
+                    first: FirstTrials::new(),
                     test: Some(row.test.to_string()),
                     providers: BTreeSet::new(),
                 });
@@ -79,21 +87,25 @@ impl Failures {
         };
         let group = &mut self.groups[place];
         group.trials += 1;
+        add(&mut group.first, MOST_TRIALS);
         group.test.take_if(|test| *test != *row.test);
         if group.providers.len() <= MOST_PROVIDERS {
             group.providers.insert(row.provider.to_string());
         }
     }
 
-    /// Returns the first 20 groups: errors, timeouts, failures, then skipped trials.
+    /// Returns the first 20 groups: errors, timeouts, failures, then skipped trials, each in the order of the plan.
     #[must_use]
     pub fn listed(&self) -> Vec<&FailureGroup> {
         let mut groups: Vec<_> = self.groups.iter().collect();
-        groups.sort_by_key(|group| match group.outcome {
-            Outcome::Error => 0,
-            Outcome::Timeout => 1,
-            Outcome::Failed => 2,
-            _ => 3,
+        groups.sort_by_key(|group| {
+            let kind = match group.outcome {
+                Outcome::Error => 0,
+                Outcome::Timeout => 1,
+                Outcome::Failed => 2,
+                _ => 3,
+            };
+            (kind, group.first.first())
         });
         groups.truncate(MOST_LISTED);
         groups
@@ -109,10 +121,16 @@ impl Failures {
     /// Formats the flaky trials as one line. `None` if there are none.
     #[must_use]
     pub fn flaky(&self) -> Option<String> {
-        let more = self.flaky_trials - self.flaky.len() as u64;
-        let more = (more > 0).then(|| format!("{more} more"));
-        let named: Vec<_> = self.flaky.iter().cloned().chain(more).collect();
-        (!named.is_empty()).then(|| named.join(", "))
+        (self.flaky_trials > 0).then(|| named(&self.flaky, self.flaky_trials))
+    }
+}
+
+/// Formats the first of `count` trials, and the number of the others.
+fn named(first: &FirstTrials, count: u64) -> String {
+    let names: Vec<_> = first.iter().map(|(_, trial)| trial.as_str()).collect();
+    match count - first.len() as u64 {
+        0 => names.join(", "),
+        more => format!("{} and {} more", names.join(", "), grouped(more)),
     }
 }
 
@@ -120,17 +138,17 @@ impl FailureGroup {
     /// Returns one name for all trials of the group.
     #[must_use]
     pub fn name(&self) -> String {
+        let first = self.first.first().map_or("", |(_, trial)| trial);
         match &self.test {
-            _ if self.trials == 1 => self.first.clone(),
-            Some(_) if self.providers.len() == 1 => {
-                let (trial, _) = self.first.rsplit_once('#').unwrap_or((&self.first, ""));
+            Some(_) if self.trials > 1 && self.providers.len() == 1 => {
+                let (trial, _) = first.rsplit_once('#').unwrap_or((first, ""));
                 format!("{trial}, {} repeats", self.trials)
             }
-            Some(test) if self.providers.len() <= MOST_PROVIDERS => {
+            Some(test) if self.trials > 1 && self.providers.len() <= MOST_PROVIDERS => {
                 let providers: Vec<_> = self.providers.iter().map(String::as_str).collect();
                 format!("{test} on {}", providers.join(", "))
             }
-            _ => format!("{} and {} more", self.first, self.trials - 1),
+            _ => named(&self.first, self.trials),
         }
     }
 }

@@ -48,13 +48,13 @@ impl TrialDocument {
         }
         if let Some(output) = &row.output {
             let text = match Json::of(&output.0) {
-                Some(Json::String(text)) => text.into_owned(),
+                Some(Json::String(text)) => shown_text(&text),
                 Some(value) => indented(&value),
                 None => output.get().to_owned(),
             };
             page.text("output", text);
         }
-        page.measured(row);
+        page.measured(row, planned.as_ref().map_or(&Value::Null, |test| &test["expect"]));
         let seq = row.seq.unwrap_or(0);
         if let Some(log) = self.logs.iter().find(|log| log.seq == seq) {
             let said = log.said.as_ref().map(|said| said.get());
@@ -78,7 +78,7 @@ impl TrialDocument {
 /// Formats the page of a call that does not belong to a run.
 pub fn call_sections(row: &RowRef<'_>, said: &Said<'_>) -> Vec<Section> {
     let mut page = Page::default();
-    page.measured(row);
+    page.measured(row, &Value::Null);
     page.said(said);
     let files = row.artifacts.iter();
     page.lines("files", files.map(|file| format!("{}, {}", &*file.name, show_size(file.bytes))));
@@ -103,10 +103,18 @@ impl Page {
     }
 
     /// Adds checks, metrics and usage.
-    fn measured(&mut self, row: &RowRef<'_>) {
-        // Failed checks are shown above the page.
-        let others = row.checks.iter().filter(|check| check.verdict != Verdict::Fail);
-        self.lines("checks", others.map(check));
+    fn measured(&mut self, row: &RowRef<'_>, expect: &Value) {
+        let mut parts = expect["contains"].as_array().into_iter().flatten();
+        let checks = row.checks.iter().filter_map(|check| {
+            let expected = match &*check.name {
+                _ if check.own => None,
+                "contains" => parts.next(),
+                name => expect.get(name),
+            };
+            // Failed checks are shown above the page.
+            (check.verdict != Verdict::Fail).then(|| self::check(check, expected))
+        });
+        self.lines("checks", checks);
         self.lines("metrics", row.metrics.iter().map(phrases::metric));
         let usage = &row.usage;
         self.text(
@@ -144,20 +152,37 @@ fn attempt(line: &Line) -> Option<String> {
     Some(format!("{attempt} in session {session}: {outcome}, {took}{reason}"))
 }
 
+/// Formats what a test expects: only the value if it is of the whole output, as the output next to it.
 fn expected(expect: &Map<String, Value>) -> String {
-    let line = |(key, value): (&String, &Value)| match (key.as_str(), value.as_u64()) {
-        ("max_duration", Some(micros)) => {
-            format!("{key} {}", show_duration(Duration::from_micros(micros)))
-        }
-        _ => format!("{key} {}", indented(value)),
-    };
-    expect.iter().map(line).collect::<Vec<_>>().join("\n")
+    if let (1, Some(equals)) = (expect.len(), expect.get("equals")) {
+        return pretty(equals);
+    }
+    let lines = expect.iter().map(|(key, expected)| {
+        let text = quantity(key, expected).unwrap_or_else(|| match key.as_str() {
+            "equals" => pretty(expected),
+            _ => indented(expected),
+        });
+        let is_line = !text.contains('\n');
+        if is_line { format!("{key} {text}") } else { format!("{key}\n{text}") }
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
-fn check(check: &Check<'_>) -> String {
-    let message = check.message.iter().map(|message| format!(": {message}"));
-    let message: String = message.collect();
-    format!("{} {}{message}", check.verdict, &*check.name)
+/// Formats the value of an expectation that has a unit.
+fn quantity(key: &str, expected: &Value) -> Option<String> {
+    match key {
+        "max_duration" => Some(show_duration(Duration::from_micros(expected.as_u64()?))),
+        "max_memory" => Some(show_size(expected.as_u64()?)),
+        _ => None,
+    }
+}
+
+fn check(check: &Check<'_>, expected: Option<&Value>) -> String {
+    let text = |value: &Value| quantity(&check.name, value).unwrap_or_else(|| value.to_string());
+    let expected = expected.map(text).filter(|text| text.len() <= SHORT_VALUE);
+    let expected: String = expected.iter().map(|text| format!(" {text}")).collect();
+    let message: String = check.message.iter().map(|message| format!(": {message}")).collect();
+    format!("{} {}{expected}{message}", check.verdict, &*check.name)
 }
 
 fn record(record: &LogRecord<'_>) -> String {
@@ -169,9 +194,13 @@ fn record(record: &LogRecord<'_>) -> String {
 /// Formats a text as it is, and other values as JSON, on one line if they are short.
 fn pretty(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => shown_text(text),
         value => indented(value),
     }
+}
+
+fn shown_text(text: &str) -> String {
+    if text.is_empty() { "(empty)".to_owned() } else { text.to_owned() }
 }
 
 /// Formats JSON on one line, or on several if it is long.

@@ -62,10 +62,10 @@ pub fn number(value: f64) -> String {
     rounded.to_string()
 }
 
-/// Formats a metric with its unit: `tokens 12,345`. The unit `1` is left out.
+/// Formats a metric with its unit: `price 12 EUR`. The unit `1` and one that repeats the name are left out.
 #[must_use]
 pub fn metric(metric: &Metric<'_>) -> String {
-    let unit = metric.unit.iter().filter(|unit| ***unit != *"1");
+    let unit = metric.unit.iter().filter(|unit| ***unit != *"1" && ***unit != *metric.name);
     let unit: String = unit.map(|unit| format!(" {unit}")).collect();
     format!("{} {}{unit}", &*metric.name, number(metric.value))
 }

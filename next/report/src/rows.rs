@@ -1,15 +1,17 @@
 //! Rows of a run, read from disk at each use instead of being kept in memory.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::{BTreeMap, HashSet},
 };
 
 use runner_model::row::{Metric, RowHead, read_line};
-use runner_model::{Counts, Outcome, RowRef, TrialId, status::RunVerdict};
+use runner_model::{Counts, Outcome, Places as _, RowRef, TrialId, status::RunVerdict};
 use runner_record::{Manifest, ReadLine, RecordError, RunDir, UnplannedFold};
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
+
+use crate::{Failures, verify};
 
 /// Sums of metrics that are kept of a provider, which may give each reply's metrics other names.
 const MAX_METRICS: usize = 100;
@@ -151,13 +153,22 @@ impl Rows {
         }
     }
 
-    /// Calls `each` for every row that settles its trial badly, as skipped, or as flaky.
+    /// Returns the trials that failed, were skipped with a reason, or are flaky.
     ///
     /// # Errors
     ///
     /// A file cannot be read.
-    pub fn notable(&self, each: impl FnMut(&RowRef<'_>, &[u8])) -> Result<(), RecordError> {
-        self.settling(|newest| newest.flaky || newest.outcome != Outcome::Passed, each)
+    pub fn failures(&self) -> Result<Failures, RecordError> {
+        let (mut failures, suite) = (Failures::default(), OnceCell::new());
+        self.settling(
+            |newest| newest.flaky || newest.outcome != Outcome::Passed,
+            |row, _| {
+                let suite = suite.get_or_init(|| verify::plan(&self.run).ok().flatten());
+                let place = suite.as_ref().and_then(|suite| suite.index(&row.trial));
+                failures.add(row, place.unwrap_or(u64::MAX));
+            },
+        )?;
+        Ok(failures)
     }
 
     /// Returns the sums of each provider's metrics over the rows that settle trials.

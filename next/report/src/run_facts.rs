@@ -59,13 +59,14 @@ fn process(by: &SessionEntry) -> String {
     format!("process {} of {} on {}", by.pid, by.user, by.host)
 }
 
-/// Formats the attempts and waits of a session. Times are as of the last `live.json`, so they stand still in a pause.
+/// Formats the attempts of a session, each with its age and its step, oldest first, and the waits. Times are as of the last `live.json`, so they stand still in a pause.
 pub fn doing(live: &Live) -> String {
     let attempts = plural(live.in_flight.len() as u64, "attempt", "attempts");
     let mut lines = vec![format!("{attempts} in flight")];
     for attempt in live.in_flight.iter().take(MOST_NAMED) {
-        let took = show_duration(live.at.since(attempt.since));
-        lines.push(format!("{} {} for {took}", attempt.trial, step(attempt)));
+        let [age, took] =
+            [Duration::from_millis(attempt.ms), live.at.since(attempt.since)].map(show_duration);
+        lines.push(format!("{age} {} {} for {took}", attempt.trial, step(attempt)));
     }
     for waiting in live.waiting.iter().take(MOST_NAMED) {
         let trial = &waiting.trial;
@@ -144,7 +145,7 @@ pub fn change(change: &Transition) -> String {
     }
     text += &format!(", written by {writer}");
     if let Some(by) = &change.by {
-        text += &format!(", asked by {}", phrases::actor(by));
+        text += &format!(", requested by {}", phrases::actor(by));
     }
     text
 }

@@ -126,7 +126,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
         }
         if let Some(progress) = &mut progress {
             let waiting = progress::waiting(all.waits_for_memory, long_wait(&all).as_ref());
-            progress.update(&all, planned, all.in_flight.len() as u64, &waiting);
+            progress.update(&all, planned, all.in_flight.len() as u64, &waiting, false);
         }
         sweep(&root, &mut last_sweep);
         thread::sleep(left.map_or(POLL_INTERVAL, |left| left.min(POLL_INTERVAL)));

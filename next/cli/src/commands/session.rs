@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use runner_engine::{Ended, EngineError, Observer, RunEvent};
-use runner_model::units::{plural, show_duration};
+use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::visible_line;
 use runner_model::{Outcome, RowRef, StopSignal, exit::Exit};
 use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead, command};
@@ -56,6 +56,9 @@ struct Screen<'a> {
     failures: Failures,
     denials: Denials,
     took: Duration,
+    is_stopping: bool,
+    /// Whether the user has listed the running trials with a key.
+    has_listed: bool,
 }
 
 impl<'a> Screen<'a> {
@@ -68,6 +71,8 @@ impl<'a> Screen<'a> {
             failures: Failures::default(),
             denials: Denials::default(),
             took: Duration::ZERO,
+            is_stopping: false,
+            has_listed: false,
         }
     }
 
@@ -104,23 +109,23 @@ impl<'a> Screen<'a> {
         if self.args.quiet {
             return;
         }
-        let planned = manifest.metadata.planned_trial_count;
-        let providers = plural(manifest.providers.len() as u64, "provider", "providers");
+        let trials = plural(pending, "trial", "trials");
         let text = if manifest.sessions.len() > 1 {
             let run = directory.to_string_lossy();
-            format!("resuming {}: {pending} of {planned} trials", visible_line(&run))
+            let planned = grouped(manifest.metadata.planned_trial_count);
+            format!("resuming {}: {trials} of {planned}", visible_line(&run))
         } else {
-            let trials = plural(planned, "trial", "trials");
-            format!("{}: {trials}", visible_line(&manifest.scenario))
+            let providers = plural(manifest.providers.len() as u64, "provider", "providers");
+            format!("{}: {trials} on {providers}", visible_line(&manifest.scenario))
         };
-        self.out.talk(&format!("{text} on {providers}, {jobs} at a time"));
+        self.out.talk(&format!("{text}, {jobs} at a time"));
         for warning in grants::warnings(&manifest.providers) {
             self.out.warn(&warning);
         }
     }
 
-    /// Prints a row. `done` and `planned` are numbers of trials, including the row's.
-    fn print_row(&mut self, facts: RowFacts, line: &[u8], done: u64, planned: u64) {
+    /// Prints a row of the trial at this place of the plan. `done` and `planned` are numbers of trials, including the row's.
+    fn print_row(&mut self, trial: u64, facts: RowFacts, line: &[u8], [done, planned]: [u64; 2]) {
         let is_failure = facts.is_final && facts.outcome.is_bad();
         let is_notable = facts.is_final && (facts.flaky || facts.outcome == Outcome::Skipped);
         if !is_failure && !is_notable && !self.args.verbose && !facts.has_denied {
@@ -133,7 +138,7 @@ impl<'a> Screen<'a> {
         let place = if self.args.verbose { format!("{done}/{planned} ") } else { String::new() };
         self.denials.add(&row);
         if facts.is_final {
-            self.failures.add(&row);
+            self.failures.add(&row, trial);
         }
         if is_failure {
             let count = self.failures.trials;
@@ -173,22 +178,24 @@ impl Observer for Screen<'_> {
                     self.out.talk(&format!("compiled {plugin} in {took}"));
                 }
             }
-            RunEvent::Row { row, line, counts, planned } => {
-                self.print_row(*row, line, counts.done(), *planned);
+            RunEvent::Row { trial, row, line, counts, planned } => {
+                self.print_row(*trial, *row, line, [counts.done(), *planned]);
             }
             RunEvent::Progress { live, planned, in_flight, waits } => {
-                let keys = self.keys.as_ref().map(Keys::pressed).unwrap_or_default();
-                if keys.contains(&b't') {
+                let keys = self.keys.as_ref().filter(|_| !self.is_stopping);
+                if keys.is_some_and(|keys| keys.pressed().contains(&b't')) {
+                    self.has_listed = true;
                     self.out.talk(&run_facts::doing(live));
                 }
+                let has_keys = keys.is_some() && !self.has_listed;
                 if let Some(progress) = &mut self.progress {
                     let waiting = waiting(live.waits_for_memory, waits.as_ref());
-                    progress.update(live, *planned, *in_flight, &waiting);
+                    progress.update(live, *planned, *in_flight, &waiting, has_keys);
                 }
             }
             RunEvent::Stopping { signal, by, in_flight } => {
-                // Further signals may end the process at any moment.
-                self.keys = None;
+                // The echo stays off until the end or the second signal, after which the process may end at any moment.
+                self.is_stopping = true;
                 let attempts = plural(*in_flight, "attempt", "attempts");
                 let by = match (by, signal) {
                     (Some(by), _) => format!(" (requested by {})", phrases::actor(by)),
@@ -206,6 +213,9 @@ impl Observer for Screen<'_> {
             RunEvent::Paused { by } => {
                 // After Ctrl-Z the process stops, and the shell uses the terminal.
                 restore_terminal();
+                if let Some(progress) = &self.progress {
+                    progress.hide();
+                }
                 self.out.talk(&format!("paused by {}", phrases::pauser(*by)));
             }
             RunEvent::Unpaused => self.out.talk("the run continues"),

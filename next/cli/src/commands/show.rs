@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use runner_model::units::{plural, show_duration};
-use runner_model::{Counts, RowRef, exit::Exit, status::RunVerdict, visible::visible_line};
+use runner_model::{Counts, exit::Exit, status::RunVerdict, visible::visible_line};
 use runner_record::{Manifest, RecordError, now};
 use runner_report::{
-    Failures, MetaCounts, MetaResults, ProviderTable, RunDocument, TrialDocument, Which,
-    find_trial, phrases, run_facts,
+    MetaCounts, MetaResults, ProviderTable, RunDocument, TrialDocument, Which, find_trial, phrases,
+    run_facts, short_of,
 };
 
 use super::{group, target::Target};
@@ -78,7 +78,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             let page = page.map(|row| trials::page(&row, document.sections(&row), extent));
             out.data(&page.unwrap_or_default());
             let trial = document.trial.to_string();
-            let words = ["plugin", "run", "--from", run.id(), "--trial", &trial];
+            let short = short_of(&root, run.id());
+            let words = ["plugin", "run", "--from", &short, "--trial", &trial];
             out.data(&format!("reproduce: {}", root.command(&words)));
         });
         return Ok(Exit::Success);
@@ -94,7 +95,6 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     } else if which == Which::Failed {
         document.rows.each(|row, _| out.data(&trials::block(row, BLOCK_LINES)))?;
         out.data(&summary_line(&document));
-    } else {
     } else if which == Which::Flaky {
         // Attempts of several trials alternate on disk.
         let mut trials = BTreeMap::<_, Vec<_>>::new();
@@ -104,6 +104,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         })?;
         trials.values().flatten().for_each(|block| out.data(block));
         out.data(&summary_line(&document));
+    } else {
         print_overview(&document, out)?;
         if args.history {
             print_history(&document.manifest, out);
@@ -137,9 +138,7 @@ fn print_overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> 
     if !denied.is_empty() {
         out.data(&format!("\n{denied}"));
     }
-    let mut failed = Failures::default();
-    document.rows.notable(|row: &RowRef<'_>, _| failed.add(row))?;
-    trials::print_notable(&failed, out, true);
+    trials::print_notable(&document.rows.failures()?, out, true);
     print_damage(document, out);
     Ok(())
 }

@@ -75,7 +75,7 @@ fn read(row: &str) -> RowRef<'_> {
 /// Returns a row with a failed check, whose message has a line that is wider than most terminals.
 fn failed(test: &str, provider: &str) -> String {
     let check = json!({
-        "name": "equals", "verdict": "fail", "message": "the output differs",
+        "name": "equals", "verdict": "fail", "message": "at $.total: expected 12, got 13",
         "expected": {"total": 12, "currency": "EUR", "items": ["apples", "pears", "plums", "quinces"]},
         "actual": {"total": 13, "currency": "EUR", "items": ["apples", "pears", "plums", "quinces"]},
     });
@@ -197,29 +197,32 @@ fn lists_of_failures_fit_the_terminal() {
     for row in
         [failed("vat/rounding", "model-small"), failed("vat/rounding", "model-large"), trap(long)]
     {
-        failures.add(&read(&row));
+        failures.add(&read(&row), 30);
     }
     for number in 0..20 {
-        failures.add(&read(&failed(&format!("shipping/zone-{number}"), "model-small")));
+        failures.add(&read(&failed(&format!("shipping/zone-{number}"), "model-small")), number);
     }
     assert_snapshot!(at_widths(|screen| trials::list(&failures, screen)), @r#"
     == 60
     failed:
       ✗ error    carts/a-cart-with-a-very-long-name/and-a-
                  discount-code@model#1
-                 trap unreachable: the guest trapped: no such i…
-      ✗ failed   vat/rounding@model-small#1 and 21 more
+                 no such item
+      ✗ failed   shipping/zone-0@model-small#1,
+                 shipping/zone-1@model-small#1,
+                 shipping/zone-2@model-small#1 and 19 more
                  equals: at $.total: expected 12, got 13
     == 80
     failed:
       ✗ error    carts/a-cart-with-a-very-long-name/and-a-discount-code@model#1
-                 trap unreachable: the guest trapped: no such item
-      ✗ failed   vat/rounding@model-small#1 and 21 more
+                 no such item
+      ✗ failed   shipping/zone-0@model-small#1, shipping/zone-1@model-small#1,
+                 shipping/zone-2@model-small#1 and 19 more
                  equals: at $.total: expected 12, got 13
     == 200
     failed:
-      ✗ error    carts/a-cart-with-a-very-long-name/and-a-discount-code@model#1  trap unreachable: the guest trapped: no such item
-      ✗ failed   vat/rounding@model-small#1 and 21 more  equals: at $.total: expected 12, got 13
+      ✗ error    carts/a-cart-with-a-very-long-name/and-a-discount-code@model#1  no such item
+      ✗ failed   shipping/zone-0@model-small#1, shipping/zone-1@model-small#1, shipping/zone-2@model-small#1 and 19 more  equals: at $.total: expected 12, got 13
     "#);
 }
 
@@ -232,8 +235,7 @@ fn blocks_of_failures_fit_the_terminal() {
     assert_snapshot!(at_widths(|_| blocks.clone()), @r#"
     == 60
     ✗ failed vat/rounding@model-small#1 1.2 s
-        equals: the output differs
-          at $.total: expected 12, got 13
+        equals: at $.total: expected 12, got 13
     ✗ error carts/empty@model#1 1.2 s
         trap unreachable: the guest trapped; its standard error
           ends with:
@@ -242,8 +244,7 @@ fn blocks_of_failures_fit_the_terminal() {
     ✓ passed vat/flaky@model#1 (attempt 2) flaky 1.2 s
     == 80
     ✗ failed vat/rounding@model-small#1 1.2 s
-        equals: the output differs
-          at $.total: expected 12, got 13
+        equals: at $.total: expected 12, got 13
     ✗ error carts/empty@model#1 1.2 s
         trap unreachable: the guest trapped; its standard error ends with:
           panicked at cart.rs:15:
@@ -251,8 +252,7 @@ fn blocks_of_failures_fit_the_terminal() {
     ✓ passed vat/flaky@model#1 (attempt 2) flaky 1.2 s
     == 200
     ✗ failed vat/rounding@model-small#1 1.2 s
-        equals: the output differs
-          at $.total: expected 12, got 13
+        equals: at $.total: expected 12, got 13
     ✗ error carts/empty@model#1 1.2 s
         trap unreachable: the guest trapped; its standard error ends with:
           panicked at cart.rs:15:
@@ -450,47 +450,61 @@ fn narrow_progress_bars_have_fewer_parts() {
     let counts = Counts { passed: 40, failed: 2, error: 1, ..Counts::default() };
     let many = Counts { passed: 81_000, failed: 1_200, flaky: 7, ..Counts::default() };
     let bars = [40, 60, 80, 200].map(|columns| {
-        let lines = |counts, planned, before, slow: &[String]| {
+        let lines = |counts, planned, before, oldest| {
             let elapsed = Duration::from_secs(75);
-            let done = Done { counts, planned, before, elapsed };
-            bar_lines(columns, done, "; more wait for memory", slow).join("\n")
+            let done = Done { counts, planned, before, elapsed, until_newest: elapsed };
+            bar_lines(columns, done, "; more wait for memory", oldest, "; key").join("\n")
         };
-        let slow = ["SLOW 12 s a@p#1".to_owned()];
-        let few = lines(&counts, 85, 0, &slow);
+        let few = lines(&counts, 85, 0, Some("SLOW 12 s a@p#1"));
         // A resumed run has no rate before its first result.
-        let resumed = lines(&counts, 85, 43, &[]);
-        format!("== {columns}\n{few}\n{resumed}\n{}\n", lines(&many, 100_000, 0, &[]))
+        let resumed = lines(&counts, 85, 43, None);
+        format!("== {columns}\n{few}\n{resumed}\n{}\n", lines(&many, 100_000, 0, None))
     });
     assert_snapshot!(bars.concat(), @r"
     == 40
     1:15 43/85  ✓ 40  ✗ 3  0.6/s, 74 s left
-    more wait for memory; SLOW 12 s a@p#1
+    more wait for memory; SLOW 12 s a…; key
     1:15 ━━━━━━━━───────── 43/85  ✓ 40  ✗ 3
     more wait for memory
     1:15 82,200/100,000  ✓ 81,000  ✗ 1,200  1,096/s, 17 s left
     more wait for memory
     == 60
     1:15 ━━━━━━━━━────────── 43/85  ✓ 40  ✗ 3  0.6/s, 74 s left
-    more wait for memory; SLOW 12 s a@p#1
+    more wait for memory; SLOW 12 s a@p#1; key
     1:15 ━━━━━━━━━───────── 43/85  40 passed, 2 failed, 1 error
     more wait for memory
     1:15 82,200/100,000  ✓ 81,000  ✗ 1,200  1,096/s, 17 s left
     more wait for memory
     == 80
     1:15 ━━━━━━━━━━────────── 43/85  40 passed, 2 failed, 1 error  0.6/s, 74 s left
-    more wait for memory; SLOW 12 s a@p#1
+    more wait for memory; SLOW 12 s a@p#1; key
     1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error
     more wait for memory
     1:15 ━━━━━━━━━━━━━━━━──── 82,200/100,000  ✓ 81,000  ✗ 1,200  1,096/s, 17 s left
     more wait for memory
     == 200
     1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error  0.6/s, 74 s left
-    more wait for memory; SLOW 12 s a@p#1
+    more wait for memory; SLOW 12 s a@p#1; key
     1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error
     more wait for memory
     1:15 ━━━━━━━━━━━━━━━━━━━───── 82,200/100,000  81,000 passed, 1,200 failed, 7 flaky  1,096/s, 17 s left
     more wait for memory
     ");
+}
+
+#[test]
+fn time_left_falls_between_two_completions() {
+    let counts = Counts { passed: 40, ..Counts::default() };
+    let left = |elapsed: u64| {
+        let [elapsed, until_newest] = [elapsed, 10].map(Duration::from_secs);
+        let done = Done { counts: &counts, planned: 60, before: 0, elapsed, until_newest };
+        bar_lines(200, done, "", None, "").concat().split("passed  ").nth(1).unwrap().to_owned()
+    };
+    assert_eq!(
+        [10, 12, 14].map(left),
+        ["4.0/s, 5.0 s left", "4.0/s, 3.0 s left", "4.0/s, 1.0 s left"]
+    );
+    assert_eq!(left(16), "4.0/s");
 }
 
 #[test]

@@ -28,8 +28,12 @@ pub fn cut(text: &str, columns: usize) -> String {
     [kept, mark].into_iter().chain(colours).collect()
 }
 
-/// Wraps lines between words to at most `columns`, and at least 20. Words that fit no line are split. Continued lines are
-/// indented, see [`hanging`].
+/// Starts of texts that end with their line and may be pasted into a shell: commands of the program, and the folder of a run.
+/// The terminal wraps them, so that a copy has no line break.
+const PASTED: [&str; 2] = [": runner ", "results: "];
+
+/// Wraps lines between words to at most `columns`, and at least 20. Words that fit no line are split, except [`PASTED`] texts.
+/// Continued lines are indented, see [`hanging`].
 pub fn wrap(text: &str, columns: usize) -> String {
     let lines = text.split('\n').map(|line| wrap_line(line, columns.max(20)));
     lines.collect::<Vec<_>>().join("\n")
@@ -38,6 +42,10 @@ pub fn wrap(text: &str, columns: usize) -> String {
 fn wrap_line(line: &str, columns: usize) -> String {
     if width(line) <= columns {
         return line.to_owned();
+    }
+    if let Some(at) = PASTED.iter().find_map(|start| Some(line.find(start)? + start.find(':')?)) {
+        let (text, pasted) = line.split_at(at + 1);
+        return wrap_line(text, columns) + pasted;
     }
     let indent = hanging(line, columns / 2);
     let (mut wrapped, mut column) = (String::new(), 0);

@@ -19,10 +19,14 @@ use super::{
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// Time before a rate is shown.
 const RATE_AFTER: Duration = Duration::from_secs(2);
-/// Age of an attempt, or of a compilation, that is shown by its name.
+/// Age from which the oldest attempt is named on a terminal.
+const NAMED_AFTER: Duration = Duration::from_secs(2);
+/// Age from which an attempt is slow.
 const SLOW_AFTER: Duration = Duration::from_secs(10);
 /// Slow attempts that a line names.
 const MOST_SLOW: usize = 3;
+/// End of a line that names trials.
+const KEY: &str = "; t lists all that run";
 /// Columns of the longest and of the shortest bar.
 const BAR_COLUMNS: [usize; 2] = [24, 6];
 
@@ -32,8 +36,9 @@ pub struct Progress<'a> {
     last_line: Instant,
     /// Whether the last line named what attempts wait for. The first such line does not wait for its turn.
     named_wait: bool,
-    /// Time of the first update, and the trials that were done before it.
-    start: Option<(Instant, u64)>,
+    start: Instant,
+    /// The first and the newest number of done trials, and when the newest was first seen. `None` before the first update.
+    done: Option<(u64, u64, Duration)>,
 }
 
 /// Progress of a session's trials.
@@ -45,6 +50,8 @@ pub struct Done<'a> {
     /// Trials that were done before the session.
     pub before: u64,
     pub elapsed: Duration,
+    /// Part of `elapsed` until the newest trial was done.
+    pub until_newest: Duration,
 }
 
 impl<'a> Progress<'a> {
@@ -60,7 +67,8 @@ impl<'a> Progress<'a> {
         // A terminal without a cursor, such as `TERM=dumb`, gets lines.
         let bar = bar.filter(|bar| !bar.is_hidden());
         out.set_bar(bar.clone());
-        Self { out, bar, last_line: Instant::now(), named_wait: false, start: None }
+        let now = Instant::now();
+        Self { out, bar, last_line: now, named_wait: false, start: now, done: None }
     }
 
     /// Shows the start of a compilation. On a terminal, [`update`](Self::update) shows it as long as it takes.
@@ -73,19 +81,44 @@ impl<'a> Progress<'a> {
 
     /// Marks the start of the first trials: the time of compilations is not the run's.
     pub fn start(&mut self) {
-        self.start = None;
+        (self.start, self.done) = (Instant::now(), None);
     }
 
-    /// Shows the state of the session. `waiting` is the text of [`waiting`].
-    pub fn update(&mut self, live: &Live, planned: u64, in_flight: u64, waiting: &str) {
-        let (start, before) = *self.start.get_or_insert((Instant::now(), live.counts.done()));
-        let done = Done { counts: &live.counts, planned, before, elapsed: start.elapsed() };
+    /// Removes the bar until the next update.
+    pub fn hide(&self) {
+        if let Some(bar) = &self.bar {
+            bar.set_message("");
+        }
+    }
+
+    /// Shows the state of the session. `waiting` is the text of [`waiting`]. `has_keys` if pressed keys are read.
+    pub fn update(
+        &mut self,
+        live: &Live,
+        planned: u64,
+        in_flight: u64,
+        waiting: &str,
+        has_keys: bool,
+    ) {
+        // The first attempts may start before the event of their start.
+        let oldest_age = live.in_flight.iter().map(|attempt| age(attempt, live.at)).max();
+        let elapsed = self.start.elapsed().max(oldest_age.unwrap_or_default());
+        let count = live.counts.done();
+        let (before, newest, until_newest) = self.done.get_or_insert((count, count, elapsed));
+        if *newest != count {
+            (*newest, *until_newest) = (count, elapsed);
+        }
+        let counts = &live.counts;
+        let done = Done { counts, planned, before: *before, elapsed, until_newest: *until_newest };
         let compiling = compiling(live);
         match (&self.bar, message_columns()) {
             (Some(bar), Some(columns)) => {
                 let lines = match compiling {
                     Some(compiling) => vec![compiling],
-                    None => bar_lines(columns, done, waiting, &slow(&live.in_flight, live.at)),
+                    None => {
+                        let key = if has_keys { KEY } else { "" };
+                        bar_lines(columns, done, waiting, oldest(live).as_deref(), key)
+                    }
                 };
                 let lines: Vec<_> = lines.iter().map(|line| cut(line, columns - 1)).collect();
                 bar.set_message(lines.join("\n"));
@@ -121,11 +154,27 @@ fn compiling(live: &Live) -> Option<String> {
     (!plugins.is_empty()).then(|| format!("compiling {}", plugins.join(", ")))
 }
 
+fn age(attempt: &InFlight, now: Time) -> Duration {
+    Duration::from_millis(attempt.ms).max(now.since(attempt.since))
+}
+
 /// Returns a line for each of the slowest attempts, the slowest first.
 pub fn slow(in_flight: &[InFlight], now: Time) -> Vec<String> {
-    let age = |attempt: &InFlight| Duration::from_millis(attempt.ms).max(now.since(attempt.since));
-    let slow = in_flight.iter().filter(|attempt| age(attempt) >= SLOW_AFTER).take(MOST_SLOW);
-    slow.map(|attempt| format!("SLOW {} s {}", age(attempt).as_secs(), attempt.trial)).collect()
+    let slow = in_flight.iter().filter(|attempt| age(attempt, now) >= SLOW_AFTER).take(MOST_SLOW);
+    slow.map(|attempt| format!("SLOW {} s {}", age(attempt, now).as_secs(), attempt.trial))
+        .collect()
+}
+
+/// Names the slowest attempts, or else the oldest one. `None` if no attempt is old.
+fn oldest(live: &Live) -> Option<String> {
+    let oldest = live.in_flight.iter().max_by_key(|attempt| age(attempt, live.at))?;
+    let age = age(oldest, live.at);
+    let slow = slow(&live.in_flight, live.at);
+    if slow.is_empty() {
+        return (age >= NAMED_AFTER)
+            .then(|| format!("running {} s: {}", age.as_secs(), oldest.trial));
+    }
+    Some(slow.join(", "))
 }
 
 /// Formats a line for pipes.
@@ -161,7 +210,13 @@ pub fn waiting(for_memory: bool, waits: Option<&LongWait>) -> String {
 
 /// Formats the lines of the bar: time, bar, counts, rate and time left, then waits and slow attempts. On a narrow terminal the
 /// bar is shorter or missing, and counts have signs in place of words.
-pub fn bar_lines(columns: usize, done: Done<'_>, waiting: &str, slow: &[String]) -> Vec<String> {
+pub fn bar_lines(
+    columns: usize,
+    done: Done<'_>,
+    waiting: &str,
+    oldest: Option<&str>,
+    key: &str,
+) -> Vec<String> {
     let seconds = done.elapsed.as_secs();
     let head = match seconds / 3600 {
         0 => format!("{}:{:02}", seconds / 60, seconds % 60),
@@ -170,11 +225,13 @@ pub fn bar_lines(columns: usize, done: Done<'_>, waiting: &str, slow: &[String])
     let [number, planned] = [done.counts.done(), done.planned].map(grouped);
     let new = done.counts.done().saturating_sub(done.before);
     let left = (new > 0 && done.elapsed >= RATE_AFTER).then(|| {
-        let rate = new as f64 / done.elapsed.as_secs_f64();
+        let rate = new as f64 / done.until_newest.as_secs_f64().max(0.001);
         let left = done.planned.saturating_sub(done.counts.done()) as f64 / rate;
-        let left = show_duration(Duration::from_secs(left.ceil() as u64));
+        // Until the next trial is done the estimate counts down, and is left out when its time has passed.
+        let left = left - (done.elapsed - done.until_newest).as_secs_f64();
+        let left = (left > 0.0).then(|| show_duration(Duration::from_secs(left.ceil() as u64)));
         let rate = if rate < 100.0 { format!("{rate:.1}") } else { grouped(rate as u64) };
-        format!("{rate}/s, {left} left")
+        left.map_or_else(|| format!("{rate}/s"), |left| format!("{rate}/s, {left} left"))
     });
     let rest = |counts: String| {
         let parts = [Some(format!("{number}/{planned}")), Some(counts), left.clone()];
@@ -195,8 +252,10 @@ pub fn bar_lines(columns: usize, done: Done<'_>, waiting: &str, slow: &[String])
         }
     };
     let waiting = waiting.strip_prefix("; ").map(str::to_owned);
-    let more = [waiting, (!slow.is_empty()).then(|| slow.join(", "))];
+    let more = [waiting, oldest.map(str::to_owned)];
     let more: Vec<_> = more.into_iter().flatten().collect();
-    let more = (!more.is_empty()).then(|| more.join("; "));
+    let key = oldest.map_or("", |_| key);
+    let room = columns.saturating_sub(width(key) + 1);
+    let more = (!more.is_empty()).then(|| cut(&more.join("; "), room) + key);
     [Some(format!("{head} {bar}{rest_of_line}")), more].into_iter().flatten().collect()
 }

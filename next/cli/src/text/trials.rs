@@ -13,8 +13,6 @@ use super::{Out, style};
 
 /// Columns before the trial: two spaces, the longest outcome of a failure with its sign, and two spaces.
 const HEAD_WIDTH: usize = 13;
-/// Columns that a reason needs on the line of its trial. With fewer it gets its own line.
-const MIN_REASON: usize = 30;
 /// Lines of each value, message and difference in a block.
 pub const BLOCK_LINES: usize = 12;
 /// Lines of each value, difference and log on a page.
@@ -22,7 +20,7 @@ const PAGE_LINES: usize = 200;
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 64 << 10;
 
-/// Lists failures, one line for each group. On a screen, reasons are cut at its right edge.
+/// Lists failures, one line for each group. On a screen, a reason that does not fit gets lines of its own.
 pub fn list(failures: &Failures, screen: Option<usize>) -> String {
     let title = if failures.trials > 0 { "failed:" } else { "skipped:" };
     let mut lines = vec![style::bold(title)];
@@ -55,10 +53,10 @@ fn group_line(group: &FailureGroup, screen: Option<usize>) -> String {
         return format!("{head}  {}", style::dim(&group.reason));
     };
     let room = screen.saturating_sub(width(&head) + 2);
-    if room >= MIN_REASON {
-        format!("{head}  {}", style::dim(&cut(&group.reason, room)))
+    if room >= width(&group.reason) {
+        format!("{head}  {}", style::dim(&group.reason))
     } else {
-        let reason = cut(&group.reason, screen.saturating_sub(HEAD_WIDTH));
+        let reason = cut(&group.reason, 2 * screen.saturating_sub(HEAD_WIDTH));
         format!("{head}\n{:HEAD_WIDTH$}{}", "", style::dim(&reason))
     }
 }
@@ -68,7 +66,8 @@ pub fn line(row: &RowRef<'_>) -> String {
     let attempt =
         if row.attempt > 1 { format!(" (attempt {})", row.attempt) } else { String::new() };
     let flaky = if row.flaky { " flaky" } else { "" };
-    let score = row.score.map(|score| format!(" score {}", phrases::number(score))).unwrap_or_default();
+    let score =
+        row.score.map(|score| format!(" score {}", phrases::number(score))).unwrap_or_default();
     format!(
         "{} {}{attempt}{}{score} {}",
         style::outcome(row.outcome),

@@ -187,6 +187,7 @@ impl Coordinator<'_> {
     pub(super) fn count_row(&mut self, trial: u64, row: RowFacts, line: &[u8]) {
         self.fold.add(trial, row);
         self.observer.event(&RunEvent::Row {
+            trial,
             row,
             line,
             counts: &self.fold.counts(),

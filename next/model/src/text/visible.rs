@@ -72,6 +72,29 @@ pub fn marked(text: &str) -> String {
     shown
 }
 
+/// Formats two values, each cut to `most` characters so that their first difference is shown.
+pub fn expected_and_got(expected: &str, got: &str, most: usize) -> String {
+    let pairs = expected.chars().zip(got.chars());
+    let common = pairs.take_while(|(left, right)| left == right).count();
+    let from = if common < most / 2 { 0 } else { common - most / 4 };
+    let [expected, got] = [expected, got].map(|text| {
+        if from == 0 || text.chars().count() <= most {
+            return cut(text, most);
+        }
+        let rest: String = text.chars().skip(from).collect();
+        cut(&format!("…{rest}"), most)
+    });
+    format!("expected {expected}, got {got}")
+}
+
+/// Cuts a text to `most` characters, with `…` at the end.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
+    }
+}
+
 /// Formats a path for a message, on one line. A file's name may contain line breaks.
 pub fn shown_path(path: &Path) -> String {
     visible_line(&path.to_string_lossy()).into_owned()

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::snapshot;
 use crate::{
-    CleanupDocument, Event, NumberedEvent, PruneDocument, RequestResult, RunDocument,
-    RunList, TrialDocument, VERSION, VerifyDocument, Which, json::write_document,
+    CleanupDocument, Event, NumberedEvent, PruneDocument, RequestResult, RunDocument, RunList,
+    TrialDocument, VERSION, VerifyDocument, Which, json::write_document,
 };
 
 /// Values that differ from run to run.

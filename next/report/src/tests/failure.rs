@@ -57,7 +57,7 @@ fn panics_say_their_own_words_first() {
         r#","error":{"class":"trap","code":"unreachable","message":"the guest trapped: wasm `unreachable`; its standard error ends with:\n\nthread 'main' (1) panicked at act.rs:15:166:\nconnection lost\nnote: run with `RUST_BACKTRACE=1` \u0007"}"#,
     );
     let row = read(&json);
-    let words = "panicked at act.rs:15:166: connection lost";
+    let words = "connection lost (panicked at act.rs:15:166)";
     assert_eq!(headline(&row), words);
     let expected = [
         (Tone::Reason, words.to_owned()),
@@ -84,7 +84,7 @@ fn exceptions_of_python_come_first() {
     assert_eq!(block(&read(&trap), 12), expected);
     // The reason for the lack of memory comes first.
     let memory = error("out-of-memory");
-    assert!(headline(&read(&memory)).starts_with("out-of-memory c: the guest trapped: "));
+    assert!(headline(&read(&memory)).starts_with("the guest trapped: "));
 }
 
 #[test]
@@ -97,27 +97,88 @@ fn headlines_have_the_programs_words() {
         let json = row(
             "failed",
             &format!(
-                r#","checks":[{{"name":"exit_code","verdict":"fail","message":"got 1; its standard error ends with:\n{said}"}}]"#
+                r#","checks":[{{"name":"exit_code","verdict":"fail","message":"got 1; its standard error ends with:\n{said}","actual":1}}]"#
             ),
         );
-        assert_eq!(headline(&read(&json)), format!("exit_code: got 1: {words}"));
+        assert_eq!(headline(&read(&json)), format!("exit code 1: {words}"));
+        let json = row(
+            "error",
+            &format!(
+                r#","error":{{"class":"trap","code":"unreachable","message":"the guest trapped; its standard error ends with:\n{said}"}}"#
+            ),
+        );
+        assert_eq!(headline(&read(&json)), words);
     }
 }
 
 #[test]
-fn errors_have_class_and_code() {
-    for (outcome, error, line) in [
+fn only_blocks_have_class_and_code() {
+    for (outcome, error, line, reason) in [
         (
             "error",
             r#""class":"unavailable","code":"dns","message":"no such host""#,
+            "no such host",
             "unavailable dns: no such host",
         ),
-        ("error", r#""class":"unavailable","code":"","message":"""#, "unavailable"),
-        ("timeout", r#""code":"timeout","message":"no reply within 1s""#, "no reply within 1s"),
-        ("error", r#""class":"internal","code":"internal","message":"\n a\n b""#, "internal: a"),
+        ("error", r#""class":"unavailable","code":"","message":"""#, "unavailable", "unavailable"),
+        (
+            "timeout",
+            r#""code":"timeout","message":"no reply within 1s""#,
+            "no reply within 1s",
+            "no reply within 1s",
+        ),
+        (
+            "error",
+            r#""class":"internal","code":"internal","message":"\n a\n b""#,
+            "a",
+            "internal: a",
+        ),
     ] {
         let json = row(outcome, &format!(r#","error":{{{error}}}"#));
         assert_eq!(headline(&read(&json)), line);
+        assert_eq!(block(&read(&json), 3)[0], (Tone::Reason, reason.to_owned()));
+    }
+}
+
+#[test]
+fn differences_are_counted_and_listed() {
+    let reason = |message: &str| {
+        let json = row(
+            "failed",
+            &format!(
+                r#","checks":[{{"name":"json","verdict":"fail","message":"{message}","expected":{{"a":1,"b":2}},"actual":{{"a":2}}}}]"#
+            ),
+        );
+        let row = read(&json);
+        (headline(&row), block(&row, 3))
+    };
+    let (line, lines) =
+        reason(r"2 differences\nat $.a: expected 1, got 2\nat $.b: missing, expected 2");
+    assert_eq!(line, "json: 2 differences; $.a: expected 1, got 2");
+    let expected = [
+        (Tone::Reason, "json: 2 differences"),
+        (Tone::Actual, "at $.a: expected 1, got 2"),
+        (Tone::Actual, "at $.b: missing, expected 2"),
+    ];
+    assert_eq!(lines, expected.map(|(tone, text)| (tone, text.to_owned())));
+    let one = "json: at $.a: expected 1, got 2";
+    assert_eq!(
+        reason("at $.a: expected 1, got 2"),
+        (one.to_owned(), vec![(Tone::Reason, one.to_owned())])
+    );
+}
+
+#[test]
+fn values_in_messages_are_not_repeated() {
+    for name in ["error", "exit_code", "max_duration", "max_memory", "min_score"] {
+        let lines = |own| {
+            let check = format!(
+                r#"{{"name":"{name}","verdict":"fail","message":"m","expected":1,"actual":2,"own":{own}}}"#
+            );
+            let json = row("failed", &format!(r#","checks":[{check}]"#));
+            block(&read(&json), 3).len()
+        };
+        assert_eq!((lines(false), lines(true)), (1, 3), "{name}");
     }
 }
 

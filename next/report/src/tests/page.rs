@@ -8,10 +8,12 @@ use super::{Line, Section, TrialDocument, call_sections};
 use crate::{LogText, tests::snapshot};
 
 fn line(attempt: u32, is_final: bool) -> Line {
+    let checks = ["equals", "contains", "contains", "max_duration"];
+    let checks = checks.map(|name| json!({"name": name, "verdict": "pass"}));
     let row = json!({
         "v": row::VERSION, "trial": "a@p#1", "test": "a", "provider": "p", "repeat": 1, "attempt": attempt,
         "outcome": "passed", "started_at": "2026-11-20T09:18:04.015Z", "duration_ms": 2.0, "usage": {"peak_memory": 1024},
-        "output": [1], "checks": [{"name": "equals", "verdict": "pass"}],
+        "output": "", "checks": checks,
         "metrics": [{"name": "tokens", "value": 5.0, "unit": "1"}],
     });
     let tail = Tail {
@@ -38,7 +40,8 @@ fn document(rows: Vec<Line>) -> TrialDocument {
         // A record of the JSON protocol is also a line of standard error.
         "stderr": "{\"level\":\"warn\",\"message\":\"m\",\"fields\":{\"k\":\"v\"}}\nown\n",
     });
-    let planned = json!({"input": "hello", "expect": {"max_duration": 1500, "equals": [1]}});
+    let expect = json!({"max_duration": 1500, "equals": "", "contains": ["a", "b"]});
+    let planned = json!({"input": "hello", "expect": expect});
     TrialDocument {
         v: 1,
         run: "r".into(),

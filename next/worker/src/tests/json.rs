@@ -1,16 +1,17 @@
 use runner_model::json::Json;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{is_written_as, tree_bytes};
+use super::{Comparison, is_written_as, tree_bytes};
 
 fn is_equal(expected: &Value, output: &str) -> bool {
     let output = RawValue::from_string(output.to_owned()).unwrap();
     super::is_equal(expected, &Json::of(&output).unwrap())
 }
 
-fn first_mismatch(expected: &Value, output: &str, tolerance: f64) -> Option<String> {
+fn mismatch(expected: &Value, output: &str, tolerance: f64) -> Option<String> {
     let output = RawValue::from_string(output.to_owned()).unwrap();
-    super::first_mismatch(expected, &Json::of(&output).unwrap(), tolerance)
+    let comparison = Comparison { tolerance, allows_more_keys: true };
+    comparison.mismatch(expected, &Json::of(&output).unwrap())
 }
 
 #[test]
@@ -42,20 +43,16 @@ fn integers_are_compared_exactly() {
         (json!(0.123_456_789_012_345_68), "0.1234567890123456789", false),
     ] {
         assert_eq!(is_equal(&expected, output), is_same, "{expected} {output}");
-        assert_eq!(
-            first_mismatch(&expected, output, 0.0).is_none(),
-            is_same,
-            "{expected} {output}"
-        );
+        assert_eq!(mismatch(&expected, output, 0.0).is_none(), is_same, "{expected} {output}");
     }
-    assert!(first_mismatch(&json!(large), "9007199254740992", 0.5).is_some());
-    assert_eq!(first_mismatch(&json!(large), "9007199254740992", 1.0), None);
-    assert!(first_mismatch(&json!(9_007_199_254_740_992.0), "9007199254740993", 0.5).is_some());
-    let mismatch = first_mismatch(&json!([1]), "[123456789012345678901]", 1e30);
+    assert!(mismatch(&json!(large), "9007199254740992", 0.5).is_some());
+    assert_eq!(mismatch(&json!(large), "9007199254740992", 1.0), None);
+    assert!(mismatch(&json!(9_007_199_254_740_992.0), "9007199254740993", 0.5).is_some());
+    let mismatch = mismatch(&json!([1]), "[123456789012345678901]", 1e30);
     assert_eq!(
         mismatch.as_deref(),
         Some(
-            "at `$[0]`: the integer 123456789012345678901 has more than 64 bits, too many for a tolerance"
+            "at $[0]: the integer 123456789012345678901 has more than 64 bits, too many for a tolerance"
         )
     );
 }
@@ -63,28 +60,45 @@ fn integers_are_compared_exactly() {
 #[test]
 fn a_subset_may_lack_keys_but_no_items() {
     let output = r#"{"a": {"b": [1, {"c": "x"}]}, "more": true}"#;
-    for (expected, mismatch) in [
+    for (expected, message) in [
         (json!({"a": {"b": [1, {"c": "x"}]}}), None),
-        (json!({"a": {"b": [1, {"c": "y"}]}}), Some("at `$.a.b[1].c`: expected \"y\", got \"x\"")),
-        (json!({"a": {"b": [1]}}), Some("at `$.a.b`: expected 1 items, got 2")),
-        (json!({"z": 1}), Some("at `$`: expected a key `z`")),
+        (json!({"a": {"b": [1, {"c": "y"}]}}), Some("at $.a.b[1].c: expected \"y\", got \"x\"")),
+        (json!({"a": {"b": [1]}}), Some("at $.a.b[1]: not expected, got {\"c\":\"x\"}")),
+        (json!({"z": 1}), Some("at $.z: missing, expected 1")),
         (
-            json!([]),
-            Some("at `$`: expected [], got {\"a\":{\"b\":[1,{\"c\":\"x\"}]},\"more\":true}"),
+            json!({"a": {"b": [2, {"c": "y"}, 3], "": null, "d e": [true]}}),
+            Some(
+                "5 differences\nat $.a[\"\"]: missing, expected null\nat $.a.b[0]: expected 2, got 1\n\
+                 at $.a.b[1].c: expected \"y\", got \"x\"\nat $.a.b[2]: missing, expected 3\n\
+                 at $.a[\"d e\"]: missing, expected [true]",
+            ),
         ),
+        (json!([]), Some("at $: expected [], got {\"a\":{\"b\":[1,{\"c\":\"x\"}]},\"more\":true}")),
     ] {
-        let found = first_mismatch(&expected, output, 0.0);
-        assert_eq!(found.as_deref(), mismatch, "{expected}");
+        let found = mismatch(&expected, output, 0.0);
+        assert_eq!(found.as_deref(), message, "{expected}");
     }
 }
 
 #[test]
 fn a_tolerance_is_absolute() {
-    let mismatch = |expected, output, tolerance| first_mismatch(&expected, output, tolerance);
+    let mismatch = |expected, output, tolerance| mismatch(&expected, output, tolerance);
     assert_eq!(mismatch(json!(26.0976), "26.09759", 1e-4), None);
     assert!(mismatch(json!(26.0976), "26.1", 1e-4).is_some());
     assert_eq!(mismatch(json!(10), "11", 1.0), None);
     assert_eq!(mismatch(json!(10), "10.5", 1.0), None);
+}
+
+#[test]
+fn a_list_of_differences_is_bounded() {
+    let (many, long) = (json!(vec![1; 100_000]), json!({"x".repeat(1 << 20): "y".repeat(1 << 20)}));
+    for (expected, output) in
+        [(&many, json!(vec![2; 100_000])), (&long, json!({})), (&json!({}), long.clone())]
+    {
+        let message = mismatch(expected, &output.to_string(), 0.0).unwrap_or_default();
+        assert!(message.len() < 20_000, "{} bytes", message.len());
+    }
+    assert!(mismatch(&many, "[]", 0.0).unwrap().starts_with("100,000 differences\nat $[0]: "));
 }
 
 #[test]
