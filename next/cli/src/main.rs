@@ -9,6 +9,7 @@ mod detach;
 mod source_build;
 mod templates;
 mod text;
+mod tools;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::{env, ffi::OsString, io, process::ExitCode};

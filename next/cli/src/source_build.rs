@@ -1,4 +1,4 @@
-//! Builds plugins from source, and asks build tools for their versions.
+//! Builds plugins from source.
 //!
 //! Only [`build`] runs code of a plugin's author outside the sandbox, so only `plugin build` and `--build` call it.
 
@@ -17,6 +17,7 @@ use runner_record::PluginCache;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::text::CommandError;
+use crate::tools::{self, shell};
 
 /// A plugin that was just built.
 pub struct Built {
@@ -43,11 +44,14 @@ pub fn build(source: &Source) -> Result<Built, CommandError> {
     fs::write(&digest_path, "").map_err(cannot_write)?;
     let status = run(&mut build_command(line, source.folder()))?;
     if !status.success() {
-        return Err(CommandError::failed(format!(
-            "building `{}` failed ({status}): {line}\nif a tool is missing, see how to install it: runner plugin doctor {}",
-            shown_path(source.folder()),
-            source.typed_folder()
-        )));
+        let mut text =
+            format!("building `{}` failed ({status}): {line}", shown_path(source.folder()));
+        let language = tools::language(source);
+        let tools = language.map(|language| tools::find(source.folder(), Some(language)));
+        for tool in tools.iter().flatten().filter(|tool| tool.is_missing()) {
+            text += &format!("\n`{}` is missing: {}", tool.tool, tool.install);
+        }
+        return Err(CommandError::failed(text));
     }
     let file = source.file();
     let bytes = read_regular(&file, u64::MAX).map_err(|error| {
@@ -133,23 +137,7 @@ fn build_command(line: &str, folder: &Path) -> Command {
     if let Ok(path) = env::join_paths(own.into_iter().chain(env::split_paths(&path))) {
         command.env("PATH", path);
     }
-    command.current_dir(folder);
-    command
-}
-
-/// Returns the command that prints a tool's version. It finds only the user's own programs: it runs in `/`, because rustup, go
-/// and node start programs that files of the working folder name, and without the relative entries of `PATH`.
-pub fn version_command(line: &str) -> Command {
-    let mut command = shell(line);
-    let path = env::var_os("PATH").unwrap_or_default();
-    let absolute = env::split_paths(&path).filter(|entry| entry.is_absolute());
-    // Entries of a split `PATH` contain no `:`.
-    command.env("PATH", env::join_paths(absolute).unwrap_or_default()).current_dir("/");
-    command
-}
-
-fn shell(line: &str) -> Command {
-    let mut command = Command::new("/bin/sh");
-    command.args(["-euc", line]).stdin(Stdio::null());
+    // `componentize-py` would print its own stack after the error in the author's source.
+    command.env("RUST_LIB_BACKTRACE", "0").current_dir(folder);
     command
 }

@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::{collections::BTreeMap, io, slice, time::Duration};
 
-use runner_model::protocol::{FromWorker, Task};
+use runner_model::protocol::{FromWorker, Task, TaskKind};
 use runner_model::provider::{Description, Provider};
-use runner_model::{Digest, Limits, StopSignal, WorkerId, prepare::Ready, row::check_row};
+use runner_model::{
+    Digest, ErrorClass, Limits, StopSignal, TaskId, WorkerId,
+    prepare::{Problem, Ready},
+    row::check_row,
+};
 pub use runner_prepare::compiler::Inspection;
 use runner_prepare::mounts::{self, Protected};
 use runner_prepare::{
@@ -17,7 +21,7 @@ use signal_hook::{consts::SIGSTOP, low_level::raise};
 
 use crate::signals::{self, ListenerGuard, SignalEvent};
 use crate::workers::{Next, Pool, PoolEvent, PrestartedWorker, Shape, Supplies, WorkerExit};
-use crate::{EngineError, error::machine_error, input::Input, session::prestart};
+use crate::{EngineError, error::machine_error, input::Input, plan::Checks, session::prestart};
 
 /// Time for the worker to exit at the end.
 const EXIT_WITHIN: Duration = Duration::from_millis(200);
@@ -48,7 +52,7 @@ pub enum Answer<'a> {
     Compiling(&'a str),
     /// A message for the user.
     Notice(&'a str),
-    /// The plugin was loaded. `None` if it does not describe itself.
+    /// The plugin was loaded, but may refuse its configuration. `None` if it does not describe itself, or failed to.
     Described(Option<Description>),
     /// A piece of an artifact. All pieces precede the report. The caller must check names and sizes.
     Artifact {
@@ -147,15 +151,28 @@ pub(crate) fn call_supplied(
     let mut probe = Probe::start(prestarted, supplies)?;
     signals::pass("describe");
     let described = probe.describe(&mut |plugin| on_answer(Answer::Compiling(plugin)))?;
-    let ready = match described {
+    let mut ready = match described {
         Ok(ready) => ready,
         Err(end) => return Ok(end),
     };
-    if let Some((reason, problems)) = probe.pool.problems(&ready) {
+    if task.is_none() {
+        // No configuration was given.
+        for about in &mut ready.providers {
+            about.problem.take_if(|problem| problem.class == ErrorClass::InvalidConfig);
+        }
+    }
+    let problems = probe.pool.problems(&ready);
+    let description = ready.providers.into_iter().next().and_then(|about| about.description);
+    let has_input = description.as_ref().is_some_and(|about| about.input_schema.is_some());
+    on_answer(Answer::Described(description));
+    if let Some((reason, problems)) = problems {
         return Err(EngineError::of_pool(reason, problems));
     }
-    let mut about = ready.providers.into_iter();
-    on_answer(Answer::Described(about.next().and_then(|about| about.description)));
+    if let Some((task, line)) = task.as_ref().filter(|_| has_input)
+        && let Err(end) = probe.check_input(task, line)?
+    {
+        return Ok(end);
+    }
     signals::pass("call");
     match task {
         Some((task, line)) => probe.attempt(&task, &line, limits, on_answer),
@@ -310,6 +327,36 @@ impl Probe {
                     }
                 }
             }
+        }
+    }
+
+    /// Checks a task's input by the schema of its provider. The inner error is the end of the call.
+    ///
+    /// # Errors
+    ///
+    /// The provider refuses the input, or a worker cannot be used.
+    fn check_input(
+        &mut self,
+        task: &Task,
+        line: &[u8],
+    ) -> Result<Result<(), CallEnd>, EngineError> {
+        let check = Task { id: TaskId(0), kind: TaskKind::Check, ..task.clone() };
+        self.assign(check, line).map_err(machine_error)?;
+        loop {
+            let (head, body) = match self.next()? {
+                Ok(PoolEvent::Message(_, FromWorker::Report { head, body })) => (head, body),
+                Ok(_) => continue,
+                Err(end) => return Ok(Err(end)),
+            };
+            let problems = Checks::read_answer(&body[..head.row_bytes as usize]);
+            let refusal = problems.into_iter().find(|problem| problem.code == "input");
+            return match refusal {
+                Some(Problem { message, .. }) => {
+                    let provider = &task.trial.provider;
+                    Err(EngineError::Usage(format!("provider `{provider}` {message}")))
+                }
+                None => Ok(Ok(())),
+            };
         }
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{runner::Runner, running::Running};
+use crate::support::{guests::printing, runner::Runner, running::Running};
 
 #[test]
 fn one_call_shows_its_reply() {
@@ -31,8 +31,9 @@ fn bad_ends_of_a_call_are_reported() {
     let from = r#"{"from": "km", "to": "mi", "value": 42}"#;
     let run = |more: &[&str]| runner.run(&[&["plugin", "run", "bundled:units"], more].concat());
     run(&["--input", from]).expect(0);
-    let ran = run(&["--input", "null"]);
+    let ran = run(&["--input", r#"{"from": "km", "to": "apple", "value": 42}"#]);
     ran.expect(1).says(&["invalid-input"]);
+    run(&[]).expect(2).says(&["provider `units` refuses the input", "add one: --input"]);
     for (more, says) in [
         (["--input", "{"], "not valid JSON"),
         (["--config", "3"], "object"),
@@ -56,6 +57,42 @@ fn denied_call_advises_an_argument() {
     denied.says(&["denied: GET http://127.0.0.1:1", "to allow it: --grant net=http://127.0.0.1:1"]);
     let granted = runner.run(&[&args[..], &["--grant", "net=http://127.0.0.1:1"]].concat());
     assert!(!granted.expect(1).stderr.contains("denied"));
+}
+
+#[test]
+fn denied_trial_advises_a_grant_of_the_scenario() {
+    let runner = Runner::new(&[]);
+    runner.scenario(
+        "[providers.p]\nplugin = \"bundled:http\"\nconfig = { base_url = \"http://127.0.0.1:1\" }\n\
+         [[tests]]\nid = \"a\"\ninput = { path = \"/x\" }\n",
+    );
+    runner.run(&["exec", "scenario.toml"]).expect(1);
+    let ran = runner.run(&["plugin", "run", "--from", "latest", "--trial", "a"]).expect(1);
+    ran.says(&[
+        "add \"http://127.0.0.1:1\" to `net` of [providers.p.grants]",
+        "change the scenario",
+    ]);
+    assert!(!ran.stderr.contains("--grant"), "{}", ran.stderr);
+}
+
+#[test]
+fn broken_json_plugin_is_not_called_plainly() {
+    let runner = Runner::new(&[]);
+    let run = |more: &[&str]| runner.run(&[&["plugin", "run", "p.wasm"], more].concat());
+    for answer in ["debug\n{\"ok\": {\"output\": 1}}", "{ \"err\": {} }"] {
+        runner.wat("p.wasm", &printing(answer));
+        run(&[]).expect(2).says(&["failed in `describe`", "add `--protocol plain`"]);
+        run(&["--protocol", "plain"]).expect(0);
+    }
+    let object = json!({"type": "object", "additionalProperties": false});
+    let schemas = json!({"name": "p", "version": "1", "summary": "", "config_schema": object, "input_schema": object});
+    runner.wat("p.wasm", &printing(&json!({"ok": schemas}).to_string()));
+    let ran = run(&["-i", "{}", "-c", r#"{"key": 1}"#]).expect(2);
+    ran.says(&["refuses its `config`: unknown key `key`"]);
+    let ran = run(&["-i", r#"{"txt": 1}"#]).expect(2);
+    ran.says(&["provider `p` refuses the input: unknown key `txt`"]);
+    // The fault of the reply is named by its field.
+    run(&["-i", "{}"]).expect(1).says(&["`ok` has an unknown field `config_schema`"]);
 }
 
 #[test]
@@ -179,6 +216,18 @@ fn programs_are_called_plainly() {
     // The program does not speak the JSON protocol, so it is called plainly.
     let ran = run(&[]);
     assert_eq!((ran.code, ran.stdout.trim()), (Some(0), "\"\""), "{}", ran.stderr);
+    ran.says(&["called as a plain command; `--protocol json`"]);
+}
+
+#[test]
+fn plugins_with_required_configuration_are_inspected() {
+    let runner = Runner::new(&[]);
+    let schema = json!({"type": "object", "required": ["key"]});
+    let about =
+        json!({"name": "p", "version": "1", "summary": "needs a key", "config_schema": schema});
+    runner.wat("p.wasm", &printing(&json!({"ok": about}).to_string()));
+    let ran = runner.run(&["plugin", "inspect", "p.wasm"]).expect(0);
+    ran.says(&["needs a key", "required"]);
 }
 
 #[test]

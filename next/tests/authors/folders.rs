@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use crate::support::{
     processes::Process,
     runner::Runner,
+    running::Running,
     wait::{wait_for, wait_until},
 };
 
@@ -92,6 +93,23 @@ fn another_kind_than_promised_is_refused() {
     ran.expect(2).says(&["`program` is not one of `component`, `command`"]);
     let ran = runner.run(&["plugin", "build", "nowhere"]);
     ran.expect(2).says(&["no `plugin.toml`"]);
+}
+
+#[test]
+fn failed_build_names_only_missing_tools() {
+    let runner = Runner::new(&[]);
+    fs::create_dir(runner.path("filter")).unwrap();
+    let built = |line: &str| {
+        let text = format!("name = \"filter\"\nkind = \"command\"\nbuild = '{line}'\n");
+        runner.write("filter/plugin.toml", text);
+        let mut command = runner.command(&["plugin", "build", "filter"]);
+        Running::start(command.env("PATH", "/nowhere")).finish().expect(3).stderr
+    };
+    let stderr = built("go build -o dist/plugin.wasm .");
+    assert!(stderr.contains("`go` is missing: install Go"), "{stderr}");
+    // Some tools would print their own stack after the author's error.
+    let stderr = built("echo backtrace=$RUST_LIB_BACKTRACE; exit 1");
+    assert!(stderr.contains("backtrace=0") && !stderr.contains("missing"), "{stderr}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub(crate) mod command;
 pub(crate) mod component;
 mod description;
 mod ended;
+mod field;
 #[cfg(any(test, fuzzing))]
 #[path = "../tests/fuzzing/replies.rs"]
 pub(crate) mod fuzzing;

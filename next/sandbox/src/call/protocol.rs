@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::classify::{into_error, out_of_memory};
 use super::description::{bounded as bounded_description, read_schema};
 use super::ended::{Ending, Reply};
+use super::field::wrong_field;
 use super::inputs::Call;
 use super::reply::{bounded, provider_error, read_json};
 use crate::message::{failure, quote_start, stderr_tail, with_end};
@@ -229,10 +230,16 @@ fn parse<'a, T: Deserialize<'a>>(
     let error = match (serde_json::from_slice(stdout), exit_code) {
         (Ok(answer @ JsonAnswer::Err(_)), _) | (Ok(answer), 0) => return Ok(answer),
         (Err(error), 0) => {
-            let message = format!(
-                "the standard output is not one JSON object `{{\"ok\": …}}` or `{{\"err\": …}}`: {error}{}",
-                quote_start(stdout, sandbox.host.redactor())
-            );
+            let message = wrong_field(stdout, &error).unwrap_or_else(|| {
+                let start = quote_start(stdout, sandbox.host.redactor());
+                let advice = match stdout.trim_ascii_start().first() {
+                    None | Some(b'{') if !error.to_string().starts_with("trailing") => "",
+                    _ => "; write everything else to standard error",
+                };
+                format!(
+                    "the standard output is not one JSON object `{{\"ok\": …}}` or `{{\"err\": …}}`: {error}{start}{advice}"
+                )
+            });
             failure(ErrorClass::Protocol, "json", message)
         }
         // Runtimes exit like this after a failed allocation.

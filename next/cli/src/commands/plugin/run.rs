@@ -109,16 +109,30 @@ struct Request {
 /// The row, logs and artifacts of a call.
 #[derive(Default)]
 struct Reply {
+    is_described: bool,
     row: Vec<u8>,
     log: Vec<u8>,
     /// Contents by index in the row.
     artifacts: BTreeMap<u32, Vec<u8>>,
 }
 
+impl Reply {
+    /// Returns whether the output of a plain command contains an answer of the JSON protocol.
+    fn has_json_answer(&self) -> bool {
+        let row: Option<RowRef<'_>> = serde_json::from_slice(&self.row).ok();
+        let output = row.as_ref().and_then(|row| row.output.as_ref());
+        let mut text: String =
+            output.and_then(|output| serde_json::from_str(output.get()).ok()).unwrap_or_default();
+        text.retain(|letter| !letter.is_whitespace());
+        text.contains("{\"ok\":") || text.contains("{\"err\":")
+    }
+}
+
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let (end, reply) = match (&args.from, &args.trial) {
-        (Some(run), Some(trial)) => repeat(args, run, trial, out)?,
-        _ => call_file(args, out)?,
+    let mut reply = Reply::default();
+    let end = match (&args.from, &args.trial) {
+        (Some(run), Some(trial)) => repeat(args, run, trial, out, &mut reply)?,
+        _ => call_file(args, out, &mut reply)?,
     };
     let problem = match end {
         CallEnd::Stopped(signal) => return Ok(Exit::Signal(signal)),
@@ -136,15 +150,16 @@ fn repeat(
     run: &str,
     trial: &str,
     out: &Out,
-) -> Result<(CallEnd, Reply), CommandError> {
+    reply: &mut Reply,
+) -> Result<CallEnd, CommandError> {
     let run = args.root.open()?.find(run)?;
     let trial = find_trial(&run, trial)?.only(run.id(), trial).map_err(CommandError::usage)?;
     let call = StoredCall::find(&run, &trial, &args.secret_file)?;
     let limits = call.limits().clone();
-    receive(&limits, out, |on_answer| call.make(on_answer))
+    receive(&limits, out, reply, |on_answer| call.make(on_answer))
 }
 
-fn call_file(args: &Args, out: &Out) -> Result<(CallEnd, Reply), CommandError> {
+fn call_file(args: &Args, out: &Out, reply: &mut Reply) -> Result<CallEnd, CommandError> {
     let request = request(args)?;
     let is_undecided = args.protocol.is_none()
         && args.stdin.is_none()
@@ -155,9 +170,23 @@ fn call_file(args: &Args, out: &Out) -> Result<(CallEnd, Reply), CommandError> {
         None if is_undecided => Protocol::Json,
         None => Protocol::Plain,
     };
-    // A plain command fails in `describe`. Components ignore the protocol.
-    match send(args, &request, protocol, out) {
-        Err(_) if is_undecided => send(args, &request, Protocol::Plain, out),
+    match send(args, &request, protocol, out, reply) {
+        // A plain command fails in `describe`. Components ignore the protocol.
+        Err(error) if is_undecided && !reply.is_described => {
+            let end = send(args, &request, Protocol::Plain, out, reply)?;
+            if reply.has_json_answer() {
+                let reason = error.message();
+                return Err(CommandError::usage(format!(
+                    "{reason}\nto call it as a plain command, add `--protocol plain`"
+                )));
+            }
+            out.hint("called as a plain command; `--protocol json` calls it with a JSON request");
+            Ok(end)
+        }
+        Err(error) if args.input.is_none() && error.message().contains("refuses the input") => {
+            let reason = error.message();
+            Err(CommandError::usage(format!("{reason}\nadd one: --input '{{\"key\": 1}}'")))
+        }
         called => called,
     }
 }
@@ -167,7 +196,8 @@ fn send(
     request: &Request,
     protocol: Protocol,
     out: &Out,
-) -> Result<(CallEnd, Reply), CommandError> {
+    reply: &mut Reply,
+) -> Result<CallEnd, CommandError> {
     let mut provider = request.provider.clone();
     provider.protocol = protocol;
     let limits = provider.limits.clone();
@@ -178,23 +208,23 @@ fn send(
         artifacts: args.artifacts.clone(),
         task: Some(task(args, request)?),
     };
-    receive(&limits, out, |on_answer| call(request, on_answer))
+    receive(&limits, out, reply, |on_answer| call(request, on_answer))
 }
 
 /// Makes a call, and collects its reply.
 fn receive(
     limits: &Limits,
     out: &Out,
+    reply: &mut Reply,
     call: impl FnOnce(&mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, EngineError>,
-) -> Result<(CallEnd, Reply), CommandError> {
+) -> Result<CallEnd, CommandError> {
     // A worker may have been taken over by its guest, so its limits are enforced here again. An artifact that this cuts fails
     // the check of its digest.
     let mut room = limits.artifacts.saturating_add(limits.reply);
-    let mut reply = Reply::default();
     let mut receive = |answer: Answer<'_>| match answer {
         Answer::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
         Answer::Notice(text) => out.warn(text),
-        Answer::Described(_) => {}
+        Answer::Described(description) => reply.is_described = description.is_some(),
         Answer::Artifact { index, bytes } => {
             let kept = bytes.len().min(room as usize);
             room -= kept as u64;
@@ -204,8 +234,7 @@ fn receive(
         Answer::Report { row, log } => (reply.row, reply.log) = (row.to_vec(), log.to_vec()),
         Answer::Log(line) => out.hint(&visible_line(line)),
     };
-    let end = call(&mut receive)?;
-    Ok((end, reply))
+    Ok(call(&mut receive)?)
 }
 
 fn request(args: &Args) -> Result<Request, CommandError> {
@@ -348,7 +377,7 @@ struct Document<'a> {
 
 /// Prints the reply, and writes its artifacts.
 fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandError> {
-    let row: RowRef<'_> = serde_json::from_slice(&reply.row)
+    let mut row: RowRef<'_> = serde_json::from_slice(&reply.row)
         .map_err(|error| CommandError::failed(format!("the worker's row is invalid: {error}")))?;
     // An output that is too large for a row is the first artifact.
     let is_artifact =
@@ -369,9 +398,16 @@ fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
             out.data(&visible(&text));
         }
         let said = serde_json::from_slice(&reply.log).unwrap_or_default();
+        if args.from.is_some() {
+            // Denials of a run's trial advise grants of the scenario. `--grant` cannot change them.
+            row.seq = Some(0);
+        }
         let remedy = "`--json` has all";
         let extent = Extent { columns: None, is_full: false, remedy };
         out.talk(&trials::page(&row, call_sections(&row, &said), extent));
+        if args.from.is_some() && !row.denied.is_empty() {
+            out.hint("`--from` repeats the trial with its stored grants: change the scenario, then run it again");
+        }
     }
     if let Some(folder) = &args.artifacts {
         write_artifacts(&row, reply, folder)?;
