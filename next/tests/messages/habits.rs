@@ -1,4 +1,4 @@
-//! Habits of wording that make texts hard to read, counted in helps, messages and pages.
+//! Habits of wording that make texts hard to read, counted in helps, messages, comments and pages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::messages::commands;
 use crate::support::{guests::root, runner::Runner};
 
 /// Each habit, a pattern for it, and its greatest number in 1,000 lines.
-const HABITS: [(&str, &str, usize); 10] = [
+const HABITS: [(&str, &str, usize); 12] = [
     (
         "\"what\" clauses",
         r"\b(?:of|for|with|to|in|by|from|that|says?|is|and|or|than|at|takes?|shows?|knows?|reads?|makes?|keeps?|gives?|names?|decides?) what\b",
@@ -27,6 +27,8 @@ const HABITS: [(&str, &str, usize); 10] = [
     ("pronoun first", r"^(?:Its|Those|They|These)\b", 4),
     ("none as predicate", r"\b(?:is|are|be) none\b|\bnone (?:if|where|of)\b|[;,] none\b", 2),
     ("go on", r"\bgo(?:es|ing)? on\b|\bwent on\b", 1),
+    ("of which", r"\bof which\b", 2),
+    ("old words", r"\b(?:anew|[Cc]ame to|lest|perhaps|thereby|thereof|whence|asks? for|asked for)\b", 2),
     ("so many", r"\b[Ss]o (?:many|much|long|late|often|large)\b", 1),
 ];
 
@@ -41,11 +43,15 @@ fn texts_have_few_habits_of_wording() {
         helps.extend(help.lines().map(|line| (format!("help {command}"), line.trim().to_owned())));
     }
     let literal = Regex::new(r#""((?:\\.|[^"\\])* (?:\\.|[^"\\])*)""#).unwrap();
-    let mut messages = Vec::new();
+    let (mut messages, mut comments) = (Vec::new(), Vec::new());
     for path in files(&root().join("next"), "rs") {
         let text = fs::read_to_string(&path).unwrap();
-        let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        for line in lines {
+        for line in text.lines().map(str::trim) {
+            if line.starts_with("//") {
+                let text = line.trim_start_matches(['/', '!', ' ']).to_owned();
+                comments.push((path.display().to_string(), text));
+                continue;
+            }
             let literals = literal.captures_iter(line).map(|found| found[1].to_owned());
             messages.extend(literals.map(|text| (path.display().to_string(), text)));
         }
@@ -56,7 +62,9 @@ fn texts_have_few_habits_of_wording() {
         let lines = text.lines().map(|line| line.trim_start_matches(['*', '|', ' ']).to_owned());
         pages.extend(lines.map(|line| (path.display().to_string(), line)));
     }
-    for (kind, texts) in [("helps", helps), ("messages", messages), ("pages", pages)] {
+    let kinds =
+        [("helps", helps), ("messages", messages), ("comments", comments), ("pages", pages)];
+    for (kind, texts) in kinds {
         for (habit, pattern, most) in HABITS {
             let pattern = Regex::new(pattern).unwrap();
             let found: Vec<_> = texts.iter().filter(|(_, text)| pattern.is_match(text)).collect();
