@@ -65,20 +65,20 @@ macro_rules! limits {
 use LimitUnit::{Bytes, Count};
 
 limits! {
-    artifact_files: Count(1_000_000), "100" = 100, true, "How many artifacts.";
+    artifact_files: Count(1_000_000), "100" = 100, true, "Number of artifacts.";
     artifacts: Bytes, "\"64MiB\"" = 64 << 20, true, "Bytes of all artifacts together.";
     file: Bytes, "\"64MiB\"" = 64 << 20, false, "Bytes of the plugin's file.";
     http_requests: Count(1_000_000), "100" = 100, true, "HTTP requests of one attempt.";
     http_response: Bytes, "\"10MiB\"" = 10 << 20, true, "Bytes of one HTTP response's body.";
     input: Bytes, "\"4MiB\"" = 4 << 20, true, "Bytes of the input, of the configuration, and of standard input.";
-    log: Bytes, "\"1MiB\"" = 1 << 20, true, "Bytes of log messages; what is over is dropped and counted.";
-    log_records: Count(1 << 48), "10000" = 10_000, true, "Log records; what is over is dropped and counted.";
+    log: Bytes, "\"1MiB\"" = 1 << 20, true, "Bytes of log messages; the rest is dropped and counted.";
+    log_records: Count(1 << 48), "10000" = 10_000, true, "Log records; the rest is dropped and counted.";
     memory: Bytes, "\"256MiB\"" = 256 << 20, true, "Bytes of all memories together.";
     reply: Bytes, "\"4MiB\"" = 4 << 20, true, "Bytes of a reply, or of a plain command's standard output.";
     scratch: Bytes, "0" = 0, true,
-        "Bytes that may be written to files in all; a file that grows without them and each new file, folder or link (4 KiB) count too. More than 0 gives an empty private `/scratch` and `/tmp`, and `/artifacts` to commands.";
+        "Bytes that an attempt may write to files. Growth of a file and each new file, folder or link (4 KiB) count too. More than 0 gives an empty private `/scratch` and `/tmp`, and `/artifacts` to commands.";
     stdio: Bytes, "\"64KiB\"" = 64 << 10, true,
-        "Bytes kept of standard output and standard error, from the start and from the end each.";
+        "Bytes kept from the start and from the end of standard output and of standard error.";
     table_elements: Count(u32::MAX as u64), "1000000" = 1_000_000, true, "Elements of all tables together.";
 }
 
