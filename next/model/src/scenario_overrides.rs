@@ -38,12 +38,13 @@ impl LimitBound {
         Ok(Self(text.to_owned()))
     }
 
-    /// Lowers the limit. A lower one stays.
-    pub fn lower(&self, limits: &mut Limits) {
+    /// Lowers the limit. A lower one stays. Returns whether it was higher.
+    pub fn lower(&self, limits: &mut Limits) -> bool {
+        let before = limits.clone();
         let mut bound = limits.clone();
         // `parse` has checked the argument.
         if bound.set(&self.0).is_err() {
-            return;
+            return false;
         }
         for limit in Limits::TABLE {
             let most = (limit.get)(&bound);
@@ -51,6 +52,7 @@ impl LimitBound {
             *limit = most.min(*limit);
         }
         limits.time = limits.time.into_iter().chain(bound.time).min();
+        *limits != before
     }
 }
 

@@ -141,8 +141,7 @@ fn file_of(path: &Path) -> Result<PathBuf, String> {
         SourceState::Stale(why) => format!("is out of date: {why}"),
         SourceState::Missing => "has not been built".to_owned(),
     };
-    let command = source.build_command();
-    Err(format!("{lacks}; to build it: {command}, or with all others: runner exec --build"))
+    Err(format!("{lacks}; to build it: {}", source.build_command()))
 }
 
 #[cfg(test)]

@@ -218,7 +218,8 @@ fn invalid(path: &str, text: &str, error: &toml::de::Error) -> String {
     format!("{message}; {advice}")
 }
 
-/// Returns the first difference of two lists of digests. `None` if they are equal.
+/// Returns the first difference of two lists of digests. `None` if they are equal. An added file counts only if the source had
+/// files of its type: others are notes and outputs more often than source.
 fn first_change(built: &str, now: &str) -> Option<String> {
     let read = |text: &str| -> BTreeMap<String, String> {
         let lines = text.lines().filter_map(|line| line.split_once("  "));
@@ -228,10 +229,14 @@ fn first_change(built: &str, now: &str) -> Option<String> {
     if built.is_empty() {
         return Some("it is not known which source it was built from".to_owned());
     }
+    let has_type = |file: &str| {
+        let of_type = |file: &str| Path::new(file).extension().map(ToOwned::to_owned);
+        built.keys().any(|other| of_type(other) == of_type(file))
+    };
     let change = now.iter().find_map(|(file, digest)| match built.get(file) {
         Some(before) if before == digest => None,
         Some(_) => Some(format!("`{file}` has changed since it was built")),
-        None => Some(format!("`{file}` was added after it was built")),
+        None => has_type(file).then(|| format!("`{file}` was added after it was built")),
     });
     let removed = || built.keys().find(|file| !now.contains_key(*file));
     change.or_else(|| removed().map(|file| format!("`{file}` was removed after it was built")))

@@ -55,12 +55,23 @@ impl Scenario {
         self.unused.extend(unused.map(|provider| provider.name.to_string()));
     }
 
-    /// Replaces the seed, and lowers the limits. [`crate::resolve`] replaces values of tests.
-    pub fn override_by(&mut self, overrides: &ScenarioOverrides) {
+    /// Replaces the seed, and lowers the limits. [`crate::resolve`] replaces values of tests. Returns a message for each limit
+    /// that is not lower than before.
+    pub fn override_by(&mut self, overrides: &ScenarioOverrides) -> Vec<String> {
         self.run.seed = overrides.seed.unwrap_or(self.run.seed);
-        for provider in &mut self.providers {
-            overrides.limits.iter().for_each(|bound| bound.lower(&mut provider.limits));
+        let mut unneeded = Vec::new();
+        for bound in &overrides.limits {
+            let lowered = self
+                .providers
+                .iter_mut()
+                .filter_map(|provider| bound.lower(&mut provider.limits).then_some(()));
+            if lowered.count() == 0 {
+                unneeded.push(format!(
+                    "`--limit {bound}` lowers nothing: no provider has a higher limit"
+                ));
+            }
         }
+        unneeded
     }
 
     /// Returns a message for each file that an optional list lacks.

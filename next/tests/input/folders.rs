@@ -12,6 +12,7 @@ fn folder() -> Runner {
         "mine/plugin.toml",
         "name = \"mine\"\nkind = \"component\"\nbuild = \"cp ../hostile.wasm dist/plugin.wasm\"\n",
     );
+    runner.write("mine/main.txt", "first");
     let tests = tests("a | { do = \"echo\", value = 1 } | equals = 1");
     runner.scenario(&format!("[providers.p]\nplugin = \"mine\"\n{tests}"));
     runner
@@ -20,15 +21,25 @@ fn folder() -> Runner {
 #[test]
 fn folders_are_built_only_when_asked() {
     let runner = folder();
-    let says = ["has not been built", "runner plugin build", "mine", "scenario.toml:2:"];
+    let says = [
+        "has not been built",
+        "runner plugin build mine",
+        "scenario.toml:2:",
+        "runner exec scenario.toml --build",
+    ];
     runner.refused(&[], &says);
-    runner.exec(&["--build"]).expect(0);
+    runner.exec(&["--build"]).expect(0).says(&["building mine: it has not been built"]);
+    runner.exec(&[]).expect(0);
+    // The content decides, and files of other types are not source.
+    runner.write("mine/main.txt", "first");
+    runner.write("mine/rows.csv", "output");
     runner.exec(&[]).expect(0);
     // The source has changed, so the old plugin is not used.
     runner.write("mine/source.txt", "changed");
     let ran = runner.exec(&[]).expect(2);
     ran.says(&["is out of date: `source.txt` was added", "runner plugin build"]);
-    runner.exec(&["--build"]).expect(0).says(&["building"]);
+    let ran = runner.exec(&["--build"]).expect(0);
+    ran.says(&["building mine: `source.txt` was added after it was built"]);
     let again = runner.exec(&["--build"]).expect(0);
     assert!(!again.stderr.contains("building"), "{}", again.stderr);
     let name = &runner.runs()[0].manifest()["providers"][0]["plugin"];

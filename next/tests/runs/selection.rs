@@ -105,7 +105,8 @@ fn flags_without_a_match_name_the_nearest() {
     for (args, says) in [
         (["--test", "wrds/on"], "no test matches `--test wrds/on`; nearest: `words/one`"),
         (["--provider", "c"], "no provider matches `--provider c`; nearest: `a`, `b`"),
-        (["--tag", "lists"], "no test has the tag `lists`; nearest: `listed`, `all`"),
+        (["--tag", "lists"], "no test has the tag `lists`; nearest: `listed`"),
+        (["--tag", "zzz"], "no test has the tag `zzz`; existing: `all`, `listed`"),
         (["--exclude", "*"], "`--exclude`, `--provider`"),
     ] {
         let ran = runner.exec(&args).expect(5);
@@ -115,6 +116,23 @@ fn flags_without_a_match_name_the_nearest() {
     runner.exec(&["--test", "alone"]).expect(0);
     let ran = runner.run(&["resume", "--rerun", "alon@b"]).expect(5);
     ran.says(&["`--rerun alon@b` matches no trial of the run; nearest: `alone@b#1`"]);
+}
+
+#[test]
+fn arguments_in_vain_are_warned_of() {
+    let runner = listed();
+    for (args, says) in [
+        (&["--test", "alone", "--test", "aln"][..], "no test matches `--test aln`"),
+        (&["--exclude", "*/on"], "no test matches `--exclude */on`; nearest: `words/one`"),
+        (&["--tag", "all", "--tag", "fast"], "no test has the tag `fast`; existing: `all`"),
+        (&["--provider", "a", "--provider", "c"], "no provider matches `--provider c`"),
+        (&["--limit", "memory=8GiB"], "`--limit memory=8GiB` lowers nothing"),
+    ] {
+        runner.exec(args).expect(0).says(&[says]);
+    }
+    let args = ["--provider", "a", "--provider", "b", "--test", "alone", "--limit", "memory=1MiB"];
+    let ran = runner.exec(&[&args[..], &["--dry-run"]].concat()).expect(0);
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
 }
 
 /// Creates two tests on providers of their own. The plugin, secret, folder and schema of `b` are missing.

@@ -132,11 +132,13 @@ fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
                 continue;
             }
             let source = Source::open(&folder).map_err(CommandError::usage)?;
-            let state = source.state().map_err(CommandError::usage)?;
-            if state != SourceState::Fresh {
-                out.talk(&format!("building {}", shown_path(source.folder())));
-                source_build::build(&source)?;
-            }
+            let why = match source.state().map_err(CommandError::usage)? {
+                SourceState::Fresh => continue,
+                SourceState::Stale(why) => why,
+                SourceState::Missing => "it has not been built".to_owned(),
+            };
+            out.talk(&format!("building {}: {why}", shown_path(source.folder())));
+            source_build::build(&source)?;
         }
     }
     Ok(())

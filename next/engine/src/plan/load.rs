@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fs::File, path::Path};
 
 use runner_model::{Places as _, digest, visible::quoted};
-use runner_prepare::{ContentSource, machine, plugins};
+use runner_prepare::{ContentSource, machine, plugins, source::Source};
 use runner_record::{ManifestProvider, Metadata, PluginCache, Selected};
 use runner_scenario::{Selection, load, load_selected, resolve_selected};
 
@@ -14,7 +14,7 @@ use crate::EngineError;
 pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
     let loaded = if selection.is_some() { load_selected(path, selection) } else { load(path) };
     let mut scenario = loaded.map_err(EngineError::Scenario)?;
-    scenario.override_by(&selection.overrides);
+    let mut notices = scenario.override_by(&selection.overrides);
     let cache = PluginCache::open()?;
     let resolved = resolve_selected(&mut scenario, selection, tempfile::tempfile)
         .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
@@ -38,7 +38,16 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
         return Err(EngineError::NothingSelected(reasons));
     }
     EngineError::check(scenario.missing_files())?;
-    let (providers, plugins, found) = plugins::find(&scenario.providers, &scenario.folder, &cache)?;
+    let (providers, plugins, mut found) =
+        plugins::find(&scenario.providers, &scenario.folder, &cache)?;
+    for problem in &mut found {
+        let plugin = &scenario.providers[usize::from(problem.provider)].plugin;
+        if Source::open(&scenario.folder.join(&**plugin)).is_ok() {
+            let path = quoted(scenario.path());
+            problem.help =
+                Some(format!("to build all plugins of the scenario: runner exec {path} --build"));
+        }
+    }
     let (suite, file) = match resolved {
         Ok(resolved) if found.is_empty() => resolved,
         resolved => {
@@ -48,7 +57,9 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
         }
     };
     let blobs = ContentSource::from_files(suite.blobs().clone());
-    let plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
+    notices.extend(scenario.unmatched_of_several(selection));
+    let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
+    plan.notices = notices;
     Ok((plan, file))
 }
 

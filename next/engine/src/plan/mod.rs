@@ -11,8 +11,8 @@ mod rejudge;
 mod stored;
 mod test_line;
 
-pub use self::decision::Decision;
 pub(crate) use self::checks::{Checks, provider_problems};
+pub use self::decision::Decision;
 pub(crate) use self::diff::{PlanDiff, changes_since};
 pub(crate) use self::load::{load_plan, manifest_providers, metadata, selection};
 pub(crate) use self::rejudge::{JudgedRow, Rejudge};

@@ -6,8 +6,8 @@ use std::{
     env,
     io::ErrorKind,
     mem,
-    path::Path,
     panic::resume_unwind,
+    path::Path,
     sync::mpsc::SyncSender,
     thread,
     time::{Duration, Instant},
@@ -155,17 +155,8 @@ pub(super) struct CoordinatorParts<'a> {
 
 impl<'a> Coordinator<'a> {
     pub(super) fn new(parts: CoordinatorParts<'a>) -> Self {
-        let CoordinatorParts {
-            plan,
-            observer,
-            pool,
-            root,
-            share,
-            clock,
-            fold,
-            watchdog,
-            is_new,
-        } = parts;
+        let CoordinatorParts { plan, observer, pool, root, share, clock, fold, watchdog, is_new } =
+            parts;
         Self {
             schedule: Schedule::new(plan.schedule_settings(), fold.left(), &(&plan.suite, &fold)),
             plan,

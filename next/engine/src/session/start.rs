@@ -91,7 +91,7 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
     };
     let selection = selection(&request.selection, only);
     let (mut plan, suite) = load_plan(&request.scenario, &selection)?;
-    plan.notices = notices;
+    plan.notices.extend(notices);
     plan.override_by(options)?;
     Ok((plan, suite))
 }

@@ -48,6 +48,7 @@ fn changed_source_makes_plugin_stale() {
         "target/x",
         "out.log",
         "NOTES.md",
+        "results.csv",
         "out/runner.db",
         "run/benchmark.json",
     ] {

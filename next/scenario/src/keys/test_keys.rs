@@ -241,5 +241,13 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
     if expect.tolerance.is_some() && !table.has("json") {
         table.refuse_key("tolerance", "`tolerance` is for numbers of `json`, which is missing");
     }
+    let of_outputs = ["equals", "contains", "matches", "json", "schema", "min_score", "exit_code"];
+    for key in of_outputs {
+        if table.has("error") && table.has(key) {
+            let message =
+                format!("`{key}` and `error` never hold together: an error has no output");
+            table.refuse_key(key, &message);
+        }
+    }
     Some(WrittenExpect { expect, schema })
 }

@@ -17,7 +17,8 @@ pub(crate) use form::{
 pub(crate) use path::{At, Part, Places, Step, dotted, keys};
 pub use reader::similar;
 pub(crate) use reader::{
-    COMMAND_ROOTS, ENV_ROOTS, FileOwner, LIST_ROOTS, MATRIX_ROOTS, Reader, kind, suggest,
+    COMMAND_ROOTS, ENV_ROOTS, FileOwner, LIST_ROOTS, MATRIX_ROOTS, Reader, kind, slip_distance,
+    suggest,
 };
 pub(crate) use scalar::{
     AGE, Boolean, DIGEST, DURATION, EXPECTED_ERROR, FILE_GLOB, FailFastForm, GLOB, Integer, Number,

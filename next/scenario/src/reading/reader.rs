@@ -213,10 +213,14 @@ pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clo
 
 /// Returns the known name that `name` may be a slip of.
 pub fn similar<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let distances = known.map(|known| (strsim::damerau_levenshtein(name, known), known));
-    let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
-    // A third of a name may differ. More is rarely a slip.
-    (distance <= 1 + nearest.len().min(name.len()) / 3).then_some(nearest)
+    let slips = known.filter_map(|known| Some((slip_distance(name, known)?, known)));
+    slips.min_by_key(|(distance, _)| *distance).map(|(_, nearest)| nearest)
+}
+
+/// Returns the distance of two names. `None` if a third of the shorter one differs, which is rarely a slip.
+pub(crate) fn slip_distance(name: &str, known: &str) -> Option<usize> {
+    let distance = strsim::damerau_levenshtein(name, known);
+    (distance <= 1 + known.len().min(name.len()) / 3).then_some(distance)
 }
 
 /// Returns a value's kind for messages.

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, ops::ControlFlow};
 use crate::{
     globs,
     lists::{AllTests, Origin},
+    reading::slip_distance,
     scenario::Scenario,
     suite::selection::Selection,
 };
@@ -31,39 +32,62 @@ impl Scenario {
                 ControlFlow::Continue(())
             });
         }
-        let names: Vec<_> =
-            self.providers.iter().map(|provider| provider.name.to_string()).collect();
-        let matches = |glob: &String, known: &[String]| {
-            globs::over_ids(&[glob]).is_ok_and(|glob| known.iter().any(|id| glob.is_match(id)))
-        };
-        let tests = selection.tests.iter().filter(|glob| !matches(glob, &ids));
-        let tests = tests.map(|glob| {
-            format!("no test matches `--test {glob}`; {}", nearest_names(glob, ids.iter()))
-        });
-        let providers = selection.providers.iter().filter(|glob| !matches(glob, &names));
-        let providers = providers.map(|glob| {
-            format!(
-                "no provider matches `--provider {glob}`; {}",
-                nearest_names(glob, names.iter())
-            )
-        });
-        let missing = selection.tags.iter().filter(|tag| !tags.contains(*tag));
-        let missing = missing.map(|tag| match tags.len() {
-            0 => format!("no test has the tag `{tag}`, or any other"),
-            _ => format!("no test has the tag `{tag}`; {}", nearest_names(tag, tags.iter())),
-        });
-        tests.chain(providers).chain(missing).collect()
+        let providers = self.providers.iter().map(|provider| provider.name.to_string());
+        let names: Vec<_> = providers.chain(self.unused.iter().cloned()).collect();
+        let tags: Vec<_> = tags.into_iter().collect();
+        let globs = [
+            ("test", "--test", &selection.tests, &ids),
+            ("test", "--exclude", &selection.exclude, &ids),
+            ("provider", "--provider", &selection.providers, &names),
+        ];
+        let mut unmatched = Vec::new();
+        for (kind, flag, globs, known) in globs {
+            for glob in globs {
+                let is_match = globs::over_ids(&[glob])
+                    .is_ok_and(|glob| known.iter().any(|name| glob.is_match(name)));
+                if !is_match {
+                    let nearest = nearest_names(glob, known.iter());
+                    unmatched.push(format!("no {kind} matches `{flag} {glob}`; {nearest}"));
+                }
+            }
+        }
+        for tag in selection.tags.iter().filter(|tag| !tags.contains(tag)) {
+            unmatched.push(match tags.len() {
+                0 => format!("no test has the tag `{tag}`, or any other"),
+                _ => format!("no test has the tag `{tag}`; {}", nearest_names(tag, tags.iter())),
+            });
+        }
+        unmatched
+    }
+
+    /// Like [`Self::unmatched`], for a selection that leaves trials. Reads the tests again only if an argument can be in vain.
+    pub fn unmatched_of_several(&self, selection: &Selection) -> Vec<String> {
+        let lists = [&selection.tests, &selection.providers, &selection.tags];
+        if selection.exclude.is_empty() && lists.iter().all(|list| list.len() < 2) {
+            return Vec::new();
+        }
+        self.unmatched(selection)
     }
 }
 
-/// Lists the names that are the most similar to a name or glob, the nearest first.
+/// Lists the names that a name or glob may be a slip or a part of, or else some of the existing names.
 pub fn nearest_names<N: AsRef<str>>(name: &str, known: impl Iterator<Item = N>) -> String {
     let name = name.replace('*', "");
-    let mut known: Vec<_> = known
-        .take(MAX_COMPARED)
-        .map(|known| (strsim::damerau_levenshtein(&name, known.as_ref()), known))
-        .collect();
-    known.sort_by_key(|(distance, _)| *distance);
-    let named = known.iter().take(MAX_NAMED).map(|(_, known)| format!("`{}`", known.as_ref()));
-    format!("nearest: {}", named.collect::<Vec<_>>().join(", "))
+    let distance = |known: N| {
+        let is_part = !name.is_empty() && known.as_ref().contains(&*name);
+        let distance = if is_part { Some(0) } else { slip_distance(&name, known.as_ref()) };
+        (distance, known)
+    };
+    let mut known: Vec<_> = known.take(MAX_COMPARED).map(distance).collect();
+    let near = known.iter().filter(|(distance, _)| distance.is_some()).count();
+    let (word, count) = if near > 0 { ("nearest", near) } else { ("existing", known.len()) };
+    if near > 0 {
+        known.sort_by_key(|(distance, _)| distance.unwrap_or(usize::MAX));
+    }
+    let named = known.iter().take(count.min(MAX_NAMED));
+    let mut named: Vec<_> = named.map(|(_, known)| format!("`{}`", known.as_ref())).collect();
+    if near == 0 && count > MAX_NAMED {
+        named.push(format!("{} more", count - MAX_NAMED));
+    }
+    format!("{word}: {}", named.join(", "))
 }
