@@ -77,10 +77,10 @@ pub enum PluginCommand {
 /// The groups of the help. Commands outside of these groups are not listed.
 const GROUPS: [(&str, &[&str]); 7] = [
     ("Start", &["init", "validate"]),
-    ("Write providers", &["plugin"]),
     ("Run", &["exec", "resume"]),
-    ("Control", &["stop", "cancel", "pause", "unpause", "wait"]),
     ("Inspect", &["list", "show", "logs"]),
+    ("Control", &["stop", "cancel", "pause", "unpause", "wait"]),
+    ("Write providers", &["plugin"]),
     ("Maintain", &["verify", "cleanup", "prune", "pin", "unpin", "reindex"]),
     ("Help", &["help", "completions", "man"]),
 ];

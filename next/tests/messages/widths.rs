@@ -50,12 +50,29 @@ fn no_line_is_wider_than_the_terminal() {
         let mut screen = "";
         for line in output.split(['\r', '\n']) {
             screen = line.strip_prefix("# ").unwrap_or(screen);
-            let is_given = line.starts_with("# ");
+            // Texts to paste are not wrapped.
+            let is_whole = line.contains(": runner ") || line.starts_with("results: ");
+            let is_given = is_whole || line.starts_with("# ");
+            if line.starts_with("reproduce: ") {
+                assert!(line.ends_with("long@echo#1"), "{columns}: {line}");
+            }
             assert!(
                 is_given || line.width() <= usize::from(columns),
                 "{columns}, {screen}: {line}"
             );
         }
         assert!(screen.starts_with("help"), "{output}");
+    }
+}
+
+#[test]
+fn flags_take_one_line_of_80_columns() {
+    let runner = Runner::new(&[]);
+    for command in ["exec", "resume", "show", "logs"] {
+        let output = runner.shell(&format!("COLUMNS=80 \"$runner\" help {command}")).output();
+        let help = String::from_utf8(output.unwrap().stdout).unwrap();
+        assert!(help.contains("--results <DIR>"), "{help}");
+        let wrapped: Vec<_> = help.lines().filter(|line| line.starts_with("         ")).collect();
+        assert!(wrapped.is_empty(), "{command}: {wrapped:?}");
     }
 }
