@@ -197,7 +197,9 @@ fn check_values(check: &Check<'_>) -> Vec<BlockLine> {
 
 fn difference(diff: &str) -> Vec<BlockLine> {
     const NO_LINE_BREAK: char = '\\';
-    let ends = diff.lines().filter(|line| line.starts_with(NO_LINE_BREAK));
+    let ends = diff.lines().zip(diff.lines().skip(1));
+    let ends =
+        ends.filter(|(line, next)| next.starts_with(NO_LINE_BREAK) && line.starts_with(['-', '+']));
     // A missing line break at the end of both texts is not a difference.
     let is_noise = ends.count() != 1;
     let lines = diff.lines().filter(|line| !(is_noise && line.starts_with(NO_LINE_BREAK)));

@@ -66,17 +66,49 @@ fn show_sums_scores_metrics_and_meta() {
 }
 
 #[test]
+fn failures_are_listed_in_plan_order() {
+    let runner = Runner::new(&["hostile"]);
+    let same: String = (1..5)
+        .map(|n| format!("same-{n} | {{ do = \"echo\", value = \"\" }} | equals = \"y\"\n"))
+        .collect();
+    let tests = tests(&format!(
+        "slow | {{ do = \"sleep\", ms = 300 }} | equals = \"x\"
+        tree | {{ do = \"echo\", value = {{ a = 2, b = [1] }} }} | json = {{ a = 1, b = [1, 2] }}
+        {same}"
+    ));
+    runner.scenario(&format!("[providers.hostile]\nplugin = \"hostile.wasm\"\n{tests}"));
+    let list = "failed: ✗ failed slow@hostile#1 equals: expected \"x\", got \"slept\" \
+                ✗ failed tree@hostile#1 json: 2 differences; $.a: expected 1, got 2 \
+                ✗ failed same-1@hostile#1, same-2@hostile#1, same-3@hostile#1 and 1 more equals: expected \"y\", got \"\"";
+    runner.exec(&["-j", "2"]).expect(1).says(&[list]);
+    runner.run(&["show"]).expect(0).says(&[list]);
+    let run = runner.only_run();
+    let (_, short) = run.id().rsplit_once('-').unwrap();
+    runner.run(&["show", "latest", "tree"]).expect(0).says(&[
+        "json: 2 differences at $.a: expected 1, got 2 at $.b[1]: missing, expected 2 run results",
+        &format!("reproduce: runner plugin run --from {short} --trial tree@hostile#1"),
+    ]);
+    runner.run(&["show", "latest", "same-1"]).expect(0).says(&["expected y output (empty)"]);
+}
+
+#[test]
 fn show_names_flaky_trials_and_attempts() {
     let runner = Runner::hostile(
-        "[defaults]\nretries = { max = 1 }\n[[tests]]\nid = \"flaky\"\ninput = { do = \"fail-until\" }\n[[tests]]\nid = \"sure\"\ninput = { do = \"echo\", value = 1 }\n",
+        "[defaults]\nretries = { max = 1 }\n[[tests]]\nid = \"flaky\"\nrepeat = 3\ninput = { do = \"fail-until\" }\n[[tests]]\nid = \"sure\"\ninput = { do = \"echo\", value = 1 }\n",
     );
-    runner.exec(&[]).expect(0);
+    runner.exec(&["-j", "3"]).expect(0);
     runner.run(&["show"]).expect(0).says(&["flaky: flaky@hostile#1"]);
     let ran = runner.run(&["show", "--flaky"]).expect(0);
     ran.says(&["not-yet: try again", "✓ passed flaky@hostile#1 (attempt 2) flaky"]);
     assert!(!ran.stdout.contains("sure@"), "{}", ran.stdout);
+    let lines = ran.stdout.lines().filter(|line| line.contains("@hostile"));
+    let trials: Vec<_> = lines.map(|line| line.split(['@', ' ']).nth(3).unwrap()).collect();
+    assert_eq!(
+        trials,
+        ["hostile#1", "hostile#1", "hostile#2", "hostile#2", "hostile#3", "hostile#3"]
+    );
     let rows = runner.run(&["show", "--flaky", "--json"]).expect(0).document();
-    assert_eq!(rows["rows"].as_array().unwrap().len(), 2);
+    assert_eq!(rows["rows"].as_array().unwrap().len(), 6);
 }
 
 #[test]
@@ -91,14 +123,16 @@ fn show_lists_every_difference_by_path() {
     runner
         .exec(&[])
         .expect(1)
-        .says(&["tree@hostile#1 equals: at $.a.b: expected \"zwei\", got \"two\", and 4 more"]);
-    runner.run(&["show", "latest", "tree"]).expect(0).says(&[
+        .says(&["tree@hostile#1 equals: 5 differences; $.a.b: expected \"zwei\", got \"two\""]);
+    let ran = runner.run(&["show", "latest", "tree"]).expect(0);
+    ran.says(&[
         "at $.a.b: expected \"zwei\", got \"two\"",
-        "at $.a.q: expected 1, got nothing",
-        "at $.a[\"x y\"]: expected nothing, got 1",
+        "at $.a.q: missing, expected 1",
+        "at $.a[\"x y\"]: not expected, got 1",
         "at $.list[1]: expected 5, got 2",
-        "at $.list[2]: expected nothing, got 3",
+        "at $.list[2]: not expected, got 3",
     ]);
+    assert!(!ran.stdout.contains("- expected"), "{}", ran.stdout);
     runner.run(&["show", "latest", "text"]).expect(0).says(&["set `output = \"json\"`"]);
     let ran = runner.run(&["show", "latest", "space"]).expect(0);
     ran.says(&[r#"expected "10 EUR" got "10\u{a0}EUR""#]);
@@ -143,6 +177,11 @@ fn statuses_are_words_of_the_column() {
     runner.run(&["list"]).expect(0).says(&["✗ failed", "✗ not started (plugin)", "✓ passed"]);
     let none = runner.run(&["list", "--status", "damaged"]).expect(0);
     none.says(&["no runs match; `runner list` shows all 3"]);
+    runner.run(&["resume"]).expect(2).says(&[
+        "no run in results is incomplete; the newest runs are",
+        "1/1 passed",
+        "runner resume RUN --rerun failed",
+    ]);
     let prune = ["prune", "--status", "passed,not-started"];
     runner.run(&prune).expect(0).says(&["✗ not started", "✓ passed", "would delete 2 runs"]);
 }

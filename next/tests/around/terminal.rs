@@ -100,6 +100,22 @@ fn key_lists_running_trials_without_echo() {
 }
 
 #[test]
+fn stops_leave_no_echo_and_no_bar() {
+    let runner = sleepers(1, ENDLESS);
+    let terminal = Terminal::start(&runner, "exec scenario.toml --grace 10m");
+    terminal.wait_for("0/1");
+    wait_until("the echo is off", || !terminal.has_echo());
+    let _worked = Worked::on(&runner.only_run());
+    terminal.press("\u{3}");
+    terminal.wait_for("Ctrl-C again kills them");
+    assert!(!terminal.has_echo());
+    terminal.press("\u{3}");
+    let (code, output) = terminal.end();
+    assert_eq!(code, 130);
+    assert!(!output.contains("^C"), "{output:?}");
+}
+
+#[test]
 fn terminal_is_restored_while_suspended() {
     let runner = sleepers(1, ENDLESS);
     let terminal = Terminal::start(&runner, "exec scenario.toml");
@@ -108,6 +124,10 @@ fn terminal_is_restored_while_suspended() {
     terminal.press("\u{1a}");
     wait_until("the process is stopped", || process.0.is_stopped());
     assert!(terminal.has_echo());
+    // The bar is not left above the shell's prompt.
+    let output = terminal.output();
+    let (_, after) = output.rsplit_once("paused by Ctrl-Z").unwrap();
+    assert!(!after.contains("0/1"), "{after:?}");
     process.0.signal(Signal::CONT);
     wait_until("the echo is off again", || !terminal.has_echo());
     terminal.press("\u{3}");

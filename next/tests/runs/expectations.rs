@@ -75,9 +75,9 @@ fn scores_and_memory_are_bounded() {
     );
     let message = |test: &str| run.row(test)["checks"][0]["message"].clone();
     assert_eq!(message("low"), "expected a score of at least 0.5, got 0.4");
-    assert_eq!(message("none"), "expected a score of at least 0.5, got none");
+    assert_eq!(message("none"), "expected a score of at least 0.5, got no score");
     let much = message("much");
-    assert!(much.as_str().unwrap().starts_with("expected at most 1024 bytes, used "), "{much}");
+    assert!(much.as_str().unwrap().starts_with("expected at most 1 KiB, used "), "{much}");
 }
 
 #[test]

@@ -211,10 +211,10 @@ impl Observer for Screen<'_> {
                 self.out.talk(&format!("stopping{by}: {attempts} in flight{again}"));
             }
             RunEvent::Paused { by } => {
-                // After Ctrl-Z the process stops, and the shell uses the terminal.
-                restore_terminal();
-                if let Some(progress) = &self.progress {
-                    progress.hide();
+                if by.is_none() {
+                    // After Ctrl-Z the process stops, and the shell uses the terminal.
+                    restore_terminal();
+                    self.progress.iter().for_each(Progress::hide);
                 }
                 self.out.talk(&format!("paused by {}", phrases::pauser(*by)));
             }

@@ -43,6 +43,17 @@ fn lines_break_between_words() {
 }
 
 #[test]
+fn texts_to_paste_are_not_wrapped() {
+    let command = "runner plugin run --from 6ba42b73 --trial shop/a-long-name@model#1";
+    for line in [format!("reproduce: {command}"), format!("results: /tmp/{}", "x/".repeat(20))] {
+        assert_eq!(wrap(&line, 24), line);
+    }
+    let text = "two results are missing; to run their trials again";
+    let wrapped = wrap(&format!("{text}: {command}"), 24);
+    assert_eq!(wrapped, format!("{}: {command}", wrap(text, 24)));
+}
+
+#[test]
 fn any_text_fits_after_wrapping() {
     for columns in 20..60 {
         for text in [

@@ -8,11 +8,11 @@ use runner_engine::Preview;
 use runner_model::{
     Counts, Grants, Limits, NetGrant, RowRef, Time, digest, log::Said, provider::PluginKind,
 };
-use runner_record::{InFlight, ManifestProvider, now};
+use runner_record::{InFlight, Live, ManifestProvider, now};
 use runner_report::{Denials, Failures, RunList, RunSummary, Section, call_sections};
 use serde_json::{Value, json};
 
-use super::progress::{Done, bar_lines, slow};
+use super::progress::{Done, bar_lines, oldest, slow};
 use super::{grants, out::fitted, style::plain, summary, trials};
 use crate::{
     command::{Cli, with_grouped_help},
@@ -123,8 +123,8 @@ fn summary_lines_fit_the_terminal() {
     ✓ passed: 12 of 12 (2 flaky) in 4.2 s
     ✗ failed: 5 of 12 (6 passed, 3 failed, 1 error, 1 timeout,
       1 skipped, 2 flaky) in 4.2 s
-    ◐ incomplete (interrupted, SIGINT): 7 of 12 done (5 passed,
-      2 failed) in 4.2 s; exit code 130
+    ◐ incomplete (SIGINT): 7 of 12 done (5 passed, 2 failed) in
+      4.2 s; exit code 130
     ◐ incomplete (budget): 3 of 12 done (3 passed) in 4.2 s;
       exit code 4
     ✗ not started (plugin); exit code 3
@@ -136,8 +136,7 @@ fn summary_lines_fit_the_terminal() {
     ✓ passed: 12 of 12 (2 flaky) in 4.2 s
     ✗ failed: 5 of 12 (6 passed, 3 failed, 1 error, 1 timeout, 1 skipped, 2 flaky)
       in 4.2 s
-    ◐ incomplete (interrupted, SIGINT): 7 of 12 done (5 passed, 2 failed) in 4.2 s;
-      exit code 130
+    ◐ incomplete (SIGINT): 7 of 12 done (5 passed, 2 failed) in 4.2 s; exit code 130
     ◐ incomplete (budget): 3 of 12 done (3 passed) in 4.2 s; exit code 4
     ✗ not started (plugin); exit code 3
     ⊘ cancelled: 4 of 12 done (4 passed) in 4.2 s; exit code 4
@@ -147,7 +146,7 @@ fn summary_lines_fit_the_terminal() {
     ✓ passed: 12 of 12 in 4.2 s
     ✓ passed: 12 of 12 (2 flaky) in 4.2 s
     ✗ failed: 5 of 12 (6 passed, 3 failed, 1 error, 1 timeout, 1 skipped, 2 flaky) in 4.2 s
-    ◐ incomplete (interrupted, SIGINT): 7 of 12 done (5 passed, 2 failed) in 4.2 s; exit code 130
+    ◐ incomplete (SIGINT): 7 of 12 done (5 passed, 2 failed) in 4.2 s; exit code 130
     ◐ incomplete (budget): 3 of 12 done (3 passed) in 4.2 s; exit code 4
     ✗ not started (plugin); exit code 3
     ⊘ cancelled: 4 of 12 done (4 passed) in 4.2 s; exit code 4
@@ -171,7 +170,7 @@ fn tables_of_runs_fit_the_terminal() {
         ],
         unreadable: Vec::new(),
     };
-    assert_snapshot!(at_widths(|screen| list::table(&list, screen)), @r"
+    assert_snapshot!(at_widths(|screen| list::table(&list, false, screen)), @r"
     == 60
     run       status                      done
     6ba42b73  ✗ failed                   12/12
@@ -500,10 +499,7 @@ fn time_left_falls_between_two_completions() {
         let done = Done { counts: &counts, planned: 60, before: 0, elapsed, until_newest };
         bar_lines(200, done, "", None, "").concat().split("passed  ").nth(1).unwrap().to_owned()
     };
-    assert_eq!(
-        [10, 12, 14].map(left),
-        ["4.0/s, 5.0 s left", "4.0/s, 3.0 s left", "4.0/s, 1.0 s left"]
-    );
+    assert_eq!([10, 12, 14].map(left), ["4.0/s, 5 s left", "4.0/s, 3 s left", "4.0/s, 1 s left"]);
     assert_eq!(left(16), "4.0/s");
 }
 
@@ -519,6 +515,12 @@ fn slowest_attempts_are_named() {
     let attempts: Vec<InFlight> = serde_json::from_value(attempts.collect()).unwrap();
     assert_eq!(slow(&attempts, now), ["SLOW 62 s a@p#1", "SLOW 30 s b@p#1", "SLOW 12 s c@p#1"]);
     assert!(slow(&attempts[4..], now).is_empty());
+    let oldest_of = |in_flight| oldest(&Live { at: now, in_flight, ..Live::default() });
+    assert_eq!(oldest_of(attempts[4..].to_vec()), None);
+    let quicker: Vec<InFlight> =
+        serde_json::from_value(json!([attempt("a@p#1", 900), attempt("b@p#1", 3_900)])).unwrap();
+    assert_eq!(oldest_of(quicker).unwrap(), "running 3 s: b@p#1");
+    assert_eq!(oldest_of(attempts[2..].to_vec()).unwrap(), "SLOW 12 s c@p#1, SLOW 11 s d@p#1");
 }
 
 #[test]

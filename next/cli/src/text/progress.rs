@@ -166,7 +166,7 @@ pub fn slow(in_flight: &[InFlight], now: Time) -> Vec<String> {
 }
 
 /// Names the slowest attempts, or else the oldest one. `None` if no attempt is old.
-fn oldest(live: &Live) -> Option<String> {
+pub fn oldest(live: &Live) -> Option<String> {
     let oldest = live.in_flight.iter().max_by_key(|attempt| age(attempt, live.at))?;
     let age = age(oldest, live.at);
     let slow = slow(&live.in_flight, live.at);

@@ -214,6 +214,9 @@ fn differences_are_cut_and_visible() {
     ];
     let expected = expected.map(|(tone, text)| (tone, text.to_owned()));
     assert_eq!(lines, expected);
+    let has_end = |diff: &str| super::difference(diff).iter().any(|(_, line)| line.contains("No"));
+    assert!(!has_end("@@ -1,2 +1,2 @@\n-a\n+b\n c\n\\ No newline at end of file"));
+    assert!(has_end("@@ -1 +1 @@\n-a\n+a\n\\ No newline at end of file"));
 }
 
 #[test]
