@@ -11,7 +11,7 @@ use runner_model::{
 
 use runner_record::RunHead;
 
-/// Formats the state of a run with reason and signal, such as `incomplete (interrupted, SIGINT)`.
+/// Formats the state of a run with reason and signal, such as `incomplete (SIGINT)`.
 #[must_use]
 pub fn status_text(run: &RunHead) -> String {
     let state = run.state();
@@ -19,8 +19,8 @@ pub fn status_text(run: &RunHead) -> String {
     match (state, run.reason, run.signal) {
         (RunState::Damaged, Some(Reason::Cancelled), _) => "damaged (cancelled)".to_owned(),
         (RunState::Passed | RunState::Failed | RunState::Damaged | RunState::Cancelled, ..) => word,
-        (_, Some(reason), Some(signal)) => format!("{word} ({reason}, {signal})"),
-        (_, Some(reason), None) => format!("{word} ({reason})"),
+        (_, Some(Reason::Interrupted), Some(signal)) => format!("{word} ({signal})"),
+        (_, Some(reason), _) => format!("{word} ({reason})"),
         _ if run.paused.is_some() => format!("{word} (paused)"),
         _ if run.stage == Stage::Waiting => format!("{word} (waiting)"),
         _ => word,

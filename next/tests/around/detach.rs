@@ -62,7 +62,7 @@ fn detached_run_has_a_session_of_its_own() {
     assert_eq!(run.manifest()["sessions"].as_array().unwrap().len(), 2);
     let worked = Worked::on(&run);
     let shown = runner.run(&["show"]).expect(0);
-    shown.says(&["running", &format!("by process {} of", worked.0.0), "0 of 1 done"]);
+    shown.says(&["running", &format!("running process {} of", worked.0.0), "0 of 1 done"]);
     worked.0.signal(Signal::KILL);
     runner.run(&["wait", &id]).expect(4);
     assert_told_truly(&runner);

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{ENDLESS, SHORT, sleepers, speaking};
+use super::{ENDLESS, SHORT, sleepers, speaking, terminal::Terminal};
 use crate::support::{
     runner::{Runner, tests},
     running::Running,
@@ -116,7 +116,7 @@ fn log_lines_name_their_source() {
     let ran = runner.run(&["logs"]).expect(0);
     for line in ran.stdout.lines() {
         let is_headed = ["first@hostile#1 ", "evil@hostile#1 ", "again@hostile#1 "];
-        assert!(is_headed.iter().any(|head| line.contains(head)), "{line:?}");
+        assert!(is_headed.iter().any(|head| line.starts_with(head)), "{line:?}");
     }
     assert!(!ran.stdout.contains(['\u{1b}', '\u{202e}']), "{:?}", ran.stdout);
     // Each new line of a guest is attributed to this guest.
@@ -126,7 +126,7 @@ fn log_lines_name_their_source() {
         assert!(line.contains("evil@hostile#1"), "{line}");
     }
     ran.says(&[
-        "warn one one=one",
+        "one one=one",
         "stdout one",
         "stderr one",
         "stderr this is call 1",
@@ -147,6 +147,22 @@ fn log_lines_name_their_source() {
         .run(&["logs", "--runner"])
         .expect(0)
         .says(&["runner exec scenario.toml", "the run is completed"]);
+}
+
+#[test]
+fn long_logs_are_short_on_a_terminal() {
+    let runner = Runner::hostile(&tests("a | { do = \"flood-stdout\" } |"));
+    runner.exec(&[]);
+    let piped = runner.run(&["logs"]).expect(0);
+    piped.says(&["KiB left out"]);
+    let on_terminal = |args: &str| {
+        let script = format!("exec \"$runner\" logs {args}");
+        Terminal::run_script(&runner, 200, "UTC", &script).end().1
+    };
+    let short = on_terminal("");
+    assert!(short.len() < 80 << 10, "{}", short.len());
+    assert!(short.contains(" more lines: `--full` shows all"), "{short}");
+    assert!(on_terminal("--full").len() > piped.stdout.len());
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn runs_of_a_group_follow_each_other() {
     shown.says(&["2 of 3 of group", &group]);
     // A part of a group's name is enough for `wait` and `resume`. Nothing is left to do.
     let part = group.rsplit('-').next().unwrap();
-    runner.run(&["show", part]).expect(0).says(&["a (1/3 of", "c (3/3 of"]);
+    runner.run(&["show", part]).expect(0).says(&["a (1/3)", "c (3/3)"]);
     let document = runner.run(&["show", part, "--json"]).expect(0).document();
     assert_eq!(document["runs"].as_array().unwrap().len(), 3);
     runner.run(&["show", part, "--failed"]).expect(2);
@@ -297,7 +297,7 @@ fn only_stopped_group_is_resumed_and_cancelled() {
     }
     runner.run(&["resume"]).expect(2).says(&["is incomplete"]);
     let refused = runner.run(&["cancel", &id]).expect(2);
-    refused.says(&["all runs of this group are completed"]);
+    refused.says(&["no run of this group has trials left"]);
 
     // An incomplete group is cancelled as a whole, with its runs that had ended incomplete.
     let runner = three([SHORT, ENDLESS, SHORT]);

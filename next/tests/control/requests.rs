@@ -257,7 +257,8 @@ fn cancel_of_a_completed_run_is_refused() {
     runner.exec(&[]).expect(0);
     let run = runner.only_run();
     let before = run.bytes("benchmark.json");
-    runner.run(&["cancel", "latest"]).expect(2);
+    let refused = runner.run(&["cancel", "latest"]).expect(2);
+    refused.says(&["there is nothing to cancel: run", "has already ended: ✓ passed"]);
     assert_eq!(run.bytes("benchmark.json"), before);
 }
 

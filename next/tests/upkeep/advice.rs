@@ -50,7 +50,7 @@ fn advice_names_a_root_that_is_not_the_default() {
     let rows = run.text("index.jsonl");
     run.write("index.jsonl", rows.replacen("passed", "pissed", 1));
     let again = format!("resume {id}");
-    says(&["verify"], &[&again, &again]);
+    says(&["verify"], &[&again]);
     run.write("index.jsonl", rows);
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&text.replace("400", "300"));
@@ -61,7 +61,7 @@ fn advice_names_a_root_that_is_not_the_default() {
     says(&["cancel", id], &[]);
     let force = format!("resume {id} --force");
     says(&["resume", id], &[&force]);
-    says(&["resume"], &["list", "resume RUN"]);
+    says(&["resume"], &["resume RUN --rerun failed"]);
     let dry = format!("resume {id} --dry-run");
     let into = runner.path("my runs").join(id);
     let into = ["exec", "scenario.toml", "--dry-run", "--into", into.to_str().unwrap()];

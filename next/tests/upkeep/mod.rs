@@ -322,7 +322,7 @@ fn resume_names_the_newest_of_many_runs() {
     copy_run(&run, 7);
     let ran = runner.run(&["resume"]).expect(2);
     ran.says(&["8 runs are incomplete", "runner list --status incomplete"]);
-    assert_eq!(ran.stderr.matches("/100  incomplete (interrupted)").count(), 5, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("/100  incomplete (SIGINT)").count(), 5, "{}", ran.stderr);
     fs::remove_dir_all(runner.path("results/store")).unwrap();
     let lost = runner.run(&["resume", run.id()]).expect(2);
     lost.says(&[&format!("runner resume {} --accept-changes", run.id())]);

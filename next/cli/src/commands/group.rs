@@ -197,7 +197,7 @@ pub fn show(list: &RunList, out: &Out) {
     let group = list.runs.first().and_then(|run| run.head.group.as_ref());
     let group = group.map_or("", |group| &group.id);
     out.data(&style::bold(&format!("group {}:", visible_line(group))));
-    out.data(&list::table(list, out.columns()));
+    out.data(&list::table(list, true, out.columns()));
     if let Some(run) = list.runs.iter().find(|run| run.is_resumable()) {
         out.hint(&format!("continue: {}", run.resume_command(short_id(group))));
     }

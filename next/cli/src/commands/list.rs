@@ -57,7 +57,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let path = args.root.existing_path();
     let folder = visible_line(&path.to_string_lossy()).into_owned();
     if !list.runs.is_empty() {
-        out.data(&table(&list, out.columns()));
+        out.data(&table(&list, false, out.columns()));
     } else if all > 0 {
         let (list, all) = (root.command(&["list"]), grouped(all as u64));
         out.talk(&format!("no runs match; `{list}` shows all {all}"));
@@ -114,8 +114,8 @@ fn verdicts() -> impl TypedValueParser<Value = RunVerdict> {
     PossibleValuesParser::new(words).try_map(|word| RunVerdict::parse(&word).ok_or("no verdict"))
 }
 
-/// Formats runs as a table. Ids and times are short on a screen, and in full elsewhere.
-pub fn table(list: &RunList, screen: Option<usize>) -> String {
+/// Formats runs, or those of one group, as a table. Ids and times are short on a screen, and in full elsewhere.
+pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String {
     let now = now();
     let mut table = Table::new([
         ("run", 0),
@@ -137,7 +137,7 @@ pub fn table(list: &RunList, screen: Option<usize>) -> String {
         table.row([
             visible_line(id).into_owned(),
             summary::headed(run, ""),
-            scenario_cell(run),
+            scenario_cell(run, is_of_group),
             format!(
                 "{}/{}",
                 grouped(run.head.counts.done.done()),
@@ -153,12 +153,12 @@ pub fn table(list: &RunList, screen: Option<usize>) -> String {
 }
 
 /// Formats the scenario's name, and the run's place in its group.
-fn scenario_cell(run: &RunSummary) -> String {
+fn scenario_cell(run: &RunSummary, is_of_group: bool) -> String {
     let name = visible_line(&run.head.scenario);
     match &run.head.group {
         Some(GroupPlace { id, place, of }) => {
-            let group = format!("({place}/{of} of {})", short_id(id));
-            format!("{name} {}", style::dim(&group))
+            let id = if is_of_group { String::new() } else { format!(" of {}", short_id(id)) };
+            format!("{name} {}", style::dim(&format!("({place}/{of}{id})")))
         }
         None => name.into_owned(),
     }

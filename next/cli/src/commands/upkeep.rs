@@ -16,6 +16,9 @@ use runner_scenario::{Retention, RootSettings};
 use crate::args::{RootArgs, RunArg, RunArgs, StatusArgs, fraction, number};
 use crate::text::{CommandError, Out, Table, style, summary};
 
+/// Runs that `prune` kept and that are named with the reason.
+const MOST_KEPT: usize = 3;
+
 /// The arguments of commands that only show their changes without `--yes`.
 #[derive(clap::Args)]
 struct ChangeArgs {
@@ -196,12 +199,11 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
     }
     out.data(&totals(pruning, !yes));
     named.for_each(|kept| out.warn(&kept.why));
-    let others = pruning.kept.iter().filter(|kept| !kept.is_named).count() as u64;
-    if others > 0 {
-        let runs = plural(others, "run", "runs");
-        out.talk(&format!(
-            "kept {runs} that the policy names: pinned, running, of other users, or not cleaned up"
-        ));
+    let others: Vec<_> = pruning.kept.iter().filter(|kept| !kept.is_named).collect();
+    others.iter().take(MOST_KEPT).for_each(|kept| out.talk(&format!("kept: {}", kept.why)));
+    if others.len() > MOST_KEPT {
+        let more = plural((others.len() - MOST_KEPT) as u64, "more run", "more runs");
+        out.talk(&format!("kept {more}: pinned, running, of other users, or not cleaned up"));
     }
     for problem in &pruning.problems {
         out.warn(problem);

@@ -6,7 +6,7 @@ use runner_engine::EngineError;
 use runner_model::exit::Exit;
 use runner_model::units::grouped;
 use runner_model::visible::{shown_path, visible, visible_line};
-use runner_record::{RecordError, ResultsRoot, advice, now};
+use runner_record::{RecordError, ResultsRoot, advice};
 use runner_report::{RunList, RunSummary, phrases};
 use runner_scenario::Problems;
 
@@ -160,7 +160,6 @@ fn not_one_incomplete(root: &Path, candidates: &[String], skipped: &[String]) ->
 
 /// Formats the first of these runs, each with its short id, scenario, progress, status and start.
 pub fn with_runs<'a>(head: &str, runs: impl Iterator<Item = &'a RunSummary>) -> String {
-    let now = now();
     let mut table = Table::new([("", 0), ("", 2), (">", 0), ("", 0), ("", 1)]);
     for run in runs.take(MAX_CANDIDATES) {
         let counts = run.head.counts;
@@ -169,11 +168,7 @@ pub fn with_runs<'a>(head: &str, runs: impl Iterator<Item = &'a RunSummary>) -> 
             run.head.scenario.clone(),
             format!("{}/{}", grouped(counts.done.done()), grouped(counts.planned)),
             phrases::status_text(&run.head),
-            format!(
-                "{}, {}",
-                phrases::clock(run.head.started_at),
-                phrases::ago(now, run.head.started_at)
-            ),
+            phrases::clock(run.head.started_at),
         ]);
     }
     // Two columns for the indent.

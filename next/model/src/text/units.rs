@@ -84,10 +84,12 @@ pub fn show_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match micros {
         0..1_000 => format!("{micros} µs"),
-        1_000..10_000 => format!("{:.1} ms", micros as f64 / 1e3),
-        10_000..1_000_000 => format!("{} ms", micros / 1_000),
-        1_000_000..10_000_000 => format!("{:.1} s", micros as f64 / 1e6),
-        10_000_000..120_000_000 => format!("{seconds} s"),
+        1_000..10_000 if micros % 1_000 != 0 => format!("{:.1} ms", micros as f64 / 1e3),
+        1_000..1_000_000 => format!("{} ms", micros / 1_000),
+        1_000_000..10_000_000 if micros % 1_000_000 != 0 => {
+            format!("{:.1} s", micros as f64 / 1e6)
+        }
+        1_000_000..120_000_000 => format!("{seconds} s"),
         _ if seconds < 2 * 3600 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ if seconds < 48 * 3600 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
         _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
@@ -164,7 +166,9 @@ mod tests {
         for (micros, shown) in [
             (141, "141 µs"),
             (8_350, "8.3 ms"),
+            (3_000, "3 ms"),
             (842_000, "842 ms"),
+            (1_000_000, "1 s"),
             (2_500_000, "2.5 s"),
             (61_000_000, "61 s"),
             (125_000_000, "2 min 5 s"),

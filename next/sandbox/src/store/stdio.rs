@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::{collections::VecDeque, mem, pin::Pin, time::SystemTime};
 
 use bytes::Bytes;
-use runner_model::Time;
+use runner_model::{Time, units::show_size};
 use tokio::io::{self, AsyncWrite};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
@@ -107,13 +107,13 @@ impl Capture {
         mem::swap(&mut *kept, &mut *shorter);
     }
 
-    /// Returns the kept bytes as text, with a line in the middle that counts the dropped ones.
+    /// Returns the kept bytes as text, with a line in the middle about the dropped ones.
     pub(crate) fn text(&self) -> String {
         let mut kept = self.lock();
         kept.flush();
         let mut bytes = kept.head.clone();
         if kept.dropped > 0 {
-            bytes.extend_from_slice(format!("\n[{} bytes dropped]\n", kept.dropped).as_bytes());
+            bytes.extend_from_slice(format!("\n… {} left out\n", show_size(kept.dropped)).as_bytes());
         }
         let (front, back) = kept.tail.as_slices();
         bytes.extend_from_slice(front);

@@ -191,13 +191,13 @@ fn floods_of_output_are_cut_without_failing() {
     };
     let ended = run(&bench, &flood(2, ""));
     assert_eq!(output(&ended), "\"\"");
-    assert_eq!(ended.said.stderr.len(), 200 + "\n[9800 bytes dropped]\n".len());
+    assert_eq!(ended.said.stderr.len(), 200 + "\n… 9.6 KiB left out\n".len());
 
     let ended = run(&bench, &flood(1, ""));
     let message = "the standard output has 10000 bytes, and `limits.reply` is 5000";
     assert_eq!(error(&ended), ("limit", "reply", message));
     assert_eq!(ended.usage.bytes_out, 10_000);
-    let kept = 200 + "\n[9800 bytes dropped]\n".len();
+    let kept = 200 + "\n… 9.6 KiB left out\n".len();
     assert_eq!(ended.said.stdout.len(), kept);
 
     bench.timeout = std::time::Duration::from_millis(50);

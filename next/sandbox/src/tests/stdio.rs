@@ -24,17 +24,17 @@ fn short_output_is_kept_whole() {
 fn long_output_keeps_head_and_tail() {
     for writes in [&["0123456789abcdef"][..], &["0", "123456", "78", "9abcde", "f"]] {
         let capture = capture(4, 4, writes);
-        assert_eq!(capture.text(), "0123\n[8 bytes dropped]\ncdef");
+        assert_eq!(capture.text(), "0123\n… 8 B left out\ncdef");
         assert_eq!(capture.take_whole(), Err(16));
     }
-    assert_eq!(capture(0, 0, &["abc"]).text(), "\n[3 bytes dropped]\n");
+    assert_eq!(capture(0, 0, &["abc"]).text(), "\n… 3 B left out\n");
 }
 
 #[test]
 fn unused_reply_is_shortened() {
     let kept = capture(10, 0, &["0123456789abcdef"]);
     kept.shorten(3, None);
-    assert_eq!(kept.text(), "012\n[10 bytes dropped]\n789");
+    assert_eq!(kept.text(), "012\n… 10 B left out\n789");
     assert_eq!(kept.written(), 16);
     let kept = capture(10, 0, &["0123"]);
     kept.shorten(3, None);

@@ -288,7 +288,7 @@ pub(super) fn check_stderr(
     if failures.is_empty() {
         return Some(passed("stderr"));
     }
-    if stderr.contains(" bytes dropped]\n") {
+    if stderr.contains(" left out\n") {
         failures.push("`limits.stdio` has cut its middle".to_owned());
     }
     let message = format!("{}{}", failures.join("; "), stderr_tail(stderr));

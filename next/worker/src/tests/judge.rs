@@ -114,7 +114,7 @@ fn failed_expectations_show_both_sides() {
     );
     assert_eq!(
         checks(&json!({"max_duration": 1000}), "1"),
-        failed("max_duration", "expected at most 1.0 ms, took 1.5 ms", json!(1.0), json!(1.5))
+        failed("max_duration", "expected at most 1 ms, took 1.5 ms", json!(1.0), json!(1.5))
     );
     assert_eq!(
         checks(&json!({"min_score": 0.5}), "1"),
