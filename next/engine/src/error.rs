@@ -18,7 +18,7 @@ pub enum EngineError {
     /// code 2; no run was created.
     #[error("{0}")]
     Usage(String),
-    /// `resume` without a run continues the only incomplete one, and there are none or several. Exit code 2.
+    /// `resume` without a run, and not exactly one run is incomplete. Exit code 2.
     #[error("{} runs in {} are incomplete", candidates.len(), shown_path(root))]
     NotOneIncomplete {
         /// The results root.

@@ -103,7 +103,7 @@ text_enum! {
         Incomplete = "incomplete",
         Cancelled = "cancelled",
         Running = "running",
-        /// Rows are lost or changed, whatever the status is.
+        /// Rows are lost or changed, with any status.
         Damaged = "damaged",
     }
 }

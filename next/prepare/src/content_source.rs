@@ -82,7 +82,7 @@ impl ContentSource {
         self.origins.values().map(Origin::path).filter(|path| !path.as_os_str().is_empty())
     }
 
-    /// Returns all digests in ascending order, one per line. `None` if there are none.
+    /// Returns all digests in ascending order, one per line. `None` without digests.
     pub fn list(&self) -> Option<String> {
         let lines: String = self.origins.keys().map(|digest| format!("{digest}\n")).collect();
         (!lines.is_empty()).then_some(lines)

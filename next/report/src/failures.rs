@@ -118,7 +118,7 @@ impl Failures {
         self.grouped - listed.iter().map(|group| group.trials).sum::<u64>()
     }
 
-    /// Formats the flaky trials as one line. `None` if there are none.
+    /// Formats the flaky trials as one line. `None` without flaky trials.
     #[must_use]
     pub fn flaky(&self) -> Option<String> {
         (self.flaky_trials > 0).then(|| named(&self.flaky, self.flaky_trials))

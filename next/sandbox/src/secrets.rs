@@ -31,7 +31,7 @@ pub(crate) struct HeaderPlace<'a> {
     pub(crate) header: &'a str,
 }
 
-/// Why a text cannot be filled.
+/// Reason why a text cannot be filled.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FillError {
     /// The secret does not exist.
@@ -75,7 +75,7 @@ impl Secrets {
         self.redactor.as_ref()
     }
 
-    /// Redacts the secrets that the guest never sees from responses. `None` if there are none.
+    /// Redacts the secrets that the guest never sees from responses. `None` without such secrets.
     pub(crate) fn unseen_redactor(&self) -> Option<&Arc<Redactor>> {
         self.unseen_redactor.as_ref()
     }

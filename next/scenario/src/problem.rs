@@ -81,7 +81,7 @@ impl Problems {
         self.total += other.total;
     }
 
-    /// Collects problems, of which at most `max_shown` are shown.
+    /// Collects problems. At most `max_shown` are shown.
     pub(crate) fn first(max_shown: usize, problems: impl IntoIterator<Item = Problem>) -> Self {
         let mut all = Self::default();
         problems.into_iter().for_each(|problem| all.add(max_shown, problem));

@@ -21,7 +21,7 @@ use super::{layout, spool::Spool, style};
 const DEFAULT_COLUMNS: usize = 80;
 /// Bytes of lines that [`Lines`] collects before it prints them.
 const LINES_BYTES: usize = 64 << 10;
-/// How long a message waits for results that are not read, which come first if both go to the same pipe.
+/// Longest wait of a message for unread results, which come first if both go to the same pipe.
 const RESULTS_FIRST: Duration = Duration::from_millis(100);
 
 /// Standard output and standard error.

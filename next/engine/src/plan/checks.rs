@@ -153,7 +153,7 @@ impl Checks {
         problems
     }
 
-    /// Returns the problems as lines. `None` if there are none.
+    /// Returns the problems as lines. `None` without problems.
     pub(crate) fn lines(&self) -> Option<String> {
         let found = self.found.iter();
         let mut lines: Vec<_> = found.map(|one| visible_line(&one.message).into_owned()).collect();

@@ -91,7 +91,7 @@ impl Coordinator<'_> {
     /// Removes a run that was refused before its first trial.
     pub(super) fn discard(mut self, run: ActiveRun) -> Result<(), RecordError> {
         self.pool.finish();
-        // Its thread is the last that writes into the run.
+        // The writer's thread is the last that writes into the run.
         let _ = run.writer.close();
         run.owned.discard()?;
         self.pool.wait_for_exits(EXIT_WITHIN);

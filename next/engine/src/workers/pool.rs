@@ -249,7 +249,7 @@ impl Pool {
     pub(crate) fn drop_prestarted(&mut self) {
         if self.prestarted.take().is_some() {
             self.early.clear();
-            // Its exit is reported under its id, which no other worker may get.
+            // The worker's exit is reported under its id, which no other worker may get.
             self.last += 1;
         }
     }

@@ -37,7 +37,7 @@ impl BoundSecret {
     ///
     /// # Errors
     ///
-    /// Those of [`NetGrant::parse`].
+    /// The errors of [`NetGrant::parse`].
     pub fn parse_host(text: &str) -> Result<NetGrant, &'static str> {
         if text.contains("://") {
             NetGrant::parse(text)

@@ -6,7 +6,7 @@ use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
 /// The list of mounts, see proc_pid_mountinfo(5).
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// Folders of the kernel's file systems, which are refused whatever is mounted there.
+/// Folders of the kernel's file systems, which are refused with any mount on them.
 const KERNEL_PLACES: [&str; 3] = ["/proc", "/sys", "/dev"];
 /// Shared memory: plain files inside `/dev`.
 const SHARED_MEMORY: &str = "/dev/shm";

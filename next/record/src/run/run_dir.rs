@@ -191,7 +191,7 @@ impl RunDir {
     ///
     /// # Errors
     ///
-    /// The line is not the one that was written.
+    /// The line differs from the written one.
     pub fn log(&self, row: &RowRef<'_>) -> Result<Option<String>, RecordError> {
         let line = row.logs.map(|place| self.log_line(row, place));
         line.transpose().map_err(|error| {

@@ -22,7 +22,7 @@ pub(crate) struct CheckedManifest {
     /// The manifest as it is on disk.
     pub(crate) text: String,
     pub(crate) stamp: Stamp,
-    /// The rows of a run that has ended. `None` if there are none.
+    /// The rows of a run that has ended. `None` without rows.
     pub(crate) rows: Option<Stamp>,
 }
 

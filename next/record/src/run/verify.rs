@@ -147,7 +147,7 @@ struct RunCheck<'a> {
     of_rows: Vec<(usize, DiskFault)>,
     /// Number of the row that follows.
     next_seq: u64,
-    /// Damaged lines, each of which may be a row whose number is missing.
+    /// Damaged lines. Each may be a row whose number is missing.
     damaged_lines: u64,
     /// Number of the last row's line.
     row_line: u64,

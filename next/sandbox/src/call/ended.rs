@@ -7,7 +7,7 @@ use runner_model::{ErrorClass, HostFault, Text, log::Said, outcome::Verdict};
 
 use crate::store::artifacts::LeftFile;
 
-/// The result of one call, and what the guest used and left.
+/// The result of one call, its use of resources, and the files that it left.
 #[derive(Debug)]
 pub struct Ended {
     pub ending: Ending,
@@ -22,7 +22,7 @@ pub struct Ended {
     pub said: Said<'static>,
     /// Artifacts, in the order in which the guest left them.
     pub artifacts: Vec<LeftFile>,
-    /// Why an artifact is lost. With it, a reply counts as an error.
+    /// Reason for the loss of an artifact. With it, a reply counts as an error.
     pub lost: Option<RowError<'static>>,
     /// A limit that no scenario can raise has refused the guest something, in words. The answer may
     /// be wrong for this reason.

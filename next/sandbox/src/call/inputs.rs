@@ -42,7 +42,7 @@ pub struct AttachedFile {
     /// The name that the guest uses.
     pub name: String,
     pub bytes: u64,
-    /// Where the content is on the host.
+    /// Path of the content on the host.
     pub path: PathBuf,
 }
 

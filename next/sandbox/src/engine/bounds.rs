@@ -63,7 +63,7 @@ struct Scope {
     is_component: bool,
     /// Instances that it creates, itself included.
     instances: u64,
-    /// Its index space of components: the instances of each. `None` if it is not defined in this
+    /// Instances of each component in the index space. `None` if it is not defined in this
     /// file.
     components: Vec<Option<u64>>,
 }

@@ -21,7 +21,7 @@ const IO_ERROR: &str = "wasi:io/error@0.2.12";
 /// Bytes of an error's message that a guest can read.
 const MAX_IO_ERROR: usize = 1024;
 
-/// Why a compiled plugin cannot be used: it lacks an import, or exceeds a slot of the pool.
+/// Reason why a compiled plugin cannot be used: it lacks an import, or exceeds a slot of the pool.
 #[derive(Debug, Error)]
 #[error("{message}")]
 pub struct LoadError {

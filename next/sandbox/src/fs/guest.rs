@@ -48,7 +48,7 @@ pub(super) struct Guest<'a> {
     fuel: usize,
 }
 
-/// The amount charged for one call, and what follows from its result.
+/// The amount charged for one call, and the correction after its result.
 #[derive(Default)]
 pub(super) struct Charge {
     cost: u64,

@@ -20,7 +20,7 @@ pub(super) struct Times {
 /// A link, as WASI shows it to guests.
 #[derive(Clone, Copy)]
 pub(super) struct Link {
-    /// Its inode number, hashed.
+    /// The link's inode number, hashed.
     pub(super) inode: u64,
     /// Time of its change, in nanoseconds since 1970.
     pub(super) changed: u64,

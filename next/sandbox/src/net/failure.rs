@@ -12,7 +12,7 @@ use super::{connect::ConnectError, policy::Refusal};
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 pub(super) const MAX_HEADERS: usize = 100;
 
-/// Why a request has no response. The text is for the plugin's author.
+/// Reason for a missing response. The text is for the plugin's author.
 #[derive(Debug, Error)]
 pub(super) enum Failure {
     /// No grant allows the request.

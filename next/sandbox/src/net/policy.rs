@@ -69,7 +69,7 @@ impl NetPolicy {
     }
 
     /// Returns the addresses of a host that may be connected to: public ones, and those that a
-    /// grant names. Refuses the first address if there is none.
+    /// grant names. Refuses the first address if no address is allowed.
     pub(super) fn reachable(
         &self,
         scheme: &str,

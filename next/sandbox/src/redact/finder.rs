@@ -1,7 +1,7 @@
 //! [`Finder`]: finds the forms of secrets in bytes.
 //!
 //! An automaton of all forms takes hundreds of times the memory of a long secret. Here a form takes
-//! 24 bytes, whatever its length: its first bytes find candidates, and a hash confirms them.
+//! 24 bytes, at any length: its first bytes find candidates, and a hash confirms them.
 
 use std::{cmp::Reverse, iter, ops::Range};
 

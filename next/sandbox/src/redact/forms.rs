@@ -171,7 +171,7 @@ fn base64(value: &[u8]) -> Vec<String> {
             .map(|engine| engine.encode(&bytes)[own.clone()].to_owned())
     });
     let inside: Vec<_> = inside.collect();
-    // The second ends with the value itself, whatever follows. A line break is common.
+    // The second ends with the value itself, before any other text. A line break is common.
     let lines = [&alone[0], &inside[0]].map(|text| lines(text));
     alone.iter().chain(&inside).cloned().chain(lines.concat()).collect()
 }

@@ -45,7 +45,7 @@ pub enum LeftContent {
 #[derive(Default)]
 pub(crate) struct Artifacts {
     pub(crate) files: Vec<LeftFile>,
-    /// Why an artifact is lost, and the resource that the machine lacked, if it was that.
+    /// Reason for the loss of an artifact, and the resource that the machine lacked, if that was the reason.
     pub(crate) lost: Option<(RowError<'static>, Option<HostFault>)>,
     max_files: u64,
     max_bytes: u64,

@@ -65,7 +65,7 @@ pub(crate) struct Record<'a> {
     searches: Cell<u32>,
 }
 
-/// Searches for places in a record, each of which parses it again. Problems after these are never shown.
+/// Searches for places in a record. Each of them parses it again. Problems after these are never shown.
 const MAX_SEARCHES: u32 = 100;
 
 /// Receives each test or its problems. May end the visit.

@@ -34,7 +34,7 @@ impl CompiledCache {
     ///
     /// # Errors
     ///
-    /// Why the expression is invalid.
+    /// Reason why the expression is invalid.
     pub(super) fn is_match(&self, pattern: &str, text: &str) -> Result<bool, String> {
         let regex = get_or_compile(&self.regexes, MAX_REGEXES, pattern, || {
             Regex::new(pattern).map_err(|error| error.to_string())

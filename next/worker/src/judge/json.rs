@@ -71,7 +71,7 @@ impl Comparison {
     pub(super) const EXACT: Self = Self { tolerance: 0.0, allows_more_keys: false };
 
     /// Describes all places where `output` differs from `expected`: their number if there are several, and a line for each.
-    /// `None` if there are none.
+    /// `None` without differences.
     pub(super) fn mismatch(&self, expected: &Value, output: &Json<'_>) -> Option<String> {
         let mut found = Differences::default();
         self.compare(&mut Vec::new(), expected, output, &mut found);

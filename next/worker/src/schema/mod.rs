@@ -91,7 +91,7 @@ impl Schema {
     ///
     /// # Errors
     ///
-    /// Why it is invalid. Completes a sentence that starts with "the schema".
+    /// Reason why it is invalid. Completes a sentence that starts with "the schema".
     pub fn new(value: Value) -> Result<Self, String> {
         let invalid = |error: CompileError| {
             let reason = match &error {
