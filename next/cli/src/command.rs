@@ -130,7 +130,14 @@ const HEADINGS: [(&str, &[&str]); 7] = [
     (
         "Selection",
         &[
-            "test", "exclude", "provider", "tag", "last_failed", "from", "rerun", "accept_changes",
+            "test",
+            "exclude",
+            "provider",
+            "tag",
+            "last_failed",
+            "from",
+            "rerun",
+            "accept_changes",
             "force",
         ],
     ),
@@ -138,8 +145,16 @@ const HEADINGS: [(&str, &[&str]); 7] = [
     (
         "Settings of the run",
         &[
-            "repeat", "retries", "seed", "limit", "jobs", "timeout", "timeout_minutes",
-            "fail_fast", "budget", "grace",
+            "repeat",
+            "retries",
+            "seed",
+            "limit",
+            "jobs",
+            "timeout",
+            "timeout_minutes",
+            "fail_fast",
+            "budget",
+            "grace",
         ],
     ),
     ("Results", &["into", "results", "label"]),
@@ -223,9 +238,8 @@ pub fn with_headings(mut program: clap::Command) -> clap::Command {
 
 /// Adds notes and examples after the flags.
 fn with_examples(name: &str, command: clap::Command) -> clap::Command {
-    let examples = examples(name).map(|examples| {
-        format!("{}\n  {}", style::bold("Examples:"), examples.join("\n  "))
-    });
+    let examples = examples(name)
+        .map(|examples| format!("{}\n  {}", style::bold("Examples:"), examples.join("\n  ")));
     let parts: Vec<_> = notes(&command).into_iter().chain(examples).collect();
     let command = command.long_about(None::<&str>);
     if parts.is_empty() { command } else { command.after_help(parts.join("\n\n")) }

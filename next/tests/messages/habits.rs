@@ -28,7 +28,11 @@ const HABITS: [(&str, &str, usize); 12] = [
     ("none as predicate", r"\b(?:is|are|be) none\b|\bnone (?:if|where|of)\b|[;,] none\b", 2),
     ("go on", r"\bgo(?:es|ing)? on\b|\bwent on\b", 1),
     ("of which", r"\bof which\b", 2),
-    ("old words", r"\b(?:anew|[Cc]ame to|lest|perhaps|thereby|thereof|whence|asks? for|asked for)\b", 2),
+    (
+        "old words",
+        r"\b(?:anew|[Cc]ame to|lest|perhaps|thereby|thereof|whence|asks? for|asked for)\b",
+        2,
+    ),
     ("so many", r"\b[Ss]o (?:many|much|long|late|often|large)\b", 1),
 ];
 

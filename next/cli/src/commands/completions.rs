@@ -67,13 +67,12 @@ fn candidates(program: &Command, before: &[String], last: &str) -> Vec<(String, 
     if flag.is_none() && last.starts_with('-') {
         let flags = command.get_arguments().filter(|arg| !arg.is_hide_set());
         let about = |arg: &Arg| arg.get_help().map(ToString::to_string).unwrap_or_default();
-        return flags
-            .flat_map(|arg| names(arg).map(move |name| (name, about(arg))))
-            .collect();
+        return flags.flat_map(|arg| names(arg).map(move |name| (name, about(arg)))).collect();
     }
     if flag.is_none() && command.has_subcommands() {
         let commands = command.get_subcommands().filter(|inner| !inner.is_hide_set());
-        let about = |inner: &Command| inner.get_about().map(ToString::to_string).unwrap_or_default();
+        let about =
+            |inner: &Command| inner.get_about().map(ToString::to_string).unwrap_or_default();
         return commands.map(|inner| (inner.get_name().to_owned(), about(inner))).collect();
     }
     let mut positionals = command.get_positionals();

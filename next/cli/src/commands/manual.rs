@@ -14,7 +14,10 @@ use crate::text::{CommandError, Out};
 const EXIT_STATUS: [(&str, &str); 13] = [
     ("0", "The run is completed and all trials passed, or the command succeeded."),
     ("1", "The run is completed and not all trials passed, or a check found problems."),
-    ("2", "Wrong usage, an invalid scenario or plugin file, or an unknown run. Nothing was created."),
+    (
+        "2",
+        "Wrong usage, an invalid scenario or plugin file, or an unknown run. Nothing was created.",
+    ),
     ("3", "The run could not start as requested."),
     ("4", "The run is cancelled, or incomplete for a reason that has no code of its own."),
     ("5", "No test is selected."),
