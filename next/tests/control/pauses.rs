@@ -278,7 +278,7 @@ fn history_shows_requests_and_requesters() {
         ": enough of it",
         "running, written by exec",
         "incomplete (stopped), written by exec",
-        "cancelled (cancelled), written by cancel, asked by",
+        "cancelled (cancelled), written by cancel, requested by",
         ": a wrong model",
     ]);
     runner.run(&["show", "--history", "--failed"]).expect(2);

@@ -252,7 +252,7 @@ impl Owned {
             session.started_at = session.started_at.max(now());
             session.worked_ms = None;
         }
-        self.log("the run has waited and starts");
+        self.log("the other runs have ended, and the run starts");
         self.replace_manifest()
     }
 
@@ -328,7 +328,7 @@ impl Owned {
         &self.log
     }
 
-    /// Appends a line to `runner.log`, with the time. Ignores errors: a log that cannot be written is no reason to end
+    /// Appends a line to `runner.log`, with the time. Ignores errors: a log that cannot be written is not a reason to end
     /// a run.
     pub fn log(&self, line: &str) {
         let line = format!("{} {}\n", now(), visible_line(line));
