@@ -21,8 +21,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
     command::Cli,
-    text::{CommandError, Out, keys, usage},
     commands::completions,
+    text::{CommandError, Out, keys, usage},
 };
 
 fn main() -> ExitCode {
@@ -61,13 +61,13 @@ fn start_log() -> Result<(), CommandError> {
 }
 
 fn run(arguments: &[OsString], out: &Out) -> Exit {
-    let parsed = command::with_grouped_help(Cli::command())
     if let [_, command, _, words @ ..] = arguments
         && command == "__complete"
     {
         completions::complete(words, out);
         return Exit::Success;
     }
+    let parsed = command::with_grouped_help(Cli::command())
         .try_get_matches_from(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
