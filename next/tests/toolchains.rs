@@ -443,7 +443,7 @@ impl<'a> Plugin<'a> {
     }
 
     fn assert_typo_is_named(&self) {
-        let ran = self.exec("scenario-typo.toml", TYPO, 3);
+        let ran = self.exec("scenario-typo.toml", TYPO, 2);
         assert!(ran.printed.contains("`typo`"), "{}", ran.printed);
         assert!(ran.printed.contains("txt") || ran.printed.contains("text"), "{}", ran.printed);
         assert_eq!(ran.rows.len(), 0);

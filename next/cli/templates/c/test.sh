@@ -3,7 +3,9 @@
 set -eu
 cd "$(dirname "$0")"
 mkdir -p dist
-if [ -x .venv/bin/python-zig ]; then compiler=".venv/bin/python-zig cc"; else compiler="${CC:-zig cc}"; fi
+# Like the build, which takes zig from this folder before `PATH`. `CC` selects another compiler.
+PATH=".venv/bin:$PATH"
+compiler="${CC:-$(command -v python-zig || echo zig) cc}"
 $compiler -std=c17 -Wall -Wextra -g -fsanitize=undefined -o dist/native src/*.c
 
 expect() {

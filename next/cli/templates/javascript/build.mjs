@@ -14,6 +14,10 @@ const { component } = await componentize({
   worldName: 'plugin',
   // Requests use the contract's `http`, which scenarios grant.
   disableFeatures: ['http', 'fetch-event'],
+}).catch((error) => {
+  // The message has the place in the source. The stack is the build tool's own.
+  console.error(error.message);
+  process.exit(1);
 });
 await mkdir(dirname(file), { recursive: true });
 await writeFile(file, component);

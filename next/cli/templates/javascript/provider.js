@@ -17,11 +17,23 @@ export const provider = {
 
 // Without these checks, another reply would be a trap without a reason.
 function checked(reply) {
-  if (typeof reply?.output !== 'string') {
-    throw new TypeError('the reply must have an `output`, which is JSON text: `JSON.stringify(…)`');
-  }
-  return { checks: [], metrics: [], ...reply };
+  const check = (isRight, text) => {
+    if (!isRight) throw new TypeError(`the reply must have ${text}`);
+  };
+  const isVerdict = (verdict) => ['pass', 'fail', 'skip'].includes(verdict);
+  const { output, verdict, score = 0, checks = [], metrics = [] } = reply ?? {};
+  check(typeof output === 'string', 'an `output`, which is JSON text: `JSON.stringify(…)`');
+  check(verdict === undefined || isVerdict(verdict), "a `verdict` of 'pass', 'fail' or 'skip', or none");
+  check(Number.isFinite(score), 'a `score` that is a number, or none');
+  check(checks.every((one) => isVerdict(one.verdict)), "`checks` with a `verdict` of 'pass', 'fail' or 'skip'");
+  check(metrics.every((one) => Number.isFinite(one.value)), '`metrics` with a `value` that is a number');
+  return { ...reply, checks, metrics };
 }
+
+// The engine's own `fetch` would be a trap.
+globalThis.fetch = () => {
+  throw new Error('there is no `fetch`: use `send` of runner:provider/http@0.1.0');
+};
 
 // The contract has only errors with a kind. Any other exception becomes `internal`, with its stack.
 function asError(thrown) {

@@ -1,6 +1,8 @@
 """Returns a text in capitals, and counts its words."""
 
 import json
+from dataclasses import is_dataclass
+from typing import Union, get_args, get_origin, get_type_hints
 
 from componentize_py_types import Err
 from wit_world import exports
@@ -61,13 +63,21 @@ def shout(test: Test) -> Reply:
     )
 
 
-def checked(reply) -> Reply:
-    """Raises an error of which the runner shows this line. Another type would be a trap without a reason."""
-    if not isinstance(reply, Reply):
-        raise TypeError(f"the reply must be a `Reply`, not `{type(reply).__name__}`")
-    if not isinstance(reply.output, str):
-        raise TypeError("the `output` of the reply must be JSON text: `json.dumps(…)`")
-    return reply
+def checked(value, kind=Reply, name="the reply"):
+    """Checks types by the contract. Without it, a wrong type would be a trap without a reason."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Union:
+        return value if value is None else checked(value, parts[0], name)
+    kinds = (int, float) if kind is float else origin or kind
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name} must be a `{kind.__name__}`, not `{type(value).__name__}`")
+    if origin is list:
+        for item in value:
+            checked(item, parts[0], f"an item of {name}")
+    if is_dataclass(kind):
+        for field, field_kind in get_type_hints(kind).items():
+            checked(getattr(value, field), field_kind, f"`{field}` of {name}")
+    return value
 
 
 def error(kind: ErrorKind, code: str, message: str) -> ProviderError:

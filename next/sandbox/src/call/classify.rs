@@ -22,6 +22,11 @@ const MAX_NAME: usize = 256;
 /// Longer mangled names are not demangled.
 const MAX_MANGLED: usize = 1024;
 
+/// Functions of a backtrace in a message.
+const SHOWN_FUNCTIONS: usize = 5;
+/// Starts of the names of functions of Rust's libraries.
+const RUST_LIBRARIES: [&str; 5] = ["std::", "core::", "<core::", "__rustc::", "__rust"];
+
 /// Converts wasmtime's error to an ending, and sets the host's fault if the machine lacked
 /// something.
 pub(crate) fn classify(error: &wasmtime::Error, sandbox: &mut Sandbox) -> Ending {
@@ -174,7 +179,7 @@ fn diagnose_other(error: &wasmtime::Error, sandbox: &Sandbox) -> RowError<'stati
     failure(class, code, format!("the guest {message}"))
 }
 
-/// Names what the machine lacks and what to change.
+/// Returns the resource that the machine lacks, and the setting to change.
 pub fn host_fault_reason(fault: HostFault) -> &'static str {
     match fault {
         HostFault::Memory => {
@@ -196,8 +201,12 @@ fn place(error: &wasmtime::Error) -> String {
         return String::new();
     };
     // `Display` of a backtrace would write names of any length.
-    let names: Vec<String> =
-        backtrace.frames().iter().filter_map(|frame| frame.func_name().map(readable)).collect();
+    let frames = backtrace.frames().iter();
+    let mut names: Vec<String> =
+        frames.filter_map(|frame| frame.func_name().map(readable)).collect();
+    // The functions of a panic would hide the one that panicked.
+    names.retain(|name| !RUST_LIBRARIES.iter().any(|start| name.starts_with(start)));
+    names.truncate(SHOWN_FUNCTIONS);
     if names.is_empty() {
         return String::new();
     }

@@ -25,8 +25,8 @@ const MAX_INSTANCE: usize = 2 * 1024 * 1024;
 const MAX_COMPONENT_INSTANCE: usize = 2 * 1024 * 1024;
 /// Elements of one table, at 16 bytes of address space each.
 pub(crate) const TABLE_ELEMENTS: u32 = 1_000_000;
-/// Innermost functions of a backtrace, which messages name.
-const MAX_FRAMES: usize = 5;
+/// Innermost functions of a backtrace. A panic of Rust has up to 11 of its own.
+const MAX_FRAMES: usize = 16;
 /// Bytes of a memory's image even if most of it is zeros. Two bytes of data far apart make an image
 /// of all between them.
 const MAX_SPARSE_IMAGE: u64 = 1024 * 1024;

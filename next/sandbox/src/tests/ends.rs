@@ -127,6 +127,20 @@ fn traps_name_the_guests_functions() {
                 "the guest trapped: out of bounds memory access in `answer::fail`",
             ),
         ),
+        // Functions of Rust's libraries would hide the author's.
+        (
+            r#"(module
+                 (func $abort unreachable)
+                 (func $std::process::abort call $abort)
+                 (func $__rustc::__rust_start_panic call $std::process::abort)
+                 (func $core::panicking::panic_fmt call $__rustc::__rust_start_panic)
+                 (func $answer::fail (export "_start") call $core::panicking::panic_fmt))"#,
+            (
+                "trap",
+                "unreachable-code-reached",
+                "the guest trapped: wasm `unreachable` instruction executed in `abort`, called by `answer::fail`",
+            ),
+        ),
         (
             r#"(module (func (export "_start") unreachable))"#,
             (

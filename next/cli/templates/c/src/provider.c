@@ -3,6 +3,7 @@
 // The runner calls `provider run` with a test on standard input, or `provider describe`, and reads one JSON object from
 // standard output. Standard error is the test's log.
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,7 +48,7 @@ static int run(void) {
 
     size_t size = strlen(text) + (suffix ? strlen(suffix) : 0) + 1;
     char *shout = malloc(size);
-    if (!shout) abort();
+    assert(shout);
     snprintf(shout, size, "%s%s", text, suffix ? suffix : "");
     // Letters outside ASCII are not changed.
     for (size_t i = 0; i < strlen(text); i++) shout[i] = (char)toupper((unsigned char)shout[i]);
