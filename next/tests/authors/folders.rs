@@ -1,6 +1,6 @@
 //! Folders of plugins: created, built, used by scenarios.
 
-use std::fs;
+use std::{env, fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use rustix::process::Signal;
 
@@ -93,6 +93,19 @@ fn another_kind_than_promised_is_refused() {
     ran.expect(2).says(&["`program` is not one of `component`, `command`"]);
     let ran = runner.run(&["plugin", "build", "nowhere"]);
     ran.expect(2).says(&["no `plugin.toml`"]);
+}
+
+#[test]
+fn c_template_is_tested_with_zig_of_pip() {
+    let runner = Runner::new(&[]);
+    runner.run(&["plugin", "new", "word", "--lang", "c"]).expect(0);
+    let zig = runner.path("python-zig");
+    fs::write(&zig, "#!/bin/sh\necho \"$1\" from pip\nexit 1\n").unwrap();
+    fs::set_permissions(&zig, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", runner.path("").display(), env::var("PATH").unwrap());
+    let mut test = Command::new("sh");
+    test.arg(runner.path("word/test.sh")).env("PATH", path).env_remove("CC");
+    assert_eq!(String::from_utf8_lossy(&test.output().unwrap().stdout), "cc from pip\n");
 }
 
 #[test]
