@@ -89,11 +89,11 @@ fn large_integers_of_replies_keep_their_digits() {
     let message = |test: &str| run.row(test)["checks"][0]["message"].to_string();
     assert!(
         message("rough")
-            .contains("at `$[0]`: the integer 123456789012345678901 has more than 64 bits")
+            .contains("at $[0]: the integer 123456789012345678901 has more than 64 bits")
     );
     assert!(
         message("checked")
-            .contains("at `$.n[0]`: the integer 123456789012345678901 has more than 64 bits")
+            .contains("at $.n[0]: the integer 123456789012345678901 has more than 64 bits")
     );
     for args in [
         &["show", "latest", "near"][..],
@@ -139,9 +139,7 @@ fn fractions_keep_their_digits_or_are_refused() {
     assert_eq!(run.row("full")["outcome"], "passed");
     assert_eq!(run.row("other")["outcome"], "failed");
     let message = |test: &str| run.row(test)["checks"][0]["message"].to_string();
-    assert!(
-        message("long").contains("at `$[0]`: the number 0.1234567890123456789 has more digits")
-    );
+    assert!(message("long").contains("at $[0]: the number 0.1234567890123456789 has more digits"));
     assert!(message("bound").contains("must be <=9007199254740992, but got 9007199254740993"));
     runner.write("s.json", r#"{"const": 9007199254740993.5}"#);
     let says = ["s.json", "has more digits than a float, at line 1 column 11"];

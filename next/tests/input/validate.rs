@@ -73,12 +73,8 @@ fn refused_scenarios_leave_no_run() {
     ] {
         runner.scenario(&text);
         let expected = runner.run(&["validate", "scenario.toml"]).expect(2).stderr;
-        for more in [
-            &["--json"][..],
-            &["--detach"],
-            &["--into", "results/named"],
-            &["--exclusive"],
-        ] {
+        for more in [&["--json"][..], &["--detach"], &["--into", "results/named"], &["--exclusive"]]
+        {
             let ran = runner.refused(more, &[]);
             assert_eq!(ran.stderr, expected, "{more:?}");
         }
@@ -101,7 +97,7 @@ fn refused_run_is_removed_after_compilation() {
     // Other tests must not have compiled the plugin.
     command.env("RUNNER_CACHE", runner.path("cache"));
     let ran = Running::start(&mut command).finish().expect(2);
-    ran.says(&["compiling bundled:units", "at `/decimals`"]);
+    ran.says(&["compiling bundled:units", "at $.decimals"]);
     assert!(runner.runs().is_empty());
 }
 

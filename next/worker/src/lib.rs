@@ -12,6 +12,7 @@ mod control;
 mod guests;
 mod harden;
 mod instances;
+mod json_step;
 mod judge;
 #[cfg(debug_assertions)]
 #[path = "tests/lie.rs"]

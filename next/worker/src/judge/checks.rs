@@ -212,7 +212,7 @@ fn schema_mismatch(schema: &Schema, output: &str, max_tree: usize) -> Option<Str
         return Some(TOO_MANY_VALUES.into());
     }
     if let Some(JsonFault { path, message, .. }) = find_fault(output, Numbers::Kept) {
-        return Some(format!("at `{path}`: {message}, too many for a schema"));
+        return Some(format!("at {path}: {message}, too many for a schema"));
     }
     match serde_json::from_str(output) {
         Ok(output) => schema.mismatch(output),
@@ -320,7 +320,14 @@ fn check_bounds(expect: &Expect, row: &Row<'_>) -> impl Iterator<Item = Check<'s
         if peak <= max {
             return passed("max_memory");
         }
-        let message = format!("expected at most {}, used {}", show_size(max), show_size(peak));
+        let sizes = [max, peak].map(show_size);
+        // Sizes that are rounded to the same text do not explain the failure.
+        let [max_size, used] = if sizes[0] == sizes[1] {
+            [max, peak].map(|bytes| format!("{bytes} B"))
+        } else {
+            sizes
+        };
+        let message = format!("expected at most {max_size}, used {used}");
         failed("max_memory", message, &max, raw(&peak))
     });
     [score, duration, memory].into_iter().flatten()

@@ -1,11 +1,13 @@
 //! Compares JSON values for `equals`, `contains` and `json`.
 
-use std::{borrow::Cow, fmt, io};
+use std::{borrow::Cow, io};
 
 use runner_model::json::{Json, is_integer, is_kept};
 use runner_model::{units::grouped, visible::expected_and_got};
 use runner_sandbox::cut;
 use serde_json::Value;
+
+use crate::json_step::Step;
 
 /// Bytes of a value inside a message.
 pub(super) const MAX_SHORT: usize = 80;
@@ -48,13 +50,6 @@ pub(super) struct Comparison {
     pub(super) tolerance: f64,
     /// Whether objects of the output may have more keys than expected. Arrays must have the same length.
     pub(super) allows_more_keys: bool,
-}
-
-/// A step from a value to one inside it.
-#[derive(Clone, Copy)]
-enum Step<'a> {
-    Key(&'a str),
-    Item(usize),
 }
 
 /// The places where an output differs.
@@ -169,19 +164,6 @@ impl Differences {
         if self.lines.len() < MAX_DIFFERENCES {
             let steps: String = path.iter().map(Step::to_string).collect();
             self.lines += &format!("at ${}: {}\n", cut(MAX_COMPARED, steps), words());
-        }
-    }
-}
-
-impl fmt::Display for Step<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |character: char| character.is_alphanumeric() || "_-".contains(character);
-        match self {
-            Self::Item(index) => write!(formatter, "[{index}]"),
-            Self::Key(key) if !key.is_empty() && key.chars().all(is_plain) => {
-                write!(formatter, ".{key}")
-            }
-            Self::Key(key) => write!(formatter, "[{}]", Value::from(*key)),
         }
     }
 }

@@ -12,14 +12,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::{error::Error, ptr, rc::Rc};
 
 use boon::{
-    CompileError, Compiler, Draft, ErrorKind, Format, SchemaIndex, Schemas, Type, UrlLoader,
-    ValidationError,
+    CompileError, Compiler, Draft, ErrorKind, Format, InstanceToken, SchemaIndex, Schemas, Type,
+    UrlLoader, ValidationError,
 };
 use regex::RegexBuilder;
 use runner_sandbox::cut;
 use serde_json::{Map, Value, json};
 
 use numbers::{NumberRule, with_integers};
+
+use crate::json_step::Step;
 
 /// Address of the schema, for references within it.
 const ADDRESS: &str = "http://runner.invalid/schema";
@@ -179,9 +181,13 @@ fn collect_reasons(error: &ValidationError<'_, '_>, schema: &Value, reasons: &mu
             }
             kind => kind.to_string(),
         };
-        let reason = match error.instance_location.to_string() {
-            place if place.is_empty() => reason,
-            place => format!("at `{place}`: {reason}"),
+        let steps = error.instance_location.tokens.iter().map(|token| match token {
+            InstanceToken::Prop(key) => Step::Key(key).to_string(),
+            InstanceToken::Item(index) => Step::Item(*index).to_string(),
+        });
+        let reason = match steps.collect::<String>() {
+            path if path.is_empty() => reason,
+            path => format!("at ${path}: {reason}"),
         };
         reasons.push(cut(MAX_REASON, reason));
     }

@@ -127,7 +127,7 @@ fn failed_expectations_show_both_sides() {
     );
     assert_eq!(
         checks(&json!({"max_memory": 65535}), "1"),
-        failed("max_memory", "expected at most 64.0 KiB, used 64 KiB", json!(65535), json!(65536))
+        failed("max_memory", "expected at most 65535 B, used 65536 B", json!(65535), json!(65536))
     );
     assert_eq!(
         checks(&json!({"exit_code": 3}), "1"),
@@ -305,7 +305,7 @@ fn schema_mismatch_names_the_place() {
         json!([{
             "name": "schema",
             "verdict": "fail",
-            "message": "at `/1`: value must be an integer, not a number",
+            "message": "at $[1]: value must be an integer, not a number",
             "expected": schema,
             "actual": [1, 2.5],
         }])

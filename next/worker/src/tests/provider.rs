@@ -111,7 +111,7 @@ fn configuration_must_match_its_schema() {
     assert_eq!(check(Some(&schema), json!({"n": 1})), Ok(()));
     assert_eq!(
         check(Some(&schema), json!({"n": "x"})),
-        Err("refuses its `config`: at `/n`: value must be an integer, not a string".into())
+        Err("refuses its `config`: at $.n: value must be an integer, not a string".into())
     );
     let broken = compile("input", Some(&json!({"type": 1}))).err().unwrap();
     let message = broken.message;

@@ -25,10 +25,10 @@ fn invalid_places_are_named() {
     for (value, reason) in [
         (json!(1), "value must be a table, not a number"),
         (json!({}), "missing key `n`"),
-        (json!({"n": "1"}), "at `/n`: value must be an integer, not a string"),
+        (json!({"n": "1"}), "at $.n: value must be an integer, not a string"),
         (
             json!({"n": 1, "mode": "c", "x": 2}),
-            "at `/mode`: value must be one of 'a', 'b'; unknown key `x` (known: `mode`, `n`)",
+            "at $.mode: value must be one of 'a', 'b'; unknown key `x` (known: `mode`, `n`)",
         ),
     ] {
         assert_eq!(mismatch(&schema, &value).as_deref(), Some(reason));
@@ -48,7 +48,7 @@ fn numbers_are_compared_exactly() {
         (
             json!({"items": {"multipleOf": 0.01}}),
             json!([1, 0.005]),
-            Some("at `/1`: must be a multiple of 0.01, but got 0.005"),
+            Some("at $[1]: must be a multiple of 0.01, but got 0.005"),
         ),
         (json!({"not": {"multipleOf": 0.1}}), json!(0.35), None),
         (json!({"anyOf": [{"multipleOf": 2}, {"multipleOf": 0.7}]}), json!(2.1), None),
@@ -110,7 +110,7 @@ fn invalid_schema_is_refused() {
     for (schema, why) in [
         (
             json!({"properties": {"a": {"type": "text"}}}),
-            "is not a valid JSON Schema: at `/properties/a/type`: value must be one of",
+            "is not a valid JSON Schema: at $.properties.a.type: value must be one of",
         ),
         (
             json!({"pattern": "(a{1000}){1000}"}),
