@@ -40,8 +40,8 @@ struct Template {
     crash: (&'static str, &'static [&'static str]),
     /// Whether its provider can send requests.
     asks: bool,
-    /// A part of the message for a reply of another type. `None` if the compiler refuses it.
-    bare: Option<&'static str>,
+    /// Inputs for which the provider makes a mistake that the compiler accepts, and a part of the message.
+    mistakes: &'static [(&'static str, &'static str)],
     /// Place for the README's example of the host's functions.
     example: Option<Example>,
 }
@@ -76,7 +76,7 @@ const RUST: Template = Template {
     )],
     crash: ("trap", &["oh no", "src/lib.rs:"]),
     asks: true,
-    bare: None,
+    mistakes: &[],
     example: None,
 };
 
@@ -96,7 +96,7 @@ const RUST_COMMAND: Template = Template {
     )],
     crash: ("trap", &["oh no", "src/main.rs:"]),
     asks: false,
-    bare: None,
+    mistakes: &[],
     example: None,
 };
 
@@ -115,11 +115,16 @@ const PYTHON: Template = Template {
         http.send(http.Request("GET", "https://example.com/", [], None, None, None))
     if text == "bare":
         return {"output": "bare"}
+    if text == "score":
+        return Reply("1", None, "high", None, [], [], None)
     log.log("#,
     )],
     crash: ("trap", &["ValueError: oh no", "provider.py\", line"]),
     asks: true,
-    bare: Some("TypeError: the reply must be a `Reply`, not `dict`"),
+    mistakes: &[
+        ("bare", "TypeError: the reply must be a `Reply`, not `dict`"),
+        ("score", "TypeError: `score` of the reply must be a `float`, not `str`"),
+    ],
     example: Some(Example {
         block: "python",
         file: "provider.py",
@@ -142,6 +147,8 @@ const JAVASCRIPT: Template = Template {
   while (text === 'loop');
   if (text === 'ask') host.send({ method: 'GET', url: 'https://example.com/', headers: [] });
   if (text === 'bare') return { output: { bare: true } };
+  if (text === 'score') return { output: '1', score: 'high' };
+  if (text === 'fetch') return fetch('https://example.com/');
   host.log("#,
         ),
         ("provider.js", "{ log })", "{ log, send })"),
@@ -153,7 +160,11 @@ const JAVASCRIPT: Template = Template {
     ],
     crash: ("internal", &["oh no", "shout.js:"]),
     asks: true,
-    bare: Some("TypeError: the reply must have an `output`"),
+    mistakes: &[
+        ("bare", "TypeError: the reply must have an `output`"),
+        ("score", "TypeError: the reply must have a `score` that is a number"),
+        ("fetch", "there is no `fetch`: use `send`"),
+    ],
     example: Some(Example {
         block: "javascript",
         file: "shout.js",
@@ -176,11 +187,12 @@ const C: Template = Template {
         abort();
     }
     while (strcmp(text, "loop") == 0) continue;
+    if (strcmp(text, "null") == 0) return (int)strlen(json_string(json_get(test, "missing")));
     fprintf(stderr, "shouting"#,
     )],
     crash: ("trap", &["oh no", "in `abort`, called by"]),
     asks: false,
-    bare: None,
+    mistakes: &[("null", "executed in `run`")],
     example: None,
 };
 
@@ -196,7 +208,7 @@ const GO: Template = Template {
     )],
     crash: ("internal", &["panic: oh no", "main.go:", "exited with 2"]),
     asks: false,
-    bare: None,
+    mistakes: &[],
     example: None,
 };
 
@@ -222,8 +234,6 @@ const EXAMPLE: &str = "[[tests]]\nid = \"example\"\ninput = { text = \"example\"
 const KEY: &str = "4ThlyKqFPMzo";
 
 const ASK: &str = "[[tests]]\nid = \"ask\"\ninput = { text = \"ask\" }\n";
-
-const BARE: &str = "[[tests]]\nid = \"bare\"\ninput = { text = \"bare\" }\n";
 
 /// A scenario with a key that the provider does not know.
 const TYPO: &str = "[[tests]]\nid = \"typo\"\ninput = { txt = \"hello\" }\n";
@@ -305,8 +315,12 @@ impl Template {
             plugin.assert_example_works(example);
         }
         let ask = if self.asks { ASK } else { "" };
-        let bare = if self.bare.is_some() { BARE } else { "" };
-        let trouble = [TROUBLE, ask, bare].concat();
+        let mistakes: String = self
+            .mistakes
+            .iter()
+            .map(|(id, _)| format!("[[tests]]\nid = \"{id}\"\ninput = {{ text = \"{id}\" }}\n"))
+            .collect();
+        let trouble = [TROUBLE, ask, &mistakes].concat();
         let Ran { printed, rows } = plugin.exec("scenario-trouble.toml", &trouble, 1);
 
         assert_eq!(outcome(&rows, "blank"), ("error", "invalid-input"));
@@ -315,8 +329,8 @@ impl Template {
         assert_eq!(outcome(&rows, "crash"), ("error", class));
         assert_says(&rows, "crash", says);
         assert_eq!(outcome(&rows, "loop").0, "timeout");
-        if let Some(says) = self.bare {
-            assert_says(&rows, "bare", &[says]);
+        for (id, says) in self.mistakes {
+            assert_says(&rows, id, &[says]);
         }
         if self.asks {
             // The list at the end is in the program's own words.
