@@ -31,7 +31,9 @@ impl VerifyDocument {
             let places = plan.as_ref().ok().and_then(Option::as_ref);
             let mut found = run.verify(places.map(|suite| suite as &dyn Places))?;
             if let Err(problem) = plan {
-                found.faults.insert(0, DiskFault { path: run.path(), line: None, problem, remedy: None });
+                found
+                    .faults
+                    .insert(0, DiskFault { path: run.path(), line: None, problem, remedy: None });
             }
             Ok::<_, RecordError>(found)
         })?;

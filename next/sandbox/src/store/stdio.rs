@@ -113,7 +113,9 @@ impl Capture {
         kept.flush();
         let mut bytes = kept.head.clone();
         if kept.dropped > 0 {
-            bytes.extend_from_slice(format!("\n… {} left out\n", show_size(kept.dropped)).as_bytes());
+            bytes.extend_from_slice(
+                format!("\n… {} left out\n", show_size(kept.dropped)).as_bytes(),
+            );
         }
         let (front, back) = kept.tail.as_slices();
         bytes.extend_from_slice(front);
