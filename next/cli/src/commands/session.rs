@@ -163,7 +163,7 @@ impl Observer for Screen<'_> {
             RunEvent::Started { manifest, directory, pending, jobs } => {
                 self.print_start(manifest, directory, *pending, *jobs);
                 if let Some(progress) = &mut self.progress {
-                    progress.start();
+                    progress.start(manifest.counts.done());
                 }
             }
             RunEvent::Created { .. } => {}

@@ -462,28 +462,32 @@ fn narrow_progress_bars_have_fewer_parts() {
     assert_snapshot!(bars.concat(), @r"
     == 40
     1:15 43/85  ✓ 40  ✗ 3  0.6/s, 74 s left
-    more wait for memory; SLOW 12 s a…; key
+    more wait for memory
+    SLOW 12 s a@p#1; key
     1:15 ━━━━━━━━───────── 43/85  ✓ 40  ✗ 3
     more wait for memory
     1:15 82,200/100,000  ✓ 81,000  ✗ 1,200  1,096/s, 17 s left
     more wait for memory
     == 60
     1:15 ━━━━━━━━━────────── 43/85  ✓ 40  ✗ 3  0.6/s, 74 s left
-    more wait for memory; SLOW 12 s a@p#1; key
+    more wait for memory
+    SLOW 12 s a@p#1; key
     1:15 ━━━━━━━━━───────── 43/85  40 passed, 2 failed, 1 error
     more wait for memory
     1:15 82,200/100,000  ✓ 81,000  ✗ 1,200  1,096/s, 17 s left
     more wait for memory
     == 80
     1:15 ━━━━━━━━━━────────── 43/85  40 passed, 2 failed, 1 error  0.6/s, 74 s left
-    more wait for memory; SLOW 12 s a@p#1; key
+    more wait for memory
+    SLOW 12 s a@p#1; key
     1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error
     more wait for memory
     1:15 ━━━━━━━━━━━━━━━━──── 82,200/100,000  ✓ 81,000  ✗ 1,200  1,096/s, 17 s left
     more wait for memory
     == 200
     1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error  0.6/s, 74 s left
-    more wait for memory; SLOW 12 s a@p#1; key
+    more wait for memory
+    SLOW 12 s a@p#1; key
     1:15 ━━━━━━━━━━━━──────────── 43/85  40 passed, 2 failed, 1 error
     more wait for memory
     1:15 ━━━━━━━━━━━━━━━━━━━───── 82,200/100,000  81,000 passed, 1,200 failed, 7 flaky  1,096/s, 17 s left

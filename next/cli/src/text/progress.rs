@@ -79,9 +79,9 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Marks the start of the first trials: the time of compilations is not the run's.
-    pub fn start(&mut self) {
-        (self.start, self.done) = (Instant::now(), None);
+    /// Marks the start of the first trials, after `done` others: the time of compilations is not the run's.
+    pub fn start(&mut self, done: u64) {
+        (self.start, self.done) = (Instant::now(), Some((done, done, Duration::ZERO)));
     }
 
     /// Removes the bar until the next update.
@@ -251,11 +251,11 @@ pub fn bar_lines(
             format!("{}{} ", "━".repeat(full), "─".repeat(bar - full))
         }
     };
-    let waiting = waiting.strip_prefix("; ").map(str::to_owned);
-    let more = [waiting, oldest.map(str::to_owned)];
-    let more: Vec<_> = more.into_iter().flatten().collect();
-    let key = oldest.map_or("", |_| key);
-    let room = columns.saturating_sub(width(key) + 1);
-    let more = (!more.is_empty()).then(|| cut(&more.join("; "), room) + key);
-    [Some(format!("{head} {bar}{rest_of_line}")), more].into_iter().flatten().collect()
+    let mut lines = vec![format!("{head} {bar}{rest_of_line}")];
+    lines.extend(waiting.strip_prefix("; ").map(str::to_owned));
+    lines.extend(oldest.map(|oldest| {
+        let room = columns.saturating_sub(width(key) + 1);
+        cut(oldest, room) + key
+    }));
+    lines
 }
