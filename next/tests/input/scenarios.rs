@@ -18,6 +18,30 @@ fn unreadable_scenario_is_named() {
 }
 
 #[test]
+fn missing_scenario_names_existing_files() {
+    let runner = Runner::new(&[]);
+    runner.write("basic.toml", "");
+    runner.write("tests.csv", "id,input\na,b\n");
+    let text = |name: &str| runner.run(&["exec", name]).expect(2).stderr;
+    assert!(text("bsic.toml").contains("did you mean `basic.toml`?"));
+    assert!(text("checkout.toml").contains("known here: `basic.toml`"));
+    let list = text("tests.csv");
+    assert!(list.contains("[[test_lists]]") && list.contains("files = [\"tests.csv\"]"), "{list}");
+    assert_eq!(list.matches("error:").count(), 1, "{list}");
+}
+
+#[test]
+fn init_replaces_a_scenario_only_by_force() {
+    let runner = Runner::new(&[]);
+    runner.write("first.toml", "mine");
+    runner.run(&["init"]).expect(2).says(&["runner init . --force"]);
+    assert_eq!(fs::read_to_string(runner.path("first.toml")).unwrap(), "mine");
+    runner.run(&["init", "--force"]).expect(0);
+    runner.run(&["exec", "first.toml"]);
+    assert_eq!(runner.runs().len(), 1);
+}
+
+#[test]
 fn empty_scenario_lists_missing_parts() {
     let runner = Runner::new(&[]);
     runner.scenario("");

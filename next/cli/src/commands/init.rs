@@ -1,6 +1,6 @@
 //! `runner init`: writes a first scenario that runs as it is.
 
-use std::{io::ErrorKind, path::PathBuf};
+use std::{fs, io::ErrorKind, path::PathBuf};
 
 use runner_model::exit::Exit;
 use runner_model::visible::{quoted, shown_path};
@@ -14,6 +14,9 @@ pub struct Args {
     /// The folder; it is created if it is missing
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
+    /// Replace an existing `first.toml`
+    #[arg(long)]
+    force: bool,
 }
 
 const SCENARIO: &str = include_str!("first.toml");
@@ -29,9 +32,14 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let scenario = folder.join("first.toml");
     if scenario.symlink_metadata().is_ok() {
         let path = shown_path(&scenario);
-        return Err(CommandError::usage(format!(
-            "{path} already exists; nothing was changed\nchoose another folder: runner init DIR"
-        )));
+        if !args.force {
+            let given = quoted(&args.folder.to_string_lossy());
+            return Err(CommandError::usage(format!(
+                "{path} already exists; nothing was changed\nchoose another folder: runner init DIR\nto replace the file: runner init {given} --force"
+            )));
+        }
+        fs::remove_file(&scenario)
+            .map_err(|error| CommandError::cannot_write(&scenario, &error))?;
     }
     let schema = serde_json::to_string_pretty(&runner_scenario::schema()).unwrap_or_default();
     // The scenario is last: without it, the command can be repeated.

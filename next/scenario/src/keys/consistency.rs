@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use runner_model::{Limits, units::show_size};
 use serde_json::{Map, Value};
 
-use crate::reading::{At, MAX_GLOBS, Reader, size, suggest};
+use crate::reading::{At, MAX_GLOBS, Reader, similar, size, suggest};
 use crate::{globs, keys::check_grants, problem::Problem};
 
 // A suite has 16 bits for a provider, and each provider has a lane. More than this are a mistake.
@@ -17,8 +17,16 @@ const MAX_NAME: usize = 255;
 
 /// Returns the problems of a scenario without providers or tests.
 pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
+    // A misspelt key is one problem, not also a missing one.
+    let is_misspelt = |key: &str| {
+        let keys = root.as_object().into_iter().flat_map(Map::keys);
+        keys.into_iter().any(|other| {
+            let known = ["providers", "tests", "test_lists"];
+            !known.contains(&&**other) && similar(other, known.into_iter()) == Some(key)
+        })
+    };
     let is_empty = |key| match root.get(key) {
-        None => true,
+        None => !is_misspelt(key),
         Some(Value::Array(items)) => items.is_empty(),
         Some(Value::Object(map)) => map.is_empty(),
         Some(_) => false,

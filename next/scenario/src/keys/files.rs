@@ -114,7 +114,7 @@ impl Form for ListFiles {
         }
         for name in names.iter().filter(|name| ListFormat::from_name(name).is_none()) {
             let message = format!("`{name}` is not a test list");
-            let help = "a test list ends in `.jsonl`, `.json`, `.csv` or `.toml`".to_owned();
+            let help = "a test list ends in `.jsonl`, `.json`, `.csv` or `.toml`; a line of `.jsonl` is `{\"id\": \"a\", \"input\": \"x\"}`".to_owned();
             reader.refuse(at, message, "matched").help = Some(help);
         }
         Some(names)

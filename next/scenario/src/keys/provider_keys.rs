@@ -94,7 +94,10 @@ impl Form for ArgumentsForm {
                 let template = reader.template(at, text, COMMAND_ROOTS)?;
                 match template.only_path() {
                     Some(_) => Some(Arguments::List(template)),
-                    None => reader.refuse_value(at, WORDS, "this text is not one"),
+                    None => {
+                        let reason = format!("for one argument, write `args = [{text:?}]`");
+                        reader.refuse_value(at, WORDS, &reason)
+                    }
                 }
             }
             _ => reader.refuse_kind(at, value, WORDS),

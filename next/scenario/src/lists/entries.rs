@@ -300,6 +300,14 @@ impl<'a> Entry<'a> {
     /// Returns the names in a header.
     fn header(&self) -> Result<Vec<String>, Problem> {
         let cells = self.cells()?;
+        if let [(span, name)] = &cells[..]
+            && let Some(separator) = name.find([';', '\t'])
+        {
+            let separator = &name[separator..=separator];
+            let message = format!("cells are separated by `,` in CSV, not by `{separator}`");
+            let place = Place::new(self.source(), span.clone(), "one cell");
+            return Err(Problem::new(message).at(place));
+        }
         let mut seen = HashMap::new();
         for (span, name) in &cells {
             if let Some(first) = seen.insert(name, span) {

@@ -38,11 +38,14 @@ impl<'a> Document<'a> {
         let problem = |error: &toml::de::Error| {
             let span = error.span().unwrap_or_default();
             let place = Place::new(&source, span, "here");
-            Problem::new(format!("not valid TOML: {}", error.message())).at(place)
+            let problem = Problem::new(format!("not valid TOML: {}", error.message())).at(place);
+            match first_key(text, error) {
+                Some(first) => problem.at(Place::new(&source, first, "first here")),
+                None => problem,
+            }
         };
         let mut problems: Vec<Problem> = errors.iter().map(problem).collect();
-        if let Some(key) = yaml_key(text) {
-            let help = format!("this looks like YAML, but it must be TOML: write `{key} = …`");
+        if let Some(help) = format_help(path, text) {
             problems.truncate(1);
             problems.iter_mut().for_each(|problem| problem.help = Some(help.clone()));
         }
@@ -175,6 +178,43 @@ fn float(number: &DeFloat<'_>) -> Result<Value, &'static str> {
         }
         Some(number) => Ok(Value::Number(number)),
         None => Err("values reach providers as JSON, which has no infinite number and no NaN"),
+    }
+}
+
+/// Returns the first place of a key that is written twice.
+fn first_key(text: &str, error: &toml::de::Error) -> Option<Range<usize>> {
+    let span = error.span().filter(|_| error.message() == "duplicate key")?;
+    let start = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+    let (line, key) = (text[start..].lines().next()?.trim(), &text[span.clone()]);
+    let mut found = None;
+    let mut at = 0;
+    for other in text[..start].split_inclusive('\n') {
+        let is_header = other.trim_start().starts_with('[');
+        let after = other.trim_start().strip_prefix(key).map(str::trim_start);
+        if other.trim() == line && line.starts_with('[') {
+            found = Some(at + (span.start - start));
+        } else if !line.starts_with('[') && is_header {
+            // Keys of other tables.
+            found = None;
+        } else if after.is_some_and(|after| after.starts_with(['=', '.'])) {
+            found = Some(at + other.len() - other.trim_start().len());
+        }
+        at += other.len();
+    }
+    found.map(|found| found..found + key.len())
+}
+
+/// Returns a help for a text of another format.
+fn format_help(path: &str, text: &str) -> Option<String> {
+    if let Some(key) = yaml_key(text) {
+        return Some(format!("this looks like YAML, but it must be TOML: write `{key} = …`"));
+    }
+    let is_list = [".csv", ".json", ".jsonl"].iter().any(|end| path.ends_with(end));
+    let is_json = text.trim_start().starts_with('{');
+    match (is_list, is_json) {
+        (true, _) => Some(format!("a scenario is TOML; it can name this file as a list of its tests:\n[[test_lists]]\nfiles = [{path:?}]")),
+        (false, true) => Some("this looks like JSON, but it must be TOML: write `key = value` and tables such as `[providers.NAME]`".to_owned()),
+        (false, false) => None,
     }
 }
 

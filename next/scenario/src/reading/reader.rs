@@ -117,18 +117,7 @@ impl<'p> Reader<'p> {
     ) -> Option<T> {
         let message = format!("{} must be {expected}", at.subject());
         let problem = self.refuse(at, message, &format!("this is {}", kind(value)));
-        problem.help = match (expected, value, at.name()) {
-            ("a table", Value::Array(_), "providers") => {
-                Some("write a table for each provider: `[providers.NAME]`".to_owned())
-            }
-            ("an array", Value::Object(_), name) => {
-                Some(format!("write a table for each element: `[[{name}]]`"))
-            }
-            ("a table", Value::String(_), "expect") => {
-                Some("for example: `expect = { equals = \"x\" }`".to_owned())
-            }
-            _ => None,
-        };
+        problem.help = example(expected, value, at.name());
         None
     }
 
@@ -195,6 +184,50 @@ impl<'p> Reader<'p> {
         }
         Some(template)
     }
+}
+
+/// Returns a help with a line to write instead of a value of the wrong kind.
+fn example(expected: &str, value: &Value, key: &str) -> Option<String> {
+    let is_of_keys = matches!(expected, "a table" | "an array");
+    let right = match (value, key) {
+        (Value::Array(_), "providers") if expected == "a table" => {
+            return Some("write a table for each provider: `[providers.NAME]`".to_owned());
+        }
+        (Value::Object(_), "tests" | "test_lists") => {
+            return Some(format!("write a table for each element: `[[{key}]]`"));
+        }
+        (_, "run" | "defaults") if is_of_keys => return Some(format!("write a table: `[{key}]`")),
+        (Value::Number(max), "retries") if is_of_keys => format!("{{ max = {max} }}"),
+        (_, "retries") if is_of_keys => "{ max = 3 }".to_owned(),
+        (_, "net") if is_of_keys => r#"["https://example.com"]"#.to_owned(),
+        (_, "fs") if is_of_keys => {
+            r#"[{ path = "data", mount = "/data", mode = "ro" }]"#.to_owned()
+        }
+        (_, "env") if is_of_keys => r#"{ NAME = "value" }"#.to_owned(),
+        (_, "grants") if is_of_keys => r#"{ net = ["https://example.com"] }"#.to_owned(),
+        (_, "limits") if is_of_keys => r#"{ memory = "64MiB" }"#.to_owned(),
+        (_, "budget") if is_of_keys => "{ tokens = 100_000 }".to_owned(),
+        (_, "matrix") if is_of_keys => r#"{ size = ["small", "large"] }"#.to_owned(),
+        (_, "meta") if is_of_keys => r#"{ topic = "birds" }"#.to_owned(),
+        (_, "expect") if is_of_keys => r#"{ equals = "x" }"#.to_owned(),
+        (_, "stderr") if is_of_keys => r#"{ contains = "x" }"#.to_owned(),
+        (_, "files") if expected == "a table" => r#"{ report = "data/report.txt" }"#.to_owned(),
+        (Value::String(_) | Value::Number(_), _) if expected == "an array" => format!("[{value}]"),
+        (Value::Number(_) | Value::Bool(_), _) if ["a string", "a test id"].contains(&expected) => {
+            format!("\"{value}\"")
+        }
+        (Value::Object(_), "secrets") => r#"["KEY"]"#.to_owned(),
+        (Value::String(text), _) if !expected.contains("string") => serde_json::from_str(text)
+            .ok()
+            .filter(|value| {
+                let is_number = expected.contains("integer") || expected.contains("number");
+                is_number && Value::is_number(value)
+                    || expected.contains("`true`") && value.is_boolean()
+            })?
+            .to_string(),
+        _ => return None,
+    };
+    Some(format!("for example: `{key} = {right}`"))
 }
 
 /// Returns a help that names the most similar known name, or lists the known names.

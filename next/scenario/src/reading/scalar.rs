@@ -68,7 +68,7 @@ pub(crate) const DURATION: Text<Micros> = Text {
 /// A duration of at least a microsecond.
 pub(crate) const TIMEOUT: Text<Micros> = Text {
     parse: |text| match (DURATION.parse)(text) {
-        Ok(Micros(0)) => Err("it must be above zero".to_owned()),
+        Ok(Micros(0)) => Err("the shortest is \"1us\", a microsecond".to_owned()),
         parsed => parsed,
     },
     ..DURATION
@@ -192,7 +192,12 @@ impl<T> Form for Word<T> {
 
     fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<T> {
         let Value::String(word) = value else {
-            return reader.refuse_kind(at, value, "a string");
+            let words: Vec<_> = (self.0)().iter().map(|word| format!("`{word:?}`")).collect();
+            let expected = match &words[..] {
+                [word] => word.clone(),
+                words => format!("one of {}", words.join(", ")),
+            };
+            return reader.refuse_kind(at, value, &expected);
         };
         let parsed = (self.1)(word);
         if parsed.is_none() {

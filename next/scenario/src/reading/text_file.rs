@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::{fs::File, path::Path};
 
 use crate::problem::{Place, Problem, Source, line_breaks};
+use crate::reading::{similar, suggest};
 
 /// Bytes of a text that is read as a whole, and of a record. Bounds the memory for any file.
 pub(crate) const MAX_BYTES: u64 = 16 << 20;
@@ -20,7 +21,11 @@ pub(crate) fn read_text(
             io::ErrorKind::NotFound => format!("the {noun} does not exist"),
             _ => format!("cannot read the {noun}: {error}"),
         };
-        Problem::for_file(shown, message)
+        let problem = Problem::for_file(shown, message);
+        match files_beside(path) {
+            Some(help) if error.kind() == io::ErrorKind::NotFound => problem.with_help(help),
+            _ => problem,
+        }
     };
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(cannot_read)?;
@@ -35,6 +40,23 @@ pub(crate) fn read_text(
         return Err(Problem::for_file(shown, message).with_help(help));
     }
     String::from_utf8(bytes).map_err(|error| not_utf8(shown, 1, error.as_bytes()))
+}
+
+/// Returns a help that names the existing files of this type in the folder of a missing one.
+fn files_beside(path: &Path) -> Option<String> {
+    const MAX_NAMED: usize = 10;
+    let folder = path.parent()?;
+    let entries = if folder == Path::new("") { Path::new(".") } else { folder }.read_dir().ok()?;
+    let files = entries.filter_map(|entry| {
+        folder.join(entry.ok()?.file_name()).into_os_string().into_string().ok()
+    });
+    let mut files: Vec<_> =
+        files.filter(|file| Path::new(file).extension() == path.extension()).collect();
+    files.sort();
+    let name = path.to_string_lossy();
+    let near = similar(&name, files.iter().map(String::as_str)).is_some();
+    let files = files.iter().map(String::as_str).take(if near { usize::MAX } else { MAX_NAMED });
+    (files.clone().next().is_some()).then(|| suggest(&name, files))
 }
 
 /// Returns the problem of a text that is not UTF-8. `first_line` is the number of its first line.
