@@ -84,9 +84,9 @@ pub fn show_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match micros {
         0..1_000 => format!("{micros} µs"),
-        1_000..10_000 if micros % 1_000 != 0 => format!("{:.1} ms", micros as f64 / 1e3),
+        1_000..10_000 if !micros.is_multiple_of(1_000) => format!("{:.1} ms", micros as f64 / 1e3),
         1_000..1_000_000 => format!("{} ms", micros / 1_000),
-        1_000_000..10_000_000 if micros % 1_000_000 != 0 => {
+        1_000_000..10_000_000 if !micros.is_multiple_of(1_000_000) => {
             format!("{:.1} s", micros as f64 / 1e6)
         }
         1_000_000..120_000_000 => format!("{seconds} s"),
