@@ -16,7 +16,7 @@ use crate::text::{CommandError, Out};
 /// Runs that are offered, the newest first.
 const MAX_RUNS: usize = 100;
 
-/// Print completions of commands, flags, runs and scenarios for a shell
+/// Print completions of commands, flags and runs for a shell
 #[derive(clap::Args)]
 pub struct CompletionsArgs {
     /// The shell

@@ -15,7 +15,8 @@ use crate::{
 
 /// Show which tools for building plugins are installed, and how to install the others
 ///
-/// In the folder of a plugin, only the tools of its language. Runs only programs on `PATH`. Tools in the folder (`.venv/bin`, `node_modules`) are found by their files and not run.
+/// In the folder of a plugin, the list has only the tools of its language. Only programs on `PATH` are run. Tools in the folder
+/// (`.venv/bin`, `node_modules`) are found by their files.
 #[derive(clap::Args)]
 pub struct Args {
     /// The folder of a plugin, which may have its own tools
