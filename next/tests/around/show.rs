@@ -82,6 +82,8 @@ fn failures_are_listed_in_plan_order() {
                 ✗ failed same-1@hostile#1, same-2@hostile#1, same-3@hostile#1 and 1 more equals: expected \"y\", got \"\"";
     runner.exec(&["-j", "2"]).expect(1).says(&[list]);
     runner.run(&["show"]).expect(0).says(&[list]);
+    let rerun = runner.run(&["resume", "latest", "--rerun", "same-1"]).expect(1);
+    rerun.says(&[": 1 trial of 6, "]);
     let run = runner.only_run();
     let (_, short) = run.id().rsplit_once('-').unwrap();
     runner.run(&["show", "latest", "tree"]).expect(0).says(&[
