@@ -99,7 +99,7 @@ mod tests {
         #[serde(rename = "a\\b")]
         _score: f64,
         #[serde(default, rename = "parts")]
-        _parts: Vec<Reply>,
+        _parts: Vec<Self>,
     }
 
     #[derive(Debug, Deserialize)]
