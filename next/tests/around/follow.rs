@@ -125,13 +125,7 @@ fn log_lines_name_their_source() {
     for line in forged {
         assert!(line.contains("evil@hostile#1"), "{line}");
     }
-    ran.says(&[
-        "one one=one",
-        "stdout one",
-        "stderr one",
-        "stderr this is call 1",
-        "\\u{1b}[2J",
-    ]);
+    ran.says(&["one one=one", "stdout one", "stderr one", "stderr this is call 1", "\\u{1b}[2J"]);
 
     let of_one = runner.run(&["logs", "latest", "first"]).expect(0);
     assert!(!of_one.stdout.contains("evil") && of_one.stdout.contains("one"));

@@ -169,7 +169,10 @@ fn damage_without_loss_is_no_fault() {
         .expect(0)
         .says(&["1 line of index.jsonl is damaged; if it was a result, its trial runs again"]);
     let ran = runner.run(&["verify"]).expect(0);
-    ran.says(&["index.jsonl:1: the checksum does not match", "1 damaged line, and no result is lost"]);
+    ran.says(&[
+        "index.jsonl:1: the checksum does not match",
+        "1 damaged line, and no result is lost",
+    ]);
     let found = runner.run(&["verify", "--json"]).expect(0).document();
     assert_eq!((&found["faults"], &found["harmless"][0]["line"]), (&json!([]), &json!(1)));
     let shown = runner.run(&["show"]).expect(0);

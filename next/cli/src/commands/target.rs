@@ -102,9 +102,10 @@ impl Target {
                 shown_path(root.path()),
                 root.command(&["list"])
             ),
-            runs => {
-                with_runs(&format!("{} runs are running; name one of them", runs.len()), runs.iter())
-            }
+            runs => with_runs(
+                &format!("{} runs are running; name one of them", runs.len()),
+                runs.iter(),
+            ),
         };
         Err(CommandError::usage(problem))
     }

@@ -143,7 +143,10 @@ fn not_one_incomplete(root: &Path, candidates: &[String], skipped: &[String]) ->
         0 => {
             let head = format!("no run in {} is incomplete; the newest runs are", shown_path(root));
             let rerun = command(&["resume", "RUN", "--rerun", "failed"]);
-            vec![with_runs(&head, runs.iter()), format!("to run failed trials of one again: {rerun}")]
+            vec![
+                with_runs(&head, runs.iter()),
+                format!("to run failed trials of one again: {rerun}"),
+            ]
         }
         several => {
             let head = format!("{several} runs are incomplete");
