@@ -114,7 +114,7 @@ impl Comparison {
                         }
                         (Some(expected), None) => found.missing(path, expected),
                         (None, output) => {
-                            output.iter().for_each(|output| found.unexpected(path, output))
+                            output.iter().for_each(|output| found.unexpected(path, output));
                         }
                     }
                     path.pop();
