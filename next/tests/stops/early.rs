@@ -65,7 +65,8 @@ fn signals_in_all_gaps_reach_the_session() {
         ("listen", &["exec", "scenario.toml"][..]),
         ("create", &["exec", "scenario.toml"]),
         ("listen", &["exec", "scenario.toml", "--exclusive", "--wait"]),
-        ("listen", &["exec", "scenario.toml", "short.toml"]),
+        // Each scenario is validated first.
+        ("listen:3", &["exec", "scenario.toml", "short.toml"]),
         ("next", &["exec", "scenario.toml", "short.toml"]),
         ("next:2", &["exec", "short.toml", "scenario.toml"]),
     ] {
@@ -74,6 +75,11 @@ fn signals_in_all_gaps_reach_the_session() {
         let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", gap)).finish();
         assert_interrupted(&runner, &ran, gap);
     }
+    let runner = endless();
+    let mut command = runner.command(&["exec", "scenario.toml", "short.toml"]);
+    let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", "listen")).finish();
+    ran.expect(143);
+    assert!(runner.runs().is_empty(), "a group was created after a signal");
 }
 
 #[cfg(debug_assertions)]

@@ -52,6 +52,7 @@ impl Group {
                 Err(EngineError::NothingSelected(_) | EngineError::NothingFailed) => {
                     empty.push(request.scenario.clone());
                 }
+                Err(stopped @ EngineError::Stopped(_)) => return Err(stopped),
                 Err(problem) => problems.push(problem),
             }
         }
