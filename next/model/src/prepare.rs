@@ -20,8 +20,10 @@ pub struct Prepare {
     pub blobs: String,
     /// The worker's own folder, absolute. The supervisor creates it.
     pub scratch: String,
-    /// Tasks that run at once.
+    /// Attempts of providers that run at once.
     pub slots: u32,
+    /// Tasks of graders that run at once, in further slots.
+    pub grader_slots: u32,
     /// Bytes for the memories of all guests together.
     pub memory: u64,
     /// Time for guests to end by themselves after a stop.

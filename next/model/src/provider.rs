@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Budgets, Digest, Grants, Limits, Micros, ProviderName, enum_text::text_enum, grants::FsMode,
-    template::Template,
+    Budgets, Digest, Fingerprint, Grants, Limits, Micros, ProviderName, enum_text::text_enum,
+    grants::FsMode, template::Template, test::Retries,
 };
 
 /// A plugin with its settings.
@@ -45,7 +45,32 @@ pub struct Provider {
     /// Only the coordinator uses it.
     #[serde(default, skip_serializing_if = "Budgets::is_empty")]
     pub budget: Budgets,
+    /// `None` for a provider that tests run on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grading: Option<Box<Grading>>,
 }
+
+/// The settings that a grader has in addition to those of a provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Grading {
+    /// The grader's input, with placeholders in its texts. Roots: [`GRADED_ROOTS`]. `None` for an object with all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
+    /// The lowest score that passes. A test's own one takes precedence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_score: Option<f64>,
+    /// Most time of one attempt.
+    pub timeout: Micros,
+    #[serde(default, skip_serializing_if = "Retries::is_none")]
+    pub retries: Retries,
+    /// Hash of the settings that decide the grader's answers. `None` until the plugin is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// The roots of placeholders in a grader's `input`.
+pub const GRADED_ROOTS: &[&str] =
+    &["input", "output", "reference", "metrics", "test", "provider"];
 
 /// The arguments of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +80,13 @@ pub enum Arguments {
     Each(Vec<Template>),
     /// A placeholder whose value is the list of all arguments, texts and numbers.
     List(Template),
+}
+
+impl Provider {
+    /// Returns the table of a scenario that the provider is in.
+    pub fn table(&self) -> &'static str {
+        if self.grading.is_some() { "graders" } else { "providers" }
+    }
 }
 
 impl Arguments {

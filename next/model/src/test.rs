@@ -37,6 +37,9 @@ pub struct Test<'a> {
     pub trial_timeout: Option<Micros>,
     #[serde(default, skip_serializing_if = "Retries::is_none")]
     pub retries: Retries,
+    /// An example or a description of a good output, for graders.
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<&'a RawValue>,
     #[serde(default, skip_serializing_if = "Expect::is_empty")]
     pub expect: Expect,
 }
@@ -120,6 +123,9 @@ pub struct Expect {
     /// The kept part of the standard error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stderr: Option<ExpectedText>,
+    /// Names of the graders that judge the output once all else holds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub graders: Vec<String>,
 }
 
 /// Expectations of a text. Absent ones are not checked.
@@ -151,7 +157,7 @@ impl Default for Retries {
 }
 
 impl Retries {
-    fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         self.max == 0
     }
 }

@@ -1,5 +1,7 @@
 //! Fingerprints: hashes of everything that decides the result of a trial.
 
+use std::collections::BTreeMap;
+
 use runner_model::provider::{PluginKind, PreparedProvider, Provider};
 use runner_model::{Digest, Fingerprint, Limits, Micros};
 use serde_json::{Map, Value, json};
@@ -9,8 +11,13 @@ use sha2::{Digest as _, Sha256};
 const EXECUTION: &[u8] = b"runner-execution-3\0";
 const JUDGEMENT: &[u8] = b"runner-judgement-3\0";
 
-/// The providers' part of fingerprints: for each provider the state of a hash, to which the test's part is added.
-pub struct Fingerprints(Vec<Sha256>);
+/// The providers' part of fingerprints.
+pub struct Fingerprints {
+    /// For each provider the state of a hash, to which the test's part is added.
+    providers: Vec<Sha256>,
+    /// The settings of graders that decide verdicts, by name.
+    graders: BTreeMap<String, Sha256>,
+}
 
 /// The parts of a test that decide results. Input and tags are the JSON of the suite, which is canonical: compact, with sorted
 /// keys.
@@ -27,23 +34,40 @@ pub struct TestParts<'a> {
 
 impl Fingerprints {
     pub fn new(providers: &[PreparedProvider], seed: u32) -> Self {
-        let states = providers.iter().map(|provider| {
-            let recipe = recipe(provider, seed).to_string();
+        let state = |prepared: &PreparedProvider| {
+            let recipe = recipe(prepared, seed).to_string();
             let mut state = Sha256::new_with_prefix(EXECUTION);
             add(&mut state, &recipe);
             state
-        });
-        Self(states.collect())
+        };
+        let grader = |prepared: &PreparedProvider| {
+            let grading = prepared.provider.grading.as_ref()?;
+            let mut state = state(prepared);
+            add(&mut state, &json!(grading.min_score).to_string());
+            Some((prepared.provider.name.to_string(), state))
+        };
+        Self {
+            graders: providers.iter().filter_map(grader).collect(),
+            providers: providers.iter().map(state).collect(),
+        }
+    }
+
+    /// Returns the fingerprint of the settings that decide the answers of a grader, or the outputs of a provider.
+    pub fn provider(&self, provider: u16) -> Fingerprint {
+        finish(self.providers[usize::from(provider)].clone())
     }
 
     /// Returns an empty provider's part with the index 0, to compare tests regardless of providers.
     pub fn without_provider() -> Self {
-        Self(vec![Sha256::new_with_prefix(EXECUTION)])
+        Self {
+            providers: vec![Sha256::new_with_prefix(EXECUTION)],
+            graders: BTreeMap::new(),
+        }
     }
 
     /// Returns the fingerprint of everything that decides the output of a test on a provider.
     pub fn execution(&self, provider: u16, test: &TestParts<'_>) -> Fingerprint {
-        let mut state = self.0[usize::from(provider)].clone();
+        let mut state = self.providers[usize::from(provider)].clone();
         for part in [test.id, test.input, test.tags] {
             add(&mut state, part);
         }
@@ -57,13 +81,20 @@ impl Fingerprints {
         }
         finish(state)
     }
-}
 
-/// Returns the fingerprint of everything that decides the verdict on an output: `expect` of the test as JSON.
-pub fn judgement(expect: &str) -> Fingerprint {
-    let mut state = Sha256::new_with_prefix(JUDGEMENT);
-    add(&mut state, expect);
-    finish(state)
+    /// Returns the fingerprint of everything that decides the verdict on an output: `expect` of the test as JSON and, if it names
+    /// graders, their settings and the test's `reference` as JSON.
+    pub fn judgement(&self, expect: &str, graders: &[String], reference: &str) -> Fingerprint {
+        let mut state = Sha256::new_with_prefix(JUDGEMENT);
+        add(&mut state, expect);
+        if !graders.is_empty() {
+            add(&mut state, reference);
+        }
+        for grader in graders.iter().filter_map(|name| self.graders.get(name)) {
+            state.update(grader.clone().finalize());
+        }
+        finish(state)
+    }
 }
 
 /// Adds a part with its length, so that different lists of parts never have the same bytes.
@@ -94,6 +125,7 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         concurrency: _,
         rate: _,
         budget: _,
+        grading,
     } = &prepared.provider;
     let call = match prepared.kind {
         PluginKind::Component => Value::Null,
@@ -113,6 +145,9 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
     });
     if let Some(reuse) = reuse {
         recipe["reuse"] = reuse.as_str().into();
+    }
+    if let Some(input) = grading.as_ref().and_then(|grading| grading.input.as_ref()) {
+        recipe["input"] = input.clone();
     }
     if !grants.is_empty() {
         recipe["grants"] = json!(grants);

@@ -19,7 +19,7 @@ use runner_record::RecordError;
 use thiserror::Error;
 
 pub use self::content_source::{ContentSource, Origin};
-pub use self::fingerprint::{Fingerprints, TestParts, judgement};
+pub use self::fingerprint::{Fingerprints, TestParts};
 pub use self::secrets::Secrets;
 
 #[derive(Debug, Error)]

@@ -38,8 +38,9 @@ impl Scenario {
             if let (Some(document), Some(provider)) =
                 (&document, self.providers.get(usize::from(found.provider)))
             {
-                let path = ["providers", &provider.name].into_iter().chain(found.key.split('.'));
-                let label = format!("of provider `{}`", provider.name);
+                let table = provider.table();
+                let path = [table, &provider.name].into_iter().chain(found.key.split('.'));
+                let label = format!("of `[{table}.{}]`", provider.name);
                 places = document.places(&keys(path), Part::Value, &label);
             }
             Problem {

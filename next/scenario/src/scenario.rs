@@ -7,7 +7,7 @@ use runner_model::{Budgets, FailFast, Micros, ScenarioOverrides, provider::Provi
 use serde_json::{Map, Value};
 
 use crate::keys::{
-    BUDGET, CONCURRENCY, DEFAULTS, LIST, PROVIDERS, TEST, TestList, TestSettings, WrittenTest,
+    BUDGET, CONCURRENCY, DEFAULTS, GRADERS, LIST, PROVIDERS, TEST, TestList, TestSettings, WrittenTest,
     budget_of, consistency, files, matrix, template_inputs,
 };
 use crate::problem::{Problem, Problems};
@@ -32,8 +32,8 @@ pub struct Scenario {
     /// The timeout of a session.
     pub timeout: Duration,
     pub run: RunOptions,
-    /// The providers by name, ascending. Those of a matrix are at the place of its table, the last key changing first. A
-    /// suite has their indexes.
+    /// The providers by name, ascending, then the graders. Those of a matrix are at the place of its table, the last key changing
+    /// first. A suite has their indexes.
     pub providers: Vec<Provider>,
     /// Names of providers that no selected test runs on. They are not in `providers`.
     pub(crate) unused: Vec<String>,
@@ -200,7 +200,8 @@ fn parse(
     scenario.missing_files = reader.missing_files;
     scenario.providers.sort_by_cached_key(|provider| {
         let origin = document.matrix_origins.get(&*provider.name).cloned();
-        origin.unwrap_or_else(|| (provider.name.to_string(), 0))
+        let origin = origin.unwrap_or_else(|| (provider.name.to_string(), 0));
+        (provider.grading.is_some(), origin)
     });
     if scenario.name.is_empty() {
         scenario.name = name.to_owned();
@@ -281,10 +282,10 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
         defaults: table.optional("defaults", &DEFAULTS).unwrap_or_default(),
         run: table.optional("run", &RUN).unwrap_or_default(),
         dimensions: table.optional("dimensions", &List(0, TEXT)),
-        providers: table
-            .optional("providers", &PROVIDERS)
-            .unwrap_or_default()
+        providers: [table.optional("providers", &PROVIDERS), table.optional("graders", &GRADERS)]
             .into_iter()
+            .flatten()
+            .flatten()
             .map(|(_, provider)| provider)
             .collect(),
         tests: table.optional("tests", &List(0, TEST)).unwrap_or_default(),

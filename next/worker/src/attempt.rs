@@ -2,7 +2,7 @@
 
 use std::{fs, time::SystemTime};
 
-use runner_model::protocol::{Task, TimeoutRule};
+use runner_model::protocol::{Task, TaskKind, TimeoutRule};
 use runner_model::{ErrorClass, Micros, Outcome, Row, Time, row::RowError, test::Test};
 use runner_sandbox::{
     Activity, AttachedFile, Call, Ended, Ending, Instance, failure, host_fault_reason,
@@ -10,10 +10,10 @@ use runner_sandbox::{
 
 use crate::judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes};
 use crate::{
-    artifacts::fit_row, provider::LoadedProvider, redact_row::redact, report::AttemptResult,
+    artifacts::fit_row, grade::check_flags, provider::LoadedProvider, redact_row::redact, report::AttemptResult,
 };
 
-/// A task of the kind `Run` with everything it needs.
+/// A task of the kind `Run` or `Grade` with everything it needs.
 pub struct Attempt<'a> {
     pub task: &'a Task,
     pub test: &'a Test<'a>,
@@ -37,6 +37,10 @@ impl Attempt<'_> {
         let trial = &self.task.trial;
         let tags: Vec<String> = self.test.tags.iter().map(ToString::to_string).collect();
         let filled = provider.fill(self.test.input, &self.files, |path| fs::read(path));
+        let filled = filled.and_then(|filled| {
+            let is_grade = self.task.kind == TaskKind::Grade;
+            if is_grade { check_flags(provider, &filled).map(|()| filled) } else { Ok(filled) }
+        });
         let mut ended = match filled {
             Err(error) => Ended::without_sandbox(Ending::Error(error)),
             Ok(filled) => {
@@ -140,17 +144,22 @@ impl Attempt<'_> {
             row = Row { error: Some(failure(None, fault.as_str(), message)), ..new_row() };
             left.clear();
         }
+        if row.outcome == Outcome::Passed && !self.test.expect.graders.is_empty() {
+            row.outcome = Outcome::Ungraded;
+        }
         AttemptResult { row, said: ended.said, left, host_fault }
     }
 }
 
 fn timeout_error(task: &Task, test: &Test<'_>) -> RowError<'static> {
     let after = format_duration(task.timeout);
-    let key = match task.timeout_rule {
-        TimeoutRule::Timeout => "the test's `timeout = ",
-        TimeoutRule::LimitTime => "the provider's `limits.time = ",
-        TimeoutRule::TrialTimeout => "the test's `trial_timeout = ",
-        TimeoutRule::Flag => "`--timeout ",
+    let key = match (task.timeout_rule, task.kind) {
+        (TimeoutRule::Timeout, TaskKind::Grade) => "the grader's `timeout = ",
+        (TimeoutRule::Timeout, _) => "the test's `timeout = ",
+        (TimeoutRule::LimitTime, TaskKind::Grade) => "the grader's `limits.time = ",
+        (TimeoutRule::LimitTime, _) => "the provider's `limits.time = ",
+        (TimeoutRule::TrialTimeout, _) => "the test's `trial_timeout = ",
+        (TimeoutRule::Flag, _) => "`--timeout ",
     };
     let is_of_trial = task.timeout_rule == TimeoutRule::TrialTimeout;
     let whole = test.trial_timeout.filter(|whole| is_of_trial && *whole > task.timeout);

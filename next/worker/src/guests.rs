@@ -5,16 +5,20 @@ use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
-use std::{cell::Cell, fs, io, rc::Rc, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, fs, io, rc::Rc, sync::Arc, time::SystemTime};
 
 use runner_model::prepare::{Described, Prepare, Ready, WallStatus};
 use runner_model::protocol::{FromWorker, LOG_LINE, Line, TaskKind};
-use runner_model::test::{Attachment, Test};
-use runner_model::{Digest, TaskId, provider::Reuse, visible::visible_line};
+use runner_model::test::{Attachment, Expect, Retries, Test};
+use runner_model::row::{Grade, Judgement};
+use runner_model::{
+    Digest, Outcome, Row, RowRef, TaskId, log::Said, provider::Reuse, visible::visible_line,
+};
 use runner_sandbox::{Activity, AttachedFile, Engines, Redactor};
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::{runtime, time::sleep};
 
+use crate::grade::{Question, decide, grade};
 use crate::instances::{Instances, TEARDOWN, tear_down};
 use crate::judge::{CompiledCache, Evidence, max_tree_bytes, rejudge};
 use crate::provider::{LoadedProvider, load_plugins};
@@ -83,7 +87,7 @@ pub fn run(
         }
         state.send(&FromWorker::Ready(Ready { providers: described, wall }))?;
         let slots = Rc::new(Slots {
-            memory: prepare.memory / u64::from(prepare.slots.max(1)),
+            memory: prepare.memory / u64::from((prepare.slots + prepare.grader_slots).max(1)),
             log_left: Cell::new(MAX_LOG),
             providers,
             blobs: prepare.blobs,
@@ -110,7 +114,7 @@ impl Slots {
         let mut turn_started = Instant::now();
         loop {
             let wake = self.state.wake.notified();
-            let Some(queued) = self.state.pop_task() else {
+            let Some(queued) = self.state.pop_task(slot) else {
                 self.state.clear_slot(slot)?;
                 if self.state.is_finished() {
                     return self.log(instances.tear_down(None).await);
@@ -161,28 +165,105 @@ impl Slots {
                     exit_code: provider.is_plain().then_some(0),
                     stderr: "",
                 };
-                let row = rejudge(&self.cache, &test.expect, queued.row(), &evidence)?;
-                self.report(task.id, row.into(), None)?
+                let stored: RowRef<'_> = serde_json::from_slice(queued.row())?;
+                let row = rejudge(&self.cache, &test.expect, stored.clone(), &evidence);
+                let grades = self.standing_grades(&test, &stored);
+                let (outcome, mut checks) = (row.outcome, row.checks);
+                checks.retain(|check| !check.own);
+                AttemptReport::from_judgement(&Judgement { outcome, checks, grades })
             }
+            TaskKind::Grade => self.grade(slot, queued, &test, provider, instances).await?,
             TaskKind::Check => {
                 AttemptReport::from_problems(&check(provider, &test, &files, schema.as_deref()))
             }
-            TaskKind::Run | TaskKind::Grade { .. } => {
+            TaskKind::Run => {
                 let attempt = Attempt { task, test: &test, files, schema, cache: &self.cache };
-                self.run_attempt(slot, &attempt, provider, instances).await?
+                let result = self.run_attempt(slot, &attempt, provider, instances).await?;
+                self.report(task.id, result, provider.access.secrets.redactor())?
             }
         };
         self.state.report(slot, task.id, &report)
     }
 
-    /// Runs an attempt, in a kept instance if the provider reuses them, and sends its artifacts.
+    /// Asks a grader about a stored row.
+    async fn grade(
+        &self,
+        slot: usize,
+        queued: &QueuedTask,
+        test: &Test<'_>,
+        grader: &Rc<LoadedProvider>,
+        instances: &mut Instances,
+    ) -> io::Result<AttemptReport> {
+        let task = &queued.task;
+        let Some(grading) = &grader.settings.grading else {
+            return Err(unexpected("a grade by a provider that is not a grader"));
+        };
+        let row: RowRef<'_> = serde_json::from_slice(queued.row())?;
+        let min_score = test.expect.min_score.or(grading.min_score);
+        let question = match Question::new(grader, grading, test, &row) {
+            Ok(question) => question,
+            Err(error) => {
+                let now = SystemTime::now().into();
+                let row = Row {
+                    outcome: Outcome::Error,
+                    error: Some(error),
+                    ..Row::new(&task.trial, task.attempt, now, Duration::ZERO, Duration::ZERO)
+                };
+                let grade = grade(task, grader, min_score, None, row, &Said::default());
+                return Ok(AttemptReport::from_grade(Some(&grade), None));
+            }
+        };
+        let asked = Test {
+            id: test.id.clone(),
+            input: &question.input,
+            providers: Vec::new(),
+            repeat: 1,
+            tags: test.tags.clone(),
+            meta: BTreeMap::new(),
+            files: Vec::new(),
+            timeout: task.timeout,
+            trial_timeout: None,
+            retries: Retries::default(),
+            reference: None,
+            expect: Expect::default(),
+        };
+        let attempt =
+            Attempt { task, test: &asked, files: Vec::new(), schema: None, cache: &self.cache };
+        let AttemptResult { row, said, host_fault, .. } =
+            self.run_attempt(slot, &attempt, grader, instances).await?;
+        let is_interrupted = row.outcome == Outcome::Stopped;
+        let grade = (!is_interrupted)
+            .then(|| grade(task, grader, min_score, Some(question.asked), row, &said));
+        Ok(AttemptReport::from_grade(grade.as_ref(), host_fault))
+    }
+
+    /// Returns the stored grades that answer the questions of a test's graders, up to the first grader to ask.
+    fn standing_grades<'a>(&self, test: &Test<'_>, stored: &RowRef<'a>) -> Vec<Grade<'a>> {
+        let standing = |name: &String| {
+            let mut providers = self.providers.iter().flatten();
+            let grader = providers.find(|provider| {
+                provider.settings.grading.is_some() && *provider.settings.name == *name
+            })?;
+            let grading = grader.settings.grading.as_ref()?;
+            let question = Question::new(grader, grading, test, stored).ok()?;
+            let mut grades = stored.grades.iter();
+            let old = grades.find(|grade| grade.asked == Some(question.asked))?;
+            let min_score = test.expect.min_score.or(grading.min_score);
+            // A grade whose score alone did not decide has an error, too.
+            let verdict = decide(old.own_verdict, old.score, min_score).ok()?;
+            Some(Grade { verdict: Some(verdict), min_score, error: None, ..old.clone() })
+        };
+        test.expect.graders.iter().map_while(standing).collect()
+    }
+
+    /// Runs an attempt, in a kept instance if the provider reuses them.
     async fn run_attempt(
         &self,
         slot: usize,
         attempt: &Attempt<'_>,
         provider: &Rc<LoadedProvider>,
         instances: &mut Instances,
-    ) -> io::Result<AttemptReport> {
+    ) -> io::Result<AttemptResult<'static>> {
         let task = attempt.task.id;
         let run = async {
             let mut kept = instances.take(provider);
@@ -203,7 +284,7 @@ impl Slots {
         let (result, lines) =
             self.track_processor(task, &self.state.activities[slot], pin!(run)).await;
         self.log(lines)?;
-        self.report(task, result, provider.access.secrets.redactor())
+        Ok(result)
     }
 
     /// Encodes a report, and sends its artifacts.
@@ -267,7 +348,7 @@ impl Slots {
         kind: TaskKind,
         files: &[Attachment<'_>],
     ) -> io::Result<Vec<AttachedFile>> {
-        let is_call = matches!(kind, TaskKind::Run | TaskKind::Grade { .. });
+        let is_call = kind == TaskKind::Run;
         let mut attached = Vec::with_capacity(files.len());
         for file in files {
             attached.push(AttachedFile {

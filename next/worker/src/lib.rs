@@ -9,6 +9,7 @@ mod attempt;
 mod check;
 mod compile;
 mod control;
+mod grade;
 mod guests;
 mod harden;
 mod instances;

@@ -5,7 +5,7 @@ use std::{io, path::Path, rc::Rc, sync::Arc};
 
 use runner_model::prepare::{Prepare, Problem, SecretValues};
 use runner_model::provider::{
-    Arguments, Description, PluginKind, PreparedProvider, Protocol, Provider, Stdin,
+    Arguments, Description, OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Stdin,
 };
 use runner_model::template::{MissingKey, Template, find};
 use runner_model::{Digest, ErrorClass, Grants, protocol::FromWorker, row::RowError};
@@ -129,6 +129,11 @@ impl LoadedProvider {
     /// Returns whether attempts have an exit code: the plugin is a command without the JSON protocol.
     pub fn is_plain(&self) -> bool {
         self.is_command() && self.settings.protocol == Protocol::Plain
+    }
+
+    /// Returns whether the output is the text that a plain command prints.
+    pub fn prints_text(&self) -> bool {
+        self.is_plain() && self.settings.output != OutputForm::Json
     }
 
     /// Returns the reason if no attempt exits with this code.

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use runner_model::log::{MAX_SAID, Said};
-use runner_model::row::{MAX_ROW, OUTPUT_ARTIFACT, Raw, is_deep};
+use runner_model::row::{Grade, Judgement, MAX_ROW, OUTPUT_ARTIFACT, Raw, is_deep};
 use runner_model::{
     HostFault, Row, TaskId, Text, outcome::Verdict, prepare::Problem, protocol::ReportHead,
 };
@@ -26,13 +26,6 @@ pub struct AttemptResult<'a> {
     /// Files for the row's artifacts. Their contents are not yet redacted.
     pub left: Vec<LeftFile>,
     pub host_fault: Option<HostFault>,
-}
-
-impl<'a> From<Row<'a>> for AttemptResult<'a> {
-    /// Wraps a rejudged row.
-    fn from(row: Row<'a>) -> Self {
-        Self { row, said: Said::default(), left: Vec::new(), host_fault: None }
-    }
 }
 
 /// The body of a report frame.
@@ -74,6 +67,16 @@ impl AttemptReport {
         }
         let (said, host_fault) = (encode_said(result.said), result.host_fault);
         Ok(Self { row: encode_row(row), said, host_fault })
+    }
+
+    /// Encodes the report of a grader. `None` if it was interrupted.
+    pub fn from_grade(grade: Option<&Grade<'_>>, host_fault: Option<HostFault>) -> Self {
+        Self { row: json(&grade), said: Vec::new(), host_fault }
+    }
+
+    /// Encodes the judgement of a stored row.
+    pub fn from_judgement(judgement: &Judgement<'_>) -> Self {
+        Self { row: json(judgement), ..Self::default() }
     }
 
     /// Encodes the problems of a test that was checked without a call.

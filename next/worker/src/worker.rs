@@ -75,8 +75,10 @@ fn serve(
     }
     // Before any thread, because the wall binds only this thread and those it starts.
     let wall = Openings::for_worker(&prepare).close_others();
-    let engines = Engines::new(prepare.slots, prepare.memory);
-    let state = Arc::new(WorkerState::new(outgoing, slots, prepare.slots, engines.interrupt()));
+    let count = prepare.slots + prepare.grader_slots;
+    let engines = Engines::new(count, prepare.memory);
+    let interrupt = engines.interrupt();
+    let state = Arc::new(WorkerState::new(outgoing, slots, prepare.slots, count, interrupt));
     let (torn_down, wait) = mpsc::channel();
     let control = thread::Builder::new().name("control".into()).spawn({
         let state = state.clone();

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use runner_model::protocol::{Doing, FromWorker, SlotWord, Task};
+use runner_model::protocol::{Doing, FromWorker, SlotWord, Task, TaskKind};
 use runner_model::{Digest, GuestPhase, TaskId};
 use runner_sandbox::{Activity, Interrupt, cut};
 use rustix::time::{ClockId, clock_gettime};
@@ -27,6 +27,8 @@ const MAX_BATCH: usize = 256;
 const MAX_WORD: usize = 200;
 
 pub struct WorkerState {
+    /// The first slots are for attempts of providers, the others for graders.
+    attempt_slots: usize,
     /// Notified when a task or a file has arrived.
     pub wake: Notify,
     queue: Mutex<Queue>,
@@ -80,8 +82,16 @@ struct Queue {
 }
 
 impl WorkerState {
-    pub fn new(out: Outgoing, slots: File, count: u32, interrupt: Interrupt) -> Self {
+    /// `attempt_slots` are for attempts of providers, the others of `count` slots for graders.
+    pub fn new(
+        out: Outgoing,
+        slots: File,
+        attempt_slots: u32,
+        count: u32,
+        interrupt: Interrupt,
+    ) -> Self {
         Self {
+            attempt_slots: attempt_slots as usize,
             wake: Notify::new(),
             queue: Mutex::default(),
             out: Mutex::new(out),
@@ -114,11 +124,16 @@ impl WorkerState {
         if is_stopped { self.take_back(0) } else { Ok(()) }
     }
 
-    /// Removes the oldest queued task. `None` if the queue is empty, paused or stopped.
-    pub fn pop_task(&self) -> Option<QueuedTask> {
+    /// Removes the oldest queued task that may run in a slot. `None` if there is none, or the queue is paused or stopped.
+    pub fn pop_task(&self, slot: usize) -> Option<QueuedTask> {
         let mut queue = lock(&self.queue);
-        let may_start = !queue.is_paused && !queue.is_stopped;
-        may_start.then(|| queue.tasks.pop_front())?
+        if queue.is_paused || queue.is_stopped {
+            return None;
+        }
+        let is_for_graders = slot >= self.attempt_slots;
+        let is_grade = |queued: &QueuedTask| queued.task.kind == TaskKind::Grade;
+        let at = queue.tasks.iter().position(|queued| is_grade(queued) == is_for_graders)?;
+        queue.tasks.remove(at)
     }
 
     /// Suspends guests and holds back queued tasks, or resumes both.

@@ -135,7 +135,7 @@ fn test_fingerprints(suite: &Suite, providers: &[Provider]) -> BTreeMap<String, 
         suite.line(test, &mut line)?;
         let test = TestLine::read(&line)?;
         let names = test.providers.iter().filter_map(|index| providers.get(usize::from(*index)));
-        let (execution, judgement) = test.fingerprints(&fingerprints, 0);
+        let (execution, judgement) = test.fingerprints(&fingerprints, 0)?;
         let names = names.map(|provider| provider.name.to_string()).collect();
         Ok((test.id.to_string(), (names, execution, judgement)))
     };

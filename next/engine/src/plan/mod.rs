@@ -15,6 +15,6 @@ pub(crate) use self::checks::{Checks, provider_problems};
 pub use self::decision::Decision;
 pub(crate) use self::diff::{PlanDiff, changes_since};
 pub(crate) use self::load::{load_plan, manifest_providers, metadata, selection};
-pub(crate) use self::rejudge::{JudgedRow, Rejudge};
+pub(crate) use self::rejudge::{Place, Rejudge, StoredRow};
 pub(crate) use self::stored::{not_passed, stored_plan, tests_of, unreadable};
 pub(crate) use self::{ids::Ids, plan::Plan, test_line::TestLine};

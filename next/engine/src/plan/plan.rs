@@ -1,7 +1,10 @@
 //! [`Plan`]: a scenario with its suite, plugins and settings.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use runner_model::provider::{PreparedProvider, Provider};
 use runner_model::{Budgets, Counts, Places, SessionSettings, row::read_line};
@@ -10,7 +13,7 @@ use runner_prepare::{ContentSource, Fingerprints, Secrets, grants, machine};
 use runner_record::{Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
 use runner_scenario::{Problems, Scenario, Suite};
 
-use super::rejudge::Rejudge;
+use super::{rejudge::Rejudge, test_line::TestLine};
 use crate::schedule::{Bounds, Pending, ScheduleSettings, Spending, Trials};
 use crate::workers::{Shape, Supplies, shapes};
 use crate::{EngineError, SessionRequest};
@@ -57,13 +60,19 @@ impl Plan {
     pub(crate) fn new(
         scenario: Scenario,
         suite: Suite,
-        providers: Vec<PreparedProvider>,
+        mut providers: Vec<PreparedProvider>,
         plugins: ContentSource,
         blobs: ContentSource,
         cache: PluginCache,
     ) -> Self {
+        let fingerprints = Fingerprints::new(&providers, scenario.run.seed);
+        for (index, prepared) in (0..).zip(&mut providers) {
+            if let Some(grading) = &mut prepared.provider.grading {
+                grading.fingerprint = Some(fingerprints.provider(index));
+            }
+        }
         Self {
-            fingerprints: Fingerprints::new(&providers, scenario.run.seed),
+            fingerprints,
             has_default_jobs: scenario.run.concurrency.is_none(),
             settings: SessionSettings {
                 jobs: scenario.run.concurrency.unwrap_or_else(|| machine::default_jobs(&scenario)),
@@ -191,6 +200,7 @@ impl Plan {
             concurrency: provider.concurrency.unwrap_or_else(|| default(provider)),
             rate: provider.rate,
             memory: provider.limits.memory,
+            is_grader: provider.grading.is_some(),
         });
         ScheduleSettings {
             session: self.settings.clone(),
@@ -241,6 +251,18 @@ impl Plan {
             "{text}, so no trial could start; to raise it: {}",
             run.command("resume", &raise)
         )))
+    }
+
+    /// Returns the indexes of the graders of a test, in the order in which they judge its outputs.
+    pub(crate) fn graders_of(&self, test: &TestLine<'_>) -> io::Result<Vec<u16>> {
+        let place = |name: String| {
+            let is_grader = |prepared: &PreparedProvider| {
+                prepared.provider.grading.is_some() && *prepared.provider.name == name
+            };
+            let place = self.providers.iter().position(is_grader).map(|place| place as u16);
+            place.ok_or_else(|| io::Error::other(format!("there is no grader `{name}`")))
+        };
+        test.graders()?.into_iter().map(place).collect()
     }
 
     /// Returns the shapes of the workers for `pending` trials.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read as _};
 
 use runner_model::row::{LogPlace, OUTPUT_ARTIFACT, read_line};
-use runner_model::{Digest, ErrorClass, Places, RowRef};
+use runner_model::{Digest, ErrorClass, Outcome, Places, RowRef};
 use runner_prepare::Fingerprints;
 use runner_record::{Fold, ReadLine, RecordError, RunDir};
 use runner_scenario::Suite;
@@ -16,24 +16,56 @@ use super::test_line::TestLine;
 /// output runs again.
 const MAX_OUTPUT: u64 = 8 << 20;
 
-/// The run and the rows of trials whose stored output is judged again, by trial. `None` if no plan was changed.
+/// The run and the rows of trials whose stored output is judged again, by trial: only their expectations have changed, or
+/// graders have not answered. `None` if there are none.
 #[derive(Debug, Default)]
 pub(crate) struct Rejudge(Option<(RunDir, HashMap<u64, Place>)>);
 
 /// The place of a row in `index.jsonl`.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    at: u64,
-    bytes: usize,
-    had_bad: bool,
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    pub(crate) at: u64,
+    pub(crate) bytes: usize,
+    /// Whether an earlier attempt did not pass, so that a pass is flaky.
+    pub(crate) had_bad: bool,
+    /// Whether graders have still to judge the row.
+    pub(crate) is_ungraded: bool,
 }
 
-/// A row that is judged again.
+/// A row that is judged or graded.
 pub(crate) struct StoredRow {
+    /// The line in `index.jsonl`.
+    pub(crate) line: Vec<u8>,
     /// The row as JSON, with the whole output.
     pub(crate) bytes: Vec<u8>,
     pub(crate) attempt: u32,
     pub(crate) judged: JudgedRow,
+}
+
+impl StoredRow {
+    /// Reads a row. `None` if it or its output cannot be read.
+    pub(crate) fn read(run: &RunDir, place: Place) -> Option<Self> {
+        let line = run.row(place.at, place.bytes).ok()?;
+        let row = read_line(&line).ok()?;
+        let output = row.artifacts.iter().find(|artifact| *artifact.name == *OUTPUT_ARTIFACT);
+        Some(Self {
+            attempt: row.attempt,
+            judged: JudgedRow { seq: row.seq?, had_bad: place.had_bad, logs: row.logs },
+            bytes: match output.filter(|output| output.bytes <= MAX_OUTPUT) {
+                None => line.clone(),
+                Some(output) => with_output(&line, &output_of(run, output.sha256)?)?,
+            },
+            line,
+        })
+    }
+
+    /// Returns how often a grader was asked without an answer.
+    pub(crate) fn asked(&self, grader: &str) -> u32 {
+        let row = read_line(&self.line);
+        let grades = row.iter().flat_map(|row| &row.grades);
+        let mut failed = grades.filter(|grade| grade.error.is_some() && *grade.grader == *grader);
+        failed.next().map_or(0, |grade| grade.attempt)
+    }
 }
 
 /// Properties of the old row that the new one keeps.
@@ -73,9 +105,11 @@ impl Rejudge {
             let Some(index) = suite.index(&head.trial) else { return };
             let effect = seen.add(index, (&head).into());
             let settles = effect.is_some_and(|effect| effect.settles);
-            if settles {
+            let is_ungraded = head.outcome == Outcome::Ungraded;
+            if settles || rows.get(&index).is_some_and(|place: &Place| place.is_ungraded) {
                 rows.remove(&index);
-            } else if !head.outcome.is_bad() {
+            }
+            if !settles && !is_ungraded && !head.outcome.is_bad() {
                 return;
             }
             let Ok(row) = read_line(bytes) else { return };
@@ -84,9 +118,9 @@ impl Rejudge {
             if settles && change != Change::Nothing {
                 seen.mark(index);
             }
-            if settles && change == Change::Judge {
+            if settles && change == Change::Judge || is_ungraded && change != Change::Run {
                 let had_bad = bad.contains(&index);
-                rows.insert(index, Place { at, bytes: bytes.len(), had_bad });
+                rows.insert(index, Place { at, bytes: bytes.len(), had_bad, is_ungraded });
             }
             if row.outcome.is_bad() && change == Change::Nothing {
                 bad.insert(index);
@@ -118,16 +152,7 @@ impl Rejudge {
         let (run, rows) = self.0.as_ref()?;
         let place = rows.get(&trial)?;
         // If the row cannot be read, the trial runs again.
-        let line = run.row(place.at, place.bytes).ok()?;
-        let row = read_line(&line).ok()?;
-        Some(StoredRow {
-            attempt: row.attempt,
-            judged: JudgedRow { seq: row.seq?, had_bad: place.had_bad, logs: row.logs },
-            bytes: match row.artifacts.first() {
-                None => line,
-                Some(output) => with_output(&line, &output_of(run, output.sha256)?)?,
-            },
-        })
+        StoredRow::read(run, *place)
     }
 }
 
@@ -142,17 +167,16 @@ fn change(
     let planned = suite.trial(index);
     suite.line(planned.test, line)?;
     let test = TestLine::read(line)?;
-    let (execution, judgement) = test.fingerprints(fingerprints, planned.provider);
+    let (execution, judgement) = test.fingerprints(fingerprints, planned.provider)?;
     let class = row.error.as_ref().and_then(|error| error.class);
     let outputs = &row.artifacts;
-    // A truncated row may lack checks of the provider, and new judgements must repeat them. A report must send the
-    // artifacts of its row, and of the stored ones a worker gets only the output.
+    // A truncated row may lack checks of the provider, which decide, too.
     let can_be_judged = (!row.truncated || row.checks.is_empty())
         && class != Some(ErrorClass::Crash)
         && !test.needs_stderr()?
         && outputs
             .iter()
-            .all(|output| *output.name == *OUTPUT_ARTIFACT && output.bytes <= MAX_OUTPUT);
+            .all(|output| *output.name != *OUTPUT_ARTIFACT || output.bytes <= MAX_OUTPUT);
     Ok(if row.fingerprint != Some(execution) {
         Change::Run
     } else if row.judgement_fingerprint == Some(judgement) {

@@ -3,7 +3,7 @@
 use std::io;
 
 use runner_model::{Digest, Fingerprint, Limits, Micros, RunTime, TestId, protocol::TimeoutRule};
-use runner_prepare::{Fingerprints, TestParts, judgement};
+use runner_prepare::{Fingerprints, TestParts};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
@@ -29,6 +29,8 @@ pub(crate) struct TestLine<'a> {
     #[serde(borrow, default)]
     retries: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    reference: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     expect: Option<&'a RawValue>,
     #[serde(default, rename = "repeat")]
     _repeat: Option<IgnoredAny>,
@@ -44,11 +46,15 @@ impl<'a> TestLine<'a> {
     }
 
     /// Returns the execution and the judgement fingerprint of the test's trials on a provider.
+    ///
+    /// # Errors
+    ///
+    /// `expect` is malformed.
     pub(crate) fn fingerprints(
         &self,
         fingerprints: &Fingerprints,
         provider: u16,
-    ) -> (Fingerprint, Fingerprint) {
+    ) -> serde_json::Result<(Fingerprint, Fingerprint)> {
         // The unused keys decide which trials and attempts there are and how reports group them, not how one ends.
         let Self {
             id,
@@ -57,6 +63,7 @@ impl<'a> TestLine<'a> {
             files,
             timeout,
             trial_timeout,
+            reference,
             expect,
             providers: _,
             _repeat: _,
@@ -70,8 +77,9 @@ impl<'a> TestLine<'a> {
             files: files.map_or("", RawValue::get),
             timeouts: [Some(*timeout), *trial_timeout],
         };
-        let judged_by = judgement(expect.map_or("", RawValue::get));
-        (fingerprints.execution(provider, &parts), judged_by)
+        let [expect, reference] = [expect, reference].map(|raw| raw.map_or("", RawValue::get));
+        let judged_by = fingerprints.judgement(expect, &self.graders()?, reference);
+        Ok((fingerprints.execution(provider, &parts), judged_by))
     }
 }
 
@@ -88,6 +96,23 @@ impl TestLine<'_> {
         }
         let expect = self.expect.map(|raw| serde_json::from_str::<Expect>(raw.get()));
         Ok(expect.transpose()?.and_then(|expect| expect.schema))
+    }
+
+    /// Returns the names of the graders that judge the output.
+    ///
+    /// # Errors
+    ///
+    /// `expect` is malformed.
+    pub(crate) fn graders(&self) -> serde_json::Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Expect {
+            #[serde(default)]
+            graders: Vec<String>,
+        }
+        // Few tests have graders, and each trial asks.
+        let expect = self.expect.filter(|raw| raw.get().contains("\"graders\":"));
+        let expect = expect.map(|raw| serde_json::from_str::<Expect>(raw.get())).transpose()?;
+        Ok(expect.map(|expect| expect.graders).unwrap_or_default())
     }
 
     /// Returns whether the verdict needs the standard error, which rows do not have.

@@ -1,4 +1,5 @@
-//! [`Lane`]: the queue of a provider: its position in the plan, trials to run again, and attempts in flight.
+//! [`Lane`]: the queue of a provider or grader: its position in the plan, trials to run again or to grade, and attempts in
+//! flight.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use super::{memory::Reserve, rates::Pacer};
 pub(super) struct OpenTrial {
     /// Index in the plan.
     pub(super) index: u64,
-    /// Index of the provider.
+    /// Index of the provider, or of the next grader.
     pub(super) lane: usize,
     /// Attempts with rows.
     pub(super) attempts: u32,
@@ -44,12 +45,14 @@ impl OpenTrial {
 
 #[derive(Debug)]
 pub(super) struct Lane {
+    /// Whether the lane is a grader's. It gets trials by [`Self::put_back`] only.
+    pub(super) is_grader: bool,
     /// Maximum number of attempts in flight.
     concurrency: Option<u32>,
     pacer: Option<Pacer>,
     pub(super) reserve: Reserve,
-    /// Whether the lane has a concurrency or rate, or the run has any budget. Its tasks must not wait at workers,
-    /// because a worker starts waiting tasks whenever a slot is free.
+    /// Whether the lane is a grader's or has a concurrency or rate, or the run has any budget. Its tasks must not wait at
+    /// workers, because a worker starts waiting tasks whenever a slot is free.
     pub(super) is_bounded: bool,
     /// Whether a budget of the provider is used up.
     pub(super) is_closed: bool,
@@ -67,16 +70,18 @@ impl Lane {
         let concurrency =
             Some(bounds.concurrency).filter(|most| (1..=settings.session.jobs).contains(most));
         Self {
+            is_grader: bounds.is_grader,
             concurrency,
             pacer: bounds.rate.map(Pacer::new),
             reserve: Reserve::new(bounds.memory),
-            is_bounded: concurrency.is_some()
+            is_bounded: bounds.is_grader
+                || concurrency.is_some()
                 || bounds.rate.is_some()
                 || !settings.spending.is_empty(),
             is_closed: settings.spending.is_used_up_by(lane as u16),
             in_flight: 0,
             due: BTreeMap::new(),
-            next: OpenTrial::next(lane, 0, trials),
+            next: if bounds.is_grader { None } else { OpenTrial::next(lane, 0, trials) },
         }
     }
 

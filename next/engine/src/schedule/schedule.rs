@@ -26,6 +26,8 @@ pub struct Schedule {
     pub(super) lanes: Vec<Lane>,
     /// Trials that wait for a backoff, by its end and their index.
     pub(super) later: BTreeMap<(RunTime, u64), OpenTrial>,
+    /// Trials that wait until their newest row is on disk, and then until a time, to be graded. By their index.
+    pub(super) ungraded: BTreeMap<u64, (RunTime, OpenTrial)>,
     /// Trials that must run alone.
     pub(super) suspects: VecDeque<OpenTrial>,
     /// Whether the worker for suspects is being started.
@@ -58,6 +60,7 @@ impl Schedule {
             lanes: lanes.collect(),
             settings,
             later: BTreeMap::new(),
+            ungraded: BTreeMap::new(),
             suspects: VecDeque::new(),
             is_alone_starting: false,
             workers: Workers::default(),
@@ -106,6 +109,13 @@ impl Schedule {
     /// Sets how many rows and bytes are not yet on disk.
     pub fn acked(&mut self, rows: u64, bytes: u64) {
         (self.unacked_rows, self.unacked_bytes) = (rows, bytes);
+    }
+
+    /// Queues a trial to be graded, because its row is on disk. Ignores trials that are not.
+    pub fn is_on_disk(&mut self, trial: u64) {
+        if let Some((at, open)) = self.ungraded.remove(&trial) {
+            self.later.insert((at, trial), open);
+        }
     }
 
     /// Ends the session after a failed write. After that, no tasks are assigned and no rows are written.
@@ -209,20 +219,22 @@ impl Schedule {
         let mut turn = Turn::default();
         while let Some(place) = self.first_lane(&turn) {
             let lane = &mut self.lanes[place];
-            let (memory, is_bounded) = (lane.reserved(), lane.is_bounded);
+            let (memory, is_bounded, is_grader) = (lane.reserved(), lane.is_bounded, lane.is_grader);
             let may_wait = !is_bounded && self.may_queue_ahead();
-            match self.workers.choose(may_wait, &turn, memory) {
+            match self.workers.choose(may_wait, is_grader, &turn, memory) {
                 Some(worker) => {
                     if let Some(trial) = self.lanes[place].take(trials) {
                         self.send(worker, trial, memory);
                     }
                 }
                 // Keep the memory of one worker, or smaller attempts would take all memory that becomes free.
-                None if self.workers.have_free_slots(&turn) => {
+                None if self.workers.have_free_slots(is_grader, &turn) => {
                     self.waits_for_memory = true;
                     turn.held_for_memory = turn.held_for_memory.or(self.workers.least_reserved());
-                    turn.lanes_without_memory.push(place);
+                    turn.left_out.push(place);
                 }
+                // Graders have slots of their own, so they take none from providers.
+                None if is_grader => turn.left_out.push(place),
                 // Keep the next slot of one worker, or a bounded lane would wait until unbounded lanes have no trials.
                 None if is_bounded => {
                     turn.only_unbounded = true;
@@ -239,7 +251,7 @@ impl Schedule {
             let is_left_out = turn.only_unbounded && lane.is_bounded;
             let may_start = lane.may_start(self.now)
                 && !is_left_out
-                && !turn.lanes_without_memory.contains(&place);
+                && !turn.left_out.contains(&place);
             may_start.then_some((lane.first()?.index, place))
         });
         ready.min().map(|(_, place)| place)
@@ -254,24 +266,28 @@ impl Schedule {
     pub(super) fn send(&mut self, worker: WorkerId, trial: OpenTrial, memory: u64) {
         self.last_task += 1;
         let task = TaskId(self.last_task);
+        let is_grade = self.lanes[trial.lane].is_grader;
         let assignment = Assignment {
             task,
             trial: trial.index,
-            attempt: trial.attempts + 1,
+            grader: is_grade.then_some(trial.lane as u16),
+            attempt: trial.attempts + u32::from(!is_grade),
             trial_started: trial.started,
         };
         self.effects.push(Effect::Send { worker, assignment });
         self.lanes[trial.lane].start(self.now);
-        let flight = SentTask { trial, sent: self.now, memory };
+        let flight = SentTask { trial, is_grade, sent: self.now, memory };
         self.workers.sent(worker, task, flight);
     }
 
-    /// Handles a checked report. Ignores a report of a task that the worker does not have.
+    /// Handles a checked report. `grader` is the index of the grader to ask next if the outcome is `ungraded`. Ignores a report
+    /// of a task that the worker does not have.
     pub fn report(
         &mut self,
         worker: WorkerId,
         task: TaskId,
         row: &RowRef<'_>,
+        grader: Option<u16>,
         host_fault: Option<HostFault>,
         policy: &Policy,
     ) {
@@ -286,10 +302,23 @@ impl Schedule {
         // The attempt needed more than its reserve while others held the rest of the worker's memory.
         let is_share_full = host_fault == Some(HostFault::Memory) && flight.memory < reserve.limit;
         self.spend(trial.lane, &row.metrics);
+        if let Some(grader) = grader {
+            self.faults = 0;
+            let next = OpenTrial {
+                lane: usize::from(grader),
+                tries: 0,
+                suspect: None,
+                needs_limit: false,
+                ..trial
+            };
+            self.ungraded.insert(trial.index, (self.now, next));
+            self.write(task, None, false, false);
+            return;
+        }
         if !row.outcome.can_be_final() {
             trial.needs_limit |= is_share_full;
             self.put_back(trial);
-            self.write(task, None, false, false);
+            self.write_interrupted(task, None, flight.is_grade);
             if !is_share_full {
                 self.on_fault(row, host_fault);
             }
@@ -298,7 +327,7 @@ impl Schedule {
         self.faults = 0;
         trial.suspect = None;
         let flaky = row.outcome == Outcome::Passed && trial.had_bad;
-        trial.had_bad |= row.outcome.is_bad();
+        trial.had_bad |= row.outcome.is_bad() && !flight.is_grade;
         let is_final = !self.retry(trial, Ending::from_row(row), policy);
         self.write(task, None, is_final, is_final && flaky);
         if is_final {
@@ -323,7 +352,7 @@ impl Schedule {
     pub(super) fn end_attempt(&mut self, flight: SentTask, started: RunTime) -> OpenTrial {
         let mut trial = flight.trial;
         self.lanes[trial.lane].in_flight -= 1;
-        trial.attempts += 1;
+        trial.attempts += u32::from(!flight.is_grade);
         trial.started.get_or_insert(started);
         trial
     }
@@ -339,6 +368,18 @@ impl Schedule {
         match trial.suspect {
             Some(_) => self.suspects.push_back(trial),
             None => self.lanes[trial.lane].put_back(trial),
+        }
+    }
+
+    /// Writes the row of an interrupted attempt. An interrupted grader leaves none: the row that it judges stays the newest.
+    pub(super) fn write_interrupted(
+        &mut self,
+        task: TaskId,
+        lost: Option<LostReason>,
+        is_grade: bool,
+    ) {
+        if !is_grade {
+            self.write(task, lost, false, false);
         }
     }
 
@@ -369,6 +410,9 @@ impl Schedule {
             "its `trial_timeout`"
         } else if at >= self.settings.timeout() {
             "the session's timeout"
+        } else if self.lanes[trial.lane].is_grader {
+            self.ungraded.insert(trial.index, (at, trial));
+            return true;
         } else {
             self.later.insert((at, trial.index), trial);
             return true;

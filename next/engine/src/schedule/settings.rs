@@ -16,7 +16,7 @@ pub struct ScheduleSettings {
     pub session: SessionSettings,
     /// Trials of the plan, for a `fail_fast` that is a fraction.
     pub planned: u64,
-    /// Bounds by provider.
+    /// Bounds by provider, graders included. Each has a lane with the same index.
     pub providers: Vec<Bounds>,
     /// Budgets of the run, with the spending of earlier sessions.
     pub spending: Spending,
@@ -47,6 +47,8 @@ pub struct Bounds {
     pub rate: Option<Rate>,
     /// Memory limit of an attempt, in bytes.
     pub memory: u64,
+    /// Whether its tasks grade outputs of other providers.
+    pub is_grader: bool,
 }
 
 /// The retry policy of a test. The coordinator keeps it with each task in flight.

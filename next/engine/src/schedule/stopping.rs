@@ -5,6 +5,7 @@ use runner_model::{Micros, Reason, RunTime, row::Metric, units::plural};
 use super::effect::{Effect, LostReason, StopMode};
 use super::schedule::Schedule;
 use super::stop_state::{Step, StopState};
+use super::window::Worker;
 
 /// Time after the grace for workers to report interrupted attempts.
 const ANSWER_TIME: Micros = Micros(100_000);
@@ -105,15 +106,10 @@ impl Schedule {
         }
     }
 
-    /// Records the attempts of workers that neither answered nor exited. A worker starts its oldest tasks first, so as many as it
-    /// has slots have started; the others get no row.
+    /// Records the attempts of workers that neither answered nor exited.
     fn give_up(&mut self) {
-        let mut started = Vec::new();
-        for worker in self.workers.0.values_mut() {
-            let running = worker.running();
-            started.extend(std::mem::take(&mut worker.flights).into_keys().take(running));
-        }
-        for task in started {
+        let workers = self.workers.0.values_mut();
+        for task in workers.flat_map(Worker::take_started).collect::<Vec<_>>() {
             self.write(task, Some(LostReason::Stopped), false, false);
         }
     }

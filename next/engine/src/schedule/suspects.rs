@@ -88,12 +88,12 @@ impl Schedule {
             LostReason::Lost
         };
         self.put_back(trial);
-        self.write(task, Some(reason), false, false);
+        self.write_interrupted(task, Some(reason), flight.is_grade);
     }
 
     fn on_stuck(&mut self, task: TaskId, flight: SentTask, policy: &Policy) {
         let mut trial = self.end_attempt(flight, flight.sent);
-        trial.had_bad = true;
+        trial.had_bad |= !flight.is_grade;
         trial.suspect = None;
         let is_final = !self.retry(trial, Some(Ending::STUCK), policy);
         self.write(task, Some(LostReason::Stuck), is_final, false);

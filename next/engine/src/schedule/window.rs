@@ -21,6 +21,8 @@ const BATCH: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SentTask {
     pub(super) trial: OpenTrial,
+    /// Whether a grader judges a row of the trial.
+    pub(super) is_grade: bool,
     pub(super) sent: RunTime,
     /// Reserved memory, in bytes.
     pub(super) memory: u64,
@@ -35,11 +37,13 @@ pub(super) struct Turn {
     pub(super) held_for_slot: Option<WorkerId>,
     /// The worker whose memory is kept for the first lane that lacks it. It gets no tasks.
     pub(super) held_for_memory: Option<WorkerId>,
-    pub(super) lanes_without_memory: Vec<usize>,
+    /// Lanes whose next task no worker can take.
+    pub(super) left_out: Vec<usize>,
 }
 
 #[derive(Debug)]
 pub(super) struct Worker {
+    /// Slots for attempts of providers. As many others are for graders.
     slots: usize,
     /// Bytes for all guests. `None` if the limits of all slots fit.
     memory: Option<u64>,
@@ -49,7 +53,9 @@ pub(super) struct Worker {
     pub(super) is_alone: bool,
     /// Tasks in flight. Ids increase, so this is the order in which the worker starts them.
     pub(super) flights: BTreeMap<TaskId, SentTask>,
-    /// Smoothed duration of attempts, in microseconds. `None` before the first report.
+    /// Number of tasks in flight that grade. All of them have a slot.
+    grading: usize,
+    /// Smoothed duration of providers' attempts, in microseconds. `None` before the first report.
     pace: Option<u64>,
     /// Whether the window is filled in this turn.
     is_open: bool,
@@ -71,6 +77,7 @@ impl Worker {
             reserved: 0,
             is_alone,
             flights: BTreeMap::new(),
+            grading: 0,
             pace: None,
             is_open: false,
             is_returning: false,
@@ -83,8 +90,14 @@ impl Worker {
         (self.slots * (1 + ahead)).min(MAX_WINDOW.max(self.slots))
     }
 
-    fn has_free_slot(&self) -> bool {
-        self.flights.len() < self.slots
+    /// Returns the number of tasks in flight that do not grade.
+    fn attempts(&self) -> usize {
+        self.flights.len() - self.grading
+    }
+
+    fn has_free_slot(&self, for_grader: bool) -> bool {
+        let used = if for_grader { self.grading } else { self.attempts() };
+        used < self.slots
     }
 
     /// Returns whether `bytes` more can be reserved. An idle worker takes a task of any size.
@@ -95,18 +108,27 @@ impl Worker {
 
     fn needs_more(&self) -> bool {
         let window = self.window();
-        let room = window.saturating_sub(self.flights.len());
-        self.has_free_slot() || room >= BATCH.min(window / 2)
+        let room = window.saturating_sub(self.attempts());
+        self.has_free_slot(false) || room >= BATCH.min(window / 2)
     }
 
     /// Returns the number of tasks without a slot.
     fn queued(&self) -> usize {
-        self.flights.len().saturating_sub(self.slots)
+        self.attempts().saturating_sub(self.slots)
     }
 
     /// Returns the number of tasks with a slot.
     pub(super) fn running(&self) -> usize {
-        self.flights.len().min(self.slots)
+        self.attempts().min(self.slots) + self.grading
+    }
+
+    /// Removes all tasks. Returns the attempts of providers that have started: a worker starts its oldest tasks first, so these
+    /// are as many as it has slots.
+    pub(super) fn take_started(&mut self) -> Vec<TaskId> {
+        let flights = std::mem::take(&mut self.flights).into_iter();
+        self.grading = 0;
+        let attempts = flights.filter(|(_, flight)| !flight.is_grade);
+        attempts.map(|(task, _)| task).take(self.slots).collect()
     }
 
     fn measure(&mut self, duration: Duration) {
@@ -131,6 +153,7 @@ impl Workers {
     pub(super) fn sent(&mut self, worker: WorkerId, task: TaskId, flight: SentTask) {
         if let Some(worker) = self.0.get_mut(&worker) {
             worker.reserved += flight.memory;
+            worker.grading += usize::from(flight.is_grade);
             worker.flights.insert(task, flight);
         }
     }
@@ -145,7 +168,8 @@ impl Workers {
         let worker = self.0.get_mut(&worker)?;
         let flight = worker.flights.remove(&task)?;
         worker.reserved -= flight.memory;
-        if let Some(took) = took {
+        worker.grading -= usize::from(flight.is_grade);
+        if let Some(took) = took.filter(|_| !flight.is_grade) {
             worker.measure(took);
         }
         worker.is_returning = false;
@@ -167,24 +191,32 @@ impl Workers {
     }
 
     /// Returns the least busy worker with enough memory and a free slot or, if the task may wait, room in its window.
-    pub(super) fn choose(&self, may_wait: bool, turn: &Turn, memory: u64) -> Option<WorkerId> {
+    pub(super) fn choose(
+        &self,
+        may_wait: bool,
+        is_grader: bool,
+        turn: &Turn,
+        memory: u64,
+    ) -> Option<WorkerId> {
         let takes = |id: WorkerId, worker: &Worker| {
             let waits = may_wait
                 && turn.held_for_slot != Some(id)
                 && worker.is_open
-                && worker.flights.len() < worker.window();
+                && worker.attempts() < worker.window();
             !worker.is_alone
                 && turn.held_for_memory != Some(id)
-                && (worker.has_free_slot() || waits)
+                && (worker.has_free_slot(is_grader) || waits)
                 && worker.has_memory(memory)
         };
         self.least_busy(takes)
     }
 
     /// Returns whether a worker has a free slot. If [`Self::choose`] returned `None`, such a worker lacks memory.
-    pub(super) fn have_free_slots(&self, turn: &Turn) -> bool {
+    pub(super) fn have_free_slots(&self, for_grader: bool, turn: &Turn) -> bool {
         self.0.iter().any(|(id, worker)| {
-            !worker.is_alone && turn.held_for_memory != Some(*id) && worker.has_free_slot()
+            !worker.is_alone
+                && turn.held_for_memory != Some(*id)
+                && worker.has_free_slot(for_grader)
         })
     }
 
@@ -211,7 +243,7 @@ impl Workers {
 
     /// If a slot is idle, returns the worker with the most waiting tasks, and the number of them that it keeps.
     pub(super) fn take_back(&mut self) -> Option<(WorkerId, u32)> {
-        let is_idle = |worker: &Worker| !worker.is_alone && worker.has_free_slot();
+        let is_idle = |worker: &Worker| !worker.is_alone && worker.has_free_slot(false);
         if !self.0.values().any(is_idle) {
             return None;
         }

@@ -30,7 +30,7 @@ impl Coordinator<'_> {
         while let Some(next) = self.pool.next(Duration::ZERO) {
             match next {
                 Next::Input(Input::Signal(_)) => is_hurried = true,
-                Next::Input(Input::Ack(Ack::Written { lines, .. })) => self.receive_lines(&lines),
+                Next::Input(Input::Ack(Ack::Written { lines, at, .. })) => self.receive_lines(at, &lines),
                 Next::Input(_) | Next::Handled => {}
                 Next::Pool(event) => events.push_back(event),
             }

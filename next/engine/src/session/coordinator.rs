@@ -2,7 +2,7 @@
 //! carries out its effects.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     env,
     io::ErrorKind,
     mem,
@@ -29,7 +29,7 @@ use super::in_flight::{CheckedReport, InFlight};
 use super::{live::write_live, requests, watchdog::Watchdog, worker_log::WorkerLog};
 use crate::clock::{Clock, monotonic};
 use crate::event::{Ended, Observer, RunEvent};
-use crate::plan::{Checks, Ids, Plan, provider_problems};
+use crate::plan::{Checks, Ids, Place, Plan, StoredRow, provider_problems};
 use crate::schedule::{Assignment, Effect, Schedule, StopMode};
 use crate::workers::{Next, Pool, PoolEvent, ReadyWorker};
 use crate::{EngineError, input::Input, signals::SignalEvent};
@@ -68,6 +68,8 @@ pub(super) struct Coordinator<'a> {
     pub(super) in_flight: InFlight,
     /// Trials and facts of the rows that are not on disk yet, in the order of writing.
     pub(super) unacked: VecDeque<(u64, RowFacts)>,
+    /// The newest rows of trials that graders have still to judge, by trial. Their places are known once they are on disk.
+    pub(super) ungraded: HashMap<u64, Place>,
     /// Descriptions of the plugins, until the start is recorded.
     pub(super) described: Option<Ready>,
     /// Checks before the first attempt, and the worker that runs them.
@@ -172,6 +174,7 @@ impl<'a> Coordinator<'a> {
             now: RunTime::default(),
             in_flight: InFlight::default(),
             unacked: VecDeque::new(),
+            ungraded: HashMap::new(),
             described: None,
             checks: None,
             started: None,
@@ -621,7 +624,20 @@ impl<'a> Coordinator<'a> {
     }
 
     fn send(&mut self, worker: WorkerId, assignment: &Assignment) {
-        let task = self.in_flight.add(self.plan, self.now, worker, assignment);
+        let stored = match (assignment.grader, &self.run) {
+            (Some(_), Some(run)) => {
+                let place = self.ungraded.get(&assignment.trial);
+                match place.and_then(|place| StoredRow::read(run.owned.dir(), *place)) {
+                    Some(row) => Some(row),
+                    None => {
+                        let message = "cannot read a row that a grader must judge".to_owned();
+                        return self.fail(Reason::Storage, message);
+                    }
+                }
+            }
+            _ => self.plan.rejudge.row(assignment.trial),
+        };
+        let task = self.in_flight.add(self.plan, self.now, worker, assignment, stored);
         let sent = task.and_then(|(task, line)| self.pool.assign(worker, task, line));
         if let Err(error) = sent {
             // The schedule takes the task back when the killed worker exits.

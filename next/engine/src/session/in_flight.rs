@@ -2,17 +2,17 @@
 
 use std::{collections::HashMap, fs::File, io, time::Duration};
 
-use runner_model::protocol::{Line, ReportHead, Task, TaskKind};
+use runner_model::protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule};
 use runner_model::row::{RowError, check_row};
 use runner_model::{
     Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Outcome, Row, RowRef, RunTime, Tail,
-    TaskId, Time, TrialId, WorkerId, log, test::Retries,
+    TaskId, Time, TrialId, WorkerId, log, provider::Provider, test::Retries,
 };
 use runner_record::{RecordError, now};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
-use crate::plan::{JudgedRow, Plan, TestLine};
+use crate::plan::{Plan, StoredRow, TestLine};
 use crate::schedule::{Assignment, LostReason, Policy};
 use crate::workers::{max_artifact_bytes, max_artifacts};
 
@@ -34,8 +34,12 @@ pub(crate) struct InFlightTask {
     pub(crate) policy: Policy,
     execution: Fingerprint,
     judgement: Fingerprint,
-    /// The row that is judged again. `None` if the attempt runs.
-    judged: Option<JudgedRow>,
+    /// The row that is judged or graded. `None` if the provider is called.
+    pub(super) stored: Option<StoredRow>,
+    /// The trial's attempt.
+    pub(crate) attempt: u32,
+    /// Indexes of the test's graders.
+    pub(super) graders: Vec<u16>,
     /// Received artifacts, by their index in the row.
     drafts: HashMap<u32, Draft>,
     /// Bytes of all drafts.
@@ -63,21 +67,23 @@ struct Draft {
     bytes: u64,
 }
 
-/// The row of a checked report, its line for `logs.jsonl`, and its artifacts.
-pub(crate) type Checked<'a> = (RowRef<'a>, Option<Vec<u8>>, Vec<(Digest, File)>);
+/// The line of a checked report for `logs.jsonl`, and its artifacts.
+pub(crate) type Attached = (Option<Vec<u8>>, Vec<(Digest, File)>);
 
 /// A checked report, ready for the writer.
 pub(crate) struct CheckedReport {
     pub(crate) outcome: Outcome,
     pub(crate) has_denied: bool,
     pub(crate) row: Vec<u8>,
+    /// The row if a failed grader is asked again.
+    pub(crate) ungraded: Option<Vec<u8>>,
     pub(crate) log: Option<Vec<u8>>,
     pub(crate) artifacts: Vec<(Digest, File)>,
 }
 
 impl InFlight {
-    /// Creates the task of an assignment. Returns it with its body: the test's line, then the row to judge again if there is
-    /// one.
+    /// Creates the task of an assignment. `stored` is the row to judge or to grade. Returns the task with its body: the test's
+    /// line, then the stored row if there is one.
     ///
     /// # Errors
     ///
@@ -88,6 +94,7 @@ impl InFlight {
         now: RunTime,
         worker: WorkerId,
         assignment: &Assignment,
+        stored: Option<StoredRow>,
     ) -> io::Result<(Task, &[u8])> {
         let planned = plan.suite.trial(assignment.trial);
         plan.suite.line(planned.test, &mut self.line)?;
@@ -111,15 +118,32 @@ impl InFlight {
             line: Line::Bytes(self.line.len() as u32),
             row_bytes: 0,
         };
-        let (execution, judgement) = test.fingerprints(&plan.fingerprints, planned.provider);
+        let (execution, judgement) = test.fingerprints(&plan.fingerprints, planned.provider)?;
+        let graders = plan.graders_of(&test)?;
         let mut policy = test.policy()?;
-        let judged = plan.rejudge.row(assignment.trial);
-        if let Some(row) = &judged {
+        let mut attempt = assignment.attempt;
+        if let Some(row) = &stored {
             // It keeps the number of the old attempt. A retry would judge the same output again.
             task.kind = TaskKind::Judge;
             task.attempt = row.attempt;
             task.row_bytes = row.bytes.len() as u32;
+            attempt = row.attempt;
             policy = Policy { retries: Retries::default(), trial_timeout: None };
+        }
+        if let (Some(grader), Some(row)) = (assignment.grader, &stored) {
+            let Provider { name, limits, grading, .. } = &plan.providers[usize::from(grader)].provider;
+            let grading = grading.as_ref().ok_or_else(|| io::Error::other("it is no grader"))?;
+            task.kind = TaskKind::Grade;
+            task.provider = grader;
+            task.attempt = row.asked(name) + 1;
+            (task.timeout, task.timeout_rule) = match limits.time {
+                Some(time) if time < grading.timeout => (time, TimeoutRule::LimitTime),
+                _ => (grading.timeout, TimeoutRule::Timeout),
+            };
+            policy.retries = grading.retries.clone();
+        }
+        if let Some(row) = &stored {
+            self.line.extend(&row.bytes);
         }
         let flight = InFlightTask {
             worker,
@@ -128,16 +152,15 @@ impl InFlight {
             execution,
             judgement,
             policy,
-            judged: judged.as_ref().map(|row| row.judged),
+            stored,
+            attempt,
+            graders,
             drafts: HashMap::new(),
             step: None,
             bytes: 0,
             lost: None,
         };
         self.all.insert(assignment.task, flight);
-        if let Some(row) = judged {
-            self.line.extend(row.bytes);
-        }
         Ok((task, &self.line))
     }
 
@@ -215,12 +238,20 @@ impl InFlightTask {
         body: &'a [u8],
         limits: &Limits,
         session: u32,
-    ) -> Result<Checked<'a>, String> {
+    ) -> Result<(RowRef<'a>, Attached), String> {
         let bad = |what: &dyn std::fmt::Display| format!("reported {what}");
         let (row, log) = body.split_at(head.row_bytes as usize);
         let row = check_row(row, &self.task, limits).map_err(|error| bad(&error))?;
         if head.host_fault.is_some() && row.outcome != Outcome::Stopped {
             return Err(bad(&"a fault of the machine and an outcome"));
+        }
+        let is_right = match row.outcome {
+            Outcome::Passed => self.graders.is_empty(),
+            Outcome::Ungraded => !self.graders.is_empty(),
+            _ => true,
+        };
+        if !is_right {
+            return Err(bad(&"an outcome that is for its graders to decide"));
         }
         let task = &self.task;
         let log = (!log.is_empty()).then(|| log::line(log, &task.trial, task.attempt, session));
@@ -238,23 +269,30 @@ impl InFlightTask {
         if !self.drafts.is_empty() {
             return Err(bad(&"an artifact that its row does not have"));
         }
-        Ok((row, log, artifacts))
+        Ok((row, (log, artifacts)))
     }
 
-    /// Returns whether a pass may count as flaky: for a rejudged row, only if an earlier attempt did not pass.
+    /// Returns the index of the grader that a row waits for. `None` if it waits for none.
+    pub(crate) fn next_grader(&self, row: &RowRef<'_>) -> Option<u16> {
+        let is_ungraded = row.outcome == Outcome::Ungraded;
+        self.graders.get(row.grades.len()).copied().filter(|_| is_ungraded)
+    }
+
+    /// Returns whether a pass may count as flaky: for a judged or graded row, only if an earlier attempt did not pass.
     pub(crate) fn can_be_flaky(&self) -> bool {
-        self.judged.is_none_or(|judged| judged.had_bad)
+        self.stored.as_ref().is_none_or(|stored| stored.judged.had_bad)
     }
 
     /// Returns the keys that the coordinator adds to a row.
     pub(crate) fn tail(&self, is_final: bool, flaky: bool, session: u32) -> Tail {
+        let judged = self.stored.as_ref().map(|stored| stored.judged);
         Tail {
             fingerprint: self.execution,
             judgement_fingerprint: self.judgement,
-            judged: self.judged.map(|judged| judged.seq),
+            judged: judged.map(|judged| judged.seq),
             worker: None,
             stopped_by: None,
-            logs: self.judged.and_then(|judged| judged.logs),
+            logs: judged.and_then(|judged| judged.logs),
             flaky,
             r#final: is_final,
             session,
@@ -263,10 +301,23 @@ impl InFlightTask {
         }
     }
 
-    /// Creates the row of a lost attempt. `took` is its duration and the suspended time in addition to it, `why` the end of its
-    /// worker.
+    /// Creates the row of a lost attempt of the provider. `took` is its duration and the suspended time in addition to it, `why`
+    /// the end of its worker.
     pub(crate) fn row(&self, reason: LostReason, took: [Duration; 2], why: &str) -> Vec<u8> {
         let started_ms = now().as_millis() - took.iter().sum::<Duration>().as_millis() as i64;
+        let [took, suspended] = took;
+        let started_at = Time::from_millis(started_ms);
+        let row = Row {
+            outcome: reason.outcome(),
+            error: Some(self.lost_error(reason, why)),
+            ..Row::new(&self.task.trial, self.task.attempt, started_at, took, suspended)
+        };
+        // Serializing strings and numbers does not fail.
+        serde_json::to_vec(&row).unwrap_or_default()
+    }
+
+    /// Returns the error of a lost attempt. `why` is the end of its worker.
+    pub(crate) fn lost_error(&self, reason: LostReason, why: &str) -> RowError<'static> {
         let rule = self.task.timeout_rule.code();
         let (class, code, message) = match reason {
             LostReason::Lost => (None, "lost", format!("its worker {why}; the attempt runs again")),
@@ -288,21 +339,13 @@ impl InFlightTask {
                 format!("two workers that ran nothing else died; the last one {why}"),
             ),
         };
-        let [took, suspended] = took;
-        let started_at = Time::from_millis(started_ms);
-        let row = Row {
-            outcome: reason.outcome(),
-            error: Some(RowError {
-                class,
-                code: code.into(),
-                message: message.into(),
-                retry_after_ms: None,
-                details: None,
-            }),
-            ..Row::new(&self.task.trial, self.task.attempt, started_at, took, suspended)
-        };
-        // Serializing strings and numbers does not fail.
-        serde_json::to_vec(&row).unwrap_or_default()
+        RowError {
+            class,
+            code: code.into(),
+            message: message.into(),
+            retry_after_ms: None,
+            details: None,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod closing;
 mod coordinator;
 mod group;
 mod in_flight;
+mod judged;
 mod live;
 mod progress;
 mod reports;

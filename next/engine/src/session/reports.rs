@@ -2,13 +2,15 @@
 
 use std::io::BufRead as _;
 
-use runner_model::protocol::{FromWorker, ReportHead, TaskKind};
+use runner_model::protocol::{FromWorker, ReportHead};
 use runner_model::{Micros, Outcome, Places, RunTime, TaskId, WorkerId, visible::visible_line};
 use runner_record::{Ack, RowFacts};
 use tracing::debug;
 
 use super::coordinator::{Coordinator, MAX_WORD};
 use super::in_flight::{CheckedReport, GuestStep, is_out_of_files};
+use super::judged::JudgedReport;
+use crate::plan::Place;
 use crate::schedule::{Blame, LostReason, Schedule};
 use crate::{clock::monotonic, event::RunEvent, workers::WorkerExit};
 
@@ -100,27 +102,47 @@ impl Coordinator<'_> {
         let (Some(run), Some(flight)) = (&self.run, self.in_flight.at(worker, head.task)) else {
             return;
         };
-        let provider = &self.plan.providers[usize::from(flight.task.provider)];
-        let limits = &provider.provider.limits;
-        match flight.check(head, &body, limits, run.session) {
-            Ok((mut row, log, artifacts)) => {
-                // The budgets include the metrics of the original row already.
-                if flight.task.kind == TaskKind::Judge {
-                    row.metrics.clear();
-                }
+        let provider = &self.plan.providers[usize::from(flight.task.provider)].provider;
+        if flight.is_judged() {
+            match flight.check_judged(head, &body, &provider.name) {
+                Ok(report) => self.judged(worker, head, report),
+                Err(fault) => self.fault(worker, Some(head.task), fault),
+            }
+            return;
+        }
+        match flight.check(head, &body, &provider.limits, run.session) {
+            Ok((row, (log, artifacts))) => {
                 let (outcome, has_denied) = (row.outcome, !row.denied.is_empty());
                 debug!(worker = worker.0, trial = %row.trial, attempt = row.attempt, %outcome, ms = row.duration_ms, "report");
-                let policy = &flight.policy;
+                let (policy, grader) = (&flight.policy, flight.next_grader(&row));
                 let effects = self.schedule.apply(self.now, |schedule| {
-                    schedule.report(worker, head.task, &row, head.host_fault, policy);
+                    schedule.report(worker, head.task, &row, grader, head.host_fault, policy);
                 });
                 body.truncate(head.row_bytes as usize);
-                let report = CheckedReport { outcome, has_denied, row: body, log, artifacts };
+                let report =
+                    CheckedReport { outcome, has_denied, row: body, ungraded: None, log, artifacts };
                 self.carry_out(effects, Some(report));
                 self.in_flight.all.remove(&head.task);
             }
             Err(fault) => self.fault(worker, Some(head.task), fault),
         }
+    }
+
+    /// Handles the new row of a stored one.
+    fn judged(&mut self, worker: WorkerId, head: &ReportHead, report: JudgedReport) {
+        let Some(flight) = self.in_flight.at(worker, head.task) else { return };
+        let row = match report.row() {
+            Ok(row) => row,
+            Err(fault) => return self.fault(worker, Some(head.task), fault),
+        };
+        let (policy, grader) = (&flight.policy, flight.next_grader(&row));
+        let effort = report.effort(&row, head);
+        debug!(worker = worker.0, trial = %row.trial, outcome = %row.outcome, "judged");
+        let effects = self.schedule.apply(self.now, |schedule| {
+            schedule.report(worker, head.task, &effort, grader, head.host_fault, policy);
+        });
+        self.carry_out(effects, Some(report.into()));
+        self.in_flight.all.remove(&head.task);
     }
 
     pub(super) fn add_piece(&mut self, worker: WorkerId, task: TaskId, index: u32, piece: &[u8]) {
@@ -155,8 +177,8 @@ impl Coordinator<'_> {
 
     pub(super) fn receive_ack(&mut self, ack: Ack) {
         match ack {
-            Ack::Written { lines, .. } => {
-                self.receive_lines(&lines);
+            Ack::Written { lines, at, .. } => {
+                self.receive_lines(at, &lines);
                 if let Some(run) = &self.run {
                     let (bytes, rows) = run.writer.pending();
                     self.pool.hold_back(bytes > MAX_PENDING);
@@ -171,14 +193,23 @@ impl Coordinator<'_> {
         }
     }
 
-    pub(super) fn receive_lines(&mut self, mut lines: &[u8]) {
+    /// Counts rows that are on disk, the first one at offset `at`.
+    pub(super) fn receive_lines(&mut self, mut at: u64, mut lines: &[u8]) {
         while !lines.is_empty()
             && let Some((trial, row)) = self.unacked.pop_front()
         {
             let mut rest = lines;
             // Reading from memory does not fail.
             let length = rest.skip_until(b'\n').unwrap_or(lines.len());
-            self.count_row(trial, row, lines[..length].trim_ascii_end());
+            let line = lines[..length].trim_ascii_end();
+            self.count_row(trial, row, line);
+            if let Some(place) = self.ungraded.get_mut(&trial)
+                && row.outcome == Outcome::Ungraded
+            {
+                (place.at, place.bytes) = (at, line.len());
+                self.apply(|schedule| schedule.is_on_disk(trial));
+            }
+            at += length as u64;
             lines = rest;
         }
     }
@@ -212,12 +243,18 @@ impl Coordinator<'_> {
             (word.map_or_else(monotonic, |word| word.started), String::new())
         });
         let took = Micros(monotonic().saturating_sub(since));
+        if flight.is_judged() {
+            let error = flight.lost_error(reason, &how);
+            let provider = &self.plan.providers[usize::from(flight.task.provider)].provider;
+            return Some(flight.lost_grade(&provider.name, error, took.into()).ok()?.into());
+        }
         let started_at = RunTime((self.now - RunTime(took.0)).0);
         let suspended = self.clock.suspended_since(started_at);
         Some(CheckedReport {
             outcome: reason.outcome(),
             has_denied: false,
             row: flight.row(reason, [took.into(), suspended], &how),
+            ungraded: None,
             log: None,
             artifacts: Vec::new(),
         })
@@ -226,13 +263,22 @@ impl Coordinator<'_> {
     pub(super) fn write(
         &mut self,
         task: TaskId,
-        report: CheckedReport,
+        mut report: CheckedReport,
         is_final: bool,
         flaky: bool,
     ) {
         let (Some(run), Some(flight)) = (&mut self.run, self.in_flight.all.get(&task)) else {
             return;
         };
+        if let Some(row) = report.ungraded.take_if(|_| !is_final) {
+            (report.row, report.outcome) = (row, Outcome::Ungraded);
+        }
+        if report.outcome == Outcome::Ungraded {
+            let had_bad = flight.can_be_flaky();
+            self.ungraded.insert(flight.trial, Place { had_bad, is_ungraded: true, ..Place::default() });
+        } else {
+            self.ungraded.remove(&flight.trial);
+        }
         let flaky = flaky && flight.can_be_flaky();
         let mut tail = flight.tail(is_final, flaky, run.session);
         let is_stopped = report.outcome == Outcome::Stopped && self.stop.is_stopping;
@@ -244,7 +290,7 @@ impl Coordinator<'_> {
         }
         let facts = RowFacts {
             outcome: report.outcome,
-            attempt: flight.task.attempt,
+            attempt: flight.attempt,
             is_final,
             flaky,
             is_judged,

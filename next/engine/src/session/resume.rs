@@ -359,7 +359,10 @@ impl Prepared {
         let selected = request.rerun.as_ref().map(|rerun| fold.select(rerun, &matches));
         let adopted = suite.and_then(|suite| adopted(root, dir, manifest, &plan, suite, &fold));
         let mut sessions = manifest.sessions.iter();
-        if adopted.is_some() || sessions.any(|session| session.adopted.is_some()) {
+        if adopted.is_some()
+            || sessions.any(|session| session.adopted.is_some())
+            || before.has_ungraded()
+        {
             plan.rejudge = Rejudge::find(dir, &plan.suite, &plan.fingerprints, &mut fold)?;
         }
         notices.extend(owner_notices(dir, &plan.scenario.providers));
@@ -413,6 +416,9 @@ impl Prepared {
                 && rerun.glob().is_none_or(matches_trial)
         };
         let (is_pending, why) = match rerun.filter(is_selected) {
+            _ if self.before.trial(trial).ungraded && self.plan.rejudge.has(trial) => {
+                (true, "not all of its graders have answered".to_owned())
+            }
             _ if outcome.is_none() && self.in_flight.contains(id) => {
                 (true, "it has no result: it ran when the process died".to_owned())
             }

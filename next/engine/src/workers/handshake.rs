@@ -56,7 +56,8 @@ impl Pool {
                 FromWorker::Returned(tasks)
             }
             (phase, FromWorker::Doing(doing)) if phase >= Phase::Known => {
-                if doing.len() > entry.shape.slots as usize {
+                let slots = entry.shape.slots + self.supplies.grader_slots(entry.shape);
+                if doing.len() > slots as usize {
                     return Err("reported more running tasks than it has slots");
                 }
                 FromWorker::Doing(doing)

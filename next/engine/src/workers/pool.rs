@@ -47,6 +47,14 @@ pub(crate) struct Supplies {
     pub(crate) quick: bool,
 }
 
+impl Supplies {
+    /// Returns the number of slots for graders that a worker has in addition to those of its shape.
+    pub(super) fn grader_slots(&self, shape: Shape) -> u32 {
+        let has_graders = self.providers.iter().any(|prepared| prepared.provider.grading.is_some());
+        if has_graders { shape.slots } else { 0 }
+    }
+}
+
 /// An input for the owner of the pool.
 pub(crate) enum Next {
     Pool(PoolEvent),
@@ -289,6 +297,7 @@ impl Pool {
             blobs: path_text(&self.folder.path().join("blobs"))?,
             scratch: path_text(&scratch)?,
             slots: shape.slots,
+            grader_slots: supplies.grader_slots(shape),
             memory: shape.memory,
             grace: supplies.grace,
             describe: describes,

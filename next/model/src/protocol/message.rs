@@ -81,9 +81,9 @@ pub struct Task {
     /// Never 0, and never used twice in a session.
     pub id: TaskId,
     pub trial: TrialId,
-    /// The provider's index in [`Prepare::providers`].
+    /// The index in [`Prepare::providers`] of the provider, or of the grader of a task `Grade`.
     pub provider: u16,
-    /// The attempt of the trial, from 1.
+    /// The attempt of the trial, or of the grader, from 1.
     pub attempt: u32,
     /// A number for the provider's random generator.
     pub seed: u32,
@@ -122,12 +122,9 @@ pub enum Line {
 pub enum TaskKind {
     /// Call the provider and judge the reply.
     Run,
-    /// Call a grader with the stored row.
-    Grade {
-        /// The grader's index.
-        grader: u16,
-    },
-    /// Judge the stored row again.
+    /// Call a grader about the stored row. The report is a [`Judgement`](crate::row::Judgement).
+    Grade,
+    /// Judge the stored row again. The report is a [`Judgement`](crate::row::Judgement).
     Judge,
     /// Check a test's input. The report is a JSON list of problems instead of a row.
     Check,

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::line::{RowRef, VERSION, parse};
-use crate::protocol::{Task, TaskKind};
+use crate::protocol::Task;
 use crate::{ErrorClass, Limits, Outcome};
 
 /// Bytes of a worker's row.
@@ -29,22 +29,7 @@ pub fn check_row<'a>(
     task: &Task,
     limits: &Limits,
 ) -> Result<RowRef<'a>, BadReport> {
-    if bytes.len() > MAX_ROW {
-        let length = bytes.len();
-        return Err(BadReport(format!("a row of {length} bytes, more than {MAX_ROW}")));
-    }
-    // A line break would start another line of `index.jsonl`, and `Tail::finish` relies on the braces.
-    if bytes.first() != Some(&b'{')
-        || bytes.last() != Some(&b'}')
-        || bytes.contains(&b'\n')
-        || bytes.contains(&b'\r')
-    {
-        return Err(BadReport("not a row: not one closed object on one line".into()));
-    }
-    let levels = depth(bytes);
-    if levels > MAX_ROW_DEPTH {
-        return Err(BadReport(format!("a row of {levels} levels, more than {MAX_ROW_DEPTH}")));
-    }
+    check_object(bytes)?;
     let row: RowRef<'_> = parse(bytes).map_err(|error| BadReport(format!("not a row: {error}")))?;
     if row.trial != task.trial || !row.names_trial(&task.trial) || row.attempt != task.attempt {
         return Err(BadReport("a row of another attempt than its task's".into()));
@@ -61,8 +46,6 @@ pub fn check_row<'a>(
         || row.session.is_some()
         || row.seq.is_some()
         || row.crc.is_some();
-    // At most 31 years, so that sums stay finite and ends of attempts are dates. NaN is outside, too.
-    let is_time = |ms: f64| (0.0..1e12).contains(&ms);
     let error_class = row.error.as_ref().and_then(|error| error.class);
     // Retries depend on the class.
     let is_error_right = match row.outcome {
@@ -71,9 +54,8 @@ pub fn check_row<'a>(
         Outcome::Passed | Outcome::Failed | Outcome::Skipped | Outcome::Ungraded => true,
     };
     let is_class_right = match error_class {
-        // Only the coordinator observes the death of a worker.
-        Some(ErrorClass::Crash) => false,
-        Some(ErrorClass::Grader) => matches!(task.kind, TaskKind::Grade { .. } | TaskKind::Judge),
+        // Only the coordinator observes the death of a worker, and it adds grades.
+        Some(ErrorClass::Crash | ErrorClass::Grader) => false,
         _ => true,
     };
     for (is_right, key) in [
@@ -82,6 +64,7 @@ pub fn check_row<'a>(
         (is_time(row.duration_ms), "duration_ms"),
         (is_time(row.suspended_ms), "suspended_ms"),
         (is_error_right && is_class_right, "error"),
+        (row.grades.is_empty(), "grades"),
         // One more for an output that does not fit the row.
         (row.artifacts.len() as u64 <= limits.artifact_files.saturating_add(1), "artifacts"),
         (row.artifacts.iter().all(|artifact| is_file_name(&artifact.name)), "artifacts"),
@@ -91,6 +74,33 @@ pub fn check_row<'a>(
         }
     }
     Ok(row)
+}
+
+/// Checks that a worker's report is one closed object on one line, and within the bounds of rows.
+pub(super) fn check_object(bytes: &[u8]) -> Result<(), BadReport> {
+    if bytes.len() > MAX_ROW {
+        let length = bytes.len();
+        return Err(BadReport(format!("a row of {length} bytes, more than {MAX_ROW}")));
+    }
+    // A line break would start another line of `index.jsonl`, and `Tail::finish` relies on the braces.
+    if bytes.first() != Some(&b'{')
+        || bytes.last() != Some(&b'}')
+        || bytes.contains(&b'\n')
+        || bytes.contains(&b'\r')
+    {
+        return Err(BadReport("not a row: not one closed object on one line".into()));
+    }
+    let levels = depth(bytes);
+    if levels > MAX_ROW_DEPTH {
+        return Err(BadReport(format!("a row of {levels} levels, more than {MAX_ROW_DEPTH}")));
+    }
+    Ok(())
+}
+
+/// Returns whether a duration in milliseconds has at most 31 years, so that sums stay finite and ends of attempts are dates.
+pub(super) fn is_time(ms: f64) -> bool {
+    // NaN is outside, too.
+    (0.0..1e12).contains(&ms)
 }
 
 /// Returns whether a text can name a file in a folder: one path segment, at most 200 bytes, no control characters.

@@ -59,19 +59,6 @@ pub struct Check<'a> {
     pub details: Option<Raw<'a>>,
 }
 
-/// The judgement of a grader.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-pub struct Grade<'a> {
-    /// The grader's name.
-    pub grader: Text<'a>,
-    pub verdict: Verdict,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub score: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub explanation: Option<Text<'a>>,
-}
-
 /// A measurement of a provider.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound(deserialize = "'de: 'a"))]

@@ -20,7 +20,7 @@ fn task() -> Task {
         seed: 7,
         timeout: Micros(60_000_000),
         timeout_rule: TimeoutRule::TrialTimeout,
-        kind: TaskKind::Grade { grader: 4 },
+        kind: TaskKind::Grade,
         line: Line::Bytes(2),
         row_bytes: 3,
     }
@@ -38,6 +38,7 @@ fn to_worker() -> Vec<(ToWorker, &'static str)> {
         blobs: "/b".into(),
         scratch: "/s".into(),
         slots: 2,
+        grader_slots: 0,
         memory: 3,
         grace: Micros(4),
         describe: true,

@@ -121,6 +121,31 @@ impl Template {
     }
 }
 
+/// Replaces the placeholders in all texts of a value. A text that is only a placeholder becomes its value.
+///
+/// # Errors
+///
+/// A path without a value. A text that is no template stays as it is.
+pub fn fill(value: &Value, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
+    Ok(match value {
+        Value::String(text) => match Template::parse(text) {
+            Ok(template) => match template.only_path() {
+                Some(path) => find(roots, path)?.clone(),
+                None => Value::String(template.render_text(roots)?),
+            },
+            Err(_) => value.clone(),
+        },
+        Value::Array(items) => {
+            Value::Array(items.iter().map(|item| fill(item, roots)).collect::<Result<_, _>>()?)
+        }
+        Value::Object(map) => {
+            let filled = map.iter().map(|(key, item)| Ok((key.clone(), fill(item, roots)?)));
+            Value::Object(filled.collect::<Result<_, _>>()?)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    })
+}
+
 /// Writes the source without white space inside the braces.
 impl fmt::Display for Template {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

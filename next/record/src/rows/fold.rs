@@ -240,6 +240,11 @@ impl Fold {
         self.trials.iter().filter(|state| state.is_pending()).count() as u64
     }
 
+    /// Returns whether the newest row of a pending trial is `ungraded`.
+    pub fn has_ungraded(&self) -> bool {
+        self.trials.iter().any(|state| state.is_pending() && state.newest() == UNGRADED)
+    }
+
     /// Adds a row that is on disk. `None` if the plan has no such trial.
     pub fn add(&mut self, index: u64, row: RowFacts) -> Option<RowEffect> {
         self.last_seq = self.last_seq.max(row.seq);

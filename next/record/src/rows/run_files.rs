@@ -51,12 +51,15 @@ impl RunFiles {
         self.logs.length
     }
 
-    /// Writes and syncs a group. Artifacts and logs are synced before the rows that name them.
-    pub(crate) fn commit(&mut self, group: &Group) -> Result<(), RecordError> {
+    /// Writes and syncs a group. Artifacts and logs are synced before the rows that name them. Returns the offset of the first
+    /// row.
+    pub(crate) fn commit(&mut self, group: &Group) -> Result<u64, RecordError> {
         // If this fails, the bytes after ours may be another owner's.
         self.check()?;
         // Rows without acknowledgement do not count, and on a full disk their bytes take the room of the manifest.
-        self.write(group).inspect_err(|_| self.cut_back())
+        let at = self.rows.length;
+        self.write(group).inspect_err(|_| self.cut_back())?;
+        Ok(at)
     }
 
     fn write(&mut self, group: &Group) -> Result<(), RecordError> {

@@ -23,6 +23,8 @@ pub enum Ack {
     Written {
         /// Numbers of the rows.
         seqs: Range<u64>,
+        /// Offset of the first line in `index.jsonl`.
+        at: u64,
         /// The lines, each with its line break.
         lines: Arc<Vec<u8>>,
     },
@@ -225,7 +227,7 @@ fn commit_all(
 ) -> Result<(), RecordError> {
     let mut last_commit = None;
     while let Some(group) = shared.next(last_commit) {
-        files.commit(&group)?;
+        let at = files.commit(&group)?;
         last_commit = Some(Instant::now());
         let seqs = seq..seq + group.rows;
         seq = seqs.end;
@@ -233,7 +235,7 @@ fn commit_all(
         state.pending_rows -= group.rows;
         state.pending_bytes -= (group.lines.len() + group.logs.len()) as u64;
         drop(state);
-        acks(Ack::Written { seqs, lines: Arc::new(group.lines) });
+        acks(Ack::Written { seqs, at, lines: Arc::new(group.lines) });
     }
     Ok(())
 }

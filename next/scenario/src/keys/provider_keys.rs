@@ -1,19 +1,29 @@
 //! The keys of providers, their limits and budgets.
 
-use runner_model::provider::{Arguments, OutputForm, Protocol, Provider, Reuse, Stdin};
+use runner_model::provider::{
+    Arguments, GRADED_ROOTS, Grading, OutputForm, Protocol, Provider, Reuse, Stdin,
+};
 use runner_model::{BudgetName, Budgets, LimitUnit, Limits, ProviderName};
 use serde_json::{Value, json};
 
-use crate::keys::{GRANTS, MATRIX, MATRIX_NAME, NamedFile};
+use crate::keys::{GRANTS, MATRIX, MATRIX_NAME, NamedFile, RETRIES};
 use crate::reading::{
-    AnyTable, At, COMMAND_ROOTS, DIGEST, Either, Form, Integer, List, Named, Number, RATE, Reader,
-    SIZE, StringOr, TEXT, TIMEOUT, Table, TableForm, Templated, Word,
+    Any, AnyTable, At, COMMAND_ROOTS, DIGEST, Either, Form, Integer, List, Named, Number, RATE, Reader,
+    SIZE, StringOr, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated, Templates,
+    Word,
 };
 
 /// The number of attempts of a run or provider that may run at once.
 pub(crate) const CONCURRENCY: Integer<u32> = Integer(1, 4096);
 pub(crate) const PROVIDERS: Named<TableForm<Provider>> = Named {
     form: TableForm("`[providers.NAME]`", provider),
+    words: "a table",
+    refuse: |name| ProviderName::parse(name).err().map(|error| error.to_string()),
+    pattern: "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$",
+    count: (0, usize::MAX),
+};
+pub(crate) const GRADERS: Named<TableForm<Provider>> = Named {
+    form: TableForm("`[graders.NAME]`", grader),
     words: "a table",
     refuse: |name| ProviderName::parse(name).err().map(|error| error.to_string()),
     pattern: "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$",
@@ -44,11 +54,28 @@ const PROTOCOL: Word<Protocol> =
     Word(|| Protocol::ALL.iter().map(|form| form.as_str()).collect(), Protocol::parse);
 
 fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
-    let name = ProviderName::parse(table.name());
-    let plugin = table.required("plugin", &PLUGIN);
     // `keys::matrix` has expanded these before.
     table.optional("matrix", &MATRIX);
     table.optional("name", &MATRIX_NAME);
+    settings(table)
+}
+
+fn grader(table: &mut Table<'_, '_>) -> Option<Provider> {
+    let input = table.optional("input", &Templates(Any, GRADED_ROOTS));
+    let grading = Grading {
+        input: input.map(TemplateValue::into_value),
+        min_score: table.optional("min_score", &Number(f64::MIN, f64::MAX)),
+        timeout: table.or("timeout", &TIMEOUT, r#""60s""#),
+        retries: table.optional("retries", &RETRIES).unwrap_or_default(),
+        fingerprint: None,
+    };
+    Some(Provider { grading: Some(Box::new(grading)), ..settings(table)? })
+}
+
+/// Reads the keys that providers and graders share.
+fn settings(table: &mut Table<'_, '_>) -> Option<Provider> {
+    let name = ProviderName::parse(table.name());
+    let plugin = table.required("plugin", &PLUGIN);
     if table.is("protocol", Protocol::Json.as_str()) {
         for key in ["args", "stdin", "output"] {
             if table.has(key) {
@@ -73,6 +100,7 @@ fn provider(table: &mut Table<'_, '_>) -> Option<Provider> {
         concurrency: table.optional("concurrency", &CONCURRENCY),
         rate: table.optional("rate", &RATE),
         budget: budget_of(name.as_ref().ok(), table.optional("budget", &BUDGET)),
+        grading: None,
         plugin: plugin?,
         name: name.ok()?,
     })

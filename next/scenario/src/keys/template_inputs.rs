@@ -68,7 +68,7 @@ pub(crate) fn check_templates(provider: &Provider, places: &dyn Places) -> Vec<P
 }
 
 fn templates(provider: &Provider) -> Vec<PlacedTemplate<'_>> {
-    let provider_path = keys(["providers", &provider.name]);
+    let provider_path = keys([provider.table(), &provider.name]);
     let mut templates = Vec::new();
     let mut add = |steps: &[Step], template, allows_nul| {
         let path = [&provider_path[..], steps].concat();

@@ -27,6 +27,8 @@ pub(crate) struct WrittenTest {
     /// Globs over providers. `None` selects all.
     pub(crate) providers: Option<Vec<String>>,
     pub(crate) expect: WrittenExpect,
+    /// What a good output is like, for graders.
+    pub(crate) reference: Option<Value>,
     /// Names and paths of attachments, relative to the scenario or the list.
     pub(crate) files: Vec<(String, String)>,
     pub(crate) settings: TestSettings,
@@ -43,7 +45,8 @@ pub(crate) struct WrittenExpect {
 /// A test list.
 #[derive(Debug)]
 pub(crate) struct TestList {
-    /// The keys that it sets in the test of each record: `id`, `input`, `expect` and `meta`, if present.
+    /// The keys that it sets in the test of each record: `id`, `input`, `expect`, `reference` and `meta`, if
+    /// present.
     pub(crate) fields: Vec<(&'static str, TemplateValue)>,
     /// Globs over providers. `None` selects all.
     pub(crate) providers: Option<Vec<String>>,
@@ -108,7 +111,7 @@ pub(crate) const DEFAULTS: TableForm<TestSettings> = TableForm("`[defaults]`", |
 });
 pub(crate) const TEST: TableForm<WrittenTest> = TableForm("`[[tests]]`", test);
 pub(crate) const LIST: TableForm<TestList> = TableForm("`[[test_lists]]`", list);
-const RETRIES: TableForm<Retries> = TableForm("`retries`", retries);
+pub(crate) const RETRIES: TableForm<Retries> = TableForm("`retries`", retries);
 const EXPECT: TableForm<WrittenExpect> = TableForm("`expect`", expect);
 const STDERR: TableForm<ExpectedText> = TableForm("`stderr` of `expect`", |table| {
     Some(ExpectedText {
@@ -180,6 +183,7 @@ fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
     let input = table.with_default("input", &Any, "null");
     let providers = providers(table);
     let expect = table.optional("expect", &EXPECT).unwrap_or_default();
+    let reference = table.optional("reference", &Any);
     let files = table.optional("files", &FILES).unwrap_or_default();
     let meta = meta(table);
     let settings = settings(table, meta);
@@ -188,6 +192,7 @@ fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
         input: input.unwrap_or_default(),
         providers,
         expect,
+        reference,
         files,
         settings,
     })
@@ -209,6 +214,7 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
         ("id", id.map(TemplateValue::Text)),
         ("input", table.optional("input", &input)),
         ("expect", table.optional("expect", &expect)),
+        ("reference", table.optional("reference", &Templates(Any, LIST_ROOTS))),
         ("meta", table.optional("meta", &Templates(META, LIST_ROOTS))),
     ];
     Some(TestList {
@@ -236,6 +242,7 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
         min_score: table.optional("min_score", &Number(f64::MIN, f64::MAX)),
         exit_code: table.optional("exit_code", &Integer(i32::MIN, i32::MAX)),
         stderr: table.optional("stderr", &STDERR),
+        graders: table.optional("graders", &List(1, TEXT)).unwrap_or_default(),
     };
     let schema = table.optional("schema", &NamedFile("schema", Metadata::is_file));
     if expect.tolerance.is_some() && !table.has("json") {

@@ -32,6 +32,18 @@ impl TemplateValue {
         }
     }
 
+    /// Returns the value as it was written.
+    pub(crate) fn into_value(self) -> Value {
+        match self {
+            Self::Constant(value) => value,
+            Self::Text(template) => Value::String(template.to_string()),
+            Self::List(items) => items.into_iter().map(Self::into_value).collect(),
+            Self::Table(entries) => {
+                entries.into_iter().map(|(key, value)| (key, value.into_value())).collect()
+            }
+        }
+    }
+
     /// Returns whether any string has a placeholder.
     pub(crate) fn is_template(&self) -> bool {
         match self {
@@ -84,7 +96,7 @@ pub(crate) fn visit_templates(
 
 /// Converts texts of tests and lists that no record fills: `{{{{` becomes `{{`. Reports placeholders of records.
 pub(crate) fn read_literals(root: &mut Value, reader: &mut Reader<'_>) {
-    const FILLED: [&str; 4] = ["id", "input", "expect", "meta"];
+    const FILLED: [&str; 5] = ["id", "input", "expect", "reference", "meta"];
     let mut read = |value: &mut Value, at: &At<'_>| {
         visit_templates(value, at, &mut |value, at| {
             let read = value.as_str().map(literal);
@@ -92,7 +104,7 @@ pub(crate) fn read_literals(root: &mut Value, reader: &mut Reader<'_>) {
                 Some(Ok(text)) => *value = Value::String(text),
                 Some(Err(path)) => {
                     let message = format!(
-                        "`{{{{{path}}}}}` has a value only in `id`, `input`, `expect` and `meta` of a test list"
+                        "`{{{{{path}}}}}` has a value only in `id`, `input`, `expect`, `reference` and `meta` of a test list"
                     );
                     let help = format!("for the text itself, write `{{{{{{{{{path}}}}}`");
                     reader.refuse(at, message, "this template").help = Some(help);

@@ -9,12 +9,12 @@ pub(crate) mod unmatched;
 mod writer;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Seek};
 use std::{fs::File, ops::Range, os::unix::fs::FileExt, path::PathBuf};
 
-use runner_model::{Digest, Places, ProviderName, TrialId, provider::Provider};
+use runner_model::{Digest, Places, ProviderName, TrialId, provider::Provider, test::Test};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -70,6 +70,7 @@ struct Outline {
     bytes: u64,
     trials: u64,
     has_exit_codes: bool,
+    graders: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -136,6 +137,12 @@ impl SuiteBuilder {
         });
         const EXIT_CODE: &[u8] = br#""exit_code":"#;
         outline.has_exit_codes |= line.windows(EXIT_CODE.len()).any(|part| part == EXIT_CODE);
+        const GRADERS: &[u8] = br#""graders":"#;
+        if line.windows(GRADERS.len()).any(|part| part == GRADERS)
+            && let Ok(test) = serde_json::from_slice::<Test<'_>>(line)
+        {
+            outline.graders.extend(test.expect.graders);
+        }
         outline.trials = trials;
         outline.bytes += line.len() as u64;
         self.hash.update(line);
@@ -212,6 +219,11 @@ impl Suite {
     /// Returns whether a test may expect an exit code.
     pub fn has_exit_codes(&self) -> bool {
         self.outline.has_exit_codes
+    }
+
+    /// Returns the names of the graders that judge outputs of a test.
+    pub fn graders(&self) -> &BTreeSet<String> {
+        &self.outline.graders
     }
 
     /// Returns the SHA-256 of the file.

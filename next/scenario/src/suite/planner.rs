@@ -16,7 +16,7 @@ use crate::{
     },
     lists::{Origin, TestChunk},
     problem::{Problem, Problems},
-    reading::{Part, Places, Step, keys},
+    reading::{Part, Places, Step, keys, suggest},
     scenario::Scenario,
     suite::{
         blobs::Blobs,
@@ -34,6 +34,8 @@ const BLOCK_BYTES: usize = 128 << 10;
 pub(crate) struct PlanRules<'s> {
     scenario: &'s Scenario,
     names: Vec<&'s str>,
+    /// The names of graders.
+    graders: Vec<&'s str>,
     /// The names of unused providers, too.
     all_names: Vec<&'s str>,
     filter: Filter<'s>,
@@ -84,11 +86,17 @@ impl<'s> PlanRules<'s> {
             Ok((select, globs::over_ids(&list.exclude)?))
         };
         let lists: Result<_, String> = scenario.lists.iter().map(sets).collect();
-        let names = scenario.providers.iter().map(|provider| &*provider.name);
+        let tested = scenario.providers.iter().filter(|provider| provider.grading.is_none());
+        let names = tested.map(|provider| &*provider.name);
         Ok(Self {
             scenario,
             all_names: names.clone().chain(scenario.unused.iter().map(String::as_str)).collect(),
             names: names.collect(),
+            graders: (scenario.providers.iter())
+                .filter(|provider| provider.grading.is_some())
+                .map(|provider| &*provider.name)
+                .chain(scenario.unused.iter().map(String::as_str))
+                .collect(),
             filter: Filter::new(selection)?,
             lists: lists.map_err(|reason| {
                 Problem::new(format!(
@@ -215,11 +223,18 @@ impl Planner<'_> {
                 Some(problem.at_all(origin.scenario_place(&input.path, "needed here")))
             })
             .collect();
+        let expect = &test.expect.expect;
+        for name in expect.graders.iter().filter(|name| !self.rules.graders.contains(&&***name)) {
+            let names = self.rules.graders.iter().copied();
+            let problem = Problem::new(format!("the scenario has no grader `{name}`"));
+            let path = keys(["expect", "graders"]);
+            let places = origin.places(&path, Part::Value, "named here");
+            problems.push(problem.with_help(suggest(name, names)).at_all(places));
+        }
         let mut refuse = |excess: String| {
             let problem = Problem::new(format!("test `{}` has {excess}", test.id));
             problems.push(problem.at_all(origin.place("this test")));
         };
-        let expect = &test.expect.expect;
         let expected = expect.equals.iter().chain(&expect.json);
         let mut values = expected.chain(&expect.contains).chain([&test.input]);
         if values.any(|value| is_deep(value, MAX_DEPTH)) {
@@ -242,6 +257,8 @@ impl Planner<'_> {
         providers: Vec<u16>,
     ) -> Result<(), Vec<Problem>> {
         let input = to_raw_value(&test.input).map_err(|error| vec![cannot_write(&error)])?;
+        let reference = test.reference.as_ref().map(to_raw_value).transpose();
+        let reference = reference.map_err(|error| vec![cannot_write(&error)])?;
         let files = self.attachments(origin, &test.files)?;
         let WrittenExpect { mut expect, schema } = test.expect;
         if let Some(path) = &schema {
@@ -265,6 +282,7 @@ impl Planner<'_> {
             timeout: settings.timeout.unwrap_or(DEFAULT_TIMEOUT),
             trial_timeout: settings.trial_timeout,
             retries,
+            reference: reference.as_deref(),
             expect,
         };
         let lines = &mut self.block.lines;

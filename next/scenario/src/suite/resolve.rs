@@ -50,7 +50,13 @@ pub fn resolve_selected(
         Ok(suite) => suite,
         Err(problems) => return Ok(Err(problems)),
     };
-    let is_used = |index: &usize| suite.next_trial(*index as u16, 0).is_some();
+    let is_used = |index: &usize| {
+        let provider = &scenario.providers[*index];
+        match provider.grading {
+            Some(_) => suite.graders().contains(&*provider.name),
+            None => suite.next_trial(*index as u16, 0).is_some(),
+        }
+    };
     let used: HashSet<_> = (0..scenario.providers.len()).filter(is_used).collect();
     if !selection.is_some() || used.is_empty() || used.len() == scenario.providers.len() {
         return Ok(Ok((suite, file)));

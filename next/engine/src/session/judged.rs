@@ -1,0 +1,165 @@
+//! [`JudgedReport`]: the new row of a stored one, made from a worker's judgement or grade. The worker cannot change the rest.
+
+use std::time::Duration;
+
+use runner_model::protocol::{ReportHead, TaskKind};
+use runner_model::row::{
+    Grade, RowError, Usage, check_grade, check_judgement, read_line,
+};
+use runner_model::{Outcome, Row, RowRef};
+
+use super::in_flight::{CheckedReport, InFlightTask};
+
+/// A judged row.
+pub(crate) struct JudgedReport {
+    /// The new row. The stored one if the grader was interrupted.
+    pub(crate) row: Vec<u8>,
+    /// The row if the grader is asked again after its error.
+    pub(crate) ungraded: Option<Vec<u8>>,
+    is_interrupted: bool,
+    is_grade: bool,
+}
+
+impl InFlightTask {
+    /// Returns whether the task judges or grades a stored row.
+    pub(crate) fn is_judged(&self) -> bool {
+        self.stored.is_some()
+    }
+
+    /// Checks the report of a task `Judge` or `Grade`. `provider` is the name of the provider or grader.
+    ///
+    /// # Errors
+    ///
+    /// A fault of the worker, as the rest of a sentence.
+    pub(crate) fn check_judged(
+        &self,
+        head: &ReportHead,
+        body: &[u8],
+        provider: &str,
+    ) -> Result<JudgedReport, String> {
+        let bad = |what: &dyn std::fmt::Display| format!("reported {what}");
+        if body.len() > head.row_bytes as usize || !self.has_no_drafts() {
+            return Err(bad(&"a log or artifacts with a judgement"));
+        }
+        let stored = self.stored()?;
+        if self.task.kind == TaskKind::Judge {
+            let judgement = check_judgement(body, &stored).map_err(|error| bad(&error))?;
+            let row = Row::judged(stored, judgement, self.graders.len());
+            return Ok(JudgedReport {
+                row: bytes(&row),
+                ungraded: None,
+                is_interrupted: false,
+                is_grade: false,
+            });
+        }
+        match check_grade(body, provider, self.task.attempt).map_err(|error| bad(&error))? {
+            Some(_) if head.host_fault.is_some() => {
+                Err(bad(&"a fault of the machine and a grade"))
+            }
+            Some(grade) => Ok(self.graded(stored, grade)),
+            None => Ok(JudgedReport {
+                row: bytes(&Row::from(stored)),
+                ungraded: None,
+                is_interrupted: true,
+                is_grade: true,
+            }),
+        }
+    }
+
+    /// Creates the report of a grader that was lost with its worker.
+    pub(crate) fn lost_grade(
+        &self,
+        grader: &str,
+        error: RowError<'static>,
+        took: Duration,
+    ) -> Result<JudgedReport, String> {
+        let grade = Grade {
+            grader: grader.into(),
+            attempt: self.task.attempt,
+            verdict: None,
+            own_verdict: None,
+            score: None,
+            min_score: None,
+            explanation: None,
+            error: Some(error),
+            log: None,
+            duration_ms: took.as_micros() as f64 / 1e3,
+            usage: Usage::default(),
+            metrics: Vec::new(),
+            asked: None,
+        };
+        Ok(self.graded(self.stored()?, grade))
+    }
+
+    fn stored(&self) -> Result<RowRef<'_>, String> {
+        let line = self.stored.as_ref().map_or(&[][..], |stored| &stored.line);
+        read_line(line).map_err(|error| format!("has a task about a line that is no row: {error}"))
+    }
+
+    fn graded<'a>(&self, stored: RowRef<'a>, grade: Grade<'a>) -> JudgedReport {
+        let graders = self.graders.len();
+        let again = grade.error.is_some().then(|| {
+            bytes(&Row::graded(stored.clone(), grade.clone(), graders, true))
+        });
+        JudgedReport {
+            row: bytes(&Row::graded(stored, grade, graders, false)),
+            ungraded: again,
+            is_interrupted: false,
+            is_grade: true,
+        }
+    }
+}
+
+impl JudgedReport {
+    /// Returns the new row.
+    pub(crate) fn row(&self) -> Result<RowRef<'_>, String> {
+        serde_json::from_slice(&self.row).map_err(|error| format!("reported no row: {error}"))
+    }
+
+    /// Returns the report as the schedule needs it: with the duration, the resources and the error of the judgement alone.
+    pub(crate) fn effort<'a>(&self, row: &RowRef<'a>, head: &ReportHead) -> RowRef<'a> {
+        let mut effort = row.clone();
+        // The budgets include the metrics of the stored row already.
+        effort.metrics.clear();
+        if self.is_interrupted {
+            let message = head.host_fault.map_or("the run was stopped", |fault| fault.as_str());
+            effort.outcome = Outcome::Stopped;
+            effort.error = Some(RowError {
+                class: None,
+                code: "stopped".into(),
+                message: message.into(),
+                retry_after_ms: None,
+                details: None,
+            });
+        } else if self.is_grade
+            && let Some(grade) = effort.grades.pop()
+        {
+            (effort.duration_ms, effort.usage) = (grade.duration_ms, grade.usage);
+            effort.metrics = grade.metrics;
+            if grade.error.as_ref().is_some_and(|error| error.class.is_none()) {
+                effort.outcome = Outcome::Timeout;
+            }
+            effort.error = grade.error;
+        }
+        effort
+    }
+}
+
+impl From<JudgedReport> for CheckedReport {
+    fn from(report: JudgedReport) -> Self {
+        let row = report.row().ok();
+        Self {
+            outcome: row.as_ref().map_or(Outcome::Stopped, |row| row.outcome),
+            has_denied: row.is_some_and(|row| !row.denied.is_empty()),
+            row: report.row,
+            ungraded: report.ungraded,
+            log: None,
+            artifacts: Vec::new(),
+        }
+    }
+}
+
+fn bytes(row: &Row<'_>) -> Vec<u8> {
+    // Serializing strings and numbers does not fail.
+    serde_json::to_vec(row).unwrap_or_default()
+}

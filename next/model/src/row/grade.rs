@@ -1,0 +1,180 @@
+//! [`Grade`] and [`Judgement`]: the answers of graders, and what they make of a stored row.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::{BadReport, check_object, is_time};
+use super::line::{Row, RowRef, parse};
+use super::parts::{Check, Metric, RowError, Usage};
+use crate::{ErrorClass, Fingerprint, Outcome, Text, enum_text::is_default, outcome::Verdict};
+
+/// The answer of a grader, or the error of its last attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, bound(deserialize = "'de: 'a"))]
+pub struct Grade<'a> {
+    /// The grader's name.
+    pub grader: Text<'a>,
+    /// The grader's attempt at the same question, from 1.
+    pub attempt: u32,
+    /// The verdict by the answer and `min_score`. `None` if there is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// The grader's own verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_verdict: Option<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// The lowest score that passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Text<'a>>,
+    /// The reason why there is no verdict. Its class is `None` for a timeout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<RowError<'a>>,
+    /// The end of the grader's log and standard error, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<Text<'a>>,
+    /// Time of the call.
+    pub duration_ms: f64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub usage: Usage,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric<'a>>,
+    /// Hash of the grader's settings and its input. An answer to the same question stands. `None` if the grader was not called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Fingerprint>,
+}
+
+/// The judgement of a stored row: a worker's report of a task `Judge`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, bound(deserialize = "'de: 'a"))]
+pub struct Judgement<'a> {
+    /// The outcome by the checks and the provider's verdict, without the graders.
+    pub outcome: Outcome,
+    /// The checks of the test's `expect`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check<'a>>,
+    /// The grades that stand, in the order of the test's graders, up to the first one to ask.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grades: Vec<Grade<'a>>,
+}
+
+impl<'a> Row<'a> {
+    /// Returns a stored row with another judgement. `graders` is the number of the test's graders, which decide if the outcome
+    /// is `passed` without them.
+    pub fn judged(stored: RowRef<'a>, judgement: Judgement<'a>, graders: usize) -> Self {
+        let mut row = Self::from(stored);
+        let own = row.checks.extract_if(.., |check| check.own).collect::<Vec<_>>();
+        row.checks = judgement.checks.into_iter().chain(own).collect();
+        row.error.take_if(|error| error.class == Some(ErrorClass::Grader));
+        (row.outcome, row.grades) = (judgement.outcome, Vec::new());
+        if judgement.outcome == Outcome::Passed && graders > 0 {
+            row.grades = judgement.grades;
+            row.apply_grades(graders);
+        }
+        row
+    }
+
+    /// Returns a stored row with a new grade, which replaces one of the same grader. An error of the grader is the trial's result
+    /// unless `asks_again`.
+    pub fn graded(
+        stored: RowRef<'a>,
+        grade: Grade<'a>,
+        graders: usize,
+        asks_again: bool,
+    ) -> Self {
+        let mut row = Self::from(stored);
+        row.grades.retain(|old| old.grader != grade.grader);
+        row.grades.push(grade);
+        row.outcome = Outcome::Ungraded;
+        if !asks_again {
+            row.apply_grades(graders);
+        }
+        row
+    }
+
+    fn apply_grades(&mut self, graders: usize) {
+        let failed = self.grades.iter().find_map(|grade| Some((grade, grade.error.as_ref()?)));
+        let error = failed.map(|(grade, error)| RowError {
+            class: Some(ErrorClass::Grader),
+            code: error.code.clone(),
+            message: format!("grader `{}`: {}", grade.grader, error.message).into(),
+            retry_after_ms: None,
+            details: None,
+        });
+        let mut verdicts = self.grades.iter().filter_map(|grade| grade.verdict);
+        self.outcome = if error.is_some() {
+            Outcome::Error
+        } else if self.grades.len() < graders {
+            Outcome::Ungraded
+        } else if verdicts.clone().any(|verdict| verdict == Verdict::Fail) {
+            Outcome::Failed
+        } else if verdicts.all(|verdict| verdict == Verdict::Skip) {
+            Outcome::Skipped
+        } else {
+            Outcome::Passed
+        };
+        self.error = error.or(self.error.take());
+    }
+}
+
+/// Checks a worker's report of a task `Grade` of `grader`: a grade, or `null` if the attempt was interrupted.
+///
+/// # Errors
+///
+/// The first fault. No part of the grade may then be used.
+pub fn check_grade<'a>(
+    bytes: &'a [u8],
+    grader: &str,
+    attempt: u32,
+) -> Result<Option<Grade<'a>>, BadReport> {
+    if bytes == b"null" {
+        return Ok(None);
+    }
+    check_object(bytes)?;
+    let grade: Grade<'_> =
+        parse(bytes).map_err(|error| BadReport(format!("not a grade: {error}")))?;
+    for (is_right, key) in [
+        (*grade.grader == *grader, "grader"),
+        (grade.attempt == attempt, "attempt"),
+        (grade.verdict.is_some() != grade.error.is_some(), "verdict"),
+        (is_time(grade.duration_ms), "duration_ms"),
+    ] {
+        if !is_right {
+            return Err(BadReport(format!("a grade with an impossible `{key}`")));
+        }
+    }
+    Ok(Some(grade))
+}
+
+/// Checks a worker's report of a task `Judge` of the row `stored`.
+///
+/// # Errors
+///
+/// The first fault. No part of the judgement may then be used.
+pub fn check_judgement<'a>(
+    bytes: &'a [u8],
+    stored: &RowRef<'_>,
+) -> Result<Judgement<'a>, BadReport> {
+    check_object(bytes)?;
+    let judgement: Judgement<'_> =
+        parse(bytes).map_err(|error| BadReport(format!("not a judgement: {error}")))?;
+    let is_stored = |grade: &Grade<'_>| {
+        let mut old = stored.grades.iter();
+        // Another `min_score` makes another verdict of the same answer.
+        old.any(|old| {
+            let (verdict, min_score) = (grade.verdict, grade.min_score);
+            Grade { verdict, min_score, error: None, ..old.clone() } == *grade
+        })
+    };
+    for (is_right, key) in [
+        (judgement.outcome.can_be_final(), "outcome"),
+        (judgement.checks.iter().all(|check| !check.own), "checks"),
+        (judgement.grades.iter().all(is_stored), "grades"),
+    ] {
+        if !is_right {
+            return Err(BadReport(format!("a judgement with an impossible `{key}`")));
+        }
+    }
+    Ok(judgement)
+}

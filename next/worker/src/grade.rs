@@ -1,0 +1,290 @@
+//! [`Question`]: the input of a grader about a stored row. [`grade`] reads the answer.
+//!
+//! An answer may be the text of a model, and a hostile output may have told the model what to say. It is read strictly: what
+//! cannot be read is an error, and never a pass.
+
+use runner_model::log::Said;
+use runner_model::provider::{Arguments, Grading};
+use runner_model::row::{Grade, OUTPUT_ARTIFACT, Raw, RowError};
+use runner_model::template::{Template, TemplatePiece, fill};
+use runner_model::test::Test;
+use runner_model::{
+    ErrorClass, Fingerprint, Outcome, Row, RowRef, digest, outcome::Verdict, protocol::Task,
+};
+use runner_sandbox::{cut, failure};
+use serde_json::{Map, Value, value::RawValue, value::to_raw_value};
+
+use crate::judge::{max_tree_bytes, tree_bytes};
+use crate::provider::{Filled, LoadedProvider};
+
+/// Bytes of a grade's explanation, log and error message. The row has to hold those of all graders of a test.
+const MAX_TEXT: usize = 4 << 10;
+/// Bytes of an answer that cannot be read, in the error.
+const MAX_QUOTED: usize = 200;
+/// Metrics of a grade.
+const MAX_METRICS: usize = 40;
+
+/// The input of a grader.
+pub struct Question {
+    pub input: Box<RawValue>,
+    /// The hash of the grader's settings and the input.
+    pub asked: Fingerprint,
+}
+
+impl Question {
+    /// Fills the `input` of a grader with the values of a test and of its stored row.
+    ///
+    /// # Errors
+    ///
+    /// A value that is missing or too large.
+    pub fn new(
+        grader: &LoadedProvider,
+        grading: &Grading,
+        test: &Test<'_>,
+        row: &RowRef<'_>,
+    ) -> Result<Self, RowError<'static>> {
+        let most = max_tree_bytes(grader.settings.limits.input);
+        let output = row.output.as_ref().map_or("null", Raw::get);
+        let is_left_out = row.artifacts.iter().any(|one| *one.name == *OUTPUT_ARTIFACT)
+            && output.contains("\"$artifact\"");
+        if is_left_out || tree_bytes(output) > most {
+            let message = "the output is too large for a grader; `limits.input` bounds it";
+            return Err(failure(ErrorClass::Limit, "output", message));
+        }
+        let parse = |json: &str| {
+            serde_json::from_str::<Value>(json).map_err(|error| {
+                failure(ErrorClass::Internal, "row", format!("cannot read the row: {error}"))
+            })
+        };
+        let metrics = row.metrics.iter().map(|one| (one.name.to_string(), one.value.into()));
+        let values = [
+            ("input", parse(test.input.get())?),
+            ("output", parse(output)?),
+            ("reference", parse(test.reference.map_or("null", RawValue::get))?),
+            ("metrics", Value::Object(metrics.collect())),
+            ("test", row.trial.test.as_str().into()),
+            ("provider", row.trial.provider.as_str().into()),
+        ];
+        let roots: Vec<_> = values.iter().map(|(root, value)| (*root, value)).collect();
+        let input = match &grading.input {
+            Some(template) => fill(template, &roots).map_err(|missing| {
+                let message = format!("{missing}, which the grader's `input` needs");
+                failure(ErrorClass::InvalidInput, "template", message)
+            })?,
+            None => {
+                let each = values.into_iter().map(|(root, value)| (root.to_owned(), value));
+                Value::Object(each.collect::<Map<_, _>>())
+            }
+        };
+        let input = to_raw_value(&input)
+            .map_err(|error| failure(ErrorClass::Internal, "input", error.to_string()))?;
+        let settings = grading.fingerprint.map(|one| one.to_string()).unwrap_or_default();
+        let asked = digest(format!("{settings}\0{}", input.get()).as_bytes()).fingerprint();
+        Ok(Self { input, asked })
+    }
+}
+
+/// Refuses an argument that an output has turned into a flag: a template that starts with a placeholder, and a value that starts
+/// with `-`. After an argument `--`, programs take no flags.
+pub fn check_flags(grader: &LoadedProvider, filled: &Filled) -> Result<(), RowError<'static>> {
+    let Some(command) = &filled.command else { return Ok(()) };
+    let is_filled = |index: usize| match &grader.settings.args {
+        Arguments::List(_) => true,
+        Arguments::Each(templates) => templates.get(index).is_some_and(starts_with_placeholder),
+    };
+    let before_dashes = command.args.iter().take_while(|argument| *argument != "--");
+    let flag = before_dashes
+        .enumerate()
+        .find(|(index, argument)| argument.starts_with('-') && is_filled(*index));
+    match flag {
+        None => Ok(()),
+        Some((_, argument)) => {
+            let argument = cut(MAX_QUOTED, argument);
+            let message = format!(
+                "the argument `{argument}` would be a flag of the grader: put `\"--\"` before it in `args`, or pass the output by `stdin`"
+            );
+            Err(failure(ErrorClass::InvalidInput, "argument", message))
+        }
+    }
+}
+
+fn starts_with_placeholder(template: &Template) -> bool {
+    matches!(template.pieces().first(), Some(TemplatePiece::Path(_)))
+}
+
+/// Reads the answer of a grader from the row of its call, which was not interrupted.
+pub fn grade(
+    task: &Task,
+    grader: &LoadedProvider,
+    min_score: Option<f64>,
+    asked: Option<Fingerprint>,
+    row: Row<'static>,
+    said: &Said<'_>,
+) -> Grade<'static> {
+    let answer = match &row.error {
+        Some(error) => Err(error.clone()),
+        None => answer(grader, &row, said).and_then(|answer| {
+            let verdict = decide(answer.verdict, answer.score, min_score)?;
+            Ok((answer, verdict))
+        }),
+    };
+    let (answer, verdict, error) = match answer {
+        Ok((answer, verdict)) => (answer, Some(verdict), None),
+        Err(error) => {
+            let message = cut(MAX_TEXT, &*error.message).into();
+            (Answer::default(), None, Some(RowError { message, details: None, ..error }))
+        }
+    };
+    let mut metrics = row.metrics;
+    metrics.truncate(MAX_METRICS);
+    Grade {
+        grader: grader.settings.name.to_string().into(),
+        attempt: task.attempt,
+        verdict,
+        own_verdict: answer.verdict,
+        score: answer.score,
+        min_score,
+        explanation: answer.explanation.map(|text| cut(MAX_TEXT, &text).into()),
+        error,
+        log: log_of(said).map(Into::into),
+        duration_ms: row.duration_ms,
+        usage: row.usage,
+        metrics,
+        asked,
+    }
+}
+
+/// Decides by the lowest score that passes, or by the grader's own verdict.
+///
+/// # Errors
+///
+/// A score alone, without the lowest one that passes.
+pub fn decide(
+    own: Option<Verdict>,
+    score: Option<f64>,
+    min_score: Option<f64>,
+) -> Result<Verdict, RowError<'static>> {
+    match (own, score, min_score) {
+        (_, Some(score), Some(least)) if score < least => Ok(Verdict::Fail),
+        (Some(own), ..) => Ok(own),
+        (None, Some(_), Some(_)) => Ok(Verdict::Pass),
+        (None, Some(score), None) => Err(unreadable(&format!(
+            "it answered with the score {score} and no verdict: set the grader's `min_score`"
+        ))),
+        (None, None, _) => Err(unreadable("its answer has neither `verdict` nor `score`")),
+    }
+}
+
+#[derive(Default)]
+struct Answer {
+    verdict: Option<Verdict>,
+    score: Option<f64>,
+    explanation: Option<String>,
+}
+
+fn answer(
+    grader: &LoadedProvider,
+    row: &Row<'static>,
+    said: &Said<'_>,
+) -> Result<Answer, RowError<'static>> {
+    // The grader's own checks and verdict, or its exit code.
+    let is_refused = row.outcome == Outcome::Failed;
+    let output = row.output.as_ref().map_or("null", Raw::get);
+    let text = || serde_json::from_str::<String>(output).ok();
+    let summary = || row.summary.as_ref().map(ToString::to_string);
+    let mut answer = if row.verdict.is_some() || row.score.is_some() {
+        Answer {
+            verdict: row.verdict,
+            score: row.score,
+            explanation: summary().or_else(|| explanation(output)),
+        }
+    } else if row.checks.iter().any(|check| check.own) {
+        Answer { verdict: Some(Verdict::Pass), score: None, explanation: summary() }
+    } else if grader.prints_text() {
+        let printed = text().filter(|text| !text.trim().is_empty());
+        let printed = printed.unwrap_or_else(|| said.stderr.to_string());
+        Answer {
+            verdict: Some(Verdict::Pass),
+            score: None,
+            explanation: Some(printed.trim().to_owned()).filter(|text| !text.is_empty()),
+        }
+    } else {
+        let mut answer = read(text().as_deref().unwrap_or(output))?;
+        if grader.is_plain() {
+            answer.verdict = answer.verdict.or(Some(Verdict::Pass));
+        }
+        answer
+    };
+    if is_refused {
+        answer.verdict = Some(Verdict::Fail);
+    }
+    Ok(answer)
+}
+
+/// Reads an answer: a JSON object with `verdict`, `score` and `explanation`, also between fences as models write them. Nothing is
+/// searched for within a text: it may quote the output, which may contain such an object.
+fn read(text: &str) -> Result<Answer, RowError<'static>> {
+    let text = without_fence(text);
+    let quoted = || cut(MAX_QUOTED, text);
+    let object: Map<String, Value> = serde_json::from_str(text)
+        .map_err(|error| unreadable(&format!("its answer is not a JSON object ({error}): {}", quoted())))?;
+    let value = |key: &str| object.get(key).filter(|value| !value.is_null());
+    let verdict = match value("verdict") {
+        None => None,
+        Some(Value::String(word)) if Verdict::parse(word).is_some() => Verdict::parse(word),
+        Some(other) => {
+            let other = cut(MAX_QUOTED, other);
+            let message = format!("its `verdict` must be `pass`, `fail` or `skip`, not {other}");
+            return Err(unreadable(&message));
+        }
+    };
+    let score = match value("score").map(|score| (score, score.as_f64())) {
+        None => None,
+        Some((_, Some(score))) => Some(score),
+        Some((other, None)) => {
+            let other = cut(MAX_QUOTED, other);
+            return Err(unreadable(&format!("its `score` must be a number, not {other}")));
+        }
+    };
+    let explanation = value("explanation").map(|value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    });
+    Ok(Answer { verdict, score, explanation })
+}
+
+fn explanation(output: &str) -> Option<String> {
+    let output: Value = serde_json::from_str(output).ok()?;
+    let text = output.get("explanation").unwrap_or(&output).as_str()?;
+    Some(text.to_owned())
+}
+
+fn without_fence(text: &str) -> &str {
+    let text = text.trim();
+    let fenced = || {
+        let inner = text.strip_prefix("```")?.strip_suffix("```")?;
+        let (language, code) = inner.split_once('\n')?;
+        matches!(language.trim(), "" | "json").then_some(code.trim())
+    };
+    fenced().unwrap_or(text)
+}
+
+/// Returns the end of what a grader logged and printed to its standard error.
+fn log_of(said: &Said<'_>) -> Option<String> {
+    let mut text = String::new();
+    for record in &said.log {
+        text += &format!("{} {}\n", record.level.as_str(), &*record.message);
+    }
+    text += &said.stderr;
+    let text = text.trim();
+    let from = text.ceil_char_boundary(text.len().saturating_sub(MAX_TEXT));
+    (!text.is_empty()).then(|| text[from..].to_owned())
+}
+
+fn unreadable(message: &str) -> RowError<'static> {
+    failure(ErrorClass::Protocol, "answer", message.to_owned())
+}
+
+#[cfg(test)]
+#[path = "tests/grade.rs"]
+mod tests;
