@@ -84,7 +84,7 @@ pub(super) fn session(jobs: u32) -> SessionSettings {
 
 /// Returns bounds with a concurrency and 1 MiB of memory.
 pub(super) fn bounds(concurrency: u32) -> Bounds {
-    Bounds { concurrency, rate: None, memory: 1 << 20 }
+    Bounds { concurrency, rate: None, memory: 1 << 20, is_grader: false }
 }
 
 pub(super) fn ms(millis: u64) -> RunTime {
@@ -219,7 +219,7 @@ impl Harness {
     ) -> Vec<Effect> {
         let policy = self.policy.clone();
         self.apply(|schedule| {
-            schedule.report(WorkerId(worker), task, &read(row), host_fault, &policy);
+            schedule.report(WorkerId(worker), task, &read(row), None, host_fault, &policy);
         })
     }
 

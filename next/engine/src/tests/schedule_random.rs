@@ -224,6 +224,7 @@ impl Session {
             rate: (is_paced && random.one_in(2))
                 .then(|| Rate { count: 20 + random.spread(5_000) as u32, per: Micros(1_000_000) }),
             memory: MIB * (1 + random.below(4)),
+            is_grader: false,
         });
         let providers = providers.collect();
         let mut budget = || random.one_in(6).then(|| 1 + random.spread(300));
@@ -612,7 +613,7 @@ impl Session {
         text += r#","metrics":[{"name":"m","value":1.0}]}"#;
         let policy = self.policy.clone();
         let effects = self.call(|schedule| {
-            schedule.report(WorkerId(worker), task, &read(&text), host_fault, &policy);
+            schedule.report(WorkerId(worker), task, &read(&text), None, host_fault, &policy);
         });
         let writes = effects.iter().filter_map(|effect| match effect {
             Effect::Write { task, lost: None, is_final, flaky } => Some((*task, *is_final, *flaky)),

@@ -1,5 +1,6 @@
 use std::fs;
 
+use runner_model::log::Said;
 use runner_model::{
     ErrorClass, Outcome, Row,
     outcome::Verdict,
@@ -16,7 +17,8 @@ use super::{
     outcome::judge_error,
     rejudge,
 };
-use crate::{report::AttemptReport, schema::Schema};
+use crate::report::{AttemptReport, AttemptResult};
+use crate::schema::Schema;
 
 fn expect(json: &Value) -> Expect {
     serde_json::from_value(json.clone()).unwrap()
@@ -42,7 +44,7 @@ fn judged(expected: &Value, output: &str, actual: &Actual) -> (Outcome, Vec<Chec
         stderr: "first\nlast words\n",
     };
     let cache = CompiledCache::default();
-    let blank = rejudge(&cache, &Expect::default(), stored.as_bytes(), &evidence(None)).unwrap();
+    let blank = rejudge(&cache, &Expect::default(), serde_json::from_str(&stored).unwrap(), &evidence(None));
     let mut row = Row {
         output: Raw::from_string(output.to_owned()).ok(),
         verdict: actual.verdict,
@@ -351,8 +353,9 @@ fn exit_code_is_rejudged_by_its_check() {
             stderr: "",
         };
         let cache = CompiledCache::default();
-        let row = rejudge(&cache, &expect(&expected), row.as_bytes(), &evidence).unwrap();
-        let report = AttemptReport::new(row.into(), None, |_, _| Ok(())).unwrap();
+        let row = rejudge(&cache, &expect(&expected), serde_json::from_str(&row).unwrap(), &evidence);
+        let result = AttemptResult { row, said: Said::default(), left: Vec::new(), host_fault: None };
+        let report = AttemptReport::new(result, None, |_, _| Ok(())).unwrap();
         let row: Value = serde_json::from_slice(&report.row).unwrap();
         (row["outcome"].as_str().unwrap().to_owned(), row["checks"].clone())
     };

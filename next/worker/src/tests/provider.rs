@@ -56,6 +56,7 @@ fn command_receives_rendered_templates() {
     let files = [attached("in.txt", 7), attached("large.txt", 11)];
     let fill = |argument: &str, stdin: Option<Stdin>, input| {
         let settings = Provider {
+            grading: None,
             name: ProviderName::parse("p").unwrap(),
             plugin: "p.wasm".into(),
             config: json!({}),

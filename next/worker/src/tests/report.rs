@@ -12,7 +12,7 @@ use runner_model::{
 };
 use serde_json::Value;
 
-use super::{AttemptReport, encode_said, first_key};
+use super::{AttemptReport, AttemptResult, encode_said, first_key};
 
 fn row(output: &str) -> Row<'static> {
     let trial = TrialId::parse("a/b@p#2").unwrap();
@@ -46,7 +46,8 @@ fn task() -> Task {
 /// Encodes a row. Returns the report, and its artifacts' contents by index.
 fn report(row: Row<'static>) -> (AttemptReport, BTreeMap<u32, Vec<u8>>) {
     let mut contents = BTreeMap::<u32, Vec<u8>>::new();
-    let report = AttemptReport::new(row.into(), None, |index, piece| {
+    let result = AttemptResult { row, said: Said::default(), left: Vec::new(), host_fault: None };
+    let report = AttemptReport::new(result, None, |index, piece| {
         assert!((1..=MAX_PIECE).contains(&piece.len()));
         contents.entry(index).or_default().extend(piece);
         Ok(())

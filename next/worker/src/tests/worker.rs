@@ -112,6 +112,7 @@ impl Supervisor {
 
     fn send_changed_prepare(&mut self, slots: u32, change: impl FnOnce(&mut Prepare)) {
         let mut prepare = Prepare {
+            grader_slots: 0,
             run: "run".into(),
             session: 1,
             cache: self.path("cache"),
@@ -226,6 +227,7 @@ impl Supervisor {
 fn provider(name: &str, plugin: &[u8], kind: PluginKind) -> PreparedProvider {
     PreparedProvider {
         provider: Provider {
+            grading: None,
             name: ProviderName::parse(name).unwrap(),
             plugin: format!("bundled:{name}"),
             config: json!({}),
