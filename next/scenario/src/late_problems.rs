@@ -40,7 +40,7 @@ impl Scenario {
             {
                 let table = provider.table();
                 let path = [table, &provider.name].into_iter().chain(found.key.split('.'));
-                let label = format!("of `[{table}.{}]`", provider.name);
+                let label = format!("of {} `{}`", table.trim_end_matches('s'), provider.name);
                 places = document.places(&keys(path), Part::Value, &label);
             }
             Problem {

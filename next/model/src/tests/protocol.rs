@@ -46,13 +46,13 @@ fn to_worker() -> Vec<(ToWorker, &'static str)> {
         providers: Vec::new(),
         secrets: SecretValues::default(),
     };
-    let json = r#"{"run":"r","session":1,"cache":"/c","blobs":"/b","scratch":"/s","slots":2,"memory":3,"grace":4,"describe":true,"quick":false,"providers":[],"secrets":{}}"#;
+    let json = r#"{"run":"r","session":1,"cache":"/c","blobs":"/b","scratch":"/s","slots":2,"grader_slots":0,"memory":3,"grace":4,"describe":true,"quick":false,"providers":[],"secrets":{}}"#;
     let digest = Digest([9; 32]);
     vec![
         (ToWorker::Prepare(Box::new(prepare)), Box::leak(hex(json.as_bytes()).into_boxed_str())),
         (
             ToWorker::Tasks { tasks: vec![task()], body: b"{}{1}".to_vec() },
-            "01ac020161017002010307808ece1c020104000203",
+            "01ac020161017002010307808ece1c0201000203",
         ),
         (ToWorker::TakeBack { keep: 300 }, "ac02"),
         (ToWorker::Pause(true), "01"),

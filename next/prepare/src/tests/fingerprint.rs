@@ -5,11 +5,12 @@ use runner_model::{
 };
 use serde_json::{Value, json};
 
-use super::{Fingerprints, TestParts, judgement, recipe};
+use super::{Fingerprints, TestParts, recipe};
 
 fn provider() -> PreparedProvider {
     PreparedProvider {
         provider: Provider {
+            grading: None,
             name: ProviderName::parse("p").unwrap(),
             plugin: "p.wasm".into(),
             config: json!({"b": 1.0, "a": [null]}),

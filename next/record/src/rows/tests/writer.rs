@@ -22,7 +22,7 @@ fn written(acks: &Receiver<Ack>, rows: u64) -> Vec<u8> {
     let (mut all, mut count) = (Vec::new(), 0);
     while count < rows {
         match acks.recv().unwrap() {
-            Ack::Written { seqs, lines } => {
+            Ack::Written { seqs, lines, .. } => {
                 count += seqs.end - seqs.start;
                 all.extend_from_slice(&lines);
             }
