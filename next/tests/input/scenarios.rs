@@ -21,10 +21,11 @@ fn unreadable_scenario_is_named() {
 fn missing_scenario_names_existing_files() {
     let runner = Runner::new(&[]);
     runner.write("basic.toml", "");
+    runner.write("semi.toml", "");
     runner.write("tests.csv", "id,input\na,b\n");
     let text = |name: &str| runner.run(&["exec", name]).expect(2).stderr;
     assert!(text("bsic.toml").contains("did you mean `basic.toml`?"));
-    assert!(text("checkout.toml").contains("known here: `basic.toml`"));
+    assert!(text("nope.toml").contains("known here: `basic.toml`"));
     let list = text("tests.csv");
     assert!(list.contains("[[test_lists]]") && list.contains("files = [\"tests.csv\"]"), "{list}");
     assert_eq!(list.matches("error:").count(), 1, "{list}");

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::{fs::File, path::Path};
 
 use crate::problem::{Place, Problem, Source, line_breaks};
-use crate::reading::{similar, suggest};
+use crate::reading::similar;
 
 /// Bytes of a text that is read as a whole, and of a record. Bounds the memory for any file.
 pub(crate) const MAX_BYTES: u64 = 16 << 20;
@@ -45,18 +45,23 @@ pub(crate) fn read_text(
 /// Returns a help that names the existing files of this type in the folder of a missing one.
 fn files_beside(path: &Path) -> Option<String> {
     const MAX_NAMED: usize = 10;
-    let folder = path.parent()?;
+    let (folder, end) = (path.parent()?, path.extension()?.to_str()?);
     let entries = if folder == Path::new("") { Path::new(".") } else { folder }.read_dir().ok()?;
-    let files = entries.filter_map(|entry| {
-        folder.join(entry.ok()?.file_name()).into_os_string().into_string().ok()
+    // The extension, which all have, would make short names similar.
+    let stems = entries.filter_map(|entry| {
+        let file = folder.join(entry.ok()?.file_name());
+        let is_same = file.extension().is_some_and(|other| other == end);
+        is_same.then(|| file.with_extension("").to_string_lossy().into_owned())
     });
-    let mut files: Vec<_> =
-        files.filter(|file| Path::new(file).extension() == path.extension()).collect();
-    files.sort();
-    let name = path.to_string_lossy();
-    let near = similar(&name, files.iter().map(String::as_str)).is_some();
-    let files = files.iter().map(String::as_str).take(if near { usize::MAX } else { MAX_NAMED });
-    (files.clone().next().is_some()).then(|| suggest(&name, files))
+    let mut stems: Vec<_> = stems.collect();
+    stems.sort();
+    let stem = path.with_extension("");
+    if let Some(near) = similar(&stem.to_string_lossy(), stems.iter().map(String::as_str)) {
+        return Some(format!("did you mean `{near}.{end}`?"));
+    }
+    let named: Vec<_> =
+        stems.iter().take(MAX_NAMED).map(|stem| format!("`{stem}.{end}`")).collect();
+    (!named.is_empty()).then(|| format!("known here: {}", named.join(", ")))
 }
 
 /// Returns the problem of a text that is not UTF-8. `first_line` is the number of its first line.
