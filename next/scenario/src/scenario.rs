@@ -7,8 +7,8 @@ use runner_model::{Budgets, FailFast, Micros, ScenarioOverrides, provider::Provi
 use serde_json::{Map, Value};
 
 use crate::keys::{
-    BUDGET, CONCURRENCY, DEFAULTS, GRADERS, LIST, PROVIDERS, TEST, TestList, TestSettings, WrittenTest,
-    budget_of, consistency, files, matrix, template_inputs,
+    BUDGET, CONCURRENCY, DEFAULTS, GRADERS, LIST, PROVIDERS, TEST, TestList, TestSettings,
+    WrittenTest, budget_of, consistency, files, matrix, template_inputs,
 };
 use crate::problem::{Problem, Problems};
 use crate::reading::{

@@ -13,6 +13,6 @@ pub(crate) use grant_keys::{GRANTS, check_grants};
 pub(crate) use matrix::{MATRIX, MATRIX_NAME};
 pub(crate) use provider_keys::{BUDGET, CONCURRENCY, GRADERS, PROVIDERS, budget_of};
 pub(crate) use test_keys::{
-    DEFAULT_TIMEOUT, DEFAULTS, LIST, MAX_META, RETRIES, TEST, TestList, TestSettings, WrittenExpect,
-    WrittenTest,
+    DEFAULT_TIMEOUT, DEFAULTS, LIST, MAX_META, RETRIES, TEST, TestList, TestSettings,
+    WrittenExpect, WrittenTest,
 };

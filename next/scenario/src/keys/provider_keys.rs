@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::keys::{GRANTS, MATRIX, MATRIX_NAME, NamedFile, RETRIES};
 use crate::reading::{
-    Any, AnyTable, At, COMMAND_ROOTS, DIGEST, Either, Form, Integer, List, Named, Number, RATE, Reader,
-    SIZE, StringOr, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated, Templates,
+    Any, AnyTable, At, COMMAND_ROOTS, DIGEST, Either, Form, Integer, List, Named, Number, RATE,
+    Reader, SIZE, StringOr, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated, Templates,
     Word,
 };
 
