@@ -1,13 +1,13 @@
 //! [`Plan`]: a scenario with its suite, plugins and settings.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
 use runner_model::provider::{PreparedProvider, Provider};
-use runner_model::{Budgets, Counts, Places, SessionSettings, row::read_line};
+use runner_model::{Budgets, Counts, Places, SessionSettings, digest, row::read_line};
 use runner_prepare::mounts::{self, Protected};
 use runner_prepare::{ContentSource, Fingerprints, Secrets, grants, machine};
 use runner_record::{Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
@@ -225,14 +225,24 @@ impl Plan {
         }
         let names = self.scenario.providers.iter().map(|provider| &*provider.name);
         let places: HashMap<&str, u16> = names.zip(0..).collect();
+        // A judged row repeats the metrics and grades of the row that it replaces.
+        let mut counted = HashSet::new();
         run.rows(&mut |_, line| {
-            // A rejudged row repeats the metrics of the row that it replaces.
-            if let ReadLine::Row(head, bytes) = line
-                && head.judged.is_none()
-                && let Ok(row) = read_line(bytes)
+            let ReadLine::Row(_, bytes) = line else { return };
+            let Ok(row) = read_line(bytes) else { return };
+            if row.judged.is_none()
                 && let Some(provider) = places.get(&*row.provider)
             {
                 self.spending.add(*provider, &row.metrics);
+            }
+            for grade in &row.grades {
+                let answer = (&row.trial, row.attempt, &*grade.grader, grade.asked, grade.attempt);
+                if let Some(grader) = places.get(&*grade.grader)
+                    && !grade.metrics.is_empty()
+                    && counted.insert(digest(format!("{answer:?}").as_bytes()))
+                {
+                    self.spending.add(*grader, &grade.metrics);
+                }
             }
         })?;
         let is_closed = |trial| {

@@ -92,8 +92,12 @@ impl Schedule {
     /// [`Effect::StartAlone`].
     pub fn worker_ready(&mut self, worker: WorkerId, slots: u32, memory: u64, alone: bool) {
         self.is_alone_starting &= !alone;
-        let largest = self.settings.providers.iter().map(|bounds| bounds.memory);
-        let new = Worker::new(slots, memory, largest.max().unwrap_or(0), alone);
+        let bounds = || self.settings.providers.iter();
+        let largest = bounds().map(|bounds| bounds.memory).max().unwrap_or(0);
+        // Graders have as many slots.
+        let at_once = if bounds().any(|bounds| bounds.is_grader) { 2 * slots } else { slots };
+        let most = largest.saturating_mul(u64::from(at_once));
+        let new = Worker::new(slots, memory, most, alone);
         self.workers.0.insert(worker, new);
     }
 
@@ -219,7 +223,8 @@ impl Schedule {
         let mut turn = Turn::default();
         while let Some(place) = self.first_lane(&turn) {
             let lane = &mut self.lanes[place];
-            let (memory, is_bounded, is_grader) = (lane.reserved(), lane.is_bounded, lane.is_grader);
+            let (memory, is_bounded, is_grader) =
+                (lane.reserved(), lane.is_bounded, lane.is_grader);
             let may_wait = !is_bounded && self.may_queue_ahead();
             match self.workers.choose(may_wait, is_grader, &turn, memory) {
                 Some(worker) => {
@@ -249,9 +254,8 @@ impl Schedule {
     pub(super) fn first_lane(&self, turn: &Turn) -> Option<usize> {
         let ready = self.lanes.iter().enumerate().filter_map(|(place, lane)| {
             let is_left_out = turn.only_unbounded && lane.is_bounded;
-            let may_start = lane.may_start(self.now)
-                && !is_left_out
-                && !turn.left_out.contains(&place);
+            let may_start =
+                lane.may_start(self.now) && !is_left_out && !turn.left_out.contains(&place);
             may_start.then_some((lane.first()?.index, place))
         });
         ready.min().map(|(_, place)| place)

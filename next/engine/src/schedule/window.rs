@@ -68,9 +68,8 @@ pub(super) struct Worker {
 pub(super) struct Workers(pub(super) BTreeMap<WorkerId, Worker>);
 
 impl Worker {
-    /// Creates a worker. `largest` is the largest memory limit of an attempt.
-    pub(super) fn new(slots: u32, memory: u64, largest: u64, is_alone: bool) -> Self {
-        let most = largest.saturating_mul(u64::from(slots));
+    /// Creates a worker. `most` is the sum of the memory limits of all attempts that run at once.
+    pub(super) fn new(slots: u32, memory: u64, most: u64, is_alone: bool) -> Self {
         Self {
             slots: slots as usize,
             memory: Some(memory).filter(|memory| *memory < most),
