@@ -8,7 +8,7 @@ use runner_model::provider::{Description, Provider};
 use runner_model::{
     Digest, ErrorClass, Limits, StopSignal, TaskId, WorkerId,
     prepare::{Problem, Ready},
-    row::check_row,
+    row::{check_grade, check_row},
 };
 pub use runner_prepare::compiler::Inspection;
 use runner_prepare::mounts::{self, Protected};
@@ -41,7 +41,7 @@ pub struct Call {
     pub secret_files: Vec<PathBuf>,
     /// Folder that the caller writes artifacts to. Mounts that could replace it are refused.
     pub artifacts: Option<PathBuf>,
-    /// The attempt with its test's line. `None` only describes the plugin.
+    /// The attempt with its test's line, and the stored row of a task `Grade`. `None` only describes the plugin.
     pub task: Option<(Task, Vec<u8>)>,
 }
 
@@ -63,7 +63,7 @@ pub enum Answer<'a> {
     },
     /// The attempt has ended.
     Report {
-        /// The row, checked like rows of runs.
+        /// The row, or the grade of a task `Grade`, checked as in runs.
         row: &'a [u8],
         /// Logs and output streams as JSON, see [`runner_model::log`]. Unchecked; empty if there are none.
         log: &'a [u8],
@@ -137,7 +137,7 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
         cache,
         quick: true,
     };
-    call_supplied(prestarted, supplies, call.task, &call.provider.limits, on_answer)
+    call_supplied(prestarted, supplies, call.task, on_answer)
 }
 
 /// Starts the worker of a call with everything that it needs.
@@ -145,9 +145,9 @@ pub(crate) fn call_supplied(
     prestarted: PrestartedWorker,
     supplies: Supplies,
     task: Option<(Task, Vec<u8>)>,
-    limits: &Limits,
     on_answer: &mut dyn FnMut(Answer<'_>),
 ) -> Result<CallEnd, EngineError> {
+    let provider = supplies.providers[0].provider.clone();
     let mut probe = Probe::start(prestarted, supplies)?;
     signals::pass("describe");
     let described = probe.describe(&mut |plugin| on_answer(Answer::Compiling(plugin)))?;
@@ -175,7 +175,7 @@ pub(crate) fn call_supplied(
     }
     signals::pass("call");
     match task {
-        Some((task, line)) => probe.attempt(&task, &line, limits, on_answer),
+        Some((task, line)) => probe.attempt(&task, &line, &provider, on_answer),
         None => Ok(CallEnd::Done),
     }
 }
@@ -365,7 +365,7 @@ impl Probe {
         &mut self,
         task: &Task,
         line: &[u8],
-        limits: &Limits,
+        provider: &Provider,
         on_answer: &mut dyn FnMut(Answer<'_>),
     ) -> Result<CallEnd, EngineError> {
         self.max_silence += Duration::from(task.timeout);
@@ -382,7 +382,11 @@ impl Probe {
                 }
                 FromWorker::Report { head, body } if head.task == task.id => {
                     let (row, log) = body.split_at(head.row_bytes as usize);
-                    check_row(row, task, limits).map_err(|error| {
+                    let checked = match task.kind {
+                        TaskKind::Grade => check_grade(row, &provider.name, task.attempt).map(drop),
+                        _ => check_row(row, task, &provider.limits).map(drop),
+                    };
+                    checked.map_err(|error| {
                         EngineError::Usage(format!("the worker reported {error}"))
                     })?;
                     on_answer(Answer::Report { row, log });

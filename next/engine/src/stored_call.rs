@@ -88,9 +88,7 @@ impl StoredCall {
         for notice in &self.notices {
             on_answer(Answer::Notice(notice));
         }
-        let limits = self.limits().clone();
-        let task = Some((self.task, self.line));
-        call_supplied(self.prestarted, self.supplies, task, &limits, on_answer)
+        call_supplied(self.prestarted, self.supplies, Some((self.task, self.line)), on_answer)
     }
 }
 

@@ -220,6 +220,37 @@ fn programs_are_called_plainly() {
 }
 
 #[test]
+fn single_graders_answer_as_in_runs() {
+    let runner = Runner::new(&[]);
+    runner.wat("plain.wasm", &printing("looks good"));
+    let call = |plugin: &str, more: &[&str]| {
+        runner.run(&[&["plugin", "run", plugin, "--grade"], more].concat())
+    };
+    let answer = r#"{"verdict": "pass", "score": 0.7, "explanation": "{{output}} is\nfine"}"#;
+    let echo = |more: &[&str]| call("bundled:echo", more);
+    let lines =
+        "verdict      pass\nscore        0.7\nexplanation  {{output}} is\n             fine\n";
+    assert_eq!(echo(&["-i", answer]).expect(0).stdout, lines);
+    let failed = echo(&["-i", answer, "--min-score", "0.8"]).expect(1);
+    failed.says(&["verdict fail", "score 0.7, `--min-score` is 0.8"]);
+    let grade = &echo(&["-i", answer, "--json"]).document()["grade"];
+    assert_eq!((&grade["grader"], &grade["own_verdict"]), (&json!("echo"), &json!("pass")));
+    let unreadable = echo(&["-i", "\"I say pass\""]).expect(1);
+    unreadable
+        .says(&["verdict none", "error protocol: its answer is not a JSON object"]);
+    echo(&["-i", r#"{"score": 1}"#]).expect(1).says(&["set the grader's `min_score`"]);
+    echo(&["-i", r#"{"verdict": "skip"}"#]).expect(0).says(&["verdict skip"]);
+    call("plain.wasm", &[]).expect(0).says(&["explanation looks good"]);
+    let flag = ["-i", "\"--help\"", "--", "{{input}}"];
+    call("plain.wasm", &flag).expect(1).says(&["`--help` would be a flag of the grader"]);
+    call("plain.wasm", &["--stdin", "@in.txt"]).expect(2).says(&["in.txt"]);
+    runner.write("in.txt", "text");
+    call("plain.wasm", &["--stdin", "@in.txt"]).expect(2).says(&["a grader has no files"]);
+    call("plain.wasm", &["--min-score", "NaN"]).expect(2).says(&["expected a number"]);
+    runner.run(&["plugin", "run", "plain.wasm", "--min-score", "1"]).expect(2).says(&["--grade"]);
+}
+
+#[test]
 fn plugins_with_required_configuration_are_inspected() {
     let runner = Runner::new(&[]);
     let schema = json!({"type": "object", "required": ["key"]});
@@ -240,7 +271,7 @@ fn inspection_shows_what_a_file_is() {
     assert_eq!(document["description"]["name"], "units");
     assert!(!document["imports"].as_array().unwrap().is_empty());
     let ran = runner.run(&["plugin", "inspect", "bundled:units"]);
-    ran.says(&["contract"]);
+    ran.says(&["contract", "grader replies with a verdict, a score or checks"]);
     assert!(ran.stdout.contains("\ninput     {\n            \""), "{}", ran.stdout);
 
     fs::write(runner.path("text.wasm"), "text").unwrap();
@@ -250,7 +281,7 @@ fn inspection_shows_what_a_file_is() {
     // The reason is shown, since the author may expect the protocol to work.
     runner.wat("plain.wasm", r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
     let ran = runner.run(&["plugin", "inspect", "plain.wasm"]);
-    ran.expect(0).says(&["a plain command", "not one JSON object"]);
+    ran.expect(0).says(&["a plain command", "not one JSON object", "passes with exit code 0"]);
     runner.wat(
         "loud.wasm",
         r#"(module

@@ -13,10 +13,13 @@ use crate::text::{CommandError, Out, style};
 
 /// Imports, and exports, that are shown.
 const MAX_SHOWN: usize = 1_000;
+/// How a plugin answers as a grader.
+const GRADER: &str = "replies with a verdict, a score or checks, or with an output such as {\"verdict\": \"pass\", \"score\": 0.9}";
+const PLAIN_GRADER: &str = "passes with exit code 0; with `output = \"json\"`, it prints {\"verdict\": \"pass\", \"score\": 0.9}";
 
 /// Show the kind, description and needs of a plugin
 ///
-/// Prints its kind, its description with the grants that it requests, its imports and its exports. The exit code is 2 if a run
+/// Prints its kind, its description with the grants that it requests, how it answers as a grader, its imports and its exports. The exit code is 2 if a run
 /// would refuse the file.
 #[derive(clap::Args)]
 pub struct Args {
@@ -49,6 +52,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         Err(stopped) if matches!(stopped.exit(), Exit::Signal(_)) => return Err(stopped),
         Err(problem) => (None, Some(problem)),
     };
+    let is_plain = inspection.kind == PluginKind::Command && description.is_none();
+    let grader = if is_plain { PLAIN_GRADER } else { GRADER };
     let cut = |names: &[String]| names[..names.len().min(MAX_SHOWN)].to_vec();
     let (imports, exports) = (cut(&inspection.imports), cut(&inspection.exports));
     let left_out =
@@ -62,6 +67,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             "kind": inspection.kind,
             "contract": inspection.contract,
             "description": description,
+            "grader": grader,
             "imports": imports,
             "exports": exports,
             "left_out": left_out,
@@ -81,6 +87,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         if let Some(description) = &description {
             print_description(description, out);
         }
+        out.data(&format!("{:9} {grader}", "grader"));
         for (title, names) in [("imports", &imports), ("exports", &exports)] {
             let titles = iter::once(title).chain(iter::repeat(""));
             for (title, name) in titles.zip(names) {

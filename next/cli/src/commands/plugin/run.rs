@@ -8,11 +8,13 @@ use runner_engine::probe::{Answer, Call, CallEnd, call};
 use runner_engine::{EngineError, StoredCall};
 use runner_model::json::{Json, parse};
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
-use runner_model::provider::{Arguments, OutputForm, Protocol, Provider, Stdin};
+use runner_model::provider::{Arguments, Grading, OutputForm, Protocol, Provider, Stdin};
+use runner_model::row::{Grade, OUTPUT_ARTIFACT};
+use runner_model::test::{Attachment, Retries};
 use runner_model::visible::{visible, visible_line};
 use runner_model::{
-    Limits, Micros, Outcome, RowRef, TaskId, TestId, TrialId, digest, exit::Exit, outcome::Verdict,
-    row::OUTPUT_ARTIFACT, template::Template, test::Attachment, without_mark,
+    Limits, Micros, Outcome, Row, RowRef, TaskId, TestId, Time, TrialId, digest, exit::Exit,
+    outcome::Verdict, template::Template, without_mark,
 };
 use runner_report::{call_sections, find_trial};
 use serde::Serialize;
@@ -33,6 +35,9 @@ use crate::text::{
 /// reply goes to standard output; logs, denied calls and resource use go to standard error. The exit code is 0 if the plugin
 /// replied without the verdict `fail`, and 1 if it replied with it, returned an error, crashed or timed out.
 ///
+/// `--grade` calls the plugin as a grader, with an input such as `{"output": "Paris", "reference": "Paris"}`, and shows the
+/// verdict, score and explanation that a run would read. The exit code is 1 if a run would not let the output pass.
+///
 /// `--from RUN --trial TRIAL` repeats a trial of a run with everything that is stored with the run. The reply is judged by the test's
 /// `expect`, and the run is not changed.
 ///
@@ -46,6 +51,7 @@ pub struct Args {
     /// Repeat a trial of this run
     #[arg(long, value_name = "RUN", requires = "trial", conflicts_with_all = [
         "file", "input", "config", "files", "seed", "timeout", "protocol", "stdin", "output", "grants", "limits", "artifacts", "args",
+        "grade",
     ])]
     from: Option<String>,
     /// The trial to repeat: its id, or a unique part of it
@@ -56,6 +62,12 @@ pub struct Args {
     /// The input: JSON, `@FILE` or `-` [default: null]
     #[arg(short, long, value_name = "JSON", allow_hyphen_values = true)]
     input: Option<String>,
+    /// Call the plugin as a grader, and read the reply as its answer
+    #[arg(long, conflicts_with_all = ["files", "artifacts"])]
+    grade: bool,
+    /// The lowest score that passes
+    #[arg(long, value_name = "N", value_parser = score, requires = "grade", allow_hyphen_values = true)]
+    min_score: Option<f64>,
     /// Configuration: JSON, `@FILE` or `-` [default: {}]
     #[arg(short, long, value_name = "JSON")]
     config: Option<String>,
@@ -119,10 +131,10 @@ struct Reply {
 impl Reply {
     /// Returns whether the output of a plain command contains an answer of the JSON protocol.
     fn has_json_answer(&self) -> bool {
-        let row: Option<RowRef<'_>> = serde_json::from_slice(&self.row).ok();
-        let output = row.as_ref().and_then(|row| row.output.as_ref());
-        let mut text: String =
-            output.and_then(|output| serde_json::from_str(output.get()).ok()).unwrap_or_default();
+        let row: Value = serde_json::from_slice(&self.row).unwrap_or_default();
+        // A grade has an explanation, which is what the grader printed.
+        let text = row["output"].as_str().or_else(|| row["explanation"].as_str());
+        let mut text = text.unwrap_or_default().to_owned();
         text.retain(|letter| !letter.is_whitespace());
         text.contains("{\"ok\":") || text.contains("{\"err\":")
     }
@@ -136,6 +148,12 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     };
     let problem = match end {
         CallEnd::Stopped(signal) => return Ok(Exit::Signal(signal)),
+        CallEnd::Done if reply.row == b"null" => {
+            "the machine lacked memory, disk space or files".into()
+        }
+        CallEnd::Done if args.grade && !reply.row.is_empty() => {
+            return print_grade(args, &reply, out);
+        }
         CallEnd::Done if !reply.row.is_empty() => return print_reply(args, &reply, out),
         CallEnd::Done => "the worker ended without a reply".to_owned(),
         CallEnd::Lost(how) => format!("the worker {how}"),
@@ -253,20 +271,26 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     let mut files = args.files.clone();
     let (mut stdin, mut stdin_file) = (None, None);
     if let Some(text) = &args.stdin {
-        stdin =
-            Some(match read_value("--stdin", text)? {
-                Some(bytes) => {
-                    let name = "standard-input";
-                    let mut file = NamedTempFile::new().map_err(CommandError::failed)?;
-                    file.write_all(&bytes).map_err(CommandError::failed)?;
-                    files.push((describe(name, &bytes), file.path().to_owned()));
-                    stdin_file = Some(file);
-                    Stdin::File { file: name.into() }
-                }
-                None => Stdin::Text(template(text).map_err(|problem| {
+        stdin = Some(match read_value("--stdin", text)? {
+            Some(_) if args.grade => {
+                return Err(CommandError::usage(format!(
+                    "a grader has no files: instead of `--stdin {text}`, write --stdin '{{{{input.output}}}}'"
+                )));
+            }
+            Some(bytes) => {
+                let name = "standard-input";
+                let mut file = NamedTempFile::new().map_err(CommandError::failed)?;
+                file.write_all(&bytes).map_err(CommandError::failed)?;
+                files.push((describe(name, &bytes), file.path().to_owned()));
+                stdin_file = Some(file);
+                Stdin::File { file: name.into() }
+            }
+            None => {
+                Stdin::Text(template(text).map_err(|problem| {
                     CommandError::usage(format!("`--stdin {text}`: {problem}"))
-                })?),
-            });
+                })?)
+            }
+        });
     }
     let output = args.output.as_deref().and_then(OutputForm::parse);
     Ok(Request {
@@ -277,12 +301,27 @@ fn request(args: &Args) -> Result<Request, CommandError> {
             output: output.unwrap_or_default(),
             grants: grants(&args.grants, &limits)?,
             limits,
+            grading: args.grade.then(|| {
+                Box::new(Grading {
+                    // The input is put in as it is.
+                    input: Some("{{input}}".into()),
+                    min_score: args.min_score,
+                    timeout: args.timeout.into(),
+                    retries: Retries::default(),
+                    fingerprint: None,
+                })
+            }),
             ..provider(args.file.as_deref().unwrap_or_default())?
         },
         input,
         files,
         _stdin: stdin_file,
     })
+}
+
+fn score(text: &str) -> Result<f64, String> {
+    let score = text.parse().ok().filter(|score: &f64| score.is_finite());
+    score.ok_or_else(|| "expected a number, such as 0.7".to_owned())
 }
 
 fn template(text: &str) -> Result<Template, String> {
@@ -349,18 +388,25 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
         "timeout": timeout,
         "files": files,
     });
-    let line = line.to_string().into_bytes();
+    let mut line = line.to_string().into_bytes();
+    let line_bytes = line.len() as u32;
+    let trial = TrialId { test: id, provider: request.provider.name.clone(), repeat: 1 };
+    if args.grade {
+        // A grader is asked about a row. The input of this one's test is the whole question.
+        let row = Row::new(&trial, 1, Time::default(), Duration::ZERO, Duration::ZERO);
+        line.extend(serde_json::to_vec(&row).map_err(CommandError::failed)?);
+    }
     let task = Task {
         id: TaskId(1),
-        trial: TrialId { test: id, provider: request.provider.name.clone(), repeat: 1 },
+        trial,
         provider: 0,
         attempt: 1,
         seed: args.seed,
         timeout,
         timeout_rule,
-        kind: TaskKind::Run,
-        line: Line::Bytes(line.len() as u32),
-        row_bytes: 0,
+        kind: if args.grade { TaskKind::Grade } else { TaskKind::Run },
+        line: Line::Bytes(line_bytes),
+        row_bytes: line.len() as u32 - line_bytes,
     };
     Ok((task, line))
 }
@@ -414,6 +460,37 @@ fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
     }
     let is_good = matches!(row.outcome, Outcome::Passed | Outcome::Skipped);
     let is_good = is_good && row.verdict != Some(Verdict::Fail);
+    Ok(if is_good { Exit::Success } else { Exit::Bad })
+}
+
+/// Prints the answer of a grader as a run reads it.
+fn print_grade(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandError> {
+    let grade: Grade<'_> = serde_json::from_slice(&reply.row)
+        .map_err(|error| CommandError::failed(format!("the worker's grade is invalid: {error}")))?;
+    if args.json {
+        out.document(&json!({"v": 1, "grade": grade}));
+    } else {
+        let line = |title: &str, text: &str| {
+            let text = visible(text).replace('\n', "\n             ");
+            out.data(&format!("{title:12} {text}"));
+        };
+        line("verdict", grade.verdict.map_or("none", Verdict::as_str));
+        if let Some(error) = &grade.error {
+            let class = error.class.map_or(&*error.code, |class| class.as_str());
+            line("error", &format!("{class}: {}", error.message));
+        }
+        if let Some(score) = grade.score {
+            let least = grade.min_score.map(|least| format!(", `--min-score` is {least}"));
+            line("score", &format!("{score}{}", least.unwrap_or_default()));
+        }
+        if let Some(text) = &grade.explanation {
+            line("explanation", text);
+        }
+        if let Some(log) = &grade.log {
+            out.talk(&visible(log));
+        }
+    }
+    let is_good = matches!(grade.verdict, Some(Verdict::Pass | Verdict::Skip));
     Ok(if is_good { Exit::Success } else { Exit::Bad })
 }
 
