@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{HostFault, Outcome, enum_text::text_enum};
+use crate::enum_text::{is_default, text_enum};
+use crate::{HostFault, Outcome};
 
 text_enum! {
     pub enum RunStatus {
@@ -198,10 +199,13 @@ pub struct Counts {
     pub skipped: u64,
     /// Trials in `passed` that needed more than one attempt.
     pub flaky: u64,
+    /// Trials without a final row whose newest row waits for a grader. They are not done.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ungraded: u64,
 }
 
 impl Counts {
-    /// Counts a final row. Ignores outcomes that are never final.
+    /// Counts a final row, or a trial that is `ungraded`. Ignores interrupted attempts.
     pub fn add(&mut self, outcome: Outcome, flaky: bool) {
         if let Some(count) = self.count(outcome) {
             *count += 1;
@@ -227,6 +231,7 @@ impl Counts {
             timeout: self.timeout.saturating_sub(other.timeout),
             skipped: self.skipped.saturating_sub(other.skipped),
             flaky: self.flaky.saturating_sub(other.flaky),
+            ungraded: self.ungraded.saturating_sub(other.ungraded),
         }
     }
 
@@ -240,6 +245,7 @@ impl Counts {
             timeout: self.timeout + other.timeout,
             skipped: self.skipped + other.skipped,
             flaky: self.flaky + other.flaky,
+            ungraded: self.ungraded + other.ungraded,
         }
     }
 
@@ -250,7 +256,8 @@ impl Counts {
             Outcome::Error => Some(&mut self.error),
             Outcome::Timeout => Some(&mut self.timeout),
             Outcome::Skipped => Some(&mut self.skipped),
-            Outcome::Stopped | Outcome::Ungraded => None,
+            Outcome::Ungraded => Some(&mut self.ungraded),
+            Outcome::Stopped => None,
         }
     }
 

@@ -92,6 +92,7 @@ pub(crate) fn selection(selected: &Selected, only: Option<HashSet<String>>) -> S
 pub(crate) fn manifest_providers(plan: &Plan) -> Vec<ManifestProvider> {
     let providers = plan.providers.iter().map(|prepared| ManifestProvider {
         name: prepared.provider.name.to_string(),
+        is_grader: prepared.provider.grading.is_some(),
         plugin: prepared.provider.plugin.clone(),
         digest: prepared.digest,
         kind: prepared.kind,

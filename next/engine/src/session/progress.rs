@@ -123,11 +123,13 @@ impl Coordinator<'_> {
         let in_flight = slots.iter().filter_map(|word| {
             let flight = self.in_flight.all.get(&TaskId(word.task))?;
             let ms = now.saturating_sub(word.started) / 1000;
+            let provider = &self.plan.providers[usize::from(flight.task.provider)].provider;
             let step = flight.step.as_ref();
             let since = step.map_or(ms, |step| (self.now - step.since).0 / 1000);
             let what = step.filter(|step| !step.what.is_empty());
             Some(InFlight {
                 trial: flight.task.trial.clone(),
+                grader: provider.grading.as_ref().map(|_| provider.name.to_string()),
                 attempt: flight.task.attempt,
                 ms,
                 phase: step.map(|step| step.phase),

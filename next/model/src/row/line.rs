@@ -160,10 +160,18 @@ pub struct RowHead {
     pub has_metrics: bool,
     pub score: Option<f64>,
     #[serde(default)]
+    pub grades: Vec<GradeHead>,
+    #[serde(default)]
     pub flaky: bool,
     pub r#final: bool,
     pub session: u32,
     pub seq: u64,
+}
+
+/// The score in a [`Grade`].
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct GradeHead {
+    pub score: Option<f64>,
 }
 
 /// The reason why a line of `index.jsonl` is not a row.
@@ -262,6 +270,11 @@ impl RowRef<'_> {
     pub fn ended_at(&self) -> Time {
         self.started_at + self.duration() + duration(self.suspended_ms)
     }
+
+    /// Returns the trial's score: the mean of its graders' scores, or else the provider's own.
+    pub fn trial_score(&self) -> Option<f64> {
+        trial_score(self.grades.iter().filter_map(|grade| grade.score), self.score)
+    }
 }
 
 impl RowHead {
@@ -269,6 +282,16 @@ impl RowHead {
     pub fn ended_at(&self) -> Time {
         self.started_at + duration(self.duration_ms)
     }
+
+    /// Returns the trial's score, as [`RowRef::trial_score`] does.
+    pub fn trial_score(&self) -> Option<f64> {
+        trial_score(self.grades.iter().filter_map(|grade| grade.score), self.score)
+    }
+}
+
+fn trial_score(grades: impl Iterator<Item = f64>, own: Option<f64>) -> Option<f64> {
+    let (sum, count) = grades.fold((0.0, 0_u32), |(sum, count), score| (sum + score, count + 1));
+    if count > 0 { Some(sum / f64::from(count)) } else { own }
 }
 
 /// Converts milliseconds. Negative and too large numbers become 0.

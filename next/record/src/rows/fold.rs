@@ -117,7 +117,15 @@ impl PackedState {
         self.0 = self.0 & !mask | bits;
     }
 
+    /// Returns whether an output waits for graders, and the trial has no result yet.
+    fn is_ungraded(self) -> bool {
+        self.newest() == UNGRADED && self.outcome().is_none()
+    }
+
     fn add(&mut self, row: RowFacts, counts: &mut Counts) -> RowEffect {
+        if self.is_ungraded() {
+            counts.remove(Outcome::Ungraded, false);
+        }
         // A row that was judged again replaces the row of the same attempt.
         if row.flaky || !row.is_judged && self.newest() == BAD {
             self.set(BAD_BEFORE, BAD_BEFORE);
@@ -137,6 +145,9 @@ impl PackedState {
             let place = Outcome::ALL.iter().position(|one| *one == row.outcome);
             let flaky = if row.flaky { FLAKY } else { 0 };
             self.set(OUTCOME | FLAKY | MARK, place.map_or(0, |place| place as u8 + 1) | flaky);
+        }
+        if self.is_ungraded() {
+            counts.add(Outcome::Ungraded, false);
         }
         RowEffect { settles, bad_before: self.has(BAD_BEFORE) }
     }
@@ -358,16 +369,19 @@ impl UnplannedFold {
     }
 
     /// Returns the counts once all rows are added, and the number of trials that the run lacks: planned ones without a final
-    /// row, or those that were pending when the last session started and have none of that session. If rows of trials that the
+    /// row, or those that were pending when the last session started and have none of that session, or that `rescore` left. If rows of trials that the
     /// plan lacks are lost, the counts are too low; see [`Manifest::set_removed`].
     pub(crate) fn finish(&self, manifest: &Manifest) -> (Counts, u64) {
         let removed = manifest.adopted().and_then(|session| session.adopted);
         let counts = self.fold.counts.without(removed.unwrap_or_default());
         let settled = self.fold.trials.len() as u64 - self.fold.left();
-        let pending = manifest.sessions.last().and_then(|last| last.pending);
-        let unsettled = pending.map_or(0, |pending| pending.abs_diff(settled));
+        let last = manifest.sessions.last();
+        let unsettled = last.and_then(|last| {
+            let pending = last.pending?;
+            Some(if last.rescores { pending } else { pending.abs_diff(settled) })
+        });
         let planned = manifest.metadata.planned_trial_count;
-        (counts, planned.abs_diff(counts.done()).max(unsettled))
+        (counts, planned.abs_diff(counts.done()).max(unsettled.unwrap_or(0)))
     }
 
     /// Returns the counts of the newest final rows.

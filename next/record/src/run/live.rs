@@ -44,7 +44,10 @@ pub struct Live {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InFlight {
     pub trial: TrialId,
-    /// Number of the attempt, from 1.
+    /// The grader that judges the trial's output. `None` if the provider runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grader: Option<String>,
+    /// Number of the attempt of the provider or grader, from 1.
     pub attempt: u32,
     /// Milliseconds since its start.
     pub ms: u64,
@@ -55,6 +58,14 @@ pub struct InFlight {
     pub what: Option<String>,
     /// Start of the step, or of the attempt.
     pub since: Time,
+}
+
+impl InFlight {
+    /// Returns the trial, with the grader that judges it.
+    pub fn name(&self) -> String {
+        let grader = self.grader.iter().map(|grader| format!(" judged by {grader}"));
+        format!("{}{}", self.trial, grader.collect::<String>())
+    }
 }
 
 /// A plugin that is being compiled.
@@ -138,7 +149,7 @@ pub(crate) fn read(dir: &Dir, session: u32) -> Option<Live> {
 
 /// Names the attempts that ran when a process died, as ` while … ran`. Empty without attempts.
 pub fn running_at_death(attempts: &[InFlight]) -> String {
-    let names = attempts.iter().take(MOST_NAMED).map(|attempt| attempt.trial.to_string());
+    let names = attempts.iter().take(MOST_NAMED).map(InFlight::name);
     let mut names: Vec<_> = names.collect();
     match attempts.len() - names.len() {
         0 if names.is_empty() => return String::new(),

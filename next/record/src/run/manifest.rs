@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::beneath::{Dir, Stamp};
 use crate::disk::layout::MANIFEST;
+use crate::root::command::quoted_path;
 use crate::{InFlight, RecordError, Rerun};
 
 /// A manifest has some KiB, with hundreds of providers or sessions some MiB. A larger one is refused.
@@ -26,6 +27,8 @@ const MAX_TEXTS: usize = 64 << 10;
 const MAX_TEXT: usize = 16 << 10;
 /// Bytes of an error that quotes a damaged manifest.
 const MAX_PROBLEM: usize = 1000;
+/// Start of the problem of a manifest that can only be restored.
+const DAMAGED: &str = "it is damaged";
 /// A fold needs a byte for each trial.
 const MAX_TRIALS: u64 = 100_000_000;
 
@@ -173,6 +176,9 @@ impl Selected {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ManifestProvider {
     pub name: String,
+    /// Whether it judges outputs of the providers, under `[graders]` of the scenario.
+    #[serde(default, rename = "grader", skip_serializing_if = "std::ops::Not::not")]
+    pub is_grader: bool,
     /// The plugin as the scenario names it.
     pub plugin: String,
     /// The plugin's file in the store.
@@ -212,9 +218,13 @@ pub struct SessionEntry {
     /// Trials that the session runs again. A later session continues an unfinished selection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun: Option<Rerun>,
-    /// Pending trials at the start. Absent for the first session, which runs all.
+    /// Pending trials at the start. Absent for the first session, which runs all. Those of a session of `rescore`, which runs
+    /// none, are still pending at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<u64>,
+    /// The session only judges stored outputs again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rescores: bool,
     /// Present if the session took over another plan: the counts of trials that have rows and that this plan lacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Counts>,
@@ -268,6 +278,13 @@ pub struct Transition {
     pub by: Option<Actor>,
 }
 
+/// Returns the error for the missing or damaged manifest of a run.
+pub(crate) fn damaged(dir: &Dir, problem: &str) -> RecordError {
+    let folder = quoted_path(dir.path());
+    let problem = format!("{problem}; restore it, or delete the run: rm -r {folder}");
+    dir.refuse(MANIFEST, problem)
+}
+
 /// Cuts a text for the manifest.
 pub(crate) fn cut(mut text: String) -> String {
     if text.len() > MAX_TEXT {
@@ -303,7 +320,11 @@ impl Manifest {
             // A parse error quotes the text.
             Err(problem) => {
                 let problem = &problem[..problem.floor_char_boundary(MAX_PROBLEM)];
-                Err(dir.refuse(MANIFEST, visible_line(problem)))
+                let problem = visible_line(problem);
+                Err(match problem.starts_with(DAMAGED) {
+                    true => damaged(dir, &problem),
+                    false => dir.refuse(MANIFEST, problem),
+                })
             }
         }
     }
@@ -314,8 +335,13 @@ impl Manifest {
         struct Format {
             format: u64,
         }
-        let damaged =
-            |error: serde_json::Error| format!("it is damaged or not a manifest: {error}");
+        let damaged = |error: serde_json::Error| {
+            if error.is_eof() {
+                format!("{DAMAGED}: it is cut off in line {}", error.line())
+            } else {
+                format!("{DAMAGED}: {error}")
+            }
+        };
         let Format { format } = serde_json::from_str(text).map_err(damaged)?;
         if format != u64::from(FORMAT) {
             return Err(format!(
@@ -328,7 +354,7 @@ impl Manifest {
             return Err(format!("it plans {trials} trials, and a run has at most {MAX_TRIALS}"));
         }
         if manifest.sessions.is_empty() {
-            return Err("it is damaged: it has no session".into());
+            return Err(format!("{DAMAGED}: it has no session"));
         }
         manifest.check_texts()?;
         id.clone_into(&mut manifest.id);

@@ -110,6 +110,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
     let text = "name = \"basic\"\n".to_owned();
     let provider = |name: &str| ManifestProvider {
         name: name.into(),
+        is_grader: false,
         plugin: "plugin.wasm".into(),
         digest: digest(b"plugin"),
         kind: PluginKind::Component,

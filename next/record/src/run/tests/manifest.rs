@@ -31,7 +31,7 @@ fn manifest() -> Manifest {
         stage: Stage::Run,
         signal: Some(StopSignal::Interrupt),
         verdict: RunVerdict::None,
-        counts: Counts { passed: 3, failed: 1, error: 0, timeout: 0, skipped: 0, flaky: 1 },
+        counts: Counts { passed: 3, failed: 1, error: 0, timeout: 0, skipped: 0, flaky: 1, ungraded: 0 },
         started_at: at("04"),
         completed_at: Some(at("09")),
         labels: [("team".into(), "night".into())].into(),
@@ -52,6 +52,7 @@ fn manifest() -> Manifest {
         },
         providers: vec![ManifestProvider {
             name: "units".into(),
+            is_grader: false,
             plugin: "bundled:units".into(),
             digest: digest(b"plugin"),
             kind: PluginKind::Component,
