@@ -7,7 +7,7 @@ use globset::GlobSet;
 use serde_json::Value;
 
 use crate::globs;
-use crate::reading::{At, FILE_GLOB, FileOwner, Form, Reader, TEXT};
+use crate::reading::{At, FILE_GLOB, FileOwner, Form, Reader, TEXT, files_beside};
 
 /// A file or folder: its noun for messages, and a check of its kind. Must exist if the reader has a folder.
 pub(crate) struct NamedFile(pub(crate) &'static str, pub(crate) fn(&Metadata) -> bool);
@@ -22,9 +22,13 @@ impl Form for NamedFile {
         if let Some(folder) = reader.folder.filter(|_| !is_elsewhere) {
             let (Self(noun, is_expected), path) = (self, folder.join(&file));
             let Err(reason) = check_kind(&path, is_expected) else { return Some(file) };
-            let place = display_path(&path);
+            let (place, near) = (display_path(&path), files_beside(&path, folder));
+            let near = near.filter(|_| !path.exists()).map(|near| format!("; {near}"));
             let problem = reader.refuse(at, format!("{noun} `{file}` {reason}"), "here");
-            problem.help = Some(format!("paths are relative to the scenario: this is {place}"));
+            problem.help = Some(format!(
+                "paths are relative to the scenario: this is {place}{}",
+                near.unwrap_or_default()
+            ));
             reader.defer_missing_file(at);
         }
         Some(file)
@@ -98,7 +102,10 @@ impl Form for ListFiles {
             }
         };
         if names.is_empty() {
-            let help = format!("globs are relative to the scenario, in {}", display_path(folder));
+            let near = files_beside(&folder.join(&glob), folder).filter(|_| !glob.contains(is_wildcard));
+            let help = near.unwrap_or_else(|| {
+                format!("globs are relative to the scenario, in {}", display_path(folder))
+            });
             let message = match fs::metadata(folder.join(&glob)) {
                 Ok(metadata) if metadata.is_file() => format!(
                     "no file matches `{glob}`; for the file of this name, write `\\\\` before `[`, `{{`, `*` and `?`"

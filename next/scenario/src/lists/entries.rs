@@ -217,8 +217,14 @@ fn visit_json(
         Err(error) => {
             let at = error_offset(text, &error);
             let place = Place::new(&source, at..at, "here");
-            let message = format!("not a JSON array: {}", message_of(&error));
-            return visit(&mut in_chunks(size, [Err(Problem::new(message).at(place))]));
+            let is_object = error.is_data() && text.trim_start().starts_with('{');
+            let fault = match text.trim() {
+                "" => "it is empty".to_owned(),
+                _ if is_object => "it is an object; put it into `[…]`".to_owned(),
+                _ => message_of(&error),
+            };
+            let problem = Problem::new(format!("not a JSON array: {fault}")).at(place);
+            return visit(&mut in_chunks(size, [Err(problem)]));
         }
     };
     let entries = records.into_iter().map(|record| {

@@ -45,6 +45,12 @@ impl<'a> Document<'a> {
             }
         };
         let mut problems: Vec<Problem> = errors.iter().map(problem).collect();
+        if let Some(open) = open_bracket(text) {
+            // The lines after it were read as its elements.
+            problems.truncate(1);
+            problems[0].message = "not valid TOML: `[` is not closed".to_owned();
+            problems[0].places.insert(0, Place::new(&source, open..open + 1, "opened here"));
+        }
         if let Some(help) = format_help(path, text) {
             problems.truncate(1);
             problems.iter_mut().for_each(|problem| problem.help = Some(help.clone()));
@@ -202,6 +208,32 @@ fn first_key(text: &str, error: &toml::de::Error) -> Option<Range<usize>> {
         at += other.len();
     }
     found.map(|found| found..found + key.len())
+}
+
+/// Returns the position of the first `[` of a text without its `]`. `None` if the text has strings of several lines, which may
+/// contain one.
+fn open_bracket(text: &str) -> Option<usize> {
+    if text.contains("\"\"\"") || text.contains("'''") {
+        return None;
+    }
+    let (mut open, mut quote, mut is_escaped) = (Vec::new(), None, false);
+    for (at, character) in text.char_indices() {
+        match (quote, character) {
+            (_, '\n') => quote = None,
+            (Some('"'), '\\') if !is_escaped => {
+                is_escaped = true;
+                continue;
+            }
+            (Some(end), _) if end == character && end != '#' && !is_escaped => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'' | '#') => quote = Some(character),
+            (None, '[') => open.push(at),
+            (None, ']') => drop(open.pop()),
+            (None, _) => {}
+        }
+        is_escaped = false;
+    }
+    open.first().copied()
 }
 
 /// Returns a help for a text of another format.

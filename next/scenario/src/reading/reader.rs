@@ -250,10 +250,15 @@ pub fn similar<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&
     slips.min_by_key(|(distance, _)| *distance).map(|(_, nearest)| nearest)
 }
 
-/// Returns the distance of two names. `None` if a third of the shorter one differs, which is rarely a slip.
+/// Returns the distance of two names, without regard to case. `None` if `name` is rarely a slip: more than a third of the shorter
+/// one differs, and it is not the start of `known`.
 pub(crate) fn slip_distance(name: &str, known: &str) -> Option<usize> {
-    let distance = strsim::damerau_levenshtein(name, known);
-    (distance <= 1 + known.len().min(name.len()) / 3).then_some(distance)
+    const MIN_START: usize = 3;
+    let (name, known) = (name.to_lowercase(), known.to_lowercase());
+    let distance = strsim::damerau_levenshtein(&name, &known);
+    let is_start = name.len() >= MIN_START && known.starts_with(&name);
+    let most = (known.len().min(name.len()) / 3).max(1);
+    (is_start || distance <= most).then_some(distance)
 }
 
 /// Returns a value's kind for messages.

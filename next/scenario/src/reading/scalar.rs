@@ -157,7 +157,12 @@ const PATTERN: Text<String> = Text {
         Err(error) => {
             let error = error.to_string();
             let reason = error.lines().last().unwrap_or_default();
-            Err(reason.trim_start_matches("error: ").to_owned())
+            let reason = reason.trim_start_matches("error: ");
+            // A line with a mark is below the expression, which is indented by four.
+            let mark = error.lines().find_map(|line| line.strip_prefix("    ")?.find('^'));
+            let rest: String = text.chars().skip(mark.unwrap_or(usize::MAX)).collect();
+            let is_line = !rest.is_empty() && !text.contains(['\n', '^']);
+            Err(if is_line { format!("{reason} at `{rest}`") } else { reason.to_owned() })
         }
     },
     ..TEXT

@@ -181,7 +181,17 @@ impl<'a, 'p> Table<'a, 'p> {
             } else {
                 let message = format!("unknown key `{key}`");
                 let problem = self.reader.refuse_key(&at, message, "unknown");
-                problem.help = Some(suggest(key, known.iter().copied()));
+                let owners = other_tables(self.title, key);
+                let nearest = similar(key, known.iter().copied());
+                problem.help = Some(match (owners, nearest) {
+                    (None, None) if known.contains(&"config") => {
+                        let known = suggest(key, known.iter().copied());
+                        format!("settings of a plugin itself belong to `config`; {known}")
+                    }
+                    (None, _) => suggest(key, known.iter().copied()),
+                    (Some(owners), None) => owners,
+                    (Some(owners), Some(nearest)) => format!("did you mean `{nearest}`? {owners}"),
+                });
             }
         }
         let more = unknown.count();
@@ -214,6 +224,21 @@ impl<T> Form for TableForm<T> {
     fn schema(&self) -> Value {
         Table::describe(self.0, self.1)
     }
+}
+
+/// Returns a help that names the other tables of a scenario with a key.
+fn other_tables(title: &str, key: &str) -> Option<String> {
+    let line = format!("\n* `{key}`: ");
+    let (scenario, _) = include_str!("../keys.md").split_once("\n## `runner.toml`")?;
+    if !scenario.contains(&format!("\n## {title}\n")) {
+        return None;
+    }
+    let tables = scenario.split("\n## ").filter(|table| table.contains(&line));
+    let is_limit = Limits::TABLE.iter().any(|limit| limit.key == key);
+    let titles = tables.filter_map(|table| table.lines().next());
+    let titles = titles.chain(is_limit.then_some("`limits` of a provider"));
+    let titles: Vec<_> = titles.map(|title| title.replace("Top level", "the top level")).collect();
+    (!titles.is_empty()).then(|| format!("`{key}` is a key of {}", titles.join(" and ")))
 }
 
 /// Returns the sentence about a key. Tests and test lists share those of `[defaults]`.

@@ -1,7 +1,7 @@
 //! Reads text files of bounded size.
 
 use std::io::{self, Read};
-use std::{fs::File, path::Path};
+use std::{fs::File, path::{Path, PathBuf}};
 
 use crate::problem::{Place, Problem, Source, line_breaks};
 use crate::reading::similar;
@@ -22,7 +22,7 @@ pub(crate) fn read_text(
             _ => format!("cannot read the {noun}: {error}"),
         };
         let problem = Problem::for_file(shown, message);
-        match files_beside(path) {
+        match files_beside(path, Path::new("")) {
             Some(help) if error.kind() == io::ErrorKind::NotFound => problem.with_help(help),
             _ => problem,
         }
@@ -42,25 +42,26 @@ pub(crate) fn read_text(
     String::from_utf8(bytes).map_err(|error| not_utf8(shown, 1, error.as_bytes()))
 }
 
-/// Returns a help that names the existing files of this type in the folder of a missing one.
-fn files_beside(path: &Path) -> Option<String> {
+/// Returns a help that names the existing files of this type in the folder of a missing one, relative to `base`.
+pub(crate) fn files_beside(path: &Path, base: &Path) -> Option<String> {
     const MAX_NAMED: usize = 10;
     let (folder, end) = (path.parent()?, path.extension()?.to_str()?);
     let entries = if folder == Path::new("") { Path::new(".") } else { folder }.read_dir().ok()?;
-    // The extension, which all have, would make short names similar.
+    // The extension and the folder, which all have, would make short names similar.
+    let stem = |path: &Path| Some(path.file_stem()?.to_string_lossy().into_owned());
     let stems = entries.filter_map(|entry| {
-        let file = folder.join(entry.ok()?.file_name());
+        let file = PathBuf::from(entry.ok()?.file_name());
         let is_same = file.extension().is_some_and(|other| other == end);
-        is_same.then(|| file.with_extension("").to_string_lossy().into_owned())
+        stem(&file).filter(|_| is_same)
     });
     let mut stems: Vec<_> = stems.collect();
     stems.sort();
-    let stem = path.with_extension("");
-    if let Some(near) = similar(&stem.to_string_lossy(), stems.iter().map(String::as_str)) {
-        return Some(format!("did you mean `{near}.{end}`?"));
+    let folder = folder.strip_prefix(base).unwrap_or(folder);
+    let shown = |stem: &str| format!("`{}`", folder.join(format!("{stem}.{end}")).display());
+    if let Some(near) = similar(&stem(path)?, stems.iter().map(String::as_str)) {
+        return Some(format!("did you mean {}?", shown(near)));
     }
-    let named: Vec<_> =
-        stems.iter().take(MAX_NAMED).map(|stem| format!("`{stem}.{end}`")).collect();
+    let named: Vec<_> = stems.iter().take(MAX_NAMED).map(|stem| shown(stem)).collect();
     (!named.is_empty()).then(|| format!("known here: {}", named.join(", ")))
 }
 

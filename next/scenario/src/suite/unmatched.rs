@@ -46,7 +46,12 @@ impl Scenario {
                 let is_match = globs::over_ids(&[glob])
                     .is_ok_and(|glob| known.iter().any(|name| glob.is_match(name)));
                 if !is_match {
-                    let nearest = nearest_names(glob, known.iter());
+                    let folder = format!("{glob}/");
+                    let nearest = if known.iter().any(|name| name.starts_with(&folder)) {
+                        format!("to select the tests in it: `{flag} '{glob}/*'`")
+                    } else {
+                        nearest_names(glob, known.iter())
+                    };
                     unmatched.push(format!("no {kind} matches `{flag} {glob}`; {nearest}"));
                 }
             }
