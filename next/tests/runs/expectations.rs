@@ -28,7 +28,7 @@ fn schemas_name_the_places_that_break_them() {
         message("bad"),
         "at $.n: value must be an integer, not a string; unknown key `m` (known: `n`)"
     );
-    assert_eq!(message("other"), "value must be a table, not a number");
+    assert_eq!(message("other"), "value must be an object, not a number");
 }
 
 #[test]

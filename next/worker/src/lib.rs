@@ -13,7 +13,6 @@ mod grade;
 mod guests;
 mod harden;
 mod instances;
-mod json_step;
 mod judge;
 #[cfg(debug_assertions)]
 #[path = "tests/lie.rs"]

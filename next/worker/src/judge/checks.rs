@@ -273,7 +273,7 @@ pub(super) fn check_stderr(
     let expected = expect.stderr.as_ref()?;
     let mut failures = Vec::new();
     if expected.equals.as_ref().is_some_and(|text| text != stderr) {
-        failures.push("the standard error is not what was expected".to_owned());
+        failures.push("the standard error differs from the expected one".to_owned());
     }
     if let Some(part) = expected.contains.as_ref().filter(|part| !stderr.contains(part.as_str())) {
         failures.push(format!("the standard error does not contain `{}`", cut(MAX_SHORT, part)));

@@ -7,7 +7,7 @@ use runner_model::{units::grouped, visible::expected_and_got};
 use runner_sandbox::cut;
 use serde_json::Value;
 
-use crate::json_step::Step;
+use crate::schema::Step;
 
 /// Bytes of a value inside a message.
 pub(super) const MAX_SHORT: usize = 80;

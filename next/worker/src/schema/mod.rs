@@ -6,6 +6,7 @@
 //! References are never fetched, and patterns match in linear time.
 
 mod numbers;
+mod step;
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -20,8 +21,7 @@ use runner_sandbox::cut;
 use serde_json::{Map, Value, json};
 
 use numbers::{NumberRule, with_integers};
-
-use crate::json_step::Step;
+pub(crate) use step::Step;
 
 /// Address of the schema, for references within it.
 const ADDRESS: &str = "http://runner.invalid/schema";
@@ -208,7 +208,7 @@ fn noun(kind: Type) -> &'static str {
         Type::Integer => "an integer",
         Type::String => "a string",
         Type::Array => "an array",
-        Type::Object => "a table",
+        Type::Object => "an object",
     }
 }
 

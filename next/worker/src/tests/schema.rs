@@ -23,7 +23,7 @@ fn invalid_places_are_named() {
     });
     assert_eq!(mismatch(&schema, &json!({"n": 1, "mode": "a"})), None);
     for (value, reason) in [
-        (json!(1), "value must be a table, not a number"),
+        (json!(1), "value must be an object, not a number"),
         (json!({}), "missing key `n`"),
         (json!({"n": "1"}), "at $.n: value must be an integer, not a string"),
         (
