@@ -171,8 +171,12 @@ fn check_length(text: &str, limit: usize) -> Result<(), IdError> {
 }
 
 fn unexpected(character: char) -> IdError {
+    let character = match character {
+        ' ' => "a space".to_owned(),
+        character => format!("{character:?}"),
+    };
     let reason = format!(
-        "{character:?} is not allowed; use letters, digits, `_`, `.` and `-`, and start with a letter, a digit or `_`"
+        "{character} is not allowed; use letters, digits, `_`, `.` and `-`, and start with a letter, a digit or `_`"
     );
     IdError(reason.into())
 }

@@ -89,7 +89,7 @@ impl Limits {
     ///
     /// The fault of the argument.
     pub fn set(&mut self, text: &str) -> Result<(), String> {
-        let (key, value) = text.split_once('=').ok_or("it has no `=`")?;
+        let (key, value) = text.split_once('=').ok_or("it has no `=`; write, for example, `memory=64MiB`")?;
         let invalid = |reason| format!("`{value}` {reason}");
         if key == "time" {
             let time = parse_duration(value).map_err(invalid)?;
@@ -100,8 +100,13 @@ impl Limits {
             return Ok(());
         }
         let limit = Self::TABLE.iter().find(|limit| limit.key == key).ok_or_else(|| {
-            let known: Vec<_> = Self::TABLE.iter().map(|limit| limit.key).collect();
-            format!("there is no limit `{key}`; there is `time`, {}", known.join(", "))
+            let known = || Self::TABLE.iter().map(|limit| limit.key).chain(["time"]);
+            // Starts of a key are the usual short forms.
+            if let Some(near) = known().find(|known| known.starts_with(key) && !key.is_empty()) {
+                return format!("there is no limit `{key}`; did you mean `{near}`?");
+            }
+            let known: Vec<_> = known().map(|known| format!("`{known}`")).collect();
+            format!("there is no limit `{key}`; there is {}", known.join(", "))
         })?;
         *(limit.get_mut)(self) = match limit.unit {
             Bytes => parse_size(value).map_err(invalid)?,

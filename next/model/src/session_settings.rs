@@ -158,8 +158,9 @@ impl Budgets {
         let budget = if budget == "off" {
             None
         } else {
-            let budget = budget.replace('_', "").parse().ok();
-            Some(budget.filter(|b| (Self::LEAST..=f64::MAX).contains(b)).ok_or(expected)?)
+            let budget: f64 = budget.replace('_', "").parse().map_err(|_| expected)?;
+            let is_budget = (Self::LEAST..=f64::MAX).contains(&budget);
+            Some(is_budget.then_some(budget).ok_or("a budget is a number above 0")?)
         };
         let name = BudgetName::parse(name);
         if name.metric.is_empty() {

@@ -8,7 +8,7 @@ use std::{env, fs, os::unix::fs::PermissionsExt as _};
 use runner_model::{
     prepare::SecretValues, provider::PreparedProvider, visible::shown_path, without_mark,
 };
-use runner_scenario::ProviderProblem;
+use runner_scenario::{ProviderProblem, similar};
 
 use crate::PrepareError;
 
@@ -27,6 +27,8 @@ pub struct Secrets {
     pub values: SecretValues,
     /// Index of the provider and name of each secret without a value.
     pub missing: Vec<(u16, String)>,
+    /// Names in files that no provider is granted.
+    others: BTreeSet<String>,
     /// Messages for the user.
     pub notices: Vec<String>,
 }
@@ -98,9 +100,11 @@ impl Secrets {
         for (line, number) in without_mark(&text).lines().zip(1_u64..) {
             // The line itself may be a secret, so it is not in the message.
             let parsed = parse_line(line).map_err(|why| cannot(&format!("line {number} {why}")))?;
-            let Some((name, value)) = parsed.filter(|(name, _)| names.contains(name)) else {
+            let Some((name, value)) = parsed else { continue };
+            if !names.contains(name) {
+                self.others.insert(name.to_owned());
                 continue;
-            };
+            }
             if let Some(first) = lines.insert(name, number) {
                 return Err(cannot(&format!(
                     "line {number} has `{name}` again, after line {first}"
@@ -123,9 +127,14 @@ impl Secrets {
                     "grants.secrets"
                 },
                 message: format!("secret `{name}` has no value"),
-                help: Some(format!(
-                    "set it in the environment, `export {name}=…`, or write a line `{name}=…` into a file and add `--secret-file FILE`"
-                )),
+                help: Some(match similar(name, self.others.iter().map(String::as_str)) {
+                    Some(near) => format!(
+                        "a `--secret-file` has `{near}`: use the same name in the file and in the scenario"
+                    ),
+                    None => format!(
+                        "set it in the environment, `export {name}=…`, or write a line `{name}=…` into a file and add `--secret-file FILE`"
+                    ),
+                }),
             }
         };
         self.missing.iter().map(problem).collect()

@@ -16,7 +16,7 @@ use super::{ids::Ids, plan::Plan, test_line::TestLine};
 
 /// Problems that are shown. The others are counted.
 const MAX_SHOWN: usize = 20;
-/// Bytes of a worker's message about a test.
+/// Bytes of a worker's message about a provider or a test.
 const MAX_MESSAGE: usize = 4096;
 /// Tasks in flight.
 const WINDOW: usize = 64;
@@ -169,14 +169,17 @@ pub(crate) fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProbl
     let found = ready.providers.iter().filter_map(|about| {
         let problem = about.problem.as_ref()?;
         let provider = plan.providers.get(usize::from(about.provider))?;
+        let is_of_memory = problem.class == ErrorClass::OutOfMemory;
         Some(ProviderProblem {
             provider: about.provider,
             key: match problem.class {
                 ErrorClass::InvalidConfig => "config",
+                ErrorClass::OutOfMemory => "limits",
                 _ => "plugin",
             },
-            message: format!("plugin `{}` {}", provider.provider.plugin, problem.message),
-            help: None,
+            message: format!("plugin `{}` {}", provider.provider.plugin, bounded(&problem.message)),
+            help: is_of_memory
+                .then(|| "a size without a unit is in bytes: `memory = \"64MiB\"`".to_owned()),
         })
     });
     found.collect()
@@ -210,9 +213,14 @@ fn takes_input(provider: &Provider) -> bool {
     templates.any(has_input)
 }
 
+/// Returns the start of a worker's message.
+fn bounded(message: &str) -> &str {
+    &message[..message.floor_char_boundary(MAX_MESSAGE)]
+}
+
 fn test_problem(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {
     let (id, provider) = (&trial.test, &trial.provider);
-    let message = &problem.message[..problem.message.floor_char_boundary(MAX_MESSAGE)];
+    let message = bounded(&problem.message);
     TestProblem {
         test,
         key: match (problem.class, problem.code.as_str()) {

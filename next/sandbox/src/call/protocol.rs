@@ -234,7 +234,7 @@ fn parse<'a, T: Deserialize<'a>>(
                 let start = quote_start(stdout, sandbox.host.redactor());
                 let advice = match stdout.trim_ascii_start().first() {
                     None | Some(b'{') if !error.to_string().starts_with("trailing") => "",
-                    _ => "; write everything else to standard error",
+                    _ => "; write everything else to standard error, or leave out `protocol = \"json\"` for a plain program",
                 };
                 format!(
                     "the standard output is not one JSON object `{{\"ok\": …}}` or `{{\"err\": …}}`: {error}{start}{advice}"
