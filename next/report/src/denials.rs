@@ -26,11 +26,12 @@ impl Denials {
     /// Denials of one provider that are shown. One more is kept, to show that there are more.
     pub const MAX_TOLD: usize = 10;
 
-    /// Counts the denials of an attempt, except those of a test that passed because it expects `denied`.
+    /// Counts the denials of an attempt, except those of a test that passed because it expects `denied`. Judged rows repeat
+    /// those of their attempt.
     pub fn add(&mut self, row: &RowRef<'_>) {
         let class = row.error.as_ref().and_then(|error| error.class);
         let is_expected = row.outcome == Outcome::Passed && class == Some(ErrorClass::Denied);
-        if row.denied.is_empty() || is_expected {
+        if row.denied.is_empty() || is_expected || row.judged.is_some() {
             return;
         }
         let known = self.0.entry(row.provider.to_string()).or_default();
@@ -74,7 +75,7 @@ pub fn table_with(provider: &str, granted: &Grants, denied: &[Denial]) -> Vec<St
     let added = lines.filter(|line| grants.add(line)).count();
     match added {
         0 => Vec::new(),
-        _ => grants.table(provider),
+        _ => grants.table("providers", provider),
     }
 }
 

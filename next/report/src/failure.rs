@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use runner_model::row::{Check, Raw, RowError};
+use runner_model::row::{Check, Grade, Raw, RowError};
 use runner_model::visible::{expected_and_got, marked, visible_line};
 use runner_model::{ErrorClass, Outcome, RowRef, outcome::Verdict, units};
 use serde::de::IgnoredAny;
 
-use crate::{denials, logs::JsonRecord};
+use crate::{denials, logs::JsonRecord, phrases};
 
 /// Characters of a value in a headline.
 const SHORT_VALUE: usize = 40;
@@ -39,8 +39,12 @@ pub enum Tone {
 
 pub type BlockLine = (Tone, String);
 
-/// Formats the reason as one line: the first failed check, or else the error without class and code.
+/// Formats the reason as one line: the first failed check, or else the first grade that is not a pass, or the error without
+/// class and code.
 pub fn headline(row: &RowRef<'_>) -> String {
+    if let Some(grade) = deciding_grade(row) {
+        return grade_line(grade);
+    }
     let failed = row.checks.iter().find(|check| has_failed(check));
     match (failed, &row.error) {
         (Some(check), _) => {
@@ -55,14 +59,7 @@ pub fn headline(row: &RowRef<'_>) -> String {
             }
         }
         (None, Some(error)) => {
-            let line = error_words(error).unwrap_or_else(|| error_line(row, error));
-            let line = visible_line(&line).into_owned();
-            match program_words(&line, &error.message) {
-                // A trap's own words are only that there was one.
-                Some(words) if error.class == Some(ErrorClass::Trap) => words,
-                Some(words) => line.replace(STDERR_FOLLOWS, &format!(": {words}")),
-                None => line,
-            }
+            with_program_words(error, error_words(error).unwrap_or_else(|| error_line(row, error)))
         }
         (None, None) => match (&row.summary, row.verdict) {
             (Some(summary), Some(Verdict::Fail)) => with_summary("verdict fail", summary),
@@ -71,6 +68,35 @@ pub fn headline(row: &RowRef<'_>) -> String {
             (None, _) => row.outcome.to_string(),
         },
     }
+}
+
+/// Returns the grade that decides a row: the one with an error, or else the first one that is a fail.
+fn deciding_grade<'a, 'b>(row: &'a RowRef<'b>) -> Option<&'a Grade<'b>> {
+    let fails = |grade: &&Grade<'_>| grade.verdict == Some(Verdict::Fail);
+    let failed = row.grades.iter().find(|grade| grade.error.is_some());
+    failed.or_else(|| row.grades.iter().find(fails))
+}
+
+/// Formats why a grade is not a pass, with the first line of its explanation.
+fn grade_line(grade: &Grade<'_>) -> String {
+    let reason = match (&grade.error, grade.score, grade.min_score) {
+        (Some(error), ..) => {
+            let words = error_words(error).unwrap_or_else(|| error.code.to_string());
+            with_program_words(error, words)
+        }
+        (None, Some(score), Some(least)) if score < least => {
+            format!("score {} < {}", phrases::number(score), phrases::number(least))
+        }
+        _ => format!("verdict {}", phrases::grade(grade)),
+    };
+    let explanation: String = explanation(grade).take(1).map(|line| format!(": {line}")).collect();
+    visible_line(&format!("grader {}: {reason}{explanation}", &*grade.grader)).into_owned()
+}
+
+/// Returns the lines of an explanation.
+fn explanation<'a>(grade: &'a Grade<'_>) -> impl Iterator<Item = &'a str> {
+    let text = grade.explanation.as_deref().unwrap_or_default();
+    text.lines().map(str::trim_end).filter(|line| !line.is_empty())
 }
 
 fn with_summary(head: &str, summary: &str) -> String {
@@ -90,7 +116,17 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
         push_at_most(&mut lines, others.collect(), most);
         push_at_most(&mut lines, check_values(check), most);
     }
-    if let Some(error) = &row.error {
+    for grade in
+        row.grades.iter().filter(|grade| grade.verdict.is_none_or(|one| one == Verdict::Fail))
+    {
+        lines.push((Tone::Reason, grade_line(grade)));
+        let details = explanation(grade).skip(1).map(|line| (Tone::Detail, line.to_owned()));
+        let error = grade.error.iter().flat_map(error_details);
+        push_at_most(&mut lines, details.chain(error).collect(), most);
+    }
+    // The error of a grader is in its grade.
+    let is_of_grader = |error: &&RowError<'_>| error.class == Some(ErrorClass::Grader);
+    if let Some(error) = row.error.as_ref().filter(|error| !is_of_grader(error)) {
         // The denial below has the same text, with advice.
         let mut denied = row.denied.iter();
         if !denied.any(|denied| error.message.contains(&*denied.what)) {
@@ -252,6 +288,17 @@ fn program_words(line: &str, message: &str) -> Option<String> {
     let last = said.clone().next_back().filter(|_| line.ends_with(STDERR_FOLLOWS))?;
     let words = said.find(|said| said.starts_with("panic: ")).unwrap_or(last);
     Some(visible_line(&message_of(words)).into_owned())
+}
+
+/// Replaces the end of an error's line by the words of the program that its message ends with.
+fn with_program_words(error: &RowError<'_>, line: String) -> String {
+    let line = visible_line(&line).into_owned();
+    match program_words(&line, &error.message) {
+        // A trap's own words are only that there was one.
+        Some(words) if error.class == Some(ErrorClass::Trap) => words,
+        Some(words) => line.replace(STDERR_FOLLOWS, &format!(": {words}")),
+        None => line,
+    }
 }
 
 /// Returns class and code, such as `trap unreachable`. `None` if they only repeat the outcome.

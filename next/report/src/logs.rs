@@ -1,9 +1,11 @@
 //! Logs and output of guests, in the order of their attempts' rows.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use runner_model::log::{Level, LogLine, Said};
-use runner_model::{Text, Time, TrialId, row::read_line};
+use runner_model::row::{Grade, read_line};
+use runner_model::{RowRef, Text, Time, TrialId};
 use runner_record::{ReadLine, RecordError, RunDir};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +17,10 @@ pub struct LogEntry {
     /// Always [`VERSION`].
     pub v: u8,
     pub trial: TrialId,
-    /// Number of the attempt, from 1.
+    /// The grader whose log it is. Absent for the provider's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grader: Option<String>,
+    /// Number of the attempt of the provider or grader, from 1.
     pub attempt: u32,
     pub session: u32,
     pub stream: Stream,
@@ -24,7 +29,7 @@ pub struct LogEntry {
     /// Present for log records only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
-    /// Text of a log record, or the whole output.
+    /// Text of a log record, the whole output, or the end of a grader's log and standard error.
     pub text: String,
     /// Fields of a log record.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -35,7 +40,7 @@ pub struct LogEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
-    /// Log records.
+    /// Log records, and the logs of graders.
     Log,
     /// Standard output.
     Stdout,
@@ -44,10 +49,12 @@ pub enum Stream {
 }
 
 /// Position in the logs of a run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Reading {
     from: u64,
     seq: u64,
+    /// Hashes of the grades whose logs were read. Later rows of a trial repeat its grades.
+    grades: HashSet<u64>,
     /// Lines of the rows that cannot be read. The output of their attempts is left out.
     pub damaged: u64,
 }
@@ -65,7 +72,7 @@ impl Reading {
         is_wanted: impl Fn(&TrialId) -> bool,
         mut each: impl FnMut(Result<LogEntry, RecordError>),
     ) -> Result<(), RecordError> {
-        let (seq, damaged) = (&mut self.seq, &mut self.damaged);
+        let (seq, grades, damaged) = (&mut self.seq, &mut self.grades, &mut self.damaged);
         self.from = run.rows_from(self.from, &mut |_, line| {
             let ReadLine::Row(head, bytes) = line else {
                 *damaged += u64::from(matches!(line, ReadLine::Damaged(_)));
@@ -83,7 +90,9 @@ impl Reading {
                 *damaged += 1;
                 return;
             };
-            match run.log(&row) {
+            // A judged row repeats the log of its attempt.
+            let log = if row.judged.is_none() { run.log(&row) } else { Ok(None) };
+            match log {
                 Ok(Some(line)) => {
                     if let Ok(read) = serde_json::from_str::<LogLine<'_>>(&line) {
                         said(&read, &mut |spoken| each(Ok(spoken)));
@@ -92,8 +101,42 @@ impl Reading {
                 Ok(None) => {}
                 Err(error) => each(Err(error)),
             }
+            for grade in &row.grades {
+                if let Some(log) = &grade.log
+                    && grades.insert(hash(&(
+                        &row.trial,
+                        row.attempt,
+                        &*grade.grader,
+                        grade.attempt,
+                        log,
+                    )))
+                {
+                    each(Ok(of_grader(&row, grade, log)));
+                }
+            }
         })?;
         Ok(())
+    }
+}
+
+fn hash(grade: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    grade.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn of_grader(row: &RowRef<'_>, grade: &Grade<'_>, log: &str) -> LogEntry {
+    LogEntry {
+        v: VERSION,
+        trial: row.trial.clone(),
+        grader: Some(grade.grader.to_string()),
+        attempt: grade.attempt,
+        session: row.session.unwrap_or(1),
+        stream: Stream::Log,
+        at: None,
+        level: None,
+        text: log.to_owned(),
+        fields: Vec::new(),
     }
 }
 
@@ -101,6 +144,7 @@ fn said(line: &LogLine<'_>, each: &mut dyn FnMut(LogEntry)) {
     let spoken = |stream, text: &str| LogEntry {
         v: VERSION,
         trial: line.trial.clone(),
+        grader: None,
         attempt: line.attempt,
         session: line.session,
         stream,

@@ -5,8 +5,9 @@ use std::{fmt, time::Duration};
 
 use runner_model::json::Json;
 use runner_model::log::{LogRecord, Said};
+use runner_model::row::{Check, Grade, duration};
 use runner_model::units::{plural, show_duration, show_size};
-use runner_model::{Outcome, RowRef, outcome::Verdict, row::Check};
+use runner_model::{Outcome, RowRef, outcome::Verdict};
 use serde_json::{Map, Value};
 
 use crate::{TrialDocument, failure, logs::without_records, phrases, rows::Line};
@@ -35,8 +36,9 @@ impl TrialDocument {
         let (session, at) = (row.session.unwrap_or(1), phrases::zoned_clock(row.started_at));
         let mut page = Page::default();
         page.text("run", format!("{}\nsession {session}, {at}", self.run_dir));
-        if self.rows.len() > 1 {
-            page.lines("attempts", self.rows.iter().filter_map(attempt));
+        let attempts: Vec<_> = self.rows.iter().filter_map(attempt).collect();
+        if attempts.len() > 1 {
+            page.lines("attempts", attempts.into_iter());
         }
         let planned = self.planned.as_ref();
         let planned = planned.and_then(|test| serde_json::from_str::<Value>(test.get()).ok());
@@ -115,6 +117,7 @@ impl Page {
             (check.verdict != Verdict::Fail).then(|| self::check(check, expected))
         });
         self.lines("checks", checks);
+        self.lines("grades", row.grades.iter().flat_map(grade));
         self.lines("metrics", row.metrics.iter().map(phrases::metric));
         let usage = &row.usage;
         self.text(
@@ -143,8 +146,13 @@ impl Page {
     }
 }
 
+/// Formats an attempt of the provider, or a failed one of a grader that was asked again. `None` for other rows of an output that
+/// waits for graders.
 fn attempt(line: &Line) -> Option<String> {
     let row = line.row()?;
+    if row.outcome == Outcome::Ungraded && !row.has_failed_grader() {
+        return None;
+    }
     let (session, took) = (row.session.unwrap_or(1), show_duration(row.duration()));
     let (attempt, outcome) = (row.attempt, row.outcome);
     let reason = (outcome != Outcome::Passed).then(|| format!("  {}", failure::headline(&row)));
@@ -183,6 +191,28 @@ fn check(check: &Check<'_>, expected: Option<&Value>) -> String {
     let expected: String = expected.iter().map(|text| format!(" {text}")).collect();
     let message: String = check.message.iter().map(|message| format!(": {message}")).collect();
     format!("{} {}{expected}{message}", check.verdict, &*check.name)
+}
+
+/// Formats a grade, with its explanation, its metrics and its log on lines of their own.
+fn grade(grade: &Grade<'_>) -> Vec<String> {
+    let mut words = vec![format!("{}: {}", &*grade.grader, phrases::grade(grade))];
+    words.extend(grade.min_score.map(|least| format!("at least {}", phrases::number(least))));
+    let own = grade.own_verdict.filter(|own| Some(*own) != grade.verdict);
+    words.extend(own.map(|own| format!("its own verdict is {own}")));
+    words.extend((grade.attempt > 1).then(|| format!("attempt {}", grade.attempt)));
+    words.push(show_duration(duration(grade.duration_ms)));
+    words.extend(grade.metrics.iter().map(phrases::metric));
+    let error = grade.error.as_ref().map(|error| ("error", &error.message));
+    let texts = [
+        error,
+        grade.explanation.as_ref().map(|text| ("explanation", text)),
+        grade.log.as_ref().map(|text| ("log", text)),
+    ];
+    let texts = texts.into_iter().flatten().flat_map(|(title, text)| {
+        let rest = text.trim_end().lines().map(|line| format!("    {line}"));
+        std::iter::once(format!("  {title}:")).chain(rest)
+    });
+    [words.join(", ")].into_iter().chain(texts).collect()
 }
 
 fn record(record: &LogRecord<'_>) -> String {

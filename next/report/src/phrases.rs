@@ -2,7 +2,8 @@
 
 use runner_model::{
     Counts, Reason, Stage, StopSignal, Time,
-    row::{Actor, Metric},
+    outcome::Verdict,
+    row::{Actor, Grade, Metric},
     show_time,
     status::RunState,
     units::{grouped, plural},
@@ -40,6 +41,24 @@ pub fn counts(counts: &Counts) -> String {
     ];
     let shown = words.iter().filter(|(count, ..)| *count > 0);
     shown.map(|(count, one, many)| plural(*count, one, many)).collect::<Vec<_>>().join(", ")
+}
+
+/// Formats how many trials are done: `7 of 12 done`, or `9 of 12 executed, 7 graded` if outputs wait for graders.
+#[must_use]
+pub fn done(counts: &Counts, planned: u64) -> String {
+    let [done, executed, planned] =
+        [counts.done(), counts.done() + counts.ungraded, planned].map(grouped);
+    match counts.ungraded {
+        0 => format!("{done} of {planned} done"),
+        _ => format!("{executed} of {planned} executed, {done} graded"),
+    }
+}
+
+/// Formats a verdict with its score: `pass 0.9`.
+#[must_use]
+pub fn grade(grade: &Grade<'_>) -> String {
+    let score = grade.score.map(|score| format!(" {}", number(score))).unwrap_or_default();
+    format!("{}{score}", grade.verdict.map_or("error", Verdict::as_str))
 }
 
 /// Formats counts that are not 0 with signs: `✓ 6  ✗ 3  ○ 1`. `✗` counts failures, errors and timeouts.

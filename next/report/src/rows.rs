@@ -2,19 +2,16 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    collections::{BTreeMap, HashSet},
+    collections::{HashMap, HashSet},
 };
 
-use runner_model::row::{Metric, RowHead, read_line};
+use runner_model::row::{RowHead, read_line};
 use runner_model::{Counts, Outcome, Places as _, RowRef, TrialId, status::RunVerdict};
 use runner_record::{Manifest, ReadLine, RecordError, RunDir, UnplannedFold};
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
-use crate::{Failures, verify};
-
-/// Sums of metrics that are kept of a provider, which may give each reply's metrics other names.
-const MAX_METRICS: usize = 100;
+use crate::{Failures, results::Column, verify};
 
 /// A row as on disk.
 #[derive(Clone, Debug)]
@@ -64,11 +61,11 @@ pub(crate) struct Settled {
     fold: UnplannedFold,
     /// By the numbers of `fold`.
     newest: Vec<Option<Final>>,
-    /// Whether a row has metrics.
-    has_metrics: bool,
+    /// Whether a row has metrics or grades.
+    has_sums: bool,
 }
 
-/// A row that settles its trial.
+/// A row that settles its trial, or the newest one of a trial that has no result yet and is `ungraded`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Final {
     seq: u64,
@@ -77,6 +74,7 @@ pub(crate) struct Final {
     pub(crate) provider: u16,
     pub(crate) outcome: Outcome,
     pub(crate) flaky: bool,
+    /// The trial's score.
     pub(crate) score: Option<f32>,
     /// The `meta` of the test, by [`TestMeta::of`](crate::meta::TestMeta::of).
     pub(crate) meta: u32,
@@ -84,24 +82,27 @@ pub(crate) struct Final {
 
 impl Settled {
     pub(crate) fn new(manifest: &Manifest) -> Self {
-        Self { fold: UnplannedFold::new(manifest), newest: Vec::new(), has_metrics: false }
+        Self { fold: UnplannedFold::new(manifest), newest: Vec::new(), has_sums: false }
     }
 
     /// Adds a row of a test with this `meta`. Rows of other providers than these settle nothing, and neither do those of
     /// trials that the plan lacks.
     pub(crate) fn add(&mut self, row: &RowHead, providers: &[&str], is_planned: bool, meta: u32) {
-        self.has_metrics |= row.has_metrics;
+        self.has_sums |= row.has_metrics || !row.grades.is_empty();
         let Some((number, effect)) = self.fold.add(row) else { return };
         self.newest.resize(self.newest.len().max(number + 1), None);
         let provider = providers.iter().position(|name| **name == *row.trial.provider);
-        if let (true, Some(provider)) = (effect.settles && is_planned, provider) {
-            self.newest[number] = Some(Final {
+        let Some(provider) = provider.filter(|_| is_planned) else { return };
+        let newest = &mut self.newest[number];
+        if effect.settles || newest.is_none_or(|row| row.outcome == Outcome::Ungraded) {
+            let is_counted = effect.settles || row.outcome == Outcome::Ungraded;
+            *newest = is_counted.then(|| Final {
                 seq: row.seq,
                 duration_ms: row.duration_ms as f32,
                 provider: provider as u16,
                 outcome: row.outcome,
                 flaky: row.flaky,
-                score: row.score.map(|score| score as f32),
+                score: row.trial_score().map(|score| score as f32),
                 meta,
             });
         }
@@ -127,7 +128,7 @@ impl Settled {
         *self.newest.get(number)?
     }
 
-    /// Returns the settling row of every trial, in no order.
+    /// Returns the settling or ungraded row of every trial, in no order.
     pub(crate) fn finals(&self) -> impl Iterator<Item = Final> {
         self.newest.iter().flatten().copied()
     }
@@ -171,33 +172,30 @@ impl Rows {
         Ok(failures)
     }
 
-    /// Returns the sums of each provider's metrics over the rows that settle trials.
-    pub(crate) fn metrics(&self) -> Result<BTreeMap<String, Vec<Metric<'static>>>, RecordError> {
-        let mut sums = BTreeMap::new();
-        if !self.settled.has_metrics {
-            return Ok(sums);
+    /// Returns the results of the providers with these names, and the answers of those of them that are graders.
+    pub(crate) fn columns(&self, names: &[&str]) -> Result<Vec<Column>, RecordError> {
+        let mut columns = vec![Column::default(); names.len()];
+        for row in self.settled.finals() {
+            columns[usize::from(row.provider)].add(row);
         }
+        if !self.settled.has_sums {
+            return Ok(columns);
+        }
+        let places: HashMap<&str, usize> = names.iter().copied().zip(0..).collect();
         self.settling(
             |_| true,
             |row, _| {
-                let sums: &mut Vec<Metric<'_>> = sums.entry(row.provider.to_string()).or_default();
-                for metric in &row.metrics {
-                    let mut known = sums.iter();
-                    match known
-                        .position(|sum| (&sum.name, &sum.unit) == (&metric.name, &metric.unit))
-                    {
-                        Some(place) => sums[place].value += metric.value,
-                        None if sums.len() == MAX_METRICS => {}
-                        None => sums.push(Metric {
-                            name: metric.name.to_string().into(),
-                            value: metric.value,
-                            unit: metric.unit.as_ref().map(|unit| unit.to_string().into()),
-                        }),
+                if let Some(place) = places.get(&*row.provider) {
+                    columns[*place].add_metrics(&row.metrics);
+                }
+                for grade in &row.grades {
+                    if let Some(place) = places.get(&*grade.grader) {
+                        columns[*place].add_grade(grade);
                     }
                 }
             },
         )?;
-        Ok(sums)
+        Ok(columns)
     }
 
     /// Calls `each` for the rows that settle trials and that `is_wanted` selects.

@@ -1,13 +1,13 @@
 //! [`RunDocument`]: a run with its manifest, a table of its providers, and its rows.
 
-use std::time::Duration;
-
-use runner_model::row::{Metric, read_line};
-use runner_model::{Counts, Places as _, TrialId};
-use runner_record::{Live, Manifest, ReadLine, RecordError, ResultsRoot, RunDir, RunHead};
+use runner_model::{Places as _, TrialId, row::read_line};
+use runner_record::{
+    Live, Manifest, ManifestProvider, ReadLine, RecordError, ResultsRoot, RunDir, RunHead,
+};
 use serde::Serialize;
 
 use crate::meta::{MetaResults, TestMeta};
+use crate::results::Results;
 use crate::rows::{Rows, Settled, Which};
 use crate::{VERSION, denials::Denials, list::RunSummary, short_id, verify};
 
@@ -22,6 +22,9 @@ pub struct RunDocument {
     pub live: Option<Live>,
     /// One table per provider, in the scenario's order.
     pub providers: Vec<ProviderTable>,
+    /// One table per grader.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub graders: Vec<GraderTable>,
     /// Results by the keys of tests' `meta`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub meta: Vec<MetaResults>,
@@ -34,23 +37,22 @@ pub struct RunDocument {
     pub rows: Rows,
 }
 
-/// Counts and durations of a provider's final rows.
+/// Results of a provider.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProviderTable {
     pub provider: String,
     #[serde(flatten)]
-    pub counts: Counts,
-    /// Median duration of settling attempts, in milliseconds. `null` without any.
-    pub p50_ms: Option<f32>,
-    /// 95th percentile.
-    pub p95_ms: Option<f32>,
-    /// Maximum.
-    pub max_ms: Option<f32>,
-    /// Mean of the provider's own scores. `null` without any.
-    pub score: Option<f32>,
-    /// Sums of the provider's metrics.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub metrics: Vec<Metric<'static>>,
+    pub results: Results,
+}
+
+/// Answers of a grader in the rows that settle trials.
+#[derive(Clone, Debug, Serialize)]
+pub struct GraderTable {
+    pub grader: String,
+    /// The plugin as the scenario names it.
+    pub plugin: String,
+    #[serde(flatten)]
+    pub results: Results,
 }
 
 impl RunDocument {
@@ -103,24 +105,30 @@ impl RunDocument {
         let is_over = judged.status.is_terminal();
         let lost_results = on_disk.counts.done().saturating_sub(judged.counts.done());
         let run_dir = run.path().to_string_lossy().into_owned();
-        let (meta, providers) = (meta.results(settled.finals()), tables(&names, &settled));
-        let mut document = Self {
+        let meta = meta.results(settled.finals());
+        let rows = Rows::new(run, which, settled);
+        let columns = on_disk.providers.iter().zip(rows.columns(&names)?);
+        let (graders, providers): (Vec<_>, Vec<_>) =
+            columns.partition(|(provider, _)| provider.is_grader);
+        let providers = providers.into_iter().map(|(ManifestProvider { name, .. }, column)| {
+            ProviderTable { provider: name.clone(), results: column.into() }
+        });
+        let graders = graders.into_iter().map(|(ManifestProvider { name, plugin, .. }, column)| {
+            GraderTable { grader: name.clone(), plugin: plugin.clone(), results: column.into() }
+        });
+        Ok(Self {
             v: VERSION,
             run: RunSummary::new(RunHead::from(&judged), short_of(root, run.id()), run_dir),
             live: live.filter(|_| !is_over),
-            providers,
+            providers: providers.collect(),
+            graders: graders.collect(),
             meta,
             manifest: if has_ended { on_disk } else { judged },
             damaged_lines,
             denials,
             lost_results: if is_over { lost_results } else { 0 },
-            rows: Rows::new(run, which, settled),
-        };
-        let mut metrics = document.rows.metrics()?;
-        for table in &mut document.providers {
-            table.metrics = metrics.remove(&table.provider).unwrap_or_default();
-        }
-        Ok(document)
+            rows,
+        })
     }
 }
 
@@ -130,61 +138,5 @@ pub fn short_of(root: &ResultsRoot, id: &str) -> String {
     match root.find(short) {
         Ok(found) if found.id() == id => short.to_owned(),
         _ => id.to_owned(),
-    }
-}
-
-/// Computes counts and durations of each provider.
-fn tables(providers: &[&str], settled: &Settled) -> Vec<ProviderTable> {
-    let mut columns = vec![(Counts::default(), Vec::new(), Vec::new()); providers.len()];
-    for row in settled.finals() {
-        let (counts, durations, scores) = &mut columns[usize::from(row.provider)];
-        counts.add(row.outcome, row.flaky);
-        durations.push(row.duration_ms);
-        scores.extend(row.score);
-    }
-    let tables =
-        providers.iter().zip(columns).map(|(provider, (counts, mut durations, scores))| {
-            durations.sort_by(f32::total_cmp);
-            let sum: f64 = scores.iter().copied().map(f64::from).sum();
-            ProviderTable {
-                provider: (*provider).to_owned(),
-                counts,
-                p50_ms: quantile(&durations, 0.5),
-                p95_ms: quantile(&durations, 0.95),
-                max_ms: durations.last().copied(),
-                score: (!scores.is_empty()).then(|| (sum / scores.len() as f64) as f32),
-                metrics: Vec::new(),
-            }
-        });
-    tables.collect()
-}
-
-/// Returns the smallest of the ascending values that at least this share of them does not exceed.
-fn quantile(ascending: &[f32], share: f64) -> Option<f32> {
-    let rank = (ascending.len() as f64 * share).ceil() as usize;
-    ascending.get(rank.saturating_sub(1)).copied()
-}
-
-impl ProviderTable {
-    /// Returns the durations p50, p95 and max.
-    pub fn durations(&self) -> [Option<Duration>; 3] {
-        [self.p50_ms, self.p95_ms, self.max_ms].map(|ms| {
-            let ms = f64::from(ms?);
-            Duration::try_from_secs_f64(ms / 1e3).ok()
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quantile;
-
-    #[test]
-    fn quantiles_are_values_that_occur() {
-        assert_eq!(quantile(&[], 0.5), None);
-        assert_eq!(quantile(&[3.0], 0.95), Some(3.0));
-        let ascending: Vec<f32> = (1..=100_u8).map(f32::from).collect();
-        assert_eq!(quantile(&ascending, 0.5), Some(50.0));
-        assert_eq!(quantile(&ascending, 0.95), Some(95.0));
     }
 }

@@ -66,7 +66,8 @@ pub fn doing(live: &Live) -> String {
     for attempt in live.in_flight.iter().take(MOST_NAMED) {
         let [age, took] =
             [Duration::from_millis(attempt.ms), live.at.since(attempt.since)].map(show_duration);
-        lines.push(format!("{age} {} {} for {took}", attempt.trial, step(attempt)));
+        let colon = if attempt.grader.is_some() { ":" } else { "" };
+        lines.push(format!("{age} {}{colon} {} for {took}", attempt.name(), step(attempt)));
     }
     for waiting in live.waiting.iter().take(MOST_NAMED) {
         let trial = &waiting.trial;

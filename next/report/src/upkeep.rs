@@ -36,7 +36,7 @@ pub struct DeadRun {
 
 impl From<Manifest> for DeadRun {
     fn from(run: Manifest) -> Self {
-        let providers = run.providers.into_iter();
+        let providers = run.providers.into_iter().filter(|provider| !provider.is_grader);
         Self {
             run: run.id,
             scenario: run.scenario,

@@ -34,11 +34,11 @@ impl GrantsToml {
     }
 
     /// Returns the lines of a provider's table, empty if nothing is granted.
-    pub fn table(&self, provider: &str) -> Vec<String> {
+    pub fn table(&self, table: &str, provider: &str) -> Vec<String> {
         if self.is_empty() {
             return Vec::new();
         }
-        let mut lines = vec![format!("[providers.{}.grants]", toml_key(provider))];
+        let mut lines = vec![format!("[{table}.{}.grants]", toml_key(provider))];
         lines.extend(self.lines());
         lines
     }

@@ -3,6 +3,7 @@
 mod detach;
 mod follow;
 mod groups;
+mod grades;
 mod into;
 mod show;
 pub(crate) mod terminal;

@@ -262,7 +262,9 @@ fn entry_lines(entry: &LogEntry) -> Vec<String> {
         Stream::Stderr => "stderr",
     };
     let kind = entry.level.map_or_else(|| stream.to_owned(), |level| level.to_string());
-    let head = style::dim(&format!("{}{attempt} {kind:6}{time}", entry.trial));
+    let grader = entry.grader.iter().map(|grader| format!(" {}", visible_line(grader)));
+    let grader: String = grader.collect();
+    let head = style::dim(&format!("{}{grader}{attempt} {kind:6}{time}", entry.trial));
     let fields = entry.fields.iter().map(|(name, value)| (&**name, &**value));
     let text = format!("{}{}", entry.text, phrases::fields(fields));
     text.lines().map(|line| format!("{head} {}", visible_line(line))).collect()

@@ -138,11 +138,7 @@ pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String
             visible_line(id).into_owned(),
             summary::headed(run, ""),
             scenario_cell(run, is_of_group),
-            format!(
-                "{}/{}",
-                grouped(run.head.counts.done.done()),
-                grouped(run.head.counts.planned)
-            ),
+            done_cell(run),
             style::bad_count(run.head.counts.done.bad()),
             when(run.head.started_at),
             run.head.completed_at.map_or_else(|| "–".to_owned(), when),
@@ -150,6 +146,16 @@ pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String
         ]);
     }
     table.render(screen)
+}
+
+/// Formats done and planned trials, and outputs that wait for graders.
+fn done_cell(run: &RunSummary) -> String {
+    let (counts, planned) = (run.head.counts.done, grouped(run.head.counts.planned));
+    let ungraded = match counts.ungraded {
+        0 => String::new(),
+        ungraded => format!(" ({} ungraded)", grouped(ungraded)),
+    };
+    format!("{}/{planned}{ungraded}", grouped(counts.done()))
 }
 
 /// Formats the scenario's name, and the run's place in its group.

@@ -113,9 +113,11 @@ impl<'a> Screen<'a> {
         let text = if manifest.sessions.len() > 1 {
             let run = directory.to_string_lossy();
             let planned = grouped(manifest.metadata.planned_trial_count);
-            format!("resuming {}: {trials} of {planned}", visible_line(&run))
+            let rescores = manifest.sessions.last().is_some_and(|session| session.rescores);
+            let verb = if rescores { "judging" } else { "resuming" };
+            format!("{verb} {}: {trials} of {planned}", visible_line(&run))
         } else {
-            let providers = plural(manifest.providers.len() as u64, "provider", "providers");
+            let providers = grants::counted(&manifest.providers);
             format!("{}: {trials} on {providers}", visible_line(&manifest.scenario))
         };
         self.out.talk(&format!("{text}, {jobs} at a time"));
@@ -127,6 +129,9 @@ impl<'a> Screen<'a> {
     /// Prints a row of the trial at this place of the plan. `done` and `planned` are numbers of trials, including the row's.
     fn print_row(&mut self, trial: u64, facts: RowFacts, line: &[u8], [done, planned]: [u64; 2]) {
         let is_failure = facts.is_final && facts.outcome.is_bad();
+        if facts.outcome == Outcome::Ungraded && !self.args.verbose {
+            return;
+        }
         let is_notable = facts.is_final && (facts.flaky || facts.outcome == Outcome::Skipped);
         if !is_failure && !is_notable && !self.args.verbose && !facts.has_denied {
             return;
@@ -135,6 +140,9 @@ impl<'a> Screen<'a> {
         let Ok(row) = serde_json::from_slice::<RowRef<'_>>(line) else {
             return;
         };
+        if facts.outcome == Outcome::Ungraded && !row.has_failed_grader() {
+            return;
+        }
         let place = if self.args.verbose { format!("{done}/{planned} ") } else { String::new() };
         self.denials.add(&row);
         if facts.is_final {
@@ -149,7 +157,7 @@ impl<'a> Screen<'a> {
                 self.out
                     .hint(&format!("more than {MAX_BLOCKS} failures; to see all of them: {show}"));
             }
-        } else if self.args.verbose && !facts.is_final && facts.outcome.is_bad() {
+        } else if self.args.verbose && !facts.is_final && facts.outcome != Outcome::Stopped {
             self.out.data(&format!("{place}{}", trials::retried_line(&row)));
         } else if self.args.verbose {
             self.out.data(&format!("{place}{}", trials::line(&row)));

@@ -6,7 +6,7 @@ use runner_model::units::{plural, show_duration};
 use runner_model::{Counts, exit::Exit, status::RunVerdict, visible::visible_line};
 use runner_record::{Manifest, RecordError, now};
 use runner_report::{
-    MetaCounts, MetaResults, ProviderTable, RunDocument, TrialDocument, Which, find_trial, phrases,
+    MetaCounts, MetaResults, Results, RunDocument, TrialDocument, Which, find_trial, phrases,
     run_facts, short_of,
 };
 
@@ -189,16 +189,25 @@ fn print_history(manifest: &Manifest, out: &Out) {
 
 /// Prints the results of each provider, their metrics, and the results by `meta`.
 fn print_results(document: &RunDocument, out: &Out) {
-    let providers = &document.providers;
-    let of_provider = |table: &ProviderTable| {
-        let times = table.durations().map(|time| time.map(show_duration).unwrap_or_default());
-        let score = table.score.map(|score| phrases::number(score.into()));
-        result_row(&table.provider, &table.counts, score.unwrap_or_default(), times)
+    let row = |(name, results): (&str, &Results)| {
+        let times = results.durations().map(|time| time.map(show_duration).unwrap_or_default());
+        let score = results.score.map(|score| phrases::number(score.into()));
+        result_row(name, &results.counts, score.unwrap_or_default(), times)
     };
-    out.data(&format!("\n{}", results("provider", providers.iter().map(of_provider), out)));
-    let metrics = providers.iter().filter(|table| !table.metrics.is_empty()).map(|table| {
-        let sums: Vec<_> = table.metrics.iter().map(phrases::metric).collect();
-        visible_line(&format!("  {}  {}", table.provider, sums.join(", "))).into_owned()
+    let providers = document.providers.iter().map(|table| (&*table.provider, &table.results));
+    out.data(&format!("\n{}", results("provider", providers.clone().map(row), out)));
+    let graders = document.graders.iter().map(|table| (&*table.grader, &table.results));
+    if !document.graders.is_empty() {
+        let named = document.graders.iter().map(|table| {
+            let name = format!("{} ({})", table.grader, table.plugin);
+            row((&name, &table.results))
+        });
+        out.data(&format!("\n{}", results("grader", named, out)));
+    }
+    let tables = providers.chain(graders).filter(|(_, results)| !results.metrics.is_empty());
+    let metrics = tables.map(|(name, results)| {
+        let sums: Vec<_> = results.metrics.iter().map(phrases::metric).collect();
+        visible_line(&format!("  {name}  {}", sums.join(", "))).into_owned()
     });
     let metrics: Vec<_> = metrics.collect();
     if !metrics.is_empty() {

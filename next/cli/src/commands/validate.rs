@@ -32,7 +32,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
                     style::green("✓"),
                     visible_line(&scenario.to_string_lossy()),
                     plural(valid.tests, "test", "tests"),
-                    plural(valid.providers.len() as u64, "provider", "providers"),
+                    grants::counted(&valid.providers),
                     plural(valid.trials, "trial", "trials"),
                 ));
             }

@@ -15,13 +15,19 @@ use runner_scenario::{GrantsToml, toml_key};
 
 use super::style;
 
-/// Formats the grants of a run's providers as TOML tables. Providers without grants are left out.
-pub fn tables(providers: &[ManifestProvider]) -> Vec<String> {
-    providers.iter().flat_map(|provider| table(&provider.name, &provider.grants)).collect()
+/// Formats the number of providers, without graders.
+pub fn counted(providers: &[ManifestProvider]) -> String {
+    let count = providers.iter().filter(|provider| !provider.is_grader).count() as u64;
+    plural(count, "provider", "providers")
 }
 
-fn table(provider: &str, grants: &Grants) -> Vec<String> {
-    let lines = GrantsToml::from(grants).table(provider);
+/// Formats the grants of a run's providers and graders as TOML tables. Those without grants are left out.
+pub fn tables(providers: &[ManifestProvider]) -> Vec<String> {
+    providers.iter().flat_map(|provider| table(provider, &provider.grants)).collect()
+}
+
+fn table(provider: &ManifestProvider, grants: &Grants) -> Vec<String> {
+    let lines = GrantsToml::from(grants).table(provider.table(), &provider.name);
     lines.iter().map(|line| visible_line(line).into_owned()).collect()
 }
 
@@ -31,7 +37,7 @@ pub fn preview(preview: &Preview) -> Vec<String> {
         "{}: {} on {}, {} at a time",
         visible_line(&preview.scenario),
         plural(preview.trials, "trial", "trials"),
-        plural(preview.providers.len() as u64, "provider", "providers"),
+        counted(&preview.providers),
         preview.jobs,
     )];
     if preview.overrides != ScenarioOverrides::default() {
@@ -49,14 +55,15 @@ fn preview_provider(provider: &ManifestProvider, missing: &BTreeSet<String>) -> 
         0 => String::new(),
         scratch => format!(", scratch {}", show_size(scratch)),
     };
+    let grader = if provider.is_grader { "grader " } else { "" };
     let mut lines = vec![format!(
-        "{}: {} `{}`, memory {}{scratch}",
+        "{grader}{}: {} `{}`, memory {}{scratch}",
         style::bold(&visible_line(&provider.name)),
         provider.kind,
         visible_line(&provider.plugin),
         show_size(limits.memory),
     )];
-    let table = table(&provider.name, &provider.grants);
+    let table = table(provider, &provider.grants);
     if table.is_empty() {
         lines.push("  grants: none".to_owned());
     }
@@ -70,12 +77,12 @@ fn preview_provider(provider: &ManifestProvider, missing: &BTreeSet<String>) -> 
     }
     if wanted != provider.grants {
         lines.push("  to grant them, write in the scenario:".to_owned());
-        let table = self::table(&provider.name, &wanted);
+        let table = self::table(provider, &wanted);
         lines.extend(table.iter().map(|line| format!("    {line}")));
         let mut folders = wanted.fs.iter();
         if limits.scratch == 0 && folders.any(|grant| grant.mode == FsMode::ReadWrite) {
             let name = toml_key(&provider.name);
-            lines.push(format!("    [providers.{name}.limits]"));
+            lines.push(format!("    [{}.{name}.limits]", provider.table()));
             lines.push("    scratch = \"16MiB\"".to_owned());
         }
     }
@@ -84,11 +91,12 @@ fn preview_provider(provider: &ManifestProvider, missing: &BTreeSet<String>) -> 
 
 /// Returns a warning for each provider whose plugin requests more than it is granted.
 pub fn warnings(providers: &[ManifestProvider]) -> Vec<String> {
-    let missing = providers.iter().map(|provider| (&provider.name, missing_requests(provider).0));
+    let missing = providers.iter().map(|provider| (provider, missing_requests(provider).0));
     let missing = missing.filter(|(_, requests)| !requests.is_empty());
     missing
-        .map(|(name, requests)| {
-            format!("provider `{name}` requests, and is not granted: {requests}; `runner exec --dry-run` lists the grants to add")
+        .map(|(provider, requests)| {
+            let (role, name) = (provider.table().trim_end_matches('s'), &provider.name);
+            format!("{role} `{name}` requests, and is not granted: {requests}; `runner exec --dry-run` lists the grants to add")
         })
         .collect()
 }

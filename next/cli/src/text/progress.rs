@@ -161,7 +161,7 @@ fn age(attempt: &InFlight, now: Time) -> Duration {
 /// Returns a line for each of the slowest attempts, the slowest first.
 pub fn slow(in_flight: &[InFlight], now: Time) -> Vec<String> {
     let slow = in_flight.iter().filter(|attempt| age(attempt, now) >= SLOW_AFTER).take(MOST_SLOW);
-    slow.map(|attempt| format!("SLOW {} s {}", age(attempt, now).as_secs(), attempt.trial))
+    slow.map(|attempt| format!("SLOW {} s {}", age(attempt, now).as_secs(), attempt.name()))
         .collect()
 }
 
@@ -172,7 +172,7 @@ pub fn oldest(live: &Live) -> Option<String> {
     let slow = slow(&live.in_flight, live.at);
     if slow.is_empty() {
         return (age >= NAMED_AFTER)
-            .then(|| format!("running {} s: {}", age.as_secs(), oldest.trial));
+            .then(|| format!("running {} s: {}", age.as_secs(), oldest.name()));
     }
     Some(slow.join(", "))
 }
@@ -183,8 +183,8 @@ fn line(done: Done<'_>, in_flight: u64, waiting: &str) -> String {
     if !counts.is_empty() {
         counts = format!(" ({counts})");
     }
-    let [number, planned] = [done.counts.done(), done.planned].map(grouped);
-    format!("{number} of {planned} done{counts}; {in_flight} running{waiting}")
+    let done = phrases::done(done.counts, done.planned);
+    format!("{done}{counts}; {in_flight} running{waiting}")
 }
 
 /// Describes what attempts wait for, as the end of a line. Empty if they do not wait.
@@ -222,7 +222,13 @@ pub fn bar_lines(
         0 => format!("{}:{:02}", seconds / 60, seconds % 60),
         hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
     };
-    let [number, planned] = [done.counts.done(), done.planned].map(grouped);
+    let ungraded = done.counts.ungraded;
+    let [number, executed, planned] =
+        [done.counts.done(), done.counts.done() + ungraded, done.planned].map(grouped);
+    let number = match ungraded {
+        0 => format!("{number}/{planned}"),
+        _ => format!("{executed}/{planned}, {number} graded"),
+    };
     let new = done.counts.done().saturating_sub(done.before);
     let left = (new > 0 && done.elapsed >= RATE_AFTER).then(|| {
         let rate = new as f64 / done.until_newest.as_secs_f64().max(0.001);
@@ -234,7 +240,7 @@ pub fn bar_lines(
         left.map_or_else(|| format!("{rate}/s"), |left| format!("{rate}/s, {left} left"))
     });
     let rest = |counts: String| {
-        let parts = [Some(format!("{number}/{planned}")), Some(counts), left.clone()];
+        let parts = [Some(number.clone()), Some(counts), left.clone()];
         let parts: Vec<_> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
         parts.join("  ")
     };

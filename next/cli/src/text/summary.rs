@@ -21,8 +21,8 @@ pub fn line(run: &RunSummary, took: Duration) -> String {
         RunState::Failed => counts.bad(),
         RunState::NotStarted => return headed(run, "") + &exit,
         _ => {
-            let (head, done) = (headed(run, ":"), grouped(counts.done()));
-            return format!("{head} {done} of {planned} done{}{took}{exit}", in_brackets(&counts));
+            let (head, done) = (headed(run, ":"), phrases::done(&counts, run.head.counts.planned));
+            return format!("{head} {done}{}{took}{exit}", in_brackets(&counts));
         }
     };
     let head = headed(run, &format!(": {} of {planned}", grouped(count)));

@@ -61,15 +61,22 @@ fn group_line(group: &FailureGroup, screen: Option<usize>) -> String {
     }
 }
 
-/// Formats a row as one line: outcome, trial, score and duration.
+/// Formats a row as one line: outcome, trial, score, grades and duration.
 pub fn line(row: &RowRef<'_>) -> String {
     let attempt =
         if row.attempt > 1 { format!(" (attempt {})", row.attempt) } else { String::new() };
     let flaky = if row.flaky { " flaky" } else { "" };
     let score =
-        row.score.map(|score| format!(" score {}", phrases::number(score))).unwrap_or_default();
+        row.trial_score().map(|score| format!(" score {}", phrases::number(score)));
+    let score = score.unwrap_or_default();
+    let grades = row.grades.iter();
+    let grades = grades.map(|grade| format!("{} {}", &*grade.grader, phrases::grade(grade)));
+    let grades = match grades.collect::<Vec<_>>().join(", ") {
+        grades if grades.is_empty() => grades,
+        grades => format!(" ({})", visible_line(&grades)),
+    };
     format!(
-        "{} {}{attempt}{}{score} {}",
+        "{} {}{attempt}{}{score}{grades} {}",
         style::outcome(row.outcome),
         row.trial,
         style::yellow(flaky),
@@ -77,7 +84,7 @@ pub fn line(row: &RowRef<'_>) -> String {
     )
 }
 
-/// Formats a row that its trial's next attempt replaces, with the reason, as one line.
+/// Formats a row that the next attempt of its trial or grader replaces, with the reason, as one line.
 pub fn retried_line(row: &RowRef<'_>) -> String {
     format!("{}: {}; retrying", line(row), failure::headline(row))
 }

@@ -34,12 +34,12 @@ pub(crate) fn owner_notices(dir: &RunDir, providers: &[Provider]) -> Vec<String>
     text.lines().map(str::to_owned).collect()
 }
 
-/// Returns notices of the runs of other users that were skipped.
+/// Returns notices of the runs that were skipped.
 pub(crate) fn skipped_notices(skipped: &[RecordError]) -> Vec<String> {
     let mut notices: Vec<_> =
         skipped.iter().take(MAX_SKIPPED).map(|error| format!("skipped: {error}")).collect();
     if let Some(more @ 1..) = skipped.len().checked_sub(MAX_SKIPPED) {
-        notices.push(format!("skipped: {more} more runs of other users"));
+        notices.push(format!("skipped: {more} more runs"));
     }
     notices
 }
@@ -60,7 +60,7 @@ fn stored_grants(dir: &RunDir) -> String {
 fn grants(providers: &[Provider]) -> String {
     let tables = providers
         .iter()
-        .flat_map(|provider| GrantsToml::from(&provider.grants).table(&provider.name));
+        .flat_map(|provider| GrantsToml::from(&provider.grants).table(provider.table(), &provider.name));
     let mut lines: Vec<_> = tables
         .take(MAX_LINES + 1)
         .map(|mut line| {

@@ -271,6 +271,11 @@ impl RowRef<'_> {
         self.started_at + self.duration() + duration(self.suspended_ms)
     }
 
+    /// Returns whether the attempt of its last grader has failed.
+    pub fn has_failed_grader(&self) -> bool {
+        self.grades.last().is_some_and(|grade| grade.error.is_some())
+    }
+
     /// Returns the trial's score: the mean of its graders' scores, or else the provider's own.
     pub fn trial_score(&self) -> Option<f64> {
         trial_score(self.grades.iter().filter_map(|grade| grade.score), self.score)

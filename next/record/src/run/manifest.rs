@@ -197,6 +197,13 @@ pub struct ManifestProvider {
     pub description: Option<runner_model::provider::Description>,
 }
 
+impl ManifestProvider {
+    /// Returns the table of the scenario that it is in.
+    pub fn table(&self) -> &'static str {
+        if self.is_grader { "graders" } else { "providers" }
+    }
+}
+
 /// A process that worked on a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionEntry {
@@ -389,6 +396,11 @@ impl Manifest {
             ));
         }
         Ok(())
+    }
+
+    /// Returns whether a session only judges stored outputs again.
+    pub fn rescores(&self, session: u32) -> bool {
+        self.sessions.iter().any(|entry| entry.number == session && entry.rescores)
     }
 
     /// Sets the providers with their plugins' descriptions, or without them if they are too large.

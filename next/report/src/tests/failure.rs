@@ -261,3 +261,53 @@ fn denials_say_what_would_allow_them() {
         assert_eq!(lines.len() == 3, is_told, "{lines:?}");
     }
 }
+
+/// Returns a row with the grades of several graders, whose keys are given.
+fn graded(outcome: &str, grades: &[&str]) -> String {
+    let grades: Vec<_> = grades
+        .iter()
+        .map(|keys| format!(r#"{{"grader":"g\u001b","attempt":1,"duration_ms":2.5,{keys}}}"#))
+        .collect();
+    row(outcome, &format!(r#","score":0.1,"grades":[{}]"#, grades.join(",")))
+}
+
+#[test]
+fn failing_grades_give_the_reason() {
+    let pass = r#""verdict":"pass","score":0.9,"explanation":"fine""#;
+    for (outcome, keys, line) in [
+        (
+            "failed",
+            r#""verdict":"fail","own_verdict":"pass","score":0.4,"min_score":0.7,"explanation":"\nno\u0007\nwhy""#,
+            r"grader g\u{1b}: score 0.4 < 0.7: no\u{7}",
+        ),
+        ("failed", r#""verdict":"fail","score":0.4"#, r"grader g\u{1b}: verdict fail 0.4"),
+        ("failed", r#""verdict":"fail","explanation":"no""#, r"grader g\u{1b}: verdict fail: no"),
+        (
+            "error",
+            r#""error":{"class":"trap","code":"unreachable","message":"the guest trapped; its standard error ends with:\nboom"}"#,
+            r"grader g\u{1b}: boom",
+        ),
+        ("error", r#""error":{"code":"timeout","message":""}"#, r"grader g\u{1b}: timeout"),
+    ] {
+        let json = graded(outcome, &[pass, keys]);
+        let json = match outcome {
+            "error" => json.replace(
+                r#","score":0.1"#,
+                r#","error":{"class":"grader","code":"a","message":"grader `g`: a"}"#,
+            ),
+            _ => json,
+        };
+        let row = read(&json);
+        assert_eq!(headline(&row), line);
+        let reasons = block(&row, 9);
+        let reasons = reasons.iter().filter(|(tone, _)| *tone == Tone::Reason);
+        assert_eq!(reasons.map(|(_, line)| line).collect::<Vec<_>>(), [line]);
+    }
+}
+
+#[test]
+fn score_of_a_trial_is_the_graders_mean() {
+    let json = graded("passed", &[r#""verdict":"pass","score":0.5"#, r#""verdict":"pass""#]);
+    assert_eq!(read(&json).trial_score(), Some(0.5));
+    assert_eq!(read(&graded("passed", &[])).trial_score(), Some(0.1));
+}

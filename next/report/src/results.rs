@@ -1,0 +1,128 @@
+//! [`Results`]: what the trials of a provider, or the answers of a grader, sum up to.
+
+use std::time::Duration;
+
+use runner_model::row::{Grade, Metric};
+use runner_model::{Counts, Outcome, outcome::Verdict};
+use serde::Serialize;
+
+use crate::rows::Final;
+
+/// Sums of metrics that are kept of a provider, which may give each reply's metrics other names.
+const MAX_METRICS: usize = 100;
+
+/// Counts, durations, scores and metrics of a provider's trials, or of a grader's answers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Results {
+    /// A grader's answers count by their verdicts.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Median duration of settling attempts, in milliseconds. `null` without any.
+    pub p50_ms: Option<f32>,
+    /// 95th percentile.
+    pub p95_ms: Option<f32>,
+    /// Maximum.
+    pub max_ms: Option<f32>,
+    /// Mean of the trials' scores, or of the grader's. `null` without any.
+    pub score: Option<f32>,
+    /// Sums of the metrics of the provider or grader itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric<'static>>,
+}
+
+/// Results that are being collected.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Column {
+    counts: Counts,
+    durations: Vec<f32>,
+    scores: Vec<f32>,
+    metrics: Vec<Metric<'static>>,
+}
+
+impl Column {
+    /// Adds a trial, without its metrics.
+    pub(crate) fn add(&mut self, row: Final) {
+        self.counts.add(row.outcome, row.flaky);
+        if row.outcome.can_be_final() {
+            self.durations.push(row.duration_ms);
+            self.scores.extend(row.score);
+        }
+    }
+
+    pub(crate) fn add_grade(&mut self, grade: &Grade<'_>) {
+        let is_timeout = grade.error.as_ref().is_some_and(|error| error.class.is_none());
+        let outcome = match grade.verdict {
+            Some(Verdict::Pass) => Outcome::Passed,
+            Some(Verdict::Fail) => Outcome::Failed,
+            Some(Verdict::Skip) => Outcome::Skipped,
+            None if is_timeout => Outcome::Timeout,
+            None => Outcome::Error,
+        };
+        self.counts.add(outcome, false);
+        self.durations.push(grade.duration_ms as f32);
+        self.scores.extend(grade.score.map(|score| score as f32));
+        self.add_metrics(&grade.metrics);
+    }
+
+    pub(crate) fn add_metrics(&mut self, metrics: &[Metric<'_>]) {
+        let sums = &mut self.metrics;
+        for metric in metrics {
+            let mut known = sums.iter();
+            match known.position(|sum| (&sum.name, &sum.unit) == (&metric.name, &metric.unit)) {
+                Some(place) => sums[place].value += metric.value,
+                None if sums.len() == MAX_METRICS => {}
+                None => sums.push(Metric {
+                    name: metric.name.to_string().into(),
+                    value: metric.value,
+                    unit: metric.unit.as_ref().map(|unit| unit.to_string().into()),
+                }),
+            }
+        }
+    }
+}
+
+impl From<Column> for Results {
+    fn from(column: Column) -> Self {
+        let Column { counts, mut durations, scores, metrics } = column;
+        durations.sort_by(f32::total_cmp);
+        let sum: f64 = scores.iter().copied().map(f64::from).sum();
+        Self {
+            counts,
+            p50_ms: quantile(&durations, 0.5),
+            p95_ms: quantile(&durations, 0.95),
+            max_ms: durations.last().copied(),
+            score: (!scores.is_empty()).then(|| (sum / scores.len() as f64) as f32),
+            metrics,
+        }
+    }
+}
+
+/// Returns the smallest of the ascending values that at least this share of them does not exceed.
+fn quantile(ascending: &[f32], share: f64) -> Option<f32> {
+    let rank = (ascending.len() as f64 * share).ceil() as usize;
+    ascending.get(rank.saturating_sub(1)).copied()
+}
+
+impl Results {
+    /// Returns the durations p50, p95 and max.
+    pub fn durations(&self) -> [Option<Duration>; 3] {
+        [self.p50_ms, self.p95_ms, self.max_ms].map(|ms| {
+            let ms = f64::from(ms?);
+            Duration::try_from_secs_f64(ms / 1e3).ok()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quantile;
+
+    #[test]
+    fn quantiles_are_values_that_occur() {
+        assert_eq!(quantile(&[], 0.5), None);
+        assert_eq!(quantile(&[3.0], 0.95), Some(3.0));
+        let ascending: Vec<f32> = (1..=100_u8).map(f32::from).collect();
+        assert_eq!(quantile(&ascending, 0.5), Some(50.0));
+        assert_eq!(quantile(&ascending, 0.95), Some(95.0));
+    }
+}
