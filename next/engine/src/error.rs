@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use runner_model::{Reason, StopSignal, exit::Exit, visible::shown_path};
+use runner_model::visible::{shown_path, visible_line};
+use runner_model::{Reason, StopSignal, exit::Exit};
 use runner_prepare::{PrepareError, machine};
 use runner_record::{RecordError, Rerun};
-use runner_scenario::Problems;
+use runner_scenario::{Problems, similar};
 use thiserror::Error;
 
 /// A failure before a session started, or of its disk. Failures of a running session are in its manifest.
@@ -35,13 +36,13 @@ pub enum EngineError {
     #[error("no test was selected")]
     NothingSelected(Vec<String>),
     /// The newest result of every trial of the scenario is passed, so `--last-failed` selects none. Exit code 5, as of pytest
-    /// with `--last-failed-no-failures none`.
+    /// with `--last-failed-no-failures none`. The text has a line for each skipped run.
     #[error(
-        "every trial of the scenario passed in its newest run, so `--last-failed` selects none"
+        "every trial of the scenario passed in its newest run, so `--last-failed` selects none{0}"
     )]
-    NothingFailed,
+    NothingFailed(String),
     /// `--rerun` matches no trial of the run; the text names the nearest. Exit code 5.
-    #[error("`--rerun {0}` matches no trial of the run{1}")]
+    #[error("{meant}{1}", meant = nothing_meant(.0))]
     NothingMeant(Rerun, String),
     /// A signal ended a check before its result; no run was created. The exit code is the signal's.
     #[error("stopped by {0}")]
@@ -84,7 +85,7 @@ impl EngineError {
             Self::Scenario(problems) if problems.are_of_machine() => Exit::Failed,
             Self::Scenario(_) | Self::Usage(_) | Self::NotOneIncomplete { .. } => Exit::Usage,
             Self::Several(errors) => errors.iter().map(Self::exit).fold(Exit::Success, Exit::worse),
-            Self::NothingSelected(_) | Self::NothingFailed | Self::NothingMeant(..) => {
+            Self::NothingSelected(_) | Self::NothingFailed(_) | Self::NothingMeant(..) => {
                 Exit::NothingSelected
             }
             Self::Machine(_) => Exit::Failed,
@@ -100,6 +101,21 @@ impl EngineError {
             },
         }
     }
+}
+
+/// Returns the message about a `--rerun` that selects no trial.
+fn nothing_meant(rerun: &Rerun) -> String {
+    let trials = match rerun {
+        Rerun::Failed => "no trial failed",
+        Rerun::Errors => "no trial ended in an error or a timeout",
+        Rerun::All => "no trial has a result",
+        Rerun::Glob(glob) => {
+            let near = similar(glob, ["failed", "errors", "all"].into_iter());
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return format!("`--rerun {}` matches no trial of the run{near}", visible_line(glob));
+        }
+    };
+    format!("nothing to run again: {trials}")
 }
 
 /// Wraps an I/O error that occurs before there is a run.

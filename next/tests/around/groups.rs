@@ -347,8 +347,11 @@ fn rerun_of_a_group_means_some_run() {
     assert!(!again.stderr.contains("matches no trial"), "{again:?}");
     let sessions = runs(&runner).map(|run| run.manifest()["sessions"].as_array().unwrap().len());
     assert_eq!(sessions, [1, 2, 1]);
-    for which in ["nothing", "failed"] {
-        let ran = runner.run(&["resume", &id, "--rerun", which]).expect(5);
-        ran.says(&[which, "matches no trial"]);
+    for (which, words) in [
+        ("nothing", "`--rerun nothing` matches no trial"),
+        ("failed", "no trial failed"),
+        ("faild", "did you mean `failed`?"),
+    ] {
+        runner.run(&["resume", &id, "--rerun", which]).expect(5).says(&[words]);
     }
 }

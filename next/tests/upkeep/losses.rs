@@ -115,12 +115,49 @@ fn unreadable_runs_are_listed_and_kept() {
     runs[0].write("benchmark.json", "");
     runs[1].write("benchmark.json", manifest.replacen("\"format\": 3", "\"format\": 9", 1));
     let listed = runner.run(&["list"]).expect(0);
+    runner.run(&["reindex"]).expect(0).says(&[runs[0].id(), runs[1].id()]);
     for (run, why) in [(&runs[0], "it is damaged"), (&runs[1], "its format is 9")] {
         listed.says(&[run.id(), why]);
         let pruned = runner.run(&["prune", run.id(), "--yes"]).expect(2);
         pruned.says(&[run.id(), why, "deleted 0 runs"]);
         assert!(run.dir.join("index.jsonl").exists());
     }
+}
+
+#[test]
+fn damaged_newest_run_stays_the_newest() {
+    let runner = naps(1, 1);
+    let [older, newest] = ended(&runner, 2).try_into().unwrap();
+    let manifest = newest.bytes("benchmark.json");
+    for cut in [Some(300), Some(0), None] {
+        match cut {
+            Some(bytes) => newest.write("benchmark.json", &manifest[..bytes]),
+            None => fs::remove_file(newest.dir.join("benchmark.json")).unwrap(),
+        }
+        let delete = format!("rm -r results/{}", newest.id());
+        for command in ["show", "logs", "wait", "verify", "resume"] {
+            runner.run(&[command, "latest"]).expect(2).says(&[newest.id(), &delete]);
+        }
+        runner.run(&["verify"]).expect(2);
+        runner.run(&["resume", "--rerun", "all"]).expect(2).says(&[&delete]);
+        runner.run(&["prune", newest.id(), "--yes"]).expect(2).says(&[&delete]);
+        runner.run(&["list"]).expect(0).says(&[&delete]);
+        runner.run(&["show", "latest~1"]).expect(0).says(&[older.id()]);
+        runner.exec(&["--last-failed"]).expect(5);
+        let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+        runner.scenario(&text.replace("repeat = 1", "repeat = 2"));
+        let ran = runner.exec(&["--dry-run", "--last-failed"]);
+        assert_ne!(ran.stderr, "", "{ran:?}");
+        runner.scenario(&text);
+    }
+    fs::remove_dir_all(&newest.dir).unwrap();
+    runner.run(&["show", "latest"]).expect(0).says(&[older.id()]);
+    let copy = runner.path("results/nightly");
+    fs::rename(&older.dir, &copy).unwrap();
+    runner.exec(&["-q"]).expect(0);
+    fs::write(copy.join("benchmark.json"), "{").unwrap();
+    runner.run(&["show", "latest"]).expect(0);
+    runner.run(&["show", "latest~1"]).expect(2).says(&["nightly"]);
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn large_manifests_are_refused() {
     with("message", 9 << 20).says(&["a manifest has at most 8388608"]);
     with("message", 1 << 20).says(&["other texts of the run have 10485"]);
     with("scenario", 300).says(&["the scenario's name has 300 bytes"]);
-    with("status", 1 << 20).says(&["it is damaged or not a manifest"]);
+    with("status", 1 << 20).says(&["it is damaged"]);
     run.write("benchmark.json", manifest.to_string());
     let label = format!("team={}", "x".repeat(70_000));
     runner
@@ -227,7 +227,7 @@ fn only_run_is_named_if_unreadable() {
     let [run] = ended(&runner, 1).try_into().unwrap();
     run.write("benchmark.json", "{");
     for command in ["show", "wait", "verify", "logs"] {
-        runner.run(&[command]).expect(2).says(&[run.id(), "no run in results can be read"]);
+        runner.run(&[command]).expect(2).says(&[run.id(), "it is damaged", "rm -r"]);
     }
 }
 

@@ -10,7 +10,8 @@ use runner_record::{
     DeadRuns, Manifest, PrunePolicy, Pruned, Pruning, ResultsRoot, Scratch, SettingsFile, actor,
     now,
 };
-use runner_report::{CleanupDocument, DeadRun, PruneDocument, VERSION, VerifyDocument, short_id};
+use runner_report::{CleanupDocument, DeadRun, PruneDocument, RunList, VERSION};
+use runner_report::{VerifyDocument, short_id};
 use runner_scenario::{Retention, RootSettings};
 
 use crate::args::{RootArgs, RunArg, RunArgs, StatusArgs, fraction, number};
@@ -210,7 +211,7 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
     }
     let is_empty = pruning.runs.is_empty() && pruning.leftovers.is_empty() && pruning.contents == 0;
     if !yes && !is_empty {
-        out.hint("to delete this, add --yes");
+        out.hint("to delete, add --yes");
     } else if policy.is_empty() {
         out.hint("no policy is set; to delete runs, add one, such as --older-than 30d or --keep-last 100");
     }
@@ -354,6 +355,9 @@ pub fn reindex(args: &RootArgs, out: &Out) -> Result<Exit, CommandError> {
     }
     let runs = plural(root.reindex()? as u64, "run", "runs");
     out.data(&format!("rebuilt {} with {runs}", shown_path(&path)));
+    for run in RunList::read(&root)?.unreadable {
+        out.warn(&format!("{}: {}", run.run, run.problem));
+    }
     Ok(Exit::Success)
 }
 

@@ -111,7 +111,8 @@ fn stored<T>(dir: &RunDir, content: Result<T, RecordError>) -> Result<T, EngineE
 
 /// Returns the tests of a scenario with a trial whose newest result is not passed, or that was planned and has no result, as
 /// `test@provider`. Reads this user's runs from the newest back: until one is of the whole scenario and each trial so far has a
-/// result, at most [`MAX_RUNS`]. Also returns the names of the read runs, and the refusals of those of other users.
+/// result, at most [`MAX_RUNS`]. Also returns the names of the read runs, and the errors of damaged runs and of those of
+/// other users.
 pub(crate) fn not_passed(results: &Path, scenario: &str) -> Result<NotPassed, EngineError> {
     let root = ResultsRoot::existing(results)?;
     let mut found = NotPassed::default();
@@ -123,7 +124,7 @@ pub(crate) fn not_passed(results: &Path, scenario: &str) -> Result<NotPassed, En
             break;
         }
         let dir = match run {
-            Err(error @ RecordError::OtherUser { .. }) => {
+            Err(error @ (RecordError::OtherUser { .. } | RecordError::Foreign { .. })) => {
                 found.skipped.push(error);
                 continue;
             }

@@ -49,7 +49,7 @@ impl Group {
             });
             match planned {
                 Ok((plan, suite)) => plans.push((request, plan, suite)),
-                Err(EngineError::NothingSelected(_) | EngineError::NothingFailed) => {
+                Err(EngineError::NothingSelected(_) | EngineError::NothingFailed(_)) => {
                     empty.push(request.scenario.clone());
                 }
                 Err(stopped @ EngineError::Stopped(_)) => return Err(stopped),

@@ -75,10 +75,11 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
         let scenario = load_selected(&request.scenario, &selection(&request.selection, None));
         let name = scenario.map_err(EngineError::Scenario)?.name;
         let found = not_passed(&options.results, &name)?;
-        if found.tests.is_empty() {
-            return Err(EngineError::NothingFailed);
-        }
         notices = skipped_notices(&found.skipped);
+        if found.tests.is_empty() {
+            let skipped = notices.iter().map(|notice| format!("\n{notice}"));
+            return Err(EngineError::NothingFailed(skipped.collect()));
+        }
         if let [_, .., oldest] = found.runs.as_slice() {
             let count = found.runs.len();
             notices.push(format!(

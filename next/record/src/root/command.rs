@@ -24,7 +24,7 @@ pub fn command(root: &Path, words: &[&str]) -> String {
 }
 
 /// Quotes a path for a shell. Its bytes may not be text.
-fn quoted_path(path: &Path) -> String {
+pub(crate) fn quoted_path(path: &Path) -> String {
     match path.to_str() {
         // Otherwise it is read as a flag.
         Some(text) if text.starts_with('-') => quoted(&format!("./{text}")),

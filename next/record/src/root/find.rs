@@ -8,7 +8,8 @@ use super::command::command;
 use crate::disk::beneath::Dir;
 use crate::disk::layout::{MANIFEST, ROWS, is_run_name, parse_latest};
 use crate::disk::lock;
-use crate::{RecordError, ResultsRoot, RunDir, RunHead};
+use crate::run::folder::{parse_id, plain};
+use crate::{RecordError, ResultsRoot, RunDir, RunHead, Runs};
 
 impl ResultsRoot {
     /// Returns a command about this root; see [`command`].
@@ -54,7 +55,7 @@ impl ResultsRoot {
         Ok((runs, skipped))
     }
 
-    /// Opens this user's newest run. Also returns the refusals of newer runs.
+    /// Opens this user's newest run. Also returns the refusals of newer runs of other users.
     pub fn newest_for_use(&self) -> Result<(RunDir, Vec<RecordError>), RecordError> {
         let mut skipped = Vec::new();
         for run in self.runs_for_use(None)? {
@@ -67,14 +68,13 @@ impl ResultsRoot {
         Err(skipped.into_iter().next().unwrap_or(unknown))
     }
 
-    /// Opens this user's runs, the newest first, optionally of one scenario. A run of another user is an error.
+    /// Opens this user's runs, the newest first, optionally of one scenario. A damaged run and one of another user are errors.
     pub fn runs_for_use(
         &self,
         scenario: Option<&str>,
     ) -> Result<impl Iterator<Item = Result<RunDir, RecordError>>, RecordError> {
-        let mut runs = self.listed()?.runs;
-        runs.retain(|run| scenario.is_none_or(|scenario| run.scenario == scenario));
-        let runs = runs.into_iter().filter_map(|run| self.open_run(&run.id).transpose());
+        let ids = self.newest(scenario)?.into_iter();
+        let runs = ids.filter_map(|id| self.open_run(&id).transpose());
         Ok(runs.map(|run| run?.for_use()))
     }
 
@@ -85,10 +85,27 @@ impl ResultsRoot {
 
     /// Opens the run `back` places after the newest, optionally of one scenario.
     fn latest(&self, back: usize, scenario: Option<&str>) -> Result<Option<RunDir>, RecordError> {
-        let mut runs = self.listed()?.runs;
+        let ids = self.newest(scenario)?;
+        ids.get(back).map_or(Ok(None), |id| self.open_run(id))
+    }
+
+    /// Returns the ids of the runs, newest first, optionally of one scenario. Includes runs whose manifest is damaged: without
+    /// them, an older run would pass for the newest.
+    fn newest(&self, scenario: Option<&str>) -> Result<Vec<String>, RecordError> {
+        let Runs { mut runs, unreadable } = self.listed()?;
         runs.retain(|run| scenario.is_none_or(|scenario| run.scenario == scenario));
-        let run = runs.get(back);
-        run.map_or(Ok(None), |run| self.open_run(&run.id))
+        let mut ids: Vec<_> = runs.into_iter().map(|run| (run.started_at, run.id)).collect();
+        for (id, _) in unreadable {
+            // Without rows, or if they are hidden from this user, the folder is not a run that this user could mean.
+            let Ok(Some(rows)) = self.own_dir()?.stat(&format!("{id}/{ROWS}")) else { continue };
+            match parse_id(&id) {
+                Some((_, name)) if scenario.is_some_and(|scenario| plain(scenario) != name) => {}
+                Some((time, _)) => ids.push((time, id)),
+                None => ids.push((rows.changed(), id)),
+            }
+        }
+        ids.sort_unstable_by(|left, right| right.cmp(left));
+        Ok(ids.into_iter().map(|(_, id)| id).collect())
     }
 
     fn pick(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
@@ -138,16 +155,16 @@ impl RunDir {
         command(self.root.path(), &[&[name, &self.id], more].concat())
     }
 
-    /// Opens the run in folder `name` of a root. `None` without a folder or a manifest. An empty manifest without rows is
-    /// left by a loss of power during the creation: the run never existed.
+    /// Opens the run in folder `name` of a root. `None` without a folder. A missing or empty manifest without rows is left by
+    /// an end during the creation: the run never existed.
     pub(crate) fn open(root: &Dir, name: &str) -> Result<Option<Self>, RecordError> {
         let dir = match root.dir(name) {
             Err(error) if error.is_missing() => return Ok(None),
             opened => opened?,
         };
         let is_run = match dir.stat(MANIFEST)? {
-            Some(found) if found.is_file && found.length == 0 => has_bytes(&dir, ROWS),
-            found => found.is_some(),
+            Some(found) if !found.is_file || found.length > 0 => true,
+            _ => has_bytes(&dir, ROWS),
         };
         Ok(is_run.then(|| Self { root: root.clone(), dir, id: name.into(), is_own: false }))
     }

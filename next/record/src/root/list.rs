@@ -159,7 +159,7 @@ impl ResultsRoot {
         let (mut found, mut changed, mut bytes) = (Runs::default(), Vec::new(), 0);
         for (name, (stamp, rows)) in names.into_iter().zip(stamps) {
             let stamp = match stamp {
-                Ok(None) => continue,
+                Ok(None) if rows.is_none_or(|rows| rows.length == 0) => continue,
                 Ok(stamp) => stamp,
                 // Opening the run shows the problem.
                 Err(_) => None,

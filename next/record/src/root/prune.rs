@@ -15,6 +15,7 @@ use crate::disk::layout::{GONE, MANIFEST, ROWS, STORE, is_run_name};
 use crate::disk::lock::{self, LOCK, Lock};
 use crate::disk::owner::{foreign, is_trusted};
 use crate::root::{command::command, find::has_bytes};
+use crate::run::folder::parse_id;
 use crate::{Holder, Owned, Pin, RecordError, ResultsRoot, RunDir, RunHead};
 
 /// Longest time for creating a run.
@@ -402,7 +403,7 @@ fn is_leftover(root: &Dir, name: &str, now: Time) -> bool {
     }
     let is_run = || has_bytes(&dir, MANIFEST) || has_bytes(&dir, ROWS);
     let is_old = now.since(dir.stamp.changed()) > CREATION;
-    let is_uncreated = || is_run_name(name) && is_run_id(name) && is_old && !is_run();
+    let is_uncreated = || is_run_name(name) && parse_id(name).is_some() && is_old && !is_run();
     (name.starts_with(GONE) || is_uncreated()) && !lock::is_held(&dir)
 }
 
@@ -427,16 +428,6 @@ fn remove_leftover(root: &Dir, name: &str) -> Result<(), RecordError> {
         return Ok(());
     }
     remove_folder(root, &dir, name)
-}
-
-/// Returns whether the runner made the name: a time in UTC, the scenario, and 8 hex digits.
-fn is_run_id(name: &str) -> bool {
-    const TIME: &[u8] = b"0000-00-00_00-00-00-000-";
-    let shape = name.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
-    let end = name.rsplit('-').next().unwrap_or_default();
-    shape.take(TIME.len()).eq(TIME.iter().copied())
-        && end.len() == 8
-        && end.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Returns the contents of the store that no process has used for a day: folder, name and file.

@@ -96,10 +96,26 @@ fn check_unused(dir: &Dir) -> Result<(), RecordError> {
 pub fn new_id(name: &str, now: Time) -> String {
     let time = now.to_string().replace('T', "_").replace([':', '.'], "-");
     let time = time.trim_end_matches('Z');
+    format!("{time}-{}-{:08x}", plain(name), random() as u32)
+}
+
+/// Returns a name as it is in an id.
+pub(crate) fn plain(name: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
     let plain = name.replace(|letter| !is_plain(letter), "-");
-    let name: String = plain.chars().take(MAX_NAME).collect();
-    format!("{time}-{name}-{:08x}", random() as u32)
+    plain.chars().take(MAX_NAME).collect()
+}
+
+/// Returns the time and the name in an id of [`new_id`]. `None` if the user chose the id.
+pub(crate) fn parse_id(id: &str) -> Option<(Time, &str)> {
+    let (rest, end) = id.rsplit_once('-')?;
+    let (day, rest) = rest.split_once('_')?;
+    let mut parts = rest.splitn(5, '-');
+    let mut part = || parts.next();
+    let (hour, minute, second, millis) = (part()?, part()?, part()?, part()?);
+    let time = Time::parse(&format!("{day}T{hour}:{minute}:{second}.{millis}Z"))?;
+    let is_random = end.len() == 8 && end.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_random.then_some((time, part()?))
 }
 
 #[cfg(test)]

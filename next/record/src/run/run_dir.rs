@@ -13,7 +13,7 @@ use crate::disk::content_store::ContentStore;
 use crate::disk::layout::{ARTIFACTS, LOG, LOGS, MANIFEST, ROWS, SCENARIO, STORE};
 use crate::disk::{lock, owner};
 use crate::rows::line_reader::{self, ReadLine};
-use crate::run::live;
+use crate::run::{live, manifest};
 use crate::{Holder, Live, Manifest, RecordError};
 
 /// Bytes of a line of `logs.jsonl`: the attempt's output, its trial and a checksum.
@@ -49,7 +49,12 @@ impl RunDir {
 
     /// Reads the manifest, with its text and the stamp of its file.
     pub(crate) fn read_manifest(&self) -> Result<(Manifest, String, Stamp), RecordError> {
-        let file = self.dir.read(MANIFEST).map_err(|error| self.vanished(error))?;
+        let file = self.dir.read(MANIFEST).map_err(|error| match self.vanished(error) {
+            RecordError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                manifest::damaged(&self.dir, "it is missing")
+            }
+            error => error,
+        })?;
         if self.is_own {
             self.check_owner(&file, MANIFEST)?;
         }
@@ -96,7 +101,7 @@ impl RunDir {
 
     /// Returns the error for a run that another process has just removed in place of that of a missing file.
     pub(crate) fn vanished(&self, error: RecordError) -> RecordError {
-        if error.is_missing() && matches!(self.dir.stat(MANIFEST), Ok(None)) {
+        if error.is_missing() && matches!(Self::open(&self.root, &self.id), Ok(None)) {
             return RecordError::Unknown {
                 name: self.id.clone(),
                 root: self.root.path().to_owned(),
