@@ -39,7 +39,10 @@ impl Attempt<'_> {
         let filled = provider.fill(self.test.input, &self.files, |path| fs::read(path));
         let filled = filled.and_then(|filled| {
             let is_grade = self.task.kind == TaskKind::Grade;
-            if is_grade { check_flags(provider, &filled).map(|()| filled) } else { Ok(filled) }
+            if is_grade {
+                check_flags(&provider.settings.args, &filled)?;
+            }
+            Ok(filled)
         });
         let mut ended = match filled {
             Err(error) => Ended::without_sandbox(Ending::Error(error)),

@@ -12,6 +12,7 @@ use runner_model::{
     ErrorClass, Fingerprint, Outcome, Row, RowRef, digest, outcome::Verdict, protocol::Task,
 };
 use runner_sandbox::{cut, failure};
+use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue, value::to_raw_value};
 
 use crate::judge::{max_tree_bytes, tree_bytes};
@@ -84,19 +85,20 @@ impl Question {
     }
 }
 
-/// Refuses an argument that an output has turned into a flag: a template that starts with a placeholder, and a value that starts
+/// Refuses an argument that an output has turned into a flag: a template that starts with its input, and a value that starts
 /// with `-`. After an argument `--`, programs take no flags.
-pub fn check_flags(grader: &LoadedProvider, filled: &Filled) -> Result<(), RowError<'static>> {
+pub fn check_flags(templates: &Arguments, filled: &Filled) -> Result<(), RowError<'static>> {
     let Some(command) = &filled.command else { return Ok(()) };
-    let is_filled = |index: usize| match &grader.settings.args {
-        Arguments::List(_) => true,
-        Arguments::Each(templates) => templates.get(index).is_some_and(starts_with_placeholder),
+    let (is_list, is_filled): (bool, &dyn Fn(usize) -> bool) = match templates {
+        Arguments::List(list) => (true, &|_| starts_with_input(list)),
+        Arguments::Each(each) => (false, &|index| each.get(index).is_some_and(starts_with_input)),
     };
-    let before_dashes = command.args.iter().take_while(|argument| *argument != "--");
-    let flag = before_dashes
-        .enumerate()
-        .find(|(index, argument)| argument.starts_with('-') && is_filled(*index));
-    match flag {
+    // Only a `--` of the scenario ends the flags: with one of the output, a later argument would be in its place.
+    let ends_flags =
+        |index: usize, argument: &str| argument == "--" && (is_list || !is_filled(index));
+    let arguments = command.args.iter().enumerate();
+    let mut before_dashes = arguments.take_while(|(index, argument)| !ends_flags(*index, argument));
+    match before_dashes.find(|(index, argument)| argument.starts_with('-') && is_filled(*index)) {
         None => Ok(()),
         Some((_, argument)) => {
             let argument = cut(MAX_QUOTED, argument);
@@ -108,8 +110,13 @@ pub fn check_flags(grader: &LoadedProvider, filled: &Filled) -> Result<(), RowEr
     }
 }
 
-fn starts_with_placeholder(template: &Template) -> bool {
-    matches!(template.pieces().first(), Some(TemplatePiece::Path(_)))
+/// Returns whether the start of a text is of the input. The configuration is of the scenario.
+fn starts_with_input(template: &Template) -> bool {
+    let paths = template.pieces().iter().map_while(|piece| match piece {
+        TemplatePiece::Path(path) => Some(path),
+        TemplatePiece::Text(_) => None,
+    });
+    paths.into_iter().any(|path| path[0] == "input")
 }
 
 /// Reads the answer of a grader from the row of its call, which was not interrupted.
@@ -121,18 +128,22 @@ pub fn grade(
     row: Row<'static>,
     said: &Said<'_>,
 ) -> Grade<'static> {
-    let answer = match &row.error {
-        Some(error) => Err(error.clone()),
-        None => answer(grader, &row, said).and_then(|answer| {
-            let verdict = decide(answer.verdict, answer.score, min_score)?;
-            Ok((answer, verdict))
-        }),
+    let answered = match row.error {
+        Some(error) => Err(error),
+        None => answer(AnswerForm::of(grader), &row, said),
     };
-    let (answer, verdict, error) = match answer {
-        Ok((answer, verdict)) => (answer, Some(verdict), None),
+    let (answer, verdict) = match answered {
+        Ok(answer) => {
+            let verdict = decide(answer.verdict, answer.score, min_score);
+            (answer, verdict)
+        }
+        Err(error) => (Answer::default(), Err(error)),
+    };
+    let (verdict, error) = match verdict {
+        Ok(verdict) => (Some(verdict), None),
         Err(error) => {
             let message = cut(MAX_TEXT, &*error.message).into();
-            (Answer::default(), None, Some(RowError { message, details: None, ..error }))
+            (None, Some(RowError { message, details: None, ..error }))
         }
     };
     let mut metrics = row.metrics;
@@ -175,15 +186,36 @@ pub fn decide(
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Answer {
     verdict: Option<Verdict>,
     score: Option<f64>,
     explanation: Option<String>,
 }
 
+/// The form in which a grader answers if its reply has no verdict, score or checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AnswerForm {
+    /// An object with a verdict or a score.
+    Object,
+    /// The exit code is the verdict, and the output explains it.
+    ExitCode,
+    /// The exit code is the verdict, and the output is an object.
+    ExitCodeAndObject,
+}
+
+impl AnswerForm {
+    fn of(grader: &LoadedProvider) -> Self {
+        match (grader.is_plain(), grader.prints_text()) {
+            (false, _) => Self::Object,
+            (true, true) => Self::ExitCode,
+            (true, false) => Self::ExitCodeAndObject,
+        }
+    }
+}
+
 fn answer(
-    grader: &LoadedProvider,
+    form: AnswerForm,
     row: &Row<'static>,
     said: &Said<'_>,
 ) -> Result<Answer, RowError<'static>> {
@@ -200,7 +232,7 @@ fn answer(
         }
     } else if row.checks.iter().any(|check| check.own) {
         Answer { verdict: Some(Verdict::Pass), score: None, explanation: summary() }
-    } else if grader.prints_text() {
+    } else if form == AnswerForm::ExitCode {
         let printed = text().filter(|text| !text.trim().is_empty());
         let printed = printed.unwrap_or_else(|| said.stderr.to_string());
         Answer {
@@ -210,7 +242,7 @@ fn answer(
         }
     } else {
         let mut answer = read(text().as_deref().unwrap_or(output))?;
-        if grader.is_plain() {
+        if form == AnswerForm::ExitCodeAndObject {
             answer.verdict = answer.verdict.or(Some(Verdict::Pass));
         }
         answer
@@ -221,33 +253,43 @@ fn answer(
     Ok(answer)
 }
 
+/// The keys of an answer, others aside. None may be there twice.
+#[derive(Deserialize)]
+struct Written {
+    verdict: Option<Value>,
+    score: Option<Value>,
+    explanation: Option<Value>,
+}
+
 /// Reads an answer: a JSON object with `verdict`, `score` and `explanation`, also between fences as models write them. Nothing is
 /// searched for within a text: it may quote the output, which may contain such an object.
 fn read(text: &str) -> Result<Answer, RowError<'static>> {
     let text = without_fence(text);
     let quoted = || cut(MAX_QUOTED, text);
-    let object: Map<String, Value> = serde_json::from_str(text)
-        .map_err(|error| unreadable(&format!("its answer is not a JSON object ({error}): {}", quoted())))?;
-    let value = |key: &str| object.get(key).filter(|value| !value.is_null());
-    let verdict = match value("verdict") {
+    // Of an array, serde would take the items as the fields.
+    let object: Result<Written, _> = serde_json::from_str(if text.starts_with('{') { text } else { "" });
+    let written = object.map_err(|error| {
+        unreadable(&format!("its answer is not a JSON object ({error}): {}", quoted()))
+    })?;
+    let verdict = match written.verdict {
         None => None,
-        Some(Value::String(word)) if Verdict::parse(word).is_some() => Verdict::parse(word),
+        Some(Value::String(word)) if Verdict::parse(&word).is_some() => Verdict::parse(&word),
         Some(other) => {
             let other = cut(MAX_QUOTED, other);
             let message = format!("its `verdict` must be `pass`, `fail` or `skip`, not {other}");
             return Err(unreadable(&message));
         }
     };
-    let score = match value("score").map(|score| (score, score.as_f64())) {
+    let score = match written.score.map(|score| score.as_f64().ok_or(score)) {
         None => None,
-        Some((_, Some(score))) => Some(score),
-        Some((other, None)) => {
+        Some(Ok(score)) => Some(score),
+        Some(Err(other)) => {
             let other = cut(MAX_QUOTED, other);
             return Err(unreadable(&format!("its `score` must be a number, not {other}")));
         }
     };
-    let explanation = value("explanation").map(|value| match value {
-        Value::String(text) => text.clone(),
+    let explanation = written.explanation.map(|value| match value {
+        Value::String(text) => text,
         other => other.to_string(),
     });
     Ok(Answer { verdict, score, explanation })

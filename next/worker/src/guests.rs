@@ -10,7 +10,7 @@ use std::{cell::Cell, collections::BTreeMap, fs, io, rc::Rc, sync::Arc, time::Sy
 use runner_model::prepare::{Described, Prepare, Ready, WallStatus};
 use runner_model::protocol::{FromWorker, LOG_LINE, Line, TaskKind};
 use runner_model::test::{Attachment, Expect, Retries, Test};
-use runner_model::row::{Grade, Judgement};
+use runner_model::row::{Judgement, StandingGrade};
 use runner_model::{
     Digest, Outcome, Row, RowRef, TaskId, log::Said, provider::Reuse, visible::visible_line,
 };
@@ -166,11 +166,17 @@ impl Slots {
                     stderr: "",
                 };
                 let stored: RowRef<'_> = serde_json::from_slice(queued.row())?;
-                let row = rejudge(&self.cache, &test.expect, stored.clone(), &evidence);
-                let grades = self.standing_grades(&test, &stored);
-                let (outcome, mut checks) = (row.outcome, row.checks);
-                checks.retain(|check| !check.own);
-                AttemptReport::from_judgement(&Judgement { outcome, checks, grades })
+                let mut row = rejudge(&self.cache, &test.expect, stored.clone(), &evidence);
+                // The stored output may be longer than a row.
+                row.output = None;
+                row.fit();
+                row.checks.retain(|check| !check.own);
+                AttemptReport::from_judgement(&Judgement {
+                    outcome: row.outcome,
+                    checks: row.checks,
+                    truncated: row.truncated,
+                    grades: self.standing_grades(&test, &stored),
+                })
             }
             TaskKind::Grade => self.grade(slot, queued, &test, provider, instances).await?,
             TaskKind::Check => {
@@ -238,7 +244,7 @@ impl Slots {
     }
 
     /// Returns the stored grades that answer the questions of a test's graders, up to the first grader to ask.
-    fn standing_grades<'a>(&self, test: &Test<'_>, stored: &RowRef<'a>) -> Vec<Grade<'a>> {
+    fn standing_grades<'a>(&self, test: &Test<'a>, stored: &RowRef<'_>) -> Vec<StandingGrade<'a>> {
         let standing = |name: &String| {
             let mut providers = self.providers.iter().flatten();
             let grader = providers.find(|provider| {
@@ -251,7 +257,7 @@ impl Slots {
             let min_score = test.expect.min_score.or(grading.min_score);
             // A grade whose score alone did not decide has an error, too.
             let verdict = decide(old.own_verdict, old.score, min_score).ok()?;
-            Some(Grade { verdict: Some(verdict), min_score, error: None, ..old.clone() })
+            Some(StandingGrade { grader: name.clone().into(), verdict, min_score })
         };
         test.expect.graders.iter().map_while(standing).collect()
     }

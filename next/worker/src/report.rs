@@ -3,9 +3,9 @@
 use std::{io, sync::Arc};
 
 use runner_model::log::{MAX_SAID, Said};
-use runner_model::row::{Grade, Judgement, MAX_ROW, OUTPUT_ARTIFACT, Raw, is_deep};
+use runner_model::row::{Grade, Judgement, OUTPUT_ARTIFACT, Raw, is_deep};
 use runner_model::{
-    HostFault, Row, TaskId, Text, outcome::Verdict, prepare::Problem, protocol::ReportHead,
+    HostFault, Row, TaskId, Text, prepare::Problem, protocol::ReportHead,
 };
 use runner_sandbox::{LeftContent, LeftFile, Redactor, cut};
 use serde::Serialize;
@@ -14,10 +14,6 @@ use crate::artifacts::send_artifact;
 
 /// Bytes of an output that stays in the row.
 const MAX_OUTPUT: usize = 64 << 10;
-/// Bytes of the summary in a row that was too long.
-const MAX_SUMMARY: usize = 1000;
-/// Checks, and metrics, of a row that was too long.
-const MAX_KEPT: usize = 40;
 
 /// The result of an attempt, before it is encoded.
 pub struct AttemptResult<'a> {
@@ -66,7 +62,7 @@ impl AttemptReport {
             row.artifacts.push(send_artifact(file, redactor, |piece| send(index, piece))?);
         }
         let (said, host_fault) = (encode_said(result.said), result.host_fault);
-        Ok(Self { row: encode_row(row), said, host_fault })
+        Ok(Self { row: row.fit(), said, host_fault })
     }
 
     /// Encodes the report of a grader. `None` if it was interrupted.
@@ -106,77 +102,6 @@ fn first_key(json: &str) -> Option<String> {
     let inside = json.strip_prefix('{')?;
     let mut values = serde_json::Deserializer::from_str(inside).into_iter();
     values.next()?.ok()
-}
-
-/// Serializes a row without parts that are too deep. If it is too long, removes the least important parts until it fits.
-fn encode_row(mut row: Row<'_>) -> Vec<u8> {
-    row.truncated |= remove_deep(&mut row);
-    let steps: [fn(&mut Row<'_>); 6] = [
-        |row| row.summary.iter_mut().for_each(|text| shorten(text, MAX_SUMMARY)),
-        |row| {
-            for check in &mut row.checks {
-                (check.expected, check.actual) = (None, None);
-            }
-        },
-        |row| row.checks.iter_mut().for_each(|check| check.diff = None),
-        |row| {
-            row.checks.iter_mut().for_each(|check| check.details = None);
-            if let Some(error) = &mut row.error {
-                error.details = None;
-            }
-        },
-        |row| {
-            // Failed checks explain the outcome, so they are kept before others.
-            row.checks.sort_by_key(|check| check.verdict != Verdict::Fail);
-            row.checks.truncate(MAX_KEPT);
-            row.metrics.truncate(MAX_KEPT);
-        },
-        shorten_texts,
-    ];
-    let mut bytes = json(&row);
-    for step in steps {
-        if bytes.len() <= MAX_ROW {
-            break;
-        }
-        step(&mut row);
-        row.truncated = true;
-        bytes = json(&row);
-    }
-    bytes
-}
-
-/// Removes parts that are nested too deeply for readers of rows. Returns whether there were any.
-fn remove_deep(row: &mut Row<'_>) -> bool {
-    let of_checks = row
-        .checks
-        .iter_mut()
-        .flat_map(|check| [&mut check.expected, &mut check.actual, &mut check.details]);
-    let of_error = row.error.iter_mut().map(|error| &mut error.details);
-    of_checks
-        .chain(of_error)
-        .fold(false, |found, part| found | part.take_if(|part| is_deep(part.get())).is_some())
-}
-
-/// Cuts every text of a row. JSON escapes a control character as six bytes, so the longest row now has 64 KiB of output,
-/// the artifacts that fit, and 40 checks, 40 metrics and 20 denials of such texts: less than [`MAX_ROW`].
-fn shorten_texts(row: &mut Row<'_>) {
-    row.summary.iter_mut().for_each(|text| shorten(text, 200));
-    for check in &mut row.checks {
-        shorten(&mut check.name, 64);
-        check.message.iter_mut().for_each(|text| shorten(text, 200));
-    }
-    for metric in &mut row.metrics {
-        shorten(&mut metric.name, 64);
-        metric.unit.iter_mut().for_each(|text| shorten(text, 32));
-    }
-    for denied in &mut row.denied {
-        shorten(&mut denied.what, 100);
-        denied.grant.iter_mut().for_each(|text| shorten(text, 100));
-    }
-    if let Some(error) = &mut row.error {
-        shorten(&mut error.code, 64);
-        shorten(&mut error.message, 2000);
-    }
 }
 
 fn shorten(text: &mut Text<'_>, most: usize) {

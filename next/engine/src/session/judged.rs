@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use runner_model::protocol::{ReportHead, TaskKind};
-use runner_model::row::{
-    Grade, RowError, Usage, check_grade, check_judgement, read_line,
-};
+use runner_model::provider::PreparedProvider;
+use runner_model::row::{Grade, RowError, Usage, check_grade, check_judgement, read_line};
 use runner_model::{Outcome, Row, RowRef};
 
 use super::in_flight::{CheckedReport, InFlightTask};
@@ -26,7 +25,7 @@ impl InFlightTask {
         self.stored.is_some()
     }
 
-    /// Checks the report of a task `Judge` or `Grade`. `provider` is the name of the provider or grader.
+    /// Checks the report of a task `Judge` or `Grade`.
     ///
     /// # Errors
     ///
@@ -35,30 +34,32 @@ impl InFlightTask {
         &self,
         head: &ReportHead,
         body: &[u8],
-        provider: &str,
+        providers: &[PreparedProvider],
     ) -> Result<JudgedReport, String> {
+        let name = |index: u16| &*providers[usize::from(index)].provider.name;
         let bad = |what: &dyn std::fmt::Display| format!("reported {what}");
         if body.len() > head.row_bytes as usize || !self.has_no_drafts() {
             return Err(bad(&"a log or artifacts with a judgement"));
         }
         let stored = self.stored()?;
         if self.task.kind == TaskKind::Judge {
-            let judgement = check_judgement(body, &stored).map_err(|error| bad(&error))?;
-            let row = Row::judged(stored, judgement, self.graders.len());
+            let graders: Vec<_> = self.graders.iter().map(|grader| name(*grader)).collect();
+            let judgement =
+                check_judgement(body, &stored, &graders).map_err(|error| bad(&error))?;
+            let mut row = Row::judged(stored, judgement, self.graders.len());
             return Ok(JudgedReport {
-                row: bytes(&row),
+                row: row.fit(),
                 ungraded: None,
                 is_interrupted: false,
                 is_grade: false,
             });
         }
-        match check_grade(body, provider, self.task.attempt).map_err(|error| bad(&error))? {
-            Some(_) if head.host_fault.is_some() => {
-                Err(bad(&"a fault of the machine and a grade"))
-            }
+        let grade = check_grade(body, name(self.task.provider), self.task.attempt);
+        match grade.map_err(|error| bad(&error))? {
+            Some(_) if head.host_fault.is_some() => Err(bad(&"a fault of the machine and a grade")),
             Some(grade) => Ok(self.graded(stored, grade)),
             None => Ok(JudgedReport {
-                row: bytes(&Row::from(stored)),
+                row: Row::from(stored).fit(),
                 ungraded: None,
                 is_interrupted: true,
                 is_grade: true,
@@ -98,11 +99,12 @@ impl InFlightTask {
 
     fn graded<'a>(&self, stored: RowRef<'a>, grade: Grade<'a>) -> JudgedReport {
         let graders = self.graders.len();
-        let again = grade.error.is_some().then(|| {
-            bytes(&Row::graded(stored.clone(), grade.clone(), graders, true))
-        });
+        let again = grade
+            .error
+            .is_some()
+            .then(|| Row::graded(stored.clone(), grade.clone(), graders, true).fit());
         JudgedReport {
-            row: bytes(&Row::graded(stored, grade, graders, false)),
+            row: Row::graded(stored, grade, graders, false).fit(),
             ungraded: again,
             is_interrupted: false,
             is_grade: true,
@@ -157,9 +159,4 @@ impl From<JudgedReport> for CheckedReport {
             artifacts: Vec::new(),
         }
     }
-}
-
-fn bytes(row: &Row<'_>) -> Vec<u8> {
-    // Serializing strings and numbers does not fail.
-    serde_json::to_vec(row).unwrap_or_default()
 }

@@ -104,7 +104,7 @@ impl Coordinator<'_> {
         };
         let provider = &self.plan.providers[usize::from(flight.task.provider)].provider;
         if flight.is_judged() {
-            match flight.check_judged(head, &body, &provider.name) {
+            match flight.check_judged(head, &body, &self.plan.providers) {
                 Ok(report) => self.judged(worker, head, report),
                 Err(fault) => self.fault(worker, Some(head.task), fault),
             }
@@ -119,8 +119,14 @@ impl Coordinator<'_> {
                     schedule.report(worker, head.task, &row, grader, head.host_fault, policy);
                 });
                 body.truncate(head.row_bytes as usize);
-                let report =
-                    CheckedReport { outcome, has_denied, row: body, ungraded: None, log, artifacts };
+                let report = CheckedReport {
+                    outcome,
+                    has_denied,
+                    row: body,
+                    ungraded: None,
+                    log,
+                    artifacts,
+                };
                 self.carry_out(effects, Some(report));
                 self.in_flight.all.remove(&head.task);
             }
@@ -275,7 +281,8 @@ impl Coordinator<'_> {
         }
         if report.outcome == Outcome::Ungraded {
             let had_bad = flight.can_be_flaky();
-            self.ungraded.insert(flight.trial, Place { had_bad, is_ungraded: true, ..Place::default() });
+            self.ungraded
+                .insert(flight.trial, Place { had_bad, is_ungraded: true, ..Place::default() });
         } else {
             self.ungraded.remove(&flight.trial);
         }

@@ -1,5 +1,7 @@
 //! [`Grade`] and [`Judgement`]: the answers of graders, and what they make of a stored row.
 
+use std::mem;
+
 use serde::{Deserialize, Serialize};
 
 use super::check::{BadReport, check_object, is_time};
@@ -54,9 +56,22 @@ pub struct Judgement<'a> {
     /// The checks of the test's `expect`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check<'a>>,
+    /// Whether parts of the checks were removed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub truncated: bool,
     /// The grades that stand, in the order of the test's graders, up to the first one to ask.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub grades: Vec<Grade<'a>>,
+    pub grades: Vec<StandingGrade<'a>>,
+}
+
+/// A stored grade that answers the present question. Another `min_score` makes another verdict of the same answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, bound(deserialize = "'de: 'a"))]
+pub struct StandingGrade<'a> {
+    pub grader: Text<'a>,
+    pub verdict: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_score: Option<f64>,
 }
 
 impl<'a> Row<'a> {
@@ -67,9 +82,12 @@ impl<'a> Row<'a> {
         let own = row.checks.extract_if(.., |check| check.own).collect::<Vec<_>>();
         row.checks = judgement.checks.into_iter().chain(own).collect();
         row.error.take_if(|error| error.class == Some(ErrorClass::Grader));
-        (row.outcome, row.grades) = (judgement.outcome, Vec::new());
+        row.outcome = judgement.outcome;
+        row.truncated |= judgement.truncated;
+        let old = mem::take(&mut row.grades);
         if judgement.outcome == Outcome::Passed && graders > 0 {
-            row.grades = judgement.grades;
+            let grades = judgement.grades.iter().filter_map(|standing| standing.grade(&old));
+            row.grades = grades.collect();
             row.apply_grades(graders);
         }
         row
@@ -118,6 +136,16 @@ impl<'a> Row<'a> {
     }
 }
 
+impl<'a> StandingGrade<'a> {
+    /// Returns the stored grade, if it has an answer.
+    fn grade(&self, stored: &[Grade<'a>]) -> Option<Grade<'a>> {
+        let mut stored = stored.iter().filter(|grade| grade.grader == self.grader);
+        let old = stored.find(|grade| grade.own_verdict.is_some() || grade.score.is_some())?;
+        let (verdict, min_score) = (Some(self.verdict), self.min_score);
+        Some(Grade { verdict, min_score, error: None, ..old.clone() })
+    }
+}
+
 /// Checks a worker's report of a task `Grade` of `grader`: a grade, or `null` if the attempt was interrupted.
 ///
 /// # Errors
@@ -134,8 +162,14 @@ pub fn check_grade<'a>(
     check_object(bytes)?;
     let grade: Grade<'_> =
         parse(bytes).map_err(|error| BadReport(format!("not a grade: {error}")))?;
+    let is_error_right = grade.error.as_ref().is_none_or(|error| {
+        // Only the coordinator observes the death of a worker.
+        let is_own = matches!(error.class, Some(ErrorClass::Crash | ErrorClass::Grader));
+        !is_own && error.details.is_none()
+    });
     for (is_right, key) in [
         (*grade.grader == *grader, "grader"),
+        (is_error_right, "error"),
         (grade.attempt == attempt, "attempt"),
         (grade.verdict.is_some() != grade.error.is_some(), "verdict"),
         (is_time(grade.duration_ms), "duration_ms"),
@@ -147,7 +181,7 @@ pub fn check_grade<'a>(
     Ok(Some(grade))
 }
 
-/// Checks a worker's report of a task `Judge` of the row `stored`.
+/// Checks a worker's report of a task `Judge` of the row `stored`. `graders` are the names of the test's graders.
 ///
 /// # Errors
 ///
@@ -155,22 +189,19 @@ pub fn check_grade<'a>(
 pub fn check_judgement<'a>(
     bytes: &'a [u8],
     stored: &RowRef<'_>,
+    graders: &[&str],
 ) -> Result<Judgement<'a>, BadReport> {
     check_object(bytes)?;
     let judgement: Judgement<'_> =
         parse(bytes).map_err(|error| BadReport(format!("not a judgement: {error}")))?;
-    let is_stored = |grade: &Grade<'_>| {
-        let mut old = stored.grades.iter();
-        // Another `min_score` makes another verdict of the same answer.
-        old.any(|old| {
-            let (verdict, min_score) = (grade.verdict, grade.min_score);
-            Grade { verdict, min_score, error: None, ..old.clone() } == *grade
-        })
-    };
+    let are_grades_right = judgement.grades.len() <= graders.len()
+        && judgement.grades.iter().zip(graders).all(|(standing, grader)| {
+            *standing.grader == **grader && standing.grade(&stored.grades).is_some()
+        });
     for (is_right, key) in [
         (judgement.outcome.can_be_final(), "outcome"),
         (judgement.checks.iter().all(|check| !check.own), "checks"),
-        (judgement.grades.iter().all(is_stored), "grades"),
+        (are_grades_right, "grades"),
     ] {
         if !is_right {
             return Err(BadReport(format!("a judgement with an impossible `{key}`")));
@@ -178,3 +209,7 @@ pub fn check_judgement<'a>(
     }
     Ok(judgement)
 }
+
+#[cfg(test)]
+#[path = "../tests/grade.rs"]
+mod tests;

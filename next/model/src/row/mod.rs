@@ -4,12 +4,14 @@
 //! absent.
 
 mod check;
+mod fit;
 mod grade;
 mod line;
 mod parts;
 
 pub use self::check::{BadReport, MAX_DEPTH, MAX_ROW, check_row, is_deep, is_file_name};
-pub use self::grade::{Grade, Judgement, check_grade, check_judgement};
+pub use self::fit::MAX_GRADERS;
+pub use self::grade::{Grade, Judgement, StandingGrade, check_grade, check_judgement};
 pub(crate) use self::line::TAIL_BYTES;
 pub use self::line::{
     BadLine, Row, RowHead, RowRef, Tail, VERSION, close_line, duration, has_right_checksum,
