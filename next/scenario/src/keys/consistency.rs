@@ -63,8 +63,14 @@ pub(crate) fn check(root: &Value, reader: &mut Reader<'_>) {
         );
         reader.refuse(&At::ROOT.key("name"), message, "too long");
     }
-    for (name, table) in providers.into_iter().flatten() {
-        check_grants(table, &at.key(name), reader);
+    for (table, name, provider) in all_providers(root) {
+        let at = At::ROOT.key(table);
+        check_grants(provider, &at.key(name), reader);
+        if table == "graders" && names.contains(&name.as_str()) {
+            let message = format!("a provider and a grader are both named `{name}`");
+            reader.refuse_key(&at.key(name), message, "rename one of them");
+            reader.add_place(&At::ROOT.key("providers").key(name), "the provider");
+        }
     }
     check_memory(root, reader);
     check_ids(items(root, "tests"), reader);
@@ -76,6 +82,14 @@ pub(crate) fn check(root: &Value, reader: &mut Reader<'_>) {
     }
 }
 
+/// Returns the name of the table, the name and the keys of each provider and grader.
+fn all_providers(root: &Value) -> impl Iterator<Item = (&'static str, &String, &Value)> {
+    ["providers", "graders"].into_iter().flat_map(move |table| {
+        let named = root.get(table).and_then(Value::as_object).into_iter().flatten();
+        named.map(move |(name, keys)| (table, name, keys))
+    })
+}
+
 fn items<'v>(table: &'v Value, key: &str) -> &'v [Value] {
     table.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
@@ -83,19 +97,18 @@ fn items<'v>(table: &'v Value, key: &str) -> &'v [Value] {
 /// Reports a `run.memory` that is smaller than a provider's limit: its attempts would never start.
 fn check_memory(root: &Value, reader: &mut Reader<'_>) {
     let Some(memory) = size(root.pointer("/run/memory")) else { return };
-    let providers = root.get("providers").and_then(Value::as_object);
-    let limits = providers.into_iter().flatten().map(|(name, table)| {
-        let limit = size(table.pointer("/limits/memory"));
-        (limit.unwrap_or(Limits::default().memory), name)
+    let limits = all_providers(root).map(|(table, name, provider)| {
+        let limit = size(provider.pointer("/limits/memory"));
+        (limit.unwrap_or(Limits::default().memory), table.trim_end_matches('s'), name)
     });
-    if let Some((limit, name)) = limits.max_by_key(|(limit, _)| *limit)
+    if let Some((limit, noun, name)) = limits.max_by_key(|(limit, ..)| *limit)
         && limit > memory
     {
-        let message = format!("no attempt of provider `{name}` fits into this memory");
+        let message = format!("no attempt of {noun} `{name}` fits into this memory");
         let at = At::ROOT.key("run");
         let problem = reader.refuse(&at.key("memory"), message, "too small");
         problem.help = Some(format!(
-            "its limit is {}: raise `run.memory`, or set `limits.memory` of the provider",
+            "its limit is {}: raise `run.memory`, or set `limits.memory` of the {noun}",
             show_size(limit)
         ));
     }

@@ -248,7 +248,8 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
     if expect.tolerance.is_some() && !table.has("json") {
         table.refuse_key("tolerance", "`tolerance` is for numbers of `json`, which is missing");
     }
-    let of_outputs = ["equals", "contains", "matches", "json", "schema", "min_score", "exit_code"];
+    let of_outputs =
+        ["equals", "contains", "matches", "json", "schema", "min_score", "exit_code", "graders"];
     for key in of_outputs {
         if table.has("error") && table.has(key) {
             let message =

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Display, mem, ops::ControlFlow, path::Path
 
 use globset::GlobSet;
 use runner_model::test::{Attachment, Test};
-use runner_model::{Digest, Text, row::MAX_DEPTH, visible::shown_path};
+use runner_model::{Digest, Text, row::{MAX_DEPTH, MAX_GRADERS}, visible::shown_path};
 use serde_json::{Value, value::to_raw_value};
 
 use crate::{
@@ -224,17 +224,27 @@ impl Planner<'_> {
             })
             .collect();
         let expect = &test.expect.expect;
-        for name in expect.graders.iter().filter(|name| !self.rules.graders.contains(&&***name)) {
-            let names = self.rules.graders.iter().copied();
-            let problem = Problem::new(format!("the scenario has no grader `{name}`"));
-            let path = keys(["expect", "graders"]);
-            let places = origin.places(&path, Part::Value, "named here");
-            problems.push(problem.with_help(suggest(name, names)).at_all(places));
+        let graders = || origin.places(&keys(["expect", "graders"]), Part::Value, "named here");
+        let has_too_many = expect.graders.len() > MAX_GRADERS;
+        for (index, name) in expect.graders.iter().enumerate().filter(|_| !has_too_many) {
+            if !self.rules.graders.contains(&&**name) {
+                let problem = Problem::new(format!("the scenario has no grader `{name}`"));
+                let help = suggest(name, self.rules.graders.iter().copied());
+                problems.push(problem.with_help(help).at_all(graders()));
+            }
+            if expect.graders[..index].contains(name) {
+                let problem = Problem::new(format!("the grader `{name}` is named twice"));
+                problems.push(problem.at_all(graders()));
+            }
         }
         let mut refuse = |excess: String| {
             let problem = Problem::new(format!("test `{}` has {excess}", test.id));
             problems.push(problem.at_all(origin.place("this test")));
         };
+        if has_too_many {
+            let count = expect.graders.len();
+            refuse(format!("{count} graders; at most {MAX_GRADERS} are allowed"));
+        }
         let expected = expect.equals.iter().chain(&expect.json);
         let mut values = expected.chain(&expect.contains).chain([&test.input]);
         if values.any(|value| is_deep(value, MAX_DEPTH)) {
