@@ -8,7 +8,7 @@ use runner_record::RequestMode;
 
 use crate::args::{RootArgs, RunArgs};
 use crate::commands::{completions, control, exec, follow, init, list, manual, plugin};
-use crate::commands::{resume, show, upkeep, validate};
+use crate::commands::{rescore, resume, show, upkeep, validate};
 use crate::text::{CommandError, Out, style};
 
 /// The version of wasmtime in `Cargo.lock`, which wasmtime does not export.
@@ -35,6 +35,7 @@ pub enum Command {
     #[command(alias = "run")]
     Exec(exec::Args),
     Resume(resume::Args),
+    Rescore(rescore::Args),
     Validate(validate::Args),
     List(list::Args),
     Show(show::Args),
@@ -77,7 +78,7 @@ pub enum PluginCommand {
 /// The groups of the help. Commands outside of these groups are not listed.
 const GROUPS: [(&str, &[&str]); 7] = [
     ("Start", &["init", "validate"]),
-    ("Run", &["exec", "resume"]),
+    ("Run", &["exec", "resume", "rescore"]),
     ("Inspect", &["list", "show", "logs"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait"]),
     ("Write providers", &["plugin"]),
@@ -86,7 +87,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
 ];
 
 /// The commands and their examples, which work in the folder of `runner init`.
-const EXAMPLES: [(&str, &[&str]); 22] = [
+const EXAMPLES: [(&str, &[&str]); 23] = [
     ("init", &["runner init", "runner init examples/first"]),
     ("validate", &["runner validate first.toml"]),
     (
@@ -98,6 +99,10 @@ const EXAMPLES: [(&str, &[&str]); 22] = [
         ],
     ),
     ("resume", &["runner resume", "runner resume latest --rerun all --dry-run"]),
+    (
+        "rescore",
+        &["runner rescore --dry-run --explain", "runner rescore latest --scenario first.toml"],
+    ),
     ("stop", &["runner stop --reason 'wrong scenario'", "runner stop latest --drain"]),
     ("cancel", &["runner cancel", "runner cancel latest --reason 'no longer needed'"]),
     ("pause", &["runner pause"]),
@@ -122,10 +127,10 @@ const EXAMPLES: [(&str, &[&str]); 22] = [
     ),
     ("plugin run", &["runner plugin run bundled:echo --input '{\"text\": \"hello\"}'"]),
     ("completions", &["runner completions bash > runner.bash"]),
-    ("man", &["runner man | man -l -", "runner man man1"]),
+    ("man", &["runner man | man -l -", "runner man --dir man1"]),
 ];
 
-/// Headings of flags in the help of `exec` and `resume`.
+/// Headings of flags in the help of `exec`, `resume` and `rescore`.
 const HEADINGS: [(&str, &[&str]); 7] = [
     (
         "Selection",
@@ -139,6 +144,8 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "rerun",
             "accept_changes",
             "force",
+            "scenario",
+            "no_graders",
         ],
     ),
     ("Output", &["dry_run", "explain", "json", "quiet", "verbose"]),
@@ -169,6 +176,7 @@ impl Command {
             Self::Init(args) => init::run(args, out),
             Self::Exec(args) => exec::run(args, out),
             Self::Resume(args) => resume::run(args, out),
+            Self::Rescore(args) => rescore::run(args, out),
             Self::Validate(args) => validate::run(args, out),
             Self::List(args) => list::run(args, out),
             Self::Show(args) => show::run(args, out),
@@ -230,7 +238,7 @@ pub fn with_grouped_help(program: clap::Command) -> clap::Command {
 pub fn with_headings(mut program: clap::Command) -> clap::Command {
     // Gives `--color` and `--help` to each command.
     program.build();
-    for name in ["exec", "resume"] {
+    for name in ["exec", "resume", "rescore"] {
         program = program.mut_subcommand(name, |command| command.mut_args(with_heading));
     }
     program
@@ -269,7 +277,7 @@ fn with_heading(arg: Arg) -> Arg {
 /// Returns the version's details for `--version --verbose`.
 pub fn build_facts() -> String {
     format!(
-        "commit: {}\nwasmtime: {WASMTIME}\ntarget: {}-{}\nsecond wall: {}",
+        "commit: {}\nwasmtime: {WASMTIME}\ntarget: {}-{}\nsandbox of workers: {}",
         option_env!("RUNNER_COMMIT").unwrap_or("unknown"),
         env::consts::ARCH,
         env::consts::OS,

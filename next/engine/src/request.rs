@@ -37,6 +37,19 @@ pub struct ResumeRequest {
     pub session: SessionRequest,
 }
 
+/// Arguments of [`rescore`](crate::rescore).
+#[derive(Clone, Debug)]
+pub struct RescoreRequest {
+    /// Name of the run. `None` takes the newest of this user.
+    pub run: Option<String>,
+    /// Path of the scenario with the expectations. `None` takes that of the run.
+    pub scenario: Option<PathBuf>,
+    /// Whether trials that graders judge are judged.
+    pub with_graders: bool,
+    /// Settings of the session.
+    pub session: SessionRequest,
+}
+
 /// Settings of a session that are not part of the scenario.
 #[derive(Clone, Debug)]
 pub struct SessionRequest {

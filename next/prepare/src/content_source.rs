@@ -68,6 +68,12 @@ impl ContentSource {
         Self { origins: self.origins.clone(), store: Some(root.clone()) }
     }
 
+    /// Adds the content of another source.
+    pub fn extend(&mut self, other: &Self) {
+        self.origins.extend(other.origins.iter().map(|(digest, from)| (*digest, from.clone())));
+        self.store = self.store.take().or_else(|| other.store.clone());
+    }
+
     /// Returns the number of contents.
     pub fn count(&self) -> usize {
         self.origins.len()

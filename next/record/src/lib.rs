@@ -26,7 +26,7 @@ pub use run::manifest::{
     FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Pause, Pin, RowsFile, Selected,
     SessionEntry, Transition,
 };
-pub use run::new_run::{NewPlan, NewRun, NewSession};
+pub use run::new_run::{NewPlan, NewRun, NewSession, RESCORE};
 pub use run::owned::{Owned, UnwrittenEnd};
 pub use run::requests::{Request, RequestMode, Requests, actor};
 pub use run::run_head::{RunCounts, RunHead};

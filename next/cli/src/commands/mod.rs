@@ -9,6 +9,7 @@ pub mod init;
 pub mod list;
 pub mod manual;
 pub mod plugin;
+pub mod rescore;
 pub mod resume;
 mod session;
 pub mod show;

@@ -8,6 +8,7 @@ mod load;
 #[allow(clippy::module_inception, reason = "the folder is named for its main type")]
 mod plan;
 mod rejudge;
+mod rescore_plan;
 mod stored;
 mod test_line;
 
@@ -16,5 +17,6 @@ pub use self::decision::Decision;
 pub(crate) use self::diff::{PlanDiff, changes_since};
 pub(crate) use self::load::{load_plan, manifest_providers, metadata, selection};
 pub(crate) use self::rejudge::{Place, Rejudge, StoredRow};
+pub(crate) use self::rescore_plan::RescorePlan;
 pub(crate) use self::stored::{not_passed, stored_plan, tests_of, unreadable};
 pub(crate) use self::{ids::Ids, plan::Plan, test_line::TestLine};

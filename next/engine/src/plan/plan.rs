@@ -10,7 +10,7 @@ use runner_model::provider::{PreparedProvider, Provider};
 use runner_model::{Budgets, Counts, Places, SessionSettings, digest, row::read_line};
 use runner_prepare::mounts::{self, Protected};
 use runner_prepare::{ContentSource, Fingerprints, Secrets, grants, machine};
-use runner_record::{Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
+use runner_record::{End, Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
 use runner_scenario::{Problems, Scenario, Suite};
 
 use super::{rejudge::Rejudge, test_line::TestLine};
@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) fingerprints: Fingerprints,
     pub(crate) cache: PluginCache,
     pub(crate) rejudge: Rejudge,
+    /// The end that the run had, if the session only judges the rows of `rejudge`.
+    pub(crate) rescored: Option<End>,
     pub(crate) settings: SessionSettings,
     /// Whether nothing sets the number of jobs. Attempts without `net` grants then have no more slots than there are cores.
     has_default_jobs: bool,
@@ -37,13 +39,17 @@ pub(crate) struct Plan {
     pub(crate) spending: Spending,
 }
 
-impl Trials for (&Suite, &Fold) {
+impl Trials for (&Plan, &Fold) {
     fn next_pending(&self, provider: u16, mut from: u64) -> Option<Pending> {
-        let (suite, fold) = self;
+        let (plan, fold) = self;
         loop {
-            let trial = suite.next_trial(provider, from)?;
+            let trial = plan.suite.next_trial(provider, from)?;
             let state = fold.trial(trial);
-            if state.is_pending {
+            let is_pending = match plan.rescored {
+                Some(_) => plan.rejudge.has(trial),
+                None => state.is_pending,
+            };
+            if is_pending {
                 return Some(Pending {
                     trial,
                     attempts: fold.attempts(trial),
@@ -86,6 +92,7 @@ impl Plan {
             secrets: Secrets::default(),
             notices: Vec::new(),
             rejudge: Rejudge::default(),
+            rescored: None,
             suite,
             scenario,
             providers,
@@ -105,6 +112,11 @@ impl Plan {
         self.has_default_jobs &= session.overrides.jobs.is_none();
         self.spending = spending(&self.scenario, &self.settings.budgets)?;
         Ok(())
+    }
+
+    /// Returns the number of trials that the session runs or judges.
+    pub(crate) fn left(&self, fold: &Fold) -> u64 {
+        if self.rescored.is_some() { self.rejudge.count() } else { fold.left() }
     }
 
     /// Returns the manifest's entry of a session that does not wait and selects no trials to run again.

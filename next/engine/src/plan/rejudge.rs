@@ -88,11 +88,12 @@ enum Change {
 
 impl Rejudge {
     /// Compares the fingerprints of final rows with those of the plan, and marks trials in `fold` that must run or be judged
-    /// again. A trial that is pending anyway runs and is not judged.
+    /// again. A trial that is pending anyway runs and is not judged. `keeps` returns whether the judgements of a session stand.
     pub(crate) fn find(
         run: &RunDir,
         suite: &Suite,
         fingerprints: &Fingerprints,
+        keeps: &dyn Fn(u32) -> bool,
         fold: &mut Fold,
     ) -> Result<Self, RecordError> {
         // Here a row of an outdated test leaves its trial open, so only a later row settles it, unlike in `fold`.
@@ -114,7 +115,9 @@ impl Rejudge {
             }
             let Ok(row) = read_line(bytes) else { return };
             // If the test cannot be read, sending its task reports the error.
-            let change = change(suite, fingerprints, index, &row, &mut line).unwrap_or(Change::Run);
+            let is_kept = !is_ungraded && keeps(head.session);
+            let change = change(suite, fingerprints, index, &row, is_kept, &mut line);
+            let change = change.unwrap_or(Change::Run);
             if settles && change != Change::Nothing {
                 seen.mark(index);
             }
@@ -141,6 +144,16 @@ impl Rejudge {
         Ok(Self(Some((run.clone(), rows))))
     }
 
+    /// Creates the selection of `rescore`.
+    pub(crate) fn new(run: &RunDir, rows: HashMap<u64, Place>) -> Self {
+        Self(Some((run.clone(), rows)))
+    }
+
+    /// Returns the number of trials whose stored output is judged again.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.as_ref().map_or(0, |(_, rows)| rows.len() as u64)
+    }
+
     /// Returns whether the trial's stored output is judged again.
     pub(crate) fn has(&self, trial: u64) -> bool {
         let rows = self.0.as_ref().map(|(_, rows)| rows);
@@ -162,29 +175,45 @@ fn change(
     fingerprints: &Fingerprints,
     index: u64,
     row: &RowRef<'_>,
+    is_kept: bool,
     line: &mut Vec<u8>,
 ) -> io::Result<Change> {
     let planned = suite.trial(index);
     suite.line(planned.test, line)?;
     let test = TestLine::read(line)?;
     let (execution, judgement) = test.fingerprints(fingerprints, planned.provider)?;
-    let class = row.error.as_ref().and_then(|error| error.class);
-    let outputs = &row.artifacts;
-    // A truncated row may lack checks of the provider, which decide, too.
-    let can_be_judged = (!row.truncated || row.checks.is_empty())
-        && class != Some(ErrorClass::Crash)
-        && !test.needs_stderr()?
-        && outputs
-            .iter()
-            .all(|output| *output.name != *OUTPUT_ARTIFACT || output.bytes <= MAX_OUTPUT);
     Ok(if row.fingerprint != Some(execution) {
         Change::Run
-    } else if row.judgement_fingerprint == Some(judgement) {
+    } else if is_kept || row.judgement_fingerprint == Some(judgement) {
         Change::Nothing
-    } else if can_be_judged {
+    } else if lack(row, &test)?.is_none() {
         Change::Judge
     } else {
         Change::Run
+    })
+}
+
+/// Returns the reason why a row cannot be judged, as a clause.
+///
+/// # Errors
+///
+/// `expect` is malformed.
+pub(super) fn lack(row: &RowRef<'_>, test: &TestLine<'_>) -> io::Result<Option<&'static str>> {
+    let class = row.error.as_ref().and_then(|error| error.class);
+    let is_too_large = row
+        .artifacts
+        .iter()
+        .any(|output| *output.name == *OUTPUT_ARTIFACT && output.bytes > MAX_OUTPUT);
+    Ok(if class == Some(ErrorClass::Crash) {
+        Some("its worker crashed, so it has no output")
+    } else if row.truncated && !row.checks.is_empty() {
+        Some("its row is cut, and may lack checks of its provider")
+    } else if test.needs_stderr()? {
+        Some("its test checks the standard error, which is not stored")
+    } else if is_too_large {
+        Some("its output has more than 8 MiB")
+    } else {
+        None
     })
 }
 

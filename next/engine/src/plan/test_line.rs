@@ -115,6 +115,20 @@ impl TestLine<'_> {
         Ok(expect.map(|expect| expect.graders).unwrap_or_default())
     }
 
+    /// Returns whether an attempt can pass by its error.
+    ///
+    /// # Errors
+    ///
+    /// `expect` is malformed.
+    pub(crate) fn expects_error(&self) -> serde_json::Result<bool> {
+        #[derive(Deserialize)]
+        struct Expect {
+            error: Option<IgnoredAny>,
+        }
+        let expect = self.expect.map(|raw| serde_json::from_str::<Expect>(raw.get()));
+        Ok(expect.transpose()?.is_some_and(|expect| expect.error.is_some()))
+    }
+
     /// Returns whether the verdict needs the standard error, which rows do not have.
     ///
     /// # Errors

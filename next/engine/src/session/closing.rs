@@ -30,7 +30,9 @@ impl Coordinator<'_> {
         while let Some(next) = self.pool.next(Duration::ZERO) {
             match next {
                 Next::Input(Input::Signal(_)) => is_hurried = true,
-                Next::Input(Input::Ack(Ack::Written { lines, at, .. })) => self.receive_lines(at, &lines),
+                Next::Input(Input::Ack(Ack::Written { lines, at, .. })) => {
+                    self.receive_lines(at, &lines)
+                }
                 Next::Input(_) | Next::Handled => {}
                 Next::Pool(event) => events.push_back(event),
             }
@@ -69,11 +71,16 @@ impl Coordinator<'_> {
             self.observer.event(&RunEvent::Notice(&notice));
         }
         let directory = run.owned.dir().path();
-        let end = End {
-            reason,
-            signal: self.stop.signal.filter(|_| reason == Some(Reason::Interrupted)),
-            message,
-            at: runner_record::now(),
+        let at = runner_record::now();
+        let end = match &self.plan.rescored {
+            // Trials that are left were left before.
+            Some(before) if reason != Some(Reason::Cancelled) => End { at, ..before.clone() },
+            _ => End {
+                reason,
+                signal: self.stop.signal.filter(|_| reason == Some(Reason::Interrupted)),
+                message,
+                at,
+            },
         };
         self.now = self.clock.now();
         let took = self.worked();

@@ -160,7 +160,7 @@ impl<'a> Coordinator<'a> {
         let CoordinatorParts { plan, observer, pool, root, share, clock, fold, watchdog, is_new } =
             parts;
         Self {
-            schedule: Schedule::new(plan.schedule_settings(), fold.left(), &(&plan.suite, &fold)),
+            schedule: Schedule::new(plan.schedule_settings(), plan.left(&fold), &(plan, &fold)),
             plan,
             observer,
             pool,
@@ -433,7 +433,9 @@ impl<'a> Coordinator<'a> {
             return;
         };
         let mut providers = run.owned.manifest().providers.clone();
-        for about in &ready.providers {
+        // The graders of `rescore` are not those of the manifest.
+        let described = ready.providers.iter().filter(|_| self.plan.rescored.is_none());
+        for about in described {
             if let Some(provider) = providers.get_mut(usize::from(about.provider)) {
                 provider.description.clone_from(&about.description);
             }
@@ -577,7 +579,7 @@ impl<'a> Coordinator<'a> {
         if self.waiting.is_some() && !self.schedule.is_stopping() {
             return;
         }
-        let trials = (&self.plan.suite, &self.fold);
+        let trials = (self.plan, &self.fold);
         let schedule = &mut self.schedule;
         let effects = schedule.apply(self.now, |schedule| schedule.tick(&trials));
         self.carry_out(effects, None);
@@ -627,16 +629,15 @@ impl<'a> Coordinator<'a> {
         let stored = match (assignment.grader, &self.run) {
             (Some(_), Some(run)) => {
                 let place = self.ungraded.get(&assignment.trial);
-                match place.and_then(|place| StoredRow::read(run.owned.dir(), *place)) {
-                    Some(row) => Some(row),
-                    None => {
-                        let message = "cannot read a row that a grader must judge".to_owned();
-                        return self.fail(Reason::Storage, message);
-                    }
-                }
+                place.and_then(|place| StoredRow::read(run.owned.dir(), *place))
             }
             _ => self.plan.rejudge.row(assignment.trial),
         };
+        let only_judges = assignment.grader.is_some() || self.plan.rescored.is_some();
+        if only_judges && stored.is_none() {
+            let message = "cannot read a row or an output to judge".to_owned();
+            return self.fail(Reason::Storage, message);
+        }
         let task = self.in_flight.add(self.plan, self.now, worker, assignment, stored);
         let sent = task.and_then(|(task, line)| self.pool.assign(worker, task, line));
         if let Err(error) = sent {

@@ -12,6 +12,7 @@ mod live;
 mod progress;
 mod reports;
 mod requests;
+mod rescore;
 mod resume;
 mod run;
 mod run_parts;
@@ -21,6 +22,7 @@ mod waiting;
 mod watchdog;
 mod worker_log;
 
+pub use self::rescore::{RescorePreview, preview_rescore, rescore};
 pub use self::resume::{preview, resume};
 pub(crate) use self::trust::{owner_notices, usable};
 pub use self::{group::Group, start::exec};

@@ -189,7 +189,11 @@ pub fn preview(
 }
 
 /// Claims a run. From then on a signal is kept for the session.
-fn claim(root: &ResultsRoot, dir: &RunDir, manifest: &mut Manifest) -> Result<Owned, EngineError> {
+pub(super) fn claim(
+    root: &ResultsRoot,
+    dir: &RunDir,
+    manifest: &mut Manifest,
+) -> Result<Owned, EngineError> {
     signals::take_over().map_err(machine_error)?;
     let owned = root.claim(dir)?;
     signals::pass("claimed");
@@ -256,6 +260,17 @@ fn only_incomplete(root: &ResultsRoot) -> Result<(RunDir, Vec<RecordError>), Eng
     }
 }
 
+/// Fails if a row can only be of another run.
+pub(super) fn check_foreign(dir: &RunDir, fold: &Fold) -> Result<(), EngineError> {
+    let Some((line, why)) = fold.foreign() else { return Ok(()) };
+    let rows = dir.path().join("index.jsonl");
+    Err(EngineError::Usage(format!(
+        "{}, line {line}: {why}\nnothing was changed; to list all such rows: {}",
+        shown_path(&rows),
+        dir.command("verify", &[])
+    )))
+}
+
 fn check_status(
     dir: &RunDir,
     manifest: &Manifest,
@@ -312,7 +327,7 @@ fn verdictless_notice(dir: &RunDir, manifest: &Manifest) -> Option<String> {
 }
 
 /// Returns whether a glob matches the id of a trial or of its test.
-fn matches_trial(globs: &HashMap<String, IdGlob>, glob: &str, id: &TrialId) -> bool {
+pub(super) fn matches_trial(globs: &HashMap<String, IdGlob>, glob: &str, id: &TrialId) -> bool {
     let is_match = |glob: &IdGlob| glob.is_match(&id.to_string()) || glob.is_match(&id.test);
     globs.get(glob).is_some_and(is_match)
 }
@@ -338,7 +353,7 @@ impl Prepared {
         restore_settings(&mut plan, manifest);
         plan.override_by(&request.session)?;
 
-        let globs = globs(manifest, request)?;
+        let globs = globs(manifest, request.rerun.as_ref())?;
         let ids = RefCell::new(Ids::new(&plan.suite, &plan.scenario.providers));
         let matches = |glob: &str, trial| {
             // If the test cannot be read, sending its task reports the error.
@@ -347,13 +362,8 @@ impl Prepared {
         };
         let before = Fold::of(dir, manifest, &plan.suite, &matches)?;
         // A new plan may lack trials of the run, so their rows are not foreign.
-        if let (false, Some((line, why))) = (is_live, before.foreign()) {
-            let rows = dir.path().join("index.jsonl");
-            return Err(EngineError::Usage(format!(
-                "{}, line {line}: {why}\nnothing was changed; to list all such rows: {}",
-                shown_path(&rows),
-                dir.command("verify", &[])
-            )));
+        if !is_live {
+            check_foreign(dir, &before)?;
         }
         let mut fold = before.clone();
         let selected = request.rerun.as_ref().map(|rerun| fold.select(rerun, &matches));
@@ -363,7 +373,10 @@ impl Prepared {
             || sessions.any(|session| session.adopted.is_some())
             || before.has_ungraded()
         {
-            plan.rejudge = Rejudge::find(dir, &plan.suite, &plan.fingerprints, &mut fold)?;
+            // The stored plan lacks the expectations of `rescore`, whose judgements stand.
+            let rescores = |session| manifest.rescores(session) && adopted.is_none();
+            let (suite, fingerprints) = (&plan.suite, &plan.fingerprints);
+            plan.rejudge = Rejudge::find(dir, suite, fingerprints, &rescores, &mut fold)?;
         }
         notices.extend(owner_notices(dir, &plan.scenario.providers));
         notices.extend(damage_notices(manifest, &before, adopted.is_some()));
@@ -477,12 +490,12 @@ fn verb(outcome: Outcome) -> &'static str {
 }
 
 /// Compiles the globs of all sessions' `--rerun`.
-fn globs(
+pub(super) fn globs(
     manifest: &Manifest,
-    request: &ResumeRequest,
+    rerun: Option<&Rerun>,
 ) -> Result<HashMap<String, IdGlob>, EngineError> {
     let reruns = manifest.sessions.iter().filter_map(|session| session.rerun.as_ref());
-    let globs = reruns.chain(&request.rerun).filter_map(Rerun::glob);
+    let globs = reruns.chain(rerun).filter_map(Rerun::glob);
     let compiled = globs.map(|text| match IdGlob::new(text) {
         Ok(glob) => Ok((text.to_owned(), glob)),
         Err(problem) => Err(EngineError::Usage(format!(

@@ -83,7 +83,7 @@ pub(crate) fn run(
     let watchdog = Watchdog::start(clock.clone(), grace).map_err(machine_error)?;
     if !waits {
         watchdog.start_time(timeout);
-        pool.start(&plan.shapes(fold.left())).map_err(machine_error)?;
+        pool.start(&plan.shapes(plan.left(&fold))).map_err(machine_error)?;
     }
     let sender = pool.sender();
     let _listener = listen_for_signals(watchdog.clone(), sender.clone()).map_err(machine_error)?;

@@ -6,6 +6,9 @@ use runner_model::{Counts, SessionSettings, Stage, Time, visible::quoted};
 
 use crate::{GroupPlace, ManifestProvider, Metadata, Rerun, SessionEntry, disk::lock};
 
+/// The writer of sessions that only judge stored outputs again.
+pub const RESCORE: &str = "rescore";
+
 /// The plan of a new run. Its id, times and session entry are added by [`ResultsRoot::create`].
 #[derive(Debug)]
 pub struct NewRun {
@@ -28,7 +31,7 @@ pub struct NewRun {
 /// The settings of a new session.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// `exec` or `resume`, the writer of transitions.
+    /// `exec`, `resume` or [`RESCORE`], the writer of transitions.
     pub writer: &'static str,
     /// The command as typed.
     pub command: Vec<String>,
@@ -86,6 +89,7 @@ pub(super) fn session_entry(
         from_seq,
         rerun: session.rerun,
         pending: session.pending,
+        rescores: session.writer == RESCORE,
         adopted: None,
         pauses: Vec::new(),
         suspended_ms: 0,

@@ -365,8 +365,11 @@ impl Owned {
         self.note_rows();
         self.replace_manifest()?;
         requests::remove_all(&self.run.dir);
-        let Manifest { status, reason, .. } = &self.manifest;
-        let because = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+        let Manifest { status, reason, verdict, .. } = &self.manifest;
+        let because = match reason {
+            Some(reason) => format!(" ({reason})"),
+            None => format!("; verdict: {verdict}"),
+        };
         self.log(&format!("the run is {status}{because}"));
         Ok(())
     }
@@ -374,11 +377,14 @@ impl Owned {
     /// Sets the end of the session in the manifest, without writing it.
     fn set_end(&mut self, end: End, fold: &Fold) -> Result<(), RecordError> {
         self.manifest.counts = fold.counts();
-        if self.manifest.stage == Stage::Waiting
-            && let Some(session) = self.manifest.sessions.last_mut()
-        {
-            // A session that has only waited did not work.
-            session.started_at = session.started_at.max(end.at);
+        if let Some(session) = self.manifest.sessions.last_mut() {
+            if self.manifest.stage == Stage::Waiting {
+                // A session that has only waited did not work.
+                session.started_at = session.started_at.max(end.at);
+            }
+            if session.rescores {
+                session.pending = Some(fold.left());
+            }
         }
         // Without a reason, pending trials are a bug of the caller.
         let reason = (fold.left() > 0).then(|| end.reason.unwrap_or(Reason::Internal));

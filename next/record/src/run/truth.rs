@@ -140,8 +140,12 @@ pub(crate) fn end_dead_session(
 
     let (counts, missing) = fold.finish(manifest);
     manifest.counts = counts;
+    let rescores = manifest.sessions.last().is_some_and(|last| last.rescores);
+    // Trials that `rescore` leaves have no result for the reason of the session before it.
+    let before = manifest.transitions.iter().rev().nth(1).filter(|_| rescores);
     let said = words.as_ref().and_then(|words| words.reason);
-    let reason = (missing > 0).then(|| said.unwrap_or(Reason::Crashed));
+    let reason = before.and_then(|before| before.reason).or(said);
+    let reason = (missing > 0).then(|| reason.unwrap_or(Reason::Crashed));
     let status = RunStatus::after(reason, fold.has_rows());
     manifest.change_status(status, reason, "sweep", ended)?;
     if let (Some(_), Some(words)) = (reason, words) {

@@ -309,8 +309,8 @@ impl Suite {
         })
     }
 
-    /// Returns the test with an id.
-    fn test(&self, id: &str) -> Option<usize> {
+    /// Returns the index of the test with an id.
+    pub fn test(&self, id: &str) -> Option<usize> {
         let has_id = |test: &usize| {
             self.with_line(*test, |line| id_of(line) == Some(id.as_bytes())).unwrap_or(false)
         };

@@ -1,0 +1,299 @@
+//! [`RescorePlan`]: the stored plan of a run with the expectations and graders of a scenario as it is now.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+
+use runner_model::provider::Provider;
+use runner_model::row::{OUTPUT_ARTIFACT, read_line};
+use runner_model::{
+    Budgets, ErrorClass, FailFast, Grants, Outcome, Places as _, RowRef, TestId,
+};
+use runner_prepare::{ContentSource, machine, plugins};
+use runner_record::{Fold, Manifest, PluginCache, ReadLine, RecordError, ResultsRoot, RunDir};
+use runner_scenario::{Selection, Suite, load_selected, resolve_selected};
+use serde_json::value::RawValue;
+
+use super::rejudge::{Place, Rejudge, StoredRow, lack};
+use super::stored::{stored_plugins, stored_tests, unreadable};
+use super::{decision::Decision, plan::Plan, test_line::TestLine};
+use crate::EngineError;
+
+/// Keys of a test's line that decide its verdict.
+const JUDGED_BY: [&str; 2] = ["expect", "reference"];
+
+/// The stored plan of a run. Each test that the scenario has, too, is judged by the scenario's expectations and graders.
+pub(crate) struct RescorePlan {
+    pub(crate) plan: Plan,
+    /// The tests that the scenario lacks, by their index.
+    gone: BTreeMap<u64, TestId>,
+    /// By trial.
+    reasons: Vec<RescoreReason>,
+    with_graders: bool,
+}
+
+/// The reason why a trial is judged, or stays as it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RescoreReason {
+    Changed,
+    Ungraded,
+    GraderError,
+    Same,
+    NoResult,
+    Selected,
+    OtherTest,
+    Gone,
+    Graded,
+    NoOutput,
+    Unreadable,
+    /// The row cannot be judged, for the reason that the clause gives.
+    Lacks(&'static str),
+}
+
+impl RescoreReason {
+    fn decision(self) -> Decision {
+        let (is_pending, why) = match self {
+            Self::Changed => (true, "its expectations or graders have changed"),
+            Self::Ungraded => (true, "not all of its graders have answered"),
+            Self::GraderError => (true, "one of its graders ended in an error"),
+            Self::Same => (false, "it is judged by these expectations and graders already"),
+            Self::NoResult => (false, "it has no result"),
+            Self::Selected => (false, "it has yet to run again"),
+            Self::OtherTest => (false, "its test or provider has changed since it ran"),
+            Self::Gone => (false, "the scenario has no such test"),
+            Self::Graded => (false, "its test has graders"),
+            Self::NoOutput => (false, "it has no output"),
+            Self::Unreadable => (false, "its output cannot be read"),
+            Self::Lacks(why) => (false, why),
+        };
+        Decision { is_pending, why: why.to_owned() }
+    }
+
+    fn is_judged(self) -> bool {
+        matches!(self, Self::Changed | Self::Ungraded | Self::GraderError)
+    }
+}
+
+impl RescorePlan {
+    /// Plans a run's stored trials with the expectations of the scenario at `path`. Without graders, tests that have some are
+    /// not judged. No trial is selected before [`Self::select`].
+    ///
+    /// # Errors
+    ///
+    /// The stored plan cannot be read, or the scenario or the plugin of a grader has problems.
+    pub(crate) fn new(
+        root: &ResultsRoot,
+        dir: &RunDir,
+        manifest: &Manifest,
+        path: &Path,
+        with_graders: bool,
+    ) -> Result<Self, EngineError> {
+        let (stored, stored_suite) = stored_tests(root, dir, manifest)?;
+        let mut providers = stored_plugins(root, dir, manifest, &stored)?;
+        providers.retain(|prepared| prepared.provider.grading.is_none());
+        let selection = Selection::default();
+        let mut scenario = load_selected(path, &selection).map_err(EngineError::Scenario)?;
+        let resolved = resolve_selected(&mut scenario, &selection, tempfile::tempfile)
+            .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
+        let (live, _) = resolved.map_err(EngineError::Scenario)?;
+
+        let named: Vec<Provider> =
+            providers.iter().map(|prepared| prepared.provider.clone()).collect();
+        let (file, gone) =
+            with_judgements(&stored_suite, &live).map_err(|source| unreadable(root, source))?;
+        let suite = Suite::open(file, &named).map_err(|source| unreadable(root, source))?;
+        scenario.keep_providers(|provider| {
+            let is_grader = provider.grading.is_some() && with_graders;
+            is_grader && suite.graders().contains(&*provider.name)
+        });
+        EngineError::check(scenario.missing_files())?;
+        let cache = PluginCache::open()?;
+        let (graders, sources, found) =
+            plugins::find(&scenario.providers, &scenario.folder, &cache)?;
+        EngineError::check(scenario.provider_problems(&found))?;
+        let stored_plugins = providers.iter().map(|prepared| prepared.digest);
+        let mut plugins = ContentSource::stored(root, stored_plugins);
+        plugins.extend(&sources);
+        let mut blobs = ContentSource::stored(root, dir.blobs(manifest)?);
+        blobs.extend(&ContentSource::from_files(live.blobs().clone()));
+
+        scenario.name.clone_from(&manifest.scenario);
+        // The seed is in the fingerprints of what has run.
+        scenario.run.seed = stored.run.seed;
+        // The outcomes are old, so they are no reason to stop.
+        scenario.run.fail_fast = FailFast::default();
+        if graders.is_empty() {
+            scenario.run.budget = Budgets::default();
+        }
+        providers.extend(graders);
+        scenario.providers =
+            providers.iter().map(|prepared| prepared.provider.clone()).collect();
+        let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
+        // The stored providers are not called.
+        for (prepared, provider) in
+            plan.providers.iter_mut().zip(&mut plan.scenario.providers).take(named.len())
+        {
+            prepared.mounts.clear();
+            for provider in [&mut prepared.provider, provider] {
+                provider.grants = Grants::default();
+                provider.budget = Budgets::default();
+                (provider.concurrency, provider.rate) = (None, None);
+            }
+        }
+        Ok(Self { plan, gone, reasons: Vec::new(), with_graders })
+    }
+
+    /// Selects the trials to judge: those whose newest final or ungraded row can be judged, and was not judged by these
+    /// expectations and graders or lacks the answer of a grader. `fold` is the state by the rows on disk.
+    ///
+    /// # Errors
+    ///
+    /// The rows cannot be read.
+    pub(crate) fn select(&mut self, dir: &RunDir, fold: &Fold) -> Result<(), RecordError> {
+        let trials = self.plan.suite.trials();
+        let mut seen = Fold::new(trials);
+        let mut reasons = vec![RescoreReason::NoResult; trials as usize];
+        let mut rows = HashMap::new();
+        let mut line = Vec::new();
+        dir.rows(&mut |at, read| {
+            let ReadLine::Row(head, bytes) = read else { return };
+            let Some(index) = self.plan.suite.index(&head.trial) else { return };
+            let effect = seen.add(index, (&head).into());
+            let is_ungraded = head.outcome == Outcome::Ungraded;
+            let Some(effect) = effect.filter(|effect| effect.settles || is_ungraded) else {
+                return;
+            };
+            let Ok(row) = read_line(bytes) else { return };
+            let had_bad = effect.bad_before;
+            let place = Place { at, bytes: bytes.len(), had_bad, is_ungraded };
+            let reason = self.reason(dir, index, &row, place, &mut line);
+            let reason = reason.unwrap_or(RescoreReason::Unreadable);
+            reasons[index as usize] = reason;
+            if reason.is_judged() {
+                rows.insert(index, place);
+            } else {
+                rows.remove(&index);
+            }
+        })?;
+        for (index, reason) in (0..).zip(&mut reasons) {
+            let state = fold.trial(index);
+            if state.is_pending && !state.ungraded {
+                let has_run = state.outcome.is_some();
+                *reason =
+                    if has_run { RescoreReason::Selected } else { RescoreReason::NoResult };
+                rows.remove(&index);
+            }
+        }
+        self.reasons = reasons;
+        self.plan.rejudge = Rejudge::new(dir, rows);
+        Ok(())
+    }
+
+    fn reason(
+        &self,
+        dir: &RunDir,
+        index: u64,
+        row: &RowRef<'_>,
+        place: Place,
+        line: &mut Vec<u8>,
+    ) -> io::Result<RescoreReason> {
+        let planned = self.plan.suite.trial(index);
+        if self.gone.contains_key(&planned.test) {
+            return Ok(RescoreReason::Gone);
+        }
+        self.plan.suite.line(planned.test, line)?;
+        let test = TestLine::read(line)?;
+        let (execution, judgement) =
+            test.fingerprints(&self.plan.fingerprints, planned.provider)?;
+        let class = row.error.as_ref().and_then(|error| error.class);
+        let has_grader_error = class == Some(ErrorClass::Grader);
+        let has_no_output = matches!(row.outcome, Outcome::Error | Outcome::Timeout)
+            && !has_grader_error
+            && !test.expects_error()?;
+        let has_artifact = row.artifacts.iter().any(|output| *output.name == *OUTPUT_ARTIFACT);
+        Ok(if row.fingerprint != Some(execution) {
+            RescoreReason::OtherTest
+        } else if !self.with_graders && !test.graders()?.is_empty() {
+            RescoreReason::Graded
+        } else if !place.is_ungraded
+            && !has_grader_error
+            && row.judgement_fingerprint == Some(judgement)
+        {
+            RescoreReason::Same
+        } else if has_no_output {
+            RescoreReason::NoOutput
+        } else if let Some(why) = lack(row, &test)? {
+            RescoreReason::Lacks(why)
+        } else if has_artifact && StoredRow::read(dir, place).is_none() {
+            RescoreReason::Unreadable
+        } else if place.is_ungraded {
+            RescoreReason::Ungraded
+        } else if has_grader_error {
+            RescoreReason::GraderError
+        } else {
+            RescoreReason::Changed
+        })
+    }
+
+    /// Returns whether and why a trial is judged.
+    pub(crate) fn decision(&self, trial: u64) -> Decision {
+        self.reasons[trial as usize].decision()
+    }
+
+    /// Returns the ids of the tests that the scenario lacks, in the order of the plan.
+    pub(crate) fn gone(&self) -> impl ExactSizeIterator<Item = &TestId> {
+        self.gone.values()
+    }
+
+    /// Returns how many outputs each grader has to judge, by its name. Earlier answers to the same questions stand, so it may
+    /// be asked less often.
+    pub(crate) fn questions(&self) -> io::Result<BTreeMap<String, u64>> {
+        let (mut questions, mut line) = (BTreeMap::new(), Vec::new());
+        for (trial, reason) in (0..).zip(&self.reasons) {
+            if reason.is_judged() && !self.plan.suite.graders().is_empty() {
+                self.plan.suite.line(self.plan.suite.trial(trial).test, &mut line)?;
+                for grader in TestLine::read(&line)?.graders()? {
+                    *questions.entry(grader).or_default() += 1;
+                }
+            }
+        }
+        Ok(questions)
+    }
+}
+
+/// Writes the stored tests with the expectations of the live ones. Also returns the tests that the live suite lacks.
+fn with_judgements(stored: &Suite, live: &Suite) -> io::Result<(File, BTreeMap<u64, TestId>)> {
+    let mut out = BufWriter::new(tempfile::tempfile()?);
+    let (mut old, mut new, mut gone) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for test in 0..stored.tests() {
+        stored.line(test, &mut old)?;
+        let id = TestLine::read(&old)?.id;
+        match live.test(&id) {
+            Some(index) => {
+                live.line(index as u64, &mut new)?;
+                write_judged(&mut out, &old, &new)?;
+            }
+            None => {
+                out.write_all(&old)?;
+                gone.insert(test, id);
+            }
+        }
+        out.write_all(b"\n")?;
+    }
+    Ok((out.into_inner().map_err(io::IntoInnerError::into_error)?, gone))
+}
+
+/// Writes the line of a stored test with the expectations of a live one. A suite's lines start with the id.
+fn write_judged(out: &mut impl io::Write, stored: &[u8], live: &[u8]) -> io::Result<()> {
+    let mut keys: BTreeMap<&str, &RawValue> = serde_json::from_slice(stored)?;
+    let live: BTreeMap<&str, &RawValue> = serde_json::from_slice(live)?;
+    keys.retain(|key, _| !JUDGED_BY.contains(key));
+    keys.extend(live.into_iter().filter(|(key, _)| JUDGED_BY.contains(key)));
+    let id = keys.remove("id").map_or("null", RawValue::get);
+    write!(out, "{{\"id\":{id}")?;
+    for (key, value) in keys {
+        write!(out, ",\"{key}\":{value}")?;
+    }
+    write!(out, "}}")
+}

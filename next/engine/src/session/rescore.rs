@@ -1,0 +1,249 @@
+//! `rescore`: judges the stored outputs of a run again, by the expectations and graders of the scenario as it is now.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use runner_model::{Outcome, Places as _, Reason, RunStatus, TrialId, exit::Exit};
+use runner_model::{status::RunVerdict, units::plural, visible::shown_path};
+use runner_record::{
+    End, Fold, Manifest, NewSession, Owned, RESCORE, ResultsRoot, RunDir, now,
+};
+
+use super::resume::{check_foreign, claim, globs, matches_trial};
+use super::run::{Work, lock_root, prestart, run};
+use super::trust::{owner_notices, skipped_notices, usable};
+use crate::event::{Ended, Observer, RunEvent, ended};
+use crate::plan::{Decision, Ids, RescorePlan, unreadable};
+use crate::{EngineError, RescoreRequest};
+
+/// Ids of missing tests that a notice names.
+const MAX_NAMED: usize = 5;
+
+/// A session of `rescore` before it starts.
+struct Prepared {
+    plan: RescorePlan,
+    /// State by the rows on disk.
+    fold: Fold,
+    /// Messages for the user.
+    notices: Vec<String>,
+}
+
+/// The trials and graders of a `rescore`.
+#[derive(Debug)]
+pub struct RescorePreview {
+    /// Number of trials that would be judged.
+    pub judged: u64,
+    /// By the name of a grader the number of outputs that it judges. Earlier answers to the same questions stand.
+    pub graders: BTreeMap<String, u64>,
+}
+
+/// Judges the outputs of a run again. A run whose outputs are judged already is not changed. The status of the run stays, and
+/// trials without a result do not run.
+///
+/// # Errors
+///
+/// The run or the scenario cannot be used, or the run cannot be written.
+pub fn rescore(
+    request: &RescoreRequest,
+    observer: &mut dyn Observer,
+) -> Result<Ended, EngineError> {
+    let prestarted = prestart()?;
+    let (request, root, dir, notices) = find(request)?;
+    let is_free = lock_root(&root, request.session.share)?;
+    let mut manifest = dir.manifest()?;
+    let owned = claim(&root, &dir, &mut manifest)?;
+    let mut prepared = Prepared::new(&root, &dir, &manifest, &request)?;
+    prepared.plan.plan.override_by(&request.session)?;
+    let plan = &mut prepared.plan.plan;
+    let before = prepared.fold.clone();
+    let notices: Vec<_> = notices.into_iter().chain(prepared.notices).collect();
+    for notice in &notices {
+        observer.event(&RunEvent::Notice(notice));
+    }
+    if plan.rejudge.count() == 0 {
+        let text = format!("nothing is to be judged in run {}", manifest.id);
+        observer.event(&RunEvent::Notice(&text));
+        return Ok(ended(manifest, dir.path(), Duration::ZERO, observer));
+    }
+    plan.prepare_grants(&request.session)?;
+    let Manifest { reason, signal, message, .. } = manifest;
+    plan.rescored = Some(End { reason, signal, message, at: now() });
+    notices.iter().for_each(|notice| owned.log(notice));
+
+    let count = plan.rejudge.count();
+    let session = NewSession {
+        last_seq: prepared.fold.last_seq(),
+        pending: Some(prepared.fold.left()),
+        removed: prepared.fold.removed(),
+        waits: !is_free,
+        ..plan.session(RESCORE, &request.session.command)
+    };
+    let work = Work {
+        session: owned.manifest().sessions.len() as u32 + 1,
+        fold: prepared.fold,
+        root,
+        share: request.session.share,
+        plan: prepared.plan.plan,
+    };
+    let reopen = move || {
+        let mut owned: Owned = owned;
+        owned.open_session(session, None)?;
+        Ok(owned)
+    };
+    let mut tally = Tally { before, left: count, changes: BTreeMap::new(), observer, dir: &dir };
+    let ended = run(prestarted, work, !is_free, reopen, &mut tally)?;
+    let exit = match tally.left {
+        0 => ended.exit,
+        // A failed write leaves no reason of a stop.
+        _ => Exit::of_run(
+            RunStatus::Incomplete,
+            Some(ended.stop.unwrap_or(Reason::Storage)),
+            ended.stop_signal,
+            RunVerdict::None,
+        ),
+    };
+    Ok(Ended { exit, ..ended })
+}
+
+/// Previews [`rescore`](crate::rescore): calls `notice` with each message for the user, then `each` for every trial in the order
+/// of the plan. Writes to the plugin cache only.
+///
+/// # Errors
+///
+/// Errors that `rescore` would return before it claims the run.
+pub fn preview_rescore(
+    request: &RescoreRequest,
+    notice: &mut dyn FnMut(&str),
+    each: &mut dyn FnMut(&TrialId, &Decision),
+) -> Result<RescorePreview, EngineError> {
+    // New plugins are inspected by child processes, for which this prepares the process.
+    let _prestarted = prestart()?;
+    let (request, root, dir, notices) = find(request)?;
+    let prepared = dir.snapshot(|| {
+        let manifest = dir.truth()?;
+        Prepared::new(&root, &dir, &manifest, &request)
+    })?;
+    notices.iter().chain(&prepared.notices).for_each(|text| notice(text));
+    let rescored = &prepared.plan;
+    let plan = &rescored.plan;
+    let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
+    for trial in 0..plan.suite.trials() {
+        let id = ids.trial(trial).map_err(|source| unreadable(&root, source))?;
+        each(&id, &rescored.decision(trial));
+    }
+    let graders = rescored.questions().map_err(|source| unreadable(&root, source))?;
+    Ok(RescorePreview { judged: plan.rejudge.count(), graders })
+}
+
+/// Finds the run that a request names. Returns the request for its root, the root, the run, and notices of skipped runs.
+fn find(
+    request: &RescoreRequest,
+) -> Result<(RescoreRequest, ResultsRoot, RunDir, Vec<String>), EngineError> {
+    let root = ResultsRoot::existing(&request.session.results)?;
+    let (dir, skipped) = match &request.run {
+        Some(name) => (root.find(name)?, Vec::new()),
+        None => root.newest_for_use()?,
+    };
+    let root = dir.results_root()?;
+    let mut request = request.clone();
+    request.session.results = root.path().to_owned();
+    Ok((request, root, usable(&dir)?, skipped_notices(&skipped)))
+}
+
+impl Prepared {
+    fn new(
+        root: &ResultsRoot,
+        dir: &RunDir,
+        manifest: &Manifest,
+        request: &RescoreRequest,
+    ) -> Result<Self, EngineError> {
+        let path = request.scenario.as_deref().unwrap_or(Path::new(&manifest.scenario_path));
+        let mut rescored = RescorePlan::new(root, dir, manifest, path, request.with_graders)?;
+        let plan = &rescored.plan;
+        let globs = globs(manifest, None)?;
+        let ids = RefCell::new(Ids::new(&plan.suite, &plan.scenario.providers));
+        let matches = |glob: &str, trial| {
+            let id = ids.borrow_mut().trial(trial);
+            id.is_ok_and(|id| matches_trial(&globs, glob, &id))
+        };
+        let fold = Fold::of(dir, manifest, &plan.suite, &matches)?;
+        check_foreign(dir, &fold)?;
+        let mut notices = owner_notices(dir, &plan.scenario.providers);
+        drop(ids);
+        rescored.select(dir, &fold)?;
+        let gone = rescored.gone().len();
+        if gone > 0 {
+            let mut named: Vec<_> =
+                rescored.gone().take(MAX_NAMED).map(|id| format!("`{id}`")).collect();
+            if gone > MAX_NAMED {
+                named.push("…".to_owned());
+            }
+            notices.push(format!(
+                "{} of the run, whose results stay as they are: {}",
+                plural(
+                    gone as u64,
+                    &format!("{} lacks one test", shown_path(path)),
+                    &format!("{} lacks tests", shown_path(path)),
+                ),
+                named.join(", ")
+            ));
+        }
+        Ok(Self { plan: rescored, fold, notices })
+    }
+}
+
+/// Counts the changes of outcomes, and reports them at the end of the session.
+struct Tally<'a> {
+    before: Fold,
+    /// Trials that are not judged yet.
+    left: u64,
+    /// Numbers of judged trials by their outcomes before and now.
+    changes: BTreeMap<(Option<Outcome>, Outcome), u64>,
+    observer: &'a mut dyn Observer,
+    dir: &'a RunDir,
+}
+
+impl Tally<'_> {
+    /// Returns the numbers of judged trials and of changed outcomes, such as `12 trials judged: 3 failed → passed`.
+    fn text(&self) -> String {
+        let judged = plural(self.changes.values().sum(), "trial", "trials");
+        let changes = self.changes.iter().filter_map(|((before, now), count)| {
+            let before = before.map_or(Outcome::Ungraded, |before| before);
+            (before != *now).then(|| format!("{count} {before} → {now}"))
+        });
+        let changes: Vec<_> = changes.collect();
+        if changes.is_empty() {
+            return format!("{judged} judged: no outcome has changed");
+        }
+        format!("{judged} judged: {}", changes.join(", "))
+    }
+}
+
+impl Observer for Tally<'_> {
+    fn event(&mut self, event: &RunEvent<'_>) {
+        match event {
+            RunEvent::Row { trial, row, .. } if row.is_final => {
+                let before = self.before.trial(*trial).outcome;
+                *self.changes.entry((before, row.outcome)).or_default() += 1;
+                self.left = self.left.saturating_sub(1);
+            }
+            RunEvent::Finished { .. } => {
+                let mut texts = vec![self.text()];
+                if self.left > 0 {
+                    texts.push(format!(
+                        "{} left to judge; to continue: {}",
+                        plural(self.left, "trial is", "trials are"),
+                        self.dir.command("rescore", &[])
+                    ));
+                }
+                for text in &texts {
+                    self.observer.event(&RunEvent::Notice(text));
+                }
+            }
+            _ => {}
+        }
+        self.observer.event(event);
+    }
+}
