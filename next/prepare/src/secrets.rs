@@ -131,9 +131,14 @@ impl Secrets {
                     Some(near) => format!(
                         "a `--secret-file` has `{near}`: use the same name in the file and in the scenario"
                     ),
-                    None => format!(
-                        "set it in the environment, `export {name}=…`, or write a line `{name}=…` into a file and add `--secret-file FILE`"
-                    ),
+                    None => {
+                        let is_given = !self.others.is_empty();
+                        let file = if is_given { "the" } else { "a" };
+                        let flag = if is_given { "of" } else { "and add" };
+                        format!(
+                            "set it in the environment, `export {name}=…`, or write a line `{name}=…` into {file} file {flag} `--secret-file FILE`"
+                        )
+                    }
                 }),
             }
         };

@@ -154,11 +154,14 @@ impl Problem {
             group = group.element(snippet(&places[..count], is_primary));
             places = &places[count..];
         }
-        if let Some(help) = &self.help {
-            // Further lines of a help are indented, so none of them looks like another message.
-            group = group.element(Level::HELP.message(visible(help)));
+        let Some(help) = &self.help else { return renderer.render(&[group]) };
+        if self.places.is_empty() {
+            // Without a place there are no line numbers to align with.
+            let help = Group::with_title(Level::HELP.secondary_title(visible(help)));
+            return [group, help].map(|group| renderer.render(&[group])).join("\n");
         }
-        renderer.render(&[group])
+        // Further lines of a help are indented, so none of them looks like another message.
+        renderer.render(&[group.element(Level::HELP.message(visible(help)))])
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::fs;
 
-use crate::support::{guests::long_to_compile, runner::Runner, running::Running};
+use crate::support::{
+    guests::{long_to_compile, printing},
+    runner::Runner,
+    running::Running,
+};
 
 /// Writes a scenario with one provider, `p`, and one test.
 fn provider(plugin: &str) -> String {
@@ -63,6 +67,24 @@ fn files_that_are_no_plugins() {
     runner.refused(&[], &["missing.wasm", "scenario.toml:2:"]);
     runner.scenario(&provider("bundled:nothing"));
     runner.refused(&[], &["bundled:nothing", "bundled:echo"]);
+}
+
+#[test]
+fn too_little_memory_is_a_problem_of_limits() {
+    let runner = Runner::new(&[]);
+    runner.scenario(
+        "[providers.p]\nplugin = \"bundled:echo\"\nlimits = { memory = 64 }\n[[tests]]\nid = \"a\"\n",
+    );
+    let validated = runner.run(&["validate", "scenario.toml"]).expect(2);
+    validated.says(&["scenario.toml:3:", "`memory = \"64MiB\"`"]);
+}
+
+#[test]
+fn plain_programs_need_no_protocol() {
+    let runner = Runner::new(&[]);
+    runner.wat("plain.wasm", &printing("hello"));
+    runner.scenario(&provider("plain.wasm").replace("[[tests]]", "protocol = \"json\"\n[[tests]]"));
+    assert_failed(&runner, &["leave out `protocol = \"json\"`"]);
 }
 
 #[test]

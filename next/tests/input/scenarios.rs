@@ -32,6 +32,45 @@ fn missing_scenario_names_existing_files() {
 }
 
 #[test]
+fn missing_files_name_the_near_ones() {
+    let runner = Runner::new(&[]);
+    fs::create_dir(runner.path("lists")).unwrap();
+    runner.write("lists/basic.csv", "id,input\na,b\n");
+    runner.scenario(
+        "[providers.p]\nplugin = \"bundled:echo\"\n[[test_lists]]\nfiles = [\"lists/bsic.csv\"]\n",
+    );
+    runner.refused(&[], &["did you mean `lists/basic.csv`?", "scenario.toml:4:"]);
+    runner.write("lists/basic.json", " {\"id\": \"a\"}");
+    runner.scenario(
+        "[providers.p]\nplugin = \"bundled:echo\"\n[[test_lists]]\nfiles = [\"lists/*.json\"]\n",
+    );
+    runner.refused(&[], &["it is an object; put it into `[…]`", "basic.json:1:"]);
+    runner.write("lists/basic.json", "");
+    runner.refused(&[], &["it is empty"]);
+}
+
+#[test]
+fn selections_of_nothing_name_the_mistake() {
+    let runner =
+        Runner::hostile(&tests("cart/a | { do = \"echo\" } |\ncart/b | { do = \"echo\" } |"));
+    runner.exec(&["--test", "cart"]).expect(5).says(&["--test 'cart/*'"]);
+    runner.exec(&["--test", "cart/*"]).expect(0);
+    let runner = Runner::hostile(&tests("a | { do = \"echo\" } |"));
+    for glob in ["", "["] {
+        let ran = runner.refused(&["--test", glob], &["on the command line"]);
+        let is_plain = ran.stderr.contains("\nhelp: ") && !ran.stderr.contains('|');
+        assert!(is_plain, "{}", ran.stderr);
+    }
+    for (args, says) in [
+        (["--limit", "memory"], "such as `memory=64MiB`"),
+        (["--limit", "mem=1"], "did you mean `memory`?"),
+        (["--budget", "tokens=0"], "above 0"),
+    ] {
+        runner.refused(&args, &[says]);
+    }
+}
+
+#[test]
 fn init_replaces_a_scenario_only_by_force() {
     let runner = Runner::new(&[]);
     runner.write("first.toml", "mine");

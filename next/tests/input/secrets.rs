@@ -38,6 +38,14 @@ fn secrets_without_values_are_refused() {
 }
 
 #[test]
+fn similar_names_of_secrets_are_named() {
+    let runner = telling();
+    runner.write("k.env", "KEYS=hunter2\n");
+    let ran = runner.refused(&["--secret-file", "k.env"], &["has `KEYS`"]);
+    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+}
+
+#[test]
 fn ambiguous_comments_in_secret_files_are_refused() {
     let runner = telling();
     for (text, says) in [

@@ -163,7 +163,7 @@ fn small_memory_limit_is_kept() {
 
 #[test]
 fn nothing_is_granted_by_default() {
-    run(
+    let (_runner, run) = run(
         r#"
         environment | { do = "environment" } | equals = { variables = 0, root = false }
         socket      | { do = "open-socket" } | equals = true
@@ -171,6 +171,8 @@ fn nothing_is_granted_by_default() {
         "#,
         0,
     );
+    let denied = run.row("socket")["denied"][0]["what"].to_string();
+    assert!(denied.contains("a socket"), "{denied}");
 }
 
 #[test]

@@ -20,6 +20,8 @@ const MAX_REASON: usize = 4 * 1024;
 const IO_ERROR: &str = "wasi:io/error@0.2.12";
 /// Bytes of an error's message that a guest can read.
 const MAX_IO_ERROR: usize = 1024;
+/// The denial of a socket.
+const SOCKET: &str = "a socket: the only network is `wasi:http`, under the grant `net`";
 
 /// Reason why a compiled plugin cannot be used: it lacks an import, or exceeds a slot of the pool.
 #[derive(Debug, Error)]
@@ -82,6 +84,7 @@ pub(crate) fn component_linker(engine: &Engine) -> wasmtime::Result<component::L
     fs::preview2::add_to_linker(&mut linker)?;
     clock::add_to_component(&mut linker)?;
     shadow_errors(&mut linker)?;
+    shadow_sockets(&mut linker)?;
     contract::Plugin::add_to_linker::<_, HasSelf<Host>>(&mut linker, |sandbox: &mut Sandbox| {
         &mut sandbox.host
     })?;
@@ -112,6 +115,34 @@ fn shadow_errors(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()
         |mut store: StoreContextMut<'_, Sandbox>, (error,): (Resource<wasmtime::Error>,)| {
             let error = store.data_mut().ctx().table.get(&error)?;
             Ok((cut(MAX_IO_ERROR, format_args!("{error:#}")),))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Denies sockets and the lookup of names, as wasmtime does, and records that.
+fn shadow_sockets(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<()> {
+    use p2::bindings::sockets::{ip_name_lookup, network, tcp, udp};
+    fn denied<T: 'static>(
+        mut store: StoreContextMut<'_, Sandbox>,
+    ) -> wasmtime::Result<(Result<Resource<T>, network::ErrorCode>,)> {
+        store.data_mut().host.deny(SOCKET, None);
+        Ok((Err(network::ErrorCode::AccessDenied),))
+    }
+    linker.allow_shadowing(true);
+    linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?.func_wrap(
+        "create-tcp-socket",
+        |store, _: (network::IpAddressFamily,)| denied::<tcp::TcpSocket>(store),
+    )?;
+    linker.instance("wasi:sockets/udp-create-socket@0.2.12")?.func_wrap(
+        "create-udp-socket",
+        |store, _: (network::IpAddressFamily,)| denied::<udp::UdpSocket>(store),
+    )?;
+    linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?.func_wrap(
+        "resolve-addresses",
+        |store, _: (Resource<network::Network>, String)| {
+            denied::<ip_name_lookup::ResolveAddressStream>(store)
         },
     )?;
     linker.allow_shadowing(false);

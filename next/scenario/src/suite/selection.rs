@@ -61,7 +61,11 @@ impl<'s> Filter<'s> {
         };
         let set = |globs: &[String]| {
             for glob in globs {
-                globs::over_ids(&[glob]).map_err(|reason| {
+                let checked = match &**glob {
+                    "" => Err("it is empty".to_owned()),
+                    glob => globs::over_ids(&[glob]).map(drop),
+                };
+                checked.map_err(|reason| {
                     refuse(format!("invalid glob `{glob}` on the command line: {reason}"))
                 })?;
             }
