@@ -27,7 +27,7 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     let session = manifest.sessions.last();
     let since = |time| format!("{}, {}", phrases::zoned_clock(time), phrases::ago(now, time));
     let sessions = plural(run.head.sessions, "session", "sessions");
-    let group = |GroupPlace { id, place, of }: &_| format!("{place} of {of} of group {id}");
+    let group = |GroupPlace { id, place, of }: &_| format!("{id}, run {place} of {of}");
     let labels = run.head.labels.iter();
     let labels: Vec<_> = labels.map(|(key, value)| format!("{key}={value}")).collect();
     let worker = |by: &SessionEntry| format!("{}, since {}", process(by), since(by.started_at));
@@ -71,9 +71,11 @@ pub fn doing(live: &Live) -> String {
     }
     for waiting in live.waiting.iter().take(MOST_NAMED) {
         let trial = &waiting.trial;
-        let what = match waiting.why.as_str() {
-            "retry" => "a retry".to_owned(),
-            _ => format!("the rate of {}", trial.provider),
+        let what = match (waiting.why.as_str(), &waiting.grader) {
+            ("retry", None) => "a retry".to_owned(),
+            ("retry", Some(grader)) => format!("a retry of {grader}"),
+            (_, Some(grader)) => format!("the rate of {grader}"),
+            (_, None) => format!("the rate of {}", trial.provider),
         };
         let left = match waiting.until.since(live.at) {
             Duration::ZERO => String::new(),

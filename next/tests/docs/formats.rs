@@ -35,6 +35,20 @@ plugin = "hostile.wasm"
 [providers.hostile.grants]
 fs = [{ path = "folder", mount = "/folder" }]
 
+[graders.judge]
+plugin = "bundled:echo"
+input = { verdict = "pass", score = 0.9, explanation = "{{output}} is like {{reference}}" }
+min_score = 0.7
+
+[graders.meter]
+plugin = "hostile.wasm"
+input = { do = "measure", score = 1, tokens = 5 }
+min_score = 0.5
+
+[graders.strict]
+plugin = "hostile.wasm"
+input = { do = "log" }
+
 [[tests]]
 id = "judge"
 meta = { topic = "dates" }
@@ -76,6 +90,12 @@ id = "flood"
 input = { do = "flood-log" }
 
 [[tests]]
+id = "graded"
+input = { do = "echo", value = "a" }
+reference = "b"
+expect = { graders = ["judge", "meter", "strict"] }
+
+[[tests]]
 id = "large"
 input = { do = "huge-reply", bytes = 300000 }
 expect = { equals = "small" }
@@ -98,6 +118,26 @@ input = "Who are you?"
 const WAITS: &str = r#"
 [providers.hostile]
 plugin = "hostile.wasm"
+
+[graders.slow]
+plugin = "hostile.wasm"
+input = { do = "sleep" }
+timeout = "10m"
+
+[graders.busy]
+plugin = "hostile.wasm"
+input = { do = "error", kind = "unavailable", code = "gone", message = "not there" }
+retries = { max = 1, backoff = "1m" }
+
+[[tests]]
+id = "busy"
+input = { do = "echo", value = 1 }
+expect = { graders = ["busy"] }
+
+[[tests]]
+id = "judged"
+input = { do = "echo", value = 1 }
+expect = { graders = ["slow"] }
 
 [[tests]]
 id = "again"
@@ -268,7 +308,7 @@ fn tables_have_all_keys_of_real_output() {
     tables.check("show", &runner.show(&run));
     tables.check("manifest", &run.manifest());
     run.rows().iter().for_each(|row| tables.check("row", row));
-    for test in ["judge", "log", "say", "files", "flood"] {
+    for test in ["judge", "log", "say", "files", "flood", "graded"] {
         tables.check("show-trial", &document(&["show", run.id(), &format!("{test}@hostile#1")]));
     }
     lines(&["logs", run.id()]).iter().for_each(|line| tables.check("log-line", line));
@@ -300,6 +340,8 @@ fn tables_have_all_keys_of_real_output() {
 
     let call = ["plugin", "run", "hostile.wasm", "--input", "{\"do\": \"log\"}"];
     tables.check("plugin-run", &document(&call));
+    let call = ["plugin", "run", "bundled:echo", "--grade", "--input", "{\"verdict\": \"pass\"}"];
+    tables.check("plugin-grade", &document(&call));
     tables.check("plugin-inspect", &document(&["plugin", "inspect", "hostile.wasm"]));
     tables.check("plugin-doctor", &document(&["plugin", "doctor"]));
 
@@ -330,9 +372,12 @@ fn running_and_dead_runs(runner: &Runner, tables: &mut Tables) {
     let mut waits = runner.started(&["exec", "waits.toml", "--json"]);
     waits.wait_for_rows(1);
     let run = runner.runs().pop().unwrap();
-    wait_for("the guest waits", || {
+    wait_for("the guests wait", || {
         let live = runner.show(&run)["live"].clone();
-        (live["in_flight"][0]["what"].is_string() && live["waiting"][0].is_object()).then_some(())
+        let attempts = live["in_flight"].as_array().into_iter().flatten();
+        let is_waiting = attempts.clone().count() == 2
+            && attempts.clone().all(|attempt| attempt["what"].is_string());
+        (is_waiting && live["waiting"][1].is_object()).then_some(())
     });
     let mut follower = runner.started(&["wait", run.id(), "--json"]);
     follower.wait_for_event(|event| event["event"] == "progress");

@@ -83,7 +83,9 @@ pub enum Effect {
 pub struct Waiting {
     /// Index of the trial.
     pub trial: u64,
-    /// `retry` for a backoff, `rate-limit` for the rate of the provider.
+    /// Index of the provider or grader.
+    pub lane: usize,
+    /// `retry` for a backoff, `rate-limit` for the rate of the provider or grader.
     pub why: &'static str,
     pub until: RunTime,
 }

@@ -162,14 +162,15 @@ impl Schedule {
 
     /// Returns the trials that wait for a backoff, then for each provider the one that waits for its rate.
     pub fn waiting(&self) -> impl Iterator<Item = Waiting> {
-        let retries = self.later.keys().map(|(until, trial)| Waiting {
+        let retries = self.later.iter().map(|((until, trial), open)| Waiting {
             trial: *trial,
+            lane: open.lane,
             why: "retry",
             until: *until,
         });
-        let rates = self.lanes.iter().filter_map(move |lane| {
+        let rates = self.lanes.iter().enumerate().filter_map(move |(place, lane)| {
             let until = lane.opens_after(self.now)?;
-            Some(Waiting { trial: lane.first()?.index, why: "rate-limit", until })
+            Some(Waiting { trial: lane.first()?.index, lane: place, why: "rate-limit", until })
         });
         retries.chain(rates).filter(|_| self.stop.is_none())
     }

@@ -162,8 +162,10 @@ impl Coordinator<'_> {
         let mut ids = Ids::new(&self.plan.suite, &self.plan.scenario.providers);
         let waiting = self.schedule.waiting().take(MAX_WAITING).filter_map(|waiting| {
             let left = Duration::from(waiting.until - self.now);
+            let provider = &self.plan.providers[waiting.lane].provider;
             Some(WaitingTrial {
                 trial: ids.trial(waiting.trial).ok()?,
+                grader: provider.grading.as_ref().map(|_| provider.name.to_string()),
                 why: waiting.why.to_owned(),
                 until: runner_record::now() + left,
             })

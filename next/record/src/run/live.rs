@@ -81,7 +81,10 @@ pub struct Compiling {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WaitingTrial {
     pub trial: TrialId,
-    /// `retry` for the backoff before a retry, `rate-limit` for the rate of the provider.
+    /// The grader that waits. `None` if the provider does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grader: Option<String>,
+    /// `retry` for the backoff before a retry, `rate-limit` for the rate of the provider or grader.
     pub why: String,
     /// Earliest start.
     pub until: Time,
