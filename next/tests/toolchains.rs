@@ -281,7 +281,7 @@ fn authors_page_is_followed() {
     succeed(&lines.join("\n"), &plugin.shell_in(plugin.folder.path(), &lines.join("\n")));
 }
 
-/// Builds plugins of the repository by their `plugin.toml`, and runs the scenario that shows every key.
+/// Builds plugins of the repository by their `plugin.toml`, and runs the scenarios that use them.
 #[test]
 fn tour_builds_plugins_and_passes() {
     let plugin = Plugin::new(&RUST);
@@ -290,6 +290,7 @@ fn tour_builds_plugins_and_passes() {
     for command in [
         "runner plugin build plugins/toml-rs".to_owned(),
         format!("runner exec --build scenarios/tour.toml --results {}", results.display()),
+        format!("runner exec --build scenarios/graded.toml --results {}/graded", results.display()),
     ] {
         succeed(&command, &plugin.shell_in(&root, &command));
     }

@@ -168,7 +168,8 @@ pub(crate) fn call_supplied(
     if let Some((reason, problems)) = problems {
         return Err(EngineError::of_pool(reason, problems));
     }
-    if let Some((task, line)) = task.as_ref().filter(|_| has_input)
+    if let Some((task, line)) =
+        task.as_ref().filter(|(task, _)| has_input && task.kind == TaskKind::Run)
         && let Err(end) = probe.check_input(task, line)?
     {
         return Ok(end);

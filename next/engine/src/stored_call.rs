@@ -1,13 +1,14 @@
-//! [`StoredCall`]: repeats a trial of a stored run, outside of the run.
+//! [`StoredCall`]: repeats a trial of a stored run, or asks a grader about its output, outside of the run.
 
 use std::path::PathBuf;
 
-use runner_model::protocol::{Line, Task, TaskKind};
-use runner_model::{Limits, Places as _, RunTime, TaskId, TrialId};
-use runner_record::RunDir;
+use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
+use runner_model::provider::Provider;
+use runner_model::{Limits, Places as _, RowRef, RunTime, TaskId, TrialId};
+use runner_record::{ReadLine, RunDir};
 
 use crate::EngineError;
-use crate::plan::{Ids, Plan, TestLine, stored_plan, unreadable};
+use crate::plan::{Ids, Place, Plan, StoredRow, TestLine, stored_plan, unreadable};
 use crate::probe::{Answer, CallEnd, call_supplied};
 use crate::session::{owner_notices, prestart, usable};
 use crate::workers::{PrestartedWorker, Supplies};
@@ -23,14 +24,15 @@ pub struct StoredCall {
 }
 
 impl StoredCall {
-    /// Finds a trial. Folders of grants are at their stored paths, and secrets are read again.
+    /// Finds a trial, to ask `grader` about its newest output, or else to repeat it. Folders of grants are at their stored paths, and secrets are read again.
     ///
     /// # Errors
     ///
-    /// The run is another user's or cannot be read, the trial is not part of it, or its grants have problems.
+    /// The run is another user's or cannot be read, it lacks the trial, its output or the grader, or grants have problems.
     pub fn find(
         run: &RunDir,
         trial: &TrialId,
+        grader: Option<&str>,
         secret_files: &[PathBuf],
     ) -> Result<Self, EngineError> {
         let prestarted = prestart()?;
@@ -47,14 +49,31 @@ impl StoredCall {
         let mut line = Vec::new();
         plan.suite.line(planned.test, &mut line).map_err(unreadable)?;
         // Other providers may have grants whose folders or secrets are missing.
-        plan.scenario.keep_providers(|provider| provider.name == trial.provider);
-        plan.providers.retain(|prepared| prepared.provider.name == trial.provider);
+        let is_used = |provider: &Provider| match grader {
+            Some(name) => provider.grading.is_some() && *provider.name == *name,
+            None => provider.name == trial.provider,
+        };
+        plan.scenario.keep_providers(is_used);
+        plan.providers.retain(|prepared| is_used(&prepared.provider));
+        let row = match grader {
+            Some(name) if plan.providers.is_empty() => {
+                return Err(EngineError::Usage(format!("run {} has no grader `{name}`", run.id())));
+            }
+            Some(_) => newest_row(&run, trial)?,
+            None => Vec::new(),
+        };
         let mut problems = plan.find_folders(secret_files, Some(root.path()));
         problems.extend(plan.read_secrets(secret_files)?);
         EngineError::check(problems)?;
-        let limits = &plan.providers[0].provider.limits;
         let test = TestLine::read(&line).map_err(unreadable)?;
-        let (timeout, timeout_rule) = test.deadline(RunTime::default(), limits, None);
+        let provider = &plan.providers[0].provider;
+        let limits = &provider.limits;
+        let (timeout, timeout_rule) = match (&provider.grading, limits.time) {
+            (Some(grading), Some(time)) if time < grading.timeout => (time, TimeoutRule::LimitTime),
+            (Some(grading), _) => (grading.timeout, TimeoutRule::Timeout),
+            (None, _) => test.deadline(RunTime::default(), limits, None),
+        };
+        let line_bytes = line.len() as u32;
         let task = Task {
             id: TaskId(1),
             trial: trial.clone(),
@@ -63,10 +82,11 @@ impl StoredCall {
             seed: plan.scenario.run.seed,
             timeout,
             timeout_rule,
-            kind: TaskKind::Run,
-            line: Line::Bytes(line.len() as u32),
-            row_bytes: 0,
+            kind: if grader.is_some() { TaskKind::Grade } else { TaskKind::Run },
+            line: Line::Bytes(line_bytes),
+            row_bytes: row.len() as u32,
         };
+        line.extend(row);
         let providers: Vec<_> = plan.providers.iter().map(|one| one.provider.clone()).collect();
         let mut notices = owner_notices(&run, &providers);
         notices.append(&mut plan.notices);
@@ -100,4 +120,23 @@ fn index(plan: &Plan, trial: &TrialId) -> std::io::Result<Option<u64>> {
         }
     }
     Ok(None)
+}
+
+/// Returns the newest row of a trial, with its whole output.
+fn newest_row(run: &RunDir, trial: &TrialId) -> Result<Vec<u8>, EngineError> {
+    let mut newest = Place::default();
+    run.rows(&mut |at, read| {
+        if let ReadLine::Row(head, line) = read
+            && head.trial == *trial
+        {
+            newest = Place { at, bytes: line.len(), ..Place::default() };
+        }
+    })?;
+    let row = StoredRow::read(run, newest).map(|row| row.bytes);
+    let has_output = |row: &Vec<u8>| {
+        serde_json::from_slice(row).is_ok_and(|row: RowRef<'_>| row.output.is_some())
+    };
+    row.filter(has_output).ok_or_else(|| {
+        EngineError::Usage(format!("trial `{trial}` has no output that can be read"))
+    })
 }

@@ -232,12 +232,11 @@ fn single_graders_answer_as_in_runs() {
         "verdict      pass\nscore        0.7\nexplanation  {{output}} is\n             fine\n";
     assert_eq!(echo(&["-i", answer]).expect(0).stdout, lines);
     let failed = echo(&["-i", answer, "--min-score", "0.8"]).expect(1);
-    failed.says(&["verdict fail", "score 0.7, `--min-score` is 0.8"]);
+    failed.says(&["verdict fail", "score 0.7 (at least 0.8 passes)"]);
     let grade = &echo(&["-i", answer, "--json"]).document()["grade"];
     assert_eq!((&grade["grader"], &grade["own_verdict"]), (&json!("echo"), &json!("pass")));
     let unreadable = echo(&["-i", "\"I say pass\""]).expect(1);
-    unreadable
-        .says(&["verdict none", "error protocol: its answer is not a JSON object"]);
+    unreadable.says(&["verdict none", "error protocol: its answer is not a JSON object"]);
     echo(&["-i", r#"{"score": 1}"#]).expect(1).says(&["set the grader's `min_score`"]);
     echo(&["-i", r#"{"verdict": "skip"}"#]).expect(0).says(&["verdict skip"]);
     call("plain.wasm", &[]).expect(0).says(&["explanation looks good"]);
@@ -248,6 +247,29 @@ fn single_graders_answer_as_in_runs() {
     call("plain.wasm", &["--stdin", "@in.txt"]).expect(2).says(&["a grader has no files"]);
     call("plain.wasm", &["--min-score", "NaN"]).expect(2).says(&["expected a number"]);
     runner.run(&["plugin", "run", "plain.wasm", "--min-score", "1"]).expect(2).says(&["--grade"]);
+}
+
+#[test]
+fn grader_of_a_run_is_asked_again() {
+    let runner = Runner::new(&[]);
+    runner.scenario(
+        "[providers.p]\nplugin = \"bundled:echo\"\n\
+         [graders.judge]\nplugin = \"bundled:echo\"\nmin_score = 0.5\n\
+         input = { score = \"{{output.s}}\", explanation = \"of {{test}}\" }\n\
+         [[tests]]\nid = \"a\"\ninput = { s = 0.4 }\nexpect = { graders = [\"judge\"] }\n\
+         [[tests]]\nid = \"b\"\nexpect = { error = \"trap\" }\n",
+    );
+    runner.run(&["exec", "scenario.toml"]).expect(1);
+    let rows = runner.only_run().rows().len();
+    fs::remove_file(runner.path("scenario.toml")).unwrap();
+    let call = |trial: &str, grader: &str| {
+        runner.run(&["plugin", "run", "--from", "latest", "--trial", trial, "--grader", grader])
+    };
+    let says = ["verdict fail", "score 0.4 (at least 0.5 passes)", "explanation of a"];
+    call("a@p#1", "judge").expect(1).says(&says);
+    call("a@p#1", "p").expect(2).says(&["has no grader `p`"]);
+    runner.run(&["plugin", "run", "p.wasm", "--grader", "judge"]).expect(2).says(&["--from"]);
+    assert_eq!(runner.only_run().rows().len(), rows);
 }
 
 #[test]

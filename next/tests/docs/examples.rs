@@ -83,8 +83,11 @@ fn complete(request: &Request) -> Response {
             .body(error.to_string());
     }
     let answers = [
+        ("Answer: Paris", "{\"score\": 1.0, \"explanation\": \"the same city\"}"),
+        ("Answer: Short waves", "{\"score\": 0.6, \"explanation\": \"it names no air\"}"),
+        ("Why is the sky blue?", "Short waves scatter most."),
+        ("capital of France?", "Paris"),
         ("6 times 7", "42"),
-        ("of France? Answer", "Paris"),
         ("my name", "Ada."),
         ("capital of France as", "{\"city\": \"Paris\"}"),
     ];
@@ -99,4 +102,14 @@ fn complete(request: &Request) -> Response {
 fn chat_example_passes_against_local_model() {
     let server = Server::start(complete);
     against("chat", "http://127.0.0.1:11434", &server).exec(&[]).expect(0);
+}
+
+#[test]
+fn judge_example_passes_against_local_model() {
+    let server = Server::start(complete);
+    let runner = against("judge", "http://127.0.0.1:11434", &server);
+    runner.exec(&[]).expect(0);
+    let scores =
+        ["capital", "reason"].map(|id| runner.only_run().row(id)["grades"][0]["score"].clone());
+    assert_eq!(scores, [1.0, 0.6]);
 }

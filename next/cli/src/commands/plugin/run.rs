@@ -39,7 +39,7 @@ use crate::text::{
 /// verdict, score and explanation that a run would read. The exit code is 1 if a run would not let the output pass.
 ///
 /// `--from RUN --trial TRIAL` repeats a trial of a run with everything that is stored with the run. The reply is judged by the test's
-/// `expect`, and the run is not changed.
+/// `expect`, and the run is not changed. With `--grader NAME`, only this grader is called, for the stored output.
 ///
 /// Grants are `net=URL`, `secret=NAME`, `secret=NAME,host=HOST,header=HEADER`, `fs=PATH:MOUNT`, `fs=PATH:MOUNT:rw` and
 /// `env=KEY=VALUE`.
@@ -57,6 +57,9 @@ pub struct Args {
     /// The trial to repeat: its id, or a unique part of it
     #[arg(long, value_name = "TRIAL", requires = "from")]
     trial: Option<String>,
+    /// Ask this grader of the run about the trial's newest output
+    #[arg(long, value_name = "NAME", requires = "from")]
+    grader: Option<String>,
     #[command(flatten)]
     root: RootArgs,
     /// The input: JSON, `@FILE` or `-` [default: null]
@@ -151,7 +154,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         CallEnd::Done if reply.row == b"null" => {
             "the machine lacked memory, disk space or files".into()
         }
-        CallEnd::Done if args.grade && !reply.row.is_empty() => {
+        CallEnd::Done if (args.grade || args.grader.is_some()) && !reply.row.is_empty() => {
             return print_grade(args, &reply, out);
         }
         CallEnd::Done if !reply.row.is_empty() => return print_reply(args, &reply, out),
@@ -172,7 +175,7 @@ fn repeat(
 ) -> Result<CallEnd, CommandError> {
     let run = args.root.open()?.find(run)?;
     let trial = find_trial(&run, trial)?.only(run.id(), trial).map_err(CommandError::usage)?;
-    let call = StoredCall::find(&run, &trial, &args.secret_file)?;
+    let call = StoredCall::find(&run, &trial, args.grader.as_deref(), &args.secret_file)?;
     let limits = call.limits().clone();
     receive(&limits, out, reply, |on_answer| call.make(on_answer))
 }
@@ -480,7 +483,7 @@ fn print_grade(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
             line("error", &format!("{class}: {}", error.message));
         }
         if let Some(score) = grade.score {
-            let least = grade.min_score.map(|least| format!(", `--min-score` is {least}"));
+            let least = grade.min_score.map(|least| format!(" (at least {least} passes)"));
             line("score", &format!("{score}{}", least.unwrap_or_default()));
         }
         if let Some(text) = &grade.explanation {
