@@ -289,7 +289,8 @@ fn request_of_an_earlier_session_is_ignored() {
     let first = started(&runner);
     // The owner cannot answer, so the request stays.
     first.process().signal(Signal::STOP);
-    runner.run(&["stop", "--kill"]).expect(6).says(&["did not respond"]);
+    let suspended = runner.run(&["stop", "--kill"]).expect(6);
+    suspended.says(&["did not respond", &format!("kill -CONT {}", first.process().0)]);
     runner.run(&["pause"]).expect(6);
     let run = runner.only_run();
     assert_eq!(requests(&run), ["request-kill.json"]);

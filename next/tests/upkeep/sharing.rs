@@ -90,7 +90,7 @@ fn only_the_lock_holder_writes_the_status() {
         || ["benchmark.json", "index.jsonl", "lock", "runner.log"].map(|name| run.bytes(name));
     let (before, into) = (look(), run.dir.to_str().unwrap());
     // The lock file names the dead process.
-    runner.run(&["resume", run.id()]).expect(6).says(&["is held by another program: "]);
+    runner.run(&["resume", run.id()]).expect(6).says(&["is held by another program; "]);
     let commands = [
         (&["cleanup", "--yes"][..], 0),
         (&["prune", "--keep-last", "0", "--yes"], 0),

@@ -85,8 +85,11 @@ fn send(
             let holder = run.holder().unwrap_or_default();
             let process = match holder.pid {
                 0 => "another program holds the lock of the run: end that program".into(),
+                pid if holder.is_suspended() => format!(
+                    "process {pid} is suspended and responds when it continues: `fg` in its terminal, or kill -CONT {pid}"
+                ),
                 pid => format!(
-                    "process {pid} on {} works on the run and did not respond in time; it may be suspended (Ctrl-Z): try again, or end the process",
+                    "process {pid} on {} works on the run and did not respond in time: try again, or end the process",
                     holder.host
                 ),
             };
@@ -99,17 +102,22 @@ fn send(
 
 fn answer_line(RequestResult { result, run, .. }: &RequestResult) -> String {
     let short = &run.short;
-    let result = match result {
-        Answer::Stopped | Answer::Cancelled | Answer::Paused => "is now",
-        Answer::Unpaused => "continues:",
-        Answer::AlreadyTerminal | Answer::Refused => "has already ended:",
-        Answer::AlreadyPaused => "was already paused:",
-        Answer::NotPaused => "is not paused:",
-        Answer::NoAnswer => "did not respond:",
-    };
-    let status = summary::headed(run, ":");
     let [done, planned] = [run.head.counts.done.done(), run.head.counts.planned].map(grouped);
-    format!("run {short} {result} {status} {done} of {planned} done")
+    let change = |verb| format!("{verb} run {short}: {done} of {planned} done");
+    let state = |words| {
+        let status = summary::headed(run, ":");
+        format!("run {short} {words}: {status} {done} of {planned} done")
+    };
+    match result {
+        Answer::Stopped => change("stopped"),
+        Answer::Cancelled => change("cancelled"),
+        Answer::Paused => change("paused"),
+        Answer::Unpaused => change("continued"),
+        Answer::AlreadyTerminal | Answer::Refused => state("has already ended"),
+        Answer::AlreadyPaused => state("was already paused"),
+        Answer::NotPaused => state("is not paused"),
+        Answer::NoAnswer => state("did not respond"),
+    }
 }
 
 #[cfg(test)]

@@ -31,10 +31,10 @@ fn answers_name_the_new_status() {
     ]
     .map(|(result, keys)| plain(&answer_line(&RequestResult { v: 1, result, run: run(keys) })));
     assert_snapshot!(lines.join("\n"), @r"
-    run 6ba42b73 is now ◐ incomplete (stopped): 6 of 12 done
+    stopped run 6ba42b73: 6 of 12 done
     run 6ba42b73 has already ended: ◐ incomplete (stopped): 6 of 12 done
-    run 6ba42b73 is now ⊘ cancelled: 6 of 12 done
-    run 6ba42b73 continues: ○ running: 6 of 12 done
+    cancelled run 6ba42b73: 6 of 12 done
+    continued run 6ba42b73: 6 of 12 done
     run 6ba42b73 is not paused: ○ running: 6 of 12 done
     run 6ba42b73 did not respond: ○ running: 6 of 12 done
     ");

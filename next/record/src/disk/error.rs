@@ -22,8 +22,17 @@ pub enum RecordError {
         source: io::Error,
     },
     /// Another live process holds the run.
-    #[error("run {run} is held by {holder}: wait until it ends, or stop it")]
-    Held { run: String, holder: Holder },
+    #[error(
+        "run {run} is held by {holder}; to wait until it ends: {}; to stop it: {}",
+        command(root, &["wait", run]),
+        command(root, &["stop", run])
+    )]
+    Held {
+        run: String,
+        /// The results root.
+        root: PathBuf,
+        holder: Holder,
+    },
     /// Sessions use a results root that must be used exclusively, or one session uses it exclusively.
     #[error("{}: wait until that ends, or use `--exclusive --wait`", in_use(root, runs))]
     RootHeld {
@@ -92,6 +101,12 @@ impl fmt::Display for Holder {
 }
 
 impl RecordError {
+    /// Returns the error for a run whose folder `dir` another process holds.
+    pub(crate) fn held(run: &str, dir: &Path, holder: Holder) -> Self {
+        let root = dir.parent().unwrap_or(dir).to_owned();
+        Self::Held { run: run.to_owned(), root, holder }
+    }
+
     pub(crate) fn io(what: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         let (path, source) = (path.to_owned(), source.into());
         Self::Io { what, path, source }

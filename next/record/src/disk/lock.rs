@@ -50,7 +50,7 @@ impl Lock {
             let is_there = found.is_some_and(|found| found.is_place_of(&stamp));
             Ok(is_there.then(|| Self::hold(file, stamp)))
         });
-        lock?.ok_or_else(|| RecordError::Held { run: run.to_owned(), holder: read_holder(dir) })
+        lock?.ok_or_else(|| RecordError::held(run, dir.path(), read_holder(dir)))
     }
 
     /// Writes the holder into the file. A full disk is not an error, because dead runs must be swept on it, too.
@@ -170,6 +170,14 @@ pub(crate) fn holder(dir: &Dir) -> Option<Holder> {
     is_held(dir).then(|| read_holder(dir))
 }
 
+impl Holder {
+    /// Returns whether the process is suspended, as by Ctrl-Z: it answers only when it continues.
+    pub fn is_suspended(&self) -> bool {
+        let fields = (self.pid != 0 && self.host == host()).then(|| stat(self.pid)).flatten();
+        fields.is_some_and(|fields| fields.starts_with('T'))
+    }
+}
+
 fn read_holder(dir: &Dir) -> Holder {
     let mut text = Vec::new();
     if let Ok(file) = dir.read(LOCK) {
@@ -196,12 +204,18 @@ fn read_holder(dir: &Dir) -> Holder {
 
 /// Returns the start of a process on this machine, rounded down to a second. `None` if it has ended or is not visible.
 fn started(pid: u32) -> Option<Time> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program is in parentheses. The start is in hundredths of a second after the boot.
-    let start: u64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
+    // In hundredths of a second after the boot.
+    let start: u64 = stat(pid)?.split(' ').nth(19)?.parse().ok()?;
     let since_boot = Duration::try_from(clock_gettime(ClockId::Boottime)).ok()?;
     let age = since_boot.saturating_sub(Duration::from_millis(start * 10)) + Duration::from_secs(1);
     SystemTime::now().checked_sub(age).map(Time::from)
+}
+
+/// Returns the fields about a process from its state on.
+fn stat(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program is in parentheses.
+    Some(stat.rsplit_once(") ")?.1.to_owned())
 }
 
 #[cfg(test)]

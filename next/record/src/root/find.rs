@@ -86,7 +86,10 @@ impl ResultsRoot {
     /// Opens the run `back` places after the newest, optionally of one scenario.
     fn latest(&self, back: usize, scenario: Option<&str>) -> Result<Option<RunDir>, RecordError> {
         let ids = self.newest(scenario)?;
-        ids.get(back).map_or(Ok(None), |id| self.open_run(id))
+        let run = ids.get(back).map_or(Ok(None), |id| self.open_run(id))?;
+        // Some commands do not need the manifest, and would not show that the newest run is damaged.
+        run.as_ref().map_or(Ok(()), |run| run.manifest().map(drop))?;
+        Ok(run)
     }
 
     /// Returns the ids of the runs, newest first, optionally of one scenario. Includes runs whose manifest is damaged: without

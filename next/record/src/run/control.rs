@@ -46,7 +46,7 @@ pub enum Answer {
     Unpaused,
     /// The run was not paused.
     NotPaused,
-    /// The process lives and did not answer in time. The request stays, unless it is a pause.
+    /// The process lives, and is suspended or did not answer in time. The request stays, unless it is a pause.
     NoAnswer,
 }
 
@@ -130,10 +130,11 @@ impl PendingRequest<'_> {
         if has_ended && !self.must_cancel(manifest.status) {
             return Ok(Some(self.answer(&manifest)));
         }
+        let is_suspended = holder.is_suspended();
         if !holder.token.is_empty() && self.sent_to.as_ref() != Some(&holder.token) {
             self.send(holder, &manifest)?;
         }
-        let is_over = self.give_up.is_some_and(|at| Instant::now() >= at);
+        let is_over = is_suspended || self.give_up.is_some_and(|at| Instant::now() >= at);
         Ok(is_over.then_some(Answer::NoAnswer))
     }
 

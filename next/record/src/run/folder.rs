@@ -63,7 +63,7 @@ pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock), Record
     let lock = Lock::take(&dir, name)?;
     // Another process may have created a run here and ended.
     if RunDir::open(root, name)?.is_some() {
-        return Err(RecordError::Held { run: name.to_owned(), holder: Holder::default() });
+        return Err(RecordError::held(name, dir.path(), Holder::default()));
     }
     // Another process may have written here before the lock was taken.
     check_unused(&dir)?;
