@@ -167,7 +167,8 @@ fn damaged_cancelled_runs_continue_by_force() {
     let run = runner.only_run();
     let rows = run.text("index.jsonl");
     run.write("index.jsonl", rows.split_inclusive('\n').take(2).collect::<String>());
-    runner.run(&["cancel", run.id()]).expect(0).says(&["damaged (cancelled)"]);
+    runner.run(&["cancel", run.id()]).expect(0);
+    runner.run(&["list"]).expect(0).says(&["damaged (cancelled)"]);
     let forced = format!("runner resume {} --force", run.id());
     runner.run(&["verify"]).expect(1).says(&[&forced]);
     let short = short(&run);

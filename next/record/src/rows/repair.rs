@@ -3,7 +3,7 @@
 use std::io::{self, Read as _};
 use std::{fs::File, ops::Range, os::unix::fs::FileExt as _, path::Path};
 
-use runner_model::visible::shown_path;
+use runner_model::{units::plural, visible::shown_path};
 
 use crate::disk::{beneath::Reader, fault, layout::ROWS};
 use crate::rows::line_reader::{self, ReadLine};
@@ -37,8 +37,8 @@ pub(crate) fn repair(run: &RunDir, session: u32) -> Result<Repaired, RecordError
         move_aside(run, &file, last.end..length, &torn)?;
         file.set_len(last.end).map_err(failed)?;
         moved = Some(format!(
-            "the last {} bytes of the rows are not a whole row and were moved to {}; trials without a result run again",
-            length - last.end,
+            "the incomplete last row ({}) was moved to {}; trials without a result run again",
+            plural(length - last.end, "byte", "bytes"),
             shown_path(&run.dir.path().join(torn))
         ));
     }

@@ -357,18 +357,20 @@ impl RunCheck<'_> {
             remedy: Some(self.resume(&[])),
         };
         if rows != counted {
+            let (stored, one) = (rows.done(), rows.done() == 1);
+            let verb = if one { "is" } else { "are" };
             faults.push(fault(format!(
-                "it counts {}, {} of them passed, and the rows have {} and {}",
+                "it counts {} ({} passed), and {stored} ({} passed) {verb} stored",
                 plural(counted.done(), "result", "results"),
                 counted.passed,
-                rows.done(),
                 rows.passed
             )));
         }
         if manifest.status == RunStatus::Completed && missing > 0 {
             let planned = manifest.metadata.planned_trial_count;
-            let of = if rows.done() == planned { " of its last session" } else { "" };
-            faults.push(fault(format!("{missing} of its {planned} trials have no final row{of}")));
+            let of = if rows.done() == planned { " of the last session" } else { "" };
+            let trials = plural(missing, "trial has no result", "trials have no result");
+            faults.push(fault(format!("{trials}{of}")));
         }
         faults
     }
