@@ -20,6 +20,8 @@ fn flags_of_other_tools_are_explained() {
         ("exec s.toml --dry", "use instead: --dry-run"),
         ("--results r list", "write it after the command, such as: runner COMMAND --results"),
         ("list --colour", "use instead: --color never"),
+        ("list --last 3", "use instead: --limit N"),
+        ("logs --lines 3", "use instead: --tail N"),
         ("show --detach", "it is a flag of `runner exec`, `runner resume`"),
         ("plugin run --\u{1b}[31m", "`runner plugin run` has no flag `--\\u{1b}[31m`"),
     ] {
@@ -54,7 +56,7 @@ fn wrong_values_name_the_expected_ones() {
         ("exec s.toml -j 1 -j 2", "`--jobs` can be used only once"),
         ("exec s.toml --json=3", "`--json` takes no value"),
         ("exec s.toml --jobs", "`--jobs <N>` has no value"),
-        ("plugin new foo", "`--lang <LANGUAGE>`, one of c, go, javascript, python, rust"),
+        ("plugin new foo", "needs `--lang <LANGUAGE>` (one of c, go, javascript, python, rust)"),
         ("plugin new foo --lang pyhton", "did you mean `python`?"),
         ("list --verdict", "use one of passed, failed, damaged, none"),
     ] {
@@ -96,7 +98,11 @@ fn examples_of_helps_run_as_printed() {
 #[test]
 fn manual_has_a_page_for_each_command() {
     let runner = Runner::new(&[]);
-    runner.run(&["man", "pages"]).expect(0);
+    runner.run(&["man", "--dir", "pages"]).expect(0).says(&["pages"]);
+    let page = runner.run(&["man", "plugin", "new"]).expect(0).stdout;
+    assert!(page.contains(".TH"), "{page}");
+    runner.run(&["man", "shwo"]).expect(2).says(&["`shwo`"]);
+    assert!(!runner.path("shwo").exists());
     let pages = commands(&runner).into_iter().chain(["help".to_owned()]);
     for command in pages {
         let page = runner.path(&format!("pages/runner-{}.1", command.replace(' ', "-")));

@@ -5,7 +5,8 @@ use std::{fs, io};
 
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
-use runner_model::exit::Exit;
+use runner_model::visible::{shown_path, visible_line};
+use runner_model::{exit::Exit, units::plural};
 
 use crate::command::{Cli, HELP, examples, notes, with_headings};
 use crate::text::{CommandError, Out};
@@ -30,31 +31,45 @@ const EXIT_STATUS: [(&str, &str); 13] = [
     ("143", "The run is incomplete, stopped by SIGTERM."),
 ];
 
-/// Print the manual page, or write a page for every command
+/// Print the manual page of a command, or write all pages
 #[derive(clap::Args)]
 pub struct ManArgs {
+    /// The command, such as `plugin new`
+    #[arg(value_name = "COMMAND")]
+    command: Vec<String>,
     /// Write the pages of all commands into this folder, which is created
-    #[arg(value_name = "DIR")]
-    folder: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    dir: Option<PathBuf>,
 }
 
 pub fn run(args: &ManArgs, out: &Out) -> Result<Exit, CommandError> {
     let help = Command::new("help").about(HELP).arg(clap::arg!([COMMAND]... "The command"));
     let program = with_headings(Cli::command().disable_help_subcommand(true).subcommand(help));
-    let Some(folder) = &args.folder else {
-        out.bytes(&page(&program).map_err(CommandError::failed)?);
+    let Some(folder) = &args.dir else {
+        let mut command = &program;
+        for name in &args.command {
+            command = command.find_subcommand(name).ok_or_else(|| {
+                let name = visible_line(name);
+                CommandError::usage(format!(
+                    "there is no command `{name}`\nall commands: runner help"
+                ))
+            })?;
+        }
+        out.bytes(&page(command).map_err(CommandError::failed)?);
         return Ok(Exit::Success);
     };
     let written = fs::create_dir_all(folder).and_then(|()| write(&program, folder));
-    written.map_err(|error| CommandError::cannot_write(folder, &error))?;
+    let pages = written.map_err(|error| CommandError::cannot_write(folder, &error))?;
+    let pages = plural(pages, "page", "pages");
+    out.talk(&format!("wrote {pages} into {}", shown_path(folder)));
     Ok(Exit::Success)
 }
 
-/// Writes the pages of a command and of the commands in it.
-fn write(command: &Command, folder: &Path) -> io::Result<()> {
+/// Writes the pages of a command and of the commands in it. Returns their number.
+fn write(command: &Command, folder: &Path) -> io::Result<u64> {
     let name = Man::new(command.clone()).get_filename();
     fs::write(folder.join(name), page(command)?)?;
-    command.get_subcommands().try_for_each(|inner| write(inner, folder))
+    command.get_subcommands().try_fold(1, |pages, inner| Ok(pages + write(inner, folder)?))
 }
 
 fn page(command: &Command) -> io::Result<Vec<u8>> {

@@ -24,7 +24,7 @@ const COMMANDS: [(&[&str], &str); 12] = [
 ];
 
 /// Flags of other tools, each with the flag to use here if the command has it.
-const FLAGS: [(&[&str], &str, &str); 15] = [
+const FLAGS: [(&[&str], &str, &str); 18] = [
     (&["-k", "-t", "--filter", "--grep", "--match", "--only", "--tests"], "test", "--test GLOB"),
     (&["--ignore", "--skip", "--deselect"], "exclude", "--exclude GLOB"),
     (&["-m", "--group", "--marker", "--tags"], "tag", "--tag TAG"),
@@ -49,6 +49,9 @@ const FLAGS: [(&[&str], &str, &str); 15] = [
         "json",
         "--json, which prints JSON Lines",
     ),
+    (&["--last"], "last-failed", "--last-failed"),
+    (&["--count", "--last", "--max"], "limit", "--limit N"),
+    (&["-n", "--lines"], "tail", "--tail N"),
     (&["--watch"], "last-failed", "--last-failed, after each change"),
     (&["-y", "--apply", "--delete", "--force"], "yes", "--yes"),
     (&["--colour", "--no-color", "--no-colour"], "color", "--color never"),
@@ -134,13 +137,16 @@ fn missing_arguments(error: &Error, command: &Command, name: &str) -> String {
     let args: Vec<_> = command.get_arguments().filter(is_missing).collect();
     // A flag that another flag requires is not required by itself.
     let also = if args.iter().all(|arg| arg.is_required_set()) { "" } else { "also " };
-    let values: Vec<_> = args.iter().flat_map(|arg| arg.get_possible_values()).collect();
-    let values: Vec<_> = values.iter().map(|value| value.get_name()).collect();
-    let values = match values[..] {
-        [] => String::new(),
-        _ => format!(", one of {}", values.join(", ")),
+    let with_values = |arg: &&Arg| {
+        let values = arg.get_possible_values();
+        let values: Vec<_> = values.iter().map(|value| value.get_name()).collect();
+        match values[..] {
+            [] => format!("`{arg}`"),
+            _ => format!("`{arg}` (one of {})", values.join(", ")),
+        }
     };
-    format!("`{name}` {also}needs `{}`{values}", missing.join("` and `"))
+    let args: Vec<_> = args.iter().map(with_values).collect();
+    format!("`{name}` {also}needs {}", args.join(" and "))
 }
 
 fn invalid_value(error: &Error) -> String {
