@@ -150,7 +150,7 @@ pub struct SessionArgs {
     /// Stop at a sum of a metric, such as `tokens=2000000`
     #[arg(long, value_name = "METRIC=N", value_parser = budget)]
     budget: Vec<Budgets>,
-    /// Time for guests to end after a stop [default: 0s]
+    /// Time for plugins to end after a stop [default: 0s]
     #[arg(long, value_name = "DURATION", value_parser = any_duration)]
     grace: Option<Duration>,
     /// Read secrets from lines `NAME=VALUE`; repeatable

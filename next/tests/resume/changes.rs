@@ -42,7 +42,9 @@ fn inserted_and_moved_tests_keep_what_has_run() {
     );
     // The new plan is stored, so the file may be deleted.
     fs::remove_file(runner.path("scenario.toml")).unwrap();
-    runner.run(&["resume", "--rerun", "a"]).expect(0).says(&["gone"]);
+    let ran = runner.run(&["resume", "--rerun", "a"]).expect(0);
+    ran.says(&["scenario.toml is gone"]);
+    assert!(!ran.stderr.contains("--accept-changes"), "{}", ran.stderr);
     assert_rows(&run, &[("a", 2), ("b", 1), ("new", 1)]);
 }
 

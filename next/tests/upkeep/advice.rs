@@ -6,7 +6,7 @@ use std::{ffi::OsStr, fs};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{going_on, naps, short};
+use super::{ended, going_on, naps, short};
 use crate::support::{guests::root, run::Run, runner::Runner, running::Running};
 
 /// Returns the commands that an output advises.
@@ -209,4 +209,65 @@ fn advised_roots_work_with_any_bytes() {
     fs::write(runner.path("").join(name), text).unwrap();
     let ran = Running::start(runner.command(&["exec"]).arg(name)).finish().expect(2);
     ran.says(&["is not UTF-8; rename the file"]);
+}
+
+#[test]
+fn names_of_other_things_get_advice() {
+    let runner = naps(1, 1);
+    let [run] = ended(&runner, 1).try_into().unwrap();
+    runner.run(&["show", "nap@hostile"]).expect(2).says(&["runner show latest nap@hostile"]);
+    runner.run(&["logs", "results/"]).expect(2).says(&["is a folder of runs, not a run"]);
+    for command in ["show", "resume", "list"] {
+        let ran = runner.run(&[command, "--results", "nope"]).expect(2);
+        ran.says(&["the folder nope does not exist"]);
+    }
+    let ran = runner.exec(&["--into", "scenario.toml"]).expect(2);
+    ran.says(&["takes a folder, and scenario.toml is a file"]);
+    let ran = runner.exec(&["--exclude", "*"]).expect(5);
+    ran.says(&["every test is left out by `--exclude`"]);
+    assert!(!ran.stderr.contains("--provider"), "{}", ran.stderr);
+    // Rows are lost, and the run is not incomplete.
+    run.write("index.jsonl", "");
+    let resume = format!("runner resume {}", short(&run));
+    runner.run(&["resume"]).expect(2).says(&["is incomplete", &resume]);
+    runner.run(&["verify"]).expect(1).says(&["1 trial has no result", "0 (0 passed) are stored"]);
+}
+
+#[test]
+fn next_steps_fit_the_state_of_the_run() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"a\"\ninput = { do = \"verdict\", verdict = \"fail\" }\n\
+         [[tests]]\nid = \"b\"\ninput = { do = \"wait-for-stop\" }\n",
+    );
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_for_rows(1);
+    let run = runner.only_run();
+    let shown = runner.run(&["show"]).expect(0);
+    assert!(!shown.stderr.contains("runner resume"), "{}", shown.stderr);
+    runner.run(&["cancel"]).expect(0);
+    running.finish().expect(4);
+    let short = short(&run);
+    runner.run(&["show"]).expect(0).says(&[
+        &format!("runner resume {short} --rerun failed --force"),
+        &format!("runner resume {short} --accept-changes --force"),
+    ]);
+    let ran = runner.exec(&["--test", "a"]).expect(1);
+    let run = runner.runs().pop().unwrap();
+    let edited = format!("runner resume {} --accept-changes", self::short(&run));
+    ran.says(&[&edited]);
+    assert!(run.text("runner.log").contains("verdict: failed"), "{}", run.text("runner.log"));
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replacen("verdict = \"fail\"", "verdict = \"pass\"", 1));
+    runner.run(&["resume", run.id(), "--accept-changes"]).expect(0);
+    runner.run(&["resume", run.id(), "--rerun", "failed"]).expect(5).says(&["no trial failed"]);
+}
+
+#[test]
+fn first_run_of_init_stays_in_its_folder() {
+    let runner = Runner::new(&[]);
+    let ran = runner.run(&["init", "sub"]).expect(0);
+    let command = ran.stderr.lines().find_map(|line| line.strip_prefix("run it: ")).unwrap();
+    let script = format!("runner() {{ \"$runner\" \"$@\"; }}; {command}");
+    assert!(runner.shell(&script).output().unwrap().status.success(), "{command}");
+    assert!(runner.path("sub/results").is_dir() && !runner.path("results").exists());
 }

@@ -172,6 +172,10 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
 }
 
 fn folder_name(into: &Path) -> Result<String, CommandError> {
+    if into.is_file() {
+        let into = shown_path(into);
+        return Err(CommandError::usage(format!("`--into` takes a folder, and {into} is a file")));
+    }
     let name = into.file_name().and_then(|name| name.to_str());
     name.map(str::to_owned).ok_or_else(|| {
         let into = shown_path(into);

@@ -59,6 +59,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             Err(error) => return Err(CommandError::cannot_write(path, &error)),
         }
     }
-    out.hint(&format!("run it: runner exec {}", quoted(&scenario.to_string_lossy())));
+    // Its results belong to the folder, where `.gitignore` has them.
+    let enter = match folder.as_os_str().is_empty() {
+        true => String::new(),
+        false => format!("cd {} && ", quoted(&folder.to_string_lossy())),
+    };
+    out.hint(&format!("run it: {enter}runner exec first.toml"));
     Ok(Exit::Success)
 }

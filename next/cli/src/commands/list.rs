@@ -56,6 +56,10 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     let path = args.root.existing_path();
     let folder = visible_line(&path.to_string_lossy()).into_owned();
+    if args.root.results.is_some() && !path.is_dir() {
+        let problem = format!("there are no runs: the folder {folder} does not exist");
+        return Err(CommandError::usage(problem));
+    }
     if !list.runs.is_empty() {
         out.data(&table(&list, false, out.columns()));
     } else if all > 0 {

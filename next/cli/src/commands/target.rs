@@ -1,6 +1,6 @@
 //! Finds the runs that a name on the command line means.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use runner_model::{
     RunStatus, Stage,
@@ -34,7 +34,7 @@ impl Target {
         let ids: Vec<_> =
             ids.into_iter().filter(|id| id.contains(name)).map(str::to_owned).collect();
         match ids.as_slice() {
-            [] => Err(root_instead(name).map_or_else(|| unknown.into(), CommandError::usage)),
+            [] => Err(unknown.into()),
             [id] => Ok(Self::Group(list.of_group(id))),
             several => Err(CommandError::usage(format!(
                 "`{}` matches {} groups:\n{}",
@@ -109,16 +109,6 @@ impl Target {
         };
         Err(CommandError::usage(problem))
     }
-}
-
-/// Returns a message if a name is the path of a results root.
-fn root_instead(name: &str) -> Option<String> {
-    let root = ResultsRoot::existing(Path::new(name)).ok()?;
-    let has_runs = !RunList::read(&root).ok()?.runs.is_empty();
-    has_runs.then(|| {
-        let list = root.command(&["list"]);
-        format!("`{}` is a folder of runs, not a run\nlist its runs: {list}", visible_line(name))
-    })
 }
 
 fn group_id(run: &RunSummary) -> Option<&str> {

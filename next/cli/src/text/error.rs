@@ -3,9 +3,9 @@
 use std::{fmt::Display, io, path::Path};
 
 use runner_engine::EngineError;
-use runner_model::exit::Exit;
 use runner_model::units::grouped;
 use runner_model::visible::{shown_path, visible, visible_line};
+use runner_model::{exit::Exit, status::RunVerdict};
 use runner_record::{RecordError, ResultsRoot, advice};
 use runner_report::{RunList, RunSummary, phrases};
 use runner_scenario::Problems;
@@ -118,10 +118,10 @@ fn record_message(error: &RecordError) -> String {
             format!("no run in {} can be read{}", shown_path(root), runs.collect::<String>())
         }
         _ if runs.is_empty() => no_runs(root),
-        None => {
+        None => list_instead(name).unwrap_or_else(|| {
             let head = format!("no run matches `{}`; the newest runs are", visible_line(name));
             with_runs(&head, runs.iter())
-        }
+        }),
         Some(candidates) => {
             let head = format!("`{}` matches {} runs", visible_line(name), candidates.len());
             with_runs(&head, runs.iter().filter(|run| candidates.contains(&run.head.id)))
@@ -129,7 +129,20 @@ fn record_message(error: &RecordError) -> String {
     }
 }
 
+/// Returns a message if a name is the path of a results root.
+fn list_instead(name: &str) -> Option<String> {
+    let root = ResultsRoot::existing(Path::new(name)).ok()?;
+    let has_runs = !RunList::read(&root).ok()?.runs.is_empty();
+    has_runs.then(|| {
+        let list = root.command(&["list"]);
+        format!("`{}` is a folder of runs, not a run\nlist its runs: {list}", visible_line(name))
+    })
+}
+
 fn no_runs(root: &Path) -> String {
+    if !root.is_dir() {
+        return format!("there are no runs: the folder {} does not exist", shown_path(root));
+    }
     format!("there are no runs in {}\nstart one: runner exec SCENARIO", shown_path(root))
 }
 
@@ -143,10 +156,11 @@ fn not_one_incomplete(root: &Path, candidates: &[String], skipped: &[String]) ->
         0 => {
             let head = format!("no run in {} is incomplete; the newest runs are", shown_path(root));
             let rerun = command(&["resume", "RUN", "--rerun", "failed"]);
-            vec![
-                with_runs(&head, runs.iter()),
-                format!("to run failed trials of one again: {rerun}"),
-            ]
+            let rerun = format!("to run failed trials of one again: {rerun}");
+            let lost = runs.iter().find(|run| run.head.verdict == RunVerdict::Damaged);
+            let resume = |run: &RunSummary| run.resume_command(&run.short);
+            let lost = lost.map(|run| format!("to replace lost results: {}", resume(run)));
+            [with_runs(&head, runs.iter()), rerun].into_iter().chain(lost).collect()
         }
         several => {
             let head = format!("{several} runs are incomplete");

@@ -93,7 +93,7 @@ func run(stdin io.Reader) (*Reply, *Error) {
 	if words == 0 {
 		return nil, &Error{"invalid-input", "no-words", "`text` has no words"}
 	}
-	fmt.Fprintf(os.Stderr, "shouting %d words\n", words)
+	fmt.Fprintf(os.Stderr, "shouting; words: %d\n", words)
 
 	shout := strings.ToUpper(test.Input.Text) + test.Config.Suffix
 	return &Reply{

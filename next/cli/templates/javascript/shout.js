@@ -31,7 +31,7 @@ export function run(test, host) {
   if (words === 0) {
     throw error('invalid-input', 'no-words', '`text` has no words');
   }
-  host.log('info', `shouting ${words} words`, []);
+  host.log('info', `shouting; words: ${words}`, []);
 
   return {
     output: JSON.stringify({ shout: text.toUpperCase() + suffix, words }),

@@ -50,7 +50,7 @@ def shout(test: Test) -> Reply:
     words = len(text.split())
     if words == 0:
         raise Err(error(ErrorKind.INVALID_INPUT, "no-words", "`text` has no words"))
-    log.log(log.Level.INFO, f"shouting {words} words", [])
+    log.log(log.Level.INFO, f"shouting; words: {words}", [])
 
     return Reply(
         output=json.dumps({"shout": text.upper() + suffix, "words": words}),

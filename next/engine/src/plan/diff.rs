@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::{fs, io, path::Path};
 
-use runner_model::{Digest, Fingerprint, digest, provider::Provider};
+use runner_model::{Digest, Fingerprint, digest, provider::Provider, visible::shown_path};
 use runner_prepare::{Fingerprints, plugins};
 use runner_record::{Manifest, ManifestProvider, Metadata, RunDir};
 use runner_scenario::{Scenario, Suite, load_selected, resolve_selected};
@@ -57,7 +57,10 @@ pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> O
     let path = Path::new(&manifest.scenario_path);
     let mut found = Vec::new();
     match load_selected(path, &selection(&manifest.metadata.selection, None)) {
-        Err(_) if !path.exists() => found.push("its file is gone".to_owned()),
+        Err(_) if !path.exists() => {
+            let path = shown_path(path);
+            return Some(format!("{path} is gone; the run continues with its stored copy"));
+        }
         Err(_) => found.push("its file has problems; see `runner validate`".to_owned()),
         Ok(mut live) => {
             live.override_by(&manifest.metadata.selection.overrides);

@@ -28,10 +28,19 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
         let is_optional = missing.iter().map(|file| format!("{file}, and its list is optional"));
         let mut reasons: Vec<_> = is_optional.chain(scenario.unmatched(selection)).collect();
         if reasons.len() == missing.len() {
-            let other = if missing.is_empty() { "" } else { "other " };
-            reasons.push(format!(
-                "`--test`, `--exclude`, `--provider`, `--tag`, `--last-failed`, and `select` and `exclude` of the test lists together leave no {other}trial"
-            ));
+            let given = [
+                ("--test", !selection.tests.is_empty()),
+                ("--exclude", !selection.exclude.is_empty()),
+                ("--provider", !selection.providers.is_empty()),
+                ("--tag", !selection.tags.is_empty()),
+                ("--last-failed", selection.only.is_some()),
+            ];
+            let given = given.iter().filter(|(_, is_given)| *is_given);
+            let given: Vec<_> = given.map(|(flag, _)| format!("`{flag}`")).collect();
+            reasons.push(match given.as_slice() {
+                [] => "`select` and `exclude` of the test lists leave out all tests".to_owned(),
+                given => format!("every test is left out by {}", given.join(" or ")),
+            });
         }
         let path = path.to_string_lossy();
         reasons.push(format!("list all trials: runner exec --dry-run {}", quoted(&path)));

@@ -44,7 +44,7 @@ static int run(void) {
 
     int words = count_words(text);
     if (words == 0) return refuse("invalid-input", "no-words", "`text` has no words");
-    fprintf(stderr, "shouting %d words\n", words);
+    fprintf(stderr, "shouting; words: %d\n", words);
 
     size_t size = strlen(text) + (suffix ? strlen(suffix) : 0) + 1;
     char *shout = malloc(size);
