@@ -49,7 +49,19 @@ pub struct Args {
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let RunArgs { run, root, json } = &args.run;
     let root = root.open()?;
-    let run = match Target::find(&root, &run.name_or_latest())? {
+    let name = run.name_or_latest();
+    let found = Target::find(&root, &name).map_err(|error| {
+        let newest = root.find("latest").ok();
+        match newest.and_then(|run| find_trial(&run, &name).ok()?.only(run.id(), &name).ok()) {
+            Some(_) => CommandError::usage(format!(
+                "no run matches `{0}`, which is a trial of the newest run\nto show it: {1}",
+                visible_line(&name),
+                root.command(&["show", "latest", &name])
+            )),
+            None => error,
+        }
+    });
+    let run = match found? {
         Target::Run(run) => run,
         Target::Group(list)
             if args.trial.is_some() || args.failed || args.flaky || args.history =>

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runner_model::units::{grouped, show_duration};
-use runner_model::{Counts, Time, status::RunState};
+use runner_model::{Counts, RunStatus, Time, status::RunState};
 use runner_report::{RunSummary, phrases};
 
 use super::Out;
@@ -60,8 +60,14 @@ pub fn signed(state: RunState, text: &str) -> String {
 pub fn print_next_steps(run: &RunSummary, out: &Out) {
     if run.head.counts.done.bad() > 0 {
         out.hint(&format!("see why: {}", run.command("show", &run.short, &["--failed"])));
-        let again = run.command("resume", &run.short, &["--rerun", "failed"]);
-        out.hint(&format!("run them again: {again}"));
+        // A process works on a running run.
+        if run.head.status.is_terminal() {
+            let is_cancelled = run.head.status == RunStatus::Cancelled;
+            let force: &[&str] = if is_cancelled { &["--force"] } else { &[] };
+            let resume = |more: &[&str]| run.command("resume", &run.short, &[more, force].concat());
+            out.hint(&format!("run them again: {}", resume(&["--rerun", "failed"])));
+            out.hint(&format!("after an edit: {}", resume(&["--accept-changes"])));
+        }
     }
     if run.is_resumable() {
         out.hint(&format!("continue: {}", run.resume_command(&run.short)));
