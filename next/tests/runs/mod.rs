@@ -9,6 +9,7 @@ mod flags;
 mod grants;
 mod matrix;
 mod outcomes;
+mod rescore;
 mod retries;
 mod reuse;
 mod selection;

@@ -1,0 +1,263 @@
+//! `rescore`: stored outputs that are judged again.
+
+use std::{collections::BTreeSet, fs, thread, time::Duration};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{
+    random::{Random, times},
+    run::Run,
+    runner::{Runner, tests},
+    truth::assert_kept,
+};
+
+const PROVIDER: &str = "[providers.hostile]\nplugin = \"hostile.wasm\"\n";
+const ECHO: &str = r#"{ do = "echo", value = 1 }"#;
+
+/// Replaces the scenario's tests. `more` are tables after them.
+fn change(runner: &Runner, table: &str, more: &str) {
+    runner.scenario(&format!("{}\n{PROVIDER}\n{more}", tests(table)));
+}
+
+fn run_of(table: &str, exit: i32) -> (Runner, Run) {
+    let runner = Runner::hostile(&tests(table));
+    runner.exec(&["-j", "1"]).expect(exit);
+    let run = runner.only_run();
+    (runner, run)
+}
+
+/// A grader that answers with `value`, after some milliseconds.
+fn grader(name: &str, input: &str) -> String {
+    format!("[graders.{name}]\nplugin = \"hostile.wasm\"\ninput = {{ {input} }}\n")
+}
+
+const PASSES: &str = r#"do = "echo", value = { verdict = "pass" }"#;
+const FAILS: &str = r#"do = "echo", value = { verdict = "fail" }"#;
+
+/// Returns the files that hold the results of a run.
+fn state(run: &Run) -> [Vec<u8>; 2] {
+    ["index.jsonl", "benchmark.json"].map(|name| run.bytes(name))
+}
+
+/// Fails if `ask` changes the run.
+#[track_caller]
+fn assert_unchanged(run: &Run, ask: impl FnOnce()) {
+    let before = state(run);
+    ask();
+    assert!(before == state(run), "the run has changed");
+}
+
+/// Fails unless list, show and verify agree on the run.
+#[track_caller]
+fn assert_sound(runner: &Runner, run: &Run, status: &str) {
+    let listed = &runner.list()[0];
+    assert_eq!(listed["status"], status, "{listed}");
+    let shown = runner.show(run);
+    assert_eq!(
+        (&shown["run"]["status"], &shown["run"]["counts"]),
+        (&json!(status), &listed["counts"])
+    );
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn changed_expectations_replace_only_judgements() {
+    let (runner, run) = run_of(&format!("a | {ECHO} | equals = 1\nb | {ECHO} | equals = 2"), 1);
+    change(&runner, &format!("b | {ECHO} | equals = 1\na | {ECHO} | equals = 1"), "");
+    let ran = runner.run(&["rescore"]).expect(0);
+    ran.says(&["1 trial judged: 1 failed → passed"]);
+    let rows = run.rows_of("b");
+    assert_eq!(
+        (rows.len(), &rows[1]["judged"], &rows[1]["outcome"]),
+        (2, &rows[0]["seq"], &json!("passed"))
+    );
+    for key in ["output", "started_at", "fingerprint", "attempt"] {
+        assert_eq!(rows[0][key], rows[1][key]);
+    }
+    assert_eq!(run.rows_of("a").len(), 1);
+    assert_sound(&runner, &run, "completed");
+    assert_eq!(run.manifest()["transitions"][2]["writer"], "rescore");
+    assert_unchanged(&run, || {
+        runner.run(&["rescore"]).expect(0).says(&["nothing is to be judged"]);
+    });
+    // The scenario of the run is still the stored one.
+    assert!(run.text("scenario.toml").contains("equals = 2"));
+    runner.run(&["resume", "latest"]).expect(0);
+}
+
+#[test]
+fn added_graders_judge_stored_outputs() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
+    let table = format!("a | {ECHO} | graders = [\"one\", \"two\"]\nb | {ECHO} |");
+    change(&runner, &table, &(grader("one", PASSES) + &grader("two", FAILS)));
+    runner.run(&["rescore", "--no-graders"]).expect(0).says(&["nothing is to be judged"]);
+    runner.run(&["rescore"]).expect(1).says(&["1 trial judged: 1 passed → failed"]);
+    let row = run.rows_of("a").pop().unwrap();
+    assert_eq!((&row["outcome"], row["grades"].as_array().unwrap().len()), (&json!("failed"), 2));
+    assert_sound(&runner, &run, "completed");
+
+    // An answer stands as long as the question is the same.
+    change(&runner, &table, &(grader("one", PASSES) + &grader("two", PASSES)));
+    let asked = row["grades"][0]["duration_ms"].clone();
+    runner.run(&["rescore"]).expect(0).says(&["1 failed → passed"]);
+    let row = run.rows_of("a").pop().unwrap();
+    assert_eq!(row["grades"][0]["duration_ms"], asked);
+    assert_unchanged(&run, || drop(runner.run(&["rescore"]).expect(0)));
+}
+
+#[test]
+fn failed_graders_are_asked_again() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
+    let table = format!("a | {ECHO} | graders = [\"one\"]");
+    change(&runner, &table, &grader("one", r#"do = "echo", value = "no answer""#));
+    runner.run(&["rescore"]).expect(1).says(&["1 passed → error"]);
+    let rows = run.rows().len();
+    runner.run(&["rescore"]).expect(1);
+    assert!(run.rows().len() > rows, "the grader was not asked");
+    change(&runner, &table, &grader("one", PASSES));
+    runner.run(&["rescore"]).expect(0).says(&["1 error → passed"]);
+    assert_eq!(run.rows_of("a").pop().unwrap().get("error"), None);
+}
+
+#[test]
+fn incomplete_run_keeps_status_and_judgements() {
+    let table = |value: u32| {
+        format!("a | {ECHO} | equals = {value}\nb | {ECHO} | equals = 2\nc | {ECHO} |")
+    };
+    let runner = Runner::hostile(&tests(&table(2)));
+    runner.exec(&["-j", "1", "--fail-fast", "1"]).expect(4);
+    let run = runner.only_run();
+    change(&runner, &table(1), "");
+    let done = run.rows().len();
+    runner.run(&["rescore"]).expect(4).says(&["1 failed → passed"]);
+    assert_eq!(run.ending()[..2], ["incomplete", "fail-fast"]);
+    assert_sound(&runner, &run, "incomplete");
+    // No trial has run.
+    assert_eq!(run.rows().len(), done + 1);
+    // The stored expectations are those of the trials that have yet to run.
+    runner.run(&["resume"]).expect(1);
+    assert_eq!((run.count("passed"), run.count("failed")), (2, 1));
+    assert_eq!(run.rows_of("a").len(), 2);
+    assert_sound(&runner, &run, "completed");
+}
+
+#[test]
+fn explained_reasons_change_no_byte() {
+    let table = format!(
+        "gone | {ECHO} |\nsame | {ECHO} | equals = 1\nother | {ECHO} | equals = 2\ntraps | {{ do = \"trap\" }} |\nlarge | {{ do = \"huge-reply\", bytes = 300000 }} |"
+    );
+    let (runner, run) = run_of(&table, 1);
+    let table = format!(
+        "same | {ECHO} | equals = 1\nother | {ECHO} | equals = 1\ntraps | {{ do = \"trap\" }} | equals = 1\nlarge | {{ do = \"huge-reply\", bytes = 300000 }} | equals = 1"
+    );
+    change(&runner, &table, "");
+    fs::remove_dir_all(run.dir.join("artifacts")).unwrap();
+    assert_unchanged(&run, || {
+        let ran = runner.run(&["rescore", "--explain"]).expect(0);
+        ran.says(&["`gone`", "1 trial would be judged"]);
+        for (test, why) in [
+            ("gone", "stays: the scenario has no such test"),
+            ("same", "stays: it is judged by these"),
+            ("other", "judged: its expectations"),
+            ("traps", "stays: it has no output"),
+            ("large", "stays: its output cannot be read"),
+        ] {
+            let line = ran.stdout.lines().find(|line| line.starts_with(test)).unwrap();
+            assert!(line.contains(why), "{line}");
+        }
+        let ran = runner.run(&["rescore", "--dry-run", "--json"]).expect(0);
+        let events = ran.events();
+        assert_eq!((events.len(), &events[0]["judged"]), (1, &json!(true)));
+    });
+}
+
+#[test]
+fn unusable_runs_and_scenarios_are_refused() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
+    let refused = |args: &[&str], code: i32, texts: &[&str]| {
+        assert_unchanged(&run, || {
+            runner.run(&[&["rescore"], args].concat()).expect(code).says(texts)
+        });
+    };
+    refused(&["nothing"], 2, &["nothing"]);
+    refused(&["--scenario", "none.toml"], 2, &["none.toml"]);
+    let table = format!("a | {ECHO} | graders = [\"one\"]");
+    change(&runner, &table, "[graders.one]\nplugin = \"none.wasm\"\n");
+    refused(&[], 2, &["none.wasm", "scenario.toml:"]);
+    change(&runner, &table, &(grader("one", PASSES) + "grants = { secrets = [\"KEY\"] }\n"));
+    refused(&[], 2, &["KEY"]);
+}
+
+#[test]
+fn interrupted_judging_is_finished_by_the_next() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
+    let table = format!("a | {ECHO} | graders = [\"one\"]\nb | {ECHO} | graders = [\"slow\"]");
+    let slow =
+        |ms: u32| grader("one", FAILS) + &grader("slow", &format!("do = \"sleep\", ms = {ms}"));
+    change(&runner, &table, &slow(100_000));
+    let mut running = runner.started(&["rescore", "--json", "-j", "2"]);
+    running.wait_for_event(|event| event["event"] == "row" && event["row"]["final"] == true);
+    let held = runner.run(&["rescore"]);
+    held.expect(6);
+    let (ran, _) = running.end_by(Signal::INT);
+    let ran = ran.expect(130);
+    ran.says(&["1 trial is left to judge"]);
+    assert_eq!(run.ending()[0], "completed");
+    assert_eq!((run.count("passed"), run.count("failed")), (1, 1));
+    assert_sound(&runner, &run, "completed");
+    runner.run(&["resume", "latest"]).expect(1).says(&["nothing is left to do"]);
+    change(&runner, &table, &(grader("one", FAILS) + &grader("slow", PASSES)));
+    runner.run(&["rescore"]).expect(1).says(&["1 trial judged: no outcome has changed"]);
+    assert_unchanged(&run, || drop(runner.run(&["rescore"]).expect(1)));
+}
+
+#[test]
+fn killed_rescores_lose_and_double_no_grade() {
+    let mut random = Random::new();
+    let (kills, mut done) = (times(20, 300), 0);
+    let trials = 30;
+    let test = |expect: &str| {
+        format!(
+            "[[tests]]\nid = \"a\"\nrepeat = {trials}\ninput = {ECHO}\nexpect = {{ {expect} }}\n"
+        )
+    };
+    while done < kills {
+        let runner = Runner::hostile_in_memory(&test(""));
+        runner.exec(&[]).expect(0);
+        let run = runner.only_run();
+        let nap = r#"do = "verdict", verdict = "pass""#;
+        let graders = grader("one", nap) + &grader("two", FAILS);
+        let expect = "graders = [\"one\", \"two\"]";
+        runner.scenario(&format!("{}\n{PROVIDER}\n{graders}", test(expect)));
+        let mut acknowledged: Vec<Value> = Vec::new();
+        loop {
+            let running = runner.started(&["rescore", "--json", "-j", "2"]);
+            thread::sleep(random.up_to(Duration::from_millis(400)));
+            let ran = running.kill();
+            acknowledged.extend(ran.acknowledged());
+            assert_kept(&run, &acknowledged);
+            assert_sound(&runner, &run, "completed");
+            done += usize::from(ran.code.is_none());
+            if ran.code.is_some() || random.below(3) == 0 {
+                break;
+            }
+        }
+        runner.run(&["rescore"]).expect(1);
+        assert_unchanged(&run, || drop(runner.run(&["rescore"]).expect(1)));
+        for repeat in 1..=trials {
+            let mut rows = run.rows();
+            rows.retain(|row| row["repeat"] == repeat);
+            let finals = rows.iter().filter(|row| row["final"] == true).count();
+            assert_eq!(finals, 2, "trial {repeat}");
+            for grader in 0..2 {
+                // A grader that was asked twice took another time.
+                let grades = rows.iter().filter_map(|row| row["grades"].get(grader));
+                let grades: BTreeSet<_> = grades.map(Value::to_string).collect();
+                assert_eq!(grades.len(), 1, "trial {repeat}, grader {grader}: {grades:?}");
+            }
+        }
+        assert_eq!(run.count("failed"), trials);
+        assert_sound(&runner, &run, "completed");
+    }
+}
