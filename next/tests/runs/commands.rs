@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::support::{
-    guests::command,
+    guests::{command, printing},
     runner::{Runner, tests},
 };
 
@@ -165,4 +165,25 @@ fn loop_in_start_times_out() {
     );
     runner.exec(&[]).expect(1);
     assert_eq!(runner.only_run().row("a")["outcome"], "timeout");
+}
+
+#[test]
+fn unread_answers_are_reported_once() {
+    let runner = Runner::new(&[]);
+    let plain = [("fails", r#"{"err": {"kind": "other"}}"#), ("replies", r#"{"ok": {"output": 1}}"#)];
+    let mut scenario = String::new();
+    for (name, text) in plain {
+        runner.wat(&format!("{name}.wasm"), &printing(text));
+        scenario += &format!("[providers.{name}]\nplugin = \"{name}.wasm\"\n");
+    }
+    runner.scenario(&format!("{scenario}[[tests]]\nid = \"a\"\nrepeat = 3\n"));
+    let ran = runner.exec(&[]).expect(0);
+    for (name, _) in plain {
+        let notice = format!("provider `{name}` prints answers of the JSON protocol");
+        assert_eq!(ran.stderr.matches(&notice).count(), 1, "{}", ran.stderr);
+    }
+    let expecting = scenario + "[[tests]]\nid = \"a\"\nexpect = { contains = \"{\" }\n";
+    runner.scenario(&expecting);
+    let ran = runner.exec(&[]).expect(0);
+    assert!(!ran.stderr.contains("answers"), "{}", ran.stderr);
 }

@@ -2,7 +2,7 @@
 //! carries out its effects.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     env,
     io::ErrorKind,
     mem,
@@ -90,6 +90,8 @@ pub(super) struct Coordinator<'a> {
     /// Problems of a run to remove.
     refused: Option<Problems>,
     pub(super) has_lacked_memory: bool,
+    /// Plain commands that have printed an answer of the JSON protocol, by index.
+    pub(super) answering: HashSet<u16>,
     pub(super) worker_log: WorkerLog,
 }
 
@@ -187,6 +189,7 @@ impl<'a> Coordinator<'a> {
             is_unreported: is_new,
             refused: None,
             has_lacked_memory: false,
+            answering: HashSet::new(),
             worker_log: WorkerLog::new(),
         }
     }

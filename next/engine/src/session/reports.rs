@@ -3,7 +3,10 @@
 use std::io::BufRead as _;
 
 use runner_model::protocol::{FromWorker, ReportHead};
-use runner_model::{Micros, Outcome, Places, RunTime, TaskId, WorkerId, visible::visible_line};
+use runner_model::provider::{PluginKind, PreparedProvider, Protocol};
+use runner_model::{
+    Micros, Outcome, Places, RowRef, RunTime, TaskId, WorkerId, visible::visible_line,
+};
 use runner_record::{Ack, RowFacts};
 use tracing::debug;
 
@@ -102,7 +105,8 @@ impl Coordinator<'_> {
         let (Some(run), Some(flight)) = (&self.run, self.in_flight.at(worker, head.task)) else {
             return;
         };
-        let provider = &self.plan.providers[usize::from(flight.task.provider)].provider;
+        let prepared = &self.plan.providers[usize::from(flight.task.provider)];
+        let provider = &prepared.provider;
         if flight.is_judged() {
             match flight.check_judged(head, &body, &self.plan.providers) {
                 Ok(report) => self.judged(worker, head, report),
@@ -118,6 +122,8 @@ impl Coordinator<'_> {
                 let effects = self.schedule.apply(self.now, |schedule| {
                     schedule.report(worker, head.task, &row, grader, head.host_fault, policy);
                 });
+                let is_answering =
+                    prints_answer(prepared, &row) && self.answering.insert(flight.task.provider);
                 body.truncate(head.row_bytes as usize);
                 let report = CheckedReport {
                     outcome,
@@ -129,6 +135,10 @@ impl Coordinator<'_> {
                 };
                 self.carry_out(effects, Some(report));
                 self.in_flight.all.remove(&head.task);
+                if is_answering {
+                    let name = &provider.name;
+                    self.notice(&format!("provider `{name}` prints answers of the JSON protocol, which are not read: set its `protocol = \"json\"`"));
+                }
             }
             Err(fault) => self.fault(worker, Some(head.task), fault),
         }
@@ -306,4 +316,15 @@ impl Coordinator<'_> {
         };
         self.unacked.push_back((flight.trial, facts));
     }
+}
+
+/// Returns whether a plain command printed an answer of the JSON protocol in a test that expects nothing of its output.
+fn prints_answer(prepared: &PreparedProvider, row: &RowRef<'_>) -> bool {
+    const LONGEST: usize = "{err:".len();
+    let is_plain = prepared.kind == PluginKind::Command && prepared.provider.protocol == Protocol::Plain;
+    let output = row.output.as_ref().map_or("", |output| output.get());
+    // The output is a string of JSON, or JSON.
+    let plain = output.chars().filter(|character| !"\\\" ".contains(*character));
+    let start: String = plain.take(LONGEST).collect();
+    is_plain && row.checks.is_empty() && (start.starts_with("{ok:") || start == "{err:")
 }

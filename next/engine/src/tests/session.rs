@@ -388,11 +388,9 @@ fn inputs_are_checked_again_where_the_checker_dies() {
 
 #[test]
 fn sessions_that_cannot_start_report_why() {
-    let cases: [(Script, Reason, &str, u8); 5] = [
-        (|_| Act::Shout, Reason::Plugin, "provider `p` is\\nbad", 3),
+    let cases: [(Script, Reason, &str, u8); 3] = [
         (|_| Act::NeverCheck, Reason::Plugin, "3 workers in a row", 3),
         (|_| Act::NeverReady, Reason::Plugin, "3 workers in a row", 3),
-        (|_| Act::Refuse, Reason::Plugin, "provider `p`: plugin `p.wasm` wants more", 3),
         (|_| Act::Stranger, Reason::Internal, "version 0.0.0", 70),
     ];
     for (script, reason, expected, code) in cases {
@@ -406,5 +404,20 @@ fn sessions_that_cannot_start_report_why() {
         assert!(message.contains(expected), "{message}");
         assert!(message.len() < 10_000);
         assert_eq!((counts.started, lines.len()), (0, 0));
+    }
+}
+
+#[test]
+fn refusals_of_workers_are_one_line_each() {
+    let cases: [(Script, &str); 2] = [
+        (|_| Act::Shout, "provider `p` is\\nbad"),
+        (|_| Act::Refuse, "plugin `p.wasm` wants more"),
+    ];
+    for (script, expected) in cases {
+        let Err(EngineError::Scenario(problems)) = session(script, LONG).0 else { panic!() };
+        let text = problems.render(false, 100);
+        let (first, places) = text.split_once('\n').unwrap();
+        assert!(first.contains(expected) && first.len() < 10_000, "{first}");
+        assert!(places.lines().count() < 10, "{places}");
     }
 }
