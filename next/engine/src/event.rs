@@ -106,6 +106,8 @@ pub struct LongWait {
     pub retries: u64,
     /// Providers that wait for their rate.
     pub rates: u64,
+    /// Graders that wait for their rate.
+    pub graders: u64,
     /// Time until the next attempt.
     pub next: Duration,
 }

@@ -43,7 +43,7 @@ pub enum Which {
     All,
     /// Rows that settle their trials with a failure, an error or a timeout.
     Failed,
-    /// All rows of trials that passed after an attempt that did not.
+    /// All rows of trials that passed after an attempt that did not, except `ungraded` ones.
     Flaky,
 }
 
@@ -145,8 +145,10 @@ impl Rows {
     ///
     /// A file cannot be read.
     pub fn each(&self, each: impl FnMut(&RowRef<'_>, &[u8])) -> Result<(), RecordError> {
-        let is_flaky =
-            |head: &RowHead| self.settled.of(&head.trial).is_some_and(|newest| newest.flaky);
+        let is_flaky = |head: &RowHead| {
+            let newest = self.settled.of(&head.trial);
+            head.outcome != Outcome::Ungraded && newest.is_some_and(|newest| newest.flaky)
+        };
         match self.which {
             Which::All => self.select(|_| true, each),
             Which::Failed => self.settling(|newest| newest.outcome.is_bad(), each),

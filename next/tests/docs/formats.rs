@@ -305,6 +305,11 @@ fn tables_have_all_keys_of_real_output() {
     }
     runner.scenario(&ROWS.replace("a\\nc\\n", "a\\nb\\n"));
     tables.check_events(&lines(&["resume", run.id(), "--accept-changes"]));
+    runner.scenario(ROWS);
+    for line in lines(&["rescore", "--explain"]) {
+        tables.check("rescore-trial", &line);
+    }
+    tables.check_events(&lines(&["rescore"]));
     tables.check("show", &runner.show(&run));
     tables.check("manifest", &run.manifest());
     run.rows().iter().for_each(|row| tables.check("row", row));
@@ -392,11 +397,11 @@ fn running_and_dead_runs(runner: &Runner, tables: &mut Tables) {
     tables.check("manifest", &run.manifest());
 
     let mut waits = runner.started(&["resume", run.id(), "--json"]);
-    waits.wait_until_running(runner, 1);
+    waits.wait_until_running(runner, 2);
     waits.end_by(Signal::TERM);
     tables.check("manifest", &run.manifest());
     let mut waits = runner.started(&["resume", run.id(), "--json"]);
-    waits.wait_until_running(runner, 1);
+    waits.wait_until_running(runner, 2);
     waits.end_by(Signal::KILL);
     tables.check("cleanup", &document(&["cleanup"]));
     runner.run(&["cleanup", "--yes"]).expect(0);

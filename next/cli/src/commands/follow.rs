@@ -179,10 +179,12 @@ impl WaitedRun {
 fn long_wait(live: &Live) -> Option<LongWait> {
     let left = |trial: &WaitingTrial| trial.until.since(live.at);
     let retries = live.waiting.iter().filter(|trial| trial.why == "retry").count() as u64;
-    let rates = live.waiting.len() as u64 - retries;
+    let is_paced = |trial: &&WaitingTrial| trial.why != "retry" && trial.grader.is_some();
+    let graders = live.waiting.iter().filter(is_paced).count() as u64;
+    let rates = live.waiting.len() as u64 - retries - graders;
     let next = live.waiting.iter().map(left).min()?;
     let is_long = live.waiting.iter().any(|trial| left(trial) >= LONG_WAIT);
-    is_long.then_some(LongWait { retries, rates, next })
+    is_long.then_some(LongWait { retries, rates, graders, next })
 }
 
 pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {

@@ -129,9 +129,6 @@ impl<'a> Screen<'a> {
     /// Prints a row of the trial at this place of the plan. `done` and `planned` are numbers of trials, including the row's.
     fn print_row(&mut self, trial: u64, facts: RowFacts, line: &[u8], [done, planned]: [u64; 2]) {
         let is_failure = facts.is_final && facts.outcome.is_bad();
-        if facts.outcome == Outcome::Ungraded && !self.args.verbose {
-            return;
-        }
         let is_notable = facts.is_final && (facts.flaky || facts.outcome == Outcome::Skipped);
         if !is_failure && !is_notable && !self.args.verbose && !facts.has_denied {
             return;
@@ -140,11 +137,11 @@ impl<'a> Screen<'a> {
         let Ok(row) = serde_json::from_slice::<RowRef<'_>>(line) else {
             return;
         };
+        let place = if self.args.verbose { format!("{done}/{planned} ") } else { String::new() };
+        self.denials.add(&row);
         if facts.outcome == Outcome::Ungraded && !row.has_failed_grader() {
             return;
         }
-        let place = if self.args.verbose { format!("{done}/{planned} ") } else { String::new() };
-        self.denials.add(&row);
         if facts.is_final {
             self.failures.add(&row, trial);
         }
@@ -241,5 +238,7 @@ fn summary_of(ended: &Ended) -> RunSummary {
     let root = root.and_then(|root| ResultsRoot::existing(root).ok());
     let short = root.map_or_else(|| id.clone(), |root| short_of(&root, id));
     let directory = ended.directory.to_string_lossy().into_owned();
-    RunSummary::new(RunHead::from(&ended.manifest), short, directory)
+    let run = RunSummary::new(RunHead::from(&ended.manifest), short, directory);
+    // An interrupted `rescore` leaves a run completed.
+    RunSummary { exit_code: Some(ended.exit.code()), ..run }
 }

@@ -497,6 +497,42 @@ fn narrow_progress_bars_have_fewer_parts() {
 }
 
 #[test]
+fn outputs_that_wait_for_graders_are_executed() {
+    let counts = Counts { passed: 15, failed: 2, ungraded: 3, ..Counts::default() };
+    let bars = [60, 80, 200].map(|columns| {
+        let elapsed = Duration::from_secs(75);
+        let done = Done { counts: &counts, planned: 20, before: 0, elapsed, until_newest: elapsed };
+        bar_lines(columns, done, "", None, "").concat()
+    });
+    let run = run(&json!({
+        "status": "incomplete", "verdict": "none", "reason": "interrupted", "signal": "SIGINT",
+        "counts": {
+            "planned": 20, "passed": 15, "failed": 2, "error": 0, "timeout": 0, "skipped": 0,
+            "flaky": 0, "ungraded": 3,
+        },
+    }));
+    let line = summary::line(&run, Duration::from_millis(4_200));
+    let list = RunList { v: 1, runs: vec![run], unreadable: Vec::new() };
+    let table = list::table(&list, false, Some(80));
+    let table = plain(&table);
+    let cell = table.lines().nth(1).unwrap();
+    assert!(cell.contains(" 17/20 (3 ungraded) "), "{table}");
+    assert_snapshot!(format!("{}\n{}", bars.join("\n"), at_widths(|_| line.clone())), @r"
+    1:15 ━━━━━━── 20/20, 17 graded  ✓ 15  ✗ 2  0.2/s, 14 s left
+    1:15 ━━━━━━━━━━━━━━━─── 20/20, 17 graded  15 passed, 2 failed  0.2/s, 14 s left
+    1:15 ━━━━━━━━━━━━━━━━━━━━──── 20/20, 17 graded  15 passed, 2 failed  0.2/s, 14 s left
+    == 60
+    ◐ incomplete (SIGINT): 20 of 20 executed, 17 graded
+      (15 passed, 2 failed) in 4.2 s; exit code 130
+    == 80
+    ◐ incomplete (SIGINT): 20 of 20 executed, 17 graded (15 passed, 2 failed) in
+      4.2 s; exit code 130
+    == 200
+    ◐ incomplete (SIGINT): 20 of 20 executed, 17 graded (15 passed, 2 failed) in 4.2 s; exit code 130
+    ");
+}
+
+#[test]
 fn time_left_falls_between_two_completions() {
     let counts = Counts { passed: 40, ..Counts::default() };
     let left = |elapsed: u64| {
@@ -525,6 +561,9 @@ fn slowest_attempts_are_named() {
     let quicker: Vec<InFlight> =
         serde_json::from_value(json!([attempt("a@p#1", 900), attempt("b@p#1", 3_900)])).unwrap();
     assert_eq!(oldest_of(quicker).unwrap(), "running 3 s: b@p#1");
+    let mut graded = attempts[..1].to_vec();
+    graded[0].grader = Some("judge".to_owned());
+    assert_eq!(slow(&graded, now), ["SLOW 62 s a@p#1 judged by judge"]);
     assert_eq!(oldest_of(attempts[2..].to_vec()).unwrap(), "SLOW 12 s c@p#1, SLOW 11 s d@p#1");
 }
 
@@ -552,6 +591,7 @@ fn help_lists_all_commands() {
     Run:
       exec         Run a scenario
       resume       Continue a run that was cut short
+      rescore      Judge the stored outputs of a run again
 
     Control:
       stop         Stop a run; `resume` continues it

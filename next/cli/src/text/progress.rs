@@ -190,14 +190,18 @@ fn line(done: Done<'_>, in_flight: u64, waiting: &str) -> String {
 /// Describes what attempts wait for, as the end of a line. Empty if they do not wait.
 pub fn waiting(for_memory: bool, waits: Option<&LongWait>) -> String {
     let mut texts = Vec::new();
-    if let Some(LongWait { retries, rates, next }) = waits {
+    if let Some(LongWait { retries, rates, graders, next }) = waits {
         let mut waiting = Vec::new();
         if *retries > 0 {
             waiting.push(format!("{} for a retry", plural(*retries, "trial waits", "trials wait")));
         }
-        if *rates > 0 {
-            let providers = plural(*rates, "provider waits", "providers wait");
-            waiting.push(format!("{providers} for the rate limit"));
+        for (count, one, many) in [
+            (*rates, "provider waits", "providers wait"),
+            (*graders, "grader waits", "graders wait"),
+        ] {
+            if count > 0 {
+                waiting.push(format!("{} for the rate limit", plural(count, one, many)));
+            }
         }
         let next = show_duration(Duration::from_secs(next.as_millis().div_ceil(1000) as u64));
         texts.push(format!("{}, next start in {next}", waiting.join(" and ")));

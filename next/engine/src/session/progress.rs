@@ -91,8 +91,13 @@ impl Coordinator<'_> {
     /// Returns the trials that wait, from the start of a long wait to its end.
     fn long_wait(&mut self) -> Option<LongWait> {
         let (mut waits, mut first) = (LongWait::default(), RunTime(u64::MAX));
-        for Waiting { why, until, .. } in self.schedule.waiting() {
-            let count = if why == "retry" { &mut waits.retries } else { &mut waits.rates };
+        for Waiting { lane, why, until, .. } in self.schedule.waiting() {
+            let is_grader = self.plan.providers[lane].provider.grading.is_some();
+            let count = match why {
+                "retry" => &mut waits.retries,
+                _ if is_grader => &mut waits.graders,
+                _ => &mut waits.rates,
+            };
             *count += 1;
             first = first.min(until);
             if (until - self.now).0 >= LONG_WAIT {
