@@ -2,8 +2,8 @@
 
 mod detach;
 mod follow;
-mod groups;
 mod grades;
+mod groups;
 mod into;
 mod show;
 pub(crate) mod terminal;

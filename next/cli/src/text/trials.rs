@@ -66,8 +66,7 @@ pub fn line(row: &RowRef<'_>) -> String {
     let attempt =
         if row.attempt > 1 { format!(" (attempt {})", row.attempt) } else { String::new() };
     let flaky = if row.flaky { " flaky" } else { "" };
-    let score =
-        row.trial_score().map(|score| format!(" score {}", phrases::number(score)));
+    let score = row.trial_score().map(|score| format!(" score {}", phrases::number(score)));
     let score = score.unwrap_or_default();
     let grades = row.grades.iter();
     let grades = grades.map(|grade| format!("{} {}", &*grade.grader, phrases::grade(grade)));
