@@ -19,6 +19,8 @@ const JSON_TEXT: &str = "the output is a text that holds JSON; to read the outpu
 
 /// End of an error's line after which the program's standard error follows.
 const STDERR_FOLLOWS: &str = "; its standard error ends with:";
+/// Start of the end of an error's line that quotes the program's output.
+const OUTPUT_FOLLOWS: &str = "; it starts with `";
 /// Start of Rust's line after a panic.
 const BACKTRACE: &str = "note: run with `RUST_BACKTRACE=";
 /// Line of the Python runtime below an exception that was not caught.
@@ -45,8 +47,10 @@ pub fn headline(row: &RowRef<'_>) -> String {
     if let Some(grade) = deciding_grade(row) {
         return grade_line(grade);
     }
-    let failed = row.checks.iter().find(|check| has_failed(check));
-    match (failed, &row.error) {
+    match (deciding_check(row), &row.error) {
+        (Some(check), Some(error)) if is_of_scenario(check, &["error"]) => {
+            unexpected_error(check, error)
+        }
         (Some(check), _) => {
             let message = check.message.as_deref().unwrap_or_default();
             let (line, code) = (check_line(check), check.actual.as_ref().map(|code| code.get()));
@@ -59,15 +63,34 @@ pub fn headline(row: &RowRef<'_>) -> String {
             }
         }
         (None, Some(error)) => {
-            with_program_words(error, error_words(error).unwrap_or_else(|| error_line(row, error)))
+            let words = error_words(error).unwrap_or_else(|| error_line(row, error));
+            // Outputs differ where the faults are the same.
+            let words = words.split(OUTPUT_FOLLOWS).next().unwrap_or_default();
+            with_program_words(error, words.to_owned())
         }
         (None, None) => match (&row.summary, row.verdict) {
             (Some(summary), Some(Verdict::Fail)) => with_summary("verdict fail", summary),
-            (None, Some(Verdict::Fail)) => "the provider's verdict is fail".to_owned(),
+            (None, Some(Verdict::Fail)) => "the provider returned the verdict `fail`".to_owned(),
             (Some(summary), _) => visible_line(summary).into_owned(),
             (None, _) => row.outcome.to_string(),
         },
     }
+}
+
+/// Returns the failed check that a line shows: the one of the exit code, or else the first.
+fn deciding_check<'a, 'b>(row: &'a RowRef<'b>) -> Option<&'a Check<'b>> {
+    let mut failed = row.checks.iter().filter(|check| has_failed(check));
+    let first = failed.clone().next();
+    failed.find(|check| is_of_scenario(check, &["exit_code"])).or(first)
+}
+
+/// Formats the check of an expected error, with the actual error in place of its copy in the check's message.
+fn unexpected_error(check: &Check<'_>, error: &RowError<'_>) -> String {
+    let (message, _) = message_lines(check);
+    let pair = message.split_once(": ").map_or(message, |(pair, _)| pair);
+    let words = error_words(error).map(|words| with_program_words(error, words));
+    let words: String = words.iter().map(|words| format!(": {words}")).collect();
+    visible_line(&format!("{}: {pair}{words}", &*check.name)).into_owned()
 }
 
 /// Returns the grade that decides a row: the one with an error, or else the first one that is a fail.
@@ -106,14 +129,24 @@ fn with_summary(head: &str, summary: &str) -> String {
 /// Formats all reasons: every failed check, and the error. Shows at most `most` lines of each value, message and
 /// difference.
 pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
-    let mut lines = Vec::new();
+    let (mut lines, mut has_error) = (Vec::new(), false);
     for check in row.checks.iter().filter(|check| has_failed(check)) {
+        if let Some(error) = row.error.as_ref().filter(|_| is_of_scenario(check, &["error"])) {
+            lines.push((Tone::Reason, unexpected_error(check, error)));
+            has_error = true;
+            continue;
+        }
         let (first, others) = message_lines(check);
         lines.push((Tone::Reason, format!("{}: {first}", &*check.name)));
         let is_difference = |line: &str| line.starts_with(DIFFERENCE);
         let tone = |line| if is_difference(line) { Tone::Actual } else { Tone::Detail };
-        let others = others.map(|line| (tone(line), line.to_owned()));
-        push_at_most(&mut lines, others.collect(), most);
+        let others = others.map(|line| (tone(line), line.to_owned())).collect();
+        match first.strip_suffix(" differences").map(|all| all.replace(',', "").parse()) {
+            Some(Ok(all)) if lists_differences(check) => {
+                push_first(&mut lines, others, most, all, "difference");
+            }
+            _ => push_at_most(&mut lines, others, most),
+        }
         push_at_most(&mut lines, check_values(check), most);
     }
     for grade in
@@ -129,7 +162,7 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
     if let Some(error) = row.error.as_ref().filter(|error| !is_of_grader(error)) {
         // The denial below has the same text, with advice.
         let mut denied = row.denied.iter();
-        if !denied.any(|denied| error.message.contains(&*denied.what)) {
+        if !has_error && !denied.any(|denied| error.message.contains(&*denied.what)) {
             lines.push((Tone::Reason, error_line(row, error)));
         }
         push_at_most(&mut lines, error_details(error), most);
@@ -141,8 +174,13 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
         _ if lines.is_empty() && row.outcome != Outcome::Passed => {
             lines.push((Tone::Reason, headline(row)));
         }
+        summary if row.outcome == Outcome::Failed && row.verdict == Some(Verdict::Skip) => {
+            let head = "the provider returned the verdict `skip`";
+            let line = summary.as_ref().map(|summary| with_summary(head, summary));
+            lines.insert(0, (Tone::Reason, line.unwrap_or_else(|| head.to_owned())));
+        }
         Some(summary) if !lines.is_empty() => {
-            lines.push((Tone::Detail, with_summary("summary", summary)));
+            lines.push((Tone::Reason, with_summary("summary", summary)));
         }
         _ => {}
     }
@@ -167,11 +205,31 @@ fn check_line(check: &Check<'_>) -> String {
         (.., Some(other)) if other.starts_with(DIFFERENCE) => format!("{first}; {}", &other[3..]),
         // The message only states that they differ.
         (Some(expected), Some(actual), _) if is_compared(check) && !lists_differences(check) => {
-            expected_and_got(expected.get(), actual.get(), SHORT_VALUE)
+            let (expected, actual) = (expected.get(), actual.get());
+            differing_line(expected, actual)
+                .unwrap_or_else(|| expected_and_got(expected, actual, SHORT_VALUE))
         }
         _ => first.to_owned(),
     };
     marked(&format!("{}: {words}", &*check.name))
+}
+
+/// Formats the first line in which two texts differ. `None` if both are one line, or not texts.
+fn differing_line(expected: &str, actual: &str) -> Option<String> {
+    let text = |json| serde_json::from_str::<String>(json).ok();
+    let (expected, actual) = (text(expected)?, text(actual)?);
+    if expected.lines().count().max(actual.lines().count()) < 2 {
+        return None;
+    }
+    let (mut expected, mut actual) = (expected.lines(), actual.lines());
+    let mut lines = (1..).map(|number: u64| (number, expected.next(), actual.next()));
+    let (number, expected, actual) =
+        lines.find(|(_, expected, actual)| expected != actual || expected.is_none())?;
+    // Texts may also differ in their line breaks only.
+    expected.or(actual)?;
+    let quoted = |line: Option<&str>| line.map_or("no line".to_owned(), |line| format!("\"{line}\""));
+    let pair = expected_and_got(&quoted(expected), &quoted(actual), SHORT_VALUE);
+    Some(format!("line {}: {pair}", units::grouped(number)))
 }
 
 fn is_of_scenario(check: &Check<'_>, names: &[&str]) -> bool {
@@ -252,16 +310,26 @@ fn difference(diff: &str) -> Vec<BlockLine> {
     lines.collect()
 }
 
-fn push_at_most(lines: &mut Vec<BlockLine>, mut more: Vec<BlockLine>, most: usize) {
-    if more.len() > most {
-        let left = more.len() - most;
-        more.truncate(most);
-        more.push((
-            Tone::Detail,
-            format!("… {}", units::plural(left as u64, "more line", "more lines")),
-        ));
-    }
+fn push_at_most(lines: &mut Vec<BlockLine>, more: Vec<BlockLine>, most: usize) {
+    let all = more.len();
+    push_first(lines, more, most, all, "line");
+}
+
+/// Adds the first `most` of lines, and the number of those that are left of `all`.
+fn push_first(
+    lines: &mut Vec<BlockLine>,
+    mut more: Vec<BlockLine>,
+    most: usize,
+    all: usize,
+    noun: &str,
+) {
+    more.truncate(most);
+    let left = all.saturating_sub(more.len()) as u64;
     lines.append(&mut more);
+    if left > 0 {
+        let left = units::plural(left, &format!("more {noun}"), &format!("more {noun}s"));
+        lines.push((Tone::Detail, format!("… {left}")));
+    }
 }
 
 /// Formats an error: a panic by its own message, else class, code and first line.

@@ -169,6 +169,68 @@ fn differences_are_counted_and_listed() {
 }
 
 #[test]
+fn differences_that_are_left_out_are_counted() {
+    let message = r"2,000 differences\nat $[0]: expected 1, got 2\nat $[1]: expected 1, got 2\nat $[2]: expected 1, got 2";
+    let check = format!(r#"{{"name":"equals","verdict":"fail","message":"{message}"}}"#);
+    let json = row("failed", &format!(r#","checks":[{check}]"#));
+    let last = |most| block(&read(&json), most).pop().unwrap();
+    assert_eq!(last(2), (Tone::Detail, "… 1,998 more differences".to_owned()));
+    assert_eq!(last(9), (Tone::Detail, "… 1,997 more differences".to_owned()));
+}
+
+#[test]
+fn wrong_exit_code_is_the_first_reason() {
+    let checks = r#"{"name":"equals","verdict":"fail","message":"m","expected":"a","actual":""},{"name":"exit_code","verdict":"fail","message":"expected exit code 0, got 7","actual":7}"#;
+    let json = row("failed", &format!(r#","checks":[{checks}]"#));
+    assert_eq!(headline(&read(&json)), "exit_code: expected exit code 0, got 7");
+}
+
+#[test]
+fn unexpected_error_is_shown_once() {
+    let end = r"the guest trapped; its standard error ends with:\nTraceback:\nNameError: x";
+    let check = format!(
+        r#"{{"name":"error","verdict":"fail","message":"expected `refused`, got `trap`: {end}","expected":"refused","actual":"trap"}}"#
+    );
+    let error = format!(r#"{{"class":"trap","code":"unreachable","message":"{end}"}}"#);
+    let json = row("failed", &format!(r#","checks":[{check}],"error":{error}"#));
+    let line = "error: expected `refused`, got `trap`: NameError: x";
+    assert_eq!(headline(&read(&json)), line);
+    let lines = block(&read(&json), 9);
+    let reasons: Vec<_> = lines.iter().filter(|(tone, _)| *tone == Tone::Reason).collect();
+    assert_eq!(reasons, [&(Tone::Reason, line.to_owned())]);
+}
+
+#[test]
+fn same_faults_have_the_same_headline() {
+    let line = |output: &str| {
+        let message = format!("the output is not JSON; it starts with `{output}`");
+        let error = format!(r#"{{"class":"protocol","code":"json","message":"{message}"}}"#);
+        let json = row("error", &format!(r#","error":{error}"#));
+        (headline(&read(&json)), block(&read(&json), 9)[0].1.clone())
+    };
+    assert_eq!(line("a").0, "the output is not JSON");
+    assert_eq!(line("b").0, line("a").0);
+    assert!(line("a").1.ends_with("it starts with `a`"));
+}
+
+#[test]
+fn texts_of_several_lines_name_the_line() {
+    let line = |expected: &str, actual: &str| {
+        let check = format!(
+            r#"{{"name":"equals","verdict":"fail","message":"m","expected":{expected},"actual":{actual}}}"#
+        );
+        headline(&read(&row("failed", &format!(r#","checks":[{check}]"#))))
+    };
+    let long = r#""a\nb\nthe third line\nd""#;
+    assert_eq!(
+        line(long, &long.replace("third", "last")),
+        r#"equals: line 3: expected "the third line", got "the last line""#
+    );
+    assert_eq!(line(r#""a\nb""#, r#""a""#), r#"equals: line 2: expected "b", got no line"#);
+    assert_eq!(line(r#""a\nb""#, r#""a\r\nb""#), r#"equals: expected "a\nb", got "a\r\nb""#);
+}
+
+#[test]
 fn values_in_messages_are_not_repeated() {
     for name in ["error", "exit_code", "max_duration", "max_memory", "min_score"] {
         let lines = |own| {
@@ -223,7 +285,7 @@ fn differences_are_cut_and_visible() {
 fn verdict_alone_is_a_reason() {
     let json = row("failed", r#","verdict":"fail""#);
     let without = read(&json);
-    assert_eq!(headline(&without), "the provider's verdict is fail");
+    assert_eq!(headline(&without), "the provider returned the verdict `fail`");
     assert_eq!(block(&without, 3).len(), 1);
 }
 
@@ -243,7 +305,13 @@ fn summary_of_a_provider_is_its_reason() {
     let check = r#","checks":[{"name":"judge","verdict":"fail","message":"no"}]"#;
     let (line, block) = reason("failed", check);
     assert_eq!(line, "judge: no");
-    assert_eq!(block.last().unwrap(), &(Tone::Detail, "summary: it is rude\\u{1b}".to_owned()));
+    assert_eq!(block.last().unwrap(), &(Tone::Reason, "summary: it is rude\\u{1b}".to_owned()));
+    // Skipping does not excuse a failed check.
+    let (line, block) = reason("failed", &format!(r#","verdict":"skip"{check}"#));
+    assert_eq!(line, "judge: no");
+    let first = r"the provider returned the verdict `skip`: it is rude\u{1b}";
+    let expected = [first, "judge: no"].map(|line| (Tone::Reason, line.to_owned()));
+    assert_eq!(block, expected);
 }
 
 #[test]
