@@ -88,7 +88,7 @@ enum Change {
 
 impl Rejudge {
     /// Compares the fingerprints of final rows with those of the plan, and marks trials in `fold` that must run or be judged
-    /// again. A trial that is pending anyway runs and is not judged. `keeps` returns whether the judgements of a session stand.
+    /// again. A trial that is pending anyway runs and is not judged. `keeps` returns whether a session's judgements are kept.
     pub(crate) fn find(
         run: &RunDir,
         suite: &Suite,

@@ -7,9 +7,7 @@ use std::path::Path;
 
 use runner_model::provider::Provider;
 use runner_model::row::{OUTPUT_ARTIFACT, read_line};
-use runner_model::{
-    Budgets, ErrorClass, FailFast, Grants, Outcome, Places as _, RowRef, TestId,
-};
+use runner_model::{Budgets, ErrorClass, FailFast, Grants, Outcome, Places as _, RowRef, TestId};
 use runner_prepare::{ContentSource, machine, plugins};
 use runner_record::{Fold, Manifest, PluginCache, ReadLine, RecordError, ResultsRoot, RunDir};
 use runner_scenario::{Selection, Suite, load_selected, resolve_selected};
@@ -127,8 +125,7 @@ impl RescorePlan {
             scenario.run.budget = Budgets::default();
         }
         providers.extend(graders);
-        scenario.providers =
-            providers.iter().map(|prepared| prepared.provider.clone()).collect();
+        scenario.providers = providers.iter().map(|prepared| prepared.provider.clone()).collect();
         let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
         // The stored providers are not called.
         for (prepared, provider) in
@@ -180,8 +177,7 @@ impl RescorePlan {
             let state = fold.trial(index);
             if state.is_pending && !state.ungraded {
                 let has_run = state.outcome.is_some();
-                *reason =
-                    if has_run { RescoreReason::Selected } else { RescoreReason::NoResult };
+                *reason = if has_run { RescoreReason::Selected } else { RescoreReason::NoResult };
                 rows.remove(&index);
             }
         }
@@ -246,7 +242,7 @@ impl RescorePlan {
         self.gone.values()
     }
 
-    /// Returns how many outputs each grader has to judge, by its name. Earlier answers to the same questions stand, so it may
+    /// Returns how many outputs each grader has to judge, by its name. Answers to the same questions are kept, so it may
     /// be asked less often.
     pub(crate) fn questions(&self) -> io::Result<BTreeMap<String, u64>> {
         let (mut questions, mut line) = (BTreeMap::new(), Vec::new());

@@ -64,6 +64,10 @@ impl Coordinator<'_> {
         }
         if let Some(message) = &message {
             run.owned.log(message);
+            if self.plan.rescored.is_some() {
+                // The manifest keeps the message of the session before.
+                self.observer.event(&RunEvent::Notice(message));
+            }
         }
         for budget in self.schedule.spending().unmeasured() {
             let notice = format!("no attempt has measured `{budget}`, so its budget had no effect");

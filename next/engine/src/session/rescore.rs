@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use runner_model::{Outcome, Places as _, Reason, RunStatus, TrialId, exit::Exit};
 use runner_model::{status::RunVerdict, units::plural, visible::shown_path};
-use runner_record::{
-    End, Fold, Manifest, NewSession, Owned, RESCORE, ResultsRoot, RunDir, now,
-};
+use runner_record::{End, Fold, Manifest, NewSession, Owned, RESCORE, ResultsRoot, RunDir, now};
 
 use super::resume::{check_foreign, claim, globs, matches_trial};
 use super::run::{Work, lock_root, prestart, run};
@@ -35,7 +33,7 @@ struct Prepared {
 pub struct RescorePreview {
     /// Number of trials that would be judged.
     pub judged: u64,
-    /// By the name of a grader the number of outputs that it judges. Earlier answers to the same questions stand.
+    /// By the name of a grader the number of outputs that it judges. Earlier answers to the same questions are kept.
     pub graders: BTreeMap<String, u64>,
 }
 

@@ -373,7 +373,7 @@ impl Prepared {
             || sessions.any(|session| session.adopted.is_some())
             || before.has_ungraded()
         {
-            // The stored plan lacks the expectations of `rescore`, whose judgements stand.
+            // The stored plan lacks the expectations of `rescore`, whose judgements are kept.
             let rescores = |session| manifest.rescores(session) && adopted.is_none();
             let (suite, fingerprints) = (&plan.suite, &plan.fingerprints);
             plan.rejudge = Rejudge::find(dir, suite, fingerprints, &rescores, &mut fold)?;
