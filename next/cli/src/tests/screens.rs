@@ -585,13 +585,15 @@ fn help_lists_all_commands() {
       init         Write a first scenario that runs as it is
       validate     Check scenarios with their test lists, inputs and configurations
 
-    Write providers:
-      plugin       Write, build and try plugins
-
     Run:
       exec         Run a scenario
       resume       Continue a run that was cut short
       rescore      Judge the stored outputs of a run again
+
+    Inspect:
+      list         List the runs, newest first
+      show         Show a run, or one of its trials
+      logs         Print the logs, standard output and standard error of guests
 
     Control:
       stop         Stop a run; `resume` continues it
@@ -600,10 +602,8 @@ fn help_lists_all_commands() {
       unpause      Continue a paused run
       wait         Wait until runs have ended, and exit with their exit code
 
-    Inspect:
-      list         List the runs, newest first
-      show         Show a run, or one of its trials
-      logs         Print the logs, standard output and standard error of guests
+    Write providers:
+      plugin       Write, build and try plugins
 
     Maintain:
       verify       Check the files of a run for damage
@@ -615,12 +615,11 @@ fn help_lists_all_commands() {
 
     Help:
       help         Print the help of a command
-      completions  Print completions for a shell
-      man          Print the manual page, or write a page for every command
+      completions  Print completions of commands, flags and runs for a shell
+      man          Print the manual page of a command, or write all pages
 
     Options:
-          --color <WHEN>  Use of colours; `NO_COLOR` and `CLICOLOR_FORCE` decide for `auto` [default:
-                          auto] [possible values: auto, always, never]
+          --color <WHEN>  Use colours: auto, always or never [default: auto]
       -h, --help          Print help
       -V, --version       Print version
 

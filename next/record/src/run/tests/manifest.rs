@@ -73,6 +73,7 @@ fn manifest() -> Manifest {
             from_seq: 0,
             rerun: None,
             pending: None,
+            rescores: false,
             adopted: None,
             pauses: Vec::new(),
             suspended_ms: 0,

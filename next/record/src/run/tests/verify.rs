@@ -103,7 +103,7 @@ fn every_damaged_file_is_named() {
             &[
                 "index.jsonl:1: the checksum does not match",
                 "benchmark.json: it counts 3",
-                "benchmark.json: 1 of its 3 trials",
+                "benchmark.json: 1 trial has no result",
             ],
         ),
         (
