@@ -26,6 +26,9 @@ pub use self::{budgets::Spending, schedule::Schedule};
 #[path = "../tests/schedule_bounds.rs"]
 mod bounds;
 #[cfg(test)]
+#[path = "../tests/schedule_graders.rs"]
+mod graders;
+#[cfg(test)]
 #[path = "../tests/schedule_harness.rs"]
 mod harness;
 #[cfg(test)]

@@ -307,7 +307,8 @@ impl Schedule {
         // The attempt needed more than its reserve while others held the rest of the worker's memory.
         let is_share_full = host_fault == Some(HostFault::Memory) && flight.memory < reserve.limit;
         self.spend(trial.lane, &row.metrics);
-        if let Some(grader) = grader {
+        // An interrupted grader leaves the row as it is.
+        if let Some(grader) = grader.filter(|_| row.outcome == Outcome::Ungraded) {
             self.faults = 0;
             let next = OpenTrial {
                 lane: usize::from(grader),

@@ -142,6 +142,8 @@ impl Schedule {
     pub(super) fn is_used_up(&self) -> bool {
         let mut waiting = self.later.values().chain(&self.suspects);
         let mut lanes = self.lanes.iter().filter(|lane| lane.first().is_some());
-        lanes.all(|lane| lane.is_closed) && waiting.all(|trial| self.lanes[trial.lane].is_closed)
+        self.ungraded.is_empty()
+            && lanes.all(|lane| lane.is_closed)
+            && waiting.all(|trial| self.lanes[trial.lane].is_closed)
     }
 }

@@ -145,7 +145,7 @@ impl Harness {
         tests: u64,
         pending: impl FnMut(u64) -> Option<(u32, bool)>,
     ) -> Self {
-        let providers = settings.providers.len() as u16;
+        let providers = settings.providers.iter().filter(|bounds| !bounds.is_grader).count() as u16;
         let grid = Grid { tests, providers };
         let todo = Todo { grid, pending: (0..grid.count()).map(pending).collect() };
         Self {
@@ -223,6 +223,21 @@ impl Harness {
         })
     }
 
+    /// Reports an output or a grade, after which the grader with this index is asked.
+    pub(super) fn ungraded(&mut self, worker: u32, task: TaskId, grader: u16) -> Vec<Effect> {
+        let (policy, row) = (self.policy.clone(), row("ungraded", 1.0, None));
+        self.apply(|schedule| {
+            schedule.report(WorkerId(worker), task, &read(&row), Some(grader), None, &policy);
+        })
+    }
+
+    /// Acknowledges all rows, of which the newest one of `trial` waits for a grader.
+    pub(super) fn ack_ungraded(&mut self, trial: u64) -> Vec<Effect> {
+        let effects = self.apply(|schedule| schedule.is_on_disk(trial));
+        assert_eq!(effects, []);
+        self.ack()
+    }
+
     /// Reports a passed attempt.
     pub(super) fn pass(&mut self, worker: u32, task: TaskId, duration_ms: f64) -> Vec<Effect> {
         self.report(worker, task, &row("passed", duration_ms, None))
@@ -256,6 +271,11 @@ impl Harness {
     }
 }
 
+/// Returns bounds of a grader.
+pub(super) fn grader(concurrency: u32) -> Bounds {
+    Bounds { is_grader: true, ..bounds(concurrency) }
+}
+
 /// A sent task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sent {
@@ -263,6 +283,7 @@ pub(super) struct Sent {
     pub(super) task: TaskId,
     pub(super) trial: u64,
     pub(super) attempt: u32,
+    pub(super) grader: Option<u16>,
 }
 
 impl Sent {
@@ -272,6 +293,7 @@ impl Sent {
             task: assignment.task,
             trial: assignment.trial,
             attempt: assignment.attempt,
+            grader: assignment.grader,
         }
     }
 }
