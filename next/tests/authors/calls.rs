@@ -236,9 +236,15 @@ fn single_graders_answer_as_in_runs() {
     let grade = &echo(&["-i", answer, "--json"]).document()["grade"];
     assert_eq!((&grade["grader"], &grade["own_verdict"]), (&json!("echo"), &json!("pass")));
     let unreadable = echo(&["-i", "\"I say pass\""]).expect(1);
-    unreadable.says(&["verdict none", "error protocol: its answer is not a JSON object"]);
+    unreadable
+        .says(&["verdict none", "error protocol: its answer is not a JSON object: I say pass"]);
     echo(&["-i", r#"{"score": 1}"#]).expect(1).says(&["set the grader's `min_score`"]);
     echo(&["-i", r#"{"verdict": "skip"}"#]).expect(0).says(&["verdict skip"]);
+    let denied = call("bundled:http", &["-i", r#"{"path": "/"}"#, "-c", r#"{"base_url": "http://127.0.0.1:1"}"#]).expect(1);
+    denied.says(&[
+        "error denied: `GET http://127.0.0.1:1` is not granted",
+        "such as `--grant net=URL`",
+    ]);
     call("plain.wasm", &[]).expect(0).says(&["explanation looks good"]);
     let flag = ["-i", "\"--help\"", "--", "{{input}}"];
     call("plain.wasm", &flag).expect(1).says(&["`--help` would be a flag of the grader"]);

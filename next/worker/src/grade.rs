@@ -265,11 +265,15 @@ struct Written {
 /// searched for within a text: it may quote the output, which may contain such an object.
 fn read(text: &str) -> Result<Answer, RowError<'static>> {
     let text = without_fence(text);
-    let quoted = || cut(MAX_QUOTED, text);
     // Of an array, serde would take the items as the fields.
-    let object: Result<Written, _> = serde_json::from_str(if text.starts_with('{') { text } else { "" });
-    let written = object.map_err(|error| {
-        unreadable(&format!("its answer is not a JSON object ({error}): {}", quoted()))
+    let object = if text.starts_with('{') {
+        serde_json::from_str(text).map_err(|error| format!(" ({error})"))
+    } else {
+        Err(String::new())
+    };
+    let written: Written = object.map_err(|error| {
+        let quoted = cut(MAX_QUOTED, text);
+        unreadable(&format!("its answer is not a JSON object{error}: {quoted}"))
     })?;
     let verdict = match written.verdict {
         None => None,

@@ -13,8 +13,8 @@ use runner_model::row::{Grade, OUTPUT_ARTIFACT};
 use runner_model::test::{Attachment, Retries};
 use runner_model::visible::{visible, visible_line};
 use runner_model::{
-    Limits, Micros, Outcome, Row, RowRef, TaskId, TestId, Time, TrialId, digest, exit::Exit,
-    outcome::Verdict, template::Template, without_mark,
+    ErrorClass, Limits, Micros, Outcome, Row, RowRef, TaskId, TestId, Time, TrialId, digest,
+    exit::Exit, outcome::Verdict, template::Template, without_mark,
 };
 use runner_report::{call_sections, find_trial};
 use serde::Serialize;
@@ -481,6 +481,9 @@ fn print_grade(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
         if let Some(error) = &grade.error {
             let class = error.class.map_or(&*error.code, |class| class.as_str());
             line("error", &format!("{class}: {}", error.message));
+            if args.grade && error.class == Some(ErrorClass::Denied) {
+                out.hint("grants of this call are arguments, such as `--grant net=URL`");
+            }
         }
         if let Some(score) = grade.score {
             let least = grade.min_score.map(|least| format!(" (at least {least} passes)"));
