@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::check::{MAX_ROW, is_deep};
-use super::{grade::Grade, line::Row};
+use super::{line::Row, parts::Grade};
 use crate::{Text, outcome::Verdict};
 
 /// Bytes of the summary in a row that was too long.
@@ -79,7 +79,11 @@ const GRADE_STEPS: [fn(&mut Vec<Grade<'_>>); 3] = [
 ];
 
 /// Applies steps until a value has at most `most` bytes of JSON. Returns whether any was applied.
-fn fit<T: Serialize, F: Fn(&mut T), const N: usize>(value: &mut T, most: usize, steps: [F; N]) -> bool {
+fn fit<T: Serialize, F: Fn(&mut T), const N: usize>(
+    value: &mut T,
+    most: usize,
+    steps: [F; N],
+) -> bool {
     let mut is_cut = false;
     for step in steps {
         if json(value).len() <= most {

@@ -1,4 +1,4 @@
-//! [`Grade`] and [`Judgement`]: the answers of graders, and what they make of a stored row.
+//! [`Judgement`]: the new judgement of a stored row, by expectations and graders.
 
 use std::mem;
 
@@ -6,46 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{BadReport, check_object, is_time};
 use super::line::{Row, RowRef, parse};
-use super::parts::{Check, Metric, RowError, Usage};
-use crate::{ErrorClass, Fingerprint, Outcome, Text, enum_text::is_default, outcome::Verdict};
-
-/// The answer of a grader, or the error of its last attempt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, bound(deserialize = "'de: 'a"))]
-pub struct Grade<'a> {
-    /// The grader's name.
-    pub grader: Text<'a>,
-    /// The grader's attempt at the same question, from 1.
-    pub attempt: u32,
-    /// The verdict by the answer and `min_score`. `None` if there is an error.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verdict: Option<Verdict>,
-    /// The grader's own verdict.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub own_verdict: Option<Verdict>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub score: Option<f64>,
-    /// The lowest score that passes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_score: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub explanation: Option<Text<'a>>,
-    /// The reason why there is no verdict. Its class is `None` for a timeout.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<RowError<'a>>,
-    /// The end of the grader's log and standard error, as text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log: Option<Text<'a>>,
-    /// Time of the call.
-    pub duration_ms: f64,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub usage: Usage,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub metrics: Vec<Metric<'a>>,
-    /// Hash of the grader's settings and its input. An answer to the same question stands. `None` if the grader was not called.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub asked: Option<Fingerprint>,
-}
+use super::parts::{Check, Grade, RowError};
+use crate::{ErrorClass, Outcome, Text, enum_text::is_default, outcome::Verdict};
 
 /// The judgement of a stored row: a worker's report of a task `Judge`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,7 +21,7 @@ pub struct Judgement<'a> {
     /// Whether parts of the checks were removed.
     #[serde(default, skip_serializing_if = "is_default")]
     pub truncated: bool,
-    /// The grades that stand, in the order of the test's graders, up to the first one to ask.
+    /// The grades that are kept, in the order of the test's graders, up to the first one to ask.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grades: Vec<StandingGrade<'a>>,
 }
@@ -95,12 +57,7 @@ impl<'a> Row<'a> {
 
     /// Returns a stored row with a new grade, which replaces one of the same grader. An error of the grader is the trial's result
     /// unless `asks_again`.
-    pub fn graded(
-        stored: RowRef<'a>,
-        grade: Grade<'a>,
-        graders: usize,
-        asks_again: bool,
-    ) -> Self {
+    pub fn graded(stored: RowRef<'a>, grade: Grade<'a>, graders: usize, asks_again: bool) -> Self {
         let mut row = Self::from(stored);
         row.grades.retain(|old| old.grader != grade.grader);
         row.grades.push(grade);

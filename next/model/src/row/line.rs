@@ -5,8 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use thiserror::Error;
 
-use super::grade::Grade;
-use super::parts::{Actor, Artifact, Check, Denied, LogPlace, Metric, Raw, RowError, Usage};
+use super::parts::{Actor, Artifact, Check, Denied, Grade, LogPlace, Metric, Raw, RowError, Usage};
 use crate::enum_text::{is_default, present};
 use crate::{Fingerprint, Outcome, ProviderName, TestId, Text, Time, TrialId, outcome::Verdict};
 

@@ -11,14 +11,14 @@ mod parts;
 
 pub use self::check::{BadReport, MAX_DEPTH, MAX_ROW, check_row, is_deep, is_file_name};
 pub use self::fit::MAX_GRADERS;
-pub use self::grade::{Grade, Judgement, StandingGrade, check_grade, check_judgement};
+pub use self::grade::{Judgement, StandingGrade, check_grade, check_judgement};
 pub(crate) use self::line::TAIL_BYTES;
 pub use self::line::{
     BadLine, Row, RowHead, RowRef, Tail, VERSION, close_line, duration, has_right_checksum,
     read_head, read_line,
 };
 pub use self::parts::{
-    Actor, Artifact, Check, Denied, LogPlace, Metric, OUTPUT_ARTIFACT, Raw, RowError, Usage,
+    Actor, Artifact, Check, Denied, Grade, LogPlace, Metric, OUTPUT_ARTIFACT, Raw, RowError, Usage,
 };
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::enum_text::{is_default, present};
-use crate::{Digest, ErrorClass, Text, outcome::Verdict};
+use crate::{Digest, ErrorClass, Fingerprint, Text, outcome::Verdict};
 
 /// The name of the artifact that replaces a large or deep output.
 pub const OUTPUT_ARTIFACT: &str = "output.json";
@@ -57,6 +57,44 @@ pub struct Check<'a> {
     /// The provider's own details.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub details: Option<Raw<'a>>,
+}
+
+/// The answer of a grader, or the error of its last attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, bound(deserialize = "'de: 'a"))]
+pub struct Grade<'a> {
+    /// The grader's name.
+    pub grader: Text<'a>,
+    /// The grader's attempt at the same question, from 1.
+    pub attempt: u32,
+    /// The verdict by the answer and `min_score`. `None` if there is an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// The grader's own verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_verdict: Option<Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// The lowest score that passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Text<'a>>,
+    /// The reason why there is no verdict. Its class is `None` for a timeout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<RowError<'a>>,
+    /// The end of the grader's log and standard error, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<Text<'a>>,
+    /// Time of the call.
+    pub duration_ms: f64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub usage: Usage,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric<'a>>,
+    /// Hash of the grader's settings and its input. An answer to the same question is kept. `None` if the grader was not called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Fingerprint>,
 }
 
 /// A measurement of a provider.
