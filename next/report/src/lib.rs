@@ -16,7 +16,6 @@ mod meta;
 mod missing_grants;
 mod page;
 pub mod phrases;
-mod request_result;
 mod results;
 mod rows;
 mod run;
@@ -33,12 +32,11 @@ pub use logs::{LogEntry, Reading, Stream};
 pub use meta::{MetaCounts, MetaResults};
 pub use missing_grants::not_granted;
 pub use page::{Section, call_sections};
-pub use request_result::RequestResult;
 pub use results::Results;
 pub use rows::{Line, Rows, Which};
 pub use run::{GraderTable, ProviderTable, RunDocument, short_of};
 pub use trial::{ArtifactFile, Found, LogText, TrialDocument, find_trial};
-pub use upkeep::{CleanupDocument, DeadRun, PruneDocument};
+pub use upkeep::{CleanupDocument, DeadRun, PruneDocument, RequestResult};
 pub use verify::VerifyDocument;
 
 /// Version of every document, its `v`.

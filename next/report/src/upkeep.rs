@@ -1,13 +1,15 @@
-//! Results of `cleanup` and `prune`.
+//! Results of `cleanup`, `prune` and requests to a run.
 
 use runner_model::{Reason, RunStatus, Time};
-use runner_record::{Manifest, Pruning};
+use runner_record::{Answer, Manifest, Pruning, RecordError, ResultsRoot, RunDir, RunHead};
 use serde::Serialize;
+
+use crate::{VERSION, list::RunSummary, run::short_of};
 
 /// `runner cleanup`.
 #[derive(Debug, Serialize)]
 pub struct CleanupDocument {
-    /// Always [`crate::VERSION`].
+    /// Always [`VERSION`].
     pub v: u8,
     /// Nothing was written.
     pub dry_run: bool,
@@ -53,10 +55,34 @@ impl From<Manifest> for DeadRun {
 /// `runner prune`.
 #[derive(Debug, Serialize)]
 pub struct PruneDocument {
-    /// Always [`crate::VERSION`].
+    /// Always [`VERSION`].
     pub v: u8,
     /// Nothing was deleted.
     pub dry_run: bool,
     #[serde(flatten)]
     pub pruning: Pruning,
+}
+
+/// `runner stop`, `cancel`, `pause` and `unpause`.
+#[derive(Debug, Serialize)]
+pub struct RequestResult {
+    /// Always [`VERSION`].
+    pub v: u8,
+    pub result: Answer,
+    /// The run after the request.
+    #[serde(flatten)]
+    pub run: RunSummary,
+}
+
+impl RequestResult {
+    /// Reads the run after a request.
+    ///
+    /// # Errors
+    ///
+    /// The run cannot be read.
+    pub fn read(root: &ResultsRoot, run: &RunDir, result: Answer) -> Result<Self, RecordError> {
+        let head = RunHead::from(&run.truth()?);
+        let (short, path) = (short_of(root, run.id()), run.path().to_string_lossy().into_owned());
+        Ok(Self { v: VERSION, result, run: RunSummary::new(head, short, path) })
+    }
 }
