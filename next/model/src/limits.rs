@@ -89,7 +89,8 @@ impl Limits {
     ///
     /// The fault of the argument.
     pub fn set(&mut self, text: &str) -> Result<(), String> {
-        let (key, value) = text.split_once('=').ok_or("it has no `=`; write one such as `memory=64MiB`")?;
+        let (key, value) =
+            text.split_once('=').ok_or("it has no `=`; write one such as `memory=64MiB`")?;
         let invalid = |reason| format!("`{value}` {reason}");
         if key == "time" {
             let time = parse_duration(value).map_err(invalid)?;

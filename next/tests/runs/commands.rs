@@ -170,7 +170,8 @@ fn loop_in_start_times_out() {
 #[test]
 fn unread_answers_are_reported_once() {
     let runner = Runner::new(&[]);
-    let plain = [("fails", r#"{"err": {"kind": "other"}}"#), ("replies", r#"{"ok": {"output": 1}}"#)];
+    let plain =
+        [("fails", r#"{"err": {"kind": "other"}}"#), ("replies", r#"{"ok": {"output": 1}}"#)];
     let mut scenario = String::new();
     for (name, text) in plain {
         runner.wat(&format!("{name}.wasm"), &printing(text));

@@ -131,14 +131,16 @@ fn shadow_sockets(linker: &mut component::Linker<Sandbox>) -> wasmtime::Result<(
         Ok((Err(network::ErrorCode::AccessDenied),))
     }
     linker.allow_shadowing(true);
-    linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?.func_wrap(
-        "create-tcp-socket",
-        |store, _: (network::IpAddressFamily,)| denied::<tcp::TcpSocket>(store),
-    )?;
-    linker.instance("wasi:sockets/udp-create-socket@0.2.12")?.func_wrap(
-        "create-udp-socket",
-        |store, _: (network::IpAddressFamily,)| denied::<udp::UdpSocket>(store),
-    )?;
+    linker
+        .instance("wasi:sockets/tcp-create-socket@0.2.12")?
+        .func_wrap("create-tcp-socket", |store, _: (network::IpAddressFamily,)| {
+            denied::<tcp::TcpSocket>(store)
+        })?;
+    linker
+        .instance("wasi:sockets/udp-create-socket@0.2.12")?
+        .func_wrap("create-udp-socket", |store, _: (network::IpAddressFamily,)| {
+            denied::<udp::UdpSocket>(store)
+        })?;
     linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?.func_wrap(
         "resolve-addresses",
         |store, _: (Resource<network::Network>, String)| {

@@ -102,7 +102,8 @@ impl Form for ListFiles {
             }
         };
         if names.is_empty() {
-            let near = files_beside(&folder.join(&glob), folder).filter(|_| !glob.contains(is_wildcard));
+            let near =
+                files_beside(&folder.join(&glob), folder).filter(|_| !glob.contains(is_wildcard));
             let help = near.unwrap_or_else(|| {
                 format!("globs are relative to the scenario, in {}", display_path(folder))
             });

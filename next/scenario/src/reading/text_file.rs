@@ -1,7 +1,10 @@
 //! Reads text files of bounded size.
 
 use std::io::{self, Read};
-use std::{fs::File, path::{Path, PathBuf}};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use crate::problem::{Place, Problem, Source, line_breaks};
 use crate::reading::similar;
