@@ -227,7 +227,8 @@ fn differing_line(expected: &str, actual: &str) -> Option<String> {
         lines.find(|(_, expected, actual)| expected != actual || expected.is_none())?;
     // Texts may also differ in their line breaks only.
     expected.or(actual)?;
-    let quoted = |line: Option<&str>| line.map_or("no line".to_owned(), |line| format!("\"{line}\""));
+    let quoted =
+        |line: Option<&str>| line.map_or("no line".to_owned(), |line| format!("\"{line}\""));
     let pair = expected_and_got(&quoted(expected), &quoted(actual), SHORT_VALUE);
     Some(format!("line {}: {pair}", units::grouped(number)))
 }

@@ -9,7 +9,7 @@ use runner_scenario::parse_stored;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::rows::Final;
+use crate::results::Final;
 
 /// Results of trials by the values of one key of `meta`.
 #[derive(Clone, Debug, Serialize)]

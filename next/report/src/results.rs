@@ -6,8 +6,6 @@ use runner_model::row::{Grade, Metric};
 use runner_model::{Counts, Outcome, outcome::Verdict};
 use serde::Serialize;
 
-use crate::rows::Final;
-
 /// Sums of metrics that are kept of a provider, which may give each reply's metrics other names.
 const MAX_METRICS: usize = 100;
 
@@ -28,6 +26,21 @@ pub struct Results {
     /// Sums of the metrics of the provider or grader itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric<'static>>,
+}
+
+/// A row that settles its trial, or the newest one of a trial that has no result yet and is `ungraded`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Final {
+    pub(crate) seq: u64,
+    pub(crate) duration_ms: f32,
+    /// Index in the list of providers.
+    pub(crate) provider: u16,
+    pub(crate) outcome: Outcome,
+    pub(crate) flaky: bool,
+    /// The trial's score.
+    pub(crate) score: Option<f32>,
+    /// The `meta` of the test, by [`TestMeta::of`](crate::meta::TestMeta::of).
+    pub(crate) meta: u32,
 }
 
 /// Results that are being collected.

@@ -11,7 +11,8 @@ use runner_record::{Manifest, ReadLine, RecordError, RunDir, UnplannedFold};
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
-use crate::{Failures, results::Column, verify};
+use crate::results::{Column, Final};
+use crate::{Failures, verify};
 
 /// A row as on disk.
 #[derive(Clone, Debug)]
@@ -63,21 +64,6 @@ pub(crate) struct Settled {
     newest: Vec<Option<Final>>,
     /// Whether a row has metrics or grades.
     has_sums: bool,
-}
-
-/// A row that settles its trial, or the newest one of a trial that has no result yet and is `ungraded`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Final {
-    seq: u64,
-    pub(crate) duration_ms: f32,
-    /// Index in the list of providers.
-    pub(crate) provider: u16,
-    pub(crate) outcome: Outcome,
-    pub(crate) flaky: bool,
-    /// The trial's score.
-    pub(crate) score: Option<f32>,
-    /// The `meta` of the test, by [`TestMeta::of`](crate::meta::TestMeta::of).
-    pub(crate) meta: u32,
 }
 
 impl Settled {
