@@ -207,7 +207,10 @@ impl Guest for Hostile {
             "fail-until" if u64::from(test.attempt) < number("attempt", 2) => {
                 Err(error(ErrorKind::Unavailable, "not-yet", "try again"))
             }
-            "fail-until" => Ok(reply(&json!(test.attempt))),
+            "fail-until" => Ok(Reply {
+                verdict: verdict(&input),
+                ..reply(&json!(test.attempt))
+            }),
             "verdict" => Ok(Reply {
                 verdict: verdict(&input),
                 ..reply(&Value::Null)
