@@ -291,7 +291,11 @@ fn hostile_outputs_are_data_for_graders() {
         let output: String = serde_json::from_str(output).unwrap();
         let (_, _, grades) = grades(&run, &format!("t{index}"));
         let explanation = grades[0]["explanation"].as_str().unwrap();
-        assert!(output.starts_with(explanation.trim_end_matches('…')), "{explanation} of {}", run.row(&format!("t{index}"))["output"]);
+        assert!(
+            output.starts_with(explanation.trim_end_matches('…')),
+            "{explanation} of {}",
+            run.row(&format!("t{index}"))["output"]
+        );
         assert!(explanation.len() >= output.trim().len().min(4000), "{explanation}");
     }
     let list = outputs.iter().zip(1..).map(|(output, index)| {

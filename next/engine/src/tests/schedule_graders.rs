@@ -2,7 +2,9 @@
 
 use runner_model::{Budgets, Reason, TaskId, WorkerId};
 
-use super::harness::{ALONE, Harness, Sent, bounds, finish, grader, read, retries, row, sent, settings};
+use super::harness::{
+    ALONE, Harness, Sent, bounds, finish, grader, read, retries, row, sent, settings,
+};
 use super::{Blame, Effect, LostReason, ScheduleSettings, Spending, StopMode};
 
 fn graded() -> ScheduleSettings {

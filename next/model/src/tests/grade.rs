@@ -110,12 +110,14 @@ fn judgement_changes_nothing_else_of_a_row() {
         truncated: false,
         grades: grades.to_vec(),
     };
-    let judged =
-        Row::judged(read(&bytes), judgement(Outcome::Passed, &[standing.clone()]), 2);
+    let judged = Row::judged(read(&bytes), judgement(Outcome::Passed, &[standing.clone()]), 2);
     assert_eq!(judged.outcome, Outcome::Ungraded);
     assert!(judged.error.is_none(), "the error was of a grader");
     let [one] = &judged.grades[..] else { panic!("{:?}", judged.grades) };
-    assert_eq!((one.verdict, one.score, one.min_score), (Some(Verdict::Fail), Some(0.5), Some(0.7)));
+    assert_eq!(
+        (one.verdict, one.score, one.min_score),
+        (Some(Verdict::Fail), Some(0.5), Some(0.7))
+    );
     let checks: Vec<_> = judged.checks.iter().map(|check| &*check.name).collect();
     assert_eq!(checks, ["equals", "style"]);
     let kept = Row {
