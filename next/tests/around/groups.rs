@@ -76,7 +76,7 @@ fn runs_of_a_group_follow_each_other() {
     let listed = &runner.list()[0]["group"];
     assert_eq!(listed["id"], group);
     let shown = runner.run(&["show", runs(&runner)[1].id()]).expect(0);
-    shown.says(&["2 of 3 of group", &group]);
+    shown.says(&["run 2 of 3", &group]);
     // A part of a group's name is enough for `wait` and `resume`. Nothing is left to do.
     let part = group.rsplit('-').next().unwrap();
     runner.run(&["show", part]).expect(0).says(&["a (1/3)", "c (3/3)"]);
@@ -93,7 +93,8 @@ fn group_ends_as_its_worst_run() {
     let runner = three([SHORT; 3]);
     let bad = sleeping("b", 3, SHORT).replace("hostile.wasm", "../hostile.wasm");
     runner.write("set/b.toml", format!("{bad}expect = {{ equals = 1 }}\n"));
-    runner.run(&["exec", "set/a.toml", "set/b.toml", "set/c.toml"]).expect(1);
+    let ran = runner.run(&["exec", "set/a.toml", "set/b.toml", "set/c.toml"]).expect(1);
+    ran.says(&["b (2/3): 3 trials", "see why b failed: ", "run them again: runner resume "]);
     let plugin = "(module (import \"env\" \"x\" (func)) (func (export \"_start\")))";
     runner.wat("set/strange.wasm", plugin);
     let strange = "name = \"b\"\n[providers.p]\nplugin = \"strange.wasm\"\n[[tests]]\nid = \"t\"\n";

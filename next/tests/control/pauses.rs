@@ -329,7 +329,7 @@ fn ctrl_z_pauses_and_stops_the_process() {
         wait_until("it is stopped", || running.process().is_stopped());
     });
     assert!(runner.list()[0]["paused"]["by"].is_null());
-    runner.run(&["unpause"]).expect(6).says(&["suspended (Ctrl-Z)"]);
+    runner.run(&["unpause"]).expect(6).says(&["is suspended"]);
     outlast(timeout);
     running.process().signal(Signal::CONT);
     running.finish().expect(0);

@@ -105,17 +105,17 @@ fn flags_without_a_match_name_the_nearest() {
     for (args, says) in [
         (["--test", "wrds/on"], "no test matches `--test wrds/on`; nearest: `words/one`"),
         (["--provider", "c"], "no provider matches `--provider c`; nearest: `a`, `b`"),
-        (["--tag", "lists"], "no test has the tag `lists`; nearest: `listed`"),
+        (["--tag", "lister"], "no test has the tag `lister`; nearest: `listed`"),
         (["--tag", "zzz"], "no test has the tag `zzz`; existing: `all`, `listed`"),
-        (["--exclude", "*"], "`--exclude`, `--provider`"),
+        (["--exclude", "*"], "every test is left out by `--exclude`"),
     ] {
         let ran = runner.exec(&args).expect(5);
         ran.says(&["no test is selected", says]);
     }
     assert!(runner.runs().is_empty());
     runner.exec(&["--test", "alone"]).expect(0);
-    let ran = runner.run(&["resume", "--rerun", "alon@b"]).expect(5);
-    ran.says(&["`--rerun alon@b` matches no trial of the run; nearest: `alone@b#1`"]);
+    let ran = runner.run(&["resume", "--rerun", "alone@b#3"]).expect(5);
+    ran.says(&["`--rerun alone@b#3` matches no trial of the run; nearest: `alone@b#1`"]);
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use runner_model::visible::shown_path;
+
 use crate::problem::{Place, Problem, Source, line_breaks};
 use crate::reading::similar;
 
@@ -60,7 +62,7 @@ pub(crate) fn files_beside(path: &Path, base: &Path) -> Option<String> {
     let mut stems: Vec<_> = stems.collect();
     stems.sort();
     let folder = folder.strip_prefix(base).unwrap_or(folder);
-    let shown = |stem: &str| format!("`{}`", folder.join(format!("{stem}.{end}")).display());
+    let shown = |stem: &str| format!("`{}`", shown_path(&folder.join(format!("{stem}.{end}"))));
     if let Some(near) = similar(&stem(path)?, stems.iter().map(String::as_str)) {
         return Some(format!("did you mean {}?", shown(near)));
     }
