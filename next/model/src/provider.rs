@@ -69,8 +69,7 @@ pub struct Grading {
 }
 
 /// The roots of placeholders in a grader's `input`.
-pub const GRADED_ROOTS: &[&str] =
-    &["input", "output", "reference", "metrics", "test", "provider"];
+pub const GRADED_ROOTS: &[&str] = &["input", "output", "reference", "metrics", "test", "provider"];
 
 /// The arguments of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

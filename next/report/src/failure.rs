@@ -66,7 +66,7 @@ pub fn headline(row: &RowRef<'_>) -> String {
             let words = error_words(error).unwrap_or_else(|| error_line(row, error));
             // Outputs differ where the faults are the same.
             let words = words.split(OUTPUT_FOLLOWS).next().unwrap_or_default();
-            with_program_words(error, words.to_owned())
+            with_program_words(error, words)
         }
         (None, None) => match (&row.summary, row.verdict) {
             (Some(summary), Some(Verdict::Fail)) => with_summary("verdict fail", summary),
@@ -88,7 +88,7 @@ fn deciding_check<'a, 'b>(row: &'a RowRef<'b>) -> Option<&'a Check<'b>> {
 fn unexpected_error(check: &Check<'_>, error: &RowError<'_>) -> String {
     let (message, _) = message_lines(check);
     let pair = message.split_once(": ").map_or(message, |(pair, _)| pair);
-    let words = error_words(error).map(|words| with_program_words(error, words));
+    let words = error_words(error).map(|words| with_program_words(error, &words));
     let words: String = words.iter().map(|words| format!(": {words}")).collect();
     visible_line(&format!("{}: {pair}{words}", &*check.name)).into_owned()
 }
@@ -105,7 +105,7 @@ fn grade_line(grade: &Grade<'_>) -> String {
     let reason = match (&grade.error, grade.score, grade.min_score) {
         (Some(error), ..) => {
             let words = error_words(error).unwrap_or_else(|| error.code.to_string());
-            with_program_words(error, words)
+            with_program_words(error, &words)
         }
         (None, Some(score), Some(least)) if score < least => {
             format!("score {} < {}", phrases::number(score), phrases::number(least))
@@ -360,8 +360,8 @@ fn program_words(line: &str, message: &str) -> Option<String> {
 }
 
 /// Replaces the end of an error's line by the words of the program that its message ends with.
-fn with_program_words(error: &RowError<'_>, line: String) -> String {
-    let line = visible_line(&line).into_owned();
+fn with_program_words(error: &RowError<'_>, line: &str) -> String {
+    let line = visible_line(line).into_owned();
     match program_words(&line, &error.message) {
         // A trap's own words are only that there was one.
         Some(words) if error.class == Some(ErrorClass::Trap) => words,

@@ -131,7 +131,8 @@ impl InFlight {
             policy = Policy { retries: Retries::default(), trial_timeout: None };
         }
         if let (Some(grader), Some(row)) = (assignment.grader, &stored) {
-            let Provider { name, limits, grading, .. } = &plan.providers[usize::from(grader)].provider;
+            let Provider { name, limits, grading, .. } =
+                &plan.providers[usize::from(grader)].provider;
             let grading = grading.as_ref().ok_or_else(|| io::Error::other("it is no grader"))?;
             task.kind = TaskKind::Grade;
             task.provider = grader;

@@ -58,9 +58,9 @@ fn stored_grants(dir: &RunDir) -> String {
 
 /// Formats grants as the end of a sentence, with lines of their own.
 fn grants(providers: &[Provider]) -> String {
-    let tables = providers
-        .iter()
-        .flat_map(|provider| GrantsToml::from(&provider.grants).table(provider.table(), &provider.name));
+    let tables = providers.iter().flat_map(|provider| {
+        GrantsToml::from(&provider.grants).table(provider.table(), &provider.name)
+    });
     let mut lines: Vec<_> = tables
         .take(MAX_LINES + 1)
         .map(|mut line| {

@@ -1,6 +1,6 @@
 //! Rows that graders and judgements make, and forged reports.
 
-use std::time::Duration;
+use std::{slice, time::Duration};
 
 use super::{Grade, Judgement, StandingGrade, check_grade, check_judgement};
 use crate::outcome::Verdict;
@@ -110,7 +110,7 @@ fn judgement_changes_nothing_else_of_a_row() {
         truncated: false,
         grades: grades.to_vec(),
     };
-    let judged = Row::judged(read(&bytes), judgement(Outcome::Passed, &[standing.clone()]), 2);
+    let judged = Row::judged(read(&bytes), judgement(Outcome::Passed, slice::from_ref(&standing)), 2);
     assert_eq!(judged.outcome, Outcome::Ungraded);
     assert!(judged.error.is_none(), "the error was of a grader");
     let [one] = &judged.grades[..] else { panic!("{:?}", judged.grades) };
@@ -134,7 +134,7 @@ fn judgement_changes_nothing_else_of_a_row() {
         (Outcome::Passed, 0, Outcome::Passed, 0),
         (Outcome::Failed, 2, Outcome::Failed, 0),
     ] {
-        let judged = Row::judged(read(&bytes), judgement(outcome, &[standing.clone()]), graders);
+        let judged = Row::judged(read(&bytes), judgement(outcome, slice::from_ref(&standing)), graders);
         assert_eq!((judged.outcome, judged.grades.len()), (expected, grades));
     }
 }

@@ -44,7 +44,7 @@ pub struct Owned {
 pub struct UnwrittenEnd {
     /// The run as readers show it, if they find the last words.
     pub manifest: Box<Manifest>,
-    pub error: RecordError,
+    pub error: Box<RecordError>,
 }
 
 impl ResultsRoot {
@@ -354,7 +354,7 @@ impl Owned {
         }
         // A session that runs can end, so this cannot fail.
         let _ = self.set_end(end, fold);
-        Err(UnwrittenEnd { manifest: Box::new(self.manifest), error })
+        Err(UnwrittenEnd { manifest: Box::new(self.manifest), error: Box::new(error) })
     }
 
     fn write_end(&mut self, end: End, fold: &Fold) -> Result<(), RecordError> {

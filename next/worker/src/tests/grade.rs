@@ -162,7 +162,7 @@ fn outputs_never_become_flags() {
         };
         let filled = Filled { command: Some(command), env: Vec::new() };
         let templates = match templates {
-            [list] if list.is_empty() => Arguments::List(template("{{input.args}}")),
+            [""] => Arguments::List(template("{{input.args}}")),
             each => Arguments::Each(each.iter().map(|text| template(text)).collect()),
         };
         check_flags(&templates, &filled).map_err(|error| error.message.to_string())

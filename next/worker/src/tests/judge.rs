@@ -44,7 +44,7 @@ fn judged(expected: &Value, output: &str, actual: &Actual) -> (Outcome, Vec<Chec
         stderr: "first\nlast words\n",
     };
     let cache = CompiledCache::default();
-    let blank = rejudge(&cache, &Expect::default(), serde_json::from_str(&stored).unwrap(), &evidence(None));
+    let blank = rejudge(&cache, &Expect::default(), serde_json::from_str(stored).unwrap(), &evidence(None));
     let mut row = Row {
         output: Raw::from_string(output.to_owned()).ok(),
         verdict: actual.verdict,

@@ -225,7 +225,7 @@ fn removed_run_is_not_reported_completed() {
     fs::remove_dir_all(owned.dir().path()).unwrap();
     let fold = Fold::new(1);
     let unwritten = owned.finish(end(None), &fold).unwrap_err();
-    assert!(matches!(unwritten.error, RecordError::Io { .. }), "{unwritten:?}");
+    assert!(matches!(*unwritten.error, RecordError::Io { .. }), "{unwritten:?}");
     let manifest = unwritten.manifest;
     assert_eq!((manifest.status, manifest.reason), (RunStatus::Incomplete, Some(Reason::Storage)));
 }
