@@ -31,7 +31,7 @@ impl Coordinator<'_> {
             match next {
                 Next::Input(Input::Signal(_)) => is_hurried = true,
                 Next::Input(Input::Ack(Ack::Written { lines, at, .. })) => {
-                    self.receive_lines(at, &lines)
+                    self.receive_lines(at, &lines);
                 }
                 Next::Input(_) | Next::Handled => {}
                 Next::Pool(event) => events.push_back(event),
@@ -99,14 +99,19 @@ impl Coordinator<'_> {
         Ok(Ended { stop, stop_signal, ..ended(manifest, directory, took, self.observer) })
     }
 
-    /// Removes a run that was refused before its first trial.
-    pub(super) fn discard(mut self, run: ActiveRun) -> Result<(), RecordError> {
+    /// Removes a run that was refused before its first trial. If that fails, the run ends as failed.
+    pub(super) fn discard(mut self, run: ActiveRun, problems: String) {
         self.pool.finish();
         // The writer's thread is the last that writes into the run.
         let _ = run.writer.close();
-        run.owned.discard()?;
+        if let Err(error) = run.owned.discard() {
+            let notice = format!("the refused run could not be removed: {error}");
+            self.observer.event(&RunEvent::Notice(&notice));
+            let (reason, at) = (Some(Reason::Plugin), runner_record::now());
+            let end = End { reason, signal: None, message: Some(problems), at };
+            write_end(run.owned, end, &self.fold, self.observer);
+        }
         self.pool.wait_for_exits(EXIT_WITHIN);
-        Ok(())
     }
 }
 
