@@ -198,6 +198,17 @@ pub fn show(list: &RunList, out: &Out) {
     let group = group.map_or("", |group| &group.id);
     out.data(&style::bold(&format!("group {}:", visible_line(group))));
     out.data(&list::table(list, true, out.columns()));
+    let failed: Vec<_> = list.runs.iter().filter(|run| run.head.counts.done.bad() > 0).collect();
+    for run in &failed {
+        let name = visible_line(&run.head.scenario);
+        let show = run.command("show", &run.short, &["--failed"]);
+        out.hint(&format!("see why {name} failed: {show}"));
+    }
+    let is_over = list.runs.iter().all(|run| run.head.status == RunStatus::Completed);
+    if let Some(run) = failed.first().filter(|_| is_over) {
+        let resume = run.command("resume", short_id(group), &["--rerun", "failed"]);
+        out.hint(&format!("run them again: {resume}"));
+    }
     if let Some(run) = list.runs.iter().find(|run| run.is_resumable()) {
         out.hint(&format!("continue: {}", run.resume_command(short_id(group))));
     }

@@ -6,7 +6,7 @@ use runner_engine::{Ended, EngineError, Observer, RunEvent};
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::visible_line;
 use runner_model::{Outcome, RowRef, StopSignal, exit::Exit};
-use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead, command};
+use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead};
 use runner_report::{Denials, Failures, RunSummary, phrases, run_facts, short_of};
 
 use crate::{
@@ -118,7 +118,10 @@ impl<'a> Screen<'a> {
             format!("{verb} {}: {trials} of {planned}", visible_line(&run))
         } else {
             let providers = grants::counted(&manifest.providers);
-            format!("{}: {trials} on {providers}", visible_line(&manifest.scenario))
+            let place = manifest.group.as_ref();
+            let place = place.map(|group| format!(" ({}/{})", group.place, group.of));
+            let place = place.unwrap_or_default();
+            format!("{}{place}: {trials} on {providers}", visible_line(&manifest.scenario))
         };
         self.out.talk(&format!("{text}, {jobs} at a time"));
         for warning in grants::warnings(&manifest.providers) {
@@ -150,9 +153,9 @@ impl<'a> Screen<'a> {
             if count <= MAX_BLOCKS {
                 self.out.data(&format!("{place}{}", trials::block(&row, BLOCK_LINES)));
             } else if count == MAX_BLOCKS + 1 {
-                let show = command(&self.args.root.path(), &["show", "--failed"]);
+                // The end names the command that shows them.
                 self.out
-                    .hint(&format!("more than {MAX_BLOCKS} failures; to see all of them: {show}"));
+                    .hint(&format!("more than {MAX_BLOCKS} failures; the others are only counted"));
             }
         } else if self.args.verbose && !facts.is_final && facts.outcome != Outcome::Stopped {
             self.out.data(&format!("{place}{}", trials::retried_line(&row)));

@@ -22,9 +22,16 @@ pub const PAGE_BYTES: usize = 64 << 10;
 
 /// Lists failures, one line for each group. On a screen, a reason that does not fit gets lines of its own.
 pub fn list(failures: &Failures, screen: Option<usize>) -> String {
-    let title = if failures.trials > 0 { "failed:" } else { "skipped:" };
-    let mut lines = vec![style::bold(title)];
-    lines.extend(failures.listed().into_iter().map(|group| group_line(group, screen)));
+    let mut lines = Vec::new();
+    let groups = failures.listed();
+    let (failed, skipped): (Vec<_>, Vec<_>) =
+        groups.into_iter().partition(|group| group.outcome.is_bad());
+    for (title, groups) in [("failed:", failed), ("skipped:", skipped)] {
+        if !groups.is_empty() {
+            lines.push(style::bold(title));
+            lines.extend(groups.into_iter().map(|group| group_line(group, screen)));
+        }
+    }
     let left = failures.left_out();
     if left > 0 {
         let trials = plural(left, "more trial", "more trials");
