@@ -1,6 +1,7 @@
 //! Coordinators and workers that are killed at random times.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::Path,
     thread,
@@ -96,6 +97,92 @@ fn killed_coordinators_lose_no_row() {
         assert_eq!(counts, [TRIALS as u64 - 2, 1, 1]);
     }
     assert!(with_rows >= kills / 4, "only {with_rows} of {kills} kills came after a row");
+}
+
+/// Trials that two graders judge.
+fn graded(trials: usize) -> Runner {
+    Runner::hostile_in_memory(&format!(
+        r#"
+        [graders.first]
+        plugin = "hostile.wasm"
+        input = {{ do = "echo", value = {{ verdict = "pass" }} }}
+        [graders.second]
+        plugin = "hostile.wasm"
+        input = {{ do = "echo", value = {{ verdict = "fail" }} }}
+        [[tests]]
+        id = "a"
+        repeat = {trials}
+        input = {{ do = "echo", value = 1 }}
+        expect = {{ graders = ["first", "second"] }}
+        "#
+    ))
+}
+
+#[test]
+fn killed_coordinators_ask_no_grader_twice() {
+    let mut random = Random::new();
+    let (kills, trials, mut done, mut ungraded) = (times(20, 300), 20, 0, 0);
+    let whole = {
+        let runner = graded(trials);
+        let started = Instant::now();
+        runner.exec(&["-j", "2"]).expect(1);
+        started.elapsed()
+    };
+    while done < kills {
+        let runner = graded(trials);
+        let mut acknowledged = Vec::new();
+        loop {
+            let args: &[&str] = if runner.runs().is_empty() {
+                &["exec", "scenario.toml", "--json", "-j", "2"]
+            } else {
+                &["resume", "latest", "--json", "-j", "2"]
+            };
+            let mut command = runner.command(args);
+            let ran = if random.below(2) == 0 {
+                let running = Running::start(&mut command);
+                thread::sleep(random.up_to(whole));
+                running.kill()
+            } else {
+                let (place, count) =
+                    (["rows-write", "rows-sync"][random.below(2)], 1 + random.below(12));
+                command.env("RUNNER_FAULT", format!("{place}:kill:{count}"));
+                Running::start(&mut command).finish()
+            };
+            let is_dead = ran.code.is_none();
+            assert!(is_dead || ran.code == Some(1), "{ran:?}");
+            done += usize::from(is_dead);
+            acknowledged.extend(ran.acknowledged());
+            assert_told_truly(&runner);
+            for run in runner.runs() {
+                assert_kept(&run, &acknowledged);
+                let rows = run.rows();
+                let finals = rows.iter().filter(|row| row["final"] == true).count();
+                let outputs = rows.iter().filter(|row| row["judged"].is_null()).count();
+                ungraded += usize::from(is_dead && finals < outputs);
+            }
+            if !is_dead || done >= kills || random.below(3) == 0 {
+                break;
+            }
+        }
+        acknowledged.extend(go_on(&runner).expect(1).acknowledged());
+        let run = assert_whole(&runner, trials);
+        assert_kept(&run, &acknowledged);
+        assert_eq!(run.count("failed"), trials as u64);
+        for repeat in 1..=trials {
+            let mut rows = run.rows();
+            rows.retain(|row| row["repeat"] == repeat);
+            let of_provider = rows.iter().filter(|row| row["judged"].is_null()).count();
+            assert_eq!(of_provider, 1, "the provider of trial {repeat} runs once");
+            for grader in 0..2 {
+                // A grader that was asked twice took another time.
+                let grades = rows.iter().filter_map(|row| row["grades"].get(grader));
+                let grades: BTreeSet<_> = grades.map(Value::to_string).collect();
+                assert_eq!(grades.len(), 1, "trial {repeat}, grader {grader}: {grades:?}");
+            }
+        }
+        runner.run(&["verify"]).expect(0);
+    }
+    assert!(ungraded >= kills / 4, "only {ungraded} of {kills} kills left grades to ask for");
 }
 
 #[test]
