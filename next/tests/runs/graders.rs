@@ -487,6 +487,42 @@ fn used_up_budget_of_a_grader_ends_its_grades_alone() {
     verify(&runner);
 }
 
+#[test]
+fn ungraded_large_output_keeps_its_judgement() {
+    let runner = Runner::hostile_with(
+        "limits = { reply = \"32MiB\", memory = \"128MiB\" }",
+        r#"
+        [graders.judge]
+        plugin = "hostile.wasm"
+        input = { do = "measure", score = 1, tokens = 60 }
+        min_score = 0.5
+        concurrency = 1
+        budget = { metrics = { tokens = 10 } }
+        [[tests]]
+        id = "small"
+        input = { do = "echo", value = 1 }
+        expect = { graders = ["judge"] }
+        [[tests]]
+        id = "large"
+        input = { do = "huge-reply", bytes = 9000000 }
+        expect = { matches = "^x", graders = ["judge"] }
+        "#,
+    );
+    runner.exec(&["-j", "1"]).expect(4);
+    assert_eq!(runner.only_run().rows_of("large").len(), 1);
+    runner.run(&["resume", "--budget", "judge:tokens=off"]).expect(1);
+    let run = assert_whole(&runner, 2);
+    let (outcome, error, _) = grades(&run, "large");
+    assert_eq!((&*outcome, &error["class"]), ("error", &json!("grader")), "{error}");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("too large for a grader"), "{message}");
+    // The provider has run once, and its output holds.
+    let rows = run.rows_of("large");
+    assert_eq!(rows.iter().filter(|row| row["judged"].is_null()).count(), 1);
+    assert!(rows.iter().all(|row| row["checks"] == rows[0]["checks"]));
+    verify(&runner);
+}
+
 /// Returns the scenario of [`changed_scenarios_ask_only_changed_questions`].
 fn changing(contains: &str, min_score: f64, note: &str) -> String {
     format!(

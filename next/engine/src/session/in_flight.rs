@@ -33,7 +33,7 @@ pub(crate) struct InFlightTask {
     pub(crate) trial: u64,
     pub(crate) policy: Policy,
     execution: Fingerprint,
-    judgement: Fingerprint,
+    pub(super) judgement: Fingerprint,
     /// The row that is judged or graded. `None` if the provider is called.
     pub(super) stored: Option<StoredRow>,
     /// The trial's attempt.
