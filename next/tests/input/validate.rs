@@ -102,6 +102,19 @@ fn refused_run_is_removed_after_compilation() {
 }
 
 #[test]
+fn refused_run_that_stays_has_failed() {
+    let runner = Runner::new(&[]);
+    if !runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt").status().unwrap().success() {
+        return;
+    }
+    runner.scenario(&format!("{UNITS}config = {{ decimals = 20 }}\n[[tests]]\nid = \"a\"\n"));
+    let script = r#"mkdir -p results/ci && exec unshare -Urm sh -c 'mount -t tmpfs tmpfs results/ci &&
+        { "$runner" exec scenario.toml --into results/ci; code=$?; "$runner" list; exit $code; }'"#;
+    let ran = Running::start(&mut runner.shell(script)).finish().expect(2);
+    ran.says(&["at $.decimals", "could not be removed", "not started (plugin)"]);
+}
+
+#[test]
 fn many_refused_inputs_are_counted() {
     let runner = Runner::new(&[]);
     let lines = (0..20_000).map(|n| format!("{{\"id\": \"t{n}\", \"input\": {n}}}\n"));

@@ -163,6 +163,17 @@ fn completions_of_bash_work_in_bash() {
                   COMP_WORDS=(runner plugin doc); COMP_CWORD=2; _runner \"$runner\"; echo \"${COMPREPLY[*]}\"'";
     let output = runner.shell(script).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "doctor\n", "{output:?}");
+    for name in ["x;touch PWNED.toml", "-x.toml", "x y.toml", "line\nbreak.toml"] {
+        runner.write(name, "[[tests]]\nid = \"$(touch PWNED)\"\n[[tests]]\nid = \"fine\"\n");
+    }
+    let script = r#"bash -c '. ./runner.bash
+        complete_line() { COMP_WORDS=(runner "$@"); COMP_CWORD=$#; _runner "$runner"; printf "%s\n" "${COMPREPLY[@]}" | sort; }
+        complete_line exec ""; complete_line exec "x\\ "; complete_line exec ./-x.toml --test ""'"#;
+    let output = runner.shell(script).output().unwrap();
+    let offered = "./-x.toml\nx\\ y.toml\nx\\;touch\\ PWNED.toml\nx\\ y.toml\nfine\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), offered, "{output:?}");
+    let words = ["__complete", "--", "exec", "/dev/zero", "--test", ""];
+    assert_eq!(runner.run(&words).expect(0).stdout, "");
     for shell in ["elvish", "fish", "powershell", "zsh"] {
         let script = runner.run(&["completions", shell]).expect(0).stdout;
         assert!(script.contains("runner"), "{script}");

@@ -130,6 +130,12 @@ fn arguments_in_vain_are_warned_of() {
     ] {
         runner.exec(args).expect(0).says(&[says]);
     }
+    let many = (0..30).flat_map(|n| ["--exclude".to_owned(), format!("none-{n}")]);
+    let many: Vec<_> = many.collect();
+    let many: Vec<_> = many.iter().map(String::as_str).chain(["--dry-run"]).collect();
+    let ran = runner.exec(&many).expect(0);
+    ran.says(&["no test matches `--exclude none-9`", "matches 20 more globs of `--exclude`"]);
+    assert!(!ran.stderr.contains("none-10"), "{}", ran.stderr);
     let args = ["--provider", "a", "--provider", "b", "--test", "alone", "--limit", "memory=1MiB"];
     let ran = runner.exec(&[&args[..], &["--dry-run"]].concat()).expect(0);
     assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);

@@ -438,6 +438,22 @@ fn waits_may_be_polls() {
 }
 
 #[test]
+fn last_failed_believes_no_damaged_run() {
+    let runner = naps(1, 1);
+    runner.exec(&["-q"]).expect(0);
+    let run = runner.only_run();
+    fs::create_dir(runner.path("copy")).unwrap();
+    fs::copy(runner.path("scenario.toml"), runner.path("copy/scenario.toml")).unwrap();
+    let other = ["exec", "copy/scenario.toml", "--last-failed"];
+    runner.run(&other).expect(2).says(&["it is a run of", "scenario.toml"]);
+    let rows = run.bytes("index.jsonl");
+    run.write("index.jsonl", [&rows[..], &rows].concat());
+    runner.exec(&["--last-failed", "--dry-run"]).expect(5);
+    run.write("index.jsonl", "");
+    runner.exec(&["--last-failed", "--dry-run"]).expect(0).says(&[run.id(), "is damaged"]);
+}
+
+#[test]
 fn last_failed_after_success_says_so() {
     let runner = naps(1, 1);
     runner.exec(&["-q"]).expect(0);

@@ -4,7 +4,8 @@ use std::{ffi::OsString, fs, iter, path::Path};
 
 use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::Shell;
-use runner_model::{exit::Exit, visible::visible_line};
+use runner_model::{ProviderName, TestId, exit::Exit, visible::visible_line};
+use runner_prepare::source::read_regular;
 use runner_record::now;
 use runner_report::{RunList, phrases};
 use toml::{Table, Value};
@@ -15,6 +16,8 @@ use crate::text::{CommandError, Out};
 
 /// Runs that are offered, the newest first.
 const MAX_RUNS: usize = 100;
+/// Bytes of a scenario whose names are offered.
+const MAX_SCENARIO: u64 = 16 << 20;
 
 /// Print completions of commands, flags and runs for a shell
 #[derive(clap::Args)]
@@ -45,8 +48,9 @@ pub fn complete(words: &[OsString], out: &Out) {
     let Some((last, before)) = words.split_last() else { return };
     let program = with_grouped_help(Cli::command());
     for (name, about) in candidates(&program, before, last) {
-        if name.starts_with(last.as_str()) {
-            out.data(&format!("{}\t{}", visible_line(&name), visible_line(&about)));
+        // A name with control characters would be shown as another name.
+        if name.starts_with(last.as_str()) && visible_line(&name) == name {
+            out.data(&format!("{name}\t{}", visible_line(&about)));
         }
     }
 }
@@ -107,8 +111,9 @@ fn takes_word(arg: &Arg) -> bool {
 
 /// Returns `latest` and the newest runs of the results root on the command line.
 fn runs(before: &[String]) -> Vec<(String, String)> {
-    let results = before.windows(2).find(|pair| pair[0] == "--results");
-    let root = RootArgs { results: results.map(|pair| pair[1].clone().into()) };
+    let next = before.windows(2).find(|pair| pair[0] == "--results").map(|pair| &*pair[1]);
+    let results = next.or_else(|| before.iter().find_map(|word| word.strip_prefix("--results=")));
+    let root = RootArgs { results: results.map(Into::into) };
     let Ok(list) = root.open().and_then(|root| RunList::read(&root)) else { return Vec::new() };
     let now = now();
     let about = |run: &runner_report::RunSummary| {
@@ -126,7 +131,9 @@ fn scenarios(last: &str) -> Vec<(String, String)> {
     let entries = fs::read_dir(if folder.is_empty() { Path::new(".") } else { Path::new(folder) });
     let paths = entries.into_iter().flatten().flatten().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
-        let path = format!("{folder}{name}");
+        // A leading `-` would make a flag of it.
+        let here = if folder.is_empty() && name.starts_with('-') { "./" } else { folder };
+        let path = format!("{here}{name}");
         match entry.path().is_dir() {
             _ if name.starts_with('.') => None,
             true => Some(path + "/"),
@@ -138,14 +145,17 @@ fn scenarios(last: &str) -> Vec<(String, String)> {
 
 /// Returns the providers or the ids of the tests that a scenario's file lists.
 fn ids(file: &str, of_providers: bool) -> Vec<(String, String)> {
-    let text = fs::read_to_string(file).unwrap_or_default();
+    let text = read_regular(Path::new(file), MAX_SCENARIO).ok();
+    let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     let scenario: Table = text.parse().unwrap_or_default();
     let found: Vec<String> = if of_providers {
         let providers = scenario.get("providers").and_then(Value::as_table);
-        providers.into_iter().flat_map(Table::keys).cloned().collect()
+        let names = providers.into_iter().flat_map(Table::keys);
+        names.filter(|name| ProviderName::parse(name).is_ok()).cloned().collect()
     } else {
         let tests = scenario.get("tests").and_then(Value::as_array).into_iter().flatten();
-        tests.filter_map(|test| Some(test.get("id")?.as_str()?.to_owned())).collect()
+        let ids = tests.filter_map(|test| test.get("id")?.as_str());
+        ids.filter(|id| TestId::parse(id).is_ok()).map(str::to_owned).collect()
     };
     found.into_iter().map(|id| (id, String::new())).collect()
 }

@@ -3,7 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::{io, path::Path};
 
-use runner_model::{Outcome, Places as _, TrialId, provider::PreparedProvider};
+use runner_model::{
+    Outcome, Places as _, TrialId, provider::PreparedProvider, status::RunVerdict,
+    visible::shown_path,
+};
 use runner_prepare::ContentSource;
 use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir};
 use runner_scenario::{Scenario, Suite, parse_stored};
@@ -111,9 +114,13 @@ fn stored<T>(dir: &RunDir, content: Result<T, RecordError>) -> Result<T, EngineE
 
 /// Returns the tests of a scenario with a trial whose newest result is not passed, or that was planned and has no result, as
 /// `test@provider`. Reads this user's runs from the newest back: until one is of the whole scenario and each trial so far has a
-/// result, at most [`MAX_RUNS`]. Also returns the names of the read runs, and the errors of damaged runs and of those of
+/// result, at most [`MAX_RUNS`]. Runs of another file than `path`, which is absolute, do not count. Also returns the names of the read runs, and the errors of damaged runs and of those of
 /// other users.
-pub(crate) fn not_passed(results: &Path, scenario: &str) -> Result<NotPassed, EngineError> {
+pub(crate) fn not_passed(
+    results: &Path,
+    scenario: &str,
+    path: &Path,
+) -> Result<NotPassed, EngineError> {
     let root = ResultsRoot::existing(results)?;
     let mut found = NotPassed::default();
     // Whether a trial has passed. `None` without a result.
@@ -131,14 +138,24 @@ pub(crate) fn not_passed(results: &Path, scenario: &str) -> Result<NotPassed, En
             run => run?,
         };
         let manifest = dir.truth()?;
+        if Path::new(&manifest.scenario_path) != path {
+            let problem = format!("it is a run of {}", shown_path(Path::new(&manifest.scenario_path)));
+            found.skipped.push(RecordError::Foreign { path: dir.path(), problem });
+            continue;
+        }
         let (scenario, suite) = stored_tests(&root, &dir, &manifest)?;
         let fold = Fold::of(&dir, &manifest, &suite, &|_, _| false)?;
+        let is_damaged = manifest.verdict == RunVerdict::Damaged || fold.foreign().is_some();
+        if is_damaged {
+            let problem = "the run is damaged, so none of its tests counts as passed".to_owned();
+            found.skipped.push(RecordError::Foreign { path: dir.path(), problem });
+        }
         let mut ids = Ids::new(&suite, &scenario.providers);
         for index in 0..suite.trials() {
             let id = ids.trial(index).map_err(|source| unreadable(&root, source))?;
             let outcome = fold.trial(index).outcome;
-            let has_passed =
-                outcome.map(|outcome| matches!(outcome, Outcome::Passed | Outcome::Skipped));
+            let is_pass = |outcome| matches!(outcome, Outcome::Passed | Outcome::Skipped);
+            let has_passed = if is_damaged { Some(false) } else { outcome.map(is_pass) };
             let newest = trials.entry(id).or_default();
             *newest = newest.or(has_passed);
         }

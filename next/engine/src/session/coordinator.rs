@@ -87,8 +87,8 @@ pub(super) struct Coordinator<'a> {
     end: Option<(Option<Reason>, Option<String>)>,
     /// Whether the run is new and not reported yet. If a configuration or a test is refused, it is removed.
     is_unreported: bool,
-    /// Problems of a run to remove.
-    refused: Option<Problems>,
+    /// Problems of a run to remove, without and with their places.
+    refused: Option<(String, Problems)>,
     pub(super) has_lacked_memory: bool,
     /// Plain commands that have printed an answer of the JSON protocol, by index.
     pub(super) answering: HashSet<u16>,
@@ -218,8 +218,8 @@ impl<'a> Coordinator<'a> {
             self.try_root()?;
             self.check_tests();
             if let Some(run) = self.run.take_if(|_| self.refused.is_some()) {
-                let problems = self.refused.take().unwrap_or_default();
-                self.discard(run)?;
+                let (lines, problems) = self.refused.take().unwrap_or_default();
+                self.discard(run, lines);
                 return Err(EngineError::Scenario(problems));
             }
             self.add_ready_workers();
@@ -397,7 +397,7 @@ impl<'a> Coordinator<'a> {
     /// Ends the session because of configurations or tests. `lines` are the problems without their places.
     fn refuse(&mut self, lines: String, problems: Problems) {
         if self.is_unreported {
-            self.refused = Some(problems);
+            self.refused = Some((lines, problems));
         } else {
             self.fail(Reason::Plugin, lines);
         }

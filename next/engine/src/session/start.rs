@@ -74,7 +74,8 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
     let only = if request.selection.last_failed {
         let scenario = load_selected(&request.scenario, &selection(&request.selection, None));
         let name = scenario.map_err(EngineError::Scenario)?.name;
-        let found = not_passed(&options.results, &name)?;
+        let path = absolute(&request.scenario).unwrap_or_default();
+        let found = not_passed(&options.results, &name, &path)?;
         notices = skipped_notices(&found.skipped);
         if found.tests.is_empty() {
             let skipped = notices.iter().map(|notice| format!("\n{notice}"));

@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::{fs::File, os::unix::fs::MetadataExt as _, time::Duration};
 
-use runner_model::{Digest, Time};
+use runner_model::{Digest, Time, cache::is_compile_key};
 
 use crate::RecordError;
 use crate::disk::beneath::Dir;
@@ -75,7 +75,11 @@ impl PluginCache {
     fn trim(&self, now: Time, most: u64) {
         let entry = |name: String| {
             // The folder may be one that the user also has for other files.
-            Digest::parse(name.get(..64)?)?;
+            let (_, end) = (Digest::parse(name.get(..64)?)?, &name[64..]);
+            let key = end.strip_prefix('-').map(|key| key.strip_suffix("-quick").unwrap_or(key));
+            if end != ".json" && !key.is_some_and(is_compile_key) {
+                return None;
+            }
             let found = self.0.read(&name).ok()?.metadata().ok()?;
             // Every read sets the time of access, at least once a day on most systems.
             let used = found.accessed().ok()?.max(found.modified().ok()?);

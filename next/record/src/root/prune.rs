@@ -353,12 +353,12 @@ fn delete_run(run: &RunDir, is_dry: bool) -> Result<Deletion, RecordError> {
 }
 
 impl Owned {
-    /// Removes a new run, as if it had not been created.
+    /// Removes a new run, as if it had not been created. The caller writes nothing into it afterwards.
     ///
     /// # Errors
     ///
     /// The run is still there.
-    pub fn discard(self) -> Result<(), RecordError> {
+    pub fn discard(&self) -> Result<(), RecordError> {
         let gone = move_away(&self.run)?;
         self.lock.release_reserve();
         // Files that stay are leftovers, which the next prune removes.

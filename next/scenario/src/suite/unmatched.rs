@@ -42,18 +42,29 @@ impl Scenario {
         ];
         let mut unmatched = Vec::new();
         for (kind, flag, globs, known) in globs {
-            for glob in globs {
-                let is_match = globs::over_ids(&[glob])
-                    .is_ok_and(|glob| known.iter().any(|name| glob.is_match(name)));
-                if !is_match {
-                    let folder = format!("{glob}/");
-                    let nearest = if known.iter().any(|name| name.starts_with(&folder)) {
-                        format!("to select the tests in it: `{flag} '{glob}/*'`")
-                    } else {
-                        nearest_names(glob, known.iter())
-                    };
-                    unmatched.push(format!("no {kind} matches `{flag} {glob}`; {nearest}"));
+            let mut unused: BTreeSet<_> = (0..globs.len()).collect();
+            // Invalid globs were refused before.
+            if let Ok(set) = globs::over_ids(globs) {
+                for name in known {
+                    if unused.is_empty() {
+                        break;
+                    }
+                    for index in set.matches(name) {
+                        unused.remove(&index);
+                    }
                 }
+            }
+            for glob in unused.iter().take(MAX_NAMED).map(|index| &globs[*index]) {
+                let folder = format!("{glob}/");
+                let nearest = if known.iter().any(|name| name.starts_with(&folder)) {
+                    format!("to select the tests in it: `{flag} '{glob}/*'`")
+                } else {
+                    nearest_names(glob, known.iter())
+                };
+                unmatched.push(format!("no {kind} matches `{flag} {glob}`; {nearest}"));
+            }
+            if let Some(more @ 1..) = unused.len().checked_sub(MAX_NAMED) {
+                unmatched.push(format!("no {kind} matches {more} more globs of `{flag}`"));
             }
         }
         for tag in selection.tags.iter().filter(|tag| !tags.contains(tag)) {

@@ -37,7 +37,7 @@ fn entries_are_kept_and_replaced() {
 fn unused_plugins_leave_the_cache() {
     let folder = folder();
     let cache = PluginCache::open_at(folder.path()).unwrap();
-    let name = |number: u8| format!("{}-quick", digest(&[number]));
+    let name = |number: u8| format!("{}-0123456789abcdef-quick", digest(&[number]));
     let is_there = |number| folder.path().join(name(number)).exists();
     let hours = [1000, 50, 30, 20, 0];
     for (number, hours) in (0..).zip(hours) {
@@ -46,8 +46,11 @@ fn unused_plugins_leave_the_cache() {
         let then = SystemTime::now() - Duration::from_secs(hours * 3600);
         file.set_times(FileTimes::new().set_modified(then).set_accessed(then)).unwrap();
     }
-    let mine = fs::File::create(folder.path().join("notes.txt")).unwrap();
-    mine.set_times(FileTimes::new().set_modified(UNIX_EPOCH).set_accessed(UNIX_EPOCH)).unwrap();
+    let others = ["notes.txt".to_owned(), format!("{}-backup", digest(b"mine"))];
+    for name in &others {
+        let mine = fs::File::create(folder.path().join(name)).unwrap();
+        mine.set_times(FileTimes::new().set_modified(UNIX_EPOCH).set_accessed(UNIX_EPOCH)).unwrap();
+    }
     let mut draft = cache.draft().unwrap();
     draft.write_all(b"new").unwrap();
     cache.keep(draft, &name(5)).unwrap();
@@ -57,7 +60,7 @@ fn unused_plugins_leave_the_cache() {
     // Entries that were used just now stay.
     cache.trim(now(), 10);
     assert_eq!([3, 4, 5].map(is_there), [false, true, true]);
-    assert!(folder.path().join("notes.txt").exists());
+    assert!(others.iter().all(|name| folder.path().join(name).exists()));
 }
 
 #[test]
