@@ -205,3 +205,19 @@ fn last_failed_runs_what_had_not_passed() {
     assert_rows(&runner.runs()[3], &[("breaks", 1), ("hangs", 1)]);
     runner.exec(&["--last-failed", "--test", "breaks"]).expect(5);
 }
+
+#[test]
+fn misspelt_rerun_of_an_incomplete_run_starts_nothing() {
+    let runner = Runner::hostile(FOUR);
+    runner.exec(&["-j", "1", "--fail-fast"]);
+    assert_status(&runner, "incomplete");
+    assert_unchanged(&runner, || {
+        for more in [&[][..], &["--accept-changes"], &["--dry-run"]] {
+            let ran = runner.run(&[&["resume", "latest", "--rerun", "faild"], more].concat());
+            ran.expect(5).says(&["`--rerun faild` matches no trial", "did you mean `failed`?"]);
+        }
+    });
+    // A trial without a result may be named.
+    runner.run(&["resume", "latest", "--rerun", "hangs", "--fail-fast=off"]).expect(1);
+    assert_status(&runner, "completed");
+}

@@ -88,8 +88,8 @@ pub(super) fn continue_run(
             Prepared::new(&root, &dir, &manifest, request)
         })?;
         let is_done = prepared.has_nothing_to_do(&manifest);
+        prepared.check_selection(request, is_done)?;
         if is_done {
-            prepared.check_selection(request)?;
             if dir.has_same_rows(&manifest)? {
                 return Ok(report_completed(manifest, &dir, None, observer));
             }
@@ -174,9 +174,7 @@ pub fn preview(
         let manifest = if on_disk.status.is_terminal() { on_disk } else { dir.truth()? };
         check_status(&dir, &manifest, request)?;
         let prepared = Prepared::new(&root, &dir, &manifest, request)?;
-        if prepared.has_nothing_to_do(&manifest) {
-            prepared.check_selection(request)?;
-        }
+        prepared.check_selection(request, prepared.has_nothing_to_do(&manifest))?;
         Ok::<_, EngineError>(prepared)
     })?;
     prepared.notices.iter().for_each(|text| notice(text));
@@ -398,21 +396,26 @@ impl Prepared {
         })
     }
 
-    /// Fails if `--rerun` selects no trial and nothing else was requested.
-    fn check_selection(&self, request: &ResumeRequest) -> Result<(), EngineError> {
-        match &request.rerun {
-            Some(rerun) if self.selected == 0 && !request.accept_changes => {
-                let Some(glob) = rerun.glob() else {
-                    return Err(EngineError::NothingMeant(rerun.clone(), String::new()));
-                };
-                let suite = &self.plan.suite;
-                let mut ids = Ids::new(suite, &self.plan.scenario.providers);
-                let trials = (0..suite.trials()).filter_map(|trial| ids.trial(trial).ok());
-                let nearest = nearest_names(glob, trials.map(|id| id.to_string()));
-                Err(EngineError::NothingMeant(rerun.clone(), format!("; {nearest}")))
-            }
-            _ => Ok(()),
+    /// Fails if `--rerun` selects no trial and nothing else is to do, or if its glob matches no trial of the plan.
+    fn check_selection(&self, request: &ResumeRequest, is_done: bool) -> Result<(), EngineError> {
+        let Some(rerun) = request.rerun.as_ref().filter(|_| self.selected == 0) else {
+            return Ok(());
+        };
+        let Some(glob) = rerun.glob() else {
+            let is_refused = is_done && !request.accept_changes;
+            let nothing = EngineError::NothingMeant(rerun.clone(), String::new());
+            return if is_refused { Err(nothing) } else { Ok(()) };
+        };
+        let suite = &self.plan.suite;
+        let mut ids = Ids::new(suite, &self.plan.scenario.providers);
+        let mut trials = (0..suite.trials()).filter_map(|trial| ids.trial(trial).ok());
+        // A trial without a result runs in any case.
+        if trials.any(|id| matches_trial(&self.globs, glob, &id)) {
+            return Ok(());
         }
+        let trials = (0..suite.trials()).filter_map(|trial| ids.trial(trial).ok());
+        let nearest = nearest_names(glob, trials.map(|id| id.to_string()));
+        Err(EngineError::NothingMeant(rerun.clone(), format!("; {nearest}")))
     }
 
     fn has_nothing_to_do(&self, manifest: &Manifest) -> bool {
