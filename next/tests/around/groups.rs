@@ -356,3 +356,27 @@ fn rerun_of_a_group_means_some_run() {
         runner.run(&["resume", &id, "--rerun", which]).expect(5).says(&[words]);
     }
 }
+
+#[test]
+fn failures_of_a_group_are_shown_together() {
+    let runner = Runner::new(&["hostile"]);
+    std::fs::create_dir(runner.path("set")).unwrap();
+    for name in ["a", "b"] {
+        let text = format!(
+            r#"
+            name = "{name}"
+            [providers.hostile]
+            plugin = "../hostile.wasm"
+            [[tests]]
+            id = "breaks-{name}"
+            input = {{ do = "trap" }}
+            "#
+        );
+        runner.write(&format!("set/{name}.toml"), text);
+    }
+    runner.run(&["exec", "set"]).expect(1);
+    let id = runner.list()[0]["group"]["id"].as_str().unwrap().to_owned();
+    let shown = runner.run(&["show", &id, "--failed"]).expect(0);
+    shown.says(&["a:", "breaks-a@hostile#1", "b:", "breaks-b@hostile#1"]);
+    runner.run(&["logs", &id]).expect(2).says(&["is a group", "list its runs"]);
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use runner_model::units::{plural, show_duration};
 use runner_model::{Counts, exit::Exit, status::RunVerdict, visible::visible_line};
-use runner_record::{Manifest, RecordError, now};
+use runner_record::{Manifest, RecordError, RunDir, now};
 use runner_report::{
     MetaCounts, MetaResults, Results, RunDocument, TrialDocument, Which, find_trial, phrases,
     run_facts, short_of,
@@ -63,6 +63,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     });
     let run = match found? {
         Target::Run(run) => run,
+        Target::Group(list) if (args.failed || args.flaky) && !*json => {
+            for run in &list.runs {
+                out.data(&style::bold(&format!("{}:", visible_line(&run.head.scenario))));
+                print_rows(&root.find(&run.head.id)?, args, out)?;
+            }
+            return Ok(Exit::Success);
+        }
         Target::Group(list)
             if args.trial.is_some() || args.failed || args.flaky || args.history =>
         {
@@ -96,26 +103,14 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         });
         return Ok(Exit::Success);
     }
-    let which = match (args.failed, args.flaky) {
-        (true, _) => Which::Failed,
-        (_, true) => Which::Flaky,
-        _ => Which::All,
-    };
+    let which = args.which();
+    if !*json && which != Which::All {
+        print_rows(&run, args, out)?;
+        return Ok(Exit::Success);
+    }
     let document = RunDocument::read(&root, &run, which)?;
     if *json {
         out.document(&document);
-    } else if which == Which::Failed {
-        document.rows.each(|row, _| out.data(&trials::block(row, BLOCK_LINES)))?;
-        out.data(&summary_line(&document));
-    } else if which == Which::Flaky {
-        // Attempts of several trials alternate on disk.
-        let mut trials = BTreeMap::<_, Vec<_>>::new();
-        document.rows.each(|row, _| {
-            let trial = (row.test.to_string(), row.provider.to_string(), row.repeat);
-            trials.entry(trial).or_default().push(trials::block(row, BLOCK_LINES));
-        })?;
-        trials.values().flatten().for_each(|block| out.data(block));
-        out.data(&summary_line(&document));
     } else {
         print_overview(&document, out)?;
         if args.history {
@@ -124,6 +119,34 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         summary::print_next_steps(&document.run, out);
     }
     Ok(Exit::Success)
+}
+
+impl Args {
+    fn which(&self) -> Which {
+        match (self.failed, self.flaky) {
+            (true, _) => Which::Failed,
+            (_, true) => Which::Flaky,
+            _ => Which::All,
+        }
+    }
+}
+
+/// Prints the rows that `--failed` or `--flaky` selects, and the summary line.
+fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> {
+    let document = RunDocument::read(&run.results_root()?, run, args.which())?;
+    if args.failed {
+        document.rows.each(|row, _| out.data(&trials::block(row, BLOCK_LINES)))?;
+    } else {
+        // Attempts of several trials alternate on disk.
+        let mut trials = BTreeMap::<_, Vec<_>>::new();
+        document.rows.each(|row, _| {
+            let trial = (row.test.to_string(), row.provider.to_string(), row.repeat);
+            trials.entry(trial).or_default().push(trials::block(row, BLOCK_LINES));
+        })?;
+        trials.values().flatten().for_each(|block| out.data(block));
+    }
+    out.data(&summary_line(&document));
+    Ok(())
 }
 
 fn summary_line(document: &RunDocument) -> String {

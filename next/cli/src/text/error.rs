@@ -118,10 +118,12 @@ fn record_message(error: &RecordError) -> String {
             format!("no run in {} can be read{}", shown_path(root), runs.collect::<String>())
         }
         _ if runs.is_empty() => no_runs(root),
-        None => list_instead(name).unwrap_or_else(|| {
-            let head = format!("no run matches `{}`; the newest runs are", visible_line(name));
-            with_runs(&head, runs.iter())
-        }),
+        None => {
+            list_instead(name).or_else(|| group_instead(name, root, &runs)).unwrap_or_else(|| {
+                let head = format!("no run matches `{}`; the newest runs are", visible_line(name));
+                with_runs(&head, runs.iter())
+            })
+        }
         Some(candidates) => {
             let head = format!("`{}` matches {} runs", visible_line(name), candidates.len());
             with_runs(&head, runs.iter().filter(|run| candidates.contains(&run.head.id)))
@@ -137,6 +139,14 @@ fn list_instead(name: &str) -> Option<String> {
         let list = root.command(&["list"]);
         format!("`{}` is a folder of runs, not a run\nlist its runs: {list}", visible_line(name))
     })
+}
+
+/// Returns a message if a name is a part of a group's id.
+fn group_instead(name: &str, root: &Path, runs: &[RunSummary]) -> Option<String> {
+    let mut groups = runs.iter().filter_map(|run| run.head.group.as_ref());
+    let group = visible_line(&groups.find(|group| group.id.contains(name))?.id).into_owned();
+    let list = ResultsRoot::existing(root).ok()?.command(&["list", "--group", &group]);
+    Some(format!("`{group}` is a group; name one of its runs\nlist its runs: {list}"))
 }
 
 fn no_runs(root: &Path) -> String {
