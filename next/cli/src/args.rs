@@ -83,7 +83,7 @@ type States = &'static [RunState];
 /// The filter by states.
 #[derive(Args)]
 pub struct StatusArgs {
-    /// Only runs in one of these states, as of `list`
+    /// Only runs in these states, as `list` names them
     #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = states())]
     status: Vec<States>,
 }

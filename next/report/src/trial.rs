@@ -76,7 +76,7 @@ impl Found {
     pub fn only(self, run: &str, text: &str) -> Result<TrialId, String> {
         let (head, trials) = match self {
             Self::One(trial) => return Ok(trial),
-            Self::Several(trials) => (format!("`{text}` could be one of {}", trials.len()), trials),
+            Self::Several(trials) => (format!("`{text}` matches {} trials", trials.len()), trials),
             Self::Nothing { trials } if trials.is_empty() => {
                 return Err("the run has no rows yet".to_owned());
             }
@@ -255,7 +255,7 @@ mod tests {
     fn a_message_names_ten_trials() {
         let several = |count| Found::Several((0..count).map(|id: u32| format!("t{id}")).collect());
         let message = |found: Found| found.only("r", "t").unwrap_err();
-        assert_eq!(message(several(2)), "`t` could be one of 2:\nt0\nt1");
+        assert_eq!(message(several(2)), "`t` matches 2 trials:\nt0\nt1");
         assert_eq!(message(several(10)).lines().last(), Some("t9"));
         let long = message(several(12));
         assert!(long.ends_with("\nt9\n… and 2 more"), "{long}");
