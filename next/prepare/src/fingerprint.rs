@@ -59,10 +59,7 @@ impl Fingerprints {
 
     /// Returns an empty provider's part with the index 0, to compare tests regardless of providers.
     pub fn without_provider() -> Self {
-        Self {
-            providers: vec![Sha256::new_with_prefix(EXECUTION)],
-            graders: BTreeMap::new(),
-        }
+        Self { providers: vec![Sha256::new_with_prefix(EXECUTION)], graders: BTreeMap::new() }
     }
 
     /// Returns the fingerprint of everything that decides the output of a test on a provider.

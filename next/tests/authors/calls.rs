@@ -240,7 +240,11 @@ fn single_graders_answer_as_in_runs() {
         .says(&["verdict none", "error protocol: its answer is not a JSON object: I say pass"]);
     echo(&["-i", r#"{"score": 1}"#]).expect(1).says(&["set the grader's `min_score`"]);
     echo(&["-i", r#"{"verdict": "skip"}"#]).expect(0).says(&["verdict skip"]);
-    let denied = call("bundled:http", &["-i", r#"{"path": "/"}"#, "-c", r#"{"base_url": "http://127.0.0.1:1"}"#]).expect(1);
+    let denied = call(
+        "bundled:http",
+        &["-i", r#"{"path": "/"}"#, "-c", r#"{"base_url": "http://127.0.0.1:1"}"#],
+    )
+    .expect(1);
     denied.says(&[
         "error denied: `GET http://127.0.0.1:1` is not granted",
         "such as `--grant net=URL`",

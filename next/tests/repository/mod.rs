@@ -230,7 +230,9 @@ fn every_flag_stands_on_a_page() {
     for command in all.iter().filter(|command| *command != "plugin") {
         let is_of = |title: &str| {
             let mut named = title.split('`').map(|name| name.trim_start_matches("runner "));
-            named.any(|name| name == command || (name == "exec" && ["resume", "rescore"].contains(&&**command)))
+            named.any(|name| {
+                name == command || (name == "exec" && ["resume", "rescore"].contains(&&**command))
+            })
         };
         let own = sections.iter().filter(|section| is_of(section.lines().next().unwrap()));
         let text: String = own.copied().collect();

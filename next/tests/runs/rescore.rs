@@ -144,9 +144,8 @@ fn incomplete_run_keeps_status_and_judgements() {
 
 #[test]
 fn judgements_stay_when_a_resume_asks_graders() {
-    let table = |value: u32| {
-        format!("a | {ECHO} | equals = {value}\nb | {ECHO} | graders = [\"nap\"]")
-    };
+    let table =
+        |value: u32| format!("a | {ECHO} | equals = {value}\nb | {ECHO} | graders = [\"nap\"]");
     let nap = grader("nap", r#"do = "sleep", ms = 300"#) + "min_score = 0.5\n";
     let runner = Runner::hostile("");
     change(&runner, &table(2), &nap);
@@ -198,7 +197,7 @@ fn unusable_runs_and_scenarios_are_refused() {
     let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
     let refused = |args: &[&str], code: i32, texts: &[&str]| {
         assert_unchanged(&run, || {
-            runner.run(&[&["rescore"], args].concat()).expect(code).says(texts)
+            runner.run(&[&["rescore"], args].concat()).expect(code).says(texts);
         });
     };
     refused(&["nothing"], 2, &["nothing"]);

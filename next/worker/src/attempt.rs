@@ -10,7 +10,8 @@ use runner_sandbox::{
 
 use crate::judge::{CompiledCache, Evidence, SharedSchema, judge, max_tree_bytes};
 use crate::{
-    artifacts::fit_row, grade::check_flags, provider::LoadedProvider, redact_row::redact, report::AttemptResult,
+    artifacts::fit_row, grade::check_flags, provider::LoadedProvider, redact_row::redact,
+    report::AttemptResult,
 };
 
 /// A task of the kind `Run` or `Grade` with everything it needs.

@@ -9,8 +9,8 @@ use std::{cell::Cell, collections::BTreeMap, fs, io, rc::Rc, sync::Arc, time::Sy
 
 use runner_model::prepare::{Described, Prepare, Ready, WallStatus};
 use runner_model::protocol::{FromWorker, LOG_LINE, Line, TaskKind};
-use runner_model::test::{Attachment, Expect, Retries, Test};
 use runner_model::row::{Judgement, StandingGrade};
+use runner_model::test::{Attachment, Expect, Retries, Test};
 use runner_model::{
     Digest, Outcome, Row, RowRef, TaskId, log::Said, provider::Reuse, visible::visible_line,
 };

@@ -4,9 +4,7 @@ use std::{io, sync::Arc};
 
 use runner_model::log::{MAX_SAID, Said};
 use runner_model::row::{Grade, Judgement, OUTPUT_ARTIFACT, Raw, is_deep};
-use runner_model::{
-    HostFault, Row, TaskId, Text, prepare::Problem, protocol::ReportHead,
-};
+use runner_model::{HostFault, Row, TaskId, Text, prepare::Problem, protocol::ReportHead};
 use runner_sandbox::{LeftContent, LeftFile, Redactor, cut};
 use serde::Serialize;
 

@@ -46,7 +46,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let files = [
         (folder.join(".runner/schema.json"), &*schema),
         (folder.join(".gitignore"), GITIGNORE),
-        (scenario.clone(), SCENARIO),
+        (scenario, SCENARIO),
     ];
     for (path, text) in &files {
         let written = write_new(path, text.as_bytes());

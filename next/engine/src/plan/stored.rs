@@ -139,7 +139,8 @@ pub(crate) fn not_passed(
         };
         let manifest = dir.truth()?;
         if Path::new(&manifest.scenario_path) != path {
-            let problem = format!("it is a run of {}", shown_path(Path::new(&manifest.scenario_path)));
+            let problem =
+                format!("it is a run of {}", shown_path(Path::new(&manifest.scenario_path)));
             found.skipped.push(RecordError::Foreign { path: dir.path(), problem });
             continue;
         }

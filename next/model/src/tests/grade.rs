@@ -110,7 +110,8 @@ fn judgement_changes_nothing_else_of_a_row() {
         truncated: false,
         grades: grades.to_vec(),
     };
-    let judged = Row::judged(read(&bytes), judgement(Outcome::Passed, slice::from_ref(&standing)), 2);
+    let judged =
+        Row::judged(read(&bytes), judgement(Outcome::Passed, slice::from_ref(&standing)), 2);
     assert_eq!(judged.outcome, Outcome::Ungraded);
     assert!(judged.error.is_none(), "the error was of a grader");
     let [one] = &judged.grades[..] else { panic!("{:?}", judged.grades) };
@@ -134,7 +135,8 @@ fn judgement_changes_nothing_else_of_a_row() {
         (Outcome::Passed, 0, Outcome::Passed, 0),
         (Outcome::Failed, 2, Outcome::Failed, 0),
     ] {
-        let judged = Row::judged(read(&bytes), judgement(outcome, slice::from_ref(&standing)), graders);
+        let judged =
+            Row::judged(read(&bytes), judgement(outcome, slice::from_ref(&standing)), graders);
         assert_eq!((judged.outcome, judged.grades.len()), (expected, grades));
     }
 }

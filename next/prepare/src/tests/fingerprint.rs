@@ -55,7 +55,10 @@ fn recipes_have_the_bytes_that_runs_were_stored_with() {
     let prints = Fingerprints::new(&[provider], 7);
     let print = prints.execution(0, &TEST);
     assert_eq!(print.to_string(), "da3bd5c92bd2548b13fbe1cd22896ff3");
-    assert_eq!(Fingerprints::without_provider().judgement("{\"equals\":1}", &[], "").to_string(), "9669223e4dd77f5f2530e62033cb65e6");
+    assert_eq!(
+        Fingerprints::without_provider().judgement("{\"equals\":1}", &[], "").to_string(),
+        "9669223e4dd77f5f2530e62033cb65e6"
+    );
 }
 
 /// Changes a provider.

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, fmt::Display, mem, ops::ControlFlow, path::Path
 
 use globset::GlobSet;
 use runner_model::test::{Attachment, Test};
-use runner_model::{Digest, Text, row::{MAX_DEPTH, MAX_GRADERS}, visible::shown_path};
+use runner_model::{
+    Digest, Text,
+    row::{MAX_DEPTH, MAX_GRADERS},
+    visible::shown_path,
+};
 use serde_json::{Value, value::to_raw_value};
 
 use crate::{

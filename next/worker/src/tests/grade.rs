@@ -99,10 +99,7 @@ fn parts_of_a_reply_go_before_its_output() {
     let own = |verdict| Check { own: true, ..Check::new("style", verdict) };
     let mut checked = row("1");
     checked.checks = vec![own(Verdict::Pass)];
-    assert_eq!(
-        read(AnswerForm::Object, &checked),
-        Ok(answered(Some(Verdict::Pass), None, None))
-    );
+    assert_eq!(read(AnswerForm::Object, &checked), Ok(answered(Some(Verdict::Pass), None, None)));
     // A failed check is a fail, whatever the verdict.
     (checked.outcome, checked.checks) = (Outcome::Failed, vec![own(Verdict::Fail)]);
     checked.verdict = Some(Verdict::Pass);
@@ -120,7 +117,13 @@ fn exit_code_of_a_plain_command_is_the_verdict() {
         (ExitCode, text(""), pass, None, Some("why not")),
         (ExitCode, failed(text("")), fail, None, Some("why not")),
         // What a plain command prints is no answer.
-        (ExitCode, failed(text(r#"{"verdict":"pass"}"#)), fail, None, Some(r#"{"verdict":"pass"}"#)),
+        (
+            ExitCode,
+            failed(text(r#"{"verdict":"pass"}"#)),
+            fail,
+            None,
+            Some(r#"{"verdict":"pass"}"#),
+        ),
         (ExitCodeAndObject, row(r#"{"score":0.5}"#), pass, Some(0.5), None),
         (ExitCodeAndObject, row(r#"{"verdict":"fail"}"#), fail, None, None),
         (ExitCodeAndObject, failed(row(r#"{"verdict":"pass"}"#)), fail, None, None),
@@ -195,7 +198,8 @@ fn outputs_never_become_flags() {
 
 #[test]
 fn end_of_a_long_log_is_kept() {
-    let said = Said { stderr: format!("start{}end", "ü".repeat(MAX_TEXT)).into(), ..Said::default() };
+    let said =
+        Said { stderr: format!("start{}end", "ü".repeat(MAX_TEXT)).into(), ..Said::default() };
     let log = log_of(&said).unwrap();
     assert!(log.len() <= MAX_TEXT && log.ends_with("end") && !log.contains("start"));
     assert_eq!(log_of(&Said { stderr: " \n".into(), ..Said::default() }), None);

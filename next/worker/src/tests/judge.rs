@@ -44,7 +44,8 @@ fn judged(expected: &Value, output: &str, actual: &Actual) -> (Outcome, Vec<Chec
         stderr: "first\nlast words\n",
     };
     let cache = CompiledCache::default();
-    let blank = rejudge(&cache, &Expect::default(), serde_json::from_str(stored).unwrap(), &evidence(None));
+    let blank =
+        rejudge(&cache, &Expect::default(), serde_json::from_str(stored).unwrap(), &evidence(None));
     let mut row = Row {
         output: Raw::from_string(output.to_owned()).ok(),
         verdict: actual.verdict,
@@ -353,8 +354,10 @@ fn exit_code_is_rejudged_by_its_check() {
             stderr: "",
         };
         let cache = CompiledCache::default();
-        let row = rejudge(&cache, &expect(&expected), serde_json::from_str(&row).unwrap(), &evidence);
-        let result = AttemptResult { row, said: Said::default(), left: Vec::new(), host_fault: None };
+        let row =
+            rejudge(&cache, &expect(&expected), serde_json::from_str(&row).unwrap(), &evidence);
+        let result =
+            AttemptResult { row, said: Said::default(), left: Vec::new(), host_fault: None };
         let report = AttemptReport::new(result, None, |_, _| Ok(())).unwrap();
         let row: Value = serde_json::from_slice(&report.row).unwrap();
         (row["outcome"].as_str().unwrap().to_owned(), row["checks"].clone())
