@@ -129,7 +129,7 @@ fn log_lines_name_their_source() {
 
     let of_one = runner.run(&["logs", "latest", "first"]).expect(0);
     assert!(!of_one.stdout.contains("evil") && of_one.stdout.contains("one"));
-    runner.run(&["logs", "latest", "hostile"]).expect(2).says(&["matches 2 trials"]);
+    runner.run(&["logs", "latest", "hostile"]).expect(2).says(&["matches 4 trials"]);
     runner
         .run(&["logs", "latest", "nobody"])
         .expect(2)
