@@ -540,8 +540,8 @@ fn time_left_falls_between_two_completions() {
         let done = Done { counts: &counts, planned: 60, before: 0, elapsed, until_newest };
         bar_lines(200, done, "", None, "").concat().split("passed  ").nth(1).unwrap().to_owned()
     };
-    assert_eq!([10, 12, 14].map(left), ["4.0/s, 5 s left", "4.0/s, 3 s left", "4.0/s, 1 s left"]);
-    assert_eq!(left(16), "4.0/s");
+    assert_eq!([10, 12, 14].map(left), ["4.0/s, 5 s left", "3.3/s, 3 s left", "2.9/s, 1 s left"]);
+    assert_eq!(left(16), "2.5/s");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Progress of a run: two lines below the others of a terminal, elsewhere a line every 10 seconds.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -8,6 +9,7 @@ use runner_model::units::{grouped, plural, show_duration};
 use runner_model::{Counts, Time, visible::visible_line};
 use runner_record::{InFlight, Live};
 use runner_report::phrases;
+use rustix::{process::getpgrp, termios::tcgetpgrp};
 
 use super::{
     Out,
@@ -112,6 +114,8 @@ impl<'a> Progress<'a> {
         let done = Done { counts, planned, before: *before, elapsed, until_newest: *until_newest };
         let compiling = compiling(live);
         match (&self.bar, message_columns()) {
+            // The shell or another program has the terminal.
+            (Some(_), Some(_)) if is_in_background() => {}
             (Some(bar), Some(columns)) => {
                 let lines = match compiling {
                     Some(compiling) => vec![compiling],
@@ -142,6 +146,11 @@ impl Drop for Progress<'_> {
     fn drop(&mut self) {
         self.out.set_bar(None);
     }
+}
+
+/// Returns whether another process group has the terminal of the messages.
+fn is_in_background() -> bool {
+    tcgetpgrp(io::stderr()).is_ok_and(|group| group != getpgrp())
 }
 
 /// Names the plugins that are being compiled.
@@ -240,6 +249,7 @@ pub fn bar_lines(
         // Until the next trial is done the estimate counts down, and is left out when its time has passed.
         let left = left - (done.elapsed - done.until_newest).as_secs_f64();
         let left = (left > 0.0).then(|| show_duration(Duration::from_secs(left.ceil() as u64)));
+        let rate = new as f64 / done.elapsed.as_secs_f64();
         let rate = if rate < 100.0 { format!("{rate:.1}") } else { grouped(rate as u64) };
         left.map_or_else(|| format!("{rate}/s"), |left| format!("{rate}/s, {left} left"))
     });
