@@ -190,18 +190,24 @@ fn install() -> io::Result<Arc<SignalListeners>> {
     let is_early = |(_, early): &(&i32, &Arc<AtomicBool>)| early.load(Ordering::SeqCst);
     let early = stops.iter().zip(&early).filter(is_early).map(|(number, _)| *number);
     let early = early.filter(|number| !pending.contains(number));
-    early.chain(pending.iter().copied()).for_each(|number| shared.receive(number));
+    for number in early.chain(pending.iter().copied()) {
+        shared.receive(number);
+    }
     let receiver = Arc::clone(&shared);
     thread::Builder::new().name("signals".into()).spawn(move || {
         for number in signals.forever() {
-            receiver.receive(number);
+            if receiver.receive(number) {
+                restore_terminal();
+                low_level::exit(128 + number);
+            }
         }
     })?;
     Ok(shared)
 }
 
 impl SignalListeners {
-    fn receive(&self, number: i32) {
+    /// Returns whether the signal exits the process: [`exit_on_signal`] was called after its handler and before this.
+    fn receive(&self, number: i32) -> bool {
         let mut stack = lock(&self.stack);
         if number == SIGQUIT {
             restore_terminal();
@@ -211,12 +217,12 @@ impl SignalListeners {
             if stack.listeners.is_empty() {
                 drop(stack);
                 let _ = emulate_default_handler(number);
-                return;
+                return false;
             }
             for (call, _) in &mut stack.listeners {
                 call(SignalEvent::Suspend);
             }
-            return;
+            return false;
         }
         let signal = match number {
             SIGINT => StopSignal::Interrupt,
@@ -225,14 +231,13 @@ impl SignalListeners {
         };
         stack.kept.push(signal);
         stack.is_stopped = true;
-        if stack.listeners.is_empty() {
-            // A session is about to start, or all are over and about to be reported. The next signal exits the process.
-            self.is_last.store(true, Ordering::SeqCst);
-        }
+        // A session is about to start, or all are over and about to be reported. The next signal exits the process.
+        let is_last = stack.listeners.is_empty() && self.is_last.swap(true, Ordering::SeqCst);
         // The newest listener decides: its session is the one that runs.
         for listener in &mut stack.listeners {
             self.send(listener, signal);
         }
+        is_last
     }
 
     fn add(&self, listener: Listener) {
@@ -297,7 +302,7 @@ mod tests {
             shared.add(Box::new(move |signal| sender.send(signal).unwrap()));
             (ListenerGuard(Arc::clone(&shared)), received)
         };
-        shared.receive(SIGTERM);
+        assert!(!shared.receive(SIGTERM));
         assert!(shared.is_last.load(Ordering::SeqCst));
         let (_group, received) = heard();
         assert!(!shared.is_last.load(Ordering::SeqCst));
@@ -309,6 +314,14 @@ mod tests {
         // The sessions that received it are over.
         let (_next, received) = heard();
         assert!(received.try_recv().is_err());
+    }
+
+    #[test]
+    fn signal_exits_once_output_only_waits() {
+        let shared = unused();
+        // What `exit_on_signal` does, after the handler of the signal has run.
+        shared.is_last.store(true, Ordering::SeqCst);
+        assert!(shared.receive(SIGTERM));
     }
 
     /// Calls `receive` directly: real signals would reach the sessions of other tests.
