@@ -316,7 +316,8 @@ fn normal(text: &str) -> String {
         (r"\d{4}-\d\d-\d\d_[\d-]+-([a-z0-9-]+)-[0-9a-f]{8}\b", "RUN-$1"),
         (r"\b[0-9a-f]{8}\b", "RUN"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
-        (r"\b\d+(\.\d+)? (µs|ms|s|min)\b", "DURATION"),
+        // The program prints no `0.2 ms`.
+        (r"\b[1-9]\d*(\.\d+)? (µs|ms|s|min)\b", "DURATION"),
         (r"\b\d+ at a time", "N at a time"),
         (r" +", " "),
     ] {
