@@ -77,6 +77,39 @@ fn links_of_pages_lead_to_headings() {
     }
 }
 
+/// Returns the examples in the line of a page that starts with `start`.
+fn examples_in(page: &str, start: &str) -> Vec<String> {
+    let line = page.lines().find(|line| line.starts_with(start)).unwrap();
+    let example = Regex::new(r"`(\d[^`]+)`").unwrap();
+    example.captures_iter(line).map(|found| found[1].to_owned()).collect()
+}
+
+#[test]
+fn documented_durations_ages_and_sizes_are_read() {
+    let page = fs::read_to_string(root().join("next/docs/scenarios.md")).unwrap();
+    let durations = examples_in(&page, "* A **duration**");
+    let ages = examples_in(&page, "* An **age**");
+    let sizes = examples_in(&page, "* A **size**");
+    assert!(durations.len() > 3 && ages.len() > 1 && sizes.len() > 2);
+    let duration = durations.iter().map(|text| ("timeout", format!("{text:?}")));
+    let size = sizes.iter().map(|text| ("expect", format!("{{ max_memory = {text:?} }}")));
+    let mut scenario = "[providers.echo]
+plugin = "bundled:echo"
+".to_owned();
+    for (number, (key, value)) in duration.chain(size).enumerate() {
+        scenario += &format!("[[tests]]
+id = "{number}"
+{key} = {value}
+");
+    }
+    let runner = Runner::new(&[]);
+    runner.scenario(&scenario);
+    runner.exec(&[]).expect(0);
+    for age in ages {
+        runner.run(&["list", "--since", &age]).expect(0);
+    }
+}
+
 /// Fails if a file of a results root or of a run is not on its page.
 #[test]
 fn files_page_lists_all_files() {
