@@ -281,7 +281,7 @@ pub fn build_facts() -> String {
         option_env!("RUNNER_COMMIT").unwrap_or("unknown"),
         env::consts::ARCH,
         env::consts::OS,
-        // Compared with the wall in a run's manifest, it shows whether the run had less than this machine offers.
+        // Compared with `wall` in a run's manifest, it shows whether the run had less than this machine offers.
         runner_worker::offered(),
     )
 }

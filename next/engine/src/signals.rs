@@ -88,7 +88,7 @@ pub fn exit_on_signal() -> bool {
     stack.is_stopped
 }
 
-/// Calls `listener` for each signal, on the signal thread, and at once for signals that were received before. Listeners that
+/// Calls `listener` for each signal, on the signal thread, and immediately for signals that were received before. Listeners that
 /// were added before are called, too. The third stop signal exits the process in its handler, which works even if all threads
 /// are stuck.
 ///
@@ -104,7 +104,7 @@ pub(crate) fn add_listener(
     Ok(ListenerGuard(shared))
 }
 
-/// Calls `stop` for each stop signal until the guard is dropped, and at once if [`take_over`] has kept one. `true` from the
+/// Calls `stop` for each stop signal until the guard is dropped, and immediately if [`take_over`] has kept one. `true` from the
 /// second signal on.
 ///
 /// # Errors

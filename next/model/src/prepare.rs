@@ -50,7 +50,7 @@ impl fmt::Debug for SecretValues {
     }
 }
 
-/// The active layers of a worker's second wall.
+/// The active layers of the sandbox around a worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WallStatus {
     /// The effective version of Landlock. 0 if the kernel does not support it.
@@ -74,7 +74,7 @@ impl fmt::Display for WallStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ready {
     pub providers: Vec<Described>,
-    /// The active layers of the second wall.
+    /// The active layers of the sandbox around the worker.
     pub wall: WallStatus,
 }
 

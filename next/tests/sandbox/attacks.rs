@@ -20,7 +20,7 @@ use crate::support::{runner::Runner, running::Running};
 /// Result of each attack: null if it succeeded, else the error number.
 type Came = BTreeMap<String, Value>;
 
-/// Lets a worker attack its surroundings, before and after it closes the second wall.
+/// Lets a worker attack its surroundings, before and after it enters the sandbox of workers.
 fn attacked() -> [Came; 2] {
     let runner = Runner::new(&[]);
     for (folder, file) in [("home", "secret"), ("victim", "rows"), ("closed", "entry")] {

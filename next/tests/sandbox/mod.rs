@@ -1,4 +1,4 @@
-//! The sandbox from outside: grants, and the second wall against code that has escaped.
+//! The sandbox from outside: grants, and the sandbox of workers against code that has escaped.
 
 #[cfg(debug_assertions)]
 mod attacks;

@@ -1,4 +1,4 @@
-//! The second wall around real workers and compilers: it is closed, and everything works inside it.
+//! The sandbox around real workers and compilers: it is closed, and everything works inside it.
 
 use std::{fs, io, path::PathBuf};
 
@@ -89,7 +89,7 @@ fn compilers_run_inside_the_wall() {
     command.env("RUNNER_CACHE", runner.path("cache"));
     let running = Running::start(&mut command);
     // The compiler works inside the wall, for some hundred milliseconds.
-    let compiler = wait_for("a compiler is behind the wall", || {
+    let compiler = wait_for("a compiler is in its sandbox", || {
         let compilers = children(running.process().0, "__compile");
         compilers.into_iter().find(|compiler| status(compiler.0, "Seccomp").as_deref() == Some("2"))
     });

@@ -1,4 +1,4 @@
-//! Every WASI call inside the second wall. A system call that its list lacks fails here.
+//! Every WASI call inside the sandbox of workers. A system call that its list lacks fails here.
 
 use std::{fmt::Write as _, fs};
 

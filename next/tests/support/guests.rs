@@ -86,7 +86,7 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
-/// Returns a program that needs many seconds to compile, and ends at once: long functions that nothing calls.
+/// Returns a program that needs many seconds to compile, and ends immediately: long functions that nothing calls.
 pub(crate) fn long_to_compile() -> Vec<u8> {
     steps_to_compile(300_000)
 }

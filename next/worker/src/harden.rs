@@ -1,6 +1,6 @@
 //! Reduces what a child process can do. [`harden`] drops inherited descriptors and rights before the child reads anything.
 //! [`Openings::close_others`] closes all files, ports and system calls that it does not need, before any thread and any
-//! foreign code runs in it. This is the second wall, for guests that get through the first.
+//! foreign code runs in it. This is the outer sandbox, for guests that escape from wasmtime's.
 
 mod landlock;
 mod seccomp;
@@ -96,7 +96,7 @@ fn close_inherited() -> std::io::Result<()> {
 impl Openings<'_> {
     /// Closes everything else to this thread and the threads that it starts, for good. Open descriptors stay open.
     ///
-    /// Returns the layers that the kernel supports. A kernel without any is not an error: this wall is the second one.
+    /// Returns the layers that the kernel supports. A kernel without any is not an error: wasmtime's sandbox remains.
     pub fn close_others(&self) -> WallStatus {
         // rustix looks for the vDSO at the first reading and finds none after the wall, so that every reading of the clock
         // would become a system call: four per attempt.
@@ -109,7 +109,7 @@ impl Openings<'_> {
     }
 }
 
-/// Returns the layers of the second wall that this machine's kernel supports, tried in a thread that ends at once.
+/// Returns the layers that this machine's kernel supports, tried in a short thread.
 pub fn offered() -> WallStatus {
     thread::spawn(|| Openings::default().close_others()).join().unwrap_or_default()
 }

@@ -43,7 +43,7 @@ pub struct WaitArgs {
     quiet: bool,
 }
 
-/// Print the logs, standard output and standard error of guests
+/// Print the logs, standard output and standard error of attempts
 #[derive(clap::Args)]
 pub struct LogsArgs {
     #[command(flatten)]

@@ -33,7 +33,7 @@ pub enum StopMode {
     Drain,
     /// Interrupts running attempts after the grace.
     Stop,
-    /// Interrupts running attempts at once.
+    /// Interrupts running attempts immediately.
     Kill,
 }
 
@@ -46,7 +46,7 @@ pub enum Effect {
     TakeBack { worker: WorkerId, keep: u32 },
     /// Pauses or continues all guests.
     Pause(bool),
-    /// Sends a stop to all workers. They interrupt guests at once with `kill`, otherwise after the grace.
+    /// Sends a stop to all workers. They interrupt guests immediately with `kill`, otherwise after the grace.
     Stop { kill: bool },
     /// Kills a worker that has not answered in time.
     Kill(WorkerId),

@@ -369,7 +369,7 @@ impl Schedule {
         self.put_back(flight.trial);
     }
 
-    /// Queues a trial for another attempt at once.
+    /// Queues a trial for another attempt without a wait.
     pub(super) fn put_back(&mut self, trial: OpenTrial) {
         match trial.suspect {
             Some(_) => self.suspects.push_back(trial),

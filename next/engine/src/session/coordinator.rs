@@ -558,7 +558,7 @@ impl<'a> Coordinator<'a> {
         });
     }
 
-    /// Stops the session at once, because it cannot continue.
+    /// Stops the session immediately, because it cannot continue.
     pub(super) fn fail(&mut self, reason: Reason, message: String) {
         self.stop.is_stopping = true;
         self.apply(|schedule| schedule.stop(StopMode::Kill, reason, Some(message)));

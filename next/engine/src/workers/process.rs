@@ -280,7 +280,7 @@ impl WorkerShared {
         let gap = now - liveness.checked;
         let is_paused = self.is_paused.load(Ordering::Acquire);
         // After a long gap, this process was suspended, and so was the worker. A worker that sends again after a long silence
-        // was suspended alone, and shifts the times of its slots at once.
+        // was suspended alone, and shifts the times of its slots immediately.
         let was_suspended =
             gap > 4 * CHECK_EVERY || !is_silent && now - liveness.received > SUSPENDED_FOR;
         if is_paused || was_suspended {

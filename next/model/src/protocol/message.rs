@@ -26,7 +26,7 @@ pub enum ToWorker {
     Stop {
         /// Time for guests to end by themselves.
         grace: Micros,
-        /// Interrupt guests at once.
+        /// Interrupt guests immediately.
         kill: bool,
     },
     /// A compiled plugin is in the cache now.

@@ -265,7 +265,7 @@ impl Owned {
 
     /// Sets the workers' protections for the next manifest.
     pub fn note_wall(&mut self, wall: String) {
-        self.log(&format!("the workers' second wall: {wall}"));
+        self.log(&format!("the sandbox of workers: {wall}"));
         if let Some(session) = self.manifest.sessions.last_mut() {
             session.wall = Some(wall);
         }

@@ -27,7 +27,7 @@ pub enum RequestMode {
     Stop,
     /// [`Self::Stop`] for good.
     Cancel,
-    /// Interrupt running attempts at once.
+    /// Interrupt running attempts immediately.
     Kill,
 }
 

@@ -25,7 +25,7 @@ const RESOLVER: [&str; 6] = [
     "/run/systemd/resolve",
 ];
 
-/// The files and ports that the second wall leaves open. Paths are absolute. Missing ones are ignored.
+/// The files and ports that the sandbox of workers leaves open. Paths are absolute. Missing ones are ignored.
 #[derive(Default)]
 pub struct Openings<'a> {
     /// Folders whose files can be read, but not listed.

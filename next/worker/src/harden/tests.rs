@@ -209,7 +209,7 @@ fn this_kernel_offers_both_layers() {
 fn missing_walls_are_no_error() {
     let again = || {
         Openings::default().close_others();
-        // The first wall refuses the system calls of the second, as a kernel without them would.
+        // The first filter refuses the system calls of the second, as a kernel without them would.
         Openings::default().close_others()
     };
     assert_eq!(thread::spawn(again).join().unwrap(), WallStatus::default());

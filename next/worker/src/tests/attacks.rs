@@ -1,4 +1,4 @@
-//! Attacks of native code that has escaped from its sandbox, against the second wall.
+//! Attacks of native code that has escaped from wasmtime's sandbox, against the sandbox of workers.
 
 use std::{
     env,

@@ -36,7 +36,7 @@ use crate::text::{
 /// replied without the verdict `fail`, and 1 if it replied with it, returned an error, crashed or timed out.
 ///
 /// `--grade` calls the plugin as a grader, with an input such as `{"output": "Paris", "reference": "Paris"}`, and shows the
-/// verdict, score and explanation that a run would read. The exit code is 1 if a run would not let the output pass.
+/// verdict, score and explanation that a run would read. The exit code is 1 if the verdict is `fail` or there is none.
 ///
 /// `--from RUN --trial TRIAL` repeats a trial of a run with everything that is stored with the run. The reply is judged by the test's
 /// `expect`, and the run is not changed. With `--grader NAME`, only this grader is called, for the stored output.
@@ -57,7 +57,7 @@ pub struct Args {
     /// The trial to repeat: its id, or a unique part of it
     #[arg(long, value_name = "TRIAL", requires = "from")]
     trial: Option<String>,
-    /// Ask this grader of the run about the trial's newest output
+    /// Call this grader of the run for the trial's newest output
     #[arg(long, value_name = "NAME", requires = "from")]
     grader: Option<String>,
     #[command(flatten)]
