@@ -147,7 +147,7 @@ pub struct SessionArgs {
     /// Stop after N failures: 3, 0.1 of all, or `off`
     #[arg(long, value_name = "N", value_parser = fail_fast, num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     fail_fast: Option<FailFast>,
-    /// Start nothing more after a sum, such as `tokens=2000000`
+    /// Stop when METRIC adds up to N, as `tokens=2000000`
     #[arg(long, value_name = "METRIC=N", value_parser = budget)]
     budget: Vec<Budgets>,
     /// Time for plugins to end after a stop [default: 0s]
