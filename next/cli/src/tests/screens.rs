@@ -593,7 +593,7 @@ fn help_lists_all_commands() {
     Inspect:
       list         List the runs, newest first
       show         Show a run, or one of its trials
-      logs         Print the logs, standard output and standard error of guests
+      logs         Print the logs, standard output and standard error of attempts
 
     Control:
       stop         Stop a run; `resume` continues it
