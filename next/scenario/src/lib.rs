@@ -9,6 +9,7 @@
 //! `lists/entries.rs`, which reads test lists; `lists/records.rs`, which makes tests of their records;
 //! `suite/planner.rs`, which resolves these on several threads; and `suite/writer.rs`, which writes the suite.
 
+mod filter;
 mod globs;
 mod grants_toml;
 mod keys;
@@ -21,6 +22,7 @@ mod schema;
 mod settings;
 mod suite;
 
+pub use filter::{Facts, Filter, InRun, RowFacts, TestLabels};
 pub use globs::IdGlob;
 pub use grants_toml::{GrantsToml, key_and_value, toml_key};
 pub use keys::files::check_kind;

@@ -93,6 +93,7 @@ pub(crate) fn selection(selected: &Selected, only: Option<HashSet<String>>) -> S
         providers: selected.providers.clone(),
         tags: selected.tags.clone(),
         only,
+        filter: None,
         overrides: selected.overrides.clone(),
     }
 }

@@ -13,6 +13,7 @@ use runner_model::{
 use serde_json::{Value, value::to_raw_value};
 
 use crate::{
+    filter::Filter,
     globs,
     keys::{
         DEFAULT_TIMEOUT, MAX_META, TestList, TestSettings, WrittenExpect, WrittenTest, consistency,
@@ -25,7 +26,7 @@ use crate::{
     suite::{
         blobs::Blobs,
         hash,
-        selection::{Filter, Selection},
+        selection::{Selection, narrow},
     },
 };
 
@@ -42,7 +43,9 @@ pub(crate) struct PlanRules<'s> {
     graders: Vec<&'s str>,
     /// The names of unused providers, too.
     all_names: Vec<&'s str>,
-    filter: Filter<'s>,
+    selection: &'s Selection,
+    /// `None` if all tests are selected.
+    filter: Option<Filter>,
     /// `select` and `exclude` of each list.
     lists: Vec<(Option<GlobSet>, GlobSet)>,
     /// The inputs that each provider needs from its tests.
@@ -101,7 +104,8 @@ impl<'s> PlanRules<'s> {
                 .map(|provider| &*provider.name)
                 .chain(scenario.unused.iter().map(String::as_str))
                 .collect(),
-            filter: Filter::new(selection)?,
+            selection,
+            filter: selection.compile()?,
             lists: lists.map_err(|reason| {
                 Problem::new(format!(
                     "the globs of `select` or `exclude` are together invalid: {reason}"
@@ -168,7 +172,9 @@ impl Planner<'_> {
         }
         let settings = settings.over(&rules.scenario.defaults);
         let mut providers = self.providers(origin, globs)?;
-        rules.filter.narrow(&test.id, &settings, &rules.names, &mut providers);
+        if let Some(filter) = &rules.filter {
+            narrow(filter, &test.id, &settings, &rules.names, &mut providers);
+        }
         if providers.is_empty() || !is_in_list {
             return Ok(());
         }
@@ -233,7 +239,11 @@ impl Planner<'_> {
         for (index, name) in expect.graders.iter().enumerate().filter(|_| !has_too_many) {
             if !self.rules.graders.contains(&&**name) {
                 let problem = Problem::new(format!("the scenario has no grader `{name}`"));
-                let help = suggest(name, self.rules.graders.iter().copied());
+                let help = if self.rules.graders.is_empty() {
+                    format!("add a table for it: `[graders.{name}]`")
+                } else {
+                    suggest(name, self.rules.graders.iter().copied())
+                };
                 problems.push(problem.with_help(help).at_all(graders()));
             }
             if expect.graders[..index].contains(name) {
@@ -282,7 +292,7 @@ impl Planner<'_> {
             })?;
             expect.schema = Some(digest);
         }
-        let overrides = &self.rules.filter.selection.overrides;
+        let overrides = &self.rules.selection.overrides;
         let mut retries = settings.retries.unwrap_or_default();
         retries.max = overrides.retries.unwrap_or(retries.max);
         let test = Test {

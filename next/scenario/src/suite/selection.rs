@@ -1,11 +1,11 @@
 //! [`Selection`]: the tests and providers that the command line selects.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
-use globset::GlobSet;
-use runner_model::{ScenarioOverrides, provider::Provider};
+use runner_model::{RowRef, ScenarioOverrides, Text, provider::Provider};
 
 use crate::{
+    filter::{Condition, Expression, Facts, Filter, meta_text},
     globs,
     keys::{TestList, TestSettings},
     problem::Problem,
@@ -24,6 +24,8 @@ pub struct Selection {
     pub tags: Vec<String>,
     /// The only tests and providers, as `test@provider`. `None` selects all.
     pub only: Option<HashSet<String>>,
+    /// A resolved filter.
+    pub filter: Option<Filter>,
     pub overrides: ScenarioOverrides,
 }
 
@@ -31,30 +33,59 @@ impl Selection {
     /// Returns whether anything is selected, so that tests or providers may be left out.
     pub fn is_some(&self) -> bool {
         let lists = [&self.tests, &self.exclude, &self.providers, &self.tags];
-        self.only.is_some() || lists.iter().any(|list| !list.is_empty())
+        self.only.is_some() || self.filter.is_some() || lists.iter().any(|list| !list.is_empty())
     }
 
-    /// Returns whether the providers leave one of a list's. Invalid globs leave all: they are reported later.
+    /// Returns whether one of a list's providers may be selected. Invalid globs leave all: they are reported later.
     pub(crate) fn may_use(&self, list: &TestList, providers: &[Provider]) -> bool {
         let own = list.providers.as_ref().map(|globs| globs::over_ids(globs));
-        let (Some(Ok(own)), Ok(selected)) = (own, globs::over_ids(&self.providers)) else {
+        let (Some(Ok(own)), Ok(Some(filter))) = (own, self.compile()) else {
             return true;
         };
-        let mut names = providers.iter().map(|provider| &*provider.name);
-        self.providers.is_empty() || names.any(|name| own.is_match(name) && selected.is_match(name))
+        let is_selected = |name| {
+            let facts = TestFacts { test: None, provider: Some(name) };
+            own.is_match(name) && filter.matches(&facts) != Some(false)
+        };
+        providers.iter().any(|provider| is_selected(&provider.name))
     }
 }
 
-/// A [`Selection`] with compiled globs.
-pub(crate) struct Filter<'s> {
-    tests: Option<GlobSet>,
-    exclude: Option<GlobSet>,
-    providers: Option<GlobSet>,
-    pub(crate) selection: &'s Selection,
+/// The facts of a test on a provider that may be planned.
+struct TestFacts<'a> {
+    test: Option<(&'a str, &'a TestSettings)>,
+    provider: Option<&'a str>,
 }
 
-impl<'s> Filter<'s> {
-    pub(crate) fn new(selection: &'s Selection) -> Result<Self, Problem> {
+impl Facts for TestFacts<'_> {
+    fn test(&self) -> Option<&str> {
+        self.test.map(|(id, _)| id)
+    }
+
+    fn provider(&self) -> Option<&str> {
+        self.provider
+    }
+
+    fn has_tag(&self, tag: &str) -> Option<bool> {
+        self.test.map(|(_, settings)| settings.tags.iter().any(|own| own == tag))
+    }
+
+    fn meta(&self, key: &str, matches: &dyn Fn(&str) -> bool) -> Option<bool> {
+        let value = self.test?.1.meta.get(&Text::from(key));
+        Some(value.is_some_and(|value| matches(&meta_text(value))))
+    }
+
+    fn row(&self) -> Option<&RowRef<'_>> {
+        None
+    }
+
+    fn log(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+}
+
+impl Selection {
+    /// Returns the filter that all parts of the selection make together. `None` if it selects everything.
+    pub(crate) fn compile(&self) -> Result<Option<Filter>, Problem> {
         let refuse = |message| {
             Problem::new(message)
                 .with_help("`--test`, `--exclude` and `--provider` take globs such as `words/*`")
@@ -72,35 +103,38 @@ impl<'s> Filter<'s> {
             let set = (!globs.is_empty()).then(|| globs::over_ids(globs)).transpose();
             set.map_err(|reason| refuse(format!("too many globs on the command line: {reason}")))
         };
-        Ok(Self {
-            tests: set(&selection.tests)?,
-            exclude: set(&selection.exclude)?,
-            providers: set(&selection.providers)?,
-            selection,
-        })
+        let is = |condition| Expression::Is(condition, 0..0);
+        let tags = (!self.tags.is_empty()).then(|| self.tags.clone());
+        let only = self.only.clone().map(|tests| Condition::of_run(tests));
+        let exclude = set(&self.exclude)?.map(|globs| is(Condition::Test(globs)));
+        let parts = [
+            set(&self.providers)?.map(|globs| is(Condition::Provider(globs))),
+            set(&self.tests)?.map(|globs| is(Condition::Test(globs))),
+            exclude.map(|exclude| Expression::Not(Box::new(exclude))),
+            tags.map(|tags| is(Condition::Tag(tags))),
+            self.filter.as_ref().map(|filter| filter.root().clone()),
+            only.map(is),
+        ];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        Ok((!parts.is_empty()).then(|| Filter::new("", Expression::All(parts))))
     }
+}
 
-    /// Removes the providers of a test on which it is not selected. `names` has the names of all providers.
-    pub(crate) fn narrow(
-        &self,
-        id: &str,
-        settings: &TestSettings,
-        names: &[&str],
-        providers: &mut Vec<u16>,
-    ) {
-        let Selection { tags, only, .. } = self.selection;
-        let has_tag = || tags.iter().any(|tag| settings.tags.contains(tag));
-        let is_selected = self.tests.as_ref().is_none_or(|tests| tests.is_match(id))
-            && self.exclude.as_ref().is_none_or(|exclude| !exclude.is_match(id))
-            && (tags.is_empty() || has_tag());
-        if !is_selected {
-            providers.clear();
-        } else if let Some(selected) = &self.providers {
-            providers.retain(|index| selected.is_match(names[usize::from(*index)]));
-        }
-        if let Some(only) = only {
-            providers
-                .retain(|index| only.contains(&format!("{id}@{}", names[usize::from(*index)])));
-        }
+/// Removes the providers of a test on which a filter does not select it. `names` has the names of all providers.
+pub(crate) fn narrow(
+    filter: &Filter,
+    id: &str,
+    settings: &TestSettings,
+    names: &[&str],
+    providers: &mut Vec<u16>,
+) {
+    let mut facts = TestFacts { test: Some((id, settings)), provider: None };
+    match filter.matches(&facts) {
+        Some(true) => {}
+        Some(false) => providers.clear(),
+        None => providers.retain(|index| {
+            facts.provider = Some(names[usize::from(*index)]);
+            filter.matches(&facts) == Some(true)
+        }),
     }
 }

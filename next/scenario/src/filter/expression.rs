@@ -1,0 +1,266 @@
+//! [`Filter`] and its tree.
+
+use std::{collections::HashSet, ops::Range, time::Duration};
+
+use globset::GlobSet;
+use runner_model::{ErrorClass, Outcome};
+
+use crate::problem::{Place, Problem, Problems, Source};
+
+/// Outcomes that `--failed` selects.
+const BAD: &str = "outcome(failed, error, timeout)";
+
+/// A parsed filter.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    text: String,
+    root: Expression,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Expression {
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Not(Box<Self>),
+    /// A condition, and its range in the text.
+    Is(Condition, Range<usize>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Condition {
+    Test(GlobSet),
+    Provider(GlobSet),
+    /// The trial's id or its test's.
+    Trial(GlobSet),
+    Tag(Vec<String>),
+    Meta {
+        key: String,
+        /// `None` for any value.
+        value: Option<GlobSet>,
+    },
+    Outcome(Vec<Outcome>),
+    Error(Vec<ErrorIs>),
+    /// Lower-case texts that the output contains.
+    Output(Vec<String>),
+    Log(Vec<String>),
+    Flaky,
+    Slower(Duration),
+    /// A lower-case part of an id or a message.
+    Word(String),
+    /// A word with wildcards, which matches ids.
+    WordGlob(GlobSet),
+    In {
+        run: String,
+        /// The range of `run` in the text.
+        at: Range<usize>,
+        filter: Box<Expression>,
+        /// Set by [`Filter::resolve`]: the matching tests, as `test@provider`.
+        tests: Option<HashSet<String>>,
+    },
+}
+
+impl Condition {
+    /// Creates the condition of a test and provider among these, as `test@provider`.
+    pub(crate) fn of_run(tests: HashSet<String>) -> Self {
+        let filter = Box::new(Expression::All(Vec::new()));
+        Self::In { run: String::new(), at: 0..0, filter, tests: Some(tests) }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ErrorIs {
+    Class(ErrorClass),
+    /// A lower-case part of the message.
+    Text(String),
+}
+
+/// An `in(RUN, FILTER)` to be looked up.
+#[derive(Debug)]
+pub struct InRun<'a> {
+    /// The run as the user named it.
+    pub run: &'a str,
+    pub filter: Filter,
+}
+
+impl Filter {
+    pub(crate) fn new(text: &str, root: Expression) -> Self {
+        Self { text: text.to_owned(), root }
+    }
+
+    pub(crate) fn root(&self) -> &Expression {
+        &self.root
+    }
+
+    /// Returns the filter that selects failures, errors and timeouts.
+    pub fn failed() -> Self {
+        let bad = Outcome::ALL.iter().copied().filter(|outcome| outcome.is_bad()).collect();
+        Self::new(BAD, Expression::Is(Condition::Outcome(bad), 0..BAD.len()))
+    }
+
+    /// Returns the filter that selects the tests that failed in a run.
+    ///
+    /// # Errors
+    ///
+    /// The name of the run is empty.
+    pub fn failed_in(run: &str) -> Result<Self, Problems> {
+        Self::parse(&format!("in({}, {BAD})", quoted(run)))
+    }
+
+    /// Returns the text, which [`Self::parse`] reads.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Joins filters: all must match. `None` without any.
+    pub fn all(filters: Vec<Self>) -> Option<Self> {
+        if filters.len() < 2 {
+            return filters.into_iter().next();
+        }
+        let text = filters.iter().map(|filter| format!("({})", filter.text));
+        let text = text.collect::<Vec<_>>().join(" & ");
+        let shift = |filter: Self, start: &mut usize| {
+            let mut root = filter.root;
+            root.shift(*start + 1);
+            *start += filter.text.len() + ") & (".len();
+            root
+        };
+        let mut start = 0;
+        let parts = filters.into_iter().map(|filter| shift(filter, &mut start)).collect();
+        Some(Self { text, root: Expression::All(parts) })
+    }
+
+    /// Refuses conditions on results, for a selection of tests that have not run.
+    ///
+    /// # Errors
+    ///
+    /// Each such condition with its place.
+    pub fn check_for_tests(&self) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        self.root.each(&mut |condition, at| {
+            let (message, help) = match condition {
+                Condition::Trial(_) => (
+                    "`trial(…)` selects one repeat, but a test is selected with all its repeats",
+                    "select tests and providers: `test(GLOB) & provider(GLOB)`",
+                ),
+                Condition::Outcome(_)
+                | Condition::Error(_)
+                | Condition::Output(_)
+                | Condition::Log(_)
+                | Condition::Flaky
+                | Condition::Slower(_) => (
+                    "this is about results, but nothing has run yet",
+                    "to ask about an earlier run: `in(latest, outcome(failed))`",
+                ),
+                Condition::Test(_)
+                | Condition::Provider(_)
+                | Condition::Tag(_)
+                | Condition::Meta { .. }
+                | Condition::Word(_)
+                | Condition::WordGlob(_)
+                | Condition::In { .. } => return,
+            };
+            let problem = self.problem(at.clone(), message).with_help(help);
+            problems.add(usize::MAX, problem);
+        });
+        if problems.count() == 0 { Ok(()) } else { Err(problems) }
+    }
+
+    /// Returns whether `tags` or `meta` of tests are needed, which rows lack.
+    pub fn needs_tests(&self) -> bool {
+        let mut needs = false;
+        self.root.each(&mut |condition, _| {
+            needs |= matches!(condition, Condition::Tag(_) | Condition::Meta { .. });
+        });
+        needs
+    }
+
+    /// Looks up each `in(RUN, FILTER)`, the innermost first. `look` returns the run's id, which replaces its name in the text, and
+    /// the matching tests as `test@provider`.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `look`.
+    pub fn resolve<E>(
+        &mut self,
+        look: &mut dyn FnMut(InRun<'_>) -> Result<(String, HashSet<String>), E>,
+    ) -> Result<(), E> {
+        let mut ids = Vec::new();
+        self.root.resolve(&self.text, look, &mut ids)?;
+        // From the end, so that the other ranges stay valid.
+        ids.sort_by_key(|(at, _): &(Range<usize>, String)| at.start);
+        for (at, id) in ids.into_iter().rev() {
+            self.text.replace_range(at, &quoted(&id));
+        }
+        Ok(())
+    }
+
+    pub(super) fn problem(&self, at: Range<usize>, message: &str) -> Problem {
+        problem(&self.text, at, message)
+    }
+}
+
+/// Creates a problem at a place of a filter.
+pub(super) fn problem(text: &str, at: Range<usize>, message: impl Into<String>) -> Problem {
+    let source = Source::new("filter", text, 1);
+    Problem::new(message).at(Place::new(&source, at, ""))
+}
+
+impl Expression {
+    /// Calls `each` for every condition on the trials themselves, not for those inside of `in(…)`.
+    fn each(&self, each: &mut dyn FnMut(&Condition, &Range<usize>)) {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.each(each)),
+            Self::Not(part) => part.each(each),
+            Self::Is(condition, at) => each(condition, at),
+        }
+    }
+
+    fn shift(&mut self, by: usize) {
+        let shifted = |at: &mut Range<usize>| *at = at.start + by..at.end + by;
+        match self {
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter_mut().for_each(|part| part.shift(by));
+            }
+            Self::Not(part) => part.shift(by),
+            Self::Is(condition, at) => {
+                shifted(at);
+                if let Condition::In { at, filter, .. } = condition {
+                    shifted(at);
+                    filter.shift(by);
+                }
+            }
+        }
+    }
+
+    fn resolve<E>(
+        &mut self,
+        text: &str,
+        look: &mut dyn FnMut(InRun<'_>) -> Result<(String, HashSet<String>), E>,
+        ids: &mut Vec<(Range<usize>, String)>,
+    ) -> Result<(), E> {
+        match self {
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter_mut().try_for_each(|part| part.resolve(text, look, ids))
+            }
+            Self::Not(part) => part.resolve(text, look, ids),
+            Self::Is(Condition::In { run, at, filter, tests }, _) => {
+                filter.resolve(text, look, ids)?;
+                let inner = Filter { text: text.to_owned(), root: (**filter).clone() };
+                let (id, found) = look(InRun { run, filter: inner })?;
+                *tests = Some(found);
+                ids.push((at.clone(), id));
+                Ok(())
+            }
+            Self::Is(..) => Ok(()),
+        }
+    }
+}
+
+/// Quotes an argument, unless it has no special character.
+fn quoted(text: &str) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "-_./~:".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}

@@ -1,0 +1,96 @@
+//! Facts from a run's rows and its stored tests.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufRead};
+
+use runner_model::{RowRef, Text, test::MetaValue};
+use serde::Deserialize;
+
+use super::evaluate::Facts;
+
+/// The tags and `meta` of tests, which rows lack.
+#[derive(Debug, Default)]
+pub struct TestLabels(HashMap<String, Labels>);
+
+#[derive(Debug, Default)]
+struct Labels {
+    tags: Vec<String>,
+    meta: BTreeMap<String, String>,
+}
+
+impl TestLabels {
+    /// Reads the labels from the lines of a suite.
+    ///
+    /// # Errors
+    ///
+    /// The suite cannot be read.
+    pub fn read(suite: impl BufRead) -> io::Result<Self> {
+        #[derive(Deserialize)]
+        struct Test<'a> {
+            #[serde(borrow)]
+            id: Text<'a>,
+            #[serde(default)]
+            tags: Vec<String>,
+            #[serde(default, borrow)]
+            meta: BTreeMap<Text<'a>, MetaValue<'a>>,
+        }
+        let mut labels = HashMap::new();
+        for line in suite.lines() {
+            let line = line?;
+            // Most tests have no labels, and parsing takes longer than this search.
+            if !line.contains("\"tags\":") && !line.contains("\"meta\":") {
+                continue;
+            }
+            let Test { id, tags, meta } = serde_json::from_str(&line)?;
+            let meta = meta.iter().map(|(key, value)| (key.to_string(), text(value).into_owned()));
+            labels.insert(id.to_string(), Labels { tags, meta: meta.collect() });
+        }
+        Ok(Self(labels))
+    }
+}
+
+/// The facts of a row.
+pub struct RowFacts<'a> {
+    pub row: &'a RowRef<'a>,
+    pub labels: &'a TestLabels,
+    /// Reads the attempt's log.
+    pub log: &'a dyn Fn(&RowRef<'_>) -> String,
+}
+
+impl Facts for RowFacts<'_> {
+    fn test(&self) -> Option<&str> {
+        Some(&self.row.test)
+    }
+
+    fn provider(&self) -> Option<&str> {
+        Some(&self.row.provider)
+    }
+
+    fn has_tag(&self, tag: &str) -> Option<bool> {
+        let labels = self.labels.0.get(&*self.row.test);
+        Some(labels.is_some_and(|labels| labels.tags.iter().any(|own| own == tag)))
+    }
+
+    fn meta(&self, key: &str, matches: &dyn Fn(&str) -> bool) -> Option<bool> {
+        let labels = self.labels.0.get(&*self.row.test);
+        Some(labels.and_then(|labels| labels.meta.get(key)).is_some_and(|value| matches(value)))
+    }
+
+    fn row(&self) -> Option<&RowRef<'_>> {
+        Some(self.row)
+    }
+
+    fn log(&self) -> Option<Cow<'_, str>> {
+        Some((self.log)(self.row).into())
+    }
+}
+
+/// Formats a value of `meta` for a glob.
+pub(crate) fn text<'v>(value: &'v MetaValue<'_>) -> Cow<'v, str> {
+    match value {
+        MetaValue::Bool(value) => value.to_string().into(),
+        MetaValue::Number(number) => number.to_string().into(),
+        MetaValue::Text(text) => Cow::Borrowed(text),
+    }
+}
