@@ -76,7 +76,7 @@ pub fn start(out: &Out, json: bool) -> Result<Exit, CommandError> {
 pub fn report_start(id: &str, run_dir: Option<String>) {
     static REPORTED: Once = Once::new();
     REPORTED.call_once(|| {
-        // This fails for the leader of a process group only, which a child of the first process is not.
+        // This fails only for the leader of a process group, and a child of the first process does not lead one.
         let _ = rustix::process::setsid();
         let started = Started { v: VERSION, id: id.to_owned(), run_dir };
         let line = serde_json::to_vec(&started).unwrap_or_default();
@@ -106,7 +106,7 @@ impl Observer for Background<'_> {
         match event {
             RunEvent::Created { manifest, directory, log } => {
                 report_start(&manifest.id, Some(directory.to_string_lossy().into_owned()));
-                // Also a panic's message must not be lost.
+                // The message of a panic must not be lost, either.
                 let _ = rustix::stdio::dup2_stderr(log);
                 self.has_run = true;
             }

@@ -35,8 +35,8 @@ pub enum EngineError {
     /// The selection matches no test, for these reasons. Exit code 5.
     #[error("no test was selected")]
     NothingSelected(Vec<String>),
-    /// The newest result of every trial of the scenario is passed, so `--last-failed` selects none. Exit code 5, as of pytest
-    /// with `--last-failed-no-failures none`. The text has a line for each skipped run.
+    /// The newest result of every trial of the scenario is passed, so `--last-failed` selects none. Exit code 5, as pytest
+    /// has with `--last-failed-no-failures none`. The text has a line for each skipped run.
     #[error(
         "every trial of the scenario passed in its newest run, so `--last-failed` selects none{0}"
     )]

@@ -307,7 +307,7 @@ mod tests {
         let (_group, received) = heard();
         assert!(!shared.is_last.load(Ordering::SeqCst));
         assert_eq!(received.recv(), Ok(stop(false)));
-        // The next session of a group learns what the group knows.
+        // The next session of a group receives the signals of the group.
         let (session, received) = heard();
         assert_eq!(received.recv(), Ok(stop(false)));
         drop((session, _group));
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn signal_exits_once_output_only_waits() {
         let shared = unused();
-        // What `exit_on_signal` does, after the handler of the signal has run.
+        // Does the same as `exit_on_signal`, after the handler of the signal has run.
         shared.is_last.store(true, Ordering::SeqCst);
         assert!(shared.receive(SIGTERM));
     }

@@ -1,4 +1,4 @@
-//! [`StoredCall`]: repeats a trial of a stored run, or asks a grader about its output, outside of the run.
+//! [`StoredCall`]: repeats a trial of a stored run, or calls a grader for its output, outside of the run.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,8 @@ pub struct StoredCall {
 }
 
 impl StoredCall {
-    /// Finds a trial, to ask `grader` about its newest output, or else to repeat it. Folders of grants are at their stored paths, and secrets are read again.
+    /// Finds a trial, to call `grader` for its newest output, or else to repeat the trial. Folders of grants are at their stored
+    /// paths, and secrets are read again.
     ///
     /// # Errors
     ///

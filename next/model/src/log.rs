@@ -29,7 +29,7 @@ pub struct Said<'a> {
     /// Log records in order of arrival.
     #[serde(borrow, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<LogRecord<'a>>,
-    /// Number of log records over a limit, which were dropped.
+    /// Number of log records that were dropped because of a limit.
     #[serde(skip_serializing_if = "is_default")]
     pub dropped: u64,
     /// Start and end of standard output. Empty if it is the reply.

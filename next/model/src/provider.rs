@@ -56,7 +56,7 @@ pub struct Grading {
     /// The grader's input, with placeholders in its texts. Roots: [`GRADED_ROOTS`]. `None` for an object with all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
-    /// The lowest score that passes. A test's own one takes precedence.
+    /// The lowest score that passes. That of a test takes precedence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_score: Option<f64>,
     /// Most time of one attempt.

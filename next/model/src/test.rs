@@ -123,7 +123,7 @@ pub struct Expect {
     /// The kept part of the standard error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stderr: Option<ExpectedText>,
-    /// Names of the graders that judge the output once all else holds.
+    /// Names of the graders that judge the output if all other expectations hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub graders: Vec<String>,
 }

@@ -63,8 +63,8 @@ pub fn inspect(
     })
 }
 
-/// Returns the number of compilers that may run at once: their memory must fit the machine, and more than the cores have threads
-/// for are not faster.
+/// Returns the number of compilers that may run at the same time: their memory must fit the machine, and each occupies several
+/// cores.
 pub fn at_once() -> usize {
     let fitting = machine::memory() / COMPILE_MEMORY;
     fitting.min(u64::from(machine::cores() / THREADS)).max(1) as usize

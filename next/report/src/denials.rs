@@ -124,7 +124,7 @@ mod tests {
                 r#"secrets = ["KEY"]"#,
             ]
         );
-        // What is granted already, or cannot be, needs no table.
+        // Access that is granted already, or cannot be, needs no table.
         let denied = [denial(Some(r#"net = ["https://a.example"]"#)), denial(None)];
         assert!(table_with("p", &granted, &denied).is_empty());
     }

@@ -29,7 +29,7 @@ pub struct Unreadable {
     pub problem: String,
 }
 
-/// The state of a run, and where it is.
+/// The state and the directory of a run.
 #[derive(Debug, Serialize)]
 pub struct RunSummary {
     #[serde(flatten)]

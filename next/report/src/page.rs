@@ -146,8 +146,8 @@ impl Page {
     }
 }
 
-/// Formats an attempt of the provider, or a failed one of a grader that was asked again. `None` for other rows of an output that
-/// waits for graders.
+/// Formats an attempt of the provider, or a failed one of a grader that was called again. `None` for other rows of an output
+/// that waits for graders.
 fn attempt(line: &Line) -> Option<String> {
     let row = line.row()?;
     if row.outcome == Outcome::Ungraded && !row.has_failed_grader() {
@@ -160,7 +160,7 @@ fn attempt(line: &Line) -> Option<String> {
     Some(format!("{attempt} in session {session}: {outcome}, {took}{reason}"))
 }
 
-/// Formats what a test expects: only the value if it is of the whole output, as the output next to it.
+/// Formats what a test expects: only the value if it is of the whole output, in the form of the output next to it.
 fn expected(expect: &Map<String, Value>) -> String {
     if let (1, Some(equals)) = (expect.len(), expect.get("equals")) {
         return pretty(equals);

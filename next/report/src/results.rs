@@ -1,4 +1,4 @@
-//! [`Results`]: what the trials of a provider, or the answers of a grader, sum up to.
+//! [`Results`]: the sums of a provider's trials, or of a grader's answers.
 
 use std::time::Duration;
 

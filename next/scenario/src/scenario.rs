@@ -49,7 +49,8 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// Removes the providers that are not used. Indexes of a suite that is resolved or opened later are those of the others.
+    /// Removes the providers that are not used. A suite that is resolved or opened later has the indexes of the remaining
+    /// providers.
     pub fn keep_providers(&mut self, is_used: impl Fn(&Provider) -> bool) {
         let unused = self.providers.extract_if(.., |provider| !is_used(provider));
         self.unused.extend(unused.map(|provider| provider.name.to_string()));

@@ -1,7 +1,7 @@
 //! [`Question`]: the input of a grader about a stored row. [`grade`] reads the answer.
 //!
-//! An answer may be the text of a model, and a hostile output may have told the model what to say. It is read strictly: what
-//! cannot be read is an error, and never a pass.
+//! An answer may be the text of a model, and a hostile output may contain instructions for the model. It is read strictly:
+//! anything else is an error, and never a pass.
 
 use runner_model::log::Said;
 use runner_model::provider::{Arguments, Grading};

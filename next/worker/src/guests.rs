@@ -191,7 +191,7 @@ impl Slots {
         self.state.report(slot, task.id, &report)
     }
 
-    /// Asks a grader about a stored row.
+    /// Calls a grader for a stored row.
     async fn grade(
         &self,
         slot: usize,
@@ -243,7 +243,7 @@ impl Slots {
         Ok(AttemptReport::from_grade(grade.as_ref(), host_fault))
     }
 
-    /// Returns the stored grades that answer the questions of a test's graders, up to the first grader to ask.
+    /// Returns the stored grades that answer the questions of a test's graders, up to the first grader to call.
     fn standing_grades<'a>(&self, test: &Test<'a>, stored: &RowRef<'_>) -> Vec<StandingGrade<'a>> {
         let standing = |name: &String| {
             let mut providers = self.providers.iter().flatten();

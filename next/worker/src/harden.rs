@@ -98,8 +98,8 @@ impl Openings<'_> {
     ///
     /// Returns the layers that the kernel supports. A kernel without any is not an error: wasmtime's sandbox remains.
     pub fn close_others(&self) -> WallStatus {
-        // rustix looks for the vDSO at the first reading and finds none after the wall, so that every reading of the clock
-        // would become a system call: four per attempt.
+        // rustix looks for the vDSO at the first reading of the clock. Later it would find none, and every reading would
+        // be a system call: four per attempt.
         let _ = clock_gettime(ClockId::Monotonic);
         WallStatus {
             landlock: landlock::restrict(self).unwrap_or(0),

@@ -68,12 +68,12 @@ fn serve(
     let Some(ToWorker::Prepare(prepare)) = incoming.next()? else {
         return Err(unexpected("another one before `Prepare`"));
     };
-    // Before the wall, which also closes the files of the system's certificates.
+    // Before the files of the system's certificates are closed to this process.
     let mut grants = prepare.providers.iter().flat_map(|prepared| &prepared.provider.grants.net);
     if grants.any(|grant| grant.to_string().starts_with("https:")) {
         load_certificates();
     }
-    // Before any thread, because the wall binds only this thread and those it starts.
+    // Before any thread, because only this thread and those it starts are restricted.
     let wall = Openings::for_worker(&prepare).close_others();
     let count = prepare.slots + prepare.grader_slots;
     let engines = Engines::new(count, prepare.memory);

@@ -153,7 +153,7 @@ impl<'a> Screen<'a> {
             if count <= MAX_BLOCKS {
                 self.out.data(&format!("{place}{}", trials::block(&row, BLOCK_LINES)));
             } else if count == MAX_BLOCKS + 1 {
-                // The end names the command that shows them.
+                // The end of the session prints the command that shows them.
                 self.out
                     .hint(&format!("more than {MAX_BLOCKS} failures; the others are only counted"));
             }
@@ -208,7 +208,7 @@ impl Observer for Screen<'_> {
                 let by = match (by, signal) {
                     (Some(by), _) => format!(" (requested by {})", phrases::actor(by)),
                     (None, Some(signal)) => format!(" ({})", phrases::signal(*signal)),
-                    // A run that stops by itself gives its reason in the summary.
+                    // If a run stops by itself, the summary has the reason.
                     (None, None) if *in_flight == 0 => return,
                     (None, None) => String::new(),
                 };

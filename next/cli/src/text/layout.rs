@@ -57,7 +57,7 @@ fn wrap_line(line: &str, columns: usize) -> String {
             }
             let room = columns.saturating_sub(column);
             if wide + indent > columns && (column <= indent || room > columns / 3) {
-                // The word fits no line. A third of a line is room enough for its first part; less would look like a scrap.
+                // The word fits no line. A third of a line is enough room for its first part.
                 let split = split_word(word, room);
                 wrapped.push_str(&word[..split]);
                 word = &word[split..];

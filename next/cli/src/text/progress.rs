@@ -36,7 +36,7 @@ pub struct Progress<'a> {
     out: &'a Out,
     bar: Option<ProgressBar>,
     last_line: Instant,
-    /// Whether the last line named what attempts wait for. The first such line does not wait for its turn.
+    /// Whether the last line named a wait of attempts. The first such line is printed before its turn.
     named_wait: bool,
     start: Instant,
     /// The first and the newest number of done trials, and when the newest was first seen. `None` before the first update.

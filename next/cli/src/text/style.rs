@@ -1,4 +1,4 @@
-//! Colours and other emphasis. Control characters are escaped first, so a guest's text cannot end or change its colour.
+//! Colours and other emphasis. Control characters are escaped first, so a plugin's text cannot end or change its colour.
 
 use runner_model::{Outcome, units::grouped, visible::visible};
 

@@ -7,7 +7,7 @@ use runner_scenario::Suite;
 
 use super::test_line::TestLine;
 
-/// Reads the ids of a suite's trials. Successive trials of a test read its line once.
+/// Reads the ids of a suite's trials. For consecutive trials of a test, its line is read once.
 pub(crate) struct Ids<'a> {
     suite: &'a Suite,
     providers: &'a [Provider],

@@ -30,10 +30,10 @@ pub(crate) struct Plan {
     pub(crate) fingerprints: Fingerprints,
     pub(crate) cache: PluginCache,
     pub(crate) rejudge: Rejudge,
-    /// The end that the run had, if the session only judges the rows of `rejudge`.
+    /// The end of the run before the session, if the session only judges the rows of `rejudge`.
     pub(crate) rescored: Option<End>,
     pub(crate) settings: SessionSettings,
-    /// Whether nothing sets the number of jobs. Attempts without `net` grants then have no more slots than there are cores.
+    /// Whether nothing sets the number of jobs. Then attempts without `net` grants have one slot for each core at most.
     has_default_jobs: bool,
     /// Budgets, with the spending of earlier sessions.
     pub(crate) spending: Spending,

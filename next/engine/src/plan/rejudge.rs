@@ -28,7 +28,7 @@ pub(crate) struct Place {
     pub(crate) bytes: usize,
     /// Whether an earlier attempt did not pass, so that a pass is flaky.
     pub(crate) had_bad: bool,
-    /// Whether graders have still to judge the row.
+    /// Whether graders have yet to judge the row.
     pub(crate) is_ungraded: bool,
 }
 
@@ -59,7 +59,7 @@ impl StoredRow {
         })
     }
 
-    /// Returns how often a grader was asked without an answer.
+    /// Returns the number of calls of a grader without an answer.
     pub(crate) fn asked(&self, grader: &str) -> u32 {
         let row = read_line(&self.line);
         let grades = row.iter().flat_map(|row| &row.grades);
@@ -77,7 +77,7 @@ pub(crate) struct JudgedRow {
     pub(crate) logs: Option<LogPlace>,
 }
 
-/// The consequence of a changed plan for a trial with a result.
+/// The effect of a changed plan on a trial with a result.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
     Nothing,

@@ -117,7 +117,7 @@ impl RescorePlan {
         blobs.extend(&ContentSource::from_files(live.blobs().clone()));
 
         scenario.name.clone_from(&manifest.scenario);
-        // The seed is in the fingerprints of what has run.
+        // The fingerprints of the rows include the seed.
         scenario.run.seed = stored.run.seed;
         // The outcomes are old, so they are no reason to stop.
         scenario.run.fail_fast = FailFast::default();

@@ -109,7 +109,7 @@ impl TestLine<'_> {
             #[serde(default)]
             graders: Vec<String>,
         }
-        // Few tests have graders, and each trial asks.
+        // Few tests have graders, and this is called for each trial.
         let expect = self.expect.filter(|raw| raw.get().contains("\"graders\":"));
         let expect = expect.map(|raw| serde_json::from_str::<Expect>(raw.get())).transpose()?;
         Ok(expect.map(|expect| expect.graders).unwrap_or_default())

@@ -42,7 +42,7 @@ pub enum StopMode {
 pub enum Effect {
     /// Sends a task to a worker.
     Send { worker: WorkerId, assignment: Assignment },
-    /// Asks a worker to return all but `keep` of its tasks that have not started.
+    /// Requests that a worker returns all but `keep` of its tasks that have not started.
     TakeBack { worker: WorkerId, keep: u32 },
     /// Pauses or continues all guests.
     Pause(bool),

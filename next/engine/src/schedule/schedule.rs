@@ -285,8 +285,8 @@ impl Schedule {
         self.workers.sent(worker, task, flight);
     }
 
-    /// Handles a checked report. `grader` is the index of the grader to ask next if the outcome is `ungraded`. Ignores a report
-    /// of a task that the worker does not have.
+    /// Handles a checked report. `grader` is the index of the next grader if the outcome is `ungraded`. Ignores a report of a
+    /// task that the worker does not have.
     pub fn report(
         &mut self,
         worker: WorkerId,

@@ -24,7 +24,7 @@ impl Schedule {
         };
         match &mut self.stop {
             Some(old) if old.mode >= mode => {
-                // Cancelling decides about the run for good, so it overrides the reason of the stop.
+                // Cancelling ends the run for good, so it overrides the reason of the stop.
                 if reason == Reason::Cancelled {
                     (old.reason, old.message) = (reason, message);
                 }

@@ -31,7 +31,7 @@ pub(super) struct SentTask {
 /// Findings of one turn of [`Schedule::assign`](super::Schedule::assign).
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    /// Whether no slot is free for bounded lanes.
+    /// Whether bounded lanes have no free slot.
     pub(super) only_unbounded: bool,
     /// The worker whose next free slot is kept for a bounded lane. It gets no tasks that would wait.
     pub(super) held_for_slot: Option<WorkerId>,
@@ -59,7 +59,7 @@ pub(super) struct Worker {
     pace: Option<u64>,
     /// Whether the window is filled in this turn.
     is_open: bool,
-    /// Whether the worker has a request to return tasks and has neither answered nor reported since.
+    /// Whether the worker has received a request to return tasks, and has sent neither an answer nor a report since.
     is_returning: bool,
 }
 

@@ -68,7 +68,7 @@ pub(super) struct Coordinator<'a> {
     pub(super) in_flight: InFlight,
     /// Trials and facts of the rows that are not on disk yet, in the order of writing.
     pub(super) unacked: VecDeque<(u64, RowFacts)>,
-    /// The newest rows of trials that graders have still to judge, by trial. Their places are known once they are on disk.
+    /// The newest rows of trials that graders have yet to judge, by trial. Their places are known once they are on disk.
     pub(super) ungraded: HashMap<u64, Place>,
     /// Descriptions of the plugins, until the start is recorded.
     pub(super) described: Option<Ready>,
@@ -344,7 +344,7 @@ impl<'a> Coordinator<'a> {
         }));
         let writer = match writer {
             Err(RecordError::Io { source, .. }) if source.kind() == ErrorKind::WouldBlock => {
-                // The run has not started, and is closed as one that waits.
+                // The run has not started, so it is closed like a waiting one.
                 self.waiting = Some(owned);
                 let message = machine::failure("cannot start a thread", source);
                 self.fail(Reason::Machine, message);
@@ -578,7 +578,7 @@ impl<'a> Coordinator<'a> {
 
     /// Lets the schedule decide, after all events.
     fn tick(&mut self) {
-        // A session that waits for its root can only stop.
+        // A session that waits for its results root starts no trial.
         if self.waiting.is_some() && !self.schedule.is_stopping() {
             return;
         }

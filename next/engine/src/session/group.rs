@@ -63,7 +63,7 @@ impl Group {
             return Err(EngineError::NothingSelected(Vec::new()));
         };
         let root = ResultsRoot::open(&first.session.results)?;
-        // Runs of a group wait first, so a root in use is an error only if `share` forbids waiting.
+        // Runs of a group wait at first, so a root in use is an error only if `share` forbids waiting.
         lock_root(&root, first.session.share)?;
         let mut group = Self::new(new_id("group", now()))?;
         let of = plans.len() as u32;

@@ -75,7 +75,7 @@ pub(crate) struct CheckedReport {
     pub(crate) outcome: Outcome,
     pub(crate) has_denied: bool,
     pub(crate) row: Vec<u8>,
-    /// The row if a failed grader is asked again.
+    /// The row if a failed grader is called again.
     pub(crate) ungraded: Option<Vec<u8>>,
     pub(crate) log: Option<Vec<u8>>,
     pub(crate) artifacts: Vec<(Digest, File)>,
@@ -273,7 +273,7 @@ impl InFlightTask {
         Ok((row, (log, artifacts)))
     }
 
-    /// Returns the index of the grader that a row waits for. `None` if it waits for none.
+    /// Returns the index of the grader that a row waits for, if there is one.
     pub(crate) fn next_grader(&self, row: &RowRef<'_>) -> Option<u16> {
         let is_ungraded = row.outcome == Outcome::Ungraded;
         self.graders.get(row.grades.len()).copied().filter(|_| is_ungraded)

@@ -11,9 +11,9 @@ use super::in_flight::{CheckedReport, InFlightTask};
 
 /// A judged row.
 pub(crate) struct JudgedReport {
-    /// The new row. The stored one if the grader was interrupted.
+    /// The new row, or the stored one if the grader was interrupted.
     pub(crate) row: Vec<u8>,
-    /// The row if the grader is asked again after its error.
+    /// The row if the grader is called again after its error.
     pub(crate) ungraded: Option<Vec<u8>>,
     is_interrupted: bool,
     is_grade: bool,

@@ -33,7 +33,7 @@ struct Prepared {
 pub struct RescorePreview {
     /// Number of trials that would be judged.
     pub judged: u64,
-    /// By the name of a grader the number of outputs that it judges. Earlier answers to the same questions are kept.
+    /// The number of outputs that each grader judges, by its name. Earlier answers to the same questions are kept.
     pub graders: BTreeMap<String, u64>,
 }
 
@@ -94,7 +94,7 @@ pub fn rescore(
     let ended = run(prestarted, work, !is_free, reopen, &mut tally)?;
     let exit = match tally.left {
         0 => ended.exit,
-        // A failed write leaves no reason of a stop.
+        // After a failed write there is no reason of a stop.
         _ => Exit::of_run(
             RunStatus::Incomplete,
             Some(ended.stop.unwrap_or(Reason::Storage)),

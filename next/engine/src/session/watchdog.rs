@@ -18,7 +18,7 @@ const CHECK_EVERY: Duration = Duration::from_millis(50);
 const STOP_BOUND: Duration = Duration::from_secs(1);
 /// Time for a kill.
 const KILL_BOUND: Duration = Duration::from_millis(300);
-/// Time for the last words. A disk that hangs never takes them.
+/// Time for writing the last words, which a disk that hangs never ends.
 const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
 /// Added to all bounds, for slow machines.
 const SLACK: Duration = Duration::from_secs(1);

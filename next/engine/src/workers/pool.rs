@@ -235,8 +235,8 @@ impl Pool {
         events
     }
 
-    /// Lets workers send no more than they have sent and [`event_sink`] allows, or lets them send again: their reports arrive
-    /// faster than the disk takes the rows.
+    /// Holds back workers whose reports arrive faster than the disk takes the rows, or lets them send again. They may send
+    /// the items that [`event_sink`] allows.
     pub(crate) fn hold_back(&mut self, is_held_back: bool) {
         self.is_held_back = is_held_back;
         if !is_held_back {
@@ -438,7 +438,7 @@ impl Pool {
         }
     }
 
-    /// Asks a worker to return all but `keep` of the tasks that it has not started.
+    /// Requests that a worker returns all but `keep` of the tasks that it has not started.
     pub(crate) fn take_back(&mut self, worker: WorkerId, keep: u32) {
         if let Some(entry) = self.workers.get_mut(&worker) {
             entry.open_take_backs += 1;

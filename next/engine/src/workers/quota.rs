@@ -1,7 +1,7 @@
 //! [`FrameQuota`]: the number of frames of each kind that a worker may send. Decoding bounds the length of a frame.
 //!
-//! A frame that a worker may send at any time costs the coordinator memory, disk or time each time. So each kind is counted,
-//! also frames that are ignored, and more of them than an honest worker sends are a lie.
+//! Each frame costs the coordinator memory, disk or time. So each kind is counted, including frames that are ignored. A
+//! worker that sends more than an honest one is hostile.
 
 use std::time::Instant;
 
@@ -162,7 +162,7 @@ mod tests {
             quota.add_task(&Limits::default());
             quota.add_task(&Limits::default());
             let most = most(&mut quota, &frame);
-            // A busy machine may take a second for this.
+            // A busy machine may need a second for this.
             let more = if matches!(frame, FromWorker::Doing(_)) { 40 } else { 0 };
             assert!((expected..=expected + more).contains(&most), "{frame:?}: {most}");
         }

@@ -34,7 +34,7 @@ mod tests {
         };
         assert_eq!(all(5, 200), [(3, 100), (2, 100)]);
         assert_eq!(all(1, 200), [(1, 200)]);
-        // Two of the largest do not fit, or not even one.
+        // Two attempts with the largest limit do not fit, or not even one does.
         assert_eq!(all(4, 100), [(4, 100)]);
         assert_eq!(all(4, 10), [(4, 60)]);
     }

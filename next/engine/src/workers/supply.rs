@@ -1,5 +1,5 @@
-//! Supplies workers with compiled plugins and blobs. Each is compiled or copied once, on a separate thread, and only as many at
-//! once as the machine has memory for their compilers.
+//! Supplies workers with compiled plugins and blobs. Each is compiled or copied once, on a separate thread, and the machine's
+//! memory bounds the number of compilers.
 
 use std::{sync::Arc, thread};
 

@@ -92,7 +92,7 @@ fn max_bytes(sender: Sender, kind: u8) -> Option<usize> {
 pub fn read_prefix(prefix: [u8; PREFIX], sender: Sender) -> Result<(u8, usize), BadFrame> {
     let [a, b, c, d, kind] = prefix;
     let length = u32::from_le_bytes([a, b, c, d]) as usize;
-    // Before any byte of it is buffered, or a worker could fill the coordinator's memory.
+    // Checked before any byte is buffered. Otherwise a worker could fill the coordinator's memory.
     let most = max_bytes(sender, kind).ok_or(BadFrame::Kind(kind))?;
     if length > most {
         return Err(BadFrame::TooLong { kind, length, most });
@@ -189,7 +189,7 @@ impl Message for FromWorker {
         let bad = BadFrame::Content(kind);
         Ok(match kind {
             kind::HELLO => Self::Hello(serde_json::from_slice(bytes).map_err(|_| bad)?),
-            // Parsed, a short value takes many times its bytes.
+            // A short value takes many times its bytes once it is parsed.
             kind::READY if values(bytes) > MAX_READY_VALUES => return Err(bad),
             kind::READY => Self::Ready(serde_json::from_slice(bytes).map_err(|_| bad)?),
             kind::NEED_PLUGIN => Self::NeedPlugin(decode_whole(kind, bytes)?),
@@ -205,7 +205,7 @@ impl Message for FromWorker {
                 if head.row_bytes as usize + head.log_bytes as usize != body.len() {
                     return Err(bad);
                 }
-                // With room for the tail, which the coordinator appends to the row.
+                // Reserves room for the tail, which the coordinator appends to the row.
                 let mut owned = Vec::with_capacity(body.len() + TAIL_BYTES);
                 owned.extend_from_slice(body);
                 Self::Report { head, body: owned }

@@ -21,12 +21,12 @@ pub struct Judgement<'a> {
     /// Whether parts of the checks were removed.
     #[serde(default, skip_serializing_if = "is_default")]
     pub truncated: bool,
-    /// The grades that are kept, in the order of the test's graders, up to the first one to ask.
+    /// The grades that are kept, in the order of the test's graders, up to the first one to call.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grades: Vec<StandingGrade<'a>>,
 }
 
-/// A stored grade that answers the present question. Another `min_score` makes another verdict of the same answer.
+/// A stored grade for the same settings and input. With another `min_score`, the same answer may have another verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, bound(deserialize = "'de: 'a"))]
 pub struct StandingGrade<'a> {

@@ -65,7 +65,7 @@ pub struct Check<'a> {
 pub struct Grade<'a> {
     /// The grader's name.
     pub grader: Text<'a>,
-    /// The grader's attempt at the same question, from 1.
+    /// The grader's attempt with the same settings and input, from 1.
     pub attempt: u32,
     /// The verdict by the answer and `min_score`. `None` if there is an error.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,7 +92,7 @@ pub struct Grade<'a> {
     pub usage: Usage,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric<'a>>,
-    /// Hash of the grader's settings and its input. An answer to the same question is kept. `None` if the grader was not called.
+    /// Hash of the grader's settings and its input. An answer with the same hash is kept. `None` if the grader was not called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<Fingerprint>,
 }

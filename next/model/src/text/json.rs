@@ -1,6 +1,6 @@
 //! JSON as text: [`parse`] refuses parts that readers disagree on, and [`Json`] keeps numbers as they are written.
 //!
-//! Most readers round long numbers, and keep the last of two equal keys. Both change a value without a word.
+//! Most readers round long numbers, and keep the last of two equal keys. Both change a value silently.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, io, iter::Peekable, ops::Range};
 
@@ -214,7 +214,7 @@ impl Serialize for Json<'_> {
 /// Writes compact JSON, or with `#` indented JSON.
 impl fmt::Display for Json<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // An indented value may be much longer than what a caller takes of it, so it is not made whole.
+        // A caller may need only the start of a long indented value, so it is written piece by piece.
         struct Writer<'f, 'b>(&'f mut fmt::Formatter<'b>);
         impl io::Write for Writer<'_, '_> {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -53,8 +53,8 @@ pub fn visible_line(text: &str) -> Cow<'_, str> {
     visible(&text).into_owned().into()
 }
 
-/// Escapes like [`visible_line`], and white space that looks like a space or like nothing: other kinds, and at the end of the
-/// text.
+/// Escapes like [`visible_line`], and white space that a reader may overlook: kinds other than a space, and any at the end of
+/// the text.
 pub fn marked(text: &str) -> String {
     let end = text.trim_end().len();
     let mut shown = String::with_capacity(text.len() + 8);

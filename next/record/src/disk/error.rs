@@ -33,7 +33,7 @@ pub enum RecordError {
         root: PathBuf,
         holder: Holder,
     },
-    /// Sessions use a results root that must be used exclusively, or one session uses it exclusively.
+    /// The results root is in use, and one of the sessions needs it exclusively.
     #[error("{}: wait until that ends, or use `--exclusive --wait`", in_use(root, runs))]
     RootHeld {
         root: PathBuf,

@@ -74,7 +74,7 @@ impl PluginCache {
     /// bytes. Entries that cannot be removed only take space.
     fn trim(&self, now: Time, most: u64) {
         let entry = |name: String| {
-            // The folder may be one that the user also has for other files.
+            // The folder may contain other files of the user.
             let (_, end) = (Digest::parse(name.get(..64)?)?, &name[64..]);
             let key = end.strip_prefix('-').map(|key| key.strip_suffix("-quick").unwrap_or(key));
             if end != ".json" && !key.is_some_and(is_compile_key) {

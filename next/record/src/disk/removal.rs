@@ -56,7 +56,7 @@ fn clear(top: &Dir, except: &[&str], failure: &mut Result<(), Errno>) -> Result<
             if !is_parent {
                 return Err(Errno::STALE);
             }
-            // If an entry is left in it, that was the first failure.
+            // If an entry is left in it, an earlier failure is known.
             note(failure, remove_folder(&current, &parent.inner));
             folders = parent.folders;
             continue;

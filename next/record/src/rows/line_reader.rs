@@ -19,7 +19,7 @@ pub enum ReadLine<'a> {
     Row(RowHead, &'a [u8]),
     /// A line that is not a row. Its trial runs again.
     Damaged(BadLine),
-    /// A last line without a line break that is not a whole row.
+    /// A last line without a line break that is not a complete row.
     Torn,
 }
 

@@ -19,7 +19,7 @@ use crate::{InFlight, RecordError, Rerun};
 const MAX_BYTES: u64 = 8 << 20;
 /// Bytes by which a manifest can grow while its session runs.
 const GROWTH: u64 = 2 << 20;
-/// Bytes of a scenario's name, as of a file's.
+/// Bytes of a scenario's name. A file's name may have as many.
 const MAX_NAME: usize = 255;
 /// Bytes of the texts that `list` shows of a run.
 const MAX_TEXTS: usize = 64 << 10;
@@ -336,7 +336,7 @@ impl Manifest {
         }
     }
 
-    /// Parses a manifest. The error is the problem in words.
+    /// Parses a manifest. The error describes the problem.
     pub(crate) fn parse(text: &str, id: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Format {
@@ -368,7 +368,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Returns the bytes of a manifest for a session that is about to start. The error is the problem in words.
+    /// Returns the bytes of a manifest for a session that is about to start. The error describes the problem.
     pub(crate) fn check_size(&self) -> Result<u64, String> {
         self.check_texts()?;
         let bytes = self.to_bytes().map_or(0, |bytes| bytes.len() as u64);
@@ -382,7 +382,7 @@ impl Manifest {
         ))
     }
 
-    /// Fails if the texts are too long for a list. The error is the problem in words.
+    /// Fails if the texts are too long for a list. The error describes the problem.
     fn check_texts(&self) -> Result<(), String> {
         let name = self.scenario.len();
         if name > MAX_NAME {

@@ -140,7 +140,7 @@ struct RunCheck<'a> {
     fold: UnplannedFold,
     /// Rows of trials that the plan lacks. Empty without the plan.
     removed: UnplannedFold,
-    /// The first lines that are not rows or not where they were written, and the number of others.
+    /// The first damaged or moved lines, and the number of the others.
     damaged: Vec<DiskFault>,
     more_damaged: u64,
     /// Faults of rows, each with the number of its trial in `fold`.

@@ -183,7 +183,7 @@ impl Finished {
             Err(error) => classify(&error, sandbox),
             Ok(exit_code) => read(exit_code, sandbox),
         };
-        // No tail: the output counts whole or not at all. `shorten` redacts it before it cuts.
+        // Has no tail: the output counts whole or not at all. `shorten` redacts it before it cuts.
         let redactor = sandbox.host.redactor();
         sandbox.stdout.shorten(limits.stdio, redactor);
         let ended = Ended::collect(sandbox, ending, self.time, 0);
@@ -201,8 +201,8 @@ impl Program {
         let recipe = StoreRecipe {
             wasi,
             quota: start.files.quota(),
-            // No tail: a reply counts whole or not at all. Not redacted before `shorten`, because
-            // replies are redacted as JSON.
+            // Has no tail: a reply counts whole or not at all. Not redacted before `shorten`,
+            // because replies are redacted as JSON.
             stdout: Capture::new(limits.reply, 0),
             stderr: Capture::new(limits.stdio, limits.stdio)
                 .with_times(start.timed_lines)

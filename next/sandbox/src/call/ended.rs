@@ -24,8 +24,8 @@ pub struct Ended {
     pub artifacts: Vec<LeftFile>,
     /// Reason for the loss of an artifact. With it, a reply counts as an error.
     pub lost: Option<RowError<'static>>,
-    /// A limit that no scenario can raise has refused the guest something, in words. The answer may
-    /// be wrong for this reason.
+    /// Description of a fixed limit that refused the guest something. The answer may be wrong for
+    /// this reason.
     pub fixed_limit: Option<String>,
     /// Missing resource of the machine. With it, the attempt is retried.
     pub host_fault: Option<HostFault>,

@@ -56,6 +56,6 @@ pub struct CommandCall {
     /// Standard input in the plain protocol. In the JSON protocol the sandbox writes it.
     pub stdin: Option<Vec<u8>>,
     pub protocol: Protocol,
-    /// How a plain command's standard output becomes JSON.
+    /// The form in which a plain command's standard output is read.
     pub output: OutputForm,
 }

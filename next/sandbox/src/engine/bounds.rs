@@ -241,7 +241,7 @@ impl Counts {
 
     /// Adds instances to those of the innermost component.
     fn add_instances(&mut self, more: Option<u64>) -> Result<(), String> {
-        // The compiler would follow it to its definition. Doubled on the way, that has no end.
+        // The compiler would follow the component to its definition. If each step doubled it, that would not end.
         let more = more.ok_or(FOREIGN_PARTS)?;
         let Some(scope) = self.scopes.last_mut() else {
             return Ok(());

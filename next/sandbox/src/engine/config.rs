@@ -87,7 +87,7 @@ pub(crate) fn pooled(sandboxes: u32, is_small: bool, quick: bool) -> wasmtime::R
     let resident = RESIDENT_MEMORY.min(RESIDENT_MEMORIES / sandboxes.max(1) as usize);
     let mut pool = PoolingAllocationConfig::new();
     pool
-        // Memory in a batch would be counted nowhere, and may be all that a guest is allowed.
+        // Memory in a batch is not counted, and may be as large as a guest's limit.
         .decommit_batch_size(1)
         // The scan asks the kernel which pages are present. It misses pages that are being moved or
         // swapped out, and the next guest of the slot could read them.

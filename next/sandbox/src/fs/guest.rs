@@ -28,7 +28,7 @@ use crate::store::Sandbox;
 /// The flag of look-ups that follows a symbolic link at the end of a path.
 const FOLLOW: i32 = 1;
 
-/// Refuses a path that is longer than any, before it is copied.
+/// Refuses a path that is longer than paths can be, before it is copied.
 pub(super) fn fits(length: i32) -> Result<(), Errno> {
     match usize::try_from(length) {
         Ok(length) if length <= MAX_PATH_BYTES => Ok(()),
@@ -322,7 +322,7 @@ impl<'a> Guest<'a> {
 
     /// Returns the bytes of a write: wasmtime writes only the first buffer that is not empty.
     ///
-    /// If it is unreadable here, it is for the write as well, which then ends the guest.
+    /// If the buffer is unreadable here, the write fails too, and ends the guest.
     fn first_buffer(&self, iovs: i32, count: i32) -> u64 {
         let start = u64::from(iovs.cast_unsigned());
         let lengths = (0..u64::from(count.cast_unsigned())).map_while(|index| {

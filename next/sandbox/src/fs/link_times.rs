@@ -1,6 +1,6 @@
 //! [`LinkTimes`]: the times that a guest gives to symbolic links.
 //!
-//! The system sets them only by a path, which the wall around a worker refuses: native code could
+//! The system sets them only by a path, which the sandbox of workers refuses: native code could
 //! change the times of any file of the user. So they are kept here, for as long as the guest lives.
 
 use std::{collections::HashMap, time::SystemTime};

@@ -259,7 +259,7 @@ impl HostDescriptor for Counted<'_> {
             }
             _ => {}
         }
-        // Without following links, wasmtime sets times by a path, which the wall refuses.
+        // Without following links, wasmtime sets times by a path, which the sandbox of workers refuses.
         let flags = path_flags | PathFlags::SYMLINK_FOLLOW;
         self.files.set_times_at(fd, flags, path, accessed, modified).await
     }

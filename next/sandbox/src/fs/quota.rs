@@ -23,7 +23,7 @@ const MAX_FOLDERS: u64 = 4_000;
 /// Open files and folders of one guest, including granted folders and those being read. A process
 /// has some thousand descriptors for all attempts.
 const MAX_OPEN: usize = 128;
-/// Open streams of one guest. Each may be all that keeps a file open.
+/// Open streams of one guest. A stream alone can keep a file open.
 const MAX_STREAMS: usize = 128;
 /// The longest path that systems accept.
 pub(super) const MAX_PATH_BYTES: usize = 4096;

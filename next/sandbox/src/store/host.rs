@@ -36,7 +36,7 @@ pub(crate) struct Host {
     pub(crate) bytes_in: u64,
     /// A resource that the machine lacked.
     pub(crate) fault: Option<HostFault>,
-    /// A fixed limit that refused the guest something, in words.
+    /// Description of a fixed limit that refused the guest something.
     pub(crate) fixed_limit: Option<String>,
     /// The granted secrets.
     pub(crate) secrets: Arc<Secrets>,

@@ -12,12 +12,12 @@ use crate::{globs, keys::check_grants, problem::Problem};
 
 // A suite has 16 bits for a provider, and each provider has a lane. More than this are a mistake.
 const MAX_PROVIDERS: usize = 1000;
-/// Bytes of a scenario's name, as of a file's.
+/// Bytes of a scenario's name. A file's name may have as many.
 const MAX_NAME: usize = 255;
 
 /// Returns the problems of a scenario without providers or tests.
 pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
-    // A misspelt key is one problem, not also a missing one.
+    // A misspelt key is reported once, and not as a missing key, too.
     let is_misspelt = |key: &str| {
         let keys = root.as_object().into_iter().flat_map(Map::keys);
         keys.into_iter().any(|other| {

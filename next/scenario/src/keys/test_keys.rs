@@ -27,7 +27,7 @@ pub(crate) struct WrittenTest {
     /// Globs over providers. `None` selects all.
     pub(crate) providers: Option<Vec<String>>,
     pub(crate) expect: WrittenExpect,
-    /// What a good output is like, for graders.
+    /// Description of a good output, for graders.
     pub(crate) reference: Option<Value>,
     /// Names and paths of attachments, relative to the scenario or the list.
     pub(crate) files: Vec<(String, String)>,

@@ -34,7 +34,7 @@ impl<'a> Document<'a> {
         if errors.is_empty() {
             return Ok(Self { root, source, matrix_origins: MatrixOrigins::new() });
         }
-        // Half a tree would make false problems, so nothing else is checked.
+        // An incomplete tree would cause false problems, so nothing else is checked.
         let problem = |error: &toml::de::Error| {
             let span = error.span().unwrap_or_default();
             let place = Place::new(&source, span, "here");

@@ -162,7 +162,7 @@ impl<'a, 'p> Table<'a, 'p> {
     }
 
     fn report_unknown(mut self) {
-        // A misspelt key is one problem, not also a missing one.
+        // A misspelt key is reported once, and not as a missing key, too.
         let is_misspelt = |missing: &str| {
             let mut keys = self.map.keys().filter(|key| !self.known.contains(&key.as_str()));
             keys.any(|key| similar(key, self.known.iter().copied()) == Some(missing))

@@ -50,7 +50,7 @@ pub(crate) struct PlanRules<'s> {
     lists: Vec<(Option<GlobSet>, GlobSet)>,
     /// The inputs that each provider needs from its tests.
     inputs: Vec<Vec<TestInput<'s>>>,
-    // A lock around reading makes each file read once.
+    // Locked while a file is read, so that each file is read once.
     blobs: Mutex<Blobs>,
 }
 

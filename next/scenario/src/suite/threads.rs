@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-/// A sixth of the CPU time is the receiver's, for which more threads would wait.
+/// The receiver takes a sixth of the CPU time, so more threads would only wait for it.
 const MAX_THREADS: usize = 8;
 /// Bytes of all items in work, unless there is only one.
 const MAX_BYTES: usize = 2 << 20;
@@ -91,7 +91,7 @@ impl Threads {
     fn count(&self) -> usize {
         let cores = || thread::available_parallelism().map_or(1, usize::from);
         match self.count.unwrap_or_else(cores) {
-            // A second thread would only take turns with the first.
+            // On one core, threads would only alternate.
             1 => 0,
             count => count.min(MAX_THREADS),
         }

@@ -76,7 +76,7 @@ impl Scenario {
         unmatched
     }
 
-    /// Like [`Self::unmatched`], for a selection that leaves trials. Reads the tests again only if an argument can be in vain.
+    /// Like [`Self::unmatched`], for a selection that leaves trials. Reads the tests again only if an argument may match nothing.
     pub fn unmatched_of_several(&self, selection: &Selection) -> Vec<String> {
         let lists = [&selection.tests, &selection.providers, &selection.tags];
         if selection.exclude.is_empty() && lists.iter().all(|list| list.len() < 2) {

@@ -1,4 +1,4 @@
-//! Judges how an attempt ended by the test's `expect`. Executes no foreign code.
+//! Judges the end of an attempt by the test's `expect`. Executes no foreign code.
 
 mod cache;
 mod checks;

@@ -1,4 +1,4 @@
-//! [`rejudge`]: judges a stored row by the test's present `expect`. Calls no guest.
+//! [`rejudge`]: judges a stored row by the test's current `expect`. Calls no guest.
 
 use std::mem;
 

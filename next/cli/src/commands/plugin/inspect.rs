@@ -13,7 +13,7 @@ use crate::text::{CommandError, Out, style};
 
 /// Imports, and exports, that are shown.
 const MAX_SHOWN: usize = 1_000;
-/// How a plugin answers as a grader.
+/// The way in which a plugin answers as a grader.
 const GRADER: &str = "replies with a verdict, a score or checks, or with an output such as {\"verdict\": \"pass\", \"score\": 0.9}";
 const PLAIN_GRADER: &str = "passes with exit code 0; with `output = \"json\"`, it prints {\"verdict\": \"pass\", \"score\": 0.9}";
 

@@ -135,7 +135,7 @@ impl Reply {
     /// Returns whether the output of a plain command contains an answer of the JSON protocol.
     fn has_json_answer(&self) -> bool {
         let row: Value = serde_json::from_slice(&self.row).unwrap_or_default();
-        // A grade has an explanation, which is what the grader printed.
+        // The explanation of a grade is the text that the grader printed.
         let text = row["output"].as_str().or_else(|| row["explanation"].as_str());
         let mut text = text.unwrap_or_default().to_owned();
         text.retain(|letter| !letter.is_whitespace());
@@ -239,8 +239,8 @@ fn receive(
     reply: &mut Reply,
     call: impl FnOnce(&mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, EngineError>,
 ) -> Result<CallEnd, CommandError> {
-    // A worker may have been taken over by its guest, so its limits are enforced here again. An artifact that this cuts fails
-    // the check of its digest.
+    // A guest may have taken over its worker, so the limits are enforced here again. An artifact that this cuts fails the
+    // check of its digest.
     let mut room = limits.artifacts.saturating_add(limits.reply);
     let mut receive = |answer: Answer<'_>| match answer {
         Answer::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
@@ -395,7 +395,7 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
     let line_bytes = line.len() as u32;
     let trial = TrialId { test: id, provider: request.provider.name.clone(), repeat: 1 };
     if args.grade {
-        // A grader is asked about a row. The input of this one's test is the whole question.
+        // A grader is called for a row, of which this grader's input uses nothing: it is the test's input.
         let row = Row::new(&trial, 1, Time::default(), Duration::ZERO, Duration::ZERO);
         line.extend(serde_json::to_vec(&row).map_err(CommandError::failed)?);
     }
