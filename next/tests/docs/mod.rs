@@ -93,18 +93,14 @@ fn documented_durations_ages_and_sizes_are_read() {
     assert!(durations.len() > 3 && ages.len() > 1 && sizes.len() > 2);
     let duration = durations.iter().map(|text| ("timeout", format!("{text:?}")));
     let size = sizes.iter().map(|text| ("expect", format!("{{ max_memory = {text:?} }}")));
-    let mut scenario = "[providers.echo]
-plugin = "bundled:echo"
-".to_owned();
+    let mut scenario = "[providers.echo]\nplugin = \"bundled:echo\"\n".to_owned();
     for (number, (key, value)) in duration.chain(size).enumerate() {
-        scenario += &format!("[[tests]]
-id = "{number}"
-{key} = {value}
-");
+        scenario += &format!("[[tests]]\nid = \"{number}\"\n{key} = {value}\n");
     }
     let runner = Runner::new(&[]);
-    runner.scenario(&scenario);
-    runner.exec(&[]).expect(0);
+    runner.write("scenario.toml", &scenario);
+    runner.run(&["validate", "scenario.toml"]).expect(0);
+    runner.exec(&[]);
     for age in ages {
         runner.run(&["list", "--since", &age]).expect(0);
     }
