@@ -153,7 +153,10 @@ impl Source {
         if !self.file().is_file() {
             return Ok(SourceState::Missing);
         }
-        let built = read_regular(&self.digest_path(), MAX_LISTING).unwrap_or_default();
+        let Ok(built) = read_regular(&self.digest_path(), MAX_LISTING) else {
+            let why = "it is not known which source it was built from";
+            return Ok(SourceState::Stale(why.to_owned()));
+        };
         let (built, now) = (String::from_utf8_lossy(&built), self.digests()?);
         let change = first_change(&built, &now);
         Ok(change.map_or(SourceState::Fresh, SourceState::Stale))
@@ -227,7 +230,7 @@ fn first_change(built: &str, now: &str) -> Option<String> {
     };
     let (built, now) = (read(built), read(now));
     if built.is_empty() {
-        return Some("it is not known which source it was built from".to_owned());
+        return Some("its last build failed".to_owned());
     }
     let has_type = |file: &str| {
         let of_type = |file: &str| Path::new(file).extension().map(ToOwned::to_owned);
@@ -264,7 +267,8 @@ fn collect(
         let name = name.to_string_lossy();
         let is_left_out = name.starts_with('.') || IGNORED_NAMES.contains(&&*name);
         let is_lock = ["Cargo.lock", "package-lock.json"].contains(&&*name);
-        let is_scenario = name.starts_with("scenario") && name.ends_with(".toml");
+        let is_scenario = name.ends_with(".toml")
+            && (name.starts_with("scenario") || has_tests(&entry.path()));
         let is_text = name.ends_with(".log") || name.ends_with(".md");
         if is_left_out || is_lock || is_scenario || is_text {
             continue;
@@ -286,6 +290,13 @@ fn collect(
         }
     }
     Ok(())
+}
+
+/// Returns whether a TOML file is a scenario or a test list.
+fn has_tests(path: &Path) -> bool {
+    let bytes = read_regular(path, MAX_MANIFEST).unwrap_or_default();
+    let table: toml::Table = String::from_utf8_lossy(&bytes).parse().unwrap_or_default();
+    table.contains_key("tests") || table.contains_key("test_lists")
 }
 
 /// Reads a regular file of at most `most` bytes.

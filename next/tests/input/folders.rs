@@ -54,6 +54,9 @@ fn failed_builds_start_no_run() {
         "name = \"mine\"\nkind = \"component\"\nbuild = \"echo no tool >&2; exit 3\"\n",
     );
     runner.exec(&["--build"]).expect(3).says(&["no tool", "mine"]);
+    // An earlier build has left a plugin.
+    runner.write("mine/dist/plugin.wasm", "stale");
+    runner.exec(&[]).expect(2).says(&["its last build failed", "runner plugin build mine"]);
     runner.write("mine/plugin.toml", "nam = \"mine\"\n");
     runner.exec(&["--build"]).expect(2).says(&["plugin.toml", "nam"]);
     fs::remove_file(runner.path("mine/plugin.toml")).unwrap();

@@ -38,9 +38,12 @@ fn changed_source_makes_plugin_stale() {
     );
     let path = folder.path();
     write(path, "src/a.txt", "one");
+    write(path, "src/a.toml", "a = 1");
     let source = Source::open(path).unwrap();
     assert_eq!(source.state(), Ok(SourceState::Missing));
     build(&source);
+    write(path, "first.toml", "name = \"first\"\n[[tests]]\nid = \"a\"\n");
+    write(path, "lists.toml", "[[test_lists]]\nfiles = \"tests.csv\"\n");
     assert_eq!(source.state(), Ok(SourceState::Fresh));
     for name in [
         "scenario.toml",
@@ -64,6 +67,8 @@ fn changed_source_makes_plugin_stale() {
     fs::remove_file(path.join("src/a.txt")).unwrap();
     assert_eq!(source.state(), stale("`src/a.txt` was removed after it was built"));
     write(path, "dist/plugin.digest", "");
+    assert_eq!(source.state(), stale("its last build failed"));
+    fs::remove_file(source.digest_path()).unwrap();
     assert_eq!(source.state(), stale("it is not known which source it was built from"));
 }
 
