@@ -23,9 +23,10 @@ struct Chat;
 struct Config {
     /// What `/chat/completions` is appended to.
     #[serde(default = "openai")]
+    #[schemars(regex(pattern = "^https?://"))]
     base_url: String,
     /// The model, unless a test names another.
-    model: Option<String>,
+    model: String,
     /// The secret that is sent as the bearer's token; an empty name sends none.
     #[serde(default = "openai_key")]
     api_key_secret: String,

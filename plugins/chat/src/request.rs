@@ -43,10 +43,7 @@ fn body(test: Test<Chat>) -> Result<Map<String, Value>> {
         return Err(Error::invalid_config(message));
     }
     let messages = question.messages(config.system)?;
-    let model = question.model.or(config.model);
-    let model = model.ok_or_else(|| {
-        Error::invalid_config("neither the provider's `config` nor the test names a `model`")
-    })?;
+    let model = question.model.unwrap_or(config.model);
     let seed = question.seed.or(config.seed.then_some(test.seed));
 
     body.insert("model".to_owned(), model.into());

@@ -44,6 +44,7 @@ struct Input {
 #[serde(deny_unknown_fields)]
 struct Config {
     /// What `path` of a test is appended to.
+    #[schemars(regex(pattern = "^https?://"))]
     base_url: Option<String>,
     /// Headers of every request.
     #[serde(default)]
