@@ -35,7 +35,7 @@ pub use engine::compile::{compile, try_load};
 pub use engine::inspect::{Inspection, inspect};
 pub use engine::{Engines, LoadError};
 pub use interrupt::Interrupt;
-pub use message::{cut, failure, stderr_tail};
+pub use message::{cut, failure, stderr_tail, too_large};
 pub use net::{Network, load_certificates};
 pub use plugin::Plugin;
 pub use redact::{Redactor, Stream, values::DistinctNames};

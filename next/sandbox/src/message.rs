@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use runner_model::units::{plural, show_size};
 use runner_model::{ErrorClass, Text, row::RowError, visible::visible_line};
 
 use crate::redact::Redactor;
@@ -30,13 +31,12 @@ pub fn failure(
 }
 
 /// Creates the error of a part that is larger than its limit.
-pub(crate) fn too_large(
-    what: &str,
-    bytes: u64,
-    key: &'static str,
-    limit: u64,
-) -> RowError<'static> {
-    let message = format!("the {what} has {bytes} bytes, and `limits.{key}` is {limit}");
+pub fn too_large(what: &str, bytes: u64, key: &'static str, limit: u64) -> RowError<'static> {
+    let (mut size, most) = (show_size(bytes), show_size(limit));
+    if size == most {
+        size = plural(bytes, "byte", "bytes");
+    }
+    let message = format!("the {what} has {size}, and `limits.{key}` is {most}");
     failure(ErrorClass::Limit, key, message)
 }
 

@@ -26,9 +26,9 @@ fn schemas_name_the_places_that_break_them() {
     let message = |test: &str| run.row(test)["checks"][0]["message"].clone();
     assert_eq!(
         message("bad"),
-        "at $.n: value must be an integer, not a string; unknown key `m` (known: `n`)"
+        "`$.n` must be an integer, not a string; unknown key `m` (known: `n`)"
     );
-    assert_eq!(message("other"), "value must be an object, not a number");
+    assert_eq!(message("other"), "the value must be an object, not a number");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn refused_inputs_are_reported_before_a_trial() {
     scenario("decimals = 2", input);
     runner.run(&["validate", "scenario.toml"]).expect(0);
     scenario("decimals = 20", input);
-    let refused = ["refuses its `config`: at $.decimals"];
+    let refused = ["refuses its `config`: `$.decimals` must be"];
     runner.run(&["validate", "scenario.toml"]).expect(2).says(&refused);
     runner.refused(&[], &refused);
     scenario("", "from = \"km\", to = \"mi\"");

@@ -11,6 +11,7 @@ use runner_model::template::{MissingKey, Template, find};
 use runner_model::{Digest, ErrorClass, Grants, protocol::FromWorker, row::RowError};
 use runner_sandbox::{
     Access, AttachedFile, CommandCall, Engines, LoadError, Network, Plugin, Secrets, failure,
+    too_large,
 };
 use serde_json::{Value, value::RawValue};
 
@@ -257,9 +258,7 @@ fn read_attachment(
         invalid("attachment", message)
     })?;
     if file.bytes > limit {
-        let bytes = file.bytes;
-        let message = format!("the standard input has {bytes} bytes, `limits.input` is {limit}");
-        return Err(failure(ErrorClass::Limit, "input", message));
+        return Err(too_large("standard input", file.bytes, "input", limit));
     }
     read(&file.path).map_err(|error| {
         let message = format!("cannot read attachment `{name}`: {error}");

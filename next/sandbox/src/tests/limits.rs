@@ -143,7 +143,7 @@ fn input_is_limited() {
     bench.limits.input = 4;
     let echo = bench.bundled("echo");
     assert_eq!(output(&bench.run(&echo, "1234")), "1234");
-    let message = "the input has 5 bytes, and `limits.input` is 4";
+    let message = "the input has 5 B, and `limits.input` is 4 B";
     assert_eq!(error(&bench.run(&echo, "12345")), ("limit", "input", message));
 }
 
@@ -155,7 +155,7 @@ fn reply_is_limited() {
     let input = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
     assert_eq!(output(&bench.run(&echo, &input(1000))).len(), 1000);
     let ended = bench.run(&echo, &input(1001));
-    let message = "the reply has 1001 bytes, and `limits.reply` is 1000";
+    let message = "the reply has 1001 B, and `limits.reply` is 1000 B";
     assert_eq!(error(&ended), ("limit", "reply", message));
     let ended = bench.run(&echo, &input(1 << 20));
     let (class, code, message) = error(&ended);
@@ -194,7 +194,7 @@ fn floods_of_output_are_cut_without_failing() {
     assert_eq!(ended.said.stderr.len(), 200 + "\n… 9.6 KiB left out\n".len());
 
     let ended = run(&bench, &flood(1, ""));
-    let message = "the standard output has 10000 bytes, and `limits.reply` is 5000";
+    let message = "the standard output has 9.8 KiB, and `limits.reply` is 4.9 KiB";
     assert_eq!(error(&ended), ("limit", "reply", message));
     assert_eq!(ended.usage.bytes_out, 10_000);
     let kept = 200 + "\n… 9.6 KiB left out\n".len();

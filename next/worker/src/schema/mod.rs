@@ -185,9 +185,11 @@ fn collect_reasons(error: &ValidationError<'_, '_>, schema: &Value, reasons: &mu
             InstanceToken::Prop(key) => Step::Key(key).to_string(),
             InstanceToken::Item(index) => Step::Item(*index).to_string(),
         });
-        let reason = match steps.collect::<String>() {
-            path if path.is_empty() => reason,
-            path => format!("at ${path}: {reason}"),
+        let reason = match (steps.collect::<String>(), reason.strip_prefix("value ")) {
+            (path, None) if path.is_empty() => reason,
+            (path, Some(reason)) if path.is_empty() => format!("the value {reason}"),
+            (path, Some(reason)) => format!("`${path}` {reason}"),
+            (path, None) => format!("at ${path}: {reason}"),
         };
         reasons.push(cut(MAX_REASON, reason));
     }

@@ -308,7 +308,7 @@ fn schema_mismatch_names_the_place() {
         json!([{
             "name": "schema",
             "verdict": "fail",
-            "message": "at $[1]: value must be an integer, not a number",
+            "message": "`$[1]` must be an integer, not a number",
             "expected": schema,
             "actual": [1, 2.5],
         }])

@@ -91,7 +91,7 @@ fn command_receives_rendered_templates() {
             "attachment",
             "the test has no attachment `out.txt` for standard input",
         ),
-        ("", file("large.txt"), "input", "the standard input has 11 bytes, `limits.input` is 10"),
+        ("", file("large.txt"), "input", "the standard input has 11 B, and `limits.input` is 10 B"),
         (
             "",
             Some(Stdin::Text(template("{{input.y}}"))),
@@ -112,7 +112,7 @@ fn configuration_must_match_its_schema() {
     assert_eq!(check(Some(&schema), json!({"n": 1})), Ok(()));
     assert_eq!(
         check(Some(&schema), json!({"n": "x"})),
-        Err("refuses its `config`: at $.n: value must be an integer, not a string".into())
+        Err("refuses its `config`: `$.n` must be an integer, not a string".into())
     );
     let broken = compile("input", Some(&json!({"type": 1}))).err().unwrap();
     let message = broken.message;

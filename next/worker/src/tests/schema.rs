@@ -23,12 +23,12 @@ fn invalid_places_are_named() {
     });
     assert_eq!(mismatch(&schema, &json!({"n": 1, "mode": "a"})), None);
     for (value, reason) in [
-        (json!(1), "value must be an object, not a number"),
+        (json!(1), "the value must be an object, not a number"),
         (json!({}), "missing key `n`"),
-        (json!({"n": "1"}), "at $.n: value must be an integer, not a string"),
+        (json!({"n": "1"}), "`$.n` must be an integer, not a string"),
         (
             json!({"n": 1, "mode": "c", "x": 2}),
-            "at $.mode: value must be one of 'a', 'b'; unknown key `x` (known: `mode`, `n`)",
+            "`$.mode` must be one of 'a', 'b'; unknown key `x` (known: `mode`, `n`)",
         ),
     ] {
         assert_eq!(mismatch(&schema, &value).as_deref(), Some(reason));
@@ -68,12 +68,12 @@ fn numbers_are_compared_exactly() {
         (
             json!({"const": 9_007_199_254_740_992.0}),
             json!(large),
-            Some("value must be 9007199254740992"),
+            Some("the value must be 9007199254740992"),
         ),
         (
             json!({"enum": [1, large]}),
             json!(9_007_199_254_740_992.0),
-            Some("value must be one of 1, 9007199254740993"),
+            Some("the value must be one of 1, 9007199254740993"),
         ),
         (json!({"uniqueItems": true}), json!([large, 9_007_199_254_740_992.0]), None),
         (json!({"uniqueItems": true}), json!([0, -0.0]), Some("items at 0 and 1 are equal")),
@@ -110,7 +110,7 @@ fn invalid_schema_is_refused() {
     for (schema, why) in [
         (
             json!({"properties": {"a": {"type": "text"}}}),
-            "is not a valid JSON Schema: at $.properties.a.type: value must be one of",
+            "is not a valid JSON Schema: `$.properties.a.type` must be one of",
         ),
         (
             json!({"pattern": "(a{1000}){1000}"}),
