@@ -174,7 +174,7 @@ fn killed_coordinators_ask_no_grader_twice() {
             let of_provider = rows.iter().filter(|row| row["judged"].is_null()).count();
             assert_eq!(of_provider, 1, "the provider of trial {repeat} runs once");
             for grader in 0..2 {
-                // A grader that was asked twice took another time.
+                // A grader that was called twice took another time.
                 let grades = rows.iter().filter_map(|row| row["grades"].get(grader));
                 let grades: BTreeSet<_> = grades.map(Value::to_string).collect();
                 assert_eq!(grades.len(), 1, "trial {repeat}, grader {grader}: {grades:?}");

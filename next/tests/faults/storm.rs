@@ -29,7 +29,7 @@ use crate::support::{
 
 const ACTORS: u64 = 6;
 const SECONDS: u64 = 5;
-/// Longer than any command takes that is not stuck.
+/// Time that only a stuck command exceeds.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Words that must not appear when only commands run concurrently.
 const NEVER_SAID: [&str; 7] = [

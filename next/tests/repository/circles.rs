@@ -1,4 +1,4 @@
-//! Order among files: who imports whom, inside a crate and between crates, and how many entries a folder has.
+//! Imports among the files of a crate and among crates, and the number of entries of folders.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -475,7 +475,7 @@ fn used_up_budget_of_a_grader_ends_its_grades_alone() {
     verify(&runner);
     runner.run(&["resume", "--budget", "judge:tokens=off"]).expect(0);
     let run = assert_whole(&runner, 12);
-    // No output is made again, and no answer is asked for twice.
+    // No provider and no grader is called again for an output that has an answer.
     assert!(run.rows().iter().all(|row| row["attempt"] == 1));
     for test in ["a", "b", "c"] {
         let answers = run.rows_of(test);
@@ -516,7 +516,7 @@ fn ungraded_large_output_keeps_its_judgement() {
     assert_eq!((&*outcome, &error["class"]), ("error", &json!("grader")), "{error}");
     let message = error["message"].as_str().unwrap();
     assert!(message.contains("too large for a grader"), "{message}");
-    // The provider has run once, and its output holds.
+    // The provider has run once, and its output is kept.
     let rows = run.rows_of("large");
     assert_eq!(rows.iter().filter(|row| row["judged"].is_null()).count(), 1);
     assert!(rows.iter().all(|row| row["checks"] == rows[0]["checks"]));

@@ -97,7 +97,7 @@ fn added_graders_judge_stored_outputs() {
     assert_eq!((&row["outcome"], row["grades"].as_array().unwrap().len()), (&json!("failed"), 2));
     assert_sound(&runner, &run, "completed");
 
-    // An answer stands as long as the question is the same.
+    // An answer is kept as long as the question is the same.
     change(&runner, &table, &(grader("one", PASSES) + &grader("two", PASSES)));
     let asked = row["grades"][0]["duration_ms"].clone();
     runner.run(&["rescore"]).expect(0).says(&["1 failed → passed"]);
@@ -271,7 +271,7 @@ fn killed_rescores_lose_and_double_no_grade() {
             let finals = rows.iter().filter(|row| row["final"] == true).count();
             assert_eq!(finals, 2, "trial {repeat}");
             for grader in 0..2 {
-                // A grader that was asked twice took another time.
+                // A grader that was called twice took another time.
                 let grades = rows.iter().filter_map(|row| row["grades"].get(grader));
                 let grades: BTreeSet<_> = grades.map(Value::to_string).collect();
                 assert_eq!(grades.len(), 1, "trial {repeat}, grader {grader}: {grades:?}");

@@ -82,7 +82,7 @@ fn done(came: &Came) -> Vec<&str> {
 #[test]
 fn escaped_guests_find_nothing_open() {
     let [before, behind] = attacked();
-    // Without a wall all attacks succeed, except some on a process that has capabilities. Not every kernel has MPTCP.
+    // Outside of the sandbox all attacks succeed, except some on a process that has capabilities. Not every kernel has MPTCP.
     let needs = ["connect by MPTCP", "slow a process", "bind a process to processors"];
     let failed = before.iter().filter(|(_, error)| !error.is_null());
     let failed: Vec<_> = failed.map(|(name, _)| &**name).collect();

@@ -116,7 +116,7 @@ fn exploding_schemas_are_given_up_within_bounds() {
     }
 }
 
-/// Returns a command of the JSON protocol that has no description to speak of, and always gives this reply.
+/// Returns a command of the JSON protocol with a minimal description, which always sends this reply.
 fn replying(reply: &str) -> String {
     let description = r#"{"ok":{"name":"p","version":"1","summary":""}}"#;
     let data = [description, reply].concat();

@@ -88,7 +88,7 @@ fn compilers_run_inside_the_wall() {
     let mut command = runner.command(&["exec", "scenario.toml"]);
     command.env("RUNNER_CACHE", runner.path("cache"));
     let running = Running::start(&mut command);
-    // The compiler works inside the wall, for some hundred milliseconds.
+    // The compiler works in its sandbox, for some hundred milliseconds.
     let compiler = wait_for("a compiler is in its sandbox", || {
         let compilers = children(running.process().0, "__compile");
         compilers.into_iter().find(|compiler| status(compiler.0, "Seccomp").as_deref() == Some("2"))

@@ -203,7 +203,7 @@ fn manifests_must_count_what_they_plan() {
     runner.run(&["resume", run.id()]).expect(0);
     assert_eq!(run.count("passed"), 6);
     runner.run(&["wait"]).expect(0);
-    // Rows are missing, and the counts are theirs.
+    // Rows are missing, and the counts are those of the other rows.
     let rows = run.text("index.jsonl");
     run.write("index.jsonl", rows.split_inclusive('\n').take(3).collect::<String>());
     run.write("benchmark.json", manifest.replace("\"passed\": 6", "\"passed\": 3"));

@@ -24,7 +24,7 @@ fn lines_break_between_words() {
         "    a reason that is\n      much longer than\n      the screen is\n      wide, by far"
     );
     assert_eq!(wrap("short\n\nlines", 24), "short\n\nlines");
-    // Behind a title, before a unit, and at the marks of an id.
+    // After a title, before a unit, and at the marks of an id.
     let text = "  name  took two minutes and 178 ms";
     assert_eq!(wrap(text, 28), "  name  took two minutes and\n        178 ms");
     let text = "failed shop/a-test-with-a-long-name@model#1";

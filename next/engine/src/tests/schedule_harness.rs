@@ -223,7 +223,7 @@ impl Harness {
         })
     }
 
-    /// Reports an output or a grade, after which the grader with this index is asked.
+    /// Reports an output or a grade, after which the grader with this index is called.
     pub(super) fn ungraded(&mut self, worker: u32, task: TaskId, grader: u16) -> Vec<Effect> {
         let (policy, row) = (self.policy.clone(), row("ungraded", 1.0, None));
         self.apply(|schedule| {

@@ -1,4 +1,4 @@
-//! Attacks on the wall by threads that have closed it: a wall binds only its thread.
+//! Attacks by threads in the sandbox of workers, which binds only its thread.
 
 use std::{
     collections::BTreeMap,
@@ -71,8 +71,8 @@ impl Victim {
         path.to_str().unwrap().to_owned()
     }
 
-    /// Attacks through a wall with open ports. Returns the attacks that succeed, and the error numbers of the others. All
-    /// must succeed without the wall.
+    /// Attacks from a sandbox with open ports. Returns the attacks that succeed, and the error numbers of the others. All
+    /// must succeed outside of the sandbox.
     fn attack(&self, ports: Vec<u16>) -> (Vec<&'static str>, BTreeMap<&'static str, i32>) {
         let (cache, scratch) = (self.path("cache"), self.path("scratch"));
         let targets = self.targets.clone();

@@ -79,7 +79,7 @@ const FILES: &[Attack] = &[
     ("read a file of the home", |targets| fs::read(targets.home.join("secret")).map(drop)),
     ("read it by a link in scratch", |targets| {
         let link = targets.scratch.join("link");
-        // Left by the attacks before the wall was closed.
+        // Left by the attacks outside of the sandbox.
         let _ = fs::remove_file(&link);
         symlink(targets.home.join("secret"), &link)?;
         fs::read(link).map(drop)

@@ -1,8 +1,8 @@
-//! `__lie PARENT_PID`: a worker that lies, for tests of supervisors. It replaces `__worker` and has the same wall.
+//! `__lie PARENT_PID`: a worker that lies, for tests of supervisors. It replaces `__worker`, and is in the same sandbox.
 //!
 //! A provider's configuration selects the lie: `{"lie": "foreign"}`, with `"test": "a"` only for that test. With
-//! `{"lie": "*"}` the lie is the test's id. All other reports are true, those of a provider that echoes. With
-//! `{"lie": "attacks", "targets": {…}}` each output has the results of `attacks`, before and after the wall is closed.
+//! `{"lie": "*"}` the lie is the test's id. All other reports are true, those of a provider that echoes. With `{"lie":
+//! "attacks", "targets": {…}}` each output has the results of `attacks`, before and after it is in the sandbox.
 
 pub mod attacks;
 
