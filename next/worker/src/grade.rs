@@ -5,14 +5,14 @@
 
 use runner_model::log::Said;
 use runner_model::provider::{Arguments, Grading};
-use runner_model::row::{Grade, OUTPUT_ARTIFACT, Raw, RowError};
+use runner_model::row::{Grade, Raw, RowError};
 use runner_model::template::{Template, TemplatePiece, fill};
 use runner_model::test::Test;
 use runner_model::{
     ErrorClass, Fingerprint, Outcome, Row, RowRef, digest, outcome::Verdict, protocol::Task,
 };
 use runner_sandbox::{cut, failure};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, value::RawValue, value::to_raw_value};
 
 use crate::judge::{max_tree_bytes, tree_bytes};
@@ -46,9 +46,7 @@ impl Question {
     ) -> Result<Self, RowError<'static>> {
         let most = max_tree_bytes(grader.settings.limits.input);
         let output = row.output.as_ref().map_or("null", Raw::get);
-        let is_left_out = row.artifacts.iter().any(|one| *one.name == *OUTPUT_ARTIFACT)
-            && output.contains("\"$artifact\"");
-        if is_left_out || tree_bytes(output) > most {
+        if row.output_artifact().is_some() || tree_bytes(output) > most {
             let message = "the output is too large for a grader; `limits.input` bounds it";
             return Err(failure(ErrorClass::Limit, "output", message));
         }
@@ -133,7 +131,12 @@ pub fn grade(
         None => answer(AnswerForm::of(grader), &row, said),
     };
     let (answer, verdict) = match answered {
-        Ok(answer) => {
+        Ok(mut answer) => {
+            // Escapes in a text that is JSON have hidden a secret from the redaction of the row.
+            let redactor = grader.access.secrets.redactor();
+            if let (Some(redactor), Some(text)) = (redactor, &mut answer.explanation) {
+                redactor.text(text);
+            }
             let verdict = decide(answer.verdict, answer.score, min_score);
             (answer, verdict)
         }
@@ -255,54 +258,54 @@ fn answer(
 
 /// The keys of an answer, others aside. None may be there twice.
 #[derive(Deserialize)]
-struct Written {
-    verdict: Option<Value>,
-    score: Option<Value>,
-    explanation: Option<Value>,
+struct Written<'a> {
+    #[serde(borrow)]
+    verdict: Option<&'a RawValue>,
+    #[serde(borrow)]
+    score: Option<&'a RawValue>,
+    #[serde(borrow)]
+    explanation: Option<&'a RawValue>,
 }
 
 /// Reads an answer: a JSON object with `verdict`, `score` and `explanation`, also between fences as models write them. Nothing is
 /// searched for within a text: it may quote the output, which may contain such an object.
 fn read(text: &str) -> Result<Answer, RowError<'static>> {
     let text = without_fence(text);
-    // Of an array, serde would take the items as the fields.
-    let object = if text.starts_with('{') {
-        serde_json::from_str(text).map_err(|error| format!(" ({error})"))
-    } else {
-        Err(String::new())
-    };
-    let written: Written = object.map_err(|error| {
+    let written = object(text).map_err(|error| {
         let quoted = cut(MAX_QUOTED, text);
         unreadable(&format!("its answer is not a JSON object{error}: {quoted}"))
     })?;
-    let verdict = match written.verdict {
-        None => None,
-        Some(Value::String(word)) if Verdict::parse(&word).is_some() => Verdict::parse(&word),
-        Some(other) => {
-            let other = cut(MAX_QUOTED, other);
-            let message = format!("its `verdict` must be `pass`, `fail` or `skip`, not {other}");
-            return Err(unreadable(&message));
-        }
-    };
-    let score = match written.score.map(|score| score.as_f64().ok_or(score)) {
-        None => None,
-        Some(Ok(score)) => Some(score),
-        Some(Err(other)) => {
-            let other = cut(MAX_QUOTED, other);
-            return Err(unreadable(&format!("its `score` must be a number, not {other}")));
-        }
-    };
-    let explanation = written.explanation.map(|value| match value {
-        Value::String(text) => text,
-        other => other.to_string(),
+    let verdict = read_key(written.verdict, "`verdict` must be `pass`, `fail` or `skip`")?;
+    let score = read_key(written.score, "`score` must be a number")?;
+    let explanation = written.explanation.map(|json| {
+        serde_json::from_str(json.get()).unwrap_or_else(|_| json.get().to_owned())
     });
     Ok(Answer { verdict, score, explanation })
 }
 
+/// Parses an object. The error is in brackets.
+fn object(text: &str) -> Result<Written<'_>, String> {
+    // Of an array, serde would take the items as the fields.
+    if !text.starts_with('{') {
+        return Err(String::new());
+    }
+    serde_json::from_str(text).map_err(|error| format!(" ({error})"))
+}
+
+/// Parses the value of a key. The error quotes it as it is written: redaction has not seen it without its escapes.
+fn read_key<T: DeserializeOwned>(
+    value: Option<&RawValue>,
+    rule: &str,
+) -> Result<Option<T>, RowError<'static>> {
+    let Some(json) = value.map(RawValue::get) else { return Ok(None) };
+    serde_json::from_str(json).map(Some).map_err(|_| {
+        unreadable(&format!("its {rule}, not {}", cut(MAX_QUOTED, json)))
+    })
+}
+
 fn explanation(output: &str) -> Option<String> {
-    let output: Value = serde_json::from_str(output).ok()?;
-    let text = output.get("explanation").unwrap_or(&output).as_str()?;
-    Some(text.to_owned())
+    let explanation = object(output).ok().and_then(|object| object.explanation);
+    serde_json::from_str(explanation.map_or(output, RawValue::get)).ok()
 }
 
 fn without_fence(text: &str) -> &str {

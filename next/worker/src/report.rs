@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use runner_model::log::{MAX_SAID, Said};
-use runner_model::row::{Grade, Judgement, OUTPUT_ARTIFACT, Raw, is_deep};
+use runner_model::row::{Grade, Judgement, OUTPUT_ARTIFACT, OUTPUT_REFERENCE, Raw, is_deep};
 use runner_model::{HostFault, Row, TaskId, Text, prepare::Problem, protocol::ReportHead};
 use runner_sandbox::{LeftContent, LeftFile, Redactor, cut};
 use serde::Serialize;
@@ -46,7 +46,7 @@ impl AttemptReport {
     ) -> io::Result<Self> {
         let (mut row, mut left) = (result.row, result.left);
         if let Some(output) = row.output.take_if(|output| is_artifact(output.get())) {
-            row.output = Raw::of(&serde_json::json!({"$artifact": OUTPUT_ARTIFACT})).ok();
+            row.output = Raw::from_string(OUTPUT_REFERENCE.to_owned()).ok();
             let content = output.get().as_bytes().to_vec();
             let file = LeftFile {
                 name: OUTPUT_ARTIFACT.into(),

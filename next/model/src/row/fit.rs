@@ -17,14 +17,15 @@ const MAX_GRADES: usize = 60 << 10;
 
 impl<'a> Row<'a> {
     /// Serializes the row without parts that are too deep. If it or its grades are too long, removes the least important parts
-    /// until they fit.
+    /// until they fit. Sets `truncated` for parts of the row itself.
     pub fn fit(&mut self) -> Vec<u8> {
         self.truncated |= remove_deep(self);
         let mut grades = std::mem::take(&mut self.grades);
         let of_row = ROW_STEPS.map(|step| move |row: &mut Row<'a>| step(row));
         let of_grades = GRADE_STEPS.map(|step| move |grades: &mut Vec<Grade<'a>>| step(grades));
-        let is_cut = fit(self, MAX_ROW, of_row) | fit(&mut grades, MAX_GRADES, of_grades);
-        self.truncated |= is_cut;
+        self.truncated |= fit(self, MAX_ROW, of_row);
+        // Nothing else depends on the texts of grades, so the row counts as whole without them.
+        fit(&mut grades, MAX_GRADES, of_grades);
         self.grades = grades;
         json(self)
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use thiserror::Error;
 
-use super::parts::{Actor, Artifact, Check, Denied, Grade, LogPlace, Metric, Raw, RowError, Usage};
+use super::parts::{
+    Actor, Artifact, Check, Denied, Grade, LogPlace, Metric, OUTPUT_REFERENCE, Raw, RowError, Usage,
+};
 use crate::enum_text::{is_default, present};
 use crate::{Fingerprint, Outcome, ProviderName, TestId, Text, Time, TrialId, outcome::Verdict};
 
@@ -268,6 +270,12 @@ impl RowRef<'_> {
     /// Returns the end of the attempt by the wall clock.
     pub fn ended_at(&self) -> Time {
         self.started_at + self.duration() + duration(self.suspended_ms)
+    }
+
+    /// Returns the artifact that is the output. Artifacts of the provider may have the same name.
+    pub fn output_artifact(&self) -> Option<&Artifact<'_>> {
+        let output = self.output.as_ref().filter(|output| output.get() == OUTPUT_REFERENCE);
+        output.and(self.artifacts.first())
     }
 
     /// Returns whether the attempt of its last grader has failed.

@@ -10,6 +10,8 @@ use crate::{Digest, ErrorClass, Fingerprint, Text, outcome::Verdict};
 
 /// The name of the artifact that replaces a large or deep output.
 pub const OUTPUT_ARTIFACT: &str = "output.json";
+/// The output in the row of an attempt whose output is its first artifact.
+pub const OUTPUT_REFERENCE: &str = r#"{"$artifact":"output.json"}"#;
 
 /// Resources that an attempt used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
