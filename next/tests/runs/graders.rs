@@ -488,6 +488,34 @@ fn used_up_budget_of_a_grader_ends_its_grades_alone() {
 }
 
 #[test]
+fn ungraded_outputs_need_nothing_of_their_provider() {
+    let runner = Runner::hostile_with(
+        "concurrency = 1\nbudget = { metrics = { tokens = 100 } }",
+        r#"
+        [graders.judge]
+        plugin = "hostile.wasm"
+        input = { do = "measure", score = 1, tokens = 60 }
+        min_score = 0.5
+        concurrency = 1
+        budget = { metrics = { tokens = 10 } }
+        [[tests]]
+        id = "a"
+        repeat = 3
+        input = { do = "measure", tokens = 60 }
+        expect = { graders = ["judge"] }
+        "#,
+    );
+    runner.exec(&["-j", "1"]).expect(4);
+    let run = runner.only_run();
+    assert_eq!(run.count("passed"), 1);
+    // The provider's own budget is used up, too.
+    runner.run(&["resume", "--budget", "judge:tokens=off"]).expect(4);
+    assert_eq!((run.count("passed"), run.rows_of("a").len()), (2, 5));
+    assert_eq!(run.ending()[..2], ["incomplete", "budget"]);
+    verify(&runner);
+}
+
+#[test]
 fn ungraded_large_output_keeps_its_judgement() {
     let runner = Runner::hostile_with(
         "limits = { reply = \"32MiB\", memory = \"128MiB\" }",

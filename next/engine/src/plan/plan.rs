@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::{
     io,
+    iter::successors,
     path::{Path, PathBuf},
 };
 
@@ -40,24 +41,19 @@ pub(crate) struct Plan {
 }
 
 impl Trials for (&Plan, &Fold) {
-    fn next_pending(&self, provider: u16, mut from: u64) -> Option<Pending> {
+    fn next_pending(&self, provider: Option<u16>, from: u64) -> Option<Pending> {
         let (plan, fold) = self;
-        loop {
-            let trial = plan.suite.next_trial(provider, from)?;
-            let state = fold.trial(trial);
-            let is_pending = match plan.rescored {
-                Some(_) => plan.rejudge.has(trial),
-                None => state.is_pending,
-            };
-            if is_pending {
-                return Some(Pending {
-                    trial,
-                    attempts: fold.attempts(trial),
-                    had_bad: state.had_bad,
-                });
+        let runs = |trial: &u64| fold.trial(*trial).is_pending && !plan.rejudge.has(*trial);
+        let trial = match provider {
+            None => plan.rejudge.next(from)?,
+            Some(_) if plan.rescored.is_some() => return None,
+            Some(provider) => {
+                let next = |from| plan.suite.next_trial(provider, from);
+                successors(next(from), |trial| next(trial + 1)).find(runs)?
             }
-            from = trial + 1;
-        }
+        };
+        let had_bad = fold.trial(trial).had_bad;
+        Some(Pending { trial, attempts: fold.attempts(trial), had_bad })
     }
 }
 
@@ -248,7 +244,9 @@ impl Plan {
                 self.spending.add(*provider, &row.metrics);
             }
             for grade in &row.grades {
-                let answer = (&row.trial, row.attempt, &*grade.grader, grade.asked, grade.attempt);
+                // Attempts of a grader count from 1 in each session, so its duration tells them apart.
+                let attempt = (row.attempt, grade.attempt, grade.duration_ms);
+                let answer = (&row.trial, &*grade.grader, grade.asked, attempt);
                 if let Some(grader) = places.get(&*grade.grader)
                     && !grade.metrics.is_empty()
                     && counted.insert(digest(format!("{answer:?}").as_bytes()))
@@ -259,7 +257,7 @@ impl Plan {
         })?;
         let is_closed = |trial| {
             let provider = self.suite.trial(trial).provider;
-            self.spending.is_used_up_by(provider)
+            !self.rejudge.has(trial) && self.spending.is_used_up_by(provider)
         };
         let mut pending = (0..self.suite.trials()).filter(|trial| is_pending(*trial));
         let text = match self.spending.used_up() {

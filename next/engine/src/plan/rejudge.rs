@@ -1,9 +1,9 @@
 //! [`Rejudge`]: trials whose stored output is judged again, because only their expectations have changed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read as _};
 
-use runner_model::row::{LogPlace, OUTPUT_ARTIFACT, read_line};
+use runner_model::row::{LogPlace, read_line};
 use runner_model::{Digest, ErrorClass, Outcome, Places, RowRef};
 use runner_prepare::Fingerprints;
 use runner_record::{Fold, ReadLine, RecordError, RunDir};
@@ -16,10 +16,10 @@ use super::test_line::TestLine;
 /// output runs again.
 const MAX_OUTPUT: u64 = 8 << 20;
 
-/// The run and the rows of trials whose stored output is judged again, by trial: only their expectations have changed, or
-/// graders have not answered. `None` if there are none.
+/// The rows of trials whose stored output is judged again, by trial: only their expectations have changed, or graders have not
+/// answered.
 #[derive(Debug, Default)]
-pub(crate) struct Rejudge(Option<(RunDir, HashMap<u64, Place>)>);
+pub(crate) struct Rejudge(pub(super) BTreeMap<u64, Place>);
 
 /// The place of a row in `index.jsonl`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,7 +47,7 @@ impl StoredRow {
     pub(crate) fn read(run: &RunDir, place: Place) -> Option<Self> {
         let line = run.row(place.at, place.bytes).ok()?;
         let row = read_line(&line).ok()?;
-        let output = row.artifacts.iter().find(|artifact| *artifact.name == *OUTPUT_ARTIFACT);
+        let output = row.output_artifact();
         Some(Self {
             attempt: row.attempt,
             judged: JudgedRow { seq: row.seq?, had_bad: place.had_bad, logs: row.logs },
@@ -57,6 +57,11 @@ impl StoredRow {
             },
             line,
         })
+    }
+
+    /// Returns whether the output of a row at `place` can be read.
+    pub(super) fn has_output(run: &RunDir, row: &RowRef<'_>, place: Place) -> bool {
+        row.output_artifact().is_none() || Self::read(run, place).is_some()
     }
 
     /// Returns the number of calls of a grader without an answer.
@@ -97,7 +102,7 @@ impl Rejudge {
         fold: &mut Fold,
     ) -> Result<Self, RecordError> {
         // Here a row of an outdated test leaves its trial open, so only a later row settles it, unlike in `fold`.
-        let (mut seen, mut rows) = (Fold::new(suite.trials()), HashMap::new());
+        let (mut seen, mut rows) = (Fold::new(suite.trials()), BTreeMap::new());
         // Trials with a bad attempt at the plan's own test. Only such an attempt makes a later pass flaky.
         let mut bad = HashSet::new();
         let mut line = Vec::new();
@@ -117,13 +122,18 @@ impl Rejudge {
             // If the test cannot be read, sending its task reports the error.
             let is_kept = !is_ungraded && keeps(head.session);
             let change = change(suite, fingerprints, index, &row, is_kept, &mut line);
-            let change = change.unwrap_or(Change::Run);
-            if settles && change != Change::Nothing {
-                seen.mark(index);
-            }
+            let mut change = change.unwrap_or(Change::Run);
             if settles && change == Change::Judge || is_ungraded && change != Change::Run {
                 let had_bad = bad.contains(&index);
-                rows.insert(index, Place { at, bytes: bytes.len(), had_bad, is_ungraded });
+                let place = Place { at, bytes: bytes.len(), had_bad, is_ungraded };
+                if StoredRow::has_output(run, &row, place) {
+                    rows.insert(index, place);
+                } else {
+                    change = Change::Run;
+                }
+            }
+            if settles && change != Change::Nothing {
+                seen.mark(index);
             }
             if row.outcome.is_bad() && change == Change::Nothing {
                 bad.insert(index);
@@ -141,31 +151,27 @@ impl Rejudge {
                 fold.mark(index);
             }
         }
-        Ok(Self(Some((run.clone(), rows))))
-    }
-
-    /// Creates the selection of `rescore`.
-    pub(crate) fn new(run: &RunDir, rows: HashMap<u64, Place>) -> Self {
-        Self(Some((run.clone(), rows)))
+        Ok(Self(rows))
     }
 
     /// Returns the number of trials whose stored output is judged again.
     pub(crate) fn count(&self) -> u64 {
-        self.0.as_ref().map_or(0, |(_, rows)| rows.len() as u64)
+        self.0.len() as u64
     }
 
     /// Returns whether the trial's stored output is judged again.
     pub(crate) fn has(&self, trial: u64) -> bool {
-        let rows = self.0.as_ref().map(|(_, rows)| rows);
-        rows.is_some_and(|rows| rows.contains_key(&trial))
+        self.place(trial).is_some()
     }
 
-    /// Returns the stored row of a trial to judge again. `None` for a trial that must run.
-    pub(crate) fn row(&self, trial: u64) -> Option<StoredRow> {
-        let (run, rows) = self.0.as_ref()?;
-        let place = rows.get(&trial)?;
-        // If the row cannot be read, the trial runs again.
-        StoredRow::read(run, *place)
+    /// Returns the first trial with an index of at least `from` whose stored output is judged again.
+    pub(crate) fn next(&self, from: u64) -> Option<u64> {
+        self.0.range(from..).next().map(|(trial, _)| *trial)
+    }
+
+    /// Returns the place of the stored row of a trial. `None` for a trial that must run.
+    pub(crate) fn place(&self, trial: u64) -> Option<Place> {
+        self.0.get(&trial).copied()
     }
 }
 
@@ -200,10 +206,7 @@ fn change(
 /// `expect` is malformed.
 pub(super) fn lack(row: &RowRef<'_>, test: &TestLine<'_>) -> io::Result<Option<&'static str>> {
     let class = row.error.as_ref().and_then(|error| error.class);
-    let is_too_large = row
-        .artifacts
-        .iter()
-        .any(|output| *output.name == *OUTPUT_ARTIFACT && output.bytes > MAX_OUTPUT);
+    let is_too_large = row.output_artifact().is_some_and(|output| output.bytes > MAX_OUTPUT);
     Ok(if class == Some(ErrorClass::Crash) {
         Some("its worker crashed, so it has no output")
     } else if row.truncated && !row.checks.is_empty() {

@@ -1,12 +1,12 @@
 //! [`RescorePlan`]: the stored plan of a run with the expectations and graders of a scenario as it is now.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
 use runner_model::provider::Provider;
-use runner_model::row::{OUTPUT_ARTIFACT, read_line};
+use runner_model::row::read_line;
 use runner_model::{Budgets, ErrorClass, FailFast, Grants, Outcome, Places as _, RowRef, TestId};
 use runner_prepare::{ContentSource, machine, plugins};
 use runner_record::{Fold, Manifest, PluginCache, ReadLine, RecordError, ResultsRoot, RunDir};
@@ -90,8 +90,10 @@ impl RescorePlan {
         let (stored, stored_suite) = stored_tests(root, dir, manifest)?;
         let mut providers = stored_plugins(root, dir, manifest, &stored)?;
         providers.retain(|prepared| prepared.provider.grading.is_none());
-        let selection = Selection::default();
+        let overrides = manifest.metadata.selection.overrides.clone();
+        let selection = Selection { overrides, ..Selection::default() };
         let mut scenario = load_selected(path, &selection).map_err(EngineError::Scenario)?;
+        scenario.override_by(&selection.overrides);
         let resolved = resolve_selected(&mut scenario, &selection, tempfile::tempfile)
             .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
         let (live, _) = resolved.map_err(EngineError::Scenario)?;
@@ -135,7 +137,6 @@ impl RescorePlan {
             for provider in [&mut prepared.provider, provider] {
                 provider.grants = Grants::default();
                 provider.budget = Budgets::default();
-                (provider.concurrency, provider.rate) = (None, None);
             }
         }
         Ok(Self { plan, gone, reasons: Vec::new(), with_graders })
@@ -151,7 +152,7 @@ impl RescorePlan {
         let trials = self.plan.suite.trials();
         let mut seen = Fold::new(trials);
         let mut reasons = vec![RescoreReason::NoResult; trials as usize];
-        let mut rows = HashMap::new();
+        let mut rows = BTreeMap::new();
         let mut line = Vec::new();
         dir.rows(&mut |at, read| {
             let ReadLine::Row(head, bytes) = read else { return };
@@ -182,7 +183,7 @@ impl RescorePlan {
             }
         }
         self.reasons = reasons;
-        self.plan.rejudge = Rejudge::new(dir, rows);
+        self.plan.rejudge = Rejudge(rows);
         Ok(())
     }
 
@@ -207,7 +208,6 @@ impl RescorePlan {
         let has_no_output = matches!(row.outcome, Outcome::Error | Outcome::Timeout)
             && !has_grader_error
             && !test.expects_error()?;
-        let has_artifact = row.artifacts.iter().any(|output| *output.name == *OUTPUT_ARTIFACT);
         Ok(if row.fingerprint != Some(execution) {
             RescoreReason::OtherTest
         } else if !self.with_graders && !test.graders()?.is_empty() {
@@ -221,7 +221,7 @@ impl RescorePlan {
             RescoreReason::NoOutput
         } else if let Some(why) = lack(row, &test)? {
             RescoreReason::Lacks(why)
-        } else if has_artifact && StoredRow::read(dir, place).is_none() {
+        } else if !StoredRow::has_output(dir, row, place) {
             RescoreReason::Unreadable
         } else if place.is_ungraded {
             RescoreReason::Ungraded

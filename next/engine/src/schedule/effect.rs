@@ -10,7 +10,7 @@ pub struct Assignment {
     pub trial: u64,
     /// Index of the grader that judges the newest row of the trial. `None` for an attempt of the trial's provider.
     pub grader: Option<u16>,
-    /// Number of the provider's attempt, from 1. Unless it is graded, no row of the trial has it.
+    /// Number of the provider's attempt, from 1. Unless its row is graded or judged, no row of the trial has it.
     pub attempt: u32,
     /// Start of the trial's first attempt in this session, from which `trial_timeout` counts. `None` for the first attempt.
     pub trial_started: Option<RunTime>,

@@ -1,19 +1,30 @@
-//! [`Lane`]: the queue of a provider or grader: its position in the plan, trials to run again or to grade, and attempts in
-//! flight.
+//! [`Lane`]: the queue of a provider, of a grader, or of the stored rows to judge: its position in the plan, trials to run again
+//! or to grade, and tasks in flight.
 
 use std::collections::BTreeMap;
 
 use runner_model::RunTime;
 
-use super::settings::{ScheduleSettings, Trials};
+use super::settings::{Bounds, ScheduleSettings, Trials};
 use super::{memory::Reserve, rates::Pacer};
+
+/// The tasks of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LaneKind {
+    /// Attempts of a provider.
+    Attempts,
+    /// Grades by a grader. The lane gets trials by [`Lane::put_back`] only.
+    Grades,
+    /// Judgements of stored rows of all providers. They call no guest, so no bound of a provider applies to them.
+    Judgements,
+}
 
 /// A trial without a final row that has left its lane.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OpenTrial {
     /// Index in the plan.
     pub(super) index: u64,
-    /// Index of the provider, or of the next grader.
+    /// Index of the provider or of the next grader, or the number of both for a judgement.
     pub(super) lane: usize,
     /// Attempts with rows.
     pub(super) attempts: u32,
@@ -31,8 +42,13 @@ pub(super) struct OpenTrial {
 
 impl OpenTrial {
     /// Returns the first pending trial of a lane with an index of at least `from`.
-    fn next(lane: usize, from: u64, trials: &dyn Trials) -> Option<Self> {
-        let pending = trials.next_pending(lane as u16, from)?;
+    fn next(lane: usize, kind: LaneKind, from: u64, trials: &dyn Trials) -> Option<Self> {
+        let provider = match kind {
+            LaneKind::Attempts => Some(lane as u16),
+            LaneKind::Judgements => None,
+            LaneKind::Grades => return None,
+        };
+        let pending = trials.next_pending(provider, from)?;
         Some(Self {
             index: pending.trial,
             lane,
@@ -45,14 +61,13 @@ impl OpenTrial {
 
 #[derive(Debug)]
 pub(super) struct Lane {
-    /// Whether the lane is a grader's. It gets trials by [`Self::put_back`] only.
-    pub(super) is_grader: bool,
-    /// Maximum number of attempts in flight.
+    pub(super) kind: LaneKind,
+    /// Maximum number of tasks in flight.
     concurrency: Option<u32>,
     pacer: Option<Pacer>,
     pub(super) reserve: Reserve,
-    /// Whether the lane is a grader's or has a concurrency or rate, or the run has any budget. Its tasks must not wait at
-    /// workers, because a worker starts waiting tasks whenever a slot is free.
+    /// Whether the lane is a grader's, or a provider's that has a concurrency or rate or is in a run with any budget. Its tasks
+    /// must not wait at workers, because a worker starts waiting tasks whenever a slot is free.
     pub(super) is_bounded: bool,
     /// Whether a budget of the provider is used up.
     pub(super) is_closed: bool,
@@ -65,23 +80,31 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(lane: usize, settings: &ScheduleSettings, trials: &dyn Trials) -> Self {
-        let bounds = settings.providers[lane];
+        let (bounds, kind) = match settings.providers.get(lane) {
+            Some(bounds) if bounds.is_grader => (*bounds, LaneKind::Grades),
+            Some(bounds) => (*bounds, LaneKind::Attempts),
+            None => (Bounds::default(), LaneKind::Judgements),
+        };
         // A concurrency above the number of jobs bounds nothing, and tasks of unbounded lanes may wait at workers.
         let concurrency =
             Some(bounds.concurrency).filter(|most| (1..=settings.session.jobs).contains(most));
         Self {
-            is_grader: bounds.is_grader,
+            kind,
             concurrency,
             pacer: bounds.rate.map(Pacer::new),
             reserve: Reserve::new(bounds.memory),
-            is_bounded: bounds.is_grader
-                || concurrency.is_some()
-                || bounds.rate.is_some()
-                || !settings.spending.is_empty(),
+            is_bounded: match kind {
+                LaneKind::Attempts => {
+                    let has_bound = concurrency.is_some() || bounds.rate.is_some();
+                    has_bound || !settings.spending.is_empty()
+                }
+                LaneKind::Grades => true,
+                LaneKind::Judgements => false,
+            },
             is_closed: settings.spending.is_used_up_by(lane as u16),
             in_flight: 0,
             due: BTreeMap::new(),
-            next: if bounds.is_grader { None } else { OpenTrial::next(lane, 0, trials) },
+            next: OpenTrial::next(lane, kind, 0, trials),
         }
     }
 
@@ -123,7 +146,7 @@ impl Lane {
             return Some(trial);
         }
         let trial = self.next?;
-        self.next = OpenTrial::next(trial.lane, trial.index + 1, trials);
+        self.next = OpenTrial::next(trial.lane, self.kind, trial.index + 1, trials);
         Some(trial)
     }
 

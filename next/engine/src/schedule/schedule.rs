@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use runner_model::{HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId};
 
 use super::effect::{Assignment, Effect, LostReason, StopMode, Waiting};
-use super::lanes::{Lane, OpenTrial};
+use super::lanes::{Lane, LaneKind, OpenTrial};
 use super::retries::{self, Ending};
 use super::settings::{Policy, ScheduleSettings, Trials};
 use super::window::{SentTask, Turn, Worker, Workers};
@@ -22,7 +22,7 @@ const MAX_FAULTS: u32 = 3;
 #[derive(Debug)]
 pub struct Schedule {
     pub(super) settings: ScheduleSettings,
-    /// Lanes by provider.
+    /// Lanes by provider, then the one of judgements.
     pub(super) lanes: Vec<Lane>,
     /// Trials that wait for a backoff, by its end and their index.
     pub(super) later: BTreeMap<(RunTime, u64), OpenTrial>,
@@ -55,7 +55,7 @@ pub struct Schedule {
 impl Schedule {
     /// Creates the schedule of a session with `left` pending trials.
     pub fn new(settings: ScheduleSettings, left: u64, trials: &dyn Trials) -> Self {
-        let lanes = (0..settings.providers.len()).map(|lane| Lane::new(lane, &settings, trials));
+        let lanes = (0..=settings.providers.len()).map(|lane| Lane::new(lane, &settings, trials));
         Self {
             lanes: lanes.collect(),
             settings,
@@ -225,7 +225,7 @@ impl Schedule {
         while let Some(place) = self.first_lane(&turn) {
             let lane = &mut self.lanes[place];
             let (memory, is_bounded, is_grader) =
-                (lane.reserved(), lane.is_bounded, lane.is_grader);
+                (lane.reserved(), lane.is_bounded, lane.kind == LaneKind::Grades);
             let may_wait = !is_bounded && self.may_queue_ahead();
             match self.workers.choose(may_wait, is_grader, &turn, memory) {
                 Some(worker) => {
@@ -246,7 +246,7 @@ impl Schedule {
                     turn.only_unbounded = true;
                     turn.held_for_slot = self.workers.next_free();
                 }
-                None => return,
+                None => turn.only_graders = true,
             }
         }
     }
@@ -254,7 +254,8 @@ impl Schedule {
     /// Returns the lane whose next trial is first in the plan, of the lanes that may start an attempt.
     pub(super) fn first_lane(&self, turn: &Turn) -> Option<usize> {
         let ready = self.lanes.iter().enumerate().filter_map(|(place, lane)| {
-            let is_left_out = turn.only_unbounded && lane.is_bounded;
+            let is_left_out = lane.kind != LaneKind::Grades
+                && (turn.only_graders || turn.only_unbounded && lane.is_bounded);
             let may_start =
                 lane.may_start(self.now) && !is_left_out && !turn.left_out.contains(&place);
             may_start.then_some((lane.first()?.index, place))
@@ -271,17 +272,17 @@ impl Schedule {
     pub(super) fn send(&mut self, worker: WorkerId, trial: OpenTrial, memory: u64) {
         self.last_task += 1;
         let task = TaskId(self.last_task);
-        let is_grade = self.lanes[trial.lane].is_grader;
+        let kind = self.lanes[trial.lane].kind;
         let assignment = Assignment {
             task,
             trial: trial.index,
-            grader: is_grade.then_some(trial.lane as u16),
-            attempt: trial.attempts + u32::from(!is_grade),
+            grader: (kind == LaneKind::Grades).then_some(trial.lane as u16),
+            attempt: trial.attempts + u32::from(kind == LaneKind::Attempts),
             trial_started: trial.started,
         };
         self.effects.push(Effect::Send { worker, assignment });
         self.lanes[trial.lane].start(self.now);
-        let flight = SentTask { trial, is_grade, sent: self.now, memory };
+        let flight = SentTask { trial, kind, sent: self.now, memory };
         self.workers.sent(worker, task, flight);
     }
 
@@ -324,7 +325,7 @@ impl Schedule {
         if !row.outcome.can_be_final() {
             trial.needs_limit |= is_share_full;
             self.put_back(trial);
-            self.write_interrupted(task, None, flight.is_grade);
+            self.write_interrupted(task, None, flight.kind);
             if !is_share_full {
                 self.on_fault(row, host_fault);
             }
@@ -333,7 +334,7 @@ impl Schedule {
         self.faults = 0;
         trial.suspect = None;
         let flaky = row.outcome == Outcome::Passed && trial.had_bad;
-        trial.had_bad |= row.outcome.is_bad() && !flight.is_grade;
+        trial.had_bad |= row.outcome.is_bad() && flight.kind == LaneKind::Attempts;
         let is_final = !self.retry(trial, Ending::from_row(row), policy);
         self.write(task, None, is_final, is_final && flaky);
         if is_final {
@@ -358,7 +359,7 @@ impl Schedule {
     pub(super) fn end_attempt(&mut self, flight: SentTask, started: RunTime) -> OpenTrial {
         let mut trial = flight.trial;
         self.lanes[trial.lane].in_flight -= 1;
-        trial.attempts += u32::from(!flight.is_grade);
+        trial.attempts += u32::from(flight.kind == LaneKind::Attempts);
         trial.started.get_or_insert(started);
         trial
     }
@@ -377,14 +378,15 @@ impl Schedule {
         }
     }
 
-    /// Writes the row of an interrupted attempt. An interrupted grader leaves none: the row that it judges stays the newest.
+    /// Writes the row of an interrupted attempt. An interrupted grade or judgement leaves none: the row that it judges stays the
+    /// newest.
     pub(super) fn write_interrupted(
         &mut self,
         task: TaskId,
         lost: Option<LostReason>,
-        is_grade: bool,
+        kind: LaneKind,
     ) {
-        if !is_grade {
+        if kind == LaneKind::Attempts {
             self.write(task, lost, false, false);
         }
     }
@@ -416,7 +418,7 @@ impl Schedule {
             "its `trial_timeout`"
         } else if at >= self.settings.timeout() {
             "the session's timeout"
-        } else if self.lanes[trial.lane].is_grader {
+        } else if self.lanes[trial.lane].kind == LaneKind::Grades {
             self.ungraded.insert(trial.index, (at, trial));
             return true;
         } else {

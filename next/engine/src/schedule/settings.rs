@@ -6,9 +6,10 @@ use super::budgets::Spending;
 
 /// The pending trials of a session, according to the suite and the rows.
 pub trait Trials {
-    /// Returns the first pending trial of `provider` with an index of at least `from`. The schedule calls it with increasing
-    /// `from`, so it never sees trials with rows of this session.
-    fn next_pending(&self, provider: u16, from: u64) -> Option<Pending>;
+    /// Returns the first pending trial with an index of at least `from` that needs an attempt of `provider`. `None` for trials of
+    /// any provider whose stored rows are judged. The schedule calls it with increasing `from`, so it never sees trials with
+    /// rows of this session.
+    fn next_pending(&self, provider: Option<u16>, from: u64) -> Option<Pending>;
 }
 
 #[derive(Clone, Debug)]
@@ -16,7 +17,7 @@ pub struct ScheduleSettings {
     pub session: SessionSettings,
     /// Trials of the plan, for a `fail_fast` that is a fraction.
     pub planned: u64,
-    /// Bounds by provider, graders included. Each has a lane with the same index.
+    /// Bounds by provider, graders included. Each has a lane with the same index. One more lane judges stored rows.
     pub providers: Vec<Bounds>,
     /// Budgets of the run, with the spending of earlier sessions.
     pub spending: Spending,

@@ -7,7 +7,9 @@
 use runner_model::{TaskId, WorkerId};
 
 use super::effect::{Blame, Effect, LostReason};
-use super::{retries::Ending, schedule::Schedule, settings::Policy, window::SentTask};
+use super::{
+    lanes::LaneKind, retries::Ending, schedule::Schedule, settings::Policy, window::SentTask,
+};
 
 /// Deaths of workers that ran only this trial, after which the trial is a crash.
 const MAX_DEATHS: u8 = 2;
@@ -88,12 +90,12 @@ impl Schedule {
             LostReason::Lost
         };
         self.put_back(trial);
-        self.write_interrupted(task, Some(reason), flight.is_grade);
+        self.write_interrupted(task, Some(reason), flight.kind);
     }
 
     fn on_stuck(&mut self, task: TaskId, flight: SentTask, policy: &Policy) {
         let mut trial = self.end_attempt(flight, flight.sent);
-        trial.had_bad |= !flight.is_grade;
+        trial.had_bad |= flight.kind == LaneKind::Attempts;
         trial.suspect = None;
         let is_final = !self.retry(trial, Some(Ending::STUCK), policy);
         self.write(task, Some(LostReason::Stuck), is_final, false);

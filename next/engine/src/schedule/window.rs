@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use runner_model::{Micros, RunTime, TaskId, WorkerId};
 
-use super::lanes::OpenTrial;
+use super::lanes::{LaneKind, OpenTrial};
 
 /// Work that waits at each slot, in microseconds. Each frame of tasks wakes a second thread of the worker, which makes the next
 /// resets of memory more expensive: with less than half of this value, trials of 0.8 ms took 3 % longer.
@@ -21,8 +21,7 @@ const BATCH: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SentTask {
     pub(super) trial: OpenTrial,
-    /// Whether a grader judges a row of the trial.
-    pub(super) is_grade: bool,
+    pub(super) kind: LaneKind,
     pub(super) sent: RunTime,
     /// Reserved memory, in bytes.
     pub(super) memory: u64,
@@ -31,8 +30,10 @@ pub(super) struct SentTask {
 /// Findings of one turn of [`Schedule::assign`](super::Schedule::assign).
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    /// Whether bounded lanes have no free slot.
+    /// Whether bounded lanes of providers have no free slot.
     pub(super) only_unbounded: bool,
+    /// Whether no worker can take another task of a provider.
+    pub(super) only_graders: bool,
     /// The worker whose next free slot is kept for a bounded lane. It gets no tasks that would wait.
     pub(super) held_for_slot: Option<WorkerId>,
     /// The worker whose memory is kept for the first lane that lacks it. It gets no tasks.
@@ -43,7 +44,7 @@ pub(super) struct Turn {
 
 #[derive(Debug)]
 pub(super) struct Worker {
-    /// Slots for attempts of providers. As many others are for graders.
+    /// Slots for attempts and judgements. As many others are for graders.
     slots: usize,
     /// Bytes for all guests. `None` if the limits of all slots fit.
     memory: Option<u64>,
@@ -126,8 +127,10 @@ impl Worker {
     pub(super) fn take_started(&mut self) -> Vec<TaskId> {
         let flights = std::mem::take(&mut self.flights).into_iter();
         self.grading = 0;
-        let attempts = flights.filter(|(_, flight)| !flight.is_grade);
-        attempts.map(|(task, _)| task).take(self.slots).collect()
+        let started =
+            flights.filter(|(_, flight)| flight.kind != LaneKind::Grades).take(self.slots);
+        let attempts = started.filter(|(_, flight)| flight.kind == LaneKind::Attempts);
+        attempts.map(|(task, _)| task).collect()
     }
 
     fn measure(&mut self, duration: Duration) {
@@ -152,7 +155,7 @@ impl Workers {
     pub(super) fn sent(&mut self, worker: WorkerId, task: TaskId, flight: SentTask) {
         if let Some(worker) = self.0.get_mut(&worker) {
             worker.reserved += flight.memory;
-            worker.grading += usize::from(flight.is_grade);
+            worker.grading += usize::from(flight.kind == LaneKind::Grades);
             worker.flights.insert(task, flight);
         }
     }
@@ -167,8 +170,8 @@ impl Workers {
         let worker = self.0.get_mut(&worker)?;
         let flight = worker.flights.remove(&task)?;
         worker.reserved -= flight.memory;
-        worker.grading -= usize::from(flight.is_grade);
-        if let Some(took) = took.filter(|_| !flight.is_grade) {
+        worker.grading -= usize::from(flight.kind == LaneKind::Grades);
+        if let Some(took) = took.filter(|_| flight.kind == LaneKind::Attempts) {
             worker.measure(took);
         }
         worker.is_returning = false;

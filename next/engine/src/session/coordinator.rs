@@ -629,15 +629,13 @@ impl<'a> Coordinator<'a> {
     }
 
     fn send(&mut self, worker: WorkerId, assignment: &Assignment) {
-        let stored = match (assignment.grader, &self.run) {
-            (Some(_), Some(run)) => {
-                let place = self.ungraded.get(&assignment.trial);
-                place.and_then(|place| StoredRow::read(run.owned.dir(), *place))
-            }
-            _ => self.plan.rejudge.row(assignment.trial),
+        let place = match assignment.grader {
+            Some(_) => self.ungraded.get(&assignment.trial).copied(),
+            None => self.plan.rejudge.place(assignment.trial),
         };
-        let only_judges = assignment.grader.is_some() || self.plan.rescored.is_some();
-        if only_judges && stored.is_none() {
+        let run = place.zip(self.run.as_ref());
+        let stored = run.and_then(|(place, run)| StoredRow::read(run.owned.dir(), place));
+        if stored.is_none() && (assignment.grader.is_some() || place.is_some()) {
             let message = "cannot read a row or an output to judge".to_owned();
             return self.fail(Reason::Storage, message);
         }

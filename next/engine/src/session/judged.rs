@@ -75,15 +75,26 @@ impl InFlightTask {
         }
     }
 
-    /// Creates the report of a grader that was lost with its worker.
-    pub(crate) fn lost_grade(
+    /// Creates the report of a grade or judgement that was lost with its worker. `name` is that of the task's provider or grader.
+    pub(crate) fn lost_judged(
         &self,
-        grader: &str,
+        name: &str,
+        outcome: Outcome,
         error: RowError<'static>,
         took: Duration,
     ) -> Result<JudgedReport, String> {
+        let stored = self.stored()?;
+        if self.task.kind == TaskKind::Judge {
+            let mut row = Row { outcome, error: Some(error), ..Row::from(stored) };
+            return Ok(JudgedReport {
+                row: row.fit(),
+                ungraded: None,
+                is_interrupted: false,
+                is_grade: false,
+            });
+        }
         let grade = Grade {
-            grader: grader.into(),
+            grader: name.into(),
             attempt: self.task.attempt,
             verdict: None,
             own_verdict: None,
@@ -97,7 +108,7 @@ impl InFlightTask {
             metrics: Vec::new(),
             asked: None,
         };
-        Ok(self.graded(self.stored()?, grade))
+        Ok(self.graded(stored, grade))
     }
 
     fn stored(&self) -> Result<RowRef<'_>, String> {

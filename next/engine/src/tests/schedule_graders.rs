@@ -1,11 +1,11 @@
 //! Lanes of graders, step by step. Lane 0 is the provider's, 1 and 2 are those of graders.
 
-use runner_model::{Budgets, Reason, TaskId, WorkerId};
+use runner_model::{Budgets, Reason, TaskId, WorkerId, provider::Rate, row::Metric};
 
 use super::harness::{
     ALONE, Harness, Sent, bounds, finish, grader, read, retries, row, sent, settings,
 };
-use super::{Blame, Effect, LostReason, ScheduleSettings, Spending, StopMode};
+use super::{Blame, Bounds, Effect, LostReason, ScheduleSettings, Spending, StopMode};
 
 fn graded() -> ScheduleSettings {
     ScheduleSettings { providers: vec![bounds(0), grader(0), grader(0)], ..settings(&[]) }
@@ -234,4 +234,35 @@ fn memory_of_graders_is_reserved_with_that_of_attempts() {
     let next = sent(&harness.ack());
     assert_eq!(asked(&next), [(0, Some(1)), (1, Some(1)), (2, None)]);
     assert!(harness.schedule.waits_for_memory());
+}
+
+#[test]
+fn no_bound_of_a_provider_holds_judgements() {
+    let mut budgets = Budgets::default();
+    budgets.add("p:m=1").unwrap();
+    let mut spending = Spending::new(&budgets, &["p", "judge"]).unwrap();
+    spending.add(0, &[Metric { name: "m".into(), value: 1.0, unit: None }]);
+    let rate = Some(Rate::parse("1/h").unwrap());
+    let settings = ScheduleSettings {
+        providers: vec![Bounds { rate, ..bounds(1) }, grader(0)],
+        spending,
+        ..settings(&[])
+    };
+    let mut harness = Harness::judging(settings, 4, |_| Some((7, false)), &[1, 2, 3]);
+    let first = harness.ready(1, 4, false);
+    let numbers: Vec<_> = first.iter().map(|sent| (sent.trial, sent.attempt)).collect();
+    assert_eq!(numbers, [(1, 7), (2, 7), (3, 7)]);
+    // One waits for its grader, and one is judged for good.
+    harness.ungraded(1, first[0].task, 1);
+    harness.pass(1, first[1].task, 1.0);
+    assert_eq!(asked(&sent(&harness.ack_ungraded(1))), [(1, Some(1))]);
+    // A lost judgement leaves no row.
+    assert_eq!(harness.lost(1, &[first[2].task], None), []);
+    let again = harness.ready(2, 4, false);
+    assert_eq!(asked(&again), [(1, Some(1)), (3, None)]);
+    for sent in again {
+        harness.pass(2, sent.task, 1.0);
+    }
+    let end = harness.ack();
+    assert!(matches!(&end[..], [Effect::Finish { reason: Some(Reason::Budget), .. }]), "{end:?}");
 }

@@ -1,6 +1,9 @@
 //! Shared parts of the schedule's tests: a small plan, rows, and [`Harness`].
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use runner_model::{
     Budgets, ErrorClass, FailFast, HostFault, Micros, Reason, RunTime, SessionSettings, TaskId,
@@ -36,13 +39,17 @@ impl Grid {
 pub(super) struct Todo {
     pub(super) grid: Grid,
     pub(super) pending: Vec<Option<(u32, bool)>>,
+    /// The pending trials whose stored rows are judged.
+    pub(super) judged: HashSet<u64>,
 }
 
 impl Trials for Todo {
-    fn next_pending(&self, provider: u16, from: u64) -> Option<Pending> {
+    fn next_pending(&self, provider: Option<u16>, from: u64) -> Option<Pending> {
         (from..self.grid.count()).find_map(|trial| {
+            let is_judged = self.judged.contains(&trial);
+            let own = (!is_judged).then(|| self.grid.provider(trial));
             let state = self.pending[trial as usize];
-            let (attempts, had_bad) = state.filter(|_| self.grid.provider(trial) == provider)?;
+            let (attempts, had_bad) = state.filter(|_| own == provider)?;
             Some(Pending { trial, attempts, had_bad })
         })
     }
@@ -145,9 +152,20 @@ impl Harness {
         tests: u64,
         pending: impl FnMut(u64) -> Option<(u32, bool)>,
     ) -> Self {
+        Self::judging(settings, tests, pending, &[])
+    }
+
+    /// Creates a session that judges the stored rows of `judged`.
+    pub(super) fn judging(
+        settings: ScheduleSettings,
+        tests: u64,
+        pending: impl FnMut(u64) -> Option<(u32, bool)>,
+        judged: &[u64],
+    ) -> Self {
         let providers = settings.providers.iter().filter(|bounds| !bounds.is_grader).count() as u16;
         let grid = Grid { tests, providers };
-        let todo = Todo { grid, pending: (0..grid.count()).map(pending).collect() };
+        let pending = (0..grid.count()).map(pending).collect();
+        let todo = Todo { grid, pending, judged: judged.iter().copied().collect() };
         Self {
             schedule: todo.schedule(settings),
             now: RunTime(0),

@@ -1,5 +1,5 @@
-//! Runs the schedule through random sessions with messages that are delayed, doubled, dropped and wrong, workers that die, stops
-//! and a disk that fails, and checks invariants after each step.
+//! Runs the schedule through random runs of several sessions, with graders, with messages that are delayed, doubled, dropped and
+//! wrong, workers that die, stops, a coordinator that dies and a disk that fails, and checks invariants after each step.
 //!
 //! A failure prints its seed. `RUNNER_TEST_SEED=N` repeats only that session.
 
@@ -20,6 +20,7 @@ use super::{
     Assignment, Blame, Bounds, Effect, LostReason, Policy, Schedule, ScheduleSettings, Spending,
     StopMode,
     harness::{Grid, Todo, read, retries, row, session},
+    window::Turn,
 };
 
 /// Longest time until a row is on disk, in microseconds.
@@ -28,6 +29,8 @@ const DISK: u64 = 20_000;
 const MAX_CATCH_UP: u64 = 10_000;
 /// The smallest reserve of memory.
 const MIB: u64 = 1 << 20;
+/// Sessions of a run. In the last one nothing fails.
+const SESSIONS: u32 = 4;
 /// Steps after which a session counts as endless.
 const MAX_STEPS: u32 = 200_000;
 
@@ -61,7 +64,7 @@ impl Random {
     }
 }
 
-/// Behaviour of a guest in all attempts of a trial.
+/// Behaviour of a guest in all attempts of a trial, or in all of its grades by one grader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Guest {
     Pass,
@@ -94,6 +97,8 @@ struct World {
     disk_fails: u64,
     lack: u64,
     hang: u64,
+    /// The coordinator dies in one of this many steps.
+    killed: u64,
 }
 
 impl World {
@@ -112,12 +117,13 @@ impl World {
             disk_fails: some(6, 300),
             lack: some(3, 6),
             hang: some(6, 100),
+            killed: some(4, 2_000),
         }
     }
 
     /// Returns whether every trial can be done in the end, unless the machine lacks something.
     fn is_kind(&self) -> bool {
-        self.drop + self.stop + self.disk_fails + self.hang == 0
+        self.drop + self.stop + self.disk_fails + self.hang + self.killed == 0
     }
 }
 
@@ -146,9 +152,72 @@ enum End {
     Interrupted,
 }
 
+/// The tests of a run: what stays the same in all of its sessions.
+#[derive(Debug)]
+struct Tests {
+    grid: Grid,
+    /// Lanes of the graders of each trial, in their order.
+    graders: Vec<Vec<u16>>,
+    /// Guests of each trial: the provider's, then those of its graders.
+    guests: Vec<Vec<Guest>>,
+}
+
+impl Tests {
+    fn new(random: &mut Random) -> Self {
+        let grid = Grid { tests: 1 + random.spread(200), providers: 1 + random.below(4) as u16 };
+        let count = random.below(4) as u16;
+        let (hang, lack) = (2 + random.below(100), 2 + random.below(6));
+        let mut guest = |is_grader: bool| match random.below(60) {
+            0 => Guest::Kill { always: true },
+            1 => Guest::Kill { always: false },
+            2 => Guest::Stuck,
+            59 if !is_grader => Guest::KillUnseen,
+            3..10 => Guest::Unavailable(random.below(5) as u32),
+            10..15 => Guest::Fail,
+            _ if random.one_in(hang) => Guest::Hang,
+            _ if random.one_in(lack) => Guest::Lack,
+            _ => Guest::Pass,
+        };
+        let guests = (0..grid.count()).map(|_| (0..=count).map(|place| guest(place > 0)).collect());
+        let guests = guests.collect();
+        let lanes = (0..grid.count()).map(|_| {
+            let mut lanes: Vec<_> = (0..count).map(|place| grid.providers + place).collect();
+            lanes.retain(|_| !random.one_in(3));
+            if random.one_in(2) {
+                lanes.reverse();
+            }
+            lanes
+        });
+        Self { grid, graders: lanes.collect(), guests }
+    }
+
+    /// Returns the guest of an attempt, or of a grade by the grader with this lane.
+    fn guest(&self, trial: u64, grader: Option<u16>) -> Guest {
+        let place = grader.map_or(0, |lane| lane - self.grid.providers + 1);
+        self.guests[trial as usize][usize::from(place)]
+    }
+}
+
+/// The rows of a trial.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Rows {
+    /// Rows of attempts.
+    attempts: u32,
+    /// Whether an attempt did not pass.
+    had_bad: bool,
+    /// Whether the newest row waits for graders.
+    is_ungraded: bool,
+    is_final: bool,
+    /// The graders that have answered, and the tasks with their answers.
+    answers: Vec<(u16, u64)>,
+    /// Whether an answer is a fail.
+    has_failed: bool,
+}
+
 /// A worker process.
 #[derive(Debug)]
 struct Process {
+    /// Slots for attempts and judgements. As many others are for graders.
     slots: u32,
     alone: bool,
     queue: VecDeque<Assignment>,
@@ -159,25 +228,29 @@ struct Process {
 /// The expected state, by the events and effects of the schedule.
 #[derive(Debug, Default)]
 struct Truth {
-    /// Rows of each trial.
-    attempts: HashMap<u64, u32>,
-    had_bad: HashSet<u64>,
-    is_final: HashSet<u64>,
+    /// By trial, with the rows that are not on disk yet.
+    rows: Vec<Rows>,
+    /// By trial, with the rows on disk only.
+    disk: Vec<Rows>,
+    /// Rows that are not on disk yet, in order.
+    written: VecDeque<(u64, Rows)>,
+    /// Trials with rows of this session.
+    has_rows: HashSet<u64>,
+    /// Number of calls of each grader for each trial.
+    questions: HashMap<(u64, u16), u32>,
     /// Final rows that are bad.
     bad: u64,
-    /// Number of reports of each provider, which is also their sum of the metric `m`.
+    /// Number of reports of each lane, which is also their sum of the metric `m`.
     measured: Vec<u64>,
-    /// Time of each provider's first start, and number of starts.
-    starts: HashMap<u16, (u64, u64)>,
-    /// Trials that lacked memory, whose full limit must be reserved.
-    lacked: HashSet<u64>,
+    /// Time of each lane's first start, and number of starts.
+    starts: HashMap<usize, (u64, u64)>,
+    /// Trials and lanes of tasks that lacked memory, whose full limit must be reserved.
+    lacked: HashSet<(u64, usize)>,
     /// Bytes that must be reserved for tasks in flight.
     reserved: HashMap<TaskId, u64>,
-    pending: HashSet<u64>,
     /// Tasks in flight.
     open: BTreeMap<TaskId, (u32, Assignment)>,
     tasks: HashSet<TaskId>,
-    unacked: u64,
     /// Deadline of the end after a stop.
     ends: Option<u64>,
     has_stopped: bool,
@@ -193,12 +266,12 @@ struct Truth {
 struct Session {
     random: Random,
     world: World,
-    grid: Grid,
+    tests: Rc<Tests>,
     settings: ScheduleSettings,
-    policy: Policy,
-    /// Budgets of the run and of the first provider.
-    budgets: [Option<u64>; 2],
-    guests: Vec<Guest>,
+    /// Policies of providers and of graders.
+    policies: [Policy; 2],
+    /// Budgets of the run, of the first provider and of the first grader.
+    budgets: [Option<u64>; 3],
     todo: Rc<Todo>,
     schedule: Schedule,
     now: u64,
@@ -213,23 +286,27 @@ struct Session {
 }
 
 impl Session {
-    fn new(seed: u64) -> Self {
-        let mut random = Random(seed);
-        let world = World::new(&mut random);
-        let grid = Grid { tests: 1 + random.spread(200), providers: 1 + random.below(4) as u16 };
+    /// Creates a session of a run with these rows on disk. In the `last` session nothing fails.
+    fn new(mut random: Random, tests: &Rc<Tests>, disk: Vec<Rows>, is_last: bool) -> Self {
+        let tests = Rc::clone(tests);
+        let world = if is_last { World::default() } else { World::new(&mut random) };
+        let grid = tests.grid;
         let jobs = 1 + random.below(8) as u32;
         let is_paced = random.one_in(3);
-        let providers = (0..grid.providers).map(|_| Bounds {
+        let lanes = grid.providers + tests.guests[0].len() as u16 - 1;
+        let providers = (0..lanes).map(|lane| Bounds {
             concurrency: random.below(4) as u32,
             rate: (is_paced && random.one_in(2))
                 .then(|| Rate { count: 20 + random.spread(5_000) as u32, per: Micros(1_000_000) }),
             memory: MIB * (1 + random.below(4)),
-            is_grader: false,
+            is_grader: lane >= grid.providers,
         });
         let providers = providers.collect();
-        let mut budget = || random.one_in(6).then(|| 1 + random.spread(300));
-        let budgets = [budget(), budget()];
-        let fail_fast = random.one_in(6).then(|| 1 + random.spread(30));
+        let has_graders = lanes > grid.providers;
+        let mut budget =
+            |is_there| (is_there && !is_last && random.one_in(6)).then(|| 1 + random.spread(300));
+        let budgets = [budget(true), budget(true), budget(has_graders)];
+        let fail_fast = (!is_last && random.one_in(6)).then(|| 1 + random.spread(30));
         let timeout = if world.is_kind() { 100_000_000 } else { 1 + random.spread(3_000) };
         let session = SessionSettings {
             timeout: Duration::from_millis(timeout),
@@ -241,54 +318,34 @@ impl Session {
             session,
             planned: grid.count(),
             providers,
-            spending: spending(budgets),
+            spending: spending(budgets, grid.providers),
         };
         let mut policy = retries(random.below(4) as u32, random.spread(100));
+        let of_graders = retries(random.below(4) as u32, random.spread(100));
         if random.one_in(3) {
             policy.trial_timeout = Some(Micros(random.spread(500_000)));
         }
-        let guests = (0..grid.count()).map(|_| match random.below(60) {
-            0 => Guest::Kill { always: true },
-            1 => Guest::Kill { always: false },
-            2 => Guest::Stuck,
-            59 => Guest::KillUnseen,
-            3..10 => Guest::Unavailable(random.below(5) as u32),
-            10..15 => Guest::Fail,
-            _ if random.one_in(world.hang) => Guest::Hang,
-            _ if random.one_in(world.lack) => Guest::Lack,
-            _ => Guest::Pass,
+        let pending = |rows: &Rows| (!rows.is_final).then_some((rows.attempts, rows.had_bad));
+        let is_judged = |(_, rows): &(u64, &Rows)| rows.is_ungraded && !rows.is_final;
+        let todo = Rc::new(Todo {
+            grid,
+            pending: disk.iter().map(pending).collect(),
+            judged: (0..).zip(&disk).filter(is_judged).map(|(trial, _)| trial).collect(),
         });
-        let guests = guests.collect();
-        let is_resumed = random.one_in(2);
-        let pending: Vec<_> = (0..grid.count())
-            .map(|_| match random.below(4) {
-                _ if !is_resumed => Some((0, false)),
-                0 => None,
-                1 => Some((random.spread(300) as u32, random.one_in(2))),
-                _ => Some((0, false)),
-            })
-            .collect();
-        let mut truth = Truth { measured: vec![0; grid.providers.into()], ..Truth::default() };
-        for (index, state) in (0..).zip(&pending) {
-            let Some((attempts, had_bad)) = state else {
-                continue;
-            };
-            truth.pending.insert(index);
-            truth.attempts.insert(index, *attempts);
-            if *had_bad {
-                truth.had_bad.insert(index);
-            }
-        }
-        let todo = Rc::new(Todo { grid, pending });
+        let truth = Truth {
+            measured: vec![0; usize::from(lanes) + 1],
+            rows: disk.clone(),
+            disk,
+            ..Truth::default()
+        };
         let schedule = todo.schedule(settings.clone());
         let mut session = Self {
             random,
             world,
-            grid,
+            tests,
             settings,
-            policy,
+            policies: [policy, of_graders],
             budgets,
-            guests,
             todo,
             schedule,
             now: 0,
@@ -302,6 +359,52 @@ impl Session {
         };
         session.set_up(jobs);
         session
+    }
+
+    /// Ends the session, in which some of the written rows may have reached the disk. Returns the rows on disk.
+    fn into_disk(mut self) -> (Random, Vec<Rows>) {
+        let survivors = self.random.below(self.truth.written.len() as u64 + 1) as usize;
+        for (trial, rows) in self.truth.written.drain(..survivors) {
+            self.truth.disk[trial as usize] = rows;
+        }
+        (self.random, self.truth.disk)
+    }
+
+    /// Returns the lane of a task.
+    fn lane(&self, task: &Assignment) -> usize {
+        match task.grader {
+            Some(lane) => usize::from(lane),
+            None if self.is_judgement(task) => self.settings.providers.len(),
+            None => usize::from(self.tests.grid.provider(task.trial)),
+        }
+    }
+
+    fn is_judgement(&self, task: &Assignment) -> bool {
+        task.grader.is_none() && self.todo.judged.contains(&task.trial)
+    }
+
+    fn is_attempt(&self, task: &Assignment) -> bool {
+        task.grader.is_none() && !self.is_judgement(task)
+    }
+
+    fn guest(&self, task: &Assignment) -> Guest {
+        if self.is_judgement(task) {
+            return Guest::Pass;
+        }
+        let guest = self.tests.guest(task.trial, task.grader);
+        match guest {
+            Guest::Hang if self.world.hang == 0 => Guest::Pass,
+            Guest::Lack if self.world.lack == 0 => Guest::Pass,
+            guest => guest,
+        }
+    }
+
+    /// Returns how often the guest of a task has been called, this call included.
+    fn calls(&self, task: &Assignment) -> u32 {
+        match task.grader {
+            Some(lane) => self.truth.questions[&(task.trial, lane)],
+            None => task.attempt,
+        }
     }
 
     fn set_up(&mut self, jobs: u32) {
@@ -341,7 +444,7 @@ impl Session {
 
     fn run(&mut self) {
         for _ in 0..MAX_STEPS {
-            if self.truth.finished.is_some() {
+            if self.truth.finished.is_some() || self.random.one_in(self.world.killed) {
                 return;
             }
             let wake = self.schedule.wake_at().map(|at| at.0.max(self.now));
@@ -394,8 +497,10 @@ impl Session {
             }
             Event::Lost(worker, started, blame) => self.lost(worker, &started, blame),
             Event::Acked(rows) => {
-                self.truth.unacked -= rows;
-                let rows = self.truth.unacked;
+                for _ in 0..rows {
+                    self.row_on_disk();
+                }
+                let rows = self.truth.written.len() as u64;
                 self.apply(|schedule| schedule.acked(rows, rows));
             }
             Event::Stop(mode) => {
@@ -466,21 +571,26 @@ impl Session {
             let Some(process) = self.workers.get_mut(&worker) else {
                 return;
             };
-            let is_full = process.running.len() >= process.slots as usize;
-            if is_full || process.is_stopped {
+            let has_room = |task: &Assignment| {
+                let running = process.running.values();
+                let same = running.filter(|other| other.grader.is_some() == task.grader.is_some());
+                same.count() < process.slots as usize
+            };
+            let Some(place) = process.queue.iter().position(has_room) else { return };
+            if process.is_stopped {
                 return;
             }
-            let Some(task) = process.queue.pop_front() else {
-                return;
-            };
-            if self.guests[task.trial as usize] == Guest::KillUnseen {
+            let task = process.queue.remove(place).unwrap();
+            let guest = self.guest(&task);
+            if guest == Guest::KillUnseen {
                 self.worker_dies(worker, Some(Blame::Died));
                 return;
             }
-            process.running.insert(task.task, task);
+            let calls = self.calls(&task);
+            self.workers.get_mut(&worker).unwrap().running.insert(task.task, task);
             let took = 1 + self.random.spread(50_000);
-            match self.guests[task.trial as usize] {
-                Guest::Kill { always } if always || task.attempt == 1 => {
+            match guest {
+                Guest::Kill { always } if always || calls == 1 => {
                     self.later(took, Event::Dies(worker, Some(Blame::Died)));
                 }
                 Guest::Stuck => {
@@ -502,11 +612,12 @@ impl Session {
         let Some(task) = process.and_then(|process| process.running.remove(&id)) else {
             return;
         };
-        let (outcome, fault) = match self.guests[task.trial as usize] {
+        let calls = self.calls(&task);
+        let (outcome, fault) = match self.guest(&task) {
             _ if end == End::Interrupted => ("stopped", None),
             Guest::Fail => ("failed", None),
-            Guest::Unavailable(times) if task.attempt <= times => ("unavailable", None),
-            Guest::Lack if task.attempt <= 2 => {
+            Guest::Unavailable(times) if calls <= times => ("unavailable", None),
+            Guest::Lack if calls <= 2 => {
                 let lacks = [HostFault::Memory, HostFault::Files];
                 ("stopped", Some(lacks[usize::from(task.trial % 4 > 0)]))
             }
@@ -560,8 +671,7 @@ impl Session {
         process.is_stopped = true;
         let running: Vec<_> = process.running.values().copied().collect();
         for task in running {
-            let guest = self.guests[task.trial as usize];
-            if !matches!(guest, Guest::Stuck | Guest::Hang) {
+            if !matches!(self.guest(&task), Guest::Stuck | Guest::Hang) {
                 let ends = Event::GuestEnds(worker, task.task, End::Interrupted);
                 self.later(grace, ends);
             }
@@ -608,48 +718,105 @@ impl Session {
     ) {
         let open = self.truth.open.get(&task);
         let assignment = open.filter(|(at, _)| *at == worker).map(|(_, task)| *task);
+        let assignment = assignment.filter(|_| self.truth.finished.is_none());
+        let (outcome, next) = match &assignment {
+            Some(assignment) => self.judged(assignment, outcome),
+            None => (outcome, None),
+        };
+        let is_attempt = assignment.is_some_and(|task| self.is_attempt(&task));
+        let is_grade = assignment.is_some_and(|task| task.grader.is_some());
         let mut text = row(outcome, millis, None);
-        text.truncate(text.len() - 1);
-        text += r#","metrics":[{"name":"m","value":1.0}]}"#;
-        let policy = self.policy.clone();
+        if is_attempt || is_grade {
+            text.truncate(text.len() - 1);
+            text += r#","metrics":[{"name":"m","value":1.0}]}"#;
+        }
+        let policy = match &assignment {
+            Some(assignment) => self.policy(assignment),
+            None => self.policies[0].clone(),
+        };
         let effects = self.call(|schedule| {
-            schedule.report(WorkerId(worker), task, &read(&text), None, host_fault, &policy);
+            schedule.report(WorkerId(worker), task, &read(&text), next, host_fault, &policy);
         });
         let writes = effects.iter().filter_map(|effect| match effect {
             Effect::Write { task, lost: None, is_final, flaky } => Some((*task, *is_final, *flaky)),
             _ => None,
         });
         let writes: Vec<_> = writes.collect();
-        match assignment.filter(|_| self.truth.finished.is_none()) {
-            Some(assignment) => {
-                let [(written, is_final, flaky)] = writes[..] else {
-                    panic!("a report has one row, not {writes:?}");
-                };
-                assert_eq!(written, task);
-                assert!(!is_final || outcome != "stopped");
-                let had_bad = self.truth.had_bad.contains(&assignment.trial);
-                assert_eq!(flaky, is_final && outcome == "passed" && had_bad);
-                if !matches!(outcome, "passed" | "stopped") {
-                    self.truth.had_bad.insert(assignment.trial);
-                }
-                let lane = self.grid.provider(assignment.trial);
-                self.truth.measured[usize::from(lane)] += 1;
-                if host_fault == Some(HostFault::Memory)
-                    && self.truth.reserved[&task] < self.bounds(assignment.trial).memory
-                {
-                    self.truth.lacked.insert(assignment.trial);
-                }
-                let is_bad = !matches!(outcome, "passed" | "stopped");
-                self.truth.bad += u64::from(is_final && is_bad);
-                self.write(assignment, is_final);
-            }
-            None => assert_eq!(effects, [], "a report of nothing that is in flight there"),
+        let Some(assignment) = assignment else {
+            assert_eq!(effects, [], "a report of nothing that is in flight there");
+            return;
+        };
+        let lane = self.lane(&assignment);
+        self.truth.measured[lane] += 1;
+        if host_fault == Some(HostFault::Memory)
+            && self.truth.reserved[&task] < self.settings.providers[lane].memory
+        {
+            self.truth.lacked.insert((assignment.trial, lane));
         }
+        if outcome == "stopped" && !is_attempt {
+            assert_eq!(writes, [], "an interrupted grade leaves no row");
+            self.truth.open.remove(&task);
+            self.carry_out(effects);
+            return;
+        }
+        let [(written, is_final, flaky)] = writes[..] else {
+            panic!("a report has one row, not {writes:?}");
+        };
+        assert_eq!(written, task);
+        assert!(!is_final || !matches!(outcome, "stopped" | "ungraded"));
+        let mut rows = self.truth.rows[assignment.trial as usize].clone();
+        assert_eq!(flaky, is_final && outcome == "passed" && rows.had_bad);
+        let is_bad = !matches!(outcome, "passed" | "stopped" | "ungraded");
+        rows.had_bad |= is_bad && is_attempt;
+        // A grader that is called again after its error has not answered.
+        let has_answer = matches!(outcome, "passed" | "failed" | "ungraded");
+        if let Some(lane) = assignment.grader.filter(|_| has_answer) {
+            rows.answers.push((lane, self.random.next()));
+            rows.has_failed |= self.guest(&assignment) == Guest::Fail;
+        }
+        rows.is_ungraded = outcome == "ungraded" || is_grade && !is_final;
+        self.truth.bad += u64::from(is_final && is_bad);
+        self.write(assignment, rows, is_final);
         self.carry_out(effects);
     }
 
+    /// Returns the outcome of a guest's end with the graders of its trial, and the lane of the grader to call.
+    fn judged(&self, task: &Assignment, outcome: &'static str) -> (&'static str, Option<u16>) {
+        let (graders, rows) =
+            (&self.tests.graders[task.trial as usize], &self.truth.rows[task.trial as usize]);
+        let answers = rows.answers.len();
+        match (task.grader, outcome) {
+            // The row stays as it is.
+            (Some(_), "stopped") => (outcome, task.grader),
+            (Some(_), "passed" | "failed") => match graders.get(answers + 1) {
+                Some(next) => ("ungraded", Some(*next)),
+                None if rows.has_failed || outcome == "failed" => ("failed", None),
+                None => (outcome, None),
+            },
+            (None, "passed") => match graders.get(answers) {
+                Some(next) => ("ungraded", Some(*next)),
+                None => (outcome, None),
+            },
+            // The coordinator refuses a judgement that was stopped.
+            (None, "stopped") if self.is_judgement(task) => ("failed", None),
+            _ => (outcome, None),
+        }
+    }
+
+    fn policy(&self, task: &Assignment) -> Policy {
+        match task.grader {
+            Some(_) => self.policies[1].clone(),
+            None if self.is_judgement(task) => retries(0, 0),
+            None => self.policies[0].clone(),
+        }
+    }
+
     fn lost(&mut self, worker: u32, started: &[TaskId], blame: Option<Blame>) {
-        let policy = self.policy.clone();
+        let stuck = match blame {
+            Some(Blame::Stuck(task)) => self.truth.open.get(&task).map(|(_, task)| *task),
+            _ => None,
+        };
+        let policy = stuck.map_or_else(|| self.policies[0].clone(), |task| self.policy(&task));
         let effects = self.call(|schedule| {
             schedule.worker_lost(WorkerId(worker), started, blame, Some(&policy));
         });
@@ -667,6 +834,45 @@ impl Session {
         }
         let todo = Rc::clone(&self.todo);
         self.apply(|schedule| schedule.tick(&*todo));
+        self.check_idle_slots();
+    }
+
+    /// Checks that no task that may start waits while a slot of its kind is free.
+    fn check_idle_slots(&self) {
+        let truth = &self.truth;
+        let waits = truth.has_stopped || truth.is_paused || truth.finished.is_some();
+        if waits || self.schedule.is_stopping() || self.schedule.waits_for_memory() {
+            return;
+        }
+        for is_grader in [false, true] {
+            let is_free = |(id, (slots, alone, _)): (&u32, &(usize, bool, u64))| {
+                let at_worker = truth.open.values().filter(|(at, _)| at == id);
+                !alone
+                    && at_worker.filter(|(_, task)| task.grader.is_some() == is_grader).count()
+                        < *slots
+            };
+            if self.known.iter().any(is_free) {
+                let is_other = |lane: &usize| {
+                    let bounds = self.settings.providers.get(*lane);
+                    bounds.is_some_and(|bounds| bounds.is_grader) != is_grader
+                };
+                let left_out = (0..=self.settings.providers.len()).filter(is_other).collect();
+                let turn = Turn { left_out, ..Turn::default() };
+                assert_eq!(self.schedule.first_lane(&turn), None, "graders: {is_grader}");
+            }
+        }
+    }
+
+    /// Records that the oldest written row is on disk.
+    fn row_on_disk(&mut self) {
+        let (trial, rows) = self.truth.written.pop_front().unwrap();
+        let disk = &mut self.truth.disk[trial as usize];
+        assert!(rows.answers.starts_with(&disk.answers), "a grade is lost: {disk:?}, {rows:?}");
+        assert!(rows.answers.len() <= disk.answers.len() + 1);
+        disk.clone_from(&rows);
+        if rows.is_ungraded && self.truth.rows[trial as usize].is_ungraded {
+            self.apply(|schedule| schedule.is_on_disk(trial));
+        }
     }
 
     fn apply(&mut self, event: impl FnOnce(&mut Schedule)) {
@@ -724,16 +930,19 @@ impl Session {
                 Effect::Write { task, lost: Some(reason), is_final, .. } => {
                     let assignment = self.truth.open[&task].1;
                     assert!(!is_final || matches!(reason, LostReason::Stuck | LostReason::Crash));
+                    let is_attempt = self.is_attempt(&assignment);
+                    let has_row = matches!(reason, LostReason::Stuck | LostReason::Crash);
+                    assert!(is_attempt || has_row, "an interrupted grade leaves no row");
                     if reason == LostReason::Crash {
-                        let guest = self.guests[assignment.trial as usize];
+                        let guest = self.guest(&assignment);
                         let is_killer = matches!(guest, Guest::Kill { .. } | Guest::KillUnseen);
                         assert!(is_killer || self.world.die > 0, "{guest:?} kills nothing");
                     }
-                    if reason == LostReason::Stuck {
-                        self.truth.had_bad.insert(assignment.trial);
-                    }
+                    let mut rows = self.truth.rows[assignment.trial as usize].clone();
+                    rows.had_bad |= is_attempt && reason == LostReason::Stuck;
+                    rows.is_ungraded = !is_attempt && !is_final;
                     self.truth.bad += u64::from(is_final);
-                    self.write(assignment, is_final);
+                    self.write(assignment, rows, is_final);
                 }
                 Effect::LeaveOutRetry { .. } => {}
                 Effect::Finish { reason, .. } => self.finish(reason),
@@ -746,53 +955,64 @@ impl Session {
         assert!(!truth.has_stopped, "{assignment:?} after a stop");
         assert!(!truth.is_paused, "{assignment:?} in a pause");
         assert!(assignment.task.0 > 0 && truth.tasks.insert(assignment.task));
-        assert!(truth.pending.contains(&assignment.trial), "not pending");
-        assert!(!truth.is_final.contains(&assignment.trial), "it is done");
-        assert_eq!(assignment.attempt, truth.attempts[&assignment.trial] + 1);
-        let (slots, alone, _) = self.known[&worker];
+        let truth = &self.truth;
+        let trial = assignment.trial;
+        let (rows, disk) = (&truth.rows[trial as usize], &truth.disk[trial as usize]);
+        assert!(!rows.is_final, "it is done");
         let mut open = truth.open.values();
-        assert!(
-            open.all(|(_, other)| other.trial != assignment.trial),
-            "{assignment:?} twice at a time"
-        );
-        let at_worker = truth.open.values().filter(|(at, _)| *at == worker).count();
-        let lane = self.grid.provider(assignment.trial);
-        let of_lane = truth
-            .open
-            .values()
-            .filter(|(_, other)| self.grid.provider(other.trial) == lane)
-            .count();
-        let bounds = self.settings.providers[usize::from(lane)];
+        assert!(open.all(|(_, other)| other.trial != trial), "{assignment:?} twice at a time");
+        let (lane, is_attempt) = (self.lane(&assignment), self.is_attempt(&assignment));
+        let truth = &self.truth;
+        assert_eq!(assignment.attempt, rows.attempts + u32::from(is_attempt));
+        if let Some(grader) = assignment.grader {
+            assert_eq!(rows, disk, "a grader is asked before the row is on disk");
+            assert!(rows.is_ungraded);
+            let next = self.tests.graders[trial as usize].get(rows.answers.len());
+            assert_eq!(next, Some(&grader), "graders are asked in order, and once");
+        } else {
+            assert!(!rows.is_ungraded || !is_attempt, "the provider runs again");
+            assert!(is_attempt || !truth.has_rows.contains(&trial), "it is judged again");
+        }
+        let (slots, alone, _) = self.known[&worker];
+        let same = |(_, other): &&(u32, Assignment)| {
+            alone || other.grader.is_some() == assignment.grader.is_some()
+        };
+        let at_worker = truth.open.values().filter(|(at, _)| *at == worker).filter(same).count();
+        let of_lane = truth.open.values().filter(|(_, other)| self.lane(other) == lane).count();
+        let bounds = self.settings.providers.get(lane).copied().unwrap_or_default();
         let most = bounds.concurrency;
         let mut is_bounded = (1..=self.settings.session.jobs).contains(&most);
         if is_bounded {
             assert!(of_lane < most as usize, "more than {most} in flight");
         }
-        is_bounded |= bounds.rate.is_some() || !self.settings.spending.is_empty();
-        let window = if is_bounded || alone { slots } else { 512 };
-        assert!(at_worker < window, "too many wait at a worker");
-        truth.open.insert(assignment.task, (worker, assignment));
+        is_bounded |= bounds.rate.is_some() || is_attempt && !self.settings.spending.is_empty();
+        let has_no_queue = is_bounded || alone || bounds.is_grader;
+        assert!(at_worker < if has_no_queue { slots } else { 512 }, "too many wait at a worker");
+        if let Some(grader) = assignment.grader {
+            *self.truth.questions.entry((trial, grader)).or_default() += 1;
+        }
+        self.truth.open.insert(assignment.task, (worker, assignment));
         self.check_bounds(worker, assignment);
         let delay = self.delay();
         self.later(delay, Event::Task(worker, assignment));
     }
 
-    fn bounds(&self, trial: u64) -> Bounds {
-        self.settings.providers[usize::from(self.grid.provider(trial))]
-    }
-
     /// Checks rates, budgets, memory and `fail_fast`.
     fn check_bounds(&mut self, worker: u32, assignment: Assignment) {
-        let (now, bounds) = (self.now, self.bounds(assignment.trial));
-        let lane = self.grid.provider(assignment.trial);
+        let (now, lane) = (self.now, self.lane(&assignment));
+        let bounds = self.settings.providers.get(lane).copied().unwrap_or_default();
+        let own = [None, Some(0), Some(usize::from(self.tests.grid.providers))];
         let (slots, alone, memory) = self.known[&worker];
         let truth = &mut self.truth;
         let given_up = self.settings.most_bad().filter(|most| truth.bad >= *most);
         assert_eq!(given_up, None, "it has given up");
-        let used = [truth.measured.iter().sum(), truth.measured[0]];
-        for ((used, most), is_own) in used.into_iter().zip(self.budgets).zip([false, true]) {
+        // Judgements spend nothing.
+        let judging = self.settings.providers.len();
+        for (most, own) in self.budgets.into_iter().zip(own) {
+            let used = own
+                .map_or_else(|| truth.measured[..judging].iter().sum(), |own| truth.measured[own]);
             let is_used_up = most.is_some_and(|most| used >= most);
-            assert!(!is_used_up || is_own && lane != 0, "{used} of {most:?}");
+            assert!(!is_used_up || own.is_some_and(|own| own != lane), "{used} of {most:?}");
         }
         let (first, count) = truth.starts.entry(lane).or_insert((now, 0));
         if let Some(rate) = bounds.rate {
@@ -800,33 +1020,35 @@ impl Session {
             assert!(now + MAX_CATCH_UP >= in_time, "start {count} comes too early");
         }
         *count += 1;
-        let is_known = truth.measured[usize::from(lane)] >= 8 && !alone;
-        let needs_limit = !is_known || truth.lacked.contains(&assignment.trial);
-        let reserved = if needs_limit { bounds.memory } else { MIB };
+        let is_known = truth.measured[lane] >= 8 && !alone;
+        let needs_limit = !is_known || truth.lacked.contains(&(assignment.trial, lane));
+        let reserved = if needs_limit { bounds.memory } else { MIB.min(bounds.memory) };
         truth.reserved.insert(assignment.task, reserved);
         let at_worker = truth.open.iter().filter(|(_, (at, _))| *at == worker);
         let sizes: Vec<_> = at_worker.map(|(task, _)| truth.reserved[task]).collect();
         let limits = self.settings.providers.iter().map(|bounds| bounds.memory);
-        let is_counted = limits.max().unwrap() * slots as u64 > memory;
+        let has_graders = self.settings.providers.iter().any(|bounds| bounds.is_grader);
+        let at_once = slots as u64 * (1 + u64::from(has_graders));
+        let is_counted = limits.max().unwrap() * at_once > memory;
         assert!(
             !is_counted || sizes.len() == 1 || sizes.iter().sum::<u64>() <= memory,
             "{sizes:?} of {memory}"
         );
     }
 
-    /// Checks a row and sends it to the disk.
-    fn write(&mut self, assignment: Assignment, is_final: bool) {
+    /// Checks a row and sends it to the disk. `rows` is the state of the trial with it.
+    fn write(&mut self, assignment: Assignment, mut rows: Rows, is_final: bool) {
+        let is_attempt = self.is_attempt(&assignment);
         let truth = &mut self.truth;
         assert!(!truth.disk_failed, "the disk has failed");
         assert!(truth.open.remove(&assignment.task).is_some());
-        let attempts = truth.attempts.get_mut(&assignment.trial).unwrap();
-        assert_eq!(assignment.attempt, *attempts + 1, "a number of its own");
-        *attempts += 1;
-        assert!(!truth.is_final.contains(&assignment.trial), "it is done");
-        if is_final {
-            truth.is_final.insert(assignment.trial);
-        }
-        truth.unacked += 1;
+        rows.attempts += u32::from(is_attempt);
+        assert_eq!(assignment.attempt, rows.attempts, "a number of its own");
+        assert!(!rows.is_final, "it is done");
+        rows.is_final = is_final;
+        truth.has_rows.insert(assignment.trial);
+        truth.rows[assignment.trial as usize].clone_from(&rows);
+        truth.written.push_back((assignment.trial, rows));
         let delay = 1 + self.random.below(DISK);
         let fails = self.random.one_in(self.world.disk_fails);
         self.later(delay, if fails { Event::DiskFails } else { Event::Acked(1) });
@@ -836,17 +1058,19 @@ impl Session {
         let truth = &mut self.truth;
         assert_eq!(truth.finished, None, "there is one end");
         truth.finished = Some(reason);
-        let is_done = truth.pending.iter().all(|trial| truth.is_final.contains(trial));
+        let is_done = truth.rows.iter().all(|rows| rows.is_final);
         match reason {
             Some(Reason::Storage) => {}
             reason => {
-                assert_eq!(truth.unacked, 0, "rows are not on disk");
+                assert_eq!(truth.written, [], "rows are not on disk");
                 assert_eq!(reason.is_none(), is_done, "{reason:?}");
                 assert!(truth.open.is_empty() || truth.has_killed);
             }
         }
-        let used: u64 = truth.measured.iter().sum();
-        let [all, own] = self.budgets;
+        let judging = self.settings.providers.len();
+        let used: u64 = truth.measured[..judging].iter().sum();
+        let [all, own, of_grader] = self.budgets;
+        let grader = usize::from(self.tests.grid.providers);
         let may_end = match reason {
             Some(Reason::FailFast) => {
                 self.settings.most_bad().is_some_and(|most| truth.bad >= most)
@@ -854,6 +1078,7 @@ impl Session {
             Some(Reason::Budget) => {
                 all.is_some_and(|most| used >= most)
                     || own.is_some_and(|most| truth.measured[0] >= most)
+                    || of_grader.is_some_and(|most| truth.measured[grader] >= most)
             }
             _ => true,
         };
@@ -868,15 +1093,63 @@ impl Session {
     }
 }
 
-/// Returns budgets of the metric `m` for the run and the first provider.
-fn spending([all, own]: [Option<u64>; 2]) -> Spending {
+/// Returns budgets of the metric `m` for the run, the first provider and the first grader, which comes after the `providers`.
+fn spending([all, own, of_grader]: [Option<u64>; 3], providers: u16) -> Spending {
     let mut budgets = Budgets::default();
-    for (name, most) in [("m", all), ("p:m", own)] {
+    for (name, most) in [("m", all), ("p0:m", own), ("grader:m", of_grader)] {
         if let Some(most) = most {
             budgets.add(&format!("{name}={most}")).unwrap();
         }
     }
-    Spending::new(&budgets, &["p"]).unwrap()
+    let names: Vec<_> = (0..providers).map(|place| format!("p{place}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).chain(["grader"]).collect();
+    Spending::new(&budgets, &names).unwrap()
+}
+
+/// Returns rows on disk before the first session of the test.
+fn old_rows(random: &mut Random, tests: &Tests) -> Vec<Rows> {
+    let is_resumed = random.one_in(2);
+    let rows = tests.graders.iter().map(|graders| match random.below(5) {
+        _ if !is_resumed => Rows::default(),
+        0 => Rows { is_final: true, ..Rows::default() },
+        1 => Rows {
+            attempts: random.spread(300) as u32,
+            had_bad: random.one_in(2),
+            ..Rows::default()
+        },
+        2 => {
+            // With all answers, or without graders, only the expectations have changed.
+            let answered = random.below(graders.len() as u64 + 1) as usize;
+            let answers = graders[..answered].iter().map(|lane| (*lane, random.next()));
+            Rows { attempts: 1, is_ungraded: true, answers: answers.collect(), ..Rows::default() }
+        }
+        _ => Rows::default(),
+    });
+    rows.collect()
+}
+
+/// Runs the sessions of a run to its end. Returns the reasons of all ends.
+fn run(seed: u64) -> Vec<Option<Reason>> {
+    let mut random = Random(seed);
+    let tests = Rc::new(Tests::new(&mut random));
+    let mut disk = old_rows(&mut random, &tests);
+    let mut ends = Vec::new();
+    for number in 1..=SESSIONS {
+        let mut session = Session::new(random, &tests, disk, number == SESSIONS);
+        session.run();
+        let end = session.truth.finished;
+        (random, disk) = session.into_disk();
+        ends.extend(end);
+        if end == Some(None) {
+            break;
+        }
+    }
+    let is_done = |(rows, graders): (&Rows, &Vec<u16>)| {
+        let answered: Vec<_> = rows.answers.iter().map(|(lane, _)| *lane).collect();
+        rows.is_final && graders.starts_with(&answered)
+    };
+    assert!(disk.iter().zip(&tests.graders).all(is_done), "the last session ends each trial");
+    ends
 }
 
 #[test]
@@ -891,14 +1164,11 @@ fn no_trial_is_lost_and_every_stop_ends() {
     };
     let mut ends = BTreeMap::<_, u32>::new();
     for seed in seeds.clone() {
-        let run = || {
-            let mut session = Session::new(seed);
-            session.run();
-            session.truth.finished.flatten()
-        };
-        let reason = std::panic::catch_unwind(run)
+        let reasons = std::panic::catch_unwind(|| run(seed))
             .unwrap_or_else(|_| panic!("to repeat it: RUNNER_TEST_SEED={seed}"));
-        *ends.entry(reason).or_default() += 1;
+        for reason in reasons {
+            *ends.entry(reason).or_default() += 1;
+        }
     }
     if seeds.end - seeds.start >= 500 {
         let reasons = [
