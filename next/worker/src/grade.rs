@@ -277,9 +277,9 @@ fn read(text: &str) -> Result<Answer, RowError<'static>> {
     })?;
     let verdict = read_key(written.verdict, "`verdict` must be `pass`, `fail` or `skip`")?;
     let score = read_key(written.score, "`score` must be a number")?;
-    let explanation = written.explanation.map(|json| {
-        serde_json::from_str(json.get()).unwrap_or_else(|_| json.get().to_owned())
-    });
+    let explanation = written
+        .explanation
+        .map(|json| serde_json::from_str(json.get()).unwrap_or_else(|_| json.get().to_owned()));
     Ok(Answer { verdict, score, explanation })
 }
 
@@ -298,9 +298,9 @@ fn read_key<T: DeserializeOwned>(
     rule: &str,
 ) -> Result<Option<T>, RowError<'static>> {
     let Some(json) = value.map(RawValue::get) else { return Ok(None) };
-    serde_json::from_str(json).map(Some).map_err(|_| {
-        unreadable(&format!("its {rule}, not {}", cut(MAX_QUOTED, json)))
-    })
+    serde_json::from_str(json)
+        .map(Some)
+        .map_err(|_| unreadable(&format!("its {rule}, not {}", cut(MAX_QUOTED, json))))
 }
 
 fn explanation(output: &str) -> Option<String> {

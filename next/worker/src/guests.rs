@@ -253,9 +253,8 @@ impl Slots {
             let grading = grader.settings.grading.as_ref()?;
             let question = Question::new(grader, grading, test, stored).ok()?;
             let mut grades = stored.grades.iter();
-            let old = grades.find(|grade| {
-                *grade.grader == *name && grade.asked == Some(question.asked)
-            })?;
+            let old = grades
+                .find(|grade| *grade.grader == *name && grade.asked == Some(question.asked))?;
             let min_score = test.expect.min_score.or(grading.min_score);
             // A grade whose score alone did not decide has an error, too.
             let verdict = decide(old.own_verdict, old.score, min_score).ok()?;
