@@ -32,8 +32,8 @@ use crate::text::{
 /// Call a plugin once and show the reply
 ///
 /// The plugin is called as in a run: in a fresh sandbox with only the grants given here, with the same limits and a deadline. The
-/// reply goes to standard output; logs, denied calls and resource use go to standard error. The exit code is 0 if the plugin
-/// replied without the verdict `fail`, and 1 if it replied with it, returned an error, crashed or timed out.
+/// reply goes to standard output; logs, denied calls and resource use go to standard error. The exit code is 1 if the verdict is
+/// `fail`, or if the plugin returned an error, crashed or timed out.
 ///
 /// `--grade` calls the plugin as a grader, with an input such as `{"output": "Paris", "reference": "Paris"}`, and shows the
 /// verdict, score and explanation that a run would read. The exit code is 1 if the verdict is `fail` or there is none.
