@@ -42,7 +42,7 @@ pub(crate) enum Kind {
     File,
     /// It is a part of the output of the block before it.
     Output,
-    /// It is a message of the JSON protocol, which a real command sends.
+    /// A real command sends it as its message of the JSON protocol.
     Message,
     /// It is real output of the program.
     Example,

@@ -200,7 +200,7 @@ fn forged_judgements_are_refused() {
         (Outcome::Ungraded, false, &[][..], "outcome"),
         (Outcome::Stopped, false, &[], "outcome"),
         (Outcome::Passed, true, &[], "checks"),
-        // Another grader's, one without an answer, the same twice, and one that was never called.
+        // Another grader's, a missing answer, the same twice, and that of a grader that was never called.
         (Outcome::Passed, false, &["b"], "grades"),
         (Outcome::Passed, false, &["a", "b"], "grades"),
         (Outcome::Passed, false, &["a", "a"], "grades"),

@@ -34,8 +34,7 @@ pub fn resolve(
     resolve_on(&Threads::default(), None, scenario, selection, into)
 }
 
-/// Resolves the selected tests into a new file, and removes the providers that none of them runs on: these need no plugin,
-/// secret or folder.
+/// Resolves the selected tests into a new file, and removes the other providers, which need no plugin, secret or folder.
 ///
 /// # Errors
 ///

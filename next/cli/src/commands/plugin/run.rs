@@ -36,7 +36,7 @@ use crate::text::{
 /// `fail`, or if the plugin returned an error, crashed or timed out.
 ///
 /// `--grade` calls the plugin as a grader, with an input such as `{"output": "Paris", "reference": "Paris"}`, and shows the
-/// verdict, score and explanation that a run would read. The exit code is 1 if the verdict is `fail` or there is none.
+/// verdict, score and explanation that a run would read. The exit code is 1 if the verdict is `fail` or missing.
 ///
 /// `--from RUN --trial TRIAL` repeats a trial of a run with everything that is stored with the run. The reply is judged by the test's
 /// `expect`, and the run is not changed. With `--grader NAME`, only this grader is called, for the stored output.
