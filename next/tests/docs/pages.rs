@@ -40,7 +40,7 @@ pub(crate) enum Kind {
     Shell,
     /// It is written into the folder of the page.
     File,
-    /// It is a part of the output of the block before it.
+    /// It is a part of the output of the block before it, without gaps.
     Output,
     /// A real command sends it as its message of the JSON protocol.
     Message,
