@@ -74,7 +74,7 @@ impl StoredRow {
 }
 
 /// Properties of the old row that the new one keeps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct JudgedRow {
     pub(crate) seq: u64,
     /// Whether an earlier attempt did not pass, so that a pass is flaky.

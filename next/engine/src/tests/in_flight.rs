@@ -1,12 +1,13 @@
 use std::time::Duration;
 
 use runner_model::{
-    Fingerprint, HostFault, Limits, Micros, Outcome, RowRef, TaskId, TrialId, WorkerId, digest,
+    Fingerprint, HostFault, Limits, Micros, Outcome, RowRef, Tail, TaskId, TrialId, WorkerId,
+    digest,
     protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule},
     test::Retries,
 };
 
-use super::{InFlightTask, LostReason, Policy};
+use super::{InFlightTask, LostReason, Policy, StoredRow};
 
 fn flight() -> InFlightTask {
     InFlightTask {
@@ -140,4 +141,22 @@ fn artifacts_are_bounded_by_the_limits() {
     assert!(flight.add_piece(0, b"0123456789", &limits, draft).unwrap().is_ok());
     assert!(flight.add_piece(0, b"x", &limits, draft).unwrap().is_err());
     assert!(flight.add_piece(2, b"", &limits, draft).unwrap().is_err());
+}
+
+#[test]
+fn lost_judgement_changes_only_outcome_and_error() {
+    let stored = row("\"output\":1,\"metrics\":[{\"name\":\"m\",\"value\":1.0}],");
+    let stored = String::from_utf8(stored).unwrap().replace("\"stopped\"", "\"ungraded\"");
+    let mut flight = flight();
+    flight.task.kind = TaskKind::Judge;
+    let mut line = stored.into_bytes();
+    Tail { seq: 1, ..flight.tail(false, false, 1) }.finish(&mut line);
+    line.pop();
+    let judged = Default::default();
+    flight.stored = Some(StoredRow { bytes: line.clone(), line, attempt: 3, judged });
+    let error = flight.lost_error(LostReason::Crash, "died");
+    let report = flight.lost_judged("p", Outcome::Error, error, Duration::ZERO).unwrap();
+    let row = report.row().unwrap();
+    assert_eq!((row.outcome, &*row.error.unwrap().code), (Outcome::Error, "crash"));
+    assert_eq!((row.output.unwrap().get(), row.grades.len(), row.metrics.len()), ("1", 0, 1));
 }
