@@ -6,6 +6,7 @@ mod commands;
 mod expectations;
 mod files;
 mod flags;
+mod grade_attacks;
 mod graders;
 mod grants;
 mod matrix;

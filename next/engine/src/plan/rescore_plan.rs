@@ -18,8 +18,9 @@ use super::stored::{stored_plugins, stored_tests, unreadable};
 use super::{decision::Decision, plan::Plan, test_line::TestLine};
 use crate::EngineError;
 
-/// Keys of a test's line that decide its verdict.
-const JUDGED_BY: [&str; 2] = ["expect", "reference"];
+/// Keys of a test's line that come from the scenario. With another input or other attachments, the fingerprint of the test
+/// differs from that of its rows, so their outputs are not judged by expectations that are not about them.
+const LIVE_KEYS: [&str; 4] = ["expect", "reference", "input", "files"];
 
 /// The stored plan of a run. Each test that the scenario has, too, is judged by the scenario's expectations and graders.
 pub(crate) struct RescorePlan {
@@ -237,6 +238,14 @@ impl RescorePlan {
         self.reasons[trial as usize].decision()
     }
 
+    /// Returns the number of trials whose expectations have changed, and whose stored output cannot be judged.
+    pub(crate) fn unjudged(&self) -> usize {
+        let is_unjudged = |reason: &&RescoreReason| {
+            matches!(reason, RescoreReason::Unreadable | RescoreReason::Lacks(_))
+        };
+        self.reasons.iter().filter(is_unjudged).count()
+    }
+
     /// Returns the ids of the tests that the scenario lacks, in the order of the plan.
     pub(crate) fn gone(&self) -> impl ExactSizeIterator<Item = &TestId> {
         self.gone.values()
@@ -284,8 +293,8 @@ fn with_judgements(stored: &Suite, live: &Suite) -> io::Result<(File, BTreeMap<u
 fn write_judged(out: &mut impl io::Write, stored: &[u8], live: &[u8]) -> io::Result<()> {
     let mut keys: BTreeMap<&str, &RawValue> = serde_json::from_slice(stored)?;
     let live: BTreeMap<&str, &RawValue> = serde_json::from_slice(live)?;
-    keys.retain(|key, _| !JUDGED_BY.contains(key));
-    keys.extend(live.into_iter().filter(|(key, _)| JUDGED_BY.contains(key)));
+    keys.retain(|key, _| !LIVE_KEYS.contains(key));
+    keys.extend(live.into_iter().filter(|(key, _)| LIVE_KEYS.contains(key)));
     let id = keys.remove("id").map_or("null", RawValue::get);
     write!(out, "{{\"id\":{id}")?;
     for (key, value) in keys {

@@ -375,7 +375,7 @@ impl<'a> Coordinator<'a> {
             return;
         };
         let (plan, fold, pool) = (self.plan, &self.fold, &mut self.pool);
-        let is_pending = |trial| fold.trial(trial).is_pending;
+        let is_pending = |trial| fold.trial(trial).is_pending || plan.rejudge.has(trial);
         let sent = checks.fill(plan, is_pending, |task, line| pool.assign(*worker, task, line));
         if let Err(error) = sent {
             self.fail(Reason::Internal, format!("cannot send a test: {error}"));

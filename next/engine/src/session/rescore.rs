@@ -179,13 +179,18 @@ impl Prepared {
                 named.push("…".to_owned());
             }
             notices.push(format!(
-                "{} of the run, whose results stay as they are: {}",
-                plural(
-                    gone as u64,
-                    &format!("{} lacks one test", shown_path(path)),
-                    &format!("{} lacks tests", shown_path(path)),
-                ),
+                "{} lacks {} of the run, whose results stay as they are: {}",
+                shown_path(path),
+                plural(gone as u64, "test", "tests"),
                 named.join(", ")
+            ));
+        }
+        let unjudged = rescored.unjudged();
+        if unjudged > 0 {
+            notices.push(format!(
+                "{} cannot be judged again; to list the reasons: {}",
+                plural(unjudged as u64, "trial", "trials"),
+                dir.command("rescore", &["--explain"])
             ));
         }
         Ok(Self { plan: rescored, fold, notices })
