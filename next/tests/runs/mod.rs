@@ -9,6 +9,7 @@ mod flags;
 mod grade_attacks;
 mod graders;
 mod grants;
+mod graders_bounds;
 mod matrix;
 mod outcomes;
 mod rescore;

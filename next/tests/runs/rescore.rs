@@ -1,6 +1,10 @@
 //! `rescore`: stored outputs that are judged again.
 
-use std::{collections::BTreeSet, fs, thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -234,7 +238,7 @@ fn interrupted_judging_is_finished_by_the_next() {
 
 #[test]
 fn killed_rescores_lose_and_double_no_grade() {
-    let mut random = Random::new();
+    let (mut random, mut longest) = (Random::new(), Duration::from_millis(400));
     let (kills, mut done) = (times(20, 300), 0);
     let trials = 20;
     let test = |expect: &str| {
@@ -253,8 +257,13 @@ fn killed_rescores_lose_and_double_no_grade() {
         let mut acknowledged: Vec<Value> = Vec::new();
         loop {
             let running = runner.started(&["rescore", "--json", "-j", "2"]);
-            thread::sleep(random.up_to(Duration::from_millis(400)));
+            let started = Instant::now();
+            thread::sleep(random.up_to(longest));
             let ran = running.kill();
+            if ran.code.is_some() {
+                // It may have ended much earlier.
+                longest = started.elapsed().min(longest).max(Duration::from_millis(10));
+            }
             acknowledged.extend(ran.acknowledged());
             assert_kept(&run, &acknowledged);
             done += usize::from(ran.code.is_none());

@@ -1,0 +1,147 @@
+//! Bounds of graders: rate, concurrency and `fail_fast`; and graders whose workers are killed.
+
+use std::{
+    fs,
+    time::{Duration, Instant, SystemTime},
+};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{
+    run::Run, runner::Runner, running::Running, truth::assert_whole, wait::wait_until,
+};
+
+/// Creates a scenario with `repeat` outputs for the grader `judge`, which is the hostile guest.
+fn graded(keys: &str, repeat: u32, scenario: &str) -> Runner {
+    Runner::hostile(&format!(
+        r#"
+        {scenario}
+        [graders.judge]
+        plugin = "hostile.wasm"
+        {keys}
+        [[tests]]
+        id = "a"
+        repeat = {repeat}
+        input = {{ do = "echo" }}
+        expect = {{ graders = ["judge"] }}
+        "#
+    ))
+}
+
+/// Fails unless the provider has run once for each of `trials`.
+#[track_caller]
+fn assert_no_output_is_made_again(run: &Run, trials: usize) {
+    let rows = run.rows();
+    assert_eq!(rows.iter().filter(|row| row["judged"].is_null()).count(), trials);
+    assert!(rows.iter().all(|row| row["attempt"] == 1));
+}
+
+#[test]
+fn rate_of_a_grader_spaces_its_calls() {
+    let runner = graded("rate = \"20/s\"\ninput = { do = \"verdict\", verdict = \"pass\" }", 6, "");
+    let started = Instant::now();
+    runner.exec(&["-j", "4"]).expect(0);
+    assert!(started.elapsed() >= Duration::from_millis(240), "{:?}", started.elapsed());
+    let rows = assert_whole(&runner, 6).rows();
+    // The provider does not wait.
+    let place = |outcome: &str, count: usize| {
+        let mut places = (0..rows.len()).filter(|row| rows[*row]["outcome"] == outcome);
+        places.nth(count - 1).unwrap()
+    };
+    assert!(place("ungraded", 6) < place("passed", 4), "{rows:?}");
+}
+
+#[test]
+fn concurrency_of_a_grader_bounds_its_calls() {
+    let runner = graded("concurrency = 1\ninput = { do = \"sleep\", ms = 60 }", 4, "");
+    let started = Instant::now();
+    runner.exec(&["-j", "4"]).expect(1);
+    assert!(started.elapsed() >= Duration::from_millis(240), "{:?}", started.elapsed());
+    let rows = assert_whole(&runner, 4).rows();
+    let is_ungraded = |row: &Value| row["outcome"] == "ungraded";
+    assert!(rows[..4].iter().all(is_ungraded), "a provider waits for a grader: {rows:?}");
+}
+
+#[test]
+fn fail_of_a_grader_counts_for_fail_fast() {
+    let runner =
+        graded("input = { do = \"verdict\", verdict = \"fail\" }", 5, "[run]\nfail_fast = 2");
+    runner.exec(&["-j", "1"]).expect(4).says(&["2 trials did not pass"]);
+    let run = runner.only_run();
+    assert_eq!(run.ending()[..2], ["incomplete", "fail-fast"]);
+    assert_eq!(run.count("failed"), 2);
+    runner.run(&["verify"]).expect(0);
+    runner.run(&["resume", "--fail-fast", "off"]).expect(1);
+    assert_no_output_is_made_again(&assert_whole(&runner, 5), 5);
+}
+
+/// Kills all workers of a session while the grader runs, and waits for its end.
+#[track_caller]
+fn kill_grader(runner: &Runner, mut running: Running) {
+    running.wait_until_running(runner, 1);
+    running.workers().iter().for_each(|worker| worker.signal(Signal::KILL));
+    running.finish().expect(1);
+    let run = assert_judged(runner);
+    assert_no_output_is_made_again(&run, 1);
+    runner.run(&["verify"]).expect(0);
+}
+
+/// Fails unless the grader has answered, if only with a text.
+#[track_caller]
+fn assert_judged(runner: &Runner) -> Run {
+    let run = runner.only_run();
+    let last = run.rows().pop().unwrap();
+    let told = json!([last["final"], last["error"]["class"], last["grades"][0]["error"]["code"]]);
+    assert_eq!(told, json!([true, "grader", "answer"]), "{last}");
+    assert_eq!(last["grades"][0]["attempt"], 1);
+    run
+}
+
+#[test]
+fn grader_of_a_killed_worker_is_called_again() {
+    let runner = graded("input = { do = \"sleep\", ms = 500 }", 1, "");
+    kill_grader(&runner, runner.start(&["-j", "1"]));
+    assert_eq!(runner.only_run().rows().len(), 2);
+}
+
+#[test]
+fn killed_workers_of_resume_and_rescore_lose_no_grade() {
+    let runner = graded("input = { do = \"sleep\", ms = 500 }", 1, "");
+    let mut running = runner.start(&["-j", "1"]);
+    running.wait_for_rows(1);
+    running.end_by(Signal::INT).0.expect(130);
+    kill_grader(&runner, runner.started(&["resume", "latest", "-j", "1", "--json"]));
+    let rows = runner.only_run().rows().len();
+    kill_grader(&runner, runner.started(&["rescore", "-j", "1", "--json"]));
+    assert!(runner.only_run().rows().len() > rows, "a grader that failed is asked again");
+}
+
+#[test]
+fn grader_that_kills_resume_and_rescore_is_an_error() {
+    let runner = graded("input = { do = \"sleep\" }\ntimeout = \"10m\"", 1, "");
+    let mut running = runner.start(&["-j", "1"]);
+    running.wait_for_rows(1);
+    running.end_by(Signal::INT).0.expect(130);
+    let run = runner.only_run();
+    for command in ["resume", "rescore"] {
+        let mut running = runner.started(&[command, "latest", "-j", "1", "--json"]);
+        let mut killed = 0;
+        while running.is_alive() {
+            let is_grading = || !run.in_flight(SystemTime::UNIX_EPOCH).is_empty();
+            wait_until("it is graded", || !running.is_alive() || is_grading());
+            for worker in running.workers() {
+                worker.signal(Signal::KILL);
+                killed += 1;
+            }
+            let _ = fs::remove_file(run.dir.join("live.json"));
+            assert!(killed < 20, "it is called again and again");
+        }
+        running.finish().expect(1);
+        let last = run.rows().pop().unwrap();
+        let told = json!([last["final"], last["error"]["class"], last["error"]["code"]]);
+        assert_eq!(told, json!([true, "grader", "crash"]), "{last}");
+        assert_no_output_is_made_again(&run, 1);
+        runner.run(&["verify"]).expect(0);
+    }
+}
