@@ -19,6 +19,7 @@ pub mod provider;
 pub mod row;
 mod scenario_overrides;
 mod session_settings;
+pub mod statistics;
 pub mod status;
 pub mod test;
 mod text;
