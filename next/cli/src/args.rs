@@ -10,13 +10,14 @@ use std::{
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use runner_engine::{SessionRequest, Share};
+use runner_engine::{EngineError, SessionRequest, Share};
 use runner_model::units::{MAX_DURATION, parse_duration};
 use runner_model::visible::shown_path;
 use runner_model::{Budgets, FailFast, SessionOverrides, status::RunState};
 use runner_record::{RecordError, ResultsRoot, RunDir, default_root};
+use runner_scenario::Filter;
 
-use crate::detach;
+use crate::{detach, text::CommandError};
 
 /// The results root.
 #[derive(Args, Clone)]
@@ -217,14 +218,17 @@ fn minutes(text: &str) -> Result<Duration, String> {
     not_zero(minutes)
 }
 
-/// Joins `--fail-fast 3` into one argument unless the word is a file: the number is optional, so clap needs the `=`.
+/// Joins `--fail-fast 3` and a wrong number such as `3x` into one argument unless the word is a file: the number is optional, so
+/// clap needs the `=`.
 pub fn join_fail_fast(arguments: &[OsString]) -> Vec<OsString> {
     let mut joined = Vec::<OsString>::with_capacity(arguments.len());
     let mut options = true;
     for word in arguments {
         options &= word != "--";
         let follows = options && joined.last().is_some_and(|last| last == "--fail-fast");
-        match word.to_str().filter(|text| follows && FailFast::parse(text).is_some()) {
+        let is_number = |text: &str| text.starts_with(|first: char| first.is_ascii_digit());
+        let is_value = |text: &str| is_number(text) || FailFast::parse(text).is_some();
+        match word.to_str().filter(|text| follows && is_value(text)) {
             Some(number) if !Path::new(number).exists() => {
                 joined.pop();
                 joined.push(format!("--fail-fast={number}").into());
@@ -278,6 +282,20 @@ pub fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected a label such as team=night".to_owned()),
+    }
+}
+
+/// Parses the filters of `-E`.
+pub fn filters(texts: &[String]) -> Result<Vec<Filter>, CommandError> {
+    let parsed = texts.iter().map(|text| Filter::parse(text));
+    Ok(parsed.collect::<Result<_, _>>().map_err(EngineError::Scenario)?)
+}
+
+/// Parses a value of a variable, `NAME=VALUE`.
+pub fn set_var(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected a name and a value such as model=small".to_owned()),
     }
 }
 

@@ -76,7 +76,7 @@ pub enum PluginCommand {
 }
 
 /// The groups of the help. Commands outside of these groups are not listed.
-const GROUPS: [(&str, &[&str]); 7] = [
+pub const GROUPS: [(&str, &[&str]); 7] = [
     ("Start", &["init", "validate"]),
     ("Run", &["exec", "resume", "rescore"]),
     ("Inspect", &["list", "show", "logs"]),
@@ -87,7 +87,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
 ];
 
 /// The commands and their examples, which work in the folder of `runner init`.
-const EXAMPLES: [(&str, &[&str]); 23] = [
+const EXAMPLES: [(&str, &[&str]); 27] = [
     ("init", &["runner init", "runner init examples/first"]),
     ("validate", &["runner validate first.toml"]),
     (
@@ -125,6 +125,19 @@ const EXAMPLES: [(&str, &[&str]); 23] = [
             "runner plugin doctor",
         ],
     ),
+    (
+        "plugin new",
+        &[
+            "runner plugin new shout --lang rust",
+            "runner plugin new count --lang go --kind command",
+        ],
+    ),
+    ("plugin build", &["runner plugin build shout"]),
+    (
+        "plugin inspect",
+        &["runner plugin inspect bundled:echo", "runner plugin inspect bundled:units --json"],
+    ),
+    ("plugin doctor", &["runner plugin doctor", "runner plugin doctor shout"]),
     ("plugin run", &["runner plugin run bundled:echo --input '{\"text\": \"hello\"}'"]),
     ("completions", &["runner completions bash > runner.bash"]),
     ("man", &["runner man | man -l -", "runner man --dir man1"]),
@@ -140,6 +153,8 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "provider",
             "tag",
             "last_failed",
+            "filter",
+            "failed_in",
             "from",
             "rerun",
             "accept_changes",
@@ -156,6 +171,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "retries",
             "seed",
             "limit",
+            "set",
             "jobs",
             "timeout",
             "timeout_minutes",

@@ -44,9 +44,12 @@ pub enum EngineError {
     /// `--rerun` matches no trial of the run; the text names the nearest. Exit code 5.
     #[error("{meant}{1}", meant = nothing_meant(.0))]
     NothingMeant(Rerun, String),
-    /// A signal ended a check before its result; no run was created. The exit code is the signal's.
+    /// A signal ended the checks before a run's first trial; there is no run. The exit code is the signal's.
     #[error("stopped by {0}")]
     Stopped(StopSignal),
+    /// Another process stopped a new run before its first trial; there is no run. Exit code 4.
+    #[error("stopped before the first trial; there is no run")]
+    Unstarted,
     /// Too few open files, or no process or temporary file could be created. No run was created. Exit code 3.
     #[error("{0}")]
     Machine(String),
@@ -90,10 +93,12 @@ impl EngineError {
             }
             Self::Machine(_) => Exit::Failed,
             Self::Stopped(signal) => Exit::Signal(*signal),
+            Self::Unstarted => Exit::Incomplete,
             Self::Record(error) => match error {
                 RecordError::Io { .. } => Exit::Storage,
                 RecordError::Held { .. } | RecordError::RootHeld { .. } => Exit::Held,
                 RecordError::Unknown { .. }
+                | RecordError::Removed { .. }
                 | RecordError::Ambiguous { .. }
                 | RecordError::OtherUser { .. }
                 | RecordError::Foreign { .. } => Exit::Usage,

@@ -36,12 +36,12 @@ pub enum RunEvent<'a> {
     },
     /// The cache lacks a plugin, so it is being compiled.
     Compiling {
-        /// The plugin as the scenario names it.
+        /// The plugin as the scenario names it, or its provider if it is a folder such as `.`.
         plugin: &'a str,
     },
     /// A plugin is compiled, or its compilation has failed.
     Compiled {
-        /// The plugin as the scenario names it.
+        /// The plugin as the scenario names it, or its provider if it is a folder such as `.`.
         plugin: &'a str,
         /// Duration of the compilation.
         took: Duration,

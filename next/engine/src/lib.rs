@@ -23,7 +23,9 @@ pub use runner_record::Share;
 
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
 pub use self::request::{ExecRequest, Preview, RescoreRequest, ResumeRequest, SessionRequest};
-pub use self::session::{Group, RescorePreview, exec, preview, preview_rescore, rescore, resume};
+pub use self::session::{
+    Group, Rejudgement, RescorePreview, exec, preview, preview_rescore, rescore, resume,
+};
 pub use self::signals::{
     before_forced_exit, exit_on_signal, fail_large_writes, on_stop, take_over,
 };

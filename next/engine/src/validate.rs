@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use runner_model::{
-    Places as _, ScenarioOverrides, TrialId, prepare::Ready, protocol::FromWorker,
+    Places as _, ScenarioOverrides, SetVars, TrialId, prepare::Ready, protocol::FromWorker,
     visible::shown_path,
 };
 use runner_record::ResultsRoot;
@@ -21,15 +21,17 @@ use crate::{EngineError, ExecRequest, Preview, error::machine_error};
 /// # Errors
 ///
 /// All problems of the scenario, or a worker that fails.
-pub fn validate(scenario: &Path, secret_files: &[PathBuf]) -> Result<Preview, EngineError> {
+pub fn validate(
+    scenario: &Path,
+    set: &SetVars,
+    secret_files: &[PathBuf],
+) -> Result<Preview, EngineError> {
     let prestarted = prestart()?;
-    let (mut plan, _suite) = load_plan(scenario, &Selection::default())?;
+    let overrides = ScenarioOverrides { vars: set.clone(), ..ScenarioOverrides::default() };
+    let selection = Selection { overrides, ..Selection::default() };
+    let (mut plan, _suite) = load_plan(scenario, &selection)?;
     let mut problems = plan.find_folders(secret_files, None);
-    problems.extend(plan.read_secrets(secret_files)?);
-    // With empty values templates can still be filled in. Otherwise one missing secret would be reported for each test.
-    let missing = plan.secrets.missing.iter().map(|(_, name)| name.clone());
-    let missing = missing.map(|name| (name, String::new()));
-    plan.secrets.values.0.extend(missing);
+    problems.extend(read_secrets(&mut plan, secret_files)?);
     let (ready, found) = plugin_problems(prestarted, &plan)?;
     problems.extend(found);
     EngineError::check(problems)?;
@@ -44,7 +46,7 @@ pub(crate) fn plugin_problems(
     let (mut probe, ready, found) = describe(prestarted, plan)?;
     let mut problems = plan.scenario.provider_problems(&found);
     if found.is_empty() {
-        problems.extend(check(plan, &ready, &mut probe)?);
+        problems.extend(check(plan, Checks::for_all_tests(&ready, plan), &mut probe)?);
     }
     Ok((ready, problems))
 }
@@ -54,7 +56,7 @@ pub(crate) fn plugin_problems(
 ///
 /// # Errors
 ///
-/// Errors that `exec` would return before it creates the run, or a folder that holds a run.
+/// Errors that `exec` would return before the first trial, or a folder that holds a run.
 pub fn preview_exec(
     request: &ExecRequest,
     head: &mut dyn FnMut(&Preview),
@@ -75,9 +77,13 @@ pub fn preview_exec(
     let session = &request.session;
     let mut problems = plan.find_folders(&session.secret_files, Some(&session.results));
     // The preview lists secrets without a value instead of failing.
-    plan.read_secrets(&session.secret_files)?;
-    let (_, ready, provider_problems) = describe(prestarted, &plan)?;
-    problems.extend(plan.scenario.provider_problems(&provider_problems));
+    read_secrets(&mut plan, &session.secret_files)?;
+    let (mut probe, ready, found) = describe(prestarted, &plan)?;
+    problems.extend(plan.scenario.provider_problems(&found));
+    if found.is_empty() {
+        let checks = Checks::from_descriptions(&ready, &plan);
+        problems.extend(check(&plan, checks, &mut probe)?);
+    }
     EngineError::check(problems)?;
     let overrides = request.selection.overrides.clone();
     head(&Preview { overrides, ..preview(&plan, ready) });
@@ -88,9 +94,17 @@ pub fn preview_exec(
     Ok(())
 }
 
-/// Checks all tests in the worker.
-fn check(plan: &Plan, ready: &Ready, probe: &mut Probe) -> Result<Problems, EngineError> {
-    let mut checks = Checks::for_all_tests(ready, plan);
+/// Reads the secrets of a plan. Those without a value become empty, so that templates can be filled in. Otherwise one missing
+/// secret would be reported for each test.
+pub(crate) fn read_secrets(plan: &mut Plan, secret_files: &[PathBuf]) -> Result<Problems, EngineError> {
+    let problems = plan.read_secrets(secret_files)?;
+    let missing = plan.secrets.missing.iter().map(|(_, name)| (name.clone(), String::new()));
+    plan.secrets.values.0.extend(missing);
+    Ok(problems)
+}
+
+/// Runs checks in the worker.
+fn check(plan: &Plan, mut checks: Checks, probe: &mut Probe) -> Result<Problems, EngineError> {
     loop {
         let filled = checks.fill(plan, |_| true, |task, line| probe.assign(task, line));
         filled.map_err(machine_error)?;
@@ -128,7 +142,7 @@ fn preview(plan: &Plan, ready: Ready) -> Preview {
 }
 
 /// Starts a worker that loads the plugins of a plan. Returns their descriptions and problems.
-fn describe(
+pub(crate) fn describe(
     prestarted: PrestartedWorker,
     plan: &Plan,
 ) -> Result<(Probe, Ready, Vec<ProviderProblem>), EngineError> {

@@ -31,7 +31,7 @@ pub use id::{IdError, ProviderName, TaskId, TestId, TrialId, WorkerId};
 pub use limits::{Limit, LimitUnit, Limits};
 pub use outcome::{ErrorClass, HostFault, Outcome};
 pub use row::{Row, RowRef, Tail};
-pub use scenario_overrides::{LimitBound, ScenarioOverrides};
+pub use scenario_overrides::{LimitBound, ScenarioOverrides, SetVars};
 pub use session_settings::{BudgetName, Budgets, FailFast, SessionOverrides, SessionSettings};
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};
 use text::enum_text;

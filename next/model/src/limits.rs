@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Micros;
-use crate::units::{parse_duration, parse_size};
+use crate::units::{grouped, parse_duration, parse_size};
 
 /// A numeric limit.
 pub struct Limit {
@@ -90,7 +90,7 @@ impl Limits {
     /// The fault of the argument.
     pub fn set(&mut self, text: &str) -> Result<(), String> {
         let (key, value) =
-            text.split_once('=').ok_or("it has no `=`; write one such as `memory=64MiB`")?;
+            text.split_once('=').ok_or("expected a limit with its value, such as `memory=64MiB`")?;
         let invalid = |reason| format!("`{value}` {reason}");
         if key == "time" {
             let time = parse_duration(value).map_err(invalid)?;
@@ -116,7 +116,7 @@ impl Limits {
                 .parse()
                 .ok()
                 .filter(|number| *number <= max)
-                .ok_or_else(|| format!("it is a whole number of at most {max}"))?,
+                .ok_or_else(|| format!("expected a whole number of at most {}", grouped(max)))?,
         };
         Ok(())
     }

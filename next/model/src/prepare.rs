@@ -99,4 +99,21 @@ pub struct Problem {
     pub code: String,
     /// An explanation for people.
     pub message: String,
+    /// The part of the configuration or the input that is refused, if a schema refuses one.
+    pub refused: RefusedPart,
+}
+
+/// A part of a value that a schema refuses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedPart {
+    pub path: Vec<PathStep>,
+    /// The known keys if `path` ends with an unknown one.
+    pub known: Vec<String>,
+}
+
+/// A step from a value to one inside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PathStep {
+    Key(String),
+    Item(usize),
 }

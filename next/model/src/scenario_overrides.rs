@@ -1,10 +1,13 @@
 //! [`ScenarioOverrides`]: values of a command line that replace those of a scenario.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limits, enum_text::as_text};
+use crate::{Limits, enum_text::as_text, visible::quoted};
+
+/// Values of `--set`, as text or JSON, by the names of variables.
+pub type SetVars = BTreeMap<String, String>;
 
 /// Values of a command line that replace those of a scenario. Stored with a run, for all of its sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +24,8 @@ pub struct ScenarioOverrides {
     /// Bounds of all providers' limits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<LimitBound>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: SetVars,
 }
 
 /// The most that a limit may be, as an argument such as `memory=64MiB`.
@@ -72,7 +77,11 @@ impl fmt::Display for ScenarioOverrides {
         let numbers = numbers.into_iter().filter_map(|(flag, number)| Some((flag, number?)));
         let flags = numbers.map(|(flag, number)| format!("{flag} {number}"));
         let limits = self.limits.iter().map(|bound| format!("--limit {bound}"));
-        formatter.write_str(&flags.chain(limits).collect::<Vec<_>>().join(" "))
+        let vars = self
+            .vars
+            .iter()
+            .map(|(name, value)| format!("--set {}", quoted(&format!("{name}={value}"))));
+        formatter.write_str(&flags.chain(limits).chain(vars).collect::<Vec<_>>().join(" "))
     }
 }
 

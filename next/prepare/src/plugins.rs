@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::{fs::File, os::unix::fs::FileExt as _};
 
+use runner_model::prepare::RefusedPart;
 use runner_model::provider::{PluginKind, PreparedProvider, Provider};
 use runner_model::{Digest, units::show_size, visible::shown_path};
 use runner_record::PluginCache;
@@ -69,6 +70,7 @@ pub fn find(
                 key: "plugin",
                 message: format!("plugin `{}` {problem}", provider.plugin),
                 help: None,
+                refused: RefusedPart::default(),
             }),
             Err(error) => return Err(error),
         }

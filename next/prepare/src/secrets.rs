@@ -5,9 +5,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::{env, fs, os::unix::fs::PermissionsExt as _};
 
-use runner_model::{
-    prepare::SecretValues, provider::PreparedProvider, visible::shown_path, without_mark,
-};
+use runner_model::prepare::{RefusedPart, SecretValues};
+use runner_model::{provider::PreparedProvider, visible::shown_path, without_mark};
 use runner_scenario::{ProviderProblem, similar};
 
 use crate::PrepareError;
@@ -140,6 +139,7 @@ impl Secrets {
                         )
                     }
                 }),
+                refused: RefusedPart::default(),
             }
         };
         self.missing.iter().map(problem).collect()

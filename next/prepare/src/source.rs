@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use runner_model::{
     digest, provider::PluginKind, units::show_size, visible::shown_path, without_mark,
 };
+use runner_scenario::similar;
 use serde::Deserialize;
 
 /// Bytes of a `plugin.toml`.
@@ -216,9 +217,18 @@ fn invalid(path: &str, text: &str, error: &toml::de::Error) -> String {
         (None, Some(language)) => format!(
             "write `build` and `file` in place of `language`; a new plugin has them: runner plugin new NAME --lang {language}"
         ),
-        (None, None) => return message,
+        (None, None) => match misspelt(error.message()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => return message,
+        },
     };
     format!("{message}; {advice}")
+}
+
+/// Returns the word for which the first word in a message of `toml` may be a slip. The others are the known ones.
+fn misspelt(message: &str) -> Option<&str> {
+    let mut words = message.split('`').skip(1).step_by(2);
+    similar(words.next()?, words)
 }
 
 /// Returns the first difference of two lists of digests. `None` if they are equal. An added file counts only if the source had
@@ -267,8 +277,8 @@ fn collect(
         let name = name.to_string_lossy();
         let is_left_out = name.starts_with('.') || IGNORED_NAMES.contains(&&*name);
         let is_lock = ["Cargo.lock", "package-lock.json"].contains(&&*name);
-        let is_scenario = name.ends_with(".toml")
-            && (name.starts_with("scenario") || has_tests(&entry.path()));
+        let is_scenario =
+            name.ends_with(".toml") && (name.starts_with("scenario") || has_tests(&entry.path()));
         let is_text = name.ends_with(".log") || name.ends_with(".md");
         if is_left_out || is_lock || is_scenario || is_text {
             continue;

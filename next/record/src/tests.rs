@@ -106,6 +106,7 @@ pub(crate) fn new_run(trials: u64) -> NewRun {
             scenario_sha256: runner_model::digest(b"name = \"basic\"\n"),
             runner_version: "0.1.0".into(),
             selection: Selected::default(),
+            vars: BTreeMap::new(),
         },
         providers: Vec::new(),
         session: session("exec"),

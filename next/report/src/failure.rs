@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use runner_model::row::{Check, Grade, Raw, RowError};
-use runner_model::visible::{expected_and_got, marked, visible_line};
+use runner_model::visible::{
+    cut_around_difference, difference_start, expected_and_got, marked, visible_line,
+};
 use runner_model::{ErrorClass, Outcome, RowRef, outcome::Verdict, units};
 use serde::de::IgnoredAny;
 
@@ -11,6 +13,8 @@ use crate::{denials, logs::JsonRecord, phrases};
 
 /// Characters of a value in a headline.
 const SHORT_VALUE: usize = 40;
+/// Characters of a line in a block that is not whole: five lines of most terminals.
+const LONG_LINE: usize = 400;
 /// Start of the line of a difference, which continues with its path.
 const DIFFERENCE: &str = "at $";
 
@@ -64,8 +68,12 @@ pub fn headline(row: &RowRef<'_>) -> String {
         }
         (None, Some(error)) => {
             let words = error_words(error).unwrap_or_else(|| error_line(row, error));
-            // Outputs differ where the faults are the same.
+            // Outputs and logs differ where the faults are the same.
             let words = words.split(OUTPUT_FOLLOWS).next().unwrap_or_default();
+            let words = match &*error.code {
+                "json" => words.strip_suffix(STDERR_FOLLOWS).unwrap_or(words),
+                _ => words,
+            };
             with_program_words(error, words)
         }
         (None, None) => match (&row.summary, row.verdict) {
@@ -127,7 +135,7 @@ fn with_summary(head: &str, summary: &str) -> String {
 }
 
 /// Formats all reasons: every failed check, and the error. Shows at most `most` lines of each value, message and
-/// difference.
+/// difference, and the start of long lines unless `most` is `usize::MAX`.
 pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
     let (mut lines, mut has_error) = (Vec::new(), false);
     for check in row.checks.iter().filter(|check| has_failed(check)) {
@@ -147,7 +155,7 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
             }
             _ => push_at_most(&mut lines, others, most),
         }
-        push_at_most(&mut lines, check_values(check), most);
+        push_at_most(&mut lines, check_values(check, most < usize::MAX), most);
     }
     for grade in
         row.grades.iter().filter(|grade| grade.verdict.is_none_or(|one| one == Verdict::Fail))
@@ -190,6 +198,10 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
             Tone::Detail => visible_line(line).into_owned(),
             Tone::Reason | Tone::Expected | Tone::Actual => marked(line),
         };
+        if let (Some((end, _)), true) = (line.char_indices().nth(LONG_LINE), most < usize::MAX) {
+            let left = units::show_size((line.len() - end) as u64);
+            *line = format!("{}… {left} more", &line[..end]);
+        }
     }
     lines
 }
@@ -227,10 +239,14 @@ fn differing_line(expected: &str, actual: &str) -> Option<String> {
         lines.find(|(_, expected, actual)| expected != actual || expected.is_none())?;
     // Texts may also differ in their line breaks only.
     expected.or(actual)?;
-    let quoted =
-        |line: Option<&str>| line.map_or("no line".to_owned(), |line| format!("\"{line}\""));
-    let pair = expected_and_got(&quoted(expected), &quoted(actual), SHORT_VALUE);
-    Some(format!("line {}: {pair}", units::grouped(number)))
+    let both = [expected, actual].map(Option::unwrap_or_default);
+    let [expected_part, actual_part] = cut_around_difference(both, SHORT_VALUE);
+    let quoted = |line: Option<&str>, part| match line {
+        Some(_) => format!("\"{part}\""),
+        None => "no line".to_owned(),
+    };
+    let (expected, actual) = (quoted(expected, expected_part), quoted(actual, actual_part));
+    Some(format!("line {}: expected {expected}, got {actual}", units::grouped(number)))
 }
 
 fn is_of_scenario(check: &Check<'_>, names: &[&str]) -> bool {
@@ -256,8 +272,9 @@ fn message_lines<'a>(check: &'a Check<'_>) -> (&'a str, impl Iterator<Item = &'a
     (first.unwrap_or("did not hold"), lines)
 }
 
-/// Returns the difference of texts, or else the values that the message lacks.
-fn check_values(check: &Check<'_>) -> Vec<BlockLine> {
+/// Returns the difference of texts, or else the values that the message lacks. Leaves out the equal start of two long values if
+/// `is_short`.
+fn check_values(check: &Check<'_>, is_short: bool) -> Vec<BlockLine> {
     const IN_MESSAGE: &[&str] = &["error", "exit_code", "max_duration", "max_memory", "min_score"];
     if lists_differences(check) || is_of_scenario(check, IN_MESSAGE) {
         return Vec::new();
@@ -278,15 +295,20 @@ fn check_values(check: &Check<'_>) -> Vec<BlockLine> {
     if let Some(diff) = &check.diff {
         return difference(diff);
     }
-    let value = |tone, name, value: &Option<Raw<'_>>| {
-        value.as_ref().map(|value| (tone, format!("{name} {}", value.get())))
-    };
     let has_expected = is_of_scenario(check, &["contains", "matches", "schema"]);
-    let expected = check.expected.clone().filter(|_| !has_expected);
-    let both = [
-        value(Tone::Expected, "expected ", &expected),
-        value(Tone::Actual, "got      ", &check.actual),
-    ];
+    let expected = check.expected.as_ref().filter(|_| !has_expected).map(Raw::get);
+    let got = check.actual.as_ref().map(Raw::get);
+    let start = match (expected, got) {
+        (Some(expected), Some(got)) if is_short => difference_start([expected, got], LONG_LINE),
+        _ => 0,
+    };
+    let value = |tone, name, value: Option<&str>| {
+        let start = value.map_or(0, |value| if value.len() > LONG_LINE { start } else { 0 });
+        let mark = if start > 0 { "…" } else { "" };
+        value.map(|value| (tone, format!("{name} {mark}{}", &value[start..])))
+    };
+    let both =
+        [value(Tone::Expected, "expected ", expected), value(Tone::Actual, "got      ", got)];
     both.into_iter().flatten().collect()
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use runner_model::{Outcome, RowRef, units::grouped};
+use runner_model::units::{grouped, plural};
+use runner_model::{Outcome, RowRef};
 
 use crate::failure;
 
@@ -29,7 +30,17 @@ pub struct Failures {
     places: BTreeMap<(Outcome, String), usize>,
     flaky: FirstTrials,
     flaky_trials: u64,
+    /// Trials that wait for a retry, by their place: trial, attempts and reason of the last one. Empty after the first
+    /// [`MOST_GROUPS`].
+    retried: BTreeMap<u64, String>,
+    /// Start of the names of trials, if several runs are listed.
+    run: String,
+    /// Place of the run's first trial.
+    first_place: u64,
 }
+
+/// Places between the first trials of two runs.
+const RUN_PLACES: u64 = 1 << 40;
 
 /// The first trials of the plan, with their places in it.
 type FirstTrials = BTreeSet<(u64, String)>;
@@ -50,10 +61,41 @@ pub struct FailureGroup {
 }
 
 impl Failures {
+    /// Names the scenario of the run whose rows are added next.
+    pub fn start_run(&mut self, scenario: &str) {
+        self.run = format!("{scenario}: ");
+        self.first_place += RUN_PLACES;
+    }
+
+    /// Adds a bad row of a trial that is not done.
+    pub fn add_retried(&mut self, row: &RowRef<'_>, place: u64) {
+        let is_kept = self.retried.len() < MOST_GROUPS;
+        let text = is_kept.then(|| {
+            let attempts = plural(row.attempt.into(), "attempt", "attempts");
+            format!("{}{} after {attempts}: {}", self.run, row.trial, failure::headline(row))
+        });
+        self.retried.insert(self.first_place.saturating_add(place), text.unwrap_or_default());
+    }
+
+    /// Removes the bad row of a trial that was retried.
+    pub fn remove_retried(&mut self, place: u64) {
+        self.retried.remove(&self.first_place.saturating_add(place));
+    }
+
+    /// Returns the first trials that wait for a retry, each with the reason, and the number of all.
+    #[must_use]
+    pub fn retried(&self) -> (Vec<&str>, u64) {
+        let texts = self.retried.values().map(String::as_str).filter(|text| !text.is_empty());
+        (texts.take(MOST_LISTED).collect(), self.retried.len() as u64)
+    }
+
     /// Adds a row that settles its trial, the one at `place` of the plan.
     pub fn add(&mut self, row: &RowRef<'_>, place: u64) {
+        let place = self.first_place.saturating_add(place);
+        let name = |name: &dyn std::fmt::Display| format!("{}{name}", self.run);
+        let (trial, test) = (name(&row.trial), name(&&*row.test));
         let add = |trials: &mut FirstTrials, most| {
-            trials.insert((place, row.trial.to_string()));
+            trials.insert((place, trial.clone()));
             if trials.len() > most {
                 trials.pop_last();
             }
@@ -69,8 +111,8 @@ impl Failures {
         self.trials += u64::from(row.outcome.is_bad());
         self.grouped += 1;
         let key = (row.outcome, failure::headline(row));
-        let place = match self.places.get(&key) {
-            Some(place) => *place,
+        let index = match self.places.get(&key) {
+            Some(index) => *index,
             None if self.groups.len() == MOST_GROUPS => return,
             None => {
                 self.groups.push(FailureGroup {
@@ -78,17 +120,17 @@ impl Failures {
                     outcome: row.outcome,
                     trials: 0,
                     first: FirstTrials::new(),
-                    test: Some(row.test.to_string()),
+                    test: Some(test.clone()),
                     providers: BTreeSet::new(),
                 });
                 self.places.insert(key, self.groups.len() - 1);
                 self.groups.len() - 1
             }
         };
-        let group = &mut self.groups[place];
+        let group = &mut self.groups[index];
         group.trials += 1;
         add(&mut group.first, MOST_TRIALS);
-        group.test.take_if(|test| *test != *row.test);
+        group.test.take_if(|one| *one != test);
         if group.providers.len() <= MOST_PROVIDERS {
             group.providers.insert(row.provider.to_string());
         }
@@ -98,15 +140,7 @@ impl Failures {
     #[must_use]
     pub fn listed(&self) -> Vec<&FailureGroup> {
         let mut groups: Vec<_> = self.groups.iter().collect();
-        groups.sort_by_key(|group| {
-            let kind = match group.outcome {
-                Outcome::Error => 0,
-                Outcome::Timeout => 1,
-                Outcome::Failed => 2,
-                _ => 3,
-            };
-            (kind, group.first.first())
-        });
+        groups.sort_by_key(|group| (rank(group.outcome), group.first.first()));
         groups.truncate(MOST_LISTED);
         groups
     }
@@ -122,6 +156,16 @@ impl Failures {
     #[must_use]
     pub fn flaky(&self) -> Option<String> {
         (self.flaky_trials > 0).then(|| named(&self.flaky, self.flaky_trials))
+    }
+}
+
+/// Returns the place of an outcome in lists.
+pub(crate) fn rank(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Error => 0,
+        Outcome::Timeout => 1,
+        Outcome::Failed => 2,
+        _ => 3,
     }
 }
 

@@ -69,7 +69,12 @@ impl TestMeta {
             }
         }
         if found.metas.len() > 1 {
-            let scenario = parse_stored(&run.scenario(manifest).ok()?, &manifest.scenario).ok()?;
+            let scenario = parse_stored(
+                &run.scenario(manifest).ok()?,
+                &manifest.scenario,
+                &manifest.metadata.selection.overrides.vars,
+            )
+            .ok()?;
             if let Some(keys) = scenario.dimensions {
                 found.metas.iter_mut().for_each(|meta| meta.retain(|key, _| keys.contains(key)));
             }

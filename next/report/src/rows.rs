@@ -3,6 +3,7 @@
 use std::{
     cell::{OnceCell, RefCell},
     collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
 use runner_model::row::{RowHead, read_line};
@@ -12,7 +13,7 @@ use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
 use crate::results::{Column, Final};
-use crate::{Failures, verify};
+use crate::{Failures, failure, failures, verify};
 
 /// A row as on disk.
 #[derive(Clone, Debug)]
@@ -142,22 +143,62 @@ impl Rows {
         }
     }
 
-    /// Returns the trials that failed, were skipped with a reason, or are flaky.
+    /// Formats the selected rows, sorted as [`Failures::listed`]: rows with the same reason follow one another.
     ///
     /// # Errors
     ///
     /// A file cannot be read.
-    pub fn failures(&self) -> Result<Failures, RecordError> {
-        let (mut failures, suite) = (Failures::default(), OnceCell::new());
+    pub fn grouped(
+        &self,
+        format: impl Fn(&RowRef<'_>) -> String,
+    ) -> Result<Vec<String>, RecordError> {
+        let (mut rows, mut first) = (Vec::new(), HashMap::new());
+        let place = self.places();
+        self.each(|row, _| {
+            let (place, rank) =
+                (place(&row.trial).unwrap_or(u64::MAX), failures::rank(row.outcome));
+            let mut hasher = DefaultHasher::new();
+            failure::headline(row).hash(&mut hasher);
+            let group = (rank, hasher.finish());
+            let first = first.entry(group).or_insert(place);
+            *first = place.min(*first);
+            rows.push((group, place, format(row)));
+        })?;
+        rows.sort_by_key(|(group, place, _)| (group.0, first[group], *place));
+        Ok(rows.into_iter().map(|(.., text)| text).collect())
+    }
+
+    /// Adds the trials that failed, were skipped with a reason, are flaky, or wait for a retry.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn add_failures(&self, failures: &mut Failures) -> Result<(), RecordError> {
+        let place = self.places();
         self.settling(
             |newest| newest.flaky || newest.outcome != Outcome::Passed,
-            |row, _| {
-                let suite = suite.get_or_init(|| verify::plan(&self.run).ok().flatten());
-                let place = suite.as_ref().and_then(|suite| suite.index(&row.trial));
-                failures.add(row, place.unwrap_or(u64::MAX));
-            },
+            |row, _| failures.add(row, place(&row.trial).unwrap_or(u64::MAX)),
         )?;
-        Ok(failures)
+        if self.settled.newest.iter().all(Option::is_some) {
+            return Ok(());
+        }
+        let is_retried = |head: &RowHead| {
+            !head.r#final && head.outcome.is_bad() && self.settled.of(&head.trial).is_none()
+        };
+        self.select(is_retried, |row, _| {
+            if let Some(place) = place(&row.trial) {
+                failures.add_retried(row, place);
+            }
+        })
+    }
+
+    /// Returns a function that finds the places of trials in the plan.
+    fn places(&self) -> impl Fn(&TrialId) -> Option<u64> {
+        let suite = OnceCell::new();
+        move |trial| {
+            let suite = suite.get_or_init(|| verify::plan(&self.run).ok().flatten());
+            suite.as_ref()?.index(trial)
+        }
     }
 
     /// Returns the results of the providers with these names, and the answers of those of them that are graders.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use runner_model::row::{Actor, duration};
 use runner_model::units::{plural, show_duration};
 use runner_model::visible::{quoted, visible_line};
-use runner_model::{GuestPhase, Time, row::duration};
+use runner_model::{GuestPhase, RunStatus, Time};
 use runner_record::{
     GroupPlace, InFlight, Live, Manifest, Pause, SessionEntry, Transition, running_at_death,
 };
@@ -37,6 +38,8 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     };
     let by = |actor| format!("by {}", phrases::actor(actor));
     let is_over = run.head.status.is_terminal();
+    let (stopped, stopped_by) =
+        stop(manifest).map_or(("stopped", None), |(word, actor)| (word, Some(by(actor))));
     let died = session.filter(|session| is_over && !session.in_flight.is_empty());
     let died = died.map(|session| running_at_death(&session.in_flight).trim_start().to_owned());
     let facts = [
@@ -48,11 +51,20 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         ("running", session.filter(|_| !is_over).map(worker)),
         ("died", died),
         ("paused", run.head.paused.as_ref().map(pause)),
-        ("stopped", session.and_then(|session| session.stopped_by.as_ref()).map(by)),
+        (stopped, stopped_by),
         ("pinned", run.head.pinned.as_ref().map(|pin| by(&pin.by))),
     ];
     let facts = facts.into_iter();
     facts.filter_map(|(name, text)| Some((name, visible_line(&text?).into_owned()))).collect()
+}
+
+/// Returns the author of the request that stopped or cancelled a run, after that word.
+pub fn stop(manifest: &Manifest) -> Option<(&'static str, &Actor)> {
+    let word = if manifest.status == RunStatus::Cancelled { "cancelled" } else { "stopped" };
+    let change = manifest.transitions.last().filter(|change| change.to == manifest.status);
+    let change = change.and_then(|change| change.by.as_ref());
+    let session = manifest.sessions.last().and_then(|session| session.stopped_by.as_ref());
+    change.or(session).map(|by| (word, by))
 }
 
 fn process(by: &SessionEntry) -> String {

@@ -1,10 +1,11 @@
 //! [`TrialDocument`]: one trial with rows, logs and files. [`find_trial`] finds a trial by a text that a user typed.
 
-use std::{cmp::Reverse, collections::BTreeSet, io::BufRead as _, path::Path};
+use std::{cmp::Reverse, collections::BTreeSet, io::BufRead as _, iter, path::Path};
 
 use runner_model::row::{Artifact, read_line};
 use runner_model::{RowRef, Text, TrialId, log::LogLine};
 use runner_record::{Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
+use runner_scenario::similar;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -66,6 +67,8 @@ pub enum Found {
 
 /// Trials that a message names.
 const MOST_NAMED: usize = 10;
+/// Trials that are compared with a text that matches none.
+const MOST_COMPARED: usize = 10_000;
 
 impl Found {
     /// Returns the only match.
@@ -81,8 +84,13 @@ impl Found {
                 return Err("the run has no rows yet".to_owned());
             }
             Self::Nothing { trials } => {
-                let head = format!("no trial of run {run} matches `{text}`; the nearest are");
-                (head, nearest(trials, text))
+                let near = nearest(&trials, text);
+                let (words, trials) = if near.is_empty() {
+                    ("its trials are", trials)
+                } else {
+                    ("the nearest are", near)
+                };
+                (format!("no trial of run {run} matches `{text}`; {words}"), trials)
             }
         };
         let named = trials.len().min(MOST_NAMED);
@@ -95,17 +103,30 @@ impl Found {
     }
 }
 
-/// Sorts trials by the length of the starts and ends that they share with a text, the longest first.
-fn nearest(mut trials: Vec<String>, text: &str) -> Vec<String> {
+/// Returns the trials of which a text may be a slip, sorted by the length of the starts and ends that they share with it, the
+/// longest first.
+fn nearest(trials: &[String], text: &str) -> Vec<String> {
     let common = |left: &mut dyn Iterator<Item = char>, right: &mut dyn Iterator<Item = char>| {
         left.zip(right).take_while(|(left, right)| left == right).count()
     };
-    trials.sort_by_cached_key(|trial| {
+    let parts = |id: &str| {
+        let (id, _) = id.split_once('#').unwrap_or((id, ""));
+        let (test, provider) = id.split_once('@').unwrap_or((id, ""));
+        (test.to_owned(), provider.to_owned())
+    };
+    let (test, provider) = parts(text);
+    let is_near = |trial: &&String| {
+        let known = parts(trial);
+        similar(&test, iter::once(&*known.0)).is_some()
+            && (provider.is_empty() || similar(&provider, iter::once(&*known.1)).is_some())
+    };
+    let mut near: Vec<_> = trials.iter().take(MOST_COMPARED).filter(is_near).cloned().collect();
+    near.sort_by_cached_key(|trial| {
         let (trial, _) = trial.rsplit_once('#').unwrap_or((trial, ""));
         let start = common(&mut trial.chars(), &mut text.chars());
         Reverse(start + common(&mut trial.chars().rev(), &mut text.chars().rev()))
     });
-    trials
+    near
 }
 
 /// Finds a trial that has a row by its id, by a unique `test@provider` or test, or else by a unique part of its id.
@@ -265,8 +286,10 @@ mod tests {
             nothing(vec!["a".to_owned()]),
             "no trial of run r matches `t`; the nearest are:\na"
         );
-        let trials = ["a/one@p#1", "long-nam@reference#1"].map(String::from).to_vec();
-        let message = Found::Nothing { trials }.only("r", "long-name@reference").unwrap_err();
-        assert!(message.contains(":\nlong-nam@reference#1\na/one"), "{message}");
+        for text in ["long-name@reference", "long-name", "LONG-NAM@REF"] {
+            let trials = ["a/one@p#1", "long-nam@reference#1"].map(String::from).to_vec();
+            let message = Found::Nothing { trials }.only("r", text).unwrap_err();
+            assert!(message.ends_with("; the nearest are:\nlong-nam@reference#1"), "{message}");
+        }
     }
 }

@@ -69,7 +69,7 @@ pub struct RequestResult {
     /// Always [`VERSION`].
     pub v: u8,
     pub result: Answer,
-    /// The run after the request.
+    /// The run after the request. A removed run is as before.
     #[serde(flatten)]
     pub run: RunSummary,
 }

@@ -55,8 +55,11 @@ pub(crate) fn plan(run: &RunDir) -> Result<Option<Suite>, String> {
     else {
         return Ok(None);
     };
-    let mut scenario = parse_stored(&text, &manifest.scenario)
-        .map_err(|_| "its scenario has problems: this runner does not understand it".to_owned())?;
+    let mut scenario =
+        parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides.vars)
+            .map_err(|_| {
+                "its scenario has problems: this runner does not understand it".to_owned()
+            })?;
     // The manifest lacks those that the run's selection left out.
     scenario.keep_providers(|provider| {
         manifest.providers.iter().any(|stored| *stored.name == *provider.name)

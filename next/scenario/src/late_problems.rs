@@ -2,10 +2,15 @@
 
 use std::{collections::HashMap, ops::ControlFlow};
 
+use runner_model::prepare::{PathStep, RefusedPart};
+
 use crate::problem::{Place, Problem, Problems};
-use crate::reading::{Part, Places, Step, keys};
+use crate::reading::{Part, Places, Step, keys, similar};
 use crate::scenario::{MAX_SHOWN, Scenario, sorted};
 use crate::{lists::AllTests, suite::Suite};
+
+/// Bytes of a key that is compared with others.
+const MAX_KEY: usize = 64;
 
 /// A problem of a test that only its provider or a whole file shows.
 #[derive(Clone, Debug)]
@@ -16,6 +21,8 @@ pub struct TestProblem {
     pub key: &'static str,
     pub message: String,
     pub help: Option<String>,
+    /// The refused part of the key's value.
+    pub refused: RefusedPart,
 }
 
 /// A problem of a provider that only its plugin or the environment shows.
@@ -27,6 +34,8 @@ pub struct ProviderProblem {
     pub key: &'static str,
     pub message: String,
     pub help: Option<String>,
+    /// The refused part of the key's value.
+    pub refused: RefusedPart,
 }
 
 impl Scenario {
@@ -40,13 +49,14 @@ impl Scenario {
             {
                 let table = provider.table();
                 let path = [table, &provider.name].into_iter().chain(found.key.split('.'));
+                let (path, part) = path_of(keys(path), &found.refused);
                 let label = format!("of {} `{}`", table.trim_end_matches('s'), provider.name);
-                places = document.places(&keys(path), Part::Value, &label);
+                places = document.places(&path, part, &label);
             }
             Problem {
                 message: found.message.clone(),
                 places,
-                help: found.help.clone(),
+                help: found.help.clone().or_else(|| similar_key(&found.refused)),
                 is_of_machine: false,
             }
         };
@@ -62,11 +72,29 @@ impl Scenario {
         let problem = |(index, found): (usize, &TestProblem)| Problem {
             message: found.message.clone(),
             places: places.remove(&index).unwrap_or_default(),
-            help: found.help.clone(),
+            help: found.help.clone().or_else(|| similar_key(&found.refused)),
             is_of_machine: false,
         };
         Problems::first(MAX_SHOWN, found.iter().enumerate().map(problem))
     }
+}
+
+/// Returns the path to a refused part of the value at `path`, and the part of its entry to mark.
+fn path_of(mut path: Vec<Step>, refused: &RefusedPart) -> (Vec<Step>, Part) {
+    path.extend(refused.path.iter().map(|step| match step {
+        PathStep::Key(key) => Step::Key(key.clone()),
+        PathStep::Item(index) => Step::Index(*index),
+    }));
+    (path, if refused.known.is_empty() { Part::Value } else { Part::Key })
+}
+
+/// Returns a help with the known key of which an unknown one may be a slip. A worker may send keys of any length.
+fn similar_key(refused: &RefusedPart) -> Option<String> {
+    let is_short = |key: &&str| key.len() <= MAX_KEY;
+    let PathStep::Key(key) = refused.path.last()? else { return None };
+    let known = refused.known.iter().map(String::as_str).filter(is_short);
+    let near = similar(Some(key.as_str()).filter(is_short)?, known)?;
+    Some(format!("did you mean `{near}`?"))
 }
 
 /// Returns the places of problems by their indexes.
@@ -86,9 +114,9 @@ fn places_of(
     let _ = tests.visit(&mut |test| {
         if let Ok((origin, test)) = test {
             for index in remaining.remove(&*test.id).into_iter().flatten() {
-                let path = [Step::Key(found[index].key.to_owned())];
+                let (path, part) = path_of(keys([found[index].key]), &found[index].refused);
                 let label = format!("of test `{}`", test.id);
-                places.insert(index, origin.places(&path, Part::Value, &label));
+                places.insert(index, origin.places(&path, part, &label));
             }
         }
         if remaining.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -25,7 +25,7 @@ mod suite;
 pub use filter::{Facts, Filter, InRun, RowFacts, TestLabels};
 pub use globs::IdGlob;
 pub use grants_toml::{GrantsToml, key_and_value, toml_key};
-pub use keys::files::check_kind;
+pub use keys::{Vars, files::check_kind};
 pub use late_problems::{ProviderProblem, TestProblem};
 pub use problem::Problems;
 pub use reading::similar;

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use runner_model::{Budgets, FailFast, Micros, ScenarioOverrides, provider::Provider};
+use runner_model::{Budgets, FailFast, Micros, ScenarioOverrides, SetVars, provider::Provider};
 use serde_json::{Map, Value};
 
 use crate::keys::{
-    BUDGET, CONCURRENCY, DEFAULTS, GRADERS, LIST, PROVIDERS, TEST, TestList, TestSettings,
-    WrittenTest, budget_of, consistency, files, matrix, template_inputs,
+    BUDGET, CONCURRENCY, DEFAULTS, GRADERS, LIST, PROVIDERS, TEST, TestList, TestSettings, VARS,
+    Vars, WrittenTest, budget_of, consistency, files, matrix, template_inputs, vars,
 };
 use crate::problem::{Problem, Problems};
 use crate::reading::{
@@ -41,6 +41,8 @@ pub struct Scenario {
     missing_files: Vec<(FileOwner, Problem)>,
     /// The keys of `meta` by which reports group results. `None` means all.
     pub dimensions: Option<Vec<String>>,
+    /// The values that `{{var.NAME}}` stands for.
+    pub vars: Vars,
     pub(crate) matrix_origins: MatrixOrigins,
     pub(crate) path: String,
     pub(crate) defaults: TestSettings,
@@ -56,23 +58,23 @@ impl Scenario {
         self.unused.extend(unused.map(|provider| provider.name.to_string()));
     }
 
-    /// Replaces the seed, and lowers the limits. [`crate::resolve`] replaces values of tests. Returns a message for each limit
-    /// that is not lower than before.
+    /// Replaces the seed, and lowers the limits. [`crate::resolve`] replaces values of tests, and [`load`] variables. Returns a
+    /// message for each limit that is not lower than before, and for each variable that looks like a secret.
     pub fn override_by(&mut self, overrides: &ScenarioOverrides) -> Vec<String> {
         self.run.seed = overrides.seed.unwrap_or(self.run.seed);
-        let mut unneeded = Vec::new();
+        let mut notices: Vec<_> = vars::secret_warnings(&overrides.vars).collect();
         for bound in &overrides.limits {
             let lowered = self
                 .providers
                 .iter_mut()
                 .filter_map(|provider| bound.lower(&mut provider.limits).then_some(()));
             if lowered.count() == 0 {
-                unneeded.push(format!(
+                notices.push(format!(
                     "`--limit {bound}` lowers nothing: no provider has a higher limit"
                 ));
             }
         }
-        unneeded
+        notices
     }
 
     /// Returns a message for each file that an optional list lacks.
@@ -116,8 +118,8 @@ pub struct RunOptions {
 /// # Errors
 ///
 /// All of its problems.
-pub fn load(path: &Path) -> Result<Scenario, Problems> {
-    load_file(path, None)
+pub fn load(path: &Path, set: &SetVars) -> Result<Scenario, Problems> {
+    load_file(path, set, None)
 }
 
 /// Reads and checks a scenario of which only some tests run. [`Scenario::missing_files`] returns the problems of files that its
@@ -127,10 +129,14 @@ pub fn load(path: &Path) -> Result<Scenario, Problems> {
 ///
 /// All other problems.
 pub fn load_selected(path: &Path, selection: &Selection) -> Result<Scenario, Problems> {
-    load_file(path, Some(selection))
+    load_file(path, &selection.overrides.vars, Some(selection))
 }
 
-fn load_file(path: &Path, selection: Option<&Selection>) -> Result<Scenario, Problems> {
+fn load_file(
+    path: &Path,
+    set: &SetVars,
+    selection: Option<&Selection>,
+) -> Result<Scenario, Problems> {
     let shown = path.to_string_lossy().into_owned();
     let help = "put its tests into a test list, which can be of any size";
     let text = read_text(path, &shown, "scenario", help)?;
@@ -139,7 +145,7 @@ fn load_file(path: &Path, selection: Option<&Selection>) -> Result<Scenario, Pro
         _ => PathBuf::from("."),
     };
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    parse(&shown, text, &stem, Some(folder), selection)
+    parse(&shown, text, &stem, set, Some(folder), selection)
 }
 
 /// Reads a scenario that is stored with a run, whose name is `name`. Uses no other file, since the originals may be gone.
@@ -147,8 +153,8 @@ fn load_file(path: &Path, selection: Option<&Selection>) -> Result<Scenario, Pro
 /// # Errors
 ///
 /// Problems of a text that was edited or is of another version.
-pub fn parse_stored(text: &str, name: &str) -> Result<Scenario, Problems> {
-    parse("scenario.toml", text.to_owned(), name, None, None)
+pub fn parse_stored(text: &str, name: &str, set: &SetVars) -> Result<Scenario, Problems> {
+    parse("scenario.toml", text.to_owned(), name, set, None, None)
 }
 
 /// Parses a scenario. `folder` is `None` for a stored one, and `selection` if all files must exist.
@@ -156,6 +162,7 @@ fn parse(
     path: &str,
     text: String,
     name: &str,
+    set: &SetVars,
     folder: Option<PathBuf>,
     selection: Option<&Selection>,
 ) -> Result<Scenario, Problems> {
@@ -169,6 +176,7 @@ fn parse(
     let mut reader = Reader::new(&document);
     // TOML has no null. Each is a number that was reported above, or a placeholder of an invalid matrix.
     reader.refused_nulls = true;
+    let vars = vars::fill(&mut root, set, &mut reader);
     let matrix_origins = matrix::expand(&mut root, &document, &mut reader);
     problems.append(&mut reader.problems);
     document.matrix_origins = matrix_origins;
@@ -207,6 +215,7 @@ fn parse(
     if scenario.name.is_empty() {
         scenario.name = name.to_owned();
     }
+    scenario.vars = vars;
     scenario.matrix_origins = document.matrix_origins;
     scenario.folder = folder.unwrap_or_default();
     scenario.path = path.to_owned();
@@ -276,6 +285,7 @@ const RUN: TableForm<RunOptions> = TableForm("`[run]`", run);
 fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     let name = table.optional("name", &TEXT).unwrap_or_default();
     table.optional("description", &TEXT);
+    table.optional("vars", &VARS);
     let minutes = table.or("timeout_minutes", &Number(0.001, 525_600.0), "60");
     Some(Scenario {
         name,

@@ -109,7 +109,7 @@ fn pages_and_logs_name_the_graders() {
     let page = runner.run(&["show", "latest", "unread"]).expect(0);
     page.says(&["strict: error, ", "error: its answer", "log: warn careful"]);
     let logs = runner.run(&["logs"]).expect(0).stdout;
-    assert!(logs.contains("unread@writer#1 strict log"), "{logs}");
+    assert!(logs.contains("unread@writer#1 strict:\n  log "), "{logs}");
     assert_eq!(logs.matches("careful").count(), 1, "{logs}");
 }
 

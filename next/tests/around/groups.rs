@@ -94,7 +94,7 @@ fn group_ends_as_its_worst_run() {
     let bad = sleeping("b", 3, SHORT).replace("hostile.wasm", "../hostile.wasm");
     runner.write("set/b.toml", format!("{bad}expect = {{ equals = 1 }}\n"));
     let ran = runner.run(&["exec", "set/a.toml", "set/b.toml", "set/c.toml"]).expect(1);
-    ran.says(&["b (2/3): 3 trials", "see why b failed: ", "run them again: runner resume "]);
+    ran.says(&["b (2/3): 3 trials", "see why: runner show ", "run them again: runner resume "]);
     let plugin = "(module (import \"env\" \"x\" (func)) (func (export \"_start\")))";
     runner.wat("set/strange.wasm", plugin);
     let strange = "name = \"b\"\n[providers.p]\nplugin = \"strange.wasm\"\n[[tests]]\nid = \"t\"\n";
@@ -374,9 +374,42 @@ fn failures_of_a_group_are_shown_together() {
         );
         runner.write(&format!("set/{name}.toml"), text);
     }
-    runner.run(&["exec", "set"]).expect(1);
+    let ran = runner.run(&["exec", "set"]).expect(1);
     let id = runner.list()[0]["group"]["id"].as_str().unwrap().to_owned();
+    let short = &id[id.len() - 8..];
+    let end = [
+        "failed: ✗ error a: breaks-a@hostile#1, b: breaks-b@hostile#1 the guest trapped".to_owned(),
+        "✗ failed: 2 of 2 (2 errors) in".to_owned(),
+        format!("see why: runner show {short} --failed"),
+        format!("run them again: runner resume {short} --rerun failed"),
+    ];
+    let end = end.each_ref().map(String::as_str);
+    ran.says(&end);
+    assert_eq!(ran.stdout.matches("failed:\n").count(), 1, "{}", ran.stdout);
+    runner.run(&["show", &id]).expect(0).says(&end);
     let shown = runner.run(&["show", &id, "--failed"]).expect(0);
     shown.says(&["a:", "breaks-a@hostile#1", "b:", "breaks-b@hostile#1"]);
     runner.run(&["logs", &id]).expect(2).says(&["is a group", "list its runs"]);
+}
+
+#[test]
+fn runs_of_a_group_have_their_own_start() {
+    let runner = three([SHORT, ENDLESS, SHORT]);
+    let running = in_the_second(&runner);
+    let [a, b, c] = runs(&runner);
+    let id = group(&runner);
+    let listed = runner.run(&["list", "--json"]).expect(0).document();
+    let started = |run: &Run| {
+        let mut listed = listed["runs"].as_array().unwrap().iter();
+        let listed = listed.find(|listed| listed["run"] == run.id()).unwrap();
+        listed["started_at"].as_str().unwrap().to_owned()
+    };
+    assert!(started(&a) < started(&b), "{listed}");
+    for args in [&["list"][..], &["show", &id]] {
+        let shown = runner.run(args).expect(0).stdout;
+        let waiting = shown.lines().find(|line| line.contains(c.id())).unwrap();
+        let (_, cells) = waiting.split_once(c.id()).unwrap();
+        assert_eq!((cells.matches('–').count(), cells.contains(" 20")), (3, false), "{shown}");
+    }
+    running.end_by(Signal::INT).0.expect(130);
 }

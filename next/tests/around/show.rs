@@ -3,24 +3,14 @@
 use std::{fs, process::Command};
 
 use jiff::{Timestamp, ToSpan as _, tz};
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
     runner::{Runner, tests},
     running::Running,
+    wait::wait_until,
 };
-
-/// A component that traps as soon as it is loaded.
-const TRAP: &str = r#"
-(component
-  (core module $module
-    (func $begin unreachable) (start $begin)
-    (func (export "describe")) (func (export "run")))
-  (core instance $core (instantiate $module))
-  (func $describe (canon lift (core func $core "describe")))
-  (func $run (canon lift (core func $core "run")))
-  (instance $provider (export "describe" (func $describe)) (export "run" (func $run)))
-  (export "runner:provider/provider@0.1.0" (instance $provider)))"#;
 
 #[test]
 fn show_sums_scores_metrics_and_meta() {
@@ -157,6 +147,7 @@ fn pages_of_trials_are_short_unless_full() {
     assert!(full.len() > 300 << 10 && !full.contains("--full"), "{}", full.len());
 }
 
+#[cfg(debug_assertions)]
 #[test]
 fn statuses_are_words_of_the_column() {
     let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } | equals = 1"));
@@ -164,9 +155,9 @@ fn statuses_are_words_of_the_column() {
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&text.replace("equals = 1", "equals = 2"));
     runner.exec(&[]).expect(1);
-    runner.wat("trap.wasm", TRAP);
-    runner.scenario(&text.replace("hostile.wasm", "trap.wasm"));
-    runner.exec(&[]).expect(3);
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    // Its workers end at once.
+    Running::start(command.env("RUNNER_TEST_WORKER", "no-worker")).finish().expect(70);
     let states = |words: &str| {
         let listed = runner.run(&["list", "--json", "--status", words]).expect(0).document();
         let runs = listed["runs"].as_array().unwrap().iter();
@@ -176,7 +167,7 @@ fn statuses_are_words_of_the_column() {
     assert_eq!(states("completed"), ["failed", "passed"]);
     assert_eq!(states("passed"), ["passed"]);
     assert_eq!(states("not-started,damaged"), ["not-started"]);
-    runner.run(&["list"]).expect(0).says(&["✗ failed", "✗ not started (plugin)", "✓ passed"]);
+    runner.run(&["list"]).expect(0).says(&["✗ failed", "✗ not started (internal)", "✓ passed"]);
     let none = runner.run(&["list", "--status", "damaged"]).expect(0);
     none.says(&["no runs match; `runner list` shows all 3"]);
     runner.run(&["resume"]).expect(2).says(&[
@@ -241,8 +232,56 @@ fn names_that_match_nothing_have_advice() {
     ));
     runner.exec(&["-j", "1"]).expect(0);
     let ran = runner.run(&["show", "latest", "one-lon-name@hostile"]).expect(2);
-    ran.says(&["matches `one-lon-name@hostile`; the nearest are: one-long-name@hostile#1 another"]);
+    ran.says(&["matches `one-lon-name@hostile`; the nearest are: one-long-name@hostile#1"]);
+    assert!(!ran.stderr.contains("another"), "{}", ran.stderr);
     let ran = runner.run(&["show", "results/"]).expect(2);
     ran.says(&["`results/` is a folder of runs, not a run list its runs: runner list"]);
-    runner.run(&["logs"]).expect(0).says(&["no output"]);
+    runner.run(&["logs"]).expect(0).says(&["no trial of run", "has printed or logged anything"]);
+}
+
+#[test]
+fn failures_are_shown_in_the_order_of_lists() {
+    let runner = Runner::hostile(&tests(
+        r#"
+        wrong-1 | { do = "echo", value = 1 } | equals = 2
+        broken  | { do = "trap" } |
+        other   | { do = "echo", value = 3 } | equals = 2
+        wrong-2 | { do = "echo", value = 1 } | equals = 2
+        "#,
+    ));
+    runner.exec(&["-j", "1"]).expect(1);
+    let shown = runner.run(&["show", "--failed"]).expect(0).stdout;
+    let trials: Vec<_> =
+        shown.lines().filter_map(|line| line.split_once('@')?.0.split(' ').next_back()).collect();
+    assert_eq!(trials, ["broken", "wrong-1", "wrong-2", "other"], "{shown}");
+}
+
+#[test]
+fn long_texts_below_a_diff_are_counted() {
+    let lines: Vec<_> = (0..200).map(|number| format!("line {number}")).collect();
+    let (expected, output) = (lines.join("\\n"), lines.join("\\n").replace("line 77", "other"));
+    let runner = Runner::hostile(&tests(&format!(
+        r#"text | {{ do = "echo", value = "{output}" }} | equals = "{expected}""#
+    )));
+    runner.exec(&[]).expect(1);
+    let page = runner.run(&["show", "latest", "text"]).expect(0);
+    page.says(&["-line 77 +other", "expected and output: 200 lines each: `--full` shows all"]);
+    assert!(!page.stdout.contains("\n  line 100\n"), "{}", page.stdout);
+    let full = runner.run(&["show", "latest", "text", "--full"]).expect(0).stdout;
+    assert_eq!(full.matches("\n  line 100\n").count(), 2, "{full}");
+}
+
+#[test]
+fn failed_attempts_of_unfinished_trials_are_listed() {
+    let runner = Runner::hostile(
+        "[defaults]\nretries = { max = 2, backoff = \"10m\" }\n[[tests]]\nid = \"a\"\ninput = { do = \"fail-until\" }\n",
+    );
+    let mut running = runner.started(&["exec", "scenario.toml"]);
+    wait_until("the row is there", || {
+        assert!(running.is_alive());
+        runner.runs().pop().is_some_and(|run| !run.rows().is_empty())
+    });
+    let line = "not done: a@hostile#1 after 1 attempt: try again";
+    running.end_by(Signal::INT).0.expect(130).says(&[line]);
+    runner.run(&["show"]).expect(0).says(&[line]);
 }

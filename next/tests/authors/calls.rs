@@ -41,6 +41,8 @@ fn bad_ends_of_a_call_are_reported() {
         (["--limit", "memory=lots"], "`lots` is not a size"),
         (["--grant", "root=/"], "unknown grant `root`"),
         (["--file", "../x=y"], "name of a file"),
+        (["--file", "x=/dev/zero"], "not a regular file"),
+        (["--input", "@/dev/zero"], "more than 4 MiB, which is `limits.input`"),
         (["--grant", "secret=NOT_THERE"], "NOT_THERE"),
     ] {
         let ran = run(&more);

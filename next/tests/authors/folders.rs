@@ -83,6 +83,19 @@ fn folders_are_built_when_asked_for() {
 }
 
 #[test]
+fn compilation_of_a_folder_names_the_provider() {
+    let runner = Runner::new(&["hostile"]);
+    source(&runner, "component");
+    runner.write(
+        "filter/scenario.toml",
+        "[providers.shout]\nplugin = \".\"\n[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n",
+    );
+    let mut command = runner.command(&["exec", "--build", "filter/scenario.toml"]);
+    let ran = Running::start(command.env("RUNNER_CACHE", runner.path("cache"))).finish();
+    ran.says(&["compiling shout", "compiled shout in"]);
+}
+
+#[test]
 fn another_kind_than_promised_is_refused() {
     let runner = Runner::new(&["hostile"]);
     source(&runner, "command");

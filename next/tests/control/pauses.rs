@@ -7,12 +7,35 @@ use serde_json::{Value, json};
 
 use super::{asked, result, started};
 use crate::support::{
+    guests::steps_to_compile,
+    processes::children,
     run::Run,
     runner::Runner,
     running::Running,
     truth::{assert_told_truly, assert_whole},
-    wait::{SOON, wait_until},
+    wait::{SOON, wait_for, wait_until},
 };
+
+#[test]
+fn paused_run_is_refused_all_the_same() {
+    let runner = Runner::new(&[]);
+    runner.write("long.wasm", steps_to_compile(30_000));
+    // It is a plain program.
+    let keys = "plugin = \"long.wasm\"\nprotocol = \"json\"";
+    runner.scenario(&format!("[providers.p]\n{keys}\n[[tests]]\nid = \"a\"\n"));
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    // Other tests must not find this plugin compiled.
+    let running = Running::start(command.env("RUNNER_CACHE", runner.path("cache")));
+    let coordinator = running.process().0;
+    let compiler = wait_for("the plugin is compiled", || {
+        runner.runs().pop().and_then(|_| children(coordinator, "__compile").pop())
+    });
+    compiler.signal(Signal::STOP);
+    runner.run(&["pause"]).expect(0);
+    compiler.signal(Signal::CONT);
+    running.finish().expect(2).says(&["failed in `describe`"]);
+    assert!(runner.runs().is_empty(), "there is a run");
+}
 
 /// Returns the result of a check for the shortest limit that leaves it enough time. The check returns `None` if the limit
 /// ran out before the check could stop the time, as may happen on a busy machine.

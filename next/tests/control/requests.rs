@@ -9,7 +9,6 @@ use super::{asked, result, started};
 use crate::support::{
     run::Run,
     runner::Runner,
-    running::Running,
     truth::{assert_kept, assert_told_truly, assert_whole},
     wait::{SOON, wait_until},
 };
@@ -27,6 +26,27 @@ fn assert_by(by: &Value, reason: &str) {
     assert!(!by["user"].as_str().unwrap().is_empty(), "{by}");
     assert!(!by["host"].as_str().unwrap().is_empty(), "{by}");
     assert_eq!(by["reason"], reason, "{by}");
+}
+
+#[test]
+fn run_stopped_before_its_first_trial_is_gone() {
+    let runner = Runner::new(&["stuck"]);
+    // This plugin never answers `describe`.
+    runner.scenario("[providers.p]\nplugin = \"stuck.wasm\"\n[[tests]]\nid = \"a\"\n");
+    let running = runner.started(&["exec", "scenario.toml"]);
+    wait_until("there is a run", || !runner.runs().is_empty());
+    let id = runner.only_run().id().to_owned();
+    let mut waiting = runner.started(&["wait", &id, "--json"]);
+    waiting.wait_for_event(|event| event["event"] == "progress");
+    let logs = runner.started(&["logs", &id, "--runner", "-f"]);
+    wait_until("the log is printed", || !logs.printed().is_empty());
+    let gone = format!("run {id} no longer exists");
+    let said = asked(&runner, &["stop"]);
+    assert_eq!([&said["result"], &said["run"]], ["removed", &*id]);
+    running.finish().expect(4).says(&["stopped before the first trial; there is no run"]);
+    waiting.finish().expect(2).says(&[&gone]);
+    logs.finish().expect(2).says(&[&gone]);
+    assert!(runner.runs().is_empty(), "there is a run");
 }
 
 #[test]
@@ -141,19 +161,6 @@ fn slow_stop_shows_running_attempts() {
     let text = notice["text"].as_str().unwrap();
     assert!(text.starts_with("the stop is waiting for guest@hostile#"), "{text}");
     running.end_by(Signal::INT).0.expect(130);
-}
-
-#[test]
-fn stop_before_the_first_trial() {
-    let runner = Runner::new(&["stuck"]);
-    runner.scenario("[providers.p]\nplugin = \"stuck.wasm\"\n[[tests]]\nid = \"a\"\n");
-    let running = Running::start(&mut runner.command(&["exec", "scenario.toml"]));
-    wait_until("there is a run", || !runner.runs().is_empty());
-    assert_eq!(result(&runner, &["stop"]), "stopped");
-    running.finish().expect(4);
-    let run = runner.only_run();
-    assert_eq!(run.ending(), ["incomplete", "stopped", "", "none"]);
-    assert!(run.rows().is_empty());
 }
 
 #[test]

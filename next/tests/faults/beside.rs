@@ -233,17 +233,6 @@ fn altered_store_is_named() {
 }
 
 #[test]
-fn repaired_plugin_is_planned_again() {
-    let runner = Runner::new(&["hostile"]);
-    runner.wat("p.wasm", r#"(module (func (export "_start") i32.const 1))"#);
-    runner.scenario("[providers.p]\nplugin = \"p.wasm\"\n[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
-    runner.exec(&[]).expect(3);
-    runner.write("p.wasm", fs::read(runner.path("hostile.wasm")).unwrap());
-    runner.run(&["resume", "latest"]).expect(0);
-    assert_whole(&runner, 1);
-}
-
-#[test]
 fn one_of_many_resumes_wins() {
     let (runner, _) = interrupted();
     let resume = ["resume", "latest", "--json"];

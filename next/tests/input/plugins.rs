@@ -2,10 +2,13 @@
 
 use std::fs;
 
+use rustix::process::Signal;
+
 use crate::support::{
     guests::{long_to_compile, printing},
     runner::Runner,
     running::Running,
+    wait::wait_until,
 };
 
 /// Writes a scenario with one provider, `p`, and one test.
@@ -15,15 +18,8 @@ fn provider(plugin: &str) -> String {
 
 /// Runs a scenario whose plugin fails when it is compiled, loaded or described.
 #[track_caller]
-fn assert_failed(runner: &Runner, says: &[&str]) {
-    let ran = runner.exec(&[]).expect(3);
-    ran.says(&[&["`p`"], says].concat());
-    let run = runner.only_run();
-    assert_eq!(run.ending(), ["failed", "plugin", "", "none"]);
-    assert_eq!(run.manifest()["stage"], "plan");
-    assert!(run.rows().is_empty());
-    assert!(run.text("runner.log").contains(says[0]), "it cannot be read later");
-    assert_eq!(runner.list()[0]["status"], "failed");
+fn assert_refused(runner: &Runner, says: &[&str]) {
+    runner.refused(&[], &[&["`p`", "scenario.toml:2:"], says].concat());
 }
 
 /// A component whose core module runs `code` when it is instantiated.
@@ -84,7 +80,7 @@ fn plain_programs_need_no_protocol() {
     let runner = Runner::new(&[]);
     runner.wat("plain.wasm", &printing("hello"));
     runner.scenario(&provider("plain.wasm").replace("[[tests]]", "protocol = \"json\"\n[[tests]]"));
-    assert_failed(&runner, &["leave out `protocol = \"json\"`"]);
+    assert_refused(&runner, &["leave out `protocol = \"json\"`"]);
 }
 
 #[test]
@@ -95,7 +91,7 @@ fn missing_exports_are_named() {
         r#"(component (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#,
     );
     runner.scenario(&provider("hollow.wasm"));
-    assert_failed(&runner, &["describe"]);
+    assert_refused(&runner, &["describe"]);
 }
 
 #[test]
@@ -104,7 +100,7 @@ fn foreign_imports_are_named() {
     runner
         .wat("foreign.wasm", r#"(module (import "env" "launch" (func)) (func (export "_start")))"#);
     runner.scenario(&provider("foreign.wasm"));
-    assert_failed(&runner, &["launch"]);
+    assert_refused(&runner, &["launch"]);
 
     let runner = Runner::new(&[]);
     runner.wat(
@@ -114,16 +110,16 @@ fn foreign_imports_are_named() {
              (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#,
     );
     runner.scenario(&provider("foreign.wasm"));
-    assert_failed(&runner, &["acme:database/query@1.0.0"]);
+    assert_refused(&runner, &["acme:database/query@1.0.0"]);
 }
 
 #[test]
-fn invalid_module_fails_the_run() {
+fn invalid_module_is_refused() {
     let runner = Runner::new(&[]);
     // Invalid: the function leaves a number on the stack.
     runner.wat("invalid.wasm", r#"(module (func (export "_start") i32.const 1))"#);
     runner.scenario(&provider("invalid.wasm"));
-    assert_failed(&runner, &["invalid.wasm"]);
+    assert_refused(&runner, &["invalid.wasm"]);
 }
 
 #[test]
@@ -155,11 +151,16 @@ fn inspect_refuses_what_runs_refuse() {
 }
 
 #[test]
-fn trap_in_describe_fails_the_run() {
+fn trap_in_describe_is_refused_everywhere() {
     let runner = Runner::new(&[]);
     runner.wat("trap.wasm", &with_start("unreachable"));
     runner.scenario(&provider("trap.wasm"));
-    assert_failed(&runner, &["unreachable"]);
+    let expected = runner.run(&["validate", "scenario.toml"]).expect(2).stderr;
+    for more in [&[][..], &["--json"], &["--dry-run"], &["--into", "results/named"]] {
+        let ran = runner.refused(more, &["unreachable"]);
+        assert_eq!(ran.stderr, expected, "{more:?}");
+    }
+    assert!(!runner.path("results/named").exists());
 }
 
 #[test]
@@ -188,22 +189,22 @@ fn schema_of_inputs_must_be_one() {
     assert_eq!(told.matches(says).count(), 1, "{told}");
     assert!(told.contains("plugin = \"schema.wasm\""), "{told}");
     runner.run(&["plugin", "inspect", "schema.wasm"]).says(&[says]);
-    assert_failed(&runner, &[says]);
+    assert_refused(&runner, &[says]);
 }
 
 #[test]
-fn loop_in_describe_fails_the_run() {
+fn loop_in_describe_is_refused() {
     let runner = Runner::new(&["stuck"]);
     runner.scenario(&provider("stuck.wasm"));
-    assert_failed(&runner, &["describe"]);
+    assert_refused(&runner, &["describe"]);
 }
 
 #[test]
-fn loop_in_start_fails_the_run() {
+fn loop_in_start_is_refused() {
     let runner = Runner::new(&[]);
     runner.wat("spin.wasm", &with_start("(loop (br 0))"));
     runner.scenario(&provider("spin.wasm"));
-    assert_failed(&runner, &["describe"]);
+    assert_refused(&runner, &["describe"]);
 }
 
 #[test]
@@ -225,19 +226,39 @@ fn endless_compilation_is_ended() {
     // Other tests must not find this plugin compiled.
     command.env("RUNNER_CACHE", runner.path("cache"));
     command.env("RUNNER_TEST_COMPILE_SECONDS", "1");
-    let ran = Running::start(&mut command).finish().expect(3);
-    ran.says(&["`p`", "long.wasm", "compil"]);
-    assert_eq!(runner.only_run().ending(), ["failed", "plugin", "", "none"]);
+    let ran = Running::start(&mut command).finish().expect(2);
+    ran.says(&["`p`", "long.wasm", "`compile` took longer than 1 s", "scenario.toml:2:"]);
+    assert!(runner.runs().is_empty(), "there is a run");
 }
 
 #[test]
-fn failed_run_has_its_reason_in_events() {
-    let runner = Runner::new(&[]);
+fn waiting_run_whose_plugin_traps_has_failed() {
+    let runner = Runner::endless(1, "wait-for-stop", "");
+    let mut other = runner.started(&["exec", "scenario.toml"]);
+    other.wait_until_running(&runner, 1);
     runner.wat("trap.wasm", &with_start("unreachable"));
-    runner.scenario(&provider("trap.wasm"));
-    let ran = runner.exec(&["--json"]).expect(3);
+    runner.write("trap.toml", provider("trap.wasm"));
+    let mut waiting = runner.started(&["exec", "trap.toml", "--exclusive", "--wait", "--json"]);
+    wait_until("it waits", || {
+        assert!(waiting.is_alive());
+        let runs = runner.runs();
+        runs.len() == 2 && runs[1].text("runner.log").contains(" waits: ")
+    });
+    other.end_by(Signal::INT).0.expect(130);
+    let ran = waiting.finish().expect(3);
     let finished = ran.events().pop().unwrap();
     let ending = ["event", "status", "reason"].map(|key| finished[key].as_str().unwrap());
     assert_eq!(ending, ["finished", "failed", "plugin"]);
     assert!(finished["message"].as_str().unwrap().contains("`p`"), "{finished}");
+    let run = runner.runs().pop().unwrap();
+    assert_eq!(run.ending(), ["failed", "plugin", "", "none"]);
+    assert_eq!(run.manifest()["stage"], "plan");
+    assert!(run.text("runner.log").contains("unreachable"), "it cannot be read later");
+    runner.run(&["list"]).expect(0).says(&["not started (plugin)"]);
+
+    // It is planned again.
+    let repaired = provider("bundled:echo") + "[[tests]]\nid = \"b\"\n";
+    runner.write("trap.toml", repaired);
+    runner.run(&["resume", run.id()]).expect(0);
+    assert_eq!((run.planned(), run.rows().len()), (2, 2));
 }

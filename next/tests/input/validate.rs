@@ -1,5 +1,7 @@
 //! Mistakes in a scenario that only plugins can find, before any trial.
 
+use std::fs;
+
 use rustix::process::Signal;
 
 use crate::support::{runner::Runner, running::Running, wait::wait_until};
@@ -73,8 +75,13 @@ fn refused_scenarios_leave_no_run() {
     ] {
         runner.scenario(&text);
         let expected = runner.run(&["validate", "scenario.toml"]).expect(2).stderr;
-        for more in [&["--json"][..], &["--detach"], &["--into", "results/named"], &["--exclusive"]]
-        {
+        for more in [
+            &["--json"][..],
+            &["--detach"],
+            &["--into", "results/named"],
+            &["--exclusive"],
+            &["--dry-run"],
+        ] {
             let ran = runner.refused(more, &[]);
             assert_eq!(ran.stderr, expected, "{more:?}");
         }
@@ -82,6 +89,11 @@ fn refused_scenarios_leave_no_run() {
         assert_eq!(ran.stderr, expected, "in a group");
     }
     assert_eq!(runner.list(), Vec::<serde_json::Value>::new());
+    assert!(!runner.path("results/named").exists());
+    // A folder of the user stays.
+    fs::create_dir(runner.path("results/named")).unwrap();
+    runner.refused(&["--into", "results/named"], &[]);
+    assert_eq!(runner.path("results/named").read_dir().unwrap().count(), 0);
     let left = runner.path("results").read_dir().unwrap();
     let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert!(left.into_iter().all(|name| !name.starts_with("20") && !name.starts_with(".gone")));
@@ -102,16 +114,19 @@ fn refused_run_is_removed_after_compilation() {
 }
 
 #[test]
-fn refused_run_that_stays_has_failed() {
-    let runner = Runner::new(&[]);
+fn interrupted_run_that_cannot_be_removed_is_closed() {
+    let runner = Runner::new(&["stuck"]);
     if !runner.shell("unshare -Urm mount -t tmpfs tmpfs /mnt").status().unwrap().success() {
         return;
     }
-    runner.scenario(&format!("{UNITS}config = {{ decimals = 20 }}\n[[tests]]\nid = \"a\"\n"));
-    let script = r#"mkdir -p results/ci && exec unshare -Urm sh -c 'mount -t tmpfs tmpfs results/ci &&
-        { "$runner" exec scenario.toml --into results/ci; code=$?; "$runner" list; exit $code; }'"#;
-    let ran = Running::start(&mut runner.shell(script)).finish().expect(2);
-    ran.says(&["at $.decimals", "could not be removed", "not started (plugin)"]);
+    // This plugin never answers `describe`.
+    runner.scenario("[providers.p]\nplugin = \"stuck.wasm\"\n[[tests]]\nid = \"a\"\n");
+    let script = r#"exec unshare -Urm sh -c '"$runner" exec scenario.toml & pid=$!
+        until [ -s results/2*/benchmark.json ]; do sleep 0.01; done
+        mount --bind results/2* results/2*; kill -TERM $pid; wait $pid; code=$?
+        "$runner" list; exit $code'"#;
+    let ran = Running::start(&mut runner.shell(script)).finish().expect(143);
+    ran.says(&["the run could not be removed", "stopped by SIGTERM", "incomplete (SIGTERM)"]);
 }
 
 #[test]

@@ -317,21 +317,6 @@ fn death_while_accepting_changes_leaves_one_plan() {
 }
 
 #[test]
-fn failed_runs_are_planned_again() {
-    let runner = Runner::new(&[]);
-    runner.wat("hostile.wasm", r#"(module (func (export "_start") i32.const 1))"#);
-    change(&runner, &format!("a | {ECHO} |"));
-    runner.exec(&[]).expect(3);
-    assert_status(&runner, "failed");
-    runner.write("hostile.wasm", fs::read(component("hostile")).unwrap());
-    change(&runner, &format!("a | {ECHO} |\nb | {ECHO} |"));
-    runner.run(&["resume", "latest"]).expect(0);
-    let run = runner.only_run();
-    assert_rows(&run, &[("a", 1), ("b", 1)]);
-    assert_eq!(run.planned(), 2);
-}
-
-#[test]
 fn selection_of_a_run_stays() {
     let list = format!("a | {ECHO} |\nb | {ECHO} |");
     let runner = Runner::hostile(&tests(&list));

@@ -207,6 +207,21 @@ fn last_failed_runs_what_had_not_passed() {
 }
 
 #[test]
+fn last_failed_runs_what_changed_since() {
+    let runner = Runner::hostile(FOUR);
+    runner.exec(&["--test", "passes"]).expect(0);
+    runner.exec(&["--last-failed"]).expect(5);
+    let changed = FOUR.replace("equals = 1", "equals = 3");
+    runner.scenario(&format!("{changed}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"));
+    let ran = runner.exec(&["--last-failed"]).expect(1);
+    ran.says(&["`--last-failed` selects 1 trial that passed and changed since"]);
+    assert_rows(&runner.runs()[1], &[("passes", 1)]);
+    // Its newest result is of the current test.
+    let ran = runner.exec(&["--last-failed", "--dry-run"]).expect(0);
+    assert!(!ran.stderr.contains("changed since"), "{}", ran.stderr);
+}
+
+#[test]
 fn misspelt_rerun_of_an_incomplete_run_starts_nothing() {
     let runner = Runner::hostile(FOUR);
     runner.exec(&["-j", "1", "--fail-fast"]);

@@ -117,11 +117,27 @@ fn refused_inputs_are_reported_before_a_trial() {
     scenario("decimals = 2", input);
     runner.run(&["validate", "scenario.toml"]).expect(0);
     scenario("decimals = 20", input);
-    let refused = ["refuses its `config`: `$.decimals` must be"];
+    let refused = ["refuses its `config`: at $.decimals"];
     runner.run(&["validate", "scenario.toml"]).expect(2).says(&refused);
     runner.refused(&[], &refused);
     scenario("", "from = \"km\", to = \"mi\"");
     let refused = ["refuses the input: missing key `value`"];
     runner.run(&["validate", "scenario.toml"]).expect(2).says(&refused);
     runner.refused(&[], &refused);
+}
+
+#[test]
+fn refused_configs_have_place_and_near_key() {
+    let runner = Runner::new(&[]);
+    for (plugin, config, words) in [
+        ("units", "{ decimal = 2 }", &["did you mean `decimals`?", "scenario.toml:3:"][..]),
+        ("units", "{ decimals = \"2\" }", &["`$.decimals` must be", "scenario.toml:3:"]),
+        ("http", "{ base_url = \"example.com\" }", &["$.base_url", "scenario.toml:3:"]),
+        ("chat", "{}", &["missing key `model`"]),
+    ] {
+        runner.scenario(&format!(
+            "[providers.p]\nplugin = \"bundled:{plugin}\"\nconfig = {config}\n[[tests]]\nid = \"a\"\n"
+        ));
+        runner.run(&["validate", "scenario.toml"]).expect(2).says(words);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -182,4 +183,44 @@ fn lost_outputs_are_counted_when_expectations_change() {
     runner.scenario(&scenario(&table(2), "").replace("id = \"b\"", "id = \"c\""));
     let ran = runner.run(&["rescore"]).expect(1);
     ran.says(&["1 trial cannot be judged again", "--explain", "lacks 1 test of the run"]);
+}
+
+/// Runs a command until it has written an `ungraded` row of a test, and interrupts it.
+fn interrupt(runner: &Runner, args: &[&str], test: &str) {
+    let mut running = runner.started(args);
+    running.wait_for_event(|event| {
+        event["row"]["outcome"] == "ungraded" && event["row"]["test"] == test
+    });
+    running.end_by(Signal::INT).0.expect(130);
+}
+
+#[test]
+fn interrupted_rescore_leaves_finished_trials_to_no_resume() {
+    let table =
+        |graders: &str| format!("done | {ECHO} | {graders}\nwaits | {ECHO} | graders = [\"nap\"]");
+    let nap = grader("nap", r#"do = "sleep", ms = 300"#);
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&scenario(&table(""), &nap));
+    interrupt(&runner, &["exec", "scenario.toml", "--json", "-j", "1"], "waits");
+    runner.scenario(&scenario(&table("graders = [\"nap\"]"), &nap));
+    interrupt(&runner, &["rescore", "--json"], "done");
+    let run = runner.only_run();
+    let rows = run.rows_of("done").len();
+    runner.run(&["resume"]).expect(1);
+    assert_eq!((run.count("passed"), run.count("error")), (1, 1));
+    assert_eq!(run.rows_of("done").len(), rows);
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn selected_trial_runs_after_an_interrupted_rescore() {
+    let table = |equals: u32| format!("a | {ECHO} | equals = {equals}, graders = [\"nap\"]");
+    let nap = grader("nap", r#"do = "sleep", ms = 100000"#) + "timeout = \"10m\"\n";
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&scenario(&table(2), &nap));
+    runner.exec(&[]).expect(1);
+    runner.scenario(&scenario(&table(1), &nap));
+    interrupt(&runner, &["rescore", "--json"], "a");
+    runner.run(&["resume", "--rerun", "failed"]).expect(1);
+    assert_eq!(newest(&runner.only_run(), "a")["attempt"], 2);
 }

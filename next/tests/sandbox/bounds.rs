@@ -60,7 +60,7 @@ fn handles_and_host_resources_are_bounded() {
 }
 
 #[test]
-fn oversized_description_fails_the_run() {
+fn oversized_description_is_refused_by_exec() {
     let runner = Runner::new(&[]);
     runner.scenario(
         "[providers.p]\nplugin = \"p.wasm\"\nprotocol = \"json\"\n[[tests]]\nid = \"a\"\n",
@@ -72,6 +72,6 @@ fn oversized_description_fails_the_run() {
         let description =
             json!({"ok": {"name": "p", "version": "1", "summary": summary, "requests": requests}});
         runner.wat("p.wasm", &printing(&description.to_string()));
-        runner.exec(&[]).expect(3).says(&[says]);
+        runner.refused(&[], &[says]);
     }
 }

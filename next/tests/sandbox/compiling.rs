@@ -77,7 +77,7 @@ fn signals_end_compiling_at_once() {
     ran.expect(130);
     assert!(took.as_secs() < 5, "{took:?}");
     wait_until("the compiler is gone", || !compiler.is_alive());
-    assert_eq!(runner.only_run().ending()[..2], ["incomplete", "interrupted"]);
+    assert!(runner.runs().is_empty(), "a run without a trial is left");
 }
 
 #[test]
@@ -103,8 +103,8 @@ fn types_nested_too_deeply_are_refused() {
     let runner = Runner::new(&[]);
     runner.write("p.wasm", deep);
     runner.scenario(ONE);
-    for (command, code) in [("validate", 2), ("exec", 3)] {
-        let ran = runner.run(&[command, "scenario.toml"]).expect(code);
+    for command in ["validate", "exec"] {
+        let ran = runner.run(&[command, "scenario.toml"]).expect(2);
         ran.says(&["p.wasm", "nests types too deeply to be compiled"]);
     }
 }

@@ -65,8 +65,17 @@ fn signals_in_all_gaps_reach_the_session() {
         ("listen", &["exec", "scenario.toml"][..]),
         ("create", &["exec", "scenario.toml"]),
         ("listen", &["exec", "scenario.toml", "--exclusive", "--wait"]),
+        ("listen", &["exec", "scenario.toml", "short.toml"]),
+    ] {
+        let runner = endless();
+        let mut command = runner.command(args);
+        let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", gap)).finish();
+        ran.expect(143);
+        assert!(runner.runs().is_empty(), "{args:?} leaves a run after a signal at {gap}");
+    }
+    for (gap, args) in [
         // Each scenario is validated first.
-        ("listen:3", &["exec", "scenario.toml", "short.toml"]),
+        ("listen:3", &["exec", "scenario.toml", "short.toml"][..]),
         ("next", &["exec", "scenario.toml", "short.toml"]),
         ("next:2", &["exec", "short.toml", "scenario.toml"]),
     ] {
@@ -75,11 +84,6 @@ fn signals_in_all_gaps_reach_the_session() {
         let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", gap)).finish();
         assert_interrupted(&runner, &ran, gap);
     }
-    let runner = endless();
-    let mut command = runner.command(&["exec", "scenario.toml", "short.toml"]);
-    let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", "listen")).finish();
-    ran.expect(143);
-    assert!(runner.runs().is_empty(), "a group was created after a signal");
 }
 
 #[cfg(debug_assertions)]

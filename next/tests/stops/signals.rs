@@ -231,10 +231,9 @@ fn signal_before_the_first_trial() {
     wait_until("there is a run", || !runner.runs().is_empty());
     let (ran, took) = running.end_by(Signal::INT);
     assert!(took < SOON, "{took:?}");
-    ran.expect(130);
-    let run = runner.only_run();
-    assert_eq!(run.ending(), ["incomplete", "interrupted", "SIGINT", "none"]);
-    assert!(run.rows().is_empty());
+    let ran = ran.expect(130);
+    assert_eq!((&*ran.stderr, &*ran.stdout), ("error: stopped by SIGINT\n", ""));
+    assert!(runner.runs().is_empty(), "there is a run");
 }
 
 #[test]

@@ -221,8 +221,15 @@ fn names_of_other_things_get_advice() {
         let ran = runner.run(&[command, "--results", "nope"]).expect(2);
         ran.says(&["the folder nope does not exist"]);
     }
-    let ran = runner.exec(&["--into", "scenario.toml"]).expect(2);
-    ran.says(&["takes a folder, and scenario.toml is a file"]);
+    for into in ["scenario.toml", "scenario.toml/run/x"] {
+        let ran = runner.exec(&["--into", into]).expect(2);
+        ran.says(&["`--into` needs a folder; scenario.toml is a file"]);
+    }
+    for words in [&["exec", "scenario.toml"][..], &["list"], &["show"], &["verify"], &["resume"]] {
+        let ran = runner.run(&[words, &["--results", "scenario.toml/x"]].concat()).expect(2);
+        ran.says(&["a folder is needed; scenario.toml is a file"]);
+    }
+    runner.run(&["exec", "scenario.toml", "nap"]).expect(2).says(&["did you mean `--test nap`?"]);
     let ran = runner.exec(&["--exclude", "*"]).expect(5);
     ran.says(&["every test is left out by `--exclude`"]);
     assert!(!ran.stderr.contains("--provider"), "{}", ran.stderr);

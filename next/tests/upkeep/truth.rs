@@ -443,7 +443,9 @@ fn last_failed_believes_no_damaged_run() {
     runner.exec(&["-q"]).expect(0);
     let run = runner.only_run();
     fs::create_dir(runner.path("copy")).unwrap();
-    fs::copy(runner.path("scenario.toml"), runner.path("copy/scenario.toml")).unwrap();
+    for name in ["scenario.toml", "hostile.wasm"] {
+        fs::copy(runner.path(name), runner.path(&format!("copy/{name}"))).unwrap();
+    }
     let other = ["exec", "copy/scenario.toml", "--last-failed"];
     runner.run(&other).expect(2).says(&["it is a run of", "scenario.toml"]);
     let rows = run.bytes("index.jsonl");

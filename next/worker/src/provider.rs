@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::{io, path::Path, rc::Rc, sync::Arc};
 
-use runner_model::prepare::{Prepare, Problem, SecretValues};
+use runner_model::prepare::{Prepare, Problem, RefusedPart, SecretValues};
 use runner_model::provider::{
     Arguments, Description, OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Stdin,
 };
@@ -294,11 +294,12 @@ fn secrets(grants: &Grants, is_command: bool, values: &SecretValues) -> Secrets 
 
 fn check_config(schema: Option<&Value>, config: &Value) -> Result<(), Problem> {
     let schema = compile("configuration", schema)?;
-    let Some(mismatch) = schema.and_then(|schema| schema.mismatch(config.clone())) else {
+    let Some(refusal) = schema.and_then(|schema| schema.refusal(config.clone())) else {
         return Ok(());
     };
-    let message = format!("refuses its `config`: {mismatch}");
-    Err(problem(ErrorClass::InvalidConfig, "config", message))
+    let message = format!("refuses its `config`: {}", refusal.reasons);
+    let problem = problem(ErrorClass::InvalidConfig, "config", message);
+    Err(Problem { refused: refusal.part, ..problem })
 }
 
 fn compile(what: &str, schema: Option<&Value>) -> Result<Option<Schema>, Problem> {
@@ -326,7 +327,7 @@ fn protocol_problem(code: &str, message: String) -> Problem {
 
 /// Returns a problem. `message` completes a sentence that starts with "plugin `FILE`".
 pub fn problem(class: ErrorClass, code: &str, message: String) -> Problem {
-    Problem { class, code: code.to_owned(), message }
+    Problem { class, code: code.to_owned(), message, refused: RefusedPart::default() }
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::{ffi::OsString, fs, iter, path::Path};
 
 use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::Shell;
-use runner_model::{ProviderName, TestId, exit::Exit, visible::visible_line};
+use runner_model::{Limits, ProviderName, TestId, exit::Exit, visible::visible_line};
 use runner_prepare::source::read_regular;
-use runner_record::now;
-use runner_report::{RunList, phrases};
+use runner_record::{RecordError, ResultsRoot, now};
+use runner_report::{Found, RunList, find_trial, phrases};
 use toml::{Table, Value};
 
 use crate::args::RootArgs;
@@ -87,11 +87,20 @@ fn candidates(program: &Command, before: &[String], last: &str) -> Vec<(String, 
         return values.iter().map(|value| (value.get_name().to_owned(), String::new())).collect();
     }
     let value = arg.get_value_names().and_then(|names| names.first());
+    let plain = |names: Vec<String>| names.into_iter().map(|name| (name, String::new())).collect();
     match (value.map_or("", |name| name.as_str()), arg.get_id().as_str()) {
         ("RUN", _) => runs(before),
+        ("TRIAL", _) => given.first().map_or_else(Vec::new, |run| plain(trials(before, run))),
         ("SCENARIO", _) => scenarios(last),
-        ("GLOB", id @ ("provider" | "test" | "exclude")) => {
-            given.iter().flat_map(|file| ids(file, id == "provider")).collect()
+        ("GLOB", "provider") => plain(given.iter().flat_map(|file| provider_names(file)).collect()),
+        ("GLOB", "test" | "exclude") => {
+            plain(given.iter().flat_map(|file| test_ids(file)).collect())
+        }
+        ("WHICH", _) => plain(["failed", "errors", "all"].map(str::to_owned).to_vec()),
+        (_, "limit") => {
+            let limits = Limits::TABLE.iter().map(|limit| (limit.key, limit.about));
+            let limits = limits.chain([("time", "Time of an attempt.")]);
+            limits.map(|(key, about)| (format!("{key}="), about.to_owned())).collect()
         }
         _ => Vec::new(),
     }
@@ -109,12 +118,27 @@ fn takes_word(arg: &Arg) -> bool {
     arg.get_action().takes_values() && !arg.is_require_equals_set()
 }
 
-/// Returns `latest` and the newest runs of the results root on the command line.
-fn runs(before: &[String]) -> Vec<(String, String)> {
+/// Opens the results root on the command line.
+fn open_root(before: &[String]) -> Result<ResultsRoot, RecordError> {
     let next = before.windows(2).find(|pair| pair[0] == "--results").map(|pair| &*pair[1]);
     let results = next.or_else(|| before.iter().find_map(|word| word.strip_prefix("--results=")));
-    let root = RootArgs { results: results.map(Into::into) };
-    let Ok(list) = root.open().and_then(|root| RunList::read(&root)) else { return Vec::new() };
+    RootArgs { results: results.map(Into::into) }.open()
+}
+
+/// Returns the trials of a run that have a row.
+fn trials(before: &[String], run: &str) -> Vec<String> {
+    let run = open_root(before).and_then(|root| root.find(run));
+    // No id contains a line break.
+    match run.and_then(|run| find_trial(&run, "\n")) {
+        Ok(Found::Nothing { trials }) => trials,
+        _ => Vec::new(),
+    }
+}
+
+/// Returns `latest` and the newest runs of the results root on the command line.
+fn runs(before: &[String]) -> Vec<(String, String)> {
+    let list = open_root(before).and_then(|root| RunList::read(&root));
+    let Ok(list) = list else { return Vec::new() };
     let now = now();
     let about = |run: &runner_report::RunSummary| {
         let (status, started) =
@@ -143,19 +167,25 @@ fn scenarios(last: &str) -> Vec<(String, String)> {
     paths.map(|path| (path, String::new())).collect()
 }
 
-/// Returns the providers or the ids of the tests that a scenario's file lists.
-fn ids(file: &str, of_providers: bool) -> Vec<(String, String)> {
+/// Returns the names of a scenario's providers.
+fn provider_names(file: &str) -> Vec<String> {
+    let scenario = table(file);
+    let providers = scenario.get("providers").and_then(Value::as_table);
+    let names = providers.into_iter().flat_map(Table::keys);
+    names.filter(|name| ProviderName::parse(name).is_ok()).cloned().collect()
+}
+
+/// Returns the ids of the tests that a scenario's file lists.
+pub fn test_ids(file: &str) -> Vec<String> {
+    let scenario = table(file);
+    let tests = scenario.get("tests").and_then(Value::as_array).into_iter().flatten();
+    let ids = tests.filter_map(|test| test.get("id")?.as_str());
+    ids.filter(|id| TestId::parse(id).is_ok()).map(str::to_owned).collect()
+}
+
+/// Returns the content of a scenario's file. Empty if it is unreadable or invalid.
+fn table(file: &str) -> Table {
     let text = read_regular(Path::new(file), MAX_SCENARIO).ok();
     let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-    let scenario: Table = text.parse().unwrap_or_default();
-    let found: Vec<String> = if of_providers {
-        let providers = scenario.get("providers").and_then(Value::as_table);
-        let names = providers.into_iter().flat_map(Table::keys);
-        names.filter(|name| ProviderName::parse(name).is_ok()).cloned().collect()
-    } else {
-        let tests = scenario.get("tests").and_then(Value::as_array).into_iter().flatten();
-        let ids = tests.filter_map(|test| test.get("id")?.as_str());
-        ids.filter(|id| TestId::parse(id).is_ok()).map(str::to_owned).collect()
-    };
-    found.into_iter().map(|id| (id, String::new())).collect()
+    text.parse().unwrap_or_default()
 }

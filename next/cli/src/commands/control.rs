@@ -46,36 +46,48 @@ pub fn stop(args: &StopArgs, out: &Out) -> Result<Exit, CommandError> {
 
 pub fn request(args: &RequestArgs, mode: RequestMode, out: &Out) -> Result<Exit, CommandError> {
     let by = actor(args.reason.clone().filter(|reason| !reason.is_empty()));
-    let is_cancel = mode == RequestMode::Cancel;
-    send(&args.run, is_cancel, |root, run| root.ask(run, mode, &by), out)
+    send(&args.run, Some(mode), |root, run| root.ask(run, mode, &by), out)
 }
 
 pub fn unpause(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {
-    send(args, false, ResultsRoot::unpause, out)
+    send(args, None, ResultsRoot::unpause, out)
 }
 
-/// Sends a request to the runs that the arguments name, and prints the answers.
+/// Sends a request to the runs that the arguments name, and prints the answers. `None` ends a pause.
 fn send(
     args: &RunArgs,
-    is_cancel: bool,
+    mode: Option<RequestMode>,
     request: impl Fn(&ResultsRoot, &RunDir) -> Result<Answer, RecordError>,
     out: &Out,
 ) -> Result<Exit, CommandError> {
     let root = args.root.open()?;
     let runs = match args.run.name() {
-        Some(name) if is_cancel => Target::find(&root, &name)?.open_to_cancel(&root)?,
+        Some(name) if mode == Some(RequestMode::Cancel) => {
+            Target::find(&root, &name)?.open_to_cancel(&root)?
+        }
         Some(name) => Target::find(&root, &name)?.open_active(&root)?,
         None => vec![Target::open_only_running(&root)?],
     };
     let mut exit = Exit::Success;
     for run in &runs {
         let root = run.results_root()?;
-        let answer = request(&root, run)?;
+        let before = RequestResult::read(&root, run, Answer::Removed)?;
+        let answer = match request(&root, run) {
+            Err(RecordError::Removed { .. })
+                if mode.is_some_and(|mode| mode != RequestMode::Pause) =>
+            {
+                Answer::Removed
+            }
+            answer => answer?,
+        };
         // A run of a group may have completed since the list was read.
         if answer == Answer::Refused && runs.len() > 1 {
             continue;
         }
-        let asked = RequestResult::read(&root, run, answer)?;
+        let asked = match answer {
+            Answer::Removed => before,
+            answer => RequestResult::read(&root, run, answer)?,
+        };
         if answer == Answer::Refused {
             let problem = format!("there is nothing to cancel: {}", answer_line(&asked));
             return Err(CommandError::usage(style::plain(&problem)));
@@ -111,6 +123,7 @@ fn answer_line(RequestResult { result, run, .. }: &RequestResult) -> String {
     match result {
         Answer::Stopped => change("stopped"),
         Answer::Cancelled => change("cancelled"),
+        Answer::Removed => format!("stopped run {short}, which had no trial yet and is removed"),
         Answer::Paused => change("paused"),
         Answer::Unpaused => change("continued"),
         Answer::AlreadyTerminal | Answer::Refused => state("has already ended"),

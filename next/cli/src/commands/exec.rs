@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use runner_engine::{ExecRequest, Preview};
+use runner_engine::{EngineError, ExecRequest, Preview};
 use runner_model::{LimitBound, ScenarioOverrides, TrialId, exit::Exit, visible::shown_path};
 use runner_prepare::source::{Source, SourceState, is_folder};
 use runner_record::Selected;
 use runner_report::{VERSION, json::one_line};
-use runner_scenario::{Selection, load_selected};
+use runner_scenario::{Filter, Selection, load_selected};
 use serde_json::json;
 
-use super::{group, session};
-use crate::args::{RootArgs, SessionArgs, label, number, whole};
+use super::{completions::test_ids, group, session};
+use crate::args::{RootArgs, SessionArgs, filters, label, number, set_var, whole};
 use crate::text::{CommandError, Out, grants};
 use crate::{detach, source_build};
 
@@ -39,6 +39,12 @@ pub struct Args {
     /// Run only trials whose newest result is not passed
     #[arg(long)]
     last_failed: bool,
+    /// Run only tests that match a filter, such as `test(units/*) & !tag(slow)`; repeatable
+    #[arg(short = 'E', long, value_name = "FILTER")]
+    filter: Vec<String>,
+    /// Run only tests that failed in this run
+    #[arg(long, value_name = "RUN")]
+    failed_in: Option<String>,
     /// Print the trials that would run, and the grants
     #[arg(long, conflicts_with = "detach")]
     dry_run: bool,
@@ -54,6 +60,9 @@ pub struct Args {
     /// Lower a limit, such as `memory=64MiB`; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = LimitBound::parse)]
     limit: Vec<LimitBound>,
+    /// Set a variable of `[vars]`; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = set_var)]
+    set: Vec<(String, String)>,
     /// Label the run; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
@@ -78,6 +87,12 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         folder = Some(folder_name(into)?);
     }
     let scenarios = group::scenario_files(&args.scenarios)?;
+    refuse_tests(&scenarios)?;
+    let mut filters = filters(&args.filter)?;
+    if let Some(run) = &args.failed_in {
+        filters.push(Filter::failed_in(run).map_err(EngineError::Scenario)?);
+    }
+    let filter = Filter::all(filters).map(|filter| filter.text().to_owned());
     let requests: Vec<_> = scenarios
         .iter()
         .map(|scenario| ExecRequest {
@@ -88,11 +103,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
                 providers: args.provider.clone(),
                 tags: args.tag.clone(),
                 last_failed: args.last_failed,
+                filter: filter.clone(),
                 overrides: ScenarioOverrides {
                     repeat: args.repeat,
                     retries: args.retries,
                     seed: args.seed,
                     limits: args.limit.clone(),
+                    vars: args.set.iter().cloned().collect(),
                 },
             },
             labels: args.label.iter().cloned().collect(),
@@ -101,7 +118,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         })
         .collect();
     if args.build {
-        build(&scenarios, out)?;
+        build(&requests, out)?;
     }
     if args.dry_run {
         return preview(&requests, &session_args, out);
@@ -117,11 +134,26 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
 }
 
+/// Reports a word that is not a file but a test of a scenario on the command line.
+fn refuse_tests(scenarios: &[PathBuf]) -> Result<(), CommandError> {
+    let names = || scenarios.iter().filter_map(|path| path.to_str());
+    for word in names().filter(|word| !Path::new(word).exists()) {
+        if names().flat_map(|file| test_ids(file)).any(|id| id == word) {
+            let text = format!("the scenario {word} does not exist\ndid you mean `--test {word}`?");
+            return Err(CommandError::usage(text));
+        }
+    }
+    Ok(())
+}
+
 /// Builds the scenarios' plugins whose source has changed. Scenarios with mistakes are skipped: running them reports those.
-fn build(scenarios: &[PathBuf], out: &Out) -> Result<(), CommandError> {
+fn build(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError> {
     let mut seen = BTreeSet::new();
-    let selection = Selection::default();
-    for scenario in scenarios.iter().filter_map(|path| load_selected(path, &selection).ok()) {
+    let load = |request: &ExecRequest| {
+        let overrides = request.selection.overrides.clone();
+        load_selected(&request.scenario, &Selection { overrides, ..Selection::default() }).ok()
+    };
+    for scenario in requests.iter().filter_map(load) {
         let folders = scenario
             .providers
             .iter()
@@ -172,9 +204,9 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
 }
 
 fn folder_name(into: &Path) -> Result<String, CommandError> {
-    if into.is_file() {
-        let into = shown_path(into);
-        return Err(CommandError::usage(format!("`--into` takes a folder, and {into} is a file")));
+    if let Some(file) = into.ancestors().find(|path| path.is_file()) {
+        let problem = format!("`--into` needs a folder; {} is a file", shown_path(file));
+        return Err(CommandError::usage(problem));
     }
     let name = into.file_name().and_then(|name| name.to_str());
     name.map(str::to_owned).ok_or_else(|| {

@@ -207,7 +207,8 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
     let (held, lines) = (VecDeque::new(), out.lines(args.json));
     let is_all = args.full || args.follow || args.tail.is_some() || out.columns().is_none();
     let room = if is_all { usize::MAX } else { PAGE_BYTES };
-    let mut tail = Tail { is_empty: true, limit: args.tail, room, left: 0, held, lines };
+    let head = String::new();
+    let mut tail = Tail { is_empty: true, limit: args.tail, room, left: 0, head, held, lines };
     loop {
         // The status is read first: everything that was written before the end is then read below.
         let is_over = !args.follow || run.truth()?.status.is_terminal();
@@ -217,12 +218,15 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
             let whole = log.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             log_bytes += whole as u64;
             for line in String::from_utf8_lossy(&log[..whole]).lines() {
-                tail.add(visible_line(line).into_owned());
+                tail.add("", visible_line(line).into_owned());
             }
         } else {
             let each = |entry: Result<LogEntry, RecordError>| match entry {
-                Ok(entry) if args.json => tail.add(json::one_line(&entry)),
-                Ok(entry) => entry_lines(&entry).into_iter().for_each(|line| tail.add(line)),
+                Ok(entry) if args.json => tail.add("", json::one_line(&entry)),
+                Ok(entry) => {
+                    let head = entry_head(&entry);
+                    entry_lines(&entry).into_iter().for_each(|line| tail.add(&head, line));
+                }
                 Err(error) => out.warn(&error.to_string()),
             };
             reading.read(&run, is_wanted, each)?;
@@ -230,7 +234,10 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
         tail.print();
         if is_over || out.is_closed() {
             if tail.is_empty && !args.json {
-                out.talk("no output");
+                let (of, id) = (args.trial.as_ref(), run.id());
+                let trial = of
+                    .map_or("no trial".to_owned(), |of| format!("no trial `{}`", visible_line(of)));
+                out.talk(&format!("{trial} of run {id} has printed or logged anything"));
             }
             if tail.left > 0 {
                 let lines = plural(tail.left, "more line", "more lines");
@@ -251,25 +258,29 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
     }
 }
 
-/// Formats an entry as lines. Each starts with the trial, so that no text can imitate another trial's lines.
-fn entry_lines(entry: &LogEntry) -> Vec<String> {
-    let time = entry.at.map(|at| format!(" {}", phrases::time_of_day(at))).unwrap_or_default();
+/// Formats the line above the entries of an attempt.
+fn entry_head(entry: &LogEntry) -> String {
+    let grader = entry.grader.iter().map(|grader| format!(" {}", visible_line(grader)));
     let attempt = match entry.attempt {
         1 => String::new(),
         attempt => format!(" (attempt {attempt})"),
     };
+    style::bold(&format!("{}{}{attempt}:", entry.trial, grader.collect::<String>()))
+}
+
+/// Formats an entry as lines. They are indented, so that no text can imitate the head of another trial.
+fn entry_lines(entry: &LogEntry) -> Vec<String> {
+    let time = entry.at.map(|at| format!(" {}", phrases::time_of_day(at))).unwrap_or_default();
     let stream = match entry.stream {
         Stream::Log => "log",
         Stream::Stdout => "stdout",
         Stream::Stderr => "stderr",
     };
     let kind = entry.level.map_or_else(|| stream.to_owned(), |level| level.to_string());
-    let grader = entry.grader.iter().map(|grader| format!(" {}", visible_line(grader)));
-    let grader: String = grader.collect();
-    let head = style::dim(&format!("{}{grader}{attempt} {kind:6}{time}", entry.trial));
+    let kind = style::dim(&format!("{kind:6}{time}"));
     let fields = entry.fields.iter().map(|(name, value)| (&**name, &**value));
     let text = format!("{}{}", entry.text, phrases::fields(fields));
-    text.lines().map(|line| format!("{head} {}", visible_line(line))).collect()
+    text.lines().map(|line| format!("  {kind} {}", visible_line(line))).collect()
 }
 
 /// Holds lines until [`Tail::print`]. With a `limit`, the first call prints only the last of them; later lines are not held.
@@ -280,12 +291,16 @@ struct Tail<'a> {
     room: usize,
     /// Lines that were not printed, or not whole.
     left: u64,
-    held: VecDeque<String>,
+    /// Head of the line that was printed last.
+    head: String,
+    /// Lines, each with its head.
+    held: VecDeque<(String, String)>,
     lines: Lines<'a>,
 }
 
 impl Tail<'_> {
-    fn add(&mut self, mut line: String) {
+    /// Adds a line. `head` is printed above it, unless the line before it has the same head.
+    fn add(&mut self, head: &str, mut line: String) {
         self.is_empty = false;
         if line.len() > self.room {
             self.left += 1;
@@ -297,17 +312,27 @@ impl Tail<'_> {
         }
         self.room = self.room.saturating_sub(line.len());
         let Some(limit) = self.limit else {
-            return self.lines.add(&line);
+            return self.print_line(head, &line);
         };
-        self.held.push_back(line);
+        self.held.push_back((head.to_owned(), line));
         if self.held.len() > limit {
             self.held.pop_front();
         }
     }
 
+    fn print_line(&mut self, head: &str, line: &str) {
+        if self.head != head {
+            self.lines.add(head);
+            head.clone_into(&mut self.head);
+        }
+        self.lines.add(line);
+    }
+
     fn print(&mut self) {
         self.limit = None;
-        self.held.drain(..).for_each(|line| self.lines.add(&line));
+        for (head, line) in std::mem::take(&mut self.held) {
+            self.print_line(&head, &line);
+        }
         self.lines.flush();
     }
 }

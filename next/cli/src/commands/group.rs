@@ -4,12 +4,12 @@ use std::{fs, io, path::PathBuf};
 
 use runner_engine::{EngineError, ExecRequest, Group, ResumeRequest};
 use runner_model::visible::{shown_path, visible_line};
-use runner_model::{RunStatus, exit::Exit};
+use runner_model::{Counts, RunStatus, Stage, exit::Exit};
 use runner_record::{RecordError, Rerun, ResultsRoot};
-use runner_report::{RunList, RunSummary, short_id};
+use runner_report::{Failures, RunDocument, RunList, RunSummary, Which, short_id};
 
 use super::{list, session, target::Target};
-use crate::text::{CommandError, Out, style};
+use crate::text::{CommandError, Out, style, summary, trials};
 use crate::{args::SessionArgs, detach};
 
 /// Lists the scenarios' files: each file, and of a folder the TOML files directly in it, sorted by name.
@@ -180,36 +180,48 @@ fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandE
     Ok(exit.worse(summarize(group.id(), args, out)?))
 }
 
-/// Prints the runs of a group. Returns the worst exit code of all of them, including those of earlier processes.
+/// Prints the end of a group. Returns the worst exit code of all its runs, including those of earlier processes.
 fn summarize(group: &str, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
-    let list = RunList::read(&args.root.open()?)?.of_group(group);
+    let root = args.root.open()?;
+    let list = RunList::read(&root)?.of_group(group);
     let exits = list.runs.iter().filter_map(|run| Exit::of_code(run.exit_code?));
     let exit = exits.fold(Exit::Success, Exit::worse);
     if !(args.json || detach::is_background() || (args.quiet && exit == Exit::Success)) {
         out.data("");
-        show(&list, out);
+        show(&root, &list, out)?;
     }
     Ok(exit)
 }
 
-/// Prints the runs of a group, and the command that continues it.
-pub fn show(list: &RunList, out: &Out) {
-    let group = list.runs.first().and_then(|run| run.head.group.as_ref());
-    let group = group.map_or("", |group| &group.id);
-    out.data(&style::bold(&format!("group {}:", visible_line(group))));
+/// Prints the runs of a group, their failures, the sum of their results, and the commands to type next.
+pub fn show(root: &ResultsRoot, list: &RunList, out: &Out) -> Result<(), CommandError> {
+    let Some(group) = whole(list) else { return Ok(()) };
+    let id = group.head.group.as_ref().map_or("", |group| &group.id);
+    out.data(&style::bold(&format!("group {}:", visible_line(id))));
     out.data(&list::table(list, true, out.columns()));
-    let failed: Vec<_> = list.runs.iter().filter(|run| run.head.counts.done.bad() > 0).collect();
-    for run in &failed {
-        let name = visible_line(&run.head.scenario);
-        let show = run.command("show", &run.short, &["--failed"]);
-        out.hint(&format!("see why {name} failed: {show}"));
+    let mut failures = Failures::default();
+    for run in &list.runs {
+        failures.start_run(&run.head.scenario);
+        let run = root.find(&run.head.id)?;
+        RunDocument::read(root, &run, Which::Failed)?.rows.add_failures(&mut failures)?;
     }
-    let is_over = list.runs.iter().all(|run| run.head.status == RunStatus::Completed);
-    if let Some(run) = failed.first().filter(|_| is_over) {
-        let resume = run.command("resume", short_id(group), &["--rerun", "failed"]);
-        out.hint(&format!("run them again: {resume}"));
-    }
-    if let Some(run) = list.runs.iter().find(|run| run.is_resumable()) {
-        out.hint(&format!("continue: {}", run.resume_command(short_id(group))));
-    }
+    trials::print_notable(&failures, out, true);
+    out.data(&summary::line(&group, group.head.worked()));
+    summary::print_next_steps(&group, out);
+    Ok(())
+}
+
+/// Returns a group as a run: its worst one, with the counts and times of all.
+fn whole(list: &RunList) -> Option<RunSummary> {
+    let worst = list.runs.iter().max_by_key(|run| {
+        let is_waiting = run.head.stage == Stage::Waiting;
+        (run.exit_code.is_none(), !is_waiting, run.exit_code.and_then(Exit::of_code))
+    })?;
+    let heads = || list.runs.iter().map(|run| &run.head);
+    let mut head = worst.head.clone();
+    head.counts.planned = heads().map(|head| head.counts.planned).sum();
+    head.counts.done = heads().fold(Counts::default(), |sum, head| sum.plus(head.counts.done));
+    head.worked_ms = heads().map(|head| head.worked_ms).sum();
+    let short = head.group.as_ref().map_or("", |group| short_id(&group.id)).to_owned();
+    Some(RunSummary::new(head, short, worst.run_dir.clone()))
 }

@@ -25,9 +25,13 @@ const GITIGNORE: &str = "# Results of `runner`.\n/results/\n";
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     // Paths are shown without `./`.
     let folder = args.folder.strip_prefix(".").unwrap_or(&args.folder);
-    if args.folder.exists() && !args.folder.is_dir() {
-        let folder = shown_path(folder);
-        return Err(CommandError::usage(format!("`{folder}` is not a folder; choose another")));
+    for place in [args.folder.clone(), folder.join(".runner")] {
+        if place.exists() && !place.is_dir() {
+            let place = shown_path(&place);
+            return Err(CommandError::usage(format!(
+                "`{place}` is not a folder; move it away, or choose another: runner init DIR"
+            )));
+        }
     }
     let scenario = folder.join("first.toml");
     if scenario.symlink_metadata().is_ok() {

@@ -6,7 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::{civil, tz::TimeZone};
 use runner_model::status::RunVerdict;
 use runner_model::units::{grouped, parse_age, show_duration};
-use runner_model::{Time, exit::Exit, visible::visible_line};
+use runner_model::{Stage, Time, exit::Exit, visible::visible_line};
 use runner_record::{GroupPlace, now};
 use runner_report::{RunList, RunSummary, short_id};
 use runner_scenario::IdGlob;
@@ -134,6 +134,7 @@ pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String
     for run in &list.runs {
         let id = screen.map_or(&run.head.id, |_| &run.short);
         let when = |time| summary::when(now, time, screen);
+        let started = Some(run.head.started_at).filter(|_| run.head.stage != Stage::Waiting);
         let took = match run.head.worked() {
             Duration::ZERO => "–".to_owned(),
             took => show_duration(took),
@@ -144,7 +145,7 @@ pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String
             scenario_cell(run, is_of_group),
             done_cell(run),
             style::bad_count(run.head.counts.done.bad()),
-            when(run.head.started_at),
+            started.map_or_else(|| "–".to_owned(), when),
             run.head.completed_at.map_or_else(|| "–".to_owned(), when),
             took,
         ]);

@@ -1,14 +1,14 @@
 //! `runner man`: the help of all commands as manual pages.
 
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::{fs, io, iter};
 
-use clap::{Command, CommandFactory as _};
+use clap::{Arg, Command, CommandFactory as _};
 use clap_mangen::Man;
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{exit::Exit, units::plural};
 
-use crate::command::{Cli, HELP, examples, notes, with_headings};
+use crate::command::{Cli, GROUPS, HELP, examples, notes, with_headings};
 use crate::text::{CommandError, Out};
 
 /// The exit codes of all commands.
@@ -29,6 +29,25 @@ const EXIT_STATUS: [(&str, &str); 13] = [
     ("129", "The run is incomplete, stopped by SIGHUP."),
     ("130", "The run is incomplete, stopped by SIGINT (Ctrl-C)."),
     ("143", "The run is incomplete, stopped by SIGTERM."),
+];
+
+/// The environment variables of the program.
+const ENVIRONMENT: [(&str, &str); 12] = [
+    ("RUNNER_RESULTS", "The results root. `--results` takes precedence."),
+    ("RUNNER_RUN", "The run for commands about a run. A run on the command line takes precedence."),
+    ("RUNNER_CACHE", "The folder of compiled plugins."),
+    (
+        "RUNNER_TRUST_ROOT",
+        "A results root whose settings and runs are used although other users can write to it.",
+    ),
+    ("RUNNER_LOG", "The level of a session's log: error, warn, info, debug, trace or off."),
+    ("TMPDIR", "The folder for temporary files. The default is /tmp."),
+    ("XDG_CACHE_HOME", "The user's cache directory. The default is ~/.cache."),
+    ("SSL_CERT_FILE", "A file with the certificates that providers with a network trust."),
+    ("SSL_CERT_DIR", "A folder with such files."),
+    ("NO_COLOR", "Turns colours off."),
+    ("CLICOLOR_FORCE", "Turns colours on, also outside of terminals."),
+    ("COLUMNS", "The width of a terminal that does not report it."),
 ];
 
 /// Print the manual page of a command, or write all pages
@@ -76,19 +95,56 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     let name = command.get_bin_name().unwrap_or_default().trim_start_matches("runner ");
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let long = format!("{about}.\n\n{}", notes(command).unwrap_or_default());
-    let plain = command.clone().long_about(long).after_help(None::<&str>);
+    let with_heading = |arg: Arg| {
+        let heading = if arg.is_positional() { "Arguments" } else { "Options" };
+        if arg.get_help_heading().is_some() { arg } else { arg.help_heading(heading) }
+    };
+    let plain = command.clone().override_usage(usage(command)).mut_args(with_heading);
+    let plain = plain.long_about(long).after_help(None::<&str>);
     let mut page = Vec::new();
     Man::new(plain).source(concat!("runner ", env!("CARGO_PKG_VERSION"))).render(&mut page)?;
     let mut end = String::new();
     if let Some(examples) = examples(name) {
         end += &format!(".SH EXAMPLES\n.nf\n{}\n.fi\n", escaped(&examples.join("\n")));
     }
-    end += ".SH \"EXIT STATUS\"\n";
-    for (code, meaning) in EXIT_STATUS {
-        end += &format!(".TP\n\\fB{code}\\fR\n{}\n", escaped(meaning));
+    for (title, rows) in [("EXIT STATUS", &EXIT_STATUS[..]), ("ENVIRONMENT", &ENVIRONMENT)] {
+        end += &format!(".SH \"{title}\"\n");
+        for (key, meaning) in rows {
+            end += &format!(".TP\n\\fB{key}\\fR\n{}\n", escaped(meaning));
+        }
+    }
+    let related = related(name).join(", ");
+    if !related.is_empty() {
+        end += &format!(".SH \"SEE ALSO\"\n{}\n", escaped(&related));
     }
     page.extend(end.into_bytes());
     Ok(page)
+}
+
+/// Returns the synopsis of a command, with the values of its flags.
+fn usage(command: &Command) -> String {
+    let args = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    let (positionals, flags): (Vec<_>, Vec<_>) = args.partition(|arg| arg.is_positional());
+    let word = |arg: &Arg| {
+        let is_plain = arg.is_positional() || arg.is_required_set();
+        if is_plain { arg.to_string() } else { format!("[{arg}]") }
+    };
+    let inner = command.has_subcommands().then(|| "<COMMAND>".to_owned());
+    let words = flags.into_iter().chain(positionals).map(word).chain(inner);
+    let name = command.get_bin_name().unwrap_or_default().to_owned();
+    iter::once(name).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the pages of the commands above and next to a command.
+fn related(name: &str) -> Vec<String> {
+    let page = |name: &str| format!("{name}(1)").replace(' ', "-");
+    if let Some((above, _)) = name.rsplit_once(' ') {
+        return vec![page(&format!("runner {above}"))];
+    }
+    let group = GROUPS.iter().find(|(_, names)| names.contains(&name));
+    let others = group.into_iter().flat_map(|(_, names)| *names).filter(|other| **other != name);
+    let above = group.map(|_| page("runner"));
+    above.into_iter().chain(others.map(|other| page(&format!("runner {other}")))).collect()
 }
 
 /// Escapes text for roff. No line may start with `.` or `'`.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use runner_engine::{Decision, RescorePreview, RescoreRequest, SessionRequest};
+use runner_engine::{Decision, Rejudgement, RescorePreview, RescoreRequest, SessionRequest};
 use runner_model::{TrialId, exit::Exit, units::plural};
 use runner_report::{VERSION, json::one_line};
 use serde_json::json;
@@ -58,27 +58,49 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 /// Prints the trials that a session would judge; with `--explain` also the others, all with their reasons.
 fn preview(request: &RescoreRequest, args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut lines = out.lines(args.session.json);
-    let mut each = |trial: &TrialId, decision: &Decision| {
+    let mut each = |trial: &TrialId, decision: &Decision, rejudgement: Option<&Rejudgement>| {
         let Decision { is_pending, why } = decision;
-        if *is_pending || args.explain {
-            lines.add(&match (args.session.json, args.explain) {
-                (true, _) => one_line(
-                    &json!({"v": VERSION, "trial": trial, "judged": is_pending, "why": why}),
-                ),
-                (_, true) if *is_pending => format!("{trial}  judged: {why}"),
-                (_, true) => format!("{trial}  stays: {why}"),
-                (_, false) => trial.to_string(),
-            });
+        if !*is_pending && !args.explain {
+            return;
         }
+        let change = rejudgement.map_or_else(String::new, change);
+        lines.add(&match (args.session.json, args.explain) {
+            (true, _) => {
+                let mut line =
+                    json!({"v": VERSION, "trial": trial, "judged": is_pending, "why": why});
+                if let Some(Rejudgement { before, after, graders }) = rejudgement {
+                    line["before"] = json!(before);
+                    line["after"] = json!(after);
+                    line["graders"] = json!(graders);
+                }
+                one_line(&line)
+            }
+            (_, true) if *is_pending => format!("{trial}  {change}: {why}"),
+            (_, true) => format!("{trial}  stays: {why}"),
+            (_, false) => format!("{trial}  {change}"),
+        });
     };
-    let RescorePreview { judged, graders } =
+    let RescorePreview { judged, changes, graders } =
         runner_engine::preview_rescore(request, &mut |notice| out.warn(notice), &mut each)?;
     drop(lines);
     for (grader, count) in graders {
         let outputs = plural(count, "output", "outputs");
-        out.hint(&format!("grader `{grader}`: {outputs}, without those that it has answered"));
+        out.hint(&format!("grader `{grader}` would be called for {outputs}"));
     }
     let trials = plural(judged, "trial", "trials");
-    out.hint(&format!("{trials} would be judged; nothing was changed"));
+    let changes = match changes.is_empty() {
+        true => String::new(),
+        false => format!(": {}", changes.join(", ")),
+    };
+    out.hint(&format!("{trials} would be judged{changes}; nothing was changed"));
     Ok(Exit::Success)
+}
+
+/// Returns a change such as `failed → passed`.
+fn change(Rejudgement { before, after, graders }: &Rejudgement) -> String {
+    let change = if before == after { before.to_string() } else { format!("{before} → {after}") };
+    if graders.is_empty() {
+        return change;
+    }
+    format!("{change} (graders `{}`)", graders.join("`, `"))
 }

@@ -84,7 +84,8 @@ impl<'a> Screen<'a> {
             return;
         }
         let run = summary_of(ended);
-        if !is_quiet {
+        // The list of a group follows its last run.
+        if !is_quiet && !is_of_group {
             // A single failure was printed just above.
             trials::print_notable(&self.failures, out, self.failures.trials != 1);
         }
@@ -92,8 +93,12 @@ impl<'a> Screen<'a> {
         if !denied.is_empty() {
             out.data(&denied);
         }
-        if let Some(message) = &run.head.message {
-            out.data(&summary::indented(message));
+        match (run_facts::stop(&ended.manifest), &run.head.message) {
+            (Some((word, by)), message) if by.reason == *message => {
+                out.data(&format!("{word} by {}", phrases::actor(by)));
+            }
+            (_, Some(message)) => out.data(&summary::indented(message)),
+            _ => {}
         }
         out.data(&summary::line(&run, self.took));
         // Another program may have removed the run.
@@ -132,8 +137,13 @@ impl<'a> Screen<'a> {
     /// Prints a row of the trial at this place of the plan. `done` and `planned` are numbers of trials, including the row's.
     fn print_row(&mut self, trial: u64, facts: RowFacts, line: &[u8], [done, planned]: [u64; 2]) {
         let is_failure = facts.is_final && facts.outcome.is_bad();
+        let is_retried = !facts.is_final && facts.outcome.is_bad();
+        if !is_retried && facts.outcome != Outcome::Stopped {
+            self.failures.remove_retried(trial);
+        }
         let is_notable = facts.is_final && (facts.flaky || facts.outcome == Outcome::Skipped);
-        if !is_failure && !is_notable && !self.args.verbose && !facts.has_denied {
+        let is_shown = is_failure || is_retried || is_notable || self.args.verbose;
+        if !is_shown && !facts.has_denied {
             return;
         }
         // This process has just written the line, so it is a row.
@@ -147,6 +157,8 @@ impl<'a> Screen<'a> {
         }
         if facts.is_final {
             self.failures.add(&row, trial);
+        } else if is_retried {
+            self.failures.add_retried(&row, trial);
         }
         if is_failure {
             let count = self.failures.trials;
@@ -171,7 +183,7 @@ impl Observer for Screen<'_> {
             RunEvent::Started { manifest, directory, pending, jobs } => {
                 self.print_start(manifest, directory, *pending, *jobs);
                 if let Some(progress) = &mut self.progress {
-                    progress.start(manifest.counts.done());
+                    progress.start(manifest);
                 }
             }
             RunEvent::Created { .. } => {}
@@ -197,6 +209,7 @@ impl Observer for Screen<'_> {
                 }
                 let has_keys = keys.is_some() && !self.has_listed;
                 if let Some(progress) = &mut self.progress {
+                    progress.retried = self.failures.retried().1;
                     let waiting = waiting(live.waits_for_memory, waits.as_ref());
                     progress.update(live, *planned, *in_flight, &waiting, has_keys);
                 }

@@ -6,8 +6,8 @@ use runner_model::units::{plural, show_duration};
 use runner_model::{Counts, exit::Exit, status::RunVerdict, visible::visible_line};
 use runner_record::{Manifest, RecordError, RunDir, now};
 use runner_report::{
-    MetaCounts, MetaResults, Results, RunDocument, TrialDocument, Which, find_trial, phrases,
-    run_facts, short_of,
+    Failures, MetaCounts, MetaResults, Results, RunDocument, TrialDocument, Which, find_trial,
+    phrases, run_facts, short_of,
 };
 
 use super::{group, target::Target};
@@ -81,8 +81,12 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
                 root.command(&["list", "--group", group])
             )));
         }
+        Target::Group(list) if *json => {
+            out.document(&list);
+            return Ok(Exit::Success);
+        }
         Target::Group(list) => {
-            out.document_or(*json, &list, |list| group::show(list, out));
+            group::show(&root, &list, out)?;
             return Ok(Exit::Success);
         }
     };
@@ -135,7 +139,8 @@ impl Args {
 fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> {
     let document = RunDocument::read(&run.results_root()?, run, args.which())?;
     if args.failed {
-        document.rows.each(|row, _| out.data(&trials::block(row, BLOCK_LINES)))?;
+        let blocks = document.rows.grouped(|row| trials::block(row, BLOCK_LINES))?;
+        blocks.iter().for_each(|block| out.data(block));
     } else {
         // Attempts of several trials alternate on disk.
         let mut trials = BTreeMap::<_, Vec<_>>::new();
@@ -155,7 +160,10 @@ fn summary_line(document: &RunDocument) -> String {
 
 fn print_overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
     out.data(&summary_line(document));
-    if let Some(message) = &document.run.head.message {
+    let message = document.run.head.message.as_ref();
+    // The reason of a request is in the facts.
+    let asked = run_facts::stop(&document.manifest).and_then(|(_, by)| by.reason.as_ref());
+    if let Some(message) = message.filter(|_| message != asked) {
         out.data(&format!("  {}", summary::indented(message)));
     }
     for (name, text) in document.facts(now()) {
@@ -173,7 +181,9 @@ fn print_overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> 
     if !denied.is_empty() {
         out.data(&format!("\n{denied}"));
     }
-    trials::print_notable(&document.rows.failures()?, out, true);
+    let mut failures = Failures::default();
+    document.rows.add_failures(&mut failures)?;
+    trials::print_notable(&failures, out, true);
     print_damage(document, out);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use runner_model::{exit::Exit, units::plural, visible::visible_line};
 
 use super::group;
-use crate::args::secret_file;
+use crate::args::{secret_file, set_var};
 use crate::text::{CommandError, Out, grants, style};
 
 /// Check scenarios with their test lists, inputs and configurations
@@ -14,6 +14,9 @@ pub struct Args {
     /// The scenarios' files, or folders of them
     #[arg(value_name = "SCENARIO", required = true)]
     scenarios: Vec<PathBuf>,
+    /// Set a variable of `[vars]`; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = set_var)]
+    set: Vec<(String, String)>,
     /// Read secrets from lines `NAME=VALUE`; repeatable
     #[arg(long, value_name = "FILE", value_parser = secret_file)]
     secret_file: Vec<PathBuf>,
@@ -21,8 +24,9 @@ pub struct Args {
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut exit = Exit::Success;
+    let set = args.set.iter().cloned().collect();
     for scenario in group::scenario_files(&args.scenarios)? {
-        match runner_engine::validate(&scenario, &args.secret_file) {
+        match runner_engine::validate(&scenario, &set, &args.secret_file) {
             Ok(valid) => {
                 for warning in valid.notices.iter().chain(&grants::warnings(&valid.providers)) {
                     out.warn(warning);

@@ -28,6 +28,7 @@ fn answers_name_the_new_status() {
         (Answer::Unpaused, &running),
         (Answer::NotPaused, &running),
         (Answer::NoAnswer, &running),
+        (Answer::Removed, &running),
     ]
     .map(|(result, keys)| plain(&answer_line(&RequestResult { v: 1, result, run: run(keys) })));
     assert_snapshot!(lines.join("\n"), @r"
@@ -37,5 +38,6 @@ fn answers_name_the_new_status() {
     continued run 6ba42b73: 6 of 12 done
     run 6ba42b73 is not paused: ○ running: 6 of 12 done
     run 6ba42b73 did not respond: ○ running: 6 of 12 done
+    stopped run 6ba42b73, which had no trial yet and is removed
     ");
 }

@@ -6,7 +6,8 @@ use clap::CommandFactory as _;
 use insta::assert_snapshot;
 use runner_engine::Preview;
 use runner_model::{
-    Counts, Grants, Limits, NetGrant, RowRef, Time, digest, log::Said, provider::PluginKind,
+    Counts, Grants, Limits, NetGrant, RowRef, Time, TrialId, digest, log::Said,
+    provider::PluginKind,
 };
 use runner_record::{InFlight, Live, ManifestProvider, now};
 use runner_report::{Denials, Failures, RunList, RunSummary, Section, call_sections};
@@ -185,7 +186,7 @@ fn tables_of_runs_fit_the_terminal() {
     run       status               scenario                                              done  failed  started  ended     took
     6ba42b73  ✗ failed             checkout                                             12/12       5  2 h ago  2 h ago  4.2 s
     6ba42b73  ✓ passed             a-scenario-with-a-long-name (2/3 of c5b08f1a)        12/12          2 h ago  2 h ago  4.2 s
-    6ba42b73  ○ running (waiting)  checkout                                       0/1,000,000          2 h ago  –            –
+    6ba42b73  ○ running (waiting)  checkout                                       0/1,000,000          –        –            –
     ");
 }
 
@@ -411,7 +412,7 @@ fn dry_runs_list_grants_and_missing_ones() {
       secrets = ["API_KEY"]
       secret API_KEY (no value)
       requests, not granted: secret:TOKEN, fs:rw:work, gpu:1
-      to grant them, write in the scenario:
+      to grant them, add to the scenario:
         [providers.weather.grants]
         net = ["https://api.example.com"]
         secrets = ["API_KEY", "TOKEN"]
@@ -438,7 +439,7 @@ fn denials_end_with_a_table_to_paste() {
     denied:
       weather: the secret `TOKEN`, in 2 attempts
       weather: a request to `*.example.com`
-        to allow it, write in the scenario:
+        to allow it, add to the scenario:
           [providers.weather.grants]
           net = ["https://api.example.com"]
           secrets = ["API_KEY", "TOKEN"]
@@ -452,10 +453,12 @@ fn narrow_progress_bars_have_fewer_parts() {
     let bars = [40, 60, 80, 200].map(|columns| {
         let lines = |counts, planned, before, oldest| {
             let elapsed = Duration::from_secs(75);
-            let done = Done { counts, planned, before, elapsed, until_newest: elapsed };
-            bar_lines(columns, done, "; more wait for memory", oldest, "; key").join("\n")
+            let until_newest = elapsed;
+            let done = Done { counts, planned, retried: 0, before, elapsed, until_newest };
+            let oldest = Option::map(oldest, str::to_owned);
+            bar_lines(columns, None, done, "; more wait for memory", oldest).join("\n")
         };
-        let few = lines(&counts, 85, 0, Some("SLOW 12 s a@p#1"));
+        let few = lines(&counts, 85, 0, Some("SLOW 12 s a@p#1; key"));
         // A resumed run has no rate before its first result.
         let resumed = lines(&counts, 85, 43, None);
         format!("== {columns}\n{few}\n{resumed}\n{}\n", lines(&many, 100_000, 0, None))
@@ -501,8 +504,9 @@ fn outputs_that_wait_for_graders_are_executed() {
     let counts = Counts { passed: 15, failed: 2, ungraded: 3, ..Counts::default() };
     let bars = [60, 80, 200].map(|columns| {
         let elapsed = Duration::from_secs(75);
-        let done = Done { counts: &counts, planned: 20, before: 0, elapsed, until_newest: elapsed };
-        bar_lines(columns, done, "", None, "").concat()
+        let (counts, until_newest) = (&counts, elapsed);
+        let done = Done { counts, planned: 20, retried: 0, before: 0, elapsed, until_newest };
+        bar_lines(columns, None, done, "", None).concat()
     });
     let run = run(&json!({
         "status": "incomplete", "verdict": "none", "reason": "interrupted", "signal": "SIGINT",
@@ -537,8 +541,9 @@ fn time_left_falls_between_two_completions() {
     let counts = Counts { passed: 40, ..Counts::default() };
     let left = |elapsed: u64| {
         let [elapsed, until_newest] = [elapsed, 10].map(Duration::from_secs);
-        let done = Done { counts: &counts, planned: 60, before: 0, elapsed, until_newest };
-        bar_lines(200, done, "", None, "").concat().split("passed  ").nth(1).unwrap().to_owned()
+        let counts = &counts;
+        let done = Done { counts, planned: 60, retried: 0, before: 0, elapsed, until_newest };
+        bar_lines(200, None, done, "", None).concat().split("passed  ").nth(1).unwrap().to_owned()
     };
     assert_eq!([10, 12, 14].map(left), ["4.0/s, 5 s left", "3.3/s, 3 s left", "2.9/s, 1 s left"]);
     assert_eq!(left(16), "2.5/s");
@@ -556,7 +561,7 @@ fn slowest_attempts_are_named() {
     let attempts: Vec<InFlight> = serde_json::from_value(attempts.collect()).unwrap();
     assert_eq!(slow(&attempts, now), ["SLOW 62 s a@p#1", "SLOW 30 s b@p#1", "SLOW 12 s c@p#1"]);
     assert!(slow(&attempts[4..], now).is_empty());
-    let oldest_of = |in_flight| oldest(&Live { at: now, in_flight, ..Live::default() });
+    let oldest_of = |in_flight| oldest(&Live { at: now, in_flight, ..Live::default() }, 34);
     assert_eq!(oldest_of(attempts[4..].to_vec()), None);
     let quicker: Vec<InFlight> =
         serde_json::from_value(json!([attempt("a@p#1", 900), attempt("b@p#1", 3_900)])).unwrap();
@@ -565,6 +570,23 @@ fn slowest_attempts_are_named() {
     graded[0].grader = Some("judge".to_owned());
     assert_eq!(slow(&graded, now), ["SLOW 62 s a@p#1 judged by judge"]);
     assert_eq!(oldest_of(attempts[2..].to_vec()).unwrap(), "SLOW 12 s c@p#1, SLOW 11 s d@p#1");
+    // The provider of a trial with a long name stays, and names without room are left out.
+    let mut long = attempts;
+    long[0].trial = TrialId::parse("carts/a-cart-with-a-very-long-name@model#1").unwrap();
+    assert_eq!(oldest_of(long).unwrap(), "SLOW 62 s carts/…long-name@model#1");
+}
+
+#[test]
+fn bars_count_retries_and_name_runs_of_groups() {
+    let counts = Counts { passed: 3, ..Counts::default() };
+    let bar = |columns| {
+        let elapsed = Duration::from_secs(1);
+        let (counts, until_newest) = (&counts, elapsed);
+        let done = Done { counts, planned: 12, retried: 6, before: 0, elapsed, until_newest };
+        bar_lines(columns, Some("a (2/3)"), done, "", None).concat()
+    };
+    assert_eq!(bar(80), "a (2/3) 0:01 ━━━━━━────────────────── 3/12  3 passed, 6 to retry");
+    assert_eq!(bar(40), "a (2/3) 0:01 3/12  ✓ 3  6 to retry");
 }
 
 #[test]

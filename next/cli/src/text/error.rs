@@ -71,6 +71,12 @@ impl From<EngineError> for CommandError {
                     errors.into_iter().map(|error| Self::from(error).text).collect();
                 Self { exit, text: texts.join("\n") }
             }
+            EngineError::Record(RecordError::Io { ref path, ref source, .. })
+                if source.kind() == io::ErrorKind::NotADirectory =>
+            {
+                let file = path.ancestors().find(|path| path.is_file()).unwrap_or(path);
+                Self::usage(format!("a folder is needed; {} is a file", shown_path(file)))
+            }
             EngineError::Record(error) => Self::new(exit, record_message(&error)),
             EngineError::NotOneIncomplete { ref root, ref candidates, ref skipped } => {
                 let message = not_one_incomplete(root, candidates, skipped);

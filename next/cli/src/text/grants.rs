@@ -76,7 +76,7 @@ fn preview_provider(provider: &ManifestProvider, missing: &BTreeSet<String>) -> 
         lines.push(format!("  requests, not granted: {requests}"));
     }
     if wanted != provider.grants {
-        lines.push("  to grant them, write in the scenario:".to_owned());
+        lines.push("  to grant them, add to the scenario:".to_owned());
         let table = self::table(provider, &wanted);
         lines.extend(table.iter().map(|line| format!("    {line}")));
         let mut folders = wanted.fs.iter();
@@ -133,7 +133,7 @@ pub fn denials(denials: &Denials, providers: &[ManifestProvider]) -> String {
         let granted = granted.map_or(&none, |known| &known.grants);
         let table = table_with(provider, granted, shown);
         if !table.is_empty() {
-            lines.push("    to allow it, write in the scenario:".to_owned());
+            lines.push("    to allow it, add to the scenario:".to_owned());
             lines.extend(table.iter().map(|line| format!("      {}", visible_line(line))));
         }
     }

@@ -28,6 +28,18 @@ pub fn cut(text: &str, columns: usize) -> String {
     [kept, mark].into_iter().chain(colours).collect()
 }
 
+/// Returns the text without colours, with `…` in place of its middle if it takes more than `columns`.
+pub fn cut_middle(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let room = columns.saturating_sub(1);
+    let start = split_at(text, room / 2);
+    let mut ends = text.char_indices().map(|(at, _)| at).filter(|at| *at >= start);
+    let end = ends.find(|at| width(&text[*at..]) <= room - room / 2);
+    format!("{}…{}", &text[..start], &text[end.unwrap_or(text.len())..])
+}
+
 /// Starts of texts that end with their line and may be pasted into a shell: commands of the program, and the folder of a run.
 /// The terminal wraps them, so that a copy has no line break.
 const PASTED: [&str; 2] = [": runner ", "results: "];

@@ -7,13 +7,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use runner_engine::LongWait;
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::{Counts, Time, visible::visible_line};
-use runner_record::{InFlight, Live};
+use runner_record::{InFlight, Live, Manifest};
 use runner_report::phrases;
 use rustix::{process::getpgrp, termios::tcgetpgrp};
 
 use super::{
     Out,
-    layout::{cut, width},
+    layout::{cut, cut_middle, width},
     out::message_columns,
 };
 
@@ -27,6 +27,8 @@ const NAMED_AFTER: Duration = Duration::from_secs(2);
 const SLOW_AFTER: Duration = Duration::from_secs(10);
 /// Slow attempts that a line names.
 const MOST_SLOW: usize = 3;
+/// Columns of a scenario's name.
+const MOST_NAME: usize = 20;
 /// End of a line that names trials.
 const KEY: &str = "; t lists all that run";
 /// Columns of the longest and of the shortest bar.
@@ -39,6 +41,10 @@ pub struct Progress<'a> {
     /// Whether the last line named a wait of attempts. The first such line is printed before its turn.
     named_wait: bool,
     start: Instant,
+    /// Scenario and place of a run of a group.
+    name: Option<String>,
+    /// Trials whose last attempt failed and that wait for a retry.
+    pub retried: u64,
     /// The first and the newest number of done trials, and when the newest was first seen. `None` before the first update.
     done: Option<(u64, u64, Duration)>,
 }
@@ -49,6 +55,8 @@ pub struct Done<'a> {
     pub counts: &'a Counts,
     /// Trials of the plan.
     pub planned: u64,
+    /// Trials whose last attempt failed and that wait for a retry.
+    pub retried: u64,
     /// Trials that were done before the session.
     pub before: u64,
     pub elapsed: Duration,
@@ -70,7 +78,8 @@ impl<'a> Progress<'a> {
         let bar = bar.filter(|bar| !bar.is_hidden());
         out.set_bar(bar.clone());
         let now = Instant::now();
-        Self { out, bar, last_line: now, named_wait: false, start: now, done: None }
+        let (name, retried) = (None, 0);
+        Self { out, bar, last_line: now, named_wait: false, start: now, name, retried, done: None }
     }
 
     /// Shows the start of a compilation. On a terminal, [`update`](Self::update) shows it as long as it takes.
@@ -81,9 +90,14 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Marks the start of the first trials, after `done` others: the time of compilations is not the run's.
-    pub fn start(&mut self, done: u64) {
+    /// Marks the start of the first trials: the time of compilations is not the run's.
+    pub fn start(&mut self, manifest: &Manifest) {
+        let done = manifest.counts.done();
         (self.start, self.done) = (Instant::now(), Some((done, done, Duration::ZERO)));
+        self.name = manifest.group.as_ref().map(|group| {
+            let name = cut_middle(&visible_line(&manifest.scenario), MOST_NAME);
+            format!("{name} ({}/{})", group.place, group.of)
+        });
     }
 
     /// Removes the bar until the next update.
@@ -111,7 +125,8 @@ impl<'a> Progress<'a> {
             (*newest, *until_newest) = (count, elapsed);
         }
         let counts = &live.counts;
-        let done = Done { counts, planned, before: *before, elapsed, until_newest: *until_newest };
+        let (before, until_newest, retried) = (*before, *until_newest, self.retried);
+        let done = Done { counts, planned, retried, before, elapsed, until_newest };
         let compiling = compiling(live);
         match (&self.bar, message_columns()) {
             // The shell or another program has the terminal.
@@ -121,7 +136,9 @@ impl<'a> Progress<'a> {
                     Some(compiling) => vec![compiling],
                     None => {
                         let key = if has_keys { KEY } else { "" };
-                        bar_lines(columns, done, waiting, oldest(live).as_deref(), key)
+                        let oldest = oldest(live, columns.saturating_sub(width(key) + 1));
+                        let oldest = oldest.map(|oldest| oldest + key);
+                        bar_lines(columns, self.name.as_deref(), done, waiting, oldest)
                     }
                 };
                 let lines: Vec<_> = lines.iter().map(|line| cut(line, columns - 1)).collect();
@@ -174,26 +191,35 @@ pub fn slow(in_flight: &[InFlight], now: Time) -> Vec<String> {
         .collect()
 }
 
-/// Names the slowest attempts, or else the oldest one. `None` if no attempt is old.
-pub fn oldest(live: &Live) -> Option<String> {
+/// Names as many of the slowest attempts as have room in these columns, or else the oldest one. `None` if no attempt is old.
+pub fn oldest(live: &Live, columns: usize) -> Option<String> {
     let oldest = live.in_flight.iter().max_by_key(|attempt| age(attempt, live.at))?;
     let age = age(oldest, live.at);
-    let slow = slow(&live.in_flight, live.at);
-    if slow.is_empty() {
-        return (age >= NAMED_AFTER)
-            .then(|| format!("running {} s: {}", age.as_secs(), oldest.name()));
-    }
-    Some(slow.join(", "))
+    let running = || format!("running {} s: {}", age.as_secs(), oldest.name());
+    let mut slow = slow(&live.in_flight, live.at).into_iter();
+    let first = slow.next().or_else(|| (age >= NAMED_AFTER).then(running))?;
+    let add = |line: String, next: String| {
+        let more = format!("{line}, {next}");
+        if width(&more) > columns { line } else { more }
+    };
+    Some(slow.fold(cut_middle(&first, columns), add))
 }
 
 /// Formats a line for pipes.
 fn line(done: Done<'_>, in_flight: u64, waiting: &str) -> String {
-    let mut counts = phrases::counts(done.counts);
+    let mut counts = with_retried(phrases::counts(done.counts), ", ", done.retried, "to retry");
     if !counts.is_empty() {
         counts = format!(" ({counts})");
     }
     let done = phrases::done(done.counts, done.planned);
     format!("{done}{counts}; {in_flight} running{waiting}")
+}
+
+/// Adds the number of trials that wait for a retry to counts, if there are some.
+fn with_retried(counts: String, separator: &str, retried: u64, word: &str) -> String {
+    let retried = (retried > 0).then(|| format!("{} {word}", grouped(retried)));
+    let parts = [Some(counts).filter(|counts| !counts.is_empty()), retried];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(separator)
 }
 
 /// Describes what attempts wait for, as the end of a line. Empty if they do not wait.
@@ -221,20 +247,21 @@ pub fn waiting(for_memory: bool, waits: Option<&LongWait>) -> String {
     texts.iter().map(|text| format!("; {text}")).collect()
 }
 
-/// Formats the lines of the bar: time, bar, counts, rate and time left, then waits and slow attempts. On a narrow terminal the
+/// Formats the lines of the bar: name, time, bar, counts, rate and time left, then waits and slow attempts. On a narrow terminal the
 /// bar is shorter or missing, and counts have signs in place of words.
 pub fn bar_lines(
     columns: usize,
+    name: Option<&str>,
     done: Done<'_>,
     waiting: &str,
-    oldest: Option<&str>,
-    key: &str,
+    oldest: Option<String>,
 ) -> Vec<String> {
     let seconds = done.elapsed.as_secs();
-    let head = match seconds / 3600 {
+    let time = match seconds / 3600 {
         0 => format!("{}:{:02}", seconds / 60, seconds % 60),
         hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
     };
+    let head = name.map_or_else(|| time.clone(), |name| format!("{name} {time}"));
     let ungraded = done.counts.ungraded;
     let [number, executed, planned] =
         [done.counts.done(), done.counts.done() + ungraded, done.planned].map(grouped);
@@ -258,10 +285,12 @@ pub fn bar_lines(
         let parts: Vec<_> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
         parts.join("  ")
     };
-    let mut rest_of_line = rest(phrases::counts(done.counts));
+    let mut rest_of_line =
+        rest(with_retried(phrases::counts(done.counts), ", ", done.retried, "to retry"));
     let room = |rest: &str| columns.saturating_sub(width(&head) + width(rest) + 3);
     if room(&rest_of_line) < BAR_COLUMNS[1] {
-        rest_of_line = rest(phrases::short_counts(done.counts));
+        let counts = phrases::short_counts(done.counts);
+        rest_of_line = rest(with_retried(counts, "  ", done.retried, "to retry"));
     }
     let bar = match room(&rest_of_line).min(BAR_COLUMNS[0]) {
         bar if bar < BAR_COLUMNS[1] => String::new(),
@@ -273,9 +302,6 @@ pub fn bar_lines(
     };
     let mut lines = vec![format!("{head} {bar}{rest_of_line}")];
     lines.extend(waiting.strip_prefix("; ").map(str::to_owned));
-    lines.extend(oldest.map(|oldest| {
-        let room = columns.saturating_sub(width(key) + 1);
-        cut(oldest, room) + key
-    }));
+    lines.extend(oldest);
     lines
 }

@@ -32,18 +32,21 @@ pub fn list(failures: &Failures, screen: Option<usize>) -> String {
             lines.extend(groups.into_iter().map(|group| group_line(group, screen)));
         }
     }
-    let left = failures.left_out();
-    if left > 0 {
-        let trials = plural(left, "more trial", "more trials");
-        lines.push(format!("  … and {trials}"));
+    let more = |left: u64| format!("  … and {}", plural(left, "more trial", "more trials"));
+    lines.extend(Some(failures.left_out()).filter(|left| *left > 0).map(more));
+    let (retried, all) = failures.retried();
+    if all > 0 {
+        lines.push(style::bold("not done:"));
+        lines.extend(retried.iter().map(|trial| format!("  {}", visible_line(trial))));
+        lines.extend(Some(all - retried.len() as u64).filter(|left| *left > 0).map(more));
     }
     lines.join("\n")
 }
 
-/// Prints the list of failures, if `with_failures`, of skipped trials and of flaky ones.
+/// Prints the list of failures, if `with_failures`, of skipped trials, of those that wait for a retry, and of flaky ones.
 pub fn print_notable(failures: &Failures, out: &Out, with_failures: bool) {
     let is_listed = failures.listed().iter().any(|group| with_failures || !group.outcome.is_bad());
-    if is_listed {
+    if is_listed || failures.retried().1 > 0 {
         out.data(&format!("\n{}", list(failures, out.columns())));
     }
     if let Some(flaky) = failures.flaky() {
@@ -127,6 +130,7 @@ pub fn page(row: &RowRef<'_>, sections: Vec<Section>, extent: Extent) -> String 
         if extent.is_full { (usize::MAX, usize::MAX) } else { (PAGE_LINES, PAGE_BYTES) };
     let remedy = extent.remedy;
     let mut page = shortened(block(row, most).lines(), bytes / 2, remedy).join("\n");
+    let has_diff = row.checks.iter().any(|check| check.diff.is_some());
     let mut sections = sections.into_iter().peekable();
     while let Some(section) = sections.next() {
         let room = bytes.saturating_sub(page.len());
@@ -144,8 +148,20 @@ pub fn page(row: &RowRef<'_>, sections: Vec<Section>, extent: Extent) -> String 
             lines.insert(0, style::bold(title));
             lines
         };
-        let lines = shown(&section);
         let output = sections.next_if(|next| (section.title, next.title) == ("expected", "output"));
+        if let Some(output) = output.as_ref().filter(|_| has_diff && !extent.is_full)
+            && let [expected, got] = [&section, output].map(|one| one.text.lines().count() as u64)
+            && expected.min(got) > BLOCK_LINES as u64
+        {
+            let lines = |count| plural(count, "line", "lines");
+            let lines = match expected == got {
+                true => format!("{} each", lines(got)),
+                false => format!("{} and {}", lines(expected), lines(got)),
+            };
+            page.push_str(&format!("\n{} {lines}: {remedy}", style::bold("expected and output:")));
+            continue;
+        }
+        let lines = shown(&section);
         let lines = match (output.map(|output| shown(&output)), extent.columns) {
             (Some(output), Some(columns)) => {
                 side_by_side(&lines, &output, columns).unwrap_or_else(|| [lines, output].concat())

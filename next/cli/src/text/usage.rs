@@ -145,7 +145,10 @@ fn missing_arguments(error: &Error, command: &Command, name: &str) -> String {
             _ => format!("`{arg}` (one of {})", values.join(", ")),
         }
     };
-    let args: Vec<_> = args.iter().map(with_values).collect();
+    let mut args: Vec<_> = args.iter().map(with_values).collect();
+    if args.is_empty() {
+        args = missing.iter().map(|arg| format!("`{arg}`")).collect();
+    }
     format!("`{name}` {also}needs {}", args.join(" and "))
 }
 

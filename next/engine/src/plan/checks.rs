@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use runner_model::prepare::{Problem, Ready};
+use runner_model::prepare::{Problem, Ready, RefusedPart};
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
 use runner_model::provider::{Provider, Stdin};
 use runner_model::{
@@ -137,6 +137,7 @@ impl Checks {
                 class: ErrorClass::Protocol,
                 code: "answer".to_owned(),
                 message: "the worker that checked it sent an invalid answer".to_owned(),
+                refused: RefusedPart::default(),
             }]
         })
     }
@@ -180,6 +181,7 @@ pub(crate) fn provider_problems(plan: &Plan, ready: &Ready) -> Vec<ProviderProbl
             message: format!("plugin `{}` {}", provider.provider.plugin, bounded(&problem.message)),
             help: is_of_memory
                 .then(|| "a size without a unit is in bytes: `memory = \"64MiB\"`".to_owned()),
+            refused: problem.refused.clone(),
         })
     });
     found.collect()
@@ -233,5 +235,6 @@ fn test_problem(test: u64, trial: &TrialId, problem: &Problem) -> TestProblem {
             _ => format!("test `{id}` on provider `{provider}`: {message}"),
         },
         help: None,
+        refused: problem.refused.clone(),
     }
 }

@@ -38,7 +38,7 @@ impl PlanDiff {
     /// Returns the first difference as a clause. `None` if the plans are equal.
     pub(crate) fn reason(self) -> Option<&'static str> {
         if self.overrides {
-            Some("`--repeat`, `--retries`, `--seed` or `--limit` have changed")
+            Some("`--repeat`, `--retries`, `--seed`, `--limit` or `--set` have changed")
         } else if self.scenario {
             Some("its scenario is different or has changed")
         } else if self.tests {
@@ -56,7 +56,7 @@ impl PlanDiff {
 pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> Option<String> {
     let path = Path::new(&manifest.scenario_path);
     let mut found = Vec::new();
-    match load_selected(path, &selection(&manifest.metadata.selection, None)) {
+    match load_selected(path, &selection(&manifest.metadata.selection, None, None)) {
         Err(_) if !path.exists() => {
             let path = shown_path(path);
             return Some(format!("{path} is gone; the run continues with its stored copy"));
@@ -107,9 +107,10 @@ pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> O
 fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String> {
     let (stored, suite) = (&plan.scenario.providers, &plan.suite);
     let selected = &manifest.metadata.selection;
-    let only =
-        selected.last_failed.then(|| ids::tests(suite, stored, |_| true).unwrap_or_default());
-    let selection = selection(selected, only);
+    // The runs that a filter names may have been deleted.
+    let refers_to_runs = selected.last_failed || selected.filter.is_some();
+    let only = refers_to_runs.then(|| ids::tests(suite, stored, |_| true).unwrap_or_default());
+    let selection = selection(selected, only, None);
     let resolved = resolve_selected(live, &selection, tempfile::tempfile);
     let mut found =
         names("providers", &provider_digests(stored), &provider_digests(&live.providers));

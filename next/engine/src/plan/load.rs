@@ -5,14 +5,17 @@ use std::{collections::HashSet, fs::File, path::Path};
 use runner_model::{Places as _, digest, visible::quoted};
 use runner_prepare::{ContentSource, machine, plugins, source::Source};
 use runner_record::{ManifestProvider, Metadata, PluginCache, Selected};
-use runner_scenario::{Selection, load, load_selected, resolve_selected};
+use runner_scenario::{Filter, Selection, load, load_selected, resolve_selected};
 
 use super::plan::Plan;
 use crate::EngineError;
 
 /// Plans a scenario. Returns its suite in an unnamed file, too. Writes to the plugin cache only.
 pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
-    let loaded = if selection.is_some() { load_selected(path, selection) } else { load(path) };
+    let loaded = match selection.is_some() {
+        true => load_selected(path, selection),
+        false => load(path, &selection.overrides.vars),
+    };
     let mut scenario = loaded.map_err(EngineError::Scenario)?;
     let mut notices = scenario.override_by(&selection.overrides);
     let cache = PluginCache::open()?;
@@ -34,6 +37,7 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
                 ("--provider", !selection.providers.is_empty()),
                 ("--tag", !selection.tags.is_empty()),
                 ("--last-failed", selection.only.is_some()),
+                ("-E", selection.filter.is_some()),
             ];
             let given = given.iter().filter(|(_, is_given)| *is_given);
             let given: Vec<_> = given.map(|(flag, _)| format!("`{flag}`")).collect();
@@ -82,18 +86,23 @@ pub(crate) fn metadata(plan: &Plan) -> Metadata {
         scenario_sha256: digest(plan.scenario.text.as_bytes()),
         runner_version: env!("CARGO_PKG_VERSION").to_owned(),
         selection: Selected::default(),
+        vars: plan.scenario.vars.clone(),
     }
 }
 
 /// Converts the selection of a manifest. `only` are the tests that it refers to by an earlier run, as `test@provider`.
-pub(crate) fn selection(selected: &Selected, only: Option<HashSet<String>>) -> Selection {
+pub(crate) fn selection(
+    selected: &Selected,
+    only: Option<HashSet<String>>,
+    filter: Option<Filter>,
+) -> Selection {
     Selection {
         tests: selected.tests.clone(),
         exclude: selected.exclude.clone(),
         providers: selected.providers.clone(),
         tags: selected.tags.clone(),
         only,
-        filter: None,
+        filter,
         overrides: selected.overrides.clone(),
     }
 }

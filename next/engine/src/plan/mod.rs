@@ -2,6 +2,7 @@
 
 mod checks;
 mod decision;
+mod filtering;
 mod diff;
 mod ids;
 mod load;
@@ -14,6 +15,8 @@ mod test_line;
 
 pub(crate) use self::checks::{Checks, provider_problems};
 pub use self::decision::Decision;
+pub use self::filtering::resolve_filter;
+pub(crate) use self::filtering::{matching_rows, selected_filter};
 pub(crate) use self::diff::{PlanDiff, changes_since};
 pub(crate) use self::load::{load_plan, manifest_providers, metadata, selection};
 pub(crate) use self::rejudge::{Place, Rejudge, StoredRow};

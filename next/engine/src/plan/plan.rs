@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) plugins: ContentSource,
     pub(crate) blobs: ContentSource,
     pub(crate) secrets: Secrets,
+    /// The filter of the selection, with the ids of its runs.
+    pub(crate) filter: Option<String>,
     /// Messages for the user, shown before the first trial.
     pub(crate) notices: Vec<String>,
     pub(crate) fingerprints: Fingerprints,
@@ -86,6 +88,7 @@ impl Plan {
             },
             spending: Spending::default(),
             secrets: Secrets::default(),
+            filter: None,
             notices: Vec::new(),
             rejudge: Rejudge::default(),
             rescored: None,

@@ -144,10 +144,13 @@ impl Rejudge {
             if state.had_bad && !bad.contains(&index) {
                 fold.forget_bad(index);
             }
-            if state.outcome.is_some() && state.is_pending {
-                if fold.trial(index).is_pending {
-                    rows.remove(&index);
-                }
+            let is_outdated = state.outcome.is_some() && state.is_pending;
+            let TrialState { is_pending, ungraded, .. } = fold.trial(index);
+            // A selected trial runs, and an interrupted `rescore` leaves the result as it is.
+            if is_pending != ungraded && (is_pending || !is_outdated) {
+                rows.remove(&index);
+            }
+            if is_outdated {
                 fold.mark(index);
             }
         }

@@ -250,21 +250,6 @@ impl RescorePlan {
     pub(crate) fn gone(&self) -> impl ExactSizeIterator<Item = &TestId> {
         self.gone.values()
     }
-
-    /// Returns how many outputs each grader has to judge, by its name. Answers to the same questions are kept, so it may
-    /// be asked less often.
-    pub(crate) fn questions(&self) -> io::Result<BTreeMap<String, u64>> {
-        let (mut questions, mut line) = (BTreeMap::new(), Vec::new());
-        for (trial, reason) in (0..).zip(&self.reasons) {
-            if reason.is_judged() && !self.plan.suite.graders().is_empty() {
-                self.plan.suite.line(self.plan.suite.trial(trial).test, &mut line)?;
-                for grader in TestLine::read(&line)?.graders()? {
-                    *questions.entry(grader).or_default() += 1;
-                }
-            }
-        }
-        Ok(questions)
-    }
 }
 
 /// Writes the stored tests with the expectations of the live ones. Also returns the tests that the live suite lacks.

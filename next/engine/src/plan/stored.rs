@@ -11,7 +11,7 @@ use runner_prepare::ContentSource;
 use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir};
 use runner_scenario::{Scenario, Suite, parse_stored};
 
-use super::{ids, ids::Ids, plan::Plan};
+use super::{ids, ids::Ids, plan::Plan, rejudge::Rejudge};
 use crate::EngineError;
 
 /// Runs that `--last-failed` reads.
@@ -24,7 +24,8 @@ pub(crate) fn stored_tests(
     manifest: &Manifest,
 ) -> Result<(Scenario, Suite), EngineError> {
     let text = stored(dir, dir.scenario(manifest))?;
-    let mut scenario = parse_stored(&text, &manifest.scenario).map_err(EngineError::Scenario)?;
+    let mut scenario = parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides.vars)
+        .map_err(EngineError::Scenario)?;
     scenario.override_by(&manifest.metadata.selection.overrides);
     keep_providers(&mut scenario, manifest);
     let content = stored(dir, dir.content(&manifest.metadata.suite))?;
@@ -61,6 +62,8 @@ fn keep_providers(scenario: &mut Scenario, manifest: &Manifest) {
 #[derive(Debug, Default)]
 pub(crate) struct NotPassed {
     pub(crate) tests: HashSet<String>,
+    /// Number of trials that passed, and whose test or provider has changed since.
+    pub(crate) changed: u64,
     /// Ids of the runs, the newest first.
     pub(crate) runs: Vec<String>,
     pub(crate) skipped: Vec<RecordError>,
@@ -112,16 +115,16 @@ fn stored<T>(dir: &RunDir, content: Result<T, RecordError>) -> Result<T, EngineE
     })
 }
 
-/// Returns the tests of a scenario with a trial whose newest result is not passed, or that was planned and has no result, as
-/// `test@provider`. Reads this user's runs from the newest back: until one is of the whole scenario and each trial so far has a
-/// result, at most [`MAX_RUNS`]. Runs of another file than `path`, which is absolute, do not count. Also returns the names of the read runs, and the errors of damaged runs and of those of
-/// other users.
+/// Returns the tests of a plan with a trial whose newest result is not passed or is of another test, or that was planned and has
+/// no result, as `test@provider`. Reads this user's runs from the newest back: until one is of the whole scenario and each trial
+/// so far has a result, at most [`MAX_RUNS`]. Runs of another file than `path`, which is absolute, do not count. Also returns the
+/// names of the read runs, and the errors of damaged runs and of those of other users.
 pub(crate) fn not_passed(
     results: &Path,
-    scenario: &str,
+    plan: &Plan,
     path: &Path,
 ) -> Result<NotPassed, EngineError> {
-    let root = ResultsRoot::existing(results)?;
+    let (root, scenario) = (ResultsRoot::existing(results)?, &plan.scenario.name);
     let mut found = NotPassed::default();
     // Whether a trial has passed. `None` without a result.
     let mut trials: HashMap<TrialId, Option<bool>> = HashMap::new();
@@ -151,13 +154,23 @@ pub(crate) fn not_passed(
             let problem = "the run is damaged, so none of its tests counts as passed".to_owned();
             found.skipped.push(RecordError::Foreign { path: dir.path(), problem });
         }
+        let stored = Fold::of(&dir, &manifest, &plan.suite, &|_, _| false)?;
+        let mut current = stored.clone();
+        Rejudge::find(&dir, &plan.suite, &plan.fingerprints, &|_| false, &mut current)?;
+        let has_changed =
+            |trial| current.trial(trial).is_pending && !stored.trial(trial).is_pending;
         let mut ids = Ids::new(&suite, &scenario.providers);
         for index in 0..suite.trials() {
             let id = ids.trial(index).map_err(|source| unreadable(&root, source))?;
             let outcome = fold.trial(index).outcome;
             let is_pass = |outcome| matches!(outcome, Outcome::Passed | Outcome::Skipped);
-            let has_passed = if is_damaged { Some(false) } else { outcome.map(is_pass) };
+            let mut has_passed = if is_damaged { Some(false) } else { outcome.map(is_pass) };
+            let is_changed = plan.suite.index(&id).is_some_and(has_changed);
             let newest = trials.entry(id).or_default();
+            if is_changed && newest.is_none() && has_passed == Some(true) {
+                has_passed = Some(false);
+                found.changed += 1;
+            }
             *newest = newest.or(has_passed);
         }
         is_whole |= manifest.metadata.selection.is_whole();

@@ -99,16 +99,21 @@ impl Coordinator<'_> {
         Ok(Ended { stop, stop_signal, ..ended(manifest, directory, took, self.observer) })
     }
 
-    /// Removes a run that was refused before its first trial. If that fails, the run ends as failed.
-    pub(super) fn discard(mut self, run: ActiveRun, problems: String) {
+    /// Removes a run that was refused or stopped before its first trial. If that fails, the run ends for this reason.
+    pub(super) fn discard(
+        mut self,
+        run: ActiveRun,
+        reason: Option<Reason>,
+        message: Option<String>,
+    ) {
         self.pool.finish();
         // The writer's thread is the last that writes into the run.
         let _ = run.writer.close();
         if let Err(error) = run.owned.discard() {
-            let notice = format!("the refused run could not be removed: {error}");
+            let notice = format!("the run could not be removed: {error}");
             self.observer.event(&RunEvent::Notice(&notice));
-            let (reason, at) = (Some(Reason::Plugin), runner_record::now());
-            let end = End { reason, signal: None, message: Some(problems), at };
+            let signal = self.stop.signal.filter(|_| reason == Some(Reason::Interrupted));
+            let end = End { reason, signal, message, at: runner_record::now() };
             write_end(run.owned, end, &self.fold, self.observer);
         }
         self.pool.wait_for_exits(EXIT_WITHIN);

@@ -85,8 +85,8 @@ pub(super) struct Coordinator<'a> {
     pub(super) failure: Option<String>,
     /// Reason and message of [`Effect::Finish`], until the run is on disk and can be closed.
     end: Option<(Option<Reason>, Option<String>)>,
-    /// Whether the run is new and not reported yet. If a configuration or a test is refused, it is removed.
-    is_unreported: bool,
+    /// Whether the run is new and its checks have not passed. It is removed if it is refused or stopped.
+    pub(super) is_unreported: bool,
     /// Problems of a run to remove, without and with their places.
     refused: Option<(String, Problems)>,
     pub(super) has_lacked_memory: bool,
@@ -198,7 +198,7 @@ impl<'a> Coordinator<'a> {
     ///
     /// # Errors
     ///
-    /// The run cannot be created or written, or configurations or tests have problems.
+    /// The run cannot be created or written, has problems, or is stopped before its first trial.
     pub(super) fn run(mut self) -> Result<Ended, EngineError> {
         loop {
             self.now = self.clock.now();
@@ -219,7 +219,7 @@ impl<'a> Coordinator<'a> {
             self.check_tests();
             if let Some(run) = self.run.take_if(|_| self.refused.is_some()) {
                 let (lines, problems) = self.refused.take().unwrap_or_default();
-                self.discard(run, lines);
+                self.discard(run, Some(Reason::Plugin), Some(lines));
                 return Err(EngineError::Scenario(problems));
             }
             self.add_ready_workers();
@@ -228,8 +228,20 @@ impl<'a> Coordinator<'a> {
             self.record_start();
             self.report_progress();
             if let Some(end) = self.end.take() {
-                self.report_created();
+                let is_unstarted = self.is_unreported
+                    && matches!(
+                        end.0,
+                        Some(Reason::Interrupted | Reason::Stopped | Reason::Cancelled)
+                    );
+                if !is_unstarted {
+                    self.report_created();
+                }
                 match (self.run.take(), self.waiting.take()) {
+                    (Some(run), _) if is_unstarted => {
+                        let signal = self.stop.signal;
+                        self.discard(run, end.0, end.1);
+                        return Err(signal.map_or(EngineError::Unstarted, EngineError::Stopped));
+                    }
                     (Some(run), _) => return Ok(self.close(run, end)?),
                     (None, Some(owned)) => return Ok(self.close_waiting(owned, end)?),
                     // The run is still being created.
@@ -288,12 +300,7 @@ impl<'a> Coordinator<'a> {
             PoolEvent::Described(ready) => match self.pool.problems(&ready) {
                 Some((reason, lines)) => {
                     let found = provider_problems(self.plan, &ready);
-                    // Other problems are faults of the plugin, which a run records.
-                    if found.iter().all(|problem| problem.key == "config") {
-                        self.refuse(lines, self.plan.scenario.provider_problems(&found));
-                    } else {
-                        self.fail(reason, lines);
-                    }
+                    self.refuse(reason, lines, self.plan.scenario.provider_problems(&found));
                 }
                 None => {
                     let checks = Checks::from_descriptions(&ready, self.plan);
@@ -385,7 +392,7 @@ impl<'a> Coordinator<'a> {
         {
             self.pool.checked();
             match checks.lines() {
-                Some(lines) => self.refuse(lines, checks.problems(plan)),
+                Some(lines) => self.refuse(Reason::Plugin, lines, checks.problems(plan)),
                 None => {
                     self.report_created();
                     self.add_worker(&worker);
@@ -394,12 +401,13 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Ends the session because of configurations or tests. `lines` are the problems without their places.
-    fn refuse(&mut self, lines: String, problems: Problems) {
-        if self.is_unreported {
+    /// Ends the session because of plugins, configurations or tests. `lines` are the problems without their places. A new run
+    /// is removed, unless the machine is at fault.
+    fn refuse(&mut self, reason: Reason, lines: String, problems: Problems) {
+        if self.is_unreported && reason == Reason::Plugin && !self.stop.is_stopping {
             self.refused = Some((lines, problems));
         } else {
-            self.fail(Reason::Plugin, lines);
+            self.fail(reason, lines);
         }
     }
 
@@ -408,6 +416,9 @@ impl<'a> Coordinator<'a> {
         if let Some(run) = &self.run
             && mem::take(&mut self.is_unreported)
         {
+            if self.pause.at.is_some() {
+                self.pool.pause(true);
+            }
             self.observer.event(&created(&run.owned, &run.owned.dir().path()));
         }
     }
@@ -526,7 +537,8 @@ impl<'a> Coordinator<'a> {
     }
 
     fn pause(&mut self, is_paused: bool) {
-        self.pool.pause(is_paused);
+        // Checks of a new run end in a pause, too.
+        self.pool.pause(is_paused && !self.is_unreported);
         self.clock.pause(is_paused);
         self.pause.at = is_paused.then(monotonic);
         let by = self.pause.by.take();

@@ -13,6 +13,7 @@ mod progress;
 mod reports;
 mod requests;
 mod rescore;
+mod rescore_preview;
 mod resume;
 mod run;
 mod run_parts;
@@ -22,7 +23,8 @@ mod waiting;
 mod watchdog;
 mod worker_log;
 
-pub use self::rescore::{RescorePreview, preview_rescore, rescore};
+pub use self::rescore::rescore;
+pub use self::rescore_preview::{Rejudgement, RescorePreview, preview_rescore};
 pub use self::resume::{preview, resume};
 pub(crate) use self::trust::{owner_notices, usable};
 pub use self::{group::Group, start::exec};

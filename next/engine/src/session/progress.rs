@@ -21,9 +21,9 @@ const MAX_LIVE: usize = 1000;
 /// Waiting trials in `live.json`.
 const MAX_WAITING: usize = 100;
 impl Coordinator<'_> {
-    /// Reports a stop, once per session.
+    /// Reports a stop, once per session, unless it removes the run.
     pub(super) fn report_stopping(&mut self) {
-        if self.stop.report_at.is_none() {
+        if self.stop.report_at.is_none() && !self.is_unreported {
             self.stop.report_at = Some(self.now.0 + WAITING_AFTER);
             self.observer.event(&RunEvent::Stopping {
                 signal: self.stop.signal,

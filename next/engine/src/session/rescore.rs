@@ -20,21 +20,12 @@ use crate::{EngineError, RescoreRequest};
 const MAX_NAMED: usize = 5;
 
 /// A session of `rescore` before it starts.
-struct Prepared {
-    plan: RescorePlan,
+pub(super) struct Prepared {
+    pub(super) plan: RescorePlan,
     /// State by the rows on disk.
-    fold: Fold,
+    pub(super) fold: Fold,
     /// Messages for the user.
-    notices: Vec<String>,
-}
-
-/// The trials and graders of a `rescore`.
-#[derive(Debug)]
-pub struct RescorePreview {
-    /// Number of trials that would be judged.
-    pub judged: u64,
-    /// The number of outputs that each grader judges, by its name. Earlier answers to the same questions are kept.
-    pub graders: BTreeMap<String, u64>,
+    pub(super) notices: Vec<String>,
 }
 
 /// Judges the outputs of a run again. A run whose outputs are judged already is not changed. The status of the run stays, and
@@ -105,38 +96,8 @@ pub fn rescore(
     Ok(Ended { exit, ..ended })
 }
 
-/// Previews [`rescore`](crate::rescore): calls `notice` with each message for the user, then `each` for every trial in the order
-/// of the plan. Writes to the plugin cache only.
-///
-/// # Errors
-///
-/// Errors that `rescore` would return before it claims the run.
-pub fn preview_rescore(
-    request: &RescoreRequest,
-    notice: &mut dyn FnMut(&str),
-    each: &mut dyn FnMut(&TrialId, &Decision),
-) -> Result<RescorePreview, EngineError> {
-    // New plugins are inspected by child processes, for which this prepares the process.
-    let _prestarted = prestart()?;
-    let (request, root, dir, notices) = find(request)?;
-    let prepared = dir.snapshot(|| {
-        let manifest = dir.truth()?;
-        Prepared::new(&root, &dir, &manifest, &request)
-    })?;
-    notices.iter().chain(&prepared.notices).for_each(|text| notice(text));
-    let rescored = &prepared.plan;
-    let plan = &rescored.plan;
-    let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
-    for trial in 0..plan.suite.trials() {
-        let id = ids.trial(trial).map_err(|source| unreadable(&root, source))?;
-        each(&id, &rescored.decision(trial));
-    }
-    let graders = rescored.questions().map_err(|source| unreadable(&root, source))?;
-    Ok(RescorePreview { judged: plan.rejudge.count(), graders })
-}
-
 /// Finds the run that a request names. Returns the request for its root, the root, the run, and notices of skipped runs.
-fn find(
+pub(super) fn find(
     request: &RescoreRequest,
 ) -> Result<(RescoreRequest, ResultsRoot, RunDir, Vec<String>), EngineError> {
     let root = ResultsRoot::existing(&request.session.results)?;
@@ -151,7 +112,7 @@ fn find(
 }
 
 impl Prepared {
-    fn new(
+    pub(super) fn new(
         root: &ResultsRoot,
         dir: &RunDir,
         manifest: &Manifest,
@@ -197,13 +158,19 @@ impl Prepared {
     }
 }
 
+/// Returns the numbers of changed outcomes, such as `3 failed → passed`.
+pub(super) fn changed(changes: &BTreeMap<(Outcome, Outcome), u64>) -> Vec<String> {
+    let changes = changes.iter().filter(|((before, now), _)| before != now);
+    changes.map(|((before, now), count)| format!("{count} {before} → {now}")).collect()
+}
+
 /// Counts the changes of outcomes, and reports them at the end of the session.
 struct Tally<'a> {
     before: Fold,
     /// Trials that are not judged yet.
     left: u64,
     /// Numbers of judged trials by their outcomes before and now.
-    changes: BTreeMap<(Option<Outcome>, Outcome), u64>,
+    changes: BTreeMap<(Outcome, Outcome), u64>,
     observer: &'a mut dyn Observer,
     dir: &'a RunDir,
 }
@@ -212,11 +179,7 @@ impl Tally<'_> {
     /// Returns the numbers of judged trials and of changed outcomes, such as `12 trials judged: 3 failed → passed`.
     fn text(&self) -> String {
         let judged = plural(self.changes.values().sum(), "trial", "trials");
-        let changes = self.changes.iter().filter_map(|((before, now), count)| {
-            let before = before.map_or(Outcome::Ungraded, |before| before);
-            (before != *now).then(|| format!("{count} {before} → {now}"))
-        });
-        let changes: Vec<_> = changes.collect();
+        let changes = changed(&self.changes);
         if changes.is_empty() {
             return format!("{judged} judged: no outcome has changed");
         }
@@ -228,7 +191,7 @@ impl Observer for Tally<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
             RunEvent::Row { trial, row, .. } if row.is_final => {
-                let before = self.before.trial(*trial).outcome;
+                let before = self.before.trial(*trial).outcome.unwrap_or(Outcome::Ungraded);
                 *self.changes.entry((before, row.outcome)).or_default() += 1;
                 self.left = self.left.saturating_sub(1);
             }

@@ -17,7 +17,7 @@ use crate::error::machine_error;
 use crate::event::{Ended, Observer, RunEvent, ended};
 use crate::plan::{
     Decision, Ids, Plan, PlanDiff, Rejudge, changes_since, load_plan, manifest_providers, metadata,
-    selection, stored_plan, tests_of, unreadable,
+    selected_filter, selection, stored_plan, tests_of, unreadable,
 };
 use crate::{EngineError, ResumeRequest, signals, workers::PrestartedWorker};
 
@@ -548,7 +548,8 @@ fn live_plan(
 ) -> Result<(Plan, File), EngineError> {
     let selected = &manifest.metadata.selection;
     let only = selected.last_failed.then(|| tests_of(root, dir, manifest, |_| true));
-    let selection = selection(selected, only.transpose()?);
+    let filter = selected_filter(selected, &request.session.results)?;
+    let selection = selection(selected, only.transpose()?, filter);
     let path = Path::new(&manifest.scenario_path);
     let (mut plan, suite) = load_plan(path, &selection)?;
     let session = &request.session;

@@ -2,16 +2,15 @@
 
 use std::{fs::File, path::absolute};
 
-use runner_model::{Places as _, visible::shown_path};
-use runner_record::{Fold, ResultsRoot};
-use runner_scenario::load_selected;
+use runner_model::{Places as _, units::plural, visible::shown_path};
+use runner_record::{Fold, ResultsRoot, Selected};
 
 use super::resume;
 use super::run::{Work, lock_root, prestart, run};
 use super::run_parts::{RunParts, new_run};
 use super::trust::{skipped_notices, usable};
 use crate::event::{Ended, Observer};
-use crate::plan::{Plan, PlanDiff, load_plan, not_passed, selection};
+use crate::plan::{Plan, PlanDiff, load_plan, not_passed, selected_filter, selection};
 use crate::{EngineError, ExecRequest, ResumeRequest};
 
 /// Runs a scenario: plans it, creates the run, and runs all trials. If the request names a folder that holds a run of the same
@@ -72,10 +71,9 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
     }
     let mut notices = Vec::new();
     let only = if request.selection.last_failed {
-        let scenario = load_selected(&request.scenario, &selection(&request.selection, None));
-        let name = scenario.map_err(EngineError::Scenario)?.name;
+        let (plan, _) = load_plan(&request.scenario, &selection(&request.selection, None, None))?;
         let path = absolute(&request.scenario).unwrap_or_default();
-        let found = not_passed(&options.results, &name, &path)?;
+        let found = not_passed(&options.results, &plan, &path)?;
         notices = skipped_notices(&found.skipped);
         if found.tests.is_empty() {
             let skipped = notices.iter().map(|notice| format!("\n{notice}"));
@@ -87,13 +85,21 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
                 "`--last-failed` uses the results of {count} runs; the oldest is {oldest}"
             ));
         }
+        if found.changed > 0 {
+            let trials = plural(found.changed, "trial", "trials");
+            notices
+                .push(format!("`--last-failed` selects {trials} that passed and changed since"));
+        }
         Some(found.tests)
     } else {
         None
     };
-    let selection = selection(&request.selection, only);
+    let filter = selected_filter(&request.selection, &options.results)?;
+    let filter_text = filter.as_ref().map(|filter| filter.text().to_owned());
+    let selection = selection(&request.selection, only, filter);
     let (mut plan, suite) = load_plan(&request.scenario, &selection)?;
     plan.notices.extend(notices);
+    plan.filter = filter_text;
     plan.override_by(options)?;
     Ok((plan, suite))
 }
@@ -110,7 +116,8 @@ pub(crate) fn prepare(
     let mut new = new_run(&plan, &request.scenario, session)?;
     new.labels.clone_from(&request.labels);
     new.folder.clone_from(&request.folder);
-    new.metadata.selection.clone_from(&request.selection);
+    new.metadata.selection =
+        Selected { filter: plan.filter.clone(), ..request.selection.clone() };
     let parts = RunParts {
         root: root.clone(),
         suite,

@@ -11,7 +11,7 @@ use std::{
 
 use runner_model::{
     ErrorClass, Outcome, Reason, Row, RowRef, RunStatus, StopSignal, TaskId, digest,
-    prepare::{Described, Problem, Ready},
+    prepare::{Described, Problem, Ready, RefusedPart},
     protocol::{FromWorker, Hello, ReportHead, SlotWord, Task, TaskKind, ToWorker},
     provider::{Description, PluginKind, PreparedProvider},
 };
@@ -116,6 +116,7 @@ impl Worker {
                         class: ErrorClass::InvalidConfig,
                         code: "bad".to_owned(),
                         message: "wants more".to_owned(),
+                        refused: RefusedPart::default(),
                     });
                     self.send(FromWorker::Ready(Ready {
                         providers: vec![Described {
@@ -155,6 +156,7 @@ impl Worker {
                 class: ErrorClass::InvalidInput,
                 code: "input".to_owned(),
                 message: "is\nbad".repeat(10_000),
+                refused: RefusedPart::default(),
             };
             match self.act {
                 Act::NeverCheck => return false,
@@ -254,7 +256,7 @@ fn session(
         "[providers.p]\nplugin = \"p.wasm\"\n[[tests]]\nid = \"a\"\nrepeat = {TRIALS}\ninput = 1\n"
     );
     fs::write(&path, text).unwrap();
-    let scenario = load(&path).unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)));
+    let scenario = load(&path, &Default::default()).unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)));
     let mut file = tempfile::tempfile().unwrap();
     let suite = resolve(&scenario, &Selection::default(), &mut file).unwrap();
     let plugin = b"\0asm\x0d\0\x01\0".as_slice();

@@ -92,7 +92,7 @@ pub(crate) enum PoolEvent {
     Compiling(String),
     /// The compilation of a plugin has ended. Holds its name in the scenario.
     Compiled(String),
-    /// A worker has loaded the plugins, with their descriptions. Some may have problems; see
+    /// A worker has loaded the plugins, with their descriptions, or a plugin cannot be compiled. Problems are in
     /// [`Pool::problems`](super::Pool::problems).
     Described(Ready),
     /// A message about tasks or for the log.

@@ -90,10 +90,8 @@ impl Pool {
                 self.failed_starts = 0;
             }
         }
-        Ok(match problems {
-            _ if entry.describes => Some(PoolEvent::Described(ready)),
-            problems => problems.map(|(reason, problems)| PoolEvent::Failed(reason, problems)),
-        })
+        let is_reported = entry.describes || problems.is_some();
+        Ok(is_reported.then_some(PoolEvent::Described(ready)))
     }
 
     /// Returns the problems of providers as lines, with the reason for the run's failure: a lack of memory or files is not the

@@ -1,9 +1,10 @@
 //! Supplies workers with compiled plugins and blobs. Each is compiled or copied once, on a separate thread, and the machine's
 //! memory bounds the number of compilers.
 
-use std::{sync::Arc, thread};
+use std::{path::Path, sync::Arc, thread};
 
-use runner_model::{Digest, Reason, WorkerId, provider::PreparedProvider};
+use runner_model::prepare::{Described, Problem, Ready, RefusedPart};
+use runner_model::{Digest, ErrorClass, Reason, WorkerId, provider::PreparedProvider};
 use runner_prepare::{PrepareError, compiler, machine};
 use tracing::debug;
 
@@ -28,7 +29,7 @@ impl Pool {
         }
         entry.requested_plugins.push(digest);
         let (plugins, key) = (self.supplies.plugins.clone(), entry.compile_key.clone());
-        let compiling = PoolEvent::Compiling(provider.provider.plugin.clone());
+        let compiling = PoolEvent::Compiling(shown_plugin(provider));
         let (cache, quick) = (self.supplies.cache.clone(), self.supplies.quick);
         let is_cancelled = Arc::clone(&self.is_closing);
         let make = Box::new(move || {
@@ -81,7 +82,7 @@ impl Pool {
         if let Supply::Plugin(digest) = supply
             && let Some(provider) = with_plugin(&self.supplies, &digest)
         {
-            self.events.push_back(PoolEvent::Compiled(provider.provider.plugin.clone()));
+            self.events.push_back(PoolEvent::Compiled(shown_plugin(provider)));
         }
         for worker in self.waiting.remove(&supply).unwrap_or_default() {
             if let Some(entry) = self.workers.get(&worker).filter(|_| result.is_ok()) {
@@ -92,12 +93,26 @@ impl Pool {
             Ok(()) => {}
             // Closing cancels compilations.
             Err(_) if self.is_closing() => {}
-            Err(PrepareError::Refused(problem)) => {
-                let (Supply::Plugin(digest) | Supply::Blob(digest)) = supply;
-                let provider = with_plugin(&self.supplies, &digest);
-                let plugin = provider.map(plugin_of).unwrap_or_default();
-                self.events
-                    .push_back(PoolEvent::Failed(Reason::Plugin, format!("{plugin} {problem}")));
+            Err(PrepareError::Refused(message)) => {
+                let mut providers = self.supplies.providers.iter();
+                let provider = providers.position(|one| supply == Supply::Plugin(one.digest));
+                let (class, code) = (ErrorClass::Protocol, "compile".to_owned());
+                self.events.push_back(match provider {
+                    Some(provider) => PoolEvent::Described(Ready {
+                        providers: vec![Described {
+                            provider: provider as u16,
+                            description: None,
+                            problem: Some(Problem {
+                                class,
+                                code,
+                                message,
+                                refused: RefusedPart::default(),
+                            }),
+                        }],
+                        ..Ready::default()
+                    }),
+                    None => PoolEvent::Failed(Reason::Plugin, message),
+                });
             }
             Err(PrepareError::Machine(problem)) => {
                 self.events.push_back(PoolEvent::Failed(Reason::Machine, problem));
@@ -137,6 +152,13 @@ pub(super) fn plugin_of(prepared: &PreparedProvider) -> String {
 }
 
 /// Returns the first provider with this plugin.
+/// Returns the plugin as the scenario names it, or the provider's name in place of a folder such as `.`.
+fn shown_plugin(prepared: &PreparedProvider) -> String {
+    let plugin = &prepared.provider.plugin;
+    let has_name = Path::new(plugin).file_name().is_some();
+    if has_name { plugin.clone() } else { prepared.provider.name.to_string() }
+}
+
 fn with_plugin<'a>(supplies: &'a Supplies, digest: &Digest) -> Option<&'a PreparedProvider> {
     let mut providers = supplies.providers.iter();
     providers.find(|prepared| prepared.digest == *digest)

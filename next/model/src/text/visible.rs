@@ -72,27 +72,45 @@ pub fn marked(text: &str) -> String {
     shown
 }
 
-/// Formats two values, each cut to `most` characters so that their first difference is shown.
+/// Formats two values, cut by [`cut_around_difference`].
 pub fn expected_and_got(expected: &str, got: &str, most: usize) -> String {
-    let pairs = expected.chars().zip(got.chars());
-    let common = pairs.take_while(|(left, right)| left == right).count();
-    let from = if common < most / 2 { 0 } else { common - most / 4 };
-    let [expected, got] = [expected, got].map(|text| {
-        if from == 0 || text.chars().count() <= most {
-            return cut(text, most);
-        }
-        let rest: String = text.chars().skip(from).collect();
-        cut(&format!("…{rest}"), most)
-    });
+    let [expected, got] = cut_around_difference([expected, got], most);
     format!("expected {expected}, got {got}")
 }
 
-/// Cuts a text to `most` characters, with `…` at the end.
-fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
+/// Cuts each of two texts to `most` characters so that their first difference is shown.
+pub fn cut_around_difference(texts: [&str; 2], most: usize) -> [String; 2] {
+    let from = difference_start(texts, most);
+    texts.map(|text| {
+        if from == 0 || text.chars().nth(most).is_none() {
+            return cut(text, most);
+        }
+        cut(&format!("…{}", &text[from..]), most)
+    })
+}
+
+/// Returns the byte from which `most` characters of two texts show their first difference, at the start of a word if possible.
+pub fn difference_start([left, right]: [&str; 2], most: usize) -> usize {
+    let pairs = left.char_indices().zip(right.chars());
+    let same = pairs.take_while(|((_, left), right)| left == right);
+    let starts: Vec<usize> = same.map(|((at, _), _)| at).collect();
+    let common = starts.len();
+    if common < most / 2 {
+        return 0;
     }
+    let [earliest, latest] = [most / 2, most / 4].map(|back| starts[common - back.max(1)]);
+    left[earliest..latest].find(' ').map_or(latest, |space| earliest + space + 1)
+}
+
+/// Cuts a text to `most` characters with `…` at the end, after a word if one ends in the last third.
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().nth(most).is_none() {
+        return text.to_owned();
+    }
+    let end = |count| text.char_indices().nth(count).map_or(text.len(), |(at, _)| at);
+    let kept = &text[..end(most - 1)];
+    let word = kept.rfind(' ').filter(|space| *space >= end(most * 2 / 3));
+    format!("{}…", &kept[..word.unwrap_or(kept.len())])
 }
 
 /// Formats a path for a message, on one line. A file's name may contain line breaks.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io, os::unix::fs::MetadataExt as _};
 
 use runner_model::grants::{FsGrant, FsMode};
+use runner_model::prepare::RefusedPart;
 use runner_model::provider::{MountedFolder, PreparedProvider};
 use runner_model::visible::shown_path;
 use runner_scenario::ProviderProblem;
@@ -83,7 +84,13 @@ pub fn find(
 }
 
 fn problem(provider: u16, message: String, help: &str) -> ProviderProblem {
-    ProviderProblem { provider, key: "grants.fs", message, help: Some(help.to_owned()) }
+    ProviderProblem {
+        provider,
+        key: "grants.fs",
+        message,
+        help: Some(help.to_owned()),
+        refused: RefusedPart::default(),
+    }
 }
 
 /// Finds a folder. The path of a stored one must not lead through links.

@@ -214,7 +214,7 @@ fn all_files_of_scenarios_are_protected() {
     let path = root.join("lists/scenario.toml");
     let text = text.replace("\"p.wasm", "\"../p.wasm").replace("\"tests", "\"../tests");
     fs::write(&path, text).unwrap();
-    let scenario = runner_scenario::load(&path).unwrap();
+    let scenario = runner_scenario::load(&path, &Default::default()).unwrap();
     let protected = Protected::for_scenario(&scenario, &path);
     for (name, what) in [
         ("lists", Some("the scenario")),

@@ -47,6 +47,11 @@ pub enum RecordError {
         /// The results root that was searched.
         root: PathBuf,
     },
+    /// Another process has removed the run.
+    #[error(
+        "run {run} no longer exists: it was deleted, or it was refused or stopped before its first trial"
+    )]
+    Removed { run: String },
     /// Another user can have decided what the run executes.
     #[error(
         "run {run} {problem}{grants}{}to use other users' runs in this results root, set {TRUSTED}={}",
@@ -114,7 +119,8 @@ impl RecordError {
 
     /// Returns whether the path or run does not exist.
     pub(crate) fn is_missing(&self) -> bool {
-        matches!(self, Self::Unknown { .. }) || self.kind() == Some(io::ErrorKind::NotFound)
+        matches!(self, Self::Unknown { .. } | Self::Removed { .. })
+            || self.kind() == Some(io::ErrorKind::NotFound)
     }
 
     /// Returns whether the process or the machine has no files or memory left, which shows nothing about the path.

@@ -1,5 +1,5 @@
-//! [`Database`]: the list of a root's runs in SQLite, `runner.db`. If it is deleted, damaged or locked, manifests are
-//! read instead, with the same result.
+//! [`Database`]: `runner.db`, the list of a root's runs in SQLite. If it is deleted, damaged or locked, manifests are
+//! read instead, with the same result. It also has the table of [`super::trials`].
 
 use std::{collections::HashMap, io, path::PathBuf, time::Duration};
 
@@ -14,14 +14,14 @@ use crate::{RecordError, RunDir, RunHead};
 
 pub(crate) const NAME: &str = "runner.db";
 /// Version of the tables and of [`RunHead`]. A file of another version is replaced.
-const VERSION: i64 = 8;
+const VERSION: i64 = 9;
 /// Time to wait for other writers. Without the list, commands are only slower.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Changed entries in a transaction after which the log is truncated. Each opening reads the log.
+/// Changed entries in a transaction after which the log is truncated.
 const MANY: usize = 100;
 
-/// The runner reads the columns up to `crc`. The others are for users' queries.
-const SCHEMA: &str = include_str!("../../../schemas/database.sql");
+/// The runner reads neither the columns of `runs` after `manifest` nor the view. They are for users' queries.
+pub(super) const SCHEMA: &str = include_str!("../../../schemas/database.sql");
 
 /// Sets the status `running` before another one, because the list may have missed a session, and the trigger refuses
 /// most changes from one end to another.
@@ -29,7 +29,7 @@ const STEP: &str = "
 UPDATE runs SET manifest = json_set(manifest, '$.status', 'running') WHERE id = ?1 AND status <> ?2 ->> '$.status'";
 
 const UPSERT: &str = "
-INSERT INTO runs VALUES (?1, ?2, ?3, ?4)
+INSERT INTO runs (id, entry, crc, manifest) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (id) DO UPDATE SET entry = ?2, crc = ?3, manifest = ?4";
 
 /// A manifest with its entry in the list.
@@ -60,9 +60,14 @@ impl Entry {
 impl Listed {
     /// Reads the manifest of a run.
     pub(crate) fn read(run: &RunDir) -> Result<Self, RecordError> {
-        let CheckedManifest { manifest, text, stamp, rows } = run.checked_manifest()?;
-        let entry = Entry { manifest: stamp, rows, head: RunHead::from(&manifest) };
-        Ok(Self { text, entry: Box::new(entry) })
+        Ok(Self::from(&run.checked_manifest()?))
+    }
+}
+
+impl From<&CheckedManifest> for Listed {
+    fn from(CheckedManifest { manifest, text, stamp, rows }: &CheckedManifest) -> Self {
+        let entry = Entry { manifest: *stamp, rows: *rows, head: RunHead::from(manifest) };
+        Self { text: text.clone(), entry: Box::new(entry) }
     }
 }
 
@@ -72,7 +77,7 @@ pub(crate) type Known = HashMap<String, Box<Entry>>;
 /// The list of a root's runs.
 #[derive(Debug)]
 pub(crate) struct Database {
-    connection: Connection,
+    pub(super) connection: Connection,
     root: Dir,
 }
 
@@ -165,21 +170,27 @@ impl Database {
                 all.execute("DELETE FROM runs WHERE id = ?1", [id])?;
             }
             all.commit()?;
-            if changed.len() >= MANY {
-                // The log keeps the pages that another process still reads.
-                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-            }
-            Ok(())
+            if changed.len() >= MANY { truncate_log(connection) } else { Ok(()) }
         };
         write(&mut self.connection).inspect_err(|error| self.give_up(error))
     }
 
     /// Removes a damaged file, so that the next process creates a new one.
-    fn give_up(&self, error: &rusqlite::Error) {
+    pub(super) fn give_up(&self, error: &rusqlite::Error) {
         if is_damage(error) {
-            remove(&self.root);
+            self.remove();
         }
     }
+
+    /// Removes the file.
+    pub(super) fn remove(&self) {
+        remove(&self.root);
+    }
+}
+
+/// Empties the log, which each opening reads. It keeps the pages that another process still reads.
+pub(super) fn truncate_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 fn connect(path: PathBuf) -> rusqlite::Result<Connection> {
@@ -213,7 +224,7 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-fn upsert(runs: &Connection, id: &str, listed: &Listed) -> rusqlite::Result<()> {
+pub(super) fn upsert(runs: &Connection, id: &str, listed: &Listed) -> rusqlite::Result<()> {
     let entry = serde_json::to_string(&listed.entry).unwrap_or_default();
     let crc = crc32fast::hash(entry.as_bytes());
     runs.execute(STEP, params![id, listed.text])?;

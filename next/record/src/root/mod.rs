@@ -9,3 +9,4 @@ pub(crate) mod prune;
 pub(crate) mod results_root;
 pub(crate) mod root_lock;
 pub(crate) mod settings;
+pub(crate) mod trials;

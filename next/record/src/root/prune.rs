@@ -353,16 +353,25 @@ fn delete_run(run: &RunDir, is_dry: bool) -> Result<Deletion, RecordError> {
 }
 
 impl Owned {
-    /// Removes a new run, as if it had not been created. The caller writes nothing into it afterwards.
+    /// Removes a new run, as if it had not been created: a folder that was there stays. The caller writes nothing into it
+    /// afterwards.
     ///
     /// # Errors
     ///
     /// The run is still there.
     pub fn discard(&self) -> Result<(), RecordError> {
+        let RunDir { root, dir, .. } = &self.run;
+        if self.had_folder {
+            dir.remove(MANIFEST)?;
+            self.lock.release_reserve();
+            // The next run in this folder removes files that stay.
+            let _ = dir.clear(&[LOCK]).and_then(|()| dir.remove(LOCK));
+            return Ok(());
+        }
         let gone = move_away(&self.run)?;
         self.lock.release_reserve();
         // Files that stay are leftovers, which the next prune removes.
-        let _ = remove_folder(&self.run.root, &self.run.dir, &gone);
+        let _ = remove_folder(root, dir, &gone);
         Ok(())
     }
 }

@@ -6,4 +6,5 @@ pub(crate) mod ordered;
 pub(crate) mod repair;
 pub(crate) mod rerun;
 pub(crate) mod run_files;
+pub(crate) mod settling;
 pub(crate) mod writer;

@@ -35,6 +35,8 @@ impl Owned {
 pub enum Answer {
     Stopped,
     Cancelled,
+    /// The run had no trial yet, and its process has removed it.
+    Removed,
     /// The run had ended before, or ended for another reason.
     AlreadyTerminal,
     /// A completed run cannot be cancelled. Nothing was changed.

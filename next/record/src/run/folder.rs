@@ -48,11 +48,11 @@ pub(crate) fn create(root: &Dir, scenario: &str, now: Time) -> Result<(String, D
 }
 
 /// Creates the folder `name` for a new run. Takes over an empty folder, and a folder that a dead process left while it
-/// created a run.
-pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock), RecordError> {
-    let dir = match root.create_dir(name, of_own_folder()) {
-        Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => root.dir(name)?,
-        made => made?,
+/// created a run. Also returns whether there was a folder.
+pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock, bool), RecordError> {
+    let (dir, had_folder) = match root.create_dir(name, of_own_folder()) {
+        Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => (root.dir(name)?, true),
+        made => (made?, false),
     };
     let owner =
         owner::foreign(&dir, dir.path()).map_err(|source| dir.error("examine", ".", source))?;
@@ -68,7 +68,7 @@ pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock), Record
     // Another process may have written here before the lock was taken.
     check_unused(&dir)?;
     dir.clear(&[LOCK])?;
-    Ok((dir, lock))
+    Ok((dir, lock, had_folder))
 }
 
 /// Fails if the folder has contents that an interrupted creation of a run does not leave.

@@ -71,7 +71,7 @@ impl InFlight {
 /// A plugin that is being compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compiling {
-    /// The plugin as the scenario names it.
+    /// The plugin as the scenario names it, or its provider if it is a folder such as `.`.
     pub plugin: String,
     /// Start of the compilation.
     pub since: Time,

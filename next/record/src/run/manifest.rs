@@ -9,6 +9,7 @@ use runner_model::{
     TrialId, provider::PluginKind, row::Actor, visible::visible_line,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::disk::beneath::{Dir, Stamp};
 use crate::disk::layout::MANIFEST;
@@ -137,6 +138,9 @@ pub struct Metadata {
     /// The selected part of the scenario, and replaced values.
     #[serde(default, skip_serializing_if = "Selected::is_all")]
     pub selection: Selected,
+    /// The values of the scenario's `[vars]`. Readers list them with the labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, Value>,
 }
 
 /// The selected part of a scenario, and values that replace its own.
@@ -158,6 +162,9 @@ pub struct Selected {
     /// Only tests and providers that had not passed in an earlier run. The stored suite has just those.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub last_failed: bool,
+    /// A filter that matches the selected tests and providers. It names runs by their ids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
     #[serde(flatten)]
     pub overrides: ScenarioOverrides,
 }
@@ -388,14 +395,30 @@ impl Manifest {
         if name > MAX_NAME {
             return Err(format!("the scenario's name has {name} bytes: use at most {MAX_NAME}"));
         }
-        let texts = (&self.labels, &self.message, &self.group, &self.pinned, self.paused());
+        let texts = (
+            &self.labels,
+            &self.metadata.vars,
+            &self.message,
+            &self.group,
+            &self.pinned,
+            self.paused(),
+        );
         let bytes = serde_json::to_vec(&texts).map_or(0, |texts| texts.len());
         if bytes > MAX_TEXTS {
             return Err(format!(
-                "labels, message and other texts of the run have {bytes} bytes: use at most {MAX_TEXTS}"
+                "labels, variables, message and other texts of the run have {bytes} bytes: use at most {MAX_TEXTS}"
             ));
         }
         Ok(())
+    }
+
+    /// Returns the labels, and the variables of other names as labels.
+    pub fn labels_and_vars(&self) -> BTreeMap<String, String> {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let vars = self.metadata.vars.iter().map(|(name, value)| (name.clone(), text(value)));
+        let mut all: BTreeMap<_, _> = vars.collect();
+        all.extend(self.labels.clone());
+        all
     }
 
     /// Returns whether a session only judges stored outputs again.

@@ -34,6 +34,8 @@ pub struct Owned {
     pub(crate) root: ResultsRoot,
     pub(crate) run: RunDir,
     pub(crate) manifest: Manifest,
+    /// Whether the folder existed before the run.
+    pub(crate) had_folder: bool,
     log: File,
     notices: Vec<String>,
     last_seq: u64,
@@ -54,15 +56,16 @@ impl ResultsRoot {
     pub fn create(&self, new: NewRun) -> Result<Owned, RecordError> {
         let root = self.own_dir()?;
         let now = now();
-        let (id, mut dir, lock) = match new.folder {
+        let (id, mut dir, lock, had_folder) = match new.folder {
             Some(name) => {
-                let (dir, lock) = folder::create_named(root, &name)?;
-                (name, dir, lock)
+                let (dir, lock, had_folder) = folder::create_named(root, &name)?;
+                (name, dir, lock, had_folder)
             }
             None => {
                 let (id, dir) = folder::create(root, &new.scenario, now)?;
                 let lock = Lock::take(&dir, &id);
-                (id.clone(), dir, lock.inspect_err(|_| drop(root.remove_folder(&id)))?)
+                let lock = lock.inspect_err(|_| drop(root.remove_folder(&id)))?;
+                (id, dir, lock, false)
             }
         };
         if has_secrets(&new.providers) {
@@ -105,7 +108,9 @@ impl ResultsRoot {
         // While the lock is held, no other process uses the folder.
         let undo = |_: &RecordError| {
             let _ = run.dir.clear(&[]);
-            let _ = root.remove_folder(&run.id);
+            if !had_folder {
+                let _ = root.remove_folder(&run.id);
+            }
         };
         let create = || {
             run.dir.create_file(ROWS)?;
@@ -118,6 +123,7 @@ impl ResultsRoot {
             root: self.clone(),
             run: run.clone(),
             manifest,
+            had_folder,
             log,
             notices: Vec::new(),
             last_seq: 0,
@@ -145,6 +151,7 @@ impl ResultsRoot {
             end_dead_session(run, &mut manifest, now())?;
         }
         let mut owned = Owned {
+            had_folder: true,
             log: run.dir.append(LOG)?,
             root: self.clone(),
             run: run.clone(),

@@ -102,10 +102,7 @@ impl RunDir {
     /// Returns the error for a run that another process has just removed in place of that of a missing file.
     pub(crate) fn vanished(&self, error: RecordError) -> RecordError {
         if error.is_missing() && matches!(Self::open(&self.root, &self.id), Ok(None)) {
-            return RecordError::Unknown {
-                name: self.id.clone(),
-                root: self.root.path().to_owned(),
-            };
+            return RecordError::Removed { run: self.id.clone() };
         }
         error
     }

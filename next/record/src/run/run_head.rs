@@ -27,7 +27,7 @@ pub struct RunHead {
     pub counts: RunCounts,
     /// Number of sessions.
     pub sessions: u64,
-    /// Start of the first session.
+    /// Start of the first session. Of a run that waits for others, its creation.
     pub started_at: Time,
     /// `None` while the run is running.
     pub completed_at: Option<Time>,
@@ -35,6 +35,7 @@ pub struct RunHead {
     pub worked_ms: f64,
     /// The current pause.
     pub paused: Option<Pause>,
+    /// Labels and variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,11 +85,12 @@ impl From<&Manifest> for RunHead {
             stage: manifest.stage,
             counts: manifest.into(),
             sessions: manifest.sessions.len() as u64,
-            started_at: manifest.started_at,
+            // A run of a group starts when those before it have ended.
+            started_at: manifest.sessions.first().map_or(manifest.started_at, |one| one.started_at),
             completed_at: manifest.completed_at,
             worked_ms: manifest.worked_ms(now()),
             paused: manifest.paused().cloned(),
-            labels: manifest.labels.clone(),
+            labels: manifest.labels_and_vars(),
             group: manifest.group.clone(),
             pinned: manifest.pinned.clone(),
         }

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::snapshot;
 use crate::{
-    CleanupDocument, Event, NumberedEvent, PruneDocument, RequestResult, RunDocument, RunList,
-    TrialDocument, VERSION, VerifyDocument, Which, json::write_document,
+    CleanupDocument, Event, Failures, NumberedEvent, PruneDocument, RequestResult, RunDocument,
+    RunList, TrialDocument, VERSION, VerifyDocument, Which, json::write_document,
 };
 
 /// Values that differ from run to run.
@@ -133,6 +133,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
             scenario_sha256: digest(text.as_bytes()),
             runner_version: "0.1.0".into(),
             selection: Selected::default(),
+            vars: BTreeMap::new(),
         },
         providers: vec![provider("p"), provider("q")],
         session: NewSession {
@@ -210,7 +211,8 @@ fn trial_has_rows_logs_and_plan() {
 fn failures_are_grouped_by_reason() {
     let results = Results::new();
     let document = RunDocument::read(&results.root, &results.run, Which::Failed).unwrap();
-    let failures = document.rows.failures().unwrap();
+    let mut failures = Failures::default();
+    document.rows.add_failures(&mut failures).unwrap();
     let group = |group: &crate::FailureGroup| format!("{}: {}", group.name(), group.reason);
     let groups: Vec<_> = failures.listed().into_iter().map(group).collect();
     snapshot("failures", &groups.join("\n"));

@@ -214,6 +214,43 @@ fn same_faults_have_the_same_headline() {
 }
 
 #[test]
+fn logs_are_no_part_of_a_protocol_fault() {
+    let line = |log: &str| {
+        let end = format!(r"it starts with `a`; its standard error ends with:\n{log}");
+        let message = format!("the standard output is not one JSON object; {end}");
+        let error = format!(r#"{{"class":"protocol","code":"json","message":"{message}"}}"#);
+        let short = message.replace("it starts with `a`; ", "");
+        let json = row("error", &format!(r#","error":{error}"#));
+        let short = json.replace(&message, &short);
+        [json, short].map(|json| headline(&read(&json)))
+    };
+    assert_eq!(line("one"), ["the standard output is not one JSON object"; 2]);
+    assert_eq!(line("two"), line("one"));
+}
+
+#[test]
+fn long_lines_are_short_unless_whole() {
+    let long = |end: &str| format!("{}{end}{}", "a ".repeat(3000), "b ".repeat(3000));
+    let check = |expected: &str| {
+        format!(
+            r#"{{"name":"equals","verdict":"fail","message":"m","expected":"{expected}","actual":"{}"}}"#,
+            long("y")
+        )
+    };
+    let lines = |expected: &str, most| {
+        let json = row("failed", &format!(r#","checks":[{}]"#, check(expected)));
+        block(&read(&json), most).into_iter().map(|(_, line)| line).collect::<Vec<_>>()
+    };
+    let short = lines(&long("x"), 12);
+    assert!(short.iter().all(|line| line.chars().count() < 430), "{short:?}");
+    assert!(short[1].starts_with("expected  …a a") && short[1].contains("a xb b"), "{short:?}");
+    assert!(short[2].contains("a yb b") && short[2].ends_with("… 5.7 KiB more"), "{short:?}");
+    assert_eq!(lines("x", 12)[1], r#"expected  "x""#);
+    assert!(lines("x", 12)[2].starts_with(r#"got       "a a"#));
+    assert!(lines(&long("x"), usize::MAX).iter().skip(1).all(|line| line.len() > 12_000));
+}
+
+#[test]
 fn texts_of_several_lines_name_the_line() {
     let line = |expected: &str, actual: &str| {
         let check = format!(
@@ -225,6 +262,11 @@ fn texts_of_several_lines_name_the_line() {
     assert_eq!(
         line(long, &long.replace("third", "last")),
         r#"equals: line 3: expected "the third line", got "the last line""#
+    );
+    let words = |end: &str| format!(r#""a\nsome words before the difference of two {end} lines""#);
+    assert_eq!(
+        line(&words("long"), &words("short")),
+        r#"equals: line 2: expected "…difference of two long lines", got "…difference of two short lines""#
     );
     assert_eq!(line(r#""a\nb""#, r#""a""#), r#"equals: line 2: expected "b", got no line"#);
     assert_eq!(line(r#""a\nb""#, r#""a\r\nb""#), r#"equals: expected "a\nb", got "a\r\nb""#);
@@ -255,7 +297,7 @@ fn headline_shows_where_values_differ() {
     );
     assert_eq!(
         headline(&read(&json)),
-        r#"equals: expected …er again, one", got …er again, two and more and more and mo…"#
+        r#"equals: expected …and over again, one", got …and over again, two and more and more…"#
     );
 }
 

@@ -174,6 +174,13 @@ impl Filter {
         needs
     }
 
+    /// Returns whether there is an `in(RUN, FILTER)`.
+    pub fn has_runs(&self) -> bool {
+        let mut has = false;
+        self.root.each(&mut |condition, _| has |= matches!(condition, Condition::In { .. }));
+        has
+    }
+
     /// Looks up each `in(RUN, FILTER)`, the innermost first. `look` returns the run's id, which replaces its name in the text, and
     /// the matching tests as `test@provider`.
     ///

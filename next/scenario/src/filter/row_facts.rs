@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead};
 
-use runner_model::{RowRef, Text, test::MetaValue};
+use runner_model::{RowRef, Text, log::LogLine, test::MetaValue};
 use serde::Deserialize;
 
 use super::evaluate::Facts;
@@ -54,8 +54,8 @@ impl TestLabels {
 pub struct RowFacts<'a> {
     pub row: &'a RowRef<'a>,
     pub labels: &'a TestLabels,
-    /// Reads the attempt's log.
-    pub log: &'a dyn Fn(&RowRef<'_>) -> String,
+    /// Reads the attempt's line of `logs.jsonl`.
+    pub log: &'a dyn Fn(&RowRef<'_>) -> Option<String>,
 }
 
 impl Facts for RowFacts<'_> {
@@ -82,7 +82,13 @@ impl Facts for RowFacts<'_> {
     }
 
     fn log(&self) -> Option<Cow<'_, str>> {
-        Some((self.log)(self.row).into())
+        let line = (self.log)(self.row).unwrap_or_default();
+        let Ok(LogLine { said, .. }) = serde_json::from_str(&line) else {
+            return Some("".into());
+        };
+        let records = said.log.iter().map(|record| &*record.message);
+        let texts: Vec<_> = records.chain([&*said.stdout, &*said.stderr]).collect();
+        Some(texts.join("\n").into())
     }
 }
 

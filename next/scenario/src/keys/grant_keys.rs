@@ -27,8 +27,10 @@ const NET: Text<NetGrant> = Text {
     parse: |text| {
         NetGrant::parse(text).map_err(|reason| {
             let secure = format!("https://{text}");
-            let example = NetGrant::parse(&secure).map(|_| format!("; try `{secure}`"));
-            format!("in `{text}`, {reason}{}", example.unwrap_or_default())
+            match NetGrant::parse(&secure) {
+                Ok(_) => format!("write `{secure}`"),
+                Err(_) => format!("in `{text}`, {reason}"),
+            }
         })
     },
 };

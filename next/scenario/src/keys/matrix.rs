@@ -77,7 +77,7 @@ impl Expander<'_, '_> {
         let at = at.key(name);
         if table.remove("name").is_some() {
             let message = "`name` is for the providers of a `matrix`, which is missing";
-            self.reader.refuse_key(&at.key("name"), message, "does nothing");
+            self.reader.refuse_key(&at.key("name"), message, "has no effect");
         }
         // Other names with brackets are invalid anyway.
         if name.contains('[') && ProviderName::parse(name).is_ok() {

@@ -7,6 +7,7 @@ pub(crate) mod matrix;
 mod provider_keys;
 pub(crate) mod template_inputs;
 mod test_keys;
+pub(crate) mod vars;
 
 pub(crate) use files::{ListFiles, ListFormat, NamedFile};
 pub(crate) use grant_keys::{GRANTS, check_grants};
@@ -16,3 +17,5 @@ pub(crate) use test_keys::{
     DEFAULT_TIMEOUT, DEFAULTS, LIST, MAX_META, RETRIES, TEST, TestList, TestSettings,
     WrittenExpect, WrittenTest,
 };
+pub use vars::Vars;
+pub(crate) use vars::VARS;

@@ -14,7 +14,9 @@ use crate::{
     keys::ListFormat,
     lists::csv::{Cell, QuoteState, cells},
     problem::{Place, Problem, Source, line_breaks},
-    reading::{AnyTable, Document, List, MAX_BYTES, Part, Step, TableForm, not_utf8, read_text},
+    reading::{
+        AnyTable, Document, List, MAX_BYTES, Part, Step, TableForm, kind, not_utf8, read_text,
+    },
 };
 
 // Some editors on Windows write it at the start of a file.
@@ -217,10 +219,15 @@ fn visit_json(
         Err(error) => {
             let at = error_offset(text, &error);
             let place = Place::new(&source, at..at, "here");
-            let is_object = error.is_data() && text.trim_start().starts_with('{');
             let fault = match text.trim() {
                 "" => "it is empty".to_owned(),
-                _ if is_object => "it is an object; put it into `[…]`".to_owned(),
+                text if error.is_data() && text.starts_with('{') => {
+                    "it is an object; put it into `[…]`".to_owned()
+                }
+                text if error.is_data() => {
+                    let value = serde_json::from_str(text).unwrap_or_default();
+                    format!("it is {}", kind(&value))
+                }
                 _ => message_of(&error),
             };
             let problem = Problem::new(format!("not a JSON array: {fault}")).at(place);

@@ -104,8 +104,7 @@ pub(crate) const RATE: Text<Rate> = Text {
     example: " such as \"60/min\", \"5/s\" or \"100/h\"",
     schema: r#"{"title": "such as `\"60/min\"`", "type": "string", "pattern": "^[0-9]+ */ *(s|sec|second|m|min|minute|h|hour)$", "examples": ["60/min", "5/s", "100/h"]}"#,
     parse: |text| {
-        Rate::parse(text)
-            .ok_or_else(|| format!("`{text}` is not one such as `60/min`, `5/s` or `100/h`"))
+        Rate::parse(text).ok_or_else(|| format!("write `60/min`, `5/s` or `100/h`, not `{text}`"))
     },
 };
 
@@ -118,8 +117,11 @@ pub(crate) const TEST_ID: Text<TestId> = Text {
             let is_allowed =
                 |letter: char| letter.is_ascii_alphanumeric() || "_./".contains(letter);
             let plain = text.replace(|letter| !is_allowed(letter), "-");
-            let example = TestId::parse(&plain).map(|plain| format!("; try `{plain}`"));
-            format!("in `{text}`, {error}{}", example.unwrap_or_default())
+            let (error, plain) = (error.to_string(), TestId::parse(&plain));
+            match (plain, error.split_once(';')) {
+                (Ok(plain), Some((problem, _))) => format!("in `{text}`, {problem}; try `{plain}`"),
+                _ => format!("in `{text}`, {error}"),
+            }
         })
     },
 };
@@ -141,7 +143,7 @@ pub(crate) const DIGEST: Text<Digest> = Text {
     example: "",
     schema: r#"{"type": "string", "pattern": "^[0-9a-fA-F]{64}$"}"#,
     parse: |text| {
-        Digest::parse(&text.to_ascii_lowercase()).ok_or_else(|| format!("`{text}` is not one"))
+        Digest::parse(&text.to_ascii_lowercase()).ok_or_else(|| format!("this is `{text}`"))
     },
 };
 
@@ -206,7 +208,10 @@ impl<T> Form for Word<T> {
         };
         let parsed = (self.1)(word);
         if parsed.is_none() {
-            let message = format!("`{word}` is not a value of `{}`", at.name());
+            let message = match (word.as_str(), at.name()) {
+                ("failed", "on") => "a failed expectation is not retried".to_owned(),
+                (_, name) => format!("`{word}` is not a value of `{name}`"),
+            };
             let help = suggest(word, (self.0)().into_iter());
             reader.refuse(at, message, "unknown").help = Some(help);
         }

@@ -158,7 +158,7 @@ impl<'a, 'p> Table<'a, 'p> {
     /// Reports a key that has no effect.
     pub(crate) fn refuse_key(&mut self, key: &str, message: &str) {
         let at = self.at.key(key);
-        self.reader.refuse_key(&at, message, "does nothing");
+        self.reader.refuse_key(&at, message, "has no effect");
     }
 
     fn report_unknown(mut self) {

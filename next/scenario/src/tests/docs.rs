@@ -56,7 +56,7 @@ fn examples_in_docs_are_valid() {
         for example in text.split("```toml\n").skip(1) {
             let example = example.split("```").next().unwrap();
             let is_whole = example.contains("[providers.") && example.contains("tests]]");
-            let problems = is_whole.then(|| parse_stored(example, page).err()).flatten();
+            let problems = is_whole.then(|| parse_stored(example, page, &Default::default()).err()).flatten();
             let problems = problems.map(|problems| problems.render(false, 100));
             assert_eq!(problems, None, "{page}: {example}");
             count += u32::from(is_whole);
@@ -158,7 +158,7 @@ fn valid_scenarios_are_accepted() {
     let own = ["src/tests/valid/smallest.toml", TOUR].map(str::to_owned);
     for path in own.iter().chain(&examples) {
         let mut file = tempfile::tempfile().unwrap();
-        let scenario = load(Path::new(path));
+        let scenario = load(Path::new(path), &Default::default());
         let suite =
             scenario.and_then(|scenario| resolve(&scenario, &Selection::default(), &mut file));
         let problems = suite.err().map(|problems| problems.render(false, 100));

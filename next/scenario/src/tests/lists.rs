@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use runner_model::{digest, test::Test};
+use runner_model::{digest, prepare::RefusedPart, test::Test};
 use serde_json::{Value, json};
 
 use crate::{
@@ -304,6 +304,7 @@ fn problems_of_tests_have_their_place() {
         key: "input",
         message: format!("no {test}"),
         help: Some("another".to_owned()),
+        refused: RefusedPart::default(),
     };
     let found: Vec<_> = (0..4).map(problem).collect();
     let message = scenario.test_problems(&suite, &found).render(false, 100);
@@ -331,7 +332,7 @@ fn providers_of_matrix_keep_its_order() {
     ";
     let folder = folder(scenario, &[("y.wasm", "")]);
     let (live, suite) = try_resolve(folder.path(), &Selection::default()).unwrap();
-    let stored = parse_stored(&live.text, "stored").unwrap();
+    let stored = parse_stored(&live.text, "stored", &Default::default()).unwrap();
     assert_eq!(live.providers, stored.providers);
     let names: Vec<_> = live.providers.iter().map(|provider| &*provider.name).collect();
     let made = ["m[size=16,kind=x]", "m[size=16,kind=y]", "m[size=8,kind=x]", "m[size=8,kind=y]"];

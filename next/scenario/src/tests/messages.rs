@@ -11,7 +11,7 @@ use runner_model::visible::steers;
 use crate::{Problems, Scenario, Selection, Suite, load, parse_stored, resolve};
 
 fn suite_of(scenario: &Path) -> Result<(Scenario, Suite), Problems> {
-    let scenario = load(scenario)?;
+    let scenario = load(scenario, &Default::default())?;
     let mut file = tempfile::tempfile().unwrap();
     let suite = resolve(&scenario, &Selection::default(), &mut file)?;
     Ok((scenario, suite))
@@ -59,7 +59,7 @@ fn invalid_scenarios_have_the_expected_messages() {
 #[test]
 fn colours_are_optional() {
     let path = Path::new("src/tests/invalid/keys/duplicate-ids.toml");
-    let Err(problems) = load(path) else { panic!() };
+    let Err(problems) = load(path, &Default::default()) else { panic!() };
     assert_eq!(problems.count(), 1);
     assert!(problems.render(true, 100).contains("\u{1b}["));
     assert!(!problems.render(false, 100).contains('\u{1b}'));
@@ -92,7 +92,7 @@ fn only_first_mistakes_are_shown() {
     let path = folder.path().join("s.toml");
     let mistakes = "[[tests]]\n".repeat(5000);
     fs::write(&path, format!("providers.p.plugin = 'bundled:echo'\n{mistakes}")).unwrap();
-    let Err(problems) = load(&path) else { panic!() };
+    let Err(problems) = load(&path, &Default::default()) else { panic!() };
     assert_eq!(problems.count(), 5000);
     let message = problems.render(false, 100);
     assert_eq!(message.matches("error: ").count(), 100);
@@ -117,7 +117,7 @@ proptest! {
     ) {
         for file in ["valid/tour.toml", "invalid/file/everything-at-once.toml", "invalid/templates/matrix.toml"] {
             let text = fs::read_to_string(format!("src/tests/{file}")).unwrap();
-            if let Err(problems) = parse_stored(&damaged(&text, at, length, &other), "s") {
+            if let Err(problems) = parse_stored(&damaged(&text, at, length, &other), "s", &Default::default()) {
                 prop_assert!(problems.count() > 0 && !problems.render(false, 100).is_empty());
             }
         }

@@ -3,7 +3,7 @@
 use std::{fs, io::Write, path::Path};
 
 use proptest::prelude::*;
-use runner_model::{Places, TrialId, test::Test};
+use runner_model::{Places, TrialId, prepare::RefusedPart, test::Test};
 use tempfile::TempDir;
 
 use crate::{
@@ -28,7 +28,7 @@ pub(crate) fn try_resolve(
     folder: &Path,
     selection: &Selection,
 ) -> Result<(Scenario, Suite), Problems> {
-    let scenario = load(&folder.join("s.toml"))?;
+    let scenario = load(&folder.join("s.toml"), &Default::default())?;
     let mut file = tempfile::tempfile().unwrap();
     let suite = resolve(&scenario, selection, &mut file)?;
     Ok((scenario, suite))
@@ -180,7 +180,7 @@ fn long_line_is_not_shown() {
 #[test]
 fn failed_write_of_suite_is_reported() {
     let lists = lists();
-    let scenario = load(&lists.path().join("s.toml")).unwrap();
+    let scenario = load(&lists.path().join("s.toml"), &Default::default()).unwrap();
     let mut full = fs::File::options().write(true).open("/dev/full").unwrap();
     let problems = resolve(&scenario, &Selection::default(), &mut full).unwrap_err();
     let message = problems.render(false, 100);
@@ -212,7 +212,7 @@ fn too_deep_values_are_refused_early() {
 #[test]
 fn stored_scenario_needs_no_other_file() {
     let text = "timeout_minutes = 0.5\n[run]\nseed = 7\n[providers.q]\nplugin = 'gone.wasm'\n[providers.p]\nplugin = 'gone.wasm'\n[[test_lists]]\nfiles = ['gone/*.jsonl']\n";
-    let scenario = parse_stored(text, "stored").unwrap();
+    let scenario = parse_stored(text, "stored", &Default::default()).unwrap();
     assert_eq!((&*scenario.name, scenario.text.as_str()), ("stored", text));
     assert_eq!(scenario.timeout.as_millis(), 30_000);
     assert_eq!((scenario.run.seed, scenario.run.concurrency), (7, None));
@@ -223,12 +223,13 @@ fn stored_scenario_needs_no_other_file() {
 #[test]
 fn problems_of_plugins_have_their_place() {
     let folder = folder("tests = [{ id = 'a' }]\n", &[]);
-    let scenario = load(&folder.path().join("s.toml")).unwrap();
+    let scenario = load(&folder.path().join("s.toml"), &Default::default()).unwrap();
     let problems = scenario.provider_problems(&[ProviderProblem {
         provider: 1,
         key: "plugin",
         message: "no WASM".to_owned(),
         help: None,
+        refused: RefusedPart::default(),
     }]);
     let message = problems.render(false, 100);
     assert!(message.contains("error: no WASM") && message.contains("s.toml:2:"), "{message}");
@@ -295,7 +296,7 @@ proptest! {
             "test_lists = [{ files = ['l.jsonl'], optional = true }]\n",
             &[("l.jsonl", &records)],
         );
-        let scenario = load(&folder.path().join("s.toml")).unwrap();
+        let scenario = load(&folder.path().join("s.toml"), &Default::default()).unwrap();
         let mut file = tempfile::tempfile().unwrap();
         let written = resolve(&scenario, &Selection::default(), &mut file).unwrap();
         let opened = Suite::open(file, &scenario.providers).unwrap();

@@ -16,7 +16,7 @@ use crate::{
 
 /// Returns the suite's lines, digest, ids and blobs, or its problems.
 fn resolved(folder: &TempDir, threads: usize, first: usize, chunk_size: usize) -> String {
-    let scenario = load(&folder.path().join("s.toml")).unwrap();
+    let scenario = load(&folder.path().join("s.toml"), &Default::default()).unwrap();
     let threads = Threads { first, count: Some(threads) };
     let (selection, mut file) = (Selection::default(), tempfile::tempfile().unwrap());
     match resolve_on(&threads, Some(chunk_size), &scenario, &selection, &mut file) {

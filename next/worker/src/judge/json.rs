@@ -1,6 +1,6 @@
 //! Compares JSON values for `equals`, `contains` and `json`.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, io, ops::Range};
 
 use runner_model::json::{Json, is_integer, is_kept};
 use runner_model::{units::grouped, visible::expected_and_got};
@@ -13,6 +13,8 @@ use crate::schema::Step;
 pub(super) const MAX_SHORT: usize = 80;
 /// Bytes of the lines in a message about differences, before the last one.
 const MAX_DIFFERENCES: usize = 8 << 10;
+/// Items that only one of two arrays has, above which they are one difference.
+const MAX_ITEMS: usize = 3;
 /// Bytes of a value that are compared to find its first difference, and of a path.
 const MAX_COMPARED: usize = 4 << 10;
 
@@ -106,16 +108,22 @@ impl Comparison {
                 }
             }
             (Value::Array(expected), Json::Array(output)) => {
-                for index in 0..expected.len().max(output.len()) {
+                let (both, all) =
+                    (expected.len().min(output.len()), expected.len().max(output.len()));
+                for index in 0..both {
                     path.push(Step::Item(index));
-                    match (expected.get(index), output.get(index)) {
-                        (Some(expected), Some(output)) => {
-                            self.compare(path, expected, output, found);
-                        }
-                        (Some(expected), None) => found.missing(path, expected),
-                        (None, output) => {
-                            output.iter().for_each(|output| found.unexpected(path, output));
-                        }
+                    self.compare(path, &expected[index], &output[index], found);
+                    path.pop();
+                }
+                if all - both > MAX_ITEMS {
+                    let words = if expected.len() > both { "missing" } else { "not expected" };
+                    return found.add_run(path, both..all, words);
+                }
+                for index in both..all {
+                    path.push(Step::Item(index));
+                    match expected.get(index) {
+                        Some(expected) => found.missing(path, expected),
+                        None => found.unexpected(path, &output[index]),
                     }
                     path.pop();
                 }
@@ -159,13 +167,29 @@ impl Differences {
         self.add(path, || format!("not expected, got {}", cut(MAX_SHORT, output)));
     }
 
+    /// Adds items of an array as one difference.
+    fn add_run(&mut self, path: &[Step<'_>], items: Range<usize>, words: &str) {
+        let last = [path, &[Step::Item(items.end - 1)]].concat();
+        let first = [path, &[Step::Item(items.start)]].concat();
+        let count = grouped(items.len() as u64);
+        let words = format!(" to ${}: {words} ({count} elements)", shown(&last));
+        self.add_words(&first, || words);
+    }
+
     fn add(&mut self, path: &[Step<'_>], words: impl FnOnce() -> String) {
+        self.add_words(path, || format!(": {}", words()));
+    }
+
+    fn add_words(&mut self, path: &[Step<'_>], words: impl FnOnce() -> String) {
         self.count += 1;
         if self.lines.len() < MAX_DIFFERENCES {
-            let steps: String = path.iter().map(Step::to_string).collect();
-            self.lines += &format!("at ${}: {}\n", cut(MAX_COMPARED, steps), words());
+            self.lines += &format!("at ${}{}\n", shown(path), words());
         }
     }
+}
+
+fn shown(path: &[Step<'_>]) -> String {
+    cut(MAX_COMPARED, path.iter().map(Step::to_string).collect::<String>())
 }
 
 /// Compares two numbers of JSON.

@@ -17,6 +17,7 @@ use boon::{
     UrlLoader, ValidationError,
 };
 use regex::RegexBuilder;
+use runner_model::prepare::{PathStep, RefusedPart};
 use runner_sandbox::cut;
 use serde_json::{Map, Value, json};
 
@@ -65,6 +66,10 @@ const MAX_PATTERNS: usize = 32 << 20;
 const MAX_NAMED: usize = 5;
 /// Bytes of each reason in a message.
 const MAX_REASON: usize = 500;
+/// Bytes of a key in a [`RefusedPart`].
+const MAX_KEY: usize = 200;
+/// Known keys in a [`RefusedPart`].
+const MAX_KNOWN: usize = 100;
 
 pub struct Schema {
     /// The source.
@@ -73,6 +78,20 @@ pub struct Schema {
     index: SchemaIndex,
     negated: SchemaIndex,
     numbers: Rc<[NumberRule]>,
+}
+
+/// Where and why a value is invalid.
+pub struct Refusal {
+    pub reasons: String,
+    /// The part that one of the reasons is about: an unknown key, else the innermost.
+    pub part: RefusedPart,
+}
+
+impl Refusal {
+    /// Creates the refusal of a whole value.
+    pub fn new(reasons: String) -> Self {
+        Self { reasons, part: RefusedPart::default() }
+    }
 }
 
 /// A loader of references that refuses all.
@@ -97,7 +116,7 @@ impl Schema {
     pub fn new(value: Value) -> Result<Self, String> {
         let invalid = |error: CompileError| {
             let reason = match &error {
-                CompileError::ValidationError { src, .. } => reasons(src, &Value::Null),
+                CompileError::ValidationError { src, .. } => refusal(src, &Value::Null).reasons,
                 // `boon` reports a too large pattern as a bug.
                 CompileError::Bug(reason) => reason.to_string(),
                 error => format!("{error:#}"),
@@ -134,35 +153,54 @@ impl Schema {
     }
 
     /// Describes where and why a value is invalid. `None` if it is valid.
-    pub fn mismatch(&self, mut value: Value) -> Option<String> {
+    pub fn mismatch(&self, value: Value) -> Option<String> {
+        Some(self.refusal(value)?.reasons)
+    }
+
+    /// Returns where and why a value is invalid. `None` if it is valid.
+    pub fn refusal(&self, mut value: Value) -> Option<Refusal> {
         with_integers(&mut value);
         RULES.set(Rc::clone(&self.numbers));
         match with_steps(MAX_STEPS, || self.schemas.validate(&value, self.negated).is_err()) {
             Some(true) => return None,
             Some(false) => {}
-            None => return Some("checking it against the schema takes too many steps".into()),
+            None => {
+                let reason = "checking it against the schema takes too many steps";
+                return Some(Refusal::new(reason.to_owned()));
+            }
         }
         let explained = with_steps(MAX_EXPLAIN_STEPS, || {
             let error = self.schemas.validate(&value, self.index).err()?;
-            Some(reasons(&error, &self.value))
+            Some(refusal(&error, &self.value))
         });
-        let too_large = || "it is not valid, but too large to find out where".to_owned();
-        Some(explained.flatten().unwrap_or_else(too_large))
+        let too_large = "it is not valid, but too large to find out where";
+        Some(explained.flatten().unwrap_or_else(|| Refusal::new(too_large.to_owned())))
     }
 }
 
 /// Formats the innermost causes of an error. `schema` has the known keys of tables.
-fn reasons(error: &ValidationError<'_, '_>, schema: &Value) -> String {
-    let mut reasons = Vec::new();
-    collect_reasons(error, schema, &mut reasons);
-    reasons.join("; ")
+fn refusal(error: &ValidationError<'_, '_>, schema: &Value) -> Refusal {
+    let mut found = Vec::new();
+    collect_reasons(error, schema, &mut found);
+    let (reasons, parts): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    let part = parts.into_iter().max_by_key(|part| (!part.known.is_empty(), part.path.len()));
+    Refusal { reasons: reasons.join("; "), part: part.unwrap_or_default() }
 }
 
-fn collect_reasons(error: &ValidationError<'_, '_>, schema: &Value, reasons: &mut Vec<String>) {
+fn collect_reasons(
+    error: &ValidationError<'_, '_>,
+    schema: &Value,
+    found: &mut Vec<(String, RefusedPart)>,
+) {
     for cause in &error.causes {
-        collect_reasons(cause, schema, reasons);
+        collect_reasons(cause, schema, found);
     }
-    if error.causes.is_empty() && reasons.len() < MAX_NAMED {
+    if error.causes.is_empty() && found.len() < MAX_NAMED {
+        let mut part = RefusedPart::default();
+        part.path.extend(error.instance_location.tokens.iter().map(|token| match token {
+            InstanceToken::Prop(key) => PathStep::Key(cut(MAX_KEY, key)),
+            InstanceToken::Item(index) => PathStep::Item(*index),
+        }));
         let reason = match &error.kind {
             ErrorKind::Format { want, err, .. } if want.starts_with("runner:") => err.to_string(),
             ErrorKind::Type { got, want } => {
@@ -173,8 +211,10 @@ fn collect_reasons(error: &ValidationError<'_, '_>, schema: &Value, reasons: &mu
             ErrorKind::AdditionalProperties { got } => {
                 let table = error.schema_url.split_once('#').map_or("", |(_, table)| table);
                 let table = schema.pointer(table).unwrap_or(schema);
-                let known = table["properties"].as_object().into_iter().flat_map(Map::keys);
-                match known.map(|key| format!("`{key}`")).collect::<Vec<_>>().as_slice() {
+                let known = || table["properties"].as_object().into_iter().flat_map(Map::keys);
+                part.path.extend(got.first().map(|key| PathStep::Key(cut(MAX_KEY, key))));
+                part.known = known().take(MAX_KNOWN).map(|key| cut(MAX_KEY, key)).collect();
+                match known().map(|key| format!("`{key}`")).collect::<Vec<_>>().as_slice() {
                     [] => keys("unknown", got),
                     known => format!("{} (known: {})", keys("unknown", got), known.join(", ")),
                 }
@@ -191,7 +231,7 @@ fn collect_reasons(error: &ValidationError<'_, '_>, schema: &Value, reasons: &mu
             (path, Some(reason)) => format!("`${path}` {reason}"),
             (path, None) => format!("at ${path}: {reason}"),
         };
-        reasons.push(cut(MAX_REASON, reason));
+        found.push((cut(MAX_REASON, reason), part));
     }
 }
 

@@ -98,7 +98,21 @@ fn a_list_of_differences_is_bounded() {
         let message = mismatch(expected, &output.to_string(), 0.0).unwrap_or_default();
         assert!(message.len() < 20_000, "{} bytes", message.len());
     }
-    assert!(mismatch(&many, "[]", 0.0).unwrap().starts_with("100,000 differences\nat $[0]: "));
+    let output = json!(vec![2; 100_000]).to_string();
+    let message = mismatch(&many, &output, 0.0).unwrap();
+    assert!(message.starts_with("100,000 differences\nat $[0]: "), "{message}");
+}
+
+#[test]
+fn items_of_one_array_are_one_difference() {
+    let five = json!({"a": [1, 2, 3, 4, 5]});
+    let message = mismatch(&json!({"a": [0]}), &five.to_string(), 0.0).unwrap();
+    let run = "at $.a[1] to $.a[4]: not expected (4 elements)";
+    assert_eq!(message, format!("2 differences\nat $.a[0]: expected 0, got 1\n{run}"));
+    let missing = mismatch(&five, r#"{"a": [1]}"#, 0.0);
+    assert_eq!(missing.as_deref(), Some("at $.a[1] to $.a[4]: missing (4 elements)"));
+    let few = mismatch(&json!([1]), "[1, 2, 3]", 0.0).unwrap();
+    assert!(few.ends_with("at $[1]: not expected, got 2\nat $[2]: not expected, got 3"), "{few}");
 }
 
 #[test]

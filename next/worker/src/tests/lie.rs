@@ -16,7 +16,7 @@ use std::{
 
 use runner_model::{
     Digest, ErrorClass, GuestPhase, HostFault, TaskId,
-    prepare::{Described, Prepare, Problem, Ready},
+    prepare::{Described, Prepare, Problem, Ready, RefusedPart},
     protocol::{Doing, FromWorker, MAX_PIECE, ReportHead, SlotWord, Task, ToWorker},
     row::VERSION,
     test::Test,
@@ -107,6 +107,7 @@ fn serve(parent: &str) -> io::Result<()> {
             class: ErrorClass::Other,
             code: "x\n".repeat(100),
             message: "\u{1b}[2J\n".repeat(1_000_000),
+            refused: RefusedPart::default(),
         }),
     });
     let described = std::iter::repeat_n(described, times).flatten();

@@ -6,6 +6,6 @@ _runner() {
     mapfile -t COMPREPLY < <("$1" __complete -- "${words[@]//\\/}" 2>/dev/null | cut -f1)
     # Bash runs the line as it is: a name may contain `;` or `$(…)`.
     [[ ! ${COMPREPLY-} ]] || mapfile -t COMPREPLY < <(printf '%q\n' "${COMPREPLY[@]}")
-    [[ ${COMPREPLY-} != */ ]] || compopt -o nospace 2>/dev/null
+    [[ ${COMPREPLY-} != *[/=] ]] || compopt -o nospace 2>/dev/null
 }
 complete -o default -F _runner runner

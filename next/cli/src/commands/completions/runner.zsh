@@ -7,7 +7,7 @@ _runner() {
     (( $#found )) || { _files; return }
     for line in $found; do
         described+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
-        [[ $line == */$'\t'* ]] && end=(-S '')
+        [[ $line == *[/=]$'\t'* ]] && end=(-S '')
     done
     _describe runner described $end
 }

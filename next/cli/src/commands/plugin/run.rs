@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, fs, fs::File, time::Duration};
 
 use runner_engine::probe::{Answer, Call, CallEnd, call};
 use runner_engine::{EngineError, StoredCall};
@@ -11,6 +11,7 @@ use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
 use runner_model::provider::{Arguments, Grading, OutputForm, Protocol, Provider, Stdin};
 use runner_model::row::{Grade, OUTPUT_ARTIFACT};
 use runner_model::test::{Attachment, Retries};
+use runner_model::units::show_size;
 use runner_model::visible::{visible, visible_line};
 use runner_model::{
     ErrorClass, Limits, Micros, Outcome, Row, RowRef, TaskId, TestId, Time, TrialId, digest,
@@ -266,15 +267,16 @@ fn request(args: &Args) -> Result<Request, CommandError> {
             "only one value can be read from standard input; read the other one from a file: `@FILE`",
         ));
     }
-    let input = json_value("--input", args.input.as_deref())?.unwrap_or(Value::Null);
-    let config = json_value("--config", args.config.as_deref())?.unwrap_or_else(|| json!({}));
+    let input = json_value("--input", args.input.as_deref(), &limits)?.unwrap_or(Value::Null);
+    let config =
+        json_value("--config", args.config.as_deref(), &limits)?.unwrap_or_else(|| json!({}));
     if !config.is_object() {
         return Err(CommandError::usage("`--config` must be a JSON object, such as {\"key\": 1}"));
     }
     let mut files = args.files.clone();
     let (mut stdin, mut stdin_file) = (None, None);
     if let Some(text) = &args.stdin {
-        stdin = Some(match read_value("--stdin", text)? {
+        stdin = Some(match read_value("--stdin", text, &limits)? {
             Some(_) if args.grade => {
                 return Err(CommandError::usage(format!(
                     "a grader has no files: instead of `--stdin {text}`, write --stdin '{{{{input.output}}}}'"
@@ -334,23 +336,32 @@ fn template(text: &str) -> Result<Template, String> {
     Ok(template)
 }
 
-/// Reads the content of `@FILE` or `-`. `None` for any other text, which is the value itself.
-fn read_value(flag: &str, text: &str) -> Result<Option<Vec<u8>>, CommandError> {
-    let read = if let Some(path) = text.strip_prefix('@') {
-        fs::read(path)
-    } else if text == "-" {
-        let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        return Ok(None);
+/// Reads the content of `@FILE` or `-`, at most `limits.input`. `None` for any other text, which is the value itself.
+fn read_value(flag: &str, text: &str, limits: &Limits) -> Result<Option<Vec<u8>>, CommandError> {
+    let (most, mut bytes) = (limits.input, Vec::new());
+    let bound = most.saturating_add(1);
+    let read = match text.strip_prefix('@') {
+        Some(path) => File::open(path).and_then(|file| file.take(bound).read_to_end(&mut bytes)),
+        None if text == "-" => io::stdin().lock().take(bound).read_to_end(&mut bytes),
+        None => return Ok(None),
     };
-    let bytes = read.map_err(|error| CommandError::usage(format!("`{flag} {text}`: {error}")))?;
+    let length = read.map_err(|error| CommandError::usage(format!("`{flag} {text}`: {error}")))?;
+    if length as u64 > most {
+        let most = show_size(most);
+        return Err(CommandError::usage(format!(
+            "`{flag} {text}` has more than {most}, which is `limits.input`\nto allow more: --limit input=SIZE"
+        )));
+    }
     Ok(Some(bytes))
 }
 
-fn json_value(flag: &str, text: Option<&str>) -> Result<Option<Value>, CommandError> {
+fn json_value(
+    flag: &str,
+    text: Option<&str>,
+    limits: &Limits,
+) -> Result<Option<Value>, CommandError> {
     let Some(text) = text else { return Ok(None) };
-    let bytes = read_value(flag, text)?;
+    let bytes = read_value(flag, text, limits)?;
     let bytes = bytes.as_deref().unwrap_or(text.as_bytes());
     let text = str::from_utf8(bytes).map_err(|error| error.to_string());
     let read = text.and_then(|text| parse(without_mark(text)));
@@ -366,7 +377,12 @@ fn attachment(text: &str) -> Result<(Attachment<'static>, PathBuf), String> {
     if !runner_model::row::is_file_name(name) {
         return Err(format!("`{name}` is not a valid name of a file"));
     }
-    let content = fs::read(path).map_err(|error| format!("cannot read {path}: {error}"))?;
+    // A device may have no end.
+    let content = fs::metadata(path).and_then(|found| match found.is_file() {
+        true => fs::read(path),
+        false => Err(io::Error::other("it is not a regular file")),
+    });
+    let content = content.map_err(|error| format!("cannot read {path}: {error}"))?;
     Ok((describe(name, &content), path.into()))
 }
 

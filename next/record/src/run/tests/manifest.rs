@@ -1,6 +1,6 @@
 //! Golden bytes of a manifest, and manifests that are refused.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use runner_model::{
     Counts, Limits, Reason, RunStatus, StopSignal, Time, TrialId, digest,
@@ -57,6 +57,7 @@ fn manifest() -> Manifest {
             scenario_sha256: digest(b"scenario"),
             runner_version: "0.1.0".into(),
             selection: Selected::default(),
+            vars: BTreeMap::new(),
         },
         providers: vec![ManifestProvider {
             name: "units".into(),

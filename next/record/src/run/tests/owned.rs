@@ -231,7 +231,7 @@ fn removed_run_is_not_reported_completed() {
 }
 
 #[test]
-fn removed_run_is_unknown() {
+fn removed_run_no_longer_exists() {
     use crate::{PrunePolicy, RequestMode, actor};
     let folder = folder();
     let (root, run) = dead_run(folder.path(), 2, 1);
@@ -239,16 +239,16 @@ fn removed_run_is_unknown() {
     fs::rename(run.path(), folder.path().join("gone")).unwrap();
     let gone = run.root.dir("gone").unwrap();
     gone.clear(&[]).unwrap();
-    let is_unknown = |error: Option<RecordError>| {
-        assert!(matches!(error, Some(RecordError::Unknown { .. })), "{error:?}");
+    let is_removed = |error: Option<RecordError>| {
+        assert!(matches!(error, Some(RecordError::Removed { .. })), "{error:?}");
     };
-    is_unknown(run.manifest().err());
-    is_unknown(run.truth().err());
-    is_unknown(run.verify(None).err());
-    is_unknown(run.runner_log(0).err());
-    is_unknown(root.claim(&run).err());
-    is_unknown(root.ask(&run, RequestMode::Stop, &by).err());
-    is_unknown(root.unpause(&run).err());
+    is_removed(run.manifest().err());
+    is_removed(run.truth().err());
+    is_removed(run.verify(None).err());
+    is_removed(run.runner_log(0).err());
+    is_removed(root.claim(&run).err());
+    is_removed(root.ask(&run, RequestMode::Stop, &by).err());
+    is_removed(root.unpause(&run).err());
     assert_eq!(root.sweep().unwrap(), []);
     let policy = PrunePolicy { keep_last: Some(0), ..PrunePolicy::default() };
     assert!(root.prune(&policy, false, crate::now()).unwrap().problems.is_empty());

@@ -1,0 +1,71 @@
+//! Filters over the results of runs.
+
+use std::io::BufReader;
+use std::{cell::RefCell, collections::HashSet, path::Path};
+
+use runner_model::RowRef;
+use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, Selected};
+use runner_scenario::{Filter, RowFacts, TestLabels};
+
+use super::stored::unreadable;
+use crate::EngineError;
+
+/// Looks up each `in(RUN, FILTER)` of a filter in a results root.
+///
+/// # Errors
+///
+/// A run is not found or cannot be read.
+pub fn resolve_filter(filter: &mut Filter, root: &ResultsRoot) -> Result<(), EngineError> {
+    filter.resolve(&mut |inner| {
+        let run = root.find(inner.run)?;
+        let manifest = run.truth()?;
+        let mut tests = HashSet::new();
+        matching_rows(root, &run, &manifest, &inner.filter, &mut |row| {
+            tests.insert(format!("{}@{}", &*row.test, &*row.provider));
+        })?;
+        Ok((run.id().to_owned(), tests))
+    })
+}
+
+/// Parses the filter of a selection, and looks up its runs.
+pub(crate) fn selected_filter(
+    selected: &Selected,
+    results: &Path,
+) -> Result<Option<Filter>, EngineError> {
+    let Some(text) = &selected.filter else { return Ok(None) };
+    let mut filter = Filter::parse(text).map_err(EngineError::Scenario)?;
+    filter.check_for_tests().map_err(EngineError::Scenario)?;
+    if filter.has_runs() {
+        resolve_filter(&mut filter, &ResultsRoot::existing(results)?)?;
+    }
+    Ok(Some(filter))
+}
+
+/// Calls `each` with the rows that settle trials and match a resolved filter, in their order on disk.
+pub(crate) fn matching_rows(
+    root: &ResultsRoot,
+    run: &RunDir,
+    manifest: &Manifest,
+    filter: &Filter,
+    each: &mut dyn FnMut(&RowRef<'_>),
+) -> Result<(), RecordError> {
+    let labels = if filter.needs_tests() {
+        let suite = BufReader::new(run.content(&manifest.metadata.suite)?);
+        TestLabels::read(suite).map_err(|source| unreadable(root, source))?
+    } else {
+        TestLabels::default()
+    };
+    let failed = RefCell::new(None);
+    let log = |row: &RowRef<'_>| {
+        run.log(row).unwrap_or_else(|error| {
+            failed.borrow_mut().get_or_insert(error);
+            None
+        })
+    };
+    run.settling_rows(manifest, &mut |row| {
+        if filter.matches(&RowFacts { row, labels: &labels, log: &log }) == Some(true) {
+            each(row);
+        }
+    })?;
+    failed.into_inner().map_or(Ok(()), Err)
+}

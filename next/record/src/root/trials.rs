@@ -1,0 +1,455 @@
+//! [`Trials`]: results of trials, by the table `trials` of `runner.db`.
+//!
+//! The results of a run are filled in when they are first read, and again after its manifest or its rows have changed. If the
+//! table cannot be used, and for runs that have not ended, they are filled into a temporary database, with the same result.
+
+use std::{collections::HashMap, error, io, path::Path};
+
+use runner_model::row::{BadLine, RowHead, duration};
+use runner_model::{
+    Fingerprint, Micros, Outcome, ProviderName, TestId, Time, TrialId, status::RunVerdict,
+    visible::shown_path,
+};
+use rusqlite::{Connection, OptionalExtension as _, Row, Statement, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::database::{Database, SCHEMA, truncate_log, upsert};
+use crate::disk::beneath::Stamp;
+use crate::disk::layout::{MANIFEST, ROWS};
+use crate::rows::line_reader::ReadLine;
+use crate::run::truth::CheckedManifest;
+use crate::{Manifest, RecordError, ResultsRoot, RunDir};
+
+/// Number of names whose numbers are in memory while a run is filled in.
+const KNOWN_NAMES: usize = 4096;
+
+const INSERT: &str = "
+INSERT OR REPLACE INTO trials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+
+const SELECT: &str = "
+SELECT test.name, provider.name, repeat, outcome, flaky, score, duration_us, started_at, fingerprint, judgement_fingerprint, seq, trials.crc
+FROM trials
+CROSS JOIN names AS test ON test.number = trials.test
+CROSS JOIN names AS provider ON provider.number = trials.provider
+WHERE run = ?1";
+
+/// The rest of [`SELECT`] for one trial.
+const OF_TRIAL: &str = "
+AND trials.test = (SELECT number FROM names WHERE name = ?2)
+AND trials.provider = (SELECT number FROM names WHERE name = ?3) AND repeat = ?4";
+
+/// The newest final row of a trial in a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrialResult {
+    pub trial: TrialId,
+    pub outcome: Outcome,
+    pub flaky: bool,
+    pub score: Option<f64>,
+    pub duration: Micros,
+    pub started_at: Time,
+    /// The row's number in the run.
+    pub seq: u64,
+    fingerprints: [i64; 2],
+}
+
+/// Results of a run.
+#[derive(Debug)]
+pub struct RunResults<T> {
+    /// The run lacks rows that its manifest counts, or has rows of another run.
+    pub is_damaged: bool,
+    pub results: T,
+}
+
+/// The files whose results the table has.
+#[derive(Debug, Serialize, Deserialize)]
+struct Filled {
+    manifest: Stamp,
+    rows: Option<Stamp>,
+    /// Number of trials.
+    results: u64,
+    is_damaged: bool,
+}
+
+/// Reads the results of a run by its number. `None` if the table is damaged.
+type Read<'a, T> = dyn FnMut(&Connection, i64, &Filled) -> rusqlite::Result<Option<T>> + 'a;
+
+/// Results of trials over the runs of a root.
+#[derive(Debug)]
+pub struct Trials {
+    /// `None` if it cannot be used.
+    kept: Option<Database>,
+    temporary: Connection,
+}
+
+impl ResultsRoot {
+    /// Opens the results of trials.
+    pub fn trials(&self) -> Result<Trials, RecordError> {
+        let open = || {
+            // A file without a name, which SQLite creates if it does not fit into memory, and removes at the end.
+            let temporary = Connection::open("")?;
+            temporary.execute_batch(SCHEMA)?;
+            Ok(temporary)
+        };
+        let failed = |error: rusqlite::Error| {
+            RecordError::io("make a temporary database for", self.path(), io::Error::other(error))
+        };
+        let kept = self.dir().and_then(Database::open_or_create);
+        Ok(Trials { kept, temporary: open().map_err(failed)? })
+    }
+
+    /// Opens this user's runs of a scenario's file, the newest first, with their true state.
+    ///
+    /// # Errors
+    ///
+    /// Items are errors for damaged runs, runs of other users, and runs of other files with this scenario's name.
+    pub fn runs_of(
+        &self,
+        scenario: &str,
+        path: &Path,
+    ) -> Result<impl Iterator<Item = Result<(RunDir, Manifest), RecordError>>, RecordError> {
+        Ok(self.runs_for_use(Some(scenario))?.map(move |run| {
+            let run = run?;
+            let manifest = run.truth()?;
+            let its_path = Path::new(&manifest.scenario_path);
+            if its_path == path {
+                return Ok((run, manifest));
+            }
+            Err(run.dir.refuse(".", format!("it is a run of {}", shown_path(its_path))))
+        }))
+    }
+}
+
+impl Trials {
+    /// Adds all results of a run to a value, in no order. If the table turns out to be damaged, `new` is called a second time.
+    pub fn of_run<T>(
+        &mut self,
+        run: &RunDir,
+        new: &dyn Fn() -> T,
+        add: &mut dyn FnMut(&mut T, TrialResult),
+    ) -> Result<RunResults<T>, RecordError> {
+        self.read(run, &mut |connection, number, filled| {
+            let (mut value, mut found) = (new(), 0);
+            let mut statement = connection.prepare(SELECT)?;
+            let mut rows = statement.query([number])?;
+            while let Some(row) = rows.next()? {
+                let Some(result) = TrialResult::read(row, run.id())? else { return Ok(None) };
+                add(&mut value, result);
+                found += 1;
+            }
+            Ok((found == filled.results).then_some(value))
+        })
+    }
+
+    /// Returns the result of one trial of a run.
+    pub fn of_trial(
+        &mut self,
+        run: &RunDir,
+        trial: &TrialId,
+    ) -> Result<RunResults<Option<TrialResult>>, RecordError> {
+        self.read(run, &mut |connection, number, _| {
+            let mut statement = connection.prepare(&[SELECT, OF_TRIAL].concat())?;
+            let TrialId { test, provider, repeat } = trial;
+            let mut rows = statement.query(params![number, &**test, &**provider, repeat])?;
+            let found = rows.next()?.map(|row| TrialResult::read(row, run.id())).transpose()?;
+            Ok(match found {
+                None => Some(None),
+                Some(whole) => whole.map(Some),
+            })
+        })
+    }
+
+    /// Reads results of a run, after filling them in if necessary.
+    fn read<T>(
+        &mut self,
+        run: &RunDir,
+        read: &mut Read<'_, T>,
+    ) -> Result<RunResults<T>, RecordError> {
+        let (manifest, rows) = (run.dir.stat(MANIFEST)?, run.dir.stat(ROWS)?);
+        let is_current = |filled: &Filled| Some(filled.manifest) == manifest && filled.rows == rows;
+        let kept = self.kept.iter().map(|kept| &kept.connection);
+        for connection in kept.chain([&self.temporary]) {
+            if let Ok(Some(found)) = find(connection, run, &is_current, read) {
+                return Ok(found);
+            }
+        }
+        run.snapshot(|| self.fill_and_read(run, read))
+    }
+
+    fn fill_and_read<T>(
+        &mut self,
+        run: &RunDir,
+        read: &mut Read<'_, T>,
+    ) -> Result<RunResults<T>, RecordError> {
+        // Rows that are appended from here on make the stamp outdated.
+        let (rows, manifest) = (run.dir.stat(ROWS)?, run.checked_manifest()?);
+        if manifest.manifest.status.is_terminal()
+            && let Some(mut kept) = self.kept.take()
+        {
+            match fill_and_find(&mut kept.connection, run, &manifest, rows, read) {
+                Ok(Some(found)) => {
+                    // Another process that reads the log prevents it.
+                    let _ = truncate_log(&kept.connection);
+                    self.kept = Some(kept);
+                    return Ok(found);
+                }
+                Ok(None) => kept.remove(),
+                Err(FillError::Database(error)) => kept.give_up(&error),
+                Err(FillError::Record(error)) => return Err(error),
+            }
+        }
+        match fill_and_find(&mut self.temporary, run, &manifest, rows, read) {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(failed(run, "SQLite does not return what it wrote")),
+            Err(FillError::Database(error)) => Err(failed(run, error)),
+            Err(FillError::Record(error)) => Err(error),
+        }
+    }
+}
+
+impl TrialResult {
+    fn new(row: &RowHead, fingerprints: [i64; 2]) -> Self {
+        Self {
+            trial: row.trial.clone(),
+            outcome: row.outcome,
+            flaky: row.flaky,
+            score: row.trial_score(),
+            duration: duration(row.duration_ms).into(),
+            started_at: row.started_at,
+            seq: row.seq,
+            fingerprints,
+        }
+    }
+
+    /// Returns whether the row's fingerprints are these.
+    pub fn is_of(&self, execution: Fingerprint, judgement: Fingerprint) -> bool {
+        self.fingerprints == [execution, judgement].map(first_bytes)
+    }
+
+    /// Reads a row of [`SELECT`]. `None` if it is damaged.
+    fn read(row: &Row<'_>, run: &str) -> rusqlite::Result<Option<Self>> {
+        let test = TestId::parse(row.get_ref(0)?.as_str()?);
+        let provider = ProviderName::parse(row.get_ref(1)?.as_str()?);
+        let outcome = Outcome::parse(row.get_ref(3)?.as_str()?);
+        let (Ok(test), Ok(provider), Some(outcome)) = (test, provider, outcome) else {
+            return Ok(None);
+        };
+        let result = Self {
+            trial: TrialId { test, provider, repeat: row.get(2)? },
+            outcome,
+            flaky: row.get(4)?,
+            score: row.get(5)?,
+            duration: Micros(row.get::<_, i64>(6)?.cast_unsigned()),
+            started_at: Time::from_millis(row.get(7)?),
+            fingerprints: [row.get(8)?, row.get(9)?],
+            seq: row.get::<_, i64>(10)?.cast_unsigned(),
+        };
+        Ok((row.get::<_, u32>(11)? == result.crc(run)).then_some(result))
+    }
+
+    /// Returns the checksum of the result in a run.
+    fn crc(&self, run: &str) -> u32 {
+        let TrialId { test, provider, repeat } = &self.trial;
+        let mut hasher = crc32fast::Hasher::new();
+        for text in [run, "/", test, "@", provider, "#", self.outcome.as_str()] {
+            hasher.update(text.as_bytes());
+        }
+        for number in [
+            u64::from(*repeat),
+            self.flaky.into(),
+            self.score.map_or(u64::MAX, f64::to_bits),
+            self.duration.0,
+            self.started_at.as_millis().cast_unsigned(),
+            self.fingerprints[0].cast_unsigned(),
+            self.fingerprints[1].cast_unsigned(),
+            self.seq,
+        ] {
+            hasher.update(&number.to_le_bytes());
+        }
+        hasher.finalize()
+    }
+}
+
+#[derive(Debug, Error)]
+enum FillError {
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+}
+
+fn failed(run: &RunDir, problem: impl Into<Box<dyn error::Error + Send + Sync>>) -> RecordError {
+    run.dir.error("read the results of trials in", ".", io::Error::other(problem))
+}
+
+/// Reads the results of a run that is filled in. `None` if it is not, or if the table is damaged.
+fn find<T>(
+    connection: &Connection,
+    run: &RunDir,
+    is_current: &dyn Fn(&Filled) -> bool,
+    read: &mut Read<'_, T>,
+) -> rusqlite::Result<Option<RunResults<T>>> {
+    let select = "SELECT number, filled FROM runs WHERE id = ?1 AND filled IS NOT NULL";
+    let found: Option<(i64, String)> =
+        connection.query_row(select, [&run.id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((number, filled)) = found else { return Ok(None) };
+    match serde_json::from_str::<Filled>(&filled) {
+        Ok(filled) if is_current(&filled) => {
+            let results = read(connection, number, &filled)?;
+            Ok(results.map(|results| RunResults { is_damaged: filled.is_damaged, results }))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn fill_and_find<T>(
+    connection: &mut Connection,
+    run: &RunDir,
+    manifest: &CheckedManifest,
+    rows: Option<Stamp>,
+    read: &mut Read<'_, T>,
+) -> Result<Option<RunResults<T>>, FillError> {
+    fill(connection, run, manifest, rows)?;
+    Ok(find(connection, run, &|_| true, read)?)
+}
+
+/// Replaces the results of a run, in one transaction.
+fn fill(
+    connection: &mut Connection,
+    run: &RunDir,
+    manifest: &CheckedManifest,
+    rows: Option<Stamp>,
+) -> Result<(), FillError> {
+    let all = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    upsert(&all, &run.id, &manifest.into())?;
+    let select = "SELECT number FROM runs WHERE id = ?1";
+    let number: i64 = all.query_row(select, [&run.id], |row| row.get(0))?;
+    let CheckedManifest { manifest, stamp, .. } = manifest;
+    let is_foreign = read_rows(&all, number, run, manifest)?;
+    let count = "SELECT count(*) FROM trials WHERE run = ?1";
+    let filled = Filled {
+        manifest: *stamp,
+        rows,
+        results: all.query_row(count, [number], |row| row.get::<_, i64>(0))?.cast_unsigned(),
+        is_damaged: is_foreign || manifest.verdict == RunVerdict::Damaged,
+    };
+    let filled = serde_json::to_string(&filled).unwrap_or_default();
+    all.execute("UPDATE runs SET filled = ?2 WHERE number = ?1", params![number, filled])?;
+    Ok(all.commit()?)
+}
+
+/// Replaces the results of the run with this number by those of its rows. Returns whether there are rows of another run.
+fn read_rows(
+    connection: &Connection,
+    number: i64,
+    run: &RunDir,
+    manifest: &Manifest,
+) -> Result<bool, FillError> {
+    struct Reading {
+        is_foreign: bool,
+        other_version: Option<BadLine>,
+        written: rusqlite::Result<()>,
+    }
+    let clear = || connection.execute("DELETE FROM trials WHERE run = ?1", [number]).map(drop);
+    let new = || Reading { is_foreign: false, other_version: None, written: clear() };
+    let mut names = Names::new(connection)?;
+    let mut insert = connection.prepare(INSERT)?;
+    let mut write = |row: &RowHead, fingerprints| {
+        let result = TrialResult::new(row, fingerprints);
+        let TrialId { test, provider, repeat } = &result.trial;
+        insert.execute(params![
+            number,
+            names.number(test)?,
+            names.number(provider)?,
+            repeat,
+            result.outcome.as_str(),
+            result.flaky,
+            result.score,
+            result.duration.0.cast_signed(),
+            result.started_at.as_millis(),
+            result.fingerprints[0],
+            result.fingerprints[1],
+            result.seq.cast_signed(),
+            result.crc(&run.id),
+        ])
+    };
+    let reading =
+        run.fold_lines(&new, fingerprints_of, &mut |reading, _, (line, fingerprints)| {
+            match line {
+                ReadLine::Row(row, _) => {
+                    // Without the plan, rows of trials that it lacks are not found here.
+                    let place = (row.session, row.seq);
+                    reading.is_foreign |= manifest.foreign(&row.trial, place, true).is_some();
+                    if row.r#final && row.outcome.can_be_final() && reading.written.is_ok() {
+                        let fingerprints = fingerprints.unwrap_or_default();
+                        reading.written = write(&row, fingerprints).map(drop);
+                    }
+                }
+                ReadLine::Damaged(problem @ BadLine::Version(_)) => {
+                    reading.other_version.get_or_insert(problem);
+                }
+                ReadLine::Damaged(_) | ReadLine::Torn => {}
+            }
+        })?;
+    reading.written?;
+    match reading.other_version {
+        Some(problem) => Err(run.dir.refuse(ROWS, problem.to_string()).into()),
+        None => Ok(reading.is_foreign),
+    }
+}
+
+/// Numbers of names in the table `names`.
+struct Names<'c> {
+    find: Statement<'c>,
+    add: Statement<'c>,
+    known: HashMap<String, i64>,
+}
+
+impl<'c> Names<'c> {
+    fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            find: connection.prepare("SELECT number FROM names WHERE name = ?1")?,
+            add: connection.prepare("INSERT INTO names (name) VALUES (?1) RETURNING number")?,
+            known: HashMap::new(),
+        })
+    }
+
+    /// Returns the number of a name, and adds the name if it is new.
+    fn number(&mut self, name: &str) -> rusqlite::Result<i64> {
+        if let Some(number) = self.known.get(name) {
+            return Ok(*number);
+        }
+        let found = self.find.query_row([name], |row| row.get(0)).optional()?;
+        let number = match found {
+            Some(number) => number,
+            None => self.add.query_row([name], |row| row.get(0))?,
+        };
+        if self.known.len() == KNOWN_NAMES {
+            self.known.clear();
+        }
+        self.known.insert(name.to_owned(), number);
+        Ok(number)
+    }
+}
+
+/// Returns the fingerprints in a row.
+fn fingerprints_of(line: &[u8]) -> [i64; 2] {
+    #[derive(Deserialize)]
+    struct Fingerprints {
+        fingerprint: Fingerprint,
+        judgement_fingerprint: Fingerprint,
+    }
+    let found = serde_json::from_slice(line);
+    found.map_or([0; 2], |found: Fingerprints| {
+        [found.fingerprint, found.judgement_fingerprint].map(first_bytes)
+    })
+}
+
+/// Returns the part of a fingerprint that the table has. Two of the same trial never have the same by chance.
+fn first_bytes(Fingerprint(bytes): Fingerprint) -> i64 {
+    i64::from_be_bytes(*bytes.first_chunk().unwrap_or(&[0; 8]))
+}
+
+#[cfg(test)]
+#[path = "tests/trials.rs"]
+mod tests;

@@ -1,0 +1,245 @@
+//! `[vars]`: values that `{{var.NAME}}` stands for, with those of the command line.
+//!
+//! They replace the placeholders before anything else is read, so all later steps see ordinary values.
+
+use std::collections::BTreeMap;
+
+use runner_model::SetVars;
+use serde_json::{Value, json};
+
+use crate::problem::Problem;
+use crate::reading::{
+    Any, At, Form, Named, Reader, Step, TEXT, TableForm, suggest, visit_templates,
+};
+
+/// Values by name.
+pub type Vars = BTreeMap<String, Value>;
+
+pub(crate) const VARS: Named<VarForm> = Named {
+    form: VarForm,
+    words: "a table",
+    refuse: |name| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        let is_name = (1..=64).contains(&name.len()) && name.bytes().all(is_plain);
+        (!is_name).then(|| "use 1 to 64 letters, digits, `_` and `-`".to_owned())
+    },
+    pattern: "^[A-Za-z0-9_-]{1,64}$",
+    count: (0, 1000),
+};
+
+/// A default value, or a table.
+pub(crate) struct VarForm;
+
+const VAR: TableForm<Option<Value>> = TableForm("a variable of `[vars]`, as a table", |table| {
+    table.optional("description", &TEXT);
+    Some(table.optional("default", &Any))
+});
+
+impl Form for VarForm {
+    type Out = Option<Value>;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
+        match value {
+            Value::Object(_) => VAR.read(at, value, reader),
+            _ => Some(Some(value.take())),
+        }
+    }
+
+    fn schema(&self) -> Value {
+        let default = json!({"type": ["string", "number", "boolean", "array"]});
+        json!({"anyOf": [default, VAR.schema()]})
+    }
+}
+
+/// Replaces `{{var.NAME}}` everywhere in a scenario by the values of `[vars]`, or by those that are `set` as text or JSON. Returns
+/// all values.
+pub(crate) fn fill(
+    root: &mut Value,
+    set: &SetVars,
+    reader: &mut Reader<'_>,
+) -> Vars {
+    let mut table = root.get("vars").cloned().unwrap_or_default();
+    let declared = match &mut table {
+        Value::Null => Vec::new(),
+        table => VARS.read(&At::ROOT.key("vars"), table, reader).unwrap_or_default(),
+    };
+    let declared: BTreeMap<_, _> = declared.into_iter().collect();
+    for name in set.keys().filter(|name| !declared.contains_key(*name)) {
+        let problem = Problem::new(format!("`--set {name}`: the scenario has no variable `{name}`"));
+        let help = match declared.len() {
+            0 => format!("declare it in the scenario: `vars = {{ {name} = \"a default\" }}`"),
+            _ => suggest(name, declared.keys().map(String::as_str)),
+        };
+        reader.problems.push(problem.with_help(help));
+    }
+    let value = |(name, default): (&String, &Option<Value>)| {
+        let value = match (set.get(name), default) {
+            (None, default) => default.clone()?,
+            // Otherwise `--set version=1.10` would be the number 1.1.
+            (Some(text), Some(Value::String(_))) => text.as_str().into(),
+            (Some(text), _) => {
+                serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into())
+            }
+        };
+        Some((name.clone(), value))
+    };
+    let vars: Vars = declared.iter().filter_map(value).collect();
+    for (key, value) in root.as_object_mut().into_iter().flatten() {
+        if key != "vars" {
+            visit_templates(value, &At::ROOT.key(key), &mut |value, at| {
+                fill_text(value, at, &vars, &declared, reader);
+            });
+        }
+    }
+    vars
+}
+
+/// Returns a warning for each value of `--set` that looks like a secret.
+pub(crate) fn secret_warnings(set: &SetVars) -> impl Iterator<Item = String> + '_ {
+    const WORDS: [&str; 7] =
+        ["key", "apikey", "token", "secret", "password", "passwd", "credential"];
+    const STARTS: [&str; 7] = ["sk-", "ghp_", "github_pat_", "glpat-", "xoxb-", "AKIA", "eyJ"];
+    let is_secret = |(name, value): &(&String, &String)| {
+        let name = name.to_lowercase();
+        name.split(['_', '-']).any(|word| WORDS.contains(&word))
+            || STARTS.iter().any(|start| value.starts_with(start))
+    };
+    set.iter().filter(is_secret).map(|(name, _)| {
+        format!(
+            "the value of `--set {name}` is stored with the run and shown; if it is a secret, write `secrets = [\"{name}\"]` into the provider's grants instead"
+        )
+    })
+}
+
+/// Replaces the placeholders of a text. A text that is only one placeholder becomes the value with its type, except where only
+/// text is allowed.
+fn fill_text(
+    value: &mut Value,
+    at: &At<'_>,
+    vars: &Vars,
+    declared: &BTreeMap<String, Option<Value>>,
+    reader: &mut Reader<'_>,
+) {
+    let Value::String(text) = &*value else { return };
+    let path = at.path();
+    let is_in = |key: &str| matches!(path.get(2), Some(Step::Key(found)) if found == key);
+    let is_text = is_in("args") || is_in("stdin") || is_in("grants");
+    let (mut filled, mut rest) = (String::new(), text.as_str());
+    while let Some((before, after)) = rest.split_once("{{") {
+        filled.push_str(before);
+        if let Some(after) = after.strip_prefix("{{") {
+            filled.push_str("{{{{");
+            rest = after;
+            continue;
+        }
+        let inside = after.split_once("}}");
+        let name = inside.and_then(|(path, _)| path.trim().strip_prefix("var."));
+        let (Some(name), Some((_, after))) = (name, inside) else {
+            filled.push_str("{{");
+            rest = after;
+            continue;
+        };
+        let Some(found) = vars.get(name) else {
+            let label = "this template";
+            if declared.contains_key(name) {
+                let help = format!("set it with `--set {name}=VALUE`, or write a default in `[vars]`");
+                let message = format!("`var.{name}` has no value");
+                reader.refuse(at, message, label).help = Some(help);
+            } else {
+                let help = match declared.len() {
+                    0 => format!("declare it: `vars = {{ {name} = \"a default\" }}`"),
+                    _ => suggest(name, declared.keys().map(String::as_str)),
+                };
+                let message = format!("there is no variable `{name}`");
+                reader.refuse(at, message, label).help = Some(help);
+            }
+            *value = Value::Null;
+            return;
+        };
+        let is_whole = filled.is_empty() && after.is_empty();
+        if is_whole && (!is_text || found.is_array() || found.is_object()) {
+            *value = found.clone();
+            return;
+        }
+        let found = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
+        // All other texts are read as templates again.
+        filled.push_str(&if is_in("config") { found } else { found.replace("{{", "{{{{") });
+        rest = after;
+    }
+    *value = Value::String(filled + rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json};
+
+    use super::fill;
+    use crate::reading::Reader;
+
+    fn filled(mut root: Value, set: &[(&str, &str)]) -> Result<Value, String> {
+        let set = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut reader = Reader::new(&());
+        fill(&mut root, &set.collect::<BTreeMap<_, _>>(), &mut reader);
+        let problems = reader.problems.iter().map(|problem| problem.message.clone());
+        let problems: Vec<_> = problems.collect();
+        if problems.is_empty() { Ok(root) } else { Err(problems.join("; ")) }
+    }
+
+    fn config(text: &str, set: &[(&str, &str)]) -> Value {
+        let vars = json!({"model": "small", "n": 3, "list": [1], "url": {"description": "d"}});
+        let root = json!({"vars": vars, "providers": {"p": {"config": {"x": text}}}});
+        filled(root, set).unwrap()["providers"]["p"]["config"]["x"].clone()
+    }
+
+    #[test]
+    fn placeholders_become_their_values() {
+        for (text, set, expected) in [
+            ("{{var.model}}", None, json!("small")),
+            ("{{ var.n }}", None, json!(3)),
+            ("{{var.list}}", None, json!([1])),
+            ("a{{var.n}}b{{var.model}}", None, json!("a3bsmall")),
+            ("{{{{var.n}} {{input.x}} {{ var", None, json!("{{{{var.n}} {{input.x}} {{ var")),
+            ("{{var.n}}", Some(("n", "1000")), json!(1000)),
+            ("{{var.n}}", Some(("n", "many")), json!("many")),
+            ("{{var.model}}", Some(("model", "1.10")), json!("1.10")),
+            ("{{var.url}}", Some(("url", "1.5")), json!(1.5)),
+            ("{{var.url}}", Some(("url", "{\"a\": 1}")), json!({"a": 1})),
+            ("{{var.model}}", Some(("model", "{{x")), json!("{{x")),
+        ] {
+            assert_eq!(config(text, set.as_slice()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_texts() {
+        let root = json!({
+            "vars": {"n": 3, "all": ["a", "b"]},
+            "providers": {"p": {"args": ["{{var.n}}", "-{{var.n}}"]}, "q": {"args": "{{var.all}}"}},
+            "tests": [{"repeat": "{{var.n}}", "input": "{{var.n}} {{var.all}}"}],
+        });
+        let root = filled(root, &[]).unwrap();
+        assert_eq!(root["providers"]["p"]["args"], json!(["3", "-3"]));
+        assert_eq!(root["providers"]["q"]["args"], json!(["a", "b"]));
+        assert_eq!(root["tests"][0], json!({"repeat": 3, "input": "3 [\"a\",\"b\"]"}));
+    }
+
+    #[test]
+    fn values_are_no_templates() {
+        let root = json!({"vars": {"x": "{{input}}"}, "tests": [{"input": "a {{var.x}}"}]});
+        assert_eq!(filled(root, &[]).unwrap()["tests"][0]["input"], json!("a {{{{input}}"));
+    }
+
+    #[test]
+    fn unknown_and_missing_values_are_refused() {
+        let root = |text| json!({"vars": {"url": {}}, "tests": [{"input": text}]});
+        for (text, set, expected) in [
+            ("{{var.url}}", &[][..], "`var.url` has no value"),
+            ("{{var.utl}}", &[("url", "x")], "there is no variable `utl`"),
+            ("x", &[("ulr", "x")], "`--set ulr`: the scenario has no variable `ulr`"),
+        ] {
+            assert_eq!(filled(root(text), set).unwrap_err(), expected);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `-E`: the filter language on the command line.
+
+use crate::support::{runner::Runner, truth::results};
+
+/// Tests that pass, fail and trap.
+fn runner() -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        [providers.good]
+        plugin = "hostile.wasm"
+        [providers.other]
+        plugin = "bundled:echo"
+        [[tests]]
+        id = "math/add"
+        providers = ["good"]
+        tags = ["fast"]
+        input = { do = "echo", value = "Four" }
+        expect = { json = "Four" }
+        [[tests]]
+        id = "math/divide"
+        meta = { topic = "numbers" }
+        input = { do = "echo", value = "One" }
+        expect = { json = "Two" }
+        [[tests]]
+        id = "text/trap"
+        providers = ["good"]
+        input = { do = "trap" }
+        "#,
+    );
+    runner
+}
+
+fn selected(runner: &Runner, args: &[&str]) -> Vec<String> {
+    let ran = runner.run(&[&["exec", "scenario.toml", "--dry-run"][..], args].concat()).expect(0);
+    ran.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn filter_selects_tests_and_providers() {
+    let runner = runner();
+    for (args, expected) in [
+        (&["-E", "test(math/*) & provider(good)"][..], &["math/add@good#1", "math/divide@good#1"][..]),
+        (&["-E", "tag(fast)"], &["math/add@good#1"]),
+        (&["-E", "meta(topic=num*) !provider(good)"], &["math/divide@other#1"]),
+        (&["-E", "divide | trap", "--provider", "good"], &["math/divide@good#1", "text/trap@good#1"]),
+        (&["-E", "math/*", "-E", "!divide", "--exclude", "text/*"], &["math/add@good#1"]),
+        (&["-E", "trap@good"], &["text/trap@good#1"]),
+    ] {
+        assert_eq!(selected(&runner, args), expected, "{args:?}");
+    }
+}
+
+#[test]
+fn results_of_another_run_select_tests() {
+    let runner = runner();
+    let ran = runner.exec(&[]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let first = runner.only_run().id().to_owned();
+    let bad = ["math/divide@good#1", "math/divide@other#1", "text/trap@good#1"];
+    for args in [
+        &["--failed-in", "latest"][..],
+        &["--failed-in", &first],
+        &["-E", "in(latest, outcome(failed, error, timeout))"],
+        &["-E", "in(latest, !outcome(passed))"],
+    ] {
+        assert_eq!(selected(&runner, args), bad, "{args:?}");
+    }
+    for (filter, expected) in [
+        ("in(latest, error(trap))", &["text/trap@good#1"][..]),
+        ("in(latest, output(four)) & provider(good)", &["math/add@good#1"]),
+        ("in(latest, output(\"ONE\")) & provider(other)", &["math/divide@other#1"]),
+        ("in(latest, tag(fast) | provider(other))", &["math/add@good#1", "math/divide@other#1"]),
+        ("in(latest, meta(topic)) & !provider(good)", &["math/divide@other#1"]),
+    ] {
+        assert_eq!(selected(&runner, &["-E", filter]), expected, "{filter}");
+    }
+    // The run keeps the id in place of `latest`, and `--accept-changes` asks again.
+    runner.exec(&["-E", "in(latest, error(trap))"]);
+    let second = runner.runs().pop().unwrap();
+    let filter = second.manifest()["metadata"]["selection"]["filter"].clone();
+    assert_eq!(filter, format!("in({first}, error(trap))"));
+    runner.run(&["resume", "latest", "--accept-changes", "--rerun", "all"]);
+    assert_eq!(results(&second).into_keys().collect::<Vec<_>>(), ["text/trap@good#1"]);
+}
+
+#[test]
+fn mistakes_of_filters_are_shown_at_their_places() {
+    let runner = runner();
+    for (filter, says) in [
+        ("outcome(failed)", "this is about results, but nothing has run yet"),
+        ("tst(a)", "did you mean `test(…)`?"),
+        ("test(a", "unclosed `(`"),
+        ("in(nothing, flaky())", "there are no runs"),
+        ("in(latest, flaky()", "unclosed `(`"),
+    ] {
+        let ran = runner.exec(&["-E", filter]).expect(2);
+        assert!(ran.stderr.contains(says), "{filter}: {}", ran.stderr);
+    }
+    let ran = runner.exec(&["-E", "tag(none)"]).expect(5);
+    assert!(ran.stderr.contains("every test is left out by `-E`"), "{}", ran.stderr);
+    assert!(runner.runs().is_empty());
+}

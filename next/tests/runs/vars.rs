@@ -1,0 +1,95 @@
+//! `[vars]` and `--set`: values of a scenario that a command line replaces.
+
+use serde_json::json;
+
+use crate::support::{
+    runner::Runner,
+    truth::{assert_whole, results},
+};
+
+fn runner() -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        [vars]
+        size = "small"
+        repeat = 1
+        list = "one"
+        greeting = { description = "A text for all tests." }
+        [providers.p]
+        plugin = "hostile.wasm"
+        config = { size = "{{var.size}}", text = "-{{var.size}}-" }
+        grants.env = { SIZE = "{{var.size}} {{config.size}}" }
+        [[tests]]
+        id = "t"
+        repeat = "{{var.repeat}}"
+        input = { do = "test" }
+        [[test_lists]]
+        files = ["{{var.list}}.jsonl"]
+        id = "{{row.id}}"
+        input = { do = "echo", value = "{{var.greeting}} {{row.id}}" }
+        expect = { equals = "{{var.greeting}} {{row.id}}" }
+        "#,
+    );
+    runner.write("one.jsonl", "{\"id\": \"first\"}\n");
+    runner.write("two.jsonl", "{\"id\": \"second\"}\n");
+    runner
+}
+
+#[test]
+fn values_of_the_command_line_replace_defaults() {
+    let runner = runner();
+    let set = ["--set", "size=x=large", "--set", "repeat=2", "--set", "greeting=hi {{row.id}}"];
+    runner.exec(&[&set[..], &["--set", "list=two"]].concat()).expect(0);
+    let run = assert_whole(&runner, 3);
+    let trials: Vec<_> = results(&run).into_keys().collect();
+    assert_eq!(trials, ["second@p#1", "t@p#1", "t@p#2"]);
+    let output = &run.rows_of("t")[0]["output"];
+    assert_eq!(output["config"], json!({"size": "x=large", "text": "-x=large-"}));
+    assert_eq!(run.rows_of("second")[0]["output"], "hi {{row.id}} second");
+    // They are kept as labels, with the defaults of the others.
+    let listed = &runner.list()[0];
+    assert_eq!(listed["labels"]["size"], "x=large");
+    assert_eq!(listed["labels"]["repeat"], "2");
+    let found = runner.run(&["list", "--label", "list=two", "--json"]).expect(0);
+    assert_eq!(found.document()["runs"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn resume_uses_the_values_of_the_run() {
+    let runner = runner();
+    runner.exec(&["--set", "greeting=hello", "--set", "size=mid"]).expect(0);
+    runner.run(&["resume", "--rerun", "all"]).expect(0);
+    runner.run(&["resume", "latest", "--accept-changes"]).expect(0);
+    let run = runner.only_run();
+    for row in run.rows_of("t") {
+        assert_eq!(row["output"]["config"]["size"], "mid");
+    }
+    assert_eq!(run.rows_of("first").len(), 2);
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn missing_and_unknown_values_are_errors_with_places() {
+    let runner = runner();
+    for (args, says) in [
+        (&[][..], "`var.greeting` has no value"),
+        (&["--set", "greting=x"], "the scenario has no variable `greting`"),
+        (&["--set", "greeting"], "expected a name and a value"),
+        (&["--set", "greeting=x", "--set", "repeat=many"], "`repeat` must be an integer"),
+    ] {
+        let ran = runner.exec(args).expect(2);
+        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+        assert!(runner.runs().is_empty());
+    }
+    let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
+    assert!(ran.stderr.contains("--set greeting=VALUE"), "{}", ran.stderr);
+    runner.run(&["validate", "scenario.toml", "--set", "greeting=x"]).expect(0);
+}
+
+#[test]
+fn secret_value_gets_a_warning() {
+    let runner = runner();
+    let ran = runner.exec(&["--set", "greeting=sk-12345", "--dry-run"]).expect(0);
+    assert!(ran.stderr.contains("`--set greeting` is stored with the run"), "{}", ran.stderr);
+}
