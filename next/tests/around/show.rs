@@ -285,3 +285,16 @@ fn failed_attempts_of_unfinished_trials_are_listed() {
     running.end_by(Signal::INT).0.expect(130).says(&[line]);
     runner.run(&["show"]).expect(0).says(&[line]);
 }
+
+#[test]
+fn reason_of_a_cancelled_run_has_its_author() {
+    let runner = Runner::endless(1, "sleep", "");
+    let mut running = runner.started(&["exec", "scenario.toml"]);
+    running.wait_until_running(&runner, 1);
+    runner.run(&["cancel", "latest", "--reason", "wrong"]).expect(0);
+    let ended = running.finish().expect(4);
+    assert!(ended.stdout.lines().any(|line| line.starts_with("cancelled by ")), "{ended:?}");
+    let shown = runner.run(&["show"]).expect(0).stdout;
+    assert!(shown.contains("\ncancelled by ") && shown.contains(": wrong\n"), "{shown}");
+    assert!(!shown.contains("\n  wrong\n") && !shown.contains("stopped"), "{shown}");
+}
