@@ -214,12 +214,12 @@ fn interrupted_rescore_leaves_finished_trials_to_no_resume() {
 
 #[test]
 fn selected_trial_runs_after_an_interrupted_rescore() {
-    let table = |equals: u32| format!("a | {ECHO} | equals = {equals}, graders = [\"nap\"]");
-    let nap = grader("nap", r#"do = "sleep", ms = 100000"#) + "timeout = \"10m\"\n";
+    let table = |a: &str| format!("a | {ECHO} | {a}\nwaits | {ECHO} | graders = [\"nap\"]");
+    let nap = grader("nap", r#"do = "sleep", ms = 300"#);
     let runner = Runner::new(&["hostile"]);
-    runner.scenario(&scenario(&table(2), &nap));
-    runner.exec(&[]).expect(1);
-    runner.scenario(&scenario(&table(1), &nap));
+    runner.scenario(&scenario(&table("equals = 2"), &nap));
+    interrupt(&runner, &["exec", "scenario.toml", "--json", "-j", "1"], "waits");
+    runner.scenario(&scenario(&table("graders = [\"nap\"]"), &nap));
     interrupt(&runner, &["rescore", "--json"], "a");
     runner.run(&["resume", "--rerun", "failed"]).expect(1);
     assert_eq!(newest(&runner.only_run(), "a")["attempt"], 2);

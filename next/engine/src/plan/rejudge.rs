@@ -145,9 +145,9 @@ impl Rejudge {
                 fold.forget_bad(index);
             }
             let is_outdated = state.outcome.is_some() && state.is_pending;
-            let TrialState { is_pending, ungraded, .. } = fold.trial(index);
-            // A selected trial runs, and an interrupted `rescore` leaves the result as it is.
-            if is_pending != ungraded && (is_pending || !is_outdated) {
+            let before = fold.trial(index);
+            // A selected trial runs, and an interrupted `rescore` has left the result as it was.
+            if !(if before.is_pending { before.ungraded } else { is_outdated }) {
                 rows.remove(&index);
             }
             if is_outdated {
