@@ -197,6 +197,36 @@ fn explained_reasons_change_no_byte() {
 }
 
 #[test]
+fn dry_run_shows_new_outcomes_without_calls() {
+    let table = format!("a | {ECHO} | equals = 2\nb | {ECHO} |\nc | {ECHO} |");
+    let (runner, run) = run_of(&table, 1);
+    let table =
+        format!("a | {ECHO} | equals = 1\nb | {ECHO} | graders = [\"one\", \"two\"]\nc | {ECHO} |");
+    let secret = "grants = { secrets = [\"KEY\"] }\n";
+    change(&runner, &table, &(grader("one", PASSES) + secret + &grader("two", FAILS)));
+    assert_unchanged(&run, || {
+        let ran = runner.run(&["rescore", "--dry-run"]).expect(0);
+        ran.says(&[
+            "a@hostile#1 failed → passed b@hostile#1 passed → ungraded (graders `one`, `two`)",
+            "grader `one` would be called for 1 output",
+            "2 trials would be judged: 1 passed → ungraded, 1 failed → passed; nothing",
+        ]);
+        let events = runner.run(&["rescore", "--explain", "--json"]).expect(0).events();
+        assert_eq!(events[0]["after"], "passed");
+        assert_eq!(events[1]["graders"], json!(["one", "two"]));
+        assert_eq!((&events[2]["judged"], &events[2]["before"]), (&json!(false), &json!(null)));
+    });
+    // A kept answer needs no call.
+    change(&runner, &table, &(grader("one", PASSES) + &grader("two", FAILS)));
+    runner.run(&["rescore"]).expect(1);
+    change(&runner, &table, &(grader("one", PASSES) + &grader("two", PASSES)));
+    assert_unchanged(&run, || {
+        let ran = runner.run(&["rescore", "--dry-run"]).expect(0);
+        ran.says(&["b@hostile#1 failed → ungraded (graders `two`)"]);
+    });
+}
+
+#[test]
 fn unusable_runs_and_scenarios_are_refused() {
     let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
     let refused = |args: &[&str], code: i32, texts: &[&str]| {

@@ -26,7 +26,7 @@ pub struct Args {
     /// Leave trials that graders judge as they are
     #[arg(long)]
     no_graders: bool,
-    /// Print the trials that would be judged, and judge none
+    /// Print the trials that would be judged, with their new outcomes, and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Print for each trial whether and why it would be judged
@@ -75,7 +75,7 @@ fn preview(request: &RescoreRequest, args: &Args, out: &Out) -> Result<Exit, Com
                 }
                 one_line(&line)
             }
-            (_, true) if *is_pending => format!("{trial}  {change}: {why}"),
+            (_, true) if *is_pending => format!("{trial}  judged: {why}; {change}"),
             (_, true) => format!("{trial}  stays: {why}"),
             (_, false) => format!("{trial}  {change}"),
         });
@@ -88,11 +88,9 @@ fn preview(request: &RescoreRequest, args: &Args, out: &Out) -> Result<Exit, Com
         out.hint(&format!("grader `{grader}` would be called for {outputs}"));
     }
     let trials = plural(judged, "trial", "trials");
-    let changes = match changes.is_empty() {
-        true => String::new(),
-        false => format!(": {}", changes.join(", ")),
-    };
-    out.hint(&format!("{trials} would be judged{changes}; nothing was changed"));
+    let colon = if changes.is_empty() { "" } else { ": " };
+    let changes = changes.join(", ");
+    out.hint(&format!("{trials} would be judged{colon}{changes}; nothing was changed"));
     Ok(Exit::Success)
 }
 

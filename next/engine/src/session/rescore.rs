@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use runner_model::{Outcome, Places as _, Reason, RunStatus, TrialId, exit::Exit};
+use runner_model::{Outcome, Reason, RunStatus, exit::Exit};
 use runner_model::{status::RunVerdict, units::plural, visible::shown_path};
 use runner_record::{End, Fold, Manifest, NewSession, Owned, RESCORE, ResultsRoot, RunDir, now};
 
@@ -13,7 +13,7 @@ use super::resume::{check_foreign, claim, globs, matches_trial};
 use super::run::{Work, lock_root, prestart, run};
 use super::trust::{owner_notices, skipped_notices, usable};
 use crate::event::{Ended, Observer, RunEvent, ended};
-use crate::plan::{Decision, Ids, RescorePlan, unreadable};
+use crate::plan::{Ids, RescorePlan};
 use crate::{EngineError, RescoreRequest};
 
 /// Ids of missing tests that a notice names.

@@ -33,6 +33,7 @@ pub struct RescorePreview {
 /// The judgement of a stored output, without calls of graders.
 #[derive(Debug)]
 pub struct Rejudgement {
+    /// The present outcome.
     pub before: Outcome,
     /// `Ungraded` if graders would be called.
     pub after: Outcome,
