@@ -154,12 +154,12 @@ impl Source {
         if !self.file().is_file() {
             return Ok(SourceState::Missing);
         }
+        let now = self.digests()?;
         let Ok(built) = read_regular(&self.digest_path(), MAX_LISTING) else {
             let why = "it is not known which source it was built from";
             return Ok(SourceState::Stale(why.to_owned()));
         };
-        let (built, now) = (String::from_utf8_lossy(&built), self.digests()?);
-        let change = first_change(&built, &now);
+        let change = first_change(&String::from_utf8_lossy(&built), &now);
         Ok(change.map_or(SourceState::Fresh, SourceState::Stale))
     }
 
