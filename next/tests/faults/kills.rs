@@ -17,7 +17,7 @@ use crate::support::{
     runner::{Runner, tests},
     running::Running,
     truth::{assert_kept, assert_told_truly, assert_whole},
-    wait::wait_until,
+    wait::{SOON, wait_until},
 };
 
 const TRIALS: usize = 300;
@@ -261,7 +261,7 @@ fn no_worker_outlives_its_coordinator() {
     running.kill();
     let killed = Instant::now();
     wait_until("no worker is left", || workers.iter().all(|worker| !worker.is_alive()));
-    assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
+    assert!(killed.elapsed() < SOON, "{:?}", killed.elapsed());
     assert_told_truly(&runner);
     // The lock is free immediately.
     let mut again = runner.started(&["resume", "latest", "--json", "-j", "2"]);

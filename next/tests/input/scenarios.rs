@@ -71,6 +71,14 @@ fn selections_of_nothing_name_the_mistake() {
 }
 
 #[test]
+fn init_needs_a_folder_for_its_schema() {
+    let runner = Runner::new(&[]);
+    runner.write(".runner", "");
+    runner.run(&["init"]).expect(2).says(&["`.runner` is not a folder"]);
+    assert!(!runner.path("first.toml").exists());
+}
+
+#[test]
 fn init_replaces_a_scenario_only_by_force() {
     let runner = Runner::new(&[]);
     runner.write("first.toml", "mine");

@@ -60,6 +60,12 @@ fn unused_plugins_leave_the_cache() {
     // Entries that were used just now stay.
     cache.trim(now(), 10);
     assert_eq!([3, 4, 5].map(is_there), [false, true, true]);
+    // An entry of a clock that was wrong counts as used just now.
+    let later = SystemTime::now() + Duration::from_secs(1000 * 3600);
+    let file = fs::File::create(folder.path().join(name(6))).unwrap();
+    file.set_times(FileTimes::new().set_modified(later).set_accessed(later)).unwrap();
+    cache.trim(now(), 10);
+    assert!(is_there(6));
     assert!(others.iter().all(|name| folder.path().join(name).exists()));
 }
 
