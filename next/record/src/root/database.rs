@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const MANY: usize = 100;
 
 /// The runner reads neither the columns of `runs` after `manifest` nor the view. They are for users' queries.
-pub(super) const SCHEMA: &str = include_str!("../../../schemas/database.sql");
+const SCHEMA: &str = include_str!("../../../schemas/database.sql");
 
 /// Sets the status `running` before another one, because the list may have missed a session, and the trigger refuses
 /// most changes from one end to another.
@@ -217,6 +217,13 @@ fn connect(path: PathBuf) -> rusqlite::Result<Connection> {
         }
         schema.commit()?;
     }
+    Ok(connection)
+}
+
+/// Creates an empty list in a file without a name, which vanishes with the connection.
+pub(super) fn temporary() -> rusqlite::Result<Connection> {
+    let connection = Connection::open("")?;
+    connection.execute_batch(SCHEMA)?;
     Ok(connection)
 }
 

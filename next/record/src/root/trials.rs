@@ -14,10 +14,11 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Statement, TransactionBe
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::database::{Database, SCHEMA, truncate_log, upsert};
+use super::database::{Database, temporary, truncate_log, upsert};
 use crate::disk::beneath::Stamp;
 use crate::disk::layout::{MANIFEST, ROWS};
-use crate::rows::line_reader::ReadLine;
+use crate::rows::fold::UnplannedFold;
+use crate::rows::line_reader::{ParsedLine, ReadLine};
 use crate::run::truth::CheckedManifest;
 use crate::{Manifest, RecordError, ResultsRoot, RunDir};
 
@@ -58,6 +59,8 @@ pub struct TrialResult {
 pub struct RunResults<T> {
     /// The run lacks rows that its manifest counts, or has rows of another run.
     pub is_damaged: bool,
+    /// Number of trials with a result.
+    pub trials: u64,
     pub results: T,
 }
 
@@ -85,17 +88,11 @@ pub struct Trials {
 impl ResultsRoot {
     /// Opens the results of trials.
     pub fn trials(&self) -> Result<Trials, RecordError> {
-        let open = || {
-            // A file without a name, which SQLite creates if it does not fit into memory, and removes at the end.
-            let temporary = Connection::open("")?;
-            temporary.execute_batch(SCHEMA)?;
-            Ok(temporary)
-        };
-        let failed = |error: rusqlite::Error| {
+        let failed = |error| {
             RecordError::io("make a temporary database for", self.path(), io::Error::other(error))
         };
         let kept = self.dir().and_then(Database::open_or_create);
-        Ok(Trials { kept, temporary: open().map_err(failed)? })
+        Ok(Trials { kept, temporary: temporary().map_err(failed)? })
     }
 
     /// Opens this user's runs of a scenario's file, the newest first, with their true state.
@@ -296,7 +293,8 @@ fn find<T>(
     match serde_json::from_str::<Filled>(&filled) {
         Ok(filled) if is_current(&filled) => {
             let results = read(connection, number, &filled)?;
-            Ok(results.map(|results| RunResults { is_damaged: filled.is_damaged, results }))
+            let Filled { results: trials, is_damaged, .. } = filled;
+            Ok(results.map(|results| RunResults { is_damaged, trials, results }))
         }
         _ => Ok(None),
     }
@@ -325,33 +323,40 @@ fn fill(
     let select = "SELECT number FROM runs WHERE id = ?1";
     let number: i64 = all.query_row(select, [&run.id], |row| row.get(0))?;
     let CheckedManifest { manifest, stamp, .. } = manifest;
-    let is_foreign = read_rows(&all, number, run, manifest)?;
-    let count = "SELECT count(*) FROM trials WHERE run = ?1";
+    let reading = read_rows(&all, number, run, manifest)?;
     let filled = Filled {
         manifest: *stamp,
         rows,
-        results: all.query_row(count, [number], |row| row.get::<_, i64>(0))?.cast_unsigned(),
-        is_damaged: is_foreign || manifest.verdict == RunVerdict::Damaged,
+        results: reading.fold.counts().done(),
+        is_damaged: reading.is_foreign || manifest.verdict == RunVerdict::Damaged,
     };
     let filled = serde_json::to_string(&filled).unwrap_or_default();
     all.execute("UPDATE runs SET filled = ?2 WHERE number = ?1", params![number, filled])?;
     Ok(all.commit()?)
 }
 
-/// Replaces the results of the run with this number by those of its rows. Returns whether there are rows of another run.
+/// The rows of a run, while they are read.
+struct Reading {
+    fold: UnplannedFold,
+    is_foreign: bool,
+    other_version: Option<String>,
+    written: rusqlite::Result<()>,
+}
+
+/// Replaces the results of the run with this number by those of its rows.
 fn read_rows(
     connection: &Connection,
     number: i64,
     run: &RunDir,
     manifest: &Manifest,
-) -> Result<bool, FillError> {
-    struct Reading {
-        is_foreign: bool,
-        other_version: Option<BadLine>,
-        written: rusqlite::Result<()>,
-    }
+) -> Result<Reading, FillError> {
     let clear = || connection.execute("DELETE FROM trials WHERE run = ?1", [number]).map(drop);
-    let new = || Reading { is_foreign: false, other_version: None, written: clear() };
+    let new = || Reading {
+        fold: UnplannedFold::default(),
+        is_foreign: false,
+        other_version: None,
+        written: clear(),
+    };
     let mut names = Names::new(connection)?;
     let mut insert = connection.prepare(INSERT)?;
     let mut write = |row: &RowHead, fingerprints| {
@@ -373,28 +378,30 @@ fn read_rows(
             result.crc(&run.id),
         ])
     };
-    let reading =
-        run.fold_lines(&new, fingerprints_of, &mut |reading, _, (line, fingerprints)| {
-            match line {
-                ReadLine::Row(row, _) => {
-                    // Without the plan, rows of trials that it lacks are not found here.
-                    let place = (row.session, row.seq);
-                    reading.is_foreign |= manifest.foreign(&row.trial, place, true).is_some();
-                    if row.r#final && row.outcome.can_be_final() && reading.written.is_ok() {
-                        let fingerprints = fingerprints.unwrap_or_default();
-                        reading.written = write(&row, fingerprints).map(drop);
-                    }
+    let mut add = |reading: &mut Reading,
+                   number,
+                   (line, fingerprints): ParsedLine<'_, [i64; 2]>| {
+        match line {
+            ReadLine::Row(row, _) => {
+                // Without the plan, rows of trials that it lacks are not found here.
+                let place = (row.session, row.seq);
+                reading.is_foreign |= manifest.foreign(&row.trial, place, true).is_some();
+                let settles = reading.fold.add(&row).is_some_and(|(_, effect)| effect.settles);
+                if settles && reading.written.is_ok() {
+                    reading.written = write(&row, fingerprints.unwrap_or_default()).map(drop);
                 }
-                ReadLine::Damaged(problem @ BadLine::Version(_)) => {
-                    reading.other_version.get_or_insert(problem);
-                }
-                ReadLine::Damaged(_) | ReadLine::Torn => {}
             }
-        })?;
-    reading.written?;
-    match reading.other_version {
-        Some(problem) => Err(run.dir.refuse(ROWS, problem.to_string()).into()),
-        None => Ok(reading.is_foreign),
+            ReadLine::Damaged(problem @ BadLine::Version(_)) => {
+                reading.other_version.get_or_insert_with(|| format!("line {number}: {problem}"));
+            }
+            ReadLine::Damaged(_) | ReadLine::Torn => {}
+        }
+    };
+    let mut reading = run.fold_lines(&new, fingerprints_of, &mut add)?;
+    std::mem::replace(&mut reading.written, Ok(()))?;
+    match reading.other_version.take() {
+        Some(problem) => Err(run.dir.refuse(ROWS, problem).into()),
+        None => Ok(reading),
     }
 }
 
