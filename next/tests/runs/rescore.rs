@@ -227,6 +227,43 @@ fn dry_run_shows_new_outcomes_without_calls() {
 }
 
 #[test]
+fn all_runs_of_a_group_are_judged() {
+    let runner = Runner::new(&["hostile"]);
+    let write = |graders: &str, expect: &str| {
+        for name in ["a", "b"] {
+            let test = tests(&format!("t{name} | {ECHO} | {expect}"));
+            let file = format!("{test}\n{PROVIDER}\n{graders}");
+            runner.write(
+                &format!("set/{name}.toml"),
+                file.replace("hostile.wasm", "../hostile.wasm"),
+            );
+        }
+    };
+    fs::create_dir(runner.path("set")).unwrap();
+    write("", "equals = 1");
+    runner.run(&["exec", "set"]).expect(0);
+    let runs = runner.runs();
+    let group = runs[0].manifest()["group"]["id"].as_str().unwrap().to_owned();
+    write("", "equals = 2");
+    runner.run(&["rescore", &group, "--dry-run"]).expect(0).says(&[
+        "ta@",
+        "tb@",
+        "passed → failed",
+    ]);
+    assert!(runs.iter().all(|run| run.count("failed") == 0));
+    runner.run(&["rescore", &group]).expect(1).says(&["1 passed → failed", "group"]);
+    assert!(runs.iter().all(|run| run.count("failed") == 1));
+    // A stop ends the session of the first run, and the second one gets none.
+    write(&grader("slow", r#"do = "sleep""#), "graders = [\"slow\"]");
+    let mut running = runner.started(&["rescore", &group, "--json"]);
+    running.wait_for_event(|event| event["event"] == "started");
+    running.end_by(Signal::INT).0.expect(130);
+    let sessions = |run: &Run| run.manifest()["sessions"].as_array().unwrap().len();
+    assert_eq!(runs.iter().map(sessions).sum::<usize>(), 5);
+    runner.run(&["verify", runs[1].id()]).expect(0);
+}
+
+#[test]
 fn unusable_runs_and_scenarios_are_refused() {
     let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
     let refused = |args: &[&str], code: i32, texts: &[&str]| {

@@ -157,7 +157,8 @@ fn only_cut_short(root: &ResultsRoot, out: &Out) -> Result<Option<RunList>, Reco
     Ok(Some(list))
 }
 
-fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
+/// Runs the sessions of a group, one after the other, and prints its end.
+pub fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
     if detach::is_background() {
         detach::report_start(group.id(), None);
     }

@@ -1,13 +1,14 @@
-//! `runner rescore`: judges the stored outputs of a run again.
+//! `runner rescore`: judges the stored outputs of a run again, or of all runs of a group.
 
 use std::path::PathBuf;
 
-use runner_engine::{Decision, Rejudgement, RescorePreview, RescoreRequest, SessionRequest};
+use runner_engine::{Decision, Group, Rejudgement, RescorePreview, RescoreRequest, SessionRequest};
 use runner_model::{TrialId, exit::Exit, units::plural};
+use runner_record::RunHead;
 use runner_report::{VERSION, json::one_line};
 use serde_json::json;
 
-use super::session;
+use super::{group, session, target::Target};
 use crate::args::{RunArg, SessionArgs};
 use crate::detach;
 use crate::text::{CommandError, Out};
@@ -46,17 +47,40 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             ..args.session.request()
         },
     };
-    if args.dry_run || args.explain {
-        return preview(&request, args, out);
-    }
-    if args.session.detach && !detach::is_background() {
+    let is_preview = args.dry_run || args.explain;
+    if args.session.detach && !is_preview && !detach::is_background() {
         return detach::start(out, args.session.json);
     }
-    session::run(&args.session, out, false, |observer| runner_engine::rescore(&request, observer))
+    match group_requests(&request, args)? {
+        Some((_, requests)) if is_preview => {
+            requests.iter().try_for_each(|request| preview(request, args, out))?;
+            Ok(Exit::Success)
+        }
+        Some((id, requests)) => group::run(Group::rescore(id, requests)?, &args.session, out),
+        None if is_preview => preview(&request, args, out).map(|()| Exit::Success),
+        None => session::run(&args.session, out, false, |observer| {
+            runner_engine::rescore(&request, observer)
+        }),
+    }
+}
+
+/// Returns the group that a request names, and a request for each of its runs. `None` if it is about a single run.
+fn group_requests(
+    request: &RescoreRequest,
+    args: &Args,
+) -> Result<Option<(String, Vec<RescoreRequest>)>, CommandError> {
+    let Some(name) = &request.run else { return Ok(None) };
+    let Target::Group(list) = Target::find(&args.session.root.open()?, name)? else {
+        return Ok(None);
+    };
+    let runs = list.runs.iter().map(|run| &run.head);
+    let group = runs.clone().find_map(|run| run.group.as_ref()).map(|group| group.id.clone());
+    let of = |run: &RunHead| RescoreRequest { run: Some(run.id.clone()), ..request.clone() };
+    Ok(Some((group.unwrap_or_default(), runs.map(of).collect())))
 }
 
 /// Prints the trials that a session would judge; with `--explain` also the others, all with their reasons.
-fn preview(request: &RescoreRequest, args: &Args, out: &Out) -> Result<Exit, CommandError> {
+fn preview(request: &RescoreRequest, args: &Args, out: &Out) -> Result<(), CommandError> {
     let mut lines = out.lines(args.session.json);
     let mut each = |trial: &TrialId, decision: &Decision, rejudgement: Option<&Rejudgement>| {
         let Decision { is_pending, why } = decision;
@@ -91,7 +115,7 @@ fn preview(request: &RescoreRequest, args: &Args, out: &Out) -> Result<Exit, Com
     let colon = if changes.is_empty() { "" } else { ": " };
     let changes = changes.join(", ");
     out.hint(&format!("{trials} would be judged{colon}{changes}; nothing was changed"));
-    Ok(Exit::Success)
+    Ok(())
 }
 
 /// Returns a change such as `failed → passed`.

@@ -6,6 +6,7 @@ use std::{collections::VecDeque, path::PathBuf};
 use runner_model::{Reason, StopSignal};
 use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id, now};
 
+use super::rescore::rescore;
 use super::run::{Work, check_machine, lock_root, prestart, run};
 use super::start::{planned, prepare};
 use super::trust::usable;
@@ -14,7 +15,7 @@ use super::{resume::continue_run, run_parts::RunParts};
 use crate::event::{Ended, Observer};
 use crate::signals::{self, ListenerGuard, SignalEvent};
 use crate::validate::plugin_problems;
-use crate::{EngineError, ExecRequest, ResumeRequest, error::machine_error};
+use crate::{EngineError, ExecRequest, RescoreRequest, ResumeRequest, error::machine_error};
 
 /// Runs that one process runs in order. The process holds all of them until they have ended.
 pub struct Group {
@@ -31,6 +32,8 @@ enum GroupRun {
     /// A new run in the stage `waiting`.
     Waiting(Box<(Work, Owned)>),
     Incomplete(Box<(ResumeRequest, Owned)>),
+    /// A run whose outputs are judged again.
+    Judged(Box<RescoreRequest>),
 }
 
 impl Group {
@@ -102,6 +105,17 @@ impl Group {
         Ok(group)
     }
 
+    /// Judges the outputs of runs of a group again, in this order.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be started.
+    pub fn rescore(id: String, requests: Vec<RescoreRequest>) -> Result<Self, EngineError> {
+        let mut group = Self::new(id)?;
+        group.left.extend(requests.into_iter().map(|request| GroupRun::Judged(Box::new(request))));
+        Ok(group)
+    }
+
     fn new(id: String) -> Result<Self, EngineError> {
         let signal = Arc::new(OnceLock::new());
         let first_signal = Arc::clone(&signal);
@@ -124,13 +138,13 @@ impl Group {
         &self.id
     }
 
-    /// Returns whether [`Self::run_next`] has work: after a stop, incomplete runs stay incomplete.
+    /// Returns whether [`Self::run_next`] has work: after a stop, runs that have started before stay as they are.
     pub fn has_next(&mut self) -> bool {
         if let (None, Some(signal)) = (&self.end, self.signal.get()) {
             self.end = Some(End { signal: Some(*signal), ..unstarted(Some(Reason::Interrupted)) });
         }
         match self.left.front() {
-            Some(GroupRun::Incomplete(_)) => self.end.is_none(),
+            Some(GroupRun::Incomplete(_) | GroupRun::Judged(_)) => self.end.is_none(),
             next => next.is_some(),
         }
     }
@@ -158,6 +172,7 @@ impl Group {
                 let (request, owned) = *incomplete;
                 continue_run(prestart()?, &request, observer, Some(owned))?
             }
+            Some(GroupRun::Judged(request)) => rescore(&request, observer)?,
         };
         let reason = ended.stop.filter(|reason| {
             matches!(reason, Reason::Interrupted | Reason::Stopped | Reason::Cancelled)
