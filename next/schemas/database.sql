@@ -73,7 +73,7 @@ END;
 
 CREATE VIEW results AS
 SELECT runs.id AS run, scenario, path, test.name AS test, provider.name AS provider, repeat, outcome, trials.flaky AS flaky, score,
-    duration_us / 1000.0 AS duration_ms, strftime('%FT%T', trials.started_at / 1000, 'unixepoch') AS started_at, seq
+    duration_us / 1000.0 AS duration_ms, strftime('%Y-%m-%dT%H:%M:%SZ', trials.started_at / 1000, 'unixepoch') AS started_at, seq
 FROM trials
 JOIN runs ON runs.number = run
 JOIN names AS test ON test.number = trials.test

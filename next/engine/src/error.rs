@@ -114,6 +114,10 @@ fn nothing_meant(rerun: &Rerun) -> String {
         Rerun::Failed => "no trial failed",
         Rerun::Errors => "no trial ended in an error or a timeout",
         Rerun::All => "no trial has a result",
+        Rerun::Filter { filter, .. } => {
+            let filter = visible_line(filter);
+            return format!("the filter `{filter}` matches no trial of the run that has a result");
+        }
         Rerun::Glob(glob) => {
             let near = similar(glob, ["failed", "errors", "all"].into_iter());
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();

@@ -96,7 +96,10 @@ pub fn preview_exec(
 
 /// Reads the secrets of a plan. Those without a value become empty, so that templates can be filled in. Otherwise one missing
 /// secret would be reported for each test.
-pub(crate) fn read_secrets(plan: &mut Plan, secret_files: &[PathBuf]) -> Result<Problems, EngineError> {
+pub(crate) fn read_secrets(
+    plan: &mut Plan,
+    secret_files: &[PathBuf],
+) -> Result<Problems, EngineError> {
     let problems = plan.read_secrets(secret_files)?;
     let missing = plan.secrets.missing.iter().map(|(_, name)| (name.clone(), String::new()));
     plan.secrets.values.0.extend(missing);

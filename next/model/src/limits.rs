@@ -89,8 +89,9 @@ impl Limits {
     ///
     /// The fault of the argument.
     pub fn set(&mut self, text: &str) -> Result<(), String> {
-        let (key, value) =
-            text.split_once('=').ok_or("expected a limit with its value, such as `memory=64MiB`")?;
+        let (key, value) = text
+            .split_once('=')
+            .ok_or("expected a limit with its value, such as `memory=64MiB`")?;
         let invalid = |reason| format!("`{value}` {reason}");
         if key == "time" {
             let time = parse_duration(value).map_err(invalid)?;

@@ -12,6 +12,7 @@ mod logs;
 mod machine;
 mod power;
 mod storm;
+mod trials;
 
 use crate::support::{
     runner::{Runner, tests},

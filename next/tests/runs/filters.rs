@@ -1,5 +1,7 @@
 //! `-E`: the filter language on the command line.
 
+use std::collections::BTreeSet;
+
 use crate::support::{runner::Runner, truth::results};
 
 /// Tests that pass, fail and trap.
@@ -40,10 +42,16 @@ fn selected(runner: &Runner, args: &[&str]) -> Vec<String> {
 fn filter_selects_tests_and_providers() {
     let runner = runner();
     for (args, expected) in [
-        (&["-E", "test(math/*) & provider(good)"][..], &["math/add@good#1", "math/divide@good#1"][..]),
+        (
+            &["-E", "test(math/*) & provider(good)"][..],
+            &["math/add@good#1", "math/divide@good#1"][..],
+        ),
         (&["-E", "tag(fast)"], &["math/add@good#1"]),
         (&["-E", "meta(topic=num*) !provider(good)"], &["math/divide@other#1"]),
-        (&["-E", "divide | trap", "--provider", "good"], &["math/divide@good#1", "text/trap@good#1"]),
+        (
+            &["-E", "divide | trap", "--provider", "good"],
+            &["math/divide@good#1", "text/trap@good#1"],
+        ),
         (&["-E", "math/*", "-E", "!divide", "--exclude", "text/*"], &["math/add@good#1"]),
         (&["-E", "trap@good"], &["text/trap@good#1"]),
     ] {
@@ -100,4 +108,38 @@ fn mistakes_of_filters_are_shown_at_their_places() {
     let ran = runner.exec(&["-E", "tag(none)"]).expect(5);
     assert!(ran.stderr.contains("every test is left out by `-E`"), "{}", ran.stderr);
     assert!(runner.runs().is_empty());
+}
+
+#[test]
+fn filter_selects_trials_to_run_again() {
+    let runner = runner();
+    runner.exec(&[]);
+    let run = runner.only_run();
+    let rerun = |filter: &str| {
+        let before = run.rows().len();
+        let args = ["resume", "latest", "--rerun", filter];
+        let preview = runner.run(&[&args[..], &["--dry-run"]].concat()).expect(0).stdout;
+        let ran = runner.run(&args);
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        let again = run.rows().split_off(before);
+        let again: BTreeSet<_> = again.iter().map(|row| row["trial"].as_str().unwrap()).collect();
+        assert_eq!(again, preview.lines().collect());
+        again.iter().map(|trial| (*trial).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(rerun("error(trap) | output(four)"), ["math/add@good#1", "text/trap@good#1"]);
+    assert_eq!(
+        rerun("!outcome(passed) & test(math/*)"),
+        ["math/divide@good#1", "math/divide@other#1"]
+    );
+    assert_eq!(rerun("trial(*@other#1)"), ["math/divide@other#1"]);
+    runner.run(&["verify"]).expect(0);
+    let refused = runner.run(&["resume", "latest", "--rerun", "slower(1h)"]).expect(5);
+    assert!(refused.stderr.contains("`slower(1h)` matches no trial"), "{}", refused.stderr);
+    runner
+        .run(&["resume", "latest", "--rerun", "outcome(faild)"])
+        .expect(2)
+        .says(&["did you mean `failed`?"]);
+    // What a session selected does not change afterwards.
+    runner.run(&["prune", "--keep-last", "1", "--yes"]).expect(0);
+    runner.run(&["verify"]).expect(0);
 }

@@ -224,3 +224,22 @@ fn selected_trial_runs_after_an_interrupted_rescore() {
     runner.run(&["resume", "--rerun", "failed"]).expect(1);
     assert_eq!(newest(&runner.only_run(), "a")["attempt"], 2);
 }
+
+#[test]
+fn rescore_names_results_that_a_run_has_lost() {
+    let table = |equals: u32| {
+        format!("a | {ECHO} | equals = {equals}\nb | {{ do = \"echo\", value = 5 }} | equals = 5")
+    };
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&scenario(&table(2), ""));
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    // The checksum of the line is wrong now.
+    run.write("index.jsonl", run.text("index.jsonl").replace("\"output\":5", "\"output\":6"));
+    let ran = runner.run(&["rescore"]).expect(1);
+    ran.says(&["1 result is missing from index.jsonl", "nothing is to be judged"]);
+    runner.scenario(&scenario(&table(1), ""));
+    runner.run(&["rescore"]).expect(7).says(&["1 failed → passed", "runner resume"]);
+    assert_eq!(run.ending()[..2], ["incomplete", "storage"]);
+    runner.run(&["resume"]).expect(0);
+}

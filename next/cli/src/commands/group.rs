@@ -114,7 +114,7 @@ fn has_work(run: &RunSummary, request: &ResumeRequest) -> bool {
             let has_rerun = match &request.rerun {
                 Some(Rerun::Failed) => counts.failed + counts.error + counts.timeout > 0,
                 Some(Rerun::Errors) => counts.error + counts.timeout > 0,
-                Some(Rerun::All | Rerun::Glob(_)) => true,
+                Some(Rerun::All | Rerun::Glob(_) | Rerun::Filter { .. }) => true,
                 None => false,
             };
             request.accept_changes || has_rerun

@@ -2,8 +2,8 @@
 
 mod checks;
 mod decision;
-mod filtering;
 mod diff;
+mod filtering;
 mod ids;
 mod load;
 #[allow(clippy::module_inception, reason = "the folder is named for its main type")]
@@ -15,9 +15,9 @@ mod test_line;
 
 pub(crate) use self::checks::{Checks, provider_problems};
 pub use self::decision::Decision;
+pub(crate) use self::diff::{PlanDiff, changes_since};
 pub use self::filtering::resolve_filter;
 pub(crate) use self::filtering::{matching_rows, selected_filter};
-pub(crate) use self::diff::{PlanDiff, changes_since};
 pub(crate) use self::load::{load_plan, manifest_providers, metadata, selection};
 pub(crate) use self::rejudge::{Place, Rejudge, StoredRow};
 pub(crate) use self::rescore_plan::RescorePlan;

@@ -3,15 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::{io, path::Path};
 
-use runner_model::{
-    Outcome, Places as _, TrialId, provider::PreparedProvider, status::RunVerdict,
-    visible::shown_path,
-};
+use runner_model::{Outcome, Places as _, TrialId, provider::PreparedProvider};
 use runner_prepare::ContentSource;
-use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir};
+use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir, TrialResult};
 use runner_scenario::{Scenario, Suite, parse_stored};
 
-use super::{ids, ids::Ids, plan::Plan, rejudge::Rejudge};
+use super::{ids, ids::Ids, plan::Plan, test_line::TestLine};
 use crate::EngineError;
 
 /// Runs that `--last-failed` reads.
@@ -24,8 +21,9 @@ pub(crate) fn stored_tests(
     manifest: &Manifest,
 ) -> Result<(Scenario, Suite), EngineError> {
     let text = stored(dir, dir.scenario(manifest))?;
-    let mut scenario = parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides.vars)
-        .map_err(EngineError::Scenario)?;
+    let mut scenario =
+        parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides.vars)
+            .map_err(EngineError::Scenario)?;
     scenario.override_by(&manifest.metadata.selection.overrides);
     keep_providers(&mut scenario, manifest);
     let content = stored(dir, dir.content(&manifest.metadata.suite))?;
@@ -129,49 +127,51 @@ pub(crate) fn not_passed(
     // Whether a trial has passed. `None` without a result.
     let mut trials: HashMap<TrialId, Option<bool>> = HashMap::new();
     let mut is_whole = false;
-    for run in root.runs_for_use(Some(scenario))? {
+    let (mut results, mut line) = (root.trials()?, Vec::new());
+    for run in root.runs_of(scenario, path)? {
         if found.runs.len() == MAX_RUNS || is_whole && !trials.values().any(Option::is_none) {
             break;
         }
-        let dir = match run {
+        let (dir, manifest) = match run {
             Err(error @ (RecordError::OtherUser { .. } | RecordError::Foreign { .. })) => {
                 found.skipped.push(error);
                 continue;
             }
             run => run?,
         };
-        let manifest = dir.truth()?;
-        if Path::new(&manifest.scenario_path) != path {
-            let problem =
-                format!("it is a run of {}", shown_path(Path::new(&manifest.scenario_path)));
-            found.skipped.push(RecordError::Foreign { path: dir.path(), problem });
-            continue;
-        }
-        let (scenario, suite) = stored_tests(&root, &dir, &manifest)?;
-        let fold = Fold::of(&dir, &manifest, &suite, &|_, _| false)?;
-        let is_damaged = manifest.verdict == RunVerdict::Damaged || fold.foreign().is_some();
-        if is_damaged {
-            let problem = "the run is damaged, so none of its tests counts as passed".to_owned();
-            found.skipped.push(RecordError::Foreign { path: dir.path(), problem });
-        }
-        let stored = Fold::of(&dir, &manifest, &plan.suite, &|_, _| false)?;
-        let mut current = stored.clone();
-        Rejudge::find(&dir, &plan.suite, &plan.fingerprints, &|_| false, &mut current)?;
-        let has_changed =
-            |trial| current.trial(trial).is_pending && !stored.trial(trial).is_pending;
-        let mut ids = Ids::new(&suite, &scenario.providers);
-        for index in 0..suite.trials() {
-            let id = ids.trial(index).map_err(|source| unreadable(&root, source))?;
-            let outcome = fold.trial(index).outcome;
-            let is_pass = |outcome| matches!(outcome, Outcome::Passed | Outcome::Skipped);
-            let mut has_passed = if is_damaged { Some(false) } else { outcome.map(is_pass) };
-            let is_changed = plan.suite.index(&id).is_some_and(has_changed);
-            let newest = trials.entry(id).or_default();
-            if is_changed && newest.is_none() && has_passed == Some(true) {
-                has_passed = Some(false);
-                found.changed += 1;
+        let mut add = |all: &mut Vec<_>, result: TrialResult| {
+            let is_pass = matches!(result.outcome, Outcome::Passed | Outcome::Skipped);
+            let is_changed = is_pass
+                && trials.get(&result.trial).is_none_or(Option::is_none)
+                && has_changed(plan, &result, &mut line);
+            all.push((result.trial, is_pass, is_changed));
+        };
+        let mut read = results.of_run(&dir, &Vec::new, &mut add)?;
+        let has_other_plan = manifest.sessions.iter().any(|session| session.adopted.is_some());
+        let planned = manifest.metadata.planned_trial_count;
+        if read.is_damaged || has_other_plan || read.trials != planned {
+            let (scenario, suite) = stored_tests(&root, &dir, &manifest)?;
+            let fold = Fold::of(&dir, &manifest, &suite, &|_, _| false)?;
+            let is_damaged = read.is_damaged || fold.foreign().is_some();
+            if is_damaged {
+                let problem = "the run is damaged, so none of its tests counts as passed";
+                let (path, problem) = (dir.path(), problem.to_owned());
+                found.skipped.push(RecordError::Foreign { path, problem });
             }
-            *newest = newest.or(has_passed);
+            read.results.retain(|(trial, ..)| suite.index(trial).is_some());
+            let mut ids = Ids::new(&suite, &scenario.providers);
+            for index in 0..suite.trials() {
+                let id = ids.trial(index).map_err(|source| unreadable(&root, source))?;
+                let newest = trials.entry(id).or_default();
+                *newest = newest.or(is_damaged.then_some(false));
+            }
+        }
+        for (trial, is_pass, is_changed) in read.results {
+            let newest = trials.entry(trial).or_default();
+            if newest.is_none() {
+                *newest = Some(is_pass && !is_changed);
+                found.changed += u64::from(is_changed);
+            }
         }
         is_whole |= manifest.metadata.selection.is_whole();
         found.runs.push(dir.id().to_owned());
@@ -184,6 +184,17 @@ pub(crate) fn not_passed(
     trials.retain(|_, has_passed| *has_passed != Some(true));
     found.tests = trials.keys().map(|id| format!("{}@{}", id.test, id.provider)).collect();
     Ok(found)
+}
+
+/// Returns whether the plan's test or provider differs from those of a result.
+fn has_changed(plan: &Plan, result: &TrialResult, line: &mut Vec<u8>) -> bool {
+    let Some(trial) = plan.suite.index(&result.trial) else { return false };
+    let planned = plan.suite.trial(trial);
+    let fingerprints = plan.suite.line(planned.test, line).and_then(|()| {
+        Ok(TestLine::read(line)?.fingerprints(&plan.fingerprints, planned.provider)?)
+    });
+    // If the test cannot be read, sending its task reports the error.
+    !fingerprints.is_ok_and(|(execution, judgement)| result.is_of(execution, judgement))
 }
 
 /// Returns the tests of a run, as `test@provider`, with a trial whose outcome satisfies `is_selected`.

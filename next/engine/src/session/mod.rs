@@ -12,6 +12,7 @@ mod live;
 mod progress;
 mod reports;
 mod requests;
+mod reruns;
 mod rescore;
 mod rescore_preview;
 mod resume;

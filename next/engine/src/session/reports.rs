@@ -262,8 +262,7 @@ impl Coordinator<'_> {
         if flight.is_judged() {
             let error = flight.lost_error(reason, &how);
             let provider = &self.plan.providers[usize::from(flight.task.provider)].provider;
-            let report =
-                flight.lost_judged(&provider.name, reason.outcome(), error, took.into());
+            let report = flight.lost_judged(&provider.name, reason.outcome(), error, took.into());
             return Some(report.ok()?.into());
         }
         let started_at = RunTime((self.now - RunTime(took.0)).0);

@@ -9,7 +9,8 @@ use runner_model::{Outcome, Reason, RunStatus, exit::Exit};
 use runner_model::{status::RunVerdict, units::plural, visible::shown_path};
 use runner_record::{End, Fold, Manifest, NewSession, Owned, RESCORE, ResultsRoot, RunDir, now};
 
-use super::resume::{check_foreign, claim, globs, matches_trial};
+use super::reruns::Reruns;
+use super::resume::{check_foreign, claim};
 use super::run::{Work, lock_root, prestart, run};
 use super::trust::{owner_notices, skipped_notices, usable};
 use crate::event::{Ended, Observer, RunEvent, ended};
@@ -58,6 +59,8 @@ pub fn rescore(
     }
     plan.prepare_grants(&request.session)?;
     let Manifest { reason, signal, message, .. } = manifest;
+    // A completed run may have lost results since.
+    let reason = reason.or_else(|| (before.left() > 0).then_some(Reason::Storage));
     plan.rescored = Some(End { reason, signal, message, at: now() });
     notices.iter().for_each(|notice| owned.log(notice));
 
@@ -121,11 +124,11 @@ impl Prepared {
         let path = request.scenario.as_deref().unwrap_or(Path::new(&manifest.scenario_path));
         let mut rescored = RescorePlan::new(root, dir, manifest, path, request.with_graders)?;
         let plan = &rescored.plan;
-        let globs = globs(manifest, None)?;
+        let reruns = Reruns::read(root, dir, manifest, None, None)?;
         let ids = RefCell::new(Ids::new(&plan.suite, &plan.scenario.providers));
-        let matches = |glob: &str, trial| {
+        let matches = |selected: &str, trial| {
             let id = ids.borrow_mut().trial(trial);
-            id.is_ok_and(|id| matches_trial(&globs, glob, &id))
+            id.is_ok_and(|id| reruns.matches(selected, &id))
         };
         let fold = Fold::of(dir, manifest, &plan.suite, &matches)?;
         check_foreign(dir, &fold)?;
@@ -144,6 +147,14 @@ impl Prepared {
                 shown_path(path),
                 plural(gone as u64, "test", "tests"),
                 named.join(", ")
+            ));
+        }
+        let lost = manifest.counts.done().saturating_sub(fold.counts().done());
+        if lost > 0 {
+            notices.push(format!(
+                "{} missing from index.jsonl; to run the trials again: {}",
+                plural(lost, "result is", "results are"),
+                dir.command("resume", &[])
             ));
         }
         let unjudged = rescored.unjudged();

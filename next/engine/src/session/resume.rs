@@ -1,6 +1,6 @@
 //! `resume`: continues a run with its stored plan or, with `--accept-changes`, with the current files.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::{cell::RefCell, fs::File, path::Path, time::Duration};
 
 use runner_model::{Outcome, Places, RunStatus, TrialId, units::plural, visible::shown_path};
@@ -8,8 +8,9 @@ use runner_prepare::ContentSource;
 use runner_record::{
     Fold, Manifest, NewPlan, NewSession, Owned, RecordError, Rerun, ResultsRoot, RunDir, RunHead,
 };
-use runner_scenario::{IdGlob, nearest_names};
+use runner_scenario::{Filter, nearest_names};
 
+use super::reruns::{self, FilterResult, Reruns};
 use super::run::{Work, lock_root, prestart, run};
 use super::run_parts::keep;
 use super::trust::{owner_notices, skipped_notices, usable};
@@ -29,7 +30,11 @@ struct Prepared {
     before: Fold,
     /// Number of trials that `--rerun` of this session selects.
     selected: u64,
-    globs: HashMap<String, IdGlob>,
+    /// The request's, with the result of a filter.
+    rerun: Option<Rerun>,
+    reruns: Reruns,
+    /// What the filter of `rerun` matched, to be stored.
+    filtered: Option<FilterResult>,
     /// A plan that replaces the stored one, and the file with its suite.
     adopted: Option<(NewPlan, File)>,
     /// Trials that ran when the process of the last session died.
@@ -130,11 +135,14 @@ fn run_prepared(
         owned.log(notice);
         observer.event(&RunEvent::Notice(notice));
     }
-    let Prepared { plan, fold, adopted, .. } = prepared;
+    let Prepared { plan, fold, adopted, rerun, filtered, .. } = prepared;
+    if let Some(result) = filtered {
+        root.keep_bytes(result.lines.as_bytes())?;
+    }
     let is_free = lock_root(&root, request.session.share)?;
     let session = NewSession {
         last_seq: fold.last_seq(),
-        rerun: request.rerun.clone(),
+        rerun,
         pending: Some(fold.left()),
         removed: fold.removed(),
         waits: !is_free,
@@ -181,7 +189,7 @@ pub fn preview(
     let mut ids = Ids::new(&prepared.plan.suite, &prepared.plan.scenario.providers);
     for trial in 0..prepared.plan.suite.trials() {
         let id = ids.trial(trial).map_err(|source| unreadable(&root, source))?;
-        each(&id, &prepared.decision(trial, &id, request.rerun.as_ref()));
+        each(&id, &prepared.decision(trial, &id));
     }
     Ok(())
 }
@@ -324,12 +332,6 @@ fn verdictless_notice(dir: &RunDir, manifest: &Manifest) -> Option<String> {
     })
 }
 
-/// Returns whether a glob matches the id of a trial or of its test.
-pub(super) fn matches_trial(globs: &HashMap<String, IdGlob>, glob: &str, id: &TrialId) -> bool {
-    let is_match = |glob: &IdGlob| glob.is_match(&id.to_string()) || glob.is_match(&id.test);
-    globs.get(glob).is_some_and(is_match)
-}
-
 impl Prepared {
     fn new(
         root: &ResultsRoot,
@@ -351,12 +353,19 @@ impl Prepared {
         restore_settings(&mut plan, manifest);
         plan.override_by(&request.session)?;
 
-        let globs = globs(manifest, request.rerun.as_ref())?;
+        let (rerun, filtered) = match &request.rerun {
+            Some(Rerun::Glob(text)) if Filter::is_filter(text) => {
+                let (rerun, result) = reruns::filtered(text, root, dir, manifest)?;
+                (Some(rerun), Some(result))
+            }
+            rerun => (rerun.clone(), None),
+        };
+        let reruns = Reruns::read(root, dir, manifest, rerun.as_ref(), filtered.as_ref())?;
         let ids = RefCell::new(Ids::new(&plan.suite, &plan.scenario.providers));
-        let matches = |glob: &str, trial| {
+        let matches = |selected: &str, trial| {
             // If the test cannot be read, sending its task reports the error.
             let id = ids.borrow_mut().trial(trial);
-            id.is_ok_and(|id| matches_trial(&globs, glob, &id))
+            id.is_ok_and(|id| reruns.matches(selected, &id))
         };
         let before = Fold::of(dir, manifest, &plan.suite, &matches)?;
         // A new plan may lack trials of the run, so their rows are not foreign.
@@ -364,7 +373,7 @@ impl Prepared {
             check_foreign(dir, &before)?;
         }
         let mut fold = before.clone();
-        let selected = request.rerun.as_ref().map(|rerun| fold.select(rerun, &matches));
+        let selected = rerun.as_ref().map(|rerun| fold.select(rerun, &matches));
         let adopted = suite.and_then(|suite| adopted(root, dir, manifest, &plan, suite, &fold));
         let mut sessions = manifest.sessions.iter();
         if adopted.is_some()
@@ -389,7 +398,9 @@ impl Prepared {
             fold,
             before,
             selected: selected.unwrap_or(0),
-            globs,
+            rerun,
+            reruns,
+            filtered,
             adopted,
             in_flight: in_flight.map(|attempt| attempt.trial.clone()).collect(),
             notices,
@@ -398,10 +409,10 @@ impl Prepared {
 
     /// Fails if `--rerun` selects no trial and nothing else is to do, or if its glob matches no trial of the plan.
     fn check_selection(&self, request: &ResumeRequest, is_done: bool) -> Result<(), EngineError> {
-        let Some(rerun) = request.rerun.as_ref().filter(|_| self.selected == 0) else {
+        let Some(rerun) = self.rerun.as_ref().filter(|_| self.selected == 0) else {
             return Ok(());
         };
-        let Some(glob) = rerun.glob() else {
+        let Rerun::Glob(glob) = rerun else {
             let is_refused = is_done && !request.accept_changes;
             let nothing = EngineError::NothingMeant(rerun.clone(), String::new());
             return if is_refused { Err(nothing) } else { Ok(()) };
@@ -410,7 +421,7 @@ impl Prepared {
         let mut ids = Ids::new(suite, &self.plan.scenario.providers);
         let mut trials = (0..suite.trials()).filter_map(|trial| ids.trial(trial).ok());
         // A trial without a result runs in any case.
-        if trials.any(|id| matches_trial(&self.globs, glob, &id)) {
+        if trials.any(|id| self.reruns.matches(glob, &id)) {
             return Ok(());
         }
         let trials = (0..suite.trials()).filter_map(|trial| ids.trial(trial).ok());
@@ -422,16 +433,15 @@ impl Prepared {
         manifest.status == RunStatus::Completed && self.adopted.is_none() && self.fold.left() == 0
     }
 
-    /// Decides about a trial. `rerun` is the selection of this session.
-    fn decision(&self, trial: u64, id: &TrialId, rerun: Option<&Rerun>) -> Decision {
+    /// Decides about a trial.
+    fn decision(&self, trial: u64, id: &TrialId) -> Decision {
         let outcome = self.fold.trial(trial).outcome;
         let ended = outcome.map_or("", verb);
-        let matches_trial = |glob: &str| matches_trial(&self.globs, glob, id);
         let is_selected = |rerun: &&Rerun| {
             outcome.is_some_and(|outcome| rerun.is_of(outcome))
-                && rerun.glob().is_none_or(matches_trial)
+                && rerun.ids().is_none_or(|ids| self.reruns.matches(&ids, id))
         };
-        let (is_pending, why) = match rerun.filter(is_selected) {
+        let (is_pending, why) = match self.rerun.as_ref().filter(is_selected) {
             _ if self.before.trial(trial).ungraded && self.plan.rejudge.has(trial) => {
                 (true, "not all of its graders have answered".to_owned())
             }
@@ -490,22 +500,6 @@ fn verb(outcome: Outcome) -> &'static str {
         Outcome::Skipped => "was skipped",
         Outcome::Stopped | Outcome::Ungraded => "has no result",
     }
-}
-
-/// Compiles the globs of all sessions' `--rerun`.
-pub(super) fn globs(
-    manifest: &Manifest,
-    rerun: Option<&Rerun>,
-) -> Result<HashMap<String, IdGlob>, EngineError> {
-    let reruns = manifest.sessions.iter().filter_map(|session| session.rerun.as_ref());
-    let globs = reruns.chain(rerun).filter_map(Rerun::glob);
-    let compiled = globs.map(|text| match IdGlob::new(text) {
-        Ok(glob) => Ok((text.to_owned(), glob)),
-        Err(problem) => Err(EngineError::Usage(format!(
-            "invalid `--rerun {text}`: use `failed`, `errors`, `all` or a glob over trials ({problem})"
-        ))),
-    });
-    compiled.collect()
 }
 
 /// Returns the plan that replaces the stored one. `None` if they are equal and the stored one is whole.

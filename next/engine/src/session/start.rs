@@ -87,8 +87,7 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
         }
         if found.changed > 0 {
             let trials = plural(found.changed, "trial", "trials");
-            notices
-                .push(format!("`--last-failed` selects {trials} that passed and changed since"));
+            notices.push(format!("`--last-failed` selects {trials} that passed and changed since"));
         }
         Some(found.tests)
     } else {
@@ -116,8 +115,7 @@ pub(crate) fn prepare(
     let mut new = new_run(&plan, &request.scenario, session)?;
     new.labels.clone_from(&request.labels);
     new.folder.clone_from(&request.folder);
-    new.metadata.selection =
-        Selected { filter: plan.filter.clone(), ..request.selection.clone() };
+    new.metadata.selection = Selected { filter: plan.filter.clone(), ..request.selection.clone() };
     let parts = RunParts {
         root: root.clone(),
         suite,

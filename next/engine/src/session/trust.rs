@@ -48,7 +48,12 @@ pub(crate) fn skipped_notices(skipped: &[RecordError]) -> Vec<String> {
 fn stored_grants(dir: &RunDir) -> String {
     let read = || {
         let manifest = dir.manifest().ok()?;
-        parse_stored(&dir.scenario(&manifest).ok()?, &manifest.scenario, &manifest.metadata.selection.overrides.vars).ok()
+        parse_stored(
+            &dir.scenario(&manifest).ok()?,
+            &manifest.scenario,
+            &manifest.metadata.selection.overrides.vars,
+        )
+        .ok()
     };
     match read() {
         Some(scenario) => grants(&scenario.providers),

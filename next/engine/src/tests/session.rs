@@ -256,7 +256,8 @@ fn session(
         "[providers.p]\nplugin = \"p.wasm\"\n[[tests]]\nid = \"a\"\nrepeat = {TRIALS}\ninput = 1\n"
     );
     fs::write(&path, text).unwrap();
-    let scenario = load(&path, &Default::default()).unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)));
+    let scenario = load(&path, &Default::default())
+        .unwrap_or_else(|problems| panic!("{}", problems.render(false, 100)));
     let mut file = tempfile::tempfile().unwrap();
     let suite = resolve(&scenario, &Selection::default(), &mut file).unwrap();
     let plugin = b"\0asm\x0d\0\x01\0".as_slice();

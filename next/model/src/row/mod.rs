@@ -18,8 +18,8 @@ pub use self::line::{
     read_head, read_line,
 };
 pub use self::parts::{
-    Actor, Artifact, Check, Denied, Grade, LogPlace, Metric, OUTPUT_ARTIFACT, OUTPUT_REFERENCE, Raw,
-    RowError, Usage,
+    Actor, Artifact, Check, Denied, Grade, LogPlace, Metric, OUTPUT_ARTIFACT, OUTPUT_REFERENCE,
+    Raw, RowError, Usage,
 };
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ impl Fold {
     }
 
     /// Folds the rows of a run by its plan. The `rerun` of a session selects among the rows before that session.
-    /// `matches` returns whether a glob matches a trial.
+    /// `matches` returns whether the ids of [`Rerun::ids`] select a trial.
     pub fn of(
         run: &RunDir,
         manifest: &Manifest,
@@ -214,13 +214,13 @@ impl Fold {
         Ok(fold)
     }
 
-    /// Makes the trials pending that `rerun` selects, and returns their number. `matches` returns whether a glob matches a
-    /// trial.
+    /// Makes the trials pending that `rerun` selects, and returns their number. `matches` returns whether the ids of
+    /// [`Rerun::ids`] select a trial.
     pub fn select(&mut self, rerun: &Rerun, matches: &dyn Fn(&str, u64) -> bool) -> u64 {
-        let mut selected = 0;
+        let (mut selected, ids) = (0, rerun.ids());
         for (index, state) in (0..).zip(&mut self.trials) {
             if state.outcome().is_some_and(|outcome| rerun.is_of(outcome))
-                && rerun.glob().is_none_or(|glob| matches(glob, index))
+                && ids.as_ref().is_none_or(|ids| matches(ids, index))
             {
                 state.set(MARK, MARK);
                 if state.newest() == UNGRADED {

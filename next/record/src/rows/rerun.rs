@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use runner_model::Outcome;
+use runner_model::{Digest, Outcome};
 use serde::{Deserialize, Serialize};
 
 /// Trials that a session runs again, among those with a final row at its start.
@@ -17,22 +17,30 @@ pub enum Rerun {
     /// Trials whose id, or whose test's id, matches.
     #[serde(untagged)]
     Glob(String),
+    /// Trials that matched a filter when the session started.
+    #[serde(untagged)]
+    Filter {
+        filter: String,
+        /// Their ids in the store, one per line.
+        trials: Digest,
+    },
 }
 
 impl Rerun {
-    /// Returns whether trials with this outcome are selected. [`Self::glob`] selects by id.
+    /// Returns whether trials with this outcome are selected. [`Self::ids`] selects by id.
     pub fn is_of(&self, outcome: Outcome) -> bool {
         match self {
             Self::Failed => outcome.is_bad(),
             Self::Errors => matches!(outcome, Outcome::Error | Outcome::Timeout),
-            Self::All | Self::Glob(_) => true,
+            Self::All | Self::Glob(_) | Self::Filter { .. } => true,
         }
     }
 
-    /// Returns the glob for the ids of trials.
-    pub fn glob(&self) -> Option<&str> {
+    /// Returns a key for the ids of the selected trials: the glob, or the digest of a filter's result.
+    pub fn ids(&self) -> Option<String> {
         match self {
-            Self::Glob(glob) => Some(glob),
+            Self::Glob(glob) => Some(glob.clone()),
+            Self::Filter { trials, .. } => Some(trials.to_string()),
             Self::Failed | Self::Errors | Self::All => None,
         }
     }
@@ -45,6 +53,7 @@ impl fmt::Display for Rerun {
             Self::Errors => "errors",
             Self::All => "all",
             Self::Glob(glob) => glob,
+            Self::Filter { filter, .. } => filter,
         })
     }
 }

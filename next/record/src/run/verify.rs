@@ -12,7 +12,7 @@ use crate::disk::layout::{LOGS, MANIFEST, ROWS, SCENARIO, STORE};
 use crate::disk::{lock, owner};
 use crate::rows::fold::UnplannedFold;
 use crate::rows::line_reader::ReadLine;
-use crate::{Manifest, RecordError, RunDir};
+use crate::{Manifest, RecordError, Rerun, RunDir};
 
 /// Faults that are kept, because more of them show nothing new.
 const MOST_FAULTS: usize = 10_000;
@@ -316,6 +316,10 @@ impl RunCheck<'_> {
         let plugins = manifest.providers.iter().map(|provider| provider.digest);
         let needed = plugins.chain([manifest.metadata.suite]);
         let mut needed: BTreeSet<_> = needed.chain(manifest.metadata.blobs).collect();
+        needed.extend(manifest.sessions.iter().filter_map(|session| match &session.rerun {
+            Some(Rerun::Filter { trials, .. }) => Some(*trials),
+            _ => None,
+        }));
         // The loop below reports a list that cannot be read.
         needed.extend(self.run.blobs(manifest).unwrap_or_default());
         for digest in needed {

@@ -106,6 +106,11 @@ impl Filter {
         Self::parse(&format!("in({}, {BAD})", quoted(run)))
     }
 
+    /// Returns whether a text is a filter rather than a glob. Ids have no parentheses.
+    pub fn is_filter(text: &str) -> bool {
+        text.contains('(')
+    }
+
     /// Returns the text, which [`Self::parse`] reads.
     pub fn text(&self) -> &str {
         &self.text

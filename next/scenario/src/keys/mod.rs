@@ -17,5 +17,5 @@ pub(crate) use test_keys::{
     DEFAULT_TIMEOUT, DEFAULTS, LIST, MAX_META, RETRIES, TEST, TestList, TestSettings,
     WrittenExpect, WrittenTest,
 };
-pub use vars::Vars;
 pub(crate) use vars::VARS;
+pub use vars::Vars;

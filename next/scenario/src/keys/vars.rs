@@ -53,11 +53,7 @@ impl Form for VarForm {
 
 /// Replaces `{{var.NAME}}` everywhere in a scenario by the values of `[vars]`, or by those that are `set` as text or JSON. Returns
 /// all values.
-pub(crate) fn fill(
-    root: &mut Value,
-    set: &SetVars,
-    reader: &mut Reader<'_>,
-) -> Vars {
+pub(crate) fn fill(root: &mut Value, set: &SetVars, reader: &mut Reader<'_>) -> Vars {
     let mut table = root.get("vars").cloned().unwrap_or_default();
     let declared = match &mut table {
         Value::Null => Vec::new(),
@@ -65,7 +61,8 @@ pub(crate) fn fill(
     };
     let declared: BTreeMap<_, _> = declared.into_iter().collect();
     for name in set.keys().filter(|name| !declared.contains_key(*name)) {
-        let problem = Problem::new(format!("`--set {name}`: the scenario has no variable `{name}`"));
+        let problem =
+            Problem::new(format!("`--set {name}`: the scenario has no variable `{name}`"));
         let help = match declared.len() {
             0 => format!("declare it in the scenario: `vars = {{ {name} = \"a default\" }}`"),
             _ => suggest(name, declared.keys().map(String::as_str)),
@@ -77,9 +74,7 @@ pub(crate) fn fill(
             (None, default) => default.clone()?,
             // Otherwise `--set version=1.10` would be the number 1.1.
             (Some(text), Some(Value::String(_))) => text.as_str().into(),
-            (Some(text), _) => {
-                serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into())
-            }
+            (Some(text), _) => serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()),
         };
         Some((name.clone(), value))
     };
@@ -142,7 +137,8 @@ fn fill_text(
         let Some(found) = vars.get(name) else {
             let label = "this template";
             if declared.contains_key(name) {
-                let help = format!("set it with `--set {name}=VALUE`, or write a default in `[vars]`");
+                let help =
+                    format!("set it with `--set {name}=VALUE`, or write a default in `[vars]`");
                 let message = format!("`var.{name}` has no value");
                 reader.refuse(at, message, label).help = Some(help);
             } else {

@@ -56,7 +56,8 @@ fn examples_in_docs_are_valid() {
         for example in text.split("```toml\n").skip(1) {
             let example = example.split("```").next().unwrap();
             let is_whole = example.contains("[providers.") && example.contains("tests]]");
-            let problems = is_whole.then(|| parse_stored(example, page, &Default::default()).err()).flatten();
+            let problems =
+                is_whole.then(|| parse_stored(example, page, &Default::default()).err()).flatten();
             let problems = problems.map(|problems| problems.render(false, 100));
             assert_eq!(problems, None, "{page}: {example}");
             count += u32::from(is_whole);

@@ -120,7 +120,7 @@ fn unchanged_rows_are_read_once() {
     file.set_modified(about.modified().unwrap()).unwrap();
     assert_eq!(find(folder.path(), &run).results, expected);
     let view = "SELECT count(*) FROM results WHERE scenario = 'basic' AND path = '/scenarios/basic.toml' AND test = 't'
-        AND provider = 'p' AND duration_ms = 0.5 AND started_at = '2026-11-20T09:18:04'";
+        AND provider = 'p' AND duration_ms = 0.5 AND started_at = '2026-11-20T09:18:04Z'";
     assert_eq!(number(folder.path(), view), TRIALS.cast_signed());
 }
 

@@ -59,7 +59,7 @@ impl Model {
         let is_owed = |(rerun, from): &(Rerun, u64)| {
             let outcome = self.outcome(index, *from);
             outcome.is_some_and(|outcome| rerun.is_of(outcome))
-                && rerun.glob().is_none_or(|glob| matches(glob, index))
+                && rerun.ids().is_none_or(|glob| matches(&glob, index))
                 && !has_row_after(*from)
         };
         self.outcome(index, u64::MAX).is_none() || self.reruns.iter().any(is_owed)
