@@ -40,7 +40,7 @@ fn remove_database(runner: &Runner) {
 
 /// Asserts that these trials are selected: with an empty, a filled, a deleted, a damaged and a read-only table.
 fn assert_selected(runner: &Runner, trials: &[&str]) {
-    let assert = |mut running: Running, state: &str| {
+    let assert = |running: Running, state: &str| {
         let ran = running.finish();
         assert_eq!(ran.code, Some(if trials.is_empty() { 5 } else { 0 }), "{state}: {ran:?}");
         let plan = ran.events();
@@ -51,10 +51,11 @@ fn assert_selected(runner: &Runner, trials: &[&str]) {
     assert(ran(), "empty");
     assert(ran(), "filled");
     let root = runner.path("results");
+    remove_database(runner);
     lock(&root, true);
     assert(Running::start(&mut ordinary(runner, &SELECT)), "read-only");
+    assert!(!root.join("runner.db").exists());
     lock(&root, false);
-    remove_database(runner);
     assert(ran(), "deleted");
     runner.write("results/runner.db", "this is no database");
     assert(ran(), "damaged");
@@ -62,8 +63,8 @@ fn assert_selected(runner: &Runner, trials: &[&str]) {
     database.execute_batch("UPDATE trials SET outcome = 'passed'").unwrap();
     assert(ran(), "changed");
     let failed = "SELECT count(*) FROM results WHERE outcome <> 'passed'";
-    let failed: usize = database.query_one(failed, [], |row| row.get(0)).unwrap();
-    assert!(failed >= trials.len());
+    let failed: isize = database.query_one(failed, [], |row| row.get(0)).unwrap();
+    assert!(failed > 0 || trials.is_empty());
 }
 
 #[test]
