@@ -1,14 +1,22 @@
-//! [`Denials`]: access that the providers of a run tried and were not granted.
+//! [`Denials`]: access that the providers and graders of a run tried and were not granted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use runner_model::{ErrorClass, Grants, Outcome, RowRef, row::Denied, visible::quoted};
+use runner_model::{
+    ErrorClass, Fingerprint, Grants, Outcome, RowRef, TrialId, row::Denied, visible::quoted,
+};
 use runner_scenario::{GrantsToml, key_and_value, toml_key};
 use serde::Serialize;
 
-/// Denied access by provider, without repetitions.
+/// Denied access by provider or grader, without repetitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Denials(BTreeMap<String, Vec<Denial>>);
+#[serde(transparent)]
+pub struct Denials {
+    by_name: BTreeMap<String, Vec<Denial>>,
+    /// The trial, and the grader's name, question and attempt, of each grade that was counted.
+    #[serde(skip)]
+    grades: HashSet<(TrialId, String, Option<Fingerprint>, u32)>,
+}
 
 /// A denied access.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,19 +31,32 @@ pub struct Denial {
 }
 
 impl Denials {
-    /// Denials of one provider that are shown. One more is kept, to show that there are more.
+    /// Denials of one provider or grader that are shown. One more is kept, to show that there are more.
     pub const MAX_TOLD: usize = 10;
 
-    /// Counts the denials of an attempt, except those of a test that passed because it expects `denied`. Judged rows repeat
-    /// those of their attempt.
+    /// Counts the denials of an attempt and its graders, except those of a test that passed because it expects `denied`. Judged
+    /// rows repeat those of their attempt and of earlier graders.
     pub fn add(&mut self, row: &RowRef<'_>) {
         let class = row.error.as_ref().and_then(|error| error.class);
         let is_expected = row.outcome == Outcome::Passed && class == Some(ErrorClass::Denied);
-        if row.denied.is_empty() || is_expected || row.judged.is_some() {
+        if !is_expected && row.judged.is_none() {
+            self.count(&row.provider, &row.denied);
+        }
+        for grade in row.grades.iter().filter(|grade| !grade.denied.is_empty()) {
+            let name = grade.grader.to_string();
+            if self.grades.insert((row.trial.clone(), name, grade.asked, grade.attempt)) {
+                self.count(&grade.grader, &grade.denied);
+            }
+        }
+    }
+
+    /// Adds the denials of one call.
+    fn count(&mut self, name: &str, denied: &[Denied<'_>]) {
+        if denied.is_empty() {
             return;
         }
-        let known = self.0.entry(row.provider.to_string()).or_default();
-        for denied in &row.denied {
+        let known = self.by_name.entry(name.to_owned()).or_default();
+        for denied in denied {
             let is_it = |known: &&mut Denial| {
                 *known.what == *denied.what && known.grant.as_deref() == denied.grant.as_deref()
             };
@@ -48,13 +69,12 @@ impl Denials {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_name.is_empty()
     }
 
-    /// Returns the denials of each provider.
-    pub fn by_provider(&self) -> impl Iterator<Item = (&str, &[Denial])> {
-        let providers = self.0.iter();
-        providers.map(|(provider, denials)| (provider.as_str(), denials.as_slice()))
+    /// Returns the denials of each provider and grader.
+    pub fn by_name(&self) -> impl Iterator<Item = (&str, &[Denial])> {
+        self.by_name.iter().map(|(name, denials)| (name.as_str(), denials.as_slice()))
     }
 }
 
@@ -68,19 +88,21 @@ impl Denial {
     }
 }
 
-/// Formats the grants of a scenario's provider with all of `denied` added. Empty if that adds nothing.
-pub fn table_with(provider: &str, granted: &Grants, denied: &[Denial]) -> Vec<String> {
+/// Formats the grants of a provider or grader, which is in `table` of the scenario, with all of `denied` added. Empty if that
+/// adds nothing.
+pub fn table_with(table: &str, name: &str, granted: &Grants, denied: &[Denial]) -> Vec<String> {
     let mut grants = GrantsToml::from(granted);
     let lines = denied.iter().filter_map(|denial| denial.grant.as_deref());
     let added = lines.filter(|line| grants.add(line)).count();
     match added {
         0 => Vec::new(),
-        _ => grants.table("providers", provider),
+        _ => grants.table(table, name),
     }
 }
 
-/// Formats a denial with the grant that would allow it. A row without a number is of `plugin run`, which has no scenario.
-pub(crate) fn line(row: &RowRef<'_>, denied: &Denied<'_>) -> String {
+/// Formats a denial of the provider of a row, or of a grader, with the grant that would allow it. A row without a number is of
+/// `plugin run`, which has no scenario.
+pub(crate) fn line(row: &RowRef<'_>, grader: Option<&str>, denied: &Denied<'_>) -> String {
     let what = &*denied.what;
     let Some((key, value)) = denied.grant.as_deref().and_then(key_and_value) else {
         return format!("denied: {what}");
@@ -90,8 +112,9 @@ pub(crate) fn line(row: &RowRef<'_>, denied: &Denied<'_>) -> String {
         let grant = quoted(&format!("{}={text}", key.trim_end_matches('s')));
         return format!("denied: {what} – to allow it: --grant {grant}");
     }
-    let provider = toml_key(&row.provider);
-    format!("denied: {what} – to allow it, add {value} to `{key}` of [providers.{provider}.grants]")
+    let table = if grader.is_some() { "graders" } else { "providers" };
+    let name = toml_key(grader.unwrap_or(&row.provider));
+    format!("denied: {what} – to allow it, add {value} to `{key}` of [{table}.{name}.grants]")
 }
 
 #[cfg(test)]
@@ -117,7 +140,7 @@ mod tests {
             denial(None),
         ];
         assert_eq!(
-            table_with("a b", &granted, &denied),
+            table_with("providers", "a b", &granted, &denied),
             [
                 "[providers.\"a b\".grants]",
                 r#"net = ["https://a.example", "https://b.example"]"#,
@@ -126,6 +149,6 @@ mod tests {
         );
         // Access that is granted already, or cannot be, needs no table.
         let denied = [denial(Some(r#"net = ["https://a.example"]"#)), denial(None)];
-        assert!(table_with("p", &granted, &denied).is_empty());
+        assert!(table_with("providers", "p", &granted, &denied).is_empty());
     }
 }

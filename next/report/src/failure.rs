@@ -164,6 +164,9 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
         let details = explanation(grade).skip(1).map(|line| (Tone::Detail, line.to_owned()));
         let error = grade.error.iter().flat_map(error_details);
         push_at_most(&mut lines, details.chain(error).collect(), most);
+        for denied in &grade.denied {
+            lines.push((Tone::Reason, denials::line(row, Some(&grade.grader), denied)));
+        }
     }
     // The error of a grader is in its grade.
     let is_of_grader = |error: &&RowError<'_>| error.class == Some(ErrorClass::Grader);
@@ -176,7 +179,7 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
         push_at_most(&mut lines, error_details(error), most);
     }
     for denied in &row.denied {
-        lines.push((Tone::Reason, denials::line(row, denied)));
+        lines.push((Tone::Reason, denials::line(row, None, denied)));
     }
     match &row.summary {
         _ if lines.is_empty() && row.outcome != Outcome::Passed => {

@@ -208,7 +208,8 @@ fn grade(grade: &Grade<'_>) -> Vec<String> {
         grade.explanation.as_ref().map(|text| ("explanation", text)),
         grade.log.as_ref().map(|text| ("log", text)),
     ];
-    let texts = texts.into_iter().flatten().flat_map(|(title, text)| {
+    let denied = grade.denied.iter().map(|denied| ("denied", &denied.what));
+    let texts = texts.into_iter().flatten().chain(denied).flat_map(|(title, text)| {
         let rest = text.trim_end().lines().map(|line| format!("    {line}"));
         std::iter::once(format!("  {title}:")).chain(rest)
     });

@@ -89,7 +89,7 @@ impl RunDocument {
                     let is_planned = is_planned(&head.trial);
                     settled.add(&head, &names, is_planned, meta.of(&head.trial.test));
                     if is_planned
-                        && head.has_denied
+                        && head.denies()
                         && let Ok(row) = read_line(bytes)
                     {
                         denials.add(&row);

@@ -49,6 +49,10 @@ min_score = 0.5
 plugin = "hostile.wasm"
 input = { do = "log" }
 
+[graders.curious]
+plugin = "hostile.wasm"
+input = { do = "http" }
+
 [[tests]]
 id = "judge"
 meta = { topic = "dates" }
@@ -94,6 +98,11 @@ id = "graded"
 input = { do = "echo", value = "a" }
 reference = "b"
 expect = { graders = ["judge", "meter", "strict"] }
+
+[[tests]]
+id = "curious"
+input = { do = "echo" }
+expect = { graders = ["curious"] }
 
 [[tests]]
 id = "large"

@@ -1,4 +1,4 @@
-//! Bounds of graders: rate, concurrency and `fail_fast`; and graders whose workers are killed.
+//! Bounds of graders: rate, concurrency, `fail_fast` and grants; and graders whose workers are killed.
 
 use std::{
     fs,
@@ -144,4 +144,21 @@ fn grader_that_kills_resume_and_rescore_is_an_error() {
         assert_no_output_is_made_again(&run, 1);
         runner.run(&["verify"]).expect(0);
     }
+}
+
+#[test]
+fn denials_of_a_grader_name_its_grants() {
+    let runner = graded("input = { do = \"http\" }", 2, "");
+    let grants = ["judge: GET https://example.com, in 2 attempts", "[graders.judge.grants]"];
+    let ran = runner.exec(&[]).expect(1);
+    ran.says(&grants);
+    ran.says(&["add \"https://example.com\" to `net` of [graders.judge.grants]"]);
+    let run = assert_whole(&runner, 2);
+    for row in run.rows().iter().filter(|row| row["final"] == true) {
+        assert_eq!(row["grades"][0]["denied"][0]["what"], "GET https://example.com", "{row}");
+        assert!(row["denied"].is_null());
+    }
+    runner.run(&["show"]).expect(0).says(&grants);
+    runner.run(&["show", "latest", "a@hostile#1"]).expect(0).says(&["denied: GET https://"]);
+    runner.run(&["verify"]).expect(0);
 }

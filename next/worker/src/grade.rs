@@ -164,6 +164,7 @@ pub fn grade(
         duration_ms: row.duration_ms,
         usage: row.usage,
         metrics,
+        denied: row.denied,
         asked,
     }
 }

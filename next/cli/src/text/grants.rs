@@ -109,29 +109,30 @@ fn missing_requests(provider: &ManifestProvider) -> (String, Grants) {
     (visible_line(&requests.join(", ")).into_owned(), wanted)
 }
 
-/// Formats denied access, and for each provider a table with its grants and this access. Empty without denials.
+/// Formats denied access, and for each provider and grader a table with its grants and this access. Empty without denials.
 pub fn denials(denials: &Denials, providers: &[ManifestProvider]) -> String {
     if denials.is_empty() {
         return String::new();
     }
     let mut lines = vec![style::bold("denied:")];
-    for (provider, denials) in denials.by_provider() {
+    for (name, denials) in denials.by_name() {
         let shown = &denials[..denials.len().min(Denials::MAX_TOLD)];
-        let name = visible_line(provider);
+        let shown_name = visible_line(name);
         for denial in shown {
             let times = match denial.count {
                 1 => String::new(),
                 count => format!(", in {count} attempts"),
             };
-            lines.push(format!("  {name}: {}{times}", visible_line(&denial.what)));
+            lines.push(format!("  {shown_name}: {}{times}", visible_line(&denial.what)));
         }
         if denials.len() > shown.len() {
-            lines.push(format!("  {name}: … and more"));
+            lines.push(format!("  {shown_name}: … and more"));
         }
-        let granted = providers.iter().find(|known| known.name == provider);
+        let known = providers.iter().find(|known| known.name == name);
         let none = Grants::default();
-        let granted = granted.map_or(&none, |known| &known.grants);
-        let table = table_with(provider, granted, shown);
+        let (table, granted) =
+            known.map_or(("providers", &none), |known| (known.table(), &known.grants));
+        let table = table_with(table, name, granted, shown);
         if !table.is_empty() {
             lines.push("    to allow it, add to the scenario:".to_owned());
             lines.extend(table.iter().map(|line| format!("      {}", visible_line(line))));

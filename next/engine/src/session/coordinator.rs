@@ -26,7 +26,7 @@ use runner_scenario::Problems;
 use tracing::debug;
 
 use super::in_flight::{CheckedReport, InFlight};
-use super::{live::write_live, requests, watchdog::Watchdog, worker_log::WorkerLog};
+use super::{progress::write_live, requests, watchdog::Watchdog, worker_log::WorkerLog};
 use crate::clock::{Clock, monotonic};
 use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{Checks, Ids, Place, Plan, StoredRow, provider_problems};

@@ -106,6 +106,7 @@ impl InFlightTask {
             duration_ms: took.as_micros() as f64 / 1e3,
             usage: Usage::default(),
             metrics: Vec::new(),
+            denied: Vec::new(),
             asked: None,
         };
         Ok(self.graded(stored, grade))
@@ -171,7 +172,7 @@ impl From<JudgedReport> for CheckedReport {
         let row = report.row().ok();
         Self {
             outcome: row.as_ref().map_or(Outcome::Stopped, |row| row.outcome),
-            has_denied: row.is_some_and(|row| !row.denied.is_empty()),
+            has_denied: row.is_some_and(|row| row.denies()),
             row: report.row,
             ungraded: report.ungraded,
             log: None,

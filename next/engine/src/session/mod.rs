@@ -8,7 +8,6 @@ mod coordinator;
 mod group;
 mod in_flight;
 mod judged;
-mod live;
 mod progress;
 mod reports;
 mod requests;

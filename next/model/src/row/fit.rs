@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 use super::check::{MAX_ROW, is_deep};
-use super::{line::Row, parts::Grade};
+use super::{
+    line::Row,
+    parts::{Denied, Grade},
+};
 use crate::{Text, outcome::Verdict};
 
 /// Bytes of the summary in a row that was too long.
@@ -61,6 +64,7 @@ const GRADE_STEPS: [fn(&mut Vec<Grade<'_>>); 3] = [
         for grade in grades {
             grade.explanation.iter_mut().for_each(|text| shorten(text, 500));
             grade.error.iter_mut().for_each(|error| shorten(&mut error.message, 500));
+            grade.denied.iter_mut().for_each(shorten_denied);
         }
     },
     |grades| {
@@ -70,6 +74,7 @@ const GRADE_STEPS: [fn(&mut Vec<Grade<'_>>); 3] = [
                 shorten(&mut error.code, 64);
                 shorten(&mut error.message, 100);
             }
+            grade.denied.clear();
             grade.metrics.truncate(3);
             for metric in &mut grade.metrics {
                 shorten(&mut metric.name, 64);
@@ -120,14 +125,16 @@ fn shorten_texts(row: &mut Row<'_>) {
         shorten(&mut metric.name, 64);
         metric.unit.iter_mut().for_each(|text| shorten(text, 32));
     }
-    for denied in &mut row.denied {
-        shorten(&mut denied.what, 100);
-        denied.grant.iter_mut().for_each(|text| shorten(text, 100));
-    }
+    row.denied.iter_mut().for_each(shorten_denied);
     if let Some(error) = &mut row.error {
         shorten(&mut error.code, 64);
         shorten(&mut error.message, 2000);
     }
+}
+
+fn shorten_denied(denied: &mut Denied<'_>) {
+    shorten(&mut denied.what, 100);
+    denied.grant.iter_mut().for_each(|text| shorten(text, 100));
 }
 
 fn shorten(text: &mut Text<'_>, most: usize) {

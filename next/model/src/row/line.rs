@@ -169,10 +169,19 @@ pub struct RowHead {
     pub seq: u64,
 }
 
-/// The score in a [`Grade`].
+/// The keys of a [`Grade`] that a [`RowHead`] has.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct GradeHead {
     pub score: Option<f64>,
+    #[serde(default, rename = "denied", deserialize_with = "is_present")]
+    pub has_denied: bool,
+}
+
+impl RowHead {
+    /// Returns whether the attempt or one of its graders was denied something.
+    pub fn denies(&self) -> bool {
+        self.has_denied || self.grades.iter().any(|grade| grade.has_denied)
+    }
 }
 
 /// The reason why a line of `index.jsonl` is not a row.
@@ -276,6 +285,11 @@ impl RowRef<'_> {
     pub fn output_artifact(&self) -> Option<&Artifact<'_>> {
         let output = self.output.as_ref().filter(|output| output.get() == OUTPUT_REFERENCE);
         output.and(self.artifacts.first())
+    }
+
+    /// Returns whether the attempt or one of its graders was denied something.
+    pub fn denies(&self) -> bool {
+        !self.denied.is_empty() || self.grades.iter().any(|grade| !grade.denied.is_empty())
     }
 
     /// Returns whether the attempt of its last grader has failed.

@@ -94,6 +94,9 @@ pub struct Grade<'a> {
     pub usage: Usage,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric<'a>>,
+    /// Actions of the grader that are not granted, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<Denied<'a>>,
     /// Hash of the grader's settings and its input. An answer with the same hash is kept. `None` if the grader was not called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<Fingerprint>,

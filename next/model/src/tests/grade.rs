@@ -28,6 +28,7 @@ fn grade(grader: &str, verdict: Option<Verdict>) -> Grade<'static> {
         duration_ms: 1.5,
         usage: Default::default(),
         metrics: Vec::new(),
+        denied: Vec::new(),
         asked: Some(Fingerprint([7; 16])),
     }
 }

@@ -37,7 +37,7 @@ pub struct RowFacts {
     pub flaky: bool,
     /// The row replaces the judgement of an attempt that already has a row.
     pub is_judged: bool,
-    /// The attempt was denied something.
+    /// The attempt or one of its graders was denied something.
     pub has_denied: bool,
     /// The row's number in the run; 0 if it has no number.
     pub seq: u64,
@@ -51,7 +51,7 @@ impl From<&RowHead> for RowFacts {
             is_final: row.r#final,
             flaky: row.flaky,
             is_judged: row.judged.is_some(),
-            has_denied: row.has_denied,
+            has_denied: row.denies(),
             seq: row.seq,
         }
     }
