@@ -86,6 +86,11 @@ impl Provider {
     pub fn table(&self) -> &'static str {
         if self.grading.is_some() { "graders" } else { "providers" }
     }
+
+    /// Returns `grader` or `provider`.
+    pub fn role(&self) -> &'static str {
+        if self.grading.is_some() { "grader" } else { "provider" }
+    }
 }
 
 impl Arguments {

@@ -243,3 +243,18 @@ fn rescore_names_results_that_a_run_has_lost() {
     assert_eq!(run.ending()[..2], ["incomplete", "storage"]);
     runner.run(&["resume"]).expect(0);
 }
+
+#[test]
+fn messages_tell_graders_from_providers() {
+    let test = format!("a | {ECHO} | graders = [\"one\"]");
+    let judge = grader("one", r#"do = "measure", score = 1, tokens = 30"#)
+        + "min_score = 0.5\nbudget = { metrics = { tokens = 25 } }\n";
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&scenario(&format!("{test}\nb | {ECHO} | graders = [\"one\"]"), &judge));
+    runner.exec(&["-j", "1"]).expect(4).says(&["the budget of `tokens` of `one` is used up"]);
+    let chat = "[graders.two]\nplugin = \"bundled:chat\"\nconfig = { none = 1 }\n";
+    runner.scenario(&scenario(&test.replace("one", "two"), chat));
+    let ran = runner.run(&["resume", "--dry-run"]).expect(0);
+    ran.says(&["graders added: `two`", "graders removed: `one`"]);
+    runner.run(&["rescore"]).expect(4).says(&["grader `two`: plugin `bundled:chat` refuses"]);
+}

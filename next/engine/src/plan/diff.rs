@@ -112,8 +112,10 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String>
     let only = refers_to_runs.then(|| ids::tests(suite, stored, |_| true).unwrap_or_default());
     let selection = selection(selected, only, None);
     let resolved = resolve_selected(live, &selection, tempfile::tempfile);
-    let mut found =
-        names("providers", &provider_digests(stored), &provider_digests(&live.providers));
+    let providers = |table| {
+        names(table, &provider_digests(table, stored), &provider_digests(table, &live.providers))
+    };
+    let mut found: Vec<_> = ["providers", "graders"].into_iter().flat_map(providers).collect();
     match resolved {
         Ok(Ok((new, _))) => {
             let (old, new) =
@@ -125,9 +127,11 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String>
     found
 }
 
-fn provider_digests(providers: &[Provider]) -> BTreeMap<String, Digest> {
+/// Returns the names and the digests of the settings of the providers in a table of the scenario.
+fn provider_digests(table: &str, providers: &[Provider]) -> BTreeMap<String, Digest> {
     let text = |provider| serde_json::to_vec(provider).unwrap_or_default();
-    providers.iter().map(|one| (one.name.to_string(), digest(&text(one)))).collect()
+    let of_table = providers.iter().filter(|one| one.table() == table);
+    of_table.map(|one| (one.name.to_string(), digest(&text(one)))).collect()
 }
 
 /// The names of a test's providers, and its execution and judgement fingerprints without any provider's part.

@@ -116,7 +116,7 @@ impl Account {
     fn text(&self) -> String {
         let metric = &self.name.metric;
         let whose = match &self.name.provider {
-            Some(name) => format!("`{metric}` of provider `{name}`"),
+            Some(name) => format!("`{metric}` of `{name}`"),
             None => format!("`{metric}`"),
         };
         // Sums of floating-point values are inexact: 0.1 + 0.2 would be shown as 0.30000000000000004.
@@ -153,7 +153,7 @@ mod tests {
         used.add(0, &[metric("cost", 0.75)]);
         assert_eq!(
             used.used_up_by_providers(),
-            "the budget of `cost` of provider `a` is used up: 1.75 of 1.5"
+            "the budget of `cost` of `a` is used up: 1.75 of 1.5"
         );
         assert_eq!(used.larger(), ["a:cost=3.25"]);
         assert_eq!(used.used_up(), None);

@@ -153,7 +153,7 @@ fn budget_of_a_provider_ends_only_that_provider() {
         assert_eq!(trials(&next), [trial]);
         harness.report(1, next[0].task, &passed(0, 7.0));
     }
-    let message = "the budget of `m` of provider `a` is used up: 1.5 of 1";
+    let message = "the budget of `m` of `a` is used up: 1.5 of 1";
     assert_eq!(harness.ack(), [ended(Reason::Budget, message)]);
     assert_eq!(harness.schedule.left(), 2);
 }
@@ -170,7 +170,7 @@ fn used_up_budget_drops_waiting_retries() {
     let first = harness.ready(1, 2, false);
     harness.report(1, first[0].task, &row("unavailable", 1.0, None));
     harness.report(1, first[1].task, &passed(0, 1.0));
-    let message = "the budget of `m` of provider `a` is used up: 1 of 1";
+    let message = "the budget of `m` of `a` is used up: 1 of 1";
     assert_eq!(harness.ack(), [ended(Reason::Budget, message)]);
 }
 

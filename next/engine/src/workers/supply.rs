@@ -148,7 +148,7 @@ impl Pool {
 /// Formats a provider and its plugin for the start of a message.
 pub(super) fn plugin_of(prepared: &PreparedProvider) -> String {
     let provider = &prepared.provider;
-    format!("provider `{}`: plugin `{}`", provider.name, provider.plugin)
+    format!("{} `{}`: plugin `{}`", provider.role(), provider.name, provider.plugin)
 }
 
 /// Returns the first provider with this plugin.
