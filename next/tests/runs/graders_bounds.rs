@@ -162,3 +162,17 @@ fn denials_of_a_grader_name_its_grants() {
     runner.run(&["show", "latest", "a@hostile#1"]).expect(0).says(&["denied: GET https://"]);
     runner.run(&["verify"]).expect(0);
 }
+
+#[test]
+fn unused_grader_is_noted_once() {
+    let idle = "[graders.idle]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"b\"\ninput = { do = \"echo\" }";
+    let runner = graded("input = { do = \"verdict\", verdict = \"pass\" }", 1, idle);
+    for args in [&["validate", "scenario.toml"][..], &["exec", "scenario.toml"]] {
+        let ran = runner.run(args).expect(0);
+        assert_eq!(ran.stderr.matches("no test names grader `idle`").count(), 1, "{}", ran.stderr);
+        assert!(!ran.stderr.contains("`judge` in"), "{}", ran.stderr);
+    }
+    // The selected tests may need fewer graders.
+    let ran = runner.exec(&["--test", "b"]).expect(0);
+    assert!(!ran.stderr.contains("no test names"), "{}", ran.stderr);
+}

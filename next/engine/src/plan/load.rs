@@ -18,6 +18,8 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     };
     let mut scenario = loaded.map_err(EngineError::Scenario)?;
     let mut notices = scenario.override_by(&selection.overrides);
+    let graders = scenario.providers.iter().filter(|provider| provider.grading.is_some());
+    let graders: Vec<_> = graders.map(|grader| grader.name.clone()).collect();
     let cache = PluginCache::open()?;
     let resolved = resolve_selected(&mut scenario, selection, tempfile::tempfile)
         .map_err(|error| EngineError::Machine(machine::no_temporary_file(&error)))?;
@@ -71,6 +73,9 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     };
     let blobs = ContentSource::from_files(suite.blobs().clone());
     notices.extend(scenario.unmatched_of_several(selection));
+    let unused =
+        graders.iter().filter(|name| !selection.is_some() && !suite.graders().contains(&***name));
+    notices.extend(unused.map(|name| format!("no test names grader `{name}` in `expect.graders`")));
     let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
     plan.notices = notices;
     Ok((plan, file))
