@@ -21,7 +21,9 @@ mod workers;
 
 pub use runner_record::Share;
 
+pub use self::error::EngineError;
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
+pub use self::plan::{Decision, resolve_filter};
 pub use self::request::{ExecRequest, Preview, RescoreRequest, ResumeRequest, SessionRequest};
 pub use self::session::{
     Group, Rejudgement, RescorePreview, exec, preview, preview_rescore, rescore, resume,
@@ -31,4 +33,3 @@ pub use self::signals::{
 };
 pub use self::stored_call::StoredCall;
 pub use self::validate::{preview_exec, validate};
-pub use self::{error::EngineError, plan::Decision};

@@ -127,7 +127,7 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
         on_answer(Answer::Notice(&notice));
     }
     let supplies = Supplies {
-        name: "plugin".to_owned(),
+        run: "plugin-run".to_owned(),
         session: 1,
         grace: Default::default(),
         providers,

@@ -91,7 +91,7 @@ impl StoredCall {
         let providers: Vec<_> = plan.providers.iter().map(|one| one.provider.clone()).collect();
         let mut notices = owner_notices(&run, &providers);
         notices.append(&mut plan.notices);
-        let supplies = plan.supplies(1, Some(&root));
+        let supplies = plan.supplies(run.id(), 1, Some(&root));
         Ok(Self { prestarted, supplies, task, line, notices })
     }
 

@@ -149,7 +149,7 @@ pub(crate) fn describe(
     prestarted: PrestartedWorker,
     plan: &Plan,
 ) -> Result<(Probe, Ready, Vec<ProviderProblem>), EngineError> {
-    let supplies = plan.supplies(1, None);
+    let supplies = plan.supplies("validate", 1, None);
     let mut probe = Probe::start(prestarted, supplies)?;
     let ready = probe.describe(&mut |_| ())?;
     let ready = ready.map_err(|end| end.into_error("plugins described themselves"))?;

@@ -10,7 +10,7 @@ use crate::{ErrorClass, Micros};
 /// The setup of a worker. Sent as JSON. Spawning a worker does not wait for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prepare {
-    /// The run's name, for messages.
+    /// The run's id. Calls outside of a run have a word.
     pub run: String,
     /// The session, from 1.
     pub session: u32,

@@ -1,13 +1,13 @@
 //! [`Provider`]: a plugin with its settings, for the scenario, the manifest and the worker.
 
-use std::slice;
+use std::{collections::BTreeMap, slice};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     Budgets, Digest, Fingerprint, Grants, Limits, Micros, ProviderName, enum_text::text_enum,
-    grants::FsMode, template::Template, test::Retries,
+    grants::FsMode, row::Metric, template::Template, test::Retries,
 };
 
 /// A plugin with its settings.
@@ -18,7 +18,7 @@ pub struct Provider {
     pub plugin: String,
     /// A JSON object.
     pub config: Value,
-    /// Arguments of a command. Roots: `input`, `config`.
+    /// Arguments of a command. Roots: `input`, `config`, `run`, `trial`.
     #[serde(default)]
     pub args: Arguments,
     /// Standard input of a plain command.
@@ -45,6 +45,9 @@ pub struct Provider {
     /// Only the coordinator uses it.
     #[serde(default, skip_serializing_if = "Budgets::is_empty")]
     pub budget: Budgets,
+    /// Dollars per million, by metric. Not negative.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prices: BTreeMap<String, f64>,
     /// `None` for a provider that tests run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grading: Option<Box<Grading>>,
@@ -68,6 +71,9 @@ pub struct Grading {
     pub fingerprint: Option<Fingerprint>,
 }
 
+/// The metric that prices add to an attempt, in dollars.
+const COST: &str = "cost_usd";
+
 /// The roots of placeholders in a grader's `input`.
 pub const GRADED_ROOTS: &[&str] = &["input", "output", "reference", "metrics", "test", "provider"];
 
@@ -90,6 +96,20 @@ impl Provider {
     /// Returns `grader` or `provider`.
     pub fn role(&self) -> &'static str {
         if self.grading.is_some() { "grader" } else { "provider" }
+    }
+}
+
+impl Provider {
+    /// Returns the cost of an attempt with these metrics. `None` if none of them has a price, or one of them is the cost.
+    pub fn cost(&self, metrics: &[Metric<'_>]) -> Option<Metric<'static>> {
+        let prices = metrics.iter().filter_map(|metric| {
+            let price = self.prices.get(&*metric.name)?;
+            Some(metric.value.max(0.0) * price / 1e6)
+        });
+        let is_reported = metrics.iter().any(|metric| *metric.name == *COST);
+        let cost = prices.reduce(|sum, price| sum + price).filter(|_| !is_reported)?;
+        // JSON has no infinite numbers.
+        Some(Metric { name: COST.into(), value: cost.min(f64::MAX), unit: Some("USD".into()) })
     }
 }
 
@@ -140,7 +160,7 @@ impl Rate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Stdin {
-    /// A text. Roots: `input`, `config`.
+    /// A text. Roots: `input`, `config`, `run`, `trial`.
     Text(Template),
     /// The content of an attachment of the test.
     File {

@@ -122,6 +122,7 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
         concurrency: _,
         rate: _,
         budget: _,
+        prices: _,
         grading,
     } = &prepared.provider;
     let call = match prepared.kind {

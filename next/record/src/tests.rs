@@ -37,7 +37,8 @@ use runner_model::{
 };
 
 use crate::{
-    Ack, Fold, Metadata, NewRun, NewSession, Owned, ResultsRoot, RunDir, Selected, Writer,
+    Ack, Fold, Metadata, NewRun, NewSession, Owned, ResultsRoot, RunDir, Selected, Writer, new_id,
+    now,
 };
 
 /// A plan of one test with this number of repeats.
@@ -92,12 +93,12 @@ pub(crate) fn session(writer: &'static str) -> NewSession {
 
 pub(crate) fn new_run(trials: u64) -> NewRun {
     NewRun {
+        id: new_id("basic", now()),
         scenario: "basic".into(),
         scenario_path: "/scenarios/basic.toml".into(),
         text: "name = \"basic\"\n".into(),
         labels: BTreeMap::new(),
         group: None,
-        folder: None,
         metadata: Metadata {
             planned_test_count: 1,
             planned_trial_count: trials,

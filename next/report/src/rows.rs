@@ -4,11 +4,13 @@ use std::{
     cell::{OnceCell, RefCell},
     collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    io::BufReader,
 };
 
 use runner_model::row::{RowHead, read_line};
 use runner_model::{Counts, Outcome, Places as _, RowRef, TrialId, status::RunVerdict};
 use runner_record::{Manifest, ReadLine, RecordError, RunDir, UnplannedFold};
+use runner_scenario::{Filter, RowFacts, TestLabels};
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
@@ -40,13 +42,15 @@ impl Serialize for Line {
 }
 
 /// Selection of rows for a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Which {
     All,
     /// Rows that settle their trials with a failure, an error or a timeout.
     Failed,
     /// All rows of trials that passed after an attempt that did not, except `ungraded` ones.
     Flaky,
+    /// Rows that settle their trials and match a filter, whose runs are looked up.
+    Matching(Filter),
 }
 
 /// The rows of a run, read from disk at each use.
@@ -136,11 +140,49 @@ impl Rows {
             let newest = self.settled.of(&head.trial);
             head.outcome != Outcome::Ungraded && newest.is_some_and(|newest| newest.flaky)
         };
-        match self.which {
+        match &self.which {
             Which::All => self.select(|_| true, each),
+            Which::Matching(filter) => self.matching(filter, each),
             Which::Failed => self.settling(|newest| newest.outcome.is_bad(), each),
             Which::Flaky => self.select(is_flaky, each),
         }
+    }
+
+    /// Calls `each` for the rows that settle trials and match a filter.
+    fn matching(
+        &self,
+        filter: &Filter,
+        mut each: impl FnMut(&RowRef<'_>, &[u8]),
+    ) -> Result<(), RecordError> {
+        let labels = match filter.needs_tests() {
+            true => self.labels()?,
+            false => TestLabels::default(),
+        };
+        let failed = RefCell::new(None);
+        let log = |row: &RowRef<'_>| {
+            self.run.log(row).unwrap_or_else(|error| {
+                failed.borrow_mut().get_or_insert(error);
+                None
+            })
+        };
+        self.settling(
+            |_| true,
+            |row, line| {
+                if filter.matches(&RowFacts { row, labels: &labels, log: &log }) == Some(true) {
+                    each(row, line);
+                }
+            },
+        )?;
+        failed.into_inner().map_or(Ok(()), Err)
+    }
+
+    fn labels(&self) -> Result<TestLabels, RecordError> {
+        let suite = self.run.content(&self.run.manifest()?.metadata.suite)?;
+        TestLabels::read(BufReader::new(suite)).map_err(|source| RecordError::Io {
+            what: "read the stored tests of",
+            path: self.run.path(),
+            source,
+        })
     }
 
     /// Formats the selected rows, sorted as [`Failures::listed`]: rows with the same reason follow one another.

@@ -61,11 +61,11 @@ impl RunDocument {
     /// # Errors
     ///
     /// The run cannot be read.
-    pub fn read(root: &ResultsRoot, run: &RunDir, which: Which) -> Result<Self, RecordError> {
+    pub fn read(root: &ResultsRoot, run: &RunDir, which: &Which) -> Result<Self, RecordError> {
         run.snapshot(|| Self::read_once(root, run, which))
     }
 
-    fn read_once(root: &ResultsRoot, run: &RunDir, which: Which) -> Result<Self, RecordError> {
+    fn read_once(root: &ResultsRoot, run: &RunDir, which: &Which) -> Result<Self, RecordError> {
         // Read before the manifest: if the run ends in between, the manifest shows it.
         let live = run.live();
         let on_disk = run.manifest()?;
@@ -106,7 +106,7 @@ impl RunDocument {
         let lost_results = on_disk.counts.done().saturating_sub(judged.counts.done());
         let run_dir = run.path().to_string_lossy().into_owned();
         let meta = meta.results(settled.finals());
-        let rows = Rows::new(run, which, settled);
+        let rows = Rows::new(run, which.clone(), settled);
         let columns = on_disk.providers.iter().zip(rows.columns(&names)?);
         let (graders, providers): (Vec<_>, Vec<_>) =
             columns.partition(|(provider, _)| provider.is_grader);

@@ -7,8 +7,9 @@ use runner_model::{Budgets, FailFast, Micros, ScenarioOverrides, SetVars, provid
 use serde_json::{Map, Value};
 
 use crate::keys::{
-    BUDGET, CONCURRENCY, DEFAULTS, GRADERS, LIST, PROVIDERS, TEST, TestList, TestSettings, VARS,
-    Vars, WrittenTest, budget_of, consistency, files, matrix, template_inputs, vars,
+    BUDGET, CONCURRENCY, DEFAULTS, GRADERS, LIST, PRICES, PROVIDERS, TEST, TestList, TestSettings,
+    VARS, Vars, WrittenTest, add_prices, budget_of, consistency, files, matrix, template_inputs,
+    vars,
 };
 use crate::problem::{Problem, Problems};
 use crate::reading::{
@@ -287,18 +288,17 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     table.optional("description", &TEXT);
     table.optional("vars", &VARS);
     let minutes = table.or("timeout_minutes", &Number(0.001, 525_600.0), "60");
+    let providers = [table.optional("providers", &PROVIDERS), table.optional("graders", &GRADERS)];
+    let providers = providers.into_iter().flatten().flatten();
+    let mut providers: Vec<_> = providers.map(|(_, provider)| provider).collect();
+    add_prices(&mut providers, table.optional("prices", &PRICES).unwrap_or_default());
     Some(Scenario {
         name,
+        providers,
         timeout: Duration::from_secs_f64(minutes * 60.0),
         defaults: table.optional("defaults", &DEFAULTS).unwrap_or_default(),
         run: table.optional("run", &RUN).unwrap_or_default(),
         dimensions: table.optional("dimensions", &List(0, TEXT)),
-        providers: [table.optional("providers", &PROVIDERS), table.optional("graders", &GRADERS)]
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|(_, provider)| provider)
-            .collect(),
         tests: table.optional("tests", &List(0, TEST)).unwrap_or_default(),
         lists: table.optional("test_lists", &List(0, LIST)).unwrap_or_default(),
         ..Scenario::default()

@@ -143,3 +143,38 @@ fn filter_selects_trials_to_run_again() {
     runner.run(&["prune", "--keep-last", "1", "--yes"]).expect(0);
     runner.run(&["verify"]).expect(0);
 }
+
+#[test]
+fn show_prints_only_matching_trials() {
+    let runner = runner();
+    runner.exec(&[]);
+    for (args, expected) in [
+        (&["-E", "provider(good) math"][..], &["math/add@good#1", "math/divide@good#1"][..]),
+        (&["-E", "error(trap)"], &["text/trap@good#1"]),
+        (&["-E", "math/*", "--failed"], &["math/divide@good#1", "math/divide@other#1"]),
+        (&["-E", "tag(fast) | meta(topic=x)"], &["math/add@good#1"]),
+        (&["-E", "in(latest, outcome(failed)) & log(x)"], &[]),
+    ] {
+        let args = [&["show", "latest"][..], args].concat();
+        let document = runner.run(&[&args[..], &["--json"]].concat()).expect(0).document();
+        let rows = document["rows"].as_array().unwrap();
+        let trials: BTreeSet<_> = rows.iter().map(|row| row["trial"].as_str().unwrap()).collect();
+        assert_eq!(trials, expected.iter().copied().collect(), "{args:?}");
+        let shown = runner.run(&args).expect(0).stdout;
+        for trial in ["math/add@good#1", "math/divide@other#1", "text/trap@good#1"] {
+            assert_eq!(shown.contains(trial), trials.contains(trial), "{args:?}: {shown}");
+        }
+    }
+    runner.run(&["show", "-E", "outcome(faild)"]).expect(2).says(&["did you mean `failed`?"]);
+}
+
+#[test]
+fn logs_are_searched() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        "[providers.p]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"a\"\ninput = { do = \"log\" }\n[[tests]]\nid = \"b\"\ninput = { do = \"echo\" }\n",
+    );
+    runner.exec(&[]).expect(0);
+    let shown = runner.run(&["show", "-E", "log(CAREFUL)"]).expect(0).stdout;
+    assert!(shown.contains("a@p#1") && !shown.contains("b@p#1"), "{shown}");
+}

@@ -37,7 +37,7 @@ impl Attempt<'_> {
         let started_at = SystemTime::now().into();
         let trial = &self.task.trial;
         let tags: Vec<String> = self.test.tags.iter().map(ToString::to_string).collect();
-        let filled = provider.fill(self.test.input, &self.files, |path| fs::read(path));
+        let filled = provider.fill(self.test.input, trial, &self.files, |path| fs::read(path));
         let filled = filled.and_then(|filled| {
             let is_grade = self.task.kind == TaskKind::Grade;
             if is_grade {
@@ -72,6 +72,12 @@ impl Attempt<'_> {
         let max_tree = max_tree_bytes(provider.settings.limits.reply);
         if let Some(redactor) = provider.access.secrets.redactor() {
             redact(redactor, &mut ended, max_tree);
+        }
+        if let Ending::Reply(reply) = &mut ended.ending
+            && let Some(cost) = provider.settings.cost(&reply.metrics)
+        {
+            // A row that is too long keeps its first metrics.
+            reply.metrics.insert(0, cost);
         }
         self.judge_call(started_at, ended, max_tree)
     }

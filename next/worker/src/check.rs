@@ -2,7 +2,7 @@
 //! of `expect`.
 
 use runner_model::prepare::{Problem, RefusedPart};
-use runner_model::{ErrorClass, test::Test};
+use runner_model::{ErrorClass, TrialId, test::Test};
 use runner_sandbox::AttachedFile;
 
 use crate::provider::{LoadedProvider, problem};
@@ -11,6 +11,7 @@ use crate::schema::{Refusal, Schema};
 /// Returns the problems of a test for a provider.
 pub fn check(
     provider: &LoadedProvider,
+    trial: &TrialId,
     test: &Test<'_>,
     files: &[AttachedFile],
     schema: Option<&Result<Schema, String>>,
@@ -29,7 +30,7 @@ pub fn check(
             add("input", format!("refuses the input: {reasons}"), part);
         }
     }
-    if let Err(error) = provider.fill(test.input, files, |_| Ok(Vec::new())) {
+    if let Err(error) = provider.fill(test.input, trial, files, |_| Ok(Vec::new())) {
         add(&error.code, error.message.to_string(), RefusedPart::default());
     }
     if let Some(code) = test.expect.exit_code

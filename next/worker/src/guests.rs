@@ -180,7 +180,8 @@ impl Slots {
             }
             TaskKind::Grade => self.grade(slot, queued, &test, provider, instances).await?,
             TaskKind::Check => {
-                AttemptReport::from_problems(&check(provider, &test, &files, schema.as_deref()))
+                let problems = check(provider, &task.trial, &test, &files, schema.as_deref());
+                AttemptReport::from_problems(&problems)
             }
             TaskKind::Run => {
                 let attempt = Attempt { task, test: &test, files, schema, cache: &self.cache };

@@ -8,12 +8,12 @@ use runner_model::provider::{
     Arguments, Description, OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Stdin,
 };
 use runner_model::template::{MissingKey, Template, find};
-use runner_model::{Digest, ErrorClass, Grants, protocol::FromWorker, row::RowError};
+use runner_model::{Digest, ErrorClass, Grants, TrialId, protocol::FromWorker, row::RowError};
 use runner_sandbox::{
     Access, AttachedFile, CommandCall, Engines, LoadError, Network, Plugin, Secrets, failure,
     too_large,
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{schema::Schema, worker_state::WorkerState};
 
@@ -30,6 +30,8 @@ pub struct LoadedProvider {
     pub input_schema: Option<Schema>,
     /// Values of the root `secret` in templates of environment variables: an object.
     secrets: Value,
+    /// Values of the root `run` in templates: an object.
+    run: Value,
 }
 
 /// The parts of a call that templates produce.
@@ -112,6 +114,7 @@ impl LoadedProvider {
             config: settings.config.to_string(),
             input_schema,
             secrets: Value::Object(in_env.collect()),
+            run: json!({"id": prepare.run}),
             access: Access {
                 network: Network::new(settings.grants.net.clone()),
                 secrets: Arc::new(secrets),
@@ -155,6 +158,7 @@ impl LoadedProvider {
     pub fn fill(
         &self,
         input: &RawValue,
+        trial: &TrialId,
         files: &[AttachedFile],
         read: Read,
     ) -> Result<Filled, RowError<'static>> {
@@ -164,7 +168,10 @@ impl LoadedProvider {
         }
         let input: Value = serde_json::from_str(input.get())
             .map_err(|error| invalid("template", format!("cannot read the input: {error}")))?;
-        let mut roots = vec![("input", &input), ("config", &self.settings.config)];
+        let trial = json!({"id": trial.to_string()});
+        let config = &self.settings.config;
+        let mut roots =
+            vec![("input", &input), ("config", config), ("run", &self.run), ("trial", &trial)];
         let command = self
             .is_command()
             .then(|| command_call(&self.settings, &roots, files, read))

@@ -138,7 +138,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 fn refuse_tests(scenarios: &[PathBuf]) -> Result<(), CommandError> {
     let names = || scenarios.iter().filter_map(|path| path.to_str());
     for word in names().filter(|word| !Path::new(word).exists()) {
-        if names().flat_map(|file| test_ids(file)).any(|id| id == word) {
+        if names().flat_map(test_ids).any(|id| id == word) {
             let text = format!("the scenario {word} does not exist\ndid you mean `--test {word}`?");
             return Err(CommandError::usage(text));
         }

@@ -204,7 +204,7 @@ pub fn show(root: &ResultsRoot, list: &RunList, out: &Out) -> Result<(), Command
     for run in &list.runs {
         failures.start_run(&run.head.scenario);
         let run = root.find(&run.head.id)?;
-        RunDocument::read(root, &run, Which::Failed)?.rows.add_failures(&mut failures)?;
+        RunDocument::read(root, &run, &Which::Failed)?.rows.add_failures(&mut failures)?;
     }
     trials::print_notable(&failures, out, true);
     out.data(&summary::line(&group, group.head.worked()));

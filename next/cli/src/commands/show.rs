@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use runner_engine::resolve_filter;
 use runner_model::units::{plural, show_duration};
 use runner_model::{Counts, exit::Exit, status::RunVerdict, visible::visible_line};
-use runner_record::{Manifest, RecordError, RunDir, now};
+use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, now};
 use runner_report::{
     Failures, MetaCounts, MetaResults, Results, RunDocument, TrialDocument, Which, find_trial,
     phrases, run_facts, short_of,
 };
+use runner_scenario::Filter;
 
 use super::{group, target::Target};
 use crate::{
-    args::RunArgs,
+    args::{self, RunArgs},
     text::{
         CommandError, Out, Table, grants, style, summary,
         trials::{self, BLOCK_LINES, Extent},
@@ -38,11 +40,14 @@ pub struct Args {
     /// Show only failures, errors and timeouts, with reasons
     #[arg(long, conflicts_with = "trial")]
     failed: bool,
+    /// Show only trials that match a filter, such as `slower(2s) | error(trap)`; repeatable
+    #[arg(short = 'E', long, value_name = "FILTER", conflicts_with = "trial")]
+    filter: Vec<String>,
     /// Show all attempts of trials that passed on a retry
-    #[arg(long, conflicts_with_all = ["trial", "failed"])]
+    #[arg(long, conflicts_with_all = ["trial", "failed", "filter"])]
     flaky: bool,
     /// Also show sessions, pauses and changes of the status
-    #[arg(long, conflicts_with_all = ["trial", "failed", "flaky"])]
+    #[arg(long, conflicts_with_all = ["trial", "failed", "flaky", "filter"])]
     history: bool,
 }
 
@@ -63,16 +68,14 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     });
     let run = match found? {
         Target::Run(run) => run,
-        Target::Group(list) if (args.failed || args.flaky) && !*json => {
+        Target::Group(list) if args.selects_rows() && !*json => {
             for run in &list.runs {
                 out.data(&style::bold(&format!("{}:", visible_line(&run.head.scenario))));
                 print_rows(&root.find(&run.head.id)?, args, out)?;
             }
             return Ok(Exit::Success);
         }
-        Target::Group(list)
-            if args.trial.is_some() || args.failed || args.flaky || args.history =>
-        {
+        Target::Group(list) if args.trial.is_some() || args.selects_rows() || args.history => {
             let group = list.runs.first().and_then(|run| run.head.group.as_ref());
             let group = group.map_or("", |group| &group.id);
             return Err(CommandError::usage(format!(
@@ -107,12 +110,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         });
         return Ok(Exit::Success);
     }
-    let which = args.which();
-    if !*json && which != Which::All {
+    if !*json && args.selects_rows() {
         print_rows(&run, args, out)?;
         return Ok(Exit::Success);
     }
-    let document = RunDocument::read(&root, &run, which)?;
+    let document = RunDocument::read(&root, &run, &args.which(&root)?)?;
     if *json {
         out.document(&document);
     } else {
@@ -126,19 +128,33 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 }
 
 impl Args {
-    fn which(&self) -> Which {
-        match (self.failed, self.flaky) {
-            (true, _) => Which::Failed,
-            (_, true) => Which::Flaky,
-            _ => Which::All,
+    /// Returns whether only some rows are shown.
+    fn selects_rows(&self) -> bool {
+        self.failed || self.flaky || !self.filter.is_empty()
+    }
+
+    fn which(&self, root: &ResultsRoot) -> Result<Which, CommandError> {
+        let mut filters = args::filters(&self.filter)?;
+        if self.failed && !filters.is_empty() {
+            filters.push(Filter::failed());
         }
+        Ok(match Filter::all(filters) {
+            Some(mut filter) => {
+                resolve_filter(&mut filter, root)?;
+                Which::Matching(filter)
+            }
+            None if self.failed => Which::Failed,
+            None if self.flaky => Which::Flaky,
+            None => Which::All,
+        })
     }
 }
 
 /// Prints the rows that `--failed` or `--flaky` selects, and the summary line.
 fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> {
-    let document = RunDocument::read(&run.results_root()?, run, args.which())?;
-    if args.failed {
+    let root = run.results_root()?;
+    let document = RunDocument::read(&root, run, &args.which(&root)?)?;
+    if !args.flaky {
         let blocks = document.rows.grouped(|row| trials::block(row, BLOCK_LINES))?;
         blocks.iter().for_each(|block| out.data(block));
     } else {

@@ -26,7 +26,7 @@ use runner_scenario::Problems;
 use tracing::debug;
 
 use super::in_flight::{CheckedReport, InFlight};
-use super::{progress::write_live, requests, watchdog::Watchdog, worker_log::WorkerLog};
+use super::{requests, watchdog::Watchdog, worker_log::WorkerLog};
 use crate::clock::{Clock, monotonic};
 use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{Checks, Ids, Place, Plan, StoredRow, provider_problems};
@@ -369,8 +369,7 @@ impl<'a> Coordinator<'a> {
             owned.log(&notice);
             self.observer.event(&RunEvent::Notice(&notice));
         }
-        self.run =
-            Some(ActiveRun { live: write_live(owned.live_writer()), owned, writer, session });
+        self.run = Some(ActiveRun { live: owned.live_writer().start(), owned, writer, session });
         Ok(())
     }
 

@@ -1,10 +1,9 @@
 //! Progress of a session: on the screen, in `runner.log` and in `live.json`.
 
-use std::sync::mpsc::{self, SyncSender};
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use runner_model::{Micros, Places, RunTime, Stage, TaskId, Time, visible::visible_line};
-use runner_record::{Compiling, InFlight, Live, LiveWriter, WaitingTrial, sweep_every};
+use runner_record::{Compiling, InFlight, Live, WaitingTrial, sweep_every};
 
 use super::coordinator::{ActiveRun, Coordinator, PROGRESS_EVERY};
 use crate::{LongWait, RunEvent, clock::monotonic, plan::Ids, schedule::Waiting};
@@ -196,18 +195,4 @@ impl Coordinator<'_> {
         self.log(notice);
         self.observer.event(&RunEvent::Notice(notice));
     }
-}
-
-/// Starts the thread that writes `live.json`. It ends when the sender is dropped. The channel holds one state: with `try_send`
-/// a slow disk makes the coordinator skip states instead of waiting.
-pub(super) fn write_live(writer: LiveWriter) -> SyncSender<Live> {
-    let (states, received) = mpsc::sync_channel(1);
-    let thread = thread::Builder::new().name("live".into());
-    // `live.json` is only for display, so the session runs without the thread, too.
-    let _ = thread.spawn(move || {
-        for live in received {
-            writer.write(&live);
-        }
-    });
-    states
 }

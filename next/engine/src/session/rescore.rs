@@ -73,6 +73,7 @@ pub fn rescore(
         ..plan.session(RESCORE, &request.session.command)
     };
     let work = Work {
+        id: owned.dir().id().to_owned(),
         session: owned.manifest().sessions.len() as u32 + 1,
         fold: prepared.fold,
         root,

@@ -149,6 +149,7 @@ fn run_prepared(
         ..plan.session("resume", &request.session.command)
     };
     let work = Work {
+        id: owned.dir().id().to_owned(),
         session: owned.manifest().sessions.len() as u32 + 1,
         fold,
         root: root.clone(),

@@ -17,6 +17,8 @@ use crate::{clock::Clock, input::Input, plan::Plan};
 
 /// The plan and the state of a session's run.
 pub(crate) struct Work {
+    /// The run's id.
+    pub(crate) id: String,
     pub(crate) plan: Plan,
     /// State by the rows of earlier sessions.
     pub(crate) fold: Fold,
@@ -75,8 +77,8 @@ pub(crate) fn run(
     create: impl FnOnce() -> Result<Owned, RecordError> + Send + 'static,
     observer: &mut dyn Observer,
 ) -> Result<Ended, EngineError> {
-    let Work { plan, fold, session, root, share } = work;
-    let supplies = plan.supplies(session, Some(&root));
+    let Work { id, plan, fold, session, root, share } = work;
+    let supplies = plan.supplies(&id, session, Some(&root));
     let mut pool = Pool::new(prestarted, supplies).map_err(machine_error)?;
     let clock = Clock::start();
     let SessionSettings { timeout, grace, .. } = plan.settings;

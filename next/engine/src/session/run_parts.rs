@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs::File, path::Path};
 
 use runner_model::Digest;
 use runner_prepare::ContentSource;
-use runner_record::{NewRun, NewSession, Owned, RecordError, ResultsRoot};
+use runner_record::{NewRun, NewSession, Owned, RecordError, ResultsRoot, new_id, now};
 
 use crate::error::{EngineError, machine_error};
 use crate::plan::{Plan, manifest_providers, metadata};
@@ -57,12 +57,12 @@ pub(crate) fn new_run(
     let scenario = &plan.scenario;
     let path = std::path::absolute(path).map_err(machine_error)?;
     Ok(NewRun {
+        id: new_id(&scenario.name, now()),
         scenario: scenario.name.clone(),
         scenario_path: path.to_string_lossy().into_owned(),
         text: scenario.text.clone(),
         labels: BTreeMap::new(),
         group: None,
-        folder: None,
         metadata: metadata(plan),
         providers: manifest_providers(plan),
         session,

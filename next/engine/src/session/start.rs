@@ -114,8 +114,9 @@ pub(crate) fn prepare(
     let session = plan.session("exec", &options.command);
     let mut new = new_run(&plan, &request.scenario, session)?;
     new.labels.clone_from(&request.labels);
-    new.folder.clone_from(&request.folder);
+    new.id = request.folder.clone().unwrap_or(new.id);
     new.metadata.selection = Selected { filter: plan.filter.clone(), ..request.selection.clone() };
+    let id = new.id.clone();
     let parts = RunParts {
         root: root.clone(),
         suite,
@@ -123,7 +124,13 @@ pub(crate) fn prepare(
         blobs: plan.blobs.clone(),
         new,
     };
-    let work =
-        Work { fold: Fold::new(plan.suite.trials()), plan, session: 1, root, share: options.share };
+    let work = Work {
+        id,
+        fold: Fold::new(plan.suite.trials()),
+        plan,
+        session: 1,
+        root,
+        share: options.share,
+    };
     Ok((work, parts))
 }

@@ -282,6 +282,7 @@ fn session(
         new: new_run(&plan, &path, new_session).unwrap(),
     };
     let work = Work {
+        id: parts.new.id.clone(),
         fold: Fold::new(TRIALS),
         plan,
         session: 1,

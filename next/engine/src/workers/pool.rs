@@ -33,8 +33,8 @@ const MAX_FAILED_STARTS: u32 = 3;
 /// Data that workers are prepared with, and content that they may request.
 #[derive(Debug)]
 pub(crate) struct Supplies {
-    /// The scenario's name, for messages.
-    pub(crate) name: String,
+    /// The run's id, for templates.
+    pub(crate) run: String,
     /// The session's number, from 1.
     pub(crate) session: u32,
     pub(crate) grace: Micros,
@@ -291,7 +291,7 @@ impl Pool {
         debug!(worker = worker.0, ?shape, describes, "a worker is started");
         let supplies = &self.supplies;
         link.send(ToWorker::Prepare(Box::new(Prepare {
-            run: supplies.name.clone(),
+            run: supplies.run.clone(),
             session: supplies.session,
             cache: path_text(supplies.cache.path())?,
             blobs: path_text(&self.folder.path().join("blobs"))?,

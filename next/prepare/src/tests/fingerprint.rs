@@ -25,6 +25,7 @@ fn provider() -> PreparedProvider {
             concurrency: None,
             rate: None,
             budget: Default::default(),
+            prices: Default::default(),
         },
         digest: digest(b"plugin"),
         kind: PluginKind::Command,

@@ -1,4 +1,4 @@
-//! Folders of new runs: with a new unique name, or with a name that the user chose.
+//! Folders of new runs. Their names are the ids of the runs: unique ones, or names that users chose.
 
 use std::io::ErrorKind;
 
@@ -36,20 +36,9 @@ impl ResultsRoot {
     }
 }
 
-/// Creates the folder of a new run under a unique name.
-pub(crate) fn create(root: &Dir, scenario: &str, now: Time) -> Result<(String, Dir), RecordError> {
-    loop {
-        let id = new_id(scenario, now);
-        match root.create_dir(&id, of_own_folder()) {
-            Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => {}
-            made => return Ok((id, made?)),
-        }
-    }
-}
-
 /// Creates the folder `name` for a new run. Takes over an empty folder, and a folder that a dead process left while it
 /// created a run. Also returns whether there was a folder.
-pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock, bool), RecordError> {
+pub(crate) fn create(root: &Dir, name: &str) -> Result<(Dir, Lock, bool), RecordError> {
     let (dir, had_folder) = match root.create_dir(name, of_own_folder()) {
         Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => (root.dir(name)?, true),
         made => (made?, false),
@@ -60,7 +49,11 @@ pub(crate) fn create_named(root: &Dir, name: &str) -> Result<(Dir, Lock, bool), 
         return Err(dir.refuse(".", format!("it {problem}; choose another folder")));
     }
     check_unused(&dir)?;
-    let lock = Lock::take(&dir, name)?;
+    let lock = Lock::take(&dir, name).inspect_err(|_| {
+        if !had_folder {
+            drop(root.remove_folder(name));
+        }
+    })?;
     // Another process may have created a run here and ended.
     if RunDir::open(root, name)?.is_some() {
         return Err(RecordError::held(name, dir.path(), Holder::default()));
@@ -131,7 +124,7 @@ mod tests {
         let root = ResultsRoot::open(folder.path()).unwrap();
         let create = |name: &str| {
             let mut new = new_run(1);
-            new.folder = Some(name.to_owned());
+            new.id = name.to_owned();
             root.create(new)
         };
         for name in ["new", "empty", "left"] {

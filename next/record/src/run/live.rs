@@ -1,6 +1,9 @@
 //! [`Live`]: `live.json`, the progress of a running session. Deleting it makes a time less precise and changes
 //! no result.
 
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
+
 use runner_model::{Counts, GuestPhase, Reason, StopSignal, Time, TrialId, status::Stage};
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +119,20 @@ struct LastWords {
 pub struct LiveWriter(pub(crate) Dir);
 
 impl LiveWriter {
+    /// Starts a thread that writes `live.json`. It ends when the sender is dropped. The channel holds one state: with `try_send`
+    /// a slow disk makes the caller skip states instead of waiting.
+    pub fn start(self) -> SyncSender<Live> {
+        let (states, received) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new().name("live".into());
+        // `live.json` is only for display, so a session runs without the thread, too.
+        let _ = thread.spawn(move || {
+            for live in received {
+                self.write(&live);
+            }
+        });
+        states
+    }
+
     /// Replaces `live.json`. Ignores errors.
     pub fn write(&self, live: &Live) {
         self.replace(LIVE, live);

@@ -9,9 +9,11 @@ use crate::{GroupPlace, ManifestProvider, Metadata, Rerun, SessionEntry, disk::l
 /// The writer of sessions that only judge stored outputs again.
 pub const RESCORE: &str = "rescore";
 
-/// The plan of a new run. Its id, times and session entry are added by [`ResultsRoot::create`].
+/// The plan of a new run. Its times and session entry are added by [`ResultsRoot::create`].
 #[derive(Debug)]
 pub struct NewRun {
+    /// The name of the run's folder: a [`new_id`](crate::new_id), or a name that the user chose.
+    pub id: String,
     /// The scenario's name.
     pub scenario: String,
     /// Absolute path of the scenario.
@@ -20,8 +22,6 @@ pub struct NewRun {
     pub text: String,
     pub labels: BTreeMap<String, String>,
     pub group: Option<GroupPlace>,
-    /// Name of the run's folder. `None`: a new unique name.
-    pub folder: Option<String>,
     pub metadata: Metadata,
     pub providers: Vec<ManifestProvider>,
     /// The first session.

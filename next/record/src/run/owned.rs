@@ -50,24 +50,13 @@ pub struct UnwrittenEnd {
 }
 
 impl ResultsRoot {
-    /// Creates a run: its directory (`<UTC>-<scenario>-<8 hex digits>` unless named), lock, scenario, and manifest with
-    /// status `running` and stage `plan`, or `waiting` if its session waits. All of it, and all contents kept in the
-    /// store, are synced.
+    /// Creates a run: its directory, lock, scenario, and manifest with status `running` and stage `plan`, or `waiting` if its
+    /// session waits. All of it, and all contents kept in the store, are synced.
     pub fn create(&self, new: NewRun) -> Result<Owned, RecordError> {
         let root = self.own_dir()?;
         let now = now();
-        let (id, mut dir, lock, had_folder) = match new.folder {
-            Some(name) => {
-                let (dir, lock, had_folder) = folder::create_named(root, &name)?;
-                (name, dir, lock, had_folder)
-            }
-            None => {
-                let (id, dir) = folder::create(root, &new.scenario, now)?;
-                let lock = Lock::take(&dir, &id);
-                let lock = lock.inspect_err(|_| drop(root.remove_folder(&id)))?;
-                (id, dir, lock, false)
-            }
-        };
+        let id = new.id;
+        let (mut dir, lock, had_folder) = folder::create(root, &id)?;
         if has_secrets(&new.providers) {
             dir.make_private()?;
         }

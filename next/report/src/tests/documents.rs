@@ -120,11 +120,11 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
         description: None,
     };
     NewRun {
+        id: "basic-1".into(),
         scenario: "basic".into(),
         scenario_path: "/basic.toml".into(),
         labels: BTreeMap::from([("team".into(), "night".into())]),
         group: None,
-        folder: Some("basic-1".into()),
         metadata: Metadata {
             planned_test_count: 1,
             planned_trial_count: 4,
@@ -190,7 +190,7 @@ fn hide_volatile(value: &mut Value) {
 fn run_and_list_have_these_keys() {
     let results = Results::new();
     let (root, run) = (&results.root, &results.run);
-    results.check("run", &RunDocument::read(root, run, Which::Failed).unwrap());
+    results.check("run", &RunDocument::read(root, run, &Which::Failed).unwrap());
     results.check("list", &RunList::read(root).unwrap());
     results.check("request", &RequestResult::read(root, run, Answer::Stopped).unwrap());
 }
@@ -210,7 +210,7 @@ fn trial_has_rows_logs_and_plan() {
 #[test]
 fn failures_are_grouped_by_reason() {
     let results = Results::new();
-    let document = RunDocument::read(&results.root, &results.run, Which::Failed).unwrap();
+    let document = RunDocument::read(&results.root, &results.run, &Which::Failed).unwrap();
     let mut failures = Failures::default();
     document.rows.add_failures(&mut failures).unwrap();
     let group = |group: &crate::FailureGroup| format!("{}: {}", group.name(), group.reason);

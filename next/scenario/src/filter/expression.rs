@@ -82,6 +82,9 @@ pub struct InRun<'a> {
     pub filter: Filter,
 }
 
+/// Returns a run's id, and its matching tests as `test@provider`.
+pub type Look<'l, E> = dyn FnMut(InRun<'_>) -> Result<(String, HashSet<String>), E> + 'l;
+
 impl Filter {
     pub(crate) fn new(text: &str, root: Expression) -> Self {
         Self { text: text.to_owned(), root }
@@ -186,16 +189,12 @@ impl Filter {
         has
     }
 
-    /// Looks up each `in(RUN, FILTER)`, the innermost first. `look` returns the run's id, which replaces its name in the text, and
-    /// the matching tests as `test@provider`.
+    /// Looks up each `in(RUN, FILTER)`, the innermost first. Its id replaces the run's name in the text.
     ///
     /// # Errors
     ///
     /// The first error of `look`.
-    pub fn resolve<E>(
-        &mut self,
-        look: &mut dyn FnMut(InRun<'_>) -> Result<(String, HashSet<String>), E>,
-    ) -> Result<(), E> {
+    pub fn resolve<E>(&mut self, look: &mut Look<'_, E>) -> Result<(), E> {
         let mut ids = Vec::new();
         self.root.resolve(&self.text, look, &mut ids)?;
         // From the end, so that the other ranges stay valid.
@@ -247,7 +246,7 @@ impl Expression {
     fn resolve<E>(
         &mut self,
         text: &str,
-        look: &mut dyn FnMut(InRun<'_>) -> Result<(String, HashSet<String>), E>,
+        look: &mut Look<'_, E>,
         ids: &mut Vec<(Range<usize>, String)>,
     ) -> Result<(), E> {
         match self {

@@ -73,6 +73,7 @@ pub(crate) fn check(root: &Value, reader: &mut Reader<'_>) {
         }
     }
     check_memory(root, reader);
+    check_prices(root, reader);
     check_ids(items(root, "tests"), reader);
     for key in ["tests", "test_lists"] {
         let at = At::ROOT.key(key);
@@ -111,6 +112,32 @@ fn check_memory(root: &Value, reader: &mut Reader<'_>) {
             "its limit is {}: raise `run.memory`, or set `limits.memory` of the {noun}",
             show_size(limit)
         ));
+    }
+}
+
+/// Reports globs of `[prices]` that match nothing, and metrics with two prices.
+fn check_prices(root: &Value, reader: &mut Reader<'_>) {
+    let names: Vec<_> = all_providers(root).map(|(_, name, _)| name.as_str()).collect();
+    let at = At::ROOT.key("prices");
+    let mut priced = HashMap::new();
+    for (glob, prices) in root.get("prices").and_then(Value::as_object).into_iter().flatten() {
+        let Ok(set) = globs::over_ids(&[glob]) else { continue };
+        let own = at.key(glob);
+        if let Some((_, help)) = unmatched(glob, &names) {
+            let message = format!("no provider or grader matches `{glob}`");
+            reader.refuse_key(&own, message, "matches nothing").help = Some(help);
+        }
+        for metric in prices.as_object().into_iter().flat_map(Map::keys) {
+            let mut matched = names.iter().filter(|name| set.is_match(name));
+            let twice = matched.find_map(|name| {
+                Some((name, priced.insert((name, metric), glob).filter(|other| *other != glob)?))
+            });
+            if let Some((name, other)) = twice {
+                let message = format!("`{name}` has two prices for `{metric}`");
+                reader.refuse_key(&own.key(metric), message, "and again here");
+                reader.add_place(&at.key(other).key(metric), "first here");
+            }
+        }
     }
 }
 

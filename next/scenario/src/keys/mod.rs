@@ -12,7 +12,9 @@ pub(crate) mod vars;
 pub(crate) use files::{ListFiles, ListFormat, NamedFile};
 pub(crate) use grant_keys::{GRANTS, check_grants};
 pub(crate) use matrix::{MATRIX, MATRIX_NAME};
-pub(crate) use provider_keys::{BUDGET, CONCURRENCY, GRADERS, PROVIDERS, budget_of};
+pub(crate) use provider_keys::{
+    BUDGET, CONCURRENCY, GRADERS, PRICES, PROVIDERS, add_prices, budget_of,
+};
 pub(crate) use test_keys::{
     DEFAULT_TIMEOUT, DEFAULTS, LIST, MAX_META, RETRIES, TEST, TestList, TestSettings,
     WrittenExpect, WrittenTest,

@@ -1,11 +1,14 @@
 //! The keys of providers, their limits and budgets.
 
+use std::collections::BTreeMap;
+
 use runner_model::provider::{
     Arguments, GRADED_ROOTS, Grading, OutputForm, Protocol, Provider, Reuse, Stdin,
 };
 use runner_model::{BudgetName, Budgets, LimitUnit, Limits, ProviderName};
 use serde_json::{Value, json};
 
+use crate::globs;
 use crate::keys::{GRANTS, MATRIX, MATRIX_NAME, NamedFile, RETRIES};
 use crate::reading::{
     Any, AnyTable, At, COMMAND_ROOTS, DIGEST, Either, Form, Integer, List, Named, Number, RATE,
@@ -38,6 +41,18 @@ const METRICS: Named<Number> = Named {
     refuse: |_| None,
     pattern: "",
     count: (1, usize::MAX),
+};
+/// Dollars per million of each metric, by globs over names of providers and graders.
+pub(crate) const PRICES: Named<Named<Number>> = Named {
+    form: Named {
+        form: Number(0.0, f64::MAX),
+        words: "a table such as { input_tokens = 2.5 }",
+        ..METRICS
+    },
+    words: "a table",
+    refuse: |glob| globs::over_ids(&[glob]).err(),
+    pattern: "",
+    count: (0, usize::MAX),
 };
 const STDIN: StringOr<Templated, TableForm<String>> = StringOr {
     string: Templated(COMMAND_ROOTS),
@@ -100,6 +115,7 @@ fn settings(table: &mut Table<'_, '_>) -> Option<Provider> {
         concurrency: table.optional("concurrency", &CONCURRENCY),
         rate: table.optional("rate", &RATE),
         budget: budget_of(name.as_ref().ok(), table.optional("budget", &BUDGET)),
+        prices: BTreeMap::new(),
         grading: None,
         plugin: plugin?,
         name: name.ok()?,
@@ -150,6 +166,17 @@ pub(crate) fn budget_of(
         (BudgetName { provider: provider.map(ToString::to_string), metric }, Some(most))
     };
     Budgets(metrics.into_iter().flatten().map(named).collect())
+}
+
+/// Adds prices to the providers and graders that their globs match.
+pub(crate) fn add_prices(providers: &mut [Provider], prices: Vec<(String, Vec<(String, f64)>)>) {
+    for (glob, prices) in prices {
+        // An invalid glob is refused when it is read.
+        let Ok(set) = globs::over_ids(&[glob]) else { continue };
+        for provider in providers.iter_mut().filter(|provider| set.is_match(&*provider.name)) {
+            provider.prices.extend(prices.iter().cloned());
+        }
+    }
 }
 
 fn limits(table: &mut Table<'_, '_>) -> Option<Limits> {

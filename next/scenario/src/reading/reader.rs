@@ -15,9 +15,9 @@ pub(crate) type Roots = &'static [&'static str];
 /// Roots of templates in a test list.
 pub(crate) const LIST_ROOTS: Roots = &["row", "file", "row_number"];
 /// Roots of templates of a command.
-pub(crate) const COMMAND_ROOTS: Roots = &["input", "config"];
+pub(crate) const COMMAND_ROOTS: Roots = &["input", "config", "run", "trial"];
 /// Roots of templates of environment variables, the only ones that can have secrets.
-pub(crate) const ENV_ROOTS: Roots = &["input", "config", "secret"];
+pub(crate) const ENV_ROOTS: Roots = &["input", "config", "run", "trial", "secret"];
 /// Roots of templates that the values of a matrix fill.
 pub(crate) const MATRIX_ROOTS: Roots = &["matrix"];
 /// Help on `{{secret.KEY}}` outside of the environment.
@@ -158,6 +158,12 @@ impl<'p> Reader<'p> {
                 return None;
             }
         };
+        for root in ["run", "trial"] {
+            for keys in template.keys_of(root).filter(|keys| *keys != ["id"]) {
+                let message = format!("there is no `{}`", dotted(root, keys));
+                self.refuse(at, message, LABEL).help = Some(format!("write `{{{{{root}.id}}}}`"));
+            }
+        }
         if roots == ENV_ROOTS {
             for keys in template.keys_of("secret") {
                 if !matches!(keys, [name] if is_secret_name(name)) {

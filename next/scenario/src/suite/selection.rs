@@ -105,7 +105,7 @@ impl Selection {
         };
         let is = |condition| Expression::Is(condition, 0..0);
         let tags = (!self.tags.is_empty()).then(|| self.tags.clone());
-        let only = self.only.clone().map(|tests| Condition::of_run(tests));
+        let only = self.only.clone().map(Condition::of_run);
         let exclude = set(&self.exclude)?.map(|globs| is(Condition::Test(globs)));
         let parts = [
             set(&self.providers)?.map(|globs| is(Condition::Provider(globs))),

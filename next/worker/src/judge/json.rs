@@ -119,12 +119,14 @@ impl Comparison {
                     let words = if expected.len() > both { "missing" } else { "not expected" };
                     return found.add_run(path, both..all, words);
                 }
-                for index in both..all {
+                for (index, expected) in expected.iter().enumerate().skip(both) {
                     path.push(Step::Item(index));
-                    match expected.get(index) {
-                        Some(expected) => found.missing(path, expected),
-                        None => found.unexpected(path, &output[index]),
-                    }
+                    found.missing(path, expected);
+                    path.pop();
+                }
+                for (index, output) in output.iter().enumerate().skip(both) {
+                    path.push(Step::Item(index));
+                    found.unexpected(path, output);
                     path.pop();
                 }
             }

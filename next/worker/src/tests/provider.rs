@@ -71,6 +71,7 @@ fn command_receives_rendered_templates() {
             concurrency: None,
             rate: None,
             budget: Default::default(),
+            prices: Default::default(),
         };
         let roots = [("input", &input), ("config", &json!({"lang": "en"}))];
         let filled = command_call(&settings, &roots, &files, |path| fs::read(path));

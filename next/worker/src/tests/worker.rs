@@ -242,6 +242,7 @@ fn provider(name: &str, plugin: &[u8], kind: PluginKind) -> PreparedProvider {
             concurrency: None,
             rate: None,
             budget: Default::default(),
+            prices: Default::default(),
         },
         digest: digest(plugin),
         kind,

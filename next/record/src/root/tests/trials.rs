@@ -242,7 +242,7 @@ fn deleted_runs_leave_the_table() {
     let (_, other) = ended(folder.path());
     find(folder.path(), &run);
     find(folder.path(), &other);
-    let policy = PrunePolicy { runs: vec![run.id.clone()], ..PrunePolicy::default() };
+    let policy = PrunePolicy { runs: vec![run.id], ..PrunePolicy::default() };
     assert_eq!(root.prune(&policy, false, now()).unwrap().runs.len(), 1);
     assert_eq!(number(folder.path(), COUNT), TRIALS.cast_signed());
     assert_eq!(find(folder.path(), &other).results, expected(&other));

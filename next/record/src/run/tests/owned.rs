@@ -8,7 +8,7 @@ use runner_model::{
 };
 
 use crate::{
-    End, Fold, Manifest, RecordError, ResultsRoot,
+    End, Fold, Manifest, RecordError, ResultsRoot, new_id, now,
     tests::{begin, dead_run, folder, inject, new_run, row, session, tail, write_rows, writer},
 };
 
@@ -25,7 +25,7 @@ fn end(reason: Option<Reason>) -> End {
 fn birth_leaves_a_whole_run() {
     let folder = folder();
     let mut new = new_run(2);
-    new.scenario = "über/../alles".into();
+    new.id = new_id("über/../alles", now());
     let root = ResultsRoot::open(folder.path()).unwrap();
     let owned = root.create(new).unwrap();
     let run = owned.dir().clone();

@@ -1,0 +1,7 @@
+//! Settings of sessions, and values of a command line that replace those of a scenario.
+
+mod overrides;
+mod session;
+
+pub use overrides::{LimitBound, ScenarioOverrides, SetVars};
+pub use session::{BudgetName, Budgets, FailFast, SessionOverrides, SessionSettings};
