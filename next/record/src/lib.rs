@@ -17,7 +17,7 @@ pub use disk::{plugin_cache::PluginCache, scratch::Scratch};
 pub use root::command::{command, default_root};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
-pub use root::trials::{RunResults, TrialResult, Trials};
+pub use root::trials::{RunResults, ShortFingerprints, TrialResult, Trials};
 pub use root::{results_root::ResultsRoot, root_lock::Share, settings::SettingsFile};
 pub use rows::fold::{Fold, RowEffect, RowFacts, TrialState, UnplannedFold};
 pub use rows::writer::{Ack, Writer};

@@ -5,7 +5,9 @@ use std::{io, path::Path};
 
 use runner_model::{Outcome, Places as _, TrialId, provider::PreparedProvider};
 use runner_prepare::ContentSource;
-use runner_record::{Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir, TrialResult};
+use runner_record::{
+    Fold, Manifest, PluginCache, RecordError, ResultsRoot, RunDir, ShortFingerprints,
+};
 use runner_scenario::{Scenario, Suite, parse_stored};
 
 use super::{ids, ids::Ids, plan::Plan, test_line::TestLine};
@@ -56,10 +58,15 @@ fn keep_providers(scenario: &mut Scenario, manifest: &Manifest) {
     scenario.keep_providers(|provider| names.contains(&*provider.name));
 }
 
+/// The fingerprints of a trial's newest result if it passed.
+type Newest = Option<ShortFingerprints>;
+
 /// The result of [`not_passed`].
 #[derive(Debug, Default)]
 pub(crate) struct NotPassed {
+    /// As `test@provider`.
     pub(crate) tests: HashSet<String>,
+    passed: HashMap<TrialId, ShortFingerprints>,
     /// Number of trials that passed, and whose test or provider has changed since.
     pub(crate) changed: u64,
     /// Ids of the runs, the newest first.
@@ -113,21 +120,21 @@ fn stored<T>(dir: &RunDir, content: Result<T, RecordError>) -> Result<T, EngineE
     })
 }
 
-/// Returns the tests of a plan with a trial whose newest result is not passed or is of another test, or that was planned and has
-/// no result, as `test@provider`. Reads this user's runs from the newest back: until one is of the whole scenario and each trial
-/// so far has a result, at most [`MAX_RUNS`]. Runs of another file than `path`, which is absolute, do not count. Also returns the
-/// names of the read runs, and the errors of damaged runs and of those of other users.
+/// Returns the tests of a scenario with a trial whose newest result is not passed, or that was planned and has no result. Reads
+/// this user's runs from the newest back: until one is of the whole scenario and each trial so far has a result, at most
+/// [`MAX_RUNS`]. Runs of another file than `path`, which is absolute, do not count. Also returns the names of the read runs, and
+/// the errors of damaged runs and of those of other users.
 pub(crate) fn not_passed(
     results: &Path,
-    plan: &Plan,
+    scenario: &str,
     path: &Path,
 ) -> Result<NotPassed, EngineError> {
-    let (root, scenario) = (ResultsRoot::existing(results)?, &plan.scenario.name);
+    let root = ResultsRoot::existing(results)?;
     let mut found = NotPassed::default();
-    // Whether a trial has passed. `None` without a result.
-    let mut trials: HashMap<TrialId, Option<bool>> = HashMap::new();
+    // The newest results. `None` for a planned trial without a result.
+    let mut trials: HashMap<TrialId, Option<Newest>> = HashMap::new();
     let mut is_whole = false;
-    let (mut results, mut line) = (root.trials()?, Vec::new());
+    let mut results = root.trials()?;
     for run in root.runs_of(scenario, path)? {
         if found.runs.len() == MAX_RUNS || is_whole && !trials.values().any(Option::is_none) {
             break;
@@ -139,14 +146,10 @@ pub(crate) fn not_passed(
             }
             run => run?,
         };
-        let mut add = |all: &mut Vec<_>, result: TrialResult| {
+        let mut read = results.of_run(&dir, &Vec::new, &mut |all: &mut Vec<_>, result| {
             let is_pass = matches!(result.outcome, Outcome::Passed | Outcome::Skipped);
-            let is_changed = is_pass
-                && trials.get(&result.trial).is_none_or(Option::is_none)
-                && has_changed(plan, &result, &mut line);
-            all.push((result.trial, is_pass, is_changed));
-        };
-        let mut read = results.of_run(&dir, &Vec::new, &mut add)?;
+            all.push((result.trial, is_pass.then_some(result.fingerprints)));
+        })?;
         let has_other_plan = manifest.sessions.iter().any(|session| session.adopted.is_some());
         let planned = manifest.metadata.planned_trial_count;
         if read.is_damaged || has_other_plan || read.trials != planned {
@@ -158,20 +161,16 @@ pub(crate) fn not_passed(
                 let (path, problem) = (dir.path(), problem.to_owned());
                 found.skipped.push(RecordError::Foreign { path, problem });
             }
-            read.results.retain(|(trial, ..)| suite.index(trial).is_some());
+            read.results.retain(|(trial, _)| suite.index(trial).is_some());
             let mut ids = Ids::new(&suite, &scenario.providers);
             for index in 0..suite.trials() {
                 let id = ids.trial(index).map_err(|source| unreadable(&root, source))?;
                 let newest = trials.entry(id).or_default();
-                *newest = newest.or(is_damaged.then_some(false));
+                *newest = newest.or(is_damaged.then_some(None));
             }
         }
-        for (trial, is_pass, is_changed) in read.results {
-            let newest = trials.entry(trial).or_default();
-            if newest.is_none() {
-                *newest = Some(is_pass && !is_changed);
-                found.changed += u64::from(is_changed);
-            }
+        for (trial, newest) in read.results {
+            trials.entry(trial).or_default().get_or_insert(newest);
         }
         is_whole |= manifest.metadata.selection.is_whole();
         found.runs.push(dir.id().to_owned());
@@ -181,20 +180,45 @@ pub(crate) fn not_passed(
         let unknown = RecordError::Unknown { name, root };
         return Err(found.skipped.into_iter().next().unwrap_or(unknown).into());
     }
-    trials.retain(|_, has_passed| *has_passed != Some(true));
-    found.tests = trials.keys().map(|id| format!("{}@{}", id.test, id.provider)).collect();
+    for (trial, newest) in trials {
+        match newest.flatten() {
+            Some(fingerprints) => {
+                found.passed.insert(trial, fingerprints);
+            }
+            None => {
+                found.tests.insert(test_at(&trial));
+            }
+        }
+    }
     Ok(found)
 }
 
-/// Returns whether the plan's test or provider differs from those of a result.
-fn has_changed(plan: &Plan, result: &TrialResult, line: &mut Vec<u8>) -> bool {
-    let Some(trial) = plan.suite.index(&result.trial) else { return false };
-    let planned = plan.suite.trial(trial);
-    let fingerprints = plan.suite.line(planned.test, line).and_then(|()| {
-        Ok(TestLine::read(line)?.fingerprints(&plan.fingerprints, planned.provider)?)
-    });
-    // If the test cannot be read, sending its task reports the error.
-    !fingerprints.is_ok_and(|(execution, judgement)| result.is_of(execution, judgement))
+impl NotPassed {
+    /// Returns the tests with a trial that passed.
+    pub(crate) fn passed_tests(&self) -> HashSet<String> {
+        self.passed.keys().map(test_at).collect()
+    }
+
+    /// Adds the tests of the plan with a trial that passed, and whose test or provider has changed since.
+    pub(crate) fn add_changed(&mut self, plan: &Plan) {
+        let mut line = Vec::new();
+        for (trial, passed) in &self.passed {
+            let Some(index) = plan.suite.index(trial) else { continue };
+            let planned = plan.suite.trial(index);
+            let fingerprints = plan.suite.line(planned.test, &mut line).and_then(|()| {
+                Ok(TestLine::read(&line)?.fingerprints(&plan.fingerprints, planned.provider)?)
+            });
+            // If the test cannot be read, sending its task reports the error.
+            if !fingerprints.is_ok_and(|now| passed.are(now)) {
+                self.tests.insert(test_at(trial));
+                self.changed += 1;
+            }
+        }
+    }
+}
+
+fn test_at(trial: &TrialId) -> String {
+    format!("{}@{}", trial.test, trial.provider)
 }
 
 /// Returns the tests of a run, as `test@provider`, with a trial whose outcome satisfies `is_selected`.

@@ -4,6 +4,7 @@ use std::{fs::File, path::absolute};
 
 use runner_model::{Places as _, units::plural, visible::shown_path};
 use runner_record::{Fold, ResultsRoot, Selected};
+use runner_scenario::load_selected;
 
 use super::resume;
 use super::run::{Work, lock_root, prestart, run};
@@ -71,9 +72,16 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
     }
     let mut notices = Vec::new();
     let only = if request.selection.last_failed {
-        let (plan, _) = load_plan(&request.scenario, &selection(&request.selection, None, None))?;
+        let scenario = load_selected(&request.scenario, &selection(&request.selection, None, None));
+        let name = scenario.map_err(EngineError::Scenario)?.name;
         let path = absolute(&request.scenario).unwrap_or_default();
-        let found = not_passed(&options.results, &plan, &path)?;
+        let mut found = not_passed(&options.results, &name, &path)?;
+        let passed = selection(&request.selection, Some(found.passed_tests()), None);
+        match load_plan(&request.scenario, &passed) {
+            Ok((plan, _)) => found.add_changed(&plan),
+            Err(EngineError::NothingSelected(_)) => {}
+            Err(error) => return Err(error),
+        }
         notices = skipped_notices(&found.skipped);
         if found.tests.is_empty() {
             let skipped = notices.iter().map(|notice| format!("\n{notice}"));

@@ -51,8 +51,12 @@ pub struct TrialResult {
     pub started_at: Time,
     /// The row's number in the run.
     pub seq: u64,
-    fingerprints: [i64; 2],
+    pub fingerprints: ShortFingerprints,
 }
+
+/// The first 8 bytes of both fingerprints of a row. For another test, those of a trial differ but by chance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShortFingerprints([i64; 2]);
 
 /// Results of a run.
 #[derive(Debug)]
@@ -204,8 +208,36 @@ impl Trials {
     }
 }
 
+impl ShortFingerprints {
+    fn of(both: [Fingerprint; 2]) -> Self {
+        Self(
+            both.map(|Fingerprint(bytes)| {
+                i64::from_be_bytes(*bytes.first_chunk().unwrap_or(&[0; 8]))
+            }),
+        )
+    }
+
+    /// Reads the fingerprints in a row.
+    fn read(line: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Fingerprints {
+            fingerprint: Fingerprint,
+            judgement_fingerprint: Fingerprint,
+        }
+        let found = serde_json::from_slice(line);
+        found.map_or(Self::default(), |found: Fingerprints| {
+            Self::of([found.fingerprint, found.judgement_fingerprint])
+        })
+    }
+
+    /// Returns whether an execution fingerprint and a judgement fingerprint start like these.
+    pub fn are(self, (execution, judgement): (Fingerprint, Fingerprint)) -> bool {
+        self == Self::of([execution, judgement])
+    }
+}
+
 impl TrialResult {
-    fn new(row: &RowHead, fingerprints: [i64; 2]) -> Self {
+    fn new(row: &RowHead, fingerprints: ShortFingerprints) -> Self {
         Self {
             trial: row.trial.clone(),
             outcome: row.outcome,
@@ -216,11 +248,6 @@ impl TrialResult {
             seq: row.seq,
             fingerprints,
         }
-    }
-
-    /// Returns whether the row's fingerprints are these.
-    pub fn is_of(&self, execution: Fingerprint, judgement: Fingerprint) -> bool {
-        self.fingerprints == [execution, judgement].map(first_bytes)
     }
 
     /// Reads a row of [`SELECT`]. `None` if it is damaged.
@@ -238,7 +265,7 @@ impl TrialResult {
             score: row.get(5)?,
             duration: Micros(row.get::<_, i64>(6)?.cast_unsigned()),
             started_at: Time::from_millis(row.get(7)?),
-            fingerprints: [row.get(8)?, row.get(9)?],
+            fingerprints: ShortFingerprints([row.get(8)?, row.get(9)?]),
             seq: row.get::<_, i64>(10)?.cast_unsigned(),
         };
         Ok((row.get::<_, u32>(11)? == result.crc(run)).then_some(result))
@@ -257,8 +284,8 @@ impl TrialResult {
             self.score.map_or(u64::MAX, f64::to_bits),
             self.duration.0,
             self.started_at.as_millis().cast_unsigned(),
-            self.fingerprints[0].cast_unsigned(),
-            self.fingerprints[1].cast_unsigned(),
+            self.fingerprints.0[0].cast_unsigned(),
+            self.fingerprints.0[1].cast_unsigned(),
             self.seq,
         ] {
             hasher.update(&number.to_le_bytes());
@@ -372,15 +399,15 @@ fn read_rows(
             result.score,
             result.duration.0.cast_signed(),
             result.started_at.as_millis(),
-            result.fingerprints[0],
-            result.fingerprints[1],
+            result.fingerprints.0[0],
+            result.fingerprints.0[1],
             result.seq.cast_signed(),
             result.crc(&run.id),
         ])
     };
     let mut add = |reading: &mut Reading,
                    number,
-                   (line, fingerprints): ParsedLine<'_, [i64; 2]>| {
+                   (line, fingerprints): ParsedLine<'_, ShortFingerprints>| {
         match line {
             ReadLine::Row(row, _) => {
                 // Without the plan, rows of trials that it lacks are not found here.
@@ -397,7 +424,7 @@ fn read_rows(
             ReadLine::Damaged(_) | ReadLine::Torn => {}
         }
     };
-    let mut reading = run.fold_lines(&new, fingerprints_of, &mut add)?;
+    let mut reading = run.fold_lines(&new, ShortFingerprints::read, &mut add)?;
     std::mem::replace(&mut reading.written, Ok(()))?;
     match reading.other_version.take() {
         Some(problem) => Err(run.dir.refuse(ROWS, problem).into()),
@@ -437,24 +464,6 @@ impl<'c> Names<'c> {
         self.known.insert(name.to_owned(), number);
         Ok(number)
     }
-}
-
-/// Returns the fingerprints in a row.
-fn fingerprints_of(line: &[u8]) -> [i64; 2] {
-    #[derive(Deserialize)]
-    struct Fingerprints {
-        fingerprint: Fingerprint,
-        judgement_fingerprint: Fingerprint,
-    }
-    let found = serde_json::from_slice(line);
-    found.map_or([0; 2], |found: Fingerprints| {
-        [found.fingerprint, found.judgement_fingerprint].map(first_bytes)
-    })
-}
-
-/// Returns the part of a fingerprint that the table has. Two of the same trial never have the same by chance.
-fn first_bytes(Fingerprint(bytes): Fingerprint) -> i64 {
-    i64::from_be_bytes(*bytes.first_chunk().unwrap_or(&[0; 8]))
 }
 
 #[cfg(test)]

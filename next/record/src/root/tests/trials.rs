@@ -6,7 +6,7 @@ use runner_model::row::RowHead;
 use runner_model::{Outcome, Tail, TrialId};
 use rusqlite::Connection;
 
-use super::{RunResults, TrialResult, fingerprints_of};
+use super::{RunResults, ShortFingerprints, TrialResult};
 use crate::{
     End, Owned, PrunePolicy, ReadLine, ResultsRoot, RunDir,
     disk::fault::now,
@@ -55,13 +55,13 @@ fn find(path: &Path, run: &RunDir) -> RunResults<Vec<TrialResult>> {
 
 /// Returns the results by a search through the rows.
 fn expected(run: &RunDir) -> Vec<TrialResult> {
-    let mut newest: Vec<Option<(RowHead, [i64; 2])>> = vec![None; TRIALS as usize];
+    let mut newest: Vec<Option<(RowHead, ShortFingerprints)>> = vec![None; TRIALS as usize];
     run.rows(&mut |_, line| {
         let ReadLine::Row(head, bytes) = line else { return };
         let place = &mut newest[head.trial.repeat as usize - 1];
         let is_newer = place.as_ref().is_none_or(|(old, _)| old.seq < head.seq);
         if head.r#final && head.outcome.can_be_final() && is_newer {
-            *place = Some((head, fingerprints_of(bytes)));
+            *place = Some((head, ShortFingerprints::read(bytes)));
         }
     })
     .unwrap();
