@@ -27,6 +27,18 @@ const STDERR_FOLLOWS: &str = "; its standard error ends with:";
 const OUTPUT_FOLLOWS: &str = "; it starts with `";
 /// Start of Rust's line after a panic.
 const BACKTRACE: &str = "note: run with `RUST_BACKTRACE=";
+/// Parts of lower-case lines of standard error that give the reason of a trap. Other lines are of the program's log.
+const REASONS: &[&str] = &[
+    "abort: ",
+    "assertion failed",
+    "error: ",
+    "exception: ",
+    "fatal: ",
+    "panic: ",
+    "terminating due to ",
+];
+/// Start of the end of a check's message that compared an answer of the JSON protocol as a text.
+const PROTOCOL_HINT: &str = "this looks like an answer of the JSON protocol";
 /// Line of the Python runtime below an exception that was not caught.
 const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
 
@@ -53,7 +65,7 @@ pub fn headline(row: &RowRef<'_>) -> String {
     }
     match (deciding_check(row), &row.error) {
         (Some(check), Some(error)) if is_of_scenario(check, &["error"]) => {
-            unexpected_error(check, error)
+            unexpected_error(check, error, fault)
         }
         (Some(check), _) => {
             let message = check.message.as_deref().unwrap_or_default();
@@ -68,13 +80,7 @@ pub fn headline(row: &RowRef<'_>) -> String {
         }
         (None, Some(error)) => {
             let words = error_words(error).unwrap_or_else(|| error_line(row, error));
-            // Outputs and logs differ where the faults are the same.
-            let words = words.split(OUTPUT_FOLLOWS).next().unwrap_or_default();
-            let words = match &*error.code {
-                "json" => words.strip_suffix(STDERR_FOLLOWS).unwrap_or(words),
-                _ => words,
-            };
-            with_program_words(error, words)
+            fault(error, &words)
         }
         (None, None) => match (&row.summary, row.verdict) {
             (Some(summary), Some(Verdict::Fail)) => with_summary("verdict fail", summary),
@@ -92,11 +98,16 @@ fn deciding_check<'a, 'b>(row: &'a RowRef<'b>) -> Option<&'a Check<'b>> {
     failed.find(|check| is_of_scenario(check, &["exit_code"])).or(first)
 }
 
-/// Formats the check of an expected error, with the actual error in place of its copy in the check's message.
-fn unexpected_error(check: &Check<'_>, error: &RowError<'_>) -> String {
+/// Formats the check of an expected error, with the actual error in place of its copy in the check's message. `format` is given
+/// the words of the error.
+fn unexpected_error(
+    check: &Check<'_>,
+    error: &RowError<'_>,
+    format: fn(&RowError<'_>, &str) -> String,
+) -> String {
     let (message, _) = message_lines(check);
     let pair = message.split_once(": ").map_or(message, |(pair, _)| pair);
-    let words = error_words(error).map(|words| with_program_words(error, &words));
+    let words = error_words(error).map(|words| format(error, &words));
     let words: String = words.iter().map(|words| format!(": {words}")).collect();
     visible_line(&format!("{}: {pair}{words}", &*check.name)).into_owned()
 }
@@ -113,7 +124,7 @@ fn grade_line(grade: &Grade<'_>) -> String {
     let reason = match (&grade.error, grade.score, grade.min_score) {
         (Some(error), ..) => {
             let words = error_words(error).unwrap_or_else(|| error.code.to_string());
-            with_program_words(error, &words)
+            fault(error, &words)
         }
         (None, Some(score), Some(least)) if score < least => {
             format!("score {} < {}", phrases::number(score), phrases::number(least))
@@ -140,7 +151,7 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
     let (mut lines, mut has_error) = (Vec::new(), false);
     for check in row.checks.iter().filter(|check| has_failed(check)) {
         if let Some(error) = row.error.as_ref().filter(|_| is_of_scenario(check, &["error"])) {
-            lines.push((Tone::Reason, unexpected_error(check, error)));
+            lines.push((Tone::Reason, unexpected_error(check, error, with_program_words)));
             has_error = true;
             continue;
         }
@@ -216,6 +227,8 @@ fn has_failed(check: &Check<'_>) -> bool {
 fn check_line(check: &Check<'_>) -> String {
     let (first, mut others) = message_lines(check);
     let words = match (&check.expected, &check.actual, others.next()) {
+        _ if let Some(hint) = protocol_hint(check) => hint.to_owned(),
+        _ if is_json_text(check) => JSON_TEXT.to_owned(),
         // The first line is the number of differences.
         (.., Some(other)) if other.starts_with(DIFFERENCE) => format!("{first}; {}", &other[3..]),
         // The message only states that they differ.
@@ -275,6 +288,23 @@ fn message_lines<'a>(check: &'a Check<'_>) -> (&'a str, impl Iterator<Item = &'a
     (first.unwrap_or("did not hold"), lines)
 }
 
+fn protocol_hint<'a>(check: &'a Check<'_>) -> Option<&'a str> {
+    let message = check.message.as_deref()?;
+    message.find(PROTOCOL_HINT).map(|start| &message[start..])
+}
+
+/// Returns whether a text was compared with an object or an array, and holds JSON.
+fn is_json_text(check: &Check<'_>) -> bool {
+    let (Some(expected), Some(actual)) = (&check.expected, &check.actual) else { return false };
+    let text = serde_json::from_str::<String>(actual.get());
+    let is_tree = |json: &str| json.starts_with(['{', '[']);
+    is_compared(check)
+        && protocol_hint(check).is_none()
+        && is_tree(expected.get())
+        && text
+            .is_ok_and(|text| is_tree(&text) && serde_json::from_str::<IgnoredAny>(&text).is_ok())
+}
+
 /// Returns the difference of texts, or else the values that the message lacks. Leaves out the equal start of two long values if
 /// `is_short`.
 fn check_values(check: &Check<'_>, is_short: bool) -> Vec<BlockLine> {
@@ -282,18 +312,8 @@ fn check_values(check: &Check<'_>, is_short: bool) -> Vec<BlockLine> {
     if lists_differences(check) || is_of_scenario(check, IN_MESSAGE) {
         return Vec::new();
     }
-    if let (Some(expected), Some(actual)) = (&check.expected, &check.actual)
-        && is_compared(check)
-    {
-        let text = serde_json::from_str::<String>(actual.get());
-        let is_tree = |json: &str| json.starts_with(['{', '[']);
-        if is_tree(expected.get())
-            && text.is_ok_and(|text| {
-                is_tree(&text) && serde_json::from_str::<IgnoredAny>(&text).is_ok()
-            })
-        {
-            return vec![(Tone::Detail, JSON_TEXT.to_owned())];
-        }
+    if is_json_text(check) {
+        return vec![(Tone::Detail, JSON_TEXT.to_owned())];
     }
     if let Some(diff) = &check.diff {
         return difference(diff);
@@ -384,12 +404,27 @@ fn program_words(line: &str, message: &str) -> Option<String> {
     Some(visible_line(&message_of(words)).into_owned())
 }
 
-/// Replaces the end of an error's line by the words of the program that its message ends with.
+/// Formats an error's words without outputs and logs, which differ where the faults are the same.
+fn fault(error: &RowError<'_>, words: &str) -> String {
+    let words = words.split(OUTPUT_FOLLOWS).next().unwrap_or_default();
+    let line = match &*error.code {
+        "json" => visible_line(words).into_owned(),
+        _ => with_program_words(error, words),
+    };
+    line.strip_suffix(STDERR_FOLLOWS).unwrap_or(&line).to_owned()
+}
+
+/// Replaces the end of an error's line by the words of the program that its message ends with, and the line of a trap by those
+/// that give its reason.
 fn with_program_words(error: &RowError<'_>, line: &str) -> String {
     let line = visible_line(line).into_owned();
     match program_words(&line, &error.message) {
-        // A trap's own words are only that there was one.
-        Some(words) if error.class == Some(ErrorClass::Trap) => words,
+        Some(words) if error.class == Some(ErrorClass::Trap) => {
+            let lower = words.to_lowercase();
+            let is_reason = REASONS.iter().any(|part| lower.contains(part))
+                || error.message.contains(BACKTRACE);
+            if is_reason { words } else { line }
+        }
         Some(words) => line.replace(STDERR_FOLLOWS, &format!(": {words}")),
         None => line,
     }

@@ -214,6 +214,56 @@ fn same_faults_have_the_same_headline() {
 }
 
 #[test]
+fn log_lines_do_not_hide_traps() {
+    let lines = |last: &str, checks: &str| {
+        let message = format!(
+            r"the guest trapped: out of bounds memory access in `run`; its standard error ends with:\nshouting; words: 1\n{last}"
+        );
+        let error = format!(r#"{{"class":"trap","code":"memory","message":"{message}"}}"#);
+        let json = row("error", &format!(r#"{checks},"error":{error}"#));
+        let block = block(&read(&json), 9).into_iter().map(|(_, line)| line).collect::<Vec<_>>();
+        (headline(&read(&json)), block.join("\n"))
+    };
+    let trap = "the guest trapped: out of bounds memory access in `run`";
+    assert_eq!(lines("words: 2", "").0, trap);
+    assert_eq!(lines("words: 3", "").0, trap);
+    assert!(lines("words: 3", "").1.ends_with("ends with:\nshouting; words: 1\nwords: 3"));
+    for reason in ["Assertion failed: x (a.c: run: 7)", "TypeError: x", "panic: x"] {
+        assert_eq!(lines(reason, "").0, reason);
+    }
+    let check = r#","checks":[{"name":"error","verdict":"fail","message":"expected `refused`, got `trap`: the"}]"#;
+    let (line, block) = lines("words: 2", check);
+    assert_eq!(line, format!("error: expected `refused`, got `trap`: {trap}"));
+    assert!(block.ends_with("ends with:\nshouting; words: 1\nwords: 2"), "{block}");
+}
+
+#[test]
+fn expected_errors_are_listed_without_output() {
+    let message = r"the standard output is not one JSON object; it starts with `debug`";
+    let check =
+        r#"{"name":"error","verdict":"fail","message":"expected `refused`, got `protocol`: the"}"#;
+    let error = format!(r#"{{"class":"protocol","code":"json","message":"{message}"}}"#);
+    let json = row("failed", &format!(r#","checks":[{check}],"error":{error}"#));
+    let line =
+        "error: expected `refused`, got `protocol`: the standard output is not one JSON object";
+    assert_eq!(headline(&read(&json)), line);
+    assert!(block(&read(&json), 9)[0].1.ends_with("it starts with `debug`"));
+}
+
+#[test]
+fn answers_that_are_texts_have_the_remedy() {
+    let line = |message: &str| {
+        let check = format!(
+            r#"{{"name":"equals","verdict":"fail","message":"{message}","expected":{{"a":1}},"actual":"{{\"ok\":1}}"}}"#
+        );
+        headline(&read(&row("failed", &format!(r#","checks":[{check}]"#))))
+    };
+    assert!(line("differs").ends_with("set `output = \"json\"`"), "{}", line("differs"));
+    let hint = format!("differs; {}: set it", super::PROTOCOL_HINT);
+    assert_eq!(line(&hint), format!("equals: {}: set it", super::PROTOCOL_HINT));
+}
+
+#[test]
 fn logs_are_no_part_of_a_protocol_fault() {
     let line = |log: &str| {
         let end = format!(r"it starts with `a`; its standard error ends with:\n{log}");
@@ -394,8 +444,8 @@ fn failing_grades_give_the_reason() {
         ("failed", r#""verdict":"fail","explanation":"no""#, r"grader g\u{1b}: verdict fail: no"),
         (
             "error",
-            r#""error":{"class":"trap","code":"unreachable","message":"the guest trapped; its standard error ends with:\nboom"}"#,
-            r"grader g\u{1b}: boom",
+            r#""error":{"class":"trap","code":"unreachable","message":"the guest trapped; its standard error ends with:\nerror: boom"}"#,
+            r"grader g\u{1b}: error: boom",
         ),
         ("error", r#""error":{"code":"timeout","message":""}"#, r"grader g\u{1b}: timeout"),
     ] {
