@@ -5,7 +5,7 @@ use runner_sdk::{Check, Error, ErrorKind, Reply, Result, Verdict, log};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{OutputForm, failure};
+use crate::{OutputForm, Price, failure};
 
 /// A chat completion, as far as it matters here.
 #[derive(Deserialize)]
@@ -35,7 +35,7 @@ struct Usage {
 }
 
 /// Reads the answer of a server that was content with the request.
-pub(crate) fn read(response: &Response, form: OutputForm) -> Result<Reply> {
+pub(crate) fn read(response: &Response, form: OutputForm, price: Option<Price>) -> Result<Reply> {
     let malformed = |why: String| {
         let message = format!(
             "the answer is no chat completion: {why}; it begins with {}",
@@ -56,6 +56,11 @@ pub(crate) fn read(response: &Response, form: OutputForm) -> Result<Reply> {
     let mut reply = shaped(text, form)?.metric("response_time", milliseconds, "ms");
     for (name, count) in completion.usage.iter().flat_map(Usage::counts) {
         reply = reply.metric(name, count, "tokens");
+    }
+    if let (Some(price), Some(usage)) = (price, &completion.usage)
+        && let Some(cost) = usage.cost(price)
+    {
+        reply = reply.metric("cost_usd", cost, "USD");
     }
     Ok(reply)
 }
@@ -84,6 +89,12 @@ impl Choice {
 }
 
 impl Usage {
+    /// Returns the cost in dollars. `None` if the server has not counted both kinds of tokens.
+    fn cost(&self, price: Price) -> Option<f64> {
+        let input = self.prompt_tokens? * price.input;
+        Some((input + self.completion_tokens? * price.output) / 1e6)
+    }
+
     fn counts(&self) -> impl Iterator<Item = (&'static str, f64)> + use<> {
         let counts = [
             ("prompt_tokens", self.prompt_tokens),
@@ -171,6 +182,26 @@ mod tests {
         let reply = reply.unwrap();
         assert_eq!(reply.output().unwrap(), "");
         assert_eq!(reply.metrics().len(), 1);
+    }
+
+    #[test]
+    fn cost_needs_a_price_and_both_counts() {
+        let cost = |price: Value, usage: Value| {
+            let mut answer = choice(&json!({"content": "4"}), "stop");
+            answer["usage"] = usage;
+            let config = json!({"model": "m", "api_key_secret": "", "price": price});
+            let (reply, _) = reply_to(Response::new(200).with_json(&answer).unwrap(), config);
+            let reply = reply.unwrap();
+            let mut metrics = reply.metrics().iter();
+            let cost = metrics.find(|metric| metric.name == "cost_usd");
+            cost.map(|metric| (metric.value, metric.unit.clone()))
+        };
+        let price = json!({"input": 2.5, "output": 10});
+        let usage = json!({"prompt_tokens": 2000, "completion_tokens": 500});
+        let dollars = Some((0.01, Some("USD".to_owned())));
+        assert_eq!(cost(price.clone(), usage.clone()), dollars);
+        assert_eq!(cost(price, json!({"prompt_tokens": 2000})), None);
+        assert_eq!(cost(Value::Null, usage), None);
     }
 
     #[test]

@@ -47,9 +47,23 @@ struct Config {
     output: OutputForm,
     /// How long to wait, in milliseconds; the attempt's deadline holds in any case.
     timeout_ms: Option<u32>,
+    /// The price of the model. With it, the cost of an answer is a metric.
+    price: Option<Price>,
     /// Further fields of every request.
     #[serde(default)]
     extra: Map<String, Value>,
+}
+
+/// A price in dollars per million tokens.
+#[derive(Deserialize, JsonSchema, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+struct Price {
+    /// For tokens of the prompt.
+    #[schemars(range(min = 0.0))]
+    input: f64,
+    /// For tokens of the answer.
+    #[schemars(range(min = 0.0))]
+    output: f64,
 }
 
 /// How to read the text of a model.
@@ -70,13 +84,13 @@ impl Provider for Chat {
     type Config = Config;
 
     fn run(test: Test<Self>) -> Result<Reply> {
-        let form = test.config.output;
+        let (form, price) = (test.config.output, test.config.price);
         let request = request::build(test)?;
         let response = request.send().map_err(failure::without_response)?;
         if !response.is_success() {
             return Err(failure::of(&response));
         }
-        answer::read(&response, form)
+        answer::read(&response, form, price)
     }
 }
 
