@@ -134,8 +134,8 @@ fn check_prices(root: &Value, reader: &mut Reader<'_>) {
             });
             if let Some((name, other)) = twice {
                 let message = format!("`{name}` has two prices for `{metric}`");
-                reader.refuse_key(&own.key(metric), message, "and again here");
-                reader.add_place(&at.key(other).key(metric), "first here");
+                reader.refuse_key(&own.key(metric), message, "here");
+                reader.add_place(&at.key(other).key(metric), "and here");
             }
         }
     }
