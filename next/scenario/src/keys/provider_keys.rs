@@ -196,11 +196,36 @@ mod tests {
     use serde_json::json;
 
     use super::LIMITS;
+    use crate::parse_stored;
     use crate::reading::{At, Form, Reader};
 
     #[test]
     fn written_defaults_of_limits_are_applied() {
         let limits = LIMITS.read(&At::ROOT, &mut json!({}), &mut Reader::new(&()));
         assert_eq!(limits, Some(Limits::default()));
+    }
+
+    #[test]
+    fn providers_have_prices_of_all_matching_globs() {
+        let text = r#"
+            [providers.gpt]
+            plugin = "bundled:chat"
+            matrix = { size = ["small", "large"] }
+            [graders.judge]
+            plugin = "bundled:chat"
+            [prices."gpt[*]"]
+            input = 2
+            [prices."{*large*,judge}"]
+            output = 0.5
+            [[tests]]
+            id = "a"
+        "#;
+        let scenario = parse_stored(text, "s", &Default::default()).unwrap();
+        let prices = scenario.providers.iter().map(|provider| json!(provider.prices));
+        let [input, output] = [json!({"input": 2.0}), json!({"output": 0.5})];
+        assert_eq!(
+            prices.collect::<Vec<_>>(),
+            [input, json!({"input": 2.0, "output": 0.5}), output]
+        );
     }
 }
