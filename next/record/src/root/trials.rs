@@ -130,15 +130,11 @@ impl Trials {
         add: &mut dyn FnMut(&mut T, TrialResult),
     ) -> Result<RunResults<T>, RecordError> {
         self.read(run, &mut |connection, number, filled| {
-            let (mut value, mut found) = (new(), 0);
-            let mut statement = connection.prepare(SELECT)?;
-            let mut rows = statement.query([number])?;
-            while let Some(row) = rows.next()? {
-                let Some(result) = TrialResult::read(row, run.id())? else { return Ok(None) };
+            let mut value = new();
+            let is_whole = read_all(connection, run, number, filled, &mut |result| {
                 add(&mut value, result);
-                found += 1;
-            }
-            Ok((found == filled.results).then_some(value))
+            })?;
+            Ok(is_whole.then_some(value))
         })
     }
 
@@ -148,15 +144,21 @@ impl Trials {
         run: &RunDir,
         trial: &TrialId,
     ) -> Result<RunResults<Option<TrialResult>>, RecordError> {
-        self.read(run, &mut |connection, number, _| {
+        self.read(run, &mut |connection, number, filled| {
             let mut statement = connection.prepare(&[SELECT, OF_TRIAL].concat())?;
             let TrialId { test, provider, repeat } = trial;
             let mut rows = statement.query(params![number, &**test, &**provider, repeat])?;
-            let found = rows.next()?.map(|row| TrialResult::read(row, run.id())).transpose()?;
-            Ok(match found {
-                None => Some(None),
-                Some(whole) => whole.map(Some),
-            })
+            if let Some(row) = rows.next()? {
+                return Ok(TrialResult::read(row, run.id())?.map(Some));
+            }
+            // A damaged table hides results from a search by key.
+            let mut found = None;
+            let is_whole = read_all(connection, run, number, filled, &mut |result| {
+                if result.trial == *trial {
+                    found = Some(result);
+                }
+            })?;
+            Ok(is_whole.then_some(found))
         })
     }
 
@@ -187,10 +189,11 @@ impl Trials {
         if manifest.manifest.status.is_terminal()
             && let Some(mut kept) = self.kept.take()
         {
-            match fill_and_find(&mut kept.connection, run, &manifest, rows, read) {
+            let found = fill_and_find(&mut kept.connection, run, &manifest, rows, read);
+            // The log has all results, also if the disk was full. Another process that reads it prevents this.
+            let _ = truncate_log(&kept.connection);
+            match found {
                 Ok(Some(found)) => {
-                    // Another process that reads the log prevents it.
-                    let _ = truncate_log(&kept.connection);
                     self.kept = Some(kept);
                     return Ok(found);
                 }
@@ -325,6 +328,24 @@ fn find<T>(
         }
         _ => Ok(None),
     }
+}
+
+/// Reads all results of the run with this number. Returns `false` if the table is damaged.
+fn read_all(
+    connection: &Connection,
+    run: &RunDir,
+    number: i64,
+    filled: &Filled,
+    each: &mut dyn FnMut(TrialResult),
+) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare(SELECT)?;
+    let (mut rows, mut found) = (statement.query([number])?, 0);
+    while let Some(row) = rows.next()? {
+        let Some(result) = TrialResult::read(row, &run.id)? else { return Ok(false) };
+        each(result);
+        found += 1;
+    }
+    Ok(found == filled.results)
 }
 
 fn fill_and_find<T>(
