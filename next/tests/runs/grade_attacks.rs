@@ -156,7 +156,7 @@ fn rescore_keeps_limits_of_the_command_line() {
     let runner = Runner::new(&["hostile"]);
     runner.scenario(&scenario(&format!("a | {ECHO} | graders = [\"one\"]"), &grader("one", PASS)));
     runner.exec(&["--limit", "memory=64MiB"]).expect(0);
-    runner.run(&["rescore"]).expect(0).says(&["nothing is to be judged"]);
+    runner.run(&["rescore"]).expect(0).says(&["has nothing to judge"]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn outputs_of_other_inputs_are_not_judged() {
     runner.scenario(&scenario(&table(2), ""));
     let ran = runner.run(&["rescore", "--explain"]).expect(0);
     ran.says(&["stays: its test or provider has changed"]);
-    runner.run(&["rescore"]).expect(0).says(&["nothing is to be judged"]);
+    runner.run(&["rescore"]).expect(0).says(&["has nothing to judge"]);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn rescore_names_results_that_a_run_has_lost() {
     // The checksum of the line is wrong now.
     run.write("index.jsonl", run.text("index.jsonl").replace("\"output\":5", "\"output\":6"));
     let ran = runner.run(&["rescore"]).expect(1);
-    ran.says(&["1 result is missing from index.jsonl", "nothing is to be judged"]);
+    ran.says(&["1 result is missing from index.jsonl", "has nothing to judge"]);
     runner.scenario(&scenario(&table(1), ""));
     runner.run(&["rescore"]).expect(7).says(&["1 failed → passed", "runner resume"]);
     assert_eq!(run.ending()[..2], ["incomplete", "storage"]);
@@ -257,4 +257,19 @@ fn messages_tell_graders_from_providers() {
     let ran = runner.run(&["resume", "--dry-run"]).expect(0);
     ran.says(&["graders added: `two`", "graders removed: `one`"]);
     runner.run(&["rescore"]).expect(4).says(&["grader `two`: plugin `bundled:chat` refuses"]);
+}
+
+#[test]
+fn stop_of_a_rescore_is_reported_as_one() {
+    let test = |graders: &str| format!("a | {ECHO} | {graders}");
+    let nap = grader("nap", r#"do = "sleep""#) + "timeout = \"10m\"\n";
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&scenario(&test(""), ""));
+    runner.exec(&[]).expect(0);
+    runner.scenario(&scenario(&test("graders = [\"nap\"]"), &nap));
+    let mut running = runner.started(&["rescore", "--json"]);
+    running.wait_for_event(|event| event["row"]["outcome"] == "ungraded");
+    runner.run(&["stop", "latest"]).expect(0).says(&["stopped run", "1 of 1 done"]);
+    running.finish().expect(4);
+    assert_eq!(runner.only_run().ending()[0], "completed");
 }

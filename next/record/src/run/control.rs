@@ -203,9 +203,12 @@ impl PendingRequest<'_> {
 
     fn answer(&self, manifest: &Manifest) -> Answer {
         let has_changed = manifest.transitions.len() > self.before.1;
+        let is_answered = has_changed && self.sent_to.is_some();
         match (manifest.status, manifest.reason) {
             (RunStatus::Cancelled, _) if has_changed => Answer::Cancelled,
-            (_, Some(Reason::Stopped)) if has_changed && self.sent_to.is_some() => Answer::Stopped,
+            (_, Some(Reason::Stopped)) if is_answered => Answer::Stopped,
+            // A stopped `rescore` leaves status and reason of the run.
+            _ if is_answered && manifest.rescores(manifest.last_session()) => Answer::Stopped,
             (RunStatus::Completed, _)
                 if self.mode == RequestMode::Cancel && self.before.0 == RunStatus::Completed =>
             {
