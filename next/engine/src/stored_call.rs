@@ -130,7 +130,7 @@ fn newest_row(run: &RunDir, trial: &TrialId) -> Result<Vec<u8>, EngineError> {
         if let ReadLine::Row(head, line) = read
             && head.trial == *trial
         {
-            newest = Place { at, bytes: line.len(), ..Place::default() };
+            newest = Place { at, bytes: line.len() as u32, ..Place::default() };
         }
     })?;
     let row = StoredRow::read(run, newest).map(|row| row.bytes);

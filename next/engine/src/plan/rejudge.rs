@@ -25,7 +25,8 @@ pub(crate) struct Rejudge(pub(super) BTreeMap<u64, Place>);
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Place {
     pub(crate) at: u64,
-    pub(crate) bytes: usize,
+    /// Length of the line.
+    pub(crate) bytes: u32,
     /// Whether an earlier attempt did not pass, so that a pass is flaky.
     pub(crate) had_bad: bool,
     /// Whether graders have yet to judge the row.
@@ -45,7 +46,7 @@ pub(crate) struct StoredRow {
 impl StoredRow {
     /// Reads a row. `None` if it or its output cannot be read.
     pub(crate) fn read(run: &RunDir, place: Place) -> Option<Self> {
-        let line = run.row(place.at, place.bytes).ok()?;
+        let line = run.row(place.at, place.bytes as usize).ok()?;
         let row = read_line(&line).ok()?;
         let output = row.output_artifact();
         Some(Self {
@@ -125,7 +126,7 @@ impl Rejudge {
             let mut change = change.unwrap_or(Change::Run);
             if settles && change == Change::Judge || is_ungraded && change != Change::Run {
                 let had_bad = bad.contains(&index);
-                let place = Place { at, bytes: bytes.len(), had_bad, is_ungraded };
+                let place = Place { at, bytes: bytes.len() as u32, had_bad, is_ungraded };
                 if StoredRow::has_output(run, &row, place) {
                     rows.insert(index, place);
                 } else {

@@ -165,7 +165,7 @@ impl RescorePlan {
             };
             let Ok(row) = read_line(bytes) else { return };
             let had_bad = effect.bad_before;
-            let place = Place { at, bytes: bytes.len(), had_bad, is_ungraded };
+            let place = Place { at, bytes: bytes.len() as u32, had_bad, is_ungraded };
             let reason = self.reason(dir, index, &row, place, &mut line);
             let reason = reason.unwrap_or(RescoreReason::Unreadable);
             reasons[index as usize] = reason;

@@ -59,8 +59,19 @@ impl OpenTrial {
     }
 }
 
+/// A row on disk that a grader has not been called for. Small, because a slow grader may have millions.
+#[derive(Clone, Copy, Debug)]
+struct Output {
+    /// Attempts with rows.
+    attempts: u32,
+    /// Whether an attempt of any session did not pass.
+    had_bad: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Lane {
+    /// Index of the lane.
+    place: usize,
     pub(super) kind: LaneKind,
     /// Maximum number of tasks in flight.
     concurrency: Option<u32>,
@@ -74,6 +85,8 @@ pub(super) struct Lane {
     pub(super) in_flight: u32,
     /// Trials to run again, which precede `next`.
     due: BTreeMap<u64, OpenTrial>,
+    /// Outputs that a grader has not been called for, by trial.
+    outputs: BTreeMap<u64, Output>,
     /// The next pending trial of the plan.
     next: Option<OpenTrial>,
 }
@@ -89,6 +102,7 @@ impl Lane {
         let concurrency =
             Some(bounds.concurrency).filter(|most| (1..=settings.session.jobs).contains(most));
         Self {
+            place: lane,
             kind,
             concurrency,
             pacer: bounds.rate.map(Pacer::new),
@@ -104,6 +118,7 @@ impl Lane {
             is_closed: settings.spending.is_used_up_by(lane as u16),
             in_flight: 0,
             due: BTreeMap::new(),
+            outputs: BTreeMap::new(),
             next: OpenTrial::next(lane, kind, 0, trials),
         }
     }
@@ -127,14 +142,15 @@ impl Lane {
         Some(self.opens()).filter(|opens| *opens > now && self.has_room())
     }
 
-    pub(super) fn first(&self) -> Option<&OpenTrial> {
-        let due = self.due.values().next();
-        due.or(self.next.as_ref())
+    /// Returns the index of the next trial.
+    pub(super) fn first(&self) -> Option<u64> {
+        let first = self.due.keys().next().into_iter().chain(self.outputs.keys().next()).min();
+        first.copied().or(self.next.map(|trial| trial.index))
     }
 
     /// Returns the bytes to reserve for the next attempt.
     pub(super) fn reserved(&self) -> u64 {
-        match self.first() {
+        match self.first().and_then(|first| self.due.get(&first)) {
             Some(trial) if trial.needs_limit => self.reserve.limit,
             _ => self.reserve.bytes(),
         }
@@ -142,8 +158,13 @@ impl Lane {
 
     /// Removes the next trial.
     pub(super) fn take(&mut self, trials: &dyn Trials) -> Option<OpenTrial> {
-        if let Some((_, trial)) = self.due.pop_first() {
+        let index = self.first()?;
+        if let Some(trial) = self.due.remove(&index) {
             return Some(trial);
+        }
+        if let Some(Output { attempts, had_bad }) = self.outputs.remove(&index) {
+            let lane = self.place;
+            return Some(OpenTrial { index, lane, attempts, had_bad, ..OpenTrial::default() });
         }
         let trial = self.next?;
         self.next = OpenTrial::next(trial.lane, self.kind, trial.index + 1, trials);
@@ -156,6 +177,12 @@ impl Lane {
         if let Some(pacer) = &mut self.pacer {
             pacer.start(now);
         }
+    }
+
+    /// Queues a trial whose row is on disk for its next grader.
+    pub(super) fn add_output(&mut self, trial: &OpenTrial) {
+        let output = Output { attempts: trial.attempts, had_bad: trial.had_bad };
+        self.outputs.insert(trial.index, output);
     }
 
     /// Queues a trial before all pending ones.

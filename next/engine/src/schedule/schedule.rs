@@ -117,8 +117,12 @@ impl Schedule {
 
     /// Queues a trial to be graded, because its row is on disk. Ignores trials that are not.
     pub fn is_on_disk(&mut self, trial: u64) {
-        if let Some((at, open)) = self.ungraded.remove(&trial) {
-            self.later.insert((at, trial), open);
+        match self.ungraded.remove(&trial) {
+            Some((_, open)) if open.tries == 0 => self.lanes[open.lane].add_output(&open),
+            Some((at, open)) => {
+                self.later.insert((at, trial), open);
+            }
+            None => {}
         }
     }
 
@@ -170,7 +174,7 @@ impl Schedule {
         });
         let rates = self.lanes.iter().enumerate().filter_map(move |(place, lane)| {
             let until = lane.opens_after(self.now)?;
-            Some(Waiting { trial: lane.first()?.index, lane: place, why: "rate-limit", until })
+            Some(Waiting { trial: lane.first()?, lane: place, why: "rate-limit", until })
         });
         retries.chain(rates).filter(|_| self.stop.is_none())
     }
@@ -258,7 +262,7 @@ impl Schedule {
                 && (turn.only_graders || turn.only_unbounded && lane.is_bounded);
             let may_start =
                 lane.may_start(self.now) && !is_left_out && !turn.left_out.contains(&place);
-            may_start.then_some((lane.first()?.index, place))
+            may_start.then_some((lane.first()?, place))
         });
         ready.min().map(|(_, place)| place)
     }

@@ -2,7 +2,7 @@
 //! carries out its effects.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     env,
     io::ErrorKind,
     mem,
@@ -69,7 +69,7 @@ pub(super) struct Coordinator<'a> {
     /// Trials and facts of the rows that are not on disk yet, in the order of writing.
     pub(super) unacked: VecDeque<(u64, RowFacts)>,
     /// The newest rows of trials that graders have yet to judge, by trial. Their places are known once they are on disk.
-    pub(super) ungraded: HashMap<u64, Place>,
+    pub(super) ungraded: BTreeMap<u64, Place>,
     /// Descriptions of the plugins, until the start is recorded.
     pub(super) described: Option<Ready>,
     /// Checks before the first attempt, and the worker that runs them.
@@ -176,7 +176,7 @@ impl<'a> Coordinator<'a> {
             now: RunTime::default(),
             in_flight: InFlight::default(),
             unacked: VecDeque::new(),
-            ungraded: HashMap::new(),
+            ungraded: BTreeMap::new(),
             described: None,
             checks: None,
             started: None,

@@ -222,7 +222,7 @@ impl Coordinator<'_> {
             if let Some(place) = self.ungraded.get_mut(&trial)
                 && row.outcome == Outcome::Ungraded
             {
-                (place.at, place.bytes) = (at, line.len());
+                (place.at, place.bytes) = (at, line.len() as u32);
                 self.apply(|schedule| schedule.is_on_disk(trial));
             }
             at += length as u64;
