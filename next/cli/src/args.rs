@@ -84,7 +84,7 @@ type States = &'static [RunState];
 /// The filter by states.
 #[derive(Args)]
 pub struct StatusArgs {
-    /// Only runs in these states, as `list` names them
+    /// Only runs in these states, separated by commas
     #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = states())]
     status: Vec<States>,
 }

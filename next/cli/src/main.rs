@@ -67,6 +67,13 @@ fn run(arguments: &[OsString], out: &Out) -> Exit {
         completions::complete(words, out);
         return Exit::Success;
     }
+    // The help of clap's own `help` lists the commands without their groups.
+    let arguments = match arguments {
+        [start @ .., before, last] if before == "help" && last == "help" => {
+            &[start, std::slice::from_ref(before)].concat()
+        }
+        _ => arguments,
+    };
     let parsed = command::with_grouped_help(Cli::command())
         .try_get_matches_from(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));

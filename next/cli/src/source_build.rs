@@ -44,8 +44,7 @@ pub fn build(source: &Source) -> Result<Built, CommandError> {
     fs::write(&digest_path, "").map_err(cannot_write)?;
     let status = run(&mut build_command(line, source.folder()))?;
     if !status.success() {
-        let mut text =
-            format!("building `{}` failed ({status}): {line}", shown_path(source.folder()));
+        let mut text = format!("building `{}` failed ({status}): {line}", source.shown());
         let language = tools::language(source);
         let tools = language.map(|language| tools::find(source.folder(), Some(language)));
         for tool in tools.iter().flatten().filter(|tool| tool.is_missing()) {
@@ -57,7 +56,7 @@ pub fn build(source: &Source) -> Result<Built, CommandError> {
     let bytes = read_regular(&file, u64::MAX).map_err(|error| {
         CommandError::failed(format!(
             "the build of `{}` did not write `{}`, the `file` of its `plugin.toml`: {error}",
-            shown_path(source.folder()),
+            source.shown(),
             shown_path(&file)
         ))
     })?;

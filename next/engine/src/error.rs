@@ -41,8 +41,8 @@ pub enum EngineError {
         "every trial of the scenario passed in its newest run, so `--last-failed` selects none{0}"
     )]
     NothingFailed(String),
-    /// `--rerun` matches no trial of the run; the text names the nearest. Exit code 5.
-    #[error("{meant}{1}", meant = nothing_meant(.0))]
+    /// `--rerun` matches no trial of the run; the text names the nearest. Exit code 5, or 2 for a misspelt word.
+    #[error("{}", nothing_meant(.0, .1))]
     NothingMeant(Rerun, String),
     /// A signal ended the checks before a run's first trial; there is no run. The exit code is the signal's.
     #[error("stopped by {0}")]
@@ -88,6 +88,7 @@ impl EngineError {
             Self::Scenario(problems) if problems.are_of_machine() => Exit::Failed,
             Self::Scenario(_) | Self::Usage(_) | Self::NotOneIncomplete { .. } => Exit::Usage,
             Self::Several(errors) => errors.iter().map(Self::exit).fold(Exit::Success, Exit::worse),
+            Self::NothingMeant(Rerun::Glob(word), _) if slip_of_word(word).is_some() => Exit::Usage,
             Self::NothingSelected(_) | Self::NothingFailed(_) | Self::NothingMeant(..) => {
                 Exit::NothingSelected
             }
@@ -109,7 +110,7 @@ impl EngineError {
 }
 
 /// Returns the message about a `--rerun` that selects no trial.
-fn nothing_meant(rerun: &Rerun) -> String {
+fn nothing_meant(rerun: &Rerun, nearest: &str) -> String {
     let trials = match rerun {
         Rerun::Failed => "no trial failed",
         Rerun::Errors => "no trial ended in an error or a timeout",
@@ -119,12 +120,21 @@ fn nothing_meant(rerun: &Rerun) -> String {
             return format!("the filter `{filter}` matches no trial of the run that has a result");
         }
         Rerun::Glob(glob) => {
-            let near = similar(glob, ["failed", "errors", "all"].into_iter());
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            return format!("`--rerun {}` matches no trial of the run{near}", visible_line(glob));
+            let glob = visible_line(glob);
+            return match slip_of_word(&glob) {
+                Some(word) => format!(
+                    "there is no `--rerun {glob}`, and no trial has this name; did you mean `{word}`?"
+                ),
+                None => format!("`--rerun {glob}` matches no trial of the run{nearest}"),
+            };
         }
     };
     format!("nothing to run again: {trials}")
+}
+
+/// Returns the word of `--rerun` that a glob may be a slip of.
+fn slip_of_word(glob: &str) -> Option<&'static str> {
+    similar(glob, ["failed", "errors", "all"].into_iter())
 }
 
 /// Wraps an I/O error that occurs before there is a run.

@@ -103,8 +103,12 @@ impl Limits {
         }
         let limit = Self::TABLE.iter().find(|limit| limit.key == key).ok_or_else(|| {
             let known = || Self::TABLE.iter().map(|limit| limit.key).chain(["time"]);
-            // Starts of a key are the usual short forms.
-            if let Some(near) = known().find(|known| known.starts_with(key) && !key.is_empty()) {
+            // Starts of a key are the usual short forms, and a missing letter is a usual slip.
+            let is_near = |known: &&str| {
+                let mut letters = known.chars();
+                !key.is_empty() && key.chars().all(|letter| letters.any(|other| other == letter))
+            };
+            if let Some(near) = known().filter(is_near).min_by_key(|known| !known.starts_with(key)) {
                 return format!("there is no limit `{key}`; did you mean `{near}`?");
             }
             let known: Vec<_> = known().map(|known| format!("`{known}`")).collect();

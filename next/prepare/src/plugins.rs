@@ -9,7 +9,7 @@ use runner_model::prepare::RefusedPart;
 use runner_model::provider::{PluginKind, PreparedProvider, Provider};
 use runner_model::{Digest, units::show_size, visible::shown_path};
 use runner_record::PluginCache;
-use runner_scenario::{ProviderProblem, check_kind, similar};
+use runner_scenario::{ProviderProblem, check_kind, files_beside, similar};
 
 use crate::content_source::{self, ContentSource, Origin};
 use crate::source::{Source, SourceState};
@@ -68,7 +68,12 @@ pub fn find(
             Err(PrepareError::Refused(problem)) => problems.push(ProviderProblem {
                 provider: index,
                 key: "plugin",
-                message: format!("plugin `{}` {problem}", provider.plugin),
+                message: match Source::open(&folder.join(&provider.plugin)) {
+                    Ok(source) if provider.plugin == "." => {
+                        format!("plugin `{}` {problem}", source.name())
+                    }
+                    _ => format!("plugin `{}` {problem}", provider.plugin),
+                },
                 help: None,
                 refused: RefusedPart::default(),
             }),
@@ -132,7 +137,10 @@ fn bundled(name: &str) -> Result<&'static [u8], String> {
 
 /// Returns the built file of a source folder, or the path itself if it is not a folder.
 fn file_of(path: &Path) -> Result<PathBuf, String> {
-    check_kind(path, |about| about.is_file() || about.is_dir())?;
+    check_kind(path, |about| about.is_file() || about.is_dir()).map_err(|problem| {
+        let near = files_beside(path, Path::new(".")).filter(|_| !path.exists());
+        near.map_or_else(|| problem.clone(), |near| format!("{problem}; {near}"))
+    })?;
     if !path.is_dir() {
         return Ok(path.to_owned());
     }

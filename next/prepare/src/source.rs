@@ -109,6 +109,14 @@ impl Source {
         &self.manifest.name
     }
 
+    /// Returns the folder for messages, or the plugin's name if that is the working folder.
+    pub fn shown(&self) -> String {
+        if self.folder == Path::new(".") {
+            return self.manifest.name.clone();
+        }
+        shown_path(&self.folder).to_string()
+    }
+
     pub fn kind(&self) -> PluginKind {
         self.manifest.kind
     }

@@ -28,7 +28,7 @@ pub use grants_toml::{GrantsToml, key_and_value, toml_key};
 pub use keys::{Vars, files::check_kind};
 pub use late_problems::{ProviderProblem, TestProblem};
 pub use problem::Problems;
-pub use reading::similar;
+pub use reading::{files_beside, similar};
 pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored};
 pub use schema::{reference, schema};
 pub use settings::{Retention, RootSettings};

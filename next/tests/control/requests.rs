@@ -124,6 +124,19 @@ fn drain_lets_attempts_in_flight_finish() {
 }
 
 #[test]
+fn long_drain_lists_awaited_attempts() {
+    let runner = Runner::endless(2, "loop", "");
+    let running = started(&runner);
+    let drain = runner.started(&["stop", "--drain"]);
+    wait_until("the attempts are listed", || drain.shown().contains("\nto interrupt them:"));
+    let shown = drain.shown();
+    assert!(shown.contains("waiting for 2 attempts: guest@hostile#"), "{shown}");
+    assert!(shown.contains("runner stop") && shown.contains("--kill"), "{shown}");
+    running.end_by(Signal::INT).0.expect(130);
+    drain.finish().expect(0).says(&["ended meanwhile: ◐ incomplete"]);
+}
+
+#[test]
 fn kill_needs_no_grace_and_ends_a_drain() {
     let runner = Runner::endless(3, "loop", "grace = \"10m\"");
     let running = started(&runner);
@@ -297,8 +310,11 @@ fn request_of_an_earlier_session_is_ignored() {
     // The owner cannot answer, so the request stays.
     first.process().signal(Signal::STOP);
     let suspended = runner.run(&["stop", "--kill"]).expect(6);
-    suspended.says(&["did not respond", &format!("kill -CONT {}", first.process().0)]);
-    runner.run(&["pause"]).expect(6);
+    let next = format!("`fg` in its terminal, or kill -CONT {}", first.process().0);
+    suspended.says(&[&format!("is suspended by Ctrl-Z; it stops when it continues: {next}")]);
+    assert_eq!(suspended.stdout.lines().count() + suspended.stderr.lines().count(), 1);
+    let paused = runner.run(&["pause"]).expect(6);
+    paused.says(&[&format!("it is not paused; to let it continue: {next}")]);
     let run = runner.only_run();
     assert_eq!(requests(&run), ["request-kill.json"]);
     let old = run.bytes("request-kill.json");

@@ -13,6 +13,8 @@ fn unreadable_scenario_is_named() {
     fs::remove_dir(runner.path("scenario.toml")).unwrap();
     runner.write("scenario.toml", b"name = \"\xff\"\n");
     runner.refused(&[], &["scenario.toml", "UTF-8"]);
+    runner.scenario("name = \"\\ud83d\\udc69\"\n");
+    runner.refused(&[], &["TOML has no surrogate pairs", r"`\U0001F469`"]);
     runner.scenario("name = \"x\"\n[providers\nplugin = = 1\n");
     runner.refused(&[], &["scenario.toml:2"]);
 }
@@ -26,6 +28,7 @@ fn missing_scenario_names_existing_files() {
     let text = |name: &str| runner.run(&["exec", name]).expect(2).stderr;
     assert!(text("bsic.toml").contains("did you mean `basic.toml`?"));
     assert!(text("nope.toml").contains("known here: `basic.toml`"));
+    assert!(text("basic.tml").contains("did you mean `basic.toml`?"));
     let list = text("tests.csv");
     assert!(list.contains("[[test_lists]]") && list.contains("files = [\"tests.csv\"]"), "{list}");
     assert_eq!(list.matches("error:").count(), 1, "{list}");
@@ -40,6 +43,11 @@ fn missing_files_name_the_near_ones() {
         "[providers.p]\nplugin = \"bundled:echo\"\n[[test_lists]]\nfiles = [\"lists/bsic.csv\"]\n",
     );
     runner.refused(&[], &["did you mean `lists/basic.csv`?", "scenario.toml:4:"]);
+    runner.write("guest.wasm", "");
+    runner.scenario("[providers.p]\nplugin = \"guest.wsm\"\n[[tests]]\nid = \"a\"\n");
+    runner.refused(&[], &["`guest.wsm` does not exist", "in its folder; did you mean `guest.wasm`?"]);
+    let run = ["plugin", "run", "gest.wasm", "--input", "1"];
+    runner.run(&run).expect(2).says(&["does not exist; did you mean `guest.wasm`?"]);
     runner.write("lists/basic.json", " {\"id\": \"a\"}");
     runner.scenario(
         "[providers.p]\nplugin = \"bundled:echo\"\n[[test_lists]]\nfiles = [\"lists/*.json\"]\n",
@@ -64,6 +72,7 @@ fn selections_of_nothing_name_the_mistake() {
     for (args, says) in [
         (["--limit", "memory"], "such as `memory=64MiB`"),
         (["--limit", "mem=1"], "did you mean `memory`?"),
+        (["--limit", "memry=1"], "did you mean `memory`?"),
         (["--budget", "tokens=0"], "above 0"),
     ] {
         runner.refused(&args, &[says]);

@@ -65,6 +65,47 @@ fn inputs_are_checked_with_their_places() {
 }
 
 #[test]
+fn servers_of_bundled_plugins_need_a_scheme_and_a_grant() {
+    let runner = Runner::new(&[]);
+    let scenario = |keys: &str| {
+        runner.scenario(&format!(
+            "[providers.api]\nplugin = \"bundled:http\"\n{keys}\n[[tests]]\nid = \"a\"\ninput = {{ path = \"/\" }}\n"
+        ));
+        runner.run(&["validate", "scenario.toml"])
+    };
+    let ran = scenario("config = { base_url = \"example.com\" }").expect(2);
+    ran.says(&["write `http://example.com` or `https://example.com`"]);
+    let url = "config = { base_url = \"https://a.example.com/v1\" }";
+    let warning = "add to the scenario: [providers.api.grants] net = [\"https://a.example.com\"]";
+    scenario(url).expect(0).says(&["provider `api` is not granted requests", warning]);
+    scenario("").expect(0).says(&["net = [\"https://SERVER\"]"]);
+    for net in ["https://a.example.com", "https://*.example.com"] {
+        let ran = scenario(&format!("{url}\ngrants.net = [\"{net}\"]")).expect(0);
+        assert!(ran.stderr.is_empty(), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn dry_run_shows_problems_of_all_scenarios() {
+    let runner = Runner::new(&[]);
+    fs::create_dir(runner.path("set")).unwrap();
+    let test = "[[tests]]\nid = \"a\"\ninput = \"x\"\n";
+    let echo = "[providers.echo]\nplugin = \"bundled:echo\"\n";
+    runner.write("set/a.toml", format!("{echo}tmeout = 1\n{test}"));
+    runner.write("set/b.toml", format!("{echo}{test}"));
+    runner.write("set/c.toml", format!("{echo}{test}repeat = 0\n"));
+    let ran = runner.run(&["exec", "set", "--dry-run"]).expect(2);
+    ran.says(&["set/a.toml:3", "a@echo#1", "set/c.toml:6"]);
+    fs::remove_file(runner.path("set/a.toml")).unwrap();
+    runner.write("set/c.toml", format!("{echo}{}", test.replace("\"a\"", "\"c\"")));
+    let ran = runner.run(&["exec", "set", "--test", "c", "--dry-run"]).expect(0);
+    ran.says(&["c@echo#1", "no test of set/b.toml is selected; it is left out"]);
+    runner.run(&["exec", "set", "--test", "z", "--dry-run"]).expect(5);
+    let ran = runner.run(&["validate", "set"]).expect(0);
+    ran.says(&["2 of 2 scenarios are valid"]);
+}
+
+#[test]
 fn refused_scenarios_leave_no_run() {
     let runner = Runner::new(&[]);
     let tests = "[[tests]]\nid = \"a\"\ninput = { from = \"km\", to = \"m\", value = 1 }\n";

@@ -37,12 +37,12 @@ fn commands_of_other_tools_are_explained() {
         ("status", "use instead: runner list"),
         ("test", "use instead: runner exec SCENARIO"),
         ("build", "use instead: runner plugin build"),
-        ("valdate", "did you mean runner validate?"),
+        ("valdate", "did you mean `runner validate`?"),
         ("frobnicate", "`runner` has no command `frobnicate`"),
     ] {
         runner.run(&[command]).expect(2).says(&[words, "all commands: runner help"]);
     }
-    runner.run(&["plugin", "nwe"]).expect(2).says(&["did you mean runner plugin new?"]);
+    runner.run(&["plugin", "nwe"]).expect(2).says(&["did you mean `runner plugin new`?"]);
 }
 
 #[test]
@@ -57,6 +57,7 @@ fn wrong_values_name_the_expected_ones() {
         ("exec s.toml -j 1 -j 2", "`--jobs` can be used only once"),
         ("exec s.toml --json=3", "`--json` takes no value"),
         ("exec s.toml --jobs", "`--jobs <N>` has no value"),
+        ("plugin new foo --lang ruby", "work if they compile to WASI"),
         ("plugin new foo", "needs `--lang <LANGUAGE>` (one of c, go, javascript, python, rust)"),
         ("plugin new foo --lang pyhton", "did you mean `python`?"),
         ("list --verdict", "use one of passed, failed, damaged, none"),
@@ -96,6 +97,13 @@ fn examples_of_helps_run_as_printed() {
         }
     }
     assert!(count > 30, "{count}");
+}
+
+#[test]
+fn help_of_help_lists_commands_in_groups() {
+    let runner = Runner::new(&[]);
+    let expected = runner.run(&["help"]).expect(0).stdout;
+    assert_eq!(runner.run(&["help", "help"]).expect(0).stdout, expected);
 }
 
 #[test]
@@ -159,6 +167,7 @@ fn manual_lists_all_exit_codes() {
 fn completions_offer_names_of_this_folder() {
     let runner = Runner::new(&[]);
     runner.run(&["init"]).expect(0);
+    runner.write("vars.toml", "[vars]\nsize = 1\n");
     runner.run(&["exec", "first.toml"]).expect(0);
     let id = runner.only_run().id().rsplit('-').next().unwrap().to_owned();
     for (line, offered) in [
@@ -177,6 +186,12 @@ fn completions_offer_names_of_this_folder() {
         ("logs latest length", &["length@units#1"]),
         ("exec first.toml --limit mem", &["memory="]),
         ("resume --rerun ", &["failed", "errors", "all"]),
+        ("stop ", &[]),
+        ("list --scenario ", &["first"]),
+        ("list --group ", &[]),
+        ("man plugin in", &["inspect"]),
+        ("plugin run --from latest --trial pan", &["pangram@echo#1"]),
+        ("exec vars.toml --set ", &["size="]),
     ] {
         let words: Vec<_> = ["__complete", "--"].into_iter().chain(line.split(' ')).collect();
         let found = runner.run(&words).expect(0).stdout;

@@ -83,7 +83,7 @@ fn changed_expectations_replace_only_judgements() {
     assert_sound(&runner, &run, "completed");
     assert_eq!(run.manifest()["transitions"][2]["writer"], "rescore");
     assert_unchanged(&run, || {
-        runner.run(&["rescore"]).expect(0).says(&["nothing is to be judged"]);
+        runner.run(&["rescore"]).expect(0).says(&["has nothing to judge"]);
     });
     // The scenario of the run is still the stored one.
     assert!(run.text("scenario.toml").contains("equals = 2"));
@@ -95,7 +95,7 @@ fn added_graders_judge_stored_outputs() {
     let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
     let table = format!("a | {ECHO} | graders = [\"one\", \"two\"]\nb | {ECHO} |");
     change(&runner, &table, &(grader("one", PASSES) + &grader("two", FAILS)));
-    runner.run(&["rescore", "--no-graders"]).expect(0).says(&["nothing is to be judged"]);
+    runner.run(&["rescore", "--no-graders"]).expect(0).says(&["has nothing to judge"]);
     runner.run(&["rescore"]).expect(1).says(&["1 trial judged: 1 passed → failed"]);
     let row = run.rows_of("a").pop().unwrap();
     assert_eq!((&row["outcome"], row["grades"].as_array().unwrap().len()), (&json!("failed"), 2));

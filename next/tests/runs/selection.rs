@@ -107,6 +107,8 @@ fn flags_without_a_match_name_the_nearest() {
         (["--provider", "c"], "no provider matches `--provider c`; nearest: `a`, `b`"),
         (["--tag", "lister"], "no test has the tag `lister`; nearest: `listed`"),
         (["--tag", "zzz"], "no test has the tag `zzz`; existing: `all`, `listed`"),
+        (["-E", "test(wrds/on)"], "no test matches `test(wrds/on)` of `-E`; nearest: `words/one`"),
+        (["-E", "tag(lister)"], "no test matches `tag(lister)` of `-E`; nearest: `listed`"),
         (["--exclude", "*"], "every test is left out by `--exclude`"),
     ] {
         let ran = runner.exec(&args).expect(5);
@@ -114,6 +116,8 @@ fn flags_without_a_match_name_the_nearest() {
     }
     assert!(runner.runs().is_empty());
     runner.exec(&["--test", "alone"]).expect(0);
+    let ran = runner.run(&["resume", "--rerun", "faild"]).expect(2);
+    ran.says(&["there is no `--rerun faild`, and no trial has this name; did you mean `failed`?"]);
     let ran = runner.run(&["resume", "--rerun", "alone@b#3"]).expect(5);
     ran.says(&["`--rerun alone@b#3` matches no trial of the run; nearest: `alone@b#1`"]);
 }
@@ -126,6 +130,8 @@ fn arguments_in_vain_are_warned_of() {
         (&["--exclude", "*/on"], "no test matches `--exclude */on`; nearest: `words/one`"),
         (&["--tag", "all", "--tag", "fast"], "no test has the tag `fast`; existing: `all`"),
         (&["--provider", "a", "--provider", "c"], "no provider matches `--provider c`"),
+        (&["-E", "!tag(fast)"], "no test matches `tag(fast)` of `-E`; existing: `all`"),
+        (&["-E", "test(alone) | test(aln)"], "no test matches `test(aln)` of `-E`"),
         (&["--limit", "memory=8GiB"], "`--limit memory=8GiB` lowers nothing"),
     ] {
         runner.exec(args).expect(0).says(&[says]);

@@ -28,7 +28,7 @@ fn bad(run: &Run) -> u64 {
 fn fail_fast_ends_session_and_resume_continues() {
     let runner = Runner::hostile(FAILING);
     let ran = runner.exec(&["-j", "1"]).expect(4);
-    ran.says(&["fail_fast"]);
+    ran.says(&["2 trials did not pass, and `fail_fast` is 2"]);
     let run = runner.only_run();
     assert_eq!(run.ending(), ["incomplete", "fail-fast", "", "failed"]);
     assert_eq!((run.count("passed"), bad(&run)), (5, 2));
@@ -53,7 +53,10 @@ fn fail_fast_of_command_line_counts() {
         ("--fail-fast=0", 1, 5),
     ] {
         let runner = Runner::hostile(FAILING);
-        runner.exec(&["-j", "1", flag]).expect(code);
+        let ran = runner.exec(&["-j", "1", flag]).expect(code);
+        if code == 4 {
+            ran.says(&["did not pass, and `--fail-fast` is"]);
+        }
         assert_eq!(bad(&runner.only_run()), failed, "{flag}");
     }
     let runner = Runner::hostile(FAILING);

@@ -57,8 +57,8 @@ fn provider_limit_caps_each_timeout() {
 #[test]
 fn end_names_the_timeout_that_passed() {
     for (key, flags, message) in [
-        ("", &["--timeout", "60ms"][..], "`--timeout` has passed: 60 ms"),
-        ("timeout_minutes = 0.001", &[], "`timeout_minutes` has passed: 60 ms"),
+        ("", &["--timeout", "60ms"][..], "the time of the run is over: `--timeout` is 60 ms"),
+        ("timeout_minutes = 0.001", &[], "the time of the run is over: `timeout_minutes` is 60 ms"),
     ] {
         let test = "[[tests]]\nid = \"a\"\ninput = { do = \"sleep\", ms = 9000 }\n";
         let runner = Runner::hostile(&format!("{key}\n{test}"));

@@ -1,13 +1,13 @@
 //! `runner completions`: scripts for shells. Those for bash, fish and zsh call `runner __complete` for the words of each line.
 
-use std::{ffi::OsString, fs, iter, path::Path};
+use std::{collections::BTreeSet, ffi::OsString, fs, path::Path};
 
 use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::Shell;
-use runner_model::{Limits, ProviderName, TestId, exit::Exit, visible::visible_line};
+use runner_model::{Limits, ProviderName, RunStatus, TestId, exit::Exit, visible::visible_line};
 use runner_prepare::source::read_regular;
 use runner_record::{RecordError, ResultsRoot, now};
-use runner_report::{Found, RunList, find_trial, phrases};
+use runner_report::{Found, RunList, RunSummary, find_trial, phrases};
 use toml::{Table, Value};
 
 use crate::args::RootArgs;
@@ -89,9 +89,28 @@ fn candidates(program: &Command, before: &[String], last: &str) -> Vec<(String, 
     let value = arg.get_value_names().and_then(|names| names.first());
     let plain = |names: Vec<String>| names.into_iter().map(|name| (name, String::new())).collect();
     match (value.map_or("", |name| name.as_str()), arg.get_id().as_str()) {
-        ("RUN", _) => runs(before),
-        ("TRIAL", _) => given.first().map_or_else(Vec::new, |run| plain(trials(before, run))),
+        ("RUN", _) => runs(before, matches!(command.get_name(), "stop" | "pause" | "unpause")),
+        ("TRIAL", _) => {
+            let run = after(before, "--from").or(given.first().map(|run| run.as_str()));
+            run.map_or_else(Vec::new, |run| plain(trials(before, run)))
+        }
         ("SCENARIO", _) => scenarios(last),
+        ("GLOB", "scenario") => of_runs(before, |run| Some(&run.head.scenario)),
+        ("GROUP", _) => of_runs(before, |run| Some(&run.head.group.as_ref()?.id)),
+        ("COMMAND", _) => {
+            let mut command = program;
+            for name in given {
+                let Some(inner) = command.find_subcommand(name) else { return Vec::new() };
+                command = inner;
+            }
+            let commands = command.get_subcommands().filter(|inner| !inner.is_hide_set());
+            plain(commands.map(|inner| inner.get_name().to_owned()).collect())
+        }
+        (_, "set") => {
+            let tables = given.iter().map(|file| table(file));
+            let vars = tables.filter_map(|table| table.get("vars")?.as_table().cloned());
+            plain(vars.flat_map(|vars| vars.into_iter().map(|(name, _)| name + "=")).collect())
+        }
         ("GLOB", "provider") => plain(given.iter().flat_map(|file| provider_names(file)).collect()),
         ("GLOB", "test" | "exclude") => {
             plain(given.iter().flat_map(|file| test_ids(file)).collect())
@@ -120,9 +139,13 @@ fn takes_word(arg: &Arg) -> bool {
 
 /// Opens the results root on the command line.
 fn open_root(before: &[String]) -> Result<ResultsRoot, RecordError> {
-    let next = before.windows(2).find(|pair| pair[0] == "--results").map(|pair| &*pair[1]);
-    let results = next.or_else(|| before.iter().find_map(|word| word.strip_prefix("--results=")));
-    RootArgs { results: results.map(Into::into) }.open()
+    RootArgs { results: after(before, "--results").map(Into::into) }.open()
+}
+
+/// Returns the value of a flag.
+fn after<'w>(words: &'w [String], flag: &str) -> Option<&'w str> {
+    let next = words.windows(2).find(|pair| pair[0] == flag).map(|pair| &*pair[1]);
+    next.or_else(|| words.iter().find_map(|word| word.strip_prefix(flag)?.strip_prefix('=')))
 }
 
 /// Returns the trials of a run that have a row.
@@ -135,18 +158,31 @@ fn trials(before: &[String], run: &str) -> Vec<String> {
     }
 }
 
-/// Returns `latest` and the newest runs of the results root on the command line.
-fn runs(before: &[String]) -> Vec<(String, String)> {
+/// Returns the names that the runs of the results root on the command line have.
+fn of_runs(
+    before: &[String],
+    name: fn(&RunSummary) -> Option<&String>,
+) -> Vec<(String, String)> {
     let list = open_root(before).and_then(|root| RunList::read(&root));
-    let Ok(list) = list else { return Vec::new() };
+    let runs = list.map(|list| list.runs).unwrap_or_default();
+    let names: BTreeSet<_> = runs.iter().filter_map(name).collect();
+    names.into_iter().map(|name| (name.clone(), String::new())).collect()
+}
+
+/// Returns `latest` and the newest runs of the results root on the command line, or only its running runs.
+fn runs(before: &[String], only_running: bool) -> Vec<(String, String)> {
+    let list = open_root(before).and_then(|root| RunList::read(&root));
+    let Ok(mut list) = list else { return Vec::new() };
+    list.runs.retain(|run| !only_running || run.head.status == RunStatus::Running);
     let now = now();
-    let about = |run: &runner_report::RunSummary| {
+    let about = |run: &RunSummary| {
         let (status, started) =
             (phrases::status_text(&run.head), phrases::ago(now, run.head.started_at));
         format!("{}: {status}, {started}", run.head.scenario)
     };
     let runs = list.runs.iter().take(MAX_RUNS).map(|run| (run.short.clone(), about(run)));
-    iter::once(("latest".to_owned(), "The newest run".to_owned())).chain(runs).collect()
+    let latest = (!only_running).then(|| ("latest".to_owned(), "The newest run".to_owned()));
+    latest.into_iter().chain(runs).collect()
 }
 
 /// Returns the TOML files and folders whose path starts with `last`.

@@ -1,7 +1,10 @@
 //! `runner stop`, `cancel`, `pause` and `unpause`: requests to the process that works on a run.
 
-use runner_model::{exit::Exit, units::grouped};
-use runner_record::{Answer, RecordError, RequestMode, ResultsRoot, RunDir, actor};
+use std::{sync::mpsc, thread, time::Duration};
+
+use runner_model::units::{grouped, plural};
+use runner_model::{RunStatus, exit::Exit, visible::visible_line};
+use runner_record::{Answer, InFlight, RecordError, RequestMode, ResultsRoot, RunDir, actor};
 use runner_report::RequestResult;
 
 use super::target::Target;
@@ -10,6 +13,11 @@ use crate::text::{CommandError, Out, style, summary};
 
 /// The end of the help of these commands.
 pub const WITHOUT_RUN: &str = "Without RUN, the only run that is running gets the request. A run that waits for others counts only if no other is running.";
+
+/// Time before a request lists the attempts that it waits for.
+const SILENT_FOR: Duration = Duration::from_secs(2);
+/// Attempts that such a message names.
+const MAX_NAMED: usize = 5;
 
 /// Stop a run; `resume` continues it
 #[derive(clap::Args)]
@@ -57,7 +65,7 @@ pub fn unpause(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {
 fn send(
     args: &RunArgs,
     mode: Option<RequestMode>,
-    request: impl Fn(&ResultsRoot, &RunDir) -> Result<Answer, RecordError>,
+    request: impl Fn(&ResultsRoot, &RunDir) -> Result<Answer, RecordError> + Sync,
     out: &Out,
 ) -> Result<Exit, CommandError> {
     let root = args.root.open()?;
@@ -72,7 +80,19 @@ fn send(
     for run in &runs {
         let root = run.results_root()?;
         let before = RequestResult::read(&root, run, Answer::Removed)?;
-        let answer = match request(&root, run) {
+        let was_running = before.run.head.status == RunStatus::Running;
+        let answered = thread::scope(|scope| {
+            let (done, ends) = mpsc::channel::<()>();
+            let asking = scope.spawn(|| {
+                let _done = done;
+                request(&root, run)
+            });
+            if ends.recv_timeout(SILENT_FOR) == Err(mpsc::RecvTimeoutError::Timeout) {
+                print_awaited(run, mode, out);
+            }
+            asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        let answer = match answered {
             Err(RecordError::Removed { .. })
                 if mode.is_some_and(|mode| mode != RequestMode::Pause) =>
             {
@@ -89,30 +109,66 @@ fn send(
             answer => RequestResult::read(&root, run, answer)?,
         };
         if answer == Answer::Refused {
-            let problem = format!("there is nothing to cancel: {}", answer_line(&asked));
+            let problem = format!("there is nothing to cancel: {}", answer_line(&asked, false));
             return Err(CommandError::usage(style::plain(&problem)));
         }
-        out.document_or(args.json, &asked, |asked| out.data(&answer_line(asked)));
-        if answer == Answer::NoAnswer {
-            let holder = run.holder().unwrap_or_default();
-            let process = match holder.pid {
-                0 => "another program holds the lock of the run: end that program".into(),
-                pid if holder.is_suspended() => format!(
-                    "process {pid} is suspended and responds when it continues: `fg` in its terminal, or kill -CONT {pid}"
-                ),
-                pid => format!(
+        let holder = match answer {
+            Answer::NoAnswer => Some(run.holder().unwrap_or_default()),
+            _ => None,
+        };
+        let suspended = holder.as_ref().filter(|holder| holder.is_suspended());
+        let suspended = suspended.map(|holder| suspended_line(&asked.run.short, mode, holder.pid));
+        out.document_or(args.json, &asked, |asked| {
+            out.data(suspended.as_ref().unwrap_or(&answer_line(asked, was_running)));
+        });
+        if let Some(holder) = holder {
+            let process = match (suspended, holder.pid) {
+                (Some(line), _) => Some(line).filter(|_| args.json),
+                (None, 0) => {
+                    Some("another program holds the lock of the run: end that program".into())
+                }
+                (None, pid) => Some(format!(
                     "process {pid} on {} works on the run and did not respond in time: try again, or end the process",
                     holder.host
-                ),
+                )),
             };
-            out.warn(&process);
+            process.iter().for_each(|process| out.warn(process));
             exit = exit.worse(Exit::Held);
         }
     }
     Ok(exit)
 }
 
-fn answer_line(RequestResult { result, run, .. }: &RequestResult) -> String {
+/// Lists the attempts in flight that a stop waits for.
+fn print_awaited(run: &RunDir, mode: Option<RequestMode>, out: &Out) {
+    let live = run.live().filter(|_| !matches!(mode, None | Some(RequestMode::Pause)));
+    let Some(attempts) = live.map(|live| live.in_flight).filter(|attempts| !attempts.is_empty())
+    else {
+        return;
+    };
+    let mut names: Vec<_> = attempts.iter().take(MAX_NAMED).map(InFlight::name).collect();
+    if let Some(more @ 1..) = attempts.len().checked_sub(MAX_NAMED) {
+        names.push(format!("{more} more"));
+    }
+    let count = plural(attempts.len() as u64, "attempt", "attempts");
+    out.talk(&format!("waiting for {count}: {}", visible_line(&names.join(", "))));
+    if mode != Some(RequestMode::Kill) {
+        out.hint(&format!("to interrupt them: {}", run.command("stop", &["--kill"])));
+    }
+}
+
+fn suspended_line(short: &str, mode: Option<RequestMode>, pid: u32) -> String {
+    let next = match mode {
+        None => "to let it continue",
+        Some(RequestMode::Pause) => "it is not paused; to let it continue",
+        Some(RequestMode::Cancel) => "it is cancelled when it continues",
+        Some(_) => "it stops when it continues",
+    };
+    format!("run {short} is suspended by Ctrl-Z; {next}: `fg` in its terminal, or kill -CONT {pid}")
+}
+
+/// Formats the answer to a request. `was_running` is of the time before it.
+fn answer_line(RequestResult { result, run, .. }: &RequestResult, was_running: bool) -> String {
     let short = &run.short;
     let [done, planned] = [run.head.counts.done.done(), run.head.counts.planned].map(grouped);
     let change = |verb| format!("{verb} run {short}: {done} of {planned} done");
@@ -126,6 +182,7 @@ fn answer_line(RequestResult { result, run, .. }: &RequestResult) -> String {
         Answer::Removed => format!("stopped run {short}, which had no trial yet and is removed"),
         Answer::Paused => change("paused"),
         Answer::Unpaused => change("continued"),
+        Answer::AlreadyTerminal if was_running => state("ended meanwhile"),
         Answer::AlreadyTerminal | Answer::Refused => state("has already ended"),
         Answer::AlreadyPaused => state("was already paused"),
         Answer::NotPaused => state("is not paused"),

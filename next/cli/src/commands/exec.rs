@@ -169,7 +169,7 @@ fn build(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError> {
                 SourceState::Stale(why) => why,
                 SourceState::Missing => "it has not been built".to_owned(),
             };
-            out.talk(&format!("building {}: {why}", shown_path(source.folder())));
+            out.talk(&format!("building {}: {why}", source.shown()));
             source_build::build(&source)?;
         }
     }
@@ -178,6 +178,7 @@ fn build(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError> {
 
 /// Prints the plans of sessions: trials to standard output, grants as messages.
 fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
+    let (mut errors, mut empty) = (Vec::new(), Vec::new());
     for request in requests {
         let mut lines = out.lines(args.json);
         let mut head = |preview: &Preview| {
@@ -198,9 +199,20 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
                 lines.add(&trial.to_string());
             }
         };
-        runner_engine::preview_exec(request, &mut head, &mut each)?;
+        match runner_engine::preview_exec(request, &mut head, &mut each) {
+            Ok(()) => {}
+            Err(error @ (EngineError::NothingSelected(_) | EngineError::NothingFailed(_))) => {
+                empty.push((&request.scenario, error));
+            }
+            Err(error) => errors.push(error),
+        }
     }
-    Ok(Exit::Success)
+    if empty.len() < requests.len() {
+        empty.iter().for_each(|(scenario, _)| group::warn_of_empty(scenario, out));
+    } else {
+        errors.extend(empty.into_iter().map(|(_, error)| error));
+    }
+    if errors.is_empty() { Ok(Exit::Success) } else { Err(EngineError::Several(errors).into()) }
 }
 
 fn folder_name(into: &Path) -> Result<String, CommandError> {

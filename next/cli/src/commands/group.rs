@@ -1,6 +1,7 @@
 //! Groups of runs: `exec` of several scenarios, and `resume` of a group.
 
-use std::{fs, io, path::PathBuf};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use runner_engine::{EngineError, ExecRequest, Group, ResumeRequest};
 use runner_model::visible::{shown_path, visible_line};
@@ -44,10 +45,12 @@ pub fn scenario_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
 /// Creates the runs of several scenarios, and runs one after the other.
 pub fn exec(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
     let (group, empty) = Group::create(requests)?;
-    for scenario in empty {
-        out.warn(&format!("no test of {} is selected; it is left out", shown_path(&scenario)));
-    }
+    empty.iter().for_each(|scenario| warn_of_empty(scenario, out));
     run(group, args, out)
+}
+
+pub fn warn_of_empty(scenario: &Path, out: &Out) {
+    out.warn(&format!("no test of {} is selected; it is left out", shown_path(scenario)));
 }
 
 /// Continues runs of a group, one after the other.
@@ -189,13 +192,22 @@ fn summarize(group: &str, args: &SessionArgs, out: &Out) -> Result<Exit, Command
     let exit = exits.fold(Exit::Success, Exit::worse);
     if !(args.json || detach::is_background() || (args.quiet && exit == Exit::Success)) {
         out.data("");
-        show(&root, &list, out)?;
+        print(&root, &list, args.quiet, out)?;
     }
     Ok(exit)
 }
 
 /// Prints the runs of a group, their failures, the sum of their results, and the commands to type next.
 pub fn show(root: &ResultsRoot, list: &RunList, out: &Out) -> Result<(), CommandError> {
+    print(root, list, false, out)
+}
+
+fn print(
+    root: &ResultsRoot,
+    list: &RunList,
+    is_quiet: bool,
+    out: &Out,
+) -> Result<(), CommandError> {
     let Some(group) = whole(list) else { return Ok(()) };
     let id = group.head.group.as_ref().map_or("", |group| &group.id);
     out.data(&style::bold(&format!("group {}:", visible_line(id))));
@@ -208,7 +220,9 @@ pub fn show(root: &ResultsRoot, list: &RunList, out: &Out) -> Result<(), Command
     }
     trials::print_notable(&failures, out, true);
     out.data(&summary::line(&group, group.head.worked()));
-    summary::print_next_steps(&group, out);
+    if !is_quiet {
+        summary::print_next_steps(&group, out);
+    }
     Ok(())
 }
 

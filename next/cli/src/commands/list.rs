@@ -14,27 +14,30 @@ use runner_scenario::IdGlob;
 use crate::args::{RootArgs, StatusArgs, label, number};
 use crate::text::{CommandError, Out, Table, style, summary};
 
+/// Columns of a screen from which groups are named. On a smaller one, their ids would leave no room for times.
+const WITH_GROUP: usize = 100;
+
 /// List the runs, newest first
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     status: StatusArgs,
-    /// List only runs with this verdict
+    /// Only runs with this verdict
     #[arg(long, value_name = "VERDICT", value_parser = verdicts())]
     verdict: Option<RunVerdict>,
-    /// List only runs of this group: its id or a part of it
+    /// Only runs of this group: its id or a part of it
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
-    /// List only runs with this label; repeatable
+    /// Only runs with this label; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
-    /// List only runs of scenarios whose name matches
+    /// Only runs of scenarios whose name matches
     #[arg(long, value_name = "GLOB", value_parser = glob)]
     scenario: Option<Arc<IdGlob>>,
-    /// Since `7d`, `2026-11-20` or `2026-11-20T09:30`
+    /// Only runs started since `7d`, `2026-11-20` or `2026-11-20T09:30`
     #[arg(long, value_name = "WHEN", value_parser = since)]
     since: Option<Time>,
-    /// List at most N runs
+    /// At most N runs, the newest
     #[arg(short = 'n', long, value_name = "N", value_parser = number::<usize>)]
     limit: Option<usize>,
     #[command(flatten)]
@@ -142,7 +145,7 @@ pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String
         table.row([
             visible_line(id).into_owned(),
             summary::headed(run, ""),
-            scenario_cell(run, is_of_group),
+            scenario_cell(run, !is_of_group && screen.is_none_or(|columns| columns >= WITH_GROUP)),
             done_cell(run),
             style::bad_count(run.head.counts.done.bad()),
             started.map_or_else(|| "–".to_owned(), when),
@@ -164,11 +167,11 @@ fn done_cell(run: &RunSummary) -> String {
 }
 
 /// Formats the scenario's name, and the run's place in its group.
-fn scenario_cell(run: &RunSummary, is_of_group: bool) -> String {
+fn scenario_cell(run: &RunSummary, has_group: bool) -> String {
     let name = visible_line(&run.head.scenario);
     match &run.head.group {
         Some(GroupPlace { id, place, of }) => {
-            let id = if is_of_group { String::new() } else { format!(" of {}", short_id(id)) };
+            let id = if has_group { format!(" of {}", short_id(id)) } else { String::new() };
             format!("{name} {}", style::dim(&format!("({place}/{of}{id})")))
         }
         None => name.into_owned(),

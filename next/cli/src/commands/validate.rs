@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use runner_model::{exit::Exit, units::plural, visible::visible_line};
+use runner_model::units::{grouped, plural};
+use runner_model::{exit::Exit, visible::visible_line};
 
 use super::group;
 use crate::args::{secret_file, set_var};
@@ -25,27 +26,33 @@ pub struct Args {
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut exit = Exit::Success;
     let set = args.set.iter().cloned().collect();
-    for scenario in group::scenario_files(&args.scenarios)? {
+    let scenarios = group::scenario_files(&args.scenarios)?;
+    let (all, mut valid) = (scenarios.len() as u64, 0);
+    for scenario in scenarios {
         match runner_engine::validate(&scenario, &set, &args.secret_file) {
-            Ok(valid) => {
-                for warning in valid.notices.iter().chain(&grants::warnings(&valid.providers)) {
+            Ok(found) => {
+                valid += 1;
+                for warning in found.notices.iter().chain(&grants::warnings(&found.providers)) {
                     out.warn(warning);
                 }
                 out.data(&format!(
                     "{} {}: {} on {}, {}",
                     style::green("✓"),
                     visible_line(&scenario.to_string_lossy()),
-                    plural(valid.tests, "test", "tests"),
-                    grants::counted(&valid.providers),
-                    plural(valid.trials, "trial", "trials"),
+                    plural(found.tests, "test", "tests"),
+                    grants::counted(&found.providers),
+                    plural(found.trials, "trial", "trials"),
                 ));
             }
             Err(error) => {
                 let error = CommandError::from(error);
                 out.talk(error.text());
-                exit = error.exit();
+                exit = exit.worse(error.exit());
             }
         }
+    }
+    if all > 1 {
+        out.talk(&format!("{} of {} scenarios are valid", grouped(valid), grouped(all)));
     }
     Ok(exit)
 }

@@ -30,7 +30,9 @@ fn answers_name_the_new_status() {
         (Answer::NoAnswer, &running),
         (Answer::Removed, &running),
     ]
-    .map(|(result, keys)| plain(&answer_line(&RequestResult { v: 1, result, run: run(keys) })));
+    .map(|(result, keys)| {
+        plain(&answer_line(&RequestResult { v: 1, result, run: run(keys) }, false))
+    });
     assert_snapshot!(lines.join("\n"), @r"
     stopped run 6ba42b73: 6 of 12 done
     run 6ba42b73 has already ended: ◐ incomplete (stopped): 6 of 12 done

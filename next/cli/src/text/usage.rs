@@ -101,7 +101,7 @@ fn unknown_command(error: &Error, command: &Command, name: &str) -> String {
     let names = command.get_subcommands().map(Command::get_name);
     let tip = match (other, similar(&given, names)) {
         (Some(other), _) => format!("use instead: {other}\n"),
-        (None, Some(similar)) => format!("did you mean {name} {similar}?\n"),
+        (None, Some(similar)) => format!("did you mean `{name} {similar}`?\n"),
         (None, None) => String::new(),
     };
     format!("`{name}` has no command `{given}`\n{tip}all commands: {}", help(name))
@@ -165,7 +165,11 @@ fn invalid_value(error: &Error) -> String {
     let reason = error.source().map(ToString::to_string);
     let reason = reason.unwrap_or_else(|| format!("use one of {}", values.join(", ")));
     let near = similar(&value, values.iter().map(String::as_str));
-    let near = near.map(|near| format!("\ndid you mean `{near}`?")).unwrap_or_default();
+    let near = near.map(|near| format!("\ndid you mean `{near}`?")).or_else(|| {
+        let other = "\nother languages have no template, but work if they compile to WASI";
+        (flag == "--lang").then(|| other.to_owned())
+    });
+    let near = near.unwrap_or_default();
     format!("invalid value `{value}` for `{flag}`: {reason}{near}")
 }
 

@@ -2,10 +2,11 @@
 
 use std::{collections::HashSet, fs::File, path::Path};
 
-use runner_model::{Places as _, digest, visible::quoted};
+use runner_model::{Places as _, digest, grants::NetGrant, provider::Provider, visible::quoted};
 use runner_prepare::{ContentSource, machine, plugins, source::Source};
 use runner_record::{ManifestProvider, Metadata, PluginCache, Selected};
-use runner_scenario::{Filter, Selection, load, load_selected, resolve_selected};
+use runner_scenario::{Filter, Selection, load, load_selected, resolve_selected, toml_key};
+use serde_json::Value;
 
 use super::plan::Plan;
 use crate::EngineError;
@@ -82,11 +83,39 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
 }
 
 /// Returns counts and digests of a plan. The caller sets the selection.
+    notices.extend(scenario.providers.iter().filter_map(ungranted_server));
 pub(crate) fn metadata(plan: &Plan) -> Metadata {
     Metadata {
         planned_test_count: plan.suite.trials(),
         planned_trial_count: plan.suite.trials(),
         suite: plan.suite.digest(),
+/// Returns a warning if a bundled plugin has no grant for its server, which its description cannot request: the configuration
+/// names it.
+fn ungranted_server(provider: &Provider) -> Option<String> {
+    let default = match &*provider.plugin {
+        "bundled:chat" => Some("https://api.openai.com"),
+        "bundled:http" => None,
+        _ => return None,
+    };
+    let grants = &provider.grants.net;
+    let url = provider.config.get("base_url").and_then(Value::as_str).or(default);
+    let server = match url.map(|url| url.split('/').take(3).collect::<Vec<_>>().join("/")) {
+        Some(server) => {
+            let needed = NetGrant::parse(&server).ok()?;
+            if grants.iter().any(|grant| grant.covers(&needed)) {
+                return None;
+            }
+            server
+        }
+        None if !grants.is_empty() => return None,
+        None => "https://SERVER".to_owned(),
+    };
+    let (role, table, name) = (provider.role(), provider.table(), toml_key(&provider.name));
+    Some(format!(
+        "{role} `{name}` is not granted requests to its server; add to the scenario: [{table}.{name}.grants] net = [\"{server}\"]"
+    ))
+}
+
         blobs: plan.blobs.list().map(|list| digest(list.as_bytes())),
         scenario_sha256: digest(plan.scenario.text.as_bytes()),
         runner_version: env!("CARGO_PKG_VERSION").to_owned(),

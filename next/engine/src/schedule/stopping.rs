@@ -72,6 +72,11 @@ impl Schedule {
         self.stop.as_ref().map(|stop| stop.reason)
     }
 
+    /// Returns the number of final rows of this session that are failures, errors or timeouts.
+    pub fn bad(&self) -> u64 {
+        self.bad
+    }
+
     pub(super) fn is_interrupting(&self) -> bool {
         self.stop.as_ref().is_some_and(|stop| stop.mode > StopMode::Drain)
     }

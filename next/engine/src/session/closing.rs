@@ -2,8 +2,11 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use runner_model::{Reason, protocol::FromWorker, units::show_duration, visible::visible_line};
+use runner_model::units::{plural, show_duration};
+use runner_model::{Reason, protocol::FromWorker, visible::visible_line};
 use runner_record::{Ack, End, Fold, Manifest, Owned, RecordError, UnwrittenEnd};
+
+use serde_json::Value;
 
 use super::coordinator::{ActiveRun, Coordinator};
 use crate::event::{Ended, Observer, RunEvent, ended};
@@ -60,7 +63,16 @@ impl Coordinator<'_> {
             let timeout = self.plan.settings.timeout;
             let is_own = timeout == self.plan.scenario.timeout;
             let name = if is_own { "timeout_minutes" } else { "--timeout" };
-            message = Some(format!("`{name}` has passed: {}", show_duration(timeout)));
+            let timeout = show_duration(timeout);
+            message = Some(format!("the time of the run is over: `{name}` is {timeout}"));
+        }
+        if reason == Some(Reason::FailFast) {
+            let fail_fast = self.plan.settings.fail_fast;
+            let is_own = fail_fast == self.plan.scenario.run.fail_fast;
+            let name = if is_own { "fail_fast" } else { "--fail-fast" };
+            // Attempts that were in flight may have failed since.
+            let trials = plural(self.schedule.bad(), "trial", "trials");
+            message = Some(format!("{trials} did not pass, and `{name}` is {}", Value::from(fail_fast)));
         }
         if let Some(message) = &message {
             run.owned.log(message);

@@ -53,7 +53,7 @@ pub fn rescore(
         observer.event(&RunEvent::Notice(notice));
     }
     if plan.rejudge.count() == 0 {
-        let text = format!("nothing is to be judged in run {}", manifest.id);
+        let text = format!("run {} has nothing to judge", manifest.id);
         observer.event(&RunEvent::Notice(&text));
         return Ok(ended(manifest, dir.path(), Duration::ZERO, observer));
     }

@@ -326,7 +326,7 @@ fn verdictless_notice(dir: &RunDir, manifest: &Manifest) -> Option<String> {
     let trials = manifest.counts.error + manifest.counts.timeout;
     (trials > 0).then(|| {
         format!(
-            "{} ended in an error or a timeout; to run such trials again: {}",
+            "{} ended in an error or a timeout; to run those again: {}",
             plural(trials, "trial", "trials"),
             dir.command("resume", &["--rerun", "errors"])
         )

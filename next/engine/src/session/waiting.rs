@@ -90,7 +90,7 @@ pub(super) fn unstarted(reason: Option<Reason>) -> End {
     End {
         reason,
         signal: None,
-        message: Some("it was stopped before it started".to_owned()),
+        message: Some("the run was stopped before it started".to_owned()),
         at: now(),
     }
 }

@@ -189,6 +189,14 @@ impl Filter {
         has
     }
 
+    /// Calls `each` for every condition with its text. Not for filters with `in(RUN, FILTER)`, whose text changes when it is
+    /// looked up.
+    pub(crate) fn each_term(&self, each: &mut dyn FnMut(&Condition, &str)) {
+        if !self.has_runs() {
+            self.root.each(&mut |condition, at| each(condition, &self.text[at.clone()]));
+        }
+    }
+
     /// Looks up each `in(RUN, FILTER)`, the innermost first. Its id replaces the run's name in the text.
     ///
     /// # Errors

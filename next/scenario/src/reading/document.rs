@@ -21,6 +21,9 @@ pub(crate) struct Document<'a> {
     pub(crate) matrix_origins: MatrixOrigins,
 }
 
+const SURROGATES: &str =
+    r"TOML has no surrogate pairs such as `\ud83d\udc69`: write the character, or `\U0001F469`";
+
 impl<'a> Document<'a> {
     /// Parses a text.
     ///
@@ -38,7 +41,11 @@ impl<'a> Document<'a> {
         let problem = |error: &toml::de::Error| {
             let span = error.span().unwrap_or_default();
             let place = Place::new(&source, span, "here");
-            let problem = Problem::new(format!("not valid TOML: {}", error.message())).at(place);
+            let mut problem =
+                Problem::new(format!("not valid TOML: {}", error.message())).at(place);
+            if error.message().contains("unicode hexadecimal") {
+                problem.help = Some(SURROGATES.to_owned());
+            }
             match first_key(text, error) {
                 Some(first) => problem.at(Place::new(&source, first, "first here")),
                 None => problem,

@@ -26,4 +26,5 @@ pub(crate) use scalar::{
 };
 pub(crate) use table::{Table, TableForm, is_later};
 pub(crate) use templates::{TemplateValue, read_literals, visit_templates};
-pub(crate) use text_file::{MAX_BYTES, files_beside, not_utf8, read_text};
+pub use text_file::files_beside;
+pub(crate) use text_file::{MAX_BYTES, not_utf8, read_text};

@@ -307,6 +307,7 @@ impl Form for Number {
     fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<f64> {
         let words = match (self.0, self.1) {
             (f64::MIN, f64::MAX) => "a number".to_owned(),
+            (least, f64::MAX) if 0.0 < least && least < 1e-6 => "a number above 0".to_owned(),
             (least, f64::MAX) => format!("a number of at least {least}"),
             (least, most) => format!("a number from {least} to {most}"),
         };

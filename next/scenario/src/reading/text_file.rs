@@ -1,15 +1,12 @@
 //! Reads text files of bounded size.
 
 use std::io::{self, Read};
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, path::Path};
 
 use runner_model::visible::shown_path;
 
 use crate::problem::{Place, Problem, Source, line_breaks};
-use crate::reading::similar;
+use crate::reading::slip_distance;
 
 /// Bytes of a text that is read as a whole, and of a record. Bounds the memory for any file.
 pub(crate) const MAX_BYTES: u64 = 16 << 20;
@@ -47,26 +44,33 @@ pub(crate) fn read_text(
     String::from_utf8(bytes).map_err(|error| not_utf8(shown, 1, error.as_bytes()))
 }
 
-/// Returns a help that names the existing files of this type in the folder of a missing one, relative to `base`.
-pub(crate) fn files_beside(path: &Path, base: &Path) -> Option<String> {
+/// Returns a help that names the file whose stem or extension a missing one has misspelt, or else the existing files of its
+/// type, relative to `base`.
+pub fn files_beside(path: &Path, base: &Path) -> Option<String> {
     const MAX_NAMED: usize = 10;
     let (folder, end) = (path.parent()?, path.extension()?.to_str()?);
     let entries = if folder == Path::new("") { Path::new(".") } else { folder }.read_dir().ok()?;
-    // The extension and the folder, which all have, would make short names similar.
-    let stem = |path: &Path| Some(path.file_stem()?.to_string_lossy().into_owned());
-    let stems = entries.filter_map(|entry| {
-        let file = PathBuf::from(entry.ok()?.file_name());
-        let is_same = file.extension().is_some_and(|other| other == end);
-        stem(&file).filter(|_| is_same)
-    });
-    let mut stems: Vec<_> = stems.collect();
-    stems.sort();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter(|name| !name.starts_with('.')).collect();
+    names.sort();
     let folder = folder.strip_prefix(base).unwrap_or(folder);
-    let shown = |stem: &str| format!("`{}`", shown_path(&folder.join(format!("{stem}.{end}"))));
-    if let Some(near) = similar(&stem(path)?, stems.iter().map(String::as_str)) {
+    let shown = |name: &String| format!("`{}`", shown_path(&folder.join(name)));
+    let stem = path.file_stem()?.to_str()?;
+    let distance = |name: &String| {
+        let parts = name.rsplit_once('.')?;
+        // The extension, which all have, would make short names similar.
+        match (parts.0 == stem, parts.1 == end) {
+            (_, true) => slip_distance(stem, parts.0),
+            (true, false) => slip_distance(end, parts.1),
+            (false, false) => None,
+        }
+    };
+    let near = names.iter().filter_map(|name| Some((distance(name)?, name)));
+    if let Some((_, near)) = near.min() {
         return Some(format!("did you mean {}?", shown(near)));
     }
-    let named: Vec<_> = stems.iter().take(MAX_NAMED).map(|stem| shown(stem)).collect();
+    let is_same = |name: &&String| Path::new(name).extension().is_some_and(|other| other == end);
+    let named: Vec<_> = names.iter().filter(is_same).take(MAX_NAMED).map(shown).collect();
     (!named.is_empty()).then(|| format!("known here: {}", named.join(", ")))
 }
 

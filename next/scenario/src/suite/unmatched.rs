@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
+use globset::GlobSet;
+
 use crate::{
+    filter::Condition,
     globs,
     lists::{AllTests, Origin},
     reading::slip_distance,
@@ -67,10 +70,31 @@ impl Scenario {
                 unmatched.push(format!("no {kind} matches {more} more globs of `{flag}`"));
             }
         }
+        let nearest_tags = |tag: &str| match tags.len() {
+            0 => "the tests have no tags".to_owned(),
+            _ => nearest_names(tag, tags.iter()),
+        };
         for tag in selection.tags.iter().filter(|tag| !tags.contains(tag)) {
-            unmatched.push(match tags.len() {
-                0 => format!("no test has the tag `{tag}`, or any other"),
-                _ => format!("no test has the tag `{tag}`; {}", nearest_names(tag, tags.iter())),
+            unmatched.push(format!("no test has the tag `{tag}`; {}", nearest_tags(tag)));
+        }
+        if let Some(filter) = &selection.filter {
+            filter.each_term(&mut |condition, term| {
+                let name = term.split(['(', ')']).nth(1).unwrap_or_default();
+                let (is_matched, kind, nearest) = match condition {
+                    Condition::Test(globs) => {
+                        (is_any(globs, &ids), "test", nearest_names(name, ids.iter()))
+                    }
+                    Condition::Provider(globs) => {
+                        (is_any(globs, &names), "provider", nearest_names(name, names.iter()))
+                    }
+                    Condition::Tag(wanted) => {
+                        (wanted.iter().any(|tag| tags.contains(tag)), "test", nearest_tags(name))
+                    }
+                    _ => return,
+                };
+                if !is_matched {
+                    unmatched.push(format!("no {kind} matches `{term}` of `-E`; {nearest}"));
+                }
             });
         }
         unmatched
@@ -79,11 +103,18 @@ impl Scenario {
     /// Like [`Self::unmatched`], for a selection that leaves trials. Reads the tests again only if an argument may match nothing.
     pub fn unmatched_of_several(&self, selection: &Selection) -> Vec<String> {
         let lists = [&selection.tests, &selection.providers, &selection.tags];
-        if selection.exclude.is_empty() && lists.iter().all(|list| list.len() < 2) {
+        if selection.exclude.is_empty()
+            && selection.filter.is_none()
+            && lists.iter().all(|list| list.len() < 2)
+        {
             return Vec::new();
         }
         self.unmatched(selection)
     }
+}
+
+fn is_any(globs: &GlobSet, names: &[String]) -> bool {
+    names.iter().any(|name| globs.is_match(name))
 }
 
 /// Lists the names that a name or glob may be a slip or a part of, or else some of the existing names.

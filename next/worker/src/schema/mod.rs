@@ -219,6 +219,10 @@ fn collect_reasons(
                     known => format!("{} (known: {})", keys("unknown", got), known.join(", ")),
                 }
             }
+            // The server of a bundled plugin.
+            ErrorKind::Pattern { got, want } if *want == "^https?://" => {
+                format!("value must be a URL: write `http://{got}` or `https://{got}`")
+            }
             kind => kind.to_string(),
         };
         let steps = error.instance_location.tokens.iter().map(|token| match token {
