@@ -188,3 +188,53 @@ fn unread_answers_are_reported_once() {
     let ran = runner.exec(&[]).expect(0);
     assert!(!ran.stderr.contains("answers"), "{}", ran.stderr);
 }
+
+#[test]
+fn ids_of_run_and_trial_fill_templates() {
+    let ids = "{{run.id}} {{trial.id}}";
+    let runner = Runner::new(&[]);
+    runner.link(&command(), "command.wasm");
+    let provider =
+        |name: &str, keys: &str| format!("[providers.{name}]\nplugin = \"command.wasm\"\n{keys}\n");
+    let providers = [
+        provider("args", &format!("args = [\"say\", \"{ids}\"]")),
+        provider("stdin", &format!("args = [\"cat\"]\nstdin = \"{ids}\"")),
+        provider("env", &format!("args = [\"env\", \"IDS\"]\ngrants.env = {{ IDS = \"{ids}\" }}")),
+        provider("trap", &format!("args = [\"{ids}\"]")),
+    ];
+    let grader =
+        format!("[graders.judge]\nplugin = \"command.wasm\"\nargs = [\"say\", \"judged {ids}\"]\n");
+    let tests = r#"
+        [[tests]]
+        id = "a"
+        providers = ["args", "stdin", "env"]
+        expect = { graders = ["judge"] }
+        [[tests]]
+        id = "b"
+        providers = ["trap"]
+        retries = { max = 1, on = ["trap"] }
+    "#;
+    runner.scenario(&(providers.concat() + &grader + tests));
+    runner.exec(&[]).expect(1);
+    runner.run(&["resume", "--rerun", "all"]).expect(1);
+    let run = runner.only_run();
+    let rows = run.rows_of("a");
+    let final_rows: Vec<_> = rows.iter().filter(|row| row["final"] == true).collect();
+    assert_eq!(final_rows.len(), 6);
+    for row in final_rows {
+        let ids = format!("{} a@{}#1", run.id(), row["provider"].as_str().unwrap());
+        assert_eq!(row["output"], ids);
+        assert_eq!(row["grades"][0]["explanation"], format!("judged {ids}"));
+    }
+    // The guest prints its arguments, in both attempts of both sessions.
+    assert_eq!(run.text("logs.jsonl").matches(&format!("{} b@trap#1", run.id())).count(), 4);
+    let fingerprints: std::collections::BTreeSet<_> =
+        rows.iter().map(|row| row["fingerprint"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(fingerprints.len(), 3);
+
+    runner.exec(&["--into", "results/named"]).expect(1);
+    let named = &runner.runs()[1];
+    assert!(named.rows_of("a")[0]["output"].as_str().unwrap().starts_with("named a@"));
+    let call = ["plugin", "run", "command.wasm", "--", "say", ids];
+    runner.run(&call).expect(0).says(&["plugin-run call@"]);
+}

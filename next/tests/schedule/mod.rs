@@ -2,6 +2,7 @@
 
 mod ends;
 mod memory;
+mod prices;
 mod starts;
 
 use serde_json::Value;
