@@ -1,0 +1,145 @@
+//! `[prices]`: costs of attempts, by their metrics.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    run::Run,
+    runner::Runner,
+    truth::{assert_told_truly, assert_whole},
+};
+
+/// Returns the costs in an attempt of a provider or grader.
+fn costs(measured: &Value) -> Vec<&Value> {
+    let metrics = measured["metrics"].as_array().into_iter().flatten();
+    metrics.filter(|metric| metric["name"] == "cost_usd").map(|metric| &metric["value"]).collect()
+}
+
+fn cost_of(run: &Run, test: &str) -> Value {
+    json!(costs(&run.row(test)))
+}
+
+#[test]
+fn priced_metrics_become_one_cost() {
+    let runner = Runner::hostile(
+        r#"
+        [prices."host*"]
+        input = 500_000
+        output = 2_000_000
+        [prices.hostile]
+        request = 0
+        [[tests]]
+        id = "sum"
+        input = { do = "meter", metrics = { input = 3, output = 2, other = 9 } }
+        [[tests]]
+        id = "failed"
+        input = { do = "meter", metrics = { input = 3, output = -1 } }
+        expect = { equals = "x" }
+        [[tests]]
+        id = "own"
+        input = { do = "meter", metrics = { input = 3, cost_usd = 7 } }
+        [[tests]]
+        id = "free"
+        input = { do = "meter", metrics = { request = 1 } }
+        [[tests]]
+        id = "unpriced"
+        input = { do = "meter", metrics = { other = 9 } }
+        [[tests]]
+        id = "endless"
+        input = { do = "meter", metrics = { input = 1e308 } }
+        "#,
+    );
+    runner.exec(&[]).expect(1);
+    let run = assert_whole(&runner, 6);
+    for (test, expected) in [
+        ("sum", json!([5.5])),
+        ("failed", json!([1.5])),
+        ("own", json!([7.0])),
+        ("free", json!([0.0])),
+        ("unpriced", json!([])),
+        ("endless", json!([f64::MAX])),
+    ] {
+        assert_eq!(cost_of(&run, test), expected, "{test}");
+    }
+    let metrics = &run.row("sum")["metrics"];
+    assert_eq!(metrics[0], json!({"name": "cost_usd", "value": 5.5, "unit": "USD"}));
+    runner.run(&["show", "latest", "sum"]).expect(0).says(&["cost_usd 5.5 USD"]);
+    runner.run(&["verify"]).expect(0);
+}
+
+fn priced(price: u32, tests: &str) -> String {
+    format!(
+        r#"
+        [run.budget]
+        metrics = {{ cost_usd = 10 }}
+        [prices."*"]
+        tokens = {price}
+        {tests}
+        "#
+    )
+}
+
+#[test]
+fn cost_budget_holds_over_sessions() {
+    let test = "[[tests]]\nid = \"a\"\ninput = { do = \"measure\", tokens = 3 }\nrepeat = 10\n";
+    let runner = Runner::hostile(&priced(1_000_000, test));
+    let ran = runner.exec(&["-j", "1"]).expect(4);
+    ran.says(&["the budget of `cost_usd` is used up: 12 of 10"]);
+    let run = runner.only_run();
+    assert_eq!(run.rows().len(), 4);
+    assert_told_truly(&runner);
+    let resume = |budget| runner.run(&["resume", "-j", "1", "--budget", budget]);
+    resume("cost_usd=14").expect(4).says(&["15 of 14"]);
+    let scenario = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&scenario.replace("1000000", "2000000"));
+    // The price of a run is that of its own scenario, until it takes over another one.
+    resume("cost_usd=16").expect(4).says(&["18 of 16"]);
+    runner.run(&["resume", "--budget", "cost_usd=off", "--accept-changes"]).expect(0);
+    let run = assert_whole(&runner, 10);
+    let rows = run.rows();
+    let costs: Vec<_> = rows.iter().flat_map(costs).collect();
+    assert_eq!(costs, [vec![3.0; 6], vec![6.0; 4]].concat());
+    let fingerprint = &rows[0]["fingerprint"];
+    assert!(fingerprint.is_string());
+    assert!(rows.iter().all(|row| row["fingerprint"] == *fingerprint));
+}
+
+#[test]
+fn grades_have_a_cost_too() {
+    let runner = Runner::hostile(&priced(
+        1_000_000,
+        r#"
+        [graders.judge]
+        plugin = "hostile.wasm"
+        input = { do = "measure", score = 1, tokens = 2 }
+        min_score = 0.5
+        concurrency = 1
+        [[tests]]
+        id = "a"
+        repeat = 5
+        input = { do = "measure", tokens = 4 }
+        expect = { graders = ["judge"] }
+        "#,
+    ));
+    runner.exec(&["-j", "1"]).expect(4);
+    runner.run(&["resume", "--budget", "cost_usd=off"]).expect(0);
+    let run = assert_whole(&runner, 5);
+    for row in run.rows().iter().filter(|row| row["final"] == true) {
+        assert_eq!(json!([costs(row), costs(&row["grades"][0])]), json!([[4.0], [2.0]]));
+    }
+}
+
+#[test]
+fn price_of_nothing_is_refused() {
+    let test = "[[tests]]\nid = \"a\"\n";
+    for (prices, says) in [
+        ("prices.hostle.x = 1", &["`hostle`", "did you mean `hostile`?"][..]),
+        ("prices.hostile.x = -1", &["`x` must be"]),
+        ("prices.hostile.x = 1\nprices.'host*'.x = 2", &["`hostile` has two prices for `x`"]),
+        ("prices.'[' = { x = 1 }", &["`[` is not a valid name here"]),
+    ] {
+        let runner = Runner::hostile("");
+        let text = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
+        runner.scenario(&format!("{prices}\n{text}\n{test}"));
+        runner.refused(&[], says).says(&["--> scenario.toml:"]);
+    }
+}
