@@ -348,10 +348,10 @@ fn rerun_of_a_group_means_some_run() {
     assert!(!again.stderr.contains("matches no trial"), "{again:?}");
     let sessions = runs(&runner).map(|run| run.manifest()["sessions"].as_array().unwrap().len());
     assert_eq!(sessions, [1, 2, 1]);
-    for (which, words) in [
-        ("nothing", "`--rerun nothing` matches no trial"),
-        ("failed", "no trial failed"),
-        ("faild", "did you mean `failed`?"),
+    for (which, code, words) in [
+        ("nothing", 5, "`--rerun nothing` matches no trial"),
+        ("failed", 5, "no trial failed"),
+        ("faild", 2, "did you mean `failed`?"),
     ] {
         runner.run(&["resume", &id, "--rerun", which]).expect(5).says(&[words]);
     }

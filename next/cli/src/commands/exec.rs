@@ -39,7 +39,7 @@ pub struct Args {
     /// Run only trials whose newest result is not passed
     #[arg(long)]
     last_failed: bool,
-    /// Run only tests that match a filter, such as `test(units/*) & !tag(slow)`; repeatable
+    /// Run tests that match `tag(a) & !test(b)`; repeatable
     #[arg(short = 'E', long, value_name = "FILTER")]
     filter: Vec<String>,
     /// Run only tests that failed in this run
