@@ -353,7 +353,7 @@ fn rerun_of_a_group_means_some_run() {
         ("failed", 5, "no trial failed"),
         ("faild", 2, "did you mean `failed`?"),
     ] {
-        runner.run(&["resume", &id, "--rerun", which]).expect(5).says(&[words]);
+        runner.run(&["resume", &id, "--rerun", which]).expect(code).says(&[words]);
     }
 }
 
