@@ -18,7 +18,7 @@ pub struct Provider {
     pub plugin: String,
     /// A JSON object.
     pub config: Value,
-    /// Arguments of a command. Roots: `input`, `config`, `run`, `trial`.
+    /// Arguments of a command. Roots: [`COMMAND_ROOTS`].
     #[serde(default)]
     pub args: Arguments,
     /// Standard input of a plain command.
@@ -73,6 +73,11 @@ pub struct Grading {
 
 /// The metric that prices add to an attempt, in dollars.
 const COST: &str = "cost_usd";
+
+/// The roots of templates in the arguments and the standard input of a command.
+pub const COMMAND_ROOTS: &[&str] = &["input", "config", "run", "trial"];
+/// The roots of templates in environment variables, the only ones that can have secrets.
+pub const ENV_ROOTS: &[&str] = &["input", "config", "run", "trial", "secret"];
 
 /// The roots of placeholders in a grader's `input`.
 pub const GRADED_ROOTS: &[&str] = &["input", "output", "reference", "metrics", "test", "provider"];
@@ -160,7 +165,7 @@ impl Rate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Stdin {
-    /// A text. Roots: `input`, `config`, `run`, `trial`.
+    /// A text. Roots: [`COMMAND_ROOTS`].
     Text(Template),
     /// The content of an attachment of the test.
     File {

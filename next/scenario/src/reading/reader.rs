@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use runner_model::grants::is_secret_name;
+pub(crate) use runner_model::provider::{COMMAND_ROOTS, ENV_ROOTS};
 use runner_model::template::{Template, TemplateError};
 use serde_json::Value;
 
@@ -14,10 +15,6 @@ pub(crate) type Roots = &'static [&'static str];
 
 /// Roots of templates in a test list.
 pub(crate) const LIST_ROOTS: Roots = &["row", "file", "row_number"];
-/// Roots of templates of a command.
-pub(crate) const COMMAND_ROOTS: Roots = &["input", "config", "run", "trial"];
-/// Roots of templates of environment variables, the only ones that can have secrets.
-pub(crate) const ENV_ROOTS: Roots = &["input", "config", "run", "trial", "secret"];
 /// Roots of templates that the values of a matrix fill.
 pub(crate) const MATRIX_ROOTS: Roots = &["matrix"];
 /// Help on `{{secret.KEY}}` outside of the environment.

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use runner_model::grants::{BoundSecret, FsGrant, FsMode, is_secret_name};
-use runner_model::{
-    Grants, Limits, NetGrant, ProviderName, provider::Provider, template::Template,
-};
+use runner_model::provider::{ENV_ROOTS, Provider};
+use runner_model::{Grants, Limits, NetGrant, ProviderName, template::Template};
 use runner_prepare::source::{Source, is_folder};
 use serde_json::json;
 
@@ -64,7 +63,7 @@ fn add(grants: &mut Grants, text: &str, limits: &Limits) -> Result<(), String> {
                 return Err(format!("the variable `{name}` is set twice"));
             }
             let value = Template::parse(value).map_err(|error| error.to_string())?;
-            value.check_roots(&["input", "config", "secret"]).map_err(|error| error.to_string())?;
+            value.check_roots(ENV_ROOTS).map_err(|error| error.to_string())?;
             grants.env.push((name.into(), value));
         }
         _ => return Err(format!("unknown grant `{kind}`")),

@@ -8,7 +8,9 @@ use runner_engine::probe::{Answer, Call, CallEnd, call};
 use runner_engine::{EngineError, StoredCall};
 use runner_model::json::{Json, parse};
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
-use runner_model::provider::{Arguments, Grading, OutputForm, Protocol, Provider, Stdin};
+use runner_model::provider::{
+    Arguments, COMMAND_ROOTS, Grading, OutputForm, Protocol, Provider, Stdin,
+};
 use runner_model::row::{Grade, OUTPUT_ARTIFACT};
 use runner_model::test::{Attachment, Retries};
 use runner_model::units::show_size;
@@ -331,7 +333,7 @@ fn score(text: &str) -> Result<f64, String> {
 
 fn template(text: &str) -> Result<Template, String> {
     let template = Template::parse(text).map_err(|error| error.to_string())?;
-    let roots = template.check_roots(&["input", "config"]);
+    let roots = template.check_roots(COMMAND_ROOTS);
     roots.map_err(|error| error.to_string())?;
     Ok(template)
 }
