@@ -202,8 +202,11 @@ impl NotPassed {
     /// Adds the tests of the plan with a trial that passed, and whose test or provider has changed since.
     pub(crate) fn add_changed(&mut self, plan: &Plan) {
         let mut line = Vec::new();
-        for (trial, passed) in &self.passed {
-            let Some(index) = plan.suite.index(trial) else { continue };
+        let place = |(trial, passed)| Some((plan.suite.index(trial)?, trial, passed));
+        let mut planned: Vec<_> = self.passed.iter().filter_map(place).collect();
+        // In the order of the suite, whose lines are read in blocks.
+        planned.sort_unstable_by_key(|(index, ..)| *index);
+        for (index, trial, passed) in planned {
             let planned = plan.suite.trial(index);
             let fingerprints = plan.suite.line(planned.test, &mut line).and_then(|()| {
                 Ok(TestLine::read(&line)?.fingerprints(&plan.fingerprints, planned.provider)?)

@@ -76,7 +76,7 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
         let name = scenario.map_err(EngineError::Scenario)?.name;
         let path = absolute(&request.scenario).unwrap_or_default();
         let mut found = not_passed(&options.results, &name, &path)?;
-        // Only the plan of tests that passed is needed, but a selection of a million tests takes twice as long.
+        // Only the plan of tests that passed is needed, but a selection of a million tests takes a second more.
         let whole = load_plan(&request.scenario, &selection(&request.selection, None, None));
         let plan = whole.or_else(|_| {
             let passed = selection(&request.selection, Some(found.passed_tests()), None);
