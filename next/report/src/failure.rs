@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use runner_model::row::{Check, Grade, Raw, RowError};
+use runner_model::row::{BACKTRACE, Check, Grade, Raw, RowError, STDERR_FOLLOWS, panic};
 use runner_model::visible::{
     cut_around_difference, difference_start, expected_and_got, marked, visible_line,
 };
@@ -21,12 +21,8 @@ const DIFFERENCE: &str = "at $";
 /// Replaces the values of a text that should have been an object or an array.
 const JSON_TEXT: &str = "the output is a text that holds JSON; to read the output of a plain command as JSON, set `output = \"json\"`";
 
-/// End of an error's line after which the program's standard error follows.
-const STDERR_FOLLOWS: &str = "; its standard error ends with:";
 /// Start of the end of an error's line that quotes the program's output.
 const OUTPUT_FOLLOWS: &str = "; it starts with `";
-/// Start of Rust's line after a panic.
-const BACKTRACE: &str = "note: run with `RUST_BACKTRACE=";
 /// Parts of lower-case lines of standard error that give the reason of a trap. Other lines are of the program's log.
 const REASONS: &[&str] = &[
     "abort: ",
@@ -37,10 +33,10 @@ const REASONS: &[&str] = &[
     "panic: ",
     "terminating due to ",
 ];
+/// Start of a message that repeats both values.
+const UNSEEN: &str = "the output differs only in white space or invisible characters";
 /// Start of the end of a check's message that compared an answer of the JSON protocol as a text.
 const PROTOCOL_HINT: &str = "this looks like an answer of the JSON protocol";
-/// Line of the Python runtime below an exception that was not caught.
-const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
 
 /// The role of a line in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +109,7 @@ fn unexpected_error(
 }
 
 /// Returns the grade that decides a row: the one with an error, or else the first one that is a fail.
-fn deciding_grade<'a, 'b>(row: &'a RowRef<'b>) -> Option<&'a Grade<'b>> {
+pub fn deciding_grade<'a, 'b>(row: &'a RowRef<'b>) -> Option<&'a Grade<'b>> {
     let fails = |grade: &&Grade<'_>| grade.verdict == Some(Verdict::Fail);
     let failed = row.grades.iter().find(|grade| grade.error.is_some());
     failed.or_else(|| row.grades.iter().find(fails))
@@ -155,7 +151,11 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
             has_error = true;
             continue;
         }
-        let (first, others) = message_lines(check);
+        let (mut first, others) = message_lines(check);
+        let values = check_values(check, most < usize::MAX);
+        if first.starts_with(UNSEEN) && !values.is_empty() {
+            first = UNSEEN;
+        }
         lines.push((Tone::Reason, format!("{}: {first}", &*check.name)));
         let is_difference = |line: &str| line.starts_with(DIFFERENCE);
         let tone = |line| if is_difference(line) { Tone::Actual } else { Tone::Detail };
@@ -166,7 +166,7 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
             }
             _ => push_at_most(&mut lines, others, most),
         }
-        push_at_most(&mut lines, check_values(check, most < usize::MAX), most);
+        push_at_most(&mut lines, values, most);
     }
     for grade in
         row.grades.iter().filter(|grade| grade.verdict.is_none_or(|one| one == Verdict::Fail))
@@ -272,6 +272,13 @@ fn is_of_scenario(check: &Check<'_>, names: &[&str]) -> bool {
 /// Returns whether a check compares all of the output.
 fn is_compared(check: &Check<'_>) -> bool {
     is_of_scenario(check, &["equals", "json"])
+}
+
+/// Returns whether a block shows where the expected and the actual output differ.
+pub fn shows_differences(row: &RowRef<'_>) -> bool {
+    let is_shown = |check: &Check<'_>| is_compared(check) && check.actual.is_some();
+    let mut failed = row.checks.iter().filter(|check| has_failed(check));
+    failed.any(|check| check.diff.is_some() || lists_differences(check) || is_shown(check))
 }
 
 /// Returns whether the message lists the places where two objects or arrays differ.
@@ -461,32 +468,6 @@ fn error_details(error: &RowError<'_>) -> Vec<BlockLine> {
 fn message_of(line: &str) -> Cow<'_, str> {
     let record = JsonRecord::parse(line);
     record.map_or(line.into(), |record| format!("{}: {}", record.level, &*record.message).into())
-}
-
-/// Returns the lines of a panic in a trap's message, and the panic as one line.
-fn panic<'a>(error: &'a RowError<'_>) -> Option<(Vec<&'a str>, String)> {
-    if error.class != Some(ErrorClass::Trap) {
-        return None;
-    }
-    let lines = error.message.lines().map(str::trim);
-    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-    let is_panic = |line: &&str| line.starts_with("thread '") && line.contains("panicked at ");
-    let at = lines.iter().position(is_panic)?;
-    let place = &lines[at][lines[at].find("panicked at ")?..];
-    let words = lines.get(at + 1).filter(|_| place.ends_with(':'));
-    Some(match (words, at.checked_sub(1).map(|above| lines[above])) {
-        // The runtime of Python components panics after it has printed the exception.
-        (Some(words), Some(above))
-            if *words == PYTHON_PANIC && !above.ends_with(STDERR_FOLLOWS) =>
-        {
-            (vec![above, lines[at], words], above.to_owned())
-        }
-        (Some(words), _) => {
-            let place = place.trim_end_matches(':');
-            (vec![lines[at], words], format!("{words} ({place})"))
-        }
-        (None, _) => (vec![lines[at]], place.to_owned()),
-    })
 }
 
 #[cfg(test)]

@@ -28,8 +28,7 @@ pub struct Failures {
     grouped: u64,
     /// Indexes in `groups`.
     places: BTreeMap<(Outcome, String), usize>,
-    flaky: FirstTrials,
-    flaky_trials: u64,
+    flaky: Option<FailureGroup>,
     /// Trials that wait for a retry, by their place: trial, attempts and reason of the last one. Empty after the first
     /// [`MOST_GROUPS`].
     retried: BTreeMap<u64, String>,
@@ -52,7 +51,7 @@ pub struct FailureGroup {
     pub reason: String,
     pub outcome: Outcome,
     pub trials: u64,
-    /// Up to [`MOST_TRIALS`] trials.
+    /// Up to [`MOST_TRIALS`] trials, or [`MOST_FLAKY`].
     first: FirstTrials,
     /// The test of all trials. `None` if they have several.
     test: Option<String>,
@@ -92,17 +91,9 @@ impl Failures {
     /// Adds a row that settles its trial, the one at `place` of the plan.
     pub fn add(&mut self, row: &RowRef<'_>, place: u64) {
         let place = self.first_place.saturating_add(place);
-        let name = |name: &dyn std::fmt::Display| format!("{}{name}", self.run);
-        let (trial, test) = (name(&row.trial), name(&&*row.test));
-        let add = |trials: &mut FirstTrials, most| {
-            trials.insert((place, trial.clone()));
-            if trials.len() > most {
-                trials.pop_last();
-            }
-        };
         if row.flaky {
-            self.flaky_trials += 1;
-            add(&mut self.flaky, MOST_FLAKY);
+            let new = || FailureGroup::new(String::new(), row.outcome);
+            self.flaky.get_or_insert_with(new).add(&self.run, row, place, MOST_FLAKY);
         }
         let is_explained_skip = row.outcome == Outcome::Skipped && row.summary.is_some();
         if !row.outcome.is_bad() && !is_explained_skip {
@@ -115,25 +106,12 @@ impl Failures {
             Some(index) => *index,
             None if self.groups.len() == MOST_GROUPS => return,
             None => {
-                self.groups.push(FailureGroup {
-                    reason: key.1.clone(),
-                    outcome: row.outcome,
-                    trials: 0,
-                    first: FirstTrials::new(),
-                    test: Some(test.clone()),
-                    providers: BTreeSet::new(),
-                });
+                self.groups.push(FailureGroup::new(key.1.clone(), row.outcome));
                 self.places.insert(key, self.groups.len() - 1);
                 self.groups.len() - 1
             }
         };
-        let group = &mut self.groups[index];
-        group.trials += 1;
-        add(&mut group.first, MOST_TRIALS);
-        group.test.take_if(|one| *one != test);
-        if group.providers.len() <= MOST_PROVIDERS {
-            group.providers.insert(row.provider.to_string());
-        }
+        self.groups[index].add(&self.run, row, place, MOST_TRIALS);
     }
 
     /// Returns the first 20 groups: errors, timeouts, failures, then skipped trials, each in the order of the plan.
@@ -155,7 +133,7 @@ impl Failures {
     /// Formats the flaky trials as one line. `None` without flaky trials.
     #[must_use]
     pub fn flaky(&self) -> Option<String> {
-        (self.flaky_trials > 0).then(|| named(&self.flaky, self.flaky_trials))
+        self.flaky.as_ref().map(FailureGroup::name)
     }
 }
 
@@ -179,6 +157,28 @@ fn named(first: &FirstTrials, count: u64) -> String {
 }
 
 impl FailureGroup {
+    fn new(reason: String, outcome: Outcome) -> Self {
+        let (first, providers) = (FirstTrials::new(), BTreeSet::new());
+        Self { reason, outcome, trials: 0, first, test: None, providers }
+    }
+
+    /// Adds a trial, and keeps the first `most` names, each of which starts with `run`.
+    fn add(&mut self, run: &str, row: &RowRef<'_>, place: u64, most: usize) {
+        let test = format!("{run}{}", &*row.test);
+        match self.trials {
+            0 => self.test = Some(test),
+            _ => drop(self.test.take_if(|one| *one != test)),
+        }
+        self.trials += 1;
+        self.first.insert((place, format!("{run}{}", row.trial)));
+        if self.first.len() > most {
+            self.first.pop_last();
+        }
+        if self.providers.len() <= MOST_PROVIDERS {
+            self.providers.insert(row.provider.to_string());
+        }
+    }
+
     /// Returns one name for all trials of the group.
     #[must_use]
     pub fn name(&self) -> String {

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BTreeSet, io::BufRead as _, iter, path::Pat
 use runner_model::row::{Artifact, read_line};
 use runner_model::{RowRef, Text, TrialId, log::LogLine};
 use runner_record::{Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
-use runner_scenario::similar;
+use runner_scenario::{IdGlob, similar};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -57,7 +57,9 @@ pub struct ArtifactFile {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     One(TrialId),
-    /// The ids of all matches, in order.
+    /// The trials of a test, of a test on a provider, or of a glob, in order.
+    Named(Vec<TrialId>),
+    /// The ids of all trials that contain the text, in order.
     Several(Vec<String>),
     Nothing {
         /// All trials of the run that have a row, in order.
@@ -71,15 +73,30 @@ const MOST_NAMED: usize = 10;
 const MOST_COMPARED: usize = 10_000;
 
 impl Found {
+    /// Returns the only match, or up to `most` trials that the text names together.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::only`].
+    pub fn named(self, run: &str, text: &str, most: usize) -> Result<Vec<TrialId>, String> {
+        match self {
+            Self::Named(trials) if trials.len() <= most => Ok(trials),
+            found => Ok(vec![found.only(run, text)?]),
+        }
+    }
+
     /// Returns the only match.
     ///
     /// # Errors
     ///
     /// A message with the matches, or with the existing trials if nothing matches.
     pub fn only(self, run: &str, text: &str) -> Result<TrialId, String> {
+        let several =
+            |trials: Vec<_>| (format!("`{text}` matches {} trials", trials.len()), trials);
         let (head, trials) = match self {
             Self::One(trial) => return Ok(trial),
-            Self::Several(trials) => (format!("`{text}` matches {} trials", trials.len()), trials),
+            Self::Named(trials) => several(trials.iter().map(TrialId::to_string).collect()),
+            Self::Several(trials) => several(trials),
             Self::Nothing { trials } if trials.is_empty() => {
                 return Err("the run has no rows yet".to_owned());
             }
@@ -117,7 +134,8 @@ fn nearest(trials: &[String], text: &str) -> Vec<String> {
     let (test, provider) = parts(text);
     let is_near = |trial: &&String| {
         let known = parts(trial);
-        similar(&test, iter::once(&*known.0)).is_some()
+        let last = known.0.rsplit('/').next();
+        similar(&test, last.into_iter().chain([&*known.0])).is_some()
             && (provider.is_empty() || similar(&provider, iter::once(&*known.1)).is_some())
     };
     let mut near: Vec<_> = trials.iter().take(MOST_COMPARED).filter(is_near).cloned().collect();
@@ -129,7 +147,7 @@ fn nearest(trials: &[String], text: &str) -> Vec<String> {
     near
 }
 
-/// Finds a trial that has a row by its id, by a unique `test@provider` or test, or else by a unique part of its id.
+/// Finds trials that have a row by their id, by `test@provider`, test or a glob, or else by a part of their id.
 ///
 /// # Errors
 ///
@@ -145,22 +163,34 @@ pub fn find_trial(run: &RunDir, text: &str) -> Result<Found, RecordError> {
 }
 
 fn find(trials: BTreeSet<String>, text: &str) -> Found {
-    let is_whole = |trial: &&String| {
-        let rest = trial.strip_prefix(text);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['@', '#']))
-    };
-    let is_part = |trial: &&String| trial.contains(text);
-    let whole: Vec<_> = trials.iter().filter(is_whole).cloned().collect();
-    let mut found =
-        if whole.is_empty() { trials.iter().filter(is_part).cloned().collect() } else { whole };
     // `a@p#1` is an id, and `a@p#12` starts with it.
-    if found.iter().any(|trial| trial == text) {
-        found = vec![text.to_owned()];
+    if trials.contains(text)
+        && let Ok(trial) = TrialId::parse(text)
+    {
+        return Found::One(trial);
     }
-    match found.as_slice() {
+    let glob = text.contains('*').then(|| IdGlob::new(text).ok()).flatten();
+    let is_named = |trial: &&String| {
+        let rest = trial.strip_prefix(text);
+        rest.is_some_and(|rest| rest.starts_with(['@', '#']))
+            || glob.as_ref().is_some_and(|glob| {
+                glob.is_match(trial)
+                    || trial.split('@').next().is_some_and(|test| glob.is_match(test))
+            })
+    };
+    let named: Vec<_> =
+        trials.iter().filter(is_named).filter_map(|trial| TrialId::parse(trial).ok()).collect();
+    if let [only] = named.as_slice() {
+        return Found::One(only.clone());
+    }
+    if !named.is_empty() {
+        return Found::Named(named);
+    }
+    let parts: Vec<_> = trials.iter().filter(|trial| trial.contains(text)).cloned().collect();
+    match parts.as_slice() {
         [] => Found::Nothing { trials: trials.into_iter().collect() },
-        [only] => TrialId::parse(only).map_or(Found::Several(vec![only.clone()]), Found::One),
-        _ => Found::Several(found),
+        [only] => TrialId::parse(only).map_or(Found::Several(parts), Found::One),
+        _ => Found::Several(parts),
     }
 }
 
@@ -256,7 +286,8 @@ mod tests {
         let ids = ["a@p#1", "a@p#12", "a@q#1", "b/x@p#1", "b/xy@p#1"];
         let trials: BTreeSet<String> = ids.map(String::from).into();
         let one = |id: &str| Found::One(TrialId::parse(id).unwrap());
-        let several = |ids: &[&str]| Found::Several(ids.iter().map(|id| (*id).into()).collect());
+        let several =
+            |ids: &[&str]| Found::Named(ids.iter().map(|id| TrialId::parse(id).unwrap()).collect());
         for (text, found) in [
             ("a@p#1", one("a@p#1")),
             ("a@q", one("a@q#1")),
@@ -264,7 +295,9 @@ mod tests {
             ("a", several(&["a@p#1", "a@p#12", "a@q#1"])),
             ("b/x", one("b/x@p#1")),
             ("xy", one("b/xy@p#1")),
-            ("x", several(&["b/x@p#1", "b/xy@p#1"])),
+            ("b/*", several(&["b/x@p#1", "b/xy@p#1"])),
+            ("*@p#1", several(&["a@p#1", "b/x@p#1", "b/xy@p#1"])),
+            ("x", Found::Several(["b/x@p#1", "b/xy@p#1"].map(String::from).to_vec())),
         ] {
             assert_eq!(find(trials.clone(), text), found, "{text}");
         }
@@ -286,10 +319,10 @@ mod tests {
             nothing(vec!["a".to_owned()]),
             "no trial of run r matches `t`; the nearest are:\na"
         );
-        for text in ["long-name@reference", "long-name", "LONG-NAM@REF"] {
-            let trials = ["a/one@p#1", "long-nam@reference#1"].map(String::from).to_vec();
+        for text in ["long-name@reference", "long-name", "LONG-NAM@REF", "b/long-name"] {
+            let trials = ["a/one@p#1", "b/long-nam@reference#1"].map(String::from).to_vec();
             let message = Found::Nothing { trials }.only("r", text).unwrap_err();
-            assert!(message.ends_with("; the nearest are:\nlong-nam@reference#1"), "{message}");
+            assert!(message.ends_with("; the nearest are:\nb/long-nam@reference#1"), "{message}");
         }
     }
 }

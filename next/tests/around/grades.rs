@@ -106,6 +106,9 @@ fn pages_and_logs_name_the_graders() {
     let page = runner.run(&["show", "latest", "bad"]).expect(0);
     page.says(&["grades judge: fail 0.4, at least 0.7, ", "explanation: 0.4 is like one"]);
     assert!(!page.stdout.contains("attempts"), "{}", page.stdout);
+    page.says(&["--trial bad@writer#1 --grader judge"]);
+    let page = runner.run(&["show", "latest", "good"]).expect(0).stdout;
+    assert!(page.ends_with("--trial good@writer#1\n"), "{page}");
     let page = runner.run(&["show", "latest", "unread"]).expect(0);
     page.says(&["strict: error, ", "error: its answer", "log: warn careful"]);
     let logs = runner.run(&["logs"]).expect(0).stdout;

@@ -89,6 +89,24 @@ fn runs_of_a_group_follow_each_other() {
 }
 
 #[test]
+fn logs_of_a_group_are_printed_by_run() {
+    let runner = Runner::new(&["hostile"]);
+    for name in ["a", "b"] {
+        let text = format!(
+            "[providers.hostile]\nplugin = \"../hostile.wasm\"\n[[tests]]\nid = \"t\"\ninput = {{ do = \"say\", text = \"of-{name}\" }}\n"
+        );
+        std::fs::create_dir_all(runner.path("set")).unwrap();
+        runner.write(&format!("set/{name}.toml"), text);
+    }
+    runner.run(&["exec", "set"]).expect(0);
+    let id = runner.runs()[0].manifest()["group"]["id"].as_str().unwrap().to_owned();
+    let logs = runner.run(&["logs", &id]).expect(0).stdout;
+    let at = |text: &str| logs.find(text).unwrap_or_else(|| panic!("{text}: {logs}"));
+    assert!(at("a:\n") < at("of-a") && at("of-a") < at("b:\n") && at("b:\n") < at("of-b"));
+    runner.run(&["logs", &id, "t"]).expect(2).says(&["is a group; name one of its runs"]);
+}
+
+#[test]
 fn group_ends_as_its_worst_run() {
     let runner = three([SHORT; 3]);
     let bad = sleeping("b", 3, SHORT).replace("hostile.wasm", "../hostile.wasm");
@@ -389,7 +407,8 @@ fn failures_of_a_group_are_shown_together() {
     runner.run(&["show", &id]).expect(0).says(&end);
     let shown = runner.run(&["show", &id, "--failed"]).expect(0);
     shown.says(&["a:", "breaks-a@hostile#1", "b:", "breaks-b@hostile#1"]);
-    runner.run(&["logs", &id]).expect(2).says(&["is a group", "list its runs"]);
+    let ran = runner.run(&["logs", &id, "--json"]).expect(2);
+    ran.says(&["is a group", "list its runs"]);
 }
 
 #[test]

@@ -89,7 +89,12 @@ fn show_names_flaky_trials_and_attempts() {
         "[defaults]\nretries = { max = 1 }\n[[tests]]\nid = \"flaky\"\nrepeat = 3\ninput = { do = \"fail-until\" }\n[[tests]]\nid = \"sure\"\ninput = { do = \"echo\", value = 1 }\n",
     );
     runner.exec(&["-j", "3"]).expect(0);
-    runner.run(&["show"]).expect(0).says(&["flaky: flaky@hostile#1"]);
+    let shown = runner.run(&["show"]).expect(0);
+    shown.says(&["flaky: flaky@hostile, 3 repeats"]);
+    assert!(
+        runner.run(&["show", "--failed"]).expect(0).stdout.starts_with("no trial has failed\n")
+    );
+    runner.run(&["show", "-E", "test(sure) & flaky()"]).says(&["no trial matches the filter"]);
     let ran = runner.run(&["show", "--flaky"]).expect(0);
     ran.says(&["not-yet: try again", "✓ passed flaky@hostile#1 (attempt 2) flaky"]);
     assert!(!ran.stdout.contains("sure@"), "{}", ran.stdout);
@@ -127,7 +132,7 @@ fn show_lists_every_difference_by_path() {
     assert!(!ran.stdout.contains("- expected"), "{}", ran.stdout);
     runner.run(&["show", "latest", "text"]).expect(0).says(&["set `output = \"json\"`"]);
     let ran = runner.run(&["show", "latest", "space"]).expect(0);
-    ran.says(&[r#"expected "10 EUR" got "10\u{a0}EUR""#]);
+    ran.says(&["invisible characters expected", r#"expected "10 EUR" got "10\u{a0}EUR""#]);
     assert!(!ran.stdout.contains('\u{a0}'), "{}", ran.stdout);
 }
 
@@ -236,7 +241,8 @@ fn names_that_match_nothing_have_advice() {
     assert!(!ran.stderr.contains("another"), "{}", ran.stderr);
     let ran = runner.run(&["show", "results/"]).expect(2);
     ran.says(&["`results/` is a folder of runs, not a run list its runs: runner list"]);
-    runner.run(&["logs"]).expect(0).says(&["no trial of run", "has printed or logged anything"]);
+    runner.run(&["logs"]).expect(0).says(&["run ", " has no logs"]);
+    runner.run(&["logs", "latest", "one-"]).says(&["`one-long-name@hostile#1` has no logs"]);
 }
 
 #[test]
@@ -269,6 +275,44 @@ fn long_texts_below_a_diff_are_counted() {
     assert!(!page.stdout.contains("\n  line 100\n"), "{}", page.stdout);
     let full = runner.run(&["show", "latest", "text", "--full"]).expect(0).stdout;
     assert_eq!(full.matches("\n  line 100\n").count(), 2, "{full}");
+}
+
+#[test]
+fn long_line_below_a_difference_is_counted() {
+    let line = "word ".repeat(500);
+    let runner = Runner::hostile(&tests(&format!(
+        r#"
+        text | {{ do = "echo", value = "{line}x" }} | equals = "{line}y"
+        more | {{ do = "echo", value = "" }} | equals = "{}"
+        "#,
+        "a\\n".repeat(50)
+    )));
+    runner.exec(&[]).expect(1);
+    let page = runner.run(&["show", "latest", "text"]).expect(0);
+    page.says(&["more bytes: `--full` shows all", "expected and output: 32 lines each: `--full`"]);
+    assert!(page.stdout.len() < 3_000, "{}", page.stdout);
+    let page = runner.run(&["show", "latest", "more"]).expect(0);
+    page.says(&["expected and output: 50 lines and 1 line: `--full`"]);
+    let full = runner.run(&["show", "latest", "text", "--full"]).expect(0).stdout;
+    assert!(full.matches(&line).count() >= 3, "{full}");
+}
+
+#[test]
+fn tests_and_globs_name_their_trials() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"odd/crash\"\nrepeat = 2\ninput = { do = \"say\", text = \"loud\" }\n[[tests]]\nid = \"odd/other\"\ninput = { do = \"say\", text = \"else\" }\n",
+    );
+    runner.exec(&[]).expect(0);
+    for name in ["odd/crash", "odd/crash@hostile", "*crash*"] {
+        let pages = runner.run(&["show", "latest", name]).expect(0);
+        pages.says(&["✓ passed odd/crash@hostile#1", "✓ passed odd/crash@hostile#2"]);
+        let logs = runner.run(&["logs", "latest", name]).expect(0).stdout;
+        assert!(logs.contains("#1:") && logs.contains("#2:") && !logs.contains("other"), "{logs}");
+    }
+    runner.run(&["show", "latest", "odd/crash", "--json"]).expect(2).says(&["matches 2 trials"]);
+    let ran = runner.run(&["show", "latest", "crsh"]).expect(2);
+    ran.says(&["the nearest are: odd/crash@hostile#1 odd/crash@hostile#2"]);
+    assert!(!ran.stderr.contains("other"), "{}", ran.stderr);
 }
 
 #[test]

@@ -164,6 +164,31 @@ fn trap_in_describe_is_refused_everywhere() {
 }
 
 #[test]
+fn panic_in_describe_comes_first() {
+    let runner = Runner::new(&[]);
+    let words = "thread 'main' (1) panicked at d.rs:1:80:\\0ano database\\0anote: run with `RUST_BACKTRACE=1`\\0a";
+    let length = words.replace("\\0a", "\n").len();
+    runner.wat(
+        "crash.wasm",
+        &format!(
+            r#"(module
+              (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+              (memory (export "memory") 1)
+              (data (i32.const 0) "\10\00\00\00\{length:02x}\00\00\00") (data (i32.const 16) "{words}")
+              (func (export "_start")
+                (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
+                unreachable))"#
+        ),
+    );
+    let text = provider("crash.wasm").replace("[[tests]]", "protocol = \"json\"\n[[tests]]");
+    runner.scenario(&text);
+    let says = "plugin `crash.wasm` failed in `describe`: no database (panicked at d.rs:1:80); the guest trapped";
+    let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
+    ran.says(&[says]);
+    assert!(!ran.stderr.contains("\\n"), "{}", ran.stderr);
+}
+
+#[test]
 fn schema_of_inputs_must_be_one() {
     let runner = Runner::new(&[]);
     let about =

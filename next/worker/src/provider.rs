@@ -8,7 +8,9 @@ use runner_model::provider::{
     Arguments, Description, OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Stdin,
 };
 use runner_model::template::{MissingKey, Template, find};
-use runner_model::{Digest, ErrorClass, Grants, TrialId, protocol::FromWorker, row::RowError};
+use runner_model::{
+    Digest, ErrorClass, Grants, TrialId, protocol::FromWorker, row::RowError, row::one_line,
+};
 use runner_sandbox::{
     Access, AttachedFile, CommandCall, Engines, LoadError, Network, Plugin, Secrets, failure,
     too_large,
@@ -95,7 +97,7 @@ impl LoadedProvider {
             let described = plugin.describe(settings.protocol, &settings.limits).await;
             *description = described.map_err(|error| {
                 let class = error.class.unwrap_or(ErrorClass::Internal);
-                let message = format!("failed in `describe`: {}", error.message);
+                let message = format!("failed in `describe`: {}", one_line(&error));
                 problem(class, &error.code, message)
             })?;
         }

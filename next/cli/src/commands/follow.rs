@@ -8,9 +8,11 @@ use runner_model::{Counts, TrialId, exit::Exit, units::plural, visible::visible_
 use runner_record::{
     Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, WaitingTrial, now, sweep_every,
 };
-use runner_report::{Found, LogEntry, Reading, RunSummary, Stream, find_trial, json, phrases};
+use runner_report::{
+    Found, LogEntry, Reading, RunSummary, Stream, find_trial, json, phrases, short_of,
+};
 
-use super::target::Target;
+use super::target::{self, Target};
 use crate::{
     args::{RootArgs, RunArg, any_duration, number},
     text::{
@@ -48,7 +50,7 @@ pub struct WaitArgs {
 pub struct LogsArgs {
     #[command(flatten)]
     run: RunArg,
-    /// Print only the logs of this trial: its id, or a unique part of it
+    /// Print only the logs of this trial, test or glob
     #[arg(value_name = "TRIAL")]
     trial: Option<String>,
     /// Print the runner's own log of the run instead
@@ -189,16 +191,32 @@ fn long_wait(live: &Live) -> Option<LongWait> {
 
 pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = args.root.open()?;
-    let run = args.run.find(&root)?;
-    let trial = match &args.trial {
-        Some(text) => match find_trial(&run, text)? {
+    match Target::find(&root, &args.run.name_or_latest())? {
+        Target::Run(run) => logs_of(&run, args, out)?,
+        Target::Group(list) if args.trial.is_some() || args.follow || args.json => {
+            return Err(target::needs_one_run(&root, &list));
+        }
+        Target::Group(list) => {
+            for run in &list.runs {
+                out.data(&style::bold(&format!("{}:", visible_line(&run.head.scenario))));
+                logs_of(&root.find(&run.head.id)?, args, out)?;
+            }
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError> {
+    let root = run.results_root()?;
+    let trials = match &args.trial {
+        Some(text) => match find_trial(run, text)? {
             Found::Nothing { .. } if args.follow => None,
-            found => Some(found.only(run.id(), text).map_err(CommandError::usage)?),
+            found => Some(found.named(run.id(), text, usize::MAX).map_err(CommandError::usage)?),
         },
         None => None,
     };
-    let is_wanted = |id: &TrialId| match (&trial, &args.trial) {
-        (Some(trial), _) => trial == id,
+    let is_wanted = |id: &TrialId| match (&trials, &args.trial) {
+        (Some(trials), _) => trials.contains(id),
         // With `--follow`, the trial may have no row yet, so its full id is not known.
         (None, Some(text)) => id.to_string().contains(text),
         (None, None) => true,
@@ -229,15 +247,17 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
                 }
                 Err(error) => out.warn(&error.to_string()),
             };
-            reading.read(&run, is_wanted, each)?;
+            reading.read(run, is_wanted, each)?;
         }
         tail.print();
         if is_over || out.is_closed() {
             if tail.is_empty && !args.json {
-                let (of, id) = (args.trial.as_ref(), run.id());
-                let trial = of
-                    .map_or("no trial".to_owned(), |of| format!("no trial `{}`", visible_line(of)));
-                out.talk(&format!("{trial} of run {id} has printed or logged anything"));
+                let name = match (trials.as_deref(), &args.trial) {
+                    (Some([trial]), _) => format!("`{trial}`"),
+                    (_, Some(text)) => format!("`{}`", visible_line(text)),
+                    (_, None) => format!("run {}", short_of(&root, run.id())),
+                };
+                out.talk(&format!("{name} has no logs"));
             }
             if tail.left > 0 {
                 let lines = plural(tail.left, "more line", "more lines");
@@ -251,7 +271,7 @@ pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
                 let lines = plural(reading.damaged, one, many);
                 out.warn(&format!("{lines}; to list such lines: {}", run.command("verify", &[])));
             }
-            return Ok(Exit::Success);
+            return Ok(());
         }
         sweep(&root, &mut last_sweep);
         thread::sleep(POLL_INTERVAL);

@@ -7,12 +7,15 @@ use runner_model::units::{plural, show_duration};
 use runner_model::{Counts, exit::Exit, status::RunVerdict, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, now};
 use runner_report::{
-    Failures, MetaCounts, MetaResults, Results, RunDocument, TrialDocument, Which, find_trial,
-    phrases, run_facts, short_of,
+    Failures, MetaCounts, MetaResults, Results, RunDocument, TrialDocument, Which, failure,
+    find_trial, phrases, run_facts, short_of,
 };
 use runner_scenario::Filter;
 
-use super::{group, target::Target};
+use super::{
+    group,
+    target::{self, Target},
+};
 use crate::{
     args::{self, RunArgs},
     text::{
@@ -21,6 +24,8 @@ use crate::{
     },
 };
 
+/// Trials of a test or a glob that are shown.
+const MOST_PAGES: usize = 10;
 /// Values of a key of `meta` that are shown.
 const MOST_VALUES: usize = 20;
 /// Columns of the tables of results.
@@ -31,7 +36,7 @@ const RESULT_COLUMNS: usize = 11;
 pub struct Args {
     #[command(flatten)]
     run: RunArgs,
-    /// The trial: its id, or a unique part of it
+    /// The trial: its id, a part of it, a test or a glob
     #[arg(value_name = "TRIAL")]
     trial: Option<String>,
     /// Show all of long inputs, outputs and logs of a trial
@@ -76,13 +81,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             return Ok(Exit::Success);
         }
         Target::Group(list) if args.trial.is_some() || args.selects_rows() || args.history => {
-            let group = list.runs.first().and_then(|run| run.head.group.as_ref());
-            let group = group.map_or("", |group| &group.id);
-            return Err(CommandError::usage(format!(
-                "`{}` is a group; name one of its runs\nlist its runs: {}",
-                visible_line(group),
-                root.command(&["list", "--group", group])
-            )));
+            return Err(target::needs_one_run(&root, &list));
         }
         Target::Group(list) if *json => {
             out.document(&list);
@@ -95,19 +94,17 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     };
     let root = run.results_root()?;
     if let Some(text) = &args.trial {
-        let trial = find_trial(&run, text)?.only(run.id(), text).map_err(CommandError::usage)?;
-        let document = TrialDocument::read(&root, &run, trial)?;
-        out.document_or(*json, &document, |document| {
-            let remedy = "`--full` shows all";
-            let extent = Extent { columns: out.columns(), is_full: args.full, remedy };
-            let page = document.row();
-            let page = page.map(|row| trials::page(&row, document.sections(&row), extent));
-            out.data(&page.unwrap_or_default());
-            let trial = document.trial.to_string();
-            let short = short_of(&root, run.id());
-            let words = ["plugin", "run", "--from", &short, "--trial", &trial];
-            out.data(&format!("reproduce: {}", root.command(&words)));
-        });
+        let most = if *json { 1 } else { MOST_PAGES };
+        let trials = find_trial(&run, text)?.named(run.id(), text, most);
+        for (index, trial) in trials.map_err(CommandError::usage)?.into_iter().enumerate() {
+            if index > 0 {
+                out.data("");
+            }
+            let document = TrialDocument::read(&root, &run, trial)?;
+            out.document_or(*json, &document, |document| {
+                print_trial(document, &short_of(&root, run.id()), &root, args.full, out);
+            });
+        }
         return Ok(Exit::Success);
     }
     if !*json && args.selects_rows() {
@@ -150,13 +147,27 @@ impl Args {
     }
 }
 
+/// Prints the page of a trial, and the command that calls its plugin again: the grader if that decided.
+fn print_trial(document: &TrialDocument, run: &str, root: &ResultsRoot, is_full: bool, out: &Out) {
+    let trial = document.trial.to_string();
+    let mut words = vec!["plugin", "run", "--from", run, "--trial", &trial];
+    let row = document.row();
+    if let Some(row) = &row {
+        let extent = Extent { columns: out.columns(), is_full, remedy: "`--full` shows all" };
+        out.data(&trials::page(row, document.sections(row), extent));
+        if let Some(grade) = failure::deciding_grade(row) {
+            words.extend(["--grader", &grade.grader]);
+        }
+    }
+    out.data(&format!("reproduce: {}", root.command(&words)));
+}
+
 /// Prints the rows that `--failed` or `--flaky` selects, and the summary line.
 fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> {
     let root = run.results_root()?;
     let document = RunDocument::read(&root, run, &args.which(&root)?)?;
-    if !args.flaky {
-        let blocks = document.rows.grouped(|row| trials::block(row, BLOCK_LINES))?;
-        blocks.iter().for_each(|block| out.data(block));
+    let blocks = if !args.flaky {
+        document.rows.grouped(|row| trials::block(row, BLOCK_LINES))?
     } else {
         // Attempts of several trials alternate on disk.
         let mut trials = BTreeMap::<_, Vec<_>>::new();
@@ -164,7 +175,15 @@ fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> 
             let trial = (row.test.to_string(), row.provider.to_string(), row.repeat);
             trials.entry(trial).or_default().push(trials::block(row, BLOCK_LINES));
         })?;
-        trials.values().flatten().for_each(|block| out.data(block));
+        trials.into_values().flatten().collect()
+    };
+    blocks.iter().for_each(|block| out.data(block));
+    if blocks.is_empty() {
+        out.data(match (args.flaky, args.filter.is_empty()) {
+            (true, _) => "no trial is flaky",
+            (false, true) => "no trial has failed",
+            (false, false) => "no trial matches the filter",
+        });
     }
     out.data(&summary_line(&document));
     Ok(())

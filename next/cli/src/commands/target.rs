@@ -111,6 +111,16 @@ impl Target {
     }
 }
 
+/// Returns the error of a command about one run whose argument is a group.
+pub fn needs_one_run(root: &ResultsRoot, list: &RunList) -> CommandError {
+    let group = list.runs.first().and_then(group_id).unwrap_or_default();
+    CommandError::usage(format!(
+        "`{}` is a group; name one of its runs\nlist its runs: {}",
+        visible_line(group),
+        root.command(&["list", "--group", group])
+    ))
+}
+
 fn group_id(run: &RunSummary) -> Option<&str> {
     run.head.group.as_ref().map(|group| group.id.as_str())
 }

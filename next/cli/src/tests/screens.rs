@@ -13,7 +13,7 @@ use runner_record::{InFlight, Live, ManifestProvider, now};
 use runner_report::{Denials, Failures, RunList, RunSummary, Section, call_sections};
 use serde_json::{Value, json};
 
-use super::progress::{Done, bar_lines, oldest, slow};
+use super::progress::{Done, Pace, bar_lines, oldest, slow};
 use super::{grants, out::fitted, style::plain, summary, trials};
 use crate::{
     command::{Cli, with_grouped_help},
@@ -85,7 +85,7 @@ fn failed(test: &str, provider: &str) -> String {
 
 fn trap(test: &str) -> String {
     let message =
-        "the guest trapped; its standard error ends with:\npanicked at cart.rs:15:\nno such item";
+        "the guest trapped; its standard error ends with:\npanicked at cart.rs:15:\nerror: no such item";
     row(
         test,
         "model",
@@ -207,7 +207,7 @@ fn lists_of_failures_fit_the_terminal() {
     failed:
       ✗ error    carts/a-cart-with-a-very-long-name/and-a-
                  discount-code@model#1
-                 no such item
+                 error: no such item
       ✗ failed   shipping/zone-0@model-small#1,
                  shipping/zone-1@model-small#1,
                  shipping/zone-2@model-small#1 and 19 more
@@ -215,13 +215,13 @@ fn lists_of_failures_fit_the_terminal() {
     == 80
     failed:
       ✗ error    carts/a-cart-with-a-very-long-name/and-a-discount-code@model#1
-                 no such item
+                 error: no such item
       ✗ failed   shipping/zone-0@model-small#1, shipping/zone-1@model-small#1,
                  shipping/zone-2@model-small#1 and 19 more
                  equals: at $.total: expected 12, got 13
     == 200
     failed:
-      ✗ error    carts/a-cart-with-a-very-long-name/and-a-discount-code@model#1  no such item
+      ✗ error    carts/a-cart-with-a-very-long-name/and-a-discount-code@model#1  error: no such item
       ✗ failed   shipping/zone-0@model-small#1, shipping/zone-1@model-small#1, shipping/zone-2@model-small#1 and 19 more  equals: at $.total: expected 12, got 13
     "#);
 }
@@ -240,7 +240,7 @@ fn blocks_of_failures_fit_the_terminal() {
         trap unreachable: the guest trapped; its standard error
           ends with:
           panicked at cart.rs:15:
-          no such item
+          error: no such item
     ✓ passed vat/flaky@model#1 (attempt 2) flaky 1.2 s
     == 80
     ✗ failed vat/rounding@model-small#1 1.2 s
@@ -248,7 +248,7 @@ fn blocks_of_failures_fit_the_terminal() {
     ✗ error carts/empty@model#1 1.2 s
         trap unreachable: the guest trapped; its standard error ends with:
           panicked at cart.rs:15:
-          no such item
+          error: no such item
     ✓ passed vat/flaky@model#1 (attempt 2) flaky 1.2 s
     == 200
     ✗ failed vat/rounding@model-small#1 1.2 s
@@ -256,7 +256,7 @@ fn blocks_of_failures_fit_the_terminal() {
     ✗ error carts/empty@model#1 1.2 s
         trap unreachable: the guest trapped; its standard error ends with:
           panicked at cart.rs:15:
-          no such item
+          error: no such item
     ✓ passed vat/flaky@model#1 (attempt 2) flaky 1.2 s
     "#);
 }
@@ -451,10 +451,13 @@ fn narrow_progress_bars_have_fewer_parts() {
     let counts = Counts { passed: 40, failed: 2, error: 1, ..Counts::default() };
     let many = Counts { passed: 81_000, failed: 1_200, flaky: 7, ..Counts::default() };
     let bars = [40, 60, 80, 200].map(|columns| {
-        let lines = |counts, planned, before, oldest| {
+        let lines = |counts: &Counts, planned, before, oldest| {
             let elapsed = Duration::from_secs(75);
             let until_newest = elapsed;
-            let done = Done { counts, planned, retried: 0, before, elapsed, until_newest };
+            let new = (counts.done() - before) as u32;
+            let per_trial = elapsed.checked_div(new);
+            let done =
+                Done { counts, planned, retried: 0, before, elapsed, until_newest, per_trial };
             let oldest = Option::map(oldest, str::to_owned);
             bar_lines(columns, None, done, "; more wait for memory", oldest).join("\n")
         };
@@ -505,7 +508,8 @@ fn outputs_that_wait_for_graders_are_executed() {
     let bars = [60, 80, 200].map(|columns| {
         let elapsed = Duration::from_secs(75);
         let (counts, until_newest) = (&counts, elapsed);
-        let done = Done { counts, planned: 20, retried: 0, before: 0, elapsed, until_newest };
+        let (retried, before, per_trial) = (0, 0, elapsed.checked_div(17));
+        let done = Done { counts, planned: 20, retried, before, elapsed, until_newest, per_trial };
         bar_lines(columns, None, done, "", None).concat()
     });
     let run = run(&json!({
@@ -542,11 +546,26 @@ fn time_left_falls_between_two_completions() {
     let left = |elapsed: u64| {
         let [elapsed, until_newest] = [elapsed, 10].map(Duration::from_secs);
         let counts = &counts;
-        let done = Done { counts, planned: 60, retried: 0, before: 0, elapsed, until_newest };
+        let (retried, before, per_trial) = (0, 0, until_newest.checked_div(40));
+        let done = Done { counts, planned: 60, retried, before, elapsed, until_newest, per_trial };
         bar_lines(200, None, done, "", None).concat().split("passed  ").nth(1).unwrap().to_owned()
     };
     assert_eq!([10, 12, 14].map(left), ["4.0/s, 5 s left", "3.3/s, 3 s left", "2.9/s, 1 s left"]);
     assert_eq!(left(16), "2.5/s");
+}
+
+#[test]
+fn time_left_follows_recent_trials() {
+    let millis = Duration::from_millis;
+    let mut pace = Pace::default();
+    pace.add(0, millis(0));
+    assert_eq!(pace.per_trial(2, millis(0)), None);
+    (1..=8).for_each(|tenth| pace.add(6 * tenth, millis(100 * tenth)));
+    assert_eq!(pace.per_trial(2, millis(100)), Some(millis(800) / 48));
+    // The attempts that run now take longer than those that are done.
+    assert_eq!(pace.per_trial(2, millis(2_100)), None);
+    (1..20).for_each(|second| pace.add(48 + second, millis(800 + 1_000 * second)));
+    assert_eq!(pace.per_trial(2, millis(2_100)), Some(millis(1_000)));
 }
 
 #[test]
@@ -582,7 +601,8 @@ fn bars_count_retries_and_name_runs_of_groups() {
     let bar = |columns| {
         let elapsed = Duration::from_secs(1);
         let (counts, until_newest) = (&counts, elapsed);
-        let done = Done { counts, planned: 12, retried: 6, before: 0, elapsed, until_newest };
+        let (retried, before, per_trial) = (6, 0, None);
+        let done = Done { counts, planned: 12, retried, before, elapsed, until_newest, per_trial };
         bar_lines(columns, Some("a (2/3)"), done, "", None).concat()
     };
     assert_eq!(bar(80), "a (2/3) 0:01 ━━━━━━────────────────── 3/12  3 passed, 6 to retry");

@@ -1,5 +1,6 @@
 //! Progress of a run: two lines below the others of a terminal, elsewhere a line every 10 seconds.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,12 @@ use super::{
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// Time before a rate is shown.
 const RATE_AFTER: Duration = Duration::from_secs(2);
+/// Trials and time that the estimate of the time left looks back, the longer of both.
+const RECENT: (usize, Duration) = (10, Duration::from_secs(5));
+/// Times the mean that an attempt may run until there is no estimate of the time left.
+const MOST_MEANS: u32 = 5;
+/// Shortest mean that is compared.
+const MIN_MEAN: Duration = Duration::from_millis(100);
 /// Age from which the oldest attempt is named on a terminal.
 const NAMED_AFTER: Duration = Duration::from_secs(2);
 /// Age from which an attempt is slow.
@@ -45,8 +52,35 @@ pub struct Progress<'a> {
     name: Option<String>,
     /// Trials whose last attempt failed and that wait for a retry.
     pub retried: u64,
-    /// The first and the newest number of done trials, and when the newest was first seen. `None` before the first update.
-    done: Option<(u64, u64, Duration)>,
+    /// Number of trials that were done before the session.
+    before: u64,
+    pace: Pace,
+}
+
+/// Recent numbers of done trials, each with the time when it was first seen. Empty before the first update.
+#[derive(Default)]
+pub struct Pace(VecDeque<(u64, Duration)>);
+
+impl Pace {
+    pub fn add(&mut self, done: u64, at: Duration) {
+        if self.0.back().is_none_or(|(newest, _)| *newest != done) {
+            self.0.push_back((done, at));
+        }
+        while self.0.len() > RECENT.0 && at.saturating_sub(self.0[1].1) >= RECENT.1 {
+            self.0.pop_front();
+        }
+    }
+
+    /// Returns the recent time between two trials. `None` before the first trial, and while an attempt takes so much longer than
+    /// recent ones that they do not predict the rest.
+    pub fn per_trial(&self, in_flight: u64, oldest_age: Duration) -> Option<Duration> {
+        let ((first, start), (newest, end)) = (self.0.front()?, self.0.back()?);
+        let trials =
+            u32::try_from(newest.saturating_sub(*first)).ok().filter(|count| *count > 0)?;
+        let per_trial = end.saturating_sub(*start) / trials;
+        let mean = per_trial.saturating_mul(u32::try_from(in_flight).unwrap_or(u32::MAX).max(1));
+        (oldest_age <= mean.max(MIN_MEAN).saturating_mul(MOST_MEANS)).then_some(per_trial)
+    }
 }
 
 /// Progress of a session's trials.
@@ -62,6 +96,8 @@ pub struct Done<'a> {
     pub elapsed: Duration,
     /// Part of `elapsed` until the newest trial was done.
     pub until_newest: Duration,
+    /// Result of [`Pace::per_trial`].
+    pub per_trial: Option<Duration>,
 }
 
 impl<'a> Progress<'a> {
@@ -78,8 +114,17 @@ impl<'a> Progress<'a> {
         let bar = bar.filter(|bar| !bar.is_hidden());
         out.set_bar(bar.clone());
         let now = Instant::now();
-        let (name, retried) = (None, 0);
-        Self { out, bar, last_line: now, named_wait: false, start: now, name, retried, done: None }
+        Self {
+            out,
+            bar,
+            last_line: now,
+            named_wait: false,
+            start: now,
+            name: None,
+            retried: 0,
+            before: 0,
+            pace: Pace::default(),
+        }
     }
 
     /// Shows the start of a compilation. On a terminal, [`update`](Self::update) shows it as long as it takes.
@@ -93,7 +138,8 @@ impl<'a> Progress<'a> {
     /// Marks the start of the first trials: the time of compilations is not the run's.
     pub fn start(&mut self, manifest: &Manifest) {
         let done = manifest.counts.done();
-        (self.start, self.done) = (Instant::now(), Some((done, done, Duration::ZERO)));
+        (self.start, self.before, self.pace) = (Instant::now(), done, Pace::default());
+        self.pace.add(done, Duration::ZERO);
         self.name = manifest.group.as_ref().map(|group| {
             let name = cut_middle(&visible_line(&manifest.scenario), MOST_NAME);
             format!("{name} ({}/{})", group.place, group.of)
@@ -118,15 +164,17 @@ impl<'a> Progress<'a> {
     ) {
         // The first attempts may start before the event of their start.
         let oldest_age = live.in_flight.iter().map(|attempt| age(attempt, live.at)).max();
-        let elapsed = self.start.elapsed().max(oldest_age.unwrap_or_default());
-        let count = live.counts.done();
-        let (before, newest, until_newest) = self.done.get_or_insert((count, count, elapsed));
-        if *newest != count {
-            (*newest, *until_newest) = (count, elapsed);
-        }
+        let oldest_age = oldest_age.unwrap_or_default();
+        let elapsed = self.start.elapsed().max(oldest_age);
         let counts = &live.counts;
-        let (before, until_newest, retried) = (*before, *until_newest, self.retried);
-        let done = Done { counts, planned, retried, before, elapsed, until_newest };
+        if self.pace.0.is_empty() {
+            self.before = counts.done();
+        }
+        self.pace.add(counts.done(), elapsed);
+        let until_newest = self.pace.0.back().map_or(elapsed, |(_, at)| *at);
+        let per_trial = self.pace.per_trial(in_flight, oldest_age);
+        let (before, retried) = (self.before, self.retried);
+        let done = Done { counts, planned, retried, before, elapsed, until_newest, per_trial };
         let compiling = compiling(live);
         match (&self.bar, message_columns()) {
             // The shell or another program has the terminal.
@@ -271,11 +319,12 @@ pub fn bar_lines(
     };
     let new = done.counts.done().saturating_sub(done.before);
     let left = (new > 0 && done.elapsed >= RATE_AFTER).then(|| {
-        let rate = new as f64 / done.until_newest.as_secs_f64().max(0.001);
-        let left = done.planned.saturating_sub(done.counts.done()) as f64 / rate;
+        let trials = done.planned.saturating_sub(done.counts.done()) as f64;
         // Until the next trial is done the estimate counts down, and is left out when its time has passed.
-        let left = left - (done.elapsed - done.until_newest).as_secs_f64();
-        let left = (left > 0.0).then(|| show_duration(Duration::from_secs(left.ceil() as u64)));
+        let since = done.elapsed.saturating_sub(done.until_newest).as_secs_f64();
+        let left = done.per_trial.map(|per_trial| per_trial.as_secs_f64() * trials - since);
+        let left = left.filter(|left| *left > 0.0);
+        let left = left.map(|left| show_duration(Duration::from_secs(left.ceil() as u64)));
         let rate = new as f64 / done.elapsed.as_secs_f64();
         let rate = if rate < 100.0 { format!("{rate:.1}") } else { grouped(rate as u64) };
         left.map_or_else(|| format!("{rate}/s"), |left| format!("{rate}/s, {left} left"))

@@ -17,6 +17,8 @@ const HEAD_WIDTH: usize = 13;
 pub const BLOCK_LINES: usize = 12;
 /// Lines of each value, difference and log on a page.
 const PAGE_LINES: usize = 200;
+/// Columns of which lines are counted without a screen.
+const NO_SCREEN: usize = 80;
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 64 << 10;
 
@@ -130,12 +132,21 @@ pub fn page(row: &RowRef<'_>, sections: Vec<Section>, extent: Extent) -> String 
         if extent.is_full { (usize::MAX, usize::MAX) } else { (PAGE_LINES, PAGE_BYTES) };
     let remedy = extent.remedy;
     let mut page = shortened(block(row, most).lines(), bytes / 2, remedy).join("\n");
-    let has_diff = row.checks.iter().any(|check| check.diff.is_some());
+    let columns = extent.columns.unwrap_or(NO_SCREEN);
+    let screen_lines = |section: &Section| {
+        section.text.lines().map(|line| width(line).div_ceil(columns).max(1) as u64).sum::<u64>()
+    };
+    let has_comparison = !extent.is_full && failure::shows_differences(row);
     let mut sections = sections.into_iter().peekable();
     while let Some(section) = sections.next() {
         let room = bytes.saturating_sub(page.len());
         let shown = |Section { title, text }: &Section| {
             let line = |line: &str| match *title {
+                "input" if !extent.is_full => {
+                    let lines = [format!("  {}", marked(line))];
+                    shortened(lines.iter().map(String::as_str), columns * BLOCK_LINES, remedy)
+                        .concat()
+                }
                 "input" | "output" => format!("  {}", marked(line)),
                 _ => format!("  {}", visible_line(line)),
             };
@@ -149,9 +160,9 @@ pub fn page(row: &RowRef<'_>, sections: Vec<Section>, extent: Extent) -> String 
             lines
         };
         let output = sections.next_if(|next| (section.title, next.title) == ("expected", "output"));
-        if let Some(output) = output.as_ref().filter(|_| has_diff && !extent.is_full)
-            && let [expected, got] = [&section, output].map(|one| one.text.lines().count() as u64)
-            && expected.min(got) > BLOCK_LINES as u64
+        if let Some(output) = output.as_ref().filter(|_| has_comparison)
+            && let [expected, got] = [&section, output].map(screen_lines)
+            && expected.max(got) > BLOCK_LINES as u64
         {
             let lines = |count| plural(count, "line", "lines");
             let lines = match expected == got {

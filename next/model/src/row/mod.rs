@@ -7,6 +7,7 @@ mod check;
 mod fit;
 mod grade;
 mod line;
+mod panic;
 mod parts;
 
 pub use self::check::{BadReport, MAX_DEPTH, MAX_ROW, check_row, is_deep, is_file_name};
@@ -17,6 +18,7 @@ pub use self::line::{
     BadLine, Row, RowHead, RowRef, Tail, VERSION, close_line, duration, has_right_checksum,
     read_head, read_line,
 };
+pub use self::panic::{BACKTRACE, STDERR_FOLLOWS, one_line, panic};
 pub use self::parts::{
     Actor, Artifact, Check, Denied, Grade, LogPlace, Metric, OUTPUT_ARTIFACT, OUTPUT_REFERENCE,
     Raw, RowError, Usage,
