@@ -108,7 +108,8 @@ impl Limits {
                 let mut letters = known.chars();
                 !key.is_empty() && key.chars().all(|letter| letters.any(|other| other == letter))
             };
-            if let Some(near) = known().filter(is_near).min_by_key(|known| !known.starts_with(key)) {
+            if let Some(near) = known().filter(is_near).min_by_key(|known| !known.starts_with(key))
+            {
                 return format!("there is no limit `{key}`; did you mean `{near}`?");
             }
             let known: Vec<_> = known().map(|known| format!("`{known}`")).collect();

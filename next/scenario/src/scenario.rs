@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use runner_model::units::show_duration;
 use runner_model::{Budgets, FailFast, Micros, ScenarioOverrides, SetVars, provider::Provider};
 use serde_json::{Map, Value};
 
@@ -64,6 +65,16 @@ impl Scenario {
     pub fn override_by(&mut self, overrides: &ScenarioOverrides) -> Vec<String> {
         self.run.seed = overrides.seed.unwrap_or(self.run.seed);
         let mut notices: Vec<_> = vars::secret_warnings(&overrides.vars).collect();
+        let own = self.lists.iter().map(|list| &list.settings);
+        let own = own.chain(self.tests.iter().map(|test| &test.settings));
+        let longer = [&self.defaults].into_iter().chain(own).find_map(|settings| {
+            let one = settings.timeout.or(self.defaults.timeout)?;
+            let all = settings.trial_timeout.or(self.defaults.trial_timeout)?;
+            (one > all).then(|| [one, all].map(|time| show_duration(time.into())))
+        });
+        notices.extend(longer.map(|[one, all]| {
+            format!("a `timeout` of {one} has no effect where `trial_timeout` is {all}")
+        }));
         for bound in &overrides.limits {
             let lowered = self
                 .providers

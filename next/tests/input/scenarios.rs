@@ -45,7 +45,8 @@ fn missing_files_name_the_near_ones() {
     runner.refused(&[], &["did you mean `lists/basic.csv`?", "scenario.toml:4:"]);
     runner.write("guest.wasm", "");
     runner.scenario("[providers.p]\nplugin = \"guest.wsm\"\n[[tests]]\nid = \"a\"\n");
-    runner.refused(&[], &["`guest.wsm` does not exist", "in its folder; did you mean `guest.wasm`?"]);
+    runner
+        .refused(&[], &["`guest.wsm` does not exist", "in its folder; did you mean `guest.wasm`?"]);
     let run = ["plugin", "run", "gest.wasm", "--input", "1"];
     runner.run(&run).expect(2).says(&["does not exist; did you mean `guest.wasm`?"]);
     runner.write("lists/basic.json", " {\"id\": \"a\"}");

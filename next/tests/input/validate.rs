@@ -86,6 +86,18 @@ fn servers_of_bundled_plugins_need_a_scheme_and_a_grant() {
 }
 
 #[test]
+fn unreachable_limits_are_warned_of() {
+    let runner = Runner::new(&[]);
+    runner.scenario(&format!(
+        "[defaults]\ntimeout = \"2h\"\ntrial_timeout = \"1m\"\n{UNITS}limits.memory = \"100TiB\"\n[[tests]]\nid = \"a\"\ninput = {{ from = \"km\", to = \"m\", value = 1 }}\n"
+    ));
+    runner.run(&["validate", "scenario.toml"]).expect(0).says(&[
+        "a `timeout` of 2 h 0 min has no effect where `trial_timeout` is 60 s",
+        "`limits.memory` of provider `units` is 100 TiB, but all attempts of a run have",
+    ]);
+}
+
+#[test]
 fn dry_run_shows_problems_of_all_scenarios() {
     let runner = Runner::new(&[]);
     fs::create_dir(runner.path("set")).unwrap();

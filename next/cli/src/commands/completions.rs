@@ -159,10 +159,7 @@ fn trials(before: &[String], run: &str) -> Vec<String> {
 }
 
 /// Returns the names that the runs of the results root on the command line have.
-fn of_runs(
-    before: &[String],
-    name: fn(&RunSummary) -> Option<&String>,
-) -> Vec<(String, String)> {
+fn of_runs(before: &[String], name: fn(&RunSummary) -> Option<&String>) -> Vec<(String, String)> {
     let list = open_root(before).and_then(|root| RunList::read(&root));
     let runs = list.map(|list| list.runs).unwrap_or_default();
     let names: BTreeSet<_> = runs.iter().filter_map(name).collect();

@@ -19,7 +19,7 @@ pub struct Args {
     /// The same as RUN
     #[arg(long, value_name = "RUN", conflicts_with = "run")]
     from: Option<String>,
-    /// Also rerun `failed`, `errors`, `all`, a glob over ids, or a filter
+    /// Also rerun `failed`, `errors`, `all`, a glob or a filter
     #[arg(long, value_name = "WHICH")]
     rerun: Option<Rerun>,
     /// Take the current files, and rerun changed trials

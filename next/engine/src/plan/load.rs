@@ -2,7 +2,8 @@
 
 use std::{collections::HashSet, fs::File, path::Path};
 
-use runner_model::{Places as _, digest, grants::NetGrant, provider::Provider, visible::quoted};
+use runner_model::visible::quoted;
+use runner_model::{Places as _, digest, grants::NetGrant, provider::Provider, units::show_size};
 use runner_prepare::{ContentSource, machine, plugins, source::Source};
 use runner_record::{ManifestProvider, Metadata, PluginCache, Selected};
 use runner_scenario::{Filter, Selection, load, load_selected, resolve_selected, toml_key};
@@ -77,18 +78,23 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     let unused =
         graders.iter().filter(|name| !selection.is_some() && !suite.graders().contains(&***name));
     notices.extend(unused.map(|name| format!("no test names grader `{name}` in `expect.graders`")));
+    notices.extend(scenario.providers.iter().filter_map(ungranted_server));
+    let memory = scenario.run.memory.unwrap_or_else(machine::memory);
+    let large = scenario.providers.iter().filter(|provider| provider.limits.memory > memory);
+    notices.extend(large.map(|provider| {
+        format!(
+            "`limits.memory` of {} `{}` is {}, but all attempts of a run have {} together",
+            provider.role(),
+            provider.name,
+            show_size(provider.limits.memory),
+            show_size(memory)
+        )
+    }));
     let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
     plan.notices = notices;
     Ok((plan, file))
 }
 
-/// Returns counts and digests of a plan. The caller sets the selection.
-    notices.extend(scenario.providers.iter().filter_map(ungranted_server));
-pub(crate) fn metadata(plan: &Plan) -> Metadata {
-    Metadata {
-        planned_test_count: plan.suite.trials(),
-        planned_trial_count: plan.suite.trials(),
-        suite: plan.suite.digest(),
 /// Returns a warning if a bundled plugin has no grant for its server, which its description cannot request: the configuration
 /// names it.
 fn ungranted_server(provider: &Provider) -> Option<String> {
@@ -116,6 +122,12 @@ fn ungranted_server(provider: &Provider) -> Option<String> {
     ))
 }
 
+/// Returns counts and digests of a plan. The caller sets the selection.
+pub(crate) fn metadata(plan: &Plan) -> Metadata {
+    Metadata {
+        planned_test_count: plan.suite.trials(),
+        planned_trial_count: plan.suite.trials(),
+        suite: plan.suite.digest(),
         blobs: plan.blobs.list().map(|list| digest(list.as_bytes())),
         scenario_sha256: digest(plan.scenario.text.as_bytes()),
         runner_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -72,7 +72,8 @@ impl Coordinator<'_> {
             let name = if is_own { "fail_fast" } else { "--fail-fast" };
             // Attempts that were in flight may have failed since.
             let trials = plural(self.schedule.bad(), "trial", "trials");
-            message = Some(format!("{trials} did not pass, and `{name}` is {}", Value::from(fail_fast)));
+            message =
+                Some(format!("{trials} did not pass, and `{name}` is {}", Value::from(fail_fast)));
         }
         if let Some(message) = &message {
             run.owned.log(message);

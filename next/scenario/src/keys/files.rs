@@ -25,7 +25,8 @@ impl Form for NamedFile {
             let (place, near) = (display_path(&path), files_beside(&path, folder));
             let near = near.filter(|_| !path.exists()).map(|near| format!("; {near}"));
             let problem = reader.refuse(at, format!("{noun} `{file}` {reason}"), "here");
-            let place = if place == file { "in its folder".into() } else { format!("this is {place}") };
+            let place =
+                if place == file { "in its folder".into() } else { format!("this is {place}") };
             problem.help = Some(format!(
                 "paths are relative to the scenario: {place}{}",
                 near.unwrap_or_default()
