@@ -31,6 +31,7 @@ pub use limits::{Limit, LimitUnit, Limits};
 pub use outcome::{ErrorClass, HostFault, Outcome};
 pub use row::{Row, RowRef, Tail};
 pub use settings::{BudgetName, Budgets, FailFast, LimitBound, ScenarioOverrides};
+pub use settings::{Gate, GateCondition, GateResult, GateRule, GateScope};
 pub use settings::{SessionOverrides, SessionSettings, SetVars};
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};
 use text::enum_text;

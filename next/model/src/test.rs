@@ -22,6 +22,9 @@ pub struct Test<'a> {
     /// Trials on each provider, at least 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub repeat: u32,
+    /// Weight of the test's trials in a gate.
+    #[serde(default = "weight", skip_serializing_if = "is_weight")]
+    pub weight: f64,
     #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Text<'a>>,
     /// Facts about the test, for reports.
@@ -196,6 +199,15 @@ fn one() -> u32 {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_one(number: &u32) -> bool {
     *number == 1
+}
+
+fn weight() -> f64 {
+    1.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_weight(weight: &f64) -> bool {
+    weight.to_bits() == 1.0_f64.to_bits()
 }
 
 #[cfg(test)]

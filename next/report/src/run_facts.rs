@@ -5,7 +5,7 @@ use std::time::Duration;
 use runner_model::row::{Actor, duration};
 use runner_model::units::{plural, show_duration};
 use runner_model::visible::{quoted, visible_line};
-use runner_model::{GuestPhase, RunStatus, Time};
+use runner_model::{GateCondition, GateResult, GuestPhase, RunStatus, Time};
 use runner_record::{
     GroupPlace, InFlight, Live, Manifest, Pause, SessionEntry, Transition, running_at_death,
 };
@@ -48,6 +48,7 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         ("results", Some(run.run_dir.clone())),
         ("group", run.head.group.as_ref().map(group)),
         ("labels", Some(labels.join(", ")).filter(|labels| !labels.is_empty())),
+        ("gate", manifest.gate.as_ref().map(gate)),
         ("running", session.filter(|_| !is_over).map(worker)),
         ("died", died),
         ("paused", run.head.paused.as_ref().map(pause)),
@@ -56,6 +57,15 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     ];
     let facts = facts.into_iter();
     facts.filter_map(|(name, text)| Some((name, visible_line(&text?).into_owned()))).collect()
+}
+
+/// Formats the result of a gate: `held: pass rate …; mean score …`. A condition that does not hold is marked by `✗`.
+pub fn gate(gate: &GateResult) -> String {
+    let mark = |condition: &GateCondition| if condition.held { "✓" } else { "✗" };
+    let conditions = gate.conditions.iter();
+    let conditions = conditions.map(|condition| format!("{} {condition}", mark(condition)));
+    let word = if gate.held { "held" } else { "not held" };
+    format!("{word}: {}", conditions.collect::<Vec<_>>().join("; "))
 }
 
 /// Returns the author of the request that stopped or cancelled a run, after that word.

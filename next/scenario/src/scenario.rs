@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use runner_model::units::show_duration;
-use runner_model::{Budgets, FailFast, Micros, ScenarioOverrides, SetVars, provider::Provider};
+use runner_model::{
+    Budgets, FailFast, Gate, Micros, ScenarioOverrides, SetVars, provider::Provider,
+};
 use serde_json::{Map, Value};
 
 use crate::keys::{
-    BUDGET, CONCURRENCY, DEFAULTS, GRADERS, LIST, PRICES, PROVIDERS, TEST, TestList, TestSettings,
-    VARS, Vars, WrittenTest, add_prices, budget_of, consistency, files, matrix, template_inputs,
-    vars,
+    BUDGET, CONCURRENCY, DEFAULTS, GATE, GRADERS, LIST, PRICES, PROVIDERS, TEST, TestList,
+    TestSettings, VARS, Vars, WrittenTest, add_prices, budget_of, consistency, files, matrix,
+    template_inputs, vars,
 };
 use crate::problem::{Problem, Problems};
 use crate::reading::{
@@ -45,6 +47,8 @@ pub struct Scenario {
     pub dimensions: Option<Vec<String>>,
     /// The values that `{{var.NAME}}` stands for.
     pub vars: Vars,
+    /// `None` if all trials must pass.
+    pub gate: Option<Gate>,
     pub(crate) matrix_origins: MatrixOrigins,
     pub(crate) path: String,
     pub(crate) defaults: TestSettings,
@@ -309,6 +313,7 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
         timeout: Duration::from_secs_f64(minutes * 60.0),
         defaults: table.optional("defaults", &DEFAULTS).unwrap_or_default(),
         run: table.optional("run", &RUN).unwrap_or_default(),
+        gate: table.optional("gate", &GATE),
         dimensions: table.optional("dimensions", &List(0, TEXT)),
         tests: table.optional("tests", &List(0, TEST)).unwrap_or_default(),
         lists: table.optional("test_lists", &List(0, LIST)).unwrap_or_default(),

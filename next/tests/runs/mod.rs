@@ -8,6 +8,7 @@ mod files;
 mod filters;
 mod flags;
 mod grade_attacks;
+mod gate;
 mod graders;
 mod graders_bounds;
 mod grants;

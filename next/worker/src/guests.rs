@@ -229,6 +229,7 @@ impl Slots {
             meta: BTreeMap::new(),
             files: Vec::new(),
             timeout: task.timeout,
+            weight: 1.0,
             trial_timeout: None,
             retries: Retries::default(),
             reference: None,

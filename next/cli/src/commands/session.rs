@@ -101,6 +101,9 @@ impl<'a> Screen<'a> {
             _ => {}
         }
         out.data(&summary::line(&run, self.took));
+        if let Some(gate) = &ended.manifest.gate {
+            out.data(&visible_line(&format!("gate {}", run_facts::gate(gate))));
+        }
         // Another program may have removed the run.
         if !is_quiet && Path::new(&run.run_dir).is_dir() {
             out.data(&format!("results: {}", visible_line(&run.run_dir)));

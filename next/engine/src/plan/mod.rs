@@ -4,6 +4,7 @@ mod checks;
 mod decision;
 mod diff;
 mod filtering;
+pub(crate) mod gate;
 mod ids;
 mod load;
 #[allow(clippy::module_inception, reason = "the folder is named for its main type")]

@@ -36,6 +36,8 @@ pub(crate) struct TestLine<'a> {
     _repeat: Option<IgnoredAny>,
     #[serde(default, rename = "meta")]
     _meta: Option<IgnoredAny>,
+    #[serde(default, rename = "weight")]
+    _weight: Option<IgnoredAny>,
 }
 
 impl<'a> TestLine<'a> {
@@ -67,6 +69,7 @@ impl<'a> TestLine<'a> {
             expect,
             providers: _,
             _repeat: _,
+            _weight: _,
             retries: _,
             _meta: _,
         } = self;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::coordinator::{ActiveRun, Coordinator};
 use crate::event::{Ended, Observer, RunEvent, ended};
 use crate::input::Input;
+use crate::plan::{Plan, gate};
 use crate::workers::{Next, PoolEvent};
 
 /// Time for workers to tear down instances. `teardown` of an instance is limited to 5 s.
@@ -106,7 +107,11 @@ impl Coordinator<'_> {
         if let (Some(by), Some(Reason::Stopped | Reason::Cancelled)) = (stopped_by, reason) {
             run.owned.note_stopped_by(by);
         }
-        let manifest = write_end(run.owned, end, &self.fold, self.observer);
+        let mut owned = run.owned;
+        if self.fold.left() == 0 {
+            set_gate(&mut owned, self.plan, self.observer);
+        }
+        let manifest = write_end(owned, end, &self.fold, self.observer);
         self.pool.wait_for_exits(EXIT_WITHIN);
         let (stop, stop_signal) = (self.schedule.stop_reason(), self.stop.signal);
         Ok(Ended { stop, stop_signal, ..ended(manifest, directory, took, self.observer) })
@@ -131,6 +136,17 @@ impl Coordinator<'_> {
         }
         self.pool.wait_for_exits(EXIT_WITHIN);
     }
+}
+
+/// Evaluates the gate of a run whose trials all have results. If that fails, all trials must have passed.
+pub(super) fn set_gate(owned: &mut Owned, plan: &Plan, observer: &mut dyn Observer) {
+    let evaluated = gate::evaluate(plan, owned.dir(), owned.manifest());
+    let result = evaluated.unwrap_or_else(|error| {
+        let notice = format!("the gate could not be evaluated, so all trials must pass: {error}");
+        observer.event(&RunEvent::Notice(&notice));
+        None
+    });
+    owned.set_gate(result);
 }
 
 /// Writes the end of a session. If that fails, reports it, and returns the manifest as readers show the run.

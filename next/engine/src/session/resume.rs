@@ -10,6 +10,7 @@ use runner_record::{
 };
 use runner_scenario::{Filter, nearest_names};
 
+use super::closing::set_gate;
 use super::reruns::{self, FilterResult, Reruns};
 use super::run::{Work, lock_root, prestart, run};
 use super::run_parts::keep;
@@ -112,7 +113,7 @@ pub(super) fn continue_run(
         };
         if before == manifest {
             if is_done {
-                return Ok(settle(owned, &prepared.fold, observer)?);
+                return Ok(settle(owned, &prepared, observer)?);
             }
             break (owned, prepared);
         }
@@ -297,10 +298,11 @@ fn check_status(
 /// the end of the rows.
 fn settle(
     mut owned: Owned,
-    fold: &Fold,
+    prepared: &Prepared,
     observer: &mut dyn Observer,
 ) -> Result<Ended, RecordError> {
-    owned.settle(fold)?;
+    set_gate(&mut owned, &prepared.plan, observer);
+    owned.settle(&prepared.fold)?;
     for notice in owned.notices() {
         observer.event(&RunEvent::Notice(notice));
     }

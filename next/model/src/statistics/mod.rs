@@ -5,7 +5,7 @@ mod rates;
 mod spread;
 
 pub use differences::{Bootstrap, holm, paired_bootstrap, sign_test};
-pub use rates::{pass_at_k, pass_hat_k, wilson};
+pub use rates::{pass_at_k, pass_hat_k, wilson, wilson_of_rate};
 pub use spread::{Mean, clustered_mean, percentile};
 
 #[cfg(test)]

@@ -9,8 +9,12 @@ pub fn wilson(hits: u64, total: u64) -> (f64, f64) {
     if total == 0 {
         return (0.0, 1.0);
     }
-    let n = total as f64;
-    let rate = hits as f64 / n;
+    wilson_of_rate(hits as f64 / total as f64, total as f64)
+}
+
+/// Returns Wilson's interval of 95 % for a rate in a sample of `n`, which is positive and may be the effective size of a weighted
+/// sample.
+pub fn wilson_of_rate(rate: f64, n: f64) -> (f64, f64) {
     let square = Z * Z / n;
     let center = rate + square / 2.0;
     let half = Z * (rate * (1.0 - rate) / n + square / (4.0 * n)).sqrt();

@@ -365,11 +365,7 @@ impl UnplannedFold {
         let is_whole =
             counts == manifest.counts && (missing == 0 || manifest.status != RunStatus::Completed);
         manifest.counts = counts;
-        manifest.verdict = if is_whole {
-            counts.verdict(manifest.status, manifest.reason)
-        } else {
-            RunVerdict::Damaged
-        };
+        manifest.verdict = if is_whole { manifest.verdict_of(counts) } else { RunVerdict::Damaged };
     }
 
     /// Returns the counts once all rows are added, and the number of trials that the run lacks: planned ones without a final

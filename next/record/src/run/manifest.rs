@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
-    Counts, Digest, Reason, RunStatus, ScenarioOverrides, SessionSettings, StopSignal, Time,
-    TrialId, provider::PluginKind, row::Actor, visible::visible_line,
+    Counts, Digest, GateResult, Reason, RunStatus, ScenarioOverrides, SessionSettings, StopSignal,
+    Time, TrialId, provider::PluginKind, row::Actor, visible::visible_line,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -61,6 +61,9 @@ pub struct Manifest {
     pub verdict: RunVerdict,
     /// Counts of final rows on disk. Exact unless the run is running.
     pub counts: Counts,
+    /// The result of the scenario's gate, which decides the verdict of a completed run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateResult>,
     /// Start of the first session.
     pub started_at: Time,
     /// Present unless the run is running.
@@ -447,7 +450,16 @@ impl Manifest {
         self.rows.is_some()
             && self.rows == rows.map(RowsFile::from)
             && (self.status != RunStatus::Completed || self.counts.done() == planned)
-            && self.verdict == self.counts.verdict(self.status, self.reason)
+            && self.verdict == self.verdict_of(self.counts)
+    }
+
+    /// Returns the verdict of a run with these counts, by the result of its gate if there is one.
+    pub(crate) fn verdict_of(&self, counts: Counts) -> RunVerdict {
+        match (&self.gate, self.status) {
+            (Some(gate), RunStatus::Completed) if gate.held => RunVerdict::Passed,
+            (Some(_), RunStatus::Completed) => RunVerdict::Failed,
+            _ => counts.verdict(self.status, self.reason),
+        }
     }
 
     /// Returns the current pause, if the run is paused.
@@ -533,7 +545,7 @@ impl Manifest {
         self.reason = reason;
         self.message = None;
         self.signal = None;
-        self.verdict = self.counts.verdict(to, reason);
+        self.verdict = self.verdict_of(self.counts);
         self.completed_at = to.is_terminal().then_some(at);
         if to.is_terminal()
             && let Some(session) = self.sessions.last_mut()

@@ -3,7 +3,7 @@
 use std::{fs::File, io::Write as _, time::Duration};
 
 use runner_model::status::{RunVerdict, Stage};
-use runner_model::{Counts, Reason, RunStatus, row::Actor, visible::visible_line};
+use runner_model::{Counts, GateResult, Reason, RunStatus, row::Actor, visible::visible_line};
 
 use crate::disk::beneath::Stamp;
 use crate::disk::durable::Unsynced;
@@ -75,6 +75,7 @@ impl ResultsRoot {
             signal: None,
             verdict: RunVerdict::None,
             counts: Counts::default(),
+            gate: None,
             started_at: now,
             completed_at: None,
             labels: new.labels,
@@ -231,6 +232,7 @@ impl Owned {
         manifest.set_removed(removed);
         manifest.stage = stage;
         manifest.rows = None;
+        manifest.gate = None;
         self.manifest = manifest;
         self.reserve()?;
         self.log(&command);
@@ -406,13 +408,18 @@ impl Owned {
         reserved.map_err(|source| self.run.dir.error("reserve space in", LOCK, source))
     }
 
+    /// Sets the result of the scenario's gate, before the run is completed. Without one, all trials must pass.
+    pub fn set_gate(&mut self, gate: Option<GateResult>) {
+        self.manifest.gate = gate;
+    }
+
     /// Records the counts of the rows of a run that has ended and has no pending trials, after a claim has repaired the rows.
     /// `fold` is of the run's plan.
     pub fn settle(&mut self, fold: &Fold) -> Result<(), RecordError> {
         let manifest = &mut self.manifest;
         manifest.counts = fold.counts();
         manifest.set_removed(fold.removed());
-        manifest.verdict = manifest.counts.verdict(manifest.status, manifest.reason);
+        manifest.verdict = manifest.verdict_of(manifest.counts);
         self.note_rows();
         self.replace_manifest()
     }

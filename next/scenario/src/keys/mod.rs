@@ -2,6 +2,7 @@
 
 pub(crate) mod consistency;
 pub(crate) mod files;
+mod gate_keys;
 mod grant_keys;
 pub(crate) mod matrix;
 mod provider_keys;
@@ -10,6 +11,7 @@ mod test_keys;
 pub(crate) mod vars;
 
 pub(crate) use files::{ListFiles, ListFormat, NamedFile};
+pub(crate) use gate_keys::GATE;
 pub(crate) use grant_keys::{GRANTS, check_grants};
 pub(crate) use matrix::{MATRIX, MATRIX_NAME};
 pub(crate) use provider_keys::{

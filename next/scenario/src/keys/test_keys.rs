@@ -67,6 +67,7 @@ pub(crate) struct TestSettings {
     pub(crate) trial_timeout: Option<Micros>,
     pub(crate) retries: Option<Retries>,
     pub(crate) repeat: Option<u32>,
+    pub(crate) weight: Option<f64>,
     pub(crate) tags: Vec<String>,
     /// Empty for a test list, whose `meta` is in [`TestList::fields`].
     pub(crate) meta: Meta,
@@ -90,6 +91,7 @@ impl TestSettings {
             trial_timeout: self.trial_timeout.or(base.trial_timeout),
             retries: self.retries.or_else(|| base.retries.clone()),
             repeat: self.repeat.or(base.repeat),
+            weight: self.weight.or(base.weight),
             tags,
             meta,
         }
@@ -144,6 +146,7 @@ fn settings(table: &mut Table<'_, '_>, meta: Meta) -> TestSettings {
         trial_timeout: table.optional("trial_timeout", &TIMEOUT),
         retries: table.optional("retries", &RETRIES),
         repeat: table.with_default("repeat", &Integer(1u32, MAX_COUNT), "1"),
+        weight: table.with_default("weight", &Number(0.0, 1e6), "1"),
         tags: table.with_default("tags", &List(0, TEXT), "[]").unwrap_or_default(),
         meta,
     }

@@ -300,6 +300,7 @@ impl Planner<'_> {
             input: &input,
             providers,
             repeat: overrides.repeat.or(settings.repeat).unwrap_or(1),
+            weight: settings.weight.unwrap_or(1.0),
             tags: settings.tags.into_iter().map(Text::from).collect(),
             meta: settings.meta,
             files,

@@ -1,0 +1,201 @@
+//! Evaluates the `[gate]` of a scenario.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead as _, BufReader};
+
+use runner_model::statistics::wilson_of_rate;
+use runner_model::{
+    Gate, GateCondition, GateResult, GateRule, GateScope, Outcome, Places as _, RowRef, Text,
+};
+use runner_record::{Manifest, RecordError, RunDir};
+use runner_scenario::IdGlob;
+use serde::Deserialize;
+
+use super::plan::Plan;
+
+/// A rule with the sums of its trials.
+struct Tally<'g> {
+    rule: &'g GateRule,
+    /// The globs of a rule for providers.
+    providers: Option<IdGlob>,
+    /// Sums of weights, their squares, weights of passed trials, of trials with a score, and weighted scores.
+    weights: f64,
+    squares: f64,
+    passed: f64,
+    scored: f64,
+    scores: f64,
+    trials: u64,
+    scored_trials: u64,
+    errors: u64,
+}
+
+/// The keys of a test that a gate needs.
+#[derive(Deserialize)]
+struct GatedTest<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+    #[serde(default = "one")]
+    weight: f64,
+    #[serde(default, borrow)]
+    tags: Vec<Text<'a>>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// Evaluates the gate of a plan whose trials all have results. `None` without a gate.
+///
+/// # Errors
+///
+/// The rows or the stored tests cannot be read.
+pub(crate) fn evaluate(
+    plan: &Plan,
+    run: &RunDir,
+    manifest: &Manifest,
+) -> Result<Option<GateResult>, RecordError> {
+    let Some(Gate(rules)) = &plan.scenario.gate else { return Ok(None) };
+    let mut tallies: Vec<_> = rules.iter().map(Tally::new).collect();
+    let tests = special_tests(rules, run, manifest)?;
+    run.settling_rows(manifest, &mut |row| {
+        let is_planned = plan.suite.index(&row.trial).is_some();
+        if !is_planned || row.outcome == Outcome::Skipped {
+            return;
+        }
+        let (weight, tags) = tests
+            .get(&*row.test)
+            .map_or((1.0, &[][..]), |(weight, tags)| (*weight, tags.as_slice()));
+        for tally in &mut tallies {
+            if tally.includes(row, tags) {
+                tally.add(row, weight);
+            }
+        }
+    })?;
+    let conditions: Vec<_> = tallies.iter().flat_map(Tally::conditions).collect();
+    let held = conditions.iter().all(|condition| condition.held);
+    Ok(Some(GateResult { held, conditions }))
+}
+
+/// Returns weight and tags of the tests that have another weight than 1, or a tag of a rule.
+fn special_tests(
+    rules: &[GateRule],
+    run: &RunDir,
+    manifest: &Manifest,
+) -> Result<HashMap<String, (f64, Vec<String>)>, RecordError> {
+    let is_of_rule = |tag: &Text<'_>| {
+        rules.iter().any(|rule| matches!(&rule.scope, GateScope::Tag(name) if *name == **tag))
+    };
+    let read = || -> io::Result<_> {
+        let suite = run.content(&manifest.metadata.suite).map_err(io::Error::other)?;
+        let mut tests = HashMap::new();
+        for line in BufReader::new(suite).lines() {
+            let line = line?;
+            // Most tests have neither, and parsing takes longer than this search.
+            if !line.contains("\"weight\":") && !line.contains("\"tags\":") {
+                continue;
+            }
+            let GatedTest { id, weight, tags } = serde_json::from_str(&line)?;
+            let tags: Vec<_> = tags.iter().filter(|tag| is_of_rule(tag)).collect();
+            if !tags.is_empty() || (weight - 1.0).abs() > 0.0 {
+                let tags = tags.into_iter().map(ToString::to_string).collect();
+                tests.insert(id.to_string(), (weight, tags));
+            }
+        }
+        Ok(tests)
+    };
+    read().map_err(|source| RecordError::Io {
+        what: "read the stored tests of",
+        path: run.path(),
+        source,
+    })
+}
+
+impl<'g> Tally<'g> {
+    fn new(rule: &'g GateRule) -> Self {
+        let providers = match &rule.scope {
+            // The scenario has checked the glob.
+            GateScope::Provider(glob) => IdGlob::new(glob).ok(),
+            GateScope::All | GateScope::Tag(_) => None,
+        };
+        Self {
+            rule,
+            providers,
+            weights: 0.0,
+            squares: 0.0,
+            passed: 0.0,
+            scored: 0.0,
+            scores: 0.0,
+            trials: 0,
+            scored_trials: 0,
+            errors: 0,
+        }
+    }
+
+    fn includes(&self, row: &RowRef<'_>, tags: &[String]) -> bool {
+        match &self.rule.scope {
+            GateScope::All => true,
+            GateScope::Tag(tag) => tags.contains(tag),
+            GateScope::Provider(_) => {
+                self.providers.as_ref().is_some_and(|glob| glob.is_match(&row.provider))
+            }
+        }
+    }
+
+    fn add(&mut self, row: &RowRef<'_>, weight: f64) {
+        self.trials += 1;
+        self.weights += weight;
+        self.squares += weight * weight;
+        if row.outcome == Outcome::Passed {
+            self.passed += weight;
+        }
+        if let Some(score) = row.trial_score() {
+            self.scored += weight;
+            self.scores += weight * score;
+            self.scored_trials += 1;
+        }
+        self.errors += u64::from(matches!(row.outcome, Outcome::Error | Outcome::Timeout));
+    }
+
+    fn conditions(&self) -> Vec<GateCondition> {
+        /// Sums of weights are rounded.
+        const TOLERANCE: f64 = 1e-9;
+        let rule = self.rule;
+        let condition = |key: &str, bound, value: Option<f64>, trials, held| GateCondition {
+            scope: rule.scope.clone(),
+            key: key.to_owned(),
+            bound,
+            value,
+            interval: None,
+            trials,
+            held,
+        };
+        let is_least = |bound: f64, value: Option<f64>, without| {
+            value.map_or(without, |value| value >= bound - TOLERANCE)
+        };
+        let mut conditions = Vec::new();
+        if let Some(bound) = rule.pass_rate {
+            let rate = (self.weights > 0.0).then(|| self.passed / self.weights);
+            let held = is_least(bound, rate, true);
+            conditions.push(GateCondition {
+                interval: rate.map(|rate| self.interval(rate)),
+                ..condition("pass_rate", bound, rate, self.trials, held)
+            });
+        }
+        if let Some(bound) = rule.min_score {
+            let mean = (self.scored > 0.0).then(|| self.scores / self.scored);
+            let held = is_least(bound, mean, self.trials == 0);
+            conditions.push(condition("min_score", bound, mean, self.scored_trials, held));
+        }
+        if let Some(most) = rule.max_errors {
+            let (errors, held) = (self.errors as f64, self.errors <= most);
+            conditions.push(condition("max_errors", most as f64, Some(errors), self.trials, held));
+        }
+        conditions
+    }
+
+    /// Returns Wilson's interval of a rate. Weighted trials count as Kish's effective sample size, (Σw)² ÷ Σw².
+    fn interval(&self, rate: f64) -> (f64, f64) {
+        let size = self.weights * self.weights / self.squares;
+        wilson_of_rate(rate, size)
+    }
+}

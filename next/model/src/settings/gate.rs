@@ -1,0 +1,103 @@
+//! [`Gate`]: when a run passes although not all of its trials did.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Conditions of a passed run. All rules must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gate(pub Vec<GateRule>);
+
+/// Conditions on some trials of a run. Skipped trials do not count.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GateRule {
+    pub scope: GateScope,
+    /// Least weighted share of passed trials.
+    pub pass_rate: Option<f64>,
+    /// Least weighted mean of the trials' scores.
+    pub min_score: Option<f64>,
+    /// Most trials with an error or a timeout.
+    pub max_errors: Option<u64>,
+}
+
+/// The trials that a rule is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateScope {
+    #[default]
+    All,
+    /// Trials of tests with this tag.
+    Tag(String),
+    /// Trials on the providers whose names match a glob.
+    Provider(String),
+}
+
+/// Results of a gate, stored with a completed run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GateResult {
+    /// Whether all conditions hold.
+    pub held: bool,
+    pub conditions: Vec<GateCondition>,
+}
+
+/// The result of a condition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GateCondition {
+    pub scope: GateScope,
+    /// The key: `pass_rate`, `min_score` or `max_errors`.
+    pub key: String,
+    pub bound: f64,
+    /// `None` if no trial has a value. Then a `min_score` does not hold, and other conditions do.
+    pub value: Option<f64>,
+    /// Wilson's 95 % interval of a pass rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<(f64, f64)>,
+    /// Number of trials with a value.
+    pub trials: u64,
+    pub held: bool,
+}
+
+impl fmt::Display for GateScope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => Ok(()),
+            Self::Tag(tag) => write!(formatter, "tag {tag}: "),
+            Self::Provider(glob) => write!(formatter, "provider {glob}: "),
+        }
+    }
+}
+
+/// Formats the result as `pass rate 95 % of 20 (interval 76 % to 99 %), at least 90 %`.
+impl fmt::Display for GateCondition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |share: f64| {
+            // 89.96 % must not read as 90 %.
+            let digits = if self.held { 0 } else { 2 };
+            let rounded = format!("{:.digits$}", share * 100.0);
+            let short = rounded.trim_end_matches('0').trim_end_matches('.');
+            let shown = if digits == 0 || short.is_empty() { &rounded } else { short };
+            format!("{shown} %")
+        };
+        write!(formatter, "{}", self.scope)?;
+        let trials = self.trials;
+        match (self.key.as_str(), self.value) {
+            ("max_errors", value) => {
+                write!(formatter, "{} errors, at most {}", value.unwrap_or(0.0), self.bound)
+            }
+            (_, None) if self.key == "min_score" => write!(formatter, "no trial has a score"),
+            (_, None) => write!(formatter, "no trials"),
+            ("min_score", Some(value)) => {
+                let value = (value * 1e4).round() / 1e4;
+                write!(formatter, "mean score {value} of {trials}, at least {}", self.bound)
+            }
+            (_, Some(value)) => {
+                write!(formatter, "pass rate {} of {trials}", percent(value))?;
+                if let Some((low, high)) = self.interval {
+                    let whole = |share: f64| format!("{:.0} %", share * 100.0);
+                    write!(formatter, " (95 % interval {} to {})", whole(low), whole(high))?;
+                }
+                write!(formatter, ", at least {}", percent(self.bound))
+            }
+        }
+    }
+}

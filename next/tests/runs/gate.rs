@@ -1,0 +1,101 @@
+//! `[gate]`: runs that pass although not all trials do.
+
+use serde_json::json;
+
+use crate::support::runner::Runner;
+
+/// Nine tests, of which one fails and one ends in an error. The failing one counts twice.
+fn runner(gate: &str) -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    let mut tests = String::new();
+    for index in 0..7 {
+        tests.push_str(&format!(
+            "[[tests]]\nid = \"ok{index}\"\ntags = [\"good\"]\ninput = {{ do = \"echo\", value = 1 }}\n"
+        ));
+    }
+    tests.push_str(
+        r#"
+        [[tests]]
+        id = "bad"
+        weight = 2
+        tags = ["weak"]
+        input = { do = "echo", value = 1 }
+        expect = { equals = 2 }
+        [[tests]]
+        id = "trap"
+        tags = ["weak"]
+        input = { do = "trap" }
+        "#,
+    );
+    runner.scenario(&format!("{gate}\n[providers.p]\nplugin = \"hostile.wasm\"\n{tests}"));
+    runner
+}
+
+#[test]
+fn gate_decides_verdict_and_exit_code() {
+    for (gate, code, conditions) in [
+        ("[gate]\npass_rate = 0.7", 0, "held: ✓ pass rate 70 % of 9 (95 % interval 37 % to 90 %), at least 70 %"),
+        ("[gate]\npass_rate = 0.71", 1, "not held: ✗ pass rate 70 % of 9"),
+        ("[gate]\nmax_errors = 1", 0, "held: ✓ 1 errors, at most 1"),
+        ("[gate]\nmax_errors = 0", 1, "not held: ✗ 1 errors, at most 0"),
+        ("[gate]\nmin_score = 0.5", 1, "not held: ✗ no trial has a score"),
+        ("[gate.tags.good]\npass_rate = 1.0", 0, "held: ✓ tag good: pass rate 100 % of 7"),
+        ("[gate.tags.weak]\npass_rate = 0.5", 1, "not held: ✗ tag weak: pass rate 0 % of 2"),
+        ("[gate.providers.\"*\"]\nmax_errors = 1", 0, "held: ✓ provider *: 1 errors"),
+        ("[gate]", 0, "held"),
+    ] {
+        let runner = runner(gate);
+        let ran = runner.exec(&[]).expect(code);
+        assert!(ran.stdout.contains(conditions), "{gate}: {}", ran.stdout);
+        let run = runner.only_run();
+        let verdict = if code == 0 { "passed" } else { "failed" };
+        let [status, _, _, stored] = run.ending();
+        assert_eq!([&*status, &stored], ["completed", verdict], "{gate}");
+        let listed = &runner.list()[0];
+        assert_eq!((&listed["state"], &listed["exit_code"]), (&json!(verdict), &json!(code)));
+        runner.run(&["wait", "latest"]).expect(code);
+        runner.run(&["verify"]).expect(0);
+        let shown = runner.run(&["show", "latest"]).expect(0).stdout;
+        assert!(shown.contains(conditions), "{shown}");
+        // Without the database, the rows and the manifest say the same.
+        runner.run(&["reindex"]).expect(0);
+        assert_eq!(runner.list()[0]["state"], verdict);
+    }
+}
+
+#[test]
+fn gate_passes_no_incomplete_run() {
+    let runner = runner("[gate]\npass_rate = 0.1");
+    runner.exec(&["--fail-fast=1", "-j1"]).expect(4);
+    assert_eq!(runner.list()[0]["state"], "incomplete");
+    runner.run(&["resume", "--fail-fast=off"]).expect(0);
+    assert_eq!(runner.list()[0]["state"], "passed");
+    // A later session is judged by the gate, too.
+    runner.run(&["resume", "latest", "--rerun", "failed"]).expect(0);
+    runner.scenario(&runner_text(&runner).replace("0.1", "1.0"));
+    runner.run(&["resume", "latest", "--rerun", "failed"]).expect(0);
+    runner.run(&["resume", "latest", "--accept-changes", "--rerun", "failed"]).expect(1);
+}
+
+fn runner_text(runner: &Runner) -> String {
+    std::fs::read_to_string(runner.path("scenario.toml")).unwrap()
+}
+
+#[test]
+fn rules_for_nothing_are_refused() {
+    for (gate, says) in [
+        ("[gate.tags.weka]\npass_rate = 1.0", "no test has the tag `weka`"),
+        ("[gate.providers.q]\npass_rate = 1.0", "no provider matches `q`"),
+        ("[gate]\npass_rate = 90", "`pass_rate`"),
+        ("[gate]\npas_rate = 0.9", "did you mean `pass_rate`?"),
+    ] {
+        let runner = runner(gate);
+        let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
+        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+        runner.exec(&[]).expect(2);
+    }
+    // A selection may leave a rule without trials.
+    let runner = runner("[gate.tags.weak]\npass_rate = 1.0");
+    let ran = runner.exec(&["--test", "ok*"]).expect(0);
+    assert!(ran.stdout.contains("tag weak: no trials"), "{}", ran.stdout);
+}
