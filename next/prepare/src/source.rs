@@ -114,7 +114,7 @@ impl Source {
         if self.folder == Path::new(".") {
             return self.manifest.name.clone();
         }
-        shown_path(&self.folder).to_string()
+        shown_path(&self.folder)
     }
 
     pub fn kind(&self) -> PluginKind {
