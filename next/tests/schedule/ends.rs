@@ -121,7 +121,7 @@ fn own_budget_ends_provider_alone() {
     let of = |provider: &str| rows.iter().filter(|row| row["provider"] == provider).count();
     assert_eq!((of("hostile"), of("other")), (2, 10));
     let refused = runner.run(&["resume"]).expect(2);
-    refused.says(&["provider `hostile` is used up: 60 of 50", "--budget hostile:tokens=110"]);
+    refused.says(&["`tokens` of `hostile` is used up: 60 of 50", "--budget hostile:tokens=110"]);
     runner.run(&["resume", "--budget", "hostile:tokens=off"]).expect(0);
     assert_eq!(run.rows().len(), 20);
 }
