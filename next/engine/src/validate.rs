@@ -85,6 +85,8 @@ pub fn preview_exec(
         problems.extend(check(&plan, checks, &mut probe)?);
     }
     EngineError::check(problems)?;
+    // From here on a signal ends the process, also if nothing reads the output.
+    drop(probe);
     let overrides = request.selection.overrides.clone();
     head(&Preview { overrides, ..preview(&plan, ready) });
     let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);

@@ -7,8 +7,8 @@ use runner_model::GateScope;
 use runner_model::prepare::{PathStep, RefusedPart};
 use serde::Deserialize;
 
-use crate::problem::{Place, Problem, Problems};
 use crate::keys::consistency::unmatched;
+use crate::problem::{Place, Problem, Problems};
 use crate::reading::{Part, Places, Step, keys, similar, suggest};
 use crate::scenario::{MAX_SHOWN, Scenario, sorted};
 use crate::{lists::AllTests, suite::Suite};

@@ -229,7 +229,7 @@ fn misspelt_rerun_of_an_incomplete_run_starts_nothing() {
     assert_unchanged(&runner, || {
         for more in [&[][..], &["--accept-changes"], &["--dry-run"]] {
             let ran = runner.run(&[&["resume", "latest", "--rerun", "faild"], more].concat());
-            ran.expect(5).says(&["`--rerun faild` matches no trial", "did you mean `failed`?"]);
+            ran.expect(2).says(&["there is no `--rerun faild`", "did you mean `failed`?"]);
         }
     });
     // A trial without a result may be named.

@@ -34,7 +34,11 @@ fn runner(gate: &str) -> Runner {
 #[test]
 fn gate_decides_verdict_and_exit_code() {
     for (gate, code, conditions) in [
-        ("[gate]\npass_rate = 0.7", 0, "held: ✓ pass rate 70 % of 9 (95 % interval 37 % to 90 %), at least 70 %"),
+        (
+            "[gate]\npass_rate = 0.7",
+            0,
+            "held: ✓ pass rate 70 % of 9 (95 % interval 37 % to 90 %), at least 70 %",
+        ),
         ("[gate]\npass_rate = 0.71", 1, "not held: ✗ pass rate 70 % of 9"),
         ("[gate]\nmax_errors = 1", 0, "held: ✓ 1 errors, at most 1"),
         ("[gate]\nmax_errors = 0", 1, "not held: ✗ 1 errors, at most 0"),

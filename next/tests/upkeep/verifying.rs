@@ -118,7 +118,7 @@ fn large_manifests_are_refused() {
         ran
     };
     with("message", 9 << 20).says(&["a manifest has at most 8388608"]);
-    with("message", 1 << 20).says(&["other texts of the run have 10485"]);
+    with("message", 1 << 20).says(&["other texts of the run have 10486"]);
     with("scenario", 300).says(&["the scenario's name has 300 bytes"]);
     with("status", 1 << 20).says(&["it is damaged"]);
     run.write("benchmark.json", manifest.to_string());
@@ -126,7 +126,7 @@ fn large_manifests_are_refused() {
     runner
         .exec(&["--label", &label])
         .expect(2)
-        .says(&["labels, message and other texts of the run have 700"]);
+        .says(&["labels, variables, message and other texts of the run have 700"]);
     assert_eq!(runner.runs().len(), 1);
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&format!("name = \"{}\"\n{text}", "x".repeat(256)));

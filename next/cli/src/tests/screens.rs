@@ -84,8 +84,7 @@ fn failed(test: &str, provider: &str) -> String {
 }
 
 fn trap(test: &str) -> String {
-    let message =
-        "the guest trapped; its standard error ends with:\npanicked at cart.rs:15:\nerror: no such item";
+    let message = "the guest trapped; its standard error ends with:\npanicked at cart.rs:15:\nerror: no such item";
     row(
         test,
         "model",
