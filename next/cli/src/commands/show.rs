@@ -45,7 +45,7 @@ pub struct Args {
     /// Show only failures, errors and timeouts, with reasons
     #[arg(long, conflicts_with = "trial")]
     failed: bool,
-    /// Show trials that match `slower(2s) | flaky()`; repeatable
+    /// Show trials that match `slower(2s)`; repeatable
     #[arg(short = 'E', long, value_name = "FILTER", conflicts_with = "trial")]
     filter: Vec<String>,
     /// Show all attempts of trials that passed on a retry

@@ -100,11 +100,14 @@ impl Out {
 
     /// Waits until all output is read, or until a signal exits the process. Returns the exit code: 7 in place of 0 and 1 if results could not be written.
     pub fn exit(&self, exit: Exit) -> Exit {
-        let spool = self.spool.take();
-        let is_stopped = runner_engine::exit_on_signal();
-        self.record(spool.map_or(Ok(()), |spool| spool.finish(is_stopped)));
+        if let Some(spool) = self.spool.take() {
+            // If all is read, a signal comes too late: the exit code is that of the results.
+            let is_stopped = !spool.wait(RESULTS_FIRST) && runner_engine::exit_on_signal();
+            self.record(spool.finish(is_stopped));
+        }
         let write_error = self.write_error.borrow();
         let Some(error) = &*write_error else { return exit };
+        runner_engine::exit_on_signal();
         self.talk(&format!("{} cannot write to standard output: {error}", style::error("error:")));
         match exit {
             Exit::Success | Exit::Bad => Exit::Storage,
