@@ -302,6 +302,11 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     let name = table.optional("name", &TEXT).unwrap_or_default();
     table.optional("description", &TEXT);
     table.optional("vars", &VARS);
+    let gate = table.optional("gate", &GATE);
+    if gate == Some(Gate::default()) {
+        let message = "`[gate]` has no condition; write one, such as `pass_rate = 0.9`";
+        table.refuse_key("gate", message);
+    }
     let minutes = table.or("timeout_minutes", &Number(0.001, 525_600.0), "60");
     let providers = [table.optional("providers", &PROVIDERS), table.optional("graders", &GRADERS)];
     let providers = providers.into_iter().flatten().flatten();
@@ -313,7 +318,7 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
         timeout: Duration::from_secs_f64(minutes * 60.0),
         defaults: table.optional("defaults", &DEFAULTS).unwrap_or_default(),
         run: table.optional("run", &RUN).unwrap_or_default(),
-        gate: table.optional("gate", &GATE),
+        gate,
         dimensions: table.optional("dimensions", &List(0, TEXT)),
         tests: table.optional("tests", &List(0, TEST)).unwrap_or_default(),
         lists: table.optional("test_lists", &List(0, LIST)).unwrap_or_default(),

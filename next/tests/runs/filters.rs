@@ -178,3 +178,16 @@ fn logs_are_searched() {
     let shown = runner.run(&["show", "-E", "log(CAREFUL)"]).expect(0).stdout;
     assert!(shown.contains("a@p#1") && !shown.contains("b@p#1"), "{shown}");
 }
+
+#[test]
+fn lost_results_of_another_run_are_refused() {
+    let runner = runner();
+    runner.exec(&[]);
+    let run = runner.only_run();
+    let rows = run.text("index.jsonl");
+    let kept = rows.lines().filter(|row| !row.contains("\"failed\""));
+    run.write("index.jsonl", kept.map(|row| format!("{row}\n")).collect::<String>());
+    for args in [&["--failed-in", "latest"][..], &["-E", "!in(latest, outcome(passed))"]] {
+        runner.exec(args).expect(2).says(&["is damaged", "runner verify"]);
+    }
+}

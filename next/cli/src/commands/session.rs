@@ -253,7 +253,8 @@ impl Observer for Screen<'_> {
 fn summary_of(ended: &Ended) -> RunSummary {
     let id = &ended.manifest.id;
     // Only the next steps name the run, and a short id must be unique in the root.
-    let root = ended.directory.parent().filter(|_| ended.exit != Exit::Success);
+    let has_steps = ended.exit != Exit::Success || ended.manifest.counts.bad() > 0;
+    let root = ended.directory.parent().filter(|_| has_steps);
     let root = root.and_then(|root| ResultsRoot::existing(root).ok());
     let short = root.map_or_else(|| id.clone(), |root| short_of(&root, id));
     let directory = ended.directory.to_string_lossy().into_owned();

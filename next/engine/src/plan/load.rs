@@ -41,10 +41,12 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
                 ("--provider", !selection.providers.is_empty()),
                 ("--tag", !selection.tags.is_empty()),
                 ("--last-failed", selection.only.is_some()),
-                ("-E", selection.filter.is_some()),
             ];
             let given = given.iter().filter(|(_, is_given)| *is_given);
-            let given: Vec<_> = given.map(|(flag, _)| format!("`{flag}`")).collect();
+            let mut given: Vec<_> = given.map(|(flag, _)| format!("`{flag}`")).collect();
+            given.extend(
+                selection.filter.iter().map(|filter| format!("the filter `{}`", filter.text())),
+            );
             reasons.push(match given.as_slice() {
                 [] => "`select` and `exclude` of the test lists leave out all tests".to_owned(),
                 given => format!("every test is left out by {}", given.join(" or ")),
@@ -139,6 +141,7 @@ pub(crate) fn metadata(plan: &Plan) -> Metadata {
         runner_version: env!("CARGO_PKG_VERSION").to_owned(),
         selection: Selected::default(),
         vars: plan.scenario.vars.clone(),
+        has_gate: plan.scenario.gate.is_some(),
     }
 }
 

@@ -321,12 +321,12 @@ impl Coordinator<'_> {
 
 /// Returns whether a plain command printed an answer of the JSON protocol in a test that expects nothing of its output.
 fn prints_answer(prepared: &PreparedProvider, row: &RowRef<'_>) -> bool {
-    const LONGEST: usize = "{err:".len();
+    const LONGEST: usize = "{err:{".len();
     let is_plain =
         prepared.kind == PluginKind::Command && prepared.provider.protocol == Protocol::Plain;
     let output = row.output.as_ref().map_or("", |output| output.get());
     // The output is a string of JSON, or JSON.
     let plain = output.chars().filter(|character| !"\\\" ".contains(*character));
     let start: String = plain.take(LONGEST).collect();
-    is_plain && row.checks.is_empty() && (start.starts_with("{ok:") || start == "{err:")
+    is_plain && row.checks.is_empty() && (start.starts_with("{ok:{") || start == "{err:{")
 }

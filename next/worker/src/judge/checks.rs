@@ -108,9 +108,12 @@ pub(super) fn check_output(
     made
 }
 
-/// Extends the first failed check's message if the output of a plain command looks like one of the JSON protocol.
+/// Extends the message of the first failed comparison if the output of a plain command looks like one of the JSON protocol.
 fn hint_at_protocol(checks: &mut [Check<'static>], output: &Raw<'_>) {
-    if let Some(check) = checks.iter_mut().find(|check| check.verdict == Verdict::Fail)
+    let is_comparison = |check: &&mut Check<'_>| {
+        check.verdict == Verdict::Fail && matches!(&*check.name, "equals" | "json")
+    };
+    if let Some(check) = checks.iter_mut().find(is_comparison)
         && let Some(message) = &mut check.message
         && looks_like_answer(&as_text(output.get()))
     {
