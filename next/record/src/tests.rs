@@ -108,6 +108,7 @@ pub(crate) fn new_run(trials: u64) -> NewRun {
             runner_version: "0.1.0".into(),
             selection: Selected::default(),
             vars: BTreeMap::new(),
+            has_gate: false,
         },
         providers: Vec::new(),
         session: session("exec"),

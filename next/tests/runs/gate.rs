@@ -46,7 +46,6 @@ fn gate_decides_verdict_and_exit_code() {
         ("[gate.tags.good]\npass_rate = 1.0", 0, "held: ✓ tag good: pass rate 100 % of 7"),
         ("[gate.tags.weak]\npass_rate = 0.5", 1, "not held: ✗ tag weak: pass rate 0 % of 2"),
         ("[gate.providers.\"*\"]\nmax_errors = 1", 0, "held: ✓ provider *: 1 errors"),
-        ("[gate]", 0, "held"),
     ] {
         let runner = runner(gate);
         let ran = runner.exec(&[]).expect(code);
@@ -91,6 +90,7 @@ fn rules_for_nothing_are_refused() {
         ("[gate.tags.weka]\npass_rate = 1.0", "no test has the tag `weka`"),
         ("[gate.providers.q]\npass_rate = 1.0", "no provider matches `q`"),
         ("[gate]\npass_rate = 90", "`pass_rate`"),
+        ("[gate]", "`[gate]` has no condition"),
         ("[gate]\npas_rate = 0.9", "did you mean `pass_rate`?"),
     ] {
         let runner = runner(gate);
@@ -102,4 +102,70 @@ fn rules_for_nothing_are_refused() {
     let runner = runner("[gate.tags.weak]\npass_rate = 1.0");
     let ran = runner.exec(&["--test", "ok*"]).expect(0);
     assert!(ran.stdout.contains("tag weak: no trials"), "{}", ran.stdout);
+}
+
+#[test]
+fn weights_of_nearly_nothing_pass_no_run() {
+    for (weight, says) in [
+        ("0", "not held: ✗ no trial has a weight"),
+        ("1e-200", "not held: ✗ pass rate 0 % of 1, at least 50 %"),
+    ] {
+        let runner = Runner::new(&["hostile"]);
+        runner.scenario(&format!(
+            r#"
+            [gate]
+            pass_rate = 0.5
+            [providers.p]
+            plugin = "hostile.wasm"
+            [[tests]]
+            id = "bad"
+            weight = {weight}
+            input = {{ do = "echo", value = 1 }}
+            expect = {{ equals = 2 }}
+            "#
+        ));
+        let ran = runner.exec(&[]).expect(1);
+        assert!(ran.stdout.contains(says), "{}", ran.stdout);
+        let shown = runner.run(&["show", "latest"]).expect(0).stdout;
+        assert!(shown.contains(says), "{shown}");
+    }
+}
+
+#[test]
+fn rescore_keeps_the_gate_of_the_run() {
+    let runner = runner("[gate.tags.weak]\npass_rate = 1.0");
+    runner.exec(&[]).expect(1);
+    let text = runner_text(&runner).replace("tags.weak", "tags.weka");
+    runner.scenario(&text.replace("equals = 2", "equals = 1"));
+    let ran = runner.run(&["rescore"]).expect(1);
+    assert!(ran.stdout.contains("tag weak: pass rate 66.67 % of 2"), "{}", ran.stdout);
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn death_before_a_gate_leaves_no_verdict() {
+    use crate::support::running::Running;
+
+    let runner = Runner::new(&["hostile"]);
+    let scenario = r#"
+        [gate]
+        min_score = 0.9
+        [providers.p]
+        plugin = "hostile.wasm"
+        [[tests]]
+        id = "scored"
+        input = { do = "measure", score = 0.5 }
+        expect = { min_score = 0.1 }
+        "#;
+    runner.scenario(scenario);
+    for args in [&["exec", "scenario.toml"][..], &["rescore"]] {
+        let mut command = runner.command(args);
+        command.env("RUNNER_FAULT", "manifest-write:kill:2");
+        assert_eq!(Running::start(&mut command).finish().code, None, "{args:?}");
+        assert_eq!(runner.list()[0]["state"], "incomplete", "{args:?}");
+        runner.run(&["wait", "latest"]).expect(4);
+        runner.run(&["resume"]).expect(1);
+        assert_eq!(runner.list()[0]["state"], "failed", "{args:?}");
+        runner.scenario(&scenario.replace("0.1", "0.2"));
+    }
 }

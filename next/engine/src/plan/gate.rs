@@ -175,9 +175,10 @@ impl<'g> Tally<'g> {
         let mut conditions = Vec::new();
         if let Some(bound) = rule.pass_rate {
             let rate = (self.weights > 0.0).then(|| self.passed / self.weights);
-            let held = is_least(bound, rate, true);
+            let held = is_least(bound, rate, self.trials == 0);
             conditions.push(GateCondition {
-                interval: rate.map(|rate| self.interval(rate)),
+                // The squares of tiny weights are 0.
+                interval: rate.filter(|_| self.squares > 0.0).map(|rate| self.interval(rate)),
                 ..condition("pass_rate", bound, rate, self.trials, held)
             });
         }

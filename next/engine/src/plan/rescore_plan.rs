@@ -120,6 +120,8 @@ impl RescorePlan {
         blobs.extend(&ContentSource::from_files(live.blobs().clone()));
 
         scenario.name.clone_from(&manifest.scenario);
+        // Its rules are about the stored tags and weights.
+        scenario.gate.clone_from(&stored.gate);
         // The fingerprints of the rows include the seed.
         scenario.run.seed = stored.run.seed;
         // The outcomes are old, so they are no reason to stop.

@@ -47,7 +47,7 @@ pub struct GateCondition {
     /// The key: `pass_rate`, `min_score` or `max_errors`.
     pub key: String,
     pub bound: f64,
-    /// `None` if no trial has a value. Then a `min_score` does not hold, and other conditions do.
+    /// `None` if no trial has a value. Then the condition holds only if there is no trial.
     pub value: Option<f64>,
     /// Wilson's 95 % interval of a pass rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +85,7 @@ impl fmt::Display for GateCondition {
                 write!(formatter, "{} errors, at most {}", value.unwrap_or(0.0), self.bound)
             }
             (_, None) if self.key == "min_score" => write!(formatter, "no trial has a score"),
+            (_, None) if trials > 0 => write!(formatter, "no trial has a weight"),
             (_, None) => write!(formatter, "no trials"),
             ("min_score", Some(value)) => {
                 let value = (value * 1e4).round() / 1e4;

@@ -144,6 +144,9 @@ pub struct Metadata {
     /// The values of the scenario's `[vars]`. Readers list them with the labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: BTreeMap<String, Value>,
+    /// The scenario has a gate, so only a session that ends decides the verdict.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_gate: bool,
 }
 
 /// The selected part of a scenario, and values that replace its own.

@@ -145,7 +145,9 @@ pub(crate) fn end_dead_session(
     let before = manifest.transitions.iter().rev().nth(1).filter(|_| rescores);
     let said = words.as_ref().and_then(|words| words.reason);
     let reason = before.and_then(|before| before.reason).or(said);
-    let reason = (missing > 0).then(|| reason.unwrap_or(Reason::Crashed));
+    // The gate was not evaluated, which `resume` makes up for.
+    let is_open = missing > 0 || manifest.metadata.has_gate;
+    let reason = is_open.then(|| reason.unwrap_or(Reason::Crashed));
     let status = RunStatus::after(reason, fold.has_rows());
     manifest.change_status(status, reason, "sweep", ended)?;
     if let (Some(_), Some(words)) = (reason, words) {

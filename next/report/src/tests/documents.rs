@@ -134,6 +134,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
             runner_version: "0.1.0".into(),
             selection: Selected::default(),
             vars: BTreeMap::new(),
+            has_gate: false,
         },
         providers: vec![provider("p"), provider("q")],
         session: NewSession {

@@ -59,6 +59,7 @@ fn manifest() -> Manifest {
             runner_version: "0.1.0".into(),
             selection: Selected::default(),
             vars: BTreeMap::new(),
+            has_gate: false,
         },
         providers: vec![ManifestProvider {
             name: "units".into(),
