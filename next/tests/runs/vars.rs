@@ -93,3 +93,25 @@ fn secret_value_gets_a_warning() {
     let ran = runner.exec(&["--set", "greeting=sk-12345", "--dry-run"]).expect(0);
     assert!(ran.stderr.contains("`--set greeting` is stored with the run"), "{}", ran.stderr);
 }
+
+#[test]
+fn values_of_whole_texts_are_no_templates() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        vars = { want = {} }
+        [providers.p]
+        plugin = "hostile.wasm"
+        [[test_lists]]
+        files = ["list.jsonl"]
+        input = { do = "echo", value = "{{row.id}}" }
+        expect = { contains = "{{var.want}}" }
+        "#,
+    );
+    runner.write("list.jsonl", "{\"id\": \"first\"}\n");
+    runner.exec(&["--set", "want=first"]).expect(0);
+    runner.exec(&["--set", "want={{row.id}}"]).expect(1);
+    // As a value, `null` would remove the expectation.
+    let ran = runner.exec(&["--set", "want=null"]).expect(2);
+    assert!(ran.stderr.contains("`var.want` has no value"), "{}", ran.stderr);
+}

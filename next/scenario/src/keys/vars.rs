@@ -76,7 +76,8 @@ pub(crate) fn fill(root: &mut Value, set: &SetVars, reader: &mut Reader<'_>) -> 
             (Some(text), Some(Value::String(_))) => text.as_str().into(),
             (Some(text), _) => serde_json::from_str(text).unwrap_or_else(|_| text.as_str().into()),
         };
-        Some((name.clone(), value))
+        // A key that is `null` would count as missing.
+        (!value.is_null()).then(|| (name.clone(), value))
     };
     let vars: Vars = declared.iter().filter_map(value).collect();
     for (key, value) in root.as_object_mut().into_iter().flatten() {
@@ -155,6 +156,9 @@ fn fill_text(
         let is_whole = filled.is_empty() && after.is_empty();
         if is_whole && (!is_text || found.is_array() || found.is_object()) {
             *value = found.clone();
+            if !is_in("config") {
+                escape(value);
+            }
             return;
         }
         let found = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
@@ -163,6 +167,15 @@ fn fill_text(
         rest = after;
     }
     *value = Value::String(filled + rest);
+}
+
+/// Makes placeholders in a value text, where texts are read as templates again.
+fn escape(value: &mut Value) {
+    visit_templates(value, &At::ROOT, &mut |value, _| {
+        if let Value::String(text) = value {
+            *text = text.replace("{{", "{{{{");
+        }
+    });
 }
 
 #[cfg(test)]
