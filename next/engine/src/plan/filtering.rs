@@ -3,7 +3,7 @@
 use std::io::BufReader;
 use std::{cell::RefCell, collections::HashSet, path::Path};
 
-use runner_model::RowRef;
+use runner_model::{RowRef, status::RunVerdict};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, Selected};
 use runner_scenario::{Filter, RowFacts, TestLabels};
 
@@ -14,11 +14,18 @@ use crate::EngineError;
 ///
 /// # Errors
 ///
-/// A run is not found or cannot be read.
+/// A run is not found, cannot be read or has lost results.
 pub fn resolve_filter(filter: &mut Filter, root: &ResultsRoot) -> Result<(), EngineError> {
     filter.resolve(&mut |inner| {
         let run = root.find(inner.run)?;
         let manifest = run.truth()?;
+        if manifest.verdict == RunVerdict::Damaged {
+            return Err(EngineError::Usage(format!(
+                "run {} is damaged, so a filter would miss some of its results; to see the damage: {}",
+                run.id(),
+                run.command("verify", &[])
+            )));
+        }
         let mut tests = HashSet::new();
         matching_rows(root, &run, &manifest, &inner.filter, &mut |row| {
             tests.insert(format!("{}@{}", &*row.test, &*row.provider));
