@@ -1,11 +1,10 @@
 //! Problems of providers and tests that only plugins or whole files show, with their places in the scenario.
 
 use std::collections::{BTreeSet, HashMap};
-use std::{io, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use runner_model::GateScope;
 use runner_model::prepare::{PathStep, RefusedPart};
-use serde::Deserialize;
 
 use crate::keys::consistency::unmatched;
 use crate::problem::{Place, Problem, Problems};
@@ -67,12 +66,8 @@ impl Scenario {
         sorted(found.iter().map(problem).collect())
     }
 
-    /// Returns a problem for each rule of the gate that is about no test or provider. `suite` is of the whole scenario.
-    ///
-    /// # Errors
-    ///
-    /// The suite cannot be read.
-    pub fn gate_problems(&self, suite: &Suite) -> io::Result<Problems> {
+    /// Returns a problem for each rule of the gate that is about no test or provider, also of those that a selection leaves out.
+    pub fn gate_problems(&self) -> Problems {
         let rules = self.gate.iter().flat_map(|gate| &gate.0);
         let mut problems = Problems::default();
         let mut tags: Option<BTreeSet<String>> = None;
@@ -81,16 +76,14 @@ impl Scenario {
             .iter()
             .filter(|provider| provider.grading.is_none())
             .map(|provider| &*provider.name)
+            .chain(self.unused.iter().map(String::as_str))
             .collect();
         for rule in rules {
             let (table, name, problem) = match &rule.scope {
                 GateScope::All => continue,
                 GateScope::Provider(glob) => ("providers", glob, unmatched(glob, &names)),
                 GateScope::Tag(tag) => {
-                    if tags.is_none() {
-                        tags = Some(suite_tags(suite)?);
-                    }
-                    let known = tags.iter().flatten();
+                    let known = tags.get_or_insert_with(|| self.all_tags()).iter();
                     let help = suggest(tag, known.clone().map(String::as_str));
                     let is_unknown = !known.clone().any(|known| known == tag);
                     let problem = (format!("no test has the tag `{tag}`"), help);
@@ -109,7 +102,7 @@ impl Scenario {
                 problems.add(MAX_SHOWN, problem);
             }
         }
-        Ok(problems)
+        problems
     }
 
     /// Adds the places of problems of tests. Reads the lists again, up to the last of these tests.
@@ -126,22 +119,6 @@ impl Scenario {
         };
         Problems::first(MAX_SHOWN, found.iter().enumerate().map(problem))
     }
-}
-
-/// Returns the tags of all tests.
-fn suite_tags(suite: &Suite) -> io::Result<BTreeSet<String>> {
-    #[derive(Deserialize)]
-    struct Tagged {
-        #[serde(default)]
-        tags: Vec<String>,
-    }
-    let (mut tags, mut line) = (BTreeSet::new(), Vec::new());
-    for test in 0..suite.tests() {
-        line.clear();
-        suite.line(test, &mut line)?;
-        tags.extend(serde_json::from_slice::<Tagged>(&line)?.tags);
-    }
-    Ok(tags)
 }
 
 /// Returns the path to a refused part of the value at `path`, and the part of its entry to mark.

@@ -98,6 +98,8 @@ fn rules_for_nothing_are_refused() {
         assert!(ran.stderr.contains(says), "{}", ran.stderr);
         runner.exec(&[]).expect(2);
     }
+    // A selection does not hide the slip.
+    runner("[gate.tags.weka]\npass_rate = 1.0").exec(&["--tag", "good"]).expect(2);
     // A selection may leave a rule without trials.
     let runner = runner("[gate.tags.weak]\npass_rate = 1.0");
     let ran = runner.exec(&["--test", "ok*"]).expect(0);

@@ -10,7 +10,7 @@ use runner_scenario::{Filter, Selection, load, load_selected, resolve_selected, 
 use serde_json::Value;
 
 use super::plan::Plan;
-use crate::{EngineError, error::machine_error};
+use crate::EngineError;
 
 /// Plans a scenario. Returns its suite in an unnamed file, too. Writes to the plugin cache only.
 pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
@@ -57,12 +57,7 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
         return Err(EngineError::NothingSelected(reasons));
     }
     EngineError::check(scenario.missing_files())?;
-    if let Ok((suite, _)) = &resolved
-        && !selection.is_some()
-    {
-        let problems = scenario.gate_problems(suite);
-        EngineError::check(problems.map_err(machine_error)?)?;
-    }
+    EngineError::check(scenario.gate_problems())?;
     let (providers, plugins, mut found) =
         plugins::find(&scenario.providers, &scenario.folder, &cache)?;
     for problem in &mut found {

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use runner_model::units::{plural, show_duration};
-use runner_model::{Reason, protocol::FromWorker, visible::visible_line};
+use runner_model::{GateResult, Reason, protocol::FromWorker, visible::visible_line};
 use runner_record::{Ack, End, Fold, Manifest, Owned, RecordError, UnwrittenEnd};
 
 use serde_json::Value;
@@ -138,13 +138,13 @@ impl Coordinator<'_> {
     }
 }
 
-/// Evaluates the gate of a run whose trials all have results. If that fails, all trials must have passed.
+/// Evaluates the gate of a run whose trials all have results. If that fails, the gate does not hold.
 pub(super) fn set_gate(owned: &mut Owned, plan: &Plan, observer: &mut dyn Observer) {
     let evaluated = gate::evaluate(plan, owned.dir(), owned.manifest());
     let result = evaluated.unwrap_or_else(|error| {
-        let notice = format!("the gate could not be evaluated, so all trials must pass: {error}");
+        let notice = format!("the gate could not be evaluated, so it does not hold: {error}");
         observer.event(&RunEvent::Notice(&notice));
-        None
+        Some(GateResult::default())
     });
     owned.set_gate(result);
 }

@@ -7,6 +7,7 @@ use globset::GlobSet;
 use crate::{
     filter::Condition,
     globs,
+    keys::WrittenTest,
     lists::{AllTests, Origin},
     reading::slip_distance,
     scenario::Scenario,
@@ -25,12 +26,8 @@ impl Scenario {
         if let Ok(document) = self.document() {
             let _ = AllTests::new(self, &document).visit(&mut |test| {
                 if let Ok((origin, test)) = test {
-                    let settings = match origin {
-                        Origin::Scenario(..) => test.settings,
-                        Origin::Record(record) => test.settings.over(&record.list.settings),
-                    };
-                    tags.extend(settings.over(&self.defaults).tags);
                     ids.push(test.id.to_string());
+                    tags.extend(self.tags_of(&origin, test));
                 }
                 ControlFlow::Continue(())
             });
@@ -98,6 +95,28 @@ impl Scenario {
             });
         }
         unmatched
+    }
+
+    /// Returns the tags of all tests, also of those that a selection leaves out.
+    pub(crate) fn all_tags(&self) -> BTreeSet<String> {
+        let mut tags = BTreeSet::new();
+        if let Ok(document) = self.document() {
+            let _ = AllTests::new(self, &document).visit(&mut |test| {
+                if let Ok((origin, test)) = test {
+                    tags.extend(self.tags_of(&origin, test));
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        tags
+    }
+
+    fn tags_of(&self, origin: &Origin<'_>, test: WrittenTest) -> Vec<String> {
+        let settings = match origin {
+            Origin::Scenario(..) => test.settings,
+            Origin::Record(record) => test.settings.over(&record.list.settings),
+        };
+        settings.over(&self.defaults).tags
     }
 
     /// Like [`Self::unmatched`], for a selection that leaves trials. Reads the tests again only if an argument may match nothing.
