@@ -13,6 +13,7 @@ mod faults;
 mod input;
 mod messages;
 mod repository;
+mod results;
 mod resume;
 mod runs;
 mod sandbox;

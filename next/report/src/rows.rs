@@ -135,7 +135,34 @@ impl Rows {
     /// # Errors
     ///
     /// A file cannot be read.
-    pub fn each(&self, each: impl FnMut(&RowRef<'_>, &[u8])) -> Result<(), RecordError> {
+    pub fn each(&self, mut each: impl FnMut(&RowRef<'_>, &[u8])) -> Result<(), RecordError> {
+        self.each_at(|_, row, line| each(row, line))
+    }
+
+    /// Calls `each` for every selected row and its line: trials in the order of the plan, then those that the plan lacks; rows of
+    /// a trial in their order on disk. Uses 32 bytes of memory per row.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn each_in_plan_order(
+        &self,
+        mut each: impl FnMut(&RowRef<'_>, &[u8]),
+    ) -> Result<(), RecordError> {
+        let (place, mut places) = (self.places(), Vec::new());
+        self.each_at(|at, row, line| {
+            places.push((place(&row.trial).unwrap_or(u64::MAX), at, line.len()));
+        })?;
+        places.sort_unstable();
+        self.run.rows_at(places.into_iter().map(|(_, at, bytes)| (at, bytes)), &mut |line| {
+            if let Ok(row) = read_line(line) {
+                each(&row, line);
+            }
+        })
+    }
+
+    /// Calls `each` for every selected row, its first byte on disk, and its line.
+    fn each_at(&self, each: impl FnMut(u64, &RowRef<'_>, &[u8])) -> Result<(), RecordError> {
         let is_flaky = |head: &RowHead| {
             let newest = self.settled.of(&head.trial);
             head.outcome != Outcome::Ungraded && newest.is_some_and(|newest| newest.flaky)
@@ -152,7 +179,7 @@ impl Rows {
     fn matching(
         &self,
         filter: &Filter,
-        mut each: impl FnMut(&RowRef<'_>, &[u8]),
+        mut each: impl FnMut(u64, &RowRef<'_>, &[u8]),
     ) -> Result<(), RecordError> {
         let labels = match filter.needs_tests() {
             true => self.labels()?,
@@ -167,9 +194,9 @@ impl Rows {
         };
         self.settling(
             |_| true,
-            |row, line| {
+            |at, row, line| {
                 if filter.matches(&RowFacts { row, labels: &labels, log: &log }) == Some(true) {
-                    each(row, line);
+                    each(at, row, line);
                 }
             },
         )?;
@@ -219,7 +246,7 @@ impl Rows {
         let place = self.places();
         self.settling(
             |newest| newest.flaky || newest.outcome != Outcome::Passed,
-            |row, _| failures.add(row, place(&row.trial).unwrap_or(u64::MAX)),
+            |_, row, _| failures.add(row, place(&row.trial).unwrap_or(u64::MAX)),
         )?;
         if self.settled.newest.iter().all(Option::is_some) {
             return Ok(());
@@ -227,7 +254,7 @@ impl Rows {
         let is_retried = |head: &RowHead| {
             !head.r#final && head.outcome.is_bad() && self.settled.of(&head.trial).is_none()
         };
-        self.select(is_retried, |row, _| {
+        self.select(is_retried, |_, row, _| {
             if let Some(place) = place(&row.trial) {
                 failures.add_retried(row, place);
             }
@@ -255,7 +282,7 @@ impl Rows {
         let places: HashMap<&str, usize> = names.iter().copied().zip(0..).collect();
         self.settling(
             |_| true,
-            |row, _| {
+            |_, row, _| {
                 if let Some(place) = places.get(&*row.provider) {
                     columns[*place].add_metrics(&row.metrics);
                 }
@@ -273,7 +300,7 @@ impl Rows {
     fn settling(
         &self,
         is_wanted: impl Fn(&Final) -> bool,
-        each: impl FnMut(&RowRef<'_>, &[u8]),
+        each: impl FnMut(u64, &RowRef<'_>, &[u8]),
     ) -> Result<(), RecordError> {
         if !self.settled.finals().any(|newest| is_wanted(&newest)) {
             return Ok(());
@@ -290,14 +317,14 @@ impl Rows {
     fn select(
         &self,
         mut is_wanted: impl FnMut(&RowHead) -> bool,
-        mut each: impl FnMut(&RowRef<'_>, &[u8]),
+        mut each: impl FnMut(u64, &RowRef<'_>, &[u8]),
     ) -> Result<(), RecordError> {
-        self.run.rows(&mut |_, line| {
+        self.run.rows(&mut |at, line| {
             if let ReadLine::Row(head, bytes) = line
                 && is_wanted(&head)
                 && let Ok(row) = read_line(bytes)
             {
-                each(&row, bytes);
+                each(at, &row, bytes);
             }
         })
     }

@@ -182,11 +182,26 @@ impl RunDir {
 
     /// Reads a row at a position from [`Self::rows`].
     pub fn row(&self, at: u64, bytes: usize) -> Result<Vec<u8>, RecordError> {
-        let mut line = vec![0; bytes];
-        let rows = self.dir.read(ROWS).map_err(|error| self.vanished(error))?;
-        let read = rows.read_exact_at(&mut line, at);
-        read.map_err(|source| self.dir.error("read", ROWS, source))?;
+        let mut line = Vec::new();
+        self.rows_at([(at, bytes)].into_iter(), &mut |read| line = read.to_vec())?;
         Ok(line)
+    }
+
+    /// Calls `each` for the lines at these positions from [`Self::rows`]: offset and length in bytes.
+    pub fn rows_at(
+        &self,
+        places: impl Iterator<Item = (u64, usize)>,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), RecordError> {
+        let rows = self.dir.read(ROWS).map_err(|error| self.vanished(error))?;
+        let mut line = Vec::new();
+        for (at, bytes) in places {
+            line.resize(bytes, 0);
+            let read = rows.read_exact_at(&mut line, at);
+            read.map_err(|source| self.dir.error("read", ROWS, source))?;
+            each(&line);
+        }
+        Ok(())
     }
 
     /// Reads the line of `logs.jsonl` that belongs to a row, if there is one.

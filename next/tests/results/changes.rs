@@ -1,0 +1,1 @@
+//! What is new since the previous run of a scenario.

@@ -1,0 +1,1 @@
+//! Annotations and summaries for CI systems.

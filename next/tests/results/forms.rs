@@ -1,0 +1,1 @@
+//! Reports as JUnit, Markdown and CSV.

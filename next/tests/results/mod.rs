@@ -1,0 +1,13 @@
+//! Answers about runs: pages, reports, comparisons, history, schemas, and shards that are merged.
+
+mod changes;
+mod ci;
+mod compare;
+mod forms;
+mod history;
+mod html;
+mod matrix;
+mod merge;
+mod schemas;
+mod shards;
+mod trial_page;

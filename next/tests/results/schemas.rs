@@ -1,0 +1,1 @@
+//! JSON schemas of documents and files, and `runner schema`.
