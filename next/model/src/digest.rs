@@ -36,6 +36,8 @@ macro_rules! hex_bytes {
             }
         }
 
+        crate::enum_text::text_schema!($name, "pattern": concat!("^([0-9a-f]{2}){", $bytes, "}$"));
+
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 if serializer.is_human_readable() {

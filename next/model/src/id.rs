@@ -5,7 +5,8 @@ use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-use crate::{Text, enum_text::as_text};
+use crate::Text;
+use crate::enum_text::{as_text, text_schema};
 
 const MAX_TEST_ID_BYTES: usize = 200;
 const MAX_PROVIDER_NAME_BYTES: usize = 64;
@@ -132,6 +133,8 @@ fn push_decimal(text: &mut String, number: u32) {
     }
     text.push(char::from(b'0' + (number % 10) as u8));
 }
+
+text_schema!(TrialId,);
 
 impl Serialize for TrialId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,6 +1,7 @@
 //! [`Limits`]: bounds of one attempt. Keys of scenarios, the manifest and fingerprints are all derived from
 //! [`Limits::TABLE`], so a new limit needs an entry here and the code that enforces it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Micros;
@@ -33,7 +34,7 @@ pub enum LimitUnit {
 macro_rules! limits {
     ($($key:ident: $unit:expr, $default:literal = $value:expr, $decides:literal, $about:literal;)+) => {
         /// Bounds of one attempt.
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         pub struct Limits {
             /// Caps every attempt's timeout.
             #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,6 @@
 //! A line of `logs.jsonl`: log records and output of an attempt.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::enum_text::{is_default, text_enum};
@@ -23,7 +24,7 @@ text_enum! {
 }
 
 /// Log records and output of an attempt: the worker's part of a line.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Said<'a> {
     /// Log records in order of arrival.
@@ -40,7 +41,7 @@ pub struct Said<'a> {
     pub stderr: Text<'a>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogRecord<'a> {
     /// Arrival at the worker.
@@ -60,9 +61,10 @@ impl Said<'_> {
 }
 
 /// A line of `logs.jsonl`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct LogLine<'a> {
     /// Always [`VERSION`].
+    #[schemars(extend("const" = VERSION))]
     pub v: u8,
     pub trial: TrialId,
     /// The attempt of the trial, from 1.

@@ -2,12 +2,17 @@
 
 use std::{collections::BTreeMap, slice};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Budgets, Digest, Fingerprint, Grants, Limits, Micros, ProviderName, enum_text::text_enum,
-    grants::FsMode, row::Metric, template::Template, test::Retries,
+    Budgets, Digest, Fingerprint, Grants, Limits, Micros, ProviderName,
+    enum_text::{default_weight, is_default_weight, text_enum},
+    grants::FsMode,
+    row::Metric,
+    template::Template,
+    test::Retries,
 };
 
 /// A plugin with its settings.
@@ -62,6 +67,9 @@ pub struct Grading {
     /// The lowest score that passes. That of a test takes precedence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_score: Option<f64>,
+    /// The weight of its score in the score of a trial.
+    #[serde(default = "default_weight", skip_serializing_if = "is_default_weight")]
+    pub weight: f64,
     /// Most time of one attempt.
     pub timeout: Micros,
     #[serde(default, skip_serializing_if = "Retries::is_none")]
@@ -72,7 +80,7 @@ pub struct Grading {
 }
 
 /// The metric that prices add to an attempt, in dollars.
-const COST: &str = "cost_usd";
+pub const COST: &str = "cost_usd";
 
 /// The roots of templates in the arguments and the standard input of a command.
 pub const COMMAND_ROOTS: &[&str] = &["input", "config", "run", "trial"];
@@ -196,7 +204,7 @@ pub struct PreparedProvider {
 
 /// A granted folder, resolved before any guest runs. A worker mounts it only if device and inode are the same, because a
 /// guest may replace the folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MountedFolder {
     /// The path on the host, absolute, without symbolic links when it was resolved.
     pub host: String,
@@ -259,7 +267,7 @@ text_enum! {
 }
 
 /// A plugin's description of itself. `sandbox` checks its bounds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Description {
     pub name: String,
     pub version: String,

@@ -1,5 +1,6 @@
 //! [`RunStatus`] with the graph of its changes, reasons, and the verdict of a run's [`Counts`].
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -190,7 +191,7 @@ impl RunStatus {
 }
 
 /// Numbers of trials by the outcome of their final rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
     pub passed: u64,
     pub failed: u64,

@@ -2,20 +2,22 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use crate::enum_text::{as_text, is_default, present};
+use crate::enum_text::{as_text, default_weight, is_default, is_default_weight, present};
 use crate::{Digest, ErrorClass, Micros, TestId, Text};
 
 /// A resolved test. Written as one compact JSON object. Keys with their default are absent.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Test<'a> {
     /// Unique in the suite.
     pub id: TestId,
     /// The provider's input as compact JSON.
     #[serde(borrow)]
+    #[schemars(with = "Value")]
     pub input: &'a RawValue,
     /// Indexes of the test's providers, ascending.
     pub providers: Vec<u16>,
@@ -23,7 +25,7 @@ pub struct Test<'a> {
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub repeat: u32,
     /// Weight of the test's trials in a gate.
-    #[serde(default = "weight", skip_serializing_if = "is_weight")]
+    #[serde(default = "default_weight", skip_serializing_if = "is_default_weight")]
     pub weight: f64,
     #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Text<'a>>,
@@ -42,13 +44,14 @@ pub struct Test<'a> {
     pub retries: Retries,
     /// An example or a description of a good output, for graders.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Value>")]
     pub reference: Option<&'a RawValue>,
     #[serde(default, skip_serializing_if = "Expect::is_empty")]
     pub expect: Expect,
 }
 
 /// A file for the test's providers. Its content is a blob of the session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Attachment<'a> {
     /// The file name in the guest.
@@ -61,7 +64,7 @@ pub struct Attachment<'a> {
 }
 
 /// A value of [`Test::meta`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum MetaValue<'a> {
     Bool(bool),
@@ -70,7 +73,7 @@ pub enum MetaValue<'a> {
     Text(Text<'a>),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Retries {
     /// Most retries, without the first attempt.
@@ -90,7 +93,7 @@ pub enum ExpectedError {
 }
 
 /// The expectations of a test. Absent ones are not checked.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expect {
     /// The whole output. `null` is a value.
@@ -132,7 +135,7 @@ pub struct Expect {
 }
 
 /// Expectations of a text. Absent ones are not checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpectedText {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,15 +202,6 @@ fn one() -> u32 {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_one(number: &u32) -> bool {
     *number == 1
-}
-
-fn weight() -> f64 {
-    1.0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_weight(weight: &f64) -> bool {
-    weight.to_bits() == 1.0_f64.to_bits()
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::enum_text::as_text;
+use crate::enum_text::{serde_text, text_schema};
 
 /// A point in time in milliseconds since 1970, UTC. Written as RFC 3339 with three digits: `2026-11-20T09:18:04.015Z`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -115,7 +116,9 @@ impl Time {
     }
 }
 
-as_text!(
+text_schema!(Time, "format": "date-time");
+
+serde_text!(
     Time,
     |text| Time::parse(text).ok_or("expected a time such as 2026-11-20T09:18:04.015Z"),
     |this, serializer| this.with_text(|text| serializer.serialize_str(text))
@@ -123,7 +126,18 @@ as_text!(
 
 /// A duration in microseconds.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 pub struct Micros(pub u64);
 

@@ -43,7 +43,7 @@ impl Fingerprints {
         let grader = |prepared: &PreparedProvider| {
             let grading = prepared.provider.grading.as_ref()?;
             let mut state = state(prepared);
-            add(&mut state, &json!(grading.min_score).to_string());
+            add(&mut state, &json!([grading.min_score, grading.weight]).to_string());
             Some((prepared.provider.name.to_string(), state))
         };
         Self {

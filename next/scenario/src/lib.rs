@@ -30,7 +30,7 @@ pub use late_problems::{ProviderProblem, TestProblem};
 pub use problem::Problems;
 pub use reading::{files_beside, similar};
 pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored};
-pub use schema::{reference, schema};
+pub use schema::{reference, schema, settings_schema};
 pub use settings::{Retention, RootSettings};
 pub use suite::resolve::{resolve, resolve_selected};
 pub use suite::{PlannedTrial, Suite, selection::Selection, unmatched::nearest_names};

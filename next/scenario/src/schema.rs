@@ -3,14 +3,25 @@
 use serde_json::{Value, json};
 
 use crate::reading::{Form, TEMPLATE};
-use crate::{keys::DEFAULTS, scenario::SCENARIO};
+use crate::{keys::DEFAULTS, scenario::SCENARIO, settings::SETTINGS};
+
+/// The draft that editors support.
+const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 
 /// Returns the JSON Schema of a scenario.
 pub fn schema() -> Value {
     let mut schema = SCENARIO.schema();
-    schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    schema["$schema"] = json!(DRAFT);
     schema["title"] = json!("A scenario of `runner`");
     schema["description"] = json!("Tests, the providers they run on, and the expected outputs.");
+    schema
+}
+
+/// Returns the JSON Schema of `runner.toml`.
+pub fn settings_schema() -> Value {
+    let mut schema = SETTINGS.schema();
+    schema["$schema"] = json!(DRAFT);
+    schema["title"] = json!("`runner.toml` of a results root");
     schema
 }
 

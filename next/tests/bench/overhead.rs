@@ -1,6 +1,6 @@
 //! Cost of a trial, a start and a plan, each against a baseline of the same minute.
 //!
-//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files]`; all but the last three without a name. `--n N`
+//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [shards]`; all but the last five without a name. `--n N`
 //! and `--rounds N` make it shorter or longer; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and
 //! a root of many runs. `--plugin FILE` measures `trials` with another component that answers with its input, such as one
 //! in Python or JavaScript.
@@ -23,6 +23,7 @@ use nix::sys::{
 };
 use runner_model::{Digest, digest};
 
+mod answers;
 mod bare;
 mod bombs;
 mod files;
@@ -43,7 +44,7 @@ fn main() -> Done {
     let at = args.iter().position(|arg| arg == "--plugin");
     let plugin = at.and_then(|at| args.get(at + 1)).map(PathBuf::from);
     let (n, rounds) = (number("--n", 100_000), number("--rounds", 7));
-    let parts = ["trials", "start", "memory", "tests", "bombs", "large", "files"];
+    let parts = ["trials", "start", "memory", "tests", "bombs", "large", "files", "answers", "shards"];
     let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
     let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
 
@@ -79,6 +80,12 @@ fn main() -> Done {
     }
     if named && is_asked("large") {
         Bench::new(number("--rows", 1_000_000), None)?.large(number("--runs", 10_000))?;
+    }
+    if named && is_asked("answers") {
+        Bench::new(number("--rows", 100_000), None)?.answers()?;
+    }
+    if named && is_asked("shards") {
+        Bench::new(1, None)?.shards(number("--n", 20_000))?;
     }
     Ok(())
 }

@@ -111,6 +111,34 @@ fn added_graders_judge_stored_outputs() {
 }
 
 #[test]
+fn changed_weights_change_scores_without_calls() {
+    let graded = |weight: u32| {
+        let scored = |name: &str, score: f64, more: &str| {
+            let answer = format!(r#"do = "echo", value = {{ score = {score} }}"#);
+            grader(name, &answer) + "min_score = 0.5\n" + more
+        };
+        scored("exact", 1.0, &format!("weight = {weight}\n")) + &scored("close", 0.5, "")
+    };
+    let table = format!(r#"a | {ECHO} | graders = ["exact", "close"]"#);
+    let runner = Runner::hostile(&format!("{}{}", graded(3), tests(&table)));
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let score = || runner.show(&run)["providers"][0]["score"].clone();
+    assert_eq!(score(), json!(0.875));
+    for (weight, expected) in [(1, 0.75), (0, 0.5)] {
+        let before = run.row("a")["grades"].clone();
+        change(&runner, &table, &graded(weight));
+        runner.run(&["rescore"]).expect(0);
+        let mut after = run.row("a")["grades"].clone();
+        assert_eq!(after[0]["weight"], if weight == 1 { Value::Null } else { json!(weight as f64) });
+        assert_eq!(score(), json!(expected));
+        after[0]["weight"] = before[0]["weight"].clone();
+        assert_eq!(before, after, "the grader was called again");
+    }
+    assert_sound(&runner, &run, "completed");
+}
+
+#[test]
 fn failed_graders_are_asked_again() {
     let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
     let table = format!("a | {ECHO} | graders = [\"one\"]");

@@ -158,6 +158,7 @@ pub fn grade(
         own_verdict: answer.verdict,
         score: answer.score,
         min_score,
+        weight: grader.settings.grading.as_ref().map_or(1.0, |grading| grading.weight),
         explanation: answer.explanation.map(|text| cut(MAX_TEXT, &text).into()),
         error,
         log: log_of(said).map(Into::into),

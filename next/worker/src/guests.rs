@@ -260,7 +260,8 @@ impl Slots {
             let min_score = test.expect.min_score.or(grading.min_score);
             // A grade whose score alone did not decide has an error, too.
             let verdict = decide(old.own_verdict, old.score, min_score).ok()?;
-            Some(StandingGrade { grader: name.clone().into(), verdict, min_score })
+            let (grader, weight) = (name.clone().into(), grading.weight);
+            Some(StandingGrade { grader, verdict, min_score, weight })
         };
         test.expect.graders.iter().map_while(standing).collect()
     }

@@ -100,6 +100,7 @@ impl InFlightTask {
             own_verdict: None,
             score: None,
             min_score: None,
+            weight: 1.0,
             explanation: None,
             error: Some(error),
             log: None,

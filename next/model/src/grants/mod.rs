@@ -5,6 +5,7 @@ mod secret;
 
 use std::{collections::BTreeSet, fmt};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::net::{NetGrant, is_host_name};
@@ -14,7 +15,7 @@ use crate::{enum_text::text_enum, template::Template};
 /// Access of a provider to the world outside its sandbox. The default grants nothing.
 ///
 /// In the scenario's form: secrets are names, and templates are not rendered.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Grants {
     /// Destinations of HTTP requests.
@@ -35,7 +36,7 @@ pub struct Grants {
 }
 
 /// A folder of the host in the guest's file system.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FsGrant {
     /// A path on the host, relative to the scenario.
     pub path: String,

@@ -1,12 +1,13 @@
 //! [`BoundSecret`]: a secret for one header of requests to one destination; and names of secrets.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::NetGrant;
 
 /// A secret that the host adds to one header of requests to one destination. The guest never sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct BoundSecret {
     pub name: String,
     /// The destination of the requests.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::check::{BadReport, check_object, is_time};
 use super::line::{Row, RowRef, parse};
 use super::parts::{Check, Grade, RowError};
-use crate::{ErrorClass, Outcome, Text, enum_text::is_default, outcome::Verdict};
+use crate::enum_text::{default_weight, is_default, is_default_weight};
+use crate::{ErrorClass, MAX_WEIGHT, Outcome, Text, outcome::Verdict};
 
 /// The judgement of a stored row: a worker's report of a task `Judge`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ pub struct Judgement<'a> {
     pub grades: Vec<StandingGrade<'a>>,
 }
 
-/// A stored grade for the same settings and input. With another `min_score`, the same answer may have another verdict.
+/// A stored grade for the same settings and input. `min_score` and `weight` may be others than when the grader answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, bound(deserialize = "'de: 'a"))]
 pub struct StandingGrade<'a> {
@@ -34,6 +35,8 @@ pub struct StandingGrade<'a> {
     pub verdict: Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_score: Option<f64>,
+    #[serde(default = "default_weight", skip_serializing_if = "is_default_weight")]
+    pub weight: f64,
 }
 
 impl<'a> Row<'a> {
@@ -98,8 +101,8 @@ impl<'a> StandingGrade<'a> {
     fn grade(&self, stored: &[Grade<'a>]) -> Option<Grade<'a>> {
         let mut stored = stored.iter().filter(|grade| grade.grader == self.grader);
         let old = stored.find(|grade| grade.own_verdict.is_some() || grade.score.is_some())?;
-        let (verdict, min_score) = (Some(self.verdict), self.min_score);
-        Some(Grade { verdict, min_score, error: None, ..old.clone() })
+        let Self { min_score, weight, .. } = *self;
+        Some(Grade { verdict: Some(self.verdict), min_score, weight, error: None, ..old.clone() })
     }
 }
 
@@ -130,12 +133,17 @@ pub fn check_grade<'a>(
         (grade.attempt == attempt, "attempt"),
         (grade.verdict.is_some() != grade.error.is_some(), "verdict"),
         (is_time(grade.duration_ms), "duration_ms"),
+        (is_weight(grade.weight), "weight"),
     ] {
         if !is_right {
             return Err(BadReport(format!("a grade with an impossible `{key}`")));
         }
     }
     Ok(Some(grade))
+}
+
+fn is_weight(weight: f64) -> bool {
+    (0.0..=MAX_WEIGHT).contains(&weight)
 }
 
 /// Checks a worker's report of a task `Judge` of the row `stored`. `graders` are the names of the test's graders.
@@ -153,7 +161,9 @@ pub fn check_judgement<'a>(
         parse(bytes).map_err(|error| BadReport(format!("not a judgement: {error}")))?;
     let are_grades_right = judgement.grades.len() <= graders.len()
         && judgement.grades.iter().zip(graders).all(|(standing, grader)| {
-            *standing.grader == **grader && standing.grade(&stored.grades).is_some()
+            *standing.grader == **grader
+                && is_weight(standing.weight)
+                && standing.grade(&stored.grades).is_some()
         });
     for (is_right, key) in [
         (judgement.outcome.can_be_final(), "outcome"),

@@ -2,22 +2,24 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use thiserror::Error;
 
 use super::parts::{
     Actor, Artifact, Check, Denied, Grade, LogPlace, Metric, OUTPUT_REFERENCE, Raw, RowError, Usage,
 };
-use crate::enum_text::{is_default, present};
+use crate::enum_text::{default_weight, is_default, present};
 use crate::{Fingerprint, Outcome, ProviderName, TestId, Text, Time, TrialId, outcome::Verdict};
 
 /// The version of rows, their `v`.
 pub const VERSION: u8 = 4;
 
 /// The result of an attempt, from a worker, or from the coordinator for a worker that did not answer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Row<'a> {
     /// Always [`VERSION`].
+    #[schemars(extend("const" = VERSION))]
     pub v: u8,
     /// The trial, as `test@provider#repeat`.
     pub trial: TrialId,
@@ -69,7 +71,7 @@ pub struct Row<'a> {
 }
 
 /// The coordinator's keys of a line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Tail {
     /// Hash of all that determines the provider's result.
     pub fingerprint: Fingerprint,
@@ -173,6 +175,8 @@ pub struct RowHead {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct GradeHead {
     pub score: Option<f64>,
+    #[serde(default = "default_weight")]
+    pub weight: f64,
     #[serde(default, rename = "denied", deserialize_with = "is_present")]
     pub has_denied: bool,
 }
@@ -297,9 +301,10 @@ impl RowRef<'_> {
         self.grades.last().is_some_and(|grade| grade.error.is_some())
     }
 
-    /// Returns the trial's score: the mean of its graders' scores, or else the provider's own.
+    /// Returns the trial's score: the weighted mean of its graders' scores, or else the provider's own.
     pub fn trial_score(&self) -> Option<f64> {
-        trial_score(self.grades.iter().filter_map(|grade| grade.score), self.score)
+        let grades = self.grades.iter();
+        trial_score(grades.filter_map(|grade| Some((grade.score?, grade.weight))), self.score)
     }
 }
 
@@ -311,13 +316,17 @@ impl RowHead {
 
     /// Returns the trial's score, as [`RowRef::trial_score`] does.
     pub fn trial_score(&self) -> Option<f64> {
-        trial_score(self.grades.iter().filter_map(|grade| grade.score), self.score)
+        let grades = self.grades.iter();
+        trial_score(grades.filter_map(|grade| Some((grade.score?, grade.weight))), self.score)
     }
 }
 
-fn trial_score(grades: impl Iterator<Item = f64>, own: Option<f64>) -> Option<f64> {
-    let (sum, count) = grades.fold((0.0, 0_u32), |(sum, count), score| (sum + score, count + 1));
-    if count > 0 { Some(sum / f64::from(count)) } else { own }
+/// Returns the mean of scores with their weights, or else the provider's own score.
+fn trial_score(grades: impl Iterator<Item = (f64, f64)>, own: Option<f64>) -> Option<f64> {
+    let add =
+        |(sum, weights), (score, weight): (f64, f64)| (sum + score * weight, weights + weight);
+    let (sum, weights) = grades.fold((0.0, 0.0), add);
+    if weights > 0.0 { Some(sum / weights) } else { own }
 }
 
 /// Converts milliseconds. Negative and too large numbers become 0.

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::enum_text::{is_default, present};
+use crate::enum_text::{default_weight, is_default, is_default_weight, present};
 use crate::{Digest, ErrorClass, Fingerprint, Text, outcome::Verdict};
 
 /// The name of the artifact that replaces a large or deep output.
@@ -14,7 +15,7 @@ pub const OUTPUT_ARTIFACT: &str = "output.json";
 pub const OUTPUT_REFERENCE: &str = r#"{"$artifact":"output.json"}"#;
 
 /// Resources that an attempt used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Usage {
     /// Peak of all memories of the guest together, in bytes.
@@ -32,7 +33,7 @@ pub struct Usage {
 }
 
 /// A check of an expectation, or one of the provider's own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct Check<'a> {
     /// The expectation's key, such as `equals`, or the provider's own name.
@@ -62,7 +63,7 @@ pub struct Check<'a> {
 }
 
 /// The answer of a grader, or the error of its last attempt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, bound(deserialize = "'de: 'a"))]
 pub struct Grade<'a> {
     /// The grader's name.
@@ -80,6 +81,9 @@ pub struct Grade<'a> {
     /// The lowest score that passes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_score: Option<f64>,
+    /// The weight of the score in the score of the trial.
+    #[serde(default = "default_weight", skip_serializing_if = "is_default_weight")]
+    pub weight: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Text<'a>>,
     /// The reason why there is no verdict. Its class is `None` for a timeout.
@@ -103,7 +107,7 @@ pub struct Grade<'a> {
 }
 
 /// A measurement of a provider.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct Metric<'a> {
     pub name: Text<'a>,
@@ -114,7 +118,7 @@ pub struct Metric<'a> {
 }
 
 /// The reason why an attempt has no verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct RowError<'a> {
     /// `None` for timeouts and stops.
@@ -133,7 +137,7 @@ pub struct RowError<'a> {
 }
 
 /// An action of the guest that is not granted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct Denied<'a> {
     /// The action, in words.
@@ -144,7 +148,7 @@ pub struct Denied<'a> {
 }
 
 /// A file of an attempt. Its content is `artifacts/<aa>/<sha256>` in the run's directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct Artifact<'a> {
     /// The provider's name for it, a valid file name.
@@ -156,7 +160,7 @@ pub struct Artifact<'a> {
 }
 
 /// The origin of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Actor {
     /// User name.
     pub user: String,
@@ -168,7 +172,7 @@ pub struct Actor {
 }
 
 /// The place of a line in `logs.jsonl`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogPlace {
     /// Offset of the first byte.
     pub at: u64,
@@ -224,6 +228,20 @@ impl<'a> Raw<'a> {
 
     pub fn borrowed(raw: &'a RawValue) -> Self {
         Self(Cow::Borrowed(raw))
+    }
+}
+
+impl JsonSchema for Raw<'_> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Json".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        true.into()
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// The largest weight of a test or grader.
+pub const MAX_WEIGHT: f64 = 1e6;
 
 /// Conditions of a passed run. All rules must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,7 +25,7 @@ pub struct GateRule {
 }
 
 /// The trials that a rule is about.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GateScope {
     #[default]
@@ -33,7 +37,7 @@ pub enum GateScope {
 }
 
 /// Results of a gate, stored with a completed run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GateResult {
     /// Whether all conditions hold.
     pub held: bool,
@@ -41,7 +45,7 @@ pub struct GateResult {
 }
 
 /// The result of a condition.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GateCondition {
     pub scope: GateScope,
     /// The key: `pass_rate`, `min_score` or `max_errors`.

@@ -3,7 +3,9 @@
 mod gate;
 mod overrides;
 mod session;
+mod shard;
 
-pub use gate::{Gate, GateCondition, GateResult, GateRule, GateScope};
+pub use gate::{Gate, GateCondition, GateResult, GateRule, GateScope, MAX_WEIGHT};
 pub use overrides::{LimitBound, ScenarioOverrides, SetVars};
 pub use session::{BudgetName, Budgets, FailFast, SessionOverrides, SessionSettings};
+pub use shard::{MAX_SHARDS, Shard};

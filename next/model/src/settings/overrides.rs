@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Limits, enum_text::as_text, visible::quoted};
@@ -10,7 +11,7 @@ use crate::{Limits, enum_text::as_text, visible::quoted};
 pub type SetVars = BTreeMap<String, String>;
 
 /// Values of a command line that replace those of a scenario. Stored with a run, for all of its sessions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ScenarioOverrides {
     /// Trials of each test on each provider.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -9,15 +10,17 @@ use crate::enum_text::as_text;
 
 /// Settings of a session, merged from the command line, the run's last session and the scenario, in this order of
 /// precedence.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionSettings {
     /// Attempts that run at once, at least 1.
     pub jobs: u32,
     /// Bound of the session's run time. In JSON in milliseconds.
     #[serde(rename = "timeout_ms", with = "millis")]
+    #[schemars(with = "u64")]
     pub timeout: Duration,
     /// Time for guests to end by themselves after a stop. In JSON in milliseconds.
     #[serde(rename = "grace_ms", default, with = "millis")]
+    #[schemars(with = "u64")]
     pub grace: Duration,
     /// Bad trials after which no further trial starts.
     #[serde(default, skip_serializing_if = "FailFast::is_off")]
@@ -64,7 +67,7 @@ mod millis {
 
 /// Bad trials after which a session starts no further trial. Scenarios write `true` for a count of 1, and `false` for
 /// [`FailFast::Off`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "Value", try_from = "Value")]
 pub enum FailFast {
     #[default]
@@ -131,7 +134,7 @@ impl TryFrom<Value> for FailFast {
 }
 
 /// Budgets of a run: most of a metric that its attempts may use together. `None` removes a budget.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Budgets(pub BTreeMap<BudgetName, Option<f64>>);
 

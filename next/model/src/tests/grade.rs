@@ -22,6 +22,7 @@ fn grade(grader: &str, verdict: Option<Verdict>) -> Grade<'static> {
         own_verdict: verdict,
         score: None,
         min_score: None,
+        weight: 1.0,
         explanation: None,
         error,
         log: None,
@@ -103,8 +104,12 @@ fn judgement_changes_nothing_else_of_a_row() {
     let bytes = stored(&row(vec![scored]));
     let old = Row::graded(read(&bytes), grade("b", None), 2, false);
     let bytes = stored(&old);
-    let standing =
-        StandingGrade { grader: "a".into(), verdict: Verdict::Fail, min_score: Some(0.7) };
+    let standing = StandingGrade {
+        grader: "a".into(),
+        verdict: Verdict::Fail,
+        min_score: Some(0.7),
+        weight: 3.0,
+    };
     let judgement = |outcome, grades: &[StandingGrade<'static>]| Judgement {
         outcome,
         checks: vec![Check::new("equals", Verdict::Pass)],
@@ -117,8 +122,8 @@ fn judgement_changes_nothing_else_of_a_row() {
     assert!(judged.error.is_none(), "the error was of a grader");
     let [one] = &judged.grades[..] else { panic!("{:?}", judged.grades) };
     assert_eq!(
-        (one.verdict, one.score, one.min_score),
-        (Some(Verdict::Fail), Some(0.5), Some(0.7))
+        (one.verdict, one.score, one.min_score, one.weight.to_bits()),
+        (Some(Verdict::Fail), Some(0.5), Some(0.7), 3.0_f64.to_bits())
     );
     let checks: Vec<_> = judged.checks.iter().map(|check| &*check.name).collect();
     assert_eq!(checks, ["equals", "style"]);
@@ -183,6 +188,7 @@ fn forged_judgements_are_refused() {
         grader: grader.to_owned().into(),
         verdict: Verdict::Pass,
         min_score: None,
+        weight: 1.0,
     };
     let check = |outcome, own, grades: &[&str]| {
         let judgement = Judgement {

@@ -1,12 +1,42 @@
-//! Macros and functions for serde: enums as words, other types as their text, and absent keys.
+//! Macros and functions for serde and schemas: enums as words, other types as their text, and absent keys.
 
 use serde::{Deserialize, Deserializer};
 
-/// Implements serde for a type by its text and a parser. The text is that of `Display`, unless a faster way is given.
+/// Implements `JsonSchema` for a type that is written as a text, with the properties of its schema.
+macro_rules! text_schema {
+    ($name:ty, $($key:literal: $value:expr),*) => {
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "string", $($key: $value),*})
+            }
+        }
+    };
+}
+pub(crate) use text_schema;
+
+/// Implements serde and `JsonSchema` for a type by its text and a parser. The text is that of `Display`, unless a faster way is
+/// given.
 macro_rules! as_text {
     ($name:ty, $parse:expr) => {
         crate::enum_text::as_text!($name, $parse, |this, serializer| serializer.collect_str(this));
     };
+    ($name:ty, $parse:expr, |$this:ident, $serializer:ident| $serialize:expr) => {
+        crate::enum_text::text_schema!($name,);
+        crate::enum_text::serde_text!($name, $parse, |$this, $serializer| $serialize);
+    };
+}
+pub(crate) use as_text;
+
+/// Implements serde as [`as_text`] does.
+macro_rules! serde_text {
     ($name:ty, $parse:expr, |$this:ident, $serializer:ident| $serialize:expr) => {
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, $serializer: S) -> Result<S::Ok, S::Error> {
@@ -24,14 +54,14 @@ macro_rules! as_text {
         }
     };
 }
-pub(crate) use as_text;
+pub(crate) use serde_text;
 
 /// Declares an enum whose values have words for text formats.
 macro_rules! text_enum {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        $vis enum $name { $($(#[$doc])* $variant,)+ }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, schemars::JsonSchema)]
+        $vis enum $name { $($(#[$doc])* #[schemars(rename = $word)] $variant,)+ }
 
         impl $name {
             /// All values, in the order of the documentation.
@@ -54,7 +84,7 @@ macro_rules! text_enum {
             }
         }
 
-        crate::enum_text::as_text!(
+        crate::enum_text::serde_text!(
             $name,
             |word| Self::parse(word)
                 .ok_or_else(|| format!("`{word}` is not one of `{}`", [$($word),+].join("`, `"))),
@@ -67,6 +97,16 @@ pub(crate) use text_enum;
 /// Returns whether a value's key can be absent.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// Returns the weight of tests and graders that set none.
+pub(crate) fn default_weight() -> f64 {
+    1.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(crate) fn is_default_weight(weight: &f64) -> bool {
+    weight.to_bits() == 1.0_f64.to_bits()
 }
 
 /// Reads a key that is present, also if its value is `null`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use runner_model::provider::{
     Arguments, GRADED_ROOTS, Grading, OutputForm, Protocol, Provider, Reuse, Stdin,
 };
-use runner_model::{BudgetName, Budgets, LimitUnit, Limits, ProviderName};
+use runner_model::{BudgetName, Budgets, LimitUnit, Limits, MAX_WEIGHT, ProviderName};
 use serde_json::{Value, json};
 
 use crate::globs;
@@ -80,6 +80,7 @@ fn grader(table: &mut Table<'_, '_>) -> Option<Provider> {
     let grading = Grading {
         input: input.map(TemplateValue::into_value),
         min_score: table.optional("min_score", &Number(f64::MIN, f64::MAX)),
+        weight: table.or("weight", &Number(0.0, MAX_WEIGHT), "1"),
         timeout: table.or("timeout", &TIMEOUT, r#""60s""#),
         retries: table.optional("retries", &RETRIES).unwrap_or_default(),
         fingerprint: None,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use runner_model::test::{Expect, ExpectedText, MetaValue, Retries};
-use runner_model::{Micros, TestId, Text, row::is_file_name};
+use runner_model::{MAX_WEIGHT, Micros, TestId, Text, row::is_file_name};
 use serde_json::Value;
 
 use crate::keys::{ListFiles, NamedFile};
@@ -146,7 +146,7 @@ fn settings(table: &mut Table<'_, '_>, meta: Meta) -> TestSettings {
         trial_timeout: table.optional("trial_timeout", &TIMEOUT),
         retries: table.optional("retries", &RETRIES),
         repeat: table.with_default("repeat", &Integer(1u32, MAX_COUNT), "1"),
-        weight: table.with_default("weight", &Number(0.0, 1e6), "1"),
+        weight: table.with_default("weight", &Number(0.0, MAX_WEIGHT), "1"),
         tags: table.with_default("tags", &List(0, TEXT), "[]").unwrap_or_default(),
         meta,
     }

@@ -14,7 +14,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Seek};
 use std::{fs::File, ops::Range, os::unix::fs::FileExt, path::PathBuf};
 
-use runner_model::{Digest, Places, ProviderName, TrialId, provider::Provider, test::Test};
+use runner_model::{Digest, Places, ProviderName, Shard, TestId, TrialId};
+use runner_model::{provider::Provider, test::Test};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -29,7 +30,7 @@ const INDEX_BITS: u32 = 24;
 
 /// All resolved tests in order, on disk. Uses about 16 bytes of memory per test.
 ///
-/// Trials have indexes from 0 in plan order: by test, then by provider, then by repeat.
+/// Trials have indexes from 0 in plan order: by test, then by provider, then by repeat. Those of a shard count from 0, too.
 #[derive(Debug)]
 pub struct Suite {
     file: File,
@@ -43,6 +44,8 @@ pub struct Suite {
     lookup: OnceCell<Vec<u64>>,
     /// The test of the last lookup. Most rows are in the order of the tests.
     last_found: Cell<usize>,
+    /// Indexes of the shard's trials in the whole plan, ascending. `None` if the suite has all trials.
+    members: Option<Vec<u32>>,
 }
 
 /// A trial of the plan.
@@ -166,6 +169,7 @@ impl SuiteBuilder {
             block: RefCell::default(),
             lookup: OnceCell::new(),
             last_found: Cell::new(0),
+            members: None,
         }
     }
 }
@@ -214,6 +218,43 @@ impl Suite {
             })?;
         }
         Ok(builder.finish(file, providers, BTreeMap::new()))
+    }
+
+    /// Returns the suite with the trials of a shard only, and all tests.
+    ///
+    /// # Errors
+    ///
+    /// The file is unreadable.
+    pub fn of_shard(mut self, shard: Option<Shard>) -> io::Result<Self> {
+        if let Some(shard) = shard {
+            let shards = (0..).zip(self.shards(shard.count())?);
+            self.members =
+                Some(shards.filter(|(_, of)| *of == shard.index()).map(|(own, _)| own).collect());
+        }
+        Ok(self)
+    }
+
+    /// Returns the shard's number, from 1, of each trial of the whole plan if there are `count` shards. Reads all ids.
+    ///
+    /// # Errors
+    ///
+    /// The file is unreadable.
+    pub fn shards(&self, count: u32) -> io::Result<Vec<u32>> {
+        let mut shards = Vec::with_capacity(self.outline.trials as usize);
+        for test in 0..self.outline.tests.len() {
+            let id = self.with_line(test, |line| {
+                TestId::parse(&String::from_utf8_lossy(id_of(line).unwrap_or_default()))
+            })?;
+            let (id, (_, shape)) = (id.map_err(io::Error::other)?, self.outline.entry(test));
+            for provider in &shape.providers {
+                let provider = &self.names[usize::from(*provider)];
+                shards.extend((1..=shape.repeat).map(|repeat| {
+                    let trial = TrialId { test: id.clone(), provider: provider.clone(), repeat };
+                    Shard::of(&trial, count).index()
+                }));
+            }
+        }
+        Ok(shards)
     }
 
     /// Returns whether a test may expect an exit code.
@@ -287,6 +328,10 @@ impl Suite {
     ///
     /// If there is no such trial.
     pub fn trial(&self, index: u64) -> PlannedTrial {
+        self.whole_trial(self.members.as_ref().map_or(index, |all| all[index as usize].into()))
+    }
+
+    fn whole_trial(&self, index: u64) -> PlannedTrial {
         let test = self.outline.test_of(index);
         let (entry, shape) = self.outline.entry(test);
         let within = (index - u64::from(entry.first_trial)) as u32;
@@ -297,10 +342,20 @@ impl Suite {
         }
     }
 
+    /// Returns the id of the trial of an index below [`Places::trials`]. `None` if the file is unreadable.
+    pub fn trial_id(&self, index: u64) -> Option<TrialId> {
+        let PlannedTrial { test, provider, repeat } = self.trial(index);
+        let provider = self.names.get(usize::from(provider))?.clone();
+        Some(TrialId { test: TestId::parse(&self.id(test)?).ok()?, provider, repeat })
+    }
+
     /// Returns the first trial of `provider` with an index of at least `from`.
     pub fn next_trial(&self, provider: u16, from: u64) -> Option<u64> {
-        if from >= self.outline.trials {
+        if from >= self.trials() {
             return None;
+        }
+        if self.members.is_some() {
+            return (from..self.trials()).find(|index| self.trial(*index).provider == provider);
         }
         let mut tests = self.outline.test_of(from)..self.outline.tests.len();
         tests.find_map(|test| {
@@ -353,11 +408,15 @@ impl Places for Suite {
         let test = self.test(&trial.test)?;
         let trials = self.outline.trials_of(test, provider as u16)?;
         let index = trials.start + u64::from(trial.repeat.checked_sub(1)?);
-        trials.contains(&index).then_some(index)
+        let index = trials.contains(&index).then_some(index)?;
+        match &self.members {
+            Some(members) => members.binary_search(&(index as u32)).ok().map(|own| own as u64),
+            None => Some(index),
+        }
     }
 
     fn trials(&self) -> u64 {
-        self.outline.trials
+        self.members.as_ref().map_or(self.outline.trials, |members| members.len() as u64)
     }
 }
 

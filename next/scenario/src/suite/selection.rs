@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
-use runner_model::{RowRef, ScenarioOverrides, Text, provider::Provider};
+use runner_model::{RowRef, ScenarioOverrides, Shard, Text, provider::Provider};
 
 use crate::{
     filter::{Condition, Expression, Facts, Filter, meta_text},
@@ -26,11 +26,13 @@ pub struct Selection {
     pub only: Option<HashSet<String>>,
     /// A resolved filter.
     pub filter: Option<Filter>,
+    /// The part of the selected trials that runs.
+    pub shard: Option<Shard>,
     pub overrides: ScenarioOverrides,
 }
 
 impl Selection {
-    /// Returns whether anything is selected, so that tests or providers may be left out.
+    /// Returns whether tests or providers are selected, so that others may be left out.
     pub fn is_some(&self) -> bool {
         let lists = [&self.tests, &self.exclude, &self.providers, &self.tags];
         self.only.is_some() || self.filter.is_some() || lists.iter().any(|list| !list.is_empty())

@@ -19,8 +19,7 @@ use runner_model::{
     ErrorClass, Limits, Micros, Outcome, Row, RowRef, TaskId, TestId, Time, TrialId, digest,
     exit::Exit, outcome::Verdict, template::Template, without_mark,
 };
-use runner_report::{call_sections, find_trial};
-use serde::Serialize;
+use runner_report::{GradeDocument, PluginRunDocument, VERSION, call_sections, find_trial};
 use serde_json::{Value, json, value::RawValue};
 use tempfile::NamedTempFile;
 
@@ -313,6 +312,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
                     // The input is put in as it is.
                     input: Some("{{input}}".into()),
                     min_score: args.min_score,
+                    weight: 1.0,
                     timeout: args.timeout.into(),
                     retries: Retries::default(),
                     fingerprint: None,
@@ -432,16 +432,6 @@ fn task(args: &Args, request: &Request) -> Result<(Task, Vec<u8>), CommandError>
     Ok((task, line))
 }
 
-/// The reply as JSON.
-#[derive(Serialize)]
-struct Document<'a> {
-    v: u32,
-    row: Option<&'a RawValue>,
-    /// The whole output, which may be too large for the row.
-    output: Option<&'a RawValue>,
-    said: Option<&'a RawValue>,
-}
-
 /// Prints the reply, and writes its artifacts.
 fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandError> {
     let mut row: RowRef<'_> = serde_json::from_slice(&reply.row)
@@ -458,7 +448,7 @@ fn print_reply(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
     if args.json {
         let log: Option<&RawValue> = serde_json::from_slice(&reply.log).ok();
         let row: Option<&RawValue> = serde_json::from_slice(&reply.row).ok();
-        out.document(&Document { v: 1, row, output, said: log });
+        out.document(&PluginRunDocument { v: VERSION, row, output, said: log });
     } else {
         if let Some(output) = output {
             let text = Json::of(output).map_or(output.to_string(), |output| format!("{output:#}"));
@@ -489,7 +479,7 @@ fn print_grade(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
     let grade: Grade<'_> = serde_json::from_slice(&reply.row)
         .map_err(|error| CommandError::failed(format!("the worker's grade is invalid: {error}")))?;
     if args.json {
-        out.document(&json!({"v": 1, "grade": grade}));
+        out.document(&GradeDocument { v: VERSION, grade: &grade });
     } else {
         let line = |title: &str, text: &str| {
             let text = visible(text).replace('\n', "\n             ");
