@@ -10,23 +10,12 @@ use std::{env, ffi::OsString, fs::File, os::unix::process::CommandExt as _, sync
 
 use runner_engine::{Observer, RunEvent};
 use runner_model::{exit::Exit, visible::visible_line};
-use runner_report::VERSION;
-use serde::{Deserialize, Serialize};
+use runner_report::{Started, VERSION};
 
 use crate::text::{CommandError, Out};
 
 /// The first argument of a background process.
 const WORD: &str = "__detached";
-
-/// The line that a background process writes once its run or group exists.
-#[derive(Serialize, Deserialize)]
-pub struct Started {
-    pub v: u8,
-    pub id: String,
-    /// `None` for a group.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run_dir: Option<String>,
-}
 
 /// Returns the arguments as the user typed them, without the program.
 pub fn arguments() -> impl Iterator<Item = OsString> {

@@ -1,27 +1,13 @@
 //! Finds tools that build plugins, and their versions.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use runner_prepare::source::Source;
-use serde::Serialize;
+use runner_report::ToolStatus;
 
 use crate::templates::{Template, Tool};
-
-/// A tool that builds plugins, as it is installed.
-#[derive(Serialize)]
-pub struct ToolStatus {
-    language: &'static str,
-    #[serde(skip)]
-    pub language_name: String,
-    pub tool: String,
-    /// Version of the tool on `PATH`. `None` if the folder has its own tool, or if the tool is missing.
-    pub version: Option<String>,
-    /// The folder's own tool, which a build uses.
-    pub file: Option<PathBuf>,
-    pub install: String,
-}
 
 /// Returns the language that builds a plugin. `None` if its build line runs no tool of a template.
 pub fn language(source: &Source) -> Option<&'static str> {
@@ -51,12 +37,6 @@ pub fn find(folder: &Path, only: Option<&str>) -> Vec<ToolStatus> {
         }
     }
     tools
-}
-
-impl ToolStatus {
-    pub fn is_missing(&self) -> bool {
-        self.version.is_none() && self.file.is_none()
-    }
 }
 
 /// Returns the first version in the output of a tool on `PATH`, such as 1.27.3 of `go1.27.3`. `None` if the tool is missing.

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use runner_model::{ScenarioOverrides, SessionOverrides};
 use runner_record::{ManifestProvider, Rerun, Selected, Share};
-use serde::Serialize;
 
 /// Arguments of [`exec`](crate::exec).
 #[derive(Clone, Debug)]
@@ -66,14 +65,13 @@ pub struct SessionRequest {
 }
 
 /// A run that `exec` would create.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Preview {
     /// Name of the scenario.
     pub scenario: String,
     /// Maximum number of attempts that would run at the same time.
     pub jobs: u32,
     /// Number of selected tests.
-    #[serde(skip)]
     pub tests: u64,
     /// Number of selected trials.
     pub trials: u64,

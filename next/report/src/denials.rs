@@ -6,10 +6,11 @@ use runner_model::{
     ErrorClass, Fingerprint, Grants, Outcome, RowRef, TrialId, row::Denied, visible::quoted,
 };
 use runner_scenario::{GrantsToml, key_and_value, toml_key};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Denied access by provider or grader, without repetitions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Denials {
     by_name: BTreeMap<String, Vec<Denial>>,
@@ -19,7 +20,7 @@ pub struct Denials {
 }
 
 /// A denied access.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Denial {
     /// The access in words.
     pub what: String,

@@ -5,8 +5,8 @@
 //!
 //! Start reading at [`RunDocument`].
 
+mod commands;
 mod denials;
-mod event;
 pub mod failure;
 mod failures;
 mod forms;
@@ -21,12 +21,16 @@ mod results;
 mod rows;
 mod run;
 pub mod run_facts;
+mod schema;
 mod trial;
-mod upkeep;
-mod verify;
 
+pub use commands::{
+    CleanupDocument, DeadRun, DoctorDocument, Event, GradeDocument, InspectDocument, NumberedEvent,
+    PlanLine, PlanPart, PluginRunDocument, PruneDocument, RequestResult, RescoreChange, RescoreLine,
+    ResumeLine, Started, ToolStatus, VerifyDocument,
+};
+use commands::verify;
 pub use denials::{Denial, Denials, table_with};
-pub use event::{Event, NumberedEvent};
 pub use failures::{FailureGroup, Failures};
 pub use forms::{Form, FormError, FormOptions};
 pub use list::{RunList, RunSummary, Unreadable, short_id};
@@ -37,9 +41,8 @@ pub use page::{Section, call_sections};
 pub use results::Results;
 pub use rows::{Line, Rows, Which};
 pub use run::{GraderTable, ProviderTable, RunDocument, short_of};
+pub use schema::{NamedSchema, SCHEMAS};
 pub use trial::{ArtifactFile, Found, LogText, TrialDocument, find_trial};
-pub use upkeep::{CleanupDocument, DeadRun, PruneDocument, RequestResult};
-pub use verify::VerifyDocument;
 
 /// Version of every document, its `v`.
 pub const VERSION: u8 = 1;

@@ -6,12 +6,13 @@ use runner_model::exit::Exit;
 use runner_model::status::{RunState, RunVerdict};
 use runner_model::{Reason, RunStatus};
 use runner_record::{RecordError, ResultsRoot, RunHead, command};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::VERSION;
 
 /// `runner list`: the runs of a results root, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct RunList {
     /// Always [`VERSION`].
     pub v: u8,
@@ -22,7 +23,7 @@ pub struct RunList {
 }
 
 /// A run that cannot be read.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Unreadable {
     /// Name of the directory.
     pub run: String,
@@ -30,7 +31,7 @@ pub struct Unreadable {
 }
 
 /// The state and the directory of a run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct RunSummary {
     #[serde(flatten)]
     pub head: RunHead,

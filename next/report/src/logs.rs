@@ -7,12 +7,13 @@ use runner_model::log::{Level, LogLine, Said};
 use runner_model::row::{Grade, read_line};
 use runner_model::{RowRef, Text, Time, TrialId};
 use runner_record::{ReadLine, RecordError, RunDir};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::VERSION;
 
 /// A log record or an output of an attempt.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LogEntry {
     /// Always [`VERSION`].
     pub v: u8,
@@ -37,7 +38,7 @@ pub struct LogEntry {
 }
 
 /// Source of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
     /// Log records, and the logs of graders.

@@ -6,13 +6,14 @@ use std::io::{BufRead as _, BufReader};
 use runner_model::{Counts, Text};
 use runner_record::{Manifest, RunDir};
 use runner_scenario::parse_stored;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::results::Final;
 
 /// Results of trials by the values of one key of `meta`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct MetaResults {
     pub key: String,
     /// Texts, then numbers, then truth values, ascending.
@@ -20,7 +21,7 @@ pub struct MetaResults {
 }
 
 /// Results of the trials whose tests have one value.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct MetaCounts {
     pub value: Value,
     #[serde(flatten)]

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use runner_model::row::{Grade, Metric};
 use runner_model::{Counts, Outcome, outcome::Verdict};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Sums of metrics that are kept of a provider, which may give each reply's metrics other names.
 const MAX_METRICS: usize = 100;
 
 /// Counts, durations, scores and metrics of a provider's trials, or of a grader's answers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Results {
     /// A grader's answers count by their verdicts.
     #[serde(flatten)]

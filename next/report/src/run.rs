@@ -4,15 +4,17 @@ use runner_model::{Places as _, TrialId, row::read_line};
 use runner_record::{
     Live, Manifest, ManifestProvider, ReadLine, RecordError, ResultsRoot, RunDir, RunHead,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::meta::{MetaResults, TestMeta};
 use crate::results::Results;
 use crate::rows::{Rows, Settled, Which};
+use crate::schema::stored::StoredRow;
 use crate::{VERSION, denials::Denials, list::RunSummary, short_id, verify};
 
 /// `runner show RUN`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct RunDocument {
     /// Always [`VERSION`].
     pub v: u8,
@@ -34,11 +36,12 @@ pub struct RunDocument {
     pub lost_results: u64,
     pub denials: Denials,
     /// The selected rows.
+    #[schemars(with = "Vec<StoredRow>")]
     pub rows: Rows,
 }
 
 /// Results of a provider.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ProviderTable {
     pub provider: String,
     #[serde(flatten)]
@@ -46,7 +49,7 @@ pub struct ProviderTable {
 }
 
 /// Answers of a grader in the rows that settle trials.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct GraderTable {
     pub grader: String,
     /// The plugin as the scenario names it.

@@ -3,16 +3,18 @@
 use std::{cmp::Reverse, collections::BTreeSet, io::BufRead as _, iter, path::Path};
 
 use runner_model::row::{Artifact, read_line};
-use runner_model::{RowRef, Text, TrialId, log::LogLine};
+use runner_model::log::{LogLine, Said};
+use runner_model::{RowRef, Text, TrialId, test::Test};
 use runner_record::{Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
 use runner_scenario::{IdGlob, similar};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{VERSION, rows::Line};
+use crate::{VERSION, rows::Line, schema::stored::StoredRow};
 
 /// `runner show RUN TRIAL`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TrialDocument {
     /// Always [`VERSION`].
     pub v: u8,
@@ -23,8 +25,10 @@ pub struct TrialDocument {
     pub test: String,
     pub provider: String,
     /// The planned test, with `input` and `expect`. `null` if the stored suite cannot be read.
+    #[schemars(with = "Option<Test<'static>>")]
     pub planned: Option<Box<RawValue>>,
     /// All rows of the trial.
+    #[schemars(with = "Vec<StoredRow>")]
     pub rows: Vec<Line>,
     /// Logs and output of its attempts.
     pub logs: Vec<LogText>,
@@ -33,17 +37,18 @@ pub struct TrialDocument {
 }
 
 /// Logs and output of an attempt.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LogText {
     /// `seq` of the attempt's row.
     pub seq: u64,
     pub attempt: u32,
     /// Log records, standard output and standard error as in `logs.jsonl`. `null` if they cannot be read.
+    #[schemars(with = "Option<Said<'static>>")]
     pub said: Option<Box<RawValue>>,
 }
 
 /// A file that an attempt left.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ArtifactFile {
     /// `seq` of the attempt's row.
     pub seq: u64,

@@ -7,9 +7,8 @@ use runner_engine::{EngineError, ExecRequest, Preview};
 use runner_model::{LimitBound, ScenarioOverrides, TrialId, exit::Exit, visible::shown_path};
 use runner_prepare::source::{Source, SourceState, is_folder};
 use runner_record::Selected;
-use runner_report::{VERSION, json::one_line};
+use runner_report::{PlanLine, PlanPart, VERSION, json::one_line};
 use runner_scenario::{Filter, Selection, load_selected};
-use serde_json::json;
 
 use super::{completions::test_ids, group, session};
 use crate::args::{RootArgs, SessionArgs, filters, label, number, set_var, whole};
@@ -188,13 +187,22 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
             if !args.json {
                 return out.talk(&grants::preview(preview).join("\n"));
             }
-            let mut plan = json!(preview);
-            (plan["v"], plan["part"]) = (VERSION.into(), "plan".into());
-            out.json_line(&plan);
+            out.json_line(&PlanLine {
+                v: VERSION,
+                part: PlanPart::Plan {
+                    scenario: &preview.scenario,
+                    jobs: preview.jobs,
+                    trials: preview.trials,
+                    overrides: &preview.overrides,
+                    providers: &preview.providers,
+                    missing_secrets: &preview.missing_secrets,
+                    notices: &preview.notices,
+                },
+            });
         };
         let mut each = |trial: &TrialId| {
             if args.json {
-                lines.add(&one_line(&json!({"v": VERSION, "part": "trial", "trial": trial})));
+                lines.add(&one_line(&PlanLine { v: VERSION, part: PlanPart::Trial { trial } }));
             } else {
                 lines.add(&trial.to_string());
             }

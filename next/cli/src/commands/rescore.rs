@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use runner_engine::{Decision, Group, Rejudgement, RescorePreview, RescoreRequest, SessionRequest};
 use runner_model::{TrialId, exit::Exit, units::plural};
 use runner_record::RunHead;
-use runner_report::{VERSION, json::one_line};
-use serde_json::json;
+use runner_report::{RescoreChange, RescoreLine, VERSION, json::one_line};
 
 use super::{group, session, target::Target};
 use crate::args::{RunArg, SessionArgs};
@@ -90,14 +89,10 @@ fn preview(request: &RescoreRequest, args: &Args, out: &Out) -> Result<(), Comma
         let change = rejudgement.map_or_else(String::new, change);
         lines.add(&match (args.session.json, args.explain) {
             (true, _) => {
-                let mut line =
-                    json!({"v": VERSION, "trial": trial, "judged": is_pending, "why": why});
-                if let Some(Rejudgement { before, after, graders }) = rejudgement {
-                    line["before"] = json!(before);
-                    line["after"] = json!(after);
-                    line["graders"] = json!(graders);
-                }
-                one_line(&line)
+                let change = rejudgement.map(|Rejudgement { before, after, graders }| {
+                    RescoreChange { before: *before, after: *after, graders }
+                });
+                one_line(&RescoreLine { v: VERSION, trial, judged: *is_pending, why, change })
             }
             (_, true) if *is_pending => format!("{trial}  judged: {why}; {change}"),
             (_, true) => format!("{trial}  stays: {why}"),

@@ -3,8 +3,7 @@
 use runner_engine::{Decision, ResumeRequest, SessionRequest};
 use runner_model::{TrialId, exit::Exit, units::plural};
 use runner_record::Rerun;
-use runner_report::{VERSION, json::one_line};
-use serde_json::json;
+use runner_report::{ResumeLine, VERSION, json::one_line};
 
 use super::{group, session};
 use crate::args::{RunArg, SessionArgs};
@@ -75,9 +74,7 @@ fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, C
         runs += u64::from(*is_pending);
         if *is_pending || args.explain {
             lines.add(&match (args.session.json, args.explain) {
-                (true, _) => {
-                    one_line(&json!({"v": VERSION, "trial": trial, "runs": is_pending, "why": why}))
-                }
+                (true, _) => one_line(&ResumeLine { v: VERSION, trial, runs: *is_pending, why }),
                 (_, true) if *is_pending => format!("{trial}  runs: {why}"),
                 (_, true) => format!("{trial}  stays: {why}"),
                 (_, false) => trial.to_string(),

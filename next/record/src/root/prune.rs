@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, io, thread, time::Duration};
 
 use runner_model::{RunStatus, Time, row::Actor, status::RunState, visible::quoted};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::disk::beneath::{Dir, Stamp, random};
@@ -41,7 +42,7 @@ pub struct PrunePolicy {
 }
 
 /// The result of a prune, or of a dry run.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Pruning {
     /// The deleted runs, oldest first.
     pub runs: Vec<Pruned>,
@@ -58,7 +59,7 @@ pub struct Pruning {
 }
 
 /// A deleted run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Pruned {
     pub run: String,
     pub scenario: String,
@@ -70,7 +71,7 @@ pub struct Pruned {
 }
 
 /// A selected run that stays.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Kept {
     pub run: String,
     /// A process works on the run.

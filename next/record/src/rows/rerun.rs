@@ -3,10 +3,11 @@
 use std::fmt;
 
 use runner_model::{Digest, Outcome};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Trials that a session runs again, among those with a final row at its start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Rerun {
     /// Trials that failed, ended in an error or timed out.

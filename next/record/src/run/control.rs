@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use runner_model::{Reason, RunStatus, row::Actor};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::disk::fault::now;
@@ -30,7 +31,7 @@ impl Owned {
 }
 
 /// The result of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     Stopped,

@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 
 use runner_model::{Counts, GuestPhase, Reason, StopSignal, Time, TrialId, status::Stage};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::beneath::Dir;
@@ -17,7 +18,7 @@ const MOST_NAMED: usize = 10;
 const MAX_BYTES: u64 = 4 << 20;
 
 /// Progress of a running session.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Live {
     /// Number of the session.
     pub session: u32,
@@ -44,7 +45,7 @@ pub struct Live {
     pub deaths: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InFlight {
     pub trial: TrialId,
     /// The grader that judges the trial's output. `None` if the provider runs.
@@ -72,7 +73,7 @@ impl InFlight {
 }
 
 /// A plugin that is being compiled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Compiling {
     /// The plugin as the scenario names it, or its provider if it is a folder such as `.`.
     pub plugin: String,
@@ -81,7 +82,7 @@ pub struct Compiling {
 }
 
 /// A trial whose next attempt has to wait.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitingTrial {
     pub trial: TrialId,
     /// The grader that waits. `None` if the provider does.

@@ -8,6 +8,7 @@ use runner_model::{
     Counts, Digest, GateResult, Reason, RunStatus, ScenarioOverrides, SessionSettings, StopSignal,
     Time, TrialId, provider::PluginKind, row::Actor, visible::visible_line,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,9 +38,10 @@ const MAX_TRIALS: u64 = 100_000_000;
 pub const FORMAT: u32 = 3;
 
 /// `benchmark.json`: the plan, the sessions and the state of a run. Replaced atomically.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Manifest {
     /// Always [`FORMAT`].
+    #[schemars(extend("const" = FORMAT))]
     pub format: u32,
     /// The name of the run's directory.
     pub id: String,
@@ -89,7 +91,7 @@ pub struct Manifest {
 }
 
 /// The version of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RowsFile {
     /// Bytes.
     pub length: u64,
@@ -105,7 +107,7 @@ impl From<Stamp> for RowsFile {
 }
 
 /// A lock against `prune`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pin {
     pub at: Time,
     /// The user, with a reason.
@@ -113,7 +115,7 @@ pub struct Pin {
 }
 
 /// The place of a run in a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GroupPlace {
     pub id: String,
     /// From 1, in the order of the starts.
@@ -123,7 +125,7 @@ pub struct GroupPlace {
 }
 
 /// Numbers and digests of a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Metadata {
     /// Trials of the plan: tests × providers × repeats. Readers of several tools compare the number of results with it.
     pub planned_test_count: u64,
@@ -150,7 +152,7 @@ pub struct Metadata {
 }
 
 /// The selected part of a scenario, and values that replace its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Selected {
     /// Globs of test ids.
@@ -186,7 +188,7 @@ impl Selected {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ManifestProvider {
     pub name: String,
     /// Whether it judges outputs of the providers, under `[graders]` of the scenario.
@@ -218,7 +220,7 @@ impl ManifestProvider {
 }
 
 /// A process that worked on a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionEntry {
     /// From 1.
     pub number: u32,
@@ -270,7 +272,7 @@ pub struct SessionEntry {
 }
 
 /// A pause of a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pause {
     pub from: Time,
     /// Absent while the pause lasts.
@@ -282,7 +284,7 @@ pub struct Pause {
 }
 
 /// A change of a run's status.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Transition {
     pub at: Time,
     /// Absent for the creation.

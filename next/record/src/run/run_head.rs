@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use runner_model::status::{RunState, RunVerdict, Stage};
-use runner_model::{Counts, Reason, RunStatus, StopSignal, Time, row::duration};
+use runner_model::{Counts, Reason, RunStatus, Shard, StopSignal, Time, row::duration};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{GroupPlace, Manifest, Pause, Pin, disk::fault::now};
 
 /// The keys of a [`Manifest`] that lists show. A manifest is ten times as long.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunHead {
     #[serde(rename = "run")]
     pub id: String,
@@ -40,13 +41,16 @@ pub struct RunHead {
     pub labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupPlace>,
+    /// The part of a plan that the run has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     /// Present if `prune` must not delete the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,
 }
 
 /// Trials of a run, by the newest final row of each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunCounts {
     /// Trials of the plan.
     pub planned: u64,
@@ -92,6 +96,7 @@ impl From<&Manifest> for RunHead {
             paused: manifest.paused().cloned(),
             labels: manifest.labels_and_vars(),
             group: manifest.group.clone(),
+            shard: manifest.metadata.selection.shard,
             pinned: manifest.pinned.clone(),
         }
     }

@@ -5,6 +5,7 @@ use std::{fmt::Display, fs::File, io, mem, path::PathBuf};
 
 use runner_model::row::{BadLine, RowHead, read_line};
 use runner_model::{Digest, Places, RowRef, RunStatus, TrialId, units::plural};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::disk::content_store::ContentStore;
@@ -18,7 +19,7 @@ use crate::{Manifest, RecordError, Rerun, RunDir};
 const MOST_FAULTS: usize = 10_000;
 
 /// The result of a verification.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Verified {
     /// Rows that were read.
     pub rows: u64,
@@ -35,7 +36,7 @@ pub struct Verified {
 }
 
 /// A file, or a line of it, that is not as it was written.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct DiskFault {
     pub path: PathBuf,
     /// Number of the line, from 1.

@@ -4,14 +4,10 @@ use std::path::PathBuf;
 
 use runner_model::{exit::Exit, visible::shown_path};
 use runner_prepare::source::Source;
-use runner_report::VERSION;
-use serde_json::json;
+use runner_report::{DoctorDocument, ToolStatus, VERSION};
 
 use crate::text::{CommandError, Out, Table, style};
-use crate::{
-    templates,
-    tools::{self, ToolStatus},
-};
+use crate::{templates, tools};
 
 /// Show which tools for building plugins are installed, and how to install the others
 ///
@@ -40,7 +36,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let tools = tools::find(&args.folder, args.language.as_deref().or(built_with));
     let is_complete = !tools.iter().any(ToolStatus::is_missing);
     if args.json {
-        out.document(&json!({"v": VERSION, "tools": tools}));
+        out.document(&DoctorDocument { v: VERSION, tools });
     } else {
         let mut table = Table::new([("language", 0), ("tool", 0), ("version", 0)]);
         for tool in &tools {

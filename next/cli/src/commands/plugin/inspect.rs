@@ -6,7 +6,7 @@ use runner_engine::probe::{Answer, Call, CallEnd, call, inspect};
 use runner_model::provider::{Description, PluginKind, Protocol, Provider};
 use runner_model::visible::{visible, visible_line};
 use runner_model::{exit::Exit, units::show_size};
-use serde_json::json;
+use runner_report::{InspectDocument, VERSION};
 
 use super::provider::provider;
 use crate::text::{CommandError, Out, style};
@@ -59,20 +59,20 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let left_out =
         inspection.imports.len() + inspection.exports.len() - imports.len() - exports.len();
     if args.json {
-        out.document(&json!({
-            "v": 1,
-            "plugin": args.file,
-            "sha256": sha256,
-            "bytes": bytes,
-            "kind": inspection.kind,
-            "contract": inspection.contract,
-            "description": description,
-            "grader": grader,
-            "imports": imports,
-            "exports": exports,
-            "left_out": left_out,
-            "problem": problem.as_ref().map(CommandError::message),
-        }));
+        out.document(&InspectDocument {
+            v: VERSION,
+            plugin: &args.file,
+            sha256,
+            bytes,
+            kind: inspection.kind,
+            contract: inspection.contract.as_deref(),
+            description: description.as_ref(),
+            grader,
+            imports: &imports,
+            exports: &exports,
+            left_out,
+            problem: problem.as_ref().map(CommandError::message),
+        });
     } else {
         out.data(&format!(
             "{}: {}, {}",

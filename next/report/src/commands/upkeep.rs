@@ -1,13 +1,14 @@
-//! Results of `cleanup`, `prune` and requests to a run.
+//! Results of `cleanup`, `prune`, `--detach` and requests to a run.
 
 use runner_model::{Reason, RunStatus, Time};
 use runner_record::{Answer, Manifest, Pruning, RecordError, ResultsRoot, RunDir, RunHead};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::{VERSION, list::RunSummary, run::short_of};
 
 /// `runner cleanup`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct CleanupDocument {
     /// Always [`VERSION`].
     pub v: u8,
@@ -20,7 +21,7 @@ pub struct CleanupDocument {
 }
 
 /// A run with a dead process.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct DeadRun {
     pub run: String,
     pub scenario: String,
@@ -53,7 +54,7 @@ impl From<Manifest> for DeadRun {
 }
 
 /// `runner prune`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct PruneDocument {
     /// Always [`VERSION`].
     pub v: u8,
@@ -63,8 +64,20 @@ pub struct PruneDocument {
     pub pruning: Pruning,
 }
 
+/// A run or group that a background process has started.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Started {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Id of the run or group.
+    pub id: String,
+    /// `None` for a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_dir: Option<String>,
+}
+
 /// `runner stop`, `cancel`, `pause` and `unpause`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct RequestResult {
     /// Always [`VERSION`].
     pub v: u8,

@@ -3,12 +3,13 @@
 use runner_model::Places;
 use runner_record::{DiskFault, RecordError, RunDir, Verified};
 use runner_scenario::{Suite, parse_stored};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::VERSION;
 
 /// The result of a verification.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct VerifyDocument {
     /// Always [`VERSION`].
     pub v: u8,
@@ -65,6 +66,7 @@ pub(crate) fn plan(run: &RunDir) -> Result<Option<Suite>, String> {
         manifest.providers.iter().any(|stored| *stored.name == *provider.name)
     });
     let suite = Suite::open(content, &scenario.providers)
+        .and_then(|suite| suite.of_shard(manifest.metadata.selection.shard))
         .map_err(|error| format!("its stored tests cannot be read: {error}"))?;
     let planned = manifest.metadata.planned_trial_count;
     if suite.trials() == planned {

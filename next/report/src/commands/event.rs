@@ -1,13 +1,16 @@
 //! The events of a session, one JSON line each.
 
 use runner_model::{Reason, RunStatus, StopSignal, row::Actor, status::RunVerdict};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use runner_record::RunCounts;
 
+use crate::schema::stored::StoredRow;
+
 /// An event with its number.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct NumberedEvent<'a> {
     /// Always [`crate::VERSION`].
     pub v: u8,
@@ -18,7 +21,7 @@ pub struct NumberedEvent<'a> {
 }
 
 /// An event of a session.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event<'a> {
     /// The run exists, and its trials start.
@@ -31,7 +34,10 @@ pub enum Event<'a> {
         jobs: u32,
     },
     /// A row as on disk.
-    Row { row: &'a RawValue },
+    Row {
+        #[schemars(with = "StoredRow")]
+        row: &'a RawValue,
+    },
     /// The session stops.
     Stopping { signal: Option<StopSignal>, by: Option<&'a Actor>, in_flight: u64 },
     /// The session is paused. Without `by`, by Ctrl-Z.

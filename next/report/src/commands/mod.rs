@@ -1,0 +1,13 @@
+//! Documents of commands that show no results: events, previews, requests, upkeep and plugins.
+
+mod event;
+mod plugin;
+mod preview;
+mod upkeep;
+pub(crate) mod verify;
+
+pub use event::{Event, NumberedEvent};
+pub use plugin::{DoctorDocument, GradeDocument, InspectDocument, PluginRunDocument, ToolStatus};
+pub use preview::{PlanLine, PlanPart, RescoreChange, RescoreLine, ResumeLine};
+pub use upkeep::{CleanupDocument, DeadRun, PruneDocument, RequestResult, Started};
+pub use verify::VerifyDocument;
