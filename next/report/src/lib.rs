@@ -15,14 +15,13 @@ mod list;
 mod logs;
 mod meta;
 mod missing_grants;
-mod page;
 pub mod phrases;
 mod results;
 mod rows;
 mod run;
 pub mod run_facts;
 mod schema;
-mod trial;
+mod trials;
 
 pub use commands::{
     CleanupDocument, DeadRun, DoctorDocument, Event, GradeDocument, InspectDocument, NumberedEvent,
@@ -32,17 +31,20 @@ pub use commands::{
 use commands::verify;
 pub use denials::{Denial, Denials, table_with};
 pub use failures::{FailureGroup, Failures};
-pub use forms::{Form, FormError, FormOptions};
+pub use forms::{FailedGroup, FailedGroups, Form, FormError, FormOptions};
 pub use list::{RunList, RunSummary, Unreadable, short_id};
 pub use logs::{LogEntry, Reading, Stream};
 pub use meta::{MetaCounts, MetaResults};
 pub use missing_grants::not_granted;
-pub use page::{Section, call_sections};
 pub use results::Results;
 pub use rows::{Line, Rows, Which};
 pub use run::{GraderTable, ProviderTable, RunDocument, short_of};
 pub use schema::{NamedSchema, SCHEMAS};
-pub use trial::{ArtifactFile, Found, LogText, TrialDocument, find_trial};
+pub use trials::{
+    ArtifactFile, By, Found, HistoryDocument, HistoryQuery, LogText, Mark, MatrixCell, MatrixDocument,
+    MatrixTest, PastResult, PastResults, PastRun, PastSum, PastTest, Section, TrialDocument,
+    TrialPart, call_sections, find_trial,
+};
 
 /// Version of every document, its `v`.
 pub const VERSION: u8 = 1;

@@ -56,9 +56,9 @@ pub enum Which {
 /// The rows of a run, read from disk at each use.
 #[derive(Debug)]
 pub struct Rows {
-    run: RunDir,
-    which: Which,
-    settled: Settled,
+    pub(crate) run: RunDir,
+    pub(crate) which: Which,
+    pub(crate) settled: Settled,
 }
 
 /// The row that settles each trial, from the list of a run's providers. Some 60 bytes a trial.
@@ -114,7 +114,12 @@ impl Settled {
     }
 
     /// Returns the row that settles this trial.
-    fn of(&self, trial: &TrialId) -> Option<Final> {
+    pub(crate) fn of(&self, trial: &TrialId) -> Option<Final> {
+    /// Returns the number of a trial that has rows.
+    pub(crate) fn number(&self, trial: &TrialId) -> Option<usize> {
+        self.fold.number(trial)
+    }
+
         let number = self.fold.number(trial)?;
         *self.newest.get(number)?
     }
@@ -162,7 +167,7 @@ impl Rows {
     }
 
     /// Calls `each` for every selected row, its first byte on disk, and its line.
-    fn each_at(&self, each: impl FnMut(u64, &RowRef<'_>, &[u8])) -> Result<(), RecordError> {
+    pub(crate) fn each_at(&self, each: impl FnMut(u64, &RowRef<'_>, &[u8])) -> Result<(), RecordError> {
         let is_flaky = |head: &RowHead| {
             let newest = self.settled.of(&head.trial);
             head.outcome != Outcome::Ungraded && newest.is_some_and(|newest| newest.flaky)

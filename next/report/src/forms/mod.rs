@@ -1,12 +1,19 @@
-//! [`Form`]: a report of a run as a file of another program.
+//! [`Form`]: a report of a run as a file for another program.
 
+mod cases;
+mod csv;
+mod error;
+mod failed;
 mod html;
+mod junit;
+mod markdown;
 
-use std::{fmt, io, path::Path};
-
-use runner_record::RecordError;
+use std::{io, path::Path};
 
 use crate::RunDocument;
+
+pub use error::FormError;
+pub use failed::{FailedGroup, FailedGroups};
 
 /// A format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,17 +31,9 @@ pub struct FormOptions {
     pub junit_strict: bool,
 }
 
-/// An error of a report that is written.
-#[derive(Debug)]
-pub enum FormError {
-    /// The run cannot be read.
-    Record(RecordError),
-    /// The report cannot be written.
-    Io(io::Error),
-}
-
 impl Form {
     /// Returns the form that the extension of a file names.
+    #[must_use]
     pub fn of_path(path: &Path) -> Option<Self> {
         match &*path.extension()?.to_str()?.to_ascii_lowercase() {
             "html" | "htm" => Some(Self::Html),
@@ -45,7 +44,7 @@ impl Form {
         }
     }
 
-    /// Writes a report of all rows of `document`. The same rows give the same bytes.
+    /// Writes a report of the selected trials of `document`. The same rows give the same bytes.
     ///
     /// # Errors
     ///
@@ -56,31 +55,11 @@ impl Form {
         options: FormOptions,
         writer: &mut dyn io::Write,
     ) -> Result<(), FormError> {
-        let _ = options;
         match self {
             Self::Html => html::write(document, writer),
-            Self::Junit | Self::Markdown | Self::Csv => Ok(()),
-        }
-    }
-}
-
-impl From<RecordError> for FormError {
-    fn from(error: RecordError) -> Self {
-        Self::Record(error)
-    }
-}
-
-impl From<io::Error> for FormError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl fmt::Display for FormError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Record(error) => error.fmt(formatter),
-            Self::Io(error) => error.fmt(formatter),
+            Self::Junit => junit::write(document, options.junit_strict, writer),
+            Self::Markdown => markdown::write(document, writer),
+            Self::Csv => csv::write(document, writer),
         }
     }
 }

@@ -1,0 +1,148 @@
+//! The report as Markdown that fits into a comment on GitHub.
+
+use std::io;
+
+use runner_model::units::{grouped, plural};
+use runner_model::visible::visible_line;
+use runner_model::{Counts, statistics::wilson};
+
+use super::cases::{CaseCounts, Cases};
+use super::error::FormError;
+use super::failed::{FailedGroup, FailedGroups};
+use crate::{RunDocument, phrases, run_facts};
+
+/// Bytes of a report. A comment on GitHub has at most as many characters.
+const MOST_BYTES: usize = 64 << 10;
+/// Bytes that are kept free for the lines after the failures.
+const TAIL_BYTES: usize = 1 << 10;
+/// Bytes of the block of a failure.
+const BLOCK_BYTES: usize = 8 << 10;
+/// Providers in the table.
+const MOST_PROVIDERS: usize = 100;
+
+/// Writes the report.
+pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Result<(), FormError> {
+    let providers = &document.providers;
+    let mut counts = vec![CaseCounts::default(); providers.len()];
+    let (mut sum, mut failed) = (Counts::default(), FailedGroups::default());
+    Cases::read(document, false)?.each(|_, case| {
+        let name = &*case.trial.provider;
+        if let Some(place) = providers.iter().position(|table| *table.provider == *name) {
+            match &case.result {
+                Some(row) => counts[place].counts.add(row.outcome, row.flaky),
+                None => counts[place].without_result += 1,
+            }
+        }
+        if let Some(row) = &case.result {
+            sum.add(row.outcome, row.flaky);
+            failed.add(row);
+        }
+        Ok(())
+    })?;
+    failed.sort();
+    let mut text = head(document, &sum, &counts);
+    text += &table(document, &counts);
+    let (mut shown, mut named) = (0, 0);
+    for group in &failed.groups {
+        let section = section(group);
+        if text.len() + section.len() > MOST_BYTES - TAIL_BYTES {
+            break;
+        }
+        text += &section;
+        (shown, named) = (shown + 1, named + group.trials);
+    }
+    if named < failed.trials {
+        let more = if shown > 0 { "more failed trials" } else { "failed trials" };
+        text += &format!("\n{} {more} are not shown here.\n", grouped(failed.trials - named));
+    }
+    if failed.trials > 0 {
+        let command = document.run.command("show", &document.run.short, &["--failed"]);
+        text += &format!("\nAll failures: {}\n", code(&command));
+    }
+    Ok(writer.write_all(text.as_bytes())?)
+}
+
+/// Formats state and counts, and warnings about results that are missing.
+fn head(document: &RunDocument, sum: &Counts, all: &[CaseCounts]) -> String {
+    let (run, manifest) = (&document.run, &document.manifest);
+    let trials: u64 = all.iter().map(CaseCounts::trials).sum();
+    let state = phrases::status_text(&run.head);
+    let mut text = format!("### {}: {state}\n\n", code(&manifest.scenario));
+    let counts = phrases::counts(sum);
+    let counts = if counts.is_empty() { counts } else { format!(": {counts}") };
+    text += &format!("{}{counts}. Run {}.\n", plural(trials, "trial", "trials"), code(&run.head.id));
+    let gate = manifest.gate.as_ref();
+    text.extend(gate.map(|gate| format!("Gate {}.\n", code(&run_facts::gate(gate)))));
+    let missing: u64 = all.iter().map(|counts| counts.without_result).sum();
+    let damage = [
+        (missing, "trial has no result", "trials have no result"),
+        (document.lost_results, "result is lost", "results are lost"),
+        (document.damaged_lines, "line of the results is damaged", "lines of the results are damaged"),
+    ];
+    for (count, one, many) in damage.into_iter().filter(|(count, ..)| *count > 0) {
+        text += &format!("\n> **{}**\n", plural(count, one, many));
+    }
+    text
+}
+
+fn table(document: &RunDocument, all: &[CaseCounts]) -> String {
+    let mut text = "\n| provider | passed | failed | errors | timeouts | skipped | flaky | pass rate (95 % interval) |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n".to_owned();
+    for (table, CaseCounts { counts, .. }) in
+        document.providers.iter().zip(all).take(MOST_PROVIDERS)
+    {
+        let judged = counts.passed + counts.bad();
+        let (low, high) = wilson(counts.passed, judged);
+        let [rate, low, high] = [counts.passed as f64 / judged as f64, low, high]
+            .map(|share| format!("{:.0} %", share * 100.0));
+        let rate = if judged > 0 { format!("{rate} ({low} to {high})") } else { String::new() };
+        let name = code(&table.provider).replace('|', "\\|");
+        let cells = [
+            counts.passed,
+            counts.failed,
+            counts.error,
+            counts.timeout,
+            counts.skipped,
+            counts.flaky,
+        ];
+        let cells = cells.map(grouped).join(" | ");
+        text += &format!("| {name} | {cells} | {rate} |\n");
+    }
+    let more = document.providers.len().saturating_sub(MOST_PROVIDERS) as u64;
+    text.extend((more > 0).then(|| format!("\n{} not shown\n", plural(more, "provider is", "providers are"))));
+    text
+}
+
+/// Formats a folded failure. What a guest wrote is code, in which Markdown and HTML mean nothing.
+fn section(group: &FailedGroup) -> String {
+    let mut block = String::new();
+    for (_, line) in &group.block {
+        if block.len() + line.len() > BLOCK_BYTES {
+            block += "…\n";
+            break;
+        }
+        block += &format!("{line}\n");
+    }
+    let fence = "`".repeat(longest_backticks(&block).max(2) + 1);
+    let count = plural(group.trials, "trial", "trials");
+    let (outcome, reason, name) = (group.outcome, escaped(&group.reason), escaped(&group.name()));
+    format!(
+        "\n<details><summary>{outcome}, {count}: <code>{reason}</code></summary>\n\n{}\n\n{fence}text\n{block}{fence}\n\n</details>\n",
+        code(&name)
+    )
+}
+
+/// Formats a text as code within a line.
+fn code(text: &str) -> String {
+    let text = visible_line(text);
+    let fence = "`".repeat(longest_backticks(&text) + 1);
+    let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    format!("{fence}{pad}{text}{pad}{fence}")
+}
+
+fn longest_backticks(text: &str) -> usize {
+    text.split(|character| character != '`').map(str::len).max().unwrap_or(0)
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
