@@ -8,7 +8,7 @@ use runner_record::RequestMode;
 
 use crate::args::{RootArgs, RunArgs};
 use crate::commands::{completions, control, exec, follow, init, list, manual, plugin};
-use crate::commands::{rescore, resume, show, upkeep, validate};
+use crate::commands::{rescore, resume, schema, show, upkeep, validate};
 use crate::text::{CommandError, Out, style};
 
 /// The version of wasmtime in `Cargo.lock`, which wasmtime does not export.
@@ -62,6 +62,7 @@ pub enum Command {
     /// Write, build and try plugins
     #[command(subcommand, disable_help_subcommand = true)]
     Plugin(PluginCommand),
+    Schema(schema::Args),
     Completions(completions::CompletionsArgs),
     Man(manual::ManArgs),
 }
@@ -83,11 +84,11 @@ pub const GROUPS: [(&str, &[&str]); 7] = [
     ("Control", &["stop", "cancel", "pause", "unpause", "wait"]),
     ("Write providers", &["plugin"]),
     ("Maintain", &["verify", "cleanup", "prune", "pin", "unpin", "reindex"]),
-    ("Help", &["help", "completions", "man"]),
+    ("Help", &["help", "schema", "completions", "man"]),
 ];
 
 /// The commands and their examples, which work in the folder of `runner init`.
-const EXAMPLES: [(&str, &[&str]); 27] = [
+const EXAMPLES: [(&str, &[&str]); 28] = [
     ("init", &["runner init", "runner init examples/first"]),
     ("validate", &["runner validate first.toml"]),
     (
@@ -139,6 +140,7 @@ const EXAMPLES: [(&str, &[&str]); 27] = [
     ),
     ("plugin doctor", &["runner plugin doctor", "runner plugin doctor shout"]),
     ("plugin run", &["runner plugin run bundled:echo --input '{\"text\": \"hello\"}'"]),
+    ("schema", &["runner schema", "runner schema row > row.schema.json"]),
     ("completions", &["runner completions bash > runner.bash"]),
     ("man", &["runner man | man -l -", "runner man --dir man1"]),
 ];
@@ -215,6 +217,7 @@ impl Command {
                 PluginCommand::Inspect(args) => plugin::inspect::run(args, out),
                 PluginCommand::Doctor(args) => plugin::doctor::run(args, out),
             },
+            Self::Schema(args) => schema::run(args, out),
             Self::Completions(args) => completions::run(args, out),
             Self::Man(args) => manual::run(args, out),
         }

@@ -35,7 +35,7 @@ impl Outcome {
 }
 
 text_enum! {
-    /// The cause of an [`Outcome::Error`].
+    /// The cause of an outcome `error`.
     pub enum ErrorClass {
         /// The guest trapped: a panic, an abort, an invalid memory access, a stack overflow.
         Trap = "trap",

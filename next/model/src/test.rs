@@ -63,7 +63,7 @@ pub struct Attachment<'a> {
     pub bytes: u64,
 }
 
-/// A value of [`Test::meta`].
+/// A value of a test's `meta`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum MetaValue<'a> {

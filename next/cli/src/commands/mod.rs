@@ -11,6 +11,7 @@ pub mod manual;
 pub mod plugin;
 pub mod rescore;
 pub mod resume;
+pub mod schema;
 mod session;
 pub mod show;
 mod target;

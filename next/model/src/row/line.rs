@@ -62,7 +62,7 @@ pub struct Row<'a> {
     pub denied: Vec<Denied<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact<'a>>,
-    /// Whether parts were removed because they were too deep, or to keep the row within [`MAX_ROW`](super::MAX_ROW).
+    /// Whether parts were removed because they were too deep, or to keep the row within 256 KiB.
     #[serde(skip_serializing_if = "is_default")]
     pub truncated: bool,
     /// Time for which the attempt was paused, or the machine suspended.

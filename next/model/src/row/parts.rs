@@ -44,6 +44,7 @@ pub struct Check<'a> {
     pub own: bool,
     /// The provider's score.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<f64>")]
     pub score: Option<Raw<'a>>,
     /// Reason of the verdict, one line.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -22,8 +22,9 @@ pub struct SessionSettings {
     #[serde(rename = "grace_ms", default, with = "millis")]
     #[schemars(with = "u64")]
     pub grace: Duration,
-    /// Bad trials after which no further trial starts.
+    /// Bad trials after which no further trial starts: a count, or a part of all planned trials.
     #[serde(default, skip_serializing_if = "FailFast::is_off")]
+    #[schemars(with = "f64")]
     pub fail_fast: FailFast,
     /// Budgets of the command line, of this session and earlier ones. The scenario's own are not included.
     #[serde(default, skip_serializing_if = "Budgets::is_empty")]
@@ -65,9 +66,8 @@ mod millis {
     }
 }
 
-/// Bad trials after which a session starts no further trial. Scenarios write `true` for a count of 1, and `false` for
-/// [`FailFast::Off`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Bad trials after which a session starts no further trial. Scenarios write `true` for a count of 1, and `false` to turn it off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Value", try_from = "Value")]
 pub enum FailFast {
     #[default]

@@ -29,8 +29,11 @@ pub enum Event<'a> {
         run: &'a str,
         run_dir: &'a str,
         scenario: &'a str,
+        /// Trials of the plan.
         planned: u64,
+        /// Trials that this session has to run.
         pending: u64,
+        /// Attempts that may run at once.
         jobs: u32,
     },
     /// A row as on disk.
@@ -58,6 +61,7 @@ pub enum Event<'a> {
         signal: Option<StopSignal>,
         verdict: RunVerdict,
         counts: RunCounts,
+        /// Duration of the session without pauses.
         took_ms: f64,
         exit_code: u8,
     },

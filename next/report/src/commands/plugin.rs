@@ -58,7 +58,7 @@ pub struct InspectDocument<'a> {
     /// Number of further imports and exports.
     pub left_out: usize,
     /// The reason why a run would refuse the file.
-    pub problem: Option<&'a str>,
+    pub problem: Option<String>,
 }
 
 /// `runner plugin doctor`.

@@ -81,7 +81,8 @@ fn tidy(schema: &mut Schema) {
     let Some(schema) = schema.as_object_mut() else { return };
     schema.retain(|key, value| key != "format" || value == "date-time");
     let required = schema.get("required").cloned().unwrap_or_default();
-    let is_required = |name: &str| required.as_array().is_some_and(|keys| keys.contains(&json!(name)));
+    let is_required =
+        |name: &str| required.as_array().is_some_and(|keys| keys.contains(&json!(name)));
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
     for (name, property) in properties.into_iter().flatten() {
         if let Some(property) = property.as_object_mut() {
@@ -89,7 +90,10 @@ fn tidy(schema: &mut Schema) {
         }
     }
     if let Some(Value::String(text)) = schema.get_mut("description") {
-        *text = text.replace("[`", "`").replace("`]", "`");
+        *text = match text.starts_with("Always [`") {
+            true => "The version.".to_owned(),
+            false => text.replace("[`", "`").replace("`]", "`").replace('\n', " "),
+        };
     }
 }
 
@@ -97,7 +101,7 @@ fn tidy_property(property: &mut Map<String, Value>, is_required: bool) {
     if let Some(Value::String(text)) = property.get_mut("description") {
         *text = match is_required {
             true => text.replace("`None`", "`null`"),
-            false => text.replace(". `None`", ". Absent").replace("`None`", "absent"),
+            false => text.replace(". `None`", ". Absent").replace("`None`", "Absent"),
         };
     }
     if is_required {

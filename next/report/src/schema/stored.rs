@@ -1,7 +1,7 @@
 //! Lines of files as types, for their schemas. Programs read and write them in parts.
 
-use runner_model::row::{Row, Tail};
 use runner_model::log::LogLine;
+use runner_model::row::{Row, Tail};
 use schemars::JsonSchema;
 
 /// A row: a line of `index.jsonl`, the result of an attempt.
