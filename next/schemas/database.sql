@@ -61,6 +61,9 @@ CREATE TABLE trials (
     fingerprint INTEGER NOT NULL,
     judgement_fingerprint INTEGER NOT NULL,
     seq         INTEGER NOT NULL,
+    -- Of the provider and its graders, by their metrics.
+    tokens      REAL,
+    cost_usd    REAL,
     -- The CRC-32 of all columns and names.
     crc         INTEGER NOT NULL,
     PRIMARY KEY (run, test, provider, repeat)
@@ -73,7 +76,7 @@ END;
 
 CREATE VIEW results AS
 SELECT runs.id AS run, scenario, path, test.name AS test, provider.name AS provider, repeat, outcome, trials.flaky AS flaky, score,
-    duration_us / 1000.0 AS duration_ms, strftime('%Y-%m-%dT%H:%M:%SZ', trials.started_at / 1000, 'unixepoch') AS started_at, seq
+    duration_us / 1000.0 AS duration_ms, tokens, cost_usd, strftime('%Y-%m-%dT%H:%M:%SZ', trials.started_at / 1000, 'unixepoch') AS started_at, seq
 FROM trials
 JOIN runs ON runs.number = run
 JOIN names AS test ON test.number = trials.test

@@ -9,6 +9,7 @@ use runner_record::RequestMode;
 use crate::args::{RootArgs, RunArgs};
 use crate::commands::{completions, control, exec, follow, init, list, manual, plugin};
 use crate::commands::{rescore, resume, schema, show, upkeep, validate};
+use crate::commands::results::history;
 use crate::text::{CommandError, Out, style};
 
 /// The version of wasmtime in `Cargo.lock`, which wasmtime does not export.
@@ -39,6 +40,7 @@ pub enum Command {
     Validate(validate::Args),
     List(list::Args),
     Show(show::Args),
+    History(history::Args),
     Wait(follow::WaitArgs),
     Logs(follow::LogsArgs),
     Stop(control::StopArgs),
@@ -80,7 +82,7 @@ pub enum PluginCommand {
 pub const GROUPS: [(&str, &[&str]); 7] = [
     ("Start", &["init", "validate"]),
     ("Run", &["exec", "resume", "rescore"]),
-    ("Inspect", &["list", "show", "logs"]),
+    ("Inspect", &["list", "show", "history", "logs"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait"]),
     ("Write providers", &["plugin"]),
     ("Maintain", &["verify", "cleanup", "prune", "pin", "unpin", "reindex"]),
@@ -88,7 +90,7 @@ pub const GROUPS: [(&str, &[&str]); 7] = [
 ];
 
 /// The commands and their examples, which work in the folder of `runner init`.
-const EXAMPLES: [(&str, &[&str]); 28] = [
+const EXAMPLES: [(&str, &[&str]); 29] = [
     ("init", &["runner init", "runner init examples/first"]),
     ("validate", &["runner validate first.toml"]),
     (
@@ -111,6 +113,7 @@ const EXAMPLES: [(&str, &[&str]); 28] = [
     ("wait", &["runner wait", "runner wait latest --timeout 30m"]),
     ("list", &["runner list --status passed", "runner list --scenario 'first*' --since 7d --json"]),
     ("show", &["runner show", "runner show latest --failed", "runner show latest greeting"]),
+    ("history", &["runner history", "runner history first --since 7d --by day"]),
     ("logs", &["runner logs latest --tail 20", "runner logs --follow"]),
     ("verify", &["runner verify latest"]),
     ("cleanup", &["runner cleanup", "runner cleanup --yes"]),
@@ -198,6 +201,7 @@ impl Command {
             Self::Validate(args) => validate::run(args, out),
             Self::List(args) => list::run(args, out),
             Self::Show(args) => show::run(args, out),
+            Self::History(args) => history::run(args, out),
             Self::Wait(args) => follow::wait(args, out),
             Self::Logs(args) => follow::logs(args, out),
             Self::Stop(args) => control::stop(args, out),

@@ -112,7 +112,7 @@ impl From<Column> for Results {
 }
 
 /// Returns the smallest of the ascending values that at least this share of them does not exceed.
-fn quantile(ascending: &[f32], share: f64) -> Option<f32> {
+pub(crate) fn quantile(ascending: &[f32], share: f64) -> Option<f32> {
     let rank = (ascending.len() as f64 * share).ceil() as usize;
     ascending.get(rank.saturating_sub(1)).copied()
 }

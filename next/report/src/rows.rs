@@ -45,6 +45,8 @@ impl Serialize for Line {
 #[derive(Clone, Debug)]
 pub enum Which {
     All,
+    /// Rows that settle their trials.
+    Settling,
     /// Rows that settle their trials with a failure, an error or a timeout.
     Failed,
     /// All rows of trials that passed after an attempt that did not, except `ungraded` ones.
@@ -174,6 +176,7 @@ impl Rows {
         };
         match &self.which {
             Which::All => self.select(|_| true, each),
+            Which::Settling => self.settling(|_| true, each),
             Which::Matching(filter) => self.matching(filter, each),
             Which::Failed => self.settling(|newest| newest.outcome.is_bad(), each),
             Which::Flaky => self.select(is_flaky, each),

@@ -98,7 +98,7 @@ impl Args {
 }
 
 /// Parses an age before now, or a time.
-fn since(text: &str) -> Result<Time, String> {
+pub fn since(text: &str) -> Result<Time, String> {
     if let Ok(age) = parse_age(text) {
         return Ok(Time::from_millis(now().as_millis() - age.as_millis() as i64));
     }
@@ -112,7 +112,8 @@ fn since(text: &str) -> Result<Time, String> {
     })
 }
 
-fn glob(text: &str) -> Result<Arc<IdGlob>, String> {
+/// Parses a glob over ids.
+pub fn glob(text: &str) -> Result<Arc<IdGlob>, String> {
     IdGlob::new(text).map(Arc::new)
 }
 
@@ -166,14 +167,17 @@ fn done_cell(run: &RunSummary) -> String {
     format!("{}/{planned}{ungraded}", grouped(counts.done()))
 }
 
-/// Formats the scenario's name, and the run's place in its group.
+/// Formats the scenario's name, the run's shard, and its place in its group.
 fn scenario_cell(run: &RunSummary, has_group: bool) -> String {
-    let name = visible_line(&run.head.scenario);
+    let mut name = visible_line(&run.head.scenario).into_owned();
+    if let Some(shard) = run.head.shard {
+        name += &format!(" {}", style::dim(&format!("(shard {shard})")));
+    }
     match &run.head.group {
         Some(GroupPlace { id, place, of }) => {
             let id = if has_group { format!(" of {}", short_id(id)) } else { String::new() };
             format!("{name} {}", style::dim(&format!("({place}/{of}{id})")))
         }
-        None => name.into_owned(),
+        None => name,
     }
 }

@@ -10,6 +10,7 @@ pub mod list;
 pub mod manual;
 pub mod plugin;
 pub mod rescore;
+pub mod results;
 pub mod resume;
 pub mod schema;
 mod session;

@@ -1,26 +1,27 @@
 //! `runner show`: a run, a group, or one trial of a run.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use runner_engine::resolve_filter;
 use runner_model::units::{plural, show_duration};
 use runner_model::{Counts, exit::Exit, status::RunVerdict, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, now};
 use runner_report::{
-    Failures, MetaCounts, MetaResults, Results, RunDocument, TrialDocument, Which, failure,
-    find_trial, phrases, run_facts, short_of,
+    Failures, MatrixDocument, MetaCounts, MetaResults, Results, RunDocument, TrialDocument, Which,
+    find_trial, phrases, run_facts,
 };
 use runner_scenario::Filter;
 
 use super::{
     group,
+    results::{history::explain_wait, trial},
     target::{self, Target},
 };
 use crate::{
-    args::{self, RunArgs},
+    args::{self, RunArgs, whole},
     text::{
-        CommandError, Out, Table, grants, style, summary,
-        trials::{self, BLOCK_LINES, Extent},
+        CommandError, Out, Table, grants, matrix, style, summary,
+        trials::{self, BLOCK_LINES},
     },
 };
 
@@ -42,6 +43,18 @@ pub struct Args {
     /// Show all of long inputs, outputs and logs of a trial
     #[arg(long, requires = "trial")]
     full: bool,
+    /// Show attempt N of the trial [default: the one that decides]
+    #[arg(long, value_name = "N", requires = "trial", value_parser = whole(1..=u32::MAX))]
+    attempt: Option<u32>,
+    /// Print only `input`, `output`, `log`, `stderr`, or a file
+    #[arg(long, value_name = "NAME", requires = "trial", conflicts_with_all = ["full", "json"])]
+    open: Option<String>,
+    /// Save input, output, logs and files of the trial in DIR
+    #[arg(long, value_name = "DIR", requires = "trial", conflicts_with_all = ["full", "json", "open"])]
+    save: Option<PathBuf>,
+    /// Show the results of each test on each provider
+    #[arg(long, conflicts_with_all = ["trial", "flaky", "history"])]
+    matrix: bool,
     /// Show only failures, errors and timeouts, with reasons
     #[arg(long, conflicts_with = "trial")]
     failed: bool,
@@ -73,14 +86,16 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     });
     let run = match found? {
         Target::Run(run) => run,
-        Target::Group(list) if args.selects_rows() && !*json => {
+        Target::Group(list) if args.selects_rows() && !*json && !args.matrix => {
             for run in &list.runs {
                 out.data(&style::bold(&format!("{}:", visible_line(&run.head.scenario))));
                 print_rows(&root.find(&run.head.id)?, args, out)?;
             }
             return Ok(Exit::Success);
         }
-        Target::Group(list) if args.trial.is_some() || args.selects_rows() || args.history => {
+        Target::Group(list)
+            if args.trial.is_some() || args.selects_rows() || args.history || args.matrix =>
+        {
             return Err(target::needs_one_run(&root, &list));
         }
         Target::Group(list) if *json => {
@@ -94,17 +109,33 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     };
     let root = run.results_root()?;
     if let Some(text) = &args.trial {
-        let most = if *json { 1 } else { MOST_PAGES };
+        let is_one = *json || args.open.is_some() || args.save.is_some();
+        let most = if is_one { 1 } else { MOST_PAGES };
         let trials = find_trial(&run, text)?.named(run.id(), text, most);
         for (index, trial) in trials.map_err(CommandError::usage)?.into_iter().enumerate() {
             if index > 0 {
                 out.data("");
             }
-            let document = TrialDocument::read(&root, &run, trial)?;
-            out.document_or(*json, &document, |document| {
-                print_trial(document, &short_of(&root, run.id()), &root, args.full, out);
-            });
+            let mut document = TrialDocument::read(&root, &run, trial)?;
+            if let Some(attempt) = args.attempt {
+                document.show_attempt(&root, attempt).map_err(CommandError::usage)?;
+            }
+            if let Some(name) = &args.open {
+                trial::open(&document, &run, name, out)?;
+            } else if let Some(folder) = &args.save {
+                trial::save(&document, &run, folder, out)?;
+            } else {
+                document.read_history(&root, &run, &mut explain_wait(out))?;
+                out.document_or(*json, &document, |document| {
+                    trial::print(document, args.full, out);
+                });
+            }
         }
+        return Ok(Exit::Success);
+    }
+    if args.matrix {
+        let document = MatrixDocument::read(&root, &run, &args.which(&root)?)?;
+        out.document_or(*json, &document, |document| print_matrix(document, out));
         return Ok(Exit::Success);
     }
     if !*json && args.selects_rows() {
@@ -147,19 +178,10 @@ impl Args {
     }
 }
 
-/// Prints the page of a trial, and the command that calls its plugin again: the grader if that decided.
-fn print_trial(document: &TrialDocument, run: &str, root: &ResultsRoot, is_full: bool, out: &Out) {
-    let trial = document.trial.to_string();
-    let mut words = vec!["plugin", "run", "--from", run, "--trial", &trial];
-    let row = document.row();
-    if let Some(row) = &row {
-        let extent = Extent { columns: out.columns(), is_full, remedy: "`--full` shows all" };
-        out.data(&trials::page(row, document.sections(row), extent));
-        if let Some(grade) = failure::deciding_grade(row) {
-            words.extend(["--grader", &grade.grader]);
-        }
-    }
-    out.data(&format!("reproduce: {}", root.command(&words)));
+fn print_matrix(document: &MatrixDocument, out: &Out) {
+    let mut lines = out.lines(false);
+    matrix::lines(document, out.columns()).for_each(|line| lines.add(&line));
+    lines.add(&summary::line(&document.run, document.run.head.worked()));
 }
 
 /// Prints the rows that `--failed` or `--flaky` selects, and the summary line.

@@ -5,6 +5,7 @@ pub mod events;
 pub mod grants;
 pub mod keys;
 mod layout;
+pub mod matrix;
 mod out;
 pub mod progress;
 mod spool;

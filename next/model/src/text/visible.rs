@@ -103,7 +103,7 @@ pub fn difference_start([left, right]: [&str; 2], most: usize) -> usize {
 }
 
 /// Cuts a text to `most` characters with `…` at the end, after a word if one ends in the last third.
-fn cut(text: &str, most: usize) -> String {
+pub fn cut(text: &str, most: usize) -> String {
     if text.chars().nth(most).is_none() {
         return text.to_owned();
     }

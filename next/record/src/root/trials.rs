@@ -5,10 +5,10 @@
 
 use std::{collections::HashMap, error, io, path::Path};
 
-use runner_model::row::{BadLine, RowHead, duration};
+use runner_model::row::{BadLine, Metric, RowHead, duration};
 use runner_model::{
-    Fingerprint, Micros, Outcome, ProviderName, TestId, Time, TrialId, status::RunVerdict,
-    visible::shown_path,
+    Fingerprint, Micros, Outcome, ProviderName, TestId, Time, TrialId, provider::COST,
+    status::RunVerdict, visible::shown_path,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, Statement, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
@@ -26,10 +26,10 @@ use crate::{Manifest, RecordError, ResultsRoot, RunDir};
 const KNOWN_NAMES: usize = 4096;
 
 const INSERT: &str = "
-INSERT OR REPLACE INTO trials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+INSERT OR REPLACE INTO trials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
 const SELECT: &str = "
-SELECT test.name, provider.name, repeat, outcome, flaky, score, duration_us, started_at, fingerprint, judgement_fingerprint, seq, trials.crc
+SELECT test.name, provider.name, repeat, outcome, flaky, score, duration_us, started_at, fingerprint, judgement_fingerprint, seq, tokens, cost_usd, trials.crc
 FROM trials
 CROSS JOIN names AS test ON test.number = trials.test
 CROSS JOIN names AS provider ON provider.number = trials.provider
@@ -52,10 +52,22 @@ pub struct TrialResult {
     /// The row's number in the run.
     pub seq: u64,
     pub fingerprints: ShortFingerprints,
+    /// Tokens of the provider and the graders, by the metrics `total_tokens`, or else those whose names end with `tokens`.
+    pub tokens: Option<f64>,
+    /// Sum of the metrics `cost_usd` of the provider and the graders.
+    pub cost_usd: Option<f64>,
+}
+
+/// The parts of a row that a [`RowHead`] lacks.
+#[derive(Clone, Copy, Debug, Default)]
+struct RowRest {
+    fingerprints: ShortFingerprints,
+    tokens: Option<f64>,
+    cost_usd: Option<f64>,
 }
 
 /// The first 8 bytes of both fingerprints of a row. For another test, those of a trial differ but by chance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ShortFingerprints([i64; 2]);
 
 /// Results of a run.
@@ -220,27 +232,51 @@ impl ShortFingerprints {
         )
     }
 
-    /// Reads the fingerprints in a row.
-    fn read(line: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Fingerprints {
-            fingerprint: Fingerprint,
-            judgement_fingerprint: Fingerprint,
-        }
-        let found = serde_json::from_slice(line);
-        found.map_or(Self::default(), |found: Fingerprints| {
-            Self::of([found.fingerprint, found.judgement_fingerprint])
-        })
-    }
-
     /// Returns whether an execution fingerprint and a judgement fingerprint start like these.
     pub fn are(self, (execution, judgement): (Fingerprint, Fingerprint)) -> bool {
         self == Self::of([execution, judgement])
     }
 }
 
+impl RowRest {
+    /// Reads a line.
+    fn read(line: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Line<'a> {
+            fingerprint: Fingerprint,
+            judgement_fingerprint: Fingerprint,
+            #[serde(borrow, default)]
+            metrics: Vec<Metric<'a>>,
+            #[serde(borrow, default)]
+            grades: Vec<Grade<'a>>,
+        }
+        #[derive(Deserialize)]
+        struct Grade<'a> {
+            #[serde(borrow, default)]
+            metrics: Vec<Metric<'a>>,
+        }
+        let Ok(line) = serde_json::from_slice::<Line<'_>>(line) else { return Self::default() };
+        let lists =
+            || [&line.metrics].into_iter().chain(line.grades.iter().map(|one| &one.metrics));
+        let cost = lists().flatten().filter(|metric| *metric.name == *COST);
+        Self {
+            fingerprints: ShortFingerprints::of([line.fingerprint, line.judgement_fingerprint]),
+            tokens: lists().filter_map(|metrics| tokens(metrics)).reduce(|sum, more| sum + more),
+            cost_usd: cost.map(|metric| metric.value).reduce(|sum, more| sum + more),
+        }
+    }
+}
+
+/// Returns the tokens of a call: `total_tokens`, or else the sum of all metrics whose names end with `tokens`.
+fn tokens(metrics: &[Metric<'_>]) -> Option<f64> {
+    let total = metrics.iter().find(|metric| &*metric.name == "total_tokens");
+    let parts = metrics.iter().filter(|metric| metric.name.ends_with("tokens"));
+    let sum = || parts.map(|metric| metric.value).reduce(|sum, more| sum + more);
+    total.map(|metric| metric.value).or_else(sum)
+}
+
 impl TrialResult {
-    fn new(row: &RowHead, fingerprints: ShortFingerprints) -> Self {
+    fn new(row: &RowHead, rest: RowRest) -> Self {
         Self {
             trial: row.trial.clone(),
             outcome: row.outcome,
@@ -249,7 +285,9 @@ impl TrialResult {
             duration: duration(row.duration_ms).into(),
             started_at: row.started_at,
             seq: row.seq,
-            fingerprints,
+            fingerprints: rest.fingerprints,
+            tokens: rest.tokens,
+            cost_usd: rest.cost_usd,
         }
     }
 
@@ -270,8 +308,10 @@ impl TrialResult {
             started_at: Time::from_millis(row.get(7)?),
             fingerprints: ShortFingerprints([row.get(8)?, row.get(9)?]),
             seq: row.get::<_, i64>(10)?.cast_unsigned(),
+            tokens: row.get(11)?,
+            cost_usd: row.get(12)?,
         };
-        Ok((row.get::<_, u32>(11)? == result.crc(run)).then_some(result))
+        Ok((row.get::<_, u32>(13)? == result.crc(run)).then_some(result))
     }
 
     /// Returns the checksum of the result in a run.
@@ -290,6 +330,8 @@ impl TrialResult {
             self.fingerprints.0[0].cast_unsigned(),
             self.fingerprints.0[1].cast_unsigned(),
             self.seq,
+            self.tokens.map_or(u64::MAX, f64::to_bits),
+            self.cost_usd.map_or(u64::MAX, f64::to_bits),
         ] {
             hasher.update(&number.to_le_bytes());
         }
@@ -407,8 +449,8 @@ fn read_rows(
     };
     let mut names = Names::new(connection)?;
     let mut insert = connection.prepare(INSERT)?;
-    let mut write = |row: &RowHead, fingerprints| {
-        let result = TrialResult::new(row, fingerprints);
+    let mut write = |row: &RowHead, rest| {
+        let result = TrialResult::new(row, rest);
         let TrialId { test, provider, repeat } = &result.trial;
         insert.execute(params![
             number,
@@ -423,12 +465,12 @@ fn read_rows(
             result.fingerprints.0[0],
             result.fingerprints.0[1],
             result.seq.cast_signed(),
+            result.tokens,
+            result.cost_usd,
             result.crc(&run.id),
         ])
     };
-    let mut add = |reading: &mut Reading,
-                   number,
-                   (line, fingerprints): ParsedLine<'_, ShortFingerprints>| {
+    let mut add = |reading: &mut Reading, number, (line, rest): ParsedLine<'_, RowRest>| {
         match line {
             ReadLine::Row(row, _) => {
                 // Without the plan, rows of trials that it lacks are not found here.
@@ -436,7 +478,7 @@ fn read_rows(
                 reading.is_foreign |= manifest.foreign(&row.trial, place, true).is_some();
                 let settles = reading.fold.add(&row).is_some_and(|(_, effect)| effect.settles);
                 if settles && reading.written.is_ok() {
-                    reading.written = write(&row, fingerprints.unwrap_or_default()).map(drop);
+                    reading.written = write(&row, rest.unwrap_or_default()).map(drop);
                 }
             }
             ReadLine::Damaged(problem @ BadLine::Version(_)) => {
@@ -445,7 +487,7 @@ fn read_rows(
             ReadLine::Damaged(_) | ReadLine::Torn => {}
         }
     };
-    let mut reading = run.fold_lines(&new, ShortFingerprints::read, &mut add)?;
+    let mut reading = run.fold_lines(&new, RowRest::read, &mut add)?;
     std::mem::replace(&mut reading.written, Ok(()))?;
     match reading.other_version.take() {
         Some(problem) => Err(run.dir.refuse(ROWS, problem).into()),

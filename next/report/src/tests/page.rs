@@ -50,7 +50,11 @@ fn document(rows: Vec<Line>) -> TrialDocument {
         test: "a".into(),
         provider: "p".into(),
         planned: to_raw_value(&planned).ok(),
+        shown: rows[0].row().unwrap().seq,
         rows,
+        others: Vec::new(),
+        history: Vec::new(),
+        reproduce: String::new(),
         logs: vec![LogText { seq: 1, attempt: 1, said: to_raw_value(&said).ok() }],
         artifacts: Vec::new(),
     }

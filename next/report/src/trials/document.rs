@@ -1,9 +1,10 @@
 //! [`TrialDocument`]: one trial with rows, logs and files. [`find_trial`] finds a trial by a text that a user typed.
 
-use std::{cmp::Reverse, collections::BTreeSet, io::BufRead as _, iter, path::Path};
+use std::collections::{BTreeMap, BTreeSet};
+use std::{cmp::Reverse, io::BufRead as _, iter, path::Path};
 
-use runner_model::row::{Artifact, read_line};
 use runner_model::log::{LogLine, Said};
+use runner_model::row::{Artifact, read_line};
 use runner_model::{RowRef, Text, TrialId, test::Test};
 use runner_record::{Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
 use runner_scenario::{IdGlob, similar};
@@ -11,7 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{VERSION, rows::Line, schema::stored::StoredRow};
+use super::past::PastResult;
+use crate::{VERSION, failure, rows::Line, run::short_of, schema::stored::StoredRow};
 
 /// `runner show RUN TRIAL`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -30,6 +32,15 @@ pub struct TrialDocument {
     /// All rows of the trial.
     #[schemars(with = "Vec<StoredRow>")]
     pub rows: Vec<Line>,
+    /// `seq` of the row that the page shows: of `--attempt`, or the row that settles the trial, or else the newest.
+    pub shown: Option<u64>,
+    /// The settling rows of the same test and repeat on other providers.
+    #[schemars(with = "Vec<StoredRow>")]
+    pub others: Vec<Line>,
+    /// Results of the trial in the newest runs of the scenario, the oldest first.
+    pub history: Vec<PastResult>,
+    /// The command that repeats the attempt.
+    pub reproduce: String,
     /// Logs and output of its attempts.
     pub logs: Vec<LogText>,
     /// Files of its attempts.
@@ -208,17 +219,21 @@ impl TrialDocument {
     pub fn read(root: &ResultsRoot, run: &RunDir, trial: TrialId) -> Result<Self, RecordError> {
         let manifest = run.truth()?;
         let (mut rows, mut logs, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut others = BTreeMap::new();
         run.rows(&mut |_, line| {
-            if let ReadLine::Row(head, bytes) = line
-                && head.trial == trial
+            let ReadLine::Row(head, bytes) = line else { return };
+            let is_other = (&head.trial.test, head.trial.repeat) == (&trial.test, trial.repeat);
+            if head.trial == trial
                 && let Ok(row) = read_line(bytes)
             {
                 rows.extend(Line::of(bytes));
                 logs.extend(log(run, &row));
                 artifacts.extend(files(run, &row));
+            } else if is_other && head.r#final {
+                others.extend(Line::of(bytes).map(|line| (head.trial.provider.to_string(), line)));
             }
         })?;
-        Ok(Self {
+        let mut document = Self {
             v: VERSION,
             run: run.id().to_owned(),
             run_dir: run.path().to_string_lossy().into_owned(),
@@ -227,9 +242,69 @@ impl TrialDocument {
             planned: planned(root, &manifest, &trial.test),
             trial,
             rows,
+            shown: None,
+            others: others.into_values().collect(),
+            history: Vec::new(),
+            reproduce: String::new(),
             logs,
             artifacts,
-        })
+        };
+        let settles = document.rows().find(|row| row.r#final == Some(true));
+        document.show(root, settles.or_else(|| document.rows().next()).and_then(|row| row.seq));
+        Ok(document)
+    }
+
+    /// Returns all rows, the newest first.
+    fn rows(&self) -> impl Iterator<Item = RowRef<'_>> {
+        self.rows.iter().rev().filter_map(Line::row)
+    }
+
+    /// Returns the row that the page shows.
+    pub fn row(&self) -> Option<RowRef<'_>> {
+        self.rows().find(|row| row.seq == self.shown)
+    }
+
+    fn show(&mut self, root: &ResultsRoot, seq: Option<u64>) {
+        self.shown = seq;
+        let (run, trial) = (short_of(root, &self.run), self.trial.to_string());
+        let words = ["plugin", "run", "--from", &run, "--trial", &trial];
+        let row = self.row();
+        // The grader if that decided.
+        let grade = row.as_ref().and_then(failure::deciding_grade);
+        let grader = grade.iter().flat_map(|grade| ["--grader", &*grade.grader]);
+        self.reproduce = root.command(&words.into_iter().chain(grader).collect::<Vec<_>>());
+    }
+
+    /// Sets the attempt that the page shows.
+    ///
+    /// # Errors
+    ///
+    /// A message with the existing attempts.
+    pub fn show_attempt(&mut self, root: &ResultsRoot, attempt: u32) -> Result<(), String> {
+        let found = self.rows().find(|row| row.attempt == attempt).and_then(|row| row.seq);
+        if found.is_some() {
+            self.show(root, found);
+            return Ok(());
+        }
+        let attempts: BTreeSet<_> = self.rows().map(|row| row.attempt).collect();
+        let attempts: Vec<_> = attempts.iter().map(u32::to_string).collect();
+        let (trial, attempts) = (&self.trial, attempts.join(", "));
+        Err(format!("`{trial}` has no attempt {attempt}; its attempts: {attempts}"))
+    }
+
+    /// Reads the results of the trial in the newest runs of the scenario. Calls `progress` before each run.
+    ///
+    /// # Errors
+    ///
+    /// The results root cannot be read.
+    pub fn read_history(
+        &mut self,
+        root: &ResultsRoot,
+        run: &RunDir,
+        progress: &mut dyn FnMut(),
+    ) -> Result<(), RecordError> {
+        self.history = PastResult::read(root, &run.manifest()?, &self.trial, progress)?;
+        Ok(())
     }
 }
 

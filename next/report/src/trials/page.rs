@@ -7,13 +7,17 @@ use runner_model::json::Json;
 use runner_model::log::{LogRecord, Said};
 use runner_model::row::{Check, Grade, duration};
 use runner_model::units::{plural, show_duration, show_size};
-use runner_model::{Outcome, RowRef, outcome::Verdict};
+use runner_model::{Outcome, RowRef, outcome::Verdict, visible::cut};
 use serde_json::{Map, Value};
 
+use super::past;
 use crate::{TrialDocument, failure, logs::without_records, phrases, rows::Line};
 
 /// Longest JSON on one line, in bytes.
 const SHORT_VALUE: usize = 60;
+
+/// Characters of another provider's output.
+const START: usize = 100;
 
 /// A section of a page.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,13 +28,6 @@ pub struct Section {
 }
 
 impl TrialDocument {
-    /// Returns the row that settles the trial, or else the newest.
-    pub fn row(&self) -> Option<RowRef<'_>> {
-        let newest = || self.rows.iter().rev().filter_map(Line::row);
-        let settles = newest().find(|row| row.r#final == Some(true));
-        settles.or_else(|| newest().next())
-    }
-
     /// Formats the page of one row.
     pub fn sections(&self, row: &RowRef<'_>) -> Vec<Section> {
         let (session, at) = (row.session.unwrap_or(1), phrases::zoned_clock(row.started_at));
@@ -40,6 +37,7 @@ impl TrialDocument {
         if attempts.len() > 1 {
             page.lines("attempts", attempts.into_iter());
         }
+        page.lines("history", past::lines(&self.history).into_iter());
         let planned = self.planned.as_ref();
         let planned = planned.and_then(|test| serde_json::from_str::<Value>(test.get()).ok());
         if let Some(input) = planned.as_ref().and_then(|test| test.get("input")) {
@@ -48,14 +46,10 @@ impl TrialDocument {
         if let Some(Value::Object(expect)) = planned.as_ref().and_then(|test| test.get("expect")) {
             page.text("expected", expected(expect));
         }
-        if let Some(output) = &row.output {
-            let text = match Json::of(&output.0) {
-                Some(Json::String(text)) => shown_text(&text),
-                Some(value) => indented(&value),
-                None => output.get().to_owned(),
-            };
+        if let Some(text) = output(row) {
             page.text("output", text);
         }
+        page.lines("other providers", self.others.iter().filter_map(other));
         page.measured(row, planned.as_ref().map_or(&Value::Null, |test| &test["expect"]));
         let seq = row.seq.unwrap_or(0);
         if let Some(log) = self.logs.iter().find(|log| log.seq == seq) {
@@ -160,6 +154,25 @@ fn attempt(line: &Line) -> Option<String> {
     Some(format!("{attempt} in session {session}: {outcome}, {took}{reason}"))
 }
 
+/// Formats the output of a row.
+fn output(row: &RowRef<'_>) -> Option<String> {
+    let output = row.output.as_ref()?;
+    Some(match Json::of(&output.0) {
+        Some(Json::String(text)) => shown_text(&text),
+        Some(value) => indented(&value),
+        None => output.get().to_owned(),
+    })
+}
+
+/// Formats the result of another provider with the start of its output, or with the reason if there is no output.
+fn other(line: &Line) -> Option<String> {
+    let row = line.row()?;
+    let text = output(&row).unwrap_or_else(|| failure::headline(&row));
+    let start = cut(&text.replace('\n', " "), START);
+    let took = show_duration(row.duration());
+    Some(format!("{}: {}, {took}  {}", &*row.provider, row.outcome, start))
+}
+
 /// Formats what a test expects: only the value if it is of the whole output, in the form of the output next to it.
 fn expected(expect: &Map<String, Value>) -> String {
     if let (1, Some(equals)) = (expect.len(), expect.get("equals")) {
@@ -197,6 +210,8 @@ fn check(check: &Check<'_>, expected: Option<&Value>) -> String {
 fn grade(grade: &Grade<'_>) -> Vec<String> {
     let mut words = vec![format!("{}: {}", &*grade.grader, phrases::grade(grade))];
     words.extend(grade.min_score.map(|least| format!("at least {}", phrases::number(least))));
+    words
+        .extend((grade.weight != 1.0).then(|| format!("weight {}", phrases::number(grade.weight))));
     let own = grade.own_verdict.filter(|own| Some(*own) != grade.verdict);
     words.extend(own.map(|own| format!("its own verdict is {own}")));
     words.extend((grade.attempt > 1).then(|| format!("attempt {}", grade.attempt)));
@@ -216,7 +231,7 @@ fn grade(grade: &Grade<'_>) -> Vec<String> {
     [words.join(", ")].into_iter().chain(texts).collect()
 }
 
-fn record(record: &LogRecord<'_>) -> String {
+pub(super) fn record(record: &LogRecord<'_>) -> String {
     let fields = phrases::fields(record.fields.iter().map(|(name, value)| (&**name, &**value)));
     let at = phrases::time_of_day(record.at);
     format!("{at} {:5} {}{fields}", record.level, record.message)
@@ -241,5 +256,5 @@ fn indented(value: &impl fmt::Display) -> String {
 }
 
 #[cfg(test)]
-#[path = "tests/page.rs"]
+#[path = "../tests/page.rs"]
 mod tests;

@@ -6,7 +6,7 @@ use runner_model::row::RowHead;
 use runner_model::{Outcome, Tail, TrialId};
 use rusqlite::Connection;
 
-use super::{RunResults, ShortFingerprints, TrialResult};
+use super::{RowRest, RunResults, TrialResult};
 use crate::{
     End, Owned, PrunePolicy, ReadLine, ResultsRoot, RunDir,
     disk::fault::now,
@@ -55,17 +55,17 @@ fn find(path: &Path, run: &RunDir) -> RunResults<Vec<TrialResult>> {
 
 /// Returns the results by a search through the rows.
 fn expected(run: &RunDir) -> Vec<TrialResult> {
-    let mut newest: Vec<Option<(RowHead, ShortFingerprints)>> = vec![None; TRIALS as usize];
+    let mut newest: Vec<Option<(RowHead, RowRest)>> = vec![None; TRIALS as usize];
     run.rows(&mut |_, line| {
         let ReadLine::Row(head, bytes) = line else { return };
         let place = &mut newest[head.trial.repeat as usize - 1];
         let is_newer = place.as_ref().is_none_or(|(old, _)| old.seq < head.seq);
         if head.r#final && head.outcome.can_be_final() && is_newer {
-            *place = Some((head, ShortFingerprints::read(bytes)));
+            *place = Some((head, RowRest::read(bytes)));
         }
     })
     .unwrap();
-    newest.into_iter().flatten().map(|(head, prints)| TrialResult::new(&head, prints)).collect()
+    newest.into_iter().flatten().map(|(head, rest)| TrialResult::new(&head, rest)).collect()
 }
 
 /// Returns a number of the table.

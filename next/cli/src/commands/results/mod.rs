@@ -1,0 +1,4 @@
+//! Commands about results of trials, and the texts of their answers.
+
+pub mod history;
+pub mod trial;

@@ -1,0 +1,90 @@
+//! The page of a trial, and its parts: printed for other programs, or saved as files.
+
+use std::io::{self, Read};
+use std::{fs, path::Path};
+
+use runner_model::units::plural;
+use runner_model::visible::shown_path;
+use runner_record::{RecordError, RunDir};
+use runner_report::{TrialDocument, TrialPart};
+
+use crate::text::trials::{self, Extent};
+use crate::text::{CommandError, Out};
+
+/// Bytes that are read at a time.
+const CHUNK: usize = 64 << 10;
+
+/// Prints the page of a trial, and the command that calls its plugin again.
+pub fn print(document: &TrialDocument, is_full: bool, out: &Out) {
+    if let Some(row) = document.row() {
+        let extent = Extent { columns: out.columns(), is_full, remedy: "`--full` shows all" };
+        out.data(&trials::page(&row, document.sections(&row), extent));
+    }
+    out.data(&format!("reproduce: {}", document.reproduce));
+}
+
+/// Prints a part of a trial: its bytes for other programs, and visible text on a terminal.
+pub fn open(
+    document: &TrialDocument,
+    run: &RunDir,
+    name: &str,
+    out: &Out,
+) -> Result<(), CommandError> {
+    let parts = parts(document);
+    let part = TrialPart::find(&parts, &document.trial, name).map_err(CommandError::usage)?;
+    let (mut content, failed) = (part.open(run)?, |source| unreadable(run, source));
+    if out.columns().is_some() {
+        let mut bytes = Vec::new();
+        content.read_to_end(&mut bytes).map_err(failed)?;
+        out.data(String::from_utf8_lossy(&bytes).trim_end_matches('\n'));
+        return Ok(());
+    }
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match content.read(&mut chunk).map_err(failed)? {
+            0 => return Ok(()),
+            length => out.bytes(&chunk[..length]),
+        }
+    }
+}
+
+/// Writes all parts of a trial into a folder, and replaces no file.
+pub fn save(
+    document: &TrialDocument,
+    run: &RunDir,
+    folder: &Path,
+    out: &Out,
+) -> Result<(), CommandError> {
+    let parts = parts(document);
+    for part in &parts {
+        let path = folder.join(&part.name);
+        if path.symlink_metadata().is_ok() {
+            let path = shown_path(&path);
+            return Err(CommandError::usage(format!(
+                "{path} exists; choose another folder: --save DIR"
+            )));
+        }
+    }
+    for part in &parts {
+        let path = folder.join(&part.name);
+        let mut content = part.open(run)?;
+        let parent = path.parent().unwrap_or(folder);
+        let mut write = || {
+            fs::create_dir_all(parent)?;
+            let copied = io::copy(&mut content, &mut fs::File::create_new(&path)?);
+            copied.inspect_err(|_| drop(fs::remove_file(&path)))
+        };
+        write().map_err(|error| CommandError::cannot_write(&path, &error))?;
+    }
+    let files = plural(parts.len() as u64, "file", "files");
+    out.data(&format!("saved {files} in {}", shown_path(folder)));
+    Ok(())
+}
+
+fn parts(document: &TrialDocument) -> Vec<TrialPart> {
+    document.row().map_or_else(Vec::new, |row| document.parts(&row))
+}
+
+fn unreadable(run: &RunDir, source: io::Error) -> RecordError {
+    RecordError::Io { what: "read the artifacts of", path: run.path(), source }
+}

@@ -1,0 +1,409 @@
+//! [`HistoryDocument`]: results of a scenario's tests over its runs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::{ops::Add as _, path::Path};
+
+use runner_model::{Counts, Time, show_time, status::RunState};
+use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, TrialResult, Trials};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{VERSION, results::quantile};
+
+/// `runner history`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct HistoryDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The scenario's name.
+    pub scenario: String,
+    /// Absolute path of the scenario.
+    pub scenario_path: String,
+    /// The oldest first.
+    pub runs: Vec<PastRun>,
+    /// Sums over runs, for `--by`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sums: Vec<PastSum>,
+    /// Flaky tests first, then those that do not pass in their newest run, then those that passed least.
+    pub tests: Vec<PastTest>,
+    /// Runs of the scenario's name that are left out, with the reasons.
+    pub skipped: Vec<String>,
+}
+
+/// A run of the scenario.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PastRun {
+    pub run: String,
+    pub started_at: Time,
+    pub state: RunState,
+    /// Whether the run has lost results.
+    pub is_damaged: bool,
+    /// Labels and variables.
+    pub labels: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub results: PastResults,
+}
+
+/// Results of the runs of a day, or with a label.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PastSum {
+    /// The day, or the label's value. `null` for runs without the label.
+    pub key: Option<String>,
+    /// Number of runs.
+    pub runs: u64,
+    #[serde(flatten)]
+    pub results: PastResults,
+}
+
+/// A test on a provider.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PastTest {
+    pub test: String,
+    pub provider: String,
+    /// Number of runs in which the test was flaky: passed on a retry, or not in each repeat, or changed between passed and
+    /// not passed although nothing that decides it was changed since the run before.
+    pub flaky_runs: u64,
+    #[serde(flatten)]
+    pub results: PastResults,
+    /// Its result in each of `runs`.
+    pub marks: Vec<Option<Mark>>,
+}
+
+/// Results of trials. A trial counts once per run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PastResults {
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Share of the trials that passed, without skipped ones. `null` without any.
+    pub pass_rate: Option<f64>,
+    /// Median duration of a test in a run, in milliseconds. `null` without any.
+    pub p50_ms: Option<f32>,
+    /// Tokens of providers and graders in the attempts that decided. `null` if none reported any.
+    pub tokens: Option<f64>,
+    /// Cost of providers and graders in the attempts that decided. `null` if none reported any.
+    pub cost_usd: Option<f64>,
+}
+
+/// Result of a test in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    Passed,
+    /// Passed on a retry, or not in each repeat.
+    Flaky,
+    Failed,
+    Error,
+    Timeout,
+    Skipped,
+}
+
+impl Mark {
+    pub const ALL: [Self; 6] =
+        [Self::Passed, Self::Flaky, Self::Failed, Self::Error, Self::Timeout, Self::Skipped];
+
+    /// Returns the result of a test with these trials. `None` without any.
+    pub fn of(counts: &Counts) -> Option<Self> {
+        let (passed, skipped) = (counts.passed > 0, counts.skipped > 0);
+        Some(match (passed, counts.bad() > 0) {
+            (true, true) => Self::Flaky,
+            (true, false) if counts.flaky > 0 => Self::Flaky,
+            (true, false) => Self::Passed,
+            (false, true) if counts.error > 0 => Self::Error,
+            (false, true) if counts.timeout > 0 => Self::Timeout,
+            (false, true) => Self::Failed,
+            (false, false) if skipped => Self::Skipped,
+            (false, false) => return None,
+        })
+    }
+
+    pub fn sign(self) -> char {
+        match self {
+            Self::Passed => '✓',
+            Self::Flaky => '~',
+            Self::Failed => '✗',
+            Self::Error => '!',
+            Self::Timeout => 'T',
+            Self::Skipped => '○',
+        }
+    }
+}
+
+/// Selection of a history.
+pub struct HistoryQuery<'a> {
+    /// Whether a test on a provider is part of it.
+    pub is_wanted: &'a dyn Fn(&str, &str) -> bool,
+    /// Start of the oldest run.
+    pub since: Option<Time>,
+    /// Most runs, the newest.
+    pub limit: usize,
+    pub by: &'a By,
+}
+
+/// Groups of runs that are summed up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    Run,
+    Day,
+    /// The runs with the same value of this label or variable.
+    Label(String),
+}
+
+/// Sums over trials.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    counts: Counts,
+    tokens: Option<f64>,
+    cost_usd: Option<f64>,
+}
+
+impl Sums {
+    fn add(&mut self, other: &Self) {
+        self.counts = self.counts.plus(other.counts);
+        let sum =
+            |old: Option<f64>, more: Option<f64>| old.into_iter().chain(more).reduce(f64::add);
+        self.tokens = sum(self.tokens, other.tokens);
+        self.cost_usd = sum(self.cost_usd, other.cost_usd);
+    }
+
+    fn results(self, mut durations: Vec<f32>) -> PastResults {
+        durations.sort_by(f32::total_cmp);
+        let Self { counts, tokens, cost_usd } = self;
+        let all = counts.passed + counts.bad();
+        PastResults {
+            counts,
+            pass_rate: (all > 0).then(|| counts.passed as f64 / all as f64),
+            p50_ms: quantile(&durations, 0.5),
+            tokens,
+            cost_usd,
+        }
+    }
+}
+
+impl From<&TrialResult> for Sums {
+    fn from(trial: &TrialResult) -> Self {
+        let mut counts = Counts::default();
+        counts.add(trial.outcome, trial.flaky);
+        Self { counts, tokens: trial.tokens, cost_usd: trial.cost_usd }
+    }
+}
+
+/// A test on a provider in one run.
+#[derive(Clone, Debug, Default)]
+struct Cell {
+    sums: Sums,
+    ms: f64,
+    /// Hash of the fingerprints of all repeats, in any order.
+    fingerprints: u64,
+}
+
+impl Cell {
+    fn add(&mut self, trial: &TrialResult) {
+        let mut hasher = DefaultHasher::new();
+        (trial.trial.repeat, trial.fingerprints).hash(&mut hasher);
+        self.fingerprints ^= hasher.finish();
+        self.ms += trial.duration.0 as f64 / 1e3;
+        self.sums.add(&trial.into());
+    }
+
+    /// Returns the mean duration of the repeats.
+    fn ms(&self) -> f32 {
+        (self.ms / self.sums.counts.done() as f64) as f32
+    }
+}
+
+/// A test on a provider, whose runs are added from the newest back.
+#[derive(Debug, Default)]
+struct Test {
+    sums: Sums,
+    flaky_runs: u64,
+    /// Whether its newest result is not a pass.
+    fails: bool,
+    /// The run after the one that is added.
+    next: Option<Next>,
+}
+
+/// The next run in which a test was not skipped.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    mark: Mark,
+    fingerprints: u64,
+}
+
+impl Test {
+    fn add(&mut self, cell: &Cell, mark: Mark) {
+        self.sums.add(&cell.sums);
+        if mark == Mark::Skipped {
+            return;
+        }
+        self.flaky_runs += u64::from(mark == Mark::Flaky);
+        self.fails |= self.next.is_none() && mark != Mark::Passed;
+        let has_changed = self.next.is_some_and(|next| {
+            let are_sure = next.mark != Mark::Flaky && mark != Mark::Flaky;
+            let differ = (next.mark == Mark::Passed) != (mark == Mark::Passed);
+            are_sure && differ && next.fingerprints == cell.fingerprints
+        });
+        self.flaky_runs += u64::from(has_changed);
+        self.next = Some(Next { mark, fingerprints: cell.fingerprints });
+    }
+}
+
+/// A history whose runs are added from the newest back.
+#[derive(Default)]
+struct Collector {
+    /// By `test@provider`.
+    numbers: HashMap<String, usize>,
+    tests: Vec<Test>,
+    runs: Vec<PastRun>,
+    /// For each run the marks and the durations of tests by their numbers.
+    columns: Vec<Vec<(Option<Mark>, f32)>>,
+    sums: BTreeMap<Option<String>, (u64, Sums, Vec<f32>)>,
+}
+
+impl Collector {
+    fn add(
+        &mut self,
+        trials: &mut Trials,
+        run: &RunDir,
+        manifest: &Manifest,
+        query: &HistoryQuery<'_>,
+    ) -> Result<(), RecordError> {
+        let (numbers, mut name) = (&mut self.numbers, String::new());
+        let found = trials.of_run(run, &Vec::new, &mut |cells: &mut Vec<Cell>, trial| {
+            let (test, provider) = (&*trial.trial.test, &*trial.trial.provider);
+            if !(query.is_wanted)(test, provider) {
+                return;
+            }
+            name.clear();
+            name.extend([test, "@", provider]);
+            let number = match numbers.get(&name) {
+                Some(number) => *number,
+                None => {
+                    numbers.insert(name.clone(), numbers.len());
+                    numbers.len() - 1
+                }
+            };
+            cells.resize(cells.len().max(number + 1), Cell::default());
+            cells[number].add(&trial);
+        })?;
+        self.tests.resize_with(self.numbers.len(), Test::default);
+        let (mut all, mut column) = (Sums::default(), Vec::with_capacity(found.results.len()));
+        for (test, cell) in self.tests.iter_mut().zip(&found.results) {
+            let mark = Mark::of(&cell.sums.counts);
+            if let Some(mark) = mark {
+                test.add(cell, mark);
+                all.add(&cell.sums);
+            }
+            column.push((mark, cell.ms()));
+        }
+        let durations: Vec<_> = durations(&column).collect();
+        let head = RunHead::from(manifest);
+        let key = match query.by {
+            By::Run => None,
+            By::Day => Some(Some(show_time(head.started_at, "%Y-%m-%d"))),
+            By::Label(name) => Some(head.labels.get(name).cloned()),
+        };
+        if let Some(key) = key {
+            let (runs, sums, known) = self.sums.entry(key).or_default();
+            *runs += 1;
+            sums.add(&all);
+            known.extend(&durations);
+        }
+        self.runs.push(PastRun {
+            run: head.id.clone(),
+            started_at: head.started_at,
+            state: head.state(),
+            is_damaged: found.is_damaged,
+            labels: head.labels,
+            results: all.results(durations),
+        });
+        self.columns.push(column);
+        Ok(())
+    }
+
+    /// Returns the tests in their order.
+    fn tests(&mut self) -> Vec<PastTest> {
+        let mut names: Vec<_> = std::mem::take(&mut self.numbers).into_iter().collect();
+        names.sort_by(|(left, one), (right, other)| {
+            let [one, other] = [one, other].map(|number| &self.tests[*number]);
+            let rate =
+                |test: &Test| test.sums.counts.passed as f64 / test.sums.counts.done() as f64;
+            (other.flaky_runs, other.fails)
+                .cmp(&(one.flaky_runs, one.fails))
+                .then(rate(one).total_cmp(&rate(other)))
+                .then(left.cmp(right))
+        });
+        let test = |(name, number): (String, usize)| {
+            let cells = || self.columns.iter().rev().map(|column| column.get(number).copied());
+            let marks = cells().map(|cell| cell?.0).collect();
+            let Test { sums, flaky_runs, .. } = &self.tests[number];
+            let all: Vec<_> = cells().flatten().collect();
+            let (test, provider) = name.split_once('@').unwrap_or((&name, ""));
+            PastTest {
+                test: test.to_owned(),
+                provider: provider.to_owned(),
+                flaky_runs: *flaky_runs,
+                results: sums.results(durations(&all).collect()),
+                marks,
+            }
+        };
+        names.into_iter().map(test).collect()
+    }
+}
+
+/// Returns the durations of the tests that have a result.
+fn durations(column: &[(Option<Mark>, f32)]) -> impl Iterator<Item = f32> {
+    column.iter().filter(|(mark, _)| mark.is_some()).map(|(_, ms)| *ms)
+}
+
+impl HistoryDocument {
+    /// Reads the results of this user's runs of a scenario. Calls `progress` before each run.
+    ///
+    /// # Errors
+    ///
+    /// The results root cannot be read.
+    pub fn read(
+        root: &ResultsRoot,
+        scenario: &str,
+        path: &Path,
+        query: &HistoryQuery<'_>,
+        progress: &mut dyn FnMut(),
+    ) -> Result<Self, RecordError> {
+        let (mut trials, mut found) = (root.trials()?, Collector::default());
+        let mut skipped = Vec::new();
+        for run in root.runs_of(scenario, path)? {
+            if found.runs.len() == query.limit {
+                break;
+            }
+            progress();
+            let added = run.and_then(|(run, manifest)| {
+                let is_old = query.since.is_some_and(|since| manifest.started_at < since);
+                if !is_old {
+                    found.add(&mut trials, &run, &manifest, query)?;
+                }
+                Ok(is_old)
+            });
+            match added {
+                Ok(false) => {}
+                Ok(true) => break,
+                Err(error) => skipped.push(error.to_string()),
+            }
+        }
+        let tests = found.tests();
+        found.runs.reverse();
+        let sum = |(key, (runs, sums, durations)): (_, (_, Sums, _))| PastSum {
+            key,
+            runs,
+            results: sums.results(durations),
+        };
+        Ok(Self {
+            v: VERSION,
+            scenario: scenario.to_owned(),
+            scenario_path: path.to_string_lossy().into_owned(),
+            runs: found.runs,
+            sums: found.sums.into_iter().map(sum).collect(),
+            tests,
+            skipped,
+        })
+    }
+}

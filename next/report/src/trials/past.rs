@@ -1,0 +1,89 @@
+//! [`PastResult`]: a result of a trial in a run of its scenario.
+
+use std::path::Path;
+
+use runner_model::{Counts, Outcome, Time, TrialId};
+use runner_record::{Manifest, RecordError, ResultsRoot};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::history::Mark;
+use crate::{phrases, short_id};
+
+/// Runs that are searched for results of a trial.
+const MOST_RUNS: usize = 20;
+/// Trials of these runs together, whose results may have to be read from all rows once.
+const MOST_TRIALS: u64 = 2_000_000;
+
+/// A result of a trial in a run of its scenario.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct PastResult {
+    pub run: String,
+    /// The start of the run.
+    pub run_started_at: Time,
+    pub outcome: Outcome,
+    /// Whether the trial passed after an attempt that did not.
+    pub flaky: bool,
+    pub duration_ms: f64,
+}
+
+impl PastResult {
+    /// Reads the results of a trial in the newest runs of its scenario, the oldest first. Leaves out runs that cannot be read.
+    /// Calls `progress` before each run.
+    ///
+    /// # Errors
+    ///
+    /// The results root cannot be read.
+    pub(super) fn read(
+        root: &ResultsRoot,
+        manifest: &Manifest,
+        trial: &TrialId,
+        progress: &mut dyn FnMut(),
+    ) -> Result<Vec<Self>, RecordError> {
+        let (mut trials, mut found, mut rows) = (root.trials()?, Vec::new(), 0);
+        let runs = root.runs_of(&manifest.scenario, Path::new(&manifest.scenario_path))?;
+        for (run, manifest) in runs.flatten().take(MOST_RUNS) {
+            rows += manifest.counts.done();
+            if rows > MOST_TRIALS && !found.is_empty() {
+                break;
+            }
+            progress();
+            let result = trials.of_trial(&run, trial).ok().and_then(|found| found.results);
+            found.extend(result.map(|result| Self {
+                run: run.id().to_owned(),
+                run_started_at: manifest.started_at,
+                outcome: result.outcome,
+                flaky: result.flaky,
+                duration_ms: result.duration.0 as f64 / 1e3,
+            }));
+        }
+        found.reverse();
+        Ok(found)
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        let mut counts = Counts::default();
+        counts.add(self.outcome, self.flaky);
+        Mark::of(&counts)
+    }
+}
+
+/// Formats results as signs, with the newest change.
+pub(super) fn lines(results: &[PastResult]) -> Vec<String> {
+    let [first, .., last] = results else { return Vec::new() };
+    let signs: String = results.iter().filter_map(|one| Some(one.mark()?.sign())).collect();
+    let since = phrases::zoned_clock(first.run_started_at);
+    let pairs = results.iter().zip(&results[1..]);
+    let change = pairs.rev().find(|(old, new)| old.outcome != new.outcome);
+    let change = match change {
+        Some((old, new)) => format!(
+            "{} since run {}, {}; before: {}",
+            last.outcome,
+            short_id(&new.run),
+            phrases::zoned_clock(new.run_started_at),
+            old.outcome
+        ),
+        None => format!("always {}", last.outcome),
+    };
+    vec![format!("{signs} newest last, since {since}"), change]
+}
