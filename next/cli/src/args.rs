@@ -17,7 +17,7 @@ use runner_model::{Budgets, FailFast, SessionOverrides, status::RunState};
 use runner_record::{RecordError, ResultsRoot, RunDir, default_root};
 use runner_scenario::Filter;
 
-use crate::{detach, text::CommandError};
+use crate::{detach, report_files::ReportFile, text::CommandError};
 
 /// The results root.
 #[derive(Args, Clone)]
@@ -168,6 +168,15 @@ pub struct SessionArgs {
     wait: bool,
     #[command(flatten)]
     pub root: RootArgs,
+    /// Write a report: .html, .xml, .md or .csv; repeatable
+    #[arg(long, value_name = "FILE", value_parser = ReportFile::parse)]
+    report: Vec<ReportFile>,
+    /// Write a report as JUnit's XML
+    #[arg(long, value_name = "FILE", value_parser = ReportFile::parse_junit)]
+    junit: Option<ReportFile>,
+    /// Print nothing for GitHub, GitLab and Buildkite
+    #[arg(long)]
+    pub no_ci: bool,
     /// Print events as JSON Lines
     #[arg(long)]
     pub json: bool,
@@ -180,6 +189,21 @@ pub struct SessionArgs {
 }
 
 impl SessionArgs {
+    /// Returns the files of `--report` and `--junit`.
+    pub fn reports(&self) -> impl Iterator<Item = &ReportFile> {
+        self.report.iter().chain(&self.junit)
+    }
+
+    /// Refuses reports of several runs, which would replace each other.
+    pub fn refuse_reports(&self) -> Result<(), CommandError> {
+        match self.reports().next() {
+            Some(_) => Err(CommandError::usage(
+                "`--report` and `--junit` take one run, and these are several\nto write reports of each into its folder, add `[report]` to the scenarios",
+            )),
+            None => Ok(()),
+        }
+    }
+
     pub fn request(&self) -> SessionRequest {
         let command = detach::arguments().map(|word| word.to_string_lossy().into_owned());
         let mut budgets = Budgets::default();

@@ -8,7 +8,7 @@ use runner_record::RequestMode;
 
 use crate::args::{RootArgs, RunArgs};
 use crate::commands::{completions, control, exec, follow, init, list, manual, plugin};
-use crate::commands::{rescore, resume, schema, show, upkeep, validate};
+use crate::commands::{report, rescore, resume, schema, show, upkeep, validate};
 use crate::commands::results::history;
 use crate::text::{CommandError, Out, style};
 
@@ -40,6 +40,7 @@ pub enum Command {
     Validate(validate::Args),
     List(list::Args),
     Show(show::Args),
+    Report(report::Args),
     History(history::Args),
     Wait(follow::WaitArgs),
     Logs(follow::LogsArgs),
@@ -82,7 +83,7 @@ pub enum PluginCommand {
 pub const GROUPS: [(&str, &[&str]); 7] = [
     ("Start", &["init", "validate"]),
     ("Run", &["exec", "resume", "rescore"]),
-    ("Inspect", &["list", "show", "history", "logs"]),
+    ("Inspect", &["list", "show", "report", "history", "logs"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait"]),
     ("Write providers", &["plugin"]),
     ("Maintain", &["verify", "cleanup", "prune", "pin", "unpin", "reindex"]),
@@ -90,7 +91,7 @@ pub const GROUPS: [(&str, &[&str]); 7] = [
 ];
 
 /// The commands and their examples, which work in the folder of `runner init`.
-const EXAMPLES: [(&str, &[&str]); 29] = [
+const EXAMPLES: [(&str, &[&str]); 30] = [
     ("init", &["runner init", "runner init examples/first"]),
     ("validate", &["runner validate first.toml"]),
     (
@@ -114,6 +115,7 @@ const EXAMPLES: [(&str, &[&str]); 29] = [
     ("list", &["runner list --status passed", "runner list --scenario 'first*' --since 7d --json"]),
     ("show", &["runner show", "runner show latest --failed", "runner show latest greeting"]),
     ("history", &["runner history", "runner history first --since 7d --by day"]),
+    ("report", &["runner report -o report.html", "runner report latest --junit -o junit.xml"]),
     ("logs", &["runner logs latest --tail 20", "runner logs --follow"]),
     ("verify", &["runner verify latest"]),
     ("cleanup", &["runner cleanup", "runner cleanup --yes"]),
@@ -168,7 +170,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "no_graders",
         ],
     ),
-    ("Output", &["dry_run", "explain", "json", "quiet", "verbose"]),
+    ("Output", &["dry_run", "explain", "json", "quiet", "verbose", "no_ci"]),
     (
         "Settings of the run",
         &[
@@ -185,7 +187,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "grace",
         ],
     ),
-    ("Results", &["into", "results", "label"]),
+    ("Results", &["into", "results", "label", "report", "junit"]),
     ("Background and other runs", &["detach", "exclusive", "wait"]),
     ("Plugins and secrets", &["build", "secret_file"]),
     ("Options", &["color", "help"]),
@@ -201,6 +203,7 @@ impl Command {
             Self::Validate(args) => validate::run(args, out),
             Self::List(args) => list::run(args, out),
             Self::Show(args) => show::run(args, out),
+            Self::Report(args) => report::run(args, out),
             Self::History(args) => history::run(args, out),
             Self::Wait(args) => follow::wait(args, out),
             Self::Logs(args) => follow::logs(args, out),

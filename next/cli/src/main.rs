@@ -3,9 +3,12 @@
 //! `commands` has one file for each command or small group of commands; `text` formats and prints. Start at [`run`].
 
 mod args;
+mod ci;
 mod command;
 mod commands;
 mod detach;
+mod report_files;
+mod session_end;
 mod source_build;
 mod templates;
 mod text;

@@ -105,6 +105,23 @@ impl Scenario {
         problems
     }
 
+    /// Returns the files and lines of these tests. Reads the lists up to the last of them.
+    pub fn test_places(&self, ids: &[&str]) -> HashMap<String, (String, usize)> {
+        let mut places = HashMap::new();
+        let Ok(document) = self.document() else { return places };
+        let _ = AllTests::new(self, &document).visit(&mut |test| {
+            if let Ok((origin, test)) = test
+                && ids.contains(&&*test.id)
+                && let Some(Place { source, span, .. }) = origin.place("").first()
+            {
+                places.insert(test.id.to_string(), (source.path.clone(), source.line(span.start)));
+            }
+            let is_done = places.len() == ids.len();
+            if is_done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        places
+    }
+
     /// Adds the places of problems of tests. Reads the lists again, up to the last of these tests.
     pub fn test_problems(&self, suite: &Suite, found: &[TestProblem]) -> Problems {
         let mut places = match self.document() {

@@ -181,7 +181,7 @@ impl Source {
     }
 
     /// Returns the line in the file of the byte at `offset`, from 1.
-    fn line(&self, offset: usize) -> usize {
+    pub(crate) fn line(&self, offset: usize) -> usize {
         self.first_line + line_breaks(&self.text.as_bytes()[..offset])
     }
 }

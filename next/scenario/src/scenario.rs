@@ -10,7 +10,8 @@ use runner_model::{
 use serde_json::{Map, Value};
 
 use crate::keys::{
-    BUDGET, CONCURRENCY, DEFAULTS, GATE, GRADERS, LIST, PRICES, PROVIDERS, TEST, TestList,
+    BUDGET, CONCURRENCY, DEFAULTS, GATE, GRADERS, LIST, PRICES, PROVIDERS, REPORT, TEST,
+    TestList,
     TestSettings, VARS, Vars, WrittenTest, add_prices, budget_of, consistency, files, matrix,
     template_inputs, vars,
 };
@@ -49,6 +50,8 @@ pub struct Scenario {
     pub vars: Vars,
     /// `None` if all trials must pass.
     pub gate: Option<Gate>,
+    /// Names of reports that each session writes into the run's folder. Their extensions are those of the forms.
+    pub reports: Vec<String>,
     pub(crate) matrix_origins: MatrixOrigins,
     pub(crate) path: String,
     pub(crate) defaults: TestSettings,
@@ -319,6 +322,7 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
         defaults: table.optional("defaults", &DEFAULTS).unwrap_or_default(),
         run: table.optional("run", &RUN).unwrap_or_default(),
         gate,
+        reports: table.optional("report", &REPORT).unwrap_or_default(),
         dimensions: table.optional("dimensions", &List(0, TEXT)),
         tests: table.optional("tests", &List(0, TEST)).unwrap_or_default(),
         lists: table.optional("test_lists", &List(0, LIST)).unwrap_or_default(),

@@ -151,8 +151,8 @@ tolerance = 3
 
 #[test]
 fn later_keys_are_not_supported_yet() {
-    let runner = Runner::hostile("[report]\nhtml = true\n[[tests]]\nid = \"a\"\n");
-    runner.refused(&[], &["scenario.toml:1:", "report", "not supported yet"]);
+    let runner = Runner::hostile("[notify]\nurl = \"u\"\n[[tests]]\nid = \"a\"\n");
+    runner.refused(&[], &["scenario.toml:1:", "notify", "not supported yet"]);
 }
 
 #[test]

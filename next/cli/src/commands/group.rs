@@ -44,6 +44,7 @@ pub fn scenario_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
 
 /// Creates the runs of several scenarios, and runs one after the other.
 pub fn exec(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
+    args.refuse_reports()?;
     let (group, empty) = Group::create(requests)?;
     empty.iter().for_each(|scenario| warn_of_empty(scenario, out));
     run(group, args, out)
@@ -60,6 +61,7 @@ pub fn resume(
     args: &SessionArgs,
     out: &Out,
 ) -> Result<Exit, CommandError> {
+    args.refuse_reports()?;
     run(Group::resume(group, requests)?, args, out)
 }
 

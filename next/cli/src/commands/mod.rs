@@ -9,6 +9,7 @@ pub mod init;
 pub mod list;
 pub mod manual;
 pub mod plugin;
+pub mod report;
 pub mod rescore;
 pub mod results;
 pub mod resume;

@@ -12,6 +12,7 @@ use runner_report::{Denials, Failures, RunSummary, phrases, run_facts, short_of}
 use crate::{
     args::SessionArgs,
     detach::{self, Background},
+    session_end,
     text::{
         CommandError, Out,
         events::EventStream,
@@ -45,6 +46,7 @@ pub fn run(
         screen.finish(&ended, is_of_group);
         ended
     };
+    session_end::finish(&ended, args, out);
     Ok(ended.exit)
 }
 

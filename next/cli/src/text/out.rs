@@ -6,12 +6,12 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
-use std::{os::fd::AsFd, panic, time::Duration};
+use std::{env, os::fd::AsFd, panic, sync::LazyLock, time::Duration};
 
 use anstream::{AutoStream, ColorChoice};
 use indicatif::ProgressBar;
 use runner_model::exit::Exit;
-use runner_model::visible::{visible, visible_line};
+use runner_model::visible::{visible, visible_line, without_commands};
 use runner_report::json;
 use serde::Serialize;
 
@@ -91,6 +91,13 @@ impl Out {
     /// Prints a message in dim text, such as the command to type next.
     pub fn hint(&self, text: &str) {
         self.talk(&style::dim(text));
+    }
+
+    /// Prints lines for a CI system to standard error, as they are.
+    pub fn ci(&self, text: &str) {
+        self.around_bar(|| {
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        });
     }
 
     /// Prints a warning on one line.
@@ -224,8 +231,10 @@ impl Drop for Lines<'_> {
 
 /// Wraps lines to a screen, and escapes control characters. Colours stay: those in the texts of guests were escaped before.
 pub fn fitted(text: &str, columns: Option<usize>) -> String {
+    static IS_GITHUB: LazyLock<bool> = LazyLock::new(|| env::var_os("GITHUB_ACTIONS").is_some());
+    let text = if *IS_GITHUB { without_commands(text) } else { text.into() };
     let mut safe = String::with_capacity(text.len());
-    for (piece, is_style) in layout::pieces(text) {
+    for (piece, is_style) in layout::pieces(&text) {
         safe.push_str(&if is_style { piece.into() } else { visible(piece) });
     }
     match columns {

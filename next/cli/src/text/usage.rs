@@ -8,10 +8,11 @@ use runner_model::visible::visible_line;
 use runner_scenario::similar;
 
 /// Commands of other tools, each with the command to use here.
-const COMMANDS: [(&[&str], &str); 12] = [
+const COMMANDS: [(&[&str], &str); 13] = [
     (&["history", "jobs", "ls", "ps", "runs", "status"], "runner list"),
     (&["get", "info", "view"], "runner show RUN"),
-    (&["compare", "diff", "export", "report", "results", "stats"], "runner show RUN --json"),
+    (&["export", "results"], "runner report RUN"),
+    (&["compare", "diff", "stats"], "runner show RUN --json"),
     (&["go", "start", "test"], "runner exec SCENARIO"),
     (&["check", "lint"], "runner validate SCENARIO"),
     (&["build", "doctor", "inspect", "new"], "runner plugin COMMAND"),

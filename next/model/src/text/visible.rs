@@ -53,6 +53,26 @@ pub fn visible_line(text: &str) -> Cow<'_, str> {
     visible(&text).into_owned().into()
 }
 
+/// Breaks GitHub's workflow commands: `::` at the start of a line, possibly after styles, and `##[`. A job obeys them wherever
+/// they are printed.
+pub fn without_commands(text: &str) -> Cow<'_, str> {
+    fn is_command(line: &str) -> bool {
+        let mut rest = line.trim_start();
+        while let Some((_, after)) = rest.strip_prefix("\u{1b}[").and_then(|rest| rest.split_once('m')) {
+            rest = after.trim_start();
+        }
+        rest.starts_with("::")
+    }
+    if !text.contains("##[") && !text.split('\n').any(is_command) {
+        return text.into();
+    }
+    let line = |line: &str| {
+        if is_command(line) { line.replacen("::", ": :", 1) } else { line.to_owned() }
+    };
+    let lines: Vec<_> = text.split('\n').map(line).collect();
+    lines.join("\n").replace("##[", "# #[").into()
+}
+
 /// Escapes like [`visible_line`], and white space that a reader may overlook: kinds other than a space, and any at the end of
 /// the text.
 pub fn marked(text: &str) -> String {

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, io};
 
 use csv::WriterBuilder;
-use runner_model::row::Metric;
+use runner_model::{row::Metric, visible::without_commands};
 
 use super::cases::{Case, Cases};
 use super::error::FormError;
@@ -75,6 +75,7 @@ fn record(case: &Case<'_>, metrics: &[String]) -> Vec<String> {
 
 /// Returns a text that no spreadsheet takes for a formula.
 fn text(text: &str) -> String {
+    let text = without_commands(text);
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
-    if is_formula { format!("'{text}") } else { text.to_owned() }
+    if is_formula { format!("'{text}") } else { text.into_owned() }
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use runner_model::units::{grouped, plural};
-use runner_model::visible::visible_line;
+use runner_model::visible::{visible_line, without_commands};
 use runner_model::{Counts, statistics::wilson};
 
 use super::cases::{CaseCounts, Cases};
@@ -70,14 +70,19 @@ fn head(document: &RunDocument, sum: &Counts, all: &[CaseCounts]) -> String {
     let mut text = format!("### {}: {state}\n\n", code(&manifest.scenario));
     let counts = phrases::counts(sum);
     let counts = if counts.is_empty() { counts } else { format!(": {counts}") };
-    text += &format!("{}{counts}. Run {}.\n", plural(trials, "trial", "trials"), code(&run.head.id));
+    text +=
+        &format!("{}{counts}. Run {}.\n", plural(trials, "trial", "trials"), code(&run.head.id));
     let gate = manifest.gate.as_ref();
     text.extend(gate.map(|gate| format!("Gate {}.\n", code(&run_facts::gate(gate)))));
     let missing: u64 = all.iter().map(|counts| counts.without_result).sum();
     let damage = [
         (missing, "trial has no result", "trials have no result"),
         (document.lost_results, "result is lost", "results are lost"),
-        (document.damaged_lines, "line of the results is damaged", "lines of the results are damaged"),
+        (
+            document.damaged_lines,
+            "line of the results is damaged",
+            "lines of the results are damaged",
+        ),
     ];
     for (count, one, many) in damage.into_iter().filter(|(count, ..)| *count > 0) {
         text += &format!("\n> **{}**\n", plural(count, one, many));
@@ -108,7 +113,10 @@ fn table(document: &RunDocument, all: &[CaseCounts]) -> String {
         text += &format!("| {name} | {cells} | {rate} |\n");
     }
     let more = document.providers.len().saturating_sub(MOST_PROVIDERS) as u64;
-    text.extend((more > 0).then(|| format!("\n{} not shown\n", plural(more, "provider is", "providers are"))));
+    text.extend(
+        (more > 0)
+            .then(|| format!("\n{} not shown\n", plural(more, "provider is", "providers are"))),
+    );
     text
 }
 
@@ -120,7 +128,7 @@ fn section(group: &FailedGroup) -> String {
             block += "…\n";
             break;
         }
-        block += &format!("{line}\n");
+        block += &format!("{}\n", without_commands(line));
     }
     let fence = "`".repeat(longest_backticks(&block).max(2) + 1);
     let count = plural(group.trials, "trial", "trials");

@@ -6,6 +6,7 @@ mod gate_keys;
 mod grant_keys;
 pub(crate) mod matrix;
 mod provider_keys;
+mod report_keys;
 pub(crate) mod template_inputs;
 mod test_keys;
 pub(crate) mod vars;
@@ -17,6 +18,7 @@ pub(crate) use matrix::{MATRIX, MATRIX_NAME};
 pub(crate) use provider_keys::{
     BUDGET, CONCURRENCY, GRADERS, PRICES, PROVIDERS, add_prices, budget_of,
 };
+pub(crate) use report_keys::REPORT;
 pub(crate) use test_keys::{
     DEFAULT_TIMEOUT, DEFAULTS, LIST, MAX_META, RETRIES, TEST, TestList, TestSettings,
     WrittenExpect, WrittenTest,

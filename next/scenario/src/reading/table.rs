@@ -11,7 +11,7 @@ use crate::reading::{At, Form, Reader, form::read, reader::similar, suggest};
 /// Keys of later versions, by the titles of their tables.
 const LATER: &[(&str, &[&str])] = &[
     ("`runner.toml`", &["max_active_runs", "notify", "serve"]),
-    ("Top level", &["notify", "report"]),
+    ("Top level", &["notify"]),
 ];
 
 /// Unknown keys of a table that are reported one by one. Each is searched for in the text.

@@ -1,0 +1,147 @@
+//! Output for CI systems: annotations and a summary on GitHub, folded sections on GitLab and Buildkite.
+
+use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::{borrow::Cow, env};
+
+use runner_model::units::plural;
+use runner_model::visible::visible_line;
+use runner_report::{FailedGroup, FailedGroups, Form, FormError, FormOptions, RunDocument};
+use runner_scenario::load;
+
+use crate::text::Out;
+
+/// Annotations of a step that GitHub shows.
+const MOST_ANNOTATIONS: usize = 10;
+/// Bytes of all summaries of a step on GitHub.
+const MOST_SUMMARY: u64 = 1 << 20;
+/// Characters of a message.
+const MOST_MESSAGE: usize = 1000;
+/// Sections of failures.
+const MOST_SECTIONS: usize = 50;
+
+/// A CI system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    GitHub,
+    GitLab,
+    Buildkite,
+}
+
+impl System {
+    /// Returns the system that runs this process.
+    pub fn of_environment() -> Option<Self> {
+        let systems = [
+            ("GITHUB_ACTIONS", Self::GitHub),
+            ("GITLAB_CI", Self::GitLab),
+            ("BUILDKITE", Self::Buildkite),
+        ];
+        systems.into_iter().find(|(name, _)| env::var_os(name).is_some_and(|value| value == "true"))
+            .map(|(_, system)| system)
+    }
+
+    /// Prints the failures of a run, and writes its summary.
+    ///
+    /// # Errors
+    ///
+    /// The rows cannot be read, or the summary cannot be written.
+    pub fn write(self, document: &RunDocument, out: &Out) -> Result<(), FormError> {
+        let failed = FailedGroups::read(document)?;
+        match self {
+            Self::GitHub => {
+                annotate(document, &failed, out);
+                append_summary(document)
+            }
+            Self::GitLab | Self::Buildkite => {
+                let time = document.manifest.completed_at.map_or(0, |time| time.as_millis() / 1000);
+                for (number, group) in failed.groups.iter().take(MOST_SECTIONS).enumerate() {
+                    out.ci(&self.section(number, time, group));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Formats a folded section.
+    fn section(self, number: usize, time: i64, group: &FailedGroup) -> String {
+        let count = plural(group.trials, "trial", "trials");
+        let title = format!("{}, {count}: {}", group.outcome, group.reason);
+        let lines = group.block.iter().map(|(_, line)| format!("  {line}\n"));
+        let text = format!("{}\n{}", group.name(), lines.collect::<String>());
+        match self {
+            Self::GitLab => format!(
+                "\x1b[0Ksection_start:{time}:runner_{number}[collapsed=true]\r\x1b[0K{title}\n{text}\x1b[0Ksection_end:{time}:runner_{number}\r\x1b[0K"
+            ),
+            _ => format!("--- {title}\n{text}"),
+        }
+    }
+}
+
+/// Prints an annotation for each reason, at the place of its first test.
+fn annotate(document: &RunDocument, failed: &FailedGroups, out: &Out) {
+    let manifest = &document.manifest;
+    let shown = match failed.groups.len() {
+        all if all > MOST_ANNOTATIONS => MOST_ANNOTATIONS - 1,
+        all => all,
+    };
+    let groups = &failed.groups[..shown];
+    let tests: Vec<_> = groups.iter().map(|group| &*group.first[0].test).collect();
+    let path = Path::new(&manifest.scenario_path);
+    let places = match load(path, &manifest.metadata.selection.overrides.vars) {
+        Ok(scenario) if !tests.is_empty() => scenario.test_places(&tests),
+        _ => HashMap::new(),
+    };
+    // A gate may accept failures.
+    let level = if document.run.exit_code == Some(0) { "warning" } else { "error" };
+    for (group, test) in groups.iter().zip(tests) {
+        let count = plural(group.trials, "trial", "trials");
+        let place = match places.get(test) {
+            Some((file, line)) => format!("file={},line={line}", property(&in_workspace(file))),
+            None => format!("file={}", property(&in_workspace(&manifest.scenario_path))),
+        };
+        let title = property(&format!("{}: {count} {}", manifest.scenario, group.outcome));
+        let message = data(&format!("{}: {}", group.name(), group.reason));
+        out.ci(&format!("::{level} {place},title={title}::{message}"));
+    }
+    let left: u64 = failed.trials - groups.iter().map(|group| group.trials).sum::<u64>();
+    if left > 0 {
+        let trials = plural(left, "more trial", "more trials");
+        let command = document.run.command("show", &document.run.short, &["--failed"]);
+        out.ci(&format!("::{level}::{}", data(&format!("{trials} failed: {command}"))));
+    }
+}
+
+/// Returns a path relative to the checkout, if it is in it.
+fn in_workspace(path: &str) -> Cow<'_, str> {
+    let workspace = env::var_os("GITHUB_WORKSPACE").filter(|workspace| !workspace.is_empty());
+    let inside = workspace.and_then(|workspace| Path::new(path).strip_prefix(workspace).ok());
+    inside.map_or(path.into(), |inside| inside.to_string_lossy())
+}
+
+/// Escapes the message of a workflow command.
+fn data(text: &str) -> String {
+    let text: String = visible_line(text).chars().take(MOST_MESSAGE).collect();
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// Escapes a property of a workflow command.
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// Adds the run as Markdown to the step's summary, if it has room.
+fn append_summary(document: &RunDocument) -> Result<(), FormError> {
+    let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else {
+        return Ok(());
+    };
+    let mut text = Vec::new();
+    Form::Markdown.write(document, FormOptions::default(), &mut text)?;
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    if file.metadata()?.len() + text.len() as u64 + 1 > MOST_SUMMARY {
+        return Err(io::Error::other("the step's summary is full").into());
+    }
+    text.push(b'\n');
+    Ok(file.write_all(&text)?)
+}

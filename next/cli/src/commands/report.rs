@@ -1,0 +1,116 @@
+//! `runner report`: writes a report of a run.
+
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use runner_engine::resolve_filter;
+use runner_model::{exit::Exit, visible::shown_path};
+use runner_report::{Form, FormError, FormOptions, RunDocument, Which};
+use runner_scenario::Filter;
+
+use super::target::{self, Target};
+use crate::args::{RootArgs, RunArg, filters};
+use crate::report_files::ReportFile;
+use crate::text::{CommandError, Out};
+
+/// Write a report of a run
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    run: RunArg,
+    #[command(flatten)]
+    root: RootArgs,
+    /// Write one page for a browser
+    #[arg(long, group = "form")]
+    html: bool,
+    /// Write JUnit's XML, for CI systems
+    #[arg(long, group = "form")]
+    junit: bool,
+    /// Write Markdown, for a comment [default]
+    #[arg(long, group = "form")]
+    markdown: bool,
+    /// Write CSV, with a line for each trial
+    #[arg(long, group = "form")]
+    csv: bool,
+    /// Write this file; its extension names the form
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Report only trials that match `tag(a)`; repeatable
+    #[arg(short = 'E', long, value_name = "FILTER")]
+    filter: Vec<String>,
+    /// In JUnit's XML, report failures also if the gate holds
+    #[arg(long)]
+    junit_strict: bool,
+}
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let form = args.form()?;
+    if args.junit_strict && form != Form::Junit {
+        return Err(CommandError::usage("`--junit-strict` needs `--junit`"));
+    }
+    let filter = Filter::all(filters(&args.filter)?);
+    let root = args.root.open()?;
+    let run = match Target::find(&root, &args.run.name_or_latest())? {
+        Target::Run(run) => run,
+        Target::Group(list) => return Err(target::needs_one_run(&root, &list)),
+    };
+    let root = run.results_root()?;
+    let which = match filter {
+        Some(mut filter) => {
+            resolve_filter(&mut filter, &root)?;
+            Which::Matching(filter)
+        }
+        None => Which::All,
+    };
+    let document = RunDocument::read(&root, &run, &which)?;
+    let options = FormOptions { junit_strict: args.junit_strict };
+    match &args.output {
+        Some(path) => ReportFile { path: path.clone(), form }.write(&document, options)?,
+        None => {
+            let mut writer = BufWriter::new(Stdout(out));
+            let written = form.write(&document, options, &mut writer);
+            match written.and_then(|()| Ok(writer.flush()?)) {
+                Err(FormError::Record(error)) => return Err(error.into()),
+                // `out` has kept the error of standard output.
+                Err(FormError::Io(_)) | Ok(()) => {}
+            }
+        }
+    }
+    Ok(Exit::Success)
+}
+
+impl Args {
+    /// Returns the form that a flag or else the extension of the file names.
+    fn form(&self) -> Result<Form, CommandError> {
+        let flags = [
+            (self.html, Form::Html),
+            (self.junit, Form::Junit),
+            (self.markdown, Form::Markdown),
+            (self.csv, Form::Csv),
+        ];
+        if let Some((_, form)) = flags.into_iter().find(|(is_given, _)| *is_given) {
+            return Ok(form);
+        }
+        let Some(path) = &self.output else { return Ok(Form::Markdown) };
+        Form::of_path(path).ok_or_else(|| {
+            CommandError::usage(format!(
+                "{} does not name a form: its extension is not .html, .xml, .md or .csv\nname the form, such as `--junit`",
+                shown_path(path)
+            ))
+        })
+    }
+}
+
+/// Standard output. It ends with the first error, which [`Out`] keeps.
+struct Stdout<'a>(&'a Out);
+
+impl Write for Stdout<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.bytes(bytes);
+        if self.0.is_closed() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(bytes.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! The keys of `[report]`.
+
+use serde_json::{Value, json};
+
+use crate::reading::{At, Form, Reader, Table, TableForm};
+
+pub(crate) const REPORT: TableForm<Vec<String>> = TableForm("`[report]`", report);
+
+const WORDS: &str = "`true`, `false` or the name of a file";
+/// Bytes of a name.
+const MAX_NAME: usize = 200;
+
+fn report(table: &mut Table<'_, '_>) -> Option<Vec<String>> {
+    let files = [
+        table.optional("html", &FileName("report.html")),
+        table.optional("junit", &FileName("junit.xml")),
+        table.optional("markdown", &FileName("report.md")),
+        table.optional("csv", &FileName("report.csv")),
+    ];
+    Some(files.into_iter().flatten().flatten().collect())
+}
+
+/// The name of a file in the run's folder: `true` for the usual name, or another one with the same extension, which no other
+/// file of a run has.
+struct FileName(&'static str);
+
+impl Form for FileName {
+    type Out = Option<String>;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
+        let name = match value {
+            Value::Bool(is_written) => return Some(is_written.then(|| self.0.to_owned())),
+            Value::String(name) => name.clone(),
+            _ => return reader.refuse_kind(at, value, WORDS),
+        };
+        let (_, extension) = self.0.rsplit_once('.').unwrap_or_default();
+        let is_plain = !name.starts_with('.') && !name.contains(['/', '\\']);
+        let has_extension = name.strip_suffix(extension).is_some_and(|rest| rest.ends_with('.'));
+        if is_plain && has_extension && !name.contains(char::is_control) && name.len() <= MAX_NAME {
+            return Some(Some(name));
+        }
+        let reason = format!(
+            "write a name without folders that ends in `.{extension}`, such as \"{}\"",
+            self.0
+        );
+        reader.refuse_value(at, WORDS, &reason)
+    }
+
+    fn schema(&self) -> Value {
+        json!({"title": "boolean or string", "type": ["boolean", "string"], "examples": [self.0]})
+    }
+}
