@@ -1,9 +1,26 @@
-//! The report as one page for a browser.
+//! The report as one page for a browser, which needs no other file and no network.
+//!
+//! Texts of guests are text: `maud` escapes markup, [`data`] escapes JSON for a script element, and a policy in the page
+//! refuses every other script and style.
+
+mod about;
+mod groups;
+mod overview;
+mod sides;
+mod trials;
 
 use std::io;
 
-use super::FormError;
-use crate::RunDocument;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use runner_model::{digest, visible::visible_line};
+use serde::Serialize;
+
+use self::{groups::Groups, trials::Trials};
+use super::{FormError, cases::Cases};
+use crate::{RunDocument, phrases};
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
 
 /// Writes the page.
 ///
@@ -11,7 +28,88 @@ use crate::RunDocument;
 ///
 /// The rows cannot be read, or the writer fails.
 pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Result<(), FormError> {
-    let _ = document;
-    writer.write_all(b"<!doctype html>\n")?;
+    let body = html! {
+        (overview::header(document))
+        script #rows type="application/json" { "[" }
+    };
+    // The rows follow as JSON while they are read, and the parts that need all of them follow those.
+    let (body, end) = body.0.split_at(body.0.len() - "</script>".len());
+    writer.write_all(head(document).0.as_bytes())?;
+    writer.write_all(body.as_bytes())?;
+    let (mut groups, mut trials) = (Groups::new(document), Trials::new(document));
+    Cases::read(document, false)?.each(|_, case| trials.add(case, &mut groups, writer))?;
+    let names: Vec<_> =
+        document.providers.iter().map(|table| visible_line(&table.provider)).collect();
+    let names = data(&(names, groups.reasons()))?;
+    let rest = html! {
+        script #names type="application/json" { (PreEscaped(names)) }
+        main {
+            (overview::providers(document))
+            (tools(document))
+            (groups.section())
+            p #nothing .quiet hidden { "No trial matches." }
+            (trials.section())
+            (overview::other_results(document))
+            (about::section(document))
+        }
+        script { (PreEscaped(SCRIPT)) }
+    };
+    for part in ["]", end, &rest.0, "\n"] {
+        writer.write_all(part.as_bytes())?;
+    }
     Ok(())
+}
+
+fn head(document: &RunDocument) -> Markup {
+    let [style, script] = [STYLE, SCRIPT].map(|text| base64(&digest(text.as_bytes()).0));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
+    );
+    let run = &document.run.head;
+    html! {
+        (DOCTYPE)
+        (PreEscaped("<html lang=\"en\">"))
+        head {
+            meta charset="utf-8";
+            meta http-equiv="Content-Security-Policy" content=(policy);
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            title { (visible_line(&run.scenario)) ": " (phrases::status_text(run)) }
+            style { (PreEscaped(STYLE)) }
+        }
+    }
+}
+
+/// Formats the fields that select trials, which the script shows.
+fn tools(document: &RunDocument) -> Markup {
+    html! {
+        div #tools .tools role="search" hidden {
+            input #search type="search" aria-label="Search tests and reasons" placeholder="Search tests and reasons";
+            @if document.providers.len() > 1 {
+                select #provider aria-label="Provider" {
+                    option value="" { "All providers" }
+                    @for (index, table) in document.providers.iter().enumerate() {
+                        option value=(index) { (visible_line(&table.provider)) }
+                    }
+                }
+            }
+            button #unfold type="button" { "Unfold all" }
+            span.quiet { kbd { "/" } " search " kbd { "j" } " " kbd { "k" } " failures" }
+        }
+    }
+}
+
+/// Serializes a value for an element `script`, which no text of the value can end.
+fn data(value: &impl Serialize) -> io::Result<String> {
+    Ok(serde_json::to_string(value)?.replace('<', r"\u003c"))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = |chunk: &[u8]| {
+        let bytes = [0, 1, 2].map(|at| chunk.get(at).copied().unwrap_or(0));
+        let word = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]);
+        let digit = |at: usize| char::from(DIGITS[(word >> (18 - 6 * at)) as usize % 64]);
+        [0, 1, 2, 3].map(|at| if at > chunk.len() { '=' } else { digit(at) })
+    };
+    bytes.chunks(3).flat_map(digits).collect()
 }

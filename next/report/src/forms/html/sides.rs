@@ -1,0 +1,192 @@
+//! [`sides`]: an expected and an actual value side by side, with their differences marked.
+
+use maud::{Markup, html};
+use runner_model::json::Json;
+use runner_model::row::Raw;
+use runner_model::units::plural;
+use runner_model::visible::{cut_around_difference, marked, visible};
+
+/// Lines that are shown.
+const MOST_LINES: usize = 200;
+/// Equal lines around a change.
+const CONTEXT: usize = 3;
+/// Characters of a line.
+const LONG_LINE: usize = 1000;
+/// Pairs of lines that are compared. In a larger change, the first line pairs with the first one, and so on.
+const MOST_COMPARED: usize = 40_000;
+
+/// A line of both values, or one of each.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Pair<'a> {
+    Equal(&'a str),
+    Changed(Option<&'a str>, Option<&'a str>),
+}
+
+/// Formats two values: texts as they are, others as JSON with sorted keys.
+pub(super) fn sides(expected: &Raw<'_>, actual: &Raw<'_>) -> Markup {
+    let texts = texts([expected, actual]);
+    let [old, new] = texts.each_ref().map(|text| text.split('\n').collect::<Vec<_>>());
+    let pairs = pairs(&old, &new);
+    let is_changed = |pair: &Pair<'_>| matches!(pair, Pair::Changed(..));
+    let has_changes = pairs.iter().any(is_changed);
+    let is_near = |at: &usize| {
+        let end = (at + CONTEXT + 1).min(pairs.len());
+        !has_changes || pairs[at.saturating_sub(CONTEXT)..end].iter().any(is_changed)
+    };
+    let near: Vec<usize> = (0..pairs.len()).filter(is_near).collect();
+    let shown = &near[..near.len().min(MOST_LINES)];
+    let before = |index: usize| match index {
+        0 => shown[0],
+        index => shown[index] - shown[index - 1] - 1,
+    };
+    let left = pairs.len() - shown.last().map_or(0, |last| last + 1);
+    let noun = if near.len() > shown.len() { "more line" } else { "equal line" };
+    html! {
+        div.sides {
+            div.heads { span { "Expected" } span { "Actual" } }
+            @for (index, at) in shown.iter().enumerate() {
+                (gap(before(index), "equal line"))
+                (line(pairs[*at]))
+            }
+            (gap(left, noun))
+        }
+    }
+}
+
+fn gap(lines: usize, noun: &str) -> Markup {
+    html! {
+        @if lines > 0 { div.gap { "… " (plural(lines as u64, noun, &format!("{noun}s"))) } }
+    }
+}
+
+fn line(pair: Pair<'_>) -> Markup {
+    let shown = |text: &str| if text.is_empty() { "↵".to_owned() } else { marked(text) };
+    match pair {
+        Pair::Equal(text) => {
+            let text = visible(text);
+            let [text, _] = cut_around_difference([&text, ""], LONG_LINE);
+            html! { div { code { (text) } code.twin aria-hidden="true" { (text) } } }
+        }
+        Pair::Changed(Some(old), Some(new)) => {
+            let [old, new] =
+                cut_around_difference([&shown(old), &shown(new)].map(|text| &**text), LONG_LINE);
+            let (start, end) = common([&old, &new]);
+            html! { div { del { (change(&old, start, end)) } ins { (change(&new, start, end)) } } }
+        }
+        Pair::Changed(old, new) => {
+            let text = |text| cut_around_difference([&shown(text), ""], LONG_LINE)[0].clone();
+            html! {
+                div {
+                    @if let Some(old) = old { del { (text(old)) } } @else { span.void {} }
+                    @if let Some(new) = new { ins { (text(new)) } } @else { span.void {} }
+                }
+            }
+        }
+    }
+}
+
+/// Marks a line except for its first `start` and last `end` bytes.
+fn change(text: &str, start: usize, end: usize) -> Markup {
+    let end = text.len() - end;
+    html! { (text[..start]) @if start < end { mark { (text[start..end]) } } (text[end..]) }
+}
+
+/// Returns the bytes of the start and the end that two lines share.
+fn common([left, right]: [&str; 2]) -> (usize, usize) {
+    let bytes = |equal: &mut dyn Iterator<Item = (char, char)>| -> usize {
+        equal.take_while(|(left, right)| left == right).map(|(left, _)| left.len_utf8()).sum()
+    };
+    let start = bytes(&mut left.chars().zip(right.chars()));
+    let end = bytes(&mut left[start..].chars().rev().zip(right[start..].chars().rev()));
+    (start, end)
+}
+
+fn texts(values: [&Raw<'_>; 2]) -> [String; 2] {
+    match values.map(|value| Json::of(&value.0)) {
+        [Some(Json::String(old)), Some(Json::String(new))] => [old.into(), new.into()],
+        [Some(old), Some(new)] => [old, new].map(|json| format!("{json:#}")),
+        _ => values.map(|value| value.get().to_owned()),
+    }
+}
+
+/// Pairs the lines of two texts: those of a longest common subsequence with each other, and those between them in order.
+fn pairs<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<Pair<'a>> {
+    let is_equal = |(old, new): &(&&str, &&str)| old == new;
+    let start = old.iter().zip(new).take_while(is_equal).count();
+    let (head, old, new) = (&old[..start], &old[start..], &new[start..]);
+    let end = old.iter().rev().zip(new.iter().rev()).take_while(is_equal).count();
+    let (tail, old, new) =
+        (&old[old.len() - end..], &old[..old.len() - end], &new[..new.len() - end]);
+    let equal = |lines: &[&'a str]| lines.iter().map(|line| Pair::Equal(line)).collect::<Vec<_>>();
+    let mut pairs = equal(head);
+    let width = new.len() + 1;
+    // The length of the longest common subsequence from each pair of lines on.
+    let mut lengths = Vec::new();
+    if old.len().saturating_mul(new.len()) <= MOST_COMPARED {
+        lengths.resize((old.len() + 1) * width, 0_u16);
+        for at in (0..old.len() * width).rev().filter(|at| at % width < new.len()) {
+            lengths[at] = match old[at / width] == new[at % width] {
+                true => lengths[at + width + 1] + 1,
+                false => lengths[at + width].max(lengths[at + 1]),
+            };
+        }
+    }
+    let (mut row, mut column, mut first) = (0, 0, (0, 0));
+    loop {
+        let is_end = row == old.len() && column == new.len();
+        let at = row * width + column;
+        let is_pair = !lengths.is_empty() && old.get(row) == new.get(column);
+        if is_end || is_pair {
+            let (removed, added) = (&old[first.0..row], &new[first.1..column]);
+            pairs.extend((0..removed.len().max(added.len())).map(|index| {
+                Pair::Changed(removed.get(index).copied(), added.get(index).copied())
+            }));
+            if is_end {
+                break;
+            }
+            pairs.push(Pair::Equal(old[row]));
+            (row, column) = (row + 1, column + 1);
+            first = (row, column);
+        } else if column == new.len()
+            || row < old.len() && (lengths.is_empty() || lengths[at + width] >= lengths[at + 1])
+        {
+            row += 1;
+        } else {
+            column += 1;
+        }
+    }
+    pairs.extend(equal(tail));
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pair, common, pairs};
+
+    #[test]
+    fn lines_pair_around_common_ones() {
+        use Pair::{Changed, Equal};
+        let split = |text: &'static str| text.split(' ').collect::<Vec<_>>();
+        assert_eq!(
+            pairs(&split("a b c d x"), &split("a c e f x")),
+            [
+                Equal("a"),
+                Changed(Some("b"), None),
+                Equal("c"),
+                Changed(Some("d"), Some("e")),
+                Changed(None, Some("f")),
+                Equal("x"),
+            ]
+        );
+        assert_eq!(pairs(&["a"], &["a"]), [Equal("a")]);
+        // Too many lines to compare.
+        let (old, new) = (vec!["a"; 300], vec!["b"; 301]);
+        assert_eq!(pairs(&old, &new).len(), 301);
+    }
+
+    #[test]
+    fn common_ends_do_not_overlap() {
+        assert_eq!(common(["aäb", "aäab"]), (3, 1));
+        assert_eq!(common(["aa", "aaa"]), (2, 0));
+    }
+}
