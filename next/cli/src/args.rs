@@ -205,7 +205,6 @@ impl SessionArgs {
     }
 
     pub fn request(&self) -> SessionRequest {
-        let command = detach::arguments().map(|word| word.to_string_lossy().into_owned());
         let mut budgets = Budgets::default();
         self.budget.iter().for_each(|budget| budgets.extend(budget));
         SessionRequest {
@@ -222,10 +221,16 @@ impl SessionArgs {
                 (true, false) => Share::Alone,
                 (true, true) => Share::AloneOnce,
             },
-            command: iter::once("runner".to_owned()).chain(command).collect(),
+            command: typed_command(),
             secret_files: self.secret_file.clone(),
         }
     }
+}
+
+/// Returns the command line for the manifest, as the user typed it.
+pub fn typed_command() -> Vec<String> {
+    let words = detach::arguments().map(|word| word.to_string_lossy().into_owned());
+    iter::once("runner".to_owned()).chain(words).collect()
 }
 
 /// Parses a number of units, each of `seconds`. Fractions are allowed.

@@ -9,7 +9,7 @@ use runner_record::RequestMode;
 use crate::args::{RootArgs, RunArgs};
 use crate::commands::{completions, control, exec, follow, init, list, manual, plugin};
 use crate::commands::{report, rescore, resume, schema, show, upkeep, validate};
-use crate::commands::results::history;
+use crate::commands::results::{history, merge};
 use crate::text::{CommandError, Out, style};
 
 /// The version of wasmtime in `Cargo.lock`, which wasmtime does not export.
@@ -37,6 +37,7 @@ pub enum Command {
     Exec(exec::Args),
     Resume(resume::Args),
     Rescore(rescore::Args),
+    Merge(merge::Args),
     Validate(validate::Args),
     List(list::Args),
     Show(show::Args),
@@ -82,7 +83,7 @@ pub enum PluginCommand {
 /// The groups of the help. Commands outside of these groups are not listed.
 pub const GROUPS: [(&str, &[&str]); 7] = [
     ("Start", &["init", "validate"]),
-    ("Run", &["exec", "resume", "rescore"]),
+    ("Run", &["exec", "resume", "rescore", "merge"]),
     ("Inspect", &["list", "show", "report", "history", "logs"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait"]),
     ("Write providers", &["plugin"]),
@@ -91,7 +92,7 @@ pub const GROUPS: [(&str, &[&str]); 7] = [
 ];
 
 /// The commands and their examples, which work in the folder of `runner init`.
-const EXAMPLES: [(&str, &[&str]); 30] = [
+const EXAMPLES: [(&str, &[&str]); 31] = [
     ("init", &["runner init", "runner init examples/first"]),
     ("validate", &["runner validate first.toml"]),
     (
@@ -106,6 +107,13 @@ const EXAMPLES: [(&str, &[&str]); 30] = [
     (
         "rescore",
         &["runner rescore --dry-run --explain", "runner rescore latest --scenario first.toml"],
+    ),
+    (
+        "merge",
+        &[
+            "runner exec first.toml --shard 1/1 --into shards/1-of-1",
+            "runner merge shards/1-of-1 --into results/whole",
+        ],
     ),
     ("stop", &["runner stop --reason 'wrong scenario'", "runner stop latest --drain"]),
     ("cancel", &["runner cancel", "runner cancel latest --reason 'no longer needed'"]),
@@ -162,6 +170,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "last_failed",
             "filter",
             "failed_in",
+            "shard",
             "from",
             "rerun",
             "accept_changes",
@@ -170,7 +179,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "no_graders",
         ],
     ),
-    ("Output", &["dry_run", "explain", "json", "quiet", "verbose", "no_ci"]),
+    ("Output", &["dry_run", "explain", "json", "quiet", "verbose", "no_ci", "scheduler_exit"]),
     (
         "Settings of the run",
         &[
@@ -200,6 +209,7 @@ impl Command {
             Self::Exec(args) => exec::run(args, out),
             Self::Resume(args) => resume::run(args, out),
             Self::Rescore(args) => rescore::run(args, out),
+            Self::Merge(args) => merge::run(args, out),
             Self::Validate(args) => validate::run(args, out),
             Self::List(args) => list::run(args, out),
             Self::Show(args) => show::run(args, out),

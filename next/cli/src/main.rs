@@ -9,6 +9,7 @@ mod commands;
 mod detach;
 mod report_files;
 mod session_end;
+mod shard;
 mod source_build;
 mod templates;
 mod text;

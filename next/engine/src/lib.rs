@@ -9,6 +9,7 @@ mod clock;
 mod error;
 mod event;
 mod input;
+mod merge;
 mod plan;
 pub mod probe;
 mod request;
@@ -23,6 +24,7 @@ pub use runner_record::Share;
 
 pub use self::error::EngineError;
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
+pub use self::merge::{MergeRequest, merge};
 pub use self::plan::{Decision, resolve_filter};
 pub use self::request::{ExecRequest, Preview, RescoreRequest, ResumeRequest, SessionRequest};
 pub use self::session::{

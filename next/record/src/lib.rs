@@ -13,7 +13,7 @@ mod run;
 
 pub use disk::error::{Holder, RecordError, advice, in_use};
 pub use disk::fault::{now, sweep_every};
-pub use disk::{plugin_cache::PluginCache, scratch::Scratch};
+pub use disk::{layout::is_run_name, plugin_cache::PluginCache, scratch::Scratch};
 pub use root::command::{command, default_root};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
@@ -24,9 +24,10 @@ pub use rows::writer::{Ack, Writer};
 pub use rows::{line_reader::ReadLine, rerun::Rerun};
 pub use run::live::{Compiling, End, InFlight, Live, LiveWriter, WaitingTrial, running_at_death};
 pub use run::manifest::{
-    FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Pause, Pin, RowsFile, Selected,
-    SessionEntry, Transition,
+    FORMAT, GroupPlace, Manifest, ManifestProvider, MergedShard, Metadata, Pause, Pin, RowsFile,
+    Selected, SessionEntry, Transition,
 };
+pub use run::merge::{Merge, MergeFindings, MergeOutcome, MergeSource, ShardFindings, Still};
 pub use run::new_run::{NewPlan, NewRun, NewSession, RESCORE};
 pub use run::owned::{Owned, UnwrittenEnd};
 pub use run::requests::{Request, RequestMode, Requests, actor};

@@ -24,7 +24,7 @@ mod schema;
 mod trials;
 
 pub use commands::{
-    CleanupDocument, DeadRun, DoctorDocument, Event, GradeDocument, InspectDocument, NumberedEvent,
+    CleanupDocument, DeadRun, DoctorDocument, Event, GradeDocument, InspectDocument, MergeDocument, NumberedEvent,
     PlanLine, PlanPart, PluginRunDocument, PruneDocument, RequestResult, RescoreChange, RescoreLine,
     ResumeLine, Started, ToolStatus, VerifyDocument,
 };

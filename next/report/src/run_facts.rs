@@ -31,6 +31,7 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     let group = |GroupPlace { id, place, of }: &_| format!("{id}, run {place} of {of}");
     let labels = run.head.labels.iter();
     let labels: Vec<_> = labels.map(|(key, value)| format!("{key}={value}")).collect();
+    let merged: Vec<_> = manifest.merged.iter().map(|one| one.run.clone()).collect();
     let worker = |by: &SessionEntry| format!("{}, since {}", process(by), since(by.started_at));
     let pause = |pause: &Pause| {
         let by = phrases::pauser(pause.by.as_ref());
@@ -47,6 +48,8 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         ("started", Some(format!("{}; {sessions}", since(run.head.started_at)))),
         ("results", Some(run.run_dir.clone())),
         ("group", run.head.group.as_ref().map(group)),
+        ("shard", run.head.shard.map(|shard| format!("{} of {}", shard.index(), shard.count()))),
+        ("merged", merged.first().map(|_| format!("from {}", merged.join(", ")))),
         ("labels", Some(labels.join(", ")).filter(|labels| !labels.is_empty())),
         ("gate", manifest.gate.as_ref().map(gate)),
         ("running", session.filter(|_| !is_over).map(worker)),

@@ -13,7 +13,7 @@ use runner_scenario::{Filter, Selection, load_selected};
 use super::{completions::test_ids, group, session};
 use crate::args::{RootArgs, SessionArgs, filters, label, number, set_var, whole};
 use crate::text::{CommandError, Out, grants};
-use crate::{detach, source_build};
+use crate::{detach, shard, shard::ShardArg, source_build};
 
 /// Run a scenario
 ///
@@ -38,6 +38,9 @@ pub struct Args {
     /// Run only trials whose newest result is not passed
     #[arg(long)]
     last_failed: bool,
+    /// Run part I of N of the trials; `auto` asks the scheduler
+    #[arg(long, value_name = "I/N", value_parser = ShardArg::parse, conflicts_with = "last_failed")]
+    shard: Option<ShardArg>,
     /// Run tests that match `tag(a) & !test(b)`; repeatable
     #[arg(short = 'E', long, value_name = "FILTER")]
     filter: Vec<String>,
@@ -71,6 +74,9 @@ pub struct Args {
     /// Run in this folder, or continue the run in it
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
+    /// Exit with 0 also if trials failed, once all have run
+    #[arg(long)]
+    scheduler_exit: bool,
     #[command(flatten)]
     session: SessionArgs,
 }
@@ -81,7 +87,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     let mut session_args = args.session.clone();
     let mut folder = None;
+    let shard = args.shard.as_ref().map(|shard| shard.find(out)).transpose()?;
     if let Some(into) = &args.into {
+        let into = &shard::folder(into, shard)?;
         session_args.root = RootArgs::parent_of(into);
         folder = Some(folder_name(into)?);
     }
@@ -103,6 +111,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
                 tags: args.tag.clone(),
                 last_failed: args.last_failed,
                 filter: filter.clone(),
+                shard,
                 overrides: ScenarioOverrides {
                     repeat: args.repeat,
                     retries: args.retries,
@@ -122,7 +131,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if args.dry_run {
         return preview(&requests, &session_args, out);
     }
-    match requests.as_slice() {
+    let exit = match requests.as_slice() {
         [request] => session::run(&session_args, out, false, |observer| {
             runner_engine::exec(request, observer)
         }),
@@ -130,7 +139,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             "`--into` takes one scenario\nwithout it, each scenario gets its own folder",
         )),
         requests => group::exec(requests, &session_args, out),
-    }
+    }?;
+    Ok(if args.scheduler_exit && exit == Exit::Bad { Exit::Success } else { exit })
 }
 
 /// Reports a word that is not a file but a test of a scenario on the command line.
@@ -223,7 +233,7 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
     if errors.is_empty() { Ok(Exit::Success) } else { Err(EngineError::Several(errors).into()) }
 }
 
-fn folder_name(into: &Path) -> Result<String, CommandError> {
+pub(super) fn folder_name(into: &Path) -> Result<String, CommandError> {
     if let Some(file) = into.ancestors().find(|path| path.is_file()) {
         let problem = format!("`--into` needs a folder; {} is a file", shown_path(file));
         return Err(CommandError::usage(problem));

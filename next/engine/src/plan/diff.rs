@@ -109,6 +109,8 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String>
     let selected = &manifest.metadata.selection;
     // The runs that a filter names may have been deleted.
     let refers_to_runs = selected.last_failed || selected.filter.is_some();
+    // A shard does not show the tests of the others.
+    let is_comparable = !refers_to_runs || selected.shard.is_none();
     let only = refers_to_runs.then(|| ids::tests(suite, stored, |_| true).unwrap_or_default());
     let selection = selection(selected, only, None);
     let resolved = resolve_selected(live, &selection, tempfile::tempfile);
@@ -117,6 +119,7 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String>
     };
     let mut found: Vec<_> = ["providers", "graders"].into_iter().flat_map(providers).collect();
     match resolved {
+        _ if !is_comparable => {}
         Ok(Ok((new, _))) => {
             let (old, new) =
                 (test_fingerprints(suite, stored), test_fingerprints(&new, &live.providers));

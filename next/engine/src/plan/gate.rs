@@ -8,10 +8,8 @@ use runner_model::{
     Gate, GateCondition, GateResult, GateRule, GateScope, Outcome, Places as _, RowRef, Text,
 };
 use runner_record::{Manifest, RecordError, RunDir};
-use runner_scenario::IdGlob;
+use runner_scenario::{IdGlob, Scenario, Suite};
 use serde::Deserialize;
-
-use super::plan::Plan;
 
 /// A rule with the sums of its trials.
 struct Tally<'g> {
@@ -50,15 +48,16 @@ fn one() -> f64 {
 ///
 /// The rows or the stored tests cannot be read.
 pub(crate) fn evaluate(
-    plan: &Plan,
+    scenario: &Scenario,
+    suite: &Suite,
     run: &RunDir,
     manifest: &Manifest,
 ) -> Result<Option<GateResult>, RecordError> {
-    let Some(Gate(rules)) = &plan.scenario.gate else { return Ok(None) };
+    let Some(Gate(rules)) = &scenario.gate else { return Ok(None) };
     let mut tallies: Vec<_> = rules.iter().map(Tally::new).collect();
     let tests = special_tests(rules, run, manifest)?;
     run.settling_rows(manifest, &mut |row| {
-        let is_planned = plan.suite.index(&row.trial).is_some();
+        let is_planned = suite.index(&row.trial).is_some();
         if !is_planned || row.outcome == Outcome::Skipped {
             return;
         }
@@ -74,6 +73,11 @@ pub(crate) fn evaluate(
     let conditions: Vec<_> = tallies.iter().flat_map(Tally::conditions).collect();
     let held = conditions.iter().all(|condition| condition.held);
     Ok(Some(GateResult { held, conditions }))
+}
+
+/// Returns the notice of a gate that could not be evaluated.
+pub(crate) fn not_evaluated(error: &RecordError) -> String {
+    format!("the gate could not be evaluated, so it does not hold: {error}")
 }
 
 /// Returns weight and tags of the tests that have another weight than 1, or a tag of a rule.

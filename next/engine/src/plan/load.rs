@@ -10,7 +10,7 @@ use runner_scenario::{Filter, Selection, load, load_selected, resolve_selected, 
 use serde_json::Value;
 
 use super::plan::Plan;
-use crate::EngineError;
+use crate::{EngineError, error::machine_error};
 
 /// Plans a scenario. Returns its suite in an unnamed file, too. Writes to the plugin cache only.
 pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, File), EngineError> {
@@ -76,6 +76,7 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
             return Err(EngineError::Scenario(problems));
         }
     };
+    let suite = suite.of_shard(selection.shard).map_err(machine_error)?;
     let blobs = ContentSource::from_files(suite.blobs().clone());
     notices.extend(scenario.unmatched_of_several(selection));
     let unused =
@@ -153,6 +154,7 @@ pub(crate) fn selection(
         tags: selected.tags.clone(),
         only,
         filter,
+        shard: selected.shard,
         overrides: selected.overrides.clone(),
     }
 }

@@ -22,5 +22,5 @@ pub(crate) use self::filtering::{matching_rows, selected_filter};
 pub(crate) use self::load::{load_plan, manifest_providers, metadata, selection};
 pub(crate) use self::rejudge::{Place, Rejudge, StoredRow};
 pub(crate) use self::rescore_plan::RescorePlan;
-pub(crate) use self::stored::{not_passed, stored_plan, tests_of, unreadable};
+pub(crate) use self::stored::{not_passed, stored_plan, tests_of, unreadable, whole_tests};
 pub(crate) use self::{ids::Ids, plan::Plan, test_line::TestLine};

@@ -103,7 +103,9 @@ impl RescorePlan {
             providers.iter().map(|prepared| prepared.provider.clone()).collect();
         let (file, gone) =
             with_judgements(&stored_suite, &live).map_err(|source| unreadable(root, source))?;
-        let suite = Suite::open(file, &named).map_err(|source| unreadable(root, source))?;
+        let suite = Suite::open(file, &named)
+            .and_then(|suite| suite.of_shard(manifest.metadata.selection.shard))
+            .map_err(|source| unreadable(root, source))?;
         scenario.keep_providers(|provider| {
             let is_grader = provider.grading.is_some() && with_graders;
             is_grader && suite.graders().contains(&*provider.name)

@@ -16,8 +16,24 @@ use crate::EngineError;
 /// Runs that `--last-failed` reads.
 const MAX_RUNS: usize = 50;
 
-/// Reads the stored scenario and suite of a run.
+/// Reads the stored scenario of a run, and the suite with its own trials.
 pub(crate) fn stored_tests(
+    root: &ResultsRoot,
+    dir: &RunDir,
+    manifest: &Manifest,
+) -> Result<(Scenario, Suite), EngineError> {
+    let (scenario, suite) = whole_tests(root, dir, manifest)?;
+    let suite = suite.of_shard(manifest.metadata.selection.shard);
+    let suite = suite.map_err(|source| unreadable(root, source))?;
+    if suite.trials() != manifest.metadata.planned_trial_count {
+        let source = io::Error::other("the stored suite has another number of trials than the run");
+        return Err(unreadable(root, source).into());
+    }
+    Ok((scenario, suite))
+}
+
+/// Reads the stored scenario of a run, and the suite with the trials of all shards.
+pub(crate) fn whole_tests(
     root: &ResultsRoot,
     dir: &RunDir,
     manifest: &Manifest,
@@ -31,10 +47,6 @@ pub(crate) fn stored_tests(
     let content = stored(dir, dir.content(&manifest.metadata.suite))?;
     let suite =
         Suite::open(content, &scenario.providers).map_err(|source| unreadable(root, source))?;
-    if suite.trials() != manifest.metadata.planned_trial_count {
-        let source = io::Error::other("the stored suite has another number of trials than the run");
-        return Err(unreadable(root, source).into());
-    }
     Ok((scenario, suite))
 }
 

@@ -140,10 +140,9 @@ impl Coordinator<'_> {
 
 /// Evaluates the gate of a run whose trials all have results. If that fails, the gate does not hold.
 pub(super) fn set_gate(owned: &mut Owned, plan: &Plan, observer: &mut dyn Observer) {
-    let evaluated = gate::evaluate(plan, owned.dir(), owned.manifest());
+    let evaluated = gate::evaluate(&plan.scenario, &plan.suite, owned.dir(), owned.manifest());
     let result = evaluated.unwrap_or_else(|error| {
-        let notice = format!("the gate could not be evaluated, so it does not hold: {error}");
-        observer.event(&RunEvent::Notice(&notice));
+        observer.event(&RunEvent::Notice(&gate::not_evaluated(&error)));
         Some(GateResult::default())
     });
     owned.set_gate(result);

@@ -23,6 +23,7 @@ mod waiting;
 mod watchdog;
 mod worker_log;
 
+pub(crate) use self::reruns::Reruns;
 pub use self::rescore::rescore;
 pub use self::rescore_preview::{Rejudgement, RescorePreview, preview_rescore};
 pub use self::resume::{preview, resume};

@@ -11,7 +11,7 @@ use crate::EngineError;
 use crate::plan::{matching_rows, resolve_filter, unreadable};
 
 /// The ids that each `--rerun` of a run selects, by [`Rerun::ids`].
-pub(super) struct Reruns(HashMap<String, Ids>);
+pub(crate) struct Reruns(HashMap<String, Ids>);
 
 enum Ids {
     Glob(IdGlob),
@@ -20,13 +20,13 @@ enum Ids {
 }
 
 /// The trials that a filter matches: a line for each id.
-pub(super) struct FilterResult {
+pub(crate) struct FilterResult {
     pub(super) lines: String,
 }
 
 impl Reruns {
     /// Reads those of all sessions of a run, and of a new one. The result of the new one's filter is not in the store yet.
-    pub(super) fn read(
+    pub(crate) fn read(
         root: &ResultsRoot,
         dir: &RunDir,
         manifest: &Manifest,
@@ -62,7 +62,7 @@ impl Reruns {
     }
 
     /// Returns whether the id of a trial, or for a glob that of its test, is selected by the ids of [`Rerun::ids`].
-    pub(super) fn matches(&self, ids: &str, trial: &TrialId) -> bool {
+    pub(crate) fn matches(&self, ids: &str, trial: &TrialId) -> bool {
         match self.0.get(ids) {
             Some(Ids::Glob(glob)) => {
                 glob.is_match(&trial.to_string()) || glob.is_match(&trial.test)

@@ -2,7 +2,7 @@
 
 use std::{fs::File, path::absolute};
 
-use runner_model::{Places as _, units::plural, visible::shown_path};
+use runner_model::{Places as _, Shard, units::plural, visible::shown_path};
 use runner_record::{Fold, ResultsRoot, Selected};
 use runner_scenario::load_selected;
 
@@ -31,7 +31,13 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
     {
         let manifest = usable(&there)?.manifest()?;
         let diff = PlanDiff::new(&manifest, &parts.new.metadata, &parts.new.providers);
-        if let Some(reason) = diff.reason() {
+        let of = |shard: Option<Shard>| match shard {
+            None => "the whole plan".to_owned(),
+            Some(shard) => format!("shard {shard}"),
+        };
+        let [old, new] = [manifest.metadata.selection.shard, request.selection.shard];
+        let other = (old != new).then(|| format!("it has {}, not {}", of(old), of(new)));
+        if let Some(reason) = diff.reason().map(str::to_owned).or(other) {
             return Err(EngineError::Usage(format!(
                 "{} holds a run of another plan: {reason}\nchoose another folder, or continue that run with its own plan: {}",
                 shown_path(&there.path()),

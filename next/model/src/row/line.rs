@@ -362,6 +362,12 @@ pub fn close_line(object: &mut Vec<u8>) {
     object.push(b'\n');
 }
 
+/// Replaces the checksum of a line without its line break, whose content was changed, and appends a line break.
+pub fn reclose_line(line: &mut Vec<u8>) {
+    line.truncate(line.len().saturating_sub(CRC_BYTES));
+    close_line(line);
+}
+
 /// Returns whether a line has the right checksum. `line` is without its line break. A `\r` at its end, which an editor of
 /// another system may add, is ignored.
 pub fn has_right_checksum(line: &[u8]) -> bool {

@@ -16,7 +16,7 @@ pub(crate) const ARTIFACTS: &str = "artifacts";
 const LATEST: &str = "latest";
 
 /// Returns whether a folder of a root can be a run.
-pub(crate) fn is_run_name(name: &str) -> bool {
+pub fn is_run_name(name: &str) -> bool {
     // `mkfs` creates `lost+found` in the root of a file system.
     let others = ["", ".", "..", "queue", "store", "lost+found"];
     !others.contains(&name)

@@ -385,7 +385,7 @@ fn move_away(run: &RunDir) -> Result<String, RecordError> {
 }
 
 /// Removes the folder of a run that this process has locked. The lock goes last.
-fn remove_folder(root: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
+pub(crate) fn remove_folder(root: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
     dir.clear(&[LOCK])?;
     let mut tries = 0..100;
     loop {

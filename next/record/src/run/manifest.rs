@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
-    Counts, Digest, GateResult, Reason, RunStatus, ScenarioOverrides, SessionSettings, StopSignal,
-    Time, TrialId, provider::PluginKind, row::Actor, visible::visible_line,
+    Counts, Digest, GateResult, Reason, RunStatus, ScenarioOverrides, SessionSettings, Shard,
+    StopSignal, Time, TrialId, provider::PluginKind, row::Actor, visible::visible_line,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,9 @@ pub struct Manifest {
     pub labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupPlace>,
+    /// The shards that the run was merged from, by number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<MergedShard>,
     /// Present if `prune` must not delete the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,
@@ -122,6 +125,18 @@ pub struct GroupPlace {
     pub place: u32,
     /// Runs of the group.
     pub of: u32,
+}
+
+/// A shard that was merged into a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MergedShard {
+    pub shard: Shard,
+    /// The shard's id.
+    pub run: String,
+    /// Sessions of the shard. They follow those of the shards before it.
+    pub sessions: u32,
+    /// Bytes of the shard's `index.jsonl`, which only grows.
+    pub bytes: u64,
 }
 
 /// Numbers and digests of a plan.
@@ -173,6 +188,9 @@ pub struct Selected {
     /// A filter that matches the selected tests and providers. It names runs by their ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// The part of the selected trials that the run has. The stored suite has the tests of all parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     #[serde(flatten)]
     pub overrides: ScenarioOverrides,
 }

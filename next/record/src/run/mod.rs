@@ -4,6 +4,7 @@ pub(crate) mod control;
 pub(crate) mod folder;
 pub(crate) mod live;
 pub(crate) mod manifest;
+pub(crate) mod merge;
 pub(crate) mod new_run;
 pub(crate) mod owned;
 pub(crate) mod requests;

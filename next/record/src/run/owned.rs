@@ -80,6 +80,7 @@ impl ResultsRoot {
             completed_at: None,
             labels: new.labels,
             group: new.group,
+            merged: Vec::new(),
             pinned: None,
             metadata: new.metadata,
             providers: new.providers,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use runner_model::status::{RunState, RunVerdict, Stage};
-use runner_model::{Counts, Reason, RunStatus, StopSignal, Time, row::duration};
+use runner_model::{Counts, Reason, RunStatus, Shard, StopSignal, Time, row::duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,9 @@ pub struct RunHead {
     pub labels: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupPlace>,
+    /// The part of a plan that the run has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     /// Present if `prune` must not delete the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,
@@ -93,6 +96,7 @@ impl From<&Manifest> for RunHead {
             paused: manifest.paused().cloned(),
             labels: manifest.labels_and_vars(),
             group: manifest.group.clone(),
+            shard: manifest.metadata.selection.shard,
             pinned: manifest.pinned.clone(),
         }
     }

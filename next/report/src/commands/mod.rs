@@ -1,12 +1,14 @@
 //! Documents of commands that show no results: events, previews, requests, upkeep and plugins.
 
 mod event;
+mod merge;
 mod plugin;
 mod preview;
 mod upkeep;
 pub(crate) mod verify;
 
 pub use event::{Event, NumberedEvent};
+pub use merge::MergeDocument;
 pub use plugin::{DoctorDocument, GradeDocument, InspectDocument, PluginRunDocument, ToolStatus};
 pub use preview::{PlanLine, PlanPart, RescoreChange, RescoreLine, ResumeLine};
 pub use upkeep::{CleanupDocument, DeadRun, PruneDocument, RequestResult, Started};

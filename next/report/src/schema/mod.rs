@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use self::stored::{StoredLog, StoredRow};
 use crate::commands::{
-    CleanupDocument, DoctorDocument, GradeDocument, InspectDocument, NumberedEvent, PlanLine,
+    CleanupDocument, DoctorDocument, GradeDocument, InspectDocument, MergeDocument, NumberedEvent, PlanLine,
     PluginRunDocument, PruneDocument, RequestResult, RescoreLine, ResumeLine, Started,
     VerifyDocument,
 };
@@ -40,6 +40,7 @@ pub const SCHEMAS: &[NamedSchema] = &[
     named("list", "Document of `list`, and of `show` for a group", of::<RunList>),
     named("show", "Document of `show`", of::<RunDocument>),
     named("show-trial", "Document of `show RUN TRIAL`", of::<TrialDocument>),
+    named("merge", "Document of `merge`", of::<MergeDocument>),
     named("verify", "Document of `verify`", of::<VerifyDocument>),
     named("cleanup", "Document of `cleanup`", of::<CleanupDocument>),
     named("prune", "Document of `prune`", of::<PruneDocument>),

@@ -1,4 +1,5 @@
 //! Commands about results of trials, and the texts of their answers.
 
 pub mod history;
+pub mod merge;
 pub mod trial;

@@ -49,6 +49,7 @@ fn manifest() -> Manifest {
             place: 1,
             of: 2,
         }),
+        merged: Vec::new(),
         pinned: None,
         metadata: Metadata {
             planned_test_count: 5,

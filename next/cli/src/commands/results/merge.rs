@@ -1,0 +1,99 @@
+//! `runner merge`: makes one run of the shards of a plan.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use runner_engine::MergeRequest;
+use runner_model::exit::Exit;
+use runner_model::units::{grouped, plural};
+use runner_model::visible::{quoted, shown_path};
+use runner_record::{MergeFindings, MergeOutcome, ShardFindings};
+use runner_report::MergeDocument;
+
+use crate::args::{RootArgs, typed_command};
+use crate::commands::exec::folder_name;
+use crate::text::{CommandError, Out, summary};
+
+/// Make one run of the shards of a plan
+///
+/// Each row is copied once. The shards stay as they are, and several merges of the same shards make the same rows.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folders of the shards, in any order
+    #[arg(value_name = "DIR", required = true)]
+    shards: Vec<PathBuf>,
+    /// Folder of the merged run
+    #[arg(long, value_name = "DIR", required = true)]
+    into: PathBuf,
+    /// Merge also if trials have no result; `resume` runs them
+    #[arg(long)]
+    allow_holes: bool,
+    /// Check the shards, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON document
+    #[arg(long, display_order = 801)]
+    json: bool,
+}
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let request = MergeRequest {
+        shards: args.shards.clone(),
+        results: RootArgs::parent_of(&args.into).path(),
+        folder: folder_name(&args.into)?,
+        allow_holes: args.allow_holes,
+        dry_run: args.dry_run,
+        command: typed_command(),
+    };
+    let (found, run) = runner_engine::merge(&request, &mut |notice| out.warn(notice))?;
+    let document = MergeDocument::read(found, run.as_ref())?;
+    let is_refused = document.found.outcome == MergeOutcome::Refused;
+    if is_refused && !args.json {
+        return Err(CommandError::usage(refusal(&document.found, args)));
+    }
+    out.document_or(args.json, &document, |document| print(document, out));
+    let code = document.run.as_ref().and_then(|run| run.exit_code);
+    let exit = code.and_then(Exit::of_code).unwrap_or(Exit::Success);
+    Ok(if is_refused { Exit::Usage } else { exit })
+}
+
+fn print(MergeDocument { found, run, .. }: &MergeDocument, out: &Out) {
+    if let Some(run) = run {
+        if found.outcome == MergeOutcome::AlreadyMerged {
+            out.talk("these shards were merged before; nothing was changed");
+        }
+        if let Some(message) = &run.head.message {
+            out.data(&summary::indented(message));
+        }
+        out.data(&summary::line(run, Duration::ZERO));
+        out.data(&format!("results: {}", shown_path(run.run_dir.as_ref())));
+        summary::print_next_steps(run, out);
+        return;
+    }
+    let done = format!("{} of {}", grouped(found.planned - found.left), grouped(found.planned));
+    let shards = plural(found.shards.len() as u64, "shard", "shards");
+    out.talk(&format!("{shards} with results of {done} trials can be merged; nothing was written"));
+}
+
+/// Formats all reasons against a merge.
+fn refusal(found: &MergeFindings, args: &Args) -> String {
+    let mut lines = vec!["nothing was merged".to_owned()];
+    for ShardFindings { path, run, planned, left, problems, .. } in &found.shards {
+        let path = shown_path(path);
+        lines.extend(problems.iter().map(|problem| format!("{path}: {problem}")));
+        if let (Some(_), 1..) = (run, left) {
+            let trials = plural(*planned, "trial has", "trials have");
+            let resume = format!("runner resume {}", quoted(&path.to_string()));
+            lines.push(format!("{path}: {left} of {trials} no result; finish it: {resume}"));
+        }
+    }
+    if found.left > 0 {
+        lines.push(found.holes_text());
+    }
+    let has_problems = found.shards.iter().any(|shard| !shard.problems.is_empty());
+    if !has_problems && !args.allow_holes {
+        let advice = "to merge the others, and run these trials by `resume`: add --allow-holes";
+        lines.push(advice.to_owned());
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,324 @@
+//! `merge`: makes one run of the shards of a plan.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use runner_model::units::plural;
+use runner_model::visible::shown_path;
+use runner_model::{GateResult, Places, RunStatus, Shard, TrialId};
+use runner_record::{DiskFault, Fold, Manifest, Merge, MergeFindings, MergeOutcome, MergeSource};
+use runner_record::{RecordError, ResultsRoot, RunDir, ShardFindings, Still, is_run_name};
+use runner_scenario::{Scenario, Suite};
+
+use crate::EngineError;
+use crate::error::machine_error;
+use crate::plan::{Ids, PlanDiff, gate, unreadable, whole_tests};
+use crate::session::{Reruns, usable};
+
+/// Trials without a result that are named, and faults of a shard.
+const MAX_NAMED: usize = 10;
+const MAX_FAULTS: usize = 5;
+
+/// Arguments of [`merge`].
+#[derive(Clone, Debug)]
+pub struct MergeRequest {
+    /// Folders of the shards' runs, in any order.
+    pub shards: Vec<PathBuf>,
+    /// Path of the results root of the merged run.
+    pub results: PathBuf,
+    /// Name of the merged run's folder in the results root.
+    pub folder: String,
+    /// Whether trials may lack a result. The run is incomplete then.
+    pub allow_holes: bool,
+    /// Whether nothing is written.
+    pub dry_run: bool,
+    /// Command line for the manifest, as the user typed it.
+    pub command: Vec<String>,
+}
+
+/// A given folder.
+struct Given {
+    path: PathBuf,
+    opened: Option<Opened>,
+    problems: Vec<String>,
+    /// Indexes of the trials without a result in the whole plan.
+    left: Vec<u64>,
+}
+
+/// A shard in which no session starts.
+struct Opened {
+    source: MergeSource,
+    shard: Shard,
+    _still: Still,
+}
+
+/// The plan that all shards are parts of.
+struct Whole {
+    scenario: Scenario,
+    suite: Suite,
+    /// The shard's number of each trial.
+    shards: Vec<u32>,
+    count: u32,
+}
+
+/// The trials of a shard, with their indexes in the whole plan.
+struct Members<'a>(&'a Whole, u32);
+
+impl Places for Members<'_> {
+    fn index(&self, trial: &TrialId) -> Option<u64> {
+        let index = self.0.suite.index(trial)?;
+        (self.0.shards[index as usize] == self.1).then_some(index)
+    }
+
+    fn trials(&self) -> u64 {
+        self.0.suite.trials()
+    }
+}
+
+/// Makes a run of shards, or returns the reasons against it. The shards stay as they are. Also returns the merged run, if it is
+/// there. `notice` gets messages for the user.
+///
+/// # Errors
+///
+/// Another run or other files are in the folder of the merged run, or a file cannot be read or written.
+pub fn merge(
+    request: &MergeRequest,
+    notice: &mut dyn FnMut(&str),
+) -> Result<(MergeFindings, Option<RunDir>), EngineError> {
+    // `results/*` names these, too.
+    let is_of_root = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| !is_run_name(name)) && path.exists()
+    };
+    let shards = request.shards.iter().filter(|path| !is_of_root(path));
+    let mut given: Vec<_> = shards.map(|path| Given::open(path)).collect();
+    given.sort_by_cached_key(|one| (one.opened.as_ref().map(|one| one.shard), one.path.clone()));
+    compare(&mut given);
+    let whole = match given.iter().find_map(|one| one.opened.as_ref()) {
+        Some(base) => Some(Whole::read(base)?),
+        None => None,
+    };
+    let mut found = MergeFindings {
+        outcome: MergeOutcome::Refused,
+        count: whole.as_ref().map_or(0, |whole| whole.count),
+        planned: whole.as_ref().map_or(0, |whole| whole.suite.trials()),
+        left: 0,
+        shards: Vec::new(),
+        missing: Vec::new(),
+        holes: Vec::new(),
+    };
+    if let Some(whole) = &whole {
+        for one in &mut given {
+            one.check(whole)?;
+        }
+        whole.find_holes(&given, &mut found)?;
+    }
+    found.shards = given.iter().map(Given::findings).collect();
+    let has_problems = given.iter().any(|one| !one.problems.is_empty());
+    let Some(whole) = whole.filter(|_| !has_problems) else { return Ok((found, None)) };
+    if found.left > 0 && !request.allow_holes {
+        return Ok((found, None));
+    }
+    let sources = given.iter().filter_map(|one| Some(&one.opened.as_ref()?.source)).collect();
+    let holes = (found.left > 0).then(|| (found.left, found.holes_text()));
+    let (id, command) = (request.folder.clone(), request.command.clone());
+    let merge = Merge { id, shards: sources, places: &whole.suite, holes, command };
+    let run = write(request, &merge, &whole.scenario, &whole.suite, &mut found, notice)?;
+    Ok((found, run))
+}
+
+/// Writes the merged run, unless it is there already or the request is for a dry run.
+fn write(
+    request: &MergeRequest,
+    merge: &Merge<'_>,
+    scenario: &Scenario,
+    suite: &Suite,
+    found: &mut MergeFindings,
+    notice: &mut dyn FnMut(&str),
+) -> Result<Option<RunDir>, EngineError> {
+    if request.results.exists()
+        && let Some(there) = ResultsRoot::existing(&request.results)?.run_in(&request.folder)?
+    {
+        if usable(&there)?.manifest()?.merged != merge.entries()? {
+            return Err(EngineError::Usage(format!(
+                "{} holds another run, or one of other results of these shards\nchoose another folder for `--into`",
+                shown_path(&there.path())
+            )));
+        }
+        found.outcome = MergeOutcome::AlreadyMerged;
+        return Ok(Some(there));
+    }
+    found.outcome = MergeOutcome::Mergeable;
+    if request.dry_run {
+        return Ok(None);
+    }
+    let mut judge = |run: &RunDir, manifest: &Manifest| {
+        gate::evaluate(scenario, suite, run, manifest).unwrap_or_else(|error| {
+            notice(&gate::not_evaluated(&error));
+            Some(GateResult::default())
+        })
+    };
+    let run = ResultsRoot::open(&request.results)?.merge(merge, &mut judge)?;
+    found.outcome = MergeOutcome::Merged;
+    Ok(Some(run))
+}
+
+/// Adds the problems that shards have with each other.
+fn compare(given: &mut [Given]) {
+    let mut base: Option<(String, Manifest)> = None;
+    let mut last: Option<(Shard, String)> = None;
+    for Given { path, opened, problems, .. } in given {
+        let Some(Opened { source, shard, .. }) = opened else { continue };
+        let (path, manifest) = (shown_path(path).to_string(), &source.manifest);
+        let (first, plan) = base.get_or_insert_with(|| (path.clone(), manifest.clone()));
+        let count = plan.metadata.selection.shard.map_or(0, Shard::count);
+        if shard.count() != count {
+            problems.push(format!(
+                "it is one of {} shards, and {first} is one of {count}",
+                shard.count()
+            ));
+        } else if let Some(reason) =
+            PlanDiff::new(plan, &manifest.metadata, &manifest.providers).reason()
+        {
+            problems.push(format!("it has another plan than {first}: {reason}"));
+        }
+        if let Some((_, other)) = last.replace((*shard, path)).filter(|(same, _)| same == shard) {
+            problems.push(format!("it is shard {shard}, as {other} is"));
+        }
+    }
+}
+
+impl Given {
+    fn open(path: &Path) -> Self {
+        let mut given =
+            Self { path: path.to_owned(), opened: None, problems: Vec::new(), left: Vec::new() };
+        match Opened::open(path) {
+            Ok(opened) => given.opened = Some(opened),
+            Err(error) => given.problems.push(error.to_string()),
+        }
+        given
+    }
+
+    fn findings(&self) -> ShardFindings {
+        let manifest = self.opened.as_ref().map(|one| &one.source.manifest);
+        ShardFindings {
+            path: self.path.clone(),
+            run: manifest.map(|manifest| manifest.id.clone()),
+            shard: self.opened.as_ref().map(|one| one.shard),
+            planned: manifest.map_or(0, |manifest| manifest.metadata.planned_trial_count),
+            left: self.left.len() as u64,
+            problems: self.problems.clone(),
+        }
+    }
+
+    /// Verifies the shard, unless it has problems, and finds its trials without a result.
+    fn check(&mut self, whole: &Whole) -> Result<(), EngineError> {
+        let Some(Opened { source, shard, .. }) = &mut self.opened else { return Ok(()) };
+        if !self.problems.is_empty() {
+            return Ok(());
+        }
+        let MergeSource { run, manifest, unfinished } = source;
+        let members = Members(whole, shard.index());
+        let verified = run.verify(Some(&members))?;
+        self.problems.extend(verified.faults.iter().take(MAX_FAULTS).map(fault));
+        if let Some(more @ 1..) = verified.faults.len().checked_sub(MAX_FAULTS) {
+            let more = plural(more as u64 + verified.left_out, "more problem", "more problems");
+            self.problems.push(format!("{more}; list all: {}", run.command("verify", &[])));
+        }
+        if manifest.status == RunStatus::Completed || !self.problems.is_empty() {
+            return Ok(());
+        }
+        if manifest.sessions.iter().any(|session| session.adopted.is_some()) {
+            self.problems.push(format!(
+                "it is {} and has taken over changes; finish it first: {}",
+                manifest.status,
+                run.command("resume", &[])
+            ));
+            return Ok(());
+        }
+        let root = run.results_root()?;
+        let reruns = Reruns::read(&root, run, manifest, None, None)?;
+        let ids = RefCell::new(Ids::new(&whole.suite, &whole.scenario.providers));
+        let matches = |selected: &str, trial| {
+            let id = ids.borrow_mut().trial(trial);
+            id.is_ok_and(|id| reruns.matches(selected, &id))
+        };
+        let fold = Fold::of(run, manifest, &members, &matches)?;
+        for trial in (0..).zip(&whole.shards).filter(|(_, of)| **of == shard.index()) {
+            let state = fold.trial(trial.0);
+            if state.is_pending {
+                self.left.push(trial.0);
+            }
+            if state.is_pending && state.outcome.is_some() {
+                let id = ids.borrow_mut().trial(trial.0);
+                let id = id.map_err(|source| unreadable(&root, source))?;
+                unfinished.push_str(&format!("{id}\n"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fault(fault: &DiskFault) -> String {
+    let line = fault.line.map_or_else(String::new, |line| format!(", line {line}"));
+    let remedy =
+        fault.remedy.as_ref().map_or_else(String::new, |run| format!("; repair it: {run}"));
+    format!("{}{line}: {}{remedy}", shown_path(&fault.path), fault.problem)
+}
+
+impl Opened {
+    fn open(path: &Path) -> Result<Self, EngineError> {
+        // Without a `/`, the name may be that of a run elsewhere.
+        let name = Path::new(".").join(path);
+        let name = name.to_str().ok_or_else(|| {
+            EngineError::Usage("its path is not UTF-8; rename the folder".to_owned())
+        })?;
+        let found =
+            ResultsRoot::existing(Path::new("."))?.find(name).map_err(|error| match error {
+                RecordError::Unknown { .. } => {
+                    let why =
+                        if path.exists() { "it is no run" } else { "there is no such folder" };
+                    EngineError::Usage(why.to_owned())
+                }
+                error => error.into(),
+            });
+        let run = usable(&found?)?;
+        let still = run.hold_still()?;
+        let manifest = run.truth()?;
+        let shard = manifest.metadata.selection.shard.ok_or_else(|| {
+            EngineError::Usage("it is no shard: it was run without `--shard`".to_owned())
+        })?;
+        let source = MergeSource { run, manifest, unfinished: String::new() };
+        Ok(Self { source, shard, _still: still })
+    }
+}
+
+impl Whole {
+    fn read(base: &Opened) -> Result<Self, EngineError> {
+        let MergeSource { run, manifest, .. } = &base.source;
+        let root = run.results_root()?;
+        let (scenario, suite) = whole_tests(&root, run, manifest)?;
+        let count = base.shard.count();
+        let shards = suite.shards(count).map_err(|source| unreadable(&root, source))?;
+        Ok(Self { scenario, suite, shards, count })
+    }
+
+    /// Finds the missing shards, and all trials without a result.
+    fn find_holes(&self, given: &[Given], found: &mut MergeFindings) -> Result<(), EngineError> {
+        let is_given = |index: &u32| {
+            let mut shards = given.iter().filter_map(|one| one.opened.as_ref());
+            shards.any(|one| one.shard.index() == *index)
+        };
+        found.missing = (1..=self.count).filter(|index| !is_given(index)).collect();
+        let all = (0..).zip(&self.shards);
+        let of_missing = all.filter(|(_, shard)| found.missing.binary_search(shard).is_ok());
+        let mut left: Vec<_> = of_missing.map(|(trial, _)| trial).collect();
+        left.extend(given.iter().flat_map(|one| &one.left));
+        left.sort_unstable();
+        found.left = left.len() as u64;
+        let mut ids = Ids::new(&self.suite, &self.scenario.providers);
+        let names = left.iter().take(MAX_NAMED).map(|trial| ids.trial(*trial));
+        found.holes = names.collect::<Result<_, _>>().map_err(machine_error)?;
+        Ok(())
+    }
+}
