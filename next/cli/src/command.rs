@@ -9,7 +9,7 @@ use runner_record::RequestMode;
 use crate::args::{RootArgs, RunArgs};
 use crate::commands::{completions, control, exec, follow, init, list, manual, plugin};
 use crate::commands::{report, rescore, resume, schema, show, upkeep, validate};
-use crate::commands::results::{history, merge};
+use crate::commands::results::{compare, history, merge};
 use crate::text::{CommandError, Out, style};
 
 /// The version of wasmtime in `Cargo.lock`, which wasmtime does not export.
@@ -45,6 +45,7 @@ pub enum Command {
     History(history::Args),
     Wait(follow::WaitArgs),
     Logs(follow::LogsArgs),
+    Compare(compare::Args),
     Stop(control::StopArgs),
     /// Stop a run for good; only `resume --force` continues it
     #[command(after_help = control::WITHOUT_RUN)]
@@ -84,7 +85,7 @@ pub enum PluginCommand {
 pub const GROUPS: [(&str, &[&str]); 7] = [
     ("Start", &["init", "validate"]),
     ("Run", &["exec", "resume", "rescore", "merge"]),
-    ("Inspect", &["list", "show", "report", "history", "logs"]),
+    ("Inspect", &["list", "show", "report", "compare", "history", "logs"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait"]),
     ("Write providers", &["plugin"]),
     ("Maintain", &["verify", "cleanup", "prune", "pin", "unpin", "reindex"]),
@@ -92,7 +93,7 @@ pub const GROUPS: [(&str, &[&str]); 7] = [
 ];
 
 /// The commands and their examples, which work in the folder of `runner init`.
-const EXAMPLES: [(&str, &[&str]); 31] = [
+const EXAMPLES: [(&str, &[&str]); 32] = [
     ("init", &["runner init", "runner init examples/first"]),
     ("validate", &["runner validate first.toml"]),
     (
@@ -125,6 +126,7 @@ const EXAMPLES: [(&str, &[&str]); 31] = [
     ("history", &["runner history", "runner history first --since 7d --by day"]),
     ("report", &["runner report -o report.html", "runner report latest --junit -o junit.xml"]),
     ("logs", &["runner logs latest --tail 20", "runner logs --follow"]),
+    ("compare", &["runner compare", "runner compare latest~1 --fail-on regressed"]),
     ("verify", &["runner verify latest"]),
     ("cleanup", &["runner cleanup", "runner cleanup --yes"]),
     ("prune", &["runner prune --keep-last 100", "runner prune --older-than 30d --yes"]),
@@ -217,6 +219,7 @@ impl Command {
             Self::History(args) => history::run(args, out),
             Self::Wait(args) => follow::wait(args, out),
             Self::Logs(args) => follow::logs(args, out),
+            Self::Compare(args) => compare::run(args, out),
             Self::Stop(args) => control::stop(args, out),
             Self::Cancel(args) => control::request(args, RequestMode::Cancel, out),
             Self::Pause(args) => control::request(args, RequestMode::Pause, out),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use runner_model::units::{grouped, plural};
 use runner_model::{Outcome, RowRef};
 
-use crate::failure;
+use crate::{SincePrevious, compare, failure};
 
 /// Groups that are kept. The trials of others are only counted.
 const MOST_GROUPS: usize = 1000;
@@ -57,6 +57,8 @@ pub struct FailureGroup {
     test: Option<String>,
     /// Names of up to [`MOST_PROVIDERS`] + 1 providers.
     providers: BTreeSet<String>,
+    /// Test and provider of each trial, for [`SincePrevious`].
+    keys: Vec<u64>,
 }
 
 impl Failures {
@@ -159,7 +161,7 @@ fn named(first: &FirstTrials, count: u64) -> String {
 impl FailureGroup {
     fn new(reason: String, outcome: Outcome) -> Self {
         let (first, providers) = (FirstTrials::new(), BTreeSet::new());
-        Self { reason, outcome, trials: 0, first, test: None, providers }
+        Self { reason, outcome, trials: 0, first, test: None, providers, keys: Vec::new() }
     }
 
     /// Adds a trial, and keeps the first `most` names, each of which starts with `run`.
@@ -170,6 +172,7 @@ impl FailureGroup {
             _ => drop(self.test.take_if(|one| *one != test)),
         }
         self.trials += 1;
+        self.keys.extend(compare::key(&row.trial));
         self.first.insert((place, format!("{run}{}", row.trial)));
         if self.first.len() > most {
             self.first.pop_last();
@@ -177,6 +180,12 @@ impl FailureGroup {
         if self.providers.len() <= MOST_PROVIDERS {
             self.providers.insert(row.provider.to_string());
         }
+    }
+
+    /// Formats the changes of the group's tests in a word: `new`, `still` or, of some trials, `2 new`.
+    #[must_use]
+    pub fn change(&self, since: &SincePrevious) -> Option<String> {
+        since.word(&self.keys)
     }
 
     /// Returns one name for all trials of the group.

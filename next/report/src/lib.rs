@@ -6,6 +6,7 @@
 //! Start reading at [`RunDocument`].
 
 mod commands;
+mod compare;
 mod denials;
 pub mod failure;
 mod failures;
@@ -23,12 +24,16 @@ pub mod run_facts;
 mod schema;
 mod trials;
 
+use commands::verify;
 pub use commands::{
     CleanupDocument, DeadRun, DoctorDocument, Event, GradeDocument, InspectDocument, MergeDocument, NumberedEvent,
-    PlanLine, PlanPart, PluginRunDocument, PruneDocument, RequestResult, RescoreChange, RescoreLine,
-    ResumeLine, Started, ToolStatus, VerifyDocument,
+    PlanLine, PlanPart, PluginRunDocument, PruneDocument, RequestResult, RescoreChange,
+    RescoreLine, ResumeLine, Started, ToolStatus, VerifyDocument,
 };
-use commands::verify;
+pub use compare::{
+    Change, Changes, Class, ClassCounts, ComparisonDocument, Estimate, Measure, Outcomes,
+    SincePrevious,
+};
 pub use denials::{Denial, Denials, table_with};
 pub use failures::{FailureGroup, Failures};
 pub use forms::{FailedGroup, FailedGroups, Form, FormError, FormOptions};
@@ -41,9 +46,9 @@ pub use rows::{Line, Rows, Which};
 pub use run::{GraderTable, ProviderTable, RunDocument, short_of};
 pub use schema::{NamedSchema, SCHEMAS};
 pub use trials::{
-    ArtifactFile, By, Found, HistoryDocument, HistoryQuery, LogText, Mark, MatrixCell, MatrixDocument,
-    MatrixTest, PastResult, PastResults, PastRun, PastSum, PastTest, Section, TrialDocument,
-    TrialPart, call_sections, find_trial,
+    ArtifactFile, By, Found, HistoryDocument, HistoryQuery, LogText, Mark, MatrixCell,
+    MatrixDocument, MatrixTest, PastResult, PastResults, PastRun, PastSum, PastTest, Section,
+    TrialDocument, TrialPart, call_sections, find_trial,
 };
 
 /// Version of every document, its `v`.

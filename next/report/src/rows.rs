@@ -115,13 +115,13 @@ impl Settled {
         }
     }
 
-    /// Returns the row that settles this trial.
-    pub(crate) fn of(&self, trial: &TrialId) -> Option<Final> {
     /// Returns the number of a trial that has rows.
     pub(crate) fn number(&self, trial: &TrialId) -> Option<usize> {
         self.fold.number(trial)
     }
 
+    /// Returns the row that settles this trial.
+    pub(crate) fn of(&self, trial: &TrialId) -> Option<Final> {
         let number = self.fold.number(trial)?;
         *self.newest.get(number)?
     }
@@ -169,7 +169,10 @@ impl Rows {
     }
 
     /// Calls `each` for every selected row, its first byte on disk, and its line.
-    pub(crate) fn each_at(&self, each: impl FnMut(u64, &RowRef<'_>, &[u8])) -> Result<(), RecordError> {
+    pub(crate) fn each_at(
+        &self,
+        each: impl FnMut(u64, &RowRef<'_>, &[u8]),
+    ) -> Result<(), RecordError> {
         let is_flaky = |head: &RowHead| {
             let newest = self.settled.of(&head.trial);
             head.outcome != Outcome::Ungraded && newest.is_some_and(|newest| newest.flaky)
@@ -190,7 +193,7 @@ impl Rows {
         mut each: impl FnMut(u64, &RowRef<'_>, &[u8]),
     ) -> Result<(), RecordError> {
         let labels = match filter.needs_tests() {
-            true => self.labels()?,
+            true => test_labels(&self.run)?,
             false => TestLabels::default(),
         };
         let failed = RefCell::new(None);
@@ -209,15 +212,6 @@ impl Rows {
             },
         )?;
         failed.into_inner().map_or(Ok(()), Err)
-    }
-
-    fn labels(&self) -> Result<TestLabels, RecordError> {
-        let suite = self.run.content(&self.run.manifest()?.metadata.suite)?;
-        TestLabels::read(BufReader::new(suite)).map_err(|source| RecordError::Io {
-            what: "read the stored tests of",
-            path: self.run.path(),
-            source,
-        })
     }
 
     /// Formats the selected rows, sorted as [`Failures::listed`]: rows with the same reason follow one another.
@@ -336,6 +330,16 @@ impl Rows {
             }
         })
     }
+}
+
+/// Reads tags and `meta` of a run's tests.
+pub(crate) fn test_labels(run: &RunDir) -> Result<TestLabels, RecordError> {
+    let suite = run.content(&run.manifest()?.metadata.suite)?;
+    TestLabels::read(BufReader::new(suite)).map_err(|source| RecordError::Io {
+        what: "read the stored tests of",
+        path: run.path(),
+        source,
+    })
 }
 
 impl Serialize for Rows {

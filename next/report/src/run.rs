@@ -11,7 +11,7 @@ use crate::meta::{MetaResults, TestMeta};
 use crate::results::Results;
 use crate::rows::{Rows, Settled, Which};
 use crate::schema::stored::StoredRow;
-use crate::{VERSION, denials::Denials, list::RunSummary, short_id, verify};
+use crate::{SincePrevious, VERSION, denials::Denials, list::RunSummary, short_id, verify};
 
 /// `runner show RUN`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -35,6 +35,9 @@ pub struct RunDocument {
     /// Results that the manifest of a run that has ended counts and its rows do not have.
     pub lost_results: u64,
     pub denials: Denials,
+    /// Changes since the previous run, if [`Self::compare`] found any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_previous: Option<SincePrevious>,
     /// The selected rows.
     #[schemars(with = "Vec<StoredRow>")]
     pub rows: Rows,
@@ -129,9 +132,22 @@ impl RunDocument {
             manifest: if has_ended { on_disk } else { judged },
             damaged_lines,
             denials,
+            since_previous: None,
             lost_results: if is_over { lost_results } else { 0 },
             rows,
         })
+    }
+}
+
+impl RunDocument {
+    /// Adds the changes since the previous run.
+    ///
+    /// # Errors
+    ///
+    /// A run cannot be read.
+    pub fn compare(&mut self, root: &ResultsRoot, run: &RunDir) -> Result<(), RecordError> {
+        self.since_previous = SincePrevious::read(root, run, &run.truth()?)?;
+        Ok(())
     }
 }
 

@@ -1,1 +1,225 @@
 //! `compare`.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::changes::expect;
+use crate::support::runner::{Runner, tests};
+
+/// Runs two versions of a scenario.
+fn two_runs(base: &[(&str, u8)], new: &[(&str, u8)]) -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    for wanted in [base, new] {
+        expect(&runner, wanted);
+        runner.exec(&["-j", "1"]);
+    }
+    runner
+}
+
+fn document(runner: &Runner, args: &[&str]) -> Value {
+    runner.run(&[&["compare", "--json"], args].concat()).expect(0).document()
+}
+
+#[test]
+fn newest_run_is_compared_with_previous_one() {
+    let runner = two_runs(
+        &[("falls", 1), ("rises", 2), ("stays", 2), ("leaves", 1), ("good", 1)],
+        &[("falls", 2), ("rises", 1), ("stays", 2), ("comes", 1), ("good", 1)],
+    );
+    let runs = runner.runs();
+    let ran = runner.run(&["compare"]).expect(0);
+    ran.says(&[
+        "1 regressed, 1 fixed, 1 still failing, 1 new, 1 gone, 1 still passing",
+        "pass rate 50.0 % (15–85) 50.0 % (15–85) +0.0 pp",
+        "regressed: falls@hostile passed → failed equals: expected 2, got 1",
+        "still failing: stays@hostile failed → failed equals: expected 2, got 1",
+        "fixed: rises@hostile failed → passed",
+        "new: comes@hostile passed",
+        "gone: leaves@hostile passed",
+    ]);
+    for args in [&["latest~1"][..], &["latest"], &[runs[0].id(), runs[1].id()]] {
+        assert_eq!(runner.run(&[&["compare"], args].concat()).expect(0).stdout, ran.stdout);
+    }
+    let found = document(&runner, &[]);
+    assert_eq!([&found["base"]["run"], &found["new"]["run"]], [runs[0].id(), runs[1].id()]);
+    let classes = found["changes"].as_array().unwrap().iter();
+    let classes: Vec<_> = classes.map(|change| (&change["class"], &change["test"])).collect();
+    assert_eq!(
+        json!(classes),
+        json!([
+            ["regressed", "falls"],
+            ["still-failing", "stays"],
+            ["fixed", "rises"],
+            ["new", "comes"],
+            ["gone", "leaves"],
+        ])
+    );
+    let failed = json!({ "outcome": "failed", "passed": 0, "trials": 1 });
+    assert_eq!([&found["changes"][0]["new"], &found["changes"][3]["base"]], [&failed, &Value::Null]);
+    runner.run(&["compare", "--fail-on", "regressed"]).expect(1);
+    runner.run(&["compare", "latest", "latest~1", "--fail-on", "regressed"]).expect(1);
+    runner.run(&["compare", "-E", "test(rises)", "--fail-on", "regressed"]).expect(0);
+}
+
+#[test]
+fn same_files_give_same_bytes() {
+    let runner = two_runs(&[("a", 1), ("b", 1), ("c", 2)], &[("a", 1), ("b", 2), ("c", 1)]);
+    let first = runner.run(&["compare", "--json"]).expect(0).stdout;
+    fs::remove_file(runner.path("results/runner.db")).unwrap();
+    assert_eq!(runner.run(&["compare", "--json"]).expect(0).stdout, first);
+}
+
+#[test]
+fn repeats_are_one_test_in_rates() {
+    let scenario = |repeat: u8, value: u8| {
+        format!(
+            "[providers.hostile]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"again\"\nrepeat = {repeat}\ninput = {{ do = \"echo\", value = 1 }}\nexpect = {{ equals = {value} }}\n"
+        )
+    };
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&scenario(3, 1));
+    runner.exec(&[]).expect(0);
+    runner.scenario(&scenario(2, 2));
+    runner.exec(&[]).expect(1);
+    let ran = runner.run(&["compare"]).expect(0);
+    ran.says(&[
+        "caution: the expectations or graders of 1 test have changed",
+        "caution: the number of repeats of 1 test has changed",
+        "1 regressed",
+        "again@hostile 3 of 3 passed → 0 of 2 passed",
+    ]);
+    let measures = &document(&runner, &[])["measures"];
+    assert_eq!([&measures[0]["tests"], &measures[0]["interval"]], [&json!(1), &Value::Null]);
+}
+
+#[test]
+fn unfair_comparison_starts_with_cautions() {
+    let runner = Runner::new(&["hostile"]);
+    let scenario = |input: &str, plugin: &str| {
+        let tests = tests(&format!("a | {input} |\nb | {{ do = \"echo\", value = 1 }} |\n"));
+        format!(
+            "[vars]\nmodel = \"small\"\n[providers.p]\nplugin = \"hostile.wasm\"\n[providers.q]\nplugin = \"{plugin}\"\n{tests}"
+        )
+    };
+    runner.scenario(&scenario("{ do = \"echo\", value = 1 }", "hostile.wasm"));
+    runner.exec(&[]).expect(0);
+    let wasm = fs::read(runner.path("hostile.wasm")).unwrap();
+    // An empty custom section changes nothing but the digest.
+    runner.write("other.wasm", [&wasm[..], &[0, 2, 1, b'x']].concat());
+    runner.scenario(&scenario("{ do = \"echo\", value = 2 }", "other.wasm"));
+    runner.exec(&["--set", "model=large", "--test", "a"]).expect(0);
+    let new = runner.runs().remove(1);
+    new.write("index.jsonl", new.text("index.jsonl").lines().next().unwrap().to_owned() + "\n");
+    let ran = runner.run(&["compare", "latest~1", "latest"]).expect(0);
+    let cautions: Vec<_> =
+        ran.stdout.lines().filter(|line| line.starts_with("caution:")).collect();
+    assert!(cautions[0].contains(&format!("{} is damaged", new.id())), "{cautions:?}");
+    ran.says(&[
+        "ran only selected tests",
+        "the variable `model` has changed: \"small\", then \"large\"",
+        "the plugins of these providers have changed: q",
+    ]);
+    let count = ran.stdout.find("caution:").unwrap();
+    assert!(count < ran.stdout.find("still passing").unwrap());
+}
+
+#[test]
+fn test_with_flaky_history_has_not_regressed() {
+    let runner = Runner::new(&["hostile"]);
+    let flaky = |value: u8| expect(&runner, &[("a", value), ("b", 1)]);
+    // The files' time decides, so that the fingerprints of two runs differ in outcome alone.
+    flaky(1);
+    runner.exec(&[]).expect(0);
+    let run = runner.runs().remove(0);
+    let rows = run.text("index.jsonl");
+    drop((rows, run));
+    flaky(2);
+    runner.exec(&[]).expect(1);
+    let found = document(&runner, &[]);
+    assert_eq!(found["counts"]["regressed"], 1);
+}
+
+#[test]
+fn providers_of_one_run_are_compared() {
+    let runner = Runner::new(&["hostile"]);
+    let tests = tests("a | { do = \"echo\", value = 1 } | equals = 1\nb | { do = \"echo\", value = 1 } | equals = 2\n");
+    let providers = "[providers.small]\nplugin = \"hostile.wasm\"\n[providers.large]\nplugin = \"hostile.wasm\"\n";
+    runner.scenario(&format!("{providers}{tests}"));
+    runner.exec(&[]).expect(1);
+    let ran = runner.run(&["compare", "--providers", "small", "large"]).expect(0);
+    ran.says(&["on small, ", "on large, ", "1 still failing, 1 still passing", "b@large failed → failed"]);
+    let id = runner.only_run().id().to_owned();
+    runner
+        .run(&["compare", "--providers", "small", "larger"])
+        .expect(2)
+        .says(&[&format!("{id} has no provider `larger` its providers: small, large")]);
+}
+
+#[test]
+fn runs_that_cannot_be_compared_are_refused() {
+    let runner = Runner::new(&["hostile"]);
+    expect(&runner, &[("a", 1)]);
+    runner.exec(&[]).expect(0);
+    let first = runner.only_run().id().to_owned();
+    runner.run(&["compare"]).expect(2).says(&[&format!("{first} is the first run of")]);
+    let itself = format!("both names mean the run {first}");
+    runner.run(&["compare", "latest", &first]).expect(2).says(&[&itself]);
+    expect(&runner, &[("b", 1)]);
+    runner.exec(&[]).expect(0);
+    runner.run(&["compare"]).expect(5).says(&[
+        "have results of no test on the same provider to compare two providers: runner compare",
+        "--providers A B",
+    ]);
+    runner
+        .run(&["compare", "-E", "test(none)"])
+        .expect(5)
+        .says(&["the filter matches no test that both"]);
+    fs::create_dir(runner.path("two")).unwrap();
+    for name in ["one", "two"] {
+        fs::copy(runner.path("scenario.toml"), runner.path(&format!("{name}.toml"))).unwrap();
+    }
+    runner.run(&["exec", "one.toml", "two.toml"]).expect(0);
+    let group = runner.list()[0]["group"]["id"].as_str().unwrap().to_owned();
+    let refused = format!("`{group}` is a group; name one of its runs");
+    runner.run(&["compare", &group]).expect(2).says(&[&refused]);
+    runner.run(&["compare", "nothing"]).expect(2).says(&["no run matches `nothing`"]);
+    let unreadable = runner.runs().remove(0);
+    unreadable.write("benchmark.json", "{");
+    runner.run(&["compare", unreadable.id(), "latest"]).expect(2).says(&["benchmark.json"]);
+}
+
+#[test]
+fn running_run_is_compared_with_caution() {
+    let runner = Runner::endless(1, "spin", "");
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let good = "[[tests]]\nid = \"good\"\ninput = { do = \"echo\", value = 1 }\n";
+    runner.scenario(&format!("{text}\n{good}"));
+    runner.exec(&["--test", "good"]).expect(0);
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_for_rows(1);
+    runner
+        .run(&["compare", "latest~1", "latest"])
+        .expect(0)
+        .says(&["is running: 1 of 2 trials have results", "1 still passing"]);
+    running.kill();
+}
+
+#[test]
+fn markdown_shows_hostile_text_as_text() {
+    let runner = Runner::new(&["hostile"]);
+    let scenario = |value: &str| {
+        let test = tests(&format!("a | {{ do = \"echo\", value = \"{value}\" }} | equals = \"x\"\n"));
+        runner.scenario(&format!("[providers.hostile]\nplugin = \"hostile.wasm\"\n{test}"));
+    };
+    scenario("x");
+    runner.exec(&[]).expect(0);
+    scenario("</td><script>| [a](b) `c` @all\\u001b[31m\\u202e");
+    runner.exec(&[]).expect(1);
+    let text = runner.run(&["compare", "--markdown"]).expect(0).stdout;
+    assert!(text.starts_with("### 1 regressed\n"), "{text}");
+    for markup in ["<script", "[a](", "`c`", " @all", "\u{1b}", "\u{202e}"] {
+        assert!(!text.contains(markup), "{markup}: {text}");
+    }
+    assert!(text.contains("| hostile | pass rate | 100.0 %"), "{text}");
+}

@@ -220,7 +220,7 @@ fn print(
         let run = root.find(&run.head.id)?;
         RunDocument::read(root, &run, &Which::Failed)?.rows.add_failures(&mut failures)?;
     }
-    trials::print_notable(&failures, out, true);
+    trials::print_notable(&failures, None, out, true);
     out.data(&summary::line(&group, group.head.worked()));
     if !is_quiet {
         summary::print_next_steps(&group, out);

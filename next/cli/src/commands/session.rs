@@ -7,7 +7,7 @@ use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::visible_line;
 use runner_model::{Outcome, RowRef, StopSignal, exit::Exit};
 use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead};
-use runner_report::{Denials, Failures, RunSummary, phrases, run_facts, short_of};
+use runner_report::{Denials, Failures, RunSummary, SincePrevious, phrases, run_facts, short_of};
 
 use crate::{
     args::SessionArgs,
@@ -85,11 +85,12 @@ impl<'a> Screen<'a> {
         if is_quiet && ended.exit == Exit::Success {
             return;
         }
-        let run = summary_of(ended);
+        let since = if is_quiet || is_of_group { None } else { changes(ended) };
+        let run = summary_of(ended, since.is_some());
         // The list of a group follows its last run.
         if !is_quiet && !is_of_group {
             // A single failure was printed just above.
-            trials::print_notable(&self.failures, out, self.failures.trials != 1);
+            trials::print_notable(&self.failures, since.as_ref(), out, self.failures.trials != 1);
         }
         let denied = grants::denials(&self.denials, &ended.manifest.providers);
         if !denied.is_empty() {
@@ -106,10 +107,12 @@ impl<'a> Screen<'a> {
         if let Some(gate) = &ended.manifest.gate {
             out.data(&visible_line(&format!("gate {}", run_facts::gate(gate))));
         }
+        summary::print_changes(since.as_ref(), out);
         // Another program may have removed the run.
         if !is_quiet && Path::new(&run.run_dir).is_dir() {
             out.data(&format!("results: {}", visible_line(&run.run_dir)));
             if !is_of_group {
+                summary::print_comparison_step(&run, since.as_ref(), out);
                 summary::print_next_steps(&run, out);
             }
         }
@@ -251,11 +254,19 @@ impl Observer for Screen<'_> {
     }
 }
 
+/// Returns the changes since the previous run, if they can be read: the end of a session does not fail because of another run.
+fn changes(ended: &Ended) -> Option<SincePrevious> {
+    let root = ResultsRoot::existing(ended.directory.parent()?).ok()?;
+    let run = root.find(ended.directory.to_str()?).ok()?;
+    SincePrevious::read(&root, &run, &ended.manifest).ok()?
+}
+
 /// Returns the summary of a session's run.
-fn summary_of(ended: &Ended) -> RunSummary {
+fn summary_of(ended: &Ended, has_changes: bool) -> RunSummary {
     let id = &ended.manifest.id;
     // Only the next steps name the run, and a short id must be unique in the root.
-    let has_steps = ended.exit != Exit::Success || ended.manifest.counts.bad() > 0;
+    let has_steps =
+        has_changes || ended.exit != Exit::Success || ended.manifest.counts.bad() > 0;
     let root = ended.directory.parent().filter(|_| has_steps);
     let root = root.and_then(|root| ResultsRoot::existing(root).ok());
     let short = root.map_or_else(|| id.clone(), |root| short_of(&root, id));

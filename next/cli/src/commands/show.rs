@@ -142,7 +142,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         print_rows(&run, args, out)?;
         return Ok(Exit::Success);
     }
-    let document = RunDocument::read(&root, &run, &args.which(&root)?)?;
+    let mut document = RunDocument::read(&root, &run, &args.which(&root)?)?;
+    document.compare(&root, &run)?;
     if *json {
         out.document(&document);
     } else {
@@ -150,6 +151,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         if args.history {
             print_history(&document.manifest, out);
         }
+        summary::print_comparison_step(&document.run, document.since_previous.as_ref(), out);
         summary::print_next_steps(&document.run, out);
     }
     Ok(Exit::Success)
@@ -240,7 +242,8 @@ fn print_overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> 
     }
     let mut failures = Failures::default();
     document.rows.add_failures(&mut failures)?;
-    trials::print_notable(&failures, out, true);
+    trials::print_notable(&failures, document.since_previous.as_ref(), out, true);
+    summary::print_changes(document.since_previous.as_ref(), out);
     print_damage(document, out);
     Ok(())
 }

@@ -201,7 +201,7 @@ fn lists_of_failures_fit_the_terminal() {
     for number in 0..20 {
         failures.add(&read(&failed(&format!("shipping/zone-{number}"), "model-small")), number);
     }
-    assert_snapshot!(at_widths(|screen| trials::list(&failures, screen)), @r#"
+    assert_snapshot!(at_widths(|screen| trials::list(&failures, None, screen)), @r#"
     == 60
     failed:
       ✗ error    carts/a-cart-with-a-very-long-name/and-a-

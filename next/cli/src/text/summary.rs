@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use runner_model::units::{grouped, show_duration};
 use runner_model::{Counts, RunStatus, Time, status::RunState};
-use runner_report::{RunSummary, phrases};
+use runner_record::now;
+use runner_report::{RunSummary, SincePrevious, phrases};
 
 use super::Out;
 use super::style::{self, Paint};
@@ -54,6 +55,20 @@ pub fn signed(state: RunState, text: &str) -> String {
         RunState::Cancelled => ('⊘', style::orange),
     };
     paint(&format!("{sign} {text}"))
+}
+
+/// Prints the number of changes since the previous run.
+pub fn print_changes(since: Option<&SincePrevious>, out: &Out) {
+    if let Some(text) = since.and_then(|since| since.text(now())) {
+        out.data(&text);
+    }
+}
+
+/// Prints the command that compares the run with the previous one, if there are changes.
+pub fn print_comparison_step(run: &RunSummary, since: Option<&SincePrevious>, out: &Out) {
+    if let Some(since) = since {
+        out.hint(&format!("compare: {}", run.command("compare", &since.short, &[&run.short])));
+    }
 }
 
 /// Prints the commands that show why trials failed and that continue the run.

@@ -6,7 +6,7 @@ use runner_model::RowRef;
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{marked, visible_line};
 use runner_report::failure::{self, Tone};
-use runner_report::{FailureGroup, Failures, Section, phrases};
+use runner_report::{FailureGroup, Failures, Section, SincePrevious, phrases};
 
 use super::layout::{cut, width};
 use super::{Out, style};
@@ -16,14 +16,16 @@ const HEAD_WIDTH: usize = 13;
 /// Lines of each value, message and difference in a block.
 pub const BLOCK_LINES: usize = 12;
 /// Lines of each value, difference and log on a page.
+/// Columns of a change: the longest is `new test`.
+const CHANGE_WIDTH: usize = 8;
 const PAGE_LINES: usize = 200;
 /// Columns of which lines are counted without a screen.
 const NO_SCREEN: usize = 80;
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 64 << 10;
 
-/// Lists failures, one line for each group. On a screen, a reason that does not fit gets lines of its own.
-pub fn list(failures: &Failures, screen: Option<usize>) -> String {
+/// Lists failures, one line for each group, with their changes. On a screen, a reason that does not fit gets lines of its own.
+pub fn list(failures: &Failures, since: Option<&SincePrevious>, screen: Option<usize>) -> String {
     let mut lines = Vec::new();
     let groups = failures.listed();
     let (failed, skipped): (Vec<_>, Vec<_>) =
@@ -31,7 +33,7 @@ pub fn list(failures: &Failures, screen: Option<usize>) -> String {
     for (title, groups) in [("failed:", failed), ("skipped:", skipped)] {
         if !groups.is_empty() {
             lines.push(style::bold(title));
-            lines.extend(groups.into_iter().map(|group| group_line(group, screen)));
+            lines.extend(groups.into_iter().map(|group| group_line(group, since, screen)));
         }
     }
     let more = |left: u64| format!("  … and {}", plural(left, "more trial", "more trials"));
@@ -46,23 +48,36 @@ pub fn list(failures: &Failures, screen: Option<usize>) -> String {
 }
 
 /// Prints the list of failures, if `with_failures`, of skipped trials, of those that wait for a retry, and of flaky ones.
-pub fn print_notable(failures: &Failures, out: &Out, with_failures: bool) {
+pub fn print_notable(
+    failures: &Failures,
+    since: Option<&SincePrevious>,
+    out: &Out,
+    with_failures: bool,
+) {
     let is_listed = failures.listed().iter().any(|group| with_failures || !group.outcome.is_bad());
     if is_listed || failures.retried().1 > 0 {
-        out.data(&format!("\n{}", list(failures, out.columns())));
+        out.data(&format!("\n{}", list(failures, since, out.columns())));
     }
     if let Some(flaky) = failures.flaky() {
         out.data(&format!("{} {}", style::bold("flaky:"), visible_line(&flaky)));
     }
 }
 
-fn group_line(group: &FailureGroup, screen: Option<usize>) -> String {
+fn group_line(
+    group: &FailureGroup,
+    since: Option<&SincePrevious>,
+    screen: Option<usize>,
+) -> String {
     let mut head = format!("  {}", style::outcome(group.outcome));
     let space = HEAD_WIDTH.saturating_sub(width(&head));
     head.extend(repeat_n(' ', space));
     head += &visible_line(&group.name());
     let Some(screen) = screen else {
         return format!("{head}  {}", style::dim(&group.reason));
+    if let Some(since) = since {
+        let change = group.change(since).unwrap_or_default();
+        head += &style::yellow(&format!("{change:CHANGE_WIDTH$}  "));
+    }
     };
     let room = screen.saturating_sub(width(&head) + 2);
     if room >= width(&group.reason) {

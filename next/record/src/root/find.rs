@@ -9,7 +9,7 @@ use crate::disk::beneath::Dir;
 use crate::disk::layout::{MANIFEST, ROWS, is_run_name, parse_latest};
 use crate::disk::lock;
 use crate::run::folder::{parse_id, plain};
-use crate::{RecordError, ResultsRoot, RunDir, RunHead, Runs};
+use crate::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, Runs};
 
 impl ResultsRoot {
     /// Returns a command about this root; see [`command`].
@@ -76,6 +76,33 @@ impl ResultsRoot {
         let ids = self.newest(scenario)?.into_iter();
         let runs = ids.filter_map(|id| self.open_run(&id).transpose());
         Ok(runs.map(|run| run?.for_use()))
+    }
+
+    /// Opens the runs of the same scenario file that were created before `run`, the newest first, with their true state. Skips
+    /// runs that cannot be read. Reads no list, so that the first run takes less than a millisecond.
+    ///
+    /// # Errors
+    ///
+    /// The root cannot be read.
+    pub fn earlier_runs(
+        &self,
+        run: &Manifest,
+    ) -> Result<impl Iterator<Item = (RunDir, Manifest)>, RecordError> {
+        let name = plain(&run.scenario);
+        let created = |id: &String| match parse_id(id) {
+            Some((time, its_name)) => (its_name == name).then_some(time),
+            None => Some(self.open_run(id).ok()??.manifest().ok()?.started_at),
+        };
+        let own = parse_id(&run.id).map_or(run.started_at, |(time, _)| time);
+        let ids = self.names()?.into_iter();
+        let mut ids: Vec<_> = ids.filter_map(|id| Some((created(&id)?, id))).collect();
+        ids.retain(|(time, id)| (*time, id) < (own, &run.id));
+        ids.sort_unstable_by(|left, right| right.cmp(left));
+        Ok(ids.into_iter().filter_map(|(_, id)| {
+            let earlier = self.open_run(&id).ok()??;
+            let manifest = earlier.truth().ok()?;
+            (manifest.scenario_path == run.scenario_path).then_some((earlier, manifest))
+        }))
     }
 
     /// Opens the run in folder `name`. `None` if the folder holds no run.

@@ -12,7 +12,7 @@ use crate::commands::{
     PluginRunDocument, PruneDocument, RequestResult, RescoreLine, ResumeLine, Started,
     VerifyDocument,
 };
-use crate::{LogEntry, RunDocument, RunList, TrialDocument, VERSION};
+use crate::{ComparisonDocument, LogEntry, RunDocument, RunList, TrialDocument, VERSION};
 
 /// A schema that users can print.
 pub struct NamedSchema {
@@ -40,6 +40,7 @@ pub const SCHEMAS: &[NamedSchema] = &[
     named("list", "Document of `list`, and of `show` for a group", of::<RunList>),
     named("show", "Document of `show`", of::<RunDocument>),
     named("show-trial", "Document of `show RUN TRIAL`", of::<TrialDocument>),
+    named("compare", "Document of `compare`", of::<ComparisonDocument>),
     named("merge", "Document of `merge`", of::<MergeDocument>),
     named("verify", "Document of `verify`", of::<VerifyDocument>),
     named("cleanup", "Document of `cleanup`", of::<CleanupDocument>),

@@ -1,0 +1,273 @@
+//! `runner compare`: two runs, or two providers.
+
+use runner_engine::resolve_filter;
+use runner_model::exit::Exit;
+use runner_model::visible::{shown_path, visible_line};
+use runner_record::{RecordError, ResultsRoot, RunDir};
+use runner_report::{Change, Class, ComparisonDocument, Measure, RunSummary, SincePrevious, phrases};
+use runner_scenario::Filter;
+
+use crate::args::{self, RootArgs};
+use crate::commands::target::{self, Target};
+use crate::text::{CommandError, Out, Table, style, summary};
+
+/// Tests of a class that are listed.
+const MOST_LISTED: usize = 20;
+/// Characters of each text in Markdown, so that all fits into a comment of 64 KiB.
+const MOST_CHARACTERS: usize = 150;
+
+/// Compare two runs, or two providers
+///
+/// Without BASE, the newest run is compared with the previous run of its scenario. Without NEW, BASE is compared with the newest
+/// run of its scenario, or, if it is the newest itself, with the previous one.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The earlier run: id or a part, path, or `latest~1`
+    #[arg(value_name = "RUN", id = "base")]
+    base: Option<String>,
+    /// The later run [default: the newest of the scenario]
+    #[arg(value_name = "RUN", id = "new")]
+    new: Option<String>,
+    /// Compare these providers, of one run unless two are named
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    providers: Option<Vec<String>>,
+    /// Compare tests that match `tag(a)` in one of the runs; repeatable
+    #[arg(short = 'E', long, value_name = "FILTER")]
+    filter: Vec<String>,
+    /// Exit with 1 if a test has regressed
+    #[arg(long, value_name = "WHAT", value_parser = ["regressed"])]
+    fail_on: Option<String>,
+    /// Print Markdown, for a comment of a pull request
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    #[command(flatten)]
+    root: RootArgs,
+    /// Print one JSON document
+    #[arg(long, display_order = 801)]
+    json: bool,
+}
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let root = args.root.open()?;
+    let [base, new] = args.runs(&root)?;
+    let providers = args.providers.clone().and_then(|names| <[String; 2]>::try_from(names).ok());
+    for (run, provider) in [&base, &new].into_iter().zip(providers.iter().flatten()) {
+        check_provider(run, provider)?;
+    }
+    let mut filter = Filter::all(args::filters(&args.filter)?);
+    if let Some(filter) = &mut filter {
+        resolve_filter(filter, &root)?;
+    }
+    let document = ComparisonDocument::read([&base, &new], providers, filter.as_ref())?;
+    if document.counts.paired() == 0 {
+        return Err(nothing_in_common(&document, filter.is_some()));
+    }
+    if args.json {
+        out.document(&document);
+    } else if args.markdown {
+        out.bytes(markdown(&document)?.as_bytes());
+    } else {
+        print(&document, out)?;
+    }
+    let has_failed = args.fail_on.is_some() && document.counts.regressed > 0;
+    Ok(if has_failed { Exit::Bad } else { Exit::Success })
+}
+
+impl Args {
+    /// Finds the runs.
+    fn runs(&self, root: &ResultsRoot) -> Result<[RunDir; 2], CommandError> {
+        let one = |name: &str| match Target::find(root, name)? {
+            Target::Run(run) => Ok(run),
+            Target::Group(list) => Err(target::needs_one_run(root, &list)),
+        };
+        let runs = match (&self.base, &self.new) {
+            (Some(base), Some(new)) => [one(base)?, one(new)?],
+            (Some(run), None) if self.providers.is_some() => [one(run)?, one(run)?],
+            (None, None) if self.providers.is_some() => [one("latest")?, one("latest")?],
+            (base, _) => {
+                let named = one(base.as_deref().unwrap_or("latest"))?;
+                let newest = newest_of_scenario(&named)?;
+                match newest.filter(|newest| base.is_some() && newest.id() != named.id()) {
+                    Some(newest) => [named, newest],
+                    None => [previous(&named)?, named],
+                }
+            }
+        };
+        let is_one = runs[0].path().canonicalize().ok() == runs[1].path().canonicalize().ok();
+        if is_one && self.providers.is_none() {
+            return Err(CommandError::usage(format!(
+                "both names mean the run {}\nto compare it with the previous run of its scenario: {}",
+                runs[0].id(),
+                root.command(&["compare", "latest~1", "latest"])
+            )));
+        }
+        Ok(runs)
+    }
+}
+
+/// Opens the newest run of the same scenario file. `None` if that is the run itself.
+fn newest_of_scenario(run: &RunDir) -> Result<Option<RunDir>, RecordError> {
+    let (root, manifest) = (run.results_root()?, run.manifest()?);
+    let name = format!("latest:{}", manifest.scenario);
+    let Ok(newest) = root.find(&name) else { return Ok(None) };
+    let is_same = newest.manifest()?.scenario_path == manifest.scenario_path;
+    Ok(is_same.then_some(newest))
+}
+
+fn previous(run: &RunDir) -> Result<RunDir, CommandError> {
+    let (root, manifest) = (run.results_root()?, run.manifest()?);
+    let Some((base, _)) = SincePrevious::base(&root, &manifest)? else {
+        return Err(CommandError::usage(format!(
+            "{} is the first run of {} that can be compared\nto compare it with another run: {}",
+            run.id(),
+            shown_path(manifest.scenario_path.as_ref()),
+            root.command(&["compare", "RUN", run.id()])
+        )));
+    };
+    Ok(base)
+}
+
+/// Fails if a run has no provider with this name.
+fn check_provider(run: &RunDir, name: &str) -> Result<(), CommandError> {
+    let manifest = run.manifest()?;
+    let known = manifest.providers.iter().filter(|one| !one.is_grader);
+    let known: Vec<_> = known.map(|one| &*one.name).collect();
+    if known.contains(&name) {
+        return Ok(());
+    }
+    let (name, run) = (visible_line(name), run.id());
+    let known = known.join(", ");
+    Err(CommandError::usage(format!("{run} has no provider `{name}`\nits providers: {known}")))
+}
+
+fn nothing_in_common(document: &ComparisonDocument, has_filter: bool) -> CommandError {
+    let [base, new] = [&document.base, &document.new].map(|run| &run.head.id);
+    let problem = if has_filter {
+        format!("the filter matches no test that both {base} and {new} have")
+    } else {
+        let words = ["compare", base, new, "--providers", "A", "B"];
+        let compare = document.new.command(words[0], words[1], &words[2..]);
+        format!(
+            "{base} and {new} have results of no test on the same provider\nto compare two providers: {compare}"
+        )
+    };
+    CommandError::new(Exit::NothingSelected, problem)
+}
+
+fn print(document: &ComparisonDocument, out: &Out) -> Result<(), CommandError> {
+    let sides = [("base", &document.base), ("new", &document.new)];
+    for (at, (name, run)) in sides.into_iter().enumerate() {
+        let provider = document.providers.as_ref().map(|names| format!("on {}, ", names[at]));
+        out.data(&format!("{} {}", style::dim(&format!("{name:4}")), side(run, provider)));
+    }
+    for caution in &document.cautions {
+        out.data(&format!("{} {}", style::warning("caution:"), visible_line(caution)));
+    }
+    out.data(&format!("\n{}", style::bold(&document.counts.text("regressed"))));
+    let mut table = Table::new([
+        ("provider", 7),
+        ("measure", 0),
+        ("base>", 0),
+        ("new>", 0),
+        ("change>", 0),
+        ("95 % interval>", 8),
+        ("p>", 9),
+        ("tests>", 10),
+    ]);
+    for measure in &document.measures {
+        table.row(cells(measure).map(|cell| visible_line(&cell).into_owned()));
+    }
+    out.data(&format!("\n{}", table.render(out.columns())));
+    if document.measures.iter().any(Measure::is_significant) {
+        out.data(&style::dim("* significant: p below 0.05 after Holm's correction"));
+    }
+    for (title, changes, left) in listed(document)? {
+        out.data(&format!("\n{}", style::bold(&format!("{title}:"))));
+        for [test, outcome, reason] in changes {
+            let line = format!("  {}  {outcome}  {}", visible_line(&test), style::dim(&reason));
+            out.data(line.trim_end());
+        }
+        if left > 0 {
+            out.data(&format!("  … and {left} more; `--json` lists all"));
+        }
+    }
+    Ok(())
+}
+
+/// Formats a run: short id, time, provider and result.
+fn side(run: &RunSummary, provider: Option<String>) -> String {
+    let started = phrases::clock(run.head.started_at);
+    let line = summary::line(run, std::time::Duration::ZERO);
+    let provider = provider.unwrap_or_default();
+    format!("{} {}, {started}, {provider}{line}", run.short, visible_line(&run.head.scenario))
+}
+
+fn cells(measure: &Measure) -> [String; 8] {
+    let provider = measure.provider.clone().unwrap_or_default();
+    let [base, new, change, interval, p, tests] = measure.cells();
+    [provider, measure.name.clone(), base, new, change, interval, p, tests]
+}
+
+/// A class: its title, its first tests with outcomes and reason, and the number of the others.
+type Listed = (&'static str, Vec<[String; 3]>, u64);
+
+fn listed(document: &ComparisonDocument) -> Result<Vec<Listed>, RecordError> {
+    let mut classes: Vec<(Class, Listed)> = Vec::new();
+    document.changes.each(|change| {
+        if classes.last().is_none_or(|(class, _)| *class != change.class) {
+            classes.push((change.class, (change.class.title(), Vec::new(), 0)));
+        }
+        if let Some((_, (_, tests, left))) = classes.last_mut() {
+            match tests.len() {
+                0..MOST_LISTED => tests.push(texts(change)),
+                _ => *left += 1,
+            }
+        }
+    })?;
+    Ok(classes.into_iter().map(|(_, listed)| listed).collect())
+}
+
+fn texts(change: &Change<'_>) -> [String; 3] {
+    let outcomes = [change.base, change.new].into_iter().flatten().map(|one| one.text());
+    let outcomes = outcomes.collect::<Vec<_>>().join(" → ");
+    let trial = format!("{}@{}", change.test, change.provider);
+    [trial, outcomes, change.reason.clone().unwrap_or_default()]
+}
+
+fn markdown(document: &ComparisonDocument) -> Result<String, RecordError> {
+    let mut text = format!("### {}\n\n", document.counts.text("regressed"));
+    for (at, (name, run)) in [("Base", &document.base), ("New", &document.new)].iter().enumerate() {
+        let provider = document.providers.as_ref().map(|names| format!("on {}, ", names[at]));
+        text += &format!("* {name}: {}\n", escaped(&style::plain(&side(run, provider))));
+    }
+    for caution in &document.cautions {
+        text += &format!("* **Caution:** {}\n", escaped(caution));
+    }
+    text += "\n| provider | measure | base | new | change | 95 % interval | p | tests |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n";
+    for measure in &document.measures {
+        text += &format!("| {} |\n", cells(measure).map(|cell| escaped(&cell)).join(" | "));
+    }
+    for (title, changes, left) in listed(document)? {
+        text += &format!("\n**{title}**\n\n");
+        for change in changes {
+            let [test, outcome, reason] = change.map(|part| escaped(&part));
+            text += &format!("* {test}: {outcome} {reason}\n");
+        }
+        if left > 0 {
+            text += &format!("* … and {left} more\n");
+        }
+    }
+    Ok(text)
+}
+
+/// Returns the start of a text for Markdown, on one line, without markup.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for character in visible_line(text).chars().take(MOST_CHARACTERS) {
+        if character.is_ascii_punctuation() && !".,:;%()/=+'\"".contains(character) {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}

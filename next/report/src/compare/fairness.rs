@@ -1,0 +1,116 @@
+//! Differences between two runs that make a comparison unfair.
+
+use std::collections::BTreeSet;
+
+use runner_model::status::RunVerdict;
+use runner_model::units::{grouped, plural};
+use runner_model::{RunStatus, visible::shown_path};
+use runner_record::{Manifest, RunDir};
+
+use super::side::{Sample, Side, pairs};
+
+/// Names in a list.
+const MAX_NAMES: usize = 5;
+
+/// Returns sentences about differences of the runs, damage first. `providers` are those that are compared with each other.
+pub(crate) fn cautions(
+    runs: [(&RunDir, &Manifest); 2],
+    sides: [&Side; 2],
+    providers: Option<&[String; 2]>,
+) -> Vec<String> {
+    let [(_, base), (_, new)] = runs;
+    let mut cautions = Vec::new();
+    for (run, manifest) in runs {
+        if manifest.verdict == RunVerdict::Damaged {
+            let verify = run.command("verify", &[]);
+            cautions.push(format!("{} is damaged, and results may be missing: {verify}", run.id()));
+        }
+    }
+    for (run, manifest) in runs {
+        let (done, planned) = (manifest.counts.done(), manifest.metadata.planned_trial_count);
+        if manifest.status == RunStatus::Running || done < planned {
+            let is = if manifest.status == RunStatus::Running { "running" } else { "incomplete" };
+            let done = grouped(done);
+            let trials = plural(planned, "trial has a result", "trials have results");
+            cautions.push(format!("{} is {is}: {done} of {trials}", run.id()));
+        }
+        if !manifest.metadata.selection.is_whole() {
+            cautions.push(format!("{} ran only selected tests", run.id()));
+        }
+    }
+    if base.scenario_path != new.scenario_path {
+        let [base, new] = [base, new].map(|run| shown_path(run.scenario_path.as_ref()));
+        cautions.push(format!("the scenarios are different files: {base} and {new}"));
+    }
+    let hosts = [base, new].map(|run| {
+        let hosts: BTreeSet<_> = run.sessions.iter().map(|session| &*session.host).collect();
+        hosts.into_iter().collect::<Vec<_>>().join(", ")
+    });
+    if let [base, new] = &hosts
+        && base != new
+    {
+        cautions.push(format!("the machines are different, so durations may be: {base} and {new}"));
+    }
+    let keys: BTreeSet<_> = base.metadata.vars.keys().chain(new.metadata.vars.keys()).collect();
+    for key in keys {
+        let values = [base, new].map(|run| run.metadata.vars.get(key));
+        if values[0] != values[1] {
+            let [base, new] =
+                values.map(|value| value.map_or("no value".into(), |value| value.to_string()));
+            cautions.push(format!("the variable `{key}` has changed: {base}, then {new}"));
+        }
+    }
+    if providers.is_none() {
+        let changed = changed_plugins(base, new);
+        cautions.extend(named("the plugins of these providers have changed", &changed));
+        cautions.extend(changed_tests(new, &changed, sides));
+    }
+    cautions
+}
+
+/// Returns the names of providers and graders whose plugin has other bytes.
+fn changed_plugins<'a>(base: &Manifest, new: &'a Manifest) -> Vec<&'a str> {
+    let is_changed = |name: &str, digest| {
+        base.providers.iter().any(|one| one.name == name && one.digest != digest)
+    };
+    let changed = new.providers.iter().filter(|one| is_changed(&one.name, one.digest));
+    changed.map(|provider| &*provider.name).collect()
+}
+
+fn named(words: &str, names: &[&str]) -> Option<String> {
+    let shown: Vec<_> = names.iter().take(MAX_NAMES).copied().collect();
+    let more = match names.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {} more", grouped(more as u64)),
+    };
+    (!names.is_empty()).then(|| format!("{words}: {}{more}", shown.join(", ")))
+}
+
+/// Counts tests whose fingerprints or numbers of repeats have changed. A changed plugin changes all fingerprints.
+fn changed_tests(new: &Manifest, plugins: &[&str], sides: [&Side; 2]) -> Vec<String> {
+    let (mut executions, mut judgements, mut repeats) = (0, 0, 0);
+    let first = |one: &[Sample]| one.first().map(|sample| sample.fingerprints);
+    for [base, now] in pairs(sides[0], sides[1]) {
+        let ([Some([input, judgement]), Some([new_input, new_judgement])], Some(sample)) =
+            ([first(base), first(now)], now.first())
+        else {
+            continue;
+        };
+        let provider = new.providers.get(usize::from(sample.provider));
+        let is_plugin = provider.is_some_and(|one| plugins.contains(&&*one.name));
+        executions += u64::from(input != new_input && !is_plugin);
+        judgements += u64::from(judgement != new_judgement);
+        repeats += u64::from(base.len() != now.len());
+    }
+    let count = |count: u64, words: &str| {
+        (count > 0).then(|| {
+            format!("{} of {}", words, plural(count, "test has changed", "tests have changed"))
+        })
+    };
+    let counts = [
+        count(executions, "the input, configuration, limits or grants"),
+        count(judgements, "the expectations or graders"),
+        count(repeats, "the number of repeats"),
+    ];
+    counts.into_iter().flatten().collect()
+}

@@ -1,0 +1,209 @@
+//! [`Measure`]: the change of a rate or a mean between two runs, with its interval and p-value.
+
+use std::iter;
+use std::time::Duration;
+
+use runner_model::Outcome;
+use runner_model::statistics::{holm, paired_bootstrap, sign_test, wilson_of_rate};
+use runner_model::units::{grouped, show_duration};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::class::is_judged;
+use super::side::{Sample, Side, pairs};
+use crate::phrases;
+
+/// A p-value below which a change is called significant.
+const SIGNIFICANT: f64 = 0.05;
+
+/// A rate or a mean over the tests of a provider that have it in both runs. Repeats of a test are averaged first, because they
+/// depend on each other.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Measure {
+    /// `null` if two providers are compared.
+    pub provider: Option<String>,
+    /// `pass rate`, `score`, `duration` or the name of a metric.
+    pub name: String,
+    /// Unit of both values: `%`, `ms` or that of the metric.
+    pub unit: Option<String>,
+    pub base: Estimate,
+    pub new: Estimate,
+    /// Difference of the values.
+    pub change: f64,
+    /// `pp` for percentage points, else as `unit`.
+    pub change_unit: Option<String>,
+    /// The interval of 95 % for the change, by a paired bootstrap. `null` for a single test.
+    pub interval: Option<(f64, f64)>,
+    /// Of a pass rate by McNemar's exact test, else by the bootstrap; corrected for the number of measures by Holm's method.
+    pub p: Option<f64>,
+    /// Number of tests.
+    pub tests: u64,
+}
+
+/// A value of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Estimate {
+    pub value: f64,
+    /// Wilson's interval of 95 % for a pass rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<(f64, f64)>,
+}
+
+/// The quantity of a measure.
+#[derive(Clone, Copy)]
+enum Quantity {
+    Passes,
+    Score,
+    Duration,
+    /// Places of a metric in both runs.
+    Metric([usize; 2]),
+}
+
+/// Compares all measures that both runs have, by provider in the order of `providers`. Those are the providers of `new`.
+pub(crate) fn measures(sides: [&Side; 2], providers: &[Option<String>], seed: u64) -> Vec<Measure> {
+    let [base, new] = sides;
+    let metrics = new.metrics().enumerate().filter_map(|(place, metric)| {
+        let (name, unit) = (metric.0.to_owned(), metric.1.map(str::to_owned));
+        let base = base.metrics().position(|one| one == metric)?;
+        Some((Quantity::Metric([base, place]), name, unit))
+    });
+    let quantities = [
+        (Quantity::Passes, "pass rate".to_owned(), Some("%".to_owned())),
+        (Quantity::Score, "score".to_owned(), None),
+        (Quantity::Duration, "duration".to_owned(), Some("ms".to_owned())),
+    ];
+    let mut measures = Vec::new();
+    for (quantity, name, unit) in quantities.into_iter().chain(metrics) {
+        let mut values = vec![Vec::new(); providers.len()];
+        for pair in pairs(base, new) {
+            let [base, new] =
+                [0, 1].map(|at| mean(pair[at], |one| quantity.of(at, sides[at], one)));
+            if let (Some(base), Some(new)) = (base, new) {
+                values[usize::from(pair[1][0].provider)].push([base, new]);
+            }
+        }
+        for ((place, provider), values) in iter::zip(0.., providers).zip(&values) {
+            let of = (provider.clone(), name.clone(), unit.clone());
+            measures.extend(measure(quantity, of, values, seed).map(|measure| (place, measure)));
+        }
+    }
+    measures.sort_by_key(|(place, _): &(usize, _)| *place);
+    let mut measures: Vec<_> = measures.into_iter().map(|(_, measure)| measure).collect();
+    let p_values: Vec<_> = measures.iter().filter_map(|measure| measure.p).collect();
+    let corrected = measures.iter_mut().filter_map(|measure| measure.p.as_mut());
+    corrected.zip(holm(&p_values)).for_each(|(p, corrected)| *p = corrected);
+    measures
+}
+
+/// Returns the mean of a test's repeats that have a value.
+fn mean(repeats: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
+    let (mut sum, mut count) = (0.0, 0.0);
+    for value in repeats.iter().filter_map(value) {
+        (sum, count) = (sum + value, count + 1.0);
+    }
+    (count > 0.0).then(|| sum / count)
+}
+
+impl Quantity {
+    /// Returns a trial's value. `at` is 0 for a trial of the base and 1 for one of the new run.
+    fn of(self, at: usize, side: &Side, sample: &Sample) -> Option<f64> {
+        match self {
+            Self::Passes => is_judged(sample)
+                .then(|| if sample.outcome == Outcome::Passed { 100.0 } else { 0.0 }),
+            Self::Score => (!sample.score.is_nan()).then(|| sample.score.into()),
+            Self::Duration => matches!(sample.outcome, Outcome::Passed | Outcome::Failed)
+                .then(|| sample.duration_ms.into()),
+            Self::Metric(places) => side.metric(places[at], sample),
+        }
+    }
+}
+
+/// Compares the values of tests in both runs. `None` without any.
+fn measure(
+    quantity: Quantity,
+    (provider, name, unit): (Option<String>, String, Option<String>),
+    values: &[[f64; 2]],
+    seed: u64,
+) -> Option<Measure> {
+    let tests = values.len() as f64;
+    let [base, new] = [0, 1].map(|at| values.iter().map(|pair| pair[at]).sum::<f64>() / tests);
+    if values.is_empty() {
+        return None;
+    }
+    let differences: Vec<_> = values.iter().map(|[base, new]| new - base).collect();
+    let bootstrap = paired_bootstrap(&differences, seed);
+    let is_rate = matches!(quantity, Quantity::Passes);
+    let estimate = |value: f64| {
+        let interval = is_rate.then(|| wilson_of_rate(value / 100.0, tests));
+        Estimate { value, interval: interval.map(|(low, high)| (100.0 * low, 100.0 * high)) }
+    };
+    let count =
+        |is_it: fn(&f64) -> bool| differences.iter().filter(|one| is_it(one)).count() as u64;
+    let sign = || sign_test(count(|change| *change < 0.0), count(|change| *change > 0.0));
+    let change_unit = if is_rate { Some("pp".to_owned()) } else { unit.clone() };
+    Some(Measure {
+        provider,
+        name,
+        unit,
+        base: estimate(base),
+        new: estimate(new),
+        change: new - base,
+        change_unit,
+        interval: bootstrap.map(|bootstrap| bootstrap.interval),
+        p: if is_rate { Some(sign()) } else { bootstrap.map(|bootstrap| bootstrap.p) },
+        tests: values.len() as u64,
+    })
+}
+
+impl Measure {
+    /// Returns whether chance alone makes a change like this one improbable.
+    #[must_use]
+    pub fn is_significant(&self) -> bool {
+        self.p.is_some_and(|p| p < SIGNIFICANT)
+    }
+
+    /// Formats base, new, change, its interval, p and the number of tests.
+    #[must_use]
+    pub fn cells(&self) -> [String; 6] {
+        let value = |value: Estimate| {
+            let interval = value.interval.map(|(low, high)| format!(" ({low:.0}–{high:.0})"));
+            amount(value.value, self.unit.as_deref()) + &interval.unwrap_or_default()
+        };
+        let change = |change: f64| {
+            let text = amount(change.abs(), self.change_unit.as_deref());
+            match text.contains(|digit: char| digit.is_ascii_digit() && digit != '0') {
+                true if change < 0.0 => format!("−{text}"),
+                true => format!("+{text}"),
+                false => text,
+            }
+        };
+        let interval =
+            self.interval.map(|(low, high)| format!("{} to {}", change(low), change(high)));
+        let p = self.p.map(|p| {
+            let mark = if self.is_significant() { " *" } else { "" };
+            if p < 0.001 { format!("<0.001{mark}") } else { format!("{p:.3}{mark}") }
+        });
+        [
+            value(self.base),
+            value(self.new),
+            change(self.change),
+            interval.unwrap_or_default(),
+            p.unwrap_or_default(),
+            grouped(self.tests),
+        ]
+    }
+}
+
+/// Formats a positive value with its unit.
+fn amount(value: f64, unit: Option<&str>) -> String {
+    match unit {
+        Some("ms") => show_duration(Duration::try_from_secs_f64(value / 1e3).unwrap_or_default()),
+        Some(unit @ ("%" | "pp")) => format!("{value:.1} {unit}"),
+        Some("1") | None => phrases::number(value),
+        Some(unit) => format!("{} {unit}", phrases::number(value)),
+    }
+}
+
+#[cfg(test)]
+#[path = "../tests/measures.rs"]
+mod tests;

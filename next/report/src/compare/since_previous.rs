@@ -1,0 +1,132 @@
+//! [`SincePrevious`]: the changes of a run since the previous one of its scenario.
+
+use runner_model::status::RunVerdict;
+use runner_model::{Time, TrialId};
+use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::class::{Class, ClassCounts};
+use super::has_all;
+use super::side::{Scope, Side, pairs};
+use crate::{phrases, short_of};
+
+/// Trials of both runs that are read. More would delay the end of a run by seconds.
+pub const MAX_TRIALS: u64 = 400_000;
+
+/// The changes of a run since the previous one of the same scenario file.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SincePrevious {
+    /// The previous run.
+    pub run: String,
+    /// Shortest name of that run.
+    pub short: String,
+    pub started_at: Time,
+    /// Tests by their change. `null` if both runs together have over [`MAX_TRIALS`] trials.
+    pub counts: Option<ClassCounts>,
+    /// Classes of tests that do not just pass, ascending by key.
+    #[serde(skip)]
+    classes: Vec<(u64, Class)>,
+}
+
+impl SincePrevious {
+    /// Returns the run that a run is compared with: the newest earlier run of the same file that has ended and is not damaged,
+    /// and that has run all tests or the same selection.
+    ///
+    /// # Errors
+    ///
+    /// The root cannot be read.
+    pub fn base(
+        root: &ResultsRoot,
+        run: &Manifest,
+    ) -> Result<Option<(RunDir, Manifest)>, RecordError> {
+        Ok(root.earlier_runs(run)?.find(|(_, earlier)| {
+            let (selection, own) = (&earlier.metadata.selection, &run.metadata.selection);
+            earlier.status.is_terminal()
+                && earlier.verdict != RunVerdict::Damaged
+                && (selection.is_whole() || selection == own)
+        }))
+    }
+
+    /// Compares a run with the previous one. `None` without one, and if all tests are the same and none is bad in either run.
+    ///
+    /// # Errors
+    ///
+    /// A run cannot be read.
+    pub fn read(
+        root: &ResultsRoot,
+        run: &RunDir,
+        manifest: &Manifest,
+    ) -> Result<Option<Self>, RecordError> {
+        let Some((base, earlier)) = Self::base(root, manifest)? else { return Ok(None) };
+        let names =
+            |run: &Manifest| run.providers.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
+        let has_same_tests =
+            earlier.metadata.suite == manifest.metadata.suite && names(&earlier) == names(manifest);
+        if has_same_tests && earlier.counts.bad() + manifest.counts.bad() == 0 {
+            return Ok(None);
+        }
+        let mut since = Self {
+            run: base.id().to_owned(),
+            short: short_of(root, base.id()),
+            started_at: earlier.started_at,
+            counts: None,
+            classes: Vec::new(),
+        };
+        if earlier.counts.done() + manifest.counts.done() > MAX_TRIALS {
+            return Ok(Some(since));
+        }
+        let sides = [(&base, &earlier), (run, manifest)];
+        let read = |(run, manifest)| Side::read(run, manifest, Scope::default());
+        let [base, new] = sides.map(read);
+        let has_all = [has_all(&earlier), has_all(manifest)];
+        let mut counts = ClassCounts::default();
+        for pair in pairs(&base?, &new?) {
+            let class = Class::of(pair, has_all);
+            counts.add(class);
+            let key = pair.iter().find_map(|repeats| Some(repeats.first()?.key));
+            since.classes.extend(key.filter(|_| class < Class::Passing).map(|key| (key, class)));
+        }
+        since.counts = Some(counts);
+        Ok(Some(since))
+    }
+
+    /// Formats the changes as one line: `since 1f2e3d4c (3 h ago): 2 newly failing, 1 fixed`. `None` without any.
+    #[must_use]
+    pub fn text(&self, now: Time) -> Option<String> {
+        let counts = ClassCounts { passing: 0, not_judged: 0, unpaired: 0, ..self.counts? };
+        let text = counts.text("newly failing");
+        let ago = phrases::ago(now, self.started_at);
+        (!text.is_empty()).then(|| format!("since {} ({ago}): {text}", self.short))
+    }
+
+    /// Formats the changes of failed trials of these tests in a word, such as `new`, `still` or `2 of 3 new`.
+    #[must_use]
+    pub(crate) fn word(&self, keys: &[u64]) -> Option<String> {
+        let class = |key: &u64| {
+            let place = self.classes.binary_search_by_key(key, |(key, _)| *key).ok()?;
+            Some(self.classes[place].1)
+        };
+        let is = |wanted: Class| keys.iter().filter(|key| class(key) == Some(wanted)).count();
+        let words = [
+            (Class::Regressed, "new"),
+            (Class::StillFailing, "still"),
+            (Class::Flaky, "flaky"),
+            (Class::New, "new test"),
+        ];
+        let mut words = words
+            .map(|(class, word)| (is(class), word))
+            .into_iter()
+            .filter(|(count, _)| *count > 0);
+        match (words.next(), words.next()) {
+            (Some((count, word)), None) if count == keys.len() => Some(word.to_owned()),
+            (Some((count, word)), _) => Some(format!("{count} {word}")),
+            (None, _) => None,
+        }
+    }
+}
+
+/// Returns the key of a trial's test and provider.
+pub(crate) fn key(trial: &TrialId) -> Option<u64> {
+    Scope::default().key(trial)
+}

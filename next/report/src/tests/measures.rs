@@ -1,0 +1,51 @@
+use runner_model::Outcome;
+
+use super::measures;
+use crate::compare::side::{Sample, Side};
+
+/// Returns a run of 20 tests with the outcomes of `passed`, whose durations are 100, 110, … ms plus `more`.
+fn side(passed: impl Fn(usize) -> bool, more: [f32; 20]) -> Side {
+    let sample = |at: usize| Sample {
+        key: at as u64,
+        repeat: 1,
+        seq: at as u32,
+        number: at as u32,
+        fingerprints: [0, 0],
+        duration_ms: 100.0 + 10.0 * at as f32 + more[at],
+        score: f32::NAN,
+        provider: 0,
+        outcome: if passed(at) { Outcome::Passed } else { Outcome::Failed },
+        flaky: false,
+    };
+    let mut side = Side::default();
+    side.samples.extend((0..20).map(sample));
+    side
+}
+
+fn assert_close(found: (f64, f64), expected: (f64, f64), tolerance: f64) {
+    let is_close = |left: f64, right: f64| (left - right).abs() < tolerance;
+    assert!(
+        is_close(found.0, expected.0) && is_close(found.1, expected.1),
+        "{found:?} is not {expected:?}"
+    );
+}
+
+/// Values of scipy 1.17.1 and statsmodels 0.15.0: `proportion_confint(method="wilson")`, `binomtest(1, 7)` for McNemar's exact
+/// test, `bootstrap(method="percentile")` with a million resamples, and `multipletests(method="holm")`.
+#[test]
+fn measures_are_those_of_scipy() {
+    let more = [3, -1, 4, 1, -5, 9, 2, -6, 5, 3, 5, 8, -9, 7, 9, 3, 2, 3, 8, 4].map(|one: i8| one.into());
+    let base = side(|at| at < 18, [0.0; 20]);
+    let new = side(|at| (6..19).contains(&at), more);
+    let found = measures([&base, &new], &[Some("p".to_owned())], 1);
+    let [rate, duration] = &found[..] else { panic!("{found:?}") };
+    assert_close(rate.base.interval.unwrap(), (69.896635, 97.213352), 1e-5);
+    assert_close(rate.new.interval.unwrap(), (43.285428, 81.880818), 1e-5);
+    assert_close((rate.change, rate.p.unwrap()), (-25.0, 0.125), 1e-9);
+    assert_eq!(rate.change_unit.as_deref(), Some("pp"));
+    assert_close((duration.base.value, duration.change), (195.0, 2.75), 1e-9);
+    // 10,000 resamples differ by some hundredths.
+    assert_close(duration.interval.unwrap(), (0.55, 4.75), 0.15);
+    assert_close((duration.p.unwrap(), 0.0), (0.0336, 0.0), 0.008);
+    assert_eq!(found, measures([&base, &new], &[Some("p".to_owned())], 1));
+}
