@@ -4,7 +4,7 @@ use std::io;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 use runner_model::{
-    Outcome, RowRef, row::duration, statistics::wilson, status::RunVerdict, visible::visible_line,
+    ErrorClass, Outcome, RowRef, row::duration, statistics::wilson, status::RunVerdict, visible::visible_line,
 };
 
 use super::{
@@ -152,11 +152,11 @@ fn status(row: &RowRef<'_>, retried: &[RowRef<'_>]) -> TestCaseStatus {
     };
     status.set_message(failure::headline(row));
     if row.outcome.is_bad() {
-        status.set_type(row.outcome.as_str()).set_description(block(row));
+        status.set_type(kind_of(row)).set_description(block(row));
     }
     status.add_reruns(retried.iter().map(|row| {
         let mut rerun = TestRerun::new(kind(row.outcome));
-        rerun.set_message(failure::headline(row)).set_type(row.outcome.as_str());
+        rerun.set_message(failure::headline(row)).set_type(kind_of(row));
         rerun.set_description(block(row));
         rerun
     }));
@@ -165,6 +165,12 @@ fn status(row: &RowRef<'_>, retried: &[RowRef<'_>]) -> TestCaseStatus {
 
 fn kind(outcome: Outcome) -> NonSuccessKind {
     if outcome == Outcome::Failed { NonSuccessKind::Failure } else { NonSuccessKind::Error }
+}
+
+/// Returns the class of the error, or else the outcome.
+fn kind_of(row: &RowRef<'_>) -> &'static str {
+    let class = row.error.as_ref().and_then(|error| error.class);
+    class.map_or(row.outcome.as_str(), ErrorClass::as_str)
 }
 
 fn block(row: &RowRef<'_>) -> String {

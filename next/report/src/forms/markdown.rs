@@ -130,12 +130,15 @@ fn section(group: &FailedGroup) -> String {
         }
         block += &format!("{}\n", without_commands(line));
     }
-    let fence = "`".repeat(longest_backticks(&block).max(2) + 1);
     let count = plural(group.trials, "trial", "trials");
-    let (outcome, reason, name) = (group.outcome, escaped(&group.reason), escaped(&group.name()));
+    let (outcome, reason, name) = (group.outcome, escaped(&group.reason), code(&group.name()));
+    let fence = "`".repeat(longest_backticks(&block).max(2) + 1);
+    let block = match block.trim_end() == group.reason {
+        true => String::new(),
+        false => format!("\n{fence}text\n{block}{fence}\n"),
+    };
     format!(
-        "\n<details><summary>{outcome}, {count}: <code>{reason}</code></summary>\n\n{}\n\n{fence}text\n{block}{fence}\n\n</details>\n",
-        code(&name)
+        "\n<details><summary>{outcome}, {count}: <code>{reason}</code></summary>\n\n{name}\n{block}\n</details>\n"
     )
 }
 
