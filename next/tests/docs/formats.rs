@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::pages::blocks;
+use crate::results::schemas::Published;
 use crate::support::{
     guests::root,
     run::Run,
@@ -25,6 +26,12 @@ const UNSEEN: [&str; 3] = ["live.compiling", "live.waits_for_memory", "row.trunc
 
 /// Every kind of row. The tests `waits` are for a run that is paused, stopped and killed.
 const ROWS: &str = r#"
+[vars]
+size = "small"
+
+[gate]
+pass_rate = 0.9
+
 [defaults]
 tags = ["all"]
 meta = { topic = "rows" }
@@ -44,6 +51,7 @@ min_score = 0.7
 plugin = "hostile.wasm"
 input = { do = "measure", score = 1, tokens = 5 }
 min_score = 0.5
+weight = 2
 
 [graders.strict]
 plugin = "hostile.wasm"
@@ -166,10 +174,21 @@ struct Key {
     is_optional: bool,
 }
 
+/// Names of schemas that differ from those of tables.
+const NAMES: [(&str, &str); 4] = [
+    ("plan-trial", "plan"),
+    ("resume-trial", "resume-plan"),
+    ("rescore-trial", "rescore-plan"),
+    ("log-line", "log-entry"),
+];
+/// Schemas that `files_match_their_schemas` checks.
+const FILES: [&str; 4] = ["scenario", "settings", "log", "started"];
+
 /// The tables of the page, and the keys that were found in real output.
 struct Tables {
     tables: BTreeMap<String, BTreeMap<String, Key>>,
     seen: BTreeSet<(String, String)>,
+    schemas: Published,
     problems: BTreeSet<String>,
 }
 
@@ -199,11 +218,15 @@ impl Tables {
             }
         }
         assert!(tables.len() > 40, "{}", tables.len());
-        Self { tables, seen: BTreeSet::new(), problems: BTreeSet::new() }
+        let (seen, problems) = (BTreeSet::new(), BTreeSet::new());
+        Self { tables, seen, schemas: Published::read(), problems }
     }
 
     /// Compares an object with a table.
     fn check(&mut self, title: &str, value: &Value) {
+        let name = NAMES.iter().find(|(table, _)| *table == title).map_or(title, |(_, name)| name);
+        let name = if name.starts_with("event-") { "event" } else { name };
+        self.problems.extend(self.schemas.problem(name, value));
         let Some(object) = value.as_object() else {
             self.problems.insert(format!("{title}: not an object: {value}"));
             return;
@@ -328,7 +351,7 @@ fn tables_have_all_keys_of_real_output() {
     lines(&["logs", run.id()]).iter().for_each(|line| tables.check("log-line", line));
     tables.check("verify", &document(&["verify", run.id()]));
     let select =
-        "--last-failed --exclude=none --repeat=1 --retries=1 --seed=1 --limit=memory=64MiB";
+        "--last-failed --filter=test(*) --exclude=none --repeat=1 --retries=1 --seed=1 --limit=memory=64MiB --set=size=large";
     let select: Vec<_> = select.split(' ').collect();
     tables.check_events(&lines(&[&["exec", "scenario.toml"], &select[..]].concat()));
     tables.check("manifest", &runner.runs().pop().unwrap().manifest());
@@ -377,6 +400,8 @@ fn tables_have_all_keys_of_real_output() {
 fn running_and_dead_runs(runner: &Runner, tables: &mut Tables) {
     let document = |arguments: &[&str]| runner.run(&[arguments, &["--json"]].concat()).document();
     let copy = ROWS.replace("[[tests]]", "[[tests]]\nretries = { max = 0 }");
+    let unseen: Vec<_> = tables.schemas.unseen();
+    assert!(unseen.iter().all(|name| FILES.contains(name)), "schemas of no output: {unseen:?}");
     let small = copy.split("[[tests]]").take(2).collect::<Vec<_>>().join("[[tests]]");
     runner.write("small.toml", small.replace("retries = { max = 0 }\n", ""));
     runner.write("other.toml", fs::read(runner.path("small.toml")).unwrap());

@@ -8,6 +8,7 @@ mod history;
 mod html;
 mod matrix;
 mod merge;
-mod schemas;
+pub(crate) mod schemas;
 mod shards;
+mod snapshots;
 mod trial_page;

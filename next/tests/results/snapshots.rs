@@ -1,0 +1,187 @@
+//! Snapshots of one run with every outcome, in every form and at three widths. `INSTA_UPDATE=always` accepts changes.
+
+use std::fs;
+
+use insta::assert_snapshot;
+use regex::Regex;
+use serde_json::{Value, json};
+
+use crate::around::terminal::Terminal;
+use crate::support::{run::Run, run::sealed, runner::Runner};
+
+const SCENARIO: &str = r#"
+[vars]
+size = "small"
+
+[gate]
+pass_rate = 0.9
+
+[providers.guest]
+plugin = "hostile.wasm"
+
+[providers.other]
+plugin = "hostile.wasm"
+
+[graders.judge]
+plugin = "bundled:echo"
+input = { verdict = "fail", score = 0.4, explanation = "It repeats the question." }
+min_score = 0.5
+
+[defaults]
+meta = { topic = "guests" }
+
+[[tests]]
+id = "passed"
+repeat = 2
+input = { do = "echo", value = "{{var.size}}" }
+
+[[tests]]
+id = "measured"
+input = { do = "measure", score = 0.8, tokens = 1234 }
+
+[[tests]]
+id = "group/text"
+input = { do = "echo", value = "one\ntwo\u0007\nthree" }
+expect = { equals = "one\n2\nthree" }
+
+[[tests]]
+id = "group/json"
+input = { do = "echo", value = { city = "Paris", people = [1, 2] } }
+expect = { json = { city = "Rome" } }
+
+[[tests]]
+id = "group/long-name-of-a-test-that-needs-more-than-half-of-a-narrow-screen"
+input = { do = "echo", value = 1 }
+expect = { equals = 2 }
+
+[[tests]]
+id = "hostile"
+input = { do = "echo", value = "\u001b[2J</script><b>|`@all` ]]>\u202e=1+1" }
+expect = { contains = "nothing" }
+
+[[tests]]
+id = "graded"
+input = { do = "echo", value = "What is the answer?" }
+expect = { graders = ["judge"] }
+
+[[tests]]
+id = "denied"
+input = { do = "http" }
+
+[[tests]]
+id = "trap"
+input = { do = "trap" }
+
+[[tests]]
+id = "busy"
+input = { do = "error", kind = "rate-limited", code = "quota", message = "slower" }
+
+[[tests]]
+id = "timeout"
+input = { do = "sleep" }
+timeout = "50ms"
+
+[[tests]]
+id = "skipped"
+input = { do = "verdict", verdict = "skip" }
+
+[[tests]]
+id = "flaky"
+input = { do = "fail-until" }
+retries = { max = 1 }
+
+[[tests]]
+id = "artifact"
+input = { do = "artifact", name = "a.txt" }
+
+[[tests]]
+id = "log"
+input = { do = "say", text = "hello" }
+expect = { equals = "said" }
+"#;
+
+/// Runs the scenario, and replaces everything in the run that depends on the machine or the time.
+fn every_outcome() -> (Runner, Run) {
+    let runner = Runner::new(&["hostile"]);
+    runner.write("every.toml", SCENARIO);
+    let flags = "exec every.toml --jobs 1 --into results/2026-11-20_09-18-04-015-every-6ba42b73";
+    let flags = [&flags.split(' ').collect::<Vec<_>>()[..], &["--label", "team=night"]].concat();
+    runner.run(&flags).expect(1);
+    let run = runner.only_run();
+    let rows = run.text("index.jsonl");
+    let rows = rows.lines().enumerate().map(|(number, line)| sealed(&fixed_row(line, number)));
+    run.write("index.jsonl", rows.map(|line| line + "\n").collect::<String>());
+    let logs = run.text("logs.jsonl");
+    let logs = logs.lines().map(|line| sealed(&fixed_times(line)) + "\n");
+    run.write("logs.jsonl", logs.collect::<String>());
+    let mut manifest = run.manifest();
+    manifest.as_object_mut().unwrap().remove("rows");
+    manifest["scenario_path"] = json!("/work/every.toml");
+    let session = &mut manifest["sessions"][0];
+    for (key, value) in [
+        ("command", json!(["runner", "exec", "every.toml"])),
+        ("host", json!("host")),
+        ("jobs", json!(1)),
+        ("pid", json!(1)),
+        ("user", json!("user")),
+        ("wall", json!("all")),
+        ("worked_ms", json!(1234.5)),
+    ] {
+        session[key] = value;
+    }
+    let manifest = fixed_times(&manifest.to_string());
+    run.write("benchmark.json", manifest);
+    fs::remove_file(runner.path("results/runner.db")).unwrap();
+    (runner, run)
+}
+
+/// Replaces durations and the sizes of memories.
+fn fixed_row(line: &str, number: usize) -> String {
+    let duration = format!("\"duration_ms\":{number}.25");
+    let line = Regex::new(r#""duration_ms":[\d.]+"#).unwrap().replace_all(line, duration);
+    let line = Regex::new(r#""peak_memory":\d+"#).unwrap().replace_all(&line, "\"peak_memory\":65536");
+    fixed_times(&line)
+}
+
+fn fixed_times(text: &str) -> String {
+    let times = Regex::new(r"\d{4}-\d\d-\d\dT[\d:.]+Z").unwrap();
+    times.replace_all(text, "2026-11-20T09:18:04.015Z").into_owned()
+}
+
+/// Compares a text, without digests and ages, with `snapshots/NAME.snap`.
+fn snapshot(name: &str, text: &str) {
+    let digests = Regex::new(r"\b(?:[0-9a-f]{64}|[0-9a-f]{32})\b").unwrap();
+    let text = digests.replace_all(text, "DIGEST");
+    let text = Regex::new(r", [\d\w ]+ ago").unwrap().replace_all(&text, ", some days ago");
+    let mut settings = insta::Settings::clone_current();
+    settings.set_omit_expression(true);
+    settings.set_prepend_module_to_snapshot(false);
+    settings.bind(|| assert_snapshot!(name, text));
+}
+
+#[test]
+fn run_with_every_outcome_is_shown_at_each_width() {
+    let (runner, run) = every_outcome();
+    for columns in [60, 80, 200] {
+        let script = format!("exec \"$runner\" show {}", run.id());
+        let (code, shown) = Terminal::run_script(&runner, columns, "UTC", &script).end();
+        assert_eq!(code, 0);
+        snapshot(&format!("show_{columns}"), &shown.replace("\r\n", "\n"));
+    }
+}
+
+#[test]
+fn run_with_every_outcome_is_the_same_in_each_form() {
+    let (runner, run) = every_outcome();
+    let mut document: Value = runner.run(&["show", run.id(), "--json"]).document();
+    for provider in document["manifest"]["providers"].as_array_mut().unwrap() {
+        provider["limits"] = json!({});
+    }
+    let document = serde_json::to_string_pretty(&document).unwrap();
+    snapshot("show_json", &document);
+    for arguments in ["list", "report --markdown", "report --junit", "report --csv", "history"] {
+        let name = arguments.replace(" --", "_");
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        snapshot(&name, &runner.run(&arguments).stdout);
+    }
+}
