@@ -57,11 +57,7 @@ impl Formatter for Visible<'_> {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        if fragment.contains(steers) {
-            writer.write_all(visible_json(fragment).as_bytes())
-        } else {
-            writer.write_all(fragment.as_bytes())
-        }
+        writer.write_all(visible_json(fragment).as_bytes())
     }
 
     fn write_raw_fragment<W: ?Sized + io::Write>(
@@ -74,8 +70,12 @@ impl Formatter for Visible<'_> {
 }
 
 /// Escapes characters that steer in JSON, such as `\u009b`, without changing its value. JSON itself requires escapes only
-/// below U+0020.
+/// below U+0020. Also escapes `##[`, the start of a command in a line that a job of GitHub prints.
 fn visible_json(json: &str) -> Cow<'_, str> {
+    const COMMAND: &str = "##[";
+    if json.contains(COMMAND) {
+        return visible_json(&json.replace(COMMAND, r"\u0023#[")).into_owned().into();
+    }
     if !json.contains(steers) {
         return json.into();
     }
@@ -116,5 +116,6 @@ mod tests {
             visible_json("{\"a\":\"\u{9b}✓\u{e0041}\"}\r\n"),
             "{\"a\":\"\\u009b✓\\udb40\\udc41\"} \n"
         );
+        assert_eq!(visible_json("\"##[b\""), "\"\\u0023#[b\"");
     }
 }

@@ -11,7 +11,8 @@ fn flags_of_other_tools_are_explained() {
     for (args, words) in [
         ("exec s.toml -k a", "use instead: --test GLOB"),
         ("exec s.toml -x", "use instead: --fail-fast"),
-        ("exec s.toml --junit a.xml", "use instead: --json, which prints JSON Lines"),
+        ("exec s.toml --junitxml a.xml", "use instead: --junit FILE"),
+        ("list --format json", "use instead: --json"),
         ("exec s.toml --watch", "use instead: --last-failed, after each change"),
         ("exec s.toml -o out", "use instead: --results DIR"),
         ("exec s.toml --workers=4", "use instead: --jobs N"),

@@ -1,1 +1,128 @@
-//! Annotations and summaries for CI systems.
+//! Output for GitHub, GitLab and Buildkite.
+
+use std::fs;
+
+use crate::support::{runner::Runner, running::Ran, running::Running};
+
+/// Runs the scenario with variables of a CI system.
+fn exec(runner: &Runner, args: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let mut command = runner.command(&[&["exec", "scenario.toml"], args].concat());
+    Running::start(command.envs(variables.iter().copied())).finish()
+}
+
+/// Returns the lines that GitHub takes for commands.
+fn commands(ran: &Ran) -> Vec<&str> {
+    let lines = ran.stdout.lines().chain(ran.stderr.lines());
+    lines.filter(|line| line.trim_start().starts_with("::") || line.contains("##[")).collect()
+}
+
+const GITHUB: (&str, &str) = ("GITHUB_ACTIONS", "true");
+
+#[test]
+fn github_gets_annotations_at_the_tests() {
+    let runner = Runner::new(&["hostile"]);
+    runner.write(
+        "list.jsonl",
+        "{\"id\": \"fine\", \"input\": {\"do\": \"echo\"}}\n{\"id\": \"listed\", \"input\": {\"do\": \"trap\"}}\n",
+    );
+    runner.scenario(
+        r#"name = "a: 100 %, b"
+[providers.p]
+plugin = "hostile.wasm"
+[[tests]]
+id = "sum"
+repeat = 2
+input = { do = "echo", value = 1 }
+expect = { equals = 2 }
+[[test_lists]]
+files = ["list.jsonl"]
+"#,
+    );
+    let folder = runner.path("").canonicalize().unwrap();
+    let variables = [
+        GITHUB,
+        ("GITHUB_WORKSPACE", folder.to_str().unwrap()),
+        ("GITHUB_STEP_SUMMARY", "summary.md"),
+    ];
+    runner.write("summary.md", "before\n");
+    let ran = exec(&runner, &[], &variables).expect(1);
+    assert_eq!(
+        commands(&ran),
+        [
+            "::error file=list.jsonl,line=2,title=a%3A 100 %25%2C b%3A 1 trial error::listed@p#1: the guest trapped: wasm `unreachable` instruction executed",
+            "::error file=scenario.toml,line=5,title=a%3A 100 %25%2C b%3A 2 trials failed::sum@p#1, sum@p#2: equals: expected 2, got 1",
+        ]
+    );
+    let summary = fs::read_to_string(runner.path("summary.md")).unwrap();
+    assert!(summary.starts_with("before\n### `a: 100 %, b`: failed\n"), "{summary}");
+
+    assert_eq!(commands(&exec(&runner, &["--no-ci"], &variables).expect(1)), [""; 0]);
+    runner.write("summary.md", vec![b'x'; 1 << 20]);
+    exec(&runner, &[], &variables).expect(1).says(&["the step's summary is full"]);
+    assert_eq!(fs::metadata(runner.path("summary.md")).unwrap().len(), 1 << 20);
+}
+
+#[test]
+fn annotations_are_grouped_and_bounded() {
+    let runner = Runner::new(&["hostile"]);
+    let test = |index: usize| {
+        format!("[[tests]]\nid = \"t{index}\"\ninput = {{ do = \"error\", message = \"{index}\" }}\n")
+    };
+    let tests: String = (0..14).map(test).collect();
+    runner.scenario(&format!("[providers.p]\nplugin = \"hostile.wasm\"\n{tests}"));
+    let ran = exec(&runner, &["--json"], &[GITHUB]).expect(1);
+    // Events stay alone on standard output.
+    ran.events();
+    let found = commands(&ran);
+    assert_eq!(found.len(), 10, "{found:?}");
+    assert!(found[9].starts_with("::error::5 more trials failed: runner show "), "{found:?}");
+}
+
+#[test]
+fn guests_cannot_command_a_job() {
+    let runner = Runner::hostile(
+        r#"
+        [[tests]]
+        id = "diff"
+        input = { do = "echo", value = "a\n::set-output name=x::y\n  ::add-mask::z\n##[error]w" }
+        expect = { equals = "b\nc" }
+        [[tests]]
+        id = "log"
+        input = { do = "say", text = "::stop-commands::x\n##[add-mask]y\n" }
+        expect = { equals = 1 }
+        "#,
+    );
+    let is_own = |line: &&&str| line.starts_with("::error file=");
+    let ran = exec(&runner, &["--verbose"], &[GITHUB]).expect(1);
+    let found = commands(&ran);
+    assert_eq!(found.iter().filter(is_own).count(), found.len(), "{found:?}");
+    for args in [
+        &["show", "latest", "--failed"][..],
+        &["show", "latest", "diff"],
+        &["show", "latest", "log"],
+        &["logs", "latest"],
+        &["show", "latest", "--json"],
+        &["report"],
+        &["report", "--csv"],
+    ] {
+        let ran = Running::start(runner.command(args).env(GITHUB.0, GITHUB.1)).finish().expect(0);
+        assert_eq!(commands(&ran), [""; 0], "{args:?}");
+    }
+}
+
+#[test]
+fn other_systems_get_folded_sections() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"sum\"\ninput = { do = \"echo\", value = 1 }\nexpect = { equals = 2 }\n",
+    );
+    let ran = exec(&runner, &[], &[("GITLAB_CI", "true")]).expect(1);
+    let start = "]\r\u{1b}[0Kfailed, 1 trial: equals: expected 2, got 1\nsum@hostile#1\n";
+    assert!(ran.stderr.contains("\u{1b}[0Ksection_start:"), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!(":runner_0[collapsed=true{start}")), "{}", ran.stderr);
+    assert!(ran.stderr.contains(":runner_0\r\u{1b}[0K\n"), "{}", ran.stderr);
+    let ran = exec(&runner, &[], &[("BUILDKITE", "true")]).expect(1);
+    let section = "--- failed, 1 trial: equals: expected 2, got 1\nsum@hostile#1\n  equals:";
+    assert!(ran.stderr.contains(section), "{}", ran.stderr);
+    let ran = exec(&runner, &["--no-ci"], &[("BUILDKITE", "true")]).expect(1);
+    assert!(!ran.stderr.contains("---"), "{}", ran.stderr);
+}

@@ -1,1 +1,370 @@
-//! Reports as JUnit, Markdown and CSV.
+//! Reports as JUnit's XML, Markdown and CSV: `runner report`, `[report]`, `--report` and `--junit`.
+
+use std::{collections::BTreeSet, fs, os::unix::fs::symlink};
+
+use regex::Regex;
+use rustix::process::Signal;
+
+use crate::support::{
+    runner::{Runner, tests},
+    running::Running,
+};
+
+/// A text that tries to become markup, a command of a terminal or of a job, a mention or a formula.
+const HOSTILE: &str = r#""a <b>1</b> & ]]> | [x](http://y) @octocat\n::set-output name=x::y\n````\n</details> ##[error]x \u0000\u001b[31m\u202e\u0001 </script>""#;
+
+/// Trials with every outcome on two providers.
+fn every_outcome(head: &str) -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&format!(
+        r#"
+        {head}
+        [providers.a]
+        plugin = "hostile.wasm"
+        [providers.b]
+        plugin = "hostile.wasm"
+        [[tests]]
+        id = "sum"
+        input = {{ do = "echo", value = 1 }}
+        expect = {{ equals = 2 }}
+        [[tests]]
+        id = "score"
+        repeat = 2
+        input = {{ do = "measure", score = 0.5, tokens = -1200 }}
+        [[tests]]
+        id = "late"
+        input = {{ do = "fail-until", attempt = 3 }}
+        retries = {{ max = 5 }}
+        [[tests]]
+        id = "never"
+        input = {{ do = "error", kind = "unavailable", code = "E1" }}
+        retries = {{ max = 1 }}
+        [[tests]]
+        id = "slow"
+        providers = ["a"]
+        timeout = "50ms"
+        input = {{ do = "loop" }}
+        [[tests]]
+        id = "hostile"
+        input = {{ do = "echo", value = {HOSTILE} }}
+        expect = {{ equals = "other\nline" }}
+        [[tests]]
+        id = "formula"
+        input = {{ do = "error", code = "=cmd", message = "=1+1" }}
+        [[tests]]
+        id = "skip"
+        input = {{ do = "verdict", verdict = "skip" }}
+        "#
+    ));
+    runner
+}
+
+fn report(runner: &Runner, args: &[&str]) -> String {
+    runner.run(&[&["report"], args].concat()).expect(0).stdout
+}
+
+/// Fails unless the text has only elements and attributes that Jenkins' schema `junit-10.xsd` allows, where it allows them, and
+/// the characters of XML. Returns the elements as `parent/element`.
+fn check_junit(text: &str) -> Vec<String> {
+    const TAG: &str = r#"<(/?)([\w-]+)((?: [\w-]+="[^"<>]*")*)(/?)>"#;
+    const RERUN: [&str; 4] = ["flakyFailure", "flakyError", "rerunFailure", "rerunError"];
+    let (_, body) = text.split_once("?>\n").unwrap();
+    let (tag, attribute) = (Regex::new(TAG).unwrap(), Regex::new(r#" ([\w-]+)="#).unwrap());
+    let (mut open, mut found) = (vec!["document".to_owned()], Vec::new());
+    for part in tag.captures_iter(body) {
+        if &part[1] == "/" {
+            assert_eq!(open.pop().as_deref(), Some(&part[2]));
+            continue;
+        }
+        let (parent, name) = (open.last().unwrap().clone(), part[2].to_owned());
+        let names: Vec<_> = attribute.captures_iter(&part[3]).map(|one| one[1].to_owned()).collect();
+        let allowed: &[&str] = match (&*parent, &*name) {
+            ("document", "testsuites") => &["name", "tests", "failures", "errors"],
+            ("testsuites", "testsuite") => {
+                &["name", "tests", "skipped", "errors", "failures", "timestamp"]
+            }
+            ("testsuite", "properties") | ("testcase", "system-out") => &[],
+            ("properties", "property") => &["name", "value"],
+            ("testsuite", "testcase") => &["name", "classname", "time"],
+            ("testcase", "failure" | "error" | "skipped") => &["message", "type"],
+            ("testcase", rerun) if RERUN.contains(&rerun) => &["message", "type"],
+            other => panic!("{other:?}"),
+        };
+        assert!(names.iter().all(|name| allowed.contains(&&**name)), "{}", &part[0]);
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{}", &part[0]);
+        found.push(format!("{parent}/{name}"));
+        if part[4].is_empty() {
+            open.push(name);
+        }
+    }
+    assert_eq!(open, ["document"]);
+    let rest = tag.replace_all(body, "");
+    assert!(!rest.contains(['<', '\0', '\u{1}', '\u{1b}']) && !rest.contains("]]>"), "{rest}");
+    found
+}
+
+#[test]
+fn junit_has_a_case_for_each_trial() {
+    let runner = every_outcome("");
+    runner.exec(&[]).expect(1);
+    let text = report(&runner, &["--junit"]);
+    let found = check_junit(&text);
+    let count = |name: &str| found.iter().filter(|found| *found == name).count();
+    assert_eq!((count("testsuites/testsuite"), count("testsuite/testcase")), (2, 17));
+    assert_eq!((count("testcase/failure"), count("testcase/error")), (4, 5));
+    assert_eq!((count("testcase/flakyError"), count("testcase/rerunError")), (4, 2));
+    for part in [
+        r#"<testsuites name="scenario" tests="17" failures="4" errors="5">"#,
+        r#"<testsuite name="a" tests="9" skipped="1" errors="3" failures="2" timestamp="#,
+        r#"<testsuite name="b" tests="8" skipped="1" errors="2" failures="2" timestamp="#,
+        r#"<property name="pass rate" value="0.3750"/>"#,
+        r#"<testcase name="sum@a#1" classname="scenario.a" time="0.0"#,
+        r#"<failure message="equals: expected 2, got 1" type="failed">"#,
+        r#"<error message="no reply within 50ms,"#,
+        r#"<error message="unavailable E1" type="unavailable">"#,
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert_eq!(text, report(&runner, &["--junit"]));
+}
+
+#[test]
+fn hostile_texts_stay_text_in_forms() {
+    let runner = every_outcome("");
+    runner.exec(&[]).expect(1);
+    check_junit(&report(&runner, &["--junit", "-E", "test(hostile)"]));
+
+    let markdown = report(&runner, &[]);
+    assert_eq!(markdown, report(&runner, &["--markdown"]));
+    let (mut fence, mut is_in_details) = (None, false);
+    for line in markdown.lines() {
+        match &fence {
+            // The text has four backticks, so its fence has more.
+            Some(end) if line == end => fence = None,
+            Some(_) => assert!(!line.starts_with("::") && !line.contains("##["), "{line}"),
+            None if line.starts_with("```") => {
+                fence = Some(line.trim_end_matches("text").to_owned());
+            }
+            None => {
+                let plain = Regex::new(r"`[^`]*`|<code>[^<]*</code>").unwrap().replace_all(line, "");
+                assert!(!plain.contains('@') && !plain.contains("]("), "{line}");
+                is_in_details = (is_in_details || line.starts_with("<details>"))
+                    && line != "</details>";
+                assert!(!plain.contains('<') || is_in_details || line == "</details>", "{line}");
+            }
+        }
+    }
+    assert_eq!((fence, is_in_details), (None, false));
+    assert!(!markdown.contains(['\u{1b}', '\0', '\u{202e}']), "{markdown}");
+
+    let csv = report(&runner, &["--csv"]);
+    assert!(csv.contains("formula@a#1,formula,a,1,error,false,1,"), "{csv}");
+    assert!(csv.contains(",'=1+1,"), "{csv}");
+    assert!(!csv.contains(",=") && !csv.contains("##["), "{csv}");
+}
+
+#[test]
+fn csv_has_a_line_per_trial_in_plan_order() {
+    let runner = every_outcome("");
+    runner.exec(&[]).expect(1);
+    let csv = report(&runner, &["--csv"]);
+    let lines: Vec<_> = csv.lines().collect();
+    assert_eq!(
+        lines[0],
+        "trial,test,provider,repeat,outcome,flaky,attempt,started_at,duration_ms,score,reason,metrics.tokens"
+    );
+    let trials: Vec<_> = lines[1..].iter().map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(trials.len(), 17);
+    assert_eq!(trials[..4], ["sum@a#1", "sum@b#1", "score@a#1", "score@a#2"]);
+    assert!(lines[3].ends_with(",0.5,,-1200") && lines[7].starts_with("late@a#1,late,a,1,passed,true,3,"), "{csv}");
+    let filtered = report(&runner, &["--csv", "-E", "test(sum) & provider(b)"]);
+    assert_eq!(filtered, format!("{}\n{}\n", lines[0], lines[2]));
+    let nothing = report(&runner, &["--csv", "-E", "test(none)"]);
+    assert_eq!(nothing, format!("{}\n", lines[0]));
+}
+
+#[test]
+fn markdown_fits_a_comment() {
+    let runner = Runner::new(&["hostile"]);
+    let long = "x".repeat(3000);
+    let list: String = (0..120)
+        .map(|index| {
+            format!("{{\"id\": \"t{index}\", \"input\": {{\"do\": \"echo\", \"value\": \"{index} {long}\"}}, \"expect\": {{\"equals\": \"{long}\"}}}}\n")
+        })
+        .collect();
+    runner.write("tests.jsonl", list);
+    runner.scenario("[providers.p]\nplugin = \"hostile.wasm\"\n[[test_lists]]\nfiles = [\"tests.jsonl\"]\n");
+    runner.exec(&["--quiet"]).expect(1);
+    let markdown = report(&runner, &["--markdown"]);
+    assert!(markdown.len() <= 65_536, "{}", markdown.len());
+    let shown = markdown.matches("</details>").count();
+    assert!(shown > 20, "{shown}");
+    let left = format!("\n{} more failed trials are not shown here.\n", 120 - shown);
+    assert!(markdown.contains(&left), "{left}");
+    assert!(markdown.ends_with(" --failed`\n"), "{markdown}");
+}
+
+#[test]
+fn held_gate_skips_failures_in_junit() {
+    let runner = every_outcome("[gate]\npass_rate = 0.3");
+    runner.exec(&[]).expect(0);
+    let text = report(&runner, &["--junit"]);
+    let found = check_junit(&text);
+    assert!(!found.contains(&"testcase/failure".to_owned()), "{text}");
+    for part in [
+        r#"failures="0" errors="0">"#,
+        r#"<skipped message="failed; gate held"/>"#,
+        r#"<skipped message="timeout; gate held"/>"#,
+        "<system-out>equals: expected 2, got 1\n",
+        r#"<property name="gate" value="held: ✓ pass rate 4"#,
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let strict = report(&runner, &["--junit", "--junit-strict"]);
+    assert!(strict.contains(r#"tests="17" failures="4" errors="5">"#), "{strict}");
+    let ran = runner.run(&["report", "--csv", "--junit-strict"]).expect(2);
+    ran.says(&["`--junit-strict` needs `--junit`"]);
+}
+
+#[test]
+fn stopped_run_reports_missing_results() {
+    let runner = Runner::endless(3, "loop", "");
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("{text}[report]\njunit = true\nmarkdown = \"all.md\"\ncsv = true\n"));
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_until_running(&runner, 2);
+    let early = report(&runner, &["--junit"]);
+    assert!(early.contains(r#"<property name="state" value="running"/>"#), "{early}");
+    running.end_by(Signal::INT);
+    let run = runner.only_run();
+    let junit = run.text("junit.xml");
+    check_junit(&junit);
+    assert!(junit.contains(r#"<testsuite name="hostile" tests="3" skipped="3" "#), "{junit}");
+    assert!(junit.contains(r#"<property name="state" value="incomplete (SIGINT)"/>"#), "{junit}");
+    assert_eq!(junit.matches("<skipped message=\"no result").count(), 3, "{junit}");
+    let markdown = run.text("all.md");
+    assert!(markdown.contains("> **3 trials have no result**"), "{markdown}");
+    assert_eq!(run.text("report.csv").matches(",no result,").count(), 3);
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn damaged_run_is_reported_as_damaged() {
+    let runner = every_outcome("");
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    let index = run.text("index.jsonl");
+    let at = index.find("score@a#1").unwrap();
+    run.write("index.jsonl", format!("{}#{}", &index[..at], &index[at + 1..]));
+    let junit = report(&runner, &["--junit"]);
+    assert!(junit.contains(r#"<property name="damaged or lost results" value="2"/>"#), "{junit}");
+    assert!(junit.contains(r#"<property name="state" value="damaged"/>"#), "{junit}");
+    let markdown = report(&runner, &[]);
+    for part in ["damaged\n", "> **1 result is lost**", "> **1 line of the results is damaged**"] {
+        assert!(markdown.contains(part), "{part} is not in\n{markdown}");
+    }
+}
+
+#[test]
+fn sessions_write_requested_reports() {
+    let runner = every_outcome("[report]\nhtml = true\njunit = \"tests.xml\"\ncsv = false");
+    let args = ["--report", "a.md", "--report", "b.csv", "--junit", "c.out"];
+    runner.exec(&args).expect(1).says(&["report: a.md", "report: c.out"]);
+    let run = runner.only_run();
+    assert!(run.text("report.html").starts_with("<!doctype html>") || run.text("report.html").starts_with("<!DOCTYPE html>"));
+    for (file, form) in [("a.md", "--markdown"), ("b.csv", "--csv"), ("c.out", "--junit")] {
+        let written = fs::read_to_string(runner.path(file)).unwrap();
+        assert_eq!(written, report(&runner, &[form]), "{file}");
+    }
+    assert_eq!(run.text("tests.xml"), report(&runner, &["--junit"]));
+    assert!(!run.dir.join("report.csv").exists());
+
+    // A report that cannot be written changes neither status nor exit code.
+    fs::remove_file(run.dir.join("tests.xml")).unwrap();
+    fs::create_dir(run.dir.join("tests.xml")).unwrap();
+    let resumed = runner.run(&["resume", "latest", "--rerun", "failed"]).expect(1);
+    resumed.says(&["warning: cannot write the report to", "tests.xml", "it is a folder"]);
+    assert_eq!(run.ending(), ["completed", "", "", "failed"]);
+}
+
+#[test]
+fn report_keys_are_checked() {
+    for (keys, says) in [
+        ("html = \"../x.html\"", "write a name without folders that ends in `.html`"),
+        ("junit = \"benchmark.json\"", "ends in `.xml`, such as \"junit.xml\""),
+        ("csv = \".csv\"", "ends in `.csv`"),
+        ("markdown = 1", "`true`, `false` or the name of a file"),
+        ("pdf = true", "pdf"),
+    ] {
+        let runner = every_outcome(&format!("[report]\n{keys}"));
+        runner.refused(&[], &["scenario.toml:3:", says]);
+    }
+}
+
+#[test]
+fn reports_are_refused_where_they_cannot_be_written() {
+    let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
+    runner.exec(&[]).expect(0);
+    fs::create_dir(runner.path("folder.md")).unwrap();
+    for (path, says) in [
+        ("folder.md", "it is a folder; name a file in it"),
+        ("none/x.md", "there is no folder none"),
+        ("x.pdf", "x.pdf does not name a form: its extension is not .html, .xml, .md or .csv"),
+    ] {
+        runner.run(&["report", "-o", path]).expect(2).says(&[says]);
+    }
+    for (path, says) in [
+        ("folder.md", "it is a folder; name a file in it"),
+        ("none/x.md", "there is no folder none"),
+        ("x.pdf", "expected a file that ends in .html, .xml, .md or .csv"),
+    ] {
+        let ran = runner.exec(&["--report", path]).expect(2);
+        ran.says(&[says]);
+    }
+    runner.run(&["report", "--html", "--csv"]).expect(2).says(&["--html", "--csv"]);
+    runner.run(&["report", "-o", "/dev/full", "--csv"]).expect(7).says(&["/dev/full", "free some space"]);
+    assert_eq!(runner.runs().len(), 1);
+
+    runner.write("other.toml", fs::read(runner.path("scenario.toml")).unwrap());
+    let ran = runner.run(&["exec", "scenario.toml", "other.toml", "--report", "x.md"]).expect(2);
+    ran.says(&["`--report` and `--junit` take one run", "add `[report]` to the scenarios"]);
+    assert_eq!(runner.runs().len(), 1);
+    runner.run(&["exec", "scenario.toml", "other.toml"]).expect(0);
+    let group = runner.list()[0]["group"]["id"].as_str().unwrap().to_owned();
+    runner.run(&["report", &group]).expect(2).says(&["is a group; name one of its runs"]);
+}
+
+#[test]
+fn old_report_stays_until_the_new_one_is_whole() {
+    let runner = every_outcome("");
+    runner.exec(&[]).expect(1);
+    runner.write("old.xml", "old");
+    let script = r#"ulimit -f 1; exec "$runner" report -o old.xml"#;
+    let ran = Running::start(&mut runner.shell(script)).finish().expect(7);
+    ran.says(&["cannot write old.xml", "`ulimit -f`"]);
+    assert_eq!(fs::read_to_string(runner.path("old.xml")).unwrap(), "old");
+    let left = fs::read_dir(runner.path("")).unwrap();
+    let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(left.filter(|name| name.starts_with(".report")).count(), 0);
+    runner.run(&["report", "-o", "old.xml"]).expect(0);
+    check_junit(&fs::read_to_string(runner.path("old.xml")).unwrap());
+}
+
+#[test]
+fn report_goes_where_links_and_devices_lead() {
+    let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
+    runner.exec(&[]).expect(0);
+    let expected = report(&runner, &["--csv"]);
+    runner.write("target.csv", "old");
+    symlink("target.csv", runner.path("link.csv")).unwrap();
+    symlink("new.csv", runner.path("dangling.csv")).unwrap();
+    for (link, target) in [("link.csv", "target.csv"), ("dangling.csv", "new.csv")] {
+        runner.run(&["report", "-o", link]).expect(0);
+        assert!(runner.path(link).is_symlink(), "{link}");
+        assert_eq!(fs::read_to_string(runner.path(target)).unwrap(), expected, "{target}");
+    }
+    let ran = runner.run(&["report", "--csv", "-o", "/dev/stdout"]).expect(0);
+    assert_eq!(ran.stdout, expected);
+    symlink("loop.csv", runner.path("loop.csv")).unwrap();
+    runner.run(&["report", "-o", "loop.csv"]).expect(7).says(&["cannot write loop.csv"]);
+}

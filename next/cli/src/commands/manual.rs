@@ -32,7 +32,7 @@ const EXIT_STATUS: [(&str, &str); 13] = [
 ];
 
 /// The environment variables of the program.
-const ENVIRONMENT: [(&str, &str); 12] = [
+const ENVIRONMENT: [(&str, &str); 15] = [
     ("RUNNER_RESULTS", "The results root. `--results` takes precedence."),
     ("RUNNER_RUN", "The run for commands about a run. A run on the command line takes precedence."),
     ("RUNNER_CACHE", "The folder of compiled plugins."),
@@ -41,6 +41,9 @@ const ENVIRONMENT: [(&str, &str); 12] = [
         "A results root whose settings and runs are used although other users can write to it.",
     ),
     ("RUNNER_LOG", "The level of a session's log: error, warn, info, debug, trace or off."),
+    ("GITHUB_ACTIONS", "true if GitHub runs the command."),
+    ("GITLAB_CI", "true if GitLab runs the command."),
+    ("BUILDKITE", "true if Buildkite runs the command."),
     ("TMPDIR", "The folder for temporary files. The default is /tmp."),
     ("XDG_CACHE_HOME", "The user's cache directory. The default is ~/.cache."),
     ("SSL_CERT_FILE", "A file with the certificates that providers with a network trust."),

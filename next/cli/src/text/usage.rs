@@ -25,7 +25,7 @@ const COMMANDS: [(&[&str], &str); 13] = [
 ];
 
 /// Flags of other tools, each with the flag to use here if the command has it.
-const FLAGS: [(&[&str], &str, &str); 18] = [
+const FLAGS: [(&[&str], &str, &str); 20] = [
     (&["-k", "-t", "--filter", "--grep", "--match", "--only", "--tests"], "test", "--test GLOB"),
     (&["--ignore", "--skip", "--deselect"], "exclude", "--exclude GLOB"),
     (&["-m", "--group", "--marker", "--tags"], "tag", "--tag TAG"),
@@ -45,11 +45,9 @@ const FLAGS: [(&[&str], &str, &str); 18] = [
     (&["--count", "--iterations", "--repeat-each", "--times"], "repeat", "--repeat N"),
     (&["-o", "--out", "--output", "--output-dir"], "results", "--results DIR"),
     (&["--list", "--collect-only", "--dry", "--no-run"], "dry-run", "--dry-run"),
-    (
-        &["--format", "--junit", "--junit-xml", "--junitxml", "--report", "--reporter"],
-        "json",
-        "--json, which prints JSON Lines",
-    ),
+    (&["--junit-xml", "--junitxml"], "junit", "--junit FILE"),
+    (&["--format", "--reporter"], "report", "--report FILE"),
+    (&["--format", "--reporter"], "json", "--json"),
     (&["--last"], "last-failed", "--last-failed"),
     (&["--count", "--last", "--max"], "limit", "--limit N"),
     (&["-n", "--lines"], "tail", "--tail N"),

@@ -143,8 +143,9 @@ fn section(group: &FailedGroup) -> String {
 }
 
 /// Formats a text as code within a line.
-fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     let text = visible_line(text);
+    let text = without_commands(&text);
     let fence = "`".repeat(longest_backticks(&text) + 1);
     let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
     format!("{fence}{pad}{text}{pad}{fence}")
@@ -155,5 +156,6 @@ fn longest_backticks(text: &str) -> usize {
 }
 
 fn escaped(text: &str) -> String {
+    let text = without_commands(text);
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
