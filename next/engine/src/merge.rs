@@ -1,6 +1,8 @@
 //! `merge`: makes one run of the shards of a plan.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use runner_model::units::plural;
@@ -93,11 +95,8 @@ pub fn merge(
     let shards = request.shards.iter().filter(|path| !is_of_root(path));
     let mut given: Vec<_> = shards.map(|path| Given::open(path)).collect();
     given.sort_by_cached_key(|one| (one.opened.as_ref().map(|one| one.shard), one.path.clone()));
-    compare(&mut given);
-    let whole = match given.iter().find_map(|one| one.opened.as_ref()) {
-        Some(base) => Some(Whole::read(base)?),
-        None => None,
-    };
+    let base = compare(&mut given).and_then(|base| given[base].opened.as_ref());
+    let whole = base.map(Whole::read).transpose()?;
     let mut found = MergeFindings {
         outcome: MergeOutcome::Refused,
         count: whole.as_ref().map_or(0, |whole| whole.count),
@@ -163,29 +162,38 @@ fn write(
     Ok(Some(run))
 }
 
-/// Adds the problems that shards have with each other.
-fn compare(given: &mut [Given]) {
-    let mut base: Option<(String, Manifest)> = None;
+/// Adds the problems that shards have with each other. Returns a shard of the plan that most of them have.
+fn compare(given: &mut [Given]) -> Option<usize> {
+    let mut plans = HashMap::<String, (usize, usize)>::new();
+    for (place, one) in given.iter().enumerate() {
+        if let Some(opened) = &one.opened {
+            let (count, _) = plans.entry(opened.plan()).or_insert((0, place));
+            *count += 1;
+        }
+    }
+    let (_, base) = plans.into_values().max_by_key(|(count, place)| (*count, Reverse(*place)))?;
+    let first = shown_path(&given[base].path).to_string();
+    let (plan, count) =
+        given[base].opened.as_ref().map(|one| (one.source.manifest.clone(), one.shard.count()))?;
     let mut last: Option<(Shard, String)> = None;
     for Given { path, opened, problems, .. } in given {
-        let Some(Opened { source, shard, .. }) = opened else { continue };
-        let (path, manifest) = (shown_path(path).to_string(), &source.manifest);
-        let (first, plan) = base.get_or_insert_with(|| (path.clone(), manifest.clone()));
-        let count = plan.metadata.selection.shard.map_or(0, Shard::count);
+        let Some(Opened { source: MergeSource { manifest, .. }, shard, .. }) = opened else {
+            continue;
+        };
         if shard.count() != count {
-            problems.push(format!(
-                "it is one of {} shards, and {first} is one of {count}",
-                shard.count()
-            ));
+            let own = shard.count();
+            problems.push(format!("it is one of {own} shards, and {first} is one of {count}"));
         } else if let Some(reason) =
-            PlanDiff::new(plan, &manifest.metadata, &manifest.providers).reason()
+            PlanDiff::new(&plan, &manifest.metadata, &manifest.providers).reason()
         {
             problems.push(format!("it has another plan than {first}: {reason}"));
         }
+        let path = shown_path(path).to_string();
         if let Some((_, other)) = last.replace((*shard, path)).filter(|(same, _)| same == shard) {
             problems.push(format!("it is shard {shard}, as {other} is"));
         }
     }
+    Some(base)
 }
 
 impl Given {
@@ -267,27 +275,31 @@ fn fault(fault: &DiskFault) -> String {
 }
 
 impl Opened {
+    /// Returns a text that is the same for shards of the same plan.
+    fn plan(&self) -> String {
+        let Manifest { metadata, providers, .. } = &self.source.manifest;
+        let plugins: Vec<_> = providers.iter().map(|one| (&one.name, one.digest)).collect();
+        let tests = (metadata.scenario_sha256, metadata.suite, metadata.blobs);
+        format!("{:?}", (self.shard.count(), tests, &metadata.selection.overrides, plugins))
+    }
+
     fn open(path: &Path) -> Result<Self, EngineError> {
+        let refused = |why: &str| EngineError::Usage(why.to_owned());
         // Without a `/`, the name may be that of a run elsewhere.
         let name = Path::new(".").join(path);
-        let name = name.to_str().ok_or_else(|| {
-            EngineError::Usage("its path is not UTF-8; rename the folder".to_owned())
-        })?;
+        let name = name.to_str().ok_or_else(|| refused("its path is not UTF-8; rename it"))?;
         let found =
             ResultsRoot::existing(Path::new("."))?.find(name).map_err(|error| match error {
-                RecordError::Unknown { .. } => {
-                    let why =
-                        if path.exists() { "it is no run" } else { "there is no such folder" };
-                    EngineError::Usage(why.to_owned())
-                }
+                _ if path.is_file() => refused("it is a file, not a folder"),
+                RecordError::Unknown { .. } if path.exists() => refused("it is no run"),
+                RecordError::Unknown { .. } => refused("there is no such folder"),
                 error => error.into(),
             });
         let run = usable(&found?)?;
         let still = run.hold_still()?;
         let manifest = run.truth()?;
-        let shard = manifest.metadata.selection.shard.ok_or_else(|| {
-            EngineError::Usage("it is no shard: it was run without `--shard`".to_owned())
-        })?;
+        let shard = manifest.metadata.selection.shard;
+        let shard = shard.ok_or_else(|| refused("it is no shard: it was run without `--shard`"))?;
         let source = MergeSource { run, manifest, unfinished: String::new() };
         Ok(Self { source, shard, _still: still })
     }

@@ -1,1 +1,402 @@
-//! `merge`.
+//! `merge`: one run of the shards of a plan.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use super::shards;
+use crate::faults::PLACES;
+use crate::support::{
+    run::{Run, sealed},
+    runner::{Runner, tests},
+    running::{Ran, Running},
+    truth::{assert_numbered, results},
+    wait::wait_until,
+};
+
+/// A scenario with each kind of row: retries, graders, logs, artifacts, errors and a gate.
+fn eventful() -> Runner {
+    let list = tests(
+        r#"
+        logs   | { do = "log" } |
+        large  | { do = "huge-reply", bytes = 100000 } |
+        comes  | { do = "fail-until", attempt = 2 } |
+        fails  | { do = "echo", value = 1 } | equals = 2
+        traps  | { do = "trap" } |
+        graded | { do = "echo", value = 1 } | graders = ["judge"]
+        "#,
+    );
+    Runner::hostile(&format!(
+        "[graders.judge]\nplugin = \"hostile.wasm\"\ninput = {{ do = \"echo\", value = {{ verdict = \"pass\", score = 0.5 }} }}\n\
+         [gate]\npass_rate = 0.5\n[defaults]\nrepeat = 4\nretries = {{ max = 1 }}\n{list}"
+    ))
+}
+
+/// Runs all shards into `shards`. Returns their folders.
+fn run_shards(runner: &Runner, count: u32) -> Vec<String> {
+    let shard = |index| {
+        let shard = format!("{index}/{count}");
+        let ran = runner.exec(&["--shard", &shard, "--into", "shards/{shard}", "--scheduler-exit"]);
+        ran.expect(0);
+        format!("shards/{index}-of-{count}")
+    };
+    (1..=count).map(shard).collect()
+}
+
+fn merge(runner: &Runner, shards: &[String], more: &[&str]) -> Ran {
+    let shards = shards.iter().map(String::as_str);
+    let args: Vec<_> = ["merge", "--into", "results/whole"].into_iter().chain(shards).collect();
+    runner.run(&[&args, more].concat())
+}
+
+fn at(runner: &Runner, path: &str) -> Run {
+    Run { dir: runner.path(path) }
+}
+
+/// Returns the attempts of each trial without times, numbers and places, which differ from run to run.
+fn canonical(run: &Run) -> BTreeMap<String, Vec<Value>> {
+    let mut trials: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for mut row in run.rows() {
+        for key in [
+            "seq",
+            "session",
+            "crc",
+            "started_at",
+            "duration_ms",
+            "usage",
+            "logs",
+            "judged",
+            "grades",
+        ] {
+            let has = row.as_object_mut().unwrap().remove(key).is_some();
+            if has && ["logs", "judged", "grades"].contains(&key) {
+                row[key] = true.into();
+            }
+        }
+        trials.entry(row["trial"].as_str().unwrap().to_owned()).or_default().push(row);
+    }
+    trials
+}
+
+/// Returns the files of a folder, with their contents.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => _ = found.insert(path.clone(), fs::read(&path).unwrap()),
+        }
+    }
+    found
+}
+
+#[test]
+fn merged_shards_equal_one_run() {
+    let runner = eventful();
+    runner.exec(&["--into", "one/run"]).expect(0);
+    let shards = run_shards(&runner, 3);
+    let before = files(&runner.path("shards"));
+    merge(&runner, &shards, &["--dry-run"]).expect(0).says(&["24 of 24 trials can be merged"]);
+    assert!(!runner.path("results").exists());
+    merge(&runner, &shards, &[]).expect(0).says(&["passed", "results/whole"]);
+    let changed = files(&runner.path("shards")) != before;
+    assert!(!changed, "a shard has changed");
+    let (one, whole) = (at(&runner, "one/run"), at(&runner, "results/whole"));
+    assert_eq!(canonical(&whole), canonical(&one));
+    assert_numbered(&whole.rows());
+    let (manifest, other) = (whole.manifest(), one.manifest());
+    for key in ["status", "verdict", "counts", "gate", "metadata", "scenario", "labels"] {
+        assert_eq!(manifest[key], other[key], "{key}");
+    }
+    assert_eq!(manifest["merged"].as_array().unwrap().len(), 3);
+    runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+    // Readers find logs and outputs of a shard.
+    runner.run(&["logs", "latest"]).expect(0).says(&["logs@hostile#1"]);
+    let shown = runner.run(&["show", "latest", "large"]).expect(0);
+    shown.says(&["large"]);
+    let judged = whole.rows_of("graded").into_iter().find(|row| row["judged"].is_u64()).unwrap();
+    let base = &whole.rows()[judged["judged"].as_u64().unwrap() as usize - 1];
+    assert_eq!((&base["trial"], &base["outcome"]), (&judged["trial"], &json!("ungraded")));
+    // Artifacts are not copied.
+    let artifacts = files(&whole.dir.join("artifacts"));
+    assert!(!artifacts.is_empty());
+    assert!(artifacts.keys().all(|path| path.metadata().unwrap().nlink() > 1));
+    // The shards are not needed any more.
+    fs::remove_dir_all(runner.path("shards")).unwrap();
+    runner.run(&["verify"]).expect(0);
+    runner.run(&["resume", "whole", "--rerun", "failed"]).expect(0);
+    assert_numbered(&whole.rows());
+    runner.run(&["rescore", "whole"]).expect(0);
+}
+
+#[test]
+fn order_of_shards_changes_no_byte() {
+    let runner = eventful();
+    let mut shards = run_shards(&runner, 3);
+    merge(&runner, &shards, &[]).expect(0);
+    let whole = at(&runner, "results/whole");
+    let manifest = whole.bytes("benchmark.json");
+    shards.reverse();
+    // They were merged before.
+    merge(&runner, &shards, &[]).expect(0).says(&["nothing was changed"]);
+    assert_eq!(whole.bytes("benchmark.json"), manifest);
+    let other: Vec<_> = shards.iter().map(String::as_str).collect();
+    runner.run(&[&["merge", "--into", "other/whole"], &other[..]].concat()).expect(0);
+    let other = at(&runner, "other/whole");
+    for name in ["index.jsonl", "logs.jsonl", "scenario.toml"] {
+        assert!(whole.bytes(name) == other.bytes(name), "{name}");
+    }
+    let stable = |run: &Run| {
+        let mut manifest = run.manifest();
+        // The merge has a command, a process and a time of its own.
+        for list in ["sessions", "transitions"] {
+            manifest[list].as_array_mut().unwrap().pop();
+        }
+        for key in ["completed_at", "rows"] {
+            manifest[key].take();
+        }
+        manifest
+    };
+    assert_eq!(stable(&whole), stable(&other));
+    // Another result of a shard is another run.
+    runner.run(&["resume", "shards/1-of-3", "--rerun", "all"]);
+    merge(&runner, &shards, &[]).expect(2).says(&["holds another run", "--into"]);
+    assert_eq!(whole.bytes("benchmark.json"), manifest);
+}
+
+#[test]
+fn all_problems_of_shards_are_named() {
+    let runner = shards::runner();
+    let mut shards = run_shards(&runner, 4);
+    let of_other_plan = ["--into", "other/3-of-4", "--shard", "3/4", "--provider", "a"];
+    runner.exec(&of_other_plan);
+    runner.exec(&["--into", "other/1-of-2", "--shard", "1/2"]);
+    runner.exec(&["--into", "other/none"]);
+    fs::create_dir(runner.path("other/notes")).unwrap();
+    runner.write("other/file", "");
+    fs::rename(runner.path("other/3-of-4"), runner.path("shards/3-of-4-other")).unwrap();
+    shards[2] = "shards/3-of-4-other".to_owned();
+    // A row of shard 1 is damaged, and one of shard 2 is replaced by one of shard 4.
+    let [first, second] = [0, 1].map(|index| at(&runner, &shards[index]));
+    first.write("index.jsonl", first.text("index.jsonl").replacen("\"passed\"", "\"failed\"", 1));
+    let text = second.text("index.jsonl");
+    let foreign = at(&runner, &shards[3]).text("index.jsonl");
+    let (_, rest) = text.split_once('\n').unwrap();
+    let line = sealed(foreign.lines().next().unwrap());
+    second.write("index.jsonl", format!("{line}\n{rest}"));
+    // A run of another format.
+    let copy = runner.path("other/format");
+    fs::create_dir(&copy).unwrap();
+    let manifest = at(&runner, &shards[3]).text("benchmark.json");
+    fs::write(copy.join("benchmark.json"), manifest.replace("\"format\": 3", "\"format\": 2"))
+        .unwrap();
+    shards.extend(
+        ["other/1-of-2", "other/none", "other/notes", "other/file", "other/missing"]
+            .map(str::to_owned),
+    );
+    shards.extend(["./shards/4-of-4", "other/format"].map(str::to_owned));
+    let ran = merge(&runner, &shards, &["--allow-holes"]).expect(2);
+    ran.says(&[
+        "nothing was merged",
+        "shards/1-of-4/index.jsonl, line 1: the checksum does not match",
+        "shards/2-of-4/index.jsonl, line 1:",
+        "the row is of another run",
+        "shards/3-of-4-other: it has another plan than",
+        "other/1-of-2: it is one of 2 shards, and shards/1-of-4 is one of 4",
+        "shards/4-of-4: it is shard 4/4, as ./shards/4-of-4 is",
+        "other/none: it is no shard",
+        "other/notes: it is no run",
+        "other/file: it is a file, not a folder",
+        "other/missing: there is no such folder",
+        "other/format: ",
+        "its format is 2",
+    ]);
+    assert!(!runner.path("results").exists(), "there is a merged run");
+}
+
+#[test]
+fn running_shard_is_not_merged() {
+    let runner = Runner::endless(4, "sleep", "");
+    let mut command = runner.command(&[
+        "exec",
+        "scenario.toml",
+        "--json",
+        "--shard",
+        "1/1",
+        "--into",
+        "results/part",
+    ]);
+    let running = Running::start(&mut command);
+    wait_until("it runs", || running.printed().contains("\"started\""));
+    let ran = runner.run(&["merge", "results/part", "--into", "results/whole"]).expect(2);
+    ran.says(&["run part is held by process", "runner wait part"]);
+    running.kill();
+    // Its process is dead, so all of its trials are holes.
+    let ran = runner.run(&["merge", "results/part", "--into", "results/whole"]).expect(2);
+    ran.says(&[
+        "4 of 4 trials have no result; finish it: runner resume results/part",
+        "--allow-holes",
+    ]);
+}
+
+#[test]
+fn merged_run_with_holes_is_finished_by_resume() {
+    let runner = eventful();
+    runner.exec(&["--into", "one/run"]).expect(0);
+    let mut shards = run_shards(&runner, 4);
+    shards.remove(1);
+    merge(&runner, &shards, &[]).expect(2).says(&[
+        "no result",
+        "missing shards: 2/4",
+        "--allow-holes",
+    ]);
+    let ran = merge(&runner, &shards, &["--allow-holes", "--json"]).expect(4);
+    let document = ran.document();
+    assert_eq!((&document["outcome"], &document["missing"]), (&json!("merged"), &json!([2])));
+    let whole = at(&runner, "results/whole");
+    let manifest = whole.manifest();
+    assert_eq!((&manifest["status"], &manifest["reason"]), (&json!("incomplete"), &json!("holes")));
+    let message = manifest["message"].as_str().unwrap();
+    let hole = document["holes"][0].as_str().unwrap();
+    assert!(message.contains(hole) && message.contains("missing shards: 2/4"), "{message}");
+    assert!(!results(&whole).contains_key(hole));
+    runner.run(&["verify"]).expect(0);
+    runner.run(&["resume", "whole"]).expect(0);
+    assert_eq!(canonical(&whole), canonical(&at(&runner, "one/run")));
+    for key in ["counts", "verdict", "gate"] {
+        assert_eq!(whole.manifest()[key], at(&runner, "one/run").manifest()[key], "{key}");
+    }
+    // The run is still that of these shards.
+    merge(&runner, &shards, &["--allow-holes"]).expect(0).says(&["nothing was changed"]);
+}
+
+/// A `--rerun` of a shard selects trials among its own, also if the merged run has others with the same outcome.
+#[test]
+fn reruns_of_shards_select_no_other_trials() {
+    let runner = Runner::hostile(&format!(
+        "[defaults]\nrepeat = 12\n{}",
+        tests("f | { do = \"echo\", value = 1 } | equals = 2\nlast | { do = \"sleep\", ms = 1 } |")
+    ));
+    let shards = run_shards(&runner, 2);
+    let [first, second] = [0, 1].map(|index| at(&runner, &shards[index]));
+    // The second shard repeats its failed trials, and stops after one.
+    let rerun = ["resume", "shards/2-of-2", "--rerun", "failed", "-j", "1"];
+    runner.run(&[&rerun[..], &["--fail-fast", "1"]].concat()).expect(4);
+    let rows = second.rows().len();
+    let again = second.rows().iter().filter(|row| row["session"] == 2).count() as u64;
+    let left = second.count("failed") - again;
+    assert!(left > 0 && again > 0, "{again} of {left}");
+    merge(&runner, &shards, &[]).expect(2).says(&["shards/2-of-2", "trials have no result"]);
+    merge(&runner, &shards, &["--allow-holes"]).expect(4);
+    let whole = at(&runner, "results/whole");
+    assert_eq!(whole.rows().len(), first.rows().len() + rows);
+    let pending = runner.run(&["resume", "whole", "--dry-run"]).expect(0).stdout;
+    assert_eq!(pending.lines().count() as u64, left, "{pending}");
+    runner.run(&["verify"]).expect(0);
+    runner.run(&["resume", "whole", "--fail-fast", "off"]).expect(1);
+    assert_eq!(whole.rows().len() as u64, (first.rows().len() + rows) as u64 + left);
+    // A finished rerun of a shard leaves nothing to do.
+    runner.run(&[&rerun[..], &["--fail-fast", "off"]].concat()).expect(1);
+    let args = ["merge", "--into", "results/second", "shards/1-of-2", "shards/2-of-2"];
+    runner.run(&args).expect(1);
+    runner.run(&["resume", "second"]).expect(1).says(&["nothing is left to do"]);
+    runner.run(&["verify", "second"]).expect(0);
+}
+
+#[test]
+fn rescored_shards_keep_their_judgements() {
+    let runner = Runner::hostile(&format!(
+        "[defaults]\nrepeat = 6\n{}",
+        tests("t | { do = \"echo\", value = 1 } | equals = 2")
+    ));
+    let shards = run_shards(&runner, 2);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("equals = 2", "equals = 1"));
+    for shard in &shards {
+        runner.run(&["rescore", shard]).expect(0);
+    }
+    merge(&runner, &shards, &[]).expect(0);
+    let whole = at(&runner, "results/whole");
+    assert_eq!((whole.count("passed"), whole.rows().len()), (6, 12));
+    runner.run(&["verify"]).expect(0);
+    runner.run(&["resume", "whole"]).expect(0).says(&["nothing is left to do"]);
+}
+
+#[test]
+fn gate_of_merged_run_is_of_all_trials() {
+    let runner = Runner::new(&[]);
+    let list = tests("good | 1 | equals = 1\nbad | 1 | equals = 2");
+    runner.scenario(&format!(
+        "[gate]\nmax_errors = 0\npass_rate = 0.5\n[providers.a]\nplugin = \"bundled:echo\"\n[defaults]\nrepeat = 5\n{list}"
+    ));
+    let shards = run_shards(&runner, 4);
+    merge(&runner, &shards, &[]).expect(0);
+    let gate = at(&runner, "results/whole").manifest()["gate"].take();
+    let rate = gate["conditions"].as_array().unwrap().iter().find(|one| one["key"] == "pass_rate");
+    let rate = rate.unwrap();
+    assert_eq!(
+        (&gate["held"], &rate["trials"], &rate["value"]),
+        (&json!(true), &json!(10), &json!(0.5))
+    );
+}
+
+#[test]
+fn folder_with_other_files_is_not_merged_into() {
+    let runner = shards::runner();
+    let shards = run_shards(&runner, 2);
+    fs::create_dir_all(runner.path("results/whole")).unwrap();
+    runner.write("results/whole/notes", "mine");
+    merge(&runner, &shards, &[]).expect(2).says(&["notes", "choose another folder"]);
+    fs::remove_file(runner.path("results/whole/notes")).unwrap();
+    // An empty folder is used, and a results root with its own files names its shards.
+    let all: Vec<_> = fs::read_dir(runner.path("shards")).unwrap().collect();
+    let all = all
+        .into_iter()
+        .map(|entry| format!("shards/{}", entry.unwrap().file_name().to_str().unwrap()));
+    let all: Vec<_> = all.filter(|path| !path.contains("/.")).collect();
+    assert!(all.len() > 3, "{all:?}");
+    merge(&runner, &all, &[]).expect(1);
+    let ran = runner.run(&["merge", "--into", "results/whole", "results/whole"]);
+    ran.expect(2).says(&["it is no shard"]);
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn death_while_merging_leaves_no_run() {
+    let runner = eventful();
+    let shards = run_shards(&runner, 2);
+    let before = files(&runner.path("shards"));
+    let mut deaths = 0;
+    for place in PLACES {
+        for (count, action) in [(1, "kill"), (2, "kill"), (1, "full")] {
+            let mut command = runner.command(&["merge", "--into", "results/whole"]);
+            command.args(&shards).env("RUNNER_FAULT", format!("{place}:{action}:{count}"));
+            let ran = Running::start(&mut command).finish();
+            if ran.code == Some(0) {
+                fs::remove_dir_all(runner.path("results")).unwrap();
+                continue;
+            }
+            deaths += 1;
+            assert!(ran.code.is_none() || ran.code == Some(7), "{place}: {ran:?}");
+            assert_eq!(runner.list(), Vec::<Value>::new(), "{place}");
+            runner.run(&["prune", "--keep-last", "10", "--yes"]).expect(0);
+            let left: Vec<_> = fs::read_dir(runner.path("results")).into_iter().flatten().collect();
+            let is_left = |name: &str| name.starts_with(".gone-") || name == "whole";
+            let mut names = left.iter().map(|entry| entry.as_ref().unwrap().file_name());
+            assert!(
+                !names.any(|name| is_left(name.to_str().unwrap())),
+                "{place} {action}: {left:?}"
+            );
+        }
+    }
+    assert!(deaths >= 2 * 6, "only {deaths} deaths");
+    assert!(files(&runner.path("shards")) == before, "a shard has changed");
+    merge(&runner, &shards, &[]).expect(0);
+    runner.run(&["verify"]).expect(0);
+}

@@ -133,7 +133,9 @@ impl<'a> Screen<'a> {
             let providers = grants::counted(&manifest.providers);
             let place = manifest.group.as_ref();
             let place = place.map(|group| format!(" ({}/{})", group.place, group.of));
-            let place = place.unwrap_or_default();
+            let shard = manifest.metadata.selection.shard;
+            let shard = shard.map(|shard| format!(", shard {shard}"));
+            let place = place.or(shard).unwrap_or_default();
             format!("{}{place}: {trials} on {providers}", visible_line(&manifest.scenario))
         };
         self.out.talk(&format!("{text}, {jobs} at a time"));
