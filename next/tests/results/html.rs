@@ -1,1 +1,221 @@
-//! The report as a page.
+//! The report as a page for a browser.
+
+use std::{env, fs, path::Path, process::Command};
+
+use regex::Regex;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::support::runner::Runner;
+
+/// Writes the page of the latest run.
+fn page(runner: &Runner, args: &[&str]) -> String {
+    runner.run(&[&["report", "latest", "-o", "page.html"], args].concat()).expect(0);
+    fs::read_to_string(runner.path("page.html")).unwrap()
+}
+
+/// Returns the content of the page's elements with this name.
+fn elements<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
+    let pattern = Regex::new(&format!("(?s)<{name}(?: [^>]*)?>(.*?)</{name}>")).unwrap();
+    pattern.captures_iter(page).map(|found| found.get(1).unwrap().as_str()).collect()
+}
+
+/// Returns the trials that the page's script shows.
+fn rows(page: &str) -> Vec<Value> {
+    serde_json::from_str(elements(page, "script")[0]).unwrap()
+}
+
+#[test]
+fn page_explains_each_failure() {
+    let runner = Runner::hostile(
+        r#"
+        [vars]
+        size = "small"
+        [defaults]
+        retries = { max = 1, backoff = "1ms" }
+        [[tests]]
+        id = "object"
+        input = { do = "echo", value = { total = "16.48", currency = "EUR" } }
+        expect = { equals = { total = "9.99", currency = "EUR" } }
+        [[tests]]
+        id = "flaky"
+        input = { do = "fail-until" }
+        [[tests]]
+        id = "trap"
+        input = { do = "panic" }
+        [[tests]]
+        id = "slow"
+        timeout = "50ms"
+        input = { do = "loop" }
+        [[tests]]
+        id = "skipped"
+        input = { do = "verdict", verdict = "skip" }
+        "#,
+    );
+    runner.exec(&["--label", "branch=main"]).expect(1);
+    let page = page(&runner, &[]);
+    for part in [
+        "failed: 3 of 5 did not pass",
+        "<b>1</b> flaky",
+        "<b>1</b> skipped",
+        "branch=main",
+        "size=small",
+        // Both values are side by side, with their difference marked.
+        "<del>  &quot;total&quot;: &quot;<mark>9.99</mark>&quot;</del>",
+        "<ins>  &quot;total&quot;: &quot;<mark>16.48</mark>&quot;</ins>",
+        "<code>  &quot;currency&quot;: &quot;EUR&quot;,</code>",
+        "<span class=\"reason\">the guest&#39;s own words",
+        "{&quot;do&quot;:&quot;panic&quot;}",
+        "runner exec scenario.toml --label branch=main",
+    ] {
+        let part = part.replace("&#39;", "'");
+        assert!(page.contains(&part), "{part}\n{page}");
+    }
+    let run = runner.only_run();
+    let command = format!("runner plugin run --from {}", &run.id()[run.id().len() - 8..]);
+    assert_eq!(page.matches(&command).count(), 3);
+    let outcomes: Vec<_> = rows(&page).iter().map(|row| row[3].as_u64().unwrap()).collect();
+    assert_eq!(outcomes, [1, 5, 2, 3, 4]);
+    // The same rows give the same bytes.
+    assert_eq!(self::page(&runner, &[]), page);
+}
+
+#[test]
+fn texts_of_guests_stay_text() {
+    let evil = [
+        "</script><script>alert(1)</script>",
+        "<!--<script>",
+        "<img src=x onerror=alert(1)>",
+        "]]>",
+        "&lt;b&gt; \"quoted\" 'quoted'",
+        "nul\0esc\u{1b}[31m\u{9b}31m",
+        "\u{202e}right to left\u{2066}\u{2028}",
+        &"x".repeat(64 << 10),
+    ];
+    let tests = evil.iter().enumerate().map(|(number, text)| {
+        let text = serde_json::to_string(text).unwrap();
+        let text = text.replace('\u{9b}', "\\u009b").replace('\u{202e}', "\\u202e");
+        let text = text.replace('\u{2066}', "\\u2066").replace('\u{2028}', "\\u2028");
+        format!(
+            "[[tests]]\nid = \"echo-{number}\"\ninput = {{ do = \"echo\", value = {text} }}\nexpect = {{ equals = \"a\\nb\" }}\n\
+             [[tests]]\nid = \"say-{number}\"\ninput = {{ do = \"say\", text = {text} }}\nexpect = {{ contains = [{text}, \"a\"] }}\n\
+             [[tests]]\nid = \"error-{number}\"\ninput = {{ do = \"error\", code = {text}, message = {text} }}\n"
+        )
+    });
+    let runner = Runner::hostile(&tests.collect::<String>());
+    runner.exec(&[]).expect(1);
+    let page = page(&runner, &[]);
+    assert_eq!(rows(&page).len(), 24);
+    assert_eq!(elements(&page, "script").len(), 3);
+    for bad in ["alert(1)</", "<img", "<!--", "\0", "\u{1b}", "\u{9b}", "\u{202e}", "\u{2066}", "\u{2028}"] {
+        assert!(!page.contains(bad), "{bad:?}");
+    }
+    assert!(page.contains("&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;"));
+    let longest = page.lines().map(str::len).max().unwrap();
+    assert!(longest < 64 << 10, "{longest}");
+}
+
+#[test]
+fn page_runs_only_its_own_script() {
+    let runner = Runner::hostile("[[tests]]\nid = \"t\"\ninput = { do = \"panic\" }\n");
+    runner.exec(&[]).expect(1);
+    let page = page(&runner, &[]);
+    let hash = |text: &str| {
+        let mut base64 = Command::new("base64");
+        base64.arg("-w0").arg(runner.path("hash"));
+        runner.write("hash", Sha256::digest(text));
+        let encoded = String::from_utf8(base64.output().unwrap().stdout).unwrap();
+        format!("'sha256-{encoded}'")
+    };
+    let (script, style) = (hash(elements(&page, "script")[2]), hash(elements(&page, "style")[0]));
+    let policy = format!(
+        "content=\"default-src 'none'; style-src {style}; script-src {script}; base-uri 'none'; form-action 'none'\""
+    );
+    assert!(page.contains(&policy), "{policy}");
+    // No other file, no style and no handler in an attribute.
+    let foreign = Regex::new(r#"<[^>]* (?:src|style|on\w+)=|<link|href="[^#]"#).unwrap();
+    assert_eq!(foreign.find(&page).map(|found| found.as_str()), None);
+}
+
+#[test]
+fn many_trials_are_data_for_the_script() {
+    let runner = Runner::hostile(
+        r#"
+        [[tests]]
+        id = "bad"
+        repeat = 600
+        input = { do = "echo", value = 1 }
+        expect = { equals = 2 }
+        [[tests]]
+        id = "good"
+        repeat = 1500
+        input = { do = "echo", value = 1 }
+        "#,
+    );
+    runner.exec(&[]).expect(1);
+    let page = page(&runner, &[]);
+    let rows = rows(&page);
+    assert_eq!(rows.len(), 2100);
+    assert_eq!(elements(&page, "tr").len(), 2 + 1 + 2000);
+    assert_eq!(page.matches("<details").count(), 500);
+    assert!(page.contains("100 more in the table below") && page.contains("600 trials"));
+    // The number of the group, and that of the details.
+    assert_eq!((&rows[0][5], &rows[0][6]), (&Value::from(1), &Value::from(1)));
+    assert_eq!((&rows[599][5], &rows[599][6]), (&Value::from(1), &Value::from(0)));
+}
+
+#[test]
+fn page_names_trials_without_result() {
+    let runner = Runner::hostile(
+        r#"
+        [[tests]]
+        id = "bad"
+        repeat = 3
+        input = { do = "panic" }
+        "#,
+    );
+    runner.exec(&["--fail-fast", "1", "--jobs", "1"]).expect(4);
+    let page = page(&runner, &[]);
+    for part in ["incomplete (fail-fast): 1 of 3 done", "<b>2</b> no result", "runner resume"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert_eq!(rows(&page).iter().filter(|row| row[3] == 6).count(), 2);
+    let none = self::page(&runner, &["-E", "test(other)"]);
+    assert!(none.contains("are those that match test(other)") && rows(&none).is_empty());
+}
+
+/// With `RUNNER_TESTS=full`, on machines that have Chromium.
+#[test]
+fn script_shows_the_selected_trials() {
+    let chromium = Path::new("/usr/bin/chromium");
+    if env::var("RUNNER_TESTS").as_deref() != Ok("full") || !chromium.exists() {
+        return;
+    }
+    let runner = Runner::hostile(
+        r#"
+        [[tests]]
+        id = "bad"
+        repeat = 3
+        input = { do = "echo", value = 1 }
+        expect = { equals = "</script>" }
+        [[tests]]
+        id = "good"
+        repeat = 150
+        input = { do = "echo", value = 1 }
+        "#,
+    );
+    runner.exec(&[]).expect(1);
+    page(&runner, &[]);
+    let shown = |selection: &str| {
+        let mut browser = Command::new(chromium);
+        browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]);
+        browser.args(["--disable-background-networking", "--disable-component-update"]);
+        browser.arg(format!("--user-data-dir={}", runner.path("profile").display()));
+        browser.arg(format!("file://{}{selection}", runner.path("page.html").display()));
+        let printed = String::from_utf8(browser.output().unwrap().stdout).unwrap();
+        elements(elements(&printed, "tbody")[1], "tr").len()
+    };
+    assert_eq!(shown(""), 100);
+    assert_eq!(shown("#?outcome=failed"), 3);
+    assert_eq!(shown("#?words=good%20%2312"), 11);
+}

@@ -3,12 +3,15 @@
 use maud::{Markup, html};
 use runner_model::row::duration;
 use runner_model::units::show_duration;
-use runner_model::visible::{quoted, visible_line};
+use runner_model::visible::{cut, quoted, visible_line};
 use runner_record::{Manifest, ManifestProvider, SessionEntry};
 use runner_scenario::GrantsToml;
 
 use super::overview::utc;
 use crate::{RunDocument, phrases, table_with};
+
+/// Characters of a denied access.
+const LONG_LINE: usize = 300;
 
 pub(super) fn section(document: &RunDocument) -> Markup {
     let manifest = &document.manifest;
@@ -71,7 +74,7 @@ fn provider(document: &RunDocument, provider: &ManifestProvider) -> Markup {
         h4 { (visible_line(&provider.name)) }
         p.facts { span { (provider.kind) " " (visible_line(&provider.plugin)) } span { (provider.digest) } }
         @if !grants.is_empty() { pre { (lines(&grants)) } }
-        @for denial in denied { p.why { "denied: " (visible_line(&denial.what)) } }
+        @for denial in denied { p.why { "denied: " (cut(&visible_line(&denial.what), LONG_LINE)) } }
         @if !wanted.is_empty() { p.facts { "To allow it, add to the scenario:" } pre { (lines(&wanted)) } }
     }
 }

@@ -8,7 +8,7 @@ use runner_model::json::Json;
 use runner_model::log::{LogLine, Said};
 use runner_model::row::{Check, Raw};
 use runner_model::units::{grouped, plural, show_duration};
-use runner_model::visible::visible;
+use runner_model::visible::{self, visible};
 use runner_model::{Outcome, RowRef, Text, outcome::Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -32,6 +32,8 @@ const LAST_LINES: usize = 60;
 const SHORT_VALUE: usize = 100;
 /// Characters of a line.
 const LONG_LINE: usize = 1000;
+/// Characters of the reason of a group.
+const LONG_REASON: usize = 300;
 
 /// The failures of a run.
 pub(super) struct Groups<'a> {
@@ -86,7 +88,7 @@ impl<'a> Groups<'a> {
         retried: &[RowRef<'_>],
         number: usize,
     ) -> (Reason, Option<usize>) {
-        let key = (row.outcome, failure::headline(row));
+        let key = (row.outcome, headline(row));
         let index = match self.places.get(&key) {
             Some(index) => *index,
             None if self.groups.len() == MOST_GROUPS => {
@@ -208,6 +210,11 @@ impl Group {
     }
 }
 
+/// Returns the reason of a row, which may be a long text of a guest, cut for a line of the page.
+pub(super) fn headline(row: &RowRef<'_>) -> String {
+    visible::cut(&failure::headline(row), LONG_REASON)
+}
+
 fn head(row: &RowRef<'_>) -> Markup {
     html! {
         span.name { (row.test) }
@@ -229,19 +236,18 @@ fn reasons(row: &RowRef<'_>, reason: &str) -> Markup {
 
 /// Formats a failed check, with both values side by side if it compares all of the output.
 fn check(row: &RowRef<'_>, check: &Check<'_>, reason: &str) -> Markup {
-    let values = values(check);
-    // Both values show the difference, too.
-    let diff = check.diff.clone().filter(|_| values.is_none());
-    let checks = vec![Check { diff, ..check.clone() }];
+    // The actual value is in the output below, or next to the expected one.
+    let has_values = check.actual.is_some();
+    let checks = vec![Check { diff: check.diff.clone().filter(|_| !has_values), ..check.clone() }];
     let (error, grades, denied, summary) = (None, Vec::new(), Vec::new(), None);
     let alone = RowRef { checks, error, grades, denied, summary, ..row.clone() };
-    let mut lines = failure::block(&alone, values.map_or(FIRST_LINES, |_| usize::MAX));
+    let mut lines = failure::block(&alone, if has_values { usize::MAX } else { FIRST_LINES });
     lines.retain(|(tone, line)| {
-        line != reason && (values.is_none() || matches!(tone, Tone::Reason | Tone::Detail))
+        line != reason && (!has_values || matches!(tone, Tone::Reason | Tone::Detail))
     });
     html! {
         (block(&lines))
-        @if let Some((expected, actual)) = values { (sides(expected, actual)) }
+        @if let Some((expected, actual)) = values(check) { (sides(expected, actual)) }
     }
 }
 
@@ -256,12 +262,12 @@ fn block(lines: &[BlockLine]) -> Markup {
     html! {
         @for lines in lines.chunk_by(|left, right| is_reason(left) == is_reason(right)) {
             @if is_reason(&lines[0]) {
-                @for (_, line) in lines { p.why { (line) } }
+                @for (_, line) in lines { p.why { (cut(line)) } }
             } @else {
                 pre {
                     @for (tone, line) in lines {
                         @let class = match tone { Tone::Expected => "passed", Tone::Actual => "failed", _ => "quiet" };
-                        span class=(class) { (line) "\n" }
+                        span class=(class) { (cut(line)) }
                     }
                 }
             }
@@ -282,7 +288,7 @@ fn details(document: &RunDocument, row: &RowRef<'_>, retried: &[RowRef<'_>]) -> 
     };
     let is_lost = said.is_none();
     let sections = call_sections(row, &said.unwrap_or_default());
-    let attempt = |row: &RowRef<'_>| format!("{}: {}\n", row.attempt, failure::headline(row));
+    let attempt = |row: &RowRef<'_>| format!("{}: {}\n", row.attempt, headline(row));
     let trial = row.trial.to_string();
     let mut words = vec!["--from", &document.run.short, "--trial", &trial];
     if let Some(grade) = failure::deciding_grade(row) {

@@ -120,7 +120,9 @@ fn chips(counts: &Counts, planned: u64) -> Markup {
     html! {
         div.chips role="group" aria-label="Outcomes" {
             @for (class, count) in shares {
-                button type="button" class=(class) data-outcome=(class) { span { b { (grouped(count)) } " " (class) } }
+                button type="button" class=(class) data-outcome=(class) {
+                    span { b { (grouped(count)) } " " (class) }
+                }
             }
         }
     }
@@ -186,9 +188,9 @@ fn table(title: &str, lines: &[Line<'_>]) -> Markup {
                         th scope="col" { (title) }
                         th scope="col" { "Pass rate, 95 % interval" }
                         @for (name, _) in &columns { th.number scope="col" { (name) } }
-                        @if has_scores { th.number scope="col" { "Mean score" } }
+                        @if has_scores { th.number scope="col" { "Score" } }
                         @if has_times { @for name in ["Median", "p95", "Max"] { th.number scope="col" { (name) } } }
-                        @if has_metrics { th scope="col" { "Sums of metrics" } }
+                        @if has_metrics { th scope="col" { "Metrics" } }
                     }
                 }
                 tbody {

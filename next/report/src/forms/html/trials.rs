@@ -7,9 +7,9 @@ use runner_model::units::{plural, show_duration};
 use runner_model::visible::visible_line;
 use runner_model::{Outcome, RowRef};
 
-use super::groups::{Groups, Reason};
+use super::groups::{Groups, Reason, headline};
 use crate::forms::cases::Case;
-use crate::{RunDocument, failure, phrases};
+use crate::{RunDocument, phrases};
 
 /// Trials in the page itself. The script shows all.
 const MOST_ROWS: usize = 2000;
@@ -45,7 +45,7 @@ impl<'a> Trials<'a> {
             (Some(row), _) if row.outcome == Outcome::Passed || row.summary.is_none() => {
                 (Reason::Text(String::new()), None)
             }
-            (Some(row), _) | (None, Some(row)) => (Reason::Text(failure::headline(row)), None),
+            (Some(row), _) | (None, Some(row)) => (Reason::Text(headline(row)), None),
             (None, None) => (Reason::Text(String::new()), None),
         };
         let score = result.and_then(RowRef::trial_score);
