@@ -26,9 +26,9 @@ mod trials;
 
 use commands::verify;
 pub use commands::{
-    CleanupDocument, DeadRun, DoctorDocument, Event, GradeDocument, InspectDocument, MergeDocument, NumberedEvent,
-    PlanLine, PlanPart, PluginRunDocument, PruneDocument, RequestResult, RescoreChange,
-    RescoreLine, ResumeLine, Started, ToolStatus, VerifyDocument,
+    CleanupDocument, DeadRun, DoctorDocument, Event, GradeDocument, InspectDocument, MergeDocument,
+    NumberedEvent, PlanLine, PlanPart, PluginRunDocument, PruneDocument, RequestResult,
+    RescoreChange, RescoreLine, ResumeLine, Started, ToolStatus, VerifyDocument,
 };
 pub use compare::{
     Change, Changes, Class, ClassCounts, ComparisonDocument, Estimate, Measure, Outcomes,
@@ -36,12 +36,12 @@ pub use compare::{
 };
 pub use denials::{Denial, Denials, table_with};
 pub use failures::{FailureGroup, Failures};
-pub use forms::{FailedGroup, FailedGroups, Form, FormError, FormOptions};
+pub use forms::{FailedGroup, FailedGroups, Form, FormError, FormOptions, markdown_code};
 pub use list::{RunList, RunSummary, Unreadable, short_id};
 pub use logs::{LogEntry, Reading, Stream};
 pub use meta::{MetaCounts, MetaResults};
 pub use missing_grants::not_granted;
-pub use results::Results;
+pub use results::{PassRate, Results};
 pub use rows::{Line, Rows, Which};
 pub use run::{GraderTable, ProviderTable, RunDocument, short_of};
 pub use schema::{NamedSchema, SCHEMAS};

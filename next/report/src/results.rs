@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use runner_model::row::{Grade, Metric};
+use runner_model::statistics::wilson;
 use runner_model::{Counts, Outcome, outcome::Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+/// Trials without repeats that have a pass rate.
+const MIN_TRIALS: u64 = 10;
 /// Sums of metrics that are kept of a provider, which may give each reply's metrics other names.
 const MAX_METRICS: usize = 100;
 
@@ -16,6 +19,9 @@ pub struct Results {
     /// A grader's answers count by their verdicts.
     #[serde(flatten)]
     pub counts: Counts,
+    /// Absent for fewer than 10 trials without repeats, of which a rate says little.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pass_rate: Option<PassRate>,
     /// Median duration of settling attempts, in milliseconds. `null` without any.
     pub p50_ms: Option<f32>,
     /// 95th percentile.
@@ -29,6 +35,35 @@ pub struct Results {
     pub metrics: Vec<Metric<'static>>,
 }
 
+/// The share of passed trials among those that were not skipped.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct PassRate {
+    /// From 0 to 1.
+    pub rate: f64,
+    /// Wilson's interval of 95 %.
+    pub interval: (f64, f64),
+}
+
+impl PassRate {
+    fn of(counts: &Counts, has_repeats: bool) -> Option<Self> {
+        let judged = counts.passed + counts.bad();
+        let is_enough = judged >= MIN_TRIALS || has_repeats && judged > 0;
+        is_enough.then(|| Self {
+            rate: counts.passed as f64 / judged as f64,
+            interval: wilson(counts.passed, judged),
+        })
+    }
+
+    /// Formats the rate with its interval: `95 % (76–99)`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let (low, high) = self.interval;
+        // A rate below 100 % must not read as 100 %.
+        let rate = (1000.0 * self.rate).floor() / 10.0;
+        format!("{rate} % ({:.0}–{:.0})", 100.0 * low, 100.0 * high)
+    }
+}
+
 /// A row that settles its trial, or the newest one of a trial that has no result yet and is `ungraded`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Final {
@@ -38,6 +73,8 @@ pub(crate) struct Final {
     pub(crate) provider: u16,
     pub(crate) outcome: Outcome,
     pub(crate) flaky: bool,
+    /// The trial is not the first one of its test.
+    pub(crate) is_repeat: bool,
     /// The trial's score.
     pub(crate) score: Option<f32>,
     /// The `meta` of the test, by [`TestMeta::of`](crate::meta::TestMeta::of).
@@ -48,6 +85,7 @@ pub(crate) struct Final {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Column {
     counts: Counts,
+    has_repeats: bool,
     durations: Vec<f32>,
     scores: Vec<f32>,
     metrics: Vec<Metric<'static>>,
@@ -57,6 +95,7 @@ impl Column {
     /// Adds a trial, without its metrics.
     pub(crate) fn add(&mut self, row: Final) {
         self.counts.add(row.outcome, row.flaky);
+        self.has_repeats |= row.is_repeat;
         if row.outcome.can_be_final() {
             self.durations.push(row.duration_ms);
             self.scores.extend(row.score);
@@ -97,11 +136,12 @@ impl Column {
 
 impl From<Column> for Results {
     fn from(column: Column) -> Self {
-        let Column { counts, mut durations, scores, metrics } = column;
+        let Column { counts, has_repeats, mut durations, scores, metrics } = column;
         durations.sort_by(f32::total_cmp);
         let sum: f64 = scores.iter().copied().map(f64::from).sum();
         Self {
             counts,
+            pass_rate: PassRate::of(&counts, has_repeats),
             p50_ms: quantile(&durations, 0.5),
             p95_ms: quantile(&durations, 0.95),
             max_ms: durations.last().copied(),

@@ -95,6 +95,7 @@ impl Settled {
                 provider: provider as u16,
                 outcome: row.outcome,
                 flaky: row.flaky,
+                is_repeat: row.trial.repeat > 1,
                 score: row.trial_score().map(|score| score as f32),
                 meta,
             });

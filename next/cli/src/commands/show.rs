@@ -30,7 +30,7 @@ const MOST_PAGES: usize = 10;
 /// Values of a key of `meta` that are shown.
 const MOST_VALUES: usize = 20;
 /// Columns of the tables of results.
-const RESULT_COLUMNS: usize = 11;
+const RESULT_COLUMNS: usize = 12;
 
 /// Show a run, or one of its trials
 #[derive(clap::Args)]
@@ -297,7 +297,9 @@ fn print_results(document: &RunDocument, out: &Out) {
     let row = |(name, results): (&str, &Results)| {
         let times = results.durations().map(|time| time.map(show_duration).unwrap_or_default());
         let score = results.score.map(|score| phrases::number(score.into()));
-        result_row(name, &results.counts, score.unwrap_or_default(), times)
+        let mut cells = result_row(name, &results.counts, score.unwrap_or_default(), times);
+        cells[RATE] = results.pass_rate.map(|rate| rate.text()).unwrap_or_default();
+        cells
     };
     let providers = document.providers.iter().map(|table| (&*table.provider, &table.results));
     out.data(&format!("\n{}", results("provider", providers.clone().map(row), out)));
@@ -333,6 +335,8 @@ fn print_results(document: &RunDocument, out: &Out) {
     }
 }
 
+/// Index of the pass rate.
+const RATE: usize = 7;
 /// No durations.
 const TIMES: [String; 3] = [const { String::new() }; 3];
 
@@ -347,12 +351,13 @@ fn results(
         ("failed>", 1),
         ("errors>", 2),
         ("timeouts>", 3),
-        ("skipped>", 9),
-        ("flaky>", 8),
+        ("skipped>", 10),
+        ("flaky>", 9),
+        ("pass rate>", 5),
         ("score>", 4),
-        ("p50>", 6),
-        ("p95>", 5),
-        ("max>", 7),
+        ("p50>", 7),
+        ("p95>", 6),
+        ("max>", 8),
     ]);
     rows.for_each(|row| table.row(row));
     table.render(out.columns())
@@ -372,6 +377,7 @@ fn result_row(
         style::bad_count(counts.timeout),
         style::count(counts.skipped),
         style::count(counts.flaky),
+        String::new(),
         score,
         p50,
         p95,

@@ -28,11 +28,11 @@ pub(crate) fn cautions(
     }
     for (run, manifest) in runs {
         let (done, planned) = (manifest.counts.done(), manifest.metadata.planned_trial_count);
-        if manifest.status == RunStatus::Running || done < planned {
-            let is = if manifest.status == RunStatus::Running { "running" } else { "incomplete" };
-            let done = grouped(done);
+        if manifest.status == RunStatus::Running {
+            cautions.push(format!("{} is running", run.id()));
+        } else if done < planned {
             let trials = plural(planned, "trial has a result", "trials have results");
-            cautions.push(format!("{} is {is}: {done} of {trials}", run.id()));
+            cautions.push(format!("{} is incomplete: {} of {trials}", run.id(), grouped(done)));
         }
         if !manifest.metadata.selection.is_whole() {
             cautions.push(format!("{} ran only selected tests", run.id()));
@@ -103,14 +103,12 @@ fn changed_tests(new: &Manifest, plugins: &[&str], sides: [&Side; 2]) -> Vec<Str
         repeats += u64::from(base.len() != now.len());
     }
     let count = |count: u64, words: &str| {
-        (count > 0).then(|| {
-            format!("{} of {}", words, plural(count, "test has changed", "tests have changed"))
-        })
+        (count > 0).then(|| format!("{} {words}", plural(count, "test has", "tests have")))
     };
     let counts = [
-        count(executions, "the input, configuration, limits or grants"),
-        count(judgements, "the expectations or graders"),
-        count(repeats, "the number of repeats"),
+        count(executions, "another input, configuration, limit or grant"),
+        count(judgements, "other expectations or graders"),
+        count(repeats, "another number of repeats"),
     ];
     counts.into_iter().flatten().collect()
 }

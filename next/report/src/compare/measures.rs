@@ -79,7 +79,7 @@ pub(crate) fn measures(sides: [&Side; 2], providers: &[Option<String>], seed: u6
             let [base, new] =
                 [0, 1].map(|at| mean(pair[at], |one| quantity.of(at, sides[at], one)));
             if let (Some(base), Some(new)) = (base, new) {
-                values[usize::from(pair[1][0].provider)].push([base, new]);
+                values[usize::from(pair[1][0].provider)].push([base as f32, new as f32]);
             }
         }
         for ((place, provider), values) in iter::zip(0.., providers).zip(&values) {
@@ -122,15 +122,17 @@ impl Quantity {
 fn measure(
     quantity: Quantity,
     (provider, name, unit): (Option<String>, String, Option<String>),
-    values: &[[f64; 2]],
+    values: &[[f32; 2]],
     seed: u64,
 ) -> Option<Measure> {
     let tests = values.len() as f64;
-    let [base, new] = [0, 1].map(|at| values.iter().map(|pair| pair[at]).sum::<f64>() / tests);
+    let [base, new] =
+        [0, 1].map(|at| values.iter().map(|pair| f64::from(pair[at])).sum::<f64>() / tests);
     if values.is_empty() {
         return None;
     }
-    let differences: Vec<_> = values.iter().map(|[base, new]| new - base).collect();
+    let differences: Vec<_> =
+        values.iter().map(|[base, new]| f64::from(*new) - f64::from(*base)).collect();
     let bootstrap = paired_bootstrap(&differences, seed);
     let is_rate = matches!(quantity, Quantity::Passes);
     let estimate = |value: f64| {

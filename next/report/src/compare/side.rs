@@ -14,8 +14,9 @@ use serde::Deserialize;
 use crate::rows::test_labels;
 use crate::verify;
 
-/// Metrics that are compared. Each takes 4 bytes of memory per trial.
-const MAX_METRICS: usize = 8;
+/// Metrics that are compared, and their values in a run, which take 4 bytes each.
+const MAX_METRICS: u64 = 20;
+const MAX_METRIC_VALUES: u64 = 4_000_000;
 
 /// The result of a trial: its newest final row. Takes 40 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +131,7 @@ impl Side {
             samples: Vec::with_capacity(manifest.counts.done() as usize),
             ..Self::default()
         };
+        let most = (MAX_METRIC_VALUES / manifest.counts.done().max(1)).min(MAX_METRICS);
         let look: fn(&[u8]) -> _ = if scope.has_details { details } else { |_| Default::default() };
         let mut side = run.fold_lines(&new, look, &mut |side, _, (line, details)| {
             let ReadLine::Row(head, bytes) = line else { return };
@@ -140,7 +142,7 @@ impl Side {
             }
             let number = side.samples.len() as u32;
             let (fingerprints, metrics) = details.unwrap_or_default();
-            metrics.iter().for_each(|metric| side.add_metric(metric, number));
+            metrics.iter().for_each(|metric| side.add_metric(metric, number, most as usize));
             side.samples.push(Sample {
                 key,
                 repeat: head.trial.repeat,
@@ -172,14 +174,14 @@ impl Side {
         failed.into_inner().map_or(Ok(side), Err)
     }
 
-    fn add_metric(&mut self, metric: &Metric<'_>, number: u32) {
+    fn add_metric(&mut self, metric: &Metric<'_>, number: u32, most: usize) {
         let mut known = self.metrics.iter();
         let is_it = |one: &MetricValues| {
             (&*one.name, one.unit.as_deref()) == (&*metric.name, metric.unit.as_deref())
         };
         let place = match known.position(is_it) {
             Some(place) => place,
-            None if self.metrics.len() == MAX_METRICS => return,
+            None if self.metrics.len() >= most => return,
             None => {
                 let (name, unit) = (metric.name.to_string(), metric.unit.as_deref());
                 let unit = unit.map(str::to_owned);

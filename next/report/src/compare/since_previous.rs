@@ -12,7 +12,7 @@ use super::side::{Scope, Side, pairs};
 use crate::{phrases, short_of};
 
 /// Trials of both runs that are read. More would delay the end of a run by seconds.
-pub const MAX_TRIALS: u64 = 400_000;
+pub const MAX_TRIALS: u64 = 200_000;
 
 /// The changes of a run since the previous one of the same scenario file.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -14,6 +14,7 @@ use crate::RunDocument;
 
 pub use error::FormError;
 pub use failed::{FailedGroup, FailedGroups};
+pub use markdown::code as markdown_code;
 
 /// A format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

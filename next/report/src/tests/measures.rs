@@ -34,7 +34,8 @@ fn assert_close(found: (f64, f64), expected: (f64, f64), tolerance: f64) {
 /// test, `bootstrap(method="percentile")` with a million resamples, and `multipletests(method="holm")`.
 #[test]
 fn measures_are_those_of_scipy() {
-    let more = [3, -1, 4, 1, -5, 9, 2, -6, 5, 3, 5, 8, -9, 7, 9, 3, 2, 3, 8, 4].map(|one: i8| one.into());
+    let more =
+        [3, -1, 4, 1, -5, 9, 2, -6, 5, 3, 5, 8, -9, 7, 9, 3, 2, 3, 8, 4].map(|one: i8| one.into());
     let base = side(|at| at < 18, [0.0; 20]);
     let new = side(|at| (6..19).contains(&at), more);
     let found = measures([&base, &new], &[Some("p".to_owned())], 1);

@@ -4,7 +4,7 @@ use runner_engine::resolve_filter;
 use runner_model::exit::Exit;
 use runner_model::visible::{shown_path, visible_line};
 use runner_record::{RecordError, ResultsRoot, RunDir};
-use runner_report::{Change, Class, ComparisonDocument, Measure, RunSummary, SincePrevious, phrases};
+use runner_report::{Change, Class, ComparisonDocument, Measure, RunSummary, SincePrevious, markdown_code, phrases};
 use runner_scenario::Filter;
 
 use crate::args::{self, RootArgs};
@@ -238,20 +238,23 @@ fn markdown(document: &ComparisonDocument) -> Result<String, RecordError> {
     let mut text = format!("### {}\n\n", document.counts.text("regressed"));
     for (at, (name, run)) in [("Base", &document.base), ("New", &document.new)].iter().enumerate() {
         let provider = document.providers.as_ref().map(|names| format!("on {}, ", names[at]));
-        text += &format!("* {name}: {}\n", escaped(&style::plain(&side(run, provider))));
+        text += &format!("* {name}: {}\n", code(&style::plain(&side(run, provider))));
     }
     for caution in &document.cautions {
-        text += &format!("* **Caution:** {}\n", escaped(caution));
+        text += &format!("* **Caution:** {}\n", code(caution));
     }
     text += "\n| provider | measure | base | new | change | 95 % interval | p | tests |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n";
     for measure in &document.measures {
-        text += &format!("| {} |\n", cells(measure).map(|cell| escaped(&cell)).join(" | "));
+        let mut cells = cells(measure);
+        cells[..2].iter_mut().for_each(|name| *name = code(name));
+        text += &format!("| {} |\n", cells.join(" | "));
     }
     for (title, changes, left) in listed(document)? {
         text += &format!("\n**{title}**\n\n");
         for change in changes {
-            let [test, outcome, reason] = change.map(|part| escaped(&part));
-            text += &format!("* {test}: {outcome} {reason}\n");
+            let [test, outcome, reason] = change;
+            let reason = if reason.is_empty() { reason } else { code(&reason) };
+            text += &format!("* {}: {outcome} {reason}\n", code(&test));
         }
         if left > 0 {
             text += &format!("* … and {left} more\n");
@@ -260,14 +263,8 @@ fn markdown(document: &ComparisonDocument) -> Result<String, RecordError> {
     Ok(text)
 }
 
-/// Returns the start of a text for Markdown, on one line, without markup.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for character in visible_line(text).chars().take(MOST_CHARACTERS) {
-        if character.is_ascii_punctuation() && !".,:;%()/=+'\"".contains(character) {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
+/// Formats the start of a text as code, which has no markup and mentions nobody.
+fn code(text: &str) -> String {
+    let start: String = text.chars().take(MOST_CHARACTERS).collect();
+    markdown_code(&start).replace('|', "\\|")
 }
