@@ -7,9 +7,10 @@ use runner_model::exit::Exit;
 use runner_record::RequestMode;
 
 use crate::args::{RootArgs, RunArgs};
-use crate::commands::{completions, control, exec, follow, init, list, manual, plugin};
-use crate::commands::{report, rescore, resume, schema, show, upkeep, validate};
+use crate::commands::help::{completions, manual, schema};
 use crate::commands::results::{compare, history, merge};
+use crate::commands::{control, exec, follow, init, list, plugin};
+use crate::commands::{report, rescore, resume, show, upkeep, validate};
 use crate::text::{CommandError, Out, style};
 
 /// The version of wasmtime in `Cargo.lock`, which wasmtime does not export.

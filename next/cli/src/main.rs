@@ -25,7 +25,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
     command::Cli,
-    commands::completions,
+    commands::help::completions,
     text::{CommandError, Out, keys, usage},
 };
 

@@ -10,7 +10,7 @@ use runner_record::Selected;
 use runner_report::{PlanLine, PlanPart, VERSION, json::one_line};
 use runner_scenario::{Filter, Selection, load_selected};
 
-use super::{completions::test_ids, group, session};
+use super::{group, help::completions::test_ids, session};
 use crate::args::{RootArgs, SessionArgs, filters, label, number, set_var, whole};
 use crate::text::{CommandError, Out, grants};
 use crate::{detach, shard, shard::ShardArg, source_build};

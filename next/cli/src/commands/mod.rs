@@ -1,19 +1,17 @@
 //! The commands: for each its arguments, its call, and the text of its answer.
 
-pub mod completions;
 pub mod control;
 pub mod exec;
 pub mod follow;
 pub mod group;
+pub mod help;
 pub mod init;
 pub mod list;
-pub mod manual;
 pub mod plugin;
 pub mod report;
 pub mod rescore;
 pub mod results;
 pub mod resume;
-pub mod schema;
 mod session;
 pub mod show;
 mod target;

@@ -22,6 +22,8 @@ macro_rules! text_schema {
 }
 pub(crate) use text_schema;
 
+text_schema!(crate::Text<'_>,);
+
 /// Implements serde and `JsonSchema` for a type by its text and a parser. The text is that of `Display`, unless a faster way is
 /// given.
 macro_rules! as_text {

@@ -24,8 +24,6 @@ pub fn without_mark(text: &str) -> &str {
 #[serde(transparent)]
 pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
-enum_text::text_schema!(Text<'_>,);
-
 impl Text<'_> {
     pub fn into_owned(self) -> Text<'static> {
         Text(Cow::Owned(self.0.into_owned()))
