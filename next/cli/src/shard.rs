@@ -53,7 +53,7 @@ impl ShardArg {
 
 /// Returns the shard by the environment, and the variables that were read.
 fn scheduled() -> Result<(Shard, String), CommandError> {
-    let is_set = |name: &str| env::var_os(name).is_some();
+    let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let found = SCHEDULERS.iter().find(|(index, ..)| is_set(index));
     let Some(&(index, first, count)) = found else {
         return Err(CommandError::usage(format!(

@@ -350,6 +350,7 @@ fn tables_have_all_keys_of_real_output() {
     }
     lines(&["logs", run.id()]).iter().for_each(|line| tables.check("log-line", line));
     tables.check("verify", &document(&["verify", run.id()]));
+    shards_and_merged_run(&runner, &mut tables);
     let select =
         "--last-failed --filter=test(*) --exclude=none --repeat=1 --retries=1 --seed=1 --limit=memory=64MiB --set=size=large";
     let select: Vec<_> = select.split(' ').collect();
@@ -394,6 +395,23 @@ fn tables_have_all_keys_of_real_output() {
     assert!(problems.is_empty(), "{problems:#?}");
     let expected = UNSEEN.map(str::to_owned).into();
     assert_eq!(unseen, expected, "keys of the page in no output");
+}
+
+/// A shard, and a run that is merged without the others.
+fn shards_and_merged_run(runner: &Runner, tables: &mut Tables) {
+    let document = |arguments: &[&str]| runner.run(&[arguments, &["--json"]].concat()).document();
+    runner.write(
+        "parts.toml",
+        "[providers.echo]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"part\"\nrepeat = 9\ninput = 1\n",
+    );
+    runner.run(&["exec", "parts.toml", "--shard", "1/2", "--into", "parts/{shard}"]).expect(0);
+    tables.check("show", &document(&["show", "parts/1-of-2"]));
+    tables.check("merge", &document(&["merge", "parts/none", "--into", "parts/whole"]));
+    let merge = ["merge", "parts/1-of-2", "--into", "parts/whole", "--allow-holes"];
+    tables.check("merge", &document(&merge));
+    for name in ["1-of-2", "whole"] {
+        tables.check("manifest", &Run { dir: runner.path(&format!("parts/{name}")) }.manifest());
+    }
 }
 
 /// A group, and a run that is paused, stopped and killed.

@@ -38,7 +38,7 @@ pub struct Args {
     /// Run only trials whose newest result is not passed
     #[arg(long)]
     last_failed: bool,
-    /// Run part I of N of the trials; `auto` asks the scheduler
+    /// Run part I of N of the trials; `auto` in a scheduler
     #[arg(long, value_name = "I/N", value_parser = ShardArg::parse, conflicts_with = "last_failed")]
     shard: Option<ShardArg>,
     /// Run tests that match `tag(a) & !test(b)`; repeatable
