@@ -4,6 +4,7 @@
 //! refuses every other script and style.
 
 mod about;
+mod details;
 mod groups;
 mod overview;
 mod sides;

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use runner_model::json::Json;
 use runner_model::row::Raw;
 use runner_model::units::plural;
-use runner_model::visible::{cut_around_difference, marked, visible};
+use runner_model::visible::{cut, cut_around_difference, marked, visible};
 
 /// Lines that are shown.
 const MOST_LINES: usize = 200;
@@ -60,27 +60,23 @@ fn gap(lines: usize, noun: &str) -> Markup {
 }
 
 fn line(pair: Pair<'_>) -> Markup {
-    let shown = |text: &str| if text.is_empty() { "↵".to_owned() } else { marked(text) };
+    let text = |text: &str| if text.is_empty() { "↵".to_owned() } else { marked(text) };
     match pair {
         Pair::Equal(text) => {
-            let text = visible(text);
-            let [text, _] = cut_around_difference([&text, ""], LONG_LINE);
+            let text = cut(&visible(text), LONG_LINE);
             html! { div { code { (text) } code.twin aria-hidden="true" { (text) } } }
         }
         Pair::Changed(Some(old), Some(new)) => {
-            let [old, new] =
-                cut_around_difference([&shown(old), &shown(new)].map(|text| &**text), LONG_LINE);
+            let [old, new] = [text(old), text(new)];
+            let [old, new] = cut_around_difference([&old, &new], LONG_LINE);
             let (start, end) = common([&old, &new]);
             html! { div { del { (change(&old, start, end)) } ins { (change(&new, start, end)) } } }
         }
-        Pair::Changed(old, new) => {
-            let text = |text| cut_around_difference([&shown(text), ""], LONG_LINE)[0].clone();
-            html! {
-                div {
-                    @if let Some(old) = old { del { (text(old)) } } @else { span.void {} }
-                    @if let Some(new) = new { ins { (text(new)) } } @else { span.void {} }
-                }
-            }
+        Pair::Changed(Some(old), None) => {
+            html! { div { del { (cut(&text(old), LONG_LINE)) } span.void {} } }
+        }
+        Pair::Changed(None, new) => {
+            html! { div { span.void {} ins { (cut(&text(new.unwrap_or_default()), LONG_LINE)) } } }
         }
     }
 }

@@ -7,7 +7,8 @@ use runner_model::units::{plural, show_duration};
 use runner_model::visible::visible_line;
 use runner_model::{Outcome, RowRef};
 
-use super::groups::{Groups, Reason, headline};
+use super::details::headline;
+use super::groups::{Groups, Reason};
 use crate::forms::cases::Case;
 use crate::{RunDocument, phrases};
 
