@@ -45,7 +45,7 @@ pub struct PassRate {
 }
 
 impl PassRate {
-    fn of(counts: &Counts, has_repeats: bool) -> Option<Self> {
+    pub(crate) fn of(counts: &Counts, has_repeats: bool) -> Option<Self> {
         let judged = counts.passed + counts.bad();
         let is_enough = judged >= MIN_TRIALS || has_repeats && judged > 0;
         is_enough.then(|| Self {

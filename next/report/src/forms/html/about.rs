@@ -29,56 +29,56 @@ pub(super) fn section(document: &RunDocument) -> Markup {
 
 fn facts(manifest: &Manifest) -> Vec<(&'static str, String)> {
     let metadata = &manifest.metadata;
-    let selection = serde_json::to_value(&metadata.selection).unwrap_or_default();
-    let selection =
-        selection.as_object().filter(|keys| !keys.is_empty()).map(|_| selection.to_string());
-    let vars = metadata.vars.iter().map(|(name, value)| format!("{name}={value}"));
-    let vars: Vec<_> = vars.collect();
+    let selection = serde_json::to_string(&metadata.selection).unwrap_or_default();
+    let vars: Vec<_> =
+        metadata.vars.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let facts = [
-        ("Scenario", Some(manifest.scenario_path.clone())),
-        ("SHA-256", Some(metadata.scenario_sha256.to_string())),
-        ("Tests", Some(metadata.suite.to_string())),
-        ("Variables", Some(vars.join(", ")).filter(|vars| !vars.is_empty())),
+        ("Scenario", manifest.scenario_path.clone()),
+        ("SHA-256", metadata.scenario_sha256.to_string()),
+        ("Tests", metadata.suite.to_string()),
+        ("Variables", vars.join(", ")),
         ("Selection", selection),
-        ("Runner", Some(metadata.runner_version.clone())),
+        ("Runner", metadata.runner_version.clone()),
     ];
-    facts.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
+    facts.into_iter().filter(|(_, text)| !["", "{}"].contains(&text.as_str())).collect()
 }
 
 fn session(session: &SessionEntry) -> Markup {
     let command: Vec<_> = session.command.iter().map(|word| quoted(word)).collect();
     let ended = session.ended_at.map_or_else(|| "now".to_owned(), utc);
-    let mut notes = vec![format!("{} to {ended}", utc(session.started_at))];
-    notes.extend(
-        session.worked_ms.map(|worked| format!("worked {}", show_duration(duration(worked)))),
-    );
-    notes.push(format!("{} on {}", session.user, session.host));
-    notes.extend(session.wall.iter().map(|wall| format!("sandbox {wall}")));
-    notes.extend(session.adopted.map(|_| "took over changes of the scenario".to_owned()));
-    notes.extend((!session.in_flight.is_empty()).then(|| "its process died".to_owned()));
-    notes.extend(session.stopped_by.iter().map(|by| format!("stopped by {}", phrases::actor(by))));
+    let worked = session.worked_ms.map(|worked| show_duration(duration(worked)));
     html! {
         pre { (visible_line(&command.join(" "))) }
-        p.facts { @for note in notes { span { (visible_line(&note)) } } }
+        p.facts {
+            span { (utc(session.started_at)) " to " (ended) }
+            @if let Some(worked) = worked { span { "worked " (worked) } }
+            span { (visible_line(&session.user)) " on " (visible_line(&session.host)) }
+            @if let Some(wall) = &session.wall { span { "sandbox " (visible_line(wall)) } }
+            @if session.adopted.is_some() { span { "took over changes of the scenario" } }
+            @if !session.in_flight.is_empty() { span { "its process died" } }
+            @if let Some(by) = &session.stopped_by { span { "stopped by " (phrases::actor(by)) } }
+        }
     }
 }
 
 fn provider(document: &RunDocument, provider: &ManifestProvider) -> Markup {
-    let grants = GrantsToml::from(&provider.grants).table(provider.table(), &provider.name);
+    let (table, name) = (provider.table(), &provider.name);
     let mut denials = document.denials.by_name();
-    let denied =
-        denials.find(|(name, _)| **name == provider.name).map_or(&[][..], |(_, denied)| denied);
-    let wanted = table_with(provider.table(), &provider.name, &provider.grants, denied);
-    let lines = |lines: &[String]| visible_lines(lines);
+    let denied = denials.find(|(of, _)| **of == **name).map_or(&[][..], |(_, denied)| denied);
     html! {
-        h4 { (visible_line(&provider.name)) }
+        h4 { (visible_line(name)) }
         p.facts { span { (provider.kind) " " (visible_line(&provider.plugin)) } span { (provider.digest) } }
-        @if !grants.is_empty() { pre { (lines(&grants)) } }
+        (lines("", &GrantsToml::from(&provider.grants).table(table, name)))
         @for denial in denied { p.why { "denied: " (cut(&visible_line(&denial.what), LONG_LINE)) } }
-        @if !wanted.is_empty() { p.facts { "To allow it, add to the scenario:" } pre { (lines(&wanted)) } }
+        (lines("To allow it, add to the scenario:", &table_with(table, name, &provider.grants, denied)))
     }
 }
 
-fn visible_lines(lines: &[String]) -> String {
-    lines.iter().map(|line| visible_line(line).into_owned() + "\n").collect()
+fn lines(title: &str, lines: &[String]) -> Markup {
+    html! {
+        @if !lines.is_empty() {
+            p.facts { (title) }
+            pre { @for line in lines { (visible_line(line)) "\n" } }
+        }
+    }
 }

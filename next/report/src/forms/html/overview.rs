@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use maud::{Markup, html};
-use runner_model::statistics::wilson;
 use runner_model::status::{RunState, RunVerdict};
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{visible, visible_line};
 use runner_model::{Counts, Time};
 
-use crate::results::Results;
 use crate::rows::Which;
-use crate::{MetaCounts, MetaResults, RunDocument, phrases, run_facts};
+use crate::{MetaCounts, MetaResults, PassRate, Results, RunDocument, phrases, run_facts};
 
 /// Values of a key of `meta` in its table.
 const MOST_VALUES: usize = 100;
+
+/// The column of texts.
+const METRICS: &str = "Metrics";
 
 /// Formats a time, in UTC wherever the report is written.
 pub(super) fn utc(time: Time) -> String {
@@ -24,19 +25,16 @@ pub(super) fn utc(time: Time) -> String {
 pub(super) fn header(document: &RunDocument) -> Markup {
     let run = &document.run;
     let (head, counts) = (&run.head, &run.head.counts);
-    let planned = grouped(counts.planned);
-    let (sign, class, numbers) = match run.state {
-        RunState::Passed => {
-            ("✓", "good", format!("{} of {planned} passed", grouped(counts.done.passed)))
-        }
-        RunState::Failed => {
-            ("✗", "bad", format!("{} of {planned} did not pass", grouped(counts.done.bad())))
-        }
-        state => {
-            let is_bad = matches!(state, RunState::NotStarted | RunState::Damaged);
-            let done = phrases::done(&counts.done, counts.planned);
-            (if is_bad { "✗" } else { "◐" }, if is_bad { "bad" } else { "open" }, done)
-        }
+    let of_planned = |count: u64| format!("{} of {}", grouped(count), grouped(counts.planned));
+    let (sign, class) = match run.state {
+        RunState::Passed => ("✓", "good"),
+        RunState::Failed | RunState::NotStarted | RunState::Damaged => ("✗", "bad"),
+        RunState::Incomplete | RunState::Cancelled | RunState::Running => ("◐", "open"),
+    };
+    let numbers = match run.state {
+        RunState::Passed => of_planned(counts.done.passed) + " passed",
+        RunState::Failed => of_planned(counts.done.bad()) + " did not pass",
+        _ => phrases::done(&counts.done, counts.planned),
     };
     let took =
         Some(head.worked()).filter(|took| *took > Duration::ZERO && head.status.is_terminal());
@@ -128,30 +126,45 @@ fn chips(counts: &Counts, planned: u64) -> Markup {
     }
 }
 
+/// Results of a provider, a grader or a value of `meta`.
+struct Line<'a> {
+    name: String,
+    counts: Counts,
+    pass_rate: Option<PassRate>,
+    results: Option<&'a Results>,
+}
+
+impl<'a> Line<'a> {
+    fn new(name: String, results: &'a Results) -> Self {
+        let (counts, pass_rate) = (results.counts, results.pass_rate);
+        Self { name, counts, pass_rate, results: Some(results) }
+    }
+
+    fn of_value(MetaCounts { value, counts }: &MetaCounts) -> Self {
+        let name = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Self { name, counts: *counts, pass_rate: PassRate::of(counts, false), results: None }
+    }
+}
+
 pub(super) fn providers(document: &RunDocument) -> Markup {
-    let lines = document
-        .providers
-        .iter()
-        .map(|table| (table.provider.clone(), table.results.counts, Some(&table.results)));
+    let lines = document.providers.iter();
+    let lines = lines.map(|table| Line::new(table.provider.clone(), &table.results));
     table("Provider", &lines.collect::<Vec<_>>())
 }
 
 /// Formats the tables of graders and `meta`.
 pub(super) fn other_results(document: &RunDocument) -> Markup {
-    let graders = document.graders.iter().map(|table| {
-        let name = format!("{} ({})", table.grader, table.plugin);
-        (name, table.results.counts, Some(&table.results))
-    });
+    let graders = document
+        .graders
+        .iter()
+        .map(|table| Line::new(format!("{} ({})", table.grader, table.plugin), &table.results));
     let graders: Vec<_> = graders.collect();
-    let value = |MetaCounts { value, counts }: &MetaCounts| {
-        (value.as_str().map_or_else(|| value.to_string(), str::to_owned), *counts, None)
-    };
     html! {
         @if !graders.is_empty() { section { h2 { "Graders" } (table("Grader", &graders)) } }
         @for MetaResults { key, values } in &document.meta {
             section {
                 h2 { "Results by " (visible_line(key)) }
-                (table("Value", &values.iter().take(MOST_VALUES).map(value).collect::<Vec<_>>()))
+                (table("Value", &values.iter().take(MOST_VALUES).map(Line::of_value).collect::<Vec<_>>()))
                 @if values.len() > MOST_VALUES {
                     p.quiet { (plural((values.len() - MOST_VALUES) as u64, "more value", "more values")) }
                 }
@@ -160,50 +173,51 @@ pub(super) fn other_results(document: &RunDocument) -> Markup {
     }
 }
 
-type Line<'a> = (String, Counts, Option<&'a Results>);
-
 /// Formats results with the columns that any of them needs.
 fn table(title: &str, lines: &[Line<'_>]) -> Markup {
-    let counts: [(&str, fn(&Counts) -> u64); 6] = [
-        ("Passed", |counts| counts.passed),
-        ("Failed", |counts| counts.failed),
-        ("Errors", |counts| counts.error),
-        ("Timeouts", |counts| counts.timeout),
-        ("Skipped", |counts| counts.skipped),
-        ("Flaky", |counts| counts.flaky),
+    let counts = |count: fn(&Counts) -> u64| {
+        let counts = lines.iter().map(|line| Some(count(&line.counts)).filter(|count| *count > 0));
+        counts.map(|count| count.map(grouped).unwrap_or_default()).collect()
+    };
+    let results = |text: &dyn Fn(&Results) -> Option<String>| {
+        lines.iter().map(|line| line.results.and_then(text).unwrap_or_default()).collect()
+    };
+    let time = |index: usize| results(&|results| results.durations()[index].map(show_duration));
+    let metrics = |results: &Results| {
+        let metrics: Vec<_> = results.metrics.iter().map(phrases::metric).collect();
+        Some(visible_line(&metrics.join(", ")).into_owned())
+    };
+    let mut columns: Vec<(&str, Vec<String>)> = vec![
+        ("Passed", counts(|counts| counts.passed)),
+        ("Failed", counts(|counts| counts.failed)),
+        ("Errors", counts(|counts| counts.error)),
+        ("Timeouts", counts(|counts| counts.timeout)),
+        ("Skipped", counts(|counts| counts.skipped)),
+        ("Flaky", counts(|counts| counts.flaky)),
+        ("Score", results(&|results| Some(phrases::number(results.score?.into())))),
+        ("Median", time(0)),
+        ("p95", time(1)),
+        ("Max", time(2)),
+        (METRICS, results(&metrics)),
     ];
-    let mut columns = counts.to_vec();
-    columns.retain(|(name, count)| {
-        *name == "Passed" || lines.iter().any(|(_, counts, _)| count(counts) > 0)
-    });
-    let results = || lines.iter().filter_map(|(.., results)| *results);
-    let has_scores = results().any(|results| results.score.is_some());
-    let has_metrics = results().any(|results| !results.metrics.is_empty());
-    let has_times = results().next().is_some();
+    columns.retain(|(_, cells)| cells.iter().any(|cell| !cell.is_empty()));
+    let has_rates = lines.iter().any(|line| line.pass_rate.is_some());
     html! {
         div.wide tabindex="0" role="region" aria-label=(title) {
             table {
                 thead {
                     tr {
                         th scope="col" { (title) }
-                        th scope="col" { "Pass rate, 95 % interval" }
-                        @for (name, _) in &columns { th.number scope="col" { (name) } }
-                        @if has_scores { th.number scope="col" { "Score" } }
-                        @if has_times { @for name in ["Median", "p95", "Max"] { th.number scope="col" { (name) } } }
-                        @if has_metrics { th scope="col" { "Metrics" } }
+                        @if has_rates { th scope="col" { "Pass rate, 95 % interval" } }
+                        @for (name, _) in &columns { th.number[*name != METRICS] scope="col" { (name) } }
                     }
                 }
                 tbody {
-                    @for (name, counts, results) in lines {
+                    @for (index, line) in lines.iter().enumerate() {
                         tr {
-                            th scope="row" { (visible_line(name)) }
-                            td { (rate(counts)) }
-                            @for (_, count) in &columns { td.number { (grouped(count(counts))) } }
-                            @if has_scores { td.number { @if let Some(score) = results.and_then(|results| results.score) { (phrases::number(score.into())) } } }
-                            @if let Some(results) = results {
-                                @for time in results.durations() { td.number { @if let Some(time) = time { (show_duration(time)) } } }
-                                @if has_metrics { td { (visible_line(&results.metrics.iter().map(phrases::metric).collect::<Vec<_>>().join(", "))) } }
-                            }
+                            th scope="row" { (visible_line(&line.name)) }
+                            @if has_rates { td { @if let Some(rate) = line.pass_rate { (self::rate(rate)) } } }
+                            @for (name, cells) in &columns { td.number[*name != METRICS] { (cells[index]) } }
                         }
                     }
                 }
@@ -212,20 +226,14 @@ fn table(title: &str, lines: &[Line<'_>]) -> Markup {
     }
 }
 
-/// Formats the share of passed trials among those that were judged, with Wilson's interval.
-fn rate(counts: &Counts) -> Markup {
-    let judged = counts.passed + counts.bad();
-    let (low, high) = wilson(counts.passed, judged);
-    let [rate, low, high] =
-        [counts.passed as f64 / judged.max(1) as f64, low, high].map(|share| 100.0 * share);
+fn rate(PassRate { rate, interval: (low, high) }: PassRate) -> Markup {
+    let percent = |share: f64| format!("{:.1}", 100.0 * share);
     html! {
-        @if judged > 0 {
-            svg.rate viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" {
-                rect.none width="100" height="10" {}
-                rect.passed width=(format!("{rate:.2}")) height="10" {}
-                rect.interval x=(format!("{low:.2}")) y="4" width=(format!("{:.2}", high - low)) height="2" {}
-            }
-            " " (format!("{rate:.1} %")) " " span.quiet { (format!("{low:.1}–{high:.1} %")) }
+        svg.rate viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" {
+            rect.none width="100" height="10" {}
+            rect.passed width=(percent(rate)) height="10" {}
+            rect.interval x=(percent(low)) y="4" width=(percent(high - low)) height="2" {}
         }
+        " " (percent(rate)) " % " span.quiet { (percent(low)) "–" (percent(high)) " %" }
     }
 }

@@ -16,75 +16,64 @@ const LONG_LINE: usize = 1000;
 const MOST_COMPARED: usize = 40_000;
 
 /// A line of both values, or one of each.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Pair<'a> {
-    Equal(&'a str),
-    Changed(Option<&'a str>, Option<&'a str>),
-}
+type Pair<'a> = (Option<&'a str>, Option<&'a str>);
 
 /// Formats two values: texts as they are, others as JSON with sorted keys.
 pub(super) fn sides(expected: &Raw<'_>, actual: &Raw<'_>) -> Markup {
     let texts = texts([expected, actual]);
     let [old, new] = texts.each_ref().map(|text| text.split('\n').collect::<Vec<_>>());
     let pairs = pairs(&old, &new);
-    let is_changed = |pair: &Pair<'_>| matches!(pair, Pair::Changed(..));
+    let is_changed = |(old, new): &Pair<'_>| old != new;
     let has_changes = pairs.iter().any(is_changed);
     let is_near = |at: &usize| {
         let end = (at + CONTEXT + 1).min(pairs.len());
         !has_changes || pairs[at.saturating_sub(CONTEXT)..end].iter().any(is_changed)
     };
-    let near: Vec<usize> = (0..pairs.len()).filter(is_near).collect();
-    let shown = &near[..near.len().min(MOST_LINES)];
-    let before = |index: usize| match index {
-        0 => shown[0],
-        index => shown[index] - shown[index - 1] - 1,
-    };
-    let left = pairs.len() - shown.last().map_or(0, |last| last + 1);
-    let noun = if near.len() > shown.len() { "more line" } else { "equal line" };
+    let all = pairs.len();
+    let end = (0..all).filter(is_near).nth(MOST_LINES).unwrap_or(all);
+    let places: Vec<usize> = (0..end).collect();
+    let count = |lines: usize, noun: &str| plural(lines as u64, noun, &format!("{noun}s"));
     html! {
         div.sides {
             div.heads { span { "Expected" } span { "Actual" } }
-            @for (index, at) in shown.iter().enumerate() {
-                (gap(before(index), "equal line"))
-                (line(pairs[*at]))
+            @for places in places.chunk_by(|left, right| is_near(left) == is_near(right)) {
+                @if is_near(&places[0]) {
+                    @for at in places { (line(pairs[*at])) }
+                } @else {
+                    div.gap { "… " (count(places.len(), "equal line")) }
+                }
             }
-            (gap(left, noun))
+            @if end < all { div.gap { "… " (count(all - end, "more line")) } }
         }
     }
 }
 
-fn gap(lines: usize, noun: &str) -> Markup {
+fn line((old, new): Pair<'_>) -> Markup {
+    if old == new {
+        let text = cut(&visible(old.unwrap_or_default()), LONG_LINE);
+        return html! { div { code { (text) } code.twin aria-hidden="true" { (text) } } };
+    }
+    let text = |line: Option<&str>| match line {
+        Some("") => "↵".to_owned(),
+        line => marked(line.unwrap_or_default()),
+    };
+    let texts = cut_around_difference([&text(old), &text(new)], LONG_LINE);
+    let (start, end) = common([&texts[0], &texts[1]]);
     html! {
-        @if lines > 0 { div.gap { "… " (plural(lines as u64, noun, &format!("{noun}s"))) } }
-    }
-}
-
-fn line(pair: Pair<'_>) -> Markup {
-    let text = |text: &str| if text.is_empty() { "↵".to_owned() } else { marked(text) };
-    match pair {
-        Pair::Equal(text) => {
-            let text = cut(&visible(text), LONG_LINE);
-            html! { div { code { (text) } code.twin aria-hidden="true" { (text) } } }
-        }
-        Pair::Changed(Some(old), Some(new)) => {
-            let [old, new] = [text(old), text(new)];
-            let [old, new] = cut_around_difference([&old, &new], LONG_LINE);
-            let (start, end) = common([&old, &new]);
-            html! { div { del { (change(&old, start, end)) } ins { (change(&new, start, end)) } } }
-        }
-        Pair::Changed(Some(old), None) => {
-            html! { div { del { (cut(&text(old), LONG_LINE)) } span.void {} } }
-        }
-        Pair::Changed(None, new) => {
-            html! { div { span.void {} ins { (cut(&text(new.unwrap_or_default()), LONG_LINE)) } } }
+        div {
+            @if old.is_some() { del { (change(&texts[0], start, end)) } } @else { span.void {} }
+            @if new.is_some() { ins { (change(&texts[1], start, end)) } } @else { span.void {} }
         }
     }
 }
 
-/// Marks a line except for its first `start` and last `end` bytes.
+/// Marks a line except for its first `start` and last `end` bytes, if there are any.
 fn change(text: &str, start: usize, end: usize) -> Markup {
     let end = text.len() - end;
-    html! { (text[..start]) @if start < end { mark { (text[start..end]) } } (text[end..]) }
+    let is_marked = start < end && end - start < text.len();
+    html! {
+        @if is_marked { (text[..start]) mark { (text[start..end]) } (text[end..]) } @else { (text) }
+    }
 }
 
 /// Returns the bytes of the start and the end that two lines share.
@@ -113,7 +102,8 @@ fn pairs<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<Pair<'a>> {
     let end = old.iter().rev().zip(new.iter().rev()).take_while(is_equal).count();
     let (tail, old, new) =
         (&old[old.len() - end..], &old[..old.len() - end], &new[..new.len() - end]);
-    let equal = |lines: &[&'a str]| lines.iter().map(|line| Pair::Equal(line)).collect::<Vec<_>>();
+    let equal =
+        |lines: &[&'a str]| lines.iter().map(|line| (Some(*line), Some(*line))).collect::<Vec<_>>();
     let mut pairs = equal(head);
     let width = new.len() + 1;
     // The length of the longest common subsequence from each pair of lines on.
@@ -134,13 +124,12 @@ fn pairs<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<Pair<'a>> {
         let is_pair = !lengths.is_empty() && old.get(row) == new.get(column);
         if is_end || is_pair {
             let (removed, added) = (&old[first.0..row], &new[first.1..column]);
-            pairs.extend((0..removed.len().max(added.len())).map(|index| {
-                Pair::Changed(removed.get(index).copied(), added.get(index).copied())
-            }));
+            let changed = 0..removed.len().max(added.len());
+            pairs.extend(changed.map(|at| (removed.get(at).copied(), added.get(at).copied())));
             if is_end {
                 break;
             }
-            pairs.push(Pair::Equal(old[row]));
+            pairs.push((Some(old[row]), Some(old[row])));
             (row, column) = (row + 1, column + 1);
             first = (row, column);
         } else if column == new.len()
@@ -157,24 +146,23 @@ fn pairs<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<Pair<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pair, common, pairs};
+    use super::{common, pairs};
 
     #[test]
     fn lines_pair_around_common_ones() {
-        use Pair::{Changed, Equal};
         let split = |text: &'static str| text.split(' ').collect::<Vec<_>>();
         assert_eq!(
             pairs(&split("a b c d x"), &split("a c e f x")),
             [
-                Equal("a"),
-                Changed(Some("b"), None),
-                Equal("c"),
-                Changed(Some("d"), Some("e")),
-                Changed(None, Some("f")),
-                Equal("x"),
+                (Some("a"), Some("a")),
+                (Some("b"), None),
+                (Some("c"), Some("c")),
+                (Some("d"), Some("e")),
+                (None, Some("f")),
+                (Some("x"), Some("x")),
             ]
         );
-        assert_eq!(pairs(&["a"], &["a"]), [Equal("a")]);
+        assert_eq!(pairs(&["a"], &["a"]), [(Some("a"), Some("a"))]);
         // Too many lines to compare.
         let (old, new) = (vec!["a"; 300], vec!["b"; 301]);
         assert_eq!(pairs(&old, &new).len(), 301);
