@@ -95,8 +95,11 @@ pub fn merge(
     let shards = request.shards.iter().filter(|path| !is_of_root(path));
     let mut given: Vec<_> = shards.map(|path| Given::open(path)).collect();
     given.sort_by_cached_key(|one| (one.opened.as_ref().map(|one| one.shard), one.path.clone()));
-    let base = compare(&mut given).and_then(|base| given[base].opened.as_ref());
-    let whole = base.map(Whole::read).transpose()?;
+    let whole = compare(&mut given).and_then(|base| {
+        let Given { opened, problems, .. } = &mut given[base];
+        let whole = Whole::read(opened.as_ref()?);
+        whole.inspect_err(|error| problems.push(error.to_string())).ok()
+    });
     let mut found = MergeFindings {
         outcome: MergeOutcome::Refused,
         count: whole.as_ref().map_or(0, |whole| whole.count),
@@ -210,7 +213,7 @@ impl Given {
     fn findings(&self) -> ShardFindings {
         let manifest = self.opened.as_ref().map(|one| &one.source.manifest);
         ShardFindings {
-            path: self.path.clone(),
+            path: self.path.to_string_lossy().into_owned(),
             run: manifest.map(|manifest| manifest.id.clone()),
             shard: self.opened.as_ref().map(|one| one.shard),
             planned: manifest.map_or(0, |manifest| manifest.metadata.planned_trial_count),

@@ -1,7 +1,7 @@
 //! `merge`: one run of the shards of a plan.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::shards;
 use crate::faults::PLACES;
 use crate::support::{
+    random::{Random, times},
     run::{Run, sealed},
     runner::{Runner, tests},
     running::{Ran, Running},
@@ -399,4 +400,126 @@ fn death_while_merging_leaves_no_run() {
     assert!(files(&runner.path("shards")) == before, "a shard has changed");
     merge(&runner, &shards, &[]).expect(0);
     runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn sorted_and_doubled_rows_are_merged_once() {
+    let runner = eventful();
+    let shards = run_shards(&runner, 2);
+    merge(&runner, &shards, &[]).expect(0);
+    let whole = at(&runner, "results/whole");
+    let (rows, logs) = (whole.bytes("index.jsonl"), whole.bytes("logs.jsonl"));
+    for shard in &shards {
+        let shard = at(&runner, shard);
+        let text = shard.text("index.jsonl");
+        let mut lines: Vec<_> = text.lines().rev().collect();
+        lines.insert(1, lines[0]);
+        shard.write("index.jsonl", lines.join("\n") + "\n");
+    }
+    let args: Vec<_> = shards.iter().map(String::as_str).collect();
+    runner.run(&[&["merge", "--into", "results/again"], &args[..]].concat()).expect(0);
+    let again = at(&runner, "results/again");
+    assert!(again.bytes("index.jsonl") == rows && again.bytes("logs.jsonl") == logs);
+    runner.run(&["verify", "again"]).expect(0).says(&["nothing is damaged"]);
+}
+
+#[test]
+fn one_of_two_merges_into_a_folder_wins() {
+    let runner = eventful();
+    let shards = run_shards(&runner, 2);
+    let start = |shards: &[String]| {
+        Running::start(runner.command(&["merge", "--into", "results/whole"]).args(shards))
+    };
+    let (first, second) = (start(&shards), start(&shards));
+    let codes = [first, second].map(|merge| merge.finish().code);
+    assert!(codes.contains(&Some(0)), "{codes:?}");
+    assert!(codes.iter().all(|code| matches!(code, Some(0 | 2))), "{codes:?}");
+    assert_numbered(&at(&runner, "results/whole").rows());
+    runner.run(&["verify", "whole"]).expect(0);
+}
+
+/// Returns the trials that `resume` would run or grade.
+fn pending(runner: &Runner, run: &str) -> BTreeSet<String> {
+    let ran = runner.run(&["resume", run, "--dry-run"]).expect(0);
+    ran.stdout.lines().map(str::to_owned).collect()
+}
+
+/// Shards are killed, resumed, repeated and judged again at random. The merged run has the state of each trial.
+#[test]
+fn merged_run_has_the_state_of_any_shards() {
+    let mut random = Random::new();
+    for _ in 0..times(4, 60) {
+        let runner = eventful();
+        let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+        let count = 1 + random.below(3);
+        let mut folders = Vec::new();
+        for index in 1..=count {
+            let folder = format!("shards/{index}");
+            let shard = format!("{index}/{count}");
+            let exec = ["exec", "scenario.toml", "--shard", &shard, "--into", &folder, "--json"];
+            let mut commands = vec![exec.map(str::to_owned).to_vec()];
+            for _ in 0..random.below(4) {
+                let more = [
+                    &["resume", &folder, "--rerun", "failed"][..],
+                    &["resume", &folder, "--rerun", "logs*"],
+                    &["resume", &folder, "--rerun", "outcome(passed)"],
+                    &["rescore", &folder],
+                    &["resume", &folder],
+                ];
+                let more = more[random.below(5)].iter().chain(&["--json"]);
+                commands.push(more.map(ToString::to_string).collect());
+            }
+            for command in commands {
+                let other = text.replace("equals = 2", &format!("equals = {}", random.below(3)));
+                if command[0] == "rescore" {
+                    runner.scenario(&other);
+                }
+                let command: Vec<_> = command.iter().map(String::as_str).collect();
+                let mut running = runner.started(&[&command, &["-j", "2"][..]].concat());
+                let rows = random.below(20);
+                wait_until("there are rows", || {
+                    running.printed().lines().count() >= rows || !running.is_alive()
+                });
+                if random.below(2) == 0 {
+                    running.kill();
+                } else {
+                    running.finish();
+                }
+                runner.scenario(&text);
+            }
+            if runner.path(&folder).join("benchmark.json").exists() {
+                folders.push(folder);
+            }
+        }
+        if folders.is_empty() {
+            continue;
+        }
+        let ran = merge(&runner, &folders, &["--allow-holes"]);
+        assert!(matches!(ran.code, Some(0 | 1 | 4)), "{ran:?}");
+        let whole = at(&runner, "results/whole");
+        let (rows, newest) = (whole.rows(), results(&whole));
+        assert_numbered(&rows);
+        let mut expected = BTreeSet::new();
+        for folder in &folders {
+            let shard = at(&runner, folder);
+            for (trial, row) in results(&shard) {
+                for key in ["outcome", "attempt", "output", "checks", "grades", "flaky"] {
+                    assert_eq!(newest[&trial][key], row[key], "{trial} of {folder}");
+                }
+            }
+            expected.extend(pending(&runner, folder));
+        }
+        let missing = (1..=count).filter(|index| !folders.contains(&format!("shards/{index}")));
+        for index in missing {
+            let shard = format!("{index}/{count}");
+            let ran = runner.exec(&["--shard", &shard, "--dry-run"]).expect(0);
+            expected.extend(ran.stdout.lines().map(str::to_owned));
+        }
+        let left = if ran.code == Some(4) { pending(&runner, "whole") } else { BTreeSet::new() };
+        assert_eq!(left, expected);
+        runner.run(&["verify", "whole"]).expect(0);
+        runner.run(&["resume", "whole"]);
+        assert_eq!(whole.ending()[0], "completed");
+        runner.run(&["verify", "whole"]).expect(0);
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
-use std::{fs::File, io::ErrorKind, path::PathBuf};
+use std::{fs::File, io, io::ErrorKind};
 
 use runner_model::row::{LogPlace, Tail, read_line, reclose_line};
 use runner_model::{
@@ -92,7 +92,7 @@ pub enum MergeOutcome {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ShardFindings {
     /// The folder as given.
-    pub path: PathBuf,
+    pub path: String,
     /// `None` if there is no such run.
     pub run: Option<String>,
     /// `None` if the run is no shard.
@@ -223,7 +223,11 @@ impl ResultsRoot {
         let contents = plan.providers.iter().map(|provider| provider.digest);
         let contents = contents.chain([plan.metadata.suite]).chain(plan.metadata.blobs);
         for digest in contents.chain(first.blobs(plan)?) {
-            self.keep(first.content(&digest)?, &digest)?;
+            // A link to an old file would look unused to `prune` until the run has its manifest.
+            let mut draft = self.draft()?;
+            io::copy(&mut first.content(&digest)?, &mut draft)
+                .map_err(|source| run.dir.error("copy the contents of", ".", source))?;
+            self.keep(draft, &digest)?;
         }
         let mut merged = Merged::create(&run.dir)?;
         for source in &merge.shards {

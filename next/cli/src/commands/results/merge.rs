@@ -79,7 +79,7 @@ fn print(MergeDocument { found, run, .. }: &MergeDocument, out: &Out) {
 fn refusal(found: &MergeFindings, args: &Args) -> String {
     let mut lines = vec!["nothing was merged".to_owned()];
     for ShardFindings { path, run, planned, left, problems, .. } in &found.shards {
-        let path = shown_path(path);
+        let path = shown_path(path.as_ref());
         lines.extend(problems.iter().map(|problem| format!("{path}: {problem}")));
         if let (Some(_), 1..) = (run, left) {
             let trials = plural(*planned, "trial has", "trials have");
