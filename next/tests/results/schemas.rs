@@ -85,7 +85,8 @@ fn printed_schemas_are_the_published_ones() {
     let runner = Runner::new(&[]);
     let mut published = BTreeSet::new();
     for (name, title) in names(&runner) {
-        let (printed, path) = (runner.run(&["schema", &name]).expect(0).stdout, path(&name, &title));
+        let (printed, path) =
+            (runner.run(&["schema", &name]).expect(0).stdout, path(&name, &title));
         if env::var_os("UPDATE").is_some() {
             fs::write(&path, &printed).unwrap();
         }

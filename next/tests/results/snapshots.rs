@@ -69,8 +69,8 @@ id = "denied"
 input = { do = "http" }
 
 [[tests]]
-id = "trap"
-input = { do = "trap" }
+id = "panic"
+input = { do = "panic" }
 
 [[tests]]
 id = "busy"
@@ -93,26 +93,38 @@ retries = { max = 1 }
 [[tests]]
 id = "artifact"
 input = { do = "artifact", name = "a.txt" }
-
-[[tests]]
-id = "log"
-input = { do = "say", text = "hello" }
-expect = { equals = "said" }
 "#;
 
-/// Runs the scenario, and replaces everything in the run that depends on the machine or the time.
-fn every_outcome() -> (Runner, Run) {
+const FIRST: &str = "2026-11-20_09-18-04-015-every-6ba42b73";
+const SECOND: &str = "2026-11-21_09-18-04-015-every-0c5b7a1e";
+
+/// Runs the scenario twice. In the second run, a test is fixed, one regressed, one is new, and one is gone.
+fn every_outcome() -> Runner {
     let runner = Runner::new(&["hostile"]);
-    runner.write("every.toml", SCENARIO);
-    let flags = "exec every.toml --jobs 1 --into results/2026-11-20_09-18-04-015-every-6ba42b73";
-    let flags = [&flags.split(' ').collect::<Vec<_>>()[..], &["--label", "team=night"]].concat();
-    runner.run(&flags).expect(1);
-    let run = runner.only_run();
+    let second = SCENARIO
+        .replace("two\\u0007", "2")
+        .replace("id = \"skipped\"", "id = \"new\"")
+        .replace("tokens = 1234 }", "tokens = 1234 }\nexpect = { min_score = 0.9 }");
+    for (scenario, id) in [(SCENARIO, FIRST), (&*second, SECOND)] {
+        runner.write("every.toml", scenario);
+        let folder = format!("results/{id}");
+        let flags = ["--jobs", "1", "--into", &folder, "--label", "team=night"];
+        runner.run(&[&["exec", "every.toml"], &flags[..]].concat()).expect(1);
+    }
+    runner.runs().iter().for_each(|run| fix(run));
+    fs::remove_file(runner.path("results/runner.db")).unwrap();
+    runner
+}
+
+/// Replaces everything in a run that depends on the machine or the time.
+fn fix(run: &Run) {
     let rows = run.text("index.jsonl");
-    let rows = rows.lines().enumerate().map(|(number, line)| sealed(&fixed_row(line, number)));
+    let times = |text: &str| fixed_times(text, &run.id()[..10]);
+    let rows = rows.lines().enumerate();
+    let rows = rows.map(|(number, line)| sealed(&times(&fixed_row(line, number))));
     run.write("index.jsonl", rows.map(|line| line + "\n").collect::<String>());
     let logs = run.text("logs.jsonl");
-    let logs = logs.lines().map(|line| sealed(&fixed_times(line)) + "\n");
+    let logs = logs.lines().map(|line| sealed(&times(line)) + "\n");
     run.write("logs.jsonl", logs.collect::<String>());
     let mut manifest = run.manifest();
     manifest.as_object_mut().unwrap().remove("rows");
@@ -129,30 +141,29 @@ fn every_outcome() -> (Runner, Run) {
     ] {
         session[key] = value;
     }
-    let manifest = fixed_times(&manifest.to_string());
-    run.write("benchmark.json", manifest);
-    fs::remove_file(runner.path("results/runner.db")).unwrap();
-    (runner, run)
+    run.write("benchmark.json", times(&manifest.to_string()));
 }
 
 /// Replaces durations and the sizes of memories.
 fn fixed_row(line: &str, number: usize) -> String {
     let duration = format!("\"duration_ms\":{number}.25");
     let line = Regex::new(r#""duration_ms":[\d.]+"#).unwrap().replace_all(line, duration);
-    let line = Regex::new(r#""peak_memory":\d+"#).unwrap().replace_all(&line, "\"peak_memory\":65536");
-    fixed_times(&line)
+    Regex::new(r#""peak_memory":\d+"#)
+        .unwrap()
+        .replace_all(&line, "\"peak_memory\":65536")
+        .into_owned()
 }
 
-fn fixed_times(text: &str) -> String {
+fn fixed_times(text: &str, day: &str) -> String {
     let times = Regex::new(r"\d{4}-\d\d-\d\dT[\d:.]+Z").unwrap();
-    times.replace_all(text, "2026-11-20T09:18:04.015Z").into_owned()
+    times.replace_all(text, format!("{day}T09:18:04.015Z")).into_owned()
 }
 
 /// Compares a text, without digests and ages, with `snapshots/NAME.snap`.
 fn snapshot(name: &str, text: &str) {
     let digests = Regex::new(r"\b(?:[0-9a-f]{64}|[0-9a-f]{32})\b").unwrap();
     let text = digests.replace_all(text, "DIGEST");
-    let text = Regex::new(r", [\d\w ]+ ago").unwrap().replace_all(&text, ", some days ago");
+    let text = Regex::new(r"\d+ \w+ ago").unwrap().replace_all(&text, "some days ago");
     let mut settings = insta::Settings::clone_current();
     settings.set_omit_expression(true);
     settings.set_prepend_module_to_snapshot(false);
@@ -161,9 +172,9 @@ fn snapshot(name: &str, text: &str) {
 
 #[test]
 fn run_with_every_outcome_is_shown_at_each_width() {
-    let (runner, run) = every_outcome();
+    let runner = every_outcome();
     for columns in [60, 80, 200] {
-        let script = format!("exec \"$runner\" show {}", run.id());
+        let script = format!("exec \"$runner\" show {SECOND}");
         let (code, shown) = Terminal::run_script(&runner, columns, "UTC", &script).end();
         assert_eq!(code, 0);
         snapshot(&format!("show_{columns}"), &shown.replace("\r\n", "\n"));
@@ -172,16 +183,23 @@ fn run_with_every_outcome_is_shown_at_each_width() {
 
 #[test]
 fn run_with_every_outcome_is_the_same_in_each_form() {
-    let (runner, run) = every_outcome();
-    let mut document: Value = runner.run(&["show", run.id(), "--json"]).document();
+    let runner = every_outcome();
+    let mut document: Value = runner.run(&["show", SECOND, "--json"]).document();
     for provider in document["manifest"]["providers"].as_array_mut().unwrap() {
         provider["limits"] = json!({});
     }
-    let document = serde_json::to_string_pretty(&document).unwrap();
-    snapshot("show_json", &document);
-    for arguments in ["list", "report --markdown", "report --junit", "report --csv", "history"] {
-        let name = arguments.replace(" --", "_");
+    snapshot("show_json", &serde_json::to_string_pretty(&document).unwrap());
+    for (name, arguments) in [
+        ("list", "list"),
+        ("markdown", "report --markdown"),
+        ("junit", "report --junit"),
+        ("csv", "report --csv"),
+        ("history", "history"),
+        ("compare", "compare"),
+        ("matrix", "show --matrix"),
+        ("trial", &format!("show {FIRST} group/text@guest")),
+    ] {
         let arguments: Vec<_> = arguments.split(' ').collect();
-        snapshot(&name, &runner.run(&arguments).stdout);
+        snapshot(name, &runner.run(&arguments).stdout);
     }
 }
