@@ -264,6 +264,10 @@ impl Tables {
             if !value.is_null() {
                 self.check_form(place, form, value);
             }
+        } else if let Some(form) = form.strip_prefix("null or ") {
+            if !value.is_null() {
+                self.check_form(place, form, value);
+            }
         } else if let Some(form) = form.strip_prefix("array of ") {
             match value.as_array() {
                 Some(items) => items.iter().for_each(|item| self.check_form(place, form, item)),
@@ -348,6 +352,8 @@ fn tables_have_all_keys_of_real_output() {
     for test in ["judge", "log", "say", "files", "flood", "graded"] {
         tables.check("show-trial", &document(&["show", run.id(), &format!("{test}@hostile#1")]));
     }
+    tables.check("show-matrix", &document(&["show", run.id(), "--matrix"]));
+    tables.check("history", &document(&["history", "--by", "team"]));
     lines(&["logs", run.id()]).iter().for_each(|line| tables.check("log-line", line));
     tables.check("verify", &document(&["verify", run.id()]));
     shards_and_merged_run(&runner, &mut tables);

@@ -1,1 +1,194 @@
-//! `history`.
+//! `history`: results of tests over the runs of a scenario.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::runner::{Runner, tests};
+
+const PROVIDER: &str = "[providers.hostile]\nplugin = \"hostile.wasm\"\n";
+
+fn write(runner: &Runner, table: &str) {
+    runner.scenario(&format!("{PROVIDER}{}", tests(table)));
+}
+
+fn history(runner: &Runner, flags: &[&str]) -> Value {
+    runner.run(&[&["history", "--json"], flags].concat()).expect(0).document()
+}
+
+/// Returns the tests with their marks.
+fn marks(document: &Value) -> Vec<(String, Vec<Value>)> {
+    let tests = document["tests"].as_array().unwrap().iter();
+    let marks = |test: &Value| test["marks"].as_array().unwrap().clone();
+    tests.map(|test| (test["test"].as_str().unwrap().to_owned(), marks(test))).collect()
+}
+
+#[test]
+fn flaky_tests_precede_failing_ones() {
+    let runner = Runner::new(&["files"]);
+    fs::create_dir(runner.path("open")).unwrap();
+    runner.write("open/steady", "1");
+    // `changed` fails after a change of its expectation. `random` reads a file that is in no fingerprint.
+    let exec = |changed: u32, content: &str| {
+        runner.write("open/random", content);
+        let tests = tests(&format!(
+            "always  | [[\"read\", \"/data/steady\"]] | equals = [{{ ok = \"1\" }}]
+            changed | [[\"read\", \"/data/steady\"]] | equals = [{{ ok = \"{changed}\" }}]
+            random  | [[\"read\", \"/data/random\"]] | equals = [{{ ok = \"1\" }}]"
+        ));
+        runner.scenario(&format!(
+            "[providers.files]\nplugin = \"files.wasm\"\ngrants.fs = [{{ path = \"open\", mount = \"/data\" }}]\n{tests}"
+        ));
+        runner.exec(&[])
+    };
+    exec(1, "1").expect(0);
+    exec(1, "2").expect(1);
+    exec(2, "1").expect(1);
+    let document = history(&runner, &[]);
+    let [passed, failed] = ["passed", "failed"].map(|mark| json!(mark));
+    assert_eq!(
+        marks(&document),
+        [
+            ("random".to_owned(), vec![passed.clone(), failed.clone(), passed.clone()]),
+            ("changed".to_owned(), vec![passed.clone(), passed.clone(), failed]),
+            ("always".to_owned(), vec![passed; 3]),
+        ]
+    );
+    let counts = |key| {
+        document["tests"].as_array().unwrap().iter().map(|one| one[key].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(counts("flaky_runs"), [2, 0, 0].map(|count| json!(count)));
+    assert_eq!(document["runs"][1]["pass_rate"], 2.0 / 3.0);
+    let shown = runner.run(&["history"]).expect(0);
+    shown.says(&[
+        "3 runs of scenario, 20",
+        "random@files 2/3 2",
+        "✓✗✓ changed@files 2/3",
+        "✓✓✗ always@files 3/3",
+        "✓ passed ~ flaky ✗ failed ! error T timeout ○ skipped · no result",
+    ]);
+}
+
+#[test]
+fn runs_and_tests_are_selected() {
+    let runner = Runner::hostile("");
+    write(&runner, "a/x | { do = \"echo\", value = 1 } |\nb | { do = \"echo\", value = 1 } |");
+    runner.exec(&[]).expect(0);
+    runner.exec(&["--test", "b"]).expect(0);
+    runner.exec(&[]).expect(0);
+    let lengths = |flags: &[&str]| {
+        let found = history(&runner, flags);
+        [&found["runs"], &found["tests"]].map(|list| list.as_array().unwrap().len())
+    };
+    assert_eq!(lengths(&[]), [3, 2]);
+    assert_eq!(lengths(&["-n", "2"]), [2, 2]);
+    assert_eq!(lengths(&["--test", "a/*"]), [3, 1]);
+    assert_eq!(lengths(&["--provider", "other"]), [3, 0]);
+    assert_eq!(lengths(&["--since", "1h"]), [3, 2]);
+    assert_eq!(lengths(&["--since", "2100-01-01"]), [0, 0]);
+    let missing = marks(&history(&runner, &["--test", "a/x"]));
+    assert_eq!(missing[0].1[1], Value::Null);
+    runner.run(&["history", "--test", "a/*"]).expect(0).says(&["✓·✓"]);
+    runner.run(&["history", "--test", "none"]).expect(0).says(&["no test matches"]);
+    runner.run(&["history", "--since", "2100-01-01"]).expect(0).says(&["no runs match"]);
+}
+
+#[test]
+fn scenarios_are_named_by_file_or_name() {
+    let runner = Runner::hostile("");
+    write(&runner, "a | { do = \"echo\", value = 1 } |");
+    runner.exec(&[]).expect(0);
+    fs::copy(runner.path("scenario.toml"), runner.path("other.toml")).unwrap();
+    runner.run(&["exec", "other.toml"]).expect(0);
+    runner.run(&["exec", "other.toml"]).expect(0);
+    let runs = |flags: &[&str]| {
+        let found = history(&runner, flags);
+        (found["scenario"].as_str().unwrap().to_owned(), found["runs"].as_array().unwrap().len())
+    };
+    let (scenario, other) = (("scenario".to_owned(), 1), ("other".to_owned(), 2));
+    assert_eq!(
+        [runs(&[]), runs(&["other"]), runs(&["other.toml"])],
+        [other.clone(), other.clone(), other]
+    );
+    assert_eq!([runs(&["scenario"]), runs(&["./scenario.toml"])], [scenario.clone(), scenario]);
+    runner.write("unused.toml", "");
+    let refused = |name: &str, text: &str| runner.run(&["history", name]).expect(2).says(&[text]);
+    refused("unused.toml", "no run of unused.toml yet to run it: runner exec unused.toml");
+    refused("othr", "no run of a scenario `othr` scenarios with runs: `other`, `scenario`");
+    // Another file with the name of a scenario.
+    fs::create_dir(runner.path("copy")).unwrap();
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.write("copy/scenario.toml", text.replace("hostile.wasm", "../hostile.wasm"));
+    runner.run(&["exec", "copy/scenario.toml"]).expect(0);
+    let found = history(&runner, &["copy/scenario.toml"]);
+    assert_eq!(found["runs"].as_array().unwrap().len(), 1);
+    let skipped = found["skipped"][0].as_str().unwrap();
+    assert!(skipped.contains("it is a run of ") && skipped.ends_with("scenario.toml"), "{skipped}");
+}
+
+#[test]
+fn sums_have_tokens_and_cost() {
+    let runner = Runner::hostile("");
+    runner.scenario(
+        r#"
+        [providers.hostile]
+        plugin = "hostile.wasm"
+        [prices.hostile]
+        tokens = 2_000_000
+        [graders.judge]
+        plugin = "hostile.wasm"
+        input = { do = "measure", score = 1, tokens = 5 }
+        min_score = 0.5
+        [[tests]]
+        id = "a"
+        input = { do = "measure", tokens = 30 }
+        expect = { graders = ["judge"] }
+        [[tests]]
+        id = "b"
+        input = { do = "echo", value = 1 }
+        "#,
+    );
+    runner.exec(&["--label", "team=night"]).expect(0);
+    runner.exec(&["--label", "team=day"]).expect(0);
+    runner.exec(&["--label", "team=night"]).expect(0);
+    runner.exec(&[]).expect(0);
+    let document = history(&runner, &["--by", "team"]);
+    let sums = document["sums"].as_array().unwrap().iter();
+    let sums: Vec<_> = sums
+        .map(|sum| json!([sum["key"], sum["runs"], sum["passed"], sum["tokens"], sum["cost_usd"]]))
+        .collect();
+    assert_eq!(
+        sums,
+        [
+            json!([null, 1, 2, 35.0, 60.0]),
+            json!(["day", 1, 2, 35.0, 60.0]),
+            json!(["night", 2, 4, 70.0, 120.0])
+        ]
+    );
+    assert_eq!(document["tests"].as_array().unwrap().last().unwrap()["tokens"], Value::Null);
+    runner.run(&["history", "--by", "team"]).expect(0).says(&["night 2 4 100 %", "70 $120"]);
+    let days = history(&runner, &["--by", "day"]);
+    assert_eq!(
+        days["sums"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|sum| sum["runs"].as_u64().unwrap())
+            .sum::<u64>(),
+        4
+    );
+    let ran = runner.run(&["history", "--by", "taem"]).expect(2);
+    ran.says(&["no run has the label `taem` labels: `team`"]);
+    // The rows give the same answer as the table.
+    fs::remove_file(runner.path("results/runner.db")).unwrap();
+    assert_eq!(history(&runner, &["--by", "team"]), document);
+}
+
+#[test]
+fn empty_root_has_no_history() {
+    let runner = Runner::hostile("");
+    runner
+        .run(&["history"])
+        .expect(2)
+        .says(&["there are no runs: the folder results does not exist"]);
+}

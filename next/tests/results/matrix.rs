@@ -1,1 +1,74 @@
-//! `show --matrix`.
+//! `show --matrix`: tests and providers.
+
+use serde_json::{Value, json};
+
+use crate::support::runner::Runner;
+
+/// Creates a run of two providers, one of which fails some tests.
+fn compared() -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        [providers.small]
+        plugin = "hostile.wasm"
+        [providers.taller-model-with-a-long-name]
+        plugin = "hostile.wasm"
+        [[tests]]
+        id = "z-first"
+        input = { do = "echo", value = 1 }
+        expect = { equals = 1 }
+        [[tests]]
+        id = "repeated"
+        repeat = 3
+        input = { do = "fail-at", repeat = 2 }
+        [[tests]]
+        id = "wrong"
+        providers = ["small"]
+        input = { do = "echo", value = 1 }
+        expect = { equals = 2 }
+        [[tests]]
+        id = "scored"
+        input = { do = "measure", score = 0.5, tokens = 1 }
+        "#,
+    );
+    runner.exec(&[]).expect(1);
+    runner
+}
+
+#[test]
+fn matrix_has_tests_in_plan_order() {
+    let runner = compared();
+    let shown = runner.run(&["show", "--matrix"]).expect(0).stdout;
+    let lines: Vec<_> =
+        shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert_eq!(lines[0], ["test", "small", "taller-model-with-a-long-name"]);
+    assert_eq!(lines[1], ["z-first", "✓", "passed", "✓", "passed"]);
+    assert_eq!(lines[2], ["repeated", "~", "2/3", "~", "2/3"]);
+    assert_eq!(lines[3], ["wrong", "✗", "failed", "·"]);
+    assert_eq!(lines[4], ["scored", "✓", "passed", "0.5", "✓", "passed", "0.5"]);
+    assert!(lines[5].starts_with(&["✗", "failed:"]), "{shown}");
+}
+
+#[test]
+fn matrix_shows_selected_tests_in_full() {
+    let runner = compared();
+    let names = |flags: &[&str]| {
+        let matrix =
+            runner.run(&[&["show", "--matrix", "--json"], flags].concat()).expect(0).document();
+        let tests = matrix["tests"].as_array().unwrap().iter();
+        tests.map(|test| test["test"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&[]), ["z-first", "repeated", "wrong", "scored"]);
+    assert_eq!(names(&["--failed"]), ["repeated", "wrong"]);
+    assert_eq!(
+        names(&["-E", "provider(small) & test(*r*) & outcome(passed)"]),
+        ["z-first", "repeated", "scored"]
+    );
+    let matrix = runner.run(&["show", "--matrix", "--json"]).expect(0).document();
+    assert_eq!(matrix["providers"], json!(["small", "taller-model-with-a-long-name"]));
+    let cells = &matrix["tests"][2]["cells"];
+    assert_eq!([&cells[0]["failed"], &cells[1]], [&json!(1), &Value::Null]);
+    assert_eq!(matrix["tests"][1]["cells"][1]["error"], 1);
+    assert_eq!(matrix["tests"][3]["cells"][0]["score"], 0.5);
+    runner.run(&["show", "latest", "wrong", "--matrix"]).expect(2).says(&["cannot be used with"]);
+}

@@ -1,1 +1,131 @@
-//! The page of a trial.
+//! The page of a trial: its earlier results, other providers, attempts, and parts for other programs.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::runner::{Runner, tests};
+
+#[test]
+fn page_has_results_of_earlier_runs() {
+    let runner = Runner::hostile("");
+    let with = |value: u32| {
+        let tests = tests(&format!("a | {{ do = \"echo\", value = {value} }} | equals = 1"));
+        runner.scenario(&format!("[providers.hostile]\nplugin = \"hostile.wasm\"\n{tests}"));
+    };
+    with(1);
+    runner.exec(&[]).expect(0);
+    let first = runner.run(&["show", "latest", "a"]).expect(0);
+    assert!(!first.stdout.contains("history"), "{}", first.stdout);
+    runner.exec(&[]).expect(0);
+    with(2);
+    runner.exec(&[]).expect(1);
+    runner.exec(&[]).expect(1);
+    let changed = &runner.runs()[2];
+    let (_, short) = changed.id().rsplit_once('-').unwrap();
+    runner.run(&["show", "latest", "a"]).expect(0).says(&[
+        "history ✓✓✗✗ newest last, since 20",
+        &format!("failed since run {short}, 20"),
+        "; before: passed",
+    ]);
+    let page = runner.run(&["show", "latest", "a", "--json"]).expect(0).document();
+    let history = page["history"].as_array().unwrap();
+    let outcomes: Vec<_> = history.iter().map(|one| one["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["passed", "passed", "failed", "failed"]);
+    assert_eq!(history[2]["run"], changed.id());
+}
+
+#[test]
+fn page_has_outputs_of_other_providers() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(&format!(
+        "[providers.one]\nplugin = \"hostile.wasm\"\n[providers.two]\nplugin = \"hostile.wasm\"\n{}",
+        tests("a | { do = \"echo\", value = \"first\\nsecond \\u001b[31m\" } |\nb | { do = \"trap\" } |")
+    ));
+    runner.exec(&[]).expect(1);
+    let ran = runner.run(&["show", "latest", "a@one"]).expect(0);
+    ran.says(&[r"other providers two: passed, ", r"first second \u{1b}[31m"]);
+    runner.run(&["show", "latest", "b@two"]).expect(0).says(&["other providers one: error, "]);
+    let page = runner.run(&["show", "latest", "a@one", "--json"]).expect(0).document();
+    assert_eq!(page["others"][0]["trial"], "a@two#1");
+    let short = runner.list()[0]["short"].as_str().unwrap().to_owned();
+    assert_eq!(page["reproduce"], format!("runner plugin run --from {short} --trial a@one#1"));
+}
+
+#[test]
+fn attempts_are_shown_by_number() {
+    let runner = Runner::hostile(
+        "[defaults]\nretries = { max = 1 }\n[[tests]]\nid = \"a\"\ninput = { do = \"fail-until\" }\n",
+    );
+    runner.exec(&[]).expect(0);
+    let page = |attempt: &[&str]| runner.run(&[&["show", "latest", "a"], attempt].concat());
+    page(&[])
+        .expect(0)
+        .says(&["✓ passed a@hostile#1 (attempt 2) flaky", "attempts 1 in session 1"]);
+    let first = page(&["--attempt", "1"]).expect(0);
+    assert!(first.stdout.starts_with("✗ error a@hostile#1"), "{}", first.stdout);
+    let seq =
+        |attempt| page(&["--json", "--attempt", attempt]).expect(0).document()["shown"].clone();
+    assert_eq!([seq("1"), seq("2")], [json!(1), json!(2)]);
+    page(&["--attempt", "3"]).expect(2).says(&["has no attempt 3; its attempts: 1, 2"]);
+    page(&["--attempt", "0"]).expect(2).says(&["expected a whole number from 1"]);
+}
+
+/// Creates a run of trials that leave texts, a file, and an output that is too large for a row.
+fn with_parts() -> Runner {
+    let runner = Runner::hostile(&tests(
+        r#"
+        file  | { do = "artifact", name = "output" }                   | contains = "x"
+        text  | { do = "echo", value = "a\u001b[2J\n" }                |
+        log   | { do = "log" }                                         |
+        large | { do = "flood-artifacts", count = 20_000, bytes = 1 }  |
+        "#,
+    ));
+    runner.exec(&[]).expect(1);
+    runner
+}
+
+#[test]
+fn parts_are_printed_as_they_are() {
+    let runner = with_parts();
+    let open = |test, name| runner.run(&["show", "latest", test, "--open", name]);
+    let input: Value = serde_json::from_str(&open("file", "input").expect(0).stdout).unwrap();
+    assert_eq!(input["do"], "artifact");
+    let expected = open("file", "expected").expect(0).stdout;
+    assert_eq!(serde_json::from_str::<Value>(&expected).unwrap(), json!({"contains": ["x"]}));
+    // A file cannot pass for another part.
+    assert_ne!(open("file", "output").expect(0).stdout, "one two");
+    assert_eq!(open("file", "artifacts/output").expect(0).stdout, "one two");
+    assert_eq!(open("text", "output").expect(0).stdout, "a\u{1b}[2J\n");
+    open("log", "log").expect(0).says(&["warn careful key=value"]);
+    let large = open("large", "output").expect(0).stdout;
+    assert_eq!(serde_json::from_str::<Vec<Value>>(&large).unwrap().len(), 20_000);
+    let missing = open("text", "nothing").expect(2);
+    missing.says(&["`text@hostile#1` has no part `nothing`; it has: input output"]);
+    runner.run(&["show", "latest", "o", "--open", "input"]).expect(2).says(&["`o` matches 4"]);
+}
+
+#[test]
+fn parts_are_saved_over_no_file() {
+    let runner = with_parts();
+    let save = |test, folder| runner.run(&["show", "latest", test, "--save", folder]);
+    save("file", "parts").expect(0).says(&["saved 4 files in parts"]);
+    assert_eq!(fs::read(runner.path("parts/artifacts/output")).unwrap(), b"one two");
+    fs::write(runner.path("parts/input"), "own").unwrap();
+    save("text", "parts").expect(2).says(&["parts/input exists; choose another folder"]);
+    assert_eq!(fs::read(runner.path("parts/input")).unwrap(), b"own");
+    save("text", "parts/input").expect(7).says(&["cannot write parts/input/input"]);
+}
+
+#[test]
+fn changed_part_of_a_line_is_marked() {
+    let runner = Runner::hostile(&tests(
+        r#"a | { do = "echo", value = "the old house" } | equals = "the big house""#,
+    ));
+    runner.exec(&[]).expect(1);
+    let page = runner.run(&["show", "latest", "a"]).expect(0).stdout;
+    let marks = "      expected  \"the big house\"\n      got       \"the old house\"\n                     ^^^\n";
+    assert!(page.contains(marks), "{page}");
+    let page = runner.run(&["show", "latest", "a", "--color", "always"]).expect(0).stdout;
+    assert!(page.contains("\u{1b}[7;31mold\u{1b}[0m") && !page.contains("^^^"), "{page:?}");
+}

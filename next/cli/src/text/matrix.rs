@@ -54,7 +54,8 @@ fn cell(cell: Option<&MatrixCell>, is_short: bool) -> String {
         _ => String::new(),
     };
     let score = cell.score.filter(|_| !is_short);
-    let score = score.map(|score| format!(" {}", phrases::number((score * 100.0).round() as f64 / 100.0)));
+    let score =
+        score.map(|score| format!(" {}", phrases::number((score * 100.0).round() as f64 / 100.0)));
     format!("{sign}{words}{}", style::dim(&score.unwrap_or_default()))
 }
 
@@ -118,4 +119,48 @@ pub fn lines(matrix: &MatrixDocument, screen: Option<usize>) -> impl Iterator<It
     });
     let legend = is_short.then(legend);
     once(titles).chain(tests).chain(legend)
+}
+
+#[cfg(test)]
+mod tests {
+    use runner_report::{MatrixCell, MatrixDocument, MatrixTest};
+    use serde_json::json;
+
+    use super::lines;
+    use crate::text::{layout::width, style::plain, tests::run};
+
+    #[test]
+    fn every_line_fits_the_screen() {
+        let one = MatrixCell { failed: 1, score: Some(0.126), ..MatrixCell::default() };
+        let many = MatrixCell { passed: 3, failed: 2, ..one };
+        let test = |id: &str, cells: [Option<MatrixCell>; 3]| MatrixTest {
+            test: id.into(),
+            cells: cells.into(),
+        };
+        let long = "long/".repeat(20);
+        let matrix = MatrixDocument {
+            v: 1,
+            run: run(&json!({})),
+            providers: ["small", "model-with-a-long-name", "x\u{1b}[2J"].map(Box::from).into(),
+            tests: vec![
+                test("a", [Some(one), Some(many), None]),
+                test(&long, [None, Some(one), None]),
+            ],
+        };
+        let shown = |screen| lines(&matrix, screen).map(|line| plain(&line)).collect::<Vec<_>>();
+        for columns in 35..200 {
+            let lines = shown(Some(columns));
+            assert!(lines[..3].iter().all(|line| width(line) <= columns), "{columns}: {lines:#?}");
+            assert!(lines[1].contains("3/5"), "{columns}: {lines:#?}");
+        }
+        let wide = shown(None);
+        assert!(
+            wide[0].ends_with("  small          model-with-a-long-name  x\\u{1b}[2J"),
+            "{wide:#?}"
+        );
+        assert!(wide[1].ends_with("✗ failed 0.13  ~ 3/5 0.13              ·"), "{wide:#?}");
+        let narrow = shown(Some(60));
+        assert!(narrow[0].ends_with("small  model-with-a-long-name  x\\u{1b}[2J"), "{narrow:#?}");
+        assert!(narrow[3].starts_with("✓ passed  ~ flaky"), "{narrow:#?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Output: the printer, colours, layout, and the texts that several commands share.
 
+mod difference;
 pub mod error;
 pub mod events;
 pub mod grants;

@@ -248,6 +248,10 @@ pub fn message_columns() -> Option<usize> {
     columns(&io::stderr())
 }
 
+pub fn has_colours() -> bool {
+    AutoStream::choice(&io::stdout()) != ColorChoice::Never
+}
+
 pub fn has_coloured_messages() -> bool {
     AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }

@@ -8,6 +8,9 @@ use super::layout::pieces;
 pub type Paint = fn(&str) -> String;
 
 fn paint(code: &str, text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
     format!("\u{1b}[{code}m{}\u{1b}[0m", visible(text))
 }
 
@@ -25,6 +28,14 @@ pub fn red(text: &str) -> String {
 
 pub fn green(text: &str) -> String {
     paint("32", text)
+}
+
+pub fn inverse_red(text: &str) -> String {
+    paint("7;31", text)
+}
+
+pub fn inverse_green(text: &str) -> String {
+    paint("7;32", text)
 }
 
 pub fn yellow(text: &str) -> String {

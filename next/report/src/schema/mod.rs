@@ -8,11 +8,12 @@ use serde_json::{Map, Value, json};
 
 use self::stored::{StoredLog, StoredRow};
 use crate::commands::{
-    CleanupDocument, DoctorDocument, GradeDocument, InspectDocument, MergeDocument, NumberedEvent, PlanLine,
-    PluginRunDocument, PruneDocument, RequestResult, RescoreLine, ResumeLine, Started,
+    CleanupDocument, DoctorDocument, GradeDocument, InspectDocument, MergeDocument, NumberedEvent,
+    PlanLine, PluginRunDocument, PruneDocument, RequestResult, RescoreLine, ResumeLine, Started,
     VerifyDocument,
 };
-use crate::{ComparisonDocument, LogEntry, RunDocument, RunList, TrialDocument, VERSION};
+use crate::{ComparisonDocument, HistoryDocument, LogEntry, MatrixDocument, RunDocument, RunList};
+use crate::{TrialDocument, VERSION};
 
 /// A schema that users can print.
 pub struct NamedSchema {
@@ -42,6 +43,8 @@ pub const SCHEMAS: &[NamedSchema] = &[
     named("show-trial", "Document of `show RUN TRIAL`", of::<TrialDocument>),
     named("compare", "Document of `compare`", of::<ComparisonDocument>),
     named("merge", "Document of `merge`", of::<MergeDocument>),
+    named("show-matrix", "Document of `show --matrix`", of::<MatrixDocument>),
+    named("history", "Document of `history`", of::<HistoryDocument>),
     named("verify", "Document of `verify`", of::<VerifyDocument>),
     named("cleanup", "Document of `cleanup`", of::<CleanupDocument>),
     named("prune", "Document of `prune`", of::<PruneDocument>),

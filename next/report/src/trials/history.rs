@@ -331,7 +331,7 @@ impl Collector {
             (other.flaky_runs, other.fails)
                 .cmp(&(one.flaky_runs, one.fails))
                 .then(rate(one).total_cmp(&rate(other)))
-                .then(left.cmp(right))
+                .then_with(|| left.split('@').cmp(right.split('@')))
         });
         let test = |(name, number): (String, usize)| {
             let cells = || self.columns.iter().rev().map(|column| column.get(number).copied());

@@ -94,7 +94,7 @@ pub fn explain_wait(out: &Out) -> impl FnMut() {
     let mut until = Some(Instant::now() + PATIENCE);
     move || {
         if until.take_if(|until| Instant::now() > *until).is_some() {
-            out.hint("reading the results of earlier runs for the first time…");
+            out.hint("reading the results of the runs; the first time takes longest…");
         }
     }
 }
@@ -111,7 +111,10 @@ fn scenario(root: &ResultsRoot, name: Option<&str>) -> Result<(String, PathBuf),
         let found = manifests.find(|manifest| Path::new(&manifest.scenario_path) == path);
         return found.map(|found| (found.scenario, path)).ok_or_else(|| {
             let runner = root.command(&["exec", name]);
-            CommandError::usage(format!("no run of {} yet\nto run it: {runner}", visible_line(name)))
+            CommandError::usage(format!(
+                "no run of {} yet\nto run it: {runner}",
+                visible_line(name)
+            ))
         });
     }
     let heads = root.runs()?.runs;
@@ -234,8 +237,13 @@ fn tests(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Stri
         ]);
     }
     let left = document.tests.len().saturating_sub(most) as u64;
-    let more = format!("… and {}: `--test GLOB` shows them", plural(left, "more test", "more tests"));
-    [table.render(screen)].into_iter().chain((left > 0).then_some(more)).collect::<Vec<_>>().join("\n")
+    let more =
+        format!("… and {}: `--test GLOB` shows them", plural(left, "more test", "more tests"));
+    [table.render(screen)]
+        .into_iter()
+        .chain((left > 0).then_some(more))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Formats pass rate, median duration, tokens and cost.
