@@ -222,7 +222,7 @@ impl Tables {
         Self { tables, seen, schemas: Published::read(), problems }
     }
 
-    /// Compares an object with a table.
+    /// Compares an object with a table, and with the schema of the same name.
     fn check(&mut self, title: &str, value: &Value) {
         let name = NAMES.iter().find(|(table, _)| *table == title).map_or(title, |(_, name)| name);
         let name = if name.starts_with("event-") { "event" } else { name };
@@ -354,11 +354,17 @@ fn tables_have_all_keys_of_real_output() {
     }
     tables.check("show-matrix", &document(&["show", run.id(), "--matrix"]));
     tables.check("history", &document(&["history", "--by", "team"]));
+    runner.scenario(&ROWS.replace("a\\nc\\n", "a\\nb\\n"));
+    runner.exec(&[]).expect(1);
+    runner.scenario(ROWS);
+    runner.exec(&[]).expect(1);
+    tables.check("show", &document(&["show"]));
+    tables.check("compare", &document(&["compare"]));
+    tables.check("compare", &document(&["compare", "--providers", "hostile", "hostile"]));
     lines(&["logs", run.id()]).iter().for_each(|line| tables.check("log-line", line));
     tables.check("verify", &document(&["verify", run.id()]));
     shards_and_merged_run(&runner, &mut tables);
-    let select =
-        "--last-failed --filter=test(*) --exclude=none --repeat=1 --retries=1 --seed=1 --limit=memory=64MiB --set=size=large";
+    let select = "--last-failed --filter=test(*) --exclude=none --repeat=1 --retries=1 --seed=1 --limit=memory=64MiB --set=size=large";
     let select: Vec<_> = select.split(' ').collect();
     tables.check_events(&lines(&[&["exec", "scenario.toml"], &select[..]].concat()));
     tables.check("manifest", &runner.runs().pop().unwrap().manifest());
@@ -401,6 +407,8 @@ fn tables_have_all_keys_of_real_output() {
     assert!(problems.is_empty(), "{problems:#?}");
     let expected = UNSEEN.map(str::to_owned).into();
     assert_eq!(unseen, expected, "keys of the page in no output");
+    let unseen: Vec<_> = tables.schemas.unseen();
+    assert!(unseen.iter().all(|name| FILES.contains(name)), "schemas of no output: {unseen:?}");
 }
 
 /// A shard, and a run that is merged without the others.
@@ -424,8 +432,6 @@ fn shards_and_merged_run(runner: &Runner, tables: &mut Tables) {
 fn running_and_dead_runs(runner: &Runner, tables: &mut Tables) {
     let document = |arguments: &[&str]| runner.run(&[arguments, &["--json"]].concat()).document();
     let copy = ROWS.replace("[[tests]]", "[[tests]]\nretries = { max = 0 }");
-    let unseen: Vec<_> = tables.schemas.unseen();
-    assert!(unseen.iter().all(|name| FILES.contains(name)), "schemas of no output: {unseen:?}");
     let small = copy.split("[[tests]]").take(2).collect::<Vec<_>>().join("[[tests]]");
     runner.write("small.toml", small.replace("retries = { max = 0 }\n", ""));
     runner.write("other.toml", fs::read(runner.path("small.toml")).unwrap());
