@@ -23,13 +23,11 @@
   const number = value => value.toLocaleString('en-US', { maximumSignificantDigits: 6 });
   const duration = ms => {
     const s = ms / 1000;
+    if (s >= 7200) return `${Math.floor(s / 3600)} h ${Math.floor(s / 60 % 60)} min`;
+    if (s >= 120) return `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`;
     if (ms < 1) return `${Math.floor(ms * 1000)} µs`;
-    if (ms < 10) return `${ms % 1 ? (Math.floor(ms * 10) / 10).toFixed(1) : ms} ms`;
-    if (s < 1) return `${Math.floor(ms)} ms`;
-    if (s < 10) return `${s % 1 ? (Math.floor(s * 10) / 10).toFixed(1) : s} s`;
-    if (s < 120) return `${Math.floor(s)} s`;
-    if (s < 7200) return `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`;
-    return `${Math.floor(s / 3600)} h ${Math.floor(s / 60 % 60)} min`;
+    const [value, unit] = ms < 1000 ? [ms, 'ms'] : [s, 's'];
+    return `${value < 10 && value % 1 ? value.toFixed(1) : Math.floor(value)} ${unit}`;
   };
 
   function matches(row) {
@@ -92,8 +90,8 @@
     draw();
   }
 
-  /// Keeps the selection in the address, so that a link or a reload shows it again.
-  function select_(changes) {
+  // Keeps the selection in the address, so that a link or a reload shows it again.
+  function choose(changes) {
     Object.assign(state, changes);
     const query = new URLSearchParams();
     for (const key of ['words', 'outcome', 'provider']) if (state[key] !== '') query.set(key, state[key]);
@@ -152,11 +150,11 @@
   let timer = 0;
   search.addEventListener('input', () => {
     clearTimeout(timer);
-    timer = setTimeout(() => select_({ words: search.value.trim() }), 120);
+    timer = setTimeout(() => choose({ words: search.value.trim() }), 120);
   });
-  select?.addEventListener('change', () => select_({ provider: select.value }));
+  select?.addEventListener('change', () => choose({ provider: select.value }));
   for (const chip of chips) {
-    chip.addEventListener('click', () => select_({ outcome: state.outcome === chip.dataset.outcome ? '' : chip.dataset.outcome }));
+    chip.addEventListener('click', () => choose({ outcome: state.outcome === chip.dataset.outcome ? '' : chip.dataset.outcome }));
   }
   const unfold = find('#unfold');
   unfold.hidden = cases.length === 0;
@@ -167,9 +165,10 @@
   });
   for (const command of all('.command')) {
     const button = make('button', command, 'copy', 'Copy');
-    button.addEventListener('click', async () => {
-      await navigator.clipboard.writeText(find('pre', command).textContent);
-      button.textContent = 'Copied';
+    button.addEventListener('click', () => {
+      // Unlike `navigator.clipboard`, this needs no permission in a local file.
+      getSelection().selectAllChildren(find('pre', command));
+      button.textContent = document.execCommand('copy') ? 'Copied' : 'Selected';
       setTimeout(() => { button.textContent = 'Copy'; }, 1500);
     });
   }
@@ -178,7 +177,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === 'Escape' && event.target === search) {
       search.value = '';
-      select_({ words: '' });
+      choose({ words: '' });
       search.blur();
     } else if (isField) {
       return;
