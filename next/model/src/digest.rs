@@ -36,7 +36,11 @@ macro_rules! hex_bytes {
             }
         }
 
-        crate::enum_text::text_schema!($name, "pattern": concat!("^([0-9a-f]{2}){", $bytes, "}$"));
+        crate::enum_text::text_schema!(
+            $name,
+            "pattern": concat!("^([0-9a-f]{2}){", $bytes, "}$"),
+            "description": concat!($bytes, " bytes of a SHA-256, as hexadecimal digits.")
+        );
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

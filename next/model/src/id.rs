@@ -134,7 +134,7 @@ fn push_decimal(text: &mut String, number: u32) {
     text.push(char::from(b'0' + (number % 10) as u8));
 }
 
-text_schema!(TrialId,);
+text_schema!(TrialId, "description": "The trial, as `test@provider#repeat`.");
 
 impl Serialize for TrialId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -116,7 +116,7 @@ impl Time {
     }
 }
 
-text_schema!(Time, "format": "date-time");
+text_schema!(Time, "format": "date-time", "description": "A time in UTC.");
 
 serde_text!(
     Time,
