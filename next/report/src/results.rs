@@ -68,6 +68,10 @@ impl PassRate {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Final {
     pub(crate) seq: u64,
+    /// First byte of the row.
+    pub(crate) at: u64,
+    /// Bytes of the row.
+    pub(crate) bytes: u32,
     pub(crate) duration_ms: f32,
     /// Index in the list of providers.
     pub(crate) provider: u16,

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::BufReader,
 };
@@ -63,34 +63,51 @@ pub struct Rows {
     pub(crate) settled: Settled,
 }
 
-/// The row that settles each trial, from the list of a run's providers. Some 60 bytes a trial.
+/// The row that settles each trial, from the list of a run's providers. Some 80 bytes a trial.
 #[derive(Debug)]
 pub(crate) struct Settled {
     fold: UnplannedFold,
     /// By the numbers of `fold`.
     newest: Vec<Option<Final>>,
+    /// Bad and stopped attempts that do not settle their trials, by number: first byte and number of bytes.
+    unsettling: BTreeMap<usize, Vec<(u64, usize)>>,
     /// Whether a row has metrics or grades.
     has_sums: bool,
 }
 
 impl Settled {
     pub(crate) fn new(manifest: &Manifest) -> Self {
-        Self { fold: UnplannedFold::new(manifest), newest: Vec::new(), has_sums: false }
+        // A damaged manifest may count more than there is memory.
+        let newest = Vec::with_capacity(manifest.counts.done().min(1 << 20) as usize);
+        let (fold, unsettling) = (UnplannedFold::new(manifest), BTreeMap::new());
+        Self { fold, newest, unsettling, has_sums: false }
     }
 
-    /// Adds a row of a test with this `meta`. Rows of other providers than these settle nothing, and neither do those of
-    /// trials that the plan lacks.
-    pub(crate) fn add(&mut self, row: &RowHead, providers: &[&str], is_planned: bool, meta: u32) {
+    /// Adds a row of `bytes` bytes at `at`, of a test with this `meta`. Rows of other providers than these settle nothing, and
+    /// neither do those of trials that the plan lacks.
+    pub(crate) fn add(
+        &mut self,
+        row: &RowHead,
+        (at, bytes): (u64, usize),
+        providers: &[&str],
+        is_planned: bool,
+        meta: u32,
+    ) {
         self.has_sums |= row.has_metrics || !row.grades.is_empty();
         let Some((number, effect)) = self.fold.add(row) else { return };
         self.newest.resize(self.newest.len().max(number + 1), None);
         let provider = providers.iter().position(|name| **name == *row.trial.provider);
         let Some(provider) = provider.filter(|_| is_planned) else { return };
+        if !row.r#final && row.outcome != Outcome::Ungraded {
+            self.unsettling.entry(number).or_default().push((at, bytes));
+        }
         let newest = &mut self.newest[number];
         if effect.settles || newest.is_none_or(|row| row.outcome == Outcome::Ungraded) {
             let is_counted = effect.settles || row.outcome == Outcome::Ungraded;
             *newest = is_counted.then(|| Final {
                 seq: row.seq,
+                at,
+                bytes: bytes as u32,
                 duration_ms: row.duration_ms as f32,
                 provider: provider as u16,
                 outcome: row.outcome,
@@ -121,10 +138,24 @@ impl Settled {
         self.fold.number(trial)
     }
 
-    /// Returns the row that settles this trial.
-    pub(crate) fn of(&self, trial: &TrialId) -> Option<Final> {
-        let number = self.fold.number(trial)?;
+    /// Returns the number of trials that have rows.
+    pub(crate) fn numbers(&self) -> usize {
+        self.newest.len()
+    }
+
+    /// Returns the row that settles the trial of a number, or the newest one that is `ungraded`.
+    pub(crate) fn newest(&self, number: usize) -> Option<Final> {
         *self.newest.get(number)?
+    }
+
+    /// Returns the places of the bad and stopped attempts of a trial that do not settle it.
+    pub(crate) fn unsettling(&self, number: usize) -> &[(u64, usize)] {
+        self.unsettling.get(&number).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the row that settles this trial.
+    fn of(&self, trial: &TrialId) -> Option<Final> {
+        self.newest(self.fold.number(trial)?)
     }
 
     /// Returns the settling or ungraded row of every trial, in no order.
@@ -170,10 +201,7 @@ impl Rows {
     }
 
     /// Calls `each` for every selected row, its first byte on disk, and its line.
-    pub(crate) fn each_at(
-        &self,
-        each: impl FnMut(u64, &RowRef<'_>, &[u8]),
-    ) -> Result<(), RecordError> {
+    fn each_at(&self, each: impl FnMut(u64, &RowRef<'_>, &[u8])) -> Result<(), RecordError> {
         let is_flaky = |head: &RowHead| {
             let newest = self.settled.of(&head.trial);
             head.outcome != Outcome::Ungraded && newest.is_some_and(|newest| newest.flaky)

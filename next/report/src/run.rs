@@ -90,10 +90,11 @@ impl RunDocument {
         let (mut settled, damaged_lines, denials) = run.fold_lines(
             &new,
             |_| (),
-            &mut |(settled, damaged_lines, denials), _, (line, _)| match line {
+            &mut |(settled, damaged_lines, denials), place, (line, _)| match line {
                 ReadLine::Row(head, bytes) => {
                     let is_planned = is_planned(&head.trial);
-                    settled.add(&head, &names, is_planned, meta.of(&head.trial.test));
+                    let (at, meta) = ((place.at, bytes.len()), meta.of(&head.trial.test));
+                    settled.add(&head, at, &names, is_planned, meta);
                     if is_planned
                         && head.denies()
                         && let Ok(row) = read_line(bytes)

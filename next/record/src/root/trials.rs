@@ -19,6 +19,7 @@ use crate::disk::beneath::Stamp;
 use crate::disk::layout::{MANIFEST, ROWS};
 use crate::rows::fold::UnplannedFold;
 use crate::rows::line_reader::{ParsedLine, ReadLine};
+use crate::rows::ordered::LinePlace;
 use crate::run::truth::CheckedManifest;
 use crate::{Manifest, RecordError, ResultsRoot, RunDir};
 
@@ -470,7 +471,7 @@ fn read_rows(
             result.crc(&run.id),
         ])
     };
-    let mut add = |reading: &mut Reading, number, (line, rest): ParsedLine<'_, RowRest>| {
+    let mut add = |reading: &mut Reading, at: LinePlace, (line, rest): ParsedLine<'_, RowRest>| {
         match line {
             ReadLine::Row(row, _) => {
                 // Without the plan, rows of trials that it lacks are not found here.
@@ -482,7 +483,8 @@ fn read_rows(
                 }
             }
             ReadLine::Damaged(problem @ BadLine::Version(_)) => {
-                reading.other_version.get_or_insert_with(|| format!("line {number}: {problem}"));
+                let problem = || format!("line {}: {problem}", at.number);
+                reading.other_version.get_or_insert_with(problem);
             }
             ReadLine::Damaged(_) | ReadLine::Torn => {}
         }

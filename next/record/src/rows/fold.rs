@@ -175,7 +175,8 @@ impl Fold {
         };
         let mut other_version = None;
         let folded =
-            run.fold_lines(&new, |_| (), &mut |(fold, removed, reruns), number, (line, _)| {
+            run.fold_lines(&new, |_| (), &mut |(fold, removed, reruns), place, (line, _)| {
+                let number = place.number;
                 match line {
                     ReadLine::Row(row, _) => {
                         while let Some((_, rerun)) =

@@ -8,8 +8,17 @@ use crate::disk::layout::ROWS;
 use crate::rows::line_reader::{ParsedLine, ReadLine};
 use crate::{RecordError, RunDir};
 
-/// Adds a line and the result of `look` to a value. The number is that of the line in the file, from 1.
-pub type AddLine<'a, T, L> = dyn for<'l> FnMut(&mut T, u64, ParsedLine<'l, L>) + 'a;
+/// The place of a line in the file.
+#[derive(Clone, Copy, Debug)]
+pub struct LinePlace {
+    /// From 1.
+    pub number: u64,
+    /// The first byte.
+    pub at: u64,
+}
+
+/// Adds a line and the result of `look` to a value.
+pub type AddLine<'a, T, L> = dyn for<'l> FnMut(&mut T, LinePlace, ParsedLine<'l, L>) + 'a;
 
 impl RunDir {
     /// Adds all lines to the value that `new` creates. Rows come in the order in which they were written: by session and
@@ -23,14 +32,14 @@ impl RunDir {
     ) -> Result<T, RecordError> {
         let (mut value, mut number) = (new(), 0);
         let (mut last, mut is_ordered) = ((0, 0), true);
-        self.rows_and(0, look, &mut |_, line| {
+        self.rows_and(0, look, &mut |at, line| {
             number += 1;
             if let ReadLine::Row(row, _) = &line.0 {
                 is_ordered &= last <= (row.session, row.seq);
                 last = (row.session, row.seq);
             }
             if is_ordered {
-                add(&mut value, number, line);
+                add(&mut value, LinePlace { number, at }, line);
             }
         })?;
         if is_ordered { Ok(value) } else { self.sort_lines(new(), look, add) }
@@ -50,7 +59,7 @@ impl RunDir {
                 ReadLine::Row(row, bytes) => {
                     places.push((row.session, row.seq, number, at, bytes.len()));
                 }
-                other => add(&mut value, number, (other, None)),
+                other => add(&mut value, LinePlace { number, at }, (other, None)),
             }
         })?;
         places.sort_unstable();
@@ -61,7 +70,8 @@ impl RunDir {
             file.read_exact_at(&mut line, at)
                 .map_err(|source| self.dir.error("read", ROWS, source))?;
             if let Ok(row) = read_head(&line) {
-                add(&mut value, number, (ReadLine::Row(row, &line), Some(look(&line))));
+                let place = LinePlace { number, at };
+                add(&mut value, place, (ReadLine::Row(row, &line), Some(look(&line))));
             }
         }
         Ok(value)

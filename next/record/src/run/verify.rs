@@ -105,7 +105,8 @@ impl RunDir {
             Ok(row.logs.is_some() || !row.artifacts.is_empty())
         };
         let mut check =
-            self.fold_lines(&new, names_files, &mut |check, number, (line, names)| {
+            self.fold_lines(&new, names_files, &mut |check, place, (line, names)| {
+                let number = place.number;
                 check.line = number;
                 match line {
                     ReadLine::Row(row, bytes) => check.check_row(&row, bytes, names),

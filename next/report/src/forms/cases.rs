@@ -1,19 +1,20 @@
 //! [`Cases`]: the trials of a run in the order of its plan, also those without a result.
 
-use std::io;
+use std::{collections::HashSet, io};
 
-use runner_model::{Counts, Outcome, Places as _, RowRef, TrialId};
-use runner_record::{ReadLine, RecordError};
+use runner_model::{Counts, Places as _, RowRef, TrialId};
+use runner_record::RecordError;
 use runner_scenario::Suite;
 
 use super::error::FormError;
+use crate::results::Final;
 use crate::rows::{Line, Rows, Which};
 use crate::{RunDocument, commands::verify};
 
-/// Bits of a trial's place in [`Part::key`].
-const PLACE_BITS: u32 = 48;
+/// Number of a trial without rows.
+const NO_NUMBER: u32 = u32::MAX;
 
-/// The selected trials of a run, and the places of their rows. Uses 24 bytes per row.
+/// The selected trials of a run. Uses 12 bytes per trial.
 pub(crate) struct Cases<'a> {
     rows: &'a Rows,
     /// `None` if it is damaged. Then trials without rows are unknown.
@@ -21,18 +22,14 @@ pub(crate) struct Cases<'a> {
     parts: Vec<Part>,
 }
 
-/// A row, or a trial without one.
 #[derive(Clone, Copy)]
 struct Part {
-    /// The provider's index if cases are sorted by provider, then the trial's place in the plan.
-    key: u64,
-    /// First byte of the row.
-    at: u64,
-    /// Bytes of the row. 0 for a trial without one.
-    bytes: u32,
-    /// Outcome of a row that settles its trial.
-    outcome: Option<Outcome>,
-    flaky: bool,
+    /// Index of the provider.
+    provider: u16,
+    /// Index of the trial in the plan, if the suite is known.
+    place: u32,
+    /// Number of the trial in [`Settled`](crate::rows::Settled), or [`NO_NUMBER`].
+    number: u32,
 }
 
 /// A trial with its newest result.
@@ -42,7 +39,7 @@ pub(crate) struct Case<'a> {
     pub(crate) result: Option<RowRef<'a>>,
     /// The newest row of a trial without a result.
     pub(crate) unsettled: Option<RowRef<'a>>,
-    /// Attempts before the result, oldest first.
+    /// Bad attempts before the result, oldest first.
     pub(crate) retried: Vec<RowRef<'a>>,
 }
 
@@ -60,118 +57,125 @@ impl CaseCounts {
 }
 
 impl<'a> Cases<'a> {
-    /// Reads the places of all rows. `by_provider` sorts by provider first.
+    /// Finds the trials. `by_provider` sorts by provider first.
     pub(crate) fn read(document: &'a RunDocument, by_provider: bool) -> Result<Self, RecordError> {
         let rows = &document.rows;
-        let suite = verify::plan(&rows.run).ok().flatten();
-        let providers = &document.manifest.providers;
-        let key = |provider: usize, place: u64| match by_provider {
-            true => (provider as u64) << PLACE_BITS | place,
-            false => place,
-        };
-        let key_of = |trial: &TrialId| {
-            let provider = providers.iter().position(|one| *one.name == *trial.provider)?;
-            let place = match &suite {
-                Some(suite) => suite.index(trial)?,
-                None => rows.settled.number(trial)? as u64,
-            };
-            Some((key(provider, place), place))
-        };
-        let trials = suite.as_ref().filter(|_| matches!(rows.which, Which::All));
-        let mut has_row = vec![false; trials.map_or(0, |suite| suite.trials() as usize)];
-        let mut parts = Vec::with_capacity(document.manifest.counts.done() as usize);
-        let mut add = |at: u64, line: &[u8], trial: &TrialId, seq: u64, is_final: bool| {
-            let Some((key, place)) = key_of(trial) else { return };
-            let newest = rows.settled.of(trial).filter(|newest| is_final && newest.seq == seq);
-            let outcome = newest.map(|newest| newest.outcome);
-            let flaky = newest.is_some_and(|newest| newest.flaky);
-            parts.push(Part { key, at, bytes: line.len() as u32, outcome, flaky });
-            if let Some(has_row) = has_row.get_mut(place as usize) {
-                *has_row = true;
+        let selected = match rows.which {
+            Which::All => None,
+            _ => {
+                let mut selected = HashSet::new();
+                rows.each(|row, _| selected.extend(rows.settled.number(&row.trial)))?;
+                Some(selected)
             }
         };
-        match rows.which {
-            Which::All => rows.run.rows(&mut |at, line| {
-                if let ReadLine::Row(row, line) = line {
-                    add(at, line, &row.trial, row.seq, row.r#final);
+        let is_selected = |number: &u32| {
+            selected.as_ref().is_none_or(|selected| selected.contains(&(*number as usize)))
+        };
+        let suite = verify::plan(&rows.run).ok().flatten();
+        let mut parts = Vec::new();
+        if let Some(suite) = &suite {
+            parts.reserve_exact(suite.trials() as usize);
+            for place in 0..suite.trials() {
+                let number = suite.trial_id(place).and_then(|trial| rows.settled.number(&trial));
+                let number = number.map_or(NO_NUMBER, |number| number as u32);
+                if is_selected(&number) {
+                    let provider = suite.trial(place).provider;
+                    parts.push(Part { provider, place: place as u32, number });
                 }
-            })?,
-            _ => rows.each_at(|at, row, line| {
-                add(at, line, &row.trial, row.seq.unwrap_or(0), row.r#final == Some(true));
-            })?,
+            }
+        } else {
+            for number in (0..rows.settled.numbers() as u32).filter(is_selected) {
+                if let Some(newest) = rows.settled.newest(number as usize) {
+                    parts.push(Part { provider: newest.provider, place: 0, number });
+                }
+            }
         }
-        if let Some(suite) = trials {
-            let missing = (0_u64..).zip(&has_row).filter(|(_, has_row)| !**has_row);
-            parts.extend(missing.map(|(place, _)| {
-                let key = key(usize::from(suite.trial(place).provider), place);
-                Part { key, at: 0, bytes: 0, outcome: None, flaky: false }
-            }));
+        if by_provider {
+            parts.sort_by_key(|part| part.provider);
         }
-        parts.sort_unstable_by_key(|part| (part.key, part.at));
         Ok(Self { rows, suite, parts })
     }
 
-    /// Returns the results of each provider, in the manifest's order, if the cases are sorted by provider. Else all are in the first.
+    /// Keeps the trials that failed, also with an error or a timeout.
+    pub(crate) fn failed(mut self) -> Self {
+        let mut parts = std::mem::take(&mut self.parts);
+        parts.retain(|part| self.result(*part).is_some_and(|result| result.outcome.is_bad()));
+        Self { parts, ..self }
+    }
+
+    /// Returns the result that a part has.
+    fn result(&self, part: Part) -> Option<Final> {
+        let newest = self.rows.settled.newest(part.number as usize);
+        newest.filter(|newest| newest.outcome.can_be_final())
+    }
+
+    /// Returns the results of each provider, in the manifest's order.
     pub(crate) fn counts(&self, providers: usize) -> Vec<CaseCounts> {
         let mut all = vec![CaseCounts::default(); providers];
-        for parts in self.parts.chunk_by(|one, other| one.key == other.key) {
-            let of = &mut all[(parts[0].key >> PLACE_BITS) as usize];
-            match parts.iter().rev().find_map(|part| Some((part.outcome?, part.flaky))) {
-                Some((outcome, flaky)) => of.counts.add(outcome, flaky),
+        for part in &self.parts {
+            let Some(of) = all.get_mut(usize::from(part.provider)) else { continue };
+            match self.result(*part) {
+                Some(newest) => of.counts.add(newest.outcome, newest.flaky),
                 None => of.without_result += 1,
             }
         }
         all
     }
 
-    /// Calls `each` for every case in order, with its provider's index if cases are sorted by provider. The first error ends it.
+    /// Calls `each` for every case in order, with its provider's index. The first error ends it.
     pub(crate) fn each(
         &self,
         mut each: impl FnMut(usize, &Case<'_>) -> io::Result<()>,
     ) -> Result<(), FormError> {
-        let (mut parts, mut lines, mut written) = (self.parts.iter().peekable(), vec![], Ok(()));
+        // The lines of each case, the newest row last. A trial without it has an empty line.
+        let steps = || {
+            self.parts.iter().flat_map(|part| {
+                let number = part.number as usize;
+                let others = self.rows.settled.unsettling(number).iter().map(|at| (*at, false));
+                let newest = self.rows.settled.newest(number);
+                let last = newest.map_or((0, 0), |newest| (newest.at, newest.bytes as usize));
+                others.chain([(last, true)]).map(|step| (*part, step))
+            })
+        };
+        let (mut next, mut lines, mut written) = (steps(), Vec::new(), Ok(()));
         let mut add = |line: &[u8]| {
-            let Some(part) = parts.next() else { return };
-            lines.extend(Line::of(line).filter(|_| part.bytes > 0));
-            if parts.peek().is_some_and(|next| next.key == part.key) {
+            let Some((part, (_, is_last))) = next.next() else { return };
+            lines.extend(Line::of(line).filter(|_| !line.is_empty()));
+            if !is_last {
                 return;
             }
             if written.is_ok()
-                && let Some(case) = self.case(part.key, &lines)
+                && let Some(case) = self.case(part, &lines)
             {
-                written = each((part.key >> PLACE_BITS) as usize, &case);
+                written = each(part.provider.into(), &case);
             }
             lines.clear();
         };
-        if self.parts.iter().all(|part| part.bytes == 0) {
-            self.parts.iter().for_each(|_| add(&[]));
+        // A run without rows may have no file of rows.
+        if self.rows.settled.numbers() == 0 {
+            steps().for_each(|_| add(&[]));
         } else {
-            let places = self.parts.iter().map(|part| (part.at, part.bytes as usize));
-            self.rows.run.rows_at(places, &mut add)?;
+            self.rows.run.rows_at(steps().map(|(_, (place, _))| place), &mut add)?;
         }
         Ok(written?)
     }
 
-    fn case<'l>(&self, key: u64, lines: &'l [Line]) -> Option<Case<'l>> {
-        let mut rows: Vec<_> = lines.iter().filter_map(Line::row).collect();
-        let Some(last) = rows.last() else {
-            let suite = self.suite.as_ref()?;
-            let trial = suite.trial_id(key & ((1 << PLACE_BITS) - 1))?;
-            return Some(Case { trial, result: None, unsettled: None, retried: Vec::new() });
+    fn case<'l>(&self, part: Part, lines: &'l [Line]) -> Option<Case<'l>> {
+        let mut retried: Vec<_> = lines.iter().filter_map(Line::row).collect();
+        let newest = retried.pop();
+        let trial = match &newest {
+            Some(row) => row.trial.clone(),
+            None => self.suite.as_ref()?.trial_id(part.place.into())?,
         };
-        let trial = last.trial.clone();
-        let newest = self.rows.settled.of(&trial).map(|newest| newest.seq);
-        let settles = |row: &RowRef<'_>| row.r#final == Some(true) && row.seq == newest;
-        let Some(place) = rows.iter().rposition(settles) else {
-            return Some(Case { trial, result: None, unsettled: rows.pop(), retried: Vec::new() });
-        };
-        rows.truncate(place + 1);
-        let result = rows.pop()?;
+        let has_result = self.result(part).is_some();
+        let (result, unsettled) = if has_result { (newest, None) } else { (None, newest) };
         // Sessions may have made the same attempt again.
-        rows.retain(|row| {
-            row.outcome.is_bad() && row.r#final == Some(false) && row.attempt < result.attempt
-        });
-        rows.sort_by_key(|row| row.attempt);
-        Some(Case { trial, result: Some(result), unsettled: None, retried: rows })
+        let is_before = |row: &RowRef<'_>| {
+            row.outcome.is_bad()
+                && result.as_ref().is_some_and(|result| row.attempt < result.attempt)
+        };
+        retried.retain(is_before);
+        retried.sort_by_key(|row| row.attempt);
+        Some(Case { trial, result, unsettled, retried })
     }
 }

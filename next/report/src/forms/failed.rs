@@ -48,20 +48,20 @@ impl FailedGroups {
     ///
     /// The rows cannot be read.
     pub fn read(document: &RunDocument) -> Result<Self, FormError> {
+        Self::of_cases(Cases::read(document, false)?)
+    }
+
+    pub(crate) fn of_cases(cases: Cases<'_>) -> Result<Self, FormError> {
         let mut failed = Self::default();
-        Cases::read(document, false)?.each(|_, case| {
+        cases.failed().each(|_, case| {
             case.result.iter().for_each(|row| failed.add(row));
             Ok(())
         })?;
-        failed.sort();
+        failed.groups.sort_by_key(|group| rank(group.outcome));
         Ok(failed)
     }
 
-    /// Adds a result, if it is a failure, an error or a timeout.
-    pub(crate) fn add(&mut self, row: &RowRef<'_>) {
-        if !row.outcome.is_bad() {
-            return;
-        }
+    fn add(&mut self, row: &RowRef<'_>) {
         self.trials += 1;
         let key = (row.outcome, failure::headline(row));
         let index = match self.places.get(&key) {
@@ -84,11 +84,6 @@ impl FailedGroups {
         if group.first.len() < MOST_TRIALS {
             group.first.push(row.trial.clone());
         }
-    }
-
-    /// Sorts the groups, after the last row.
-    pub(crate) fn sort(&mut self) {
-        self.groups.sort_by_key(|group| rank(group.outcome));
     }
 }
 

@@ -4,7 +4,8 @@ use std::io;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 use runner_model::{
-    ErrorClass, Outcome, RowRef, row::duration, statistics::wilson, status::RunVerdict, visible::visible_line,
+    ErrorClass, Outcome, RowRef, row::duration, statistics::wilson, status::RunVerdict,
+    visible::visible_line,
 };
 
 use super::{
@@ -120,18 +121,17 @@ fn frame(document: &RunDocument, cases: &Cases<'_>, is_held: bool) -> io::Result
 
 fn new_case(scenario: &str, case: &Case<'_>, is_held: bool) -> TestCase {
     let mut details = None;
-    let status = match (&case.result, &case.unsettled) {
-        (Some(row), _) if row.outcome.is_bad() && is_held => {
+    let status = match &case.result {
+        Some(row) if row.outcome.is_bad() && is_held => {
             details = Some(format!("{}\n{}", failure::headline(row), block(row)));
             let mut status = TestCaseStatus::skipped();
             status.set_message(format!("{}; gate held", row.outcome));
             status
         }
-        (Some(row), _) => status(row, &case.retried),
-        (None, newest) => {
-            let newest = newest.as_ref().map(|row| format!(": {}", row.outcome));
+        Some(row) => status(row, &case.retried),
+        None => {
             let mut status = TestCaseStatus::skipped();
-            status.set_message(format!("no result{}", newest.unwrap_or_default()));
+            status.set_message("no result");
             status
         }
     };

@@ -22,24 +22,10 @@ const MOST_PROVIDERS: usize = 100;
 
 /// Writes the report.
 pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Result<(), FormError> {
-    let providers = &document.providers;
-    let mut counts = vec![CaseCounts::default(); providers.len()];
-    let (mut sum, mut failed) = (Counts::default(), FailedGroups::default());
-    Cases::read(document, false)?.each(|_, case| {
-        let name = &*case.trial.provider;
-        if let Some(place) = providers.iter().position(|table| *table.provider == *name) {
-            match &case.result {
-                Some(row) => counts[place].counts.add(row.outcome, row.flaky),
-                None => counts[place].without_result += 1,
-            }
-        }
-        if let Some(row) = &case.result {
-            sum.add(row.outcome, row.flaky);
-            failed.add(row);
-        }
-        Ok(())
-    })?;
-    failed.sort();
+    let cases = Cases::read(document, false)?;
+    let counts = cases.counts(document.providers.len());
+    let sum = counts.iter().fold(Counts::default(), |sum, of| sum.plus(of.counts));
+    let failed = FailedGroups::of_cases(cases)?;
     let mut text = head(document, &sum, &counts);
     text += &table(document, &counts);
     let (mut shown, mut named) = (0, 0);
