@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use runner_model::units::plural;
 use runner_model::visible::shown_path;
 use runner_model::{GateResult, Places, RunStatus, Shard, TrialId};
+use runner_prepare::machine;
 use runner_record::{DiskFault, Fold, Manifest, Merge, MergeFindings, MergeOutcome, MergeSource};
 use runner_record::{RecordError, ResultsRoot, RunDir, ShardFindings, Still, is_run_name};
 use runner_scenario::{Scenario, Suite};
@@ -87,13 +88,14 @@ pub fn merge(
     request: &MergeRequest,
     notice: &mut dyn FnMut(&str),
 ) -> Result<(MergeFindings, Option<RunDir>), EngineError> {
+    machine::raise_open_files().map_err(EngineError::Machine)?;
     // `results/*` names these, too.
     let is_of_root = |path: &Path| {
         let name = path.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| !is_run_name(name)) && path.exists()
     };
     let shards = request.shards.iter().filter(|path| !is_of_root(path));
-    let mut given: Vec<_> = shards.map(|path| Given::open(path)).collect();
+    let mut given = shards.map(|path| Given::open(path)).collect::<Result<Vec<_>, _>>()?;
     given.sort_by_cached_key(|one| (one.opened.as_ref().map(|one| one.shard), one.path.clone()));
     let whole = compare(&mut given).and_then(|base| {
         let Given { opened, problems, .. } = &mut given[base];
@@ -200,14 +202,21 @@ fn compare(given: &mut [Given]) -> Option<usize> {
 }
 
 impl Given {
-    fn open(path: &Path) -> Self {
+    /// Opens a shard, which takes three open files.
+    fn open(path: &Path) -> Result<Self, EngineError> {
         let mut given =
             Self { path: path.to_owned(), opened: None, problems: Vec::new(), left: Vec::new() };
         match Opened::open(path) {
             Ok(opened) => given.opened = Some(opened),
+            Err(EngineError::Record(error)) if error.is_exhausted() => {
+                return Err(EngineError::Machine(machine::failure(
+                    "cannot open all shards",
+                    error,
+                )));
+            }
             Err(error) => given.problems.push(error.to_string()),
         }
-        given
+        Ok(given)
     }
 
     fn findings(&self) -> ShardFindings {

@@ -102,7 +102,12 @@ pub fn no_temporary_file(error: &io::Error) -> String {
     with_limit(&text).unwrap_or_else(|| format!("{text}\n{named}"))
 }
 
-fn raise_open_files() -> Result<(), String> {
+/// Raises the limit of open files to the maximum.
+///
+/// # Errors
+///
+/// The maximum is too low for a session.
+pub fn raise_open_files() -> Result<(), String> {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
     let needed = FILES + FILES_OF_WORKER * u64::from(cores());

@@ -44,7 +44,8 @@ fn run_shards(runner: &Runner, count: u32) -> Vec<String> {
         let shard = format!("{index}/{count}");
         let ran = runner.exec(&["--shard", &shard, "--into", "shards/{shard}", "--scheduler-exit"]);
         ran.expect(0);
-        format!("shards/{index}-of-{count}")
+        let width = count.to_string().len();
+        format!("shards/{index:0width$}-of-{count}")
     };
     (1..=count).map(shard).collect()
 }
@@ -78,6 +79,10 @@ fn canonical(run: &Run) -> BTreeMap<String, Vec<Value>> {
             if has && ["logs", "judged", "grades"].contains(&key) {
                 row[key] = true.into();
             }
+        }
+        if row["test"] == "logs" {
+            // The time that is left.
+            row["output"].take();
         }
         trials.entry(row["trial"].as_str().unwrap().to_owned()).or_default().push(row);
     }
@@ -522,4 +527,21 @@ fn merged_run_has_the_state_of_any_shards() {
         assert_eq!(whole.ending()[0], "completed");
         runner.run(&["verify", "whole"]).expect(0);
     }
+}
+
+#[test]
+fn more_shards_than_open_files_are_reported() {
+    let runner = shards::runner();
+    let shards = run_shards(&runner, 30).join(" ");
+    let merge = |limit: &str| {
+        let script =
+            format!("ulimit {limit}; exec \"$runner\" merge --into results/whole {shards}");
+        Running::start(&mut runner.shell(&script)).finish()
+    };
+    // The soft limit is raised.
+    merge("-Sn 60").expect(1);
+    fs::remove_dir_all(runner.path("results")).unwrap();
+    let ran = merge("-n 60").expect(3);
+    ran.says(&["cannot open all shards", "raise the limit (`ulimit -n`)"]);
+    assert!(!runner.path("results").exists());
 }

@@ -124,7 +124,7 @@ impl RecordError {
     }
 
     /// Returns whether the process or the machine has no files or memory left, which shows nothing about the path.
-    pub(crate) fn is_exhausted(&self) -> bool {
+    pub fn is_exhausted(&self) -> bool {
         let numbers = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
         let Self::Io { source, .. } = self else { return false };
         source.raw_os_error().is_some_and(|number| numbers.contains(&number))
