@@ -6,7 +6,7 @@ use regex::Regex;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::support::runner::Runner;
+use crate::support::{runner::Runner, truth::results};
 
 /// Writes the page of the latest run.
 fn page(runner: &Runner, args: &[&str]) -> String {
@@ -107,7 +107,9 @@ fn texts_of_guests_stay_text() {
     let page = page(&runner, &[]);
     assert_eq!(rows(&page).len(), 24);
     assert_eq!(elements(&page, "script").len(), 3);
-    for bad in ["alert(1)</", "<img", "<!--", "\0", "\u{1b}", "\u{9b}", "\u{202e}", "\u{2066}", "\u{2028}"] {
+    for bad in
+        ["alert(1)</", "<img", "<!--", "\0", "\u{1b}", "\u{9b}", "\u{202e}", "\u{2066}", "\u{2028}"]
+    {
         assert!(!page.contains(bad), "{bad:?}");
     }
     assert!(page.contains("&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;"));
@@ -182,6 +184,57 @@ fn page_names_trials_without_result() {
     assert_eq!(rows(&page).iter().filter(|row| row[3] == 6).count(), 2);
     let none = self::page(&runner, &["-E", "test(other)"]);
     assert!(none.contains("are those that match test(other)") && rows(&none).is_empty());
+}
+
+#[test]
+fn page_has_the_newest_results() {
+    let runner = Runner::hostile(
+        r#"
+        [[tests]]
+        id = "again"
+        repeat = 2
+        input = { do = "fail-until", attempt = 3 }
+        [[tests]]
+        id = "good"
+        input = { do = "echo", value = 1 }
+        "#,
+    );
+    runner.exec(&[]).expect(1);
+    for end in [1, 0] {
+        runner.run(&["resume", "latest", "--rerun", "failed"]).expect(end);
+        let page = page(&runner, &[]);
+        let shown = |row: &Value| {
+            let is_good = [0, 5].contains(&row[3].as_u64().unwrap());
+            (format!("{}@hostile#{}", row[0].as_str().unwrap(), row[2]), is_good)
+        };
+        let mut shown: Vec<_> = rows(&page).iter().map(shown).collect();
+        shown.sort();
+        let results = results(&runner.only_run());
+        let results = results.into_iter().map(|(trial, row)| (trial, row["outcome"] == "passed"));
+        assert_eq!(shown, results.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn page_names_lost_results() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"good\"\nrepeat = 3\ninput = { do = \"echo\", value = 1 }\n",
+    );
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let index = run.text("index.jsonl");
+    let lines: Vec<_> = index.lines().collect();
+    run.write("index.jsonl", format!("{}\n{}\n", lines[0], lines[1].replace("good", "goof")));
+    let page = page(&runner, &[]);
+    for part in [
+        "✗ damaged: 1 of 3 done",
+        "2 results are lost",
+        "1 line of index.jsonl is damaged",
+        "<b>1</b> passed",
+        "<b>2</b> no result",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
 }
 
 /// With `RUNNER_TESTS=full`, on machines that have Chromium.
