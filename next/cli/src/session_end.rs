@@ -30,6 +30,8 @@ fn write_all(ended: &Ended, args: &SessionArgs, out: &Out) -> Result<(), RecordE
     if files.is_empty() && ci.is_none() {
         return Ok(());
     }
+    // A report of a large run takes seconds.
+    runner_engine::exit_on_signal();
     let document = RunDocument::read(&root, &run, &Which::All)?;
     for file in files {
         match file.write(&document, FormOptions::default()) {

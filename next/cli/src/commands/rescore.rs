@@ -55,7 +55,10 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             requests.iter().try_for_each(|request| preview(request, args, out))?;
             Ok(Exit::Success)
         }
-        Some((id, requests)) => group::run(Group::rescore(id, requests)?, &args.session, out),
+        Some((id, requests)) => {
+            args.session.refuse_reports()?;
+            group::run(Group::rescore(id, requests)?, &args.session, out)
+        }
         None if is_preview => preview(&request, args, out).map(|()| Exit::Success),
         None => session::run(&args.session, out, false, |observer| {
             runner_engine::rescore(&request, observer)

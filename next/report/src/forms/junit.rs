@@ -123,7 +123,7 @@ fn new_case(scenario: &str, case: &Case<'_>, is_held: bool) -> TestCase {
     let mut details = None;
     let status = match &case.result {
         Some(row) if row.outcome.is_bad() && is_held => {
-            details = Some(format!("{}\n{}", failure::headline(row), block(row)));
+            details = Some(block(row));
             let mut status = TestCaseStatus::skipped();
             status.set_message(format!("{}; gate held", row.outcome));
             status
