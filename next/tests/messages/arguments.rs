@@ -191,6 +191,7 @@ fn completions_offer_names_of_this_folder() {
         ("list --scenario ", &["first"]),
         ("list --group ", &[]),
         ("man plugin in", &["inspect"]),
+        ("schema resc", &["rescore-plan"]),
         ("plugin run --from latest --trial pan", &["pangram@echo#1"]),
         ("exec vars.toml --set ", &["size="]),
     ] {

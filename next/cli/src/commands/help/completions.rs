@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ffi::OsString, fs, path::Path};
 
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, Command, CommandFactory as _, builder::PossibleValue};
 use clap_complete::Shell;
 use runner_model::{Limits, ProviderName, RunStatus, TestId, exit::Exit, visible::visible_line};
 use runner_prepare::source::read_regular;
@@ -84,7 +84,11 @@ fn candidates(program: &Command, before: &[String], last: &str) -> Vec<(String, 
     let Some(arg) = flag.or(next) else { return Vec::new() };
     let values = arg.get_possible_values();
     if !values.is_empty() {
-        return values.iter().map(|value| (value.get_name().to_owned(), String::new())).collect();
+        let named = |value: &PossibleValue| {
+            let about = value.get_help().map(ToString::to_string);
+            (value.get_name().to_owned(), about.unwrap_or_default())
+        };
+        return values.iter().map(named).collect();
     }
     let value = arg.get_value_names().and_then(|names| names.first());
     let plain = |names: Vec<String>| names.into_iter().map(|name| (name, String::new())).collect();
