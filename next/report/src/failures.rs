@@ -1,11 +1,12 @@
 //! [`Failures`]: trials of a run that did not pass, grouped by outcome and reason.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use runner_model::units::{grouped, plural};
-use runner_model::{Outcome, RowRef};
+use runner_model::{Outcome, RowRef, TrialId};
 
-use crate::{SincePrevious, compare, failure};
+use crate::failure;
 
 /// Groups that are kept. The trials of others are only counted.
 const MOST_GROUPS: usize = 1000;
@@ -57,8 +58,8 @@ pub struct FailureGroup {
     test: Option<String>,
     /// Names of up to [`MOST_PROVIDERS`] + 1 providers.
     providers: BTreeSet<String>,
-    /// Test and provider of each trial, for [`SincePrevious`].
-    keys: Vec<u64>,
+    /// [`key`] of each trial.
+    pub(crate) keys: Vec<u64>,
 }
 
 impl Failures {
@@ -139,6 +140,13 @@ impl Failures {
     }
 }
 
+/// Returns a hash of a trial's test and provider, the same for all repeats.
+pub(crate) fn key(trial: &TrialId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&trial.test, &trial.provider).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Returns the place of an outcome in lists.
 pub(crate) fn rank(outcome: Outcome) -> u8 {
     match outcome {
@@ -172,7 +180,7 @@ impl FailureGroup {
             _ => drop(self.test.take_if(|one| *one != test)),
         }
         self.trials += 1;
-        self.keys.extend(compare::key(&row.trial));
+        self.keys.push(key(&row.trial));
         self.first.insert((place, format!("{run}{}", row.trial)));
         if self.first.len() > most {
             self.first.pop_last();
@@ -180,12 +188,6 @@ impl FailureGroup {
         if self.providers.len() <= MOST_PROVIDERS {
             self.providers.insert(row.provider.to_string());
         }
-    }
-
-    /// Formats the changes of the group's tests in a word: `new`, `still` or, of some trials, `2 new`.
-    #[must_use]
-    pub fn change(&self, since: &SincePrevious) -> Option<String> {
-        since.word(&self.keys)
     }
 
     /// Returns one name for all trials of the group.

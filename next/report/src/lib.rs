@@ -37,13 +37,13 @@ pub use compare::{
 pub use denials::{Denial, Denials, table_with};
 pub use failures::{FailureGroup, Failures};
 pub use forms::{FailedGroup, FailedGroups, Form, FormError, FormOptions, markdown_code};
-pub use list::{RunList, RunSummary, Unreadable, short_id};
+pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};
 pub use logs::{LogEntry, Reading, Stream};
 pub use meta::{MetaCounts, MetaResults};
 pub use missing_grants::not_granted;
 pub use results::{PassRate, Results};
 pub use rows::{Line, Rows, Which};
-pub use run::{GraderTable, ProviderTable, RunDocument, short_of};
+pub use run::{GraderTable, ProviderTable, RunDocument};
 pub use schema::{NamedSchema, SCHEMAS};
 pub use trials::{
     ArtifactFile, By, Found, HistoryDocument, HistoryQuery, LogText, Mark, MatrixCell,

@@ -113,6 +113,15 @@ impl RunSummary {
     }
 }
 
+/// Returns the shortest name by which commands find this run.
+pub fn short_of(root: &ResultsRoot, id: &str) -> String {
+    let short = short_id(id);
+    match root.find(short) {
+        Ok(found) if found.id() == id => short.to_owned(),
+        _ => id.to_owned(),
+    }
+}
+
 /// Returns the last part of an id, 8 hexadecimal digits, which names the run on a terminal.
 pub fn short_id(id: &str) -> &str {
     id.rsplit('-').next().unwrap_or(id)

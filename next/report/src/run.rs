@@ -11,7 +11,12 @@ use crate::meta::{MetaResults, TestMeta};
 use crate::results::Results;
 use crate::rows::{Rows, Settled, Which};
 use crate::schema::stored::StoredRow;
-use crate::{SincePrevious, VERSION, denials::Denials, list::RunSummary, short_id, verify};
+use crate::{
+    SincePrevious, VERSION,
+    denials::Denials,
+    list::{RunSummary, short_of},
+    verify,
+};
 
 /// `runner show RUN`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -149,14 +154,5 @@ impl RunDocument {
     pub fn compare(&mut self, root: &ResultsRoot, run: &RunDir) -> Result<(), RecordError> {
         self.since_previous = SincePrevious::read(root, run, &run.truth()?)?;
         Ok(())
-    }
-}
-
-/// Returns the shortest name by which commands find this run.
-pub fn short_of(root: &ResultsRoot, id: &str) -> String {
-    let short = short_id(id);
-    match root.find(short) {
-        Ok(found) if found.id() == id => short.to_owned(),
-        _ => id.to_owned(),
     }
 }

@@ -56,7 +56,10 @@ fn newest_run_is_compared_with_previous_one() {
         ])
     );
     let failed = json!({ "outcome": "failed", "passed": 0, "trials": 1 });
-    assert_eq!([&found["changes"][0]["new"], &found["changes"][3]["base"]], [&failed, &Value::Null]);
+    assert_eq!(
+        [&found["changes"][0]["new"], &found["changes"][3]["base"]],
+        [&failed, &Value::Null]
+    );
     runner.run(&["compare", "--fail-on", "regressed"]).expect(1);
     runner.run(&["compare", "latest", "latest~1", "--fail-on", "regressed"]).expect(1);
     runner.run(&["compare", "-E", "test(rises)", "--fail-on", "regressed"]).expect(0);
@@ -112,8 +115,7 @@ fn unfair_comparison_starts_with_cautions() {
     let new = runner.runs().remove(1);
     new.write("index.jsonl", new.text("index.jsonl").lines().next().unwrap().to_owned() + "\n");
     let ran = runner.run(&["compare", "latest~1", "latest"]).expect(0);
-    let cautions: Vec<_> =
-        ran.stdout.lines().filter(|line| line.starts_with("caution:")).collect();
+    let cautions: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("caution:")).collect();
     assert!(cautions[0].contains(&format!("{} is damaged", new.id())), "{cautions:?}");
     ran.says(&[
         "ran only selected tests",
@@ -149,12 +151,19 @@ fn test_with_flaky_history_has_not_regressed() {
 #[test]
 fn providers_of_one_run_are_compared() {
     let runner = Runner::new(&["hostile"]);
-    let tests = tests("a | { do = \"echo\", value = 1 } | equals = 1\nb | { do = \"echo\", value = 1 } | equals = 2\n");
+    let tests = tests(
+        "a | { do = \"echo\", value = 1 } | equals = 1\nb | { do = \"echo\", value = 1 } | equals = 2\n",
+    );
     let providers = "[providers.small]\nplugin = \"hostile.wasm\"\n[providers.large]\nplugin = \"hostile.wasm\"\n";
     runner.scenario(&format!("{providers}{tests}"));
     runner.exec(&[]).expect(1);
     let ran = runner.run(&["compare", "--providers", "small", "large"]).expect(0);
-    ran.says(&["on small, ", "on large, ", "1 still failing, 1 still passing", "b@large failed → failed"]);
+    ran.says(&[
+        "on small, ",
+        "on large, ",
+        "1 still failing, 1 still passing",
+        "b@large failed → failed",
+    ]);
     let id = runner.only_run().id().to_owned();
     runner
         .run(&["compare", "--providers", "small", "larger"])
@@ -204,10 +213,11 @@ fn running_run_is_compared_with_caution() {
     runner.exec(&["--test", "good"]).expect(0);
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(1);
-    runner
-        .run(&["compare", "latest~1", "latest"])
-        .expect(0)
-        .says(&["-scenario-", " is running ", "1 still passing"]);
+    runner.run(&["compare", "latest~1", "latest"]).expect(0).says(&[
+        "-scenario-",
+        " is running ",
+        "1 still passing",
+    ]);
     running.kill();
 }
 

@@ -72,7 +72,7 @@ fn group_line(
     let space = HEAD_WIDTH.saturating_sub(width(&head));
     head.extend(repeat_n(' ', space));
     if let Some(since) = since {
-        let change = group.change(since).unwrap_or_default();
+        let change = since.change(group).unwrap_or_default();
         head += &style::yellow(&format!("{change:CHANGE_WIDTH$}  "));
     }
     head += &visible_line(&group.name());

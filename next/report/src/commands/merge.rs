@@ -4,7 +4,10 @@ use runner_record::{MergeFindings, RecordError, RunDir, RunHead};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{VERSION, list::RunSummary, run::short_of};
+use crate::{
+    VERSION,
+    list::{RunSummary, short_of},
+};
 
 /// `runner merge`.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -5,7 +5,10 @@ use runner_record::{Answer, Manifest, Pruning, RecordError, ResultsRoot, RunDir,
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{VERSION, list::RunSummary, run::short_of};
+use crate::{
+    VERSION,
+    list::{RunSummary, short_of},
+};
 
 /// `runner cleanup`.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -128,6 +128,11 @@ impl Class {
     }
 }
 
+/// Returns whether a run has a result of every trial of its scenario.
+pub(crate) fn has_all(run: &Manifest) -> bool {
+    run.metadata.selection.is_whole() && run.counts.done() >= run.metadata.planned_trial_count
+}
+
 /// Returns whether the trial passed, failed or ended in an error, in contrast to a skipped one.
 pub(crate) fn is_judged(sample: &Sample) -> bool {
     sample.outcome == Outcome::Passed || sample.outcome.is_bad()

@@ -200,7 +200,8 @@ impl Measure {
 fn amount(value: f64, unit: Option<&str>) -> String {
     match unit {
         Some("ms") => show_duration(Duration::try_from_secs_f64(value / 1e3).unwrap_or_default()),
-        Some(unit @ ("%" | "pp")) => format!("{value:.1} {unit}"),
+        Some("%") => phrases::percent(value / 100.0),
+        Some("pp") => format!("{value:.1} pp"),
         Some("1") | None => phrases::number(value),
         Some(unit) => format!("{} {unit}", phrases::number(value)),
     }

@@ -17,7 +17,6 @@ pub use class::{Class, ClassCounts, Outcomes};
 pub use measures::{Estimate, Measure};
 use side::{Sample, Scope, Side};
 pub use since_previous::SincePrevious;
-pub(crate) use since_previous::key;
 
 use crate::{RunSummary, VERSION, failure, short_of, verify};
 
@@ -84,20 +83,20 @@ impl ComparisonDocument {
     /// A run cannot be read.
     pub fn read(
         [base, new]: [&RunDir; 2],
-        providers: Option<[String; 2]>,
+        providers: Option<&[String; 2]>,
         filter: Option<&Filter>,
     ) -> Result<Self, RecordError> {
-        base.snapshot(|| new.snapshot(|| Self::read_once([base, new], providers.clone(), filter)))
+        base.snapshot(|| new.snapshot(|| Self::read_once([base, new], providers, filter)))
     }
 
     fn read_once(
         runs: [&RunDir; 2],
-        providers: Option<[String; 2]>,
+        providers: Option<&[String; 2]>,
         filter: Option<&Filter>,
     ) -> Result<Self, RecordError> {
         let manifests = [runs[0].truth()?, runs[1].truth()?];
         let read = |at: usize| {
-            let provider = providers.as_ref().map(|providers| &*providers[at]);
+            let provider = providers.map(|providers| &*providers[at]);
             let scope = Scope { provider, filter, has_details: true };
             Side::read(runs[at], &manifests[at], scope)
         };
@@ -106,7 +105,7 @@ impl ComparisonDocument {
             side::keep_selected([&mut base, &mut new]);
         }
         let sides = [&base, &new];
-        let has_all = manifests.each_ref().map(has_all);
+        let has_all = manifests.each_ref().map(class::has_all);
         let (mut changed, mut counts) = (Vec::new(), ClassCounts::default());
         for pair in side::pairs(&base, &new) {
             let class = Class::of(pair, has_all);
@@ -137,17 +136,17 @@ impl ComparisonDocument {
             cautions: fairness::cautions(
                 [(runs[0], &manifests[0]), (runs[1], &manifests[1])],
                 sides,
-                providers.as_ref(),
+                providers,
             ),
             counts,
             measures: measures::measures(sides, &names.collect::<Vec<_>>(), seed(&manifests)),
             changes: Changes {
                 base: runs[0].clone(),
                 new: runs[1].clone(),
-                providers: providers.clone(),
+                providers: providers.cloned(),
                 changed,
             },
-            providers,
+            providers: providers.cloned(),
         })
     }
 }
@@ -227,11 +226,6 @@ impl Serialize for Changes {
         read.map_err(ser::Error::custom)?;
         failed.map_or_else(|| list.end(), Err)
     }
-}
-
-/// Returns whether a run has a result of every trial of its scenario.
-fn has_all(run: &Manifest) -> bool {
-    run.metadata.selection.is_whole() && run.counts.done() >= run.metadata.planned_trial_count
 }
 
 /// Changes the class of tests that were flaky in earlier runs.

@@ -12,7 +12,7 @@ use runner_scenario::{Filter, RowFacts, TestLabels};
 use serde::Deserialize;
 
 use crate::rows::test_labels;
-use crate::verify;
+use crate::{failures, verify};
 
 /// Metrics that are compared, and their values in a run, which take 4 bytes each.
 const MAX_METRICS: u64 = 20;
@@ -93,14 +93,10 @@ fn details(line: &[u8]) -> ([u32; 2], Vec<Metric<'static>>) {
 impl Scope<'_> {
     /// Returns the key of a trial's test and provider. `None` if the trial is not compared.
     pub(crate) fn key(&self, trial: &TrialId) -> Option<u64> {
+        let Some(provider) = self.provider else { return Some(failures::key(trial)) };
         let mut hasher = DefaultHasher::new();
         trial.test.hash(&mut hasher);
-        match self.provider {
-            Some(provider) if provider != &*trial.provider => return None,
-            Some(_) => {}
-            None => trial.provider.hash(&mut hasher),
-        }
-        Some(hasher.finish())
+        (provider == &*trial.provider).then(|| hasher.finish())
     }
 }
 

@@ -1,15 +1,15 @@
 //! [`SincePrevious`]: the changes of a run since the previous one of its scenario.
 
+use runner_model::Time;
 use runner_model::status::RunVerdict;
-use runner_model::{Time, TrialId};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::class::{Class, ClassCounts};
-use super::has_all;
+use super::class::{Class, ClassCounts, has_all};
 use super::side::{Scope, Side, pairs};
-use crate::{phrases, short_of};
+use crate::failures::FailureGroup;
+use crate::{list::short_of, phrases};
 
 /// Trials of both runs that are read. More would delay the end of a run by seconds.
 pub const MAX_TRIALS: u64 = 200_000;
@@ -100,9 +100,10 @@ impl SincePrevious {
         (!text.is_empty()).then(|| format!("since {} ({ago}): {text}", self.short))
     }
 
-    /// Formats the changes of failed trials of these tests in a word, such as `new`, `still` or `2 of 3 new`.
+    /// Formats the changes of a group's tests in a word: `new`, `still` or, of some trials, `2 new`.
     #[must_use]
-    pub(crate) fn word(&self, keys: &[u64]) -> Option<String> {
+    pub fn change(&self, group: &FailureGroup) -> Option<String> {
+        let keys = &group.keys;
         let class = |key: &u64| {
             let place = self.classes.binary_search_by_key(key, |(key, _)| *key).ok()?;
             Some(self.classes[place].1)
@@ -124,9 +125,4 @@ impl SincePrevious {
             (None, _) => None,
         }
     }
-}
-
-/// Returns the key of a trial's test and provider.
-pub(crate) fn key(trial: &TrialId) -> Option<u64> {
-    Scope::default().key(trial)
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::past::PastResult;
-use crate::{VERSION, failure, rows::Line, run::short_of, schema::stored::StoredRow};
+use crate::{VERSION, failure, list::short_of, rows::Line, schema::stored::StoredRow};
 
 /// `runner show RUN TRIAL`.
 #[derive(Debug, Serialize, JsonSchema)]

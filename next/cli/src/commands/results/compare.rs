@@ -4,7 +4,9 @@ use runner_engine::resolve_filter;
 use runner_model::exit::Exit;
 use runner_model::visible::{shown_path, visible_line};
 use runner_record::{RecordError, ResultsRoot, RunDir};
-use runner_report::{Change, Class, ComparisonDocument, Measure, RunSummary, SincePrevious, markdown_code, phrases};
+use runner_report::{
+    Change, Class, ComparisonDocument, Measure, RunSummary, SincePrevious, markdown_code, phrases,
+};
 use runner_scenario::Filter;
 
 use crate::args::{self, RootArgs};
@@ -58,7 +60,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if let Some(filter) = &mut filter {
         resolve_filter(filter, &root)?;
     }
-    let document = ComparisonDocument::read([&base, &new], providers, filter.as_ref())?;
+    let document = ComparisonDocument::read([&base, &new], providers.as_ref(), filter.as_ref())?;
     if document.counts.paired() == 0 {
         return Err(nothing_in_common(&document, filter.is_some()));
     }
