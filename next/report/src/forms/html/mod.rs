@@ -14,10 +14,11 @@ use std::io;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use runner_model::{digest, visible::visible_line};
-use serde::Serialize;
 
-use self::{groups::Groups, trials::Trials};
-use super::{FormError, cases::Cases};
+use self::groups::Groups;
+use self::trials::{Trials, data};
+use super::cases::Cases;
+use super::error::FormError;
 use crate::{RunDocument, phrases};
 
 const STYLE: &str = include_str!("style.css");
@@ -97,11 +98,6 @@ fn tools(document: &RunDocument) -> Markup {
             span.quiet { kbd { "/" } " search " kbd { "j" } " " kbd { "k" } " failures" }
         }
     }
-}
-
-/// Serializes a value for an element `script`, which no text of the value can end.
-fn data(value: &impl Serialize) -> io::Result<String> {
-    Ok(serde_json::to_string(value)?.replace('<', r"\u003c"))
 }
 
 fn base64(bytes: &[u8]) -> String {

@@ -8,7 +8,6 @@ use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{visible, visible_line};
 use runner_model::{Counts, Time};
 
-use crate::rows::Which;
 use crate::{MetaCounts, MetaResults, PassRate, Results, RunDocument, phrases, run_facts};
 
 /// Values of a key of `meta` in its table.
@@ -77,8 +76,8 @@ fn notes(document: &RunDocument) -> Vec<String> {
             plural(document.damaged_lines, "line of index.jsonl is", "lines of index.jsonl are");
         notes.push(format!("{lines} damaged."));
     }
-    if let Which::Matching(filter) = &document.rows.which {
-        let filter = visible_line(filter.text());
+    if let Some(filter) = document.rows.which.filter() {
+        let filter = visible_line(filter);
         notes.push(format!(
             "Failures and trials are those that match {filter}. Other numbers are of the whole run."
         ));
@@ -234,6 +233,6 @@ fn rate(PassRate { rate, interval: (low, high) }: PassRate) -> Markup {
             rect.passed width=(percent(rate)) height="10" {}
             rect.interval x=(percent(low)) y="4" width=(percent(high - low)) height="2" {}
         }
-        " " (percent(rate)) " % " span.quiet { (percent(low)) "–" (percent(high)) " %" }
+        " " (phrases::percent(rate)) " " span.quiet { (percent(low)) "–" (percent(high)) " %" }
     }
 }

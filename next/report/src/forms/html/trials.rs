@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use runner_model::units::{plural, show_duration};
 use runner_model::visible::visible_line;
 use runner_model::{Outcome, RowRef};
+use serde::Serialize;
 
 use super::details::headline;
 use super::groups::{Groups, Reason};
@@ -71,7 +72,7 @@ impl<'a> Trials<'a> {
         );
         writer.write_all(if self.count == 0 { b"" } else { b",\n" })?;
         self.count += 1;
-        writer.write_all(super::data(&row)?.as_bytes())
+        writer.write_all(data(&row)?.as_bytes())
     }
 
     pub(super) fn section(&self) -> Markup {
@@ -119,4 +120,9 @@ fn line(case: &Case<'_>, reason: &str, failure: Option<usize>, score: Option<f64
         }
         "\n"
     }
+}
+
+/// Serializes a value for an element `script`, which no text of the value can end.
+pub(super) fn data(value: &impl Serialize) -> io::Result<String> {
+    Ok(serde_json::to_string(value)?.replace('<', r"\u003c"))
 }
