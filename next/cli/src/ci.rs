@@ -38,7 +38,9 @@ impl System {
             ("GITLAB_CI", Self::GitLab),
             ("BUILDKITE", Self::Buildkite),
         ];
-        systems.into_iter().find(|(name, _)| env::var_os(name).is_some_and(|value| value == "true"))
+        systems
+            .into_iter()
+            .find(|(name, _)| env::var_os(name).is_some_and(|value| value == "true"))
             .map(|(_, system)| system)
     }
 
@@ -101,7 +103,7 @@ fn annotate(document: &RunDocument, failed: &FailedGroups, out: &Out) {
             Some((file, line)) => format!("file={},line={line}", property(&in_workspace(file))),
             None => format!("file={}", property(&in_workspace(&manifest.scenario_path))),
         };
-        let title = property(&format!("{}: {count} {}", manifest.scenario, group.outcome));
+        let title = property(&format!("{}: {}, {count}", manifest.scenario, group.outcome));
         let message = data(&format!("{}: {}", group.name(), group.reason));
         out.ci(&format!("::{level} {place},title={title}::{message}"));
     }

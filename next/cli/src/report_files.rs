@@ -21,8 +21,8 @@ impl ReportFile {
     /// Parses a path whose extension is that of a form.
     pub fn parse(text: &str) -> Result<Self, String> {
         let path = PathBuf::from(text);
-        let form = Form::of_path(&path)
-            .ok_or("expected a file that ends in .html, .xml, .md or .csv")?;
+        let form =
+            Form::of_path(&path).ok_or("expected a file that ends in .html, .xml, .md or .csv")?;
         check(&path)?;
         Ok(Self { path, form })
     }
@@ -74,14 +74,19 @@ fn replace(
     }
     let target = link_target(path)?;
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    let new = Permissions::from_mode(0o666);
-    let file = builder.prefix(".report-").permissions(new);
-    let file = file.tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    let file = tempfile::Builder::new()
+        .prefix(".report-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        // Its text names the temporary file.
+        .map_err(|error| io::Error::from(error.kind()))?;
     write_into(file.as_file(), write)?;
-    if let Some(old) = old {
-        file.as_file().set_permissions(old.permissions())?;
+    // In the folder of a run, a report is as private as the run.
+    let like = old.or_else(|| fs::metadata(target.with_file_name("benchmark.json")).ok());
+    if let Some(like) = like {
+        file.as_file().set_permissions(like.permissions())?;
     }
+    file.as_file().sync_all()?;
     file.persist(&target).map_err(|error| error.error)?;
     Ok(())
 }

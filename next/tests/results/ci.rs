@@ -49,8 +49,8 @@ files = ["list.jsonl"]
     assert_eq!(
         commands(&ran),
         [
-            "::error file=list.jsonl,line=2,title=a%3A 100 %25%2C b%3A 1 trial error::listed@p#1: the guest trapped: wasm `unreachable` instruction executed",
-            "::error file=scenario.toml,line=5,title=a%3A 100 %25%2C b%3A 2 trials failed::sum@p#1, sum@p#2: equals: expected 2, got 1",
+            "::error file=list.jsonl,line=2,title=a%3A 100 %25%2C b%3A error%2C 1 trial::listed@p#1: the guest trapped: wasm `unreachable` instruction executed",
+            "::error file=scenario.toml,line=5,title=a%3A 100 %25%2C b%3A failed%2C 2 trials::sum@p#1, sum@p#2: equals: expected 2, got 1",
         ]
     );
     let summary = fs::read_to_string(runner.path("summary.md")).unwrap();
@@ -66,7 +66,9 @@ files = ["list.jsonl"]
 fn annotations_are_grouped_and_bounded() {
     let runner = Runner::new(&["hostile"]);
     let test = |index: usize| {
-        format!("[[tests]]\nid = \"t{index}\"\ninput = {{ do = \"error\", message = \"{index}\" }}\n")
+        format!(
+            "[[tests]]\nid = \"t{index}\"\ninput = {{ do = \"error\", message = \"{index}\" }}\n"
+        )
     };
     let tests: String = (0..14).map(test).collect();
     runner.scenario(&format!("[providers.p]\nplugin = \"hostile.wasm\"\n{tests}"));

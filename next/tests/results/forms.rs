@@ -1,6 +1,7 @@
 //! Reports as JUnit's XML, Markdown and CSV: `runner report`, `[report]`, `--report` and `--junit`.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::symlink};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::{collections::BTreeSet, fs};
 
 use regex::Regex;
 use rustix::process::Signal;
@@ -214,6 +215,22 @@ fn reports_count_reruns_as_show_does() {
 }
 
 #[test]
+fn filtered_reports_name_their_filter() {
+    let runner = every_outcome("");
+    runner.exec(&[]).expect(1);
+    let filter = "test(s*) & provider(a)";
+    let markdown = report(&runner, &["-E", filter]);
+    let line = format!("Only trials that match `{filter}` are counted and listed.\n");
+    assert!(markdown.contains(&line), "{markdown}");
+    let property = "<property name=\"filter\" value=\"test(s*) &amp; provider(a)\"/>";
+    let junit = report(&runner, &["--junit", "-E", filter]);
+    assert!(junit.contains(property), "{junit}");
+    for form in ["--junit", "--markdown", "--html"] {
+        assert!(!report(&runner, &[form]).contains("that match"), "{form}");
+    }
+}
+
+#[test]
 fn markdown_fits_a_comment() {
     let runner = Runner::new(&["hostile"]);
     let long = "x".repeat(3000);
@@ -313,6 +330,8 @@ fn sessions_write_requested_reports() {
     }
     assert_eq!(run.text("tests.xml"), report(&runner, &["--junit"]));
     assert!(!run.dir.join("report.csv").exists());
+    let mode = |name: &str| fs::metadata(run.dir.join(name)).unwrap().permissions().mode();
+    assert_eq!(mode("tests.xml"), mode("benchmark.json"));
 
     // A report that cannot be written changes neither status nor exit code.
     fs::remove_file(run.dir.join("tests.xml")).unwrap();
@@ -365,14 +384,14 @@ fn reports_are_refused_where_they_cannot_be_written() {
 
     runner.write("other.toml", fs::read(runner.path("scenario.toml")).unwrap());
     let ran = runner.run(&["exec", "scenario.toml", "other.toml", "--report", "x.md"]).expect(2);
-    ran.says(&["`--report` and `--junit` take one run", "add `[report]` to the scenarios"]);
+    ran.says(&["`--report` and `--junit` are for one run", "add `[report]` to the scenarios"]);
     assert_eq!(runner.runs().len(), 1);
     runner.run(&["exec", "scenario.toml", "other.toml"]).expect(0);
     let group = runner.list()[0]["group"]["id"].as_str().unwrap().to_owned();
     runner.run(&["report", &group]).expect(2).says(&["is a group; name one of its runs"]);
     for command in ["resume", "rescore"] {
         let args = [command, &group, "--junit", "x.xml"];
-        runner.run(&args).expect(2).says(&["`--junit` take one run"]);
+        runner.run(&args).expect(2).says(&["`--junit` are for one run"]);
     }
 }
 

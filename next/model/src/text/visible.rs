@@ -58,7 +58,9 @@ pub fn visible_line(text: &str) -> Cow<'_, str> {
 pub fn without_commands(text: &str) -> Cow<'_, str> {
     fn is_command(line: &str) -> bool {
         let mut rest = line.trim_start();
-        while let Some((_, after)) = rest.strip_prefix("\u{1b}[").and_then(|rest| rest.split_once('m')) {
+        while let Some((_, after)) =
+            rest.strip_prefix("\u{1b}[").and_then(|rest| rest.split_once('m'))
+        {
             rest = after.trim_start();
         }
         rest.starts_with("::")
