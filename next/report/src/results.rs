@@ -19,7 +19,7 @@ pub struct Results {
     /// A grader's answers count by their verdicts.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Absent for fewer than 10 trials without repeats, of which a rate says little.
+    /// Absent for fewer than 10 trials without repeats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pass_rate: Option<PassRate>,
     /// Median duration of settling attempts, in milliseconds. `null` without any.

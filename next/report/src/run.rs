@@ -146,13 +146,9 @@ impl RunDocument {
 }
 
 impl RunDocument {
-    /// Adds the changes since the previous run.
-    ///
-    /// # Errors
-    ///
-    /// A run cannot be read.
-    pub fn compare(&mut self, root: &ResultsRoot, run: &RunDir) -> Result<(), RecordError> {
-        self.since_previous = SincePrevious::read(root, run, &run.truth()?)?;
-        Ok(())
+    /// Adds the changes since the previous run, if that can be read.
+    pub fn compare(&mut self, root: &ResultsRoot, run: &RunDir) {
+        let changes = run.truth().and_then(|manifest| SincePrevious::read(root, run, &manifest));
+        self.since_previous = changes.ok().flatten();
     }
 }

@@ -114,3 +114,12 @@ fn flaky_pass_is_no_new_failure() {
     runner.exec(&[]).expect(1);
     runner.exec(&["--retries", "0"]).expect(1).says(&["1 still failing, 1 flaky"]);
 }
+
+#[test]
+fn run_with_own_name_is_a_base() {
+    let runner = Runner::new(&["hostile"]);
+    expect(&runner, &[("a", 1)]);
+    runner.exec(&["--into", "results/nightly"]).expect(0);
+    expect(&runner, &[("a", 2)]);
+    runner.exec(&[]).expect(1).says(&["since nightly (just now): 1 newly failing"]);
+}

@@ -5,7 +5,11 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::changes::expect;
-use crate::support::runner::{Runner, tests};
+use crate::around::terminal::Terminal;
+use crate::support::{
+    runner::{Runner, tests},
+    running::Running,
+};
 
 /// Runs two versions of a scenario.
 fn two_runs(base: &[(&str, u8)], new: &[(&str, u8)]) -> Runner {
@@ -41,6 +45,9 @@ fn newest_run_is_compared_with_previous_one() {
     for args in [&["latest~1"][..], &["latest"], &[runs[0].id(), runs[1].id()]] {
         assert_eq!(runner.run(&[&["compare"], args].concat()).expect(0).stdout, ran.stdout);
     }
+    let mut named = runner.command(&["compare"]);
+    let named = Running::start(named.env("RUNNER_RUN", runs[1].id())).finish();
+    assert_eq!(named.stdout, ran.stdout);
     let found = document(&runner, &[]);
     assert_eq!([&found["base"]["run"], &found["new"]["run"]], [runs[0].id(), runs[1].id()]);
     let classes = found["changes"].as_array().unwrap().iter();

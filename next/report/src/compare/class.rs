@@ -105,8 +105,8 @@ impl Class {
         }
     }
 
-    /// Classifies a test by its repeats in both runs. `has_all` tells whether each run has a result of every test of its
-    /// scenario.
+    /// Classifies a test by its repeats in both runs. A missing test is new or gone only if the run without it [`has_all`]
+    /// results.
     pub(crate) fn of(sides: [&[Sample]; 2], has_all: [bool; 2]) -> Self {
         let judged = sides.map(|repeats| repeats.iter().filter(|one| is_judged(one)).count());
         let passed = sides

@@ -9,7 +9,7 @@ use runner_report::{
 };
 use runner_scenario::Filter;
 
-use crate::args::{self, RootArgs};
+use crate::args::{self, RootArgs, RunArg};
 use crate::commands::target::{self, Target};
 use crate::text::{CommandError, Out, Table, style, summary};
 
@@ -86,16 +86,19 @@ impl Args {
             (Some(base), Some(new)) => [one(base)?, one(new)?],
             (Some(run), None) if self.providers.is_some() => [one(run)?, one(run)?],
             (None, None) if self.providers.is_some() => [one("latest")?, one("latest")?],
-            (base, _) => {
-                let named = one(base.as_deref().unwrap_or("latest"))?;
-                let newest = newest_of_scenario(&named)?;
-                match newest.filter(|newest| base.is_some() && newest.id() != named.id()) {
-                    Some(newest) => [named, newest],
-                    None => [previous(&named)?, named],
+            (Some(base), None) => {
+                let base = one(base)?;
+                match newest_of_scenario(&base)? {
+                    Some(newest) if newest.id() != base.id() => [base, newest],
+                    _ => [previous(&base)?, base],
                 }
             }
         };
         let is_one = runs[0].path().canonicalize().ok() == runs[1].path().canonicalize().ok();
+            (None, _) => {
+                let new = one(&RunArg::default().name_or_latest())?;
+                [previous(&new)?, new]
+            }
         if is_one && self.providers.is_none() {
             return Err(CommandError::usage(format!(
                 "both names mean the run {}\nto compare it with the previous run of its scenario: {}",
@@ -107,13 +110,11 @@ impl Args {
     }
 }
 
-/// Opens the newest run of the same scenario file. `None` if that is the run itself.
+/// Opens this user's newest run of the same scenario file.
 fn newest_of_scenario(run: &RunDir) -> Result<Option<RunDir>, RecordError> {
     let (root, manifest) = (run.results_root()?, run.manifest()?);
-    let name = format!("latest:{}", manifest.scenario);
-    let Ok(newest) = root.find(&name) else { return Ok(None) };
-    let is_same = newest.manifest()?.scenario_path == manifest.scenario_path;
-    Ok(is_same.then_some(newest))
+    let mut runs = root.runs_of(&manifest.scenario, manifest.scenario_path.as_ref())?;
+    Ok(runs.find_map(Result::ok).map(|(run, _)| run))
 }
 
 fn previous(run: &RunDir) -> Result<RunDir, CommandError> {
@@ -265,7 +266,7 @@ fn markdown(document: &ComparisonDocument) -> Result<String, RecordError> {
     Ok(text)
 }
 
-/// Formats the start of a text as code, which has no markup and mentions nobody.
+/// Formats the start of a text as code, which has no markup and no mentions.
 fn code(text: &str) -> String {
     let start: String = text.chars().take(MOST_CHARACTERS).collect();
     markdown_code(&start).replace('|', "\\|")
