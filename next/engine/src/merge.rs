@@ -177,7 +177,7 @@ fn compare(given: &mut [Given]) -> Option<usize> {
         }
     }
     let (_, base) = plans.into_values().max_by_key(|(count, place)| (*count, Reverse(*place)))?;
-    let first = shown_path(&given[base].path).to_string();
+    let first = shown_path(&given[base].path);
     let (plan, count) =
         given[base].opened.as_ref().map(|one| (one.source.manifest.clone(), one.shard.count()))?;
     let mut last: Option<(Shard, String)> = None;
@@ -193,9 +193,9 @@ fn compare(given: &mut [Given]) -> Option<usize> {
         {
             problems.push(format!("it has another plan than {first}: {reason}"));
         }
-        let path = shown_path(path).to_string();
+        let path = shown_path(path);
         if let Some((_, other)) = last.replace((*shard, path)).filter(|(same, _)| same == shard) {
-            problems.push(format!("it is shard {shard}, as {other} is"));
+            problems.push(format!("shard {shard} is given twice, also as {other}"));
         }
     }
     Some(base)
@@ -303,7 +303,7 @@ impl Opened {
         let found =
             ResultsRoot::existing(Path::new("."))?.find(name).map_err(|error| match error {
                 _ if path.is_file() => refused("it is a file, not a folder"),
-                RecordError::Unknown { .. } if path.exists() => refused("it is no run"),
+                RecordError::Unknown { .. } if path.exists() => refused("not a run"),
                 RecordError::Unknown { .. } => refused("there is no such folder"),
                 error => error.into(),
             });
@@ -311,7 +311,7 @@ impl Opened {
         let still = run.hold_still()?;
         let manifest = run.truth()?;
         let shard = manifest.metadata.selection.shard;
-        let shard = shard.ok_or_else(|| refused("it is no shard: it was run without `--shard`"))?;
+        let shard = shard.ok_or_else(|| refused("not a shard: it was run without `--shard`"))?;
         let source = MergeSource { run, manifest, unfinished: String::new() };
         Ok(Self { source, shard, _still: still })
     }

@@ -98,7 +98,10 @@ fn auto_reads_variables_of_schedulers() {
             "`CI_NODE_INDEX=x` is not a whole number",
         ),
         (&[("CI_NODE_INDEX", "0"), ("CI_NODE_TOTAL", "4")], "tasks count from 1"),
-        (&[("CI_NODE_INDEX", "5"), ("CI_NODE_TOTAL", "4")], "of 4 shards there is no number 5"),
+        (
+            &[("CI_NODE_INDEX", "5"), ("CI_NODE_TOTAL", "4")],
+            "expected a shard from 1 to 4, found 5",
+        ),
         (
             &[("RUNNER_SHARD_INDEX", "0"), ("RUNNER_SHARDS", "0")],
             "expected 1 to 10000 shards, found 0",
@@ -114,7 +117,7 @@ fn wrong_shards_are_refused() {
     let runner = runner();
     for (args, problem) in [
         (&["--shard", "3"][..], "such as `3/64`"),
-        (&["--shard", "5/4"], "of 4 shards there is no number 5"),
+        (&["--shard", "5/4"], "expected a shard from 1 to 4, found 5"),
         (&["--shard", "1/20000"], "expected 1 to 10000 shards"),
         (&["--shard", "1/2", "--last-failed"], "--last-failed"),
         (&["--into", "results/{shard}"], "add `--shard`, or name a folder without `{shard}`"),
@@ -286,7 +289,7 @@ fn slurm_runs_and_merges_an_array() {
     let text = text.replace("/shared/", &format!("{}/", shared.display()));
     let typed: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
     let script = typed.join("\n").replace("sbatch --p", "sbatch --array=0-3 --p");
-    let script = script.replace("-of-64", "-of-4");
+    let script = script.replace("-of-64", "-of-4 --allow-holes");
     runner.write("slurm.sh", &text);
     fs::create_dir(runner.path("bin")).unwrap();
     std::os::unix::fs::symlink(PROGRAM, runner.path("bin/runner")).unwrap();
@@ -296,15 +299,21 @@ fn slurm_runs_and_merges_an_array() {
     let ran = Running::start(&mut shell).finish().expect(0);
     let job = ran.stdout.lines().last().unwrap().to_owned();
     let shard = |task: usize| Run { dir: shared.join(format!("{job}/{}-of-4", task + 1)) };
-    // One task is queued again while it runs, and continues.
+    // One task is queued again while it runs, and continues. Another one is cancelled.
     let has_rows = |run: &Run| run.dir.join("index.jsonl").exists() && run.rows().len() > 2;
-    wait_until("the first task has rows", || has_rows(&shard(0)));
-    slurm.output("scontrol", &["requeue", &format!("{job}_0")]);
+    for (task, command, action) in [(0, "scontrol", "requeue"), (3, "scancel", "--verbose")] {
+        wait_until("the task has rows", || has_rows(&shard(task)));
+        slurm.output(command, &[action, &format!("{job}_{task}")]);
+    }
     let merged = Run { dir: runner.path(&format!("results/{job}")) };
     wait_until("the shards are merged", || merged.dir.join("benchmark.json").exists());
-    assert_eq!(merged.ending()[0], "completed", "{:?}", merged.manifest());
-    assert_numbered(&merged.rows());
-    assert_eq!(results(&merged).len(), 60);
+    assert_eq!(merged.ending()[..2], ["incomplete", "holes"], "{:?}", merged.manifest());
+    let left = 60 - results(&merged).len();
+    let named = format!("{left} trials have no result: nap@hostile#");
+    assert!(merged.manifest()["message"].as_str().unwrap().starts_with(&named));
     assert_eq!(shard(0).manifest()["sessions"].as_array().unwrap().len(), 2);
     assert_eq!(merged.manifest()["sessions"].as_array().unwrap().len(), 6);
+    runner.run(&["resume", merged.dir.to_str().unwrap()]).expect(0);
+    assert_numbered(&merged.rows());
+    assert_eq!(results(&merged).len(), 60);
 }

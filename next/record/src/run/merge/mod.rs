@@ -1,0 +1,257 @@
+//! [`ResultsRoot::merge`]: one run of the shards of a plan.
+
+mod findings;
+mod rows;
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
+
+use runner_model::status::RunVerdict;
+use runner_model::{Counts, GateResult, Places, Reason, RunStatus, Shard, Stage};
+
+pub use self::findings::{MergeFindings, MergeOutcome, ShardFindings};
+pub use self::rows::MergeSource;
+use self::rows::Merged;
+use crate::disk::beneath::{Dir, random};
+use crate::disk::durable::Unsynced;
+use crate::disk::fault::{self, Place, now};
+use crate::disk::layout::{ARTIFACTS, GONE, LOG, LOGS, MANIFEST, ROWS, SCENARIO};
+use crate::disk::lock::{self, Lock};
+use crate::disk::permissions::of_own_folder;
+use crate::root::prune::remove_folder;
+use crate::run::manifest::{RowsFile, cut};
+use crate::run::new_run::{command_line, has_secrets, session_entry};
+use crate::{
+    Manifest, MergedShard, NewSession, RecordError, ResultsRoot, RunDir, SessionEntry, Transition,
+};
+
+/// The writer of the last session of a merged run, which runs no trial.
+const MERGE: &str = "merge";
+
+/// A run in which no session starts while this lives.
+#[derive(Debug)]
+pub struct Still {
+    /// Unlocked when it is dropped.
+    _lock: Option<File>,
+}
+
+/// Shards that become a run.
+pub struct Merge<'a> {
+    /// The name of the run's folder.
+    pub id: String,
+    /// All or, with `holes`, some shards of a plan, by number.
+    pub shards: Vec<&'a MergeSource>,
+    /// The whole plan.
+    pub places: &'a dyn Places,
+    /// Description of the trials without a result, with their number.
+    pub holes: Option<(u64, String)>,
+    /// The command as typed.
+    pub command: Vec<String>,
+}
+
+impl Merge<'_> {
+    /// Returns the shards as the manifest of the merged run names them.
+    pub fn entries(&self) -> Result<Vec<MergedShard>, RecordError> {
+        let shards = self
+            .shards
+            .iter()
+            .filter_map(|source| Some((source.manifest.metadata.selection.shard?, source)));
+        let entry = |(shard, MergeSource { run, manifest, .. }): (Shard, &&MergeSource)| {
+            Ok(MergedShard {
+                shard,
+                run: run.id.clone(),
+                sessions: manifest.sessions.len() as u32,
+                bytes: run.dir.stat(ROWS)?.map_or(0, |rows| rows.length),
+            })
+        };
+        shards.map(entry).collect()
+    }
+}
+
+impl RunDir {
+    /// Keeps sessions from starting while the returned value lives. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Held`] if a process works on the run.
+    pub fn hold_still(&self) -> Result<Still, RecordError> {
+        let file = match self.dir.read(lock::LOCK) {
+            Err(error) if error.is_missing() => return Ok(Still { _lock: None }),
+            opened => opened?,
+        };
+        let is_free = lock::try_lock(&file, false);
+        if is_free.map_err(|source| self.dir.error("take", lock::LOCK, source))? {
+            return Ok(Still { _lock: Some(file) });
+        }
+        let holder = lock::holder(&self.dir).unwrap_or_default();
+        Err(RecordError::held(&self.id, self.dir.path(), holder))
+    }
+}
+
+impl ResultsRoot {
+    /// Creates a run of shards: each row once, with its number in the new run; logs, artifacts and stored contents. `judge`
+    /// evaluates the gate. The run gets its name last, so a death before leaves no run. Returns the run.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read or written, or the run's folder is not empty. There is no run then.
+    pub fn merge(
+        &self,
+        merge: &Merge<'_>,
+        judge: &mut dyn FnMut(&RunDir, &Manifest) -> Option<GateResult>,
+    ) -> Result<RunDir, RecordError> {
+        let root = self.own_dir()?;
+        let is_taken = |error: RecordError| match error.kind() {
+            Some(ErrorKind::DirectoryNotEmpty) => {
+                root.refuse(&merge.id, "it is not empty; choose another folder")
+            }
+            _ => error,
+        };
+        root.remove_folder(&merge.id).map_err(is_taken)?;
+        // It passes for the folder of a run that is being deleted: no run, and `prune` removes it after a death.
+        let name = format!("{GONE}{:016x}", random());
+        let dir = root.create_dir(&name, of_own_folder())?;
+        let lock = Lock::take(&dir, &merge.id)?;
+        let run = RunDir { root: root.clone(), dir, id: merge.id.clone(), is_own: true };
+        let written = self.write_merged(run.clone(), merge, judge).and_then(|()| {
+            lock.release_reserve();
+            root.rename(&name, &merge.id).map_err(is_taken)
+        });
+        if let Err(error) = written {
+            let _ = remove_folder(root, &run.dir, &name);
+            return Err(error);
+        }
+        root.sync()?;
+        RunDir::open(root, &merge.id)?.ok_or_else(|| RecordError::Removed { run: merge.id.clone() })
+    }
+
+    fn write_merged(
+        &self,
+        mut run: RunDir,
+        merge: &Merge<'_>,
+        judge: &mut dyn FnMut(&RunDir, &Manifest) -> Option<GateResult>,
+    ) -> Result<(), RecordError> {
+        let Some(MergeSource { run: first, manifest: plan, .. }) = merge.shards.first() else {
+            return Err(run.dir.refuse(".", "there is no shard to merge"));
+        };
+        if has_secrets(&plan.providers) {
+            run.dir.make_private()?;
+        }
+        self.copy_contents(first, plan)?;
+        let mut merged = Merged::create(&run.dir)?;
+        for source in &merge.shards {
+            merged.add(self, source, merge.places)?;
+        }
+        let files = [(merged.rows.finish(&run.dir)?, ROWS), (merged.logs.finish(&run.dir)?, LOGS)];
+        let mut manifest = new_manifest(merge, plan, merged.sessions, merged.last_seq)?;
+        if merge.holes.is_none() {
+            manifest.gate = judge(&run, &manifest);
+        }
+        let reason = merge.holes.is_some().then_some(Reason::Holes);
+        manifest.change_status(RunStatus::after(reason, true), reason, MERGE, now())?;
+        manifest.message = merge.holes.as_ref().map(|(_, holes)| cut(holes.clone()));
+        manifest.rows = run.dir.stat(ROWS)?.map(RowsFile::from);
+        write(&run.dir, LOG, format!("{} {}\n", now(), command_line(&merge.command)).as_bytes())?;
+        let scenario = write(&run.dir, SCENARIO, first.scenario(plan)?.as_bytes())?;
+        let manifest = write_manifest(&run.dir, &manifest)?;
+        let files = files.into_iter().chain([(scenario, SCENARIO), (manifest, MANIFEST)]);
+        let contents = files.map(|(file, name)| Unsynced::Content(file, run.dir.path().join(name)));
+        self.sync_with(contents.chain([Unsynced::Names(run.dir.clone())]).collect())?;
+        sync_artifacts(&run.dir)
+    }
+
+    /// Copies the plugins, tests, attachments and schemas of a run into this root.
+    fn copy_contents(&self, run: &RunDir, manifest: &Manifest) -> Result<(), RecordError> {
+        let contents = manifest.providers.iter().map(|provider| provider.digest);
+        let contents = contents.chain([manifest.metadata.suite]).chain(manifest.metadata.blobs);
+        for digest in contents.chain(run.blobs(manifest)?) {
+            // A link to an old file would look unused to `prune` until the merged run has its manifest.
+            let mut draft = self.draft()?;
+            let copied = io::copy(&mut run.content(&digest)?, &mut draft);
+            copied.map_err(|source| RecordError::io("copy into", self.path(), source))?;
+            self.keep(draft, &digest)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_manifest(dir: &Dir, manifest: &Manifest) -> Result<File, RecordError> {
+    manifest.check_size().map_err(|problem| dir.refuse(MANIFEST, problem))?;
+    let failed = |source| dir.error("write", MANIFEST, source);
+    fault::pass(Place::ManifestWrite).map_err(failed)?;
+    let bytes = manifest.to_bytes().map_err(|error| failed(error.into()))?;
+    let file = dir.prepare(MANIFEST, &bytes)?;
+    fault::pass(Place::ManifestRename).map_err(failed)?;
+    dir.replace(MANIFEST)?;
+    Ok(file)
+}
+
+/// Writes a new file.
+fn write(dir: &Dir, name: &str, bytes: &[u8]) -> Result<File, RecordError> {
+    let mut file = dir.create_file(name)?;
+    file.write_all(bytes).map_err(|source| dir.error("write", name, source))?;
+    Ok(file)
+}
+
+/// Syncs the names of artifacts. Their contents are synced already.
+fn sync_artifacts(dir: &Dir) -> Result<(), RecordError> {
+    if dir.stat(ARTIFACTS)?.is_none() {
+        return Ok(());
+    }
+    let artifacts = dir.dir(ARTIFACTS)?;
+    artifacts.folders()?.iter().try_for_each(|shelf| artifacts.dir(shelf)?.sync())?;
+    artifacts.sync()
+}
+
+/// Returns the manifest of a merged run that is still `running`. Its last session is that of the merge.
+fn new_manifest(
+    merge: &Merge<'_>,
+    plan: &Manifest,
+    mut sessions: Vec<SessionEntry>,
+    last_seq: u64,
+) -> Result<Manifest, RecordError> {
+    let shards = || merge.shards.iter().map(|source| &source.manifest);
+    let started_at = shards().map(|one| one.started_at).min().unwrap_or(plan.started_at);
+    let session = NewSession {
+        writer: MERGE,
+        command: merge.command.clone(),
+        settings: plan.sessions.last().map(|last| last.settings.clone()).unwrap_or_default(),
+        last_seq,
+        rerun: None,
+        pending: Some(merge.holes.as_ref().map_or(0, |(left, _)| *left)),
+        removed: Counts::default(),
+        waits: false,
+    };
+    let number = sessions.len() as u32 + 1;
+    sessions.push(SessionEntry {
+        worked_ms: Some(0.0),
+        ..session_entry(session, number, last_seq, now())
+    });
+    let mut manifest = Manifest {
+        id: merge.id.clone(),
+        status: RunStatus::Running,
+        stage: if merge.holes.is_none() { Stage::Finish } else { Stage::Run },
+        verdict: RunVerdict::None,
+        counts: shards().fold(Counts::default(), |sum, one| sum.plus(one.counts)),
+        gate: None,
+        started_at,
+        group: None,
+        merged: merge.entries()?,
+        pinned: None,
+        sessions,
+        transitions: vec![Transition {
+            at: started_at,
+            from: None,
+            to: RunStatus::Running,
+            reason: None,
+            writer: "exec".into(),
+            by: None,
+        }],
+        ..plan.clone()
+    };
+    manifest.labels.retain(|key, value| shards().all(|one| one.labels.get(key) == Some(value)));
+    manifest.metadata.selection.shard = None;
+    manifest.metadata.planned_trial_count = merge.places.trials();
+    manifest.metadata.planned_test_count = merge.places.trials();
+    Ok(manifest)
+}
