@@ -1,5 +1,7 @@
 //! `runner compare`: two runs, or two providers.
 
+use std::collections::HashSet;
+
 use runner_engine::resolve_filter;
 use runner_model::exit::Exit;
 use runner_model::visible::{shown_path, visible_line};
@@ -93,12 +95,12 @@ impl Args {
                     _ => [previous(&base)?, base],
                 }
             }
-        };
-        let is_one = runs[0].path().canonicalize().ok() == runs[1].path().canonicalize().ok();
             (None, _) => {
                 let new = one(&RunArg::default().name_or_latest())?;
                 [previous(&new)?, new]
             }
+        };
+        let is_one = runs[0].path().canonicalize().ok() == runs[1].path().canonicalize().ok();
         if is_one && self.providers.is_none() {
             return Err(CommandError::usage(format!(
                 "both names mean the run {}\nto compare it with the previous run of its scenario: {}",
@@ -167,15 +169,17 @@ fn print(document: &ComparisonDocument, out: &Out) -> Result<(), CommandError> {
         out.data(&format!("{} {}", style::warning("caution:"), visible_line(caution)));
     }
     out.data(&format!("\n{}", style::bold(&document.counts.text("regressed"))));
+    let providers = document.measures.iter().map(|measure| &measure.provider);
     let mut table = Table::new([
-        ("provider", 7),
+        // Without it, measures of several providers look the same.
+        ("provider", if providers.collect::<HashSet<_>>().len() > 1 { 0 } else { 10 }),
         ("measure", 0),
         ("base>", 0),
         ("new>", 0),
         ("change>", 0),
-        ("95 % interval>", 8),
-        ("p>", 9),
-        ("tests>", 10),
+        ("95 % interval>", 9),
+        ("p>", 7),
+        ("tests>", 8),
     ]);
     for measure in &document.measures {
         table.row(cells(measure).map(|cell| visible_line(&cell).into_owned()));
