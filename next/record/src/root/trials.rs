@@ -25,6 +25,8 @@ use crate::{Manifest, RecordError, ResultsRoot, RunDir};
 
 /// Number of names whose numbers are in memory while a run is filled in.
 const KNOWN_NAMES: usize = 4096;
+/// Pages of the log that are written into the table together.
+const CHECKPOINT_PAGES: u32 = 4096;
 
 const INSERT: &str = "
 INSERT OR REPLACE INTO trials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
@@ -100,6 +102,7 @@ pub struct Trials {
     /// `None` if it cannot be used.
     kept: Option<Database>,
     temporary: Connection,
+    has_filled: bool,
 }
 
 impl ResultsRoot {
@@ -109,7 +112,11 @@ impl ResultsRoot {
             RecordError::io("make a temporary database for", self.path(), io::Error::other(error))
         };
         let kept = self.dir().and_then(Database::open_or_create);
-        Ok(Trials { kept, temporary: temporary().map_err(failed)? })
+        if let Some(kept) = &kept {
+            // Each checkpoint waits for the disk, and the first use can fill in thousands of runs.
+            let _ = kept.connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES);
+        }
+        Ok(Trials { kept, temporary: temporary().map_err(failed)?, has_filled: false })
     }
 
     /// Opens this user's runs of a scenario's file, the newest first, with their true state.
@@ -131,6 +138,15 @@ impl ResultsRoot {
             }
             Err(run.dir.refuse(".", format!("it is a run of {}", shown_path(its_path))))
         }))
+    }
+}
+
+impl Drop for Trials {
+    fn drop(&mut self) {
+        if let Some(kept) = self.kept.as_ref().filter(|_| self.has_filled) {
+            // The log has all results, also if the disk is full. Another process that reads it prevents this.
+            let _ = truncate_log(&kept.connection);
+        }
     }
 }
 
@@ -202,10 +218,8 @@ impl Trials {
         if manifest.manifest.status.is_terminal()
             && let Some(mut kept) = self.kept.take()
         {
-            let found = fill_and_find(&mut kept.connection, run, &manifest, rows, read);
-            // The log has all results, also if the disk was full. Another process that reads it prevents this.
-            let _ = truncate_log(&kept.connection);
-            match found {
+            self.has_filled = true;
+            match fill_and_find(&mut kept.connection, run, &manifest, rows, read) {
                 Ok(Some(found)) => {
                     self.kept = Some(kept);
                     return Ok(found);

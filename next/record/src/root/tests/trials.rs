@@ -225,6 +225,22 @@ fn processes_fill_in_runs_at_once() {
 }
 
 #[test]
+fn log_is_written_once_for_many_runs() {
+    let folder = folder();
+    let runs: Vec<_> = (0..3).map(|_| ended(folder.path()).1).collect();
+    let log = || fs::metadata(folder.path().join("runner.db-wal")).map_or(0, |log| log.len());
+    let mut trials = ResultsRoot::existing(folder.path()).unwrap().trials().unwrap();
+    let mut lengths = vec![log()];
+    for run in &runs {
+        trials.of_run(run, &Vec::new, &mut Vec::push).unwrap();
+        lengths.push(log());
+    }
+    assert!(lengths.is_sorted_by(|before, after| before < after), "{lengths:?}");
+    drop(trials);
+    assert_eq!(log(), 0);
+}
+
+#[test]
 fn locked_database_changes_no_result() {
     let folder = folder();
     let (_, run) = ended(folder.path());
