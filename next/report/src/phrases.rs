@@ -69,7 +69,7 @@ pub fn short_counts(counts: &Counts) -> String {
     shown.map(|(sign, count)| format!("{sign} {}", grouped(*count))).collect::<Vec<_>>().join("  ")
 }
 
-/// Formats a score, a metric or its sum, with up to six digits after rounding: `0.333333`, `12,345`.
+/// Formats a score, a metric or its sum, with up to six digits after rounding: `0.333333`, `12,345`, `1.5e-30`.
 #[must_use]
 pub fn number(value: f64) -> String {
     let whole = value.round().abs();
@@ -78,7 +78,18 @@ pub fn number(value: f64) -> String {
         return format!("{sign}{}", grouped(whole as u64));
     }
     let rounded: f64 = format!("{value:.5e}").parse().unwrap_or(value);
-    rounded.to_string()
+    match rounded.abs() {
+        0.0 | 1e-9..1e15 => rounded.to_string(),
+        _ => format!("{rounded:e}"),
+    }
+}
+
+/// Formats a share: `42.9 %`. A share below 1 is not rounded to 100 %, and one above 0 not to 0 %.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    let tenths = (1000.0 * share).round();
+    let is_part = share > 0.0 && share < 1.0;
+    format!("{:.1} %", if is_part { tenths.clamp(1.0, 999.0) } else { tenths } / 10.0)
 }
 
 /// Formats a metric with its unit: `price 12 EUR`. The unit `1` and one that repeats the name are left out.

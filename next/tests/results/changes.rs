@@ -117,6 +117,19 @@ fn flaky_pass_is_no_new_failure() {
 
 #[test]
 fn run_with_own_name_is_a_base() {
+#[test]
+fn run_that_was_cut_short_is_no_base() {
+    let runner = Runner::new(&["hostile"]);
+    expect(&runner, &[("a", 1), ("b", 1)]);
+    runner.exec(&[]).expect(0);
+    expect(&runner, &[("a", 2), ("b", 2)]);
+    let args = ["-j", "1", "--fail-fast"];
+    runner.exec(&args).expect(4).says(&["(just now): 1 newly failing"]);
+    runner.exec(&[]).expect(1).says(&["(just now): 2 newly failing"]);
+    assert_eq!(since(&runner)["run"], runner.runs()[0].id());
+    runner.run(&["compare"]).expect(0).says(&["2 regressed"]);
+}
+
     let runner = Runner::new(&["hostile"]);
     expect(&runner, &[("a", 1)]);
     runner.exec(&["--into", "results/nightly"]).expect(0);

@@ -212,6 +212,45 @@ fn runs_that_cannot_be_compared_are_refused() {
 }
 
 #[test]
+fn values_beyond_a_float_are_left_out() {
+    let runner = Runner::hostile("");
+    for value in ["1e300", "2e300"] {
+        let input = format!("{{ do = \"meter\", metrics = {{ huge = {value}, tiny = 1e-30 }} }}");
+        let text = "[providers.hostile]\nplugin = \"hostile.wasm\"\n";
+        runner.scenario(&format!("{text}[[tests]]\nid = \"a\"\ninput = {input}\n"));
+        runner.exec(&[]).expect(0);
+    }
+    let measures = document(&runner, &[])["measures"].take();
+    let names = measures.as_array().unwrap().iter().map(|measure| &measure["name"]);
+    assert_eq!(json!(names.collect::<Vec<_>>()), json!(["pass rate", "duration", "tiny"]));
+    runner.run(&["compare"]).expect(0).says(&["tiny 1e-30 1e-30 0 "]);
+    runner.run(&["show"]).expect(0).says(&["huge 2e300, tiny 1e-30"]);
+}
+
+#[test]
+fn narrow_table_keeps_providers_and_marks() {
+    let tests = |value: u8| {
+        let ids = (0..8).map(|id| format!("[[tests]]\nid = \"t{id}\"\ninput = {{ do = \"echo\", value = 1 }}\nexpect = {{ equals = {value} }}\n"));
+        ids.collect::<String>()
+    };
+    let runner = Runner::new(&["hostile"]);
+    let providers = ["p", "q"].map(|name| format!("[providers.{name}]\nplugin = \"hostile.wasm\"\n"));
+    for value in [1, 2] {
+        runner.scenario(&format!("{}{}", providers.concat(), tests(value)));
+        runner.exec(&[]);
+    }
+    for columns in [70, 80, 200] {
+        let script = "exec \"$runner\" compare";
+        let (code, shown) = Terminal::run_script(&runner, columns, "UTC", script).end();
+        assert_eq!(code, 0);
+        let rates: Vec<_> = shown.lines().filter(|line| line.contains("pass rate")).collect();
+        let starts = rates.iter().map(|line| line.trim_start().chars().next());
+        assert_eq!(starts.collect::<Vec<_>>(), [Some('p'), Some('q')], "{shown}");
+        assert!(rates.iter().all(|line| line.contains("−100.0 pp *")), "{columns}: {shown}");
+    }
+}
+
+#[test]
 fn running_run_is_compared_with_caution() {
     let runner = Runner::endless(1, "loop", "");
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();

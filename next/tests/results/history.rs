@@ -94,6 +94,19 @@ fn runs_and_tests_are_selected() {
 }
 
 #[test]
+fn runs_cut_short_are_marked() {
+    let runner = Runner::hostile("");
+    write(&runner, "a | { do = \"trap\" } |\nb | { do = \"trap\" } |");
+    runner.exec(&["-j", "1", "--fail-fast"]).expect(4);
+    let id = runner.only_run().id().to_owned();
+    runner.run(&["history"]).expect(0).says(&[&format!("{id} (incomplete) ")]);
+    runner.run(&["cancel", &id]).expect(0);
+    runner.run(&["history"]).expect(0).says(&[&format!("{id} (cancelled) ")]);
+    runner.run(&["resume", &id, "--force"]).expect(1);
+    runner.run(&["history"]).expect(0).says(&[&format!("{id} 20")]);
+}
+
+#[test]
 fn scenarios_are_named_by_file_or_name() {
     let runner = Runner::hostile("");
     write(&runner, "a | { do = \"echo\", value = 1 } |");

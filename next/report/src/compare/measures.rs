@@ -164,15 +164,18 @@ impl Measure {
         self.p.is_some_and(|p| p < SIGNIFICANT)
     }
 
-    /// Formats base, new, change, its interval, p and the number of tests.
+    /// Formats base, new, change, its interval, p and the number of tests. A significant change is marked with `*`.
     #[must_use]
     pub fn cells(&self) -> [String; 6] {
         let value = |value: Estimate| {
-            let interval = value.interval.map(|(low, high)| format!(" ({low:.0}–{high:.0})"));
+            let interval = value.interval.map(|(low, high)| {
+                let digits = usize::from(high - low < 5.0);
+                format!(" ({low:.digits$}–{high:.digits$})")
+            });
             amount(value.value, self.unit.as_deref()) + &interval.unwrap_or_default()
         };
         let change = |change: f64| {
-            let text = amount(change.abs(), self.change_unit.as_deref());
+            let text = amount(rounded(change.abs()), self.change_unit.as_deref());
             match text.contains(|digit: char| digit.is_ascii_digit() && digit != '0') {
                 true if change < 0.0 => format!("−{text}"),
                 true => format!("+{text}"),
@@ -181,19 +184,22 @@ impl Measure {
         };
         let interval =
             self.interval.map(|(low, high)| format!("{} to {}", change(low), change(high)));
-        let p = self.p.map(|p| {
-            let mark = if self.is_significant() { " *" } else { "" };
-            if p < 0.001 { format!("<0.001{mark}") } else { format!("{p:.3}{mark}") }
-        });
+        let p = self.p.map(|p| if p < 0.001 { "<0.001".to_owned() } else { format!("{p:.3}") });
+        let mark = if self.is_significant() { " *" } else { "" };
         [
             value(self.base),
             value(self.new),
-            change(self.change),
+            change(self.change) + mark,
             interval.unwrap_or_default(),
             p.unwrap_or_default(),
             grouped(self.tests),
         ]
     }
+}
+
+/// Rounds a positive change to three digits, but not to more than a whole number.
+fn rounded(value: f64) -> f64 {
+    if value > 1e3 { value.round() } else { format!("{value:.2e}").parse().unwrap_or(value) }
 }
 
 /// Formats a positive value with its unit.

@@ -1,7 +1,7 @@
 //! [`SincePrevious`]: the changes of a run since the previous one of its scenario.
 
-use runner_model::Time;
 use runner_model::status::RunVerdict;
+use runner_model::{RunStatus, Time};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,6 +13,8 @@ use crate::{list::short_of, phrases};
 
 /// Trials of both runs that are read. More would delay the end of a run by seconds.
 pub const MAX_TRIALS: u64 = 200_000;
+/// Earlier runs of which one is chosen.
+const MAX_EARLIER: usize = 1000;
 
 /// The changes of a run since the previous one of the same scenario file.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -30,8 +32,8 @@ pub struct SincePrevious {
 }
 
 impl SincePrevious {
-    /// Returns the run that a run is compared with: the newest earlier run of the same file that has ended and is not damaged,
-    /// and that has run all tests or the same selection.
+    /// Returns the run that a run is compared with: the newest earlier run of the same file that is completed and not damaged,
+    /// and that has run all tests or the same selection. A run that was cut short would hide changes of the tests that it lacks.
     ///
     /// # Errors
     ///
@@ -40,9 +42,9 @@ impl SincePrevious {
         root: &ResultsRoot,
         run: &Manifest,
     ) -> Result<Option<(RunDir, Manifest)>, RecordError> {
-        Ok(root.earlier_runs(run)?.find(|(_, earlier)| {
+        Ok(root.earlier_runs(run)?.take(MAX_EARLIER).find(|(_, earlier)| {
             let (selection, own) = (&earlier.metadata.selection, &run.metadata.selection);
-            earlier.status.is_terminal()
+            earlier.status == RunStatus::Completed
                 && earlier.verdict != RunVerdict::Damaged
                 && (selection.is_whole() || selection == own)
         }))

@@ -8,7 +8,7 @@ use std::{
 };
 
 use runner_model::units::{grouped, plural, show_duration};
-use runner_model::{Time, exit::Exit, visible::visible_line};
+use runner_model::{Time, exit::Exit, status::RunState, visible::visible_line};
 use runner_record::{ResultsRoot, now};
 use runner_report::{By, HistoryDocument, HistoryQuery, PastResults, phrases, short_id};
 use runner_scenario::IdGlob;
@@ -196,9 +196,13 @@ fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Strin
     if is_run {
         for run in &document.runs {
             let id = screen.map_or(&*run.run, |_| short_id(&run.run));
-            let sign = if run.is_damaged { " (damaged)" } else { "" };
+            let state = match run.state {
+                _ if run.is_damaged => " (damaged)".to_owned(),
+                RunState::Passed | RunState::Failed => String::new(),
+                state => format!(" ({})", state.as_str()),
+            };
             let when = summary::when(now, run.started_at, screen);
-            row(format!("{id}{sign}"), when, &run.results);
+            row(format!("{id}{state}"), when, &run.results);
         }
     }
     for sum in &document.sums {
