@@ -8,6 +8,8 @@ use runner_model::{Counts, Outcome, outcome::Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::phrases;
+
 /// Trials without repeats that have a pass rate.
 const MIN_TRIALS: u64 = 10;
 /// Sums of metrics that are kept of a provider, which may give each reply's metrics other names.
@@ -54,13 +56,11 @@ impl PassRate {
         })
     }
 
-    /// Formats the rate with its interval: `95 % (76–99)`.
+    /// Formats the rate with its interval: `95.0 % (76–99)`.
     #[must_use]
     pub fn text(&self) -> String {
         let (low, high) = self.interval;
-        // A rate below 100 % must not read as 100 %.
-        let rate = (1000.0 * self.rate).floor() / 10.0;
-        format!("{rate} % ({:.0}–{:.0})", 100.0 * low, 100.0 * high)
+        format!("{} ({:.0}–{:.0})", phrases::percent(self.rate), 100.0 * low, 100.0 * high)
     }
 }
 

@@ -55,6 +55,13 @@ pub enum Which {
     Matching(Filter),
 }
 
+impl Which {
+    /// Returns the text of the filter.
+    pub(crate) fn filter(&self) -> Option<&str> {
+        if let Self::Matching(filter) = self { Some(filter.text()) } else { None }
+    }
+}
+
 /// The rows of a run, read from disk at each use.
 #[derive(Debug)]
 pub struct Rows {

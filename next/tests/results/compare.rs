@@ -303,13 +303,16 @@ fn pass_rates_need_ten_trials_or_repeats() {
     runner.exec(&[]).expect(1);
     let ran = runner.run(&["show"]).expect(0);
     assert!(!ran.stdout.contains("pass rate"), "{}", ran.stdout);
+    let report = || runner.run(&["report"]).expect(0).stdout;
+    assert!(report().contains("| `hostile` | 8 | 1 | 0 | 0 | 0 | 0 |  |"), "{}", report());
     runner.exec(&["--repeat", "3", "--test", "t0"]).expect(1);
-    runner.run(&["show"]).expect(0).says(&["pass rate", "0 % (0–56)"]);
+    runner.run(&["show"]).expect(0).says(&["pass rate", "0.0 % (0–56)"]);
     expect(&runner, &wanted(10));
     runner.exec(&[]).expect(1);
-    runner.run(&["show"]).expect(0).says(&["90 % (60–98)"]);
+    runner.run(&["show"]).expect(0).says(&["90.0 % (60–98)"]);
     let shown = runner.run(&["show", "--json"]).expect(0).document();
     let rate = &shown["providers"][0]["pass_rate"];
+    assert!(report().contains("| 90.0 % (60–98) |"), "{}", report());
     assert_eq!(rate["rate"], 0.9);
     assert!((rate["interval"][0].as_f64().unwrap() - 0.5958).abs() < 1e-4, "{rate}");
 }

@@ -179,7 +179,7 @@ fn sums_have_tokens_and_cost() {
         ]
     );
     assert_eq!(document["tests"].as_array().unwrap().last().unwrap()["tokens"], Value::Null);
-    runner.run(&["history", "--by", "team"]).expect(0).says(&["night 2 4 100 %", "70 $120"]);
+    runner.run(&["history", "--by", "team"]).expect(0).says(&["night 2 4 100.0 %", "70 $120"]);
     let days = history(&runner, &["--by", "day"]);
     assert_eq!(
         days["sums"]

@@ -100,6 +100,7 @@ fn frame(document: &RunDocument, cases: &Cases<'_>, is_held: bool) -> io::Result
         let properties = [
             ("run", Some(document.run.head.id.clone())),
             ("state", Some(state)),
+            ("filter", document.rows.which.filter().map(str::to_owned)),
             ("damaged or lost results", (lost > 0).then(|| lost.to_string())),
             ("gate", manifest.gate.as_ref().map(run_facts::gate)),
             ("pass rate", (judged > 0).then_some(rate)),

@@ -2,14 +2,14 @@
 
 use std::io;
 
+use runner_model::Counts;
 use runner_model::units::{grouped, plural};
 use runner_model::visible::{visible_line, without_commands};
-use runner_model::{Counts, statistics::wilson};
 
 use super::cases::{CaseCounts, Cases};
 use super::error::FormError;
 use super::failed::{FailedGroup, FailedGroups};
-use crate::{RunDocument, phrases, run_facts};
+use crate::{PassRate, RunDocument, phrases, run_facts};
 
 /// Bytes of a report. A comment on GitHub has at most as many characters.
 const MOST_BYTES: usize = 64 << 10;
@@ -58,6 +58,9 @@ fn head(document: &RunDocument, sum: &Counts, all: &[CaseCounts]) -> String {
     let counts = if counts.is_empty() { counts } else { format!(": {counts}") };
     text +=
         &format!("{}{counts}. Run {}.\n", plural(trials, "trial", "trials"), code(&run.head.id));
+    if let Some(filter) = document.rows.which.filter() {
+        text += &format!("Only trials that match {} are counted and listed.\n", code(filter));
+    }
     let gate = manifest.gate.as_ref();
     text.extend(gate.map(|gate| format!("Gate {}.\n", code(&run_facts::gate(gate)))));
     let missing: u64 = all.iter().map(|counts| counts.without_result).sum();
@@ -81,11 +84,9 @@ fn table(document: &RunDocument, all: &[CaseCounts]) -> String {
     for (table, CaseCounts { counts, .. }) in
         document.providers.iter().zip(all).take(MOST_PROVIDERS)
     {
-        let judged = counts.passed + counts.bad();
-        let (low, high) = wilson(counts.passed, judged);
-        let [rate, low, high] = [counts.passed as f64 / judged as f64, low, high]
-            .map(|share| format!("{:.0} %", share * 100.0));
-        let rate = if judged > 0 { format!("{rate} ({low} to {high})") } else { String::new() };
+        // A filter selects few trials of a provider, for which the whole run has a rate.
+        let rate = table.results.pass_rate.and_then(|_| PassRate::of(counts, true));
+        let rate = rate.map(|rate| rate.text()).unwrap_or_default();
         let name = code(&table.provider).replace('|', "\\|");
         let cells = [
             counts.passed,

@@ -252,10 +252,7 @@ fn tests(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Stri
 
 /// Formats pass rate, median duration, tokens and cost.
 fn cells(results: &PastResults) -> [String; 4] {
-    let rate = results.pass_rate.map(|rate| {
-        // Rounded down: 99.96 % is not 100 %.
-        format!("{} %", (rate * 1000.0 + 1e-9).floor() / 10.0)
-    });
+    let rate = results.pass_rate.map(phrases::percent);
     let p50 = results.p50_ms.and_then(|ms| Duration::try_from_secs_f64(f64::from(ms) / 1e3).ok());
     let cost = results.cost_usd.map(|cost| format!("${}", phrases::number(cost)));
     let tokens = results.tokens.map(phrases::number);
