@@ -198,7 +198,7 @@ impl SessionArgs {
     pub fn refuse_reports(&self) -> Result<(), CommandError> {
         match self.reports().next() {
             Some(_) => Err(CommandError::usage(
-                "`--report` and `--junit` take one run, and these are several\nto write reports of each into its folder, add `[report]` to the scenarios",
+                "`--report` and `--junit` are for one run, and this command has several\nto write reports of each into its folder, add `[report]` to the scenarios",
             )),
             None => Ok(()),
         }

@@ -19,6 +19,9 @@ fn flags_of_other_tools_are_explained() {
         ("exec s.toml --verbos", "did you mean `--verbose`?"),
         ("resume --failed", "use instead: --rerun failed"),
         ("exec s.toml --dry", "use instead: --dry-run"),
+        ("exec s.toml --html a.html", "use instead: --report FILE"),
+        ("compare --base latest~1", "use instead: runner compare BASE NEW"),
+        ("show --grep a", "use instead: --filter 'test(GLOB)'"),
         ("--results r list", "write it after the command, such as: runner COMMAND --results"),
         ("list --colour", "use instead: --color never"),
         ("list --last 3", "use instead: --limit N"),
@@ -38,6 +41,8 @@ fn commands_of_other_tools_are_explained() {
         ("status", "use instead: runner list"),
         ("test", "use instead: runner exec SCENARIO"),
         ("build", "use instead: runner plugin build"),
+        ("diff", "use instead: runner compare BASE NEW"),
+        ("flaky", "use instead: runner history SCENARIO"),
         ("valdate", "did you mean `runner validate`?"),
         ("frobnicate", "`runner` has no command `frobnicate`"),
     ] {

@@ -60,6 +60,17 @@ fn each_line_of_failure_names_its_change() {
 }
 
 #[test]
+fn runs_of_a_group_name_their_changes() {
+    let runner = Runner::new(&["hostile"]);
+    expect(&runner, &[("falls", 1)]);
+    runner.write("other.toml", fs::read(runner.path("scenario.toml")).unwrap());
+    runner.run(&["exec", "scenario.toml", "other.toml"]).expect(0);
+    expect(&runner, &[("falls", 2)]);
+    let ran = runner.run(&["exec", "scenario.toml", "other.toml"]).expect(1);
+    assert_eq!(ran.stdout.matches("(just now): 1 newly failing\n").count(), 1, "{}", ran.stdout);
+}
+
+#[test]
 fn unchanged_passing_runs_name_no_changes() {
     let runner = Runner::new(&["hostile"]);
     expect(&runner, &[("good", 1)]);

@@ -85,7 +85,7 @@ impl<'a> Screen<'a> {
         if is_quiet && ended.exit == Exit::Success {
             return;
         }
-        let since = if is_quiet || is_of_group { None } else { changes(ended) };
+        let since = if is_quiet { None } else { changes(ended) };
         let run = summary_of(ended, since.is_some());
         // The list of a group follows its last run.
         if !is_quiet && !is_of_group {

@@ -8,11 +8,14 @@ use runner_model::visible::visible_line;
 use runner_scenario::similar;
 
 /// Commands of other tools, each with the command to use here.
-const COMMANDS: [(&[&str], &str); 13] = [
-    (&["history", "jobs", "ls", "ps", "runs", "status"], "runner list"),
+const COMMANDS: [(&[&str], &str); 16] = [
+    (&["jobs", "ls", "ps", "runs", "status"], "runner list"),
     (&["get", "info", "view"], "runner show RUN"),
-    (&["export", "results"], "runner report RUN"),
-    (&["compare", "diff", "stats"], "runner show RUN --json"),
+    (&["export", "html", "junit", "results", "summary"], "runner report RUN"),
+    (&["diff"], "runner compare BASE NEW"),
+    (&["flaky", "stats", "trend", "trends"], "runner history SCENARIO"),
+    (&["grade", "judge", "regrade", "score"], "runner rescore RUN"),
+    (&["shard"], "runner exec SCENARIO --shard I/N"),
     (&["go", "start", "test"], "runner exec SCENARIO"),
     (&["check", "lint"], "runner validate SCENARIO"),
     (&["build", "doctor", "inspect", "new"], "runner plugin COMMAND"),
@@ -25,8 +28,11 @@ const COMMANDS: [(&[&str], &str); 13] = [
 ];
 
 /// Flags of other tools, each with the flag to use here if the command has it.
-const FLAGS: [(&[&str], &str, &str); 20] = [
+const FLAGS: [(&[&str], &str, &str); 23] = [
     (&["-k", "-t", "--filter", "--grep", "--match", "--only", "--tests"], "test", "--test GLOB"),
+    (&["-k", "--grep", "--match", "--test", "--tests"], "filter", "--filter 'test(GLOB)'"),
+    (&["--base", "--baseline"], "fail-on", "runner compare BASE NEW"),
+    (&["--csv", "--html", "--markdown"], "report", "--report FILE"),
     (&["--ignore", "--skip", "--deselect"], "exclude", "--exclude GLOB"),
     (&["-m", "--group", "--marker", "--tags"], "tag", "--tag TAG"),
     (&["-p", "--model", "--models", "--providers"], "provider", "--provider GLOB"),
@@ -119,7 +125,9 @@ fn unknown_flag(error: &Error, program: &Command, command: &Command, name: &str)
         (None, _) if name == "runner" && !owners.is_empty() => {
             format!("write it after the command, such as: runner COMMAND {given}\n")
         }
-        (None, _) if !owners.is_empty() => format!("it is a flag of {}\n", owners.join(", ")),
+        (None, _) if (1..=4).contains(&owners.len()) => {
+            format!("it is a flag of {}\n", owners.join(", "))
+        }
         (None, Some(similar)) => format!("did you mean `--{similar}`?\n"),
         (None, None) => String::new(),
     };
