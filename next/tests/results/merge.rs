@@ -215,9 +215,9 @@ fn all_problems_of_shards_are_named() {
         "the row is of another run",
         "shards/3-of-4-other: it has another plan than",
         "other/1-of-2: it is one of 2 shards, and shards/1-of-4 is one of 4",
-        "shards/4-of-4: it is shard 4/4, as ./shards/4-of-4 is",
-        "other/none: it is no shard",
-        "other/notes: it is no run",
+        "shards/4-of-4: shard 4/4 is given twice, also as ./shards/4-of-4",
+        "other/none: not a shard",
+        "other/notes: not a run",
         "other/file: it is a file, not a folder",
         "other/missing: there is no such folder",
         "other/format: ",
@@ -369,7 +369,7 @@ fn folder_with_other_files_is_not_merged_into() {
     assert!(all.len() > 3, "{all:?}");
     merge(&runner, &all, &[]).expect(1);
     let ran = runner.run(&["merge", "--into", "results/whole", "results/whole"]);
-    ran.expect(2).says(&["it is no shard"]);
+    ran.expect(2).says(&["not a shard"]);
 }
 
 #[cfg(debug_assertions)]

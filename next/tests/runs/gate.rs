@@ -40,12 +40,12 @@ fn gate_decides_verdict_and_exit_code() {
             "held: ✓ pass rate 70 % of 9 (95 % interval 37 % to 90 %), at least 70 %",
         ),
         ("[gate]\npass_rate = 0.71", 1, "not held: ✗ pass rate 70 % of 9"),
-        ("[gate]\nmax_errors = 1", 0, "held: ✓ 1 errors, at most 1"),
-        ("[gate]\nmax_errors = 0", 1, "not held: ✗ 1 errors, at most 0"),
+        ("[gate]\nmax_errors = 1", 0, "held: ✓ 1 error, at most 1"),
+        ("[gate]\nmax_errors = 0", 1, "not held: ✗ 1 error, at most 0"),
         ("[gate]\nmin_score = 0.5", 1, "not held: ✗ no trial has a score"),
         ("[gate.tags.good]\npass_rate = 1.0", 0, "held: ✓ tag good: pass rate 100 % of 7"),
         ("[gate.tags.weak]\npass_rate = 0.5", 1, "not held: ✗ tag weak: pass rate 0 % of 2"),
-        ("[gate.providers.\"*\"]\nmax_errors = 1", 0, "held: ✓ provider *: 1 errors"),
+        ("[gate.providers.\"*\"]\nmax_errors = 1", 0, "held: ✓ provider *: 1 error"),
     ] {
         let runner = runner(gate);
         let ran = runner.exec(&[]).expect(code);
@@ -98,6 +98,11 @@ fn rules_for_nothing_are_refused() {
         assert!(ran.stderr.contains(says), "{}", ran.stderr);
         runner.exec(&[]).expect(2);
     }
+    let untagged = Runner::new(&[]);
+    untagged.scenario(
+        "[gate.tags.a]\npass_rate = 1\n[providers.p]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"t\"\n",
+    );
+    untagged.exec(&[]).expect(2).says(&["no test has the tag `a`", "no name is known here"]);
     // A selection does not hide the slip.
     runner("[gate.tags.weka]\npass_rate = 1.0").exec(&["--tag", "good"]).expect(2);
     // A selection may leave a rule without trials.

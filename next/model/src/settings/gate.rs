@@ -5,6 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::units::plural;
+
 /// The largest weight of a test or grader.
 pub const MAX_WEIGHT: f64 = 1e6;
 
@@ -86,7 +88,8 @@ impl fmt::Display for GateCondition {
         let trials = self.trials;
         match (self.key.as_str(), self.value) {
             ("max_errors", value) => {
-                write!(formatter, "{} errors, at most {}", value.unwrap_or(0.0), self.bound)
+                let errors = plural(value.unwrap_or(0.0) as u64, "error", "errors");
+                write!(formatter, "{errors}, at most {}", self.bound)
             }
             (_, None) if self.key == "min_score" => write!(formatter, "no trial has a score"),
             (_, None) if trials > 0 => write!(formatter, "no trial has a weight"),

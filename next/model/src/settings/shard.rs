@@ -21,7 +21,7 @@ impl Shard {
             return Err(format!("expected 1 to {MAX_SHARDS} shards, found {count}"));
         }
         if index == 0 || index > count {
-            return Err(format!("of {count} shards there is no number {index}; they count from 1"));
+            return Err(format!("expected a shard from 1 to {count}, found {index}"));
         }
         Ok(Self { index: index as u32, count: count as u32 })
     }

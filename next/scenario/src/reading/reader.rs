@@ -244,6 +244,9 @@ pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clo
     if more > 0 {
         names.push(format!("{more} more"));
     }
+    if names.is_empty() {
+        return "no name is known here".to_owned();
+    }
     format!("known here: {}", names.join(", "))
 }
 
