@@ -40,7 +40,7 @@ pub struct RunDocument {
     /// Results that the manifest of a run that has ended counts and its rows do not have.
     pub lost_results: u64,
     pub denials: Denials,
-    /// Changes since the previous run, if [`Self::compare`] found any.
+    /// Changes since the previous run, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since_previous: Option<SincePrevious>,
     /// The selected rows.

@@ -94,6 +94,9 @@ fn printed_schemas_are_the_published_ones() {
         assert!(found == printed, "{path:?} is not up to date: UPDATE=1 cargo test");
         let schema: Value = serde_json::from_str(&printed).unwrap();
         assert!(schema["title"].is_string(), "{name}");
+        for trace in ["::", "](", "`None`"] {
+            assert!(!printed.contains(trace), "{name} has a trace of Rust: {trace}");
+        }
         published.insert(path);
     }
     for folder in ["next/schemas", "next/schemas/documents"] {

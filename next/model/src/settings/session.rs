@@ -133,7 +133,7 @@ impl TryFrom<Value> for FailFast {
     }
 }
 
-/// Budgets of a run: most of a metric that its attempts may use together. `None` removes a budget.
+/// Budgets of a run: most of a metric that its attempts may use together. Without a number, a budget is removed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Budgets(pub BTreeMap<BudgetName, Option<f64>>);
