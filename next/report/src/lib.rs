@@ -47,7 +47,7 @@ pub use run::{GraderTable, ProviderTable, RunDocument};
 pub use schema::{NamedSchema, SCHEMAS};
 pub use trials::{
     ArtifactFile, By, Found, HistoryDocument, HistoryQuery, LogText, Mark, MatrixCell,
-    MatrixDocument, MatrixTest, PastResult, PastResults, PastRun, PastSum, PastTest, Section,
+    MatrixDocument, MatrixTest, MatrixTests, PastResult, PastResults, PastRun, PastSum, PastTest, Section,
     TrialDocument, TrialPart, call_sections, find_trial,
 };
 

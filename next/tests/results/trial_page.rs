@@ -4,7 +4,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::runner::{Runner, tests};
+use crate::support::{
+    run::sealed,
+    runner::{Runner, tests},
+};
 
 #[test]
 fn page_has_results_of_earlier_runs() {
@@ -115,6 +118,29 @@ fn parts_are_saved_over_no_file() {
     save("text", "parts").expect(2).says(&["parts/input exists; choose another folder"]);
     assert_eq!(fs::read(runner.path("parts/input")).unwrap(), b"own");
     save("text", "parts/input").expect(7).says(&["cannot write parts/input/input"]);
+}
+
+#[test]
+fn forged_names_of_files_stay_in_the_folder() {
+    let runner = with_parts();
+    let run = runner.only_run();
+    let rows = run.text("index.jsonl");
+    for name in ["../up", "/tmp/up", "..", "a/b"] {
+        let own = r#""name":"output""#;
+        let forged = rows.lines().map(|line| match line.contains(own) {
+            true => sealed(&line.replace(own, &format!(r#""name":"{name}""#))) + "\n",
+            false => format!("{line}\n"),
+        });
+        run.write("index.jsonl", forged.collect::<String>());
+        let folder = format!("saved/{}", name.len());
+        let page = runner.run(&["show", run.id(), "file", "--json"]).expect(0).document();
+        assert_eq!(page["artifacts"][0]["name"], name);
+        runner
+            .run(&["show", run.id(), "file", "--save", &folder])
+            .expect(0)
+            .says(&["saved 3 files"]);
+    }
+    assert!(!runner.path("saved/up").exists() && !runner.path("up").exists());
 }
 
 #[test]

@@ -20,7 +20,9 @@ use super::{
 use crate::{
     args::{self, RunArgs, whole},
     text::{
-        CommandError, Out, Table, grants, matrix, style, summary,
+        CommandError, Out, Table, grants,
+        matrix::{MatrixLayout, legend},
+        style, summary,
         trials::{self, BLOCK_LINES},
     },
 };
@@ -43,10 +45,10 @@ pub struct Args {
     /// Show all of long inputs, outputs and logs of a trial
     #[arg(long, requires = "trial")]
     full: bool,
-    /// Show attempt N of the trial [default: the one that decides]
+    /// Show attempt N [default: the deciding one]
     #[arg(long, value_name = "N", requires = "trial", value_parser = whole(1..=u32::MAX))]
     attempt: Option<u32>,
-    /// Print only `input`, `output`, `log`, `stderr`, or a file
+    /// Print only the `output`, `input`, `log`, or a file
     #[arg(long, value_name = "NAME", requires = "trial", conflicts_with_all = ["full", "json"])]
     open: Option<String>,
     /// Save input, output, logs and files of the trial in DIR
@@ -135,7 +137,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     if args.matrix {
         let document = MatrixDocument::read(&root, &run, &args.which(&root)?)?;
-        out.document_or(*json, &document, |document| print_matrix(document, out));
+        if *json {
+            out.document(&document);
+        } else {
+            print_matrix(&document, out)?;
+        }
         return Ok(Exit::Success);
     }
     if !*json && args.selects_rows() {
@@ -180,10 +186,17 @@ impl Args {
     }
 }
 
-fn print_matrix(document: &MatrixDocument, out: &Out) {
-    let mut lines = out.lines(false);
-    matrix::lines(document, out.columns()).for_each(|line| lines.add(&line));
+fn print_matrix(document: &MatrixDocument, out: &Out) -> Result<(), RecordError> {
+    let mut layout = MatrixLayout::new(&document.providers);
+    document.tests.each(|test| layout.measure(test))?;
+    let (columns, mut lines) = (layout.fit(out.columns()), out.lines(false));
+    lines.add(&layout.titles(&columns));
+    document.tests.each(|test| lines.add(&columns.test(test)))?;
+    if columns.is_short {
+        lines.add(&legend());
+    }
     lines.add(&summary::line(&document.run, document.run.head.worked()));
+    Ok(())
 }
 
 /// Prints the rows that `--failed` or `--flaky` selects, and the summary line.

@@ -249,14 +249,18 @@ impl TrialDocument {
             logs,
             artifacts,
         };
-        let settles = document.rows().find(|row| row.r#final == Some(true));
-        document.show(root, settles.or_else(|| document.rows().next()).and_then(|row| row.seq));
+        let shown = document.settling().or_else(|| document.rows().next());
+        document.show(root, shown.and_then(|row| row.seq));
         Ok(document)
     }
 
     /// Returns all rows, the newest first.
     fn rows(&self) -> impl Iterator<Item = RowRef<'_>> {
         self.rows.iter().rev().filter_map(Line::row)
+    }
+
+    fn settling(&self) -> Option<RowRef<'_>> {
+        self.rows().find(|row| row.r#final == Some(true))
     }
 
     /// Returns the row that the page shows.
@@ -303,7 +307,11 @@ impl TrialDocument {
         run: &RunDir,
         progress: &mut dyn FnMut(),
     ) -> Result<(), RecordError> {
-        self.history = PastResult::read(root, &run.manifest()?, &self.trial, progress)?;
+        let row = self.settling();
+        let history =
+            PastResult::read(root, &run.manifest()?, &self.trial, row.as_ref(), progress)?;
+        drop(row);
+        self.history = history;
         Ok(())
     }
 }

@@ -1,14 +1,14 @@
 //! [`MatrixDocument`]: the results of each test on each provider.
 
-use std::collections::HashSet;
+use std::{cell::RefCell, collections::HashSet};
 
-use runner_model::{Counts, RowRef};
+use runner_model::Counts;
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser, ser::SerializeSeq as _};
 
 use super::history::Mark;
-use crate::{RunDocument, RunSummary, VERSION, rows::Which};
+use crate::{Rows, RunDocument, RunSummary, VERSION, rows::Which};
 
 /// `runner show --matrix`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -16,65 +16,50 @@ pub struct MatrixDocument {
     /// Always [`VERSION`].
     pub v: u8,
     pub run: RunSummary,
-    /// The names of the providers, in the scenario's order.
-    pub providers: Vec<Box<str>>,
+    /// The names of the providers, in the order of the plan.
+    pub providers: Vec<String>,
     /// Tests with a result, in the order of the plan.
-    pub tests: Vec<MatrixTest>,
+    #[schemars(with = "Vec<MatrixTest>")]
+    pub tests: MatrixTests,
+}
+
+/// The tests of a matrix, read from disk at each use.
+#[derive(Debug)]
+pub struct MatrixTests {
+    rows: Rows,
+    providers: Vec<String>,
+    /// `None` for all tests.
+    selected: Option<HashSet<String>>,
 }
 
 /// A test on all providers.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct MatrixTest {
-    pub test: Box<str>,
+    pub test: String,
     /// One for each of `providers`. `null` without a result.
-    pub cells: Box<[Option<MatrixCell>]>,
+    pub cells: Vec<Option<MatrixCell>>,
 }
 
-/// The repeats of a test on a provider. There may be millions of cells.
-#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
+/// The repeats of a test on a provider.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct MatrixCell {
-    pub passed: u32,
-    pub failed: u32,
-    pub error: u32,
-    pub timeout: u32,
-    pub skipped: u32,
-    /// Trials in `passed` that needed more than one attempt.
-    pub flaky: u32,
+    #[serde(flatten)]
+    pub counts: Counts,
     /// Mean score of the repeats that have one.
-    pub score: Option<f32>,
+    pub score: Option<f64>,
+    #[serde(skip)]
+    scores: Vec<f64>,
 }
 
 impl MatrixCell {
-    fn new(counts: &Counts, scores: &[f64]) -> Self {
-        let mean = scores.iter().sum::<f64>() / scores.len() as f64;
-        let count = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-        Self {
-            passed: count(counts.passed),
-            failed: count(counts.failed),
-            error: count(counts.error),
-            timeout: count(counts.timeout),
-            skipped: count(counts.skipped),
-            flaky: count(counts.flaky),
-            score: (!scores.is_empty()).then_some(mean as f32),
-        }
-    }
-
-    /// Returns the counts of the cell.
-    pub fn counts(&self) -> Counts {
-        Counts {
-            passed: self.passed.into(),
-            failed: self.failed.into(),
-            error: self.error.into(),
-            timeout: self.timeout.into(),
-            skipped: self.skipped.into(),
-            flaky: self.flaky.into(),
-            ungraded: 0,
-        }
+    /// Creates a cell without repeats.
+    pub fn new(counts: Counts, score: Option<f64>) -> Self {
+        Self { counts, score, scores: Vec::new() }
     }
 
     /// Returns the result of the repeats together.
     pub fn mark(&self) -> Option<Mark> {
-        Mark::of(&self.counts())
+        Mark::of(&self.counts)
     }
 }
 
@@ -85,34 +70,64 @@ impl MatrixDocument {
     ///
     /// The run cannot be read.
     pub fn read(root: &ResultsRoot, run: &RunDir, which: &Which) -> Result<Self, RecordError> {
-        let mut selected = HashSet::new();
-        if !matches!(which, Which::All) {
+        let selected = if matches!(which, Which::All) {
+            None
+        } else {
+            let mut selected = HashSet::new();
             RunDocument::read(root, run, which)?.rows.each(|row, _| {
                 selected.insert(row.test.to_string());
             })?;
-        }
-        let is_selected =
-            |row: &RowRef<'_>| matches!(which, Which::All) || selected.contains(&*row.test);
+            Some(selected)
+        };
         let RunDocument { run, providers, rows, .. } =
             RunDocument::read(root, run, &Which::Settling)?;
-        let providers: Vec<Box<str>> =
-            providers.into_iter().map(|table| table.provider.into()).collect();
-        let (mut tests, mut cell) = (Vec::<MatrixTest>::new(), (Counts::default(), Vec::new()));
-        rows.each_in_plan_order(|row, _| {
-            let place = providers.iter().position(|name| **name == *row.provider);
-            let Some(place) = place.filter(|_| is_selected(row)) else { return };
-            if tests.last().is_none_or(|last| *last.test != *row.test) {
-                let cells = vec![None; providers.len()].into();
-                tests.push(MatrixTest { test: (*row.test).into(), cells });
-            }
-            let Some(last) = tests.last_mut() else { return };
-            if last.cells[place].is_none() {
-                cell = (Counts::default(), Vec::new());
-            }
-            cell.0.add(row.outcome, row.flaky);
-            cell.1.extend(row.trial_score());
-            last.cells[place] = Some(MatrixCell::new(&cell.0, &cell.1));
-        })?;
+        let providers: Vec<_> = providers.into_iter().map(|table| table.provider).collect();
+        let tests = MatrixTests { rows, providers: providers.clone(), selected };
         Ok(Self { v: VERSION, run, providers, tests })
+    }
+}
+
+impl MatrixTests {
+    /// Calls `each` for every test.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read.
+    pub fn each(&self, mut each: impl FnMut(&MatrixTest)) -> Result<(), RecordError> {
+        let mut test: Option<MatrixTest> = None;
+        self.rows.each_in_plan_order(|row, _| {
+            let place = self.providers.iter().position(|name| **name == *row.provider);
+            let is_selected = self.selected.as_ref().is_none_or(|all| all.contains(&*row.test));
+            let Some(place) = place.filter(|_| is_selected) else { return };
+            if let Some(done) = test.take_if(|test| test.test != *row.test) {
+                each(&done);
+            }
+            let test = test.get_or_insert_with(|| MatrixTest {
+                test: row.test.to_string(),
+                cells: vec![None; self.providers.len()],
+            });
+            let cell = test.cells[place].get_or_insert_default();
+            cell.counts.add(row.outcome, row.flaky);
+            cell.scores.extend(row.trial_score());
+            let mean = cell.scores.iter().sum::<f64>() / cell.scores.len() as f64;
+            cell.score = (!cell.scores.is_empty()).then_some(mean);
+        })?;
+        test.iter().for_each(each);
+        Ok(())
+    }
+}
+
+impl Serialize for MatrixTests {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let tests = RefCell::new((serializer.serialize_seq(None)?, None));
+        let read = self.each(|test| {
+            let (tests, failed) = &mut *tests.borrow_mut();
+            if failed.is_none() {
+                *failed = tests.serialize_element(test).err();
+            }
+        });
+        let (tests, failed) = tests.into_inner();
+        read.map_err(ser::Error::custom)?;
+        failed.map_or_else(|| tests.end(), Err)
     }
 }

@@ -11,7 +11,7 @@ pub use document::{ArtifactFile, Found, LogText, TrialDocument, find_trial};
 pub use history::{
     By, HistoryDocument, HistoryQuery, Mark, PastResults, PastRun, PastSum, PastTest,
 };
-pub use matrix::{MatrixCell, MatrixDocument, MatrixTest};
+pub use matrix::{MatrixCell, MatrixDocument, MatrixTest, MatrixTests};
 pub use page::{Section, call_sections};
 pub use parts::TrialPart;
 pub use past::PastResult;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use runner_model::{Counts, Outcome, Time, TrialId};
+use runner_model::{Counts, Outcome, RowRef, Time, TrialId};
 use runner_record::{Manifest, RecordError, ResultsRoot};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -28,8 +28,8 @@ pub struct PastResult {
 }
 
 impl PastResult {
-    /// Reads the results of a trial in the newest runs of its scenario, the oldest first. Leaves out runs that cannot be read.
-    /// Calls `progress` before each run.
+    /// Reads the results of a trial in the newest runs of its scenario, the oldest first: of the run `manifest` from its row that
+    /// decides. Leaves out runs that cannot be read. Calls `progress` before each other run.
     ///
     /// # Errors
     ///
@@ -38,8 +38,10 @@ impl PastResult {
         root: &ResultsRoot,
         manifest: &Manifest,
         trial: &TrialId,
+        row: Option<&RowRef<'_>>,
         progress: &mut dyn FnMut(),
     ) -> Result<Vec<Self>, RecordError> {
+        let own = &manifest.id;
         let (mut trials, mut found, mut rows) = (root.trials()?, Vec::new(), 0);
         let runs = root.runs_of(&manifest.scenario, Path::new(&manifest.scenario_path))?;
         for (run, manifest) in runs.flatten().take(MOST_RUNS) {
@@ -47,14 +49,19 @@ impl PastResult {
             if rows > MOST_TRIALS && !found.is_empty() {
                 break;
             }
-            progress();
-            let result = trials.of_trial(&run, trial).ok().and_then(|found| found.results);
-            found.extend(result.map(|result| Self {
+            let result = if run.id() == own {
+                row.map(|row| (row.outcome, row.flaky, row.duration_ms))
+            } else {
+                progress();
+                let result = trials.of_trial(&run, trial).ok().and_then(|found| found.results);
+                result.map(|one| (one.outcome, one.flaky, one.duration.0 as f64 / 1e3))
+            };
+            found.extend(result.map(|(outcome, flaky, duration_ms)| Self {
                 run: run.id().to_owned(),
                 run_started_at: manifest.started_at,
-                outcome: result.outcome,
-                flaky: result.flaky,
-                duration_ms: result.duration.0 as f64 / 1e3,
+                outcome,
+                flaky,
+                duration_ms,
             }));
         }
         found.reverse();
