@@ -47,8 +47,8 @@ pub use run::{GraderTable, ProviderTable, RunDocument};
 pub use schema::{NamedSchema, SCHEMAS};
 pub use trials::{
     ArtifactFile, By, Found, HistoryDocument, HistoryQuery, LogText, Mark, MatrixCell,
-    MatrixDocument, MatrixTest, MatrixTests, PastResult, PastResults, PastRun, PastSum, PastTest, Section,
-    TrialDocument, TrialPart, call_sections, find_trial,
+    MatrixDocument, MatrixTest, MatrixTests, PastResult, PastResults, PastRun, PastSum, PastTest,
+    Section, TrialDocument, TrialPart, call_sections, find_trial,
 };
 
 /// Version of every document, its `v`.
