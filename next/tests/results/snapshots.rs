@@ -111,7 +111,7 @@ fn every_outcome() -> Runner {
         let flags = ["--jobs", "1", "--into", &folder, "--label", "team=night"];
         runner.run(&[&["exec", "every.toml"], &flags[..]].concat()).expect(1);
     }
-    runner.runs().iter().for_each(|run| fix(run));
+    runner.runs().iter().for_each(fix);
     fs::remove_file(runner.path("results/runner.db")).unwrap();
     runner
 }
