@@ -123,7 +123,8 @@ fn unfair_comparison_starts_with_cautions() {
     new.write("index.jsonl", new.text("index.jsonl").lines().next().unwrap().to_owned() + "\n");
     let ran = runner.run(&["compare", "latest~1", "latest"]).expect(0);
     let cautions: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("caution:")).collect();
-    assert!(cautions[0].contains(&format!("{} is damaged", new.id())), "{cautions:?}");
+    let damaged = "caution: new is damaged, and results may be missing: runner verify";
+    assert!(cautions[0].starts_with(damaged), "{cautions:?}");
     ran.says(&[
         "ran only selected tests",
         "the variable `model` has changed: \"small\", then \"large\"",
@@ -185,10 +186,14 @@ fn runs_that_cannot_be_compared_are_refused() {
     runner.exec(&[]).expect(0);
     let first = runner.only_run().id().to_owned();
     runner.run(&["compare"]).expect(2).says(&[&format!("{first} is the first run of")]);
-    let itself = format!("both names mean the run {first}");
-    runner.run(&["compare", "latest", &first]).expect(2).says(&[&itself]);
     expect(&runner, &[("b", 1)]);
     runner.exec(&[]).expect(0);
+    let second = runner.runs()[1].id().to_owned();
+    let command = format!("its scenario: runner compare {first} {second}");
+    for args in [&["latest", &second][..], &["--providers", "hostile", "hostile"]] {
+        let ran = runner.run(&[&["compare"], args].concat()).expect(2);
+        ran.says(&[&format!("both names mean the run {second} "), &command]);
+    }
     runner.run(&["compare"]).expect(5).says(&[
         "have results of no test on the same provider to compare two providers: runner compare",
         "--providers A B",
@@ -257,11 +262,13 @@ fn running_run_is_compared_with_caution() {
     let good = "[[tests]]\nid = \"good\"\ninput = { do = \"echo\", value = 1 }\n";
     runner.scenario(&format!("{text}\n{good}"));
     runner.exec(&["--test", "good"]).expect(0);
+    runner.exec(&["-j", "1", "--timeout", "1ms"]).expect(4);
+    let empty = runner.run(&["compare", "latest~1", "latest"]).expect(5);
+    empty.says(&["-scenario-", " has no results"]);
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(1);
-    runner.run(&["compare", "latest~1", "latest"]).expect(0).says(&[
-        "-scenario-",
-        " is running ",
+    runner.run(&["compare", "latest~2", "latest"]).expect(0).says(&[
+        "caution: new is running ",
         "1 still passing",
     ]);
     running.kill();

@@ -20,22 +20,23 @@ pub(crate) fn cautions(
 ) -> Vec<String> {
     let [(_, base), (_, new)] = runs;
     let mut cautions = Vec::new();
-    for (run, manifest) in runs {
+    let labelled = || ["base", "new"].into_iter().zip(runs);
+    for (name, (run, manifest)) in labelled() {
         if manifest.verdict == RunVerdict::Damaged {
             let verify = run.command("verify", &[]);
-            cautions.push(format!("{} is damaged, and results may be missing: {verify}", run.id()));
+            cautions.push(format!("{name} is damaged, and results may be missing: {verify}"));
         }
     }
-    for (run, manifest) in runs {
+    for (name, (_, manifest)) in labelled() {
         let (done, planned) = (manifest.counts.done(), manifest.metadata.planned_trial_count);
         if manifest.status == RunStatus::Running {
-            cautions.push(format!("{} is running", run.id()));
+            cautions.push(format!("{name} is running"));
         } else if done < planned {
             let trials = plural(planned, "trial has a result", "trials have results");
-            cautions.push(format!("{} is incomplete: {} of {trials}", run.id(), grouped(done)));
+            cautions.push(format!("{name} is incomplete: {} of {trials}", grouped(done)));
         }
         if !manifest.metadata.selection.is_whole() {
-            cautions.push(format!("{} ran only selected tests", run.id()));
+            cautions.push(format!("{name} ran only selected tests"));
         }
     }
     if base.scenario_path != new.scenario_path {

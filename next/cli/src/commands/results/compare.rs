@@ -101,11 +101,11 @@ impl Args {
             }
         };
         let is_one = runs[0].path().canonicalize().ok() == runs[1].path().canonicalize().ok();
-        if is_one && self.providers.is_none() {
+        if is_one && self.providers.as_ref().is_none_or(|names| names[0] == names[1]) {
+            let (base, id) = (previous(&runs[0])?, runs[0].id());
             return Err(CommandError::usage(format!(
-                "both names mean the run {}\nto compare it with the previous run of its scenario: {}",
-                runs[0].id(),
-                root.command(&["compare", "latest~1", "latest"])
+                "both names mean the run {id}\nto compare it with the previous run of its scenario: {}",
+                root.command(&["compare", base.id(), id])
             )));
         }
         Ok(runs)
@@ -147,8 +147,11 @@ fn check_provider(run: &RunDir, name: &str) -> Result<(), CommandError> {
 
 fn nothing_in_common(document: &ComparisonDocument, has_filter: bool) -> CommandError {
     let [base, new] = [&document.base, &document.new].map(|run| &run.head.id);
+    let has_no_result = |run: &&RunSummary| run.head.counts.done.done() == 0;
     let problem = if has_filter {
         format!("the filter matches no test that both {base} and {new} have")
+    } else if let Some(run) = [&document.base, &document.new].into_iter().find(has_no_result) {
+        format!("{} has no results", run.head.id)
     } else {
         let words = ["compare", base, new, "--providers", "A", "B"];
         let compare = document.new.command(words[0], words[1], &words[2..]);
