@@ -160,7 +160,7 @@ fn many_trials_are_data_for_the_script() {
     assert_eq!(rows.len(), 2100);
     assert_eq!(elements(&page, "tr").len(), 2 + 1 + 2000);
     assert_eq!(page.matches("<details").count(), 500);
-    assert!(page.contains("100 more in the table below") && page.contains("600 trials"));
+    assert!(page.contains("100 trials are in the table only") && page.contains("600 trials"));
     // The number of the group, and that of the details.
     assert_eq!((&rows[0][5], &rows[0][6]), (&Value::from(1), &Value::from(1)));
     assert_eq!((&rows[599][5], &rows[599][6]), (&Value::from(1), &Value::from(0)));

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader};
 
 use maud::{Markup, html};
-use runner_model::units::{grouped, plural, show_duration};
+use runner_model::units::{plural, show_duration};
+use runner_model::visible::visible_line;
 use runner_model::{Outcome, RowRef, Text};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -186,9 +187,7 @@ impl Group {
                         }
                     }
                 }
-                @if left > 0 && !self.failures.is_empty() {
-                    p.case { span.quiet.body { (grouped(left)) " more in the table below" } }
-                }
+                @if left > 0 { p.case { span.quiet.body { (plural(left, "trial is", "trials are")) " in the table only" } } }
             }
         }
     }
@@ -196,8 +195,8 @@ impl Group {
 
 fn head(row: &RowRef<'_>) -> Markup {
     html! {
-        span.name { (row.test) }
-        span.quiet { (row.provider) @if row.repeat > 1 { " #" (row.repeat) } }
+        span.name { (visible_line(&row.test)) }
+        span.quiet { (visible_line(&row.provider)) @if row.repeat > 1 { " #" (row.repeat) } }
         @if row.attempt > 1 { span.quiet { "attempt " (row.attempt) } }
         span.time.quiet { (show_duration(row.duration())) }
     }

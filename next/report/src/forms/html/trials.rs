@@ -113,7 +113,7 @@ fn line(case: &Case<'_>, reason: &str, failure: Option<usize>, score: Option<f64
                 @match failure { Some(number) => a href={ "#f" (number) } { (test) }, None => (test) }
                 @if trial.repeat > 1 { span.quiet { " #" (trial.repeat) } }
             }
-            td.provider { (trial.provider) }
+            td.provider { (visible_line(&trial.provider)) }
             td.score.number { @if let Some(score) = score { (phrases::number(score)) } }
             td.reason { (reason) }
             td.time.number { @if let Some(row) = &case.result { (show_duration(row.duration())) } }
