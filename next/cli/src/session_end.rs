@@ -35,7 +35,7 @@ fn write_all(ended: &Ended, args: &SessionArgs, out: &Out) -> Result<(), RecordE
     let document = RunDocument::read(&root, &run, &Which::All)?;
     for file in files {
         match file.write(&document, FormOptions::default()) {
-            Ok(()) if args.quiet || args.json => {}
+            Ok(()) if args.quiet || args.json || detach::is_background() => {}
             Ok(()) => out.hint(&format!("report: {}", shown_path(&file.path))),
             Err(error) => out.warn(&error.message()),
         }

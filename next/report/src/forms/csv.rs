@@ -56,7 +56,7 @@ fn record(case: &Case<'_>, metrics: &[String]) -> Vec<String> {
         record.resize(COLUMNS.len() + metrics.len(), String::new());
         return record;
     };
-    let reason = row.outcome.is_bad() || row.summary.is_some();
+    let has_reason = row.outcome.is_bad() || row.summary.is_some();
     record.extend([
         row.outcome.to_string(),
         row.flaky.to_string(),
@@ -64,7 +64,7 @@ fn record(case: &Case<'_>, metrics: &[String]) -> Vec<String> {
         row.started_at.to_string(),
         row.duration_ms.to_string(),
         row.trial_score().map(|score| score.to_string()).unwrap_or_default(),
-        reason.then(|| text(&failure::headline(row))).unwrap_or_default(),
+        if has_reason { text(&failure::headline(row)) } else { String::new() },
     ]);
     record.extend(metrics.iter().map(|name| {
         let same = |metric: &&Metric<'_>| *metric.name == **name;
