@@ -158,3 +158,21 @@ fn changed_rows_are_refused_by_the_schema() {
         assert!(problem(&|row| drop(row.insert(key.into(), value.clone()))).is_some(), "{key}");
     }
 }
+
+#[test]
+fn changed_events_are_refused_by_the_schema() {
+    let published = Published::read();
+    let is_valid = |event: Value| published.problem("event", &event).is_none();
+    assert!(is_valid(json!({"v": 1, "n": 1, "event": "unpaused"})));
+    assert!(is_valid(json!({"v": 1, "n": 2, "event": "paused", "by": null})));
+    for event in [
+        json!({"v": 1, "n": 1, "event": "unpaused", "by": null}),
+        json!({"v": 1, "n": 1, "event": "other"}),
+        json!({"v": 1, "event": "unpaused"}),
+        json!({"v": 2, "n": 1, "event": "unpaused"}),
+        json!({"v": 1, "n": 2, "event": "paused"}),
+        json!({"v": 1, "n": 2, "event": "notice", "text": 1}),
+    ] {
+        assert!(!is_valid(event.clone()), "{event}");
+    }
+}
