@@ -181,12 +181,12 @@ impl ClassCounts {
     }
 }
 
-/// Returns those of `keys` that were flaky in the last runs before `new`: they passed after a retry, or both passed and failed
+/// Returns those of the ascending `keys` that were flaky in the last runs before `new`: they passed after a retry, or both passed and failed
 /// with the same fingerprints.
 pub(crate) fn flaky_before(
     root: &ResultsRoot,
     new: &Manifest,
-    keys: &HashSet<u64>,
+    keys: &[u64],
 ) -> Result<HashSet<u64>, RecordError> {
     let (mut flaky, mut seen) = (HashSet::new(), HashMap::<_, bool>::new());
     if keys.is_empty() {
@@ -199,7 +199,8 @@ pub(crate) fn flaky_before(
             break;
         }
         let found = trials.of_run(&run, &Vec::new, &mut |found: &mut Vec<_>, result| {
-            let key = Scope::default().key(&result.trial).filter(|key| keys.contains(key));
+            let key =
+                Scope::default().key(&result.trial).filter(|key| keys.binary_search(key).is_ok());
             let is_judged = result.outcome == Outcome::Passed || result.outcome.is_bad();
             found.extend(key.filter(|_| is_judged).map(|key| (key, result)));
         });

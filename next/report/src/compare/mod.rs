@@ -105,6 +105,10 @@ impl ComparisonDocument {
             side::keep_selected([&mut base, &mut new]);
         }
         let sides = [&base, &new];
+        let names = manifests[1].providers.iter();
+        let names = names.map(|one| providers.is_none().then(|| one.name.clone()));
+        // First, because its memory is not needed together with that of the changes.
+        let measures = measures::measures(sides, &names.collect::<Vec<_>>(), seed(&manifests));
         let has_all = manifests.each_ref().map(class::has_all);
         let (mut changed, mut counts) = (Vec::new(), ClassCounts::default());
         for pair in side::pairs(&base, &new) {
@@ -122,8 +126,6 @@ impl ComparisonDocument {
             mark_flaky(runs[1], &manifests[1], &mut changed)?;
         }
         changed.iter().for_each(|changed| counts.add(changed.class));
-        let names = manifests[1].providers.iter();
-        let names = names.map(|one| providers.is_none().then(|| one.name.clone()));
         let summary = |at: usize| -> Result<RunSummary, RecordError> {
             let (run, root) = (runs[at], runs[at].results_root()?);
             let run_dir = run.path().to_string_lossy().into_owned();
@@ -139,7 +141,7 @@ impl ComparisonDocument {
                 providers,
             ),
             counts,
-            measures: measures::measures(sides, &names.collect::<Vec<_>>(), seed(&manifests)),
+            measures,
             changes: Changes {
                 base: runs[0].clone(),
                 new: runs[1].clone(),
@@ -236,8 +238,8 @@ fn mark_flaky(
 ) -> Result<(), RecordError> {
     let is_change =
         |changed: &&mut Changed| matches!(changed.class, Class::Regressed | Class::Fixed);
-    let keys = changed.iter_mut().filter(is_change).map(|changed| changed.key).collect();
-    let flaky = class::flaky_before(&new.results_root()?, manifest, &keys)?;
+    let keys = changed.iter_mut().filter(is_change).map(|changed| changed.key);
+    let flaky = class::flaky_before(&new.results_root()?, manifest, &keys.collect::<Vec<_>>())?;
     for changed in changed.iter_mut().filter(is_change) {
         if flaky.contains(&changed.key) {
             changed.class = Class::Flaky;
