@@ -94,6 +94,18 @@ fn runs_and_tests_are_selected() {
 }
 
 #[test]
+fn trials_outside_of_an_adopted_plan_do_not_count() {
+    let runner = Runner::hostile("");
+    write(&runner, "a | { do = \"echo\", value = 1 } |\nb | { do = \"echo\", value = 1 } |");
+    runner.exec(&[]).expect(0);
+    write(&runner, "a | { do = \"echo\", value = 1 } |");
+    runner.run(&["resume", "--accept-changes"]).expect(0);
+    let found = history(&runner, &[]);
+    assert_eq!(found["runs"][0]["passed"], 1);
+    assert_eq!(found["tests"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn runs_cut_short_are_marked() {
     let runner = Runner::hostile("");
     write(&runner, "a | { do = \"trap\" } |\nb | { do = \"trap\" } |");

@@ -1,7 +1,7 @@
 //! `runner verify`.
 
 use runner_model::Places;
-use runner_record::{DiskFault, RecordError, RunDir, Verified};
+use runner_record::{DiskFault, Manifest, RecordError, RunDir, Verified};
 use runner_scenario::{Suite, parse_stored};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -45,6 +45,13 @@ impl VerifyDocument {
             found,
         })
     }
+}
+
+/// Reads the tests of a run that took over another plan: only such a run has rows of trials that are not planned. `None` for other
+/// runs, and if the plan cannot be read.
+pub(crate) fn plan_of_changed(run: &RunDir, manifest: &Manifest) -> Option<Suite> {
+    let has_changed = manifest.sessions.iter().any(|session| session.adopted.is_some());
+    has_changed.then(|| plan(run).ok().flatten()).flatten()
 }
 
 /// Reads the tests of a run. `None` if the scenario or the suite is damaged, which `record` reports.

@@ -107,9 +107,7 @@ impl Side {
         scope: Scope<'_>,
     ) -> Result<Self, RecordError> {
         let providers: Vec<_> = manifest.providers.iter().map(|one| &*one.name).collect();
-        // Only a run that took over another plan has rows of trials that are not planned.
-        let has_changed = manifest.sessions.iter().any(|session| session.adopted.is_some());
-        let suite = has_changed.then(|| verify::plan(run).ok().flatten()).flatten();
+        let suite = verify::plan_of_changed(run, manifest);
         let is_planned =
             |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
         let labels = match scope.filter {

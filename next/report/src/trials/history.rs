@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::{ops::Add as _, path::Path};
 
-use runner_model::{Counts, Time, show_time, status::RunState};
+use runner_model::{Counts, Places as _, Time, TrialId, show_time, status::RunState};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, TrialResult, Trials};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{VERSION, results::quantile};
+use crate::{VERSION, results::quantile, verify};
 
 /// `runner history`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -269,9 +269,12 @@ impl Collector {
         query: &HistoryQuery<'_>,
     ) -> Result<(), RecordError> {
         let (numbers, mut name) = (&mut self.numbers, String::new());
+        let suite = verify::plan_of_changed(run, manifest);
+        let is_planned =
+            |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
         let found = trials.of_run(run, &Vec::new, &mut |cells: &mut Vec<Cell>, trial| {
             let (test, provider) = (&*trial.trial.test, &*trial.trial.provider);
-            if !(query.is_wanted)(test, provider) {
+            if !(query.is_wanted)(test, provider) || !is_planned(&trial.trial) {
                 return;
             }
             name.clear();

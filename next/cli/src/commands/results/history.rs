@@ -199,7 +199,7 @@ fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Strin
             let state = match run.state {
                 _ if run.is_damaged => " (damaged)".to_owned(),
                 RunState::Passed | RunState::Failed => String::new(),
-                state => format!(" ({})", state.as_str()),
+                state => format!(" ({})", state.as_str().replace('-', " ")),
             };
             let when = summary::when(now, run.started_at, screen);
             row(format!("{id}{state}"), when, &run.results);
