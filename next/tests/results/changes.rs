@@ -118,17 +118,6 @@ fn damaged_and_foreign_runs_are_no_base() {
 }
 
 #[test]
-fn flaky_pass_is_no_new_failure() {
-    let runner = Runner::hostile(
-        "[defaults]\nretries = { max = 1 }\n[[tests]]\nid = \"flaky\"\ninput = { do = \"fail-until\" }\n[[tests]]\nid = \"bad\"\ninput = { do = \"echo\", value = 1 }\nexpect = { equals = 2 }\n",
-    );
-    runner.exec(&[]).expect(1);
-    runner.exec(&["--retries", "0"]).expect(1).says(&["1 still failing, 1 flaky"]);
-}
-
-#[test]
-fn run_with_own_name_is_a_base() {
-#[test]
 fn run_that_was_cut_short_is_no_base() {
     let runner = Runner::new(&["hostile"]);
     expect(&runner, &[("a", 1), ("b", 1)]);
@@ -141,6 +130,17 @@ fn run_that_was_cut_short_is_no_base() {
     runner.run(&["compare"]).expect(0).says(&["2 regressed"]);
 }
 
+#[test]
+fn flaky_pass_is_no_new_failure() {
+    let runner = Runner::hostile(
+        "[defaults]\nretries = { max = 1 }\n[[tests]]\nid = \"flaky\"\ninput = { do = \"fail-until\" }\n[[tests]]\nid = \"bad\"\ninput = { do = \"echo\", value = 1 }\nexpect = { equals = 2 }\n",
+    );
+    runner.exec(&[]).expect(1);
+    runner.exec(&["--retries", "0"]).expect(1).says(&["1 still failing, 1 flaky"]);
+}
+
+#[test]
+fn run_with_own_name_is_a_base() {
     let runner = Runner::new(&["hostile"]);
     expect(&runner, &[("a", 1)]);
     runner.exec(&["--into", "results/nightly"]).expect(0);
