@@ -312,6 +312,12 @@ fn damaged_run_is_reported_as_damaged() {
     for part in ["damaged\n", "> **1 result is lost**", "> **1 line of the results is damaged**"] {
         assert!(markdown.contains(part), "{part} is not in\n{markdown}");
     }
+    let suite = run.manifest()["metadata"]["suite"].as_str().unwrap().to_owned();
+    fs::remove_file(runner.path(&format!("results/store/{}/{suite}", &suite[..2]))).unwrap();
+    let junit = report(&runner, &["--junit"]);
+    assert_eq!(check_junit(&junit).iter().filter(|found| *found == "testsuite/testcase").count(), 16);
+    assert!(junit.contains(r#"<property name="stored tests" value="cannot be read"/>"#), "{junit}");
+    assert!(report(&runner, &[]).contains("> **The stored tests cannot be read"));
 }
 
 #[test]

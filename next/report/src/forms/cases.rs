@@ -18,7 +18,7 @@ const NO_NUMBER: u32 = u32::MAX;
 pub(crate) struct Cases<'a> {
     rows: &'a Rows,
     /// `None` if it is damaged. Then trials without rows are unknown.
-    suite: Option<Suite>,
+    pub(crate) suite: Option<Suite>,
     parts: Vec<Part>,
 }
 

@@ -102,6 +102,7 @@ fn frame(document: &RunDocument, cases: &Cases<'_>, is_held: bool) -> io::Result
             ("state", Some(state)),
             ("filter", document.rows.which.filter().map(str::to_owned)),
             ("damaged or lost results", (lost > 0).then(|| lost.to_string())),
+            ("stored tests", cases.suite.is_none().then(|| "cannot be read".to_owned())),
             ("gate", manifest.gate.as_ref().map(run_facts::gate)),
             ("pass rate", (judged > 0).then_some(rate)),
             ("pass rate, 95 % interval", (judged > 0).then(|| format!("{low:.4} to {high:.4}"))),

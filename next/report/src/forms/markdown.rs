@@ -25,8 +25,12 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
     let cases = Cases::read(document, false)?;
     let counts = cases.counts(document.providers.len());
     let sum = counts.iter().fold(Counts::default(), |sum, of| sum.plus(of.counts));
+    let has_plan = cases.suite.is_some();
     let failed = FailedGroups::of_cases(cases)?;
     let mut text = head(document, &sum, &counts);
+    if !has_plan {
+        text += "\n> **The stored tests cannot be read: trials without rows are missing**\n";
+    }
     text += &table(document, &counts);
     let (mut shown, mut named) = (0, 0);
     for group in &failed.groups {
