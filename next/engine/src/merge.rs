@@ -127,7 +127,7 @@ pub fn merge(
     let holes = (found.left > 0).then(|| (found.left, found.holes_text()));
     let (id, command) = (request.folder.clone(), request.command.clone());
     let merge = Merge { id, shards: sources, places: &whole.suite, holes, command };
-    let run = write(request, &merge, &whole.scenario, &whole.suite, &mut found, notice)?;
+    let run = write(request, &merge, &whole, &mut found, notice)?;
     Ok((found, run))
 }
 
@@ -135,8 +135,7 @@ pub fn merge(
 fn write(
     request: &MergeRequest,
     merge: &Merge<'_>,
-    scenario: &Scenario,
-    suite: &Suite,
+    Whole { scenario, suite, .. }: &Whole,
     found: &mut MergeFindings,
     notice: &mut dyn FnMut(&str),
 ) -> Result<Option<RunDir>, EngineError> {
@@ -225,6 +224,7 @@ impl Given {
             path: self.path.to_string_lossy().into_owned(),
             run: manifest.map(|manifest| manifest.id.clone()),
             shard: self.opened.as_ref().map(|one| one.shard),
+            status: manifest.map(|manifest| manifest.status),
             planned: manifest.map_or(0, |manifest| manifest.metadata.planned_trial_count),
             left: self.left.len() as u64,
             problems: self.problems.clone(),
@@ -264,13 +264,11 @@ impl Given {
             id.is_ok_and(|id| reruns.matches(selected, &id))
         };
         let fold = Fold::of(run, manifest, &members, &matches)?;
-        for trial in (0..).zip(&whole.shards).filter(|(_, of)| **of == shard.index()) {
-            let state = fold.trial(trial.0);
-            if state.is_pending {
-                self.left.push(trial.0);
-            }
-            if state.is_pending && state.outcome.is_some() {
-                let id = ids.borrow_mut().trial(trial.0);
+        let own = (0..).zip(&whole.shards).filter(|(_, of)| **of == shard.index());
+        for (trial, _) in own.filter(|(trial, _)| fold.trial(*trial).is_pending) {
+            self.left.push(trial);
+            if fold.trial(trial).outcome.is_some() {
+                let id = ids.borrow_mut().trial(trial);
                 let id = id.map_err(|source| unreadable(&root, source))?;
                 unfinished.push_str(&format!("{id}\n"));
             }

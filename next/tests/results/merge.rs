@@ -129,6 +129,12 @@ fn merged_shards_equal_one_run() {
     let judged = whole.rows_of("graded").into_iter().find(|row| row["judged"].is_u64()).unwrap();
     let base = &whole.rows()[judged["judged"].as_u64().unwrap() as usize - 1];
     assert_eq!((&base["trial"], &base["outcome"]), (&judged["trial"], &json!("ungraded")));
+    let logs = whole.bytes("logs.jsonl");
+    for row in whole.rows_of("logs") {
+        let [at, length] = ["at", "bytes"].map(|key| row["logs"][key].as_u64().unwrap() as usize);
+        let log: Value = serde_json::from_slice(&logs[at..at + length]).unwrap();
+        assert_eq!((&log["trial"], &log["session"]), (&row["trial"], &row["session"]));
+    }
     // Artifacts are not copied.
     let artifacts = files(&whole.dir.join("artifacts"));
     assert!(!artifacts.is_empty());

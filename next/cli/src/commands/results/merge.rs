@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use runner_engine::MergeRequest;
-use runner_model::exit::Exit;
 use runner_model::units::{grouped, plural};
 use runner_model::visible::{quoted, shown_path};
+use runner_model::{RunStatus, exit::Exit};
 use runner_record::{MergeFindings, MergeOutcome, ShardFindings};
 use runner_report::MergeDocument;
 
@@ -78,12 +78,13 @@ fn print(MergeDocument { found, run, .. }: &MergeDocument, out: &Out) {
 /// Formats all reasons against a merge.
 fn refusal(found: &MergeFindings, args: &Args) -> String {
     let mut lines = vec!["nothing was merged".to_owned()];
-    for ShardFindings { path, run, planned, left, problems, .. } in &found.shards {
+    for ShardFindings { path, status, planned, left, problems, .. } in &found.shards {
         let path = shown_path(path.as_ref());
         lines.extend(problems.iter().map(|problem| format!("{path}: {problem}")));
-        if let (Some(_), 1..) = (run, left) {
+        if let (Some(status), 1..) = (status, left) {
             let trials = plural(*planned, "trial has", "trials have");
-            let resume = format!("runner resume {}", quoted(&path.to_string()));
+            let force = if *status == RunStatus::Cancelled { " --force" } else { "" };
+            let resume = format!("runner resume {}{force}", quoted(&path));
             lines.push(format!("{path}: {left} of {trials} no result; finish it: {resume}"));
         }
     }

@@ -1,6 +1,6 @@
 //! [`MergeFindings`]: the state of shards, and the result of merging them.
 
-use runner_model::{Shard, TrialId, units::plural};
+use runner_model::{RunStatus, Shard, TrialId, units::plural};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -66,6 +66,8 @@ pub struct ShardFindings {
     pub run: Option<String>,
     /// `None` if the run is no shard.
     pub shard: Option<Shard>,
+    /// The true status. `None` if there is no such run.
+    pub status: Option<RunStatus>,
     pub planned: u64,
     /// Trials without a result.
     pub left: u64,

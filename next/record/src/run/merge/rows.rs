@@ -227,9 +227,10 @@ impl<'a> Merged<'a> {
 fn log_of_session(mut line: Vec<u8>, old: u32, new: u32) -> Vec<u8> {
     let key = format!(",\"session\":{old},\"said\":").into_bytes();
     // The keys before it have no such text.
-    let Some(at) = line.windows(key.len()).position(|part| part == key) else { return line };
-    let key_of_new = format!(",\"session\":{new},\"said\":").into_bytes();
-    line.splice(at..at + key.len(), key_of_new);
+    if let Some(at) = line.windows(key.len()).position(|part| part == key) {
+        let new = format!(",\"session\":{new},\"said\":").into_bytes();
+        line.splice(at..at + key.len(), new);
+    }
     reclose_line(&mut line);
     line
 }
