@@ -123,7 +123,15 @@ const EXAMPLES: [(&str, &[&str]); 32] = [
     ("unpause", &["runner unpause"]),
     ("wait", &["runner wait", "runner wait latest --timeout 30m"]),
     ("list", &["runner list --status passed", "runner list --scenario 'first*' --since 7d --json"]),
-    ("show", &["runner show", "runner show latest --failed", "runner show latest greeting"]),
+    (
+        "show",
+        &[
+            "runner show",
+            "runner show latest --failed",
+            "runner show latest greeting",
+            "runner show --matrix",
+        ],
+    ),
     ("history", &["runner history", "runner history first --since 7d --by day"]),
     ("report", &["runner report -o report.html", "runner report latest --junit -o junit.xml"]),
     ("logs", &["runner logs latest --tail 20", "runner logs --follow"]),

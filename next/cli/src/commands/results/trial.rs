@@ -55,6 +55,12 @@ pub fn save(
     folder: &Path,
     out: &Out,
 ) -> Result<(), CommandError> {
+    if folder.exists() && !folder.is_dir() {
+        let folder = shown_path(folder);
+        return Err(CommandError::usage(format!(
+            "{folder} is not a folder; choose another: --save DIR"
+        )));
+    }
     let parts = parts(document);
     for part in &parts {
         let path = folder.join(&part.name);
