@@ -78,7 +78,7 @@ fn replace(
         .prefix(".report-")
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder.unwrap_or(Path::new(".")))
-        // Its text names the temporary file.
+        // The library's error names the temporary file.
         .map_err(|error| io::Error::from(error.kind()))?;
     write_into(file.as_file(), write)?;
     // In the folder of a run, a report is as private as the run.

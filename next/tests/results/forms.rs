@@ -315,7 +315,8 @@ fn damaged_run_is_reported_as_damaged() {
     let suite = run.manifest()["metadata"]["suite"].as_str().unwrap().to_owned();
     fs::remove_file(runner.path(&format!("results/store/{}/{suite}", &suite[..2]))).unwrap();
     let junit = report(&runner, &["--junit"]);
-    assert_eq!(check_junit(&junit).iter().filter(|found| *found == "testsuite/testcase").count(), 16);
+    let found = check_junit(&junit);
+    assert_eq!(found.iter().filter(|found| *found == "testsuite/testcase").count(), 16);
     assert!(junit.contains(r#"<property name="stored tests" value="cannot be read"/>"#), "{junit}");
     assert!(report(&runner, &[]).contains("> **The stored tests cannot be read"));
 }
