@@ -630,10 +630,14 @@ fn help_lists_all_commands() {
       exec         Run a scenario
       resume       Continue a run that was cut short
       rescore      Judge the stored outputs of a run again
+      merge        Make one run of the shards of a plan
 
     Inspect:
       list         List the runs, newest first
       show         Show a run, or one of its trials
+      report       Write a report of a run
+      compare      Compare two runs, or two providers
+      history      Show results of tests over the runs of a scenario
       logs         Print the logs, standard output and standard error of attempts
 
     Control:
@@ -656,6 +660,7 @@ fn help_lists_all_commands() {
 
     Help:
       help         Print the help of a command
+      schema       Print the JSON Schema of a file or of `--json`
       completions  Print completions of commands, flags and runs for a shell
       man          Print the manual page of a command, or write all pages
 
