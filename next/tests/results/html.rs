@@ -235,6 +235,9 @@ fn page_names_lost_results() {
     ] {
         assert!(page.contains(part), "{part}");
     }
+    let suite = run.manifest()["metadata"]["suite"].as_str().unwrap().to_owned();
+    fs::remove_file(runner.path(&format!("results/store/{}/{suite}", &suite[..2]))).unwrap();
+    assert!(self::page(&runner, &[]).contains("The stored tests cannot be read"));
 }
 
 /// With `RUNNER_TESTS=full`, on machines that have Chromium.

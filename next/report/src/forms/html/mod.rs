@@ -30,8 +30,9 @@ const SCRIPT: &str = include_str!("script.js");
 ///
 /// The rows cannot be read, or the writer fails.
 pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Result<(), FormError> {
+    let cases = Cases::read(document, false)?;
     let body = html! {
-        (overview::header(document))
+        (overview::header(document, cases.suite.is_some()))
         script #rows type="application/json" { "[" }
     };
     // The rows follow as JSON while they are read, and the parts that need all of them follow those.
@@ -39,7 +40,7 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
     writer.write_all(head(document).0.as_bytes())?;
     writer.write_all(body.as_bytes())?;
     let (mut groups, mut trials) = (Groups::new(document), Trials::new(document));
-    Cases::read(document, false)?.each(|_, case| trials.add(case, &mut groups, writer))?;
+    cases.each(|_, case| trials.add(case, &mut groups, writer))?;
     let names: Vec<_> =
         document.providers.iter().map(|table| visible_line(&table.provider)).collect();
     let names = data(&(names, groups.reasons()))?;

@@ -21,7 +21,8 @@ pub(super) fn utc(time: Time) -> String {
     format!("{} UTC", time.to_string()[..19].replace('T', " "))
 }
 
-pub(super) fn header(document: &RunDocument) -> Markup {
+/// Formats verdict and counts. `has_plan` if the stored tests can be read.
+pub(super) fn header(document: &RunDocument, has_plan: bool) -> Markup {
     let run = &document.run;
     let (head, counts) = (&run.head, &run.head.counts);
     let of_planned = |count: u64| format!("{} of {}", grouped(count), grouped(counts.planned));
@@ -48,7 +49,7 @@ pub(super) fn header(document: &RunDocument) -> Markup {
                 @for (key, value) in &head.labels { span { (visible_line(key)) "=" (visible_line(value)) } }
                 span { "run " (head.id) }
             }
-            @for note in notes(document) { p.note { (note) } }
+            @for note in notes(document, has_plan) { p.note { (note) } }
             (bar(&counts.done, counts.planned))
             (chips(&counts.done, counts.planned))
         }
@@ -56,7 +57,7 @@ pub(super) fn header(document: &RunDocument) -> Markup {
 }
 
 /// Returns all that a reader must know before the counts.
-fn notes(document: &RunDocument) -> Vec<String> {
+fn notes(document: &RunDocument, has_plan: bool) -> Vec<String> {
     let run = &document.run;
     let mut notes: Vec<_> =
         run.head.message.iter().map(|message| visible(message).into_owned()).collect();
@@ -75,6 +76,10 @@ fn notes(document: &RunDocument) -> Vec<String> {
         let lines =
             plural(document.damaged_lines, "line of index.jsonl is", "lines of index.jsonl are");
         notes.push(format!("{lines} damaged."));
+    }
+    if !has_plan {
+        let missing = "The stored tests cannot be read: trials without a result are missing below.";
+        notes.push(missing.to_owned());
     }
     if let Some(filter) = document.rows.which.filter() {
         let filter = visible_line(filter);
