@@ -360,7 +360,10 @@ fn tables_have_all_keys_of_real_output() {
     runner.exec(&[]).expect(1);
     tables.check("show", &document(&["show"]));
     tables.check("compare", &document(&["compare"]));
-    tables.check("compare", &document(&["compare", "latest~1", "latest", "--providers", "hostile", "hostile"]));
+    tables.check(
+        "compare",
+        &document(&["compare", "latest~1", "latest", "--providers", "hostile", "hostile"]),
+    );
     lines(&["logs", run.id()]).iter().for_each(|line| tables.check("log-line", line));
     tables.check("verify", &document(&["verify", run.id()]));
     shards_and_merged_run(&runner, &mut tables);

@@ -180,6 +180,7 @@ fn completions_offer_names_of_this_folder() {
         ("show ", &["latest", &id][..]),
         ("wait --timeout 1s la", &["latest"]),
         ("resume --from ", &["latest", &id]),
+        ("compare latest ", &["latest", &id]),
         ("exec fi", &["first.toml"]),
         ("exec first.toml --provider ", &["echo", "units"]),
         ("exec first.toml --test p", &["pangram"]),

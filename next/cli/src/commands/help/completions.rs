@@ -93,7 +93,9 @@ fn candidates(program: &Command, before: &[String], last: &str) -> Vec<(String, 
     let value = arg.get_value_names().and_then(|names| names.first());
     let plain = |names: Vec<String>| names.into_iter().map(|name| (name, String::new())).collect();
     match (value.map_or("", |name| name.as_str()), arg.get_id().as_str()) {
-        ("RUN", _) => runs(before, matches!(command.get_name(), "stop" | "pause" | "unpause")),
+        ("RUN" | "BASE" | "NEW", _) => {
+            runs(before, matches!(command.get_name(), "stop" | "pause" | "unpause"))
+        }
         ("TRIAL", _) => {
             let run = after(before, "--from").or(given.first().map(|run| run.as_str()));
             run.map_or_else(Vec::new, |run| plain(trials(before, run)))

@@ -27,10 +27,10 @@ const MOST_CHARACTERS: usize = 150;
 #[derive(clap::Args)]
 pub struct Args {
     /// The earlier run: id or a part, path, or `latest~1`
-    #[arg(value_name = "RUN", id = "base")]
+    #[arg(value_name = "BASE", id = "base")]
     base: Option<String>,
     /// The later run [default: the newest of the scenario]
-    #[arg(value_name = "RUN", id = "new")]
+    #[arg(value_name = "NEW", id = "new")]
     new: Option<String>,
     /// Compare these providers, of one run unless two are named
     #[arg(long, num_args = 2, value_names = ["A", "B"])]
