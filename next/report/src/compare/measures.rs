@@ -95,10 +95,10 @@ pub(crate) fn measures(sides: [&Side; 2], providers: &[Option<String>], seed: u6
     measures
 }
 
-/// Returns the mean of a test's repeats that have a value.
+/// Returns the mean of a test's repeats that have a value, which an `f32` can hold.
 fn mean(repeats: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
     let (mut sum, mut count) = (0.0, 0.0);
-    for value in repeats.iter().filter_map(value) {
+    for value in repeats.iter().filter_map(value).filter(|value| value.is_finite()) {
         (sum, count) = (sum + value, count + 1.0);
     }
     (count > 0.0).then(|| sum / count)
@@ -110,7 +110,7 @@ impl Quantity {
         match self {
             Self::Passes => is_judged(sample)
                 .then(|| if sample.outcome == Outcome::Passed { 100.0 } else { 0.0 }),
-            Self::Score => (!sample.score.is_nan()).then(|| sample.score.into()),
+            Self::Score => Some(sample.score.into()),
             Self::Duration => matches!(sample.outcome, Outcome::Passed | Outcome::Failed)
                 .then(|| sample.duration_ms.into()),
             Self::Metric(places) => side.metric(places[at], sample),

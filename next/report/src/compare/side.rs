@@ -193,10 +193,9 @@ impl Side {
         self.metrics.iter().map(|metric| (&*metric.name, metric.unit.as_deref()))
     }
 
-    /// Returns a sample's value of the metric at this place of [`Self::metrics`]. `None` if an `f32` cannot hold it.
+    /// Returns a sample's value of the metric at this place of [`Self::metrics`].
     pub(crate) fn metric(&self, place: usize, sample: &Sample) -> Option<f64> {
-        let value = self.metrics[place].values.get(sample.number as usize)?;
-        value.is_finite().then_some(f64::from(*value))
+        self.metrics[place].values.get(sample.number as usize).map(|value| f64::from(*value))
     }
 }
 
