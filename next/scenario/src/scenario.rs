@@ -47,6 +47,8 @@ pub struct Scenario {
     /// The keys of `meta` by which reports group results. `None` means all.
     pub dimensions: Option<Vec<String>>,
     /// The values that `{{var.NAME}}` stands for.
+    /// Messages about grants with variables, if the command line sets variables.
+    granted: Vec<String>,
     pub vars: Vars,
     /// `None` if all trials must pass.
     pub gate: Option<Gate>,
@@ -68,9 +70,11 @@ impl Scenario {
     }
 
     /// Replaces the seed, and lowers the limits. [`crate::resolve`] replaces values of tests, and [`load`] variables. Returns a
-    /// message for each limit that is not lower than before, and for each variable that looks like a secret.
+    /// message for each limit that is not lower than before, for each variable that looks like a secret, and for grants that
+    /// variables change.
     pub fn override_by(&mut self, overrides: &ScenarioOverrides) -> Vec<String> {
         self.run.seed = overrides.seed.unwrap_or(self.run.seed);
+        notices.append(&mut self.granted);
         let mut notices: Vec<_> = vars::secret_warnings(&overrides.vars).collect();
         let own = self.lists.iter().map(|list| &list.settings);
         let own = own.chain(self.tests.iter().map(|test| &test.settings));
@@ -195,7 +199,7 @@ fn parse(
     let mut reader = Reader::new(&document);
     // TOML has no null. Each is a number that was reported above, or a placeholder of an invalid matrix.
     reader.refused_nulls = true;
-    let vars = vars::fill(&mut root, set, &mut reader);
+    let (vars, granted) = vars::fill(&mut root, set, &mut reader);
     let matrix_origins = matrix::expand(&mut root, &document, &mut reader);
     problems.append(&mut reader.problems);
     document.matrix_origins = matrix_origins;
@@ -234,7 +238,7 @@ fn parse(
     if scenario.name.is_empty() {
         scenario.name = name.to_owned();
     }
-    scenario.vars = vars;
+    (scenario.vars, scenario.granted) = (vars, granted);
     scenario.matrix_origins = document.matrix_origins;
     scenario.folder = folder.unwrap_or_default();
     scenario.path = path.to_owned();

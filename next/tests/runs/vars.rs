@@ -40,13 +40,16 @@ fn runner() -> Runner {
 fn values_of_the_command_line_replace_defaults() {
     let runner = runner();
     let set = ["--set", "size=x=large", "--set", "repeat=2", "--set", "greeting=hi {{row.id}}"];
-    runner.exec(&[&set[..], &["--set", "list=two"]].concat()).expect(0);
+    let ran = runner.exec(&[&set[..], &["--set", "list=two"]].concat()).expect(0);
     let run = assert_whole(&runner, 3);
     let trials: Vec<_> = results(&run).into_keys().collect();
     assert_eq!(trials, ["second@p#1", "t@p#1", "t@p#2"]);
     let output = &run.rows_of("t")[0]["output"];
     assert_eq!(output["config"], json!({"size": "x=large", "text": "-x=large-"}));
     assert_eq!(run.rows_of("second")[0]["output"], "hi {{row.id}} second");
+    ran.says(&[
+        "provider `p` is granted \"x=large {{config.size}}\", by \"{{var.size}} {{config.size}}\"",
+    ]);
     // They are kept as labels, with the defaults of the others.
     let listed = &runner.list()[0];
     assert_eq!(listed["labels"]["size"], "x=large");

@@ -52,8 +52,12 @@ impl Form for VarForm {
 }
 
 /// Replaces `{{var.NAME}}` everywhere in a scenario by the values of `[vars]`, or by those that are `set` as text or JSON. Returns
-/// all values.
-pub(crate) fn fill(root: &mut Value, set: &SetVars, reader: &mut Reader<'_>) -> Vars {
+/// all values. If any are set, also returns a message for each text in grants that has a variable.
+pub(crate) fn fill(
+    root: &mut Value,
+    set: &SetVars,
+    reader: &mut Reader<'_>,
+) -> (Vars, Vec<String>) {
     let mut table = root.get("vars").cloned().unwrap_or_default();
     let declared = match &mut table {
         Value::Null => Vec::new(),
@@ -80,14 +84,25 @@ pub(crate) fn fill(root: &mut Value, set: &SetVars, reader: &mut Reader<'_>) -> 
         (!value.is_null()).then(|| (name.clone(), value))
     };
     let vars: Vars = declared.iter().filter_map(value).collect();
+    let mut granted = Vec::new();
     for (key, value) in root.as_object_mut().into_iter().flatten() {
+        let role = ["provider", "grader"].into_iter().find(|role| *key == format!("{role}s"));
+        let role = role.filter(|_| !set.is_empty());
         if key != "vars" {
             visit_templates(value, &At::ROOT.key(key), &mut |value, at| {
+                let template = role.map(|_| value.clone());
                 fill_text(value, at, &vars, &declared, reader);
+                if let (Some(role), Some(template)) = (role, template)
+                    && template != *value
+                    && let [_, Step::Key(name), Step::Key(part), ..] = &*at.path()
+                    && part == "grants"
+                {
+                    granted.push(format!("{role} `{name}` is granted {value}, by {template}"));
+                }
             });
         }
     }
-    vars
+    (vars, granted)
 }
 
 /// Returns a warning for each value of `--set` that looks like a secret.
