@@ -1,6 +1,6 @@
 //! Trials as a line, a block with reasons, a page with all sections, and the list of those that failed.
 
-use std::iter::repeat_n;
+use std::{iter::repeat_n, ops::Range};
 
 use runner_model::RowRef;
 use runner_model::units::{grouped, plural, show_duration};
@@ -8,16 +8,19 @@ use runner_model::visible::{marked, visible_line};
 use runner_report::failure::{self, Tone};
 use runner_report::{FailureGroup, Failures, Section, SincePrevious, phrases};
 
+use super::Out;
+use super::difference::changed_parts;
 use super::layout::{cut, width};
-use super::{Out, style};
+use super::out::has_colours;
+use super::style::{self, Paint};
 
 /// Columns before the trial: two spaces, the longest outcome of a failure with its sign, and two spaces.
 const HEAD_WIDTH: usize = 13;
+/// Columns of a change: the longest is `new test`.
+const CHANGE_WIDTH: usize = 8;
 /// Lines of each value, message and difference in a block.
 pub const BLOCK_LINES: usize = 12;
 /// Lines of each value, difference and log on a page.
-/// Columns of a change: the longest is `new test`.
-const CHANGE_WIDTH: usize = 8;
 const PAGE_LINES: usize = 200;
 /// Columns of which lines are counted without a screen.
 const NO_SCREEN: usize = 80;
@@ -117,15 +120,36 @@ pub fn retried_line(row: &RowRef<'_>) -> String {
 
 /// Formats a row with its reasons, each of at most `max_lines` lines.
 pub fn block(row: &RowRef<'_>, max_lines: usize) -> String {
+    block_within(row, max_lines, 0)
+}
+
+/// Formats a block. Marks the changed parts of lines by colours, and by `^` below lines of at most `columns` columns.
+fn block_within(row: &RowRef<'_>, max_lines: usize, columns: usize) -> String {
     let mut text = line(row);
-    for (tone, line) in failure::block(row, max_lines) {
+    let lines = failure::block(row, max_lines);
+    let parts = changed_parts(&lines);
+    for ((tone, line), part) in lines.iter().zip(parts) {
+        let Range { start, end } = part.clone().unwrap_or(line.len()..line.len());
+        let coloured = |paint: Paint, changed: Paint| {
+            format!(
+                "{}{}{}",
+                paint(&line[..start]),
+                changed(&line[start..end]),
+                paint(&line[end..])
+            )
+        };
         text.push('\n');
         text.push_str(&match tone {
             Tone::Reason => format!("    {line}"),
-            Tone::Detail => format!("      {}", style::dim(&line)),
-            Tone::Expected => format!("      {}", style::green(&line)),
-            Tone::Actual => format!("      {}", style::red(&line)),
+            Tone::Detail => format!("      {}", style::dim(line)),
+            Tone::Expected => format!("      {}", coloured(style::green, style::inverse_green)),
+            Tone::Actual => format!("      {}", coloured(style::red, style::inverse_red)),
         });
+        if part.is_some() && *tone == Tone::Actual && 6 + width(line) <= columns {
+            let (before, marks) = (6 + width(&line[..start]), width(&line[start..end]).max(1));
+            text.push('\n');
+            text.extend(repeat_n(' ', before).chain(repeat_n('^', marks)));
+        }
     }
     text
 }
@@ -146,8 +170,10 @@ pub fn page(row: &RowRef<'_>, sections: Vec<Section>, extent: Extent) -> String 
     let (most, bytes) =
         if extent.is_full { (usize::MAX, usize::MAX) } else { (PAGE_LINES, PAGE_BYTES) };
     let remedy = extent.remedy;
-    let mut page = shortened(block(row, most).lines(), bytes / 2, remedy).join("\n");
     let columns = extent.columns.unwrap_or(NO_SCREEN);
+    let within = if has_colours() { 0 } else { extent.columns.unwrap_or(usize::MAX) };
+    let block = block_within(row, most, within);
+    let mut page = shortened(block.lines(), bytes / 2, remedy).join("\n");
     let screen_lines = |section: &Section| {
         section.text.lines().map(|line| width(line).div_ceil(columns).max(1) as u64).sum::<u64>()
     };
