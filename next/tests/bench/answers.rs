@@ -48,11 +48,7 @@ impl Bench {
             let (took, peak) = self.watched(&[call, &["--results", &root]].concat())?;
             let ratio = took.as_secs_f64() / base.as_secs_f64();
             let name: Vec<_> = call.iter().take(2).copied().collect();
-            println!(
-                "  {:22}  {:.2} ({ratio:.2}) {peak:.1}",
-                name.join(" "),
-                took.as_secs_f64()
-            );
+            println!("  {:22}  {:.2} ({ratio:.2}) {peak:.1}", name.join(" "), took.as_secs_f64());
         }
         Ok(())
     }
@@ -78,8 +74,9 @@ impl Bench {
         exec(&["--into", &one, "--test", "t0"])?;
         fs::remove_dir_all(&one)?;
         let whole = exec(&["--into", &one])?;
-        let shards: Vec<_> =
-            (1..=SHARDS).map(|shard| folder.join(shard.to_string()).display().to_string()).collect();
+        let shards: Vec<_> = (1..=SHARDS)
+            .map(|shard| folder.join(shard.to_string()).display().to_string())
+            .collect();
         let (mut sharded, mut verified) = (Duration::ZERO, Duration::ZERO);
         for (number, shard) in (1..=SHARDS).zip(&shards) {
             sharded += exec(&["--shard", &format!("{number}/{SHARDS}"), "--into", shard])?;
@@ -96,7 +93,11 @@ impl Bench {
         let both = sharded + merged;
         println!("  shards and merge        {:.2} ({:.2})", both.as_secs_f64(), ratio(both, whole));
         println!("  verify of the shards    {:.2}", verified.as_secs_f64());
-        println!("  merge / verify          {:.2} ({:.2})", merged.as_secs_f64(), ratio(merged, verified));
+        println!(
+            "  merge / verify          {:.2} ({:.2})",
+            merged.as_secs_f64(),
+            ratio(merged, verified)
+        );
         Ok(())
     }
 

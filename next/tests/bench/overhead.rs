@@ -44,7 +44,8 @@ fn main() -> Done {
     let at = args.iter().position(|arg| arg == "--plugin");
     let plugin = at.and_then(|at| args.get(at + 1)).map(PathBuf::from);
     let (n, rounds) = (number("--n", 100_000), number("--rounds", 7));
-    let parts = ["trials", "start", "memory", "tests", "bombs", "large", "files", "answers", "shards"];
+    let parts =
+        ["trials", "start", "memory", "tests", "bombs", "large", "files", "answers", "shards"];
     let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
     let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
 

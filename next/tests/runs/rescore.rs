@@ -130,7 +130,10 @@ fn changed_weights_change_scores_without_calls() {
         change(&runner, &table, &graded(weight));
         runner.run(&["rescore"]).expect(0);
         let mut after = run.row("a")["grades"].clone();
-        assert_eq!(after[0]["weight"], if weight == 1 { Value::Null } else { json!(weight as f64) });
+        assert_eq!(
+            after[0]["weight"],
+            if weight == 1 { Value::Null } else { json!(weight as f64) }
+        );
         assert_eq!(score(), json!(expected));
         after[0]["weight"] = before[0]["weight"].clone();
         assert_eq!(before, after, "the grader was called again");
