@@ -265,7 +265,7 @@ fn merged_run_with_holes_is_finished_by_resume() {
     shards.remove(1);
     merge(&runner, &shards, &[]).expect(2).says(&[
         "no result",
-        "missing shards: 2/4",
+        "missing: shard 2/4",
         "--allow-holes",
     ]);
     let ran = merge(&runner, &shards, &["--allow-holes", "--json"]).expect(4);
@@ -276,7 +276,7 @@ fn merged_run_with_holes_is_finished_by_resume() {
     assert_eq!((&manifest["status"], &manifest["reason"]), (&json!("incomplete"), &json!("holes")));
     let message = manifest["message"].as_str().unwrap();
     let hole = document["holes"][0].as_str().unwrap();
-    assert!(message.contains(hole) && message.contains("missing shards: 2/4"), "{message}");
+    assert!(message.contains(hole) && message.contains("missing: shard 2/4"), "{message}");
     assert!(!results(&whole).contains_key(hole));
     runner.run(&["verify"]).expect(0);
     runner.run(&["resume", "whole"]).expect(0);

@@ -38,7 +38,8 @@ impl MergeFindings {
         if !self.missing.is_empty() {
             let mut missing = self.missing.iter().map(|index| format!("{index}/{}", self.count));
             let count = self.missing.len() as u64;
-            text += &format!("; missing shards: {}", some(&mut missing, count));
+            let noun = if count == 1 { "shard" } else { "shards" };
+            text += &format!("; missing: {noun} {}", some(&mut missing, count));
         }
         text
     }
