@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 
 COMMIT = "e552e42"
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 TABLE = HERE / "promises.md"
 
 LAWS = [
@@ -157,7 +157,7 @@ def main():
     lines = [
         "# Promises",
         "",
-        "What the first edition promises, and which test of the second edition shows it. `promises.py` writes this page and",
+        "What the first edition promises, and which test of the second edition shows it. `repository/promises.py` writes this page and",
         "keeps the second column: `open`, names of tests, or `changed:` with the reason. In the table of faults, 1–5 are:",
         "(1) a list never says `running` of a run without a process, nor `completed` of one without a final row for each",
         "trial; (2) every row that was told of is on disk; (3) no attempt has two rows, and no trial two results that nobody",
