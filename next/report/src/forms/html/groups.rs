@@ -128,7 +128,7 @@ impl<'a> Groups<'a> {
                 section #failures {
                     h2 {
                         "Failures"
-                        span.count { (plural(trials, "trial", "trials")) ", " (plural(groups.len() as u64, "reason", "reasons")) }
+                        span.count { (plural(trials, "trial", "trials")) ", " @if self.ungrouped > 0 { "over " } (plural(groups.len() as u64, "reason", "reasons")) }
                     }
                     @for (index, group) in groups.iter().enumerate() { (group.markup(index < UNFOLDED, &inputs)) }
                     @if self.ungrouped > 0 {
