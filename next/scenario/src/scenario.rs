@@ -10,8 +10,7 @@ use runner_model::{
 use serde_json::{Map, Value};
 
 use crate::keys::{
-    BUDGET, CONCURRENCY, DEFAULTS, GATE, GRADERS, LIST, PRICES, PROVIDERS, REPORT, TEST,
-    TestList,
+    BUDGET, CONCURRENCY, DEFAULTS, GATE, GRADERS, LIST, PRICES, PROVIDERS, REPORT, TEST, TestList,
     TestSettings, VARS, Vars, WrittenTest, add_prices, budget_of, consistency, files, matrix,
     template_inputs, vars,
 };
@@ -47,9 +46,9 @@ pub struct Scenario {
     /// The keys of `meta` by which reports group results. `None` means all.
     pub dimensions: Option<Vec<String>>,
     /// The values that `{{var.NAME}}` stands for.
+    pub vars: Vars,
     /// Messages about grants with variables, if the command line sets variables.
     granted: Vec<String>,
-    pub vars: Vars,
     /// `None` if all trials must pass.
     pub gate: Option<Gate>,
     /// Names of reports that each session writes into the run's folder. Their extensions are those of the forms.
@@ -74,8 +73,8 @@ impl Scenario {
     /// variables change.
     pub fn override_by(&mut self, overrides: &ScenarioOverrides) -> Vec<String> {
         self.run.seed = overrides.seed.unwrap_or(self.run.seed);
-        notices.append(&mut self.granted);
         let mut notices: Vec<_> = vars::secret_warnings(&overrides.vars).collect();
+        notices.append(&mut self.granted);
         let own = self.lists.iter().map(|list| &list.settings);
         let own = own.chain(self.tests.iter().map(|test| &test.settings));
         let longer = [&self.defaults].into_iter().chain(own).find_map(|settings| {
