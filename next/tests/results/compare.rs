@@ -239,7 +239,8 @@ fn narrow_table_keeps_providers_and_marks() {
         ids.collect::<String>()
     };
     let runner = Runner::new(&["hostile"]);
-    let providers = ["p", "q"].map(|name| format!("[providers.{name}]\nplugin = \"hostile.wasm\"\n"));
+    let providers =
+        ["p", "q"].map(|name| format!("[providers.{name}]\nplugin = \"hostile.wasm\"\n"));
     for value in [1, 2] {
         runner.scenario(&format!("{}{}", providers.concat(), tests(value)));
         runner.exec(&[]);
@@ -267,10 +268,10 @@ fn running_run_is_compared_with_caution() {
     empty.says(&["-scenario-", " has no results"]);
     let mut running = runner.start(&["-j", "2"]);
     running.wait_for_rows(1);
-    runner.run(&["compare", "latest~2", "latest"]).expect(0).says(&[
-        "caution: new is running ",
-        "1 still passing",
-    ]);
+    runner
+        .run(&["compare", "latest~2", "latest"])
+        .expect(0)
+        .says(&["caution: new is running ", "1 still passing"]);
     running.kill();
 }
 
@@ -295,7 +296,41 @@ fn markdown_shows_hostile_text_as_text() {
     // In a code span, nothing is markup.
     assert!(text.contains("got \"</td><script>\\| [a](b) `c`…``"), "{text}");
     assert!(text.contains("``equals: expected"), "{text}");
-    assert!(text.contains("| `hostile` | `pass rate` | 100.0 %"), "{text}");
+    assert!(text.contains("| `hostile` | `pass rate` | `100.0 %"), "{text}");
+}
+
+#[test]
+fn units_of_guests_stay_text() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"a\"\ninput = { do = \"judge\", text = \"7|\\n@all <b>\\u001b[31m\" }\n",
+    );
+    runner.exec(&[]).expect(1);
+    runner.exec(&[]).expect(1);
+    let text = runner.run(&["compare", "--markdown"]).expect(0).stdout;
+    assert!(!text.contains("\n@all") && !text.contains('\u{1b}'), "{text}");
+    let unit = "7\\|\\n@all <b>\\u{1b}[31m";
+    assert!(text.contains(&format!("| `3 {unit}` | `3 {unit}` | `0 {unit}` |")), "{text}");
+    let csv = runner.run(&["report", "--csv"]).expect(0).stdout;
+    assert!(!csv.contains('\u{1b}'), "{csv}");
+}
+
+#[test]
+fn markdown_of_many_measures_fits_a_comment() {
+    let runner = Runner::new(&["hostile"]);
+    let provider =
+        |at| format!("[providers.provider-with-a-long-name-{at}]\nplugin = \"hostile.wasm\"\n");
+    let providers: String = (0..40).map(provider).collect();
+    let metrics: Vec<_> =
+        (0..20).map(|at| format!("a_metric_with_a_long_name_{at} = {at}")).collect();
+    let metrics = metrics.join(", ");
+    for value in [1, 2] {
+        runner.scenario(&format!("{providers}[[tests]]\nid = \"a\"\ninput = {{ do = \"meter\", metrics = {{ {metrics} }} }}\n[[tests]]\nid = \"b\"\ninput = {{ do = \"echo\", value = 1 }}\nexpect = {{ equals = {value} }}\n"));
+        runner.exec(&[]);
+    }
+    let text = runner.run(&["compare", "--markdown"]).expect(0).stdout;
+    assert!(text.len() < 64 << 10, "{}", text.len());
+    assert!(text.contains(" more measures\n\n**regressed**\n\n* `b@"), "{text}");
+    assert!(text.ends_with("* … and 20 more\n"), "{text}");
 }
 
 /// Wilson's intervals are those of statsmodels 0.15.0, `proportion_confint(9, 10, method="wilson")`: 0.5958 to 0.9821.

@@ -176,7 +176,9 @@ impl Measure {
         };
         let change = |change: f64| {
             let text = amount(rounded(change.abs()), self.change_unit.as_deref());
-            match text.contains(|digit: char| digit.is_ascii_digit() && digit != '0') {
+            // The unit may have digits, too.
+            let number = text.split(' ').next().unwrap_or_default();
+            match number.contains(|digit: char| digit.is_ascii_digit() && digit != '0') {
                 true if change < 0.0 => format!("−{text}"),
                 true => format!("+{text}"),
                 false => text,

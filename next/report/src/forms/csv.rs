@@ -3,7 +3,8 @@
 use std::{borrow::Cow, io};
 
 use csv::WriterBuilder;
-use runner_model::{row::Metric, visible::without_commands};
+use runner_model::row::Metric;
+use runner_model::visible::{visible_line, without_commands};
 
 use super::cases::{Case, Cases};
 use super::error::FormError;
@@ -27,7 +28,7 @@ const COLUMNS: [&str; 11] = [
 pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Result<(), FormError> {
     let metrics = metrics(document);
     let mut csv = WriterBuilder::new().from_writer(writer);
-    let named = metrics.iter().map(|name| Cow::from(format!("metrics.{name}")));
+    let named = metrics.iter().map(|name| Cow::from(format!("metrics.{}", visible_line(name))));
     csv.write_record(COLUMNS.map(Cow::from).into_iter().chain(named).map(|name| text(&name)))
         .map_err(io::Error::from)?;
     Cases::read(document, false)?.each(|_, case| Ok(csv.write_record(record(case, &metrics))?))?;

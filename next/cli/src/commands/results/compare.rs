@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use runner_engine::resolve_filter;
 use runner_model::exit::Exit;
+use runner_model::units::plural;
 use runner_model::visible::{shown_path, visible_line};
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use runner_report::{
@@ -17,8 +18,12 @@ use crate::text::{CommandError, Out, Table, style, summary};
 
 /// Tests of a class that are listed.
 const MOST_LISTED: usize = 20;
-/// Characters of each text in Markdown, so that all fits into a comment of 64 KiB.
+/// Characters of each text in Markdown.
 const MOST_CHARACTERS: usize = 150;
+/// Bytes of Markdown up to the end of the cautions and measures, and of all but the last lines. A comment on GitHub has at most
+/// 64 Ki characters.
+const END_OF_MEASURES: usize = 24 << 10;
+const END_OF_CHANGES: usize = 62 << 10;
 
 /// Compare two runs, or two providers
 ///
@@ -250,22 +255,23 @@ fn markdown(document: &ComparisonDocument) -> Result<String, RecordError> {
         let provider = document.providers.as_ref().map(|names| format!("on {}, ", names[at]));
         text += &format!("* {name}: {}\n", code(&style::plain(&side(run, provider))));
     }
-    for caution in &document.cautions {
-        text += &format!("* **Caution:** {}\n", code(caution));
-    }
+    let cautions = document.cautions.iter();
+    let cautions = cautions.map(|caution| format!("* **Caution:** {}\n", code(caution)));
+    push_lines(&mut text, END_OF_MEASURES, cautions);
     text += "\n| provider | measure | base | new | change | 95 % interval | p | tests |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n";
-    for measure in &document.measures {
-        let mut cells = cells(measure);
-        cells[..2].iter_mut().for_each(|name| *name = code(name));
-        text += &format!("| {} |\n", cells.join(" | "));
+    // A unit is a text of a guest, too.
+    let row = |measure| cells(measure).map(|cell| code(&cell)).join(" | ");
+    let rows = document.measures.iter().map(|measure| format!("| {} |\n", row(measure)));
+    let left = push_lines(&mut text, END_OF_MEASURES, rows);
+    if left > 0 {
+        text += &format!("\n… and {}\n", plural(left, "more measure", "more measures"));
     }
     for (title, changes, left) in listed(document)? {
         text += &format!("\n**{title}**\n\n");
-        for change in changes {
-            let [test, outcome, reason] = change;
-            let reason = if reason.is_empty() { reason } else { code(&reason) };
-            text += &format!("* {}: {outcome} {reason}\n", code(&test));
-        }
+        let line = |[test, outcome, reason]: [String; 3]| {
+            format!("* {}: {outcome} {}\n", code(&test), code(&reason))
+        };
+        let left = left + push_lines(&mut text, END_OF_CHANGES, changes.into_iter().map(line));
         if left > 0 {
             text += &format!("* … and {left} more\n");
         }
@@ -273,8 +279,24 @@ fn markdown(document: &ComparisonDocument) -> Result<String, RecordError> {
     Ok(text)
 }
 
+/// Adds lines until the text has `end` bytes. Returns the number of the others.
+fn push_lines(text: &mut String, end: usize, lines: impl Iterator<Item = String>) -> u64 {
+    let mut left = 0;
+    for line in lines {
+        if left > 0 || text.len() + line.len() > end {
+            left += 1;
+        } else {
+            text.push_str(&line);
+        }
+    }
+    left
+}
+
 /// Formats the start of a text as code, which has no markup and no mentions.
 fn code(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
     let start: String = text.chars().take(MOST_CHARACTERS).collect();
     markdown_code(&start).replace('|', "\\|")
 }
