@@ -348,8 +348,9 @@ fn gate_of_merged_run_is_of_all_trials() {
         "[gate]\nmax_errors = 0\npass_rate = 0.5\n[providers.a]\nplugin = \"bundled:echo\"\n[defaults]\nrepeat = 5\n{list}"
     ));
     let shards = run_shards(&runner, 4);
-    merge(&runner, &shards, &[]).expect(0);
+    merge(&runner, &shards, &[]).expect(0).says(&["gate held: ✓ pass rate 50 % of 10 "]);
     let gate = at(&runner, "results/whole").manifest()["gate"].take();
+    assert_eq!(merge(&runner, &shards, &["--json"]).expect(0).document()["gate"], gate);
     let rate = gate["conditions"].as_array().unwrap().iter().find(|one| one["key"] == "pass_rate");
     let rate = rate.unwrap();
     assert_eq!(

@@ -104,9 +104,7 @@ impl<'a> Screen<'a> {
             _ => {}
         }
         out.data(&summary::line(&run, self.took));
-        if let Some(gate) = &ended.manifest.gate {
-            out.data(&visible_line(&format!("gate {}", run_facts::gate(gate))));
-        }
+        summary::print_gate(ended.manifest.gate.as_ref(), out);
         summary::print_changes(since.as_ref(), out);
         // Another program may have removed the run.
         if !is_quiet && Path::new(&run.run_dir).is_dir() {
@@ -267,8 +265,7 @@ fn changes(ended: &Ended) -> Option<SincePrevious> {
 fn summary_of(ended: &Ended, has_changes: bool) -> RunSummary {
     let id = &ended.manifest.id;
     // Only the next steps name the run, and a short id must be unique in the root.
-    let has_steps =
-        has_changes || ended.exit != Exit::Success || ended.manifest.counts.bad() > 0;
+    let has_steps = has_changes || ended.exit != Exit::Success || ended.manifest.counts.bad() > 0;
     let root = ended.directory.parent().filter(|_| has_steps);
     let root = root.and_then(|root| ResultsRoot::existing(root).ok());
     let short = root.map_or_else(|| id.clone(), |root| short_of(&root, id));

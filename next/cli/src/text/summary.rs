@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use runner_model::units::{grouped, show_duration};
-use runner_model::{Counts, RunStatus, Time, status::RunState};
+use runner_model::visible::visible_line;
+use runner_model::{Counts, GateResult, RunStatus, Time, status::RunState};
 use runner_record::now;
-use runner_report::{RunSummary, SincePrevious, phrases};
+use runner_report::{RunSummary, SincePrevious, phrases, run_facts};
 
 use super::Out;
 use super::style::{self, Paint};
@@ -55,6 +56,13 @@ pub fn signed(state: RunState, text: &str) -> String {
         RunState::Cancelled => ('⊘', style::orange),
     };
     paint(&format!("{sign} {text}"))
+}
+
+/// Prints the result of a gate.
+pub fn print_gate(gate: Option<&GateResult>, out: &Out) {
+    if let Some(gate) = gate {
+        out.data(&visible_line(&format!("gate {}", run_facts::gate(gate))));
+    }
 }
 
 /// Prints the number of changes since the previous run.

@@ -57,7 +57,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     Ok(if is_refused { Exit::Usage } else { exit })
 }
 
-fn print(MergeDocument { found, run, .. }: &MergeDocument, out: &Out) {
+fn print(MergeDocument { found, run, gate, .. }: &MergeDocument, out: &Out) {
     if let Some(run) = run {
         if found.outcome == MergeOutcome::AlreadyMerged {
             out.talk("these shards were merged before; nothing was changed");
@@ -66,6 +66,7 @@ fn print(MergeDocument { found, run, .. }: &MergeDocument, out: &Out) {
             out.data(&summary::indented(message));
         }
         out.data(&summary::line(run, Duration::ZERO));
+        summary::print_gate(gate.as_ref(), out);
         out.data(&format!("results: {}", shown_path(run.run_dir.as_ref())));
         summary::print_next_steps(run, out);
         return;
