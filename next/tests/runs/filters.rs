@@ -96,7 +96,7 @@ fn results_of_another_run_select_tests() {
 fn mistakes_of_filters_are_shown_at_their_places() {
     let runner = runner();
     for (filter, says) in [
-        ("outcome(failed)", "this is about results, but nothing has run yet"),
+        ("outcome(failed)", "this needs results, and nothing has run yet"),
         ("tst(a)", "did you mean `test(…)`?"),
         ("test(a", "unclosed `(`"),
         ("in(nothing, flaky())", "there are no runs"),

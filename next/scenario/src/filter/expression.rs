@@ -156,8 +156,8 @@ impl Filter {
                 | Condition::Log(_)
                 | Condition::Flaky
                 | Condition::Slower(_) => (
-                    "this is about results, but nothing has run yet",
-                    "to ask about an earlier run: `in(latest, outcome(failed))`",
+                    "this needs results, and nothing has run yet",
+                    "for results of an earlier run: `in(latest, outcome(failed))`",
                 ),
                 Condition::Test(_)
                 | Condition::Provider(_)

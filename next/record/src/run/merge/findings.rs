@@ -65,7 +65,7 @@ pub struct ShardFindings {
     pub path: String,
     /// `None` if there is no such run.
     pub run: Option<String>,
-    /// `None` if the run is no shard.
+    /// `None` if the run is not a shard.
     pub shard: Option<Shard>,
     /// The true status. `None` if there is no such run.
     pub status: Option<RunStatus>,
