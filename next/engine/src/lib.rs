@@ -29,6 +29,7 @@ pub use self::plan::{Decision, resolve_filter};
 pub use self::request::{ExecRequest, Preview, RescoreRequest, ResumeRequest, SessionRequest};
 pub use self::session::{
     Group, Rejudgement, RescorePreview, exec, preview, preview_rescore, rescore, resume,
+    scenario_path,
 };
 pub use self::signals::{
     before_forced_exit, exit_on_signal, fail_large_writes, on_stop, take_over,

@@ -1,6 +1,6 @@
 //! `history`: results of tests over the runs of a scenario.
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
 
 use serde_json::{Value, json};
 
@@ -149,6 +149,21 @@ fn scenarios_are_named_by_file_or_name() {
     assert_eq!(found["runs"].as_array().unwrap().len(), 1);
     let skipped = found["skipped"][0].as_str().unwrap();
     assert!(skipped.contains("it is a run of ") && skipped.ends_with("scenario.toml"), "{skipped}");
+}
+
+#[test]
+fn one_file_has_one_history_by_any_path() {
+    let runner = Runner::hostile("");
+    write(&runner, "a | { do = \"echo\", value = 1 } |");
+    fs::create_dir(runner.path("sub")).unwrap();
+    symlink(runner.path(""), runner.path("sub/link")).unwrap();
+    for path in ["scenario.toml", "sub/../scenario.toml", "sub/link/scenario.toml"] {
+        runner.run(&["exec", path]).expect(0);
+    }
+    for path in ["scenario", "sub/link/scenario.toml"] {
+        assert_eq!(history(&runner, &[path])["runs"].as_array().unwrap().len(), 3);
+    }
+    runner.run(&["exec", "sub/../scenario.toml", "--last-failed"]).expect(5);
 }
 
 #[test]

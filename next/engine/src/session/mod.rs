@@ -28,5 +28,5 @@ pub use self::rescore::rescore;
 pub use self::rescore_preview::{Rejudgement, RescorePreview, preview_rescore};
 pub use self::resume::{preview, resume};
 pub(crate) use self::trust::{owner_notices, usable};
-pub use self::{group::Group, start::exec};
+pub use self::{group::Group, run_parts::scenario_path, start::exec};
 pub(crate) use self::{run::prestart, start::selected_plan};

@@ -1,7 +1,8 @@
 //! [`RunParts`]: the content and the manifest of a new run.
 
 use std::io::{self, Seek};
-use std::{collections::BTreeMap, fs::File, path::Path};
+use std::path::{Path, PathBuf};
+use std::{collections::BTreeMap, fs::File};
 
 use runner_model::Digest;
 use runner_prepare::ContentSource;
@@ -49,13 +50,27 @@ pub(crate) fn keep(
     Ok(())
 }
 
+/// Returns the absolute path of a scenario's file, which is the same for every way to name its folder. It connects the runs of the
+/// file.
+///
+/// # Errors
+///
+/// The folder cannot be found.
+pub fn scenario_path(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => Ok(folder.canonicalize()?.join(name)),
+        _ => Ok(path),
+    }
+}
+
 pub(crate) fn new_run(
     plan: &Plan,
     path: &Path,
     session: NewSession,
 ) -> Result<NewRun, EngineError> {
     let scenario = &plan.scenario;
-    let path = std::path::absolute(path).map_err(machine_error)?;
+    let path = scenario_path(path).map_err(machine_error)?;
     Ok(NewRun {
         id: new_id(&scenario.name, now()),
         scenario: scenario.name.clone(),

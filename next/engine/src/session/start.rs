@@ -1,6 +1,6 @@
 //! `exec`: plans a scenario, creates the run and runs it.
 
-use std::{fs::File, path::absolute};
+use std::fs::File;
 
 use runner_model::{Places as _, Shard, units::plural, visible::shown_path};
 use runner_record::{Fold, ResultsRoot, Selected};
@@ -8,7 +8,7 @@ use runner_scenario::load_selected;
 
 use super::resume;
 use super::run::{Work, lock_root, prestart, run};
-use super::run_parts::{RunParts, new_run};
+use super::run_parts::{RunParts, new_run, scenario_path};
 use super::trust::{skipped_notices, usable};
 use crate::event::{Ended, Observer};
 use crate::plan::{Plan, PlanDiff, load_plan, not_passed, selected_filter, selection};
@@ -70,7 +70,7 @@ pub(crate) fn planned(request: &ExecRequest) -> Result<(Plan, File), EngineError
 pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
     let options = &request.session;
     // The manifest has the path as text, and `resume` opens it.
-    if absolute(&request.scenario).is_ok_and(|path| path.to_str().is_none()) {
+    if scenario_path(&request.scenario).is_ok_and(|path| path.to_str().is_none()) {
         return Err(EngineError::Usage(format!(
             "the path of {} is not UTF-8; rename the file or its folder",
             shown_path(&request.scenario)
@@ -80,7 +80,7 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
     let only = if request.selection.last_failed {
         let scenario = load_selected(&request.scenario, &selection(&request.selection, None, None));
         let name = scenario.map_err(EngineError::Scenario)?.name;
-        let path = absolute(&request.scenario).unwrap_or_default();
+        let path = scenario_path(&request.scenario).unwrap_or_default();
         let mut found = not_passed(&options.results, &name, &path)?;
         // Only the plan of tests that passed is needed, but a selection of a million tests takes a second more.
         let whole = load_plan(&request.scenario, &selection(&request.selection, None, None));

@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeSet,
-    path::{self, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use runner_engine::scenario_path;
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::{Time, exit::Exit, status::RunState, visible::visible_line};
 use runner_record::{ResultsRoot, now};
@@ -21,7 +22,7 @@ use crate::text::{CommandError, Out, Table, matrix, style, summary};
 const NEWEST: usize = 20;
 /// Tests that are listed without `--test`.
 const MOST_TESTS: usize = 50;
-/// Runs that are left out, and names of scenarios and labels, that are named.
+/// Left-out runs, scenarios and labels that a message names.
 const MOST_NAMED: usize = 5;
 /// Time after which a message explains the wait.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -105,7 +106,7 @@ fn scenario(root: &ResultsRoot, name: Option<&str>) -> Result<(String, PathBuf),
         let newest = root.find("latest")?.manifest()?;
         return Ok((newest.scenario, newest.scenario_path.into()));
     };
-    if let Some(path) = path::absolute(name).ok().filter(|_| Path::new(name).is_file()) {
+    if let Some(path) = scenario_path(name.as_ref()).ok().filter(|path| path.is_file()) {
         let runs = root.runs_for_use(None)?.flatten();
         let mut manifests = runs.filter_map(|run| run.manifest().ok());
         let found = manifests.find(|manifest| Path::new(&manifest.scenario_path) == path);
