@@ -61,7 +61,7 @@ FINDINGS = [
 # that stay in their place, and the row of the part.
 PARTS = [
     ("Law 4.", ", sweep and reports are", " and sweep are", "Law 4, reports: they are the same fold"),
-    ("Law 8.", ", text in pages, a download as a file", "", "Law 8, pages and downloads: text in pages, a download as a file"),
+    ("Law 8.", ", a download as a file", "", "Law 8, downloads: a download as a file"),
     ("Law 11.", ", `live.json` or a NATS server's data", " or `live.json`", "Law 11, fleet: the same for a NATS server's data"),
     ("Exit code 1:", ", `compare --fail-on` found what it is to fail on", "", "Exit code 1, compare: `compare --fail-on` found what it is to fail on"),
     ("Exit code 2:", ", an unknown run, or the name of a worker that another one has", ", or an unknown run", "Exit code 2, workers: the name of a worker that another one has"),
