@@ -69,7 +69,7 @@ fn replace(
         return write_into(&OpenOptions::new().write(true).open(path)?, write);
     }
     if old.is_some() {
-        // Fails for a file that may not be written, which a new file could replace.
+        // A rename would replace a file that is not writable. This fails.
         OpenOptions::new().write(true).open(path)?;
     }
     let target = link_target(path)?;

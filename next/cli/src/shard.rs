@@ -7,7 +7,7 @@ use runner_model::{Shard, visible::visible_line};
 
 use crate::text::{CommandError, Out};
 
-/// The place of the shard's name in `--into`.
+/// Placeholder for the shard's name in `--into`.
 const NAME: &str = "{shard}";
 /// Variables that count before those of a scheduler.
 const INDEX: &str = "RUNNER_SHARD_INDEX";
@@ -100,7 +100,7 @@ fn number(name: &str) -> Result<u64, CommandError> {
     })
 }
 
-/// Returns the folder of `--into`, with the shard's name in the place of `{shard}`.
+/// Returns the folder of `--into`, with the shard's name in place of `{shard}`.
 pub fn folder(into: &Path, shard: Option<Shard>) -> Result<PathBuf, CommandError> {
     match (into.to_str().filter(|into| into.contains(NAME)), shard) {
         (None, _) => Ok(into.to_owned()),

@@ -18,7 +18,7 @@ use crate::error::machine_error;
 use crate::plan::{Ids, PlanDiff, gate, unreadable, whole_tests};
 use crate::session::{Reruns, usable};
 
-/// Trials without a result that are named, and faults of a shard.
+/// Most trials without a result, and most faults of a shard, that are listed.
 const MAX_NAMED: usize = 10;
 const MAX_FAULTS: usize = 5;
 

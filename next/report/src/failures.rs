@@ -158,9 +158,8 @@ pub(crate) fn rank(outcome: Outcome) -> u8 {
 }
 
 /// Formats the first of `count` trials, and the number of the others.
-fn named(first: &FirstTrials, count: u64) -> String {
-    let names: Vec<_> = first.iter().map(|(_, trial)| trial.as_str()).collect();
-    match count - first.len() as u64 {
+pub(crate) fn named(names: &[String], count: u64) -> String {
+    match count - names.len() as u64 {
         0 => names.join(", "),
         more => format!("{} and {} more", names.join(", "), grouped(more)),
     }
@@ -203,7 +202,10 @@ impl FailureGroup {
                 let providers: Vec<_> = self.providers.iter().map(String::as_str).collect();
                 format!("{test} on {}", providers.join(", "))
             }
-            _ => named(&self.first, self.trials),
+            _ => {
+                let names: Vec<_> = self.first.iter().map(|(_, trial)| trial.clone()).collect();
+                named(&names, self.trials)
+            }
         }
     }
 }

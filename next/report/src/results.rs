@@ -47,6 +47,7 @@ pub struct PassRate {
 }
 
 impl PassRate {
+    /// Returns the rate of at least [`MIN_TRIALS`] judged trials, or of any with repeats.
     pub(crate) fn of(counts: &Counts, has_repeats: bool) -> Option<Self> {
         let judged = counts.passed + counts.bad();
         let is_enough = judged >= MIN_TRIALS || has_repeats && judged > 0;

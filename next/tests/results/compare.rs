@@ -192,10 +192,10 @@ fn runs_that_cannot_be_compared_are_refused() {
     let command = format!("its scenario: runner compare {first} {second}");
     for args in [&["latest", &second][..], &["--providers", "hostile", "hostile"]] {
         let ran = runner.run(&[&["compare"], args].concat()).expect(2);
-        ran.says(&[&format!("both names mean the run {second} "), &command]);
+        ran.says(&[&format!("BASE and NEW are the same run, {second} "), &command]);
     }
     runner.run(&["compare"]).expect(5).says(&[
-        "have results of no test on the same provider to compare two providers: runner compare",
+        "have no test on the same provider in common to compare two providers: runner compare",
         "--providers A B",
     ]);
     runner
@@ -294,7 +294,7 @@ fn markdown_shows_hostile_text_as_text() {
         assert!(!text.contains(markup), "{markup}: {text}");
     }
     // In a code span, nothing is markup.
-    assert!(text.contains("got \"</td><script>\\| [a](b) `c`…``"), "{text}");
+    assert!(text.contains("got \"</td><script>| [a](b) `c`…``"), "{text}");
     assert!(text.contains("``equals: expected"), "{text}");
     assert!(text.contains("| `hostile` | `pass rate` | `100.0 %"), "{text}");
 }

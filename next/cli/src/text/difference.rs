@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use runner_model::visible::common_ends;
 use runner_report::failure::{BlockLine, Tone};
 
 /// Starts of lines before their values.
 const HEADS: [&str; 4] = ["expected ", "got      ", "-", "+"];
 
-/// Returns for each line the bytes that its counterpart has not. `None` for lines without a counterpart, and for pairs that have
-/// less than half in common.
+/// Returns the bytes of each line that its counterpart lacks. `None` for lines without a counterpart, and for pairs with less than
+/// half in common.
 pub fn changed_parts(lines: &[BlockLine]) -> Vec<Option<Range<usize>>> {
     let mut parts = vec![None; lines.len()];
     let mut start = 0;
@@ -37,11 +38,7 @@ fn changed(lines: [&str; 2]) -> Option<[Range<usize>; 2]> {
         HEADS.iter().find(|head| line.starts_with(**head)).map_or(0, |head| head.len())
     });
     let [left, right] = [&lines[0][heads[0]..], &lines[1][heads[1]..]];
-    let same = |left: &mut dyn Iterator<Item = char>, right: &mut dyn Iterator<Item = char>| {
-        left.zip(right).map_while(|(one, other)| (one == other).then(|| one.len_utf8())).sum()
-    };
-    let start: usize = same(&mut left.chars(), &mut right.chars());
-    let end: usize = same(&mut left[start..].chars().rev(), &mut right[start..].chars().rev());
+    let (start, end) = common_ends([left, right]);
     let longest = left.len().max(right.len());
     let is_pair = start + end < longest && 2 * (start + end) >= longest;
     let part = |at: usize| heads[at] + start..lines[at].len() - end;

@@ -26,7 +26,7 @@ pub fn mark(mark: Option<Mark>) -> String {
     paint(&mark.sign().to_string())
 }
 
-/// Explains the signs.
+/// Returns a legend of the signs.
 pub fn legend() -> String {
     let signs = Mark::ALL.map(|one| format!("{} {}", mark(Some(one)), word(one)));
     format!("{}  {} no result", signs.join("  "), mark(None))

@@ -124,6 +124,16 @@ pub fn difference_start([left, right]: [&str; 2], most: usize) -> usize {
     left[earliest..latest].find(' ').map_or(latest, |space| earliest + space + 1)
 }
 
+/// Returns the numbers of bytes at the start and at the end that two texts share. The end does not reach into the start.
+pub fn common_ends([left, right]: [&str; 2]) -> (usize, usize) {
+    let bytes = |left: &mut dyn Iterator<Item = char>, right: &mut dyn Iterator<Item = char>| {
+        left.zip(right).map_while(|(one, other)| (one == other).then(|| one.len_utf8())).sum()
+    };
+    let start: usize = bytes(&mut left.chars(), &mut right.chars());
+    let end = bytes(&mut left[start..].chars().rev(), &mut right[start..].chars().rev());
+    (start, end)
+}
+
 /// Cuts a text to `most` characters with `…` at the end, after a word if one ends in the last third.
 pub fn cut(text: &str, most: usize) -> String {
     if text.chars().nth(most).is_none() {
@@ -159,7 +169,13 @@ pub fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{visible, visible_line};
+    use super::{common_ends, visible, visible_line};
+
+    #[test]
+    fn common_ends_do_not_overlap() {
+        assert_eq!(common_ends(["aäb", "aäab"]), (3, 1));
+        assert_eq!(common_ends(["aa", "aaa"]), (2, 0));
+    }
 
     #[test]
     fn control_characters_are_visible() {

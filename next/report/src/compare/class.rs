@@ -108,7 +108,7 @@ impl Class {
     /// Classifies a test by its repeats in both runs. A missing test is new or gone only if the run without it [`has_all`]
     /// results.
     pub(crate) fn of(sides: [&[Sample]; 2], has_all: [bool; 2]) -> Self {
-        let judged = sides.map(|repeats| repeats.iter().filter(|one| is_judged(one)).count());
+        let judged = sides.map(|repeats| repeats.iter().filter(|one| is_judged(one.outcome)).count());
         let passed = sides
             .map(|repeats| repeats.iter().filter(|one| one.outcome == Outcome::Passed).count());
         let is_flaky = sides.iter().copied().flatten().any(|sample| sample.flaky);
@@ -133,9 +133,9 @@ pub(crate) fn has_all(run: &Manifest) -> bool {
     run.metadata.selection.is_whole() && run.counts.done() >= run.metadata.planned_trial_count
 }
 
-/// Returns whether the trial passed, failed or ended in an error, in contrast to a skipped one.
-pub(crate) fn is_judged(sample: &Sample) -> bool {
-    sample.outcome == Outcome::Passed || sample.outcome.is_bad()
+/// Returns whether a trial with this outcome counts as passed or as bad.
+pub(crate) fn is_judged(outcome: Outcome) -> bool {
+    outcome == Outcome::Passed || outcome.is_bad()
 }
 
 impl ClassCounts {
@@ -181,8 +181,8 @@ impl ClassCounts {
     }
 }
 
-/// Returns those of the ascending `keys` that were flaky in the last runs before `new`: they passed after a retry, or both passed and failed
-/// with the same fingerprints.
+/// Returns the ascending `keys` of tests that were flaky in the last runs before `new`: they passed after a retry, or both
+/// passed and failed with the same fingerprints.
 pub(crate) fn flaky_before(
     root: &ResultsRoot,
     new: &Manifest,
@@ -201,8 +201,7 @@ pub(crate) fn flaky_before(
         let found = trials.of_run(&run, &Vec::new, &mut |found: &mut Vec<_>, result| {
             let key =
                 Scope::default().key(&result.trial).filter(|key| keys.binary_search(key).is_ok());
-            let is_judged = result.outcome == Outcome::Passed || result.outcome.is_bad();
-            found.extend(key.filter(|_| is_judged).map(|key| (key, result)));
+            found.extend(key.filter(|_| is_judged(result.outcome)).map(|key| (key, result)));
         });
         // Runs that cannot be read have no part in the comparison.
         for (key, result) in found.map(|found| found.results).unwrap_or_default() {

@@ -50,7 +50,7 @@ pub(crate) fn cautions(
     if let [base, new] = &hosts
         && base != new
     {
-        cautions.push(format!("the machines are different, so durations may be: {base} and {new}"));
+        cautions.push(format!("the machines are different, so durations may differ: {base} and {new}"));
     }
     let keys: BTreeSet<_> = base.metadata.vars.keys().chain(new.metadata.vars.keys()).collect();
     for key in keys {

@@ -13,7 +13,7 @@ use super::class::is_judged;
 use super::side::{Sample, Side, pairs};
 use crate::phrases;
 
-/// A p-value below which a change is called significant.
+/// The p-value below which a change is significant.
 const SIGNIFICANT: f64 = 0.05;
 
 /// A rate or a mean over the tests of a provider that have it in both runs. Repeats of a test are averaged first, because they
@@ -108,7 +108,7 @@ impl Quantity {
     /// Returns a trial's value. `at` is 0 for a trial of the base and 1 for one of the new run.
     fn of(self, at: usize, side: &Side, sample: &Sample) -> Option<f64> {
         match self {
-            Self::Passes => is_judged(sample)
+            Self::Passes => is_judged(sample.outcome)
                 .then(|| if sample.outcome == Outcome::Passed { 100.0 } else { 0.0 }),
             Self::Score => Some(sample.score.into()),
             Self::Duration => matches!(sample.outcome, Outcome::Passed | Outcome::Failed)

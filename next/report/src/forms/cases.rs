@@ -103,7 +103,7 @@ impl<'a> Cases<'a> {
         Self { parts, ..self }
     }
 
-    /// Returns the result that a part has.
+    /// Returns the result of a trial. `None` without one.
     fn result(&self, part: Part) -> Option<Final> {
         let newest = self.rows.settled.newest(part.number as usize);
         newest.filter(|newest| newest.outcome.can_be_final())

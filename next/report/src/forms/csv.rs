@@ -74,7 +74,7 @@ fn record(case: &Case<'_>, metrics: &[String]) -> Vec<String> {
     record
 }
 
-/// Returns a text that no spreadsheet takes for a formula.
+/// Adds `'` to the start of a text that a spreadsheet would evaluate as a formula.
 fn text(text: &str) -> String {
     let text = without_commands(text);
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);

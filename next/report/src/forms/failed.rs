@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use runner_model::{Outcome, RowRef, TrialId, units::grouped};
+use runner_model::{Outcome, RowRef, TrialId};
 
 use super::{cases::Cases, error::FormError};
 use crate::{
     RunDocument,
     failure::{self, BlockLine},
-    failures::rank,
+    failures::{named, rank},
 };
 
 /// Groups that are kept. The trials of others are only counted.
@@ -92,9 +92,6 @@ impl FailedGroup {
     #[must_use]
     pub fn name(&self) -> String {
         let names: Vec<_> = self.first.iter().map(TrialId::to_string).collect();
-        match self.trials - self.first.len() as u64 {
-            0 => names.join(", "),
-            more => format!("{} and {} more", names.join(", "), grouped(more)),
-        }
+        named(&names, self.trials)
     }
 }

@@ -4,15 +4,14 @@ use std::io;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 use runner_model::{
-    ErrorClass, Outcome, RowRef, row::duration, statistics::wilson, status::RunVerdict,
-    visible::visible_line,
+    ErrorClass, Outcome, RowRef, row::duration, status::RunVerdict, visible::visible_line,
 };
 
 use super::{
     cases::{Case, CaseCounts, Cases},
     error::FormError,
 };
-use crate::{RunDocument, failure, phrases, run_facts};
+use crate::{PassRate, RunDocument, failure, phrases, run_facts};
 
 /// Lines of each value, message and difference of a failure.
 const BLOCK_LINES: usize = 200;
@@ -93,9 +92,8 @@ fn frame(document: &RunDocument, cases: &Cases<'_>, is_held: bool) -> io::Result
         suite.disabled = (counts.skipped + without_result) as usize + tolerated;
         suite.tests = (counts.done() + without_result) as usize;
         let state = phrases::status_text(&document.run.head);
-        let judged = counts.passed + counts.bad();
-        let (low, high) = wilson(counts.passed, judged);
-        let rate = format!("{:.4}", counts.passed as f64 / judged as f64);
+        let rate = PassRate::of(&counts, true);
+        let interval = rate.map(|rate| rate.interval);
         let lost = document.lost_results + document.damaged_lines;
         let properties = [
             ("run", Some(document.run.head.id.clone())),
@@ -104,8 +102,11 @@ fn frame(document: &RunDocument, cases: &Cases<'_>, is_held: bool) -> io::Result
             ("damaged or lost results", (lost > 0).then(|| lost.to_string())),
             ("stored tests", cases.suite.is_none().then(|| "cannot be read".to_owned())),
             ("gate", manifest.gate.as_ref().map(run_facts::gate)),
-            ("pass rate", (judged > 0).then_some(rate)),
-            ("pass rate, 95 % interval", (judged > 0).then(|| format!("{low:.4} to {high:.4}"))),
+            ("pass rate", rate.map(|rate| format!("{:.4}", rate.rate))),
+            (
+                "pass rate, 95 % interval",
+                interval.map(|(low, high)| format!("{low:.4} to {high:.4}")),
+            ),
         ];
         for (name, value) in properties {
             value.iter().for_each(|value| {

@@ -111,7 +111,7 @@ fn table(document: &RunDocument, all: &[CaseCounts]) -> String {
     text
 }
 
-/// Formats a folded failure. What a guest wrote is code, in which Markdown and HTML mean nothing.
+/// Formats a folded failure. Texts of guests are code, in which Markdown and HTML have no effect.
 fn section(group: &FailedGroup) -> String {
     let mut block = String::new();
     for (_, line) in &group.block {
@@ -124,9 +124,10 @@ fn section(group: &FailedGroup) -> String {
     let count = plural(group.trials, "trial", "trials");
     let (outcome, reason, name) = (group.outcome, escaped(&group.reason), code(&group.name()));
     let fence = "`".repeat(longest_backticks(&block).max(2) + 1);
-    let block = match block.trim_end() == group.reason {
-        true => String::new(),
-        false => format!("\n{fence}text\n{block}{fence}\n"),
+    let block = if block.trim_end() == group.reason {
+        String::new()
+    } else {
+        format!("\n{fence}text\n{block}{fence}\n")
     };
     format!(
         "\n<details><summary>{outcome}, {count}: <code>{reason}</code></summary>\n\n{name}\n{block}\n</details>\n"

@@ -95,18 +95,20 @@ fn tidy(schema: &mut Schema) {
         }
     }
     if let Some(Value::String(text)) = schema.get_mut("description") {
-        *text = match text.starts_with("Always [`") {
-            true => "The version.".to_owned(),
-            false => text.replace("[`", "`").replace("`]", "`").replace('\n', " "),
+        *text = if text.starts_with("Always [`") {
+            "The version.".to_owned()
+        } else {
+            text.replace("[`", "`").replace("`]", "`").replace('\n', " ")
         };
     }
 }
 
 fn tidy_property(property: &mut Map<String, Value>, is_required: bool) {
     if let Some(Value::String(text)) = property.get_mut("description") {
-        *text = match is_required {
-            true => text.replace("`None`", "`null`"),
-            false => text.replace(". `None`", ". Absent").replace("`None`", "Absent"),
+        *text = if is_required {
+            text.replace("`None`", "`null`")
+        } else {
+            text.replace(". `None`", ". Absent").replace("`None`", "Absent")
         };
     }
     if is_required {

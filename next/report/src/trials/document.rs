@@ -5,6 +5,7 @@ use std::{cmp::Reverse, io::BufRead as _, iter, path::Path};
 
 use runner_model::log::{LogLine, Said};
 use runner_model::row::{Artifact, read_line};
+use runner_model::visible::common_ends;
 use runner_model::{RowRef, Text, TrialId, test::Test};
 use runner_record::{Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
 use runner_scenario::{IdGlob, similar};
@@ -139,9 +140,6 @@ impl Found {
 /// Returns the trials of which a text may be a slip, sorted by the length of the starts and ends that they share with it, the
 /// longest first.
 fn nearest(trials: &[String], text: &str) -> Vec<String> {
-    let common = |left: &mut dyn Iterator<Item = char>, right: &mut dyn Iterator<Item = char>| {
-        left.zip(right).take_while(|(left, right)| left == right).count()
-    };
     let parts = |id: &str| {
         let (id, _) = id.split_once('#').unwrap_or((id, ""));
         let (test, provider) = id.split_once('@').unwrap_or((id, ""));
@@ -157,8 +155,8 @@ fn nearest(trials: &[String], text: &str) -> Vec<String> {
     let mut near: Vec<_> = trials.iter().take(MOST_COMPARED).filter(is_near).cloned().collect();
     near.sort_by_cached_key(|trial| {
         let (trial, _) = trial.rsplit_once('#').unwrap_or((trial, ""));
-        let start = common(&mut trial.chars(), &mut text.chars());
-        Reverse(start + common(&mut trial.chars().rev(), &mut text.chars().rev()))
+        let (start, end) = common_ends([trial, text]);
+        Reverse(start + end)
     });
     near
 }

@@ -9,7 +9,7 @@ use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, TrialRe
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{VERSION, results::quantile, verify};
+use crate::{PassRate, VERSION, results::quantile, verify};
 
 /// `runner history`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -66,7 +66,7 @@ pub struct PastTest {
     pub flaky_runs: u64,
     #[serde(flatten)]
     pub results: PastResults,
-    /// Its result in each of `runs`.
+    /// The test's result in each of `runs`.
     pub marks: Vec<Option<Mark>>,
 }
 
@@ -131,7 +131,7 @@ impl Mark {
 
 /// Selection of a history.
 pub struct HistoryQuery<'a> {
-    /// Whether a test on a provider is part of it.
+    /// Returns whether a test on a provider is included.
     pub is_wanted: &'a dyn Fn(&str, &str) -> bool,
     /// Start of the oldest run.
     pub since: Option<Time>,
@@ -169,10 +169,9 @@ impl Sums {
     fn results(self, mut durations: Vec<f32>) -> PastResults {
         durations.sort_by(f32::total_cmp);
         let Self { counts, tokens, cost_usd } = self;
-        let all = counts.passed + counts.bad();
         PastResults {
             counts,
-            pass_rate: (all > 0).then(|| counts.passed as f64 / all as f64),
+            pass_rate: PassRate::of(&counts, true).map(|rate| rate.rate),
             p50_ms: quantile(&durations, 0.5),
             tokens,
             cost_usd,
@@ -217,7 +216,7 @@ impl Cell {
 struct Test {
     sums: Sums,
     flaky_runs: u64,
-    /// Whether its newest result is not a pass.
+    /// Whether the newest result is not a pass.
     fails: bool,
     /// The run after the one that is added.
     next: Option<Next>,

@@ -109,7 +109,7 @@ impl Args {
         if is_one && self.providers.as_ref().is_none_or(|names| names[0] == names[1]) {
             let (base, id) = (previous(&runs[0])?, runs[0].id());
             return Err(CommandError::usage(format!(
-                "both names mean the run {id}\nto compare it with the previous run of its scenario: {}",
+                "BASE and NEW are the same run, {id}\nto compare it with the previous run of its scenario: {}",
                 root.command(&["compare", base.id(), id])
             )));
         }
@@ -161,7 +161,7 @@ fn nothing_in_common(document: &ComparisonDocument, has_filter: bool) -> Command
         let words = ["compare", base, new, "--providers", "A", "B"];
         let compare = document.new.command(words[0], words[1], &words[2..]);
         format!(
-            "{base} and {new} have results of no test on the same provider\nto compare two providers: {compare}"
+            "{base} and {new} have no test on the same provider in common\nto compare two providers: {compare}"
         )
     };
     CommandError::new(Exit::NothingSelected, problem)
@@ -260,7 +260,7 @@ fn markdown(document: &ComparisonDocument) -> Result<String, RecordError> {
     push_lines(&mut text, END_OF_MEASURES, cautions);
     text += "\n| provider | measure | base | new | change | 95 % interval | p | tests |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n";
     // A unit is a text of a guest, too.
-    let row = |measure| cells(measure).map(|cell| code(&cell)).join(" | ");
+    let row = |measure| cells(measure).map(|cell| code(&cell).replace('|', "\\|")).join(" | ");
     let rows = document.measures.iter().map(|measure| format!("| {} |\n", row(measure)));
     let left = push_lines(&mut text, END_OF_MEASURES, rows);
     if left > 0 {
@@ -298,5 +298,5 @@ fn code(text: &str) -> String {
         return String::new();
     }
     let start: String = text.chars().take(MOST_CHARACTERS).collect();
-    markdown_code(&start).replace('|', "\\|")
+    markdown_code(&start)
 }

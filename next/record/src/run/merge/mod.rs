@@ -108,7 +108,7 @@ impl ResultsRoot {
             _ => error,
         };
         root.remove_folder(&merge.id).map_err(is_taken)?;
-        // It passes for the folder of a run that is being deleted: no run, and `prune` removes it after a death.
+        // The name marks a run that is being deleted: lists skip it, and `prune` removes it after a death.
         let name = format!("{GONE}{:016x}", random());
         let dir = root.create_dir(&name, of_own_folder())?;
         let lock = Lock::take(&dir, &merge.id)?;

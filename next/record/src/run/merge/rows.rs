@@ -89,7 +89,7 @@ struct Copied {
 }
 
 impl Copied {
-    /// Returns the number in the merged run of a row, or else of the one before it. 0 if there is none.
+    /// Returns the number in the merged run of a row, or else of the row before it. 0 before the first row.
     fn new_seq(&self, seq: u64) -> u64 {
         let next = self.shifts.partition_point(|(old, _)| *old <= seq);
         let most = self.shifts.get(next).map_or(u64::MAX, |(_, new)| new - 1);

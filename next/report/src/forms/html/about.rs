@@ -1,4 +1,4 @@
-//! The end of a page: how the run came about.
+//! The end of a page: the run's files and settings, its sessions, and its plugins with their grants.
 
 use maud::{Markup, html};
 use runner_model::row::duration;
@@ -17,7 +17,7 @@ pub(super) fn section(document: &RunDocument) -> Markup {
     let manifest = &document.manifest;
     html! {
         section #about {
-            h2 { "How the run came about" }
+            h2 { "About the run" }
             dl { @for (name, text) in facts(manifest) { dt { (name) } dd { (visible_line(&text)) } } }
             h3 { "Sessions" }
             @for session in &manifest.sessions { (self::session(session)) }

@@ -1,4 +1,4 @@
-//! The details of a failure: its reasons, its values, its log, and the command that makes it again.
+//! The details of a failure: its reasons, its values, its log, and the command that repeats it.
 
 use maud::{Markup, html};
 use runner_model::json::Json;
@@ -59,7 +59,7 @@ fn values<'a, 'b>(check: &'a Check<'b>) -> Option<(&'a Raw<'b>, &'a Raw<'b>)> {
     Some((check.expected.as_ref()?, check.actual.as_ref()?)).filter(|_| is_compared)
 }
 
-/// Formats output, earlier attempts, log and usage of an attempt, and the command that makes it again.
+/// Formats output, earlier attempts, log and usage of an attempt, and the command that repeats it.
 pub(super) fn details(document: &RunDocument, row: &RowRef<'_>, retried: &[RowRef<'_>]) -> Markup {
     let is_shown = row.checks.iter().any(|check| values(check).is_some());
     let output = row.output.as_ref().filter(|_| !is_shown);

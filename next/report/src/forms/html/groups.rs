@@ -20,6 +20,7 @@ const MOST_BYTES: usize = 16 << 20;
 const MOST_GROUPS: usize = 1000;
 /// Groups whose first failure is unfolded.
 const UNFOLDED: usize = 3;
+
 /// The failures of a run.
 pub(super) struct Groups<'a> {
     document: &'a RunDocument,
@@ -41,7 +42,7 @@ struct Group {
 }
 
 struct Failure {
-    /// From 1. A link to the case has it.
+    /// Number of the failure in links, from 1.
     number: usize,
     /// The number of its row in the table, from 0.
     row: usize,
@@ -66,7 +67,7 @@ impl<'a> Groups<'a> {
         Self { document, groups, places, kept: 0, bytes: 0, ungrouped: 0 }
     }
 
-    /// Adds a failure, the one with this number in the table. Returns its reason, and its number if it has details.
+    /// Adds the failure with this number in the table. Returns its reason, and the number of its details if they are kept.
     pub(super) fn add(
         &mut self,
         row: &RowRef<'_>,
@@ -139,7 +140,7 @@ impl<'a> Groups<'a> {
         }
     }
 
-    /// Reads the inputs of the tests with details. Without the stored suite there are none.
+    /// Reads the inputs of the tests with details. Empty if the stored suite cannot be read.
     fn inputs(&self) -> HashMap<String, String> {
         #[derive(Deserialize)]
         struct Test<'a> {

@@ -13,7 +13,7 @@ use crate::{MetaCounts, MetaResults, PassRate, Results, RunDocument, phrases, ru
 /// Values of a key of `meta` in its table.
 const MOST_VALUES: usize = 100;
 
-/// The column of texts.
+/// Title of the only column without numbers.
 const METRICS: &str = "Metrics";
 
 /// Formats a time, in UTC wherever the report is written.
@@ -56,7 +56,7 @@ pub(super) fn header(document: &RunDocument, has_plan: bool) -> Markup {
     }
 }
 
-/// Returns all that a reader must know before the counts.
+/// Returns warnings and advice, which precede the counts.
 fn notes(document: &RunDocument, has_plan: bool) -> Vec<String> {
     let run = &document.run;
     let mut notes: Vec<_> =

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use runner_model::json::Json;
 use runner_model::row::Raw;
 use runner_model::units::plural;
-use runner_model::visible::{cut, cut_around_difference, marked, visible};
+use runner_model::visible::{common_ends, cut, cut_around_difference, marked, visible};
 
 /// Lines that are shown.
 const MOST_LINES: usize = 200;
@@ -58,7 +58,7 @@ fn line((old, new): Pair<'_>) -> Markup {
         line => marked(line.unwrap_or_default()),
     };
     let texts = cut_around_difference([&text(old), &text(new)], LONG_LINE);
-    let (start, end) = common([&texts[0], &texts[1]]);
+    let (start, end) = common_ends([&texts[0], &texts[1]]);
     html! {
         div {
             @if old.is_some() { del { (change(&texts[0], start, end)) } } @else { span.void {} }
@@ -74,16 +74,6 @@ fn change(text: &str, start: usize, end: usize) -> Markup {
     html! {
         @if is_marked { (text[..start]) mark { (text[start..end]) } (text[end..]) } @else { (text) }
     }
-}
-
-/// Returns the bytes of the start and the end that two lines share.
-fn common([left, right]: [&str; 2]) -> (usize, usize) {
-    let bytes = |equal: &mut dyn Iterator<Item = (char, char)>| -> usize {
-        equal.take_while(|(left, right)| left == right).map(|(left, _)| left.len_utf8()).sum()
-    };
-    let start = bytes(&mut left.chars().zip(right.chars()));
-    let end = bytes(&mut left[start..].chars().rev().zip(right[start..].chars().rev()));
-    (start, end)
 }
 
 fn texts(values: [&Raw<'_>; 2]) -> [String; 2] {
@@ -111,9 +101,10 @@ fn pairs<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<Pair<'a>> {
     if old.len().saturating_mul(new.len()) <= MOST_COMPARED {
         lengths.resize((old.len() + 1) * width, 0_u16);
         for at in (0..old.len() * width).rev().filter(|at| at % width < new.len()) {
-            lengths[at] = match old[at / width] == new[at % width] {
-                true => lengths[at + width + 1] + 1,
-                false => lengths[at + width].max(lengths[at + 1]),
+            lengths[at] = if old[at / width] == new[at % width] {
+                lengths[at + width + 1] + 1
+            } else {
+                lengths[at + width].max(lengths[at + 1])
             };
         }
     }
@@ -146,7 +137,7 @@ fn pairs<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<Pair<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{common, pairs};
+    use super::pairs;
 
     #[test]
     fn lines_pair_around_common_ones() {
@@ -166,11 +157,5 @@ mod tests {
         // Too many lines to compare.
         let (old, new) = (vec!["a"; 300], vec!["b"; 301]);
         assert_eq!(pairs(&old, &new).len(), 301);
-    }
-
-    #[test]
-    fn common_ends_do_not_overlap() {
-        assert_eq!(common(["aäb", "aäab"]), (3, 1));
-        assert_eq!(common(["aa", "aaa"]), (2, 0));
     }
 }
