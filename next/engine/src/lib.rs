@@ -1,5 +1,5 @@
-//! Plans, starts, resumes and stops runs: schedules attempts, feeds worker processes and writes rows. Never parses, compiles
-//! or runs plugins itself. Uses plain threads and channels.
+//! Plans, starts, resumes, merges and stops runs: schedules attempts, feeds worker processes and writes rows. Never parses,
+//! compiles or runs plugins itself. Uses plain threads and channels.
 //!
 //! Depends on `model`, `scenario`, `record` and `prepare`. Start reading at [`exec`], then `session::run`, then `schedule`.
 

@@ -1,5 +1,5 @@
-//! All files of the runner: runs with rows, manifests, locks and requests, the store, the plugin cache, the list in SQLite,
-//! and the sweep of runs whose process died.
+//! All files of the runner: runs with rows, manifests, locks and requests, the store, the plugin cache, the list of runs and the
+//! results of trials in SQLite, merged runs, and the sweep of runs whose process died.
 //!
 //! `beneath` is the only way to a path below a results root or a run, and all writes go through it or `writer`. Only the
 //! holder of a run's lock writes into the run. This crate may know `model`.

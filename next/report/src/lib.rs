@@ -1,7 +1,7 @@
 //! One typed document for each question about runs: the output of `--json`, and the source of all texts about runs.
 //!
-//! This crate reads runs through `record` and writes nothing. It may know `model`, `scenario` and `record`. [`failure`]
-//! formats the reasons of failures, and [`json`] writes documents that cannot control a terminal.
+//! This crate reads runs through `record` and changes no file. It may know `model`, `scenario` and `record`. [`failure`]
+//! formats the reasons of failures, [`json`] writes documents that cannot control a terminal, and [`Form`] writes reports.
 //!
 //! Start reading at [`RunDocument`].
 

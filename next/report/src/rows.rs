@@ -228,26 +228,16 @@ impl Rows {
         filter: &Filter,
         mut each: impl FnMut(u64, &RowRef<'_>, &[u8]),
     ) -> Result<(), RecordError> {
-        let labels = match filter.needs_tests() {
-            true => test_labels(&self.run)?,
-            false => TestLabels::default(),
-        };
-        let failed = RefCell::new(None);
-        let log = |row: &RowRef<'_>| {
-            self.run.log(row).unwrap_or_else(|error| {
-                failed.borrow_mut().get_or_insert(error);
-                None
-            })
-        };
+        let filter = RowFilter::new(filter, &self.run)?;
         self.settling(
             |_| true,
             |at, row, line| {
-                if filter.matches(&RowFacts { row, labels: &labels, log: &log }) == Some(true) {
+                if filter.matches(row) {
                     each(at, row, line);
                 }
             },
         )?;
-        failed.into_inner().map_or(Ok(()), Err)
+        filter.finish()
     }
 
     /// Formats the selected rows, sorted as [`Failures::listed`]: rows with the same reason follow one another.
@@ -368,14 +358,41 @@ impl Rows {
     }
 }
 
-/// Reads tags and `meta` of a run's tests.
-pub(crate) fn test_labels(run: &RunDir) -> Result<TestLabels, RecordError> {
-    let suite = run.content(&run.manifest()?.metadata.suite)?;
-    TestLabels::read(BufReader::new(suite)).map_err(|source| RecordError::Io {
-        what: "read the stored tests of",
-        path: run.path(),
-        source,
-    })
+/// A filter for the rows of a run, with the tags, `meta` and logs that it needs.
+pub(crate) struct RowFilter<'a> {
+    filter: &'a Filter,
+    run: &'a RunDir,
+    labels: TestLabels,
+    /// The first error of reading a log.
+    failed: RefCell<Option<RecordError>>,
+}
+
+impl<'a> RowFilter<'a> {
+    pub(crate) fn new(filter: &'a Filter, run: &'a RunDir) -> Result<Self, RecordError> {
+        let mut labels = TestLabels::default();
+        if filter.needs_tests() {
+            let suite = run.content(&run.manifest()?.metadata.suite)?;
+            let read = TestLabels::read(BufReader::new(suite));
+            let what = "read the stored tests of";
+            labels = read.map_err(|source| RecordError::Io { what, path: run.path(), source })?;
+        }
+        Ok(Self { filter, run, labels, failed: RefCell::default() })
+    }
+
+    pub(crate) fn matches(&self, row: &RowRef<'_>) -> bool {
+        let log = |row: &RowRef<'_>| {
+            self.run.log(row).unwrap_or_else(|error| {
+                self.failed.borrow_mut().get_or_insert(error);
+                None
+            })
+        };
+        self.filter.matches(&RowFacts { row, labels: &self.labels, log: &log }) == Some(true)
+    }
+
+    /// Returns the first error of reading a log.
+    pub(crate) fn finish(self) -> Result<(), RecordError> {
+        self.failed.into_inner().map_or(Ok(()), Err)
+    }
 }
 
 impl Serialize for Rows {

@@ -103,7 +103,7 @@ fn tables_name_tests_that_exist() {
     }
 }
 
-/// Returns the sections of `ARCHITECTURE.md` that follow a trial and a grade from file to file.
+/// Returns the sections of `ARCHITECTURE.md` that follow a trial, a grade and an answer from file to file.
 fn walk(page: &str) -> Option<&str> {
     let (_, section) = page.split_once("\n## The path of a trial\n")?;
     Some(section.split("\n## Laws\n").next().unwrap())

@@ -1,17 +1,16 @@
 //! [`Side`]: the results of one run of a comparison, and [`pairs`] of those of two.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::iter;
 
 use runner_model::row::{Metric, read_line};
-use runner_model::{Fingerprint, Outcome, Places as _, RowRef, TrialId};
+use runner_model::{Fingerprint, Outcome, Places as _, TrialId};
 use runner_record::{Manifest, ReadLine, RecordError, RunDir};
-use runner_scenario::{Filter, RowFacts, TestLabels};
+use runner_scenario::Filter;
 use serde::Deserialize;
 
-use crate::rows::test_labels;
+use crate::rows::RowFilter;
 use crate::{failures, verify};
 
 /// Metrics that are compared, and their values in a run, which take 4 bytes each.
@@ -110,17 +109,7 @@ impl Side {
         let suite = verify::plan_of_changed(run, manifest);
         let is_planned =
             |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
-        let labels = match scope.filter {
-            Some(filter) if filter.needs_tests() => test_labels(run)?,
-            _ => TestLabels::default(),
-        };
-        let failed = RefCell::new(None);
-        let log = |row: &RowRef<'_>| {
-            run.log(row).unwrap_or_else(|error| {
-                failed.borrow_mut().get_or_insert(error);
-                None
-            })
-        };
+        let filter = scope.filter.map(|filter| RowFilter::new(filter, run)).transpose()?;
         let new = || Self {
             samples: Vec::with_capacity(manifest.counts.done() as usize),
             ..Self::default()
@@ -149,9 +138,9 @@ impl Side {
                 outcome: head.outcome,
                 flaky: head.flaky,
             });
-            if let Some(filter) = scope.filter
+            if let Some(filter) = &filter
                 && let Ok(row) = read_line(bytes)
-                && filter.matches(&RowFacts { row: &row, labels: &labels, log: &log }) == Some(true)
+                && filter.matches(&row)
             {
                 side.selected.insert(key);
             }
@@ -165,7 +154,8 @@ impl Side {
             }
             is_same
         });
-        failed.into_inner().map_or(Ok(side), Err)
+        filter.map_or(Ok(()), RowFilter::finish)?;
+        Ok(side)
     }
 
     fn add_metric(&mut self, metric: &Metric<'_>, number: u32, most: usize) {
