@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// A text that tries to become markup, a command of a terminal or of a job, a mention or a formula.
-const HOSTILE: &str = r#""a <b>1</b> & ]]> | [x](http://y) @octocat\n::set-output name=x::y\n````\n</details> ##[error]x \u0000\u001b[31m\u202e\u0001 </script>""#;
+const HOSTILE: &str = r#""a <b>1</b> & ]]> | [x](http://y) @octocat\n::set-output name=x::y\n````\n</details> ##[error]x \u0000\u001b[31m\u202e\u0001\uffff </script>""#;
 
 /// Trials with every outcome on two providers.
 fn every_outcome(head: &str) -> Runner {
@@ -101,7 +101,8 @@ fn check_junit(text: &str) -> Vec<String> {
     }
     assert_eq!(open, ["document"]);
     let rest = tag.replace_all(body, "");
-    assert!(!rest.contains(['<', '\0', '\u{1}', '\u{1b}']) && !rest.contains("]]>"), "{rest}");
+    assert!(!rest.contains('<') && !rest.contains("]]>"), "{rest}");
+    assert!(!text.contains(['\0', '\u{1}', '\u{1b}', '\u{202e}', '\u{ffff}']), "{text}");
     found
 }
 
@@ -164,6 +165,12 @@ fn hostile_texts_stay_text_in_forms() {
     assert!(csv.contains("formula@a#1,formula,a,1,error,false,1,"), "{csv}");
     assert!(csv.contains(",'=1+1,"), "{csv}");
     assert!(!csv.contains(",=") && !csv.contains("##["), "{csv}");
+
+    runner.write("a\u{1b}\u{202e}.toml", fs::read(runner.path("scenario.toml")).unwrap());
+    runner.run(&["exec", "a\u{1b}\u{202e}.toml", "--test", "sum"]).expect(1);
+    let named = report(&runner, &["--junit"]);
+    assert!(named.contains(r#"classname="a\u{1b}\u{202e}.a""#), "{named}");
+    check_junit(&named);
 }
 
 #[test]

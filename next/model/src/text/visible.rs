@@ -19,7 +19,8 @@ pub fn steers(character: char) -> bool {
         '\u{2028}'..='\u{202e}' => true,
         // Word joiner, invisible operators, isolates, and deprecated controls.
         '\u{2060}'..='\u{206f}' => true,
-        '\u{fff0}'..='\u{fffb}' => true,
+        // The last two are no characters, and XML forbids them.
+        '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' => true,
         // Shorthand and music controls, and tags, which are an invisible alphabet.
         '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' => true,
         '\u{e0000}'..='\u{e00ff}' | '\u{e01f0}'..='\u{e0fff}' => true,

@@ -82,7 +82,7 @@ impl Batch<'_> {
 /// Returns the report without cases.
 fn frame(document: &RunDocument, cases: &Cases<'_>, is_held: bool) -> io::Result<String> {
     let manifest = &document.manifest;
-    let mut report = Report::new(manifest.scenario.as_str());
+    let mut report = Report::new(&*visible_line(&manifest.scenario));
     let all = cases.counts(manifest.providers.len());
     for (table, CaseCounts { counts, without_result }) in document.providers.iter().zip(all) {
         let mut suite = TestSuite::new(table.provider.as_str());
@@ -139,7 +139,7 @@ fn new_case(scenario: &str, case: &Case<'_>, is_held: bool) -> TestCase {
         }
     };
     let mut new = TestCase::new(case.trial.to_string(), status);
-    new.set_classname(format!("{scenario}.{}", case.trial.provider));
+    new.set_classname(format!("{}.{}", visible_line(scenario), case.trial.provider));
     if let Some(row) = &case.result {
         new.set_time(duration(row.duration_ms));
     }
