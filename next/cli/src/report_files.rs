@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -49,21 +50,37 @@ impl ReportFile {
     }
 }
 
-/// Refuses a folder, and a file in a folder that does not exist.
+/// Refuses a folder, a file in a folder that does not exist, and the files of runs and scenarios.
 fn check(path: &Path) -> Result<(), String> {
     if path.is_dir() {
         return Err("it is a folder; name a file in it".to_owned());
     }
-    match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-        Some(folder) => Err(format!("there is no folder {}", shown_path(folder))),
-        None => Ok(()),
+    let target = link_target(path).unwrap_or_else(|_| path.to_owned());
+    let Some(folder) = target.parent() else { return Err("name a file".to_owned()) };
+    if !folder.as_os_str().is_empty() && !folder.is_dir() {
+        return Err(format!("there is no folder {}", shown_path(folder)));
     }
+    let is_of_run = folder.join("benchmark.json").exists();
+    let is_scenario = target.extension().is_some_and(|extension| extension == "toml");
+    if (is_of_run || is_scenario) && Form::of_path(&target).is_none() {
+        return Err("a report may not replace a scenario or a file of a run; name a file that ends in .html, .xml, .md or .csv".to_owned());
+    }
+    Ok(())
 }
 
 fn replace(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), FormError>,
 ) -> Result<(), FormError> {
+    // A rename would replace the file to which a stream is redirected.
+    let stream = match path.to_str() {
+        Some("/dev/stdout") => Some(io::stdout().as_fd().try_clone_to_owned()?),
+        Some("/dev/stderr") => Some(io::stderr().as_fd().try_clone_to_owned()?),
+        _ => None,
+    };
+    if let Some(stream) = stream {
+        return write_into(&stream.into(), write);
+    }
     let old = fs::metadata(path).ok();
     if old.as_ref().is_some_and(|old| !old.is_file()) {
         return write_into(&OpenOptions::new().write(true).open(path)?, write);

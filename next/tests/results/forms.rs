@@ -389,6 +389,18 @@ fn reports_are_refused_where_they_cannot_be_written() {
         let ran = runner.exec(&["--report", path]).expect(2);
         ran.says(&[says]);
     }
+    let run = runner.only_run();
+    let index = run.dir.join("index.jsonl").to_str().unwrap().to_owned();
+    symlink(&index, runner.path("rows")).unwrap();
+    for path in [&index, "rows", "scenario.toml"] {
+        let says = ["a report may not replace a scenario or a file of a run"];
+        runner.run(&["report", "--csv", "-o", path]).expect(2).says(&says);
+        runner.exec(&["--junit", path]).expect(2).says(&says);
+    }
+    symlink("none/x.md", runner.path("far.md")).unwrap();
+    runner.run(&["report", "-o", "far.md"]).expect(2).says(&["there is no folder none"]);
+    runner.exec(&["--junit", ""]).expect(2).says(&["name a file"]);
+    runner.run(&["verify"]).expect(0);
     runner.run(&["report", "--html", "--csv"]).expect(2).says(&["--html", "--csv"]);
     runner
         .run(&["report", "-o", "/dev/full", "--csv"])
@@ -440,6 +452,10 @@ fn report_goes_where_links_and_devices_lead() {
     }
     let ran = runner.run(&["report", "--csv", "-o", "/dev/stdout"]).expect(0);
     assert_eq!(ran.stdout, expected);
+    let script = r#"(echo before; "$runner" report --csv -o /dev/stdout; echo after) > log"#;
+    Running::start(&mut runner.shell(script)).finish().expect(0);
+    let log = fs::read_to_string(runner.path("log")).unwrap();
+    assert_eq!(log, format!("before\n{expected}after\n"));
     symlink("loop.csv", runner.path("loop.csv")).unwrap();
     runner.run(&["report", "-o", "loop.csv"]).expect(7).says(&["cannot write loop.csv"]);
 }
