@@ -7,7 +7,7 @@ use std::path::Path;
 use std::{borrow::Cow, env};
 
 use runner_model::units::plural;
-use runner_model::visible::visible_line;
+use runner_model::visible::{shown_path, visible_line};
 use runner_report::{FailedGroup, FailedGroups, Form, FormError, FormOptions, RunDocument};
 use runner_scenario::load;
 
@@ -141,9 +141,16 @@ fn append_summary(document: &RunDocument) -> Result<(), FormError> {
     let mut text = Vec::new();
     Form::Markdown.write(document, FormOptions::default(), &mut text)?;
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-    if file.metadata()?.len() + text.len() as u64 + 1 > MOST_SUMMARY {
-        return Err(io::Error::other("the step's summary is full").into());
-    }
     text.push(b'\n');
-    Ok(file.write_all(&text)?)
+    append(Path::new(&path), &text).map_err(|error| {
+        let path = shown_path(Path::new(&path));
+        io::Error::other(format!("cannot add the summary to {path}: {error}")).into()
+    })
+}
+
+fn append(path: &Path, text: &[u8]) -> io::Result<()> {
+    if file.metadata()?.len() + text.len() as u64 > MOST_SUMMARY {
+        return Err(io::Error::other("it is full"));
+    }
+    file.write_all(text)
 }
