@@ -140,7 +140,6 @@ fn append_summary(document: &RunDocument) -> Result<(), FormError> {
     };
     let mut text = Vec::new();
     Form::Markdown.write(document, FormOptions::default(), &mut text)?;
-    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
     text.push(b'\n');
     append(Path::new(&path), &text).map_err(|error| {
         let path = shown_path(Path::new(&path));
@@ -150,6 +149,7 @@ fn append_summary(document: &RunDocument) -> Result<(), FormError> {
 
 fn append(path: &Path, text: &[u8]) -> io::Result<()> {
     if file.metadata()?.len() + text.len() as u64 > MOST_SUMMARY {
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
         return Err(io::Error::other("it is full"));
     }
     file.write_all(text)
