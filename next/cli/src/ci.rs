@@ -148,8 +148,8 @@ fn append_summary(document: &RunDocument) -> Result<(), FormError> {
 }
 
 fn append(path: &Path, text: &[u8]) -> io::Result<()> {
-    if file.metadata()?.len() + text.len() as u64 > MOST_SUMMARY {
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    if file.metadata()?.len() + text.len() as u64 > MOST_SUMMARY {
         return Err(io::Error::other("it is full"));
     }
     file.write_all(text)

@@ -58,7 +58,9 @@ files = ["list.jsonl"]
 
     assert_eq!(commands(&exec(&runner, &["--no-ci"], &variables).expect(1)), [""; 0]);
     runner.write("summary.md", vec![b'x'; 1 << 20]);
-    exec(&runner, &[], &variables).expect(1).says(&["cannot add the summary to summary.md: it is full"]);
+    exec(&runner, &[], &variables)
+        .expect(1)
+        .says(&["cannot add the summary to summary.md: it is full"]);
     assert_eq!(fs::metadata(runner.path("summary.md")).unwrap().len(), 1 << 20);
 }
 
