@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::{borrow::Cow, env};
+use std::{borrow::Cow, env, fs};
 
 use runner_model::units::plural;
 use runner_model::visible::{shown_path, visible_line};
@@ -117,7 +117,8 @@ fn annotate(document: &RunDocument, failed: &FailedGroups, out: &Out) {
 
 /// Returns a path relative to the checkout, if it is in it.
 fn in_workspace(path: &str) -> Cow<'_, str> {
-    let workspace = env::var_os("GITHUB_WORKSPACE").filter(|workspace| !workspace.is_empty());
+    // The scenario's path has no links either.
+    let workspace = env::var_os("GITHUB_WORKSPACE").and_then(|path| fs::canonicalize(path).ok());
     let inside = workspace.and_then(|workspace| Path::new(path).strip_prefix(workspace).ok());
     inside.map_or(path.into(), |inside| inside.to_string_lossy())
 }
