@@ -95,6 +95,9 @@ fn guests_cannot_command_a_job() {
         id = "log"
         input = { do = "say", text = "::stop-commands::x\n##[add-mask]y\n" }
         expect = { equals = 1 }
+        [[tests]]
+        id = "error"
+        input = { do = "error", code = "E", message = "a ##[error]b\n::error::b" }
         "#,
     );
     let is_own = |line: &&&str| line.starts_with("::error file=");
@@ -109,6 +112,8 @@ fn guests_cannot_command_a_job() {
         &["show", "latest", "--json"],
         &["report"],
         &["report", "--csv"],
+        &["report", "--junit"],
+        &["report", "--html"],
     ] {
         let ran = Running::start(runner.command(args).env(GITHUB.0, GITHUB.1)).finish().expect(0);
         assert_eq!(commands(&ran), [""; 0], "{args:?}");

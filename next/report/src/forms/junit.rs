@@ -3,9 +3,8 @@
 use std::io;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
-use runner_model::{
-    ErrorClass, Outcome, RowRef, row::duration, status::RunVerdict, visible::visible_line,
-};
+use runner_model::visible::{visible_line, without_commands};
+use runner_model::{ErrorClass, Outcome, RowRef, row::duration, status::RunVerdict};
 
 use super::{
     cases::{Case, CaseCounts, Cases},
@@ -75,7 +74,7 @@ impl Batch<'_> {
         let text = report.to_string().map_err(io::Error::other)?;
         let start = text.find("        <testcase").unwrap_or(text.len());
         let end = text.rfind(SUITE_END).unwrap_or(text.len());
-        self.writer.write_all(&text.as_bytes()[start..end])
+        self.writer.write_all(without_commands(&text[start..end]).as_bytes())
     }
 }
 

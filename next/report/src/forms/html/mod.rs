@@ -13,7 +13,8 @@ mod trials;
 use std::io;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use runner_model::{digest, visible::visible_line};
+use runner_model::digest;
+use runner_model::visible::{visible_line, without_commands};
 
 use self::groups::Groups;
 use self::trials::{Trials, data};
@@ -57,7 +58,8 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
         }
         script { (PreEscaped(SCRIPT)) }
     };
-    for part in ["]", end, &rest.0, "\n"] {
+    // The page's own style and script contain no commands.
+    for part in ["]", end, &without_commands(&rest.0), "\n"] {
         writer.write_all(part.as_bytes())?;
     }
     Ok(())

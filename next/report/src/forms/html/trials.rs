@@ -122,7 +122,7 @@ fn line(case: &Case<'_>, reason: &str, failure: Option<usize>, score: Option<f64
     }
 }
 
-/// Serializes a value for an element `script`, which no text of the value can end.
+/// Serializes a value for an element `script`, which no text of the value can end, and without commands of jobs.
 pub(super) fn data(value: &impl Serialize) -> io::Result<String> {
-    Ok(serde_json::to_string(value)?.replace('<', r"\u003c"))
+    Ok(serde_json::to_string(value)?.replace('<', r"\u003c").replace("##[", r"##\u005b"))
 }
