@@ -433,7 +433,7 @@ fn old_report_stays_until_the_new_one_is_whole() {
     let left = fs::read_dir(runner.path("")).unwrap();
     let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(left.filter(|name| name.starts_with(".report")).count(), 0);
-    runner.run(&["report", "-o", "old.xml"]).expect(0);
+    runner.run(&["report", "-o", "old.xml"]).expect(0).says(&["report: old.xml"]);
     check_junit(&fs::read_to_string(runner.path("old.xml")).unwrap());
 }
 

@@ -65,7 +65,10 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let document = RunDocument::read(&root, &run, &which)?;
     let options = FormOptions { junit_strict: args.junit_strict };
     match &args.output {
-        Some(path) => ReportFile { path: path.clone(), form }.write(&document, options)?,
+        Some(path) => {
+            ReportFile { path: path.clone(), form }.write(&document, options)?;
+            out.hint(&format!("report: {}", shown_path(path)));
+        }
         None => {
             let mut writer = BufWriter::new(Stdout(out));
             let written = form.write(&document, options, &mut writer);
