@@ -101,7 +101,7 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Returns the weight of tests and graders that set none.
+/// Returns the weight of tests and graders without one of their own.
 pub(crate) fn default_weight() -> f64 {
     1.0
 }

@@ -108,7 +108,8 @@ impl Class {
     /// Classifies a test by its repeats in both runs. A missing test is new or gone only if the run without it [`has_all`]
     /// results.
     pub(crate) fn of(sides: [&[Sample]; 2], has_all: [bool; 2]) -> Self {
-        let judged = sides.map(|repeats| repeats.iter().filter(|one| is_judged(one.outcome)).count());
+        let judged =
+            sides.map(|repeats| repeats.iter().filter(|one| is_judged(one.outcome)).count());
         let passed = sides
             .map(|repeats| repeats.iter().filter(|one| one.outcome == Outcome::Passed).count());
         let is_flaky = sides.iter().copied().flatten().any(|sample| sample.flaky);

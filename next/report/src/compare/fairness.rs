@@ -8,6 +8,7 @@ use runner_model::{RunStatus, visible::shown_path};
 use runner_record::{Manifest, RunDir};
 
 use super::side::{Sample, Side, pairs};
+use crate::failures;
 
 /// Names in a list.
 const MAX_NAMES: usize = 5;
@@ -50,7 +51,8 @@ pub(crate) fn cautions(
     if let [base, new] = &hosts
         && base != new
     {
-        cautions.push(format!("the machines are different, so durations may differ: {base} and {new}"));
+        cautions
+            .push(format!("the machines are different, so durations may differ: {base} and {new}"));
     }
     let keys: BTreeSet<_> = base.metadata.vars.keys().chain(new.metadata.vars.keys()).collect();
     for key in keys {
@@ -79,12 +81,9 @@ fn changed_plugins<'a>(base: &Manifest, new: &'a Manifest) -> Vec<&'a str> {
 }
 
 fn named(words: &str, names: &[&str]) -> Option<String> {
-    let shown: Vec<_> = names.iter().take(MAX_NAMES).copied().collect();
-    let more = match names.len() - shown.len() {
-        0 => String::new(),
-        more => format!(" and {} more", grouped(more as u64)),
-    };
-    (!names.is_empty()).then(|| format!("{words}: {}{more}", shown.join(", ")))
+    let shown: Vec<_> = names.iter().take(MAX_NAMES).map(|name| (*name).to_owned()).collect();
+    let names = failures::named(&shown, names.len() as u64);
+    (!shown.is_empty()).then(|| format!("{words}: {names}"))
 }
 
 /// Counts tests whose fingerprints or numbers of repeats have changed. A changed plugin changes all fingerprints.

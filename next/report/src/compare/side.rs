@@ -197,7 +197,7 @@ pub(crate) fn keep_selected([base, new]: [&mut Side; 2]) {
     }
 }
 
-/// Joins two runs. Each item has the repeats of a test on a provider in both, of which one can have none.
+/// Joins two runs. Each item has the repeats of a test on a provider in both. One of the two may be empty.
 pub(crate) fn pairs<'a>(
     base: &'a Side,
     new: &'a Side,

@@ -218,7 +218,7 @@ struct Test {
     flaky_runs: u64,
     /// Whether the newest result is not a pass.
     fails: bool,
-    /// The run after the one that is added.
+    /// The result in the next newer run.
     next: Option<Next>,
 }
 

@@ -56,7 +56,7 @@ impl Output {
         Ok(())
     }
 
-    /// Writes what is left, and returns the file.
+    /// Writes the last block, and returns the file.
     pub(super) fn finish(mut self, dir: &Dir) -> Result<File, RecordError> {
         self.flush(dir)?;
         let cut = self.file.set_len(self.written);
@@ -238,7 +238,7 @@ fn log_of_session(mut line: Vec<u8>, old: u32, new: u32) -> Vec<u8> {
 /// Splits a row into the worker's part and the tail. `None` if it is damaged.
 fn part(line: &[u8]) -> Option<Part> {
     let row = read_line(line).ok()?;
-    // Only keys of the tail follow, and none of their texts has this.
+    // Only keys of the tail follow, whose texts cannot contain this.
     let length = line.windows(TAIL.len()).rposition(|key| key == TAIL)?;
     let tail = Tail {
         fingerprint: row.fingerprint?,
