@@ -4,7 +4,7 @@ use std::path::Path;
 
 use runner_engine::Ended;
 use runner_model::visible::shown_path;
-use runner_record::{RecordError, ResultsRoot, RunDir};
+use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
 use runner_report::{Form, FormOptions, RunDocument, Which};
 use runner_scenario::parse_stored;
 
@@ -15,27 +15,47 @@ use crate::{ci, detach};
 
 /// Writes the reports that the scenario and the flags request, and annotates the CI job. A failure is only a warning: the run has
 /// its results.
-pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out) {
-    if let Err(error) = write_all(ended, args, out) {
+pub fn finish(Ended { manifest, directory, .. }: &Ended, args: &SessionArgs, out: &Out) {
+    let root = ResultsRoot::existing(directory.parent().unwrap_or(Path::new(".")));
+    let written = root.and_then(|root| root.find(&manifest.id)).and_then(|run| {
+        let ci = ci::System::of_environment().filter(|_| !args.no_ci && !detach::is_background());
+        let files = of_scenario(&run, manifest).chain(args.reports().cloned()).collect();
+        let is_quiet = args.quiet || args.json || detach::is_background();
+        write(&run, files, ci, is_quiet, out)
+    });
+    warn_of(written, out);
+}
+
+/// Writes the reports that the scenario of a merged run requests.
+pub fn finish_merged(run: &RunDir, is_quiet: bool, out: &Out) {
+    let written = run.manifest().and_then(|manifest| {
+        write(run, of_scenario(run, &manifest).collect(), None, is_quiet, out)
+    });
+    warn_of(written, out);
+}
+
+fn warn_of(written: Result<(), RecordError>, out: &Out) {
+    if let Err(error) = written {
         out.warn(&format!("no report is written: {error}"));
     }
 }
 
-fn write_all(ended: &Ended, args: &SessionArgs, out: &Out) -> Result<(), RecordError> {
-    let root = ResultsRoot::existing(ended.directory.parent().unwrap_or(Path::new(".")))?;
-    let run = root.find(&ended.manifest.id)?;
-    let ci = ci::System::of_environment().filter(|_| !args.no_ci && !detach::is_background());
-    let mut files = of_scenario(&run, ended);
-    files.extend(args.reports().cloned());
+fn write(
+    run: &RunDir,
+    files: Vec<ReportFile>,
+    ci: Option<ci::System>,
+    is_quiet: bool,
+    out: &Out,
+) -> Result<(), RecordError> {
     if files.is_empty() && ci.is_none() {
         return Ok(());
     }
     // A report of a large run takes seconds.
     runner_engine::exit_on_signal();
-    let document = RunDocument::read(&root, &run, &Which::All)?;
+    let document = RunDocument::read(&run.results_root()?, run, &Which::All)?;
     for file in files {
         match file.write(&document, FormOptions::default()) {
-            Ok(()) if args.quiet || args.json || detach::is_background() => {}
+            Ok(()) if is_quiet => {}
             Ok(()) => out.hint(&format!("report: {}", shown_path(&file.path))),
             Err(error) => out.warn(&error.message()),
         }
@@ -47,14 +67,14 @@ fn write_all(ended: &Ended, args: &SessionArgs, out: &Out) -> Result<(), RecordE
 }
 
 /// Returns the files of `[report]`, which are in the run's folder.
-fn of_scenario(run: &RunDir, Ended { manifest, directory, .. }: &Ended) -> Vec<ReportFile> {
+fn of_scenario(run: &RunDir, manifest: &Manifest) -> impl Iterator<Item = ReportFile> {
     let text = run.scenario(manifest).unwrap_or_default();
     let vars = &manifest.metadata.selection.overrides.vars;
     let scenario = parse_stored(&text, &manifest.scenario, vars);
     let names = scenario.map(|scenario| scenario.reports).unwrap_or_default();
-    let file = |name: String| {
+    let directory = run.path();
+    names.into_iter().filter_map(move |name| {
         let path = directory.join(name);
         Some(ReportFile { form: Form::of_path(&path)?, path })
-    };
-    names.into_iter().filter_map(file).collect()
+    })
 }

@@ -97,6 +97,14 @@ pub fn merge(
     let shards = request.shards.iter().filter(|path| !is_of_root(path));
     let mut given = shards.map(|path| Given::open(path)).collect::<Result<Vec<_>, _>>()?;
     given.sort_by_cached_key(|one| (one.opened.as_ref().map(|one| one.shard), one.path.clone()));
+    let into = Path::new(".").join(&request.results);
+    let into = into.ancestors().find_map(|folder| folder.canonicalize().ok());
+    for Given { path, problems, .. } in given.iter_mut().filter(|one| one.opened.is_some()) {
+        if path.canonicalize().is_ok_and(|shard| into.iter().any(|into| into.starts_with(&shard))) {
+            problems
+                .push("the merged run would be in it; choose another folder for `--into`".into());
+        }
+    }
     let whole = compare(&mut given).and_then(|base| {
         let Given { opened, problems, .. } = &mut given[base];
         let whole = Whole::read(opened.as_ref()?);
@@ -163,6 +171,14 @@ fn write(
     };
     let run = ResultsRoot::open(&request.results)?.merge(merge, &mut judge)?;
     found.outcome = MergeOutcome::Merged;
+    let is_rescored = |one: &&&MergeSource| one.manifest.sessions.iter().any(|one| one.rescores);
+    let (rescored, count) = (merge.shards.iter().filter(is_rescored).count(), merge.shards.len());
+    if (1..count).contains(&rescored) {
+        let command = run.command("rescore", &[]);
+        notice(&format!(
+            "only {rescored} of {count} shards were judged again by `rescore`; to judge all trials by the same expectations: {command}"
+        ));
+    }
     Ok(Some(run))
 }
 
@@ -306,6 +322,11 @@ impl Opened {
                 error => error.into(),
             });
         let run = usable(&found?)?;
+        if !run.results_root()?.path().join("store").is_dir() {
+            return Err(refused(
+                "its results root lacks the folder `store` with the tests and plugins; copy the whole root",
+            ));
+        }
         let still = run.hold_still()?;
         let manifest = run.truth()?;
         let shard = manifest.metadata.selection.shard;

@@ -10,7 +10,7 @@ use runner_record::{
     GroupPlace, InFlight, Live, Manifest, Pause, SessionEntry, Transition, running_at_death,
 };
 
-use crate::{RunDocument, RunSummary, phrases};
+use crate::{RunDocument, RunSummary, failures::named, phrases};
 
 /// Attempts and waiting trials that are named.
 const MOST_NAMED: usize = 10;
@@ -31,7 +31,8 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     let group = |GroupPlace { id, place, of }: &_| format!("{id}, run {place} of {of}");
     let labels = run.head.labels.iter();
     let labels: Vec<_> = labels.map(|(key, value)| format!("{key}={value}")).collect();
-    let merged: Vec<_> = manifest.merged.iter().map(|one| one.run.clone()).collect();
+    let merged = manifest.merged.iter().take(MOST_NAMED).map(|one| one.run.clone());
+    let merged = named(&merged.collect::<Vec<_>>(), manifest.merged.len() as u64);
     let worker = |by: &SessionEntry| format!("{}, since {}", process(by), since(by.started_at));
     let pause = |pause: &Pause| {
         let by = phrases::pauser(pause.by.as_ref());
@@ -49,7 +50,7 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
         ("results", Some(run.run_dir.clone())),
         ("group", run.head.group.as_ref().map(group)),
         ("shard", run.head.shard.map(|shard| format!("{} of {}", shard.index(), shard.count()))),
-        ("merged", merged.first().map(|_| format!("from {}", merged.join(", ")))),
+        ("merged", Some(format!("from {merged}")).filter(|_| !merged.is_empty())),
         ("labels", Some(labels.join(", ")).filter(|labels| !labels.is_empty())),
         ("gate", manifest.gate.as_ref().map(gate)),
         ("running", session.filter(|_| !is_over).map(worker)),

@@ -330,9 +330,11 @@ fn rescored_shards_keep_their_judgements() {
     let shards = run_shards(&runner, 2);
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     runner.scenario(&text.replace("equals = 2", "equals = 1"));
-    for shard in &shards {
-        runner.run(&["rescore", shard]).expect(0);
-    }
+    runner.run(&["rescore", &shards[0]]).expect(0);
+    let args = ["merge", &shards[0], &shards[1], "--into", "results/part"];
+    runner.run(&args).expect(1).says(&["only 1 of 2 shards", "runner rescore part"]);
+    runner.run(&["rescore", "part"]).expect(0).says(&["failed → passed"]);
+    runner.run(&["rescore", &shards[1]]).expect(0);
     merge(&runner, &shards, &[]).expect(0);
     let whole = at(&runner, "results/whole");
     assert_eq!((whole.count("passed"), whole.rows().len()), (6, 12));
@@ -377,6 +379,47 @@ fn folder_with_other_files_is_not_merged_into() {
     merge(&runner, &all, &[]).expect(1);
     let ran = runner.run(&["merge", "--into", "results/whole", "results/whole"]);
     ran.expect(2).says(&["not a shard"]);
+}
+
+#[test]
+fn merged_run_has_the_reports_of_its_scenario() {
+    let runner = Runner::new(&[]);
+    let list = tests("good | 1 | equals = 1\nbad | 1 | equals = 2");
+    runner.scenario(&format!(
+        "[report]\njunit = true\ncsv = \"all.csv\"\n[providers.a]\nplugin = \"bundled:echo\"\n[defaults]\nrepeat = 5\n{list}"
+    ));
+    let shards = run_shards(&runner, 2);
+    merge(&runner, &shards, &[]).expect(1).says(&["report: results/whole/junit.xml"]);
+    let whole = at(&runner, "results/whole");
+    assert_eq!(whole.text("junit.xml").matches("<testcase").count(), 10);
+    assert_eq!(whole.text("all.csv").lines().count(), 11);
+    let ran =
+        runner.run(&["merge", &shards[0], "--into", "results/holes", "--allow-holes", "--json"]);
+    assert_eq!(ran.expect(4).document()["outcome"], "merged");
+    assert!(runner.path("results/holes/junit.xml").exists());
+}
+
+#[test]
+fn merge_changes_no_folder_of_a_shard() {
+    let runner = shards::runner();
+    let shards = run_shards(&runner, 2);
+    let before = files(&runner.path("shards"));
+    for into in ["shards/2-of-2/whole", "shards/2-of-2/new/whole"] {
+        let ran = runner.run(&["merge", &shards[0], &shards[1], "--into", into]).expect(2);
+        ran.says(&["shards/2-of-2: the merged run would be in it", "--into"]);
+    }
+    assert!(files(&runner.path("shards")) == before, "a shard has changed");
+}
+
+#[test]
+fn shard_that_lacks_its_store_is_named() {
+    let runner = shards::runner();
+    let shards = run_shards(&runner, 2);
+    fs::create_dir(runner.path("copy")).unwrap();
+    fs::rename(runner.path(&shards[0]), runner.path("copy/1-of-2")).unwrap();
+    let ran = runner.run(&["merge", "copy/1-of-2", &shards[1], "--into", "results/whole"]);
+    ran.expect(2)
+        .says(&["copy/1-of-2: its results root lacks the folder `store`", "copy the whole"]);
 }
 
 #[cfg(debug_assertions)]
@@ -547,6 +590,7 @@ fn more_shards_than_open_files_are_reported() {
     };
     // The soft limit is raised.
     merge("-Sn 60").expect(1);
+    runner.run(&["show"]).says(&["from 01-of-30, ", "10-of-30 and 20 more"]);
     fs::remove_dir_all(runner.path("results")).unwrap();
     let ran = merge("-n 60").expect(3);
     ran.says(&["cannot open all shards", "raise the limit (`ulimit -n`)"]);

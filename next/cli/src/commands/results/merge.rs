@@ -12,6 +12,7 @@ use runner_report::MergeDocument;
 
 use crate::args::{RootArgs, typed_command};
 use crate::commands::exec::folder_name;
+use crate::session_end;
 use crate::text::{CommandError, Out, summary};
 
 /// Make one run of the shards of a plan
@@ -52,6 +53,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         return Err(CommandError::usage(refusal(&document.found, args)));
     }
     out.document_or(args.json, &document, |document| print(document, out));
+    if let Some(run) = run.filter(|_| document.found.outcome == MergeOutcome::Merged) {
+        session_end::finish_merged(&run, args.json, out);
+    }
     let code = document.run.as_ref().and_then(|run| run.exit_code);
     let exit = code.and_then(Exit::of_code).unwrap_or(Exit::Success);
     Ok(if is_refused { Exit::Usage } else { exit })
