@@ -126,7 +126,7 @@ fn in_workspace(path: &str) -> Cow<'_, str> {
 /// Escapes the message of a workflow command.
 fn data(text: &str) -> String {
     let text: String = visible_line(text).chars().take(MOST_MESSAGE).collect();
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    text.replace('%', "%25")
 }
 
 /// Escapes a property of a workflow command.
