@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::runner::Runner;
+use crate::{
+    around::terminal::Terminal,
+    support::runner::{Runner, tests},
+};
 
 /// Creates a run of two providers, one of which fails some tests.
 fn compared() -> Runner {
@@ -71,4 +74,24 @@ fn matrix_shows_selected_tests_in_full() {
     assert_eq!(matrix["tests"][1]["cells"][1]["error"], 1);
     assert_eq!(matrix["tests"][3]["cells"][0]["score"], 0.5);
     runner.run(&["show", "latest", "wrong", "--matrix"]).expect(2).says(&["cannot be used with"]);
+}
+
+#[test]
+fn wide_matrix_is_distributed_over_blocks() {
+    let runner = Runner::new(&["hostile"]);
+    let providers = (10..40).map(|number| {
+        format!("[providers.model-{number}-of-a-vendor]\nplugin = \"hostile.wasm\"\n")
+    });
+    runner.scenario(&format!(
+        "{}{}",
+        providers.collect::<String>(),
+        tests("a | { do = \"echo\" } |")
+    ));
+    runner.exec(&[]).expect(0);
+    let script = "exec \"$runner\" show --matrix --color never";
+    let (_, shown) = Terminal::run_script(&runner, 80, "UTC", script).end();
+    let lines: Vec<_> = shown.lines().collect();
+    assert!(lines.iter().filter(|line| line.starts_with("a ")).count() > 1, "{shown}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{shown}");
+    assert_eq!(shown.matches('✓').count(), 32, "{shown}");
 }

@@ -189,10 +189,15 @@ impl Args {
 fn print_matrix(document: &MatrixDocument, out: &Out) -> Result<(), RecordError> {
     let mut layout = MatrixLayout::new(&document.providers);
     document.tests.each(|test| layout.measure(test))?;
-    let (columns, mut lines) = (layout.fit(out.columns()), out.lines(false));
-    lines.add(&layout.titles(&columns));
-    document.tests.each(|test| lines.add(&columns.test(test)))?;
-    if columns.is_short {
+    let (blocks, mut lines) = (layout.fit(out.columns()), out.lines(false));
+    for (index, columns) in blocks.iter().enumerate() {
+        if index > 0 {
+            lines.add("");
+        }
+        lines.add(&layout.titles(columns));
+        document.tests.each(|test| lines.add(&columns.test(test)))?;
+    }
+    if blocks.iter().any(|columns| columns.is_short) {
         lines.add(&legend());
     }
     lines.add(&summary::line(&document.run, document.run.head.worked()));

@@ -1,6 +1,9 @@
 //! The matrix of tests and providers, within the columns of a screen, and marks of results.
 
-use std::iter::{once, repeat_n};
+use std::{
+    iter::{once, repeat_n},
+    ops::Range,
+};
 
 use runner_model::{units::grouped, visible::visible_line};
 use runner_report::{Mark, MatrixCell, MatrixTest, phrases};
@@ -11,7 +14,7 @@ use super::style::{self, Paint};
 /// Columns that the ids of tests keep.
 const NARROWEST_ID: usize = 16;
 /// Columns that the name of a provider keeps.
-const NARROWEST_NAME: usize = 4;
+const NARROWEST_NAME: usize = 12;
 /// Spaces between two columns.
 const GAP: usize = 2;
 
@@ -83,44 +86,59 @@ impl MatrixLayout {
         }
     }
 
-    /// Fits the columns to a screen: if it is too small for words, cells are short, and then ids and names are cut.
-    pub fn fit(&self, screen: Option<usize>) -> MatrixColumns {
-        let with_names = |cells: &[usize]| {
-            let both = cells.iter().zip(&self.names);
-            once(self.id).chain(both.map(|(cell, name)| width(name).max(*cell))).collect::<Vec<_>>()
+    /// Fits the columns to a screen. If it is too small for words, cells are short, and names and ids are cut. If it is still too
+    /// small, the providers are distributed over several blocks.
+    pub fn fit(&self, screen: Option<usize>) -> Vec<MatrixColumns> {
+        let screen = screen.unwrap_or(usize::MAX);
+        let widths = |cells: &[usize], most: usize| -> Vec<usize> {
+            let names = self.names.iter().map(|name| width(name).min(most));
+            names.zip(cells).map(|(name, cell)| name.max(*cell)).collect()
         };
-        let is_over = |widths: &[usize]| {
-            let all = widths.iter().sum::<usize>() + GAP * self.names.len();
-            screen.is_some_and(|screen| all > screen)
-        };
-        let mut widths = with_names(&self.cells[0]);
-        let is_short = is_over(&widths);
-        if is_short {
-            widths = with_names(&self.cells[1]);
-            let cells = self.cells[1].iter().map(|cell| NARROWEST_NAME.max(*cell));
-            let least: Vec<_> = once(NARROWEST_ID).chain(cells).collect();
-            while is_over(&widths) {
-                let can_shrink = |at: &usize| widths[*at] > least[*at];
-                match (0..widths.len()).filter(can_shrink).max_by_key(|at| widths[*at]) {
-                    Some(at) => widths[at] -= 1,
+        let total =
+            |id: usize, cells: &[usize]| id + cells.iter().map(|one| GAP + one).sum::<usize>();
+        let words = widths(&self.cells[0], usize::MAX);
+        if total(self.id, &words) <= screen {
+            let providers = 0..words.len();
+            return vec![MatrixColumns { id: self.id, widths: words, providers, is_short: false }];
+        }
+        let (cells, least) =
+            (widths(&self.cells[1], usize::MAX), widths(&self.cells[1], NARROWEST_NAME));
+        let narrowest_id = self.id.min(NARROWEST_ID);
+        let (mut blocks, mut start) = (Vec::new(), 0);
+        while start < cells.len() {
+            let fits = |end: &usize| total(narrowest_id, &least[start..*end]) <= screen;
+            let end = (start + 2..=cells.len()).take_while(fits).last().unwrap_or(start + 1);
+            let (mut id, mut widths) = (self.id, cells[start..end].to_vec());
+            while total(id, &widths) > screen {
+                let names = widths.iter_mut().zip(&least[start..end]);
+                let all = once((&mut id, &narrowest_id)).chain(names);
+                let wide = all.filter(|(columns, least)| **columns > **least);
+                match wide.max_by_key(|(columns, _)| **columns) {
+                    Some((columns, _)) => *columns -= 1,
                     None => break,
                 }
             }
+            blocks.push(MatrixColumns { id, widths, providers: start..end, is_short: true });
+            start = end;
         }
-        MatrixColumns { widths, is_short }
+        let id = blocks.iter().map(|block: &MatrixColumns| block.id).min();
+        blocks.iter_mut().for_each(|block| block.id = id.unwrap_or(block.id));
+        blocks
     }
 
     /// Formats the line of names.
     pub fn titles(&self, columns: &MatrixColumns) -> String {
-        let titles = once("test").chain(self.names.iter().map(String::as_str));
-        let titles = titles.zip(&columns.widths);
-        columns.line(titles.map(|(name, columns)| style::dim(&cut_middle(name, *columns))))
+        let names = self.names[columns.providers.clone()].iter().zip(&columns.widths);
+        let names = names.map(|(name, columns)| style::dim(&cut_middle(name, *columns)));
+        columns.line(style::dim("test"), names)
     }
 }
 
-/// Columns that fit a screen.
+/// Columns that fit a screen: the tests, and some of the providers.
 pub struct MatrixColumns {
+    id: usize,
     widths: Vec<usize>,
+    providers: Range<usize>,
     /// Whether cells have no words.
     pub is_short: bool,
 }
@@ -128,14 +146,14 @@ pub struct MatrixColumns {
 impl MatrixColumns {
     /// Formats a test.
     pub fn test(&self, test: &MatrixTest) -> String {
-        let id = cut(&visible_line(&test.test), self.widths[0]);
-        let cells = test.cells.iter().map(|one| cell(one.as_ref(), self.is_short));
-        self.line(once(id).chain(cells))
+        let id = cut(&visible_line(&test.test), self.id);
+        let cells = test.cells[self.providers.clone()].iter();
+        self.line(id, cells.map(|one| cell(one.as_ref(), self.is_short)))
     }
 
-    fn line(&self, cells: impl Iterator<Item = String>) -> String {
-        let mut line = String::new();
-        for (cell, columns) in cells.zip(&self.widths) {
+    fn line(&self, id: String, cells: impl Iterator<Item = String>) -> String {
+        let (mut line, columns) = (String::new(), once(&self.id).chain(&self.widths));
+        for (cell, columns) in once(id).chain(cells).zip(columns) {
             line.push_str(&cell);
             line.extend(repeat_n(' ', columns.saturating_sub(width(&cell)) + GAP));
         }
@@ -166,15 +184,17 @@ mod tests {
         let shown = |screen| {
             let mut layout = MatrixLayout::new(&providers);
             tests.iter().for_each(|test| layout.measure(test));
-            let columns = layout.fit(screen);
-            let tests = tests.iter().map(|test| columns.test(test));
-            let lines = std::iter::once(layout.titles(&columns)).chain(tests);
+            let blocks = layout.fit(screen);
+            let lines = blocks.iter().flat_map(|columns| {
+                let tests = tests.iter().map(|test| columns.test(test));
+                std::iter::once(layout.titles(columns)).chain(tests)
+            });
             lines.map(|line| plain(&line)).collect::<Vec<_>>()
         };
         for columns in 35..200 {
             let lines = shown(Some(columns));
             assert!(lines.iter().all(|line| width(line) <= columns), "{columns}: {lines:#?}");
-            assert!(lines[1].contains("3/5"), "{columns}: {lines:#?}");
+            assert!(lines.iter().any(|line| line.contains("3/5")), "{columns}: {lines:#?}");
         }
         let wide = shown(None);
         let names = "  small          model-with-a-long-name  x\\u{1b}[2J";
@@ -182,5 +202,9 @@ mod tests {
         assert!(wide[1].ends_with("✗ failed 0.13  ~ 3/5 0.13              ·"), "{wide:#?}");
         let narrow = shown(Some(60));
         assert!(narrow[0].ends_with("small  model-wit…long-name  x\\u{1b}[2J"), "{narrow:#?}");
+        let blocks = shown(Some(35));
+        let titles: Vec<_> = blocks.iter().step_by(3).collect();
+        let names = ["small", "model-w…ong-name", "x\\u{1b}[2J"];
+        assert_eq!(titles, names.map(|name| format!("{:19}{name}", "test")).each_ref());
     }
 }

@@ -47,14 +47,15 @@ pub struct MatrixCell {
     pub counts: Counts,
     /// Mean score of the repeats that have one.
     pub score: Option<f64>,
+    /// Sum and number of the scores.
     #[serde(skip)]
-    scores: Vec<f64>,
+    scores: (f64, u64),
 }
 
 impl MatrixCell {
     /// Creates a cell without repeats.
     pub fn new(counts: Counts, score: Option<f64>) -> Self {
-        Self { counts, score, scores: Vec::new() }
+        Self { counts, score, scores: (0.0, 0) }
     }
 
     /// Returns the result of the repeats together.
@@ -108,9 +109,11 @@ impl MatrixTests {
             });
             let cell = test.cells[place].get_or_insert_default();
             cell.counts.add(row.outcome, row.flaky);
-            cell.scores.extend(row.trial_score());
-            let mean = cell.scores.iter().sum::<f64>() / cell.scores.len() as f64;
-            cell.score = (!cell.scores.is_empty()).then_some(mean);
+            if let Some(score) = row.trial_score() {
+                let (sum, scores) = &mut cell.scores;
+                (*sum, *scores) = (*sum + score, *scores + 1);
+                cell.score = Some(*sum / *scores as f64);
+            }
         })?;
         test.iter().for_each(each);
         Ok(())
