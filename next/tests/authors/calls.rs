@@ -190,7 +190,7 @@ fn trial_of_a_run_is_repeated() {
     ran.says(&["failed a@p#1", "expected 8 got 7"]);
     runner.run(&["plugin", "run", "--from", "latest"]).expect(2);
     let ran = runner.run(&["plugin", "run", "--from", "latest", "--trial", "b"]).expect(2);
-    ran.says(&["no trial of run"]);
+    ran.says(&["no trial with a result in run"]);
 }
 
 #[test]

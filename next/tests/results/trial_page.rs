@@ -1,6 +1,6 @@
 //! The page of a trial: its earlier results, other providers, attempts, and parts for other programs.
 
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
 
 use serde_json::{Value, json};
 
@@ -118,6 +118,11 @@ fn parts_are_saved_over_no_file() {
     save("text", "parts").expect(2).says(&["parts/input exists; choose another folder"]);
     assert_eq!(fs::read(runner.path("parts/input")).unwrap(), b"own");
     save("text", "parts/input").expect(2).says(&["parts/input is not a folder; choose another"]);
+    fs::create_dir(runner.path("other")).unwrap();
+    fs::write(runner.path("other/artifacts"), "own").unwrap();
+    save("file", "other").expect(2).says(&["other/artifacts is not a folder; choose another"]);
+    symlink("nowhere", runner.path("link")).unwrap();
+    save("file", "link").expect(2).says(&["link is not a folder; choose another"]);
 }
 
 #[test]
@@ -154,4 +159,44 @@ fn changed_part_of_a_line_is_marked() {
     assert!(page.contains(marks), "{page}");
     let page = runner.run(&["show", "latest", "a", "--color", "always"]).expect(0).stdout;
     assert!(page.contains("\u{1b}[7;31mold\u{1b}[0m") && !page.contains("^^^"), "{page:?}");
+}
+
+#[test]
+fn rescored_trial_shows_no_replaced_expectation() {
+    let runner = Runner::hostile(&tests(r#"a | { do = "echo", value = "new" } | equals = "old""#));
+    runner.exec(&[]).expect(1);
+    let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    fs::write(runner.path("scenario.toml"), scenario.replace("\"old\"", "\"new\"")).unwrap();
+    runner.run(&["rescore"]).expect(0);
+    let page = runner.run(&["show", "latest", "a"]).expect(0);
+    page.says(&["; judged by `rescore`, whose expectations are not stored", "pass equals"]);
+    let (_, texts) = page.stdout.split_once("\ninput\n").unwrap();
+    assert!(!texts.contains("old"), "{texts}");
+    let expected = runner.run(&["show", "latest", "a", "--open", "expected"]);
+    expected.expect(2).says(&["has no part `expected`"]);
+}
+
+#[test]
+fn waiting_trial_names_its_next_attempt() {
+    let runner = Runner::hostile(
+        "[defaults]\nretries = { max = 1 }\n[[tests]]\nid = \"a\"\ninput = { do = \"fail-until\" }\n",
+    );
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let first = run.text("index.jsonl").lines().next().unwrap().to_owned() + "\n";
+    run.write("index.jsonl", first);
+    let page = runner.run(&["show", run.id(), "a"]).expect(0);
+    page.says(&["✗ error a@hostile#1", "; another attempt decides the trial"]);
+}
+
+#[test]
+fn page_shows_invisible_ends_of_lines() {
+    let runner = Runner::hostile(&tests(
+        r#"a | { do = "echo", value = "one\r\ntwo" } | equals = "one \ntwo""#,
+    ));
+    runner.exec(&[]).expect(1);
+    let page = runner.run(&["show", "latest", "a"]).expect(0).stdout;
+    for section in ["expected\n  one·\n  two\n", "output\n  one\\r\n  two\n"] {
+        assert!(page.contains(section), "{page}");
+    }
 }

@@ -188,11 +188,13 @@ pub fn page(row: &RowRef<'_>, sections: Vec<Section>, extent: Extent) -> String 
                     shortened(lines.iter().map(String::as_str), columns * BLOCK_LINES, remedy)
                         .concat()
                 }
-                "input" | "output" => format!("  {}", marked(line)),
+                "input" | "expected" | "output" => format!("  {}", marked(line)),
                 _ => format!("  {}", visible_line(line)),
             };
-            let lines: Vec<_> = text.lines().take(most).map(line).collect();
-            let left = text.lines().count() - lines.len();
+            // `str::lines` would hide carriage returns.
+            let all = text.split_terminator('\n');
+            let lines: Vec<_> = all.clone().take(most).map(line).collect();
+            let left = all.count() - lines.len();
             let mut lines = shortened(lines.iter().map(String::as_str), room / 4, remedy);
             if left > 0 {
                 lines.push(left_out(left, remedy));

@@ -11,7 +11,7 @@ use runner_record::{Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
 use runner_scenario::{IdGlob, similar};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::past::PastResult;
 use crate::{VERSION, failure, list::short_of, rows::Line, schema::stored::StoredRow};
@@ -46,6 +46,9 @@ pub struct TrialDocument {
     pub logs: Vec<LogText>,
     /// Files of its attempts.
     pub artifacts: Vec<ArtifactFile>,
+    /// Sessions of `rescore`, which judge by other expectations than those of `planned`.
+    #[serde(skip)]
+    pub rescores: Vec<u32>,
 }
 
 /// Logs and output of an attempt.
@@ -115,7 +118,7 @@ impl Found {
             Self::Named(trials) => several(trials.iter().map(TrialId::to_string).collect()),
             Self::Several(trials) => several(trials),
             Self::Nothing { trials } if trials.is_empty() => {
-                return Err("the run has no rows yet".to_owned());
+                return Err("no trial of the run has a result yet".to_owned());
             }
             Self::Nothing { trials } => {
                 let near = nearest(&trials, text);
@@ -124,7 +127,7 @@ impl Found {
                 } else {
                     ("the nearest are", near)
                 };
-                (format!("no trial of run {run} matches `{text}`; {words}"), trials)
+                (format!("no trial with a result in run {run} matches `{text}`; {words}"), trials)
             }
         };
         let named = trials.len().min(MOST_NAMED);
@@ -231,6 +234,7 @@ impl TrialDocument {
                 others.extend(Line::of(bytes).map(|line| (head.trial.provider.to_string(), line)));
             }
         })?;
+        let sessions = manifest.sessions.iter();
         let mut document = Self {
             v: VERSION,
             run: run.id().to_owned(),
@@ -246,6 +250,7 @@ impl TrialDocument {
             reproduce: String::new(),
             logs,
             artifacts,
+            rescores: sessions.filter(|one| one.rescores).map(|one| one.number).collect(),
         };
         let shown = document.settling().or_else(|| document.rows().next());
         document.show(root, shown.and_then(|row| row.seq));
@@ -264,6 +269,25 @@ impl TrialDocument {
     /// Returns the row that the page shows.
     pub fn row(&self) -> Option<RowRef<'_>> {
         self.rows().find(|row| row.seq == self.shown)
+    }
+
+    /// Returns the planned test, without its expectations if others have judged the row.
+    pub(super) fn planned(&self, row: &RowRef<'_>) -> Value {
+        let planned = self.planned.as_ref().map(|test| serde_json::from_str(test.get()));
+        let mut planned = planned.and_then(Result::ok).unwrap_or(Value::Null);
+        if let Some(planned) = planned.as_object_mut().filter(|_| self.has_other_expectations(row))
+        {
+            planned.remove("expect");
+        }
+        planned
+    }
+
+    /// Returns whether `rescore` has judged a row by expectations that the run does not store.
+    pub(super) fn has_other_expectations(&self, row: &RowRef<'_>) -> bool {
+        let rescores =
+            |row: &RowRef<'_>| row.session.is_some_and(|one| self.rescores.contains(&one));
+        let is_same = |one: &RowRef<'_>| one.judgement_fingerprint == row.judgement_fingerprint;
+        rescores(row) && !self.rows().any(|one| !rescores(&one) && is_same(&one))
     }
 
     fn show(&mut self, root: &ResultsRoot, seq: Option<u64>) {
@@ -400,10 +424,10 @@ mod tests {
         let long = message(several(12));
         assert!(long.ends_with("\nt9\n… and 2 more"), "{long}");
         let nothing = |trials| message(Found::Nothing { trials });
-        assert_eq!(nothing(Vec::new()), "the run has no rows yet");
+        assert_eq!(nothing(Vec::new()), "no trial of the run has a result yet");
         assert_eq!(
             nothing(vec!["a".to_owned()]),
-            "no trial of run r matches `t`; the nearest are:\na"
+            "no trial with a result in run r matches `t`; the nearest are:\na"
         );
         for text in ["long-name@reference", "long-name", "LONG-NAM@REF", "b/long-name"] {
             let trials = ["a/one@p#1", "b/long-nam@reference#1"].map(String::from).to_vec();

@@ -32,25 +32,31 @@ impl TrialDocument {
     pub fn sections(&self, row: &RowRef<'_>) -> Vec<Section> {
         let (session, at) = (row.session.unwrap_or(1), phrases::zoned_clock(row.started_at));
         let mut page = Page::default();
-        page.text("run", format!("{}\nsession {session}, {at}", self.run_dir));
+        let note = if row.r#final == Some(false) && row.outcome != Outcome::Ungraded {
+            "; another attempt decides the trial"
+        } else if self.has_other_expectations(row) {
+            "; judged by `rescore`, whose expectations are not stored"
+        } else {
+            ""
+        };
+        page.text("run", format!("{}\nsession {session}, {at}{note}", self.run_dir));
         let attempts: Vec<_> = self.rows.iter().filter_map(attempt).collect();
         if attempts.len() > 1 {
             page.lines("attempts", attempts.into_iter());
         }
         page.lines("history", past::lines(&self.history).into_iter());
-        let planned = self.planned.as_ref();
-        let planned = planned.and_then(|test| serde_json::from_str::<Value>(test.get()).ok());
-        if let Some(input) = planned.as_ref().and_then(|test| test.get("input")) {
+        let planned = self.planned(row);
+        if let Some(input) = planned.get("input") {
             page.text("input", pretty(input));
         }
-        if let Some(Value::Object(expect)) = planned.as_ref().and_then(|test| test.get("expect")) {
+        if let Some(Value::Object(expect)) = planned.get("expect") {
             page.text("expected", expected(expect));
         }
         if let Some(text) = output(row) {
             page.text("output", text);
         }
         page.lines("other providers", self.others.iter().filter_map(other));
-        page.measured(row, planned.as_ref().map_or(&Value::Null, |test| &test["expect"]));
+        page.measured(row, &planned["expect"]);
         let seq = row.seq.unwrap_or(0);
         if let Some(log) = self.logs.iter().find(|log| log.seq == seq) {
             let said = log.said.as_ref().map(|said| said.get());

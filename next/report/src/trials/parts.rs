@@ -36,10 +36,9 @@ impl TrialDocument {
         let mut parts = Vec::new();
         let mut add =
             |name: &str, content| parts.push(TrialPart { name: name.to_owned(), content });
-        let planned = self.planned.as_ref();
-        let planned = planned.and_then(|test| serde_json::from_str::<Value>(test.get()).ok());
+        let planned = self.planned(row);
         for (name, key) in [("input", "input"), ("expected", "expect")] {
-            if let Some(value) = planned.as_ref().and_then(|test| test.get(key)) {
+            if let Some(value) = planned.get(key) {
                 add(name, Content::Text(text(&value.to_string())));
             }
         }

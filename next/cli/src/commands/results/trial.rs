@@ -55,15 +55,17 @@ pub fn save(
     folder: &Path,
     out: &Out,
 ) -> Result<(), CommandError> {
-    if folder.exists() && !folder.is_dir() {
-        let folder = shown_path(folder);
-        return Err(CommandError::usage(format!(
-            "{folder} is not a folder; choose another: --save DIR"
-        )));
-    }
     let parts = parts(document);
     for part in &parts {
         let path = folder.join(&part.name);
+        for folder in [Some(folder), path.parent()].into_iter().flatten() {
+            if folder.symlink_metadata().is_ok() && !folder.is_dir() {
+                let folder = shown_path(folder);
+                return Err(CommandError::usage(format!(
+                    "{folder} is not a folder; choose another: --save DIR"
+                )));
+            }
+        }
         if path.symlink_metadata().is_ok() {
             let path = shown_path(&path);
             return Err(CommandError::usage(format!(
