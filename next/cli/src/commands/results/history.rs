@@ -242,13 +242,12 @@ fn tests(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Stri
         ]);
     }
     let left = document.tests.len().saturating_sub(most) as u64;
-    let more =
-        format!("… and {}: `--test GLOB` shows them", plural(left, "more test", "more tests"));
-    [table.render(screen)]
-        .into_iter()
-        .chain((left > 0).then_some(more))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let mut text = table.render(screen);
+    if left > 0 {
+        let more = plural(left, "more test", "more tests");
+        text += &format!("\n… and {more}: `--test GLOB` shows them");
+    }
+    text
 }
 
 /// Formats pass rate, median duration, tokens and cost.
