@@ -57,8 +57,8 @@ FINDINGS = [
     "One request cannot start more processes than the machine's cores and memory allow.",
 ]
 
-# Promises whose last part is shown later than the rest: the start of the promise, the words that leave it, the words
-# that stay in their place, and the row of the part.
+# Promises that have changed, or whose last part is shown later than the rest: the start of the promise, the words that
+# leave it, the words that stay in their place, and the row of the part, if it has one.
 PARTS = [
     ("Law 4.", ", sweep and reports are", " and sweep are", "Law 4, reports: they are the same fold"),
     ("Law 8.", ", a download as a file", "", "Law 8, downloads: a download as a file"),
@@ -73,6 +73,9 @@ PARTS = [
     ("lines of `logs-*.jsonl`", "`verify` and `logs` name each attempt", "`verify` names each attempt", "the same: `logs` names each such attempt"),
     ("a second runner on a live run;", "pid, host and since", "pid and host", "the same: exit 6 says since when the other one holds it"),
     ("a newer runner has written", "the manifest or rows (`format` and `v` edited)", "the manifest (`format` edited)", "the same for rows (`v` edited): the run is never written, exit 2 with both versions"),
+    ("`✗ failed`: ", "`✗ failed`", "`failed`, shown as `✗ not started`", ""),
+    ("to be loaded from a cache", "", "", "to fill the cache with its versions: entries that were unused for 30 days go, and the longest unused ones above 5 GiB"),
+    ("to read results, logs or outputs", "the umask lets", "the umask or the folder lets", ""),
     ("F14.", "Settings and a queue in a results root that others can write to start nothing", "Settings in a results root that others can write to do not count", "F14, starts: settings and a queue there start nothing."),
 ]
 
@@ -135,7 +138,7 @@ def parts_of(promise):
     for start, leaving, staying, part in PARTS:
         if promise.startswith(start):
             assert leaving in promise, promise
-            return [promise.replace(leaving, staying), part]
+            return [text for text in [promise.replace(leaving, staying), part] if text]
     return [promise]
 
 
