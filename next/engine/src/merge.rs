@@ -97,14 +97,6 @@ pub fn merge(
     let shards = request.shards.iter().filter(|path| !is_of_root(path));
     let mut given = shards.map(|path| Given::open(path)).collect::<Result<Vec<_>, _>>()?;
     given.sort_by_cached_key(|one| (one.opened.as_ref().map(|one| one.shard), one.path.clone()));
-    let into = Path::new(".").join(&request.results);
-    let into = into.ancestors().find_map(|folder| folder.canonicalize().ok());
-    for Given { path, problems, .. } in given.iter_mut().filter(|one| one.opened.is_some()) {
-        if path.canonicalize().is_ok_and(|shard| into.iter().any(|into| into.starts_with(&shard))) {
-            problems
-                .push("the merged run would be in it; choose another folder for `--into`".into());
-        }
-    }
     let whole = compare(&mut given).and_then(|base| {
         let Given { opened, problems, .. } = &mut given[base];
         let whole = Whole::read(opened.as_ref()?);

@@ -400,14 +400,14 @@ fn merged_run_has_the_reports_of_its_scenario() {
 }
 
 #[test]
-fn merge_changes_no_folder_of_a_shard() {
+fn no_run_is_put_into_a_shard() {
     let runner = shards::runner();
     let shards = run_shards(&runner, 2);
     let before = files(&runner.path("shards"));
-    for into in ["shards/2-of-2/whole", "shards/2-of-2/new/whole"] {
-        let ran = runner.run(&["merge", &shards[0], &shards[1], "--into", into]).expect(2);
-        ran.says(&["shards/2-of-2: the merged run would be in it", "--into"]);
-    }
+    let into = ["--into", "shards/2-of-2/whole"];
+    let ran = runner.run(&[&["merge", &shards[0], &shards[1]], &into[..]].concat()).expect(2);
+    ran.says(&["shards/2-of-2", "the folder of a run cannot have runs in it"]);
+    runner.exec(&into).expect(2).says(&["the folder of a run cannot have runs in it"]);
     assert!(files(&runner.path("shards")) == before, "a shard has changed");
 }
 

@@ -11,7 +11,7 @@ use crate::RecordError;
 use crate::disk::beneath::Dir;
 use crate::disk::content_store::ContentStore;
 use crate::disk::durable::{Unsynced, sync_together};
-use crate::disk::layout::STORE;
+use crate::disk::layout::{MANIFEST, ROWS, STORE};
 use crate::disk::permissions::of_own_folder;
 
 /// The folder of all runs.
@@ -33,9 +33,16 @@ struct Root {
 }
 
 impl ResultsRoot {
-    /// Opens the results root for writing, and creates it if it is missing.
+    /// Opens the results root for writing, and creates it if it is missing. Refuses the folder of a run, with which `prune` would
+    /// delete the runs in it.
     pub fn open(path: &Path) -> Result<Self, RecordError> {
-        Ok(Self::new(path, Some(Dir::open_or_create(path, of_own_folder())?)))
+        let dir = Dir::open_or_create(path, of_own_folder())?;
+        if dir.stat(MANIFEST)?.is_some() && dir.stat(ROWS)?.is_some() {
+            return Err(
+                dir.refuse("", "the folder of a run cannot have runs in it; choose another")
+            );
+        }
+        Ok(Self::new(path, Some(dir)))
     }
 
     /// Opens the results root for reading. A missing one has no runs.
