@@ -12,6 +12,7 @@ mod trials;
 
 use std::io;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use runner_model::digest;
 use runner_model::visible::{visible_line, without_commands};
@@ -66,7 +67,8 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
 }
 
 fn head(document: &RunDocument) -> Markup {
-    let [style, script] = [STYLE, SCRIPT].map(|text| base64(&digest(text.as_bytes()).0));
+    let [style, script] =
+        [STYLE, SCRIPT].map(|text| BASE64_STANDARD.encode(digest(text.as_bytes()).0));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
     );
@@ -101,15 +103,4 @@ fn tools(document: &RunDocument) -> Markup {
             span.quiet { kbd { "/" } " search " kbd { "j" } " " kbd { "k" } " failures" }
         }
     }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digits = |chunk: &[u8]| {
-        let bytes = [0, 1, 2].map(|at| chunk.get(at).copied().unwrap_or(0));
-        let word = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]);
-        let digit = |at: usize| char::from(DIGITS[(word >> (18 - 6 * at)) as usize % 64]);
-        [0, 1, 2, 3].map(|at| if at > chunk.len() { '=' } else { digit(at) })
-    };
-    bytes.chunks(3).flat_map(digits).collect()
 }
