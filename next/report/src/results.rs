@@ -68,7 +68,6 @@ impl PassRate {
 /// A row that settles its trial, or the newest one of a trial that has no result yet and is `ungraded`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Final {
-    pub(crate) seq: u64,
     /// First byte of the row.
     pub(crate) at: u64,
     /// Bytes of the row.
