@@ -14,7 +14,7 @@ use super::style::{self, Paint};
 /// Columns that the ids of tests keep.
 const NARROWEST_ID: usize = 16;
 /// Columns that the name of a provider keeps.
-const NARROWEST_NAME: usize = 12;
+const NARROWEST_NAME: usize = 18;
 /// Spaces between two columns.
 const GAP: usize = 2;
 
@@ -191,7 +191,7 @@ mod tests {
             });
             lines.map(|line| plain(&line)).collect::<Vec<_>>()
         };
-        for columns in 35..200 {
+        for columns in 40..200 {
             let lines = shown(Some(columns));
             assert!(lines.iter().all(|line| width(line) <= columns), "{columns}: {lines:#?}");
             assert!(lines.iter().any(|line| line.contains("3/5")), "{columns}: {lines:#?}");
@@ -202,9 +202,9 @@ mod tests {
         assert!(wide[1].ends_with("✗ failed 0.13  ~ 3/5 0.13              ·"), "{wide:#?}");
         let narrow = shown(Some(60));
         assert!(narrow[0].ends_with("small  model-wit…long-name  x\\u{1b}[2J"), "{narrow:#?}");
-        let blocks = shown(Some(35));
+        let blocks = shown(Some(40));
         let titles: Vec<_> = blocks.iter().step_by(3).collect();
-        let names = ["small", "model-w…ong-name", "x\\u{1b}[2J"];
-        assert_eq!(titles, names.map(|name| format!("{:19}{name}", "test")).each_ref());
+        let names = ["small", "model-wit…long-name", "x\\u{1b}[2J"];
+        assert_eq!(titles, names.map(|name| format!("{:21}{name}", "test")).each_ref());
     }
 }
