@@ -9,10 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::reading::{At, Form, Reader, form::read, reader::similar, suggest};
 
 /// Keys of later versions, by the titles of their tables.
-const LATER: &[(&str, &[&str])] = &[
-    ("`runner.toml`", &["max_active_runs", "notify", "serve"]),
-    ("Top level", &["notify"]),
-];
+const LATER: &[(&str, &[&str])] =
+    &[("`runner.toml`", &["max_active_runs", "notify", "serve"]), ("Top level", &["notify"])];
 
 /// Unknown keys of a table that are reported one by one. Each is searched for in the text.
 const MAX_UNKNOWN: usize = 20;
