@@ -44,6 +44,8 @@ impl Group {
     /// The problems of all scenarios, or a run that cannot be created.
     pub fn create(requests: &[ExecRequest]) -> Result<(Self, Vec<PathBuf>), EngineError> {
         check_machine()?;
+        // Listens from here on: when the last listener is removed, such as that of a plugin's check, a signal is forgotten.
+        let mut group = Self::new(new_id("group", now()))?;
         let (mut plans, mut problems, mut empty) = (Vec::new(), Vec::new(), Vec::new());
         for request in requests {
             let planned = planned(request).and_then(|(plan, suite)| {
@@ -68,7 +70,6 @@ impl Group {
         let root = ResultsRoot::open(&first.session.results)?;
         // Runs of a group wait at first, so a root in use is an error only if `share` forbids waiting.
         lock_root(&root, first.session.share)?;
-        let mut group = Self::new(new_id("group", now()))?;
         let of = plans.len() as u32;
         for ((request, plan, suite), place) in plans.into_iter().zip(1..) {
             let (work, parts) = prepare(request, root.clone(), plan, suite)?;
