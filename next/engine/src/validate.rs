@@ -13,7 +13,7 @@ use crate::plan::{Checks, Ids, Plan, load_plan, manifest_providers, provider_pro
 use crate::probe::Probe;
 use crate::session::{prestart, selected_plan};
 use crate::workers::{PoolEvent, PrestartedWorker};
-use crate::{EngineError, ExecRequest, Preview, error::machine_error};
+use crate::{EngineError, ExecRequest, Preview, error::machine_error, signals};
 
 /// Checks a scenario with its lists, loads its plugins in a worker, and checks all configurations and inputs there. Writes
 /// to the plugin cache only.
@@ -48,6 +48,7 @@ pub(crate) fn plugin_problems(
     if found.is_empty() {
         problems.extend(check(plan, Checks::for_all_tests(&ready, plan), &mut probe)?);
     }
+    signals::pass("checked");
     Ok((ready, problems))
 }
 

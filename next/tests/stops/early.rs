@@ -66,6 +66,8 @@ fn signals_in_all_gaps_reach_the_session() {
         ("create", &["exec", "scenario.toml"]),
         ("listen", &["exec", "scenario.toml", "--exclusive", "--wait"]),
         ("listen", &["exec", "scenario.toml", "short.toml"]),
+        // Each scenario is validated first.
+        ("listen:3", &["exec", "scenario.toml", "short.toml"]),
     ] {
         let runner = endless();
         let mut command = runner.command(args);
@@ -74,8 +76,8 @@ fn signals_in_all_gaps_reach_the_session() {
         assert!(runner.runs().is_empty(), "{args:?} leaves a run after a signal at {gap}");
     }
     for (gap, args) in [
-        // Each scenario is validated first.
-        ("listen:3", &["exec", "scenario.toml", "short.toml"][..]),
+        ("checked", &["exec", "scenario.toml", "short.toml"][..]),
+        ("checked:2", &["exec", "scenario.toml", "short.toml"]),
         ("next", &["exec", "scenario.toml", "short.toml"]),
         ("next:2", &["exec", "short.toml", "scenario.toml"]),
     ] {
