@@ -17,8 +17,9 @@ pub(crate) const NAME: &str = "runner.db";
 const VERSION: i64 = 10;
 /// Time to wait for other writers. Without the list, commands are only slower.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Changed entries in a transaction after which the log is truncated.
-const MANY: usize = 100;
+/// Length of the log, in bytes, from which a write truncates it: about ten runs. Each process that opens the list reads the log.
+const LONG_LOG: u64 = 256 << 10;
+const LOG: &str = "runner.db-wal";
 
 /// The runner reads neither the columns of `runs` after `manifest` nor the view. They are for users' queries.
 const SCHEMA: &str = include_str!("../../../schemas/database.sql");
@@ -169,10 +170,14 @@ impl Database {
             for id in gone {
                 all.execute("DELETE FROM runs WHERE id = ?1", [id])?;
             }
-            all.commit()?;
-            if changed.len() >= MANY { truncate_log(connection) } else { Ok(()) }
+            all.commit()
         };
-        write(&mut self.connection).inspect_err(|error| self.give_up(error))
+        write(&mut self.connection).inspect_err(|error| self.give_up(error))?;
+        let log = self.root.stat(LOG).ok().flatten();
+        if log.is_some_and(|log| log.length >= LONG_LOG) {
+            return truncate_log(&self.connection);
+        }
+        Ok(())
     }
 
     /// Removes a damaged file, so that the next process creates a new one.
@@ -202,11 +207,12 @@ fn connect(path: PathBuf) -> rusqlite::Result<Connection> {
     // The file may come from elsewhere: its schema must not run functions or damage the database.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // A checkpoint waits for the disk. `wal_autocheckpoint` does one whenever the log has grown.
+    // A checkpoint waits for the disk, and that of `wal_autocheckpoint` never shortens the log: a process that finds no other one
+    // starts after the old end. So `write` truncates a long log.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // With `NORMAL` a loss of power may cost transactions, which the manifests restore.
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 64; PRAGMA cell_size_check = ON;",
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cell_size_check = ON;",
     )?;
     if version(&connection)? != VERSION {
         let schema = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -240,7 +246,7 @@ pub(super) fn upsert(runs: &Connection, id: &str, listed: &Listed) -> rusqlite::
 }
 
 fn remove(root: &Dir) {
-    for name in ["runner.db-wal", "runner.db-shm", NAME] {
+    for name in [LOG, "runner.db-shm", NAME] {
         let _ = root.remove(name);
     }
 }

@@ -3,8 +3,9 @@
 use runner_model::RunStatus;
 use rusqlite::Connection;
 
-use super::{Entry, Listed, SCHEMA, STEP, upsert};
-use crate::{Manifest, RunHead, disk::beneath::Stamp, tests::folder};
+use super::{Database, Entry, LONG_LOG, Listed, SCHEMA, STEP, upsert};
+use crate::disk::beneath::{Dir, Stamp};
+use crate::{Manifest, RunHead, tests::folder};
 
 fn list() -> Connection {
     let list = Connection::open_in_memory().unwrap();
@@ -56,4 +57,19 @@ fn people_find_the_manifests_keys_as_columns() {
     assert_eq!(texts[..4], ["basic", "incomplete", "interrupted", "none"]);
     assert_eq!(texts[4..], times);
     assert_eq!(numbers, [10, 3, 1, 1]);
+}
+
+#[test]
+fn log_stays_short_over_many_processes() {
+    let folder = folder();
+    let dir = Dir::open(folder.path()).unwrap();
+    let lengths = (0..200).map(|number| {
+        // Without another connection, the next one reads the log as that of a process that has ended.
+        let mut list = Database::open_or_create(&dir).unwrap();
+        let changed = [(format!("run-{number}"), listed(RunStatus::Completed))];
+        list.write(&changed, std::iter::empty()).unwrap();
+        folder.path().join("runner.db-wal").metadata().map_or(0, |log| log.len())
+    });
+    let longest = lengths.max().unwrap();
+    assert!(longest < 2 * LONG_LOG, "{longest} bytes");
 }
