@@ -7,7 +7,6 @@
 
 mod around;
 mod authors;
-mod control;
 mod docs;
 mod faults;
 mod input;
@@ -18,6 +17,7 @@ mod resume;
 mod runs;
 mod sandbox;
 mod schedule;
+mod serve;
 mod stops;
 mod support;
 mod upkeep;

@@ -14,7 +14,7 @@ use super::entries;
 use crate::support::guests::root;
 
 /// The crates of `next/`, and those among them that each may depend on.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("scenario", &["model"]),
     ("record", &["model"]),
@@ -23,7 +23,23 @@ const CRATES: [(&str, &[&str]); 9] = [
     ("sandbox", &["model"]),
     ("worker", &["model", "sandbox"]),
     ("report", &["model", "scenario", "record"]),
-    ("cli", &["model", "scenario", "record", "prepare", "engine", "sandbox", "worker", "report"]),
+    ("operations", &["model", "scenario", "record", "prepare", "engine", "report"]),
+    ("serve", &["model", "scenario", "record", "engine", "report", "operations"]),
+    (
+        "cli",
+        &[
+            "model",
+            "scenario",
+            "record",
+            "prepare",
+            "engine",
+            "sandbox",
+            "worker",
+            "report",
+            "operations",
+            "serve",
+        ],
+    ),
 ];
 
 const MAX_ENTRIES: usize = 20;

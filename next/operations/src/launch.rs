@@ -1,0 +1,1 @@
+//! Starts `exec`, `resume` and `rescore` as processes of their own.

@@ -1,0 +1,1 @@
+//! The HTTP API and the pages of a results root: `runner serve`.

@@ -1,0 +1,1 @@
+//! Output of running attempts, and `runner.log`.

@@ -1,0 +1,10 @@
+//! The server, the queue, notifications and labels.
+
+mod access;
+mod actions;
+mod events;
+mod labels;
+mod live;
+mod notify;
+mod queue;
+mod reading;
