@@ -1,1 +1,12 @@
-//! The HTTP API and the pages of a results root: `runner serve`.
+//! `runner serve`: the HTTP API of a results root, its events, and its pages.
+//!
+//! The server owns no run. It reads the root's files at each request, starts runs as processes of their own, and leaves requests
+//! to running ones in files. [`api`] has one table of routes, from which the router and the OpenAPI document are made. Depends on
+//! `model`, `scenario`, `record`, `engine`, `report` and `operations`. Start reading at `api/mod.rs`.
+
+mod api;
+mod body;
+mod server;
+
+pub use self::api::openapi;
+pub use self::server::{ServeError, ServeSettings};

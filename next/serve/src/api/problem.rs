@@ -1,0 +1,143 @@
+//! [`HttpProblem`]: a problem document by RFC 9457.
+
+use axum::body::Body;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use runner_engine::EngineError;
+use runner_model::exit::Exit;
+use runner_model::visible::visible;
+use runner_record::RecordError;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Columns of rendered problems of a scenario.
+const COLUMNS: usize = 100;
+
+/// A problem document, `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct HttpProblem {
+    /// Kind of the problem, such as `/problems/busy`.
+    pub r#type: &'static str,
+    /// The kind in words.
+    pub title: &'static str,
+    pub status: u16,
+    /// Cause and place, as the command line prints them.
+    pub detail: String,
+    /// Next step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// All problems of a scenario with their places, as a terminal shows them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown: Option<String>,
+    /// Ids of the runs that the name could mean.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<String>,
+}
+
+impl HttpProblem {
+    pub fn new(
+        status: StatusCode,
+        r#type: &'static str,
+        title: &'static str,
+        detail: &str,
+    ) -> Self {
+        let (status, detail) = (status.as_u16(), visible(detail).into_owned());
+        Self { r#type, title, status, detail, help: None, shown: None, candidates: Vec::new() }
+    }
+
+    /// A request that is not valid: 400.
+    pub fn invalid(detail: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "/problems/invalid", "invalid request", detail)
+    }
+
+    /// A file or folder that cannot be read or written: 507.
+    pub fn storage(detail: &str) -> Self {
+        let status = StatusCode::INSUFFICIENT_STORAGE;
+        Self::new(status, "/problems/storage", "results cannot be read or stored", detail)
+    }
+
+    /// A bug of the server: 500.
+    pub fn internal() -> Self {
+        let detail = "the server failed; its terminal shows the reason";
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self::new(status, "/problems/internal", "internal error", detail)
+    }
+
+    pub fn not_found(detail: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "/problems/not-found", "not found", detail)
+    }
+
+    pub fn conflict(detail: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, "/problems/conflict", "conflict", detail)
+    }
+
+    pub fn unprocessable(detail: &str) -> Self {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self::new(status, "/problems/unprocessable", "the request cannot be carried out", detail)
+    }
+
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl From<RecordError> for HttpProblem {
+    fn from(error: RecordError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RecordError::Unknown { .. } | RecordError::Removed { .. } => Self::not_found(&detail),
+            RecordError::Ambiguous { candidates, .. } => {
+                Self { candidates, ..Self::conflict(&detail) }
+            }
+            RecordError::Held { .. } | RecordError::RootHeld { .. } => {
+                Self { r#type: "/problems/busy", title: "busy", ..Self::conflict(&detail) }
+            }
+            RecordError::OtherUser { .. } => {
+                let status = StatusCode::FORBIDDEN;
+                Self::new(status, "/problems/other-user", "run of another user", &detail)
+            }
+            RecordError::Io { .. } | RecordError::Foreign { .. } => Self::storage(&detail),
+            RecordError::Transition(_) => Self::conflict(&detail),
+        }
+    }
+}
+
+impl From<EngineError> for HttpProblem {
+    fn from(error: EngineError) -> Self {
+        let exit = error.exit();
+        match error {
+            EngineError::Record(error) => error.into(),
+            EngineError::Scenario(problems) => {
+                let shown = problems.render(false, COLUMNS);
+                let detail = format!("the scenario has {} problems", problems.count());
+                let r#type = "/problems/invalid-scenario";
+                Self { r#type, shown: Some(shown), ..Self::unprocessable(&detail) }
+            }
+            error => Self::of_exit(exit, &error.to_string()),
+        }
+    }
+}
+
+impl HttpProblem {
+    /// Returns the problem of a command that ended with this exit code and message.
+    pub fn of_exit(exit: Exit, detail: &str) -> Self {
+        match exit {
+            Exit::Held => Self { r#type: "/problems/busy", title: "busy", ..Self::conflict(detail) },
+            Exit::Storage | Exit::Damaged => Self::storage(detail),
+            Exit::Internal => Self { detail: detail.to_owned(), ..Self::internal() },
+            _ => Self::unprocessable(detail),
+        }
+    }
+}
+
+impl IntoResponse for HttpProblem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut bytes = Vec::new();
+        // Only texts and numbers: always serializes.
+        let _ = runner_report::json::write_document(&mut bytes, &self);
+        let media_type = [(header::CONTENT_TYPE, "application/problem+json")];
+        (status, media_type, Body::from(bytes)).into_response()
+    }
+}
