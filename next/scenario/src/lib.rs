@@ -25,13 +25,15 @@ mod suite;
 pub use filter::{Facts, Filter, InRun, RowFacts, TestLabels};
 pub use globs::IdGlob;
 pub use grants_toml::{GrantsToml, key_and_value, toml_key};
-pub use keys::{Vars, files::check_kind};
+pub use keys::{
+    Notify, NotifyCommand, NotifyEvents, RunEnding, Vars, Webhook, WebhookUrl, files::check_kind,
+};
 pub use late_problems::{ProviderProblem, TestProblem};
 pub use problem::Problems;
 pub use reading::{files_beside, similar};
 pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored};
 pub use schema::{reference, schema, settings_schema};
-pub use settings::{Retention, RootSettings};
+pub use settings::{Retention, RootSettings, ServeSettings};
 pub use suite::resolve::{resolve, resolve_selected};
 pub use suite::{PlannedTrial, Suite, selection::Selection, unmatched::nearest_names};
 

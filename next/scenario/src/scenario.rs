@@ -10,9 +10,9 @@ use runner_model::{
 use serde_json::{Map, Value};
 
 use crate::keys::{
-    BUDGET, CONCURRENCY, DEFAULTS, GATE, GRADERS, LIST, PRICES, PROVIDERS, REPORT, TEST, TestList,
-    TestSettings, VARS, Vars, WrittenTest, add_prices, budget_of, consistency, files, matrix,
-    template_inputs, vars,
+    BUDGET, CONCURRENCY, DEFAULTS, GATE, GRADERS, LIST, NOTIFY, Notify, PRICES, PROVIDERS, REPORT,
+    TEST, TestList, TestSettings, VARS, Vars, WrittenTest, add_prices, budget_of, consistency,
+    files, matrix, template_inputs, vars,
 };
 use crate::problem::{Problem, Problems};
 use crate::reading::{
@@ -53,6 +53,8 @@ pub struct Scenario {
     pub gate: Option<Gate>,
     /// Names of reports that each session writes into the run's folder. Their extensions are those of the forms.
     pub reports: Vec<String>,
+    /// Receivers of a message about the run's end, in addition to those of the results root.
+    pub notify: Notify,
     pub(crate) matrix_origins: MatrixOrigins,
     pub(crate) path: String,
     pub(crate) defaults: TestSettings,
@@ -326,6 +328,7 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
         run: table.optional("run", &RUN).unwrap_or_default(),
         gate,
         reports: table.optional("report", &REPORT).unwrap_or_default(),
+        notify: table.optional("notify", &NOTIFY).unwrap_or_default(),
         dimensions: table.optional("dimensions", &List(0, TEXT)),
         tests: table.optional("tests", &List(0, TEST)).unwrap_or_default(),
         lists: table.optional("test_lists", &List(0, LIST)).unwrap_or_default(),

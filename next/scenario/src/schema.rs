@@ -27,8 +27,18 @@ pub fn settings_schema() -> Value {
 
 /// Returns the tables of all keys in Markdown, for `docs/scenarios.md`.
 pub fn reference() -> String {
+    tables_of(&SCENARIO.schema())
+}
+
+/// Returns the tables of the keys of `runner.toml` in Markdown, for `docs/settings.md`.
+#[cfg(test)]
+pub(crate) fn settings_reference() -> String {
+    tables_of(&SETTINGS.schema())
+}
+
+fn tables_of(schema: &Value) -> String {
     let mut tables = Vec::new();
-    collect(&SCENARIO.schema(), &mut tables);
+    collect(schema, &mut tables);
     tables.iter().map(table).collect::<Vec<_>>().join("\n")
 }
 

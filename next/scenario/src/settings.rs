@@ -2,13 +2,38 @@
 
 use std::time::Duration;
 
+use crate::keys::{Notify, ROOT_NOTIFY};
 use crate::problem::Problems;
-use crate::reading::{AGE, Document, Integer, SIZE, Table, TableForm};
+use crate::reading::{AGE, Boolean, Document, Integer, List, SIZE, TEXT, Table, TableForm};
 
 /// The keys of `runner.toml`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootSettings {
+    /// Runs that may be active before the queue and a server start no other. At least 1.
+    pub max_active_runs: u32,
     pub retention: Retention,
+    pub notify: Notify,
+    pub serve: ServeSettings,
+}
+
+impl Default for RootSettings {
+    /// The settings of a root without `runner.toml`.
+    fn default() -> Self {
+        Self {
+            max_active_runs: 1,
+            retention: Retention::default(),
+            notify: Notify::default(),
+            serve: ServeSettings::default(),
+        }
+    }
+}
+
+/// `[serve]`: settings of `runner serve` that its flags do not replace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServeSettings {
+    /// Folders whose scenarios may be started. Relative to the results root.
+    pub scenarios: Vec<String>,
+    pub read_only: bool,
 }
 
 /// `[retention]`: `prune` removes a run if one of these selects it.
@@ -37,10 +62,22 @@ impl RootSettings {
 
 pub(crate) const SETTINGS: TableForm<RootSettings> = TableForm("`runner.toml`", settings);
 const RETENTION: TableForm<Retention> = TableForm("`[retention]`", retention);
+const SERVE: TableForm<ServeSettings> = TableForm("`[serve]`", serve);
 
 fn settings(table: &mut Table<'_, '_>) -> Option<RootSettings> {
-    let retention = table.optional("retention", &RETENTION);
-    Some(RootSettings { retention: retention.unwrap_or_default() })
+    Some(RootSettings {
+        max_active_runs: table.or("max_active_runs", &Integer(1, u32::MAX), "1"),
+        retention: table.optional("retention", &RETENTION).unwrap_or_default(),
+        notify: table.optional("notify", &ROOT_NOTIFY).unwrap_or_default(),
+        serve: table.optional("serve", &SERVE).unwrap_or_default(),
+    })
+}
+
+fn serve(table: &mut Table<'_, '_>) -> Option<ServeSettings> {
+    Some(ServeSettings {
+        scenarios: table.optional("scenarios", &List(0, TEXT)).unwrap_or_default(),
+        read_only: table.or("read_only", &Boolean, "false"),
+    })
 }
 
 fn retention(table: &mut Table<'_, '_>) -> Option<Retention> {
@@ -55,25 +92,59 @@ fn retention(table: &mut Table<'_, '_>) -> Option<Retention> {
 mod tests {
     use std::time::Duration;
 
+    use runner_model::RunStatus;
+
     use super::RootSettings;
+    use crate::{RunEnding, WebhookUrl};
+
+    #[test]
+    fn settings_are_read_with_their_defaults() {
+        let text = r#"
+            max_active_runs = 3
+            retention = { older_than = "30d", keep_last = 500, max_size = "20GiB" }
+            serve = { scenarios = ["../scenarios"], read_only = true }
+            [notify]
+            wait = "2s"
+            webhooks = [{ url = { env = "HOOK" }, on = ["tests-failed"], private = true }]
+            commands = [{ command = ["true"], longer_than = "1h", timeout = "1s" }]
+        "#;
+        let read = RootSettings::parse("runner.toml", text).unwrap();
+        assert_eq!(read.max_active_runs, 3);
+        assert_eq!(read.retention.older_than, Some(Duration::from_secs(30 * 86_400)));
+        let kept = (read.retention.keep_last, read.retention.max_size);
+        assert_eq!(kept, (Some(500), Some(20 << 30)));
+        assert_eq!(
+            (&read.serve.scenarios[..], read.serve.read_only),
+            (&["../scenarios".to_owned()][..], true)
+        );
+        let [webhook] = &read.notify.webhooks[..] else { panic!("{read:?}") };
+        assert_eq!(webhook.url, WebhookUrl::Variable("HOOK".to_owned()));
+        assert_eq!(webhook.events.on, [RunEnding::Completed { is_passed: false }]);
+        assert_eq!(webhook.events.timeout, Duration::from_secs(5));
+        let [command] = &read.notify.commands[..] else { panic!("{read:?}") };
+        assert_eq!(command.events.longer_than, Some(Duration::from_secs(3600)));
+        assert!(command.events.on.contains(&RunEnding::Status(RunStatus::Cancelled)));
+        assert_eq!(RootSettings::parse("runner.toml", "").unwrap(), RootSettings::default());
+    }
 
     #[test]
     fn invalid_settings_are_refused_with_places() {
-        let text = "[retention]\nolder_than = \"30d\"\nkeep_last = 500\nmax_size = \"20GiB\"\n";
-        let read = RootSettings::parse("runner.toml", text).unwrap().retention;
-        assert_eq!(read.older_than, Some(Duration::from_secs(30 * 86_400)));
-        assert_eq!((read.keep_last, read.max_size), (Some(500), Some(20 << 30)));
-        assert_eq!(RootSettings::parse("runner.toml", "").unwrap(), RootSettings::default());
-        let text = "max_active_runs = 2\n[retention]\nolder_then = \"x\"\nkeep_last = -1\n";
+        let text = "max_active_runs = 0\n[retention]\nolder_then = \"x\"\nkeep_last = -1\n\
+                    [notify]\nwebhooks = [{ url = \"https://me:secret@h.example\", on = [\"passed\"] }]\n\
+                    [[notify.commands]]\ncommand = []\n";
         let problems = RootSettings::parse("runner.toml", text).unwrap_err();
         let shown = problems.render(false, 100);
         for part in [
+            "runner.toml:1",
+            "from 1 to",
             "runner.toml:3",
             "`older_then`",
             "did you mean",
             "`older_than`",
-            "not supported yet",
             "keep_last",
+            "it has a user name or a password",
+            "`passed` is not a value of `on`",
+            "`command` must not be empty",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }

@@ -150,9 +150,10 @@ tolerance = 3
 }
 
 #[test]
-fn later_keys_are_not_supported_yet() {
-    let runner = Runner::hostile("[notify]\nurl = \"u\"\n[[tests]]\nid = \"a\"\n");
-    runner.refused(&[], &["scenario.toml:1:", "notify", "not supported yet"]);
+fn scenarios_cannot_start_programs_at_the_end() {
+    let command = "[[notify.commands]]\ncommand = [\"true\"]\n";
+    let runner = Runner::hostile(&format!("{command}[[tests]]\nid = \"a\"\n"));
+    runner.refused(&[], &["scenario.toml:1:", "outside of the sandbox", "`runner.toml`"]);
 }
 
 #[test]

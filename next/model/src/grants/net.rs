@@ -90,6 +90,22 @@ impl NetGrant {
         Self::parse(&url.origin().ascii_serialization()).ok()
     }
 
+    /// Parses the scheme, host and port of an address that may have a path and a query, such as a webhook's.
+    ///
+    /// # Errors
+    ///
+    /// The reason. Completes the sentence "it is not understood: …".
+    pub fn of_address(text: &str) -> Result<Self, &'static str> {
+        let url = Url::parse(text).map_err(|_| "it is not a valid URL")?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("it has a user name or a password");
+        }
+        match url.scheme() {
+            "http" | "https" => Self::of(&url).ok_or("it has no valid host"),
+            _ => Err("its scheme is not `https` or `http`"),
+        }
+    }
+
     /// Returns whether requests to the scheme, host and port of `url` are granted. The resolved address needs a check of its
     /// own, for which see [`Self::names_address`].
     pub fn matches(&self, url: &Url) -> bool {
@@ -236,6 +252,15 @@ mod tests {
             "https://a,header=b",
         ] {
             assert!(NetGrant::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn address_keeps_scheme_host_and_port() {
+        let origin = |text| NetGrant::of_address(text).map(|grant| grant.to_string());
+        assert_eq!(origin("https://h.example:8443/a?b=c#d"), Ok("https://h.example:8443".into()));
+        for text in ["h.example", "ftp://h.example", "https://*.example.com", "http://u:p@h", ""] {
+            assert!(origin(text).is_err(), "{text:?}");
         }
     }
 

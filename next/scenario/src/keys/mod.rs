@@ -5,6 +5,7 @@ pub(crate) mod files;
 mod gate_keys;
 mod grant_keys;
 pub(crate) mod matrix;
+mod notify_keys;
 mod provider_keys;
 mod report_keys;
 pub(crate) mod template_inputs;
@@ -15,6 +16,8 @@ pub(crate) use files::{ListFiles, ListFormat, NamedFile};
 pub(crate) use gate_keys::GATE;
 pub(crate) use grant_keys::{GRANTS, check_grants};
 pub(crate) use matrix::{MATRIX, MATRIX_NAME};
+pub(crate) use notify_keys::{NOTIFY, ROOT_NOTIFY};
+pub use notify_keys::{Notify, NotifyCommand, NotifyEvents, RunEnding, Webhook, WebhookUrl};
 pub(crate) use provider_keys::{
     BUDGET, CONCURRENCY, GRADERS, PRICES, PROVIDERS, add_prices, budget_of,
 };

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::keys::{ListFormat, TEST, TestList, WrittenTest, files};
 use crate::lists::{Chunk, Entry, visit_chunks};
 use crate::problem::{Place, Problem};
-use crate::reading::{At, Document, Form, Part, Places, Reader, Step, is_later, kind, suggest};
+use crate::reading::{At, Document, Form, Part, Places, Reader, Step, kind, suggest};
 use crate::scenario::Scenario;
 
 /// All tests of a scenario and its lists.
@@ -224,9 +224,9 @@ impl Record<'_> {
         };
         let own_meta = test.remove("meta").filter(|meta| !meta.is_null());
         if self.list.has_templates() {
-            // A row may have any keys. Those of later versions stay, to be reported.
+            // A row may have any keys.
             let keys = &self.tests.schema["properties"];
-            test.retain(|key, _| keys.get(key).is_some() || is_later(TEST.0, key));
+            test.retain(|key, _| keys.get(key).is_some());
         }
         test.extend(fields?);
         add_meta(&mut test, own_meta);

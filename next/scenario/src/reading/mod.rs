@@ -24,7 +24,7 @@ pub(crate) use scalar::{
     AGE, Boolean, DIGEST, DURATION, EXPECTED_ERROR, FILE_GLOB, FailFastForm, GLOB, Integer, Number,
     Pattern, RATE, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Text, Word, size,
 };
-pub(crate) use table::{Table, TableForm, is_later};
+pub(crate) use table::{Table, TableForm};
 pub(crate) use templates::{TemplateValue, read_literals, visit_templates};
 pub use text_file::files_beside;
 pub(crate) use text_file::{MAX_BYTES, not_utf8, read_text};

@@ -8,17 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::reading::{At, Form, Reader, form::read, reader::similar, suggest};
 
-/// Keys of later versions, by the titles of their tables.
-const LATER: &[(&str, &[&str])] =
-    &[("`runner.toml`", &["max_active_runs", "notify", "serve"]), ("Top level", &["notify"])];
-
 /// Unknown keys of a table that are reported one by one. Each is searched for in the text.
 const MAX_UNKNOWN: usize = 20;
-
-/// Returns whether a key belongs to a later version.
-pub(crate) fn is_later(title: &str, key: &str) -> bool {
-    LATER.iter().any(|(table, keys)| *table == title && keys.contains(&key))
-}
 
 /// A table that is read or described.
 pub(crate) struct Table<'a, 'p> {
@@ -159,6 +150,15 @@ impl<'a, 'p> Table<'a, 'p> {
         self.reader.refuse_key(&at, message, "has no effect");
     }
 
+    /// Reports a key that this kind of file must not have. The schema has no such key.
+    pub(crate) fn forbid(&mut self, key: &'static str, message: &str) {
+        self.known.push(key);
+        if self.has(key) {
+            let at = self.at.key(key);
+            self.reader.refuse_key(&at, message, "not allowed here");
+        }
+    }
+
     fn report_unknown(mut self) {
         // A misspelt key is reported once, and not as a missing key, too.
         let is_misspelt = |missing: &str| {
@@ -173,24 +173,19 @@ impl<'a, 'p> Table<'a, 'p> {
         let mut unknown = self.map.keys().filter(|key| !known.contains(&key.as_str()));
         for key in unknown.by_ref().take(MAX_UNKNOWN) {
             let at = self.at.key(key);
-            if is_later(self.title, key) {
-                let message = format!("`{key}` is not supported yet");
-                self.reader.refuse_key(&at, message, "not supported yet");
-            } else {
-                let message = format!("unknown key `{key}`");
-                let problem = self.reader.refuse_key(&at, message, "unknown");
-                let owners = other_tables(self.title, key);
-                let nearest = similar(key, known.iter().copied());
-                problem.help = Some(match (owners, nearest) {
-                    (None, None) if known.contains(&"config") => {
-                        let known = suggest(key, known.iter().copied());
-                        format!("settings of a plugin itself belong to `config`; {known}")
-                    }
-                    (None, _) => suggest(key, known.iter().copied()),
-                    (Some(owners), None) => owners,
-                    (Some(owners), Some(nearest)) => format!("did you mean `{nearest}`? {owners}"),
-                });
-            }
+            let message = format!("unknown key `{key}`");
+            let problem = self.reader.refuse_key(&at, message, "unknown");
+            let owners = other_tables(self.title, key);
+            let nearest = similar(key, known.iter().copied());
+            problem.help = Some(match (owners, nearest) {
+                (None, None) if known.contains(&"config") => {
+                    let known = suggest(key, known.iter().copied());
+                    format!("settings of a plugin itself belong to `config`; {known}")
+                }
+                (None, _) => suggest(key, known.iter().copied()),
+                (Some(owners), None) => owners,
+                (Some(owners), Some(nearest)) => format!("did you mean `{nearest}`? {owners}"),
+            });
         }
         let more = unknown.count();
         if more > 0 {

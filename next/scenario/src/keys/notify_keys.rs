@@ -1,0 +1,171 @@
+//! The keys of `[notify]`, in a scenario and in `runner.toml`.
+
+use std::time::Duration;
+
+use runner_model::{NetGrant, RunStatus, grants::is_secret_name};
+
+use crate::reading::{
+    Boolean, DURATION, Either, List, StringOr, TEXT, TIMEOUT, Table, TableForm, Text, Word,
+};
+
+/// `[notify]`: receivers of a message about a run's end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notify {
+    /// Longest time that the process of a run waits for its notifications.
+    pub wait: Duration,
+    pub webhooks: Vec<Webhook>,
+    /// Empty in a scenario, which starts no program outside of the sandbox.
+    pub commands: Vec<NotifyCommand>,
+}
+
+/// An address that a document is posted to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    pub url: WebhookUrl,
+    /// The environment variable that contains the secret for signatures. `None` means no signature.
+    pub secret: Option<String>,
+    /// Whether the host may have an address that is not public.
+    pub private: bool,
+    pub events: NotifyEvents,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebhookUrl {
+    Plain(String),
+    /// The environment variable that contains the URL.
+    Variable(String),
+}
+
+/// A program that gets a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifyCommand {
+    /// The program and its arguments. Never empty.
+    pub command: Vec<String>,
+    pub events: NotifyEvents,
+}
+
+/// The events that a receiver is notified of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifyEvents {
+    pub on: Vec<RunEnding>,
+    /// Least duration of a session that is an event, too. `None` means none is.
+    pub longer_than: Option<Duration>,
+    /// Timeout of one attempt.
+    pub timeout: Duration,
+}
+
+/// An end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEnding {
+    Status(RunStatus),
+    /// Completed, and passed or not.
+    Completed {
+        is_passed: bool,
+    },
+}
+
+impl RunEnding {
+    /// Returns whether a run with this status ended so. `is_passed` counts only for completed runs.
+    pub fn matches(self, status: RunStatus, is_passed: bool) -> bool {
+        match self {
+            Self::Status(own) => own == status,
+            Self::Completed { is_passed: own } => {
+                status == RunStatus::Completed && own == is_passed
+            }
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        match word {
+            "tests-passed" => Some(Self::Completed { is_passed: true }),
+            "tests-failed" => Some(Self::Completed { is_passed: false }),
+            _ => {
+                let status = RunStatus::parse(word).filter(|status| *status != RunStatus::Running);
+                status.map(Self::Status)
+            }
+        }
+    }
+}
+
+/// `[notify]` of `runner.toml`.
+pub(crate) const ROOT_NOTIFY: TableForm<Notify> = TableForm("`[notify]`", |table| {
+    let commands = table.optional("commands", &List(0, COMMAND)).unwrap_or_default();
+    Some(Notify { commands, ..notify(table) })
+});
+/// `[notify]` of a scenario.
+pub(crate) const NOTIFY: TableForm<Notify> = TableForm("`[notify]`", |table| {
+    let message = "a scenario starts no program outside of the sandbox; put `commands` into \
+                   `runner.toml` of the results root";
+    table.forbid("commands", message);
+    Some(notify(table))
+});
+const WEBHOOK: TableForm<Webhook> = TableForm("`[[notify.webhooks]]`", webhook);
+const COMMAND: TableForm<NotifyCommand> = TableForm("`[[notify.commands]]`", command);
+const VARIABLE: TableForm<String> =
+    TableForm("`url` or `secret` of a webhook", |table| table.required("env", &NAME));
+const URL_OR_VARIABLE: StringOr<Text<String>, TableForm<String>> = StringOr {
+    string: URL,
+    table: VARIABLE,
+    words: "a URL or a table such as `{ env = \"NAME\" }`",
+};
+const ENDING: Word<RunEnding> = Word(
+    || vec!["completed", "tests-passed", "tests-failed", "failed", "incomplete", "cancelled"],
+    RunEnding::parse,
+);
+
+const URL: Text<String> = Text {
+    words: "a URL",
+    example: ", such as \"https://example.com/hook\"",
+    schema: r#"{"title": "such as `\"https://example.com/hook\"`", "type": "string", "pattern": "^https?://", "examples": ["https://example.com/hook"]}"#,
+    // Its path may be a secret, so the message does not repeat it.
+    parse: |text| match NetGrant::of_address(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(reason) => Err(reason.to_owned()),
+    },
+};
+
+const NAME: Text<String> = Text {
+    words: "the name of an environment variable",
+    example: " such as \"HOOK_URL\"",
+    schema: r#"{"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}"#,
+    parse: |text| match is_secret_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("use letters, digits and `_` in `{text}`, and no digit at its start")),
+    },
+};
+
+/// Reads the keys that scenarios and `runner.toml` share.
+fn notify(table: &mut Table<'_, '_>) -> Notify {
+    Notify {
+        wait: table.or("wait", &DURATION, r#""10s""#).into(),
+        webhooks: table.optional("webhooks", &List(0, WEBHOOK)).unwrap_or_default(),
+        commands: Vec::new(),
+    }
+}
+
+fn webhook(table: &mut Table<'_, '_>) -> Option<Webhook> {
+    let url = table.required("url", &URL_OR_VARIABLE);
+    let secret = table.optional("secret", &VARIABLE);
+    let private = table.or("private", &Boolean, "false");
+    let events = events(table);
+    let url = match url? {
+        Either::String(url) => WebhookUrl::Plain(url),
+        Either::Table(name) => WebhookUrl::Variable(name),
+    };
+    Some(Webhook { url, secret, private, events })
+}
+
+fn command(table: &mut Table<'_, '_>) -> Option<NotifyCommand> {
+    let command = table.required("command", &List(1, TEXT));
+    let events = events(table);
+    Some(NotifyCommand { command: command?, events })
+}
+
+fn events(table: &mut Table<'_, '_>) -> NotifyEvents {
+    const ALL: &str = r#"["completed", "failed", "incomplete", "cancelled"]"#;
+    NotifyEvents {
+        on: table.or("on", &List(0, ENDING), ALL),
+        longer_than: table.optional("longer_than", &TIMEOUT).map(Duration::from),
+        timeout: table.or("timeout", &TIMEOUT, r#""5s""#).into(),
+    }
+}
