@@ -1,63 +1,62 @@
-//! `--detach`: starts the same program in the background.
+//! `--detach`: starts the same program in the background, as the queue and a server do.
 //!
-//! The background process has the word `__detached` before its arguments, and a pipe as standard input. Once its run is on
-//! disk it writes one line to the pipe, leaves the terminal's session, and prints into the run's `runner.log`. Until then it
-//! prints to the terminal, and a signal of the terminal ends both processes.
+//! A process in the background has a word and the id of a request before its arguments, a pipe as standard input, and the lock
+//! of the request as standard output. Once its run is on disk it writes one line to the pipe, leaves the terminal's session,
+//! and prints into the run's `runner.log`. Until then it prints to the terminal, and a signal of the terminal ends both
+//! processes.
 
-use std::io::{self, Read as _};
-use std::process::{Command, Stdio};
-use std::{env, ffi::OsString, fs::File, os::unix::process::CommandExt as _, sync::Once};
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, Once, PoisonError};
+use std::{env, ffi::OsString, fs::File};
 
 use runner_engine::{Observer, RunEvent};
 use runner_model::{exit::Exit, visible::visible_line};
+use runner_operations::launch::{Launch, LaunchError, WORD, launch};
 use runner_report::{Started, VERSION};
 
 use crate::text::{CommandError, Out};
 
-/// The first argument of a background process.
-const WORD: &str = "__detached";
+/// The lock of the request, until the run exists.
+static LOCK: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
 /// Returns the arguments as the user typed them, without the program.
 pub fn arguments() -> impl Iterator<Item = OsString> {
-    env::args_os().skip(1).skip(usize::from(is_background()))
+    env::args_os().skip(if is_background() { 3 } else { 1 })
 }
 
 pub fn is_background() -> bool {
     env::args_os().nth(1).is_some_and(|word| word == WORD)
 }
 
+/// Returns the id of the request that this process in the background is for.
+pub fn request() -> Option<String> {
+    let id = env::args_os().nth(2).filter(|id| is_background() && !id.is_empty());
+    id?.into_string().ok()
+}
+
+/// Moves the lock of the request away from standard output, so that no child gets it. Does nothing in the foreground.
+pub fn keep_lock() {
+    if is_background()
+        && let Ok(null) = File::options().write(true).open("/dev/null")
+    {
+        let lock = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).ok();
+        *LOCK.lock().unwrap_or_else(PoisonError::into_inner) = lock;
+        let _ = rustix::stdio::dup2_stdout(null);
+    }
+}
+
 /// Starts the background process, and prints the id of its run or group. If the background process ends before that, returns
 /// its exit code.
 pub fn start(out: &Out, json: bool) -> Result<Exit, CommandError> {
-    let failed = |error: io::Error| {
-        CommandError::failed(format!("cannot start a process in the background: {error}"))
-    };
-    let (mut reader, writer) = io::pipe().map_err(failed)?;
-    // The path of the program may lead to another version by now.
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("runner").arg(WORD).args(arguments());
-    command.stdin(writer).stdout(Stdio::null());
-    let mut child = command.spawn().map_err(failed)?;
-    // The command holds the writer: without this, the pipe would stay open when the background process ends.
-    drop(command);
-    let mut line = String::new();
-    reader.read_to_string(&mut line).map_err(failed)?;
-    if let Ok(started) = serde_json::from_str::<Started>(&line) {
-        if json {
-            out.document(&started);
-        } else {
-            out.data(&started.id);
-        }
-        return Ok(Exit::Success);
+    let arguments: Vec<_> = arguments().collect();
+    match launch(Launch { arguments: &arguments, prints_messages: true, ..Launch::default() }) {
+        Ok(started) if json => out.document(&started),
+        Ok(started) => out.data(&started.id),
+        Err(error @ LaunchError::Start { .. }) => return Err(CommandError::failed(error)),
+        // The background process has printed the reason.
+        Err(error) => return error.exit().ok_or_else(|| CommandError::failed(error)),
     }
-    let status = child.wait().map_err(failed)?;
-    // The background process has printed the reason.
-    match status.code().and_then(|code| Exit::of_code(code as u8)) {
-        Some(exit) if exit != Exit::Success => Ok(exit),
-        _ => Err(CommandError::failed(format!(
-            "the process in the background ended before its run existed: {status}"
-        ))),
-    }
+    Ok(Exit::Success)
 }
 
 /// Writes the id to the first process and leaves the session, so that no signal of the terminal reaches this process. Later
@@ -74,6 +73,7 @@ pub fn report_start(id: &str, run_dir: Option<String>) {
         if let Ok(null) = File::open("/dev/null") {
             let _ = rustix::stdio::dup2_stdin(null);
         }
+        LOCK.lock().unwrap_or_else(PoisonError::into_inner).take();
     });
 }
 

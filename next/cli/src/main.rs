@@ -31,6 +31,7 @@ use crate::{
 
 fn main() -> ExitCode {
     runner_worker::main_if_child();
+    detach::keep_lock();
     // Without a handler, sessions have one of their own.
     let _ = runner_engine::fail_large_writes();
     let arguments: Vec<OsString> = env::args_os().take(1).chain(detach::arguments()).collect();

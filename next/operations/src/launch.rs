@@ -1,1 +1,133 @@
 //! Starts `exec`, `resume` and `rescore` as processes of their own.
+//!
+//! The new process runs the same program, with [`WORD`] and the id of a request before its arguments. It reports its run in a
+//! line of JSON on its standard input, which is a pipe, and then leaves the session of the terminal. Its standard output is
+//! the lock of the request, which it holds until its run exists.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read as _};
+use std::os::unix::{fs::FileExt as _, process::CommandExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::{error::Error, fmt, fs::File, thread};
+
+use runner_model::exit::Exit;
+use runner_model::visible::shown_path;
+use runner_report::Started;
+use rustix::fs::{MemfdFlags, memfd_create};
+
+/// The first argument of a process in the background.
+pub const WORD: &str = "__detached";
+
+/// Bytes that are kept of the messages of a process that has started no run: the last ones.
+const MAX_MESSAGES: u64 = 64 << 10;
+
+/// A command that starts a session in a process of its own.
+#[derive(Debug, Default)]
+pub struct Launch<'a> {
+    /// The words after `runner`, as the first line of the run's log shows them.
+    pub arguments: &'a [OsString],
+    /// The working directory. `None` for that of this process.
+    pub folder: Option<&'a Path>,
+    /// The results root of a command without `--results`. `None` if the environment has it.
+    pub results: Option<&'a Path>,
+    /// Id of the request that the session's entry in the manifest names.
+    pub request: Option<&'a str>,
+    /// An open file that is locked. The process keeps it open until its run exists.
+    pub lock: Option<File>,
+    /// The process prints its messages to the standard error of this one until its run exists. Otherwise [`LaunchError`] has
+    /// them.
+    pub prints_messages: bool,
+}
+
+/// Reason why a process has started no run.
+#[derive(Debug)]
+pub enum LaunchError {
+    /// The process could not be started.
+    Start { folder: PathBuf, source: io::Error },
+    /// The process ended before its run existed.
+    Ended {
+        status: ExitStatus,
+        /// The messages of the process, at most the last 64 KiB. Empty if it has printed them.
+        messages: String,
+    },
+}
+
+impl LaunchError {
+    /// Returns the exit code of a process that ended with a documented one, other than 0.
+    pub fn exit(&self) -> Option<Exit> {
+        let Self::Ended { status, .. } = self else { return None };
+        let exit = Exit::of_code(u8::try_from(status.code()?).ok()?)?;
+        (exit != Exit::Success).then_some(exit)
+    }
+}
+
+impl Error for LaunchError {}
+
+impl fmt::Display for LaunchError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start { folder, source } => {
+                write!(out, "cannot start `runner` in {}: {source}", shown_path(folder))
+            }
+            Self::Ended { status, messages } if messages.trim().is_empty() => {
+                write!(out, "the process in the background ended before its run existed: {status}")
+            }
+            Self::Ended { messages, .. } => out.write_str(messages.trim_end()),
+        }
+    }
+}
+
+/// Starts the process, and waits until its run or group exists. The process outlives this one.
+///
+/// # Errors
+///
+/// The process cannot be started, or ends before its run exists.
+pub fn launch(launch: Launch<'_>) -> Result<Started, LaunchError> {
+    let folder = launch.folder.unwrap_or(Path::new(".")).to_owned();
+    let failed = |source| LaunchError::Start { folder: folder.clone(), source };
+    let (mut reader, writer) = io::pipe().map_err(failed)?;
+    let messages = memfd_create("messages", MemfdFlags::CLOEXEC);
+    let messages = File::from(messages.map_err(|error| failed(error.into()))?);
+    // The path of the program may lead to another version by now.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("runner").arg(WORD).arg(launch.request.map_or(OsStr::new(""), OsStr::new));
+    command.args(launch.arguments).current_dir(&folder).stdin(writer);
+    command.stdout(launch.lock.map_or_else(Stdio::null, Stdio::from));
+    if !launch.prints_messages {
+        command.stderr(messages.try_clone().map_err(failed)?);
+    }
+    if let Some(results) = launch.results {
+        command.env("RUNNER_RESULTS", results);
+    }
+    let mut child = command.spawn().map_err(failed)?;
+    // The command holds the writer: without this, the pipe would stay open when the process ends.
+    drop(command);
+    let mut line = String::new();
+    let read = reader.read_to_string(&mut line);
+    match serde_json::from_str(&line) {
+        Ok(started) => {
+            reap(child);
+            Ok(started)
+        }
+        Err(_) => {
+            read.map_err(failed)?;
+            let status = child.wait().map_err(failed)?;
+            Err(LaunchError::Ended { status, messages: last_of(&messages) })
+        }
+    }
+}
+
+/// Waits for the end of a process in a thread: in a long-lived parent it would stay in the table of processes.
+fn reap(mut child: Child) {
+    let _ = thread::Builder::new().stack_size(64 << 10).spawn(move || child.wait());
+}
+
+/// Returns the last [`MAX_MESSAGES`] bytes of a file.
+fn last_of(file: &File) -> String {
+    let length = file.metadata().map_or(0, |data| data.len());
+    let mut bytes = vec![0; length.min(MAX_MESSAGES) as usize];
+    // Without the messages, the error has the exit status.
+    let read = file.read_exact_at(&mut bytes, length.saturating_sub(MAX_MESSAGES));
+    read.map_or_else(|_| String::new(), |()| String::from_utf8_lossy(&bytes).into_owned())
+}
