@@ -222,6 +222,7 @@ impl SessionArgs {
                 (true, true) => Share::AloneOnce,
             },
             command: typed_command(),
+            request: detach::request(),
             secret_files: self.secret_file.clone(),
         }
     }

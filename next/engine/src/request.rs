@@ -50,7 +50,7 @@ pub struct RescoreRequest {
 }
 
 /// Settings of a session that are not part of the scenario.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SessionRequest {
     /// Path of the results root.
     pub results: PathBuf,
@@ -60,6 +60,8 @@ pub struct SessionRequest {
     pub share: Share,
     /// Command line for the manifest, as the user typed it.
     pub command: Vec<String>,
+    /// Id of the request of the queue or of a server that the session is started for.
+    pub request: Option<String>,
     /// Files with values of secrets. They take precedence over the environment, and later files over earlier ones.
     pub secret_files: Vec<PathBuf>,
 }

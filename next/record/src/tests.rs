@@ -82,6 +82,7 @@ pub(crate) fn session(writer: &'static str) -> NewSession {
     NewSession {
         writer,
         command: vec!["runner".into(), writer.into(), "a scenario.toml".into()],
+        request: None,
         settings: settings(),
         last_seq: 0,
         rerun: None,

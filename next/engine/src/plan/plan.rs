@@ -119,11 +119,12 @@ impl Plan {
     }
 
     /// Returns the manifest's entry of a session that does not wait and selects no trials to run again.
-    pub(crate) fn session(&self, writer: &'static str, command: &[String]) -> NewSession {
+    pub(crate) fn session(&self, writer: &'static str, request: &SessionRequest) -> NewSession {
         NewSession {
             last_seq: 0,
             writer,
-            command: command.to_vec(),
+            command: request.command.clone(),
+            request: request.request.clone(),
             settings: self.settings.clone(),
             rerun: None,
             pending: None,

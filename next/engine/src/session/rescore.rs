@@ -70,7 +70,7 @@ pub fn rescore(
         pending: Some(prepared.fold.left()),
         removed: prepared.fold.removed(),
         waits: !is_free,
-        ..plan.session(RESCORE, &request.session.command)
+        ..plan.session(RESCORE, &request.session)
     };
     let work = Work {
         id: owned.dir().id().to_owned(),

@@ -147,7 +147,7 @@ fn run_prepared(
         pending: Some(fold.left()),
         removed: fold.removed(),
         waits: !is_free,
-        ..plan.session("resume", &request.session.command)
+        ..plan.session("resume", &request.session)
     };
     let work = Work {
         id: owned.dir().id().to_owned(),

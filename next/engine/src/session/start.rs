@@ -130,7 +130,7 @@ pub(crate) fn prepare(
     suite: File,
 ) -> Result<(Work, RunParts), EngineError> {
     let options = &request.session;
-    let session = plan.session("exec", &options.command);
+    let session = plan.session("exec", options);
     let mut new = new_run(&plan, &request.scenario, session)?;
     new.labels.clone_from(&request.labels);
     new.id = request.folder.clone().unwrap_or(new.id);

@@ -21,7 +21,7 @@ use runner_scenario::{Selection, load, resolve};
 
 use super::{Ended, EngineError, Observer, Plan, PrestartedWorker, Work, run};
 use crate::{
-    RunEvent,
+    RunEvent, SessionRequest,
     clock::monotonic,
     schedule::Blame,
     session::run_parts::{RunParts, new_run},
@@ -273,7 +273,7 @@ fn session(
     let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
     (plan.settings.jobs, plan.settings.timeout) = (2, timeout);
     let root = ResultsRoot::open(&folder.path().join("results")).unwrap();
-    let new_session = plan.session("exec", &["runner".to_owned()]);
+    let new_session = plan.session("exec", &SessionRequest::default());
     let parts = RunParts {
         root: root.clone(),
         suite: file,

@@ -244,6 +244,9 @@ pub struct SessionEntry {
     pub number: u32,
     /// The command as typed.
     pub command: Vec<String>,
+    /// Id of the request of the queue or of a server that the session was started for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
     pub pid: u32,
     pub host: String,
     pub user: String,

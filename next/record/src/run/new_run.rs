@@ -35,6 +35,8 @@ pub struct NewSession {
     pub writer: &'static str,
     /// The command as typed.
     pub command: Vec<String>,
+    /// Id of the request that the session is started for.
+    pub request: Option<String>,
     pub settings: SessionSettings,
     /// Number of the last row that the caller has read; 0 for a new run.
     pub last_seq: u64,
@@ -80,6 +82,7 @@ pub(super) fn session_entry(
     SessionEntry {
         number,
         command: session.command,
+        request: session.request,
         pid: std::process::id(),
         host: lock::host(),
         user: lock::user(),

@@ -140,6 +140,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
         session: NewSession {
             writer: "exec",
             command: vec!["runner".into(), "exec".into(), "basic.toml".into()],
+            request: None,
             settings: SessionSettings {
                 jobs: 2,
                 timeout: Duration::from_secs(60),

@@ -215,6 +215,7 @@ fn new_manifest(
     let session = NewSession {
         writer: MERGE,
         command: merge.command.clone(),
+        request: None,
         settings: plan.sessions.last().map(|last| last.settings.clone()).unwrap_or_default(),
         last_seq,
         rerun: None,

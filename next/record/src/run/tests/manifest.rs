@@ -76,6 +76,7 @@ fn manifest() -> Manifest {
         sessions: vec![SessionEntry {
             number: 1,
             command: vec!["runner".into(), "exec".into(), "basic.toml".into()],
+            request: None,
             pid: 7,
             host: "machine".into(),
             user: "me".into(),
