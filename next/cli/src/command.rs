@@ -57,6 +57,7 @@ pub enum Command {
     /// Continue a paused run
     #[command(after_help = control::WITHOUT_RUN)]
     Unpause(RunArgs),
+    Label(control::LabelArgs),
     /// Check the files of a run for damage
     Verify(RunArgs),
     Cleanup(upkeep::CleanupArgs),
@@ -87,14 +88,14 @@ pub const GROUPS: [(&str, &[&str]); 7] = [
     ("Start", &["init", "validate"]),
     ("Run", &["exec", "resume", "rescore", "merge"]),
     ("Inspect", &["list", "show", "report", "compare", "history", "logs"]),
-    ("Control", &["stop", "cancel", "pause", "unpause", "wait"]),
+    ("Control", &["stop", "cancel", "pause", "unpause", "wait", "label"]),
     ("Write providers", &["plugin"]),
     ("Maintain", &["verify", "cleanup", "prune", "pin", "unpin", "reindex"]),
     ("Help", &["help", "schema", "completions", "man"]),
 ];
 
 /// The commands and their examples, which work in the folder of `runner init`.
-const EXAMPLES: [(&str, &[&str]); 32] = [
+const EXAMPLES: [(&str, &[&str]); 33] = [
     ("init", &["runner init", "runner init examples/first"]),
     ("validate", &["runner validate first.toml"]),
     (
@@ -121,6 +122,7 @@ const EXAMPLES: [(&str, &[&str]); 32] = [
     ("cancel", &["runner cancel", "runner cancel latest --reason 'no longer needed'"]),
     ("pause", &["runner pause"]),
     ("unpause", &["runner unpause"]),
+    ("label", &["runner label latest team=night", "runner label latest --remove team"]),
     ("wait", &["runner wait", "runner wait latest --timeout 30m"]),
     ("list", &["runner list --status passed", "runner list --scenario 'first*' --since 7d --json"]),
     (
@@ -233,6 +235,7 @@ impl Command {
             Self::Cancel(args) => control::request(args, RequestMode::Cancel, out),
             Self::Pause(args) => control::request(args, RequestMode::Pause, out),
             Self::Unpause(args) => control::unpause(args, out),
+            Self::Label(args) => control::label(args, out),
             Self::Verify(args) => upkeep::verify(args, out),
             Self::Cleanup(args) => upkeep::cleanup(args, out),
             Self::Prune(args) => upkeep::prune(args, out),

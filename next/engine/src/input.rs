@@ -4,7 +4,7 @@ use std::thread;
 
 use runner_model::{WorkerId, row::Actor};
 use runner_prepare::PrepareError;
-use runner_record::{Ack, Owned, RecordError, Request};
+use runner_record::{Ack, LabelRequest, Owned, RecordError, Request};
 
 use crate::signals::SignalEvent;
 use crate::workers::{LinkEvent, Supply};
@@ -20,6 +20,8 @@ pub(crate) enum Input {
     Request(Box<Request>),
     /// Another process's request to pause, or `None` once it is withdrawn.
     Pause(Option<Box<Actor>>),
+    /// Another process's request to change labels.
+    Labels(Box<LabelRequest>),
     /// Sent once the run is on disk. The outer error is a panic of the thread that creates it.
     Created(Box<thread::Result<Result<Owned, RecordError>>>),
     /// A message for the user.

@@ -17,11 +17,16 @@ pub use disk::{layout::is_run_name, plugin_cache::PluginCache, scratch::Scratch}
 pub use root::command::{command, default_root};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
+pub use root::queue::{
+    ActiveRun, LockedQueue, Preemption, QueueState, QueuedRequest, Requests as QueueRequests, RequestMark,
+    TakenRequest,
+};
 pub use root::trials::{RunResults, ShortFingerprints, TrialResult, Trials};
 pub use root::{results_root::ResultsRoot, root_lock::Share, settings::SettingsFile};
 pub use rows::fold::{Fold, RowEffect, RowFacts, TrialState, UnplannedFold};
 pub use rows::writer::{Ack, Writer};
 pub use rows::{line_reader::ReadLine, rerun::Rerun};
+pub use run::labels::{LabelChange, LabelRequest};
 pub use run::live::{Compiling, End, InFlight, Live, LiveWriter, WaitingTrial, running_at_death};
 pub use run::manifest::{
     FORMAT, GroupPlace, Manifest, ManifestProvider, MergedShard, Metadata, Pause, Pin, RowsFile,

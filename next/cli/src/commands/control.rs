@@ -1,14 +1,16 @@
-//! `runner stop`, `cancel`, `pause` and `unpause`: requests to the process that works on a run.
+//! `runner stop`, `cancel`, `pause`, `unpause` and `label`: requests to the process that works on a run.
 
 use std::{sync::mpsc, thread, time::Duration};
 
 use runner_model::units::{grouped, plural};
 use runner_model::{RunStatus, exit::Exit, visible::visible_line};
-use runner_record::{Answer, InFlight, RecordError, RequestMode, ResultsRoot, RunDir, actor};
+use runner_record::{
+    Answer, Holder, InFlight, LabelChange, RecordError, RequestMode, ResultsRoot, RunDir, actor,
+};
 use runner_report::RequestResult;
 
 use super::target::Target;
-use crate::args::RunArgs;
+use crate::args::{self, RootArgs, RunArgs};
 use crate::text::{CommandError, Out, style, summary};
 
 /// The end of the help of these commands.
@@ -41,6 +43,25 @@ pub struct RequestArgs {
     /// The reason; it is stored in the run with your name
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+}
+
+/// Set or remove labels of a run, also while it is running
+#[derive(clap::Args)]
+pub struct LabelArgs {
+    /// Id or a unique part of it, path, or `latest`
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// Labels to set
+    #[arg(value_name = "KEY=VALUE", value_parser = args::label, required_unless_present = "remove")]
+    set: Vec<(String, String)>,
+    /// Remove a label; repeatable
+    #[arg(long, value_name = "KEY")]
+    remove: Vec<String>,
+    #[command(flatten)]
+    root: RootArgs,
+    /// Print one JSON document
+    #[arg(long, display_order = 801)]
+    json: bool,
 }
 
 pub fn stop(args: &StopArgs, out: &Out) -> Result<Exit, CommandError> {
@@ -112,31 +133,56 @@ fn send(
             let problem = format!("there is nothing to cancel: {}", answer_line(&asked, false));
             return Err(CommandError::usage(style::plain(&problem)));
         }
-        let holder = match answer {
-            Answer::NoAnswer => Some(run.holder().unwrap_or_default()),
-            _ => None,
-        };
-        let suspended = holder.as_ref().filter(|holder| holder.is_suspended());
-        let suspended = suspended.map(|holder| suspended_line(&asked.run.short, mode, holder.pid));
-        out.document_or(args.json, &asked, |asked| {
-            out.data(suspended.as_ref().unwrap_or(&answer_line(asked, was_running)));
-        });
-        if let Some(holder) = holder {
-            let process = match (suspended, holder.pid) {
-                (Some(line), _) => Some(line).filter(|_| args.json),
-                (None, 0) => {
-                    Some("another program holds the lock of the run: end that program".into())
-                }
-                (None, pid) => Some(format!(
-                    "process {pid} on {} works on the run and did not respond in time: try again, or end the process",
-                    holder.host
-                )),
-            };
-            process.iter().for_each(|process| out.warn(process));
-            exit = exit.worse(Exit::Held);
-        }
+        let line = answer_line(&asked, was_running);
+        exit = exit.worse(print_answer(run, &asked, &line, while_suspended(mode), args.json, out));
     }
     Ok(exit)
+}
+
+pub fn label(args: &LabelArgs, out: &Out) -> Result<Exit, CommandError> {
+    let change = LabelChange {
+        set: args.set.iter().cloned().collect(),
+        remove: args.remove.iter().cloned().collect(),
+    };
+    let run = args.root.open()?.find(&args.run)?;
+    let root = run.results_root()?;
+    let result = root.label(&run, &change, &actor(None))?;
+    let labelled = RequestResult::read(&root, &run, result)?;
+    let line = answer_line(&labelled, false);
+    let suspended = "no label was changed; to let it continue";
+    Ok(print_answer(&run, &labelled, &line, suspended, args.json, out))
+}
+
+/// Prints the answer to a request, and the process that did not respond.
+fn print_answer(
+    run: &RunDir,
+    asked: &RequestResult,
+    line: &str,
+    while_suspended: &str,
+    is_json: bool,
+    out: &Out,
+) -> Exit {
+    let no_answer = asked.result == Answer::NoAnswer;
+    let holder = no_answer.then(|| run.holder().unwrap_or_default());
+    let suspended = holder.as_ref().filter(|holder| holder.is_suspended());
+    let suspended = suspended.map(|Holder { pid, .. }| {
+        format!(
+            "run {} is suspended by Ctrl-Z; {while_suspended}: `fg` in its terminal, or kill -CONT {pid}",
+            asked.run.short
+        )
+    });
+    out.document_or(is_json, asked, |_| out.data(suspended.as_deref().unwrap_or(line)));
+    let Some(holder) = holder else { return Exit::Success };
+    let process = match (suspended, holder.pid) {
+        (Some(line), _) => Some(line).filter(|_| is_json),
+        (None, 0) => Some("another program holds the lock of the run: end that program".into()),
+        (None, pid) => Some(format!(
+            "process {pid} on {} works on the run and did not respond in time: try again, or end the process",
+            holder.host
+        )),
+    };
+    process.iter().for_each(|process| out.warn(process));
+    Exit::Held
 }
 
 /// Lists the attempts in flight that a stop waits for.
@@ -157,14 +203,14 @@ fn print_awaited(run: &RunDir, mode: Option<RequestMode>, out: &Out) {
     }
 }
 
-fn suspended_line(short: &str, mode: Option<RequestMode>, pid: u32) -> String {
-    let next = match mode {
+/// Returns the effect of a request to a suspended process, and the start of the next step.
+fn while_suspended(mode: Option<RequestMode>) -> &'static str {
+    match mode {
         None => "to let it continue",
         Some(RequestMode::Pause) => "it is not paused; to let it continue",
         Some(RequestMode::Cancel) => "it is cancelled when it continues",
         Some(_) => "it stops when it continues",
-    };
-    format!("run {short} is suspended by Ctrl-Z; {next}: `fg` in its terminal, or kill -CONT {pid}")
+    }
 }
 
 /// Formats the answer to a request. `was_running` is of the time before it.
@@ -186,6 +232,14 @@ fn answer_line(RequestResult { result, run, .. }: &RequestResult, was_running: b
         Answer::AlreadyTerminal | Answer::Refused => state("has already ended"),
         Answer::AlreadyPaused => state("was already paused"),
         Answer::NotPaused => state("is not paused"),
+        Answer::Labelled => {
+            let labels = run.head.labels.iter().map(|(key, value)| format!("{key}={value}"));
+            let labels = labels.collect::<Vec<_>>().join(", ");
+            match &*visible_line(&labels) {
+                "" => format!("run {short} has no labels"),
+                labels => format!("labels of run {short}: {labels}"),
+            }
+        }
         Answer::NoAnswer => state("did not respond"),
     }
 }

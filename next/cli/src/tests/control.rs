@@ -1,4 +1,4 @@
-//! Snapshots of the answers to `stop`, `cancel`, `pause` and `unpause`.
+//! Snapshots of the answers to `stop`, `cancel`, `pause`, `unpause` and `label`.
 
 use insta::assert_snapshot;
 use runner_record::Answer;
@@ -21,6 +21,10 @@ fn answers_name_the_new_status() {
         "status": "cancelled", "verdict": "none", "reason": "cancelled", "counts": counts,
     });
     let running = json!({"status": "running", "verdict": "none", "counts": counts});
+    let labelled = json!({
+        "status": "running", "verdict": "none", "counts": counts,
+        "labels": {"team": "night", "with a break": "a\nb"},
+    });
     let lines = [
         (Answer::Stopped, &stopped),
         (Answer::AlreadyTerminal, &stopped),
@@ -28,6 +32,8 @@ fn answers_name_the_new_status() {
         (Answer::Unpaused, &running),
         (Answer::NotPaused, &running),
         (Answer::NoAnswer, &running),
+        (Answer::Labelled, &running),
+        (Answer::Labelled, &labelled),
         (Answer::Removed, &running),
     ]
     .map(|(result, keys)| {

@@ -279,6 +279,12 @@ impl<'a> Coordinator<'a> {
                 self.pause.by = by.map(|by| *by);
                 self.apply(|schedule| schedule.pause(is_paused));
             }
+            Input::Labels(request) => {
+                // If the session has ended, the sender sets the labels itself.
+                if let Some(Err(error)) = self.owned().map(|owned| owned.label(&request)) {
+                    self.notice(&error.to_string());
+                }
+            }
             Input::Created(created) => {
                 let owned = created.unwrap_or_else(|panic| resume_unwind(panic))?;
                 self.created(owned)?;
@@ -535,6 +541,11 @@ impl<'a> Coordinator<'a> {
         later.into_iter().for_each(|input| drop(inputs.send(input)));
     }
 
+    /// Returns the run on disk, also while it waits.
+    fn owned(&mut self) -> Option<&mut Owned> {
+        self.run.as_mut().map(|run| &mut run.owned).or(self.waiting.as_mut())
+    }
+
     fn pause(&mut self, is_paused: bool) {
         // Checks of a new run end in a pause, too.
         self.pool.pause(is_paused && !self.is_unreported);
@@ -546,21 +557,15 @@ impl<'a> Coordinator<'a> {
             (true, Some(by)) => format!("paused by {}", requests::describe_actor(by)),
             (false, _) => "continued".to_owned(),
         });
-        let owned = match &mut self.run {
-            Some(run) => {
-                let worked = Duration::from(self.now - RunTime::default());
-                run.owned.note_times(worked, self.clock.suspended());
-                Some(&mut run.owned)
-            }
-            None => self.waiting.as_mut(),
-        };
+        if let Some(run) = &mut self.run {
+            let worked = Duration::from(self.now - RunTime::default());
+            run.owned.note_times(worked, self.clock.suspended());
+        }
         // Run time stands still in a pause, so the timer would not become due.
         self.timers.live = self.now.0;
-        if let Some(owned) = owned {
-            let noted = owned.note_pause(is_paused, by.clone());
-            if let Err(error) = noted {
-                self.notice(&error.to_string());
-            }
+        let noted = self.owned().map(|owned| owned.note_pause(is_paused, by.clone()));
+        if let Some(Err(error)) = noted {
+            self.notice(&error.to_string());
         }
         self.observer.event(&if is_paused {
             RunEvent::Paused { by: by.as_ref() }

@@ -22,6 +22,7 @@ pub(crate) fn watch(
 ) -> io::Result<()> {
     let watch = move || {
         let (mut sent, mut is_paused) = (HashSet::new(), false);
+        let mut labels = None;
         while !watchdog.is_over() {
             let mut pause = None;
             for request in requests.pending() {
@@ -41,6 +42,11 @@ pub(crate) fn watch(
                 is_paused = pause.is_some();
                 let _ = inputs.send(Input::Pause(pause.map(Box::new)));
             }
+            let request = requests.labels();
+            if let Some(request) = request.clone().filter(|_| request != labels) {
+                let _ = inputs.send(Input::Labels(Box::new(request)));
+            }
+            labels = request;
             thread::sleep(POLL_EVERY);
         }
     };

@@ -12,7 +12,7 @@ use crate::disk::lock;
 use crate::run::requests::{self, PATIENCE, remove_all};
 use crate::{Holder, Manifest, Owned, RecordError, Request, RequestMode, ResultsRoot, RunDir};
 
-const POLL_EVERY: Duration = Duration::from_millis(20);
+pub(crate) const POLL_EVERY: Duration = Duration::from_millis(20);
 
 impl Owned {
     /// Cancels an `incomplete` or `failed` run.
@@ -49,7 +49,9 @@ pub enum Answer {
     Unpaused,
     /// The run was not paused.
     NotPaused,
-    /// The process lives, and is suspended or did not answer in time. The request stays, unless it is a pause.
+    /// The labels are as requested.
+    Labelled,
+    /// The process lives, and is suspended or did not answer in time. The request stays only if it ends the run.
     NoAnswer,
 }
 

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::disk::beneath::{Dir, Stamp};
 use crate::disk::layout::MANIFEST;
 use crate::root::command::quoted_path;
+use crate::root::queue::RequestMark;
 use crate::{InFlight, RecordError, Rerun};
 
 /// A manifest has some KiB, with hundreds of providers or sessions some MiB. A larger one is refused.
@@ -244,9 +245,9 @@ pub struct SessionEntry {
     pub number: u32,
     /// The command as typed.
     pub command: Vec<String>,
-    /// Id of the request of the queue or of a server that the session was started for.
+    /// The request that the session was started for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<String>,
+    pub request: Option<RequestMark>,
     pub pid: u32,
     pub host: String,
     pub user: String,
@@ -419,7 +420,7 @@ impl Manifest {
     }
 
     /// Fails if the texts are too long for a list. The error describes the problem.
-    fn check_texts(&self) -> Result<(), String> {
+    pub(crate) fn check_texts(&self) -> Result<(), String> {
         let name = self.scenario.len();
         if name > MAX_NAME {
             return Err(format!("the scenario's name has {name} bytes: use at most {MAX_NAME}"));

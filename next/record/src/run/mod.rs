@@ -2,6 +2,7 @@
 
 pub(crate) mod control;
 pub(crate) mod folder;
+pub(crate) mod labels;
 pub(crate) mod live;
 pub(crate) mod manifest;
 pub(crate) mod merge;

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::{beneath::Dir, lock};
 
+/// A request to change labels; see `labels.rs`.
+pub(crate) const LABELS: &str = "request-label.json";
 /// The reason in a request must fit into a row.
 const MAX_BYTES: u64 = 8 << 10;
 /// Time for an owner after the grace: 1 s for the stop, the rest for a busy machine.
@@ -99,7 +101,7 @@ pub(crate) fn read(dir: &Dir, mode: RequestMode) -> Option<Request> {
 
 /// Removes all requests. Only the holder of the lock may call it.
 pub(crate) fn remove_all(dir: &Dir) {
-    for mode in RequestMode::ALL {
-        let _ = dir.remove(mode.file());
+    for name in RequestMode::ALL.map(RequestMode::file).iter().chain([&LABELS]) {
+        let _ = dir.remove(name);
     }
 }

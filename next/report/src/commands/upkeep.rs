@@ -79,7 +79,7 @@ pub struct Started {
     pub run_dir: Option<String>,
 }
 
-/// `runner stop`, `cancel`, `pause` and `unpause`.
+/// `runner stop`, `cancel`, `pause`, `unpause` and `label`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct RequestResult {
     /// Always [`VERSION`].

@@ -37,7 +37,7 @@ pub const SCHEMAS: &[NamedSchema] = &[
     named("rescore-plan", "Line of `rescore --dry-run`", of::<RescoreLine>),
     named("log-entry", "Line of `logs`", of::<LogEntry>),
     named("started", "Document of `exec --detach` and `resume --detach`", of::<Started>),
-    named("request", "Document of `stop`, `cancel`, `pause` and `unpause`", of::<RequestResult>),
+    named("request", "Document of `stop`, `cancel`, `pause`, `unpause`, `label`", of::<RequestResult>),
     named("list", "Document of `list`, and of `show` for a group", of::<RunList>),
     named("show", "Document of `show`", of::<RunDocument>),
     named("show-trial", "Document of `show RUN TRIAL`", of::<TrialDocument>),
