@@ -17,10 +17,6 @@ pub use disk::{layout::is_run_name, plugin_cache::PluginCache, scratch::Scratch}
 pub use root::command::{command, default_root};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
-pub use root::queue::{
-    ActiveRun, LockedQueue, Preemption, QueueState, QueuedRequest, Requests as QueueRequests, RequestMark,
-    TakenRequest,
-};
 pub use root::trials::{RunResults, ShortFingerprints, TrialResult, Trials};
 pub use root::{results_root::ResultsRoot, root_lock::Share, settings::SettingsFile};
 pub use rows::fold::{Fold, RowEffect, RowFacts, TrialState, UnplannedFold};
