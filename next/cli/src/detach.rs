@@ -1,6 +1,6 @@
 //! `--detach`: starts the same program in the background, as the queue and a server do.
 //!
-//! A process in the background has a word and the id of a request before its arguments, a pipe as standard input, and the lock
+//! A process in the background has a word and a request before its arguments, a pipe as standard input, and the lock
 //! of the request as standard output. Once its run is on disk it writes one line to the pipe, leaves the terminal's session,
 //! and prints into the run's `runner.log`. Until then it prints to the terminal, and a signal of the terminal ends both
 //! processes.
@@ -12,6 +12,7 @@ use std::{env, ffi::OsString, fs::File};
 use runner_engine::{Observer, RunEvent};
 use runner_model::{exit::Exit, visible::visible_line};
 use runner_operations::launch::{Launch, LaunchError, WORD, launch};
+use runner_record::RequestMark;
 use runner_report::{Started, VERSION};
 
 use crate::text::{CommandError, Out};
@@ -21,22 +22,23 @@ static LOCK: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
 /// Returns the arguments as the user typed them, without the program.
 pub fn arguments() -> impl Iterator<Item = OsString> {
-    env::args_os().skip(if is_background() { 3 } else { 1 })
+    env::args_os().skip(if is_background() { 4 } else { 1 })
 }
 
 pub fn is_background() -> bool {
     env::args_os().nth(1).is_some_and(|word| word == WORD)
 }
 
-/// Returns the id of the request that this process in the background is for.
-pub fn request() -> Option<String> {
-    let id = env::args_os().nth(2).filter(|id| is_background() && !id.is_empty());
-    id?.into_string().ok()
+/// Returns the request that this process in the background is for.
+pub fn request() -> Option<RequestMark> {
+    let mut words = env::args_os().skip(2).map_while(|word| word.into_string().ok());
+    let id = words.next().filter(|id| is_background() && !id.is_empty())?;
+    Some(RequestMark { id, priority: words.next()?.parse().ok()? })
 }
 
-/// Moves the lock of the request away from standard output, so that no child gets it. Does nothing in the foreground.
+/// Moves the lock of the request away from standard output, so that no child gets it. Does nothing without a request.
 pub fn keep_lock() {
-    if is_background()
+    if request().is_some()
         && let Ok(null) = File::options().write(true).open("/dev/null")
     {
         let lock = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).ok();
@@ -73,7 +75,10 @@ pub fn report_start(id: &str, run_dir: Option<String>) {
         if let Ok(null) = File::open("/dev/null") {
             let _ = rustix::stdio::dup2_stdin(null);
         }
-        LOCK.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // An empty file is a request whose run exists.
+        if let Some(lock) = LOCK.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = rustix::fs::ftruncate(lock, 0);
+        }
     });
 }
 

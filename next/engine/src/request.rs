@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use runner_model::{ScenarioOverrides, SessionOverrides};
-use runner_record::{ManifestProvider, Rerun, Selected, Share};
+use runner_record::{ManifestProvider, RequestMark, Rerun, Selected, Share};
 
 /// Arguments of [`exec`](crate::exec).
 #[derive(Clone, Debug)]
@@ -60,8 +60,8 @@ pub struct SessionRequest {
     pub share: Share,
     /// Command line for the manifest, as the user typed it.
     pub command: Vec<String>,
-    /// Id of the request of the queue or of a server that the session is started for.
-    pub request: Option<String>,
+    /// The request of the queue or of a server that the session is started for.
+    pub request: Option<RequestMark>,
     /// Files with values of secrets. They take precedence over the environment, and later files over earlier ones.
     pub secret_files: Vec<PathBuf>,
 }

@@ -1,18 +1,20 @@
 //! Starts `exec`, `resume` and `rescore` as processes of their own.
 //!
-//! The new process runs the same program, with [`WORD`] and the id of a request before its arguments. It reports its run in a
+//! The new process runs the same program, with [`WORD`] and the id and priority of a request before its arguments. It reports its run in a
 //! line of JSON on its standard input, which is a pipe, and then leaves the session of the terminal. Its standard output is
 //! the lock of the request, which it holds until its run exists.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::os::unix::{fs::FileExt as _, process::CommandExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::{error::Error, fmt, fs::File, thread};
+use std::{error::Error, fmt, fs::File, thread, time::Duration};
 
 use runner_model::exit::Exit;
+use runner_model::units::show_duration;
 use runner_model::visible::shown_path;
+use runner_record::RequestMark;
 use runner_report::Started;
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -31,8 +33,8 @@ pub struct Launch<'a> {
     pub folder: Option<&'a Path>,
     /// The results root of a command without `--results`. `None` if the environment has it.
     pub results: Option<&'a Path>,
-    /// Id of the request that the session's entry in the manifest names.
-    pub request: Option<&'a str>,
+    /// The request that the session's entry in the manifest names.
+    pub request: Option<&'a RequestMark>,
     /// An open file that is locked. The process keeps it open until its run exists.
     pub lock: Option<File>,
     /// The process prints its messages to the standard error of this one until its run exists. Otherwise [`LaunchError`] has
@@ -51,6 +53,8 @@ pub enum LaunchError {
         /// The messages of the process, at most the last 64 KiB. Empty if it has printed them.
         messages: String,
     },
+    /// A preview took longer than this.
+    Late(Duration),
 }
 
 impl LaunchError {
@@ -74,6 +78,9 @@ impl fmt::Display for LaunchError {
                 write!(out, "the process in the background ended before its run existed: {status}")
             }
             Self::Ended { messages, .. } => out.write_str(messages.trim_end()),
+            Self::Late(within) => {
+                write!(out, "the plan took longer than {}", show_duration(*within))
+            }
         }
     }
 }
@@ -87,11 +94,11 @@ pub fn launch(launch: Launch<'_>) -> Result<Started, LaunchError> {
     let folder = launch.folder.unwrap_or(Path::new(".")).to_owned();
     let failed = |source| LaunchError::Start { folder: folder.clone(), source };
     let (mut reader, writer) = io::pipe().map_err(failed)?;
-    let messages = memfd_create("messages", MemfdFlags::CLOEXEC);
-    let messages = File::from(messages.map_err(|error| failed(error.into()))?);
+    let messages = new_messages().map_err(failed)?;
     // The path of the program may lead to another version by now.
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("runner").arg(WORD).arg(launch.request.map_or(OsStr::new(""), OsStr::new));
+    let (id, priority) = launch.request.map_or(("", 0), |mark| (&*mark.id, mark.priority));
+    command.arg0("runner").args([WORD, id, &priority.to_string()]);
     command.args(launch.arguments).current_dir(&folder).stdin(writer);
     command.stdout(launch.lock.map_or_else(Stdio::null, Stdio::from));
     if !launch.prints_messages {
@@ -123,8 +130,13 @@ fn reap(mut child: Child) {
     let _ = thread::Builder::new().stack_size(64 << 10).spawn(move || child.wait());
 }
 
+/// Creates the file for the messages of a process.
+pub(crate) fn new_messages() -> io::Result<File> {
+    Ok(File::from(memfd_create("messages", MemfdFlags::CLOEXEC)?))
+}
+
 /// Returns the last [`MAX_MESSAGES`] bytes of a file.
-fn last_of(file: &File) -> String {
+pub(crate) fn last_of(file: &File) -> String {
     let length = file.metadata().map_or(0, |data| data.len());
     let mut bytes = vec![0; length.min(MAX_MESSAGES) as usize];
     // Without the messages, the error has the exit status.

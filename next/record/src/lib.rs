@@ -17,6 +17,9 @@ pub use disk::{layout::is_run_name, plugin_cache::PluginCache, scratch::Scratch}
 pub use root::command::{command, default_root};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
+pub use root::queue::{
+    ActiveRun, LockedQueue, Preemption, QueueList, QueueState, QueuedRequest, RequestMark, TakenRequest,
+};
 pub use root::trials::{RunResults, ShortFingerprints, TrialResult, Trials};
 pub use root::{results_root::ResultsRoot, root_lock::Share, settings::SettingsFile};
 pub use rows::fold::{Fold, RowEffect, RowFacts, TrialState, UnplannedFold};
@@ -30,6 +33,9 @@ pub use run::manifest::{
 };
 pub use run::merge::{Merge, MergeFindings, MergeOutcome, MergeSource, ShardFindings, Still};
 pub use run::new_run::{NewPlan, NewRun, NewSession, RESCORE};
+pub use run::notifications::{
+    NotificationLine, NotificationLog, NotificationResult, NotifiedEvent,
+};
 pub use run::owned::{Owned, UnwrittenEnd};
 pub use run::requests::{Request, RequestMode, Requests, actor};
 pub use run::run_head::{RunCounts, RunHead};

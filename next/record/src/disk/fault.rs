@@ -31,6 +31,14 @@ pub(crate) enum Place {
     StoreKeep,
     /// Before a lock is taken.
     Lock,
+    /// Before a request of the queue is written.
+    QueueWrite,
+    /// After a request was written into another folder of the queue, and before it is removed from the old one.
+    QueueMove,
+    /// After a request was taken, and before its process is started.
+    QueueTaken,
+    /// After the run of a request exists, and before the request is removed.
+    QueueStarted,
 }
 
 pub(crate) fn pass(place: Place) -> io::Result<()> {

@@ -2,6 +2,8 @@
 
 /// Contents that runs share, `store/<aa>/<sha256>`.
 pub(crate) const STORE: &str = "store";
+/// Requests to start runs.
+pub(crate) const QUEUE: &str = "queue";
 pub(crate) const ROOT_LOCK: &str = ".lock";
 pub(crate) const MANIFEST: &str = "benchmark.json";
 /// Prefix of the folders of runs that are being deleted.
@@ -18,7 +20,7 @@ const LATEST: &str = "latest";
 /// Returns whether a folder of a root can be a run.
 pub fn is_run_name(name: &str) -> bool {
     // `mkfs` creates `lost+found` in the root of a file system.
-    let others = ["", ".", "..", "queue", "store", "lost+found"];
+    let others = ["", ".", "..", QUEUE, STORE, "lost+found"];
     !others.contains(&name)
         && parse_latest(name).is_none()
         && !name.starts_with("runner.")

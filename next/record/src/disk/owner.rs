@@ -49,7 +49,7 @@ pub(super) fn user_name(uid: u32) -> Option<String> {
 }
 
 /// Returns the name and the number of a user, for people.
-fn user(uid: u32) -> String {
+pub(crate) fn user(uid: u32) -> String {
     user_name(uid).map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
 }
 

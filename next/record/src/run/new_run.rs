@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use runner_model::{Counts, SessionSettings, Stage, Time, visible::quoted};
 
-use crate::{GroupPlace, ManifestProvider, Metadata, Rerun, SessionEntry, disk::lock};
+use crate::{GroupPlace, ManifestProvider, Metadata, Rerun, RequestMark, SessionEntry, disk::lock};
 
 /// The writer of sessions that only judge stored outputs again.
 pub const RESCORE: &str = "rescore";
@@ -35,8 +35,8 @@ pub struct NewSession {
     pub writer: &'static str,
     /// The command as typed.
     pub command: Vec<String>,
-    /// Id of the request that the session is started for.
-    pub request: Option<String>,
+    /// The request that the session is started for.
+    pub request: Option<RequestMark>,
     pub settings: SessionSettings,
     /// Number of the last row that the caller has read; 0 for a new run.
     pub last_seq: u64,

@@ -115,6 +115,10 @@ impl Fault {
             "manifest-rename" => Place::ManifestRename,
             "store-keep" => Place::StoreKeep,
             "lock" => Place::Lock,
+            "queue-write" => Place::QueueWrite,
+            "queue-move" => Place::QueueMove,
+            "queue-taken" => Place::QueueTaken,
+            "queue-started" => Place::QueueStarted,
             _ => return None,
         };
         let action = match parts.next()? {

@@ -1,0 +1,471 @@
+//! The queue of a results root: requests that are started once there is room.
+//!
+//! A request waits as `queue/<id>.json`. The process that starts it moves it to `queue/taken`, locks it there, and passes the
+//! open file to the new process, which keeps the lock until its run exists. A taken request without a lock was cut short: if a
+//! run names it, it is removed, else it waits again. A request in both folders has just been moved, and none is started then.
+//!
+//! A request starts a program, so each user starts only requests in files of their own that no other user can write.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::{cmp::Reverse, time::Duration};
+
+use runner_model::{RunStatus, Stage, Time, row::Actor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::disk::beneath::Dir;
+use crate::disk::fault::{self, Place};
+use crate::disk::layout::QUEUE;
+use crate::disk::lock::{self, Held, retry_for, try_lock};
+use crate::disk::owner::{foreign, user};
+use crate::{GroupPlace, Holder, Manifest, RecordError, ResultsRoot, RunDir, new_id, now};
+
+const TAKEN: &str = "taken";
+/// Runs that are paused for a request.
+const PREEMPTED: &str = "preempted";
+const LOCK: &str = ".lock";
+const FORMAT: u32 = 1;
+/// A command of the greatest size that Linux allows by default has 2 MiB, and escapes make it longer.
+const MAX_BYTES: u64 = 16 << 20;
+/// Time to wait for another process that works on the queue. One that pauses a run takes up to 5 s.
+const PATIENCE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(5);
+/// Starts of a request that may end without a run before it is refused.
+pub(crate) const MAX_TRIES: u32 = 3;
+
+/// The request that a session was started for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestMark {
+    pub id: String,
+    /// Priority at the start.
+    #[serde(default)]
+    pub priority: i64,
+}
+
+/// A request to start a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedRequest {
+    format: u32,
+    pub id: String,
+    /// The words after `runner`.
+    pub command: Vec<String>,
+    /// The working directory.
+    pub folder: String,
+    /// Id of the run or group that is continued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Requests with a greater priority come first.
+    pub priority: i64,
+    /// Order of requests with the same priority.
+    pub place: u64,
+    /// Whether runs of lower priority are paused for it.
+    #[serde(default)]
+    pub preempts: bool,
+    pub by: Actor,
+    pub at: Time,
+    /// Starts that have ended without a run.
+    #[serde(default)]
+    pub tries: u32,
+    /// Reason why it cannot be started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    #[serde(skip)]
+    pub state: QueueState,
+    /// Reason why this user may not start or change it, as the rest of a sentence.
+    #[serde(skip)]
+    pub foreign: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueState {
+    /// Its process is starting, and has no run yet.
+    Starting,
+    #[default]
+    Waiting,
+    /// It cannot be started.
+    Refused,
+}
+
+/// All requests of a queue.
+#[derive(Debug, Default)]
+pub struct QueueList {
+    /// In the order of their starts, and at the end those that were refused.
+    pub requests: Vec<QueuedRequest>,
+    /// Files that are no requests, with the problem.
+    pub unreadable: Vec<RecordError>,
+    /// Whether runs are paused for requests.
+    pub has_preemptions: bool,
+}
+
+/// A run that was paused to make room for a request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Preemption {
+    pub run: String,
+    /// Id of the request.
+    pub request: String,
+    /// The user who paused the run, with a reason that names the request.
+    pub by: Actor,
+}
+
+/// A run that a process works on.
+#[derive(Debug)]
+pub struct ActiveRun {
+    pub run: RunDir,
+    pub manifest: Manifest,
+    pub holder: Holder,
+}
+
+impl QueuedRequest {
+    /// Creates a request without a place in the queue.
+    pub fn new(command: Vec<String>, folder: String, by: Actor) -> Self {
+        let at = now();
+        Self {
+            format: FORMAT,
+            id: new_id("request", at),
+            command,
+            folder,
+            run: None,
+            priority: 0,
+            place: 0,
+            preempts: false,
+            by,
+            at,
+            tries: 0,
+            refused: None,
+            state: QueueState::Waiting,
+            foreign: None,
+        }
+    }
+
+    pub fn mark(&self) -> RequestMark {
+        RequestMark { id: self.id.clone(), priority: self.priority }
+    }
+
+    fn order(&self) -> impl Ord + use<> {
+        (self.state, Reverse(self.priority), self.place, self.id.clone())
+    }
+}
+
+impl ResultsRoot {
+    /// Reads the queue, and changes nothing.
+    pub fn queue(&self) -> Result<QueueList, RecordError> {
+        let opened = |dir: &Dir, name| match dir.dir(name) {
+            Err(error) if error.is_missing() => Ok(None),
+            opened => opened.map(Some),
+        };
+        let queue = self.dir().map_or(Ok(None), |root| opened(root, QUEUE))?;
+        let Some(queue) = queue else { return Ok(QueueList::default()) };
+        // In the direction in which a request moves, so that none is missed.
+        let mut found = QueueList::default();
+        let waiting = found.read(&queue)?;
+        let taken = opened(&queue, TAKEN)?;
+        let mut taken = taken.map_or_else(|| Ok(Vec::new()), |taken| found.read(&taken))?;
+        taken.retain_mut(|(request, file)| {
+            let is_starting = file.try_lock_shared().is_err();
+            request.state = if is_starting { QueueState::Starting } else { QueueState::Waiting };
+            is_starting || waiting.iter().all(|(other, _)| other.id != request.id)
+        });
+        let ids: BTreeSet<_> = taken.iter().map(|(request, _)| request.id.clone()).collect();
+        let waiting = waiting.into_iter().filter(|(request, _)| !ids.contains(&request.id));
+        found.requests = waiting.chain(taken).map(|(request, _)| request).collect();
+        found.requests.sort_by_key(QueuedRequest::order);
+        let preempted = opened(&queue, PREEMPTED)?.map(|dir| dir.names()).transpose()?;
+        found.has_preemptions = preempted.unwrap_or_default().iter().any(|name| is_request(name));
+        Ok(found)
+    }
+
+    /// Locks the queue for a change, and puts requests back whose process died before its run existed.
+    ///
+    /// # Errors
+    ///
+    /// The root is missing or cannot be written, or another process has held the lock for 15 seconds.
+    pub fn lock_queue(&self) -> Result<LockedQueue, RecordError> {
+        let dir = self.own_dir()?.dir_or_create(QUEUE)?;
+        let file = dir.write(LOCK)?;
+        let locked = retry_for(PATIENCE, PAUSE, || {
+            let is_locked = try_lock(&file, true);
+            Ok(is_locked.map_err(|source| dir.error("lock", LOCK, source))?.then_some(()))
+        })?;
+        if locked.is_none() {
+            let problem = "another process works on the queue and did not end in time; try again";
+            return Err(dir.error("lock", LOCK, io::Error::other(problem)));
+        }
+        let lock = Held(file);
+        let (taken, preempted) = (dir.dir_or_create(TAKEN)?, dir.dir_or_create(PREEMPTED)?);
+        let queue = LockedQueue { root: self.clone(), dir, taken, preempted, _lock: lock };
+        queue.recover()?;
+        Ok(queue)
+    }
+
+    /// Returns the runs that processes work on, one for each process.
+    pub fn active_runs(&self) -> Result<Vec<ActiveRun>, RecordError> {
+        let mut active = Vec::<ActiveRun>::new();
+        for head in self.listed()?.runs {
+            if head.status != RunStatus::Running {
+                continue;
+            }
+            let Ok(Some(run)) = self.open_run(&head.id) else { continue };
+            let (Some(holder), Ok(manifest)) = (lock::holder(&run.dir), run.manifest()) else {
+                continue;
+            };
+            let process = |holder: &Holder| (holder.pid, holder.host.clone());
+            let is_same = |other: &&mut ActiveRun| {
+                holder.pid != 0 && process(&other.holder) == process(&holder)
+            };
+            match active.iter_mut().find(is_same) {
+                // The runs of a group wait for each other.
+                Some(other) if other.manifest.stage == Stage::Waiting => {
+                    *other = ActiveRun { run, manifest, holder };
+                }
+                Some(_) => {}
+                None => active.push(ActiveRun { run, manifest, holder }),
+            }
+        }
+        Ok(active)
+    }
+
+    /// Returns whether the run of a request exists, or all runs if it is a group.
+    pub fn has_run_of(&self, request: &str) -> Result<bool, RecordError> {
+        let mut found = Vec::new();
+        for name in self.names()? {
+            let Ok(Some(run)) = self.open_run(&name) else { continue };
+            let Ok(manifest) = run.manifest() else { continue };
+            let mut marks = manifest.sessions.iter().filter_map(|session| session.request.as_ref());
+            if marks.any(|mark| mark.id == request) {
+                found.push(manifest);
+            }
+        }
+        let Some(first) = found.first() else { return Ok(false) };
+        let is_resumed = first.sessions.len() > 1;
+        let whole = |group: &GroupPlace| found.len() as u32 == group.of;
+        Ok(is_resumed || first.group.as_ref().is_none_or(whole))
+    }
+}
+
+impl QueueList {
+    /// Reads the requests in a folder, with their open files. An empty file is a request whose run exists.
+    fn read(&mut self, dir: &Dir) -> Result<Vec<(QueuedRequest, File)>, RecordError> {
+        let mut requests = Vec::new();
+        for name in dir.names()?.into_iter().filter(|name| is_request(name)) {
+            match read_file::<QueuedRequest>(dir, &name) {
+                Ok(Some((mut request, file, foreign))) => {
+                    if request.format != FORMAT || name != file_name(&request.id) {
+                        let problem = "it was written by another version of `runner`, or renamed";
+                        self.unreadable.push(dir.refuse(&name, problem));
+                        continue;
+                    }
+                    request.foreign = foreign;
+                    if request.refused.is_some() {
+                        request.state = QueueState::Refused;
+                    }
+                    requests.push((request, file));
+                }
+                Ok(None) => {}
+                // Another process has just moved it.
+                Err(error) if error.is_missing() => {}
+                Err(error) => self.unreadable.push(error),
+            }
+        }
+        Ok(requests)
+    }
+}
+
+/// The right to change a queue. No other process changes it meanwhile.
+#[derive(Debug)]
+pub struct LockedQueue {
+    root: ResultsRoot,
+    dir: Dir,
+    taken: Dir,
+    preempted: Dir,
+    _lock: Held,
+}
+
+/// A request that this process starts.
+#[derive(Debug)]
+pub struct TakenRequest {
+    pub request: QueuedRequest,
+    file: File,
+}
+
+impl TakenRequest {
+    /// Returns the open file for the new process. It is locked while either process has it open. The new process empties it once
+    /// its run exists.
+    pub fn lock(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+}
+
+impl LockedQueue {
+    pub fn read(&self) -> Result<QueueList, RecordError> {
+        self.root.queue()
+    }
+
+    /// Adds a request after all others of its priority. Its place does not depend on the clock alone, which may be set back.
+    pub fn add(&self, request: &mut QueuedRequest) -> Result<(), RecordError> {
+        let others = self.read()?.requests;
+        let last = others.iter().map(|other| other.place + 1).max().unwrap_or(0);
+        request.place = last.max(u64::try_from(request.at.as_millis()).unwrap_or(0));
+        self.write(request)
+    }
+
+    /// Replaces a request that waits.
+    pub fn write(&self, request: &QueuedRequest) -> Result<(), RecordError> {
+        write_file(&self.dir, &request.id, request)
+    }
+
+    /// Removes a request that waits or was refused.
+    pub fn remove(&self, request: &QueuedRequest) -> Result<(), RecordError> {
+        remove_file(&self.taken, &request.id)?;
+        remove_file(&self.dir, &request.id)
+    }
+
+    /// Takes a request that waits.
+    pub fn take(&self, mut request: QueuedRequest) -> Result<TakenRequest, RecordError> {
+        request.tries += 1;
+        self.carry(&self.dir, &self.taken, &request)?;
+        let name = file_name(&request.id);
+        let file = self.taken.write(&name)?;
+        let failed = |source| self.taken.error("lock", &name, source);
+        // A reader that probes it has the lock for an instant.
+        let locked = retry_for(PATIENCE, PAUSE, || {
+            Ok(try_lock(&file, true).map_err(failed)?.then_some(()))
+        })?;
+        if locked.is_none() {
+            return Err(failed(io::ErrorKind::TimedOut.into()));
+        }
+        fault::pass(Place::QueueTaken).map_err(failed)?;
+        Ok(TakenRequest { request, file })
+    }
+
+    /// Removes a request whose run exists.
+    pub fn finish(&self, taken: &TakenRequest) -> Result<(), RecordError> {
+        let id = &taken.request.id;
+        fault::pass(Place::QueueStarted)
+            .map_err(|source| self.taken.error("remove", &file_name(id), source))?;
+        remove_file(&self.taken, id)
+    }
+
+    /// Lets a request wait again. `refused` is the reason if it cannot be started; otherwise this try does not count.
+    pub fn put_back(
+        &self,
+        taken: TakenRequest,
+        refused: Option<String>,
+    ) -> Result<(), RecordError> {
+        let tries = taken.request.tries - 1;
+        self.carry(&self.taken, &self.dir, &QueuedRequest { tries, refused, ..taken.request })
+    }
+
+    /// Moves a request to another folder of the queue.
+    fn carry(&self, from: &Dir, to: &Dir, request: &QueuedRequest) -> Result<(), RecordError> {
+        write_file(to, &request.id, request)?;
+        fault::pass(Place::QueueMove)
+            .map_err(|source| from.error("remove", &file_name(&request.id), source))?;
+        remove_file(from, &request.id)
+    }
+
+    /// Handles requests of this user that were cut short.
+    fn recover(&self) -> Result<(), RecordError> {
+        for dir in [&self.dir, &self.taken, &self.preempted] {
+            // All are written under the lock.
+            dir.names()?.iter().filter(|name| name.starts_with(".new-")).for_each(|name| {
+                let _ = dir.remove(name);
+            });
+        }
+        for name in self.taken.names()?.into_iter().filter(|name| is_request(name)) {
+            let Ok(found) = read_file::<QueuedRequest>(&self.taken, &name) else { continue };
+            let Some((mut request, file, foreign)) = found else {
+                self.taken.remove(&name)?;
+                continue;
+            };
+            if foreign.is_some() || name != file_name(&request.id) || file.try_lock().is_err() {
+                continue;
+            }
+            if self.dir.stat(&name)?.is_some() || self.root.has_run_of(&request.id)? {
+                remove_file(&self.taken, &request.id)?;
+                continue;
+            }
+            if request.tries >= MAX_TRIES {
+                let problem = format!("its process died {MAX_TRIES} times before its run existed");
+                request.refused = Some(problem);
+            }
+            self.carry(&self.taken, &self.dir, &request)?;
+        }
+        Ok(())
+    }
+
+    /// Returns this user's runs that were paused to make room.
+    pub fn preemptions(&self) -> Result<Vec<Preemption>, RecordError> {
+        let names = self.preempted.names()?.into_iter().filter(|name| is_request(name));
+        let found = names.filter_map(|name| {
+            let (one, _, foreign) = read_file::<Preemption>(&self.preempted, &name).ok()??;
+            (foreign.is_none() && name == file_name(&one.run)).then_some(one)
+        });
+        Ok(found.collect())
+    }
+
+    /// Stores that a run is about to be paused.
+    pub fn preempt(&self, preemption: &Preemption) -> Result<(), RecordError> {
+        write_file(&self.preempted, &preemption.run, preemption)
+    }
+
+    /// Removes the entry of a run that continues or has ended.
+    pub fn forget(&self, preemption: &Preemption) -> Result<(), RecordError> {
+        remove_file(&self.preempted, &preemption.run)
+    }
+}
+
+fn file_name(id: &str) -> String {
+    format!("{id}.json")
+}
+
+fn is_request(name: &str) -> bool {
+    name.ends_with(".json") && !name.starts_with('.')
+}
+
+/// A document, its open file, and the reason why this user may not use it.
+type Document<T> = (T, File, Option<String>);
+
+/// Reads a document. `None` if the file is empty.
+fn read_file<T: DeserializeOwned>(
+    dir: &Dir,
+    name: &str,
+) -> Result<Option<Document<T>>, RecordError> {
+    let file = dir.read(name)?;
+    let failed = |source| dir.error("read", name, source);
+    let length = file.metadata().map_err(failed)?.len();
+    if length == 0 {
+        return Ok(None);
+    }
+    if length > MAX_BYTES {
+        return Err(dir.refuse(name, format!("it is larger than {MAX_BYTES} bytes; remove it")));
+    }
+    let mut bytes = Vec::new();
+    (&file).take(MAX_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    let document = serde_json::from_slice(&bytes)
+        .map_err(|error| dir.refuse(name, format!("it is damaged: {error}; remove it")))?;
+    let owner = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?.st_uid;
+    let foreign = match owner == rustix::process::geteuid().as_raw() {
+        true => foreign(&file, &dir.path().join(name)).map_err(failed)?,
+        false => Some(format!("belongs to {}", user(owner))),
+    };
+    Ok(Some((document, file, foreign)))
+}
+
+/// Writes a document so that it survives a loss of power.
+fn write_file(dir: &Dir, id: &str, document: &impl Serialize) -> Result<(), RecordError> {
+    let name = file_name(id);
+    let failed = |source| dir.error("write", &name, source);
+    fault::pass(Place::QueueWrite).map_err(failed)?;
+    let bytes = serde_json::to_vec_pretty(document).unwrap_or_default();
+    dir.prepare(&name, &bytes)?.sync_all().map_err(failed)?;
+    dir.replace(&name)?;
+    dir.sync()
+}
+
+fn remove_file(dir: &Dir, id: &str) -> Result<(), RecordError> {
+    dir.remove(&file_name(id))?;
+    dir.sync()
+}
