@@ -1,6 +1,7 @@
 //! Helpers of the tests. None uses the program's own code, so that its mistakes are not repeated here.
 
 pub(crate) mod guests;
+pub(crate) mod http;
 pub(crate) mod processes;
 pub(crate) mod random;
 pub(crate) mod run;
