@@ -1,6 +1,12 @@
-//! [`Activity`]: the status line of a running guest.
+//! [`Activity`]: the status line and the last output of a running guest.
 
+use std::collections::VecDeque;
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use runner_model::log::{LogRecord, MAX_RECENT, RecentOutput};
+
+use crate::store::stdio::push_last;
 
 /// The current activity of a slot's guest. Clones share it. A slot serves one call after the other.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +18,10 @@ struct ActivityState {
     /// Hosts and ports of requests without a response.
     requests: Vec<Arc<str>>,
     is_ready: bool,
+    /// The end of the output.
+    output: VecDeque<u8>,
+    /// Bytes of all output.
+    written: u64,
 }
 
 /// An open request. Dropping it closes it.
@@ -43,9 +53,38 @@ impl Activity {
         self.lock().is_ready = is_ready;
     }
 
-    /// Starts another call. Requests of the previous one may still be open.
-    pub(crate) fn start_call(&self) {
-        self.lock().progress.clear();
+    /// Returns the end of the guest's output. A line may still lack its end.
+    pub fn output(&self) -> RecentOutput {
+        let mut state = self.lock();
+        let (bytes, output) = (state.written, state.output.make_contiguous());
+        // The first character may have been cut.
+        let is_cut = bytes > output.len() as u64;
+        let is_part = |byte: &&u8| is_cut && **byte & 0b1100_0000 == 0b1000_0000;
+        let start = output.iter().take(3).take_while(is_part).count();
+        let mut recent =
+            RecentOutput { bytes, text: String::from_utf8_lossy(&output[start..]).into_owned() };
+        drop(state);
+        recent.cut();
+        recent
+    }
+
+    /// Starts another task or call. Requests of the previous one may still be open.
+    pub fn start(&self) {
+        let mut state = self.lock();
+        state.progress.clear();
+        state.output.clear();
+        state.written = 0;
+    }
+
+    /// Adds output, which must be redacted.
+    pub(crate) fn add_output(&self, bytes: &[u8]) {
+        self.lock().add_output(bytes);
+    }
+
+    /// Adds a log record as a line. It must be redacted.
+    pub(crate) fn add_record(&self, record: &LogRecord<'_>) {
+        // Adding output does not fail.
+        let _ = writeln!(self.lock(), "{record}");
     }
 
     /// Sets the progress message, which must be redacted.
@@ -66,6 +105,20 @@ impl Activity {
     }
 }
 
+impl ActivityState {
+    fn add_output(&mut self, bytes: &[u8]) {
+        self.written += bytes.len() as u64;
+        push_last(&mut self.output, bytes, MAX_RECENT);
+    }
+}
+
+impl fmt::Write for ActivityState {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.add_output(text.as_bytes());
+        Ok(())
+    }
+}
+
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         let requests = &mut self.activity.lock().requests;
@@ -77,6 +130,8 @@ impl Drop for OpenRequest {
 
 #[cfg(test)]
 mod tests {
+    use runner_model::log::MAX_RECENT;
+
     use super::Activity;
 
     #[test]
@@ -91,8 +146,21 @@ mod tests {
         assert_eq!(activity.word(false), "");
         activity.set_progress("half".to_owned());
         assert_eq!(activity.word(true), "half");
-        activity.start_call();
+        activity.start();
         drop(one);
         assert_eq!(activity.word(true), "sleep");
+    }
+
+    #[test]
+    fn output_is_cut_at_characters() {
+        let activity = Activity::default();
+        for _ in 0..MAX_RECENT {
+            activity.add_output("\u{20ac}".as_bytes());
+        }
+        let output = activity.output();
+        assert_eq!((output.bytes, output.text), (3 * 1024, "\u{20ac}".repeat(MAX_RECENT / 3)));
+        activity.start();
+        activity.add_output(b"\x80 half \xe2\x82");
+        assert_eq!(activity.output().text, "\u{fffd} half \u{fffd}");
     }
 }

@@ -199,7 +199,7 @@ impl Guard {
     /// Starts a call that may take `timeout` and reports to `activity`.
     pub(crate) fn with_activity(interrupt: Interrupt, timeout: Micros, activity: Activity) -> Self {
         const YEAR: Micros = Micros(366 * 24 * 3600 * 1_000_000);
-        activity.start_call();
+        activity.start();
         let clock = interrupt.0.clock();
         let (started, suspended) = (clock.run_time(), clock.suspended());
         drop(clock);

@@ -9,6 +9,8 @@ use crate::{instances::TEARDOWN, link::Incoming, worker_state::WorkerState};
 
 /// Interval at which a busy worker sends its running tasks. These frames are also its heartbeat.
 const BEAT: Duration = Duration::from_millis(500);
+/// Beats from one with the output of guests to the next.
+const OUTPUT_BEATS: u64 = 2;
 
 /// Reads and answers frames until `Finish`. `torn_down` disconnects when all slots have torn down their instances.
 ///
@@ -20,7 +22,7 @@ pub fn serve(
     state: &WorkerState,
     torn_down: &Receiver<()>,
 ) -> io::Result<()> {
-    let mut beat_at = Instant::now() + BEAT;
+    let (mut beat_at, mut beats) = (Instant::now() + BEAT, 0_u64);
     let mut interrupt_at = None;
     loop {
         // After a suspension of the machine the next heartbeat must not show guests that seem overdue.
@@ -32,9 +34,10 @@ pub fn serve(
         }
         if beat_at <= now {
             if state.is_running() {
-                state.send_doing()?;
+                state.send_doing(beats.is_multiple_of(OUTPUT_BEATS))?;
             }
             beat_at = now + BEAT;
+            beats += 1;
         }
         let next = interrupt_at.map_or(beat_at, |at| beat_at.min(at));
         // A socket refuses a timeout of 0.
@@ -48,7 +51,7 @@ pub fn serve(
             Some(ToWorker::TakeBack { keep }) => state.take_back(keep)?,
             Some(ToWorker::Stop { grace, kill }) => {
                 state.stop()?;
-                state.send_doing()?;
+                state.send_doing(false)?;
                 state.interrupt.request();
                 let grace = if kill { Duration::ZERO } else { grace.into() };
                 let at = Instant::now() + grace;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use runner_model::protocol::{Doing, FromWorker, SlotWord, Task, TaskKind};
-use runner_model::{Digest, GuestPhase, TaskId};
+use runner_model::{Digest, GuestPhase, TaskId, log::MOST_SHOWN};
 use runner_sandbox::{Activity, Interrupt, cut};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
@@ -25,6 +25,8 @@ use crate::{link::Outgoing, report::AttemptReport};
 const MAX_BATCH: usize = 256;
 /// Bytes of a guest's activity in one [`Doing`].
 const MAX_WORD: usize = 200;
+/// Age in microseconds from which the output of an attempt is sent. Those of short attempts cost nothing.
+const OUTPUT_AFTER: u64 = 1_000_000;
 
 pub struct WorkerState {
     /// The first slots are for attempts of providers, the others for graders.
@@ -44,6 +46,8 @@ pub struct WorkerState {
     on_processor: AtomicU64,
     /// By slot.
     pub activities: Vec<Activity>,
+    /// By slot: the task whose output was sent, and the bytes of its output then.
+    outputs: Mutex<Vec<(u64, u64)>>,
 }
 
 pub struct QueuedTask {
@@ -101,6 +105,7 @@ impl WorkerState {
             running: (0..count).map(|_| AtomicU64::new(0)).collect(),
             on_processor: AtomicU64::new(0),
             activities: (0..count).map(|_| Activity::default()).collect(),
+            outputs: Mutex::new(vec![(0, 0); count as usize]),
         }
     }
 
@@ -210,10 +215,9 @@ impl WorkerState {
 
     /// Marks the slot as running `task`, also in the slots' file.
     pub fn start_task(&self, slot: usize, task: TaskId) -> io::Result<()> {
+        self.activities[slot].start();
         self.running[slot].store(task.0, Relaxed);
-        let now = clock_gettime(ClockId::Monotonic);
-        let started = now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000;
-        self.set_slot(slot, SlotWord { task: task.0, started })
+        self.set_slot(slot, SlotWord { task: task.0, started: monotonic() })
     }
 
     /// Adds a slot's report to the batch. The slot's word stays until the slot starts another task or is cleared: the
@@ -263,21 +267,46 @@ impl WorkerState {
         self.running.iter().any(|task| task.load(Relaxed) != 0)
     }
 
-    /// Sends the running tasks.
-    pub fn send_doing(&self) -> io::Result<()> {
+    /// Sends the running tasks, and the outputs that have changed if `with_output`.
+    pub fn send_doing(&self, with_output: bool) -> io::Result<()> {
         let on_processor = self.on_processor.load(Relaxed);
-        let running = self.running.iter().map(|task| task.load(Relaxed)).zip(&self.activities);
-        let doing = running.filter(|(task, _)| *task != 0).map(|(task, activity)| {
+        let shown = if with_output { self.oldest() } else { HashSet::new() };
+        let mut outputs = lock(&self.outputs);
+        let running = self.running.iter().map(|task| task.load(Relaxed));
+        let running = running.zip(&self.activities).zip(&mut *outputs);
+        let doing = running.filter(|((task, _), _)| *task != 0).map(|((task, activity), sent)| {
+            let output = shown.contains(&task).then(|| activity.output());
+            let output = output.filter(|output| {
+                let is_same = *sent == (task, output.bytes);
+                *sent = (task, output.bytes);
+                output.bytes > 0 && !is_same
+            });
             let phase = match activity.is_ready() {
                 _ if task == on_processor => GuestPhase::Computing,
                 true => GuestPhase::Ready,
                 false => GuestPhase::Waiting,
             };
             let word = cut(MAX_WORD, activity.word(phase == GuestPhase::Waiting));
-            Doing { task: TaskId(task), phase, word }
+            Doing { task: TaskId(task), phase, word, output }
         });
         self.send(&FromWorker::Doing(doing.collect()))
     }
+
+    /// Returns the oldest tasks whose output is shown.
+    fn oldest(&self) -> HashSet<u64> {
+        let before = monotonic().saturating_sub(OUTPUT_AFTER);
+        let words = lock(&self.words);
+        let old = words.iter().filter(|(word, _)| word.task != 0 && word.started <= before);
+        let mut old: Vec<_> = old.map(|(word, _)| *word).collect();
+        old.sort_unstable_by_key(|word| word.started);
+        old.iter().take(MOST_SHOWN).map(|word| word.task).collect()
+    }
+}
+
+/// Returns microseconds of the monotonic clock.
+fn monotonic() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
 }
 
 /// Locks a mutex, also after a panic: no change under these locks can be left half done.

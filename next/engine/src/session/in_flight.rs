@@ -6,7 +6,7 @@ use runner_model::protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule};
 use runner_model::row::{RowError, check_row};
 use runner_model::{
     Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Outcome, Row, RowRef, RunTime, Tail,
-    TaskId, Time, TrialId, WorkerId, log, provider::Provider, test::Retries,
+    TaskId, Time, TrialId, WorkerId, log, log::RecentOutput, provider::Provider, test::Retries,
 };
 use runner_record::{RecordError, now};
 use rustix::io::Errno;
@@ -46,6 +46,8 @@ pub(crate) struct InFlightTask {
     bytes: u64,
     /// Last report of the guest's step. `None` before the first.
     pub(crate) step: Option<GuestStep>,
+    /// The last output that its worker has sent, unchecked text of the guest.
+    pub(crate) output: Option<RecentOutput>,
     /// Start by the monotonic clock, in microseconds, and the end of the worker as the rest of a sentence. `None` while the
     /// worker lives.
     pub(crate) lost: Option<(u64, String)>,
@@ -158,6 +160,7 @@ impl InFlight {
             graders,
             drafts: HashMap::new(),
             step: None,
+            output: None,
             bytes: 0,
             lost: None,
         };

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use runner_model::{Micros, Places, RunTime, Stage, TaskId, Time, visible::visible_line};
+use runner_model::{Micros, Places, RunTime, Stage, TaskId, Time};
+use runner_model::{log::MOST_SHOWN, visible::visible_line};
 use runner_record::{Compiling, InFlight, Live, WaitingTrial, sweep_every};
 
 use super::coordinator::{ActiveRun, Coordinator, PROGRESS_EVERY};
@@ -125,7 +126,7 @@ impl Coordinator<'_> {
         let mut slots: Vec<_> = self.pool.slots().collect();
         slots.sort_unstable_by_key(|word| word.started);
         let (now, at) = (monotonic(), runner_record::now());
-        let in_flight = slots.iter().filter_map(|word| {
+        let in_flight = (0..).zip(&slots).filter_map(|(place, word)| {
             let flight = self.in_flight.all.get(&TaskId(word.task))?;
             let ms = now.saturating_sub(word.started) / 1000;
             let provider = &self.plan.providers[usize::from(flight.task.provider)].provider;
@@ -140,6 +141,7 @@ impl Coordinator<'_> {
                 phase: step.map(|step| step.phase),
                 what: what.map(|step| visible_line(&step.what).into_owned()),
                 since: Time::from_millis(at.as_millis() - since as i64),
+                output: flight.output.clone().filter(|_| place < MOST_SHOWN),
             })
         });
         let compiling = self.compiling.iter().map(|(plugin, since)| {

@@ -49,6 +49,10 @@ impl Coordinator<'_> {
             FromWorker::Doing(doing) => {
                 for mut doing in doing {
                     if let Some(flight) = self.in_flight.at(worker, doing.task) {
+                        if let Some(mut output) = doing.output {
+                            output.cut();
+                            flight.output = Some(output);
+                        }
                         let most = doing.word.floor_char_boundary(MAX_WORD);
                         doing.word.truncate(most);
                         let (phase, what) = (doing.phase, doing.word);

@@ -33,6 +33,7 @@ fn flight() -> InFlightTask {
         judgement: Fingerprint([2; 16]),
         drafts: std::collections::HashMap::new(),
         step: None,
+        output: None,
         bytes: 0,
         lost: None,
     }

@@ -37,7 +37,9 @@ fn message_bytes(message: &FromWorker) -> usize {
         FromWorker::Log(line) => line.capacity(),
         FromWorker::Returned(tasks) => tasks.capacity() * size_of::<TaskId>(),
         FromWorker::Doing(doing) => {
-            doing.iter().map(|doing| size_of::<Doing>() + doing.word.len()).sum()
+            let output =
+                |doing: &Doing| doing.output.as_ref().map_or(0, |output| output.text.len());
+            doing.iter().map(|doing| size_of::<Doing>() + doing.word.len() + output(doing)).sum()
         }
         _ => 0,
     };

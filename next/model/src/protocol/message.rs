@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::prepare::{Prepare, Ready};
-use crate::{Digest, GuestPhase, HostFault, Micros, TaskId, TrialId};
+use crate::{Digest, GuestPhase, HostFault, Micros, TaskId, TrialId, log::RecentOutput};
 
 /// A message of a supervisor to a worker.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,6 +156,8 @@ pub struct Doing {
     pub phase: GuestPhase,
     /// The guest's last progress text, or else the call that it waits for, for people. Empty if there is neither.
     pub word: String,
+    /// The end of the attempt's output if it has changed. Only the oldest attempts have it, at most once a second.
+    pub output: Option<RecentOutput>,
 }
 
 /// The running task of a slot, in a file at the worker's descriptor 1 that outlives the worker. 16 bytes per slot,

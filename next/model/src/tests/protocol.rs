@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     Digest, GuestPhase, HostFault, Micros, TaskId, TrialId,
+    log::RecentOutput,
     prepare::{Prepare, Ready, SecretValues},
 };
 
@@ -77,7 +78,8 @@ fn from_worker() -> Vec<(FromWorker, &'static str)> {
         log_bytes: 1,
         host_fault: Some(HostFault::Files),
     };
-    let doing = Doing { task: TaskId(5), phase: GuestPhase::Waiting, word: "x".into() };
+    let output = Some(RecentOutput { bytes: 300, text: "y".into() });
+    let doing = Doing { task: TaskId(5), phase: GuestPhase::Waiting, word: "x".into(), output };
     let digest = Digest([9; 32]);
     vec![
         (
@@ -107,7 +109,7 @@ fn from_worker() -> Vec<(FromWorker, &'static str)> {
             FromWorker::Report { head, body: b"{}x".to_vec() },
             "010201010a686f73742d66696c65737b7d78",
         ),
-        (FromWorker::Doing(vec![doing]), "01050777616974696e670178"),
+        (FromWorker::Doing(vec![doing]), "01050777616974696e67017801ac020179"),
         (FromWorker::Log("x".into()), "78"),
         (FromWorker::Bye, ""),
     ]

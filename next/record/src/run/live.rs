@@ -4,7 +4,8 @@
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 
-use runner_model::{Counts, GuestPhase, Reason, StopSignal, Time, TrialId, status::Stage};
+use runner_model::{Counts, GuestPhase, Reason, StopSignal, Time, TrialId};
+use runner_model::{log::RecentOutput, status::Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +63,9 @@ pub struct InFlight {
     pub what: Option<String>,
     /// Start of the step, or of the attempt.
     pub since: Time,
+    /// End of the guest's output. Only the oldest attempts have it, up to 100, from the age of a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<RecentOutput>,
 }
 
 impl InFlight {

@@ -90,7 +90,7 @@ pub(crate) async fn describe(
         wasi: WasiCtxBuilder::new(),
         files: AttemptFiles::default(),
     };
-    let Finished { exit, mut sandbox, .. } = program.execute(start).await;
+    let Finished { exit, mut sandbox, .. } = program.execute(start, Protocol::Json).await;
     let exit_code = exit.map_err(|error| into_error(classify(&error, &mut sandbox)))?;
     let stdout = whole(&sandbox.stdout, limits)?;
     protocol::read_description(&stdout, exit_code, &sandbox, &interrupt)
@@ -116,7 +116,7 @@ async fn run_plain(
         wasi,
         files,
     };
-    let finished = program.execute(start).await;
+    let finished = program.execute(start, Protocol::Plain).await;
     let read = |exit_code, sandbox: &mut Sandbox| {
         // The likely reason of the exit code. The exit code is judged in any case.
         if let Some(denied) = out_of_memory(sandbox).filter(|_| exit_code != 0) {
@@ -153,7 +153,7 @@ async fn run_json(
         wasi,
         files,
     };
-    let mut finished = program.execute(start).await;
+    let mut finished = program.execute(start, Protocol::Json).await;
     // Records count even if the command failed.
     protocol::read_log(&mut finished.sandbox);
     let read = |exit_code, sandbox: &mut Sandbox| {
@@ -194,19 +194,27 @@ impl Finished {
 }
 
 impl Program {
-    async fn execute(&self, start: Start<'_>) -> Finished {
+    async fn execute(&self, start: Start<'_>, protocol: Protocol) -> Finished {
         let (limits, guard) = (start.limits, start.host.guard.clone());
+        let redactor = start.host.redactor();
+        // Has no tail: a reply counts whole or not at all. Kept without redaction until `shorten`,
+        // because replies are redacted as JSON.
+        let stdout = Capture::new(limits.reply, 0);
+        let stdout = match protocol {
+            Protocol::Plain => stdout.raw().redacted_by(redactor).shown_in(&guard.activity),
+            // A reply is not output for people.
+            Protocol::Json => stdout,
+        };
         let mut wasi = start.wasi;
         wasi.args(&start.argv).stdin(MemoryInputPipe::new(start.stdin));
         let recipe = StoreRecipe {
             wasi,
             quota: start.files.quota(),
-            // Has no tail: a reply counts whole or not at all. Not redacted before `shorten`,
-            // because replies are redacted as JSON.
-            stdout: Capture::new(limits.reply, 0),
+            stdout,
             stderr: Capture::new(limits.stdio, limits.stdio)
                 .with_times(start.timed_lines)
-                .redacted_by(start.host.redactor()),
+                .redacted_by(redactor)
+                .shown_in(&guard.activity),
             host: start.host,
             limits,
             // A program may write more at once than a reply may have; the capture bounds what is

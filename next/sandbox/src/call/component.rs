@@ -107,7 +107,11 @@ pub(crate) async fn describe(
 }
 
 fn recipe(host: Host, limits: &Limits) -> StoreRecipe<'_> {
-    let capture = || Capture::new(limits.stdio, limits.stdio).redacted_by(host.redactor());
+    let capture = || {
+        Capture::new(limits.stdio, limits.stdio)
+            .redacted_by(host.redactor())
+            .shown_in(&host.guard.activity)
+    };
     StoreRecipe {
         wasi: WasiCtxBuilder::new(),
         stdout: capture(),

@@ -88,17 +88,9 @@ impl Instance {
             Ending::Timeout => "failed: timed out".to_owned(),
             Ending::Stopped | Ending::Reply(_) => "failed: stopped".to_owned(),
         });
-        let records = sandbox.host.log.records.iter().map(line);
+        let records = sandbox.host.log.records.iter().map(LogRecord::to_string);
         records.chain(failed).map(|line| visible_line(&line).to_string()).collect()
     }
-}
-
-fn line(record: &LogRecord<'_>) -> String {
-    let mut line = format!("{}: {}", record.level, record.message);
-    for (name, value) in &record.fields {
-        line += &format!(" {}={}", &**name, &**value);
-    }
-    line
 }
 
 impl fmt::Debug for Instance {

@@ -1,12 +1,14 @@
 //! [`Finder`]: finds the forms of secrets in bytes.
 //!
 //! An automaton of all forms takes hundreds of times the memory of a long secret. Here a form takes
-//! 24 bytes, at any length: its first bytes find candidates, and a hash confirms them.
+//! 40 bytes, at any length: its first bytes find candidates, and a hash confirms them.
 
 use std::{cmp::Reverse, iter, ops::Range};
 
 /// Bytes at the start of a form, which find it.
 pub(super) const START: usize = 4;
+/// Bytes of a form that its first part in a text is compared with.
+const HEAD: usize = 16;
 /// Base of the hashes, a large odd number. Different texts with equal hashes are improbable. A
 /// guest that constructs them gets a mark in its own output.
 const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -31,6 +33,8 @@ pub(super) struct Form {
     hash: u64,
     /// The secret's number.
     secret: u32,
+    /// The first bytes, then zeros.
+    head: [u8; HEAD],
 }
 
 /// A form in a text.
@@ -54,7 +58,15 @@ impl Form {
         let start = u32::from_le_bytes(*form.first_chunk::<START>()?);
         let bytes = Reverse(u32::try_from(form.len()).ok()?);
         let hash = form.iter().fold(0, |hash, byte| extend(hash, *byte));
-        Some(Self { start, bytes, hash, secret })
+        let mut head = [0; HEAD];
+        head.iter_mut().zip(form).for_each(|(to, from)| *to = *from);
+        Some(Self { start, bytes, hash, secret, head })
+    }
+
+    /// Returns whether `text` may be the first part of this form, and not all of it.
+    fn may_continue(&self, text: &[u8]) -> bool {
+        let compared = text.len().min(HEAD);
+        text.len() < self.len() && self.head[..compared] == text[..compared]
     }
 
     fn len(&self) -> usize {
@@ -98,6 +110,26 @@ impl Finder {
             at = found.place.end;
             Some(found)
         })
+    }
+
+    /// Returns the first place of a text from which later bytes may complete a form, or its end.
+    pub(super) fn certain(&self, text: &[u8]) -> usize {
+        let first = (text.len() + 1).saturating_sub(self.longest);
+        let may_continue = |at: &usize| {
+            let rest = &text[*at..];
+            let Some(start) = rest.first_chunk() else {
+                return self.forms.iter().any(|form| form.may_continue(rest));
+            };
+            let start = u32::from_le_bytes(*start);
+            let (word, bit) = self.filter_bit(start);
+            if self.filter[word] & bit == 0 {
+                return false;
+            }
+            let first = self.forms.partition_point(|form| form.start < start);
+            let forms = self.forms[first..].iter().take_while(|form| form.start == start);
+            forms.into_iter().any(|form| form.may_continue(rest))
+        };
+        (first..text.len()).find(may_continue).unwrap_or(text.len())
     }
 
     /// Returns the longest form at a place of a text, where `start` is.
@@ -184,6 +216,12 @@ mod tests {
                 at += longest.len();
             }
             assert_eq!(found, plain, "{forms:?} in {text}");
+
+            let may_continue = |rest: &str| {
+                forms.iter().any(|form| form.len() > rest.len() && form.starts_with(rest))
+            };
+            let certain = (0..text.len()).find(|at| may_continue(&text[*at..]));
+            assert_eq!(finder.certain(text.as_bytes()), certain.unwrap_or(text.len()));
         }
     }
 }

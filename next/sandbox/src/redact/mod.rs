@@ -21,6 +21,8 @@ use self::finder::{Finder, Form, Found};
 const MIN_BYTES: usize = finder::START;
 /// The mark of a secret whose name cannot be shown. It is shorter than any form.
 const SHORT_MARK: &str = "***";
+/// Held bytes that are searched for each piece.
+const SHORT: usize = 64;
 
 /// Finds secrets in all common forms, and replaces them by a mark such as `[secret API_KEY]`.
 pub struct Redactor {
@@ -29,11 +31,13 @@ pub struct Redactor {
     marks: Vec<String>,
 }
 
-/// Redacts data in pieces. Together they become what they would be in one piece. Holds back less
-/// than twice the longest form.
+/// Redacts data in pieces. Together they become what they would be in one piece. Holds back the end
+/// of the data if it may be the first part of a secret.
 pub struct Stream {
     redactor: Arc<Redactor>,
     held: Vec<u8>,
+    /// Bytes that are held before they are searched again.
+    search_at: usize,
     /// Whether a mark may not be longer than its secret.
     keeps_size: bool,
 }
@@ -78,7 +82,7 @@ impl Redactor {
 
     /// Starts a stream.
     pub fn stream(self: &Arc<Self>) -> Stream {
-        Stream { redactor: Arc::clone(self), held: Vec::new(), keeps_size: false }
+        Stream { redactor: Arc::clone(self), held: Vec::new(), search_at: 0, keeps_size: false }
     }
 
     /// Starts a stream that never becomes longer, for artifacts: `***` replaces a secret that is
@@ -115,17 +119,22 @@ impl Stream {
     /// Takes the next piece. Returns the data that is certain by now.
     pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(piece);
-        // The last `longest` bytes are searched again. Waiting for as many new ones keeps small
-        // pieces as cheap as large ones.
-        if self.held.len() < 2 * self.redactor.finder.longest {
+        if self.held.len() < self.search_at {
             return Vec::new();
         }
-        // Even the longest secret that starts before this place is complete.
-        self.take(self.held.len() + 1 - self.redactor.finder.longest)
+        let certain = self.redactor.finder.certain(&self.held);
+        // Searching a long part of a secret again for each byte would take too long.
+        if self.held.len() - certain > certain.max(SHORT) {
+            self.search_at = 2 * self.held.len();
+            return Vec::new();
+        }
+        self.search_at = 0;
+        self.take(certain)
     }
 
     /// Returns the rest.
     pub fn end(&mut self) -> Vec<u8> {
+        self.search_at = 0;
         self.take(self.held.len())
     }
 

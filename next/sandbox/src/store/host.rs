@@ -185,7 +185,7 @@ impl types::Host for Host {}
 impl log::Host for Host {
     fn log(&mut self, level: log::Level, message: String, fields: Vec<(String, String)>) {
         self.calls += 1;
-        self.note(LogRecord {
+        let mut record = LogRecord {
             at: Time::from(SystemTime::now()),
             level: match level {
                 log::Level::Trace => Level::Trace,
@@ -196,7 +196,11 @@ impl log::Host for Host {
             },
             message: message.into(),
             fields: fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
-        });
+        };
+        self.redact(&mut record);
+        // Also if the log is full.
+        self.guard.activity.add_record(&record);
+        self.log.push(record);
     }
 }
 

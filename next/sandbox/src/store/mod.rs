@@ -90,6 +90,9 @@ impl Sandbox {
     pub(crate) fn start_teardown(&mut self, guard: Guard) {
         self.host.start_teardown(guard);
         self.reset_counts();
+        // The slot may run another trial by now.
+        self.stdout.hide();
+        self.stderr.hide();
     }
 
     fn reset_counts(&mut self) {

@@ -1,6 +1,7 @@
 //! [`Capture`]: keeps a guest's standard output or error, within bounds. Writes never block or
 //! fail.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::{collections::VecDeque, mem, pin::Pin, time::SystemTime};
@@ -12,6 +13,7 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use crate::Activity;
 use crate::redact::{Redactor, Stream};
 
 /// Bytes of one write.
@@ -23,8 +25,12 @@ pub(crate) struct Capture(Arc<Mutex<Captured>>);
 
 #[derive(Default)]
 struct Captured {
-    /// Redacts before anything is cut.
+    /// Redacts before anything is cut or shown.
     stream: Option<Stream>,
+    /// Whether the bytes are kept as they were written.
+    is_raw: bool,
+    /// Shows the redacted bytes while the guest runs.
+    activity: Option<Activity>,
     head: Vec<u8>,
     head_limit: usize,
     tail: VecDeque<u8>,
@@ -53,6 +59,23 @@ impl Capture {
         self
     }
 
+    /// Shows all writes in `activity`.
+    pub(crate) fn shown_in(self, activity: &Activity) -> Self {
+        self.lock().activity = Some(activity.clone());
+        self
+    }
+
+    /// Keeps the bytes as they were written. Only those that are shown are redacted.
+    pub(crate) fn raw(self) -> Self {
+        self.lock().is_raw = true;
+        self
+    }
+
+    /// Shows no further writes.
+    pub(crate) fn hide(&self) {
+        self.lock().activity = None;
+    }
+
     /// Records the time of each of the first `lines` lines.
     pub(crate) fn with_times(self, lines: u64) -> Self {
         self.lock().most_times = usize::try_from(lines).unwrap_or(usize::MAX);
@@ -67,6 +90,8 @@ impl Capture {
         let before = mem::take(&mut *kept);
         *kept = Captured {
             stream: before.stream,
+            is_raw: before.is_raw,
+            activity: before.activity,
             head_limit: before.head_limit,
             tail_limit: before.tail_limit,
             most_times: before.most_times,
@@ -145,20 +170,23 @@ impl Captured {
             let lines = self.times.len().saturating_add(lines).min(self.most_times);
             self.times.resize(lines, Time::from(SystemTime::now()));
         }
-        match &mut self.stream {
-            None => self.keep(bytes),
-            Some(stream) => {
-                let redacted = stream.push(bytes);
-                self.keep(&redacted);
-            }
+        let redacted = match &mut self.stream {
+            None => Cow::Borrowed(bytes),
+            Some(stream) => Cow::Owned(stream.push(bytes)),
+        };
+        if let Some(activity) = &self.activity {
+            activity.add_output(&redacted);
         }
+        self.keep(if self.is_raw { bytes } else { &redacted });
     }
 
     /// Keeps the bytes that the stream holds back.
     fn flush(&mut self) {
         if let Some(stream) = &mut self.stream {
             let rest = stream.end();
-            self.keep(&rest);
+            if !self.is_raw {
+                self.keep(&rest);
+            }
         }
     }
 
@@ -167,12 +195,17 @@ impl Captured {
         let room = self.head_limit - self.head.len();
         let (head, rest) = bytes.split_at(room.min(bytes.len()));
         self.head.extend_from_slice(head);
-        let last = &rest[rest.len().saturating_sub(self.tail_limit)..];
-        let overflow = (self.tail.len() + last.len()).saturating_sub(self.tail_limit);
-        self.tail.drain(..overflow);
-        self.tail.extend(last);
-        self.dropped += (rest.len() - last.len() + overflow) as u64;
+        self.dropped += push_last(&mut self.tail, rest, self.tail_limit) as u64;
     }
+}
+
+/// Appends bytes, and drops all but the last `limit`. Returns the number of dropped bytes.
+pub(crate) fn push_last(tail: &mut VecDeque<u8>, bytes: &[u8], limit: usize) -> usize {
+    let last = &bytes[bytes.len().saturating_sub(limit)..];
+    let overflow = (tail.len() + last.len()).saturating_sub(limit);
+    tail.drain(..overflow);
+    tail.extend(last);
+    bytes.len() - last.len() + overflow
 }
 
 impl IsTerminal for Capture {

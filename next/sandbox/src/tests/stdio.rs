@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::Capture;
-use crate::redact::Redactor;
+use crate::{Activity, redact::Redactor};
 
 fn capture(head: u64, tail: u64, writes: &[&str]) -> Capture {
     let capture = Capture::new(head, tail);
@@ -65,6 +65,16 @@ fn secrets_are_redacted_before_cutting() {
         let kept = whole.text();
         assert!(!kept.contains(|letter| ('3'..='9').contains(&letter)), "{kept}");
         assert_eq!(whole.written(), 50);
+
+        let activity = Activity::default();
+        let shown = Capture::new(99, 0).raw().redacted_by(Some(&redactor)).shown_in(&activity);
+        for piece in text.as_bytes().chunks(3) {
+            shown.lock().push(piece);
+            let shown = activity.output().text;
+            assert!(!shown.contains(|letter: char| letter.is_ascii_digit()), "{shown}");
+        }
+        assert_eq!(activity.output().text, text.replace("0123456789", "[secret KEY]"));
+        assert_eq!(shown.take_whole().as_deref(), Ok(text.as_bytes()));
 
         let reply = Capture::new(25, 0);
         reply.lock().push(text.as_bytes());

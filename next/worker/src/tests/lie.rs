@@ -16,6 +16,7 @@ use std::{
 
 use runner_model::{
     Digest, ErrorClass, GuestPhase, HostFault, TaskId,
+    log::RecentOutput,
     prepare::{Described, Prepare, Problem, Ready, RefusedPart},
     protocol::{Doing, FromWorker, MAX_PIECE, ReportHead, SlotWord, Task, ToWorker},
     row::VERSION,
@@ -271,6 +272,7 @@ fn unrequested(lie: &str, task: TaskId) -> Vec<FromWorker> {
             task: foreign,
             phase: GuestPhase::Computing,
             word: "\u{1b}[2J".repeat(1000),
+            output: Some(RecentOutput { bytes: u64::MAX, text: "forged\u{1b}".repeat(20_000) }),
         }]),
         "forged-log" => FromWorker::Log("x\n2026-01-01T00:00:00.000Z \u{1b}[2J forged".into()),
         _ => return Vec::new(),
