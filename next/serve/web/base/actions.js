@@ -1,0 +1,161 @@
+// @ts-check
+// What users can do with a run: buttons by the `actions` of its document, with their state while a request is under way.
+
+import { get, post, runPath } from './api.js';
+import { ask, openDialog } from './dialog.js';
+import { problem } from './problem.js';
+import { button, el } from './ui.js';
+import { count, plural } from './words.js';
+
+/**
+ * `reload` reads the run again after an action, `redraw` draws the page again, `gone` follows a deletion.
+ * @typedef {{redraw: () => void, reload: () => Promise<void>, gone: () => void}} Owner
+ */
+
+/** Label, label while under way, and class of each action. @type {Record<string, [string, string, string]>} */
+const LABELS = {
+  stop: ['■ Stop', 'Stopping…', ''],
+  pause: ['Pause', 'Pausing…', ''],
+  unpause: ['Unpause', 'Continuing…', 'primary'],
+  resume: ['Resume', 'Resuming…', 'primary'],
+  rerun_failed: ['Rerun failed', 'Starting…', ''],
+  rescore: ['Re-evaluate…', 'Re-evaluating…', ''],
+  label: ['Edit labels…', 'Saving…', ''],
+  pin: ['Pin', 'Pinning…', ''],
+  unpin: ['Unpin', 'Unpinning…', ''],
+  cancel: ['✕ Cancel run…', 'Cancelling…', 'danger'],
+  delete: ['Delete…', 'Deleting…', 'danger'],
+};
+
+/** Actions under way, by run. @type {Map<string, string>} */
+const underWay = new Map();
+/** The outcome of the last action, by run. @type {Map<string, import('./ui.js').Child>} */
+const notes = new Map();
+
+/** The outcome of the last action on a run. @param {string} run */
+export const note = (run) => notes.get(run);
+
+/** Sends a request, and keeps its button disabled until the page shows the result. @param {string} run @param {string} name @param {Owner} owner @param {() => Promise<import('./ui.js').Child>} send */
+async function act(run, name, owner, send) {
+  if (underWay.has(run)) return;
+  underWay.set(run, name);
+  notes.delete(run);
+  owner.redraw();
+  try {
+    notes.set(run, await send());
+    await owner.reload();
+  } finally {
+    underWay.delete(run);
+    owner.redraw();
+  }
+}
+
+/** @param {string} run @param {any} actions @param {string[]} names @param {Owner} owner */
+export function buttons(run, actions, names, owner) {
+  return names.map((name) => {
+    const { allowed, reason } = actions?.[name] ?? {};
+    const [label, under, kind] = LABELS[name];
+    const isBusy = underWay.get(run) === name;
+    if (!allowed && !isBusy && !reason) return null;
+    const props = { key: name, class: kind, disabled: !allowed || underWay.has(run), title: allowed ? null : reason };
+    return button(isBusy ? under : label, () => start(run, name, owner), props);
+  });
+}
+
+/** @param {string} run @param {string} name @param {Owner} owner */
+function start(run, name, owner) {
+  const path = runPath(run);
+  const question = QUESTIONS[name];
+  if (question) return question(run, owner);
+  const resume = name === 'resume' || name === 'rerun_failed';
+  const body = name === 'rerun_failed' ? { rerun: 'failed' } : {};
+  act(run, name, owner, async () => {
+    const answer = await post(`${path}/${resume ? 'resume' : name}`, body);
+    return answer.queued ? el('p', { class: 'note' }, 'The request waits in the queue: ', el('a', { href: '/queue' }, 'show the queue')) : null;
+  }).catch((error) => {
+    notes.set(run, problem(error));
+    owner.redraw();
+  });
+}
+
+/** @type {Record<string, (run: string, owner: Owner) => void>} */
+const QUESTIONS = {
+  cancel: (run, owner) => ask({
+    title: 'Cancel this run?',
+    text: 'Running attempts are interrupted. The results so far are kept, and the run is not resumed.',
+    yes: 'Cancel run', under: 'Cancelling…', no: 'Keep running', danger: true,
+    act: () => act(run, 'cancel', owner, async () => {
+      await post(`${runPath(run)}/cancel`);
+      return null;
+    }),
+  }),
+  delete: (run, owner) => ask({
+    title: 'Delete this run?',
+    text: [el('p', null, el('code', null, run)), el('p', null, 'Its results, logs and files are deleted permanently.')],
+    yes: 'Delete run', under: 'Deleting…', danger: true,
+    act: async () => {
+      await post(runPath(run), {}, 'DELETE');
+      owner.gone();
+    },
+  }),
+  rescore: (run, owner) => rescore(run, owner),
+  label: (run, owner) => labels(run, owner),
+};
+
+/** Shows the result of a dry run before outputs are judged again. @param {string} run @param {Owner} owner */
+function rescore(run, owner) {
+  const path = `${runPath(run)}/rescore`;
+  /** @type {any} */
+  let preview = null;
+  let [isBusy, error] = [false, /** @type {any} */ (null)];
+  openDialog('Re-evaluate the stored outputs', (close, redraw) => {
+    const failed = (/** @type {any} */ caught) => {
+      [isBusy, error] = [false, caught];
+      redraw();
+    };
+    if (!preview && !error) {
+      preview = {};
+      post(path, { dry_run: true }).then((document) => { preview = document; redraw(); }, failed);
+    }
+    const go = () => {
+      isBusy = true;
+      redraw();
+      act(run, 'rescore', owner, async () => {
+        await post(path);
+        return el('p', { class: 'note' }, `${plural(preview.judged, 'output')} judged again: ${count(preview.changed)} changed.`);
+      }).then(close, failed);
+    };
+    const found = preview?.judged !== undefined;
+    const words = preview?.judged === 0 ? 'The expectations and graders are the same: nothing would change.'
+      : `${plural(preview?.judged ?? 0, 'output')} would be judged again, without calls of providers. ${plural(preview?.changed ?? 0, 'outcome')} would change.`;
+    const lines = (preview?.trials ?? []).slice(0, 20).map((/** @type {any} */ one) =>
+      el('li', null, el('code', null, one.trial), ` ${one.before ?? 'no result'} → ${one.after ?? 'unknown'}`));
+    return [el('p', null, 'Expectations and graders of the current scenario file decide.'),
+      el('p', null, found ? words : error ? '' : 'Checking…'), el('ul', null, lines), error && problem(error),
+      el('p', { class: 'buttons' },
+        preview?.judged > 0 && button(isBusy ? 'Re-evaluating…' : 'Re-evaluate', go, { class: 'primary', disabled: isBusy }),
+        button('Close', close))];
+  });
+}
+
+/** Edits labels as lines of `key=value`. @param {string} run @param {Owner} owner */
+async function labels(run, owner) {
+  const old = /** @type {Record<string, string>} */ ((await get(runPath(run))).run.labels ?? {});
+  let text = Object.entries(old).map(([key, value]) => `${key}=${value}`).join('\n');
+  ask({
+    title: 'Labels',
+    text: el('label', null, 'One label a line, such as ', el('code', null, 'commit=1f2e3d4'),
+      el('textarea', { rows: 6, value: text, oninput: (/** @type {any} */ event) => { text = event.target.value; } })),
+    yes: 'Save', under: 'Saving…',
+    act: () => act(run, 'label', owner, async () => {
+      const lines = text.split('\n').filter((line) => line.trim());
+      const set = Object.fromEntries(lines.map((line) => {
+        const [key, ...value] = line.split('=');
+        return [key.trim(), value.join('=').trim()];
+      }));
+      const remove = Object.keys(old).filter((key) => !(key in set));
+      await post(`${runPath(run)}/labels`, { set, remove });
+      return null;
+    }),
+  });
+}

@@ -1,0 +1,76 @@
+// @ts-check
+// Requests to the server, its errors and its clock.
+
+/** An answer that is an error, or no answer (`status` 0). The members are those of the problem document. */
+export class Problem extends Error {
+  /** @param {number} status @param {any} document */
+  constructor(status, document) {
+    super(document.detail ?? document.title ?? `status ${status}`);
+    this.status = status;
+    this.document = document;
+  }
+}
+
+/** The server's clock minus that of this machine, in milliseconds. */
+let ahead = 0;
+
+/** Returns the server's time: the clock of the browser's machine may be wrong. */
+export const now = () => Date.now() + ahead;
+
+/** @param {string | undefined} time */
+export function setClock(time) {
+  if (time) ahead = Date.parse(time) - Date.now();
+}
+
+/** @param {string} path @param {RequestInit} [options] @returns {Promise<Response>} */
+export async function request(path, options) {
+  let answer;
+  try {
+    answer = await fetch(`/api/v1${path}`, options);
+  } catch (error) {
+    if (/** @type {Error} */ (error).name === 'AbortError') throw error;
+    const detail = 'The server does not answer. Runs continue without it. Start it again with `runner serve`.';
+    throw new Problem(0, { title: 'No connection', detail });
+  }
+  if (answer.ok) return answer;
+  const problem = await answer.json().catch(() => ({ detail: `${answer.status} ${answer.statusText}` }));
+  throw new Problem(answer.status, problem);
+}
+
+/**
+ * Parses JSON. An integer that a JavaScript number cannot hold, such as a seed, becomes its text.
+ * @param {string} text @returns {any}
+ */
+export function parse(text) {
+  const exact = (/** @type {string} */ _key, /** @type {any} */ value, /** @type {any} */ context) =>
+    Number.isInteger(value) && !Number.isSafeInteger(value) ? context?.source ?? value : value;
+  return JSON.parse(text, /** @type {any} */ (exact));
+}
+
+/** @param {string} path @param {RequestInit} [options] @returns {Promise<any>} */
+async function call(path, options) {
+  const text = await (await request(path, options)).text();
+  const document = text ? parse(text) : {};
+  setClock(document.now);
+  return document;
+}
+
+/** @param {string} path @param {AbortSignal} [signal] */
+export const get = (path, signal) => call(path, { signal });
+
+/** @param {string} path @param {object} [body] @param {string} [method] */
+export const post = (path, body = {}, method = 'POST') =>
+  call(path, { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+
+/** Path of a run, for pages and requests. @param {string} run */
+export const runPath = (run) => `/runs/${encodeURIComponent(run)}`;
+
+/** Path of a trial, for pages and requests. @param {string} run @param {string} trial */
+export const trialPath = (run, trial) => `${runPath(run)}/trials/${encodeURIComponent(trial)}`;
+
+/** Formats the query of an address. Empty values are left out. @param {Record<string, string | number | null | undefined>} values */
+export function query(values) {
+  const entries = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== '');
+  const text = new URLSearchParams(entries.map(([key, value]) => [key, String(value)])).toString();
+  return text && `?${text}`;
+}

@@ -1,0 +1,40 @@
+// @ts-check
+// Keys of all pages, and the list of them.
+
+import { openDialog } from './dialog.js';
+import { el } from './ui.js';
+
+/** A key or two keys in turn, the words for the list, and the action. @typedef {[string, string, () => void]} Key */
+
+/** Keys of lists, which `rows.js` handles. */
+const LISTS = /** @type {[string, string][]} */ ([
+  ['↑ ↓ j k', 'Move in a list'],
+  ['Home End', 'First or last row of a list'],
+  ['Enter', 'Open'],
+]);
+
+let before = '';
+
+/** Handles keys that are not typed into a field. @param {() => Key[]} keys */
+export function handleKeys(keys) {
+  addEventListener('keydown', (event) => {
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (target.matches('input:not([type=checkbox]), textarea, select') || document.querySelector('dialog[open]')) return;
+    const names = [`${before} ${event.key}`, event.key];
+    before = event.key;
+    const [, , action] = keys().find(([key]) => names.includes(key)) ?? [];
+    if (!action) return;
+    before = '';
+    event.preventDefault();
+    action();
+  });
+}
+
+/** @param {Key[]} keys */
+export function showKeys(keys) {
+  const kbd = (/** @type {string} */ text) => text.split(' ').map((key) => [el('kbd', null, key), ' ']);
+  const rows = [...keys, ...LISTS].map(([key, words]) => [el('dt', null, kbd(key)), el('dd', null, words)]);
+  openDialog('Keys', (close) => [el('dl', { class: 'keys' }, rows), el('p', { class: 'buttons' },
+    el('button', { type: 'button', onclick: close }, 'Close'))]);
+}

@@ -1,0 +1,48 @@
+// @ts-check
+// Problem documents of the server, and the login.
+
+import { Problem, post, runPath } from './api.js';
+import { el, link, render } from './ui.js';
+
+/** @param {any} place @returns {string} */
+const position = ({ file, line, column }) => [file, line, column].filter((part) => part !== undefined && part !== null).join(':');
+
+/** Shows an error with its help. @param {any} error @returns {import('./ui.js').Description} */
+export function problem(error) {
+  const document = error instanceof Problem ? error.document : { title: 'Error in this page', detail: String(error) };
+  const places = (document.problems ?? []).map((/** @type {any} */ one) =>
+    el('li', null, el('code', null, position(one)), ' ', one.message, one.help ? el('p', { class: 'quiet' }, one.help) : null));
+  const runs = (document.candidates ?? []).map((/** @type {string} */ run) => el('li', null, link(runPath(run), run)));
+  return el('div', { class: 'note bad', role: 'alert' }, el('strong', null, document.title ?? 'Error'),
+    el('p', null, document.detail), document.help ? el('p', { class: 'quiet' }, document.help) : null,
+    places.length + runs.length ? el('ul', null, places, runs) : null);
+}
+
+/** The form for the token, for a browser that is not logged in. @param {Element} place @param {() => void} done */
+export function login(place, done) {
+  let [token, isBusy, error] = ['', false, /** @type {any} */ (null)];
+  const submit = async (/** @type {Event} */ event) => {
+    event.preventDefault();
+    isBusy = true;
+    draw();
+    try {
+      await post('/login', { token: token.trim() });
+      done();
+    } catch (caught) {
+      [isBusy, error] = [false, caught];
+      draw();
+    }
+  };
+  const draw = () => render(place, el('form', { class: 'login', onsubmit: submit },
+    el('h1', null, 'Log in'),
+    el('p', null, 'Open the link that ', el('code', null, 'runner serve'), ' printed, print a new one with ',
+      el('code', null, 'runner serve --link'), ', or paste the token of the server.'),
+    el('label', null, 'Token', el('input', { type: 'password', autocomplete: 'current-password', required: true,
+      oninput: (/** @type {any} */ event) => { token = event.target.value; }, ref: (/** @type {HTMLElement} */ input) => setTimeout(() => input.focus()) })),
+    el('button', { class: 'primary', disabled: isBusy }, isBusy ? 'Logging in…' : 'Log in'),
+    error && problem(error)));
+  draw();
+}
+
+/** A page for an address without one. @param {string} text */
+export const notFound = (text) => el('div', null, el('h1', null, 'Not found'), el('p', null, text), el('p', null, link('/runs', 'All runs')));

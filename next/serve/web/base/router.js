@@ -1,0 +1,112 @@
+// @ts-check
+// Addresses are the state of pages. The browser's history keeps the position in each page.
+
+import { login, notFound, problem } from './problem.js';
+import { el, render } from './ui.js';
+import { visibleLine } from './visible.js';
+
+/**
+ * `place` holds the page, `names` are the parts of the path, `kept` is the position of an earlier visit.
+ * @typedef {{place: HTMLElement, address: URL, names: string[], kept: any, server: any}} Context
+ * `update` handles another query of the same path, `draw` runs every second, `place` is kept in the history.
+ * @typedef {{
+ *   title: () => string, draw: () => void, update?: (address: URL) => void, live?: (event: import('./live.js').LiveEvent) => void,
+ *   keys?: import('./keys.js').Key[], place?: () => any, close?: () => void,
+ * }} Page
+ * @typedef {(context: Context) => Promise<Page>} Open
+ * The part of the menu that a page belongs to is the third item.
+ * @typedef {[RegExp, () => Promise<Open>, string]} Route
+ */
+
+/** @type {Route[]} */
+let routes = [];
+/** The page, and the path that it was opened for. @type {Page | null} */
+let shown = null;
+let path = '';
+let turn = 0;
+/** The document `/server`. */
+export const server = /** @type {any} */ ({ read_only: true });
+
+/** @param {Route[]} list */
+export function startRouter(list) {
+  routes = list;
+  history.scrollRestoration = 'manual';
+  addEventListener('popstate', () => void show(history.state?.kept));
+  addEventListener('pagehide', keep);
+  document.addEventListener('click', (event) => {
+    const target = /** @type {Element} */ (event.target).closest('a');
+    if (!target || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    const isPage = target.origin === location.origin && !target.hasAttribute('download') && !/^\/(api|web)\//.test(target.pathname);
+    if (!isPage || (target.hash && target.pathname === location.pathname)) return;
+    event.preventDefault();
+    go(target.pathname + target.search + target.hash);
+  });
+}
+
+/** Stores the position in the entry of the history that is left. */
+function keep() {
+  if (shown) history.replaceState({ kept: { scroll: scrollY, page: shown.place?.() } }, '');
+}
+
+/** Opens an address. @param {string} to @param {boolean} [replaces] whether the entry of the history is replaced */
+export function go(to, replaces = false) {
+  if (replaces) history.replaceState(null, '', to);
+  else {
+    keep();
+    history.pushState(null, '', to);
+  }
+  void show();
+}
+
+/** Opens a row of a list: in a new tab with the usual keys. @param {string} to @param {Event} event */
+export function openRow(to, event) {
+  const { ctrlKey, metaKey } = /** @type {MouseEvent} */ (event);
+  if (ctrlKey || metaKey) open(to, '_blank');
+  else go(to);
+}
+
+export const current = () => shown;
+
+/** Shows the page of the current address. @param {any} [kept] @param {boolean} [again] opens the page even if it is shown */
+export async function show(kept, again = false) {
+  const address = new URL(location.href);
+  if (shown?.update && path === address.pathname && !again) {
+    shown.update(address);
+    return;
+  }
+  const mine = ++turn;
+  shown?.close?.();
+  [shown, path] = [null, address.pathname];
+  const [pattern, load, menu] = routes.find(([pattern]) => pattern.test(path)) ?? [/^/, null, ''];
+  for (const item of document.querySelectorAll('nav a')) {
+    if (item.getAttribute('href') === menu) item.setAttribute('aria-current', 'page');
+    else item.removeAttribute('aria-current');
+  }
+  // A page that was left draws into an element that is no longer in the document.
+  const place = document.createElement('div');
+  place.className = 'page';
+  /** @type {HTMLElement} */ (document.querySelector('main')).replaceChildren(place);
+  const waiting = setTimeout(() => place.firstChild ?? render(place, el('p', { class: 'quiet' }, 'Loading…')), 250);
+  try {
+    const names = (pattern.exec(path) ?? []).slice(1).map(decodeURIComponent);
+    const page = await (await load?.())?.({ place, address, names, kept: kept?.page, server });
+    if (mine !== turn) return page?.close?.();
+    shown = page ?? null;
+    if (!page) render(place, notFound(`No page has the address ${path}.`));
+    title();
+    scrollTo(0, kept?.scroll ?? 0);
+  } catch (error) {
+    if (mine !== turn) return;
+    const isUnknown = /** @type {any} */ (error).status === 404;
+    if (/** @type {any} */ (error).status === 401) login(place, () => location.reload());
+    else render(place, isUnknown ? notFound(/** @type {Error} */ (error).message) : problem(error));
+  } finally {
+    clearTimeout(waiting);
+  }
+}
+
+/** Updates the title of the document, also for screen readers. */
+export function title() {
+  const text = `${visibleLine(shown?.title() ?? 'Not found')} · runner`;
+  if (document.title !== text) document.title = text;
+}

@@ -1,0 +1,239 @@
+// @ts-check
+// A list of any length. Only the rows in sight are elements. Browsers give up on elements that are higher than about nine million
+// pixels (Firefox gives them the height 0), so the scroll bar of longer lists is scaled; the wheel and the keys are not.
+
+import { el, render } from './ui.js';
+
+const MAX_HEIGHT = 8_000_000;
+/** Trials of a request, and pages that are kept. */
+export const PAGE = 200;
+const MAX_PAGES = 40;
+
+/**
+ * The items of a list. `item` is `undefined` for an item that is not loaded; `need` loads a range.
+ * @template T
+ * @typedef {{count: number, item: (index: number) => T | undefined, need: (from: number, to: number) => void}} Source
+ */
+
+/**
+ * @template T
+ * @typedef {{
+ *   label: string,
+ *   head: () => import('./ui.js').Child,
+ *   row: (item: T, index: number) => import('./ui.js').Child,
+ *   kind?: (item: T) => string,
+ *   height: () => number,
+ *   source: Source<T>,
+ *   open: (item: T, event: Event) => void,
+ * }} RowsOptions
+ */
+
+/** A cell of a row. @param {string} kind @param {...import('./ui.js').Child} children */
+export const cell = (kind, ...children) => el('div', { role: 'gridcell', class: kind }, ...children);
+
+/** A cell of the head. @param {string} kind @param {...import('./ui.js').Child} children */
+export const head = (kind, ...children) => el('div', { role: 'columnheader', class: kind }, ...children);
+
+/** @template T */
+export class Rows {
+  /** @param {RowsOptions<T>} options */
+  constructor(options) {
+    this.options = options;
+    /** The row that the keys act on. */
+    this.active = -1;
+    /** Distance from the start of the list to the first visible pixel. */
+    this.top = 0;
+    const make = (/** @type {string} */ kind) => Object.assign(document.createElement('div'), { className: kind });
+    this.element = make('rows');
+    this.layer = make('rows-layer');
+    this.headRow = make('rows-head');
+    this.body = make('rows-body');
+    this.space = make('rows-space');
+    this.headRow.setAttribute('role', 'rowgroup');
+    this.body.setAttribute('role', 'rowgroup');
+    this.layer.append(this.headRow, this.body);
+    this.element.append(this.layer, this.space);
+    this.element.setAttribute('role', 'grid');
+    this.element.setAttribute('aria-label', options.label);
+    this.element.tabIndex = 0;
+    this.element.onscroll = () => this.#scrolled();
+    this.element.addEventListener('wheel', (event) => this.#wheel(event), { passive: false });
+    this.element.onkeydown = (event) => this.#key(event);
+    this.element.onclick = (event) => this.#click(event);
+    this.observer = new ResizeObserver(() => this.draw());
+    this.observer.observe(this.element);
+  }
+
+  close() {
+    this.observer.disconnect();
+  }
+
+  /** The position, for the browser's history. */
+  get place() {
+    return { top: this.top, active: this.active };
+  }
+
+  /** @param {{top: number, active: number} | undefined} place */
+  set place(place) {
+    [this.top, this.active] = [place?.top ?? 0, place?.active ?? -1];
+    this.draw();
+    this.#moveTo(this.top);
+  }
+
+  #sizes() {
+    const row = this.options.height();
+    const view = Math.max(row, this.element.clientHeight - this.headRow.offsetHeight);
+    const height = this.options.source.count * row;
+    // Pixels of the list for a pixel of the scroll bar.
+    const scale = height <= MAX_HEIGHT ? 1 : (height - view) / (MAX_HEIGHT - view);
+    return { row, view, height, scale };
+  }
+
+  #scrolled() {
+    const { scale } = this.#sizes();
+    // A position that keys or the wheel have set is more exact than that of the scroll bar.
+    if (Math.abs(this.top / scale - this.element.scrollTop) >= 1) this.top = this.element.scrollTop * scale;
+    this.draw();
+  }
+
+  /** @param {number} top */
+  #moveTo(top) {
+    const { height, view, scale } = this.#sizes();
+    this.top = Math.max(0, Math.min(top, height - view));
+    this.element.scrollTop = this.top / scale;
+    this.draw();
+  }
+
+  /** @param {WheelEvent} event */
+  #wheel(event) {
+    const { scale, row, view } = this.#sizes();
+    if (scale === 1 || event.ctrlKey || !event.deltaY) return;
+    event.preventDefault();
+    this.#moveTo(this.top + event.deltaY * [1, row, view][event.deltaMode]);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    const { row, view } = this.#sizes();
+    const page = Math.max(1, Math.floor(view / row) - 1);
+    const moves = /** @type {Record<string, number>} */ ({
+      ArrowDown: this.active + 1, ArrowUp: this.active - 1, j: this.active + 1, k: this.active - 1,
+      PageDown: this.active + page, PageUp: this.active - page, Home: 0, End: this.options.source.count - 1,
+    });
+    if (event.target !== this.element || event.ctrlKey || event.metaKey || event.altKey) return;
+    const item = this.options.source.item(this.active);
+    if (event.key in moves) this.activate(moves[event.key]);
+    else if (event.key === 'Enter' && item !== undefined) this.options.open(item, event);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /** @param {MouseEvent} event */
+  #click(event) {
+    const target = /** @type {Element} */ (event.target);
+    const row = /** @type {HTMLElement | null} */ (target.closest('[data-index]'));
+    if (!row || target.closest('a, button, input, label')) return;
+    const item = this.options.source.item(Number(row.dataset.index));
+    if (item !== undefined) this.options.open(item, event);
+  }
+
+  /** Moves to a row. @param {number} index */
+  activate(index) {
+    const { row, view } = this.#sizes();
+    this.active = Math.max(0, Math.min(index, this.options.source.count - 1));
+    const start = this.active * row;
+    if (start < this.top) this.#moveTo(start);
+    else this.#moveTo(Math.max(this.top, start + row - view));
+  }
+
+  draw() {
+    const { source } = this.options;
+    const { row, view, height } = this.#sizes();
+    this.active = Math.min(this.active, source.count - 1);
+    this.top = Math.max(0, Math.min(this.top, height - view));
+    this.element.setAttribute('aria-rowcount', String(source.count + 1));
+    this.element.style.setProperty('--row', `${row}px`);
+    this.element.style.setProperty('--rows', String(Math.max(1, Math.min(source.count, 500))));
+    this.space.style.height = `${Math.min(height, MAX_HEIGHT) + this.headRow.offsetHeight}px`;
+    this.layer.style.height = `${this.element.clientHeight}px`;
+    render(this.headRow, el('div', { role: 'row', class: 'row' }, this.options.head()));
+    const first = Math.floor(this.top / row);
+    const shown = Math.min(source.count - first, Math.ceil(view / row) + 2);
+    const size = Math.max(shown, this.body.childElementCount);
+    // Item i is in element i modulo the number of elements, so that scrolling by a row changes one element.
+    const nodes = Array.from({ length: size }, (_, place) => {
+      const index = first + ((place - (first % size) + size) % size);
+      return index < first + shown ? this.#row(index, row) : el('div', { role: 'row', class: 'row', hidden: true });
+    });
+    render(this.body, nodes);
+    const isActiveShown = this.active >= first && this.active < first + shown;
+    if (isActiveShown) this.element.setAttribute('aria-activedescendant', `row-${this.active}`);
+    else this.element.removeAttribute('aria-activedescendant');
+    if (shown > 0) source.need(first, first + shown);
+  }
+
+  /** @param {number} index @param {number} height */
+  #row(index, height) {
+    const item = this.options.source.item(index);
+    const kind = `row ${index === this.active ? 'active' : ''} ${item === undefined ? '' : this.options.kind?.(item) ?? ''}`;
+    const style = { transform: `translateY(${index * height - this.top}px)` };
+    const props = { role: 'row', class: kind, id: `row-${index}`, 'aria-rowindex': index + 2, 'data-index': index, style };
+    return el('div', props, item === undefined ? cell('quiet', '…') : this.options.row(item, index));
+  }
+}
+
+/**
+ * Items that the server has, in pages. One request at a time, for the rows that are in sight now.
+ * @template T
+ * @implements {Source<T>}
+ */
+export class Pages {
+  /**
+   * `load` returns the items of a page, `changed` is called after a page has arrived.
+   * @param {(offset: number, limit: number) => Promise<T[]>} load @param {() => void} changed @param {(error: any) => void} failed
+   */
+  constructor(load, changed, failed) {
+    this.load = load;
+    this.changed = changed;
+    this.failed = failed;
+    this.count = 0;
+    this.isLoading = false;
+    /** @type {Map<number, T[]>} */
+    this.pages = new Map();
+  }
+
+  /** @param {number} index */
+  item(index) {
+    return this.pages.get(Math.floor(index / PAGE))?.[index % PAGE];
+  }
+
+  /** Replaces all items by another list, whose first page is known. @param {number} count @param {T[]} first */
+  reset(count, first) {
+    this.count = count;
+    this.isLoading = false;
+    this.pages = new Map([[0, first]]);
+  }
+
+  /** @param {number} from @param {number} to */
+  async need(from, to) {
+    const [first, last] = [Math.floor(from / PAGE), Math.floor((to - 1) / PAGE)];
+    const missing = [first, last].find((page) => !this.pages.has(page));
+    if (this.isLoading || missing === undefined) return;
+    const { pages } = this;
+    this.isLoading = true;
+    try {
+      const items = await this.load(missing * PAGE, PAGE);
+      if (pages !== this.pages) return;
+      pages.set(missing, items);
+      const old = [...pages.keys()].filter((page) => page !== first && page !== last);
+      for (const page of old.slice(0, pages.size - MAX_PAGES)) pages.delete(page);
+    } catch (error) {
+      if (pages === this.pages) this.failed(error);
+      return;
+    } finally {
+      if (pages === this.pages) this.isLoading = false;
+    }
+    this.changed();
+  }
+}

@@ -1,0 +1,168 @@
+// @ts-check
+// Numbers, times, states and outcomes as people read them, with the words of the terminal.
+
+import { now } from './api.js';
+import { el } from './ui.js';
+
+/** @param {number} value */
+export const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, ',');
+
+/** @param {number} value @param {string} one @param {string} [many] */
+export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
+
+/** Formats a score or a metric with up to six digits. @param {number} value */
+export const number = (value) =>
+  Math.abs(value) >= 1e5 && Math.abs(value) < 1e15 ? count(Math.round(value)) : String(Number(value.toPrecision(6)));
+
+/** @param {number | null | undefined} ms */
+export function duration(ms) {
+  if (ms === null || ms === undefined) return '';
+  if (ms < 1) return `${Math.round(ms * 1000)} µs`;
+  if (ms < 10) return `${ms.toFixed(1)} ms`;
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  if (ms < 59_950) return `${(ms / 1000).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1000);
+  const [minutes, hours] = [Math.floor(seconds / 60), Math.floor(seconds / 3600)];
+  if (hours < 1) return `${minutes} min ${seconds % 60} s`;
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** Formats an age by the server's clock. @param {string} time */
+function ago(time) {
+  const seconds = (now() - Date.parse(time)) / 1000;
+  if (seconds < 60) return 'just now';
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h ago` : `${Math.floor(seconds / 86_400)} d ago`;
+}
+
+/** The milliseconds since a time, by the server's clock. @param {string} time */
+export const since = (time) => Math.max(0, now() - Date.parse(time));
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const date = new Intl.DateTimeFormat(undefined, { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long', hourCycle: 'h23' });
+
+/** The day of a time on this machine: `Today`, `Yesterday` or a date. @param {string} time */
+export function day(time) {
+  const text = date.format(new Date(time));
+  if (text === date.format(now())) return 'Today';
+  return text === date.format(now() - 86_400_000) ? 'Yesterday' : text;
+}
+
+/** A local time with its zone in the title. @param {string} time @param {'age' | 'clock' | 'full'} form */
+export function time(time, form) {
+  const local = full.format(new Date(time));
+  const text = form === 'age' ? ago(time) : form === 'clock' ? clock.format(new Date(time)) : local;
+  return el('time', { datetime: time, title: form === 'full' ? time : local }, text);
+}
+
+/** @param {number} bytes */
+export function size(bytes) {
+  if (bytes < 1024) return plural(bytes, 'byte');
+  const power = Math.min(Math.floor(Math.log2(bytes) / 10), 4);
+  return `${(bytes / 1024 ** power).toFixed(1)} ${'KMGT'[power - 1]}iB`;
+}
+
+/** The mark and the class of each state of a run. @type {Record<string, [string, string]>} */
+const STATES = {
+  failed: ['✗', 'failed'],
+  passed: ['✓', 'passed'],
+  running: ['○', 'running'],
+  incomplete: ['◐', 'incomplete'],
+  cancelled: ['⊘', 'cancelled'],
+  'not-started': ['✗', 'failed'],
+  damaged: ['⚠', 'failed'],
+};
+
+/** States in the order of the filters. */
+export const STATE_WORDS = Object.keys(STATES);
+
+/** The mark and the class of each outcome, the worst first. @type {Record<string, [string, string]>} */
+const OUTCOMES = {
+  error: ['!', 'error'],
+  timeout: ['◷', 'timeout'],
+  failed: ['✗', 'failed'],
+  flaky: ['~', 'flaky'],
+  passed: ['✓', 'passed'],
+  skipped: ['–', 'skipped'],
+  ungraded: ['…', 'running'],
+  stopped: ['⊘', 'cancelled'],
+  running: ['○', 'running'],
+  planned: ['·', 'skipped'],
+};
+
+/** @param {string} word */
+export const stateWord = (word) => word.replace('not-started', 'could not start');
+
+/** @param {string} mark @param {string} tone @param {string} text */
+const marked = (mark, tone, text) =>
+  el('span', { class: `mark ${tone}` }, el('span', { class: 'sign', 'aria-hidden': 'true' }, mark), ' ', text);
+
+/** The state of a run, with `text` in place of its word. @param {string} word @param {string} [text] */
+export function state(word, text = stateWord(word)) {
+  const [mark, tone] = STATES[word] ?? ['?', ''];
+  return marked(mark, tone, text);
+}
+
+/** The outcome of a trial. @param {string} word @param {string} [text] */
+export function outcome(word, text = word) {
+  const [mark, tone] = OUTCOMES[word] ?? ['?', ''];
+  return marked(mark, tone, text);
+}
+
+/** The state of a run in a few words: the failed trials first, if there are any. @param {any} run */
+export function verdict(run) {
+  const bad = run.counts.failed + run.counts.error + run.counts.timeout;
+  if (run.state === 'failed') return state('failed', bad > 0 ? `${count(bad)} failed` : 'failed');
+  const detail = run.paused ? 'paused' : run.stage === 'waiting' && run.status === 'running' ? 'waiting' : '';
+  const failed = bad > 0 && run.state !== 'passed' ? el('span', { class: 'failed' }, ` · ${count(bad)} failed`) : null;
+  return el('span', null, state(run.state, detail || undefined), failed);
+}
+
+/** The number of trials that are done. @param {any} counts */
+export const done = (counts) => counts.passed + counts.failed + counts.error + counts.timeout + counts.skipped;
+
+/** The counts that are not 0: pairs of an outcome and a phrase. @param {any} counts @returns {[string, string][]} */
+export function parts(counts) {
+  const words = [['failed', 'failed', 'failed'], ['error', 'error', 'errors'], ['timeout', 'timeout', 'timeouts'],
+    ['passed', 'passed', 'passed'], ['flaky', 'flaky', 'flaky'], ['skipped', 'skipped', 'skipped']];
+  return words.filter(([key]) => counts[key] > 0).map(([key, one, many]) => [key, plural(counts[key], one, many)]);
+}
+
+/** A bar of the outcomes of a run's trials. @param {any} counts */
+export function bar(counts) {
+  const whole = Math.max(counts.planned ?? 0, done(counts), 1);
+  const words = parts(counts).map(([, phrase]) => phrase).join(', ') || 'no results';
+  const label = `${words}, of ${count(counts.planned ?? done(counts))}`;
+  // A count that is not 0 is visible, whatever its share is.
+  const pieces = ['failed', 'error', 'timeout', 'skipped', 'passed'].filter((key) => counts[key] > 0).map((key) =>
+    el('i', { class: `fill-${key}`, key, style: { 'flex-grow': String(counts[key]), 'min-width': '2px' } }));
+  const left = el('i', { key: 'left', style: { 'flex-grow': String(whole - done(counts)) } });
+  return el('span', { class: 'bar', role: 'img', 'aria-label': label }, pieces, left);
+}
+
+/** What ended a run, and the next step. @type {Record<string, [string, string]>} */
+const REASONS = {
+  plugin: ['A plugin could not be used.', 'Repair the plugin or its configuration, then resume.'],
+  setup: ['Something that the run needs is missing.', 'See the log, then resume.'],
+  machine: ['The machine ran out of memory, open files or threads.', 'Free some, then resume.'],
+  internal: ['A bug of the runner.', 'Please report it. Resume runs the remaining trials.'],
+  interrupted: ['Interrupted by a signal.', ''],
+  stopped: ['Stopped.', ''],
+  timeout: ['The time limit of the run was reached.', 'Resume gives the remaining trials the same time again.'],
+  crashed: ['The process of the run was killed.', 'No recorded result is lost.'],
+  storage: ['A result could not be stored.', 'Free disk space, then resume.'],
+  'fail-fast': ['Too many trials failed.', ''],
+  budget: ['A budget is used up.', 'Resume with a higher budget in a terminal.'],
+  holes: ['Shards with trials left were merged.', ''],
+  cancelled: ['Cancelled.', ''],
+};
+
+/** Why a run ended early, and what to do. `null` if it did not. @param {any} run @returns {string | null} */
+export function reason(run) {
+  if (run.status === 'running' || !run.reason) return null;
+  const [why, help] = REASONS[run.reason] ?? [run.reason, ''];
+  const left = run.counts.planned - done(run.counts);
+  const rest = left > 0 && run.status === 'incomplete' && !help ? `Resume to run the remaining ${plural(left, 'trial')}.` : help;
+  return [why, run.signal ? `Signal: ${run.signal}.` : '', rest].filter(Boolean).join(' ');
+}

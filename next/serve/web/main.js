@@ -1,0 +1,64 @@
+// @ts-check
+// The frame of all pages: menu, connection, keys.
+
+import { get } from './base/api.js';
+import { handleKeys, showKeys } from './base/keys.js';
+import { start } from './base/live.js';
+import { current, go, server, show, startRouter, title } from './base/router.js';
+import { el, render } from './base/ui.js';
+
+/** @type {import('./base/router.js').Route[]} */
+const ROUTES = [
+  [/^\/(?:runs\/?)?$/, async () => (await import('./pages/runs.js')).open, '/runs'],
+  [/^\/runs\/([^/]+)$/, async () => (await import('./pages/run.js')).open, '/runs'],
+];
+
+/** @param {string} id */
+const find = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+/** @returns {import('./base/keys.js').Key[]} */
+const keys = () => [
+  ['?', 'This list', () => showKeys(keys())],
+  ['/', 'Search', () => /** @type {HTMLElement | null} */ (document.querySelector('main input[type=search]'))?.focus()],
+  ['g r', 'Runs', () => go('/runs')],
+  ['g c', 'Compare', () => go('/compare')],
+  ['g h', 'History', () => go('/history')],
+  ['g q', 'Queue', () => go('/queue')],
+  ['g s', 'Start', () => go('/start')],
+  ...(current()?.keys ?? []),
+];
+
+/** @param {import('./base/live.js').LiveState} state */
+function showState(state) {
+  const words = { open: 'live', lost: 'Connection lost, retrying…', login: 'Not logged in', '': '' };
+  const place = find('state');
+  place.className = state;
+  place.title = state === 'lost' ? 'Runs continue without the server.' : '';
+  render(place, words[state]);
+  if (state === 'login') void show(undefined, true);
+}
+
+async function readServer() {
+  Object.assign(server, await get('/server'));
+  find('start').hidden = server.read_only;
+  find('read-only').hidden = !server.read_only;
+  render(find('root'), el('span', { title: server.root }, server.root));
+}
+
+startRouter(ROUTES);
+handleKeys(keys);
+find('keys').onclick = () => showKeys(keys());
+// Without a login, the page shows the form for it.
+await readServer().catch(() => {});
+await show(history.state?.kept);
+start((event) => {
+  if (event.name === 'reset') void readServer().catch(() => {});
+  // A page that could not be read is opened again once the server answers.
+  if (event.name === 'reset' && !current()) void show(undefined, true);
+  current()?.live?.(event);
+}, showState);
+setInterval(() => {
+  if (document.hidden) return;
+  current()?.draw();
+  title();
+}, 1000);

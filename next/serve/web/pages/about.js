@@ -1,0 +1,58 @@
+// @ts-check
+// Facts of a run: scenario, selection, sessions, history, and plugins with their grants.
+
+import { runPath } from '../base/api.js';
+import { el } from '../base/ui.js';
+import { duration, time } from '../base/words.js';
+
+/** @param {[string, import('../base/ui.js').Child][]} rows */
+const facts = (rows) => el('dl', { class: 'facts-list' }, rows.filter(([, value]) => value !== undefined && value !== null && value !== '')
+  .map(([name, value]) => [el('dt', null, name), el('dd', null, value)]));
+
+/** @param {import('./run.js').RunView} view @returns {import('./run.js').Part} */
+export function about(view) {
+  return { content: () => content(view) };
+}
+
+/** @param {import('./run.js').RunView} view */
+function content({ run, document }) {
+  const { manifest, run: head } = document;
+  const { metadata } = manifest;
+  const code = (/** @type {any} */ text) => (text === undefined ? null : el('code', null, text));
+  return [
+    el('h2', null, 'Run'),
+    facts([
+      ['Id', code(run)],
+      ['Folder', code(head.run_dir)],
+      ['Scenario', code(manifest.scenario_path)],
+      ['Variables and labels', Object.entries(head.labels ?? {}).map(([key, value]) => el('div', null, `${key} = ${value}`))],
+      ['Selection', metadata.selection && code(JSON.stringify(metadata.selection))],
+      ['Seed', metadata.seed && String(metadata.seed)],
+      ['Exit code', head.exit_code === null ? null : String(head.exit_code)],
+      ['Version', `runner ${metadata.runner_version}`],
+      ['Files', [['benchmark', ''], ['log', '/log'], ['results', '/rows']].map(([name, path]) =>
+        [el('a', { href: `/api/v1${runPath(run)}${path}`, download: '' }, name), ' '])],
+    ]),
+    el('h2', null, 'History'),
+    el('ul', { class: 'history' }, manifest.transitions.map((/** @type {any} */ one) => el('li', null, time(one.at, 'full'), ' ',
+      el('strong', null, one.to), ` by \`${one.writer}\``, one.reason ? ` (${one.reason})` : null,
+      one.by ? `, ${one.by.user} on ${one.by.host}${one.by.reason ? `: ${one.by.reason}` : ''}` : null))),
+    el('h2', null, 'Sessions'),
+    manifest.sessions.map((/** @type {any} */ one) => facts([
+      [`Session ${one.number}`, el('code', null, one.command.join(' '))],
+      ['Process', `${one.pid} on ${one.host}, user ${one.user}`],
+      ['Time', [time(one.started_at, 'full'), one.ended_at ? [' – ', time(one.ended_at, 'full')] : ' – running', `, worked ${duration(one.worked_ms ?? 0)}`]],
+      ['Parallel attempts', String(one.jobs)],
+      ['Time limit', one.timeout_ms ? duration(one.timeout_ms) : 'none'],
+      ['Sandbox', one.wall],
+    ])),
+    el('h2', null, 'Providers and graders'),
+    manifest.providers.map((/** @type {any} */ one) => facts([
+      [one.name, el('code', null, one.plugin)],
+      ['Plugin', one.description ? `${one.description.name} ${one.description.version ?? ''} ${one.description.summary ?? ''}` : null],
+      ['Digest', code(one.digest)],
+      ['Grants', one.grants && Object.entries(one.grants).map(([name, value]) => el('div', null, `${name}: ${[value].flat().map((part) => (typeof part === 'string' ? part : JSON.stringify(part))).join(', ')}`))],
+      ['Limits', el('details', null, el('summary', null, 'Show'), Object.entries(one.limits ?? {}).map(([name, value]) => el('div', null, `${name} = ${value}`)))],
+    ])),
+  ];
+}

@@ -1,0 +1,94 @@
+// @ts-check
+// `runner.log` of a run, from its start. New lines appear while the run writes.
+
+import { Problem, request, runPath } from '../base/api.js';
+import { problem } from '../base/problem.js';
+import { button, el, paced, render } from '../base/ui.js';
+
+/** Bytes of a request. */
+const CHUNK = 512 * 1024;
+
+/** @param {import('./run.js').RunView} view @returns {import('./run.js').Part} */
+export function log(view) {
+  return tail(`${runPath(view.run)}/log`, view.redraw);
+}
+
+/** A log file that may grow. @param {string} path @param {() => void} redraw @returns {import('./run.js').Part} */
+export function tail(path, redraw) {
+  const place = document.createElement('div');
+  place.className = 'log';
+  place.tabIndex = 0;
+  place.setAttribute('role', 'log');
+  place.setAttribute('aria-label', 'Log');
+  let [bytes, rest, lines, isEnd, search] = [0, '', 0, false, ''];
+  /** @type {any} */
+  let error = null;
+  const decoder = new TextDecoder();
+
+  /** Reads a piece, and whether there may be more. */
+  async function piece() {
+    const answer = await request(path, { headers: { range: `bytes=${bytes}-${bytes + CHUNK - 1}` } }).catch((caught) => {
+      // The end of the file.
+      if (caught instanceof Problem && caught.status === 416) return null;
+      throw caught;
+    });
+    if (!answer) return false;
+    const data = await answer.arrayBuffer();
+    // A server that sends the whole file has sent the first bytes again.
+    const news = answer.status === 206 ? data : data.slice(bytes);
+    bytes += news.byteLength;
+    const parts = (rest + decoder.decode(news, { stream: true })).split('\n');
+    rest = parts.pop() ?? '';
+    append(parts);
+    return news.byteLength === CHUNK;
+  }
+
+  /** @param {string[]} texts */
+  function append(texts) {
+    if (!texts.length) return;
+    const isFollowed = place.scrollTop + place.clientHeight >= place.scrollHeight - 4;
+    // Blocks that are not in sight cost no layout.
+    const block = document.createElement('div');
+    block.className = 'block';
+    render(block, texts.map((text) => {
+      lines += 1;
+      const level = / (ERROR|WARN) /.exec(text)?.[1].toLowerCase();
+      return el('div', { class: `line ${level ?? ''}`, 'data-n': lines }, text || ' ');
+    }));
+    place.append(block);
+    if (search) mark(block);
+    if (isFollowed && isEnd) place.scrollTop = place.scrollHeight;
+  }
+
+  /** Hides lines without the searched text. @param {Element} block */
+  function mark(block) {
+    for (const line of /** @type {Iterable<HTMLElement>} */ (/** @type {unknown} */ (block.children))) {
+      line.hidden = !line.textContent?.toLowerCase().includes(search);
+    }
+  }
+
+  const read = paced(500, async () => {
+    try {
+      while (await piece());
+      [isEnd, error] = [true, null];
+    } catch (caught) {
+      error = /** @type {Problem} */ (caught).status === 0 ? null : caught;
+    }
+    redraw();
+  });
+  read();
+  const type = (/** @type {any} */ event) => {
+    search = event.target.value.toLowerCase();
+    for (const block of place.children) mark(block);
+  };
+  return {
+    content: () => [error && problem(error),
+      el('div', { class: 'filters' },
+        el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', oninput: type }),
+        el('span', { class: 'quiet' }, `${lines} lines`),
+        button('End', () => { place.scrollTop = place.scrollHeight; }),
+        el('a', { href: `/api/v1${path}`, download: '' }, 'Download')),
+      isEnd && !lines ? el('p', { class: 'empty' }, 'The log is empty.') : null, place],
+    live: read,
+  };
+}

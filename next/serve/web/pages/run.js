@@ -1,0 +1,151 @@
+// @ts-check
+// The page of a run: its head with state, reason and actions, and the part that `view` of the address selects.
+
+import { buttons, note } from '../base/actions.js';
+import { get, query, runPath } from '../base/api.js';
+import { follow } from '../base/live.js';
+import { notFound } from '../base/problem.js';
+import { go } from '../base/router.js';
+import { el, link, paced, render, soon } from '../base/ui.js';
+import { bar, count, done, duration, parts, plural, reason, since, time, verdict } from '../base/words.js';
+import { about } from './about.js';
+import { log } from './log.js';
+import { matrix } from './matrix.js';
+import { overview } from './overview.js';
+
+/**
+ * What the parts of a page share. `document` is that of the run, `progress` the newest event of a running one.
+ * @typedef {{run: string, document: any, progress: any, redraw: () => void}} RunView
+ * @typedef {{content: () => import('../base/ui.js').Child, live?: (event: import('../base/live.js').LiveEvent) => void,
+ *   update?: (address: URL) => void, refresh?: () => void, keys?: import('../base/keys.js').Key[], place?: () => any, close?: () => void}} Part
+ */
+
+const VIEWS = /** @type {Record<string, [string, (view: RunView, address: URL, kept: any) => Part]>} */ ({
+  '': ['Overview', overview],
+  matrix: ['Matrix', matrix],
+  log: ['Log', log],
+  about: ['About', about],
+});
+
+const partOf = (/** @type {string} */ name) => (VIEWS[name] ?? VIEWS[''])[1];
+
+/** @type {import('../base/router.js').Open} */
+export async function open({ place, address, names, kept }) {
+  const document = await get(runPath(names[0]));
+  const { run } = document.run;
+  const name = (/** @type {URL} */ from) => from.searchParams.get('view') ?? '';
+  let isGone = false;
+  /** @type {RunView} */
+  const view = { run, document, progress: null, redraw: soon(draw) };
+  let shown = name(address);
+  let part = partOf(shown)(view, address, kept);
+
+  async function reload() {
+    try {
+      view.document = await get(runPath(run));
+      if (view.document.run.status !== 'running') view.progress = null;
+    } catch (error) {
+      // Without a connection the page stays as it is.
+      isGone ||= /** @type {any} */ (error).status === 404;
+    }
+    view.redraw();
+  }
+  const refresh = paced(1000, reload);
+  const owner = { redraw: view.redraw, reload, gone: () => go('/runs') };
+
+  function draw() {
+    if (isGone) return render(place, notFound(`The run ${run} has been deleted.`));
+    const tabs = Object.entries(VIEWS).map(([key, [label]]) =>
+      el('a', { href: `${runPath(run)}${query({ view: key })}`, 'aria-current': key === shown ? 'page' : null }, label));
+    render(place, heading(), notes(view), note(run),
+      el('nav', { class: 'tabs', 'aria-label': 'Views of the run' }, tabs), el('div', { key: shown }, part.content()));
+  }
+
+  function heading() {
+    const { run: head, actions, since_previous: previous } = view.document;
+    const counts = { ...head.counts, ...view.progress?.counts };
+    const main = buttons(run, actions, ['stop', 'pause', 'unpause', 'resume', 'rerun_failed', 'cancel'], owner);
+    const rest = buttons(run, actions, ['rescore', 'label', 'pin', 'unpin', 'delete'], owner);
+    const labels = Object.entries(head.labels ?? {}).map(([key, value]) => link(`/runs${query({ label: `${key}=${value}` })}`, `${key}=${value}`));
+    for (const label of labels) label.props.class = 'label';
+    return el('header', { class: 'run-head' },
+      el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(`/runs${query({ scenario: head.scenario })}`, head.scenario), ' / ', el('code', null, head.short)),
+      el('h1', null, head.scenario, ' ', verdict({ ...head, counts })),
+      el('p', { class: 'facts' }, el('span', null, 'Started ', time(head.started_at, 'full'), ' ', el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')')),
+        head.completed_at ? el('span', null, 'Ended ', time(head.completed_at, 'full')) : null,
+        el('span', null, head.status === 'running' ? `Running for ${duration(since(head.started_at))}` : `Took ${duration(head.worked_ms)}`),
+        head.pinned ? el('span', null, '⚑ pinned') : null, labels),
+      bar(counts), el('p', { class: 'counts' }, tallies(run, counts), pace(view, counts)),
+      el('div', { class: 'buttons' }, main, rest, previous && link(`/compare${query({ base: previous.run, new: run })}`, `Compare with ${previous.short}`),
+        el('a', { href: `/api/v1${runPath(run)}/report?form=html`, download: `${head.short}.html` }, 'Download report')));
+  }
+
+  draw();
+  follow(run);
+  return {
+    title: () => `${titleSign(view)} ${view.document.run.scenario} ${view.document.run.short}`,
+    draw: view.redraw,
+    update(next) {
+      if (name(next) !== shown) {
+        part.close?.();
+        shown = name(next);
+        part = partOf(shown)(view, next, undefined);
+      } else part.update?.(next);
+      view.redraw();
+    },
+    live(event) {
+      const isMine = event.run === run || event.data.run === run || event.name === 'reset';
+      if (!isMine) return;
+      if (event.name === 'progress') view.progress = event.data;
+      else refresh();
+      part.live?.(event);
+      view.redraw();
+    },
+    get keys() { return part.keys; },
+    place: () => part.place?.(),
+    close() {
+      follow(null);
+      part.close?.();
+    },
+  };
+}
+
+/** @param {RunView} view */
+function titleSign({ document, progress }) {
+  const { state, counts } = document.run;
+  if (state === 'running') return `${Math.floor((100 * done(progress?.counts ?? counts)) / Math.max(counts.planned, 1))} %`;
+  return { passed: '✓', failed: '✗', incomplete: '◐', cancelled: '⊘' }[/** @type {string} */ (state)] ?? '⚠';
+}
+
+/** The counts, each a link to its trials. @param {string} run @param {any} counts */
+function tallies(run, counts) {
+  const filters = /** @type {Record<string, string>} */ ({ flaky: 'flaky()' });
+  const left = counts.planned - done(counts);
+  return [...parts(counts).map(([key, phrase]) =>
+    el('a', { class: key, href: `${runPath(run)}${query({ filter: filters[key] ?? `outcome(${key})` })}` }, phrase)),
+  left > 0 ? el('span', { class: 'quiet' }, `${count(left)} of ${plural(counts.planned, 'trial')} left`) : el('span', { class: 'quiet' }, `of ${plural(counts.planned, 'trial')}`)];
+}
+
+/** Speed and remaining time of a running run. @param {RunView} view @param {any} counts */
+function pace({ document, progress }, counts) {
+  const { rate } = progress ?? {};
+  if (document.run.status !== 'running' || !rate) return null;
+  const left = counts.planned - done(counts);
+  const speed = rate >= 1 ? `${rate.toFixed(1)}/s` : `${(60 * rate).toFixed(1)}/min`;
+  return el('span', { class: 'quiet' }, left > 0 ? `${speed}, ${duration((left / rate) * 1000)} left` : speed);
+}
+
+/** Why the run ended early, and damage. @param {RunView} view */
+function notes({ document }) {
+  const { run, damaged_lines: damaged, lost_results: lost, manifest } = document;
+  const last = manifest.transitions?.at(-1);
+  const by = last?.by ? ` By ${last.by.user} on ${last.by.host}${last.by.reason ? `: ${last.by.reason}` : ''}.` : '';
+  const why = reason(run);
+  const { paused } = run;
+  return el('div', { 'aria-live': 'polite' },
+    why && el('p', { class: `note ${run.state}` }, run.message ? el('span', { class: 'pre' }, `${run.message}\n`) : null, why, by),
+    paused && el('p', { class: 'note' }, `Paused${paused.by ? ` by ${paused.by.user}` : ''}. No attempts start and all timers stand still.`),
+    damaged + lost > 0 && el('p', { class: 'note bad' },
+      [damaged ? `${plural(damaged, 'line')} of the results ${damaged === 1 ? 'is' : 'are'} damaged.` : '', lost ? `${plural(lost, 'result')} ${lost === 1 ? 'is' : 'are'} lost.` : ''].join(' '),
+      ' Resume runs the trials without a result. Details: ', el('code', null, `runner verify ${run.short}`)));
+}

@@ -1,0 +1,202 @@
+// @ts-check
+// The list of runs, newest first, by day. Filters are in the address.
+
+import { buttons, note } from '../base/actions.js';
+import { get, query, runPath } from '../base/api.js';
+import { problem } from '../base/problem.js';
+import { go, openRow } from '../base/router.js';
+import { Rows, cell, head } from '../base/rows.js';
+import { button, el, link, paced, render, soon } from '../base/ui.js';
+import { STATE_WORDS, bar, count, day, done, duration, parts, plural, reason, since, stateWord, state, time, verdict } from '../base/words.js';
+
+const FIRST = 100;
+const MORE = 1000;
+const KEYS = ['state', 'scenario', 'label', 'q'];
+
+/** Runs that are ticked, with their start. They stay while filters change. @type {Map<string, string>} */
+const ticked = new Map();
+
+/** @param {URL} address */
+const read = (address) => Object.fromEntries(KEYS.map((key) => [key, address.searchParams.get(key) ?? '']));
+
+/** @type {import('../base/router.js').Open} */
+export async function open({ place, address, kept, server }) {
+  let filters = read(address);
+  /** The newest answer, with the runs of all answers. @type {any} */
+  let list = { runs: [], counts: {}, unreadable: [], next: null };
+  /** Runs and the days before them. @type {(any | {day: string})[]} */
+  let items = [];
+  let [error, isLoading, turn] = [/** @type {any} */ (null), false, 0];
+  const narrow = matchMedia('(max-width: 700px)');
+
+  const rows = new Rows({
+    label: 'Runs',
+    head: () => ['Compare', 'State', 'Run', 'Trials', 'Started', 'Duration', 'Actions'].map((name, at) => head(COLUMNS[at], name)),
+    row: (item) => (item.day ? cell('day', item.day) : row(item)),
+    kind: (item) => (item.day ? 'heading' : `is-${item.state}`),
+    height: () => (narrow.matches ? 84 : 48),
+    source: {
+      get count() { return items.length; },
+      item: (index) => items[index],
+      need: (_, to) => { if (to > items.length - 50) void more(); },
+    },
+    open: (item, event) => { if (item.run) openRow(runPath(item.run), event); },
+  });
+
+  /** @param {any[]} runs */
+  function arrange(runs) {
+    let last = '';
+    items = runs.flatMap((run) => {
+      const day_ = day(run.started_at);
+      const heading = day_ === last ? [] : [{ day: day_ }];
+      last = day_;
+      return [...heading, run];
+    });
+  }
+
+  /** @param {number} limit @param {string | null} [before] */
+  const load = (limit, before) => get(`/runs${query({ ...filters, before, limit })}`);
+
+  async function reload() {
+    const mine = ++turn;
+    try {
+      const answer = await load(Math.max(FIRST, Math.min(list.runs.length, MORE)));
+      if (mine !== turn) return;
+      [list, error, isLoading] = [answer, null, false];
+      arrange(list.runs);
+    } catch (caught) {
+      if (mine === turn) error = caught;
+    }
+    draw();
+  }
+
+  async function more() {
+    if (isLoading || !list.next) return;
+    isLoading = true;
+    const mine = turn;
+    const answer = await load(MORE, list.next).catch((caught) => { error = caught; });
+    if (mine !== turn) return;
+    isLoading = false;
+    if (answer) list = { ...list, next: answer.next, runs: [...list.runs, ...answer.runs] };
+    else list.next = null;
+    arrange(list.runs);
+    draw();
+  }
+
+  const owner = { redraw: () => draw(), reload, gone: () => void reload() };
+  const refresh = paced(1000, reload);
+
+  /** @param {any} run */
+  function row(run) {
+    const tick = el('input', { type: 'checkbox', tabindex: -1, checked: ticked.has(run.run), 'aria-label': `Compare ${run.run}`,
+      onchange: () => toggle(run) });
+    const labels = Object.entries(run.labels ?? {}).map(([key, value]) =>
+      el('a', { class: 'label', tabindex: -1, href: to({ label: `${key}=${value}` }) }, `${key}=${value}`));
+    const name = link(runPath(run.run), run.scenario);
+    name.props.tabindex = -1;
+    const why = run.state === 'cancelled' ? null : run.message ?? reason(run);
+    const by = run.user ? el('span', null, ` by ${run.user}`) : null;
+    return [
+      cell('tick', tick),
+      cell('state', verdict(run), why ? el('small', { title: why }, why) : null),
+      cell('name', el('span', null, name, run.pinned ? el('span', { class: 'quiet', title: 'pinned' }, ' ⚑') : null, labels), el('small', null, run.short, by)),
+      cell('trials', bar(run.counts), el('small', null, trials(run))),
+      cell('started', time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
+      cell('took', run.status === 'running' ? duration(since(run.started_at)) : duration(run.worked_ms)),
+      cell('tools', buttons(run.run, run.actions, ['stop', 'resume'], owner)),
+    ];
+  }
+
+  /** @param {any} run */
+  function trials(run) {
+    const words = parts(run.counts).map(([, phrase]) => phrase).join(', ');
+    const left = run.counts.planned - done(run.counts);
+    return left > 0 ? `${count(done(run.counts))} of ${count(run.counts.planned)}${words && `: ${words}`}` : words;
+  }
+
+  /** @param {any} run */
+  function toggle(run) {
+    if (!ticked.delete(run.run)) ticked.set(run.run, run.started_at);
+    draw();
+  }
+
+  function compare() {
+    const [base, next] = [...ticked].sort((left, right) => left[1].localeCompare(right[1])).map(([run]) => run);
+    if (ticked.size === 2) go(`/compare${query({ base, new: next })}`);
+  }
+
+  /** @param {Record<string, string>} change */
+  const to = (change) => `/runs${query({ ...filters, ...change })}`;
+
+  /** @param {string} word */
+  function chip(word) {
+    const chosen = new Set(filters.state.split(',').filter(Boolean));
+    const [isOn, number] = [chosen.has(word), list.counts[word] ?? 0];
+    if (!number && !isOn && word !== 'failed' && word !== 'incomplete') return null;
+    const press = () => {
+      if (!chosen.delete(word)) chosen.add(word);
+      go(to({ state: [...chosen].join(',') }));
+    };
+    return el('button', { type: 'button', key: word, class: 'chip', 'aria-pressed': String(isOn), onclick: press }, state(word, stateWord(word)), ` ${count(number)}`);
+  }
+
+  let typing = 0;
+  const search = (/** @type {any} */ event) => {
+    clearTimeout(typing);
+    const q = event.target.value.trim();
+    typing = setTimeout(() => go(to({ q }), true), 200);
+  };
+
+  const draw = soon(() => {
+    const total = Object.values(list.counts).reduce((sum, one) => sum + one, 0);
+    const isFiltered = KEYS.some((key) => filters[key]);
+    const others = ['scenario', 'label'].filter((key) => filters[key]).map((key) =>
+      el('a', { class: 'chip', href: to({ [key]: '' }), 'aria-label': `Remove the filter ${key} ${filters[key]}` }, `${key}: ${filters[key]} ✕`));
+    const empty = isFiltered ? ['No runs match. ', link('/runs', 'Clear filters')]
+      : ['No runs yet. ', server.read_only ? 'Start one with ' : [link('/start', 'Start one'), ' or type '], el('code', null, 'runner exec SCENARIO'), '.'];
+    render(place, el('h1', null, 'Runs'),
+      el('div', { class: 'filters' }, el('div', { role: 'group', 'aria-label': 'State', class: 'chips' }, STATE_WORDS.map(chip)), others,
+        el('input', { type: 'search', placeholder: 'Search scenario, id or label', 'aria-label': 'Search runs', value: filters.q, oninput: search })),
+      error && problem(error),
+      list.runs.map((/** @type {any} */ run) => note(run.run)),
+      list.unreadable.map((/** @type {any} */ one) => el('p', { class: 'note bad' }, 'Not readable: ', el('code', null, one.run), ` ${one.problem}`)),
+      el('div', { class: 'runs', hidden: !items.length }, rows.element),
+      items.length || error ? null : el('p', { class: 'empty' }, empty),
+      el('p', { class: 'quiet' }, total > 0 && `${plural(list.total ?? total, 'run')}${isFiltered ? ' match' : ''}`),
+      ticked.size > 0 && el('div', { class: 'ticked', role: 'region', 'aria-label': 'Compare' },
+        ticked.size === 2 ? button('Compare', compare, { class: 'primary' }) : `${plural(ticked.size, 'run')} ticked; two are compared`,
+        button('Clear', () => { ticked.clear(); draw(); })));
+    rows.draw();
+  });
+
+  await reload();
+  rows.place = kept;
+  return {
+    title: () => 'Runs',
+    draw,
+    update(next) {
+      filters = read(next);
+      list = { ...list, runs: [] };
+      rows.place = undefined;
+      void reload();
+    },
+    live({ name, data }) {
+      const index = list.runs.findIndex((/** @type {any} */ run) => run.run === data.run);
+      if (name === 'run' && index >= 0 && list.runs[index].state === data.state) {
+        // Progress of a run that stays in its place.
+        list.runs[index] = data;
+        arrange(list.runs);
+        draw();
+      } else if (['run', 'gone', 'reset'].includes(name) && !name.startsWith('progress')) refresh();
+    },
+    keys: [
+      ['x', 'Tick a run to compare it', () => { const run = items[rows.active]; if (run?.run) toggle(run); }],
+      ['c', 'Compare the ticked runs', compare],
+      ['j', 'First run of the list', () => { rows.element.focus(); rows.activate(Math.max(1, rows.active)); }],
+    ],
+    place: () => rows.place,
+    close: () => rows.close(),
+  };
+}
+
+const COLUMNS = ['tick', 'state', 'name', 'trials', 'started', 'took', 'tools'];

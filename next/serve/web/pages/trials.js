@@ -1,0 +1,140 @@
+// @ts-check
+// The list of a run's trials. Filter and order are in the address. All pages of the list are of one revision of the results, so
+// that no trial is skipped or shown twice while the run writes.
+
+import { get, query, runPath, trialPath } from '../base/api.js';
+import { problem } from '../base/problem.js';
+import { go, openRow } from '../base/router.js';
+import { PAGE, Pages, Rows, cell, head } from '../base/rows.js';
+import { button, el, link, paced } from '../base/ui.js';
+import { count, duration, number, outcome, plural } from '../base/words.js';
+
+/** Filters of the buttons above the list. */
+const QUICK = [['All', ''], ['Not passed', 'outcome(failed, error, timeout)'], ['Flaky', 'flaky()']];
+/** Columns: class, words and the orders that a click chooses in turn. @type {[string, string, string[]][]} */
+const COLUMNS = [
+  ['outcome', 'Outcome', ['worst']],
+  ['trial', 'Trial', ['plan']],
+  ['reason', 'Reason', []],
+  ['score n', 'Score', ['score', '-score']],
+  ['took n', 'Duration', ['-duration', 'duration']],
+];
+
+/** @param {import('./run.js').RunView} view @param {URL} address @param {any} kept @returns {import('./run.js').Part} */
+export function trials(view, address, kept) {
+  const read = (/** @type {URL} */ from) => ({ filter: from.searchParams.get('filter') ?? '', sort: from.searchParams.get('sort') ?? '' });
+  let keys = read(address);
+  /** @type {any} */
+  let [list, error, turn] = [null, null, 0];
+  const narrow = matchMedia('(max-width: 700px)');
+  const path = (/** @type {object} */ more) => `${runPath(view.run)}/trials${query({ ...keys, ...more })}`;
+
+  /** @type {Pages<any>} */
+  const pages = new Pages(async (offset, limit) => (await get(path({ rev: list.rev, offset, limit }))).trials, () => rows.draw(),
+    (caught) => { error = caught; view.redraw(); });
+  const rows = new Rows({
+    label: 'Trials',
+    head: () => COLUMNS.map(([kind, words, orders]) => head(kind, orders.length ? sorter(words, orders) : words)),
+    row,
+    height: () => (narrow.matches ? 64 : 34),
+    source: pages,
+    open: (item, event) => openRow(trialPath(view.run, item.trial), event),
+  });
+
+  /** @param {string} words @param {string[]} orders */
+  function sorter(words, orders) {
+    const sort = keys.sort || 'worst';
+    const next = orders[(orders.indexOf(sort) + 1) % orders.length];
+    const mark = orders.includes(sort) ? (sort.startsWith('-') ? ' ↓' : ' ↑') : '';
+    return button(words + mark, () => go(to({ sort: next === 'worst' ? '' : next })), { tabindex: -1 });
+  }
+
+  /** @param {any} item */
+  function row(item) {
+    const [test, provider] = split(item.trial);
+    const name = link(trialPath(view.run, item.trial), el('span', { class: 'test' }, test), el('span', { class: 'provider' }, provider));
+    Object.assign(name.props, { tabindex: -1, title: item.trial });
+    const word = item.outcome ?? (running(item.trial) ? 'running' : 'planned');
+    return [
+      cell('outcome', outcome(item.flaky ? 'flaky' : word), item.change === 'new' ? el('span', { class: 'badge new' }, 'new') : null),
+      cell('trial', name),
+      cell('reason', el('span', { title: item.headline }, item.attempt > 1 ? `attempt ${item.attempt}${item.headline && ' · '}` : '', item.headline)),
+      cell('score n', item.score === null || item.score === undefined ? '' : number(item.score)),
+      cell('took n', duration(item.duration_ms)),
+    ];
+  }
+
+  const running = (/** @type {string} */ trial) =>
+    view.progress?.live?.in_flight?.some((/** @type {any} */ one) => one.trial === trial) ?? false;
+
+  /** @param {Record<string, string>} change */
+  const to = (change) => `${runPath(view.run)}${query({ ...keys, ...change })}`;
+
+  /** Reads the newest revision. */
+  async function load() {
+    const mine = ++turn;
+    try {
+      const answer = await get(path({ offset: 0, limit: PAGE }));
+      if (mine !== turn) return;
+      [list, error] = [answer, null];
+      pages.reset(answer.total, answer.trials);
+    } catch (caught) {
+      if (mine !== turn) return;
+      error = caught;
+      if (error.status === 400) pages.reset(0, []);
+    }
+    view.redraw();
+    rows.draw();
+  }
+  // A list that somebody reads does not move: the newer revision is loaded at the start of the list.
+  let isOld = false;
+  const follow = paced(1000, async () => {
+    isOld = rows.top > 0 || rows.active > 0;
+    if (!isOld) await load();
+    view.redraw();
+  });
+  const newest = () => {
+    isOld = false;
+    void load();
+  };
+
+  let typing = 0;
+  const type = (/** @type {any} */ event) => {
+    clearTimeout(typing);
+    const filter = event.target.value.trim();
+    typing = setTimeout(() => go(to({ filter }), true), 250);
+  };
+  const quote = (/** @type {string} */ text) => `"${text.replace(/["\\]/g, '\\$&')}"`;
+
+  void load().then(() => { rows.place = kept; });
+  return {
+    content: () => el('section', { class: 'trials' },
+      el('h2', null, 'Trials', list && el('small', null, keys.filter ? `${count(list.total)} of ${plural(list.of, 'trial')} match` : plural(list.of, 'trial'))),
+      el('div', { class: 'filters' },
+        el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(([words, filter]) =>
+          el('button', { type: 'button', class: 'chip', 'aria-pressed': String(keys.filter === filter), onclick: () => go(to({ filter })) }, words))),
+        el('input', { type: 'search', value: keys.filter, placeholder: 'Search ids and messages, or filter: outcome(failed) & slower(2s)', 'aria-label': 'Search or filter trials', oninput: type }),
+        isOld && button('Show newer results', newest)),
+      error && problem(error),
+      error?.status === 400 && button('Search for this text', () => go(to({ filter: quote(keys.filter) }))),
+      list && !list.total && !error ? el('p', { class: 'empty' }, 'No trials match. ', link(to({ filter: '' }), 'Clear the filter')) : null,
+      el('div', { hidden: !pages.count }, rows.element)),
+    live: follow,
+    update(next) {
+      const { filter, sort } = read(next);
+      if (filter === keys.filter && sort === keys.sort) return;
+      keys = { filter, sort };
+      rows.place = undefined;
+      void load();
+    },
+    keys: [['j', 'First trial of the list', () => { rows.element.focus(); rows.activate(Math.max(0, rows.active)); }]],
+    place: () => rows.place,
+    close: () => rows.close(),
+  };
+}
+
+/** Splits the id of a trial: test, and provider with repeat. @param {string} trial */
+function split(trial) {
+  const at = trial.lastIndexOf('@');
+  return [trial.slice(0, at), trial.slice(at).replace(/#1$/, '')];
+}
