@@ -44,7 +44,7 @@ pub use missing_grants::not_granted;
 pub use results::{PassRate, Results};
 pub use rows::{Line, Rows, Which};
 pub use run::{GraderTable, ProviderTable, RunDocument};
-pub use schema::{NamedSchema, SCHEMAS};
+pub use schema::{NamedSchema, SCHEMAS, schema_settings};
 pub use trials::{
     ArtifactFile, By, Found, HistoryDocument, HistoryQuery, LogText, Mark, MatrixCell,
     MatrixDocument, MatrixTest, MatrixTests, PastResult, PastResults, PastRun, PastSum, PastTest,

@@ -70,14 +70,19 @@ impl NamedSchema {
 
 /// Returns the schema of the JSON that a type is written as.
 fn of<T: JsonSchema>(named: &NamedSchema) -> Value {
-    let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(tidy);
-    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    let mut schema = schema_settings(true).into_generator().into_root_schema_for::<T>().to_value();
     schema["$id"] = format!("urn:runner:schema:{}", named.name).into();
     schema["title"] = named.title.into();
     if let Some(version) = schema.pointer_mut("/properties/v").and_then(Value::as_object_mut) {
         version.entry("const").or_insert(VERSION.into());
     }
     schema
+}
+
+/// Returns the settings for schemas of printed documents, or of requests.
+pub fn schema_settings(is_printed: bool) -> SchemaSettings {
+    let settings = SchemaSettings::draft2020_12().with_transform(tidy);
+    if is_printed { settings.for_serialize() } else { settings.for_deserialize() }
 }
 
 /// Removes the traces of Rust: names of number types, links, and the `null` of keys that are absent instead.
