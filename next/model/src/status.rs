@@ -110,6 +110,36 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// An end of a run that receivers are notified of.
+    pub enum RunEnding {
+        /// With any verdict.
+        Completed = "completed",
+        /// Completed, and passed.
+        TestsPassed = "tests-passed",
+        /// Completed, and not passed.
+        TestsFailed = "tests-failed",
+        Failed = "failed",
+        Incomplete = "incomplete",
+        Cancelled = "cancelled",
+    }
+}
+
+impl RunEnding {
+    /// Returns whether a run with this status and verdict has ended so.
+    pub fn matches(self, status: RunStatus, verdict: RunVerdict) -> bool {
+        let is_passed = verdict == RunVerdict::Passed;
+        match self {
+            Self::Completed => status == RunStatus::Completed,
+            Self::TestsPassed => status == RunStatus::Completed && is_passed,
+            Self::TestsFailed => status == RunStatus::Completed && !is_passed,
+            Self::Failed => status == RunStatus::Failed,
+            Self::Incomplete => status == RunStatus::Incomplete,
+            Self::Cancelled => status == RunStatus::Cancelled,
+        }
+    }
+}
+
 impl RunState {
     pub fn of(status: RunStatus, verdict: RunVerdict) -> Self {
         match (status, verdict) {

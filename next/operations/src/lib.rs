@@ -4,3 +4,6 @@
 //! `record`, `report` and `scenario`.
 
 pub mod launch;
+pub mod notify;
+pub mod settings;
+pub mod upkeep;

@@ -27,8 +27,9 @@ mod trials;
 use commands::verify;
 pub use commands::{
     CleanupDocument, DeadRun, DoctorDocument, Event, GradeDocument, InspectDocument, MergeDocument,
-    NumberedEvent, PlanLine, PlanPart, PluginRunDocument, PruneDocument, RequestResult,
-    RescoreChange, RescoreLine, ResumeLine, Started, ToolStatus, VerifyDocument,
+    Notification, NotificationKind, NotifyDocument, NumberedEvent, PlanLine, PlanPart,
+    PlannedReceiver, PluginRunDocument, PruneDocument, ReceiverKind, RequestResult, RescoreChange,
+    RescoreLine, ResumeLine, SentNotification, Started, ToolStatus, VerifyDocument,
 };
 pub use compare::{
     Change, Changes, Class, ClassCounts, ComparisonDocument, Estimate, Measure, Outcomes,

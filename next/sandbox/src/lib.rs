@@ -36,7 +36,7 @@ pub use engine::inspect::{Inspection, inspect};
 pub use engine::{Engines, LoadError};
 pub use interrupt::Interrupt;
 pub use message::{cut, failure, stderr_tail, too_large};
-pub use net::{Network, load_certificates};
+pub use net::{Network, load_certificates, post};
 pub use plugin::Plugin;
 pub use redact::{Redactor, Stream, values::DistinctNames};
 pub use secrets::Secrets;

@@ -25,9 +25,7 @@ mod suite;
 pub use filter::{Facts, Filter, InRun, RowFacts, TestLabels};
 pub use globs::IdGlob;
 pub use grants_toml::{GrantsToml, key_and_value, toml_key};
-pub use keys::{
-    Notify, NotifyCommand, NotifyEvents, RunEnding, Vars, Webhook, WebhookUrl, files::check_kind,
-};
+pub use keys::{Notify, NotifyCommand, NotifyEvents, Vars, Webhook, WebhookUrl, files::check_kind};
 pub use late_problems::{ProviderProblem, TestProblem};
 pub use problem::Problems;
 pub use reading::{files_beside, similar};

@@ -92,10 +92,10 @@ fn retention(table: &mut Table<'_, '_>) -> Option<Retention> {
 mod tests {
     use std::time::Duration;
 
-    use runner_model::RunStatus;
+    use runner_model::status::RunEnding;
 
     use super::RootSettings;
-    use crate::{RunEnding, WebhookUrl};
+    use crate::WebhookUrl;
 
     #[test]
     fn settings_are_read_with_their_defaults() {
@@ -119,11 +119,11 @@ mod tests {
         );
         let [webhook] = &read.notify.webhooks[..] else { panic!("{read:?}") };
         assert_eq!(webhook.url, WebhookUrl::Variable("HOOK".to_owned()));
-        assert_eq!(webhook.events.on, [RunEnding::Completed { is_passed: false }]);
+        assert_eq!(webhook.events.on, [RunEnding::TestsFailed]);
         assert_eq!(webhook.events.timeout, Duration::from_secs(5));
         let [command] = &read.notify.commands[..] else { panic!("{read:?}") };
         assert_eq!(command.events.longer_than, Some(Duration::from_secs(3600)));
-        assert!(command.events.on.contains(&RunEnding::Status(RunStatus::Cancelled)));
+        assert!(command.events.on.contains(&RunEnding::Cancelled));
         assert_eq!(RootSettings::parse("runner.toml", "").unwrap(), RootSettings::default());
     }
 

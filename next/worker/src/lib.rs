@@ -1,5 +1,6 @@
 //! The worker process: receives tasks over a socket, calls plugins, judges replies and reports whole rows. Also the
-//! children that compile plugins. It knows `model` and `sandbox`, has no path to a run directory and is not trusted.
+//! children that compile plugins and post webhooks. It knows `model` and `sandbox`, has no path to a run directory and is not
+//! trusted.
 //!
 //! Start at [`main_if_child`], then `worker`: one thread reads frames (`control`), one runs guests (`guests`), and
 //! `worker_state` is shared by both.
@@ -18,6 +19,7 @@ mod judge;
 #[path = "tests/lie.rs"]
 mod lie;
 mod link;
+mod post;
 mod provider;
 mod redact_row;
 mod report;
@@ -30,7 +32,7 @@ use std::{env, process};
 
 pub use harden::offered;
 
-/// Runs a hidden child (`__worker`, `__compile`) and exits if the command line names one. Otherwise returns.
+/// Runs a hidden child (`__worker`, `__compile`, `__post`) and exits if the command line names one. Otherwise returns.
 ///
 /// Call it in the first line of `main`, before any thread exists.
 pub fn main_if_child() {
@@ -41,6 +43,7 @@ pub fn main_if_child() {
     let main: fn(&[&str]) -> Result<(), String> = match child.as_str() {
         "__worker" => worker::main,
         "__compile" => compile::main,
+        "__post" => post::main,
         #[cfg(debug_assertions)]
         "__lie" => lie::main,
         _ => return,

@@ -6,13 +6,13 @@ use std::{env, time::Duration};
 use runner_model::units::{grouped, parse_age, parse_size, plural, show_size};
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{RunStatus, Time, exit::Exit, row::Actor};
+use runner_operations::settings::Settings;
 use runner_record::{
-    DeadRuns, Manifest, PrunePolicy, Pruned, Pruning, ResultsRoot, Scratch, SettingsFile, actor,
-    now,
+    DeadRuns, Manifest, PrunePolicy, Pruned, Pruning, ResultsRoot, Scratch, actor, now,
 };
 use runner_report::{CleanupDocument, DeadRun, PruneDocument, RunList, VERSION};
 use runner_report::{VerifyDocument, short_id};
-use runner_scenario::{Retention, RootSettings};
+use runner_scenario::Retention;
 
 use crate::args::{RootArgs, RunArg, RunArgs, StatusArgs, fraction, number};
 use crate::text::{CommandError, Out, Table, style, summary};
@@ -220,15 +220,9 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
 
 /// Returns `[retention]` of the results root's `runner.toml`. Warns of a file that others could have written, and ignores it.
 fn retention(root: &ResultsRoot, out: &Out) -> Result<Retention, CommandError> {
-    match root.settings()? {
-        SettingsFile::Text(text) => {
-            let file = root.path().join("runner.toml").to_string_lossy().into_owned();
-            return Ok(RootSettings::parse(&file, &text)?.retention);
-        }
-        SettingsFile::Ignored(why) => out.warn(&why),
-        SettingsFile::Absent => {}
-    }
-    Ok(Retention::default())
+    let settings = Settings::read(root)?;
+    settings.ignored.iter().for_each(|why| out.warn(why));
+    Ok(settings.keys.retention)
 }
 
 fn pruned_table(pruning: &Pruning, now: Time, screen: Option<usize>) -> String {

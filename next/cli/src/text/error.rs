@@ -6,6 +6,7 @@ use runner_engine::EngineError;
 use runner_model::units::grouped;
 use runner_model::visible::{shown_path, visible, visible_line};
 use runner_model::{exit::Exit, status::RunVerdict};
+use runner_operations::settings::SettingsError;
 use runner_record::{RecordError, ResultsRoot, advice};
 use runner_report::{RunList, RunSummary, phrases};
 use runner_scenario::Problems;
@@ -88,6 +89,15 @@ impl From<EngineError> for CommandError {
                 Self::new(exit, format!("no test is selected\n{reasons}").trim_end())
             }
             error => Self::new(exit, error),
+        }
+    }
+}
+
+impl From<SettingsError> for CommandError {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Record(error) => error.into(),
+            SettingsError::Problems(problems) => problems.into(),
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) const GONE: &str = ".gone-";
 pub(crate) const ROWS: &str = "index.jsonl";
 pub(crate) const LOGS: &str = "logs.jsonl";
 pub(crate) const LOG: &str = "runner.log";
+pub(crate) const NOTIFICATIONS: &str = "notifications.jsonl";
 pub(crate) const SCENARIO: &str = "scenario.toml";
 pub(crate) const ARTIFACTS: &str = "artifacts";
 

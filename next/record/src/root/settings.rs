@@ -3,7 +3,7 @@
 
 use std::io;
 
-use runner_model::visible::shown_path;
+use runner_model::{Time, visible::shown_path};
 
 use crate::disk::owner::is_trusted;
 use crate::disk::permissions::{TRUSTED, check_trust};
@@ -19,8 +19,11 @@ pub enum SettingsFile {
     Absent,
     /// The file does not count, for this reason.
     Ignored(String),
-    /// The file's text.
-    Text(String),
+    Text {
+        text: String,
+        /// Last change of the file.
+        changed: Time,
+    },
 }
 
 impl ResultsRoot {
@@ -43,8 +46,9 @@ impl ResultsRoot {
                 shown_path(&path)
             )));
         }
+        let changed = root.stat(SETTINGS)?.map_or_else(Time::default, |stamp| stamp.changed());
         let text = String::from_utf8(bytes);
-        text.map(SettingsFile::Text)
+        text.map(|text| SettingsFile::Text { text, changed })
             .map_err(|error| root.error("read", SETTINGS, io::Error::other(error.utf8_error())))
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod live;
 pub(crate) mod manifest;
 pub(crate) mod merge;
 pub(crate) mod new_run;
+pub(crate) mod notifications;
 pub(crate) mod owned;
 pub(crate) mod requests;
 pub(crate) mod run_dir;

@@ -2,6 +2,7 @@
 
 mod event;
 mod merge;
+mod notify;
 mod plugin;
 mod preview;
 mod upkeep;
@@ -9,6 +10,9 @@ pub(crate) mod verify;
 
 pub use event::{Event, NumberedEvent};
 pub use merge::MergeDocument;
+pub use notify::{
+    Notification, NotificationKind, NotifyDocument, PlannedReceiver, ReceiverKind, SentNotification,
+};
 pub use plugin::{DoctorDocument, GradeDocument, InspectDocument, PluginRunDocument, ToolStatus};
 pub use preview::{PlanLine, PlanPart, RescoreChange, RescoreLine, ResumeLine};
 pub use upkeep::{CleanupDocument, DeadRun, PruneDocument, RequestResult, Started};

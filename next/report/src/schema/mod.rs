@@ -2,15 +2,15 @@
 
 pub(crate) mod stored;
 
-use runner_record::{Live, Manifest};
+use runner_record::{Live, Manifest, NotificationLine};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::transform_subschemas};
 use serde_json::{Map, Value, json};
 
 use self::stored::{StoredLog, StoredRow};
 use crate::commands::{
-    CleanupDocument, DoctorDocument, GradeDocument, InspectDocument, MergeDocument, NumberedEvent,
-    PlanLine, PluginRunDocument, PruneDocument, RequestResult, RescoreLine, ResumeLine, Started,
-    VerifyDocument,
+    CleanupDocument, DoctorDocument, GradeDocument, InspectDocument, MergeDocument, Notification,
+    NotifyDocument, NumberedEvent, PlanLine, PluginRunDocument, PruneDocument, RequestResult,
+    RescoreLine, ResumeLine, Started, VerifyDocument,
 };
 use crate::{ComparisonDocument, HistoryDocument, LogEntry, MatrixDocument, RunDocument, RunList};
 use crate::{TrialDocument, VERSION};
@@ -31,6 +31,8 @@ pub const SCHEMAS: &[NamedSchema] = &[
     named("log", "Line of `logs.jsonl`", of::<StoredLog>),
     named("manifest", "`benchmark.json`", of::<Manifest>),
     named("live", "`live.json`", of::<Live>),
+    named("notifications", "Line of `notifications.jsonl`", of::<NotificationLine>),
+    named("notification", "Body of a webhook, and input of a command", of::<Notification>),
     named("event", "Line of `exec`, `resume`, `rescore` and `wait`", of::<NumberedEvent>),
     named("plan", "Line of `exec --dry-run`", of::<PlanLine>),
     named("resume-plan", "Line of `resume --dry-run`", of::<ResumeLine>),
@@ -47,6 +49,7 @@ pub const SCHEMAS: &[NamedSchema] = &[
     named("history", "Document of `history`", of::<HistoryDocument>),
     named("verify", "Document of `verify`", of::<VerifyDocument>),
     named("cleanup", "Document of `cleanup`", of::<CleanupDocument>),
+    named("notify", "Document of `notify`", of::<NotifyDocument>),
     named("prune", "Document of `prune`", of::<PruneDocument>),
     named("plugin-run", "Document of `plugin run`", of::<PluginRunDocument>),
     named("plugin-grade", "Document of `plugin run --grade`", of::<GradeDocument>),

@@ -10,6 +10,7 @@ pub(crate) mod fuzzing;
 mod headers;
 mod network;
 mod policy;
+mod post;
 mod request;
 mod response;
 mod retry_after;
@@ -18,7 +19,7 @@ pub(crate) mod wasi;
 mod wire;
 
 pub(crate) use self::request::Outbound;
-pub use self::{connect::load_certificates, network::Network};
+pub use self::{connect::load_certificates, network::Network, post::post};
 
 #[cfg(test)]
 mod tests;

@@ -17,9 +17,13 @@ use super::address::special;
 /// The longest name in DNS.
 const MAX_HOST_BYTES: usize = 253;
 
-/// The network grants of a provider.
+/// The network grants of a provider, or the rule for the address of a webhook.
 #[derive(Debug)]
-pub(super) struct NetPolicy(Vec<NetGrant>);
+pub(super) struct NetPolicy {
+    grants: Vec<NetGrant>,
+    /// Whether addresses need not be public.
+    is_private: bool,
+}
 
 /// A request or secret that is not granted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -49,7 +53,12 @@ impl Refusal {
 
 impl NetPolicy {
     pub(super) fn new(grants: Vec<NetGrant>) -> Self {
-        Self(grants)
+        Self { grants, is_private: false }
+    }
+
+    /// Allows addresses of every host that are public, or all of them.
+    pub(super) fn of_webhook(is_private: bool) -> Self {
+        Self { grants: Vec::new(), is_private }
     }
 
     /// Refuses a request whose scheme, host and port are not granted.
@@ -65,7 +74,7 @@ impl NetPolicy {
 
     /// Returns the grant that allows a request to `url`.
     pub(super) fn grant_of(&self, url: &Url) -> Option<&NetGrant> {
-        self.0.iter().find(|grant| grant.matches(url))
+        self.grants.iter().find(|grant| grant.matches(url))
     }
 
     /// Returns the addresses of a host that may be connected to: public ones, and those that a
@@ -81,7 +90,7 @@ impl NetPolicy {
         for address in found {
             let (ip, port) = (address.ip().to_canonical(), address.port());
             match special(ip) {
-                Some(what) if !self.names_address(scheme, ip, port) => {
+                Some(what) if !self.is_private && !self.names_address(scheme, ip, port) => {
                     refused.get_or_insert((SocketAddr::new(ip, port), what));
                 }
                 Some(_) | None => reachable.push(*address),
@@ -96,7 +105,7 @@ impl NetPolicy {
     }
 
     fn names_address(&self, scheme: &str, ip: IpAddr, port: u16) -> bool {
-        self.0.iter().any(|grant| grant.names_address(scheme, ip, port))
+        self.grants.iter().any(|grant| grant.names_address(scheme, ip, port))
     }
 }
 

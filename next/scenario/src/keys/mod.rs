@@ -17,7 +17,7 @@ pub(crate) use gate_keys::GATE;
 pub(crate) use grant_keys::{GRANTS, check_grants};
 pub(crate) use matrix::{MATRIX, MATRIX_NAME};
 pub(crate) use notify_keys::{NOTIFY, ROOT_NOTIFY};
-pub use notify_keys::{Notify, NotifyCommand, NotifyEvents, RunEnding, Webhook, WebhookUrl};
+pub use notify_keys::{Notify, NotifyCommand, NotifyEvents, Webhook, WebhookUrl};
 pub(crate) use provider_keys::{
     BUDGET, CONCURRENCY, GRADERS, PRICES, PROVIDERS, add_prices, budget_of,
 };

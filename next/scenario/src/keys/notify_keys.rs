@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runner_model::{NetGrant, RunStatus, grants::is_secret_name};
+use runner_model::{NetGrant, grants::is_secret_name, status::RunEnding};
 
 use crate::reading::{
     Boolean, DURATION, Either, List, StringOr, TEXT, TIMEOUT, Table, TableForm, Text, Word,
@@ -54,39 +54,6 @@ pub struct NotifyEvents {
     pub timeout: Duration,
 }
 
-/// An end of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunEnding {
-    Status(RunStatus),
-    /// Completed, and passed or not.
-    Completed {
-        is_passed: bool,
-    },
-}
-
-impl RunEnding {
-    /// Returns whether a run with this status ended so. `is_passed` counts only for completed runs.
-    pub fn matches(self, status: RunStatus, is_passed: bool) -> bool {
-        match self {
-            Self::Status(own) => own == status,
-            Self::Completed { is_passed: own } => {
-                status == RunStatus::Completed && own == is_passed
-            }
-        }
-    }
-
-    fn parse(word: &str) -> Option<Self> {
-        match word {
-            "tests-passed" => Some(Self::Completed { is_passed: true }),
-            "tests-failed" => Some(Self::Completed { is_passed: false }),
-            _ => {
-                let status = RunStatus::parse(word).filter(|status| *status != RunStatus::Running);
-                status.map(Self::Status)
-            }
-        }
-    }
-}
-
 /// `[notify]` of `runner.toml`.
 pub(crate) const ROOT_NOTIFY: TableForm<Notify> = TableForm("`[notify]`", |table| {
     let commands = table.optional("commands", &List(0, COMMAND)).unwrap_or_default();
@@ -108,10 +75,8 @@ const URL_OR_VARIABLE: StringOr<Text<String>, TableForm<String>> = StringOr {
     table: VARIABLE,
     words: "a URL or a table such as `{ env = \"NAME\" }`",
 };
-const ENDING: Word<RunEnding> = Word(
-    || vec!["completed", "tests-passed", "tests-failed", "failed", "incomplete", "cancelled"],
-    RunEnding::parse,
-);
+const ENDING: Word<RunEnding> =
+    Word(|| RunEnding::ALL.iter().map(|ending| ending.as_str()).collect(), RunEnding::parse);
 
 const URL: Text<String> = Text {
     words: "a URL",

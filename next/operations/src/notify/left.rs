@@ -1,0 +1,231 @@
+//! [`RunNotifications`]: the notifications of a run that are left, and sends them.
+
+use std::{ffi::OsString, path, time::Duration};
+
+use runner_model::{Time, digest};
+use runner_record::{
+    Manifest, NotificationLine, NotificationResult, NotifiedEvent, RecordError, ResultsRoot,
+    RunDir, RunHead, now,
+};
+use runner_report::{Notification, RunSummary, SentNotification, json::one_line, short_of};
+use runner_scenario::{Notify, parse_stored};
+
+use super::receiver::{Receiver, Receivers};
+use super::send::{Attempt, Deadline, Message, send_all};
+use crate::settings::Settings;
+
+/// Pause of upkeep after a failed attempt. After [`EARLY`] attempts it doubles, up to an hour.
+const PAUSE: Duration = Duration::from_secs(60);
+const EARLY: u32 = 5;
+
+/// A selection of the notifications that have not been delivered.
+#[derive(Clone, Copy, Debug)]
+pub enum Which {
+    /// All.
+    All,
+    /// Those that are not refused. If `runner.toml` has changed since the run's end, its receivers count only after a failed
+    /// attempt: a new receiver is not notified of old runs.
+    Expected,
+    /// Those that are expected, and were not tried a short time before this.
+    Due(Time),
+}
+
+/// The notifications of a run.
+pub struct RunNotifications<'a> {
+    root: &'a ResultsRoot,
+    run: &'a RunDir,
+    manifest: &'a Manifest,
+    receivers: Receivers,
+    /// Last change of `runner.toml`.
+    changed: Option<Time>,
+}
+
+impl<'a> RunNotifications<'a> {
+    /// Reads the receivers of a run: those of the results root, and those of the stored scenario.
+    pub fn new(
+        root: &'a ResultsRoot,
+        settings: &Settings,
+        run: &'a RunDir,
+        manifest: &'a Manifest,
+    ) -> Self {
+        let vars = &manifest.metadata.selection.overrides.vars;
+        let text = run.scenario(manifest).ok();
+        let scenario = text.and_then(|text| parse_stored(&text, &manifest.scenario, vars).ok());
+        let of_scenario = scenario.map_or_else(Notify::default, |scenario| scenario.notify);
+        let receivers = Receivers::new(&settings.keys.notify, &of_scenario);
+        Self { root, run, manifest, receivers, changed: settings.changed }
+    }
+
+    /// Returns the longest time that the process of a session waits.
+    pub fn wait(&self) -> Duration {
+        self.receivers.wait
+    }
+
+    /// Returns the notifications that are left, without sending them.
+    pub fn left(&self, which: Which) -> Result<Vec<SentNotification>, RecordError> {
+        let lines = self.run.notifications()?;
+        let left = self.select(which, &lines);
+        Ok(left.into_iter().map(|(receiver, event)| self.unsent(receiver, event, &lines)).collect())
+    }
+
+    /// Sends the notifications that are left. `None` if another process still sends those of the run after `patience`.
+    pub fn send(
+        &self,
+        which: Which,
+        patience: Duration,
+        deadline: &Deadline<'_>,
+    ) -> Result<Option<Vec<SentNotification>>, RecordError> {
+        // Most runs have no receivers, or none that is left, and then no log.
+        if self.select(which, &self.run.notifications()?).is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let Some(mut log) = self.run.lock_notifications(patience)? else { return Ok(None) };
+        let lines = self.run.notifications()?;
+        let left = self.select(which, &lines);
+        let mut sent: Vec<_> =
+            left.iter().map(|(receiver, event)| self.unsent(receiver, *event, &lines)).collect();
+        let with_ids: Vec<_> =
+            left.iter().map(|(receiver, event)| (*receiver, self.id(receiver, *event))).collect();
+        let mut written = Ok(());
+        send_all(&with_ids, &self.message(), deadline, |index, attempt| {
+            let (receiver, id) = &with_ids[index];
+            let sent = &mut sent[index];
+            let (result, answer) = match attempt {
+                Attempt::Delivered(answer) => (NotificationResult::Delivered, answer),
+                Attempt::Refused(answer) => (NotificationResult::Refused, answer),
+                Attempt::Failed(answer) => (NotificationResult::Failed, answer),
+            };
+            sent.attempts += 1;
+            sent.result = Some(result);
+            sent.answer = Some(answer.clone());
+            let line = self.line(receiver, id, sent.event, result, answer);
+            if written.is_ok() {
+                written = log.append(&line);
+            }
+        });
+        written.map(|()| Some(sent))
+    }
+
+    /// Returns the receivers that are notified of the run's state and have not been.
+    fn select(&self, which: Which, lines: &[NotificationLine]) -> Vec<(&Receiver, NotifiedEvent)> {
+        let all = self.receivers.all.iter();
+        all.filter_map(|receiver| {
+            let event = receiver.event(self.manifest)?;
+            let attempts = lines.iter().filter(|line| line.receiver == receiver.key);
+            let attempts: Vec<_> = attempts.filter(|line| line.event == event).collect();
+            self.is_left(receiver, &attempts, which).then_some((receiver, event))
+        })
+        .collect()
+    }
+
+    /// Returns whether a notification is left, by all attempts to notify a receiver of the event.
+    fn is_left(&self, receiver: &Receiver, attempts: &[&NotificationLine], which: Which) -> bool {
+        let run = self.manifest;
+        let is_delivered = |line: &&&NotificationLine| line.result == NotificationResult::Delivered;
+        // A session that ends as the one before is no news. Each long session is.
+        let is_known = |line: &&NotificationLine| {
+            let ending = (line.status, line.reason, line.verdict);
+            line.session == self.session()
+                || line.event == NotifiedEvent::End
+                    && ending == (run.status, run.reason, run.verdict)
+        };
+        if attempts.iter().rev().find(is_delivered).is_some_and(is_known) {
+            return false;
+        }
+        let mut tried = attempts.iter().filter(|line| line.session == self.session());
+        let is_new = !receiver.is_of_scenario
+            && run.completed_at.zip(self.changed).is_some_and(|(ended, changed)| ended < changed);
+        let count = tried.clone().count() as u32;
+        let last = tried.next_back();
+        let is_expected = last.map_or(!is_new, |line| line.result != NotificationResult::Refused);
+        let pause = PAUSE * 2_u32.pow(count.saturating_sub(EARLY).min(6));
+        match which {
+            Which::All => true,
+            Which::Expected => is_expected,
+            Which::Due(now) => {
+                is_expected && last.is_none_or(|line| now < line.at || now.since(line.at) >= pause)
+            }
+        }
+    }
+
+    fn session(&self) -> u32 {
+        self.manifest.sessions.last().map_or(0, |session| session.number)
+    }
+
+    /// Returns the id of a notification, the same for each attempt.
+    fn id(&self, receiver: &Receiver, event: NotifiedEvent) -> String {
+        let run = self.manifest;
+        let of =
+            format!("{} {} {} {event:?} {}", run.id, run.started_at, self.session(), receiver.key);
+        format!("msg_{}", &digest(of.as_bytes()).to_string()[..24])
+    }
+
+    fn unsent(
+        &self,
+        receiver: &Receiver,
+        event: NotifiedEvent,
+        lines: &[NotificationLine],
+    ) -> SentNotification {
+        let is_of = |line: &&NotificationLine| {
+            line.receiver == receiver.key && line.event == event && line.session == self.session()
+        };
+        let last = lines.iter().rev().find(is_of);
+        SentNotification {
+            run: self.manifest.id.clone(),
+            event,
+            kind: receiver.kind(),
+            to: receiver.to_string(),
+            result: last.map(|line| line.result),
+            answer: last.map(|line| line.answer.clone()),
+            attempts: 0,
+        }
+    }
+
+    fn line(
+        &self,
+        receiver: &Receiver,
+        id: &str,
+        event: NotifiedEvent,
+        result: NotificationResult,
+        answer: String,
+    ) -> NotificationLine {
+        NotificationLine {
+            at: now(),
+            session: self.session(),
+            event,
+            to: receiver.to_string(),
+            receiver: receiver.key.clone(),
+            id: id.to_owned(),
+            status: self.manifest.status,
+            reason: self.manifest.reason,
+            verdict: self.manifest.verdict,
+            result,
+            answer,
+        }
+    }
+
+    fn message(&self) -> Message {
+        let run = self.manifest;
+        // The path of a root may be relative to the folder of this process.
+        let folder = path::absolute(self.root.path());
+        let folder = folder.unwrap_or_else(|_| self.root.path().to_owned());
+        let run_dir = folder.join(&run.id);
+        let shown = run_dir.to_string_lossy().into_owned();
+        let summary = RunSummary::new(RunHead::from(run), short_of(self.root, &run.id), shown);
+        let text = |text: &str| OsString::from(text);
+        let reason = run.reason.map_or("", |reason| reason.as_str());
+        Message {
+            body: one_line(&Notification::new(summary, now())),
+            variables: vec![
+                ("RUNNER_RUN", text(&run.id)),
+                ("RUNNER_RUN_DIR", run_dir.into_os_string()),
+                ("RUNNER_RESULTS", folder.clone().into_os_string()),
+                ("RUNNER_SCENARIO", text(&run.scenario)),
+                ("RUNNER_STATUS", text(run.status.as_str())),
+                ("RUNNER_REASON", text(reason)),
+                ("RUNNER_VERDICT", text(run.verdict.as_str())),
+            ],
+            folder,
+        }
+    }
+}

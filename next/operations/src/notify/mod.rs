@@ -1,0 +1,15 @@
+//! Notifications: messages to the receivers of `[notify]` when a run ends or takes long.
+//!
+//! Nothing remembers the notifications that are left. They are derived from the run's manifest, the receivers of its scenario
+//! and of `runner.toml`, and the attempts in its `notifications.jsonl`. So the death of a process loses none.
+
+mod left;
+mod program;
+mod receiver;
+mod send;
+mod signature;
+mod webhook;
+
+pub use left::{RunNotifications, Which};
+pub use receiver::{Receiver, Receivers};
+pub use send::Deadline;

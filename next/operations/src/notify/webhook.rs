@@ -1,0 +1,111 @@
+//! [`post`]: one request to a webhook, by the hidden child `__post`.
+
+use std::io::{self, Read as _, Seek as _};
+use std::{env, time::Duration};
+
+use runner_model::{NetGrant, post::PostRequest};
+use runner_prepare::children::{self, CERTIFICATES, describe_exit, memory_file, stderr_tail};
+use runner_record::now;
+use runner_scenario::{Webhook, WebhookUrl};
+
+use super::send::{Attempt, Deadline};
+use super::signature::sign;
+
+/// Time for the child to start and to exit.
+const CHILD_TIME: Duration = Duration::from_secs(2);
+
+/// Posts a body, and waits for the response.
+pub(super) fn post(
+    webhook: &Webhook,
+    id: &str,
+    body: &str,
+    timeout: Duration,
+    deadline: &Deadline<'_>,
+) -> Attempt {
+    let answer = request(webhook, id, body, timeout).and_then(|request| {
+        send(&request, timeout, deadline)
+            .map_err(|error| format!("cannot start a process: {error}"))?
+    });
+    let status = match answer {
+        Ok(status) => status,
+        Err(reason) => return Attempt::Failed(reason),
+    };
+    let text = format!("HTTP {status}");
+    match status {
+        200..300 => Attempt::Delivered(text),
+        408 | 425 | 429 | 500.. => Attempt::Failed(text),
+        _ => Attempt::Refused(text),
+    }
+}
+
+/// Returns the address of a webhook. The reason of a failure has no part of it.
+pub(super) fn address(url: &WebhookUrl) -> Result<(String, NetGrant), String> {
+    let (url, name) = match url {
+        WebhookUrl::Plain(url) => (url.clone(), "the address".to_owned()),
+        WebhookUrl::Variable(name) => (variable(name)?, format!("`{name}`")),
+    };
+    let origin =
+        NetGrant::of_address(&url).map_err(|reason| format!("{name} is not valid: {reason}"))?;
+    Ok((url, origin))
+}
+
+fn request(
+    webhook: &Webhook,
+    id: &str,
+    body: &str,
+    timeout: Duration,
+) -> Result<PostRequest, String> {
+    let (url, _) = address(&webhook.url)?;
+    let time = now().as_millis().div_euclid(1000);
+    let mut headers = vec![
+        ("content-type", "application/json".to_owned()),
+        ("user-agent", concat!("runner/", env!("CARGO_PKG_VERSION")).to_owned()),
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", time.to_string()),
+    ];
+    if let Some(name) = &webhook.secret {
+        let signature = sign(&variable(name)?, id, time, body);
+        let signature = signature.map_err(|problem| format!("the secret in `{name}` {problem}"))?;
+        headers.push(("webhook-signature", signature));
+    }
+    Ok(PostRequest {
+        url,
+        private: webhook.private,
+        headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        body: body.to_owned(),
+        timeout: timeout.into(),
+    })
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    let value = env::var(name).ok().filter(|value| !value.is_empty());
+    value.ok_or_else(|| format!("the environment variable `{name}` is not set"))
+}
+
+/// Starts the child, and returns the status of the response or the reason why there is none.
+fn send(
+    request: &PostRequest,
+    timeout: Duration,
+    deadline: &Deadline<'_>,
+) -> io::Result<Result<u16, String>> {
+    let (mut stdout, stderr) = (memory_file("stdout", b"")?, memory_file("stderr", b"")?);
+    let value = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let mut command = children::program(&["__post"]);
+    command
+        .envs(CERTIFICATES.into_iter().filter_map(|name| Some((name, value(name)?))))
+        .stdin(memory_file("stdin", &serde_json::to_vec(request)?)?)
+        .stdout(stdout.try_clone()?)
+        .stderr(stderr.try_clone()?);
+    let mut child = children::start(command).wait()?;
+    let Some(status) = deadline.wait_for(&mut child, timeout + CHILD_TIME)? else {
+        return Ok(Err("the wait for it was ended".to_owned()));
+    };
+    let mut text = String::new();
+    stdout.rewind()?;
+    stdout.read_to_string(&mut text)?;
+    Ok(match text.parse() {
+        Ok(answer) if status.success() => Ok(answer),
+        _ if status.code() == Some(1) => Err(stderr_tail(&stderr)),
+        _ => Err(format!("the process that posts it {}", describe_exit(status, &stderr))),
+    })
+}

@@ -1,0 +1,121 @@
+//! [`NotificationLog`]: `notifications.jsonl` of a run, the attempts to notify its receivers.
+//!
+//! The process that has locked the file sends notifications of the run. It needs not hold the run.
+
+use std::io::{self, Write as _};
+use std::{os::unix::fs::FileExt as _, time::Duration};
+
+use runner_model::status::RunVerdict;
+use runner_model::{Reason, RunStatus, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::disk::layout::NOTIFICATIONS;
+use crate::disk::lock::{Held, retry_for, try_lock};
+use crate::{RecordError, RunDir};
+
+/// A larger file is not read.
+const MAX_BYTES: u64 = 16 << 20;
+/// Pause between two attempts to lock the file.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// An event that receivers are notified of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NotifiedEvent {
+    /// A session of the run has ended.
+    End,
+    /// A session of the run takes longer than the receiver's `longer_than`.
+    Long,
+}
+
+/// The result of an attempt to notify a receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NotificationResult {
+    /// The receiver has the notification.
+    Delivered,
+    /// The receiver does not accept it. Only `runner notify RUN` tries again.
+    Refused,
+    /// The next attempt may succeed.
+    Failed,
+}
+
+/// A line of `notifications.jsonl`: an attempt to notify a receiver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotificationLine {
+    /// End of the attempt.
+    pub at: Time,
+    /// The last session, from 1.
+    pub session: u32,
+    pub event: NotifiedEvent,
+    /// Scheme, host and port of a webhook, or the program of a command.
+    pub to: String,
+    /// Hash of the receiver's address or command.
+    pub receiver: String,
+    /// The notification's id, the same for each attempt.
+    pub id: String,
+    pub status: RunStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    pub verdict: RunVerdict,
+    pub result: NotificationResult,
+    /// The response, or the reason of a failure, for people.
+    pub answer: String,
+}
+
+/// The locked `notifications.jsonl` of a run.
+#[derive(Debug)]
+pub struct NotificationLog {
+    file: Held,
+    run: RunDir,
+}
+
+impl RunDir {
+    /// Returns all attempts to notify receivers, the oldest first. Ignores damaged lines.
+    pub fn notifications(&self) -> Result<Vec<NotificationLine>, RecordError> {
+        match self.dir.read_all(NOTIFICATIONS, MAX_BYTES) {
+            Err(error) if error.is_missing() => Ok(Vec::new()),
+            bytes => {
+                let bytes = bytes?;
+                let lines = bytes.split(|byte| *byte == b'\n');
+                Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+            }
+        }
+    }
+
+    /// Locks `notifications.jsonl`, and creates it if it is missing. `None` if another process still has it after `patience`.
+    pub fn lock_notifications(
+        &self,
+        patience: Duration,
+    ) -> Result<Option<NotificationLog>, RecordError> {
+        let failed = |source| self.dir.error("lock", NOTIFICATIONS, source);
+        let file = self.dir.append(NOTIFICATIONS)?;
+        let lock = || Ok(try_lock(&file, true).map_err(failed)?.then_some(()));
+        let is_locked = retry_for(patience, PAUSE, lock)?.is_some();
+        Ok(is_locked.then(|| NotificationLog { file: Held(file), run: self.clone() }))
+    }
+}
+
+impl NotificationLog {
+    /// Appends an attempt, and syncs it.
+    pub fn append(&mut self, line: &NotificationLine) -> Result<(), RecordError> {
+        let Held(file) = &self.file;
+        let append = || -> io::Result<()> {
+            let mut bytes = serde_json::to_vec(line)?;
+            bytes.push(b'\n');
+            let length = file.metadata()?.len();
+            let mut last = [b'\n'];
+            if length > 0 {
+                file.read_exact_at(&mut last, length - 1)?;
+            }
+            // A process died while it wrote the last line.
+            if last != *b"\n" {
+                bytes.insert(0, b'\n');
+            }
+            (&*file).write_all(&bytes)?;
+            file.sync_data()
+        };
+        append().map_err(|source| self.run.dir.error("write", NOTIFICATIONS, source))
+    }
+}
