@@ -31,6 +31,9 @@ pub use commands::{
     PlannedReceiver, PluginRunDocument, PruneDocument, ReceiverKind, RequestResult, RescoreChange,
     RescoreLine, ResumeLine, SentNotification, Started, ToolStatus, VerifyDocument,
 };
+pub use commands::{
+    QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun, QueueStep, StepResult,
+};
 pub use compare::{
     Change, Changes, Class, ClassCounts, ComparisonDocument, Estimate, Measure, Outcomes,
     SincePrevious,

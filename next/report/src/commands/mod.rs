@@ -5,6 +5,7 @@ mod merge;
 mod notify;
 mod plugin;
 mod preview;
+mod queue;
 mod upkeep;
 pub(crate) mod verify;
 
@@ -15,5 +16,8 @@ pub use notify::{
 };
 pub use plugin::{DoctorDocument, GradeDocument, InspectDocument, PluginRunDocument, ToolStatus};
 pub use preview::{PlanLine, PlanPart, RescoreChange, RescoreLine, ResumeLine};
+pub use queue::{
+    QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun, QueueStep, StepResult,
+};
 pub use upkeep::{CleanupDocument, DeadRun, PruneDocument, RequestResult, Started};
 pub use verify::VerifyDocument;

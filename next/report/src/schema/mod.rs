@@ -12,6 +12,7 @@ use crate::commands::{
     NotifyDocument, NumberedEvent, PlanLine, PluginRunDocument, PruneDocument, RequestResult,
     RescoreLine, ResumeLine, Started, VerifyDocument,
 };
+use crate::commands::{QueueChange, QueueDocument, QueueStep};
 use crate::{ComparisonDocument, HistoryDocument, LogEntry, MatrixDocument, RunDocument, RunList};
 use crate::{TrialDocument, VERSION};
 
@@ -40,6 +41,9 @@ pub const SCHEMAS: &[NamedSchema] = &[
     named("log-entry", "Line of `logs`", of::<LogEntry>),
     named("started", "Document of `exec --detach` and `resume --detach`", of::<Started>),
     named("request", "Document of `stop`, `cancel`, `pause`, `unpause`, `label`", of::<RequestResult>),
+    named("queue", "Document of `queue`", of::<QueueDocument>),
+    named("queue-change", "Document of `queue move`, `queue remove` and `--queue`", of::<QueueChange>),
+    named("queue-step", "Line of `queue work`", of::<QueueStep>),
     named("list", "Document of `list`, and of `show` for a group", of::<RunList>),
     named("show", "Document of `show`", of::<RunDocument>),
     named("show-trial", "Document of `show RUN TRIAL`", of::<TrialDocument>),
