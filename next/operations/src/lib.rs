@@ -5,5 +5,6 @@
 
 pub mod launch;
 pub mod notify;
+pub mod queue;
 pub mod settings;
 pub mod upkeep;

@@ -1,0 +1,198 @@
+//! Starts the request that comes first, if there is room for a run.
+
+use std::ffi::OsString;
+use std::{io::ErrorKind, path::Path};
+
+use runner_model::exit::Exit;
+use runner_record::{ActiveRun, LockedQueue, QueueState, QueuedRequest, ResultsRoot, TakenRequest};
+use runner_report::{QueueStep, Started, StepResult, VERSION};
+
+use super::preemption::{continue_preempted, is_preempted, preempt};
+use super::{QueueError, check_run};
+use crate::launch::{Launch, LaunchError, launch};
+use crate::settings::Settings;
+
+/// The result of an attempt to start a request.
+#[derive(Debug)]
+pub enum Step {
+    /// No request of this user waits.
+    Idle,
+    /// As many runs are active as may be.
+    Busy {
+        /// Ids of the active runs.
+        runs: Vec<String>,
+        /// Requests whose run does not exist yet.
+        starting: u32,
+        max: u32,
+    },
+    Started {
+        request: Box<QueuedRequest>,
+        started: Started,
+    },
+    /// The request cannot be started.
+    Refused {
+        request: Box<QueuedRequest>,
+        error: LaunchError,
+    },
+    /// The request waits again, for another reason than its command: the results root is in use, or the process has died.
+    Postponed {
+        request: Box<QueuedRequest>,
+        error: LaunchError,
+    },
+}
+
+impl Step {
+    /// Returns the document about a request that was tried.
+    pub fn document(&self) -> Option<QueueStep> {
+        let (result, request, run, error) = match self {
+            Self::Idle | Self::Busy { .. } => return None,
+            Self::Started { request, started } => {
+                (StepResult::Started, request, Some(started.id.clone()), None)
+            }
+            Self::Refused { request, error } => (StepResult::Refused, request, None, Some(error)),
+            Self::Postponed { request, error } => {
+                (StepResult::Postponed, request, None, Some(error))
+            }
+        };
+        let problem = error.map(ToString::to_string);
+        Some(QueueStep { v: VERSION, result, request: request.id.clone(), run, problem })
+    }
+}
+
+/// Starts the request of this user that comes first, if there is room. Returns once its run exists. Two processes never start
+/// the same request. First continues the runs that were paused for requests whose runs have ended.
+///
+/// # Errors
+///
+/// The queue cannot be read or written, or the root's settings have problems.
+pub fn step(root: &ResultsRoot) -> Result<Step, QueueError> {
+    let found = root.queue()?;
+    if found.preempted.is_empty() && !found.requests.iter().any(may_start) {
+        return Ok(Step::Idle);
+    }
+    let queue = root.lock_queue()?;
+    continue_preempted(root, &queue)?;
+    let requests = queue.read()?.requests;
+    let Some(first) = requests.iter().find(|request| may_start(request)) else {
+        return Ok(Step::Idle);
+    };
+    if let Some(busy) = busy(root, &queue, first)? {
+        return Ok(busy);
+    }
+    let taken = queue.take(first.clone())?;
+    drop(queue);
+    start_taken(root, taken, true)
+}
+
+/// Starts a request that does not wait in the queue, if there is room. A refused one is not kept.
+///
+/// # Errors
+///
+/// As [`step`], or the run that it continues waits in the queue.
+pub fn start(root: &ResultsRoot, mut request: QueuedRequest) -> Result<Step, QueueError> {
+    let queue = root.lock_queue()?;
+    continue_preempted(root, &queue)?;
+    check_run(&queue, &request)?;
+    if let Some(busy) = busy(root, &queue, &request)? {
+        return Ok(busy);
+    }
+    queue.add(&mut request)?;
+    let taken = queue.take(request)?;
+    drop(queue);
+    start_taken(root, taken, false)
+}
+
+fn may_start(request: &QueuedRequest) -> bool {
+    request.state == QueueState::Waiting && request.foreign.is_none()
+}
+
+/// Returns the reason if there is no room for a request, after pausing runs for it.
+fn busy(
+    root: &ResultsRoot,
+    queue: &LockedQueue,
+    request: &QueuedRequest,
+) -> Result<Option<Step>, QueueError> {
+    let max = Settings::read(root).map_err(QueueError::Settings)?.keys.max_active_runs;
+    let requests = queue.read()?.requests;
+    let is_starting = |other: &&QueuedRequest| other.state == QueueState::Starting;
+    let starting = requests.iter().filter(is_starting).count() as u32;
+    let preemptions = queue.preemptions()?;
+    let mut active = root.active_runs()?;
+    active.retain(|run| !is_preempted(run, &preemptions));
+    let over = (active.len() as u32 + starting + 1).saturating_sub(max);
+    if over == 0 || request.preempts && preempt(root, queue, request, &active, over)? {
+        return Ok(None);
+    }
+    let runs = active.into_iter().map(|ActiveRun { manifest, .. }| manifest.id).collect();
+    Ok(Some(Step::Busy { runs, starting, max }))
+}
+
+/// Starts the process of a request, and removes the request once its run exists.
+fn start_taken(
+    root: &ResultsRoot,
+    taken: TakenRequest,
+    keeps_refused: bool,
+) -> Result<Step, QueueError> {
+    let request = Box::new(taken.request.clone());
+    let launched = launch_request(root, &taken);
+    let queue = root.lock_queue()?;
+    let error = match launched {
+        Ok(started) => {
+            queue.finish(&taken)?;
+            return Ok(Step::Started { request, started });
+        }
+        Err(error) => error,
+    };
+    match (failure(&error), keeps_refused) {
+        (Failure::Refused, true) => queue.put_back(taken, Some(error.to_string()))?,
+        (Failure::Refused, false) => queue.finish(&taken)?,
+        (Failure::Postponed, _) => {
+            queue.put_back(taken, None)?;
+            return Ok(Step::Postponed { request, error });
+        }
+        // The next change of the queue finds the taken request without a lock, and counts the try.
+        (Failure::Died, _) => return Ok(Step::Postponed { request, error }),
+    }
+    Ok(Step::Refused { request, error })
+}
+
+fn launch_request(root: &ResultsRoot, taken: &TakenRequest) -> Result<Started, LaunchError> {
+    let request = &taken.request;
+    let folder = Path::new(&request.folder);
+    let failed = |source| LaunchError::Start { folder: folder.to_owned(), source };
+    let arguments: Vec<_> = request.command.iter().map(OsString::from).collect();
+    launch(Launch {
+        arguments: &arguments,
+        folder: Some(folder),
+        results: Some(&root.path().canonicalize().map_err(failed)?),
+        request: Some(&request.mark()),
+        lock: Some(taken.lock().map_err(failed)?),
+        prints_messages: false,
+    })
+}
+
+/// Kinds of reasons why no run was started.
+enum Failure {
+    /// The command is wrong, or cannot run here.
+    Refused,
+    /// Other runs are in the way, the process was stopped, or the disk is full.
+    Postponed,
+    /// The process has died.
+    Died,
+}
+
+fn failure(error: &LaunchError) -> Failure {
+    match (error, error.exit()) {
+        (LaunchError::Start { source, .. }, _) => match source.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied => {
+                Failure::Refused
+            }
+            _ => Failure::Postponed,
+        },
+        (_, Some(Exit::Held | Exit::Signal(_) | Exit::Storage)) => Failure::Postponed,
+        (_, Some(Exit::Internal)) => Failure::Died,
+        (_, Some(_)) => Failure::Refused,
+        (LaunchError::Ended { status, .. }, None) if status.success() => Failure::Refused,
+        (_, None) => Failure::Died,
+    }
+}
