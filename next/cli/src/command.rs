@@ -10,7 +10,7 @@ use crate::args::{RootArgs, RunArgs};
 use crate::commands::help::{completions, manual, schema};
 use crate::commands::results::{compare, history, merge};
 use crate::commands::{control, exec, follow, init, list, plugin};
-use crate::commands::{report, rescore, resume, show, upkeep, validate};
+use crate::commands::{report, rescore, resume, serve, show, upkeep, validate};
 use crate::text::{CommandError, Out, style};
 
 /// The version of wasmtime in `Cargo.lock`, which wasmtime does not export.
@@ -46,6 +46,7 @@ pub enum Command {
     History(history::Args),
     Wait(follow::WaitArgs),
     Logs(follow::LogsArgs),
+    Serve(serve::Args),
     Compare(compare::Args),
     Stop(control::StopArgs),
     /// Stop a run for good; only `resume --force` continues it
@@ -87,7 +88,7 @@ pub enum PluginCommand {
 pub const GROUPS: [(&str, &[&str]); 7] = [
     ("Start", &["init", "validate"]),
     ("Run", &["exec", "resume", "rescore", "merge"]),
-    ("Inspect", &["list", "show", "report", "compare", "history", "logs"]),
+    ("Inspect", &["list", "show", "report", "compare", "history", "logs", "serve"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait", "label"]),
     ("Write providers", &["plugin"]),
     ("Maintain", &["verify", "cleanup", "prune", "pin", "unpin", "reindex"]),
@@ -95,7 +96,7 @@ pub const GROUPS: [(&str, &[&str]); 7] = [
 ];
 
 /// The commands and their examples, which work in the folder of `runner init`.
-const EXAMPLES: [(&str, &[&str]); 33] = [
+const EXAMPLES: [(&str, &[&str]); 34] = [
     ("init", &["runner init", "runner init examples/first"]),
     ("validate", &["runner validate first.toml"]),
     (
@@ -137,6 +138,7 @@ const EXAMPLES: [(&str, &[&str]); 33] = [
     ("history", &["runner history", "runner history first --since 7d --by day"]),
     ("report", &["runner report -o report.html", "runner report latest --junit -o junit.xml"]),
     ("logs", &["runner logs latest --tail 20", "runner logs --follow"]),
+    ("serve", &["runner serve --scenarios . --open", "runner serve --link"]),
     ("compare", &["runner compare", "runner compare latest~1 --fail-on regressed"]),
     ("verify", &["runner verify latest"]),
     ("cleanup", &["runner cleanup", "runner cleanup --yes"]),
@@ -230,6 +232,7 @@ impl Command {
             Self::History(args) => history::run(args, out),
             Self::Wait(args) => follow::wait(args, out),
             Self::Logs(args) => follow::logs(args, out),
+            Self::Serve(args) => serve::run(args, out),
             Self::Compare(args) => compare::run(args, out),
             Self::Stop(args) => control::stop(args, out),
             Self::Cancel(args) => control::request(args, RequestMode::Cancel, out),

@@ -4,9 +4,22 @@
 //! to running ones in files. [`api`] has one table of routes, from which the router and the OpenAPI document are made. Depends on
 //! `model`, `scenario`, `record`, `engine`, `report` and `operations`. Start reading at `api/mod.rs`.
 
+mod access;
 mod api;
 mod body;
+mod bound;
+mod connections;
+mod guard;
+mod link_socket;
+mod listener;
+mod login;
+mod pages;
 mod server;
+mod timed_stream;
+mod token;
 
 pub use self::api::openapi;
+pub use self::bound::BoundServer;
+pub use self::link_socket::links;
+pub use self::listener::Listen;
 pub use self::server::{ServeError, ServeSettings};

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use tokio::sync::Semaphore;
 
+use crate::access::Access;
 use crate::api::HttpProblem;
+use crate::listener::Listen;
+use crate::token::Token;
 
 /// Documents that are read at the same time.
 const MAX_READERS: usize = 4;
@@ -17,8 +20,14 @@ pub struct ServeSettings {
     pub root: PathBuf,
     /// Folders with scenarios that may be started.
     pub scenarios: Vec<PathBuf>,
+    pub listen: Listen,
     /// Refuses every change.
     pub is_read_only: bool,
+    /// Other names of the server. With one of them, the server refuses changes, too, unless `allows_writes`.
+    pub hosts: Vec<String>,
+    pub allows_writes: bool,
+    /// The file of the token, which is created if it is missing. `None` for a token that only links can replace.
+    pub token_file: Option<PathBuf>,
 }
 
 /// A failure to start the server.
@@ -29,13 +38,23 @@ pub struct ServeError(pub String);
 pub(crate) struct Server {
     pub(crate) root: ResultsRoot,
     pub(crate) settings: ServeSettings,
+    pub(crate) access: Access,
     pub(crate) readers: Semaphore,
 }
 
 impl Server {
-    pub(crate) fn new(settings: ServeSettings) -> Result<Self, RecordError> {
-        let root = ResultsRoot::existing(&settings.root)?;
-        Ok(Self { root, settings, readers: Semaphore::new(MAX_READERS) })
+    /// Creates the state. Creates a missing root, unless the server is read-only.
+    pub(crate) fn new(
+        mut settings: ServeSettings,
+        port: Option<u16>,
+        token: Token,
+    ) -> Result<Self, RecordError> {
+        settings.is_read_only |= !settings.hosts.is_empty() && !settings.allows_writes;
+        let is_read_only = settings.is_read_only;
+        let open = if is_read_only { ResultsRoot::existing } else { ResultsRoot::open };
+        let root = open(&settings.root)?;
+        let access = Access::new(port, settings.hosts.clone(), token, is_read_only);
+        Ok(Self { root, settings, access, readers: Semaphore::new(MAX_READERS) })
     }
 
     /// Finds the run with this id, with this unique part of an id, or the newest one as `latest`. Paths are no names here.

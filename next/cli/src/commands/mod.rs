@@ -12,6 +12,7 @@ pub mod report;
 pub mod rescore;
 pub mod results;
 pub mod resume;
+pub mod serve;
 mod session;
 pub mod show;
 mod target;

@@ -1,5 +1,7 @@
 //! The calls of the API, as one table. The router and the OpenAPI document are made from it, so no call is outside of the contract.
 
+mod login;
+mod openapi;
 mod problem;
 mod route;
 mod runs;
@@ -7,6 +9,7 @@ mod runs;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::StatusCode;
 
 pub(crate) use self::problem::HttpProblem;
 pub(crate) use self::route::{Answer, Route};
@@ -17,7 +20,7 @@ pub(crate) const BASE: &str = "/api/v1";
 
 /// Returns all calls.
 fn routes() -> Vec<Route> {
-    [runs::routes()].into_iter().flatten().collect()
+    [login::routes(), runs::routes()].into_iter().flatten().collect()
 }
 
 /// Returns the router of the API.
@@ -26,10 +29,18 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
     for route in routes() {
         router = router.route(&format!("{BASE}{}", route.path), route.handler);
     }
+    let missing = || async { HttpProblem::not_found("the API has no such call") };
+    let router = router.fallback(missing).method_not_allowed_fallback(|| async { wrong_method() });
     router.with_state(server)
+}
+
+/// The problem of a request with another method than its call has.
+pub(crate) fn wrong_method() -> HttpProblem {
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    HttpProblem::new(status, "/problems/method", "wrong method", "the call has another method")
 }
 
 /// Returns the OpenAPI 3.1 document of the API.
 pub fn openapi() -> serde_json::Value {
-    serde_json::json!({ "paths": routes().iter().map(|route| route.path).collect::<Vec<_>>() })
+    openapi::document(&routes())
 }

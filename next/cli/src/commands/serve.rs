@@ -1,0 +1,124 @@
+//! `runner serve`: the pages and the HTTP API of a results root.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::{io, thread, time::Duration};
+
+use runner_model::exit::Exit;
+use runner_model::units::plural;
+use runner_model::visible::{shown_path, visible_line};
+use runner_operations::settings::Settings;
+use runner_record::ResultsRoot;
+use runner_serve::{BoundServer, Listen, ServeError, ServeSettings, links};
+
+use crate::args::RootArgs;
+use crate::text::{CommandError, Out};
+
+/// Time in which a browser must read the file of `--open`.
+const OPEN_TIME: Duration = Duration::from_secs(60);
+
+/// Show the runs in a browser, and answer programs over HTTP
+///
+/// Runs that the server starts keep running when it ends. With `--allow-host`, nothing can be changed without `--allow-writes`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Scenarios in this folder can be started; repeatable
+    #[arg(long, value_name = "DIR")]
+    scenarios: Vec<PathBuf>,
+    /// Address and port, or `unix:PATH`
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7878")]
+    listen: Listen,
+    /// Refuse every change
+    #[arg(long)]
+    read_only: bool,
+    /// File of the token for programs; it is created if it is missing
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Also answer to this name, for other machines; repeatable
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
+    /// Allow changes also with `--allow-host`
+    #[arg(long, requires = "allow_host")]
+    allow_writes: bool,
+    /// Open the page in a browser
+    #[arg(long)]
+    open: bool,
+    /// Print a login link of the running server of this root
+    #[arg(long, exclusive = true)]
+    link: bool,
+    #[command(flatten)]
+    root: RootArgs,
+}
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let path = args.root.existing_path();
+    if args.link {
+        return print_links(args, out);
+    }
+    let root = ResultsRoot::existing(&path)?;
+    let settings = Settings::read(&root)?;
+    settings.ignored.iter().for_each(|why| out.warn(why));
+    let settings = settings.keys.serve;
+    let in_root = settings.scenarios.iter().map(|folder| path.join(folder));
+    let server = BoundServer::bind(ServeSettings {
+        scenarios: if args.scenarios.is_empty() { in_root.collect() } else { args.scenarios.clone() },
+        listen: args.listen.clone(),
+        is_read_only: args.read_only || settings.read_only,
+        hosts: args.allow_host.clone(),
+        allows_writes: args.allow_writes,
+        token_file: args.token_file.clone(),
+        root: path.clone(),
+    })?;
+    let runs = plural(root.runs()?.runs.len() as u64, "run", "runs");
+    let mode = if server.is_read_only() { ", read-only" } else { "" };
+    out.data(&format!("results: {} ({runs}{mode})", visible_line(&path.to_string_lossy())));
+    if let Listen::File(socket) = &args.listen {
+        out.data(&format!("tunnel:  ssh -L 7878:{} HOST", shown_path(socket)));
+    }
+    let link = server.link();
+    out.data(&format!("link:    {link}"));
+    let more = root.command(&["serve", "--link"]);
+    out.hint(&format!(
+        "the link works once, within 5 minutes; `{more}` prints another\nCtrl-C ends the server; runs keep running"
+    ));
+    if args.open
+        && let Err(error) = open(&link)
+    {
+        out.warn(&format!("cannot open a browser: {error}; open the link yourself"));
+    }
+    match server.run()? {}
+}
+
+fn print_links(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let path = args.root.existing_path();
+    let links = links(&path);
+    if links.is_empty() {
+        let problem = format!("no server of yours has the results root {}", shown_path(&path));
+        return Err(CommandError::usage(problem));
+    }
+    links.iter().for_each(|link| out.data(&visible_line(link)));
+    Ok(Exit::Success)
+}
+
+/// Opens a link in a browser, with a file that only this user can read: all users can see the arguments of processes, and one of
+/// them could use the link first.
+fn open(link: &str) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().prefix("runner-").suffix(".html").tempfile()?;
+    write!(file, "<!doctype html><meta http-equiv=\"refresh\" content=\"0;url={link}\">")?;
+    let mut command = Command::new("xdg-open");
+    command.arg(file.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut browser = command.spawn()?;
+    thread::spawn(move || {
+        let _ = browser.wait();
+        thread::sleep(OPEN_TIME);
+        drop(file);
+    });
+    Ok(())
+}
+
+impl From<ServeError> for CommandError {
+    fn from(error: ServeError) -> Self {
+        Self::usage(error.0)
+    }
+}

@@ -1,0 +1,256 @@
+//! [`Access`]: the checks of a request before it is looked at in any other way.
+
+use std::time::Instant;
+
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header, request::Parts};
+use sha2::{Digest as _, Sha256};
+use url::{Host, Url};
+
+use crate::api::{HttpProblem, wrong_method};
+use crate::login::Logins;
+use crate::token::Token;
+
+/// Bytes of a request's headers.
+const MAX_HEADERS: usize = 32 << 10;
+/// The key of a link's secret in the address of a page.
+const LOGIN: &str = "login";
+
+/// The call with which a browser logs in by the token.
+const LOGIN_PATH: &str = "/api/v1/login";
+
+/// The secrets and the names of a server.
+pub(crate) struct Access {
+    /// The port. `None` for a socket file, which a tunnel may offer at any port.
+    pub port: Option<u16>,
+    /// Names of `--allow-host`.
+    pub hosts: Vec<String>,
+    pub token: Token,
+    pub is_read_only: bool,
+    /// The name below `localhost` at which browsers log in. No other port gets their cookies, because its program does not know
+    /// the name.
+    name: String,
+    logins: Logins,
+}
+
+/// The name of the server in a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HostName {
+    /// The name of [`Access::name`].
+    Login,
+    /// A name of `--allow-host`.
+    Allowed,
+    /// Another name of this machine.
+    Local,
+}
+
+impl Access {
+    pub fn new(port: Option<u16>, hosts: Vec<String>, token: Token, is_read_only: bool) -> Self {
+        // A server with the same token file keeps its name, so that addresses of pages stay valid.
+        let digest = Sha256::digest(format!("name of {}", token.text()));
+        let label: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("{label}.localhost");
+        Self { port, hosts, token, is_read_only, name, logins: Logins::default() }
+    }
+
+    /// Returns a link that logs a browser in, at the first allowed name if there is one.
+    pub fn link(&self) -> String {
+        let host = self.hosts.first().unwrap_or(&self.name);
+        self.link_at(&format!("http://{host}:{}", self.port.unwrap_or(7878)), "/", None)
+    }
+
+    fn link_at(&self, origin: &str, path: &str, query: Option<&str>) -> String {
+        let secret = self.logins.link(Instant::now());
+        let query = query.map(|query| format!("&{query}")).unwrap_or_default();
+        format!("{origin}{path}?{LOGIN}={}{query}", secret.text())
+    }
+
+    /// Returns a link that logs in the browser with this page. `None` if the page is not of this server.
+    pub fn link_of_page(&self, page: &str) -> Option<String> {
+        let page = Url::parse(page).ok()?;
+        let authority = page.as_str().split('/').nth(2)?;
+        let origin = match self.host_name(authority)? {
+            HostName::Allowed => page.origin().ascii_serialization(),
+            HostName::Login | HostName::Local => {
+                let port = page.port().map(|port| format!(":{port}")).unwrap_or_default();
+                format!("http://{}{port}", self.name)
+            }
+        };
+        Some(self.link_at(&origin, page.path(), page.query()))
+    }
+
+    /// Uses the link of a request. Returns the address without its secret, and the cookie if the link was valid.
+    pub fn redeem(&self, request: &Parts) -> Option<(String, Option<String>)> {
+        let secret = request.uri.query()?.strip_prefix(LOGIN)?.strip_prefix('=')?;
+        let (secret, rest) = secret.split_once('&').unwrap_or((secret, ""));
+        let mark = if rest.is_empty() { "" } else { "?" };
+        let address = format!("{}{mark}{rest}", request.uri.path());
+        // At another name, other programs of the machine would get the cookie.
+        let is_login = request.method == Method::GET
+            && matches!(self.host(request), Ok(HostName::Login | HostName::Allowed));
+        let browser = is_login.then(|| self.logins.redeem(secret, Instant::now())).flatten();
+        let cookie = browser.map(|browser| {
+            let (name, secret) = (self.cookie_name(), browser.text());
+            format!("{name}={secret}; HttpOnly; SameSite=Strict; Path=/")
+        });
+        Some((address, cookie))
+    }
+
+    /// Checks a request. Returns whether its caller has the token or a cookie.
+    pub fn check(&self, request: &Parts) -> Result<bool, HttpProblem> {
+        let (headers, path) = (&request.headers, request.uri.path());
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if bytes + path.len() > MAX_HEADERS {
+            return Err(too_large_headers());
+        }
+        let host = self.host(request)?;
+        let is_write = match request.method {
+            Method::GET | Method::HEAD => false,
+            Method::POST | Method::DELETE => true,
+            _ => return Err(wrong_method()),
+        };
+        self.check_site(headers, is_write || !is_page(path))?;
+        let is_known = self.is_known(headers, host, is_write);
+        if path == LOGIN_PATH {
+            return check_json(headers, is_write).map(|()| is_known);
+        }
+        if !is_known && is_api(path) {
+            return Err(unauthorized());
+        }
+        if is_write && self.is_read_only {
+            return Err(read_only());
+        }
+        check_json(headers, is_write).map(|()| is_known)
+    }
+
+    /// Checks the names of the server in a request. Pages of any other name that leads here could read its answers.
+    fn host(&self, request: &Parts) -> Result<HostName, HttpProblem> {
+        let mut hosts = request.headers.get_all(header::HOST).iter();
+        let host = hosts.next().and_then(|host| self.host_name(host.to_str().ok()?));
+        let is_same = |uri: &Uri| uri.authority().is_none_or(|name| self.host_name(name.as_str()) == host);
+        match host.filter(|_| hosts.next().is_none() && is_same(&request.uri)) {
+            Some(host) => Ok(host),
+            None => Err(misdirected()),
+        }
+    }
+
+    fn host_name(&self, host: &str) -> Option<HostName> {
+        if host.contains(['@', '/', '?', '#', '\\']) {
+            return None;
+        }
+        let url = Url::parse(&format!("http://{host}/")).ok()?;
+        let is_allowed = |name: &str| self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name));
+        // A proxy in front of the name has a port of its own.
+        if url.host_str().is_some_and(is_allowed) {
+            return Some(HostName::Allowed);
+        }
+        if self.port.is_some_and(|port| url.port_or_known_default() != Some(port)) {
+            return None;
+        }
+        match url.host()? {
+            Host::Domain(name) if name == self.name => Some(HostName::Login),
+            // Browsers resolve all names below `localhost` themselves, so no DNS server can lead them here.
+            Host::Domain(name) if name == "localhost" || name.ends_with(".localhost") => {
+                Some(HostName::Local)
+            }
+            Host::Ipv4(address) if address.is_loopback() => Some(HostName::Local),
+            Host::Ipv6(address) if address.is_loopback() => Some(HostName::Local),
+            _ => None,
+        }
+    }
+
+    /// Checks the page that sends a request: `SameSite` of a cookie does not keep other ports of this machine away. Other sites
+    /// may have links to pages.
+    fn check_site(&self, headers: &HeaderMap, is_data: bool) -> Result<(), HttpProblem> {
+        let is_navigation = text(headers, "sec-fetch-mode").is_none_or(|mode| mode == "navigate");
+        let is_other_site = (is_data || !is_navigation)
+            && text(headers, "sec-fetch-site").is_some_and(|site| !is_same_site(site));
+        let host = text(headers, "host");
+        let is_other_origin = text(headers, "origin").is_some_and(|origin| {
+            origin.strip_prefix("http://").or(origin.strip_prefix("https://")) != host
+        });
+        if is_other_site || is_other_origin { Err(foreign()) } else { Ok(()) }
+    }
+
+    fn is_known(&self, headers: &HeaderMap, host: HostName, is_write: bool) -> bool {
+        if let Some(value) = text(headers, "authorization") {
+            return value.strip_prefix("Bearer ").is_some_and(|token| self.token.is(token));
+        }
+        let is_from_page = match text(headers, "sec-fetch-site") {
+            Some(site) => is_same_site(site),
+            // Over HTTP, browsers send the header only to this machine. `SameSite` keeps other sites away, and they could not
+            // read the answer.
+            None => host == HostName::Allowed && (!is_write || headers.contains_key(header::ORIGIN)),
+        };
+        if host == HostName::Local || !is_from_page {
+            return false;
+        }
+        let name = self.cookie_name();
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|cookies| cookies.split("; ")).filter_map(|one| one.split_once('='));
+        pairs.any(|(key, value)| key == name && self.logins.has_browser(value))
+    }
+
+    /// Returns the cookie's name. Cookies do not know ports, and two servers must not log out each other's browsers.
+    fn cookie_name(&self) -> String {
+        format!("runner-{}", self.port.unwrap_or_default())
+    }
+}
+
+pub(crate) fn is_api(path: &str) -> bool {
+    path.starts_with("/api/")
+}
+
+pub(crate) fn is_page(path: &str) -> bool {
+    !is_api(path) && !path.starts_with("/web/")
+}
+
+/// Returns the value of a header. A value that is not text equals no expected one.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+fn is_same_site(site: &str) -> bool {
+    matches!(site, "same-origin" | "none")
+}
+
+/// Checks the media type of a change. Pages of other sites can send forms without a preflight, but not JSON.
+fn check_json(headers: &HeaderMap, is_write: bool) -> Result<(), HttpProblem> {
+    let media_type = text(headers, "content-type").unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    if !is_write || media_type.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let (status, detail) = (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the request is not JSON");
+    let problem = HttpProblem::new(status, "/problems/media-type", "unsupported media type", detail);
+    Err(problem.with_help("send `Content-Type: application/json`"))
+}
+
+fn too_large_headers() -> HttpProblem {
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let detail = "the headers of the request have more than 32 KiB";
+    HttpProblem::new(status, "/problems/headers", "headers too large", detail)
+}
+
+fn misdirected() -> HttpProblem {
+    let status = StatusCode::MISDIRECTED_REQUEST;
+    let detail = "the request is for another host or port";
+    HttpProblem::new(status, "/problems/host", "wrong host", detail)
+        .with_help("`runner serve --allow-host NAME` allows another name")
+}
+
+fn foreign() -> HttpProblem {
+    let detail = "the request comes from a page of another server";
+    HttpProblem::new(StatusCode::FORBIDDEN, "/problems/foreign-origin", "foreign origin", detail)
+        .with_help("send it from a page of this server, or from a program with the token")
+}
+
+fn unauthorized() -> HttpProblem {
+    let detail = "the request has no valid token or login";
+    HttpProblem::new(StatusCode::UNAUTHORIZED, "/problems/unauthorized", "unauthorized", detail)
+        .with_help("open a link of `runner serve --link`, or send `Authorization: Bearer TOKEN`")
+}
+
+fn read_only() -> HttpProblem {
+    let detail = "the server is read-only";
+    HttpProblem::new(StatusCode::FORBIDDEN, "/problems/read-only", "read-only", detail)
+}

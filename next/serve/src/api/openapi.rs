@@ -1,0 +1,139 @@
+//! The OpenAPI 3.1 document of the API, made from the table of calls.
+
+use runner_report::schema_settings;
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::BASE;
+use super::problem::HttpProblem;
+use super::route::{AnswerKind, Method, Route};
+
+/// Problems of all calls.
+const PROBLEMS: [u16; 7] = [400, 401, 403, 404, 421, 500, 507];
+/// Problems of all calls that change something.
+const WRITE_PROBLEMS: [u16; 3] = [408, 413, 415];
+
+/// Makes the schemas of answers and of requests, which differ in keys that may be absent.
+struct Schemas {
+    answers: SchemaGenerator,
+    requests: SchemaGenerator,
+}
+
+/// Returns the document.
+pub(super) fn document(routes: &[Route]) -> Value {
+    let generator = |is_answer| {
+        let mut settings = schema_settings(is_answer);
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+        settings.into_generator()
+    };
+    let mut schemas = Schemas { answers: generator(true), requests: generator(false) };
+    let mut paths = Map::new();
+    for route in routes {
+        let call = schemas.call(route);
+        paths.entry(route.path).or_insert_with(|| json!({}))[method(route.method)] = call;
+    }
+    let problem = schemas.answers.subschema_for::<HttpProblem>();
+    let mut definitions = schemas.requests.take_definitions(true);
+    definitions.extend(schemas.answers.take_definitions(true));
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Runner",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Runs of a results root. Durations are in milliseconds, times in UTC.",
+        },
+        "servers": [{ "url": BASE }],
+        "security": [{ "token": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "responses": {
+                "Problem": {
+                    "description": "The request was refused (RFC 9457)",
+                    "content": { "application/problem+json": { "schema": problem } },
+                },
+            },
+            "schemas": definitions,
+        },
+    })
+}
+
+fn method(method: Method) -> &'static str {
+    match method {
+        Method::Get => "get",
+        Method::Post => "post",
+        Method::Delete => "delete",
+    }
+}
+
+impl Schemas {
+    fn call(&mut self, route: &Route) -> Value {
+        let words = route.path.split(['/', '{', '}', '.']).filter(|word| !word.is_empty());
+        let name: Vec<_> = [method(route.method)].into_iter().chain(words).collect();
+        let mut call = json!({
+            "operationId": name.join("-"),
+            "summary": route.summary,
+            "parameters": self.parameters(route),
+            "responses": self.responses(route),
+        });
+        if let Some(body) = route.body {
+            let schema = inlined(body(&mut self.requests), &mut self.requests);
+            call["requestBody"] = json!({ "content": { "application/json": { "schema": schema } } });
+        }
+        if route.path == "/login" {
+            call["security"] = json!([]);
+        }
+        call
+    }
+
+    fn parameters(&mut self, route: &Route) -> Vec<Value> {
+        let names = route.path.split('{').skip(1).filter_map(|part| part.split('}').next());
+        let in_path = names.map(|name| {
+            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
+        });
+        let mut parameters: Vec<_> = in_path.collect();
+        let Some(query) = route.query else { return parameters };
+        let query = inlined(query(&mut self.requests), &mut self.requests);
+        let required = query["required"].as_array().cloned().unwrap_or_default();
+        for (name, schema) in query["properties"].as_object().into_iter().flatten() {
+            let mut schema = schema.clone();
+            let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+            parameters.push(json!({
+                "name": name,
+                "in": "query",
+                "required": required.contains(&json!(name)),
+                "description": description.unwrap_or_default(),
+                "schema": schema,
+            }));
+        }
+        parameters
+    }
+
+    fn responses(&mut self, route: &Route) -> Value {
+        let content = match route.answer {
+            AnswerKind::Document(make) => {
+                json!({ "application/json": { "schema": make(&mut self.answers) } })
+            }
+            AnswerKind::Bytes(media_type) => json!({ media_type: {} }),
+        };
+        let mut responses = json!({});
+        for status in route.statuses {
+            responses[status.to_string()] = json!({ "description": "Success", "content": content });
+        }
+        let is_write = route.method != Method::Get;
+        let more = WRITE_PROBLEMS.into_iter().filter(|_| is_write);
+        for status in PROBLEMS.into_iter().chain(more).chain(route.problems.iter().copied()) {
+            responses[status.to_string()] = json!({ "$ref": "#/components/responses/Problem" });
+        }
+        responses
+    }
+}
+
+/// Returns a schema that is not a definition as definitions are.
+fn inlined(mut schema: Schema, generator: &mut SchemaGenerator) -> Value {
+    for transform in generator.transforms_mut() {
+        transform.transform(&mut schema);
+    }
+    schema.to_value()
+}

@@ -1,0 +1,66 @@
+//! [`BoundServer`]: a server that has its address, and its start.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use crate::guard::Guard;
+use crate::link_socket;
+use crate::listener::{Listen, Listener};
+use crate::server::{ServeError, ServeSettings, Server};
+use crate::token::Token;
+
+/// A server that has its address, and answers nothing yet.
+pub struct BoundServer {
+    server: Arc<Server>,
+    listener: Listener,
+}
+
+impl BoundServer {
+    /// Reads or creates the token, and binds the address.
+    ///
+    /// # Errors
+    ///
+    /// The results root, the token's file or the address cannot be used.
+    pub fn bind(settings: ServeSettings) -> Result<Self, ServeError> {
+        if let Listen::Address(address) = &settings.listen
+            && !address.ip().is_loopback()
+            && settings.hosts.is_empty()
+        {
+            return Err(ServeError(format!(
+                "other machines could reach `{address}`\n\
+                 add `--allow-host NAME` with the name by which they may reach it, and read \
+                 `runner help serve`"
+            )));
+        }
+        let token = settings.token_file.as_deref().map_or_else(|| Ok(Token::random()), Token::of_file)?;
+        let listener = Listener::bind(&settings.listen)?;
+        let server = Server::new(settings, listener.port(), token);
+        let server = Arc::new(server.map_err(|error| ServeError(error.to_string()))?);
+        Ok(Self { server, listener })
+    }
+
+    /// Returns a new link, which logs one browser in.
+    pub fn link(&self) -> String {
+        self.server.access.link()
+    }
+
+    /// Returns whether the server refuses every change.
+    pub fn is_read_only(&self) -> bool {
+        self.server.settings.is_read_only
+    }
+
+    /// Answers requests for as long as the process lives.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot start.
+    pub fn run(self) -> Result<Infallible, ServeError> {
+        let failed = |error| ServeError(format!("cannot answer requests: {error}"));
+        let server = Arc::clone(&self.server);
+        link_socket::listen(&self.server.settings.root, move || server.access.link());
+        // Calls that read files have threads of their own.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let serving = self.listener.serve(Guard::new(self.server));
+        runtime.and_then(|runtime| runtime.block_on(serving)).map_err(failed)
+    }
+}

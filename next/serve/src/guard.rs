@@ -1,0 +1,144 @@
+//! [`Guard`]: checks each request before it is routed, and adds headers to each answer.
+
+use std::convert::Infallible;
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header, request::Parts};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use crate::access::is_page;
+use crate::api::{self, HttpProblem};
+use crate::connections::Connection;
+use crate::server::Server;
+use crate::timed_stream::TimedStream;
+use crate::pages;
+
+/// Time for the headers of a request. Also ends connections without requests.
+const HEADER_TIME: Duration = Duration::from_secs(10);
+/// Bytes of headers that are read. [`crate::access`] has the bound for clients: hyper reads more than its own.
+const HEADER_BUFFER: usize = 64 << 10;
+/// Time for the body of a request.
+const BODY_TIME: Duration = Duration::from_secs(10);
+const MAX_BODY: usize = 1 << 20;
+/// Bytes of a body without a valid token.
+const MAX_STRANGER_BODY: usize = 4 << 10;
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+    connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
+
+pub(crate) struct Guard {
+    server: Arc<Server>,
+    router: TowerToHyperService<Router>,
+}
+
+impl Guard {
+    pub fn new(server: Arc<Server>) -> Self {
+        let router = TowerToHyperService::new(api::router(Arc::clone(&server)));
+        Self { server, router }
+    }
+
+    /// Answers the requests of a connection.
+    pub async fn serve<S>(&self, stream: S, connection: Arc<Connection>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let answer = service_fn(|request| {
+            let connection = Arc::clone(&connection);
+            async move { Ok::<_, Infallible>(self.answer(request, &connection).await) }
+        });
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIME)
+            .max_buf_size(HEADER_BUFFER)
+            .serve_connection(TokioIo::new(TimedStream::new(stream)), answer);
+        // Clients that break off or are cut off come back, or do not want more.
+        let _ = served.await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response {
+        let (head, body) = request.into_parts();
+        let answer = self.checked(head, body, connection).await;
+        let mut answer = answer.unwrap_or_else(HttpProblem::into_response);
+        add_headers(answer.headers_mut());
+        answer
+    }
+
+    async fn checked(
+        &self,
+        head: Parts,
+        body: Incoming,
+        connection: &Connection,
+    ) -> Result<Response, HttpProblem> {
+        let access = &self.server.access;
+        let is_known = access.check(&head)?;
+        if is_known {
+            connection.keep();
+        }
+        if is_page(head.uri.path())
+            && let Some((address, cookie)) = access.redeem(&head)
+        {
+            return Ok(redirect(&address, cookie.as_deref()));
+        }
+        if !head.uri.path().starts_with("/api/") {
+            return pages::answer(&head);
+        }
+        let body = read(body, if is_known { MAX_BODY } else { MAX_STRANGER_BODY }).await?;
+        let request = Request::from_parts(head, Body::from(body));
+        self.router.call(request).await.map_err(|never| match never {})
+    }
+}
+
+async fn read(body: Incoming, limit: usize) -> Result<Bytes, HttpProblem> {
+    match timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => {
+            let detail = format!("the body of the request has more than {limit} bytes, or ended early");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            Err(HttpProblem::new(status, "/problems/body", "body too large", &detail))
+        }
+        Err(_) => {
+            let detail = format!("the body of the request took longer than {} s", BODY_TIME.as_secs());
+            let status = StatusCode::REQUEST_TIMEOUT;
+            Err(HttpProblem::new(status, "/problems/slow", "request too slow", &detail))
+        }
+    }
+}
+
+/// Answers a link: the address must not keep its secret.
+fn redirect(address: &str, cookie: Option<&str>) -> Response {
+    let mut answer = StatusCode::SEE_OTHER.into_response();
+    let headers = [(header::LOCATION, Some(address)), (header::SET_COOKIE, cookie)];
+    for (name, value) in headers {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            answer.headers_mut().insert(name, value);
+        }
+    }
+    answer
+}
+
+fn add_headers(headers: &mut HeaderMap) {
+    let fixed = [
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let defaults = [(header::CONTENT_SECURITY_POLICY, POLICY), (header::CACHE_CONTROL, "no-store")];
+    for (name, value) in defaults {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}

@@ -1,0 +1,168 @@
+//! [`Listener`]: the address or socket file of a server, and the loop that accepts connections.
+
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::{fs, io, str::FromStr, sync::Arc, time::Duration};
+
+use runner_model::visible::{shown_path, visible};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{sleep, timeout};
+
+use crate::connections::Connections;
+use crate::guard::Guard;
+use crate::link_socket::is_own;
+use crate::server::ServeError;
+
+/// Wait after a connection that could not be accepted, because the process has too many files or too little memory.
+const PAUSE: Duration = Duration::from_millis(100);
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// The value of `--listen`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// An address of this machine, with a port. Port 0 for a free one.
+    Address(SocketAddr),
+    /// `unix:PATH`, a socket file that only its user can open.
+    File(PathBuf),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Ok(Self::File(path.into()));
+        }
+        let address = text.parse().map(Self::Address);
+        address.map_err(|_| {
+            "use an address with a port, such as `127.0.0.1:7878` or `[::1]:7878`, or `unix:PATH`".into()
+        })
+    }
+}
+
+pub(crate) enum Listener {
+    Address(TcpListener),
+    File(UnixListener),
+}
+
+impl Listener {
+    pub fn bind(listen: &Listen) -> Result<Self, ServeError> {
+        match listen {
+            Listen::Address(address) => {
+                let bound = TcpListener::bind(address).and_then(|listener| {
+                    listener.set_nonblocking(true)?;
+                    Ok(Self::Address(listener))
+                });
+                bound.map_err(|error| ServeError(address_problem(*address, &error)))
+            }
+            Listen::File(path) => {
+                let bound = bind_file(path).and_then(|listener| {
+                    listener.set_nonblocking(true)?;
+                    Ok(Self::File(listener))
+                });
+                bound.map_err(|error| {
+                    ServeError(format!("cannot listen on {}: {error}", shown_path(path)))
+                })
+            }
+        }
+    }
+
+    /// Returns the port. `None` for a socket file.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Address(listener) => listener.local_addr().ok().map(|address| address.port()),
+            Self::File(_) => None,
+        }
+    }
+
+    /// Answers connections. Must run in a runtime, and does not return.
+    pub async fn serve(self, guard: Guard) -> io::Result<Infallible> {
+        let (guard, connections) = (Arc::new(guard), Arc::new(Connections::default()));
+        match self {
+            Self::Address(listener) => {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                for number in 0.. {
+                    match listener.accept().await {
+                        Ok((stream, _)) => take(stream, number, &guard, &connections),
+                        Err(_) => sleep(PAUSE).await,
+                    }
+                }
+            }
+            Self::File(listener) => {
+                let listener = tokio::net::UnixListener::from_std(listener)?;
+                for number in 0.. {
+                    match listener.accept().await {
+                        // The file had a wider mode for a moment.
+                        Ok((stream, _)) if is_own(&stream) => take(stream, number, &guard, &connections),
+                        Ok(_) => {}
+                        Err(_) => sleep(PAUSE).await,
+                    }
+                }
+            }
+        }
+        unreachable!("the numbers do not end")
+    }
+}
+
+/// Starts to answer a connection, or refuses it.
+fn take<S>(stream: S, number: u64, guard: &Arc<Guard>, connections: &Arc<Connections>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut stream = Some(stream);
+    let is_started = connections.start(number, |connection| {
+        let stream = stream.take();
+        let guard = Arc::clone(guard);
+        async move {
+            if let Some(stream) = stream {
+                guard.serve(stream, connection).await;
+            }
+        }
+    });
+    if !is_started && let Some(mut stream) = stream {
+        drop(tokio::spawn(async move {
+            // A client that does not read it only sees the end of the connection.
+            let _ = timeout(PAUSE, stream.write_all(TOO_MANY)).await;
+        }));
+    }
+}
+
+fn address_problem(address: SocketAddr, error: &io::Error) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "cannot listen on `{address}`: a program listens there already\n\
+             `runner serve --link` prints a link if it is a server of this results root\n\
+             otherwise use a free port: `--listen {}`",
+            SocketAddr::new(ip, 0)
+        ),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "cannot listen on `{address}`: this machine does not have the address\n\
+             use one that it has, such as `127.0.0.1:{port}`"
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "cannot listen on `{address}`: only root may use this port\nuse a port above 1023"
+        ),
+        _ => format!("cannot listen on `{address}`: {}", visible(&error.to_string())),
+    }
+}
+
+/// Creates a socket file, also in place of one of a server that has died.
+fn bind_file(path: &Path) -> io::Result<UnixListener> {
+    if let Ok(found) = fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            return Err(io::Error::other("a file that is not a socket is there; choose another path"));
+        }
+        if UnixStream::connect(path).is_ok() {
+            return Err(io::Error::other("a program listens there already; choose another path"));
+        }
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
