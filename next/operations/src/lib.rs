@@ -5,6 +5,7 @@
 
 pub mod launch;
 pub mod notify;
+pub mod preview;
 pub mod queue;
 pub mod settings;
 pub mod upkeep;

@@ -29,7 +29,8 @@ pub use commands::{
     CleanupDocument, DeadRun, DoctorDocument, Event, GradeDocument, InspectDocument, MergeDocument,
     Notification, NotificationKind, NotifyDocument, NumberedEvent, PlanLine, PlanPart,
     PlannedReceiver, PluginRunDocument, PruneDocument, ReceiverKind, RequestResult, RescoreChange,
-    RescoreLine, ResumeLine, SentNotification, Started, ToolStatus, VerifyDocument,
+    RescoreLine, ResumeLine, ScenarioProblem, SentNotification, Started, ToolStatus,
+    VerifyDocument,
 };
 pub use commands::{
     QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun, QueueStep, StepResult,

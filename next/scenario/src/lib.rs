@@ -27,7 +27,7 @@ pub use globs::IdGlob;
 pub use grants_toml::{GrantsToml, key_and_value, toml_key};
 pub use keys::{Notify, NotifyCommand, NotifyEvents, Vars, Webhook, WebhookUrl, files::check_kind};
 pub use late_problems::{ProviderProblem, TestProblem};
-pub use problem::Problems;
+pub use problem::{ListedProblem, Problems};
 pub use reading::{files_beside, similar};
 pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored};
 pub use schema::{reference, schema, settings_schema};

@@ -16,6 +16,17 @@ pub struct Problems {
     total: usize,
 }
 
+/// A problem without the text of its source, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedProblem<'a> {
+    pub message: &'a str,
+    /// The path for people. `None` if the problem has no place.
+    pub file: Option<&'a str>,
+    /// Line and column in characters, from 1. `None` for problems of a whole file.
+    pub position: Option<(usize, usize)>,
+    pub help: Option<&'a str>,
+}
+
 /// A mistake.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -63,6 +74,16 @@ impl Problems {
             texts.push(renderer.render(&[Group::with_title(Level::NOTE.primary_title(note))]));
         }
         texts.join("\n\n") + "\n"
+    }
+
+    /// Returns the problems that [`Self::render`] shows.
+    pub fn listed(&self) -> impl Iterator<Item = ListedProblem<'_>> {
+        self.shown.iter().map(|problem| ListedProblem {
+            message: &problem.message,
+            file: problem.places.first().map(|place| place.source.path.as_str()),
+            position: problem.places.first().and_then(Place::position),
+            help: problem.help.as_deref(),
+        })
     }
 
     /// Returns the number of problems, with those that are not shown.
@@ -170,6 +191,13 @@ impl Place {
         Self { source: Arc::clone(source), span, label: label.to_owned() }
     }
 
+    /// Returns line and column. `None` if the whole source is meant.
+    fn position(&self) -> Option<(usize, usize)> {
+        let (text, at) = (&self.source.text, self.span.start);
+        let start = lines_around(text, self.span.clone()).start;
+        (!text.is_empty()).then(|| (self.source.line(at), text[start..at].chars().count() + 1))
+    }
+
     fn is_on_long_line(&self) -> bool {
         lines_around(&self.source.text, self.span.clone()).len() > MAX_SHOWN_BYTES
     }
@@ -211,10 +239,9 @@ fn snippet<'a>(places: &'a [Place], is_primary: bool) -> Element<'a> {
     let last = spans().map(|span| span.end).max().unwrap_or_default();
     // Only lines with marks: the renderer would count those of a large file again for each problem, which takes seconds.
     let Range { start, end } = lines_around(text, first..last);
-    let at = places[0].span.start;
     if end - start > MAX_SHOWN_BYTES && places.len() == 1 {
-        let column = text[start..at].chars().count() + 1;
-        return Origin::path(path).line(source.line(at)).char_column(column).into();
+        let (line, column) = places[0].position().unwrap_or_default();
+        return Origin::path(path).line(line).char_column(column).into();
     }
     let mut snippet =
         Snippet::source(plain(&text[start..end])).line_start(source.line(start)).path(path);

@@ -240,6 +240,7 @@ fn answer_line(RequestResult { result, run, .. }: &RequestResult, was_running: b
                 labels => format!("labels of run {short}: {labels}"),
             }
         }
+        Answer::Stopping => state("is ending"),
         Answer::NoAnswer => state("did not respond"),
     }
 }

@@ -7,7 +7,7 @@ use runner_engine::{EngineError, ExecRequest, Preview};
 use runner_model::{LimitBound, ScenarioOverrides, TrialId, exit::Exit, visible::shown_path};
 use runner_prepare::source::{Source, SourceState, is_folder};
 use runner_record::Selected;
-use runner_report::{PlanLine, PlanPart, VERSION, json::one_line};
+use runner_report::{PlanLine, PlanPart, ScenarioProblem, VERSION, json::one_line};
 use runner_scenario::{Filter, Selection, load_selected};
 
 use super::{group, help::completions::test_ids, session};
@@ -222,7 +222,15 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
             Err(error @ (EngineError::NothingSelected(_) | EngineError::NothingFailed(_))) => {
                 empty.push((&request.scenario, error));
             }
-            Err(error) => errors.push(error),
+            Err(error) => {
+                if let (EngineError::Scenario(problems), true) = (&error, args.json) {
+                    for problem in ScenarioProblem::all(problems) {
+                        let part = PlanPart::Problem(problem);
+                        out.json_line(&PlanLine { v: VERSION, part });
+                    }
+                }
+                errors.push(error);
+            }
         }
     }
     if empty.len() < requests.len() {

@@ -49,6 +49,8 @@ pub enum Answer {
     Unpaused,
     /// The run was not paused.
     NotPaused,
+    /// The run has the request, and is still ending.
+    Stopping,
     /// The labels are as requested.
     Labelled,
     /// The process lives, and is suspended or did not answer in time. The request stays only if it ends the run.
@@ -72,6 +74,18 @@ impl ResultsRoot {
     /// Requests that a run ends or pauses, and waits until it has. A dead run gets its true status first. `Cancel` also
     /// cancels runs that no process holds.
     pub fn ask(&self, run: &RunDir, mode: RequestMode, by: &Actor) -> Result<Answer, RecordError> {
+        self.ask_for(run, mode, by, Duration::MAX)
+    }
+
+    /// [`Self::ask`], which returns [`Answer::Stopping`] if the run is still ending after `wait`.
+    pub fn ask_for(
+        &self,
+        run: &RunDir,
+        mode: RequestMode,
+        by: &Actor,
+        wait: Duration,
+    ) -> Result<Answer, RecordError> {
+        let started = Instant::now();
         let before = run.manifest()?;
         let mut pending = PendingRequest {
             root: self,
@@ -87,6 +101,9 @@ impl ResultsRoot {
             if let Some(answer) = pending.poll()? {
                 pending.withdraw(answer);
                 return Ok(answer);
+            }
+            if started.elapsed() >= wait {
+                return Ok(Answer::Stopping);
             }
             thread::sleep(POLL_EVERY);
         }

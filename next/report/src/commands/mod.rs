@@ -15,7 +15,7 @@ pub use notify::{
     Notification, NotificationKind, NotifyDocument, PlannedReceiver, ReceiverKind, SentNotification,
 };
 pub use plugin::{DoctorDocument, GradeDocument, InspectDocument, PluginRunDocument, ToolStatus};
-pub use preview::{PlanLine, PlanPart, RescoreChange, RescoreLine, ResumeLine};
+pub use preview::{PlanLine, PlanPart, RescoreChange, RescoreLine, ResumeLine, ScenarioProblem};
 pub use queue::{
     QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun, QueueStep, StepResult,
 };

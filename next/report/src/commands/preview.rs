@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use runner_model::{Outcome, ScenarioOverrides, TrialId};
 use runner_record::ManifestProvider;
+use runner_scenario::Problems;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// A line of `runner exec --dry-run --json`: the plan, then each of its trials.
+/// A line of `runner exec --dry-run --json`: the plan, then each of its trials; or else each problem of the scenario.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PlanLine<'a> {
     /// Always [`crate::VERSION`].
@@ -39,6 +40,38 @@ pub enum PlanPart<'a> {
     Trial {
         trial: &'a TrialId,
     },
+    Problem(ScenarioProblem),
+}
+
+/// A problem of a scenario or of its lists.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ScenarioProblem {
+    pub message: String,
+    /// The path as messages show it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Line in the file, from 1. Left out for problems of a whole file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// Character in the line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u64>,
+    /// Next step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+impl ScenarioProblem {
+    /// Returns the problems that messages show.
+    pub fn all(problems: &Problems) -> impl Iterator<Item = Self> {
+        problems.listed().map(|problem| Self {
+            message: problem.message.to_owned(),
+            file: problem.file.map(str::to_owned),
+            line: problem.position.map(|(line, _)| line as u64),
+            column: problem.position.map(|(_, column)| column as u64),
+            help: problem.help.map(str::to_owned),
+        })
+    }
 }
 
 /// A line of `runner resume --dry-run --json`.
