@@ -18,7 +18,8 @@ pub use root::command::{command, default_root};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
 pub use root::queue::{
-    ActiveRun, LockedQueue, Preemption, QueueList, QueueState, QueuedRequest, RequestMark, TakenRequest,
+    ActiveRun, LockedQueue, Preemption, QueueList, QueueState, QueuedRequest, RequestMark,
+    TakenRequest,
 };
 pub use root::trials::{RunResults, ShortFingerprints, TrialResult, Trials};
 pub use root::{results_root::ResultsRoot, root_lock::Share, settings::SettingsFile};

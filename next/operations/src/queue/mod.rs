@@ -92,15 +92,17 @@ impl From<RecordError> for QueueError {
     }
 }
 
-/// Adds a request to the queue.
+/// Adds a request to the queue, unless it has one with this id.
 ///
 /// # Errors
 ///
 /// The run that it continues waits already, or the request cannot be written.
 pub fn add(root: &ResultsRoot, mut request: QueuedRequest) -> Result<QueueChange, QueueError> {
     let queue = root.lock_queue()?;
-    check_run(&queue, &request)?;
-    queue.add(&mut request)?;
+    if queue.read()?.requests.iter().all(|other| other.id != request.id) {
+        check_run(&queue, &request)?;
+        queue.add(&mut request)?;
+    }
     change(&queue, QueueResult::Queued, &request)
 }
 

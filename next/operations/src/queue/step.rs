@@ -29,6 +29,10 @@ pub enum Step {
         request: Box<QueuedRequest>,
         started: Started,
     },
+    /// An earlier request with the same id waits or is starting.
+    Queued(Box<QueuedRequest>),
+    /// An earlier request with the same id has started this run.
+    Repeated(Started),
     /// The request cannot be started.
     Refused {
         request: Box<QueuedRequest>,
@@ -45,7 +49,7 @@ impl Step {
     /// Returns the document about a request that was tried.
     pub fn document(&self) -> Option<QueueStep> {
         let (result, request, run, error) = match self {
-            Self::Idle | Self::Busy { .. } => return None,
+            Self::Idle | Self::Busy { .. } | Self::Queued(_) | Self::Repeated(_) => return None,
             Self::Started { request, started } => {
                 (StepResult::Started, request, Some(started.id.clone()), None)
             }
@@ -84,13 +88,21 @@ pub fn step(root: &ResultsRoot) -> Result<Step, QueueError> {
     start_taken(root, taken, true)
 }
 
-/// Starts a request that does not wait in the queue, if there is room. A refused one is not kept.
+/// Starts a request that does not wait in the queue, if there is room. A refused one is not kept. Two requests with the same id
+/// start one run.
 ///
 /// # Errors
 ///
 /// As [`step`], or the run that it continues waits in the queue.
 pub fn start(root: &ResultsRoot, mut request: QueuedRequest) -> Result<Step, QueueError> {
     let queue = root.lock_queue()?;
+    if let Some(other) = queue.read()?.requests.into_iter().find(|other| other.id == request.id) {
+        return Ok(Step::Queued(Box::new(other)));
+    }
+    if let Some(run) = root.runs_of_request(&request.id)?.into_iter().next() {
+        let run_dir = root.path().join(&run.id).to_string_lossy().into_owned();
+        return Ok(Step::Repeated(Started { v: VERSION, id: run.id, run_dir: Some(run_dir) }));
+    }
     continue_preempted(root, &queue)?;
     check_run(&queue, &request)?;
     if let Some(busy) = busy(root, &queue, &request)? {

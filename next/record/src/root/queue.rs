@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::disk::beneath::Dir;
 use crate::disk::fault::{self, Place};
-use crate::disk::layout::QUEUE;
+use crate::disk::layout::{MANIFEST, QUEUE};
 use crate::disk::lock::{self, Held, retry_for, try_lock};
 use crate::disk::owner::{foreign, user};
-use crate::{GroupPlace, Holder, Manifest, RecordError, ResultsRoot, RunDir, new_id, now};
+use crate::run::{folder::plain, manifest};
+use crate::{Holder, Manifest, RecordError, ResultsRoot, RunDir, SessionEntry, new_id, now};
 
 const TAKEN: &str = "taken";
 /// Runs that are paused for a request.
@@ -29,6 +30,8 @@ const LOCK: &str = ".lock";
 const FORMAT: u32 = 1;
 /// A command of the greatest size that Linux allows by default has 2 MiB, and escapes make it longer.
 const MAX_BYTES: u64 = 16 << 20;
+/// Bytes of the id of a request. A caller may choose it.
+const MAX_ID: usize = 64;
 /// Time to wait for another process that works on the queue. One that pauses a run takes up to 5 s.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(5);
@@ -96,8 +99,8 @@ pub struct QueueList {
     pub requests: Vec<QueuedRequest>,
     /// Files that are no requests, with the problem.
     pub unreadable: Vec<RecordError>,
-    /// Whether runs are paused for requests.
-    pub has_preemptions: bool,
+    /// Ids of runs that may be paused for requests.
+    pub preempted: Vec<String>,
 }
 
 /// A run that was paused to make room for a request.
@@ -173,7 +176,8 @@ impl ResultsRoot {
         found.requests = waiting.chain(taken).map(|(request, _)| request).collect();
         found.requests.sort_by_key(QueuedRequest::order);
         let preempted = opened(&queue, PREEMPTED)?.map(|dir| dir.names()).transpose()?;
-        found.has_preemptions = preempted.unwrap_or_default().iter().any(|name| is_request(name));
+        let preempted = preempted.unwrap_or_default().into_iter().filter(|name| is_request(name));
+        found.preempted = preempted.map(|name| name.trim_end_matches(".json").to_owned()).collect();
         Ok(found)
     }
 
@@ -227,21 +231,21 @@ impl ResultsRoot {
         Ok(active)
     }
 
-    /// Returns whether the run of a request exists, or all runs if it is a group.
-    pub fn has_run_of(&self, request: &str) -> Result<bool, RecordError> {
+    /// Returns the runs with a session that was started for a request. Reads all manifests, and parses few.
+    pub fn runs_of_request(&self, request: &str) -> Result<Vec<Manifest>, RecordError> {
         let mut found = Vec::new();
         for name in self.names()? {
             let Ok(Some(run)) = self.open_run(&name) else { continue };
-            let Ok(manifest) = run.manifest() else { continue };
-            let mut marks = manifest.sessions.iter().filter_map(|session| session.request.as_ref());
-            if marks.any(|mark| mark.id == request) {
-                found.push(manifest);
+            let text = run.dir.read_all(MANIFEST, manifest::MAX_BYTES).unwrap_or_default();
+            if String::from_utf8_lossy(&text).contains(request) {
+                found.extend(run.manifest().ok());
             }
         }
-        let Some(first) = found.first() else { return Ok(false) };
-        let is_resumed = first.sessions.len() > 1;
-        let whole = |group: &GroupPlace| found.len() as u32 == group.of;
-        Ok(is_resumed || first.group.as_ref().is_none_or(whole))
+        let is_of_request = |session: &SessionEntry| {
+            session.request.as_ref().is_some_and(|mark| mark.id == request)
+        };
+        found.retain(|run| run.sessions.iter().any(is_of_request));
+        Ok(found)
     }
 }
 
@@ -304,7 +308,16 @@ impl LockedQueue {
     }
 
     /// Adds a request after all others of its priority. Its place does not depend on the clock alone, which may be set back.
+    ///
+    /// # Errors
+    ///
+    /// The id is not the name of a file, or the request cannot be written.
     pub fn add(&self, request: &mut QueuedRequest) -> Result<(), RecordError> {
+        let id = &request.id;
+        if id.is_empty() || id.len() > MAX_ID || id.starts_with('.') || plain(id) != *id {
+            let problem = "use up to 64 letters, digits, `.`, `_` and `-` for the id of a request";
+            return Err(self.dir.refuse(".", problem));
+        }
         let others = self.read()?.requests;
         let last = others.iter().map(|other| other.place + 1).max().unwrap_or(0);
         request.place = last.max(u64::try_from(request.at.as_millis()).unwrap_or(0));
@@ -383,7 +396,8 @@ impl LockedQueue {
             if foreign.is_some() || name != file_name(&request.id) || file.try_lock().is_err() {
                 continue;
             }
-            if self.dir.stat(&name)?.is_some() || self.root.has_run_of(&request.id)? {
+            let runs = self.root.runs_of_request(&request.id)?;
+            if self.dir.stat(&name)?.is_some() || is_started(&runs) {
                 remove_file(&self.taken, &request.id)?;
                 continue;
             }
@@ -415,6 +429,14 @@ impl LockedQueue {
     pub fn forget(&self, preemption: &Preemption) -> Result<(), RecordError> {
         remove_file(&self.preempted, &preemption.run)
     }
+}
+
+/// Returns whether the runs of a request were all created. Those of a group are created one after the other.
+fn is_started(runs: &[Manifest]) -> bool {
+    runs.first().is_some_and(|first| {
+        let of = first.group.as_ref().filter(|_| first.sessions.len() == 1).map(|group| group.of);
+        of.is_none_or(|of| runs.len() as u32 == of)
+    })
 }
 
 fn file_name(id: &str) -> String {

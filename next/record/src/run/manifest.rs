@@ -19,7 +19,7 @@ use crate::root::queue::RequestMark;
 use crate::{InFlight, RecordError, Rerun};
 
 /// A manifest has some KiB, with hundreds of providers or sessions some MiB. A larger one is refused.
-const MAX_BYTES: u64 = 8 << 20;
+pub(crate) const MAX_BYTES: u64 = 8 << 20;
 /// Bytes by which a manifest can grow while its session runs.
 const GROWTH: u64 = 2 << 20;
 /// Bytes of a scenario's name. A file's name may have as many.

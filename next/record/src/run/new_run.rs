@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use runner_model::{Counts, SessionSettings, Stage, Time, visible::quoted};
 
-use crate::{GroupPlace, ManifestProvider, Metadata, Rerun, RequestMark, SessionEntry, disk::lock};
+use crate::{GroupPlace, ManifestProvider, Metadata, RequestMark, Rerun, SessionEntry, disk::lock};
 
 /// The writer of sessions that only judge stored outputs again.
 pub const RESCORE: &str = "rescore";
