@@ -1,0 +1,96 @@
+// A server for each test, and a page that fails its test if anything goes wrong on it.
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { expect, test as base } from '@playwright/test';
+
+const { ROOT, RUNNER } = process.env;
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+
+/** Runs the program in the folder of the fixtures, and returns its standard output. Fails only if the code is not expected. */
+export async function runner(args, codes = [0]) {
+  const ran = await promisify(execFile)(RUNNER, args, { cwd: ROOT }).catch((error) => error);
+  const code = ran.code ?? 0;
+  if (!codes.includes(code)) throw new Error(`runner ${args.join(' ')}: ${code}\n${ran.stderr}`);
+  return ran.stdout;
+}
+
+/** Starts a run in the background, and returns its id. */
+export async function detach(scenario, ...args) {
+  return JSON.parse(await runner(['exec', scenario, '--detach', '--json', ...args])).run;
+}
+
+export class Server {
+  /** Starts `runner serve`. `port` is 0 for any. */
+  static async start(flags, port = 0) {
+    const args = ['serve', '--listen', `127.0.0.1:${port}`, ...flags.split(' ').filter(Boolean)];
+    const child = spawn(RUNNER, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+    let printed = '';
+    const link = await new Promise((found, failed) => {
+      const read = (bytes) => {
+        printed += bytes;
+        const link = printed.match(/http:\/\/\S+(?=\s)/);
+        if (link) found(link[0]);
+      };
+      child.stdout.on('data', read);
+      child.stderr.on('data', read);
+      child.on('exit', () => failed(new Error(`the server has ended:\n${printed}`)));
+    });
+    return Object.assign(new Server(), { child, link, port: Number(new URL(link).port), origin: new URL(link).origin });
+  }
+
+  async kill() {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const ended = once(this.child, 'exit');
+    this.child.kill('SIGKILL');
+    await ended;
+  }
+}
+
+/** Collects errors, dialogs and requests to other origins. */
+export function watch(page, origin) {
+  const wrong = [];
+  page.on('console', (message) => wrong.push(`console: ${message.text()}`));
+  page.on('pageerror', (error) => wrong.push(`error: ${error.message}`));
+  page.on('dialog', (dialog) => {
+    wrong.push(`dialog: ${dialog.message()}`);
+    return dialog.dismiss();
+  });
+  page.on('request', (request) => {
+    if (![origin, 'data:', 'blob:'].some((start) => request.url().startsWith(start))) wrong.push(`request: ${request.url()}`);
+  });
+  return wrong;
+}
+
+/** Checks the page for people who see or hear it in another way, and that it is not wider than its window. */
+export async function accessible(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => axe.run());
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}: ${nodes[0].failureSummary}`);
+  expect(found, page.url()).toEqual([]);
+  const [needs, has] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  expect(needs, `pixels that ${page.url()} needs`).toBeLessThanOrEqual(has);
+}
+
+export const test = base.extend({
+  /** Flags of `runner serve`. */
+  flags: ['--results results --scenarios scenarios', { option: true }],
+  /** Console messages that the test provokes. */
+  allowed: [/^$/, { option: true }],
+  server: async ({ flags }, use) => {
+    const server = await Server.start(flags);
+    await use(server);
+    await server.kill();
+  },
+  page: async ({ page, server, allowed }, use) => {
+    const wrong = watch(page, server.origin);
+    await page.goto(server.link);
+    await expect(page.locator('main h1')).toBeVisible();
+    await use(page);
+    await accessible(page);
+    expect(wrong.filter((message) => !allowed.test(message))).toEqual([]);
+  },
+});
+
+export { expect };

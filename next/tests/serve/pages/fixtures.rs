@@ -1,0 +1,149 @@
+//! A results root with runs of every kind, for all tests of pages.
+
+use std::{env, fmt::Write as _, fs};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::{
+    run::Run,
+    runner::{Runner, tests},
+    running::Running,
+};
+
+/// Markup, control characters and characters that turn or hide text. Where markup is not text, a dialog opens or a request is
+/// sent, and the test fails.
+const HOSTILE: &str = "</pre></script><script>alert(1)</script><img src=x onerror=\"alert(2)\"><svg onload=alert(3)><style>*{display:none}</style><a href=\"javascript:alert(4)\">x</a><base href=//example.com>&lt;b&gt;\\u001B[31m a\\u202Eb c\\u200Bd\\u2066";
+
+/// Trials of every outcome, with files, logs, metrics, flaky ones and several providers.
+const EVERY: &str = r#"
+    passes   | { do = "echo", value = 1 } | equals = 1
+    fails    | { do = "echo", value = "one\ntwo\nthree" } | equals = "one\n2\nthree"
+    differs  | { do = "echo", value = { a = 1.0, b = [1, 2] } } | json = { a = 1, b = [1, 3] }
+    breaks   | { do = "error", kind = "internal", code = "E1", message = "it broke" } |
+    skips    | { do = "verdict", verdict = "skip" } |
+    recovers | { do = "fail-until", attempt = 2 } | equals = 2
+    writes   | { do = "artifact", name = "a.txt" } | equals = 0
+    draws    | { do = "picture", name = "dot.png" } | equals = true
+    logs     | { do = "log" } |
+    measures | { do = "measure", score = 0.5, tokens = 10 } |
+    large    | { do = "echo", value = 12345678901234567890 } | equals = 12345678901234567891
+"#;
+
+/// A second provider, and retries that make a trial flaky.
+const TWO_PROVIDERS: &str = r#"
+    retries = { max = 1, on = ["internal", "unavailable"] }
+    [providers.other]
+    plugin = "../hostile.wasm"
+"#;
+
+/// Creates scenarios, and runs in each state and of each size.
+pub(crate) fn many_kinds_of_runs() -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    fs::create_dir(runner.path("scenarios")).unwrap();
+    // The second run has failures that are new, and one that is fixed.
+    let earlier = EVERY.replace("value = \"one", "value = \"1");
+    let earlier = earlier.replace("equals = 1\n", "equals = 2\n");
+    for (day, table, args) in [(1, &*earlier, &[][..]), (2, EVERY, &["--repeat", "2"])] {
+        scenario(&runner, "every", TWO_PROVIDERS, table);
+        let id = format!("2026-01-0{day}_00-00-00-000-every-{day:08}");
+        run(&runner, "every", &id, args, 1);
+    }
+
+    let hostile = format!(
+        "fails | {{ do = \"echo\", value = '{HOSTILE}' }} | equals = \"y\"
+        says | {{ do = \"say\", text = '{HOSTILE}' }} | equals = \"y\"
+        breaks | {{ do = \"error\", kind = \"internal\", code = \"E1\", message = '{HOSTILE}' }} |
+        writes | {{ do = \"artifact\", name = \"x.html\" }} | equals = \"y\""
+    );
+    // In basic strings, the escapes are characters.
+    let hostile = hostile.replace('\'', "\"\"\"");
+    scenario(&runner, "hostile", "", &hostile);
+    let label = ["--label", "<b>=<img src=x onerror=alert(5)>"];
+    run(&runner, "hostile", "2026-01-03_00-00-00-000-hostile-33333333", &label, 1);
+
+    scenario(&runner, "good", "", "a | { do = \"echo\", value = 1 } | equals = 1");
+    run(&runner, "good", "2026-01-04_00-00-00-000-good-44444444", &["--label", "team=night"], 0);
+
+    for (name, id) in [("stopped", "55555555"), ("cancelled", "66666666")] {
+        let table =
+            "quick | { do = \"echo\", value = 1 } |\nslow | { do = \"sleep\", ms = 600000 } |";
+        scenario(&runner, name, "timeout = \"20m\"\n", table);
+        let id = format!("2026-01-05_00-00-00-000-{name}-{id}");
+        let into = format!("results/{id}");
+        let file = format!("scenarios/{name}.toml");
+        let mut running = runner.started(&["exec", &file, "--into", &into, "--json", "-j", "2"]);
+        running.wait_for_rows(1);
+        running.end_by(Signal::TERM).0.expect(143);
+        if name == "cancelled" {
+            runner.run(&["cancel", &id]).expect(0);
+        }
+    }
+    long_scenarios(&runner);
+    large(&runner);
+    runner
+}
+
+/// Writes `scenarios/NAME.toml`, whose provider is the hostile guest. `defaults` are keys of `[defaults]`, and tables.
+fn scenario(runner: &Runner, name: &str, defaults: &str, table: &str) {
+    let provider = "[providers.hostile]\nplugin = \"../hostile.wasm\"\n";
+    let text = format!("name = \"{name}\"\n[defaults]\n{defaults}\n{provider}{}", tests(table));
+    runner.write(&format!("scenarios/{name}.toml"), text);
+}
+
+fn run(runner: &Runner, name: &str, id: &str, args: &[&str], code: i32) {
+    let (file, into) = (format!("scenarios/{name}.toml"), format!("results/{id}"));
+    let args = [&["exec", "-q", &file, "--into", &into], args].concat();
+    Running::start(&mut runner.command(&args)).finish().expect(code);
+}
+
+/// Writes scenarios for runs that a test starts and stops itself.
+fn long_scenarios(runner: &Runner) {
+    let mut naps = String::new();
+    for number in 0..60 {
+        let expected = if number % 10 == 3 { "late" } else { "slept" };
+        let _ = writeln!(
+            naps,
+            "nap-{number:02} | {{ do = \"sleep\", ms = 300 }} | equals = \"{expected}\""
+        );
+    }
+    scenario(runner, "slow", "", &naps);
+    let talks = "talks | { do = \"log\", ms = 600000 } |\nspins | { do = \"loop\" } |";
+    scenario(runner, "talks", "timeout = \"20m\"\n", talks);
+    runner.write(
+        "scenarios/broken.toml",
+        "name = \"broken\"\nconcurency = 3\n[[tests]]\nid = \"a\"\ninput = 1\n",
+    );
+}
+
+/// Creates a large run, of which a tenth fails, and many small ones.
+fn large(runner: &Runner) {
+    let is_full = env::var("RUNNER_TESTS").is_ok_and(|value| value == "full");
+    let (trials, runs) = if is_full { (1_000_000, 10_000) } else { (20_000, 300) };
+    let mut lines = String::new();
+    for number in 0..trials {
+        let value = if number % 10 == 9 { "x" } else { "y" };
+        let input = json!({"do": "echo", "value": value});
+        let line =
+            json!({"id": format!("echo-{number:07}"), "input": input, "expect": {"equals": "y"}});
+        let _ = writeln!(lines, "{line}");
+    }
+    runner.write("scenarios/large.jsonl", lines);
+    let lists = "test_lists = [{ files = [\"large.jsonl\"] }]\n";
+    runner.write(
+        "scenarios/large.toml",
+        format!("name = \"large\"\n{lists}[providers.hostile]\nplugin = \"../hostile.wasm\"\n"),
+    );
+    run(runner, "large", "2025-12-31_00-00-00-000-large-77777777", &["-j", "2"], 1);
+
+    let small = Run { dir: runner.path("results/2026-01-04_00-00-00-000-good-44444444") };
+    for number in 0..runs {
+        let copy = runner.path(&format!("many/2026-02-01_00-00-00-000-good-{number:08}"));
+        fs::create_dir_all(&copy).unwrap();
+        for name in
+            ["benchmark.json", "index.jsonl", "logs.jsonl", "scenario.toml", "runner.log", "lock"]
+        {
+            fs::write(copy.join(name), small.bytes(name)).unwrap();
+        }
+    }
+}

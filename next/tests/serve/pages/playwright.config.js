@@ -1,0 +1,27 @@
+// One browser and one test at a time: both cores have work with a server, a run and a browser.
+import { defineConfig } from '@playwright/test';
+
+const { CHROMIUM, OUTPUT, PAGES } = process.env;
+
+export default defineConfig({
+  testDir: '.',
+  outputDir: OUTPUT,
+  workers: 1,
+  reporter: 'list',
+  forbidOnly: true,
+  // `PAGES=WORDS cargo test --test pages` runs only tests with these words in their name.
+  grep: PAGES ? new RegExp(PAGES) : undefined,
+  expect: { timeout: 10_000 },
+  use: {
+    viewport: { width: 1280, height: 900 },
+    timezoneId: 'Europe/Berlin',
+    locale: 'en-GB',
+    trace: 'off',
+    screenshot: 'only-on-failure',
+    launchOptions: {
+      executablePath: CHROMIUM,
+      // Chromium's own sandbox does not work as root, and its own requests would be refused on a closed network.
+      args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    },
+  },
+});

@@ -1,0 +1,47 @@
+// The list of runs.
+import { expect, test } from './fixtures.js';
+
+const rows = (page) => page.getByRole('grid', { name: 'Runs' }).getByRole('row');
+const run = (page, scenario) => rows(page).filter({ has: page.getByRole('link', { name: scenario, exact: true }) });
+
+test('verdict of a run comes first, and failed tests are never green', async ({ page }) => {
+  await expect(run(page, 'every').first()).toContainText(/✗ \d+ failed/);
+  await expect(run(page, 'every').first().getByText('passed')).toHaveCount(1);
+  await expect(run(page, 'good')).toContainText('✓ passed');
+  await expect(run(page, 'stopped')).toContainText('◐ incomplete');
+  await expect(run(page, 'cancelled')).toContainText('⊘ cancelled');
+  const green = await page.evaluate(() => getComputedStyle(document.querySelector('.mark.passed')).color);
+  for (const mark of await run(page, 'every').first().locator('.mark').all()) {
+    expect(await mark.evaluate((node) => getComputedStyle(node).color)).not.toBe(green);
+  }
+});
+
+test('filters are in the address and survive a reload', async ({ page, server }) => {
+  const incomplete = page.getByRole('button', { name: /incomplete/ });
+  await incomplete.click();
+  await expect(page).toHaveURL(/state=incomplete/);
+  await expect(run(page, 'good')).toHaveCount(0);
+  await page.reload();
+  await expect(incomplete).toHaveAttribute('aria-pressed', 'true');
+  await expect(run(page, 'stopped')).toHaveCount(1);
+  await page.goBack();
+  await expect(run(page, 'good')).toHaveCount(1);
+  await page.getByRole('searchbox', { name: 'Search runs' }).fill('nothing like this');
+  await expect(page.getByText('No runs match.')).toBeVisible();
+  await page.goto(`${server.origin}/runs?label=team%3Dnight`);
+  await expect(run(page, 'good')).toHaveCount(1);
+  await expect(run(page, 'every')).toHaveCount(0);
+});
+
+test('runs are opened and compared by keys alone', async ({ page }) => {
+  await page.keyboard.press('/');
+  await expect(page.getByRole('searchbox')).toBeFocused();
+  await page.keyboard.type('good');
+  await expect(run(page, 'every')).toHaveCount(0);
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('j');
+  await page.keyboard.press('Enter');
+  await expect(page).toHaveURL(/\/runs\/.*good/);
+  await page.goBack();
+  await expect(page).toHaveURL(/\/runs\?.*q=good/);
+});
