@@ -20,7 +20,29 @@ macro_rules! files {
 
 /// Files by their path below `web`. A test compares the list with the folder.
 static FILES: &[(&str, &[u8])] = &files! {
+    "app.css"
+    "base/actions.js"
+    "base/api.js"
+    "base/chart.js"
+    "base/dialog.js"
+    "base/keys.js"
+    "base/live.js"
+    "base/problem.js"
+    "base/router.js"
+    "base/rows.js"
+    "base/ui.js"
+    "base/visible.js"
+    "base/words.js"
     "index.html"
+    "main.js"
+    "pages.css"
+    "pages/about.js"
+    "pages/log.js"
+    "pages/matrix.js"
+    "pages/overview.js"
+    "pages/run.js"
+    "pages/runs.js"
+    "pages/trials.js"
 };
 
 /// Tags of [`FILES`]. A browser asks each time, and gets a file only if its tag has changed: another version of the server may
