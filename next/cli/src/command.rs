@@ -9,7 +9,7 @@ use runner_record::RequestMode;
 use crate::args::{RootArgs, RunArgs};
 use crate::commands::help::{completions, manual, schema};
 use crate::commands::results::{compare, history, merge};
-use crate::commands::{control, exec, follow, init, list, plugin};
+use crate::commands::{control, exec, follow, init, list, notify, plugin};
 use crate::commands::{report, rescore, resume, serve, show, upkeep, validate};
 use crate::text::{CommandError, Out, style};
 
@@ -62,6 +62,7 @@ pub enum Command {
     /// Check the files of a run for damage
     Verify(RunArgs),
     Cleanup(upkeep::CleanupArgs),
+    Notify(notify::Args),
     Prune(upkeep::PruneArgs),
     Pin(upkeep::PinArgs),
     Unpin(upkeep::UnpinArgs),
@@ -91,12 +92,12 @@ pub const GROUPS: [(&str, &[&str]); 7] = [
     ("Inspect", &["list", "show", "report", "compare", "history", "logs", "serve"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait", "label"]),
     ("Write providers", &["plugin"]),
-    ("Maintain", &["verify", "cleanup", "prune", "pin", "unpin", "reindex"]),
+    ("Maintain", &["verify", "cleanup", "notify", "prune", "pin", "unpin", "reindex"]),
     ("Help", &["help", "schema", "completions", "man"]),
 ];
 
 /// The commands and their examples, which work in the folder of `runner init`.
-const EXAMPLES: [(&str, &[&str]); 34] = [
+const EXAMPLES: [(&str, &[&str]); 35] = [
     ("init", &["runner init", "runner init examples/first"]),
     ("validate", &["runner validate first.toml"]),
     (
@@ -142,6 +143,7 @@ const EXAMPLES: [(&str, &[&str]); 34] = [
     ("compare", &["runner compare", "runner compare latest~1 --fail-on regressed"]),
     ("verify", &["runner verify latest"]),
     ("cleanup", &["runner cleanup", "runner cleanup --yes"]),
+    ("notify", &["runner notify --dry-run", "runner notify latest"]),
     ("prune", &["runner prune --keep-last 100", "runner prune --older-than 30d --yes"]),
     ("pin", &["runner pin latest --reason baseline"]),
     ("unpin", &["runner unpin latest"]),
@@ -241,6 +243,7 @@ impl Command {
             Self::Label(args) => control::label(args, out),
             Self::Verify(args) => upkeep::verify(args, out),
             Self::Cleanup(args) => upkeep::cleanup(args, out),
+            Self::Notify(args) => notify::run(args, out),
             Self::Prune(args) => upkeep::prune(args, out),
             Self::Pin(args) => upkeep::pin(args, out),
             Self::Unpin(args) => upkeep::unpin(args, out),

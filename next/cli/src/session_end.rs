@@ -1,40 +1,103 @@
-//! The end of a session: its reports, and the annotations of its CI job.
+//! The end of a session: its reports, the annotations of its CI job, and its notifications.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use runner_engine::Ended;
 use runner_model::visible::shown_path;
+use runner_operations::notify::{Deadline, RunNotifications, Which};
+use runner_operations::settings::Settings;
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
-use runner_report::{Form, FormOptions, RunDocument, Which};
+use runner_report::{Form, FormOptions, RunDocument, SentNotification, Which as Rows};
 use runner_scenario::parse_stored;
 
 use crate::args::SessionArgs;
+use crate::commands::notify;
 use crate::report_files::ReportFile;
-use crate::text::Out;
+use crate::text::{CommandError, Out};
 use crate::{ci, detach};
 
-/// Writes the reports that the scenario and the flags request, and annotates the CI job. A failure is only a warning: the run has
-/// its results.
+/// Time that another process may take to send the notifications of a run.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Writes the reports that the scenario and the flags request, annotates the CI job, and notifies. A failure is only a warning:
+/// the run has its results.
 pub fn finish(Ended { manifest, directory, .. }: &Ended, args: &SessionArgs, out: &Out) {
     let root = ResultsRoot::existing(directory.parent().unwrap_or(Path::new(".")));
-    let written = root.and_then(|root| root.find(&manifest.id)).and_then(|run| {
+    let run = root.and_then(|root| root.find(&manifest.id));
+    let is_quiet = args.quiet || args.json;
+    let written = run.as_ref().map_err(ToString::to_string).and_then(|run| {
         let ci = ci::System::of_environment().filter(|_| !args.no_ci && !detach::is_background());
-        let files = of_scenario(&run, manifest).chain(args.reports().cloned()).collect();
-        let is_quiet = args.quiet || args.json || detach::is_background();
-        write(&run, files, ci, is_quiet, out)
+        let files = of_scenario(run, manifest).chain(args.reports().cloned()).collect();
+        let is_quiet = is_quiet || detach::is_background();
+        write(run, files, ci, is_quiet, out).map_err(|error| error.to_string())
     });
     warn_of(written, out);
+    if let Ok(run) = run {
+        notify(&[(run, manifest)], is_quiet, out);
+    }
 }
 
 /// Writes the reports that the scenario of a merged run requests.
 pub fn finish_merged(run: &RunDir, is_quiet: bool, out: &Out) {
     let written = run.manifest().and_then(|manifest| {
-        write(run, of_scenario(run, &manifest).collect(), None, is_quiet, out)
+        write(run, of_scenario(run, &manifest).collect(), None, is_quiet, out)?;
+        notify(&[(run.clone(), &manifest)], is_quiet, out);
+        Ok(())
     });
-    warn_of(written, out);
+    warn_of(written.map_err(|error| error.to_string()), out);
 }
 
-fn warn_of(written: Result<(), RecordError>, out: &Out) {
+/// Sends the notifications of ended runs of a results root. Waits for them at most for the `wait` of each, until a stop signal.
+/// `runner notify` and upkeep send those that are left.
+pub fn notify(runs: &[(RunDir, &Manifest)], is_quiet: bool, out: &Out) {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let start = Instant::now();
+    for (run, manifest) in runs {
+        if let Err(error) = notify_of(run, manifest, start, &is_over, is_quiet, out) {
+            out.warn(&format!("no notification is sent: {}", error.message()));
+        }
+    }
+}
+
+fn notify_of(
+    run: &RunDir,
+    manifest: &Manifest,
+    start: Instant,
+    is_over: &Arc<AtomicBool>,
+    is_quiet: bool,
+    out: &Out,
+) -> Result<(), CommandError> {
+    let root = run.results_root()?;
+    let settings = Settings::read(&root)?;
+    let notifications = RunNotifications::new(&root, &settings, run, manifest);
+    if notifications.left(Which::All)?.is_empty() {
+        return Ok(());
+    }
+    let flag = Arc::clone(is_over);
+    let _guard = runner_engine::on_stop(move |_, _| flag.store(true, Ordering::Relaxed));
+    let deadline = Deadline {
+        until: Some(start + notifications.wait()),
+        is_over: &|| is_over.load(Ordering::Relaxed),
+    };
+    // Another process prints what it sends.
+    let sent = notifications.send(Which::All, PATIENCE, &deadline)?.unwrap_or_default();
+    for sent in &sent {
+        match sent.is_delivered() {
+            true if is_quiet => {}
+            true => out.hint(&notify::text(sent)),
+            false => out.warn(&notify::text(sent)),
+        }
+    }
+    if !sent.iter().all(SentNotification::is_delivered) {
+        out.hint(&format!("to try again: {}", run.command("notify", &[])));
+    }
+    Ok(())
+}
+
+fn warn_of(written: Result<(), String>, out: &Out) {
     if let Err(error) = written {
         out.warn(&format!("no report is written: {error}"));
     }
@@ -52,7 +115,7 @@ fn write(
     }
     // A report of a large run takes seconds.
     runner_engine::exit_on_signal();
-    let document = RunDocument::read(&run.results_root()?, run, &Which::All)?;
+    let document = RunDocument::read(&run.results_root()?, run, &Rows::All)?;
     for file in files {
         match file.write(&document, FormOptions::default()) {
             Ok(()) if is_quiet => {}

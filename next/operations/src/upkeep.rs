@@ -1,11 +1,13 @@
 //! [`Upkeep`]: the regular work on a results root: ends dead runs, sends notifications, and applies `[retention]`.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use runner_model::Time;
-use runner_record::{Manifest, PrunePolicy, Pruning, RecordError, ResultsRoot};
+use runner_model::{RunStatus, Time};
+use runner_record::{Manifest, PrunePolicy, Pruning, RecordError, ResultsRoot, RunHead};
+use runner_report::SentNotification;
 use runner_scenario::Retention;
 
+use crate::notify::{Deadline, RunNotifications, Which, visit_recent};
 use crate::settings::Settings;
 
 /// Time between two applications of `[retention]`.
@@ -17,6 +19,8 @@ pub struct Upkeep {
     root: ResultsRoot,
     /// Time of the last application of `[retention]`.
     pruned_at: Option<Time>,
+    /// Ended runs whose notifications are sent, with their numbers of sessions.
+    notified: HashSet<(String, u64)>,
 }
 
 /// The work of one tick.
@@ -24,6 +28,8 @@ pub struct Upkeep {
 pub struct UpkeepReport {
     /// Dead runs that were ended.
     pub ended: Vec<Manifest>,
+    /// Notifications that were sent, or failed.
+    pub notified: Vec<SentNotification>,
     /// Present if `[retention]` was applied.
     pub pruned: Option<Pruning>,
     /// Failures, each with its cause. The next tick tries again.
@@ -32,7 +38,7 @@ pub struct UpkeepReport {
 
 impl Upkeep {
     pub fn new(root: ResultsRoot) -> Self {
-        Self { root, pruned_at: None }
+        Self { root, pruned_at: None, notified: HashSet::new() }
     }
 
     /// Does the work that is due. Call it at the start and then once a minute. Blocks while receivers answer, for each at
@@ -42,6 +48,7 @@ impl Upkeep {
         self.end_dead_runs(&mut report);
         match Settings::read(&self.root) {
             Ok(settings) => {
+                self.notify(&settings, now, &mut report);
                 if let Err(error) = self.prune(&settings.keys.retention, now, &mut report) {
                     report.problems.push(error.to_string());
                 }
@@ -60,6 +67,33 @@ impl Upkeep {
             }
             Err(error) => report.problems.push(error.to_string()),
         }
+    }
+
+    /// Sends the notifications that are left, each once. A receiver that fails is left out until the next tick.
+    fn notify(&mut self, settings: &Settings, now: Time, report: &mut UpkeepReport) {
+        let key = |head: &RunHead| (head.id.clone(), head.sessions);
+        let (mut settled, mut failed) = (Vec::new(), HashSet::new());
+        let mut visit = |head: &RunHead, mut run: RunNotifications<'_>| {
+            let is_running = head.status == RunStatus::Running;
+            if !is_running && run.left(Which::Expected)?.is_empty() {
+                settled.push(key(head));
+                return Ok(());
+            }
+            run.leave_out(&failed);
+            let deadline = Deadline { until: None, is_over: &|| false };
+            // Another process may send them now.
+            let sent = run.send(Which::Due(now), Duration::ZERO, &deadline)?.unwrap_or_default();
+            let of_failed = sent.iter().filter(|sent| !sent.is_delivered());
+            failed.extend(of_failed.map(|sent| sent.to.clone()));
+            report.notified.extend(sent);
+            Ok(())
+        };
+        let is_meant = |head: &RunHead| !self.notified.contains(&key(head));
+        match visit_recent(&self.root, settings, now, &is_meant, &mut visit) {
+            Ok(problems) => report.problems.extend(problems),
+            Err(error) => report.problems.push(error.to_string()),
+        }
+        self.notified.extend(settled);
     }
 
     /// Applies `[retention]` at the first tick, and then once an hour.

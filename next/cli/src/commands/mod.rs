@@ -7,6 +7,7 @@ pub mod group;
 pub mod help;
 pub mod init;
 pub mod list;
+pub mod notify;
 pub mod plugin;
 pub mod report;
 pub mod rescore;

@@ -6,6 +6,7 @@ use runner_engine::{Ended, EngineError, Observer, RunEvent};
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::visible_line;
 use runner_model::{Outcome, RowRef, StopSignal, exit::Exit};
+use runner_operations::settings::Settings;
 use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead};
 use runner_report::{Denials, Failures, RunSummary, SincePrevious, phrases, run_facts, short_of};
 
@@ -34,6 +35,9 @@ pub fn run(
     is_of_group: bool,
     run: impl FnOnce(&mut dyn Observer) -> Result<Ended, EngineError>,
 ) -> Result<Exit, CommandError> {
+    // Its mistakes are reported before the run, not at its end.
+    let settings = Settings::read(&ResultsRoot::existing(&args.root.path())?)?;
+    settings.ignored.iter().for_each(|why| out.warn(why));
     let ended = if detach::is_background() {
         run(&mut Background::new(out))?
     } else if args.json {

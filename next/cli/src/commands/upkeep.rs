@@ -15,6 +15,7 @@ use runner_report::{VerifyDocument, short_id};
 use runner_scenario::Retention;
 
 use crate::args::{RootArgs, RunArg, RunArgs, StatusArgs, fraction, number};
+use crate::session_end;
 use crate::text::{CommandError, Out, Table, style, summary};
 
 /// Runs that `prune` kept and that are named with the reason.
@@ -96,6 +97,9 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
         for (run, error) in swept.failed {
             problems.push(format!("run {run}: {error}"));
         }
+        let ended = swept.ended.iter();
+        let ended = ended.filter_map(|run| Some((root.find_named(&run.id).ok()?, run)));
+        session_end::notify(&ended.collect::<Vec<_>>(), *json, out);
         (swept.ended, swept.skipped)
     } else {
         let DeadRuns { runs: dead, skipped } = root.dead()?;

@@ -1,6 +1,6 @@
 //! [`RunNotifications`]: the notifications of a run that are left, and sends them.
 
-use std::{ffi::OsString, path, time::Duration};
+use std::{collections::HashSet, ffi::OsString, path, time::Duration};
 
 use runner_model::{Time, digest};
 use runner_record::{
@@ -59,6 +59,11 @@ impl<'a> RunNotifications<'a> {
     /// Returns the longest time that the process of a session waits.
     pub fn wait(&self) -> Duration {
         self.receivers.wait
+    }
+
+    /// Leaves out webhooks of these hosts, and commands of these programs.
+    pub fn leave_out(&mut self, names: &HashSet<String>) {
+        self.receivers.all.retain(|receiver| !names.contains(&receiver.to_string()));
     }
 
     /// Returns the notifications that are left, without sending them.

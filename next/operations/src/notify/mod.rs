@@ -6,10 +6,12 @@
 mod left;
 mod program;
 mod receiver;
+mod recent;
 mod send;
 mod signature;
 mod webhook;
 
 pub use left::{RunNotifications, Which};
 pub use receiver::{Receiver, Receivers};
+pub use recent::visit_recent;
 pub use send::Deadline;

@@ -1,0 +1,97 @@
+//! `runner notify`: sends the notifications of ended runs that are left.
+
+use std::time::Duration;
+
+use runner_model::exit::Exit;
+use runner_model::{RunStatus, visible::visible_line};
+use runner_operations::notify::{Deadline, RunNotifications, Which, visit_recent};
+use runner_operations::settings::Settings;
+use runner_record::{NotificationResult, RecordError, now};
+use runner_report::{NotifyDocument, SentNotification, VERSION, short_id};
+
+use crate::args::{RootArgs, RunArg};
+use crate::text::{CommandError, Out};
+
+/// Send the notifications of ended runs that are left
+#[derive(clap::Args)]
+#[command(after_help = "Without RUN, it sends those of all runs that have ended within a day.")]
+pub struct Args {
+    #[command(flatten)]
+    run: RunArg,
+    /// Print the notifications, and send nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    root: RootArgs,
+    /// Print one JSON document
+    #[arg(long, display_order = 801)]
+    json: bool,
+}
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let root = args.root.open()?;
+    let settings = Settings::read(&root)?;
+    settings.ignored.iter().for_each(|why| out.warn(why));
+    let (mut notifications, mut exit) = (Vec::new(), Exit::Success);
+    let mut send = |run: &RunNotifications<'_>, which| -> Result<(), RecordError> {
+        if args.dry_run {
+            notifications.extend(run.left(which)?);
+            return Ok(());
+        }
+        let deadline = Deadline { until: None, is_over: &|| false };
+        match run.send(which, Duration::ZERO, &deadline)? {
+            Some(sent) => notifications.extend(sent),
+            None => {
+                out.warn("another process sends the notifications of this run now");
+                exit = Exit::Held;
+            }
+        }
+        Ok(())
+    };
+    let problems = match args.run.name() {
+        Some(name) => {
+            let run = root.find(&name)?.for_use()?;
+            let manifest = run.truth()?;
+            if manifest.status == RunStatus::Running {
+                let message =
+                    format!("run {} is running\nits process notifies at its end", run.id());
+                return Err(CommandError::usage(message));
+            }
+            send(&RunNotifications::new(&root, &settings, &run, &manifest), Which::All)?;
+            Vec::new()
+        }
+        None => {
+            let is_ended = |head: &runner_record::RunHead| head.status != RunStatus::Running;
+            let mut visit = |_: &_, run: RunNotifications<'_>| send(&run, Which::Expected);
+            visit_recent(&root, &settings, now(), &is_ended, &mut visit)?
+        }
+    };
+    let document = NotifyDocument { v: VERSION, dry_run: args.dry_run, notifications, problems };
+    out.document_or(args.json, &document, |document| print(document, out));
+    let is_done = args.dry_run || document.notifications.iter().all(SentNotification::is_delivered);
+    exit = exit.worse(if is_done { Exit::Success } else { Exit::Bad });
+    Ok(exit.worse(if document.problems.is_empty() { Exit::Success } else { Exit::Storage }))
+}
+
+fn print(document: &NotifyDocument, out: &Out) {
+    for sent in &document.notifications {
+        let run = short_id(&sent.run);
+        out.data(&format!("{}  {}", visible_line(run), text(sent)));
+    }
+    if document.notifications.is_empty() {
+        out.talk("no notification is left");
+    }
+    document.problems.iter().for_each(|problem| out.warn(problem));
+}
+
+/// Formats a receiver, and the last attempt to notify it.
+pub fn text(sent: &SentNotification) -> String {
+    let answer = sent.answer.as_deref().unwrap_or_default();
+    let result = match sent.result {
+        Some(NotificationResult::Delivered) => format!("notified ({answer})"),
+        Some(NotificationResult::Refused) => format!("refused ({answer})"),
+        Some(NotificationResult::Failed) => format!("not notified: {answer}"),
+        None => "not notified yet".to_owned(),
+    };
+    visible_line(&format!("{}: {result}", sent.to)).into_owned()
+}
