@@ -25,7 +25,7 @@ pub use runner_record::Share;
 pub use self::error::EngineError;
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
 pub use self::merge::{MergeRequest, merge};
-pub use self::plan::{Decision, resolve_filter};
+pub use self::plan::{Decision, resolve_filter, resolve_filter_in};
 pub use self::request::{ExecRequest, Preview, RescoreRequest, ResumeRequest, SessionRequest};
 pub use self::session::{
     Group, Rejudgement, RescorePreview, exec, preview, preview_rescore, rescore, resume,

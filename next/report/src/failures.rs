@@ -189,6 +189,16 @@ impl FailureGroup {
         }
     }
 
+    /// Returns the first trials, in the order of the plan.
+    pub fn first(&self) -> impl Iterator<Item = &str> {
+        self.first.iter().map(|(_, trial)| trial.as_str())
+    }
+
+    /// Returns the first providers by their names.
+    pub fn providers(&self) -> impl Iterator<Item = &str> {
+        self.providers.iter().map(String::as_str)
+    }
+
     /// Returns one name for all trials of the group.
     #[must_use]
     pub fn name(&self) -> String {

@@ -11,12 +11,14 @@ mod denials;
 pub mod failure;
 mod failures;
 mod forms;
+mod index;
 pub mod json;
 mod list;
 mod logs;
 mod meta;
 mod missing_grants;
 pub mod phrases;
+mod pages;
 mod results;
 mod rows;
 mod run;
@@ -43,11 +45,16 @@ pub use denials::{Denial, Denials, table_with};
 pub use failures::{FailureGroup, Failures};
 pub use forms::{FailedGroup, FailedGroups, Form, FormError, FormOptions, markdown_code};
 pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};
+pub use index::{
+    FailedTrials, FailuresPage, MatrixPage, ProviderDurations, RunCharts, RunIndex, RunTables,
+    TimeBin, TrialItem, TrialOrder, TrialQuery, TrialsPage,
+};
 pub use logs::{LogEntry, Reading, Stream};
 pub use meta::{MetaCounts, MetaResults};
 pub use missing_grants::not_granted;
 pub use results::{PassRate, Results};
 pub use rows::{Line, Rows, Which};
+pub use pages::{RunAction, RunActions, RunItem, RunPage, RunsPage, RunsQuery, ServerDocument};
 pub use run::{GraderTable, ProviderTable, RunDocument};
 pub use schema::{NamedSchema, SCHEMAS, schema_settings};
 pub use trials::{

@@ -83,6 +83,10 @@ impl TestMeta {
         Some(found)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tests.is_empty()
+    }
+
     /// Returns the number of a test's `meta`, or 0.
     pub(crate) fn of(&self, test: &str) -> u32 {
         self.tests.get(test).copied().unwrap_or(0)

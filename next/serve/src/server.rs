@@ -59,10 +59,6 @@ impl Server {
 
     /// Finds the run with this id, with this unique part of an id, or the newest one as `latest`. Paths are no names here.
     pub(crate) fn run(&self, name: &str) -> Result<RunDir, HttpProblem> {
-        if name.contains('/') || name.starts_with('.') {
-            let (name, root) = (name.to_owned(), self.settings.root.clone());
-            return Err(RecordError::Unknown { name, root }.into());
-        }
-        Ok(self.root.find(name)?)
+        Ok(self.root.find_named(name)?)
     }
 }

@@ -16,8 +16,23 @@ use crate::EngineError;
 ///
 /// A run is not found, cannot be read or has lost results.
 pub fn resolve_filter(filter: &mut Filter, root: &ResultsRoot) -> Result<(), EngineError> {
+    resolve(filter, root, ResultsRoot::find)
+}
+
+/// Looks up runs as [`resolve_filter`] does, but only in this root, for filters of strangers.
+///
+/// # Errors
+///
+/// As [`resolve_filter`]. A path finds no run.
+pub fn resolve_filter_in(filter: &mut Filter, root: &ResultsRoot) -> Result<(), EngineError> {
+    resolve(filter, root, ResultsRoot::find_named)
+}
+
+type Find = fn(&ResultsRoot, &str) -> Result<RunDir, RecordError>;
+
+fn resolve(filter: &mut Filter, root: &ResultsRoot, find: Find) -> Result<(), EngineError> {
     filter.resolve(&mut |inner| {
-        let run = root.find(inner.run)?;
+        let run = find(root, inner.run)?;
         let manifest = run.truth()?;
         if manifest.verdict == RunVerdict::Damaged {
             return Err(EngineError::Usage(format!(

@@ -20,18 +20,30 @@ impl ResultsRoot {
     /// Finds a run by its id, the last part of it, another unique part, a path, or `latest`, with `latest~1` for the
     /// one before, and `latest:SCENARIO` and `latest~1:SCENARIO` for runs of a scenario.
     pub fn find(&self, name: &str) -> Result<RunDir, RecordError> {
-        let unknown = || RecordError::Unknown { name: name.into(), root: self.path().to_owned() };
-        if let Some((back, scenario)) = parse_latest(name) {
-            return self.latest(back, scenario)?.ok_or_else(unknown);
-        }
-        if name.contains('/') || name == "." || name == ".." {
-            return open_path(Path::new(name))?.ok_or_else(unknown);
-        }
-        match self.pick(name)? {
+        match self.by_name(name)? {
             Some(run) => Ok(run),
+            None if parse_latest(name).is_some() => Err(self.unknown(name)),
+            None if is_path(name) => open_path(Path::new(name))?.ok_or_else(|| self.unknown(name)),
             // Last resort: a folder in the working directory.
-            None => open_path(Path::new(name)).ok().flatten().ok_or_else(unknown),
+            None => open_path(Path::new(name)).ok().flatten().ok_or_else(|| self.unknown(name)),
         }
+    }
+
+    /// Finds a run as [`Self::find`] does, but only in this root: a path finds no run.
+    pub fn find_named(&self, name: &str) -> Result<RunDir, RecordError> {
+        self.by_name(name)?.ok_or_else(|| self.unknown(name))
+    }
+
+    fn by_name(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
+        match parse_latest(name) {
+            Some((back, scenario)) => self.latest(back, scenario),
+            None if is_path(name) => Ok(None),
+            None => self.pick(name),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> RecordError {
+        RecordError::Unknown { name: name.into(), root: self.path().to_owned() }
     }
 
     /// Returns this user's runs that may have been cut short, newest first, and the refusals of those of other users. Does
@@ -198,6 +210,11 @@ impl RunDir {
         };
         Ok(is_run.then(|| Self { root: root.clone(), dir, id: name.into(), is_own: false }))
     }
+}
+
+/// Returns whether a name is a path rather than a part of an id.
+fn is_path(name: &str) -> bool {
+    name.contains('/') || name == "." || name == ".."
 }
 
 /// Returns whether a folder has an entry with this name that is not empty.

@@ -1,6 +1,6 @@
 //! [`RunDir`]: a run for reading, no matter which process holds it.
 
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, Read as _};
 use std::{fs::File, os::fd::AsFd, os::unix::fs::FileExt as _, path::PathBuf};
 
 use runner_model::log::MAX_SAID;
@@ -14,7 +14,7 @@ use crate::disk::layout::{ARTIFACTS, LOG, LOGS, MANIFEST, ROWS, SCENARIO, STORE}
 use crate::disk::{lock, owner};
 use crate::rows::line_reader::{self, ReadLine};
 use crate::run::{live, manifest};
-use crate::{Holder, Live, Manifest, RecordError};
+use crate::{Holder, Live, Manifest, RecordError, RowsFile};
 
 /// Bytes of a line of `logs.jsonl`: the attempt's output, its trial and a checksum.
 const MAX_LOG_LINE: u32 = MAX_SAID as u32 + (4 << 10);
@@ -170,9 +170,33 @@ impl RunDir {
         read.map_err(|source| self.dir.error("read", ROWS, source))
     }
 
+    /// Reads the first `limit` lines of the rows, as far as they are in the first 8 MiB.
+    pub fn first_rows(&self, limit: usize) -> Result<Vec<Vec<u8>>, RecordError> {
+        const MOST_BYTES: u64 = 8 << 20;
+        let file = self.open_rows()?;
+        let reader = Reader { file: &file, at: 0 }.take(MOST_BYTES);
+        let lines = io::BufReader::new(reader).split(b'\n').take(limit);
+        lines.collect::<Result<_, _>>().map_err(|source| self.dir.error("read", ROWS, source))
+    }
+
+    /// Returns the version of the file of rows. `None` without the file.
+    pub fn rows_file(&self) -> Result<Option<RowsFile>, RecordError> {
+        Ok(self.dir.stat(ROWS)?.map(RowsFile::from))
+    }
+
+    /// Opens the file of rows for a copy of its bytes.
+    pub fn open_rows(&self) -> Result<File, RecordError> {
+        self.dir.read(ROWS).map_err(|error| self.vanished(error))
+    }
+
+    /// Opens the runner's own log for a copy of its bytes.
+    pub fn open_log(&self) -> Result<File, RecordError> {
+        self.dir.read(LOG).map_err(|error| self.vanished(error))
+    }
+
     /// Reads the runner's own log from byte `from` on.
     pub fn runner_log(&self, from: u64) -> Result<Vec<u8>, RecordError> {
-        let file = self.dir.read(LOG).map_err(|error| self.vanished(error))?;
+        let file = self.open_log()?;
         let mut bytes = Vec::new();
         let mut reader = Reader { file: &file, at: from };
         let read = reader.read_to_end(&mut bytes);
@@ -193,7 +217,7 @@ impl RunDir {
         places: impl Iterator<Item = (u64, usize)>,
         each: &mut dyn FnMut(&[u8]),
     ) -> Result<(), RecordError> {
-        let rows = self.dir.read(ROWS).map_err(|error| self.vanished(error))?;
+        let rows = self.open_rows()?;
         let mut line = Vec::new();
         for (at, bytes) in places {
             line.resize(bytes, 0);

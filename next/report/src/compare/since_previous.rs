@@ -1,14 +1,14 @@
 //! [`SincePrevious`]: the changes of a run since the previous one of its scenario.
 
 use runner_model::status::RunVerdict;
-use runner_model::{RunStatus, Time};
+use runner_model::{RunStatus, Time, TrialId};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::class::{Class, ClassCounts, has_all};
 use super::side::{Scope, Side, pairs};
-use crate::failures::FailureGroup;
+use crate::failures::{FailureGroup, key};
 use crate::{list::short_of, phrases};
 
 /// Trials of both runs that are read. More would delay the end of a run by seconds.
@@ -102,15 +102,22 @@ impl SincePrevious {
         (!text.is_empty()).then(|| format!("since {} ({ago}): {text}", self.short))
     }
 
+    /// Returns the change of a trial's test. `None` if it just passes in both runs, or is not known.
+    pub(crate) fn class(&self, trial: &str) -> Option<Class> {
+        self.class_of(key(&TrialId::parse(trial).ok()?))
+    }
+
+    fn class_of(&self, key: u64) -> Option<Class> {
+        let place = self.classes.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        Some(self.classes[place].1)
+    }
+
     /// Formats the changes of a group's tests in a word: `new`, `still` or, of some trials, `2 new`.
     #[must_use]
     pub fn change(&self, group: &FailureGroup) -> Option<String> {
         let keys = &group.keys;
-        let class = |key: &u64| {
-            let place = self.classes.binary_search_by_key(key, |(key, _)| *key).ok()?;
-            Some(self.classes[place].1)
-        };
-        let is = |wanted: Class| keys.iter().filter(|key| class(key) == Some(wanted)).count();
+        let is =
+            |wanted: Class| keys.iter().filter(|key| self.class_of(**key) == Some(wanted)).count();
         let words = [
             (Class::Regressed, "new"),
             (Class::StillFailing, "still"),

@@ -1,5 +1,6 @@
 //! Snapshots of documents and texts. `INSTA_UPDATE=always cargo test -p runner-report` accepts changed ones.
 
+mod actions;
 mod documents;
 
 /// Compares a text with `snapshots/NAME.snap`.

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::HashSet};
 
-use runner_model::Counts;
+use runner_model::{Counts, Outcome};
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser, ser::SerializeSeq as _};
@@ -58,6 +58,16 @@ impl MatrixCell {
         Self { counts, score, scores: (0.0, 0) }
     }
 
+    /// Adds a repeat.
+    pub(crate) fn add(&mut self, outcome: Outcome, flaky: bool, score: Option<f64>) {
+        self.counts.add(outcome, flaky);
+        if let Some(score) = score {
+            let (sum, scores) = &mut self.scores;
+            (*sum, *scores) = (*sum + score, *scores + 1);
+            self.score = Some(*sum / *scores as f64);
+        }
+    }
+
     /// Returns the result of the repeats together.
     pub fn mark(&self) -> Option<Mark> {
         Mark::of(&self.counts)
@@ -108,12 +118,7 @@ impl MatrixTests {
                 cells: vec![None; self.providers.len()],
             });
             let cell = test.cells[place].get_or_insert_default();
-            cell.counts.add(row.outcome, row.flaky);
-            if let Some(score) = row.trial_score() {
-                let (sum, scores) = &mut cell.scores;
-                (*sum, *scores) = (*sum + score, *scores + 1);
-                cell.score = Some(*sum / *scores as f64);
-            }
+            cell.add(row.outcome, row.flaky, row.trial_score());
         })?;
         test.iter().for_each(each);
         Ok(())

@@ -182,6 +182,28 @@ impl Filter {
         needs
     }
 
+    /// Returns whether texts of rows are needed, and not only ids, outcomes and durations.
+    pub fn needs_texts(&self) -> bool {
+        let mut needs = false;
+        self.root.each(&mut |condition, _| {
+            needs |= matches!(
+                condition,
+                Condition::Error(_) | Condition::Output(_) | Condition::Log(_) | Condition::Word(_)
+            );
+        });
+        needs
+    }
+
+    /// Returns the filter that selects trials with a text in their id, a message or their output.
+    ///
+    /// # Errors
+    ///
+    /// The text is too long.
+    pub fn with_text(text: &str) -> Result<Self, Problems> {
+        let text = format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        Self::parse(&format!("{text} | output({text})"))
+    }
+
     /// Returns whether there is an `in(RUN, FILTER)`.
     pub fn has_runs(&self) -> bool {
         let mut has = false;

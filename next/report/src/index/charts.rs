@@ -1,0 +1,92 @@
+//! [`RunCharts`]: the durations and the course of a run.
+
+use runner_model::{Counts, Time};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::rows::RunIndex;
+use crate::VERSION;
+
+/// The durations of a run's trials, and their results over its time.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RunCharts {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Number of rows that were read.
+    pub rev: u64,
+    /// Ascending bounds of durations in milliseconds: one more than there are counts.
+    pub edges_ms: Vec<f64>,
+    /// One for each provider with a result.
+    pub durations: Vec<ProviderDurations>,
+    /// Start of the first bin.
+    pub start: Time,
+    /// Length of a bin in milliseconds.
+    pub step_ms: u64,
+    /// Trials by the end of the attempt that counts.
+    pub bins: Vec<TimeBin>,
+}
+
+/// Durations of a provider's trials.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ProviderDurations {
+    pub provider: String,
+    /// Numbers of trials between two bounds.
+    pub counts: Vec<u64>,
+}
+
+/// Trials that ended within a bin.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct TimeBin {
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+impl RunIndex {
+    /// Sums up the trials that have a result, with up to `bins` bins.
+    pub fn charts(&mut self, bins: usize) -> RunCharts {
+        let rev = self.rev();
+        let rows: Vec<_> = self.counting().filter(|row| row.settles()).collect();
+        let durations = rows.iter().map(|row| f64::from(row.duration_ms));
+        let (least, most) =
+            durations.fold((f64::MAX, 0.0_f64), |(least, most), ms| (least.min(ms), most.max(ms)));
+        let edges_ms = edges(least, most, bins);
+        let end = rows.iter().map(|row| u64::from(row.ended_ms)).max();
+        let step_ms = end.map_or(1, |end| end / bins as u64 + 1);
+        let mut over_time =
+            vec![TimeBin::default(); end.map_or(0, |end| end / step_ms + 1) as usize];
+        let mut durations = vec![vec![0; edges_ms.len().saturating_sub(1)]; self.providers.len()];
+        for row in &rows {
+            let bin = (u64::from(row.ended_ms) / step_ms) as usize;
+            over_time[bin].counts.add(row.outcome, row.is_flaky());
+            let above = edges_ms.partition_point(|edge| *edge <= f64::from(row.duration_ms));
+            let counts = &mut durations[usize::from(row.provider)];
+            let last = counts.len() - 1;
+            counts[above.saturating_sub(1).min(last)] += 1;
+        }
+        let named = self.providers.iter().zip(durations);
+        let named = named.filter(|(_, counts)| counts.iter().any(|count| *count > 0));
+        let durations = named
+            .map(|(provider, counts)| ProviderDurations { provider: provider.clone(), counts });
+        RunCharts {
+            v: VERSION,
+            rev,
+            edges_ms,
+            durations: durations.collect(),
+            start: self.started_at,
+            step_ms,
+            bins: over_time,
+        }
+    }
+}
+
+/// Returns bounds at equal ratios. Empty without durations.
+fn edges(least: f64, most: f64, bins: usize) -> Vec<f64> {
+    /// Shorter durations are in one bin.
+    const LEAST: f64 = 0.01;
+    if least > most {
+        return Vec::new();
+    }
+    let least = least.max(LEAST);
+    let ratio = (most.max(least) / least).powf(1.0 / bins as f64).max(1.001);
+    (0..=bins as i32).map(|edge| least * ratio.powi(edge)).collect()
+}

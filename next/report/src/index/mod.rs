@@ -1,0 +1,24 @@
+//! [`RunIndex`]: the rows of a run in memory, for pages about runs of any size.
+//!
+//! Rows are only added to their file. So the first `rev` rows are a snapshot, and a page of them is the same at any time.
+//!
+//! Read `rows.rs` first. `select.rs` selects and sorts trials, `trials.rs` makes pages of them, and `tables.rs`, `failures.rs`,
+//! `charts.rs` and `matrix.rs` sum them up.
+
+mod charts;
+mod failures;
+mod matrix;
+mod plan;
+mod recent;
+mod rows;
+mod select;
+mod tables;
+mod trials;
+
+pub use charts::{ProviderDurations, RunCharts, TimeBin};
+pub use failures::{FailedTrials, FailuresPage};
+pub use matrix::MatrixPage;
+pub use rows::RunIndex;
+pub use select::{TrialOrder, TrialQuery};
+pub use tables::RunTables;
+pub use trials::{TrialItem, TrialsPage};

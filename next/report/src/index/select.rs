@@ -1,0 +1,260 @@
+//! [`TrialQuery`]: a selection of trials in an order. The last ones are kept, so that other pages of them cost nothing.
+
+use std::{cmp::Ordering, time::Instant};
+
+use runner_model::row::read_line;
+use runner_model::{RowRef, Text, TrialId};
+use runner_record::RecordError;
+use runner_scenario::Filter;
+
+use super::rows::{IndexedRow, NO_ROW, RunIndex};
+use crate::failures::rank;
+use crate::rows::RowFilter;
+
+/// Selections that are kept. Each takes 4 bytes per trial.
+const MOST_VIEWS: usize = 3;
+/// Rows that are read between two looks at the clock.
+const BETWEEN_LOOKS: usize = 1024;
+
+/// A selection of trials.
+#[derive(Clone, Debug)]
+pub struct TrialQuery {
+    /// A resolved filter.
+    pub filter: Option<Filter>,
+    /// Text in the id, a message or the output. Empty for all trials.
+    pub text: String,
+    pub order: TrialOrder,
+    /// Deadline of a search in texts, which then finds less.
+    pub until: Instant,
+}
+
+/// An order of trials. Those without a value are last, and equal ones are in the order of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrialOrder {
+    /// Errors, timeouts, failures, flaky trials, others.
+    Worst,
+    Plan,
+    Duration {
+        descending: bool,
+    },
+    Score {
+        descending: bool,
+    },
+    Attempts {
+        descending: bool,
+    },
+}
+
+/// The trials of a query in a snapshot.
+#[derive(Debug)]
+pub(super) struct View {
+    filter: String,
+    text: String,
+    order: TrialOrder,
+    pub(super) rev: usize,
+    /// Places in the plan, in order.
+    pub(super) places: Vec<u32>,
+    /// Whether the search ended early.
+    pub(super) is_cut: bool,
+}
+
+impl TrialOrder {
+    /// Parses a word, with `-` for descending order.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        let (descending, word) = match word.strip_prefix('-') {
+            Some(word) => (true, word),
+            None => (false, word),
+        };
+        match word {
+            "worst" if !descending => Some(Self::Worst),
+            "plan" if !descending => Some(Self::Plan),
+            "duration" => Some(Self::Duration { descending }),
+            "score" => Some(Self::Score { descending }),
+            "attempts" => Some(Self::Attempts { descending }),
+            _ => None,
+        }
+    }
+}
+
+impl RunIndex {
+    /// Selects trials, unless they were selected before. The view is the last one.
+    pub(super) fn select(&mut self, query: &TrialQuery, rev: usize) -> Result<(), RecordError> {
+        let filter = query.filter.as_ref().map_or("", Filter::text);
+        let is_it = |view: &View| {
+            !view.is_cut
+                && (view.filter.as_str(), view.text.as_str()) == (filter, query.text.as_str())
+                && (view.order, view.rev) == (query.order, rev)
+        };
+        let view = match self.views.iter().position(is_it) {
+            Some(found) => self.views.remove(found),
+            None => {
+                self.newest(rev);
+                let (mut places, is_cut) = self.find(query)?;
+                self.sort(&mut places, query.order);
+                let (filter, text) = (filter.to_owned(), query.text.clone());
+                View { filter, text, order: query.order, rev, places, is_cut }
+            }
+        };
+        self.views.push(view);
+        let surplus = self.views.len().saturating_sub(MOST_VIEWS);
+        self.views.drain(..surplus);
+        Ok(())
+    }
+
+    /// Finds the places of trials in the order of the plan, and whether the search ended early.
+    fn find(&self, query: &TrialQuery) -> Result<(Vec<u32>, bool), RecordError> {
+        let places = 0..self.newest_rows().len() as u32;
+        let text = match &*query.text {
+            "" => None,
+            text => Filter::with_text(text).ok(),
+        };
+        match (&query.filter, text) {
+            (None, None) => Ok((places.collect(), false)),
+            (Some(filter), None) if !filter.needs_texts() && self.plan.suite.is_some() => {
+                let filter = RowFilter::new(filter, &self.run)?;
+                let row = |place: u32| self.row_of(place).filter(IndexedRow::settles);
+                let is_match = |place: &u32| {
+                    let row = row(*place).and_then(|row| Some((row, self.plan.trial(*place)?)));
+                    row.is_some_and(|(row, trial)| filter.matches(&without_texts(row, &trial)))
+                };
+                Ok((places.filter(is_match).collect(), false))
+            }
+            (filter, text) => {
+                let (filters, has_filter) = (filter.iter().cloned().chain(text), filter.is_some());
+                let Some(filter) = Filter::all(filters.collect()) else {
+                    return Ok((Vec::new(), false));
+                };
+                let (mut found, is_cut) = self.search(&filter, query)?;
+                if !has_filter {
+                    found.extend(places.filter(|place| self.is_planned_with(*place, &query.text)));
+                }
+                found.sort_unstable();
+                Ok((found, is_cut))
+            }
+        }
+    }
+
+    /// Finds trials by their rows on disk.
+    fn search(&self, filter: &Filter, query: &TrialQuery) -> Result<(Vec<u32>, bool), RecordError> {
+        let numbers = self.newest_rows().iter().copied().filter(|number| *number != NO_ROW);
+        let mut rows: Vec<_> = numbers.map(|number| self.rows[number as usize]).collect();
+        rows.retain(IndexedRow::settles);
+        if rows.is_empty() {
+            return Ok((Vec::new(), false));
+        }
+        rows.sort_unstable_by_key(IndexedRow::place_on_disk);
+        let filter = RowFilter::new(filter, &self.run)?;
+        let (needle, mut lower) = (needle(&query.text), Vec::new());
+        let (mut found, mut read) = (Vec::new(), 0);
+        let is_in_time =
+            |(count, _): &(usize, _)| count % BETWEEN_LOOKS != 0 || Instant::now() < query.until;
+        let in_time = rows.iter().enumerate().take_while(is_in_time);
+        let places = in_time.map(|(_, row)| row.place_on_disk());
+        self.run.rows_at(places, &mut |line| {
+            let place = rows[read].place;
+            read += 1;
+            // Parsing takes longer than this search.
+            lower.clear();
+            lower.extend(line.iter().map(u8::to_ascii_lowercase));
+            let may_match = std::str::from_utf8(&lower).is_ok_and(|line| line.contains(&needle));
+            if may_match && read_line(line).is_ok_and(|row| filter.matches(&row)) {
+                found.push(place);
+            }
+        })?;
+        filter.finish()?;
+        Ok((found, read < rows.len()))
+    }
+
+    /// Returns whether a trial without rows has a text in its id.
+    fn is_planned_with(&self, place: u32, text: &str) -> bool {
+        let trial = || self.plan.trial(place);
+        self.row_of(place).is_none_or(|row| !row.settles())
+            && trial()
+                .is_some_and(|id| id.to_string().to_lowercase().contains(&text.to_lowercase()))
+    }
+
+    fn sort(&self, places: &mut [u32], order: TrialOrder) {
+        let by_value = |descending: bool, value: fn(&IndexedRow) -> Option<f32>| {
+            move |left: &u32, right: &u32| {
+                let [one, other] = [left, right].map(|place| {
+                    self.row_of(*place).filter(IndexedRow::counts).and_then(|row| value(&row))
+                });
+                let order = match (one, other) {
+                    (Some(one), Some(other)) if descending => other.total_cmp(&one),
+                    (Some(one), Some(other)) => one.total_cmp(&other),
+                    (one, other) => other.is_some().cmp(&one.is_some()),
+                };
+                order.then_with(|| left.cmp(right))
+            }
+        };
+        type Compare<'c> = Box<dyn Fn(&u32, &u32) -> Ordering + 'c>;
+        let compare: Compare<'_> = match order {
+            TrialOrder::Plan => return,
+            TrialOrder::Worst => {
+                return places.sort_unstable_by_key(|place| (self.badness(*place), *place));
+            }
+            TrialOrder::Duration { descending } => {
+                Box::new(by_value(descending, |row| Some(row.duration_ms)))
+            }
+            TrialOrder::Score { descending } => Box::new(by_value(descending, IndexedRow::score)),
+            TrialOrder::Attempts { descending } => {
+                Box::new(by_value(descending, |row| Some(row.attempt().into())))
+            }
+        };
+        places.sort_unstable_by(compare);
+    }
+
+    fn badness(&self, place: u32) -> u8 {
+        match self.row_of(place).filter(IndexedRow::counts) {
+            Some(row) if row.outcome.is_bad() || row.is_flaky() => rank(row.outcome),
+            _ => 4,
+        }
+    }
+}
+
+/// Returns a text that lower-case lines with the query's text have. Empty if letters can be written in several ways.
+fn needle(text: &str) -> String {
+    let is_plain =
+        |letter: char| letter.is_ascii() && !letter.is_control() && !"\"\\".contains(letter);
+    if text.chars().all(is_plain) { text.to_ascii_lowercase() } else { String::new() }
+}
+
+/// Creates a row with the keys that an index has.
+fn without_texts(row: IndexedRow, trial: &TrialId) -> RowRef<'_> {
+    RowRef {
+        v: 0,
+        trial: trial.clone(),
+        test: Text::from(&*trial.test),
+        provider: Text::from(&*trial.provider),
+        repeat: trial.repeat,
+        attempt: row.attempt().into(),
+        outcome: row.outcome,
+        started_at: Default::default(),
+        duration_ms: row.duration_ms.into(),
+        usage: Default::default(),
+        output: None,
+        verdict: None,
+        score: None,
+        summary: None,
+        checks: Vec::new(),
+        grades: Vec::new(),
+        metrics: Vec::new(),
+        error: None,
+        denied: Vec::new(),
+        artifacts: Vec::new(),
+        truncated: false,
+        suspended_ms: 0.0,
+        fingerprint: None,
+        judgement_fingerprint: None,
+        judged: None,
+        worker: None,
+        stopped_by: None,
+        logs: None,
+        flaky: row.is_flaky(),
+        r#final: Some(true),
+        session: None,
+        seq: None,
+        crc: None,
+    }
+}

@@ -1,0 +1,115 @@
+//! [`RunTables`]: the tables of a run's page.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use runner_record::{Manifest, RecordError, ResultsRoot};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::rows::{IndexedRow, RunIndex};
+use crate::denials::Denials;
+use crate::meta::{MetaResults, TestMeta};
+use crate::results::{Column, Final};
+use crate::{GraderTable, ProviderTable, SincePrevious};
+
+/// The parts of `show` that are computed from rows.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RunTables {
+    /// One table per provider, in the scenario's order.
+    pub providers: Vec<ProviderTable>,
+    /// One table per grader.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub graders: Vec<GraderTable>,
+    /// Results by the keys of tests' `meta`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub meta: Vec<MetaResults>,
+    /// Damaged lines of the rows. If the run has ended and its verdict is not `damaged`, no result is lost.
+    pub damaged_lines: u64,
+    pub denials: Denials,
+    /// Changes since the previous run. `null` while the run is running, and if there are no changes.
+    pub since_previous: Arc<Option<SincePrevious>>,
+}
+
+impl RunIndex {
+    /// Returns the tables. Those of a run that is running may be some seconds old if they take long.
+    ///
+    /// # Errors
+    ///
+    /// The run cannot be read.
+    pub fn tables(
+        &mut self,
+        root: &ResultsRoot,
+        manifest: &Manifest,
+    ) -> Result<Arc<RunTables>, RecordError> {
+        let (rev, is_running) = (self.rev(), !manifest.status.is_terminal());
+        if let Some(kept) = self.tables.get(rev, is_running) {
+            return Ok(kept);
+        }
+        let started = Instant::now();
+        let since = self.since_previous(root, manifest)?;
+        let computed = self.compute_tables(manifest, since);
+        self.tables.keep(rev, started.elapsed(), computed)
+    }
+
+    fn compute_tables(
+        &mut self,
+        manifest: &Manifest,
+        since_previous: Arc<Option<SincePrevious>>,
+    ) -> Result<RunTables, RecordError> {
+        let rows: Vec<_> = self.counting().collect();
+        let meta = TestMeta::read(&self.run, manifest);
+        let finals: Vec<_> = rows.iter().map(|row| self.last_row(row, &meta)).collect();
+        let mut columns = vec![Column::default(); self.providers.len()];
+        for row in &finals {
+            columns[usize::from(row.provider)].add(*row);
+        }
+        let (names, mut denials) = (&self.providers, Denials::default());
+        let with_sums = rows.into_iter().filter(|row| row.has_sums() && row.settles());
+        self.each_row(with_sums, |indexed, row| {
+            columns[usize::from(indexed.provider)].add_metrics(&row.metrics);
+            for grade in &row.grades {
+                if let Some(place) = names.iter().position(|name| **name == *grade.grader) {
+                    columns[place].add_grade(grade);
+                }
+            }
+        })?;
+        let denying = self.rows.iter().filter(|row| row.denies()).copied();
+        self.each_row(denying, |_, row| denials.add(row))?;
+        let (mut providers, mut graders) = (Vec::new(), Vec::new());
+        for (of, column) in manifest.providers.iter().zip(columns) {
+            let (name, results) = (of.name.clone(), column.into());
+            if of.is_grader {
+                graders.push(GraderTable { grader: name, plugin: of.plugin.clone(), results });
+            } else {
+                providers.push(ProviderTable { provider: name, results });
+            }
+        }
+        Ok(RunTables {
+            providers,
+            graders,
+            meta: meta.results(finals.into_iter()),
+            damaged_lines: self.damaged_lines,
+            denials,
+            since_previous,
+        })
+    }
+
+    fn last_row(&self, row: &IndexedRow, meta: &TestMeta) -> Final {
+        let (at, bytes) = row.place_on_disk();
+        // Most suites have no `meta`, and the id is on disk.
+        let trial = || self.plan.trial(row.place);
+        let meta = if meta.is_empty() { 0 } else { trial().map_or(0, |id| meta.of(&id.test)) };
+        Final {
+            at,
+            bytes: bytes as u32,
+            duration_ms: row.duration_ms,
+            provider: row.provider,
+            outcome: row.outcome,
+            flaky: row.is_flaky(),
+            is_repeat: row.is_repeat(),
+            score: row.score(),
+            meta,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! [`RunPage`]: the document of a run without its rows, which takes no more memory for a longer run.
+
+use std::sync::Arc;
+
+use runner_model::Time;
+use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::actions::RunActions;
+use crate::{RunIndex, RunSummary, RunTables, VERSION, short_of};
+
+/// A run as `show` prints it, without its rows, with the requests that it accepts.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RunPage {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Time of the answer.
+    pub now: Time,
+    pub run: RunSummary,
+    pub actions: RunActions,
+    pub manifest: Manifest,
+    /// Present while a process works on the run.
+    pub live: Option<Live>,
+    /// Results that the manifest of a run that has ended counts and its rows do not have.
+    pub lost_results: u64,
+    /// Number of rows.
+    pub rev: u64,
+    #[serde(flatten)]
+    pub tables: Arc<RunTables>,
+}
+
+impl RunPage {
+    /// Reads a run, whose rows `index` follows.
+    ///
+    /// # Errors
+    ///
+    /// The run cannot be read.
+    pub fn read(
+        root: &ResultsRoot,
+        run: &RunDir,
+        index: &mut RunIndex,
+        is_read_only: bool,
+        now: Time,
+    ) -> Result<Self, RecordError> {
+        // Read before the manifest: if the run ends in between, the manifest shows it.
+        let live = run.live();
+        let (on_disk, judged) = (index.follow()?, run.truth()?);
+        let is_over = judged.status.is_terminal();
+        let lost = on_disk.counts.done().saturating_sub(judged.counts.done());
+        let run_dir = run.path().to_string_lossy().into_owned();
+        let run = RunSummary::new(RunHead::from(&judged), short_of(root, run.id()), run_dir);
+        Ok(Self {
+            v: VERSION,
+            now,
+            actions: RunActions::of(&run.head, is_read_only),
+            run,
+            live: live.filter(|_| !is_over),
+            lost_results: if is_over { lost } else { 0 },
+            rev: index.rev(),
+            tables: index.tables(root, &judged)?,
+            manifest: if on_disk.status.is_terminal() { on_disk } else { judged },
+        })
+    }
+}
