@@ -57,6 +57,8 @@ start((event) => {
   if (event.name === 'reset' && !current()) void show(undefined, true);
   current()?.live?.(event);
 }, showState);
+// All pages open without the server, too.
+setTimeout(() => ROUTES.forEach(([, load]) => void load().catch(() => {})), 500);
 setInterval(() => {
   if (document.hidden) return;
   current()?.draw();

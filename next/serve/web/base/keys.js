@@ -20,7 +20,9 @@ export function handleKeys(keys) {
   addEventListener('keydown', (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    if (target.matches('input:not([type=checkbox]), textarea, select') || document.querySelector('dialog[open]')) return;
+    const isField = target.matches('input:not([type=checkbox]), textarea, select');
+    if (isField && event.key === 'Escape') target.blur();
+    if (isField || document.querySelector('dialog[open]')) return;
     const names = [`${before} ${event.key}`, event.key];
     before = event.key;
     const [, , action] = keys().find(([key]) => names.includes(key)) ?? [];

@@ -18,16 +18,17 @@ export function problem(error) {
     places.length + runs.length ? el('ul', null, places, runs) : null);
 }
 
-/** The form for the token, for a browser that is not logged in. @param {Element} place @param {() => void} done */
-export function login(place, done) {
+/** The form for the token, for a browser that is not logged in. @param {Element} place */
+export function login(place) {
   let [token, isBusy, error] = ['', false, /** @type {any} */ (null)];
   const submit = async (/** @type {Event} */ event) => {
     event.preventDefault();
     isBusy = true;
     draw();
     try {
-      await post('/login', { token: token.trim() });
-      done();
+      // The link logs in at an address of its own, which other pages of this machine cannot know.
+      const { link } = await post('/login', { token: token.trim(), page: location.href });
+      location.replace(link);
     } catch (caught) {
       [isBusy, error] = [false, caught];
       draw();

@@ -8,10 +8,11 @@ import { visibleLine } from './visible.js';
 /**
  * `place` holds the page, `names` are the parts of the path, `kept` is the position of an earlier visit.
  * @typedef {{place: HTMLElement, address: URL, names: string[], kept: any, server: any}} Context
- * `update` handles another query of the same path, `draw` runs every second, `place` is kept in the history.
+ * `update` handles another query of the same path, `draw` runs every second, `place` is kept in the history. The page has its full
+ * height once `ready` is resolved.
  * @typedef {{
  *   title: () => string, draw: () => void, update?: (address: URL) => void, live?: (event: import('./live.js').LiveEvent) => void,
- *   keys?: import('./keys.js').Key[], place?: () => any, close?: () => void,
+ *   keys?: import('./keys.js').Key[], place?: () => any, ready?: Promise<unknown>, close?: () => void,
  * }} Page
  * @typedef {(context: Context) => Promise<Page>} Open
  * The part of the menu that a page belongs to is the third item.
@@ -94,11 +95,13 @@ export async function show(kept, again = false) {
     shown = page ?? null;
     if (!page) render(place, notFound(`No page has the address ${path}.`));
     title();
-    scrollTo(0, kept?.scroll ?? 0);
+    scrollTo(0, 0);
+    await (kept?.scroll && page?.ready);
+    if (mine === turn && kept?.scroll) scrollTo(0, kept.scroll);
   } catch (error) {
     if (mine !== turn) return;
     const isUnknown = /** @type {any} */ (error).status === 404;
-    if (/** @type {any} */ (error).status === 401) login(place, () => location.reload());
+    if (/** @type {any} */ (error).status === 401) login(place);
     else render(place, isUnknown ? notFound(/** @type {Error} */ (error).message) : problem(error));
   } finally {
     clearTimeout(waiting);

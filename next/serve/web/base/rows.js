@@ -75,9 +75,8 @@ export class Rows {
 
   /** @param {{top: number, active: number} | undefined} place */
   set place(place) {
-    [this.top, this.active] = [place?.top ?? 0, place?.active ?? -1];
-    this.draw();
-    this.#moveTo(this.top);
+    this.active = place?.active ?? -1;
+    this.#moveTo(place?.top ?? 0);
   }
 
   #sizes() {
@@ -98,9 +97,7 @@ export class Rows {
 
   /** @param {number} top */
   #moveTo(top) {
-    const { height, view, scale } = this.#sizes();
-    this.top = Math.max(0, Math.min(top, height - view));
-    this.element.scrollTop = this.top / scale;
+    this.top = top;
     this.draw();
   }
 
@@ -149,7 +146,7 @@ export class Rows {
 
   draw() {
     const { source } = this.options;
-    const { row, view, height } = this.#sizes();
+    const { row, view, height, scale } = this.#sizes();
     this.active = Math.min(this.active, source.count - 1);
     this.top = Math.max(0, Math.min(this.top, height - view));
     this.element.setAttribute('aria-rowcount', String(source.count + 1));
@@ -157,6 +154,7 @@ export class Rows {
     this.element.style.setProperty('--rows', String(Math.max(1, Math.min(source.count, 500))));
     this.space.style.height = `${Math.min(height, MAX_HEIGHT) + this.headRow.offsetHeight}px`;
     this.layer.style.height = `${this.element.clientHeight}px`;
+    if (Math.abs(this.top / scale - this.element.scrollTop) >= 1) this.element.scrollTop = this.top / scale;
     render(this.headRow, el('div', { role: 'row', class: 'row' }, this.options.head()));
     const first = Math.floor(this.top / row);
     const shown = Math.min(source.count - first, Math.ceil(view / row) + 2);

@@ -22,7 +22,11 @@ const given = new WeakMap();
  */
 export const el = (name, props, ...children) => ({ name, props: props ?? {}, children });
 
-/** Replaces the content of an element. @param {Element} place @param {...Child} children */
+/**
+ * Replaces the content of an element. Descriptions update the elements at the same place, or with the same key. So a list whose
+ * length changes needs keys, or an element of its own.
+ * @param {Element} place @param {...Child} children
+ */
 export function render(place, ...children) {
   const old = [...place.childNodes];
   const keyed = new Map(old.map((node) => [given.get(node)?.key, node]));

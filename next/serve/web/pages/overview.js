@@ -16,7 +16,7 @@ export function overview(view, address, kept) {
   /** @type {any} */
   let [failures, summary, live, error] = [null, null, view.document.live, null];
   const list = trials(view, address, kept);
-  const read = paced(3000, async () => {
+  const load = async () => {
     try {
       [failures, summary] = await Promise.all([get(`${runPath(view.run)}/failures`), get(`${runPath(view.run)}/summary`)]);
       error = null;
@@ -24,10 +24,12 @@ export function overview(view, address, kept) {
       error = /** @type {any} */ (caught).status === 0 ? null : caught;
     }
     view.redraw();
-  });
-  read();
+  };
+  const read = paced(3000, load);
+  const first = load();
   return {
     ...list,
+    ready: Promise.all([first, list.ready]).then(() => new Promise((resolve) => setTimeout(resolve, 50))),
     content: () => [error && problem(error), previous(view), failed(view, failures),
       view.document.run.status === 'running' ? activity(view.run, live) : null,
       list.content(), el('div', { class: 'columns' }, providers(view.document), charts(summary))],

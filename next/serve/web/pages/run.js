@@ -17,7 +17,8 @@ import { overview } from './overview.js';
  * What the parts of a page share. `document` is that of the run, `progress` the newest event of a running one.
  * @typedef {{run: string, document: any, progress: any, redraw: () => void}} RunView
  * @typedef {{content: () => import('../base/ui.js').Child, live?: (event: import('../base/live.js').LiveEvent) => void,
- *   update?: (address: URL) => void, refresh?: () => void, keys?: import('../base/keys.js').Key[], place?: () => any, close?: () => void}} Part
+ *   update?: (address: URL) => void, keys?: import('../base/keys.js').Key[], place?: () => any, ready?: Promise<unknown>,
+ *   close?: () => void}} Part
  */
 
 const VIEWS = /** @type {Record<string, [string, (view: RunView, address: URL, kept: any) => Part]>} */ ({
@@ -95,7 +96,9 @@ export async function open({ place, address, names, kept }) {
     },
     live(event) {
       const isMine = event.run === run || event.data.run === run || event.name === 'reset';
-      if (!isMine) return;
+      if (!isMine || isGone) return;
+      isGone = event.name === 'gone';
+      if (isGone) return view.redraw();
       if (event.name === 'progress') view.progress = event.data;
       else refresh();
       part.live?.(event);
@@ -103,6 +106,7 @@ export async function open({ place, address, names, kept }) {
     },
     get keys() { return part.keys; },
     place: () => part.place?.(),
+    ready: part.ready,
     close() {
       follow(null);
       part.close?.();

@@ -22,8 +22,10 @@ const read = (address) => Object.fromEntries(KEYS.map((key) => [key, address.sea
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, kept, server }) {
   let filters = read(address);
+  /** @param {number} limit @param {string | null} [before] */
+  const load = (limit, before) => get(`/runs${query({ ...filters, before, limit })}`);
   /** The newest answer, with the runs of all answers. @type {any} */
-  let list = { runs: [], counts: {}, unreadable: [], next: null };
+  let list = await load(FIRST);
   /** Runs and the days before them. @type {(any | {day: string})[]} */
   let items = [];
   let [error, isLoading, turn] = [/** @type {any} */ (null), false, 0];
@@ -43,27 +45,21 @@ export async function open({ place, address, kept, server }) {
     open: (item, event) => { if (item.run) openRow(runPath(item.run), event); },
   });
 
-  /** @param {any[]} runs */
-  function arrange(runs) {
-    let last = '';
-    items = runs.flatMap((run) => {
-      const day_ = day(run.started_at);
-      const heading = day_ === last ? [] : [{ day: day_ }];
-      last = day_;
-      return [...heading, run];
-    });
+  function arrange() {
+    const days = list.runs.map((/** @type {any} */ run) => day(run.started_at));
+    items = list.runs.flatMap((/** @type {any} */ run, /** @type {number} */ at) => (days[at] === days[at - 1] ? [run] : [{ day: days[at] }, run]));
   }
 
-  /** @param {number} limit @param {string | null} [before] */
-  const load = (limit, before) => get(`/runs${query({ ...filters, before, limit })}`);
-
+  /** Reads the newest runs. Older ones that are loaded stay. */
   async function reload() {
     const mine = ++turn;
     try {
-      const answer = await load(Math.max(FIRST, Math.min(list.runs.length, MORE)));
+      const answer = await load(FIRST);
       if (mine !== turn) return;
-      [list, error, isLoading] = [answer, null, false];
-      arrange(list.runs);
+      const end = answer.runs.at(-1)?.run ?? '';
+      const older = answer.next ? list.runs.filter((/** @type {any} */ run) => run.run < end) : [];
+      list = { ...answer, runs: [...answer.runs, ...older], next: older.length ? list.next : answer.next };
+      [error, isLoading] = [null, false];
     } catch (caught) {
       if (mine === turn) error = caught;
     }
@@ -77,9 +73,7 @@ export async function open({ place, address, kept, server }) {
     const answer = await load(MORE, list.next).catch((caught) => { error = caught; });
     if (mine !== turn) return;
     isLoading = false;
-    if (answer) list = { ...list, next: answer.next, runs: [...list.runs, ...answer.runs] };
-    else list.next = null;
-    arrange(list.runs);
+    list = { ...list, next: answer?.next, runs: [...list.runs, ...(answer?.runs ?? [])] };
     draw();
   }
 
@@ -148,6 +142,7 @@ export async function open({ place, address, kept, server }) {
   };
 
   const draw = soon(() => {
+    arrange();
     const total = Object.values(list.counts).reduce((sum, one) => sum + one, 0);
     const isFiltered = KEYS.some((key) => filters[key]);
     const others = ['scenario', 'label'].filter((key) => filters[key]).map((key) =>
@@ -157,9 +152,8 @@ export async function open({ place, address, kept, server }) {
     render(place, el('h1', null, 'Runs'),
       el('div', { class: 'filters' }, el('div', { role: 'group', 'aria-label': 'State', class: 'chips' }, STATE_WORDS.map(chip)), others,
         el('input', { type: 'search', placeholder: 'Search scenario, id or label', 'aria-label': 'Search runs', value: filters.q, oninput: search })),
-      error && problem(error),
-      list.runs.map((/** @type {any} */ run) => note(run.run)),
-      list.unreadable.map((/** @type {any} */ one) => el('p', { class: 'note bad' }, 'Not readable: ', el('code', null, one.run), ` ${one.problem}`)),
+      error && problem(error), el('div', { 'aria-live': 'polite' }, list.runs.map((/** @type {any} */ run) => note(run.run)).filter(Boolean),
+        list.unreadable.map((/** @type {any} */ one) => el('p', { class: 'note bad' }, 'Not readable: ', el('code', null, one.run), ` ${one.problem}`))),
       el('div', { class: 'runs', hidden: !items.length }, rows.element),
       items.length || error ? null : el('p', { class: 'empty' }, empty),
       el('p', { class: 'quiet' }, total > 0 && `${plural(list.total ?? total, 'run')}${isFiltered ? ' match' : ''}`),
@@ -169,32 +163,34 @@ export async function open({ place, address, kept, server }) {
     rows.draw();
   });
 
-  await reload();
+  while (list.next && list.runs.length < kept?.count) await more();
+  arrange();
+  draw();
   rows.place = kept;
   return {
     title: () => 'Runs',
     draw,
     update(next) {
       filters = read(next);
-      list = { ...list, runs: [] };
+      list = { ...list, runs: [], next: null };
       rows.place = undefined;
       void reload();
     },
     live({ name, data }) {
       const index = list.runs.findIndex((/** @type {any} */ run) => run.run === data.run);
-      if (name === 'run' && index >= 0 && list.runs[index].state === data.state) {
-        // Progress of a run that stays in its place.
-        list.runs[index] = data;
-        arrange(list.runs);
-        draw();
-      } else if (['run', 'gone', 'reset'].includes(name) && !name.startsWith('progress')) refresh();
+      const isSame = list.runs[index]?.state === data.state;
+      if (name === 'run' && index >= 0) list.runs[index] = data;
+      if (name === 'gone' && index >= 0) list.runs.splice(index, 1);
+      if (name === 'gone') ticked.delete(data.run);
+      if (name === 'run' && isSame) draw();
+      else if (['run', 'gone', 'reset'].includes(name)) refresh();
     },
     keys: [
       ['x', 'Tick a run to compare it', () => { const run = items[rows.active]; if (run?.run) toggle(run); }],
       ['c', 'Compare the ticked runs', compare],
       ['j', 'First run of the list', () => { rows.element.focus(); rows.activate(Math.max(1, rows.active)); }],
     ],
-    place: () => rows.place,
+    place: () => ({ ...rows.place, count: list.runs.length }),
     close: () => rows.close(),
   };
 }

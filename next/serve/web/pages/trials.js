@@ -73,10 +73,11 @@ export function trials(view, address, kept) {
   /** Reads the newest revision. */
   async function load() {
     const mine = ++turn;
+    const { filter } = keys;
     try {
       const answer = await get(path({ offset: 0, limit: PAGE }));
       if (mine !== turn) return;
-      [list, error] = [answer, null];
+      [list, error] = [{ ...answer, filter }, null];
       pages.reset(answer.total, answer.trials);
     } catch (caught) {
       if (mine !== turn) return;
@@ -106,10 +107,9 @@ export function trials(view, address, kept) {
   };
   const quote = (/** @type {string} */ text) => `"${text.replace(/["\\]/g, '\\$&')}"`;
 
-  void load().then(() => { rows.place = kept; });
   return {
     content: () => el('section', { class: 'trials' },
-      el('h2', null, 'Trials', list && el('small', null, keys.filter ? `${count(list.total)} of ${plural(list.of, 'trial')} match` : plural(list.of, 'trial'))),
+      el('h2', null, 'Trials', list && el('small', null, list.filter ? `${count(list.total)} of ${plural(list.of, 'trial')} match` : plural(list.of, 'trial'))),
       el('div', { class: 'filters' },
         el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(([words, filter]) =>
           el('button', { type: 'button', class: 'chip', 'aria-pressed': String(keys.filter === filter), onclick: () => go(to({ filter })) }, words))),
@@ -119,6 +119,7 @@ export function trials(view, address, kept) {
       error?.status === 400 && button('Search for this text', () => go(to({ filter: quote(keys.filter) }))),
       list && !list.total && !error ? el('p', { class: 'empty' }, 'No trials match. ', link(to({ filter: '' }), 'Clear the filter')) : null,
       el('div', { hidden: !pages.count }, rows.element)),
+    ready: load().then(() => { rows.place = kept; }),
     live: follow,
     update(next) {
       const { filter, sort } = read(next);
