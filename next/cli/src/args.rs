@@ -111,6 +111,11 @@ impl RunArg {
         name.filter(|name| !name.is_empty())
     }
 
+    /// Returns the name on the command line.
+    pub fn given(&self) -> Option<&str> {
+        self.run.as_deref()
+    }
+
     pub fn name_or_latest(&self) -> String {
         self.name().unwrap_or_else(|| "latest".to_owned())
     }

@@ -10,7 +10,7 @@ use crate::args::{RootArgs, RunArgs};
 use crate::commands::help::{completions, manual, schema};
 use crate::commands::results::{compare, history, merge};
 use crate::commands::{control, exec, follow, init, list, notify, plugin};
-use crate::commands::{report, rescore, resume, serve, show, upkeep, validate};
+use crate::commands::{queue, report, rescore, resume, serve, show, upkeep, validate};
 use crate::text::{CommandError, Out, style};
 
 /// The version of wasmtime in `Cargo.lock`, which wasmtime does not export.
@@ -59,6 +59,7 @@ pub enum Command {
     #[command(after_help = control::WITHOUT_RUN)]
     Unpause(RunArgs),
     Label(control::LabelArgs),
+    Queue(queue::Args),
     /// Check the files of a run for damage
     Verify(RunArgs),
     Cleanup(upkeep::CleanupArgs),
@@ -90,14 +91,14 @@ pub const GROUPS: [(&str, &[&str]); 7] = [
     ("Start", &["init", "validate"]),
     ("Run", &["exec", "resume", "rescore", "merge"]),
     ("Inspect", &["list", "show", "report", "compare", "history", "logs", "serve"]),
-    ("Control", &["stop", "cancel", "pause", "unpause", "wait", "label"]),
+    ("Control", &["stop", "cancel", "pause", "unpause", "wait", "queue", "label"]),
     ("Write providers", &["plugin"]),
     ("Maintain", &["verify", "cleanup", "notify", "prune", "pin", "unpin", "reindex"]),
     ("Help", &["help", "schema", "completions", "man"]),
 ];
 
 /// The commands and their examples, which work in the folder of `runner init`.
-const EXAMPLES: [(&str, &[&str]); 35] = [
+const EXAMPLES: [(&str, &[&str]); 39] = [
     ("init", &["runner init", "runner init examples/first"]),
     ("validate", &["runner validate first.toml"]),
     (
@@ -141,6 +142,10 @@ const EXAMPLES: [(&str, &[&str]); 35] = [
     ("logs", &["runner logs latest --tail 20", "runner logs --follow"]),
     ("serve", &["runner serve --scenarios . --open", "runner serve --link"]),
     ("compare", &["runner compare", "runner compare latest~1 --fail-on regressed"]),
+    ("queue", &["runner exec first.toml --queue", "runner queue", "runner queue work --once"]),
+    ("queue move", &["runner queue move 6ba42b73 --priority 5"]),
+    ("queue remove", &["runner queue remove 6ba42b73"]),
+    ("queue work", &["runner queue work", "runner queue work --once"]),
     ("verify", &["runner verify latest"]),
     ("cleanup", &["runner cleanup", "runner cleanup --yes"]),
     ("notify", &["runner notify --dry-run", "runner notify latest"]),
@@ -214,7 +219,10 @@ const HEADINGS: [(&str, &[&str]); 7] = [
         ],
     ),
     ("Results", &["into", "results", "label", "report", "junit"]),
-    ("Background and other runs", &["detach", "exclusive", "wait"]),
+    (
+        "Background and other runs",
+        &["detach", "exclusive", "wait", "queue", "priority", "preempt"],
+    ),
     ("Plugins and secrets", &["build", "secret_file"]),
     ("Options", &["color", "help"]),
 ];
@@ -241,6 +249,7 @@ impl Command {
             Self::Pause(args) => control::request(args, RequestMode::Pause, out),
             Self::Unpause(args) => control::unpause(args, out),
             Self::Label(args) => control::label(args, out),
+            Self::Queue(args) => queue::run(args, out),
             Self::Verify(args) => upkeep::verify(args, out),
             Self::Cleanup(args) => upkeep::cleanup(args, out),
             Self::Notify(args) => notify::run(args, out),

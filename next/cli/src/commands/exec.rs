@@ -10,6 +10,7 @@ use runner_record::Selected;
 use runner_report::{PlanLine, PlanPart, ScenarioProblem, VERSION, json::one_line};
 use runner_scenario::{Filter, Selection, load_selected};
 
+use super::queue::{self, QueueArgs};
 use super::{group, help::completions::test_ids, session};
 use crate::args::{RootArgs, SessionArgs, filters, label, number, set_var, whole};
 use crate::text::{CommandError, Out, grants};
@@ -48,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "RUN")]
     failed_in: Option<String>,
     /// Print the trials that would run, and the grants
-    #[arg(long, conflicts_with = "detach")]
+    #[arg(long, conflicts_with_all = ["detach", "queue"])]
     dry_run: bool,
     /// Run each test N times on each provider
     #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000))]
@@ -69,14 +70,16 @@ pub struct Args {
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
     /// Build changed plugins, outside of the sandbox
-    #[arg(long)]
+    #[arg(long, conflicts_with = "queue")]
     build: bool,
     /// Run in this folder, or continue the run in it
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "queue")]
     into: Option<PathBuf>,
     /// Exit with 0 also if trials failed, once all have run
     #[arg(long)]
     scheduler_exit: bool,
+    #[command(flatten)]
+    queue: QueueArgs,
     #[command(flatten)]
     session: SessionArgs,
 }
@@ -125,11 +128,20 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             session: session_args.request(),
         })
         .collect();
+    if args.build && detach::request().is_some() {
+        let problem = "`--build` runs tools outside of the sandbox, and a request of the queue or of a server cannot do that";
+        return Err(CommandError::usage(format!(
+            "{problem}\nbuild the plugins first: runner plugin build DIR"
+        )));
+    }
     if args.build {
         build(&requests, out)?;
     }
     if args.dry_run {
-        return preview(&requests, &session_args, out);
+        return preview(&requests, Some(&session_args), out);
+    }
+    if args.queue.queue && !detach::is_background() {
+        return queue::add_exec(&requests, &args.queue, &session_args, out);
     }
     let exit = match requests.as_slice() {
         [request] => session::run(&session_args, out, false, |observer| {
@@ -185,16 +197,25 @@ fn build(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Prints the plans of sessions: trials to standard output, grants as messages.
-fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
+/// Checks sessions, and prints their plans as `args` request: trials to standard output, grants as messages. Without `args` it
+/// only checks them.
+pub fn preview(
+    requests: &[ExecRequest],
+    args: Option<&SessionArgs>,
+    out: &Out,
+) -> Result<Exit, CommandError> {
     let (mut errors, mut empty) = (Vec::new(), Vec::new());
+    let is_json = args.is_some_and(|args| args.json);
     for request in requests {
-        let mut lines = out.lines(args.json);
+        let mut lines = out.lines(is_json);
         let mut head = |preview: &Preview| {
             for notice in &preview.notices {
                 out.warn(notice);
             }
-            if !args.json {
+            if args.is_none() {
+                return;
+            }
+            if !is_json {
                 return out.talk(&grants::preview(preview).join("\n"));
             }
             out.json_line(&PlanLine {
@@ -211,9 +232,9 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
             });
         };
         let mut each = |trial: &TrialId| {
-            if args.json {
+            if is_json {
                 lines.add(&one_line(&PlanLine { v: VERSION, part: PlanPart::Trial { trial } }));
-            } else {
+            } else if args.is_some() {
                 lines.add(&trial.to_string());
             }
         };
@@ -223,7 +244,7 @@ fn preview(requests: &[ExecRequest], args: &SessionArgs, out: &Out) -> Result<Ex
                 empty.push((&request.scenario, error));
             }
             Err(error) => {
-                if let (EngineError::Scenario(problems), true) = (&error, args.json) {
+                if let (EngineError::Scenario(problems), true) = (&error, is_json) {
                     for problem in ScenarioProblem::all(problems) {
                         let part = PlanPart::Problem(problem);
                         out.json_line(&PlanLine { v: VERSION, part });

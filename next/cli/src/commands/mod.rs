@@ -9,6 +9,7 @@ pub mod init;
 pub mod list;
 pub mod notify;
 pub mod plugin;
+pub mod queue;
 pub mod report;
 pub mod rescore;
 pub mod results;

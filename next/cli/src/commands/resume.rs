@@ -1,10 +1,11 @@
 //! `runner resume`: continues a run that was cut short, or all runs of a group.
 
 use runner_engine::{Decision, ResumeRequest, SessionRequest};
-use runner_model::{TrialId, exit::Exit, units::plural};
+use runner_model::{RunStatus, TrialId, exit::Exit, units::plural};
 use runner_record::Rerun;
 use runner_report::{ResumeLine, VERSION, json::one_line};
 
+use super::queue::{self, QueueArgs};
 use super::{group, session};
 use crate::args::{RunArg, SessionArgs};
 use crate::detach;
@@ -28,11 +29,13 @@ pub struct Args {
     #[arg(long)]
     force: bool,
     /// Print the trials that would run, and run nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "queue")]
     dry_run: bool,
     /// Print for each trial whether and why it would run
-    #[arg(long)]
+    #[arg(long, conflicts_with = "queue")]
     explain: bool,
+    #[command(flatten)]
+    queue: QueueArgs,
     #[command(flatten)]
     session: SessionArgs,
 }
@@ -57,12 +60,56 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         let requests = group.map_or_else(|| vec![request], |(_, requests)| requests);
         return preview(&requests, args, out);
     }
+    if args.queue.queue && !detach::is_background() {
+        return enqueue(&request, group, args, out);
+    }
     match group {
         Some((id, requests)) => group::resume(id, requests, &args.session, out),
         None => session::run(&args.session, out, false, |observer| {
             runner_engine::resume(&request, observer)
         }),
     }
+}
+
+impl Args {
+    /// Returns whether the words of the command name the run `id` itself.
+    pub fn names(&self, id: &str) -> bool {
+        self.from.as_deref().or(self.run.given()) == Some(id)
+    }
+}
+
+/// Adds the request to the queue, once the runs are checked.
+fn enqueue(
+    request: &ResumeRequest,
+    group: Option<(String, Vec<ResumeRequest>)>,
+    args: &Args,
+    out: &Out,
+) -> Result<Exit, CommandError> {
+    let mut pending = 0;
+    let mut check = |request: &ResumeRequest| {
+        let mut count =
+            |_: &TrialId, decision: &Decision| pending += u64::from(decision.is_pending);
+        runner_engine::preview(request, &mut |notice| out.warn(notice), &mut count)
+    };
+    if let Some((id, requests)) = group {
+        for request in &requests {
+            check(request)?;
+        }
+        return queue::add_resume(&args.session.root.open()?, id, &args.queue, &args.session, out);
+    }
+    let run = check(request)?;
+    if pending == 0 && run.manifest()?.status == RunStatus::Completed {
+        let problem = format!("run {} has nothing left to run", run.id());
+        return Err(CommandError::usage(format!(
+            "{problem}\nto run failed trials again, add `--rerun failed`"
+        )));
+    }
+    let root = run.results_root()?;
+    let is_of_root =
+        args.session.root.open()?.find(run.id()).is_ok_and(|found| found.path() == run.path());
+    let name =
+        if is_of_root { run.id().to_owned() } else { run.path().to_string_lossy().into_owned() };
+    queue::add_resume(&root, name, &args.queue, &args.session, out)
 }
 
 /// Prints the trials that sessions would run; with `--explain` also the others, all with their reasons.
@@ -84,7 +131,7 @@ fn preview(requests: &[ResumeRequest], args: &Args, out: &Out) -> Result<Exit, C
     let (mut has_preview, mut not_selected) = (false, None);
     for request in requests {
         match runner_engine::preview(request, &mut |notice| out.warn(notice), &mut each) {
-            Ok(()) => has_preview = true,
+            Ok(_) => has_preview = true,
             // `--rerun` may match trials of other runs of the group.
             Err(error) if error.exit() == Exit::NothingSelected => not_selected = Some(error),
             Err(error) => return Err(error.into()),

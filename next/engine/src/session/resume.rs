@@ -163,7 +163,7 @@ fn run_prepared(
 }
 
 /// Previews [`resume`](crate::resume): calls `notice` with each message for the user, then `each` for every trial in the order
-/// of the plan. Writes to the plugin cache only, and does not record the end of a run whose process died.
+/// of the plan. Returns the run. Writes to the plugin cache only, and does not record the end of a run whose process died.
 ///
 /// # Errors
 ///
@@ -172,7 +172,7 @@ pub fn preview(
     request: &ResumeRequest,
     notice: &mut dyn FnMut(&str),
     each: &mut dyn FnMut(&TrialId, &Decision),
-) -> Result<(), EngineError> {
+) -> Result<RunDir, EngineError> {
     // New plugins are inspected by child processes, for which this prepares the process.
     let _prestarted = prestart()?;
     let (request, root, dir, notices) = find(request)?;
@@ -193,7 +193,7 @@ pub fn preview(
         let id = ids.trial(trial).map_err(|source| unreadable(&root, source))?;
         each(&id, &prepared.decision(trial, &id));
     }
-    Ok(())
+    Ok(dir)
 }
 
 /// Claims a run. From then on a signal is kept for the session.

@@ -1,0 +1,406 @@
+//! `runner queue`, and `--queue` of `exec` and `resume`: requests that start once there is room for a run.
+
+use std::{env, ffi::OsString, thread, time::Duration};
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+use runner_engine::ExecRequest;
+use runner_model::units::plural;
+use runner_model::visible::{quoted, visible_line};
+use runner_model::{Time, exit::Exit};
+use runner_operations::queue::{self, QueueError, QueuePlace, Step};
+use runner_operations::upkeep::Upkeep;
+use runner_record::{QueueState, QueuedRequest, ResultsRoot, actor, now, sweep_every};
+use runner_report::{QueueChange, QueueDocument, QueueEntry, QueueResult};
+
+use crate::args::{RootArgs, SessionArgs, join_fail_fast, number};
+use crate::command::{Cli, Command};
+use crate::text::{CommandError, Out, Table, style, summary};
+use crate::{commands::exec, detach};
+
+/// Time between two looks at a queue.
+const POLL_EVERY: Duration = Duration::from_millis(500);
+/// Time before a request that was postponed is tried again.
+const AFTER_POSTPONED: Duration = Duration::from_secs(5);
+
+/// The arguments of `exec` and `resume` about the queue.
+#[derive(clap::Args, Clone)]
+pub struct QueueArgs {
+    /// Wait in the queue of the results root; prints the request
+    #[arg(long, conflicts_with = "detach")]
+    pub queue: bool,
+    /// Requests with a greater priority come first [default: 0]
+    #[arg(long, value_name = "N", requires = "queue", value_parser = number::<i64>)]
+    priority: Option<i64>,
+    /// Pause a run of lower priority meanwhile
+    #[arg(long, requires = "queue")]
+    preempt: bool,
+}
+
+/// List active runs and the queue, or change the queue
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<QueueCommand>,
+    #[command(flatten)]
+    root: RootArgs,
+    /// Print one JSON document
+    #[arg(long, display_order = 801)]
+    json: bool,
+}
+
+#[derive(clap::Subcommand)]
+enum QueueCommand {
+    Move(MoveArgs),
+    Remove(RemoveArgs),
+    Work(WorkArgs),
+}
+
+/// Move a request; one that was refused waits again
+#[derive(clap::Args)]
+struct MoveArgs {
+    #[command(flatten)]
+    request: RemoveArgs,
+    /// Place it before this request, with its priority
+    #[arg(long, value_name = "ID", conflicts_with = "priority")]
+    before: Option<String>,
+    /// Give it this priority, after others that have it
+    #[arg(long, value_name = "N", value_parser = number::<i64>, required_unless_present = "before")]
+    priority: Option<i64>,
+}
+
+/// Remove a request from the queue
+#[derive(clap::Args)]
+struct RemoveArgs {
+    /// The request's id, or a unique part of it
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    root: RootArgs,
+    /// Print one JSON document
+    #[arg(long, display_order = 801)]
+    json: bool,
+}
+
+/// Start requests while there is room, until Ctrl-C
+///
+/// Once a minute it also ends runs whose process died, sends notifications that are left, and applies `[retention]`. Runs are
+/// processes of their own, and continue when it ends.
+#[derive(clap::Args)]
+struct WorkArgs {
+    /// Start at most one request, and exit
+    #[arg(long)]
+    once: bool,
+    #[command(flatten)]
+    root: RootArgs,
+    /// Print a line of JSON for each request that is tried
+    #[arg(long, display_order = 801)]
+    json: bool,
+}
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    match &args.command {
+        None => list(args, out),
+        Some(QueueCommand::Move(args)) => {
+            let place = match (&args.before, args.priority) {
+                (Some(before), _) => QueuePlace::Before(before),
+                (None, priority) => QueuePlace::Priority(priority.unwrap_or_default()),
+            };
+            let RemoveArgs { id, root, json } = &args.request;
+            print_change(&queue::move_request(&root.open()?, id, place)?, *json, out);
+            Ok(Exit::Success)
+        }
+        Some(QueueCommand::Remove(RemoveArgs { id, root, json })) => {
+            print_change(&queue::remove(&root.open()?, id)?, *json, out);
+            Ok(Exit::Success)
+        }
+        Some(QueueCommand::Work(args)) => work(args, out),
+    }
+}
+
+/// Adds a request of `exec` to the queue, once its scenarios are checked.
+pub fn add_exec(
+    requests: &[ExecRequest],
+    args: &QueueArgs,
+    session: &SessionArgs,
+    out: &Out,
+) -> Result<Exit, CommandError> {
+    exec::preview(requests, None, out)?;
+    let root = ResultsRoot::open(&session.root.path())?;
+    add(&root, typed_words()?, None, args, session, out)
+}
+
+/// Adds a request of `resume`. `run` is the run or group that the user's words may name by a part of its id, or not at all.
+pub fn add_resume(
+    root: &ResultsRoot,
+    run: String,
+    args: &QueueArgs,
+    session: &SessionArgs,
+    out: &Out,
+) -> Result<Exit, CommandError> {
+    let words = with_run(typed_words()?, &run);
+    add(root, words, Some(run), args, session, out)
+}
+
+fn add(
+    root: &ResultsRoot,
+    words: Vec<String>,
+    run: Option<String>,
+    args: &QueueArgs,
+    session: &SessionArgs,
+    out: &Out,
+) -> Result<Exit, CommandError> {
+    let folder =
+        env::current_dir().ok().and_then(|folder| folder.into_os_string().into_string().ok());
+    let folder = folder.ok_or_else(|| {
+        CommandError::usage("the working directory is missing, or its path is not valid UTF-8")
+    })?;
+    let mut request = QueuedRequest::new(words, folder, actor(None));
+    request.run = run;
+    request.priority = args.priority.unwrap_or_default();
+    request.preempts = args.preempt;
+    let change = queue::add(root, request)?;
+    out.document_or(session.json, &change, |change| {
+        out.data(&change.entry.request);
+        if !session.quiet {
+            out.hint(&format!("to start requests: {}", root.command(&["queue", "work"])));
+        }
+    });
+    Ok(Exit::Success)
+}
+
+/// Returns the words that the user typed after `runner`.
+fn typed_words() -> Result<Vec<String>, CommandError> {
+    let words = detach::arguments().map(OsString::into_string);
+    words.collect::<Result<_, _>>().map_err(|word| {
+        let word = word.to_string_lossy().into_owned();
+        CommandError::usage(format!("`{}` is not valid UTF-8", visible_line(&word)))
+    })
+}
+
+/// Returns words of `resume` that name the run by its id, because `latest`, a part of an id or no name may mean another run once
+/// the request is started.
+fn with_run(words: Vec<String>, run: &str) -> Vec<String> {
+    let replaced = (0..words.len()).flat_map(|at| {
+        let word = match words[at].split_once('=') {
+            Some((flag, _)) if flag.starts_with("--") => format!("{flag}={run}"),
+            _ => run.to_owned(),
+        };
+        let mut words = words.clone();
+        words[at] = word;
+        Some(words)
+    });
+    let appended = [words.clone(), vec![run.to_owned()]].concat();
+    let mut candidates = [words.clone()].into_iter().chain(replaced).chain([appended.clone()]);
+    candidates.find(|words| names_run(words, run)).unwrap_or(appended)
+}
+
+/// Returns whether these words are a command `resume` of this run.
+fn names_run(words: &[String], run: &str) -> bool {
+    let words = ["runner"].into_iter().chain(words.iter().map(String::as_str)).map(OsString::from);
+    let words = join_fail_fast(&words.collect::<Vec<_>>());
+    let parsed = Cli::command().try_get_matches_from(words);
+    let command = parsed.and_then(|matches| Cli::from_arg_matches(&matches)).map(|cli| cli.command);
+    matches!(command, Ok(Command::Resume(args)) if args.names(run))
+}
+
+fn list(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let root = args.root.open()?;
+    let document = queue::list(&root)?;
+    out.document_or(args.json, &document, |document| print(&root, document, out));
+    Ok(Exit::Success)
+}
+
+fn print(root: &ResultsRoot, document: &QueueDocument, out: &Out) {
+    let (now, screen) = (now(), out.columns());
+    let room = document.active.iter().filter(|run| !run.preempted).count() as u64;
+    let runs = plural(room, "active run", "active runs");
+    out.data(&format!("{runs} of at most {}", document.max_active_runs));
+    if !document.active.is_empty() {
+        out.data(&active_table(document, now, screen));
+    }
+    if document.requests.is_empty() {
+        out.data("no request waits");
+    } else {
+        out.data("");
+        out.data(&request_table(&document.requests, now, screen));
+    }
+    for problem in &document.problems {
+        out.warn(problem);
+    }
+    for entry in &document.requests {
+        if let Some(problem) = &entry.refused {
+            let problem = style::plain(problem.trim_end());
+            let problem = problem.strip_prefix("error: ").unwrap_or(&problem);
+            out.data(&format!(
+                "request {} was refused: {}",
+                entry.short,
+                summary::indented(problem)
+            ));
+        }
+    }
+    if let Some(entry) = document.requests.iter().find(|entry| entry.state == QueueState::Refused) {
+        let again = root.command(&["queue", "move", &entry.short, "--priority", "0"]);
+        out.hint(&format!("to try one again: {again}"));
+    }
+}
+
+fn active_table(document: &QueueDocument, now: Time, screen: Option<usize>) -> String {
+    let mut table = Table::new([
+        ("run", 0),
+        ("scenario", 2),
+        ("priority>", 3),
+        ("user", 4),
+        ("started (UTC)", 1),
+        ("", 0),
+    ]);
+    for run in &document.active {
+        let state = match (run.preempted, &run.paused) {
+            (true, _) => "paused for another run",
+            (false, Some(_)) => "paused",
+            (false, None) => "",
+        };
+        table.row([
+            visible_line(screen.map_or(&run.run, |_| &run.short)).into_owned(),
+            visible_line(&run.scenario).into_owned(),
+            run.priority.to_string(),
+            visible_line(&run.user).into_owned(),
+            summary::when(now, run.started_at, screen),
+            state.to_owned(),
+        ]);
+    }
+    table.render(screen)
+}
+
+fn request_table(entries: &[QueueEntry], now: Time, screen: Option<usize>) -> String {
+    let mut table = Table::new([
+        ("place>", 0),
+        ("request", 0),
+        ("state", 0),
+        ("priority>", 2),
+        ("command", 1),
+        ("user", 3),
+        ("since (UTC)", 4),
+    ]);
+    for entry in entries {
+        let words: Vec<_> = entry.command.iter().map(|word| quoted(word)).collect();
+        let state = match entry.state {
+            QueueState::Starting => "starting",
+            QueueState::Waiting if entry.foreign.is_some() => "waiting for its user",
+            QueueState::Waiting => "waiting",
+            QueueState::Refused => "refused",
+        };
+        table.row([
+            entry.place.map_or_else(|| "–".to_owned(), |place| place.to_string()),
+            visible_line(screen.map_or(&entry.request, |_| &entry.short)).into_owned(),
+            state.to_owned(),
+            entry.priority.to_string(),
+            visible_line(&words.join(" ")).into_owned(),
+            visible_line(&entry.by.user).into_owned(),
+            summary::when(now, entry.at, screen),
+        ]);
+    }
+    table.render(screen)
+}
+
+fn print_change(change: &QueueChange, json: bool, out: &Out) {
+    out.document_or(json, change, |change| {
+        let short = visible_line(&change.entry.short);
+        let place = change.entry.place.filter(|_| change.result != QueueResult::Removed);
+        let place = place.map_or_else(String::new, |place| format!(", now at place {place}"));
+        let verb = match change.result {
+            QueueResult::Queued => "queued",
+            QueueResult::Moved => "moved",
+            QueueResult::Removed => "removed",
+        };
+        out.data(&format!("{verb} request {short}{place}"));
+    });
+}
+
+/// Starts requests as there is room. An error that lasts is printed once.
+fn work(args: &WorkArgs, out: &Out) -> Result<Exit, CommandError> {
+    let root = ResultsRoot::open(&args.root.path())?;
+    let mut upkeep = Upkeep::new(root.clone());
+    let (mut tended, mut last_problem) = (None::<Time>, String::new());
+    loop {
+        let stepped = queue::step(&root);
+        let now = now();
+        if args.once || tended.is_none_or(|at| now < at || now.since(at) >= sweep_every()) {
+            tended = Some(now);
+            tend(&mut upkeep, now, out);
+        }
+        if args.once {
+            let step = stepped?;
+            print_step(&step, args.json, out);
+            return Ok(match step {
+                Step::Idle | Step::Started { .. } | Step::Queued(_) | Step::Repeated(_) => {
+                    Exit::Success
+                }
+                Step::Busy { .. } | Step::Postponed { .. } => Exit::Held,
+                Step::Refused { .. } => Exit::Failed,
+            });
+        }
+        let pause = match &stepped {
+            Ok(Step::Started { .. } | Step::Refused { .. }) => Duration::ZERO,
+            Ok(Step::Postponed { .. }) | Err(_) => AFTER_POSTPONED,
+            Ok(_) => POLL_EVERY,
+        };
+        match stepped {
+            Ok(step) => print_step(&step, args.json, out),
+            Err(error) => {
+                let error = CommandError::from(error);
+                if error.text() != last_problem {
+                    out.talk(error.text());
+                }
+                error.text().clone_into(&mut last_problem);
+            }
+        }
+        if out.is_closed() {
+            return Ok(Exit::Success);
+        }
+        thread::sleep(pause);
+    }
+}
+
+fn print_step(step: &Step, json: bool, out: &Out) {
+    if json {
+        step.document().iter().for_each(|line| out.json_line(line));
+        return;
+    }
+    match step {
+        Step::Started { request, started } => {
+            let words = request.command.iter().map(|word| quoted(word)).collect::<Vec<_>>();
+            out.data(&format!("started {}: runner {}", visible_line(&started.id), words.join(" ")));
+        }
+        Step::Refused { request, error } => {
+            let problem = style::plain(&error.to_string());
+            out.warn(&format!("request {} cannot be started: {problem}", request.id));
+        }
+        Step::Postponed { request, error } => {
+            let problem = style::plain(&error.to_string());
+            out.warn(&format!("request {} waits again: {problem}", request.id));
+        }
+        Step::Idle | Step::Busy { .. } | Step::Queued(_) | Step::Repeated(_) => {}
+    }
+}
+
+/// Does the upkeep of the root that is due.
+fn tend(upkeep: &mut Upkeep, now: Time, out: &Out) {
+    let report = upkeep.tick(now);
+    for run in &report.ended {
+        let reason = run.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+        out.talk(&format!("run {} became {}{reason}", visible_line(&run.id), run.status));
+    }
+    report.problems.iter().for_each(|problem| out.warn(problem));
+}
+
+impl From<QueueError> for CommandError {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Record(error) => error.into(),
+            QueueError::Settings(error) => error.into(),
+            QueueError::Waits { .. } | QueueError::Starting(_) => Self::new(Exit::Held, error),
+            error => Self::usage(error),
+        }
+    }
+}
