@@ -1,11 +1,13 @@
 //! [`RunStatus`] with the graph of its changes, reasons, and the verdict of a run's [`Counts`].
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::enum_text::{is_default, text_enum};
-use crate::{HostFault, Outcome};
+use crate::{HostFault, Outcome, units::plural};
 
 text_enum! {
     pub enum RunStatus {
@@ -233,6 +235,23 @@ pub struct Counts {
     /// Trials without a final row whose newest row waits for a grader. They are not done.
     #[serde(default, skip_serializing_if = "is_default")]
     pub ungraded: u64,
+}
+
+/// Writes counts that are not 0: `6 passed, 3 failed, 1 flaky`.
+impl fmt::Display for Counts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = [
+            (self.passed, "passed", "passed"),
+            (self.failed, "failed", "failed"),
+            (self.error, "error", "errors"),
+            (self.timeout, "timeout", "timeouts"),
+            (self.skipped, "skipped", "skipped"),
+            (self.flaky, "flaky", "flaky"),
+        ];
+        let shown = words.into_iter().filter(|(count, ..)| *count > 0);
+        let shown: Vec<_> = shown.map(|(count, one, many)| plural(count, one, many)).collect();
+        formatter.write_str(&shown.join(", "))
+    }
 }
 
 impl Counts {

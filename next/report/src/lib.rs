@@ -14,6 +14,7 @@ mod forms;
 mod index;
 pub mod json;
 mod list;
+mod live_lines;
 mod logs;
 mod meta;
 mod missing_grants;
@@ -49,6 +50,7 @@ pub use index::{
     FailedTrials, FailuresPage, MatrixPage, ProviderDurations, RunCharts, RunIndex, RunTables,
     TimeBin, TrialItem, TrialOrder, TrialQuery, TrialsPage,
 };
+pub use live_lines::LiveLines;
 pub use logs::{LogEntry, Reading, Stream};
 pub use meta::{MetaCounts, MetaResults};
 pub use missing_grants::not_granted;

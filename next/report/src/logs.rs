@@ -120,9 +120,9 @@ impl Reading {
     }
 }
 
-fn hash(grade: &impl Hash) -> u64 {
+pub(crate) fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    grade.hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 

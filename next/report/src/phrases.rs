@@ -6,7 +6,7 @@ use runner_model::{
     row::{Actor, Grade, Metric},
     show_time,
     status::RunState,
-    units::{grouped, plural},
+    units::grouped,
     visible::visible_line,
 };
 
@@ -26,21 +26,6 @@ pub fn status_text(run: &RunHead) -> String {
         _ if run.stage == Stage::Waiting => format!("{word} (waiting)"),
         _ => word,
     }
-}
-
-/// Formats counts that are not 0: `6 passed, 3 failed, 1 flaky`.
-#[must_use]
-pub fn counts(counts: &Counts) -> String {
-    let words = [
-        (counts.passed, "passed", "passed"),
-        (counts.failed, "failed", "failed"),
-        (counts.error, "error", "errors"),
-        (counts.timeout, "timeout", "timeouts"),
-        (counts.skipped, "skipped", "skipped"),
-        (counts.flaky, "flaky", "flaky"),
-    ];
-    let shown = words.iter().filter(|(count, ..)| *count > 0);
-    shown.map(|(count, one, many)| plural(*count, one, many)).collect::<Vec<_>>().join(", ")
 }
 
 /// Formats how many trials are done: `7 of 12 done`, or `9 of 12 executed, 7 graded` if outputs wait for graders.

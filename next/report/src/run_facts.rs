@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use runner_model::log::RecentOutput;
 use runner_model::row::{Actor, duration};
 use runner_model::units::{plural, show_duration};
-use runner_model::visible::{quoted, visible_line};
+use runner_model::visible::{cut, quoted, visible_line};
 use runner_model::{GateCondition, GateResult, GuestPhase, RunStatus, Time};
 use runner_record::{
     GroupPlace, InFlight, Live, Manifest, Pause, SessionEntry, Transition, running_at_death,
@@ -14,6 +15,8 @@ use crate::{RunDocument, RunSummary, failures::named, phrases};
 
 /// Attempts and waiting trials that are named.
 const MOST_NAMED: usize = 10;
+/// Characters of a line of output.
+const MOST_CHARACTERS: usize = 160;
 
 impl RunDocument {
     /// Returns names and values of the run's facts. A value has one or more lines.
@@ -85,15 +88,16 @@ fn process(by: &SessionEntry) -> String {
     format!("process {} of {} on {}", by.pid, by.user, by.host)
 }
 
-/// Formats the attempts of a session, each with its age and its step, oldest first, and the waits. Times are as of the last `live.json`, so they stand still in a pause.
+/// Formats the attempts of a session, each with its age, its step and the last line of its output, oldest first, and the waits. Times are as of the last `live.json`, so they stand still in a pause.
 pub fn doing(live: &Live) -> String {
     let attempts = plural(live.in_flight.len() as u64, "attempt", "attempts");
     let mut lines = vec![format!("{attempts} in flight")];
     for attempt in live.in_flight.iter().take(MOST_NAMED) {
-        let [age, took] =
-            [Duration::from_millis(attempt.ms), live.at.since(attempt.since)].map(show_duration);
-        let colon = if attempt.grader.is_some() { ":" } else { "" };
-        lines.push(format!("{age} {}{colon} {} for {took}", attempt.name(), step(attempt)));
+        lines.push(running(attempt, live.at));
+        let last = attempt.output.as_ref().map(RecentOutput::last_line).unwrap_or_default();
+        if !last.is_empty() {
+            lines.push(format!("    {}", cut(&visible_line(last), MOST_CHARACTERS)));
+        }
     }
     for waiting in live.waiting.iter().take(MOST_NAMED) {
         let trial = &waiting.trial;
@@ -113,6 +117,14 @@ pub fn doing(live: &Live) -> String {
         lines.push("more wait for memory".to_owned());
     }
     lines.join("\n")
+}
+
+/// Formats a running attempt at a time: its age, its name and its step.
+pub fn running(attempt: &InFlight, at: Time) -> String {
+    let [age, took] = [Duration::from_millis(attempt.ms), at.since(attempt.since)];
+    let colon = if attempt.grader.is_some() { ":" } else { "" };
+    let (age, took) = (show_duration(age), show_duration(took));
+    format!("{age} {}{colon} {} for {took}", attempt.name(), step(attempt))
 }
 
 /// Formats the current step of an attempt.

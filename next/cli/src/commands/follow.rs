@@ -6,10 +6,11 @@ use std::{collections::VecDeque, thread};
 use runner_engine::{LongWait, exit_of};
 use runner_model::{Counts, TrialId, exit::Exit, units::plural, visible::visible_line};
 use runner_record::{
-    Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, WaitingTrial, now, sweep_every,
+    InFlight, Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, WaitingTrial, now,
+    sweep_every,
 };
 use runner_report::{
-    Found, LogEntry, Reading, RunSummary, Stream, find_trial, json, phrases, short_of,
+    Found, LiveLines, LogEntry, Reading, RunSummary, Stream, find_trial, json, phrases, short_of,
 };
 
 use super::target::{self, Target};
@@ -222,6 +223,7 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
         (None, None) => true,
     };
     let (mut reading, mut log_bytes, mut last_sweep) = (Reading::default(), 0, Instant::now());
+    let mut live_lines = LiveLines::default();
     let (held, lines) = (VecDeque::new(), out.lines(args.json));
     let is_all = args.full || args.follow || args.tail.is_some() || out.columns().is_none();
     let room = if is_all { usize::MAX } else { PAGE_BYTES };
@@ -239,11 +241,22 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
                 tail.add("", visible_line(line).into_owned());
             }
         } else {
+            // Read before the rows: an attempt that has ended since then has a row.
+            if let Some(live) = run.live().filter(|_| args.follow && !args.json) {
+                live_lines.read(&live, |attempt, lines| {
+                    let InFlight { trial, grader, attempt, .. } = attempt;
+                    if is_wanted(trial) {
+                        let head = attempt_head(trial, grader.as_deref(), *attempt);
+                        lines.iter().for_each(|line| tail.add(&head, live_line(line)));
+                    }
+                });
+            }
             let each = |entry: Result<LogEntry, RecordError>| match entry {
                 Ok(entry) if args.json => tail.add("", json::one_line(&entry)),
                 Ok(entry) => {
-                    let head = entry_head(&entry);
-                    entry_lines(&entry).into_iter().for_each(|line| tail.add(&head, line));
+                    let head = attempt_head(&entry.trial, entry.grader.as_deref(), entry.attempt);
+                    let rest = live_lines.rest(entry);
+                    rest.iter().flat_map(entry_lines).for_each(|line| tail.add(&head, line));
                 }
                 Err(error) => out.warn(&error.to_string()),
             };
@@ -278,14 +291,19 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
     }
 }
 
-/// Formats the line above the entries of an attempt.
-fn entry_head(entry: &LogEntry) -> String {
-    let grader = entry.grader.iter().map(|grader| format!(" {}", visible_line(grader)));
-    let attempt = match entry.attempt {
+/// Formats the line above the output of an attempt.
+fn attempt_head(trial: &TrialId, grader: Option<&str>, attempt: u32) -> String {
+    let grader = grader.map(|grader| format!(" {}", visible_line(grader))).unwrap_or_default();
+    let attempt = match attempt {
         1 => String::new(),
         attempt => format!(" (attempt {attempt})"),
     };
-    style::bold(&format!("{}{}{attempt}:", entry.trial, grader.collect::<String>()))
+    style::bold(&format!("{trial}{grader}{attempt}:"))
+}
+
+/// Formats a line of a running attempt.
+fn live_line(line: &str) -> String {
+    format!("  {} {}", style::dim("live  "), visible_line(line))
 }
 
 /// Formats an entry as lines. They are indented, so that no text can imitate the head of another trial.

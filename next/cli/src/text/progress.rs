@@ -255,7 +255,7 @@ pub fn oldest(live: &Live, columns: usize) -> Option<String> {
 
 /// Formats a line for pipes.
 fn line(done: Done<'_>, in_flight: u64, waiting: &str) -> String {
-    let mut counts = with_retried(phrases::counts(done.counts), ", ", done.retried, "to retry");
+    let mut counts = with_retried(done.counts.to_string(), ", ", done.retried, "to retry");
     if !counts.is_empty() {
         counts = format!(" ({counts})");
     }
@@ -335,7 +335,7 @@ pub fn bar_lines(
         parts.join("  ")
     };
     let mut rest_of_line =
-        rest(with_retried(phrases::counts(done.counts), ", ", done.retried, "to retry"));
+        rest(with_retried(done.counts.to_string(), ", ", done.retried, "to retry"));
     let room = |rest: &str| columns.saturating_sub(width(&head) + width(rest) + 3);
     if room(&rest_of_line) < BAR_COLUMNS[1] {
         let counts = phrases::short_counts(done.counts);

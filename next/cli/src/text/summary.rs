@@ -37,7 +37,7 @@ pub fn indented(message: &str) -> String {
 }
 
 fn in_brackets(counts: &Counts) -> String {
-    let words = phrases::counts(counts);
+    let words = counts.to_string();
     if words.is_empty() { words } else { format!(" ({words})") }
 }
 

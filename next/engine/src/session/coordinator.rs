@@ -26,7 +26,8 @@ use runner_scenario::Problems;
 use tracing::debug;
 
 use super::in_flight::{CheckedReport, InFlight};
-use super::{requests, watchdog::Watchdog, worker_log::WorkerLog};
+use super::run_log::{WorkerLog, log_plan};
+use super::{requests, watchdog::Watchdog};
 use crate::clock::{Clock, monotonic};
 use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{Checks, Ids, Place, Plan, StoredRow, provider_problems};
@@ -365,6 +366,7 @@ impl<'a> Coordinator<'a> {
             }
             writer => writer?,
         };
+        log_plan(&owned, self.plan, session, self.plan.left(&self.fold));
         for notice in owned.notices() {
             self.observer.event(&RunEvent::Notice(notice));
         }
@@ -494,6 +496,8 @@ impl<'a> Coordinator<'a> {
     fn receive_signal(&mut self, signal: StopSignal, is_second: bool) {
         self.stop.signal.get_or_insert(signal);
         let mode = if is_second { StopMode::Kill } else { StopMode::Stop };
+        let verb = if is_second { "killed" } else { "stopped" };
+        self.log(&format!("{verb} by {signal}"));
         self.apply(|schedule| schedule.stop(mode, Reason::Interrupted, None));
     }
 

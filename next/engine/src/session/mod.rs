@@ -16,12 +16,12 @@ mod rescore;
 mod rescore_preview;
 mod resume;
 mod run;
+mod run_log;
 mod run_parts;
 mod start;
 mod trust;
 mod waiting;
 mod watchdog;
-mod worker_log;
 
 pub(crate) use self::reruns::Reruns;
 pub use self::rescore::rescore;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runner_model::{Micros, Places, RunTime, Stage, TaskId, Time};
-use runner_model::{log::MOST_SHOWN, visible::visible_line};
+use runner_model::{log::MOST_SHOWN, protocol::SlotWord, visible::visible_line};
 use runner_record::{Compiling, InFlight, Live, WaitingTrial, sweep_every};
 
 use super::coordinator::{ActiveRun, Coordinator, PROGRESS_EVERY};
@@ -40,17 +40,23 @@ impl Coordinator<'_> {
             return;
         }
         self.stop.report_at = Some(u64::MAX);
-        let slots = self.pool.slots();
-        let flights = slots.filter_map(|word| self.in_flight.all.get(&TaskId(word.task)));
+        let slots: Vec<_> = self.pool.slots().collect();
+        let trials = self.named(&slots);
+        if !trials.is_empty() {
+            self.notice(&format!("the stop is waiting for {trials}"));
+        }
+    }
+
+    /// Names the first trials that run in slots. Empty if none runs.
+    pub(super) fn named(&self, slots: &[SlotWord]) -> String {
+        let flights = slots.iter().filter_map(|word| self.in_flight.all.get(&TaskId(word.task)));
         let mut trials: Vec<_> = flights.map(|flight| flight.task.trial.to_string()).collect();
         let more = trials.len().saturating_sub(MAX_NAMED);
         trials.truncate(MAX_NAMED);
         if more > 0 {
             trials.push(format!("{more} more"));
         }
-        if !trials.is_empty() {
-            self.notice(&format!("the stop is waiting for {}", trials.join(", ")));
-        }
+        trials.join(", ")
     }
 
     /// Updates the screen and `live.json`, and sweeps, each at its own interval.

@@ -70,8 +70,11 @@ impl Coordinator<'_> {
 
     pub(super) fn handle_exit(&mut self, worker: WorkerId, exit: WorkerExit) {
         let WorkerExit { started, blame, how } = exit;
-        if !self.stop.is_stopping {
-            self.log_worker(&format!("worker {} {how}", worker.0));
+        // A stop ends all workers, which have no blame.
+        if !self.stop.is_stopping || blame.is_some() {
+            let trials = self.named(&started);
+            let ran = if trials.is_empty() { trials } else { format!(" while it ran {trials}") };
+            self.log_worker(&format!("worker {} {how}{ran}", worker.0));
         }
         let checks = self.checks.take_if(|(_, ready)| ready.worker == worker);
         if checks.is_some() {

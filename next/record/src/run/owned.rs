@@ -3,7 +3,8 @@
 use std::{fs::File, io::Write as _, time::Duration};
 
 use runner_model::status::{RunVerdict, Stage};
-use runner_model::{Counts, GateResult, Reason, RunStatus, row::Actor, visible::visible_line};
+use runner_model::{Counts, GateResult, Reason, RunStatus};
+use runner_model::{exit::Exit, row::Actor, units::plural, visible::visible_line};
 
 use crate::disk::beneath::Stamp;
 use crate::disk::durable::Unsynced;
@@ -369,7 +370,13 @@ impl Owned {
             Some(reason) => format!(" ({reason})"),
             None => format!("; verdict: {verdict}"),
         };
-        self.log(&format!("the run is {status}{because}"));
+        let planned = plural(self.manifest.metadata.planned_trial_count, "trial", "trials");
+        let counts = match self.manifest.counts.to_string() {
+            counts if counts.is_empty() => "no result".to_owned(),
+            counts => counts,
+        };
+        let exit = Exit::of_run(*status, *reason, self.manifest.signal, *verdict).code();
+        self.log(&format!("the run is {status}{because}; {counts} of {planned}; exit code {exit}"));
         Ok(())
     }
 

@@ -58,7 +58,7 @@ fn head(document: &RunDocument, sum: &Counts, all: &[CaseCounts]) -> String {
     let trials: u64 = all.iter().map(CaseCounts::trials).sum();
     let state = phrases::status_text(&run.head);
     let mut text = format!("### {}: {state}\n\n", code(&manifest.scenario));
-    let counts = phrases::counts(sum);
+    let counts = sum.to_string();
     let counts = if counts.is_empty() { counts } else { format!(": {counts}") };
     text +=
         &format!("{}{counts}. Run {}.\n", plural(trials, "trial", "trials"), code(&run.head.id));

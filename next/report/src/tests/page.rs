@@ -50,6 +50,7 @@ fn document(rows: Vec<Line>) -> TrialDocument {
         test: "a".into(),
         provider: "p".into(),
         planned: to_raw_value(&planned).ok(),
+        running: None,
         shown: rows[0].row().unwrap().seq,
         rows,
         others: Vec::new(),

@@ -63,7 +63,8 @@ fn activity_names_attempts_and_waiting_trials() {
     let live = json!({
         "session": 1, "at": "2026-11-20T11:00:00Z", "worked_ms": 1, "stage": "run", "workers": 1, "deaths": 0,
         "counts": {"passed": 0, "failed": 0, "error": 0, "timeout": 0, "skipped": 0, "flaky": 0},
-        "in_flight": [{"trial": "a@p#1", "attempt": 1, "ms": 3000, "phase": "waiting", "what": "is\nrunning", "since": "2026-11-20T10:59:58Z"},
+        "in_flight": [{"trial": "a@p#1", "attempt": 1, "ms": 3000, "phase": "waiting", "what": "is\nrunning", "since": "2026-11-20T10:59:58Z",
+            "output": {"bytes": 30, "text": "first\n  \u{1b}[2Jlast\u{202e} \n\n"}},
             {"trial": "d@p#1", "grader": "judge", "attempt": 1, "ms": 2000, "phase": "computing", "since": "2026-11-20T10:59:58Z"}],
         "waiting": [
             {"trial": "b@p#1", "why": "retry", "until": "2026-11-20T11:00:03Z"},

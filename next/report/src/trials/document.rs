@@ -7,7 +7,7 @@ use runner_model::log::{LogLine, Said};
 use runner_model::row::{Artifact, read_line};
 use runner_model::visible::common_ends;
 use runner_model::{RowRef, Text, TrialId, test::Test};
-use runner_record::{Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
+use runner_record::{InFlight, Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
 use runner_scenario::{IdGlob, similar};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,9 @@ pub struct TrialDocument {
     pub rows: Vec<Line>,
     /// `seq` of the row that the page shows: of `--attempt`, or the row that settles the trial, or else the newest.
     pub shown: Option<u64>,
+    /// Present while an attempt of the trial runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running: Option<InFlight>,
     /// The settling rows of the same test and repeat on other providers.
     #[schemars(with = "Vec<StoredRow>")]
     pub others: Vec<Line>,
@@ -82,7 +85,7 @@ pub enum Found {
     /// The ids of all trials that contain the text, in order.
     Several(Vec<String>),
     Nothing {
-        /// All trials of the run that have a row, in order.
+        /// All trials of the run that run or have a row, in order.
         trials: Vec<String>,
     },
 }
@@ -164,7 +167,7 @@ fn nearest(trials: &[String], text: &str) -> Vec<String> {
     near
 }
 
-/// Finds trials that have a row by their id, by `test@provider`, test or a glob, or else by a part of their id.
+/// Finds trials that run or have a row by their id, by `test@provider`, test or a glob, or else by a part of their id.
 ///
 /// # Errors
 ///
@@ -176,6 +179,8 @@ pub fn find_trial(run: &RunDir, text: &str) -> Result<Found, RecordError> {
             trials.insert(row.trial.to_string());
         }
     })?;
+    let running = run.live().into_iter().flat_map(|live| live.in_flight);
+    trials.extend(running.map(|attempt| attempt.trial.to_string()));
     Ok(find(trials, text))
 }
 
@@ -219,6 +224,8 @@ impl TrialDocument {
     /// The run cannot be read. Logs and the planned test are left out if they cannot be read.
     pub fn read(root: &ResultsRoot, run: &RunDir, trial: TrialId) -> Result<Self, RecordError> {
         let manifest = run.truth()?;
+        let live = run.live().into_iter();
+        let running = live.flat_map(|live| live.in_flight).find(|one| one.trial == trial);
         let (mut rows, mut logs, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
         let mut others = BTreeMap::new();
         run.rows(&mut |_, line| {
@@ -245,6 +252,7 @@ impl TrialDocument {
             trial,
             rows,
             shown: None,
+            running,
             others: others.into_values().collect(),
             history: Vec::new(),
             reproduce: String::new(),
@@ -283,7 +291,7 @@ impl TrialDocument {
     }
 
     /// Returns whether `rescore` has judged a row by expectations that the run does not store.
-    pub(super) fn has_other_expectations(&self, row: &RowRef<'_>) -> bool {
+    pub(crate) fn has_other_expectations(&self, row: &RowRef<'_>) -> bool {
         let rescores =
             |row: &RowRef<'_>| row.session.is_some_and(|one| self.rescores.contains(&one));
         let is_same = |one: &RowRef<'_>| one.judgement_fingerprint == row.judgement_fingerprint;

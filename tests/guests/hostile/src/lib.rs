@@ -161,6 +161,12 @@ impl Guest for Hostile {
                 say(text(&input, "text"));
                 Ok(reply(&input["text"]))
             }
+            "recite" => {
+                for step in input["steps"].as_array().into_iter().flatten() {
+                    recite(step[0].as_str().unwrap_or_default(), &step[1]);
+                }
+                Ok(reply(&Value::Null))
+            }
             "fail-at" => {
                 eprintln!("this is call {}", test.repeat);
                 if u64::from(test.repeat) == number("repeat", 1) {
@@ -287,6 +293,25 @@ fn say(text: &str) {
     eprintln!("{text}");
     drop(secrets::get(text));
     let _ = artifacts::append("a.txt", text, b"x");
+}
+
+/// Makes one step of a text: writes it somewhere, or waits.
+fn recite(to: &str, text: &Value) {
+    let key = || secrets::get("KEY").unwrap_or_default();
+    let place = text.as_u64().unwrap_or(0) as usize;
+    let text = text.as_str().unwrap_or_default();
+    match to {
+        "log" => log::log(log::Level::Info, text, &[("n".to_owned(), "1".to_owned())]),
+        "out" => print!("{text}"),
+        "err" => eprint!("{text}"),
+        "start-of-key" => print!("{}", &key()[..place]),
+        "end-of-key" => print!("{}", &key()[place..]),
+        "sleep" => sleep(Duration::from_millis(place as u64)),
+        _ => while !control::stop_requested() {
+            sleep(Duration::from_millis(1));
+        },
+    }
+    let _ = std::io::Write::flush(&mut std::io::stdout());
 }
 
 fn whole(test: &Test, input: &Value) -> Value {

@@ -4,9 +4,9 @@ use std::io::{self, Read};
 use std::{fs, path::Path};
 
 use runner_model::units::plural;
-use runner_model::visible::shown_path;
-use runner_record::{RecordError, RunDir};
-use runner_report::{TrialDocument, TrialPart};
+use runner_model::visible::{shown_path, visible_line};
+use runner_record::{RecordError, RunDir, now};
+use runner_report::{TrialDocument, TrialPart, run_facts};
 
 use crate::text::trials::{self, Extent};
 use crate::text::{CommandError, Out};
@@ -19,6 +19,12 @@ pub fn print(document: &TrialDocument, is_full: bool, out: &Out) {
     if let Some(row) = document.row() {
         let extent = Extent { columns: out.columns(), is_full, remedy: "`--full` shows all" };
         out.data(&trials::page(&row, document.sections(&row), extent));
+    }
+    if let Some(running) = &document.running {
+        let attempt = run_facts::running(running, now());
+        let output = running.output.iter().flat_map(|output| output.text.lines());
+        let lines = output.map(|line| format!("\n  {}", visible_line(line)));
+        out.data(&format!("running: {attempt}{}", lines.collect::<String>()));
     }
     out.data(&format!("reproduce: {}", document.reproduce));
 }

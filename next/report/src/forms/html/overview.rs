@@ -107,7 +107,7 @@ fn bar(counts: &Counts, planned: u64) -> Markup {
     let share = |count: u64| format!("{:.3}", 1000.0 * count as f64 / planned.max(1) as f64);
     let mut before = 0;
     html! {
-        svg.bar viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" aria-label=(phrases::counts(counts)) {
+        svg.bar viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" aria-label=(counts.to_string()) {
             @for (class, count) in shares {
                 @if count > 0 { rect class=(class) x=(share(before)) width=(share(count)) height="10" {} }
                 @let () = before += count;

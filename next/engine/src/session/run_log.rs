@@ -1,0 +1,53 @@
+//! Lines of `runner.log`: about the plan of a session, and [`WorkerLog`], those of and about workers.
+
+use runner_model::{Places as _, protocol::LOG_LINE, units::plural};
+use runner_record::Owned;
+use runner_scenario::GrantsToml;
+
+use crate::plan::{Plan, manifest_providers};
+
+/// Bytes of a session's lines about workers in `runner.log`, also if each attempt ends its worker.
+const MAX_WORKER_LOG: usize = 4 << 20;
+
+/// Logs the version of this program and the plan of a session that has `left` trials to run.
+pub(super) fn log_plan(owned: &Owned, plan: &Plan, session: u32, left: u64) {
+    let trials = plural(plan.suite.trials(), "trial", "trials");
+    let (version, jobs) = (env!("CARGO_PKG_VERSION"), plan.settings.jobs);
+    owned.log(&format!(
+        "session {session} of runner {version}: {trials}, {left} left to run, {jobs} at a time"
+    ));
+    for provider in manifest_providers(plan) {
+        let kind = if provider.is_grader { "grader" } else { "provider" };
+        let mut grants = GrantsToml::from(&provider.grants).lines();
+        if grants.is_empty() {
+            grants.push("nothing".to_owned());
+        }
+        let (name, plugin, digest) = (provider.name, provider.plugin, provider.digest);
+        let grants = grants.join("; ");
+        owned.log(&format!("{kind} `{name}`: {plugin}, sha256 {digest}, granted: {grants}"));
+    }
+}
+
+/// Lines of and about workers in `runner.log`.
+pub(super) struct WorkerLog {
+    bytes_left: usize,
+}
+
+impl WorkerLog {
+    pub(super) fn new() -> Self {
+        Self { bytes_left: MAX_WORKER_LOG }
+    }
+
+    pub(super) fn add(&mut self, owned: &Owned, line: &str) {
+        if self.bytes_left == 0 {
+            return;
+        }
+        owned.log(line);
+        self.bytes_left = self.bytes_left.saturating_sub(line.len() + LOG_LINE);
+        if self.bytes_left == 0 {
+            owned.log(
+                "the workers of this session have logged too much; their later lines are left out",
+            );
+        }
+    }
+}
