@@ -7,7 +7,8 @@ use runner_model::visible::{
     cut_around_difference, difference_start, expected_and_got, marked, visible_line,
 };
 use runner_model::{ErrorClass, Outcome, RowRef, outcome::Verdict, units};
-use serde::de::IgnoredAny;
+use schemars::JsonSchema;
+use serde::{Serialize, de::IgnoredAny};
 
 use crate::{denials, logs::JsonRecord, phrases};
 
@@ -39,7 +40,8 @@ const UNSEEN: &str = "the output differs only in white space or invisible charac
 const PROTOCOL_HINT: &str = "this looks like an answer of the JSON protocol";
 
 /// The role of a line in a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Tone {
     /// The reason.
     Reason,

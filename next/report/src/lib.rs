@@ -18,8 +18,8 @@ mod live_lines;
 mod logs;
 mod meta;
 mod missing_grants;
-pub mod phrases;
 mod pages;
+pub mod phrases;
 mod results;
 mod rows;
 mod run;
@@ -45,18 +45,21 @@ pub use compare::{
 pub use denials::{Denial, Denials, table_with};
 pub use failures::{FailureGroup, Failures};
 pub use forms::{FailedGroup, FailedGroups, Form, FormError, FormOptions, markdown_code};
-pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};
 pub use index::{
     FailedTrials, FailuresPage, MatrixPage, ProviderDurations, RunCharts, RunIndex, RunTables,
     TimeBin, TrialItem, TrialOrder, TrialQuery, TrialsPage,
 };
+pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};
 pub use live_lines::LiveLines;
 pub use logs::{LogEntry, Reading, Stream};
 pub use meta::{MetaCounts, MetaResults};
 pub use missing_grants::not_granted;
+pub use pages::{
+    LivePage, ReasonLine, RunAction, RunActions, RunItem, RunPage, RunsPage, RunsQuery,
+    ServerDocument, TrialPage,
+};
 pub use results::{PassRate, Results};
 pub use rows::{Line, Rows, Which};
-pub use pages::{RunAction, RunActions, RunItem, RunPage, RunsPage, RunsQuery, ServerDocument};
 pub use run::{GraderTable, ProviderTable, RunDocument};
 pub use schema::{NamedSchema, SCHEMAS, schema_settings};
 pub use trials::{

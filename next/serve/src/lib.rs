@@ -10,6 +10,7 @@ mod body;
 mod bound;
 mod connections;
 mod guard;
+mod indexes;
 mod link_socket;
 mod listener;
 mod login;

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::api::HttpProblem;
+use crate::indexes::Indexes;
 use crate::listener::Listen;
 use crate::token::Token;
 
@@ -40,6 +41,7 @@ pub(crate) struct Server {
     pub(crate) settings: ServeSettings,
     pub(crate) access: Access,
     pub(crate) readers: Semaphore,
+    pub(crate) indexes: Indexes,
 }
 
 impl Server {
@@ -54,7 +56,7 @@ impl Server {
         let open = if is_read_only { ResultsRoot::existing } else { ResultsRoot::open };
         let root = open(&settings.root)?;
         let access = Access::new(port, settings.hosts.clone(), token, is_read_only);
-        Ok(Self { root, settings, access, readers: Semaphore::new(MAX_READERS) })
+        Ok(Self { root, settings, access, readers: Semaphore::new(MAX_READERS), indexes: Indexes::default() })
     }
 
     /// Finds the run with this id, with this unique part of an id, or the newest one as `latest`. Paths are no names here.

@@ -1,10 +1,13 @@
 //! The calls of the API, as one table. The router and the OpenAPI document are made from it, so no call is outside of the contract.
 
+mod documents;
+mod files;
 mod login;
 mod openapi;
 mod problem;
 mod route;
 mod runs;
+mod trials;
 
 use std::sync::Arc;
 
@@ -20,7 +23,7 @@ pub(crate) const BASE: &str = "/api/v1";
 
 /// Returns all calls.
 fn routes() -> Vec<Route> {
-    [login::routes(), runs::routes()].into_iter().flatten().collect()
+    [login::routes(), runs::routes(), trials::routes(), documents::routes(), files::routes()].into_iter().flatten().collect()
 }
 
 /// Returns the router of the API.

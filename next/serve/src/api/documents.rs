@@ -1,0 +1,187 @@
+//! Documents about a run or several, which commands print, too.
+
+use runner_model::{Time, units::parse_age};
+use runner_record::{RunDir, now};
+use runner_report::{
+    By, ComparisonDocument, FailuresPage, HistoryDocument, HistoryQuery, LivePage, MatrixPage,
+    RunCharts, RunIndex, RunPage, SincePrevious,
+};
+use runner_scenario::IdGlob;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::sync::Arc;
+
+use super::runs::{Nothing, RunName, limit, present};
+use super::trials::filter;
+use super::{HttpProblem, Route};
+use crate::server::Server;
+
+type Result<T> = std::result::Result<T, HttpProblem>;
+
+/// Bins of charts without `bins`, and at most.
+const BINS: usize = 40;
+const MAX_BINS: usize = 1000;
+/// Tests of a page of the matrix without `limit`, and at most.
+const TESTS: usize = 200;
+const MAX_TESTS: usize = 1000;
+/// Runs of a history without `limit`, and at most.
+const RUNS: usize = 20;
+const MAX_RUNS: usize = 1000;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/runs/{run}", "A run without its rows", run_page),
+        Route::get("/runs/{run}/summary", "Durations, and results over time", charts),
+        Route::get("/runs/{run}/failures", "Trials that did not pass, by their reasons", failures),
+        Route::get("/runs/{run}/matrix", "Results of each test on each provider", matrix),
+        Route::get("/runs/{run}/live", "Attempts that run now", live),
+        Route::get("/compare", "Two runs, joined by test and provider", compare),
+        Route::get("/history", "Results of tests over the runs of a scenario", history),
+    ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ChartKeys {
+    /// Bins of each chart, up to 1000.
+    bins: Option<usize>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct MatrixKeys {
+    /// Tests before the page.
+    offset: Option<u64>,
+    /// Tests of the page, up to 1000.
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CompareKeys {
+    /// The earlier run. The previous run of the scenario without it.
+    base: Option<String>,
+    /// The later run. The newest one without it.
+    new: Option<String>,
+    /// A filter that matches tests in one of the runs.
+    filter: Option<String>,
+    /// Two providers that are compared, joined by a comma.
+    providers: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HistoryKeys {
+    /// The scenario's name. That of the newest run without it.
+    scenario: Option<String>,
+    /// Glob of test ids.
+    test: Option<String>,
+    /// Glob of provider names.
+    provider: Option<String>,
+    /// An age such as `7d`, or a time.
+    since: Option<String>,
+    /// `run`, `day`, or the name of a label.
+    by: Option<String>,
+    /// Most runs, the newest, up to 1000.
+    limit: Option<usize>,
+}
+
+/// Calls `work` with a run and its index.
+fn indexed<T>(
+    server: &Server,
+    names: &RunName,
+    work: impl FnOnce(&RunDir, &mut RunIndex) -> Result<T>,
+) -> Result<T> {
+    let run = server.run(&names.run)?;
+    let planned = run.manifest()?.metadata.planned_trial_count;
+    server.indexes.of(&run, planned).with(&run, |index| work(&run, index))
+}
+
+fn run_page(server: &Server, names: &RunName, _: &Nothing) -> Result<RunPage> {
+    let is_read_only = server.settings.is_read_only;
+    indexed(server, names, |run, index| {
+        Ok(RunPage::read(&server.root, run, index, is_read_only, now())?)
+    })
+}
+
+fn charts(server: &Server, names: &RunName, keys: &ChartKeys) -> Result<RunCharts> {
+    let bins = keys.bins.unwrap_or(BINS);
+    if !(1..=MAX_BINS).contains(&bins) {
+        return Err(HttpProblem::invalid(&format!("`bins` must be from 1 to {MAX_BINS}")));
+    }
+    indexed(server, names, |_, index| Ok(index.charts(bins)))
+}
+
+fn failures(server: &Server, names: &RunName, _: &Nothing) -> Result<Arc<FailuresPage>> {
+    indexed(server, names, |run, index| Ok(index.failures(&server.root, &run.truth()?)?))
+}
+
+fn matrix(server: &Server, names: &RunName, keys: &MatrixKeys) -> Result<MatrixPage> {
+    let limit = limit(keys.limit, TESTS, MAX_TESTS)? as u64;
+    let offset = keys.offset.unwrap_or(0);
+    indexed(server, names, |run, index| Ok(index.matrix(&run.manifest()?, (offset, limit))?))
+}
+
+fn live(server: &Server, names: &RunName, _: &Nothing) -> Result<LivePage> {
+    Ok(LivePage::read(&server.run(&names.run)?)?)
+}
+
+fn compare(server: &Server, _: &(), keys: &CompareKeys) -> Result<ComparisonDocument> {
+    let new = server.run(present(&keys.new).unwrap_or("latest"))?;
+    let base = match present(&keys.base) {
+        Some(base) => server.run(base)?,
+        None => {
+            let found = SincePrevious::base(&server.root, &new.manifest()?)?;
+            let problem = || HttpProblem::not_found("no earlier run of the scenario can be compared");
+            found.ok_or_else(|| problem().with_help("name one: `base`"))?.0
+        }
+    };
+    let providers = match present(&keys.providers).map(|names| names.split_once(',')) {
+        Some(None) => return Err(HttpProblem::invalid("`providers` needs two names: `A,B`")),
+        names => names.flatten().map(|(one, other)| [one.to_owned(), other.to_owned()]),
+    };
+    let filter = filter(server, present(&keys.filter))?;
+    Ok(ComparisonDocument::read([&base, &new], providers.as_ref(), filter.as_ref())?)
+}
+
+fn history(server: &Server, _: &(), keys: &HistoryKeys) -> Result<HistoryDocument> {
+    let glob = |text: &Option<String>| {
+        let glob = present(text).map(IdGlob::new).transpose();
+        glob.map_err(|problem| HttpProblem::invalid(&problem))
+    };
+    let (test, provider) = (glob(&keys.test)?, glob(&keys.provider)?);
+    let is_in = |glob: &Option<IdGlob>, name: &str| {
+        glob.as_ref().is_none_or(|glob| glob.is_match(name))
+    };
+    let newest = match present(&keys.scenario) {
+        None => server.run("latest")?.manifest()?,
+        Some(name) => {
+            let mut runs = server.root.runs_for_use(Some(name))?.flatten();
+            let found = runs.find_map(|run| run.manifest().ok());
+            found.ok_or_else(|| HttpProblem::not_found(&format!("no run of scenario `{name}`")))?
+        }
+    };
+    let query = HistoryQuery {
+        is_wanted: &|of, on| is_in(&test, of) && is_in(&provider, on),
+        since: present(&keys.since).map(since).transpose()?,
+        limit: limit(keys.limit, RUNS, MAX_RUNS)?,
+        by: &match present(&keys.by).unwrap_or("run") {
+            "run" => By::Run,
+            "day" => By::Day,
+            label => By::Label(label.to_owned()),
+        },
+    };
+    let path = newest.scenario_path.as_ref();
+    Ok(HistoryDocument::read(&server.root, &newest.scenario, path, &query, &mut || {})?)
+}
+
+/// Parses an age before now, or a time.
+fn since(text: &str) -> Result<Time> {
+    if let Ok(age) = parse_age(text) {
+        return Ok(Time::from_millis(now().as_millis() - age.as_millis() as i64));
+    }
+    Time::parse(text).ok_or_else(|| {
+        let problem = HttpProblem::invalid(&format!("`since` has no value `{text}`"));
+        problem.with_help("use an age such as `7d`, or a time such as `2026-11-20T09:30:00Z`")
+    })
+}

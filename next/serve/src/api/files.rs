@@ -1,0 +1,306 @@
+//! Files of a run as they are, or a range of them.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use runner_model::row::is_file_name;
+use runner_report::{Form, FormOptions, RunDocument, TrialPart, Which};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::runs::{Nothing, RunName, present};
+use super::trials::{TrialName, filter, read};
+use super::{HttpProblem, Route};
+use crate::body::{Pieces, channel};
+use crate::server::Server;
+
+type Result<T> = std::result::Result<T, HttpProblem>;
+
+/// Bytes of a piece.
+const PIECE: usize = 64 << 10;
+const TEXT: &str = "text/plain; charset=utf-8";
+const BYTES: &str = "application/octet-stream";
+/// Policy of a file of a guest, which a browser must not run.
+const SANDBOX: &str = "sandbox; default-src 'none'";
+/// First bytes of images that a page may show.
+const IMAGES: [(&[u8], &str); 4] = [
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"RIFF", "image/webp"),
+];
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::bytes("/runs/{run}/log", "`runner.log`", TEXT, log).answering(&[200, 206]).refusing(&[416]),
+        Route::bytes("/runs/{run}/rows", "`index.jsonl`", "application/x-ndjson", rows).answering(&[200, 206]).refusing(&[416]),
+        Route::bytes("/runs/{run}/report", "A report of a run", BYTES, report),
+        Route::bytes("/runs/{run}/trials/{trial}/log", "Log and output of an attempt", TEXT, said),
+        Route::bytes(
+            "/runs/{run}/trials/{trial}/attempts/{attempt}/files/{name}",
+            "A file that an attempt left",
+            BYTES,
+            artifact,
+        )
+        .answering(&[200, 206]).refusing(&[416]),
+    ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ReportKeys {
+    /// `html`, `junit`, `markdown` or `csv`.
+    form: Option<String>,
+    /// A filter that matches the reported trials.
+    filter: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LogKeys {
+    /// The attempt. The deciding one without it.
+    attempt: Option<u32>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FileKeys {
+    /// `1` shows an image instead of a download.
+    inline: Option<u8>,
+}
+
+#[derive(Deserialize)]
+struct FileName {
+    run: String,
+    trial: String,
+    attempt: u32,
+    name: String,
+}
+
+fn log(
+    server: &Arc<Server>,
+    names: &RunName,
+    _: &Nothing,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    send(server.run(&names.run)?.open_log()?, headers, TEXT)
+}
+
+fn rows(
+    server: &Arc<Server>,
+    names: &RunName,
+    _: &Nothing,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    let mut response = send(server.run(&names.run)?.open_rows()?, headers, "application/x-ndjson")?;
+    guard(&mut response, "rows.jsonl");
+    Ok(response)
+}
+
+fn said(
+    server: &Arc<Server>,
+    names: &TrialName,
+    keys: &LogKeys,
+    _: &HeaderMap,
+) -> Result<Response> {
+    let run = server.run(&names.run)?;
+    let document = read(server, &run, names, keys.attempt)?;
+    let row = document.row().ok_or_else(|| HttpProblem::not_found("the trial has no attempt"))?;
+    let parts = document.parts(&row);
+    let is_said = |part: &&TrialPart| ["log", "stdout", "stderr"].contains(&&*part.name);
+    let mut text = Vec::new();
+    for part in parts.iter().filter(is_said) {
+        let copied = part.open(&run).map(|mut part| io::copy(&mut part, &mut text));
+        copied?.map_err(|error| HttpProblem::storage(&error.to_string()))?;
+    }
+    Ok(([(header::CONTENT_TYPE, TEXT)], text).into_response())
+}
+
+fn artifact(
+    server: &Arc<Server>,
+    names: &FileName,
+    keys: &FileKeys,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    let run = server.run(&names.run)?;
+    let trial = TrialName { run: names.run.clone(), trial: names.trial.clone() };
+    let document = read(server, &run, &trial, Some(names.attempt))?;
+    let row = document.row();
+    let mut files = row.iter().flat_map(|row| &row.artifacts);
+    let found = files.find(|file| *file.name == *names.name && is_file_name(&file.name));
+    let missing = || HttpProblem::not_found(&format!("the attempt left no file `{}`", names.name));
+    let file = run.artifact(&found.ok_or_else(missing)?.sha256)?;
+    let image = (keys.inline == Some(1)).then(|| image(&file)).flatten();
+    let mut response = send(file, headers, image.unwrap_or(BYTES))?;
+    guard(&mut response, if image.is_some() { "" } else { &names.name });
+    Ok(response)
+}
+
+fn report(
+    server: &Arc<Server>,
+    names: &RunName,
+    keys: &ReportKeys,
+    _: &HeaderMap,
+) -> Result<Response> {
+    let (form, media_type, end) = match present(&keys.form).unwrap_or("html") {
+        "html" => (Form::Html, "text/html; charset=utf-8", "html"),
+        "junit" => (Form::Junit, "application/xml", "xml"),
+        "markdown" => (Form::Markdown, "text/markdown; charset=utf-8", "md"),
+        "csv" => (Form::Csv, "text/csv; charset=utf-8", "csv"),
+        other => {
+            let problem = HttpProblem::invalid(&format!("`form` has no value `{other}`"));
+            return Err(problem.with_help("use html, junit, markdown, csv"));
+        }
+    };
+    let run = server.run(&names.run)?;
+    let which = filter(server, present(&keys.filter))?.map_or(Which::All, Which::Matching);
+    let document = RunDocument::read(&server.root, &run, &which)?;
+    let (pieces, body) = channel();
+    tokio::task::spawn_blocking(move || {
+        let mut writer = BufWriter::with_capacity(PIECE, PieceWriter(&pieces));
+        let written = form.write(&document, FormOptions::default(), &mut writer);
+        if written.is_err() || writer.flush().is_err() {
+            let _ = pieces.blocking_send(Err(io::Error::other("the report ended early")));
+        }
+    });
+    let mut response = ([(header::CONTENT_TYPE, media_type)], body).into_response();
+    guard(&mut response, &format!("{}.{end}", run.id()));
+    Ok(response)
+}
+
+/// Makes a file of a guest a download with this name, which no browser runs. An empty name is for a shown image.
+fn guard(response: &mut Response, name: &str) {
+    let disposition = if name.is_empty() {
+        "inline".to_owned()
+    } else {
+        // Names of files have no quotes and no control characters, but can have letters of all languages.
+        let encoded: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
+        format!("attachment; filename*=UTF-8''{}", encoded.replace('+', "%20"))
+    };
+    let headers = [(header::CONTENT_DISPOSITION, &*disposition), (header::CONTENT_SECURITY_POLICY, SANDBOX)];
+    for (name, value) in headers {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
+        }
+    }
+}
+
+/// Returns the media type of an image by its first bytes.
+fn image(file: &File) -> Option<&'static str> {
+    let mut start = [0; 12];
+    let length = file.read_at(&mut start, 0).ok()?;
+    let is_it = |(mark, kind): &&(&[u8], &str)| {
+        start[..length].starts_with(mark) && (*kind != "image/webp" || start[8..] == *b"WEBP")
+    };
+    IMAGES.iter().find(is_it).map(|(_, kind)| *kind)
+}
+
+/// Answers with a file, or the range of it that is asked for. The length is the one at the start of the answer.
+fn send(file: File, headers: &HeaderMap, media_type: &'static str) -> Result<Response> {
+    let failed = |error: io::Error| HttpProblem::storage(&format!("cannot read the file: {error}"));
+    let length = file.metadata().map_err(failed)?.len();
+    let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let range = match asked.and_then(|range| parse_range(range, length)) {
+        Some(None) => {
+            let (status, detail) = (StatusCode::RANGE_NOT_SATISFIABLE, "the file has no such bytes");
+            let problem = HttpProblem::new(status, "/problems/range", "no such range", detail);
+            let content_range = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
+            return Ok((content_range, problem).into_response());
+        }
+        range => range.flatten(),
+    };
+    let status = if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let content_range =
+        range.as_ref().map(|Range { start, end }| format!("bytes {start}-{}/{length}", end - 1));
+    let range = range.unwrap_or(0..length);
+    let fixed = [
+        (header::CONTENT_TYPE, media_type.to_owned()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        (header::CONTENT_LENGTH, (range.end - range.start).to_string()),
+    ];
+    let content_range = content_range.map(|range| [(header::CONTENT_RANGE, range)]);
+    let (pieces, body) = channel();
+    tokio::task::spawn_blocking(move || copy(&file, range, &pieces));
+    Ok((status, fixed, content_range, body).into_response())
+}
+
+/// Parses a range of bytes. `None` if it is to be ignored, `Some(None)` if the file has no such bytes.
+fn parse_range(text: &str, length: u64) -> Option<Option<Range<u64>>> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let range = if first.is_empty() {
+        length.saturating_sub(last.parse().ok()?)..length
+    } else {
+        let last = if last.is_empty() { length } else { last.parse::<u64>().ok()?.checked_add(1)? };
+        first.parse().ok()?..last.min(length)
+    };
+    Some(Some(range).filter(|range| range.start < range.end))
+}
+
+/// Sends a part of a file. Ends if the client is gone.
+fn copy(file: &File, range: Range<u64>, pieces: &Pieces) {
+    let mut at = range.start;
+    while at < range.end {
+        let mut piece = vec![0; PIECE.min((range.end - at) as usize)];
+        let read = match file.read_at(&mut piece, at) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read,
+        };
+        let read = read.map(|length| {
+            piece.truncate(length);
+            at += length as u64;
+            Bytes::from(piece)
+        });
+        let has_failed = read.is_err();
+        if pieces.blocking_send(read).is_err() || has_failed {
+            return;
+        }
+    }
+}
+
+/// Sends what is written as pieces.
+struct PieceWriter<'a>(&'a Pieces);
+
+impl Write for PieceWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let piece = Bytes::copy_from_slice(&bytes[..bytes.len().min(PIECE)]);
+        let length = piece.len();
+        let sent = self.0.blocking_send(Ok(piece));
+        sent.map(|()| length).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_range;
+
+    #[test]
+    fn ranges_are_within_the_file() {
+        for (text, range) in [
+            ("bytes=0-3", Some(Some(0..4))),
+            ("bytes=4-", Some(Some(4..10))),
+            ("bytes=4-99", Some(Some(4..10))),
+            ("bytes=-3", Some(Some(7..10))),
+            ("bytes=-99", Some(Some(0..10))),
+            ("bytes=10-", Some(None)),
+            ("bytes=5-4", Some(None)),
+            ("bytes=-0", Some(None)),
+            ("bytes=0-18446744073709551615", None),
+            ("bytes=0-1,4-5", None),
+            ("lines=1-2", None),
+            ("bytes=-", None),
+        ] {
+            assert_eq!(parse_range(text, 10), range, "{text}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The trials of a run, as pages and one by one.
+
+use std::time::{Duration, Instant};
+
+use runner_engine::resolve_filter_in;
+use runner_model::TrialId;
+use runner_record::RunDir;
+use runner_report::{
+    TrialDocument, TrialOrder, TrialPage, TrialQuery, TrialsPage, find_trial,
+};
+use runner_scenario::Filter;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::runs::{RunName, limit, present};
+use super::{HttpProblem, Route};
+use crate::server::Server;
+
+/// Trials of a page without `limit`, and at most.
+const PAGE: usize = 200;
+const MAX_PAGE: usize = 1000;
+/// Time for a search in texts.
+const SEARCH_TIME: Duration = Duration::from_secs(5);
+/// Results of a run whose first page does not wait for the index.
+const MANY_RESULTS: u64 = 50_000;
+/// Columns of the problems of a filter.
+const COLUMNS: usize = 100;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/runs/{run}/trials", "Trials of a run that match a filter", list),
+        Route::get("/runs/{run}/trials/{trial}", "A trial with all its attempts", one),
+    ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListKeys {
+    /// A filter, such as `outcome(failed)`. Runs in it are names.
+    filter: Option<String>,
+    /// Text in the id, a message or the output.
+    q: Option<String>,
+    /// `worst`, `plan`, `duration`, `score` or `attempts`; the last three with `-` for descending order.
+    sort: Option<String>,
+    /// Number of rows, from an earlier page. All rows without it.
+    rev: Option<u64>,
+    /// Trials before the page.
+    offset: Option<usize>,
+    /// Trials of the page, up to 1000.
+    limit: Option<usize>,
+}
+
+/// The names in the path of a trial.
+#[derive(Deserialize)]
+pub(crate) struct TrialName {
+    pub run: String,
+    /// The trial's id, or its place in the plan.
+    pub trial: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct AttemptKeys {
+    /// The attempt that the document shows. The deciding one without it.
+    attempt: Option<u32>,
+}
+
+fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage, HttpProblem> {
+    let run = server.run(&names.run)?;
+    let order = present(&keys.sort).unwrap_or("worst");
+    let order = TrialOrder::parse(order).ok_or_else(|| {
+        let problem = HttpProblem::invalid(&format!("`sort` has no value `{order}`"));
+        problem.with_help("use worst, plan, duration, -duration, score, -score, attempts, -attempts")
+    })?;
+    let query = TrialQuery {
+        filter: filter(server, present(&keys.filter))?,
+        text: present(&keys.q).unwrap_or_default().to_owned(),
+        order,
+        until: Instant::now() + SEARCH_TIME,
+    };
+    let (offset, limit) = (keys.offset.unwrap_or(0), limit(keys.limit, PAGE, MAX_PAGE)?);
+    let manifest = run.truth()?;
+    let slot = server.indexes.of(&run, manifest.metadata.planned_trial_count);
+    let is_first = query.filter.is_none() && query.text.is_empty() && offset == 0;
+    if is_first && manifest.counts.done() > MANY_RESULTS && !slot.is_ready() {
+        // Ends also if the client does not wait. A failure shows up in the next request.
+        tokio::task::spawn_blocking({
+            let run = run.clone();
+            move || slot.with(&run, |_| Ok::<_, HttpProblem>(()))
+        });
+        return Ok(TrialsPage::of_first_rows(&run, limit)?);
+    }
+    slot.with(&run, |index| {
+        if keys.rev.is_some_and(|rev| rev > index.rev()) {
+            let problem = HttpProblem::invalid("the run has fewer rows than `rev`");
+            return Err(problem.with_help("read the first page again, without `rev`"));
+        }
+        let since = index.since_previous(&server.root, &manifest)?;
+        let live = run.live();
+        Ok(index.trials(&query, keys.rev, (offset, limit), Option::as_ref(&since), live.as_ref())?)
+    })
+}
+
+/// Parses a filter, and looks up its runs in the root by their names.
+pub(super) fn filter(server: &Server, text: Option<&str>) -> Result<Option<Filter>, HttpProblem> {
+    let Some(text) = text else { return Ok(None) };
+    let mut filter = Filter::parse(text)
+        .map_err(|problems| HttpProblem::invalid(&problems.render(false, COLUMNS)))?;
+    resolve_filter_in(&mut filter, &server.root)?;
+    Ok(Some(filter))
+}
+
+fn one(server: &Server, names: &TrialName, keys: &AttemptKeys) -> Result<TrialPage, HttpProblem> {
+    let run = server.run(&names.run)?;
+    let mut document = read(server, &run, names, keys.attempt)?;
+    document.read_history(&server.root, &run, &mut || {})?;
+    Ok(TrialPage::new(document))
+}
+
+/// Reads a trial, and shows this attempt.
+pub(super) fn read(
+    server: &Server,
+    run: &RunDir,
+    names: &TrialName,
+    attempt: Option<u32>,
+) -> Result<TrialDocument, HttpProblem> {
+    let trial = find(server, run, &names.trial)?;
+    let mut document = TrialDocument::read(&server.root, run, trial)?;
+    if let Some(attempt) = attempt {
+        let shown = document.show_attempt(&server.root, attempt);
+        shown.map_err(|problem| HttpProblem::not_found(&problem))?;
+    }
+    Ok(document)
+}
+
+/// Finds a trial by its id, its place in the plan, or a part of its id.
+fn find(server: &Server, run: &RunDir, name: &str) -> Result<TrialId, HttpProblem> {
+    if let Ok(trial) = TrialId::parse(name) {
+        return Ok(trial);
+    }
+    if let Ok(place) = name.parse() {
+        let planned = run.manifest()?.metadata.planned_trial_count;
+        let slot = server.indexes.of(run, planned);
+        let found = slot.with(run, |index| index.trial(place))?;
+        let problem = format!("run {} has no trial {place}: it plans {planned}", run.id());
+        return found.ok_or_else(|| HttpProblem::not_found(&problem));
+    }
+    let found = find_trial(run, name)?.only(run.id(), name);
+    found.map_err(|problem| HttpProblem::not_found(&problem))
+}
