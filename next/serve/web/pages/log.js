@@ -27,20 +27,22 @@ export function tail(path, redraw) {
 
   /** Reads a piece, and whether there may be more. */
   async function piece() {
-    const answer = await request(path, { headers: { range: `bytes=${bytes}-${bytes + CHUNK - 1}` } }).catch((caught) => {
-      // The end of the file.
+    // From the last byte on: browsers log an error for an answer without bytes.
+    const from = Math.max(0, bytes - 1);
+    const answer = await request(path, { headers: { range: `bytes=${from}-${from + CHUNK - 1}` } }).catch((caught) => {
+      // The file is empty, or was cut.
       if (caught instanceof Problem && caught.status === 416) return null;
       throw caught;
     });
     if (!answer) return false;
     const data = await answer.arrayBuffer();
     // A server that sends the whole file has sent the first bytes again.
-    const news = answer.status === 206 ? data : data.slice(bytes);
+    const news = data.slice(bytes - (answer.status === 206 ? from : 0));
     bytes += news.byteLength;
     const parts = (rest + decoder.decode(news, { stream: true })).split('\n');
     rest = parts.pop() ?? '';
     append(parts);
-    return news.byteLength === CHUNK;
+    return data.byteLength === CHUNK;
   }
 
   /** @param {string[]} texts */
