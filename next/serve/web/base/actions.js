@@ -53,11 +53,11 @@ async function act(run, name, owner, send) {
 /** @param {string} run @param {any} actions @param {string[]} names @param {Owner} owner */
 export function buttons(run, actions, names, owner) {
   return names.map((name) => {
-    const { allowed, reason } = actions?.[name] ?? {};
+    const { allowed } = actions[name];
     const [label, under, kind] = LABELS[name];
     const isBusy = underWay.get(run) === name;
-    if (!allowed && !isBusy && !reason) return null;
-    const props = { key: name, class: kind, disabled: !allowed || underWay.has(run), title: allowed ? null : reason };
+    if (!allowed && !isBusy) return null;
+    const props = { key: name, class: kind, disabled: underWay.has(run) };
     return button(isBusy ? under : label, () => start(run, name, owner), props);
   });
 }
@@ -71,7 +71,7 @@ function start(run, name, owner) {
   const body = name === 'rerun_failed' ? { rerun: 'failed' } : {};
   act(run, name, owner, async () => {
     const answer = await post(`${path}/${resume ? 'resume' : name}`, body);
-    return answer.queued ? el('p', { class: 'note' }, 'The request waits in the queue: ', el('a', { href: '/queue' }, 'show the queue')) : null;
+    return answer.queued ? el('p', { class: 'note' }, 'Waits in the ', el('a', { href: '/queue' }, 'queue'), '.') : null;
   }).catch((error) => {
     notes.set(run, problem(error));
     owner.redraw();
@@ -105,37 +105,38 @@ const QUESTIONS = {
 /** Shows the result of a dry run before outputs are judged again. @param {string} run @param {Owner} owner */
 function rescore(run, owner) {
   const path = `${runPath(run)}/rescore`;
-  /** @type {any} */
-  let preview = null;
+  let preview = /** @type {any} */ ({});
   let [isBusy, error] = [false, /** @type {any} */ (null)];
+  /** @type {() => void} */
+  let draw = () => {};
+  const failed = (/** @type {any} */ caught) => {
+    [isBusy, error] = [false, caught];
+    draw();
+  };
   openDialog('Re-evaluate the stored outputs', (close, redraw) => {
-    const failed = (/** @type {any} */ caught) => {
-      [isBusy, error] = [false, caught];
-      redraw();
-    };
-    if (!preview && !error) {
-      preview = {};
-      post(path, { dry_run: true }).then((document) => { preview = document; redraw(); }, failed);
-    }
+    draw = redraw;
     const go = () => {
       isBusy = true;
       redraw();
       act(run, 'rescore', owner, async () => {
         await post(path);
-        return el('p', { class: 'note' }, `${plural(preview.judged, 'output')} judged again: ${count(preview.changed)} changed.`);
+        return el('p', { class: 'note' }, `Re-evaluation of ${plural(preview.judged, 'output')} started.`);
       }).then(close, failed);
     };
-    const found = preview?.judged !== undefined;
-    const words = preview?.judged === 0 ? 'The expectations and graders are the same: nothing would change.'
-      : `${plural(preview?.judged ?? 0, 'output')} would be judged again, without calls of providers. ${plural(preview?.changed ?? 0, 'outcome')} would change.`;
-    const lines = (preview?.trials ?? []).slice(0, 20).map((/** @type {any} */ one) =>
-      el('li', null, el('code', null, one.trial), ` ${one.before ?? 'no result'} → ${one.after ?? 'unknown'}`));
+    const words = preview.judged === 0 ? 'The expectations and graders are the same: nothing would change.'
+      : preview.judged && `${plural(preview.judged, 'output')} would be judged again, without calls of providers. ${plural(preview.changed, 'outcome')} would change.`;
+    const lines = (preview.outcomes ?? []).map((/** @type {any} */ one) => el('li', null, `${count(one.trials)} × ${one.before} → ${one.after}`));
+    const calls = Object.entries(preview.graders ?? {}).map(([name, calls]) => el('li', null, `${plural(calls, 'call')} of the grader ${name}`));
     return [el('p', null, 'Expectations and graders of the current scenario file decide.'),
-      el('p', null, found ? words : error ? '' : 'Checking…'), el('ul', null, lines), error && problem(error),
+      el('p', null, words ?? (error ? '' : 'Checking…')), el('ul', null, lines, calls), error && problem(error),
       el('p', { class: 'buttons' },
-        preview?.judged > 0 && button(isBusy ? 'Re-evaluating…' : 'Re-evaluate', go, { class: 'primary', disabled: isBusy }),
+        preview.judged > 0 && button(isBusy ? 'Re-evaluating…' : 'Re-evaluate', go, { class: 'primary', disabled: isBusy }),
         button('Close', close))];
   });
+  post(path, { dry_run: true }).then((document) => {
+    preview = document;
+    draw();
+  }, failed);
 }
 
 /** Edits labels as lines of `key=value`. @param {string} run @param {Owner} owner */

@@ -119,8 +119,6 @@ function open(run, path, names) {
       send(run ? { name, run, data } : { name, data });
       // The server ends such a stream, and the browser would open it again.
       if (run && name === 'finished') stream.close();
-      // A run that had ended continues.
-      if (!run && name === 'run' && data.status === 'running') want('', null);
     });
   }
   if (run) return;

@@ -14,7 +14,7 @@ export function problem(error) {
     el('li', null, el('code', null, position(one)), ' ', one.message, one.help ? el('p', { class: 'quiet' }, one.help) : null));
   const runs = (document.candidates ?? []).map((/** @type {string} */ run) => el('li', null, link(runPath(run), run)));
   return el('div', { class: 'note bad', role: 'alert' }, el('strong', null, document.title ?? 'Error'),
-    el('p', null, document.detail), document.help ? el('p', { class: 'quiet' }, document.help) : null,
+    el(document.detail?.includes('\n') ? 'pre' : 'p', null, document.detail), document.help ? el('p', { class: 'quiet' }, document.help) : null,
     places.length + runs.length ? el('ul', null, places, runs) : null);
 }
 

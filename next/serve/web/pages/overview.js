@@ -54,10 +54,11 @@ function previous({ document, run }) {
 
 /** @param {import('./run.js').RunView} view @param {any} failures */
 function failed({ run }, failures) {
-  if (!failures?.groups.length) return null;
+  if (!failures || !(failures.groups.length || failures.flaky || failures.retries)) return null;
   const isNew = (/** @type {any} */ group) => Number(/new/.test(group.change ?? ''));
   const groups = [...failures.groups].sort((left, right) => isNew(right) - isNew(left));
-  return el('section', null, el('h2', null, `Failures`, el('small', null, plural(failures.trials, 'trial'))),
+  const title = failures.trials > 0 ? 'Failures' : 'Notable trials';
+  return el('section', null, el('h2', null, title, el('small', null, failures.trials > 0 && plural(failures.trials, 'trial'))),
     el('ul', { class: 'groups' }, groups.map((group) => {
       const rest = group.trials - group.first.length;
       return el('li', null, el('p', null, outcome(group.outcome, count(group.trials)), ' ',
@@ -66,7 +67,8 @@ function failed({ run }, failures) {
         rest > 0 ? el('a', { href: `${runPath(run)}${query({ filter: `outcome(${group.outcome})` })}` }, `and ${count(rest)} more`) : null));
     })),
     failures.left_out > 0 ? el('p', { class: 'quiet' }, `${plural(failures.left_out, 'trial')} with other reasons are in the list below.`) : null,
-    failures.flaky ? el('p', null, outcome('flaky', `${count(failures.flaky.trials)} flaky: `), failures.flaky.first.map((/** @type {string} */ trial) => [link(trialPath(run, trial), trial), ' '])) : null);
+    failures.flaky ? el('p', null, outcome('flaky'), ' ', link(`${runPath(run)}${query({ filter: 'flaky()' })}`, failures.flaky)) : null,
+    failures.retries > 0 ? el('p', { class: 'quiet' }, `${plural(failures.retries, 'trial')} ${failures.retries === 1 ? 'waits' : 'wait'} for a retry: `, failures.retried.join('; ')) : null);
 }
 
 /** The attempts in flight, with their last line of output, and trials that wait. @param {string} run @param {any} live */
@@ -74,7 +76,7 @@ function activity(run, live) {
   const waits = live?.waiting ?? [];
   const attempts = live?.in_flight ?? [];
   const step = (/** @type {any} */ one) => one.what ?? one.phase ?? 'starting';
-  const last = (/** @type {any} */ one) => one.output?.trimEnd().split('\n').at(-1) ?? '';
+  const last = (/** @type {any} */ one) => one.output?.text.trimEnd().split('\n').at(-1) ?? '';
   const reasons = /** @type {Record<string, string>} */ ({ retry: 'waits for its retry', 'rate-limit': 'waits for its rate limit' });
   const rows = attempts.slice(0, MAX_ATTEMPTS).map((/** @type {any} */ one) => el('li', { key: `${one.trial} ${one.attempt} ${one.grader ?? ''}` },
     link(trialPath(run, one.trial), one.trial), el('span', null, one.attempt > 1 ? `attempt ${one.attempt} · ` : '', one.grader ? `grader ${one.grader} · ` : '', step(one)),
@@ -93,31 +95,33 @@ function activity(run, live) {
 
 /** Results by provider and grader. @param {any} document */
 function providers({ providers, graders = [] }) {
-  const hasScore = [...providers, ...graders].some((one) => one.score !== null && one.score !== undefined);
+  const all = [...providers, ...graders];
+  const hasScore = all.some((one) => one.score !== null && one.score !== undefined);
+  const hasMetrics = all.some((one) => one.metrics);
   const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, one.provider ?? one.grader),
     el('td', null, parts(one).map(([key, phrase]) => [el('span', { class: key }, phrase), ' '])),
     el('td', { class: 'n' }, one.pass_rate ? `${(100 * one.pass_rate.rate).toFixed(1)} %` : ''),
     hasScore ? el('td', { class: 'n' }, one.score === null || one.score === undefined ? '' : number(one.score)) : null,
     el('td', { class: 'n' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
-    el('td', null, (one.metrics ?? []).map((/** @type {any} */ metric) => el('div', { class: 'metric' }, `${metric.name} ${number(metric.value)}${metric.unit && metric.unit !== '1' && metric.unit !== metric.name ? ` ${metric.unit}` : ''}`))));
-  const heads = ['Provider', 'Results', 'Pass rate', ...(hasScore ? ['Score'] : []), 'p50 · p95 · max', 'Metrics'];
+    hasMetrics && el('td', null, (one.metrics ?? []).map((/** @type {any} */ metric) => el('div', { class: 'metric' }, `${metric.name} ${number(metric.value)}${metric.unit && metric.unit !== '1' && metric.unit !== metric.name ? ` ${metric.unit}` : ''}`))));
+  const heads = ['Provider', 'Results', 'Pass rate', ...(hasScore ? ['Score'] : []), 'p50 · p95 · max', ...(hasMetrics ? ['Metrics'] : [])];
   return el('section', null, el('h2', null, 'Providers'), el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Providers' }, el('table', null,
     el('thead', null, el('tr', null, heads.map((name) => el('th', { scope: 'col' }, name)))),
-    el('tbody', null, providers.map(row), graders.map(row)))));
+    el('tbody', null, all.map(row)))));
 }
 
 /** @param {any} summary */
 function charts(summary) {
   if (!summary) return null;
-  const { durations, over_time: over } = summary;
-  const edges = durations.edges_ms;
+  const { durations, edges_ms: edges, start, step_ms: ms, bins } = summary;
+  if (!durations.length) return null;
   const range = (/** @type {number} */ index) => `${duration(edges[index])} to ${duration(edges[index + 1])}`;
   const ends = /** @type {[string, string]} */ ([duration(edges[0]), duration(edges.at(-1))]);
-  const step = (/** @type {number} */ index) => duration(index * over.step_ms);
+  const step = (/** @type {number} */ index) => duration(index * ms);
   const words = (/** @type {any} */ bin) => parts(bin).map(([, phrase]) => phrase).join(', ');
   return el('section', null, el('h2', null, 'Durations'),
-    durations.providers.map((/** @type {any} */ one) => [el('h3', null, one.provider),
+    durations.map((/** @type {any} */ one) => [el('h3', null, one.provider),
       histogram(`Durations of ${one.provider}, ${plural(one.counts.length, 'column')}`, one.counts, (index) => `${range(index)}: ${plural(one.counts[index], 'trial')}`, ends)]),
-    over.bins.length > 1 ? [el('h3', null, 'Outcomes over time'), outcomes('Outcomes over time', over.bins,
-      (index) => `after ${step(index)}: ${words(over.bins[index])}`, [time(over.start, 'clock'), step(over.bins.length)])] : null);
+    bins.length > 1 ? [el('h3', null, 'Outcomes over time'), outcomes('Outcomes over time', bins,
+      (index) => `after ${step(index)}: ${words(bins[index])}`, [time(start, 'clock'), step(bins.length)])] : null);
 }

@@ -44,12 +44,17 @@ export async function open({ place, address, names, kept }) {
   async function reload() {
     try {
       view.document = await get(runPath(run));
-      if (view.document.run.status !== 'running') view.progress = null;
+      watch();
     } catch (error) {
       // Without a connection the page stays as it is.
       isGone ||= /** @type {any} */ (error).status === 404;
     }
     view.redraw();
+  }
+  function watch() {
+    const isRunning = view.document.run.status === 'running';
+    if (!isRunning) view.progress = null;
+    follow(isRunning ? run : null);
   }
   const refresh = paced(1000, reload);
   const owner = { redraw: view.redraw, reload, gone: () => go('/runs') };
@@ -65,7 +70,9 @@ export async function open({ place, address, names, kept }) {
   function heading() {
     const { run: head, actions, since_previous: previous } = view.document;
     const counts = { ...head.counts, ...view.progress?.counts };
-    const main = buttons(run, actions, ['stop', 'pause', 'unpause', 'resume', 'rerun_failed', 'cancel'], owner);
+    // `rerun_failed` covers errors, which are all that a resume of a completed run would run.
+    const resume = head.state === 'failed' ? [] : ['resume'];
+    const main = buttons(run, actions, ['stop', 'pause', 'unpause', ...resume, 'rerun_failed', 'cancel'], owner);
     const rest = buttons(run, actions, ['rescore', 'label', 'pin', 'unpin', 'delete'], owner);
     const labels = Object.entries(head.labels ?? {}).map(([key, value]) => link(`/runs${query({ label: `${key}=${value}` })}`, `${key}=${value}`));
     for (const label of labels) label.props.class = 'label';
@@ -82,7 +89,7 @@ export async function open({ place, address, names, kept }) {
   }
 
   draw();
-  follow(run);
+  watch();
   return {
     title: () => `${titleSign(view)} ${view.document.run.scenario} ${view.document.run.short}`,
     draw: view.redraw,

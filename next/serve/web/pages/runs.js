@@ -97,7 +97,7 @@ export async function open({ place, address, kept, server }) {
       cell('trials', bar(run.counts), el('small', null, trials(run))),
       cell('started', time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
       cell('took', run.status === 'running' ? duration(since(run.started_at)) : duration(run.worked_ms)),
-      cell('tools', buttons(run.run, run.actions, ['stop', 'resume'], owner)),
+      cell('tools', buttons(run.run, run.actions, run.state === 'failed' ? [] : ['stop', 'resume'], owner)),
     ];
   }
 

@@ -2,7 +2,7 @@
 // The list of a run's trials. Filter and order are in the address. All pages of the list are of one revision of the results, so
 // that no trial is skipped or shown twice while the run writes.
 
-import { get, query, runPath, trialPath } from '../base/api.js';
+import { Problem, get, query, runPath, trialPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { PAGE, Pages, Rows, cell, head } from '../base/rows.js';
@@ -54,18 +54,15 @@ export function trials(view, address, kept) {
     const [test, provider] = split(item.trial);
     const name = link(trialPath(view.run, item.trial), el('span', { class: 'test' }, test), el('span', { class: 'provider' }, provider));
     Object.assign(name.props, { tabindex: -1, title: item.trial });
-    const word = item.outcome ?? (running(item.trial) ? 'running' : 'planned');
+    const word = item.is_running ? 'running' : item.outcome ?? 'planned';
     return [
-      cell('outcome', outcome(item.flaky ? 'flaky' : word), item.change === 'new' ? el('span', { class: 'badge new' }, 'new') : null),
+      cell('outcome', outcome(item.flaky && !item.is_running ? 'flaky' : word), /regressed|new/.test(item.change) && /failed|error|timeout/.test(item.outcome) ? el('span', { class: 'badge new' }, 'new') : null),
       cell('trial', name),
-      cell('reason', el('span', { title: item.headline }, item.attempt > 1 ? `attempt ${item.attempt}${item.headline && ' · '}` : '', item.headline)),
+      cell('reason', el('span', { title: item.headline }, item.attempt > 1 ? `attempt ${item.attempt}${item.headline ? ' · ' : ''}` : '', item.headline)),
       cell('score n', item.score === null || item.score === undefined ? '' : number(item.score)),
       cell('took n', duration(item.duration_ms)),
     ];
   }
-
-  const running = (/** @type {string} */ trial) =>
-    view.progress?.live?.in_flight?.some((/** @type {any} */ one) => one.trial === trial) ?? false;
 
   /** @param {Record<string, string>} change */
   const to = (change) => `${runPath(view.run)}${query({ ...keys, ...change })}`;
@@ -75,10 +72,13 @@ export function trials(view, address, kept) {
     const mine = ++turn;
     const { filter } = keys;
     try {
+      if (!isClosed(filter)) throw new Problem(400, { title: 'Incomplete filter', detail: 'A parenthesis or quote is not closed.' });
       const answer = await get(path({ offset: 0, limit: PAGE }));
       if (mine !== turn) return;
       [list, error] = [{ ...answer, filter }, null];
-      pages.reset(answer.total, answer.trials);
+      // Until the server has read the results, it sends the first ones alone.
+      pages.reset(answer.is_partial ? answer.trials.length : answer.total, answer.trials);
+      if (answer.is_partial) setTimeout(() => mine === turn && void load(), 300);
     } catch (caught) {
       if (mine !== turn) return;
       error = caught;
@@ -109,7 +109,7 @@ export function trials(view, address, kept) {
 
   return {
     content: () => el('section', { class: 'trials' },
-      el('h2', null, 'Trials', list && el('small', null, list.filter ? `${count(list.total)} of ${plural(list.of, 'trial')} match` : plural(list.of, 'trial'))),
+      el('h2', null, 'Trials', list && el('small', null, list.filter ? `${count(list.total)} of ${plural(list.of, 'trial')} match` : plural(list.of, 'trial')), list?.is_cut ? el('small', null, 'The search took too long and is not complete.') : null),
       el('div', { class: 'filters' },
         el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(([words, filter]) =>
           el('button', { type: 'button', class: 'chip', 'aria-pressed': String(keys.filter === filter), onclick: () => go(to({ filter })) }, words))),
@@ -132,6 +132,12 @@ export function trials(view, address, kept) {
     place: () => rows.place,
     close: () => rows.close(),
   };
+}
+
+/** Returns whether each parenthesis and quote has its end. A filter that is being typed may lack it. @param {string} filter */
+function isClosed(filter) {
+  const rest = filter.replace(/"(?:[^"\\]|\\.)*"/g, '');
+  return !rest.includes('"') && rest.split('(').length <= rest.split(')').length;
 }
 
 /** Splits the id of a trial: test, and provider with repeat. @param {string} trial */
