@@ -42,6 +42,7 @@ static FILES: &[(&str, &[u8])] = &files! {
     "pages/overview.js"
     "pages/run.js"
     "pages/runs.js"
+    "pages/tables.js"
     "pages/trials.js"
 };
 

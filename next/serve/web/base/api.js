@@ -38,12 +38,13 @@ export async function request(path, options) {
 }
 
 /**
- * Parses JSON. An integer that a JavaScript number cannot hold, such as a seed, becomes its text.
+ * Parses JSON. An integer that a JavaScript number cannot hold, such as a seed, becomes its text, and so does each number with the
+ * key `value`, because it is a test's or a provider's.
  * @param {string} text @returns {any}
  */
 export function parse(text) {
-  const exact = (/** @type {string} */ _key, /** @type {any} */ value, /** @type {any} */ context) =>
-    Number.isInteger(value) && !Number.isSafeInteger(value) ? context?.source ?? value : value;
+  const exact = (/** @type {string} */ key, /** @type {any} */ value, /** @type {any} */ context) =>
+    typeof value === 'number' && (key === 'value' || (Number.isInteger(value) && !Number.isSafeInteger(value))) ? context?.source ?? value : value;
   return JSON.parse(text, /** @type {any} */ (exact));
 }
 

@@ -14,6 +14,12 @@ export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value
 export const number = (value) =>
   Math.abs(value) >= 1e5 && Math.abs(value) < 1e15 ? count(Math.round(value)) : String(Number(value.toPrecision(6)));
 
+/** Formats a share. One below 1 is not rounded to 100 %, and one above 0 not to 0 %. @param {number} share */
+export function percent(share) {
+  const tenths = Math.round(1000 * share);
+  return `${((share > 0 && share < 1 ? Math.min(Math.max(tenths, 1), 999) : tenths) / 10).toFixed(1)} %`;
+}
+
 /** @param {number | null | undefined} ms */
 export function duration(ms) {
   if (ms === null || ms === undefined) return '';

@@ -5,7 +5,8 @@ import { get, now, query, runPath, trialPath } from '../base/api.js';
 import { histogram, outcomes } from '../base/chart.js';
 import { problem } from '../base/problem.js';
 import { el, link, paced } from '../base/ui.js';
-import { count, duration, number, outcome, parts, plural, since, time } from '../base/words.js';
+import { count, duration, outcome, parts, plural, since, time } from '../base/words.js';
+import { denials, tables } from './tables.js';
 import { trials } from './trials.js';
 
 /** Attempts in flight that are listed. */
@@ -30,9 +31,9 @@ export function overview(view, address, kept) {
   return {
     ...list,
     ready: Promise.all([first, list.ready]).then(() => new Promise((resolve) => setTimeout(resolve, 50))),
-    content: () => [error && problem(error), previous(view), failed(view, failures),
+    content: () => [error && problem(error), previous(view), denials(view.document), failed(view, failures),
       view.document.run.status === 'running' ? activity(view.run, live) : null,
-      list.content(), el('div', { class: 'columns' }, providers(view.document), charts(summary))],
+      list.content(), el('div', { class: 'columns' }, tables(view.document), charts(summary))],
     live(event) {
       if (event.name === 'progress') live = event.data.live ?? live;
       read();
@@ -91,23 +92,6 @@ function activity(run, live) {
   return el('section', null, el('h2', null, 'Running', el('small', null, live ? [plural(attempts.length, 'attempt'), live.waits_for_memory ? 'more wait for memory' : ''].filter(Boolean).join(', ') : '')),
     compiling.length + rows.length + waiting.length ? el('ul', { class: 'activity' }, compiling, rows, waiting) : el('p', { class: 'quiet' }, nothing),
     hidden ? el('p', { class: 'quiet' }, `and ${count(hidden)} more`) : null);
-}
-
-/** Results by provider and grader. @param {any} document */
-function providers({ providers, graders = [] }) {
-  const all = [...providers, ...graders];
-  const hasScore = all.some((one) => one.score !== null && one.score !== undefined);
-  const hasMetrics = all.some((one) => one.metrics);
-  const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, one.provider ?? one.grader),
-    el('td', null, parts(one).map(([key, phrase]) => [el('span', { class: key }, phrase), ' '])),
-    el('td', { class: 'n' }, one.pass_rate ? `${(100 * one.pass_rate.rate).toFixed(1)} %` : ''),
-    hasScore ? el('td', { class: 'n' }, one.score === null || one.score === undefined ? '' : number(one.score)) : null,
-    el('td', { class: 'n' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
-    hasMetrics && el('td', null, (one.metrics ?? []).map((/** @type {any} */ metric) => el('div', { class: 'metric' }, `${metric.name} ${number(metric.value)}${metric.unit && metric.unit !== '1' && metric.unit !== metric.name ? ` ${metric.unit}` : ''}`))));
-  const heads = ['Provider', 'Results', 'Pass rate', ...(hasScore ? ['Score'] : []), 'p50 · p95 · max', ...(hasMetrics ? ['Metrics'] : [])];
-  return el('section', null, el('h2', null, 'Providers'), el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Providers' }, el('table', null,
-    el('thead', null, el('tr', null, heads.map((name) => el('th', { scope: 'col' }, name)))),
-    el('tbody', null, all.map(row)))));
 }
 
 /** @param {any} summary */

@@ -1,0 +1,47 @@
+// @ts-check
+// Sums of a run: by provider and grader, by `meta`, and denied access.
+
+import { el } from '../base/ui.js';
+import { duration, number, parts, percent, plural } from '../base/words.js';
+
+/** Results by provider, grader and `meta`. @param {any} document */
+export function tables({ meta = [], ...document }) {
+  return el('section', null, el('h2', null, 'Providers'), providers(document), meta.map((/** @type {any} */ one) => [
+    el('h2', null, `Results by ${one.key}`),
+    table([one.key, 'Results'], one.values.map((/** @type {any} */ value) => el('tr', null, el('th', { scope: 'row' }, String(value.value)), results(value))))]));
+}
+
+/** @param {any} counts */
+const results = (counts) => el('td', null, parts(counts).map(([key, phrase]) => [el('span', { class: key }, phrase), ' ']));
+
+/** @param {string[]} heads @param {import('../base/ui.js').Child} rows */
+const table = (heads, rows) => el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': heads[0] }, el('table', null,
+  el('thead', null, el('tr', null, heads.map((name) => el('th', { scope: 'col' }, name)))), el('tbody', null, rows)));
+
+/** @param {any} document */
+function providers({ providers, graders = [] }) {
+  const all = [...providers, ...graders];
+  const hasScore = all.some((one) => one.score !== null && one.score !== undefined);
+  const hasMetrics = all.some((one) => one.metrics);
+  const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, one.provider ?? one.grader),
+    results(one),
+    el('td', { class: 'n' }, one.pass_rate && percent(one.pass_rate.rate)),
+    hasScore ? el('td', { class: 'n' }, one.score === null || one.score === undefined ? '' : number(one.score)) : null,
+    el('td', { class: 'n' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
+    hasMetrics && el('td', null, (one.metrics ?? []).map(metric)));
+  const heads = ['Provider', 'Results', 'Pass rate', ...(hasScore ? ['Score'] : []), 'p50 · p95 · max', ...(hasMetrics ? ['Metrics'] : [])];
+  return table(heads, all.map(row));
+}
+
+/** @param {any} metric */
+function metric({ name, value, unit }) {
+  const hasUnit = unit && unit !== '1' && unit !== name;
+  return el('div', { class: 'metric' }, `${name} ${number(Number(value))}${hasUnit ? ` ${unit}` : ''}`);
+}
+
+/** Access that guests tried without a grant, with the lines that would grant it. @param {any} document */
+export function denials({ denials }) {
+  const rows = Object.entries(denials).flatMap(([name, all]) => all.map((/** @type {any} */ one) => el('li', null,
+    `\`${name}\` was denied ${one.what} in ${plural(one.count, 'attempt')}.`, one.grant ? [' To grant it: ', el('code', null, one.grant)] : null)));
+  return rows.length ? el('ul', { class: 'note' }, rows) : null;
+}
