@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::guard::Guard;
-use crate::link_socket;
+use crate::{duties, link_socket};
 use crate::listener::{Listen, Listener};
 use crate::server::{ServeError, ServeSettings, Server};
 use crate::token::Token;
@@ -49,15 +49,18 @@ impl BoundServer {
         self.server.settings.is_read_only
     }
 
-    /// Answers requests for as long as the process lives.
+    /// Answers requests, and looks after the root, for as long as the process lives. `print` gets problems of the latter.
     ///
     /// # Errors
     ///
     /// The runtime cannot start.
-    pub fn run(self) -> Result<Infallible, ServeError> {
+    pub fn run(self, print: fn(&str)) -> Result<Infallible, ServeError> {
         let failed = |error| ServeError(format!("cannot answer requests: {error}"));
         let server = Arc::clone(&self.server);
         link_socket::listen(&self.server.settings.root, move || server.access.link());
+        if !self.is_read_only() {
+            duties::start(&self.server.root, print);
+        }
         // Calls that read files have threads of their own.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let serving = self.listener.serve(Guard::new(self.server));

@@ -9,6 +9,8 @@ mod api;
 mod body;
 mod bound;
 mod connections;
+mod duties;
+mod events;
 mod guard;
 mod indexes;
 mod link_socket;

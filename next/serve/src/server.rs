@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::api::HttpProblem;
+use crate::events::{EventStreams, FollowedRuns, RootWatch};
 use crate::indexes::Indexes;
 use crate::listener::Listen;
 use crate::token::Token;
@@ -42,6 +43,9 @@ pub(crate) struct Server {
     pub(crate) access: Access,
     pub(crate) readers: Semaphore,
     pub(crate) indexes: Indexes,
+    pub(crate) streams: EventStreams,
+    pub(crate) followed: FollowedRuns,
+    pub(crate) watch: RootWatch,
 }
 
 impl Server {
@@ -56,7 +60,16 @@ impl Server {
         let open = if is_read_only { ResultsRoot::existing } else { ResultsRoot::open };
         let root = open(&settings.root)?;
         let access = Access::new(port, settings.hosts.clone(), token, is_read_only);
-        Ok(Self { root, settings, access, readers: Semaphore::new(MAX_READERS), indexes: Indexes::default() })
+        Ok(Self {
+            watch: RootWatch::new(root.clone(), is_read_only),
+            root,
+            settings,
+            access,
+            readers: Semaphore::new(MAX_READERS),
+            indexes: Indexes::default(),
+            streams: EventStreams::default(),
+            followed: FollowedRuns::default(),
+        })
     }
 
     /// Finds the run with this id, with this unique part of an id, or the newest one as `latest`. Paths are no names here.

@@ -13,7 +13,7 @@ use runner_record::ResultsRoot;
 use runner_serve::{BoundServer, Listen, ServeError, ServeSettings, links};
 
 use crate::args::RootArgs;
-use crate::text::{CommandError, Out};
+use crate::text::{CommandError, Out, style};
 
 /// Time in which a browser must read the file of `--open`.
 const OPEN_TIME: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long)]
     open: bool,
     /// Print a login link of the running server of this root
-    #[arg(long, exclusive = true)]
+    #[arg(long, conflicts_with_all = ["scenarios", "read_only", "token_file", "allow_host", "open"])]
     link: bool,
     #[command(flatten)]
     root: RootArgs,
@@ -62,7 +62,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let settings = settings.keys.serve;
     let in_root = settings.scenarios.iter().map(|folder| path.join(folder));
     let server = BoundServer::bind(ServeSettings {
-        scenarios: if args.scenarios.is_empty() { in_root.collect() } else { args.scenarios.clone() },
+        scenarios: if args.scenarios.is_empty() {
+            in_root.collect()
+        } else {
+            args.scenarios.clone()
+        },
         listen: args.listen.clone(),
         is_read_only: args.read_only || settings.read_only,
         hosts: args.allow_host.clone(),
@@ -87,7 +91,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     {
         out.warn(&format!("cannot open a browser: {error}; open the link yourself"));
     }
-    match server.run()? {}
+    match server.run(print_problem)? {}
+}
+
+/// Prints a problem of the server's regular work.
+fn print_problem(problem: &str) {
+    // Without a terminal or log, there is no place to report it.
+    let _ = writeln!(anstream::stderr(), "{} {}", style::warning("warning:"), visible_line(problem));
 }
 
 fn print_links(args: &Args, out: &Out) -> Result<Exit, CommandError> {

@@ -2,6 +2,7 @@
 
 mod documents;
 mod files;
+mod events;
 mod login;
 mod openapi;
 mod problem;
@@ -23,7 +24,7 @@ pub(crate) const BASE: &str = "/api/v1";
 
 /// Returns all calls.
 fn routes() -> Vec<Route> {
-    [login::routes(), runs::routes(), trials::routes(), documents::routes(), files::routes()].into_iter().flatten().collect()
+    [login::routes(), events::routes(), runs::routes(), trials::routes(), documents::routes(), files::routes()].into_iter().flatten().collect()
 }
 
 /// Returns the router of the API.

@@ -1,0 +1,86 @@
+//! Events of a run, and of the results root.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::runs::RunName;
+use super::{HttpProblem, Route};
+use crate::events::{Place, RunCursor, follow_run};
+use crate::server::Server;
+
+const MEDIA_TYPE: &str = "text/event-stream";
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::bytes("/events", "Changes of all runs and of the queue", MEDIA_TYPE, root)
+            .refusing(&[503]),
+        Route::bytes("/runs/{run}/events", "Progress of a run", MEDIA_TYPE, run).refusing(&[503]),
+    ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RootKeys {
+    /// Id of the last event that was received, if the header `Last-Event-ID` is absent.
+    after: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RunKeys {
+    /// Id of the last event that was received, if the header `Last-Event-ID` is absent.
+    after: Option<String>,
+    /// With `full`, each row is an event, too.
+    rows: Option<RowEvents>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum RowEvents {
+    Full,
+}
+
+/// Returns the id of the last event that the client has. A browser that connects again repeats the first address.
+fn last_id(headers: &HeaderMap, after: Option<&String>) -> Option<String> {
+    let header = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    header.map(str::to_owned).or_else(|| after.cloned()).filter(|id| !id.is_empty())
+}
+
+fn root(
+    server: &Arc<Server>,
+    _: &(),
+    keys: &RootKeys,
+    headers: &HeaderMap,
+) -> Result<Response, HttpProblem> {
+    let place = last_id(headers, keys.after.as_ref()).map_or(Place::Now, Place::After);
+    let watch = server.watch.clone();
+    let stream = server.streams.start(move |stream| watch.follow(place, stream));
+    stream.ok_or_else(too_many)
+}
+
+fn run(
+    server: &Arc<Server>,
+    name: &RunName,
+    keys: &RunKeys,
+    headers: &HeaderMap,
+) -> Result<Response, HttpProblem> {
+    let run = server.run(&name.run)?;
+    let after = last_id(headers, keys.after.as_ref()).unwrap_or_else(|| "0".into());
+    let after = after.parse().map_err(|_| {
+        HttpProblem::invalid("`after` is not the id of an event of a run, which is a number")
+    })?;
+    let cursor = RunCursor { after, sends_rows: keys.rows.is_some() };
+    let looks = server.followed.follow(&run);
+    let stream = server.streams.start(move |stream| follow_run(run, cursor, looks, stream));
+    stream.ok_or_else(too_many)
+}
+
+fn too_many() -> HttpProblem {
+    let (status, detail) = (StatusCode::SERVICE_UNAVAILABLE, "too many event streams are open");
+    HttpProblem::new(status, "/problems/busy-server", "too many streams", detail)
+        .with_help("close another page of this server, or try again later")
+}

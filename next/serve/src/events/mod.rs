@@ -1,0 +1,13 @@
+//! Server-sent events: the progress of a run, and the changes of all runs.
+//!
+//! Nothing is kept for a client. An event's id is a cursor into the files, so a client that comes back, also to another server,
+//! misses nothing. However many clients follow a run, one thread looks at it.
+
+mod root;
+mod rows;
+mod run;
+mod stream;
+
+pub(crate) use self::root::{Place, RootWatch};
+pub(crate) use self::run::{FollowedRuns, RunCursor, follow_run};
+pub(crate) use self::stream::EventStreams;

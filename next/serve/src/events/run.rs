@@ -1,0 +1,245 @@
+//! [`FollowedRuns`]: the runs that clients follow, each with one thread that looks at it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::thread;
+
+use bytes::Bytes;
+use runner_model::status::RunVerdict;
+use runner_model::{Reason, RunStatus};
+use runner_record::{Live, ReadLine, RecordError, RowsFile, RunCounts, RunDir};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::rows;
+use super::stream::{Closed, EventStream, event};
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Shortest time between two events `progress`.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// Time that the rate is an average of.
+const RATE_TIME: Duration = Duration::from_secs(10);
+const MIN_RATE_TIME: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+pub(crate) struct FollowedRuns(Arc<Mutex<Senders>>);
+
+/// The looks at each run, by its id.
+type Senders = HashMap<String, Looks>;
+type Looks = watch::Sender<Option<Arc<RunLook>>>;
+
+/// The state of a run.
+#[derive(PartialEq)]
+pub(crate) struct RunLook {
+    /// The byte after the last whole line of the rows.
+    end: u64,
+    /// The event `progress`, without its id. All clients share its bytes.
+    progress: Bytes,
+    /// The last event, without its id.
+    last: Option<Bytes>,
+}
+
+/// Data of the event `progress`.
+#[derive(Serialize)]
+struct Progress<'a> {
+    /// Number of rows.
+    rev: u64,
+    counts: RunCounts,
+    /// Results per second. `None` before the first second, and of a run that is not running.
+    rate: Option<f64>,
+    live: Option<&'a Live>,
+}
+
+/// Data of the event `finished`.
+#[derive(Serialize)]
+struct Finished<'a> {
+    run: &'a str,
+    status: RunStatus,
+    reason: Option<Reason>,
+    verdict: RunVerdict,
+}
+
+impl FollowedRuns {
+    /// Returns the looks at a run, from its next one on.
+    pub fn follow(&self, run: &RunDir) -> watch::Receiver<Option<Arc<RunLook>>> {
+        let mut senders = lock(&self.0);
+        if let Some(sender) = senders.get(run.id()) {
+            return sender.subscribe();
+        }
+        let (sender, receiver) = watch::channel(None);
+        senders.insert(run.id().to_owned(), sender.clone());
+        let (all, run) = (Arc::clone(&self.0), run.clone());
+        // Without a thread, the stream only sends comments.
+        let _ = thread::Builder::new().name("follow".into()).spawn(move || look(&run, &sender, &all));
+        receiver
+    }
+}
+
+fn lock(senders: &Mutex<Senders>) -> MutexGuard<'_, Senders> {
+    senders.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks at a run for as long as a client follows it.
+fn look(run: &RunDir, looks: &Looks, all: &Mutex<Senders>) {
+    let mut reader = RunReader::new(run.clone());
+    loop {
+        let start = Instant::now();
+        // A failure such as too many open files may pass.
+        if let Some(look) = reader.look() {
+            looks.send_if_modified(|known| {
+                let is_new = known.as_deref() != Some(&look);
+                if is_new {
+                    *known = Some(Arc::new(look));
+                }
+                is_new
+            });
+        }
+        thread::sleep(LOOK_INTERVAL.max(start.elapsed()));
+        let mut senders = lock(all);
+        if looks.receiver_count() == 0 {
+            senders.remove(run.id());
+            return;
+        }
+    }
+}
+
+struct RunReader {
+    run: RunDir,
+    file: Option<RowsFile>,
+    end: u64,
+    rev: u64,
+    /// Numbers of results within [`RATE_TIME`].
+    recent: VecDeque<(Instant, u64)>,
+}
+
+impl RunReader {
+    fn new(run: RunDir) -> Self {
+        Self { run, file: None, end: 0, rev: 0, recent: VecDeque::new() }
+    }
+
+    /// Returns the state of the run. `None` if it cannot be read now.
+    fn look(&mut self) -> Option<RunLook> {
+        match self.read() {
+            Ok(look) => Some(look),
+            Err(RecordError::Removed { .. } | RecordError::Unknown { .. }) => {
+                let last = event("gone", None, &json!({ "run": self.run.id() }));
+                Some(RunLook { end: self.end, progress: Bytes::new(), last: Some(last) })
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn read(&mut self) -> Result<RunLook, RecordError> {
+        // The status is read first: everything that was written before the end is then read below.
+        let manifest = self.run.truth()?;
+        let file = self.run.rows_file()?;
+        self.add_rows(file)?;
+        let has_ended = manifest.status.is_terminal();
+        let live = if has_ended { None } else { self.run.live() };
+        let counts = RunCounts::from(&manifest);
+        let rate = if has_ended { None } else { self.rate(counts.done.done()) };
+        let progress = Progress { rev: self.rev, counts, rate, live: live.as_ref() };
+        let last = has_ended.then(|| {
+            let (run, verdict) = (manifest.id.as_str(), manifest.verdict);
+            let (status, reason) = (manifest.status, manifest.reason);
+            event("finished", None, &Finished { run, status, reason, verdict })
+        });
+        Ok(RunLook { end: self.end, progress: event("progress", None, &progress), last })
+    }
+
+    fn add_rows(&mut self, file: Option<RowsFile>) -> Result<(), RecordError> {
+        if file == self.file {
+            return Ok(());
+        }
+        let is_same = |(old, new): (RowsFile, RowsFile)| old.inode == new.inode && old.length <= new.length;
+        if self.file.is_some() && !self.file.zip(file).is_some_and(is_same) {
+            (self.end, self.rev) = (0, 0);
+        }
+        let rev = &mut self.rev;
+        self.end = self.run.rows_from(self.end, &mut |_, line| {
+            *rev += u64::from(matches!(line, ReadLine::Row(..)));
+        })?;
+        self.file = file;
+        Ok(())
+    }
+
+    fn rate(&mut self, done: u64) -> Option<f64> {
+        let now = Instant::now();
+        self.recent.retain(|(at, _)| now.duration_since(*at) <= RATE_TIME);
+        self.recent.push_back((now, done));
+        let (start, before) = *self.recent.front()?;
+        let time = now.duration_since(start);
+        let rate = done.saturating_sub(before) as f64 / time.as_secs_f64();
+        (time >= MIN_RATE_TIME).then_some((rate * 10.0).round() / 10.0)
+    }
+}
+
+/// The place in a run's rows from which a client follows it.
+pub(crate) struct RunCursor {
+    /// The byte after the last row that the client has.
+    pub after: u64,
+    /// Each row is an event, too.
+    pub sends_rows: bool,
+}
+
+/// Writes the events of a run until it has ended.
+pub(crate) async fn follow_run(
+    run: RunDir,
+    mut cursor: RunCursor,
+    mut looks: watch::Receiver<Option<Arc<RunLook>>>,
+    stream: EventStream,
+) -> Result<(), Closed> {
+    let reset = || event("reset", Some("0"), &json!({ "run": run.id() }));
+    if !rows::is_end(&run, cursor.after) {
+        cursor.after = 0;
+        stream.send(reset()).await?;
+    }
+    loop {
+        let look = looks.borrow_and_update().clone();
+        if let Some(look) = look {
+            if look.end < cursor.after {
+                cursor.after = 0;
+                stream.send(reset()).await?;
+            }
+            if cursor.sends_rows {
+                send_rows(&run, &mut cursor, look.end, &stream).await?;
+            } else {
+                cursor.after = look.end;
+            }
+            for event in [Some(&look.progress), look.last.as_ref()].into_iter().flatten() {
+                // With rows, the id of a later event would skip them.
+                if !cursor.sends_rows && !event.is_empty() {
+                    stream.send(format!("id: {}\n", look.end).into()).await?;
+                }
+                stream.send(event.clone()).await?;
+            }
+            if look.last.is_some() {
+                return Ok(());
+            }
+            tokio::time::sleep(PROGRESS_INTERVAL).await;
+        }
+        stream.wait(&mut looks).await?;
+    }
+}
+
+async fn send_rows(
+    run: &RunDir,
+    cursor: &mut RunCursor,
+    end: u64,
+    stream: &EventStream,
+) -> Result<(), Closed> {
+    while cursor.after < end {
+        let (run, after) = (run.clone(), cursor.after);
+        let read = tokio::task::spawn_blocking(move || rows::read(&run, after, end)).await;
+        // A client that comes back has its cursor.
+        let (events, next) = read.map_err(|_| Closed)?.map_err(|_| Closed)?;
+        if next == after {
+            return Err(Closed);
+        }
+        cursor.after = next;
+        stream.send(events).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! [`EventStream`]: the body of a response with events.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use runner_report::json::one_line;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::sync::watch::Receiver;
+use tokio::time::timeout;
+
+use crate::body::{Pieces, channel};
+
+/// Streams that are open at the same time.
+const MAX_STREAMS: usize = 256;
+/// Time after which a stream without events sends a comment, so that clients and proxies do not take it for broken.
+const BEAT: Duration = Duration::from_secs(15);
+/// Time after which a browser connects again, in milliseconds.
+const START: &str = "retry: 1000\n\n";
+
+pub(crate) struct EventStreams(Arc<Semaphore>);
+
+/// Writes events. A client that reads none is cut off by its connection.
+pub(crate) struct EventStream(Pieces);
+
+/// The client is gone.
+pub(crate) struct Closed;
+
+impl Default for EventStreams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_STREAMS)))
+    }
+}
+
+impl EventStreams {
+    /// Starts a task that writes the events of a response. `None` if there are too many streams. Must run in a runtime.
+    pub fn start<F>(&self, write: impl FnOnce(EventStream) -> F + Send + 'static) -> Option<Response>
+    where
+        F: Future<Output = Result<(), Closed>> + Send + 'static,
+    {
+        let permit = Arc::clone(&self.0).try_acquire_owned().ok()?;
+        let (pieces, body) = channel();
+        drop(tokio::spawn(async move {
+            let stream = EventStream(pieces);
+            if stream.send(Bytes::from_static(START.as_bytes())).await.is_ok() {
+                // A closed connection ends the stream.
+                let _ = write(stream).await;
+            }
+            drop(permit);
+        }));
+        // Proxies that collect answers would delay events.
+        let headers = [(header::CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];
+        Some((headers, body).into_response())
+    }
+}
+
+impl EventStream {
+    /// Sends whole events.
+    pub async fn send(&self, events: Bytes) -> Result<(), Closed> {
+        self.0.send(Ok(events)).await.map_err(|_| Closed)
+    }
+
+    /// Waits for a change, and sends comments meanwhile.
+    pub async fn wait<T>(&self, changes: &mut Receiver<T>) -> Result<(), Closed> {
+        loop {
+            tokio::select! {
+                changed = timeout(BEAT, changes.changed()) => match changed {
+                    Ok(changed) => return changed.map_err(|_| Closed),
+                    Err(_) => self.send(Bytes::from_static(b":\n\n")).await?,
+                },
+                () = self.0.closed() => return Err(Closed),
+            }
+        }
+    }
+}
+
+/// Formats an event. JSON on one line has no line break, so that no text of a guest can add an event.
+pub(crate) fn event(name: &str, id: Option<&str>, data: &impl Serialize) -> Bytes {
+    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
+    Bytes::from(format!("{id}event: {name}\ndata: {}\n\n", one_line(data)))
+}
