@@ -74,7 +74,9 @@ function set(node, last, props) {
   for (const key of new Set([...Object.keys(last), ...Object.keys(props)])) {
     const value = props[key];
     if (LIVE.has(key)) {
-      if (last[key] !== value && node[key] !== value) node[key] = value;
+      // A field that somebody types into keeps its text.
+      const isTyped = key === 'value' && node === document.activeElement;
+      if (last[key] !== value && node[key] !== value && !isTyped) node[key] = value;
     } else if (key === 'key' || key === 'ref' || last[key] === value) continue;
     else if (key.startsWith('on')) node[key] = value ?? null;
     else if (key === 'style') for (const [name, one] of Object.entries(value ?? {})) node.style.setProperty(name, one);

@@ -125,6 +125,9 @@ export function verdict(run) {
   return el('span', null, state(run.state, detail || undefined), failed);
 }
 
+/** A user with machine and reason. @param {any} by */
+export const actor = ({ user, host, reason }) => `${user} on ${host}${reason ? `: ${reason}` : ''}`;
+
 /** The number of trials that are done. @param {any} counts */
 export const done = (counts) => counts.passed + counts.failed + counts.error + counts.timeout + counts.skipped;
 

@@ -3,7 +3,7 @@
 
 import { runPath } from '../base/api.js';
 import { el } from '../base/ui.js';
-import { duration, time } from '../base/words.js';
+import { actor, duration, time } from '../base/words.js';
 
 /** @param {[string, import('../base/ui.js').Child][]} rows */
 const facts = (rows) => el('dl', { class: 'facts-list' }, rows.filter(([, value]) => value !== undefined && value !== null && value !== '')
@@ -36,12 +36,13 @@ function content({ run, document }) {
     el('h2', null, 'History'),
     el('ul', { class: 'history' }, manifest.transitions.map((/** @type {any} */ one) => el('li', null, time(one.at, 'full'), ' ',
       el('strong', null, one.to), ` by \`${one.writer}\``, one.reason ? ` (${one.reason})` : null,
-      one.by ? `, ${one.by.user} on ${one.by.host}${one.by.reason ? `: ${one.by.reason}` : ''}` : null))),
+      one.by && `, ${actor(one.by)}`))),
     el('h2', null, 'Sessions'),
     manifest.sessions.map((/** @type {any} */ one) => facts([
       [`Session ${one.number}`, el('code', null, one.command.join(' '))],
       ['Process', `${one.pid} on ${one.host}, user ${one.user}`],
       ['Time', [time(one.started_at, 'full'), one.ended_at ? [' – ', time(one.ended_at, 'full')] : ' – running', `, worked ${duration(one.worked_ms ?? 0)}`]],
+      ['Stopped by', one.stopped_by && actor(one.stopped_by)],
       ['Parallel attempts', String(one.jobs)],
       ['Time limit', one.timeout_ms ? duration(one.timeout_ms) : 'none'],
       ['Sandbox', one.wall],

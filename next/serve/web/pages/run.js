@@ -7,7 +7,7 @@ import { follow } from '../base/live.js';
 import { notFound } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { el, link, paced, render, soon } from '../base/ui.js';
-import { bar, count, done, duration, parts, plural, reason, since, time, verdict } from '../base/words.js';
+import { actor, bar, count, done, duration, parts, plural, reason, since, time, verdict } from '../base/words.js';
 import { about } from './about.js';
 import { log } from './log.js';
 import { matrix } from './matrix.js';
@@ -68,7 +68,8 @@ export async function open({ place, address, names, kept }) {
   }
 
   function heading() {
-    const { run: head, actions, since_previous: previous } = view.document;
+    const { run: head, actions, since_previous: previous, manifest } = view.document;
+    const { user, host } = manifest.sessions[0] ?? {};
     const counts = { ...head.counts, ...view.progress?.counts };
     // `rerun_failed` covers errors, which are all that a resume of a completed run would run.
     const resume = head.state === 'failed' ? [] : ['resume'];
@@ -79,7 +80,7 @@ export async function open({ place, address, names, kept }) {
     return el('header', { class: 'run-head' },
       el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(`/runs${query({ scenario: head.scenario })}`, head.scenario), ' / ', el('code', null, head.short)),
       el('h1', null, head.scenario, ' ', verdict({ ...head, counts })),
-      el('p', { class: 'facts' }, el('span', null, 'Started ', time(head.started_at, 'full'), ' ', el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')')),
+      el('p', { class: 'facts' }, el('span', null, 'Started ', time(head.started_at, 'full'), ' ', el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')'), user && ` by ${user} on ${host}`),
         head.completed_at ? el('span', null, 'Ended ', time(head.completed_at, 'full')) : null,
         el('span', null, head.status === 'running' ? `Running for ${duration(since(head.started_at))}` : `Took ${duration(head.worked_ms)}`),
         head.pinned ? el('span', null, '⚑ pinned') : null, labels),
@@ -149,13 +150,12 @@ function pace({ document, progress }, counts) {
 /** Why the run ended early, and damage. @param {RunView} view */
 function notes({ document }) {
   const { run, damaged_lines: damaged, lost_results: lost, manifest } = document;
-  const last = manifest.transitions?.at(-1);
-  const by = last?.by ? ` By ${last.by.user} on ${last.by.host}${last.by.reason ? `: ${last.by.reason}` : ''}.` : '';
+  const by = manifest.transitions.at(-1).by ?? manifest.sessions.at(-1)?.stopped_by;
   const why = reason(run);
   const { paused } = run;
   return el('div', { 'aria-live': 'polite' },
-    why && el('p', { class: `note ${run.state}` }, run.message ? el('span', { class: 'pre' }, `${run.message}\n`) : null, why, by),
-    paused && el('p', { class: 'note' }, `Paused${paused.by ? ` by ${paused.by.user}` : ''}. No attempts start and all timers stand still.`),
+    why && el('p', { class: `note ${run.state}` }, run.message && run.message !== by?.reason ? el('span', { class: 'pre' }, `${run.message}\n`) : null, why, by && ` By ${actor(by)}.`),
+    paused && el('p', { class: 'note' }, `Paused${paused.by ? ` by ${actor(paused.by)}` : ''}. No attempts start and all timers stand still.`),
     damaged + lost > 0 && el('p', { class: 'note bad' },
       [damaged ? `${plural(damaged, 'line')} of the results ${damaged === 1 ? 'is' : 'are'} damaged.` : '', lost ? `${plural(lost, 'result')} ${lost === 1 ? 'is' : 'are'} lost.` : ''].join(' '),
       ' Resume runs the trials without a result. Details: ', el('code', null, `runner verify ${run.short}`)));

@@ -89,11 +89,10 @@ export async function open({ place, address, kept, server }) {
     const name = link(runPath(run.run), run.scenario);
     name.props.tabindex = -1;
     const why = run.state === 'cancelled' ? null : run.message ?? reason(run);
-    const by = run.user ? el('span', null, ` by ${run.user}`) : null;
     return [
       cell('tick', tick),
       cell('state', verdict(run), why ? el('small', { title: why }, why) : null),
-      cell('name', el('span', null, name, run.pinned ? el('span', { class: 'quiet', title: 'pinned' }, ' ⚑') : null, labels), el('small', null, run.short, by)),
+      cell('name', el('span', null, name, run.pinned ? el('span', { class: 'quiet', title: 'pinned' }, ' ⚑') : null, labels), el('small', null, run.short)),
       cell('trials', bar(run.counts), el('small', null, trials(run))),
       cell('started', time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
       cell('took', run.status === 'running' ? duration(since(run.started_at)) : duration(run.worked_ms)),

@@ -25,9 +25,9 @@ function providers({ providers, graders = [] }) {
   const hasMetrics = all.some((one) => one.metrics);
   const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, one.provider ?? one.grader),
     results(one),
-    el('td', { class: 'n' }, one.pass_rate && percent(one.pass_rate.rate)),
-    hasScore ? el('td', { class: 'n' }, one.score === null || one.score === undefined ? '' : number(one.score)) : null,
-    el('td', { class: 'n' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
+    el('td', null, one.pass_rate && percent(one.pass_rate.rate)),
+    hasScore ? el('td', null, one.score === null || one.score === undefined ? '' : number(one.score)) : null,
+    el('td', { class: 'metric' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
     hasMetrics && el('td', null, (one.metrics ?? []).map(metric)));
   const heads = ['Provider', 'Results', 'Pass rate', ...(hasScore ? ['Score'] : []), 'p50 · p95 · max', ...(hasMetrics ? ['Metrics'] : [])];
   return table(heads, all.map(row));
