@@ -1,13 +1,19 @@
 //! The calls of the API, as one table. The router and the OpenAPI document are made from it, so no call is outside of the contract.
 
+mod actions;
+mod command_words;
 mod documents;
 mod files;
 mod events;
 mod login;
 mod openapi;
+mod preview;
 mod problem;
+mod queue;
 mod route;
 mod runs;
+mod scenarios;
+mod start;
 mod trials;
 
 use std::sync::Arc;
@@ -24,7 +30,7 @@ pub(crate) const BASE: &str = "/api/v1";
 
 /// Returns all calls.
 fn routes() -> Vec<Route> {
-    [login::routes(), events::routes(), runs::routes(), trials::routes(), documents::routes(), files::routes()].into_iter().flatten().collect()
+    [login::routes(), events::routes(), runs::routes(), trials::routes(), documents::routes(), files::routes(), actions::routes(), start::routes(), queue::routes()].into_iter().flatten().collect()
 }
 
 /// Returns the router of the API.

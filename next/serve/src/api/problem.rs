@@ -4,9 +4,13 @@ use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use runner_engine::EngineError;
+use runner_model::Time;
 use runner_model::exit::Exit;
+use runner_model::units::plural;
 use runner_model::visible::visible;
-use runner_record::RecordError;
+use runner_operations::launch::LaunchError;
+use runner_record::{Holder, RecordError};
+use runner_report::ScenarioProblem;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -29,9 +33,24 @@ pub(crate) struct HttpProblem {
     /// All problems of a scenario with their places, as a terminal shows them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shown: Option<String>,
+    /// The same problems as data.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<ScenarioProblem>,
     /// Ids of the runs that the name could mean.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<String>,
+    /// The process that works on the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<HttpHolder>,
+}
+
+/// The process that holds the lock of a run.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct HttpHolder {
+    /// `null` if unknown.
+    pid: Option<u32>,
+    host: String,
+    since: Option<Time>,
 }
 
 impl HttpProblem {
@@ -42,7 +61,17 @@ impl HttpProblem {
         detail: &str,
     ) -> Self {
         let (status, detail) = (status.as_u16(), visible(detail).into_owned());
-        Self { r#type, title, status, detail, help: None, shown: None, candidates: Vec::new() }
+        Self {
+            r#type,
+            title,
+            status,
+            detail,
+            help: None,
+            shown: None,
+            problems: Vec::new(),
+            candidates: Vec::new(),
+            holder: None,
+        }
     }
 
     /// A request that is not valid: 400.
@@ -71,9 +100,21 @@ impl HttpProblem {
         Self::new(StatusCode::CONFLICT, "/problems/conflict", "conflict", detail)
     }
 
+    /// A run or root that another process works on.
+    pub fn busy(detail: &str) -> Self {
+        Self { r#type: "/problems/busy", title: "busy", ..Self::conflict(detail) }
+    }
+
     pub fn unprocessable(detail: &str) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Self::new(status, "/problems/unprocessable", "the request cannot be carried out", detail)
+    }
+
+    pub fn held_by(mut self, holder: &Holder) -> Self {
+        let pid = (holder.pid != 0).then_some(holder.pid);
+        let host = visible(&holder.host).into_owned();
+        self.holder = Some(HttpHolder { pid, host, since: holder.since });
+        self
     }
 
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
@@ -90,9 +131,8 @@ impl From<RecordError> for HttpProblem {
             RecordError::Ambiguous { candidates, .. } => {
                 Self { candidates, ..Self::conflict(&detail) }
             }
-            RecordError::Held { .. } | RecordError::RootHeld { .. } => {
-                Self { r#type: "/problems/busy", title: "busy", ..Self::conflict(&detail) }
-            }
+            RecordError::Held { holder, .. } => Self::busy(&detail).held_by(&holder),
+            RecordError::RootHeld { .. } => Self::busy(&detail),
             RecordError::OtherUser { .. } => {
                 let status = StatusCode::FORBIDDEN;
                 Self::new(status, "/problems/other-user", "run of another user", &detail)
@@ -110,20 +150,41 @@ impl From<EngineError> for HttpProblem {
             EngineError::Record(error) => error.into(),
             EngineError::Scenario(problems) => {
                 let shown = problems.render(false, COLUMNS);
-                let detail = format!("the scenario has {} problems", problems.count());
-                let r#type = "/problems/invalid-scenario";
-                Self { r#type, shown: Some(shown), ..Self::unprocessable(&detail) }
+                Self::of_scenario(ScenarioProblem::all(&problems).collect(), shown)
             }
             error => Self::of_exit(exit, &error.to_string()),
         }
     }
 }
 
+impl From<LaunchError> for HttpProblem {
+    fn from(error: LaunchError) -> Self {
+        let message = error.to_string();
+        // Notes of the process come before its error.
+        let lines = message.split_inclusive('\n').skip_while(|line| !line.starts_with("error:"));
+        let text = lines.collect::<String>();
+        let text = text.strip_prefix("error: ").unwrap_or(&message);
+        let (detail, help) = text.trim_end().split_once('\n').unwrap_or((text.trim_end(), ""));
+        let exit = error.exit().unwrap_or(Exit::Failed);
+        let help: Vec<_> = help.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let help = (!help.is_empty()).then(|| help.join("\n"));
+        Self { help, ..Self::of_exit(exit, detail) }
+    }
+}
+
 impl HttpProblem {
+    /// Problems of a scenario. `shown` is how a terminal shows them.
+    pub fn of_scenario(problems: Vec<ScenarioProblem>, shown: String) -> Self {
+        let count = plural(problems.len() as u64, "problem", "problems");
+        let r#type = "/problems/invalid-scenario";
+        let detail = format!("the scenario has {count}");
+        Self { r#type, problems, shown: Some(shown), ..Self::unprocessable(&detail) }
+    }
+
     /// Returns the problem of a command that ended with this exit code and message.
     pub fn of_exit(exit: Exit, detail: &str) -> Self {
         match exit {
-            Exit::Held => Self { r#type: "/problems/busy", title: "busy", ..Self::conflict(detail) },
+            Exit::Held => Self::busy(detail),
             Exit::Storage | Exit::Damaged => Self::storage(detail),
             Exit::Internal => Self { detail: detail.to_owned(), ..Self::internal() },
             _ => Self::unprocessable(detail),

@@ -1,0 +1,85 @@
+//! The queue of the results root.
+
+use runner_operations::queue::{self, QueueError, QueuePlace};
+use runner_operations::settings::SettingsError;
+use runner_record::QueueState;
+use runner_report::{QueueChange, QueueDocument, ScenarioProblem};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::runs::Nothing;
+use super::{Answer, HttpProblem, Route};
+use crate::server::Server;
+
+type Result<T> = std::result::Result<T, HttpProblem>;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/queue", "The active runs, and the requests that wait", list),
+        Route::post("/queue/{id}/move", "Move a request", move_request).refusing(&[404, 409]),
+        Route::delete("/queue/{id}", "Remove a request", remove).refusing(&[404, 409]),
+    ]
+}
+
+/// A request of the queue in a path.
+#[derive(Deserialize)]
+struct RequestId {
+    id: String,
+}
+
+/// A new place in the queue. Without a key, the first one.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Move {
+    /// Id of the request that follows.
+    before: Option<String>,
+    /// The priority after whose requests it is.
+    priority: Option<i64>,
+}
+
+fn list(server: &Server, _: &(), _: &Nothing) -> Result<QueueDocument> {
+    Ok(queue::list(&server.root)?)
+}
+
+fn move_request(server: &Server, path: &RequestId, body: &Move) -> Result<Answer<QueueChange>> {
+    let first = || {
+        let requests = queue::list(&server.root)?.requests;
+        let waiting = requests.into_iter().find(|entry| entry.state == QueueState::Waiting);
+        Ok::<_, HttpProblem>(waiting.map(|entry| entry.request))
+    };
+    let first = if body.before.is_none() && body.priority.is_none() { first()? } else { None };
+    let place = match (body.before.as_ref().or(first.as_ref()), body.priority) {
+        (Some(_), Some(_)) => {
+            return Err(HttpProblem::invalid("`before` and `priority` exclude each other"));
+        }
+        (Some(before), None) => QueuePlace::Before(before),
+        (None, priority) => QueuePlace::Priority(priority.unwrap_or_default()),
+    };
+    Ok(queue::move_request(&server.root, &path.id, place)?.into())
+}
+
+fn remove(server: &Server, path: &RequestId, _: &Nothing) -> Result<Answer<QueueChange>> {
+    Ok(queue::remove(&server.root, &path.id)?.into())
+}
+
+impl From<QueueError> for HttpProblem {
+    fn from(error: QueueError) -> Self {
+        let text = error.to_string();
+        let (detail, help) = text.split_once('\n').unwrap_or((&text, ""));
+        let problem = match error {
+            QueueError::Record(error) => return error.into(),
+            QueueError::Settings(SettingsError::Record(error)) => return error.into(),
+            QueueError::Settings(SettingsError::Problems(problems)) => {
+                let found = ScenarioProblem::all(&problems).collect();
+                return Self::of_scenario(found, problems.render(false, 100));
+            }
+            QueueError::Unknown { .. } => Self::not_found(detail),
+            QueueError::Foreign { .. } => {
+                let status = axum::http::StatusCode::FORBIDDEN;
+                Self::new(status, "/problems/other-user", "request of another user", detail)
+            }
+            _ => Self::conflict(detail),
+        };
+        if help.is_empty() { problem } else { problem.with_help(help) }
+    }
+}

@@ -1,0 +1,327 @@
+//! Starts runs, and continues and rescores them, as processes of their own.
+
+use std::collections::BTreeMap;
+use std::env;
+
+use axum::http::StatusCode;
+use runner_model::{RunStatus, exit::Exit};
+use runner_operations::launch::LaunchError;
+use runner_operations::queue::{self, Step};
+use runner_record::{Manifest, QueuedRequest, RecordError, RunDir, actor};
+use runner_report::{QueueEntry, Started, VERSION};
+use runner_scenario::Filter;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::command_words::CommandWords;
+use super::preview::{self, PlanDocument, RescorePlan, ResumePlan};
+use super::runs::RunName;
+use super::{Answer, BASE, HttpProblem, Route, scenarios};
+use crate::server::Server;
+
+type Result<T> = std::result::Result<T, HttpProblem>;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/runs", "Start a run", start)
+            .answering(&[200, 201, 202])
+            .refusing(&[404, 409, 422]),
+        Route::post("/plan", "Return what a start would run and grant", plan).refusing(&[404, 422]),
+        Route::post("/runs/{run}/resume", "Continue a run", resume)
+            .answering(&[200, 202])
+            .refusing(&[403, 404, 409, 422]),
+        Route::post("/runs/{run}/rescore", "Judge the stored outputs of a run again", rescore)
+            .answering(&[200, 202])
+            .refusing(&[403, 404, 409, 422]),
+    ]
+}
+
+/// A run to start, as `runner exec` has it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Exec {
+    /// Path of the scenario, relative to a folder of the server.
+    scenario: String,
+    /// Globs of tests to run.
+    #[serde(default)]
+    tests: Vec<String>,
+    /// Globs of tests to leave out.
+    #[serde(default)]
+    exclude: Vec<String>,
+    /// Globs of providers.
+    #[serde(default)]
+    providers: Vec<String>,
+    /// Run only tests with one of these tags.
+    #[serde(default)]
+    tags: Vec<String>,
+    filter: Option<String>,
+    repeat: Option<u32>,
+    retries: Option<u32>,
+    seed: Option<u32>,
+    jobs: Option<u32>,
+    timeout_minutes: Option<f64>,
+    /// Lower limits, such as `64MiB` for `memory`.
+    #[serde(default)]
+    limits: BTreeMap<String, String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    /// Values of variables of `[vars]`.
+    #[serde(default)]
+    set: BTreeMap<String, String>,
+    /// Number of bad trials, or their part of all trials, that ends the run. 0 for no end.
+    fail_fast: Option<f64>,
+    /// Run only trials whose newest result is not passed.
+    #[serde(default)]
+    last_failed: bool,
+    #[serde(flatten)]
+    turn: Turn,
+}
+
+/// The time of a start.
+#[derive(Default, Deserialize, JsonSchema)]
+struct Turn {
+    /// Wait in the queue until there is room.
+    #[serde(default)]
+    queue: bool,
+    /// Requests with a greater priority come first.
+    #[serde(default)]
+    priority: i64,
+    /// Pause runs of lower priority.
+    #[serde(default)]
+    preempt: bool,
+    /// An id that the client chooses. A further request with the same id starts nothing.
+    request: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Resume {
+    /// Trials to run again, too: `failed`, `errors`, `all`, a glob or a filter.
+    rerun: Option<String>,
+    /// Take the current files of the scenario, and run changed trials again.
+    #[serde(default)]
+    accept_changes: bool,
+    /// Continue a cancelled run.
+    #[serde(default)]
+    force: bool,
+    /// Budgets by their metric.
+    #[serde(default)]
+    budget: BTreeMap<String, f64>,
+    jobs: Option<u32>,
+    /// Return the trials that would run, and run nothing.
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(flatten)]
+    turn: Turn,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Rescore {
+    /// Path of a scenario with the expectations, relative to a folder of the server. The run's own if it is left out.
+    scenario: Option<String>,
+    /// Leave trials that graders judge as they are.
+    #[serde(default)]
+    no_graders: bool,
+    jobs: Option<u32>,
+    /// Return the changes, and change nothing.
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(flatten)]
+    turn: Turn,
+}
+
+/// The result of a start.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum StartResult {
+    Started(Started),
+    Queued {
+        /// Always [`VERSION`].
+        v: u8,
+        /// The request that waits.
+        queued: QueueEntry,
+    },
+}
+
+/// The result of a call that continues a run, or its preview.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum SessionResult<P> {
+    Preview(P),
+    Session(StartResult),
+}
+
+fn start(server: &Server, _: &(), body: &Exec) -> Result<Answer<StartResult>> {
+    let words = exec_words(server, body)?;
+    let started = launch(server, &words, &body.turn, None);
+    let (status, result) = match started? {
+        Ok(found) => found,
+        Err(error) => {
+            // The message of the process has no places as data, so the scenario is checked again.
+            if error.exit() == Some(Exit::Usage) {
+                preview::plan(&words)?;
+            }
+            return Err(error.into());
+        }
+    };
+    let location = match &result {
+        StartResult::Started(started) => Some(format!("{BASE}/runs/{}", started.id)),
+        StartResult::Queued { .. } => None,
+    };
+    Ok(Answer { status, location, document: result })
+}
+
+fn plan(server: &Server, _: &(), body: &Exec) -> Result<Answer<PlanDocument>> {
+    Ok(preview::plan(&exec_words(server, body)?)?.into())
+}
+
+/// Returns the command that a start stands for. Never with `--build`, which starts programs outside of the sandbox.
+fn exec_words<'a>(server: &'a Server, body: &Exec) -> Result<CommandWords<'a>> {
+    let scenario = scenarios::find(server, &body.scenario)?;
+    let mut words = CommandWords::new(server, "exec", &scenario);
+    words.add_all("test", &body.tests)?;
+    words.add_all("exclude", &body.exclude)?;
+    words.add_all("provider", &body.providers)?;
+    words.add_all("tag", &body.tags)?;
+    if let Some(filter) = &body.filter {
+        words.add_filter("filter", filter)?;
+    }
+    words.add_all("repeat", body.repeat)?;
+    words.add_all("retries", body.retries)?;
+    words.add_all("seed", body.seed)?;
+    words.add_jobs(body.jobs)?;
+    words.add_all("timeout-minutes", body.timeout_minutes)?;
+    words.add_pairs("limit", &body.limits)?;
+    words.add_pairs("label", &body.labels)?;
+    words.add_pairs("set", &body.set)?;
+    words.add_all("fail-fast", body.fail_fast)?;
+    words.set("last-failed", body.last_failed);
+    Ok(words)
+}
+
+fn resume(
+    server: &Server,
+    path: &RunName,
+    body: &Resume,
+) -> Result<Answer<SessionResult<ResumePlan>>> {
+    let run = server.run(&path.run)?.for_use()?;
+    let manifest = run.manifest()?;
+    let mut words = CommandWords::new(server, "resume", run.id());
+    match &body.rerun {
+        Some(filter) if Filter::is_filter(filter) => words.add_filter("rerun", filter)?,
+        rerun => words.add_all("rerun", rerun)?,
+    }
+    if body.accept_changes {
+        scenarios::check(server, &manifest)?;
+    }
+    words.set("accept-changes", body.accept_changes);
+    words.set("force", body.force);
+    words.add_pairs("budget", &body.budget)?;
+    words.add_jobs(body.jobs)?;
+    if body.dry_run {
+        return Ok(SessionResult::Preview(preview::resume(&words)?).into());
+    }
+    check_left(&run, &manifest, body)?;
+    session(server, &words, &body.turn, &run)
+}
+
+/// Fails if a resume would run nothing.
+fn check_left(run: &RunDir, manifest: &Manifest, body: &Resume) -> Result<()> {
+    let is_explicit = body.rerun.is_some() || body.accept_changes;
+    match manifest.status {
+        RunStatus::Cancelled if !body.force => {
+            let problem = HttpProblem::conflict(&format!("run {} was cancelled", run.id()));
+            Err(problem.with_help("to continue it anyway, send `\"force\": true`"))
+        }
+        RunStatus::Completed if !is_explicit && run.has_all_results(manifest)? => {
+            let detail = format!("nothing is left to run in run {}", run.id());
+            let help = "to run trials again, send `rerun`";
+            Err(HttpProblem::conflict(&detail).with_help(help))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn rescore(
+    server: &Server,
+    path: &RunName,
+    body: &Rescore,
+) -> Result<Answer<SessionResult<RescorePlan>>> {
+    let run = server.run(&path.run)?.for_use()?;
+    let mut words = CommandWords::new(server, "rescore", run.id());
+    match &body.scenario {
+        Some(scenario) => words.add("scenario", scenarios::find(server, scenario)?)?,
+        None => scenarios::check(server, &run.manifest()?)?,
+    }
+    words.set("no-graders", body.no_graders);
+    words.add_jobs(body.jobs)?;
+    if body.dry_run {
+        return Ok(SessionResult::Preview(preview::rescore(&words)?).into());
+    }
+    session(server, &words, &body.turn, &run)
+}
+
+/// Starts a session of a run.
+fn session<P>(
+    server: &Server,
+    words: &CommandWords<'_>,
+    turn: &Turn,
+    run: &RunDir,
+) -> Result<Answer<SessionResult<P>>> {
+    if let Some(holder) = run.holder() {
+        let (id, root) = (run.id().to_owned(), server.root.path().to_owned());
+        return Err(RecordError::Held { run: id, root, holder }.into());
+    }
+    let (_, result) = launch(server, words, turn, Some(run))??;
+    let document = SessionResult::Session(result);
+    Ok(Answer { status: StatusCode::ACCEPTED, ..document.into() })
+}
+
+/// Starts a command, or lets it wait. The inner error is that of its process.
+fn launch(
+    server: &Server,
+    words: &CommandWords<'_>,
+    turn: &Turn,
+    run: Option<&RunDir>,
+) -> Result<std::result::Result<(StatusCode, StartResult), LaunchError>> {
+    let folder = env::current_dir().map_err(|error| HttpProblem::storage(&error.to_string()))?;
+    let folder = folder.to_string_lossy().into_owned();
+    let mut request = QueuedRequest::new(words.words(&[])?, folder, actor(None));
+    request.id = turn.request.clone().unwrap_or(request.id);
+    request.run = run.map(|run| run.id().to_owned());
+    (request.priority, request.preempts) = (turn.priority, turn.preempt);
+    let waiting = |queued| (StatusCode::ACCEPTED, StartResult::Queued { v: VERSION, queued });
+    if turn.queue {
+        return Ok(Ok(waiting(queue::add(&server.root, request)?.entry)));
+    }
+    Ok(match queue::start(&server.root, request)? {
+        Step::Started { started, .. } => Ok((StatusCode::CREATED, StartResult::Started(started))),
+        Step::Repeated(started) => Ok((StatusCode::OK, StartResult::Started(started))),
+        Step::Queued(request) => Ok(waiting(QueueEntry::new(&request, None))),
+        Step::Refused { error, .. } => Err(error),
+        Step::Postponed { request, error } => {
+            // The client does not expect that it starts later.
+            queue::remove(&server.root, &request.id)?;
+            Err(error)
+        }
+        Step::Busy { runs, .. } => return Err(busy(server, &runs)),
+        Step::Idle => return Err(HttpProblem::internal()),
+    })
+}
+
+/// Returns the problem of a start while other runs are active.
+fn busy(server: &Server, runs: &[String]) -> HttpProblem {
+    let run = runs.first().and_then(|run| server.run(run).ok());
+    let holder = run.as_ref().and_then(RunDir::holder);
+    let detail = match &run {
+        Some(run) => format!("run {} is active", run.id()),
+        None => "another run is starting".to_owned(),
+    };
+    let help = "wait until it ends, or let this start wait with `\"queue\": true`";
+    let problem = HttpProblem::busy(&detail).with_help(help);
+    match holder {
+        Some(holder) => problem.held_by(&holder),
+        None => problem,
+    }
+}
