@@ -18,7 +18,7 @@ export async function runner(args, codes = [0]) {
 
 /** Starts a run in the background, and returns its id. */
 export async function detach(scenario, ...args) {
-  return JSON.parse(await runner(['exec', scenario, '--detach', '--json', ...args])).run;
+  return JSON.parse(await runner(['exec', scenario, '--detach', '--json', ...args])).id;
 }
 
 export class Server {
@@ -51,7 +51,9 @@ export class Server {
 /** Collects errors, dialogs and requests to other origins. */
 export function watch(page, origin) {
   const wrong = [];
-  page.on('console', (message) => wrong.push(`console: ${message.text()}`));
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) wrong.push(`console: ${message.text()} ${message.location().url}`);
+  });
   page.on('pageerror', (error) => wrong.push(`error: ${error.message}`));
   page.on('dialog', (dialog) => {
     wrong.push(`dialog: ${dialog.message()}`);
@@ -65,6 +67,7 @@ export function watch(page, origin) {
 
 /** Checks the page for people who see or hear it in another way, and that it is not wider than its window. */
 export async function accessible(page) {
+  await expect(page.locator('main h1')).toBeVisible();
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => axe.run());
   const found = violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}: ${nodes[0].failureSummary}`);

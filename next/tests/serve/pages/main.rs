@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that unwraps fails, as it should")]
 
+mod contract;
 mod fixtures;
 #[allow(dead_code, reason = "these tests need only some of it")]
 #[path = "../../support/mod.rs"]

@@ -1,0 +1,22 @@
+// Changes of a run that has ended.
+import { expect, runner, test } from './fixtures.js';
+
+test.use({ flags: '--results live --scenarios scenarios' });
+
+test('labels, pin and deletion change the run', async ({ page, server }) => {
+  await runner(['exec', '-q', 'scenarios/good.toml', '--into', 'live/changed', '--label', 'old=1']);
+  await page.goto(`${server.origin}/runs/changed`);
+  await page.getByRole('button', { name: 'Edit labels…' }).click();
+  await page.getByRole('textbox').fill('team=day\nempty=');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await expect(page.getByRole('link', { name: 'team=day' })).toBeVisible();
+  await expect(page.getByRole('link', { name: 'old=1' })).toHaveCount(0);
+  await page.getByRole('button', { name: 'Pin', exact: true }).click();
+  await expect(page.getByText('⚑ pinned')).toBeVisible();
+  await page.getByRole('button', { name: 'Unpin' }).click();
+  await expect(page.getByText('⚑ pinned')).toHaveCount(0);
+  await page.getByRole('button', { name: 'Delete…' }).click();
+  await page.getByRole('button', { name: 'Delete run' }).click();
+  await expect(page).toHaveURL(/\/runs$/);
+  await expect(page.getByRole('grid', { name: 'Runs' }).getByText('changed')).toHaveCount(0);
+});

@@ -1,0 +1,111 @@
+// Runs that are running, and what users do with them.
+import { detach, expect, runner, test } from './fixtures.js';
+
+test.use({ flags: '--results live --scenarios scenarios' });
+
+const start = (scenario, ...args) => detach(`scenarios/${scenario}.toml`, '--results', 'live', ...args);
+const heading = (page) => page.getByRole('heading', { level: 1 });
+const button = (page, name) => page.getByRole('button', { name, exact: true });
+
+// Only one run of a root is active at a time, and a test that fails leaves its run.
+test.afterEach(async () => {
+  const { runs } = JSON.parse(await runner(['list', '--status', 'running', '--json', '--results', 'live']));
+  for (const { run } of runs) await runner(['stop', run, '--kill', '--results', 'live']);
+});
+
+test('running run shows its attempts with their last output', async ({ page, server }) => {
+  const run = await start('talks', '-j', '2');
+  await page.goto(`${server.origin}/runs/${run}`);
+  await expect(heading(page)).toContainText('○ running');
+  // Nothing has a result yet.
+  await expect(page.getByText('2 of 2 trials left')).toBeVisible();
+  const attempts = page.locator('.activity li');
+  await expect(attempts).toHaveCount(2);
+  await expect(attempts.filter({ hasText: 'talks@hostile#1' })).toContainText('careful');
+  await expect(attempts.first()).toContainText(/\d+(\.\d)? s/);
+  await expect(page).toHaveTitle(/^0 % talks/);
+  await runner(['stop', run, '--results', 'live']);
+  await expect(heading(page)).toContainText('◐ incomplete');
+  await expect(attempts).toHaveCount(0);
+});
+
+test('stop, resume and cancel buttons show their state', async ({ page, server }) => {
+  const run = await start('talks', '-j', '2');
+  await page.goto(`${server.origin}/runs/${run}`);
+  await expect(page.locator('.activity li')).toHaveCount(2);
+  let pass;
+  const held = new Promise((resolve) => { pass = resolve; });
+  await page.route('**/stop', async (route) => { await held; await route.continue(); });
+  await button(page, '■ Stop').click();
+  await expect(button(page, 'Stopping…')).toBeDisabled();
+  pass();
+  await expect(heading(page)).toContainText('◐ incomplete');
+  await expect(page.getByText('Stopped.')).toBeVisible();
+  await button(page, 'Resume').click();
+  await expect(heading(page)).toContainText('○ running');
+  await expect(page.locator('.activity li')).toHaveCount(2);
+  await page.reload();
+  await expect(page.locator('.activity li')).toHaveCount(2);
+  await button(page, '✕ Cancel run…').click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel run' }).click();
+  await expect(heading(page)).toContainText('⊘ cancelled');
+  await expect(page.getByRole('dialog')).toHaveCount(0);
+  await page.goto(`${server.origin}/runs`);
+  const row = page.getByRole('grid', { name: 'Runs' }).getByRole('row').filter({ hasText: run.slice(-8) });
+  await expect(row).toContainText('⊘ cancelled');
+  await expect(row.getByRole('button', { name: 'Resume' }).and(page.locator(':enabled'))).toHaveCount(0);
+});
+
+test('paused run says so and continues', async ({ page, server }) => {
+  const run = await start('talks', '-j', '2');
+  await page.goto(`${server.origin}/runs/${run}`);
+  await button(page, 'Pause').click();
+  await expect(heading(page)).toContainText('paused');
+  await button(page, 'Unpause').click();
+  await expect(heading(page)).toContainText('running');
+  await runner(['stop', run, '--kill', '--results', 'live']);
+  await expect(heading(page)).toContainText('◐ incomplete');
+});
+
+test.describe('', () => {
+  test.use({ allowed: /ERR_INTERNET_DISCONNECTED/ });
+  test('page follows again after a lost connection', async ({ page, context, server }) => {
+    const run = await start('talks', '-j', '2');
+    await page.goto(`${server.origin}/runs/${run}`);
+    await expect(page.getByRole('status')).toHaveText('live');
+    await context.setOffline(true);
+    await expect(page.getByRole('status')).toContainText('Connection lost');
+    await runner(['stop', run, '--results', 'live']);
+    await context.setOffline(false);
+    await expect(heading(page)).toContainText('◐ incomplete');
+    await expect(page.getByRole('status')).toHaveText('live');
+  });
+});
+
+test('all tabs of a browser are live over one connection each', async ({ page, context, server }) => {
+  const run = await start('slow', '-j', '1');
+  const tabs = [page];
+  for (let number = 1; number < 7; number += 1) tabs.push(await context.newPage());
+  for (const tab of tabs) await tab.goto(`${server.origin}/runs/${run}`);
+  await runner(['stop', run, '--results', 'live']);
+  for (const tab of tabs) await expect(heading(tab)).toContainText('◐ incomplete');
+  for (const tab of tabs.slice(1)) await tab.close();
+});
+
+test('list of runs shows starts and ends as they happen', async ({ page }) => {
+  await expect(page.getByRole('status')).toHaveText('live');
+  const run = await start('slow', '-j', '1');
+  const row = page.getByRole('grid', { name: 'Runs' }).getByRole('row').filter({ hasText: run.slice(-8) });
+  await expect(row).toContainText('running');
+  await expect(row).toContainText(/[1-9]\d* of 60/);
+  await row.getByRole('button', { name: 'Stop' }).click();
+  await expect(row).toContainText('◐ incomplete');
+});
+
+test('log of a running run grows from its first line', async ({ page, server }) => {
+  const run = await start('talks', '-j', '2');
+  await page.goto(`${server.origin}/runs/${run}?view=log`);
+  await expect(page.getByText('runner exec scenarios/talks.toml').first()).toBeVisible();
+  await runner(['stop', run, '--results', 'live']);
+  await expect(page.getByText('the run is incomplete')).toBeVisible();
+});

@@ -1,0 +1,67 @@
+// The page of a run that has ended.
+import { expect, runner, test } from './fixtures.js';
+
+const EVERY = '2026-01-02_00-00-00-000-every-00000002';
+const trials = (page) => page.getByRole('grid', { name: 'Trials' }).getByRole('row');
+
+test('failures are shown with their values, and new ones first', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${EVERY}`);
+  await expect(page.getByRole('heading', { level: 1 })).toContainText(/every\s+✗ \d+ failed/);
+  const groups = page.locator('.groups > li');
+  await expect(groups.first()).toContainText('new');
+  await expect(groups.filter({ hasText: 'fails@hostile#1' })).toContainText('expected "2", got "two"');
+  await expect(groups.filter({ hasText: 'differs@hostile#1' })).toContainText('$.b[1]: expected 3, got 2');
+  // Numbers are those of the row, which JavaScript cannot hold.
+  await expect(groups.filter({ hasText: 'large@hostile#1' })).toContainText('12345678901234567891');
+  await expect(page.getByText(/Since .*2 fixed/)).toBeVisible();
+});
+
+test('trials are found by plain words, by a filter, and by keys', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${EVERY}`);
+  const search = page.getByRole('searchbox');
+  await search.fill('recovers');
+  await expect(trials(page).filter({ hasText: 'recovers@hostile' }).first()).toContainText('flaky');
+  await expect(trials(page).filter({ hasText: 'passes@' })).toHaveCount(0);
+  await expect(page).toHaveURL(/filter=recovers/);
+  await search.fill('outcome(error) & provider(other)');
+  await expect(trials(page).filter({ hasText: 'breaks@other' })).toHaveCount(2);
+  await search.press('Escape');
+  await page.keyboard.press('j');
+  await page.keyboard.press('Enter');
+  await expect(page).toHaveURL(/\/trials\/breaks/);
+});
+
+test.describe('', () => {
+  // The first answer about a wrong filter is a problem.
+  test.use({ allowed: /status of 400/ });
+  test('wrong filter names its place', async ({ page, server }) => {
+    await page.goto(`${server.origin}/runs/${EVERY}?filter=outcom(failed)`);
+    await expect(page.getByRole('alert')).toContainText('outcom');
+    await expect(page.getByRole('button', { name: 'Search for this text' })).toBeVisible();
+  });
+});
+
+test('views of a run have its matrix, its log and its facts', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${EVERY}`);
+  const views = page.getByRole('navigation', { name: 'Views of the run' });
+  await views.getByRole('link', { name: 'Matrix' }).click();
+  await expect(page).toHaveURL(/view=matrix/);
+  await expect(page.getByText('recovers')).toBeVisible();
+  await views.getByRole('link', { name: 'Log' }).click();
+  await expect(page.getByText('runner exec -q scenarios/every.toml').first()).toBeVisible();
+  await views.getByRole('link', { name: 'About' }).click();
+  await expect(page.getByText(EVERY).first()).toBeVisible();
+  await page.goBack();
+  await expect(page).toHaveURL(/view=log/);
+});
+
+test.describe('', () => {
+  test.use({ allowed: /status of 404/ });
+  test('unknown addresses are named', async ({ page, server }) => {
+    await page.goto(`${server.origin}/runs/none`);
+    await expect(page.getByRole('heading', { name: 'Not found' })).toBeVisible();
+    await page.goto(`${server.origin}/nothing`);
+    await expect(page.getByText('No page has the address /nothing')).toBeVisible();
+    await expect(page.getByRole('link', { name: 'All runs' })).toBeVisible();
+  });
+});

@@ -1,0 +1,29 @@
+// Every page at three widths, in light and dark: accessible, and a picture of each in the folder SCREENS.
+import { accessible, expect, test } from './fixtures.js';
+
+const every = '2026-01-02_00-00-00-000-every-00000002';
+const PAGES = {
+  runs: '/runs',
+  run: `/runs/${every}`,
+  matrix: `/runs/${every}?view=matrix`,
+  log: `/runs/${every}?view=log`,
+  about: `/runs/${every}?view=about`,
+};
+
+for (const colorScheme of ['light', 'dark']) {
+  test.describe(colorScheme, () => {
+    test.use({ colorScheme });
+    for (const [name, path] of Object.entries(PAGES)) {
+      test(`${name} is accessible at three widths`, async ({ page, server }) => {
+        for (const width of [400, 1280, 2000]) {
+          await page.setViewportSize({ width, height: 900 });
+          await page.goto(server.origin + path);
+          await expect(page.locator('main h1')).toBeVisible();
+          await accessible(page);
+          const { SCREENS } = process.env;
+          if (SCREENS) await page.screenshot({ path: `${SCREENS}/${name}-${colorScheme}-${width}.png`, fullPage: true });
+        }
+      });
+    }
+  });
+}
