@@ -11,6 +11,9 @@ import { el, render } from './base/ui.js';
 const ROUTES = [
   [/^\/(?:runs\/?)?$/, async () => (await import('./pages/runs.js')).open, '/runs'],
   [/^\/runs\/([^/]+)$/, async () => (await import('./pages/run.js')).open, '/runs'],
+  [/^\/compare$/, async () => (await import('./pages/compare.js')).open, '/compare'],
+  [/^\/history$/, async () => (await import('./pages/history.js')).open, '/history'],
+  [/^\/queue$/, async () => (await import('./pages/queue.js')).open, '/queue'],
 ];
 
 /** @param {string} id */

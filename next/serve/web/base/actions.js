@@ -1,5 +1,5 @@
 // @ts-check
-// What users can do with a run: buttons by the `actions` of its document, with their state while a request is under way.
+// Actions on a run: buttons by the `actions` of its document, with their state while a request is under way.
 
 import { get, post, runPath } from './api.js';
 import { ask, openDialog } from './dialog.js';

@@ -48,3 +48,16 @@ export function outcomes(label, bins, title, ends) {
   });
   return chart(label, bins.length, columns, ends);
 }
+
+/**
+ * A column for each value. A value that is `null` has none.
+ * @param {string} label @param {(number | null)[]} values @param {number} most the value at the top
+ * @param {(index: number) => string} title @param {import('./ui.js').Child[]} ends
+ */
+export function columns(label, values, most, title, ends) {
+  const shapes = values.map((value, index) => {
+    const height = value === null ? 0 : Math.max(1.5, (value / (most || 1)) * HEIGHT);
+    return column(index, HEIGHT - height, height, 'plain', title(index));
+  });
+  return chart(label, Math.max(values.length, 1), shapes, ends);
+}

@@ -92,7 +92,7 @@ export async function show(kept, again = false) {
     const names = (pattern.exec(path) ?? []).slice(1).map(decodeURIComponent);
     const page = await (await load?.())?.({ place, address, names, kept: kept?.page, server });
     if (mine !== turn) return page?.close?.();
-    shown = page ?? null;
+    [shown, path] = [page ?? null, location.pathname];
     if (!page) render(place, notFound(`No page has the address ${path}.`));
     title();
     scrollTo(0, 0);

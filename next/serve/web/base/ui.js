@@ -74,7 +74,7 @@ function set(node, last, props) {
   for (const key of new Set([...Object.keys(last), ...Object.keys(props)])) {
     const value = props[key];
     if (LIVE.has(key)) {
-      // A field that somebody types into keeps its text.
+      // A field with the focus keeps its text, which may be newer.
       const isTyped = key === 'value' && node === document.activeElement;
       if (last[key] !== value && node[key] !== value && !isTyped) node[key] = value;
     } else if (key === 'key' || key === 'ref' || last[key] === value) continue;

@@ -150,7 +150,7 @@ export function bar(counts) {
   return el('span', { class: 'bar', role: 'img', 'aria-label': label }, pieces, left);
 }
 
-/** What ended a run, and the next step. @type {Record<string, [string, string]>} */
+/** The end of a run in words, and the next step, by its reason. @type {Record<string, [string, string]>} */
 const REASONS = {
   plugin: ['A plugin could not be used.', 'Repair the plugin or its configuration, then resume.'],
   setup: ['Something that the run needs is missing.', 'See the log, then resume.'],
@@ -167,7 +167,7 @@ const REASONS = {
   cancelled: ['Cancelled.', ''],
 };
 
-/** Why a run ended early, and what to do. `null` if it did not. @param {any} run @returns {string | null} */
+/** The reason of an early end, with the next step. `null` without one. @param {any} run @returns {string | null} */
 export function reason(run) {
   if (run.status === 'running' || !run.reason) return null;
   const [why, help] = REASONS[run.reason] ?? [run.reason, ''];

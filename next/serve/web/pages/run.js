@@ -14,7 +14,7 @@ import { matrix } from './matrix.js';
 import { overview } from './overview.js';
 
 /**
- * What the parts of a page share. `document` is that of the run, `progress` the newest event of a running one.
+ * Data that the parts of the page share. `document` is that of the run, `progress` the newest event of a running one.
  * @typedef {{run: string, document: any, progress: any, redraw: () => void}} RunView
  * @typedef {{content: () => import('../base/ui.js').Child, live?: (event: import('../base/live.js').LiveEvent) => void,
  *   update?: (address: URL) => void, keys?: import('../base/keys.js').Key[], place?: () => any, ready?: Promise<unknown>,
@@ -34,6 +34,8 @@ const partOf = (/** @type {string} */ name) => (VIEWS[name] ?? VIEWS[''])[1];
 export async function open({ place, address, names, kept }) {
   const document = await get(runPath(names[0]));
   const { run } = document.run;
+  // `latest` and short names become the id, so that a link keeps its run.
+  history.replaceState(history.state, '', runPath(run) + address.search);
   const name = (/** @type {URL} */ from) => from.searchParams.get('view') ?? '';
   let isGone = false;
   /** @type {RunView} */

@@ -87,7 +87,7 @@ export function trials(view, address, kept) {
     view.redraw();
     rows.draw();
   }
-  // A list that somebody reads does not move: the newer revision is loaded at the start of the list.
+  // A list that was scrolled does not move: the newer revision is loaded at the start of the list.
   let isOld = false;
   const follow = paced(1000, async () => {
     isOld = rows.top > 0 || rows.active > 0;

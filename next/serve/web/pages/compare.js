@@ -1,0 +1,116 @@
+// @ts-check
+// Two runs, joined by test and provider: cautions, changes of tests, and changes of rates and means.
+
+import { get, query, runPath, trialPath } from '../base/api.js';
+import { problem } from '../base/problem.js';
+import { go } from '../base/router.js';
+import { Rows, cell, head } from '../base/rows.js';
+import { el, link, render, soon } from '../base/ui.js';
+import { count, duration, number, outcome, plural, time, verdict } from '../base/words.js';
+
+/** Classes of tests in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
+const CLASSES = [
+  ['regressed', 'regressed', 'failed'],
+  ['still-failing', 'still failing', 'failed'],
+  ['fixed', 'fixed', 'passed'],
+  ['flaky', 'flaky', 'flaky'],
+  ['new', 'new', 'running'],
+  ['gone', 'gone', 'skipped'],
+  ['passing', 'passing', 'passed'],
+  ['not-judged', 'not judged', 'skipped'],
+  ['unpaired', 'only in one run', 'skipped'],
+];
+
+/** @type {import('../base/router.js').Open} */
+export async function open({ place, address, kept }) {
+  const keys = Object.fromEntries(['base', 'new', 'filter', 'class'].map((key) => [key, address.searchParams.get(key) ?? '']));
+  const to = (/** @type {Record<string, string>} */ change) => `/compare${query({ ...keys, ...change })}`;
+  const { runs } = await get('/runs?limit=1000');
+  /** @type {any} */
+  let [document, error] = [null, null];
+  try {
+    document = await get(`/compare${query({ base: keys.base, new: keys.new, filter: keys.filter })}`);
+  } catch (caught) {
+    if (/** @type {any} */ (caught).status === 401) throw caught;
+    error = caught;
+  }
+  const changes = (document?.changes ?? []).filter((/** @type {any} */ one) => !keys.class || one.class === keys.class);
+
+  const rows = new Rows({
+    label: 'Changed tests',
+    head: () => ['Change', 'Test', 'Base', 'New', 'Reason'].map((name) => head(name.toLowerCase(), name)),
+    row: (/** @type {any} */ one) => [cell('change', el('span', { class: tone(one.class) }, words(one.class))),
+      cell('test', link(pair(one), one.test, el('span', { class: 'quiet' }, `@${one.provider}`))),
+      cell('base', side(one.base)), cell('new', side(one.new)), cell('reason', el('span', { title: one.reason }, one.reason))],
+    height: () => (matchMedia('(max-width: 700px)').matches ? 62 : 34),
+    source: { get count() { return changes.length; }, item: (index) => changes[index], need: () => {} },
+    open: (one) => go(pair(one)),
+  });
+  rows.element.classList.add('compare');
+  rows.place = kept;
+
+  /** The new trial beside that of the base. @param {any} one */
+  function pair(one) {
+    const trial = `${one.test}@${one.provider}#1`;
+    if (!one.new) return trialPath(document.base.run, trial);
+    return `${trialPath(document.new.run, trial)}${query({ base: one.base && document.base.run })}`;
+  }
+
+  /** @param {string} key @param {string} label */
+  function choice(key, label) {
+    const chosen = document?.[key].run ?? keys[key];
+    return el('label', null, label, el('select', { value: chosen, onchange: (/** @type {any} */ event) => go(to({ [key]: event.target.value })) },
+      !chosen && el('option', { value: '' }, ''), runs.map((/** @type {any} */ run) => el('option', { value: run.run }, `${run.scenario} ${run.short} ${new Date(run.started_at).toLocaleString()}`))));
+  }
+
+  /** @param {any} run @param {string} label */
+  const card = (run, label) => el('div', null, el('span', { class: 'quiet' }, label, ' '), link(runPath(run.run), `${run.scenario} ${run.short}`), ' ', verdict(run), ' ', time(run.started_at, 'age'));
+
+  function content() {
+    if (!document) return null;
+    const chips = CLASSES.map(([key, text, kind]) => [key, text, kind, document.counts[key.replace('-', '_')]]).filter(([, , , number]) => number > 0);
+    return [
+      el('p', { class: 'pair' }, card(document.base, 'Base'), card(document.new, 'New')),
+      document.cautions.map((/** @type {string} */ text) => el('p', { class: 'note incomplete' }, text)),
+      el('div', { class: 'chips', role: 'group', 'aria-label': 'Changes' }, chips.map(([key, text, kind, number]) =>
+        el('a', { class: `chip ${kind}`, 'aria-current': keys.class === key ? 'true' : null, href: to({ class: keys.class === key ? '' : key }) }, `${count(number)} ${text}`))),
+      measures(document.measures),
+      el('h2', null, 'Tests'),
+      changes.length ? el('p', { class: 'quiet' }, plural(changes.length, 'test')) : el('p', { class: 'quiet' }, 'No tests in this list: those that pass in both runs are only counted.'),
+      el('div', { hidden: !changes.length }, rows.element),
+    ];
+  }
+
+  const draw = soon(() => {
+    render(place, el('h1', null, 'Compare'), el('div', { class: 'filters fields' }, choice('base', 'Base'), choice('new', 'New'),
+      el('label', null, 'Tests', el('input', { type: 'search', value: keys.filter, placeholder: 'filter, such as tag(smoke)',
+        onchange: (/** @type {any} */ event) => go(to({ filter: event.target.value.trim() })) }))),
+    error && (runs.length < 2 ? el('p', null, 'Two runs are needed to compare.') : problem(error)), content());
+    rows.draw();
+  });
+  draw();
+  return { title: () => 'Compare', draw: () => {}, place: () => rows.place, close: () => rows.close() };
+}
+
+const words = (/** @type {string} */ key) => CLASSES.find(([one]) => one === key)?.[1] ?? key;
+const tone = (/** @type {string} */ key) => CLASSES.find(([one]) => one === key)?.[2] ?? '';
+
+/** The repeats of a test in a run. @param {any} of */
+function side(of) {
+  if (!of) return '–';
+  return outcome(of.outcome, of.trials > 1 ? `${count(of.passed)} of ${count(of.trials)}` : of.outcome);
+}
+
+/** @param {any[]} list */
+function measures(list) {
+  if (!list.length) return null;
+  const value = (/** @type {number} */ of, /** @type {string | null} */ unit) => (unit === 'ms' ? duration(of) : `${number(of)}${unit ? ` ${unit}` : ''}`);
+  const unit = (/** @type {any} */ one) => (one.change_unit === 'pp' ? 'percentage points' : one.change_unit ?? '');
+  const signed = (/** @type {number} */ of) => `${of > 0 ? '+' : of < 0 ? '−' : '±'}${number(Math.abs(of))}`;
+  return el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Rates and means' }, el('table', null,
+    el('thead', null, el('tr', null, ['Provider', 'Measure', 'Base', 'New', 'Change', '95 % interval', 'p', 'Tests'].map((name) => el('th', { scope: 'col' }, name)))),
+    el('tbody', null, list.map((one) => el('tr', { class: one.p !== null && one.p < 0.05 ? 'significant' : '' },
+      [one.provider ?? '', one.name, value(one.base.value, one.unit), value(one.new.value, one.unit), `${signed(one.change)} ${unit(one)}`,
+        one.interval ? `${signed(one.interval[0])} to ${signed(one.interval[1])}` : '', one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
+        .map((text) => el('td', { class: 'n' }, text)))))));
+}

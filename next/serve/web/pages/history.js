@@ -1,0 +1,92 @@
+// @ts-check
+// Results of a scenario's tests over its runs: rates by date, and a mark for each test and run.
+
+import { get, query, runPath } from '../base/api.js';
+import { columns } from '../base/chart.js';
+import { go } from '../base/router.js';
+import { el, link, render, soon } from '../base/ui.js';
+import { count, duration, number, outcome, plural, time } from '../base/words.js';
+
+const SHORT = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+const KEYS = ['scenario', 'test', 'provider', 'since', 'by', 'limit'];
+
+/** The charts: name, value of a run, its text, and the greatest value if it is known. @type {[string, (one: any) => number | null, (value: number) => string, number?][]} */
+const CHARTS = [
+  ['Pass rate', (one) => one.pass_rate, (value) => `${(100 * value).toFixed(1)} %`, 1],
+  ['Median duration', (one) => one.p50_ms, duration],
+  ['Cost', (one) => one.cost_usd, (value) => `$${number(value)}`],
+  ['Tokens', (one) => one.tokens, (value) => count(Math.round(value))],
+];
+
+/** @type {import('../base/router.js').Open} */
+export async function open({ place, address }) {
+  const keys = Object.fromEntries(KEYS.map((key) => [key, address.searchParams.get(key) ?? '']));
+  const runs = (await get('/runs?limit=1000')).runs;
+  const scenarios = [...new Set(runs.map((/** @type {any} */ run) => run.scenario))].sort();
+  const to = (/** @type {Record<string, string>} */ change) => `/history${query({ ...keys, ...change })}`;
+  if (!runs.length) {
+    const draw = () => render(place, el('h1', null, 'History'), el('p', null, 'No runs yet. Start one with ', el('code', null, 'runner exec SCENARIO'), '.'));
+    draw();
+    return { title: () => 'History', draw };
+  }
+  const history = await get(`/history${query(keys)}`);
+
+  /** @param {string} key @param {string} label @param {string} hint */
+  const field = (key, label, hint) => el('label', null, label, el('input', { type: 'search', value: keys[key], placeholder: hint,
+    onchange: (/** @type {any} */ event) => go(to({ [key]: event.target.value.trim() })) }));
+
+  function filters() {
+    return el('div', { class: 'filters fields' },
+      el('label', null, 'Scenario', el('select', { value: history.scenario, onchange: (/** @type {any} */ event) => go(to({ scenario: event.target.value })) },
+        [...new Set([history.scenario, ...scenarios])].map((name) => el('option', { value: name }, name)))),
+      field('test', 'Tests', 'glob, such as cart/*'), field('provider', 'Providers', 'glob'), field('since', 'Since', '7d'), field('by', 'Sum by', 'run, day or a label'));
+  }
+
+  function charts() {
+    const list = history.sums?.length ? history.sums : history.runs;
+    const name = (/** @type {any} */ one) => (one.run ? SHORT.format(new Date(one.started_at)) : one.key ?? 'without');
+    return el('div', { class: 'charts' }, CHARTS.map(([label, value, words, most]) => {
+      const values = list.map(value);
+      if (values.every((/** @type {any} */ one) => one === null)) return null;
+      const text = (/** @type {number} */ at) => `${name(list[at])}: ${values[at] === null ? 'no value' : words(values[at])}`;
+      const top = most ?? Math.max(...values.map((/** @type {any} */ one) => one ?? 0));
+      return el('section', { key: label }, el('h2', null, label, el('span', { class: 'quiet' }, ` 0 – ${words(top)}`)),
+        columns(`${label}: ${list.map((/** @type {any} */ _, /** @type {number} */ at) => text(at)).join('; ')}`, values, top, text, [name(list[0]), name(list.at(-1))]));
+    }));
+  }
+
+  function tests() {
+    // The newest run comes first, so that it is in sight on a narrow screen.
+    const order = history.runs.map((/** @type {any} */ _, /** @type {number} */ at) => at).reverse();
+    const heads = order.map((/** @type {number} */ at) => {
+      const run = history.runs[at];
+      return el('th', { scope: 'col', key: run.run }, el('a', { href: runPath(run.run), title: run.run }, SHORT.format(new Date(run.started_at)), el('br', null), time(run.started_at, 'clock')));
+    });
+    const row = (/** @type {any} */ test) => el('tr', { key: `${test.test}@${test.provider}` },
+      el('th', { scope: 'row' }, link(to({ test: test.test, provider: test.provider }), test.test), ' ', el('span', { class: 'quiet' }, `@${test.provider}`)),
+      el('td', { class: 'n' }, test.pass_rate === null ? '–' : `${Math.round(100 * test.pass_rate)} %`),
+      el('td', { class: 'n' }, test.flaky_runs ? `flaky in ${test.flaky_runs}` : ''),
+      order.map((/** @type {number} */ at) => el('td', null, mark(test, at))));
+    return el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Tests' }, el('table', { class: 'marks' },
+      el('thead', null, el('tr', null, el('th', { scope: 'col' }, 'Test'), el('th', { scope: 'col' }, 'Passed'), el('th', { scope: 'col' }, ''), heads)),
+      el('tbody', null, history.tests.slice(0, shown).map(row))));
+  }
+
+  /** @param {any} test @param {number} at */
+  function mark(test, at) {
+    const word = test.marks[at];
+    const { run } = history.runs[at];
+    const filter = `test("${test.test}") & provider("${test.provider}")`;
+    return word && el('a', { href: `${runPath(run)}${query({ filter })}`, 'aria-label': `${word} in ${run}`, title: word }, outcome(word, ''));
+  }
+
+  let shown = 200;
+  const draw = soon(() => render(place, el('h1', null, 'History of ', history.scenario), filters(),
+    el('p', { class: 'quiet' }, `${plural(history.tests.length, 'test')} in the last ${plural(history.runs.length, 'run')}. ✓ passed, ~ flaky, ✗ failed, ! error, ◷ timeout. Flaky tests come first.`),
+    history.skipped.length > 0 && el('details', null, el('summary', null, `${plural(history.skipped.length, 'run')} left out`),
+      el('ul', null, history.skipped.map((/** @type {string} */ text) => el('li', null, text)))),
+    charts(), tests(),
+    history.tests.length > shown && el('p', null, el('button', { type: 'button', onclick: () => { shown += 1000; draw(); } }, `Show more of ${count(history.tests.length)} tests`))));
+  draw();
+  return { title: () => `History of ${history.scenario}`, draw: () => {} };
+}

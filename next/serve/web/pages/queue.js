@@ -1,0 +1,80 @@
+// @ts-check
+// The queue: active runs, requests in the order of their starts, and those that were refused.
+
+import { get, post, runPath } from '../base/api.js';
+import { problem } from '../base/problem.js';
+import { button, el, link, paced, render, soon } from '../base/ui.js';
+import { actor, plural, state, time } from '../base/words.js';
+
+/** @type {import('../base/router.js').Open} */
+export async function open({ place, server }) {
+  /** @type {any} */
+  let queue = await get('/queue');
+  let [busy, error] = ['', /** @type {any} */ (null)];
+  const draw = soon(() => render(place, el('h1', null, 'Queue'), error && problem(error), content()));
+  const refresh = paced(500, async () => {
+    try {
+      queue = await get('/queue');
+    } catch (caught) {
+      error = caught;
+    }
+    draw();
+  });
+
+  /** @param {string} request @param {() => Promise<any>} send */
+  async function change(request, send) {
+    [busy, error] = [request, null];
+    draw();
+    try {
+      await send();
+      queue = await get('/queue');
+    } catch (caught) {
+      error = caught;
+    }
+    busy = '';
+    draw();
+  }
+
+  const path = (/** @type {string} */ request) => `/queue/${encodeURIComponent(request)}`;
+
+  function content() {
+    const waiting = queue.requests.filter((/** @type {any} */ one) => one.place !== null);
+    const refused = queue.requests.filter((/** @type {any} */ one) => one.place === null);
+    const { active, max_active_runs: limit } = queue;
+    return [
+      queue.problems.map((/** @type {string} */ text) => el('p', { class: 'note bad' }, text)),
+      el('h2', null, 'Active'),
+      el('p', { class: 'quiet' }, `${plural(active.length, 'active run')}, limit ${limit} (`, el('code', null, 'max_active_runs'), ' in ', el('code', null, 'runner.toml'), ').'),
+      el('ul', { class: 'history' }, active.map((/** @type {any} */ run) => el('li', { key: run.run },
+        state('running', ''), link(runPath(run.run), `${run.scenario} ${run.short}`), ' since ', time(run.started_at, 'clock'), ` by ${run.user}`,
+        run.priority ? `, priority ${run.priority}` : null, run.preempted ? ', paused for another run' : run.paused ? ', paused' : null))),
+      el('h2', null, 'Waiting'),
+      waiting.length ? table(waiting) : el('p', { class: 'quiet' }, 'No requests wait. Add one on the page Start, or with ', el('code', null, 'runner exec --queue'), '.'),
+      refused.length > 0 && [el('h2', null, 'Refused'), table(refused)],
+    ];
+  }
+
+  /** @param {any[]} requests */
+  const table = (requests) => el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Requests' }, el('table', { class: 'queue' },
+    el('thead', null, el('tr', null, ['', 'Command', 'Priority', 'By', 'Since', ''].map((name) => el('th', { scope: 'col' }, name)))),
+    el('tbody', null, requests.map(row))));
+
+  /** @param {any} one */
+  function row(one) {
+    const first = queue.requests.find((/** @type {any} */ other) => other.place === 1 && other.request !== one.request);
+    const isBusy = busy === one.request;
+    const tools = server.read_only || one.foreign ? null : el('span', { class: 'buttons' },
+      one.place > 1 && first && button('To the front', () => change(one.request, () => post(`${path(one.request)}/move`, { before: first.request })), { disabled: Boolean(busy) }),
+      button(isBusy ? 'Removing…' : 'Remove', () => change(one.request, () => post(path(one.request), {}, 'DELETE')), { disabled: Boolean(busy), class: 'danger' }));
+    const priority = server.read_only || one.foreign || one.place === null ? String(one.priority)
+      : el('input', { type: 'number', value: String(one.priority), disabled: Boolean(busy), 'aria-label': `Priority of ${one.short}`,
+        onchange: (/** @type {any} */ event) => change(one.request, () => post(`${path(one.request)}/move`, { priority: Number(event.target.value) })) });
+    const notes = [one.refused && el('p', { class: 'note bad' }, one.refused), one.foreign && el('p', { class: 'quiet' }, `This request ${one.foreign}.`),
+      one.preempts && el('small', null, 'pauses runs of lower priority'), one.tries > 0 && el('small', null, `${plural(one.tries, 'start')} ended without a run`)];
+    return el('tr', { key: one.request }, el('td', { class: 'n' }, one.place), el('td', null, el('code', { title: one.folder }, `runner ${one.command.join(' ')}`), notes),
+      el('td', null, priority), el('td', null, actor(one.by)), el('td', { class: 'n' }, time(one.at, 'age')), el('td', null, tools));
+  }
+
+  draw();
+  return { title: () => `Queue (${queue.requests.length})`, draw, live: refresh };
+}
