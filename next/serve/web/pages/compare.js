@@ -104,7 +104,7 @@ function side(of) {
 /** @param {any[]} list */
 function measures(list) {
   if (!list.length) return null;
-  const value = (/** @type {number} */ of, /** @type {string | null} */ unit) => (unit === 'ms' ? duration(of) : `${number(of)}${unit ? ` ${unit}` : ''}`);
+  const value = (/** @type {any} */ of, /** @type {string | null} */ unit) => (unit === 'ms' ? duration(Number(of)) : `${number(Number(of))}${unit ? ` ${unit}` : ''}`);
   const unit = (/** @type {any} */ one) => (one.change_unit === 'pp' ? 'percentage points' : one.change_unit ?? '');
   const signed = (/** @type {number} */ of) => `${of > 0 ? '+' : of < 0 ? '−' : '±'}${number(Math.abs(of))}`;
   return el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Rates and means' }, el('table', null,
