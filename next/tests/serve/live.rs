@@ -10,6 +10,8 @@ use crate::support::{
     wait::{wait_for, wait_until},
 };
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Returns a scenario line of a test that takes these steps, then waits for a stop.
 fn recital(id: &str, steps: &Value) -> String {
     let steps = steps.as_array().unwrap().iter().map(|step| format!("[{}, {}]", step[0], step[1]));
@@ -46,11 +48,11 @@ fn running_attempts_show_their_output() {
     ]);
     let runner = Runner::hostile(&tests(&recital("agent", &steps)));
     let running = runner.start(&[]);
-    let following = runner.started(&["logs", "-f"]);
     let all = "info: reading n=1\nstep 1\nstep \u{1b}[2J2\u{202e}\nhalf";
     wait_until("there is output", || output(&runner) == all);
+    let following = runner.started(&["logs", "-f"]);
 
-    runner.run(&["show"]).expect(0).says(&["agent@hostile#1", "for", "\n half"]);
+    runner.run(&["show"]).expect(0).says(&["agent@hostile#1", " for ", "half"]);
     let shown = runner.run(&["show", "latest", "agent"]).expect(0);
     shown.says(&["running:", "info: reading n=1 step 1 step \\u{1b}[2J2\\u{202e} half reproduce:"]);
     let document = runner.run(&["show", "latest", "agent", "--json"]).expect(0).document();
@@ -85,40 +87,39 @@ fn output_stays_in_the_session_of_a_dead_process() {
 fn shown_output_has_no_part_of_a_secret() {
     const KEY: &str = "qzxjvkwypf-0123456789";
     let more = "m".repeat(1_100);
-    // The first write ends in the secret, another source comes between, and the cut would be in it.
-    let steps = json!([
-        ["log", "start"],
-        ["start-of-key", 9],
-        ["err", "between\n"],
-        ["sleep", 1_300],
-        ["end-of-key", 9],
-        ["out", more[..1_010]],
-        ["sleep", 1_000],
-        ["out", more[..1_100]],
-    ]);
+    let whole = json!([["start-of-key", 9], ["err", "between\n"], ["end-of-key", 9]]);
+    let cut = json!([["start-of-key", 9], ["end-of-key", 9], ["out", more[..1_010]]]);
+    let lists = [
+        // The rest of the secret is not written yet.
+        recital("start", &json!([["log", "first"], ["start-of-key", 9], ["err", "between\n"]])),
+        recital("whole", &whole),
+        // The first byte that is shown would be in the secret.
+        recital("cut", &cut),
+        recital("end", &json!([["start-of-key", 21], ["out", more]])),
+    ];
     let runner = Runner::new(&["hostile"]);
-    let list = tests(&recital("agent", &steps));
     runner.scenario(&format!(
-        "[providers.p]\nplugin = \"hostile.wasm\"\n[providers.p.grants]\nsecrets = [\"KEY\"]\n{list}"
+        "[providers.p]\nplugin = \"hostile.wasm\"\n[providers.p.grants]\nsecrets = [\"KEY\"]\n{}",
+        tests(&lists.join("\n"))
     ));
-    let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
+    let mut command = runner.command(&["exec", "scenario.toml", "--json", "-j", "4"]);
     let running = Running::start(command.env("KEY", KEY));
-    let mut seen = Vec::new();
-    wait_until("all is shown", || {
-        let text = output(&runner);
-        for part in KEY.as_bytes().windows(3) {
-            let part = str::from_utf8(part).unwrap();
-            assert!(!text.contains(part), "{part} in {text}");
+    let outputs = wait_for("all have output", || {
+        let attempts = in_flight(&runner);
+        let text = |one: &Value| one["output"]["text"].as_str().map(str::to_owned);
+        let mut outputs: Vec<_> = attempts.iter().filter_map(text).collect();
+        for text in &outputs {
+            for part in KEY.as_bytes().windows(3) {
+                let part = str::from_utf8(part).unwrap();
+                assert!(!text.contains(part), "{part} in {text}");
+            }
         }
-        let is_all = text == "m".repeat(1_024);
-        if seen.last() != Some(&text) {
-            seen.push(text);
-        }
-        is_all
+        outputs.sort();
+        (outputs.len() == 4).then_some(outputs)
     });
-    assert!(seen.contains(&"info: start n=1\nbetween\n".to_owned()), "{seen:?}");
-    let marked = format!("cret KEY]{}", &more[..1_010]);
-    assert!(seen.iter().any(|text| text.ends_with(&marked[..])), "{seen:?}");
+    let marked = "[secret KEY]".to_owned() + &more[..1_010];
+    assert_eq!(outputs[..2], [marked, "between\n[secret KEY]".to_owned()]);
+    assert_eq!(outputs[2..], ["info: first n=1\nbetween\n".to_owned(), more[..1_024].to_owned()]);
     running.end_by(Signal::INT).0.expect(130);
 }
 
@@ -160,4 +161,37 @@ fn oldest_hundred_attempts_show_output() {
     assert_eq!(attempts.iter().position(|one| !has_output(one)), Some(100));
     assert!(!attempts[100..].iter().any(has_output));
     running.end_by(Signal::INT).0.expect(130);
+}
+
+#[test]
+fn runner_log_has_plan_and_end_of_each_session() {
+    let runner = Runner::hostile_with(
+        "[providers.hostile.grants]\nnet = [\"https://example.com\"]",
+        &tests("agent | { do = \"wait-for-stop\" } |\ndone | { do = \"echo\", value = 1 } |"),
+    );
+    let mut running = runner.start(&["-j", "2"]);
+    running.wait_for_rows(1);
+    running.wait_until_running(&runner, 1);
+    let log = || runner.only_run().text("runner.log");
+    running.workers().iter().for_each(|worker| worker.signal(Signal::KILL));
+    wait_until("the death is logged", || log().contains(" while it ran agent@hostile#1\n"));
+    running.end_by(Signal::INT).0.expect(130);
+    let resumed = runner.started(&["resume", "latest", "--json"]);
+    wait_until("the run is resumed", || log().contains(" session 2 of runner "));
+    resumed.end_by(Signal::INT).0.expect(130);
+
+    let log = log();
+    let manifest = runner.only_run().manifest();
+    let digest = manifest["providers"][0]["digest"].as_str().unwrap();
+    for line in [
+        &format!("session 1 of runner {VERSION}: 2 trials, 2 left to run, 2 at a time"),
+        &format!(
+            "provider `hostile`: hostile.wasm, sha256 {digest}, granted: net = [\"https://example.com\"]"
+        ),
+        "stopped by SIGINT",
+        "the run is incomplete (interrupted); 1 passed of 2 trials; exit code 130",
+        &format!("session 2 of runner {VERSION}: 2 trials, 1 left to run, 2 at a time"),
+    ] {
+        assert!(log.contains(&format!("Z {line}\n")), "{line} in:\n{log}");
+    }
 }
