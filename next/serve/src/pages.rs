@@ -45,6 +45,7 @@ static FILES: &[(&str, &[u8])] = &files! {
     "pages/queue.js"
     "pages/run.js"
     "pages/runs.js"
+    "pages/start.js"
     "pages/tables.js"
     "pages/trials.js"
 };

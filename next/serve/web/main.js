@@ -13,6 +13,7 @@ const ROUTES = [
   [/^\/runs\/([^/]+)$/, async () => (await import('./pages/run.js')).open, '/runs'],
   [/^\/compare$/, async () => (await import('./pages/compare.js')).open, '/compare'],
   [/^\/history$/, async () => (await import('./pages/history.js')).open, '/history'],
+  [/^\/start$/, async () => (await import('./pages/start.js')).open, '/start'],
   [/^\/queue$/, async () => (await import('./pages/queue.js')).open, '/queue'],
 ];
 

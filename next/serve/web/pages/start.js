@@ -1,0 +1,146 @@
+// @ts-check
+// The start of a run: a scenario, flags of `exec`, the plan with its grants, and the command that does the same.
+
+import { get, post, query, runPath } from '../base/api.js';
+import { problem } from '../base/problem.js';
+import { go } from '../base/router.js';
+import { button, copyable, el, link, render, soon } from '../base/ui.js';
+import { plural } from '../base/words.js';
+
+/** Key of the request, label with its flag, example, and form of the value. @type {[string, string, string, 'list' | 'pairs' | 'text' | 'number'][]} */
+const FIELDS = [
+  ['tests', 'Tests (--test)', 'cart/*, pay/*', 'list'],
+  ['exclude', 'Exclude (--exclude)', 'slow/*', 'list'],
+  ['providers', 'Providers (--provider)', 'small*', 'list'],
+  ['tags', 'Tags (--tag)', 'smoke', 'list'],
+  ['filter', 'Filter (--filter)', 'tag(smoke) & !test(slow*)', 'text'],
+  ['repeat', 'Repeats (--repeat)', '1', 'number'],
+  ['retries', 'Retries (--retries)', '2', 'number'],
+  ['jobs', 'Parallel attempts (--jobs)', '', 'number'],
+  ['timeout_minutes', 'Time limit in minutes (--timeout-minutes)', '', 'number'],
+  ['fail_fast', 'Stop after N failures (--fail-fast)', '', 'number'],
+  ['seed', 'Seed (--seed)', '', 'number'],
+  ['limits', 'Lower limits (--limit)', 'memory=64MiB', 'pairs'],
+  ['set', 'Variables (--set)', 'model=small', 'pairs'],
+  ['labels', 'Labels (--label)', 'commit=1f2e3d4', 'pairs'],
+];
+const LAST = 'runner-last-start';
+
+/** The request of the last start in this browser. @returns {Record<string, any> | null} */
+function lastStart() {
+  try {
+    return JSON.parse(localStorage.getItem(LAST) ?? 'null');
+  } catch {
+    return null;
+  }
+}
+
+/** @type {import('../base/router.js').Open} */
+export async function open({ place, address, server }) {
+  const { scenarios } = server.scenarios ? await get('/scenarios') : { scenarios: [] };
+  /** Texts of the fields by their key. @type {Record<string, string>} */
+  let texts = {};
+  let scenario = address.searchParams.get('scenario') ?? '';
+  let isLastFailed = false;
+  /** An id for each start, so that a request that is sent again starts nothing more. */
+  let request = id();
+  /** @type {any} */
+  let [plan, error, busy] = [null, null, ''];
+
+  /** @param {string} text @param {string} form */
+  const value = (text, form) => {
+    const parts = text.split(',').map((part) => part.trim()).filter(Boolean);
+    if (form === 'list') return parts;
+    if (form === 'pairs') return Object.fromEntries(parts.map((part) => [part.split('=')[0], part.split('=').slice(1).join('=')]));
+    return form === 'number' ? Number(text) : text;
+  };
+  const body = () => ({ scenario, ...(isLastFailed ? { last_failed: true } : {}),
+    ...Object.fromEntries(FIELDS.filter(([key]) => texts[key]?.trim()).map(([key, , , form]) => [key, value(texts[key].trim(), form)])) });
+
+  let turn = 0;
+  async function check() {
+    const mine = ++turn;
+    if (!scenario) return;
+    [busy, error] = ['check', null];
+    draw();
+    const answer = await post('/plan', body()).catch((caught) => { if (mine === turn) error = caught; });
+    if (mine !== turn) return;
+    [plan, busy] = [answer ?? null, ''];
+    draw();
+  }
+
+  /** @param {boolean} queue */
+  async function start(queue) {
+    [busy, error] = [queue ? 'queue' : 'start', null];
+    draw();
+    try {
+      const answer = await post('/runs', { ...body(), request, ...(queue ? { queue } : {}) });
+      localStorage.setItem(LAST, JSON.stringify({ scenario, texts, isLastFailed }));
+      request = id();
+      go(answer.queued ? '/queue' : runPath(answer.id));
+    } catch (caught) {
+      // A start that was refused may be sent again, with another id.
+      if (/** @type {any} */ (caught).status !== 0) request = id();
+      [busy, error] = ['', caught];
+      draw();
+    }
+  }
+
+  function again() {
+    ({ scenario, texts, isLastFailed } = /** @type {any} */ (lastStart()));
+    void check();
+  }
+
+  let typing = 0;
+  const later = () => {
+    clearTimeout(typing);
+    plan = null;
+    typing = setTimeout(check, 400);
+  };
+
+  function form() {
+    const last = lastStart();
+    const isKnown = last && scenarios.some((/** @type {any} */ one) => one.path === last.scenario);
+    return el('form', { class: 'start', onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); if (plan && !busy) void start(false); } },
+      el('div', { class: 'filters fields' }, el('label', null, 'Scenario', el('select', { value: scenario, required: true,
+        onchange: (/** @type {any} */ event) => { scenario = event.target.value; plan = null; history.replaceState(history.state, '', `/start${query({ scenario })}`); void check(); } },
+      el('option', { value: '' }, 'Choose…'), scenarios.map((/** @type {any} */ one) => el('option', { value: one.path }, one.path)))),
+      isKnown && button('Same as last time', again)),
+      el('details', { open: Object.values(texts).some(Boolean) || isLastFailed }, el('summary', null, 'Flags'),
+        el('div', { class: 'grid' }, FIELDS.map(([key, label, hint, form]) => el('label', { key }, label, el('input', { type: form === 'number' ? 'number' : 'text', min: form === 'number' ? 0 : null,
+          step: form === 'number' ? 'any' : null, placeholder: hint, value: texts[key] ?? '', oninput: (/** @type {any} */ event) => { texts[key] = event.target.value; later(); } }))),
+        el('label', { class: 'tick' }, el('input', { type: 'checkbox', checked: isLastFailed, onchange: (/** @type {any} */ event) => { isLastFailed = event.target.checked; void check(); } }), ' Only trials that failed last time (--last-failed)'))));
+  }
+
+  function preview() {
+    if (!scenario) return null;
+    if (!plan) return busy === 'check' ? el('p', { class: 'quiet' }, 'Checking…') : null;
+    const { scenario: name, trials, jobs, providers, missing_secrets: missing, receivers, notices } = plan.plan;
+    return [
+      el('h2', null, `${name}: ${plural(trials, 'trial')}, ${jobs} at a time`),
+      notices.map((/** @type {string} */ text) => el('p', { class: 'note incomplete' }, text)),
+      missing.length > 0 && el('p', { class: 'note bad' }, `Secrets without a value in the environment of the server: ${missing.join(', ')}.`),
+      el('p', null, 'Providers: ', providers.map((/** @type {any} */ one) => one.name).join(', ')),
+      plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : el('p', null, 'No provider is granted anything.'),
+      receivers.length > 0 && el('p', null, 'Notified at the end: ', receivers.map((/** @type {any} */ one) => one.to).join(', ')),
+      el('details', null, el('summary', null, 'First trials'), el('ul', { class: 'names' }, plan.trials.map((/** @type {string} */ one) => el('li', null, one)))),
+      el('p', { class: 'quiet' }, 'The same in a terminal:'), copyable(plan.command),
+    ];
+  }
+
+  const draw = soon(() => {
+    const isBusy = error?.document?.type === '/problems/busy';
+    render(place, el('h1', null, 'Start a run'),
+      !scenarios.length ? el('p', null, 'No scenarios. Start the server with ', el('code', null, 'runner serve --scenarios DIR'), '.') : form(),
+      preview(),
+      isBusy ? el('p', { class: 'note incomplete' }, 'Another run is active: ', error.document.detail, '. ', link('/queue', 'Queue')) : error && problem(error),
+      scenarios.length > 0 && el('p', { class: 'buttons' },
+        button(busy === 'start' ? 'Starting…' : 'Start', () => void start(false), { class: isBusy ? null : 'primary', disabled: !plan || Boolean(busy) }),
+        button(busy === 'queue' ? 'Adding…' : 'Add to queue', () => void start(true), { class: isBusy ? 'primary' : null, disabled: !plan || Boolean(busy) })));
+  });
+  draw();
+  if (scenario) void check();
+  return { title: () => 'Start', draw: () => {} };
+}
+
+const id = () => [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
