@@ -1,5 +1,6 @@
 //! [`Indexes`]: the rows of runs that were looked at, in memory. The run that was not looked at for longest goes first.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use runner_record::{RecordError, RunDir};
@@ -9,6 +10,9 @@ use runner_report::RunIndex;
 const MAX_BYTES: u64 = 256 << 20;
 /// Bytes of an index for each planned trial: its rows, its place in the plan, and kept selections.
 const BYTES_PER_TRIAL: u64 = 96;
+
+/// Results of a run whose first answers do not wait for the index.
+const MANY_RESULTS: u64 = 50_000;
 
 /// The indexes of runs.
 #[derive(Default)]
@@ -20,9 +24,18 @@ struct Entry {
     slot: Slot,
 }
 
-/// The index of a run. `None` until it is read.
+/// The index of a run.
 #[derive(Clone, Default)]
-pub(crate) struct Slot(Arc<Mutex<Option<RunIndex>>>);
+pub(crate) struct Slot(Arc<SlotState>);
+
+#[derive(Default)]
+struct SlotState {
+    /// `None` until it is read.
+    index: Mutex<Option<RunIndex>>,
+    /// The rows have been read once, or a thread reads them.
+    is_started: AtomicBool,
+    is_ready: AtomicBool,
+}
 
 impl Indexes {
     /// Returns the index of a run with this number of planned trials.
@@ -46,17 +59,27 @@ impl Slot {
         run: &RunDir,
         work: impl FnOnce(&mut RunIndex) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.0.index.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken out, so that a failure in between leaves no half of an index.
         let index = match slot.take() {
             Some(mut index) => index.follow().map(|_| index),
             None => RunIndex::read(run),
         };
+        self.0.is_ready.store(true, Ordering::Relaxed);
         work(slot.insert(index?))
     }
 
-    /// Returns whether the rows have been read once.
-    pub fn is_ready(&self) -> bool {
-        self.0.try_lock().is_ok_and(|slot| slot.is_some())
+    /// Returns whether an answer about a run with this number of results can wait for the index. Else starts to read it.
+    pub fn is_soon(&self, run: &RunDir, results: u64) -> bool {
+        if results <= MANY_RESULTS || self.0.is_ready.load(Ordering::Relaxed) {
+            return true;
+        }
+        if self.0.is_started.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        // Ends also if the client does not wait. A failure shows up in the next request.
+        let (slot, run) = (self.clone(), run.clone());
+        tokio::task::spawn_blocking(move || slot.with(&run, |_| Ok::<_, RecordError>(())));
+        false
     }
 }

@@ -24,14 +24,14 @@ pub struct RunPage {
     pub live: Option<Live>,
     /// Results that the manifest of a run that has ended counts and its rows do not have.
     pub lost_results: u64,
-    /// Number of rows.
-    pub rev: u64,
+    /// Number of rows. `null` while they are being read, and then the tables are absent.
+    pub rev: Option<u64>,
     #[serde(flatten)]
-    pub tables: Arc<RunTables>,
+    pub tables: Option<Arc<RunTables>>,
 }
 
 impl RunPage {
-    /// Reads a run, whose rows `index` follows.
+    /// Reads a run, whose rows `index` follows. `None` for a page without tables.
     ///
     /// # Errors
     ///
@@ -39,13 +39,17 @@ impl RunPage {
     pub fn read(
         root: &ResultsRoot,
         run: &RunDir,
-        index: &mut RunIndex,
+        mut index: Option<&mut RunIndex>,
         is_read_only: bool,
         now: Time,
     ) -> Result<Self, RecordError> {
         // Read before the manifest: if the run ends in between, the manifest shows it.
         let live = run.live();
-        let (on_disk, judged) = (index.follow()?, run.truth()?);
+        let on_disk = match index.as_mut() {
+            Some(index) => index.follow()?,
+            None => run.manifest()?,
+        };
+        let judged = run.truth()?;
         let is_over = judged.status.is_terminal();
         let lost = on_disk.counts.done().saturating_sub(judged.counts.done());
         let run_dir = run.path().to_string_lossy().into_owned();
@@ -57,8 +61,8 @@ impl RunPage {
             run,
             live: live.filter(|_| !is_over),
             lost_results: if is_over { lost } else { 0 },
-            rev: index.rev(),
-            tables: index.tables(root, &judged)?,
+            rev: index.as_ref().map(|index| index.rev()),
+            tables: index.map(|index| index.tables(root, &judged)).transpose()?,
             manifest: if on_disk.status.is_terminal() { on_disk } else { judged },
         })
     }

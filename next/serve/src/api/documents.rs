@@ -12,7 +12,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 use super::runs::{Nothing, RunName, limit, present};
-use super::trials::filter;
+use super::trials::{filter, index};
 use super::{HttpProblem, Route};
 use crate::server::Server;
 
@@ -93,15 +93,21 @@ fn indexed<T>(
     work: impl FnOnce(&RunDir, &mut RunIndex) -> Result<T>,
 ) -> Result<T> {
     let run = server.run(&names.run)?;
-    let planned = run.manifest()?.metadata.planned_trial_count;
-    server.indexes.of(&run, planned).with(&run, |index| work(&run, index))
+    index(server, &run)?.with(&run, |index| work(&run, index))
 }
 
 fn run_page(server: &Server, names: &RunName, _: &Nothing) -> Result<RunPage> {
-    let is_read_only = server.settings.is_read_only;
-    indexed(server, names, |run, index| {
-        Ok(RunPage::read(&server.root, run, index, is_read_only, now())?)
-    })
+    let (run, is_read_only) = (server.run(&names.run)?, server.settings.is_read_only);
+    let manifest = run.manifest()?;
+    let slot = server.indexes.of(&run, manifest.metadata.planned_trial_count);
+    let read = |index: Option<&mut RunIndex>| {
+        Ok(RunPage::read(&server.root, &run, index, is_read_only, now())?)
+    };
+    if slot.is_soon(&run, manifest.counts.done()) {
+        slot.with(&run, |index| read(Some(index)))
+    } else {
+        read(None)
+    }
 }
 
 fn charts(server: &Server, names: &RunName, keys: &ChartKeys) -> Result<RunCharts> {

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::runs::{RunName, limit, present};
 use super::{HttpProblem, Route};
+use crate::indexes::Slot;
 use crate::server::Server;
 
 /// Trials of a page without `limit`, and at most.
@@ -21,8 +22,6 @@ const PAGE: usize = 200;
 const MAX_PAGE: usize = 1000;
 /// Time for a search in texts.
 const SEARCH_TIME: Duration = Duration::from_secs(5);
-/// Results of a run whose first page does not wait for the index.
-const MANY_RESULTS: u64 = 50_000;
 /// Columns of the problems of a filter.
 const COLUMNS: usize = 100;
 
@@ -82,12 +81,7 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage,
     let manifest = run.truth()?;
     let slot = server.indexes.of(&run, manifest.metadata.planned_trial_count);
     let is_first = query.filter.is_none() && query.text.is_empty() && offset == 0;
-    if is_first && manifest.counts.done() > MANY_RESULTS && !slot.is_ready() {
-        // Ends also if the client does not wait. A failure shows up in the next request.
-        tokio::task::spawn_blocking({
-            let run = run.clone();
-            move || slot.with(&run, |_| Ok::<_, HttpProblem>(()))
-        });
+    if is_first && !slot.is_soon(&run, manifest.counts.done()) {
         return Ok(TrialsPage::of_first_rows(&run, limit)?);
     }
     slot.with(&run, |index| {
@@ -126,6 +120,12 @@ pub(super) fn read(
 ) -> Result<TrialDocument, HttpProblem> {
     let trial = find(server, run, &names.trial)?;
     let mut document = TrialDocument::read(&server.root, run, trial)?;
+    if document.rows.is_empty() {
+        let trial = &document.trial;
+        let is_planned = index(server, run)?.with(run, |index| Ok::<_, HttpProblem>(index.has(trial)))?;
+        let problem = || HttpProblem::not_found(&format!("run {} has no trial `{trial}`", run.id()));
+        is_planned.then_some(()).ok_or_else(problem)?;
+    }
     if let Some(attempt) = attempt {
         let shown = document.show_attempt(&server.root, attempt);
         shown.map_err(|problem| HttpProblem::not_found(&problem))?;
@@ -139,12 +139,15 @@ fn find(server: &Server, run: &RunDir, name: &str) -> Result<TrialId, HttpProble
         return Ok(trial);
     }
     if let Ok(place) = name.parse() {
-        let planned = run.manifest()?.metadata.planned_trial_count;
-        let slot = server.indexes.of(run, planned);
-        let found = slot.with(run, |index| index.trial(place))?;
-        let problem = format!("run {} has no trial {place}: it plans {planned}", run.id());
+        let found = index(server, run)?.with(run, |index| index.trial(place))?;
+        let problem = format!("run {} has no trial with the number {place}", run.id());
         return found.ok_or_else(|| HttpProblem::not_found(&problem));
     }
     let found = find_trial(run, name)?.only(run.id(), name);
     found.map_err(|problem| HttpProblem::not_found(&problem))
+}
+
+/// Returns the index of a run.
+pub(super) fn index(server: &Server, run: &RunDir) -> Result<Slot, HttpProblem> {
+    Ok(server.indexes.of(run, run.manifest()?.metadata.planned_trial_count))
 }

@@ -45,7 +45,8 @@ export async function open({ place, address, names, kept }) {
 
   async function reload() {
     try {
-      view.document = await get(runPath(run));
+      // A document without tables leaves the older ones.
+      view.document = { ...view.document, ...await get(runPath(run)) };
       watch();
     } catch (error) {
       // Without a connection the page stays as it is.
@@ -54,6 +55,8 @@ export async function open({ place, address, names, kept }) {
     view.redraw();
   }
   function watch() {
+    // The server reads the results of a large run first.
+    if (view.document.rev === null) setTimeout(refresh, 300);
     const isRunning = view.document.run.status === 'running';
     if (!isRunning) view.progress = null;
     follow(isRunning ? run : null);
@@ -151,7 +154,7 @@ function pace({ document, progress }, counts) {
 
 /** Why the run ended early, and damage. @param {RunView} view */
 function notes({ document }) {
-  const { run, damaged_lines: damaged, lost_results: lost, manifest } = document;
+  const { run, damaged_lines: damaged = 0, lost_results: lost, manifest } = document;
   const by = manifest.transitions.at(-1).by ?? manifest.sessions.at(-1)?.stopped_by;
   const why = reason(run);
   const { paused } = run;
