@@ -5,7 +5,7 @@ use std::{env, ffi::OsString, thread, time::Duration};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use runner_engine::ExecRequest;
 use runner_model::units::plural;
-use runner_model::visible::{quoted, visible_line};
+use runner_model::visible::{quoted, visible, visible_line};
 use runner_model::{Time, exit::Exit};
 use runner_operations::queue::{self, QueueError, QueuePlace, Step};
 use runner_operations::upkeep::Upkeep;
@@ -14,7 +14,7 @@ use runner_report::{QueueChange, QueueDocument, QueueEntry, QueueResult};
 
 use crate::args::{RootArgs, SessionArgs, join_fail_fast, number};
 use crate::command::{Cli, Command};
-use crate::text::{CommandError, Out, Table, style, summary};
+use crate::text::{CommandError, Out, Table, summary};
 use crate::{commands::exec, detach};
 
 /// Time between two looks at a queue.
@@ -130,15 +130,16 @@ pub fn add_exec(
     add(&root, typed_words()?, None, args, session, out)
 }
 
-/// Adds a request of `resume`. `run` is the run or group that the user's words may name by a part of its id, or not at all.
+/// Adds a request of `resume`, which names the run or group as `given`.
 pub fn add_resume(
     root: &ResultsRoot,
+    given: Option<&str>,
     run: String,
     args: &QueueArgs,
     session: &SessionArgs,
     out: &Out,
 ) -> Result<Exit, CommandError> {
-    let words = with_run(typed_words()?, &run);
+    let words = with_run(typed_words()?, given, &run);
     add(root, words, Some(run), args, session, out)
 }
 
@@ -179,20 +180,19 @@ fn typed_words() -> Result<Vec<String>, CommandError> {
 }
 
 /// Returns words of `resume` that name the run by its id, because `latest`, a part of an id or no name may mean another run once
-/// the request is started.
-fn with_run(words: Vec<String>, run: &str) -> Vec<String> {
-    let replaced = (0..words.len()).flat_map(|at| {
-        let word = match words[at].split_once('=') {
-            Some((flag, _)) if flag.starts_with("--") => format!("{flag}={run}"),
-            _ => run.to_owned(),
-        };
-        let mut words = words.clone();
-        words[at] = word;
-        Some(words)
-    });
+/// the request is started. `given` is the name in the words.
+fn with_run(words: Vec<String>, given: Option<&str>, run: &str) -> Vec<String> {
     let appended = [words.clone(), vec![run.to_owned()]].concat();
-    let mut candidates = [words.clone()].into_iter().chain(replaced).chain([appended.clone()]);
-    candidates.find(|words| names_run(words, run)).unwrap_or(appended)
+    let Some(given) = given else { return appended };
+    let from = [given.to_owned(), format!("--from={given}")];
+    let places = (0..words.len()).filter(|at| from.contains(&words[*at]));
+    let mut replaced = places.map(|at| {
+        let mut words = words.clone();
+        words[at] = words[at].replace(given, run);
+        words
+    });
+    // The value of another flag may be the same.
+    replaced.find(|words| names_run(words, run)).unwrap_or(appended)
 }
 
 /// Returns whether these words are a command `resume` of this run.
@@ -230,13 +230,7 @@ fn print(root: &ResultsRoot, document: &QueueDocument, out: &Out) {
     }
     for entry in &document.requests {
         if let Some(problem) = &entry.refused {
-            let problem = style::plain(problem.trim_end());
-            let problem = problem.strip_prefix("error: ").unwrap_or(&problem);
-            out.data(&format!(
-                "request {} was refused: {}",
-                entry.short,
-                summary::indented(problem)
-            ));
+            out.data(&format!("request {} was refused: {}", entry.short, reason(problem)));
         }
     }
     if let Some(entry) = document.requests.iter().find(|entry| entry.state == QueueState::Refused) {
@@ -373,15 +367,21 @@ fn print_step(step: &Step, json: bool, out: &Out) {
             out.data(&format!("started {}: runner {}", visible_line(&started.id), words.join(" ")));
         }
         Step::Refused { request, error } => {
-            let problem = style::plain(&error.to_string());
-            out.warn(&format!("request {} cannot be started: {problem}", request.id));
+            let reason = reason(&error.to_string());
+            out.talk(&format!("request {} cannot be started: {reason}", request.id));
         }
         Step::Postponed { request, error } => {
-            let problem = style::plain(&error.to_string());
-            out.warn(&format!("request {} waits again: {problem}", request.id));
+            let reason = reason(&error.to_string());
+            out.talk(&format!("request {} waits again: {reason}", request.id));
         }
         Step::Idle | Step::Busy { .. } | Step::Queued(_) | Step::Repeated(_) => {}
     }
+}
+
+/// Formats the messages of a process that has started no run. They may quote other files.
+fn reason(messages: &str) -> String {
+    let messages = visible(messages.trim_end());
+    summary::indented(messages.strip_prefix("error: ").unwrap_or(&messages))
 }
 
 /// Does the upkeep of the root that is due.

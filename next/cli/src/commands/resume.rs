@@ -74,7 +74,12 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 impl Args {
     /// Returns whether the words of the command name the run `id` itself.
     pub fn names(&self, id: &str) -> bool {
-        self.from.as_deref().or(self.run.given()) == Some(id)
+        self.given() == Some(id)
+    }
+
+    /// Returns the name of the run on the command line.
+    fn given(&self) -> Option<&str> {
+        self.from.as_deref().or(self.run.given())
     }
 }
 
@@ -95,7 +100,14 @@ fn enqueue(
         for request in &requests {
             check(request)?;
         }
-        return queue::add_resume(&args.session.root.open()?, id, &args.queue, &args.session, out);
+        return queue::add_resume(
+            &args.session.root.open()?,
+            args.given(),
+            id,
+            &args.queue,
+            &args.session,
+            out,
+        );
     }
     let run = check(request)?;
     if pending == 0 && run.manifest()?.status == RunStatus::Completed {
@@ -109,7 +121,7 @@ fn enqueue(
         args.session.root.open()?.find(run.id()).is_ok_and(|found| found.path() == run.path());
     let name =
         if is_of_root { run.id().to_owned() } else { run.path().to_string_lossy().into_owned() };
-    queue::add_resume(&root, name, &args.queue, &args.session, out)
+    queue::add_resume(&root, args.given(), name, &args.queue, &args.session, out)
 }
 
 /// Prints the trials that sessions would run; with `--explain` also the others, all with their reasons.
