@@ -99,13 +99,16 @@ impl Schemas {
         for (name, schema) in query["properties"].as_object().into_iter().flatten() {
             let mut schema = schema.clone();
             let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-            parameters.push(json!({
+            let mut parameter = json!({
                 "name": name,
                 "in": "query",
                 "required": required.contains(&json!(name)),
-                "description": description.unwrap_or_default(),
                 "schema": schema,
-            }));
+            });
+            if let Some(description) = description {
+                parameter["description"] = description;
+            }
+            parameters.push(parameter);
         }
         parameters
     }
