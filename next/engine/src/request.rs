@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use runner_model::{ScenarioOverrides, SessionOverrides};
 use runner_record::{ManifestProvider, RequestMark, Rerun, Selected, Share};
+use runner_scenario::Notify;
 
 /// Arguments of [`exec`](crate::exec).
 #[derive(Clone, Debug)]
@@ -83,6 +84,8 @@ pub struct Preview {
     pub providers: Vec<ManifestProvider>,
     /// Granted secrets without a value.
     pub missing_secrets: BTreeSet<String>,
+    /// Receivers of a message about the run's end that the scenario names.
+    pub notify: Notify,
     /// Messages for the user.
     pub notices: Vec<String>,
 }

@@ -143,6 +143,7 @@ fn preview(plan: &Plan, ready: Ready) -> Preview {
         overrides: ScenarioOverrides::default(),
         providers,
         missing_secrets: missing.collect(),
+        notify: plan.scenario.notify.clone(),
         notices: plan.notices.clone(),
     }
 }

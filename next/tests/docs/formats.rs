@@ -175,7 +175,8 @@ struct Key {
 }
 
 /// Names of schemas that differ from those of tables.
-const NAMES: [(&str, &str); 4] = [
+const NAMES: [(&str, &str); 5] = [
+    ("notification-line", "notifications"),
     ("plan-trial", "plan"),
     ("resume-trial", "resume-plan"),
     ("rescore-trial", "rescore-plan"),
@@ -326,6 +327,10 @@ fn tables_have_all_keys_of_real_output() {
     let document = |arguments: &[&str]| runner.run(&[arguments, &["--json"]].concat()).document();
     let lines = |arguments: &[&str]| runner.run(&[arguments, &["--json"]].concat()).events();
 
+    let server = Server::start(|_| Response::new(404));
+    let hook = format!("url = \"{}\"\nprivate = true\n", server.url("/hook"));
+    fs::create_dir(runner.path("results")).unwrap();
+    runner.write("results/runner.toml", format!("[[notify.webhooks]]\n{hook}"));
     let plan = lines(&["exec", "scenario.toml", "--dry-run"]);
     tables.check("plan", &plan[0]);
     plan[1..].iter().for_each(|line| tables.check("plan-trial", line));
@@ -372,12 +377,12 @@ fn tables_have_all_keys_of_real_output() {
     tables.check_events(&lines(&[&["exec", "scenario.toml"], &select[..]].concat()));
     tables.check("manifest", &runner.runs().pop().unwrap().manifest());
 
-    let server = Server::start(|_| Response::new(404));
     runner.write("chat.toml", CHAT.replace("SERVER", &server.origin()));
     runner.run(&["exec", "chat.toml"]).expect(1);
     tables.check("show", &runner.show(&runner.runs().pop().unwrap()));
 
     running_and_dead_runs(&runner, &mut tables);
+    notifications(&runner, &server, &mut tables);
 
     // Damage.
     let rows = run.text("index.jsonl").replacen("\"seq\":2,", "\"seq\":3,", 1);
@@ -387,6 +392,7 @@ fn tables_have_all_keys_of_real_output() {
     }
     fs::create_dir(runner.path("results/broken")).unwrap();
     runner.write("results/broken/benchmark.json", "{");
+    queue(&runner, &mut tables);
     tables.check("list", &document(&["list"]));
     tables.check("prune", &document(&["prune", "--keep-last", "0"]));
     tables.check("prune", &document(&["prune", run.id()]));
@@ -476,6 +482,35 @@ fn running_and_dead_runs(runner: &Runner, tables: &mut Tables) {
     tables.check("show", &runner.show(&run));
     tables.check("request", &document(&["cancel", run.id(), "--reason", "wrong model"]));
     tables.check("manifest", &run.manifest());
+}
+
+/// The queue, and a run that was started for a request.
+fn queue(runner: &Runner, tables: &mut Tables) {
+    let document = |arguments: &[&str]| runner.run(&[arguments, &["--json"]].concat()).document();
+    let added = document(&["exec", "waits.toml", "--queue", "--priority", "1"]);
+    tables.check("queue-change", &added);
+    let step = document(&["queue", "work", "--once"]);
+    tables.check("queue-step", &step);
+    let is_started = |run: &Run| step["run"] == run.id();
+    let run = runner.runs().into_iter().find(is_started).unwrap();
+    runner.run(&["pause", run.id()]).expect(0);
+    let id = document(&["resume", run.id(), "--queue"])["request"].as_str().unwrap().to_owned();
+    tables.check("queue", &document(&["queue"]));
+    tables.check("queue-change", &document(&["queue", "remove", &id]));
+    tables.check("manifest", &run.manifest());
+    runner.run(&["cancel", run.id()]).expect(0);
+}
+
+/// The notifications of a run that has died, and of others.
+fn notifications(runner: &Runner, server: &Server, tables: &mut Tables) {
+    let dead = runner.runs().pop().unwrap();
+    tables.check("notify", &runner.run(&["notify", dead.id(), "--json"]).expect(1).document());
+    for line in dead.text("notifications.jsonl").lines() {
+        tables.check("notification-line", &serde_json::from_str(line).unwrap());
+    }
+    for request in server.requests().iter().filter(|request| request.path == "/hook") {
+        tables.check("notification", &serde_json::from_slice(&request.body).unwrap());
+    }
 }
 
 /// Compares the examples with real output, except ids, times, durations and digests. `UPDATE=1` writes them.

@@ -1,1 +1,376 @@
 //! Notifications.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{
+    run::Run,
+    runner::Runner,
+    server::{Request, Response, Server, Wire},
+    wait::{SOON, wait_until},
+};
+
+const PASSED: &str = "[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n";
+const FAILED: &str =
+    "[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\nexpect = { equals = 2 }\n";
+
+/// Creates a scenario with these tests, and a results root with these settings.
+fn runner(tests: &str, settings: &str) -> Runner {
+    let runner = Runner::hostile_in_memory(tests);
+    fs::create_dir(runner.path("results")).unwrap();
+    runner.write("results/runner.toml", settings);
+    runner
+}
+
+/// Returns the settings with a webhook of this server.
+fn webhook(server: &Server, more: &str) -> String {
+    let url = server.url("/secret-path?token=secret-token");
+    format!("[[notify.webhooks]]\nurl = \"{url}\"\nprivate = true\n{more}\n")
+}
+
+fn accepting() -> Server {
+    Server::start(|_| Response::new(204))
+}
+
+/// Starts a server that answers requests by their number, from 0.
+fn counting(answer: impl Fn(usize, &mut Wire<'_>) + Send + Sync + 'static) -> Server {
+    let count = AtomicUsize::new(0);
+    Server::raw(move |_, wire| answer(count.fetch_add(1, Ordering::SeqCst), wire))
+}
+
+fn status(wire: &mut Wire<'_>, line: &str) {
+    wire.send(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"));
+}
+
+fn document(request: &Request) -> Value {
+    serde_json::from_slice(&request.body).unwrap()
+}
+
+fn lines(run: &Run) -> Vec<Value> {
+    let text = run.text("notifications.jsonl");
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn results(run: &Run) -> Vec<String> {
+    lines(run).iter().map(|line| line["result"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Returns the notifications that are left.
+fn left(runner: &Runner) -> Vec<Value> {
+    let ran = runner.run(&["notify", "--dry-run", "--json"]).expect(0);
+    ran.document()["notifications"].as_array().unwrap().clone()
+}
+
+#[test]
+fn ended_run_is_posted_with_its_state() {
+    let server = accepting();
+    let runner = runner(FAILED, &webhook(&server, ""));
+    let ran = runner.exec(&[]).expect(1);
+    ran.says(&[&format!("{}: notified (HTTP 204)", server.origin())]);
+    let [request] = &server.requests()[..] else { panic!("{:?}", server.requests()) };
+    assert_eq!((&*request.method, &*request.path), ("POST", "/secret-path?token=secret-token"));
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert_eq!(request.header("webhook-signature"), None);
+    let (document, run) = (document(request), runner.only_run());
+    assert_eq!((&document["v"], &document["type"]), (&1.into(), &"run.ended".into()));
+    assert_eq!(document["timestamp"], run.manifest()["completed_at"]);
+    assert_eq!([&document["data"]["run"], &document["data"]["state"]], [run.id(), "failed"]);
+    assert_eq!(document["data"]["run_dir"], run.dir.to_str().unwrap());
+    assert_eq!(results(&run), ["delivered"]);
+    assert!(left(&runner).is_empty());
+    // Only scheme, host and port are kept and shown.
+    for text in [run.text("notifications.jsonl"), run.text("runner.log"), ran.stderr] {
+        assert!(!text.contains("secret"), "{text}");
+    }
+}
+
+#[test]
+fn requests_are_signed_by_standard_webhooks() {
+    let server = accepting();
+    let secret = "secret = { env = \"HOOK_SECRET\" }";
+    let runner = runner(PASSED, &webhook(&server, secret));
+    let exec = || runner.command(&["exec", "scenario.toml"]);
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    assert!(exec().env("HOOK_SECRET", secret).output().unwrap().status.success());
+    let request = &server.requests()[0];
+    let header = |name| request.header(name).unwrap();
+    let script = "printf '%s.%s.' \"$ID\" \"$TIME\" | cat - body.json | \
+                  openssl dgst -sha256 -mac HMAC -macopt hexkey:$KEY -binary | base64";
+    runner.write("body.json", &request.body);
+    let key = "31f290f6bf062 98aab4f08d43c3f0824f6482b62da2da4b0".replace(' ', "");
+    let signed = runner
+        .shell(script)
+        .env("ID", header("webhook-id"))
+        .env("TIME", header("webhook-timestamp"))
+        .env("KEY", key)
+        .output()
+        .unwrap();
+    let signed = String::from_utf8(signed.stdout).unwrap();
+    assert_eq!(header("webhook-signature"), format!("v1,{}", signed.trim()));
+    // Without its secret, a request is not sent unsigned.
+    runner.exec(&[]).expect(0).says(&["the environment variable `HOOK_SECRET` is not set"]);
+    assert_eq!(server.requests().len(), 1);
+    for run in runner.runs() {
+        assert!(!run.text("notifications.jsonl").contains("MfKQ9"));
+    }
+}
+
+#[test]
+fn temporary_failures_are_repeated_with_the_same_id() {
+    let server = counting(|count, wire| match count {
+        0 => status(wire, "503 Busy"),
+        1 => status(wire, "429 Slow down"),
+        2 => {}
+        _ => status(wire, "200 OK"),
+    });
+    let runner = runner(PASSED, &webhook(&server, ""));
+    runner.exec(&[]).expect(0).says(&["notified (HTTP 200)"]);
+    let requests = server.requests();
+    let ids: Vec<_> = requests.iter().map(|request| request.header("webhook-id")).collect();
+    assert!(ids.len() == 4 && ids.iter().all(|id| *id == ids[0] && id.is_some()), "{ids:?}");
+    assert!(requests.iter().all(|request| request.body == requests[0].body));
+    assert_eq!(results(&runner.only_run()), ["failed", "failed", "failed", "delivered"]);
+}
+
+#[test]
+fn refusals_and_redirects_are_not_repeated() {
+    let other = accepting();
+    let location = format!("location: {}", other.url("/"));
+    for line in ["404 Not found".to_owned(), format!("307 Elsewhere\r\n{location}")] {
+        let server = counting(move |_, wire| status(wire, &line));
+        let runner = runner(PASSED, &webhook(&server, ""));
+        let ran = runner.exec(&[]).expect(0);
+        ran.says(&["refused (HTTP ", "to try again: runner notify"]);
+        assert_eq!(server.requests().len(), 1);
+        assert_eq!(results(&runner.only_run()), ["refused"]);
+        // Only a command about the run tries again.
+        assert!(left(&runner).is_empty());
+        runner.run(&["notify"]).expect(0);
+        assert_eq!(server.requests().len(), 1);
+        runner.run(&["notify", "latest"]).expect(1);
+        assert_eq!(server.requests().len(), 2);
+    }
+    assert!(other.requests().is_empty());
+}
+
+#[test]
+fn endless_response_is_not_read() {
+    let server = Server::raw(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        while wire.send("8\r\n12345678\r\n") {}
+    });
+    let runner = runner(PASSED, &webhook(&server, ""));
+    runner.exec(&[]).expect(0).says(&["notified (HTTP 200)"]);
+    // Headers that do not end are cut off.
+    let server = Server::raw(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\n");
+        while wire.send("a: b\r\n") {}
+    });
+    runner.write("results/runner.toml", webhook(&server, "") + "[notify]\nwait = \"300ms\"\n");
+    runner.exec(&[]).expect(0).says(&["not notified"]);
+}
+
+#[test]
+fn silent_receiver_holds_neither_screen_nor_exit_code() {
+    let server = Server::raw(|_, wire| wire.wait_for_close());
+    let settings = format!("[notify]\nwait = \"10m\"\n{}", webhook(&server, "timeout = \"10m\""));
+    let runner = runner(FAILED, &settings);
+    let running = runner.started(&["exec", "scenario.toml"]);
+    server.wait_for_requests(1);
+    wait_until("the verdict is shown", || running.printed().contains("failed"));
+    assert_eq!(runner.only_run().ending()[0], "completed");
+    // A signal ends the wait, and the exit code is that of the run.
+    let (ran, took) = running.end_by(Signal::INT);
+    ran.expect(1).says(&["not notified"]);
+    assert!(took < SOON, "{took:?}");
+    assert_eq!(left(&runner).len(), 1);
+}
+
+#[test]
+fn wait_bounds_the_end_of_a_session() {
+    let server = Server::raw(|_, wire| wire.wait_for_close());
+    let settings = format!("[notify]\nwait = \"200ms\"\n{}", webhook(&server, ""));
+    let runner = runner(PASSED, &settings);
+    runner.exec(&[]).expect(0).says(&["no response within"]);
+    runner.write("results/runner.toml", settings.replace("200ms", "0s"));
+    let started = Instant::now();
+    runner.exec(&["--quiet"]).expect(0);
+    assert!(started.elapsed() < SOON);
+    assert_eq!(server.requests().len(), 1);
+    assert_eq!(left(&runner).len(), 2);
+}
+
+#[test]
+fn killed_process_loses_no_notification() {
+    let server = counting(|count, wire| match count {
+        0 => wire.wait_for_close(),
+        _ => status(wire, "200 OK"),
+    });
+    let runner = runner(PASSED, &webhook(&server, "timeout = \"10m\""));
+    let running = runner.started(&["exec", "scenario.toml"]);
+    server.wait_for_requests(1);
+    running.kill();
+    assert_eq!(runner.only_run().ending()[0], "completed");
+    assert_eq!(left(&runner).len(), 1);
+    let sent = runner.run(&["notify", "--json"]).expect(0).document();
+    assert_eq!(sent["notifications"][0]["result"], "delivered");
+    let [first, second] = &server.requests()[..] else { panic!("{:?}", server.requests()) };
+    assert_eq!(first.header("webhook-id"), second.header("webhook-id"));
+    runner.run(&["notify"]).expect(0).says(&["no notification is left"]);
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn cleanup_notifies_of_dead_runs() {
+    let server = accepting();
+    let runner = Runner::endless(1, "sleep", "");
+    fs::create_dir(runner.path("results")).unwrap();
+    runner.write("results/runner.toml", webhook(&server, "on = [\"failed\", \"incomplete\"]"));
+    let mut running = runner.start(&[]);
+    running.wait_until_running(&runner, 1);
+    running.kill();
+    runner.run(&["cleanup", "--yes"]).expect(0).says(&["notified (HTTP 204)"]);
+    assert_eq!(document(&server.requests()[0])["data"]["reason"], "crashed");
+    runner.run(&["notify"]).expect(0);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn receivers_get_the_ends_they_name() {
+    let server = accepting();
+    let on = |words: &str| webhook(&server, &format!("on = [{words}]"));
+    let runner = runner(FAILED, &on("\"tests-passed\", \"incomplete\""));
+    runner.exec(&[]).expect(1);
+    assert!(server.requests().is_empty());
+    runner.write("results/runner.toml", on("\"tests-failed\""));
+    runner.exec(&[]).expect(1);
+    assert_eq!(server.requests().len(), 1);
+    runner.write("results/runner.toml", on(""));
+    runner.exec(&[]).expect(1);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn same_end_of_next_session_is_no_news() {
+    let server = accepting();
+    let runner = runner(FAILED, &webhook(&server, ""));
+    runner.exec(&[]).expect(1);
+    runner.run(&["resume", "latest", "--rerun", "all"]).expect(1);
+    assert_eq!(server.requests().len(), 1);
+    runner.run(&["notify"]).expect(0).says(&["no notification is left"]);
+    let changed = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&changed.replace("equals = 2", "equals = 1"));
+    runner.run(&["rescore", "latest"]).expect(0);
+    let states = server.requests();
+    let states: Vec<_> = states.iter().map(|one| document(one)["data"]["state"].clone()).collect();
+    assert_eq!(states, ["failed", "passed"]);
+}
+
+#[test]
+fn new_receiver_is_not_notified_of_old_runs() {
+    let server = accepting();
+    let runner = runner(PASSED, "");
+    runner.exec(&[]).expect(0);
+    let ended = fs::metadata(runner.only_run().dir.join("benchmark.json")).unwrap();
+    let file = runner.path("results/runner.toml");
+    // Times of files may be coarser than those of runs.
+    wait_until("the settings are newer", || {
+        fs::write(&file, webhook(&server, "")).unwrap();
+        let changed = fs::metadata(&file).unwrap().modified().unwrap();
+        changed.duration_since(ended.modified().unwrap()).is_ok_and(|age| age.as_millis() > 5)
+    });
+    assert!(left(&runner).is_empty());
+    runner.run(&["notify"]).expect(0);
+    assert!(server.requests().is_empty());
+    runner.run(&["notify", "latest"]).expect(0).says(&["notified"]);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn scenario_names_receivers_of_its_own() {
+    let (own, both) = (accepting(), accepting());
+    let runner = runner(&format!("{}{PASSED}", webhook(&own, "")), &webhook(&both, ""));
+    runner.exec(&[]).expect(0);
+    assert_eq!((own.requests().len(), both.requests().len()), (1, 1));
+    // It is read from the copy in the run.
+    fs::remove_file(runner.path("scenario.toml")).unwrap();
+    fs::remove_file(runner.only_run().dir.join("notifications.jsonl")).unwrap();
+    runner.run(&["notify", "latest"]).expect(0);
+    assert_eq!(own.requests().len(), 2);
+}
+
+#[test]
+fn private_addresses_need_their_key() {
+    let server = accepting();
+    let port = server.port();
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
+        let url = format!("http://{host}:{port}/");
+        let hook = format!("[[notify.webhooks]]\nurl = \"{url}\"\n[notify]\nwait = \"100ms\"\n");
+        let runner = runner(PASSED, &hook);
+        runner.exec(&[]).expect(0).says(&["not notified", "loopback", "`private = true`"]);
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn commands_get_document_and_variables() {
+    let script = "cat > got.json; env > got.env; pwd > got.pwd";
+    let runner = runner(
+        FAILED,
+        &format!("[[notify.commands]]\ncommand = [\"sh\", \"-c\", \"{script}\", \"$HOME;x\"]\n"),
+    );
+    runner.exec(&[]).expect(1).says(&["sh: notified (exit status: 0)"]);
+    let read = |name: &str| fs::read_to_string(runner.path("results").join(name)).unwrap();
+    let got: Value = serde_json::from_str(&read("got.json")).unwrap();
+    let run = runner.only_run();
+    assert_eq!([&got["type"], &got["data"]["run"]], ["run.ended", run.id()]);
+    let root = fs::canonicalize(runner.path("results")).unwrap();
+    assert_eq!(read("got.pwd").trim(), root.to_str().unwrap());
+    for variable in [
+        format!("RUNNER_RUN={}", run.id()),
+        format!("RUNNER_RUN_DIR={}", run.dir.display()),
+        format!("RUNNER_RESULTS={}", runner.path("results").display()),
+        "RUNNER_SCENARIO=scenario".to_owned(),
+        "RUNNER_STATUS=completed".to_owned(),
+        "RUNNER_REASON=".to_owned(),
+        "RUNNER_VERDICT=failed".to_owned(),
+    ] {
+        assert!(read("got.env").lines().any(|line| line == variable), "{variable}");
+    }
+}
+
+#[test]
+fn late_command_is_killed_with_its_children() {
+    let script = "sleep 600 & echo $! > child; wait";
+    let runner = runner(
+        PASSED,
+        &format!(
+            "[[notify.commands]]\ncommand = [\"sh\", \"-c\", \"{script}\"]\ntimeout = \"300ms\"\n"
+        ),
+    );
+    runner.exec(&[]).expect(0).says(&["sh: not notified: killed"]);
+    let child = fs::read_to_string(runner.path("results/child")).unwrap();
+    wait_until("the child is dead", || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    });
+    let failing = "[[notify.commands]]\ncommand = [\"sh\", \"-c\", \"echo no way >&2; exit 3\"]\n\
+                   [[notify.commands]]\ncommand = [\"./missing\\u001b\"]\n";
+    runner.write("results/runner.toml", failing);
+    let ran = runner.exec(&[]).expect(0);
+    ran.says(&["exited with code 3: no way", "cannot start `./missing"]);
+    assert!(!ran.stderr.contains('\u{1b}'));
+}
+
+#[test]
+fn invalid_settings_stop_a_run_before_its_start() {
+    let runner = runner(PASSED, "[notify]\nwebhook = []\n");
+    runner.refused(&[], &["results/runner.toml:2", "`webhooks`"]);
+    runner.run(&["notify"]).expect(2).says(&["results/runner.toml:2"]);
+}

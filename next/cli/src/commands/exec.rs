@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use runner_engine::{EngineError, ExecRequest, Preview};
 use runner_model::{LimitBound, ScenarioOverrides, TrialId, exit::Exit, visible::shown_path};
+use runner_operations::{notify::Receivers, settings::Settings};
 use runner_prepare::source::{Source, SourceState, is_folder};
-use runner_record::Selected;
+use runner_record::{ResultsRoot, Selected};
 use runner_report::{PlanLine, PlanPart, ScenarioProblem, VERSION, json::one_line};
 use runner_scenario::{Filter, Selection, load_selected};
 
 use super::queue::{self, QueueArgs};
-use super::{group, help::completions::test_ids, session};
+use super::{group, help::completions::test_ids, notify, session};
 use crate::args::{RootArgs, SessionArgs, filters, label, number, set_var, whole};
 use crate::text::{CommandError, Out, grants};
 use crate::{detach, shard, shard::ShardArg, source_build};
@@ -207,6 +208,7 @@ pub fn preview(
     let (mut errors, mut empty) = (Vec::new(), Vec::new());
     let is_json = args.is_some_and(|args| args.json);
     for request in requests {
+        let settings = Settings::read(&ResultsRoot::existing(&request.session.results)?)?;
         let mut lines = out.lines(is_json);
         let mut head = |preview: &Preview| {
             for notice in &preview.notices {
@@ -215,8 +217,11 @@ pub fn preview(
             if args.is_none() {
                 return;
             }
+            let receivers = Receivers::new(&settings.keys.notify, &preview.notify).planned();
             if !is_json {
-                return out.talk(&grants::preview(preview).join("\n"));
+                let mut lines = grants::preview(preview);
+                lines.extend(receivers.iter().map(notify::planned));
+                return out.talk(&lines.join("\n"));
             }
             out.json_line(&PlanLine {
                 v: VERSION,
@@ -227,6 +232,7 @@ pub fn preview(
                     overrides: &preview.overrides,
                     providers: &preview.providers,
                     missing_secrets: &preview.missing_secrets,
+                    receivers: &receivers,
                     notices: &preview.notices,
                 },
             });

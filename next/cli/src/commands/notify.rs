@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use runner_model::exit::Exit;
-use runner_model::{RunStatus, visible::visible_line};
+use runner_model::{RunStatus, units::show_duration, visible::visible_line};
 use runner_operations::notify::{Deadline, RunNotifications, Which, visit_recent};
 use runner_operations::settings::Settings;
-use runner_record::{NotificationResult, RecordError, now};
-use runner_report::{NotifyDocument, SentNotification, VERSION, short_id};
+use runner_record::{NotificationResult, RecordError, RunHead, now};
+use runner_report::{NotifyDocument, PlannedReceiver, SentNotification, VERSION, short_id};
 
 use crate::args::{RootArgs, RunArg};
 use crate::text::{CommandError, Out};
@@ -61,7 +61,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             Vec::new()
         }
         None => {
-            let is_ended = |head: &runner_record::RunHead| head.status != RunStatus::Running;
+            let is_ended = |head: &RunHead| head.status != RunStatus::Running;
             let mut visit = |_: &_, run: RunNotifications<'_>| send(&run, Which::Expected);
             visit_recent(&root, &settings, now(), &is_ended, &mut visit)?
         }
@@ -94,4 +94,16 @@ pub fn text(sent: &SentNotification) -> String {
         None => "not notified yet".to_owned(),
     };
     visible_line(&format!("{}: {result}", sent.to)).into_owned()
+}
+
+/// Formats a receiver for a plan.
+pub fn planned(receiver: &PlannedReceiver) -> String {
+    let mut on: Vec<_> = receiver.on.iter().map(|ending| ending.as_str().to_owned()).collect();
+    on.extend(
+        receiver.longer_than_ms.map(|ms| {
+            format!("longer than {}", show_duration(Duration::from_secs_f64(ms / 1000.0)))
+        }),
+    );
+    let source = if receiver.is_of_scenario { "scenario" } else { "runner.toml" };
+    format!("notifies {} ({source}): {}", visible_line(&receiver.to), on.join(", "))
 }

@@ -8,6 +8,8 @@ use runner_scenario::Problems;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::PlannedReceiver;
+
 /// A line of `runner exec --dry-run --json`: the plan, then each of its trials; or else each problem of the scenario.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PlanLine<'a> {
@@ -34,6 +36,8 @@ pub enum PlanPart<'a> {
         providers: &'a [ManifestProvider],
         /// Granted secrets without a value.
         missing_secrets: &'a BTreeSet<String>,
+        /// Receivers of a message about the run's end.
+        receivers: &'a [PlannedReceiver],
         /// Messages for people.
         notices: &'a [String],
     },
