@@ -36,6 +36,7 @@ pages! {
     blocks_of_providers_page_work: "next/docs/providers.md";
     blocks_of_scenarios_page_work: "next/docs/scenarios.md";
     blocks_of_secrets_page_work: "next/docs/secrets.md";
+    blocks_of_serve_page_work: "next/docs/serve.md";
     blocks_of_settings_page_work: "next/docs/settings.md";
     blocks_of_shards_page_work: "next/docs/shards.md";
     blocks_of_tutorial_work: "next/docs/tutorial.md";

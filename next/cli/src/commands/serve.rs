@@ -89,7 +89,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if args.open
         && let Err(error) = open(&link)
     {
-        out.warn(&format!("cannot open a browser: {error}; open the link yourself"));
+        out.warn(&format!("cannot start `xdg-open`: {error}; open the link yourself"));
     }
     match server.run(print_problem)? {}
 }
@@ -120,7 +120,9 @@ fn open(link: &str) -> io::Result<()> {
     command.arg(file.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut browser = command.spawn()?;
     thread::spawn(move || {
-        let _ = browser.wait();
+        if !browser.wait().is_ok_and(|status| status.success()) {
+            print_problem("`xdg-open` has opened no browser; open the link yourself");
+        }
         thread::sleep(OPEN_TIME);
         drop(file);
     });

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 use crate::body::{Pieces, channel};
 
-/// Streams that are open at the same time.
-const MAX_STREAMS: usize = 256;
+/// Streams that are open at the same time. Other calls need connections, too.
+const MAX_STREAMS: usize = 192;
 /// Time after which a stream without events sends a comment, so that clients and proxies do not take it for broken.
 const BEAT: Duration = Duration::from_secs(15);
 /// Time after which a browser connects again, in milliseconds.
