@@ -26,6 +26,8 @@ type Result<T> = std::result::Result<T, HttpProblem>;
 const PIECE: usize = 64 << 10;
 const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
+/// The media type in the contract of answers with several.
+const ANY: &str = "*/*";
 /// Policy of a file of a guest, which a browser must not run.
 const SANDBOX: &str = "sandbox; default-src 'none'";
 /// First bytes of images that a page may show.
@@ -40,12 +42,12 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::bytes("/runs/{run}/log", "`runner.log`", TEXT, log).answering(&[200, 206]).refusing(&[416]),
         Route::bytes("/runs/{run}/rows", "`index.jsonl`", "application/x-ndjson", rows).answering(&[200, 206]).refusing(&[416]),
-        Route::bytes("/runs/{run}/report", "A report of a run", BYTES, report),
+        Route::bytes("/runs/{run}/report", "A report of a run", ANY, report),
         Route::bytes("/runs/{run}/trials/{trial}/log", "Log and output of an attempt", TEXT, said),
         Route::bytes(
             "/runs/{run}/trials/{trial}/attempts/{attempt}/files/{name}",
             "A file that an attempt left",
-            BYTES,
+            ANY,
             artifact,
         )
         .answering(&[200, 206]).refusing(&[416]),
