@@ -65,10 +65,10 @@ export async function open({ place, address }) {
     const row = (/** @type {any} */ test) => el('tr', { key: `${test.test}@${test.provider}` },
       el('th', { scope: 'row' }, link(to({ test: test.test, provider: test.provider }), test.test), ' ', el('span', { class: 'quiet' }, `@${test.provider}`)),
       el('td', { class: 'n' }, test.pass_rate === null ? '–' : `${Math.round(100 * test.pass_rate)} %`),
-      el('td', { class: 'n' }, test.flaky_runs ? `flaky in ${test.flaky_runs}` : ''),
+      el('td', { class: 'n' }, test.flaky_runs ? `in ${test.flaky_runs}` : ''),
       order.map((/** @type {number} */ at) => el('td', null, mark(test, at))));
     return el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Tests' }, el('table', { class: 'marks' },
-      el('thead', null, el('tr', null, el('th', { scope: 'col' }, 'Test'), el('th', { scope: 'col' }, 'Passed'), el('th', { scope: 'col' }, ''), heads)),
+      el('thead', null, el('tr', null, el('th', { scope: 'col' }, 'Test'), el('th', { scope: 'col' }, 'Passed'), el('th', { scope: 'col' }, 'Flaky'), heads)),
       el('tbody', null, history.tests.slice(0, shown).map(row))));
   }
 

@@ -56,7 +56,7 @@ export async function open({ place, server }) {
 
   /** @param {any[]} requests */
   const table = (requests) => el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Requests' }, el('table', { class: 'queue' },
-    el('thead', null, el('tr', null, ['', 'Command', 'Priority', 'By', 'Since', ''].map((name) => el('th', { scope: 'col' }, name)))),
+    el('thead', null, el('tr', null, ['Place', 'Command', 'Priority', 'By', 'Since', 'Actions'].map((name) => el('th', { scope: 'col' }, name)))),
     el('tbody', null, requests.map(row))));
 
   /** @param {any} one */
