@@ -21,6 +21,12 @@ export async function detach(scenario, ...args) {
   return JSON.parse(await runner(['exec', scenario, '--detach', '--json', ...args])).id;
 }
 
+/** Stops the runs in `live`: only one run of a root is active at a time, and a test that fails leaves its run. */
+export async function stopRuns() {
+  const { runs } = JSON.parse(await runner(['list', '--status', 'running', '--json', '--results', 'live']));
+  for (const { run } of runs) await runner(['stop', run, '--kill', '--results', 'live']);
+}
+
 export class Server {
   /** Starts `runner serve`. `port` is 0 for any. */
   static async start(flags, port = 0) {

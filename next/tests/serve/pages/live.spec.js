@@ -1,5 +1,5 @@
 // Runs that are running, and what users do with them.
-import { detach, expect, runner, test } from './fixtures.js';
+import { Server, detach, expect, runner, stopRuns, test } from './fixtures.js';
 
 test.use({ flags: '--results live --scenarios scenarios' });
 
@@ -7,11 +7,7 @@ const start = (scenario, ...args) => detach(`scenarios/${scenario}.toml`, '--res
 const heading = (page) => page.getByRole('heading', { level: 1 });
 const button = (page, name) => page.getByRole('button', { name, exact: true });
 
-// Only one run of a root is active at a time, and a test that fails leaves its run.
-test.afterEach(async () => {
-  const { runs } = JSON.parse(await runner(['list', '--status', 'running', '--json', '--results', 'live']));
-  for (const { run } of runs) await runner(['stop', run, '--kill', '--results', 'live']);
-});
+test.afterEach(stopRuns);
 
 test('running run shows its attempts with their last output', async ({ page, server }) => {
   const run = await start('talks', '-j', '2');
@@ -68,17 +64,35 @@ test('paused run says so and continues', async ({ page, server }) => {
 });
 
 test.describe('', () => {
-  test.use({ allowed: /ERR_INTERNET_DISCONNECTED/ });
-  test('page follows again after a lost connection', async ({ page, context, server }) => {
+  test.use({ allowed: /ERR_FAILED|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE|status of 4/ });
+
+  test('page catches up after a lost connection', async ({ page, server }) => {
     const run = await start('talks', '-j', '2');
+    await page.route('**/events', (route) => route.abort());
     await page.goto(`${server.origin}/runs/${run}`);
-    await expect(page.getByRole('status')).toHaveText('live');
-    await context.setOffline(true);
     await expect(page.getByRole('status')).toContainText('Connection lost');
     await runner(['stop', run, '--results', 'live']);
-    await context.setOffline(false);
-    await expect(heading(page)).toContainText('◐ incomplete');
+    await page.unroute('**/events');
     await expect(page.getByRole('status')).toHaveText('live');
+    await expect(heading(page)).toContainText('◐ incomplete');
+  });
+
+  test('killed server disturbs no run, and the next one shows it', async ({ page, browser, server }) => {
+    const run = await start('talks', '-j', '2');
+    await page.goto(`${server.origin}/runs/${run}`);
+    await expect(page.locator('.activity li')).toHaveCount(2);
+    await server.kill();
+    await expect(page.getByRole('status')).toContainText('Connection lost');
+    await expect(page.locator('.activity li')).toHaveCount(2);
+    const next = await Server.start('--results live', server.port);
+    const again = await browser.newPage();
+    await again.goto(next.link);
+    await again.goto(`${next.origin}/runs/${run}`);
+    await expect(again.locator('.activity li')).toHaveCount(2);
+    await button(again, '■ Stop').click();
+    await expect(heading(again)).toContainText('◐ incomplete');
+    await again.close();
+    await next.kill();
   });
 });
 

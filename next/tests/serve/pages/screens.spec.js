@@ -8,6 +8,10 @@ const PAGES = {
   matrix: `/runs/${every}?view=matrix`,
   log: `/runs/${every}?view=log`,
   about: `/runs/${every}?view=about`,
+  compare: `/compare?base=2026-01-01_00-00-00-000-every-00000001&new=${every}`,
+  history: '/history?scenario=every',
+  queue: '/queue',
+  start: '/start?scenario=every.toml',
 };
 
 for (const colorScheme of ['light', 'dark']) {

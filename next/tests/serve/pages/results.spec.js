@@ -1,0 +1,28 @@
+// Comparisons and the history of tests.
+import { expect, test } from './fixtures.js';
+
+const [BASE, NEW] = ['2026-01-01_00-00-00-000-every-00000001', '2026-01-02_00-00-00-000-every-00000002'];
+
+test('comparison has changed tests and opens them', async ({ page, server }) => {
+  await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
+  const tests = page.getByRole('grid', { name: 'Changed tests' }).getByRole('row');
+  await expect(tests.filter({ hasText: 'large@hostile' })).toContainText('regressed');
+  await page.getByRole('link', { name: /fixed/ }).click();
+  await expect(page).toHaveURL(/class=fixed/);
+  await expect(tests.filter({ hasText: 'passes@' })).toHaveCount(2);
+  await expect(tests.filter({ hasText: 'large@' })).toHaveCount(0);
+});
+
+test('two ticked runs are compared, the older one as base', async ({ page }) => {
+  for (const run of [NEW, BASE]) await page.getByRole('checkbox', { name: run }).check();
+  await page.getByRole('button', { name: 'Compare', exact: true }).click();
+  await expect(page).toHaveURL(new RegExp(`base=${BASE}&new=${NEW}`));
+});
+
+test('history has a mark for each test and run', async ({ page, server }) => {
+  await page.goto(`${server.origin}/history?scenario=every`);
+  const row = page.getByRole('row').filter({ hasText: 'passes @hostile' });
+  await expect(row).toContainText('67 %');
+  await row.getByRole('link', { name: `failed in ${BASE}` }).click();
+  await expect(page).toHaveURL(new RegExp(`/runs/${BASE}`));
+});

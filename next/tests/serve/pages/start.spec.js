@@ -1,0 +1,74 @@
+// Starts and the queue.
+import { detach, expect, runner, stopRuns, test } from './fixtures.js';
+
+test.use({ flags: '--results live --scenarios scenarios' });
+
+const button = (page, name) => page.getByRole('button', { name, exact: true });
+const choose = (page, name) => page.getByLabel('Scenario').selectOption(name);
+
+test.afterEach(stopRuns);
+
+test('start shows its plan and its command before the run', async ({ page, server }) => {
+  await page.goto(`${server.origin}/start`);
+  await choose(page, 'slow.toml');
+  await expect(page.getByRole('heading', { name: /slow: 60 trials/ })).toBeVisible();
+  await page.getByText('Flags', { exact: true }).click();
+  await page.getByLabel('Tests (--test)').fill('nap-0*');
+  await page.getByLabel('Labels (--label)').fill('team=night');
+  await expect(page.getByRole('heading', { name: /slow: 10 trials/ })).toBeVisible();
+  await expect(page.getByText("runner exec").and(page.getByText('--test=nap-0*'))).toBeVisible();
+  await expect(page.getByText('No provider is granted anything.')).toBeVisible();
+  await button(page, 'Start').click();
+  await expect(page).toHaveURL(/\/runs\//);
+  await expect(page.getByRole('heading', { level: 1 })).toContainText('slow');
+  await expect(page.getByRole('link', { name: 'team=night' })).toBeVisible();
+  await expect(page.getByRole('heading', { level: 1 })).toContainText(/✗ \d failed/);
+  await page.goto(`${server.origin}/start`);
+  await button(page, 'Same as last time').click();
+  await expect(page.getByRole('heading', { name: /slow: 10 trials/ })).toBeVisible();
+});
+
+test.describe('', () => {
+  test.use({ allowed: /status of (409|422)/ });
+
+  test('broken scenario lists every problem with its place', async ({ page, server }) => {
+    await page.goto(`${server.origin}/start?scenario=broken.toml`);
+    await expect(page.getByRole('alert')).toContainText('concurency');
+    await expect(page.getByRole('alert').getByRole('listitem').filter({ hasText: 'concurency' })).toContainText('broken.toml:2:');
+    await expect(button(page, 'Start')).toBeDisabled();
+  });
+
+  test('start beside a running run names it and waits in the queue', async ({ page, server }) => {
+    const active = await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
+    await page.goto(`${server.origin}/start?scenario=good.toml`);
+    await button(page, 'Start').click();
+    await expect(page.getByText('Another run is active')).toContainText(active.slice(-8));
+    await button(page, 'Add to queue').click();
+    await expect(page).toHaveURL(/\/queue$/);
+    const requests = page.getByRole('region', { name: 'Requests' });
+    await expect(requests).toContainText('good.toml');
+    // The request starts once the run has ended.
+    await runner(['stop', active, '--kill', '--results', 'live']);
+    await expect(requests).toHaveCount(0);
+    await page.goto(`${server.origin}/runs`);
+    const row = page.getByRole('grid', { name: 'Runs' }).getByRole('row');
+    await expect(row.filter({ has: page.getByRole('link', { name: 'good', exact: true }) }).first()).toContainText('passed');
+  });
+
+  test('requests are moved and removed', async ({ page, server }) => {
+    await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
+    for (const name of ['good', 'every']) {
+      await runner(['exec', `scenarios/${name}.toml`, '--results', 'live', '--queue']);
+    }
+    await page.goto(`${server.origin}/queue`);
+    const requests = page.getByRole('region', { name: 'Requests' }).locator('tbody tr');
+    await expect(requests).toHaveCount(2);
+    await expect(requests.first()).toContainText('good.toml');
+    await button(page, 'To the front').click();
+    await expect(requests.first()).toContainText('every.toml');
+    for (const left of [1, 0]) {
+      await button(page, 'Remove').first().click();
+      await expect(requests).toHaveCount(left);
+    }
+  });
+});
