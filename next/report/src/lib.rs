@@ -56,7 +56,7 @@ pub use meta::{MetaCounts, MetaResults};
 pub use missing_grants::not_granted;
 pub use pages::{
     LivePage, ReasonLine, RunAction, RunActions, RunItem, RunPage, RunsPage, RunsQuery,
-    ServerDocument, TrialPage,
+    ScenarioItem, ScenariosPage, ServerDocument, TrialPage,
 };
 pub use results::{PassRate, Results};
 pub use rows::{Line, Rows, Which};

@@ -1,1 +1,415 @@
 //! Documents and files over HTTP.
+
+use std::{fs, os::unix::fs::symlink, process::Command};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{
+    http::Site,
+    run::Run,
+    runner::{Runner, tests},
+    wait::wait_until,
+};
+
+/// A run of one test that passes, two that fail for the same reason, and one that traps.
+const MIXED: &str = "
+    a/pass  | { do = \"echo\", value = \"Four\" } | equals = \"Four\"
+    b/fail  | { do = \"echo\", value = \"One\" }  | equals = \"Two\"
+    b/other | { do = \"echo\", value = \"One\" }  | equals = \"Two\"
+    c/trap  | { do = \"trap\" }                   |";
+
+fn mixed() -> (Runner, Site, Run) {
+    let runner = Runner::hostile(&tests(MIXED));
+    runner.exec(&[]).expect(1);
+    let (site, run) = (Site::start(&runner, &[]), runner.only_run());
+    (runner, site, run)
+}
+
+/// Returns a key of each item of a list.
+fn keys<'a>(list: &'a Value, key: &str) -> Vec<&'a str> {
+    let items = list.as_array().unwrap().iter();
+    items.map(|item| item[key].as_str().unwrap_or("null")).collect()
+}
+
+/// Returns the ids of the trials that a query selects.
+#[track_caller]
+fn selected(site: &Site, query: &str) -> Vec<String> {
+    let page = site.get(&format!("/runs/latest/trials?{query}"));
+    keys(&page["trials"], "trial").into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn runs_are_filtered_counted_and_paged() {
+    let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } | equals = 1"));
+    for (args, code) in [(&["--label", "team=red"][..], 0), (&[], 0), (&["--set", "x=1"], 2)] {
+        runner.exec(args).expect(code);
+    }
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("equals = 1", "equals = 2"));
+    runner.exec(&[]).expect(1);
+    fs::create_dir(runner.path("results/broken")).unwrap();
+    runner.write("results/broken/index.jsonl", "x\n");
+    runner.write("results/broken/benchmark.json", "{");
+    let site = Site::start(&runner, &[]);
+    let page = site.get("/runs");
+    let ids: Vec<_> = runner.runs().iter().rev().map(|run| run.id().to_owned()).collect();
+    assert_eq!(keys(&page["runs"], "run"), ids[1..].iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(page["unreadable"][0]["run"], "broken");
+    assert_eq!(page["counts"], json!({"passed": 2, "failed": 1}));
+    assert_eq!((&page["total"], &page["next"]), (&json!(3), &Value::Null));
+    assert_eq!(page["runs"][0]["actions"]["rerun_failed"], json!({"allowed": true}));
+    for (query, states) in [
+        ("state=failed", &["failed"][..]),
+        ("state=passed,failed&verdict=passed", &["passed", "passed"]),
+        ("label=team%3Dred", &["passed"]),
+        ("label=team", &["passed"]),
+        ("label=team%3Dblue", &[]),
+        ("q=RED", &["passed"]),
+        ("scenario=scenario&status=completed", &["failed", "passed", "passed"]),
+        ("reason=crashed&state=", &[]),
+    ] {
+        assert_eq!(keys(&site.get(&format!("/runs?{query}"))["runs"], "state"), states, "{query}");
+    }
+    assert_eq!(site.get("/runs?state=failed")["counts"]["passed"], 2);
+    let first = site.get("/runs?limit=2");
+    let next = first["next"].as_str().unwrap();
+    assert_eq!((next, &first["total"]), (&*ids[2], &json!(3)));
+    let last = site.get(&format!("/runs?limit=2&before={next}"));
+    assert_eq!((keys(&last["runs"], "run"), &last["next"]), (vec![&*ids[3]], &Value::Null));
+}
+
+#[test]
+fn misspelt_queries_are_refused() {
+    let (_runner, site, _) = mixed();
+    for (path, says) in [
+        ("/runs?stat=failed", &["stat"][..]),
+        ("/runs?state=falied", &["`state` has no value `falied`", "failed"]),
+        ("/runs?limit=0", &["`limit` must be from 1 to 1000"]),
+        ("/runs/latest?x=1", &["x"]),
+        ("/runs/latest/trials?sort=size", &["`sort` has no value `size`", "-duration"]),
+        ("/runs/latest/trials?filter=outcome(fialed)", &["fialed", "failed"]),
+        ("/runs/latest/trials?rev=99", &["fewer rows"]),
+        ("/runs/latest/summary?bins=1001", &["`bins`"]),
+        ("/runs/latest/report?form=pdf", &["`form` has no value `pdf`", "junit"]),
+        ("/compare?base=latest&providers=a", &["two names"]),
+        ("/history?since=soon", &["`since`"]),
+    ] {
+        site.ask("GET", path, None).refuses(400, says);
+    }
+    for path in ["/runs/nothing", "/runs/latest/trials/9", "/runs/latest/trials/none@p%231", "/x"] {
+        site.ask("GET", path, None).refuses(404, &[]);
+    }
+}
+
+#[test]
+fn page_of_a_run_agrees_with_show() {
+    let runner = Runner::hostile(&format!(
+        "[[tests]]\nid = \"one\"\nrepeat = 2\nmeta = {{ topic = \"dates\" }}\ninput = {{ do = \"measure\", score = 0.5, tokens = 12 }}\n{}",
+        tests("net | { do = \"http\" } |")
+    ));
+    runner.exec(&[]).expect(0);
+    let site = Site::start(&runner, &[]);
+    let (page, shown) = (site.get("/runs/latest"), runner.show(&runner.only_run()));
+    for key in ["run", "manifest", "providers", "meta", "damaged_lines", "denials", "lost_results"] {
+        assert_eq!(page[key], shown[key], "{key}");
+    }
+    assert_eq!(page["actions"]["stop"]["reason"], "the run has ended");
+    assert!(page.get("rows").is_none() && page["rev"] == 3);
+}
+
+#[test]
+fn page_of_a_graded_run_agrees_with_show() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        [providers.a]
+        plugin = "hostile.wasm"
+        [graders.judge]
+        plugin = "hostile.wasm"
+        input = { do = "judge", text = "{\"verdict\":\"pass\",\"score\":0.5}" }
+        [[tests]]
+        id = "one"
+        input = { do = "echo", value = 1 }
+        expect = { graders = ["judge"] }
+        "#,
+    );
+    runner.exec(&[]);
+    let site = Site::start(&runner, &[]);
+    let (page, shown) = (site.get("/runs/latest"), runner.show(&runner.only_run()));
+    assert_eq!((&page["graders"], &page["providers"]), (&shown["graders"], &shown["providers"]));
+}
+
+#[test]
+fn trials_are_selected_and_sorted() {
+    let (runner, site, _) = mixed();
+    let trial = |test: &str| format!("{test}@hostile#1");
+    let [pass, fail, other, trap] = ["a/pass", "b/fail", "b/other", "c/trap"].map(trial);
+    for (query, trials) in [
+        ("", vec![&trap, &fail, &other, &pass]),
+        ("sort=plan", vec![&pass, &fail, &other, &trap]),
+        ("sort=plan&offset=1&limit=2", vec![&fail, &other]),
+        ("filter=outcome(failed)", vec![&fail, &other]),
+        ("filter=!outcome(failed)%20test(a/*)", vec![&pass]),
+        ("filter=output(four)", vec![&pass]),
+        ("filter=in(latest,outcome(error))", vec![&trap]),
+        ("q=Four&sort=plan", vec![&pass]),
+        ("q=B/OTHER", vec![&other]),
+        ("q=expected%20%22Two%22", vec![]),
+        ("q=outcome", vec![]),
+        ("q=o&filter=outcome(failed)", vec![&fail, &other]),
+    ] {
+        assert_eq!(selected(&site, query).iter().collect::<Vec<_>>(), trials, "{query}");
+    }
+    let durations = |sort: &str| {
+        let page = site.get(&format!("/runs/latest/trials?sort={sort}"));
+        let trials = page["trials"].as_array().unwrap().iter();
+        trials.map(|trial| trial["duration_ms"].as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    assert!(durations("duration").is_sorted());
+    assert!(durations("-duration").iter().rev().is_sorted());
+    let page = site.get("/runs/latest/trials");
+    assert_eq!([&page["total"], &page["of"], &page["rev"]], [4, 4, 4]);
+    let failed = &page["trials"][1];
+    assert_eq!(failed["headline"], "equals: expected \"Two\", got \"One\"");
+    assert_eq!((&failed["outcome"], &failed["attempt"]), (&json!("failed"), &json!(1)));
+    let shown = runner.run(&["show", "latest", &fail, "--json"]).expect(0).document();
+    assert_eq!(failed["seq"], shown["shown"]);
+}
+
+#[test]
+fn filters_read_runs_of_the_root_only() {
+    let (runner, site, run) = mixed();
+    let (results, foreign) = (runner.path("results"), runner.path("foreign"));
+    let copied = Command::new("cp").arg("-r").args([results, foreign]).status().unwrap();
+    assert!(copied.success());
+    let path = runner.path("foreign").join(run.id());
+    let there = path.to_str().unwrap();
+    for name in [there, "foreign", &format!("./foreign/{}", run.id())] {
+        let filter = format!("in({name},outcome(failed))").replace('/', "%2F");
+        for call in ["runs/latest/trials?", "runs/latest/report?", "compare?base=latest&"] {
+            let path = format!("/{call}filter={filter}");
+            site.ask("GET", &path, None).refuses(404, &[]);
+        }
+        site.ask("GET", &format!("/runs/{}", name.replace('/', "%2F")), None).refuses(404, &[]);
+    }
+    // A folder of a run in the server's working directory has no name here.
+    symlink(&path, runner.path("beside")).unwrap();
+    runner.run(&["show", "beside"]).expect(0);
+    site.ask("GET", "/runs/beside", None).refuses(404, &[]);
+}
+
+#[test]
+fn pages_of_a_snapshot_stay_the_same() {
+    let runner = Runner::endless(2, "wait-for-stop", "");
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("{text}{}", tests("z | { do = \"echo\", value = 1 } |")));
+    let mut running = runner.start(&["-j", "3"]);
+    running.wait_for_rows(1);
+    let site = Site::start(&runner, &[]);
+    let page = site.get("/runs/latest/trials?sort=plan");
+    assert_eq!(([&page["rev"], &page["of"]], page["trials"].as_array().unwrap().len()), ([&json!(1), &json!(3)], 3));
+    wait_until("two attempts are shown as running", || {
+        let page = site.get("/runs/latest/trials?sort=plan");
+        page["trials"].as_array().unwrap().iter().filter(|trial| trial["is_running"] == true).count() == 2
+    });
+    assert_eq!(selected(&site, "filter=outcome(passed)"), ["z@hostile#1"]);
+    assert_eq!(selected(&site, "q=GUEST&sort=plan"), ["guest@hostile#1", "guest@hostile#2"]);
+    let live = site.get("/runs/latest/live");
+    assert_eq!((&live["counts"]["planned"], &live["counts"]["passed"]), (&json!(3), &json!(1)));
+    assert_eq!(site.get("/runs/latest")["actions"]["stop"], json!({"allowed": true}));
+    running.end_by(Signal::INT);
+    let ended = site.get("/runs/latest");
+    assert_eq!((&ended["run"]["state"], &ended["live"]), (&json!("incomplete"), &Value::Null));
+    assert_eq!(ended["actions"]["resume"], json!({"allowed": true}));
+    let again = site.get("/runs/latest/trials?sort=plan&rev=1");
+    for (old, new) in page["trials"].as_array().unwrap().iter().zip(again["trials"].as_array().unwrap()) {
+        assert_eq!((&old["trial"], &old["seq"], &old["outcome"]), (&new["trial"], &new["seq"], &new["outcome"]));
+    }
+}
+
+#[test]
+fn resumed_trials_replace_their_results() {
+    let (runner, site, _) = mixed();
+    let before = site.get("/runs/latest/trials?filter=outcome(failed)");
+    assert_eq!(before["total"], 2);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("equals = \"Two\"", "equals = \"One\""));
+    runner.run(&["resume", "latest", "--rerun", "failed", "--accept-changes"]).expect(1);
+    let after = site.get("/runs/latest/trials?filter=outcome(passed)");
+    assert_eq!((&after["total"], after["rev"].as_u64() > Some(4)), (&json!(3), true));
+    assert_eq!(site.get("/runs/latest")["providers"][0]["passed"], 3);
+}
+
+#[test]
+fn trial_page_keeps_numbers_as_written() {
+    let runner = Runner::hostile(&tests(
+        "a | { do = \"echo\", value = { n = 9007199254740993, x = 1.0 } } | json = { n = 9007199254740993, x = 2.0 }",
+    ));
+    runner.exec(&[]).expect(1);
+    let site = Site::start(&runner, &[]);
+    for name in ["0", "a@hostile%231", "a"] {
+        let page = site.get(&format!("/runs/latest/trials/{name}"));
+        assert_eq!(page["trial"], "a@hostile#1");
+        let text = |key: &str| page[key].as_str().unwrap().to_owned();
+        assert_eq!(text("output"), r#"{"n":9007199254740993,"x":1.0}"#);
+        assert!(text("input").contains("9007199254740993"), "{page}");
+        assert!(text("expected").contains("\"json\""), "{page}");
+        assert_eq!(page["reasons"][0]["tone"], "reason");
+        assert_eq!(page["rows"].as_array().unwrap().len(), 1);
+    }
+    site.ask("GET", "/runs/latest/trials/0?attempt=2", None).refuses(404, &["no attempt 2"]);
+}
+
+#[test]
+fn files_of_guests_are_downloads() {
+    let runner = Runner::hostile(&tests(
+        "page | { do = \"artifact\", name = \"page.html\" } |
+        said | { do = \"say\", text = \"loud\" }           |
+        dot  | { do = \"picture\", name = \"dot.png\" }    |
+        lots | { do = \"flood-artifacts\", count = 1, bytes = 600_000 } |",
+    ));
+    runner.exec(&[]).expect(0);
+    let (site, run) = (Site::start(&runner, &[]), runner.only_run());
+    let file = "/runs/latest/trials/0/attempts/1/files/page.html";
+    let download = |query: &str| {
+        let answer = site.ask("GET", &format!("{file}{query}"), None).expect(200);
+        let header = |name: &str| answer.header(name).unwrap_or_default().to_owned();
+        assert_eq!(header("content-type"), "application/octet-stream");
+        assert_eq!(header("content-disposition"), "attachment; filename*=UTF-8''page.html");
+        assert_eq!(header("content-security-policy"), "sandbox; default-src 'none'");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        answer.text()
+    };
+    assert_eq!(download(""), download("?inline=1"));
+    for missing in ["a.html", "..%2F..%2Fbenchmark.json", "page.html%00"] {
+        let path = format!("/runs/latest/trials/0/attempts/1/files/{missing}");
+        site.ask("GET", &path, None).refuses(404, &[]);
+    }
+    let dot = |query: &str| {
+        let path = format!("/runs/latest/trials/dot/attempts/1/files/dot.png{query}");
+        let answer = site.ask("GET", &path, None).expect(200);
+        ["content-type", "content-disposition"].map(|name| answer.header(name).unwrap().to_owned())
+    };
+    assert_eq!(dot("?inline=1"), ["image/png", "inline"]);
+    assert_eq!(dot("")[0], "application/octet-stream");
+    let large = runner.only_run().row("lots")["artifacts"][0]["name"].as_str().unwrap().to_owned();
+    let path = format!("/runs/latest/trials/lots/attempts/1/files/{large}");
+    assert_eq!(site.ask("GET", &path, None).expect(200).body, vec![0; 600_000]);
+    let said = site.ask("GET", "/runs/latest/trials/said/log", None).expect(200);
+    assert!(said.text().contains("loud"), "{}", said.text());
+    assert_eq!(site.ask("GET", "/runs/latest/rows", None).expect(200).body, run.bytes("index.jsonl"));
+}
+
+#[test]
+fn ranges_of_files_are_served() {
+    let (_runner, site, run) = mixed();
+    let rows = run.bytes("index.jsonl");
+    let token = format!("Authorization: Bearer {}", site.token);
+    let range = |range: &str| {
+        let range = format!("Range: bytes={range}");
+        site.send("GET", "/api/v1/runs/latest/rows", &[&token, &range], "")
+    };
+    let part = range("10-19").expect(206);
+    assert_eq!(part.body, rows[10..20]);
+    assert_eq!(part.header("content-range"), Some(&*format!("bytes 10-19/{}", rows.len())));
+    assert_eq!(range("-5").expect(206).body, rows[rows.len() - 5..]);
+    let beyond = range(&format!("{}-", rows.len()));
+    beyond.refuses(416, &[]);
+    assert_eq!(beyond.header("content-range"), Some(&*format!("bytes */{}", rows.len())));
+    assert_eq!(range("0-1,3-4").expect(200).body, rows);
+}
+
+#[test]
+fn links_and_pipes_in_runs_are_not_read() {
+    let (runner, site, run) = mixed();
+    runner.write("secret", "{\"secret\":1}\n");
+    let replaced = |name: &str| {
+        fs::remove_file(run.dir.join(name)).unwrap();
+        symlink(runner.path("secret"), run.dir.join(name)).unwrap();
+    };
+    replaced("runner.log");
+    let log = site.ask("GET", "/runs/latest/log", None);
+    assert!(log.status >= 400 && !log.text().contains("{\\\"secret"), "{}", log.text());
+    fs::remove_file(run.dir.join("runner.log")).unwrap();
+    let pipe = Command::new("mkfifo").arg(run.dir.join("runner.log")).status().unwrap();
+    assert!(pipe.success());
+    assert!(site.ask("GET", "/runs/latest/log", None).status >= 400);
+    replaced("index.jsonl");
+    for call in ["rows", "trials", "failures", "summary", "matrix"] {
+        let answer = site.ask("GET", &format!("/runs/latest/{call}"), None);
+        assert!(answer.status >= 400, "{call}: {}", answer.text());
+    }
+}
+
+#[test]
+fn huge_sparse_manifests_are_refused() {
+    let (_runner, site, run) = mixed();
+    let manifest = fs::File::create(run.dir.join("benchmark.json")).unwrap();
+    manifest.set_len(3 << 30).unwrap();
+    let page = site.get("/runs");
+    assert_eq!((keys(&page["unreadable"], "run"), keys(&page["runs"], "run")), (vec![run.id()], vec![]));
+    site.ask("GET", &format!("/runs/{}", run.id()), None).refuses(507, &["benchmark.json"]);
+}
+
+#[test]
+fn failures_charts_and_matrix_sum_a_run_up() {
+    let (runner, site, _) = mixed();
+    runner.exec(&[]).expect(1);
+    let failures = site.get("/runs/latest/failures");
+    assert_eq!((&failures["trials"], keys(&failures["groups"], "outcome")), (&json!(3), vec!["error", "failed"]));
+    let group = &failures["groups"][1];
+    assert_eq!((&group["trials"], &group["change"]), (&json!(2), &json!("still")));
+    assert_eq!(group["first"], json!(["b/fail@hostile#1", "b/other@hostile#1"]));
+    assert_eq!(keys(&site.get("/runs/latest/trials?limit=1")["trials"], "change"), ["still-failing"]);
+    let charts = site.get("/runs/latest/summary?bins=5");
+    let sum = |list: &Value| list.as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum::<u64>();
+    assert_eq!((charts["edges_ms"].as_array().unwrap().len(), sum(&charts["durations"][0]["counts"])), (6, 4));
+    let bins = charts["bins"].as_array().unwrap();
+    let failed: u64 = bins.iter().map(|bin| bin["failed"].as_u64().unwrap()).sum();
+    assert!(bins.len() <= 5 && failed == 2, "{charts}");
+    let matrix = site.get("/runs/latest/matrix?offset=1&limit=2");
+    assert_eq!((&matrix["total"], keys(&matrix["tests"], "test")), (&json!(4), vec!["b/fail", "b/other"]));
+    assert_eq!(matrix["tests"][0]["cells"][0]["failed"], 1);
+}
+
+#[test]
+fn comparisons_histories_and_reports_are_those_of_commands() {
+    let (runner, site, run) = mixed();
+    runner.exec(&[]).expect(1);
+    let printed = |args: &[&str]| runner.run(args).expect(0).document();
+    assert_eq!(site.get("/compare"), printed(&["compare", "--json"]));
+    assert_eq!(
+        site.get(&format!("/compare?base={}&new=latest&filter=test(b/*)", run.id())),
+        printed(&["compare", "--json", "-E", "test(b/*)"])
+    );
+    assert_eq!(site.get("/history?test=b/*"), printed(&["history", "--test", "b/*", "--json"]));
+    assert_eq!(site.get("/history?scenario=scenario&by=day"), printed(&["history", "--by", "day", "--json"]));
+    for (form, kind) in [("html", "text/html"), ("junit", "application/xml"), ("csv", "text/csv"), ("markdown", "text/markdown")] {
+        let report = site.ask("GET", &format!("/runs/latest/report?form={form}"), None).expect(200);
+        assert_eq!(report.text(), runner.run(&["report", &format!("--{form}")]).expect(0).stdout, "{form}");
+        assert!(report.header("content-type").unwrap().starts_with(kind));
+        assert!(report.header("content-disposition").unwrap().starts_with("attachment"));
+        assert_eq!(report.header("cache-control"), Some("no-store"));
+    }
+}
+
+#[test]
+fn scenarios_below_the_folders_are_listed() {
+    let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } |"));
+    fs::create_dir_all(runner.path("all/deep")).unwrap();
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.write("all/deep/broken.toml", text.replace("[[tests]]", "[[test]]"));
+    runner.write("all/Cargo.toml", "[package]\nname = \"x\"\n");
+    runner.write("outside.toml", &text);
+    symlink(runner.path("outside.toml"), runner.path("all/link.toml")).unwrap();
+    symlink(runner.path("all"), runner.path("all/circle")).unwrap();
+    let site = Site::start(&runner, &["--scenarios", "all"]);
+    let page = site.get("/scenarios");
+    let first = &page["scenarios"].as_array().unwrap().iter().find(|one| one["path"] == "deep/broken.toml");
+    let problem = &first.unwrap()["problems"][0];
+    assert_eq!((&problem["line"].is_u64(), &problem["message"].as_str().unwrap().contains("test")), (&true, &true));
+    let paths = keys(&page["scenarios"], "path");
+    assert!(paths.iter().all(|path| path.ends_with("deep/broken.toml")), "{paths:?}");
+    assert_eq!(site.get("/server")["scenarios"], true);
+}

@@ -12,6 +12,7 @@ mod problem;
 mod queue;
 mod route;
 mod runs;
+mod scenario_list;
 mod scenarios;
 mod start;
 mod trials;
@@ -30,7 +31,7 @@ pub(crate) const BASE: &str = "/api/v1";
 
 /// Returns all calls.
 fn routes() -> Vec<Route> {
-    [login::routes(), events::routes(), runs::routes(), trials::routes(), documents::routes(), files::routes(), actions::routes(), start::routes(), queue::routes()].into_iter().flatten().collect()
+    [login::routes(), events::routes(), runs::routes(), trials::routes(), documents::routes(), files::routes(), scenario_list::routes(), actions::routes(), start::routes(), queue::routes()].into_iter().flatten().collect()
 }
 
 /// Returns the router of the API.
