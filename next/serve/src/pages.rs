@@ -25,6 +25,8 @@ static FILES: &[(&str, &[u8])] = &files! {
     "base/api.js"
     "base/chart.js"
     "base/dialog.js"
+    "base/diff.js"
+    "base/json.js"
     "base/keys.js"
     "base/live.js"
     "base/problem.js"
@@ -47,6 +49,7 @@ static FILES: &[(&str, &[u8])] = &files! {
     "pages/runs.js"
     "pages/start.js"
     "pages/tables.js"
+    "pages/trial.js"
     "pages/trials.js"
 };
 

@@ -11,6 +11,7 @@ import { el, render } from './base/ui.js';
 const ROUTES = [
   [/^\/(?:runs\/?)?$/, async () => (await import('./pages/runs.js')).open, '/runs'],
   [/^\/runs\/([^/]+)$/, async () => (await import('./pages/run.js')).open, '/runs'],
+  [/^\/runs\/([^/]+)\/trials\/([^/]+)$/, async () => (await import('./pages/trial.js')).open, '/runs'],
   [/^\/compare$/, async () => (await import('./pages/compare.js')).open, '/compare'],
   [/^\/history$/, async () => (await import('./pages/history.js')).open, '/history'],
   [/^\/start$/, async () => (await import('./pages/start.js')).open, '/start'],

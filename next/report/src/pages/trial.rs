@@ -1,10 +1,11 @@
 //! [`TrialPage`]: a trial, with the texts that a browser would change if it read them as JSON.
 
+use runner_model::{Outcome, RowRef};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{TrialDocument, failure, failure::Tone};
+use crate::{Line, TrialDocument, failure, failure::Tone};
 
 /// A trial as `show RUN TRIAL` prints it, with texts for pages.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -21,6 +22,40 @@ pub struct TrialPage {
     pub expected_output: Option<String>,
     /// Reasons of the shown attempt, as lines.
     pub reasons: Vec<ReasonLine>,
+    /// Outputs of the shown attempt and of other providers, in the order of their names.
+    pub outputs: Vec<ProviderOutput>,
+}
+
+/// The output of a provider for the same test and repeat.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ProviderOutput {
+    pub provider: String,
+    pub trial: String,
+    pub outcome: Outcome,
+    pub flaky: bool,
+    pub duration_ms: f64,
+    /// Mean score of the trial. `null` without checks or grades that have one.
+    pub score: Option<f64>,
+    /// As JSON, with its numbers as written. `null` without one.
+    pub output: Option<String>,
+    /// Reason of the failure, on one line.
+    pub reason: Option<String>,
+}
+
+impl ProviderOutput {
+    fn new(row: &RowRef<'_>) -> Self {
+        let has_failed = row.outcome != Outcome::Passed;
+        Self {
+            provider: row.provider.to_string(),
+            trial: row.trial.to_string(),
+            outcome: row.outcome,
+            flaky: row.flaky,
+            duration_ms: row.duration_ms,
+            score: row.trial_score(),
+            output: row.output.as_ref().map(|output| output.get().to_owned()),
+            reason: has_failed.then(|| failure::headline(row)),
+        }
+    }
 }
 
 /// A line of the reasons why a trial did not pass.
@@ -40,6 +75,7 @@ impl TrialPage {
             output: None,
             expected_output: None,
             reasons: Vec::new(),
+            outputs: Vec::new(),
         };
         let planned = page.trial.planned.as_deref();
         let key = |key: &str| raw(planned?, key);
@@ -50,9 +86,14 @@ impl TrialPage {
         let lines = row.iter().flat_map(|row| failure::block(row, usize::MAX));
         let reasons = lines.map(|(tone, text)| ReasonLine { tone, text }).collect();
         let has_other = row.as_ref().is_some_and(|row| page.trial.has_other_expectations(row));
+        let others = page.trial.others.iter().filter_map(Line::row);
+        let mut outputs: Vec<_> = others.map(|row| ProviderOutput::new(&row)).collect();
+        outputs.extend(row.as_ref().map(ProviderOutput::new));
+        outputs.sort_by(|left, right| left.provider.cmp(&right.provider));
         drop(row);
         let text = |json: Option<Box<RawValue>>| json.map(|json| json.get().to_owned());
         (page.input, page.output, page.reasons) = (text(input), output, reasons);
+        page.outputs = outputs;
         if !has_other {
             (page.expected, page.expected_output) = (text(expect), text(equals));
         }

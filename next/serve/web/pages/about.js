@@ -9,6 +9,12 @@ import { actor, duration, time } from '../base/words.js';
 const facts = (rows) => el('dl', { class: 'facts-list' }, rows.filter(([, value]) => value !== undefined && value !== null && value !== '')
   .map(([name, value]) => [el('dt', null, name), el('dd', null, value)]));
 
+/** @param {Record<string, any>} table */
+const entries = (table) => Object.entries(table).map(([name, value]) => {
+  const parts = [value].flat().map((part) => (typeof part === 'object' ? JSON.stringify(part) : part));
+  return el('div', null, `${name}: ${parts.join(', ')}`);
+});
+
 /** @param {import('./run.js').RunView} view @returns {import('./run.js').Part} */
 export function about(view) {
   return { content: () => content(view) };
@@ -41,7 +47,8 @@ function content({ run, document }) {
     manifest.sessions.map((/** @type {any} */ one) => facts([
       [`Session ${one.number}`, el('code', null, one.command.join(' '))],
       ['Process', `${one.pid} on ${one.host}, user ${one.user}`],
-      ['Time', [time(one.started_at, 'full'), one.ended_at ? [' – ', time(one.ended_at, 'full')] : ' – running', `, worked ${duration(one.worked_ms ?? 0)}`]],
+      ['Time', [time(one.started_at, 'full'), ' – ', one.ended_at ? time(one.ended_at, 'full') : 'running']],
+      ['Worked', one.worked_ms && duration(one.worked_ms)],
       ['Stopped by', one.stopped_by && actor(one.stopped_by)],
       ['Parallel attempts', String(one.jobs)],
       ['Time limit', one.timeout_ms ? duration(one.timeout_ms) : 'none'],
@@ -52,8 +59,8 @@ function content({ run, document }) {
       [one.name, el('code', null, one.plugin)],
       ['Plugin', one.description ? `${one.description.name} ${one.description.version ?? ''} ${one.description.summary ?? ''}` : null],
       ['Digest', code(one.digest)],
-      ['Grants', one.grants && Object.entries(one.grants).map(([name, value]) => el('div', null, `${name}: ${[value].flat().map((part) => (typeof part === 'string' ? part : JSON.stringify(part))).join(', ')}`))],
-      ['Limits', el('details', null, el('summary', null, 'Show'), Object.entries(one.limits ?? {}).map(([name, value]) => el('div', null, `${name} = ${value}`)))],
+      ['Grants', one.grants && entries(one.grants)],
+      ['Limits', el('details', null, el('summary', null, 'Show'), entries(one.limits ?? {}))],
     ])),
   ];
 }

@@ -80,17 +80,22 @@ export async function open({ place, address, names, kept }) {
     const resume = head.state === 'failed' ? [] : ['resume'];
     const main = buttons(run, actions, ['stop', 'pause', 'unpause', ...resume, 'rerun_failed', 'cancel'], owner);
     const rest = buttons(run, actions, ['rescore', 'label', 'pin', 'unpin', 'delete'], owner);
-    const labels = Object.entries(head.labels ?? {}).map(([key, value]) => link(`/runs${query({ label: `${key}=${value}` })}`, `${key}=${value}`));
-    for (const label of labels) label.props.class = 'label';
+    const age = el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')');
+    const isRunning = head.status === 'running';
     return el('header', { class: 'run-head' },
-      el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(`/runs${query({ scenario: head.scenario })}`, head.scenario), ' / ', el('code', null, head.short)),
+      el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ',
+        link(`/runs${query({ scenario: head.scenario })}`, head.scenario), ' / ', el('code', null, head.short)),
       el('h1', null, head.scenario, ' ', verdict({ ...head, counts })),
-      el('p', { class: 'facts' }, el('span', null, 'Started ', time(head.started_at, 'full'), ' ', el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')'), user && ` by ${user} on ${host}`),
-        head.completed_at ? el('span', null, 'Ended ', time(head.completed_at, 'full')) : null,
-        el('span', null, head.status === 'running' ? `Running for ${duration(since(head.started_at))}` : `Took ${duration(head.worked_ms)}`),
-        head.pinned ? el('span', null, '⚑ pinned') : null, labels),
-      bar(counts), el('p', { class: 'counts' }, tallies(run, counts), pace(view, counts)),
-      el('div', { class: 'buttons' }, main, rest, previous && link(`/compare${query({ base: previous.run, new: run })}`, `Compare with ${previous.short}`),
+      el('p', { class: 'facts' },
+        el('span', null, 'Started ', time(head.started_at, 'full'), ' ', age, user && ` by ${user} on ${host}`),
+        head.completed_at && el('span', null, 'Ended ', time(head.completed_at, 'full')),
+        el('span', null, isRunning ? `Running for ${duration(since(head.started_at))}` : `Took ${duration(head.worked_ms)}`),
+        head.pinned && el('span', null, '⚑ pinned'),
+        labels(head)),
+      bar(counts),
+      el('p', { class: 'counts' }, tallies(run, counts), pace(view, counts)),
+      el('div', { class: 'buttons' }, main, rest,
+        previous && link(`/compare${query({ base: previous.run, new: run })}`, `Compare with ${previous.short}`),
         el('a', { href: `/api/v1${runPath(run)}/report?form=html`, download: `${head.short}.html` }, 'Download report')));
   }
 
@@ -134,13 +139,17 @@ function titleSign({ document, progress }) {
   return { passed: '✓', failed: '✗', incomplete: '◐', cancelled: '⊘' }[/** @type {string} */ (state)] ?? '⚠';
 }
 
+/** Labels, each a link to the runs with it. @param {any} run */
+const labels = (run) => Object.entries(run.labels ?? {}).map(([key, value]) =>
+  el('a', { key, class: 'label', href: `/runs${query({ label: `${key}=${value}` })}` }, `${key}=${value}`));
+
 /** The counts, each a link to its trials. @param {string} run @param {any} counts */
 function tallies(run, counts) {
   const filters = /** @type {Record<string, string>} */ ({ flaky: 'flaky()' });
   const left = counts.planned - done(counts);
   return [...parts(counts).map(([key, phrase]) =>
     el('a', { class: key, href: `${runPath(run)}${query({ filter: filters[key] ?? `outcome(${key})` })}` }, phrase)),
-  left > 0 ? el('span', { class: 'quiet' }, `${count(left)} of ${plural(counts.planned, 'trial')} left`) : el('span', { class: 'quiet' }, `of ${plural(counts.planned, 'trial')}`)];
+  el('span', { class: 'quiet' }, `${left > 0 ? `${count(left)} ` : ''}of ${plural(counts.planned, 'trial')}${left > 0 ? ' left' : ''}`)];
 }
 
 /** Speed and remaining time of a running run. @param {RunView} view @param {any} counts */
@@ -157,11 +166,17 @@ function notes({ document }) {
   const { run, damaged_lines: damaged = 0, lost_results: lost, manifest } = document;
   const by = manifest.transitions.at(-1).by ?? manifest.sessions.at(-1)?.stopped_by;
   const why = reason(run);
+  const message = run.message !== by?.reason && run.message;
   const { paused } = run;
+  const losses = [
+    damaged > 0 && `Damaged lines of the results: ${count(damaged)}. `,
+    lost > 0 && `Lost results: ${count(lost)}. `,
+  ];
   return el('div', { 'aria-live': 'polite' },
-    why && el('p', { class: `note ${run.state}` }, run.message && run.message !== by?.reason ? el('span', { class: 'pre' }, `${run.message}\n`) : null, why, by && ` By ${actor(by)}.`),
-    paused && el('p', { class: 'note' }, `Paused${paused.by ? ` by ${actor(paused.by)}` : ''}. No attempts start and all timers stand still.`),
-    damaged + lost > 0 && el('p', { class: 'note bad' },
-      [damaged ? `${plural(damaged, 'line')} of the results ${damaged === 1 ? 'is' : 'are'} damaged.` : '', lost ? `${plural(lost, 'result')} ${lost === 1 ? 'is' : 'are'} lost.` : ''].join(' '),
-      ' Resume runs the trials without a result. Details: ', el('code', null, `runner verify ${run.short}`)));
+    why && el('p', { class: `note ${run.state}` },
+      message && el('span', { class: 'pre' }, `${message}\n`), why, by && ` By ${actor(by)}.`),
+    paused && el('p', { class: 'note' },
+      `Paused${paused.by ? ` by ${actor(paused.by)}` : ''}. No attempts start and all timers are stopped.`),
+    damaged + lost > 0 && el('p', { class: 'note bad' }, losses,
+      'Resume runs the trials without a result. Details: ', el('code', null, `runner verify ${run.short}`)));
 }

@@ -7,9 +7,13 @@ import { duration, number, parts, percent, plural } from '../base/words.js';
 /** Results by provider, grader and `meta`. @param {any} document */
 export function tables({ meta = [], ...document }) {
   if (!document.providers) return el('p', { class: 'quiet' }, 'Reading the results…');
-  return el('section', null, el('h2', null, 'Providers'), providers(document), meta.map((/** @type {any} */ one) => [
-    el('h2', null, `Results by ${one.key}`),
-    table([one.key, 'Results'], one.values.map((/** @type {any} */ value) => el('tr', null, el('th', { scope: 'row' }, String(value.value)), results(value))))]));
+  return el('section', null, el('h2', null, 'Providers'), providers(document), meta.map(group));
+}
+
+/** Results by the values of a key of `meta`. @param {any} one */
+function group({ key, values }) {
+  const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, String(one.value)), results(one));
+  return [el('h2', null, `Results by ${key}`), table([key, 'Results'], values.map(row))];
 }
 
 /** @param {any} counts */
@@ -43,6 +47,7 @@ function metric({ name, value, unit }) {
 /** Access that guests tried without a grant, with the lines that would grant it. @param {any} document */
 export function denials({ denials = {} }) {
   const rows = Object.entries(denials).flatMap(([name, all]) => all.map((/** @type {any} */ one) => el('li', null,
-    `\`${name}\` was denied ${one.what} in ${plural(one.count, 'attempt')}.`, one.grant ? [' To grant it: ', el('code', null, one.grant)] : null)));
+    `\`${name}\` was denied ${one.what} in ${plural(one.count, 'attempt')}.`,
+    one.grant && [' To grant it: ', el('code', null, one.grant)])));
   return rows.length ? el('ul', { class: 'note' }, rows) : null;
 }

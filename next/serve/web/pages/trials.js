@@ -11,6 +11,7 @@ import { count, duration, number, outcome, plural } from '../base/words.js';
 
 /** Filters of the buttons above the list. */
 const QUICK = [['All', ''], ['Not passed', 'outcome(failed, error, timeout)'], ['Flaky', 'flaky()']];
+const HINT = 'Search ids and messages, or filter: outcome(failed) & slower(2s)';
 /** Columns: class, words and the orders that a click chooses in turn. @type {[string, string, string[]][]} */
 const COLUMNS = [
   ['outcome', 'Outcome', ['worst']],
@@ -54,11 +55,13 @@ export function trials(view, address, kept) {
     const [test, provider] = split(item.trial);
     const name = link(trialPath(view.run, item.trial), el('span', { class: 'test' }, test), el('span', { class: 'provider' }, provider));
     Object.assign(name.props, { tabindex: -1, title: item.trial });
-    const word = item.is_running ? 'running' : item.outcome ?? 'planned';
+    const word = item.is_running ? 'running' : item.flaky ? 'flaky' : item.outcome ?? 'planned';
+    const isNew = /regressed|new/.test(item.change) && /failed|error|timeout/.test(item.outcome);
+    const attempt = item.attempt > 1 && `attempt ${item.attempt}${item.headline ? ' · ' : ''}`;
     return [
-      cell('outcome', outcome(item.flaky && !item.is_running ? 'flaky' : word), /regressed|new/.test(item.change) && /failed|error|timeout/.test(item.outcome) ? el('span', { class: 'badge new' }, 'new') : null),
+      cell('outcome', outcome(word), isNew && el('span', { class: 'badge new' }, 'new')),
       cell('trial', name),
-      cell('reason', el('span', { title: item.headline }, item.attempt > 1 ? `attempt ${item.attempt}${item.headline ? ' · ' : ''}` : '', item.headline)),
+      cell('reason', el('span', { title: item.headline }, attempt, item.headline)),
       cell('score n', item.score === null || item.score === undefined ? '' : number(item.score)),
       cell('took n', duration(item.duration_ms)),
     ];
@@ -71,6 +74,8 @@ export function trials(view, address, kept) {
   async function load() {
     const mine = ++turn;
     const { filter } = keys;
+    // The page of a trial has links to the trials before and after it in this list.
+    sessionStorage.setItem(`list-${view.run}`, query(keys));
     try {
       if (!isClosed(filter)) throw new Problem(400, { title: 'Incomplete filter', detail: 'A parenthesis or quote is not closed.' });
       const answer = await get(path({ offset: 0, limit: PAGE }));
@@ -105,15 +110,20 @@ export function trials(view, address, kept) {
     const filter = event.target.value.trim();
     typing = setTimeout(() => go(to({ filter }), true), 250);
   };
+  const summary = () => el('small', null,
+    list.filter ? `${count(list.total)} of ${plural(list.of, 'trial')} match` : plural(list.of, 'trial'),
+    list.is_cut && '. The search took too long and is not complete.');
+  const chip = (/** @type {string[]} */ [words, filter]) => el('button', {
+    type: 'button', class: 'chip', 'aria-pressed': String(keys.filter === filter), onclick: () => go(to({ filter })),
+  }, words);
   const quote = (/** @type {string} */ text) => `"${text.replace(/["\\]/g, '\\$&')}"`;
 
   return {
     content: () => el('section', { class: 'trials' },
-      el('h2', null, 'Trials', list && el('small', null, list.filter ? `${count(list.total)} of ${plural(list.of, 'trial')} match` : plural(list.of, 'trial')), list?.is_cut ? el('small', null, 'The search took too long and is not complete.') : null),
+      el('h2', null, 'Trials', list && summary()),
       el('div', { class: 'filters' },
-        el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(([words, filter]) =>
-          el('button', { type: 'button', class: 'chip', 'aria-pressed': String(keys.filter === filter), onclick: () => go(to({ filter })) }, words))),
-        el('input', { type: 'search', value: keys.filter, placeholder: 'Search ids and messages, or filter: outcome(failed) & slower(2s)', 'aria-label': 'Search or filter trials', oninput: type }),
+        el('div', { class: 'chips', role: 'group', 'aria-label': 'Filters' }, QUICK.map(chip)),
+        el('input', { type: 'search', value: keys.filter, placeholder: HINT, 'aria-label': 'Search or filter trials', oninput: type }),
         isOld && button('Show newer results', newest)),
       error && problem(error),
       error?.status === 400 && button('Search for this text', () => go(to({ filter: quote(keys.filter) }))),

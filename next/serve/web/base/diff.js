@@ -1,0 +1,81 @@
+// @ts-check
+// Two texts beside each other: their lines are paired, and the parts of a line that differ are marked.
+
+import { el } from './ui.js';
+
+/** Cells of the table of lines. Larger texts are paired by their common start and end alone. */
+const MAX_CELLS = 1_000_000;
+
+/** A line of the left and of the right text. @typedef {[string | null, string | null]} Pair */
+
+/** Pairs the lines of two texts by their longest common subsequence. @param {string[]} left @param {string[]} right @returns {Pair[]} */
+function pairs(left, right) {
+  let [start, end] = [0, 0];
+  while (start < Math.min(left.length, right.length) && left[start] === right[start]) start += 1;
+  const most = Math.min(left.length, right.length) - start;
+  while (end < most && left[left.length - 1 - end] === right[right.length - 1 - end]) end += 1;
+  const [old, fresh] = [left.slice(start, left.length - end), right.slice(start, right.length - end)];
+  const same = (/** @type {string[]} */ lines) => lines.map((line) => /** @type {Pair} */ ([line, line]));
+  return [...same(left.slice(0, start)), ...changes(old, fresh), ...same(end ? left.slice(-end) : [])];
+}
+
+/** @param {string[]} old @param {string[]} fresh @returns {Pair[]} */
+function changes(old, fresh) {
+  /** @type {Pair[]} */
+  const found = [];
+  const flush = (/** @type {string[]} */ one, /** @type {string[]} */ other) => {
+    for (let at = 0; at < Math.max(one.length, other.length); at += 1) found.push([one[at] ?? null, other[at] ?? null]);
+  };
+  if (old.length * fresh.length > MAX_CELLS) {
+    flush(old, fresh);
+    return found;
+  }
+  // lengths[i][j] is that of the common subsequence of the lines from i and from j on.
+  const lengths = Array.from({ length: old.length + 1 }, () => new Uint32Array(fresh.length + 1));
+  for (let i = old.length - 1; i >= 0; i -= 1) {
+    for (let j = fresh.length - 1; j >= 0; j -= 1) {
+      lengths[i][j] = old[i] === fresh[j] ? lengths[i + 1][j + 1] + 1 : Math.max(lengths[i + 1][j], lengths[i][j + 1]);
+    }
+  }
+  let [i, j] = [0, 0];
+  let [gone, added] = [/** @type {string[]} */ ([]), /** @type {string[]} */ ([])];
+  while (i < old.length && j < fresh.length) {
+    if (old[i] === fresh[j]) {
+      flush(gone, added);
+      [gone, added] = [[], []];
+      found.push([old[i], fresh[j]]);
+      [i, j] = [i + 1, j + 1];
+    } else if (lengths[i + 1][j] >= lengths[i][j + 1]) gone.push(old[i++]);
+    else added.push(fresh[j++]);
+  }
+  flush([...gone, ...old.slice(i)], [...added, ...fresh.slice(j)]);
+  return found;
+}
+
+/** Marks characters that are hard to see: spaces at the end, tabs and spaces that are not plain. @param {string} text */
+const seen = (text) => text.replace(/ +$/, (spaces) => '·'.repeat(spaces.length)).replaceAll('\t', '→\t').replaceAll('\u00a0', '⍽');
+
+/** A line with the part marked that the other line does not have. @param {string | null} text @param {string | null} other @param {string} kind */
+function marked(text, other, kind) {
+  if (text === null) return el('td', { class: 'absent' }, ' ');
+  if (text === other) return el('td', null, text || ' ');
+  const [mine, yours] = [[...text], [...(other ?? '')]];
+  let [start, end] = [0, 0];
+  const most = Math.min(mine.length, yours.length);
+  while (start < most && mine[start] === yours[start]) start += 1;
+  while (end < most - start && mine[mine.length - 1 - end] === yours[yours.length - 1 - end]) end += 1;
+  const part = (/** @type {number} */ from, /** @type {number} */ to) => mine.slice(from, to).join('');
+  const middle = part(start, mine.length - end);
+  const tail = part(mine.length - end, mine.length);
+  return el('td', { class: kind }, part(0, start), middle && el('mark', null, seen(middle)), seen(tail));
+}
+
+/**
+ * Two texts in two columns. @param {string} left @param {string} right @param {[string, string]} heads
+ */
+export function sides(left, right, heads) {
+  const rows = pairs(left.split('\n'), right.split('\n'));
+  return el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': heads.join(' and ') }, el('table', { class: 'diff' },
+    el('thead', null, el('tr', null, heads.map((head) => el('th', { scope: 'col' }, head)))),
+    el('tbody', null, rows.map(([one, other]) => el('tr', null, marked(one, other, 'old'), marked(other, one, 'fresh'))))));
+}

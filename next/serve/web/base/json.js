@@ -1,0 +1,25 @@
+// @ts-check
+// JSON as people read it, without a change of its numbers: `1.0` and 2^53 + 1 stay as they are written.
+
+/** Tokens of JSON: strings, marks, and runs of all other characters. */
+const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s"{}[\],:]+/g;
+
+/** The text of a JSON string, or JSON with one value a line. @param {string} json */
+export function pretty(json) {
+  if (json.startsWith('"')) return /** @type {string} */ (JSON.parse(json));
+  const tokens = json.match(TOKEN) ?? [];
+  let [text, depth] = ['', 0];
+  const line = () => `\n${'  '.repeat(depth)}`;
+  tokens.forEach((token, at) => {
+    const [before, after] = [tokens[at - 1], tokens[at + 1]];
+    if (token === '}' || token === ']') {
+      depth -= 1;
+      text += before === '{' || before === '[' ? token : line() + token;
+    } else if (token === '{' || token === '[') {
+      depth += 1;
+      text += after === '}' || after === ']' ? token : token + line();
+    } else if (token === ',') text += token + line();
+    else text += token === ':' ? ': ' : token;
+  });
+  return text;
+}

@@ -1,0 +1,47 @@
+// @ts-check
+// The attempts in flight with their last line of output, trials that wait, and plugins that are being compiled.
+
+import { now, trialPath } from '../base/api.js';
+import { el, link } from '../base/ui.js';
+import { count, duration, plural, since } from '../base/words.js';
+
+/** Attempts, and waiting trials, that are listed. */
+const MAX_LISTED = 20;
+
+/** @type {Record<string, string>} */
+const STAGES = { waiting: 'Waits for other runs of its group.', plan: 'Loading plugins…', finish: 'Finishing…' };
+/** @type {Record<string, string>} */
+const PHASES = { computing: 'computing', ready: 'waits for the processor', waiting: 'waiting' };
+/** @type {Record<string, string>} */
+const REASONS = { retry: 'waits for its retry', 'rate-limit': 'waits for its rate limit' };
+
+/** @param {string} run @param {any} live the run's `live.json` */
+export function activity(run, live) {
+  const { in_flight: attempts = [], waiting = [], compiling = [] } = live ?? {};
+  const trial = (/** @type {any} */ one) => link(trialPath(run, one.trial), one.trial);
+  const rows = [
+    ...compiling.map((/** @type {any} */ one) => row(`plugin ${one.plugin}`, one.plugin, 'is being compiled', since(one.since))),
+    ...attempts.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
+      row(`${one.trial} ${one.attempt} ${one.grader}`, trial(one), step(one), one.ms + since(live.at), lastLine(one))),
+    ...waiting.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
+      row(`${one.trial} waits`, trial(one), `${REASONS[one.why] ?? one.why}, time left:`, Math.max(0, Date.parse(one.until) - now()))),
+  ];
+  const hidden = Math.max(0, attempts.length - MAX_LISTED) + Math.max(0, waiting.length - MAX_LISTED);
+  const summary = live && [plural(attempts.length, 'attempt'), live.waits_for_memory && ', more wait for memory'];
+  return el('section', null,
+    el('h2', null, 'Running', el('small', null, summary)),
+    rows.length ? el('ul', { class: 'activity' }, rows)
+      : el('p', { class: 'quiet' }, STAGES[live?.stage] ?? 'No attempt is running.'),
+    hidden > 0 && el('p', { class: 'quiet' }, `and ${count(hidden)} more`));
+}
+
+/** @param {string} key @param {import('../base/ui.js').Child} name @param {string} words @param {number} ms @param {string} [last] */
+const row = (key, name, words, ms, last = '') =>
+  el('li', { key }, el('span', null, name), el('span', null, words), el('span', { class: 'n' }, duration(ms)), el('code', null, last));
+
+/** @param {any} one */
+const step = ({ attempt, grader, what, phase }) =>
+  `${attempt > 1 ? `attempt ${attempt} · ` : ''}${grader ? `grader ${grader} · ` : ''}${what ?? PHASES[phase] ?? 'starting'}`;
+
+/** @param {any} one @returns {string} */
+const lastLine = ({ output }) => output?.text.trimEnd().split('\n').at(-1) ?? '';
