@@ -18,8 +18,7 @@ pub use root::command::{command, default_root};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
 pub use root::queue::{
-    ActiveRun, LockedQueue, Preemption, QueueList, QueueState, QueuedRequest, RequestMark,
-    TakenRequest,
+    ActiveRun, LockedQueue, Preemption, QueueList, QueueState, QueuedRequest, TakenRequest,
 };
 pub use root::trials::{RunResults, ShortFingerprints, TrialResult, Trials};
 pub use root::{results_root::ResultsRoot, root_lock::Share, settings::SettingsFile};
@@ -29,7 +28,7 @@ pub use rows::{line_reader::ReadLine, rerun::Rerun};
 pub use run::labels::{LabelChange, LabelRequest};
 pub use run::live::{Compiling, End, InFlight, Live, LiveWriter, WaitingTrial, running_at_death};
 pub use run::manifest::{
-    FORMAT, GroupPlace, Manifest, ManifestProvider, MergedShard, Metadata, Pause, Pin, RowsFile,
+    FORMAT, GroupPlace, Manifest, ManifestProvider, MergedShard, Metadata, Pause, Pin, RequestMark, RowsFile,
     Selected, SessionEntry, Transition,
 };
 pub use run::merge::{Merge, MergeFindings, MergeOutcome, MergeSource, ShardFindings, Still};

@@ -142,7 +142,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         return preview(&requests, Some(&session_args), out);
     }
     if args.queue.queue && !detach::is_background() {
-        return queue::add_exec(&requests, &args.queue, &session_args, out);
+        preview(&requests, None, out)?;
+        return queue::add_exec(&args.queue, &session_args, out);
     }
     let exit = match requests.as_slice() {
         [request] => session::run(&session_args, out, false, |observer| {
@@ -200,7 +201,7 @@ fn build(requests: &[ExecRequest], out: &Out) -> Result<(), CommandError> {
 
 /// Checks sessions, and prints their plans as `args` request: trials to standard output, grants as messages. Without `args` it
 /// only checks them.
-pub fn preview(
+fn preview(
     requests: &[ExecRequest],
     args: Option<&SessionArgs>,
     out: &Out,

@@ -3,7 +3,6 @@
 use std::{env, ffi::OsString, thread, time::Duration};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
-use runner_engine::ExecRequest;
 use runner_model::units::plural;
 use runner_model::visible::{quoted, visible, visible_line};
 use runner_model::{Time, exit::Exit};
@@ -14,8 +13,8 @@ use runner_report::{QueueChange, QueueDocument, QueueEntry, QueueResult};
 
 use crate::args::{RootArgs, SessionArgs, join_fail_fast, number};
 use crate::command::{Cli, Command};
+use crate::detach;
 use crate::text::{CommandError, Out, Table, summary};
-use crate::{commands::exec, detach};
 
 /// Time between two looks at a queue.
 const POLL_EVERY: Duration = Duration::from_millis(500);
@@ -118,14 +117,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
 }
 
-/// Adds a request of `exec` to the queue, once its scenarios are checked.
-pub fn add_exec(
-    requests: &[ExecRequest],
-    args: &QueueArgs,
-    session: &SessionArgs,
-    out: &Out,
-) -> Result<Exit, CommandError> {
-    exec::preview(requests, None, out)?;
+/// Adds a request of `exec` to the queue.
+pub fn add_exec(args: &QueueArgs, session: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = ResultsRoot::open(&session.root.path())?;
     add(&root, typed_words()?, None, args, session, out)
 }
@@ -326,6 +319,7 @@ fn work(args: &WorkArgs, out: &Out) -> Result<Exit, CommandError> {
         if args.once {
             let step = stepped?;
             print_step(&step, args.json, out);
+            print_reason(&step, out);
             return Ok(match step {
                 Step::Idle | Step::Started { .. } | Step::Queued(_) | Step::Repeated(_) => {
                     Exit::Success
@@ -375,6 +369,19 @@ fn print_step(step: &Step, json: bool, out: &Out) {
             out.talk(&format!("request {} waits again: {reason}", request.id));
         }
         Step::Idle | Step::Busy { .. } | Step::Queued(_) | Step::Repeated(_) => {}
+    }
+}
+
+/// Prints why nothing was tried.
+fn print_reason(step: &Step, out: &Out) {
+    match step {
+        Step::Idle => out.talk("no request waits"),
+        Step::Busy { runs, starting, max } => {
+            let active =
+                plural(runs.len() as u64 + u64::from(*starting), "active run", "active runs");
+            out.talk(&format!("there is no room: {active} of at most {max}"));
+        }
+        _ => {}
     }
 }
 

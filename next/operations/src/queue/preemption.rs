@@ -11,7 +11,7 @@ use runner_record::{
     RequestMode, ResultsRoot, actor,
 };
 
-use super::QueueError;
+use super::error::QueueError;
 
 /// Returns whether a run is paused for a request.
 pub fn is_preempted(run: &ActiveRun, preemptions: &[Preemption]) -> bool {

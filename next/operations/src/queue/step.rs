@@ -7,8 +7,9 @@ use runner_model::exit::Exit;
 use runner_record::{ActiveRun, LockedQueue, QueueState, QueuedRequest, ResultsRoot, TakenRequest};
 use runner_report::{QueueStep, Started, StepResult, VERSION};
 
+use super::change::check_run;
+use super::error::QueueError;
 use super::preemption::{continue_preempted, is_preempted, preempt};
-use super::{QueueError, check_run};
 use crate::launch::{Launch, LaunchError, launch};
 use crate::settings::Settings;
 

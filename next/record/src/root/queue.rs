@@ -21,7 +21,9 @@ use crate::disk::layout::{MANIFEST, QUEUE};
 use crate::disk::lock::{self, Held, retry_for, try_lock};
 use crate::disk::owner::{foreign, user};
 use crate::run::{folder::plain, manifest};
-use crate::{Holder, Manifest, RecordError, ResultsRoot, RunDir, SessionEntry, new_id, now};
+use crate::{
+    Holder, Manifest, RecordError, RequestMark, ResultsRoot, RunDir, SessionEntry, new_id, now,
+};
 
 const TAKEN: &str = "taken";
 /// Runs that are paused for a request.
@@ -37,15 +39,6 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(5);
 /// Starts of a request that may end without a run before it is refused.
 pub(crate) const MAX_TRIES: u32 = 3;
-
-/// The request that a session was started for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RequestMark {
-    pub id: String,
-    /// Priority at the start.
-    #[serde(default)]
-    pub priority: i64,
-}
 
 /// A request to start a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

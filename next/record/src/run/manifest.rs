@@ -15,7 +15,6 @@ use serde_json::Value;
 use crate::disk::beneath::{Dir, Stamp};
 use crate::disk::layout::MANIFEST;
 use crate::root::command::quoted_path;
-use crate::root::queue::RequestMark;
 use crate::{InFlight, RecordError, Rerun};
 
 /// A manifest has some KiB, with hundreds of providers or sessions some MiB. A larger one is refused.
@@ -291,6 +290,15 @@ pub struct SessionEntry {
     /// Attempts that ran when the session's process died, as of its last `live.json`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub in_flight: Vec<InFlight>,
+}
+
+/// The request that a session was started for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestMark {
+    pub id: String,
+    /// Priority at the start.
+    #[serde(default)]
+    pub priority: i64,
 }
 
 /// A pause of a session.

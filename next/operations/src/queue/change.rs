@@ -1,0 +1,175 @@
+//! Adds, lists, moves and removes requests.
+
+use runner_record::{LockedQueue, QueueState, QueuedRequest, ResultsRoot};
+use runner_report::{QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun, VERSION};
+
+use super::error::QueueError;
+use crate::settings::Settings;
+
+/// A new place in the queue.
+#[derive(Clone, Copy, Debug)]
+pub enum QueuePlace<'a> {
+    /// After the other requests of this priority.
+    Priority(i64),
+    /// Before the request with this id, with its priority.
+    Before(&'a str),
+}
+
+/// Adds a request to the queue, unless it has one with this id.
+///
+/// # Errors
+///
+/// The run that it continues waits already, or the request cannot be written.
+pub fn add(root: &ResultsRoot, mut request: QueuedRequest) -> Result<QueueChange, QueueError> {
+    let queue = root.lock_queue()?;
+    if queue.read()?.requests.iter().all(|other| other.id != request.id) {
+        check_run(&queue, &request)?;
+        queue.add(&mut request)?;
+    }
+    change(&queue, QueueResult::Queued, &request)
+}
+
+/// Fails if another request continues the same run.
+pub fn check_run(queue: &LockedQueue, request: &QueuedRequest) -> Result<(), QueueError> {
+    let Some(run) = &request.run else { return Ok(()) };
+    let mut others = queue.read()?.requests.into_iter();
+    let is_same = |other: &QueuedRequest| {
+        other.run.as_ref() == Some(run) && other.state != QueueState::Refused
+    };
+    match others.find(is_same) {
+        Some(other) => Err(QueueError::Waits { run: run.clone(), request: other.id }),
+        None => Ok(()),
+    }
+}
+
+/// Reads the queue and the active runs.
+///
+/// # Errors
+///
+/// The root cannot be read, or its settings have problems.
+pub fn list(root: &ResultsRoot) -> Result<QueueDocument, QueueError> {
+    let settings = Settings::read(root).map_err(QueueError::Settings)?;
+    let found = root.queue()?;
+    let active = root.active_runs()?;
+    let is_preempted = |run: &str| found.preempted.iter().any(|one| one == run);
+    let active = active.iter().map(|one| {
+        QueueRun::new(one, one.manifest.paused().is_some() && is_preempted(&one.manifest.id))
+    });
+    let unreadable = found.unreadable.iter().map(ToString::to_string);
+    Ok(QueueDocument {
+        v: VERSION,
+        max_active_runs: settings.keys.max_active_runs,
+        active: active.collect(),
+        requests: QueueEntry::list(&found.requests),
+        problems: settings.ignored.into_iter().chain(unreadable).collect(),
+    })
+}
+
+/// Moves a request. One that was refused waits again.
+///
+/// # Errors
+///
+/// `id` or the other request is not one request that waits, or a request cannot be written.
+pub fn move_request(
+    root: &ResultsRoot,
+    id: &str,
+    place: QueuePlace<'_>,
+) -> Result<QueueChange, QueueError> {
+    let queue = root.lock_queue()?;
+    let requests = queue.read()?.requests;
+    let mut request = find(root, &requests, id)?.clone();
+    (request.tries, request.refused, request.state) = (0, None, QueueState::Waiting);
+    match place {
+        QueuePlace::Priority(priority) => {
+            request.priority = priority;
+            queue.add(&mut request)?;
+        }
+        QueuePlace::Before(other) => {
+            let other = find(root, &requests, other)?;
+            if other.state != QueueState::Waiting {
+                return Err(QueueError::NotWaiting(other.id.clone()));
+            }
+            if other.id != request.id {
+                (request.priority, request.place) = (other.priority, other.place);
+                make_room(&queue, &requests, &request)?;
+                queue.write(&request)?;
+            }
+        }
+    }
+    change(&queue, QueueResult::Moved, &request)
+}
+
+/// Frees the place of a request: moves the one that has it, and each that the one before it would meet. The last moves first,
+/// so that an end in the middle leaves the order as it is.
+fn make_room(
+    queue: &LockedQueue,
+    requests: &[QueuedRequest],
+    moved: &QueuedRequest,
+) -> Result<(), QueueError> {
+    let mut place = moved.place;
+    let met: Vec<_> = requests
+        .iter()
+        .filter(|one| one.id != moved.id && one.priority == moved.priority)
+        .filter(|one| one.state == QueueState::Waiting && one.foreign.is_none())
+        .filter(|one| {
+            let is_met = one.place == place;
+            place += u64::from(is_met);
+            is_met
+        })
+        .cloned()
+        .collect();
+    for mut one in met.into_iter().rev() {
+        one.place += 1;
+        queue.write(&one)?;
+    }
+    Ok(())
+}
+
+/// Removes a request that waits or was refused.
+///
+/// # Errors
+///
+/// `id` is not one request, or it is being started.
+pub fn remove(root: &ResultsRoot, id: &str) -> Result<QueueChange, QueueError> {
+    let queue = root.lock_queue()?;
+    let requests = queue.read()?.requests;
+    let request = find(root, &requests, id)?;
+    let removed = change(&queue, QueueResult::Removed, request)?;
+    queue.remove(request)?;
+    Ok(removed)
+}
+
+/// Returns the result of a change, with the request as it is in the queue now.
+fn change(
+    queue: &LockedQueue,
+    result: QueueResult,
+    request: &QueuedRequest,
+) -> Result<QueueChange, QueueError> {
+    let entries = QueueEntry::list(&queue.read()?.requests);
+    let entry = entries.into_iter().find(|entry| entry.request == request.id);
+    Ok(QueueChange::new(result, entry.unwrap_or_else(|| QueueEntry::new(request, None))))
+}
+
+/// Finds a request of this user that is not being started by its id, or by a part of it that no other request has.
+fn find<'a>(
+    root: &ResultsRoot,
+    requests: &'a [QueuedRequest],
+    id: &str,
+) -> Result<&'a QueuedRequest, QueueError> {
+    let list = root.command(&["queue"]);
+    let has_part = |request: &&QueuedRequest| !id.is_empty() && request.id.contains(id);
+    let found: Vec<_> = requests.iter().filter(has_part).collect();
+    let whole = found.iter().find(|request| request.id == id);
+    let request = match (whole, found.as_slice()) {
+        (Some(request), _) | (None, [request]) => *request,
+        (None, []) => return Err(QueueError::Unknown { id: id.to_owned(), list }),
+        (None, _) => return Err(QueueError::Ambiguous { id: id.to_owned(), list }),
+    };
+    if let Some(why) = request.foreign.clone() {
+        return Err(QueueError::Foreign { id: request.id.clone(), why });
+    }
+    match request.state {
+        QueueState::Starting => Err(QueueError::Starting(request.id.clone())),
+        QueueState::Waiting | QueueState::Refused => Ok(request),
+    }
+}

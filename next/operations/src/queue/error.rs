@@ -1,0 +1,79 @@
+//! [`QueueError`].
+
+use std::{error::Error, fmt};
+
+use runner_model::visible::visible_line;
+use runner_record::RecordError;
+
+use crate::settings::SettingsError;
+
+/// Reason why the queue was not changed.
+#[derive(Debug)]
+pub enum QueueError {
+    Record(RecordError),
+    /// `runner.toml` has problems.
+    Settings(SettingsError),
+    /// No request has this id.
+    Unknown {
+        id: String,
+        list: String,
+    },
+    /// Several requests have this part of an id.
+    Ambiguous {
+        id: String,
+        list: String,
+    },
+    /// The request is being started.
+    Starting(String),
+    /// No request can be before one that does not wait.
+    NotWaiting(String),
+    /// The request is of another user, with the reason as the rest of a sentence.
+    Foreign {
+        id: String,
+        why: String,
+    },
+    /// The run waits already.
+    Waits {
+        run: String,
+        request: String,
+    },
+}
+
+impl Error for QueueError {}
+
+impl fmt::Display for QueueError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |id: &str| visible_line(id).into_owned();
+        match self {
+            Self::Record(error) => error.fmt(out),
+            Self::Settings(error) => error.fmt(out),
+            Self::Unknown { id, list } => {
+                write!(out, "no request matches `{}`\nlist all requests: {list}", shown(id))
+            }
+            Self::Ambiguous { id, list } => {
+                write!(out, "`{}` matches several requests\nlist all requests: {list}", shown(id))
+            }
+            Self::Starting(id) => write!(
+                out,
+                "request {} is being started\nto end its run once it exists: runner stop",
+                shown(id)
+            ),
+            Self::NotWaiting(id) => {
+                write!(out, "request {} does not wait; name a request that waits", shown(id))
+            }
+            Self::Foreign { id, why } => write!(out, "request {} {}", shown(id), shown(why)),
+            Self::Waits { run, request } => write!(
+                out,
+                "run {} waits in the queue already, as request {}",
+                shown(run),
+                shown(request)
+            ),
+        }
+    }
+}
+
+impl From<RecordError> for QueueError {
+    fn from(error: RecordError) -> Self {
+        Self::Record(error)
+    }
+}
