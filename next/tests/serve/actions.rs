@@ -10,6 +10,7 @@ use crate::support::{
     processes::Process,
     run::Run,
     runner::Runner,
+    running::Running,
     truth::assert_told_truly,
     wait::{wait_for, wait_until},
 };
@@ -171,6 +172,21 @@ fn completed_run_is_neither_cancelled_nor_resumed() {
 }
 
 #[test]
+fn trials_without_a_verdict_are_left_to_resume() {
+    let runner = Runner::hostile_in_memory(
+        "[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n\
+         [[tests]]\nid = \"b\"\ninput = { do = \"trap\" }\n",
+    );
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    assert_eq!((&*run.ending()[0], run.count("error")), ("completed", 1));
+    let site = Site::start(&runner, &FOLDER);
+    site.post("/runs/latest/resume", &json!({})).expect(202);
+    wait_until("b ran again", || run.rows_of("b").len() == 2);
+    ended(&run);
+}
+
+#[test]
 fn drain_and_pause_do_not_wait_for_attempts() {
     let runner = Runner::endless(1, "sleep", "");
     let site = Site::start(&runner, &FOLDER);
@@ -231,7 +247,8 @@ fn problems_of_a_scenario_have_places() {
 fn plan_shows_grants_secrets_and_command() {
     let runner = Runner::hostile_with(
         "[providers.hostile.grants]\nenv = { KEY = \"{{secret.NO_SUCH_KEY}}\" }",
-        "[[tests]]\nid = \"a\"\nrepeat = 3\ninput = { do = \"echo\", value = 1 }\n",
+        "[notify]\nwebhooks = [{ url = \"https://hooks.example/secret\" }]\n\
+         [[tests]]\nid = \"a\"\nrepeat = 3\ninput = { do = \"echo\", value = 1 }\n",
     );
     let site = Site::start(&runner, &FOLDER);
     let body = json!({"scenario": "scenario.toml", "repeat": 2, "labels": {"team": "a b"}});
@@ -239,11 +256,14 @@ fn plan_shows_grants_secrets_and_command() {
     assert_eq!(plan["plan"]["trials"], 2);
     assert_eq!(plan["plan"]["missing_secrets"], json!(["NO_SUCH_KEY"]));
     assert_eq!(plan["trials"], json!(["a@hostile#1", "a@hostile#2"]));
+    let receivers = plan["plan"]["receivers"].to_string();
+    assert!(receivers.contains("https://hooks.example"), "{receivers}");
+    assert!(!receivers.contains("secret"), "{receivers}");
     let grants = plan["grants"].to_string();
     assert!(grants.contains("[providers.hostile.grants]"), "{grants}");
     let command = plan["command"].as_str().unwrap();
-    let ran = runner.shell(&format!("NO_SUCH_KEY=1 exec $runner {}", &command["runner ".len()..]));
-    crate::support::running::Running::start(&mut { ran }).finish().expect(0);
+    let script = format!("NO_SUCH_KEY=1 exec $runner {}", &command["runner ".len()..]);
+    Running::start(&mut runner.shell(&script)).finish().expect(0);
     assert_eq!(runner.only_run().manifest()["labels"]["team"], "a b");
 }
 

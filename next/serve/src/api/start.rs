@@ -208,7 +208,10 @@ fn resume(
     let run = server.run(&path.run)?.for_use()?;
     let manifest = run.manifest()?;
     let mut words = CommandWords::new(server, "resume", run.id());
-    match &body.rerun {
+    // Trials that ended in an error have no verdict, so they are left to run.
+    let has_errors = manifest.status == RunStatus::Completed && manifest.counts.error > 0;
+    let rerun = body.rerun.as_deref().or(has_errors.then_some("errors"));
+    match rerun {
         Some(filter) if Filter::is_filter(filter) => words.add_filter("rerun", filter)?,
         rerun => words.add_all("rerun", rerun)?,
     }
@@ -222,15 +225,15 @@ fn resume(
     if body.dry_run {
         return Ok(SessionResult::Preview(preview::resume(&words)?).into());
     }
-    check_left(&run, &manifest, body)?;
+    let is_explicit = rerun.is_some() || body.accept_changes;
+    check_left(&run, &manifest, body.force, is_explicit)?;
     session(server, &words, &body.turn, &run)
 }
 
 /// Fails if a resume would run nothing.
-fn check_left(run: &RunDir, manifest: &Manifest, body: &Resume) -> Result<()> {
-    let is_explicit = body.rerun.is_some() || body.accept_changes;
+fn check_left(run: &RunDir, manifest: &Manifest, is_forced: bool, is_explicit: bool) -> Result<()> {
     match manifest.status {
-        RunStatus::Cancelled if !body.force => {
+        RunStatus::Cancelled if !is_forced => {
             let problem = HttpProblem::conflict(&format!("run {} was cancelled", run.id()));
             Err(problem.with_help("to continue it anyway, send `\"force\": true`"))
         }
