@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header, request::Parts};
 use sha2::{Digest as _, Sha256};
 use url::{Host, Url};
 
-use crate::api::{HttpProblem, wrong_method};
+use crate::api::HttpProblem;
 use crate::login::Logins;
 use crate::token::Token;
 
@@ -98,7 +98,8 @@ impl Access {
     /// Checks a request. Returns whether its caller has the token or a cookie.
     pub fn check(&self, request: &Parts) -> Result<bool, HttpProblem> {
         let (headers, path) = (&request.headers, request.uri.path());
-        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let bytes: usize =
+            headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         if bytes + path.len() > MAX_HEADERS {
             return Err(too_large_headers());
         }
@@ -106,7 +107,7 @@ impl Access {
         let is_write = match request.method {
             Method::GET | Method::HEAD => false,
             Method::POST | Method::DELETE => true,
-            _ => return Err(wrong_method()),
+            _ => return Err(HttpProblem::method()),
         };
         self.check_site(headers, is_write || !is_page(path))?;
         let is_known = self.is_known(headers, host, is_write);
@@ -126,7 +127,8 @@ impl Access {
     fn host(&self, request: &Parts) -> Result<HostName, HttpProblem> {
         let mut hosts = request.headers.get_all(header::HOST).iter();
         let host = hosts.next().and_then(|host| self.host_name(host.to_str().ok()?));
-        let is_same = |uri: &Uri| uri.authority().is_none_or(|name| self.host_name(name.as_str()) == host);
+        let is_same =
+            |uri: &Uri| uri.authority().is_none_or(|name| self.host_name(name.as_str()) == host);
         match host.filter(|_| hosts.next().is_none() && is_same(&request.uri)) {
             Some(host) => Ok(host),
             None => Err(misdirected()),
@@ -179,14 +181,18 @@ impl Access {
             Some(site) => is_same_site(site),
             // Over HTTP, browsers send the header only to this machine. `SameSite` keeps other sites away, and they could not
             // read the answer.
-            None => host == HostName::Allowed && (!is_write || headers.contains_key(header::ORIGIN)),
+            None => {
+                host == HostName::Allowed && (!is_write || headers.contains_key(header::ORIGIN))
+            }
         };
         if host == HostName::Local || !is_from_page {
             return false;
         }
         let name = self.cookie_name();
-        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = cookies.flat_map(|cookies| cookies.split("; ")).filter_map(|one| one.split_once('='));
+        let cookies =
+            headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs =
+            cookies.flat_map(|cookies| cookies.split("; ")).filter_map(|one| one.split_once('='));
         pairs.any(|(key, value)| key == name && self.logins.has_browser(value))
     }
 
@@ -221,7 +227,8 @@ fn check_json(headers: &HeaderMap, is_write: bool) -> Result<(), HttpProblem> {
         return Ok(());
     }
     let (status, detail) = (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the request is not JSON");
-    let problem = HttpProblem::new(status, "/problems/media-type", "unsupported media type", detail);
+    let problem =
+        HttpProblem::new(status, "/problems/media-type", "unsupported media type", detail);
     Err(problem.with_help("send `Content-Type: application/json`"))
 }
 

@@ -4,10 +4,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::guard::Guard;
-use crate::{duties, link_socket};
-use crate::listener::{Listen, Listener};
-use crate::server::{ServeError, ServeSettings, Server};
+use crate::listener::Listener;
+use crate::server::Server;
+use crate::settings::{Listen, ServeError, ServeSettings};
 use crate::token::Token;
+use crate::{duties, link_socket};
 
 /// A server that has its address, and answers nothing yet.
 pub struct BoundServer {
@@ -32,7 +33,8 @@ impl BoundServer {
                  `runner help serve`"
             )));
         }
-        let token = settings.token_file.as_deref().map_or_else(|| Ok(Token::random()), Token::of_file)?;
+        let token =
+            settings.token_file.as_deref().map_or_else(|| Ok(Token::random()), Token::of_file)?;
         let listener = Listener::bind(&settings.listen)?;
         let server = Server::new(settings, listener.port(), token);
         let server = Arc::new(server.map_err(|error| ServeError(error.to_string()))?);

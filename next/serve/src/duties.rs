@@ -38,7 +38,9 @@ fn start_requests(root: &ResultsRoot, print: fn(&str)) {
             Ok(Step::Refused { request, error } | Step::Postponed { request, error }) => {
                 format!("request {}: {error}", request.id)
             }
-            Ok(Step::Idle | Step::Busy { .. } | Step::Queued(_) | Step::Repeated(_)) => String::new(),
+            Ok(Step::Idle | Step::Busy { .. } | Step::Queued(_) | Step::Repeated(_)) => {
+                String::new()
+            }
             Err(error) => format!("queue: {error}"),
         };
         if problem != last && !problem.is_empty() {

@@ -20,9 +20,9 @@ use tokio::time::timeout;
 use crate::access::is_page;
 use crate::api::{self, HttpProblem};
 use crate::connections::Connection;
+use crate::pages;
 use crate::server::Server;
 use crate::timed_stream::TimedStream;
-use crate::pages;
 
 /// Time for the headers of a request. Also ends connections without requests.
 const HEADER_TIME: Duration = Duration::from_secs(10);
@@ -103,12 +103,14 @@ async fn read(body: Incoming, limit: usize) -> Result<Bytes, HttpProblem> {
     match timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(_)) => {
-            let detail = format!("the body of the request has more than {limit} bytes, or ended early");
+            let detail =
+                format!("the body of the request has more than {limit} bytes, or ended early");
             let status = StatusCode::PAYLOAD_TOO_LARGE;
             Err(HttpProblem::new(status, "/problems/body", "body too large", &detail))
         }
         Err(_) => {
-            let detail = format!("the body of the request took longer than {} s", BODY_TIME.as_secs());
+            let detail =
+                format!("the body of the request took longer than {} s", BODY_TIME.as_secs());
             let status = StatusCode::REQUEST_TIMEOUT;
             Err(HttpProblem::new(status, "/problems/slow", "request too slow", &detail))
         }

@@ -18,11 +18,11 @@ mod listener;
 mod login;
 mod pages;
 mod server;
+mod settings;
 mod timed_stream;
 mod token;
 
 pub use self::api::openapi;
 pub use self::bound::BoundServer;
 pub use self::link_socket::links;
-pub use self::listener::Listen;
-pub use self::server::{ServeError, ServeSettings};
+pub use self::settings::{Listen, ServeError, ServeSettings};

@@ -19,7 +19,8 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sends a link to each process of this user that asks. Does nothing if the socket cannot be created.
 pub(crate) fn listen(root: &Path, link: impl Fn() -> String + Send + 'static) {
-    let bound = (0..MAX_SERVERS).find_map(|place| UnixListener::bind_addr(&address(root, place).ok()?).ok());
+    let bound = (0..MAX_SERVERS)
+        .find_map(|place| UnixListener::bind_addr(&address(root, place).ok()?).ok());
     let Some(listener) = bound else { return };
     // Without the thread, `--link` finds no server.
     let _ = thread::Builder::new().name("links".into()).spawn(move || {

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::{fs, io, str::FromStr, sync::Arc, time::Duration};
+use std::path::Path;
+use std::{fs, io, sync::Arc, time::Duration};
 
 use runner_model::visible::{shown_path, visible};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -14,35 +14,12 @@ use tokio::time::{sleep, timeout};
 use crate::connections::Connections;
 use crate::guard::Guard;
 use crate::link_socket::is_own;
-use crate::server::ServeError;
+use crate::settings::{Listen, ServeError};
 
 /// Wait after a connection that could not be accepted, because the process has too many files or too little memory.
 const PAUSE: Duration = Duration::from_millis(100);
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-
-/// The value of `--listen`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// An address of this machine, with a port. Port 0 for a free one.
-    Address(SocketAddr),
-    /// `unix:PATH`, a socket file that only its user can open.
-    File(PathBuf),
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
-            return Ok(Self::File(path.into()));
-        }
-        let address = text.parse().map(Self::Address);
-        address.map_err(|_| {
-            "use an address with a port, such as `127.0.0.1:7878` or `[::1]:7878`, or `unix:PATH`".into()
-        })
-    }
-}
 
 pub(crate) enum Listener {
     Address(TcpListener),
@@ -97,7 +74,9 @@ impl Listener {
                 for number in 0.. {
                     match listener.accept().await {
                         // The file had a wider mode for a moment.
-                        Ok((stream, _)) if is_own(&stream) => take(stream, number, &guard, &connections),
+                        Ok((stream, _)) if is_own(&stream) => {
+                            take(stream, number, &guard, &connections)
+                        }
                         Ok(_) => {}
                         Err(_) => sleep(PAUSE).await,
                     }
@@ -155,7 +134,9 @@ fn address_problem(address: SocketAddr, error: &io::Error) -> String {
 fn bind_file(path: &Path) -> io::Result<UnixListener> {
     if let Ok(found) = fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {
-            return Err(io::Error::other("a file that is not a socket is there; choose another path"));
+            return Err(io::Error::other(
+                "a file that is not a socket is there; choose another path",
+            ));
         }
         if UnixStream::connect(path).is_ok() {
             return Err(io::Error::other("a program listens there already; choose another path"));

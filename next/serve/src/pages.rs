@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use runner_model::digest;
 
-use crate::api::{HttpProblem, wrong_method};
+use crate::api::HttpProblem;
 
 const INDEX: &str = "index.html";
 
@@ -64,7 +64,7 @@ static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
 /// Answers with a file of `/web/`, or else with the page, which reads the address itself.
 pub(crate) fn answer(request: &Parts) -> Result<Response, HttpProblem> {
     if !matches!(request.method, Method::GET | Method::HEAD) {
-        return Err(wrong_method());
+        return Err(HttpProblem::method());
     }
     let path = request.uri.path();
     let name = path.strip_prefix("/web/").unwrap_or(INDEX);
@@ -72,7 +72,11 @@ pub(crate) fn answer(request: &Parts) -> Result<Response, HttpProblem> {
     let place = place.ok_or_else(|| HttpProblem::not_found(&format!("no file `{path}`")))?;
     let tag = TAGS[place].as_str();
     let cache = [(header::ETAG, tag), (header::CACHE_CONTROL, "no-cache")];
-    if request.headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+    if request
+        .headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == tag.as_bytes())
+    {
         return Ok((StatusCode::NOT_MODIFIED, cache).into_response());
     }
     let media_type = [(header::CONTENT_TYPE, media_type(name))];

@@ -1,7 +1,5 @@
 //! [`Server`]: the state that requests share.
 
-use std::path::PathBuf;
-
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use tokio::sync::Semaphore;
 
@@ -9,32 +7,11 @@ use crate::access::Access;
 use crate::api::HttpProblem;
 use crate::events::{EventStreams, FollowedRuns, RootWatch};
 use crate::indexes::Indexes;
-use crate::listener::Listen;
+use crate::settings::ServeSettings;
 use crate::token::Token;
 
 /// Documents that are read at the same time.
 const MAX_READERS: usize = 4;
-
-/// Settings of a server.
-#[derive(Clone, Debug)]
-pub struct ServeSettings {
-    /// The results root.
-    pub root: PathBuf,
-    /// Folders with scenarios that may be started.
-    pub scenarios: Vec<PathBuf>,
-    pub listen: Listen,
-    /// Refuses every change.
-    pub is_read_only: bool,
-    /// Other names of the server. With one of them, the server refuses changes, too, unless `allows_writes`.
-    pub hosts: Vec<String>,
-    pub allows_writes: bool,
-    /// The file of the token, which is created if it is missing. `None` for a token that only links can replace.
-    pub token_file: Option<PathBuf>,
-}
-
-/// A failure to start the server.
-#[derive(Debug)]
-pub struct ServeError(pub String);
 
 /// The state that requests share.
 pub(crate) struct Server {

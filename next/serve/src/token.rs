@@ -8,7 +8,7 @@ use std::path::Path;
 use runner_model::visible::shown_path;
 use subtle::ConstantTimeEq as _;
 
-use crate::server::ServeError;
+use crate::settings::ServeError;
 
 const BYTES: usize = 32;
 /// Characters of a token that a user has chosen.

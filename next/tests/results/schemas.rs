@@ -22,6 +22,9 @@ fn names(runner: &Runner) -> Vec<(String, String)> {
 }
 
 fn path(name: &str, title: &str) -> PathBuf {
+    if name == "openapi" {
+        return root().join("next/schemas/openapi.json");
+    }
     let folder = if title.starts_with("Document") { "documents/" } else { "" };
     root().join(format!("next/schemas/{folder}{name}.schema.json"))
 }
@@ -32,7 +35,7 @@ impl Published {
         let (mut compiler, mut schemas) = (Compiler::new(), Schemas::new());
         compiler.enable_format_assertions();
         let mut indexes = Vec::new();
-        for (name, title) in names {
+        for (name, title) in names.into_iter().filter(|(name, _)| name != "openapi") {
             let text = fs::read_to_string(path(&name, &title)).unwrap();
             let mut schema = serde_json::from_str(&text).unwrap();
             close(&mut schema, false);
@@ -93,7 +96,7 @@ fn printed_schemas_are_the_published_ones() {
         let found = fs::read_to_string(&path).unwrap_or_default();
         assert!(found == printed, "{path:?} is not up to date: UPDATE=1 cargo test");
         let schema: Value = serde_json::from_str(&printed).unwrap();
-        assert!(schema["title"].is_string(), "{name}");
+        assert!(name == "openapi" || schema["title"].is_string(), "{name}");
         for trace in ["::", "](", "`None`"] {
             assert!(!printed.contains(trace), "{name} has a trace of Rust: {trace}");
         }

@@ -75,7 +75,8 @@ fn calls_without_the_token_are_refused() {
     for path in ["/api/v1/runs", "/api/v1/runs/latest/stop", "/api/v1/nothing", "/api/v2/runs"] {
         for (method, more) in [("GET", ""), ("POST", JSON), ("DELETE", JSON)] {
             for header in &wrong {
-                let headers: Vec<_> = [header, more].into_iter().filter(|one| !one.is_empty()).collect();
+                let headers: Vec<_> =
+                    [header, more].into_iter().filter(|one| !one.is_empty()).collect();
                 let answer = site.send(method, path, &headers, "");
                 answer.refuses(401, &["no valid token", "runner serve --link"]);
                 assert!(!answer.text().contains(token.as_str()));
@@ -247,7 +248,8 @@ fn token_in_a_page_gives_a_link() {
 fn changes_are_json_and_need_their_method() {
     let site = Site::start(&Runner::new(&[]), &[]);
     let token = bearer(&site.token);
-    for media_type in ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+    for media_type in ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+    {
         let header = format!("Content-Type: {media_type}");
         for method in ["POST", "DELETE"] {
             let answer = site.send(method, "/api/v1/runs/x", &[&header, &token], "{}");
@@ -270,7 +272,8 @@ fn read_only_servers_refuse_every_change() {
     let runner = Runner::new(&[]);
     let refused = |args: &[&str]| {
         let site = Site::start(&runner, args);
-        for path in ["/runs/anything/stop", "/runs", "/runs/x/resume", "/nothing", "/queue/x/move"] {
+        for path in ["/runs/anything/stop", "/runs", "/runs/x/resume", "/nothing", "/queue/x/move"]
+        {
             site.post(path, &json!({ "no": "key" })).refuses(403, &["read-only"]);
         }
         site.ask("DELETE", "/runs/x", Some(&json!({}))).refuses(403, &["read-only"]);
@@ -321,7 +324,9 @@ fn token_files_of_others_are_refused() {
 fn ask_file(path: &Path, token: Option<&str>) -> String {
     let mut stream = UnixStream::connect(path).unwrap();
     let token = token.map(|token| bearer(token) + "\r\n").unwrap_or_default();
-    let text = format!("GET /api/v1/runs HTTP/1.1\r\nHost: localhost:9\r\n{token}Connection: close\r\n\r\n");
+    let text = format!(
+        "GET /api/v1/runs HTTP/1.1\r\nHost: localhost:9\r\n{token}Connection: close\r\n\r\n"
+    );
     stream.write_all(text.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -357,7 +362,10 @@ fn addresses_that_cannot_be_used_are_explained() {
         runner.run(&["serve", "--listen", address]).expect(2).says(says);
     };
     let used = format!("127.0.0.1:{}", site.port);
-    refused(&used, &[&used, "a program listens there already", "runner serve --link", "127.0.0.1:0"]);
+    refused(
+        &used,
+        &[&used, "a program listens there already", "runner serve --link", "127.0.0.1:0"],
+    );
     refused("0.0.0.0:0", &["other machines", "--allow-host NAME"]);
     refused("203.0.113.1:7878", &["other machines", "--allow-host NAME"]);
     refused("7878", &["an address with a port", "unix:PATH"]);
@@ -474,7 +482,8 @@ fn answers_have_strict_headers() {
     let known = format!("If-None-Match: {}", page.header("etag").unwrap());
     let again = site.send("GET", "/start", &[&known], "").expect(304);
     assert_eq!(again.body, b"");
-    for path in ["/web/../main.js", "/web/%2e%2e/index.html", "/web//main.js", "/web/", "/web/base"] {
+    for path in ["/web/../main.js", "/web/%2e%2e/index.html", "/web//main.js", "/web/", "/web/base"]
+    {
         site.send("GET", path, &[], "").refuses(404, &["no file"]);
     }
 }

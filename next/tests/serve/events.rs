@@ -29,12 +29,14 @@ impl Events {
     fn open(site: &Site, path: &str, after: Option<&str>) -> Self {
         let token = format!("Authorization: Bearer {}", site.token);
         let last = after.map(|id| format!("Last-Event-ID: {id}"));
-        let headers: Vec<_> = [Some(&token), last.as_ref()].into_iter().flatten().map(String::as_str).collect();
+        let headers: Vec<_> =
+            [Some(&token), last.as_ref()].into_iter().flatten().map(String::as_str).collect();
         let mut stream = site.connect();
         let request = site.request("GET", &format!("/api/v1{path}"), &headers, "");
         stream.write_all(request.as_bytes()).unwrap();
         let mut events = Self(BufReader::new(stream));
-        let head: Vec<_> = std::iter::from_fn(|| events.line().filter(|line| line != "\r\n")).collect();
+        let head: Vec<_> =
+            std::iter::from_fn(|| events.line().filter(|line| line != "\r\n")).collect();
         assert!(head[0].starts_with("HTTP/1.1 200"), "{head:?}");
         assert!(head.contains(&"content-type: text/event-stream\r\n".to_owned()), "{head:?}");
         assert_eq!(events.content().as_deref(), Some("retry: 1000\n"));
@@ -132,7 +134,8 @@ fn progress_of_a_run_is_sent_to_its_end() {
     assert_eq!(progress.data["rev"], run.rows().len());
     assert_eq!(progress.data["live"], Value::Null);
     assert_eq!(finished.name, "finished");
-    let ended = json!({ "run": run.id(), "status": "incomplete", "reason": "stopped", "verdict": "none" });
+    let ended =
+        json!({ "run": run.id(), "status": "incomplete", "reason": "stopped", "verdict": "none" });
     assert_eq!(finished.data, ended);
 }
 
@@ -160,7 +163,9 @@ fn each_row_is_sent_once_also_by_another_server() {
 
 #[test]
 fn rows_are_sent_as_they_are_written() {
-    let runner = Runner::hostile(&tests("one | { do = \"echo\" } |\ntwo | { do = \"sleep\", ms = 600000 } |"));
+    let runner = Runner::hostile(&tests(
+        "one | { do = \"echo\" } |\ntwo | { do = \"sleep\", ms = 600000 } |",
+    ));
     let mut running = runner.start(&["-j", "1"]);
     running.wait_for_rows(1);
     let site = Site::start(&runner, &[]);

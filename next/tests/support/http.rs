@@ -90,13 +90,7 @@ impl Site {
     }
 
     /// Returns the text of a request on a connection of its own.
-    pub(crate) fn request(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[&str],
-        body: &str,
-    ) -> String {
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[&str], body: &str) -> String {
         let has = |name: &str| headers.iter().any(|header| header.starts_with(name));
         let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         if !has("Host:") {
@@ -159,7 +153,8 @@ impl Answer {
 
     #[track_caller]
     pub(crate) fn document(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     /// Fails unless this is a problem document with its own status, and its text contains all of these texts.

@@ -97,7 +97,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 /// Prints a problem of the server's regular work.
 fn print_problem(problem: &str) {
     // Without a terminal or log, there is no place to report it.
-    let _ = writeln!(anstream::stderr(), "{} {}", style::warning("warning:"), visible_line(problem));
+    let _ =
+        writeln!(anstream::stderr(), "{} {}", style::warning("warning:"), visible_line(problem));
 }
 
 fn print_links(args: &Args, out: &Out) -> Result<Exit, CommandError> {

@@ -1,4 +1,4 @@
-//! The login of a browser by the token, and the description of the API.
+//! The login of a browser by the token.
 
 use axum::http::StatusCode;
 use runner_report::VERSION;
@@ -11,10 +11,7 @@ use crate::server::Server;
 
 pub(super) fn routes() -> Vec<Route> {
     let login = Route::post("/login", "Get a link that logs a browser in, for the token", login);
-    let openapi = Route::get("/openapi.json", "This document", |_, _: &Nothing, _: &Nothing| {
-        Ok(super::openapi())
-    });
-    vec![login, openapi]
+    vec![login]
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -49,6 +46,7 @@ fn login(
         Some(page) => server.access.link_of_page(page),
         None => Some(server.access.link()),
     };
-    let link = link.ok_or_else(|| HttpProblem::invalid("`page` is not an address of this server"))?;
+    let link =
+        link.ok_or_else(|| HttpProblem::invalid("`page` is not an address of this server"))?;
     Ok(LoginLink { v: VERSION, link }.into())
 }

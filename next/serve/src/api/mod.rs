@@ -3,8 +3,8 @@
 mod actions;
 mod command_words;
 mod documents;
-mod files;
 mod events;
+mod files;
 mod login;
 mod openapi;
 mod preview;
@@ -13,25 +13,30 @@ mod queue;
 mod route;
 mod runs;
 mod scenario_list;
+mod trials;
 mod scenarios;
 mod start;
-mod trials;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::StatusCode;
 
 pub(crate) use self::problem::HttpProblem;
 pub(crate) use self::route::{Answer, Route};
+use self::route::BASE;
+use self::runs::Nothing;
 use crate::server::Server;
-
-/// The start of all paths of the API.
-pub(crate) const BASE: &str = "/api/v1";
 
 /// Returns all calls.
 fn routes() -> Vec<Route> {
-    [login::routes(), events::routes(), runs::routes(), trials::routes(), documents::routes(), files::routes(), scenario_list::routes(), actions::routes(), start::routes(), queue::routes()].into_iter().flatten().collect()
+    [login::routes(), events::routes(), vec![Route::get("/openapi.json", "This document", description)], runs::routes(), trials::routes(), documents::routes(), files::routes(), scenario_list::routes(), actions::routes(), start::routes(), queue::routes()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn description(_: &Server, _: &(), _: &Nothing) -> Result<serde_json::Value, HttpProblem> {
+    Ok(openapi())
 }
 
 /// Returns the router of the API.
@@ -41,14 +46,8 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         router = router.route(&format!("{BASE}{}", route.path), route.handler);
     }
     let missing = || async { HttpProblem::not_found("the API has no such call") };
-    let router = router.fallback(missing).method_not_allowed_fallback(|| async { wrong_method() });
+    let router = router.fallback(missing).method_not_allowed_fallback(|| async { HttpProblem::method() });
     router.with_state(server)
-}
-
-/// The problem of a request with another method than its call has.
-pub(crate) fn wrong_method() -> HttpProblem {
-    let status = StatusCode::METHOD_NOT_ALLOWED;
-    HttpProblem::new(status, "/problems/method", "wrong method", "the call has another method")
 }
 
 /// Returns the OpenAPI 3.1 document of the API.

@@ -4,9 +4,8 @@ use runner_report::schema_settings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::BASE;
 use super::problem::HttpProblem;
-use super::route::{AnswerKind, Method, Route};
+use super::route::{AnswerKind, BASE, Method, Route};
 
 /// Problems of all calls.
 const PROBLEMS: [u16; 7] = [400, 401, 403, 404, 421, 500, 507];
@@ -79,7 +78,8 @@ impl Schemas {
         });
         if let Some(body) = route.body {
             let schema = inlined(body(&mut self.requests), &mut self.requests);
-            call["requestBody"] = json!({ "content": { "application/json": { "schema": schema } } });
+            call["requestBody"] =
+                json!({ "content": { "application/json": { "schema": schema } } });
         }
         if route.path == "/login" {
             call["security"] = json!([]);
@@ -98,7 +98,8 @@ impl Schemas {
         let required = query["required"].as_array().cloned().unwrap_or_default();
         for (name, schema) in query["properties"].as_object().into_iter().flatten() {
             let mut schema = schema.clone();
-            let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+            let description =
+                schema.as_object_mut().and_then(|schema| schema.remove("description"));
             let mut parameter = json!({
                 "name": name,
                 "in": "query",

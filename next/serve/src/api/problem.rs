@@ -92,6 +92,12 @@ impl HttpProblem {
         Self::new(status, "/problems/internal", "internal error", detail)
     }
 
+    /// A request with another method than its call has: 405.
+    pub fn method() -> Self {
+        let detail = "the call has another method";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "/problems/method", "wrong method", detail)
+    }
+
     pub fn not_found(detail: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "/problems/not-found", "not found", detail)
     }

@@ -15,6 +15,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::HttpProblem;
 use crate::server::Server;
 
+/// The start of all paths of the API.
+pub(crate) const BASE: &str = "/api/v1";
+
 /// Makes the schema of a type.
 pub(crate) type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
 type Result<T> = std::result::Result<T, HttpProblem>;
@@ -22,7 +25,7 @@ type Result<T> = std::result::Result<T, HttpProblem>;
 /// One call of the API.
 pub(crate) struct Route {
     pub method: Method,
-    /// Path below [`super::BASE`], with names in braces.
+    /// Path below [`BASE`], with names in braces.
     pub path: &'static str,
     pub summary: &'static str,
     /// Schema of the keys after `?`.

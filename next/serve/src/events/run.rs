@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use runner_model::status::RunVerdict;
@@ -72,7 +72,8 @@ impl FollowedRuns {
         senders.insert(run.id().to_owned(), sender.clone());
         let (all, run) = (Arc::clone(&self.0), run.clone());
         // Without a thread, the stream only sends comments.
-        let _ = thread::Builder::new().name("follow".into()).spawn(move || look(&run, &sender, &all));
+        let _ =
+            thread::Builder::new().name("follow".into()).spawn(move || look(&run, &sender, &all));
         receiver
     }
 }
@@ -153,7 +154,8 @@ impl RunReader {
         if file == self.file {
             return Ok(());
         }
-        let is_same = |(old, new): (RowsFile, RowsFile)| old.inode == new.inode && old.length <= new.length;
+        let is_same =
+            |(old, new): (RowsFile, RowsFile)| old.inode == new.inode && old.length <= new.length;
         if self.file.is_some() && !self.file.zip(file).is_some_and(is_same) {
             (self.end, self.rev) = (0, 0);
         }

@@ -36,7 +36,10 @@ impl Default for EventStreams {
 
 impl EventStreams {
     /// Starts a task that writes the events of a response. `None` if there are too many streams. Must run in a runtime.
-    pub fn start<F>(&self, write: impl FnOnce(EventStream) -> F + Send + 'static) -> Option<Response>
+    pub fn start<F>(
+        &self,
+        write: impl FnOnce(EventStream) -> F + Send + 'static,
+    ) -> Option<Response>
     where
         F: Future<Output = Result<(), Closed>> + Send + 'static,
     {
@@ -51,7 +54,8 @@ impl EventStreams {
             drop(permit);
         }));
         // Proxies that collect answers would delay events.
-        let headers = [(header::CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];
+        let headers =
+            [(header::CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];
         Some((headers, body).into_response())
     }
 }
