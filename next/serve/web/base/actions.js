@@ -35,7 +35,10 @@ const notes = new Map();
 /** The outcome of the last action on a run. @param {string} run */
 export const note = (run) => notes.get(run);
 
-/** Sends a request, and keeps its button disabled until the page shows the result. @param {string} run @param {string} name @param {Owner} owner @param {() => Promise<import('./ui.js').Child>} send */
+/**
+ * Sends a request, and keeps its button disabled until the page shows the result.
+ * @param {string} run @param {string} name @param {Owner} owner @param {() => Promise<import('./ui.js').Child>} send
+ */
 async function act(run, name, owner, send) {
   if (underWay.has(run)) return;
   underWay.set(run, name);
@@ -123,14 +126,18 @@ function rescore(run, owner) {
         return el('p', { class: 'note' }, `Re-evaluation of ${plural(preview.judged, 'output')} started.`);
       }).then(close, failed);
     };
-    const words = preview.judged === 0 ? 'The expectations and graders are the same: nothing would change.'
-      : preview.judged && `${plural(preview.judged, 'output')} would be judged again, without calls of providers. ${plural(preview.changed, 'outcome')} would change.`;
-    const lines = (preview.outcomes ?? []).map((/** @type {any} */ one) => el('li', null, `${count(one.trials)} × ${one.before} → ${one.after}`));
-    const calls = Object.entries(preview.graders ?? {}).map(([name, calls]) => el('li', null, `${plural(calls, 'call')} of the grader ${name}`));
+    const { judged, changed, outcomes = [], graders = {} } = preview;
+    const words = judged === 0 ? 'The expectations and graders are the same: nothing would change.'
+      : judged && `${plural(judged, 'output')} would be judged again, without calls of providers. `
+        + `${plural(changed, 'outcome')} would change.`;
+    const lines = outcomes.map((/** @type {any} */ { trials, before, after }) =>
+      el('li', null, `${count(trials)} × ${before} → ${after}`));
+    const calls = Object.entries(graders).map(([name, calls]) =>
+      el('li', null, `${plural(calls, 'call')} of the grader ${name}`));
     return [el('p', null, 'Expectations and graders of the current scenario file decide.'),
       el('p', null, words ?? (error ? '' : 'Checking…')), el('ul', null, lines, calls), error && problem(error),
       el('p', { class: 'buttons' },
-        preview.judged > 0 && button(isBusy ? 'Re-evaluating…' : 'Re-evaluate', go, { class: 'primary', disabled: isBusy }),
+        judged > 0 && button(isBusy ? 'Re-evaluating…' : 'Re-evaluate', go, { class: 'primary', disabled: isBusy }),
         button('Close', close))];
   });
   post(path, { dry_run: true }).then((document) => {

@@ -43,8 +43,10 @@ export async function request(path, options) {
  * @param {string} text @returns {any}
  */
 export function parse(text) {
-  const exact = (/** @type {string} */ key, /** @type {any} */ value, /** @type {any} */ context) =>
-    typeof value === 'number' && (key === 'value' || (Number.isInteger(value) && !Number.isSafeInteger(value))) ? context?.source ?? value : value;
+  const exact = (/** @type {string} */ key, /** @type {any} */ value, /** @type {any} */ context) => {
+    const isTooLarge = Number.isInteger(value) && !Number.isSafeInteger(value);
+    return typeof value === 'number' && (key === 'value' || isTooLarge) ? context?.source ?? value : value;
+  };
   return JSON.parse(text, /** @type {any} */ (exact));
 }
 

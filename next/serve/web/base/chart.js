@@ -6,7 +6,10 @@ import { el } from './ui.js';
 const OUTCOMES = ['failed', 'error', 'timeout', 'flaky', 'skipped', 'passed'];
 const HEIGHT = 60;
 
-/** @param {string} label @param {number} width @param {import('./ui.js').Child} shapes @param {import('./ui.js').Child[]} ends the words below the left and right end */
+/**
+ * `ends` are the words below the left and the right end.
+ * @param {string} label @param {number} width @param {import('./ui.js').Child} shapes @param {import('./ui.js').Child[]} ends
+ */
 function chart(label, width, shapes, [start, end]) {
   return el('figure', { class: 'chart' },
     el('svg', { viewBox: `0 0 ${width} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': label }, shapes),

@@ -23,7 +23,8 @@ export function openDialog(title, content) {
 
 /**
  * Asks before an action. The dialog stays open with the problem if the action fails.
- * @param {{title: string, text: import('./ui.js').Child, yes: string, under: string, no?: string, danger?: boolean, act: () => Promise<void>}} question
+ * @param {{title: string, text: import('./ui.js').Child, yes: string, under: string, no?: string, danger?: boolean,
+ *   act: () => Promise<void>}} question
  */
 export function ask({ title, text, yes, under, no = 'Cancel', danger, act }) {
   let [isBusy, error] = [false, /** @type {any} */ (null)];

@@ -1,35 +1,41 @@
 // @ts-check
 // The tests of a run on its providers.
 
-import { get, query, runPath } from '../base/api.js';
+import { get, query, runPath, trialPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
-import { go } from '../base/router.js';
+import { openRow } from '../base/router.js';
 import { PAGE, Pages, Rows, cell, head } from '../base/rows.js';
 import { el, link, paced } from '../base/ui.js';
 import { count, number, outcome, parts, plural } from '../base/words.js';
 
-/** @param {import('./run.js').RunView} view @returns {import('./run.js').Part} */
-export function matrix(view) {
+/** @param {import('./run.js').RunView} view @param {URL} _address @param {any} kept @returns {import('./run.js').Part} */
+export function matrix(view, _address, kept) {
   /** @type {any} */
   let [list, error] = [null, null];
   const load = (/** @type {number} */ offset, /** @type {number} */ limit) => get(`${runPath(view.run)}/matrix${query({ offset, limit })}`);
   /** @type {Pages<any>} */
   const pages = new Pages(async (offset, limit) => (await load(offset, limit)).tests, () => rows.draw(),
     (caught) => { error = caught; view.redraw(); });
-  const trials = (/** @type {string} */ filter) => `${runPath(view.run)}${query({ filter })}`;
-  const quoted = (/** @type {string} */ name) => `"${name.replace(/[*?[\]{}"\\]/g, '?')}"`;
+  /** @param {string} test @param {string} [provider] */
+  const trials = (test, provider) =>
+    `${runPath(view.run)}${query({ filter: `test(${quoted(test)})${provider ? ` & provider(${quoted(provider)})` : ''}` })}`;
+  /** The trial itself if there are no repeats. @param {string} test @param {any} one @param {string} provider */
+  const address = (test, one, provider) =>
+    (trialsOf(one) === 1 ? trialPath(view.run, `${test}@${provider}#1`) : trials(test, provider));
   const rows = new Rows({
     label: 'Tests and providers',
-    head: () => [head('trial', 'Test'), (list?.providers ?? []).map((/** @type {string} */ name) => head('cell', el('span', { title: name }, name)))],
-    row: (item) => [cell('trial', link(trials(`test(${quoted(item.test)})`), item.test)), item.cells.map((/** @type {any} */ one, /** @type {number} */ at) =>
-      cell('cell', one && result(one, trials(`test(${quoted(item.test)}) & provider(${quoted(list.providers[at])})`))))],
+    head: () => [head('trial', 'Test'),
+      (list?.providers ?? []).map((/** @type {string} */ name) => head('cell', el('span', { title: name }, name)))],
+    row: ({ test, cells }) => [cell('trial', link(trials(test), test)),
+      cells.map((/** @type {any} */ one, /** @type {number} */ at) =>
+        cell('cell', one && result(one, address(test, one, list.providers[at]))))],
     height: () => 34,
     source: pages,
-    open: (item) => go(trials(`test(${quoted(item.test)})`)),
+    open: (item, event) => openRow(trials(item.test), event),
   });
   rows.element.classList.add('matrix');
 
-  const read = paced(3000, async () => {
+  const read = async () => {
     try {
       list = await load(0, PAGE);
       error = null;
@@ -40,22 +46,33 @@ export function matrix(view) {
     }
     view.redraw();
     rows.draw();
-  });
-  read();
+  };
+  // A list that was scrolled does not change.
+  const follow = paced(3000, async () => { if (rows.top === 0) await read(); });
+  const words = () => `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`;
   return {
-    content: () => [error && problem(error), list && el('p', { class: 'quiet' }, `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`),
+    content: () => [error && problem(error), list && el('p', { class: 'quiet' }, words()),
       el('div', { hidden: !pages.count }, rows.element)],
-    live: read,
+    ready: read().then(() => { rows.place = kept; }),
+    live: follow,
     place: () => rows.place,
     close: () => rows.close(),
   };
 }
 
+/** The name as a glob that matches it. @param {string} name */
+const quoted = (name) => `"${name.replace(/[*?[\]{}"\\]/g, '?')}"`;
+
+/** @param {any} one @returns {number} */
+const trialsOf = (one) => one.passed + one.failed + one.error + one.timeout + one.skipped;
+
 /** The repeats of a test on a provider. @param {any} one @param {string} href */
 function result(one, href) {
-  const all = one.passed + one.failed + one.error + one.timeout + one.skipped;
-  const worst = ['error', 'timeout', 'failed'].find((key) => one[key] > 0) ?? (one.flaky ? 'flaky' : one.passed ? 'passed' : 'skipped');
+  const all = trialsOf(one);
+  const good = one.flaky ? 'flaky' : one.passed ? 'passed' : 'skipped';
+  const worst = ['error', 'timeout', 'failed'].find((key) => one[key] > 0) ?? good;
   const words = all > 1 ? `${count(one.passed)}/${count(all)}` : worst;
-  const score = one.score === null || one.score === undefined ? null : el('span', { class: 'quiet' }, ` ${number(one.score)}`);
-  return el('a', { href, tabindex: -1, title: parts(one).map(([, phrase]) => phrase).join(', ') }, outcome(worst, words), score);
+  const hasScore = one.score !== null && one.score !== undefined;
+  return el('a', { href, tabindex: -1, title: parts(one).map(([, phrase]) => phrase).join(', ') },
+    outcome(worst, words), hasScore && el('span', { class: 'quiet' }, ` ${number(one.score)}`));
 }

@@ -7,7 +7,7 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
-import { STATE_WORDS, bar, count, day, done, duration, parts, plural, reason, since, stateWord, state, time, verdict } from '../base/words.js';
+import { STATE_WORDS, bar, count, day, done, duration, parts, plural, reason, since, state, time, verdict } from '../base/words.js';
 
 const FIRST = 100;
 const MORE = 1000;
@@ -47,7 +47,8 @@ export async function open({ place, address, kept, server }) {
 
   function arrange() {
     const days = list.runs.map((/** @type {any} */ run) => day(run.started_at));
-    items = list.runs.flatMap((/** @type {any} */ run, /** @type {number} */ at) => (days[at] === days[at - 1] ? [run] : [{ day: days[at] }, run]));
+    items = list.runs.flatMap((/** @type {any} */ run, /** @type {number} */ at) =>
+      (days[at] === days[at - 1] ? [run] : [{ day: days[at] }, run]));
   }
 
   /** Reads the newest runs. Older ones that are loaded stay. */
@@ -92,7 +93,8 @@ export async function open({ place, address, kept, server }) {
     return [
       cell('tick', tick),
       cell('state', verdict(run), why ? el('small', { title: why }, why) : null),
-      cell('name', el('span', null, name, run.pinned ? el('span', { class: 'quiet', title: 'pinned' }, ' ⚑') : null, labels), el('small', null, run.short)),
+      cell('name', el('span', null, name, run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'), labels),
+        el('small', null, run.short)),
       cell('trials', bar(run.counts), el('small', null, trials(run))),
       cell('started', time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
       cell('took', run.status === 'running' ? duration(since(run.started_at)) : duration(run.worked_ms)),
@@ -130,7 +132,8 @@ export async function open({ place, address, kept, server }) {
       if (!chosen.delete(word)) chosen.add(word);
       go(to({ state: [...chosen].join(',') }));
     };
-    return el('button', { type: 'button', key: word, class: 'chip', 'aria-pressed': String(isOn), onclick: press }, state(word, stateWord(word)), ` ${count(number)}`);
+    const props = { key: word, class: 'chip', 'aria-pressed': String(isOn) };
+    return el('button', { type: 'button', onclick: press, ...props }, state(word), ` ${count(number)}`);
   }
 
   let typing = 0;
@@ -145,14 +148,19 @@ export async function open({ place, address, kept, server }) {
     const total = Object.values(list.counts).reduce((sum, one) => sum + one, 0);
     const isFiltered = KEYS.some((key) => filters[key]);
     const others = ['scenario', 'label'].filter((key) => filters[key]).map((key) =>
-      el('a', { class: 'chip', href: to({ [key]: '' }), 'aria-label': `Remove the filter ${key} ${filters[key]}` }, `${key}: ${filters[key]} ✕`));
+      el('a', { class: 'chip', href: to({ [key]: '' }), title: 'Remove this filter' }, `${key}: ${filters[key]} ✕`));
     const empty = isFiltered ? ['No runs match. ', link('/runs', 'Clear filters')]
-      : ['No runs yet. ', server.read_only ? 'Start one with ' : [link('/start', 'Start one'), ' or type '], el('code', null, 'runner exec SCENARIO'), '.'];
+      : ['No runs yet. ', server.read_only ? 'Start one with ' : [link('/start', 'Start one'), ' or type '],
+        el('code', null, 'runner exec SCENARIO'), '.'];
+    const find = { type: 'search', placeholder: 'Search scenario, id or label', 'aria-label': 'Search runs' };
+    const unreadable = list.unreadable.map((/** @type {any} */ { run, problem }) =>
+      el('p', { class: 'note bad' }, 'Not readable: ', el('code', null, run), ` ${problem}`));
     render(place, el('h1', null, 'Runs'),
-      el('div', { class: 'filters' }, el('div', { role: 'group', 'aria-label': 'State', class: 'chips' }, STATE_WORDS.map(chip)), others,
-        el('input', { type: 'search', placeholder: 'Search scenario, id or label', 'aria-label': 'Search runs', value: filters.q, oninput: search })),
-      error && problem(error), el('div', { 'aria-live': 'polite' }, list.runs.map((/** @type {any} */ run) => note(run.run)).filter(Boolean),
-        list.unreadable.map((/** @type {any} */ one) => el('p', { class: 'note bad' }, 'Not readable: ', el('code', null, one.run), ` ${one.problem}`))),
+      el('div', { class: 'filters' },
+        el('div', { role: 'group', 'aria-label': 'State', class: 'chips' }, STATE_WORDS.map(chip)),
+        others, el('input', { ...find, value: filters.q, oninput: search })),
+      error && problem(error),
+      el('div', { 'aria-live': 'polite' }, list.runs.map((/** @type {any} */ run) => note(run.run)).filter(Boolean), unreadable),
       el('div', { class: 'runs', hidden: !items.length }, rows.element),
       items.length || error ? null : el('p', { class: 'empty' }, empty),
       el('p', { class: 'quiet' }, total > 0 && `${plural(list.total ?? total, 'run')}${isFiltered ? ' match' : ''}`),
