@@ -152,6 +152,41 @@ fn cancelled_run_needs_force_to_continue() {
 }
 
 #[test]
+fn kill_ends_the_grace_of_a_cancel() {
+    let runner = Runner::endless(1, "loop", "grace = \"1h\"");
+    let site = Site::start(&runner, &FOLDER);
+    let _started = Started(&runner);
+    let run = started(&runner, &site, 1);
+    thread::scope(|scope| {
+        let cancelled = scope.spawn(|| site.post("/runs/latest/cancel", &json!({})));
+        wait_until("the run is cancelled", || run.dir.join("request-cancel.json").exists());
+        site.post("/runs/latest/stop", &json!({"mode": "kill"})).expect(200);
+        assert_eq!(cancelled.join().unwrap().expect(200).document()["result"], "cancelled");
+    });
+    assert_eq!(run.ending()[0], "cancelled");
+}
+
+#[test]
+fn waiting_run_of_a_group_passes_a_stop_on() {
+    let runner = Runner::endless(1, "sleep", "");
+    fs::copy(runner.path("scenario.toml"), runner.path("second.toml")).unwrap();
+    let group = runner.started(&["exec", "scenario.toml", "second.toml", "--json"]);
+    let waits = |run: &Run| run.manifest()["stage"] == "waiting";
+    let waiting = wait_for("one run works and one waits", || {
+        let runs = runner.runs();
+        let waiting = runs.iter().filter(|run| waits(run)).count();
+        let has_work = runs.iter().any(|run| !waits(run) && run.dir.join("live.json").exists());
+        let id = || runs.iter().find(|run| waits(run)).unwrap().id().to_owned();
+        (runs.len() == 2 && waiting == 1 && has_work).then(id)
+    });
+    let site = Site::start(&runner, &FOLDER);
+    let answer = site.post(&format!("/runs/{waiting}/stop"), &json!({})).expect(200).document();
+    assert_eq!(answer["result"], "stopped");
+    assert_ne!(answer["run"], json!(waiting));
+    group.finish().expect(4);
+}
+
+#[test]
 fn completed_run_is_neither_cancelled_nor_resumed() {
     let runner = short();
     let site = Site::start(&runner, &FOLDER);
@@ -247,7 +282,7 @@ fn problems_of_a_scenario_have_places() {
 fn plan_shows_grants_secrets_and_command() {
     let runner = Runner::hostile_with(
         "[providers.hostile.grants]\nenv = { KEY = \"{{secret.NO_SUCH_KEY}}\" }",
-        "[notify]\nwebhooks = [{ url = \"https://hooks.example/secret\" }]\n\
+        "[notify]\nwebhooks = [{ url = \"https://hooks.example/secret\", on = [\"cancelled\"] }]\n\
          [[tests]]\nid = \"a\"\nrepeat = 3\ninput = { do = \"echo\", value = 1 }\n",
     );
     let site = Site::start(&runner, &FOLDER);
