@@ -399,6 +399,6 @@ fn poller_ends_runs_whose_process_died() {
     wait_until("it is gone", || !Process(pid).is_alive());
     let poller = runner.started(&["queue", "work"]);
     wait_until("its end is written", || run.ending()[..2] == ["incomplete", "crashed"]);
-    wait_for("it is told", || poller.shown().contains("became incomplete (crashed)").then_some(()));
+    wait_for("it is printed", || poller.shown().contains("became incomplete (crashed)").then_some(()));
     poller.kill();
 }
