@@ -8,8 +8,8 @@ use runner_record::RequestMode;
 
 use crate::args::{RootArgs, RunArgs};
 use crate::commands::help::{completions, manual, schema};
-use crate::commands::results::{compare, history, merge};
-use crate::commands::{control, exec, follow, init, list, notify, plugin};
+use crate::commands::results::{compare, history, merge, notify};
+use crate::commands::{control, exec, follow, init, list, plugin};
 use crate::commands::{queue, report, rescore, resume, serve, show, upkeep, validate};
 use crate::text::{CommandError, Out, style};
 
@@ -219,10 +219,7 @@ const HEADINGS: [(&str, &[&str]); 7] = [
         ],
     ),
     ("Results", &["into", "results", "label", "report", "junit"]),
-    (
-        "Background and other runs",
-        &["detach", "exclusive", "wait", "queue", "priority", "preempt"],
-    ),
+    ("Background and other runs", &["detach", "exclusive", "wait", "queue", "priority", "preempt"]),
     ("Plugins and secrets", &["build", "secret_file"]),
     ("Options", &["color", "help"]),
 ];

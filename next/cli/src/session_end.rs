@@ -14,7 +14,7 @@ use runner_report::{Form, FormOptions, RunDocument, SentNotification, Which as R
 use runner_scenario::parse_stored;
 
 use crate::args::SessionArgs;
-use crate::commands::notify;
+use crate::commands::results::notify;
 use crate::report_files::ReportFile;
 use crate::text::{CommandError, Out};
 use crate::{ci, detach};

@@ -13,7 +13,6 @@ mod id;
 mod limits;
 pub mod log;
 pub mod outcome;
-pub mod post;
 pub mod prepare;
 pub mod protocol;
 pub mod provider;

@@ -57,6 +57,27 @@ FINDINGS = [
     "One request cannot start more processes than the machine's cores and memory allow.",
 ]
 
+NOTIFICATIONS = [
+    ("Receivers are notified once the run's end is on disk.", ["ended_run_is_posted_with_its_state", "silent_receiver_holds_neither_screen_nor_exit_code"]),
+    ("No result of a notification changes status, verdict or exit code.", ["silent_receiver_holds_neither_screen_nor_exit_code", "refusals_and_redirects_are_not_repeated"]),
+    ("`on` selects statuses and the two verdicts of a completed run.", ["receivers_get_the_ends_they_name"]),
+    ("`longer_than` reports a session once.", ["long_session_is_reported_once"]),
+    ("The process of a run waits for at most `wait`, and a signal ends the wait.", ["wait_bounds_the_end_of_a_session", "silent_receiver_holds_neither_screen_nor_exit_code"]),
+    ("Temporary failures are repeated with growing pauses. Other answers refuse the notification.", ["temporary_failures_are_repeated_with_the_same_id", "refusals_and_redirects_are_not_repeated"]),
+    ("No redirect is followed, and no endless response is read.", ["refusals_and_redirects_are_not_repeated", "endless_response_is_not_read"]),
+    ("Addresses that are not public need `private = true`.", ["private_addresses_need_their_key"]),
+    ("Requests are signed by Standard Webhooks, and never sent without their secret.", ["requests_are_signed_by_standard_webhooks", "signature_is_that_of_the_specification"]),
+    ("Commands get the document and the variables, without a shell, and are killed with their process group.", ["commands_get_document_and_variables", "late_command_is_killed_with_its_children"]),
+    ("A scenario has no `commands`.", ["scenarios_cannot_start_programs_at_the_end"]),
+    ("`notifications.jsonl` has every attempt, of an address only scheme, host and port, and no secret.", ["ended_run_is_posted_with_its_state", "requests_are_signed_by_standard_webhooks", "torn_lines_of_the_log_are_skipped"]),
+    ("A death at any moment loses no notification. One that is sent twice has the same id.", ["killed_process_loses_no_notification"]),
+    ("`notify`, a server and `queue work` send notifications that are left, within a day with growing pauses.", ["killed_process_loses_no_notification", "upkeep_pauses_between_failed_attempts"]),
+    ("Runs whose process has died are reported.", ["cleanup_notifies_of_dead_runs", "upkeep_ends_dead_runs_and_notifies"]),
+    ("A session that ends as the last reported one is not reported again.", ["same_end_of_next_session_is_no_news"]),
+    ("Several senders send a notification once.", ["one_of_many_senders_notifies"]),
+    ("A new receiver is not notified of old runs.", ["new_receiver_is_not_notified_of_old_runs"]),
+]
+
 # Promises that have changed, or whose last part is shown later than the rest: the start of the promise, the words that
 # leave it, the words that stay in their place, and the row of the part, if it has one.
 PARTS = [
@@ -130,6 +151,7 @@ def sections():
             yield f"Sandbox: {heading}", [(f"{tries}: {stops}", names(tests)) for tries, stops, tests in rows]
     for _, rows in tables("runner/FAULTS.md"):
         yield "Faults", [(f"{fault} ({how}): {must}", names(tests)) for fault, how, must, tests in rows]
+    yield "Notifications", NOTIFICATIONS
     yield "Findings of an attack", [(f"F{n}. {text}", []) for n, text in enumerate(FINDINGS, 1)]
 
 

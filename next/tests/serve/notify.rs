@@ -1,7 +1,8 @@
 //! Notifications.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     sync::atomic::{AtomicUsize, Ordering},
     time::Instant,
 };
@@ -103,7 +104,8 @@ fn requests_are_signed_by_standard_webhooks() {
     let script = "printf '%s.%s.' \"$ID\" \"$TIME\" | cat - body.json | \
                   openssl dgst -sha256 -mac HMAC -macopt hexkey:$KEY -binary | base64";
     runner.write("body.json", &request.body);
-    let key = "31f290f6bf062 98aab4f08d43c3f0824f6482b62da2da4b0".replace(' ', "");
+    // The secret's bytes.
+    let key = "31f290f6bf06298aab4f08d43c3f082cf648a362da2da4b0";
     let signed = runner
         .shell(script)
         .env("ID", header("webhook-id"))
@@ -373,4 +375,163 @@ fn invalid_settings_stop_a_run_before_its_start() {
     let runner = runner(PASSED, "[notify]\nwebhook = []\n");
     runner.refused(&[], &["results/runner.toml:2", "`webhooks`"]);
     runner.run(&["notify"]).expect(2).says(&["results/runner.toml:2"]);
+}
+
+/// Does the upkeep of the results root once, `later` milliseconds from now.
+fn tend(runner: &Runner, later: u64) {
+    runner.write("clock", later.to_string());
+    let mut work = runner.command(&["queue", "work", "--once"]);
+    let ran = work.env("RUNNER_TEST_CLOCK", runner.path("clock")).output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+}
+
+#[test]
+fn upkeep_ends_dead_runs_and_notifies() {
+    let server = accepting();
+    let runner = Runner::endless(1, "sleep", "");
+    fs::create_dir(runner.path("results")).unwrap();
+    runner.write("results/runner.toml", webhook(&server, ""));
+    let mut running = runner.start(&[]);
+    running.wait_until_running(&runner, 1);
+    tend(&runner, 0);
+    assert!(server.requests().is_empty());
+    running.kill();
+    tend(&runner, 0);
+    tend(&runner, 0);
+    let [request] = &server.requests()[..] else { panic!("{:?}", server.requests()) };
+    assert_eq!(document(request)["data"]["reason"], "crashed");
+    assert_eq!(runner.only_run().ending()[1], "crashed");
+}
+
+#[test]
+fn long_session_is_reported_once() {
+    let server = accepting();
+    let runner = Runner::endless(1, "sleep", "");
+    fs::create_dir(runner.path("results")).unwrap();
+    let settings = webhook(&server, "on = []\nlonger_than = \"1ms\"");
+    runner.write("results/runner.toml", settings);
+    let mut running = runner.start(&[]);
+    running.wait_until_running(&runner, 1);
+    tend(&runner, 0);
+    tend(&runner, 0);
+    let [request] = &server.requests()[..] else { panic!("{:?}", server.requests()) };
+    let document = document(request);
+    assert_eq!(
+        (&document["type"], &document["data"]["status"]),
+        (&"run.long".into(), &"running".into())
+    );
+    running.end_by(Signal::TERM).0.expect(143);
+    // The next session is reported, too.
+    let mut resumed = runner.started(&["resume", "latest", "--json"]);
+    resumed.wait_until_running(&runner, 1);
+    tend(&runner, 0);
+    assert_eq!(server.requests().len(), 2);
+    resumed.kill();
+}
+
+#[test]
+fn upkeep_pauses_between_failed_attempts() {
+    let server = Server::start(|_| Response::new(503));
+    let settings = format!("[notify]\nwait = \"0s\"\n{}", webhook(&server, ""));
+    let runner = runner(PASSED, &settings);
+    runner.exec(&[]).expect(0);
+    assert!(server.requests().is_empty());
+    tend(&runner, 0);
+    tend(&runner, 0);
+    assert_eq!(server.requests().len(), 1);
+    tend(&runner, 61_000);
+    assert_eq!(server.requests().len(), 2);
+    // After a day, only a command about the run sends it.
+    tend(&runner, 25 * 60 * 60 * 1000);
+    assert_eq!(server.requests().len(), 2);
+    runner.run(&["notify", "latest"]).expect(1);
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[test]
+fn upkeep_applies_retention() {
+    let runner = runner(PASSED, "[retention]\nkeep_last = 1\n");
+    (0..3).for_each(|_| drop(runner.exec(&[]).expect(0)));
+    tend(&runner, 0);
+    assert_eq!(runner.runs().len(), 1);
+}
+
+#[test]
+fn dry_run_lists_receivers() {
+    let (own, both) = (accepting(), accepting());
+    let scenario = webhook(&own, "on = [\"tests-failed\"]\nlonger_than = \"1h\"");
+    let settings = webhook(&both, "") + "[[notify.commands]]\ncommand = [\"mail\", \"secret\"]\n";
+    let runner = runner(&format!("{scenario}{PASSED}"), &settings);
+    let ran = runner.exec(&["--dry-run"]).expect(0);
+    ran.says(&[
+        &format!("notifies {} (scenario): tests-failed, longer than 60 min", own.origin()),
+        &format!("notifies {} (runner.toml): completed, failed, incomplete", both.origin()),
+        "notifies mail (runner.toml)",
+    ]);
+    assert!(!ran.stderr.contains("secret"), "{}", ran.stderr);
+    let plan = runner.exec(&["--dry-run", "--json"]).expect(0).events();
+    let receivers = plan[0]["receivers"].as_array().unwrap();
+    assert_eq!(receivers.len(), 3);
+    assert_eq!(receivers[2]["to"], own.origin());
+    assert_eq!(own.requests().len() + both.requests().len(), 0);
+}
+
+#[test]
+fn settings_of_others_start_no_program() {
+    let runner = runner(PASSED, "[[notify.commands]]\ncommand = [\"touch\", \"started\"]\n");
+    let file = runner.path("results/runner.toml");
+    fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+    runner.exec(&[]).expect(0).says(&["runner.toml is ignored"]);
+    runner.run(&["notify", "latest"]).expect(0).says(&["runner.toml is ignored"]);
+    tend(&runner, 0);
+    assert!(!runner.path("results/started").exists());
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    runner.run(&["notify", "latest"]).expect(0);
+    assert!(runner.path("results/started").exists());
+}
+
+#[test]
+fn one_of_many_senders_notifies() {
+    let server = accepting();
+    let settings = format!("[notify]\nwait = \"0s\"\n{}", webhook(&server, ""));
+    let runner = runner(PASSED, &settings);
+    runner.exec(&[]).expect(0);
+    let senders: Vec<_> = (0..6).map(|_| runner.started(&["notify", "latest"])).collect();
+    for sender in senders {
+        let ran = sender.finish();
+        assert!([Some(0), Some(6)].contains(&ran.code), "{ran:?}");
+    }
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn background_runs_and_groups_notify() {
+    let server = accepting();
+    let runner = runner(PASSED, &webhook(&server, ""));
+    runner.exec(&["--detach"]).expect(0);
+    server.wait_for_requests(1);
+    let log = || runner.only_run().text("runner.log");
+    wait_until("the log has it", || log().contains("notified (HTTP 204)"));
+    runner.write("other.toml", fs::read(runner.path("scenario.toml")).unwrap());
+    runner.run(&["exec", "scenario.toml", "other.toml"]).expect(0);
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[test]
+fn torn_lines_of_the_log_are_skipped() {
+    let server = counting(|count, wire| match count {
+        0 => status(wire, "404 Not found"),
+        _ => status(wire, "200 OK"),
+    });
+    let runner = runner(PASSED, &webhook(&server, ""));
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let text = run.text("notifications.jsonl");
+    run.write("notifications.jsonl", format!("\u{1b}{{\n{}", &text[..text.len() / 2]));
+    runner.run(&["notify", "latest"]).expect(0).says(&["notified (HTTP 200)"]);
+    runner.run(&["notify", "latest"]).expect(0).says(&["no notification is left"]);
+    assert_eq!(server.requests().len(), 2);
+    let text = run.text("notifications.jsonl");
+    let last = text.lines().last().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(last).unwrap()["result"], "delivered");
 }

@@ -8,7 +8,7 @@
 mod artifacts;
 mod attempt;
 mod check;
-mod compile;
+mod children;
 mod control;
 mod grade;
 mod guests;
@@ -19,7 +19,6 @@ mod judge;
 #[path = "tests/lie.rs"]
 mod lie;
 mod link;
-mod post;
 mod provider;
 mod redact_row;
 mod report;
@@ -42,8 +41,8 @@ pub fn main_if_child() {
     };
     let main: fn(&[&str]) -> Result<(), String> = match child.as_str() {
         "__worker" => worker::main,
-        "__compile" => compile::main,
-        "__post" => post::main,
+        "__compile" => children::compile::main,
+        "__post" => children::post::main,
         #[cfg(debug_assertions)]
         "__lie" => lie::main,
         _ => return,

@@ -12,7 +12,7 @@ use runner_report::{PlanLine, PlanPart, ScenarioProblem, VERSION, json::one_line
 use runner_scenario::{Filter, Selection, load_selected};
 
 use super::queue::{self, QueueArgs};
-use super::{group, help::completions::test_ids, notify, session};
+use super::{group, help::completions::test_ids, results::notify, session};
 use crate::args::{RootArgs, SessionArgs, filters, label, number, set_var, whole};
 use crate::text::{CommandError, Out, grants};
 use crate::{detach, shard, shard::ShardArg, source_build};

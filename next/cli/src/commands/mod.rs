@@ -7,7 +7,6 @@ pub mod group;
 pub mod help;
 pub mod init;
 pub mod list;
-pub mod notify;
 pub mod plugin;
 pub mod queue;
 pub mod report;

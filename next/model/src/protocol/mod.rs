@@ -9,6 +9,7 @@
 
 mod frame;
 mod message;
+mod post;
 
 pub use self::frame::{
     BadFrame, FrameBuffer, LOG_LINE, MAX_LINE, MAX_PIECE, MAX_TASKS, Message, PREFIX, Sender,
@@ -17,6 +18,7 @@ pub use self::frame::{
 pub use self::message::{
     Doing, FromWorker, Hello, Line, ReportHead, SlotWord, Task, TaskKind, TimeoutRule, ToWorker,
 };
+pub use self::post::PostRequest;
 
 #[cfg(test)]
 #[path = "../tests/protocol.rs"]

@@ -10,8 +10,9 @@ use runner_record::{
 use runner_report::{Notification, RunSummary, SentNotification, json::one_line, short_of};
 use runner_scenario::{Notify, parse_stored};
 
+use super::attempt::{Attempt, Deadline};
 use super::receiver::{Receiver, Receivers};
-use super::send::{Attempt, Deadline, Message, send_all};
+use super::send::{Message, send_all};
 use crate::settings::Settings;
 
 /// Pause of upkeep after a failed attempt. After [`EARLY`] attempts it doubles, up to an hour.

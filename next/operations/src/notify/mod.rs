@@ -3,6 +3,7 @@
 //! Nothing remembers the notifications that are left. They are derived from the run's manifest, the receivers of its scenario
 //! and of `runner.toml`, and the attempts in its `notifications.jsonl`. So the death of a process loses none.
 
+mod attempt;
 mod left;
 mod program;
 mod receiver;
@@ -11,7 +12,7 @@ mod send;
 mod signature;
 mod webhook;
 
+pub use attempt::Deadline;
 pub use left::{RunNotifications, Which};
 pub use receiver::{Receiver, Receivers};
 pub use recent::visit_recent;
-pub use send::Deadline;

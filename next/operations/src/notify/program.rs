@@ -9,7 +9,7 @@ use runner_model::units::show_duration;
 use runner_model::visible::visible_line;
 use runner_prepare::children::{describe_exit, memory_file};
 
-use super::send::{Attempt, Deadline};
+use super::attempt::{Attempt, Deadline};
 
 /// Starts a program in `folder`, with `input` as its standard input, and waits for its end. Kills its process group at the
 /// deadline or after `timeout`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use runner_model::Time;
 use runner_record::{RecordError, ResultsRoot, RunHead};
 
-use super::RunNotifications;
+use super::left::RunNotifications;
 use crate::settings::Settings;
 
 /// Time after a run's end in which its notifications are sent without a request for it.

@@ -1,39 +1,10 @@
 //! [`send_all`]: notifies receivers at the same time, and repeats failed attempts until a deadline.
 
-use std::collections::hash_map::RandomState;
-use std::ffi::OsString;
-use std::hash::{BuildHasher as _, Hasher as _};
-use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
-use std::time::{Duration, Instant};
-use std::{io, sync::mpsc, thread};
+use std::{ffi::OsString, path::PathBuf, sync::mpsc, thread, time::Duration};
 
-use runner_prepare::children;
-
+use super::attempt::{Attempt, Deadline};
 use super::receiver::{Receiver, Target};
 use super::{program, webhook};
-
-/// Longest pause between the first two attempts. It doubles before each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Time after which a change of [`Deadline::is_over`] is noticed.
-const CHECK_EVERY: Duration = Duration::from_millis(20);
-
-/// The end of a caller's wait.
-pub struct Deadline<'a> {
-    /// End of the last attempt. `None` for one attempt per receiver, with its whole timeout.
-    pub until: Option<Instant>,
-    /// Returns whether the caller waits no longer.
-    pub is_over: &'a (dyn Fn() -> bool + Sync),
-}
-
-/// The end of one attempt, with a text for people.
-pub(super) enum Attempt {
-    Delivered(String),
-    /// A further attempt would have the same result.
-    Refused(String),
-    Failed(String),
-}
 
 /// A notification and its context.
 pub(super) struct Message {
@@ -58,7 +29,7 @@ pub(super) fn send_all(
         for (index, (receiver, id)) in receivers.iter().enumerate() {
             let sender = sender.clone();
             scope.spawn(move || {
-                deadline.repeat(receiver, |timeout| {
+                deadline.repeat(receiver.events.timeout, |timeout| {
                     let attempt = receiver.attempt(id, message, timeout, deadline);
                     let is_failed = matches!(attempt, Attempt::Failed(_));
                     let _ = sender.send((index, attempt));
@@ -84,64 +55,6 @@ impl Receiver {
             Target::Webhook(webhook) => webhook::post(webhook, id, body, timeout, deadline),
             Target::Command(command) => {
                 program::run(command, folder, variables, body, timeout, deadline)
-            }
-        }
-    }
-}
-
-impl Deadline<'_> {
-    /// Calls `attempt` with its timeout until it returns `false` or the deadline has passed.
-    fn repeat(&self, receiver: &Receiver, mut attempt: impl FnMut(Duration) -> bool) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let timeout = receiver.events.timeout.min(self.left());
-            if timeout.is_zero() || !attempt(timeout) || self.until.is_none() {
-                return;
-            }
-            // Between half of the pause and the whole, so that processes that failed together return at different times.
-            let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-            if !self.sleep(pause.mul_f64(0.5 + random / 2.0)) {
-                return;
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    fn left(&self) -> Duration {
-        match self.until {
-            _ if (self.is_over)() => Duration::ZERO,
-            Some(until) => until.saturating_duration_since(Instant::now()),
-            None => Duration::MAX,
-        }
-    }
-
-    /// Returns `false` if there is no time for a further attempt.
-    fn sleep(&self, time: Duration) -> bool {
-        let end = Instant::now() + time;
-        while Instant::now() < end {
-            if self.left().is_zero() {
-                return false;
-            }
-            thread::sleep(CHECK_EVERY);
-        }
-        true
-    }
-
-    /// Waits for a child to exit. Kills its process group after `timeout` or at the deadline, and returns `None`.
-    pub(super) fn wait_for(
-        &self,
-        child: &mut Child,
-        timeout: Duration,
-    ) -> io::Result<Option<ExitStatus>> {
-        let end = Instant::now() + timeout;
-        loop {
-            if let Some(status) = children::wait_for(child, CHECK_EVERY)? {
-                return Ok(Some(status));
-            }
-            if Instant::now() >= end || (self.is_over)() {
-                children::kill(child);
-                child.wait()?;
-                return Ok(None);
             }
         }
     }

@@ -3,12 +3,12 @@
 use std::io::{self, Read as _, Seek as _};
 use std::{env, time::Duration};
 
-use runner_model::{NetGrant, post::PostRequest};
+use runner_model::{NetGrant, protocol::PostRequest};
 use runner_prepare::children::{self, CERTIFICATES, describe_exit, memory_file, stderr_tail};
 use runner_record::now;
 use runner_scenario::{Webhook, WebhookUrl};
 
-use super::send::{Attempt, Deadline};
+use super::attempt::{Attempt, Deadline};
 use super::signature::sign;
 
 /// Time for the child to start and to exit.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Request;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
-use runner_model::post::PostRequest;
+use runner_model::protocol::PostRequest;
 use wasmtime_wasi_http::WasiBody;
 
 use super::connect::{Connector, system_lookup};

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::time::Duration;
 
 use runner_model::units::show_duration;
-use runner_model::{NetGrant, post::PostRequest};
+use runner_model::{NetGrant, protocol::PostRequest};
 use tokio::{runtime, time::timeout};
 
 use crate::harden::{Openings, harden};

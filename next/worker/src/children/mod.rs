@@ -1,0 +1,4 @@
+//! Hidden children that call no plugin.
+
+pub mod compile;
+pub mod post;
