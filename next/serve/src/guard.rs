@@ -30,6 +30,8 @@ const HEADER_TIME: Duration = Duration::from_secs(10);
 const HEADER_BUFFER: usize = 64 << 10;
 /// Time for the body of a request.
 const BODY_TIME: Duration = Duration::from_secs(10);
+/// Time in which a client must take the next bytes of an answer. Without it, a few that read nothing would keep all connections.
+const WRITE_TIME: Duration = Duration::from_secs(10);
 const MAX_BODY: usize = 1 << 20;
 /// Bytes of a body without a valid token.
 const MAX_STRANGER_BODY: usize = 4 << 10;
@@ -61,7 +63,7 @@ impl Guard {
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIME)
             .max_buf_size(HEADER_BUFFER)
-            .serve_connection(TokioIo::new(TimedStream::new(stream)), answer);
+            .serve_connection(TokioIo::new(TimedStream::new(stream, WRITE_TIME)), answer);
         // Clients that break off or are cut off come back, or do not want more.
         let _ = served.await;
     }

@@ -8,18 +8,17 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Time in which a reader must take the next bytes. Without it, a few clients that read nothing would keep all connections.
-const WRITE_TIME: Duration = Duration::from_secs(10);
-
 pub(crate) struct TimedStream<S> {
     stream: S,
+    /// Time in which the reader must take the next bytes.
+    limit: Duration,
     /// The end of the current wait for the reader.
     wait: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> TimedStream<S> {
-    pub fn new(stream: S) -> Self {
-        Self { stream, wait: None }
+    pub fn new(stream: S, limit: Duration) -> Self {
+        Self { stream, limit, wait: None }
     }
 
     fn bounded<T>(
@@ -31,7 +30,8 @@ impl<S> TimedStream<S> {
             self.wait = None;
             return result;
         }
-        let wait = self.wait.get_or_insert_with(|| Box::pin(sleep(WRITE_TIME)));
+        let limit = self.limit;
+        let wait = self.wait.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(wait.as_mut().poll(context));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
@@ -82,5 +82,40 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
         let this = self.get_mut();
         let closed = Pin::new(&mut this.stream).poll_shutdown(context);
         this.bounded(context, closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::ErrorKind, time::Duration};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::time::sleep;
+
+    use super::TimedStream;
+
+    const LIMIT: Duration = Duration::from_millis(80);
+
+    /// Writes 8 bytes to a reader that takes one of them each `pause`.
+    fn write(pause: Duration) -> Result<(), ErrorKind> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (near, mut far) = duplex(1);
+            let reader = tokio::spawn(async move {
+                while far.read_u8().await.is_ok() {
+                    sleep(pause).await;
+                }
+            });
+            let written = TimedStream::new(near, LIMIT).write_all(b"12345678").await;
+            reader.abort();
+            written.map_err(|error| error.kind())
+        })
+    }
+
+    #[test]
+    fn only_readers_that_take_nothing_are_cut_off() {
+        assert_eq!(write(Duration::from_secs(600)), Err(ErrorKind::TimedOut));
+        // All bytes together take longer than the limit.
+        assert_eq!(write(LIMIT / 4), Ok(()));
     }
 }
