@@ -43,6 +43,8 @@ export class Rows {
     this.active = -1;
     /** Distance from the start of the list to the first visible pixel. */
     this.top = 0;
+    /** The last position of the scroll bar. Another one is the user's. */
+    this.bar = 0;
     const make = (/** @type {string} */ kind) => Object.assign(document.createElement('div'), { className: kind });
     this.element = make('rows');
     this.layer = make('rows-layer');
@@ -56,7 +58,7 @@ export class Rows {
     this.element.setAttribute('role', 'grid');
     this.element.setAttribute('aria-label', options.label);
     this.element.tabIndex = 0;
-    this.element.onscroll = () => this.#scrolled();
+    this.element.onscroll = () => this.draw();
     this.element.addEventListener('wheel', (event) => this.#wheel(event), { passive: false });
     this.element.onkeydown = (event) => this.#key(event);
     this.element.onclick = (event) => this.#click(event);
@@ -86,13 +88,6 @@ export class Rows {
     // Pixels of the list for a pixel of the scroll bar.
     const scale = height <= MAX_HEIGHT ? 1 : (height - view) / (MAX_HEIGHT - view);
     return { row, view, height, scale };
-  }
-
-  #scrolled() {
-    const { scale } = this.#sizes();
-    // A position that keys or the wheel have set is more exact than that of the scroll bar.
-    if (Math.abs(this.top / scale - this.element.scrollTop) >= 1) this.top = this.element.scrollTop * scale;
-    this.draw();
   }
 
   /** @param {number} top */
@@ -148,13 +143,16 @@ export class Rows {
     const { source } = this.options;
     const { row, view, height, scale } = this.#sizes();
     this.active = Math.min(this.active, source.count - 1);
+    if (this.element.scrollTop !== this.bar) this.top = this.element.scrollTop * scale;
     this.top = Math.max(0, Math.min(this.top, height - view));
     this.element.setAttribute('aria-rowcount', String(source.count + 1));
     this.element.style.setProperty('--row', `${row}px`);
     this.element.style.setProperty('--rows', String(Math.max(1, Math.min(source.count, 500))));
     this.space.style.height = `${Math.min(height, MAX_HEIGHT) + this.headRow.offsetHeight}px`;
     this.layer.style.height = `${this.element.clientHeight}px`;
+    // A position that keys or the wheel have set is more exact than that of the scroll bar.
     if (Math.abs(this.top / scale - this.element.scrollTop) >= 1) this.element.scrollTop = this.top / scale;
+    this.bar = this.element.scrollTop;
     render(this.headRow, el('div', { role: 'row', class: 'row' }, this.options.head()));
     const first = Math.floor(this.top / row);
     const shown = Math.min(source.count - first, Math.ceil(view / row) + 2);
