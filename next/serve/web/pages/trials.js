@@ -74,6 +74,8 @@ export function trials(view, address, kept) {
   async function load() {
     const mine = ++turn;
     const { filter } = keys;
+    // For the keys of the page of a trial, which lead to its neighbours and back.
+    sessionStorage.setItem(`list-${view.run}`, query(keys));
     // The page of a trial has links to the trials before and after it in this list.
     sessionStorage.setItem(`list-${view.run}`, query(keys));
     try {
