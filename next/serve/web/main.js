@@ -40,7 +40,8 @@ function showState(state) {
   place.className = state;
   place.title = state === 'lost' ? 'Runs continue without the server.' : '';
   render(place, words[state]);
-  if (state === 'login') void show(undefined, true);
+  // A form that is shown keeps its token and its problem.
+  if (state === 'login' && !document.querySelector('.login')) void show(undefined, true);
 }
 
 async function readServer() {

@@ -198,7 +198,10 @@ export async function open({ place, address, kept, server }) {
       ['j', 'First run of the list', () => { rows.element.focus(); rows.activate(Math.max(1, rows.active)); }],
     ],
     place: () => ({ ...rows.place, count: list.runs.length }),
-    close: () => rows.close(),
+    close() {
+      clearTimeout(typing);
+      rows.close();
+    },
   };
 }
 

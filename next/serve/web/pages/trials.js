@@ -142,7 +142,10 @@ export function trials(view, address, kept) {
     },
     keys: [['j', 'First trial of the list', () => { rows.element.focus(); rows.activate(Math.max(0, rows.active)); }]],
     place: () => rows.place,
-    close: () => rows.close(),
+    close() {
+      clearTimeout(typing);
+      rows.close();
+    },
   };
 }
 
