@@ -1,7 +1,8 @@
 // Changes of a run that has ended.
 import { expect, runner, test } from './fixtures.js';
 
-test.use({ flags: '--results live --scenarios scenarios' });
+// What the page asks for while the run is deleted is not found.
+test.use({ flags: '--results live --scenarios scenarios', allowed: /status of 404/ });
 
 test('labels, pin and deletion change the run', async ({ page, server }) => {
   await runner(['exec', '-q', 'scenarios/good.toml', '--into', 'live/changed', '--label', 'old=1']);

@@ -8,6 +8,7 @@ const PAGES = {
   matrix: `/runs/${every}?view=matrix`,
   log: `/runs/${every}?view=log`,
   about: `/runs/${every}?view=about`,
+  trial: `/runs/${every}/trials/${encodeURIComponent('fails@hostile#1')}`,
   compare: `/compare?base=2026-01-01_00-00-00-000-every-00000001&new=${every}`,
   history: '/history?scenario=every',
   queue: '/queue',
