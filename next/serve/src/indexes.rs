@@ -45,7 +45,8 @@ impl Indexes {
         let slot = found.map_or_else(Slot::default, |found| entries.remove(found).slot);
         let bytes = planned.saturating_mul(BYTES_PER_TRIAL);
         entries.push(Entry { run: run.id().to_owned(), bytes, slot: slot.clone() });
-        while entries.len() > 1 && entries.iter().map(|entry| entry.bytes).sum::<u64>() > MAX_BYTES {
+        while entries.len() > 1 && entries.iter().map(|entry| entry.bytes).sum::<u64>() > MAX_BYTES
+        {
             entries.remove(0);
         }
         slot

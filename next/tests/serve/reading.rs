@@ -111,7 +111,8 @@ fn page_of_a_run_agrees_with_show() {
     runner.exec(&[]).expect(0);
     let site = Site::start(&runner, &[]);
     let (page, shown) = (site.get("/runs/latest"), runner.show(&runner.only_run()));
-    for key in ["run", "manifest", "providers", "meta", "damaged_lines", "denials", "lost_results"] {
+    for key in ["run", "manifest", "providers", "meta", "damaged_lines", "denials", "lost_results"]
+    {
         assert_eq!(page[key], shown[key], "{key}");
     }
     assert_eq!(page["actions"]["stop"]["reason"], "the run has ended");
@@ -208,23 +209,39 @@ fn pages_of_a_snapshot_stay_the_same() {
     running.wait_for_rows(1);
     let site = Site::start(&runner, &[]);
     let page = site.get("/runs/latest/trials?sort=plan");
-    assert_eq!(([&page["rev"], &page["of"]], page["trials"].as_array().unwrap().len()), ([&json!(1), &json!(3)], 3));
+    assert_eq!(
+        ([&page["rev"], &page["of"]], page["trials"].as_array().unwrap().len()),
+        ([&json!(1), &json!(3)], 3)
+    );
     wait_until("two attempts are shown as running", || {
         let page = site.get("/runs/latest/trials?sort=plan");
-        page["trials"].as_array().unwrap().iter().filter(|trial| trial["is_running"] == true).count() == 2
+        page["trials"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|trial| trial["is_running"] == true)
+            .count()
+            == 2
     });
     assert_eq!(selected(&site, "filter=outcome(passed)"), ["z@hostile#1"]);
     assert_eq!(selected(&site, "q=GUEST&sort=plan"), ["guest@hostile#1", "guest@hostile#2"]);
-    let live = site.get("/runs/latest/live");
-    assert_eq!((&live["counts"]["planned"], &live["counts"]["passed"]), (&json!(3), &json!(1)));
+    wait_until("the counts have the passed trial", || {
+        let counts = &site.get("/runs/latest/live")["counts"];
+        (&counts["planned"], &counts["passed"]) == (&json!(3), &json!(1))
+    });
     assert_eq!(site.get("/runs/latest")["actions"]["stop"], json!({"allowed": true}));
     running.end_by(Signal::INT);
     let ended = site.get("/runs/latest");
     assert_eq!((&ended["run"]["state"], &ended["live"]), (&json!("incomplete"), &Value::Null));
     assert_eq!(ended["actions"]["resume"], json!({"allowed": true}));
     let again = site.get("/runs/latest/trials?sort=plan&rev=1");
-    for (old, new) in page["trials"].as_array().unwrap().iter().zip(again["trials"].as_array().unwrap()) {
-        assert_eq!((&old["trial"], &old["seq"], &old["outcome"]), (&new["trial"], &new["seq"], &new["outcome"]));
+    for (old, new) in
+        page["trials"].as_array().unwrap().iter().zip(again["trials"].as_array().unwrap())
+    {
+        assert_eq!(
+            (&old["trial"], &old["seq"], &old["outcome"]),
+            (&new["trial"], &new["seq"], &new["outcome"])
+        );
     }
 }
 
@@ -298,7 +315,10 @@ fn files_of_guests_are_downloads() {
     assert_eq!(site.ask("GET", &path, None).expect(200).body, vec![0; 600_000]);
     let said = site.ask("GET", "/runs/latest/trials/said/log", None).expect(200);
     assert!(said.text().contains("loud"), "{}", said.text());
-    assert_eq!(site.ask("GET", "/runs/latest/rows", None).expect(200).body, run.bytes("index.jsonl"));
+    assert_eq!(
+        site.ask("GET", "/runs/latest/rows", None).expect(200).body,
+        run.bytes("index.jsonl")
+    );
 }
 
 #[test]
@@ -348,7 +368,10 @@ fn huge_sparse_manifests_are_refused() {
     let manifest = fs::File::create(run.dir.join("benchmark.json")).unwrap();
     manifest.set_len(3 << 30).unwrap();
     let page = site.get("/runs");
-    assert_eq!((keys(&page["unreadable"], "run"), keys(&page["runs"], "run")), (vec![run.id()], vec![]));
+    assert_eq!(
+        (keys(&page["unreadable"], "run"), keys(&page["runs"], "run")),
+        (vec![run.id()], vec![])
+    );
     site.ask("GET", &format!("/runs/{}", run.id()), None).refuses(507, &["benchmark.json"]);
 }
 
@@ -357,19 +380,33 @@ fn failures_charts_and_matrix_sum_a_run_up() {
     let (runner, site, _) = mixed();
     runner.exec(&[]).expect(1);
     let failures = site.get("/runs/latest/failures");
-    assert_eq!((&failures["trials"], keys(&failures["groups"], "outcome")), (&json!(3), vec!["error", "failed"]));
+    assert_eq!(
+        (&failures["trials"], keys(&failures["groups"], "outcome")),
+        (&json!(3), vec!["error", "failed"])
+    );
     let group = &failures["groups"][1];
     assert_eq!((&group["trials"], &group["change"]), (&json!(2), &json!("still")));
     assert_eq!(group["first"], json!(["b/fail@hostile#1", "b/other@hostile#1"]));
-    assert_eq!(keys(&site.get("/runs/latest/trials?limit=1")["trials"], "change"), ["still-failing"]);
+    assert_eq!(
+        keys(&site.get("/runs/latest/trials?limit=1")["trials"], "change"),
+        ["still-failing"]
+    );
     let charts = site.get("/runs/latest/summary?bins=5");
-    let sum = |list: &Value| list.as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum::<u64>();
-    assert_eq!((charts["edges_ms"].as_array().unwrap().len(), sum(&charts["durations"][0]["counts"])), (6, 4));
+    let sum = |list: &Value| {
+        list.as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!(
+        (charts["edges_ms"].as_array().unwrap().len(), sum(&charts["durations"][0]["counts"])),
+        (6, 4)
+    );
     let bins = charts["bins"].as_array().unwrap();
     let failed: u64 = bins.iter().map(|bin| bin["failed"].as_u64().unwrap()).sum();
     assert!(bins.len() <= 5 && failed == 2, "{charts}");
     let matrix = site.get("/runs/latest/matrix?offset=1&limit=2");
-    assert_eq!((&matrix["total"], keys(&matrix["tests"], "test")), (&json!(4), vec!["b/fail", "b/other"]));
+    assert_eq!(
+        (&matrix["total"], keys(&matrix["tests"], "test")),
+        (&json!(4), vec!["b/fail", "b/other"])
+    );
     assert_eq!(matrix["tests"][0]["cells"][0]["failed"], 1);
 }
 
@@ -384,10 +421,22 @@ fn comparisons_histories_and_reports_are_those_of_commands() {
         printed(&["compare", "--json", "-E", "test(b/*)"])
     );
     assert_eq!(site.get("/history?test=b/*"), printed(&["history", "--test", "b/*", "--json"]));
-    assert_eq!(site.get("/history?scenario=scenario&by=day"), printed(&["history", "--by", "day", "--json"]));
-    for (form, kind) in [("html", "text/html"), ("junit", "application/xml"), ("csv", "text/csv"), ("markdown", "text/markdown")] {
+    assert_eq!(
+        site.get("/history?scenario=scenario&by=day"),
+        printed(&["history", "--by", "day", "--json"])
+    );
+    for (form, kind) in [
+        ("html", "text/html"),
+        ("junit", "application/xml"),
+        ("csv", "text/csv"),
+        ("markdown", "text/markdown"),
+    ] {
         let report = site.ask("GET", &format!("/runs/latest/report?form={form}"), None).expect(200);
-        assert_eq!(report.text(), runner.run(&["report", &format!("--{form}")]).expect(0).stdout, "{form}");
+        assert_eq!(
+            report.text(),
+            runner.run(&["report", &format!("--{form}")]).expect(0).stdout,
+            "{form}"
+        );
         assert!(report.header("content-type").unwrap().starts_with(kind));
         assert!(report.header("content-disposition").unwrap().starts_with("attachment"));
         assert_eq!(report.header("cache-control"), Some("no-store"));
@@ -406,9 +455,13 @@ fn scenarios_below_the_folders_are_listed() {
     symlink(runner.path("all"), runner.path("all/circle")).unwrap();
     let site = Site::start(&runner, &["--scenarios", "all"]);
     let page = site.get("/scenarios");
-    let first = &page["scenarios"].as_array().unwrap().iter().find(|one| one["path"] == "deep/broken.toml");
+    let first =
+        &page["scenarios"].as_array().unwrap().iter().find(|one| one["path"] == "deep/broken.toml");
     let problem = &first.unwrap()["problems"][0];
-    assert_eq!((&problem["line"].is_u64(), &problem["message"].as_str().unwrap().contains("test")), (&true, &true));
+    assert_eq!(
+        (&problem["line"].is_u64(), &problem["message"].as_str().unwrap().contains("test")),
+        (&true, &true)
+    );
     let paths = keys(&page["scenarios"], "path");
     assert!(paths.iter().all(|path| path.ends_with("deep/broken.toml")), "{paths:?}");
     assert_eq!(site.get("/server")["scenarios"], true);

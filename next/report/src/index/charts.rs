@@ -4,7 +4,7 @@ use runner_model::{Counts, Time};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::rows::RunIndex;
+use super::rows::{IndexedRow, RunIndex};
 use crate::VERSION;
 
 /// The durations of a run's trials, and their results over its time.
@@ -45,17 +45,18 @@ impl RunIndex {
     /// Sums up the trials that have a result, with up to `bins` bins.
     pub fn charts(&mut self, bins: usize) -> RunCharts {
         let rev = self.rev();
-        let rows: Vec<_> = self.counting().filter(|row| row.settles()).collect();
-        let durations = rows.iter().map(|row| f64::from(row.duration_ms));
+        self.newest(self.rows.len());
+        let rows = || self.counting().filter(IndexedRow::settles);
+        let durations = rows().map(|row| f64::from(row.duration_ms));
         let (least, most) =
             durations.fold((f64::MAX, 0.0_f64), |(least, most), ms| (least.min(ms), most.max(ms)));
         let edges_ms = edges(least, most, bins);
-        let end = rows.iter().map(|row| u64::from(row.ended_ms)).max();
+        let end = rows().map(|row| u64::from(row.ended_ms)).max();
         let step_ms = end.map_or(1, |end| end / bins as u64 + 1);
         let mut over_time =
             vec![TimeBin::default(); end.map_or(0, |end| end / step_ms + 1) as usize];
         let mut durations = vec![vec![0; edges_ms.len().saturating_sub(1)]; self.providers.len()];
-        for row in &rows {
+        for row in rows() {
             let bin = (u64::from(row.ended_ms) / step_ms) as usize;
             over_time[bin].counts.add(row.outcome, row.is_flaky());
             let above = edges_ms.partition_point(|edge| *edge <= f64::from(row.duration_ms));

@@ -88,11 +88,12 @@ impl RunIndex {
         since: Option<&SincePrevious>,
     ) -> Result<FailuresPage, RecordError> {
         self.newest(self.rows.len());
-        let places = 0..self.newest_rows().len() as u32;
-        let mut rows: Vec<_> = places.filter_map(|place| self.row_of(place)).collect();
-        rows.retain(|row| row.is_flaky() || row.outcome != Outcome::Passed);
+        let is_told = |number: &u32| {
+            let row = self.rows[*number as usize];
+            row.is_flaky() || row.outcome != Outcome::Passed
+        };
         let mut failures = Failures::default();
-        self.each_row(rows.into_iter(), |indexed: IndexedRow, row| {
+        self.each_row(self.numbers().filter(is_told), |indexed: IndexedRow, row| {
             let place = indexed.place.into();
             if indexed.settles() {
                 failures.add(row, place);

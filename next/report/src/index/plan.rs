@@ -1,6 +1,7 @@
 //! [`PlannedTrials`]: the places of a run's trials in its plan.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::{cell::Cell, collections::HashSet};
 
 use runner_model::{Places as _, TrialId};
 use runner_record::{ReadLine, RecordError, RunDir};
@@ -8,52 +9,64 @@ use runner_scenario::Suite;
 
 use crate::verify;
 
-/// The trials of a run with their places. Uses 16 bytes per trial, and 16 per test.
+/// Trials after the last found one that are compared first: rows are nearly in the order of the plan.
+const NEAR: usize = 8;
+
+/// The trials of a run with their places. Uses 12 bytes per trial, and 16 per test.
 #[derive(Debug)]
 pub(super) struct PlannedTrials {
     /// `None` if the stored tests cannot be read.
     pub(super) suite: Option<Suite>,
-    /// Hashes of trials with their places, ascending.
-    places: Vec<(u64, u32)>,
+    /// The hash of the trial at each place.
+    hashes: Vec<u64>,
+    /// Places, ascending by hash.
+    by_hash: Vec<u32>,
+    last_found: Cell<usize>,
 }
 
 impl PlannedTrials {
     /// Reads the plan. If it cannot be read, the trials are those that have rows now, in their order on disk.
     pub(super) fn read(run: &RunDir) -> Result<Self, RecordError> {
         let suite = verify::plan(run).ok().flatten();
-        let mut places = Vec::new();
+        let mut hashes = Vec::new();
         if let Some(suite) = &suite {
-            places.reserve_exact(suite.trials() as usize);
-            let trials =
-                (0..suite.trials()).filter_map(|place| Some((place, suite.trial_id(place)?)));
-            places.extend(trials.map(|(place, trial)| (hash(&trial), place as u32)));
+            // A trial whose test became unreadable has no rows that count.
+            let hash = |place| suite.trial_id(place).map_or(0, |trial| hash(&trial));
+            hashes.reserve_exact(suite.trials() as usize);
+            hashes.extend((0..suite.trials()).map(hash));
         } else {
+            let mut known = HashSet::new();
             run.rows(&mut |_, line| {
                 if let ReadLine::Row(row, _) = line {
-                    places.push((hash(&row.trial), places.len() as u32));
+                    let hash = hash(&row.trial);
+                    hashes.extend(known.insert(hash).then_some(hash));
                 }
             })?;
         }
-        places.sort_unstable();
-        places.dedup_by_key(|(hash, _)| *hash);
-        if suite.is_none() {
-            // The rows of retries have left gaps.
-            places.sort_unstable_by_key(|(_, place)| *place);
-            places.iter_mut().zip(0..).for_each(|((_, old), place)| *old = place);
-            places.sort_unstable();
-        }
-        Ok(Self { suite, places })
+        // Sorting pairs takes a quarter of the time of sorting places by their hashes.
+        let mut pairs: Vec<_> = hashes.iter().copied().zip(0_u32..).collect();
+        pairs.sort_unstable();
+        let by_hash = pairs.into_iter().map(|(_, place)| place).collect();
+        Ok(Self { suite, hashes, by_hash, last_found: Cell::new(0) })
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.hashes.len()
     }
 
     /// Returns the place of a trial. `None` if the plan lacks it.
     pub(super) fn place(&self, trial: &TrialId) -> Option<u32> {
-        let hash = hash(trial);
-        let found = self.places.binary_search_by_key(&hash, |(hash, _)| *hash).ok()?;
-        Some(self.places[found].1)
+        let (hash, last) = (hash(trial), self.last_found.get());
+        let near = self.hashes.iter().skip(last).take(NEAR).position(|one| *one == hash);
+        let place = match near {
+            Some(near) => last + near,
+            None => {
+                let hash_of = |place: &u32| self.hashes[*place as usize];
+                self.by_hash[self.by_hash.binary_search_by_key(&hash, hash_of).ok()?] as usize
+            }
+        };
+        self.last_found.set(place);
+        Some(place as u32)
     }
 
     /// Returns the trial at a place. `None` if the plan cannot be read.

@@ -250,28 +250,33 @@ impl RunIndex {
         (number != NO_ROW).then(|| self.rows[number as usize])
     }
 
-    /// Returns the rows that count now, in the order of the plan.
-    pub(super) fn counting(&mut self) -> impl Iterator<Item = IndexedRow> {
-        self.newest(self.rows.len());
-        let found = self.newest.iter().filter(|number| **number != NO_ROW);
-        found.map(|number| self.rows[*number as usize]).filter(IndexedRow::counts)
+    /// Returns the numbers of the newest rows of trials, as of the last [`Self::newest`], in the order of the plan.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.newest.iter().copied().filter(|number| *number != NO_ROW)
     }
 
-    /// Calls `each` for these rows, read from disk.
+    /// Returns the rows that count, as of the last [`Self::newest`], in the order of the plan.
+    pub(super) fn counting(&self) -> impl Iterator<Item = IndexedRow> {
+        self.numbers().map(|number| self.rows[number as usize]).filter(IndexedRow::counts)
+    }
+
+    /// Calls `each` for the rows with these numbers, read from disk.
     pub(super) fn each_row(
         &self,
-        rows: impl Iterator<Item = IndexedRow>,
+        numbers: impl Iterator<Item = u32>,
         mut each: impl FnMut(IndexedRow, &RowRef<'_>),
     ) -> Result<(), RecordError> {
-        let rows: Vec<_> = rows.collect();
-        if rows.is_empty() {
+        let mut numbers: Vec<_> = numbers.collect();
+        // Reading them in their order on disk takes half of the time.
+        numbers.sort_unstable();
+        if numbers.is_empty() {
             return Ok(());
         }
-        let mut next = rows.iter();
-        let places = rows.iter().map(IndexedRow::place_on_disk);
-        self.run.rows_at(places, &mut |line| {
+        let rows = || numbers.iter().map(|number| self.rows[*number as usize]);
+        let mut next = rows();
+        self.run.rows_at(rows().map(|row| row.place_on_disk()), &mut |line| {
             if let (Some(indexed), Ok(row)) = (next.next(), read_line(line)) {
-                each(*indexed, &row);
+                each(indexed, &row);
             }
         })
     }
@@ -287,7 +292,7 @@ impl RunIndex {
     /// # Errors
     ///
     /// The row that names it cannot be read.
-    pub fn trial(&mut self, place: u64) -> Result<Option<TrialId>, RecordError> {
+    pub fn trial(&self, place: u64) -> Result<Option<TrialId>, RecordError> {
         let Some(place) = u32::try_from(place).ok().filter(|at| (*at as usize) < self.plan.len())
         else {
             return Ok(None);
@@ -295,9 +300,10 @@ impl RunIndex {
         if let Some(trial) = self.plan.trial(place) {
             return Ok(Some(trial));
         }
-        let rows = self.rows.iter().filter(|row| row.place == place).take(1).copied();
+        let number = self.rows.iter().position(|row| row.place == place);
         let mut found = None;
-        self.each_row(rows, |_, row| found = Some(row.trial.clone()))?;
+        let number = number.map(|number| number as u32).into_iter();
+        self.each_row(number, |_, row| found = Some(row.trial.clone()))?;
         Ok(found)
     }
 }

@@ -7,7 +7,7 @@ use runner_model::{RowRef, Text, TrialId};
 use runner_record::RecordError;
 use runner_scenario::Filter;
 
-use super::rows::{IndexedRow, NO_ROW, RunIndex};
+use super::rows::{IndexedRow, RunIndex};
 use crate::failures::rank;
 use crate::rows::RowFilter;
 
@@ -112,10 +112,14 @@ impl RunIndex {
         match (&query.filter, text) {
             (None, None) => Ok((places.collect(), false)),
             (Some(filter), None) if !filter.needs_texts() && self.plan.suite.is_some() => {
+                let needs_ids = filter.needs_ids();
                 let filter = RowFilter::new(filter, &self.run)?;
                 let row = |place: u32| self.row_of(place).filter(IndexedRow::settles);
+                // Reading an id takes longer than the rest.
+                let any = self.plan.trial(0);
+                let trial = |place| if needs_ids { self.plan.trial(place) } else { any.clone() };
                 let is_match = |place: &u32| {
-                    let row = row(*place).and_then(|row| Some((row, self.plan.trial(*place)?)));
+                    let row = row(*place).and_then(|row| Some((row, trial(*place)?)));
                     row.is_some_and(|(row, trial)| filter.matches(&without_texts(row, &trial)))
                 };
                 Ok((places.filter(is_match).collect(), false))
@@ -137,22 +141,22 @@ impl RunIndex {
 
     /// Finds trials by their rows on disk.
     fn search(&self, filter: &Filter, query: &TrialQuery) -> Result<(Vec<u32>, bool), RecordError> {
-        let numbers = self.newest_rows().iter().copied().filter(|number| *number != NO_ROW);
-        let mut rows: Vec<_> = numbers.map(|number| self.rows[number as usize]).collect();
-        rows.retain(IndexedRow::settles);
-        if rows.is_empty() {
+        let row = |number: u32| self.rows[number as usize];
+        let mut numbers: Vec<_> = self.numbers().filter(|number| row(*number).settles()).collect();
+        if numbers.is_empty() {
             return Ok((Vec::new(), false));
         }
-        rows.sort_unstable_by_key(IndexedRow::place_on_disk);
+        // In their order on disk.
+        numbers.sort_unstable();
         let filter = RowFilter::new(filter, &self.run)?;
         let (needle, mut lower) = (needle(&query.text), Vec::new());
         let (mut found, mut read) = (Vec::new(), 0);
         let is_in_time =
             |(count, _): &(usize, _)| count % BETWEEN_LOOKS != 0 || Instant::now() < query.until;
-        let in_time = rows.iter().enumerate().take_while(is_in_time);
-        let places = in_time.map(|(_, row)| row.place_on_disk());
+        let in_time = numbers.iter().enumerate().take_while(is_in_time);
+        let places = in_time.map(|(_, number)| row(*number).place_on_disk());
         self.run.rows_at(places, &mut |line| {
-            let place = rows[read].place;
+            let place = row(numbers[read]).place;
             read += 1;
             // Parsing takes longer than this search.
             lower.clear();
@@ -163,7 +167,7 @@ impl RunIndex {
             }
         })?;
         filter.finish()?;
-        Ok((found, read < rows.len()))
+        Ok((found, read < numbers.len()))
     }
 
     /// Returns whether a trial without rows has a text in its id.

@@ -57,15 +57,17 @@ impl RunIndex {
         manifest: &Manifest,
         since_previous: Arc<Option<SincePrevious>>,
     ) -> Result<RunTables, RecordError> {
-        let rows: Vec<_> = self.counting().collect();
+        self.newest(self.rows.len());
         let meta = TestMeta::read(&self.run, manifest);
-        let finals: Vec<_> = rows.iter().map(|row| self.last_row(row, &meta)).collect();
+        let finals = || self.counting().map(|row| self.last_row(&row, &meta));
         let mut columns = vec![Column::default(); self.providers.len()];
-        for row in &finals {
-            columns[usize::from(row.provider)].add(*row);
+        for row in finals() {
+            columns[usize::from(row.provider)].add(row);
         }
         let (names, mut denials) = (&self.providers, Denials::default());
-        let with_sums = rows.into_iter().filter(|row| row.has_sums() && row.settles());
+        let row = |number: u32| self.rows[number as usize];
+        let with_sums =
+            self.numbers().filter(|number| row(*number).has_sums() && row(*number).settles());
         self.each_row(with_sums, |indexed, row| {
             columns[usize::from(indexed.provider)].add_metrics(&row.metrics);
             for grade in &row.grades {
@@ -74,7 +76,7 @@ impl RunIndex {
                 }
             }
         })?;
-        let denying = self.rows.iter().filter(|row| row.denies()).copied();
+        let denying = (0..self.rows.len() as u32).filter(|number| row(*number).denies());
         self.each_row(denying, |_, row| denials.add(row))?;
         let (mut providers, mut graders) = (Vec::new(), Vec::new());
         for (of, column) in manifest.providers.iter().zip(columns) {
@@ -88,7 +90,7 @@ impl RunIndex {
         Ok(RunTables {
             providers,
             graders,
-            meta: meta.results(finals.into_iter()),
+            meta: meta.results(finals()),
             damaged_lines: self.damaged_lines,
             denials,
             since_previous,

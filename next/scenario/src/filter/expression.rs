@@ -194,6 +194,18 @@ impl Filter {
         needs
     }
 
+    /// Returns whether ids or tests are needed, and not only outcomes and durations.
+    pub fn needs_ids(&self) -> bool {
+        let mut needs = false;
+        self.root.each(&mut |condition, _| {
+            needs |= !matches!(
+                condition,
+                Condition::Outcome(_) | Condition::Flaky | Condition::Slower(_)
+            );
+        });
+        needs
+    }
+
     /// Returns the filter that selects trials with a text in their id, a message or their output.
     ///
     /// # Errors

@@ -138,7 +138,8 @@ fn compare(server: &Server, _: &(), keys: &CompareKeys) -> Result<ComparisonDocu
         Some(base) => server.run(base)?,
         None => {
             let found = SincePrevious::base(&server.root, &new.manifest()?)?;
-            let problem = || HttpProblem::not_found("no earlier run of the scenario can be compared");
+            let problem =
+                || HttpProblem::not_found("no earlier run of the scenario can be compared");
             found.ok_or_else(|| problem().with_help("name one: `base`"))?.0
         }
     };
@@ -156,9 +157,8 @@ fn history(server: &Server, _: &(), keys: &HistoryKeys) -> Result<HistoryDocumen
         glob.map_err(|problem| HttpProblem::invalid(&problem))
     };
     let (test, provider) = (glob(&keys.test)?, glob(&keys.provider)?);
-    let is_in = |glob: &Option<IdGlob>, name: &str| {
-        glob.as_ref().is_none_or(|glob| glob.is_match(name))
-    };
+    let is_in =
+        |glob: &Option<IdGlob>, name: &str| glob.as_ref().is_none_or(|glob| glob.is_match(name));
     let newest = match present(&keys.scenario) {
         None => server.run("latest")?.manifest()?,
         Some(name) => {

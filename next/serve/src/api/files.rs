@@ -40,8 +40,12 @@ const IMAGES: [(&[u8], &str); 4] = [
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::bytes("/runs/{run}/log", "`runner.log`", TEXT, log).answering(&[200, 206]).refusing(&[416]),
-        Route::bytes("/runs/{run}/rows", "`index.jsonl`", "application/x-ndjson", rows).answering(&[200, 206]).refusing(&[416]),
+        Route::bytes("/runs/{run}/log", "`runner.log`", TEXT, log)
+            .answering(&[200, 206])
+            .refusing(&[416]),
+        Route::bytes("/runs/{run}/rows", "`index.jsonl`", "application/x-ndjson", rows)
+            .answering(&[200, 206])
+            .refusing(&[416]),
         Route::bytes("/runs/{run}/report", "A report of a run", ANY, report),
         Route::bytes("/runs/{run}/trials/{trial}/log", "Log and output of an attempt", TEXT, said),
         Route::bytes(
@@ -50,7 +54,8 @@ pub(super) fn routes() -> Vec<Route> {
             ANY,
             artifact,
         )
-        .answering(&[200, 206]).refusing(&[416]),
+        .answering(&[200, 206])
+        .refusing(&[416]),
     ]
 }
 
@@ -185,7 +190,8 @@ fn guard(response: &mut Response, name: &str) {
         let encoded: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
         format!("attachment; filename*=UTF-8''{}", encoded.replace('+', "%20"))
     };
-    let headers = [(header::CONTENT_DISPOSITION, &*disposition), (header::CONTENT_SECURITY_POLICY, SANDBOX)];
+    let headers =
+        [(header::CONTENT_DISPOSITION, &*disposition), (header::CONTENT_SECURITY_POLICY, SANDBOX)];
     for (name, value) in headers {
         if let Ok(value) = value.parse() {
             response.headers_mut().insert(name, value);
@@ -210,7 +216,8 @@ fn send(file: File, headers: &HeaderMap, media_type: &'static str) -> Result<Res
     let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     let range = match asked.and_then(|range| parse_range(range, length)) {
         Some(None) => {
-            let (status, detail) = (StatusCode::RANGE_NOT_SATISFIABLE, "the file has no such bytes");
+            let (status, detail) =
+                (StatusCode::RANGE_NOT_SATISFIABLE, "the file has no such bytes");
             let problem = HttpProblem::new(status, "/problems/range", "no such range", detail);
             let content_range = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
             return Ok((content_range, problem).into_response());
@@ -238,7 +245,8 @@ fn parse_range(text: &str, length: u64) -> Option<Option<Range<u64>>> {
     let range = if first.is_empty() {
         length.saturating_sub(last.parse().ok()?)..length
     } else {
-        let last = if last.is_empty() { length } else { last.parse::<u64>().ok()?.checked_add(1)? };
+        let last =
+            if last.is_empty() { length } else { last.parse::<u64>().ok()?.checked_add(1)? };
         first.parse().ok()?..last.min(length)
     };
     Some(Some(range).filter(|range| range.start < range.end))

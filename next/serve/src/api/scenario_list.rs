@@ -58,7 +58,10 @@ fn search(
         let Some(real) = real.filter(|_| !is_hidden && !is_built) else { continue };
         if real.is_dir() && depth > 0 {
             search(top, &entry.path(), depth - 1, left, found);
-        } else if real.is_file() && real.extension().is_some_and(|end| end == "toml") && has_provider(&real) {
+        } else if real.is_file()
+            && real.extension().is_some_and(|end| end == "toml")
+            && has_provider(&real)
+        {
             let path = entry.path();
             let path = path.strip_prefix(top).unwrap_or(&path).to_string_lossy().into_owned();
             found.entry(path).or_insert(real);

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 use runner_engine::resolve_filter_in;
 use runner_model::TrialId;
 use runner_record::RunDir;
-use runner_report::{
-    TrialDocument, TrialOrder, TrialPage, TrialQuery, TrialsPage, find_trial,
-};
+use runner_report::{TrialDocument, TrialOrder, TrialPage, TrialQuery, TrialsPage, find_trial};
 use runner_scenario::Filter;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -69,7 +67,8 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage,
     let order = present(&keys.sort).unwrap_or("worst");
     let order = TrialOrder::parse(order).ok_or_else(|| {
         let problem = HttpProblem::invalid(&format!("`sort` has no value `{order}`"));
-        problem.with_help("use worst, plan, duration, -duration, score, -score, attempts, -attempts")
+        problem
+            .with_help("use worst, plan, duration, -duration, score, -score, attempts, -attempts")
     })?;
     let query = TrialQuery {
         filter: filter(server, present(&keys.filter))?,
@@ -91,7 +90,13 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage,
         }
         let since = index.since_previous(&server.root, &manifest)?;
         let live = run.live();
-        Ok(index.trials(&query, keys.rev, (offset, limit), Option::as_ref(&since), live.as_ref())?)
+        Ok(index.trials(
+            &query,
+            keys.rev,
+            (offset, limit),
+            Option::as_ref(&since),
+            live.as_ref(),
+        )?)
     })
 }
 
@@ -122,8 +127,10 @@ pub(super) fn read(
     let mut document = TrialDocument::read(&server.root, run, trial)?;
     if document.rows.is_empty() {
         let trial = &document.trial;
-        let is_planned = index(server, run)?.with(run, |index| Ok::<_, HttpProblem>(index.has(trial)))?;
-        let problem = || HttpProblem::not_found(&format!("run {} has no trial `{trial}`", run.id()));
+        let is_planned =
+            index(server, run)?.with(run, |index| Ok::<_, HttpProblem>(index.has(trial)))?;
+        let problem =
+            || HttpProblem::not_found(&format!("run {} has no trial `{trial}`", run.id()));
         is_planned.then_some(()).ok_or_else(problem)?;
     }
     if let Some(attempt) = attempt {
