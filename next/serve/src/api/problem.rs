@@ -30,23 +30,31 @@ pub(crate) struct HttpProblem {
     /// Next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    // In a box, because each call can return a problem.
+    #[serde(flatten)]
+    parts: Box<ProblemParts>,
+}
+
+/// Keys that only some problems have.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+struct ProblemParts {
     /// All problems of a scenario with their places, as a terminal shows them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shown: Option<String>,
+    shown: Option<String>,
     /// The same problems as data.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub problems: Vec<ScenarioProblem>,
+    problems: Vec<ScenarioProblem>,
     /// Ids of the runs that the name could mean.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub candidates: Vec<String>,
+    candidates: Vec<String>,
     /// The process that works on the run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub holder: Option<HttpHolder>,
+    holder: Option<HttpHolder>,
 }
 
 /// The process that holds the lock of a run.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub(crate) struct HttpHolder {
+struct HttpHolder {
     /// `null` if unknown.
     pid: Option<u32>,
     host: String,
@@ -61,17 +69,7 @@ impl HttpProblem {
         detail: &str,
     ) -> Self {
         let (status, detail) = (status.as_u16(), visible(detail).into_owned());
-        Self {
-            r#type,
-            title,
-            status,
-            detail,
-            help: None,
-            shown: None,
-            problems: Vec::new(),
-            candidates: Vec::new(),
-            holder: None,
-        }
+        Self { r#type, title, status, detail, help: None, parts: Box::default() }
     }
 
     /// A request that is not valid: 400.
@@ -119,7 +117,7 @@ impl HttpProblem {
     pub fn held_by(mut self, holder: &Holder) -> Self {
         let pid = (holder.pid != 0).then_some(holder.pid);
         let host = visible(&holder.host).into_owned();
-        self.holder = Some(HttpHolder { pid, host, since: holder.since });
+        self.parts.holder = Some(HttpHolder { pid, host, since: holder.since });
         self
     }
 
@@ -135,7 +133,8 @@ impl From<RecordError> for HttpProblem {
         match error {
             RecordError::Unknown { .. } | RecordError::Removed { .. } => Self::not_found(&detail),
             RecordError::Ambiguous { candidates, .. } => {
-                Self { candidates, ..Self::conflict(&detail) }
+                let parts = Box::new(ProblemParts { candidates, ..ProblemParts::default() });
+                Self { parts, ..Self::conflict(&detail) }
             }
             RecordError::Held { holder, .. } => Self::busy(&detail).held_by(&holder),
             RecordError::RootHeld { .. } => Self::busy(&detail),
@@ -184,7 +183,9 @@ impl HttpProblem {
         let count = plural(problems.len() as u64, "problem", "problems");
         let r#type = "/problems/invalid-scenario";
         let detail = format!("the scenario has {count}");
-        Self { r#type, problems, shown: Some(shown), ..Self::unprocessable(&detail) }
+        let shown = Some(shown);
+        let parts = Box::new(ProblemParts { problems, shown, ..ProblemParts::default() });
+        Self { r#type, parts, ..Self::unprocessable(&detail) }
     }
 
     /// Returns the problem of a command that ended with this exit code and message.

@@ -140,7 +140,7 @@ enum StartResult {
         /// Always [`VERSION`].
         v: u8,
         /// The request that waits.
-        queued: QueueEntry,
+        queued: Box<QueueEntry>,
     },
 }
 
@@ -297,7 +297,10 @@ fn launch(
     }
     request.run = run.map(|run| run.id().to_owned());
     (request.priority, request.preempts) = (turn.priority, turn.preempt);
-    let waiting = |queued| (StatusCode::ACCEPTED, StartResult::Queued { v: VERSION, queued });
+    let waiting = |queued| {
+        let queued = Box::new(queued);
+        (StatusCode::ACCEPTED, StartResult::Queued { v: VERSION, queued })
+    };
     if turn.queue {
         return Ok(Ok(waiting(queue::add(&server.root, request)?.entry)));
     }
