@@ -28,8 +28,8 @@ pub use rows::{line_reader::ReadLine, rerun::Rerun};
 pub use run::labels::{LabelChange, LabelRequest};
 pub use run::live::{Compiling, End, InFlight, Live, LiveWriter, WaitingTrial, running_at_death};
 pub use run::manifest::{
-    FORMAT, GroupPlace, Manifest, ManifestProvider, MergedShard, Metadata, Pause, Pin, RequestMark, RowsFile,
-    Selected, SessionEntry, Transition,
+    FORMAT, GroupPlace, Manifest, ManifestProvider, MergedShard, Metadata, Pause, Pin, RequestMark,
+    RowsFile, Selected, SessionEntry, Transition,
 };
 pub use run::merge::{Merge, MergeFindings, MergeOutcome, MergeSource, ShardFindings, Still};
 pub use run::new_run::{NewPlan, NewRun, NewSession, RESCORE};

@@ -11,7 +11,7 @@ use runner_record::{ResultsRoot, Selected};
 use runner_report::{PlanLine, PlanPart, ScenarioProblem, VERSION, json::one_line};
 use runner_scenario::{Filter, Selection, load_selected};
 
-use super::queue::{self, QueueArgs};
+use super::results::queue::{self, QueueArgs};
 use super::{group, help::completions::test_ids, results::notify, session};
 use crate::args::{RootArgs, SessionArgs, filters, label, number, set_var, whole};
 use crate::text::{CommandError, Out, grants};

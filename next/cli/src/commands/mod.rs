@@ -8,7 +8,6 @@ pub mod help;
 pub mod init;
 pub mod list;
 pub mod plugin;
-pub mod queue;
 pub mod report;
 pub mod rescore;
 pub mod results;

@@ -5,7 +5,7 @@ use runner_model::{RunStatus, TrialId, exit::Exit, units::plural};
 use runner_record::Rerun;
 use runner_report::{ResumeLine, VERSION, json::one_line};
 
-use super::queue::{self, QueueArgs};
+use super::results::queue::{self, QueueArgs};
 use super::{group, session};
 use crate::args::{RunArg, SessionArgs};
 use crate::detach;

@@ -6,7 +6,7 @@
 //!
 //! A request starts a program, so each user starts only requests in files of their own that no other user can write.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::{cmp::Reverse, time::Duration};
@@ -154,19 +154,23 @@ impl ResultsRoot {
         };
         let queue = self.dir().map_or(Ok(None), |root| opened(root, QUEUE))?;
         let Some(queue) = queue else { return Ok(QueueList::default()) };
-        // In the direction in which a request moves, so that none is missed.
         let mut found = QueueList::default();
-        let waiting = found.read(&queue)?;
+        let before = QueueList::default().read(&queue)?;
         let taken = opened(&queue, TAKEN)?;
-        let mut taken = taken.map_or_else(|| Ok(Vec::new()), |taken| found.read(&taken))?;
-        taken.retain_mut(|(request, file)| {
+        let taken = taken.map_or_else(|| Ok(Vec::new()), |taken| found.read(&taken))?;
+        // Without a second look, a request that is put back meanwhile would be missed.
+        let waiting = before.into_iter().chain(found.read(&queue)?);
+        let mut requests: BTreeMap<_, _> =
+            waiting.map(|(request, _)| (request.id.clone(), request)).collect();
+        for (mut request, file) in taken {
             let is_starting = file.try_lock_shared().is_err();
-            request.state = if is_starting { QueueState::Starting } else { QueueState::Waiting };
-            is_starting || waiting.iter().all(|(other, _)| other.id != request.id)
-        });
-        let ids: BTreeSet<_> = taken.iter().map(|(request, _)| request.id.clone()).collect();
-        let waiting = waiting.into_iter().filter(|(request, _)| !ids.contains(&request.id));
-        found.requests = waiting.chain(taken).map(|(request, _)| request).collect();
+            if is_starting || !requests.contains_key(&request.id) {
+                request.state =
+                    if is_starting { QueueState::Starting } else { QueueState::Waiting };
+                requests.insert(request.id.clone(), request);
+            }
+        }
+        found.requests = requests.into_values().collect();
         found.requests.sort_by_key(QueuedRequest::order);
         let preempted = opened(&queue, PREEMPTED)?.map(|dir| dir.names()).transpose()?;
         let preempted = preempted.unwrap_or_default().into_iter().filter(|name| is_request(name));

@@ -1,7 +1,8 @@
-//! Commands about results of trials and the ends of runs, and the texts of their answers.
+//! Commands about results of trials, the ends of runs and the queue, and the texts of their answers.
 
 pub mod compare;
 pub mod history;
 pub mod merge;
 pub mod notify;
+pub mod queue;
 pub mod trial;
