@@ -16,6 +16,8 @@ pub struct TrialPage {
     pub input: Option<String>,
     /// The expectations as JSON.
     pub expected: Option<String>,
+    /// The test's reference as JSON. `null` without one.
+    pub reference: Option<String>,
     /// The shown attempt's output as JSON. `null` without one.
     pub output: Option<String>,
     /// The expected output as JSON, if one is compared with all of the output.
@@ -72,6 +74,7 @@ impl TrialPage {
             trial,
             input: None,
             expected: None,
+            reference: None,
             output: None,
             expected_output: None,
             reasons: Vec::new(),
@@ -79,7 +82,7 @@ impl TrialPage {
         };
         let planned = page.trial.planned.as_deref();
         let key = |key: &str| raw(planned?, key);
-        let (input, expect) = (key("input"), key("expect"));
+        let (input, expect, reference) = (key("input"), key("expect"), key("reference"));
         let equals = expect.as_deref().and_then(|expect| raw(expect, "equals"));
         let row = page.trial.row();
         let output = row.as_ref().and_then(|row| Some(row.output.as_ref()?.get().to_owned()));
@@ -94,6 +97,7 @@ impl TrialPage {
         let text = |json: Option<Box<RawValue>>| json.map(|json| json.get().to_owned());
         (page.input, page.output, page.reasons) = (text(input), output, reasons);
         page.outputs = outputs;
+        page.reference = text(reference);
         if !has_other {
             (page.expected, page.expected_output) = (text(expect), text(equals));
         }

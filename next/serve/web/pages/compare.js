@@ -6,7 +6,7 @@ import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { el, link, render, soon } from '../base/ui.js';
-import { count, duration, number, outcome, plural, time, verdict } from '../base/words.js';
+import { count, duration, number, outcome, percent, plural, time, verdict } from '../base/words.js';
 
 /** Classes of tests in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
 const CLASSES = [
@@ -71,9 +71,9 @@ export async function open({ place, address, kept }) {
     const chips = CLASSES.map(([key, text, kind]) => [key, text, kind, document.counts[key.replace('-', '_')]]).filter(([, , , number]) => number > 0);
     return [
       el('p', { class: 'pair' }, card(document.base, 'Base'), card(document.new, 'New')),
-      document.cautions.map((/** @type {string} */ text) => el('p', { class: 'note incomplete' }, text)),
+      document.cautions.length > 0 && el('div', { class: 'note' }, 'The runs differ in more than their results:', el('ul', null, document.cautions.map((/** @type {string} */ text) => el('li', null, text)))),
       el('div', { class: 'chips', role: 'group', 'aria-label': 'Changes' }, chips.map(([key, text, kind, number]) =>
-        el('a', { class: `chip ${kind}`, 'aria-current': keys.class === key ? 'true' : null, href: to({ class: keys.class === key ? '' : key }) }, `${count(number)} ${text}`))),
+        el('a', { class: 'chip', 'aria-current': keys.class === key ? 'true' : null, href: to({ class: keys.class === key ? '' : key }) }, el('span', { class: kind }, `${count(number)} ${text}`)))),
       measures(document.measures),
       el('h2', null, 'Tests'),
       changes.length ? el('p', { class: 'quiet' }, plural(changes.length, 'test')) : el('p', { class: 'quiet' }, 'No tests in this list: those that pass in both runs are only counted.'),
@@ -101,16 +101,23 @@ function side(of) {
   return outcome(of.outcome, of.trials > 1 ? `${count(of.passed)} of ${count(of.trials)}` : of.outcome);
 }
 
-/** @param {any[]} list */
+/** Changes of rates and means. @param {any[]} list */
 function measures(list) {
   if (!list.length) return null;
-  const value = (/** @type {any} */ of, /** @type {string | null} */ unit) => (unit === 'ms' ? duration(Number(of)) : `${number(Number(of))}${unit ? ` ${unit}` : ''}`);
-  const unit = (/** @type {any} */ one) => (one.change_unit === 'pp' ? 'percentage points' : one.change_unit ?? '');
-  const signed = (/** @type {number} */ of) => `${of > 0 ? '+' : of < 0 ? '−' : '±'}${number(Math.abs(of))}`;
-  return el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Rates and means' }, el('table', null,
-    el('thead', null, el('tr', null, ['Provider', 'Measure', 'Base', 'New', 'Change', '95 % interval', 'p', 'Tests'].map((name) => el('th', { scope: 'col' }, name)))),
-    el('tbody', null, list.map((one) => el('tr', { class: one.p !== null && one.p < 0.05 ? 'significant' : '' },
-      [one.provider ?? '', one.name, value(one.base.value, one.unit), value(one.new.value, one.unit), `${signed(one.change)} ${unit(one)}`,
-        one.interval ? `${signed(one.interval[0])} to ${signed(one.interval[1])}` : '', one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
-        .map((text) => el('td', { class: 'n' }, text)))))));
+  const value = (/** @type {any} */ of, /** @type {any} */ { unit }) => {
+    if (unit === 'ms') return duration(Number(of));
+    return unit === '%' ? percent(of / 100) : `${number(Number(of))}${unit && unit !== '1' ? ` ${unit}` : ''}`;
+  };
+  const signed = (/** @type {number} */ of, /** @type {any} */ { unit, change_unit: own }) => {
+    const size = Math.abs(of);
+    return (of > 0 ? '+' : of < 0 ? '−' : '') + (unit === 'ms' ? duration(size) : own === 'pp' ? size.toFixed(1) : number(size));
+  };
+  const row = (/** @type {any} */ one) => el('tr', { class: one.p !== null && one.p < 0.05 ? 'significant' : '' },
+    el('th', { scope: 'row' }, one.name, one.provider ? el('span', { class: 'quiet' }, ` @${one.provider}`) : null),
+    [value(one.base.value, one), value(one.new.value, one), signed(one.change, one) + (one.change_unit === 'pp' ? ' percentage points' : ''),
+      one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
+      .map((text) => el('td', { class: 'n' }, text)));
+  return [el('h2', null, 'Rates and means'), el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Rates and means' }, el('table', { class: 'measures' },
+    el('thead', null, el('tr', null, ['Measure', 'Base', 'New', 'Change', '95 % interval', 'p', 'Tests'].map((name, at) => el('th', { scope: 'col', class: at ? 'n' : null }, name)))),
+    el('tbody', null, list.map(row))))];
 }

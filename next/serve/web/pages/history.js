@@ -1,11 +1,11 @@
 // @ts-check
 // Results of a scenario's tests over its runs: rates by date, and a mark for each test and run.
 
-import { get, query, runPath } from '../base/api.js';
+import { get, query, runPath, trialPath } from '../base/api.js';
 import { columns } from '../base/chart.js';
 import { go } from '../base/router.js';
 import { el, link, render, soon } from '../base/ui.js';
-import { count, duration, number, outcome, plural, time } from '../base/words.js';
+import { count, done, duration, number, outcome, plural, time } from '../base/words.js';
 
 const SHORT = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const KEYS = ['scenario', 'test', 'provider', 'since', 'by', 'limit'];
@@ -72,12 +72,16 @@ export async function open({ place, address }) {
       el('tbody', null, history.tests.slice(0, shown).map(row))));
   }
 
+  /** Whether each test has a single trial, by run. */
+  const isSingle = history.runs.map((/** @type {any} */ run, /** @type {number} */ at) => done(run) === history.tests.filter((/** @type {any} */ test) => test.marks[at]).length);
+
   /** @param {any} test @param {number} at */
   function mark(test, at) {
     const word = test.marks[at];
     const { run } = history.runs[at];
     const filter = `test("${test.test}") & provider("${test.provider}")`;
-    return word && el('a', { href: `${runPath(run)}${query({ filter })}`, 'aria-label': `${word} in ${run}`, title: word }, outcome(word, ''));
+    const href = isSingle[at] ? trialPath(run, `${test.test}@${test.provider}#1`) : `${runPath(run)}${query({ filter })}`;
+    return word && el('a', { href, 'aria-label': `${word} in ${run}`, title: word }, outcome(word, ''));
   }
 
   let shown = 200;

@@ -4,6 +4,7 @@
 import { Problem, request, runPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { button, el, paced, render } from '../base/ui.js';
+import { plural } from '../base/words.js';
 
 /** Bytes of a request. */
 const CHUNK = 512 * 1024;
@@ -55,7 +56,8 @@ export function tail(path, redraw) {
     render(block, texts.map((text) => {
       lines += 1;
       const level = / (ERROR|WARN) /.exec(text)?.[1].toLowerCase();
-      return el('div', { class: `line ${level ?? ''}`, 'data-n': lines }, text || ' ');
+      const number = el('a', { href: `#log-${lines}`, tabindex: -1, 'aria-hidden': 'true', 'data-n': lines });
+      return el('div', { class: `line ${level ?? ''}`, id: `log-${lines}` }, number, text || ' ');
     }));
     place.append(block);
     if (search) mark(block);
@@ -72,6 +74,8 @@ export function tail(path, redraw) {
   const read = paced(500, async () => {
     try {
       while (await piece());
+      // An address with `#log-120` marks this line, once the list is in the page.
+      if (!isEnd && location.hash) setTimeout(() => location.replace(location.hash), 100);
       [isEnd, error] = [true, null];
     } catch (caught) {
       error = /** @type {Problem} */ (caught).status === 0 ? null : caught;
@@ -87,7 +91,7 @@ export function tail(path, redraw) {
     content: () => [error && problem(error),
       el('div', { class: 'filters' },
         el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', oninput: type }),
-        el('span', { class: 'quiet' }, `${lines} lines`),
+        el('span', { class: 'quiet' }, plural(lines, 'line')),
         button('End', () => { place.scrollTop = place.scrollHeight; }),
         el('a', { href: `/api/v1${path}`, download: '' }, 'Download')),
       isEnd && !lines ? el('p', { class: 'empty' }, 'The log is empty.') : null, place],

@@ -1,42 +1,57 @@
 // @ts-check
 // A trial: why it did not pass, expected and actual output, the outputs of other providers, past results, logs and files.
 
-import { get, query, request, runPath, trialPath } from '../base/api.js';
+import { get, now, query, runPath, trialPath } from '../base/api.js';
 import { sides } from '../base/diff.js';
 import { pretty } from '../base/json.js';
 import { follow } from '../base/live.js';
+import { notFound, problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { copyable, el, link, paced, render, soon } from '../base/ui.js';
 import { duration, number, outcome, plural, since, size, time } from '../base/words.js';
+import { tail } from './log.js';
 
 const IMAGES = /^image\/(png|jpeg|gif|webp)$/;
 
+const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+const VERDICTS = /** @type {Record<string, string>} */ ({ pass: 'passed', fail: 'failed', skip: 'skipped' });
+
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, names: [run, name] }) {
-  const attempt = address.searchParams.get('attempt') ?? '';
-  const base = address.searchParams.get('base') ?? '';
   const path = trialPath(run, name);
-  /** @type {any} */
-  let trial = await get(`${path}${query({ attempt })}`);
-  /** The attempt that runs now. @type {any} */
-  let running = null;
-  const earlier = base ? await get(trialPath(base, name)).catch(() => null) : null;
+  const read = (/** @type {URL} */ from) => ({ attempt: from.searchParams.get('attempt'), base: from.searchParams.get('base') });
+  let keys = read(address);
+  const load = () => get(`${path}${query({ attempt: keys.attempt })}`);
+  /** The trial, and that of the base of a comparison. @type {any} */
+  let [trial, earlier] = await Promise.all([load(), keys.base && get(trialPath(keys.base, name)).catch(() => null)]);
   const near = await neighbours(run, trial.trial);
-  let search = '';
-  let log = '';
+  /** @type {any} */
+  let [readAt, error, isGone] = [now(), null, false];
+  /** @type {import('./run.js').Part | null} */
+  let log = null;
 
-  const draw = soon(() => render(place, content()));
-  async function readLog() {
-    log = trial.logs.length ? await (await request(`${path}/log${query({ attempt })}`)).text() : '';
-  }
-  const refresh = paced(1000, async () => {
-    // Without a connection the page stays as it is.
-    const [fresh, live] = await Promise.all([get(`${path}${query({ attempt })}`), get(`${runPath(run)}/live`)]).catch(() => [trial, null]);
-    trial = fresh;
-    running = (live?.live?.in_flight ?? []).find((/** @type {any} */ one) => one.trial === trial.trial) ?? null;
-    await readLog().catch(() => {});
-    draw();
+  const draw = soon(() => {
+    if (isGone) render(place, notFound(`The run ${trial.run} has been deleted.`));
+    else render(place, error && problem(error), content());
   });
+  /** Shows another document. @param {any} fresh */
+  function show(fresh) {
+    const isSame = log && fresh.shown === trial.shown;
+    [trial, readAt, error] = [fresh, now(), null];
+    if (!isSame) log = trial.logs.some((/** @type {any} */ one) => one.seq === trial.shown) ? tail(`${path}/log${query({ attempt: keys.attempt })}`, draw) : null;
+    follow(trial.running || !shownRow() ? trial.run : null);
+    draw();
+  }
+  async function reload() {
+    try {
+      show(await load());
+    } catch (caught) {
+      // Without a connection the page stays as it is.
+      error = /** @type {any} */ (caught).status === 0 ? null : caught;
+      draw();
+    }
+  }
+  const refresh = paced(1000, reload);
 
   const shownRow = () => trial.rows.find((/** @type {any} */ row) => row.seq === trial.shown) ?? null;
 
@@ -44,18 +59,19 @@ export async function open({ place, address, names: [run, name] }) {
     const row = shownRow();
     return [
       el('header', null,
-        el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(runPath(trial.run), trial.run), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
-        el('h1', null, trial.test, el('span', { class: 'quiet' }, `@${trial.provider} `), state(row)),
+        el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(near.list, trial.run), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
+        el('h1', null, trial.test, el('span', { class: 'quiet' }, `${trial.trial.slice(trial.test.length).replace(/#1$/, '')} `), state(row)),
         facts(row), attempts(row),
         el('p', { class: 'buttons' }, near.before && link(trialPath(run, near.before), '← Previous'), near.after && link(trialPath(run, near.after), 'Next →'))),
-      now(), reasons(), texts(), others(), checks(row), grades(row), past(), output(), usage(row), files(),
+      running(), reasons(row), texts(), others(), checks(row), grades(row), past(),
+      log && [el('h2', null, 'Log'), log.content()], usage(row), files(),
       trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)],
     ];
   }
 
   /** @param {any} row */
   function state(row) {
-    if (running) return outcome('running');
+    if (trial.running) return outcome('running');
     return row ? outcome(row.flaky ? 'flaky' : row.outcome) : outcome('planned', 'not run yet');
   }
 
@@ -65,49 +81,58 @@ export async function open({ place, address, names: [run, name] }) {
 
   /** @param {any} row */
   function attempts(row) {
-    if (trial.rows.length < 2) return null;
-    return el('nav', { class: 'tabs', 'aria-label': 'Attempts' }, trial.rows.map((/** @type {any} */ one) =>
-      el('a', { href: `${path}${query({ attempt: one.attempt, base })}`, 'aria-current': one.seq === row?.seq ? 'page' : null }, outcome(one.outcome, `attempt ${one.attempt}`))));
+    // Each grade adds a row to its attempt.
+    const newest = [...new Map(trial.rows.map((/** @type {any} */ one) => [one.attempt, one])).values()];
+    if (newest.length < 2) return null;
+    return el('nav', { class: 'tabs', 'aria-label': 'Attempts' }, newest.map((one) =>
+      el('a', { href: `${path}${query({ ...keys, attempt: one.attempt })}`, 'aria-current': one.attempt === row?.attempt ? 'page' : null }, outcome(one.outcome, `attempt ${one.attempt}`))));
   }
 
-  function now() {
-    if (!running) return null;
-    const what = running.what ?? running.phase ?? 'starts';
-    return el('section', { class: 'note running' }, `Attempt ${running.attempt} runs for ${duration(running.ms)}: ${what} for ${duration(since(running.since))}.`,
-      running.output?.text ? el('pre', { tabindex: 0, 'aria-label': 'Last output' }, running.output.text) : null);
+  function running() {
+    const { running: one } = trial;
+    if (!one) return null;
+    const step = one.what ?? one.phase;
+    return el('section', { class: 'note running' },
+      `${one.grader ? `Grader ${one.grader}, attempt` : 'Attempt'} ${one.attempt} has been running for ${duration(one.ms + now() - readAt)}${step ? `: ${step} for ${duration(since(one.since))}` : ''}.`,
+      one.output?.text ? el('pre', { tabindex: 0, 'aria-label': 'Last output' }, one.output.text) : null);
   }
 
-  function reasons() {
-    if (!trial.reasons.length) return null;
-    return [el('h2', null, 'Reason'), el('div', { class: 'reasons' }, trial.reasons.map((/** @type {any} */ line) => el('p', { class: `pre ${line.tone}` }, line.text)))];
+  /** The output that is shown in two columns with the actual one. */
+  const other = () => (trial.output === null ? null : earlier ? earlier.output : trial.expected_output !== trial.output ? trial.expected_output : null);
+
+  /** @param {any} row */
+  function reasons(row) {
+    // The columns show the values of the only check that failed.
+    const isShown = !earlier && other() !== null && row.checks?.filter((/** @type {any} */ one) => one.verdict === 'fail').length === 1;
+    const lines = trial.reasons.filter((/** @type {any} */ line) => !isShown || line.tone === 'reason');
+    return lines.length > 0 && [el('h2', null, 'Reason'), el('div', { class: 'reasons' }, lines.map((/** @type {any} */ line) => el('p', { class: `pre ${line.tone}` }, line.text)))];
   }
 
-  /** Expected and actual output, or that of the base of a comparison. */
+  /** The values of the trial beside each other. */
   function texts() {
-    const input = trial.input === null ? null : el('details', { open: trial.input.length < 2000 }, el('summary', null, 'Input'), block(trial.input, 'Input'));
-    const expected = trial.expected && trial.expected_output === null ? el('details', { open: trial.expected.length < 2000 }, el('summary', null, 'Expectations'), block(trial.expected, 'Expectations')) : null;
-    const { output } = trial;
-    if (earlier?.output && output !== null) return [el('h2', null, 'Output'), sides(pretty(earlier.output), pretty(output), ['Base', 'New']), input, expected];
-    if (trial.expected_output !== null && output !== null && trial.expected_output !== output) {
-      return [el('h2', null, 'Output'), sides(pretty(trial.expected_output), pretty(output), ['Expected', 'Actual']), input, expected];
-    }
-    return [output !== null && [el('h2', null, 'Output'), block(output, 'Output')], input, expected];
+    const [left, { output }] = [other(), trial];
+    const isWhole = left !== null && !earlier && Object.keys(trial.planned.expect).length === 1;
+    const cards = [['Input', trial.input], ['Expectations', isWhole ? null : trial.expected], ['Reference', trial.reference], ['Output', left === null ? output : null]];
+    const heads = /** @type {[string, string]} */ (earlier ? ['Base', 'New'] : ['Expected', 'Actual']);
+    return [el('h2', null, left === null ? 'Input and output' : 'Output', earlier && el('small', null, 'compared with ', link(trialPath(earlier.run, earlier.trial), earlier.run))), left !== null && sides(pretty(left), pretty(output), heads),
+      el('div', { class: 'cards' }, cards.filter(([, json]) => typeof json === 'string').map(([label, json]) => el('section', { key: label }, el('h3', null, label), block(json, label))))];
   }
 
   function others() {
-    const list = trial.outputs;
-    if (list.length < 2) return null;
+    const list = trial.outputs.filter((/** @type {any} */ one) => one.trial !== trial.trial);
+    if (!list.length) return null;
     const card = (/** @type {any} */ one) => el('section', { key: one.trial }, el('h3', null, link(trialPath(run, one.trial), one.provider), ' ', outcome(one.flaky ? 'flaky' : one.outcome),
       el('span', { class: 'quiet' }, ` ${duration(one.duration_ms)}${one.score === null ? '' : ` · score ${number(one.score)}`}`)),
     one.reason && el('p', { class: 'reason' }, one.reason), one.output === null ? el('p', { class: 'quiet' }, 'no output') : block(one.output, `Output of ${one.provider}`));
-    return [el('h2', null, 'Providers'), el('div', { class: 'cards' }, list.map(card))];
+    return [el('h2', null, 'Other providers'), el('div', { class: 'cards' }, list.map(card))];
   }
 
   /** @param {any} row */
   function checks(row) {
-    if (!row?.checks?.length) return null;
+    // The reason has the name of a single check.
+    if (!(row?.checks?.length > 1)) return null;
     return [el('h2', null, 'Checks'), el('ul', { class: 'groups' }, row.checks.map((/** @type {any} */ one) => el('li', null,
-      outcome({ pass: 'passed', fail: 'failed' }[/** @type {string} */ (one.verdict)] ?? one.verdict, one.name), one.own ? el('span', { class: 'quiet' }, ' by the provider') : null,
+      outcome(VERDICTS[one.verdict] ?? one.verdict, one.name), one.own ? el('span', { class: 'quiet' }, ' by the provider') : null,
       one.score === undefined ? null : ` · ${number(one.score)}`)))];
   }
 
@@ -115,7 +140,7 @@ export async function open({ place, address, names: [run, name] }) {
   function grades(row) {
     if (!row?.grades?.length) return null;
     return [el('h2', null, 'Grades'), el('ul', { class: 'groups' }, row.grades.map((/** @type {any} */ one) => el('li', null,
-      outcome({ pass: 'passed', fail: 'failed' }[/** @type {string} */ (one.verdict)] ?? (one.error ? 'error' : 'ungraded'), one.grader),
+      outcome(VERDICTS[one.verdict] ?? (one.error ? 'error' : 'ungraded'), one.grader),
       one.score === undefined ? null : ` · score ${number(one.score)}${one.min_score === undefined ? '' : ` (at least ${number(one.min_score)})`}`,
       one.explanation && el('p', { class: 'pre' }, one.explanation), one.error && el('p', { class: 'pre failed' }, one.error.message), one.log && el('pre', { tabindex: 0 }, one.log))))];
   }
@@ -127,19 +152,11 @@ export async function open({ place, address, names: [run, name] }) {
     const word = (/** @type {any} */ one) => (one.flaky ? 'flaky' : one.outcome);
     const last = list.at(-1);
     const start = list.findLastIndex((/** @type {any} */ one) => word(one) !== word(last)) + 1;
-    const since_ = start > 0 ? [`${word(last)} since `, link(runPath(list[start].run), time(list[start].run_started_at, 'full'))] : `always ${word(last)} in the last ${plural(list.length, 'run')}`;
-    return [el('h2', null, 'Past results'), el('p', { class: 'strip' }, list.map((/** @type {any} */ one) =>
-      el('a', { href: trialPath(one.run, trial.trial), 'aria-label': `${word(one)} in ${one.run}`, title: `${word(one)}, ${duration(one.duration_ms)}, ${new Date(one.run_started_at).toLocaleString()}` }, outcome(word(one), '')))),
-    el('p', null, since_)];
-  }
-
-  function output() {
-    if (!log) return null;
-    const lines = log.replace(/\n$/, '').split('\n');
-    const shown = lines.map((text, at) => ({ text, at: at + 1 })).filter(({ text }) => text.toLowerCase().includes(search));
-    return [el('h2', null, 'Log'), el('div', { class: 'filters' }, el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log',
-      oninput: (/** @type {any} */ event) => { search = event.target.value.toLowerCase(); draw(); } }), el('span', { class: 'quiet' }, plural(shown.length, 'line'))),
-    el('div', { class: 'log short', tabindex: 0, role: 'log', 'aria-label': 'Log of the attempt' }, shown.slice(0, 5000).map(({ text, at }) => el('div', { class: 'line', id: `log-${at}`, 'data-n': at, key: at }, text || ' ')))];
+    const text = start > 0 ? [outcome(word(last)), ' since ', link(runPath(list[start].run), time(list[start].run_started_at, 'full'))]
+      : [outcome(word(last)), ` in each of the last ${plural(list.length, 'run')}`];
+    return [el('h2', null, 'Past results', el('small', null, text)), el('p', { class: 'strip' }, list.map((/** @type {any} */ one) =>
+      el('a', { key: one.run, href: trialPath(one.run, trial.trial), 'aria-current': one.run === trial.run ? 'true' : null, 'aria-label': `${word(one)} in ${one.run}, ${DAY.format(new Date(one.run_started_at))}`,
+        title: `${word(one)}, ${duration(one.duration_ms)}, ${new Date(one.run_started_at).toLocaleString()}` }, outcome(word(one), ''), el('small', null, DAY.format(new Date(one.run_started_at))))))];
   }
 
   /** @param {any} row */
@@ -164,15 +181,22 @@ export async function open({ place, address, names: [run, name] }) {
     }))];
   }
 
-  await readLog().catch(() => {});
-  draw();
-  follow(trial.run);
-  refresh();
-  if (address.hash) setTimeout(() => document.getElementById(address.hash.slice(1))?.scrollIntoView(), 100);
+  show(trial);
   return {
     title: () => `${trial.test}@${trial.provider}`,
     draw,
-    live: (event) => { if ((event.run ?? event.data.run) === trial.run && (running || !shownRow() || event.name !== 'progress')) refresh(); },
+    update(next) {
+      const { attempt } = read(next);
+      if (attempt === keys.attempt) return;
+      keys = read(next);
+      void reload();
+    },
+    live({ name: event, run: from, data }) {
+      if (event !== 'reset' && (from ?? data.run) !== trial.run) return;
+      isGone ||= event === 'gone';
+      if (isGone) draw();
+      else if (trial.running || !shownRow() || event !== 'progress') refresh();
+    },
     close: () => follow(null),
     keys: [['u', 'To the run', () => go(near.list)], ['j', 'Next trial', () => near.after && go(trialPath(run, near.after))], ['k', 'Previous trial', () => near.before && go(trialPath(run, near.before))]],
   };
