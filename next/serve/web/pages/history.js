@@ -89,7 +89,7 @@ export async function open({ place, address }) {
     el('p', { class: 'quiet' }, `${plural(history.tests.length, 'test')} in the last ${plural(history.runs.length, 'run')}. ✓ passed, ~ flaky, ✗ failed, ! error, ◷ timeout. Flaky tests come first.`),
     history.skipped.length > 0 && el('details', null, el('summary', null, `${plural(history.skipped.length, 'run')} left out`),
       el('ul', null, history.skipped.map((/** @type {string} */ text) => el('li', null, text)))),
-    charts(), tests(),
+    charts(), history.tests.length ? tests() : el('p', { class: 'empty' }, 'No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')),
     history.tests.length > shown && el('p', null, el('button', { type: 'button', onclick: () => { shown += 1000; draw(); } }, `Show more of ${count(history.tests.length)} tests`))));
   draw();
   return { title: () => `History of ${history.scenario}`, draw: () => {} };

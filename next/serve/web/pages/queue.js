@@ -71,8 +71,8 @@ export async function open({ place, server }) {
         onchange: (/** @type {any} */ event) => change(one.request, () => post(`${path(one.request)}/move`, { priority: Number(event.target.value) })) });
     const notes = [one.refused && el('p', { class: 'note bad' }, one.refused), one.foreign && el('p', { class: 'quiet' }, `This request ${one.foreign}.`),
       one.preempts && el('small', null, 'pauses runs of lower priority'), one.tries > 0 && el('small', null, `${plural(one.tries, 'start')} ended without a run`)];
-    return el('tr', { key: one.request }, el('td', { class: 'n' }, one.place), el('td', null, el('code', { title: one.folder }, `runner ${one.command.join(' ')}`), notes),
-      el('td', null, priority), el('td', null, actor(one.by)), el('td', { class: 'n' }, time(one.at, 'age')), el('td', null, tools));
+    return el('tr', { key: one.request }, el('td', null, one.place), el('td', null, el('code', { title: one.folder }, `runner ${one.command.join(' ')}`), notes),
+      el('td', null, priority), el('td', null, actor(one.by)), el('td', null, time(one.at, 'age')), el('td', null, tools));
   }
 
   draw();

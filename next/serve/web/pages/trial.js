@@ -92,8 +92,8 @@ export async function open({ place, address, names: [run, name] }) {
     const { running: one } = trial;
     if (!one) return null;
     const step = one.what ?? one.phase;
-    return el('section', { class: 'note running' },
-      `${one.grader ? `Grader ${one.grader}, attempt` : 'Attempt'} ${one.attempt} has been running for ${duration(one.ms + now() - readAt)}${step ? `: ${step} for ${duration(since(one.since))}` : ''}.`,
+    return el('section', { class: 'note' },
+      `${one.grader ? `Grader ${one.grader}, attempt` : 'Attempt'} ${one.attempt} has been running for ${duration(one.ms + now() - readAt)}.${step ? ` Step: ${step} (${duration(since(one.since))}).` : ''}`,
       one.output?.text ? el('pre', { tabindex: 0, 'aria-label': 'Last output' }, one.output.text) : null);
   }
 
@@ -114,7 +114,7 @@ export async function open({ place, address, names: [run, name] }) {
     const isWhole = left !== null && !earlier && Object.keys(trial.planned.expect).length === 1;
     const cards = [['Input', trial.input], ['Expectations', isWhole ? null : trial.expected], ['Reference', trial.reference], ['Output', left === null ? output : null]];
     const heads = /** @type {[string, string]} */ (earlier ? ['Base', 'New'] : ['Expected', 'Actual']);
-    return [el('h2', null, left === null ? 'Input and output' : 'Output', earlier && el('small', null, 'compared with ', link(trialPath(earlier.run, earlier.trial), earlier.run))), left !== null && sides(pretty(left), pretty(output), heads),
+    return [el('h2', null, left === null ? 'Values' : 'Output', earlier && el('small', null, 'compared with ', link(trialPath(earlier.run, earlier.trial), earlier.run))), left !== null && sides(pretty(left), pretty(output), heads),
       el('div', { class: 'cards' }, cards.filter(([, json]) => typeof json === 'string').map(([label, json]) => el('section', { key: label }, el('h3', null, label), block(json, label))))];
   }
 
