@@ -57,6 +57,20 @@ FINDINGS = [
     "One request cannot start more processes than the machine's cores and memory allow.",
 ]
 
+SERVER = [
+    ("The server answers no call without the token, which is compared in constant time.", ["calls_without_the_token_are_refused"]),
+    ("A login link works once, within five minutes, and its secret leaves the address.", ["links_log_one_browser_in", "links_work_once_and_within_their_time", "token_in_a_page_gives_a_link"]),
+    ("A socket file has mode 0600 and needs the token, too.", ["socket_files_need_the_token_too"]),
+    ("`Host` must be a name of the server or of `--allow-host`: 421.", ["only_names_of_the_server_are_answered"]),
+    ("Pages of other sites and ports are refused, and a change is JSON: 403, 415.", ["pages_of_other_sites_are_refused", "changes_are_json_and_need_their_method"]),
+    ("Other machines need `--allow-host`, and change nothing without `--allow-writes`.", ["addresses_that_cannot_be_used_are_explained", "read_only_servers_refuse_every_change", "browsers_at_an_allowed_name_can_log_in"]),
+    ("A read-only server refuses every change before it looks at names.", ["read_only_servers_refuse_every_change"]),
+    ("Requests that are too large or too slow are refused, and connections and streams are bounded.", ["too_large_requests_are_refused", "silent_connections_keep_no_holder_out", "too_many_streams_leave_room_for_calls", "only_readers_that_take_nothing_are_cut_off"]),
+    ("Scripts of other origins and text of guests run in no page.", ["answers_have_strict_headers"]),
+    ("A client of events that comes back misses no row and gets none twice, also from another server; an unknown place is `reset`.", ["each_row_is_sent_once_also_by_another_server", "unknown_cursors_are_reset", "changes_of_all_runs_are_sent", "damaged_rows_add_no_events"]),
+    ("Runs outlive the server, which ends dead runs and starts requests of the queue.", ["servers_end_dead_runs_and_start_requests"]),
+]
+
 NOTIFICATIONS = [
     ("Receivers are notified once the run's end is on disk.", ["ended_run_is_posted_with_its_state", "silent_receiver_holds_neither_screen_nor_exit_code"]),
     ("No result of a notification changes status, verdict or exit code.", ["silent_receiver_holds_neither_screen_nor_exit_code", "refusals_and_redirects_are_not_repeated"]),
@@ -152,6 +166,7 @@ def sections():
     for _, rows in tables("runner/FAULTS.md"):
         yield "Faults", [(f"{fault} ({how}): {must}", names(tests)) for fault, how, must, tests in rows]
     yield "Notifications", NOTIFICATIONS
+    yield "The server", SERVER
     yield "Findings of an attack", [(f"F{n}. {text}", []) for n, text in enumerate(FINDINGS, 1)]
 
 

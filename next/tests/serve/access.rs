@@ -523,7 +523,8 @@ fn missing_browser_is_a_warning() {
         ("#!/nothing\n", "cannot start `xdg-open`"),
         ("#!/bin/sh\nexit 3\n", "`xdg-open` has opened no browser"),
     ] {
-        let site = with_browser(&Runner::new(&[]), script);
+        let runner = Runner::new(&[]);
+        let site = with_browser(&runner, script);
         wait_until("there is a warning", || {
             let shown = site.running.shown();
             shown.contains(says) && shown.contains("open the link yourself")

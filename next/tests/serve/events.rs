@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 
 use crate::support::{
     http::Site,
+    random::times,
     run::{Run, sealed},
     runner::{Runner, tests},
+    wait::wait_until,
 };
 
 /// A stream of events that is read.
@@ -269,7 +271,49 @@ fn too_many_streams_leave_room_for_calls() {
     site.ask("GET", "/runs/latest/events", None).refuses(503, &[]);
     site.get("/runs");
     drop(streams);
-    crate::support::wait::wait_until("there is room again", || {
+    wait_until("there is room again", || {
         site.ask("GET", "/runs/latest/events", None).status == 200
     });
+}
+
+/// The bound is 10 s, so only full tests wait for it. `only_readers_that_take_nothing_are_cut_off` has a shorter one.
+#[test]
+fn slow_readers_cost_little_and_are_cut_off() {
+    if times(0, 1) == 0 {
+        return;
+    }
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"guest\"\nrepeat = 1500\ninput = { do = \"echo\", value = \"{{vars.long}}\" }\n[vars]\nlong = \"x\"\n",
+    );
+    let long = format!("long={}", "x".repeat(60 << 10));
+    runner.exec(&["--set", &long]).expect(0);
+    let site = Site::start(&runner, &[]);
+    let token = format!("Authorization: Bearer {}", site.token);
+    let ask = |path: &str| {
+        let mut stream = site.connect();
+        stream.write_all(site.request("GET", path, &[&token], "").as_bytes()).unwrap();
+        stream
+    };
+    let paths = ["/api/v1/runs/latest/events?rows=full", "/api/v1/runs/latest/rows"];
+    let streams: Vec<_> = paths.into_iter().cycle().take(200).map(ask).collect();
+    let memory = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", site.running.process().0));
+        let status = status.unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    };
+    let sockets = || {
+        let all = std::fs::read_dir(format!("/proc/{}/fd", site.running.process().0)).unwrap();
+        let links = all.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+        links.filter(|link| link.to_str().is_some_and(|link| link.starts_with("socket:"))).count()
+    };
+    wait_until("the readers are connected", || sockets() > 180);
+    let mut most = 0;
+    wait_until("all readers are cut off", || {
+        most = most.max(memory());
+        sockets() < 20
+    });
+    assert!(most < 250, "{most} MB");
+    drop(streams);
+    site.get("/server");
 }

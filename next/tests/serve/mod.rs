@@ -2,6 +2,7 @@
 
 mod access;
 mod actions;
+mod duties;
 mod events;
 mod labels;
 mod live;
