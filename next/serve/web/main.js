@@ -51,6 +51,8 @@ async function readServer() {
   render(find('root'), el('span', { title: server.root }, server.root));
 }
 
+// One address for the list, so that its filters do not open it again.
+if (location.pathname === '/') history.replaceState(null, '', `/runs${location.search}`);
 startRouter(ROUTES);
 handleKeys(keys);
 find('keys').onclick = () => showKeys(keys());
