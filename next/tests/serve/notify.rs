@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::{
     run::Run,
     runner::Runner,
-    server::{Request, Response, Server, Wire},
+    server::{Authority, Request, Response, Server, Wire},
     wait::{SOON, wait_until},
 };
 
@@ -534,4 +534,19 @@ fn torn_lines_of_the_log_are_skipped() {
     let text = run.text("notifications.jsonl");
     let last = text.lines().last().unwrap();
     assert_eq!(serde_json::from_str::<Value>(last).unwrap()["result"], "delivered");
+}
+
+#[test]
+fn https_receivers_need_trusted_certificates() {
+    let authority = Authority::new("notifications");
+    let server = Server::secure(&authority, "localhost", |_| Response::new(200));
+    let url = format!("https://localhost:{}/", server.port());
+    let hook = format!("[[notify.webhooks]]\nurl = \"{url}\"\nprivate = true\n");
+    let runner = runner(PASSED, &format!("{hook}[notify]\nwait = \"300ms\"\n"));
+    runner.exec(&[]).expect(0).says(&["not notified", "does not trust its certificate"]);
+    runner.write("authority.pem", authority.pem());
+    let mut notify = runner.command(&["notify"]);
+    let ran = notify.env("SSL_CERT_FILE", runner.path("authority.pem")).output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(server.requests().len(), 1);
 }
