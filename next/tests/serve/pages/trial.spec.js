@@ -1,65 +1,79 @@
 // The page of a trial.
-import { expect, test } from './fixtures.js';
+import { detach, expect, runner, stopRuns, test } from './fixtures.js';
 
-const RUN = '2026-01-02_00-00-00-000-every-00000002';
-const BASE = '2026-01-01_00-00-00-000-every-00000001';
-const open = (page, server, trial) => page.goto(`${server.origin}/runs/${RUN}/trials/${encodeURIComponent(trial)}`);
-const section = (page, name) => page.getByRole('heading', { level: 2, name });
+const [BASE, NEW] = ['2026-01-01_00-00-00-000-every-00000001', '2026-01-02_00-00-00-000-every-00000002'];
+const trial = (run, name) => `/runs/${run}/trials/${encodeURIComponent(name)}`;
+const heading = (page) => page.getByRole('heading', { level: 1 });
+const outputs = (page) => page.getByRole('region', { name: / and / });
 
-test('expected output is beside the actual one, with marks in the line', async ({ page, server }) => {
-  await open(page, server, 'fails@hostile#1');
-  await expect(page.getByRole('heading', { level: 1 })).toContainText('✗ failed');
-  await expect(page.getByText('line 2: expected "2", got "two"').first()).toBeVisible();
-  await expect(page.getByText('Expected', { exact: true })).toBeVisible();
-  await expect(page.getByText('Actual', { exact: true })).toBeVisible();
-  await expect(page.locator('mark').filter({ hasText: 'two' })).toHaveCount(1);
-  await expect(page.locator('mark').filter({ hasText: 'three' })).toHaveCount(0);
+test('failed trial has expected and actual output in columns', async ({ page, server }) => {
+  await page.goto(server.origin + trial(NEW, 'fails@hostile#1'));
+  await expect(heading(page)).toHaveText(/fails@hostile.*✗ failed/);
+  await expect(page.getByText('equals: the output differs from the expected one')).toBeVisible();
+  await expect(outputs(page).locator('mark')).toHaveText(['2', 'two']);
+  await expect(page.getByRole('link', { name: 'other', exact: true })).toBeVisible();
+  await expect(page.getByText('runner plugin run --from')).toBeVisible();
 });
 
-test('values are those of the row, which JavaScript cannot hold', async ({ page, server }) => {
-  await open(page, server, 'large@hostile#1');
-  await expect(page.getByText('12345678901234567890').first()).toBeVisible();
-  await expect(page.getByText('12345678901234567891').first()).toBeVisible();
-  await open(page, server, 'differs@hostile#1');
-  await expect(page.locator('main')).toContainText('"a": 1.0');
+test('trial shows numbers as they are written', async ({ page, server }) => {
+  await page.goto(server.origin + trial(NEW, 'large@hostile#1'));
+  await expect(outputs(page)).toContainText('12345678901234567891');
+  await expect(outputs(page)).toContainText('12345678901234567890');
+  await page.goto(server.origin + trial(NEW, 'differs@hostile#1'));
+  await expect(page.getByLabel('Output', { exact: true })).toContainText('"a": 1.0');
 });
 
-test('outputs of all providers, past results and the command are shown', async ({ page, server }) => {
-  await open(page, server, 'passes@hostile#1');
-  await expect(section(page, 'Providers')).toBeVisible();
-  await expect(page.getByLabel('Output of other')).toHaveText('1');
-  await expect(section(page, 'Past results')).toBeVisible();
-  await expect(page.getByRole('link', { name: `failed in ${BASE}` })).toBeVisible();
-  await expect(page.getByText(/^passed since/)).toBeVisible();
-  await expect(page.getByText(/runner plugin run --from .* --trial/)).toBeVisible();
-});
-
-test('attempts, log and files of a trial are shown', async ({ page, server }) => {
-  await open(page, server, 'recovers@hostile#1');
-  const attempts = page.getByRole('navigation', { name: 'Attempts' }).getByRole('link');
-  await expect(attempts).toHaveCount(2);
-  await attempts.first().click();
+test('attempts of a trial are tabs', async ({ page, server }) => {
+  await page.goto(server.origin + trial(NEW, 'recovers@hostile#1'));
+  await expect(heading(page)).toContainText('~ flaky');
+  const attempts = page.getByRole('navigation', { name: 'Attempts' });
+  await attempts.getByRole('link', { name: 'attempt 1' }).click();
   await expect(page).toHaveURL(/attempt=1/);
-  await expect(page.getByText('try again').first()).toBeVisible();
-  await open(page, server, 'logs@hostile#1');
-  await expect(page.getByRole('log', { name: 'Log of the attempt' })).toContainText('careful');
-  await open(page, server, 'writes@hostile#1');
-  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'a.txt' }).click()]);
-  expect(download.suggestedFilename()).toBe('a.txt');
-  await open(page, server, 'draws@hostile#1');
-  await expect(page.getByRole('img', { name: 'dot.png' })).toHaveJSProperty('naturalWidth', 1);
+  await expect(heading(page)).toContainText('! error');
 });
 
-test('keys lead to the next trial and back to the list', async ({ page, server }) => {
-  await page.goto(`${server.origin}/runs/${RUN}?filter=outcome(failed)`);
-  const trials = page.getByRole('grid', { name: 'Trials' });
-  await expect(trials.getByText('fails').first()).toBeVisible();
+test('log line has an address, and a picture is shown', async ({ page, server }) => {
+  await page.goto(`${server.origin}${trial(NEW, 'logs@hostile#1')}#log-1`);
+  await expect(page.locator('.line:target')).toContainText('careful');
+  await page.goto(server.origin + trial(NEW, 'draws@hostile#1'));
+  const picture = page.getByRole('img', { name: 'dot.png' });
+  await expect.poll(() => picture.evaluate((image) => image.naturalWidth)).toBeGreaterThan(0);
+});
+
+test('keys lead through the filtered list and back to it', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${NEW}?filter=${encodeURIComponent('test(fails)')}&sort=plan`);
+  const rows = page.getByRole('grid', { name: 'Trials' }).getByRole('row');
+  await rows.filter({ hasText: '@hostile' }).first().getByRole('link').click();
+  await expect(heading(page)).toContainText('fails@hostile');
+  const first = page.url();
   await page.keyboard.press('j');
-  await page.keyboard.press('Enter');
-  await expect(page.getByRole('heading', { level: 1 })).toContainText('fails@hostile');
-  await page.keyboard.press('j');
-  await expect(page).toHaveURL(/fails@hostile%232|fails%40hostile%232/);
-  await expect(page.getByRole('link', { name: '← Previous' })).toBeVisible();
+  await expect(page).not.toHaveURL(first);
+  await expect(heading(page)).toContainText('fails@');
+  await page.keyboard.press('k');
+  await expect(page).toHaveURL(first);
   await page.keyboard.press('u');
-  await expect(page).toHaveURL(/filter=outcome/);
+  await expect(page).toHaveURL(/filter=test%28fails%29&sort=plan/);
+});
+
+test('changed test has both outputs beside each other', async ({ page, server }) => {
+  await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
+  await page.getByRole('link', { name: 'fails@hostile' }).click();
+  await expect(page).toHaveURL(new RegExp(`base=${BASE}`));
+  await expect(outputs(page).getByRole('columnheader')).toHaveText(['Base', 'New']);
+  await expect(outputs(page).locator('mark')).toHaveText(['1', 'one']);
+});
+
+test.describe('', () => {
+  test.use({ flags: '--results live --scenarios scenarios' });
+  test.afterEach(stopRuns);
+
+  test('running trial shows its output until it ends', async ({ page, server }) => {
+    const run = await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
+    await page.goto(server.origin + trial(run, 'talks@hostile#1'));
+    await expect(heading(page)).toContainText('○ running');
+    await expect(page.getByLabel('Last output')).toContainText('careful');
+    await expect(page.getByText(/has been running for \d/)).toBeVisible();
+    await runner(['stop', run, '--results', 'live']);
+    await expect(heading(page)).not.toContainText('running');
+  });
 });
