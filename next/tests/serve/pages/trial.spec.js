@@ -51,6 +51,8 @@ test('keys lead through the filtered list and back to it', async ({ page, server
   await expect(heading(page)).toContainText('fails@');
   await page.keyboard.press('k');
   await expect(page).toHaveURL(first);
+  // Keys work once the page is shown.
+  await expect(heading(page)).toContainText('fails@hostile');
   await page.keyboard.press('u');
   await expect(page).toHaveURL(/filter=test%28fails%29&sort=plan/);
 });
