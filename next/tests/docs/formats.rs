@@ -175,9 +175,10 @@ struct Key {
 }
 
 /// Names of schemas that differ from those of tables.
-const NAMES: [(&str, &str); 5] = [
+const NAMES: [(&str, &str); 6] = [
     ("notification-line", "notifications"),
     ("plan-trial", "plan"),
+    ("plan-problem", "plan"),
     ("resume-trial", "resume-plan"),
     ("rescore-trial", "rescore-plan"),
     ("log-line", "log-entry"),
@@ -334,6 +335,9 @@ fn tables_have_all_keys_of_real_output() {
     let plan = lines(&["exec", "scenario.toml", "--dry-run"]);
     tables.check("plan", &plan[0]);
     plan[1..].iter().for_each(|line| tables.check("plan-trial", line));
+    runner.write("wrong.toml", "[[tests]]\nid = \"a\"\ninputt = 1\n");
+    let problems = lines(&["exec", "wrong.toml", "--dry-run"]);
+    problems.iter().for_each(|line| tables.check("plan-problem", line));
 
     let select = "--test=* --provider=* --tag=all --label=team=a --fail-fast=100 --budget=x=9";
     let select: Vec<_> = select.split(' ').collect();

@@ -253,7 +253,7 @@ fn preview(
             Err(error) => {
                 if let (EngineError::Scenario(problems), true) = (&error, is_json) {
                     for problem in ScenarioProblem::all(problems) {
-                        let part = PlanPart::Problem(problem);
+                        let part = PlanPart::Problem { problem };
                         out.json_line(&PlanLine { v: VERSION, part });
                     }
                 }

@@ -44,7 +44,9 @@ pub enum PlanPart<'a> {
     Trial {
         trial: &'a TrialId,
     },
-    Problem(ScenarioProblem),
+    Problem {
+        problem: ScenarioProblem,
+    },
 }
 
 /// A problem of a scenario or of its lists.

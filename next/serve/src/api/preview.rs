@@ -90,7 +90,7 @@ struct OutcomeChange {
 enum Part {
     Plan { providers: Vec<ManifestProvider> },
     Trial { trial: String },
-    Problem(ScenarioProblem),
+    Problem { problem: ScenarioProblem },
 }
 
 #[derive(Deserialize)]
@@ -120,7 +120,7 @@ pub(super) fn plan(words: &CommandWords<'_>) -> Result<PlanDocument> {
                 grants = providers.iter().flat_map(tables).collect();
             }
             Ok(Part::Trial { trial }) => trials.push(trial),
-            Ok(Part::Problem(problem)) => problems.push(problem),
+            Ok(Part::Problem { problem }) => problems.push(problem),
             Err(_) => {}
         }
         if trials.len() < MAX_LISTED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
