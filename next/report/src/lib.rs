@@ -11,13 +11,10 @@ mod denials;
 pub mod failure;
 mod failures;
 mod forms;
-mod index;
 pub mod json;
 mod list;
-mod live_lines;
 mod logs;
 mod meta;
-mod missing_grants;
 mod pages;
 pub mod phrases;
 mod results;
@@ -42,22 +39,13 @@ pub use compare::{
     Change, Changes, Class, ClassCounts, ComparisonDocument, Estimate, Measure, Outcomes,
     SincePrevious,
 };
-pub use denials::{Denial, Denials, table_with};
+pub use denials::{Denial, Denials, table_with, not_granted};
 pub use failures::{FailureGroup, Failures};
 pub use forms::{FailedGroup, FailedGroups, Form, FormError, FormOptions, markdown_code};
-pub use index::{
-    FailedTrials, FailuresPage, MatrixPage, ProviderDurations, RunCharts, RunIndex, RunTables,
-    TimeBin, TrialItem, TrialOrder, TrialQuery, TrialsPage,
-};
 pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};
-pub use live_lines::LiveLines;
-pub use logs::{LogEntry, Reading, Stream};
+pub use logs::{LiveLines, LogEntry, Reading, Stream};
 pub use meta::{MetaCounts, MetaResults};
-pub use missing_grants::not_granted;
-pub use pages::{
-    LivePage, ReasonLine, RunAction, RunActions, RunItem, RunPage, RunsPage, RunsQuery,
-    ScenarioItem, ScenariosPage, ServerDocument, TrialPage,
-};
+pub use pages::{FailedTrials, FailuresPage, LivePage, MatrixPage, ProviderDurations, ReasonLine, RunAction, RunActions, RunCharts, RunIndex, RunItem, RunPage, RunTables, RunsPage, RunsQuery, ScenarioItem, ScenariosPage, ServerDocument, TimeBin, TrialItem, TrialOrder, TrialPage, TrialQuery, TrialsPage};
 pub use results::{PassRate, Results};
 pub use rows::{Line, Rows, Which};
 pub use run::{GraderTable, ProviderTable, RunDocument};

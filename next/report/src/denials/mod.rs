@@ -1,5 +1,7 @@
 //! [`Denials`]: access that the providers and graders of a run tried and were not granted.
 
+mod missing_grants;
+
 use std::collections::{BTreeMap, HashSet};
 
 use runner_model::{
@@ -8,6 +10,8 @@ use runner_model::{
 use runner_scenario::{GrantsToml, key_and_value, toml_key};
 use schemars::JsonSchema;
 use serde::Serialize;
+
+pub use missing_grants::not_granted;
 
 /// Denied access by provider or grader, without repetitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]

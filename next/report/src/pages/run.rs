@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::actions::RunActions;
-use crate::{RunIndex, RunSummary, RunTables, VERSION, short_of};
+use super::index::RunIndex;
+use super::tables::RunTables;
+use crate::{RunSummary, VERSION, short_of};
 
 /// A run as `show` prints it, without its rows, with the requests that it accepts.
 #[derive(Debug, Serialize, JsonSchema)]

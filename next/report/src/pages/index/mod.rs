@@ -9,6 +9,7 @@ mod charts;
 mod failures;
 mod matrix;
 mod plan;
+mod query;
 mod recent;
 mod rows;
 mod select;
@@ -16,9 +17,7 @@ mod tables;
 mod trials;
 
 pub use charts::{ProviderDurations, RunCharts, TimeBin};
-pub use failures::{FailedTrials, FailuresPage};
 pub use matrix::MatrixPage;
+pub use query::{TrialOrder, TrialQuery};
 pub use rows::RunIndex;
-pub use select::{TrialOrder, TrialQuery};
-pub use tables::RunTables;
 pub use trials::{TrialItem, TrialsPage};

@@ -4,12 +4,12 @@ use runner_model::row::{RowHead, read_line};
 use runner_model::{Digest, Outcome, RowRef, Time, TrialId};
 use runner_record::{Manifest, ReadLine, RecordError, RowsFile, RunDir};
 
-use super::failures::FailuresPage;
 use super::plan::PlannedTrials;
 use super::recent::Recent;
-use super::select::View;
-use super::tables::RunTables;
+use super::query::View;
 use crate::SincePrevious;
+use crate::pages::failures::FailuresPage;
+use crate::pages::tables::RunTables;
 
 /// No row, in a list of row numbers.
 pub(super) const NO_ROW: u32 = u32::MAX;

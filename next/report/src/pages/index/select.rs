@@ -1,4 +1,4 @@
-//! [`TrialQuery`]: a selection of trials in an order. The last ones are kept, so that other pages of them cost nothing.
+//! Selects and sorts trials. The last selections are kept, so that other pages of them cost nothing.
 
 use std::{cmp::Ordering, time::Instant};
 
@@ -7,6 +7,7 @@ use runner_model::{RowRef, Text, TrialId};
 use runner_record::RecordError;
 use runner_scenario::Filter;
 
+use super::query::{TrialOrder, TrialQuery, View};
 use super::rows::{IndexedRow, RunIndex};
 use crate::failures::rank;
 use crate::rows::RowFilter;
@@ -15,67 +16,6 @@ use crate::rows::RowFilter;
 const MOST_VIEWS: usize = 3;
 /// Rows that are read between two looks at the clock.
 const BETWEEN_LOOKS: usize = 1024;
-
-/// A selection of trials.
-#[derive(Clone, Debug)]
-pub struct TrialQuery {
-    /// A resolved filter.
-    pub filter: Option<Filter>,
-    /// Text in the id, a message or the output. Empty for all trials.
-    pub text: String,
-    pub order: TrialOrder,
-    /// Deadline of a search in texts, which then finds less.
-    pub until: Instant,
-}
-
-/// An order of trials. Those without a value are last, and equal ones are in the order of the plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrialOrder {
-    /// Errors, timeouts, failures, flaky trials, others.
-    Worst,
-    Plan,
-    Duration {
-        descending: bool,
-    },
-    Score {
-        descending: bool,
-    },
-    Attempts {
-        descending: bool,
-    },
-}
-
-/// The trials of a query in a snapshot.
-#[derive(Debug)]
-pub(super) struct View {
-    filter: String,
-    text: String,
-    order: TrialOrder,
-    pub(super) rev: usize,
-    /// Places in the plan, in order.
-    pub(super) places: Vec<u32>,
-    /// Whether the search ended early.
-    pub(super) is_cut: bool,
-}
-
-impl TrialOrder {
-    /// Parses a word, with `-` for descending order.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        let (descending, word) = match word.strip_prefix('-') {
-            Some(word) => (true, word),
-            None => (false, word),
-        };
-        match word {
-            "worst" if !descending => Some(Self::Worst),
-            "plan" if !descending => Some(Self::Plan),
-            "duration" => Some(Self::Duration { descending }),
-            "score" => Some(Self::Score { descending }),
-            "attempts" => Some(Self::Attempts { descending }),
-            _ => None,
-        }
-    }
-}
 
 impl RunIndex {
     /// Selects trials, unless they were selected before. The view is the last one.

@@ -1,35 +1,16 @@
-//! [`RunTables`]: the tables of a run's page.
+//! Computes [`RunTables`].
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use runner_record::{Manifest, RecordError, ResultsRoot};
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::rows::{IndexedRow, RunIndex};
 use crate::denials::Denials;
-use crate::meta::{MetaResults, TestMeta};
+use crate::meta::TestMeta;
+use crate::pages::tables::RunTables;
 use crate::results::{Column, Final};
 use crate::{GraderTable, ProviderTable, SincePrevious};
-
-/// The parts of `show` that are computed from rows.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct RunTables {
-    /// One table per provider, in the scenario's order.
-    pub providers: Vec<ProviderTable>,
-    /// One table per grader.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub graders: Vec<GraderTable>,
-    /// Results by the keys of tests' `meta`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub meta: Vec<MetaResults>,
-    /// Damaged lines of the rows. If the run has ended and its verdict is not `damaged`, no result is lost.
-    pub damaged_lines: u64,
-    pub denials: Denials,
-    /// Changes since the previous run. `null` while the run is running, and if there are no changes.
-    pub since_previous: Arc<Option<SincePrevious>>,
-}
 
 impl RunIndex {
     /// Returns the tables. Those of a run that is running may be some seconds old if they take long.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::rows::{IndexedRow, RunIndex};
-use super::select::TrialQuery;
+use super::query::TrialQuery;
 use crate::{Class, SincePrevious, VERSION, failure, rows::Line};
 
 /// Trials of a run that match a query. The answer for a `rev` stays the same.
