@@ -75,7 +75,7 @@ impl Listener {
                     match listener.accept().await {
                         // The file had a wider mode for a moment.
                         Ok((stream, _)) if is_own(&stream) => {
-                            take(stream, number, &guard, &connections)
+                            take(stream, number, &guard, &connections);
                         }
                         Ok(_) => {}
                         Err(_) => sleep(PAUSE).await,

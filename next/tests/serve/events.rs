@@ -282,11 +282,12 @@ fn slow_readers_cost_little_and_are_cut_off() {
     if times(0, 1) == 0 {
         return;
     }
-    let runner = Runner::hostile(
-        "[[tests]]\nid = \"guest\"\nrepeat = 1500\ninput = { do = \"echo\", value = \"{{vars.long}}\" }\n[vars]\nlong = \"x\"\n",
-    );
-    let long = format!("long={}", "x".repeat(60 << 10));
-    runner.exec(&["--set", &long]).expect(0);
+    let runner = with_rows(1);
+    let run = runner.only_run();
+    let row = run.text("index.jsonl");
+    let long = row.trim_end().replacen("\"é\"", &format!("\"{}\"", "x".repeat(60 << 10)), 1);
+    assert!(long.len() > 60 << 10, "{row}");
+    run.write("index.jsonl", (sealed(&long) + "\n").repeat(1500));
     let site = Site::start(&runner, &[]);
     let token = format!("Authorization: Bearer {}", site.token);
     let ask = |path: &str| {
