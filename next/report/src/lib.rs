@@ -39,13 +39,18 @@ pub use compare::{
     Change, Changes, Class, ClassCounts, ComparisonDocument, Estimate, Measure, Outcomes,
     SincePrevious,
 };
-pub use denials::{Denial, Denials, table_with, not_granted};
+pub use denials::{Denial, Denials, not_granted, table_with};
 pub use failures::{FailureGroup, Failures};
 pub use forms::{FailedGroup, FailedGroups, Form, FormError, FormOptions, markdown_code};
 pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};
 pub use logs::{LiveLines, LogEntry, Reading, Stream};
 pub use meta::{MetaCounts, MetaResults};
-pub use pages::{FailedTrials, FailuresPage, LivePage, MatrixPage, ProviderDurations, ReasonLine, RunAction, RunActions, RunCharts, RunIndex, RunItem, RunPage, RunTables, RunsPage, RunsQuery, ScenarioItem, ScenariosPage, ServerDocument, TimeBin, TrialItem, TrialOrder, TrialPage, TrialQuery, TrialsPage};
+pub use pages::{
+    FailedTrials, FailuresPage, LivePage, MatrixPage, ProviderDurations, ReasonLine, RunAction,
+    RunActions, RunCharts, RunIndex, RunItem, RunPage, RunTables, RunsPage, RunsQuery,
+    ScenarioItem, ScenariosPage, ServerDocument, TimeBin, TrialItem, TrialOrder, TrialPage,
+    TrialQuery, TrialsPage,
+};
 pub use results::{PassRate, Results};
 pub use rows::{Line, Rows, Which};
 pub use run::{GraderTable, ProviderTable, RunDocument};

@@ -2,7 +2,7 @@
 //!
 //! Rows are only added to their file. So the first `rev` rows are a snapshot, and a page of them is the same at any time.
 //!
-//! Read `rows.rs` first. `select.rs` selects and sorts trials, `trials.rs` makes pages of them, and `tables.rs`, `failures.rs`,
+//! Read `rows.rs` first. `select.rs` selects and sorts trials, `search.rs` reads their texts, `trials.rs` makes pages of them, and `tables.rs`, `failures.rs`,
 //! `charts.rs` and `matrix.rs` sum them up.
 
 mod charts;
@@ -12,6 +12,7 @@ mod plan;
 mod query;
 mod recent;
 mod rows;
+mod search;
 mod select;
 mod tables;
 mod trials;

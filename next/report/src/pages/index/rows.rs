@@ -5,8 +5,8 @@ use runner_model::{Digest, Outcome, RowRef, Time, TrialId};
 use runner_record::{Manifest, ReadLine, RecordError, RowsFile, RunDir};
 
 use super::plan::PlannedTrials;
-use super::recent::Recent;
 use super::query::View;
+use super::recent::Recent;
 use crate::SincePrevious;
 use crate::pages::failures::FailuresPage;
 use crate::pages::tables::RunTables;

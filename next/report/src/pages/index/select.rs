@@ -1,21 +1,19 @@
 //! Selects and sorts trials. The last selections are kept, so that other pages of them cost nothing.
 
-use std::{cmp::Ordering, time::Instant};
+use std::cmp::Ordering;
 
-use runner_model::row::read_line;
 use runner_model::{RowRef, Text, TrialId};
 use runner_record::RecordError;
 use runner_scenario::Filter;
 
 use super::query::{TrialOrder, TrialQuery, View};
 use super::rows::{IndexedRow, RunIndex};
+use super::search::Search;
 use crate::failures::rank;
 use crate::rows::RowFilter;
 
 /// Selections that are kept. Each takes 4 bytes per trial.
 const MOST_VIEWS: usize = 3;
-/// Rows that are read between two looks at the clock.
-const BETWEEN_LOOKS: usize = 1024;
 
 impl RunIndex {
     /// Selects trials, unless they were selected before. The view is the last one.
@@ -88,26 +86,9 @@ impl RunIndex {
         }
         // In their order on disk.
         numbers.sort_unstable();
-        let filter = RowFilter::new(filter, &self.run)?;
-        let (needle, mut lower) = (needle(&query.text), Vec::new());
-        let (mut found, mut read) = (Vec::new(), 0);
-        let is_in_time =
-            |(count, _): &(usize, _)| count % BETWEEN_LOOKS != 0 || Instant::now() < query.until;
-        let in_time = numbers.iter().enumerate().take_while(is_in_time);
-        let places = in_time.map(|(_, number)| row(*number).place_on_disk());
-        self.run.rows_at(places, &mut |line| {
-            let place = row(numbers[read]).place;
-            read += 1;
-            // Parsing takes longer than this search.
-            lower.clear();
-            lower.extend(line.iter().map(u8::to_ascii_lowercase));
-            let may_match = std::str::from_utf8(&lower).is_ok_and(|line| line.contains(&needle));
-            if may_match && read_line(line).is_ok_and(|row| filter.matches(&row)) {
-                found.push(place);
-            }
-        })?;
-        filter.finish()?;
-        Ok((found, read < numbers.len()))
+        let (run, rows, until) = (&self.run, self.rows.as_slice(), query.until);
+        let is_text = query.filter.is_none();
+        Search { run, rows, filter, is_text, until }.places(&numbers)
     }
 
     /// Returns whether a trial without rows has a text in its id.
@@ -155,13 +136,6 @@ impl RunIndex {
             _ => 4,
         }
     }
-}
-
-/// Returns a text that lower-case lines with the query's text have. Empty if letters can be written in several ways.
-fn needle(text: &str) -> String {
-    let is_plain =
-        |letter: char| letter.is_ascii() && !letter.is_control() && !"\"\\".contains(letter);
-    if text.chars().all(is_plain) { text.to_ascii_lowercase() } else { String::new() }
 }
 
 /// Creates a row with the keys that an index has.

@@ -7,8 +7,8 @@ use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::rows::{IndexedRow, RunIndex};
 use super::query::TrialQuery;
+use super::rows::{IndexedRow, RunIndex};
 use crate::{Class, SincePrevious, VERSION, failure, rows::Line};
 
 /// Trials of a run that match a query. The answer for a `rev` stays the same.

@@ -1,0 +1,71 @@
+//! [`Search`]: finds trials by the texts of their rows on disk.
+
+use std::{panic::resume_unwind, thread, time::Instant};
+
+use runner_model::row::{leading_trial, read_line};
+use runner_record::{RecordError, RunDir};
+use runner_scenario::Filter;
+
+use super::rows::IndexedRow;
+use crate::rows::RowFilter;
+
+/// Rows that are read between two looks at the clock.
+const BETWEEN_LOOKS: usize = 1024;
+
+/// A search in the rows of a run.
+pub(super) struct Search<'s> {
+    pub(super) run: &'s RunDir,
+    pub(super) rows: &'s [IndexedRow],
+    pub(super) filter: &'s Filter,
+    /// A trial matches if its id has the text.
+    pub(super) is_text: bool,
+    pub(super) until: Instant,
+}
+
+/// Places of matching trials in the plan, and whether the time was over before all rows were read.
+type Found = (Vec<u32>, bool);
+
+impl Search<'_> {
+    /// Searches the rows with these numbers on two threads. The numbers are ascending, so that the file is read in its order.
+    pub(super) fn places(&self, numbers: &[u32]) -> Result<Found, RecordError> {
+        let (first, second) = numbers.split_at(numbers.len() / 2);
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().spawn_scoped(scope, || self.part(second));
+            let (mut found, is_cut) = self.part(first)?;
+            // The thread could not be started.
+            let second = thread.map_or_else(
+                |_| self.part(second),
+                |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            );
+            let (more, is_also_cut) = second?;
+            found.extend(more);
+            Ok((found, is_cut || is_also_cut))
+        })
+    }
+
+    fn part(&self, numbers: &[u32]) -> Result<Found, RecordError> {
+        let filter = RowFilter::new(self.filter, self.run)?;
+        let pattern = self.filter.line_pattern();
+        let (mut found, mut read) = (Vec::new(), 0);
+        let is_in_time =
+            |(count, _): &(usize, _)| count % BETWEEN_LOOKS != 0 || Instant::now() < self.until;
+        let row = |number: &u32| self.rows[*number as usize];
+        let in_time = numbers.iter().enumerate().take_while(is_in_time);
+        let places = in_time.map(|(_, number)| row(number).place_on_disk());
+        self.run.rows_at(places, &mut |line| {
+            let place = row(&numbers[read]).place;
+            read += 1;
+            let has = |part: &[u8]| pattern.as_ref().map(|pattern| pattern.is_match(part));
+            let has_in_id = || leading_trial(line).and_then(has) == Some(true);
+            // Parsing takes ten times as long.
+            let is_match = self.is_text && has_in_id()
+                || has(line) != Some(false)
+                    && read_line(line).is_ok_and(|row| filter.matches(&row));
+            if is_match {
+                found.push(place);
+            }
+        })?;
+        filter.finish()?;
+        Ok((found, read < numbers.len()))
+    }
+}
