@@ -82,7 +82,7 @@ fn notify_of(
         until: Some(start + notifications.wait()),
         is_over: &|| is_over.load(Ordering::Relaxed),
     };
-    // Another process prints what it sends.
+    // Another process prints its results.
     let sent = notifications.send(Which::All, PATIENCE, &deadline)?.unwrap_or_default();
     for sent in &sent {
         match sent.is_delivered() {

@@ -128,7 +128,7 @@ text_enum! {
 }
 
 impl RunEnding {
-    /// Returns whether a run with this status and verdict has ended so.
+    /// Returns whether a run with this status and verdict has this ending.
     pub fn matches(self, status: RunStatus, verdict: RunVerdict) -> bool {
         let is_passed = verdict == RunVerdict::Passed;
         match self {

@@ -51,7 +51,7 @@ impl BoundServer {
         self.server.settings.is_read_only
     }
 
-    /// Answers requests, and looks after the root, for as long as the process lives. `print` gets problems of the latter.
+    /// Answers requests, and maintains the root, for as long as the process lives. `print` gets problems of the latter.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! [`Indexes`]: the rows of runs that were looked at, in memory. The run that was not looked at for longest goes first.
+//! [`Indexes`]: the rows of runs that were looked at, in memory. The index that was not used for the longest time is dropped first.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,7 +70,7 @@ impl Slot {
         work(slot.insert(index?))
     }
 
-    /// Returns whether an answer about a run with this number of results can wait for the index. Else starts to read it.
+    /// Returns whether an answer about a run with this number of results can wait for the index. Otherwise starts to read it.
     pub fn is_soon(&self, run: &RunDir, results: u64) -> bool {
         if results <= MANY_RESULTS || self.0.is_ready.load(Ordering::Relaxed) {
             return true;

@@ -521,7 +521,7 @@ fn opened_browsers_show_no_secret() {
 fn missing_browser_is_a_warning() {
     for (script, says) in [
         ("#!/nothing\n", "cannot start `xdg-open`"),
-        ("#!/bin/sh\nexit 3\n", "`xdg-open` has opened no browser"),
+        ("#!/bin/sh\nexit 3\n", "`xdg-open` opened no browser"),
     ] {
         let runner = Runner::new(&[]);
         let site = with_browser(&runner, script);
@@ -537,7 +537,7 @@ fn missing_browser_is_a_warning() {
 fn link_command_prints_a_link_for_another_browser() {
     let runner = Runner::new(&[]);
     fs::create_dir(runner.path("results")).unwrap();
-    runner.run(&["serve", "--link"]).expect(2).says(&["no server of yours has the results root"]);
+    runner.run(&["serve", "--link"]).expect(2).says(&["you run no server for the results root"]);
     let site = Site::start(&runner, &[]);
     let first = Browser::open(&site, &site.link).unwrap();
     let printed = wait_for("the server is asked", || {

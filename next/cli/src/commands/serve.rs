@@ -105,7 +105,7 @@ fn print_links(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let path = args.root.existing_path();
     let links = links(&path);
     if links.is_empty() {
-        let problem = format!("no server of yours has the results root {}", shown_path(&path));
+        let problem = format!("you run no server for the results root {}", shown_path(&path));
         return Err(CommandError::usage(problem));
     }
     links.iter().for_each(|link| out.data(&visible_line(link)));
@@ -122,7 +122,7 @@ fn open(link: &str) -> io::Result<()> {
     let mut browser = command.spawn()?;
     thread::spawn(move || {
         if !browser.wait().is_ok_and(|status| status.success()) {
-            print_problem("`xdg-open` has opened no browser; open the link yourself");
+            print_problem("`xdg-open` opened no browser; open the link yourself");
         }
         thread::sleep(OPEN_TIME);
         drop(file);

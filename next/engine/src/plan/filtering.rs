@@ -19,7 +19,7 @@ pub fn resolve_filter(filter: &mut Filter, root: &ResultsRoot) -> Result<(), Eng
     resolve(filter, root, ResultsRoot::find)
 }
 
-/// Looks up runs as [`resolve_filter`] does, but only in this root, for filters of strangers.
+/// Looks up runs as [`resolve_filter`] does, but only in this root, for filters from other processes.
 ///
 /// # Errors
 ///

@@ -70,7 +70,7 @@ impl Coordinator<'_> {
 
     pub(super) fn handle_exit(&mut self, worker: WorkerId, exit: WorkerExit) {
         let WorkerExit { started, blame, how } = exit;
-        // A stop ends all workers, which have no blame.
+        // A stop ends all workers: their deaths are no failures.
         if !self.stop.is_stopping || blame.is_some() {
             let trials = self.named(&started);
             let ran = if trials.is_empty() { trials } else { format!(" while it ran {trials}") };

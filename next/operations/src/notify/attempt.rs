@@ -18,7 +18,7 @@ const CHECK_EVERY: Duration = Duration::from_millis(20);
 pub struct Deadline<'a> {
     /// End of the last attempt. `None` for one attempt per receiver, with its whole timeout.
     pub until: Option<Instant>,
-    /// Returns whether the caller waits no longer.
+    /// Returns whether the caller has stopped waiting.
     pub is_over: &'a (dyn Fn() -> bool + Sync),
 }
 

@@ -24,10 +24,10 @@ const EARLY: u32 = 5;
 pub enum Which {
     /// All.
     All,
-    /// Those that are not refused. If `runner.toml` has changed since the run's end, its receivers count only after a failed
+    /// All except refused ones. If `runner.toml` has changed since the run's end, its receivers count only after a failed
     /// attempt: a new receiver is not notified of old runs.
     Expected,
-    /// Those that are expected, and were not tried a short time before this.
+    /// Expected notifications without a recent attempt.
     Due(Time),
 }
 

@@ -1,6 +1,6 @@
 //! Notifications: messages to the receivers of `[notify]` when a run ends or takes long.
 //!
-//! Nothing remembers the notifications that are left. They are derived from the run's manifest, the receivers of its scenario
+//! No file lists the notifications that are left. They are derived from the run's manifest, the receivers of its scenario
 //! and of `runner.toml`, and the attempts in its `notifications.jsonl`. So the death of a process loses none.
 
 mod attempt;

@@ -28,7 +28,7 @@ pub(super) fn run(
         Ok((Some(status), _)) if status.success() => Attempt::Delivered(status.to_string()),
         Ok((Some(_), end)) => Attempt::Failed(end),
         Ok((None, _)) => {
-            Attempt::Failed(format!("killed, as it did not end within {}", show_duration(timeout)))
+            Attempt::Failed(format!("killed because it did not end within {}", show_duration(timeout)))
         }
     }
 }

@@ -80,7 +80,7 @@ impl Receiver {
         }
     }
 
-    /// Returns the event that the state of a run is for this receiver. `None` if it is not notified of it.
+    /// Returns the event of a run's state. `None` if this receiver is not notified of it.
     pub(super) fn event(&self, run: &Manifest) -> Option<NotifiedEvent> {
         if run.status == RunStatus::Running {
             let worked_ms = run.sessions.last().and_then(|session| session.worked_ms)?;

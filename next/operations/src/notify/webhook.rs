@@ -82,7 +82,7 @@ fn variable(name: &str) -> Result<String, String> {
     value.ok_or_else(|| format!("the environment variable `{name}` is not set"))
 }
 
-/// Starts the child, and returns the status of the response or the reason why there is none.
+/// Starts the child, and returns the status of the response, or the reason of a failure.
 fn send(
     request: &PostRequest,
     timeout: Duration,
@@ -98,7 +98,7 @@ fn send(
         .stderr(stderr.try_clone()?);
     let mut child = children::start(command).wait()?;
     let Some(status) = deadline.wait_for(&mut child, timeout + CHILD_TIME)? else {
-        return Ok(Err("the wait for it was ended".to_owned()));
+        return Ok(Err("the wait was ended".to_owned()));
     };
     let mut text = String::new();
     stdout.rewind()?;

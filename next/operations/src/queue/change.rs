@@ -99,8 +99,8 @@ pub fn move_request(
     change(&queue, QueueResult::Moved, &request)
 }
 
-/// Frees the place of a request: moves the one that has it, and each that the one before it would meet. The last moves first,
-/// so that an end in the middle leaves the order as it is.
+/// Frees the place of a request: moves the request that has it, and those in the places directly after it. The last moves
+/// first, so that the death of this process leaves the order as it is.
 fn make_room(
     queue: &LockedQueue,
     requests: &[QueuedRequest],

@@ -20,8 +20,8 @@ pub fn is_preempted(run: &ActiveRun, preemptions: &[Preemption]) -> bool {
         .is_some_and(|by| preemptions.iter().any(|one| one.run == run.manifest.id && one.by == *by))
 }
 
-/// Pauses `count` runs of lower priority than the request, the newest of the lowest priority first. Returns `false` if there are
-/// not as many, or one does not pause.
+/// Pauses `count` runs of lower priority than the request, the newest of the lowest priority first. Returns `false` if
+/// there are fewer, or one does not pause.
 pub fn preempt(
     root: &ResultsRoot,
     queue: &LockedQueue,

@@ -1,5 +1,5 @@
-//! Changes of a run's labels after its start. The holder of the run's lock writes them: this process, or the one that
-//! works on the run and receives a request.
+//! Changes of a run's labels after its start. The holder of the run's lock writes them: this process, or the
+//! process that works on the run and receives a request.
 //!
 //! The request is a file with the token of that lock. One request is on disk at a time, and its sender waits until the
 //! manifest has the change. So a request that gets lost is sent again.
@@ -40,7 +40,7 @@ impl LabelChange {
 /// A change of labels as in its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelRequest {
-    /// Random text, so that the request differs from one that was lost.
+    /// Random text, so that the request differs from a lost one.
     id: String,
     /// Token of the lock. Other holders ignore the request.
     token: String,

@@ -1,6 +1,6 @@
 //! [`NotificationLog`]: `notifications.jsonl` of a run, the attempts to notify its receivers.
 //!
-//! The process that has locked the file sends notifications of the run. It needs not hold the run.
+//! The process that has locked the file sends notifications of the run. It need not hold the run.
 
 use std::io::{self, Write as _};
 use std::{os::unix::fs::FileExt as _, time::Duration};

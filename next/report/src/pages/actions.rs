@@ -28,7 +28,7 @@ pub struct RunActions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RunAction {
     pub allowed: bool,
-    /// Why the request would be refused, for people.
+    /// Reason for a refusal, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
 }

@@ -23,7 +23,7 @@ pub struct ScenarioItem {
     pub path: String,
     /// The scenario's name. `null` with problems.
     pub name: Option<String>,
-    /// Why the scenario cannot be started.
+    /// Problems that prevent a start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ScenarioProblem>,
 }

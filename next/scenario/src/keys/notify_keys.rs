@@ -48,7 +48,7 @@ pub struct NotifyCommand {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifyEvents {
     pub on: Vec<RunEnding>,
-    /// Least duration of a session that is an event, too. `None` means none is.
+    /// Least duration of a session that is an event, too. `None` if no duration is.
     pub longer_than: Option<Duration>,
     /// Timeout of one attempt.
     pub timeout: Duration,

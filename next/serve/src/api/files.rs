@@ -47,7 +47,7 @@ pub(super) fn routes() -> Vec<Route> {
             .answering(&[200, 206])
             .refusing(&[416]),
         Route::bytes("/runs/{run}/report", "A report of a run", ANY, report),
-        Route::bytes("/runs/{run}/trials/{trial}/log", "Log and output of an attempt", TEXT, said),
+        Route::bytes("/runs/{run}/trials/{trial}/log", "Log and output of an attempt", TEXT, attempt_log),
         Route::bytes(
             "/runs/{run}/trials/{trial}/attempts/{attempt}/files/{name}",
             "A file that an attempt left",
@@ -110,7 +110,7 @@ fn rows(
     Ok(response)
 }
 
-fn said(
+fn attempt_log(
     server: &Arc<Server>,
     names: &TrialName,
     keys: &LogKeys,
@@ -120,9 +120,9 @@ fn said(
     let document = read(server, &run, names, keys.attempt)?;
     let row = document.row().ok_or_else(|| HttpProblem::not_found("the trial has no attempt"))?;
     let parts = document.parts(&row);
-    let is_said = |part: &&TrialPart| ["log", "stdout", "stderr"].contains(&&*part.name);
+    let is_log = |part: &&TrialPart| ["log", "stdout", "stderr"].contains(&&*part.name);
     let mut text = Vec::new();
-    for part in parts.iter().filter(is_said) {
+    for part in parts.iter().filter(is_log) {
         let copied = part.open(&run).map(|mut part| io::copy(&mut part, &mut text));
         copied?.map_err(|error| HttpProblem::storage(&error.to_string()))?;
     }
@@ -209,7 +209,7 @@ fn image(file: &File) -> Option<&'static str> {
     IMAGES.iter().find(is_it).map(|(_, kind)| *kind)
 }
 
-/// Answers with a file, or the range of it that is asked for. The length is the one at the start of the answer.
+/// Answers with a file, or the requested range of it. The length is the one at the start of the answer.
 fn send(file: File, headers: &HeaderMap, media_type: &'static str) -> Result<Response> {
     let failed = |error: io::Error| HttpProblem::storage(&format!("cannot read the file: {error}"));
     let length = file.metadata().map_err(failed)?.len();
@@ -274,7 +274,7 @@ fn copy(file: &File, range: Range<u64>, pieces: &Pieces) {
     }
 }
 
-/// Sends what is written as pieces.
+/// Sends written bytes as pieces of a body.
 struct PieceWriter<'a>(&'a Pieces);
 
 impl Write for PieceWriter<'_> {

@@ -1,4 +1,4 @@
-//! Dry runs: what a start, a resume or a rescore would do.
+//! Dry runs of starts, resumes and rescores.
 
 use std::collections::BTreeMap;
 use std::{ffi::OsString, ops::ControlFlow, time::Duration};

@@ -31,9 +31,9 @@ struct RequestId {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Move {
-    /// Id of the request that follows.
+    /// Place it before the request with this id.
     before: Option<String>,
-    /// The priority after whose requests it is.
+    /// Place it after the requests of this priority.
     priority: Option<i64>,
 }
 

@@ -84,7 +84,7 @@ fn list(server: &Server, _: &(), keys: &ListKeys) -> Result<RunsPage, HttpProble
     Ok(RunsPage::new(list, &query, server.settings.is_read_only, now()))
 }
 
-/// Returns the value of a key. A key without a value, as an empty field of a form has it, selects all.
+/// Returns the value of a key. A key without a value, such as an empty field of a form, selects all.
 pub(crate) fn present(value: &Option<String>) -> Option<&str> {
     value.as_deref().filter(|value| !value.is_empty())
 }

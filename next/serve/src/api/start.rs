@@ -26,7 +26,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post("/runs", "Start a run", start)
             .answering(&[200, 201, 202])
             .refusing(&[404, 409, 422]),
-        Route::post("/plan", "Return what a start would run and grant", plan).refusing(&[404, 422]),
+        Route::post("/plan", "Return the trials and grants of a start", plan).refusing(&[404, 422]),
         Route::post("/runs/{run}/resume", "Continue a run", resume)
             .answering(&[200, 202])
             .refusing(&[403, 404, 409, 422]),

@@ -1,7 +1,7 @@
 //! Server-sent events: the progress of a run, and the changes of all runs.
 //!
 //! Nothing is kept for a client. An event's id is a cursor into the files, so a client that comes back, also to another server,
-//! misses nothing. However many clients follow a run, one thread looks at it.
+//! misses nothing. However many clients follow a run, one thread reads it.
 
 mod root;
 mod rows;

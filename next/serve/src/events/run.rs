@@ -19,7 +19,7 @@ use super::stream::{Closed, EventStream, event};
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Shortest time between two events `progress`.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
-/// Time that the rate is an average of.
+/// Time over which the rate is averaged.
 const RATE_TIME: Duration = Duration::from_secs(10);
 const MIN_RATE_TIME: Duration = Duration::from_secs(1);
 

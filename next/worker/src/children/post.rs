@@ -1,5 +1,5 @@
 //! `__post PARENT_PID`: posts the document of a webhook. Descriptor 0 is the request, 1 receives the status of the response,
-//! 2 the reason if there is none.
+//! 2 the reason of a failure.
 
 use std::io::{self, Read as _, Write as _};
 use std::time::Duration;

@@ -42,7 +42,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         match run.send(which, Duration::ZERO, &deadline)? {
             Some(sent) => notifications.extend(sent),
             None => {
-                out.warn("another process sends the notifications of this run now");
+                out.warn("another process is sending the notifications of this run");
                 exit = Exit::Held;
             }
         }

@@ -16,7 +16,7 @@ use crate::command::{Cli, Command};
 use crate::detach;
 use crate::text::{CommandError, Out, Table, summary};
 
-/// Time between two looks at a queue.
+/// Time between two reads of a queue.
 const POLL_EVERY: Duration = Duration::from_millis(500);
 /// Time before a request that was postponed is tried again.
 const AFTER_POSTPONED: Duration = Duration::from_secs(5);

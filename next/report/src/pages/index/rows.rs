@@ -62,7 +62,7 @@ const SETTLES: u8 = 2;
 const HAS_SUMS: u8 = 4;
 const DENIES: u8 = 8;
 const IS_REPEAT: u8 = 16;
-/// Higher numbers of attempts are not told apart. They have the three highest bits of the flags.
+/// Higher numbers of attempts are not distinguished. They have the three highest bits of the flags.
 const MOST_ATTEMPTS: u32 = 7;
 
 impl IndexedRow {
