@@ -3,7 +3,7 @@
 
 import { el } from './ui.js';
 
-const OUTCOMES = ['failed', 'error', 'timeout', 'flaky', 'skipped', 'passed'];
+const OUTCOMES = ['failed', 'error', 'timeout', 'skipped', 'passed'];
 const HEIGHT = 60;
 
 /**
@@ -25,12 +25,7 @@ const column = (x, y, height, kind, title) =>
  * @param {string} label @param {number[]} counts @param {(index: number) => string} title @param {import('./ui.js').Child[]} ends
  */
 export function histogram(label, counts, title, ends) {
-  const most = Math.max(...counts, 1);
-  const columns = counts.map((value, index) => {
-    const height = value && Math.max(1.5, (value / most) * HEIGHT);
-    return column(index, HEIGHT - height, height, 'plain', title(index));
-  });
-  return chart(label, counts.length, columns, ends);
+  return columns(label, counts.map((value) => value || null), Math.max(...counts), title, ends);
 }
 
 /**
@@ -39,7 +34,7 @@ export function histogram(label, counts, title, ends) {
  */
 export function outcomes(label, bins, title, ends) {
   const columns = bins.map((bin, index) => {
-    const present = OUTCOMES.filter((key) => key !== 'flaky' && bin[key] > 0);
+    const present = OUTCOMES.filter((key) => bin[key] > 0);
     const all = present.reduce((sum, key) => sum + bin[key], 0);
     let y = 0;
     return present.map((key) => {

@@ -1,19 +1,25 @@
 // @ts-check
-// Two texts beside each other: their lines are paired, and the parts of a line that differ are marked.
+// Two texts next to each other: their lines are paired, and the parts of a line that differ are marked.
 
-import { el } from './ui.js';
+import { el, table } from './ui.js';
 
 /** Cells of the table of lines. Larger texts are paired by their common start and end alone. */
 const MAX_CELLS = 1_000_000;
 
 /** A line of the left and of the right text. @typedef {[string | null, string | null]} Pair */
 
+/** The lengths of the common start of two lists, and of the common end of their rests. @param {string[]} left @param {string[]} right */
+function common(left, right) {
+  let [start, end] = [0, 0];
+  const most = Math.min(left.length, right.length);
+  while (start < most && left[start] === right[start]) start += 1;
+  while (end < most - start && left.at(-1 - end) === right.at(-1 - end)) end += 1;
+  return [start, end];
+}
+
 /** Pairs the lines of two texts by their longest common subsequence. @param {string[]} left @param {string[]} right @returns {Pair[]} */
 function pairs(left, right) {
-  let [start, end] = [0, 0];
-  while (start < Math.min(left.length, right.length) && left[start] === right[start]) start += 1;
-  const most = Math.min(left.length, right.length) - start;
-  while (end < most && left[left.length - 1 - end] === right[right.length - 1 - end]) end += 1;
+  const [start, end] = common(left, right);
   const [old, fresh] = [left.slice(start, left.length - end), right.slice(start, right.length - end)];
   const same = (/** @type {string[]} */ lines) => lines.map((line) => /** @type {Pair} */ ([line, line]));
   return [...same(left.slice(0, start)), ...changes(old, fresh), ...same(end ? left.slice(-end) : [])];
@@ -59,23 +65,16 @@ const seen = (text) => text.replace(/ +$/, (spaces) => '·'.repeat(spaces.length
 function marked(text, other, kind) {
   if (text === null) return el('td', { class: 'absent' }, ' ');
   if (text === other) return el('td', null, text || ' ');
-  const [mine, yours] = [[...text], [...(other ?? '')]];
-  let [start, end] = [0, 0];
-  const most = Math.min(mine.length, yours.length);
-  while (start < most && mine[start] === yours[start]) start += 1;
-  while (end < most - start && mine[mine.length - 1 - end] === yours[yours.length - 1 - end]) end += 1;
-  const part = (/** @type {number} */ from, /** @type {number} */ to) => mine.slice(from, to).join('');
-  const middle = part(start, mine.length - end);
-  const tail = part(mine.length - end, mine.length);
-  return el('td', { class: kind }, part(0, start), middle && el('mark', null, seen(middle)), seen(tail));
+  const mine = [...text];
+  const [start, end] = common(mine, [...(other ?? '')]);
+  const [head, middle, tail] = [[0, start], [start, mine.length - end], [mine.length - end]]
+    .map(([from, to]) => mine.slice(from, to).join(''));
+  return el('td', { class: kind }, head, middle && el('mark', null, seen(middle)), seen(tail));
 }
 
-/**
- * Two texts in two columns. @param {string} left @param {string} right @param {[string, string]} heads
- */
+/** Two texts in two columns. @param {string} left @param {string} right @param {[string, string]} heads */
 export function sides(left, right, heads) {
   const rows = pairs(left.split('\n'), right.split('\n'));
-  return el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': heads.join(' and ') }, el('table', { class: 'diff' },
-    el('thead', null, el('tr', null, heads.map((head) => el('th', { scope: 'col' }, head)))),
-    el('tbody', null, rows.map(([one, other]) => el('tr', null, marked(one, other, 'old'), marked(other, one, 'fresh'))))));
+  const lines = rows.map(([one, other]) => el('tr', null, marked(one, other, 'old'), marked(other, one, 'fresh')));
+  return table(heads.join(' and '), heads, lines, 'diff');
 }

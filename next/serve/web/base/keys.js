@@ -2,7 +2,7 @@
 // Keys of all pages, and the list of them.
 
 import { openDialog } from './dialog.js';
-import { el } from './ui.js';
+import { button, el } from './ui.js';
 
 /** A key or two keys in turn, the words for the list, and the action. @typedef {[string, string, () => void]} Key */
 
@@ -37,6 +37,5 @@ export function handleKeys(keys) {
 export function showKeys(keys) {
   const kbd = (/** @type {string} */ text) => text.split(' ').map((key) => [el('kbd', null, key), ' ']);
   const rows = [...keys, ...LISTS].map(([key, words]) => [el('dt', null, kbd(key)), el('dd', null, words)]);
-  openDialog('Keys', (close) => [el('dl', { class: 'keys' }, rows), el('p', { class: 'buttons' },
-    el('button', { type: 'button', onclick: close }, 'Close'))]);
+  openDialog('Keys', (close) => [el('dl', { class: 'keys' }, rows), el('p', { class: 'buttons' }, button('Close', close))]);
 }

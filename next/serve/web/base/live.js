@@ -14,7 +14,7 @@ const ROOT_EVENTS = ['ready', 'run', 'gone', 'queue', 'reset'];
 const RUN_EVENTS = ['progress', 'finished', 'reset'];
 
 const tab = crypto.randomUUID?.() ?? String(Math.random());
-// Both need a secure context, which the own machine is.
+// Both need a secure context, such as a name of this machine.
 const channel = 'locks' in navigator && 'BroadcastChannel' in globalThis ? new BroadcastChannel('runner-events') : null;
 /** @type {(event: LiveEvent) => void} */
 let receive = () => {};

@@ -79,10 +79,7 @@ export async function show(kept, again = false) {
   shown?.close?.();
   [shown, path] = [null, address.pathname];
   const [pattern, load, menu] = routes.find(([pattern]) => pattern.test(path)) ?? [/^/, null, ''];
-  for (const item of document.querySelectorAll('nav a')) {
-    if (item.getAttribute('href') === menu) item.setAttribute('aria-current', 'page');
-    else item.removeAttribute('aria-current');
-  }
+  for (const item of document.querySelectorAll('nav a')) item.ariaCurrent = item.getAttribute('href') === menu ? 'page' : null;
   // A page that was left draws into an element that is no longer in the document.
   const place = document.createElement('div');
   place.className = 'page';

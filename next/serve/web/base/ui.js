@@ -97,8 +97,8 @@ export function soon(draw) {
 }
 
 /**
- * Returns a function that repeats `work` at most every `ms`, and rests three times as long as the work took, because a look at a
- * million rows is work for the server.
+ * Returns a function that repeats `work` at most every `ms`, and pauses for three times the duration of the work: reading a million
+ * rows takes the server a while.
  * @param {number} ms @param {() => Promise<void>} work
  */
 export function paced(ms, work) {
@@ -121,8 +121,17 @@ export function paced(ms, work) {
 /** @param {string} href @param {...Child} children */
 export const link = (href, ...children) => el('a', { href }, ...children);
 
-/** @param {string} label @param {() => void} onclick @param {Record<string, any>} [props] */
+/** @param {Child} label @param {() => void} onclick @param {Record<string, any>} [props] */
 export const button = (label, onclick, props) => el('button', { type: 'button', onclick, ...props }, label);
+
+/** A table that scrolls sideways in a narrow window. @param {string} label @param {Child[]} heads @param {Child} rows @param {string} [kind] */
+export const table = (label, heads, rows, kind) => el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': label },
+  el('table', { class: kind }, el('thead', null, el('tr', null, heads.map((head) => el('th', { scope: 'col' }, head)))),
+    el('tbody', null, rows)));
+
+/** Names with their values, without those that have none. @param {[string, Child][]} rows */
+export const facts = (rows) => el('dl', { class: 'facts-list' }, rows.filter(([, value]) => value)
+  .map(([name, value]) => [el('dt', null, name), el('dd', null, value)]));
 
 /** A text with a button that copies it. @param {string} text */
 export function copyable(text) {

@@ -69,22 +69,11 @@ export function size(bytes) {
   return `${(bytes / 1024 ** power).toFixed(1)} ${'KMGT'[power - 1]}iB`;
 }
 
-/** The mark and the class of each state of a run. @type {Record<string, [string, string]>} */
-const STATES = {
-  failed: ['✗', 'failed'],
-  passed: ['✓', 'passed'],
-  running: ['○', 'running'],
-  incomplete: ['◐', 'incomplete'],
-  cancelled: ['⊘', 'cancelled'],
-  'not-started': ['✗', 'failed'],
-  damaged: ['⚠', 'failed'],
-};
+/** States of runs in the order of the filters. */
+export const STATE_WORDS = ['failed', 'passed', 'running', 'incomplete', 'cancelled', 'not-started', 'damaged'];
 
-/** States in the order of the filters. */
-export const STATE_WORDS = Object.keys(STATES);
-
-/** The mark and the class of each outcome, the worst first. @type {Record<string, [string, string]>} */
-const OUTCOMES = {
+/** The mark and the class of each outcome of a trial and each state of a run. @type {Record<string, [string, string]>} */
+const MARKS = {
   error: ['!', 'error'],
   timeout: ['◷', 'timeout'],
   failed: ['✗', 'failed'],
@@ -95,26 +84,20 @@ const OUTCOMES = {
   stopped: ['⊘', 'cancelled'],
   running: ['○', 'running'],
   planned: ['·', 'skipped'],
+  incomplete: ['◐', 'incomplete'],
+  cancelled: ['⊘', 'cancelled'],
+  'not-started': ['✗', 'failed'],
+  damaged: ['⚠', 'failed'],
 };
 
-/** @param {string} word */
-export const stateWord = (word) => word.replace('not-started', 'could not start');
-
-/** @param {string} mark @param {string} tone @param {string} text */
-const marked = (mark, tone, text) =>
-  el('span', { class: `mark ${tone}` }, el('span', { class: 'sign', 'aria-hidden': 'true' }, mark), ' ', text);
-
-/** The state of a run, with `text` in place of its word. @param {string} word @param {string} [text] */
-export function state(word, text = stateWord(word)) {
-  const [mark, tone] = STATES[word] ?? ['?', ''];
-  return marked(mark, tone, text);
-}
-
-/** The outcome of a trial. @param {string} word @param {string} [text] */
+/** The outcome of a trial, with `text` in place of its word. @param {string} word @param {string} [text] */
 export function outcome(word, text = word) {
-  const [mark, tone] = OUTCOMES[word] ?? ['?', ''];
-  return marked(mark, tone, text);
+  const [mark, tone] = MARKS[word] ?? ['?', ''];
+  return el('span', { class: `mark ${tone}` }, el('span', { class: 'sign', 'aria-hidden': 'true' }, mark), ' ', text);
 }
+
+/** The state of a run. @param {string} word @param {string} [text] */
+export const state = (word, text = word.replace('not-started', 'could not start')) => outcome(word, text);
 
 /** The state of a run in a few words: the failed trials first, if there are any. @param {any} run */
 export function verdict(run) {

@@ -2,12 +2,8 @@
 // Facts of a run: scenario, selection, sessions, history, and plugins with their grants.
 
 import { runPath } from '../base/api.js';
-import { el } from '../base/ui.js';
+import { el, facts } from '../base/ui.js';
 import { actor, duration, time } from '../base/words.js';
-
-/** @param {[string, import('../base/ui.js').Child][]} rows */
-const facts = (rows) => el('dl', { class: 'facts-list' }, rows.filter(([, value]) => value !== undefined && value !== null && value !== '')
-  .map(([name, value]) => [el('dt', null, name), el('dd', null, value)]));
 
 /** @param {Record<string, any>} table */
 const entries = (table) => Object.entries(table).map(([name, value]) => {

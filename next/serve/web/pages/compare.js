@@ -5,7 +5,7 @@ import { get, query, runPath, trialPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
-import { el, link, render, soon } from '../base/ui.js';
+import { el, link, render, soon, table } from '../base/ui.js';
 import { count, duration, number, outcome, percent, plural, time, verdict } from '../base/words.js';
 
 /** Classes of tests in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
@@ -49,7 +49,7 @@ export async function open({ place, address, kept }) {
   rows.element.classList.add('compare');
   rows.place = kept;
 
-  /** The new trial beside that of the base. @param {any} one */
+  /** The new trial, compared with the one of the base. @param {any} one */
   function pair(one) {
     const trial = `${one.test}@${one.provider}#1`;
     if (!one.new) return trialPath(document.base.run, trial);
@@ -117,7 +117,6 @@ function measures(list) {
     [value(one.base.value, one), value(one.new.value, one), signed(one.change, one) + (one.change_unit === 'pp' ? ' percentage points' : ''),
       one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
       .map((text) => el('td', { class: 'n' }, text)));
-  return [el('h2', null, 'Rates and means'), el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Rates and means' }, el('table', { class: 'measures' },
-    el('thead', null, el('tr', null, ['Measure', 'Base', 'New', 'Change', '95 % interval', 'p', 'Tests'].map((name, at) => el('th', { scope: 'col', class: at ? 'n' : null }, name)))),
-    el('tbody', null, list.map(row))))];
+  return [el('h2', null, 'Rates and means'), 
+    table('Rates and means', ['Measure', 'Base', 'New', 'Change', '95 % interval', 'p', 'Tests'], list.map(row), 'measures')];
 }

@@ -4,7 +4,7 @@
 import { get, query, runPath, trialPath } from '../base/api.js';
 import { columns } from '../base/chart.js';
 import { go } from '../base/router.js';
-import { el, link, render, soon } from '../base/ui.js';
+import { button, el, link, render, soon, table } from '../base/ui.js';
 import { count, done, duration, number, outcome, plural, time } from '../base/words.js';
 
 const SHORT = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
@@ -60,16 +60,14 @@ export async function open({ place, address }) {
     const order = history.runs.map((/** @type {any} */ _, /** @type {number} */ at) => at).reverse();
     const heads = order.map((/** @type {number} */ at) => {
       const run = history.runs[at];
-      return el('th', { scope: 'col', key: run.run }, el('a', { href: runPath(run.run), title: run.run }, SHORT.format(new Date(run.started_at)), el('br', null), time(run.started_at, 'clock')));
+      return el('a', { href: runPath(run.run), title: run.run }, SHORT.format(new Date(run.started_at)), el('br', null), time(run.started_at, 'clock'));
     });
     const row = (/** @type {any} */ test) => el('tr', { key: `${test.test}@${test.provider}` },
       el('th', { scope: 'row' }, link(to({ test: test.test, provider: test.provider }), test.test), ' ', el('span', { class: 'quiet' }, `@${test.provider}`)),
       el('td', { class: 'n' }, test.pass_rate === null ? '–' : `${Math.round(100 * test.pass_rate)} %`),
       el('td', { class: 'n' }, test.flaky_runs ? `in ${test.flaky_runs}` : ''),
       order.map((/** @type {number} */ at) => el('td', null, mark(test, at))));
-    return el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Tests' }, el('table', { class: 'marks' },
-      el('thead', null, el('tr', null, el('th', { scope: 'col' }, 'Test'), el('th', { scope: 'col' }, 'Passed'), el('th', { scope: 'col' }, 'Flaky'), heads)),
-      el('tbody', null, history.tests.slice(0, shown).map(row))));
+    return table('Tests', ['Test', 'Passed', 'Flaky', ...heads], history.tests.slice(0, shown).map(row), 'marks');
   }
 
   /** Whether each test has a single trial, by run. */
@@ -90,7 +88,7 @@ export async function open({ place, address }) {
     history.skipped.length > 0 && el('details', null, el('summary', null, `${plural(history.skipped.length, 'run')} left out`),
       el('ul', null, history.skipped.map((/** @type {string} */ text) => el('li', null, text)))),
     charts(), history.tests.length ? tests() : el('p', { class: 'empty' }, 'No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')),
-    history.tests.length > shown && el('p', null, el('button', { type: 'button', onclick: () => { shown += 1000; draw(); } }, `Show more of ${count(history.tests.length)} tests`))));
+    history.tests.length > shown && el('p', null, button(`Show more of ${count(history.tests.length)} tests`, () => { shown += 1000; draw(); }))));
   draw();
   return { title: () => `History of ${history.scenario}`, draw: () => {} };
 }

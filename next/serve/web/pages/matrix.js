@@ -6,7 +6,7 @@ import { problem } from '../base/problem.js';
 import { openRow } from '../base/router.js';
 import { PAGE, Pages, Rows, cell, head } from '../base/rows.js';
 import { el, link, paced } from '../base/ui.js';
-import { count, number, outcome, parts, plural } from '../base/words.js';
+import { count, done, number, outcome, parts, plural } from '../base/words.js';
 
 /** @param {import('./run.js').RunView} view @param {URL} _address @param {any} kept @returns {import('./run.js').Part} */
 export function matrix(view, _address, kept) {
@@ -21,7 +21,7 @@ export function matrix(view, _address, kept) {
     `${runPath(view.run)}${query({ filter: `test(${quoted(test)})${provider ? ` & provider(${quoted(provider)})` : ''}` })}`;
   /** The trial itself if there are no repeats. @param {string} test @param {any} one @param {string} provider */
   const address = (test, one, provider) =>
-    (trialsOf(one) === 1 ? trialPath(view.run, `${test}@${provider}#1`) : trials(test, provider));
+    (done(one) === 1 ? trialPath(view.run, `${test}@${provider}#1`) : trials(test, provider));
   const rows = new Rows({
     label: 'Tests and providers',
     head: () => [head('trial', 'Test'),
@@ -63,12 +63,9 @@ export function matrix(view, _address, kept) {
 /** The name as a glob that matches it. @param {string} name */
 const quoted = (name) => `"${name.replace(/[*?[\]{}"\\]/g, '?')}"`;
 
-/** @param {any} one @returns {number} */
-const trialsOf = (one) => one.passed + one.failed + one.error + one.timeout + one.skipped;
-
 /** The repeats of a test on a provider. @param {any} one @param {string} href */
 function result(one, href) {
-  const all = trialsOf(one);
+  const all = done(one);
   const good = one.flaky ? 'flaky' : one.passed ? 'passed' : 'skipped';
   const worst = ['error', 'timeout', 'failed'].find((key) => one[key] > 0) ?? good;
   const words = all > 1 ? `${count(one.passed)}/${count(all)}` : worst;

@@ -3,7 +3,7 @@
 
 import { get, post, runPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
-import { button, el, link, paced, render, soon } from '../base/ui.js';
+import { button, el, link, paced, render, soon, table } from '../base/ui.js';
 import { actor, plural, state, time } from '../base/words.js';
 
 /** @type {import('../base/router.js').Open} */
@@ -49,22 +49,19 @@ export async function open({ place, server }) {
         state('running', ''), link(runPath(run.run), `${run.scenario} ${run.short}`), ' since ', time(run.started_at, 'clock'), ` by ${run.user}`,
         run.priority ? `, priority ${run.priority}` : null, run.preempted ? ', paused for another run' : run.paused ? ', paused' : null))),
       el('h2', null, 'Waiting'),
-      waiting.length ? table(waiting) : el('p', { class: 'quiet' }, 'No requests wait. Add one on the page Start, or with ', el('code', null, 'runner exec --queue'), '.'),
-      refused.length > 0 && [el('h2', null, 'Refused'), table(refused)],
+      waiting.length ? list(waiting) : el('p', { class: 'quiet' }, 'No requests wait. Add one on the page Start, or with ', el('code', null, 'runner exec --queue'), '.'),
+      refused.length > 0 && [el('h2', null, 'Refused'), list(refused)],
     ];
   }
 
   /** @param {any[]} requests */
-  const table = (requests) => el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': 'Requests' }, el('table', { class: 'queue' },
-    el('thead', null, el('tr', null, ['Place', 'Command', 'Priority', 'By', 'Since', 'Actions'].map((name) => el('th', { scope: 'col' }, name)))),
-    el('tbody', null, requests.map(row))));
+  const list = (requests) => table('Requests', ['Place', 'Command', 'Priority', 'By', 'Since', 'Actions'], requests.map(row), 'queue');
 
   /** @param {any} one */
   function row(one) {
-    const first = queue.requests.find((/** @type {any} */ other) => other.place === 1 && other.request !== one.request);
     const isBusy = busy === one.request;
     const tools = server.read_only || one.foreign ? null : el('span', { class: 'buttons' },
-      one.place > 1 && first && button('To the front', () => change(one.request, () => post(`${path(one.request)}/move`, { before: first.request })), { disabled: Boolean(busy) }),
+      one.place > 1 && button('To the front', () => change(one.request, () => post(`${path(one.request)}/move`)), { disabled: Boolean(busy) }),
       button(isBusy ? 'Removing…' : 'Remove', () => change(one.request, () => post(path(one.request), {}, 'DELETE')), { disabled: Boolean(busy), class: 'danger' }));
     const priority = server.read_only || one.foreign || one.place === null ? String(one.priority)
       : el('input', { type: 'number', value: String(one.priority), disabled: Boolean(busy), 'aria-label': `Priority of ${one.short}`,

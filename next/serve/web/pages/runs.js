@@ -132,8 +132,7 @@ export async function open({ place, address, kept, server }) {
       if (!chosen.delete(word)) chosen.add(word);
       go(to({ state: [...chosen].join(',') }));
     };
-    const props = { key: word, class: 'chip', 'aria-pressed': String(isOn) };
-    return el('button', { type: 'button', onclick: press, ...props }, state(word), ` ${count(number)}`);
+    return button([state(word), ` ${count(number)}`], press, { key: word, class: 'chip', 'aria-pressed': String(isOn) });
   }
 
   let typing = 0;

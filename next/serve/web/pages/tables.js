@@ -1,7 +1,7 @@
 // @ts-check
 // Sums of a run: by provider and grader, by `meta`, and denied access.
 
-import { el } from '../base/ui.js';
+import { el, table } from '../base/ui.js';
 import { duration, number, parts, percent, plural } from '../base/words.js';
 
 /** Results by provider, grader and `meta`. @param {any} document */
@@ -13,15 +13,11 @@ export function tables({ meta = [], ...document }) {
 /** Results by the values of a key of `meta`. @param {any} one */
 function group({ key, values }) {
   const row = (/** @type {any} */ one) => el('tr', null, el('th', { scope: 'row' }, String(one.value)), results(one));
-  return [el('h2', null, `Results by ${key}`), table([key, 'Results'], values.map(row))];
+  return [el('h2', null, `Results by ${key}`), table(key, [key, 'Results'], values.map(row))];
 }
 
 /** @param {any} counts */
 const results = (counts) => el('td', null, parts(counts).map(([key, phrase]) => [el('span', { class: key }, phrase), ' ']));
-
-/** @param {string[]} heads @param {import('../base/ui.js').Child} rows */
-const table = (heads, rows) => el('div', { class: 'wide', tabindex: 0, role: 'region', 'aria-label': heads[0] }, el('table', null,
-  el('thead', null, el('tr', null, heads.map((name) => el('th', { scope: 'col' }, name)))), el('tbody', null, rows)));
 
 /** @param {any} document */
 function providers({ providers, graders = [] }) {
@@ -35,7 +31,7 @@ function providers({ providers, graders = [] }) {
     el('td', { class: 'metric' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
     hasMetrics && el('td', null, (one.metrics ?? []).map(metric)));
   const heads = ['Provider', 'Results', 'Pass rate', ...(hasScore ? ['Score'] : []), 'p50 · p95 · max', ...(hasMetrics ? ['Metrics'] : [])];
-  return table(heads, all.map(row));
+  return table('Providers', heads, all.map(row));
 }
 
 /** @param {any} metric */

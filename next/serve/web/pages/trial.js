@@ -7,7 +7,7 @@ import { pretty } from '../base/json.js';
 import { follow } from '../base/live.js';
 import { notFound, problem } from '../base/problem.js';
 import { go } from '../base/router.js';
-import { copyable, el, link, paced, render, soon } from '../base/ui.js';
+import { copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
 import { duration, number, outcome, plural, since, size, time } from '../base/words.js';
 import { tail } from './log.js';
 
@@ -61,7 +61,7 @@ export async function open({ place, address, names: [run, name] }) {
       el('header', null,
         el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(near.list, trial.run), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
         el('h1', null, trial.test, el('span', { class: 'quiet' }, `${trial.trial.slice(trial.test.length).replace(/#1$/, '')} `), state(row)),
-        facts(row), attempts(row),
+        took(row), attempts(row),
         el('p', { class: 'buttons' }, near.before && link(trialPath(run, near.before), '← Previous'), near.after && link(trialPath(run, near.after), 'Next →'))),
       running(), reasons(row), texts(), others(), checks(row), grades(row), past(),
       log && [el('h2', null, 'Log'), log.content()], usage(row), files(),
@@ -76,7 +76,7 @@ export async function open({ place, address, names: [run, name] }) {
   }
 
   /** @param {any} row */
-  const facts = (row) => row && el('p', { class: 'quiet' }, `Attempt ${row.attempt}, session ${row.session}, started `, time(row.started_at, 'full'), `, took ${duration(row.duration_ms)}`,
+  const took = (row) => row && el('p', { class: 'quiet' }, `Attempt ${row.attempt}, session ${row.session}, started `, time(row.started_at, 'full'), `, took ${duration(row.duration_ms)}`,
     row.score === undefined ? null : `, score ${number(row.score)}`);
 
   /** @param {any} row */
@@ -108,7 +108,7 @@ export async function open({ place, address, names: [run, name] }) {
     return lines.length > 0 && [el('h2', null, 'Reason'), el('div', { class: 'reasons' }, lines.map((/** @type {any} */ line) => el('p', { class: `pre ${line.tone}` }, line.text)))];
   }
 
-  /** The values of the trial beside each other. */
+  /** The values of the trial, next to each other. */
   function texts() {
     const [left, { output }] = [other(), trial];
     const isWhole = left !== null && !earlier && Object.keys(trial.planned.expect).length === 1;
@@ -163,11 +163,11 @@ export async function open({ place, address, names: [run, name] }) {
   function usage(row) {
     if (!row) return null;
     const { usage: used = {}, metrics = [], denied = [] } = row;
-    const facts_ = [['Memory', used.peak_memory && size(used.peak_memory)], ['Input', used.bytes_in && size(used.bytes_in)], ['Output', used.bytes_out && size(used.bytes_out)],
+    const list = [['Memory', used.peak_memory && size(used.peak_memory)], ['Input', used.bytes_in && size(used.bytes_in)], ['Output', used.bytes_out && size(used.bytes_out)],
       ['Host calls', used.host_calls && String(used.host_calls)], ['HTTP requests', used.http_requests && String(used.http_requests)],
       ...metrics.map((/** @type {any} */ one) => [one.name, `${number(Number(one.value))} ${one.unit ?? ''}`]),
       ...denied.map((/** @type {any} */ one) => ['Denied', one.what])];
-    return [el('h2', null, 'Usage'), el('dl', { class: 'facts-list' }, facts_.filter(([, value]) => value).map(([key, value]) => [el('dt', null, key), el('dd', null, value)]))];
+    return [el('h2', null, 'Usage'), facts(list)];
   }
 
   function files() {

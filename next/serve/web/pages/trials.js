@@ -74,8 +74,6 @@ export function trials(view, address, kept) {
   async function load() {
     const mine = ++turn;
     const { filter } = keys;
-    // For the keys of the page of a trial, which lead to its neighbours and back.
-    sessionStorage.setItem(`list-${view.run}`, query(keys));
     // The page of a trial has links to the trials before and after it in this list.
     sessionStorage.setItem(`list-${view.run}`, query(keys));
     try {
@@ -115,9 +113,8 @@ export function trials(view, address, kept) {
   const summary = () => el('small', null,
     list.filter ? `${count(list.total)} of ${plural(list.of, 'trial')} match` : plural(list.of, 'trial'),
     list.is_cut && '. The search took too long and is not complete.');
-  const chip = (/** @type {string[]} */ [words, filter]) => el('button', {
-    type: 'button', class: 'chip', 'aria-pressed': String(keys.filter === filter), onclick: () => go(to({ filter })),
-  }, words);
+  const chip = (/** @type {string[]} */ [words, filter]) =>
+    button(words, () => go(to({ filter })), { class: 'chip', 'aria-pressed': String(keys.filter === filter) });
   const quote = (/** @type {string} */ text) => `"${text.replace(/["\\]/g, '\\$&')}"`;
 
   return {
