@@ -2,7 +2,7 @@
 // Actions on a run: buttons by the `actions` of its document, with their state while a request is under way.
 
 import { get, post, runPath } from './api.js';
-import { ask, openDialog } from './dialog.js';
+import { ask } from './dialog.js';
 import { problem } from './problem.js';
 import { button, el } from './ui.js';
 import { count, plural } from './words.js';
@@ -85,7 +85,7 @@ function start(run, name, owner) {
 const QUESTIONS = {
   cancel: (run, owner) => ask({
     title: 'Cancel this run?',
-    text: 'Running attempts are interrupted. The results so far are kept, and the run is not resumed.',
+    text: () => 'Running attempts are interrupted. The results so far are kept, and the run is not resumed.',
     yes: 'Cancel run', under: 'Cancelling…', no: 'Keep running', danger: true,
     act: () => act(run, 'cancel', owner, async () => {
       await post(`${runPath(run)}/cancel`);
@@ -94,56 +94,39 @@ const QUESTIONS = {
   }),
   delete: (run, owner) => ask({
     title: 'Delete this run?',
-    text: [el('p', null, el('code', null, run)), el('p', null, 'Its results, logs and files are deleted permanently.')],
+    text: () => [el('p', null, el('code', null, run)), el('p', null, 'Its results, logs and files are deleted permanently.')],
     yes: 'Delete run', under: 'Deleting…', danger: true,
     act: async () => {
       await post(runPath(run), {}, 'DELETE');
       owner.gone();
     },
   }),
-  rescore: (run, owner) => rescore(run, owner),
-  label: (run, owner) => labels(run, owner),
+  rescore,
+  label: labels,
 };
 
 /** Shows the result of a dry run before outputs are judged again. @param {string} run @param {Owner} owner */
 function rescore(run, owner) {
   const path = `${runPath(run)}/rescore`;
   let preview = /** @type {any} */ ({});
-  let [isBusy, error] = [false, /** @type {any} */ (null)];
-  /** @type {() => void} */
-  let draw = () => {};
-  const failed = (/** @type {any} */ caught) => {
-    [isBusy, error] = [false, caught];
-    draw();
-  };
-  openDialog('Re-evaluate the stored outputs', (close, redraw) => {
-    draw = redraw;
-    const go = () => {
-      isBusy = true;
-      redraw();
-      act(run, 'rescore', owner, async () => {
-        await post(path);
-        return el('p', { class: 'note' }, `Re-evaluation of ${plural(preview.judged, 'output')} started.`);
-      }).then(close, failed);
-    };
-    const { judged, changed, outcomes = [], graders = {} } = preview;
-    const words = judged === 0 ? 'The expectations and graders are the same: nothing would change.'
-      : judged && `${plural(judged, 'output')} would be judged again, without calls of providers. `
-        + `${plural(changed, 'outcome')} would change.`;
-    const lines = outcomes.map((/** @type {any} */ { trials, before, after }) =>
-      el('li', null, `${count(trials)} × ${before} → ${after}`));
-    const calls = Object.entries(graders).map(([name, calls]) =>
-      el('li', null, `${plural(calls, 'call')} of the grader ${name}`));
-    return [el('p', null, 'Expectations and graders of the current scenario file decide.'),
-      el('p', null, words ?? (error ? '' : 'Checking…')), el('ul', null, lines, calls), error && problem(error),
-      el('p', { class: 'buttons' },
-        judged > 0 && button(isBusy ? 'Re-evaluating…' : 'Re-evaluate', go, { class: 'primary', disabled: isBusy }),
-        button('Close', close))];
+  let words = 'Checking…';
+  ask({
+    title: 'Re-evaluate the stored outputs', yes: 'Re-evaluate', under: 'Re-evaluating…', no: 'Close',
+    load: async () => {
+      preview = await post(path, { dry_run: true }).finally(() => { words = ''; });
+      words = preview.judged === 0 ? 'The expectations and graders are the same: nothing would change.'
+        : `${plural(preview.judged, 'output')} would be judged again, without calls of providers. `
+          + `${plural(preview.changed, 'outcome')} would change.`;
+      return preview.judged > 0;
+    },
+    text: () => [el('p', null, 'Expectations and graders of the current scenario file decide.'), el('p', null, words), el('ul', null,
+      (preview.outcomes ?? []).map((/** @type {any} */ { trials, before, after }) => el('li', null, `${count(trials)} × ${before} → ${after}`)),
+      Object.entries(preview.graders ?? {}).map(([name, calls]) => el('li', null, `${plural(calls, 'call')} of the grader ${name}`)))],
+    act: () => act(run, 'rescore', owner, async () => {
+      await post(path);
+      return el('p', { class: 'note' }, `Re-evaluation of ${plural(preview.judged, 'output')} started.`);
+    }),
   });
-  post(path, { dry_run: true }).then((document) => {
-    preview = document;
-    draw();
-  }, failed);
 }
 
 /** Edits labels as lines of `key=value`. @param {string} run @param {Owner} owner */
@@ -152,7 +135,7 @@ async function labels(run, owner) {
   let text = Object.entries(old).map(([key, value]) => `${key}=${value}`).join('\n');
   ask({
     title: 'Labels',
-    text: el('label', null, 'One label a line, such as ', el('code', null, 'commit=1f2e3d4'),
+    text: () => el('label', null, 'One label a line, such as ', el('code', null, 'commit=1f2e3d4'),
       el('textarea', { rows: 6, value: text, oninput: (/** @type {any} */ event) => { text = event.target.value; } })),
     yes: 'Save', under: 'Saving…',
     act: () => act(run, 'label', owner, async () => {
