@@ -418,6 +418,11 @@ pub fn read_head(line: &[u8]) -> Result<RowHead, BadLine> {
     read_checked(line, |head: &RowHead| head.v)
 }
 
+/// Returns the trial at the start of a line. `None` if the line is not as [`Row`] writes it.
+pub fn leading_trial(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(br#"{"v":4,"trial":""#)?.split(|byte| *byte == b'"').next()
+}
+
 /// Reads a line with the right checksum and version.
 fn read_checked<'a, T: Deserialize<'a>>(
     line: &'a [u8],

@@ -16,7 +16,7 @@ pub use self::grade::{Judgement, StandingGrade, check_grade, check_judgement};
 pub(crate) use self::line::TAIL_BYTES;
 pub use self::line::{
     BadLine, Row, RowHead, RowRef, Tail, VERSION, close_line, duration, has_right_checksum,
-    read_head, read_line, reclose_line,
+    leading_trial, read_head, read_line, reclose_line,
 };
 pub use self::panic::{BACKTRACE, STDERR_FOLLOWS, one_line, panic};
 pub use self::parts::{

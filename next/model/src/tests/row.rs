@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{MAX_DEPTH, Raw, Row, RowRef, Tail, check_row, is_deep, is_file_name, read_line};
+use super::{
+    MAX_DEPTH, Raw, Row, RowRef, Tail, check_row, is_deep, is_file_name, leading_trial, read_line,
+};
 use crate::{
     Fingerprint, Limits, Micros, Outcome, TaskId, Time, TrialId,
     outcome::Verdict,
@@ -76,6 +78,8 @@ fn a_row_has_its_golden_bytes() {
     assert!(text.len() < 500, "{}", text.len());
     let read = read_line(&line).unwrap();
     assert_eq!(read.trial, trial());
+    assert_eq!(leading_trial(&line), Some(trial().to_string().as_bytes()));
+    assert_eq!(leading_trial(text.replacen("{", "{ ", 1).as_bytes()), None);
     assert_eq!((read.seq, read.session, read.r#final), (Some(4), Some(1), Some(true)));
     assert_eq!(read.output.unwrap().get(), r#"{"value":26.097590073968025}"#);
 }

@@ -211,19 +211,34 @@ impl RunDir {
         Ok(line)
     }
 
-    /// Calls `each` for the lines at these positions from [`Self::rows`]: offset and length in bytes.
+    /// Calls `each` for the lines at these positions from [`Self::rows`]: offset and length in bytes. Reads neighbours together.
     pub fn rows_at(
         &self,
         places: impl Iterator<Item = (u64, usize)>,
         each: &mut dyn FnMut(&[u8]),
     ) -> Result<(), RecordError> {
+        /// Bytes that are read at once, of more than one line.
+        const BLOCK: u64 = 256 << 10;
+        /// A call takes longer than copying this many bytes between two lines.
+        const GAP: u64 = 2 << 10;
         let rows = self.open_rows()?;
-        let mut line = Vec::new();
-        for (at, bytes) in places {
-            line.resize(bytes, 0);
-            let read = rows.read_exact_at(&mut line, at);
+        let mut places = places.peekable();
+        let (mut block, mut lines) = (Vec::new(), Vec::new());
+        while let Some((start, bytes)) = places.next() {
+            let mut end = start + bytes as u64;
+            lines.push(0..bytes);
+            let is_near = |end: u64, (at, bytes): &(u64, usize)| {
+                (end..=end + GAP).contains(at) && at + *bytes as u64 - start <= BLOCK
+            };
+            while let Some((at, bytes)) = places.next_if(|place| is_near(end, place)) {
+                let first = (at - start) as usize;
+                lines.push(first..first + bytes);
+                end = at + bytes as u64;
+            }
+            block.resize((end - start) as usize, 0);
+            let read = rows.read_exact_at(&mut block, start);
             read.map_err(|source| self.dir.error("read", ROWS, source))?;
-            each(&line);
+            lines.drain(..).for_each(|line| each(&block[line]));
         }
         Ok(())
     }

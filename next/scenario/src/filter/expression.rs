@@ -194,6 +194,12 @@ impl Filter {
         needs
     }
 
+    /// Returns an expression that each line of a matching row matches. `None` if all lines have to be parsed.
+    pub fn line_pattern(&self) -> Option<regex::bytes::Regex> {
+        let texts: Vec<_> = self.root.texts()?.iter().map(|text| regex::escape(text)).collect();
+        regex::bytes::Regex::new(&format!("(?i-u:{})", texts.join("|"))).ok()
+    }
+
     /// Returns whether ids or tests are needed, and not only outcomes and durations.
     pub fn needs_ids(&self) -> bool {
         let mut needs = false;
@@ -266,6 +272,25 @@ impl Expression {
             Self::Not(part) => part.each(each),
             Self::Is(condition, at) => each(condition, at),
         }
+    }
+
+    /// Returns texts of which a matching row has at least one, as it is in JSON. `None` if it may have none.
+    fn texts(&self) -> Option<Vec<&str>> {
+        // Other letters can be written in several ways.
+        let is_plain = |text: &&str| {
+            text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
+        };
+        let texts = match self {
+            Self::All(parts) => return parts.iter().find_map(Self::texts),
+            Self::Any(parts) => {
+                let all: Option<Vec<_>> = parts.iter().map(Self::texts).collect();
+                return all.map(|all| all.concat());
+            }
+            Self::Is(Condition::Word(word), _) => vec![word.as_str()],
+            Self::Is(Condition::Output(texts), _) => texts.iter().map(String::as_str).collect(),
+            Self::Is(..) | Self::Not(_) => return None,
+        };
+        texts.iter().all(is_plain).then_some(texts)
     }
 
     fn shift(&mut self, by: usize) {

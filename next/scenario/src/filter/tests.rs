@@ -325,3 +325,25 @@ fn joined_filters_all_match() {
     assert!(joined.text().contains("& (in(new, y)) &"), "{}", joined.text());
     Filter::parse(joined.text()).unwrap();
 }
+
+#[test]
+fn line_patterns_have_the_texts_that_rows_need() {
+    for (text, pattern) in [
+        ("x.y", Some(r"x\.y")),
+        ("output(A, b)", Some("a|b")),
+        ("km | output(x)", Some("km|x")),
+        ("outcome(failed) & km & x", Some("km")),
+        ("km | outcome(failed)", None),
+        ("!km", None),
+        ("log(km)", None),
+        ("error(km)", None),
+        ("output(é)", None),
+        (r#"output("a\"")"#, None),
+    ] {
+        let found = Filter::parse(text).unwrap().line_pattern();
+        let pattern = pattern.map(|pattern| format!("(?i-u:{pattern})"));
+        assert_eq!(found.as_ref().map(|found| found.as_str()), pattern.as_deref(), "{text}");
+    }
+    let pattern = Filter::with_text("Red").unwrap().line_pattern().unwrap();
+    assert!(pattern.is_match(b"{\"output\":\"BORED\"}") && !pattern.is_match(b"{}"));
+}
