@@ -83,7 +83,9 @@ impl Access {
         let secret = request.uri.query()?.strip_prefix(LOGIN)?.strip_prefix('=')?;
         let (secret, rest) = secret.split_once('&').unwrap_or((secret, ""));
         let mark = if rest.is_empty() { "" } else { "?" };
-        let address = format!("{}{mark}{rest}", request.uri.path());
+        // A browser takes two slashes at the start for the name of another server.
+        let path = request.uri.path().trim_start_matches(['/', '\\']);
+        let address = format!("/{path}{mark}{rest}");
         // At another name, other programs of the machine would get the cookie.
         let is_login = request.method == Method::GET
             && matches!(self.host(request), Ok(HostName::Login | HostName::Allowed));
@@ -100,7 +102,8 @@ impl Access {
         let (headers, path) = (&request.headers, request.uri.path());
         let bytes: usize =
             headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        if bytes + path.len() > MAX_HEADERS {
+        let target = request.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        if bytes + target > MAX_HEADERS {
             return Err(too_large_headers());
         }
         let host = self.host(request)?;

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use hyper::body::Frame;
 use tokio::sync::mpsc;
 
-/// Pieces that wait for a slow reader.
-const MAX_WAITING: usize = 4;
+/// Pieces that wait for a slow reader. One, because a piece with a long row has 1 MiB, and hundreds of readers may be slow.
+const MAX_WAITING: usize = 1;
 
 /// Writes the pieces of a body, each of at most 64 KiB. An error ends the connection, so that no client takes a part for the whole.
 pub(crate) type Pieces = mpsc::Sender<io::Result<Bytes>>;

@@ -1,6 +1,7 @@
 //! [`BoundServer`]: a server that has its address, and its start.
 
 use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::guard::Guard;
@@ -24,14 +25,9 @@ impl BoundServer {
     /// The results root, the token's file or the address cannot be used.
     pub fn bind(settings: ServeSettings) -> Result<Self, ServeError> {
         if let Listen::Address(address) = &settings.listen
-            && !address.ip().is_loopback()
             && settings.hosts.is_empty()
         {
-            return Err(ServeError(format!(
-                "other machines could reach `{address}`\n\
-                 add `--allow-host NAME` with the name by which they may reach it, and read \
-                 `runner help serve`"
-            )));
+            check_address(*address)?;
         }
         let token =
             settings.token_file.as_deref().map_or_else(|| Ok(Token::random()), Token::of_file)?;
@@ -68,4 +64,23 @@ impl BoundServer {
         let serving = self.listener.serve(Guard::new(self.server));
         runtime.and_then(|runtime| runtime.block_on(serving)).map_err(failed)
     }
+}
+
+/// Checks the address of a server without other names than those below `localhost`.
+fn check_address(address: SocketAddr) -> Result<(), ServeError> {
+    let (ip, port) = (address.ip(), address.port());
+    if !ip.is_loopback() {
+        return Err(ServeError(format!(
+            "other machines could reach `{address}`\n\
+             add `--allow-host NAME` with the name by which they may reach it, and read \
+             `runner help serve`"
+        )));
+    }
+    if ![IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].contains(&ip) {
+        return Err(ServeError(format!(
+            "browsers do not find `{address}` by the name at which they log in\n\
+             use `--listen 127.0.0.1:{port}`"
+        )));
+    }
+    Ok(())
 }

@@ -1,14 +1,16 @@
 //! [`Listener`]: the address or socket file of a server, and the loop that accepts connections.
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::{fs, io, sync::Arc, time::Duration};
 
 use runner_model::visible::{shown_path, visible};
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::connections::Connections;
@@ -18,24 +20,21 @@ use crate::settings::{Listen, ServeError};
 
 /// Wait after a connection that could not be accepted, because the process has too many files or too little memory.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Free ports that are tried until one is free at both addresses of `localhost`.
+const PORT_TRIES: usize = 100;
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 pub(crate) enum Listener {
-    Address(TcpListener),
+    /// At least one.
+    Addresses(Vec<TcpListener>),
     File(UnixListener),
 }
 
 impl Listener {
     pub fn bind(listen: &Listen) -> Result<Self, ServeError> {
         match listen {
-            Listen::Address(address) => {
-                let bound = TcpListener::bind(address).and_then(|listener| {
-                    listener.set_nonblocking(true)?;
-                    Ok(Self::Address(listener))
-                });
-                bound.map_err(|error| ServeError(address_problem(*address, &error)))
-            }
+            Listen::Address(address) => bind_addresses(*address).map(Self::Addresses),
             Listen::File(path) => {
                 let bound = bind_file(path).and_then(|listener| {
                     listener.set_nonblocking(true)?;
@@ -51,7 +50,7 @@ impl Listener {
     /// Returns the port. `None` for a socket file.
     pub fn port(&self) -> Option<u16> {
         match self {
-            Self::Address(listener) => listener.local_addr().ok().map(|address| address.port()),
+            Self::Addresses(listeners) => Some(listeners[0].local_addr().ok()?.port()),
             Self::File(_) => None,
         }
     }
@@ -60,14 +59,21 @@ impl Listener {
     pub async fn serve(self, guard: Guard) -> io::Result<Infallible> {
         let (guard, connections) = (Arc::new(guard), Arc::new(Connections::default()));
         match self {
-            Self::Address(listener) => {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                for number in 0.. {
-                    match listener.accept().await {
-                        Ok((stream, _)) => take(stream, number, &guard, &connections),
-                        Err(_) => sleep(PAUSE).await,
-                    }
+            Self::Addresses(listeners) => {
+                let (mut tasks, count) = (JoinSet::new(), listeners.len());
+                for (listener, place) in listeners.into_iter().zip(0..) {
+                    let listener = tokio::net::TcpListener::from_std(listener)?;
+                    let (guard, connections) = (Arc::clone(&guard), Arc::clone(&connections));
+                    tasks.spawn(async move {
+                        for number in (place..).step_by(count) {
+                            match listener.accept().await {
+                                Ok((stream, _)) => take(stream, number, &guard, &connections),
+                                Err(_) => sleep(PAUSE).await,
+                            }
+                        }
+                    });
                 }
+                tasks.join_next().await;
             }
             Self::File(listener) => {
                 let listener = tokio::net::UnixListener::from_std(listener)?;
@@ -108,6 +114,44 @@ where
             let _ = timeout(PAUSE, stream.write_all(TOO_MANY)).await;
         }));
     }
+}
+
+/// Binds an address, and with one address of `localhost` also the other one. Browsers try both for the name at which they log in,
+/// so another user's program there would get links and cookies.
+fn bind_addresses(address: SocketAddr) -> Result<Vec<TcpListener>, ServeError> {
+    let other: Option<IpAddr> = match address.ip() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST | Ipv4Addr::UNSPECIFIED) => Some(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V6(Ipv6Addr::LOCALHOST) => Some(Ipv4Addr::LOCALHOST.into()),
+        _ => None,
+    };
+    let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
+    loop {
+        let problem = |address| move |error| ServeError(address_problem(address, &error));
+        let first = bind_address(address).map_err(problem(address))?;
+        let Some(other) = other else { return Ok(vec![first]) };
+        let port = first.local_addr().map_err(problem(address))?.port();
+        let other = SocketAddr::new(other, port);
+        tries -= 1;
+        match bind_address(other) {
+            Ok(second) => return Ok(vec![first, second]),
+            // This machine has no such address, so no program can be there.
+            Err(error) if is_missing(&error) => return Ok(vec![first]),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            Err(error) => return Err(problem(other)(error)),
+        }
+    }
+}
+
+fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Returns whether this machine does not have an address, or not its whole family.
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
 }
 
 fn address_problem(address: SocketAddr, error: &io::Error) -> String {

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::unix::fs::{PermissionsExt as _, symlink},
     os::unix::net::UnixStream,
     path::Path,
@@ -209,6 +209,39 @@ fn cookies_are_useless_without_their_browser() {
 }
 
 #[test]
+fn links_lead_to_no_other_server() {
+    let site = Site::start(&Runner::new(&[]), &[]);
+    for path in ["//evil.example/", "/\\evil.example/", "/\\/evil.example/"] {
+        let answer = site.send("GET", &format!("{path}?login=x&page=2"), &[], "").expect(303);
+        assert_eq!(answer.header("location"), Some("/evil.example/?page=2"), "{path}");
+    }
+}
+
+#[test]
+fn both_addresses_of_localhost_are_the_servers() {
+    // A machine may lack the other address.
+    let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
+    let port = listener.local_addr().unwrap().port();
+    let runner = Runner::new(&[]);
+    let refused = |address: &str, other: &str| {
+        let ran = runner.run(&["serve", "--listen", address]).expect(2);
+        ran.says(&[other, "a program listens there already"]);
+    };
+    refused(&format!("127.0.0.1:{port}"), &format!("`[::1]:{port}`"));
+    drop(listener);
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let args = ["serve", "--listen", address, "--token-file", "token"];
+        let site = Site::started(&runner, runner.started(&args));
+        for address in ["127.0.0.1", "::1"] {
+            let mut stream = TcpStream::connect((address, site.port)).unwrap();
+            let request = site.request("GET", "/api/v1/runs", &[&bearer(&site.token)], "");
+            stream.write_all(request.as_bytes()).unwrap();
+            Answer::read(&mut stream).expect(200);
+        }
+    }
+}
+
+#[test]
 fn logins_end_with_their_server() {
     let runner = Runner::new(&[]);
     let site = Site::start(&runner, &[]);
@@ -368,6 +401,7 @@ fn addresses_that_cannot_be_used_are_explained() {
     );
     refused("0.0.0.0:0", &["other machines", "--allow-host NAME"]);
     refused("203.0.113.1:7878", &["other machines", "--allow-host NAME"]);
+    refused("127.0.0.2:7878", &["`127.0.0.2:7878`", "--listen 127.0.0.1:7878"]);
     refused("7878", &["an address with a port", "unix:PATH"]);
     refused("localhost:7878", &["an address with a port"]);
     let args = ["serve", "--listen", "203.0.113.1:7878", "--allow-host", "x"];
@@ -383,6 +417,8 @@ fn too_large_requests_are_refused() {
     for bytes in [33 << 10, 40 << 10, 50 << 10] {
         site.send("GET", "/api/v1/runs", &[&token, &header(bytes)], "").refuses(431, &["32 KiB"]);
     }
+    let query = format!("/api/v1/runs?q={}", "x".repeat(33 << 10));
+    site.send("GET", &query, &[&token], "").refuses(431, &["32 KiB"]);
     let large = " ".repeat((1 << 20) + 1);
     let path = "/api/v1/runs/x/stop";
     site.send("POST", path, &[&token, JSON], &large).refuses(413, &["1048576 bytes"]);
