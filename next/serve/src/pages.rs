@@ -1,4 +1,4 @@
-//! The files of the pages, as they are in `web`.
+//! The files of the pages, from the folder `web`.
 
 use std::sync::LazyLock;
 

@@ -38,8 +38,8 @@ export async function request(path, options) {
 }
 
 /**
- * Parses JSON. An integer that a JavaScript number cannot hold, such as a seed, becomes its text, and so does each number with the
- * key `value`, because it is a test's or a provider's.
+ * Parses JSON. An integer that a JavaScript number cannot hold, such as a seed, becomes its text. So does each number with the key
+ * `value`, because a test or a provider has chosen it.
  * @param {string} text @returns {any}
  */
 export function parse(text) {

@@ -1,5 +1,5 @@
 // @ts-check
-// A list of any length. Only the rows in sight are elements. Browsers cannot show elements that are higher than about nine
+// A list of any length, with elements for visible rows alone. Browsers cannot show elements that are higher than about nine
 // million pixels (Firefox gives them the height 0), so the scroll bar of longer lists is scaled; the wheel and the keys are not.
 
 import { el, render } from './ui.js';

@@ -76,7 +76,7 @@ export async function open({ place, address, kept }) {
         el('a', { class: 'chip', 'aria-current': keys.class === key ? 'true' : null, href: to({ class: keys.class === key ? '' : key }) }, el('span', { class: kind }, `${count(number)} ${text}`)))),
       measures(document.measures),
       el('h2', null, 'Tests'),
-      changes.length ? el('p', { class: 'quiet' }, plural(changes.length, 'test')) : el('p', { class: 'quiet' }, 'No tests in this list: those that pass in both runs are only counted.'),
+      changes.length ? el('p', { class: 'quiet' }, plural(changes.length, 'test')) : el('p', { class: 'quiet' }, 'No tests in this list. Tests that pass in both runs are only counted.'),
       el('div', { hidden: !changes.length }, rows.element),
     ];
   }

@@ -26,7 +26,7 @@ export function tail(path, redraw) {
   let error = null;
   const decoder = new TextDecoder();
 
-  /** Reads a piece, and whether there may be more. */
+  /** Reads a piece. Returns whether more may follow. */
   async function piece() {
     // From the last byte on: browsers log an error for an answer without bytes.
     const from = Math.max(0, bytes - 1);
@@ -38,9 +38,9 @@ export function tail(path, redraw) {
     if (!answer) return false;
     const data = await answer.arrayBuffer();
     // A server that sends the whole file has sent the first bytes again.
-    const news = data.slice(bytes - (answer.status === 206 ? from : 0));
-    bytes += news.byteLength;
-    const parts = (rest + decoder.decode(news, { stream: true })).split('\n');
+    const added = data.slice(bytes - (answer.status === 206 ? from : 0));
+    bytes += added.byteLength;
+    const parts = (rest + decoder.decode(added, { stream: true })).split('\n');
     rest = parts.pop() ?? '';
     append(parts);
     return data.byteLength === CHUNK;

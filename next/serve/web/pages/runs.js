@@ -164,7 +164,7 @@ export async function open({ place, address, kept, server }) {
       items.length || error ? null : el('p', { class: 'empty' }, empty),
       el('p', { class: 'quiet' }, total > 0 && `${plural(list.total ?? total, 'run')}${isFiltered ? ' match' : ''}`),
       ticked.size > 0 && el('div', { class: 'ticked', role: 'region', 'aria-label': 'Compare' },
-        ticked.size === 2 ? button('Compare', compare, { class: 'primary' }) : `${plural(ticked.size, 'run')} ticked; two are compared`,
+        ticked.size === 2 ? button('Compare', compare, { class: 'primary' }) : `${plural(ticked.size, 'run')} ticked. Tick two to compare them.`,
         button('Clear', () => { ticked.clear(); draw(); })));
     rows.draw();
   });

@@ -121,7 +121,7 @@ export async function open({ place, address, server }) {
       notices.map((/** @type {string} */ text) => el('p', { class: 'note incomplete' }, text)),
       missing.length > 0 && el('p', { class: 'note bad' }, `Secrets without a value in the environment of the server: ${missing.join(', ')}.`),
       el('p', null, 'Providers and graders: ', providers.map((/** @type {any} */ one) => one.name).join(', ')),
-      plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : el('p', null, 'No provider is granted anything.'),
+      plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : el('p', null, 'No provider has grants.'),
       receivers.length > 0 && el('p', null, 'Notified at the end: ', receivers.map((/** @type {any} */ one) => one.to).join(', ')),
       el('details', null, el('summary', null, 'First trials'), el('ul', { class: 'names' }, plan.trials.map((/** @type {string} */ one) => el('li', null, one)))),
       el('p', { class: 'quiet' }, 'The same in a terminal:'), copyable(plan.command),
