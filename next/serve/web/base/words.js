@@ -138,7 +138,7 @@ const REASONS = {
   plugin: ['A plugin could not be used.', 'Repair the plugin or its configuration, then resume.'],
   setup: ['Something that the run needs is missing.', 'See the log, then resume.'],
   machine: ['The machine ran out of memory, open files or threads.', 'Free some, then resume.'],
-  internal: ['A bug in the runner.', 'Please report it. Resume runs the remaining trials.'],
+  internal: ['A bug of the runner.', 'Please report it. Resume runs the remaining trials.'],
   interrupted: ['Interrupted by a signal.', ''],
   stopped: ['Stopped.', ''],
   timeout: ['The time limit of the run was reached.', 'Resume gives the remaining trials the same time again.'],
