@@ -35,7 +35,7 @@ pub use settings::{Gate, GateCondition, GateResult, GateRule, GateScope, MAX_WEI
 pub use settings::{MAX_SHARDS, SessionOverrides, SessionSettings, SetVars, Shard};
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};
 use text::enum_text;
-pub use text::{Text, json, media_type, template, units, visible, without_mark};
+pub use text::{Text, json, media_type, recent_output, template, units, visible, without_mark};
 pub use time::{Micros, RunClock, RunTime, Time, show_time, use_local_zone};
 
 /// Maps trials to indexes in the plan. The suite implements it, so that a fold over rows need not know the suite.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runner_model::log::RecentOutput;
+use runner_model::recent_output::RecentOutput;
 use runner_model::row::{Actor, duration};
 use runner_model::units::{plural, show_duration};
 use runner_model::visible::{cut, quoted, visible_line};

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use runner_model::log::{LogRecord, MAX_RECENT, RecentOutput};
-
-use crate::store::stdio::push_last;
+use runner_model::log::LogRecord;
+use runner_model::recent_output::{MAX_RECENT, RecentOutput};
 
 /// The current activity of a slot's guest. Clones share it. A slot serves one call after the other.
 #[derive(Clone, Debug, Default)]
@@ -128,9 +127,18 @@ impl Drop for OpenRequest {
     }
 }
 
+/// Appends bytes, and drops all but the last `limit`. Returns the number of dropped bytes.
+pub(crate) fn push_last(tail: &mut VecDeque<u8>, bytes: &[u8], limit: usize) -> usize {
+    let last = &bytes[bytes.len().saturating_sub(limit)..];
+    let overflow = (tail.len() + last.len()).saturating_sub(limit);
+    tail.drain(..overflow);
+    tail.extend(last);
+    bytes.len() - last.len() + overflow
+}
+
 #[cfg(test)]
 mod tests {
-    use runner_model::log::MAX_RECENT;
+    use runner_model::recent_output::MAX_RECENT;
 
     use super::Activity;
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use runner_model::protocol::{Doing, FromWorker, SlotWord, Task, TaskKind};
-use runner_model::{Digest, GuestPhase, TaskId, log::MOST_SHOWN};
+use runner_model::{Digest, GuestPhase, TaskId, recent_output::MOST_SHOWN};
 use runner_sandbox::{Activity, Interrupt, cut};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;

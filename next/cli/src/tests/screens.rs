@@ -400,6 +400,7 @@ fn dry_runs_list_grants_and_missing_ones() {
             provider(Grants::default(), &[]),
         ],
         missing_secrets: ["API_KEY".to_owned()].into(),
+        notify: Default::default(),
         notices: Vec::new(),
     };
     let text = grants::preview(&preview).join("\n");

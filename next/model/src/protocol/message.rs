@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::prepare::{Prepare, Ready};
-use crate::{Digest, GuestPhase, HostFault, Micros, TaskId, TrialId, log::RecentOutput};
+use crate::{Digest, GuestPhase, HostFault, Micros, TaskId, TrialId, recent_output::RecentOutput};
 
 /// A message of a supervisor to a worker.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Digest, GuestPhase, HostFault, Micros, TaskId, TrialId,
-    log::RecentOutput,
+    recent_output::RecentOutput,
     prepare::{Prepare, Ready, SecretValues},
 };
 

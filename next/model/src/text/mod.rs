@@ -3,6 +3,7 @@
 pub(crate) mod enum_text;
 pub mod json;
 mod media_type;
+pub mod recent_output;
 pub mod template;
 pub mod units;
 pub mod visible;

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 
 use runner_model::{Counts, GuestPhase, Reason, StopSignal, Time, TrialId};
-use runner_model::{log::RecentOutput, status::Stage};
+use runner_model::{recent_output::RecentOutput, status::Stage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use runner_model::TrialId;
-use runner_model::log::{Level, MAX_RECENT, RecentOutput};
+use runner_model::log::Level;
+use runner_model::recent_output::{MAX_RECENT, RecentOutput};
 use runner_record::{InFlight, Live};
 
 use super::entries::{JsonRecord, LogEntry, hash};

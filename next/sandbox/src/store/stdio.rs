@@ -13,7 +13,7 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::Activity;
+use crate::activity::{Activity, push_last};
 use crate::redact::{Redactor, Stream};
 
 /// Bytes of one write.
@@ -197,15 +197,6 @@ impl Captured {
         self.head.extend_from_slice(head);
         self.dropped += push_last(&mut self.tail, rest, self.tail_limit) as u64;
     }
-}
-
-/// Appends bytes, and drops all but the last `limit`. Returns the number of dropped bytes.
-pub(crate) fn push_last(tail: &mut VecDeque<u8>, bytes: &[u8], limit: usize) -> usize {
-    let last = &bytes[bytes.len().saturating_sub(limit)..];
-    let overflow = (tail.len() + last.len()).saturating_sub(limit);
-    tail.drain(..overflow);
-    tail.extend(last);
-    bytes.len() - last.len() + overflow
 }
 
 impl IsTerminal for Capture {

@@ -16,7 +16,7 @@ use std::{
 
 use runner_model::{
     Digest, ErrorClass, GuestPhase, HostFault, TaskId,
-    log::RecentOutput,
+    recent_output::RecentOutput,
     prepare::{Described, Prepare, Problem, Ready, RefusedPart},
     protocol::{Doing, FromWorker, MAX_PIECE, ReportHead, SlotWord, Task, ToWorker},
     row::VERSION,
