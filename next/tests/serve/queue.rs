@@ -277,6 +277,10 @@ fn hostile_files_in_the_queue_start_nothing() {
         work(&runner).expect(0);
         assert!(runner.runs().is_empty());
         runner.run(&["queue", "remove", &id]).expect(2).says(&["belongs to", "65534"]);
+        // The greatest place of another user's request leaves room for others.
+        edit(&runner, &id, |request| request["place"] = json!(u64::MAX));
+        let own = add(&runner, &["exec", "other.toml"]);
+        assert_eq!(column(&runner, "request"), [own, id]);
     }
 }
 
@@ -361,6 +365,53 @@ fn preempting_request_pauses_a_lower_run() {
 }
 
 #[test]
+fn pause_of_a_person_outlasts_that_of_the_queue() {
+    let runner = with_scenarios();
+    let long = runner.run(&["exec", "long.toml", "--detach"]).expect(0).stdout;
+    let id = add(&runner, &["exec", "short.toml", "--priority", "3", "--preempt"]);
+    work_with(&runner, "queue-move:kill");
+    runner.run(&["pause", long.trim_end()]).expect(0).says(&["already paused"]);
+    runner.run(&["queue", "remove", &id]).expect(0);
+    work(&runner).expect(0);
+    runner.run(&["unpause", long.trim_end()]).expect(0).says(&["continued"]);
+    runner.run(&["stop", long.trim_end()]).expect(0);
+}
+
+#[test]
+fn request_of_an_active_run_lets_others_pass() {
+    let runner = with_scenarios();
+    let run = stopped_run(&runner);
+    runner.write("results/runner.toml", "max_active_runs = 2\n");
+    let waiting = add(&runner, &["resume", &run]);
+    runner.run(&["resume", &run, "--detach"]).expect(0);
+    add(&runner, &["exec", "short.toml"]);
+    work(&runner).expect(0).says(&["started", "short.toml"]);
+    assert_eq!(column(&runner, "request"), [waiting]);
+    runner.run(&["stop", &run]).expect(0);
+}
+
+#[test]
+fn retention_keeps_runs_that_wait() {
+    let runner = with_scenarios();
+    let run = stopped_run(&runner);
+    let id = add(&runner, &["resume", &run]);
+    let prune = ["prune", "--keep-last", "0", "--yes"];
+    let remove = format!("runner queue remove {id}");
+    runner.run(&prune).expect(0).says(&["waits in the queue", &remove]);
+    assert_eq!(runner.only_run().id(), run);
+    runner.run(&["queue", "remove", &id]).expect(0);
+    runner.run(&prune).expect(0);
+    assert!(runner.runs().is_empty());
+}
+
+/// Creates an incomplete run. Returns its id.
+fn stopped_run(runner: &Runner) -> String {
+    let run = runner.run(&["exec", "long.toml", "--detach"]).expect(0).stdout.trim().to_owned();
+    runner.run(&["stop", &run]).expect(0);
+    run
+}
+
+#[test]
 fn pause_ends_with_a_request_that_is_removed() {
     let runner = with_scenarios();
     let long = runner.run(&["exec", "long.toml", "--detach"]).expect(0).stdout;
@@ -399,6 +450,8 @@ fn poller_ends_runs_whose_process_died() {
     wait_until("it is gone", || !Process(pid).is_alive());
     let poller = runner.started(&["queue", "work"]);
     wait_until("its end is written", || run.ending()[..2] == ["incomplete", "crashed"]);
-    wait_for("it is printed", || poller.shown().contains("became incomplete (crashed)").then_some(()));
+    wait_for("it is printed", || {
+        poller.shown().contains("became incomplete (crashed)").then_some(())
+    });
     poller.kill();
 }

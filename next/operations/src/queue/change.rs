@@ -113,13 +113,13 @@ fn make_room(
         .filter(|one| one.state == QueueState::Waiting && one.foreign.is_none())
         .filter(|one| {
             let is_met = one.place == place;
-            place += u64::from(is_met);
+            place = place.saturating_add(u64::from(is_met));
             is_met
         })
         .cloned()
         .collect();
     for mut one in met.into_iter().rev() {
-        one.place += 1;
+        one.place = one.place.saturating_add(1);
         queue.write(&one)?;
     }
     Ok(())

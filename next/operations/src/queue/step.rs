@@ -78,10 +78,17 @@ pub fn step(root: &ResultsRoot) -> Result<Step, QueueError> {
     let queue = root.lock_queue()?;
     continue_preempted(root, &queue)?;
     let requests = queue.read()?.requests;
-    let Some(first) = requests.iter().find(|request| may_start(request)) else {
+    let active = root.active_runs()?;
+    // A request whose run is active already lets the others pass.
+    let is_free = |request: &&QueuedRequest| {
+        let mut runs = active.iter().map(|run| &run.manifest);
+        !runs.any(|run| request.continues(&run.id, run.group.as_ref()))
+    };
+    let mut waiting = requests.iter().filter(|request| may_start(request));
+    let Some(first) = waiting.clone().find(is_free).or_else(|| waiting.next()) else {
         return Ok(Step::Idle);
     };
-    if let Some(busy) = busy(root, &queue, first)? {
+    if let Some(busy) = busy(root, &queue, first, active)? {
         return Ok(busy);
     }
     let taken = queue.take(first.clone())?;
@@ -106,7 +113,7 @@ pub fn start(root: &ResultsRoot, mut request: QueuedRequest) -> Result<Step, Que
     }
     continue_preempted(root, &queue)?;
     check_run(&queue, &request)?;
-    if let Some(busy) = busy(root, &queue, &request)? {
+    if let Some(busy) = busy(root, &queue, &request, root.active_runs()?)? {
         return Ok(busy);
     }
     queue.add(&mut request)?;
@@ -124,13 +131,13 @@ fn busy(
     root: &ResultsRoot,
     queue: &LockedQueue,
     request: &QueuedRequest,
+    mut active: Vec<ActiveRun>,
 ) -> Result<Option<Step>, QueueError> {
     let max = Settings::read(root).map_err(QueueError::Settings)?.keys.max_active_runs;
     let requests = queue.read()?.requests;
     let is_starting = |other: &&QueuedRequest| other.state == QueueState::Starting;
     let starting = requests.iter().filter(is_starting).count() as u32;
     let preemptions = queue.preemptions()?;
-    let mut active = root.active_runs()?;
     active.retain(|run| !is_preempted(run, &preemptions));
     let over = (active.len() as u32 + starting + 1).saturating_sub(max);
     if over == 0 || request.preempts && preempt(root, queue, request, &active, over)? {

@@ -17,7 +17,9 @@ use crate::disk::lock::{self, LOCK, Lock};
 use crate::disk::owner::{foreign, is_trusted};
 use crate::root::{command::command, find::has_bytes};
 use crate::run::folder::parse_id;
-use crate::{Holder, Owned, Pin, RecordError, ResultsRoot, RunDir, RunHead};
+use crate::{
+    Holder, Owned, Pin, QueueState, QueuedRequest, RecordError, ResultsRoot, RunDir, RunHead,
+};
 
 /// Longest time for creating a run.
 const CREATION: Duration = Duration::from_secs(3600);
@@ -107,8 +109,13 @@ impl ResultsRoot {
         });
         let found = self.runs()?;
         let named = self.named(policy)?;
+        let queue = self.queue()?.requests;
         for head in select_runs(root, policy, &found.runs, &named, now).into_iter().rev() {
             let is_named = named.contains(&head.id);
+            if let Some(why) = self.waits(&queue, head) {
+                done.kept.push(Kept { run: head.id.clone(), is_held: false, is_named, why });
+                continue;
+            }
             // Another prune may have deleted the run.
             let Some(run) = self.open_run(&head.id)? else {
                 continue;
@@ -160,6 +167,17 @@ impl ResultsRoot {
             self.listed()?;
         }
         Ok(done)
+    }
+
+    /// Returns the reason why a run stays that a request of this user is going to continue.
+    fn waits(&self, queue: &[QueuedRequest], run: &RunHead) -> Option<String> {
+        let id = &run.id;
+        let request = queue.iter().find(|request| {
+            let is_valid = request.state != QueueState::Refused && request.foreign.is_none();
+            is_valid && request.continues(id, run.group.as_ref())
+        })?;
+        let remove = self.command(&["queue", "remove", &request.id]);
+        Some(format!("run {id} waits in the queue; to remove its request: {remove}"))
     }
 
     /// Returns the ids of the runs that the policy names.

@@ -22,7 +22,8 @@ use crate::disk::lock::{self, Held, retry_for, try_lock};
 use crate::disk::owner::{foreign, user};
 use crate::run::{folder::plain, manifest};
 use crate::{
-    Holder, Manifest, RecordError, RequestMark, ResultsRoot, RunDir, SessionEntry, new_id, now,
+    GroupPlace, Holder, Manifest, RecordError, RequestMark, ResultsRoot, RunDir, SessionEntry,
+    new_id, now,
 };
 
 const TAKEN: &str = "taken";
@@ -140,6 +141,12 @@ impl QueuedRequest {
         RequestMark { id: self.id.clone(), priority: self.priority }
     }
 
+    /// Returns whether the request continues this run, or the group of which it is a part.
+    pub fn continues(&self, run: &str, group: Option<&GroupPlace>) -> bool {
+        let is_meant = |id: &String| id == run || group.is_some_and(|group| group.id == *id);
+        self.run.as_ref().is_some_and(is_meant)
+    }
+
     fn order(&self) -> impl Ord + use<> {
         (self.state, Reverse(self.priority), self.place, self.id.clone())
     }
@@ -199,6 +206,14 @@ impl ResultsRoot {
         let queue = LockedQueue { root: self.clone(), dir, taken, preempted, _lock: lock };
         queue.recover()?;
         Ok(queue)
+    }
+
+    /// Forgets that a run was paused for a request. It stays paused when the run of the request ends.
+    pub(crate) fn forget_preemption(&self, run: &str) {
+        let queue = self.dir().and_then(|root| root.dir(QUEUE).ok());
+        if let Some(preempted) = queue.and_then(|queue| queue.dir(PREEMPTED).ok()) {
+            let _ = preempted.remove(&file_name(run));
+        }
     }
 
     /// Returns the runs that processes work on, one for each process.
@@ -315,9 +330,11 @@ impl LockedQueue {
             let problem = "use up to 64 letters, digits, `.`, `_` and `-` for the id of a request";
             return Err(self.dir.refuse(".", problem));
         }
-        let others = self.read()?.requests;
-        let last = others.iter().map(|other| other.place + 1).max().unwrap_or(0);
-        request.place = last.max(u64::try_from(request.at.as_millis()).unwrap_or(0));
+        let others = self.read()?.requests.into_iter();
+        // Another user may have chosen the greatest place, after which there is no other.
+        let own = others.filter(|other| other.foreign.is_none());
+        let next = own.map(|other| other.place.saturating_add(1)).max().unwrap_or(0);
+        request.place = next.max(u64::try_from(request.at.as_millis()).unwrap_or(0));
         self.write(request)
     }
 
@@ -334,7 +351,7 @@ impl LockedQueue {
 
     /// Takes a request that waits.
     pub fn take(&self, mut request: QueuedRequest) -> Result<TakenRequest, RecordError> {
-        request.tries += 1;
+        request.tries = request.tries.saturating_add(1);
         self.carry(&self.dir, &self.taken, &request)?;
         let name = file_name(&request.id);
         let file = self.taken.write(&name)?;

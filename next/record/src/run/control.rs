@@ -43,7 +43,7 @@ pub enum Answer {
     /// A completed run cannot be cancelled. Nothing was changed.
     Refused,
     Paused,
-    /// The run was paused before.
+    /// The run was paused before. If the queue has paused it, the queue does not continue it any more.
     AlreadyPaused,
     /// The run continues.
     Unpaused,
@@ -145,7 +145,10 @@ impl PendingRequest<'_> {
         if self.mode == RequestMode::Pause && manifest.paused().is_some() {
             return Ok(Some(match self.sent_to {
                 Some(_) => Answer::Paused,
-                None => Answer::AlreadyPaused,
+                None => {
+                    self.root.forget_preemption(&self.run.id);
+                    Answer::AlreadyPaused
+                }
             }));
         }
         let has_ended = manifest.status.is_terminal() && manifest.transitions.len() > self.before.1;
