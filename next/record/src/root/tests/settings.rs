@@ -29,4 +29,7 @@ fn settings_count_only_if_others_cannot_write_them() {
     fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
     assert!(root.settings().unwrap_err().to_string().contains("symbolic link"));
+    // Another user has placed it, and it must not stop this one.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o770)).unwrap();
+    assert!(matches!(root.settings().unwrap(), SettingsFile::Ignored(_)));
 }
