@@ -181,17 +181,18 @@ fn endless_response_is_not_read() {
 #[test]
 fn silent_receiver_holds_neither_screen_nor_exit_code() {
     let server = Server::raw(|_, wire| wire.wait_for_close());
-    let settings = format!("[notify]\nwait = \"10m\"\n{}", webhook(&server, "timeout = \"10m\""));
-    let runner = runner(FAILED, &settings);
+    let command = "[[notify.commands]]\ncommand = [\"sleep\", \"600\"]\ntimeout = \"10m\"\n";
+    let webhook = webhook(&server, "timeout = \"10m\"");
+    let runner = runner(FAILED, &format!("[notify]\nwait = \"10m\"\n{webhook}{command}"));
     let running = runner.started(&["exec", "scenario.toml"]);
     server.wait_for_requests(1);
     wait_until("the verdict is shown", || running.printed().contains("failed"));
     assert_eq!(runner.only_run().ending()[0], "completed");
     // A signal ends the wait, and the exit code is that of the run.
     let (ran, took) = running.end_by(Signal::INT);
-    ran.expect(1).says(&["not notified"]);
+    ran.expect(1).says(&["not notified", "killed, as the wait for it was ended"]);
     assert!(took < SOON, "{took:?}");
-    assert_eq!(left(&runner).len(), 1);
+    assert_eq!(left(&runner).len(), 2);
 }
 
 #[test]

@@ -27,9 +27,13 @@ pub(super) fn run(
         }
         Ok((Some(status), _)) if status.success() => Attempt::Delivered(status.to_string()),
         Ok((Some(_), end)) => Attempt::Failed(end),
-        Ok((None, _)) => {
-            Attempt::Failed(format!("killed because it did not end within {}", show_duration(timeout)))
+        Ok((None, _)) if (deadline.is_over)() => {
+            Attempt::Failed("killed, as the wait for it was ended".to_owned())
         }
+        Ok((None, _)) => Attempt::Failed(format!(
+            "killed because it did not end within {}",
+            show_duration(timeout)
+        )),
     }
 }
 

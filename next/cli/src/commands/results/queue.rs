@@ -1,6 +1,6 @@
 //! `runner queue`, and `--queue` of `exec` and `resume`: requests that start once there is room for a run.
 
-use std::{env, ffi::OsString, thread, time::Duration};
+use std::{env, ffi::OsString, mem, thread, time::Duration};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 use runner_model::units::plural;
@@ -304,7 +304,7 @@ fn print_change(change: &QueueChange, json: bool, out: &Out) {
     });
 }
 
-/// Starts requests as there is room. An error that lasts is printed once.
+/// Starts requests as there is room. A problem that lasts is printed once.
 fn work(args: &WorkArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = ResultsRoot::open(&args.root.path())?;
     let mut upkeep = Upkeep::new(root.clone());
@@ -333,15 +333,17 @@ fn work(args: &WorkArgs, out: &Out) -> Result<Exit, CommandError> {
             Ok(Step::Postponed { .. }) | Err(_) => AFTER_POSTPONED,
             Ok(_) => POLL_EVERY,
         };
+        let problem = match &stepped {
+            Ok(Step::Postponed { error, .. }) => error.to_string(),
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        let is_new = mem::replace(&mut last_problem, problem.clone()) != problem;
         match stepped {
+            Ok(Step::Postponed { .. }) if !is_new && !args.json => {}
             Ok(step) => print_step(&step, args.json, out),
-            Err(error) => {
-                let error = CommandError::from(error);
-                if error.text() != last_problem {
-                    out.talk(error.text());
-                }
-                error.text().clone_into(&mut last_problem);
-            }
+            Err(error) if is_new => out.talk(CommandError::from(error).text()),
+            Err(_) => {}
         }
         if out.is_closed() {
             return Ok(Exit::Success);
