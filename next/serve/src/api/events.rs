@@ -74,8 +74,8 @@ fn run(
         HttpProblem::invalid("`after` is not the id of an event of a run, which is a number")
     })?;
     let cursor = RunCursor { after, sends_rows: keys.rows.is_some() };
-    let looks = server.followed.follow(&run);
-    let stream = server.streams.start(move |stream| follow_run(run, cursor, looks, stream));
+    let snapshots = server.followed.follow(&run);
+    let stream = server.streams.start(move |stream| follow_run(run, cursor, snapshots, stream));
     stream.ok_or_else(too_many)
 }
 

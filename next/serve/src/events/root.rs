@@ -1,4 +1,4 @@
-//! [`RootWatch`]: the changes of all runs and of the queue, from one thread that looks while a client follows.
+//! [`RootWatch`]: the changes of all runs and of the queue, from one thread that reads them while a client follows.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +15,8 @@ use tokio::sync::watch;
 
 use super::stream::{Closed, EventStream, event};
 
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// A look takes at most this part of a core.
+const READ_INTERVAL: Duration = Duration::from_secs(1);
+/// Reading takes at most this part of a core.
 const REST: u32 = 20;
 /// Changes that are kept for clients that come back.
 const MAX_CHANGES: usize = 1000;
@@ -28,7 +28,7 @@ struct Inner {
     root: ResultsRoot,
     is_read_only: bool,
     state: Mutex<State>,
-    /// Number of the newest change. `None` before the first look.
+    /// Number of the newest change. `None` before the first reading.
     newest: watch::Sender<Option<u64>>,
 }
 
@@ -44,7 +44,7 @@ struct State {
     /// Number of the newest change.
     newest: u64,
     is_watched: bool,
-    has_looked: bool,
+    has_read: bool,
 }
 
 struct KnownRun {
@@ -106,7 +106,7 @@ impl RootWatch {
         }
     }
 
-    /// Starts the thread if there is none. The changes since the thread before are found by the next look.
+    /// Starts the thread unless it runs. Its first reading finds the changes since the end of the last thread.
     fn watch(&self) -> watch::Receiver<Option<u64>> {
         let mut state = self.0.state();
         // Counted under the lock, so that the thread does not end meanwhile.
@@ -133,9 +133,9 @@ impl Inner {
     fn watch(&self) {
         loop {
             let start = Instant::now();
-            let newest = self.look();
+            let newest = self.read();
             self.newest.send_if_modified(|known| known.replace(newest) != Some(newest));
-            thread::sleep(LOOK_INTERVAL.max(start.elapsed() * REST));
+            thread::sleep(READ_INTERVAL.max(start.elapsed() * REST));
             let mut state = self.state();
             if self.newest.receiver_count() == 0 {
                 state.is_watched = false;
@@ -144,8 +144,8 @@ impl Inner {
         }
     }
 
-    /// Adds the changes since the last look. Returns the number of the newest one.
-    fn look(&self) -> u64 {
+    /// Adds the changes since the last reading. Returns the number of the newest one.
+    fn read(&self) -> u64 {
         // A root that cannot be read now may be readable later.
         let list = RunList::read(&self.root).ok();
         let queue = queue::list(&self.root).ok();
@@ -162,7 +162,7 @@ impl Inner {
                 state.add(old ^ new, |id| event("queue", Some(id), &json!({})));
             }
         }
-        state.has_looked = true;
+        state.has_read = true;
         state.newest
     }
 }
@@ -189,10 +189,10 @@ impl State {
         }
     }
 
-    /// Adds a change of the digest. The first look only sets the digest.
+    /// Adds a change of the digest. The first reading only sets the digest.
     fn add(&mut self, change: u64, event: impl FnOnce(&str) -> Bytes) {
         self.digest ^= change;
-        if self.has_looked {
+        if self.has_read {
             self.newest += 1;
             self.changes.push_back((self.digest, event(&id(self.digest))));
             if self.changes.len() > MAX_CHANGES {

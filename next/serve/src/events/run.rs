@@ -1,4 +1,4 @@
-//! [`FollowedRuns`]: the runs that clients follow, each with one thread that looks at it.
+//! [`FollowedRuns`]: the runs that clients follow, each with one thread that reads it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::rows;
 use super::stream::{Closed, EventStream, event};
 
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const READ_INTERVAL: Duration = Duration::from_millis(50);
 /// Shortest time between two events `progress`.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Time over which the rate is averaged.
@@ -26,13 +26,13 @@ const MIN_RATE_TIME: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(crate) struct FollowedRuns(Arc<Mutex<Senders>>);
 
-/// The looks at each run, by its id.
-type Senders = HashMap<String, Looks>;
-type Looks = watch::Sender<Option<Arc<RunLook>>>;
+/// The states of each run, by its id.
+type Senders = HashMap<String, SnapshotSender>;
+type SnapshotSender = watch::Sender<Option<Arc<RunSnapshot>>>;
 
 /// The state of a run.
 #[derive(PartialEq)]
-pub(crate) struct RunLook {
+pub(crate) struct RunSnapshot {
     /// The byte after the last whole line of the rows.
     end: u64,
     /// The event `progress`, without its id. All clients share its bytes.
@@ -62,8 +62,8 @@ struct Finished<'a> {
 }
 
 impl FollowedRuns {
-    /// Returns the looks at a run, from its next one on.
-    pub fn follow(&self, run: &RunDir) -> watch::Receiver<Option<Arc<RunLook>>> {
+    /// Returns the states of a run. The first one may still be missing.
+    pub fn follow(&self, run: &RunDir) -> watch::Receiver<Option<Arc<RunSnapshot>>> {
         let mut senders = lock(&self.0);
         if let Some(sender) = senders.get(run.id()) {
             return sender.subscribe();
@@ -72,8 +72,9 @@ impl FollowedRuns {
         senders.insert(run.id().to_owned(), sender.clone());
         let (all, run) = (Arc::clone(&self.0), run.clone());
         // Without a thread, the stream only sends comments.
-        let _ =
-            thread::Builder::new().name("follow".into()).spawn(move || look(&run, &sender, &all));
+        let _ = thread::Builder::new()
+            .name("follow".into())
+            .spawn(move || watch_run(&run, &sender, &all));
         receiver
     }
 }
@@ -82,24 +83,24 @@ fn lock(senders: &Mutex<Senders>) -> MutexGuard<'_, Senders> {
     senders.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Looks at a run for as long as a client follows it.
-fn look(run: &RunDir, looks: &Looks, all: &Mutex<Senders>) {
+/// Reads a run again and again, for as long as a client follows it.
+fn watch_run(run: &RunDir, snapshots: &SnapshotSender, all: &Mutex<Senders>) {
     let mut reader = RunReader::new(run.clone());
     loop {
         let start = Instant::now();
         // A failure such as too many open files may pass.
-        if let Some(look) = reader.look() {
-            looks.send_if_modified(|known| {
-                let is_new = known.as_deref() != Some(&look);
+        if let Some(snapshot) = reader.snapshot() {
+            snapshots.send_if_modified(|known| {
+                let is_new = known.as_deref() != Some(&snapshot);
                 if is_new {
-                    *known = Some(Arc::new(look));
+                    *known = Some(Arc::new(snapshot));
                 }
                 is_new
             });
         }
-        thread::sleep(LOOK_INTERVAL.max(start.elapsed()));
+        thread::sleep(READ_INTERVAL.max(start.elapsed()));
         let mut senders = lock(all);
-        if looks.receiver_count() == 0 {
+        if snapshots.receiver_count() == 0 {
             senders.remove(run.id());
             return;
         }
@@ -121,18 +122,18 @@ impl RunReader {
     }
 
     /// Returns the state of the run. `None` if it cannot be read now.
-    fn look(&mut self) -> Option<RunLook> {
+    fn snapshot(&mut self) -> Option<RunSnapshot> {
         match self.read() {
-            Ok(look) => Some(look),
+            Ok(snapshot) => Some(snapshot),
             Err(RecordError::Removed { .. } | RecordError::Unknown { .. }) => {
                 let last = event("gone", None, &json!({ "run": self.run.id() }));
-                Some(RunLook { end: self.end, progress: Bytes::new(), last: Some(last) })
+                Some(RunSnapshot { end: self.end, progress: Bytes::new(), last: Some(last) })
             }
             Err(_) => None,
         }
     }
 
-    fn read(&mut self) -> Result<RunLook, RecordError> {
+    fn read(&mut self) -> Result<RunSnapshot, RecordError> {
         // The status is read first: everything that was written before the end is then read below.
         let manifest = self.run.truth()?;
         let file = self.run.rows_file()?;
@@ -147,7 +148,7 @@ impl RunReader {
             let (status, reason) = (manifest.status, manifest.reason);
             event("finished", None, &Finished { run, status, reason, verdict })
         });
-        Ok(RunLook { end: self.end, progress: event("progress", None, &progress), last })
+        Ok(RunSnapshot { end: self.end, progress: event("progress", None, &progress), last })
     }
 
     fn add_rows(&mut self, file: Option<RowsFile>) -> Result<(), RecordError> {
@@ -190,7 +191,7 @@ pub(crate) struct RunCursor {
 pub(crate) async fn follow_run(
     run: RunDir,
     mut cursor: RunCursor,
-    mut looks: watch::Receiver<Option<Arc<RunLook>>>,
+    mut snapshots: watch::Receiver<Option<Arc<RunSnapshot>>>,
     stream: EventStream,
 ) -> Result<(), Closed> {
     let reset = || event("reset", Some("0"), &json!({ "run": run.id() }));
@@ -199,30 +200,30 @@ pub(crate) async fn follow_run(
         stream.send(reset()).await?;
     }
     loop {
-        let look = looks.borrow_and_update().clone();
-        if let Some(look) = look {
-            if look.end < cursor.after {
+        let snapshot = snapshots.borrow_and_update().clone();
+        if let Some(snapshot) = snapshot {
+            if snapshot.end < cursor.after {
                 cursor.after = 0;
                 stream.send(reset()).await?;
             }
             if cursor.sends_rows {
-                send_rows(&run, &mut cursor, look.end, &stream).await?;
+                send_rows(&run, &mut cursor, snapshot.end, &stream).await?;
             } else {
-                cursor.after = look.end;
+                cursor.after = snapshot.end;
             }
-            for event in [Some(&look.progress), look.last.as_ref()].into_iter().flatten() {
+            for event in [Some(&snapshot.progress), snapshot.last.as_ref()].into_iter().flatten() {
                 // With rows, the id of a later event would skip them.
                 if !cursor.sends_rows && !event.is_empty() {
-                    stream.send(format!("id: {}\n", look.end).into()).await?;
+                    stream.send(format!("id: {}\n", snapshot.end).into()).await?;
                 }
                 stream.send(event.clone()).await?;
             }
-            if look.last.is_some() {
+            if snapshot.last.is_some() {
                 return Ok(());
             }
             tokio::time::sleep(PROGRESS_INTERVAL).await;
         }
-        stream.wait(&mut looks).await?;
+        stream.wait(&mut snapshots).await?;
     }
 }
 
