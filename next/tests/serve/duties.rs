@@ -2,7 +2,7 @@
 
 use crate::support::{http::Site, runner::Runner, running::Running, wait::wait_until};
 
-/// Starts a server that looks after its root every 50 ms.
+/// Starts a server that maintains its root every 50 ms.
 fn busy_server(runner: &Runner) -> Site {
     let args = ["serve", "--listen", "127.0.0.1:0", "--token-file", "token"];
     let mut command = runner.command(&args);

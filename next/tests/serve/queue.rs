@@ -337,7 +337,7 @@ fn preempting_request_pauses_a_lower_run() {
     work(&runner).expect(6);
     runner.run(&["queue", "remove", &low]).expect(0);
     add(&runner, &["exec", "short.toml", "--priority", "3", "--preempt"]);
-    // The next process continues what one has left that was killed after the pause.
+    // The next process continues the work of one that was killed after the pause.
     let killed = work_with(&runner, "queue-move:kill");
     assert_eq!(killed.code, None);
     let paused = |run: &Run| {

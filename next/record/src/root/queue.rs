@@ -78,11 +78,11 @@ pub struct QueuedRequest {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum QueueState {
-    /// Its process is starting, and has no run yet.
+    /// The request's process is starting, and has no run yet.
     Starting,
     #[default]
     Waiting,
-    /// It cannot be started.
+    /// The request cannot be started.
     Refused,
 }
 

@@ -39,7 +39,7 @@ pub struct QueueRun {
     pub user: String,
     /// The current pause.
     pub paused: Option<Pause>,
-    /// It is paused for a request, and leaves room for another run.
+    /// Whether the run is paused for a request, and leaves room for another run.
     pub preempted: bool,
 }
 
@@ -108,9 +108,9 @@ pub struct QueueStep {
 #[serde(rename_all = "snake_case")]
 pub enum StepResult {
     Started,
-    /// It cannot be started, and stays in the queue with the reason.
+    /// The request cannot be started, and stays in the queue with the reason.
     Refused,
-    /// It waits again.
+    /// The request waits again.
     Postponed,
 }
 

@@ -1,7 +1,7 @@
 // Changes of a run that has ended.
 import { expect, runner, test } from './fixtures.js';
 
-// What the page asks for while the run is deleted is not found.
+// Requests of the page while the run is deleted are not found.
 test.use({ flags: '--results live --scenarios scenarios', allowed: /status of 404/ });
 
 test('labels, pin and deletion change the run', async ({ page, server }) => {

@@ -1,4 +1,4 @@
-// Runs that are running, and what users do with them.
+// Active runs, and the actions of users on them.
 import { Server, detach, expect, runner, stopRuns, test } from './fixtures.js';
 
 test.use({ flags: '--results live --scenarios scenarios' });
