@@ -47,7 +47,12 @@ pub(super) fn routes() -> Vec<Route> {
             .answering(&[200, 206])
             .refusing(&[416]),
         Route::bytes("/runs/{run}/report", "A report of a run", ANY, report),
-        Route::bytes("/runs/{run}/trials/{trial}/log", "Log and output of an attempt", TEXT, attempt_log),
+        Route::bytes(
+            "/runs/{run}/trials/{trial}/log",
+            "Log and output of an attempt",
+            TEXT,
+            attempt_log,
+        ),
         Route::bytes(
             "/runs/{run}/trials/{trial}/attempts/{attempt}/files/{name}",
             "A file that an attempt left",

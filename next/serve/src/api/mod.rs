@@ -13,26 +13,38 @@ mod queue;
 mod route;
 mod runs;
 mod scenario_list;
-mod trials;
 mod scenarios;
 mod start;
+mod trials;
 
 use std::sync::Arc;
 
 use axum::Router;
 
 pub(crate) use self::problem::HttpProblem;
-pub(crate) use self::route::{Answer, Route};
 use self::route::BASE;
+pub(crate) use self::route::{Answer, Route};
 use self::runs::Nothing;
 use crate::server::Server;
 
 /// Returns all calls.
 fn routes() -> Vec<Route> {
-    [login::routes(), events::routes(), vec![Route::get("/openapi.json", "This document", description)], runs::routes(), trials::routes(), documents::routes(), files::routes(), scenario_list::routes(), actions::routes(), start::routes(), queue::routes()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        login::routes(),
+        events::routes(),
+        vec![Route::get("/openapi.json", "This document", description)],
+        runs::routes(),
+        trials::routes(),
+        documents::routes(),
+        files::routes(),
+        scenario_list::routes(),
+        actions::routes(),
+        start::routes(),
+        queue::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn description(_: &Server, _: &(), _: &Nothing) -> Result<serde_json::Value, HttpProblem> {
@@ -46,7 +58,8 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         router = router.route(&format!("{BASE}{}", route.path), route.handler);
     }
     let missing = || async { HttpProblem::not_found("the API has no such call") };
-    let router = router.fallback(missing).method_not_allowed_fallback(|| async { HttpProblem::method() });
+    let router =
+        router.fallback(missing).method_not_allowed_fallback(|| async { HttpProblem::method() });
     router.with_state(server)
 }
 

@@ -98,15 +98,14 @@ impl Route {
         summary: &'static str,
         work: fn(&Server, &P, &Q) -> Result<T>,
     ) -> Self {
-        let handler = move |State(server): State<Arc<Server>>,
-                            names: std::result::Result<Path<P>, PathRejection>,
-                            query: std::result::Result<Query<Q>, QueryRejection>| async move {
-            let (names, query) = (names_of(names)?, query_of(query)?);
-            read(server, move |server| {
-                Answer::from(work(server, &names, &query)?).response()
-            })
-            .await
-        };
+        let handler =
+            move |State(server): State<Arc<Server>>,
+                  names: std::result::Result<Path<P>, PathRejection>,
+                  query: std::result::Result<Query<Q>, QueryRejection>| async move {
+                let (names, query) = (names_of(names)?, query_of(query)?);
+                read(server, move |server| Answer::from(work(server, &names, &query)?).response())
+                    .await
+            };
         let answer = AnswerKind::Document(|schemas| schemas.subschema_for::<T>());
         Self::reading::<Q>(path, summary, answer, get(handler))
     }
