@@ -92,7 +92,7 @@ impl HttpProblem {
 
     /// A request with another method than its call has: 405.
     pub fn method() -> Self {
-        let detail = "the call has another method";
+        let detail = "the call does not accept this method";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "/problems/method", "wrong method", detail)
     }
 

@@ -24,7 +24,7 @@ const AFTER_POSTPONED: Duration = Duration::from_secs(5);
 /// The arguments of `exec` and `resume` about the queue.
 #[derive(clap::Args, Clone)]
 pub struct QueueArgs {
-    /// Wait in the queue of the results root; prints the request
+    /// Wait in the queue of the results root; prints the request's id
     #[arg(long, conflicts_with = "detach")]
     pub queue: bool,
     /// Requests with a greater priority come first [default: 0]
@@ -63,7 +63,7 @@ struct MoveArgs {
     /// Place it before this request, with its priority
     #[arg(long, value_name = "ID", conflicts_with = "priority")]
     before: Option<String>,
-    /// Give it this priority, after others that have it
+    /// Give it this priority, after the other requests with it
     #[arg(long, value_name = "N", value_parser = number::<i64>, required_unless_present = "before")]
     priority: Option<i64>,
 }
