@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header, request::Parts};
-use sha2::{Digest as _, Sha256};
 use url::{Host, Url};
 
 use crate::api::HttpProblem;
@@ -45,10 +44,8 @@ enum HostName {
 
 impl Access {
     pub fn new(port: Option<u16>, hosts: Vec<String>, token: Token, is_read_only: bool) -> Self {
-        // A server with the same token file keeps its name, so that addresses of pages stay valid.
-        let digest = Sha256::digest(format!("name of {}", token.text()));
-        let label: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let name = format!("{label}.localhost");
+        // Another one at each start: a program that had the port in between may have left a service worker at the old name.
+        let name = format!("{}.localhost", &Token::random().text()[..16]);
         Self { port, hosts, token, is_read_only, name, logins: Logins::default() }
     }
 

@@ -194,6 +194,7 @@ fn filters_read_runs_of_the_root_only() {
         }
         site.ask("GET", &format!("/runs/{}", name.replace('/', "%2F")), None).refuses(404, &[]);
     }
+    site.ask("GET", &format!("/runs/{}", "a".repeat(256)), None).refuses(404, &["no run"]);
     // A folder of a run in the server's working directory has no name here.
     symlink(&path, runner.path("beside")).unwrap();
     runner.run(&["show", "beside"]).expect(0);

@@ -17,6 +17,8 @@ pub(crate) const ARTIFACTS: &str = "artifacts";
 
 /// Name of the newest run.
 const LATEST: &str = "latest";
+/// Bytes of a file's name on Linux.
+const MAX_NAME: usize = 255;
 
 /// Returns whether a folder of a root can be a run.
 pub fn is_run_name(name: &str) -> bool {
@@ -28,6 +30,7 @@ pub fn is_run_name(name: &str) -> bool {
         && !name.starts_with(GONE)
         && !name.contains('/')
         && !name.contains(char::is_control)
+        && name.len() <= MAX_NAME
 }
 
 /// Parses `latest`, `latest~N`, `latest:SCENARIO` and `latest~N:SCENARIO` into the number of newer runs and the
