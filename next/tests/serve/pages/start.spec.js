@@ -17,7 +17,7 @@ test('start shows its plan and its command before the run', async ({ page, serve
   await page.getByLabel('Labels (--label)').fill('team=night');
   await expect(page.getByRole('heading', { name: /slow: 10 trials/ })).toBeVisible();
   await expect(page.getByText("runner exec").and(page.getByText('--test=nap-0*'))).toBeVisible();
-  await expect(page.getByText('No provider is granted anything.')).toBeVisible();
+  await expect(page.getByText('No provider has grants.')).toBeVisible();
   await button(page, 'Start').click();
   await expect(page).toHaveURL(/\/runs\//);
   await expect(page.getByRole('heading', { level: 1 })).toContainText('slow');
@@ -38,7 +38,7 @@ test.describe('', () => {
     await expect(button(page, 'Start')).toBeDisabled();
   });
 
-  test('start beside a running run names it and waits in the queue', async ({ page, server }) => {
+  test('start during a run names it and waits in the queue', async ({ page, server }) => {
     const active = await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
     await page.goto(`${server.origin}/start?scenario=good.toml`);
     await button(page, 'Start').click();

@@ -57,7 +57,7 @@ test('keys lead through the filtered list and back to it', async ({ page, server
   await expect(page).toHaveURL(/filter=test%28fails%29&sort=plan/);
 });
 
-test('changed test has both outputs beside each other', async ({ page, server }) => {
+test('changed test has both outputs next to each other', async ({ page, server }) => {
   await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
   await page.getByRole('link', { name: 'fails@hostile' }).click();
   await expect(page).toHaveURL(new RegExp(`base=${BASE}`));
