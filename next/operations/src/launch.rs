@@ -1,12 +1,12 @@
 //! Starts `exec`, `resume` and `rescore` as processes of their own.
 //!
-//! The new process runs the same program, with [`WORD`] and the id and priority of a request before its arguments. It reports its run in a
-//! line of JSON on its standard input, which is a pipe, and then leaves the session of the terminal. Its standard output is
-//! the lock of the request, which it holds until its run exists.
+//! The new process runs the same program, with [`WORD`] and the id and priority of a request before its arguments. It
+//! reports its run in a line of JSON on its standard input, which is a pipe, and then leaves the session of the terminal. Its
+//! standard output is the lock of the request, which it holds until its run exists.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
-use std::os::unix::{fs::FileExt as _, process::CommandExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::{error::Error, fmt, fs::File, thread, time::Duration};
@@ -14,15 +14,15 @@ use std::{error::Error, fmt, fs::File, thread, time::Duration};
 use runner_model::exit::Exit;
 use runner_model::units::show_duration;
 use runner_model::visible::shown_path;
+use runner_prepare::children::{memory_file, tail};
 use runner_record::RequestMark;
 use runner_report::Started;
-use rustix::fs::{MemfdFlags, memfd_create};
 
 /// The first argument of a process in the background.
 pub const WORD: &str = "__detached";
 
-/// Bytes that are kept of the messages of a process that has started no run: the last ones.
-const MAX_MESSAGES: u64 = 64 << 10;
+/// Last bytes that are kept of the messages of a process that has started no run.
+pub(crate) const MAX_MESSAGES: u64 = 64 << 10;
 
 /// A command that starts a session in a process of its own.
 #[derive(Debug, Default)]
@@ -94,7 +94,7 @@ pub fn launch(launch: Launch<'_>) -> Result<Started, LaunchError> {
     let folder = launch.folder.unwrap_or(Path::new(".")).to_owned();
     let failed = |source| LaunchError::Start { folder: folder.clone(), source };
     let (mut reader, writer) = io::pipe().map_err(failed)?;
-    let messages = new_messages().map_err(failed)?;
+    let messages = memory_file("messages", b"").map_err(failed)?;
     // The path of the program may lead to another version by now.
     let mut command = Command::new("/proc/self/exe");
     let (id, priority) = launch.request.map_or(("", 0), |mark| (&*mark.id, mark.priority));
@@ -120,7 +120,7 @@ pub fn launch(launch: Launch<'_>) -> Result<Started, LaunchError> {
         Err(_) => {
             read.map_err(failed)?;
             let status = child.wait().map_err(failed)?;
-            Err(LaunchError::Ended { status, messages: last_of(&messages) })
+            Err(LaunchError::Ended { status, messages: tail(&messages, MAX_MESSAGES) })
         }
     }
 }
@@ -128,18 +128,4 @@ pub fn launch(launch: Launch<'_>) -> Result<Started, LaunchError> {
 /// Waits for the end of a process in a thread: in a long-lived parent it would stay in the table of processes.
 fn reap(mut child: Child) {
     let _ = thread::Builder::new().stack_size(64 << 10).spawn(move || child.wait());
-}
-
-/// Creates the file for the messages of a process.
-pub(crate) fn new_messages() -> io::Result<File> {
-    Ok(File::from(memfd_create("messages", MemfdFlags::CLOEXEC)?))
-}
-
-/// Returns the last [`MAX_MESSAGES`] bytes of a file.
-pub(crate) fn last_of(file: &File) -> String {
-    let length = file.metadata().map_or(0, |data| data.len());
-    let mut bytes = vec![0; length.min(MAX_MESSAGES) as usize];
-    // Without the messages, the error has the exit status.
-    let read = file.read_exact_at(&mut bytes, length.saturating_sub(MAX_MESSAGES));
-    read.map_or_else(|_| String::new(), |()| String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -9,7 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{ffi::OsString, ops::ControlFlow, path::PathBuf, thread};
 
-use crate::launch::{LaunchError, last_of, new_messages};
+use runner_prepare::children::{memory_file, tail};
+
+use crate::launch::{LaunchError, MAX_MESSAGES};
 
 /// Runs the words after `runner` in this working directory, and calls `each` for every line of its output. A break, and the time
 /// limit, end the process.
@@ -23,7 +25,7 @@ pub fn preview(
     each: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> Result<(), LaunchError> {
     let failed = |source| LaunchError::Start { folder: PathBuf::from("."), source };
-    let messages = new_messages().map_err(failed)?;
+    let messages = memory_file("messages", b"").map_err(failed)?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("runner").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
     command.stderr(messages.try_clone().map_err(failed)?);
@@ -51,7 +53,7 @@ pub fn preview(
         ControlFlow::Continue(()) if is_late => Err(LaunchError::Late(within)),
         ControlFlow::Continue(()) if status.success() => Ok(()),
         ControlFlow::Continue(()) => {
-            Err(LaunchError::Ended { status, messages: last_of(&messages) })
+            Err(LaunchError::Ended { status, messages: tail(&messages, MAX_MESSAGES) })
         }
     }
 }

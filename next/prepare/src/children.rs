@@ -118,10 +118,15 @@ pub fn memory_file(name: &str, content: &[u8]) -> io::Result<File> {
 
 /// Returns the end of a child's standard error, at most [`MAX_TAIL`] bytes.
 pub fn stderr_tail(stderr: &File) -> String {
-    let length = stderr.metadata().map_or(0, |about| about.len());
-    let from = length.saturating_sub(MAX_TAIL);
+    tail(stderr, MAX_TAIL)
+}
+
+/// Returns the end of a file, at most `limit` bytes, without white space around it. Empty if it cannot be read.
+pub fn tail(file: &File, limit: u64) -> String {
+    let length = file.metadata().map_or(0, |about| about.len());
+    let from = length.saturating_sub(limit);
     let mut bytes = vec![0; (length - from) as usize];
-    match stderr.read_exact_at(&mut bytes, from) {
+    match file.read_exact_at(&mut bytes, from) {
         Ok(()) => String::from_utf8_lossy(&bytes).trim().to_owned(),
         Err(_) => String::new(),
     }

@@ -147,6 +147,12 @@ impl QueuedRequest {
         self.run.as_ref().is_some_and(is_meant)
     }
 
+    /// Returns whether the id is the name of a file.
+    pub fn has_plain_id(&self) -> bool {
+        let id = &self.id;
+        !id.is_empty() && id.len() <= MAX_ID && !id.starts_with('.') && plain(id) == *id
+    }
+
     fn order(&self) -> impl Ord + use<> {
         (self.state, Reverse(self.priority), self.place, self.id.clone())
     }
@@ -325,8 +331,7 @@ impl LockedQueue {
     ///
     /// The id is not the name of a file, or the request cannot be written.
     pub fn add(&self, request: &mut QueuedRequest) -> Result<(), RecordError> {
-        let id = &request.id;
-        if id.is_empty() || id.len() > MAX_ID || id.starts_with('.') || plain(id) != *id {
+        if !request.has_plain_id() {
             let problem = "use up to 64 letters, digits, `.`, `_` and `-` for the id of a request";
             return Err(self.dir.refuse(".", problem));
         }

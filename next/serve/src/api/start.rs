@@ -292,8 +292,11 @@ fn launch(
     let folder = folder.to_string_lossy().into_owned();
     let mut request = QueuedRequest::new(words.words(&[])?, folder, actor(None));
     if let Some(id) = &turn.request {
-        check_id(id)?;
         request.id.clone_from(id);
+        if !request.has_plain_id() {
+            let detail = "`request` needs up to 64 letters, digits, `.`, `_` or `-`";
+            return Err(HttpProblem::unprocessable(detail));
+        }
     }
     request.run = run.map(|run| run.id().to_owned());
     (request.priority, request.preempts) = (turn.priority, turn.preempt);
@@ -317,16 +320,6 @@ fn launch(
         Step::Busy { runs, .. } => return Err(busy(server, &runs)),
         Step::Idle => return Err(HttpProblem::internal()),
     })
-}
-
-/// Fails if the id of a request is not the name of a file in the queue.
-fn check_id(id: &str) -> Result<()> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if id.is_empty() || id.len() > 64 || id.starts_with('.') || !id.bytes().all(is_plain) {
-        let detail = "`request` needs up to 64 letters, digits, `.`, `_` or `-`";
-        return Err(HttpProblem::unprocessable(detail));
-    }
-    Ok(())
 }
 
 /// Returns the problem of a start while other runs are active.
