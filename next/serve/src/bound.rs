@@ -9,7 +9,7 @@ use crate::listener::Listener;
 use crate::server::Server;
 use crate::settings::{Listen, ServeError, ServeSettings};
 use crate::token::Token;
-use crate::{duties, link_socket};
+use crate::{duties, link_socket, memory};
 
 /// A server that has its address, and answers nothing yet.
 pub struct BoundServer {
@@ -53,6 +53,7 @@ impl BoundServer {
     ///
     /// The runtime cannot start.
     pub fn run(self, print: fn(&str)) -> Result<Infallible, ServeError> {
+        memory::return_large_blocks();
         let failed = |error| ServeError(format!("cannot answer requests: {error}"));
         let server = Arc::clone(&self.server);
         link_socket::listen(&self.server.settings.root, move || server.access.link());

@@ -16,6 +16,7 @@ mod indexes;
 mod link_socket;
 mod listener;
 mod login;
+mod memory;
 mod pages;
 mod server;
 mod settings;
