@@ -459,8 +459,10 @@ fn running_and_dead_runs(runner: &Runner, tables: &mut Tables) {
         let attempts = live["in_flight"].as_array().into_iter().flatten();
         let is_waiting = attempts.clone().count() == 2
             && attempts.clone().all(|attempt| attempt["what"].is_string());
-        (is_waiting && live["waiting"][1].is_object()).then_some(())
+        let has_output = attempts.clone().any(|attempt| attempt["output"].is_object());
+        (is_waiting && has_output && live["waiting"][1].is_object()).then_some(())
     });
+    tables.check("show-trial", &document(&["show", run.id(), "waits@hostile#1"]));
     let mut follower = runner.started(&["wait", run.id(), "--json"]);
     follower.wait_for_event(|event| event["event"] == "progress");
     tables.check("request", &document(&["pause", run.id(), "--reason", "a meeting"]));
