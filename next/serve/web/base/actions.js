@@ -3,7 +3,7 @@
 
 import { get, post, runPath } from './api.js';
 import { ask } from './dialog.js';
-import { problem } from './problem.js';
+import { isBusy, problem } from './problem.js';
 import { button, el } from './ui.js';
 import { count, plural } from './words.js';
 
@@ -65,18 +65,18 @@ export function buttons(run, actions, names, owner) {
   });
 }
 
-/** @param {string} run @param {string} name @param {Owner} owner */
-function start(run, name, owner) {
+/** `queue` lets a resume wait until other runs have ended. @param {string} run @param {string} name @param {Owner} owner @param {boolean} [queue] */
+function start(run, name, owner, queue = false) {
   const path = runPath(run);
   const question = QUESTIONS[name];
   if (question) return question(run, owner);
   const resume = name === 'resume' || name === 'rerun_failed';
-  const body = name === 'rerun_failed' ? { rerun: 'failed' } : {};
+  const body = { ...(name === 'rerun_failed' ? { rerun: 'failed' } : {}), ...(queue ? { queue } : {}) };
   act(run, name, owner, async () => {
     const answer = await post(`${path}/${resume ? 'resume' : name}`, body);
     return answer.queued ? el('p', { class: 'note' }, 'Waits in the ', el('a', { href: '/queue' }, 'queue'), '.') : null;
   }).catch((error) => {
-    notes.set(run, problem(error));
+    notes.set(run, [problem(error), resume && isBusy(error) && button('Add to queue', () => start(run, name, owner, true), { class: 'primary' })]);
     owner.redraw();
   });
 }

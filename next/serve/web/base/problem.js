@@ -7,8 +7,12 @@ import { el, link, render } from './ui.js';
 /** @param {any} place @returns {string} */
 const position = ({ file, line, column }) => [file, line, column].filter((part) => part !== undefined && part !== null).join(':');
 
+/** Whether a request was refused because other runs are active. @param {any} error */
+export const isBusy = (error) => error?.document?.type === '/problems/busy';
+
 /** Shows an error with its help. @param {any} error @returns {import('./ui.js').Description} */
 export function problem(error) {
+  if (isBusy(error)) return el('p', { class: 'note incomplete', role: 'alert' }, 'Not possible now: ', error.document.detail, '. ', link('/queue', 'Queue'));
   const document = error instanceof Problem ? error.document : { title: 'Error in this page', detail: String(error) };
   const places = (document.problems ?? []).map((/** @type {any} */ one) =>
     el('li', null, el('code', null, position(one)), ' ', one.message, one.help ? el('p', { class: 'quiet' }, one.help) : null));

@@ -25,6 +25,8 @@ let routes = [];
 let shown = null;
 let path = '';
 let turn = 0;
+/** The positions in pages that were left, by address. @type {Map<string, any>} */
+const places = new Map();
 /** The document `/server`. */
 export const server = /** @type {any} */ ({ read_only: true });
 
@@ -40,24 +42,35 @@ export function startRouter(list) {
     const isPage = target.origin === location.origin && !target.hasAttribute('download') && !/^\/(api|web)\//.test(target.pathname);
     if (!isPage || (target.hash && target.pathname === location.pathname)) return;
     event.preventDefault();
-    go(target.pathname + target.search + target.hash);
+    const to = target.pathname + target.search + target.hash;
+    if (target.closest('.crumbs')) up(to);
+    else go(to);
   });
 }
 
 /** Stores the position in the entry of the history that is left. */
 function keep() {
-  if (shown) history.replaceState({ kept: { scroll: scrollY, page: shown.place?.() } }, '');
+  if (!shown) return;
+  const kept = { scroll: scrollY, page: shown.place?.() };
+  history.replaceState({ kept }, '');
+  places.set(location.pathname + location.search, kept);
 }
 
-/** Opens an address. @param {string} to @param {boolean} [replaces] whether the entry of the history is replaced */
-export function go(to, replaces = false) {
+/**
+ * Opens an address. `replaces` replaces the entry of the history, `kept` is the position in the page.
+ * @param {string} to @param {boolean} [replaces] @param {any} [kept]
+ */
+export function go(to, replaces = false, kept = undefined) {
   if (replaces) history.replaceState(null, '', to);
   else {
     keep();
     history.pushState(null, '', to);
   }
-  void show();
+  void show(kept);
 }
+
+/** Opens the page above this one, at the position where it was left. @param {string} to */
+export const up = (to) => go(to, false, places.get(to));
 
 /** Opens a row of a list: in a new tab with the usual keys. @param {string} to @param {Event} event */
 export function openRow(to, event) {

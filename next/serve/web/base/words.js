@@ -55,11 +55,13 @@ export function day(time) {
   return text === date.format(now() - 86_400_000) ? 'Yesterday' : text;
 }
 
+/** A local time with its zone. @param {string} time */
+export const local = (time) => full.format(new Date(time));
+
 /** A local time with its zone in the title. @param {string} time @param {'age' | 'clock' | 'full'} form */
 export function time(time, form) {
-  const local = full.format(new Date(time));
-  const text = form === 'age' ? ago(time) : form === 'clock' ? clock.format(new Date(time)) : local;
-  return el('time', { datetime: time, title: form === 'full' ? time : local }, text);
+  const text = form === 'age' ? ago(time) : form === 'clock' ? clock.format(new Date(time)) : local(time);
+  return el('time', { datetime: time, title: form === 'full' ? time : local(time) }, text);
 }
 
 /** @param {number} bytes */
@@ -94,6 +96,12 @@ const MARKS = {
 export function outcome(word, text = word) {
   const [mark, tone] = MARKS[word] ?? ['?', ''];
   return el('span', { class: `mark ${tone}` }, el('span', { class: 'sign', 'aria-hidden': 'true' }, mark), ' ', text);
+}
+
+/** The name of a test in a list, whose folders are cut if there is no room. @param {string} test */
+export function testName(test) {
+  const at = test.lastIndexOf('/') + 1;
+  return [at > 0 && el('span', { class: 'folders' }, test.slice(0, at)), el('span', { class: 'test' }, test.slice(at))];
 }
 
 /** The state of a run. @param {string} word @param {string} [text] */
@@ -150,11 +158,11 @@ const REASONS = {
   cancelled: ['Cancelled.', ''],
 };
 
-/** The reason of an early end, with the next step. `null` without one. @param {any} run @returns {string | null} */
-export function reason(run) {
+/** The reason of an early end, with its user and the next step. `null` without one. @param {any} run @param {any} [by] @returns {string | null} */
+export function reason(run, by) {
   if (run.status === 'running' || !run.reason) return null;
   const [why, help] = REASONS[run.reason] ?? [run.reason, ''];
   const left = run.counts.planned - done(run.counts);
   const rest = left > 0 && run.status === 'incomplete' && !help ? `Resume to run the remaining ${plural(left, 'trial')}.` : help;
-  return [why, run.signal ? `Signal: ${run.signal}.` : '', rest].filter(Boolean).join(' ');
+  return [by ? `${why.slice(0, -1)} by ${actor(by)}.` : why, run.signal ? `Signal: ${run.signal}.` : '', rest].filter(Boolean).join(' ');
 }

@@ -6,7 +6,7 @@ import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { el, link, render, soon, table } from '../base/ui.js';
-import { count, duration, number, outcome, percent, plural, time, verdict } from '../base/words.js';
+import { count, duration, local, number, outcome, percent, plural, time, verdict } from '../base/words.js';
 
 /** Classes of tests in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
 const CLASSES = [
@@ -60,7 +60,7 @@ export async function open({ place, address, kept }) {
   function choice(key, label) {
     const chosen = document?.[key].run ?? keys[key];
     return el('label', null, label, el('select', { value: chosen, onchange: (/** @type {any} */ event) => go(to({ [key]: event.target.value })) },
-      !chosen && el('option', { value: '' }, ''), runs.map((/** @type {any} */ run) => el('option', { value: run.run }, `${run.scenario} ${run.short} ${new Date(run.started_at).toLocaleString()}`))));
+      !chosen && el('option', { value: '' }, ''), runs.map((/** @type {any} */ run) => el('option', { value: run.run }, `${run.scenario} ${run.short} ${local(run.started_at)}`))));
   }
 
   /** @param {any} run @param {string} label */

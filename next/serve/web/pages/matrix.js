@@ -6,7 +6,7 @@ import { problem } from '../base/problem.js';
 import { openRow } from '../base/router.js';
 import { PAGE, Pages, Rows, cell, head } from '../base/rows.js';
 import { el, link, paced } from '../base/ui.js';
-import { count, done, number, outcome, parts, plural } from '../base/words.js';
+import { count, done, number, outcome, parts, plural, testName } from '../base/words.js';
 
 /** @param {import('./run.js').RunView} view @param {URL} _address @param {any} kept @returns {import('./run.js').Part} */
 export function matrix(view, _address, kept) {
@@ -26,7 +26,7 @@ export function matrix(view, _address, kept) {
     label: 'Tests and providers',
     head: () => [head('trial', 'Test'),
       (list?.providers ?? []).map((/** @type {string} */ name) => head('cell', el('span', { title: name }, name)))],
-    row: ({ test, cells }) => [cell('trial', link(trials(test), test)),
+    row: ({ test, cells }) => [cell('trial', link(trials(test), testName(test))),
       cells.map((/** @type {any} */ one, /** @type {number} */ at) =>
         cell('cell', one && result(one, address(test, one, list.providers[at]))))],
     height: () => 34,

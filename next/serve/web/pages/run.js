@@ -155,7 +155,7 @@ function tallies(run, counts) {
 /** Speed and remaining time of a running run. @param {RunView} view @param {any} counts */
 function pace({ document, progress }, counts) {
   const { rate } = progress ?? {};
-  if (document.run.status !== 'running' || !rate) return null;
+  if (document.run.status !== 'running' || document.run.paused || !rate) return null;
   const left = counts.planned - done(counts);
   const speed = rate >= 1 ? `${rate.toFixed(1)}/s` : `${(60 * rate).toFixed(1)}/min`;
   return el('span', { class: 'quiet' }, left > 0 ? `${speed}, ${duration((left / rate) * 1000)} left` : speed);
@@ -165,7 +165,7 @@ function pace({ document, progress }, counts) {
 function notes({ document }) {
   const { run, damaged_lines: damaged = 0, lost_results: lost, manifest } = document;
   const by = manifest.transitions.at(-1).by ?? manifest.sessions.at(-1)?.stopped_by;
-  const why = reason(run);
+  const why = reason(run, by);
   const message = run.message !== by?.reason && run.message;
   const { paused } = run;
   const losses = [
@@ -174,7 +174,7 @@ function notes({ document }) {
   ];
   return el('div', { 'aria-live': 'polite' },
     why && el('p', { class: `note ${run.state}` },
-      message && el('span', { class: 'pre' }, `${message}\n`), why, by && ` By ${actor(by)}.`),
+      message && el('span', { class: 'pre' }, `${message}\n`), why),
     paused && el('p', { class: 'note' },
       `Paused${paused.by ? ` by ${actor(paused.by)}` : ''}. No attempts start and all timers are stopped.`),
     damaged + lost > 0 && el('p', { class: 'note bad' }, losses,

@@ -2,9 +2,9 @@
 // The start of a run: a scenario, flags of `exec`, the plan with its grants, and the command that does the same.
 
 import { get, post, query, runPath } from '../base/api.js';
-import { problem } from '../base/problem.js';
+import { isBusy, problem } from '../base/problem.js';
 import { go } from '../base/router.js';
-import { button, copyable, el, link, render, soon } from '../base/ui.js';
+import { button, copyable, el, render, soon } from '../base/ui.js';
 import { plural } from '../base/words.js';
 
 /** Key of the request, label with its flag, example, and form of the value. @type {[string, string, string, 'list' | 'pairs' | 'text' | 'number'][]} */
@@ -129,14 +129,13 @@ export async function open({ place, address, server }) {
   }
 
   const draw = soon(() => {
-    const isBusy = error?.document?.type === '/problems/busy';
     render(place, el('h1', null, 'Start a run'),
       !scenarios.length ? el('p', null, 'No scenarios. Start the server with ', el('code', null, 'runner serve --scenarios DIR'), '.') : form(),
       preview(),
-      isBusy ? el('p', { class: 'note incomplete' }, 'Another run is active: ', error.document.detail, '. ', link('/queue', 'Queue')) : error && problem(error),
+      error && problem(error),
       scenarios.length > 0 && el('p', { class: 'buttons' },
-        button(busy === 'start' ? 'Starting…' : 'Start', () => void start(false), { class: isBusy ? null : 'primary', disabled: !plan || Boolean(busy) }),
-        button(busy === 'queue' ? 'Adding…' : 'Add to queue', () => void start(true), { class: isBusy ? 'primary' : null, disabled: !plan || Boolean(busy) })));
+        button(busy === 'start' ? 'Starting…' : 'Start', () => void start(false), { class: isBusy(error) ? null : 'primary', disabled: !plan || Boolean(busy) }),
+        button(busy === 'queue' ? 'Adding…' : 'Add to queue', () => void start(true), { class: isBusy(error) ? 'primary' : null, disabled: !plan || Boolean(busy) })));
   });
   draw();
   if (scenario) void check();

@@ -6,13 +6,15 @@ import { sides } from '../base/diff.js';
 import { pretty } from '../base/json.js';
 import { follow } from '../base/live.js';
 import { notFound, problem } from '../base/problem.js';
-import { go } from '../base/router.js';
+import { go, up } from '../base/router.js';
 import { copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
-import { duration, number, outcome, plural, since, size, time } from '../base/words.js';
+import { duration, local, number, outcome, plural, since, size, time } from '../base/words.js';
 import { tail } from './log.js';
 
 const IMAGES = /^image\/(png|jpeg|gif|webp)$/;
 
+/** The parts of a run's id that its page shows: scenario and random number. */
+const RUN_ID = /^[\d-]{10}_[\d-]{12}-(.+)-([\da-f]{8})$/;
 const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const VERDICTS = /** @type {Record<string, string>} */ ({ pass: 'passed', fail: 'failed', skip: 'skipped' });
 
@@ -59,7 +61,7 @@ export async function open({ place, address, names: [run, name] }) {
     const row = shownRow();
     return [
       el('header', null,
-        el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(near.list, trial.run), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
+        el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(near.list, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
         el('h1', null, trial.test, el('span', { class: 'quiet' }, `${trial.trial.slice(trial.test.length).replace(/#1$/, '')} `), state(row)),
         took(row), attempts(row),
         el('p', { class: 'buttons' }, near.before && link(trialPath(run, near.before), '← Previous'), near.after && link(trialPath(run, near.after), 'Next →'))),
@@ -156,7 +158,7 @@ export async function open({ place, address, names: [run, name] }) {
       : [outcome(word(last)), ` in each of the last ${plural(list.length, 'run')}`];
     return [el('h2', null, 'Past results', el('small', null, text)), el('p', { class: 'strip' }, list.map((/** @type {any} */ one) =>
       el('a', { key: one.run, href: trialPath(one.run, trial.trial), 'aria-current': one.run === trial.run ? 'true' : null, 'aria-label': `${word(one)} in ${one.run}, ${DAY.format(new Date(one.run_started_at))}`,
-        title: `${word(one)}, ${duration(one.duration_ms)}, ${new Date(one.run_started_at).toLocaleString()}` }, outcome(word(one), ''), el('small', null, DAY.format(new Date(one.run_started_at))))))];
+        title: `${word(one)}, ${duration(one.duration_ms)}, ${local(one.run_started_at)}` }, outcome(word(one), ''), el('small', null, DAY.format(new Date(one.run_started_at))))))];
   }
 
   /** @param {any} row */
@@ -198,7 +200,7 @@ export async function open({ place, address, names: [run, name] }) {
       else if (trial.running || !shownRow() || event !== 'progress') refresh();
     },
     close: () => follow(null),
-    keys: [['u', 'To the run', () => go(near.list)], ['j', 'Next trial', () => near.after && go(trialPath(run, near.after))], ['k', 'Previous trial', () => near.before && go(trialPath(run, near.before))]],
+    keys: [['u', 'To the run', () => up(near.list)], ['j', 'Next trial', () => near.after && go(trialPath(run, near.after))], ['k', 'Previous trial', () => near.before && go(trialPath(run, near.before))]],
   };
 }
 

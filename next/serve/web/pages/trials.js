@@ -7,7 +7,7 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { PAGE, Pages, Rows, cell, head } from '../base/rows.js';
 import { button, el, link, paced } from '../base/ui.js';
-import { count, duration, number, outcome, plural } from '../base/words.js';
+import { count, duration, number, outcome, plural, testName } from '../base/words.js';
 
 /** Filters of the buttons above the list. */
 const QUICK = [['All', ''], ['Not passed', 'outcome(failed, error, timeout)'], ['Flaky', 'flaky()']];
@@ -53,7 +53,7 @@ export function trials(view, address, kept) {
   /** @param {any} item */
   function row(item) {
     const [test, provider] = split(item.trial);
-    const name = link(trialPath(view.run, item.trial), el('span', { class: 'test' }, test), el('span', { class: 'provider' }, provider));
+    const name = link(trialPath(view.run, item.trial), testName(test), el('span', { class: 'provider' }, provider));
     Object.assign(name.props, { tabindex: -1, title: item.trial });
     const word = item.is_running ? 'running' : item.flaky ? 'flaky' : item.outcome ?? 'planned';
     const isNew = /regressed|new/.test(item.change) && /failed|error|timeout/.test(item.outcome);

@@ -36,7 +36,7 @@ test('stop, resume and cancel buttons show their state', async ({ page, server }
   await expect(button(page, 'Stopping…')).toBeDisabled();
   pass();
   await expect(heading(page)).toContainText('◐ incomplete');
-  await expect(page.getByText('Stopped.')).toBeVisible();
+  await expect(page.getByText('Stopped by')).toBeVisible();
   await button(page, 'Resume').click();
   await expect(heading(page)).toContainText('○ running');
   await expect(page.locator('.activity li')).toHaveCount(2);
@@ -57,6 +57,7 @@ test('paused run says so and continues', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/${run}`);
   await button(page, 'Pause').click();
   await expect(heading(page)).toContainText('paused');
+  await expect(page.getByText(/ left$/)).not.toContainText('/');
   await button(page, 'Unpause').click();
   await expect(heading(page)).toContainText('running');
   await runner(['stop', run, '--kill', '--results', 'live']);

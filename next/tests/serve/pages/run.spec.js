@@ -39,6 +39,14 @@ test.describe('', () => {
   });
 });
 
+test('every provider of a matrix is in reach on a narrow screen', async ({ page, server }) => {
+  await page.setViewportSize({ width: 400, height: 900 });
+  await page.goto(`${server.origin}/runs/${EVERY}?view=matrix`);
+  const last = page.getByRole('columnheader').last();
+  await last.scrollIntoViewIfNeeded();
+  await expect(last).toBeInViewport({ ratio: 1 });
+});
+
 test('views of a run have its matrix, its log and its facts', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/${EVERY}`);
   const views = page.getByRole('navigation', { name: 'Views of the run' });

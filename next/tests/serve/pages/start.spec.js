@@ -42,7 +42,7 @@ test.describe('', () => {
     const active = await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
     await page.goto(`${server.origin}/start?scenario=good.toml`);
     await button(page, 'Start').click();
-    await expect(page.getByText('Another run is active')).toContainText(active.slice(-8));
+    await expect(page.getByText('Not possible now')).toContainText(active.slice(-8));
     await button(page, 'Add to queue').click();
     await expect(page).toHaveURL(/\/queue$/);
     const requests = page.getByRole('region', { name: 'Requests' });
@@ -53,6 +53,20 @@ test.describe('', () => {
     await page.goto(`${server.origin}/runs`);
     const row = page.getByRole('grid', { name: 'Runs' }).getByRole('row');
     await expect(row.filter({ has: page.getByRole('link', { name: 'good', exact: true }) }).first()).toContainText('passed');
+  });
+
+  test('rerun next to a running run waits in the queue', async ({ page, server }) => {
+    await runner(['exec', 'scenarios/every.toml', '--results', 'live'], [1]);
+    await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
+    const { runs } = JSON.parse(await runner(['list', '--json', '--results', 'live']));
+    await page.goto(`${server.origin}/runs/${runs.find(({ scenario }) => scenario === 'every').run}`);
+    await button(page, 'Rerun failed').click();
+    await expect(page.getByText('Not possible now')).toBeVisible();
+    await button(page, 'Add to queue').click();
+    await page.getByText('Waits in the').getByRole('link', { name: 'queue' }).click();
+    await expect(page.getByRole('region', { name: 'Requests' })).toContainText('--rerun=failed');
+    await button(page, 'Remove').click();
+    await expect(page.getByText('No requests wait')).toBeVisible();
   });
 
   test('requests are moved and removed', async ({ page, server }) => {

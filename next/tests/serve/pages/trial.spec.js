@@ -13,6 +13,8 @@ test('failed trial has expected and actual output in columns', async ({ page, se
   await expect(outputs(page).locator('mark')).toHaveText(['2', 'two']);
   await expect(page.getByRole('link', { name: 'other', exact: true })).toBeVisible();
   await expect(page.getByText('runner plugin run --from')).toBeVisible();
+  await page.setViewportSize({ width: 400, height: 900 });
+  await expect(outputs(page).locator('mark').last()).toBeInViewport({ ratio: 1 });
 });
 
 test('trial shows numbers as they are written', async ({ page, server }) => {
@@ -55,6 +57,21 @@ test('keys lead through the filtered list and back to it', async ({ page, server
   await expect(heading(page)).toContainText('fails@hostile');
   await page.keyboard.press('u');
   await expect(page).toHaveURL(/filter=test%28fails%29&sort=plan/);
+});
+
+test('key and link lead back to the place in the list', async ({ page, server }) => {
+  await page.setViewportSize({ width: 1280, height: 400 });
+  await page.goto(`${server.origin}/runs/${NEW}`);
+  const grid = page.getByRole('grid', { name: 'Trials' });
+  const top = () => grid.evaluate((element) => element.scrollTop);
+  for (const back of [() => page.keyboard.press('u'), () => page.getByRole('link', { name: 'every 00000002' }).click()]) {
+    await grid.evaluate((element) => { element.scrollTop = 500; });
+    await grid.getByRole('link').last().click();
+    await expect(page.getByRole('heading', { name: 'Reproduce' })).toBeVisible();
+    await back();
+    await expect(grid).toBeVisible();
+    await expect.poll(top).toBeGreaterThan(400);
+  }
 });
 
 test('changed test has both outputs next to each other', async ({ page, server }) => {
