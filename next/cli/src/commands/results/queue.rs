@@ -24,7 +24,7 @@ const AFTER_POSTPONED: Duration = Duration::from_secs(5);
 /// The arguments of `exec` and `resume` about the queue.
 #[derive(clap::Args, Clone)]
 pub struct QueueArgs {
-    /// Wait in the queue of the results root; prints the request's id
+    /// Add the run to the queue, and print the request's id
     #[arg(long, conflicts_with = "detach")]
     pub queue: bool,
     /// Requests with a greater priority come first [default: 0]
