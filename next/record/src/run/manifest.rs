@@ -405,6 +405,12 @@ impl Manifest {
         if trials > MAX_TRIALS {
             return Err(format!("it plans {trials} trials, and a run has at most {MAX_TRIALS}"));
         }
+        // Another program may have written the file, and sums of its counts must not overflow.
+        let Counts { passed, failed, error, timeout, skipped, flaky, ungraded } = manifest.counts;
+        let counts = [passed, failed, error, timeout, skipped, flaky, ungraded];
+        if counts.into_iter().any(|count| count > MAX_TRIALS) {
+            return Err(format!("{DAMAGED}: it has more than {MAX_TRIALS} results"));
+        }
         if manifest.sessions.is_empty() {
             return Err(format!("{DAMAGED}: it has no session"));
         }

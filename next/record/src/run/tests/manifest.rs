@@ -195,6 +195,8 @@ fn other_manifests_are_refused_with_what_is_wrong() {
         change("\"planned_trial_count\": 10", "\"planned_trial_count\": 100000001")
             .contains("at most 100000000")
     );
+    // Sums with it would overflow.
+    assert!(change("\"failed\": 1", "\"failed\": 18446744073709551615").contains("results"));
     assert!(change("\"incomplete\"", "\"ended\"").contains("`ended`"));
     assert!(change("}", "").contains("damaged"));
     assert!(Manifest::parse("[]", "r").is_err());
