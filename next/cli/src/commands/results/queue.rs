@@ -132,7 +132,7 @@ pub fn add_resume(
     session: &SessionArgs,
     out: &Out,
 ) -> Result<Exit, CommandError> {
-    let words = with_run(typed_words()?, given, &run);
+    let words = with_run(&typed_words()?, given, &run);
     add(root, words, Some(run), args, session, out)
 }
 
@@ -174,13 +174,13 @@ fn typed_words() -> Result<Vec<String>, CommandError> {
 
 /// Returns words of `resume` that name the run by its id, because `latest`, a part of an id or no name may mean another run once
 /// the request is started. `given` is the name in the words.
-fn with_run(words: Vec<String>, given: Option<&str>, run: &str) -> Vec<String> {
-    let appended = [words.clone(), vec![run.to_owned()]].concat();
+fn with_run(words: &[String], given: Option<&str>, run: &str) -> Vec<String> {
+    let appended = [words, &[run.to_owned()]].concat();
     let Some(given) = given else { return appended };
     let from = [given.to_owned(), format!("--from={given}")];
     let places = (0..words.len()).filter(|at| from.contains(&words[*at]));
     let mut replaced = places.map(|at| {
-        let mut words = words.clone();
+        let mut words = words.to_vec();
         words[at] = words[at].replace(given, run);
         words
     });
