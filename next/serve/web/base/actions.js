@@ -3,7 +3,7 @@
 
 import { get, post, runPath } from './api.js';
 import { ask } from './dialog.js';
-import { isBusy, problem } from './problem.js';
+import { isBusy, pair, problem } from './problem.js';
 import { button, el } from './ui.js';
 import { count, plural } from './words.js';
 
@@ -140,10 +140,7 @@ async function labels(run, owner) {
     yes: 'Save', under: 'Saving…',
     act: () => act(run, 'label', owner, async () => {
       const lines = text.split('\n').filter((line) => line.trim());
-      const set = Object.fromEntries(lines.map((line) => {
-        const [key, ...value] = line.split('=');
-        return [key.trim(), value.join('=').trim()];
-      }));
+      const set = Object.fromEntries(lines.map(pair));
       const remove = Object.keys(old).filter((key) => !(key in set));
       await post(`${runPath(run)}/labels`, { set, remove });
       return null;

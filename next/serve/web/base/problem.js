@@ -49,5 +49,12 @@ export function login(place) {
   draw();
 }
 
+/** Splits `KEY=VALUE`. Another text is the user's mistake. @param {string} text */
+export function pair(text) {
+  const at = text.indexOf('=');
+  if (at < 1) throw new Problem(400, { title: 'invalid request', detail: `expected \`KEY=VALUE\`, found \`${text.trim()}\`` });
+  return [text.slice(0, at).trim(), text.slice(at + 1).trim()];
+}
+
 /** A page for an address without one. @param {string} text */
 export const notFound = (text) => el('div', null, el('h1', null, 'Not found'), el('p', null, text), el('p', null, link('/runs', 'All runs')));

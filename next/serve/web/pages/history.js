@@ -3,6 +3,7 @@
 
 import { get, query, runPath, trialPath } from '../base/api.js';
 import { columns } from '../base/chart.js';
+import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { button, el, link, render, soon, table } from '../base/ui.js';
 import { count, done, duration, number, outcome, plural, time } from '../base/words.js';
@@ -29,7 +30,9 @@ export async function open({ place, address }) {
     draw();
     return { title: () => 'History', draw };
   }
-  const history = await get(`/history${query(keys)}`);
+
+  /** @type {any} */
+  let history = { scenario: keys.scenario };
 
   /** @param {string} key @param {string} label @param {string} hint */
   const field = (key, label, hint) => el('label', null, label, el('input', { type: 'search', value: keys[key], placeholder: hint,
@@ -40,6 +43,15 @@ export async function open({ place, address }) {
       el('label', null, 'Scenario', el('select', { value: history.scenario, onchange: (/** @type {any} */ event) => go(to({ scenario: event.target.value })) },
         [...new Set([history.scenario, ...scenarios])].map((name) => el('option', { value: name }, name)))),
       field('test', 'Tests', 'glob, such as cart/*'), field('provider', 'Providers', 'glob'), field('since', 'Since', '7d'), field('by', 'Sum by', 'run, day or a label'));
+  }
+
+  try {
+    history = await get(`/history${query(keys)}`);
+  } catch (error) {
+    // A filter that is not valid can be changed.
+    if (/** @type {any} */ (error).status !== 400) throw error;
+    render(place, el('h1', null, 'History'), filters(), problem(error));
+    return { title: () => 'History', draw: () => {} };
   }
 
   function charts() {

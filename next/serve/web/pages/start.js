@@ -2,7 +2,7 @@
 // The start of a run: a scenario, flags of `exec`, the plan with its grants, and the command that does the same.
 
 import { get, post, query, runPath } from '../base/api.js';
-import { isBusy, problem } from '../base/problem.js';
+import { isBusy, pair, problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { button, copyable, el, render, soon } from '../base/ui.js';
 import { plural } from '../base/words.js';
@@ -51,7 +51,7 @@ export async function open({ place, address, server }) {
   const value = (text, form) => {
     const parts = text.split(',').map((part) => part.trim()).filter(Boolean);
     if (form === 'list') return parts;
-    if (form === 'pairs') return Object.fromEntries(parts.map((part) => [part.split('=')[0], part.split('=').slice(1).join('=')]));
+    if (form === 'pairs') return Object.fromEntries(parts.map(pair));
     return form === 'number' ? Number(text) : text;
   };
   const body = () => ({ scenario, ...(isLastFailed ? { last_failed: true } : {}),
@@ -63,9 +63,14 @@ export async function open({ place, address, server }) {
     if (!scenario) return;
     [busy, error] = ['check', null];
     draw();
-    const answer = await post('/plan', body()).catch((caught) => { if (mine === turn) error = caught; });
+    try {
+      const answer = await post('/plan', body());
+      if (mine === turn) plan = answer;
+    } catch (caught) {
+      if (mine === turn) [plan, error] = [null, caught];
+    }
     if (mine !== turn) return;
-    [plan, busy] = [answer ?? null, ''];
+    busy = '';
     draw();
   }
 

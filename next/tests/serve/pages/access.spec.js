@@ -30,6 +30,7 @@ test.describe('', () => {
     await other.goto(server.link);
     await other.goto(`${server.origin}/runs`);
     await expect(other.getByRole('heading', { name: 'Log in' })).toBeVisible();
+    expect((await other.locator('body > header').boundingBox()).height).toBeLessThan(60);
     await other.getByLabel('Token').fill('not-the-token-of-this-server');
     await other.getByRole('button', { name: 'Log in' }).click();
     await expect(other.getByRole('alert')).toBeVisible();

@@ -8,6 +8,9 @@ test('labels, pin and deletion change the run', async ({ page, server }) => {
   await runner(['exec', '-q', 'scenarios/good.toml', '--into', 'live/changed', '--label', 'old=1']);
   await page.goto(`${server.origin}/runs/changed`);
   await page.getByRole('button', { name: 'Edit labels…' }).click();
+  await page.getByRole('textbox').fill('team');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await expect(page.getByRole('alert')).toContainText('KEY=VALUE');
   await page.getByRole('textbox').fill('team=day\nempty=');
   await page.getByRole('button', { name: 'Save' }).click();
   await expect(page.getByRole('link', { name: 'team=day' })).toBeVisible();

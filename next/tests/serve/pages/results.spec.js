@@ -26,3 +26,14 @@ test('history has a mark for each test and run', async ({ page, server }) => {
   await row.getByRole('link', { name: `failed in ${BASE}` }).click();
   await expect(page).toHaveURL(new RegExp(`/runs/${BASE}`));
 });
+
+test.describe('', () => {
+  test.use({ allowed: /status of 400/ });
+  test('wrong filter of a history can be changed in place', async ({ page, server }) => {
+    await page.goto(`${server.origin}/history?scenario=every&since=yesterday`);
+    await expect(page.getByRole('alert')).toContainText('yesterday');
+    await page.getByLabel('Since').fill('');
+    await page.getByLabel('Since').press('Enter');
+    await expect(page.getByRole('row').filter({ hasText: 'passes @hostile' })).toBeVisible();
+  });
+});

@@ -36,6 +36,11 @@ test.describe('', () => {
     await expect(page.getByRole('alert')).toContainText('concurency');
     await expect(page.getByRole('alert').getByRole('listitem').filter({ hasText: 'concurency' })).toContainText('broken.toml:2:');
     await expect(button(page, 'Start')).toBeDisabled();
+    await choose(page, 'good.toml');
+    await page.getByText('Flags', { exact: true }).click();
+    await page.getByLabel('Labels (--label)').fill('night');
+    await expect(page.getByRole('alert')).toContainText('KEY=VALUE');
+    await expect(button(page, 'Start')).toBeDisabled();
   });
 
   test('start during a run names it and waits in the queue', async ({ page, server }) => {
