@@ -37,6 +37,8 @@ fn problems_of_the_regular_work_are_printed_once() {
     let site = busy_server(&runner);
     runner.write("results/runner.toml", "max_active_runs = 0\n");
     wait_until("the problem is printed", || site.running.shown().contains("max_active_runs"));
+    let says = ["/problems/invalid-settings", "`runner.toml`", "max_active_runs"];
+    site.ask("GET", "/queue", None).refuses(422, &says);
     // The server answers all the same.
     site.get("/runs");
 }

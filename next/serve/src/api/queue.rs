@@ -1,9 +1,10 @@
 //! The queue of the results root.
 
+use runner_engine::EngineError;
 use runner_operations::queue::{self, QueueError, QueuePlace};
 use runner_operations::settings::SettingsError;
 use runner_record::QueueState;
-use runner_report::{QueueChange, QueueDocument, ScenarioProblem};
+use runner_report::{QueueChange, QueueDocument};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -15,7 +16,7 @@ type Result<T> = std::result::Result<T, HttpProblem>;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
-        Route::get("/queue", "The active runs, and the requests that wait", list),
+        Route::get("/queue", "The active runs, and the requests that wait", list).refusing(&[422]),
         Route::post("/queue/{id}/move", "Move a request", move_request).refusing(&[404, 409]),
         Route::delete("/queue/{id}", "Remove a request", remove).refusing(&[404, 409]),
     ]
@@ -70,8 +71,10 @@ impl From<QueueError> for HttpProblem {
             QueueError::Record(error) => return error.into(),
             QueueError::Settings(SettingsError::Record(error)) => return error.into(),
             QueueError::Settings(SettingsError::Problems(problems)) => {
-                let found = ScenarioProblem::all(&problems).collect();
-                return Self::of_scenario(found, problems.render(false, 100));
+                let mut problem = Self::from(EngineError::Scenario(problems));
+                problem.r#type = "/problems/invalid-settings";
+                problem.detail = "`runner.toml` of the results root has problems".to_owned();
+                return problem;
             }
             QueueError::Unknown { .. } => Self::not_found(detail),
             QueueError::Foreign { .. } => {
