@@ -196,6 +196,19 @@ fn silent_receiver_holds_neither_screen_nor_exit_code() {
 }
 
 #[test]
+fn silent_receiver_holds_up_no_request() {
+    let server = Server::raw(|_, wire| wire.wait_for_close());
+    let webhook = webhook(&server, "timeout = \"10m\"");
+    let runner = runner(PASSED, &format!("[notify]\nwait = \"0s\"\n{webhook}"));
+    runner.exec(&[]).expect(0);
+    let poller = runner.started(&["queue", "work"]);
+    server.wait_for_requests(1);
+    runner.exec(&["--queue"]).expect(0);
+    wait_until("the request is started", || runner.runs().len() == 2);
+    poller.kill();
+}
+
+#[test]
 fn wait_bounds_the_end_of_a_session() {
     let server = Server::raw(|_, wire| wire.wait_for_close());
     let settings = format!("[notify]\nwait = \"200ms\"\n{}", webhook(&server, ""));

@@ -1,5 +1,6 @@
 //! `runner queue`, and `--queue` of `exec` and `resume`: requests that start once there is room for a run.
 
+use std::sync::mpsc::{self, Receiver};
 use std::{env, ffi::OsString, mem, thread, time::Duration};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -7,7 +8,7 @@ use runner_model::units::plural;
 use runner_model::visible::{quoted, visible, visible_line};
 use runner_model::{Time, exit::Exit};
 use runner_operations::queue::{self, QueueError, QueuePlace, Step};
-use runner_operations::upkeep::Upkeep;
+use runner_operations::upkeep::{Upkeep, UpkeepReport};
 use runner_record::{QueueState, QueuedRequest, ResultsRoot, actor, now, sweep_every};
 use runner_report::{QueueChange, QueueDocument, QueueEntry, QueueResult};
 
@@ -307,27 +308,14 @@ fn print_change(change: &QueueChange, json: bool, out: &Out) {
 /// Starts requests as there is room. A problem that lasts is printed once.
 fn work(args: &WorkArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = ResultsRoot::open(&args.root.path())?;
-    let mut upkeep = Upkeep::new(root.clone());
-    let (mut tended, mut last_problem) = (None::<Time>, String::new());
+    if args.once {
+        return work_once(&root, args.json, out);
+    }
+    let reports = start_upkeep(root.clone())?;
+    let mut last_problem = String::new();
     loop {
         let stepped = queue::step(&root);
-        let now = now();
-        if args.once || tended.is_none_or(|at| now < at || now.since(at) >= sweep_every()) {
-            tended = Some(now);
-            tend(&mut upkeep, now, out);
-        }
-        if args.once {
-            let step = stepped?;
-            print_step(&step, args.json, out);
-            print_reason(&step, out);
-            return Ok(match step {
-                Step::Idle | Step::Started { .. } | Step::Queued(_) | Step::Repeated(_) => {
-                    Exit::Success
-                }
-                Step::Busy { .. } | Step::Postponed { .. } => Exit::Held,
-                Step::Refused { .. } => Exit::Failed,
-            });
-        }
+        reports.try_iter().for_each(|report| print_upkeep(&report, out));
         let pause = match &stepped {
             Ok(Step::Started { .. } | Step::Refused { .. }) => Duration::ZERO,
             Ok(Step::Postponed { .. }) | Err(_) => AFTER_POSTPONED,
@@ -350,6 +338,32 @@ fn work(args: &WorkArgs, out: &Out) -> Result<Exit, CommandError> {
         }
         thread::sleep(pause);
     }
+}
+
+fn work_once(root: &ResultsRoot, json: bool, out: &Out) -> Result<Exit, CommandError> {
+    let stepped = queue::step(root);
+    print_upkeep(&Upkeep::new(root.clone()).tick(now()), out);
+    let step = stepped?;
+    print_step(&step, json, out);
+    print_reason(&step, out);
+    Ok(match step {
+        Step::Idle | Step::Started { .. } | Step::Queued(_) | Step::Repeated(_) => Exit::Success,
+        Step::Busy { .. } | Step::Postponed { .. } => Exit::Held,
+        Step::Refused { .. } => Exit::Failed,
+    })
+}
+
+/// Does the regular upkeep in a thread, because it may wait for receivers of notifications. Returns its reports.
+fn start_upkeep(root: ResultsRoot) -> Result<Receiver<UpkeepReport>, CommandError> {
+    let (sender, reports) = mpsc::channel();
+    let mut upkeep = Upkeep::new(root);
+    let tend = move || {
+        while sender.send(upkeep.tick(now())).is_ok() {
+            thread::sleep(sweep_every());
+        }
+    };
+    let started = thread::Builder::new().name("upkeep".into()).spawn(tend);
+    started.map(|_| reports).map_err(CommandError::failed)
 }
 
 fn print_step(step: &Step, json: bool, out: &Out) {
@@ -393,9 +407,7 @@ fn reason(messages: &str) -> String {
     summary::indented(messages.strip_prefix("error: ").unwrap_or(&messages))
 }
 
-/// Does the upkeep of the root that is due.
-fn tend(upkeep: &mut Upkeep, now: Time, out: &Out) {
-    let report = upkeep.tick(now);
+fn print_upkeep(report: &UpkeepReport, out: &Out) {
     for run in &report.ended {
         let reason = run.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
         out.talk(&format!("run {} became {}{reason}", visible_line(&run.id), run.status));
