@@ -364,8 +364,12 @@ fn links_and_pipes_in_runs_are_not_read() {
 }
 
 #[test]
-fn huge_sparse_manifests_are_refused() {
+fn huge_sparse_files_are_not_read() {
     let (_runner, site, run) = mixed();
+    let scenario = fs::File::create(run.dir.join("scenario.toml")).unwrap();
+    scenario.set_len(3 << 30).unwrap();
+    site.get("/runs/latest");
+    site.get("/runs/latest/trials/0");
     let manifest = fs::File::create(run.dir.join("benchmark.json")).unwrap();
     manifest.set_len(3 << 30).unwrap();
     let page = site.get("/runs");
@@ -374,6 +378,8 @@ fn huge_sparse_manifests_are_refused() {
         (vec![run.id()], vec![])
     );
     site.ask("GET", &format!("/runs/{}", run.id()), None).refuses(507, &["benchmark.json"]);
+    let peak = site.running.process().peak_memory();
+    assert!(peak < 64 << 20, "{peak}");
 }
 
 #[test]
