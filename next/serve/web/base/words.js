@@ -44,6 +44,16 @@ function ago(time) {
 /** The milliseconds since a time, by the server's clock. @param {string} time */
 export const since = (time) => Math.max(0, now() - Date.parse(time));
 
+/** Times of the first display of running runs' documents. @type {WeakMap<object, number>} */
+const shownAt = new WeakMap();
+
+/** The time that a run has worked, without the time between its sessions. @param {any} run */
+export function worked(run) {
+  if (run.status !== 'running' || run.paused) return duration(run.worked_ms);
+  if (!shownAt.has(run)) shownAt.set(run, now());
+  return duration(run.worked_ms + now() - /** @type {number} */ (shownAt.get(run)));
+}
+
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 const date = new Intl.DateTimeFormat(undefined, { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long', hourCycle: 'h23' });

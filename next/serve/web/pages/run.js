@@ -7,7 +7,7 @@ import { follow } from '../base/live.js';
 import { notFound } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { el, link, paced, render, soon } from '../base/ui.js';
-import { actor, bar, count, done, duration, parts, plural, reason, since, time, verdict } from '../base/words.js';
+import { actor, bar, count, done, duration, parts, plural, reason, time, verdict, worked } from '../base/words.js';
 import { about } from './about.js';
 import { log } from './log.js';
 import { matrix } from './matrix.js';
@@ -89,7 +89,7 @@ export async function open({ place, address, names, kept }) {
       el('p', { class: 'facts' },
         el('span', null, 'Started ', time(head.started_at, 'full'), ' ', age, user && ` by ${user} on ${host}`),
         head.completed_at && el('span', null, 'Ended ', time(head.completed_at, 'full')),
-        el('span', null, isRunning ? `Running for ${duration(since(head.started_at))}` : `Took ${duration(head.worked_ms)}`),
+        el('span', null, `${isRunning ? 'Running for' : 'Took'} ${worked(head)}`),
         head.pinned && el('span', null, '⚑ pinned'),
         labels(head)),
       bar(counts),

@@ -7,7 +7,7 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
-import { STATE_WORDS, bar, count, day, done, duration, parts, plural, reason, since, state, time, verdict } from '../base/words.js';
+import { STATE_WORDS, bar, count, day, done, parts, plural, reason, state, time, verdict, worked } from '../base/words.js';
 
 const FIRST = 100;
 const MORE = 1000;
@@ -97,7 +97,7 @@ export async function open({ place, address, kept, server }) {
         el('small', null, run.short)),
       cell('trials', bar(run.counts), el('small', null, trials(run))),
       cell('started', time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
-      cell('took', run.status === 'running' ? duration(since(run.started_at)) : duration(run.worked_ms)),
+      cell('took', worked(run)),
       cell('tools', buttons(run.run, run.actions, run.state === 'failed' ? [] : ['stop', 'resume'], owner)),
     ];
   }

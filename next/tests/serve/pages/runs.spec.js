@@ -47,3 +47,11 @@ test('runs are opened and compared by keys alone', async ({ page }) => {
   await page.goBack();
   await expect(page).toHaveURL(/\/runs\?.*q=good/);
 });
+
+test('time between sessions is not counted as work', async ({ page }) => {
+  const shown = await page.evaluate(async () => {
+    const { worked } = await import('/web/base/words.js');
+    return worked({ status: 'running', worked_ms: 90_000, started_at: '2026-01-01T00:00:00Z' });
+  });
+  expect(shown).toBe('1 min 30 s');
+});
