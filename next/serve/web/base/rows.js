@@ -45,19 +45,15 @@ export class Rows {
     this.top = 0;
     /** The last position of the scroll bar. Another one is the user's. */
     this.bar = 0;
-    const make = (/** @type {string} */ kind) => Object.assign(document.createElement('div'), { className: kind });
-    this.element = make('rows');
+    const make = (/** @type {string} */ className, /** @type {string?} */ role = null) =>
+      Object.assign(document.createElement('div'), { className, role });
+    this.element = Object.assign(make('rows', 'grid'), { ariaLabel: options.label, tabIndex: 0 });
     this.layer = make('rows-layer');
-    this.headRow = make('rows-head');
-    this.body = make('rows-body');
+    this.headRow = make('rows-head', 'rowgroup');
+    this.body = make('rows-body', 'rowgroup');
     this.space = make('rows-space');
-    this.headRow.setAttribute('role', 'rowgroup');
-    this.body.setAttribute('role', 'rowgroup');
     this.layer.append(this.headRow, this.body);
     this.element.append(this.layer, this.space);
-    this.element.setAttribute('role', 'grid');
-    this.element.setAttribute('aria-label', options.label);
-    this.element.tabIndex = 0;
     this.element.onscroll = () => this.draw();
     this.element.addEventListener('wheel', (event) => this.#wheel(event), { passive: false });
     this.element.onkeydown = (event) => this.#key(event);

@@ -162,12 +162,14 @@ function pace({ document, progress }, counts) {
 }
 
 /** Why the run ended early, and damage. @param {RunView} view */
-function notes({ document }) {
+function notes({ document, progress }) {
   const { run, damaged_lines: damaged = 0, lost_results: lost, manifest } = document;
   const by = manifest.transitions.at(-1).by ?? manifest.sessions.at(-1)?.stopped_by;
   const why = reason(run, by);
   const message = run.message !== by?.reason && run.message;
   const { paused } = run;
+  const session = manifest.sessions.at(-1);
+  const ended = (progress?.rev ?? document.rev) - session?.from_seq;
   const losses = [
     damaged > 0 && `Damaged lines of the results: ${count(damaged)}. `,
     lost > 0 && `Lost results: ${count(lost)}. `,
@@ -175,6 +177,8 @@ function notes({ document }) {
   return el('div', { 'aria-live': 'polite' },
     why && el('p', { class: `note ${run.state}` },
       message && el('span', { class: 'pre' }, `${message}\n`), why),
+    run.status === 'running' && session?.rerun && el('p', { class: 'note' },
+      `Runs ${plural(session.pending, 'trial')} again${ended > 0 ? `; ${plural(ended, 'attempt')} ended so far` : ''}.`),
     paused && el('p', { class: 'note' },
       `Paused${paused.by ? ` by ${actor(paused.by)}` : ''}. No attempts start and all timers are stopped.`),
     damaged + lost > 0 && el('p', { class: 'note bad' }, losses,

@@ -52,6 +52,15 @@ test('stop, resume and cancel buttons show their state', async ({ page, server }
   await expect(row.getByRole('button', { name: 'Resume' }).and(page.locator(':enabled'))).toHaveCount(0);
 });
 
+test('rerun shows the number of its trials', async ({ page, server }) => {
+  await runner(['exec', '-q', 'scenarios/slow.toml', '--into', 'live/again', '-j', '32'], [1]);
+  await page.goto(`${server.origin}/runs/again`);
+  await runner(['resume', 'live/again', '--rerun', 'failed', '-j', '1', '--detach']);
+  await expect(page.getByText(/Runs 6 trials again; \d attempts? ended/)).toBeVisible();
+  await expect(heading(page)).toContainText('✗ 6 failed');
+  await expect(page.getByText('trials again')).toHaveCount(0);
+});
+
 test('paused run says so and continues', async ({ page, server }) => {
   const run = await start('talks', '-j', '2');
   await page.goto(`${server.origin}/runs/${run}`);
