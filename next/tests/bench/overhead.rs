@@ -1,8 +1,8 @@
 //! Cost of a trial, a start and a plan, each against a baseline of the same minute.
 //!
-//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [shards]`; all but the last five without a name. `--n N`
+//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [shards] [serve]`; all but the last six without a name. `--n N`
 //! and `--rounds N` make it shorter or longer; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and
-//! a root of many runs. `--plugin FILE` measures `trials` with another component that answers with its input, such as one
+//! a root of many runs. `serve` has `--rows N`, too. `--plugin FILE` measures `trials` with another component that answers with its input, such as one
 //! in Python or JavaScript.
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
@@ -27,6 +27,7 @@ mod answers;
 mod bare;
 mod bombs;
 mod files;
+mod server;
 
 type Done<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -44,8 +45,10 @@ fn main() -> Done {
     let at = args.iter().position(|arg| arg == "--plugin");
     let plugin = at.and_then(|at| args.get(at + 1)).map(PathBuf::from);
     let (n, rounds) = (number("--n", 100_000), number("--rounds", 7));
-    let parts =
-        ["trials", "start", "memory", "tests", "bombs", "large", "files", "answers", "shards"];
+    let parts = [
+        "trials", "start", "memory", "tests", "bombs", "large", "files", "answers", "shards",
+        "serve",
+    ];
     let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
     let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
 
@@ -87,6 +90,11 @@ fn main() -> Done {
     }
     if named && is_asked("shards") {
         Bench::new(1, None)?.shards(number("--n", 20_000))?;
+    }
+    if named && is_asked("serve") {
+        let bench = Bench::new(number("--rows", 1_000_000), None)?;
+        bench.serve()?;
+        bench.stops()?;
     }
     Ok(())
 }
