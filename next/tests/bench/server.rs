@@ -62,7 +62,8 @@ impl Bench {
         let torn = half.skip_until(b'\n')? as u64;
         half.get_ref().set_len(length + torn)?;
         let root = results.display().to_string();
-        let mut resumed = self.runner(&["resume", "-q", "-j", "1", "latest", "--results", &root]).spawn()?;
+        let mut resumed =
+            self.runner(&["resume", "-q", "-j", "1", "latest", "--results", &root]).spawn()?;
         wait_for(&results, "benchmark.json", |run| run["sessions"][1].is_object())?;
         let server = Server::start(self, &results)?;
         thread::scope(|scope| -> Done {
