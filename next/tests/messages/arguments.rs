@@ -84,7 +84,8 @@ fn examples_of_helps_run_as_printed() {
         let help = runner.run(&help).expect(0).stdout;
         let Some((_, examples)) = help.split_once("Examples:\n") else { continue };
         // A build needs the tools of its language, and a server does not end.
-        let is_left = |example: &&str| example.contains("plugin build") || example.contains("serve");
+        let is_left =
+            |example: &&str| example.contains("plugin build") || example.contains("serve");
         for example in examples.lines().map(str::trim).filter(|example| !is_left(example)) {
             // Not every machine has `man`, and no run is running.
             let script =

@@ -23,7 +23,7 @@ const CRATES: [(&str, &[&str]); 11] = [
     ("sandbox", &["model"]),
     ("worker", &["model", "sandbox"]),
     ("report", &["model", "scenario", "record"]),
-    ("operations", &["model", "scenario", "record", "prepare", "engine", "report"]),
+    ("operations", &["model", "scenario", "record", "prepare", "report"]),
     ("serve", &["model", "scenario", "record", "engine", "report", "operations"]),
     (
         "cli",

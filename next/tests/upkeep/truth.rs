@@ -273,7 +273,8 @@ fn sorted_rows_hide_no_pending_trial() {
         };
         sorted(&run);
         assert_eq!(runner.list()[0]["verdict"], "passed");
-        kill_rerun(&runner, &run, 3);
+        // A slow machine writes several rows at once, but not all three.
+        kill_rerun(&runner, &run, 2);
         assert_eq!(runner.list()[0]["status"], "incomplete");
         runner.run(&["cleanup", "--yes"]).expect(0);
         sorted(&run);

@@ -6,7 +6,8 @@ use runner_model::protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule};
 use runner_model::row::{RowError, check_row};
 use runner_model::{
     Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Outcome, Row, RowRef, RunTime, Tail,
-    TaskId, Time, TrialId, WorkerId, log, recent_output::RecentOutput, provider::Provider, test::Retries,
+    TaskId, Time, TrialId, WorkerId, log, provider::Provider, recent_output::RecentOutput,
+    test::Retries,
 };
 use runner_record::{RecordError, now};
 use rustix::io::Errno;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runner_model::{Micros, Places, RunTime, Stage, TaskId, Time};
-use runner_model::{recent_output::MOST_SHOWN, protocol::SlotWord, visible::visible_line};
+use runner_model::{protocol::SlotWord, recent_output::MOST_SHOWN, visible::visible_line};
 use runner_record::{Compiling, InFlight, Live, WaitingTrial, sweep_every};
 
 use super::coordinator::{ActiveRun, Coordinator, PROGRESS_EVERY};

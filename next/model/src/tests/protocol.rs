@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     Digest, GuestPhase, HostFault, Micros, TaskId, TrialId,
-    recent_output::RecentOutput,
     prepare::{Prepare, Ready, SecretValues},
+    recent_output::RecentOutput,
 };
 
 fn task() -> Task {

@@ -336,7 +336,7 @@ fn line_patterns_have_the_texts_that_rows_need() {
         ("km | outcome(failed)", None),
         ("!km", None),
         ("log(km)", None),
-        ("error(km)", None),
+        (r#"error("km")"#, None),
         ("output(é)", None),
         (r#"output("a\"")"#, None),
     ] {

@@ -16,9 +16,9 @@ use std::{
 
 use runner_model::{
     Digest, ErrorClass, GuestPhase, HostFault, TaskId,
-    recent_output::RecentOutput,
     prepare::{Described, Prepare, Problem, Ready, RefusedPart},
     protocol::{Doing, FromWorker, MAX_PIECE, ReportHead, SlotWord, Task, ToWorker},
+    recent_output::RecentOutput,
     row::VERSION,
     test::Test,
 };

@@ -307,9 +307,11 @@ fn recite(to: &str, text: &Value) {
         "start-of-key" => print!("{}", &key()[..place]),
         "end-of-key" => print!("{}", &key()[place..]),
         "sleep" => sleep(Duration::from_millis(place as u64)),
-        _ => while !control::stop_requested() {
-            sleep(Duration::from_millis(1));
-        },
+        _ => {
+            while !control::stop_requested() {
+                sleep(Duration::from_millis(1));
+            }
+        }
     }
     let _ = std::io::Write::flush(&mut std::io::stdout());
 }
