@@ -46,6 +46,8 @@ fn answers_name_the_new_status() {
     continued run 6ba42b73: 6 of 12 done
     run 6ba42b73 is not paused: ○ running: 6 of 12 done
     run 6ba42b73 did not respond: ○ running: 6 of 12 done
+    run 6ba42b73 has no labels
+    labels of run 6ba42b73: team=night, with a break=a\nb
     stopped run 6ba42b73, which had no trial yet and is removed
     ");
 }

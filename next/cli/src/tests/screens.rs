@@ -640,6 +640,7 @@ fn help_lists_all_commands() {
       compare      Compare two runs, or two providers
       history      Show results of tests over the runs of a scenario
       logs         Print the logs, standard output and standard error of attempts
+      serve        Show the runs in a browser, and answer programs over HTTP
 
     Control:
       stop         Stop a run; `resume` continues it
@@ -647,6 +648,8 @@ fn help_lists_all_commands() {
       pause        Pause a run
       unpause      Continue a paused run
       wait         Wait until runs have ended, and exit with their exit code
+      queue        List active runs and the queue, or change the queue
+      label        Set or remove labels of a run, also while it is running
 
     Write providers:
       plugin       Write, build and try plugins
@@ -654,6 +657,7 @@ fn help_lists_all_commands() {
     Maintain:
       verify       Check the files of a run for damage
       cleanup      Update the status of runs whose process died
+      notify       Send the notifications of ended runs that are left
       prune        Delete old runs
       pin          Protect a run from `prune`
       unpin        Allow `prune` to delete a run again
