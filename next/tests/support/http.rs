@@ -10,6 +10,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
+    contract,
     runner::Runner,
     running::Running,
     wait::{LONG, wait_for},
@@ -62,7 +63,7 @@ impl Site {
         self.ask("GET", path, None).expect(200).document()
     }
 
-    /// Sends a request to a call below `/api/v1`, with the token.
+    /// Sends a request to a call below `/api/v1`, with the token. The answer must be as the API's document has it.
     #[track_caller]
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let mut headers = vec![format!("Authorization: Bearer {}", self.token)];
@@ -71,7 +72,9 @@ impl Site {
         }
         let headers: Vec<_> = headers.iter().map(String::as_str).collect();
         let body = body.map(Value::to_string).unwrap_or_default();
-        self.send(method, &format!("/api/v1{path}"), &headers, &body)
+        let answer = self.send(method, &format!("/api/v1{path}"), &headers, &body);
+        contract::check(method, path, &answer);
+        answer
     }
 
     /// Sends a `POST` with a body of JSON to a call below `/api/v1`, with the token.

@@ -1,5 +1,6 @@
 //! Helpers of the tests. None uses the program's own code, so that its mistakes are not repeated here.
 
+mod contract;
 pub(crate) mod guests;
 pub(crate) mod http;
 pub(crate) mod processes;

@@ -22,6 +22,11 @@ pub struct RunTables {
     /// Damaged lines of the rows. If the run has ended and its verdict is not `damaged`, no result is lost.
     pub damaged_lines: u64,
     pub denials: Denials,
-    /// Changes since the previous run. `null` while the run is running, and if there are no changes.
+    /// Changes since the previous run. `None` while the run is running, and if there are no changes.
+    #[serde(skip_serializing_if = "is_absent")]
     pub since_previous: Arc<Option<SincePrevious>>,
+}
+
+fn is_absent(changes: &Option<SincePrevious>) -> bool {
+    changes.is_none()
 }
