@@ -39,7 +39,8 @@ fn tool(path: &str) -> PathBuf {
 fn succeed(command: &mut Command) {
     let ran = command.output().unwrap();
     let printed = [&*ran.stdout, &*ran.stderr].concat();
-    assert!(ran.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&printed));
+    println!("{}", String::from_utf8_lossy(&printed));
+    assert!(ran.status.success(), "{command:?}");
 }
 
 #[test]
