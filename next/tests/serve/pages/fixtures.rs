@@ -39,7 +39,7 @@ const TWO_PROVIDERS: &str = r#"
 
 /// Creates scenarios, and runs in each state and of each size.
 pub(crate) fn many_kinds_of_runs() -> Runner {
-    let runner = Runner::new(&["hostile"]);
+    let runner = Runner::new(&["hostile", "leaky"]);
     // Runs that tests of pages start themselves are in `live`.
     for name in ["scenarios", "live"] {
         fs::create_dir(runner.path(name)).unwrap();
@@ -112,7 +112,15 @@ fn long_scenarios(runner: &Runner) {
     }
     scenario(runner, "slow", "", &naps);
     let talks = "talks | { do = \"log\", ms = 600000 } |\nspins | { do = \"loop\" } |";
+    let nap = "nap | { do = \"sleep\", ms = 1000 } | equals = \"late\"";
+    scenario(runner, "again", "", nap);
+    let retries = "retries = { max = 1, backoff = \"50s\", on = [\"internal\"] }\n";
+    scenario(runner, "retries", retries, "breaks | { do = \"error\", kind = \"internal\", code = \"E1\", message = \"it broke\" } |");
     scenario(runner, "talks", "timeout = \"20m\"\n", talks);
+    runner.write(
+        "scenarios/leaky.toml",
+        "[providers.it]\nplugin = \"../leaky.wasm\"\n[[tests]]\nid = \"a\"\ninput = \"output\"\n",
+    );
     runner.write(
         "scenarios/broken.toml",
         "name = \"broken\"\nconcurency = 3\n[[tests]]\nid = \"a\"\ninput = 1\n",
@@ -149,4 +157,7 @@ fn large(runner: &Runner) {
             fs::write(copy.join(name), small.bytes(name)).unwrap();
         }
     }
+    // A root has its runs in the database already, except after a copy.
+    let indexed = Running::start(&mut runner.command(&["reindex", "--results", "many"]));
+    indexed.finish().expect(0);
 }
