@@ -48,7 +48,7 @@ pub use meta::{MetaCounts, MetaResults};
 pub use pages::{
     FailedTrials, FailuresPage, LivePage, MatrixPage, ProviderDurations, ReasonLine, RunAction,
     RunActions, RunCharts, RunIndex, RunItem, RunPage, RunTables, RunsPage, RunsQuery,
-    ScenarioItem, ScenariosPage, ServerDocument, TimeBin, TrialItem, TrialOrder, TrialPage,
+    PageStart, ScenarioItem, ScenariosPage, ServerDocument, TimeBin, TrialItem, TrialOrder, TrialPage,
     TrialQuery, TrialsPage,
 };
 pub use results::{PassRate, Results};

@@ -90,6 +90,7 @@ fn misspelt_queries_are_refused() {
         ("/runs/latest/trials?sort=size", &["`sort` has no value `size`", "-duration"]),
         ("/runs/latest/trials?filter=outcome(fialed)", &["fialed", "failed"]),
         ("/runs/latest/trials?rev=99", &["fewer rows"]),
+        ("/runs/latest/trials?near=b/other", &["`near`", "b/other"]),
         ("/runs/latest/summary?bins=1001", &["`bins`"]),
         ("/runs/latest/report?form=pdf", &["`form` has no value `pdf`", "junit"]),
         ("/compare?base=latest&providers=a", &["two names"]),
@@ -159,6 +160,9 @@ fn trials_are_selected_and_sorted() {
         ("q=expected%20%22Two%22", vec![]),
         ("q=outcome", vec![]),
         ("q=o&filter=outcome(failed)", vec![&fail, &other]),
+        ("sort=plan&near=b/other@hostile%231&limit=3", vec![&fail, &other, &trap]),
+        ("near=c/trap@hostile%231&limit=2", vec![&trap, &fail]),
+        ("filter=outcome(failed)&near=a/pass@hostile%231", vec![]),
     ] {
         assert_eq!(selected(&site, query).iter().collect::<Vec<_>>(), trials, "{query}");
     }

@@ -159,6 +159,7 @@ impl Coordinator<'_> {
             session: run.session,
             at,
             worked_ms: self.worked().as_micros() as f64 / 1e3,
+            paused: self.pause.at.is_some(),
             stage: Some(if self.started.is_some() { Stage::Run } else { Stage::Plan }),
             compiling: compiling.collect(),
             counts: self.fold.counts(),

@@ -27,6 +27,9 @@ pub struct Live {
     pub at: Time,
     /// Run time since the first attempt, without pauses, in milliseconds.
     pub worked_ms: f64,
+    /// Whether the run is paused. Then the attempts' ages and the times of waits stand still.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     pub stage: Option<Stage>,
     /// Plugins that are being compiled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -14,7 +14,7 @@ mod trial;
 pub use actions::{RunAction, RunActions};
 pub use failures::{FailedTrials, FailuresPage};
 pub use index::{
-    MatrixPage, ProviderDurations, RunCharts, RunIndex, TimeBin, TrialItem, TrialOrder, TrialQuery,
+    MatrixPage, PageStart, ProviderDurations, RunCharts, RunIndex, TimeBin, TrialItem, TrialOrder, TrialQuery,
     TrialsPage,
 };
 pub use live::LivePage;

@@ -1,5 +1,5 @@
 use runner_model::{
-    Fingerprint, TrialId,
+    Fingerprint, RunStatus, TrialId,
     row::{self, Tail},
 };
 use serde_json::{json, value::to_raw_value};
@@ -51,6 +51,8 @@ fn document(rows: Vec<Line>) -> TrialDocument {
         provider: "p".into(),
         planned: to_raw_value(&planned).ok(),
         running: None,
+        waiting: None,
+        run_status: RunStatus::Completed,
         shown: rows[0].row().unwrap().seq,
         rows,
         others: Vec::new(),

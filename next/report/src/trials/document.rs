@@ -6,8 +6,8 @@ use std::{cmp::Reverse, io::BufRead as _, iter, path::Path};
 use runner_model::log::{LogLine, Said};
 use runner_model::row::{Artifact, read_line};
 use runner_model::visible::common_ends;
-use runner_model::{RowRef, Text, TrialId, test::Test};
-use runner_record::{InFlight, Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
+use runner_model::{RowRef, RunStatus, Text, TrialId, test::Test};
+use runner_record::{InFlight, Manifest, ReadLine, RecordError, ResultsRoot, RunDir, WaitingTrial};
 use runner_scenario::{IdGlob, similar};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,11 @@ pub struct TrialDocument {
     /// Present while an attempt of the trial runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub running: Option<InFlight>,
+    /// Present while the trial waits for a retry or a rate limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingTrial>,
+    /// Status of the run.
+    pub run_status: RunStatus,
     /// The settling rows of the same test and repeat on other providers.
     #[schemars(with = "Vec<StoredRow>")]
     pub others: Vec<Line>,
@@ -224,8 +229,9 @@ impl TrialDocument {
     /// The run cannot be read. Logs and the planned test are left out if they cannot be read.
     pub fn read(root: &ResultsRoot, run: &RunDir, trial: TrialId) -> Result<Self, RecordError> {
         let manifest = run.truth()?;
-        let live = run.live().into_iter();
-        let running = live.flat_map(|live| live.in_flight).find(|one| one.trial == trial);
+        let live = run.live().filter(|_| !manifest.status.is_terminal()).unwrap_or_default();
+        let running = live.in_flight.into_iter().find(|one| one.trial == trial);
+        let waiting = live.waiting.into_iter().find(|one| one.trial == trial);
         let (mut rows, mut logs, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
         let mut others = BTreeMap::new();
         run.rows(&mut |_, line| {
@@ -253,6 +259,8 @@ impl TrialDocument {
             rows,
             shown: None,
             running,
+            waiting,
+            run_status: manifest.status,
             others: others.into_values().collect(),
             history: Vec::new(),
             reproduce: String::new(),

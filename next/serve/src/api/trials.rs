@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use runner_engine::resolve_filter_in;
 use runner_model::TrialId;
 use runner_record::RunDir;
-use runner_report::{TrialDocument, TrialOrder, TrialPage, TrialQuery, TrialsPage, find_trial};
+use runner_report::{PageStart, TrialDocument, TrialOrder, TrialPage, TrialQuery, TrialsPage, find_trial};
 use runner_scenario::Filter;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -43,6 +43,8 @@ struct ListKeys {
     rev: Option<u64>,
     /// Trials before the page.
     offset: Option<usize>,
+    /// Id of a trial. The page starts one trial before it, and is empty if the query does not select it.
+    near: Option<String>,
     /// Trials of the page, up to 1000.
     limit: Option<usize>,
 }
@@ -76,10 +78,18 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage,
         order,
         until: Instant::now() + SEARCH_TIME,
     };
-    let (offset, limit) = (keys.offset.unwrap_or(0), limit(keys.limit, PAGE, MAX_PAGE)?);
+    let near = present(&keys.near).map(|id| {
+        let unknown = |_| HttpProblem::invalid(&format!("`near` has no trial's id: `{id}`"));
+        TrialId::parse(id).map_err(unknown)
+    });
+    let start = match near.transpose()? {
+        Some(trial) => PageStart::Before(trial),
+        None => PageStart::Offset(keys.offset.unwrap_or(0)),
+    };
+    let limit = limit(keys.limit, PAGE, MAX_PAGE)?;
     let manifest = run.truth()?;
     let slot = server.indexes.of(&run, manifest.metadata.planned_trial_count);
-    let is_first = query.filter.is_none() && query.text.is_empty() && offset == 0;
+    let is_first = query.filter.is_none() && query.text.is_empty() && start == PageStart::Offset(0);
     if is_first && !slot.is_soon(&run, manifest.counts.done()) {
         return Ok(TrialsPage::of_first_rows(&run, limit)?);
     }
@@ -93,7 +103,7 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage,
         Ok(index.trials(
             &query,
             keys.rev,
-            (offset, limit),
+            (&start, limit),
             Option::as_ref(&since),
             live.as_ref(),
         )?)

@@ -19,6 +19,6 @@ mod trials;
 
 pub use charts::{ProviderDurations, RunCharts, TimeBin};
 pub use matrix::MatrixPage;
-pub use query::{TrialOrder, TrialQuery};
+pub use query::{PageStart, TrialOrder, TrialQuery};
 pub use rows::RunIndex;
 pub use trials::{TrialItem, TrialsPage};

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use runner_model::TrialId;
 use runner_scenario::Filter;
 
 /// A selection of trials.
@@ -31,6 +32,15 @@ pub enum TrialOrder {
     Attempts {
         descending: bool,
     },
+}
+
+/// The first trial of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageStart {
+    /// The trial after this many.
+    Offset(usize),
+    /// The trial before this one, or this one if it is the first.
+    Before(TrialId),
 }
 
 /// The trials of a query in a snapshot.

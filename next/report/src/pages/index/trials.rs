@@ -7,7 +7,7 @@ use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::query::TrialQuery;
+use super::query::{PageStart, TrialQuery};
 use super::rows::{IndexedRow, RunIndex};
 use crate::{Class, SincePrevious, VERSION, failure, rows::Line};
 
@@ -119,7 +119,7 @@ impl TrialsPage {
 }
 
 impl RunIndex {
-    /// Reads the trials of a query from `offset` on: of the first `rev` rows, or of all.
+    /// Reads a page of the trials of a query: of the first `rev` rows, or of all.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl RunIndex {
         &mut self,
         query: &TrialQuery,
         rev: Option<u64>,
-        (offset, limit): (usize, usize),
+        (start, limit): (&PageStart, usize),
         since: Option<&SincePrevious>,
         live: Option<&Live>,
     ) -> Result<TrialsPage, RecordError> {
@@ -136,6 +136,14 @@ impl RunIndex {
         self.select(query, rev)?;
         self.newest(rev);
         let Some(view) = self.views.last() else { unreachable!("the selected view is kept") };
+        let offset = match start {
+            PageStart::Offset(offset) => *offset,
+            PageStart::Before(trial) => {
+                let place = self.plan.place(trial);
+                let at = view.places.iter().position(|one| Some(*one) == place);
+                at.map_or(view.places.len(), |at| at.saturating_sub(1))
+            }
+        };
         let places: Vec<u32> = view.places.iter().skip(offset).take(limit).copied().collect();
         let mut trials: Vec<_> = places
             .iter()
