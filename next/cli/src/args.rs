@@ -17,7 +17,19 @@ use runner_model::{Budgets, FailFast, SessionOverrides, status::RunState};
 use runner_record::{RecordError, ResultsRoot, RunDir, default_root};
 use runner_scenario::Filter;
 
-use crate::{detach, report_files::ReportFile, text::CommandError};
+use crate::{
+    detach,
+    report_files::ReportFile,
+    text::{CommandError, mistake},
+};
+
+/// Headings of flags in the help of `exec`, `resume` and `rescore`.
+pub const SELECTION: &str = "Selection";
+pub const OUTPUT: &str = "Output";
+pub const SETTINGS: &str = "Settings of the run";
+pub const RESULTS: &str = "Results";
+pub const BACKGROUND: &str = "Background and other runs";
+pub const PLUGINS: &str = "Plugins and secrets";
 
 /// The results root.
 #[derive(Args, Clone)]
@@ -78,6 +90,16 @@ fn results_above() -> Option<PathBuf> {
     })
 }
 
+/// The arguments of a command that answers with a document about a results root.
+#[derive(Args)]
+pub struct DocumentArgs {
+    #[command(flatten)]
+    pub root: RootArgs,
+    /// Print one JSON document
+    #[arg(long, display_order = 801)]
+    pub json: bool,
+}
+
 /// States that a word of `--status` means.
 type States = &'static [RunState];
 
@@ -132,64 +154,62 @@ pub struct RunArgs {
     #[command(flatten)]
     pub run: RunArg,
     #[command(flatten)]
-    pub root: RootArgs,
-    /// Print one JSON document
-    #[arg(long, display_order = 801)]
-    pub json: bool,
+    pub document: DocumentArgs,
 }
 
 /// The settings of a session and of its output.
 #[derive(Args, Clone)]
 pub struct SessionArgs {
     /// Run N attempts at the same time [default: by cores]
-    #[arg(short, long, value_name = "N", value_parser = whole(1..=4096))]
+    #[arg(short, long, value_name = "N", value_parser = whole(1..=4096), help_heading = SETTINGS)]
     jobs: Option<u32>,
     /// Stop after M minutes; fractions are allowed
-    #[arg(long, value_name = "M", value_parser = minutes, conflicts_with = "timeout")]
+    #[arg(long, value_name = "M", value_parser = minutes, conflicts_with = "timeout", help_heading = SETTINGS)]
     timeout_minutes: Option<Duration>,
     /// Stop after this time, such as `30m` or `1h30m`
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration, help_heading = SETTINGS)]
     timeout: Option<Duration>,
     /// Stop after N failures: 3, 0.1 of all, or `off`
     #[arg(long, value_name = "N", value_parser = fail_fast, num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    #[arg(help_heading = SETTINGS)]
     fail_fast: Option<FailFast>,
     /// Stop when METRIC adds up to N, as `tokens=2000000`
-    #[arg(long, value_name = "METRIC=N", value_parser = budget)]
+    #[arg(long, value_name = "METRIC=N", value_parser = budget, help_heading = SETTINGS)]
     budget: Vec<Budgets>,
     /// Time for plugins to end after a stop [default: 0s]
-    #[arg(long, value_name = "DURATION", value_parser = any_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = any_duration, help_heading = SETTINGS)]
     grace: Option<Duration>,
     /// Read secrets from lines `NAME=VALUE`; repeatable
-    #[arg(long, value_name = "FILE", value_parser = secret_file)]
+    #[arg(long, value_name = "FILE", value_parser = secret_file, help_heading = PLUGINS)]
     secret_file: Vec<PathBuf>,
     /// Run in the background, and print the run's id
-    #[arg(long)]
+    #[arg(long, help_heading = BACKGROUND)]
     pub detach: bool,
     /// Run only while no other run of the results root is running
-    #[arg(long)]
+    #[arg(long, help_heading = BACKGROUND)]
     exclusive: bool,
     /// With `--exclusive`, wait until the other runs have ended
-    #[arg(long, requires = "exclusive")]
+    #[arg(long, requires = "exclusive", help_heading = BACKGROUND)]
     wait: bool,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = RESULTS)]
     pub root: RootArgs,
     /// Write a report: .html, .xml, .md or .csv; repeatable
-    #[arg(long, value_name = "FILE", value_parser = ReportFile::parse)]
+    #[arg(long, value_name = "FILE", value_parser = ReportFile::parse, help_heading = RESULTS)]
     report: Vec<ReportFile>,
     /// Write a report as JUnit's XML
-    #[arg(long, value_name = "FILE", value_parser = ReportFile::parse_junit)]
+    #[arg(long, value_name = "FILE", value_parser = ReportFile::parse_junit, help_heading = RESULTS)]
     junit: Option<ReportFile>,
     /// Print nothing for GitHub, GitLab and Buildkite
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub no_ci: bool,
     /// Print events as JSON Lines
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
     /// Print only failures and errors
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(short, long, conflicts_with = "verbose", help_heading = OUTPUT)]
     pub quiet: bool,
     /// Print every attempt as it ends
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = OUTPUT)]
     pub verbose: bool,
 }
 
@@ -202,8 +222,8 @@ impl SessionArgs {
     /// Refuses reports of several runs, which would replace each other.
     pub fn refuse_reports(&self) -> Result<(), CommandError> {
         match self.reports().next() {
-            Some(_) => Err(CommandError::usage(
-                "`--report` and `--junit` are for one run, and this command has several\nto write reports of each into its folder, add `[report]` to the scenarios",
+            Some(_) => Err(mistake!(
+                "`--report` and `--junit` are for one run, and this command has several\nto write reports of each into its folder, add `[report]` to the scenarios"
             )),
             None => Ok(()),
         }

@@ -97,132 +97,8 @@ pub const GROUPS: [(&str, &[&str]); 7] = [
     ("Help", &["help", "schema", "completions", "man"]),
 ];
 
-/// The commands and their examples, which work in the folder of `runner init`.
-const EXAMPLES: [(&str, &[&str]); 39] = [
-    ("init", &["runner init", "runner init examples/first"]),
-    ("validate", &["runner validate first.toml"]),
-    (
-        "exec",
-        &[
-            "runner exec first.toml",
-            "runner exec first.toml --test 'greet*' --provider echo --verbose",
-            "runner exec first.toml --jobs 2 --fail-fast 3 --label team=night",
-        ],
-    ),
-    ("resume", &["runner resume", "runner resume latest --rerun all --dry-run"]),
-    (
-        "rescore",
-        &["runner rescore --dry-run --explain", "runner rescore latest --scenario first.toml"],
-    ),
-    (
-        "merge",
-        &[
-            "runner exec first.toml --shard 1/1 --into shards/1-of-1",
-            "runner merge shards/1-of-1 --into results/whole",
-        ],
-    ),
-    ("stop", &["runner stop --reason 'wrong scenario'", "runner stop latest --drain"]),
-    ("cancel", &["runner cancel", "runner cancel latest --reason 'no longer needed'"]),
-    ("pause", &["runner pause"]),
-    ("unpause", &["runner unpause"]),
-    ("label", &["runner label latest team=night", "runner label latest --remove team"]),
-    ("wait", &["runner wait", "runner wait latest --timeout 30m"]),
-    ("list", &["runner list --status passed", "runner list --scenario 'first*' --since 7d --json"]),
-    (
-        "show",
-        &[
-            "runner show",
-            "runner show latest --failed",
-            "runner show latest greeting",
-            "runner show --matrix",
-        ],
-    ),
-    ("history", &["runner history", "runner history first --since 7d --by day"]),
-    ("report", &["runner report -o report.html", "runner report latest --junit -o junit.xml"]),
-    ("logs", &["runner logs latest --tail 20", "runner logs --follow"]),
-    ("serve", &["runner serve --scenarios . --open", "runner serve --link"]),
-    ("compare", &["runner compare", "runner compare latest~1 --fail-on regressed"]),
-    ("queue", &["runner exec first.toml --queue", "runner queue", "runner queue work --once"]),
-    ("queue move", &["runner queue move 6ba42b73 --priority 5"]),
-    ("queue remove", &["runner queue remove 6ba42b73"]),
-    ("queue work", &["runner queue work", "runner queue work --once"]),
-    ("verify", &["runner verify latest"]),
-    ("cleanup", &["runner cleanup", "runner cleanup --yes"]),
-    ("notify", &["runner notify --dry-run", "runner notify latest"]),
-    ("prune", &["runner prune --keep-last 100", "runner prune --older-than 30d --yes"]),
-    ("pin", &["runner pin latest --reason baseline"]),
-    ("unpin", &["runner unpin latest"]),
-    ("reindex", &["runner reindex"]),
-    (
-        "plugin",
-        &[
-            "runner plugin new shout --lang rust",
-            "runner plugin run bundled:echo --input '\"hello\"'",
-            "runner plugin doctor",
-        ],
-    ),
-    (
-        "plugin new",
-        &[
-            "runner plugin new shout --lang rust",
-            "runner plugin new count --lang go --kind command",
-        ],
-    ),
-    ("plugin build", &["runner plugin build shout"]),
-    (
-        "plugin inspect",
-        &["runner plugin inspect bundled:echo", "runner plugin inspect bundled:units --json"],
-    ),
-    ("plugin doctor", &["runner plugin doctor", "runner plugin doctor shout"]),
-    ("plugin run", &["runner plugin run bundled:echo --input '{\"text\": \"hello\"}'"]),
-    ("schema", &["runner schema", "runner schema row > row.schema.json"]),
-    ("completions", &["runner completions bash > runner.bash"]),
-    ("man", &["runner man | man -l -", "runner man --dir man1"]),
-];
-
-/// Headings of flags in the help of `exec`, `resume` and `rescore`.
-const HEADINGS: [(&str, &[&str]); 7] = [
-    (
-        "Selection",
-        &[
-            "test",
-            "exclude",
-            "provider",
-            "tag",
-            "last_failed",
-            "filter",
-            "failed_in",
-            "shard",
-            "from",
-            "rerun",
-            "accept_changes",
-            "force",
-            "scenario",
-            "no_graders",
-        ],
-    ),
-    ("Output", &["dry_run", "explain", "json", "quiet", "verbose", "no_ci", "scheduler_exit"]),
-    (
-        "Settings of the run",
-        &[
-            "repeat",
-            "retries",
-            "seed",
-            "limit",
-            "set",
-            "jobs",
-            "timeout",
-            "timeout_minutes",
-            "fail_fast",
-            "budget",
-            "grace",
-        ],
-    ),
-    ("Results", &["into", "results", "label", "report", "junit"]),
-    ("Background and other runs", &["detach", "exclusive", "wait", "queue", "priority", "preempt"]),
-    ("Plugins and secrets", &["build", "secret_file"]),
-    ("Options", &["color", "help"]),
-];
+/// Names of commands, each before its examples, which work in the folder of `runner init`.
+const EXAMPLES: &str = include_str!("commands/help/examples.txt");
 
 impl Command {
     pub fn run(&self, out: &Out) -> Result<Exit, CommandError> {
@@ -297,28 +173,31 @@ pub fn with_grouped_help(program: clap::Command) -> clap::Command {
     with_headings(program.help_template(text))
 }
 
-/// Returns the program, built, with headings in the help of commands with many flags.
+/// Returns the program, built, with a heading for flags without one, which clap would list before all others.
 pub fn with_headings(mut program: clap::Command) -> clap::Command {
     // Gives `--color` and `--help` to each command.
     program.build();
-    for name in ["exec", "resume", "rescore"] {
-        program = program.mut_subcommand(name, |command| command.mut_args(with_heading));
-    }
-    program
+    let with_heading = |arg: Arg| {
+        let is_complete = arg.is_positional() || arg.get_help_heading().is_some();
+        if is_complete { arg } else { arg.help_heading("Options") }
+    };
+    program.mut_subcommands(|command| command.mut_args(with_heading))
 }
 
 /// Adds notes and examples after the flags.
 fn with_examples(name: &str, command: clap::Command) -> clap::Command {
-    let examples = examples(name)
-        .map(|examples| format!("{}\n  {}", style::bold("Examples:"), examples.join("\n  ")));
+    let examples: Vec<_> = examples(name).collect();
+    let examples = (!examples.is_empty())
+        .then(|| format!("{}\n  {}", style::bold("Examples:"), examples.join("\n  ")));
     let parts: Vec<_> = notes(&command).into_iter().chain(examples).collect();
     let command = command.long_about(None::<&str>);
     if parts.is_empty() { command } else { command.after_help(parts.join("\n\n")) }
 }
 
 /// Returns the examples of a command such as `plugin run`.
-pub fn examples(name: &str) -> Option<&'static [&'static str]> {
-    EXAMPLES.iter().find(|(known, _)| *known == name).map(|(_, examples)| *examples)
+pub fn examples(name: &str) -> impl Iterator<Item = &'static str> {
+    let lines = EXAMPLES.lines().skip_while(move |line| *line != name).skip(1);
+    lines.map_while(|line| line.strip_prefix("  "))
 }
 
 /// Returns the paragraphs about a command after its first line.
@@ -326,15 +205,6 @@ pub fn notes(command: &clap::Command) -> Option<String> {
     let long = command.get_long_about().map(ToString::to_string);
     let rest = long.and_then(|long| Some(long.split_once("\n\n")?.1.to_owned()));
     rest.or_else(|| command.get_after_help().map(ToString::to_string))
-}
-
-fn with_heading(arg: Arg) -> Arg {
-    let id = arg.get_id().as_str();
-    let found = HEADINGS.iter().find(|(_, ids)| ids.contains(&id) && !arg.is_positional());
-    match found {
-        Some((heading, _)) => arg.help_heading(*heading),
-        None => arg,
-    }
 }
 
 /// Returns the version's details for `--version --verbose`.

@@ -26,7 +26,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::{
     command::Cli,
     commands::help::completions,
-    text::{CommandError, Out, keys, usage},
+    text::{CommandError, Out, keys, mistake, usage},
 };
 
 fn main() -> ExitCode {
@@ -57,9 +57,7 @@ fn start_log() -> Result<(), CommandError> {
     let Some(level) = env::var_os("RUNNER_LOG") else { return Ok(()) };
     let level = level.to_string_lossy();
     let level: LevelFilter = level.parse().map_err(|_| {
-        CommandError::usage(format!(
-            "invalid level `RUNNER_LOG={level}`: use error, warn, info, debug, trace or off"
-        ))
+        mistake!("invalid level `RUNNER_LOG={level}`: use error, warn, info, debug, trace or off")
     })?;
     tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
     Ok(())

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use runner_model::visible::{quoted, shown_path};
 use runner_report::{Form, FormError, FormOptions, RunDocument};
 
-use crate::text::CommandError;
+use crate::text::{CommandError, mistake};
 
 /// A file for a report, and its form.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ impl ReportFile {
     pub fn write(&self, document: &RunDocument, options: FormOptions) -> Result<(), CommandError> {
         check(&self.path).map_err(|problem| {
             let file = quoted(&self.path.to_string_lossy());
-            CommandError::usage(format!("cannot write the report to {file}: {problem}"))
+            mistake!("cannot write the report to {file}: {problem}")
         })?;
         replace(&self.path, |writer| self.form.write(document, options, writer)).map_err(|error| {
             match error {

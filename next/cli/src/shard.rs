@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use runner_model::{Shard, visible::visible_line};
 
-use crate::text::{CommandError, Out};
+use crate::text::{CommandError, Out, mistake};
 
 /// Placeholder for the shard's name in `--into`.
 const NAME: &str = "{shard}";
@@ -56,15 +56,15 @@ fn scheduled() -> Result<(Shard, String), CommandError> {
     let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let found = SCHEDULERS.iter().find(|(index, ..)| is_set(index));
     let Some(&(index, first, count)) = found else {
-        return Err(CommandError::usage(format!(
+        return Err(mistake!(
             "`--shard auto` finds no scheduler in the environment\nset {INDEX}, from 0, and {COUNT}, or use `--shard 1/4`"
-        )));
+        ));
     };
     let count = if is_set(COUNT) { COUNT } else { count };
     if !is_set(count) {
-        return Err(CommandError::usage(format!(
+        return Err(mistake!(
             "{index} is set, and the number of shards is not\nset {COUNT} to the number of tasks"
-        )));
+        ));
     }
     let (task, all) = (number(index)?, number(count)?);
     let mut read = vec![format!("{index}={task}"), format!("{count}={all}")];
@@ -84,8 +84,7 @@ fn scheduled() -> Result<(Shard, String), CommandError> {
         .ok_or_else(|| format!("tasks count from {first} in steps of {step}"))
         .and_then(|place| Shard::new((place / step).saturating_add(1), all));
     let read = read.join(", ");
-    let shard =
-        shard.map_err(|problem| CommandError::usage(format!("`--shard auto`, {read}: {problem}")));
+    let shard = shard.map_err(|problem| mistake!("`--shard auto`, {read}: {problem}"));
     Ok((shard?, read))
 }
 
@@ -94,9 +93,7 @@ fn number(name: &str) -> Result<u64, CommandError> {
     let text = env::var(name).unwrap_or_default();
     text.parse().map_err(|_| {
         let text = visible_line(&text);
-        CommandError::usage(format!(
-            "`{name}={text}` is not a whole number; `--shard auto` needs one"
-        ))
+        mistake!("`{name}={text}` is not a whole number; `--shard auto` needs one")
     })
 }
 
@@ -105,9 +102,9 @@ pub fn folder(into: &Path, shard: Option<Shard>) -> Result<PathBuf, CommandError
     match (into.to_str().filter(|into| into.contains(NAME)), shard) {
         (None, _) => Ok(into.to_owned()),
         (Some(text), Some(shard)) => Ok(text.replace(NAME, &shard.file_name()).into()),
-        (Some(text), None) => Err(CommandError::usage(format!(
+        (Some(text), None) => Err(mistake!(
             "`--into {}` is for shards\nadd `--shard`, or name a folder without `{NAME}`",
             visible_line(text)
-        ))),
+        )),
     }
 }

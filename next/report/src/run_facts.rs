@@ -8,7 +8,7 @@ use runner_model::units::{plural, show_duration};
 use runner_model::visible::{cut, quoted, visible_line};
 use runner_model::{GateCondition, GateResult, GuestPhase, RunStatus, Time};
 use runner_record::{
-    GroupPlace, InFlight, Live, Manifest, Pause, SessionEntry, Transition, running_at_death,
+    GroupPlace, Holder, InFlight, Live, Manifest, Pause, SessionEntry, Transition, running_at_death,
 };
 
 use crate::{RunDocument, RunSummary, failures::named, phrases};
@@ -24,6 +24,22 @@ impl RunDocument {
         let mut facts = facts(&self.run, &self.manifest, now);
         facts.extend(self.live.as_ref().map(|live| ("now", doing(live))));
         facts
+    }
+}
+
+/// Returns the problem of a process that did not respond to a request about a run, and what users can do.
+pub fn no_answer(run: &str, holder: &Holder) -> [String; 2] {
+    let (pid, host) = (holder.pid, visible_line(&holder.host));
+    match pid {
+        _ if holder.is_suspended() => [
+            format!("run {run} is suspended by Ctrl-Z"),
+            format!("`fg` in its terminal, or kill -CONT {pid}"),
+        ],
+        0 => [format!("another program holds the lock of run {run}"), "end that program".to_owned()],
+        _ => [
+            format!("process {pid} on {host} works on run {run} and did not respond in time"),
+            "try again, or end the process".to_owned(),
+        ],
     }
 }
 

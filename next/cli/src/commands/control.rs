@@ -5,12 +5,12 @@ use std::{sync::mpsc, thread, time::Duration};
 use runner_model::units::{grouped, plural};
 use runner_model::{RunStatus, exit::Exit, visible::visible_line};
 use runner_record::{
-    Answer, Holder, InFlight, LabelChange, RecordError, RequestMode, ResultsRoot, RunDir, actor,
+    Answer, InFlight, LabelChange, RecordError, RequestMode, ResultsRoot, RunDir, actor,
 };
-use runner_report::RequestResult;
+use runner_report::{RequestResult, run_facts};
 
 use super::target::Target;
-use crate::args::{self, RootArgs, RunArgs};
+use crate::args::{self, DocumentArgs, RunArgs};
 use crate::text::{CommandError, Out, style, summary};
 
 /// The end of the help of these commands.
@@ -58,10 +58,7 @@ pub struct LabelArgs {
     #[arg(long, value_name = "KEY")]
     remove: Vec<String>,
     #[command(flatten)]
-    root: RootArgs,
-    /// Print one JSON document
-    #[arg(long, display_order = 801)]
-    json: bool,
+    document: DocumentArgs,
 }
 
 pub fn stop(args: &StopArgs, out: &Out) -> Result<Exit, CommandError> {
@@ -89,7 +86,7 @@ fn send(
     request: impl Fn(&ResultsRoot, &RunDir) -> Result<Answer, RecordError> + Sync,
     out: &Out,
 ) -> Result<Exit, CommandError> {
-    let root = args.root.open()?;
+    let root = args.document.root.open()?;
     let runs = match args.run.name() {
         Some(name) if mode == Some(RequestMode::Cancel) => {
             Target::find(&root, &name)?.open_to_cancel(&root)?
@@ -134,7 +131,14 @@ fn send(
             return Err(CommandError::usage(style::plain(&problem)));
         }
         let line = answer_line(&asked, was_running);
-        exit = exit.worse(print_answer(run, &asked, &line, while_suspended(mode), args.json, out));
+        exit = exit.worse(print_answer(
+            run,
+            &asked,
+            &line,
+            while_suspended(mode),
+            args.document.json,
+            out,
+        ));
     }
     Ok(exit)
 }
@@ -144,16 +148,16 @@ pub fn label(args: &LabelArgs, out: &Out) -> Result<Exit, CommandError> {
         set: args.set.iter().cloned().collect(),
         remove: args.remove.iter().cloned().collect(),
     };
-    let run = args.root.open()?.find(&args.run)?;
+    let run = args.document.root.open()?.find(&args.run)?;
     let root = run.results_root()?;
     let result = root.label(&run, &change, &actor(None))?;
     let labelled = RequestResult::read(&root, &run, result)?;
     let line = answer_line(&labelled, false);
-    let suspended = "no label was changed; to let it continue";
-    Ok(print_answer(&run, &labelled, &line, suspended, args.json, out))
+    let suspended = "; no label was changed; to let it continue";
+    Ok(print_answer(&run, &labelled, &line, suspended, args.document.json, out))
 }
 
-/// Prints the answer to a request, and the process that did not respond.
+/// Prints the answer to a request, or the process that did not respond. `while_suspended` follows if that is suspended.
 fn print_answer(
     run: &RunDir,
     asked: &RequestResult,
@@ -162,26 +166,17 @@ fn print_answer(
     is_json: bool,
     out: &Out,
 ) -> Exit {
-    let no_answer = asked.result == Answer::NoAnswer;
-    let holder = no_answer.then(|| run.holder().unwrap_or_default());
-    let suspended = holder.as_ref().filter(|holder| holder.is_suspended());
-    let suspended = suspended.map(|Holder { pid, .. }| {
-        format!(
-            "run {} is suspended by Ctrl-Z; {while_suspended}: `fg` in its terminal, or kill -CONT {pid}",
-            asked.run.short
-        )
+    let holder = (asked.result == Answer::NoAnswer).then(|| run.holder().unwrap_or_default());
+    let problem = holder.map(|holder| {
+        let [problem, remedy] = run_facts::no_answer(&asked.run.short, &holder);
+        let effect = if holder.is_suspended() { while_suspended } else { "" };
+        format!("{problem}{effect}: {remedy}")
     });
-    out.document_or(is_json, asked, |_| out.data(suspended.as_deref().unwrap_or(line)));
-    let Some(holder) = holder else { return Exit::Success };
-    let process = match (suspended, holder.pid) {
-        (Some(line), _) => Some(line).filter(|_| is_json),
-        (None, 0) => Some("another program holds the lock of the run: end that program".into()),
-        (None, pid) => Some(format!(
-            "process {pid} on {} works on the run and did not respond in time: try again, or end the process",
-            holder.host
-        )),
-    };
-    process.iter().for_each(|process| out.warn(process));
+    out.document_or(is_json, asked, |_| out.data(problem.as_deref().unwrap_or(line)));
+    let Some(problem) = problem else { return Exit::Success };
+    if is_json {
+        out.warn(&problem);
+    }
     Exit::Held
 }
 
@@ -203,13 +198,13 @@ fn print_awaited(run: &RunDir, mode: Option<RequestMode>, out: &Out) {
     }
 }
 
-/// Returns the effect of a request to a suspended process, and the start of the next step.
+/// Returns the effect of a request on a suspended process, and the start of the next step.
 fn while_suspended(mode: Option<RequestMode>) -> &'static str {
     match mode {
-        None => "to let it continue",
-        Some(RequestMode::Pause) => "it is not paused; to let it continue",
-        Some(RequestMode::Cancel) => "it is cancelled when it continues",
-        Some(_) => "it stops when it continues",
+        None => "; to let it continue",
+        Some(RequestMode::Pause) => "; it is not paused; to let it continue",
+        Some(RequestMode::Cancel) => "; it is cancelled when it continues",
+        Some(_) => "; it stops when it continues",
     }
 }
 

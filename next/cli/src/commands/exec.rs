@@ -13,8 +13,9 @@ use runner_scenario::{Filter, Selection, load_selected};
 
 use super::results::queue::{self, QueueArgs};
 use super::{group, help::completions::test_ids, results::notify, session};
+use crate::args::{BACKGROUND, OUTPUT, PLUGINS, RESULTS, SELECTION, SETTINGS};
 use crate::args::{RootArgs, SessionArgs, filters, label, number, set_var, whole};
-use crate::text::{CommandError, Out, grants};
+use crate::text::{CommandError, Out, grants, mistake};
 use crate::{detach, shard, shard::ShardArg, source_build};
 
 /// Run a scenario
@@ -26,60 +27,61 @@ pub struct Args {
     #[arg(value_name = "SCENARIO", required = true)]
     scenarios: Vec<PathBuf>,
     /// Run only tests whose id matches; repeatable
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", help_heading = SELECTION)]
     test: Vec<String>,
     /// Leave out tests whose id matches; repeatable
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", help_heading = SELECTION)]
     exclude: Vec<String>,
     /// Run only on providers whose name matches; repeatable
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", help_heading = SELECTION)]
     provider: Vec<String>,
     /// Run only tests with this tag; repeatable
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", help_heading = SELECTION)]
     tag: Vec<String>,
     /// Run only trials whose newest result is not passed
-    #[arg(long)]
+    #[arg(long, help_heading = SELECTION)]
     last_failed: bool,
     /// Run part I of N of the trials; `auto` in a scheduler
     #[arg(long, value_name = "I/N", value_parser = ShardArg::parse, conflicts_with = "last_failed")]
+    #[arg(help_heading = SELECTION)]
     shard: Option<ShardArg>,
     /// Run tests that match `tag(a) & !test(b)`; repeatable
-    #[arg(short = 'E', long, value_name = "FILTER")]
+    #[arg(short = 'E', long, value_name = "FILTER", help_heading = SELECTION)]
     filter: Vec<String>,
     /// Run only tests that failed in this run
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", help_heading = SELECTION)]
     failed_in: Option<String>,
     /// Print the trials that would run, and the grants
-    #[arg(long, conflicts_with_all = ["detach", "queue"])]
+    #[arg(long, conflicts_with_all = ["detach", "queue"], help_heading = OUTPUT)]
     dry_run: bool,
     /// Run each test N times on each provider
-    #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000), help_heading = SETTINGS)]
     repeat: Option<u32>,
     /// Retry each trial at most N times
-    #[arg(long, value_name = "N", value_parser = whole(0..=1000))]
+    #[arg(long, value_name = "N", value_parser = whole(0..=1000), help_heading = SETTINGS)]
     retries: Option<u32>,
     /// The seed that all providers receive
-    #[arg(long, value_name = "N", value_parser = number::<u32>)]
+    #[arg(long, value_name = "N", value_parser = number::<u32>, help_heading = SETTINGS)]
     seed: Option<u32>,
     /// Lower a limit, such as `memory=64MiB`; repeatable
-    #[arg(long, value_name = "KEY=VALUE", value_parser = LimitBound::parse)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = LimitBound::parse, help_heading = SETTINGS)]
     limit: Vec<LimitBound>,
     /// Set a variable of `[vars]`; repeatable
-    #[arg(long, value_name = "NAME=VALUE", value_parser = set_var)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = set_var, help_heading = SETTINGS)]
     set: Vec<(String, String)>,
     /// Label the run; repeatable
-    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label, help_heading = RESULTS)]
     label: Vec<(String, String)>,
     /// Build changed plugins, outside of the sandbox
-    #[arg(long, conflicts_with = "queue")]
+    #[arg(long, conflicts_with = "queue", help_heading = PLUGINS)]
     build: bool,
     /// Run in this folder, or continue the run in it
-    #[arg(long, value_name = "DIR", conflicts_with = "queue")]
+    #[arg(long, value_name = "DIR", conflicts_with = "queue", help_heading = RESULTS)]
     into: Option<PathBuf>,
     /// Exit with 0 also if trials failed, once all have run
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     scheduler_exit: bool,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = BACKGROUND)]
     queue: QueueArgs,
     #[command(flatten)]
     session: SessionArgs,
@@ -131,9 +133,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         .collect();
     if args.build && detach::request().is_some() {
         let problem = "`--build` runs tools outside of the sandbox, and a request of the queue or of a server cannot do that";
-        return Err(CommandError::usage(format!(
-            "{problem}\nbuild the plugins first: runner plugin build DIR"
-        )));
+        return Err(mistake!("{problem}\nbuild the plugins first: runner plugin build DIR"));
     }
     if args.build {
         build(&requests, out)?;
@@ -143,14 +143,15 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     if args.queue.queue && !detach::is_background() {
         preview(&requests, None, out)?;
-        return queue::add_exec(&args.queue, &session_args, out);
+        let root = ResultsRoot::open(&session_args.root.path())?;
+        return queue::add(&root, None, None, &args.queue, &session_args, out);
     }
     let exit = match requests.as_slice() {
         [request] => session::run(&session_args, out, false, |observer| {
             runner_engine::exec(request, observer)
         }),
-        _ if folder.is_some() => Err(CommandError::usage(
-            "`--into` takes one scenario\nwithout it, each scenario gets its own folder",
+        _ if folder.is_some() => Err(mistake!(
+            "`--into` takes one scenario\nwithout it, each scenario gets its own folder"
         )),
         requests => group::exec(requests, &session_args, out),
     }?;
@@ -162,8 +163,9 @@ fn refuse_tests(scenarios: &[PathBuf]) -> Result<(), CommandError> {
     let names = || scenarios.iter().filter_map(|path| path.to_str());
     for word in names().filter(|word| !Path::new(word).exists()) {
         if names().flat_map(test_ids).any(|id| id == word) {
-            let text = format!("the scenario {word} does not exist\ndid you mean `--test {word}`?");
-            return Err(CommandError::usage(text));
+            return Err(mistake!(
+                "the scenario {word} does not exist\ndid you mean `--test {word}`?"
+            ));
         }
     }
     Ok(())
@@ -271,12 +273,11 @@ fn preview(
 
 pub(super) fn folder_name(into: &Path) -> Result<String, CommandError> {
     if let Some(file) = into.ancestors().find(|path| path.is_file()) {
-        let problem = format!("`--into` needs a folder; {} is a file", shown_path(file));
-        return Err(CommandError::usage(problem));
+        return Err(mistake!("`--into` needs a folder; {} is a file", shown_path(file)));
     }
     let name = into.file_name().and_then(|name| name.to_str());
     name.map(str::to_owned).ok_or_else(|| {
         let into = shown_path(into);
-        CommandError::usage(format!("`--into {into}` does not end in the name of a folder"))
+        mistake!("`--into {into}` does not end in the name of a folder")
     })
 }

@@ -10,7 +10,7 @@ use runner_record::{RecordError, Rerun, ResultsRoot};
 use runner_report::{Failures, RunDocument, RunList, RunSummary, Which, short_id};
 
 use super::{list, session, target::Target};
-use crate::text::{CommandError, Out, style, summary, trials};
+use crate::text::{CommandError, Out, mistake, style, summary, trials};
 use crate::{args::SessionArgs, detach};
 
 /// Lists the scenarios' files: each file, and of a folder the TOML files directly in it, sorted by name.
@@ -22,9 +22,7 @@ pub fn scenario_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
             continue;
         }
         let shown = shown_path(path);
-        let unreadable = |error: io::Error| {
-            CommandError::usage(format!("cannot read the folder {shown}: {error}"))
-        };
+        let unreadable = |error: io::Error| mistake!("cannot read the folder {shown}: {error}");
         let mut found = Vec::new();
         for entry in fs::read_dir(path).map_err(unreadable)? {
             let file = entry.map_err(unreadable)?.path();
@@ -33,8 +31,7 @@ pub fn scenario_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
             }
         }
         if found.is_empty() {
-            let problem = format!("the folder {shown} has no scenario: no file ends in .toml");
-            return Err(CommandError::usage(problem));
+            return Err(mistake!("the folder {shown} has no scenario: no file ends in .toml"));
         }
         found.sort();
         files.extend(found);
@@ -98,10 +95,10 @@ pub fn resume_requests(
     let is_cancelled = |run: &RunSummary| run.head.status == RunStatus::Cancelled;
     if requests.is_empty() && runs.iter().any(is_cancelled) {
         let group = short_id(group);
-        return Err(CommandError::usage(format!(
+        return Err(mistake!(
             "the runs of this group that are left were cancelled\nto continue them anyway: {}",
             root.command(&["resume", group, "--force"])
-        )));
+        ));
     }
     if request.run.is_none() {
         let (left, all) = (requests.len(), runs.len());

@@ -6,7 +6,7 @@ use runner_model::exit::Exit;
 use runner_model::visible::{quoted, shown_path};
 
 use super::write_new;
-use crate::text::{CommandError, Out};
+use crate::text::{CommandError, Out, mistake};
 
 /// Write a first scenario that runs as it is
 #[derive(clap::Args)]
@@ -28,9 +28,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     for place in [args.folder.clone(), folder.join(".runner")] {
         if place.exists() && !place.is_dir() {
             let place = shown_path(&place);
-            return Err(CommandError::usage(format!(
+            return Err(mistake!(
                 "`{place}` is not a folder; move it away, or choose another: runner init DIR"
-            )));
+            ));
         }
     }
     let scenario = folder.join("first.toml");
@@ -38,9 +38,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         let path = shown_path(&scenario);
         if !args.force {
             let given = quoted(&args.folder.to_string_lossy());
-            return Err(CommandError::usage(format!(
+            return Err(mistake!(
                 "{path} already exists; nothing was changed\nchoose another folder: runner init DIR\nto replace the file: runner init {given} --force"
-            )));
+            ));
         }
         fs::remove_file(&scenario)
             .map_err(|error| CommandError::cannot_write(&scenario, &error))?;

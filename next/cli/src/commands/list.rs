@@ -11,8 +11,8 @@ use runner_record::{GroupPlace, now};
 use runner_report::{RunList, RunSummary, short_id};
 use runner_scenario::IdGlob;
 
-use crate::args::{RootArgs, StatusArgs, label, number};
-use crate::text::{CommandError, Out, Table, style, summary};
+use crate::args::{DocumentArgs, StatusArgs, label, number};
+use crate::text::{CommandError, Out, Table, error::no_runs, style, summary};
 
 /// Columns of a screen from which groups are named. On a smaller one, their ids would leave no room for times.
 const WITH_GROUP: usize = 100;
@@ -41,37 +41,30 @@ pub struct Args {
     #[arg(short = 'n', long, value_name = "N", value_parser = number::<usize>)]
     limit: Option<usize>,
     #[command(flatten)]
-    root: RootArgs,
-    /// Print one JSON document
-    #[arg(long, display_order = 801)]
-    json: bool,
+    document: DocumentArgs,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let root = args.root.open()?;
+    let root = args.document.root.open()?;
     let mut list = RunList::read(&root)?;
     let all = list.runs.len();
     list.runs.retain(|run| args.matches(run));
     list.runs.truncate(args.limit.unwrap_or(usize::MAX));
-    if args.json {
+    if args.document.json {
         out.document(&list);
         return Ok(Exit::Success);
     }
-    let path = args.root.existing_path();
-    let folder = visible_line(&path.to_string_lossy()).into_owned();
-    if args.root.results.is_some() && !path.is_dir() {
-        let problem = format!("there are no runs: the folder {folder} does not exist");
-        return Err(CommandError::usage(problem));
+    let path = args.document.root.existing_path();
+    if args.document.root.results.is_some() && !path.is_dir() {
+        return Err(CommandError::usage(no_runs(&path)));
     }
     if !list.runs.is_empty() {
         out.data(&table(&list, false, out.columns()));
     } else if all > 0 {
         let (list, all) = (root.command(&["list"]), grouped(all as u64));
         out.talk(&format!("no runs match; `{list}` shows all {all}"));
-    } else if !path.is_dir() {
-        out.talk(&format!("there are no runs: the folder {folder} does not exist"));
     } else if list.unreadable.is_empty() {
-        out.talk(&format!("there are no runs in {folder}"));
+        out.talk(&no_runs(&path));
     }
     for run in &list.unreadable {
         out.warn(&format!("{}: {}", run.run, run.problem));

@@ -19,12 +19,12 @@ mod target;
 pub mod upkeep;
 pub mod validate;
 
-use std::io::{self, Write as _};
+use std::io::{self, Read};
 use std::{fs, path::Path};
 
 /// Writes a file that must not exist yet, and creates its folder. Removes a file that it cannot write to its end.
-pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn write_new(path: &Path, mut content: impl Read) -> io::Result<()> {
     fs::create_dir_all(path.parent().unwrap_or(path))?;
-    let written = fs::File::create_new(path)?.write_all(content);
+    let written = io::copy(&mut content, &mut fs::File::create_new(path)?).map(drop);
     written.inspect_err(|_| drop(fs::remove_file(path)))
 }

@@ -1,6 +1,5 @@
 //! `runner report`: writes a report of a run.
 
-use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use runner_engine::resolve_filter;
@@ -11,7 +10,7 @@ use runner_scenario::Filter;
 use super::target::{self, Target};
 use crate::args::{RootArgs, RunArg, filters};
 use crate::report_files::ReportFile;
-use crate::text::{CommandError, Out};
+use crate::text::{CommandError, Out, mistake};
 
 /// Write a report of a run
 #[derive(clap::Args)]
@@ -46,7 +45,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let form = args.form()?;
     if args.junit_strict && form != Form::Junit {
-        return Err(CommandError::usage("`--junit-strict` needs `--junit`"));
+        return Err(mistake!("`--junit-strict` needs `--junit`"));
     }
     let filter = Filter::all(filters(&args.filter)?);
     let root = args.root.open()?;
@@ -70,13 +69,16 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             out.hint(&format!("report: {}", shown_path(path)));
         }
         None => {
-            let mut writer = BufWriter::new(Stdout(out));
-            let written = form.write(&document, options, &mut writer);
-            match written.and_then(|()| Ok(writer.flush()?)) {
-                Err(FormError::Record(error)) => return Err(error.into()),
-                // `out` has kept the error of standard output.
-                Err(FormError::Io(_)) | Ok(()) => {}
-            }
+            let mut read = Ok(());
+            out.stream(|stdout| match form.write(&document, options, stdout) {
+                Err(FormError::Io(error)) => Err(error),
+                Err(FormError::Record(error)) => {
+                    read = Err(error);
+                    Ok(())
+                }
+                Ok(()) => Ok(()),
+            });
+            read?;
         }
     }
     Ok(Exit::Success)
@@ -96,24 +98,7 @@ impl Args {
         }
         let Some(path) = &self.output else { return Ok(Form::Markdown) };
         Form::of_path(path).ok_or_else(|| {
-            CommandError::usage(format!(
-                "{} does not name a form: its extension is not .html, .xml, .md or .csv\nname the form, such as `--junit`",
-                shown_path(path)
-            ))
+            mistake!("{} does not name a form: its extension is not .html, .xml, .md or .csv\nname the form, such as `--junit`", shown_path(path))
         })
-    }
-}
-
-/// Standard output. It ends with the first error, which [`Out`] keeps.
-struct Stdout<'a>(&'a Out);
-
-impl Write for Stdout<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.bytes(bytes);
-        if self.0.is_closed() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(bytes.len()) }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use runner_record::RunHead;
 use runner_report::{RescoreChange, RescoreLine, VERSION, json::one_line};
 
 use super::{group, session, target::Target};
-use crate::args::{RunArg, SessionArgs};
+use crate::args::{OUTPUT, RunArg, SELECTION, SessionArgs};
 use crate::detach;
 use crate::text::{CommandError, Out};
 
@@ -21,16 +21,16 @@ pub struct Args {
     #[command(flatten)]
     run: RunArg,
     /// Judge by this scenario [default: the run's own]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = SELECTION)]
     scenario: Option<PathBuf>,
     /// Leave trials that graders judge as they are
-    #[arg(long)]
+    #[arg(long, help_heading = SELECTION)]
     no_graders: bool,
     /// Print the trials that would be judged, with their new outcomes, and change nothing
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     dry_run: bool,
     /// Print for each trial whether and why it would be judged
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     explain: bool,
     #[command(flatten)]
     session: SessionArgs,

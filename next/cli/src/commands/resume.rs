@@ -7,9 +7,9 @@ use runner_report::{ResumeLine, VERSION, json::one_line};
 
 use super::results::queue::{self, QueueArgs};
 use super::{group, session};
-use crate::args::{RunArg, SessionArgs};
+use crate::args::{BACKGROUND, OUTPUT, RunArg, SELECTION, SessionArgs};
 use crate::detach;
-use crate::text::{CommandError, Out};
+use crate::text::{CommandError, Out, mistake};
 
 /// Continue a run that was cut short
 #[derive(clap::Args)]
@@ -17,24 +17,24 @@ pub struct Args {
     #[command(flatten)]
     run: RunArg,
     /// The same as RUN
-    #[arg(long, value_name = "RUN", conflicts_with = "run")]
+    #[arg(long, value_name = "RUN", conflicts_with = "run", help_heading = SELECTION)]
     from: Option<String>,
     /// Also rerun `failed`, `errors`, `all`, a glob or a filter
-    #[arg(long, value_name = "WHICH")]
+    #[arg(long, value_name = "WHICH", help_heading = SELECTION)]
     rerun: Option<Rerun>,
     /// Take the current files, and rerun changed trials
-    #[arg(long)]
+    #[arg(long, help_heading = SELECTION)]
     accept_changes: bool,
     /// Continue a run that was cancelled
-    #[arg(long)]
+    #[arg(long, help_heading = SELECTION)]
     force: bool,
     /// Print the trials that would run, and run nothing
-    #[arg(long, conflicts_with = "queue")]
+    #[arg(long, conflicts_with = "queue", help_heading = OUTPUT)]
     dry_run: bool,
     /// Print for each trial whether and why it would run
-    #[arg(long, conflicts_with = "queue")]
+    #[arg(long, conflicts_with = "queue", help_heading = OUTPUT)]
     explain: bool,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = BACKGROUND)]
     queue: QueueArgs,
     #[command(flatten)]
     session: SessionArgs,
@@ -96,32 +96,23 @@ fn enqueue(
             |_: &TrialId, decision: &Decision| pending += u64::from(decision.is_pending);
         runner_engine::preview(request, &mut |notice| out.warn(notice), &mut count)
     };
+    let root = args.session.root.open()?;
     if let Some((id, requests)) = group {
-        for request in &requests {
-            check(request)?;
-        }
-        return queue::add_resume(
-            &args.session.root.open()?,
-            args.given(),
-            id,
-            &args.queue,
-            &args.session,
-            out,
-        );
+        requests.iter().try_for_each(|request| check(request).map(drop))?;
+        return queue::add(&root, args.given(), Some(id), &args.queue, &args.session, out);
     }
     let run = check(request)?;
     if pending == 0 && run.manifest()?.status == RunStatus::Completed {
-        let problem = format!("run {} has nothing left to run", run.id());
-        return Err(CommandError::usage(format!(
-            "{problem}\nto run failed trials again, add `--rerun failed`"
-        )));
+        return Err(mistake!(
+            "run {} has nothing left to run\nto run failed trials again, add `--rerun failed`",
+            run.id()
+        ));
     }
-    let root = run.results_root()?;
-    let is_of_root =
-        args.session.root.open()?.find(run.id()).is_ok_and(|found| found.path() == run.path());
-    let name =
-        if is_of_root { run.id().to_owned() } else { run.path().to_string_lossy().into_owned() };
-    queue::add_resume(&root, args.given(), name, &args.queue, &args.session, out)
+    let path = run.path();
+    let is_of_root = root.find(run.id()).is_ok_and(|found| found.path() == path);
+    let name = if is_of_root { run.id().into() } else { path.to_string_lossy() };
+    let (root, name) = (run.results_root()?, Some(name.into_owned()));
+    queue::add(&root, args.given(), name, &args.queue, &args.session, out)
 }
 
 /// Prints the trials that sessions would run; with `--explain` also the others, all with their reasons.

@@ -13,7 +13,7 @@ use runner_record::ResultsRoot;
 use runner_serve::{BoundServer, Listen, ServeError, ServeSettings, links};
 
 use crate::args::RootArgs;
-use crate::text::{CommandError, Out, style};
+use crate::text::{CommandError, Out, mistake, style};
 
 /// Time in which a browser must read the file of `--open`.
 const OPEN_TIME: Duration = Duration::from_secs(60);
@@ -105,8 +105,7 @@ fn print_links(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let path = args.root.existing_path();
     let links = links(&path);
     if links.is_empty() {
-        let problem = format!("you run no server for the results root {}", shown_path(&path));
-        return Err(CommandError::usage(problem));
+        return Err(mistake!("you run no server for the results root {}", shown_path(&path)));
     }
     links.iter().for_each(|link| out.data(&visible_line(link)));
     Ok(Exit::Success)

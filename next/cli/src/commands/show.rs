@@ -18,11 +18,11 @@ use super::{
     target::{self, Target},
 };
 use crate::{
-    args::{self, RunArgs, whole},
+    args::{self, DocumentArgs, RunArgs, whole},
     text::{
         CommandError, Out, Table, grants,
         matrix::{MatrixLayout, legend},
-        style, summary,
+        mistake, style, summary,
         trials::{self, BLOCK_LINES},
     },
 };
@@ -72,17 +72,17 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let RunArgs { run, root, json } = &args.run;
+    let RunArgs { run, document: DocumentArgs { root, json } } = &args.run;
     let root = root.open()?;
     let name = run.name_or_latest();
     let found = Target::find(&root, &name).map_err(|error| {
         let newest = root.find("latest").ok();
         match newest.and_then(|run| find_trial(&run, &name).ok()?.only(run.id(), &name).ok()) {
-            Some(_) => CommandError::usage(format!(
+            Some(_) => mistake!(
                 "no run matches `{0}`, which is a trial of the newest run\nto show it: {1}",
                 visible_line(&name),
                 root.command(&["show", "latest", &name])
-            )),
+            ),
             None => error,
         }
     });

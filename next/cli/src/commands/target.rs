@@ -9,7 +9,7 @@ use runner_model::{
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use runner_report::{RunList, RunSummary};
 
-use crate::text::{CommandError, error::with_runs};
+use crate::text::{CommandError, error::with_runs, mistake};
 
 /// One run, or all runs of a group.
 pub enum Target {
@@ -36,12 +36,12 @@ impl Target {
         match ids.as_slice() {
             [] => Err(unknown.into()),
             [id] => Ok(Self::Group(list.of_group(id))),
-            several => Err(CommandError::usage(format!(
+            several => Err(mistake!(
                 "`{}` matches {} groups:\n{}",
                 visible_line(name),
                 several.len(),
                 several.iter().map(|id| visible_line(id)).collect::<Vec<_>>().join("\n")
-            ))),
+            )),
         }
     }
 
@@ -71,9 +71,7 @@ impl Target {
         let list_group = root.command(&["list", "--group", group]);
         match active(list.runs).first() {
             Some(run) => Ok(vec![root.find(&run.head.id)?]),
-            None => Err(CommandError::usage(format!(
-                "no run of this group is running\nlist its runs: {list_group}"
-            ))),
+            None => Err(mistake!("no run of this group is running\nlist its runs: {list_group}")),
         }
     }
 
@@ -83,8 +81,8 @@ impl Target {
         let Self::Group(RunList { mut runs, .. }) = self else { return self.open_active(root) };
         runs.retain(|run| run.head.status != RunStatus::Completed);
         if runs.is_empty() {
-            return Err(CommandError::usage(
-                "no run of this group has trials left; there is nothing to cancel",
+            return Err(mistake!(
+                "no run of this group has trials left; there is nothing to cancel"
             ));
         }
         runs.sort_by_key(|run| {
@@ -114,11 +112,11 @@ impl Target {
 /// Returns the error of a command about one run whose argument is a group.
 pub fn needs_one_run(root: &ResultsRoot, list: &RunList) -> CommandError {
     let group = list.runs.first().and_then(group_id).unwrap_or_default();
-    CommandError::usage(format!(
+    mistake!(
         "`{}` is a group; name one of its runs\nlist its runs: {}",
         visible_line(group),
         root.command(&["list", "--group", group])
-    ))
+    )
 }
 
 fn group_id(run: &RunSummary) -> Option<&str> {

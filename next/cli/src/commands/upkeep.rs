@@ -14,9 +14,9 @@ use runner_report::{CleanupDocument, DeadRun, PruneDocument, RunList, VERSION};
 use runner_report::{VerifyDocument, short_id};
 use runner_scenario::Retention;
 
-use crate::args::{RootArgs, RunArg, RunArgs, StatusArgs, fraction, number};
+use crate::args::{DocumentArgs, RootArgs, RunArg, RunArgs, StatusArgs, fraction, number};
 use crate::session_end;
-use crate::text::{CommandError, Out, Table, style, summary};
+use crate::text::{CommandError, Out, Table, error::no_runs, mistake, style, summary};
 
 /// Runs that `prune` kept and that are named with the reason.
 const MOST_KEPT: usize = 3;
@@ -28,10 +28,7 @@ struct ChangeArgs {
     #[arg(long, visible_alias = "no-dry-run")]
     yes: bool,
     #[command(flatten)]
-    root: RootArgs,
-    /// Print one JSON document
-    #[arg(long, display_order = 801)]
-    json: bool,
+    document: DocumentArgs,
 }
 
 /// Update the status of runs whose process died
@@ -86,7 +83,7 @@ pub struct UnpinArgs {
 }
 
 pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
-    let ChangeArgs { yes, root, json } = &args.change;
+    let ChangeArgs { yes, document: DocumentArgs { root, json } } = &args.change;
     let (root, now) = (root.open()?, now());
     let age = args.stale_hours.unwrap_or_default();
     let is_old = |run: &Manifest| now.since(run.started_at) >= age;
@@ -166,7 +163,7 @@ fn dead_table(runs: &[DeadRun], now: Time, screen: Option<usize>) -> String {
 }
 
 pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
-    let ChangeArgs { yes, root, json } = &args.change;
+    let ChangeArgs { yes, document: DocumentArgs { root, json } } = &args.change;
     let root = root.open()?;
     let mut policy = PrunePolicy {
         runs: args.runs.clone(),
@@ -285,7 +282,7 @@ pub fn unpin(args: &UnpinArgs, out: &Out) -> Result<Exit, CommandError> {
 
 fn set_pin(args: &UnpinArgs, by: Option<Actor>, out: &Out) -> Result<Exit, CommandError> {
     let name = args.run.name().ok_or_else(|| {
-        CommandError::usage("name the run: its id, a unique part of it, a path, or `latest`")
+        mistake!("name the run: its id, a unique part of it, a path, or `latest`")
     })?;
     let run = args.root.open()?.find(&name)?;
     let is_pin = by.is_some();
@@ -300,9 +297,9 @@ fn set_pin(args: &UnpinArgs, by: Option<Actor>, out: &Out) -> Result<Exit, Comma
 }
 
 pub fn verify(args: &RunArgs, out: &Out) -> Result<Exit, CommandError> {
-    let run = args.run.find(&args.root.open()?)?;
+    let run = args.run.find(&args.document.root.open()?)?;
     let document = VerifyDocument::read(&run)?;
-    out.document_or(args.json, &document, |document| {
+    out.document_or(args.document.json, &document, |document| {
         fault_lines(document).iter().for_each(|line| out.data(line));
     });
     Ok(if document.found.faults.is_empty() { Exit::Success } else { Exit::Bad })
@@ -346,13 +343,11 @@ fn fault_lines(document: &VerifyDocument) -> Vec<String> {
 
 pub fn reindex(args: &RootArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = args.open()?;
-    let (folder, path) = (shown_path(root.path()), root.path().join("runner.db"));
     if !root.path().is_dir() {
-        let problem = format!("there are no runs: the folder {folder} does not exist");
-        return Err(CommandError::usage(problem));
+        return Err(CommandError::usage(no_runs(root.path())));
     }
-    let runs = plural(root.reindex()? as u64, "run", "runs");
-    out.data(&format!("rebuilt {} with {runs}", shown_path(&path)));
+    let (path, runs) = (root.path().join("runner.db"), root.reindex()? as u64);
+    out.data(&format!("rebuilt {} with {}", shown_path(&path), plural(runs, "run", "runs")));
     for run in RunList::read(&root)?.unreadable {
         out.warn(&format!("{}: {}", run.run, run.problem));
     }

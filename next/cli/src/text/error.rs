@@ -16,6 +16,12 @@ use super::{layout::Table, out, style};
 /// Runs that a message lists.
 const MAX_CANDIDATES: usize = 5;
 
+/// Formats the message of a mistake of the user, see [`CommandError::usage`].
+macro_rules! mistake {
+    ($($text:tt)+) => { $crate::text::CommandError::usage(format_args!($($text)+)) };
+}
+pub(crate) use mistake;
+
 /// An error with its exit code.
 #[derive(Debug)]
 pub struct CommandError {
@@ -165,7 +171,8 @@ fn group_instead(name: &str, root: &Path, runs: &[RunSummary]) -> Option<String>
     Some(format!("`{group}` is a group; name one of its runs\nlist its runs: {list}"))
 }
 
-fn no_runs(root: &Path) -> String {
+/// Returns the message about a results root without runs.
+pub fn no_runs(root: &Path) -> String {
     if !root.is_dir() {
         return format!("there are no runs: the folder {} does not exist", shown_path(root));
     }

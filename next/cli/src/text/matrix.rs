@@ -13,8 +13,8 @@ use super::style::{self, Paint};
 
 /// Columns that the ids of tests keep.
 const NARROWEST_ID: usize = 16;
-/// Columns that the name of a provider keeps.
-const NARROWEST_NAME: usize = 18;
+/// Columns of a provider's name next to short cells.
+const MOST_NAME: usize = 18;
 /// Spaces between two columns.
 const GAP: usize = 2;
 
@@ -90,39 +90,28 @@ impl MatrixLayout {
     /// small, the providers are distributed over several blocks.
     pub fn fit(&self, screen: Option<usize>) -> Vec<MatrixColumns> {
         let screen = screen.unwrap_or(usize::MAX);
+        let total =
+            |id: usize, cells: &[usize]| id + cells.iter().map(|one| GAP + one).sum::<usize>();
         let widths = |cells: &[usize], most: usize| -> Vec<usize> {
             let names = self.names.iter().map(|name| width(name).min(most));
             names.zip(cells).map(|(name, cell)| name.max(*cell)).collect()
         };
-        let total =
-            |id: usize, cells: &[usize]| id + cells.iter().map(|one| GAP + one).sum::<usize>();
         let words = widths(&self.cells[0], usize::MAX);
         if total(self.id, &words) <= screen {
             let providers = 0..words.len();
             return vec![MatrixColumns { id: self.id, widths: words, providers, is_short: false }];
         }
-        let (cells, least) =
-            (widths(&self.cells[1], usize::MAX), widths(&self.cells[1], NARROWEST_NAME));
-        let narrowest_id = self.id.min(NARROWEST_ID);
-        let (mut blocks, mut start) = (Vec::new(), 0);
-        while start < cells.len() {
-            let fits = |end: &usize| total(narrowest_id, &least[start..*end]) <= screen;
-            let end = (start + 2..=cells.len()).take_while(fits).last().unwrap_or(start + 1);
-            let (mut id, mut widths) = (self.id, cells[start..end].to_vec());
-            while total(id, &widths) > screen {
-                let names = widths.iter_mut().zip(&least[start..end]);
-                let all = once((&mut id, &narrowest_id)).chain(names);
-                let wide = all.filter(|(columns, least)| **columns > **least);
-                match wide.max_by_key(|(columns, _)| **columns) {
-                    Some((columns, _)) => *columns -= 1,
-                    None => break,
-                }
-            }
+        let (widths, least) = (widths(&self.cells[1], MOST_NAME), self.id.min(NARROWEST_ID));
+        let (mut blocks, mut start, mut id) = (Vec::new(), 0, self.id);
+        while start < widths.len() {
+            let fits = |end: &usize| total(least, &widths[start..*end]) <= screen;
+            let end = (start + 2..=widths.len()).take_while(fits).last().unwrap_or(start + 1);
+            let widths = widths[start..end].to_vec();
+            id = id.min(screen.saturating_sub(total(0, &widths))).max(least);
             blocks.push(MatrixColumns { id, widths, providers: start..end, is_short: true });
             start = end;
         }
-        let id = blocks.iter().map(|block: &MatrixColumns| block.id).min();
-        blocks.iter_mut().for_each(|block| block.id = id.unwrap_or(block.id));
+        blocks.iter_mut().for_each(|block| block.id = id);
         blocks
     }
 
@@ -201,10 +190,10 @@ mod tests {
         assert!(wide[0].ends_with(names), "{wide:#?}");
         assert!(wide[1].ends_with("✗ failed 0.13  ~ 3/5 0.13              ·"), "{wide:#?}");
         let narrow = shown(Some(60));
-        assert!(narrow[0].ends_with("small  model-wit…long-name  x\\u{1b}[2J"), "{narrow:#?}");
+        assert!(narrow[0].ends_with("small  model-wi…long-name  x\\u{1b}[2J"), "{narrow:#?}");
         let blocks = shown(Some(40));
         let titles: Vec<_> = blocks.iter().step_by(3).collect();
-        let names = ["small", "model-wit…long-name", "x\\u{1b}[2J"];
-        assert_eq!(titles, names.map(|name| format!("{:21}{name}", "test")).each_ref());
+        let names = ["small", "model-wi…long-name", "x\\u{1b}[2J"];
+        assert_eq!(titles, names.map(|name| format!("{:22}{name}", "test")).each_ref());
     }
 }

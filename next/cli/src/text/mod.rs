@@ -16,6 +16,7 @@ pub mod trials;
 pub mod usage;
 
 pub use error::CommandError;
+pub(crate) use error::mistake;
 pub use layout::Table;
 pub use out::{Lines, Out};
 

@@ -52,12 +52,22 @@ impl Out {
         self.print(&text);
     }
 
+    /// Prints a text after its title, which takes at least `columns`. Lines after the first are indented below it.
+    pub fn fact(&self, columns: usize, title: &str, text: &str) {
+        let text = visible(text).replace('\n', &format!("\n{:columns$} ", ""));
+        self.data(&format!("{title:columns$} {text}"));
+    }
+
     /// Prints a document as JSON.
     pub fn document(&self, document: &impl Serialize) {
+        self.stream(|stdout| Ok(json::write_document(stdout, document)?));
+    }
+
+    /// Calls `write` with standard output.
+    pub fn stream(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
         runner_engine::exit_on_signal();
         let mut stdout = io::BufWriter::new(io::stdout().lock());
-        let written = json::write_document(&mut stdout, document).map_err(io::Error::from);
-        self.record(written.and_then(|()| stdout.flush()));
+        self.record(write(&mut stdout).and_then(|()| stdout.flush()));
     }
 
     /// Prints a document as JSON, or calls `print`.

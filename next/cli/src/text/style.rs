@@ -14,52 +14,26 @@ fn paint(code: &str, text: &str) -> String {
     format!("\u{1b}[{code}m{}\u{1b}[0m", visible(text))
 }
 
-pub fn bold(text: &str) -> String {
-    paint("1", text)
+/// Defines functions that emphasise a text, each with its code.
+macro_rules! paints {
+    ($($name:ident: $code:literal,)*) => {
+        $(pub fn $name(text: &str) -> String { paint($code, text) })*
+    };
 }
 
-pub fn dim(text: &str) -> String {
-    paint("2", text)
-}
-
-pub fn red(text: &str) -> String {
-    paint("31", text)
-}
-
-pub fn green(text: &str) -> String {
-    paint("32", text)
-}
-
-pub fn inverse_red(text: &str) -> String {
-    paint("7;31", text)
-}
-
-pub fn inverse_green(text: &str) -> String {
-    paint("7;32", text)
-}
-
-pub fn yellow(text: &str) -> String {
-    paint("33", text)
-}
-
-pub fn orange(text: &str) -> String {
-    paint("38;5;208", text)
-}
-
-pub fn amber(text: &str) -> String {
-    paint("38;5;214", text)
-}
-
-pub fn blue(text: &str) -> String {
-    paint("38;5;39", text)
-}
-
-pub fn error(text: &str) -> String {
-    paint("1;31", text)
-}
-
-pub fn warning(text: &str) -> String {
-    paint("1;33", text)
+paints! {
+    bold: "1",
+    dim: "2",
+    red: "31",
+    green: "32",
+    inverse_red: "7;31",
+    inverse_green: "7;32",
+    yellow: "33",
+    orange: "38;5;208",
+    amber: "38;5;214",
+    blue: "38;5;39",
+    error: "1;31",
+    warning: "1;33",
 }
 
 /// Formats a count in a table. 0 is empty, so that a column without counts is left out.

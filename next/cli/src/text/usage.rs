@@ -7,60 +7,8 @@ use clap::{Arg, Command, Error};
 use runner_model::visible::visible_line;
 use runner_scenario::similar;
 
-/// Commands of other tools, each with the command to use here.
-const COMMANDS: [(&[&str], &str); 16] = [
-    (&["jobs", "ls", "ps", "runs", "status"], "runner list"),
-    (&["get", "info", "view"], "runner show RUN"),
-    (&["export", "html", "junit", "results", "summary"], "runner report RUN"),
-    (&["diff"], "runner compare BASE NEW"),
-    (&["flaky", "stats", "trend", "trends"], "runner history SCENARIO"),
-    (&["grade", "judge", "regrade", "score"], "runner rescore RUN"),
-    (&["shard"], "runner exec SCENARIO --shard I/N"),
-    (&["go", "start", "test"], "runner exec SCENARIO"),
-    (&["check", "lint"], "runner validate SCENARIO"),
-    (&["build", "doctor", "inspect", "new"], "runner plugin COMMAND"),
-    (&["continue", "rerun", "restart", "retry"], "runner resume RUN --rerun failed"),
-    (&["attach", "follow", "log", "tail", "watch"], "runner logs --follow"),
-    (&["clean", "delete", "gc", "remove", "rm"], "runner prune"),
-    (&["abort", "kill"], "runner stop"),
-    (&["repair"], "runner cleanup"),
-    (&["version"], "runner --version"),
-];
-
-/// Flags of other tools, each with the flag to use here if the command has it.
-const FLAGS: [(&[&str], &str, &str); 23] = [
-    (&["-k", "-t", "--filter", "--grep", "--match", "--only", "--tests"], "test", "--test GLOB"),
-    (&["-k", "--grep", "--match", "--test", "--tests"], "filter", "--filter 'test(GLOB)'"),
-    (&["--base", "--baseline"], "fail-on", "runner compare BASE NEW"),
-    (&["--csv", "--html", "--markdown"], "report", "--report FILE"),
-    (&["--ignore", "--skip", "--deselect"], "exclude", "--exclude GLOB"),
-    (&["-m", "--group", "--marker", "--tags"], "tag", "--tag TAG"),
-    (&["-p", "--model", "--models", "--providers"], "provider", "--provider GLOB"),
-    (
-        &["-x", "--bail", "--exitfirst", "--failfast", "--max-fail", "--maxfail"],
-        "fail-fast",
-        "--fail-fast",
-    ),
-    (&["--failed", "--ff", "--lf", "--rerun-failed"], "last-failed", "--last-failed"),
-    (&["--failed"], "rerun", "--rerun failed"),
-    (
-        &["-n", "-w", "--concurrency", "--parallel", "--processes", "--threads", "--workers"],
-        "jobs",
-        "--jobs N",
-    ),
-    (&["--count", "--iterations", "--repeat-each", "--times"], "repeat", "--repeat N"),
-    (&["-o", "--out", "--output", "--output-dir"], "results", "--results DIR"),
-    (&["--list", "--collect-only", "--dry", "--no-run"], "dry-run", "--dry-run"),
-    (&["--junit-xml", "--junitxml"], "junit", "--junit FILE"),
-    (&["--format", "--reporter"], "report", "--report FILE"),
-    (&["--format", "--reporter"], "json", "--json"),
-    (&["--last"], "last-failed", "--last-failed"),
-    (&["--count", "--last", "--max"], "limit", "--limit N"),
-    (&["-n", "--lines"], "tail", "--tail N"),
-    (&["--watch"], "last-failed", "--last-failed, after each change"),
-    (&["-y", "--apply", "--delete", "--force"], "yes", "--yes"),
-    (&["--colour", "--no-color", "--no-colour"], "color", "--color never"),
-];
+/// Commands and flags of other tools, each with its counterpart here. A flag also has the name of the flag that a command must have.
+const OTHER_TOOLS: &str = include_str!("other_tools.txt");
 
 /// Returns the message about arguments that clap refused. `program` is built.
 pub fn message(error: &Error, program: &Command) -> String {
@@ -101,8 +49,7 @@ pub fn message(error: &Error, program: &Command) -> String {
 
 fn unknown_command(error: &Error, command: &Command, name: &str) -> String {
     let given = first(error, ContextKind::InvalidSubcommand);
-    let other = COMMANDS.iter().find(|(names, _)| names.contains(&&*given));
-    let other = other.map(|(_, other)| other.replace("COMMAND", &given));
+    let other = counterparts(&given).next().map(|other| other.replace("COMMAND", &given));
     let names = command.get_subcommands().map(Command::get_name);
     let tip = match (other, similar(&given, names)) {
         (Some(other), _) => format!("use instead: {other}\n"),
@@ -116,12 +63,12 @@ fn unknown_flag(error: &Error, program: &Command, command: &Command, name: &str)
     let given = first(error, ContextKind::InvalidArg);
     let has = |command: &Command, flag: &str| flags(command).any(|known| known == flag);
     let word = given.trim_start_matches('-');
-    let mut other = FLAGS.iter();
-    let other = other.find(|(names, flag, _)| names.contains(&&*given) && has(command, flag));
+    let mut others = counterparts(&given).filter_map(|other| other.split_once(": "));
+    let other = others.find(|(flag, _)| has(command, flag));
     let owners = program.get_subcommands().filter(|owner| has(owner, word));
     let owners: Vec<_> = owners.map(|owner| format!("`runner {}`", owner.get_name())).collect();
     let tip = match (other, similar(word, flags(command))) {
-        (Some((.., other)), _) => format!("use instead: {other}\n"),
+        (Some((_, other)), _) => format!("use instead: {other}\n"),
         (None, _) if name == "runner" && !owners.is_empty() => {
             format!("write it after the command, such as: runner COMMAND {given}\n")
         }
@@ -132,6 +79,13 @@ fn unknown_flag(error: &Error, program: &Command, command: &Command, name: &str)
         (None, None) => String::new(),
     };
     format!("`{name}` has no flag `{given}`\n{tip}all flags: {}", help(name))
+}
+
+/// Returns the counterparts of a word of other tools.
+fn counterparts(word: &str) -> impl Iterator<Item = &'static str> {
+    let counterparts = OTHER_TOOLS.lines().filter_map(|line| line.split_once(": "));
+    let named = counterparts.filter(move |(names, _)| names.split(' ').any(|name| name == word));
+    named.map(|(_, other)| other)
 }
 
 fn flags(command: &Command) -> impl Iterator<Item = &str> {

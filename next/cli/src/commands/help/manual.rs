@@ -9,49 +9,10 @@ use runner_model::visible::{shown_path, visible_line};
 use runner_model::{exit::Exit, units::plural};
 
 use crate::command::{Cli, GROUPS, HELP, examples, notes, with_headings};
-use crate::text::{CommandError, Out};
+use crate::text::{CommandError, Out, mistake};
 
-/// The exit codes of all commands.
-const EXIT_STATUS: [(&str, &str); 13] = [
-    ("0", "The run is completed and all trials passed, or the command succeeded."),
-    ("1", "The run is completed and not all trials passed, or a check found problems."),
-    (
-        "2",
-        "Wrong usage, an invalid scenario or plugin file, or an unknown run. Nothing was created.",
-    ),
-    ("3", "The run could not start as requested."),
-    ("4", "The run is cancelled, or incomplete for a reason that has no code of its own."),
-    ("5", "No test is selected."),
-    ("6", "Another process holds the run or the results root, or did not respond in time."),
-    ("7", "Results could not be stored, or output could not be written."),
-    ("8", "Rows of the run are lost or changed."),
-    ("70", "A bug of the runner."),
-    ("129", "The run is incomplete, stopped by SIGHUP."),
-    ("130", "The run is incomplete, stopped by SIGINT (Ctrl-C)."),
-    ("143", "The run is incomplete, stopped by SIGTERM."),
-];
-
-/// The environment variables of the program.
-const ENVIRONMENT: [(&str, &str); 15] = [
-    ("RUNNER_RESULTS", "The results root. `--results` takes precedence."),
-    ("RUNNER_RUN", "The run for commands about a run. A run on the command line takes precedence."),
-    ("RUNNER_CACHE", "The folder of compiled plugins."),
-    (
-        "RUNNER_TRUST_ROOT",
-        "A results root whose settings and runs are used although other users can write to it.",
-    ),
-    ("RUNNER_LOG", "The level of a session's log: error, warn, info, debug, trace or off."),
-    ("GITHUB_ACTIONS", "true if GitHub runs the command."),
-    ("GITLAB_CI", "true if GitLab runs the command."),
-    ("BUILDKITE", "true if Buildkite runs the command."),
-    ("TMPDIR", "The folder for temporary files. The default is /tmp."),
-    ("XDG_CACHE_HOME", "The user's cache directory. The default is ~/.cache."),
-    ("SSL_CERT_FILE", "A file with the certificates that providers with a network trust."),
-    ("SSL_CERT_DIR", "A folder with such files."),
-    ("NO_COLOR", "Turns colours off."),
-    ("CLICOLOR_FORCE", "Turns colours on, also outside of terminals."),
-    ("COLUMNS", "The width of a terminal that does not report it."),
-];
+/// The sections about exit codes and environment variables.
+const END: &str = include_str!("manual.roff");
 
 /// Print the manual page of a command, or write all pages
 #[derive(clap::Args)]
@@ -72,9 +33,7 @@ pub fn run(args: &ManArgs, out: &Out) -> Result<Exit, CommandError> {
         for name in &args.command {
             command = command.find_subcommand(name).ok_or_else(|| {
                 let name = visible_line(name);
-                CommandError::usage(format!(
-                    "there is no command `{name}`\nall commands: runner help"
-                ))
+                mistake!("there is no command `{name}`\nall commands: runner help")
             })?;
         }
         out.bytes(&page(command).map_err(CommandError::failed)?);
@@ -107,15 +66,11 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     Man::new(plain).source(concat!("runner ", env!("CARGO_PKG_VERSION"))).render(&mut page)?;
     let mut end = String::new();
-    if let Some(examples) = examples(name) {
+    let examples: Vec<_> = examples(name).collect();
+    if !examples.is_empty() {
         end += &format!(".SH EXAMPLES\n.nf\n{}\n.fi\n", escaped(&examples.join("\n")));
     }
-    for (title, rows) in [("EXIT STATUS", &EXIT_STATUS[..]), ("ENVIRONMENT", &ENVIRONMENT)] {
-        end += &format!(".SH \"{title}\"\n");
-        for (key, meaning) in rows {
-            end += &format!(".TP\n\\fB{key}\\fR\n{}\n", escaped(meaning));
-        }
-    }
+    end += END;
     let related = related(name).join(", ");
     if !related.is_empty() {
         end += &format!(".SH \"SEE ALSO\"\n{}\n", escaped(&related));

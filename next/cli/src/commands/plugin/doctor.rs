@@ -6,7 +6,7 @@ use runner_model::{exit::Exit, visible::shown_path};
 use runner_prepare::source::Source;
 use runner_report::{DoctorDocument, ToolStatus, VERSION};
 
-use crate::text::{CommandError, Out, Table, style};
+use crate::text::{CommandError, Out, Table, mistake, style};
 use crate::{templates, tools};
 
 /// Show which tools for building plugins are installed, and how to install the others
@@ -29,7 +29,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if !args.folder.is_dir() {
         let folder = shown_path(&args.folder);
-        return Err(CommandError::usage(format!("`{folder}` is not a folder")));
+        return Err(mistake!("`{folder}` is not a folder"));
     }
     let source = Source::open(&args.folder).ok();
     let built_with = source.and_then(|source| tools::language(&source));

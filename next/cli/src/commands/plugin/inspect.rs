@@ -4,7 +4,7 @@ use std::iter;
 
 use runner_engine::probe::{Answer, Call, CallEnd, call, inspect};
 use runner_model::provider::{Description, PluginKind, Protocol, Provider};
-use runner_model::visible::{visible, visible_line};
+use runner_model::visible::visible_line;
 use runner_model::{exit::Exit, units::show_size};
 use runner_report::{InspectDocument, VERSION};
 
@@ -80,22 +80,19 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             inspection.kind,
             show_size(bytes)
         ));
-        out.data(&format!("sha256    {sha256}"));
-        if let Some(contract) = &inspection.contract {
-            out.data(&format!("contract  {}", visible_line(contract)));
-        }
+        let line = |title: &str, text: &str| out.fact(9, title, &visible_line(text));
+        line("sha256", &sha256.to_string());
+        inspection.contract.iter().for_each(|contract| line("contract", contract));
         if let Some(description) = &description {
             print_description(description, out);
         }
-        out.data(&format!("{:9} {grader}", "grader"));
+        line("grader", grader);
         for (title, names) in [("imports", &imports), ("exports", &exports)] {
             let titles = iter::once(title).chain(iter::repeat(""));
-            for (title, name) in titles.zip(names) {
-                out.data(&format!("{title:9} {}", visible_line(name)));
-            }
+            titles.zip(names).for_each(|(title, name)| line(title, name));
         }
         if left_out > 0 {
-            out.data(&format!("{:9} … and {left_out} more", ""));
+            line("", &format!("… and {left_out} more"));
         }
         if let Some(problem) = &problem {
             out.talk(problem.text());
@@ -105,19 +102,15 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
 }
 
 fn print_description(about: &Description, out: &Out) {
-    let line = |title: &str, text: &str| out.data(&format!("{title:9} {}", visible_line(text)));
+    let line = |title: &str, text: &str| out.fact(9, title, &visible_line(text));
     line("name", &format!("{} {}", about.name, about.version));
     if !about.summary.is_empty() {
         line("summary", &about.summary);
     }
-    for request in &about.requests {
-        line("requests", &visible_line(request));
-    }
+    about.requests.iter().for_each(|request| line("requests", request));
     for (title, schema) in [("config", &about.config_schema), ("input", &about.input_schema)] {
         if let Some(schema) = schema {
-            // Lines after the first are indented below it.
-            let text = visible(&format!("{schema:#}")).replace('\n', "\n          ");
-            out.data(&format!("{title:9} {text}"));
+            out.fact(9, title, &format!("{schema:#}"));
         }
     }
 }

@@ -8,7 +8,7 @@ use runner_model::{exit::Exit, provider::PluginKind};
 
 use crate::commands::write_new;
 use crate::templates::{self, Template};
-use crate::text::{CommandError, Out};
+use crate::text::{CommandError, Out, mistake};
 
 /// Write the folder of a new plugin that builds as it is
 ///
@@ -30,8 +30,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let template = template(&args.language, args.kind.as_deref())?;
     let name = name(&args.folder)?;
     if template.manifest.sdk && name == "runner-sdk" {
-        return Err(CommandError::usage(
-            "choose another name: plugins in Rust use a crate that is named `runner-sdk`",
+        return Err(mistake!(
+            "choose another name: plugins in Rust use a crate that is named `runner-sdk`"
         ));
     }
     check_free(&args.folder)?;
@@ -63,12 +63,13 @@ fn template(language: &str, kind: Option<&str>) -> Result<Template, CommandError
         return Ok(templates.swap_remove(place));
     }
     let Some(template) = templates.pop() else {
-        return Err(CommandError::usage(format!("no template for `--lang {language}`")));
+        return Err(mistake!("no template for `--lang {language}`"));
     };
-    Err(CommandError::usage(format!(
+    Err(mistake!(
         "plugins in {} are {}s; leave out `--kind`",
-        template.manifest.language, template.manifest.kind
-    )))
+        template.manifest.language,
+        template.manifest.kind
+    ))
 }
 
 /// Returns the last part of a path, if it is a valid name.
@@ -82,9 +83,9 @@ fn name(folder: &Path) -> Result<String, CommandError> {
     if is_name {
         return Ok(name.into_owned());
     }
-    Err(CommandError::usage(format!(
+    Err(mistake!(
         "invalid plugin name `{name}`: use lower-case letters, digits and `-`, start with a letter, at most 64 characters"
-    )))
+    ))
 }
 
 /// Checks that the folder is empty or missing.
@@ -102,7 +103,5 @@ fn check_free(folder: &Path) -> Result<(), CommandError> {
     if is_free {
         return Ok(());
     }
-    Err(CommandError::usage(format!(
-        "`{shown}` already exists and is not an empty folder; choose another name"
-    )))
+    Err(mistake!("`{shown}` already exists and is not an empty folder; choose another name"))
 }

@@ -8,7 +8,7 @@ use runner_model::{Grants, Limits, NetGrant, ProviderName, template::Template};
 use runner_prepare::source::{Source, is_folder};
 use serde_json::json;
 
-use crate::text::CommandError;
+use crate::text::{CommandError, mistake};
 
 const FORMS: &str = "a grant is `net=https://api.example.com`, `secret=API_KEY`, `secret=API_KEY,host=api.example.com,header=authorization`, `fs=fixtures:/fixtures`, `fs=work:/work:rw` or `env=LANG=C.UTF-8`";
 
@@ -30,9 +30,8 @@ pub fn provider(file: &str) -> Result<Provider, CommandError> {
 pub fn grants(texts: &[String], limits: &Limits) -> Result<Grants, CommandError> {
     let mut grants = Grants::default();
     for text in texts {
-        add(&mut grants, text, limits).map_err(|reason| {
-            CommandError::usage(format!("invalid `--grant {text}`: {reason}\n{FORMS}"))
-        })?;
+        add(&mut grants, text, limits)
+            .map_err(|reason| mistake!("invalid `--grant {text}`: {reason}\n{FORMS}"))?;
     }
     grants.env.sort_by(|one, other| one.0.cmp(&other.0));
     Ok(grants)
@@ -93,9 +92,7 @@ fn folder(text: &str, limits: &Limits) -> Result<FsGrant, String> {
 pub fn limits(texts: &[String]) -> Result<Limits, CommandError> {
     let mut limits = Limits::default();
     for text in texts {
-        limits
-            .set(text)
-            .map_err(|reason| CommandError::usage(format!("invalid `--limit {text}`: {reason}")))?;
+        limits.set(text).map_err(|reason| mistake!("invalid `--limit {text}`: {reason}"))?;
     }
     Ok(limits)
 }

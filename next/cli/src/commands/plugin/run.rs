@@ -27,7 +27,7 @@ use super::provider::{grants, limits, provider};
 use crate::args::{RootArgs, duration, number, secret_file};
 use crate::commands::write_new;
 use crate::text::{
-    CommandError, Out,
+    CommandError, Out, mistake,
     trials::{self, Extent},
 };
 
@@ -199,16 +199,16 @@ fn call_file(args: &Args, out: &Out, reply: &mut Reply) -> Result<CallEnd, Comma
             let end = send(args, &request, Protocol::Plain, out, reply)?;
             if reply.has_json_answer() {
                 let reason = error.message();
-                return Err(CommandError::usage(format!(
+                return Err(mistake!(
                     "{reason}\nto call it as a plain command, add `--protocol plain`"
-                )));
+                ));
             }
             out.hint("called as a plain command; `--protocol json` calls it with a JSON request");
             Ok(end)
         }
         Err(error) if args.input.is_none() && error.message().contains("refuses the input") => {
             let reason = error.message();
-            Err(CommandError::usage(format!("{reason}\nadd one: --input '{{\"key\": 1}}'")))
+            Err(mistake!("{reason}\nadd one: --input '{{\"key\": 1}}'"))
         }
         called => called,
     }
@@ -264,8 +264,8 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     let limits = limits(&args.limits)?;
     let values = [&args.input, &args.config, &args.stdin];
     if values.iter().filter(|text| text.as_deref() == Some("-")).count() > 1 {
-        return Err(CommandError::usage(
-            "only one value can be read from standard input; read the other one from a file: `@FILE`",
+        return Err(mistake!(
+            "only one value can be read from standard input; read the other one from a file: `@FILE`"
         ));
     }
     let input = json_value("--input", args.input.as_deref(), &limits)?.unwrap_or(Value::Null);
@@ -279,9 +279,9 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     if let Some(text) = &args.stdin {
         stdin = Some(match read_value("--stdin", text, &limits)? {
             Some(_) if args.grade => {
-                return Err(CommandError::usage(format!(
+                return Err(mistake!(
                     "a grader has no files: instead of `--stdin {text}`, write --stdin '{{{{input.output}}}}'"
-                )));
+                ));
             }
             Some(bytes) => {
                 let name = "standard-input";
@@ -291,11 +291,9 @@ fn request(args: &Args) -> Result<Request, CommandError> {
                 stdin_file = Some(file);
                 Stdin::File { file: name.into() }
             }
-            None => {
-                Stdin::Text(template(text).map_err(|problem| {
-                    CommandError::usage(format!("`--stdin {text}`: {problem}"))
-                })?)
-            }
+            None => Stdin::Text(
+                template(text).map_err(|problem| mistake!("`--stdin {text}`: {problem}"))?,
+            ),
         });
     }
     let output = args.output.as_deref().and_then(OutputForm::parse);
@@ -347,12 +345,12 @@ fn read_value(flag: &str, text: &str, limits: &Limits) -> Result<Option<Vec<u8>>
         None if text == "-" => io::stdin().lock().take(bound).read_to_end(&mut bytes),
         None => return Ok(None),
     };
-    let length = read.map_err(|error| CommandError::usage(format!("`{flag} {text}`: {error}")))?;
+    let length = read.map_err(|error| mistake!("`{flag} {text}`: {error}"))?;
     if length as u64 > most {
         let most = show_size(most);
-        return Err(CommandError::usage(format!(
+        return Err(mistake!(
             "`{flag} {text}` has more than {most}, which is `limits.input`\nto allow more: --limit input=SIZE"
-        )));
+        ));
     }
     Ok(Some(bytes))
 }
@@ -368,9 +366,7 @@ fn json_value(
     let text = str::from_utf8(bytes).map_err(|error| error.to_string());
     let read = text.and_then(|text| parse(without_mark(text)));
     read.map(Some).map_err(|error| {
-        CommandError::usage(format!(
-            "`{flag}` is not valid JSON: {error}\nfor example: {flag} '\"hello\"', {flag} '{{\"key\": 1}}', {flag} @FILE"
-        ))
+        mistake!("`{flag}` is not valid JSON: {error}\nfor example: {flag} '\"hello\"', {flag} '{{\"key\": 1}}', {flag} @FILE")
     })
 }
 
@@ -481,10 +477,7 @@ fn print_grade(args: &Args, reply: &Reply, out: &Out) -> Result<Exit, CommandErr
     if args.json {
         out.document(&GradeDocument { v: VERSION, grade: &grade });
     } else {
-        let line = |title: &str, text: &str| {
-            let text = visible(text).replace('\n', "\n             ");
-            out.data(&format!("{title:12} {text}"));
-        };
+        let line = |title: &str, text: &str| out.fact(12, title, text);
         line("verdict", grade.verdict.map_or("none", Verdict::as_str));
         if let Some(error) = &grade.error {
             let class = error.class.map_or(&*error.code, |class| class.as_str());

@@ -12,9 +12,9 @@ use runner_report::{
 };
 use runner_scenario::Filter;
 
-use crate::args::{self, RootArgs, RunArg};
+use crate::args::{self, DocumentArgs, RunArg};
 use crate::commands::target::{self, Target};
-use crate::text::{CommandError, Out, Table, style, summary};
+use crate::text::{CommandError, Out, Table, mistake, style, summary};
 
 /// Tests of a class that are listed.
 const MOST_LISTED: usize = 20;
@@ -50,14 +50,11 @@ pub struct Args {
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
     #[command(flatten)]
-    root: RootArgs,
-    /// Print one JSON document
-    #[arg(long, display_order = 801)]
-    json: bool,
+    document: DocumentArgs,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let root = args.root.open()?;
+    let root = args.document.root.open()?;
     let [base, new] = args.runs(&root)?;
     let providers = args.providers.clone().and_then(|names| <[String; 2]>::try_from(names).ok());
     for (run, provider) in [&base, &new].into_iter().zip(providers.iter().flatten()) {
@@ -71,7 +68,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if document.counts.paired() == 0 {
         return Err(nothing_in_common(&document, filter.is_some()));
     }
-    if args.json {
+    if args.document.json {
         out.document(&document);
     } else if args.markdown {
         out.bytes(markdown(&document)?.as_bytes());
@@ -108,10 +105,10 @@ impl Args {
         let is_one = runs[0].path().canonicalize().ok() == runs[1].path().canonicalize().ok();
         if is_one && self.providers.as_ref().is_none_or(|names| names[0] == names[1]) {
             let (base, id) = (previous(&runs[0])?, runs[0].id());
-            return Err(CommandError::usage(format!(
+            return Err(mistake!(
                 "BASE and NEW are the same run, {id}\nto compare it with the previous run of its scenario: {}",
                 root.command(&["compare", base.id(), id])
-            )));
+            ));
         }
         Ok(runs)
     }
@@ -127,12 +124,12 @@ fn newest_of_scenario(run: &RunDir) -> Result<Option<RunDir>, RecordError> {
 fn previous(run: &RunDir) -> Result<RunDir, CommandError> {
     let (root, manifest) = (run.results_root()?, run.manifest()?);
     let Some((base, _)) = SincePrevious::base(&root, &manifest)? else {
-        return Err(CommandError::usage(format!(
+        return Err(mistake!(
             "{} is the first run of {} that can be compared\nto compare it with another run: {}",
             run.id(),
             shown_path(manifest.scenario_path.as_ref()),
             root.command(&["compare", "RUN", run.id()])
-        )));
+        ));
     };
     Ok(base)
 }
@@ -147,7 +144,7 @@ fn check_provider(run: &RunDir, name: &str) -> Result<(), CommandError> {
     }
     let (name, run) = (visible_line(name), run.id());
     let known = known.join(", ");
-    Err(CommandError::usage(format!("{run} has no provider `{name}`\nits providers: {known}")))
+    Err(mistake!("{run} has no provider `{name}`\nits providers: {known}"))
 }
 
 fn nothing_in_common(document: &ComparisonDocument, has_filter: bool) -> CommandError {

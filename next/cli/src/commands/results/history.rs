@@ -14,9 +14,9 @@ use runner_record::{ResultsRoot, now};
 use runner_report::{By, HistoryDocument, HistoryQuery, PastResults, phrases, short_id};
 use runner_scenario::IdGlob;
 
-use crate::args::{RootArgs, whole};
+use crate::args::{DocumentArgs, whole};
 use crate::commands::list::{glob, since};
-use crate::text::{CommandError, Out, Table, matrix, style, summary};
+use crate::text::{CommandError, Out, Table, matrix, mistake, style, summary};
 
 /// Runs without `--limit` and `--since`.
 const NEWEST: usize = 20;
@@ -50,10 +50,7 @@ pub struct Args {
     #[arg(short = 'n', long, value_name = "N", value_parser = whole(1..=1_000_000))]
     limit: Option<u32>,
     #[command(flatten)]
-    root: RootArgs,
-    /// Print one JSON document
-    #[arg(long, display_order = 801)]
-    json: bool,
+    document: DocumentArgs,
 }
 
 fn by(text: &str) -> Result<By, String> {
@@ -66,7 +63,7 @@ fn by(text: &str) -> Result<By, String> {
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let root = args.root.open()?;
+    let root = args.document.root.open()?;
     let (name, path) = scenario(&root, args.scenario.as_deref())?;
     let all = if args.since.is_some() { usize::MAX } else { NEWEST };
     let is_in = |globs: &[Arc<IdGlob>], name: &str| {
@@ -86,7 +83,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         let labels = document.runs.iter().flat_map(|run| run.labels.keys());
         return Err(unknown(&format!("no run has the label `{label}`"), "labels", labels));
     }
-    out.document_or(args.json, &document, |document| print(document, args, out));
+    out.document_or(args.document.json, &document, |document| print(document, args, out));
     Ok(Exit::Success)
 }
 
@@ -112,10 +109,7 @@ fn scenario(root: &ResultsRoot, name: Option<&str>) -> Result<(String, PathBuf),
         let found = manifests.find(|manifest| Path::new(&manifest.scenario_path) == path);
         return found.map(|found| (found.scenario, path)).ok_or_else(|| {
             let runner = root.command(&["exec", name]);
-            CommandError::usage(format!(
-                "no run of {} yet\nto run it: {runner}",
-                visible_line(name)
-            ))
+            mistake!("no run of {} yet\nto run it: {runner}", visible_line(name))
         });
     }
     let heads = root.runs()?.runs;
@@ -137,7 +131,7 @@ fn unknown<'a>(
     let shown: Vec<_> = known.iter().take(MOST_NAMED).map(|name| format!("`{name}`")).collect();
     let more = if known.len() > MOST_NAMED { ", …" } else { "" };
     let known = if known.is_empty() { "none".to_owned() } else { shown.join(", ") };
-    CommandError::usage(format!("{}\n{names}: {known}{more}", visible_line(problem)))
+    mistake!("{}\n{names}: {known}{more}", visible_line(problem))
 }
 
 fn print(document: &HistoryDocument, args: &Args, out: &Out) {
@@ -150,7 +144,7 @@ fn print(document: &HistoryDocument, args: &Args, out: &Out) {
     let name = visible_line(&document.scenario);
     out.data(&style::bold(&format!("{runs} of {name}, {from} to {to}")));
     out.data(&format!("\n{}", sums(document, args, out.columns())));
-    if document.tests.is_empty() {
+    if document.tests.iter().next().is_none() {
         out.talk("no test matches");
     } else {
         out.data(&format!("\n{}", tests(document, args, out.columns())));
@@ -241,7 +235,7 @@ fn tests(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Stri
             test.marks.iter().skip(hidden).map(|one| matrix::mark(*one)).collect(),
         ]);
     }
-    let left = document.tests.len().saturating_sub(most) as u64;
+    let left = document.tests.iter().len().saturating_sub(most) as u64;
     let mut text = table.render(screen);
     if left > 0 {
         let more = plural(left, "more test", "more tests");

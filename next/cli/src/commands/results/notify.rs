@@ -9,8 +9,8 @@ use runner_operations::settings::Settings;
 use runner_record::{NotificationResult, RecordError, RunHead, now};
 use runner_report::{NotifyDocument, PlannedReceiver, SentNotification, VERSION, short_id};
 
-use crate::args::{RootArgs, RunArg};
-use crate::text::{CommandError, Out};
+use crate::args::{DocumentArgs, RunArg};
+use crate::text::{CommandError, Out, mistake};
 
 /// Send the notifications of ended runs that are left
 #[derive(clap::Args)]
@@ -22,14 +22,11 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    root: RootArgs,
-    /// Print one JSON document
-    #[arg(long, display_order = 801)]
-    json: bool,
+    document: DocumentArgs,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let root = args.root.open()?;
+    let root = args.document.root.open()?;
     let settings = Settings::read(&root)?;
     settings.ignored.iter().for_each(|why| out.warn(why));
     let (mut notifications, mut exit) = (Vec::new(), Exit::Success);
@@ -53,9 +50,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             let run = root.find(&name)?.for_use()?;
             let manifest = run.truth()?;
             if manifest.status == RunStatus::Running {
-                let message =
-                    format!("run {} is running\nits process notifies at its end", run.id());
-                return Err(CommandError::usage(message));
+                let id = run.id();
+                return Err(mistake!("run {id} is running\nits process notifies at its end"));
             }
             send(&RunNotifications::new(&root, &settings, &run, &manifest), Which::All)?;
             Vec::new()
@@ -67,7 +63,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         }
     };
     let document = NotifyDocument { v: VERSION, dry_run: args.dry_run, notifications, problems };
-    out.document_or(args.json, &document, |document| print(document, out));
+    out.document_or(args.document.json, &document, |document| print(document, out));
     let is_done = args.dry_run || document.notifications.iter().all(SentNotification::is_delivered);
     exit = exit.worse(if is_done { Exit::Success } else { Exit::Bad });
     Ok(exit.worse(if document.problems.is_empty() { Exit::Success } else { Exit::Storage }))

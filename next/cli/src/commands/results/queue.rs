@@ -12,10 +12,10 @@ use runner_operations::upkeep::{Upkeep, UpkeepReport};
 use runner_record::{QueueState, QueuedRequest, ResultsRoot, actor, now, sweep_every};
 use runner_report::{QueueChange, QueueDocument, QueueEntry, QueueResult};
 
-use crate::args::{RootArgs, SessionArgs, join_fail_fast, number};
+use crate::args::{DocumentArgs, RootArgs, SessionArgs, join_fail_fast, number};
 use crate::command::{Cli, Command};
 use crate::detach;
-use crate::text::{CommandError, Out, Table, summary};
+use crate::text::{CommandError, Out, Table, mistake, summary};
 
 /// Time between two reads of a queue.
 const POLL_EVERY: Duration = Duration::from_millis(500);
@@ -43,10 +43,7 @@ pub struct Args {
     #[command(subcommand)]
     command: Option<QueueCommand>,
     #[command(flatten)]
-    root: RootArgs,
-    /// Print one JSON document
-    #[arg(long, display_order = 801)]
-    json: bool,
+    document: DocumentArgs,
 }
 
 #[derive(clap::Subcommand)]
@@ -76,10 +73,7 @@ struct RemoveArgs {
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
-    root: RootArgs,
-    /// Print one JSON document
-    #[arg(long, display_order = 801)]
-    json: bool,
+    document: DocumentArgs,
 }
 
 /// Start requests while there is room, until Ctrl-C
@@ -106,11 +100,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
                 (Some(before), _) => QueuePlace::Before(before),
                 (None, priority) => QueuePlace::Priority(priority.unwrap_or_default()),
             };
-            let RemoveArgs { id, root, json } = &args.request;
+            let RemoveArgs { id, document: DocumentArgs { root, json } } = &args.request;
             print_change(&queue::move_request(&root.open()?, id, place)?, *json, out);
             Ok(Exit::Success)
         }
-        Some(QueueCommand::Remove(RemoveArgs { id, root, json })) => {
+        Some(QueueCommand::Remove(RemoveArgs { id, document: DocumentArgs { root, json } })) => {
             print_change(&queue::remove(&root.open()?, id)?, *json, out);
             Ok(Exit::Success)
         }
@@ -118,37 +112,23 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
 }
 
-/// Adds a request of `exec` to the queue.
-pub fn add_exec(args: &QueueArgs, session: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
-    let root = ResultsRoot::open(&session.root.path())?;
-    add(&root, typed_words()?, None, args, session, out)
-}
-
-/// Adds a request of `resume`, which names the run or group as `given`.
-pub fn add_resume(
+/// Adds the command line to the queue. A `resume` of `run` names it as `given`.
+pub fn add(
     root: &ResultsRoot,
     given: Option<&str>,
-    run: String,
-    args: &QueueArgs,
-    session: &SessionArgs,
-    out: &Out,
-) -> Result<Exit, CommandError> {
-    let words = with_run(&typed_words()?, given, &run);
-    add(root, words, Some(run), args, session, out)
-}
-
-fn add(
-    root: &ResultsRoot,
-    words: Vec<String>,
     run: Option<String>,
     args: &QueueArgs,
     session: &SessionArgs,
     out: &Out,
 ) -> Result<Exit, CommandError> {
+    let mut words = typed_words()?;
+    if let Some(run) = &run {
+        words = with_run(&words, given, run);
+    }
     let folder =
         env::current_dir().ok().and_then(|folder| folder.into_os_string().into_string().ok());
     let folder = folder.ok_or_else(|| {
-        CommandError::usage("the working directory is missing, or its path is not valid UTF-8")
+        mistake!("the working directory is missing, or its path is not valid UTF-8")
     })?;
     let mut request = QueuedRequest::new(words, folder, actor(None));
     request.run = run;
@@ -169,7 +149,7 @@ fn typed_words() -> Result<Vec<String>, CommandError> {
     let words = detach::arguments().map(OsString::into_string);
     words.collect::<Result<_, _>>().map_err(|word| {
         let word = word.to_string_lossy().into_owned();
-        CommandError::usage(format!("`{}` is not valid UTF-8", visible_line(&word)))
+        mistake!("`{}` is not valid UTF-8", visible_line(&word))
     })
 }
 
@@ -199,9 +179,10 @@ fn names_run(words: &[String], run: &str) -> bool {
 }
 
 fn list(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let root = args.root.open()?;
+    let DocumentArgs { root, json } = &args.document;
+    let root = root.open()?;
     let document = queue::list(&root)?;
-    out.document_or(args.json, &document, |document| print(&root, document, out));
+    out.document_or(*json, &document, |document| print(&root, document, out));
     Ok(Exit::Success)
 }
 
@@ -309,7 +290,7 @@ fn print_change(change: &QueueChange, json: bool, out: &Out) {
 fn work(args: &WorkArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = ResultsRoot::open(&args.root.path())?;
     if args.once {
-        return work_once(&root, args.json, out);
+        return work_once(&root, args, out);
     }
     let reports = start_upkeep(root.clone())?;
     let mut last_problem = String::new();
@@ -329,7 +310,7 @@ fn work(args: &WorkArgs, out: &Out) -> Result<Exit, CommandError> {
         let is_new = mem::replace(&mut last_problem, problem.clone()) != problem;
         match stepped {
             Ok(Step::Postponed { .. }) if !is_new && !args.json => {}
-            Ok(step) => print_step(&step, args.json, out),
+            Ok(step) => print_step(&step, args, out),
             Err(error) if is_new => out.talk(CommandError::from(error).text()),
             Err(_) => {}
         }
@@ -340,12 +321,11 @@ fn work(args: &WorkArgs, out: &Out) -> Result<Exit, CommandError> {
     }
 }
 
-fn work_once(root: &ResultsRoot, json: bool, out: &Out) -> Result<Exit, CommandError> {
+fn work_once(root: &ResultsRoot, args: &WorkArgs, out: &Out) -> Result<Exit, CommandError> {
     let stepped = queue::step(root);
     print_upkeep(&Upkeep::new(root.clone()).tick(now()), out);
     let step = stepped?;
-    print_step(&step, json, out);
-    print_reason(&step, out);
+    print_step(&step, args, out);
     Ok(match step {
         Step::Idle | Step::Started { .. } | Step::Queued(_) | Step::Repeated(_) => Exit::Success,
         Step::Busy { .. } | Step::Postponed { .. } => Exit::Held,
@@ -366,12 +346,19 @@ fn start_upkeep(root: ResultsRoot) -> Result<Receiver<UpkeepReport>, CommandErro
     started.map(|_| reports).map_err(CommandError::failed)
 }
 
-fn print_step(step: &Step, json: bool, out: &Out) {
-    if json {
+/// Prints the result of a try, and with `--once` also why nothing was tried.
+fn print_step(step: &Step, args: &WorkArgs, out: &Out) {
+    if args.json {
         step.document().iter().for_each(|line| out.json_line(line));
-        return;
     }
     match step {
+        Step::Idle if args.once => out.talk("no request waits"),
+        Step::Busy { runs, starting, max } if args.once => {
+            let active = runs.len() as u64 + u64::from(*starting);
+            let active = plural(active, "active run", "active runs");
+            out.talk(&format!("there is no room: {active} of at most {max}"));
+        }
+        _ if args.json => {}
         Step::Started { request, started } => {
             let words = request.command.iter().map(|word| quoted(word)).collect::<Vec<_>>();
             out.data(&format!("started {}: runner {}", visible_line(&started.id), words.join(" ")));
@@ -385,19 +372,6 @@ fn print_step(step: &Step, json: bool, out: &Out) {
             out.talk(&format!("request {} waits again: {reason}", request.id));
         }
         Step::Idle | Step::Busy { .. } | Step::Queued(_) | Step::Repeated(_) => {}
-    }
-}
-
-/// Prints why nothing was tried.
-fn print_reason(step: &Step, out: &Out) {
-    match step {
-        Step::Idle => out.talk("no request waits"),
-        Step::Busy { runs, starting, max } => {
-            let active =
-                plural(runs.len() as u64 + u64::from(*starting), "active run", "active runs");
-            out.talk(&format!("there is no room: {active} of at most {max}"));
-        }
-        _ => {}
     }
 }
 

@@ -1,15 +1,16 @@
 //! The page of a trial, and its parts: printed for other programs, or saved as files.
 
 use std::io::{self, Read};
-use std::{fs, path::Path};
+use std::path::Path;
 
 use runner_model::units::plural;
 use runner_model::visible::{shown_path, visible_line};
 use runner_record::{RecordError, RunDir, now};
 use runner_report::{TrialDocument, TrialPart, run_facts};
 
+use crate::commands::write_new;
 use crate::text::trials::{self, Extent};
-use crate::text::{CommandError, Out};
+use crate::text::{CommandError, Out, mistake};
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 64 << 10;
@@ -67,28 +68,18 @@ pub fn save(
         for folder in [Some(folder), path.parent()].into_iter().flatten() {
             if folder.symlink_metadata().is_ok() && !folder.is_dir() {
                 let folder = shown_path(folder);
-                return Err(CommandError::usage(format!(
-                    "{folder} is not a folder; choose another: --save DIR"
-                )));
+                return Err(mistake!("{folder} is not a folder; choose another: --save DIR"));
             }
         }
         if path.symlink_metadata().is_ok() {
             let path = shown_path(&path);
-            return Err(CommandError::usage(format!(
-                "{path} exists; choose another folder: --save DIR"
-            )));
+            return Err(mistake!("{path} exists; choose another folder: --save DIR"));
         }
     }
     for part in &parts {
         let path = folder.join(&part.name);
-        let mut content = part.open(run)?;
-        let parent = path.parent().unwrap_or(folder);
-        let mut write = || {
-            fs::create_dir_all(parent)?;
-            let copied = io::copy(&mut content, &mut fs::File::create_new(&path)?);
-            copied.inspect_err(|_| drop(fs::remove_file(&path)))
-        };
-        write().map_err(|error| CommandError::cannot_write(&path, &error))?;
+        let written = write_new(&path, part.open(run)?);
+        written.map_err(|error| CommandError::cannot_write(&path, &error))?;
     }
     let files = plural(parts.len() as u64, "file", "files");
     out.data(&format!("saved {files} in {}", shown_path(folder)));
