@@ -5,9 +5,8 @@ use std::{collections::HashSet, time::Duration};
 use runner_model::{RunStatus, Time};
 use runner_record::{Manifest, PrunePolicy, Pruning, RecordError, ResultsRoot, RunHead};
 use runner_report::SentNotification;
-use runner_scenario::Retention;
 
-use crate::notify::{Deadline, RunNotifications, Which, visit_recent};
+use crate::notify::{Deadline, RunNotifications, Which, unsent, visit_recent};
 use crate::settings::Settings;
 
 /// Time between two applications of `[retention]`.
@@ -49,7 +48,7 @@ impl Upkeep {
         match Settings::read(&self.root) {
             Ok(settings) => {
                 self.notify(&settings, now, &mut report);
-                if let Err(error) = self.prune(&settings.keys.retention, now, &mut report) {
+                if let Err(error) = self.prune(&settings, now, &mut report) {
                     report.problems.push(error.to_string());
                 }
             }
@@ -99,13 +98,14 @@ impl Upkeep {
     /// Applies `[retention]` at the first tick, and then once an hour.
     fn prune(
         &mut self,
-        retention: &Retention,
+        settings: &Settings,
         now: Time,
         report: &mut UpkeepReport,
     ) -> Result<(), RecordError> {
         let is_due =
             self.pruned_at.is_none_or(|last| now < last || now.since(last) >= BETWEEN_PRUNINGS);
-        let policy = PrunePolicy {
+        let retention = &settings.keys.retention;
+        let mut policy = PrunePolicy {
             older_than: retention.older_than,
             keep_last: retention.keep_last,
             max_size: retention.max_size,
@@ -113,6 +113,7 @@ impl Upkeep {
         };
         if is_due && !policy.is_empty() {
             self.pruned_at = Some(now);
+            policy.keep = unsent(&self.root, settings, now)?;
             report.pruned = Some(self.root.prune(&policy, false, now)?);
         }
         Ok(())

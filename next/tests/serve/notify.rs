@@ -11,10 +11,11 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::{
+    processes::Process,
     run::Run,
     runner::Runner,
     server::{Authority, Request, Response, Server, Wire},
-    wait::{SOON, wait_until},
+    wait::{SOON, wait_for, wait_until},
 };
 
 const PASSED: &str = "[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n";
@@ -385,6 +386,47 @@ fn late_command_is_killed_with_its_children() {
 }
 
 #[test]
+fn messages_of_commands_are_cut_and_redacted() {
+    let runner = Runner::hostile_with(
+        "[providers.hostile.grants]\nenv = { KEY = \"{{secret.API_KEY}}\" }",
+        PASSED,
+    );
+    let script = "head -c 300000 /dev/zero | tr '\\\\0' x >&2; printf %s $API_KEY $HOOK_URL >&2; exit 3";
+    fs::create_dir(runner.path("results")).unwrap();
+    let settings = format!(
+        "[[notify.commands]]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n\
+         [[notify.webhooks]]\nurl = {{ env = \"HOOK_URL\" }}\non = []\n"
+    );
+    runner.write("results/runner.toml", settings);
+    let mut exec = runner.command(&["exec", "scenario.toml"]);
+    let exec = exec.env("API_KEY", "zq81-planted").env("HOOK_URL", "https://hooks.example/u7w3");
+    assert!(exec.output().unwrap().status.success());
+    let run = runner.only_run();
+    let answer = lines(&run)[0]["answer"].as_str().unwrap().to_owned();
+    assert!(answer.starts_with("exited with code 3: xxx") && answer.len() < 1100, "{answer}");
+    assert!(answer.ends_with("x[secret API_KEY][secret HOOK_URL]"), "{answer}");
+    for text in [run.text("notifications.jsonl"), run.text("runner.log")] {
+        assert!(!text.contains("planted") && !text.contains("u7w3"), "{text}");
+    }
+}
+
+#[test]
+fn command_dies_with_a_killed_process() {
+    let command = "command = [\"sh\", \"-c\", \"sleep 600 & echo $! > child; wait\"]";
+    let settings = "[notify]\nwait = \"10m\"\n[[notify.commands]]\ntimeout = \"10m\"\n";
+    let runner = runner(PASSED, &format!("{settings}{command}\n"));
+    let running = runner.started(&["exec", "scenario.toml"]);
+    let child = wait_for("it runs", || {
+        let number = fs::read_to_string(runner.path("results/child")).ok()?;
+        Some(Process(number.strip_suffix('\n')?.parse().unwrap()))
+    });
+    assert!(child.is_alive());
+    running.kill();
+    wait_until("the child is dead", || !child.is_alive());
+    assert_eq!(left(&runner).len(), 1);
+}
+
+#[test]
 fn invalid_settings_stop_a_run_before_its_start() {
     let runner = runner(PASSED, "[notify]\nwebhook = []\n");
     runner.refused(&[], &["results/runner.toml:2", "`webhooks`"]);
@@ -468,6 +510,24 @@ fn upkeep_applies_retention() {
     (0..3).for_each(|_| drop(runner.exec(&[]).expect(0)));
     tend(&runner, 0);
     assert_eq!(runner.runs().len(), 1);
+}
+
+#[test]
+fn retention_keeps_runs_with_notifications_left() {
+    let server = Server::start(|_| Response::new(503));
+    let hook = webhook(&server, "");
+    let settings = format!("[notify]\nwait = \"0s\"\n{hook}[retention]\nkeep_last = 0\n");
+    let runner = runner(PASSED, &settings);
+    (0..3).for_each(|_| drop(runner.exec(&[]).expect(0)));
+    tend(&runner, 0);
+    let notify = format!("runner notify {}", runner.runs()[0].id());
+    runner.run(&["prune", "--yes"]).expect(0).says(&["is not sent yet", &notify]);
+    assert_eq!(runner.runs().len(), 3);
+    // A run that is named is deleted, and after a day no notification is sent any more.
+    runner.run(&["prune", "latest", "--yes"]).expect(0);
+    assert_eq!(runner.runs().len(), 2);
+    tend(&runner, 25 * 60 * 60 * 1000);
+    assert!(runner.runs().is_empty());
 }
 
 #[test]

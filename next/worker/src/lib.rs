@@ -1,6 +1,6 @@
 //! The worker process: receives tasks over a socket, calls plugins, judges replies and reports whole rows. Also the
-//! children that compile plugins and post webhooks. It knows `model` and `sandbox`, has no path to a run directory and is not
-//! trusted.
+//! children that compile plugins, post webhooks and run commands of notifications. It knows `model` and `sandbox`, has no path
+//! to a run directory and is not trusted.
 //!
 //! Start at [`main_if_child`], then `worker`: one thread reads frames (`control`), one runs guests (`guests`), and
 //! `worker_state` is shared by both.
@@ -31,7 +31,7 @@ use std::{env, process};
 
 pub use harden::offered;
 
-/// Runs a hidden child (`__worker`, `__compile`, `__post`) and exits if the command line names one. Otherwise returns.
+/// Runs a hidden child (`__worker`, `__compile`, `__command`, `__post`) and exits if the command line names one. Otherwise returns.
 ///
 /// Call it in the first line of `main`, before any thread exists.
 pub fn main_if_child() {
@@ -41,6 +41,7 @@ pub fn main_if_child() {
     };
     let main: fn(&[&str]) -> Result<(), String> = match child.as_str() {
         "__worker" => worker::main,
+        "__command" => children::command::main,
         "__compile" => children::compile::main,
         "__post" => children::post::main,
         #[cfg(debug_assertions)]

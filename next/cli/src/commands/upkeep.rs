@@ -6,13 +6,12 @@ use std::{env, time::Duration};
 use runner_model::units::{grouped, parse_age, parse_size, plural, show_size};
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{RunStatus, Time, exit::Exit, row::Actor};
-use runner_operations::settings::Settings;
+use runner_operations::{notify::unsent, settings::Settings};
 use runner_record::{
-    DeadRuns, Manifest, PrunePolicy, Pruned, Pruning, ResultsRoot, Scratch, actor, now,
+    DeadRuns, Manifest, PrunePolicy, Pruned, Pruning, Scratch, actor, now,
 };
 use runner_report::{CleanupDocument, DeadRun, PruneDocument, RunList, VERSION};
 use runner_report::{VerifyDocument, short_id};
-use runner_scenario::Retention;
 
 use crate::args::{DocumentArgs, RootArgs, RunArg, RunArgs, StatusArgs, fraction, number};
 use crate::session_end;
@@ -171,12 +170,17 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
         older_than: args.older_than,
         keep_last: args.keep_last,
         max_size: args.max_size,
+        keep: BTreeMap::new(),
     };
     if policy.is_empty() {
-        let kept = retention(&root, out)?;
-        policy.older_than = kept.older_than;
-        policy.keep_last = kept.keep_last;
-        policy.max_size = kept.max_size;
+        let retention = &settings.keys.retention;
+        policy.older_than = retention.older_than;
+        policy.keep_last = retention.keep_last;
+        policy.max_size = retention.max_size;
+    }
+    let has_policy = !policy.is_empty();
+    if has_policy {
+        policy.keep = unsent(&root, &settings, now)?;
     }
     let now = now();
     if *yes {
@@ -205,7 +209,7 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
     others.iter().take(MOST_KEPT).for_each(|kept| out.talk(&format!("kept: {}", kept.why)));
     if others.len() > MOST_KEPT {
         let more = plural((others.len() - MOST_KEPT) as u64, "more run", "more runs");
-        out.talk(&format!("kept {more}: pinned, running, of other users, or not cleaned up"));
+        out.talk(&format!("kept {more}: pinned, running, waiting, of other users, or not cleaned up"));
     }
     for problem in &pruning.problems {
         out.warn(problem);
@@ -213,17 +217,10 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
     let is_empty = pruning.runs.is_empty() && pruning.leftovers.is_empty() && pruning.contents == 0;
     if !yes && !is_empty {
         out.hint("to delete, add --yes");
-    } else if policy.is_empty() {
+    } else if !has_policy {
         out.hint("no policy is set; to delete runs, add one, such as --older-than 30d or --keep-last 100");
     }
     Ok(exit)
-}
-
-/// Returns `[retention]` of the results root's `runner.toml`. Warns of a file that others could have written, and ignores it.
-fn retention(root: &ResultsRoot, out: &Out) -> Result<Retention, CommandError> {
-    let settings = Settings::read(root)?;
-    settings.ignored.iter().for_each(|why| out.warn(why));
-    Ok(settings.keys.retention)
 }
 
 fn pruned_table(pruning: &Pruning, now: Time, screen: Option<usize>) -> String {

@@ -11,8 +11,9 @@ use runner_report::{Notification, RunSummary, SentNotification, json::one_line, 
 use runner_scenario::{Notify, parse_stored};
 
 use super::attempt::{Attempt, Deadline};
+use super::message::Message;
 use super::receiver::{Receiver, Receivers};
-use super::send::{Message, send_all};
+use super::send::send_all;
 use crate::settings::Settings;
 
 /// Pause of upkeep after a failed attempt. After [`EARLY`] attempts it doubles, up to an hour.
@@ -232,6 +233,14 @@ impl<'a> RunNotifications<'a> {
                 ("RUNNER_VERDICT", text(run.verdict.as_str())),
             ],
             folder,
+            secrets: self.secrets(),
         }
+    }
+
+    /// Returns the names of the run's secrets, and of those of the receivers.
+    fn secrets(&self) -> Vec<String> {
+        let providers = self.manifest.providers.iter();
+        let granted = providers.flat_map(|provider| provider.grants.secret_names());
+        granted.chain(self.receivers.all.iter().flat_map(Receiver::secrets)).collect()
     }
 }

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod left;
+mod message;
 mod program;
 mod receiver;
 mod recent;
@@ -15,4 +16,4 @@ mod webhook;
 pub use attempt::Deadline;
 pub use left::{RunNotifications, Which};
 pub use receiver::{Receiver, Receivers};
-pub use recent::visit_recent;
+pub use recent::{unsent, visit_recent};

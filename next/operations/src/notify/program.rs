@@ -1,30 +1,24 @@
-//! [`run`]: one call of a program of `runner.toml`.
+//! [`run`]: one call of a program of `runner.toml`, by the hidden child `__command`.
 
-use std::ffi::OsString;
-use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
-use std::{io, os::unix::process::CommandExt as _, time::Duration};
+use std::process::{ExitStatus, Stdio};
+use std::{env, io, time::Duration};
 
 use runner_model::units::show_duration;
-use runner_model::visible::visible_line;
-use runner_prepare::children::{describe_exit, memory_file};
+use runner_prepare::children::{describe_exit, memory_file, program};
 
 use super::attempt::{Attempt, Deadline};
+use super::message::Message;
 
-/// Starts a program in `folder`, with `input` as its standard input, and waits for its end. Kills its process group at the
-/// deadline or after `timeout`.
+/// Starts a program with the message as its standard input, and waits for its end. Kills its process group at the deadline, after
+/// `timeout` or when this process dies.
 pub(super) fn run(
     command: &[String],
-    folder: &Path,
-    variables: &[(&str, OsString)],
-    input: &str,
+    message: &Message,
     timeout: Duration,
     deadline: &Deadline<'_>,
 ) -> Attempt {
-    match call(command, folder, variables, input, timeout, deadline) {
-        Err(error) => {
-            Attempt::Failed(format!("cannot start `{}`: {error}", visible_line(&command[0])))
-        }
+    match call(command, message, timeout, deadline) {
+        Err(error) => Attempt::Failed(format!("cannot start a process: {error}")),
         Ok((Some(status), _)) if status.success() => Attempt::Delivered(status.to_string()),
         Ok((Some(_), end)) => Attempt::Failed(end),
         Ok((None, _)) if (deadline.is_over)() => {
@@ -40,19 +34,18 @@ pub(super) fn run(
 /// Returns the exit status, with the end of the program's messages. `None` if it had to be killed.
 fn call(
     command: &[String],
-    folder: &Path,
-    variables: &[(&str, OsString)],
-    input: &str,
+    message: &Message,
     timeout: Duration,
     deadline: &Deadline<'_>,
 ) -> io::Result<(Option<ExitStatus>, String)> {
     let stderr = memory_file("stderr", b"")?;
-    let mut child = Command::new(&command[0])
-        .args(&command[1..])
-        .envs(variables.iter().map(|(name, value)| (name, value)))
-        .current_dir(folder)
-        .process_group(0)
-        .stdin(memory_file("stdin", input.as_bytes())?)
+    let mut child = program(&["__command"])
+        .arg(message.secrets.join(","))
+        .args(command)
+        .envs(env::vars_os())
+        .envs(message.variables.iter().map(|(name, value)| (name, value)))
+        .current_dir(&message.folder)
+        .stdin(memory_file("stdin", message.body.as_bytes())?)
         .stdout(Stdio::null())
         .stderr(stderr.try_clone()?)
         .spawn()?;

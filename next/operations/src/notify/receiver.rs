@@ -80,6 +80,16 @@ impl Receiver {
         }
     }
 
+    /// Returns the names of the environment variables that it reads.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = String> {
+        let Target::Webhook(webhook) = &self.target else { return None.into_iter().chain(None) };
+        let url = match &webhook.url {
+            WebhookUrl::Variable(name) => Some(name.clone()),
+            WebhookUrl::Plain(_) => None,
+        };
+        url.into_iter().chain(webhook.secret.clone())
+    }
+
     /// Returns the event of a run's state. `None` if this receiver is not notified of it.
     pub(super) fn event(&self, run: &Manifest) -> Option<NotifiedEvent> {
         if run.status == RunStatus::Running {

@@ -1,11 +1,11 @@
 //! [`visit_recent`]: the runs whose notifications may be left.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use runner_model::Time;
+use runner_model::{RunStatus, Time};
 use runner_record::{RecordError, ResultsRoot, RunHead};
 
-use super::left::RunNotifications;
+use super::left::{RunNotifications, Which};
 use crate::settings::Settings;
 
 /// Time after a run's end in which its notifications are sent without a request for it.
@@ -42,4 +42,27 @@ pub fn visit_recent(
         }
     }
     Ok(problems)
+}
+
+/// Returns the ended runs whose notifications are still going to be sent, for [`runner_record::PrunePolicy::keep`].
+///
+/// # Errors
+///
+/// The results root cannot be read.
+pub fn unsent(
+    root: &ResultsRoot,
+    settings: &Settings,
+    now: Time,
+) -> Result<BTreeMap<String, String>, RecordError> {
+    let mut unsent = BTreeMap::new();
+    let is_ended = |head: &RunHead| head.status != RunStatus::Running;
+    visit_recent(root, settings, now, &is_ended, &mut |head, run| {
+        if !run.left(Which::Expected)?.is_empty() {
+            let (id, send) = (&head.id, root.command(&["notify", &head.id]));
+            let why = format!("a notification of run {id} is not sent yet; to send it: {send}");
+            unsent.insert(id.clone(), why);
+        }
+        Ok(())
+    })?;
+    Ok(unsent)
 }

@@ -1,20 +1,11 @@
 //! [`send_all`]: notifies receivers at the same time, and repeats failed attempts until a deadline.
 
-use std::{ffi::OsString, path::PathBuf, sync::mpsc, thread, time::Duration};
+use std::{sync::mpsc, thread, time::Duration};
 
 use super::attempt::{Attempt, Deadline};
+use super::message::Message;
 use super::receiver::{Receiver, Target};
 use super::{program, webhook};
-
-/// A notification and its context.
-pub(super) struct Message {
-    /// A JSON document.
-    pub(super) body: String,
-    /// Working folder of commands.
-    pub(super) folder: PathBuf,
-    /// Environment variables of commands.
-    pub(super) variables: Vec<(&'static str, OsString)>,
-}
 
 /// Notifies receivers, each with the id of its notification, and calls `each` with the receiver's index after each attempt.
 /// Returns once each has been notified, or at the deadline. Calls commands only once.
@@ -50,12 +41,11 @@ impl Receiver {
         timeout: Duration,
         deadline: &Deadline<'_>,
     ) -> Attempt {
-        let Message { body, folder, variables } = message;
         match &self.target {
-            Target::Webhook(webhook) => webhook::post(webhook, id, body, timeout, deadline),
-            Target::Command(command) => {
-                program::run(command, folder, variables, body, timeout, deadline)
+            Target::Webhook(webhook) => {
+                webhook::post(webhook, id, &message.body, timeout, deadline)
             }
+            Target::Command(command) => program::run(command, message, timeout, deadline),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! A run is deleted under its lock. First its folder is renamed. If that fails, nothing was changed; from then on there is no
 //! run, and the next prune finishes an interrupted deletion.
 
-use std::{collections::BTreeSet, io, thread, time::Duration};
+use std::collections::{BTreeMap, BTreeSet};
+use std::{io, thread, time::Duration};
 
 use runner_model::{RunStatus, Time, row::Actor, status::RunState, visible::quoted};
 use schemars::JsonSchema;
@@ -41,6 +42,8 @@ pub struct PrunePolicy {
     pub keep_last: Option<u64>,
     /// The oldest runs, until the rest has at most this many bytes.
     pub max_size: Option<u64>,
+    /// Ids of runs that stay unless `runs` names them, each with the reason and the next step.
+    pub keep: BTreeMap<String, String>,
 }
 
 /// The result of a prune, or of a dry run.
@@ -112,7 +115,8 @@ impl ResultsRoot {
         let queue = self.queue()?.requests;
         for head in select_runs(root, policy, &found.runs, &named, now).into_iter().rev() {
             let is_named = named.contains(&head.id);
-            if let Some(why) = self.waits(&queue, head) {
+            let kept = policy.keep.get(&head.id).filter(|_| !is_named).cloned();
+            if let Some(why) = kept.or_else(|| self.waits(&queue, head)) {
                 done.kept.push(Kept { run: head.id.clone(), is_held: false, is_named, why });
                 continue;
             }

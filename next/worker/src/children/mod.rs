@@ -1,4 +1,5 @@
 //! Hidden children that call no plugin.
 
+pub mod command;
 pub mod compile;
 pub mod post;
