@@ -97,7 +97,9 @@ impl EngineError {
             Self::Unstarted => Exit::Incomplete,
             Self::Record(error) => match error {
                 RecordError::Io { .. } => Exit::Storage,
-                RecordError::Held { .. } | RecordError::RootHeld { .. } => Exit::Held,
+                RecordError::Held { .. }
+                | RecordError::RootHeld { .. }
+                | RecordError::QueueHeld { .. } => Exit::Held,
                 RecordError::Unknown { .. }
                 | RecordError::Removed { .. }
                 | RecordError::Ambiguous { .. }

@@ -14,7 +14,7 @@ use std::{error::Error, fmt, fs::File, thread, time::Duration};
 use runner_model::exit::Exit;
 use runner_model::units::show_duration;
 use runner_model::visible::shown_path;
-use runner_prepare::children::{memory_file, tail};
+use runner_prepare::children::{self, memory_file, tail};
 use runner_record::RequestMark;
 use runner_report::Started;
 
@@ -53,6 +53,8 @@ pub enum LaunchError {
         /// The messages of the process, at most the last 64 KiB. Empty if it has printed them.
         messages: String,
     },
+    /// The request was removed from the queue meanwhile.
+    Removed,
     /// A preview took longer than this.
     Late(Duration),
 }
@@ -78,6 +80,7 @@ impl fmt::Display for LaunchError {
                 write!(out, "the process in the background ended before its run existed: {status}")
             }
             Self::Ended { messages, .. } => out.write_str(messages.trim_end()),
+            Self::Removed => out.write_str("it was removed from the queue"),
             Self::Late(within) => {
                 write!(out, "the plan took longer than {}", show_duration(*within))
             }
@@ -123,6 +126,11 @@ pub fn launch(launch: Launch<'_>) -> Result<Started, LaunchError> {
             Err(LaunchError::Ended { status, messages: tail(&messages, MAX_MESSAGES) })
         }
     }
+}
+
+/// Kills the process that starts the run of a request. Returns whether this machine has one.
+pub(crate) fn kill(request: &str) -> bool {
+    children::kill_programs(&[WORD, request]).unwrap_or(false)
 }
 
 /// Waits for the end of a process in a thread: in a long-lived parent it would stay in the table of processes.

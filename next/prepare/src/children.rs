@@ -1,7 +1,7 @@
 //! Starts child processes: workers and compilers.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Write},
     os::unix::{
         fs::FileExt,
@@ -19,7 +19,9 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal,
+};
 
 /// Environment variables with trusted certificates, the only ones that workers get.
 pub const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -91,6 +93,31 @@ fn start_children(requests: &Receiver<StartRequest>) {
 pub fn kill(child: &Child) {
     // The child may have exited already.
     let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+}
+
+/// Kills the processes of this program whose first arguments are these. Returns whether there is one.
+///
+/// # Errors
+///
+/// The processes cannot be listed.
+pub fn kill_programs(arguments: &[&str]) -> io::Result<bool> {
+    let words = ["runner"].iter().chain(arguments);
+    let start: String = words.flat_map(|word| [*word, "\0"]).collect();
+    let mut is_found = false;
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        // Opened before the check, after which the number could belong to another process.
+        let Some(Ok(process)) = number
+            .and_then(Pid::from_raw)
+            .map(|pid| pidfd_open(pid, PidfdFlags::empty()))
+        else {
+            continue;
+        };
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        is_found |= line.starts_with(start.as_bytes())
+            && pidfd_send_signal(&process, Signal::KILL).is_ok();
+    }
+    Ok(is_found)
 }
 
 /// Waits for a child to exit, at most for `time`. `None` if it still runs.

@@ -32,7 +32,8 @@ const HEADER_BUFFER: usize = 64 << 10;
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Time in which a client must take the next bytes of an answer. Without it, a few that read nothing would keep all connections.
 const WRITE_TIME: Duration = Duration::from_secs(10);
-const MAX_BODY: usize = 1 << 20;
+/// Bytes of a body. 250 connections can send one at the same time.
+const MAX_BODY: usize = 256 << 10;
 /// Bytes of a body without a valid token.
 const MAX_STRANGER_BODY: usize = 4 << 10;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \

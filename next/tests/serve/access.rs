@@ -426,11 +426,11 @@ fn too_large_requests_are_refused() {
     }
     let query = format!("/api/v1/runs?q={}", "x".repeat(33 << 10));
     site.send("GET", &query, &[&token], "").refuses(431, &["32 KiB"]);
-    let large = " ".repeat((1 << 20) + 1);
+    let large = " ".repeat((256 << 10) + 1);
     let path = "/api/v1/runs/x/stop";
-    site.send("POST", path, &[&token, JSON], &large).refuses(413, &["1048576 bytes"]);
+    site.send("POST", path, &[&token, JSON], &large).refuses(413, &["262144 bytes"]);
     site.send("POST", path, &[&token, JSON], &large[2..]).refuses(400, &[]);
-    let chunked = format!("100001\r\n{large}\r\n0\r\n\r\n");
+    let chunked = format!("40001\r\n{large}\r\n0\r\n\r\n");
     let headers = [&token, JSON, "Transfer-Encoding: chunked"];
     let mut stream = site.connect();
     let mut request = site.request("POST", path, &headers, "");

@@ -1,6 +1,6 @@
 //! Changes over HTTP.
 
-use std::{fs, thread};
+use std::{fs, os::unix::fs::chown, thread};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -367,7 +367,7 @@ fn starts_are_bounded_by_the_machine() {
         body[key] = value;
         site.post("/plan", &body)
     };
-    start("tests", json!(vec!["a*"; 120_000])).refuses(422, &["values"]);
+    start("tests", json!(vec!["a*"; 40_000])).refuses(422, &["values"]);
     start("tests", json!(["a{b,c}".repeat(20_000)])).refuses(422, &["bytes"]);
     start("jobs", json!(4096)).refuses(422, &["this machine allows up to"]);
     start("tags", json!(["a\0b"])).refuses(422, &["U+0000"]);
@@ -420,6 +420,45 @@ fn pinned_and_running_runs_are_not_deleted() {
     let pinned = site.post(&format!("{path}/pin"), &json!({"reason": "release"})).expect(200);
     assert_eq!(pinned.document()["pinned"]["by"]["reason"], "release");
     assert_eq!(pinned.document()["changed"], true);
+#[test]
+fn repeated_requests_of_the_queue_make_one_run() {
+    let runner = short();
+    let site = Site::start(&runner, &FOLDER);
+    let body = json!({"scenario": "scenario.toml", "request": "click-2", "queue": true});
+    let queued = site.post("/runs", &body).expect(202).document();
+    assert_eq!([&queued["queued"]["request"], &queued["queued"]["place"]], [&json!("click-2"), &json!(1)]);
+    wait_until("it is started", || runner.runs().len() == 1);
+    let run = runner.only_run();
+    ended(&run);
+    assert_eq!(site.post("/runs", &body).expect(200).document()["id"], run.id());
+    assert_eq!(site.get("/queue")["requests"], json!([]));
+}
+
+#[test]
+fn runs_of_other_users_are_not_changed() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let runner = Runner::endless(1, "sleep", "");
+    let site = Site::start(&runner, &FOLDER);
+    let _started = Started(&runner);
+    let run = started(&runner, &site, 1);
+    site.post("/runs/latest/stop", &json!({})).expect(200);
+    for path in [run.dir.clone(), run.dir.join("benchmark.json")] {
+        chown(path, Some(4242), None).unwrap();
+    }
+    let before = run.bytes("benchmark.json");
+    let other = ["/problems/other-user", "belongs to uid 4242"];
+    for call in ["resume", "rescore", "cancel", "pin", "unpin"] {
+        site.post(&format!("/runs/latest/{call}"), &json!({})).refuses(403, &other);
+    }
+    site.post("/runs/latest/labels", &json!({"set": {"a": "b"}})).refuses(403, &other);
+    let path = format!("/runs/{}", run.id());
+    site.ask("DELETE", &path, Some(&json!({}))).refuses(403, &other);
+    assert_eq!(run.bytes("benchmark.json"), before);
+    site.get("/runs/latest");
+}
+
     delete().refuses(409, &["pinned"]);
     site.post(&format!("{path}/unpin"), &json!({})).expect(200);
     let deleted = delete().expect(200).document();

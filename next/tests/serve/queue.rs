@@ -6,7 +6,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    processes::Process,
+    http::Site,
+    processes::{Process, children},
     random::Random,
     run::Run,
     runner::Runner,
@@ -285,6 +286,25 @@ fn hostile_files_in_the_queue_start_nothing() {
 }
 
 #[test]
+fn huge_requests_are_not_read() {
+    let runner = with_scenarios();
+    let id = add(&runner, &["exec", "short.toml"]);
+    let site = Site::start(&runner, &["--read-only"]);
+    let file = fs::File::create(runner.path(&format!("results/queue/{id}.json"))).unwrap();
+    for length in [(1 << 20) + 1, 3 << 30] {
+        file.set_len(length).unwrap();
+        let problems = site.get("/queue")["problems"].to_string();
+        assert!(problems.contains(&id) && problems.contains("larger than"), "{problems}");
+    }
+    let peak = site.running.process().peak_memory();
+    assert!(peak < 64 << 20, "{peak}");
+    let long = "x".repeat(100_000);
+    let globs = ["--exclude", &long].repeat(6);
+    let ran = runner.run(&[&["exec", "short.toml", "--queue"], &globs[..]].concat()).expect(2);
+    ran.says(&["the request has", "use at most 524288"]);
+}
+
+#[test]
 fn requests_build_nothing() {
     let runner = with_scenarios();
     let id = add(&runner, &["exec", "short.toml"]);
@@ -326,6 +346,62 @@ fn several_scenarios_are_one_request() {
     work(&runner).expect(0).says(&["-group-"]);
     work_off(&runner);
     assert_eq!(started_for(&runner), [&*id, &*id]);
+}
+
+#[test]
+fn group_that_is_cut_short_starts_as_a_whole() {
+    let runner = with_scenarios();
+    let id = add(&runner, &["exec", "short.toml", "other.toml"]);
+    work_with(&runner, "manifest-write:kill:2").expect(6).says(&["waits again"]);
+    assert_eq!(started_for(&runner), [&*id]);
+    work_off(&runner);
+    assert_eq!(started_for(&runner), [&*id, &*id]);
+    // A pinned part stays, and its group is not taken for the whole.
+    let id = add(&runner, &["exec", "short.toml", "other.toml"]);
+    work_with(&runner, "manifest-write:kill:2").expect(6);
+    runner.run(&["pin", runner.runs().last().unwrap().id()]).expect(0);
+    assert_eq!(work_with(&runner, "queue-started:kill").code, None);
+    work_off(&runner);
+    assert_eq!(started_for(&runner).iter().filter(|one| **one == id).count(), 3);
+}
+
+#[test]
+fn request_that_hangs_is_removed_with_its_process() {
+    let runner = with_scenarios();
+    let text = fs::read_to_string(runner.path("short.toml")).unwrap();
+    let grants = "[providers.hostile.grants]\nsecrets = [\"KEY\"]\n";
+    runner.write("secret.toml", format!("{text}{grants}"));
+    runner.write("keys", "KEY=long enough\n");
+    let id = add(&runner, &["exec", "secret.toml", "--secret-file", "keys"]);
+    add(&runner, &["exec", "short.toml"]);
+    // The process waits for a writer.
+    fs::remove_file(runner.path("keys")).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, runner.path("keys"), mode).unwrap();
+    let poller = runner.started(&["queue", "work"]);
+    let process = wait_for("its process hangs", || {
+        let own = children(poller.process().0, "__detached").pop()?;
+        own.is_asleep().then_some(own)
+    });
+    assert_eq!(column(&runner, "state"), ["starting", "waiting"]);
+    runner.run(&["queue", "move", &id, "--priority", "1"]).expect(6).says(&["queue remove"]);
+    runner.run(&["queue", "remove", &id]).expect(0).says(&["removed request"]);
+    wait_until("its process is gone", || !process.is_alive());
+    wait_until("the next request is started", || poller.printed().contains("started"));
+    assert!(poller.shown().contains("it was removed from the queue"), "{}", poller.shown());
+    poller.kill();
+    runner.run(&["wait", runner.only_run().id()]).expect(0);
+}
+
+#[test]
+fn completions_offer_requests() {
+    let runner = with_scenarios();
+    let id = add(&runner, &["exec", "short.toml"]);
+    let short = id.rsplit('-').next().unwrap();
+    for words in [&["queue", "remove", ""][..], &["queue", "move", "x", "--before", ""]] {
+        let found = runner.run(&[&["__complete", "--"], words].concat()).expect(0).stdout;
+        assert_eq!(found, format!("{short}\texec short.toml --queue --json\n"), "{words:?}");
+    }
 }
 
 #[test]

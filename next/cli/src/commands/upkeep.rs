@@ -172,6 +172,10 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
         max_size: args.max_size,
         keep: BTreeMap::new(),
     };
+    let now = now();
+    // Files that others could have written are ignored.
+    let settings = Settings::read(&root)?;
+    settings.ignored.iter().for_each(|why| out.warn(why));
     if policy.is_empty() {
         let retention = &settings.keys.retention;
         policy.older_than = retention.older_than;
@@ -182,7 +186,6 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
     if has_policy {
         policy.keep = unsent(&root, &settings, now)?;
     }
-    let now = now();
     if *yes {
         Scratch::sweep(&env::temp_dir());
     }

@@ -4,6 +4,7 @@ use runner_record::{LockedQueue, QueueState, QueuedRequest, ResultsRoot};
 use runner_report::{QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun, VERSION};
 
 use super::error::QueueError;
+use crate::launch::kill;
 use crate::settings::Settings;
 
 /// A new place in the queue.
@@ -15,18 +16,22 @@ pub enum QueuePlace<'a> {
     Before(&'a str),
 }
 
-/// Adds a request to the queue, unless it has one with this id.
+/// Adds a request with a new id to the queue.
 ///
 /// # Errors
 ///
 /// The run that it continues waits already, or the request cannot be written.
-pub fn add(root: &ResultsRoot, mut request: QueuedRequest) -> Result<QueueChange, QueueError> {
-    let queue = root.lock_queue()?;
-    if queue.read()?.requests.iter().all(|other| other.id != request.id) {
-        check_run(&queue, &request)?;
-        queue.add(&mut request)?;
-    }
-    change(&queue, QueueResult::Queued, &request)
+pub fn add(root: &ResultsRoot, request: QueuedRequest) -> Result<QueueChange, QueueError> {
+    add_to(&root.lock_queue()?, request)
+}
+
+pub(super) fn add_to(
+    queue: &LockedQueue,
+    mut request: QueuedRequest,
+) -> Result<QueueChange, QueueError> {
+    check_run(queue, &request)?;
+    queue.add(&mut request)?;
+    change(queue, QueueResult::Queued, &request)
 }
 
 /// Fails if another request continues the same run.
@@ -78,6 +83,9 @@ pub fn move_request(
     let queue = root.lock_queue()?;
     let requests = queue.read()?.requests;
     let mut request = find(root, &requests, id)?.clone();
+    if request.state == QueueState::Starting {
+        return Err(QueueError::Starting(request.id));
+    }
     (request.tries, request.refused, request.state) = (0, None, QueueState::Waiting);
     match place {
         QueuePlace::Priority(priority) => {
@@ -125,15 +133,18 @@ fn make_room(
     Ok(())
 }
 
-/// Removes a request that waits or was refused.
+/// Removes a request. Kills the process that is starting its run.
 ///
 /// # Errors
 ///
-/// `id` is not one request, or it is being started.
+/// `id` is not one request, or the process that is starting it is not found.
 pub fn remove(root: &ResultsRoot, id: &str) -> Result<QueueChange, QueueError> {
     let queue = root.lock_queue()?;
     let requests = queue.read()?.requests;
     let request = find(root, &requests, id)?;
+    if request.state == QueueState::Starting && !kill(&request.id) {
+        return Err(QueueError::Starting(request.id.clone()));
+    }
     let removed = change(&queue, QueueResult::Removed, request)?;
     queue.remove(request)?;
     Ok(removed)
@@ -150,7 +161,7 @@ fn change(
     Ok(QueueChange::new(result, entry.unwrap_or_else(|| QueueEntry::new(request, None))))
 }
 
-/// Finds a request of this user that is not being started by its id, or by a part of it that no other request has.
+/// Finds a request of this user by its id, or by a part of it that no other request has.
 fn find<'a>(
     root: &ResultsRoot,
     requests: &'a [QueuedRequest],
@@ -165,11 +176,8 @@ fn find<'a>(
         (None, []) => return Err(QueueError::Unknown { id: id.to_owned(), list }),
         (None, _) => return Err(QueueError::Ambiguous { id: id.to_owned(), list }),
     };
-    if let Some(why) = request.foreign.clone() {
-        return Err(QueueError::Foreign { id: request.id.clone(), why });
-    }
-    match request.state {
-        QueueState::Starting => Err(QueueError::Starting(request.id.clone())),
-        QueueState::Waiting | QueueState::Refused => Ok(request),
+    match request.foreign.clone() {
+        Some(why) => Err(QueueError::Foreign { id: request.id.clone(), why }),
+        None => Ok(request),
     }
 }

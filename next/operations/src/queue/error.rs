@@ -55,7 +55,7 @@ impl fmt::Display for QueueError {
             }
             Self::Starting(id) => write!(
                 out,
-                "request {} is being started\nto end its run once it exists: runner stop",
+                "request {} is being started\nto end its process: runner queue remove {0}",
                 shown(id)
             ),
             Self::NotWaiting(id) => {

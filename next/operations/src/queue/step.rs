@@ -5,9 +5,9 @@ use std::{io::ErrorKind, path::Path};
 
 use runner_model::exit::Exit;
 use runner_record::{ActiveRun, LockedQueue, QueueState, QueuedRequest, ResultsRoot, TakenRequest};
-use runner_report::{QueueStep, Started, StepResult, VERSION};
+use runner_report::{QueueEntry, QueueStep, Started, StepResult, VERSION};
 
-use super::change::check_run;
+use super::change::{add_to, check_run};
 use super::error::QueueError;
 use super::preemption::{continue_preempted, is_preempted, preempt};
 use crate::launch::{Launch, LaunchError, launch};
@@ -30,8 +30,8 @@ pub enum Step {
         request: Box<QueuedRequest>,
         started: Started,
     },
-    /// An earlier request with the same id waits or is starting.
-    Queued(Box<QueuedRequest>),
+    /// The request, or an earlier one with the same id, waits or is starting.
+    Queued(Box<QueueEntry>),
     /// An earlier request with the same id has started this run.
     Repeated(Started),
     /// The request cannot be started.
@@ -96,20 +96,28 @@ pub fn step(root: &ResultsRoot) -> Result<Step, QueueError> {
     start_taken(root, taken, true)
 }
 
-/// Starts a request that does not wait in the queue, if there is room. A refused one is not kept. Two requests with the same id
+/// Starts a request if there is room, or adds it to the queue if it `waits`. A refused one is not kept. Requests with the same id
 /// start one run.
 ///
 /// # Errors
 ///
 /// As [`step`], or the run that it continues waits in the queue.
-pub fn start(root: &ResultsRoot, mut request: QueuedRequest) -> Result<Step, QueueError> {
+pub fn start(
+    root: &ResultsRoot,
+    mut request: QueuedRequest,
+    waits: bool,
+) -> Result<Step, QueueError> {
     let queue = root.lock_queue()?;
-    if let Some(other) = queue.read()?.requests.into_iter().find(|other| other.id == request.id) {
+    let entries = QueueEntry::list(&queue.read()?.requests);
+    if let Some(other) = entries.into_iter().find(|other| other.request == request.id) {
         return Ok(Step::Queued(Box::new(other)));
     }
     if let Some(run) = root.runs_of_request(&request.id)?.into_iter().next() {
         let run_dir = root.path().join(&run.id).to_string_lossy().into_owned();
         return Ok(Step::Repeated(Started { v: VERSION, id: run.id, run_dir: Some(run_dir) }));
+    }
+    if waits {
+        return Ok(Step::Queued(Box::new(add_to(&queue, request)?.entry)));
     }
     continue_preempted(root, &queue)?;
     check_run(&queue, &request)?;
@@ -163,6 +171,9 @@ fn start_taken(
         }
         Err(error) => error,
     };
+    if !queue.has_taken(&taken)? {
+        return Ok(Step::Refused { request, error: LaunchError::Removed });
+    }
     match (failure(&error), keeps_refused) {
         (Failure::Refused, true) => queue.put_back(taken, Some(error.to_string()))?,
         (Failure::Refused, false) => queue.finish(&taken)?,

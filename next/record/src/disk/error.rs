@@ -40,6 +40,12 @@ pub enum RecordError {
         /// Ids of the live runs, each with its process. Empty while the other session has no run yet.
         runs: Vec<(String, u32)>,
     },
+    /// Another process works on the queue of the results root, and has not ended in time.
+    #[error(
+        "another process works on the queue and did not end in time: try again; to find it: fuser {}",
+        shown_path(lock)
+    )]
+    QueueHeld { lock: PathBuf },
     /// No run has this name.
     #[error("there is no run `{}`; to list all runs: {}", visible_line(name), command(root, &["list"]))]
     Unknown {

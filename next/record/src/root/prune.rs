@@ -351,6 +351,18 @@ enum Deletion {
 /// Deletes a run, unless it must stay or `is_dry`. After an error the run is as it was.
 fn delete_run(run: &RunDir, is_dry: bool) -> Result<Deletion, RecordError> {
     if let Some(stays) = reason_to_stay(run)? {
+impl ResultsRoot {
+    /// Removes a run of a group whose creation was cut short. A run that cannot be removed stays, as a dead one.
+    pub(crate) fn remove_unstarted(&self, run: &str) {
+        // A claim writes the true status, without which no run is deleted.
+        if let Ok(Some(run)) = self.open_run(run)
+            && self.claim(&run).is_ok()
+        {
+            let _ = delete_run(&run, false);
+        }
+    }
+}
+
         return Ok(Deletion::Stays(stays));
     }
     if is_dry {

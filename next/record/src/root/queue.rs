@@ -2,7 +2,7 @@
 //!
 //! A request waits as `queue/<id>.json`. The process that starts it moves it to `queue/taken`, locks it there, and passes the
 //! open file to the new process, which keeps the lock until its run exists. A taken request without a lock was cut short: if a
-//! run names it, it is removed, else it waits again. A request in both folders has just been moved, and none is started then.
+//! run names it, it is removed. Else it waits again, and runs of an incomplete group are removed. A request in both folders has just been moved, and none is started then.
 //!
 //! A request starts a program, so each user starts only requests in files of their own that no other user can write.
 
@@ -31,8 +31,10 @@ const TAKEN: &str = "taken";
 const PREEMPTED: &str = "preempted";
 const LOCK: &str = ".lock";
 const FORMAT: u32 = 1;
-/// A command of the greatest size that Linux allows by default has 2 MiB, and escapes make it longer.
-const MAX_BYTES: u64 = 16 << 20;
+/// A larger file is not read.
+const MAX_BYTES: u64 = 1 << 20;
+/// Bytes of a new request. The rest is for the reason of a refusal, up to 64 KiB before escapes.
+const MAX_NEW_BYTES: usize = 512 << 10;
 /// Bytes of the id of a request. A caller may choose it.
 const MAX_ID: usize = 64;
 /// Time to wait for another process that works on the queue. One that pauses a run takes up to 5 s.
@@ -195,7 +197,7 @@ impl ResultsRoot {
     ///
     /// # Errors
     ///
-    /// The root is missing or cannot be written, or another process has held the lock for 15 seconds.
+    /// The root is missing or cannot be written, or [`RecordError::QueueHeld`] after 15 seconds.
     pub fn lock_queue(&self) -> Result<LockedQueue, RecordError> {
         let dir = self.own_dir()?.dir_or_create(QUEUE)?;
         let file = dir.write(LOCK)?;
@@ -204,8 +206,7 @@ impl ResultsRoot {
             Ok(is_locked.map_err(|source| dir.error("lock", LOCK, source))?.then_some(()))
         })?;
         if locked.is_none() {
-            let problem = "another process works on the queue and did not end in time; try again";
-            return Err(dir.error("lock", LOCK, io::Error::other(problem)));
+            return Err(RecordError::QueueHeld { lock: dir.path().join(LOCK) });
         }
         let lock = Held(file);
         let (taken, preempted) = (dir.dir_or_create(TAKEN)?, dir.dir_or_create(PREEMPTED)?);
@@ -329,10 +330,17 @@ impl LockedQueue {
     ///
     /// # Errors
     ///
-    /// The id is not the name of a file, or the request cannot be written.
+    /// The id is not the name of a file, or the request is too long or cannot be written.
     pub fn add(&self, request: &mut QueuedRequest) -> Result<(), RecordError> {
         if !request.has_plain_id() {
             let problem = "use up to 64 letters, digits, `.`, `_` and `-` for the id of a request";
+            return Err(self.dir.refuse(".", problem));
+        }
+        let bytes = serde_json::to_vec_pretty(request).unwrap_or_default().len();
+        if bytes > MAX_NEW_BYTES {
+            let problem = format!(
+                "the request has {bytes} bytes, with its command; use at most {MAX_NEW_BYTES}"
+            );
             return Err(self.dir.refuse(".", problem));
         }
         let others = self.read()?.requests.into_iter();
@@ -348,7 +356,7 @@ impl LockedQueue {
         write_file(&self.dir, &request.id, request)
     }
 
-    /// Removes a request that waits or was refused.
+    /// Removes a request.
     pub fn remove(&self, request: &QueuedRequest) -> Result<(), RecordError> {
         remove_file(&self.taken, &request.id)?;
         remove_file(&self.dir, &request.id)
@@ -370,6 +378,11 @@ impl LockedQueue {
         }
         fault::pass(Place::QueueTaken).map_err(failed)?;
         Ok(TakenRequest { request, file })
+    }
+
+    /// Returns whether a request that was taken is still in the queue. Another process may have removed it.
+    pub fn has_taken(&self, taken: &TakenRequest) -> Result<bool, RecordError> {
+        Ok(self.taken.stat(&file_name(&taken.request.id))?.is_some())
     }
 
     /// Removes a request whose run exists.
@@ -420,6 +433,7 @@ impl LockedQueue {
                 remove_file(&self.taken, &request.id)?;
                 continue;
             }
+            runs.iter().for_each(|run| self.root.remove_unstarted(&run.id));
             if request.tries >= MAX_TRIES {
                 let problem = format!("its process died {MAX_TRIES} times before its run existed");
                 request.refused = Some(problem);
@@ -450,11 +464,15 @@ impl LockedQueue {
     }
 }
 
-/// Returns whether the runs of a request were all created. Those of a group are created one after the other.
+/// Returns whether the runs of a request were all created. Those of a group are created one after the other, and an earlier
+/// start of the request may have left a part of another group.
 fn is_started(runs: &[Manifest]) -> bool {
-    runs.first().is_some_and(|first| {
-        let of = first.group.as_ref().filter(|_| first.sessions.len() == 1).map(|group| group.of);
-        of.is_none_or(|of| runs.len() as u32 == of)
+    runs.iter().any(|run| match run.group.as_ref().filter(|_| run.sessions.len() == 1) {
+        None => true,
+        Some(GroupPlace { id, of, .. }) => {
+            let is_member = |run: &&Manifest| run.group.as_ref().is_some_and(|one| one.id == *id);
+            runs.iter().filter(is_member).count() as u32 == *of
+        }
     })
 }
 

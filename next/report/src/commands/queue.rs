@@ -46,6 +46,7 @@ pub struct QueueRun {
 /// A request to start a run.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct QueueEntry {
+    /// The request's id.
     pub request: String,
     /// The last part of the id.
     pub short: String,
@@ -62,6 +63,7 @@ pub struct QueueEntry {
     pub command: Vec<String>,
     /// The working directory.
     pub folder: String,
+    /// The user who queued it.
     pub by: Actor,
     pub at: Time,
     /// Starts that have ended without a run.
@@ -108,7 +110,7 @@ pub struct QueueStep {
 #[serde(rename_all = "snake_case")]
 pub enum StepResult {
     Started,
-    /// The request cannot be started, and stays in the queue with the reason.
+    /// The request cannot be started, and stays in the queue with the reason. Or it was removed meanwhile.
     Refused,
     /// The request waits again.
     Postponed,

@@ -201,7 +201,7 @@ fn unpin(server: &Server, path: &RunName, _: &Nothing) -> Result<HttpAnswer<PinR
 }
 
 fn set_pin(server: &Server, path: &RunName, by: Option<Actor>) -> Result<HttpAnswer<PinResult>> {
-    let run = server.run(&path.run)?;
+    let run = server.run(&path.run)?.for_use()?;
     let changed = server.root.claim(&run)?.pin(by)?;
     let run = RequestResult::read(&server.root, &run, Answer::AlreadyTerminal)?.run;
     Ok(PinResult { v: VERSION, changed, run }.into())

@@ -137,7 +137,7 @@ impl From<RecordError> for HttpProblem {
                 Self { parts, ..Self::conflict(&detail) }
             }
             RecordError::Held { holder, .. } => Self::busy(&detail).held_by(&holder),
-            RecordError::RootHeld { .. } => Self::busy(&detail),
+            RecordError::RootHeld { .. } | RecordError::QueueHeld { .. } => Self::busy(&detail),
             RecordError::OtherUser { .. } => {
                 let status = StatusCode::FORBIDDEN;
                 Self::new(status, "/problems/other-user", "run of another user", &detail)

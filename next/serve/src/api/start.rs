@@ -25,14 +25,14 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::post("/runs", "Start a run", start)
             .answering(&[200, 201, 202])
-            .refusing(&[404, 409, 422]),
+            .refusing(&[404, 409, 422, 503]),
         Route::post("/plan", "Return the trials and grants of a start", plan).refusing(&[404, 422]),
         Route::post("/runs/{run}/resume", "Continue a run", resume)
             .answering(&[200, 202])
-            .refusing(&[403, 404, 409, 422]),
+            .refusing(&[403, 404, 409, 422, 503]),
         Route::post("/runs/{run}/rescore", "Judge the stored outputs of a run again", rescore)
             .answering(&[200, 202])
-            .refusing(&[403, 404, 409, 422]),
+            .refusing(&[403, 404, 409, 422, 503]),
     ]
 }
 
@@ -300,17 +300,12 @@ fn launch(
     }
     request.run = run.map(|run| run.id().to_owned());
     (request.priority, request.preempts) = (turn.priority, turn.preempt);
-    let waiting = |queued| {
-        let queued = Box::new(queued);
-        (StatusCode::ACCEPTED, StartResult::Queued { v: VERSION, queued })
-    };
-    if turn.queue {
-        return Ok(Ok(waiting(queue::add(&server.root, request)?.entry)));
-    }
-    Ok(match queue::start(&server.root, request)? {
+    Ok(match queue::start(&server.root, request, turn.queue)? {
         Step::Started { started, .. } => Ok((StatusCode::CREATED, StartResult::Started(started))),
         Step::Repeated(started) => Ok((StatusCode::OK, StartResult::Started(started))),
-        Step::Queued(request) => Ok(waiting(QueueEntry::new(&request, None))),
+        Step::Queued(queued) => {
+            Ok((StatusCode::ACCEPTED, StartResult::Queued { v: VERSION, queued }))
+        }
         Step::Refused { error, .. } => Err(error),
         Step::Postponed { request, error } => {
             // The client does not expect that it starts later.

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use runner_model::{Limits, ProviderName, RunStatus, TestId, exit::Exit, visible::visible_line};
 use runner_prepare::source::read_regular;
 use runner_record::{RecordError, ResultsRoot, now};
-use runner_report::{Found, RunList, RunSummary, find_trial, phrases};
+use runner_report::{Found, RunList, RunSummary, find_trial, phrases, short_id};
 use toml::{Table, Value};
 
 use crate::args::RootArgs;
@@ -102,6 +102,7 @@ fn candidates(program: &Command, before: &[String], last: &str) -> Vec<(String, 
         }
         ("SCENARIO", _) => scenarios(last),
         ("GLOB", "scenario") => of_runs(before, |run| Some(&run.head.scenario)),
+        ("ID", _) => requests(before),
         ("GROUP", _) => of_runs(before, |run| Some(&run.head.group.as_ref()?.id)),
         ("COMMAND", _) => {
             let mut command = program;
@@ -186,6 +187,20 @@ fn runs(before: &[String], only_running: bool) -> Vec<(String, String)> {
     let runs = list.runs.iter().take(MAX_RUNS).map(|run| (run.short.clone(), about(run)));
     let latest = (!only_running).then(|| ("latest".to_owned(), "The newest run".to_owned()));
     latest.into_iter().chain(runs).collect()
+}
+
+/// Returns the requests of the queue that this user can change, each with its command. The last part of an id is enough if no other
+/// request has it.
+fn requests(before: &[String]) -> Vec<(String, String)> {
+    let queue = open_root(before).and_then(|root| root.queue());
+    let requests = queue.map(|queue| queue.requests).unwrap_or_default();
+    let name = |id: &str| {
+        let short = short_id(id);
+        let is_unique = requests.iter().filter(|other| other.id.contains(short)).count() == 1;
+        if is_unique { short.to_owned() } else { id.to_owned() }
+    };
+    let own = requests.iter().filter(|request| request.foreign.is_none());
+    own.map(|request| (name(&request.id), request.command.join(" "))).collect()
 }
 
 /// Returns the TOML files and folders whose path starts with `last`.
