@@ -355,13 +355,41 @@ impl UnplannedFold {
         self.numbers.get(&hash(trial)).map(|number| *number as usize)
     }
 
-    pub(crate) fn has_rows(&self) -> bool {
-        !self.numbers.is_empty()
-    }
-
     /// Sets counts and verdict of a run that has ended to those of the rows, once all are added. The verdict is `damaged`
     /// unless the rows are those that the manifest counts.
     pub fn judge(&self, manifest: &mut Manifest) {
+        self.sums().judge(manifest);
+    }
+
+    pub(crate) fn sums(&self) -> FoldSums {
+        let trials = self.fold.trials.len() as u64;
+        FoldSums { counts: self.fold.counts, trials, settled: trials - self.fold.left() }
+    }
+
+    /// Returns the counts of the newest final rows.
+    pub(crate) fn counts(&self) -> Counts {
+        self.fold.counts
+    }
+}
+
+/// The sums of an [`UnplannedFold`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FoldSums {
+    /// Counts of the newest final rows.
+    counts: Counts,
+    /// Number of trials with rows.
+    trials: u64,
+    /// Number of trials that are not pending.
+    settled: u64,
+}
+
+impl FoldSums {
+    pub(crate) fn has_rows(&self) -> bool {
+        self.trials > 0
+    }
+
+    /// As [`UnplannedFold::judge`].
+    pub(crate) fn judge(&self, manifest: &mut Manifest) {
         let (counts, missing) = self.finish(manifest);
         let is_whole =
             counts == manifest.counts && (missing == 0 || manifest.status != RunStatus::Completed);
@@ -374,20 +402,14 @@ impl UnplannedFold {
     /// plan lacks are lost, the counts are too low; see [`Manifest::set_removed`].
     pub(crate) fn finish(&self, manifest: &Manifest) -> (Counts, u64) {
         let removed = manifest.adopted().and_then(|session| session.adopted);
-        let counts = self.fold.counts.without(removed.unwrap_or_default());
-        let settled = self.fold.trials.len() as u64 - self.fold.left();
+        let counts = self.counts.without(removed.unwrap_or_default());
         let last = manifest.sessions.last();
         let unsettled = last.and_then(|last| {
             let pending = last.pending?;
-            Some(if last.rescores { pending } else { pending.abs_diff(settled) })
+            Some(if last.rescores { pending } else { pending.abs_diff(self.settled) })
         });
         let planned = manifest.metadata.planned_trial_count;
         (counts, planned.abs_diff(counts.done()).max(unsettled.unwrap_or(0)))
-    }
-
-    /// Returns the counts of the newest final rows.
-    pub(crate) fn counts(&self) -> Counts {
-        self.fold.counts
     }
 }
 

@@ -354,7 +354,7 @@ impl RunCheck<'_> {
         if self.places.is_some() {
             manifest.set_removed(self.removed.counts());
         }
-        let (rows, missing) = self.fold.finish(&manifest);
+        let (rows, missing) = self.fold.sums().finish(&manifest);
         let counted = manifest.counts;
         let fault = |problem| DiskFault {
             path: self.run.dir.path().join(MANIFEST),

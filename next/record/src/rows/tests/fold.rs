@@ -117,7 +117,7 @@ proptest! {
         });
         waiting.for_each(|(_, outcome)| counts.add(*outcome, false));
         prop_assert_eq!(session.live.counts(), counts);
-        prop_assert_eq!(unplanned.finish(session.owned.manifest()).0, counts);
+        prop_assert_eq!(unplanned.sums().finish(session.owned.manifest()).0, counts);
         for index in 0..TRIALS {
             let outcome = finals.get(&(index as u32 + 1)).map(|(outcome, _)| *outcome);
             prop_assert_eq!(session.live.trial(index).outcome, outcome);
