@@ -1,12 +1,16 @@
 //! `runner label`.
 
-use std::{fs::File, thread};
+use std::{fs, fs::File, thread};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    runner::Runner, running::Running, truth::assert_told_truly, wait::wait_until,
+    run::Run,
+    runner::Runner,
+    running::Running,
+    truth::assert_told_truly,
+    wait::{wait_for, wait_until},
 };
 
 const REQUEST: &str = "request-label.json";
@@ -71,6 +75,24 @@ fn owner_sets_labels_while_it_works() {
     assert!(running.is_alive() && !run.dir.join(REQUEST).exists());
     running.end_by(Signal::TERM).0.expect(143);
     assert_eq!(labels(&runner), json!({"paused": "yes"}));
+    assert_told_truly(&runner);
+}
+
+#[test]
+fn waiting_run_of_a_group_is_labelled() {
+    let runner = Runner::endless(1, "sleep", "");
+    fs::copy(runner.path("scenario.toml"), runner.path("second.toml")).unwrap();
+    let group = runner.started(&["exec", "scenario.toml", "second.toml", "--json"]);
+    let waiting = wait_for("a run waits for another", || {
+        let is_waiting = |run: &Run| run.manifest()["stage"] == "waiting";
+        let runs = runner.runs();
+        let works = runs.iter().any(|run| run.dir.join("live.json").exists());
+        runs.into_iter().find(|run| works && is_waiting(run))
+    });
+    runner.run(&["label", waiting.id(), "team=night"]).expect(0).says(&["team=night"]);
+    assert_eq!(waiting.manifest()["stage"], "waiting");
+    group.end_by(Signal::TERM).0.expect(143);
+    assert_eq!(waiting.manifest()["labels"], json!({"team": "night"}));
     assert_told_truly(&runner);
 }
 

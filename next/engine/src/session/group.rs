@@ -1,7 +1,7 @@
 //! [`Group`]: runs that one process runs one after the other. A stop ends all of them.
 
-use std::sync::{Arc, OnceLock};
-use std::{collections::VecDeque, path::PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::{collections::VecDeque, path::PathBuf, thread, time::Duration};
 
 use runner_model::{Reason, StopSignal};
 use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id, now};
@@ -17,10 +17,13 @@ use crate::signals::{self, ListenerGuard, SignalEvent};
 use crate::validate::plugin_problems;
 use crate::{EngineError, ExecRequest, RescoreRequest, ResumeRequest, error::machine_error};
 
+/// Time between two looks for changes of labels of waiting runs.
+const LABEL_EVERY: Duration = Duration::from_millis(200);
+
 /// Runs that one process runs in order. The process holds all of them until they have ended.
 pub struct Group {
     id: String,
-    left: VecDeque<GroupRun>,
+    left: Arc<Mutex<VecDeque<GroupRun>>>,
     /// The first signal, including signals between two runs.
     signal: Arc<OnceLock<StopSignal>>,
     /// The end of the remaining runs, once a run was stopped.
@@ -71,12 +74,13 @@ impl Group {
         // Runs of a group wait at first, so a root in use is an error only if `share` forbids waiting.
         lock_root(&root, first.session.share)?;
         let of = plans.len() as u32;
+        group.accept_labels()?;
         for ((request, plan, suite), place) in plans.into_iter().zip(1..) {
             let (work, parts) = prepare(request, root.clone(), plan, suite)?;
             let id = group.id.clone();
             let place = GroupPlace { id, place, of };
             match create(parts, place) {
-                Ok(owned) => group.left.push_back(GroupRun::Waiting(Box::new((work, owned)))),
+                Ok(owned) => group.left().push_back(GroupRun::Waiting(Box::new((work, owned)))),
                 Err(error) => {
                     group.give_up(&error);
                     return Err(error.into());
@@ -92,16 +96,17 @@ impl Group {
     ///
     /// A run cannot be read, or another process holds it.
     pub fn resume(id: String, requests: Vec<ResumeRequest>) -> Result<Self, EngineError> {
-        let mut group = Self::new(id)?;
+        let group = Self::new(id)?;
         let Some(session) = requests.first().map(|request| &request.session) else {
             return Ok(group);
         };
         let root = ResultsRoot::existing(&session.results)?;
         lock_root(&root, session.share)?;
+        group.accept_labels()?;
         for request in requests {
             let run = usable(&root.find(request.run.as_deref().unwrap_or_default())?)?;
             let owned = root.claim(&run)?;
-            group.left.push_back(GroupRun::Incomplete(Box::new((request, owned))));
+            group.left().push_back(GroupRun::Incomplete(Box::new((request, owned))));
         }
         Ok(group)
     }
@@ -112,8 +117,8 @@ impl Group {
     ///
     /// No thread can be started.
     pub fn rescore(id: String, requests: Vec<RescoreRequest>) -> Result<Self, EngineError> {
-        let mut group = Self::new(id)?;
-        group.left.extend(requests.into_iter().map(|request| GroupRun::Judged(Box::new(request))));
+        let group = Self::new(id)?;
+        group.left().extend(requests.into_iter().map(|request| GroupRun::Judged(Box::new(request))));
         Ok(group)
     }
 
@@ -127,11 +132,22 @@ impl Group {
         });
         Ok(Self {
             id,
-            left: VecDeque::new(),
+            left: Arc::default(),
             signal,
             end: None,
             _listener: listening.map_err(machine_error)?,
         })
+    }
+
+    fn left(&self) -> MutexGuard<'_, VecDeque<GroupRun>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes labels of runs that wait, on a thread that ends with this group. No other process can: the runs are locked.
+    fn accept_labels(&self) -> Result<(), EngineError> {
+        let left = Arc::downgrade(&self.left);
+        let thread = thread::Builder::new().name("labels".into());
+        thread.spawn(move || while label_waiting(&left) {}).map(drop).map_err(machine_error)
     }
 
     /// Returns the group's id.
@@ -144,7 +160,7 @@ impl Group {
         if let (None, Some(signal)) = (&self.end, self.signal.get()) {
             self.end = Some(End { signal: Some(*signal), ..unstarted(Some(Reason::Interrupted)) });
         }
-        match self.left.front() {
+        match self.left().front() {
             Some(GroupRun::Incomplete(_) | GroupRun::Judged(_)) => self.end.is_none(),
             next => next.is_some(),
         }
@@ -157,7 +173,8 @@ impl Group {
     /// No run is left, or it cannot be started, read or written. The group can continue with the next run.
     pub fn run_next(&mut self, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
         signals::pass("next");
-        let ended = match self.left.pop_front() {
+        let next = self.left().pop_front();
+        let ended = match next {
             None => return Err(EngineError::NothingSelected(Vec::new())),
             Some(GroupRun::Waiting(waiting)) => {
                 let (work, owned) = *waiting;
@@ -186,7 +203,7 @@ impl Group {
 
     /// Ends the runs that were created before another run of the group failed to be created.
     fn give_up(&mut self, error: &RecordError) {
-        for member in self.left.drain(..) {
+        for member in self.left().drain(..) {
             if let GroupRun::Waiting(run) = member {
                 let (work, owned) = *run;
                 let message =
@@ -197,6 +214,26 @@ impl Group {
             }
         }
     }
+}
+
+/// Changes labels of the runs that wait, as requested. Returns `false` once the group has ended.
+fn label_waiting(left: &Weak<Mutex<VecDeque<GroupRun>>>) -> bool {
+    let Some(left) = left.upgrade() else { return false };
+    for run in left.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+        let owned = match run {
+            GroupRun::Waiting(run) => &mut run.1,
+            GroupRun::Incomplete(run) => &mut run.1,
+            GroupRun::Judged(_) => continue,
+        };
+        if let Some(request) = owned.requests().labels()
+            && let Err(error) = owned.label(&request)
+        {
+            owned.log(&error.to_string());
+        }
+    }
+    drop(left);
+    thread::sleep(LABEL_EVERY);
+    true
 }
 
 fn create(mut parts: RunParts, place: GroupPlace) -> Result<Owned, RecordError> {
