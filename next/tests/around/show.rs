@@ -206,6 +206,7 @@ fn users_have_names_without_environment() {
     let name = Command::new("id").arg("-un").output().unwrap().stdout;
     let user = runner.only_run().manifest()["sessions"][0]["user"].clone();
     assert_eq!(user, String::from_utf8(name).unwrap().trim());
+    assert_eq!(runner.list()[0]["user"], user);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{RecordError, RunDir, RunHead};
 
 pub(crate) const NAME: &str = "runner.db";
 /// Version of the tables and of [`RunHead`]. A file of another version is replaced.
-const VERSION: i64 = 10;
+const VERSION: i64 = 11;
 /// Time to wait for other writers. Without the list, commands are only slower.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Length of the log, in bytes, from which a write truncates it: about ten runs. Each process that opens the list reads the log.

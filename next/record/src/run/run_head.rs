@@ -31,6 +31,8 @@ pub struct RunHead {
     /// Start of the first session. Of a run that waits for others, its creation.
     pub started_at: Time,
     /// `None` while the run is running.
+    /// The user who started the run. `None` for a run that waits for others.
+    pub user: Option<String>,
     pub completed_at: Option<Time>,
     /// Working time of all sessions in milliseconds, without pauses.
     pub worked_ms: f64,
@@ -93,6 +95,7 @@ impl From<&Manifest> for RunHead {
             started_at: manifest.sessions.first().map_or(manifest.started_at, |one| one.started_at),
             completed_at: manifest.completed_at,
             worked_ms: manifest.worked_ms(now()),
+            user: manifest.sessions.first().map(|session| session.user.clone()),
             paused: manifest.paused().cloned(),
             labels: manifest.labels_and_vars(),
             group: manifest.group.clone(),

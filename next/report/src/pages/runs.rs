@@ -48,7 +48,7 @@ pub struct RunsQuery {
     pub label: Option<(String, Option<String>)>,
     /// The scenario's name.
     pub scenario: Option<String>,
-    /// Part of an id, a scenario's name, a message or a label.
+    /// Part of an id, a scenario's name, a user's name, a message or a label.
     pub text: Option<String>,
     /// Id of the last run of the page before.
     pub before: Option<String>,
@@ -107,6 +107,7 @@ fn is_in<T: PartialEq>(wanted: &[T], value: &T) -> bool {
 
 fn has_text(run: &RunHead, text: &str) -> bool {
     let labels = run.labels.iter().flat_map(|(key, value)| [key, value]);
-    let mut texts = [&run.id, &run.scenario].into_iter().chain(&run.message).chain(labels);
+    let texts = [&run.id, &run.scenario].into_iter().chain(&run.user).chain(&run.message);
+    let mut texts = texts.chain(labels);
     texts.any(|one| one.to_lowercase().contains(text))
 }

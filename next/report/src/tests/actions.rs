@@ -22,6 +22,7 @@ fn head(status: RunStatus) -> RunHead {
             done: Counts { passed: 8, failed: 2, ..Counts::default() },
         },
         sessions: 1,
+        user: None,
         started_at: Time::default(),
         completed_at: None,
         worked_ms: 0.0,

@@ -45,7 +45,7 @@ struct ListKeys {
     label: Option<String>,
     /// The scenario's name.
     scenario: Option<String>,
-    /// Part of an id, a scenario's name, a message or a label.
+    /// Part of an id, a scenario's name, a user's name, a message or a label.
     q: Option<String>,
     /// Id of the last run of the page before.
     before: Option<String>,

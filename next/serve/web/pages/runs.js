@@ -7,7 +7,7 @@ import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, paced, render, soon } from '../base/ui.js';
-import { STATE_WORDS, bar, count, day, done, parts, plural, reason, state, time, verdict, worked } from '../base/words.js';
+import { DAY, STATE_WORDS, bar, count, day, done, parts, plural, prose, reason, state, time, verdict, worked } from '../base/words.js';
 
 const FIRST = 100;
 const MORE = 1000;
@@ -48,7 +48,7 @@ export async function open({ place, address, kept, server }) {
   function arrange() {
     const days = list.runs.map((/** @type {any} */ run) => day(run.started_at));
     items = list.runs.flatMap((/** @type {any} */ run, /** @type {number} */ at) =>
-      (days[at] === days[at - 1] ? [run] : [{ day: days[at] }, run]));
+      (narrow.matches || days[at] === days[at - 1] ? [run] : [{ day: days[at] }, run]));
   }
 
   /** Reads the newest runs. Older ones that are loaded stay. */
@@ -90,17 +90,20 @@ export async function open({ place, address, kept, server }) {
     const name = link(runPath(run.run), run.scenario);
     name.props.tabindex = -1;
     const why = run.state === 'cancelled' ? null : run.message ?? reason(run);
+    const isOlder = narrow.matches && day(run.started_at) !== 'Today';
     return [
       cell('tick', tick),
-      cell('state', verdict(run), why ? el('small', { title: why }, why) : null),
+      cell('state', verdict(run), why ? el('small', { title: why }, prose(why)) : null),
       cell('name', el('span', null, name, run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'), labels),
-        el('small', null, run.short)),
+        el('small', null, run.short, hasUsers() && run.user && ` by ${run.user}`)),
       cell('trials', bar(run.counts), el('small', null, trials(run))),
-      cell('started', time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
+      cell('started', isOlder && `${DAY.format(new Date(run.started_at))}, `, time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),
       cell('took', worked(run)),
       cell('tools', buttons(run.run, run.actions, run.state === 'failed' ? [] : ['stop', 'resume'], owner)),
     ];
   }
+
+  const hasUsers = () => new Set(list.runs.map((/** @type {any} */ run) => run.user).filter(Boolean)).size > 1;
 
   /** @param {any} run */
   function trials(run) {
@@ -153,7 +156,7 @@ export async function open({ place, address, kept, server }) {
         el('code', null, 'runner exec SCENARIO'), '.'];
     const find = { type: 'search', placeholder: 'Search scenario, id or label', 'aria-label': 'Search runs' };
     const unreadable = list.unreadable.map((/** @type {any} */ { run, problem }) =>
-      el('p', { class: 'note bad' }, 'Not readable: ', el('code', null, run), ` ${problem}`));
+      el('p', { class: 'note bad' }, 'Not readable: ', el('code', null, run), ' ', prose(problem)));
     render(place, el('h1', null, 'Runs'),
       el('div', { class: 'filters' },
         el('div', { role: 'group', 'aria-label': 'State', class: 'chips' }, STATE_WORDS.map(chip)),

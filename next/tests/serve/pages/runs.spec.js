@@ -48,6 +48,25 @@ test('runs are opened and compared by keys alone', async ({ page }) => {
   await expect(page).toHaveURL(/\/runs\?.*q=good/);
 });
 
+test('runs of several users have their names', async ({ page }) => {
+  await expect(run(page, 'good')).not.toContainText(' by ');
+  await page.route('**/api/v1/runs?*', async (route) => {
+    const response = await route.fetch();
+    const json = await response.json();
+    json.runs[0].user = 'ada';
+    await route.fulfill({ response, json });
+  });
+  await page.reload();
+  await expect(rows(page).filter({ hasText: 'by ada' })).toHaveCount(1);
+  await expect(run(page, 'good')).toContainText(' by ');
+});
+
+test('names in texts of the program are code', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/latest?view=about`);
+  await expect(page.locator('.history code').first()).toBeVisible();
+  await expect(page.locator('main')).not.toContainText('`');
+});
+
 test('time between sessions is not counted as work', async ({ page }) => {
   const shown = await page.evaluate(async () => {
     const { worked } = await import('/web/base/words.js');
