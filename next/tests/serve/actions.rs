@@ -111,6 +111,7 @@ fn start_is_refused_while_a_run_is_active() {
     let busy = site.post("/runs", &start);
     busy.refuses(409, &["/problems/busy", run.id(), "queue"]);
     assert_eq!(busy.document()["holder"]["pid"], owner(&run).unwrap().0);
+    assert_eq!(busy.document()["active"], json!([run.id()]));
     let waits = json!({"scenario": "scenario.toml", "queue": true, "priority": 5});
     let queued = site.post("/runs", &waits).expect(202).document();
     let id = queued["queued"]["request"].as_str().unwrap();

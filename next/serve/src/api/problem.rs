@@ -47,6 +47,9 @@ struct ProblemParts {
     /// Ids of the runs that the name could mean.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     candidates: Vec<String>,
+    /// Ids of the active runs that a start has to wait for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    active: Vec<String>,
     /// The process that works on the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     holder: Option<HttpHolder>,
@@ -101,7 +104,12 @@ impl HttpProblem {
     }
 
     pub fn conflict(detail: &str) -> Self {
-        Self::new(StatusCode::CONFLICT, "/problems/conflict", "conflict", detail)
+        Self::new(ProblemKind::CONFLICT, detail)
+    }
+
+    pub fn waiting_for(mut self, active: &[String]) -> Self {
+        self.parts.active = active.to_vec();
+        self
     }
 
     /// A run or root that another process works on.

@@ -326,7 +326,7 @@ fn busy(server: &Server, runs: &[String]) -> HttpProblem {
         None => "another run is starting".to_owned(),
     };
     let help = "wait until it ends, or let this start wait with `\"queue\": true`";
-    let problem = HttpProblem::busy(&detail).with_help(help);
+    let problem = HttpProblem::busy(&detail).waiting_for(runs).with_help(help);
     match holder {
         Some(holder) => problem.held_by(&holder),
         None => problem,

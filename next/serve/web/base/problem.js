@@ -3,6 +3,7 @@
 
 import { Problem, post, runPath } from './api.js';
 import { el, link, render } from './ui.js';
+import { prose } from './words.js';
 
 /** @param {any} place @returns {string} */
 const position = ({ file, line, column }) => [file, line, column].filter((part) => part !== undefined && part !== null).join(':');
@@ -12,13 +13,17 @@ export const isBusy = (error) => error?.document?.type === '/problems/busy';
 
 /** Shows an error with its help. @param {any} error @returns {import('./ui.js').Description} */
 export function problem(error) {
-  if (isBusy(error)) return el('p', { class: 'note incomplete', role: 'alert' }, 'Not possible now: ', error.document.detail, '. ', link('/queue', 'Queue'));
+  if (isBusy(error)) {
+    const { active = [], detail } = error.document;
+    const runs = active.map((/** @type {string} */ run) => [' ', link(runPath(run), run)]);
+    return el('p', { class: 'note incomplete', role: 'alert' }, 'Not possible now: ', runs.length ? ['a run is active:', runs] : prose(detail), '. ', link('/queue', 'Queue'));
+  }
   const document = error instanceof Problem ? error.document : { title: 'Error in this page', detail: String(error) };
   const places = (document.problems ?? []).map((/** @type {any} */ one) =>
-    el('li', null, el('code', null, position(one)), ' ', one.message, one.help ? el('p', { class: 'quiet' }, one.help) : null));
+    el('li', null, el('code', null, position(one)), ' ', prose(one.message), one.help ? el('p', { class: 'quiet' }, prose(one.help)) : null));
   const runs = (document.candidates ?? []).map((/** @type {string} */ run) => el('li', null, link(runPath(run), run)));
   return el('div', { class: 'note bad', role: 'alert' }, el('strong', null, document.title ?? 'Error'),
-    el(document.detail?.includes('\n') ? 'pre' : 'p', null, document.detail), document.help ? el('p', { class: 'quiet' }, document.help) : null,
+    el(document.detail?.includes('\n') ? 'pre' : 'p', null, prose(document.detail ?? '')), document.help ? el('p', { class: 'quiet' }, prose(document.help)) : null,
     places.length + runs.length ? el('ul', null, places, runs) : null);
 }
 
