@@ -47,19 +47,19 @@ impl RunIndex {
         let rev = self.rev();
         self.newest(self.rows.len());
         let rows = || self.counting().filter(IndexedRow::settles);
-        let durations = rows().map(|row| f64::from(row.duration_ms));
-        let (least, most) =
-            durations.fold((f64::MAX, 0.0_f64), |(least, most), ms| (least.min(ms), most.max(ms)));
-        let edges_ms = edges(least, most, bins);
+        let (least, most) = rows()
+            .map(|row| microseconds(&row))
+            .fold((f64::MAX, 0.0_f64), |(least, most), took| (least.min(took), most.max(took)));
+        let edges = edges(least, most, bins);
         let end = rows().map(|row| u64::from(row.ended_ms)).max();
         let step_ms = end.map_or(1, |end| end / bins as u64 + 1);
         let mut over_time =
             vec![TimeBin::default(); end.map_or(0, |end| end / step_ms + 1) as usize];
-        let mut durations = vec![vec![0; edges_ms.len().saturating_sub(1)]; self.providers.len()];
+        let mut durations = vec![vec![0; edges.len().saturating_sub(1)]; self.providers.len()];
         for row in rows() {
             let bin = (u64::from(row.ended_ms) / step_ms) as usize;
             over_time[bin].counts.add(row.outcome, row.is_flaky());
-            let above = edges_ms.partition_point(|edge| *edge <= f64::from(row.duration_ms));
+            let above = edges.partition_point(|edge| *edge <= microseconds(&row));
             let counts = &mut durations[usize::from(row.provider)];
             let last = counts.len() - 1;
             counts[above.saturating_sub(1).min(last)] += 1;
@@ -71,7 +71,7 @@ impl RunIndex {
         RunCharts {
             v: VERSION,
             rev,
-            edges_ms,
+            edges_ms: edges.iter().map(|edge| edge / 1e3).collect(),
             durations: durations.collect(),
             start: self.started_at,
             step_ms,
@@ -80,14 +80,37 @@ impl RunIndex {
     }
 }
 
-/// Returns bounds at equal ratios. Empty without durations.
+/// Returns the duration of an attempt in whole microseconds, of which rows have no parts.
+fn microseconds(row: &IndexedRow) -> f64 {
+    (f64::from(row.duration_ms) * 1e3).round()
+}
+
+/// Returns bounds at about equal ratios, in whole microseconds: a narrower bin could have no trial. Empty without durations.
 fn edges(least: f64, most: f64, bins: usize) -> Vec<f64> {
-    /// Shorter durations are in one bin.
-    const LEAST: f64 = 0.01;
     if least > most {
         return Vec::new();
     }
-    let least = least.max(LEAST);
-    let ratio = (most.max(least) / least).powf(1.0 / bins as f64).max(1.001);
-    (0..=bins as i32).map(|edge| least * ratio.powi(edge)).collect()
+    let ratio = (most.max(1.0) / least.max(1.0)).powf(1.0 / bins as f64);
+    let mut edges = vec![least];
+    while edges[edges.len() - 1] < most || edges.len() < 2 {
+        let step = edges.len() as i32;
+        let edge = (least.max(1.0) * ratio.powi(step)).round();
+        edges.push(edge.max(edges[edges.len() - 1] + 1.0));
+    }
+    edges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::edges;
+
+    #[test]
+    fn bins_are_whole_microseconds() {
+        assert_eq!(edges(f64::MAX, 0.0, 40), []);
+        assert_eq!(edges(0.0, 0.0, 40), [0.0, 1.0]);
+        assert_eq!(edges(3.0, 7.0, 40), [3.0, 4.0, 5.0, 6.0, 7.0]);
+        let many = edges(2.0, 1e6, 40);
+        assert_eq!(many[..4], [2.0, 3.0, 4.0, 5.0]);
+        assert!(many.len() <= 41 && many.is_sorted() && many[many.len() - 1] >= 1e6, "{many:?}");
+    }
 }
