@@ -120,10 +120,28 @@ fn wrong_shards_are_refused() {
         (&["--shard", "5/4"], "expected a shard from 1 to 4, found 5"),
         (&["--shard", "1/20000"], "expected 1 to 10000 shards"),
         (&["--shard", "1/2", "--last-failed"], "--last-failed"),
+        (&["--shard", "1/2", "-E", "in(latest, outcome(failed))"], "there are no runs"),
         (&["--into", "results/{shard}"], "add `--shard`, or name a folder without `{shard}`"),
     ] {
         runner.refused(args, &[problem]);
     }
+}
+
+#[test]
+fn filter_of_a_shard_names_its_run() {
+    let runner = runner();
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    let fixed = format!("name the run by its id: {}", run.id());
+    for name in ["latest", "latest~0:scenario"] {
+        let nested = format!("in({}, in(\"{name}\", outcome(failed)))", run.id());
+        for args in [["--failed-in", name], ["-E", &nested]] {
+            let ran = runner.exec(&[&["--shard", "1/2"][..], &args].concat()).expect(2);
+            ran.says(&[&format!("`{name}` may be another run for each shard"), &fixed]);
+        }
+    }
+    runner.exec(&["--shard", "1/2", "--failed-in", run.id()]).expect(1);
+    runner.exec(&["--failed-in", "latest"]).expect(1);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::io::BufReader;
 use std::{cell::RefCell, collections::HashSet, path::Path};
 
-use runner_model::{RowRef, status::RunVerdict};
-use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, Selected};
+use runner_model::{RowRef, status::RunVerdict, visible::visible_line};
+use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, Selected, is_latest};
 use runner_scenario::{Filter, RowFacts, TestLabels};
 
 use super::stored::unreadable;
@@ -16,7 +16,7 @@ use crate::EngineError;
 ///
 /// A run is not found, cannot be read or has lost results.
 pub fn resolve_filter(filter: &mut Filter, root: &ResultsRoot) -> Result<(), EngineError> {
-    resolve(filter, root, ResultsRoot::find)
+    resolve(filter, &|name| Ok(root.find(name)?))
 }
 
 /// Looks up runs as [`resolve_filter`] does, but only in this root, for filters from other processes.
@@ -25,14 +25,14 @@ pub fn resolve_filter(filter: &mut Filter, root: &ResultsRoot) -> Result<(), Eng
 ///
 /// As [`resolve_filter`]. A path finds no run.
 pub fn resolve_filter_in(filter: &mut Filter, root: &ResultsRoot) -> Result<(), EngineError> {
-    resolve(filter, root, ResultsRoot::find_named)
+    resolve(filter, &|name| Ok(root.find_named(name)?))
 }
 
-type Find = fn(&ResultsRoot, &str) -> Result<RunDir, RecordError>;
+type Find<'f> = dyn Fn(&str) -> Result<RunDir, EngineError> + 'f;
 
-fn resolve(filter: &mut Filter, root: &ResultsRoot, find: Find) -> Result<(), EngineError> {
+fn resolve(filter: &mut Filter, find: &Find<'_>) -> Result<(), EngineError> {
     filter.resolve(&mut |inner| {
-        let run = find(root, inner.run)?;
+        let run = find(inner.run)?;
         let manifest = run.truth()?;
         if manifest.verdict == RunVerdict::Damaged {
             return Err(EngineError::Usage(format!(
@@ -42,14 +42,15 @@ fn resolve(filter: &mut Filter, root: &ResultsRoot, find: Find) -> Result<(), En
             )));
         }
         let mut tests = HashSet::new();
-        matching_rows(root, &run, &manifest, &inner.filter, &mut |row| {
+        matching_rows(&run.results_root()?, &run, &manifest, &inner.filter, &mut |row| {
             tests.insert(format!("{}@{}", &*row.test, &*row.provider));
         })?;
         Ok((run.id().to_owned(), tests))
     })
 }
 
-/// Parses the filter of a selection, and looks up its runs.
+/// Parses the filter of a selection, and looks up its runs. Refuses `latest` with a shard: shards start at different times, and
+/// those of different runs would have some trials twice and lack others.
 pub(crate) fn selected_filter(
     selected: &Selected,
     results: &Path,
@@ -58,7 +59,18 @@ pub(crate) fn selected_filter(
     let mut filter = Filter::parse(text).map_err(EngineError::Scenario)?;
     filter.check_for_tests().map_err(EngineError::Scenario)?;
     if filter.has_runs() {
-        resolve_filter(&mut filter, &ResultsRoot::existing(results)?)?;
+        let root = ResultsRoot::existing(results)?;
+        resolve(&mut filter, &|name| {
+            let run = root.find(name)?;
+            if selected.shard.is_some() && is_latest(name) {
+                return Err(EngineError::Usage(format!(
+                    "`{}` may be another run for each shard\nname the run by its id: {}",
+                    visible_line(name),
+                    run.id()
+                )));
+            }
+            Ok(run)
+        })?;
     }
     Ok(Some(filter))
 }

@@ -25,12 +25,17 @@ pub fn is_run_name(name: &str) -> bool {
     // `mkfs` creates `lost+found` in the root of a file system.
     let others = ["", ".", "..", QUEUE, STORE, "lost+found"];
     !others.contains(&name)
-        && parse_latest(name).is_none()
+        && !is_latest(name)
         && !name.starts_with("runner.")
         && !name.starts_with(GONE)
         && !name.contains('/')
         && !name.contains(char::is_control)
         && name.len() <= MAX_NAME
+}
+
+/// Returns whether a name is `latest` or another place in the list of runs, which new runs change.
+pub fn is_latest(name: &str) -> bool {
+    parse_latest(name).is_some()
 }
 
 /// Parses `latest`, `latest~N`, `latest:SCENARIO` and `latest~N:SCENARIO` into the number of newer runs and the
