@@ -104,7 +104,7 @@ impl HttpProblem {
     }
 
     pub fn conflict(detail: &str) -> Self {
-        Self::new(ProblemKind::CONFLICT, detail)
+        Self::new(StatusCode::CONFLICT, "/problems/conflict", "conflict", detail)
     }
 
     pub fn waiting_for(mut self, active: &[String]) -> Self {
