@@ -57,7 +57,7 @@ pub use run::{GraderTable, ProviderTable, RunDocument};
 pub use schema::{NamedSchema, SCHEMAS, schema_settings};
 pub use trials::{
     ArtifactFile, By, Found, HistoryDocument, HistoryQuery, LogText, Mark, MatrixCell,
-    MatrixDocument, MatrixTest, MatrixTests, PastResult, PastResults, PastRun, PastSum, PastTest,
+    MatrixDocument, MatrixTest, MatrixTests, PastResult, PastResults, PastRun, PastSum, PastTest, PastTests,
     Section, TrialDocument, TrialPart, call_sections, find_trial,
 };
 

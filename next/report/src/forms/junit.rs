@@ -152,7 +152,10 @@ fn status(row: &RowRef<'_>, retried: &[RowRef<'_>]) -> TestCaseStatus {
         Outcome::Skipped => TestCaseStatus::skipped(),
         outcome => TestCaseStatus::non_success(kind(outcome)),
     };
-    status.set_message(failure::headline(row));
+    // A success has no message.
+    if row.outcome != Outcome::Passed {
+        status.set_message(failure::headline(row));
+    }
     if row.outcome.is_bad() {
         status.set_type(kind_of(row)).set_description(block(row));
     }

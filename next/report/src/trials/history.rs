@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::{ops::Add as _, path::Path};
+use std::{mem, ops::Add as _, path::Path};
 
 use runner_model::{Counts, Places as _, Time, TrialId, show_time, status::RunState};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, TrialResult, Trials};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{PassRate, VERSION, results::quantile, verify};
 
@@ -26,7 +26,8 @@ pub struct HistoryDocument {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sums: Vec<PastSum>,
     /// Flaky tests first, then those that do not pass in their newest run, then those that passed least.
-    pub tests: Vec<PastTest>,
+    #[schemars(with = "Vec<PastTest<'static>>")]
+    pub tests: PastTests,
     /// Runs of the scenario's name that are left out, with the reasons.
     pub skipped: Vec<String>,
 }
@@ -34,8 +35,10 @@ pub struct HistoryDocument {
 /// A run of the scenario.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PastRun {
+    /// The run's id.
     pub run: String,
     pub started_at: Time,
+    /// Status and verdict in one word.
     pub state: RunState,
     /// Whether the run has lost results.
     pub is_damaged: bool,
@@ -58,9 +61,11 @@ pub struct PastSum {
 
 /// A test on a provider.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct PastTest {
-    pub test: String,
-    pub provider: String,
+pub struct PastTest<'a> {
+    /// The test's id.
+    pub test: &'a str,
+    /// The provider's name.
+    pub provider: &'a str,
     /// Number of runs in which the test was flaky: passed on a retry, or not in each repeat, or changed between passed and
     /// not passed although nothing that decides it was changed since the run before.
     pub flaky_runs: u64,
@@ -324,8 +329,8 @@ impl Collector {
     }
 
     /// Returns the tests in their order.
-    fn tests(&mut self) -> Vec<PastTest> {
-        let mut names: Vec<_> = std::mem::take(&mut self.numbers).into_iter().collect();
+    fn tests(&mut self) -> PastTests {
+        let mut names: Vec<_> = mem::take(&mut self.numbers).into_iter().collect();
         names.sort_by(|(left, one), (right, other)| {
             let [one, other] = [one, other].map(|number| &self.tests[*number]);
             let rate =
@@ -335,21 +340,41 @@ impl Collector {
                 .then(rate(one).total_cmp(&rate(other)))
                 .then_with(|| left.split('@').cmp(right.split('@')))
         });
-        let test = |(name, number): (String, usize)| {
-            let cells = || self.columns.iter().rev().map(|column| column.get(number).copied());
-            let marks = cells().map(|cell| cell?.0).collect();
-            let Test { sums, flaky_runs, .. } = &self.tests[number];
+        PastTests { names, tests: mem::take(&mut self.tests), columns: mem::take(&mut self.columns) }
+    }
+}
+
+/// The tests of a history in their order. Each is made when it is used: a million of them take 300 MB.
+#[derive(Debug)]
+pub struct PastTests {
+    /// As `test@provider`, with the numbers of the tests.
+    names: Vec<(String, usize)>,
+    tests: Vec<Test>,
+    /// As in the collector.
+    columns: Vec<Vec<(Option<Mark>, f32)>>,
+}
+
+impl PastTests {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = PastTest<'_>> {
+        self.names.iter().map(|(name, number)| {
+            let cells = || self.columns.iter().rev().map(|column| column.get(*number).copied());
+            let Test { sums, flaky_runs, .. } = &self.tests[*number];
             let all: Vec<_> = cells().flatten().collect();
-            let (test, provider) = name.split_once('@').unwrap_or((&name, ""));
+            let (test, provider) = name.split_once('@').unwrap_or((name, ""));
             PastTest {
-                test: test.to_owned(),
-                provider: provider.to_owned(),
+                test,
+                provider,
                 flaky_runs: *flaky_runs,
                 results: sums.results(durations(&all).collect()),
-                marks,
+                marks: cells().map(|cell| cell?.0).collect(),
             }
-        };
-        names.into_iter().map(test).collect()
+        })
+    }
+}
+
+impl Serialize for PastTests {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
     }
 }
 

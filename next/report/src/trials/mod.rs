@@ -9,7 +9,7 @@ mod past;
 
 pub use document::{ArtifactFile, Found, LogText, TrialDocument, find_trial};
 pub use history::{
-    By, HistoryDocument, HistoryQuery, Mark, PastResults, PastRun, PastSum, PastTest,
+    By, HistoryDocument, HistoryQuery, Mark, PastResults, PastRun, PastSum, PastTest, PastTests,
 };
 pub use matrix::{MatrixCell, MatrixDocument, MatrixTest, MatrixTests};
 pub use page::{Section, call_sections};
