@@ -123,6 +123,20 @@ fn parts_are_saved_over_no_file() {
     save("file", "other").expect(2).says(&["other/artifacts is not a folder; choose another"]);
     symlink("nowhere", runner.path("link")).unwrap();
     save("file", "link").expect(2).says(&["link is not a folder; choose another"]);
+#[test]
+fn damaged_file_is_found_by_verify() {
+    let runner = with_parts();
+    let run = runner.only_run();
+    let digest = run.row("file")["artifacts"][0]["sha256"].as_str().unwrap().to_owned();
+    run.write(&format!("artifacts/{}/{digest}", &digest[..2]), "other");
+    let opened = runner.run(&["show", "latest", "file", "--open", "artifacts/output"]);
+    let verify = format!("to find the trials to run again: runner verify {}", run.id());
+    opened.says(&["its bytes do not match its name; ", &verify]);
+    let again = format!("runner resume {} --rerun file@hostile#1", run.id());
+    let problem = "its artifact `output` is lost: its bytes do not match its name; to mend it: ";
+    runner.run(&["verify"]).expect(1).says(&[problem, &again]);
+}
+
 }
 
 #[test]

@@ -15,6 +15,8 @@ use crate::disk::layout::ROOT_LOCK;
 use crate::disk::lock::{Held, retry_for, try_lock};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Remedy for damaged content of a results root.
+pub(crate) const OF_STORE: &str = ": remove it, and the next `exec` stores it again";
 
 #[derive(Clone, Debug)]
 pub(crate) struct ContentStore(pub Dir);
@@ -51,10 +53,10 @@ impl ContentStore {
         Ok(([Unsynced::Content(kept, path), shelf, store], is_replaced))
     }
 
-    /// Opens content, after comparing it with the digest.
-    pub(crate) fn open(&self, digest: &Digest) -> Result<File, RecordError> {
+    /// Opens content, after comparing it with the digest. `remedy` is the end of the message about damaged content.
+    pub(crate) fn open(&self, digest: &Digest, remedy: &str) -> Result<File, RecordError> {
         let entry = self.0.read(&digest.path())?;
-        self.check(entry, digest)
+        self.check(entry, digest, remedy)
     }
 
     /// Returns an unnamed copy of an entry.
@@ -62,15 +64,11 @@ impl ContentStore {
         let mut copy = self.0.unnamed()?;
         io::copy(&mut Reader { file: entry, at: 0 }, &mut copy)
             .map_err(|source| self.0.error("copy", &digest.path(), source))?;
-        self.check(copy, digest)
+        self.check(copy, digest, OF_STORE)
     }
 
-    fn check(&self, entry: File, digest: &Digest) -> Result<File, RecordError> {
-        let damaged = || {
-            io::Error::other(
-                "its bytes do not match its name: remove it, and the next `exec` stores it again",
-            )
-        };
+    fn check(&self, entry: File, digest: &Digest, remedy: &str) -> Result<File, RecordError> {
+        let damaged = || io::Error::other(format!("its bytes do not match its name{remedy}"));
         is_whole(&entry, digest)
             .and_then(|is_whole| is_whole.then_some(entry).ok_or_else(damaged))
             .map_err(|source| self.0.error("use", &digest.path(), source))

@@ -9,7 +9,7 @@ use runner_model::Digest;
 use super::{database::Listed, list_thread::ListThread};
 use crate::RecordError;
 use crate::disk::beneath::Dir;
-use crate::disk::content_store::ContentStore;
+use crate::disk::content_store::{ContentStore, OF_STORE};
 use crate::disk::durable::{Unsynced, sync_together};
 use crate::disk::layout::{MANIFEST, ROWS, STORE};
 use crate::disk::permissions::of_own_folder;
@@ -118,7 +118,7 @@ impl ResultsRoot {
 
     /// Opens content of the store, after comparing it with the digest.
     pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
-        ContentStore(self.own_dir()?.dir(STORE)?).open(digest)
+        ContentStore(self.own_dir()?.dir(STORE)?).open(digest, OF_STORE)
     }
 
     fn store(&self) -> Result<ContentStore, RecordError> {

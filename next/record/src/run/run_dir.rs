@@ -287,7 +287,12 @@ impl RunDir {
 
     /// Opens an artifact or a large output, after comparing it with the digest.
     pub fn artifact(&self, digest: &Digest) -> Result<File, RecordError> {
-        ContentStore(self.dir.dir(ARTIFACTS)?).open(digest)
+        let verify = self.command("verify", &[]);
+        self.artifact_or(digest, &format!("; to find the trials to run again: {verify}"))
+    }
+
+    pub(crate) fn artifact_or(&self, digest: &Digest, remedy: &str) -> Result<File, RecordError> {
+        ContentStore(self.dir.dir(ARTIFACTS)?).open(digest, remedy)
     }
 
     /// Returns the process that holds the run.

@@ -8,7 +8,7 @@ use runner_model::{Digest, Places, RowRef, RunStatus, TrialId, units::plural};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::disk::content_store::ContentStore;
+use crate::disk::content_store::{ContentStore, OF_STORE};
 use crate::disk::layout::{LOGS, MANIFEST, ROWS, SCENARIO, STORE};
 use crate::disk::{lock, owner};
 use crate::rows::fold::UnplannedFold;
@@ -52,7 +52,7 @@ impl RunDir {
     /// Opens content of the run in the store, after comparing it with the digest.
     pub fn content(&self, digest: &Digest) -> Result<File, RecordError> {
         let store = ContentStore(self.root.dir(STORE)?);
-        let entry = store.open(digest)?;
+        let entry = store.open(digest, OF_STORE)?;
         let path = store.0.path();
         // Another user could change the entry after its check.
         let is_others = self.is_own && !matches!(owner::foreign(&entry, path), Ok(None));
@@ -293,7 +293,7 @@ impl RunCheck<'_> {
                 continue;
             }
             self.found.artifacts += 1;
-            if let Err(error) = self.run.artifact(&artifact.sha256) {
+            if let Err(error) = self.run.artifact_or(&artifact.sha256, "") {
                 let (name, why) = (&artifact.name, self.cause(error));
                 let problem = format!("its artifact `{name}` is lost: {why}");
                 self.row_fault(trial, &row.trial, &problem);
