@@ -29,7 +29,7 @@ pub fn finish(Ended { manifest, directory, .. }: &Ended, args: &SessionArgs, out
     let run = root.and_then(|root| root.find(&manifest.id));
     let is_quiet = args.quiet || args.json;
     let written = run.as_ref().map_err(ToString::to_string).and_then(|run| {
-        let ci = ci::System::of_environment().filter(|_| !args.no_ci && !detach::is_background());
+        let ci = ci_system(!args.no_ci && !detach::is_background());
         let files = of_scenario(run, manifest).chain(args.reports().cloned()).collect();
         let is_quiet = is_quiet || detach::is_background();
         write(run, files, ci, is_quiet, out).map_err(|error| error.to_string())
@@ -40,10 +40,11 @@ pub fn finish(Ended { manifest, directory, .. }: &Ended, args: &SessionArgs, out
     }
 }
 
-/// Writes the reports that the scenario of a merged run requests.
-pub fn finish_merged(run: &RunDir, is_quiet: bool, out: &Out) {
+/// Does the same for a merged run.
+pub fn finish_merged(run: &RunDir, with_ci: bool, is_quiet: bool, out: &Out) {
     let written = run.manifest().and_then(|manifest| {
-        write(run, of_scenario(run, &manifest).collect(), None, is_quiet, out)?;
+        let files = of_scenario(run, &manifest).collect();
+        write(run, files, ci_system(with_ci), is_quiet, out)?;
         notify(&[(run.clone(), &manifest)], is_quiet, out);
         Ok(())
     });
@@ -95,6 +96,11 @@ fn notify_of(
         out.hint(&format!("to try again: {}", run.command("notify", &[])));
     }
     Ok(())
+}
+
+/// Returns the CI system that runs this process, unless it is not wanted.
+fn ci_system(is_wanted: bool) -> Option<ci::System> {
+    ci::System::of_environment().filter(|_| is_wanted)
 }
 
 fn warn_of(written: Result<(), String>, out: &Out) {

@@ -66,6 +66,33 @@ files = ["list.jsonl"]
 }
 
 #[test]
+fn merged_run_is_annotated_once() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"sum\"\ninput = { do = \"echo\", value = 1 }\nexpect = { equals = 2 }\n",
+    );
+    exec(&runner, &["--shard", "1/1", "--into", "shards/one", "--no-ci"], &[GITHUB]).expect(1);
+    let folder = runner.path("").canonicalize().unwrap();
+    let workspace = ("GITHUB_WORKSPACE", folder.to_str().unwrap());
+    let variables = [GITHUB, workspace, ("GITHUB_STEP_SUMMARY", "summary.md")];
+    let merge = |into: &str, more: &[&str]| {
+        let args = [&["merge", "shards/one", "--into", into], more].concat();
+        Running::start(runner.command(&args).envs(variables)).finish().expect(1)
+    };
+    assert_eq!(commands(&merge("results/quiet", &["--no-ci"])), [""; 0]);
+    assert!(!runner.path("summary.md").exists());
+    for (into, more) in [("results/text", &[][..]), ("results/json", &["--json"])] {
+        let ran = merge(into, more);
+        let found = commands(&ran);
+        let is_own = |line: &&str| line.starts_with("::error file=scenario.toml,line=");
+        assert!(found.len() == 1 && found.iter().all(is_own), "{found:?}");
+    }
+    // It is merged already.
+    assert_eq!(commands(&merge("results/text", &[])), [""; 0]);
+    let summary = fs::read_to_string(runner.path("summary.md")).unwrap();
+    assert_eq!(summary.matches("### `scenario`: failed").count(), 2, "{summary}");
+}
+
+#[test]
 fn annotations_are_grouped_and_bounded() {
     let runner = Runner::new(&["hostile"]);
     let test = |index: usize| {

@@ -32,6 +32,9 @@ pub struct Args {
     /// Check the shards, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Print nothing for GitHub, GitLab and Buildkite
+    #[arg(long)]
+    no_ci: bool,
     /// Print one JSON document
     #[arg(long, display_order = 801)]
     json: bool,
@@ -54,7 +57,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     out.document_or(args.json, &document, |document| print(document, out));
     if let Some(run) = run.filter(|_| document.found.outcome == MergeOutcome::Merged) {
-        session_end::finish_merged(&run, args.json, out);
+        session_end::finish_merged(&run, !args.no_ci, args.json, out);
     }
     let code = document.run.as_ref().and_then(|run| run.exit_code);
     let exit = code.and_then(Exit::of_code).unwrap_or(Exit::Success);
