@@ -2,14 +2,18 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use runner_model::visible::{quoted, shown_path};
 use runner_report::{Form, FormError, FormOptions, RunDocument};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 
 use crate::text::{CommandError, mistake};
+
+/// Mode of a new report before the user's mask.
+const MODE: u32 = 0o666;
 
 /// A file for a report, and its form.
 #[derive(Clone, Debug)]
@@ -91,20 +95,33 @@ fn replace(
     }
     let target = link_target(path)?;
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let file = tempfile::Builder::new()
-        .prefix(".report-")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
+    let folder = folder.unwrap_or(Path::new("."));
+    let write = |file: &File| {
+        write_into(file, write)?;
+        // In the folder of a run, a report is as private as the run.
+        let like = old.or_else(|| fs::metadata(target.with_file_name("benchmark.json")).ok());
+        if let Some(like) = like {
+            file.set_permissions(like.permissions())?;
+        }
+        Ok::<_, FormError>(file.sync_all()?)
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".report-");
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    // A process that is killed leaves no unnamed file. Some network file systems have none.
+    if let Ok(file) = rustix::fs::open(folder, flags, Mode::from_raw_mode(MODE)) {
+        let file = File::from(file);
+        write(&file)?;
+        let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let link = |path: &Path| Ok(linkat(CWD, &from, CWD, path, AtFlags::SYMLINK_FOLLOW)?);
+        builder.make_in(folder, link)?.persist(&target).map_err(|error| error.error)?;
+    } else {
+        let file = builder.permissions(Permissions::from_mode(MODE)).tempfile_in(folder);
         // The library's error names the temporary file.
-        .map_err(|error| io::Error::from(error.kind()))?;
-    write_into(file.as_file(), write)?;
-    // In the folder of a run, a report is as private as the run.
-    let like = old.or_else(|| fs::metadata(target.with_file_name("benchmark.json")).ok());
-    if let Some(like) = like {
-        file.as_file().set_permissions(like.permissions())?;
+        let file = file.map_err(|error| io::Error::from(error.kind()))?;
+        write(file.as_file())?;
+        file.persist(&target).map_err(|error| error.error)?;
     }
-    file.as_file().sync_all()?;
-    file.persist(&target).map_err(|error| error.error)?;
     Ok(())
 }
 

@@ -438,6 +438,34 @@ fn old_report_stays_until_the_new_one_is_whole() {
 }
 
 #[test]
+fn killed_report_leaves_no_file() {
+    let runner = every_outcome("");
+    runner.exec(&["--repeat", "20"]).expect(1);
+    let files = || fs::read_dir(runner.path("")).unwrap().count();
+    let before = files();
+    let folder = runner.path("").canonicalize().unwrap();
+    let is_killed = (0..20).any(|_| {
+        let mut running = runner.started(&["report", "-o", "new.html"]);
+        let descriptors = format!("/proc/{}/fd", running.process().0);
+        let is_open = || {
+            let open = fs::read_dir(&descriptors).into_iter().flatten().flatten();
+            let mut open = open.filter_map(|one| fs::read_link(one.path()).ok());
+            open.any(|path| path.parent() == Some(&folder))
+        };
+        while running.is_alive() {
+            if is_open() {
+                running.kill();
+                return !runner.path("new.html").exists();
+            }
+        }
+        fs::remove_file(runner.path("new.html")).unwrap();
+        false
+    });
+    assert!(is_killed);
+    assert_eq!(files(), before);
+}
+
+#[test]
 fn report_goes_where_links_and_devices_lead() {
     let runner = Runner::hostile(&tests(r#"a | { do = "echo" } |"#));
     runner.exec(&[]).expect(0);
