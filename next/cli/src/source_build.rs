@@ -62,6 +62,10 @@ pub fn build(source: &Source) -> Result<Built, CommandError> {
     })?;
     check_kind(source, &bytes).map_err(CommandError::failed)?;
     fs::write(&digest_path, digests).map_err(cannot_write)?;
+    // The listener of the build is gone, and no session may follow.
+    if let Some(signal) = runner_engine::kept_stop() {
+        return Err(EngineError::Stopped(signal).into());
+    }
     Ok(Built { file, bytes, took: start.elapsed() })
 }
 

@@ -88,6 +88,12 @@ pub fn exit_on_signal() -> bool {
     stack.is_stopped
 }
 
+/// Returns the first stop signal that a next listener would receive.
+pub fn kept_stop() -> Option<StopSignal> {
+    pass("kept");
+    SHARED.get().and_then(|shared| lock(&shared.stack).kept.first().copied())
+}
+
 /// Calls `listener` for each signal, on the signal thread, and immediately for signals that were received before. Listeners that
 /// were added before are called, too. The third stop signal exits the process in its handler, which works even if all threads
 /// are stuck.

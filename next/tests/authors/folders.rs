@@ -168,6 +168,25 @@ fn doctor_shows_the_language_of_a_folder() {
 }
 
 #[test]
+fn signal_after_a_build_stops_the_command() {
+    let runner = Runner::new(&["hostile"]);
+    source(&runner, "component");
+    runner.scenario("[providers.filter]\nplugin = \"filter\"\n[[tests]]\nid = \"a\"\n");
+    for args in [
+        &["plugin", "build", "filter"][..],
+        &["exec", "--build", "scenario.toml"],
+        &["exec", "--build", "--dry-run", "scenario.toml"],
+    ] {
+        let _ = fs::remove_dir_all(runner.path("filter/dist"));
+        let mut command = runner.command(args);
+        let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", "kept")).finish().expect(143);
+        ran.says(&["stopped by SIGTERM"]);
+        assert_eq!(ran.stdout, "", "{args:?}");
+        assert!(runner.runs().is_empty());
+    }
+}
+
+#[test]
 fn signals_end_all_tools_of_a_build() {
     let runner = Runner::new(&["hostile"]);
     source(&runner, "component");

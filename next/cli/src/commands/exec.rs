@@ -139,6 +139,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         build(&requests, out)?;
     }
     if args.dry_run {
+        // After a build, signals have handlers, and no session receives them.
+        runner_engine::exit_on_signal();
         return preview(&requests, Some(&session_args), out);
     }
     if args.queue.queue && !detach::is_background() {
