@@ -39,7 +39,7 @@ pub use compare::{
     Change, Changes, Class, ClassCounts, ComparisonDocument, Estimate, Measure, Outcomes,
     SincePrevious,
 };
-pub use denials::{Denial, Denials, not_granted, table_with};
+pub use denials::{Denial, Denials, MissingGrants, table_with};
 pub use failures::{FailureGroup, Failures};
 pub use forms::{FailedGroup, FailedGroups, Form, FormError, FormOptions, markdown_code};
 pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};

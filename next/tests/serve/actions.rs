@@ -304,6 +304,21 @@ fn plan_shows_grants_secrets_and_command() {
 }
 
 #[test]
+fn plan_lists_requests_beyond_the_grants() {
+    let runner = Runner::new(&["leaky"]);
+    runner.scenario(
+        "[providers.it]\nplugin = \"leaky.wasm\"\n[[tests]]\nid = \"a\"\ninput = \"output\"\n",
+    );
+    let site = Site::start(&runner, &FOLDER);
+    let plan = site.post("/plan", &json!({"scenario": "scenario.toml"})).expect(200).document();
+    let missing = &plan["missing_grants"][0];
+    let requests = json!(["net:https://api.example.com", "secret:API_KEY"]);
+    assert_eq!((&missing["name"], &missing["requests"]), (&json!("it"), &requests));
+    assert_eq!(missing["table"][0], "[providers.it.grants]");
+    assert!(missing["table"].to_string().contains("https://api.example.com"), "{missing}");
+}
+
+#[test]
 fn only_scenarios_below_the_folders_are_started() {
     let runner = short();
     fs::create_dir_all(runner.path("inside/deep")).unwrap();

@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use runner_engine::Preview;
 use runner_model::{
     Grants, ScenarioOverrides,
-    grants::FsMode,
     units::{plural, show_size},
     visible::visible_line,
 };
 use runner_record::ManifestProvider;
-use runner_report::{Denials, not_granted, table_with};
-use runner_scenario::{GrantsToml, toml_key};
+use runner_report::{Denials, MissingGrants, table_with};
+use runner_scenario::GrantsToml;
 
 use super::style;
 
@@ -71,19 +70,11 @@ fn preview_provider(provider: &ManifestProvider, missing: &BTreeSet<String>) -> 
     for name in missing.intersection(&provider.grants.secret_names()) {
         lines.push(format!("  secret {name} {}", style::yellow("(no value)")));
     }
-    let (requests, wanted) = missing_requests(provider);
-    if !requests.is_empty() {
-        lines.push(format!("  requests, not granted: {requests}"));
-    }
-    if wanted != provider.grants {
-        lines.push("  to grant them, add to the scenario:".to_owned());
-        let table = self::table(provider, &wanted);
-        lines.extend(table.iter().map(|line| format!("    {line}")));
-        let mut folders = wanted.fs.iter();
-        if limits.scratch == 0 && folders.any(|grant| grant.mode == FsMode::ReadWrite) {
-            let name = toml_key(&provider.name);
-            lines.push(format!("    [{}.{name}.limits]", provider.table()));
-            lines.push("    scratch = \"16MiB\"".to_owned());
+    if let Some(missing) = MissingGrants::of(provider) {
+        lines.push(format!("  requests, not granted: {}", requests(&missing)));
+        if !missing.table.is_empty() {
+            lines.push("  to grant them, add to the scenario:".to_owned());
+            lines.extend(missing.table.iter().map(|line| format!("    {}", visible_line(line))));
         }
     }
     lines
@@ -91,22 +82,22 @@ fn preview_provider(provider: &ManifestProvider, missing: &BTreeSet<String>) -> 
 
 /// Returns a warning for each provider whose plugin requests more than it is granted.
 pub fn warnings(providers: &[ManifestProvider]) -> Vec<String> {
-    let missing = providers.iter().map(|provider| (provider, missing_requests(provider).0));
-    let missing = missing.filter(|(_, requests)| !requests.is_empty());
-    missing
-        .map(|(provider, requests)| {
-            let (role, name) = (provider.table().trim_end_matches('s'), &provider.name);
-            format!("{role} `{name}` requests, and is not granted: {requests}; `runner exec --dry-run` lists the grants to add")
+    providers
+        .iter()
+        .filter_map(MissingGrants::of)
+        .map(|missing| {
+            let role = if missing.is_grader { "grader" } else { "provider" };
+            format!(
+                "{role} `{}` requests, and is not granted: {}; `runner exec --dry-run` lists the grants to add",
+                missing.name,
+                requests(&missing)
+            )
         })
         .collect()
 }
 
-/// Returns the requests of a provider's plugin that are not granted, and the grants with all of them added.
-fn missing_requests(provider: &ManifestProvider) -> (String, Grants) {
-    let description = provider.description.as_ref();
-    let requests = description.map_or(&[][..], |description| &description.requests);
-    let (requests, wanted) = not_granted(requests, &provider.grants);
-    (visible_line(&requests.join(", ")).into_owned(), wanted)
+fn requests(missing: &MissingGrants) -> String {
+    visible_line(&missing.requests.join(", ")).into_owned()
 }
 
 /// Formats denied access, and for each provider and grader a table with its grants and this access. Empty without denials.

@@ -28,11 +28,11 @@ pub struct RunHead {
     pub counts: RunCounts,
     /// Number of sessions.
     pub sessions: u64,
+    /// The user who started the run. `None` for a run that waits for others.
+    pub user: Option<String>,
     /// Start of the first session. Of a run that waits for others, its creation.
     pub started_at: Time,
     /// `None` while the run is running.
-    /// The user who started the run. `None` for a run that waits for others.
-    pub user: Option<String>,
     pub completed_at: Option<Time>,
     /// Working time of all sessions in milliseconds, without pauses.
     pub worked_ms: f64,

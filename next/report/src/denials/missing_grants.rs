@@ -1,17 +1,47 @@
-//! Grants that a plugin requests and does not have.
+//! [`MissingGrants`]: grants that a plugin requests and does not have.
 
 use std::path::Path;
 
 use runner_model::grants::{FsGrant, FsMode, is_secret_name};
 use runner_model::{Grants, NetGrant};
+use runner_record::ManifestProvider;
+use runner_scenario::{GrantsToml, toml_key};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-/// Returns the requests that are not granted, and the grants with all of them added.
-pub fn not_granted<'a>(requests: &'a [String], granted: &Grants) -> (Vec<&'a str>, Grants) {
-    let mut grants = granted.clone();
-    let requests = requests.iter().map(String::as_str);
-    // A request that cannot be parsed counts as not granted.
-    let open = requests.filter(|text| add(text, &mut grants).unwrap_or(true));
-    (open.collect(), grants)
+/// Access that the plugin of a provider or grader requests and is not granted.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct MissingGrants {
+    /// Name of the provider or grader.
+    pub name: String,
+    pub is_grader: bool,
+    /// Requests as the plugin describes them, such as `net:https://api.example.com`.
+    pub requests: Vec<String>,
+    /// Lines of the scenario that grant them, with the grants that there are. Empty if no request can be granted.
+    pub table: Vec<String>,
+}
+
+impl MissingGrants {
+    /// Returns the missing grants of a provider. `None` if its plugin requests nothing more than it has.
+    pub fn of(provider: &ManifestProvider) -> Option<Self> {
+        let mut wanted = provider.grants.clone();
+        let requests = provider.description.iter().flat_map(|description| &description.requests);
+        // A request that cannot be parsed counts as not granted.
+        let requests: Vec<_> =
+            requests.filter(|text| add(text, &mut wanted).unwrap_or(true)).cloned().collect();
+        let mut table = Vec::new();
+        if wanted != provider.grants {
+            table = GrantsToml::from(&wanted).table(provider.table(), &provider.name);
+            let mut folders = wanted.fs.iter();
+            let needs_scratch = folders.any(|grant| grant.mode == FsMode::ReadWrite);
+            if needs_scratch && provider.limits.scratch == 0 {
+                table.push(format!("[{}.{}.limits]", provider.table(), toml_key(&provider.name)));
+                table.push("scratch = \"16MiB\"".to_owned());
+            }
+        }
+        let (name, is_grader) = (provider.name.clone(), provider.is_grader);
+        (!requests.is_empty()).then_some(Self { name, is_grader, requests, table })
+    }
 }
 
 /// Adds a plugin's request to grants: `net:https://api.example.com`, `secret:API_KEY` or `fs:ro:fixtures`. Returns

@@ -11,7 +11,7 @@ use runner_scenario::{GrantsToml, key_and_value, toml_key};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use missing_grants::not_granted;
+pub use missing_grants::MissingGrants;
 
 /// Denied access by provider or grader, without repetitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]

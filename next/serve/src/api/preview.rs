@@ -6,7 +6,7 @@ use std::{ffi::OsString, ops::ControlFlow, time::Duration};
 use runner_operations::launch::LaunchError;
 use runner_operations::preview::preview;
 use runner_record::ManifestProvider;
-use runner_report::{PlanLine, ScenarioProblem, VERSION};
+use runner_report::{MissingGrants, PlanLine, ScenarioProblem, VERSION};
 use runner_scenario::GrantsToml;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ pub(super) struct PlanDocument {
     plan: Box<RawValue>,
     /// Grants of the providers and graders, as tables of a scenario.
     grants: Vec<String>,
+    /// Requests of plugins that are not granted.
+    missing_grants: Vec<MissingGrants>,
     /// The first trials, up to 100.
     trials: Vec<String>,
     /// The command that starts the same run.
@@ -111,13 +113,14 @@ struct Rescored {
 
 /// Plans a start.
 pub(super) fn plan(words: &CommandWords<'_>) -> Result<PlanDocument> {
-    let (mut plan, mut grants, mut trials, mut problems) =
-        (None, Vec::new(), Vec::new(), Vec::new());
+    let (mut plan, mut trials, mut problems) = (None, Vec::new(), Vec::new());
+    let (mut grants, mut missing_grants) = (Vec::new(), Vec::new());
     let ended = dry_run(words, &mut |line| {
         match serde_json::from_str(line) {
             Ok(Part::Plan { providers }) => {
                 plan = RawValue::from_string(line.to_owned()).ok();
                 grants = providers.iter().flat_map(tables).collect();
+                missing_grants = providers.iter().filter_map(MissingGrants::of).collect();
             }
             Ok(Part::Trial { trial }) => trials.push(trial),
             Ok(Part::Problem { problem }) => problems.push(problem),
@@ -132,7 +135,8 @@ pub(super) fn plan(words: &CommandWords<'_>) -> Result<PlanDocument> {
         (ended, plan) => {
             ended?;
             let plan = plan.ok_or_else(HttpProblem::internal)?;
-            Ok(PlanDocument { v: VERSION, plan, grants, trials, command: words.shown() })
+            let command = words.shown();
+            Ok(PlanDocument { v: VERSION, plan, grants, missing_grants, trials, command })
         }
     }
 }

@@ -4,6 +4,9 @@
 import { now } from './api.js';
 import { el } from './ui.js';
 
+/** A text of the program, whose parts in backquotes are code. @param {string} text */
+export const prose = (text) => text.split(/`([^`]+)`/).map((part, at) => (at % 2 ? el('code', null, part) : part));
+
 /** @param {number} value */
 export const count = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, ',');
 
@@ -57,6 +60,9 @@ export function worked(run) {
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 const date = new Intl.DateTimeFormat(undefined, { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long', hourCycle: 'h23' });
+
+/** A day without its year. */
+export const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 
 /** The day of a time on this machine: `Today`, `Yesterday` or a date. @param {string} time */
 export function day(time) {
@@ -119,10 +125,10 @@ export const state = (word, text = word.replace('not-started', 'could not start'
 
 /** The state of a run in a few words: the failed trials first, if there are any. @param {any} run */
 export function verdict(run) {
-  const bad = run.counts.failed + run.counts.error + run.counts.timeout;
-  if (run.state === 'failed') return state('failed', bad > 0 ? `${count(bad)} failed` : 'failed');
+  const bad = parts(run.counts).filter(([key]) => ['failed', 'error', 'timeout'].includes(key)).map(([, phrase]) => phrase).join(', ');
+  if (run.state === 'failed') return state('failed', bad || 'failed');
   const detail = run.paused ? 'paused' : run.stage === 'waiting' && run.status === 'running' ? 'waiting' : '';
-  const failed = bad > 0 && run.state !== 'passed' ? el('span', { class: 'failed' }, ` · ${count(bad)} failed`) : null;
+  const failed = bad && run.state !== 'passed' ? el('span', { class: 'failed' }, ` · ${bad}`) : null;
   return el('span', null, state(run.state, detail || undefined), failed);
 }
 

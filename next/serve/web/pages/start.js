@@ -4,8 +4,8 @@
 import { get, post, query, runPath } from '../base/api.js';
 import { isBusy, pair, problem } from '../base/problem.js';
 import { go } from '../base/router.js';
-import { button, copyable, el, render, soon } from '../base/ui.js';
-import { plural } from '../base/words.js';
+import { button, copyable, el, facts, render, soon } from '../base/ui.js';
+import { plural, prose } from '../base/words.js';
 
 /** Key of the request, label with its flag, example, and form of the value. @type {[string, string, string, 'list' | 'pairs' | 'text' | 'number'][]} */
 const FIELDS = [
@@ -111,7 +111,7 @@ export async function open({ place, address, server }) {
         onchange: (/** @type {any} */ event) => { scenario = event.target.value; plan = null; history.replaceState(history.state, '', `/start${query({ scenario })}`); void check(); } },
       el('option', { value: '' }, 'Choose…'), scenarios.map((/** @type {any} */ one) => el('option', { value: one.path }, one.path)))),
       isKnown && button('Same as last time', again)),
-      el('details', { open: Object.values(texts).some(Boolean) || isLastFailed }, el('summary', null, 'Flags'),
+      el('details', { open: Object.values(texts).some(Boolean) || isLastFailed }, el('summary', null, 'Flags', el('span', { class: 'quiet' }, ' tests, repeats, limits, labels and more')),
         el('div', { class: 'grid' }, FIELDS.map(([key, label, hint, form]) => el('label', { key }, label, el('input', { type: form === 'number' ? 'number' : 'text', min: form === 'number' ? 0 : null,
           step: form === 'number' ? 'any' : null, placeholder: hint, value: texts[key] ?? '', oninput: (/** @type {any} */ event) => { texts[key] = event.target.value; later(); } }))),
         el('label', { class: 'tick' }, el('input', { type: 'checkbox', checked: isLastFailed, onchange: (/** @type {any} */ event) => { isLastFailed = event.target.checked; void check(); } }), ' Only trials that failed last time (--last-failed)'))));
@@ -123,13 +123,17 @@ export async function open({ place, address, server }) {
     const { scenario: name, trials, jobs, providers, missing_secrets: missing, receivers, notices } = plan.plan;
     return [
       el('h2', null, `${name}: ${plural(trials, 'trial')}, ${jobs} at a time`),
-      notices.map((/** @type {string} */ text) => el('p', { class: 'note incomplete' }, text)),
+      notices.map((/** @type {string} */ text) => el('p', { class: 'note incomplete' }, prose(text))),
+      plan.missing_grants.map(missingGrants),
       missing.length > 0 && el('p', { class: 'note bad' }, `Secrets without a value in the environment of the server: ${missing.join(', ')}.`),
-      el('p', null, 'Providers and graders: ', providers.map((/** @type {any} */ one) => one.name).join(', ')),
-      plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : el('p', null, 'No provider has grants.'),
-      receivers.length > 0 && el('p', null, 'Notified at the end: ', receivers.map((/** @type {any} */ one) => one.to).join(', ')),
-      el('details', null, el('summary', null, 'First trials'), el('ul', { class: 'names' }, plan.trials.map((/** @type {string} */ one) => el('li', null, one)))),
-      el('p', { class: 'quiet' }, 'The same in a terminal:'), copyable(plan.command),
+      facts([
+        ['Providers', names(providers, false)],
+        ['Graders', names(providers, true)],
+        ['Grants', plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : 'No provider has grants.'],
+        ['Notified at the end', receivers.map((/** @type {any} */ one) => one.to).join(', ')],
+        ['First trials', el('details', null, el('summary', null, plan.trials[0]), el('ul', { class: 'names' }, plan.trials.slice(1).map((/** @type {string} */ one) => el('li', null, one))))],
+        ['In a terminal', copyable(plan.command)],
+      ]),
     ];
   }
 
@@ -146,5 +150,14 @@ export async function open({ place, address, server }) {
   if (scenario) void check();
   return { title: () => 'Start', draw: () => {} };
 }
+
+/** @param {any[]} providers @param {boolean} areGraders */
+const names = (providers, areGraders) => providers.filter((one) => Boolean(one.is_grader) === areGraders).map((one) => one.name).join(', ');
+
+/** Access that a plugin requests and the scenario does not grant. @param {any} one */
+const missingGrants = (one) => el('div', { class: 'note incomplete' },
+  el('p', null, `The ${one.is_grader ? 'grader' : 'provider'} `, el('code', null, one.name), ' requests, and is not granted: ',
+    one.requests.map((/** @type {string} */ text) => [el('code', null, text), ' '])),
+  one.table.length > 0 && [el('p', null, 'To grant it, add to the scenario:'), el('pre', { tabindex: 0, 'aria-label': `Grants for ${one.name}` }, one.table.join('\n'))]);
 
 const id = () => [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
