@@ -19,7 +19,7 @@ const LABELS = {
   unpause: ['Unpause', 'Continuing…', 'primary'],
   resume: ['Resume', 'Resuming…', 'primary'],
   rerun_failed: ['Rerun failed', 'Starting…', ''],
-  rescore: ['Re-evaluate…', 'Re-evaluating…', ''],
+  rescore: ['Rescore…', 'Rescoring…', ''],
   label: ['Edit labels…', 'Saving…', ''],
   pin: ['Pin', 'Pinning…', ''],
   unpin: ['Unpin', 'Unpinning…', ''],
@@ -111,7 +111,7 @@ function rescore(run, owner) {
   let preview = /** @type {any} */ ({});
   let words = 'Checking…';
   ask({
-    title: 'Re-evaluate the stored outputs', yes: 'Re-evaluate', under: 'Re-evaluating…', no: 'Close',
+    title: 'Rescore the stored outputs', yes: 'Rescore', under: 'Rescoring…', no: 'Close',
     load: async () => {
       preview = await post(path, { dry_run: true }).finally(() => { words = ''; });
       words = preview.judged === 0 ? 'The expectations and graders are the same: nothing would change.'
@@ -124,7 +124,7 @@ function rescore(run, owner) {
       Object.entries(preview.graders ?? {}).map(([name, calls]) => el('li', null, `${plural(calls, 'call')} of the grader ${name}`)))],
     act: () => act(run, 'rescore', owner, async () => {
       await post(path);
-      return el('p', { class: 'note' }, `Re-evaluation of ${plural(preview.judged, 'output')} started.`);
+      return el('p', { class: 'note' }, `Rescore of ${plural(preview.judged, 'output')} started.`);
     }),
   });
 }
