@@ -3,7 +3,7 @@
 
 import { runPath } from '../base/api.js';
 import { el, facts } from '../base/ui.js';
-import { actor, duration, time } from '../base/words.js';
+import { actor, duration, prose, time } from '../base/words.js';
 
 /** @param {Record<string, any>} table */
 const entries = (table) => Object.entries(table).map(([name, value]) => {
@@ -27,17 +27,17 @@ function content({ run, document }) {
       ['Id', code(run)],
       ['Folder', code(head.run_dir)],
       ['Scenario', code(manifest.scenario_path)],
-      ['Variables and labels', Object.entries(head.labels ?? {}).map(([key, value]) => el('div', null, `${key} = ${value}`))],
-      ['Selection', metadata.selection && code(JSON.stringify(metadata.selection))],
+      ['Variables and labels', head.labels && Object.entries(head.labels).map(([key, value]) => el('div', null, `${key} = ${value}`))],
+      ['Selection', Object.keys(metadata.selection ?? {}).length > 0 && entries(metadata.selection)],
       ['Seed', metadata.seed && String(metadata.seed)],
       ['Exit code', head.exit_code === null ? null : String(head.exit_code)],
       ['Version', `runner ${metadata.runner_version}`],
-      ['Files', [['benchmark', ''], ['log', '/log'], ['results', '/rows']].map(([name, path]) =>
+      ['Files', [['benchmark.json', ''], ['runner.log', '/log'], ['index.jsonl', '/rows']].map(([name, path]) =>
         [el('a', { href: `/api/v1${runPath(run)}${path}`, download: '' }, name), ' '])],
     ]),
     el('h2', null, 'History'),
     el('ul', { class: 'history' }, manifest.transitions.map((/** @type {any} */ one) => el('li', null, time(one.at, 'full'), ' ',
-      el('strong', null, one.to), ` by \`${one.writer}\``, one.reason ? ` (${one.reason})` : null,
+      el('strong', null, one.to), ' by ', el('code', null, one.writer), one.reason ? [' (', prose(one.reason), ')'] : null,
       one.by && `, ${actor(one.by)}`))),
     el('h2', null, 'Sessions'),
     manifest.sessions.map((/** @type {any} */ one) => facts([

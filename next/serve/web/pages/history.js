@@ -6,9 +6,8 @@ import { columns } from '../base/chart.js';
 import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { button, el, link, render, soon, table } from '../base/ui.js';
-import { count, done, duration, number, outcome, plural, time } from '../base/words.js';
+import { DAY, count, done, duration, number, outcome, plural, prose, time } from '../base/words.js';
 
-const SHORT = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const KEYS = ['scenario', 'test', 'provider', 'since', 'by', 'limit'];
 
 /** The charts: name, value of a run, its text, and the greatest value if it is known. @type {[string, (one: any) => number | null, (value: number) => string, number?][]} */
@@ -42,7 +41,7 @@ export async function open({ place, address }) {
     return el('div', { class: 'filters fields' },
       el('label', null, 'Scenario', el('select', { value: history.scenario, onchange: (/** @type {any} */ event) => go(to({ scenario: event.target.value })) },
         [...new Set([history.scenario, ...scenarios])].map((name) => el('option', { value: name }, name)))),
-      field('test', 'Tests', 'glob, such as cart/*'), field('provider', 'Providers', 'glob'), field('since', 'Since', '7d'), field('by', 'Sum by', 'run, day or a label'));
+      field('test', 'Tests', 'glob, such as cart/*'), field('provider', 'Providers', 'glob'), field('since', 'Since', '7d or 2026-01-31'), field('by', 'Charts by', 'run, day or a label'));
   }
 
   try {
@@ -56,8 +55,8 @@ export async function open({ place, address }) {
 
   function charts() {
     const list = history.sums?.length ? history.sums : history.runs;
-    const name = (/** @type {any} */ one) => (one.run ? SHORT.format(new Date(one.started_at)) : one.key ?? 'without');
-    return el('div', { class: 'charts' }, CHARTS.map(([label, value, words, most]) => {
+    const name = (/** @type {any} */ one) => (one.run ? DAY.format(new Date(one.started_at)) : one.key ?? 'without');
+    return el('div', { class: 'charts', style: { '--columns': String(list.length) } }, CHARTS.map(([label, value, words, most]) => {
       const values = list.map(value);
       if (values.every((/** @type {any} */ one) => one === null)) return null;
       const text = (/** @type {number} */ at) => `${name(list[at])}: ${values[at] === null ? 'no value' : words(values[at])}`;
@@ -72,7 +71,7 @@ export async function open({ place, address }) {
     const order = history.runs.map((/** @type {any} */ _, /** @type {number} */ at) => at).reverse();
     const heads = order.map((/** @type {number} */ at) => {
       const run = history.runs[at];
-      return el('a', { href: runPath(run.run), title: run.run }, SHORT.format(new Date(run.started_at)), el('br', null), time(run.started_at, 'clock'));
+      return el('a', { href: runPath(run.run), title: run.run }, DAY.format(new Date(run.started_at)), el('br', null), time(run.started_at, 'clock'));
     });
     const row = (/** @type {any} */ test) => el('tr', { key: `${test.test}@${test.provider}` },
       el('th', { scope: 'row' }, link(to({ test: test.test, provider: test.provider }), test.test), ' ', el('span', { class: 'quiet' }, `@${test.provider}`)),
@@ -96,10 +95,11 @@ export async function open({ place, address }) {
 
   let shown = 200;
   const draw = soon(() => render(place, el('h1', null, 'History of ', history.scenario), filters(),
-    el('p', { class: 'quiet' }, `${plural(history.tests.length, 'test')} in the last ${plural(history.runs.length, 'run')}. ✓ passed, ~ flaky, ✗ failed, ! error, ◷ timeout. Flaky tests come first.`),
     history.skipped.length > 0 && el('details', null, el('summary', null, `${plural(history.skipped.length, 'run')} left out`),
-      el('ul', null, history.skipped.map((/** @type {string} */ text) => el('li', null, text)))),
-    charts(), history.tests.length ? tests() : el('p', { class: 'empty' }, 'No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')),
+      el('ul', null, history.skipped.map((/** @type {string} */ text) => el('li', null, prose(text))))),
+    charts(), el('h2', null, 'Tests', el('small', null, `${count(history.tests.length)} in the last ${plural(history.runs.length, 'run')}. Flaky tests come first, the newest run is on the left.`)),
+    el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout'].map((word) => outcome(word))),
+    history.tests.length ? tests() : el('p', { class: 'empty' }, 'No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')),
     history.tests.length > shown && el('p', null, button(`Show more of ${count(history.tests.length)} tests`, () => { shown += 1000; draw(); }))));
   draw();
   return { title: () => `History of ${history.scenario}`, draw: () => {} };

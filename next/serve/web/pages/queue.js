@@ -4,7 +4,7 @@
 import { get, post, runPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
 import { button, el, link, paced, render, soon, table } from '../base/ui.js';
-import { actor, plural, state, time } from '../base/words.js';
+import { actor, plural, prose, state, time } from '../base/words.js';
 
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, server }) {
@@ -42,14 +42,14 @@ export async function open({ place, server }) {
     const refused = queue.requests.filter((/** @type {any} */ one) => one.place === null);
     const { active, max_active_runs: limit } = queue;
     return [
-      queue.problems.map((/** @type {string} */ text) => el('p', { class: 'note bad' }, text)),
+      queue.problems.map((/** @type {string} */ text) => el('p', { class: 'note bad' }, prose(text))),
       el('h2', null, 'Active'),
       el('p', { class: 'quiet' }, `${plural(active.length, 'active run')}, limit ${limit} (`, el('code', null, 'max_active_runs'), ' in ', el('code', null, 'runner.toml'), ').'),
       el('ul', { class: 'history' }, active.map((/** @type {any} */ run) => el('li', { key: run.run },
         state('running', ''), link(runPath(run.run), `${run.scenario} ${run.short}`), ' since ', time(run.started_at, 'clock'), ` by ${run.user}`,
         run.priority ? `, priority ${run.priority}` : null, run.preempted ? ', paused for another run' : run.paused ? ', paused' : null))),
       el('h2', null, 'Waiting'),
-      waiting.length ? list(waiting) : el('p', { class: 'quiet' }, 'No requests wait. Add one on the page Start, or with ', el('code', null, 'runner exec --queue'), '.'),
+      waiting.length ? list(waiting) : el('p', { class: 'quiet' }, 'No requests wait. Add one ', !server.read_only && [link('/start', 'here'), ', or '], 'with ', el('code', null, 'runner exec --queue'), '.'),
       refused.length > 0 && [el('h2', null, 'Refused'), list(refused)],
     ];
   }
@@ -66,7 +66,7 @@ export async function open({ place, server }) {
     const priority = server.read_only || one.foreign || one.place === null ? String(one.priority)
       : el('input', { type: 'number', value: String(one.priority), disabled: Boolean(busy), 'aria-label': `Priority of ${one.short}`,
         onchange: (/** @type {any} */ event) => change(one.request, () => post(`${path(one.request)}/move`, { priority: Number(event.target.value) })) });
-    const notes = [one.refused && el('p', { class: 'note bad' }, one.refused), one.foreign && el('p', { class: 'quiet' }, `This request ${one.foreign}.`),
+    const notes = [one.refused && el('p', { class: 'note bad' }, prose(one.refused)), one.foreign && el('p', { class: 'quiet' }, 'This request ', prose(one.foreign), '.'),
       one.preempts && el('small', null, 'pauses runs of lower priority'), one.tries > 0 && el('small', null, `${plural(one.tries, 'start')} ended without a run`)];
     return el('tr', { key: one.request }, el('td', null, one.place), el('td', null, el('code', { title: one.folder }, `runner ${one.command.join(' ')}`), notes),
       el('td', null, priority), el('td', null, actor(one.by)), el('td', null, time(one.at, 'age')), el('td', null, tools));

@@ -7,7 +7,7 @@ import { follow } from '../base/live.js';
 import { notFound } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { el, link, paced, render, soon } from '../base/ui.js';
-import { actor, bar, count, done, duration, parts, plural, reason, time, verdict, worked } from '../base/words.js';
+import { actor, bar, count, done, duration, parts, plural, prose, reason, time, verdict, worked } from '../base/words.js';
 import { about } from './about.js';
 import { log } from './log.js';
 import { matrix } from './matrix.js';
@@ -176,7 +176,7 @@ function notes({ document, progress }) {
   ];
   return el('div', { 'aria-live': 'polite' },
     why && el('p', { class: `note ${run.state}` },
-      message && el('span', { class: 'pre' }, `${message}\n`), why),
+      message && el('span', { class: 'pre' }, prose(message), '\n'), why),
     run.status === 'running' && session?.rerun && el('p', { class: 'note' },
       `Runs ${plural(session.pending, 'trial')} again${ended > 0 ? `; ${plural(ended, 'attempt')} ended so far` : ''}.`),
     paused && el('p', { class: 'note' },

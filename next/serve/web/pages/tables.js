@@ -2,7 +2,7 @@
 // Sums of a run: by provider and grader, by `meta`, and denied access.
 
 import { el, table } from '../base/ui.js';
-import { duration, number, parts, percent, plural } from '../base/words.js';
+import { duration, number, parts, percent, plural, prose } from '../base/words.js';
 
 /** Results by provider, grader and `meta`. @param {any} document */
 export function tables({ meta = [], ...document }) {
@@ -43,7 +43,7 @@ function metric({ name, value, unit }) {
 /** Access that guests tried without a grant, with the lines that would grant it. @param {any} document */
 export function denials({ denials = {} }) {
   const rows = Object.entries(denials).flatMap(([name, all]) => all.map((/** @type {any} */ one) => el('li', null,
-    `\`${name}\` was denied ${one.what} in ${plural(one.count, 'attempt')}.`,
+    el('code', null, name), ' was denied ', prose(one.what), ` in ${plural(one.count, 'attempt')}.`,
     one.grant && [' To grant it: ', el('code', null, one.grant)])));
   return rows.length ? el('ul', { class: 'note' }, rows) : null;
 }
