@@ -6,7 +6,7 @@ import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { el, link, render, soon, table } from '../base/ui.js';
-import { count, duration, local, number, outcome, percent, plural, time, verdict } from '../base/words.js';
+import { count, done, duration, local, number, outcome, percent, plural, time, verdict } from '../base/words.js';
 
 /** Classes of tests in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
 const CLASSES = [
@@ -22,14 +22,19 @@ const CLASSES = [
 ];
 
 /** @type {import('../base/router.js').Open} */
-export async function open({ place, address, kept }) {
+export async function open({ place, address, kept, server }) {
   const keys = Object.fromEntries(['base', 'new', 'filter', 'class'].map((key) => [key, address.searchParams.get(key) ?? '']));
   const to = (/** @type {Record<string, string>} */ change) => `/compare${query({ ...keys, ...change })}`;
   const { runs } = await get('/runs?limit=1000');
+  // Without a choice, the newest run with results that has an earlier one of its scenario.
+  const judged = runs.filter((/** @type {any} */ run) => run.status !== 'running' && done(run.counts) > 0);
+  const earlier = (/** @type {any} */ one) => judged.slice(judged.indexOf(one) + 1).find((/** @type {any} */ other) => other.scenario === one.scenario);
+  const newest = keys.base ? null : judged.find((/** @type {any} */ one) => (!keys.new || one.run === keys.new) && earlier(one));
+  if (newest) [keys.base, keys.new] = [earlier(newest).run, newest.run];
   /** @type {any} */
   let [document, error] = [null, null];
   try {
-    document = await get(`/compare${query({ base: keys.base, new: keys.new, filter: keys.filter })}`);
+    if (keys.base && keys.new) document = await get(`/compare${query({ base: keys.base, new: keys.new, filter: keys.filter })}`);
   } catch (caught) {
     if (/** @type {any} */ (caught).status === 401) throw caught;
     error = caught;
@@ -60,14 +65,20 @@ export async function open({ place, address, kept }) {
   function choice(key, label) {
     const chosen = document?.[key].run ?? keys[key];
     return el('label', null, label, el('select', { value: chosen, onchange: (/** @type {any} */ event) => go(to({ [key]: event.target.value })) },
-      !chosen && el('option', { value: '' }, ''), runs.map((/** @type {any} */ run) => el('option', { value: run.run }, `${run.scenario} ${run.short} ${local(run.started_at)}`))));
+      !chosen && el('option', { value: '' }, 'Choose a run…'), runs.map((/** @type {any} */ run) => el('option', { value: run.run }, `${run.scenario} ${run.short} ${local(run.started_at)}`))));
   }
 
   /** @param {any} run @param {string} label */
   const card = (run, label) => el('div', null, el('span', { class: 'quiet' }, label, ' '), link(runPath(run.run), `${run.scenario} ${run.short}`), ' ', verdict(run), ' ', time(run.started_at, 'age'));
 
+  /** The next step, if two runs are not yet chosen. */
+  function empty() {
+    if (runs.length > 1) return el('p', { class: 'empty' }, 'Choose two runs, the earlier one as base. Or tick two runs in the ', link('/runs', 'list of runs'), '.');
+    return el('p', { class: 'empty' }, 'Two runs are needed to compare. ', server.read_only ? null : link('/start', 'Start a run'));
+  }
+
   function content() {
-    if (!document) return null;
+    if (!document) return error ? problem(error) : empty();
     const chips = CLASSES.map(([key, text, kind]) => [key, text, kind, document.counts[key.replace('-', '_')]]).filter(([, , , number]) => number > 0);
     return [
       el('p', { class: 'pair' }, card(document.base, 'Base'), card(document.new, 'New')),
@@ -85,7 +96,7 @@ export async function open({ place, address, kept }) {
     render(place, el('h1', null, 'Compare'), el('div', { class: 'filters fields' }, choice('base', 'Base'), choice('new', 'New'),
       el('label', null, 'Tests', el('input', { type: 'search', value: keys.filter, placeholder: 'filter, such as tag(smoke)',
         onchange: (/** @type {any} */ event) => go(to({ filter: event.target.value.trim() })) }))),
-    error && (runs.length < 2 ? el('p', null, 'Two runs are needed to compare.') : problem(error)), content());
+    content());
     rows.draw();
   });
   draw();
@@ -98,7 +109,7 @@ const tone = (/** @type {string} */ key) => CLASSES.find(([one]) => one === key)
 /** The repeats of a test in a run. @param {any} of */
 function side(of) {
   if (!of) return '–';
-  return outcome(of.outcome, of.trials > 1 ? `${count(of.passed)} of ${count(of.trials)}` : of.outcome);
+  return outcome(of.outcome, of.trials > 1 ? `${count(of.passed)} of ${count(of.trials)} passed` : of.outcome);
 }
 
 /** Changes of rates and means. @param {any[]} list */
@@ -117,6 +128,6 @@ function measures(list) {
     [value(one.base.value, one), value(one.new.value, one), signed(one.change, one) + (one.change_unit === 'pp' ? ' percentage points' : ''),
       one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
       .map((text) => el('td', { class: 'n' }, text)));
-  return [el('h2', null, 'Rates and means'), 
+  return [el('h2', null, 'Rates and means', el('small', null, 'changes that are hardly chance (p < 0.05) are bold')),
     table('Rates and means', ['Measure', 'Base', 'New', 'Change', '95 % interval', 'p', 'Tests'], list.map(row), 'measures')];
 }

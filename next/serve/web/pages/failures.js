@@ -50,7 +50,7 @@ function group(run, one) {
   const others = `${runPath(run)}${query({ filter: `outcome(${one.outcome})` })}`;
   return el('li', null,
     el('p', null, outcome(one.outcome, count(one.trials)), ' ',
-      one.change && el('span', { class: isNew(one) ? 'badge new' : 'badge' }, one.change), ' ', el('span', { class: 'pre' }, one.reason)),
+      one.change && el('span', { class: isNew(one) ? 'badge new' : 'badge', title: 'Since the previous run' }, one.change.replace(/still$/, 'still failing')), ' ', el('span', { class: 'pre' }, one.reason)),
     el('p', { class: 'names' },
       one.first.map((/** @type {string} */ trial) => link(trialPath(run, trial), trial)),
       rest > 0 && link(others, `and ${count(rest)} more`)));

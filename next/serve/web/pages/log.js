@@ -92,7 +92,7 @@ export function tail(path, redraw) {
       el('div', { class: 'filters' },
         el('input', { type: 'search', placeholder: 'Show only lines with…', 'aria-label': 'Search the log', oninput: type }),
         el('span', { class: 'quiet' }, plural(lines, 'line')),
-        button('End', () => { place.scrollTop = place.scrollHeight; }),
+        button('Go to the end', () => { place.scrollTop = place.scrollHeight; }),
         el('a', { href: `/api/v1${path}`, download: '' }, 'Download')),
       isEnd && !lines ? el('p', { class: 'empty' }, 'The log is empty.') : null, place],
     live: read,

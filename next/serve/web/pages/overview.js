@@ -54,6 +54,6 @@ function charts(summary) {
   ]);
   const title = 'Outcomes over time';
   const course = outcomes(title, bins, (at) => `after ${duration(at * step)}: ${words(at)}`,
-    [time(start, 'clock'), duration(bins.length * step)]);
-  return el('section', null, el('h2', null, 'Durations'), histograms, bins.length > 1 && [el('h3', null, title), course]);
+    [time(start, 'clock'), `after ${duration(bins.length * step)}`]);
+  return el('section', null, el('h2', null, 'Durations', el('small', null, 'trials by duration, on a logarithmic scale')), histograms, bins.length > 1 && [el('h3', null, title), course]);
 }

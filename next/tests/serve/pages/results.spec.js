@@ -1,5 +1,5 @@
 // Comparisons and the history of tests.
-import { expect, test } from './fixtures.js';
+import { expect, runner, test } from './fixtures.js';
 
 const [BASE, NEW] = ['2026-01-01_00-00-00-000-every-00000001', '2026-01-02_00-00-00-000-every-00000002'];
 
@@ -17,6 +17,28 @@ test('two ticked runs are compared, the older one as base', async ({ page }) => 
   for (const run of [NEW, BASE]) await page.getByRole('checkbox', { name: run }).check();
   await page.getByRole('button', { name: 'Compare', exact: true }).click();
   await expect(page).toHaveURL(new RegExp(`base=${BASE}&new=${NEW}`));
+});
+
+test('comparison without a choice is of the newest two', async ({ page, server }) => {
+  await page.goto(`${server.origin}/compare`);
+  await expect(page.getByLabel('New')).not.toHaveValue('');
+  await expect(page.getByRole('grid', { name: 'Changed tests' })).toBeVisible();
+});
+
+test.describe('', () => {
+  test.use({ flags: '--results pair --scenarios scenarios' });
+  test('comparison of a root without a pair asks for one', async ({ page, server }) => {
+    await page.goto(`${server.origin}/compare`);
+    await expect(page.getByText('Two runs are needed')).toBeVisible();
+    for (const name of ['good', 'leaky']) {
+      await runner(['exec', '-q', `scenarios/${name}.toml`, '--into', `pair/${name}`]);
+    }
+    await page.reload();
+    await expect(page.getByText('Choose two runs')).toBeVisible();
+    await page.getByLabel('Base').selectOption('good');
+    await page.getByLabel('New').selectOption('leaky');
+    await expect(page.getByRole('link', { name: /only in one run/ })).toBeVisible();
+  });
 });
 
 test('history has a mark for each test and run', async ({ page, server }) => {
