@@ -52,6 +52,31 @@ test('stop, resume and cancel buttons show their state', async ({ page, server }
   await expect(row.getByRole('button', { name: 'Resume' }).and(page.locator(':enabled'))).toHaveCount(0);
 });
 
+test('stop in the page is as fast as in a terminal', async ({ page, server }) => {
+  /** Waits in the page for the row of the attempt, after a click on a button. Returns the time. */
+  const row = async ([path, label]) => {
+    const start = Date.now();
+    [...document.querySelectorAll('button')].find((button) => button.textContent === label)?.click();
+    while (!await (await fetch(path)).text());
+    return [start, Date.now()];
+  };
+  const took = { page: [], terminal: [] };
+  for (const from of ['page', 'terminal', 'page', 'terminal', 'page', 'terminal']) {
+    const run = await start('talks', '--test', 'spins');
+    await page.goto(`${server.origin}/runs/${run}`);
+    await expect(page.locator('.activity li')).toContainText(/computing/);
+    const found = page.evaluate(row, [`/api/v1/runs/${run}/rows`, from === 'page' ? '■ Stop' : '']);
+    const pressed = Date.now();
+    if (from === 'terminal') await runner(['stop', run, '--results', 'live']);
+    const [clicked, end] = await found;
+    took[from].push(end - (from === 'page' ? clicked : pressed));
+    await expect(heading(page)).toContainText('◐ incomplete');
+  }
+  const [inPage, inTerminal] = Object.values(took).map((all) => all.sort((left, right) => left - right)[1]);
+  console.log(`a stop of a guest that spins, to its row, ms: page ${inPage}, runner stop ${inTerminal}`);
+  expect(inPage).toBeLessThan(2000);
+});
+
 test('rerun shows the number of its trials', async ({ page, server }) => {
   await runner(['exec', '-q', 'scenarios/slow.toml', '--into', 'live/again', '-j', '32'], [1]);
   await page.goto(`${server.origin}/runs/again`);
@@ -66,6 +91,12 @@ test('paused run says so and continues', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/${run}`);
   await button(page, 'Pause').click();
   await expect(heading(page)).toContainText('paused');
+  const first = page.locator('.activity li').first();
+  await expect(first).toContainText('paused');
+  // The page is drawn every second.
+  const [age, since] = [await first.locator('.n').textContent(), Date.now()];
+  await expect.poll(() => Date.now() - since).toBeGreaterThan(1200);
+  expect(await first.locator('.n').textContent()).toBe(age);
   await expect(page.getByText(/ left$/)).not.toContainText('/');
   await button(page, 'Unpause').click();
   await expect(heading(page)).toContainText('running');
