@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -36,6 +37,20 @@ fn page_has_results_of_earlier_runs() {
     let outcomes: Vec<_> = history.iter().map(|one| one["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["passed", "passed", "failed", "failed"]);
     assert_eq!(history[2]["run"], changed.id());
+}
+
+#[test]
+fn page_leaves_running_runs_out() {
+    let runner = Runner::endless(1, "wait-for-stop", "");
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("{text}{}", tests("z | { do = \"echo\", value = 1 } |")));
+    for _ in 0..2 {
+        let mut running = runner.start(&["-j", "2"]);
+        running.wait_for_rows(1);
+        let page = runner.run(&["show", runner.runs()[0].id(), "z", "--json"]).expect(0).document();
+        assert_eq!(page["history"].as_array().unwrap().len(), 1);
+        running.end_by(Signal::INT);
+    }
 }
 
 #[test]

@@ -68,6 +68,13 @@ impl Process {
         kib * 1024
     }
 
+    /// Returns the bytes that the process has read from files and connections.
+    pub(crate) fn read_bytes(self) -> u64 {
+        let text = fs::read_to_string(self.folder().join("io")).unwrap();
+        let read = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+        read.unwrap().parse().unwrap()
+    }
+
     /// Returns the process's current memory without files, in bytes. `None` if the process has ended.
     pub(crate) fn anonymous_memory(self) -> Option<u64> {
         let status = fs::read_to_string(self.folder().join("status")).ok()?;

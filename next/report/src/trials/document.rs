@@ -228,23 +228,42 @@ impl TrialDocument {
     ///
     /// The run cannot be read. Logs and the planned test are left out if they cannot be read.
     pub fn read(root: &ResultsRoot, run: &RunDir, trial: TrialId) -> Result<Self, RecordError> {
+        let planned = planned(root, &run.manifest()?, &trial.test);
+        let (test, repeat) = (trial.test.clone(), trial.repeat);
+        Self::of_lines(root, run, trial, planned, |each| {
+            run.rows(&mut |_, line| {
+                if let ReadLine::Row(head, bytes) = line
+                    && (&head.trial.test, head.trial.repeat) == (&test, repeat)
+                {
+                    each(bytes);
+                }
+            })
+        })
+    }
+
+    /// Reads a trial whose planned test and rows are known. `read` calls its argument with the rows of the test and repeat on all
+    /// providers, in their order on disk.
+    pub(crate) fn of_lines(
+        root: &ResultsRoot,
+        run: &RunDir,
+        trial: TrialId,
+        planned: Option<Box<RawValue>>,
+        read: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), RecordError>,
+    ) -> Result<Self, RecordError> {
         let manifest = run.truth()?;
         let live = run.live().filter(|_| !manifest.status.is_terminal()).unwrap_or_default();
         let running = live.in_flight.into_iter().find(|one| one.trial == trial);
         let waiting = live.waiting.into_iter().find(|one| one.trial == trial);
         let (mut rows, mut logs, mut artifacts) = (Vec::new(), Vec::new(), Vec::new());
         let mut others = BTreeMap::new();
-        run.rows(&mut |_, line| {
-            let ReadLine::Row(head, bytes) = line else { return };
-            let is_other = (&head.trial.test, head.trial.repeat) == (&trial.test, trial.repeat);
-            if head.trial == trial
-                && let Ok(row) = read_line(bytes)
-            {
+        read(&mut |bytes| {
+            let Ok(row) = read_line(bytes) else { return };
+            if row.trial == trial {
                 rows.extend(Line::of(bytes));
                 logs.extend(log(run, &row));
                 artifacts.extend(files(run, &row));
-            } else if is_other && head.r#final {
-                others.extend(Line::of(bytes).map(|line| (head.trial.provider.to_string(), line)));
+            } else if row.r#final == Some(true) {
+                others.extend(Line::of(bytes).map(|line| (row.provider.to_string(), line)));
             }
         })?;
         let sessions = manifest.sessions.iter();
@@ -254,7 +273,7 @@ impl TrialDocument {
             run_dir: run.path().to_string_lossy().into_owned(),
             test: trial.test.to_string(),
             provider: trial.provider.to_string(),
-            planned: planned(root, &manifest, &trial.test),
+            planned,
             trial,
             rows,
             shown: None,

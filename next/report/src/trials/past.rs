@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use runner_model::{Counts, Outcome, RowRef, Time, TrialId};
-use runner_record::{Manifest, RecordError, ResultsRoot};
+use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ pub struct PastResult {
 
 impl PastResult {
     /// Reads the results of a trial in the newest runs of its scenario, the oldest first: of the run `manifest` from its row that
-    /// decides. Leaves out runs that cannot be read. Calls `progress` before each other run.
+    /// decides. Leaves out other runs that are running or cannot be read. Calls `progress` before each other run.
     ///
     /// # Errors
     ///
@@ -44,7 +44,9 @@ impl PastResult {
         let own = &manifest.id;
         let (mut trials, mut found, mut rows) = (root.trials()?, Vec::new(), 0);
         let runs = root.runs_of(&manifest.scenario, Path::new(&manifest.scenario_path))?;
-        for (run, manifest) in runs.flatten().take(MOST_RUNS) {
+        // The results of a run that is running are not kept: all its rows would be read each time.
+        let is_kept = |(run, of): &(RunDir, Manifest)| of.status.is_terminal() || run.id() == own;
+        for (run, manifest) in runs.flatten().filter(is_kept).take(MOST_RUNS) {
             rows += manifest.counts.done();
             if rows > MOST_TRIALS && !found.is_empty() {
                 break;

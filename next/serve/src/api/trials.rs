@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use runner_engine::resolve_filter_in;
 use runner_model::TrialId;
 use runner_record::RunDir;
-use runner_report::{PageStart, TrialDocument, TrialOrder, TrialPage, TrialQuery, TrialsPage, find_trial};
+use runner_report::{
+    PageStart, TrialDocument, TrialOrder, TrialPage, TrialQuery, TrialsPage, find_trial,
+};
 use runner_scenario::Filter;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -134,15 +136,19 @@ pub(super) fn read(
     attempt: Option<u32>,
 ) -> Result<TrialDocument, HttpProblem> {
     let trial = find(server, run, &names.trial)?;
-    let mut document = TrialDocument::read(&server.root, run, trial)?;
-    if document.rows.is_empty() {
-        let trial = &document.trial;
-        let is_planned =
-            index(server, run)?.with(run, |index| Ok::<_, HttpProblem>(index.has(trial)))?;
-        let problem =
-            || HttpProblem::not_found(&format!("run {} has no trial `{trial}`", run.id()));
-        is_planned.then_some(()).ok_or_else(problem)?;
-    }
+    let indexed = index(server, run)?.with(run, |index| index.document(&server.root, &trial))?;
+    let mut document = match indexed {
+        Some(document) => document,
+        None => {
+            // A run that took over another plan has rows of trials that this plan lacks.
+            let document = TrialDocument::read(&server.root, run, trial)?;
+            if document.rows.is_empty() {
+                let problem = format!("run {} has no trial `{}`", run.id(), document.trial);
+                return Err(HttpProblem::not_found(&problem));
+            }
+            document
+        }
+    };
     if let Some(attempt) = attempt {
         let shown = document.show_attempt(&server.root, attempt);
         shown.map_err(|problem| HttpProblem::not_found(&problem))?;

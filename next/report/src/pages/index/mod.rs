@@ -2,8 +2,8 @@
 //!
 //! Rows are only added to their file. So the first `rev` rows are a snapshot, and a page of them is the same at any time.
 //!
-//! Read `rows.rs` first. `select.rs` selects and sorts trials, `search.rs` reads their texts, `trials.rs` makes pages of them, and `tables.rs`, `failures.rs`,
-//! `charts.rs` and `matrix.rs` sum them up.
+//! Read `rows.rs` first. `select.rs` selects and sorts trials, `search.rs` reads their texts, `trials.rs` makes pages of them,
+//! `trial.rs` reads one, and `tables.rs`, `failures.rs`, `charts.rs` and `matrix.rs` sum them up.
 
 mod charts;
 mod failures;
@@ -15,6 +15,7 @@ mod rows;
 mod search;
 mod select;
 mod tables;
+mod trial;
 mod trials;
 
 pub use charts::{ProviderDurations, RunCharts, TimeBin};

@@ -6,6 +6,7 @@ use std::{cell::Cell, collections::HashSet};
 use runner_model::{Places as _, TrialId};
 use runner_record::{ReadLine, RecordError, RunDir};
 use runner_scenario::Suite;
+use serde_json::value::RawValue;
 
 use crate::verify;
 
@@ -72,6 +73,13 @@ impl PlannedTrials {
     /// Returns the trial at a place. `None` if the plan cannot be read.
     pub(super) fn trial(&self, place: u32) -> Option<TrialId> {
         self.suite.as_ref()?.trial_id(place.into())
+    }
+
+    /// Returns the stored test of the trial at a place. `None` if it cannot be read.
+    pub(super) fn test(&self, place: u32) -> Option<Box<RawValue>> {
+        let (suite, mut line) = (self.suite.as_ref()?, Vec::new());
+        suite.line(suite.trial(place.into()).test, &mut line).ok()?;
+        RawValue::from_string(String::from_utf8(line).ok()?).ok()
     }
 }
 

@@ -281,12 +281,6 @@ impl RunIndex {
         })
     }
 
-    /// Returns whether the plan has a trial.
-    #[must_use]
-    pub fn has(&self, trial: &TrialId) -> bool {
-        self.plan.place(trial).is_some()
-    }
-
     /// Returns the trial at a place of the plan, from 0.
     ///
     /// # Errors
