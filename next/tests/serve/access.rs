@@ -1,12 +1,13 @@
 //! Access rules of the server.
 
 use std::{
-    fs,
+    env, fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     os::unix::fs::{PermissionsExt as _, symlink},
     os::unix::net::UnixStream,
     path::Path,
+    time::Instant,
 };
 
 use serde_json::json;
@@ -450,6 +451,33 @@ fn is_closed(mut stream: &TcpStream) -> bool {
         Ok(read) => read == 0,
         Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
     }
+}
+
+/// With `RUNNER_TESTS=full`, because the limits are 10 s.
+#[test]
+fn slow_requests_are_cut_off() {
+    if env::var("RUNNER_TESTS").as_deref() != Ok("full") {
+        return;
+    }
+    let site = Site::start(&Runner::new(&[]), &[]);
+    let sent = |text: &str| {
+        let mut stream = site.connect();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    };
+    let body = "Content-Length: 9";
+    let request =
+        site.request("POST", "/api/v1/runs/x/stop", &[&bearer(&site.token), JSON, body], "");
+    let (silent, mut slow) = (sent(""), sent("GET / HTTP/1.1\r\nX-Slow: "));
+    let (mut torn, began) = (sent(&(request + "{")), Instant::now());
+    wait_until("requests without an end of their headers are closed", || {
+        // The limit is one of all headers.
+        let _ = slow.write_all(b"x");
+        is_closed(&silent) && is_closed(&slow)
+    });
+    Answer::read(&mut torn).refuses(408, &["longer than 10 s"]);
+    let took = began.elapsed().as_secs();
+    assert!((9..40).contains(&took), "{took} s");
 }
 
 #[test]

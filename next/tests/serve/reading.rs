@@ -1,13 +1,18 @@
 //! Documents and files over HTTP.
 
-use std::{fs, os::unix::fs::symlink, process::Command};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
     http::Site,
-    run::Run,
+    run::{Run, sealed},
     runner::{Runner, tests},
     wait::wait_until,
 };
@@ -180,6 +185,71 @@ fn trials_are_selected_and_sorted() {
     assert_eq!((&failed["outcome"], &failed["attempt"]), (&json!("failed"), &json!(1)));
     let shown = runner.run(&["show", "latest", &fail, "--json"]).expect(0).document();
     assert_eq!(failed["seq"], shown["shown"]);
+}
+
+#[test]
+fn searches_find_texts_and_no_json() {
+    let runner = Runner::hostile(&tests(
+        "lines  | { do = \"echo\", value = \"one\\ntwo\" }        |
+        control | { do = \"echo\", value = \"\\u0001abcdefgh\" } |
+        object  | { do = \"echo\", value = { key = \"seven\" } } |",
+    ));
+    runner.exec(&[]).expect(0);
+    let site = Site::start(&runner, &[]);
+    for (text, found) in [
+        ("TWO", &["lines"][..]),
+        ("ntwo", &[]),
+        ("ab", &["control"]),
+        ("efgh", &["control"]),
+        ("1ab", &[]),
+        ("Seven", &["object"]),
+        ("key", &["object"]),
+        // Keys and values of rows.
+        ("output", &[]),
+        ("fingerprint", &[]),
+        ("final", &[]),
+        ("bytes_in", &[]),
+    ] {
+        let ids: Vec<_> = found.iter().map(|test| format!("{test}@hostile#1")).collect();
+        assert_eq!(selected(&site, &format!("q={text}")), ids, "{text}");
+    }
+}
+
+#[test]
+fn large_run_is_shown_before_its_rows_are_read() {
+    const TRIALS: usize = 50_001;
+    let runner = Runner::hostile(&format!(
+        "[[tests]]\nid = \"t\"\nrepeat = {TRIALS}\ninput = {{ do = \"echo\", value = 1 }}\nexpect = {{ equals = 2 }}\n"
+    ));
+    runner.exec(&["-j", "1", "--fail-fast"]).expect(4);
+    let run = runner.only_run();
+    let rows = String::from_utf8(run.bytes("index.jsonl")).unwrap();
+    let first = rows.lines().next().unwrap();
+    let row = |number: usize| {
+        let row = first.replacen("#1\"", &format!("#{number}\""), 1);
+        let row = row.replacen("\"repeat\":1,", &format!("\"repeat\":{number},"), 1);
+        sealed(&row.replacen("\"seq\":1,", &format!("\"seq\":{number},"), 1)) + "\n"
+    };
+    let rows: String = (1..=TRIALS).map(row).collect();
+    run.write("index.jsonl", &rows);
+    // Rows that have just changed are read at each look at the run.
+    let file = fs::File::options().write(true).open(run.dir.join("index.jsonl")).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+    let site = Site::start(&runner, &[]);
+    let page = site.get("/runs/latest/trials");
+    assert_eq!((&page["is_partial"], &page["of"]), (&json!(true), &json!(TRIALS)));
+    let trials = page["trials"].as_array().unwrap();
+    assert_eq!((trials.len(), &trials[9]["trial"]), (200, &json!("t@hostile#10")));
+    wait_until("the rows are read", || {
+        site.get("/runs/latest/trials?limit=1")["is_partial"] == false
+    });
+    let read = || site.running.process().read_bytes();
+    let before = read();
+    let page = site.get("/runs/latest/trials/50000");
+    let own: Vec<_> = page["rows"].as_array().unwrap().iter().map(|row| &row["trial"]).collect();
+    assert_eq!(own, ["t@hostile#50001"]);
+    assert_eq!(page["planned"]["id"], "t");
+    assert!(read() - before < rows.len() as u64 / 10, "the page of a trial has read all rows");
 }
 
 #[test]
@@ -463,17 +533,16 @@ fn scenarios_below_the_folders_are_listed() {
     runner.write("all/Cargo.toml", "[package]\nname = \"x\"\n");
     runner.write("outside.toml", &text);
     symlink(runner.path("outside.toml"), runner.path("all/link.toml")).unwrap();
-    symlink(runner.path("all"), runner.path("all/circle")).unwrap();
+    // Followed, four circles in two folders have more paths than any list.
+    for circle in ["all/circle", "all/up", "all/deep/circle", "all/deep/up"] {
+        symlink(runner.path("all"), runner.path(circle)).unwrap();
+    }
     let site = Site::start(&runner, &["--scenarios", "all"]);
     let page = site.get("/scenarios");
-    let first =
-        &page["scenarios"].as_array().unwrap().iter().find(|one| one["path"] == "deep/broken.toml");
-    let problem = &first.unwrap()["problems"][0];
-    assert_eq!(
-        (&problem["line"].is_u64(), &problem["message"].as_str().unwrap().contains("test")),
-        (&true, &true)
-    );
-    let paths = keys(&page["scenarios"], "path");
-    assert!(paths.iter().all(|path| path.ends_with("deep/broken.toml")), "{paths:?}");
+    assert_eq!(keys(&page["scenarios"], "path"), ["deep/broken.toml"]);
+    assert_eq!(page["is_cut"], false);
+    let problem = &page["scenarios"][0]["problems"][0];
+    assert!(problem["line"].is_u64(), "{problem}");
+    assert!(problem["message"].as_str().unwrap().contains("test"), "{problem}");
     assert_eq!(site.get("/server")["scenarios"], true);
 }

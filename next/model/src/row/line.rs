@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::parts::{
@@ -418,9 +419,41 @@ pub fn read_head(line: &[u8]) -> Result<RowHead, BadLine> {
     read_checked(line, |head: &RowHead| head.v)
 }
 
-/// Returns the trial at the start of a line. `None` if the line is not as [`Row`] writes it.
-pub fn leading_trial(line: &[u8]) -> Option<&[u8]> {
-    line.strip_prefix(br#"{"v":4,"trial":""#)?.split(|byte| *byte == b'"').next()
+/// The parts of a line that have texts, unparsed.
+#[derive(Clone, Copy, Debug)]
+pub struct LineTexts<'a> {
+    /// The trial's id.
+    pub trial: &'a [u8],
+    /// The keys after `usage`, and of the output only the value.
+    pub rest: &'a [u8],
+    /// Whether `rest` starts with the output.
+    has_output: bool,
+}
+
+impl<'a> LineTexts<'a> {
+    /// Finds the parts. `None` if the line is not as [`Row`] writes it.
+    pub fn of(line: &'a [u8]) -> Option<Self> {
+        let keys = line.strip_prefix(br#"{"v":4,"trial":""#)?;
+        let trial = keys.split(|byte| *byte == b'"').next()?;
+        // Names have no braces, so the first one closes `usage`.
+        let end = keys.iter().position(|byte| *byte == b'}')?;
+        let rest = &keys[end + 1..];
+        let output = rest.strip_prefix(br#","output":"#);
+        Some(Self { trial, rest: output.unwrap_or(rest), has_output: output.is_some() })
+    }
+
+    /// Returns the output as JSON.
+    pub fn output(&self) -> Option<&'a [u8]> {
+        let mut values = serde_json::Deserializer::from_slice(self.rest).into_iter::<&RawValue>();
+        let output = values.next().filter(|_| self.has_output)?.ok()?;
+        Some(output.get().as_bytes())
+    }
+
+    /// Returns whether a byte of `rest` is one of a [`Tail`].
+    pub fn is_in_tail(&self, at: usize) -> bool {
+        const START: &[u8] = br#","fingerprint":""#;
+        !self.rest[at..].windows(START.len()).any(|part| part == START)
+    }
 }
 
 /// Reads a line with the right checksum and version.

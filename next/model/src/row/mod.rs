@@ -15,8 +15,8 @@ pub use self::fit::MAX_GRADERS;
 pub use self::grade::{Judgement, StandingGrade, check_grade, check_judgement};
 pub(crate) use self::line::TAIL_BYTES;
 pub use self::line::{
-    BadLine, Row, RowHead, RowRef, Tail, VERSION, close_line, duration, has_right_checksum,
-    leading_trial, read_head, read_line, reclose_line,
+    BadLine, LineTexts, Row, RowHead, RowRef, Tail, VERSION, close_line, duration,
+    has_right_checksum, read_head, read_line, reclose_line,
 };
 pub use self::panic::{BACKTRACE, STDERR_FOLLOWS, one_line, panic};
 pub use self::parts::{

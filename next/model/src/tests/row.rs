@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    MAX_DEPTH, Raw, Row, RowRef, Tail, check_row, is_deep, is_file_name, leading_trial, read_line,
+    LineTexts, MAX_DEPTH, Raw, Row, RowRef, Tail, check_row, is_deep, is_file_name, read_line,
 };
 use crate::{
     Fingerprint, Limits, Micros, Outcome, TaskId, Time, TrialId,
@@ -78,8 +78,17 @@ fn a_row_has_its_golden_bytes() {
     assert!(text.len() < 500, "{}", text.len());
     let read = read_line(&line).unwrap();
     assert_eq!(read.trial, trial());
-    assert_eq!(leading_trial(&line), Some(trial().to_string().as_bytes()));
-    assert_eq!(leading_trial(text.replacen("{", "{ ", 1).as_bytes()), None);
+    assert!(LineTexts::of(text.replacen("{", "{ ", 1).as_bytes()).is_none());
+    let texts = LineTexts::of(&line).unwrap();
+    assert_eq!(texts.trial, trial().to_string().as_bytes());
+    assert_eq!(texts.output(), Some(br#"{"value":26.097590073968025}"#.as_slice()));
+    let in_tail = |text: &[u8]| {
+        texts.is_in_tail(texts.rest.windows(text.len()).position(|part| part == text).unwrap())
+    };
+    assert_eq!([b"json", b"5858", b"1,\"s"].map(|text| in_tail(text)), [false, true, true]);
+    let without = text.replace(r#""output":{"value":26.097590073968025},"#, "");
+    let texts = LineTexts::of(without.as_bytes()).unwrap();
+    assert!(texts.output().is_none() && texts.rest.starts_with(br#","checks":"#));
     assert_eq!((read.seq, read.session, read.r#final), (Some(4), Some(1), Some(true)));
     assert_eq!(read.output.unwrap().get(), r#"{"value":26.097590073968025}"#);
 }

@@ -50,21 +50,20 @@ fn search(
             return;
         }
         *left -= 1;
-        let name = entry.file_name();
+        let (name, path) = (entry.file_name(), entry.path());
         let is_hidden = name.as_encoded_bytes().starts_with(b".");
         let is_built = ["target", "node_modules"].iter().any(|built| name == *built);
-        // A link may lead out of the folders, and in a circle, which the depth ends.
-        let real = entry.path().canonicalize().ok().filter(|real| real.starts_with(top));
-        let Some(real) = real.filter(|_| !is_hidden && !is_built) else { continue };
-        if real.is_dir() && depth > 0 {
-            search(top, &entry.path(), depth - 1, left, found);
-        } else if real.is_file()
-            && real.extension().is_some_and(|end| end == "toml")
-            && has_provider(&real)
+        // A link leads out of the folders, or in a circle, or to an entry that is found without it.
+        let kind = entry.file_type().ok().filter(|_| !is_hidden && !is_built);
+        let Some(kind) = kind else { continue };
+        if kind.is_dir() && depth > 0 {
+            search(top, &path, depth - 1, left, found);
+        } else if kind.is_file()
+            && path.extension().is_some_and(|end| end == "toml")
+            && has_provider(&path)
         {
-            let path = entry.path();
-            let path = path.strip_prefix(top).unwrap_or(&path).to_string_lossy().into_owned();
-            found.entry(path).or_insert(real);
+            let relative = path.strip_prefix(top).unwrap_or(&path).to_string_lossy().into_owned();
+            found.entry(relative).or_insert(path);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! [`Search`]: finds trials by the texts of their rows on disk.
 
-use std::{panic::resume_unwind, thread, time::Instant};
+use std::{ops::Range, panic::resume_unwind, thread, time::Instant};
 
-use runner_model::row::{leading_trial, read_line};
+use runner_model::row::{LineTexts, read_line};
 use runner_record::{RecordError, RunDir};
 use runner_scenario::Filter;
 
@@ -55,12 +55,19 @@ impl Search<'_> {
         self.run.rows_at(places, &mut |line| {
             let place = row(&numbers[read]).place;
             read += 1;
-            let has = |part: &[u8]| pattern.as_ref().map(|pattern| pattern.is_match(part));
-            let has_in_id = || leading_trial(line).and_then(has) == Some(true);
-            // Parsing takes ten times as long.
-            let is_match = self.is_text && has_in_id()
-                || has(line) != Some(false)
-                    && read_line(line).is_ok_and(|row| filter.matches(&row));
+            let is_match = || read_line(line).is_ok_and(|row| filter.matches(&row));
+            let is_match = match (&pattern, LineTexts::of(line)) {
+                (Some(pattern), Some(texts)) => {
+                    let is_in_id = pattern.is_match(texts.trial);
+                    let found = pattern.find(texts.rest).map(|found| found.range());
+                    let found = found.filter(|found| !texts.is_in_tail(found.start));
+                    let is_sure = |found: &Range<usize>| is_in_output(&texts, found);
+                    // Parsing takes ten times as long.
+                    self.is_text && (is_in_id || found.as_ref().is_some_and(is_sure))
+                        || (is_in_id || found.is_some()) && is_match()
+                }
+                _ => is_match(),
+            };
             if is_match {
                 found.push(place);
             }
@@ -68,4 +75,10 @@ impl Search<'_> {
         filter.finish()?;
         Ok((found, read < numbers.len()))
     }
+}
+
+/// Returns whether a part of a line is certainly in the output's text: no part of an escape sequence, which has up to 6 bytes.
+fn is_in_output(texts: &LineTexts<'_>, part: &Range<usize>) -> bool {
+    !texts.rest[part.start.saturating_sub(5)..part.start].contains(&b'\\')
+        && texts.output().is_some_and(|output| part.end <= output.len())
 }
