@@ -84,6 +84,7 @@ pub(crate) fn session(writer: &'static str) -> NewSession {
         command: vec!["runner".into(), writer.into(), "a scenario.toml".into()],
         request: None,
         settings: settings(),
+        suite: None,
         last_seq: 0,
         rerun: None,
         pending: None,

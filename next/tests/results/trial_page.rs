@@ -124,6 +124,20 @@ fn parts_are_printed_as_they_are() {
 }
 
 #[test]
+fn damaged_file_is_found_by_verify() {
+    let runner = with_parts();
+    let run = runner.only_run();
+    let digest = run.row("file")["artifacts"][0]["sha256"].as_str().unwrap().to_owned();
+    run.write(&format!("artifacts/{}/{digest}", &digest[..2]), "other");
+    let opened = runner.run(&["show", "latest", "file", "--open", "artifacts/output"]);
+    let verify = format!("to find the trials to run again: runner verify {}", run.id());
+    opened.says(&["its bytes do not match its name; ", &verify]);
+    let again = format!("runner resume {} --rerun file@hostile#1", run.id());
+    let problem = "its artifact `output` is lost: its bytes do not match its name; to mend it: ";
+    runner.run(&["verify"]).expect(1).says(&[problem, &again]);
+}
+
+#[test]
 fn parts_are_saved_over_no_file() {
     let runner = with_parts();
     let save = |test, folder| runner.run(&["show", "latest", test, "--save", folder]);
@@ -138,20 +152,6 @@ fn parts_are_saved_over_no_file() {
     save("file", "other").expect(2).says(&["other/artifacts is not a folder; choose another"]);
     symlink("nowhere", runner.path("link")).unwrap();
     save("file", "link").expect(2).says(&["link is not a folder; choose another"]);
-#[test]
-fn damaged_file_is_found_by_verify() {
-    let runner = with_parts();
-    let run = runner.only_run();
-    let digest = run.row("file")["artifacts"][0]["sha256"].as_str().unwrap().to_owned();
-    run.write(&format!("artifacts/{}/{digest}", &digest[..2]), "other");
-    let opened = runner.run(&["show", "latest", "file", "--open", "artifacts/output"]);
-    let verify = format!("to find the trials to run again: runner verify {}", run.id());
-    opened.says(&["its bytes do not match its name; ", &verify]);
-    let again = format!("runner resume {} --rerun file@hostile#1", run.id());
-    let problem = "its artifact `output` is lost: its bytes do not match its name; to mend it: ";
-    runner.run(&["verify"]).expect(1).says(&[problem, &again]);
-}
-
 }
 
 #[test]
@@ -191,18 +191,29 @@ fn changed_part_of_a_line_is_marked() {
 }
 
 #[test]
-fn rescored_trial_shows_no_replaced_expectation() {
+fn page_has_the_expectations_that_judged_the_row() {
     let runner = Runner::hostile(&tests(r#"a | { do = "echo", value = "new" } | equals = "old""#));
     runner.exec(&[]).expect(1);
     let scenario = fs::read_to_string(runner.path("scenario.toml")).unwrap();
     fs::write(runner.path("scenario.toml"), scenario.replace("\"old\"", "\"new\"")).unwrap();
     runner.run(&["rescore"]).expect(0);
     let page = runner.run(&["show", "latest", "a"]).expect(0);
-    page.says(&["; judged by `rescore`, whose expectations are not stored", "pass equals"]);
+    page.says(&["; judged by `rescore`", "pass equals"]);
     let (_, texts) = page.stdout.split_once("\ninput\n").unwrap();
     assert!(!texts.contains("old"), "{texts}");
-    let expected = runner.run(&["show", "latest", "a", "--open", "expected"]);
-    expected.expect(2).says(&["has no part `expected`"]);
+    let expected = |run: &str| {
+        let ran = runner.run(&["show", run, "a", "--open", "expected"]).expect(0);
+        serde_json::from_str::<Value>(&ran.stdout).unwrap()["equals"].clone()
+    };
+    assert_eq!(expected("latest"), "new");
+    // The tests are as safe as those of the plan, also in a merged run.
+    runner.exec(&["--shard", "1/1", "--into", "shards/one"]).expect(0);
+    fs::write(runner.path("scenario.toml"), scenario.replace("\"old\"", "\"newer\"")).unwrap();
+    runner.run(&["rescore", "shards/one"]).expect(1);
+    runner.run(&["merge", "shards/one", "--into", "other/whole"]).expect(1);
+    runner.run(&["prune", "--results", "other", "--keep-last", "9", "--yes"]).expect(0);
+    assert_eq!(expected("other/whole"), "newer");
+    runner.run(&["verify", "other/whole"]).expect(0).says(&["3 stored files"]);
 }
 
 #[test]

@@ -126,6 +126,7 @@ impl Plan {
             command: request.command.clone(),
             request: request.request.clone(),
             settings: self.settings.clone(),
+            suite: None,
             rerun: None,
             pending: None,
             removed: Counts::default(),

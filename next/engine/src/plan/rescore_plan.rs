@@ -25,6 +25,8 @@ const LIVE_KEYS: [&str; 4] = ["expect", "reference", "input", "files"];
 /// The stored plan of a run. Each test that the scenario has, too, is judged by the scenario's expectations and graders.
 pub(crate) struct RescorePlan {
     pub(crate) plan: Plan,
+    /// The file of the plan's suite.
+    pub(crate) suite: File,
     /// The tests that the scenario lacks, by their index.
     gone: BTreeMap<u64, TestId>,
     /// By trial.
@@ -103,9 +105,9 @@ impl RescorePlan {
             providers.iter().map(|prepared| prepared.provider.clone()).collect();
         let (file, gone) =
             with_judgements(&stored_suite, &live).map_err(|source| unreadable(root, source))?;
-        let suite = Suite::open(file, &named)
-            .and_then(|suite| suite.of_shard(manifest.metadata.selection.shard))
-            .map_err(|source| unreadable(root, source))?;
+        let shard = manifest.metadata.selection.shard;
+        let opened = file.try_clone().and_then(|file| Suite::open(file, &named)?.of_shard(shard));
+        let suite = opened.map_err(|source| unreadable(root, source))?;
         scenario.keep_providers(|provider| {
             let is_grader = provider.grading.is_some() && with_graders;
             is_grader && suite.graders().contains(&*provider.name)
@@ -144,7 +146,7 @@ impl RescorePlan {
                 provider.budget = Budgets::default();
             }
         }
-        Ok(Self { plan, gone, reasons: Vec::new(), with_graders })
+        Ok(Self { plan, suite: file, gone, reasons: Vec::new(), with_graders })
     }
 
     /// Selects the trials to judge: those whose newest final or ungraded row can be judged, and was not judged by these

@@ -12,6 +12,7 @@ use runner_record::{End, Fold, Manifest, NewSession, Owned, RESCORE, ResultsRoot
 use super::reruns::Reruns;
 use super::resume::{check_foreign, claim};
 use super::run::{Work, lock_root, prestart, run};
+use super::run_parts::keep_suite;
 use super::trust::{owner_notices, skipped_notices, usable};
 use crate::event::{Ended, Observer, RunEvent, ended};
 use crate::plan::{Ids, RescorePlan};
@@ -65,7 +66,9 @@ pub fn rescore(
     notices.iter().for_each(|notice| owned.log(notice));
 
     let count = plan.rejudge.count();
+    let judged_by = plan.suite.digest();
     let session = NewSession {
+        suite: Some(judged_by),
         last_seq: prepared.fold.last_seq(),
         pending: Some(prepared.fold.left()),
         removed: prepared.fold.removed(),
@@ -80,8 +83,10 @@ pub fn rescore(
         share: request.session.share,
         plan: prepared.plan.plan,
     };
+    let (store, suite) = (work.root.clone(), prepared.plan.suite);
     let reopen = move || {
         let mut owned: Owned = owned;
+        keep_suite(&store, suite, &judged_by)?;
         owned.open_session(session, None)?;
         Ok(owned)
     };

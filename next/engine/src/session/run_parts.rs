@@ -32,22 +32,31 @@ impl RunParts {
 /// Stores the suite, plugins and blobs of a plan in a results root.
 pub(crate) fn keep(
     root: &ResultsRoot,
-    mut suite: File,
+    suite: File,
     digest: &Digest,
     plugins: &ContentSource,
     blobs: &ContentSource,
 ) -> Result<(), RecordError> {
-    let mut draft = root.draft()?;
-    suite.rewind().and_then(|()| io::copy(&mut suite, &mut draft)).map_err(|source| {
-        RecordError::Io { what: "store the tests in", path: root.path().to_owned(), source }
-    })?;
-    root.keep(draft, digest)?;
+    keep_suite(root, suite, digest)?;
     plugins.keep(root)?;
     blobs.keep(root)?;
     if let Some(list) = blobs.list() {
         root.keep_bytes(list.as_bytes())?;
     }
     Ok(())
+}
+
+/// Stores a suite in a results root.
+pub(crate) fn keep_suite(
+    root: &ResultsRoot,
+    mut suite: File,
+    digest: &Digest,
+) -> Result<(), RecordError> {
+    let mut draft = root.draft()?;
+    suite.rewind().and_then(|()| io::copy(&mut suite, &mut draft)).map_err(|source| {
+        RecordError::Io { what: "store the tests in", path: root.path().to_owned(), source }
+    })?;
+    root.keep(draft, digest)
 }
 
 /// Returns the absolute path of a scenario's file, which is the same for every way to name its folder. It connects the runs of the

@@ -268,6 +268,9 @@ pub struct SessionEntry {
     /// The session only judges stored outputs again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rescores: bool,
+    /// The tests in the store whose expectations a session of `rescore` judged by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<Digest>,
     /// Present if the session took over another plan: the counts of trials that have rows and that this plan lacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Counts>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use runner_model::{Counts, SessionSettings, Stage, Time, visible::quoted};
+use runner_model::{Counts, Digest, SessionSettings, Stage, Time, visible::quoted};
 
 use crate::{GroupPlace, ManifestProvider, Metadata, RequestMark, Rerun, SessionEntry, disk::lock};
 
@@ -38,6 +38,8 @@ pub struct NewSession {
     /// The request that the session is started for.
     pub request: Option<RequestMark>,
     pub settings: SessionSettings,
+    /// The tests in the store whose expectations [`RESCORE`] judges by.
+    pub suite: Option<Digest>,
     /// Number of the last row that the caller has read; 0 for a new run.
     pub last_seq: u64,
     /// Trials that run again.
@@ -93,6 +95,7 @@ pub(super) fn session_entry(
         rerun: session.rerun,
         pending: session.pending,
         rescores: session.writer == RESCORE,
+        suite: session.suite,
         adopted: None,
         pauses: Vec::new(),
         suspended_ms: 0,

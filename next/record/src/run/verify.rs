@@ -322,6 +322,7 @@ impl RunCheck<'_> {
             Some(Rerun::Filter { trials, .. }) => Some(*trials),
             _ => None,
         }));
+        needed.extend(manifest.sessions.iter().filter_map(|session| session.suite));
         // The loop below reports a list that cannot be read.
         needed.extend(self.run.blobs(manifest).unwrap_or_default());
         for digest in needed {

@@ -88,7 +88,6 @@ impl TrialPage {
         let output = row.as_ref().and_then(|row| Some(row.output.as_ref()?.get().to_owned()));
         let lines = row.iter().flat_map(|row| failure::block(row, usize::MAX));
         let reasons = lines.map(|(tone, text)| ReasonLine { tone, text }).collect();
-        let has_other = row.as_ref().is_some_and(|row| page.trial.has_other_expectations(row));
         let others = page.trial.others.iter().filter_map(Line::row);
         let mut outputs: Vec<_> = others.map(|row| ProviderOutput::new(&row)).collect();
         outputs.extend(row.as_ref().map(ProviderOutput::new));
@@ -98,9 +97,7 @@ impl TrialPage {
         (page.input, page.output, page.reasons) = (text(input), output, reasons);
         page.outputs = outputs;
         page.reference = text(reference);
-        if !has_other {
-            (page.expected, page.expected_output) = (text(expect), text(equals));
-        }
+        (page.expected, page.expected_output) = (text(expect), text(equals));
         page
     }
 }

@@ -148,6 +148,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
                 fail_fast: FailFast::default(),
                 budgets: Budgets::default(),
             },
+            suite: None,
             last_seq: 0,
             rerun: None,
             pending: None,

@@ -60,6 +60,7 @@ fn document(rows: Vec<Line>) -> TrialDocument {
         reproduce: String::new(),
         logs: vec![LogText { seq: 1, attempt: 1, said: to_raw_value(&said).ok() }],
         artifacts: Vec::new(),
+        stored: None,
         rescores: Vec::new(),
     }
 }

@@ -6,8 +6,8 @@ use std::{cmp::Reverse, io::BufRead as _, iter, path::Path};
 use runner_model::log::{LogLine, Said};
 use runner_model::row::{Artifact, read_line};
 use runner_model::visible::common_ends;
-use runner_model::{RowRef, RunStatus, Text, TrialId, test::Test};
-use runner_record::{InFlight, Manifest, ReadLine, RecordError, ResultsRoot, RunDir, WaitingTrial};
+use runner_model::{Digest, RowRef, RunStatus, Text, TrialId, test::Test};
+use runner_record::{InFlight, ReadLine, RecordError, ResultsRoot, RunDir, WaitingTrial};
 use runner_scenario::{IdGlob, similar};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,8 @@ pub struct TrialDocument {
     pub trial: TrialId,
     pub test: String,
     pub provider: String,
-    /// The planned test, with `input` and `expect`. `null` if the stored suite cannot be read.
+    /// The planned test, with `input`, and with the `expect` that judged the shown row. `null` if the stored suite cannot be
+    /// read.
     #[schemars(with = "Option<Test<'static>>")]
     pub planned: Option<Box<RawValue>>,
     /// All rows of the trial.
@@ -54,9 +55,12 @@ pub struct TrialDocument {
     pub logs: Vec<LogText>,
     /// Files of its attempts.
     pub artifacts: Vec<ArtifactFile>,
-    /// Sessions of `rescore`, which judge by other expectations than those of `planned`.
+    /// The planned test of the rows that no session of `rescore` has judged.
     #[serde(skip)]
-    pub rescores: Vec<u32>,
+    pub stored: Option<Box<RawValue>>,
+    /// Sessions of `rescore` with the suites that they judged by.
+    #[serde(skip)]
+    pub rescores: Vec<(u32, Digest)>,
 }
 
 /// Logs and output of an attempt.
@@ -228,7 +232,7 @@ impl TrialDocument {
     ///
     /// The run cannot be read. Logs and the planned test are left out if they cannot be read.
     pub fn read(root: &ResultsRoot, run: &RunDir, trial: TrialId) -> Result<Self, RecordError> {
-        let planned = planned(root, &run.manifest()?, &trial.test);
+        let planned = planned(root, &run.manifest()?.metadata.suite, &trial.test);
         let (test, repeat) = (trial.test.clone(), trial.repeat);
         Self::of_lines(root, run, trial, planned, |each| {
             run.rows(&mut |_, line| {
@@ -273,7 +277,8 @@ impl TrialDocument {
             run_dir: run.path().to_string_lossy().into_owned(),
             test: trial.test.to_string(),
             provider: trial.provider.to_string(),
-            planned,
+            planned: None,
+            stored: planned,
             trial,
             rows,
             shown: None,
@@ -285,7 +290,7 @@ impl TrialDocument {
             reproduce: String::new(),
             logs,
             artifacts,
-            rescores: sessions.filter(|one| one.rescores).map(|one| one.number).collect(),
+            rescores: sessions.filter_map(|one| Some((one.number, one.suite?))).collect(),
         };
         let shown = document.settling().or_else(|| document.rows().next());
         document.show(root, shown.and_then(|row| row.seq));
@@ -306,27 +311,24 @@ impl TrialDocument {
         self.rows().find(|row| row.seq == self.shown)
     }
 
-    /// Returns the planned test, without its expectations if others have judged the row.
-    pub(super) fn planned(&self, row: &RowRef<'_>) -> Value {
+    /// Returns the planned test.
+    pub(super) fn planned(&self) -> Value {
         let planned = self.planned.as_ref().map(|test| serde_json::from_str(test.get()));
-        let mut planned = planned.and_then(Result::ok).unwrap_or(Value::Null);
-        if let Some(planned) = planned.as_object_mut().filter(|_| self.has_other_expectations(row))
-        {
-            planned.remove("expect");
-        }
-        planned
+        planned.and_then(Result::ok).unwrap_or(Value::Null)
     }
 
-    /// Returns whether `rescore` has judged a row by expectations that the run does not store.
-    pub(crate) fn has_other_expectations(&self, row: &RowRef<'_>) -> bool {
-        let rescores =
-            |row: &RowRef<'_>| row.session.is_some_and(|one| self.rescores.contains(&one));
-        let is_same = |one: &RowRef<'_>| one.judgement_fingerprint == row.judgement_fingerprint;
-        rescores(row) && !self.rows().any(|one| !rescores(&one) && is_same(&one))
+    /// Returns the suite that a session of `rescore` judged a row by.
+    pub(super) fn rescored(&self, row: &RowRef<'_>) -> Option<&Digest> {
+        let mut rescores = self.rescores.iter();
+        rescores.find(|(session, _)| Some(*session) == row.session).map(|(_, suite)| suite)
     }
 
     fn show(&mut self, root: &ResultsRoot, seq: Option<u64>) {
         self.shown = seq;
+        self.planned = match self.row().and_then(|row| self.rescored(&row)) {
+            Some(suite) => planned(root, suite, &self.test),
+            None => self.stored.clone(),
+        };
         let (run, trial) = (short_of(root, &self.run), self.trial.to_string());
         let words = ["plugin", "run", "--from", &run, "--trial", &trial];
         let row = self.row();
@@ -401,13 +403,13 @@ fn path(folder: &Path, artifact: &Artifact<'_>) -> String {
 }
 
 /// Returns the line of a test in the stored suite.
-fn planned(root: &ResultsRoot, manifest: &Manifest, test: &str) -> Option<Box<RawValue>> {
+fn planned(root: &ResultsRoot, suite: &Digest, test: &str) -> Option<Box<RawValue>> {
     #[derive(Deserialize)]
     struct Named<'a> {
         #[serde(borrow)]
         id: Text<'a>,
     }
-    let suite = root.content(&manifest.metadata.suite).ok()?;
+    let suite = root.content(suite).ok()?;
     for line in std::io::BufReader::new(suite).lines() {
         let line = line.ok()?;
         let is_it = serde_json::from_str::<Named<'_>>(&line).is_ok_and(|named| *named.id == *test);

@@ -34,8 +34,8 @@ impl TrialDocument {
         let mut page = Page::default();
         let note = if row.r#final == Some(false) && row.outcome != Outcome::Ungraded {
             "; another attempt decides the trial"
-        } else if self.has_other_expectations(row) {
-            "; judged by `rescore`, whose expectations are not stored"
+        } else if self.rescored(row).is_some() {
+            "; judged by `rescore`"
         } else {
             ""
         };
@@ -45,7 +45,7 @@ impl TrialDocument {
             page.lines("attempts", attempts.into_iter());
         }
         page.lines("history", past::lines(&self.history).into_iter());
-        let planned = self.planned(row);
+        let planned = self.planned();
         if let Some(input) = planned.get("input") {
             page.text("input", pretty(input));
         }

@@ -36,7 +36,7 @@ impl TrialDocument {
         let mut parts = Vec::new();
         let mut add =
             |name: &str, content| parts.push(TrialPart { name: name.to_owned(), content });
-        let planned = self.planned(row);
+        let planned = self.planned();
         for (name, key) in [("input", "input"), ("expected", "expect")] {
             if let Some(value) = planned.get(key) {
                 add(name, Content::Text(text(&value.to_string())));

@@ -3,11 +3,12 @@
 mod findings;
 mod rows;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
 
 use runner_model::status::RunVerdict;
-use runner_model::{Counts, GateResult, Places, Reason, RunStatus, Shard, Stage};
+use runner_model::{Counts, Digest, GateResult, Places, Reason, RunStatus, Shard, Stage};
 
 pub use self::findings::{MergeFindings, MergeOutcome, ShardFindings};
 pub use self::rows::MergeSource;
@@ -137,9 +138,11 @@ impl ResultsRoot {
         if has_secrets(&plan.providers) {
             run.dir.make_private()?;
         }
-        self.copy_contents(first, plan)?;
+        self.copy_contents(first, contents(first, plan)?)?;
         let mut merged = Merged::create(&run.dir)?;
         for source in &merge.shards {
+            let suites = source.manifest.sessions.iter().filter_map(|session| session.suite);
+            self.copy_contents(&source.run, suites.collect())?;
             merged.add(self, source, merge.places)?;
         }
         let files = [(merged.rows.finish(&run.dir)?, ROWS), (merged.logs.finish(&run.dir)?, LOGS)];
@@ -160,11 +163,9 @@ impl ResultsRoot {
         sync_artifacts(&run.dir)
     }
 
-    /// Copies the plugins, tests, attachments and schemas of a run into this root.
-    fn copy_contents(&self, run: &RunDir, manifest: &Manifest) -> Result<(), RecordError> {
-        let contents = manifest.providers.iter().map(|provider| provider.digest);
-        let contents = contents.chain([manifest.metadata.suite]).chain(manifest.metadata.blobs);
-        for digest in contents.chain(run.blobs(manifest)?) {
+    /// Copies stored contents of a run into this root.
+    fn copy_contents(&self, run: &RunDir, contents: BTreeSet<Digest>) -> Result<(), RecordError> {
+        for digest in contents {
             // A link to an old file would look unused to `prune` until the merged run has its manifest.
             let mut draft = self.draft()?;
             let copied = io::copy(&mut run.content(&digest)?, &mut draft);
@@ -173,6 +174,13 @@ impl ResultsRoot {
         }
         Ok(())
     }
+}
+
+/// Returns the plugins, tests, attachments and schemas of a run.
+fn contents(run: &RunDir, manifest: &Manifest) -> Result<BTreeSet<Digest>, RecordError> {
+    let contents = manifest.providers.iter().map(|provider| provider.digest);
+    let contents = contents.chain([manifest.metadata.suite]).chain(manifest.metadata.blobs);
+    Ok(contents.chain(run.blobs(manifest)?).collect())
 }
 
 fn write_manifest(dir: &Dir, manifest: &Manifest) -> Result<File, RecordError> {
@@ -217,6 +225,7 @@ fn new_manifest(
         command: merge.command.clone(),
         request: None,
         settings: plan.sessions.last().map(|last| last.settings.clone()).unwrap_or_default(),
+        suite: None,
         last_seq,
         rerun: None,
         pending: Some(merge.holes.as_ref().map_or(0, |(left, _)| *left)),

@@ -87,6 +87,7 @@ fn manifest() -> Manifest {
             rerun: None,
             pending: None,
             rescores: false,
+            suite: None,
             adopted: None,
             pauses: Vec::new(),
             suspended_ms: 0,
