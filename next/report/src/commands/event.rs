@@ -26,8 +26,11 @@ pub struct NumberedEvent<'a> {
 pub enum Event<'a> {
     /// The run exists, and its trials start.
     Started {
+        /// The run's id.
         run: &'a str,
+        /// The directory as a user would type it.
         run_dir: &'a str,
+        /// The scenario's name.
         scenario: &'a str,
         /// Trials of the plan.
         planned: u64,
@@ -42,27 +45,58 @@ pub enum Event<'a> {
         row: &'a RawValue,
     },
     /// The session stops.
-    Stopping { signal: Option<StopSignal>, by: Option<&'a Actor>, in_flight: u64 },
-    /// The session is paused. Without `by`, by Ctrl-Z.
-    Paused { by: Option<&'a Actor> },
+    Stopping {
+        /// The signal that stops it.
+        signal: Option<StopSignal>,
+        /// The user whose request stops it.
+        by: Option<&'a Actor>,
+        /// Attempts that run.
+        in_flight: u64,
+    },
+    /// The session is paused.
+    Paused {
+        /// The user who requested it. `null` for Ctrl-Z.
+        by: Option<&'a Actor>,
+    },
     /// The session continues after a pause.
     Unpaused,
     /// Progress of a run that another process works on.
-    Progress { run: &'a str, counts: RunCounts, in_flight: u64, waits_for_memory: bool },
+    Progress {
+        /// The run's id.
+        run: &'a str,
+        /// Results until now.
+        counts: RunCounts,
+        /// Attempts that run.
+        in_flight: u64,
+        /// More attempts would run if there were memory for them.
+        waits_for_memory: bool,
+    },
     /// A message for people.
-    Notice { text: &'a str },
+    Notice {
+        /// One or several lines.
+        text: &'a str,
+    },
     /// The session has ended.
     Finished {
+        /// The run's id.
         run: &'a str,
+        /// The directory as a user would type it.
         run_dir: &'a str,
+        /// The run's status.
         status: RunStatus,
+        /// Reason of the status, if there is one.
         reason: Option<Reason>,
+        /// Details of the reason, for people.
         message: Option<&'a str>,
+        /// The signal that stopped the session.
         signal: Option<StopSignal>,
+        /// The result of the trials. `none` until the run is completed.
         verdict: RunVerdict,
+        /// Results of all sessions.
         counts: RunCounts,
-        /// Duration of the session without pauses.
+        /// Duration of the session without pauses, in milliseconds.
         took_ms: f64,
+        /// Exit code of the command.
         exit_code: u8,
     },
 }

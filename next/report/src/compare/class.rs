@@ -43,14 +43,23 @@ pub enum Class {
 /// Numbers of tests by their class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClassCounts {
+    /// All repeats passed, and now one does not.
     pub regressed: u64,
+    /// No repeat passes on either side.
     pub still_failing: u64,
+    /// A repeat did not pass, and now all do.
     pub fixed: u64,
+    /// Passed only after a retry or in some repeats, or has changed before without a reason.
     pub flaky: u64,
+    /// Only in the new run.
     pub new: u64,
+    /// Only in the base.
     pub gone: u64,
+    /// All repeats pass on both sides.
     pub passing: u64,
+    /// No repeat was judged on one side.
     pub not_judged: u64,
+    /// Missing in a run that has not run all tests.
     pub unpaired: u64,
 }
 
@@ -59,7 +68,9 @@ pub struct ClassCounts {
 pub struct Outcomes {
     /// The worst one.
     pub outcome: Outcome,
+    /// Repeats that passed.
     pub passed: u32,
+    /// All repeats.
     pub trials: u32,
 }
 
