@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header, request::Parts};
+use axum::http::{HeaderMap, Method, Uri, header, request::Parts};
 use url::{Host, Url};
 
-use crate::api::HttpProblem;
+use crate::api::{HttpProblem, ProblemKind};
 use crate::login::Logins;
 use crate::token::Token;
 
@@ -101,7 +101,8 @@ impl Access {
             headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let target = request.uri.path_and_query().map_or(0, |target| target.as_str().len());
         if bytes + target > MAX_HEADERS {
-            return Err(too_large_headers());
+            let detail = "the headers of the request have more than 32 KiB";
+            return Err(HttpProblem::new(ProblemKind::HEADERS, detail));
         }
         let host = self.host(request)?;
         let is_write = match request.method {
@@ -111,16 +112,22 @@ impl Access {
         };
         self.check_site(headers, is_write || !is_page(path))?;
         let is_known = self.is_known(headers, host, is_write);
-        if path == LOGIN_PATH {
-            return check_json(headers, is_write).map(|()| is_known);
+        let is_login = path == LOGIN_PATH;
+        if !is_known && is_api(path) && !is_login {
+            let help =
+                "open a link of `runner serve --link`, or send `Authorization: Bearer TOKEN`";
+            let detail = "the request has no valid token or login";
+            return Err(HttpProblem::new(ProblemKind::UNAUTHORIZED, detail).with_help(help));
         }
-        if !is_known && is_api(path) {
-            return Err(unauthorized());
+        if is_write && self.is_read_only && !is_login {
+            return Err(HttpProblem::new(ProblemKind::READ_ONLY, "the server is read-only"));
         }
-        if is_write && self.is_read_only {
-            return Err(read_only());
+        // Pages of other sites can send forms without a preflight, but not JSON.
+        if is_write && !is_json(headers) {
+            let problem = HttpProblem::new(ProblemKind::MEDIA_TYPE, "the request is not JSON");
+            return Err(problem.with_help("send `Content-Type: application/json`"));
         }
-        check_json(headers, is_write).map(|()| is_known)
+        Ok(is_known)
     }
 
     /// Checks the names of the server in a request. Pages of any other name that leads here could read its answers.
@@ -129,10 +136,11 @@ impl Access {
         let host = hosts.next().and_then(|host| self.host_name(host.to_str().ok()?));
         let is_same =
             |uri: &Uri| uri.authority().is_none_or(|name| self.host_name(name.as_str()) == host);
-        match host.filter(|_| hosts.next().is_none() && is_same(&request.uri)) {
-            Some(host) => Ok(host),
-            None => Err(misdirected()),
-        }
+        let host = host.filter(|_| hosts.next().is_none() && is_same(&request.uri));
+        host.ok_or_else(|| {
+            HttpProblem::new(ProblemKind::HOST, "the request is for another host or port")
+                .with_help("`runner serve --allow-host NAME` allows another name")
+        })
     }
 
     fn host_name(&self, host: &str) -> Option<HostName> {
@@ -170,7 +178,12 @@ impl Access {
         let is_other_origin = text(headers, "origin").is_some_and(|origin| {
             origin.strip_prefix("http://").or(origin.strip_prefix("https://")) != host
         });
-        if is_other_site || is_other_origin { Err(foreign()) } else { Ok(()) }
+        if !is_other_site && !is_other_origin {
+            return Ok(());
+        }
+        let detail = "the request comes from a page of another server";
+        Err(HttpProblem::new(ProblemKind::FOREIGN, detail)
+            .with_help("send it from a page of this server, or from a program with the token"))
     }
 
     fn is_known(&self, headers: &HeaderMap, host: HostName, is_write: bool) -> bool {
@@ -219,45 +232,8 @@ fn is_same_site(site: &str) -> bool {
     matches!(site, "same-origin" | "none")
 }
 
-/// Checks the media type of a change. Pages of other sites can send forms without a preflight, but not JSON.
-fn check_json(headers: &HeaderMap, is_write: bool) -> Result<(), HttpProblem> {
+fn is_json(headers: &HeaderMap) -> bool {
     let media_type = text(headers, "content-type").unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    if !is_write || media_type.eq_ignore_ascii_case("application/json") {
-        return Ok(());
-    }
-    let (status, detail) = (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the request is not JSON");
-    let problem =
-        HttpProblem::new(status, "/problems/media-type", "unsupported media type", detail);
-    Err(problem.with_help("send `Content-Type: application/json`"))
-}
-
-fn too_large_headers() -> HttpProblem {
-    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    let detail = "the headers of the request have more than 32 KiB";
-    HttpProblem::new(status, "/problems/headers", "headers too large", detail)
-}
-
-fn misdirected() -> HttpProblem {
-    let status = StatusCode::MISDIRECTED_REQUEST;
-    let detail = "the request is for another host or port";
-    HttpProblem::new(status, "/problems/host", "wrong host", detail)
-        .with_help("`runner serve --allow-host NAME` allows another name")
-}
-
-fn foreign() -> HttpProblem {
-    let detail = "the request comes from a page of another server";
-    HttpProblem::new(StatusCode::FORBIDDEN, "/problems/foreign-origin", "foreign origin", detail)
-        .with_help("send it from a page of this server, or from a program with the token")
-}
-
-fn unauthorized() -> HttpProblem {
-    let detail = "the request has no valid token or login";
-    HttpProblem::new(StatusCode::UNAUTHORIZED, "/problems/unauthorized", "unauthorized", detail)
-        .with_help("open a link of `runner serve --link`, or send `Authorization: Bearer TOKEN`")
-}
-
-fn read_only() -> HttpProblem {
-    let detail = "the server is read-only";
-    HttpProblem::new(StatusCode::FORBIDDEN, "/problems/read-only", "read-only", detail)
+    media_type.eq_ignore_ascii_case("application/json")
 }

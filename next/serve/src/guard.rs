@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header, request::Parts};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
@@ -17,9 +17,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use crate::access::is_page;
-use crate::api::{self, HttpProblem};
-use crate::connections::Connection;
+use crate::access::{is_api, is_page};
+use crate::api::{self, HttpProblem, ProblemKind};
+use crate::connections::Connections;
 use crate::pages;
 use crate::server::Server;
 use crate::timed_stream::TimedStream;
@@ -43,23 +43,23 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub(crate) struct Guard {
     server: Arc<Server>,
     router: TowerToHyperService<Router>,
+    connections: Connections,
 }
 
 impl Guard {
     pub fn new(server: Arc<Server>) -> Self {
         let router = TowerToHyperService::new(api::router(Arc::clone(&server)));
-        Self { server, router }
+        Self { server, router, connections: Connections::default() }
     }
 
-    /// Answers the requests of a connection.
-    pub async fn serve<S>(&self, stream: S, connection: Arc<Connection>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let answer = service_fn(|request| {
-            let connection = Arc::clone(&connection);
-            async move { Ok::<_, Infallible>(self.answer(request, &connection).await) }
-        });
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Answers the requests of a connection, of which the current task is in [`Guard::connections`].
+    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let answer =
+            service_fn(|request| async move { Ok::<_, Infallible>(self.answer(request).await) });
         let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIME)
@@ -69,31 +69,26 @@ impl Guard {
         let _ = served.await;
     }
 
-    async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response {
+    async fn answer(&self, request: Request<Incoming>) -> Response {
         let (head, body) = request.into_parts();
-        let answer = self.checked(head, body, connection).await;
+        let answer = self.checked(head, body).await;
         let mut answer = answer.unwrap_or_else(HttpProblem::into_response);
         add_headers(answer.headers_mut());
         answer
     }
 
-    async fn checked(
-        &self,
-        head: Parts,
-        body: Incoming,
-        connection: &Connection,
-    ) -> Result<Response, HttpProblem> {
+    async fn checked(&self, head: Parts, body: Incoming) -> Result<Response, HttpProblem> {
         let access = &self.server.access;
         let is_known = access.check(&head)?;
         if is_known {
-            connection.keep();
+            self.connections.keep();
         }
         if is_page(head.uri.path())
             && let Some((address, cookie)) = access.redeem(&head)
         {
-            return Ok(redirect(&address, cookie.as_deref()));
+            return Ok(redirect(address, cookie));
         }
-        if !head.uri.path().starts_with("/api/") {
+        if !is_api(head.uri.path()) {
             return pages::answer(&head);
         }
         let body = read(body, if is_known { MAX_BODY } else { MAX_STRANGER_BODY }).await?;
@@ -108,41 +103,34 @@ async fn read(body: Incoming, limit: usize) -> Result<Bytes, HttpProblem> {
         Ok(Err(_)) => {
             let detail =
                 format!("the body of the request has more than {limit} bytes, or ended early");
-            let status = StatusCode::PAYLOAD_TOO_LARGE;
-            Err(HttpProblem::new(status, "/problems/body", "body too large", &detail))
+            Err(HttpProblem::new(ProblemKind::BODY, &detail))
         }
         Err(_) => {
             let detail =
                 format!("the body of the request took longer than {} s", BODY_TIME.as_secs());
-            let status = StatusCode::REQUEST_TIMEOUT;
-            Err(HttpProblem::new(status, "/problems/slow", "request too slow", &detail))
+            Err(HttpProblem::new(ProblemKind::SLOW, &detail))
         }
     }
 }
 
 /// Answers a link: the address must not keep its secret.
-fn redirect(address: &str, cookie: Option<&str>) -> Response {
-    let mut answer = StatusCode::SEE_OTHER.into_response();
-    let headers = [(header::LOCATION, Some(address)), (header::SET_COOKIE, cookie)];
-    for (name, value) in headers {
-        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
-            answer.headers_mut().insert(name, value);
-        }
-    }
-    answer
+fn redirect(address: String, cookie: Option<String>) -> Response {
+    let cookie = cookie.map(|cookie| [(header::SET_COOKIE, cookie)]);
+    // A path may have bytes that are not ASCII.
+    let location = [(header::LOCATION, address.into_bytes())];
+    (StatusCode::SEE_OTHER, location, cookie, ()).into_response()
 }
 
+/// Adds headers to an answer, as far as it has none of their names.
 fn add_headers(headers: &mut HeaderMap) {
-    let fixed = [
-        ("x-content-type-options", "nosniff"),
-        ("referrer-policy", "no-referrer"),
-        ("cross-origin-opener-policy", "same-origin"),
-        ("cross-origin-resource-policy", "same-origin"),
+    let defaults = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, "no-store"),
     ];
-    for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    let defaults = [(header::CONTENT_SECURITY_POLICY, POLICY), (header::CACHE_CONTROL, "no-store")];
     for (name, value) in defaults {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }

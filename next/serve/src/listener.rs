@@ -9,32 +9,30 @@ use std::{fs, io, sync::Arc, time::Duration};
 
 use runner_model::visible::{shown_path, visible};
 use rustix::io::Errno;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
 
-use crate::connections::Connections;
 use crate::guard::Guard;
 use crate::link_socket::is_own;
 use crate::settings::{Listen, ServeError};
 
-/// Wait after a connection that could not be accepted, because the process has too many files or too little memory.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Time in which a client must take the answer that there are too many connections.
+const REFUSAL_TIME: Duration = Duration::from_millis(100);
 /// Free ports that are tried until one is free at both addresses of `localhost`.
 const PORT_TRIES: usize = 100;
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 pub(crate) enum Listener {
-    /// At least one.
-    Addresses(Vec<TcpListener>),
+    /// An address, and the other one of `localhost`.
+    Addresses(TcpListener, Option<TcpListener>),
     File(UnixListener),
 }
 
 impl Listener {
     pub fn bind(listen: &Listen) -> Result<Self, ServeError> {
         match listen {
-            Listen::Address(address) => bind_addresses(*address).map(Self::Addresses),
+            Listen::Address(address) => bind_addresses(*address),
             Listen::File(path) => {
                 let bound = bind_file(path).and_then(|listener| {
                     listener.set_nonblocking(true)?;
@@ -50,75 +48,60 @@ impl Listener {
     /// Returns the port. `None` for a socket file.
     pub fn port(&self) -> Option<u16> {
         match self {
-            Self::Addresses(listeners) => Some(listeners[0].local_addr().ok()?.port()),
+            Self::Addresses(first, _) => Some(first.local_addr().ok()?.port()),
             Self::File(_) => None,
         }
     }
 
     /// Answers connections. Must run in a runtime, and does not return.
     pub async fn serve(self, guard: Guard) -> io::Result<Infallible> {
-        let (guard, connections) = (Arc::new(guard), Arc::new(Connections::default()));
+        let guard = Arc::new(guard);
         match self {
-            Self::Addresses(listeners) => {
-                let (mut tasks, count) = (JoinSet::new(), listeners.len());
-                for (listener, place) in listeners.into_iter().zip(0..) {
-                    let listener = tokio::net::TcpListener::from_std(listener)?;
-                    let (guard, connections) = (Arc::clone(&guard), Arc::clone(&connections));
-                    tasks.spawn(async move {
-                        for number in (place..).step_by(count) {
-                            match listener.accept().await {
-                                Ok((stream, _)) => take(stream, number, &guard, &connections),
-                                Err(_) => sleep(PAUSE).await,
-                            }
-                        }
-                    });
+            Self::Addresses(first, second) => {
+                if let Some(second) = second {
+                    let second = tokio::net::TcpListener::from_std(second)?;
+                    drop(tokio::spawn(accept(second, |_| true, Arc::clone(&guard))));
                 }
-                tasks.join_next().await;
+                let first = tokio::net::TcpListener::from_std(first)?;
+                Ok(accept(first, |_| true, guard).await)
             }
+            // The file had a wider mode for a moment.
             Self::File(listener) => {
                 let listener = tokio::net::UnixListener::from_std(listener)?;
-                for number in 0.. {
-                    match listener.accept().await {
-                        // The file had a wider mode for a moment.
-                        Ok((stream, _)) if is_own(&stream) => {
-                            take(stream, number, &guard, &connections);
-                        }
-                        Ok(_) => {}
-                        Err(_) => sleep(PAUSE).await,
-                    }
-                }
+                Ok(accept(listener, is_own, guard).await)
             }
         }
-        unreachable!("the numbers do not end")
     }
 }
 
-/// Starts to answer a connection, or refuses it.
-fn take<S>(stream: S, number: u64, guard: &Arc<Guard>, connections: &Arc<Connections>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut stream = Some(stream);
-    let is_started = connections.start(number, |connection| {
-        let stream = stream.take();
-        let guard = Arc::clone(guard);
-        async move {
-            if let Some(stream) = stream {
-                guard.serve(stream, connection).await;
-            }
+/// Answers the connections of a listener, or refuses them.
+async fn accept<L: axum::serve::Listener>(
+    mut listener: L,
+    is_allowed: fn(&L::Io) -> bool,
+    guard: Arc<Guard>,
+) -> Infallible {
+    loop {
+        let (mut stream, _) = listener.accept().await;
+        if !is_allowed(&stream) {
+            continue;
         }
-    });
-    if !is_started && let Some(mut stream) = stream {
-        drop(tokio::spawn(async move {
-            // A client that does not read it only sees the end of the connection.
-            let _ = timeout(PAUSE, stream.write_all(TOO_MANY)).await;
-        }));
+        let connections = guard.connections();
+        if connections.make_room() {
+            let guard = Arc::clone(&guard);
+            let task = tokio::spawn(async move { guard.serve(stream).await });
+            connections.add(task.abort_handle());
+        } else {
+            drop(tokio::spawn(async move {
+                // A client that does not read it only sees the end of the connection.
+                let _ = timeout(REFUSAL_TIME, stream.write_all(TOO_MANY)).await;
+            }));
+        }
     }
 }
 
 /// Binds an address, and with one address of `localhost` also the other one. Browsers try both for the name at which they log in,
 /// so another user's program there would get links and cookies.
-fn bind_addresses(address: SocketAddr) -> Result<Vec<TcpListener>, ServeError> {
+fn bind_addresses(address: SocketAddr) -> Result<Listener, ServeError> {
     let other: Option<IpAddr> = match address.ip() {
         IpAddr::V4(Ipv4Addr::LOCALHOST | Ipv4Addr::UNSPECIFIED) => Some(Ipv6Addr::LOCALHOST.into()),
         IpAddr::V6(Ipv6Addr::LOCALHOST) => Some(Ipv4Addr::LOCALHOST.into()),
@@ -128,14 +111,14 @@ fn bind_addresses(address: SocketAddr) -> Result<Vec<TcpListener>, ServeError> {
     loop {
         let problem = |address| move |error| ServeError(address_problem(address, &error));
         let first = bind_address(address).map_err(problem(address))?;
-        let Some(other) = other else { return Ok(vec![first]) };
+        let Some(other) = other else { return Ok(Listener::Addresses(first, None)) };
         let port = first.local_addr().map_err(problem(address))?.port();
         let other = SocketAddr::new(other, port);
         tries -= 1;
         match bind_address(other) {
-            Ok(second) => return Ok(vec![first, second]),
+            Ok(second) => return Ok(Listener::Addresses(first, Some(second))),
             // This machine has no such address, so no program can be there.
-            Err(error) if is_missing(&error) => return Ok(vec![first]),
+            Err(error) if is_missing(&error) => return Ok(Listener::Addresses(first, None)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
             Err(error) => return Err(problem(other)(error)),
         }

@@ -1,11 +1,13 @@
 //! [`Server`]: the state that requests share.
 
+use std::sync::Arc;
+
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::api::HttpProblem;
-use crate::events::{EventStreams, FollowedRuns, RootWatch};
+use crate::events::{EventStreams, Followed, RootWatch, RunSnapshot};
 use crate::indexes::Indexes;
 use crate::settings::ServeSettings;
 use crate::token::Token;
@@ -21,7 +23,7 @@ pub(crate) struct Server {
     pub(crate) readers: Semaphore,
     pub(crate) indexes: Indexes,
     pub(crate) streams: EventStreams,
-    pub(crate) followed: FollowedRuns,
+    pub(crate) followed: Followed<Arc<RunSnapshot>>,
     pub(crate) watch: RootWatch,
 }
 
@@ -45,7 +47,7 @@ impl Server {
             readers: Semaphore::new(MAX_READERS),
             indexes: Indexes::default(),
             streams: EventStreams::default(),
-            followed: FollowedRuns::default(),
+            followed: Followed::default(),
         })
     }
 

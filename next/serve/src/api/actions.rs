@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use runner_model::{Stage, row::Actor};
 use runner_record::{
     Answer, LabelChange, PrunePolicy, RecordError, RequestMode, RunDir, actor, now,
 };
-use runner_report::{PruneDocument, RequestResult, RunList, RunSummary, VERSION};
+use runner_report::{PruneDocument, RequestResult, RunList, RunSummary, VERSION, run_facts};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::command_words::check_key;
 use super::runs::{Nothing, RunName};
-use super::{Answer as HttpAnswer, HttpProblem, Route};
+use super::{Answer as HttpAnswer, HttpProblem, ProblemKind, Route};
 use crate::server::Server;
 
 /// Time that a call waits for the end of a run. Longer than an owner may take without a grace period.
@@ -37,7 +37,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post("/runs/{run}/pin", "Protect a run from deletion", pin).refusing(&[404, 409]),
         Route::post("/runs/{run}/unpin", "Allow the deletion of a run again", unpin)
             .refusing(&[404, 409]),
-        Route::delete("/runs/{run}", "Delete a run", delete).refusing(&[404, 409]),
+        Route::change(Method::DELETE, "/runs/{run}", "Delete a run", delete).refusing(&[404, 409]),
     ]
 }
 
@@ -161,21 +161,8 @@ fn answered(server: &Server, run: &RunDir, answer: Answer) -> Result<HttpAnswer<
 /// Returns the problem of a run whose process did not respond.
 fn no_answer(run: &RunDir) -> HttpProblem {
     let holder = run.holder().unwrap_or_default();
-    let (id, pid) = (run.id(), holder.pid);
-    let (detail, help) = match pid {
-        _ if holder.is_suspended() => (
-            format!("run {id} is suspended by Ctrl-Z"),
-            format!("to let it continue: `fg` in its terminal, or kill -CONT {pid}"),
-        ),
-        0 => (format!("another program holds the lock of run {id}"), "end that program".to_owned()),
-        pid => (
-            format!("process {pid} works on run {id} and did not respond in time"),
-            "try again, or end the process".to_owned(),
-        ),
-    };
-    let (status, kind) = (StatusCode::GATEWAY_TIMEOUT, "/problems/no-answer");
-    let problem = HttpProblem::new(status, kind, "the run's process does not respond", &detail);
-    problem.with_help(help).held_by(&holder)
+    let [detail, help] = run_facts::no_answer(run.id(), &holder);
+    HttpProblem::new(ProblemKind::NO_ANSWER, &detail).with_help(help).held_by(&holder)
 }
 
 fn label(server: &Server, path: &RunName, body: &Labels) -> Result<HttpAnswer<RequestResult>> {
@@ -201,14 +188,14 @@ fn unpin(server: &Server, path: &RunName, _: &Nothing) -> Result<HttpAnswer<PinR
 }
 
 fn set_pin(server: &Server, path: &RunName, by: Option<Actor>) -> Result<HttpAnswer<PinResult>> {
-    let run = server.run(&path.run)?.for_use()?;
+    let run = server.run(&path.run)?;
     let changed = server.root.claim(&run)?.pin(by)?;
     let run = RequestResult::read(&server.root, &run, Answer::AlreadyTerminal)?.run;
     Ok(PinResult { v: VERSION, changed, run }.into())
 }
 
 fn delete(server: &Server, path: &RunName, _: &Nothing) -> Result<HttpAnswer<PruneDocument>> {
-    let run = server.run(&path.run)?;
+    let run = server.run(&path.run)?.for_use()?;
     let policy = PrunePolicy { runs: vec![run.id().to_owned()], ..PrunePolicy::default() };
     let pruning = server.root.prune(&policy, false, now())?;
     if let Some(kept) = pruning.kept.iter().find(|kept| kept.is_named) {

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::runs::RunName;
-use super::{HttpProblem, Route};
-use crate::events::{Place, RunCursor, follow_run};
+use super::{HttpProblem, ProblemKind, Route};
+use crate::events::{RunCursor, follow_run};
 use crate::server::Server;
 
 const MEDIA_TYPE: &str = "text/event-stream";
@@ -56,9 +56,8 @@ fn root(
     keys: &RootKeys,
     headers: &HeaderMap,
 ) -> Result<Response, HttpProblem> {
-    let place = last_id(headers, keys.after.as_ref()).map_or(Place::Now, Place::After);
-    let watch = server.watch.clone();
-    let stream = server.streams.start(move |stream| watch.follow(place, stream));
+    let (after, watch) = (last_id(headers, keys.after.as_ref()), server.watch.clone());
+    let stream = server.streams.start(move |stream| watch.follow(after, stream));
     stream.ok_or_else(too_many)
 }
 
@@ -74,13 +73,12 @@ fn run(
         HttpProblem::invalid("`after` is not the id of an event of a run, which is a number")
     })?;
     let cursor = RunCursor { after, sends_rows: keys.rows.is_some() };
-    let snapshots = server.followed.follow(&run);
-    let stream = server.streams.start(move |stream| follow_run(run, cursor, snapshots, stream));
+    let followed = server.followed.clone();
+    let stream = server.streams.start(move |stream| follow_run(run, cursor, followed, stream));
     stream.ok_or_else(too_many)
 }
 
 fn too_many() -> HttpProblem {
-    let (status, detail) = (StatusCode::SERVICE_UNAVAILABLE, "too many event streams are open");
-    HttpProblem::new(status, "/problems/busy-server", "too many streams", detail)
+    HttpProblem::new(ProblemKind::STREAMS, "too many event streams are open")
         .with_help("close another page of this server, or try again later")
 }

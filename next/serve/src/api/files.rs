@@ -1,14 +1,13 @@
 //! Files of a run as they are, or a range of them.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use runner_model::row::is_file_name;
 use runner_report::{Form, FormOptions, RunDocument, TrialPart, Which};
 use schemars::JsonSchema;
@@ -16,14 +15,12 @@ use serde::Deserialize;
 
 use super::runs::{Nothing, RunName, present};
 use super::trials::{TrialName, filter, read};
-use super::{HttpProblem, Route};
-use crate::body::{Pieces, channel};
+use super::{HttpProblem, ProblemKind, Route};
+use crate::body::written;
 use crate::server::Server;
 
 type Result<T> = std::result::Result<T, HttpProblem>;
 
-/// Bytes of a piece.
-const PIECE: usize = 64 << 10;
 const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
 /// The media type in the contract of answers with several.
@@ -173,13 +170,9 @@ fn report(
     let run = server.run(&names.run)?;
     let which = filter(server, present(&keys.filter))?.map_or(Which::All, Which::Matching);
     let document = RunDocument::read(&server.root, &run, &which)?;
-    let (pieces, body) = channel();
-    tokio::task::spawn_blocking(move || {
-        let mut writer = BufWriter::with_capacity(PIECE, PieceWriter(&pieces));
-        let written = form.write(&document, FormOptions::default(), &mut writer);
-        if written.is_err() || writer.flush().is_err() {
-            let _ = pieces.blocking_send(Err(io::Error::other("the report ended early")));
-        }
+    let body = written(move |body| {
+        let written = form.write(&document, FormOptions::default(), body);
+        written.map_err(|error| io::Error::other(error.to_string()))
     });
     let mut response = ([(header::CONTENT_TYPE, media_type)], body).into_response();
     guard(&mut response, &format!("{}.{end}", run.id()));
@@ -221,9 +214,7 @@ fn send(file: File, headers: &HeaderMap, media_type: &'static str) -> Result<Res
     let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     let range = match asked.and_then(|range| parse_range(range, length)) {
         Some(None) => {
-            let (status, detail) =
-                (StatusCode::RANGE_NOT_SATISFIABLE, "the file has no such bytes");
-            let problem = HttpProblem::new(status, "/problems/range", "no such range", detail);
+            let problem = HttpProblem::new(ProblemKind::RANGE, "the file has no such bytes");
             let content_range = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
             return Ok((content_range, problem).into_response());
         }
@@ -239,8 +230,7 @@ fn send(file: File, headers: &HeaderMap, media_type: &'static str) -> Result<Res
         (header::CONTENT_LENGTH, (range.end - range.start).to_string()),
     ];
     let content_range = content_range.map(|range| [(header::CONTENT_RANGE, range)]);
-    let (pieces, body) = channel();
-    tokio::task::spawn_blocking(move || copy(&file, range, &pieces));
+    let body = written(move |body| copy(file, range, body));
     Ok((status, fixed, content_range, body).into_response())
 }
 
@@ -257,42 +247,12 @@ fn parse_range(text: &str, length: u64) -> Option<Option<Range<u64>>> {
     Some(Some(range).filter(|range| range.start < range.end))
 }
 
-/// Sends a part of a file. Ends if the client is gone.
-fn copy(file: &File, range: Range<u64>, pieces: &Pieces) {
-    let mut at = range.start;
-    while at < range.end {
-        let mut piece = vec![0; PIECE.min((range.end - at) as usize)];
-        let read = match file.read_at(&mut piece, at) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read,
-        };
-        let read = read.map(|length| {
-            piece.truncate(length);
-            at += length as u64;
-            Bytes::from(piece)
-        });
-        let has_failed = read.is_err();
-        if pieces.blocking_send(read).is_err() || has_failed {
-            return;
-        }
-    }
-}
-
-/// Sends written bytes as pieces of a body.
-struct PieceWriter<'a>(&'a Pieces);
-
-impl Write for PieceWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let piece = Bytes::copy_from_slice(&bytes[..bytes.len().min(PIECE)]);
-        let length = piece.len();
-        let sent = self.0.blocking_send(Ok(piece));
-        sent.map(|()| length).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+/// Writes a part of a file.
+fn copy(mut file: File, Range { start, end }: Range<u64>, body: &mut dyn Write) -> io::Result<()> {
+    file.seek(SeekFrom::Start(start))?;
+    let copied = io::copy(&mut file.take(end - start), body)?;
+    // The file has become shorter.
+    if copied < end - start { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }
 
 #[cfg(test)]

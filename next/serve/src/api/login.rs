@@ -1,12 +1,11 @@
 //! The login of a browser by the token.
 
-use axum::http::StatusCode;
 use runner_report::VERSION;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::runs::Nothing;
-use super::{Answer, HttpProblem, Route};
+use super::{Answer, HttpProblem, ProblemKind, Route};
 use crate::server::Server;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -38,8 +37,8 @@ fn login(
     request: &LoginRequest,
 ) -> Result<Answer<LoginLink>, HttpProblem> {
     if !server.access.token.is(request.token.trim()) {
-        let (status, detail) = (StatusCode::UNAUTHORIZED, "this is not the token of the server");
-        return Err(HttpProblem::new(status, "/problems/unauthorized", "unauthorized", detail)
+        let detail = "this is not the token of the server";
+        return Err(HttpProblem::new(ProblemKind::UNAUTHORIZED, detail)
             .with_help("`runner serve --link` prints a link that needs no token"));
     }
     let link = match &request.page {

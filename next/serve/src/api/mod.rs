@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
-pub(crate) use self::problem::HttpProblem;
+pub(crate) use self::problem::{HttpProblem, ProblemKind};
 use self::route::BASE;
 pub(crate) use self::route::{Answer, Route};
 use self::runs::Nothing;

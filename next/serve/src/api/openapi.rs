@@ -1,11 +1,12 @@
 //! The OpenAPI 3.1 document of the API, made from the table of calls.
 
+use axum::http::Method;
 use runner_report::schema_settings;
-use schemars::{Schema, SchemaGenerator};
+use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
 use super::problem::HttpProblem;
-use super::route::{AnswerKind, BASE, Method, Route};
+use super::route::{BASE, Route};
 
 /// Problems of all calls.
 const PROBLEMS: [u16; 7] = [400, 401, 403, 404, 421, 500, 507];
@@ -30,7 +31,7 @@ pub(super) fn document(routes: &[Route]) -> Value {
     let mut paths = Map::new();
     for route in routes {
         let call = schemas.call(route);
-        paths.entry(route.path).or_insert_with(|| json!({}))[method(route.method)] = call;
+        paths.entry(route.path).or_insert_with(|| json!({}))[method(route)] = call;
     }
     let problem = schemas.answers.subschema_for::<HttpProblem>();
     let mut definitions = schemas.requests.take_definitions(true);
@@ -58,26 +59,22 @@ pub(super) fn document(routes: &[Route]) -> Value {
     })
 }
 
-fn method(method: Method) -> &'static str {
-    match method {
-        Method::Get => "get",
-        Method::Post => "post",
-        Method::Delete => "delete",
-    }
+fn method(route: &Route) -> String {
+    route.method.as_str().to_lowercase()
 }
 
 impl Schemas {
     fn call(&mut self, route: &Route) -> Value {
         let words = route.path.split(['/', '{', '}', '.']).filter(|word| !word.is_empty());
-        let name: Vec<_> = [method(route.method)].into_iter().chain(words).collect();
+        let name: Vec<_> = words.collect();
         let mut call = json!({
-            "operationId": name.join("-"),
+            "operationId": format!("{}-{}", method(route), name.join("-")),
             "summary": route.summary,
             "parameters": self.parameters(route),
             "responses": self.responses(route),
         });
-        if let Some(body) = route.body {
-            let schema = inlined(body(&mut self.requests), &mut self.requests);
+        if route.method != Method::GET {
+            let schema = self.input(route);
             call["requestBody"] =
                 json!({ "content": { "application/json": { "schema": schema } } });
         }
@@ -93,8 +90,10 @@ impl Schemas {
             json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
         });
         let mut parameters: Vec<_> = in_path.collect();
-        let Some(query) = route.query else { return parameters };
-        let query = inlined(query(&mut self.requests), &mut self.requests);
+        if route.method != Method::GET {
+            return parameters;
+        }
+        let query = self.input(route);
         let required = query["required"].as_array().cloned().unwrap_or_default();
         for (name, schema) in query["properties"].as_object().into_iter().flatten() {
             let mut schema = schema.clone();
@@ -115,29 +114,26 @@ impl Schemas {
     }
 
     fn responses(&mut self, route: &Route) -> Value {
-        let content = match route.answer {
-            AnswerKind::Document(make) => {
-                json!({ "application/json": { "schema": make(&mut self.answers) } })
-            }
-            AnswerKind::Bytes(media_type) => json!({ media_type: {} }),
-        };
+        let schema = route.document.map(|make| json!({ "schema": make(&mut self.answers) }));
+        let content = json!({ route.media_type: schema.unwrap_or_else(|| json!({})) });
         let mut responses = json!({});
         for status in route.statuses {
             responses[status.to_string()] = json!({ "description": "Success", "content": content });
         }
-        let is_write = route.method != Method::Get;
+        let is_write = route.method != Method::GET;
         let more = WRITE_PROBLEMS.into_iter().filter(|_| is_write);
         for status in PROBLEMS.into_iter().chain(more).chain(route.problems.iter().copied()) {
             responses[status.to_string()] = json!({ "$ref": "#/components/responses/Problem" });
         }
         responses
     }
-}
 
-/// Returns a schema that is not a definition as definitions are.
-fn inlined(mut schema: Schema, generator: &mut SchemaGenerator) -> Value {
-    for transform in generator.transforms_mut() {
-        transform.transform(&mut schema);
+    /// Returns the schema of a call's input as those of definitions are.
+    fn input(&mut self, route: &Route) -> Value {
+        let mut schema = (route.input)(&mut self.requests);
+        for transform in self.requests.transforms_mut() {
+            transform.transform(&mut schema);
+        }
+        schema.to_value()
     }
-    schema.to_value()
 }

@@ -64,47 +64,69 @@ struct HttpHolder {
     since: Option<Time>,
 }
 
+/// A kind of problem: its status, type and title.
+#[derive(Clone, Copy)]
+pub(crate) struct ProblemKind(u16, &'static str, &'static str);
+
+impl ProblemKind {
+    const INVALID: Self = Self(400, "/problems/invalid", "invalid request");
+    pub const UNAUTHORIZED: Self = Self(401, "/problems/unauthorized", "unauthorized");
+    pub const FOREIGN: Self = Self(403, "/problems/foreign-origin", "foreign origin");
+    pub const OTHER_USER: Self = Self(403, "/problems/other-user", "owned by another user");
+    pub const READ_ONLY: Self = Self(403, "/problems/read-only", "read-only");
+    const NOT_FOUND: Self = Self(404, "/problems/not-found", "not found");
+    const METHOD: Self = Self(405, "/problems/method", "wrong method");
+    pub const SLOW: Self = Self(408, "/problems/slow", "request too slow");
+    const BUSY: Self = Self(409, "/problems/busy", "busy");
+    const CONFLICT: Self = Self(409, "/problems/conflict", "conflict");
+    pub const BODY: Self = Self(413, "/problems/body", "body too large");
+    pub const MEDIA_TYPE: Self = Self(415, "/problems/media-type", "unsupported media type");
+    pub const RANGE: Self = Self(416, "/problems/range", "no such range");
+    pub const HOST: Self = Self(421, "/problems/host", "wrong host");
+    const SCENARIO: Self = Self(422, "/problems/invalid-scenario", "invalid scenario");
+    const UNPROCESSABLE: Self =
+        Self(422, "/problems/unprocessable", "the request cannot be carried out");
+    pub const HEADERS: Self = Self(431, "/problems/headers", "headers too large");
+    const INTERNAL: Self = Self(500, "/problems/internal", "internal error");
+    const QUEUE: Self = Self(503, "/problems/busy-queue", "queue in use");
+    pub const STREAMS: Self = Self(503, "/problems/busy-server", "too many streams");
+    pub const NO_ANSWER: Self = Self(504, "/problems/no-answer", "the process does not respond");
+    const STORAGE: Self = Self(507, "/problems/storage", "results cannot be read or stored");
+}
+
 impl HttpProblem {
-    pub fn new(
-        status: StatusCode,
-        r#type: &'static str,
-        title: &'static str,
-        detail: &str,
-    ) -> Self {
-        let (status, detail) = (status.as_u16(), visible(detail).into_owned());
+    pub fn new(kind: ProblemKind, detail: &str) -> Self {
+        let ProblemKind(status, r#type, title) = kind;
+        let detail = visible(detail).into_owned();
         Self { r#type, title, status, detail, help: None, parts: Box::default() }
     }
 
-    /// A request that is not valid: 400.
+    /// A request that is not valid.
     pub fn invalid(detail: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "/problems/invalid", "invalid request", detail)
+        Self::new(ProblemKind::INVALID, detail)
     }
 
-    /// A file or folder that cannot be read or written: 507.
+    /// A file or folder that cannot be read or written.
     pub fn storage(detail: &str) -> Self {
-        let status = StatusCode::INSUFFICIENT_STORAGE;
-        Self::new(status, "/problems/storage", "results cannot be read or stored", detail)
+        Self::new(ProblemKind::STORAGE, detail)
     }
 
-    /// A bug of the server: 500.
+    /// A bug of the server.
     pub fn internal() -> Self {
-        let detail = "the server failed; its terminal shows the reason";
-        let status = StatusCode::INTERNAL_SERVER_ERROR;
-        Self::new(status, "/problems/internal", "internal error", detail)
+        Self::new(ProblemKind::INTERNAL, "the server failed; its terminal shows the reason")
     }
 
-    /// A request with another method than its call has: 405.
+    /// A request with another method than its call has.
     pub fn method() -> Self {
-        let detail = "the call does not accept this method";
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "/problems/method", "wrong method", detail)
+        Self::new(ProblemKind::METHOD, "the call does not accept this method")
     }
 
     pub fn not_found(detail: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "/problems/not-found", "not found", detail)
+        Self::new(ProblemKind::NOT_FOUND, detail)
     }
 
     pub fn conflict(detail: &str) -> Self {
-        Self::new(StatusCode::CONFLICT, "/problems/conflict", "conflict", detail)
+        Self::new(ProblemKind::CONFLICT, detail)
     }
 
     pub fn waiting_for(mut self, active: &[String]) -> Self {
@@ -114,12 +136,11 @@ impl HttpProblem {
 
     /// A run or root that another process works on.
     pub fn busy(detail: &str) -> Self {
-        Self { r#type: "/problems/busy", title: "busy", ..Self::conflict(detail) }
+        Self::new(ProblemKind::BUSY, detail)
     }
 
     pub fn unprocessable(detail: &str) -> Self {
-        let status = StatusCode::UNPROCESSABLE_ENTITY;
-        Self::new(status, "/problems/unprocessable", "the request cannot be carried out", detail)
+        Self::new(ProblemKind::UNPROCESSABLE, detail)
     }
 
     pub fn held_by(mut self, holder: &Holder) -> Self {
@@ -141,15 +162,14 @@ impl From<RecordError> for HttpProblem {
         match error {
             RecordError::Unknown { .. } | RecordError::Removed { .. } => Self::not_found(&detail),
             RecordError::Ambiguous { candidates, .. } => {
-                let parts = Box::new(ProblemParts { candidates, ..ProblemParts::default() });
-                Self { parts, ..Self::conflict(&detail) }
+                let mut problem = Self::conflict(&detail);
+                problem.parts.candidates = candidates;
+                problem
             }
             RecordError::Held { holder, .. } => Self::busy(&detail).held_by(&holder),
-            RecordError::RootHeld { .. } | RecordError::QueueHeld { .. } => Self::busy(&detail),
-            RecordError::OtherUser { .. } => {
-                let status = StatusCode::FORBIDDEN;
-                Self::new(status, "/problems/other-user", "run of another user", &detail)
-            }
+            RecordError::RootHeld { .. } => Self::busy(&detail),
+            RecordError::QueueHeld { .. } => Self::new(ProblemKind::QUEUE, &detail),
+            RecordError::OtherUser { .. } => Self::new(ProblemKind::OTHER_USER, &detail),
             RecordError::Io { .. } | RecordError::Foreign { .. } => Self::storage(&detail),
             RecordError::Transition(_) => Self::conflict(&detail),
         }
@@ -189,11 +209,9 @@ impl HttpProblem {
     /// Problems of a scenario. `shown` is how a terminal shows them.
     pub fn of_scenario(problems: Vec<ScenarioProblem>, shown: String) -> Self {
         let count = plural(problems.len() as u64, "problem", "problems");
-        let r#type = "/problems/invalid-scenario";
-        let detail = format!("the scenario has {count}");
-        let shown = Some(shown);
-        let parts = Box::new(ProblemParts { problems, shown, ..ProblemParts::default() });
-        Self { r#type, parts, ..Self::unprocessable(&detail) }
+        let mut problem = Self::new(ProblemKind::SCENARIO, &format!("the scenario has {count}"));
+        (problem.parts.problems, problem.parts.shown) = (problems, Some(shown));
+        problem
     }
 
     /// Returns the problem of a command that ended with this exit code and message.
@@ -215,5 +233,20 @@ impl IntoResponse for HttpProblem {
         let _ = runner_report::json::write_document(&mut bytes, &self);
         let media_type = [(header::CONTENT_TYPE, "application/problem+json")];
         (status, media_type, Body::from(bytes)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runner_record::RecordError;
+
+    use super::HttpProblem;
+
+    #[test]
+    fn held_queue_is_unavailable_for_a_while() {
+        let error = RecordError::QueueHeld { lock: "results/queue/.lock".into() };
+        let problem = HttpProblem::from(error);
+        assert_eq!((problem.status, problem.r#type), (503, "/problems/busy-queue"));
+        assert!(problem.detail.contains("fuser results/queue/.lock"), "{}", problem.detail);
     }
 }

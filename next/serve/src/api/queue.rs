@@ -1,5 +1,6 @@
 //! The queue of the results root.
 
+use axum::http::Method;
 use runner_engine::EngineError;
 use runner_operations::queue::{self, QueueError, QueuePlace};
 use runner_operations::settings::SettingsError;
@@ -9,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::runs::Nothing;
-use super::{Answer, HttpProblem, Route};
+use super::{Answer, HttpProblem, ProblemKind, Route};
 use crate::server::Server;
 
 type Result<T> = std::result::Result<T, HttpProblem>;
@@ -17,8 +18,9 @@ type Result<T> = std::result::Result<T, HttpProblem>;
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/queue", "The active runs, and the requests that wait", list).refusing(&[422]),
-        Route::post("/queue/{id}/move", "Move a request", move_request).refusing(&[404, 409]),
-        Route::delete("/queue/{id}", "Remove a request", remove).refusing(&[404, 409]),
+        Route::post("/queue/{id}/move", "Move a request", move_request).refusing(&[404, 409, 503]),
+        Route::change(Method::DELETE, "/queue/{id}", "Remove a request", remove)
+            .refusing(&[404, 409, 503]),
     ]
 }
 
@@ -77,10 +79,7 @@ impl From<QueueError> for HttpProblem {
                 return problem;
             }
             QueueError::Unknown { .. } => Self::not_found(detail),
-            QueueError::Foreign { .. } => {
-                let status = axum::http::StatusCode::FORBIDDEN;
-                Self::new(status, "/problems/other-user", "request of another user", detail)
-            }
+            QueueError::Foreign { .. } => Self::new(ProblemKind::OTHER_USER, detail),
             _ => Self::conflict(detail),
         };
         if help.is_empty() { problem } else { problem.with_help(help) }

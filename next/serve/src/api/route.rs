@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Path, Query, State, rejection::PathRejection};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use runner_report::json::write_document;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
@@ -17,6 +16,8 @@ use crate::server::Server;
 
 /// The start of all paths of the API.
 pub(crate) const BASE: &str = "/api/v1";
+
+const JSON: &str = "application/json";
 
 /// Makes the schema of a type.
 pub(crate) type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
@@ -28,30 +29,16 @@ pub(crate) struct Route {
     /// Path below [`BASE`], with names in braces.
     pub path: &'static str,
     pub summary: &'static str,
-    /// Schema of the keys after `?`.
-    pub query: Option<MakeSchema>,
-    /// Schema of the request's body.
-    pub body: Option<MakeSchema>,
-    pub answer: AnswerKind,
+    /// Schema of the keys after `?`, or of the body of a call that changes something.
+    pub input: MakeSchema,
+    pub media_type: &'static str,
+    /// Schema of the answer, if it is a document.
+    pub document: Option<MakeSchema>,
     /// Statuses of success.
     pub statuses: &'static [u16],
     /// Statuses of problems, in addition to those of all calls.
     pub problems: &'static [u16],
     pub handler: MethodRouter<Arc<Server>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
-    Get,
-    Post,
-    Delete,
-}
-
-/// The content of an answer.
-pub(crate) enum AnswerKind {
-    Document(MakeSchema),
-    /// Bytes of this media type.
-    Bytes(&'static str),
 }
 
 /// A document with its status.
@@ -73,7 +60,7 @@ impl<T: Serialize> Answer<T> {
         let mut bytes = Vec::new();
         write_document(&mut bytes, &self.document)
             .map_err(|error| HttpProblem::storage(&error.to_string()))?;
-        let json = [(header::CONTENT_TYPE, "application/json")];
+        let json = [(header::CONTENT_TYPE, JSON)];
         let location = self.location.map(|location| [(header::LOCATION, location)]);
         Ok((self.status, json, location, Body::from(bytes)).into_response())
     }
@@ -93,104 +80,86 @@ impl<T: Serialize + JsonSchema + Send + 'static> Document for T {}
 
 impl Route {
     /// A call that changes nothing and answers with a document.
-    pub fn get<P: Names, Q: Input, T: Document>(
+    pub fn get<P: Names, I: Input, T: Document>(
         path: &'static str,
         summary: &'static str,
-        work: fn(&Server, &P, &Q) -> Result<T>,
+        work: fn(&Server, &P, &I) -> Result<T>,
     ) -> Self {
-        let handler =
-            move |State(server): State<Arc<Server>>,
-                  names: std::result::Result<Path<P>, PathRejection>,
-                  query: std::result::Result<Query<Q>, QueryRejection>| async move {
-                let (names, query) = (names_of(names)?, query_of(query)?);
-                read(server, move |server| Answer::from(work(server, &names, &query)?).response())
-                    .await
-            };
-        let answer = AnswerKind::Document(|schemas| schemas.subschema_for::<T>());
-        Self::reading::<Q>(path, summary, answer, get(handler))
+        let work = move |server: &Arc<Server>, names: &P, keys: &I, _: &HeaderMap| {
+            Answer::from(work(server, names, keys)?).response()
+        };
+        Self::new(Method::GET, path, summary, work).of_document::<T>()
     }
 
     /// A call that changes nothing and answers with bytes. `work` gets the request's headers.
-    pub fn bytes<P: Names, Q: Input>(
+    pub fn bytes<P: Names, I: Input>(
         path: &'static str,
         summary: &'static str,
         media_type: &'static str,
-        work: fn(&Arc<Server>, &P, &Q, &HeaderMap) -> Result<Response>,
+        work: fn(&Arc<Server>, &P, &I, &HeaderMap) -> Result<Response>,
     ) -> Self {
-        let handler = move |State(server): State<Arc<Server>>,
-                            names: std::result::Result<Path<P>, PathRejection>,
-                            query: std::result::Result<Query<Q>, QueryRejection>,
-                            headers: HeaderMap| async move {
-            let (names, query) = (names_of(names)?, query_of(query)?);
-            read(server, move |server| work(server, &names, &query, &headers)).await
-        };
-        Self::reading::<Q>(path, summary, AnswerKind::Bytes(media_type), get(handler))
+        Self { media_type, ..Self::new(Method::GET, path, summary, work) }
     }
 
     /// A call that changes something and answers with a document.
-    pub fn post<P: Names, B: Input, T: Document>(
+    pub fn post<P: Names, I: Input, T: Document>(
         path: &'static str,
         summary: &'static str,
-        work: fn(&Server, &P, &B) -> Result<Answer<T>>,
+        work: fn(&Server, &P, &I) -> Result<Answer<T>>,
     ) -> Self {
-        Self::writing(Method::Post, path, summary, work)
+        Self::change(Method::POST, path, summary, work)
     }
 
-    /// [`Self::post`] as a `DELETE`.
-    pub fn delete<P: Names, B: Input, T: Document>(
-        path: &'static str,
-        summary: &'static str,
-        work: fn(&Server, &P, &B) -> Result<Answer<T>>,
-    ) -> Self {
-        Self::writing(Method::Delete, path, summary, work)
-    }
-
-    fn reading<Q: Input>(
-        path: &'static str,
-        summary: &'static str,
-        answer: AnswerKind,
-        handler: MethodRouter<Arc<Server>>,
-    ) -> Self {
-        let query: MakeSchema = |schemas| Q::json_schema(schemas);
-        Self {
-            method: Method::Get,
-            path,
-            summary,
-            query: Some(query),
-            body: None,
-            answer,
-            statuses: &[200],
-            problems: &[],
-            handler,
-        }
-    }
-
-    fn writing<P: Names, B: Input, T: Document>(
+    /// A call with another method that changes something and answers with a document.
+    pub fn change<P: Names, I: Input, T: Document>(
         method: Method,
         path: &'static str,
         summary: &'static str,
-        work: fn(&Server, &P, &B) -> Result<Answer<T>>,
+        work: fn(&Server, &P, &I) -> Result<Answer<T>>,
     ) -> Self {
+        let work = move |server: &Arc<Server>, names: &P, body: &I, _: &HeaderMap| {
+            work(server, names, body)?.response()
+        };
+        Self::new(method, path, summary, work).of_document::<T>()
+    }
+
+    fn new<P: Names, I: Input>(
+        method: Method,
+        path: &'static str,
+        summary: &'static str,
+        work: impl Fn(&Arc<Server>, &P, &I, &HeaderMap) -> Result<Response>
+        + Copy
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        let is_read = method == Method::GET;
         let handler = move |State(server): State<Arc<Server>>,
                             names: std::result::Result<Path<P>, PathRejection>,
+                            uri: Uri,
+                            headers: HeaderMap,
                             body: Bytes| async move {
-            let (names, body) = (names_of(names)?, body_of::<B>(&body)?);
-            blocking(server, move |server| work(server, &names, &body)?.response()).await
+            let Path(names) = names.map_err(|error| HttpProblem::invalid(&error.body_text()))?;
+            let input = if is_read { query_of::<I>(&uri) } else { body_of::<I>(&body) }?;
+            let shared = Arc::clone(&server);
+            // The semaphore is never closed.
+            let _permit = if is_read { shared.readers.acquire().await.ok() } else { None };
+            let work = move || work(&server, &names, &input, &headers);
+            let done = tokio::task::spawn_blocking(work).await;
+            done.unwrap_or_else(|_| Err(HttpProblem::internal()))
         };
-        Self {
-            method,
-            path,
-            summary,
-            query: None,
-            body: Some(|schemas| schemas.subschema_for::<B>()),
-            answer: AnswerKind::Document(|schemas| schemas.subschema_for::<T>()),
-            statuses: &[200],
-            problems: &[409],
-            handler: match method {
-                Method::Delete => delete(handler),
-                Method::Get | Method::Post => post(handler),
-            },
-        }
+        let (filter, input): (_, MakeSchema) = match method {
+            Method::GET => (MethodFilter::GET, I::json_schema),
+            Method::DELETE => (MethodFilter::DELETE, SchemaGenerator::subschema_for::<I>),
+            _ => (MethodFilter::POST, SchemaGenerator::subschema_for::<I>),
+        };
+        let (document, media_type, handler) = (None, JSON, on(filter, handler));
+        let (statuses, problems): (&[u16], &[u16]) = (&[200], &[]);
+        Self { method, path, summary, input, media_type, document, statuses, problems, handler }
+    }
+
+    fn of_document<T: Document>(self) -> Self {
+        Self { document: Some(SchemaGenerator::subschema_for::<T>), ..self }
     }
 
     /// Sets the statuses of success.
@@ -206,11 +175,8 @@ impl Route {
     }
 }
 
-fn names_of<P>(names: std::result::Result<Path<P>, PathRejection>) -> Result<P> {
-    names.map(|Path(names)| names).map_err(|error| HttpProblem::invalid(&error.body_text()))
-}
-
-fn query_of<Q>(query: std::result::Result<Query<Q>, QueryRejection>) -> Result<Q> {
+fn query_of<I: DeserializeOwned>(uri: &Uri) -> Result<I> {
+    let query = Query::try_from_uri(uri);
     query.map(|Query(query)| query).map_err(|error| HttpProblem::invalid(&error.body_text()))
 }
 
@@ -222,24 +188,4 @@ fn body_of<B: DeserializeOwned>(body: &[u8]) -> Result<B> {
         return Err(HttpProblem::invalid("the body must be a JSON object"));
     }
     serde_json::from_slice(body).map_err(|error| HttpProblem::invalid(&error.to_string()))
-}
-
-/// Runs a call that reads files, of which only some run at once.
-async fn read(
-    server: Arc<Server>,
-    work: impl FnOnce(&Arc<Server>) -> Result<Response> + Send + 'static,
-) -> Result<Response> {
-    let shared = Arc::clone(&server);
-    // The semaphore is never closed.
-    let _permit = shared.readers.acquire().await;
-    blocking(server, work).await
-}
-
-/// Runs a call on a thread that may block.
-async fn blocking(
-    server: Arc<Server>,
-    work: impl FnOnce(&Arc<Server>) -> Result<Response> + Send + 'static,
-) -> Result<Response> {
-    let done = tokio::task::spawn_blocking(move || work(&server)).await;
-    done.unwrap_or_else(|_| Err(HttpProblem::internal()))
 }

@@ -2,8 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use runner_model::digest;
@@ -11,8 +10,8 @@ use runner_operations::queue;
 use runner_record::{ResultsRoot, RunHead};
 use runner_report::{RunItem, RunList, json::one_line};
 use serde_json::json;
-use tokio::sync::watch;
 
+use super::followed::Followed;
 use super::stream::{Closed, EventStream, event};
 
 const READ_INTERVAL: Duration = Duration::from_secs(1);
@@ -22,14 +21,16 @@ const REST: u32 = 20;
 const MAX_CHANGES: usize = 1000;
 
 #[derive(Clone)]
-pub(crate) struct RootWatch(Arc<Inner>);
+pub(crate) struct RootWatch {
+    changes: Arc<RootChanges>,
+    /// Number of the newest change.
+    newest: Followed<u64>,
+}
 
-struct Inner {
+struct RootChanges {
     root: ResultsRoot,
     is_read_only: bool,
     state: Mutex<State>,
-    /// Number of the newest change. `None` before the first reading.
-    newest: watch::Sender<Option<u64>>,
 }
 
 #[derive(Default)]
@@ -43,7 +44,6 @@ struct State {
     changes: VecDeque<(u64, Bytes)>,
     /// Number of the newest change.
     newest: u64,
-    is_watched: bool,
     has_read: bool,
 }
 
@@ -52,33 +52,29 @@ struct KnownRun {
     digest: u64,
 }
 
-/// The place in the changes from which a client follows them.
-pub(crate) enum Place {
-    /// From now on.
-    Now,
-    /// After the event with this id.
-    After(String),
-}
-
 impl RootWatch {
     pub fn new(root: ResultsRoot, is_read_only: bool) -> Self {
-        let newest = watch::Sender::new(None);
-        Self(Arc::new(Inner { root, is_read_only, state: Mutex::default(), newest }))
+        let state = Mutex::default();
+        let changes = Arc::new(RootChanges { root, is_read_only, state });
+        Self { changes, newest: Followed::default() }
     }
 
-    /// Writes the changes for as long as the client reads them.
-    pub async fn follow(self, place: Place, stream: EventStream) -> Result<(), Closed> {
-        let mut newest = self.watch();
+    /// Writes the changes after the event with an id, or from now on, for as long as the client reads them.
+    pub async fn follow(self, after: Option<String>, stream: EventStream) -> Result<(), Closed> {
+        let changes = Arc::clone(&self.changes);
+        let read = move || Some(changes.read());
+        // The first reading of a thread finds the changes since the end of the last one.
+        let mut newest = self.newest.follow("", read, |took| READ_INTERVAL.max(took * REST));
         while newest.borrow_and_update().is_none() {
             stream.wait(&mut newest).await?;
         }
-        let (mut last, start) = self.start(&place);
+        let (mut last, start) = self.start(after.as_deref());
         stream.send(start).await?;
         loop {
             newest.borrow_and_update();
-            let changes = self.0.state().after(last);
+            let changes = self.changes.state().after(last);
             let Some(changes) = changes else {
-                let (now, reset) = self.start(&Place::After(String::new()));
+                let (now, reset) = self.start(Some(""));
                 last = now;
                 stream.send(reset).await?;
                 continue;
@@ -92,32 +88,16 @@ impl RootWatch {
     }
 
     /// Returns the number of the last change that a client has, and the event that it gets first.
-    fn start(&self, place: &Place) -> (u64, Bytes) {
-        let state = self.0.state();
+    fn start(&self, after: Option<&str>) -> (u64, Bytes) {
+        let state = self.changes.state();
         let id = id(state.digest);
         let now = json!({ "now": runner_record::now() });
-        match place {
-            Place::Now => (state.newest, event("ready", Some(&id), &now)),
-            Place::After(known) => match state.number_of(known) {
-                // An id would skip the changes that the client has missed.
-                Some(number) => (number, event("ready", None, &now)),
-                None => (state.newest, event("reset", Some(&id), &now)),
-            },
+        match after.map(|known| state.number_of(known)) {
+            None => (state.newest, event("ready", Some(&id), &now)),
+            // An id would skip the changes that the client has missed.
+            Some(Some(number)) => (number, event("ready", None, &now)),
+            Some(None) => (state.newest, event("reset", Some(&id), &now)),
         }
-    }
-
-    /// Starts the thread unless it runs. Its first reading finds the changes since the end of the last thread.
-    fn watch(&self) -> watch::Receiver<Option<u64>> {
-        let mut state = self.0.state();
-        // Counted under the lock, so that the thread does not end meanwhile.
-        let receiver = self.0.newest.subscribe();
-        if !state.is_watched {
-            let inner = Arc::clone(&self.0);
-            let started = thread::Builder::new().name("watch".into()).spawn(move || inner.watch());
-            state.is_watched = started.is_ok();
-            self.0.newest.send_replace(None);
-        }
-        receiver
     }
 }
 
@@ -125,23 +105,9 @@ fn id(digest: u64) -> String {
     format!("{digest:016x}")
 }
 
-impl Inner {
+impl RootChanges {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn watch(&self) {
-        loop {
-            let start = Instant::now();
-            let newest = self.read();
-            self.newest.send_if_modified(|known| known.replace(newest) != Some(newest));
-            thread::sleep(READ_INTERVAL.max(start.elapsed() * REST));
-            let mut state = self.state();
-            if self.newest.receiver_count() == 0 {
-                state.is_watched = false;
-                return;
-            }
-        }
     }
 
     /// Adds the changes since the last reading. Returns the number of the newest one.
@@ -171,18 +137,20 @@ impl State {
     fn add_runs(&mut self, list: RunList, is_read_only: bool) {
         let mut left = std::mem::take(&mut self.runs);
         for run in list.runs {
-            let old = left.remove(&run.head.id);
-            if let Some(old) = old.as_ref().filter(|old| is_same(&old.head, &run.head)) {
-                let known = KnownRun { head: run.head, digest: old.digest };
-                self.runs.insert(known.head.id.clone(), known);
-                continue;
-            }
-            let (id, head) = (run.head.id.clone(), run.head.clone());
-            let digest = part(&id, &one_line(&without_clock(&head)));
-            let old = old.map_or(0, |old| old.digest);
-            let item = RunItem::new(run, is_read_only);
-            self.add(old ^ digest, |id| event("run", Some(id), &item));
-            self.runs.insert(id, KnownRun { head, digest });
+            // Passing time is no change.
+            let head = RunHead { worked_ms: 0.0, ..run.head.clone() };
+            let old = left.remove(&head.id);
+            let digest = match &old {
+                Some(old) if old.head == head => old.digest,
+                old => {
+                    let digest = part(&head.id, &one_line(&head));
+                    let change = digest ^ old.as_ref().map_or(0, |old| old.digest);
+                    let item = RunItem::new(run, is_read_only);
+                    self.add(change, |id| event("run", Some(id), &item));
+                    digest
+                }
+            };
+            self.runs.insert(head.id.clone(), KnownRun { head, digest });
         }
         for (run, known) in left {
             self.add(known.digest, |id| event("gone", Some(id), &json!({ "run": run })));
@@ -222,13 +190,4 @@ impl State {
 fn part(name: &str, text: &str) -> u64 {
     let digest = digest(format!("{name} {text}").as_bytes()).to_string();
     u64::from_str_radix(&digest[..16], 16).unwrap_or_default()
-}
-
-/// Returns whether two states of a run differ only in time that has passed.
-fn is_same(old: &RunHead, new: &RunHead) -> bool {
-    without_clock(old) == without_clock(new)
-}
-
-fn without_clock(head: &RunHead) -> RunHead {
-    RunHead { worked_ms: 0.0, ..head.clone() }
 }

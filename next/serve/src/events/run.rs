@@ -1,8 +1,7 @@
-//! [`FollowedRuns`]: the runs that clients follow, each with one thread that reads it.
+//! [`follow_run`]: the events of a run, from one thread that reads it while a client follows.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,8 +10,8 @@ use runner_model::{Reason, RunStatus};
 use runner_record::{Live, ReadLine, RecordError, RowsFile, RunCounts, RunDir};
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::watch;
 
+use super::followed::Followed;
 use super::rows;
 use super::stream::{Closed, EventStream, event};
 
@@ -22,13 +21,6 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Time over which the rate is averaged.
 const RATE_TIME: Duration = Duration::from_secs(10);
 const MIN_RATE_TIME: Duration = Duration::from_secs(1);
-
-#[derive(Default)]
-pub(crate) struct FollowedRuns(Arc<Mutex<Senders>>);
-
-/// The states of each run, by its id.
-type Senders = HashMap<String, SnapshotSender>;
-type SnapshotSender = watch::Sender<Option<Arc<RunSnapshot>>>;
 
 /// The state of a run.
 #[derive(PartialEq)]
@@ -59,52 +51,6 @@ struct Finished<'a> {
     status: RunStatus,
     reason: Option<Reason>,
     verdict: RunVerdict,
-}
-
-impl FollowedRuns {
-    /// Returns the states of a run. The first one may still be missing.
-    pub fn follow(&self, run: &RunDir) -> watch::Receiver<Option<Arc<RunSnapshot>>> {
-        let mut senders = lock(&self.0);
-        if let Some(sender) = senders.get(run.id()) {
-            return sender.subscribe();
-        }
-        let (sender, receiver) = watch::channel(None);
-        senders.insert(run.id().to_owned(), sender.clone());
-        let (all, run) = (Arc::clone(&self.0), run.clone());
-        // Without a thread, the stream only sends comments.
-        let _ = thread::Builder::new()
-            .name("follow".into())
-            .spawn(move || watch_run(&run, &sender, &all));
-        receiver
-    }
-}
-
-fn lock(senders: &Mutex<Senders>) -> MutexGuard<'_, Senders> {
-    senders.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Reads a run again and again, for as long as a client follows it.
-fn watch_run(run: &RunDir, snapshots: &SnapshotSender, all: &Mutex<Senders>) {
-    let mut reader = RunReader::new(run.clone());
-    loop {
-        let start = Instant::now();
-        // A failure such as too many open files may pass.
-        if let Some(snapshot) = reader.snapshot() {
-            snapshots.send_if_modified(|known| {
-                let is_new = known.as_deref() != Some(&snapshot);
-                if is_new {
-                    *known = Some(Arc::new(snapshot));
-                }
-                is_new
-            });
-        }
-        thread::sleep(READ_INTERVAL.max(start.elapsed()));
-        let mut senders = lock(all);
-        if snapshots.receiver_count() == 0 {
-            senders.remove(run.id());
-            return;
-        }
-    }
 }
 
 struct RunReader {
@@ -191,9 +137,12 @@ pub(crate) struct RunCursor {
 pub(crate) async fn follow_run(
     run: RunDir,
     mut cursor: RunCursor,
-    mut snapshots: watch::Receiver<Option<Arc<RunSnapshot>>>,
+    followed: Followed<Arc<RunSnapshot>>,
     stream: EventStream,
 ) -> Result<(), Closed> {
+    let mut reader = RunReader::new(run.clone());
+    let read = move || reader.snapshot().map(Arc::new);
+    let mut snapshots = followed.follow(run.id(), read, |took| READ_INTERVAL.max(took));
     let reset = || event("reset", Some("0"), &json!({ "run": run.id() }));
     if !rows::is_end(&run, cursor.after) {
         cursor.after = 0;

@@ -1,0 +1,59 @@
+//! [`Followed`]: states that clients follow, each with one thread that reads it again and again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch::{self, Receiver, Sender};
+
+/// States by their name. A thread ends once no client follows its state.
+#[derive(Clone)]
+pub(crate) struct Followed<T>(Arc<Mutex<HashMap<String, Sender<Option<T>>>>>);
+
+impl<T> Default for Followed<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T: PartialEq + Send + Sync + 'static> Followed<T> {
+    /// Returns a state, which is `None` until it has been read once. `read` returns `None` if the state cannot be read now. The
+    /// thread sleeps for `pause` of the time that it took.
+    pub fn follow(
+        &self,
+        name: &str,
+        mut read: impl FnMut() -> Option<T> + Send + 'static,
+        pause: fn(Duration) -> Duration,
+    ) -> Receiver<Option<T>> {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = states.get(name) {
+            return state.subscribe();
+        }
+        let (sender, receiver) = watch::channel(None);
+        states.insert(name.to_owned(), sender.clone());
+        let (all, name) = (Arc::clone(&self.0), name.to_owned());
+        // Without a thread, the stream only sends comments.
+        let _ = thread::Builder::new().name("follow".into()).spawn(move || {
+            loop {
+                let start = Instant::now();
+                let state = read();
+                sender.send_if_modified(|known| {
+                    let is_new = state.is_some() && *known != state;
+                    if is_new {
+                        *known = state;
+                    }
+                    is_new
+                });
+                thread::sleep(pause(start.elapsed()));
+                // Clients are added under the lock, so that none gets a state without a thread.
+                let mut states = all.lock().unwrap_or_else(PoisonError::into_inner);
+                if sender.receiver_count() == 0 {
+                    states.remove(&name);
+                    return;
+                }
+            }
+        });
+        receiver
+    }
+}
