@@ -48,5 +48,11 @@ pub mod fuzzing {
     pub use crate::run::manifest::fuzzing::manifests;
 }
 
+/// Entry point of the target `manifest` in `fuzz/`.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::run::manifest::fuzzing::manifests;
+}
+
 #[cfg(test)]
 mod tests;

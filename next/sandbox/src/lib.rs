@@ -46,7 +46,8 @@ pub use store::artifacts::{LeftContent, LeftFile};
 #[cfg(fuzzing)]
 pub mod fuzzing {
     pub use crate::net::fuzzing::{addresses, grants, headers};
-    pub use crate::{call::fuzzing::replies, redact::fuzzing::redaction};
+    pub use crate::call::{classify::fuzzing::symbols, fuzzing::replies};
+    pub use crate::redact::fuzzing::redaction;
 }
 
 #[cfg(test)]

@@ -31,6 +31,12 @@ use std::{env, process};
 
 pub use harden::offered;
 
+/// Entry point of the target `schemas` in `fuzz/`.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::schema::fuzzing::schemas;
+}
+
 /// Runs a hidden child (`__worker`, `__compile`, `__command`, `__post`) and exits if the command line names one. Otherwise returns.
 ///
 /// Call it in the first line of `main`, before any thread exists.

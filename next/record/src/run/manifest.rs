@@ -611,6 +611,10 @@ impl Manifest {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+#[path = "tests/fuzzing.rs"]
+pub(crate) mod fuzzing;
+
 #[cfg(test)]
 #[path = "tests/manifest.rs"]
 mod tests;

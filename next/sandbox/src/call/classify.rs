@@ -15,6 +15,10 @@ use crate::{
     },
 };
 
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzzing/symbols.rs"]
+pub(crate) mod fuzzing;
+
 /// Bytes of wasmtime's message that are read, because names in it are the guest's.
 const MAX_CAUSE: usize = 1024;
 /// Bytes of a function's name in a message.

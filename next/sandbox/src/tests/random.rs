@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use crate::{
-    call::fuzzing::replies,
+    call::{classify::fuzzing::symbols, fuzzing::replies},
     net::fuzzing::{addresses, grants, headers},
     redact::fuzzing::redaction,
 };
 
 /// Parts of inputs.
-const PARTS: [&[u8]; 40] = [
+const PARTS: [&[u8]; 42] = [
     b"\xff",
     b"\xff",
     b"\xff",
@@ -50,6 +50,8 @@ const PARTS: [&[u8]; 40] = [
     b"[1,null]",
     b",\"metrics\":[]",
     b" ",
+    b"_RINvCs1_4bomb1f",
+    b"TB_B_E",
 ];
 
 /// Reproducible random numbers.
@@ -76,7 +78,7 @@ fn random_inputs_break_nothing() {
     for round in 0..1_000 {
         let parts = (0..numbers.below(12)).map(|_| PARTS[numbers.below(PARTS.len())]);
         let input = parts.collect::<Vec<_>>().concat();
-        for fuzzed in [addresses, grants, replies] {
+        for fuzzed in [addresses, grants, replies, symbols] {
             fuzzed(&input);
         }
         // The first byte is an exit code.

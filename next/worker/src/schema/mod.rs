@@ -5,6 +5,9 @@
 //! has no bounds. So each subschema gets a `format` whose function counts steps and unwinds when there are too many.
 //! References are never fetched, and patterns match in linear time.
 
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzzing.rs"]
+pub(crate) mod fuzzing;
 mod numbers;
 mod step;
 

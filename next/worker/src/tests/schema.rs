@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::Schema;
+use super::{Schema, fuzzing::schemas};
 
 fn mismatch(schema: &Value, value: &Value) -> Option<String> {
     Schema::new(schema.clone()).unwrap().mismatch(value.clone())
@@ -37,6 +37,24 @@ fn invalid_places_are_named() {
     assert_eq!(many.matches("must be a string").count(), 5);
     let long = mismatch(&json!({"pattern": "^$"}), &json!("x".repeat(10_000))).unwrap();
     assert!(long.len() < 600);
+}
+
+#[test]
+fn schema_and_its_negation_disagree() {
+    for schema in [
+        "true",
+        r#"{"type":["string","integer"],"minimum":1,"maxLength":2}"#,
+        r#"{"properties":{"a":{"multipleOf":0.1}},"required":["a"],"additionalProperties":false}"#,
+        r#"{"items":{"anyOf":[{"const":1},{"pattern":"^a"}]},"uniqueItems":true}"#,
+        r#"{"if":{"minItems":1},"then":{"contains":{"not":{"enum":[1,"ab"]}}},"else":false}"#,
+        r##"{"$defs":{"a":{"items":{"$ref":"#/$defs/a"}}},"$ref":"#/$defs/a"}"##,
+        r#"{"type":"no type"}"#,
+    ] {
+        for value in ["null", "0.3", "1", r#""ab""#, "[]", r#"[1,1.0,"ab"]"#, r#"{"a":0.7,"b":[]}"#]
+        {
+            schemas(&[schema.as_bytes(), value.as_bytes()].join(&0xff));
+        }
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use runner_model::{
 
 use super::{
     FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Selected, SessionEntry, Transition,
+    fuzzing::manifests,
 };
 use crate::tests::{begin, folder, settings};
 
@@ -176,6 +177,13 @@ fn times_of_a_manifest_go_forward_alone() {
     // The first session has a start and an end, the second one a working time.
     manifest.sessions[1].worked_ms = Some(700.25);
     assert_eq!(manifest.worked_ms(early), 5_700.25);
+}
+
+#[test]
+fn manifest_is_read_as_it_was_written() {
+    for end in 0..=GOLDEN.len() {
+        manifests(&GOLDEN.as_bytes()[..end]);
+    }
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! A client of `runner serve` may send anything. The server answers with HTTP, never with an error of its own, and without the
+//! token with no document. The first byte is 0 for the bytes of a connection; else it selects the method of a request with the
+//! token, and the target and the body follow, with the byte `0xff` between them.
+#![no_main]
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    sync::LazyLock,
+    thread,
+    time::Duration,
+};
+
+use libfuzzer_sys::fuzz_target;
+use runner_serve::{BoundServer, Listen, ServeSettings};
+use tempfile::TempDir;
+
+const METHODS: [&str; 4] = ["GET", "POST", "DELETE", "HEAD"];
+/// Longer than any answer takes. A stream of events ends when its client leaves.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+static SERVER: LazyLock<TestServer> = LazyLock::new(TestServer::start);
+
+/// A server without scenarios in an empty results root, on a thread of its own.
+struct TestServer {
+    _folder: TempDir,
+    socket: PathBuf,
+    token: String,
+}
+
+impl TestServer {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("there is room for temporary files");
+        let path = |name: &str| folder.path().join(name);
+        let server = BoundServer::bind(ServeSettings {
+            root: path("results"),
+            scenarios: Vec::new(),
+            listen: Listen::File(path("socket")),
+            is_read_only: false,
+            hosts: Vec::new(),
+            allows_writes: false,
+            token_file: Some(path("token")),
+        });
+        let server = server.expect("the server has its socket");
+        let token = fs::read_to_string(path("token")).expect("the token is in its file");
+        thread::spawn(move || server.run(|_| {}));
+        Self { socket: path("socket"), token: token.trim().to_owned(), _folder: folder }
+    }
+
+    fn request(&self, method: &str, input: &[u8]) -> Vec<u8> {
+        let mut parts = input.splitn(2, |byte| *byte == 0xff);
+        let mut part = || parts.next().unwrap_or_default();
+        let (target, body) = (part(), part());
+        let head = format!(
+            " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            self.token,
+            body.len(),
+        );
+        [method.as_bytes(), b" ", target, head.as_bytes(), body].concat()
+    }
+
+    /// Sends bytes. Returns the head of the first answer; empty if the server closes the connection without one.
+    fn send(&self, bytes: &[u8]) -> io::Result<String> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        // The server may answer and close before it has read everything.
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(Shutdown::Write);
+        let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+        loop {
+            let count = match stream.read(&mut piece) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+                Err(error) => return Err(error),
+            };
+            answer.extend_from_slice(&piece[..count]);
+            let text = String::from_utf8_lossy(&answer);
+            if let Some((head, _)) = text.split_once("\r\n\r\n") {
+                return Ok(head.to_lowercase());
+            }
+            if count == 0 {
+                return Ok(text.into_owned());
+            }
+        }
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((choice, input)) = bytes.split_first() else { return };
+    let server = &*SERVER;
+    let method = METHODS[usize::from(choice % 4)];
+    let is_raw = *choice == 0;
+    let sent = if is_raw { input.to_vec() } else { server.request(method, input) };
+    let head = server.send(&sent).expect("the server answers");
+    if head.is_empty() {
+        return;
+    }
+    let status = head.strip_prefix("http/1.").and_then(|rest| rest.get(2..5));
+    let status: u16 = status.and_then(|status| status.parse().ok()).expect("it is HTTP");
+    assert!((200..500).contains(&status) || [501, 503].contains(&status), "{head}");
+    if is_raw && status < 300 {
+        assert!(
+            !head.contains("application/json") && !head.contains("text/event-stream"),
+            "{head}"
+        );
+    }
+    if status >= 300 && status != 400 {
+        assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+    }
+});
