@@ -49,8 +49,10 @@ pub struct LogRecord<'a> {
     /// Arrival at the worker.
     pub at: Time,
     pub level: Level,
+    /// The guest's text.
     #[serde(borrow)]
     pub message: Text<'a>,
+    /// Names and values of the guest, in its order.
     #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<(Text<'a>, Text<'a>)>,
 }
@@ -82,6 +84,7 @@ pub struct LogLine<'a> {
     pub attempt: u32,
     /// The session, from 1.
     pub session: u32,
+    /// Log records and output.
     #[serde(borrow)]
     pub said: Said<'a>,
 }

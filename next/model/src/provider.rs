@@ -210,6 +210,7 @@ pub struct MountedFolder {
     pub host: String,
     /// The path in the guest, absolute.
     pub guest: String,
+    /// The guest's access.
     pub mode: FsMode,
     /// The device's number, `st_dev`.
     pub device: u64,
@@ -269,7 +270,9 @@ text_enum! {
 /// A plugin's description of itself. `sandbox` checks its bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Description {
+    /// The plugin's own name.
     pub name: String,
+    /// The plugin's own version.
     pub version: String,
     /// One line.
     pub summary: String,

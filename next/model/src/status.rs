@@ -225,10 +225,15 @@ impl RunStatus {
 /// Numbers of trials by the outcome of their final rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
+    /// Trials that passed.
     pub passed: u64,
+    /// Trials whose output was judged as wrong.
     pub failed: u64,
+    /// Trials without a verdict, because of an error.
     pub error: u64,
+    /// Trials that reached their timeout.
     pub timeout: u64,
+    /// Trials that the provider skipped.
     pub skipped: u64,
     /// Trials in `passed` that needed more than one attempt.
     pub flaky: u64,

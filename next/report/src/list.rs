@@ -27,6 +27,7 @@ pub struct RunList {
 pub struct Unreadable {
     /// Name of the directory.
     pub run: String,
+    /// The reason, for people.
     pub problem: String,
 }
 
@@ -35,6 +36,7 @@ pub struct Unreadable {
 pub struct RunSummary {
     #[serde(flatten)]
     pub head: RunHead,
+    /// Status and verdict in one word.
     pub state: RunState,
     /// The last part of the id if no other run of the root has it, else the id.
     pub short: String,

@@ -15,6 +15,7 @@ use crate::results::Final;
 /// Results of trials by the values of one key of `meta`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct MetaResults {
+    /// The key of `meta`.
     pub key: String,
     /// Texts, then numbers, then truth values, ascending.
     pub values: Vec<MetaCounts>,
@@ -23,6 +24,7 @@ pub struct MetaResults {
 /// Results of the trials whose tests have one value.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct MetaCounts {
+    /// A text, a number or a truth value.
     pub value: Value,
     #[serde(flatten)]
     pub counts: Counts,

@@ -51,6 +51,7 @@ pub struct RunDocument {
 /// Results of a provider.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ProviderTable {
+    /// The provider's name.
     pub provider: String,
     #[serde(flatten)]
     pub results: Results,
@@ -59,6 +60,7 @@ pub struct ProviderTable {
 /// Answers of a grader in the rows that settle trials.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct GraderTable {
+    /// The grader's name.
     pub grader: String,
     /// The plugin as the scenario names it.
     pub plugin: String,

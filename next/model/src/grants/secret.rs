@@ -9,6 +9,7 @@ use super::NetGrant;
 /// A secret that the host adds to one header of requests to one destination. The guest never sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct BoundSecret {
+    /// The secret's name.
     pub name: String,
     /// The destination of the requests.
     pub host: NetGrant,

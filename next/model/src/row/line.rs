@@ -24,7 +24,9 @@ pub struct Row<'a> {
     pub v: u8,
     /// The trial, as `test@provider#repeat`.
     pub trial: TrialId,
+    /// The test's id.
     pub test: TestId,
+    /// The provider's name.
     pub provider: ProviderName,
     /// The trial's repeat, from 1.
     pub repeat: u32,
@@ -35,6 +37,7 @@ pub struct Row<'a> {
     pub started_at: Time,
     /// Time of the call, without `suspended_ms`.
     pub duration_ms: f64,
+    /// Resources of the attempt.
     pub usage: Usage,
     /// The provider's output, which may be `null`. `{"$artifact": NAME}` refers to an artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,8 +54,10 @@ pub struct Row<'a> {
     /// The scenario's expectations, then the provider's own checks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check<'a>>,
+    /// Answers of graders.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grades: Vec<Grade<'a>>,
+    /// Measurements of the provider.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric<'a>>,
     /// Never `None` if the outcome is `error`, `timeout` or `stopped`.
@@ -61,6 +66,7 @@ pub struct Row<'a> {
     /// Actions of the guest that are not granted, each once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<Denied<'a>>,
+    /// Files of the attempt. A large output is the first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact<'a>>,
     /// Whether parts were removed because they were too deep, or to keep the row within 256 KiB.
@@ -87,6 +93,7 @@ pub struct Tail {
     /// The user whose stop ended the attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<Actor>,
+    /// The attempt's line in `logs.jsonl`. Absent without log and output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logs: Option<LogPlace>,
     /// Whether the trial passed after an attempt that did not.

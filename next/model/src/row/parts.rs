@@ -38,6 +38,7 @@ pub struct Usage {
 pub struct Check<'a> {
     /// The expectation's key, such as `equals`, or the provider's own name.
     pub name: Text<'a>,
+    /// `skip` if the expectation could not be checked.
     pub verdict: Verdict,
     /// Whether the provider itself sent the check. All others are made from the test's `expect`.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -77,6 +78,7 @@ pub struct Grade<'a> {
     /// The grader's own verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_verdict: Option<Verdict>,
+    /// The grader's score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
     /// The lowest score that passes.
@@ -85,6 +87,7 @@ pub struct Grade<'a> {
     /// The weight of the score in the score of the trial.
     #[serde(default = "default_weight", skip_serializing_if = "is_default_weight")]
     pub weight: f64,
+    /// The grader's reason for its verdict or score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Text<'a>>,
     /// The reason why there is no verdict. Its class is `None` for a timeout.
@@ -95,8 +98,10 @@ pub struct Grade<'a> {
     pub log: Option<Text<'a>>,
     /// Time of the call.
     pub duration_ms: f64,
+    /// Resources of the call.
     #[serde(default, skip_serializing_if = "is_default")]
     pub usage: Usage,
+    /// Measurements of the grader.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric<'a>>,
     /// Actions of the grader that are not granted, each once.
@@ -111,9 +116,11 @@ pub struct Grade<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct Metric<'a> {
+    /// The provider's own name, such as `total_tokens`.
     pub name: Text<'a>,
     /// A finite number.
     pub value: f64,
+    /// The provider's own unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<Text<'a>>,
 }
@@ -154,6 +161,7 @@ pub struct Denied<'a> {
 pub struct Artifact<'a> {
     /// The provider's name for it, a valid file name.
     pub name: Text<'a>,
+    /// The provider's word, such as `image/png`.
     pub media_type: Text<'a>,
     pub sha256: Digest,
     /// Length of the content.

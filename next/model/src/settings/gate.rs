@@ -43,15 +43,18 @@ pub enum GateScope {
 pub struct GateResult {
     /// Whether all conditions hold.
     pub held: bool,
+    /// Results of all conditions, in the scenario's order.
     pub conditions: Vec<GateCondition>,
 }
 
 /// The result of a condition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GateCondition {
+    /// The trials that the condition is about.
     pub scope: GateScope,
     /// The key: `pass_rate`, `min_score` or `max_errors`.
     pub key: String,
+    /// The scenario's value: the most for `max_errors`, the least for the others.
     pub bound: f64,
     /// `None` if no trial has a value. Then the condition holds only if there is no trial.
     pub value: Option<f64>,
@@ -60,6 +63,7 @@ pub struct GateCondition {
     pub interval: Option<(f64, f64)>,
     /// Number of trials with a value.
     pub trials: u64,
+    /// Whether the condition holds.
     pub held: bool,
 }
 

@@ -20,11 +20,13 @@ pub struct ScenarioOverrides {
     /// Most retries of each trial.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
+    /// The seed that providers receive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u32>,
     /// Bounds of all providers' limits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<LimitBound>,
+    /// Values of variables, as text or JSON.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: SetVars,
 }

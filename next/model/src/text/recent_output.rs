@@ -13,6 +13,7 @@ pub const MOST_SHOWN: usize = 100;
 pub struct RecentOutput {
     /// Bytes of all output until now, which may be more than those of `text`.
     pub bytes: u64,
+    /// The end of the output.
     pub text: String,
 }
 

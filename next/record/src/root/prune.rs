@@ -66,7 +66,9 @@ pub struct Pruning {
 /// A deleted run.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Pruned {
+    /// The run's id.
     pub run: String,
+    /// The scenario's name.
     pub scenario: String,
     pub status: RunStatus,
     pub state: RunState,
@@ -78,6 +80,7 @@ pub struct Pruned {
 /// A selected run that stays.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Kept {
+    /// The run's id.
     pub run: String,
     /// A process works on the run.
     pub is_held: bool,

@@ -21,6 +21,7 @@ pub enum Rerun {
     /// Trials that matched a filter when the session started.
     #[serde(untagged)]
     Filter {
+        /// The filter's text.
         filter: String,
         /// Their ids in the store, one per line.
         trials: Digest,

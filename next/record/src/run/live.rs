@@ -30,6 +30,7 @@ pub struct Live {
     /// Whether the run is paused. Then the attempts' ages and the times of waits stand still.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// The stage that the session has reached.
     pub stage: Option<Stage>,
     /// Plugins that are being compiled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -44,6 +45,7 @@ pub struct Live {
     /// More attempts would run if there were memory for them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waits_for_memory: bool,
+    /// Workers that are alive.
     pub workers: u32,
     /// Workers that died and were replaced.
     pub deaths: u32,

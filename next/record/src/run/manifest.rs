@@ -50,6 +50,7 @@ pub struct Manifest {
     /// Absolute path of the scenario at the start, for messages.
     pub scenario_path: String,
     pub status: RunStatus,
+    /// Reason of the status, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// Details of the reason, for people.
@@ -60,6 +61,7 @@ pub struct Manifest {
     /// The signal that stopped the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<StopSignal>,
+    /// The result of the trials. `none` until the run is completed.
     pub verdict: RunVerdict,
     /// Counts of final rows on disk. Exact unless the run is running.
     pub counts: Counts,
@@ -71,8 +73,10 @@ pub struct Manifest {
     /// Present unless the run is running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
+    /// Labels of `--label` and `runner label`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Present if one command started several runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupPlace>,
     /// The shards that the run was merged from, by number.
@@ -81,6 +85,7 @@ pub struct Manifest {
     /// Present if `prune` must not delete the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,
+    /// Numbers and digests of the plan.
     pub metadata: Metadata,
     /// In the suite's order.
     pub providers: Vec<ManifestProvider>,
@@ -98,6 +103,7 @@ pub struct Manifest {
 pub struct RowsFile {
     /// Bytes.
     pub length: u64,
+    /// The inode's number.
     pub inode: u64,
     /// Nanoseconds since 1970.
     pub modified: i64,
@@ -120,6 +126,7 @@ pub struct Pin {
 /// The place of a run in a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GroupPlace {
+    /// The group's id.
     pub id: String,
     /// From 1, in the order of the starts.
     pub place: u32,
@@ -130,6 +137,7 @@ pub struct GroupPlace {
 /// A shard that was merged into a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MergedShard {
+    /// The part of the plan, such as `3/64`.
     pub shard: Shard,
     /// The shard's id.
     pub run: String,
@@ -208,6 +216,7 @@ impl Selected {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ManifestProvider {
+    /// The name in the scenario.
     pub name: String,
     /// Whether it judges outputs of the providers, under `[graders]` of the scenario.
     #[serde(default, rename = "grader", skip_serializing_if = "std::ops::Not::not")]
@@ -247,8 +256,11 @@ pub struct SessionEntry {
     /// The request that the session was started for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestMark>,
+    /// The process.
     pub pid: u32,
+    /// The machine's name.
     pub host: String,
+    /// Name of the user who started the session.
     pub user: String,
     #[serde(flatten)]
     pub settings: SessionSettings,
@@ -298,6 +310,7 @@ pub struct SessionEntry {
 /// The request that a session was started for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestMark {
+    /// The request's id.
     pub id: String,
     /// Priority at the start.
     #[serde(default)]
@@ -323,7 +336,9 @@ pub struct Transition {
     /// Absent for the creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<RunStatus>,
+    /// The new status.
     pub to: RunStatus,
+    /// Reason of the new status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// The writing command, such as `exec`, `resume` or `sweep`.

@@ -48,6 +48,7 @@ pub struct NotificationLine {
     pub at: Time,
     /// The last session, from 1.
     pub session: u32,
+    /// The event of the run.
     pub event: NotifiedEvent,
     /// Scheme, host and port of a webhook, or the program of a command.
     pub to: String,
@@ -55,9 +56,12 @@ pub struct NotificationLine {
     pub receiver: String,
     /// The notification's id, the same for each attempt.
     pub id: String,
+    /// The run's status at that time.
     pub status: RunStatus,
+    /// Reason of the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// The run's verdict at that time.
     pub verdict: RunVerdict,
     pub result: NotificationResult,
     /// The response, or the reason of a failure, for people.

@@ -12,16 +12,19 @@ use crate::{GroupPlace, Manifest, Pause, Pin, disk::fault::now};
 /// The keys of a [`Manifest`] that lists show. A manifest is ten times as long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunHead {
+    /// The name of the run's directory.
     #[serde(rename = "run")]
     pub id: String,
     /// The scenario's name.
     pub scenario: String,
     pub status: RunStatus,
+    /// Reason of the status, if there is one.
     pub reason: Option<Reason>,
     /// Details of the reason, for people.
     pub message: Option<String>,
     /// The signal that stopped the run.
     pub signal: Option<StopSignal>,
+    /// The result of the trials. `none` until the run is completed.
     pub verdict: RunVerdict,
     /// The stage that the last session reached.
     pub stage: Stage,
@@ -41,6 +44,7 @@ pub struct RunHead {
     /// Labels and variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Present if one command started several runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupPlace>,
     /// The part of a plan that the run has.

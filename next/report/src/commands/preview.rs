@@ -52,6 +52,7 @@ pub enum PlanPart<'a> {
 /// A problem of a scenario or of its lists.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ScenarioProblem {
+    /// The problem, for people.
     pub message: String,
     /// The path as messages show it.
     #[serde(skip_serializing_if = "Option::is_none")]

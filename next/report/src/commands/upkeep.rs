@@ -26,7 +26,9 @@ pub struct CleanupDocument {
 /// A run with a dead process.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DeadRun {
+    /// The run's id.
     pub run: String,
+    /// The scenario's name.
     pub scenario: String,
     pub started_at: Time,
     /// Trials that have a final row.
@@ -84,6 +86,7 @@ pub struct Started {
 pub struct RequestResult {
     /// Always [`VERSION`].
     pub v: u8,
+    /// The effect of the request.
     pub result: Answer,
     /// The run after the request. A removed run is as before.
     #[serde(flatten)]

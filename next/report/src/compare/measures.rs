@@ -26,7 +26,9 @@ pub struct Measure {
     pub name: String,
     /// Unit of both values: `%`, `ms` or that of the metric.
     pub unit: Option<String>,
+    /// The value in the base.
     pub base: Estimate,
+    /// The value in the new run.
     pub new: Estimate,
     /// Difference of the values.
     pub change: f64,
@@ -43,6 +45,7 @@ pub struct Measure {
 /// A value of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Estimate {
+    /// In `unit` of the measure.
     pub value: f64,
     /// Wilson's interval of 95 % for a pass rate.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -65,7 +65,9 @@ struct Changed {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Change<'a> {
     pub class: Class,
+    /// The test's id.
     pub test: &'a str,
+    /// The provider's name. Of two compared providers, the newer one.
     pub provider: &'a str,
     /// `null` if the test is new.
     pub base: Option<Outcomes>,

@@ -23,7 +23,9 @@ pub struct LogEntry {
     pub grader: Option<String>,
     /// Number of the attempt of the provider or grader, from 1.
     pub attempt: u32,
+    /// Number of the session, from 1.
     pub session: u32,
+    /// Source of the text.
     pub stream: Stream,
     /// Present for log records only.
     pub at: Option<Time>,

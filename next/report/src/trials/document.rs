@@ -68,6 +68,7 @@ pub struct TrialDocument {
 pub struct LogText {
     /// `seq` of the attempt's row.
     pub seq: u64,
+    /// Number of the attempt, from 1.
     pub attempt: u32,
     /// Log records, standard output and standard error as in `logs.jsonl`. `null` if they cannot be read.
     #[schemars(with = "Option<Said<'static>>")]

@@ -35,6 +35,7 @@ pub struct MatrixTests {
 /// A test on all providers.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct MatrixTest {
+    /// The test's id.
     pub test: String,
     /// One for each of `providers`. `null` without a result.
     pub cells: Vec<Option<MatrixCell>>,

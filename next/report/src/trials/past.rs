@@ -18,12 +18,14 @@ const MOST_TRIALS: u64 = 2_000_000;
 /// A result of a trial in a run of its scenario.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PastResult {
+    /// The run's id.
     pub run: String,
     /// The start of the run.
     pub run_started_at: Time,
     pub outcome: Outcome,
     /// Whether the trial passed after an attempt that did not.
     pub flaky: bool,
+    /// Time of the attempt that decided, in milliseconds.
     pub duration_ms: f64,
 }
 
