@@ -9,13 +9,14 @@ use std::{
     net::Shutdown,
     os::unix::net::UnixStream,
     path::PathBuf,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     thread,
     time::Duration,
 };
 
 use libfuzzer_sys::fuzz_target;
 use runner_serve::{BoundServer, Listen, ServeSettings};
+use signal_hook::{consts::SIGPIPE, flag};
 use tempfile::TempDir;
 
 const METHODS: [&str; 4] = ["GET", "POST", "DELETE", "HEAD"];
@@ -33,6 +34,8 @@ struct TestServer {
 
 impl TestServer {
     fn start() -> Self {
+        // The main function is that of the fuzzer, so the signal is not ignored as in other programs.
+        flag::register(SIGPIPE, Arc::default()).expect("the signal can be handled");
         let folder = tempfile::tempdir().expect("there is room for temporary files");
         let path = |name: &str| folder.path().join(name);
         let server = BoundServer::bind(ServeSettings {
