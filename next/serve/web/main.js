@@ -51,6 +51,11 @@ async function readServer() {
   render(find('root'), el('span', { title: server.root }, server.root));
 }
 
+/** Opens a page that could not be read. */
+function openAgain() {
+  if (!current()) void show(undefined, true);
+}
+
 // One address for the list, so that its filters do not open it again.
 if (location.pathname === '/') history.replaceState(null, '', `/runs${location.search}`);
 startRouter(ROUTES);
@@ -61,10 +66,11 @@ await readServer().catch(() => {});
 await show(history.state?.kept);
 start((event) => {
   if (event.name === 'reset') void readServer().catch(() => {});
-  // A page that could not be read is opened again once the server answers.
-  if (event.name === 'reset' && !current()) void show(undefined, true);
+  if (event.name === 'reset') openAgain();
   current()?.live?.(event);
 }, showState);
+// Without a network, an open stream may stay open.
+addEventListener('online', openAgain);
 // All pages open without the server, too.
 setTimeout(() => ROUTES.forEach(([, load]) => void load().catch(() => {})), 500);
 setInterval(() => {

@@ -61,6 +61,15 @@ async function call(path, options) {
 /** @param {string} path @param {AbortSignal} [signal] */
 export const get = (path, signal) => call(path, { signal });
 
+/** Reads a document while the page stands still: browsers print a page without waiting for requests. @param {string} path */
+export function getNow(path) {
+  const request = new XMLHttpRequest();
+  request.open('GET', `/api/v1${path}`, false);
+  request.send();
+  if (request.status !== 200) throw new Problem(request.status, {});
+  return parse(request.responseText);
+}
+
 /** @param {string} path @param {object} [body] @param {string} [method] */
 export const post = (path, body = {}, method = 'POST') =>
   call(path, { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });

@@ -97,9 +97,9 @@ export async function show(kept, again = false) {
   const place = document.createElement('div');
   place.className = 'page';
   /** @type {HTMLElement} */ (document.querySelector('main')).replaceChildren(place);
-  const waiting = setTimeout(() => place.firstChild ?? render(place, el('p', { class: 'quiet' }, 'Loading…')), 250);
+  render(place, el('p', { class: 'loading' }, 'Loading…'));
   try {
-    const names = (pattern.exec(path) ?? []).slice(1).map(decodeURIComponent);
+    const names = (pattern.exec(path) ?? []).slice(1).map(decoded);
     const page = await (await load?.())?.({ place, address, names, kept: kept?.page, server });
     if (mine !== turn) return page?.close?.();
     [shown, path] = [page ?? null, location.pathname];
@@ -113,8 +113,15 @@ export async function show(kept, again = false) {
     const isUnknown = /** @type {any} */ (error).status === 404;
     if (/** @type {any} */ (error).status === 401) login(place);
     else render(place, isUnknown ? notFound(/** @type {Error} */ (error).message) : problem(error));
-  } finally {
-    clearTimeout(waiting);
+  }
+}
+
+/** A part of a path. One with a wrong escape is its own name, which the server does not know. @param {string} part */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
   }
 }
 

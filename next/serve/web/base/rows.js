@@ -2,17 +2,22 @@
 // A list of any length, with elements for visible rows alone. Browsers cannot show elements that are higher than about nine
 // million pixels (Firefox gives them the height 0), so the scroll bar of longer lists is scaled; the wheel and the keys are not.
 
+import { get, getNow } from './api.js';
 import { el, render } from './ui.js';
+import { plural } from './words.js';
 
 const MAX_HEIGHT = 8_000_000;
 /** Trials of a request, and pages that are kept. */
 export const PAGE = 200;
 const MAX_PAGES = 40;
+/** Rows of a printed list. */
+const MAX_PRINTED = 1000;
 
 /**
- * The items of a list. `item` is `undefined` for an item that is not loaded; `need` loads a range.
+ * The items of a list. `item` is `undefined` for an item that is not loaded; `need` loads a range, `print` the first items at once.
  * @template T
- * @typedef {{count: number, item: (index: number) => T | undefined, need: (from: number, to: number) => void}} Source
+ * @typedef {{count: number, item: (index: number) => T | undefined, need: (from: number, to: number) => void,
+ *   print?: (count: number) => void}} Source
  */
 
 /**
@@ -33,6 +38,8 @@ export const cell = (kind, ...children) => el('div', { role: 'gridcell', class: 
 
 /** A cell of the head. @param {string} kind @param {...import('./ui.js').Child} children */
 export const head = (kind, ...children) => el('div', { role: 'columnheader', class: kind }, ...children);
+
+const PRINTING = ['beforeprint', 'afterprint'];
 
 /** @template T */
 export class Rows {
@@ -60,10 +67,19 @@ export class Rows {
     this.element.onclick = (event) => this.#click(event);
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.element);
+    this.isPrinted = false;
+    this.change = (/** @type {Event} */ { type }) => {
+      this.isPrinted = type === 'beforeprint';
+      // Without them, the list would keep an element for each printed row.
+      this.body.replaceChildren();
+      this.draw();
+    };
+    for (const name of PRINTING) addEventListener(name, this.change);
   }
 
   close() {
     this.observer.disconnect();
+    for (const name of PRINTING) removeEventListener(name, this.change);
   }
 
   /** The position, for the browser's history. */
@@ -137,13 +153,16 @@ export class Rows {
 
   draw() {
     const { source } = this.options;
+    if (this.isPrinted) return this.#print(source);
     const { row, view, height, scale } = this.#sizes();
+    this.element.style.setProperty('--row', `${row}px`);
+    this.element.style.setProperty('--rows', String(Math.max(1, Math.min(source.count, 500))));
+    // Until then, it has no position, and keeps a given one.
+    if (!this.element.isConnected) return;
     this.active = Math.min(this.active, source.count - 1);
     if (this.element.scrollTop !== this.bar) this.top = this.element.scrollTop * scale;
     this.top = Math.max(0, Math.min(this.top, height - view));
     this.element.setAttribute('aria-rowcount', String(source.count + 1));
-    this.element.style.setProperty('--row', `${row}px`);
-    this.element.style.setProperty('--rows', String(Math.max(1, Math.min(source.count, 500))));
     this.space.style.height = `${Math.min(height, MAX_HEIGHT) + this.headRow.offsetHeight}px`;
     this.layer.style.height = `${this.element.clientHeight}px`;
     // A position that keys or the wheel have set is more exact than that of the scroll bar.
@@ -165,6 +184,15 @@ export class Rows {
     if (shown > 0) source.need(first, first + shown);
   }
 
+  /** @param {Source<T>} source */
+  #print(source) {
+    const count = Math.min(source.count, MAX_PRINTED);
+    source.print?.(count);
+    const left = source.count - count;
+    render(this.body, Array.from({ length: count }, (_, index) => this.#row(index, 0)),
+      left > 0 && el('p', { class: 'quiet' }, `and ${plural(left, 'more row')}, not printed`));
+  }
+
   /** @param {number} index @param {number} height */
   #row(index, height) {
     const item = this.options.source.item(index);
@@ -182,11 +210,13 @@ export class Rows {
  */
 export class Pages {
   /**
-   * `load` returns the items of a page, `changed` is called after a page has arrived.
-   * @param {(offset: number, limit: number) => Promise<T[]>} load @param {() => void} changed @param {(error: any) => void} failed
+   * `address` is the path of a page, whose answer has the items as `key`. `changed` is called after a page has arrived.
+   * @param {(offset: number, limit: number) => string} address @param {string} key @param {() => void} changed
+   * @param {(error: any) => void} failed
    */
-  constructor(load, changed, failed) {
-    this.load = load;
+  constructor(address, key, changed, failed) {
+    this.address = address;
+    this.key = key;
     this.changed = changed;
     this.failed = failed;
     this.count = 0;
@@ -215,7 +245,7 @@ export class Pages {
     const { pages } = this;
     this.isLoading = true;
     try {
-      const items = await this.load(missing * PAGE, PAGE);
+      const items = (await get(this.address(missing * PAGE, PAGE)))[this.key];
       if (pages !== this.pages) return;
       pages.set(missing, items);
       const old = [...pages.keys()].filter((page) => page !== first && page !== last);
@@ -227,5 +257,16 @@ export class Pages {
       if (pages === this.pages) this.isLoading = false;
     }
     this.changed();
+  }
+
+  /** Loads the first items for a printer. @param {number} count */
+  print(count) {
+    try {
+      for (let page = 0; page * PAGE < count; page += 1) {
+        if (!this.pages.has(page)) this.pages.set(page, getNow(this.address(page * PAGE, PAGE))[this.key]);
+      }
+    } catch {
+      // The items that are loaded are printed.
+    }
   }
 }

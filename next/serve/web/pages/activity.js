@@ -3,28 +3,30 @@
 
 import { now, trialPath } from '../base/api.js';
 import { el, link } from '../base/ui.js';
-import { count, duration, plural, since } from '../base/words.js';
+import { count, duration, plural } from '../base/words.js';
 
 /** Attempts, and waiting trials, that are listed. */
 const MAX_LISTED = 20;
 
 /** @type {Record<string, string>} */
-const STAGES = { waiting: 'Waits for other runs of its group.', plan: 'Loading plugins…', finish: 'Finishing…' };
+export const STAGES = { waiting: 'Waits for other runs of its group.', plan: 'Loading plugins…', finish: 'Finishing…' };
 /** @type {Record<string, string>} */
 const PHASES = { computing: 'computing', ready: 'waits for the processor', waiting: 'waiting' };
 /** @type {Record<string, string>} */
-const REASONS = { retry: 'waits for its retry', 'rate-limit': 'waits for its rate limit' };
+export const REASONS = { retry: 'waits for its retry', 'rate-limit': 'waits for its rate limit' };
 
 /** @param {string} run @param {any} live the run's `live.json` */
 export function activity(run, live) {
-  const { in_flight: attempts = [], waiting = [], compiling = [] } = live ?? {};
+  const { in_flight: attempts = [], waiting = [], compiling = [], paused: isPaused } = live ?? {};
+  // The times of a paused run stand still.
+  const clock = isPaused ? Date.parse(live.at) : now();
   const trial = (/** @type {any} */ one) => link(trialPath(run, one.trial), one.trial);
   const rows = [
-    ...compiling.map((/** @type {any} */ one) => row(`plugin ${one.plugin}`, one.plugin, 'is being compiled', since(one.since))),
+    ...compiling.map((/** @type {any} */ one) => row(`plugin ${one.plugin}`, one.plugin, 'is being compiled', clock - Date.parse(one.since))),
     ...attempts.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
-      row(`${one.trial} ${one.attempt} ${one.grader}`, trial(one), step(one), one.ms + since(live.at), lastLine(one))),
+      row(`${one.trial} ${one.attempt} ${one.grader}`, trial(one), isPaused ? `paused · ${step(one)}` : step(one), one.ms + clock - Date.parse(live.at), lastLine(one))),
     ...waiting.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
-      row(`${one.trial} waits`, trial(one), `${REASONS[one.why] ?? one.why}, time left:`, Math.max(0, Date.parse(one.until) - now()))),
+      row(`${one.trial} waits`, trial(one), `${REASONS[one.why] ?? one.why}, time left:`, Math.max(0, Date.parse(one.until) - clock))),
   ];
   const hidden = Math.max(0, attempts.length - MAX_LISTED) + Math.max(0, waiting.length - MAX_LISTED);
   const summary = live && [plural(attempts.length, 'attempt'), live.waits_for_memory && ', more wait for memory'];

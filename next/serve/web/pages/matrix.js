@@ -12,10 +12,9 @@ import { count, done, number, outcome, parts, plural, testName } from '../base/w
 export function matrix(view, _address, kept) {
   /** @type {any} */
   let [list, error] = [null, null];
-  const load = (/** @type {number} */ offset, /** @type {number} */ limit) => get(`${runPath(view.run)}/matrix${query({ offset, limit })}`);
+  const path = (/** @type {number} */ offset, /** @type {number} */ limit) => `${runPath(view.run)}/matrix${query({ offset, limit })}`;
   /** @type {Pages<any>} */
-  const pages = new Pages(async (offset, limit) => (await load(offset, limit)).tests, () => rows.draw(),
-    (caught) => { error = caught; view.redraw(); });
+  const pages = new Pages(path, 'tests', () => rows.draw(), (caught) => { error = caught; view.redraw(); });
   /** @param {string} test @param {string} [provider] */
   const trials = (test, provider) =>
     `${runPath(view.run)}${query({ filter: `test(${quoted(test)})${provider ? ` & provider(${quoted(provider)})` : ''}` })}`;
@@ -37,7 +36,7 @@ export function matrix(view, _address, kept) {
 
   const read = async () => {
     try {
-      list = await load(0, PAGE);
+      list = await get(path(0, PAGE));
       error = null;
       pages.reset(list.total, list.tests);
       rows.element.style.setProperty('--columns', String(list.providers.length));
@@ -50,10 +49,12 @@ export function matrix(view, _address, kept) {
   // A list that was scrolled does not change.
   const follow = paced(3000, async () => { if (rows.top === 0) await read(); });
   const words = () => `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`;
+  const first = read();
   return {
-    content: () => [error && problem(error), list && el('p', { class: 'quiet' }, words()),
+    content: () => [error && problem(error), list && el('p', { class: 'quiet matrix-size' }, words()),
       el('div', { hidden: !pages.count }, rows.element)],
-    ready: read().then(() => { rows.place = kept; }),
+    first,
+    ready: first.then(() => { rows.place = kept; }),
     live: follow,
     place: () => rows.place,
     close: () => rows.close(),

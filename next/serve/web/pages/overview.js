@@ -29,6 +29,7 @@ export function overview(view, address, kept) {
   const first = load();
   return {
     ...list,
+    first: Promise.all([first, list.first]),
     ready: Promise.all([first, list.ready]).then(() => new Promise((resolve) => setTimeout(resolve, 50))),
     content: () => [error && problem(error), previous(view), denials(view.document), failed(view.run, failures),
       view.document.run.status === 'running' ? activity(view.run, live) : null,

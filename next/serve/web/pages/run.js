@@ -17,8 +17,9 @@ import { overview } from './overview.js';
  * Data that the parts of the page share. `document` is that of the run, `progress` the newest event of a running one.
  * @typedef {{run: string, document: any, progress: any, redraw: () => void}} RunView
  * @typedef {{content: () => import('../base/ui.js').Child, live?: (event: import('../base/live.js').LiveEvent) => void,
- *   update?: (address: URL) => void, keys?: import('../base/keys.js').Key[], place?: () => any, ready?: Promise<unknown>,
- *   close?: () => void}} Part
+ *   update?: (address: URL) => void, keys?: import('../base/keys.js').Key[], place?: () => any, first?: Promise<unknown>,
+ *   ready?: Promise<unknown>, close?: () => void}} Part
+ * `first` is resolved once the part has its data.
  */
 
 const VIEWS = /** @type {Record<string, [string, (view: RunView, address: URL, kept: any) => Part]>} */ ({
@@ -27,6 +28,9 @@ const VIEWS = /** @type {Record<string, [string, (view: RunView, address: URL, k
   log: ['Log', log],
   about: ['About', about],
 });
+
+/** The longest wait of a page for its first data, in milliseconds. */
+const MAX_WAIT = 1000;
 
 const partOf = (/** @type {string} */ name) => (VIEWS[name] ?? VIEWS[''])[1];
 
@@ -37,7 +41,7 @@ export async function open({ place, address, names, kept }) {
   // `latest` and short names become the id, so that a link keeps its run.
   history.replaceState(history.state, '', runPath(run) + address.search);
   const name = (/** @type {URL} */ from) => from.searchParams.get('view') ?? '';
-  let isGone = false;
+  let [isGone, isOpen] = [false, false];
   /** @type {RunView} */
   const view = { run, document, progress: null, redraw: soon(draw) };
   let shown = name(address);
@@ -65,6 +69,7 @@ export async function open({ place, address, names, kept }) {
   const owner = { redraw: view.redraw, reload, gone: () => go('/runs') };
 
   function draw() {
+    if (!isOpen) return;
     if (isGone) return render(place, notFound(`The run ${run} has been deleted.`));
     const tabs = Object.entries(VIEWS).map(([key, [label]]) =>
       el('a', { href: `${runPath(run)}${query({ view: key })}`, 'aria-current': key === shown ? 'page' : null }, label));
@@ -99,6 +104,9 @@ export async function open({ place, address, names, kept }) {
         el('a', { href: `/api/v1${runPath(run)}/report?form=html`, download: `${head.short}.html` }, 'Download report')));
   }
 
+  // Data that are drawn together move nothing. The server reads the results of a large run first.
+  if (document.rev !== null) await Promise.race([part.first, new Promise((resolve) => setTimeout(resolve, MAX_WAIT))]);
+  isOpen = true;
   draw();
   watch();
   return {

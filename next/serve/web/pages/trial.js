@@ -7,28 +7,39 @@ import { pretty } from '../base/json.js';
 import { follow } from '../base/live.js';
 import { notFound, problem } from '../base/problem.js';
 import { go, up } from '../base/router.js';
-import { copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
-import { duration, local, number, outcome, plural, since, size, time } from '../base/words.js';
+import { button, copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
+import { DAY, duration, local, number, outcome, plural, prose, size, time } from '../base/words.js';
+import { REASONS, STAGES } from './activity.js';
 import { tail } from './log.js';
 
 const IMAGES = /^image\/(png|jpeg|gif|webp)$/;
 
 /** The parts of a run's id that its page shows: scenario and random number. */
 const RUN_ID = /^[\d-]{10}_[\d-]{12}-(.+)-([\da-f]{8})$/;
-const DAY = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const VERDICTS = /** @type {Record<string, string>} */ ({ pass: 'passed', fail: 'failed', skip: 'skipped' });
 
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, names: [run, name] }) {
-  const path = trialPath(run, name);
+  let path = trialPath(run, name);
   const read = (/** @type {URL} */ from) => ({ attempt: from.searchParams.get('attempt'), base: from.searchParams.get('base') });
   let keys = read(address);
   const load = () => get(`${path}${query({ attempt: keys.attempt })}`);
   /** The trial, and that of the base of a comparison. @type {any} */
   let [trial, earlier] = await Promise.all([load(), keys.base && get(trialPath(keys.base, name)).catch(() => null)]);
-  const near = await neighbours(run, trial.trial);
+  // `latest` and short names become ids, so that the page keeps its trial.
+  path = trialPath(trial.run, trial.trial);
+  history.replaceState(history.state, '', path + address.search + address.hash);
+  const list = sessionStorage.getItem(`list-${trial.run}`) ?? '';
+  const upper = runPath(trial.run) + list;
+  const neighbours = readNeighbours(trial, list);
+  /** The trials before and after this one. @type {{before?: string, after?: string}} */
+  let near = {};
+  /** The state of the run's session, from the newest event. @type {any} */
+  let live = null;
+  /** The trial's attempt that runs, or its wait, as of `at`, after `rev` rows. @type {any} */
+  let [running, waiting, at, rev] = [null, null, 0, null];
   /** @type {any} */
-  let [readAt, error, isGone] = [now(), null, false];
+  let [error, isGone, isClosed] = [null, false, false];
   /** @type {import('./run.js').Part | null} */
   let log = null;
 
@@ -39,9 +50,10 @@ export async function open({ place, address, names: [run, name] }) {
   /** Shows another document. @param {any} fresh */
   function show(fresh) {
     const isSame = log && fresh.shown === trial.shown;
-    [trial, readAt, error] = [fresh, now(), null];
+    [trial, error] = [fresh, null];
+    if (!live) [running, waiting, at] = [fresh.running, fresh.waiting, now()];
     if (!isSame) log = trial.logs.some((/** @type {any} */ one) => one.seq === trial.shown) ? tail(`${path}/log${query({ attempt: keys.attempt })}`, draw) : null;
-    follow(trial.running || !shownRow() ? trial.run : null);
+    followRun();
     draw();
   }
   async function reload() {
@@ -54,26 +66,38 @@ export async function open({ place, address, names: [run, name] }) {
     }
   }
   const refresh = paced(1000, reload);
+  /** Follows the run for as long as it can make results of the trial. */
+  const followRun = () => follow(trial.run_status === 'running' ? trial.run : null);
+  const turn = async (/** @type {'before' | 'after'} */ side) => {
+    const to = (await neighbours)[side];
+    if (to && !isClosed) go(trialPath(trial.run, to));
+  };
 
+  /** The trial's id, without the number of a first repeat. */
+  const label = () => trial.trial.replace(/#1$/, '');
   const shownRow = () => trial.rows.find((/** @type {any} */ row) => row.seq === trial.shown) ?? null;
 
   function content() {
     const row = shownRow();
     return [
       el('header', null,
-        el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(near.list, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
-        el('h1', null, trial.test, el('span', { class: 'quiet' }, `${trial.trial.slice(trial.test.length).replace(/#1$/, '')} `), state(row)),
+        el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(upper, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
+        el('h1', null, trial.test, el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
         took(row), attempts(row),
-        el('p', { class: 'buttons' }, near.before && link(trialPath(run, near.before), '← Previous'), near.after && link(trialPath(run, near.after), 'Next →'))),
-      running(), reasons(row), texts(), others(), checks(row), grades(row), past(),
+        el('p', { class: 'buttons' }, step('← Previous', near.before), step('Next →', near.after))),
+      activity(row), reasons(row), texts(), others(), checks(row), grades(row), past(),
       log && [el('h2', null, 'Log'), log.content()], usage(row), files(),
       trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)],
     ];
   }
 
+  /** A link to another trial. Without one, its place stays. @param {string} words @param {string | undefined} to */
+  const step = (words, to) => (to ? link(trialPath(trial.run, to), words) : button(words, () => {}, { disabled: true }));
+
   /** @param {any} row */
   function state(row) {
-    if (trial.running) return outcome('running');
+    if (running) return outcome('running', live?.paused ? 'paused' : 'running');
+    if (waiting) return outcome('planned', 'waiting');
     return row ? outcome(row.flaky ? 'flaky' : row.outcome) : outcome('planned', 'not run yet');
   }
 
@@ -90,13 +114,27 @@ export async function open({ place, address, names: [run, name] }) {
       el('a', { href: `${path}${query({ ...keys, attempt: one.attempt })}`, 'aria-current': one.attempt === row?.attempt ? 'page' : null }, outcome(one.outcome, `attempt ${one.attempt}`))));
   }
 
-  function running() {
-    const { running: one } = trial;
-    if (!one) return null;
-    const step = one.what ?? one.phase;
-    return el('section', { class: 'note' },
-      `${one.grader ? `Grader ${one.grader}, attempt` : 'Attempt'} ${one.attempt} has been running for ${duration(one.ms + now() - readAt)}.${step ? ` Step: ${step} (${duration(since(one.since))}).` : ''}`,
-      one.output?.text ? el('pre', { tabindex: 0, 'aria-label': 'Last output' }, one.output.text) : null);
+  /** The attempt that runs, or the reason why none runs yet. @param {any} row */
+  function activity(row) {
+    const { run_status: status } = trial;
+    // The times of a paused run stand still.
+    const clock = live?.paused ? Date.parse(live.at) : now();
+    const who = (/** @type {any} */ { grader }) => (grader ? `Grader ${grader}, attempt` : 'Attempt');
+    if (running) {
+      const what = running.what ?? running.phase;
+      const age = duration(running.ms + clock - at);
+      return el('section', { class: 'note' },
+        live?.paused ? `${who(running)} ${running.attempt} is paused after ${age}.` : `${who(running)} ${running.attempt} has been running for ${age}.`,
+        what && ` Step: ${what} (${duration(clock - Date.parse(running.since))}).`,
+        running.output?.text ? el('pre', { tabindex: 0, 'aria-label': 'Last output' }, running.output.text) : null);
+    }
+    if (waiting) {
+      const left = duration(Math.max(0, Date.parse(waiting.until) - clock));
+      return el('p', { class: 'note' }, `${waiting.grader ? `The grader ${waiting.grader}` : 'The next attempt'} ${REASONS[waiting.why] ?? waiting.why}, time left: ${left}.`);
+    }
+    if (row || status !== 'running') return null;
+    const compiling = live?.compiling?.map((/** @type {any} */ one) => `The plugin ${one.plugin} is being compiled (${duration(clock - Date.parse(one.since))}). `);
+    return el('p', { class: 'note' }, compiling, STAGES[live?.stage] ?? 'Waits for its turn.');
   }
 
   /** The output that is shown in two columns with the actual one. */
@@ -123,7 +161,7 @@ export async function open({ place, address, names: [run, name] }) {
   function others() {
     const list = trial.outputs.filter((/** @type {any} */ one) => one.trial !== trial.trial);
     if (!list.length) return null;
-    const card = (/** @type {any} */ one) => el('section', { key: one.trial }, el('h3', null, link(trialPath(run, one.trial), one.provider), ' ', outcome(one.flaky ? 'flaky' : one.outcome),
+    const card = (/** @type {any} */ one) => el('section', { key: one.trial }, el('h3', null, link(trialPath(trial.run, one.trial), one.provider), ' ', outcome(one.flaky ? 'flaky' : one.outcome),
       el('span', { class: 'quiet' }, ` ${duration(one.duration_ms)}${one.score === null ? '' : ` · score ${number(one.score)}`}`)),
     one.reason && el('p', { class: 'reason' }, one.reason), one.output === null ? el('p', { class: 'quiet' }, 'no output') : block(one.output, `Output of ${one.provider}`));
     return [el('h2', null, 'Other providers'), el('div', { class: 'cards' }, list.map(card))];
@@ -168,7 +206,7 @@ export async function open({ place, address, names: [run, name] }) {
     const list = [['Memory', used.peak_memory && size(used.peak_memory)], ['Input', used.bytes_in && size(used.bytes_in)], ['Output', used.bytes_out && size(used.bytes_out)],
       ['Host calls', used.host_calls && String(used.host_calls)], ['HTTP requests', used.http_requests && String(used.http_requests)],
       ...metrics.map((/** @type {any} */ one) => [one.name, `${number(Number(one.value))} ${one.unit ?? ''}`]),
-      ...denied.map((/** @type {any} */ one) => ['Denied', one.what])];
+      ...denied.map((/** @type {any} */ one) => ['Denied', prose(one.what)])];
     return [el('h2', null, 'Usage'), facts(list)];
   }
 
@@ -184,8 +222,12 @@ export async function open({ place, address, names: [run, name] }) {
   }
 
   show(trial);
+  void neighbours.then((found) => {
+    near = found;
+    draw();
+  });
   return {
-    title: () => `${trial.test}@${trial.provider}`,
+    title: label,
     draw,
     update(next) {
       const { attempt } = read(next);
@@ -196,22 +238,38 @@ export async function open({ place, address, names: [run, name] }) {
     live({ name: event, run: from, data }) {
       if (event !== 'reset' && (from ?? data.run) !== trial.run) return;
       isGone ||= event === 'gone';
-      if (isGone) draw();
-      else if (trial.running || !shownRow() || event !== 'progress') refresh();
+      if (event === 'run') trial.run_status = data.status;
+      if (event === 'finished') [running, waiting, live] = [null, null, null];
+      const last = moment(running);
+      if (event === 'progress' && data.live) {
+        live = data.live;
+        const mine = (/** @type {any[]} */ list) => list?.find((one) => one.trial === trial.trial) ?? null;
+        [running, waiting, at] = [mine(live.in_flight), mine(live.waiting), Date.parse(live.at)];
+      }
+      const isNew = event !== 'progress' || data.rev !== rev || moment(running) !== last;
+      rev = data.rev ?? rev;
+      if (isNew && !isGone) refresh();
+      draw();
     },
-    close: () => follow(null),
-    keys: [['u', 'To the run', () => up(near.list)], ['j', 'Next trial', () => near.after && go(trialPath(run, near.after))], ['k', 'Previous trial', () => near.before && go(trialPath(run, near.before))]],
+    close() {
+      isClosed = true;
+      follow(null);
+    },
+    keys: [['u', 'To the run', () => up(upper)], ['j', 'Next trial', () => void turn('after')], ['k', 'Previous trial', () => void turn('before')]],
   };
 }
 
 /** A JSON value as text. @param {string} json @param {string} label */
 const block = (json, label) => el('pre', { tabindex: 0, 'aria-label': label }, pretty(json));
 
-/** The trials before and after this one in the list that it was opened from. @param {string} run @param {string} trial */
-async function neighbours(run, trial) {
-  const list = sessionStorage.getItem(`list-${run}`) ?? '';
+/** Names an attempt of a provider or a grader. @param {any} one */
+const moment = (one) => one && `${one.grader} ${one.attempt}`;
+
+/** The trials before and after this one in the list that it was opened from. @param {any} trial @param {string} list */
+async function readNeighbours({ run, trial }, list) {
   const keys = new URLSearchParams(list);
-  const { trials } = await get(`${runPath(run)}/trials${query({ filter: keys.get('filter'), sort: keys.get('sort'), limit: 1000 })}`).catch(() => ({ trials: [] }));
+  const path = `${runPath(run)}/trials${query({ filter: keys.get('filter'), sort: keys.get('sort'), near: trial, limit: 3 })}`;
+  const { trials } = await get(path).catch(() => ({ trials: [] }));
   const at = trials.findIndex((/** @type {any} */ one) => one.trial === trial);
-  return { before: trials[at - 1]?.trial, after: at < 0 ? undefined : trials[at + 1]?.trial, list: `${runPath(run)}${list}` };
+  return { before: trials[at - 1]?.trial, after: at < 0 ? undefined : trials[at + 1]?.trial };
 }

@@ -31,8 +31,7 @@ export function trials(view, address, kept) {
   const path = (/** @type {object} */ more) => `${runPath(view.run)}/trials${query({ ...keys, ...more })}`;
 
   /** @type {Pages<any>} */
-  const pages = new Pages(async (offset, limit) => (await get(path({ rev: list.rev, offset, limit }))).trials, () => rows.draw(),
-    (caught) => { error = caught; view.redraw(); });
+  const pages = new Pages((offset, limit) => path({ rev: list.rev, offset, limit }), 'trials', () => rows.draw(), (caught) => { error = caught; view.redraw(); });
   const rows = new Rows({
     label: 'Trials',
     head: () => COLUMNS.map(([kind, words, orders]) => head(kind, orders.length ? sorter(words, orders) : words)),
@@ -117,6 +116,7 @@ export function trials(view, address, kept) {
     button(words, () => go(to({ filter })), { class: 'chip', 'aria-pressed': String(keys.filter === filter) });
   const quote = (/** @type {string} */ text) => `"${text.replace(/["\\]/g, '\\$&')}"`;
 
+  const first = load();
   return {
     content: () => el('section', { class: 'trials' },
       el('h2', null, 'Trials', list && summary()),
@@ -128,7 +128,8 @@ export function trials(view, address, kept) {
       error?.status === 400 && button('Search for this text', () => go(to({ filter: quote(keys.filter) }))),
       list && !list.total && !error ? el('p', { class: 'empty' }, 'No trials match. ', link(to({ filter: '' }), 'Clear the filter')) : null,
       el('div', { hidden: !pages.count }, rows.element)),
-    ready: load().then(() => { rows.place = kept; }),
+    first,
+    ready: first.then(() => { rows.place = kept; }),
     live: follow,
     update(next) {
       const { filter, sort } = read(next);

@@ -45,6 +45,7 @@ test('every provider of a matrix is in reach on a narrow screen', async ({ page,
   const last = page.getByRole('columnheader').last();
   await last.scrollIntoViewIfNeeded();
   await expect(last).toBeInViewport({ ratio: 1 });
+  await expect(page.getByRole('link', { name: 'recovers' })).toBeInViewport({ ratio: 1 });
 });
 
 test('views of a run have its matrix, its log and its facts', async ({ page, server }) => {
@@ -69,5 +70,8 @@ test.describe('', () => {
     await page.goto(`${server.origin}/nothing`);
     await expect(page.getByText('No page has the address /nothing')).toBeVisible();
     await expect(page.getByRole('link', { name: 'All runs' })).toBeVisible();
+    await page.goto(`${server.origin}/runs/${EVERY}/trials/%zz`);
+    await expect(page.getByRole('heading', { name: 'Not found' })).toBeVisible();
+    await expect(page.getByText('%zz')).toBeVisible();
   });
 });

@@ -2,6 +2,7 @@
 import { expect, test } from './fixtures.js';
 
 const SLACK = 3;
+const LARGE = '2025-12-31_00-00-00-000-large-77777777';
 
 test.setTimeout(60_000);
 
@@ -15,7 +16,7 @@ async function took(action, done) {
 
 test('large run opens, is filtered and scrolls without a stutter', async ({ page, server }) => {
   const grid = page.getByRole('grid', { name: 'Trials' });
-  const first = await took(() => page.goto(`${server.origin}/runs/2025-12-31_00-00-00-000-large-77777777`),
+  const first = await took(() => page.goto(`${server.origin}/runs/${LARGE}`),
     () => expect(grid.getByRole('row').nth(5)).toBeVisible());
   // The first page comes before the server has read all rows, and a filter after it.
   const search = page.getByRole('searchbox');
@@ -51,6 +52,38 @@ test('large run opens, is filtered and scrolls without a stutter', async ({ page
   expect(filtered).toBeLessThan(750 * SLACK);
   expect(frames.p95).toBeLessThan(34 * SLACK);
   expect(frames.longest).toBeLessThan(120 * SLACK);
+});
+
+test('list is printed up to a bound', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs/${LARGE}?sort=plan`);
+  const grid = page.getByRole('grid', { name: 'Trials' });
+  await expect(page.getByRole('heading', { name: /Trials/ })).toContainText('trials', { timeout: 30_000 });
+  await grid.evaluate((element) => { element.scrollTop = 5000; });
+  await expect(grid.getByText('echo-0000150')).toBeVisible();
+  const pdf = (await page.pdf()).toString('latin1');
+  expect(pdf.match(/\/Type \/Page\b/g).length).toBeGreaterThan(15);
+  await page.emulateMedia({ media: 'print' });
+  await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
+  await expect(grid.getByText('echo-0000000')).toBeVisible();
+  await expect(grid.getByText('echo-0000999')).toBeVisible();
+  await expect(grid.getByText(/^and [\d,]+ more rows, not printed$/)).toBeVisible();
+  await page.emulateMedia({ media: 'screen' });
+  await page.evaluate(() => dispatchEvent(new Event('afterprint')));
+  await expect(grid.getByText('echo-0000150')).toBeVisible();
+  expect(await grid.getByRole('row').count()).toBeLessThan(100);
+});
+
+test('each of many trials has the next and the previous one', async ({ page, server }) => {
+  const last = process.env.RUNNER_TESTS === 'full' ? 999_999 : 19_999;
+  const name = (number) => `echo-${String(number).padStart(7, '0')}`;
+  // Failed trials come first, and this is the last of them.
+  await page.goto(`${server.origin}/runs/${LARGE}/trials/${name(last)}%40hostile%231`);
+  await page.getByRole('link', { name: '← Previous' }).click({ timeout: 30_000 });
+  await expect(page).toHaveURL(new RegExp(name(last - 10)));
+  await page.getByRole('link', { name: 'Next →' }).click();
+  await expect(page).toHaveURL(new RegExp(name(last)));
+  await page.getByRole('link', { name: 'Next →' }).click();
+  await expect(page).toHaveURL(new RegExp(name(0)));
 });
 
 test.describe('', () => {

@@ -25,6 +25,12 @@ test('trial shows numbers as they are written', async ({ page, server }) => {
   await expect(page.getByLabel('Output', { exact: true })).toContainText('"a": 1.0');
 });
 
+test('repeats of a trial have their numbers', async ({ page, server }) => {
+  await page.goto(server.origin + trial(NEW, 'fails@hostile#2'));
+  await expect(heading(page)).toContainText('fails@hostile#2');
+  await expect(page).toHaveTitle('fails@hostile#2 · runner');
+});
+
 test('attempts of a trial are tabs', async ({ page, server }) => {
   await page.goto(server.origin + trial(NEW, 'recovers@hostile#1'));
   await expect(heading(page)).toContainText('~ flaky');
@@ -92,7 +98,27 @@ test.describe('', () => {
     await expect(heading(page)).toContainText('○ running');
     await expect(page.getByLabel('Last output')).toContainText('careful');
     await expect(page.getByText(/has been running for \d/)).toBeVisible();
-    await runner(['stop', run, '--results', 'live']);
-    await expect(heading(page)).not.toContainText('running');
+    await runner(['pause', run, '--results', 'live']);
+    await expect(heading(page)).toContainText('paused');
+    await expect(page.getByText(/is paused after \d/)).toBeVisible();
+    await runner(['stop', run, '--kill', '--results', 'live']);
+    await expect(heading(page)).not.toContainText('paused');
+  });
+
+  test('trial that runs again shows it, and then its new result', async ({ page, server }) => {
+    await runner(['exec', '-q', 'scenarios/again.toml', '--into', 'live/once-more'], [1]);
+    await page.goto(server.origin + trial('once-more', 'nap@hostile#1'));
+    await expect(heading(page)).toContainText('✗ failed');
+    await runner(['resume', 'live/once-more', '--rerun', 'failed', '--detach']);
+    await expect(heading(page)).toContainText('○ running');
+    await expect(page.getByText('Attempt 2, session 2')).toBeVisible();
+    await expect(heading(page)).toContainText('✗ failed');
+  });
+
+  test('trial that waits for its retry has the reason and the time', async ({ page, server }) => {
+    const run = await detach('scenarios/retries.toml', '--results', 'live');
+    await page.goto(server.origin + trial(run, 'breaks@hostile#1'));
+    await expect(heading(page)).toContainText('waiting');
+    await expect(page.getByText(/waits for its retry, time left: \d/)).toBeVisible();
   });
 });

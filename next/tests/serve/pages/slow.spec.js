@@ -1,0 +1,84 @@
+// A slow network, and one that is away for a while.
+import { detach, expect, stopRuns, test } from './fixtures.js';
+
+const EVERY = '2026-01-02_00-00-00-000-every-00000002';
+/** Pages, and a text that each has once it is complete. */
+const PAGES = {
+  '/runs': 'team=night',
+  [`/runs/${EVERY}`]: 'Durations',
+  [`/runs/${EVERY}?view=matrix`]: 'recovers',
+  [`/runs/${EVERY}?view=log`]: 'runner exec',
+  [`/runs/${EVERY}/trials/fails%40hostile%231`]: 'Reproduce',
+  [`/compare?base=2026-01-01_00-00-00-000-every-00000001&new=${EVERY}`]: 'regressed',
+  '/history?scenario=every': 'recovers',
+  '/queue': 'Queue',
+  '/start?scenario=every.toml': 'runner exec',
+};
+
+/** Delays all answers. @param {import('@playwright/test').Page} page */
+async function slow(page) {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Network.enable');
+  const conditions = { offline: false, latency: 400, downloadThroughput: -1, uploadThroughput: -1 };
+  await session.send('Network.emulateNetworkConditions', conditions);
+}
+
+test.setTimeout(60_000);
+
+test('slow pages show that they load, move nothing, and ask once', async ({ page, server }) => {
+  await page.addInitScript(() => {
+    Object.assign(globalThis, { shifts: [] });
+    const observer = new PerformanceObserver((list) => {
+      for (const entry of /** @type {any} */ (list).getEntries()) {
+        const nodes = entry.sources.map((/** @type {any} */ { node }) => node?.outerHTML?.slice(0, 200) ?? node?.data);
+        if (!entry.hadRecentInput) /** @type {any} */ (globalThis).shifts.push([entry.value, ...nodes]);
+      }
+    });
+    observer.observe({ type: 'layout-shift', buffered: true });
+  });
+  await slow(page);
+  for (const [path, text] of Object.entries(PAGES)) {
+    const asked = [];
+    const count = (request) => asked.push(`${request.method()} ${request.url()}`);
+    await page.goto(server.origin + path, { waitUntil: 'commit' });
+    page.on('request', count);
+    await expect(page.getByText('Loading…')).toBeVisible();
+    await expect(page.locator('main').getByText(text).first()).toBeVisible();
+    page.off('request', count);
+    const shifts = await page.evaluate(() => /** @type {any} */ (globalThis).shifts);
+    const moved = shifts.reduce((/** @type {number} */ sum, /** @type {any} */ [value]) => sum + value, 0);
+    expect(moved, `${path}: ${JSON.stringify(shifts)}`).toBeLessThan(0.01);
+    // The queue is read again once its events arrive.
+    const again = asked.filter((one, at) => asked.indexOf(one) !== at && !one.endsWith('/queue'));
+    expect(again, path).toEqual([]);
+  }
+});
+
+test.describe('', () => {
+  test.use({ flags: '--results live --scenarios scenarios', allowed: /ERR_INTERNET_DISCONNECTED|ERR_NETWORK/ });
+  test.afterEach(stopRuns);
+
+  test('double click sends one request', async ({ page, server }) => {
+    const run = await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
+    const sent = [];
+    page.on('request', (request) => { if (request.method() === 'POST') sent.push(new URL(request.url()).pathname); });
+    await page.goto(`${server.origin}/runs/${run}`);
+    await expect(page.locator('.activity li')).toHaveCount(2);
+    await slow(page);
+    await page.getByRole('button', { name: '■ Stop' }).dblclick();
+    await expect(page.getByRole('heading', { level: 1 })).toContainText('◐ incomplete');
+    await page.getByRole('button', { name: '✕ Cancel run…' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Cancel run' }).dblclick();
+    await expect(page.getByRole('heading', { level: 1 })).toContainText('⊘ cancelled');
+    expect(sent).toEqual([`/api/v1/runs/${run}/stop`, `/api/v1/runs/${run}/cancel`]);
+  });
+
+  test('page that was asked for without a network opens once it is back', async ({ page, context }) => {
+    await expect(page.getByRole('status')).toHaveText('live');
+    await context.setOffline(true);
+    await page.getByRole('link', { name: 'Queue' }).click();
+    await expect(page.getByRole('alert')).toContainText('The server does not answer');
+    await context.setOffline(false);
+    await expect(page.getByRole('heading', { name: 'Queue' })).toBeVisible();
+  });
+});
