@@ -180,5 +180,6 @@ export function reason(run, by) {
   const [why, help] = REASONS[run.reason] ?? [run.reason, ''];
   const left = run.counts.planned - done(run.counts);
   const rest = left > 0 && run.status === 'incomplete' && !help ? `Resume to run the remaining ${plural(left, 'trial')}.` : help;
-  return [by ? `${why.slice(0, -1)} by ${actor(by)}.` : why, run.signal ? `Signal: ${run.signal}.` : '', rest].filter(Boolean).join(' ');
+  const what = run.signal ? why.replace('a signal', run.signal) : why;
+  return [by ? `${what.slice(0, -1)} by ${actor(by)}.` : what, rest].filter(Boolean).join(' ');
 }

@@ -47,7 +47,7 @@ export async function open({ place, address, kept, server }) {
     row: (/** @type {any} */ one) => [cell('change', el('span', { class: tone(one.class) }, words(one.class))),
       cell('test', link(pair(one), one.test, el('span', { class: 'quiet' }, `@${one.provider}`))),
       cell('base', side(one.base)), cell('new', side(one.new)), cell('reason', el('span', { title: one.reason }, one.reason))],
-    height: () => (matchMedia('(max-width: 700px)').matches ? 62 : 34),
+    height: () => (matchMedia('(max-width: 700px)').matches ? 84 : 34),
     source: { get count() { return changes.length; }, item: (index) => changes[index], need: () => {} },
     open: (one) => go(pair(one)),
   });
@@ -69,7 +69,7 @@ export async function open({ place, address, kept, server }) {
   }
 
   /** @param {any} run @param {string} label */
-  const card = (run, label) => el('div', null, el('span', { class: 'quiet' }, label, ' '), link(runPath(run.run), `${run.scenario} ${run.short}`), ' ', verdict(run), ' ', time(run.started_at, 'age'));
+  const card = (run, label) => el('div', null, el('span', { class: 'quiet' }, label, ' '), link(runPath(run.run), `${run.scenario} ${run.short}`), ' ', verdict(run), ' ', el('span', { class: 'quiet' }, time(run.started_at, 'age')));
 
   /** The next step, if two runs are not yet chosen. */
   function empty() {

@@ -93,7 +93,7 @@ export async function open({ place, address, kept, server }) {
     const isOlder = narrow.matches && day(run.started_at) !== 'Today';
     return [
       cell('tick', tick),
-      cell('state', verdict(run), why ? el('small', { title: why }, prose(why)) : null),
+      cell('state', verdict(run), why ? el('small', { title: why }, prose(run.message ?? why.split('. ')[0])) : null),
       cell('name', el('span', null, name, run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'), labels),
         el('small', null, run.short, hasUsers() && run.user && ` by ${run.user}`)),
       cell('trials', bar(run.counts), el('small', null, trials(run))),

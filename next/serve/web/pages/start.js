@@ -5,7 +5,7 @@ import { get, post, query, runPath } from '../base/api.js';
 import { isBusy, pair, problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { button, copyable, el, facts, render, soon } from '../base/ui.js';
-import { plural, prose } from '../base/words.js';
+import { count, plural, prose } from '../base/words.js';
 
 /** Key of the request, label with its flag, example, and form of the value. @type {[string, string, string, 'list' | 'pairs' | 'text' | 'number'][]} */
 const FIELDS = [
@@ -131,7 +131,7 @@ export async function open({ place, address, server }) {
         ['Graders', names(providers, true)],
         ['Grants', plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : 'No provider has grants.'],
         ['Notified at the end', receivers.map((/** @type {any} */ one) => one.to).join(', ')],
-        ['First trials', el('details', null, el('summary', null, plan.trials[0]), el('ul', { class: 'names' }, plan.trials.slice(1).map((/** @type {string} */ one) => el('li', null, one))))],
+        ['First trials', el('details', null, el('summary', null, plan.trials[0], trials > 1 && ` and ${count(trials - 1)} more`), el('ul', { class: 'names' }, plan.trials.slice(1).map((/** @type {string} */ one) => el('li', null, one))))],
         ['In a terminal', copyable(plan.command)],
       ]),
     ];
@@ -155,7 +155,7 @@ export async function open({ place, address, server }) {
 const names = (providers, areGraders) => providers.filter((one) => Boolean(one.is_grader) === areGraders).map((one) => one.name).join(', ');
 
 /** Access that a plugin requests and the scenario does not grant. @param {any} one */
-const missingGrants = (one) => el('div', { class: 'note incomplete' },
+const missingGrants = (one) => el('div', { class: 'note' },
   el('p', null, `The ${one.is_grader ? 'grader' : 'provider'} `, el('code', null, one.name), ' requests, and is not granted: ',
     one.requests.map((/** @type {string} */ text) => [el('code', null, text), ' '])),
   one.table.length > 0 && [el('p', null, 'To grant it, add to the scenario:'), el('pre', { tabindex: 0, 'aria-label': `Grants for ${one.name}` }, one.table.join('\n'))]);

@@ -31,7 +31,7 @@ test.describe('', () => {
     await page.goto(`${server.origin}/compare`);
     await expect(page.getByText('Two runs are needed')).toBeVisible();
     for (const name of ['good', 'leaky']) {
-      await runner(['exec', '-q', `scenarios/${name}.toml`, '--into', `pair/${name}`]);
+      await runner(['exec', '-q', `scenarios/${name}.toml`, '--into', `pair/${name}`], [0, 1]);
     }
     await page.reload();
     await expect(page.getByText('Choose two runs')).toBeVisible();
