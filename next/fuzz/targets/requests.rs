@@ -8,7 +8,6 @@ use std::{
     io::{self, Read as _, Write as _},
     net::Shutdown,
     os::unix::net::UnixStream,
-    path::PathBuf,
     sync::{Arc, LazyLock},
     thread,
     time::Duration,
@@ -19,30 +18,42 @@ use runner_serve::{BoundServer, Listen, ServeSettings};
 use signal_hook::{consts::SIGPIPE, flag};
 use tempfile::TempDir;
 
-const METHODS: [&str; 4] = ["GET", "POST", "DELETE", "HEAD"];
+const RUN: &str = "2026-11-20_09-18-04-015-basic-6ba42b73";
+const MANIFEST: &str = include_str!("../../record/src/run/tests/manifest.json");
+const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "DELETE"];
 /// Longer than any answer takes. A stream of events ends when its client leaves.
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-static SERVER: LazyLock<TestServer> = LazyLock::new(TestServer::start);
+// A server starts processes of its own program for a run that is resumed, so the one with a run refuses changes.
+static READER: LazyLock<TestServer> = LazyLock::new(|| TestServer::start(true));
+static WRITER: LazyLock<TestServer> = LazyLock::new(|| TestServer::start(false));
 
-/// A server without scenarios in an empty results root, on a thread of its own.
+/// A server without scenarios, on a thread of its own.
 struct TestServer {
-    _folder: TempDir,
-    socket: PathBuf,
+    folder: TempDir,
     token: String,
 }
 
 impl TestServer {
-    fn start() -> Self {
+    /// Starts a server. One that refuses changes has a run.
+    fn start(is_read_only: bool) -> Self {
         // The main function is that of the fuzzer, so the signal is not ignored as in other programs.
         flag::register(SIGPIPE, Arc::default()).expect("the signal can be handled");
         let folder = tempfile::tempdir().expect("there is room for temporary files");
         let path = |name: &str| folder.path().join(name);
+        if is_read_only {
+            let run = path("results").join(RUN);
+            fs::create_dir_all(&run).expect("folders can be created");
+            let files = [("benchmark.json", MANIFEST), ("index.jsonl", ""), ("runner.log", "")];
+            for (name, text) in files {
+                fs::write(run.join(name), text).expect("files can be written");
+            }
+        }
         let server = BoundServer::bind(ServeSettings {
             root: path("results"),
             scenarios: Vec::new(),
             listen: Listen::File(path("socket")),
-            is_read_only: false,
+            is_read_only,
             hosts: Vec::new(),
             allows_writes: false,
             token_file: Some(path("token")),
@@ -50,28 +61,35 @@ impl TestServer {
         let server = server.expect("the server has its socket");
         let token = fs::read_to_string(path("token")).expect("the token is in its file");
         thread::spawn(move || server.run(|_| {}));
-        Self { socket: path("socket"), token: token.trim().to_owned(), _folder: folder }
+        Self { token: token.trim().to_owned(), folder }
     }
 
-    fn request(&self, method: &str, input: &[u8]) -> Vec<u8> {
+    /// Returns a request. `None` if the target ends its line.
+    fn request(&self, method: &str, input: &[u8]) -> Option<Vec<u8>> {
         let mut parts = input.splitn(2, |byte| *byte == 0xff);
         let mut part = || parts.next().unwrap_or_default();
         let (target, body) = (part(), part());
+        if target.iter().any(|byte| byte.is_ascii_control() || *byte == b' ') {
+            return None;
+        }
         let head = format!(
             " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             self.token,
             body.len(),
         );
-        [method.as_bytes(), b" ", target, head.as_bytes(), body].concat()
+        Some([method.as_bytes(), b" ", target, head.as_bytes(), body].concat())
     }
 
-    /// Sends bytes. Returns the head of the first answer; empty if the server closes the connection without one.
-    fn send(&self, bytes: &[u8]) -> io::Result<String> {
-        let mut stream = UnixStream::connect(&self.socket)?;
+    /// Sends bytes. Returns the head of the first answer; empty if the server closes the connection without one. `is_whole` if
+    /// the bytes are a whole request. Otherwise the server must not wait for the rest.
+    fn send(&self, bytes: &[u8], is_whole: bool) -> io::Result<String> {
+        let mut stream = UnixStream::connect(self.folder.path().join("socket"))?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         // The server may answer and close before it has read everything.
         let _ = stream.write_all(bytes);
-        let _ = stream.shutdown(Shutdown::Write);
+        if !is_whole {
+            let _ = stream.shutdown(Shutdown::Write);
+        }
         let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
         loop {
             let count = match stream.read(&mut piece) {
@@ -93,12 +111,13 @@ impl TestServer {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((choice, input)) = bytes.split_first() else { return };
-    let server = &*SERVER;
     let method = METHODS[usize::from(choice % 4)];
     let is_raw = *choice == 0;
-    let sent = if is_raw { input.to_vec() } else { server.request(method, input) };
-    let head = server.send(&sent).expect("the server answers");
-    if head.is_empty() {
+    let server = if choice % 4 < 2 { &*READER } else { &*WRITER };
+    let sent = if is_raw { Some(input.to_vec()) } else { server.request(method, input) };
+    let Some(sent) = sent else { return };
+    let head = server.send(&sent, !is_raw).expect("the server answers");
+    if is_raw && head.is_empty() {
         return;
     }
     let status = head.strip_prefix("http/1.").and_then(|rest| rest.get(2..5));
