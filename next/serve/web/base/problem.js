@@ -62,4 +62,4 @@ export function pair(text) {
 }
 
 /** A page for an address without one. @param {string} text */
-export const notFound = (text) => el('div', null, el('h1', null, 'Not found'), el('p', null, text), el('p', null, link('/runs', 'All runs')));
+export const notFound = (text) => el('div', null, el('h1', null, 'Not found'), el('p', { class: 'pre' }, prose(text)), el('p', null, link('/runs', 'All runs')));

@@ -48,6 +48,17 @@ test('log line has an address, and a picture is shown', async ({ page, server })
   await expect.poll(() => picture.evaluate((image) => image.naturalWidth)).toBeGreaterThan(0);
 });
 
+test('printed trial has its run, its values and its whole log, without buttons', async ({ page, server }) => {
+  await page.goto(server.origin + trial(NEW, 'logs@hostile#1'));
+  await expect(page.locator('.line').first()).toBeVisible();
+  await page.emulateMedia({ media: 'print' });
+  await expect(page.getByText('every 00000002')).toBeVisible();
+  await expect(page.getByText('runner plugin run --from')).toBeVisible();
+  await expect(page.locator('button, .buttons, nav').filter({ visible: true })).toHaveCount(0);
+  const log = page.getByRole('log');
+  expect(await log.evaluate((element) => element.scrollHeight - element.clientHeight)).toBe(0);
+});
+
 test('keys lead through the filtered list and back to it', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/${NEW}?filter=${encodeURIComponent('test(fails)')}&sort=plan`);
   const rows = page.getByRole('grid', { name: 'Trials' }).getByRole('row');
