@@ -29,16 +29,13 @@ function providers({ providers, graders = [] }) {
     el('td', null, one.pass_rate && percent(one.pass_rate.rate)),
     hasScore ? el('td', null, one.score === null || one.score === undefined ? '' : number(one.score)) : null,
     el('td', { class: 'metric' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
-    hasMetrics && el('td', null, (one.metrics ?? []).map(metric)));
+    hasMetrics && el('td', null, (one.metrics ?? []).map((/** @type {any} */ metric) => el('div', { class: 'metric' }, `${metric.name} ${amount(metric)}`))));
   const heads = ['Provider', 'Results', 'Pass rate', ...(hasScore ? ['Score'] : []), 'p50 · p95 · max', ...(hasMetrics ? ['Metrics'] : [])];
   return table('Providers', heads, all.map(row));
 }
 
-/** @param {any} metric */
-function metric({ name, value, unit }) {
-  const hasUnit = unit && unit !== '1' && unit !== name;
-  return el('div', { class: 'metric' }, `${name} ${number(Number(value))}${hasUnit ? ` ${unit}` : ''}`);
-}
+/** A metric's value with its unit, unless the name says it. @param {any} metric */
+export const amount = ({ name, value, unit }) => `${number(Number(value))}${unit && unit !== '1' && unit !== name ? ` ${unit}` : ''}`;
 
 /** Access that guests tried without a grant, with the lines that would grant it. @param {any} document */
 export function denials({ denials = {} }) {

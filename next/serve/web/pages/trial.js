@@ -11,6 +11,7 @@ import { button, copyable, el, facts, link, paced, render, soon } from '../base/
 import { DAY, duration, local, number, outcome, plural, prose, size, time } from '../base/words.js';
 import { REASONS, STAGES } from './activity.js';
 import { tail } from './log.js';
+import { amount } from './tables.js';
 
 const IMAGES = /^image\/(png|jpeg|gif|webp)$/;
 
@@ -81,10 +82,10 @@ export async function open({ place, address, names: [run, name] }) {
     const row = shownRow();
     return [
       el('header', null,
+        el('p', { class: 'buttons steps' }, step('← Previous', near.before), step('Next →', near.after)),
         el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(upper, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
         el('h1', null, trial.test, el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
-        took(row), attempts(row),
-        el('p', { class: 'buttons' }, step('← Previous', near.before), step('Next →', near.after))),
+        took(row), attempts(row)),
       activity(row), reasons(row), texts(), others(), checks(row), grades(row), past(),
       log && [el('h2', null, 'Log'), log.content()], usage(row), files(),
       trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)],
@@ -123,18 +124,18 @@ export async function open({ place, address, names: [run, name] }) {
     if (running) {
       const what = running.what ?? running.phase;
       const age = duration(running.ms + clock - at);
-      return el('section', { class: 'note' },
+      return el('section', { class: 'note live' },
         live?.paused ? `${who(running)} ${running.attempt} is paused after ${age}.` : `${who(running)} ${running.attempt} has been running for ${age}.`,
         what && ` Step: ${what} (${duration(clock - Date.parse(running.since))}).`,
         running.output?.text ? el('pre', { tabindex: 0, 'aria-label': 'Last output' }, running.output.text) : null);
     }
     if (waiting) {
       const left = duration(Math.max(0, Date.parse(waiting.until) - clock));
-      return el('p', { class: 'note' }, `${waiting.grader ? `The grader ${waiting.grader}` : 'The next attempt'} ${REASONS[waiting.why] ?? waiting.why}, time left: ${left}.`);
+      return el('p', { class: 'note live' }, `${waiting.grader ? `The grader ${waiting.grader}` : 'The next attempt'} ${REASONS[waiting.why] ?? waiting.why}, time left: ${left}.`);
     }
     if (row || status !== 'running') return null;
     const compiling = live?.compiling?.map((/** @type {any} */ one) => `The plugin ${one.plugin} is being compiled (${duration(clock - Date.parse(one.since))}). `);
-    return el('p', { class: 'note' }, compiling, STAGES[live?.stage] ?? 'Waits for its turn.');
+    return el('p', { class: 'note live' }, compiling, STAGES[live?.stage] ?? 'Waits for its turn.');
   }
 
   /** The output that is shown in two columns with the actual one. */
@@ -205,7 +206,7 @@ export async function open({ place, address, names: [run, name] }) {
     const { usage: used = {}, metrics = [], denied = [] } = row;
     const list = [['Memory', used.peak_memory && size(used.peak_memory)], ['Input', used.bytes_in && size(used.bytes_in)], ['Output', used.bytes_out && size(used.bytes_out)],
       ['Host calls', used.host_calls && String(used.host_calls)], ['HTTP requests', used.http_requests && String(used.http_requests)],
-      ...metrics.map((/** @type {any} */ one) => [one.name, `${number(Number(one.value))} ${one.unit ?? ''}`]),
+      ...metrics.map((/** @type {any} */ one) => [one.name, amount(one)]),
       ...denied.map((/** @type {any} */ one) => ['Denied', prose(one.what)])];
     return [el('h2', null, 'Usage'), facts(list)];
   }

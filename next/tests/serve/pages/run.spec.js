@@ -29,6 +29,28 @@ test('trials are found by plain words, by a filter, and by keys', async ({ page,
   await expect(page).toHaveURL(/\/trials\/breaks/);
 });
 
+test('each step of the keyboard is visible', async ({ page, server }) => {
+  for (const path of [`/runs/${EVERY}`, `/runs/${EVERY}/trials/recovers%40hostile%231`]) {
+    await page.goto(server.origin + path);
+    await expect(page.getByRole('link', { name: /every/ }).first()).toBeVisible();
+    const names = [];
+    for (let step = 0; step < 80; step += 1) {
+      await page.keyboard.press('Tab');
+      const focus = await page.evaluate(() => {
+        const element = /** @type {HTMLElement} */ (document.activeElement);
+        const { top, bottom, width } = element.getBoundingClientRect();
+        const isVisible = width > 0 && bottom > 0 && top < innerHeight && getComputedStyle(element).outlineStyle !== 'none';
+        return { isEnd: element === document.body, isVisible, name: element.ariaLabel ?? element.textContent };
+      });
+      if (focus.isEnd) break;
+      names.push(focus.name);
+      expect(focus, path).toMatchObject({ isVisible: true });
+    }
+    expect(names, path).toEqual(expect.arrayContaining(['Skip to content', 'Keys', expect.stringMatching(/^every/)]));
+    expect(names.length, path).toBeLessThan(80);
+  }
+});
+
 test.describe('', () => {
   // The first answer about a wrong filter is a problem.
   test.use({ allowed: /status of 400/ });

@@ -8,7 +8,6 @@ const PAGES = {
   matrix: `/runs/${every}?view=matrix`,
   log: `/runs/${every}?view=log`,
   about: `/runs/${every}?view=about`,
-  trial: `/runs/${every}/trials/${encodeURIComponent('fails@hostile#1')}`,
   trial: `/runs/${every}/trials/fails%40hostile%231`,
   compare: `/compare?base=2026-01-01_00-00-00-000-every-00000001&new=${every}`,
   history: '/history?scenario=every',
