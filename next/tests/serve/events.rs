@@ -122,19 +122,21 @@ fn progress_of_a_run_is_sent_to_its_end() {
     let site = Site::start(&runner, &[]);
     let mut events = Events::open(&site, "/runs/latest/events", None);
     let progress = events.named("progress");
-    assert_eq!(progress.id.as_deref(), Some("0"));
-    assert_eq!(progress.data["rev"], 0);
-    assert_eq!(progress.data["counts"]["planned"], 2);
-    assert_eq!(progress.data["live"]["in_flight"][0]["trial"], "guest@hostile#1");
+    let is_first = progress.id.as_deref() == Some("0")
+        && progress.data["rev"] == 0
+        && progress.data["counts"]["planned"] == 2
+        && progress.data["live"]["in_flight"][0]["trial"] == "guest@hostile#1";
+    assert!(is_first, "{progress:?}");
     runner.run(&["stop"]).expect(0);
     running.finish();
     let rest = events.all();
     let [.., progress, finished] = &rest[..] else { panic!("{rest:?}") };
     let run = runner.only_run();
     let size = run.bytes("index.jsonl").len().to_string();
-    assert_eq!((progress.name.as_str(), progress.id.as_ref()), ("progress", Some(&size)));
-    assert_eq!(progress.data["rev"], run.rows().len());
-    assert_eq!(progress.data["live"], Value::Null);
+    let is_last = (progress.name.as_str(), progress.id.as_ref()) == ("progress", Some(&size))
+        && progress.data["rev"] == run.rows().len()
+        && progress.data["live"] == Value::Null;
+    assert!(is_last, "of {size} bytes: {rest:?}");
     assert_eq!(finished.name, "finished");
     let ended =
         json!({ "run": run.id(), "status": "incomplete", "reason": "stopped", "verdict": "none" });
