@@ -112,7 +112,7 @@ fn long_scenarios(runner: &Runner) {
     }
     scenario(runner, "slow", "", &naps);
     let talks = "talks | { do = \"log\", ms = 600000 } |\nspins | { do = \"loop\" } |";
-    let nap = "nap | { do = \"sleep\", ms = 1000 } | equals = \"late\"";
+    let nap = "nap | { do = \"sleep\", ms = 300 } | equals = \"late\"";
     scenario(runner, "again", "", nap);
     let retries = "retries = { max = 1, backoff = \"50s\", on = [\"internal\"] }\n";
     scenario(runner, "retries", retries, "breaks | { do = \"error\", kind = \"internal\", code = \"E1\", message = \"it broke\" } |");

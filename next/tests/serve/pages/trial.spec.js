@@ -116,12 +116,21 @@ test.describe('', () => {
     await expect(heading(page)).not.toContainText('paused');
   });
 
-  test('trial that runs again shows it, and then its new result', async ({ page, server }) => {
+  test('stopped trial that is resumed is shown as running', async ({ page, server }) => {
+    const run = await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
+    await page.goto(server.origin + trial(run, 'talks@hostile#1'));
+    await expect(heading(page)).toContainText('○ running');
+    await runner(['stop', run, '--results', 'live']);
+    await expect(heading(page)).toContainText('⊘ stopped');
+    await runner(['resume', `live/${run}`, '--detach']);
+    await expect(heading(page)).toContainText('○ running');
+  });
+
+  test('new result of a trial is shown', async ({ page, server }) => {
     await runner(['exec', '-q', 'scenarios/again.toml', '--into', 'live/once-more'], [1]);
     await page.goto(server.origin + trial('once-more', 'nap@hostile#1'));
     await expect(heading(page)).toContainText('✗ failed');
     await runner(['resume', 'live/once-more', '--rerun', 'failed', '--detach']);
-    await expect(heading(page)).toContainText('○ running');
     await expect(page.getByText('Attempt 2, session 2')).toBeVisible();
     await expect(heading(page)).toContainText('✗ failed');
   });
