@@ -320,14 +320,14 @@ fn print_results(document: &RunDocument, out: &Out) {
         cells
     };
     let providers = document.providers.iter().map(|table| (&*table.provider, &table.results));
-    out.data(&format!("\n{}", results("provider", providers.clone().map(row), out)));
+    out.data(&format!("\n{}", results("provider…", providers.clone().map(row), out)));
     let graders = document.graders.iter().map(|table| (&*table.grader, &table.results));
     if !document.graders.is_empty() {
         let named = document.graders.iter().map(|table| {
             let name = format!("{} ({})", table.grader, table.plugin);
             row((&name, &table.results))
         });
-        out.data(&format!("\n{}", results("grader", named, out)));
+        out.data(&format!("\n{}", results("grader…", named, out)));
     }
     let tables = providers.chain(graders).filter(|(_, results)| !results.metrics.is_empty());
     let metrics = tables.map(|(name, results)| {
@@ -349,7 +349,7 @@ fn print_results(document: &RunDocument, out: &Out) {
         values.iter().take(MOST_VALUES).map(row).chain(more).collect::<Vec<_>>()
     });
     if !document.meta.is_empty() {
-        out.data(&format!("\n{}", results("meta", values, out)));
+        out.data(&format!("\n{}", results("meta…", values, out)));
     }
 }
 

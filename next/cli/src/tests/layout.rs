@@ -97,6 +97,15 @@ fn narrow_tables_leave_columns_out() {
 }
 
 #[test]
+fn narrow_tables_keep_the_ends_of_ids() {
+    let mut table = Table::new([("test…", 0), ("took>", 1)]);
+    table.row(["cart/total@model-small", "1 ms"].map(String::from));
+    table.row(["cart/total@model-large", "2 ms"].map(String::from));
+    let text = table.render(Some(20)).replace("\u{1b}[2m", "").replace("\u{1b}[0m", "");
+    assert_eq!(text, "test\ncart/tota…odel-small\ncart/tota…odel-large");
+}
+
+#[test]
 fn empty_columns_are_left_out() {
     let mut table = Table::new([("run", 0), ("failed>", 1), ("note", 2)]);
     table.row(["a", "", "x"].map(String::from));

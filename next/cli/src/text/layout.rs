@@ -168,8 +168,8 @@ fn style_length(text: &str) -> usize {
     }
 }
 
-/// A table with `N` columns, each with a title and a rank. A title that ends with `>` aligns its cells to the right. Columns
-/// with a rank above 0 are left out if all their cells are empty, and for lack of room, the highest rank first.
+/// A table with `N` columns, each with a title and a rank. A title that ends with `>` aligns its cells to the right, and `…` cuts
+/// the middle of long cells, which have no colours. Columns with a rank above 0 are left out if all their cells are empty, and for lack of room, the highest rank first.
 pub struct Table<const N: usize> {
     columns: [(&'static str, u8); N],
     rows: Vec<[String; N]>,
@@ -196,7 +196,7 @@ impl<const N: usize> Table<N> {
     /// Renders the table, within the columns of a screen if there is one. If all titles are empty, it has no line of titles.
     pub fn render(&self, screen: Option<usize>) -> String {
         let titles = self.columns.map(|(title, _)| {
-            let title = title.trim_end_matches('>');
+            let title = title.trim_end_matches(['>', '…']);
             let short = screen.and_then(|_| title.split_once(" ("));
             format!("\u{1b}[2m{}\u{1b}[0m", short.map_or(title, |(short, _)| short))
         });
@@ -241,9 +241,11 @@ impl<const N: usize> Table<N> {
     fn line(&self, cells: &[String; N], widths: &[(usize, usize)]) -> String {
         let mut text = String::new();
         for (index, columns) in widths {
+            let title = self.columns[*index].0;
+            let cut = if title.ends_with('…') { cut_middle } else { cut };
             let cell = cut(&cells[*index], *columns);
             let space = columns.saturating_sub(width(&cell));
-            let is_right = self.columns[*index].0.ends_with('>');
+            let is_right = title.ends_with('>');
             let (before, after) = if is_right { (space, 0) } else { (0, space) };
             text.extend(repeat_n(' ', before));
             text.push_str(&cell);

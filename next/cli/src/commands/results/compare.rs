@@ -177,7 +177,7 @@ fn print(document: &ComparisonDocument, out: &Out) -> Result<(), CommandError> {
     let providers = document.measures.iter().map(|measure| &measure.provider);
     let mut table = Table::new([
         // Without it, measures of several providers look the same.
-        ("provider", if providers.collect::<HashSet<_>>().len() > 1 { 0 } else { 10 }),
+        ("provider…", if providers.collect::<HashSet<_>>().len() > 1 { 0 } else { 10 }),
         ("measure", 0),
         ("base>", 0),
         ("new>", 0),

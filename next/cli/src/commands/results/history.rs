@@ -210,7 +210,7 @@ fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Strin
 /// Formats the tests, flaky ones first.
 fn tests(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> String {
     let mut table = Table::new([
-        ("test", 0),
+        ("test…", 0),
         ("passed>", 1),
         ("flaky>", 2),
         ("p50>", 4),
