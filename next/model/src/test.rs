@@ -27,6 +27,7 @@ pub struct Test<'a> {
     /// Weight of the test's trials in a gate.
     #[serde(default = "default_weight", skip_serializing_if = "is_default_weight")]
     pub weight: f64,
+    /// Words for selections and gates.
     #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Text<'a>>,
     /// Facts about the test, for reports.
@@ -40,12 +41,14 @@ pub struct Test<'a> {
     /// Most time of all attempts of a trial together, with the delays between them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial_timeout: Option<Micros>,
+    /// Absent without retries.
     #[serde(default, skip_serializing_if = "Retries::is_none")]
     pub retries: Retries,
     /// An example or a description of a good output, for graders.
     #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Value>")]
     pub reference: Option<&'a RawValue>,
+    /// Absent without expectations.
     #[serde(default, skip_serializing_if = "Expect::is_empty")]
     pub expect: Expect,
 }
@@ -111,16 +114,19 @@ pub struct Expect {
     /// Allowed difference of numbers in `json`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<f64>,
+    /// The class of the error that the attempt must end in, or `timeout`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ExpectedError>,
     /// The SHA-256 of a JSON Schema of the output, a blob of the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Digest>,
+    /// Most time of the attempt, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<Micros>,
     /// Bytes of the guest's memories together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_memory: Option<u64>,
+    /// Least score of the provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_score: Option<f64>,
     /// The exit code of a plain command.
@@ -138,8 +144,10 @@ pub struct Expect {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExpectedText {
+    /// The whole text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub equals: Option<String>,
+    /// A part of the text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contains: Option<String>,
     /// A regular expression that matches the text.
