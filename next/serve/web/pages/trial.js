@@ -87,7 +87,7 @@ export async function open({ place, address, names: [run, name] }) {
         el('h1', null, trial.test, el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
         took(row), attempts(row)),
       activity(row), reasons(row), texts(), others(), checks(row), grades(row), past(),
-      log && [el('h2', null, 'Log'), log.content()], usage(row), files(),
+      log && [el('h2', null, 'Log', el('small', null, 'times in UTC')), log.content()], usage(row), files(),
       trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)],
     ];
   }
