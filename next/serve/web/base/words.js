@@ -44,8 +44,8 @@ function ago(time) {
   return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h ago` : `${Math.floor(seconds / 86_400)} d ago`;
 }
 
-/** The milliseconds since a time, by the server's clock. @param {string} time */
-export const since = (time) => Math.max(0, now() - Date.parse(time));
+/** The milliseconds from a time to `clock`, by the server's clock. @param {string} time @param {number} clock */
+export const since = (time, clock) => Math.max(0, clock - Date.parse(time));
 
 /** Times of the first display of running runs' documents. @type {WeakMap<object, number>} */
 const shownAt = new WeakMap();

@@ -3,7 +3,7 @@
 
 import { now, trialPath } from '../base/api.js';
 import { el, link } from '../base/ui.js';
-import { count, duration, plural } from '../base/words.js';
+import { count, duration, plural, since } from '../base/words.js';
 
 /** Attempts, and waiting trials, that are listed. */
 const MAX_LISTED = 20;
@@ -22,9 +22,9 @@ export function activity(run, live) {
   const clock = isPaused ? Date.parse(live.at) : now();
   const trial = (/** @type {any} */ one) => link(trialPath(run, one.trial), one.trial);
   const rows = [
-    ...compiling.map((/** @type {any} */ one) => row(`plugin ${one.plugin}`, one.plugin, 'is being compiled', clock - Date.parse(one.since))),
+    ...compiling.map((/** @type {any} */ one) => row(`plugin ${one.plugin}`, one.plugin, 'is being compiled', since(one.since, clock))),
     ...attempts.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
-      row(`${one.trial} ${one.attempt} ${one.grader}`, trial(one), isPaused ? `paused · ${step(one)}` : step(one), one.ms + clock - Date.parse(live.at), lastLine(one))),
+      row(`${one.trial} ${one.attempt} ${one.grader}`, trial(one), isPaused ? `paused · ${step(one)}` : step(one), one.ms + since(live.at, clock), lastLine(one))),
     ...waiting.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
       row(`${one.trial} waits`, trial(one), `${REASONS[one.why] ?? one.why}, time left:`, Math.max(0, Date.parse(one.until) - clock))),
   ];

@@ -8,7 +8,7 @@ import { follow } from '../base/live.js';
 import { notFound, problem } from '../base/problem.js';
 import { go, up } from '../base/router.js';
 import { button, copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
-import { DAY, duration, local, number, outcome, plural, prose, size, time } from '../base/words.js';
+import { DAY, duration, local, number, outcome, plural, prose, since, size, time } from '../base/words.js';
 import { REASONS, STAGES } from './activity.js';
 import { tail } from './log.js';
 import { amount } from './tables.js';
@@ -123,10 +123,10 @@ export async function open({ place, address, names: [run, name] }) {
     const who = (/** @type {any} */ { grader }) => (grader ? `Grader ${grader}, attempt` : 'Attempt');
     if (running) {
       const what = running.what ?? running.phase;
-      const age = duration(running.ms + clock - at);
+      const age = duration(running.ms + Math.max(0, clock - at));
       return el('section', { class: 'note live' },
         live?.paused ? `${who(running)} ${running.attempt} is paused after ${age}.` : `${who(running)} ${running.attempt} has been running for ${age}.`,
-        what && ` Step: ${what} (${duration(clock - Date.parse(running.since))}).`,
+        what && ` Step: ${what} (${duration(since(running.since, clock))}).`,
         running.output?.text ? el('pre', { tabindex: 0, 'aria-label': 'Last output' }, running.output.text) : null);
     }
     if (waiting) {
@@ -134,7 +134,7 @@ export async function open({ place, address, names: [run, name] }) {
       return el('p', { class: 'note live' }, `${waiting.grader ? `The grader ${waiting.grader}` : 'The next attempt'} ${REASONS[waiting.why] ?? waiting.why}, time left: ${left}.`);
     }
     if (row || status !== 'running') return null;
-    const compiling = live?.compiling?.map((/** @type {any} */ one) => `The plugin ${one.plugin} is being compiled (${duration(clock - Date.parse(one.since))}). `);
+    const compiling = live?.compiling?.map((/** @type {any} */ one) => `The plugin ${one.plugin} is being compiled (${duration(since(one.since, clock))}). `);
     return el('p', { class: 'note live' }, compiling, STAGES[live?.stage] ?? 'Waits for its turn.');
   }
 
