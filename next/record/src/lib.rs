@@ -11,6 +11,7 @@ mod root;
 mod rows;
 mod run;
 
+pub use disk::checked_file::CheckedFile;
 pub use disk::error::{Holder, RecordError, advice, in_use};
 pub use disk::fault::{now, sweep_every};
 pub use disk::{layout::is_latest, layout::is_run_name, plugin_cache::PluginCache, scratch::Scratch};
@@ -41,12 +42,6 @@ pub use run::requests::{Request, RequestMode, Requests, actor};
 pub use run::run_head::{RunCounts, RunHead};
 pub use run::verify::{DiskFault, Verified};
 pub use run::{control::Answer, folder::new_id, run_dir::RunDir};
-
-/// Entry point of the target `manifest` in `fuzz/`.
-#[cfg(fuzzing)]
-pub mod fuzzing {
-    pub use crate::run::manifest::fuzzing::manifests;
-}
 
 /// Entry point of the target `manifest` in `fuzz/`.
 #[cfg(fuzzing)]

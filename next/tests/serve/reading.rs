@@ -397,6 +397,44 @@ fn files_of_guests_are_downloads() {
 }
 
 #[test]
+fn damaged_files_are_not_sent_whole() {
+    let runner = Runner::hostile(&tests(
+        "small | { do = \"flood-artifacts\", count = 1, bytes = 600 } |
+        large  | { do = \"flood-artifacts\", count = 1, bytes = 2_000_000 } |",
+    ));
+    runner.exec(&[]).expect(0);
+    let (site, run) = (Site::start(&runner, &[]), runner.only_run());
+    let token = format!("Authorization: Bearer {}", site.token);
+    for test in ["small", "large"] {
+        let artifact = &run.row(test)["artifacts"][0];
+        let text = |key: &str| artifact[key].as_str().unwrap();
+        let (digest, name) = (text("sha256"), text("name"));
+        let call = format!("/runs/latest/trials/{test}/attempts/1/files/{name}");
+        let path = format!("artifacts/{}/{digest}", &digest[..2]);
+        let part = || {
+            let range = "Range: bytes=100-199";
+            site.send("GET", &format!("/api/v1{call}"), &[&token, range], "")
+        };
+        assert_eq!(part().expect(206).body, [0; 100]);
+        let mut bytes = run.bytes(&path);
+        bytes[500] = 1;
+        run.write(&path, &bytes);
+        let whole = site.ask("GET", &call, None);
+        if test == "small" {
+            whole.refuses(507, &["do not match", "runner verify"]);
+            part().refuses(507, &[]);
+        } else {
+            assert_eq!(whole.expect(200).header("content-length"), Some("2000000"));
+            assert!(site.ask("GET", &call, None).body.len() < 2_000_000);
+            assert!(part().body.len() < 100);
+        }
+        run.write(&path, &bytes[1..]);
+        let shorter = format!("it has {} bytes instead of {}", bytes.len() - 1, bytes.len());
+        site.ask("GET", &call, None).refuses(507, &[&shorter, "runner verify"]);
+    }
+}
+
+#[test]
 fn ranges_of_files_are_served() {
     let (_runner, site, run) = mixed();
     let rows = run.bytes("index.jsonl");

@@ -1,6 +1,7 @@
 //! Paths, files and locks. Nothing here knows a run.
 
 pub(crate) mod beneath;
+pub(crate) mod checked_file;
 pub(crate) mod content_store;
 pub(crate) mod durable;
 pub(crate) mod error;

@@ -4,11 +4,12 @@ use std::io::{self, BufRead as _, Read as _};
 use std::{fs::File, os::fd::AsFd, os::unix::fs::FileExt as _, path::PathBuf};
 
 use runner_model::log::MAX_SAID;
-use runner_model::row::{LogPlace, has_right_checksum};
+use runner_model::row::{Artifact, LogPlace, has_right_checksum};
 use runner_model::{Digest, RowRef, TrialId, digest};
 use serde::Deserialize;
 
 use crate::disk::beneath::{Dir, Reader, Stamp};
+use crate::disk::checked_file::CheckedFile;
 use crate::disk::content_store::ContentStore;
 use crate::disk::layout::{ARTIFACTS, LOG, LOGS, MANIFEST, ROWS, SCENARIO, STORE};
 use crate::disk::{lock, owner};
@@ -287,8 +288,25 @@ impl RunDir {
 
     /// Opens an artifact or a large output, after comparing it with the digest.
     pub fn artifact(&self, digest: &Digest) -> Result<File, RecordError> {
-        let verify = self.command("verify", &[]);
-        self.artifact_or(digest, &format!("; to find the trials to run again: {verify}"))
+        self.artifact_or(digest, &self.remedy())
+    }
+
+    /// Opens an artifact, which is compared with its digest while it is read.
+    pub fn open_artifact(&self, artifact: &Artifact<'_>) -> Result<CheckedFile, RecordError> {
+        let (folder, name) = (self.dir.dir(ARTIFACTS)?, artifact.sha256.path());
+        let failed = |source| folder.error("use", &name, source);
+        let file = folder.read(&name)?;
+        let (length, bytes) = (file.metadata().map_err(failed)?.len(), artifact.bytes);
+        if length != bytes {
+            let problem = format!("it has {length} bytes instead of {bytes}{}", self.remedy());
+            return Err(failed(io::Error::other(problem)));
+        }
+        Ok(CheckedFile::new(file, artifact.sha256))
+    }
+
+    /// Returns the end of a message about a damaged artifact.
+    fn remedy(&self) -> String {
+        format!("; to find the trials to run again: {}", self.command("verify", &[]))
     }
 
     pub(crate) fn artifact_or(&self, digest: &Digest, remedy: &str) -> Result<File, RecordError> {

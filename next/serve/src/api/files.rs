@@ -1,7 +1,7 @@
 //! Files of a run as they are, or a range of them.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::io::{self, Read, Seek as _, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -23,6 +23,9 @@ type Result<T> = std::result::Result<T, HttpProblem>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
+/// Bytes of a file that is compared with its digest before the answer, which can then be a problem. Larger ones are compared
+/// while they are sent, because some GiB would take seconds.
+const CHECKED_FIRST: u64 = 1 << 20;
 /// The media type in the contract of answers with several.
 const ANY: &str = "*/*";
 /// Policy of a file of a guest, which a browser must not run.
@@ -144,9 +147,15 @@ fn artifact(
     let mut files = row.iter().flat_map(|row| &row.artifacts);
     let found = files.find(|file| *file.name == *names.name && is_file_name(&file.name));
     let missing = || HttpProblem::not_found(&format!("the attempt left no file `{}`", names.name));
-    let file = run.artifact(&found.ok_or_else(missing)?.sha256)?;
-    let image = (keys.inline == Some(1)).then(|| image(&file)).flatten();
-    let mut response = send(file, headers, image.unwrap_or(BYTES))?;
+    let found = found.ok_or_else(missing)?;
+    let file = run.open_artifact(found)?;
+    let image = (keys.inline == Some(1)).then(|| image(file.unchecked())).flatten();
+    let media_type = image.unwrap_or(BYTES);
+    let mut response = if found.bytes <= CHECKED_FIRST {
+        send(run.artifact(&found.sha256)?, headers, media_type)?
+    } else {
+        answer(found.bytes, headers, media_type, |range, body| copy(file, range, body))?
+    };
     guard(&mut response, if image.is_some() { "" } else { &names.name });
     Ok(response)
 }
@@ -208,9 +217,22 @@ fn image(file: &File) -> Option<&'static str> {
 }
 
 /// Answers with a file, or the requested range of it. The length is the one at the start of the answer.
-fn send(file: File, headers: &HeaderMap, media_type: &'static str) -> Result<Response> {
+fn send(mut file: File, headers: &HeaderMap, media_type: &'static str) -> Result<Response> {
     let failed = |error: io::Error| HttpProblem::storage(&format!("cannot read the file: {error}"));
     let length = file.metadata().map_err(failed)?.len();
+    answer(length, headers, media_type, move |Range { start, end }, body| {
+        file.seek(SeekFrom::Start(start))?;
+        copy(file.take(end - start), 0..end - start, body)
+    })
+}
+
+/// Answers with content, or the requested range of it, which `copy` writes.
+fn answer(
+    length: u64,
+    headers: &HeaderMap,
+    media_type: &'static str,
+    copy: impl FnOnce(Range<u64>, &mut dyn Write) -> io::Result<()> + Send + 'static,
+) -> Result<Response> {
     let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     let range = match asked.and_then(|range| parse_range(range, length)) {
         Some(None) => {
@@ -230,7 +252,7 @@ fn send(file: File, headers: &HeaderMap, media_type: &'static str) -> Result<Res
         (header::CONTENT_LENGTH, (range.end - range.start).to_string()),
     ];
     let content_range = content_range.map(|range| [(header::CONTENT_RANGE, range)]);
-    let body = written(move |body| copy(file, range, body));
+    let body = written(move |body| copy(range, body));
     Ok((status, fixed, content_range, body).into_response())
 }
 
@@ -247,12 +269,18 @@ fn parse_range(text: &str, length: u64) -> Option<Option<Range<u64>>> {
     Some(Some(range).filter(|range| range.start < range.end))
 }
 
-/// Writes a part of a file.
-fn copy(mut file: File, Range { start, end }: Range<u64>, body: &mut dyn Write) -> io::Result<()> {
-    file.seek(SeekFrom::Start(start))?;
-    let copied = io::copy(&mut file.take(end - start), body)?;
-    // The file has become shorter.
-    if copied < end - start { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+/// Writes a range of content. The last byte is written once all content was read, whose end fails if it is damaged: then the
+/// connection ends early, and no client takes the file for whole.
+fn copy(mut content: impl Read, range: Range<u64>, body: &mut dyn Write) -> io::Result<()> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    let mut last = [0];
+    io::copy(&mut content.by_ref().take(range.start), &mut io::sink())?;
+    io::copy(&mut content.by_ref().take(range.end - range.start - 1), body)?;
+    content.read_exact(&mut last)?;
+    io::copy(&mut content, &mut io::sink())?;
+    body.write_all(&last)
 }
 
 #[cfg(test)]
