@@ -29,6 +29,7 @@ static FILES: &[(&str, &[u8])] = &files! {
     "base/json.js"
     "base/keys.js"
     "base/live.js"
+    "base/pages.js"
     "base/problem.js"
     "base/router.js"
     "base/rows.js"

@@ -9,11 +9,11 @@ import { count, duration, plural, since } from '../base/words.js';
 const MAX_LISTED = 20;
 
 /** @type {Record<string, string>} */
-export const STAGES = { waiting: 'Waits for other runs of its group.', plan: 'Loading plugins…', finish: 'Finishing…' };
+const STAGES = { waiting: 'Waits for other runs of its group.', plan: 'Loading plugins…', finish: 'Finishing…' };
 /** @type {Record<string, string>} */
 const PHASES = { computing: 'computing', ready: 'waits for the processor', waiting: 'waiting' };
 /** @type {Record<string, string>} */
-export const REASONS = { retry: 'waits for its retry', 'rate-limit': 'waits for its rate limit' };
+const REASONS = { retry: 'waits for its retry', 'rate-limit': 'waits for its rate limit' };
 
 /** @param {string} run @param {any} live the run's `live.json` */
 export function activity(run, live) {
@@ -22,11 +22,11 @@ export function activity(run, live) {
   const clock = isPaused ? Date.parse(live.at) : now();
   const trial = (/** @type {any} */ one) => link(trialPath(run, one.trial), one.trial);
   const rows = [
-    ...compiling.map((/** @type {any} */ one) => row(`plugin ${one.plugin}`, one.plugin, 'is being compiled', since(one.since, clock))),
+    ...compiling.map((/** @type {any} */ one) => row(`plugin ${one.plugin}`, one.plugin, 'is being compiled', duration(since(one.since, clock)))),
     ...attempts.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
-      row(`${one.trial} ${one.attempt} ${one.grader}`, trial(one), isPaused ? `paused · ${step(one)}` : step(one), one.ms + since(live.at, clock), lastLine(one))),
+      row(`${one.trial} ${one.attempt} ${one.grader}`, trial(one), isPaused ? `paused · ${step(one)}` : step(one), duration(one.ms + since(live.at, clock)), lastLine(one))),
     ...waiting.slice(0, MAX_LISTED).map((/** @type {any} */ one) =>
-      row(`${one.trial} waits`, trial(one), `${REASONS[one.why] ?? one.why}, time left:`, Math.max(0, Date.parse(one.until) - clock))),
+      row(`${one.trial} waits`, trial(one), `${REASONS[one.why] ?? one.why}, time left:`, left(one, clock))),
   ];
   const hidden = Math.max(0, attempts.length - MAX_LISTED) + Math.max(0, waiting.length - MAX_LISTED);
   const summary = live && [plural(attempts.length, 'attempt'), live.waits_for_memory && ', more wait for memory'];
@@ -37,9 +37,34 @@ export function activity(run, live) {
     hidden > 0 && el('p', { class: 'quiet' }, `and ${count(hidden)} more`));
 }
 
-/** @param {string} key @param {import('../base/ui.js').Child} name @param {string} words @param {number} ms @param {string} [last] */
-const row = (key, name, words, ms, last = '') =>
-  el('li', { key }, el('span', null, name), el('span', null, words), el('span', { class: 'n' }, duration(ms)), el('code', null, last));
+/**
+ * The running attempt of a trial, its wait, or the reason why none has run. `at` is the time of the attempt's age.
+ * @param {any} own @param {boolean} isPlanned whether the run has not come to the trial
+ */
+export function progress({ running, waiting, at, paused: isPaused, stage, compiling = [] }, isPlanned) {
+  const clock = isPaused ? at : now();
+  if (running) {
+    const who = `${running.grader ? `Grader ${running.grader}, attempt` : 'Attempt'} ${running.attempt}`;
+    const age = duration(running.ms + Math.max(0, clock - at));
+    const what = running.what ?? PHASES[running.phase];
+    return el('section', { class: 'note live' }, `${who} ${isPaused ? 'is paused after' : 'has been running for'} ${age}.`,
+      what && ` Step: ${what} (${duration(since(running.since, clock))}).`,
+      running.output?.text ? el('pre', { tabindex: 0, 'aria-label': 'Last output' }, running.output.text) : null);
+  }
+  if (waiting) {
+    const who = waiting.grader ? `The grader ${waiting.grader}` : 'The next attempt';
+    return el('p', { class: 'note live' }, `${who} ${REASONS[waiting.why] ?? waiting.why}, time left: ${left(waiting, clock)}.`);
+  }
+  const plugins = compiling.map((/** @type {any} */ one) => `The plugin ${one.plugin} is being compiled (${duration(since(one.since, clock))}). `);
+  return isPlanned && el('p', { class: 'note live' }, plugins, STAGES[stage] ?? 'Waits for its turn.');
+}
+
+/** @param {any} waiting @param {number} clock */
+const left = ({ until }, clock) => duration(Math.max(0, Date.parse(until) - clock));
+
+/** @param {string} key @param {import('../base/ui.js').Child} name @param {string} words @param {string} age @param {string} [last] */
+const row = (key, name, words, age, last = '') =>
+  el('li', { key }, el('span', null, name), el('span', null, words), el('span', { class: 'n' }, age), el('code', null, last));
 
 /** @param {any} one */
 const step = ({ attempt, grader, what, phase }) =>

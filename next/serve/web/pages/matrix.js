@@ -2,9 +2,10 @@
 // The tests of a run on its providers.
 
 import { get, query, runPath, trialPath } from '../base/api.js';
+import { PAGE, Pages } from '../base/pages.js';
 import { problem } from '../base/problem.js';
 import { openRow } from '../base/router.js';
-import { PAGE, Pages, Rows, cell, head } from '../base/rows.js';
+import { Rows, cell, head } from '../base/rows.js';
 import { el, link, paced } from '../base/ui.js';
 import { count, done, number, outcome, parts, plural, testName } from '../base/words.js';
 

@@ -8,8 +8,8 @@ import { follow } from '../base/live.js';
 import { notFound, problem } from '../base/problem.js';
 import { go, up } from '../base/router.js';
 import { button, copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
-import { DAY, duration, local, number, outcome, plural, prose, since, size, time } from '../base/words.js';
-import { REASONS, STAGES } from './activity.js';
+import { DAY, duration, local, number, outcome, plural, prose, size, time } from '../base/words.js';
+import { progress } from './activity.js';
 import { tail } from './log.js';
 import { amount } from './tables.js';
 
@@ -35,10 +35,9 @@ export async function open({ place, address, names: [run, name] }) {
   const neighbours = readNeighbours(trial, list);
   /** The trials before and after this one. @type {{before?: string, after?: string}} */
   let near = {};
-  /** The state of the run's session, from the newest event. @type {any} */
-  let live = null;
-  /** The trial's attempt that runs, or its wait, as of `at`, after `rev` rows. @type {any} */
-  let [running, waiting, at, rev] = [null, null, 0, null];
+  /** The trial's attempt that runs, or its wait, from the newest event or else from the document. @type {any} */
+  let own = {};
+  let rev = 0;
   /** @type {any} */
   let [error, isGone, isClosed] = [null, false, false];
   /** @type {import('./run.js').Part | null} */
@@ -52,7 +51,7 @@ export async function open({ place, address, names: [run, name] }) {
   function show(fresh) {
     const isSame = log && fresh.shown === trial.shown;
     [trial, error] = [fresh, null];
-    if (!live) [running, waiting, at] = [fresh.running, fresh.waiting, now()];
+    if (!own.session) own = { running: fresh.running, waiting: fresh.waiting, at: now() };
     if (!isSame) log = trial.logs.some((/** @type {any} */ one) => one.seq === trial.shown) ? tail(`${path}/log${query({ attempt: keys.attempt })}`, draw) : null;
     followRun();
     draw();
@@ -86,7 +85,7 @@ export async function open({ place, address, names: [run, name] }) {
         el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ', link(upper, trial.run.replace(RUN_ID, '$1 $2')), ' / ', link(`${runPath(trial.run)}${query({ filter: `test("${trial.test}")` })}`, trial.test)),
         el('h1', null, trial.test, el('span', { class: 'quiet' }, `${label().slice(trial.test.length)} `), state(row)),
         took(row), attempts(row)),
-      activity(row), reasons(row), texts(), others(), checks(row), grades(row), past(),
+      progress(own, !row && trial.run_status === 'running'), reasons(row), texts(), others(), checks(row), grades(row), past(),
       log && [el('h2', null, 'Log', el('small', null, 'times in UTC')), log.content()], usage(row), files(),
       trial.rows.length > 0 && [el('h2', null, 'Reproduce'), copyable(trial.reproduce)],
     ];
@@ -97,8 +96,8 @@ export async function open({ place, address, names: [run, name] }) {
 
   /** @param {any} row */
   function state(row) {
-    if (running) return outcome('running', live?.paused ? 'paused' : 'running');
-    if (waiting) return outcome('planned', 'waiting');
+    if (own.running) return outcome('running', own.paused ? 'paused' : 'running');
+    if (own.waiting) return outcome('planned', 'waiting');
     return row ? outcome(row.flaky ? 'flaky' : row.outcome) : outcome('planned', 'not run yet');
   }
 
@@ -113,29 +112,6 @@ export async function open({ place, address, names: [run, name] }) {
     if (newest.length < 2) return null;
     return el('nav', { class: 'tabs', 'aria-label': 'Attempts' }, newest.map((one) =>
       el('a', { href: `${path}${query({ ...keys, attempt: one.attempt })}`, 'aria-current': one.attempt === row?.attempt ? 'page' : null }, outcome(one.outcome, `attempt ${one.attempt}`))));
-  }
-
-  /** The attempt that runs, or the reason why none runs yet. @param {any} row */
-  function activity(row) {
-    const { run_status: status } = trial;
-    // The times of a paused run stand still.
-    const clock = live?.paused ? Date.parse(live.at) : now();
-    const who = (/** @type {any} */ { grader }) => (grader ? `Grader ${grader}, attempt` : 'Attempt');
-    if (running) {
-      const what = running.what ?? running.phase;
-      const age = duration(running.ms + Math.max(0, clock - at));
-      return el('section', { class: 'note live' },
-        live?.paused ? `${who(running)} ${running.attempt} is paused after ${age}.` : `${who(running)} ${running.attempt} has been running for ${age}.`,
-        what && ` Step: ${what} (${duration(since(running.since, clock))}).`,
-        running.output?.text ? el('pre', { tabindex: 0, 'aria-label': 'Last output' }, running.output.text) : null);
-    }
-    if (waiting) {
-      const left = duration(Math.max(0, Date.parse(waiting.until) - clock));
-      return el('p', { class: 'note live' }, `${waiting.grader ? `The grader ${waiting.grader}` : 'The next attempt'} ${REASONS[waiting.why] ?? waiting.why}, time left: ${left}.`);
-    }
-    if (row || status !== 'running') return null;
-    const compiling = live?.compiling?.map((/** @type {any} */ one) => `The plugin ${one.plugin} is being compiled (${duration(since(one.since, clock))}). `);
-    return el('p', { class: 'note live' }, compiling, STAGES[live?.stage] ?? 'Waits for its turn.');
   }
 
   /** The output that is shown in two columns with the actual one. */
@@ -240,14 +216,14 @@ export async function open({ place, address, names: [run, name] }) {
       if (event !== 'reset' && (from ?? data.run) !== trial.run) return;
       isGone ||= event === 'gone';
       if (event === 'run') trial.run_status = data.status;
-      if (event === 'finished') [running, waiting, live] = [null, null, null];
-      const last = moment(running);
+      if (event === 'finished') own = {};
+      const last = moment(own.running);
       if (event === 'progress' && data.live) {
-        live = data.live;
-        const mine = (/** @type {any[]} */ list) => list?.find((one) => one.trial === trial.trial) ?? null;
-        [running, waiting, at] = [mine(live.in_flight), mine(live.waiting), Date.parse(live.at)];
+        const mine = (/** @type {any[]} */ list) => list?.find((one) => one.trial === trial.trial);
+        const { live } = data;
+        own = { ...live, running: mine(live.in_flight), waiting: mine(live.waiting), at: Date.parse(live.at) };
       }
-      const isNew = event !== 'progress' || data.rev !== rev || moment(running) !== last;
+      const isNew = event !== 'progress' || data.rev !== rev || moment(own.running) !== last;
       rev = data.rev ?? rev;
       if (isNew && !isGone) refresh();
       draw();

@@ -3,9 +3,10 @@
 // that no trial is skipped or shown twice while the run writes.
 
 import { Problem, get, query, runPath, trialPath } from '../base/api.js';
+import { PAGE, Pages } from '../base/pages.js';
 import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
-import { PAGE, Pages, Rows, cell, head } from '../base/rows.js';
+import { Rows, cell, head } from '../base/rows.js';
 import { button, el, link, paced } from '../base/ui.js';
 import { count, duration, number, outcome, plural, testName } from '../base/words.js';
 
