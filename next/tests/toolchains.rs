@@ -301,6 +301,51 @@ fn tour_builds_plugins_and_passes() {
     }
 }
 
+/// Builds all parsers of the conformance scenario, and gives each a valid document, an invalid one, and one that is not UTF-8.
+#[test]
+fn conformance_example_judges_every_parser() {
+    let plugin = Plugin::new(&RUST);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let scenario = fs::read_to_string(root.join("scenarios/toml-conformance.toml")).unwrap();
+    let plugins = root.join("plugins").canonicalize().unwrap();
+    fs::write(
+        plugin.path("conformance.toml"),
+        scenario.replace("../plugins", plugins.to_str().unwrap()),
+    )
+    .unwrap();
+
+    let lists = plugin.path("toml-conformance");
+    fs::create_dir_all(lists.join("files")).unwrap();
+    let attached = |name: &str, document: &[u8], expect: Value| {
+        fs::write(lists.join("files").join(name), document).unwrap();
+        json!({"id": name, "input": {"file": "case.toml"}, "files": {"case.toml": format!("files/{name}")}, "expect": expect})
+    };
+    let write = |name: &str, records: &[Value]| {
+        let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+        fs::write(lists.join(name), lines).unwrap();
+    };
+    let value = json!({"a": {"type": "integer", "value": "10"}});
+    let refused = json!({"json": {"valid": false}});
+    let components = [
+        json!({"id": "valid", "input": {"toml": "a = 1_0"}, "expect": {"equals": {"valid": true, "value": value}}}),
+        json!({"id": "invalid", "input": {"toml": "a ="}, "expect": refused}),
+        attached("latin-1", b"a = \"\xe9\"", refused),
+    ];
+    write("toml-1.1.0.jsonl", &components);
+    write("toml-1.0.0.jsonl", &components);
+    write(
+        "decoder-1.1.0.jsonl",
+        &[
+            attached("number", b"a = 1_0", json!({"equals": value})),
+            attached("nothing", b"a =", json!({"exit_code": 1})),
+        ],
+    );
+    let command = "runner exec --build conformance.toml";
+    succeed(command, &plugin.shell(command));
+    // Four components with three documents each, and the decoder with two.
+    assert_eq!(plugin.rows().len(), 14);
+}
+
 impl Template {
     /// Follows the steps of a newcomer.
     fn follow(&self) {

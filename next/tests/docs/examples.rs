@@ -24,6 +24,22 @@ fn against(name: &str, place: &str, server: &Server) -> Runner {
     runner
 }
 
+/// A new scenario needs a test that runs it.
+#[test]
+fn every_example_has_a_test() {
+    let tests = [include_str!("examples.rs"), include_str!("../toolchains.rs")].concat();
+    let files = fs::read_dir(root().join("scenarios")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let names: Vec<_> =
+        names.filter_map(|name| Some(name.strip_suffix(".toml")?.to_owned())).collect();
+    assert!(names.len() > 6, "{names:?}");
+    for name in names {
+        let calls = ["example(\"", "against(\"", "scenarios/"].map(|call| format!("{call}{name}"));
+        let is_run = calls.iter().any(|call| tests.contains(call));
+        assert!(is_run, "no test runs scenarios/{name}.toml");
+    }
+}
+
 #[test]
 fn basic_example_passes() {
     let runner = Runner::new(&[]);
