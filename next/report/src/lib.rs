@@ -46,9 +46,9 @@ pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};
 pub use logs::{LiveLines, LogEntry, Reading, Stream};
 pub use meta::{MetaCounts, MetaResults};
 pub use pages::{
-    FailedTrials, FailuresPage, LivePage, MatrixPage, ProviderDurations, ReasonLine, RunAction,
-    RunActions, RunCharts, RunIndex, RunItem, RunPage, RunTables, RunsPage, RunsQuery,
-    PageStart, ScenarioItem, ScenariosPage, ServerDocument, TimeBin, TrialItem, TrialOrder, TrialPage,
+    FailedTrials, FailuresPage, LivePage, MatrixPage, PageStart, ProviderDurations, ReasonLine,
+    RunAction, RunActions, RunCharts, RunIndex, RunItem, RunPage, RunTables, RunsPage, RunsQuery,
+    ScenarioItem, ScenariosPage, ServerDocument, TimeBin, TrialItem, TrialOrder, TrialPage,
     TrialQuery, TrialsPage,
 };
 pub use results::{PassRate, Results};
@@ -57,8 +57,8 @@ pub use run::{GraderTable, ProviderTable, RunDocument};
 pub use schema::{NamedSchema, SCHEMAS, schema_settings};
 pub use trials::{
     ArtifactFile, By, Found, HistoryDocument, HistoryQuery, LogText, Mark, MatrixCell,
-    MatrixDocument, MatrixTest, MatrixTests, PastResult, PastResults, PastRun, PastSum, PastTest, PastTests,
-    Section, TrialDocument, TrialPart, call_sections, find_trial,
+    MatrixDocument, MatrixTest, MatrixTests, PastResult, PastResults, PastRun, PastSum, PastTest,
+    PastTests, Section, TrialDocument, TrialPart, call_sections, find_trial,
 };
 
 /// Version of every document, its `v`.

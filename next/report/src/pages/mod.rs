@@ -14,8 +14,8 @@ mod trial;
 pub use actions::{RunAction, RunActions};
 pub use failures::{FailedTrials, FailuresPage};
 pub use index::{
-    MatrixPage, PageStart, ProviderDurations, RunCharts, RunIndex, TimeBin, TrialItem, TrialOrder, TrialQuery,
-    TrialsPage,
+    MatrixPage, PageStart, ProviderDurations, RunCharts, RunIndex, TimeBin, TrialItem, TrialOrder,
+    TrialQuery, TrialsPage,
 };
 pub use live::LivePage;
 pub use run::RunPage;

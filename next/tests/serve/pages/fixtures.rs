@@ -115,7 +115,8 @@ fn long_scenarios(runner: &Runner) {
     let nap = "nap | { do = \"sleep\", ms = 300 } | equals = \"late\"";
     scenario(runner, "again", "", nap);
     let retries = "retries = { max = 1, backoff = \"50s\", on = [\"internal\"] }\n";
-    scenario(runner, "retries", retries, "breaks | { do = \"error\", kind = \"internal\", code = \"E1\", message = \"it broke\" } |");
+    let breaks = "breaks | { do = \"error\", kind = \"internal\", message = \"it broke\" } |";
+    scenario(runner, "retries", retries, breaks);
     scenario(runner, "talks", "timeout = \"20m\"\n", talks);
     runner.write(
         "scenarios/leaky.toml",
