@@ -19,9 +19,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 
 /// Environment variables with trusted certificates, the only ones that workers get.
 pub const CERTIFICATES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -107,15 +105,14 @@ pub fn kill_programs(arguments: &[&str]) -> io::Result<bool> {
     for entry in fs::read_dir("/proc")?.flatten() {
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
         // Opened before the check, after which the number could belong to another process.
-        let Some(Ok(process)) = number
-            .and_then(Pid::from_raw)
-            .map(|pid| pidfd_open(pid, PidfdFlags::empty()))
+        let Some(Ok(process)) =
+            number.and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()))
         else {
             continue;
         };
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        is_found |= line.starts_with(start.as_bytes())
-            && pidfd_send_signal(&process, Signal::KILL).is_ok();
+        is_found |=
+            line.starts_with(start.as_bytes()) && pidfd_send_signal(&process, Signal::KILL).is_ok();
     }
     Ok(is_found)
 }

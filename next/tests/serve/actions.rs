@@ -421,28 +421,15 @@ fn repeated_starts_make_one_run() {
 }
 
 #[test]
-fn pinned_and_running_runs_are_not_deleted() {
-    let runner = Runner::endless(1, "sleep", "");
-    let site = Site::start(&runner, &FOLDER);
-    let _started = Started(&runner);
-    let run = started(&runner, &site, 1);
-    let path = format!("/runs/{}", run.id());
-    let delete = || site.ask("DELETE", &path, Some(&json!({})));
-    let held = delete();
-    held.refuses(409, &["/problems/busy"]);
-    assert_eq!(held.document()["holder"]["pid"], owner(&run).unwrap().0);
-    site.post(&format!("{path}/pin"), &json!({})).refuses(409, &["/problems/busy"]);
-    site.post(&format!("{path}/stop"), &json!({})).expect(200);
-    let pinned = site.post(&format!("{path}/pin"), &json!({"reason": "release"})).expect(200);
-    assert_eq!(pinned.document()["pinned"]["by"]["reason"], "release");
-    assert_eq!(pinned.document()["changed"], true);
-#[test]
 fn repeated_requests_of_the_queue_make_one_run() {
     let runner = short();
     let site = Site::start(&runner, &FOLDER);
     let body = json!({"scenario": "scenario.toml", "request": "click-2", "queue": true});
     let queued = site.post("/runs", &body).expect(202).document();
-    assert_eq!([&queued["queued"]["request"], &queued["queued"]["place"]], [&json!("click-2"), &json!(1)]);
+    assert_eq!(
+        [&queued["queued"]["request"], &queued["queued"]["place"]],
+        [&json!("click-2"), &json!(1)]
+    );
     wait_until("it is started", || runner.runs().len() == 1);
     let run = runner.only_run();
     ended(&run);
@@ -475,6 +462,22 @@ fn runs_of_other_users_are_not_changed() {
     site.get("/runs/latest");
 }
 
+#[test]
+fn pinned_and_running_runs_are_not_deleted() {
+    let runner = Runner::endless(1, "sleep", "");
+    let site = Site::start(&runner, &FOLDER);
+    let _started = Started(&runner);
+    let run = started(&runner, &site, 1);
+    let path = format!("/runs/{}", run.id());
+    let delete = || site.ask("DELETE", &path, Some(&json!({})));
+    let held = delete();
+    held.refuses(409, &["/problems/busy"]);
+    assert_eq!(held.document()["holder"]["pid"], owner(&run).unwrap().0);
+    site.post(&format!("{path}/pin"), &json!({})).refuses(409, &["/problems/busy"]);
+    site.post(&format!("{path}/stop"), &json!({})).expect(200);
+    let pinned = site.post(&format!("{path}/pin"), &json!({"reason": "release"})).expect(200);
+    assert_eq!(pinned.document()["pinned"]["by"]["reason"], "release");
+    assert_eq!(pinned.document()["changed"], true);
     delete().refuses(409, &["pinned"]);
     site.post(&format!("{path}/unpin"), &json!({})).expect(200);
     let deleted = delete().expect(200).document();

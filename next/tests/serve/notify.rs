@@ -326,12 +326,13 @@ fn scenario_names_receivers_of_its_own() {
 fn private_addresses_need_their_key() {
     let server = accepting();
     let port = server.port();
-    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"] {
-        let url = format!("http://{host}:{port}/");
-        let hook = format!("[[notify.webhooks]]\nurl = \"{url}\"\n[notify]\nwait = \"100ms\"\n");
-        let runner = runner(PASSED, &hook);
-        runner.exec(&[]).expect(0).says(&["not notified", "loopback", "`private = true`"]);
-    }
+    let hosts = ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"];
+    let hook = |host| format!("[[notify.webhooks]]\nurl = \"http://{host}:{port}/\"\n");
+    let runner = runner(PASSED, &(hosts.map(hook).concat() + "[notify]\nwait = \"1s\"\n"));
+    let ran = runner.exec(&[]).expect(0);
+    let says = ["not notified", "loopback", "`private = true`"];
+    let refused = |line: &&str| says.iter().all(|text| line.contains(text));
+    assert_eq!(ran.stderr.lines().filter(refused).count(), hosts.len(), "{ran:?}");
     assert_eq!(server.connections(), 0);
 }
 
@@ -391,7 +392,8 @@ fn messages_of_commands_are_cut_and_redacted() {
         "[providers.hostile.grants]\nenv = { KEY = \"{{secret.API_KEY}}\" }",
         PASSED,
     );
-    let script = "head -c 300000 /dev/zero | tr '\\\\0' x >&2; printf %s $API_KEY $HOOK_URL >&2; exit 3";
+    let script =
+        "head -c 300000 /dev/zero | tr '\\\\0' x >&2; printf %s $API_KEY $HOOK_URL >&2; exit 3";
     fs::create_dir(runner.path("results")).unwrap();
     let settings = format!(
         "[[notify.commands]]\ncommand = [\"sh\", \"-c\", \"{script}\"]\n\

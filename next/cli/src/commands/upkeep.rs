@@ -7,9 +7,7 @@ use runner_model::units::{grouped, parse_age, parse_size, plural, show_size};
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{RunStatus, Time, exit::Exit, row::Actor};
 use runner_operations::{notify::unsent, settings::Settings};
-use runner_record::{
-    DeadRuns, Manifest, PrunePolicy, Pruned, Pruning, Scratch, actor, now,
-};
+use runner_record::{DeadRuns, Manifest, PrunePolicy, Pruned, Pruning, Scratch, actor, now};
 use runner_report::{CleanupDocument, DeadRun, PruneDocument, RunList, VERSION};
 use runner_report::{VerifyDocument, short_id};
 
@@ -212,7 +210,9 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
     others.iter().take(MOST_KEPT).for_each(|kept| out.talk(&format!("kept: {}", kept.why)));
     if others.len() > MOST_KEPT {
         let more = plural((others.len() - MOST_KEPT) as u64, "more run", "more runs");
-        out.talk(&format!("kept {more}: pinned, running, waiting, of other users, or not cleaned up"));
+        out.talk(&format!(
+            "kept {more}: pinned, running, waiting, of other users, or not cleaned up"
+        ));
     }
     for problem in &pruning.problems {
         out.warn(problem);

@@ -118,7 +118,8 @@ impl Group {
     /// No thread can be started.
     pub fn rescore(id: String, requests: Vec<RescoreRequest>) -> Result<Self, EngineError> {
         let group = Self::new(id)?;
-        group.left().extend(requests.into_iter().map(|request| GroupRun::Judged(Box::new(request))));
+        let judged = requests.into_iter().map(|request| GroupRun::Judged(Box::new(request)));
+        group.left().extend(judged);
         Ok(group)
     }
 

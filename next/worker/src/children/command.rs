@@ -11,9 +11,7 @@ use runner_model::visible::visible_line;
 use runner_sandbox::{Redactor, Stream};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ioctl_fionbio};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, getpgrp, getppid, kill_process_group, pidfd_open,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, getppid, kill_process_group, pidfd_open};
 
 /// Bytes of error output that are kept.
 const MAX_TAIL: usize = 1 << 10;
@@ -59,10 +57,8 @@ fn wait(
             kill_process_group(getpgrp(), Signal::KILL)?;
             return Err(Errno::SRCH.into());
         };
-        let mut descriptors = vec![
-            PollFd::new(&end, PollFlags::IN),
-            PollFd::new(parent_end, PollFlags::IN),
-        ];
+        let mut descriptors =
+            vec![PollFd::new(&end, PollFlags::IN), PollFd::new(parent_end, PollFlags::IN)];
         if is_open {
             descriptors.push(PollFd::new(&*output, PollFlags::IN));
         }
