@@ -351,9 +351,6 @@ enum Deletion {
     Gone(Result<(), RecordError>),
 }
 
-/// Deletes a run, unless it must stay or `is_dry`. After an error the run is as it was.
-fn delete_run(run: &RunDir, is_dry: bool) -> Result<Deletion, RecordError> {
-    if let Some(stays) = reason_to_stay(run)? {
 impl ResultsRoot {
     /// Removes a run of a group whose creation was cut short. A run that cannot be removed stays, as a dead one.
     pub(crate) fn remove_unstarted(&self, run: &str) {
@@ -366,6 +363,9 @@ impl ResultsRoot {
     }
 }
 
+/// Deletes a run, unless it must stay or `is_dry`. After an error the run is as it was.
+fn delete_run(run: &RunDir, is_dry: bool) -> Result<Deletion, RecordError> {
+    if let Some(stays) = reason_to_stay(run)? {
         return Ok(Deletion::Stays(stays));
     }
     if is_dry {
