@@ -16,7 +16,7 @@ export function problem(error) {
   if (isBusy(error)) {
     const { active = [], detail } = error.document;
     const runs = active.map((/** @type {string} */ run) => [' ', link(runPath(run), run)]);
-    return el('p', { class: 'note incomplete', role: 'alert' }, 'Not possible now: ', runs.length ? ['a run is active:', runs] : prose(detail), '. ', link('/queue', 'Queue'));
+    return el('p', { class: 'note incomplete', role: 'alert' }, 'Not possible now: ', runs.length ? ['a run is active:', runs, '. Add this one to the ', link('/queue', 'queue'), ' to start it afterwards.'] : [prose(detail), '.']);
   }
   const document = error instanceof Problem ? error.document : { title: 'Error in this page', detail: String(error) };
   const places = (document.problems ?? []).map((/** @type {any} */ one) =>

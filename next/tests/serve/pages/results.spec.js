@@ -37,7 +37,7 @@ test.describe('', () => {
     await expect(page.getByText('Choose two runs')).toBeVisible();
     await page.getByLabel('Base').selectOption('good');
     await page.getByLabel('New').selectOption('leaky');
-    await expect(page.getByRole('link', { name: /only in one run/ })).toBeVisible();
+    await expect(page.getByRole('link', { name: '1 gone' })).toBeVisible();
   });
 });
 
