@@ -98,8 +98,8 @@ export async function open({ place, address }) {
     history.skipped.length > 0 && el('details', null, el('summary', null, `${plural(history.skipped.length, 'run')} left out`),
       el('ul', null, history.skipped.map((/** @type {string} */ text) => el('li', null, prose(text))))),
     charts(), el('h2', null, 'Tests', el('small', null, `${count(history.tests.length)} in the last ${plural(history.runs.length, 'run')}. Flaky tests come first, the newest run is on the left.`)),
-    el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout'].map((word) => outcome(word))),
-    history.tests.length ? tests() : el('p', { class: 'empty' }, 'No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')),
+    history.tests.length ? [el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout'].map((word) => outcome(word))), tests()]
+      : el('p', { class: 'empty' }, keys.test || keys.provider || keys.since ? ['No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')] : 'No test has a result yet.'),
     history.tests.length > shown && el('p', null, button(`Show more of ${count(history.tests.length)} tests`, () => { shown += 1000; draw(); }))));
   draw();
   return { title: () => `History of ${history.scenario}`, draw: () => {} };

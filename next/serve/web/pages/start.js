@@ -16,10 +16,10 @@ const FIELDS = [
   ['filter', 'Filter (--filter)', 'tag(smoke) & !test(slow*)', 'text'],
   ['repeat', 'Repeats (--repeat)', '1', 'number'],
   ['retries', 'Retries (--retries)', '2', 'number'],
-  ['jobs', 'Parallel attempts (--jobs)', '', 'number'],
-  ['timeout_minutes', 'Time limit in minutes (--timeout-minutes)', '', 'number'],
-  ['fail_fast', 'Stop after N failures (--fail-fast)', '', 'number'],
-  ['seed', 'Seed (--seed)', '', 'number'],
+  ['jobs', 'Parallel attempts (--jobs)', '4', 'number'],
+  ['timeout_minutes', 'Time limit in minutes (--timeout-minutes)', '30', 'number'],
+  ['fail_fast', 'Stop after N failures (--fail-fast)', '5', 'number'],
+  ['seed', 'Seed (--seed)', '42', 'number'],
   ['limits', 'Lower limits (--limit)', 'memory=64MiB', 'pairs'],
   ['set', 'Variables (--set)', 'model=small', 'pairs'],
   ['labels', 'Labels (--label)', 'commit=1f2e3d4', 'pairs'],
@@ -38,6 +38,9 @@ function lastStart() {
 /** @type {import('../base/router.js').Open} */
 export async function open({ place, address, server }) {
   const { scenarios } = server.scenarios ? await get('/scenarios') : { scenarios: [] };
+  const paths = scenarios.map((/** @type {any} */ one) => one.path);
+  // An address may name a scenario that is not listed.
+  const options = () => (!scenario || paths.includes(scenario) ? scenarios : [...scenarios, { path: scenario }]);
   /** Texts of the fields by their key. @type {Record<string, string>} */
   let texts = {};
   let scenario = address.searchParams.get('scenario') ?? '';
@@ -105,11 +108,11 @@ export async function open({ place, address, server }) {
 
   function form() {
     const last = lastStart();
-    const isKnown = last && scenarios.some((/** @type {any} */ one) => one.path === last.scenario);
+    const isKnown = last && paths.includes(last.scenario);
     return el('form', { class: 'start', onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); if (plan && !busy) void start(false); } },
       el('div', { class: 'filters fields' }, el('label', null, 'Scenario', el('select', { value: scenario, required: true,
         onchange: (/** @type {any} */ event) => { scenario = event.target.value; plan = null; history.replaceState(history.state, '', `/start${query({ scenario })}`); void check(); } },
-      el('option', { value: '' }, 'Choose…'), scenarios.map((/** @type {any} */ one) => el('option', { value: one.path }, one.path)))),
+      el('option', { value: '' }, 'Choose…'), options().map((one) => el('option', { value: one.path }, one.path, one.problems?.length > 0 && ' (invalid)')))),
       isKnown && button('Same as last time', again)),
       el('details', { open: Object.values(texts).some(Boolean) || isLastFailed }, el('summary', null, 'Flags', el('span', { class: 'quiet' }, ' tests, repeats, limits, labels and more')),
         el('div', { class: 'grid' }, FIELDS.map(([key, label, hint, form]) => el('label', { key }, label, el('input', { type: form === 'number' ? 'number' : 'text', min: form === 'number' ? 0 : null,

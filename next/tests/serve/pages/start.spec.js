@@ -41,6 +41,7 @@ test.describe('', () => {
   test('broken scenario lists every problem with its place', async ({ page, server }) => {
     await page.goto(`${server.origin}/start?scenario=broken.toml`);
     await expect(page.getByRole('alert')).toContainText('concurency');
+    await expect(page.getByLabel('Scenario')).toHaveValue('broken.toml');
     await expect(page.getByRole('alert').getByRole('listitem').filter({ hasText: 'concurency' })).toContainText('broken.toml:2:');
     await expect(button(page, 'Start')).toBeDisabled();
     await choose(page, 'good.toml');
