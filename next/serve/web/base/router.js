@@ -2,7 +2,7 @@
 // Addresses are the state of pages. The browser's history keeps the position in each page.
 
 import { login, notFound, problem } from './problem.js';
-import { el, render } from './ui.js';
+import { loading, render } from './ui.js';
 import { visibleLine } from './visible.js';
 
 /**
@@ -97,7 +97,7 @@ export async function show(kept, again = false) {
   const place = document.createElement('div');
   place.className = 'page';
   /** @type {HTMLElement} */ (document.querySelector('main')).replaceChildren(place);
-  render(place, el('p', { class: 'loading' }, 'Loading…'));
+  render(place, loading());
   try {
     const names = (pattern.exec(path) ?? []).slice(1).map(decoded);
     const page = await (await load?.())?.({ place, address, names, kept: kept?.page, server });

@@ -118,6 +118,9 @@ export function paced(ms, work) {
   };
 }
 
+/** The place of data that are being read. Its text appears after a moment. */
+export const loading = () => el('p', { class: 'loading' }, 'Loading…');
+
 /** @param {string} href @param {...Child} children */
 export const link = (href, ...children) => el('a', { href }, ...children);
 

@@ -3,7 +3,7 @@
 
 import { Problem, request, runPath } from '../base/api.js';
 import { problem } from '../base/problem.js';
-import { button, el, paced, render } from '../base/ui.js';
+import { button, el, loading, paced, render } from '../base/ui.js';
 import { plural } from '../base/words.js';
 
 /** Bytes of a request. */
@@ -94,7 +94,7 @@ export function tail(path, redraw) {
         el('span', { class: 'quiet' }, plural(lines, 'line')),
         button('Go to the end', () => { place.scrollTop = place.scrollHeight; }),
         el('a', { href: `/api/v1${path}`, download: '' }, 'Download')),
-      isEnd && !lines ? el('p', { class: 'empty' }, 'The log is empty.') : null, place],
+      isEnd && !lines ? el('p', { class: 'empty' }, 'The log is empty.') : null, !lines && !isEnd && !error && loading(), place],
     live: read,
   };
 }

@@ -6,7 +6,7 @@ import { PAGE, Pages } from '../base/pages.js';
 import { problem } from '../base/problem.js';
 import { openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
-import { el, link, paced } from '../base/ui.js';
+import { el, link, loading, paced } from '../base/ui.js';
 import { count, done, number, outcome, parts, plural, testName } from '../base/words.js';
 
 /** @param {import('./run.js').RunView} view @param {URL} _address @param {any} kept @returns {import('./run.js').Part} */
@@ -52,7 +52,7 @@ export function matrix(view, _address, kept) {
   const words = () => `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`;
   const first = read();
   return {
-    content: () => [error && problem(error), list && el('p', { class: 'quiet matrix-size' }, words()),
+    content: () => [error && problem(error), list ? el('p', { class: 'quiet matrix-size' }, words()) : !error && loading(),
       el('div', { hidden: !pages.count }, rows.element)],
     first,
     ready: first.then(() => { rows.place = kept; }),

@@ -35,9 +35,8 @@ export async function open({ place, address, names: [run, name] }) {
   const neighbours = readNeighbours(trial, list);
   /** The trials before and after this one. @type {{before?: string, after?: string}} */
   let near = {};
-  /** The trial's attempt that runs, or its wait, from the newest event or else from the document. @type {any} */
-  let own = {};
-  let rev = 0;
+  /** The trial's attempt that runs, or its wait, from the newest event or else from the document. @type {[any, number]} */
+  let [own, rev] = [{}, 0];
   /** @type {any} */
   let [error, isGone, isClosed] = [null, false, false];
   /** @type {import('./run.js').Part | null} */

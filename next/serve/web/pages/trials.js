@@ -7,7 +7,7 @@ import { PAGE, Pages } from '../base/pages.js';
 import { problem } from '../base/problem.js';
 import { go, openRow } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
-import { button, el, link, paced } from '../base/ui.js';
+import { button, el, link, loading, paced } from '../base/ui.js';
 import { count, duration, number, outcome, plural, testName } from '../base/words.js';
 
 /** Filters of the buttons above the list. */
@@ -128,6 +128,7 @@ export function trials(view, address, kept) {
       error && problem(error),
       error?.status === 400 && button('Search for this text', () => go(to({ filter: quote(keys.filter) }))),
       list && !list.total && !error ? el('p', { class: 'empty' }, 'No trials match. ', link(to({ filter: '' }), 'Clear the filter')) : null,
+      !list && !error && loading(),
       el('div', { hidden: !pages.count }, rows.element)),
     first,
     ready: first.then(() => { rows.place = kept; }),

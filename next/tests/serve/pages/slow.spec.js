@@ -52,6 +52,12 @@ test('slow pages show that they load, move nothing, and ask once', async ({ page
     const again = asked.filter((one, at) => asked.indexOf(one) !== at && !one.endsWith('/queue'));
     expect(again, path).toEqual([]);
   }
+  await page.goto(`${server.origin}/runs/${EVERY}`);
+  for (const [view, text] of [['Matrix', 'recovers'], ['Log', 'runner exec'], ['Overview', 'Durations']]) {
+    await page.getByRole('link', { name: view, exact: true }).click();
+    await expect(page.getByText('Loading…')).toBeVisible();
+    await expect(page.locator('main').getByText(text).first()).toBeVisible();
+  }
 });
 
 test.describe('', () => {
