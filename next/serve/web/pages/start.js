@@ -112,7 +112,7 @@ export async function open({ place, address, server }) {
     return el('form', { class: 'start', onsubmit: (/** @type {Event} */ event) => { event.preventDefault(); if (plan && !busy) void start(false); } },
       el('div', { class: 'filters fields' }, el('label', null, 'Scenario', el('select', { value: scenario, required: true,
         onchange: (/** @type {any} */ event) => { scenario = event.target.value; plan = null; history.replaceState(history.state, '', `/start${query({ scenario })}`); void check(); } },
-      el('option', { value: '' }, 'Choose…'), options().map((one) => el('option', { value: one.path }, one.path, one.problems?.length > 0 && ' (invalid)')))),
+      el('option', { value: '' }, 'Choose…'), options().map((/** @type {any} */ one) => el('option', { value: one.path }, one.path, one.problems?.length > 0 && ' (invalid)')))),
       isKnown && button('Same as last time', again)),
       el('details', { open: Object.values(texts).some(Boolean) || isLastFailed }, el('summary', null, 'Flags', el('span', { class: 'quiet' }, ' tests, repeats, limits, labels and more')),
         el('div', { class: 'grid' }, FIELDS.map(([key, label, hint, form]) => el('label', { key }, label, el('input', { type: form === 'number' ? 'number' : 'text', min: form === 'number' ? 0 : null,
