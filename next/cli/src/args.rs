@@ -251,6 +251,11 @@ impl SessionArgs {
             secret_files: self.secret_file.clone(),
         }
     }
+
+    /// Returns the request of a session that continues an existing run.
+    pub fn request_for_existing(&self) -> SessionRequest {
+        SessionRequest { results: self.root.existing_path(), ..self.request() }
+    }
 }
 
 /// Returns the command line for the manifest, as the user typed it.

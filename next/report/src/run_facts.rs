@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use runner_model::recent_output::RecentOutput;
 use runner_model::row::{Actor, duration};
+use runner_model::status::RunVerdict;
 use runner_model::units::{plural, show_duration};
 use runner_model::visible::{cut, quoted, visible_line};
 use runner_model::{GateCondition, GateResult, GuestPhase, RunStatus, Time};
@@ -25,6 +26,36 @@ impl RunDocument {
         facts.extend(self.live.as_ref().map(|live| ("now", doing(live))));
         facts
     }
+
+    /// Returns warnings of results and lines that `index.jsonl` has lost, with the next steps.
+    pub fn damage(&self) -> Vec<String> {
+        let (head, mut warnings) = (&self.run.head, Vec::new());
+        let resume = self.run.resume_command(&self.run.short);
+        let is_damaged = head.verdict == RunVerdict::Damaged;
+        if self.lost_results > 0 {
+            let lost = plural(self.lost_results, "result is", "results are");
+            warnings.push(format!(
+                "{lost} lost: benchmark.json counts more than index.jsonl has; to run these trials again: {resume}"
+            ));
+        } else if is_damaged {
+            warnings.push(format!(
+                "index.jsonl has other results than benchmark.json counts; to count them again: {resume}"
+            ));
+        }
+        if self.damaged_lines > 0 {
+            let lines =
+                plural(self.damaged_lines, "line of index.jsonl is", "lines of index.jsonl are");
+            let rest = match head.status.is_terminal() {
+                true if self.manifest.rows.is_some() && !is_damaged => {
+                    "no result is lost".to_owned()
+                }
+                true => format!("to run trials without a result: {resume}"),
+                false => "trials without a result run when the run is resumed".to_owned(),
+            };
+            warnings.push(format!("{lines} damaged; {rest}"));
+        }
+        warnings
+    }
 }
 
 /// Returns the problem of a process that did not respond to a request about a run, and what users can do.
@@ -35,7 +66,9 @@ pub fn no_answer(run: &str, holder: &Holder) -> [String; 2] {
             format!("run {run} is suspended by Ctrl-Z"),
             format!("`fg` in its terminal, or kill -CONT {pid}"),
         ],
-        0 => [format!("another program holds the lock of run {run}"), "end that program".to_owned()],
+        0 => {
+            [format!("another program holds the lock of run {run}"), "end that program".to_owned()]
+        }
         _ => [
             format!("process {pid} on {host} works on run {run} and did not respond in time"),
             "try again, or end the process".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use runner_engine::{Decision, Group, Rejudgement, RescorePreview, RescoreRequest, SessionRequest};
+use runner_engine::{Decision, Group, Rejudgement, RescorePreview, RescoreRequest};
 use runner_model::{TrialId, exit::Exit, units::plural};
 use runner_record::RunHead;
 use runner_report::{RescoreChange, RescoreLine, VERSION, json::one_line};
@@ -41,10 +41,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         run: args.run.name(),
         scenario: args.scenario.clone(),
         with_graders: !args.no_graders,
-        session: SessionRequest {
-            results: args.session.root.existing_path(),
-            ..args.session.request()
-        },
+        session: args.session.request_for_existing(),
     };
     let is_preview = args.dry_run || args.explain;
     if args.session.detach && !is_preview && !detach::is_background() {

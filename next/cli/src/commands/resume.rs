@@ -1,6 +1,6 @@
 //! `runner resume`: continues a run that was cut short, or all runs of a group.
 
-use runner_engine::{Decision, ResumeRequest, SessionRequest};
+use runner_engine::{Decision, ResumeRequest};
 use runner_model::{RunStatus, TrialId, exit::Exit, units::plural};
 use runner_record::Rerun;
 use runner_report::{ResumeLine, VERSION, json::one_line};
@@ -46,10 +46,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         rerun: args.rerun.clone(),
         accept_changes: args.accept_changes,
         force: args.force,
-        session: SessionRequest {
-            results: args.session.root.existing_path(),
-            ..args.session.request()
-        },
+        session: args.session.request_for_existing(),
     };
     let is_preview = args.dry_run || args.explain;
     if args.session.detach && !is_preview && !detach::is_background() {

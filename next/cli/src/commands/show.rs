@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use runner_engine::resolve_filter;
 use runner_model::units::{plural, show_duration};
-use runner_model::{Counts, exit::Exit, status::RunVerdict, visible::visible_line};
+use runner_model::{Counts, exit::Exit, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, now};
 use runner_report::{
     Failures, MatrixDocument, MetaCounts, MetaResults, Results, RunDocument, TrialDocument, Which,
@@ -262,35 +262,8 @@ fn print_overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> 
     document.rows.add_failures(&mut failures)?;
     trials::print_notable(&failures, document.since_previous.as_ref(), out, true);
     summary::print_changes(document.since_previous.as_ref(), out);
-    print_damage(document, out);
+    document.damage().iter().for_each(|warning| out.warn(warning));
     Ok(())
-}
-
-/// Warns of results and lines that `index.jsonl` has lost.
-fn print_damage(document: &RunDocument, out: &Out) {
-    let resume = document.run.resume_command(&document.run.short);
-    let (lost, damaged) = (document.lost_results, document.damaged_lines);
-    if lost > 0 {
-        let (one, many) = (
-            "result that benchmark.json counts is missing from index.jsonl; to run its trial again:",
-            "results that benchmark.json counts are missing from index.jsonl; to run their trials again:",
-        );
-        out.warn(&format!("{} {resume}", plural(lost, one, many)));
-    }
-    if damaged > 0 {
-        let lines = plural(damaged, "line of index.jsonl is", "lines of index.jsonl are");
-        let head = &document.run.head;
-        let has_all = document.manifest.rows.is_some() && head.verdict != RunVerdict::Damaged;
-        let rest = match head.status.is_terminal() {
-            true if has_all => "no result is lost".to_owned(),
-            true => format!("to run trials without a result: {resume}"),
-            false => "trials without a result run when the run is resumed".to_owned(),
-        };
-        out.warn(&format!("{lines} damaged; {rest}"));
-    }
-    if lost == 0 && document.run.head.verdict == RunVerdict::Damaged {
-        out.warn(&format!("index.jsonl has other results than benchmark.json counts; to count them again: {resume}"));
-    }
 }
 
 /// Prints the sessions of a run and the changes of its status, oldest first.

@@ -9,7 +9,7 @@ use runner_model::{
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use runner_report::{RunList, RunSummary};
 
-use crate::text::{CommandError, error::with_runs, mistake};
+use crate::text::{CommandError, error, mistake};
 
 /// One run, or all runs of a group.
 pub enum Target {
@@ -100,7 +100,7 @@ impl Target {
                 shown_path(root.path()),
                 root.command(&["list"])
             ),
-            runs => with_runs(
+            runs => error::with_runs(
                 &format!("{} runs are running; name one of them", runs.len()),
                 runs.iter(),
             ),
@@ -112,11 +112,7 @@ impl Target {
 /// Returns the error of a command about one run whose argument is a group.
 pub fn needs_one_run(root: &ResultsRoot, list: &RunList) -> CommandError {
     let group = list.runs.first().and_then(group_id).unwrap_or_default();
-    mistake!(
-        "`{}` is a group; name one of its runs\nlist its runs: {}",
-        visible_line(group),
-        root.command(&["list", "--group", group])
-    )
+    CommandError::usage(error::needs_one_run(root, group))
 }
 
 fn group_id(run: &RunSummary) -> Option<&str> {

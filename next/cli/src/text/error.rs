@@ -166,9 +166,14 @@ fn list_instead(name: &str) -> Option<String> {
 /// Returns a message if a name is a part of a group's id.
 fn group_instead(name: &str, root: &Path, runs: &[RunSummary]) -> Option<String> {
     let mut groups = runs.iter().filter_map(|run| run.head.group.as_ref());
-    let group = visible_line(&groups.find(|group| group.id.contains(name))?.id).into_owned();
-    let list = ResultsRoot::existing(root).ok()?.command(&["list", "--group", &group]);
-    Some(format!("`{group}` is a group; name one of its runs\nlist its runs: {list}"))
+    let group = groups.find(|group| group.id.contains(name))?;
+    Some(needs_one_run(&ResultsRoot::existing(root).ok()?, &group.id))
+}
+
+/// Returns the message about a group that a command about one run got.
+pub fn needs_one_run(root: &ResultsRoot, group: &str) -> String {
+    let (list, group) = (root.command(&["list", "--group", group]), visible_line(group));
+    format!("`{group}` is a group; name one of its runs\nlist its runs: {list}")
 }
 
 /// Returns the message about a results root without runs.

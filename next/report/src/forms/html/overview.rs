@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use maud::{Markup, html};
-use runner_model::status::{RunState, RunVerdict};
+use runner_model::status::RunState;
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{visible, visible_line};
 use runner_model::{Counts, Time};
@@ -66,17 +66,7 @@ fn notes(document: &RunDocument, has_plan: bool) -> Vec<String> {
     } else if run.is_resumable() {
         notes.push(format!("To continue the run: {}", run.resume_command(&run.short)));
     }
-    if document.lost_results > 0 {
-        let lost = plural(document.lost_results, "result is", "results are");
-        notes.push(format!("{lost} lost: benchmark.json counts more than index.jsonl has."));
-    } else if run.head.verdict == RunVerdict::Damaged {
-        notes.push("index.jsonl has other results than benchmark.json counts.".to_owned());
-    }
-    if document.damaged_lines > 0 {
-        let lines =
-            plural(document.damaged_lines, "line of index.jsonl is", "lines of index.jsonl are");
-        notes.push(format!("{lines} damaged."));
-    }
+    notes.extend(document.damage());
     if !has_plan {
         let missing = "The stored tests cannot be read: trials without a result are missing below.";
         notes.push(missing.to_owned());
