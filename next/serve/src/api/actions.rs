@@ -14,15 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use super::command_words::check_key;
 use super::runs::{Nothing, RunName};
-use super::{Answer as HttpAnswer, HttpProblem, ProblemKind, Route};
+use super::{Answer as HttpAnswer, HttpProblem, ProblemKind, Result, Route};
 use crate::server::Server;
 
 /// Time that a call waits for the end of a run. Longer than an owner may take without a grace period.
 const WAIT: Duration = Duration::from_secs(10);
 /// The same for a drain, which lets attempts run to their end.
 const DRAIN_WAIT: Duration = Duration::from_secs(1);
-
-type Result<T> = std::result::Result<T, HttpProblem>;
 
 pub(super) fn routes() -> Vec<Route> {
     let asked = |route: Route| route.answering(&[200, 202]).refusing(&[404, 409, 504]);

@@ -6,7 +6,7 @@ use std::{fmt::Display, thread};
 use runner_engine::EngineError;
 use runner_scenario::Filter;
 
-use super::HttpProblem;
+use super::{HttpProblem, Result};
 use crate::server::Server;
 
 /// Entries of all lists of a request.
@@ -15,8 +15,6 @@ const MAX_ENTRIES: usize = 1000;
 const MAX_BYTES: usize = 64 << 10;
 /// Attempts of a session at the same time, for each core.
 const MAX_JOBS_PER_CORE: u32 = 32;
-
-type Result<T> = std::result::Result<T, HttpProblem>;
 
 /// A command on the server's results root.
 pub(super) struct CommandWords<'a> {

@@ -13,10 +13,8 @@ use std::sync::Arc;
 
 use super::runs::{Nothing, RunName, limit, present};
 use super::trials::{filter, index};
-use super::{HttpProblem, Route};
+use super::{HttpProblem, Result, Route};
 use crate::server::Server;
-
-type Result<T> = std::result::Result<T, HttpProblem>;
 
 /// Bins of charts without `bins`, and at most.
 const BINS: usize = 40;

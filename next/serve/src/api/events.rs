@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::runs::RunName;
-use super::{HttpProblem, ProblemKind, Route};
+use super::{HttpProblem, ProblemKind, Result, Route};
 use crate::events::{RunCursor, follow_run};
 use crate::server::Server;
 
@@ -50,12 +50,7 @@ fn last_id(headers: &HeaderMap, after: Option<&String>) -> Option<String> {
     header.map(str::to_owned).or_else(|| after.cloned()).filter(|id| !id.is_empty())
 }
 
-fn root(
-    server: &Arc<Server>,
-    _: &(),
-    keys: &RootKeys,
-    headers: &HeaderMap,
-) -> Result<Response, HttpProblem> {
+fn root(server: &Arc<Server>, _: &(), keys: &RootKeys, headers: &HeaderMap) -> Result<Response> {
     let (after, watch) = (last_id(headers, keys.after.as_ref()), server.watch.clone());
     let stream = server.streams.start(move |stream| watch.follow(after, stream));
     stream.ok_or_else(too_many)
@@ -66,7 +61,7 @@ fn run(
     name: &RunName,
     keys: &RunKeys,
     headers: &HeaderMap,
-) -> Result<Response, HttpProblem> {
+) -> Result<Response> {
     let run = server.run(&name.run)?;
     let after = last_id(headers, keys.after.as_ref()).unwrap_or_else(|| "0".into());
     let after = after.parse().map_err(|_| {

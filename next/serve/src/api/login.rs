@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::runs::Nothing;
-use super::{Answer, HttpProblem, ProblemKind, Route};
+use super::{Answer, HttpProblem, ProblemKind, Result, Route};
 use crate::server::Server;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -31,11 +31,7 @@ struct LoginLink {
     link: String,
 }
 
-fn login(
-    server: &Server,
-    _: &Nothing,
-    request: &LoginRequest,
-) -> Result<Answer<LoginLink>, HttpProblem> {
+fn login(server: &Server, _: &Nothing, request: &LoginRequest) -> Result<Answer<LoginLink>> {
     if !server.access.token.is(request.token.trim()) {
         let detail = "this is not the token of the server";
         return Err(HttpProblem::new(ProblemKind::UNAUTHORIZED, detail)

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
-pub(crate) use self::problem::{HttpProblem, ProblemKind};
+pub(crate) use self::problem::{HttpProblem, ProblemKind, Result};
 use self::route::BASE;
 pub(crate) use self::route::{Answer, Route};
 use self::runs::Nothing;
@@ -47,7 +47,7 @@ fn routes() -> Vec<Route> {
     .collect()
 }
 
-fn description(_: &Server, _: &(), _: &Nothing) -> Result<serde_json::Value, HttpProblem> {
+fn description(_: &Server, _: &(), _: &Nothing) -> Result<serde_json::Value> {
     Ok(openapi())
 }
 

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::{runtime::Handle, sync::Semaphore};
 
-use super::HttpProblem;
 use super::command_words::CommandWords;
+use super::{HttpProblem, Result};
 
 /// Dry runs at the same time, on all connections.
 static DRY_RUNS: Semaphore = Semaphore::const_new(2);
@@ -22,8 +22,6 @@ static DRY_RUNS: Semaphore = Semaphore::const_new(2);
 const WITHIN: Duration = Duration::from_secs(120);
 /// Trials that an answer lists.
 const MAX_LISTED: usize = 100;
-
-type Result<T> = std::result::Result<T, HttpProblem>;
 
 /// A run before its start.
 #[derive(Serialize, JsonSchema)]
@@ -189,7 +187,7 @@ pub(super) fn rescore(words: &CommandWords<'_>) -> Result<RescorePlan> {
 fn dry_run(
     words: &CommandWords<'_>,
     each: &mut dyn FnMut(&str) -> ControlFlow<()>,
-) -> Result<std::result::Result<(), LaunchError>> {
+) -> Result<Result<(), LaunchError>> {
     let words = words.words(&["--dry-run", "--json"])?;
     let words: Vec<_> = words.into_iter().map(OsString::from).collect();
     let _permit = Handle::current().block_on(DRY_RUNS.acquire());

@@ -64,6 +64,8 @@ struct HttpHolder {
     since: Option<Time>,
 }
 
+pub(crate) type Result<T, E = HttpProblem> = std::result::Result<T, E>;
+
 /// A kind of problem: its status, type and title.
 #[derive(Clone, Copy)]
 pub(crate) struct ProblemKind(u16, &'static str, &'static str);

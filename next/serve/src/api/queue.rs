@@ -10,10 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::runs::Nothing;
-use super::{Answer, HttpProblem, ProblemKind, Route};
+use super::{Answer, HttpProblem, ProblemKind, Result, Route};
 use crate::server::Server;
-
-type Result<T> = std::result::Result<T, HttpProblem>;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![

@@ -11,7 +11,7 @@ use runner_report::json::write_document;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::HttpProblem;
+use super::{HttpProblem, Result};
 use crate::server::Server;
 
 /// The start of all paths of the API.
@@ -21,7 +21,6 @@ const JSON: &str = "application/json";
 
 /// Makes the schema of a type.
 pub(crate) type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
-type Result<T> = std::result::Result<T, HttpProblem>;
 
 /// One call of the API.
 pub(crate) struct Route {
@@ -135,7 +134,7 @@ impl Route {
     ) -> Self {
         let is_read = method == Method::GET;
         let handler = move |State(server): State<Arc<Server>>,
-                            names: std::result::Result<Path<P>, PathRejection>,
+                            names: Result<Path<P>, PathRejection>,
                             uri: Uri,
                             headers: HeaderMap,
                             body: Bytes| async move {

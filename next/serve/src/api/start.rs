@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 
 use axum::http::StatusCode;
-use runner_model::{RunStatus, exit::Exit};
-use runner_operations::launch::LaunchError;
+use runner_model::RunStatus;
 use runner_operations::queue::{self, Step};
 use runner_record::{Manifest, QueuedRequest, RecordError, RunDir, actor};
 use runner_report::{QueueEntry, Started, VERSION};
@@ -16,10 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::command_words::CommandWords;
 use super::preview::{self, PlanDocument, RescorePlan, ResumePlan};
 use super::runs::RunName;
-use super::{Answer, BASE, HttpProblem, Route, scenarios};
+use super::{Answer, BASE, HttpProblem, Result, Route, scenarios};
 use crate::server::Server;
-
-type Result<T> = std::result::Result<T, HttpProblem>;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -155,21 +152,11 @@ enum SessionResult<P> {
 fn start(server: &Server, _: &(), body: &Exec) -> Result<Answer<StartResult>> {
     let words = exec_words(server, body)?;
     let started = launch(server, &words, &body.turn, None);
-    let (status, result) = match started? {
-        Ok(found) => found,
-        Err(error) => {
-            // The message of the process has no places as data, so the scenario is checked again.
-            if error.exit() == Some(Exit::Usage) {
-                preview::plan(&words)?;
-            }
-            return Err(error.into());
-        }
-    };
-    let location = match &result {
-        StartResult::Started(started) => Some(format!("{BASE}/runs/{}", started.id)),
-        StartResult::Queued { .. } => None,
-    };
-    Ok(Answer { status, location, document: result })
+    // The message of the process has no places as data, so the scenario is checked again.
+    if started.as_ref().is_err_and(|problem| problem.status == 422) {
+        preview::plan(&words)?;
+    }
+    started
 }
 
 fn plan(server: &Server, _: &(), body: &Exec) -> Result<Answer<PlanDocument>> {
@@ -276,18 +263,18 @@ fn session<P>(
         let (id, root) = (run.id().to_owned(), server.root.path().to_owned());
         return Err(RecordError::Held { run: id, root, holder }.into());
     }
-    let (_, result) = launch(server, words, turn, Some(run))??;
-    let document = SessionResult::Session(result);
+    let started = launch(server, words, turn, Some(run))?;
+    let document = SessionResult::Session(started.document);
     Ok(Answer { status: StatusCode::ACCEPTED, ..document.into() })
 }
 
-/// Starts a command, or lets it wait. The inner error is that of its process.
+/// Starts a command, or lets it wait.
 fn launch(
     server: &Server,
     words: &CommandWords<'_>,
     turn: &Turn,
     run: Option<&RunDir>,
-) -> Result<std::result::Result<(StatusCode, StartResult), LaunchError>> {
+) -> Result<Answer<StartResult>> {
     let folder = env::current_dir().map_err(|error| HttpProblem::storage(&error.to_string()))?;
     let folder = folder.to_string_lossy().into_owned();
     let mut request = QueuedRequest::new(words.words(&[])?, folder, actor(None));
@@ -300,21 +287,24 @@ fn launch(
     }
     request.run = run.map(|run| run.id().to_owned());
     (request.priority, request.preempts) = (turn.priority, turn.preempt);
-    Ok(match queue::start(&server.root, request, turn.queue)? {
-        Step::Started { started, .. } => Ok((StatusCode::CREATED, StartResult::Started(started))),
-        Step::Repeated(started) => Ok((StatusCode::OK, StartResult::Started(started))),
+    let (status, started) = match queue::start(&server.root, request, turn.queue)? {
+        Step::Started { started, .. } => (StatusCode::CREATED, started),
+        Step::Repeated(started) => (StatusCode::OK, started),
         Step::Queued(queued) => {
-            Ok((StatusCode::ACCEPTED, StartResult::Queued { v: VERSION, queued }))
+            let queued = StartResult::Queued { v: VERSION, queued };
+            return Ok(Answer { status: StatusCode::ACCEPTED, ..queued.into() });
         }
-        Step::Refused { error, .. } => Err(error),
+        Step::Refused { error, .. } => return Err(error.into()),
         Step::Postponed { request, error } => {
             // The client does not expect that it starts later.
             queue::remove(&server.root, &request.id)?;
-            Err(error)
+            return Err(error.into());
         }
         Step::Busy { runs, .. } => return Err(busy(server, &runs)),
         Step::Idle => return Err(HttpProblem::internal()),
-    })
+    };
+    let location = Some(format!("{BASE}/runs/{}", started.id));
+    Ok(Answer { status, location, document: StartResult::Started(started) })
 }
 
 /// Returns the problem of a start while other runs are active.
