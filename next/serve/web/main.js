@@ -51,9 +51,9 @@ async function readServer() {
   render(find('root'), el('span', { title: server.root }, server.root));
 }
 
-/** Opens a page that could not be read. */
+/** Opens a page that could not be read. Some browsers do not load its scripts again without a reload. */
 function openAgain() {
-  if (!current()) void show(undefined, true);
+  if (!current()) location.reload();
 }
 
 // One address for the list, so that its filters do not open it again.

@@ -11,6 +11,10 @@ export class Problem extends Error {
   }
 }
 
+export const noAnswer = () => new Problem(0, {
+  title: 'No connection', detail: 'The server does not answer. Runs continue without it. Start it again with `runner serve`.',
+});
+
 /** The server's clock minus that of this machine, in milliseconds. */
 let ahead = 0;
 
@@ -29,8 +33,7 @@ export async function request(path, options) {
     answer = await fetch(`/api/v1${path}`, options);
   } catch (error) {
     if (/** @type {Error} */ (error).name === 'AbortError') throw error;
-    const detail = 'The server does not answer. Runs continue without it. Start it again with `runner serve`.';
-    throw new Problem(0, { title: 'No connection', detail });
+    throw noAnswer();
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({ detail: `${answer.status} ${answer.statusText}` }));

@@ -1,6 +1,7 @@
 // @ts-check
 // Addresses are the state of pages. The browser's history keeps the position in each page.
 
+import { noAnswer } from './api.js';
 import { login, notFound, problem } from './problem.js';
 import { loading, render } from './ui.js';
 import { visibleLine } from './visible.js';
@@ -100,7 +101,8 @@ export async function show(kept, again = false) {
   render(place, loading());
   try {
     const names = (pattern.exec(path) ?? []).slice(1).map(decoded);
-    const page = await (await load?.())?.({ place, address, names, kept: kept?.page, server });
+    const open = await load?.().catch((error) => { throw error instanceof TypeError ? noAnswer() : error; });
+    const page = await open?.({ place, address, names, kept: kept?.page, server });
     if (mine !== turn) return page?.close?.();
     [shown, path] = [page ?? null, location.pathname];
     if (!page) render(place, notFound(`No page has the address ${path}.`));
