@@ -104,15 +104,23 @@ impl RunDir {
     }
 }
 
+/// The sums of the rows of a run.
+struct KeptSums {
+    rows: Stamp,
+    /// The last session.
+    session: u32,
+    sums: (FoldSums, Time),
+}
+
 /// Sums all rows of a run. Also returns the latest end of an attempt. A run that was copied, damaged or not swept yet is read
 /// at each look at it, so the last results are kept.
 fn sum_rows(run: &RunDir, manifest: &Manifest) -> Result<(FoldSums, Time), RecordError> {
-    static KEPT: Mutex<Vec<(Stamp, u32, (FoldSums, Time))>> = Mutex::new(Vec::new());
+    static KEPT: Mutex<Vec<KeptSums>> = Mutex::new(Vec::new());
     let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     let (rows, session) = (run.dir.stat(ROWS)?, manifest.last_session());
-    let is_it = |(of, by, _): &&(Stamp, u32, _)| Some(*of) == rows && *by == session;
-    if let Some((.., sums)) = kept().iter().find(is_it) {
-        return Ok(*sums);
+    let is_it = |kept: &&KeptSums| Some(kept.rows) == rows && kept.session == session;
+    if let Some(known) = kept().iter().find(is_it) {
+        return Ok(known.sums);
     }
     let new = || (UnplannedFold::new(manifest), Time::default());
     let (fold, last_end) =
@@ -131,7 +139,7 @@ fn sum_rows(run: &RunDir, manifest: &Manifest) -> Result<(FoldSums, Time), Recor
         let mut kept = kept();
         let surplus = (kept.len() + 1).saturating_sub(MAX_KEPT);
         kept.drain(..surplus);
-        kept.push((rows, session, sums));
+        kept.push(KeptSums { rows, session, sums });
     }
     Ok(sums)
 }
