@@ -103,6 +103,21 @@ fn tables_name_tests_that_exist() {
     }
 }
 
+#[test]
+fn every_fuzz_target_is_a_program() {
+    let folder = root().join("next/fuzz");
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    let files = entries(&folder.join("targets"));
+    let is_target = |file: &&PathBuf| fs::read_to_string(file).unwrap().contains("fuzz_target!");
+    let names = files.iter().filter(is_target).map(|file| file.file_stem().unwrap());
+    let names: Vec<_> = names.map(|name| name.to_str().unwrap()).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let program = format!("name = \"{name}\"\npath = \"targets/{name}.rs\"");
+        assert!(manifest.contains(&program), "Cargo.toml has no program {name}");
+    }
+}
+
 /// Returns the sections of `ARCHITECTURE.md` that follow a trial, a grade and an answer from file to file.
 fn walk(page: &str) -> Option<&str> {
     let (_, section) = page.split_once("\n## The path of a trial\n")?;
