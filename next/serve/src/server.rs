@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::api::HttpProblem;
-use crate::events::{EventStreams, Followed, RootWatch, RunSnapshot};
+use crate::events::{self, Followed, RootWatch, RunSnapshot};
 use crate::indexes::Indexes;
 use crate::settings::ServeSettings;
 use crate::token::Token;
@@ -22,7 +22,8 @@ pub(crate) struct Server {
     pub(crate) access: Access,
     pub(crate) readers: Semaphore,
     pub(crate) indexes: Indexes,
-    pub(crate) streams: EventStreams,
+    /// Permits of event streams.
+    pub(crate) streams: Arc<Semaphore>,
     pub(crate) followed: Followed<Arc<RunSnapshot>>,
     pub(crate) watch: RootWatch,
 }
@@ -46,7 +47,7 @@ impl Server {
             access,
             readers: Semaphore::new(MAX_READERS),
             indexes: Indexes::default(),
-            streams: EventStreams::default(),
+            streams: events::permits(),
             followed: Followed::default(),
         })
     }

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::runs::RunName;
-use super::{HttpProblem, ProblemKind, Result, Route};
-use crate::events::{RunCursor, follow_run};
+use super::{HttpProblem, Result, Route};
+use crate::events::{RunCursor, follow_run, start};
 use crate::server::Server;
 
 const MEDIA_TYPE: &str = "text/event-stream";
@@ -52,8 +52,7 @@ fn last_id(headers: &HeaderMap, after: Option<&String>) -> Option<String> {
 
 fn root(server: &Arc<Server>, _: &(), keys: &RootKeys, headers: &HeaderMap) -> Result<Response> {
     let (after, watch) = (last_id(headers, keys.after.as_ref()), server.watch.clone());
-    let stream = server.streams.start(move |stream| watch.follow(after, stream));
-    stream.ok_or_else(too_many)
+    start(&server.streams, move |stream| watch.follow(after, stream))
 }
 
 fn run(
@@ -69,11 +68,5 @@ fn run(
     })?;
     let cursor = RunCursor { after, sends_rows: keys.rows.is_some() };
     let followed = server.followed.clone();
-    let stream = server.streams.start(move |stream| follow_run(run, cursor, followed, stream));
-    stream.ok_or_else(too_many)
-}
-
-fn too_many() -> HttpProblem {
-    HttpProblem::new(ProblemKind::STREAMS, "too many event streams are open")
-        .with_help("close another page of this server, or try again later")
+    start(&server.streams, move |stream| follow_run(run, cursor, followed, stream))
 }

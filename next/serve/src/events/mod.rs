@@ -12,4 +12,4 @@ mod stream;
 pub(crate) use self::followed::Followed;
 pub(crate) use self::root::RootWatch;
 pub(crate) use self::run::{RunCursor, RunSnapshot, follow_run};
-pub(crate) use self::stream::EventStreams;
+pub(crate) use self::stream::{permits, start};

@@ -27,10 +27,10 @@ const MIN_RATE_TIME: Duration = Duration::from_secs(1);
 pub(crate) struct RunSnapshot {
     /// The byte after the last whole line of the rows.
     end: u64,
-    /// The event `progress`, without its id. All clients share its bytes.
-    progress: Bytes,
-    /// The last event, without its id.
-    last: Option<Bytes>,
+    /// Events without their ids. All clients share their bytes.
+    events: Vec<Bytes>,
+    /// The run has ended, or is gone.
+    is_last: bool,
 }
 
 /// Data of the event `progress`.
@@ -72,8 +72,8 @@ impl RunReader {
         match self.read() {
             Ok(snapshot) => Some(snapshot),
             Err(RecordError::Removed { .. } | RecordError::Unknown { .. }) => {
-                let last = event("gone", None, &json!({ "run": self.run.id() }));
-                Some(RunSnapshot { end: self.end, progress: Bytes::new(), last: Some(last) })
+                let events = vec![event("gone", None, &json!({ "run": self.run.id() }))];
+                Some(RunSnapshot { end: self.end, events, is_last: true })
             }
             Err(_) => None,
         }
@@ -89,12 +89,13 @@ impl RunReader {
         let counts = RunCounts::from(&manifest);
         let rate = if has_ended { None } else { self.rate(counts.done.done()) };
         let progress = Progress { rev: self.rev, counts, rate, live: live.as_ref() };
-        let last = has_ended.then(|| {
+        let mut events = vec![event("progress", None, &progress)];
+        if has_ended {
             let (run, verdict) = (manifest.id.as_str(), manifest.verdict);
             let (status, reason) = (manifest.status, manifest.reason);
-            event("finished", None, &Finished { run, status, reason, verdict })
-        });
-        Ok(RunSnapshot { end: self.end, progress: event("progress", None, &progress), last })
+            events.push(event("finished", None, &Finished { run, status, reason, verdict }));
+        }
+        Ok(RunSnapshot { end: self.end, events, is_last: has_ended })
     }
 
     fn add_rows(&mut self, file: Option<RowsFile>) -> Result<(), RecordError> {
@@ -160,14 +161,14 @@ pub(crate) async fn follow_run(
             } else {
                 cursor.after = snapshot.end;
             }
-            for event in [Some(&snapshot.progress), snapshot.last.as_ref()].into_iter().flatten() {
+            for event in &snapshot.events {
                 // With rows, the id of a later event would skip them.
-                if !cursor.sends_rows && !event.is_empty() {
+                if !cursor.sends_rows {
                     stream.send(format!("id: {}\n", snapshot.end).into()).await?;
                 }
                 stream.send(event.clone()).await?;
             }
-            if snapshot.last.is_some() {
+            if snapshot.is_last {
                 return Ok(());
             }
             tokio::time::sleep(PROGRESS_INTERVAL).await;

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::watch::Receiver;
 use tokio::time::timeout;
 
+use crate::api::{HttpProblem, ProblemKind};
 use crate::body::{Pieces, channel};
 
 /// Streams that are open at the same time. Other calls need connections, too.
@@ -20,44 +21,42 @@ const BEAT: Duration = Duration::from_secs(15);
 /// Time after which a browser connects again, in milliseconds.
 const START: &str = "retry: 1000\n\n";
 
-pub(crate) struct EventStreams(Arc<Semaphore>);
-
 /// Writes events. A client that reads none is cut off by its connection.
 pub(crate) struct EventStream(Pieces);
 
 /// The client is gone.
 pub(crate) struct Closed;
 
-impl Default for EventStreams {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_STREAMS)))
-    }
+/// Creates the permits of streams.
+pub(crate) fn permits() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MAX_STREAMS))
 }
 
-impl EventStreams {
-    /// Starts a task that writes the events of a response. `None` if there are too many streams. Must run in a runtime.
-    pub fn start<F>(
-        &self,
-        write: impl FnOnce(EventStream) -> F + Send + 'static,
-    ) -> Option<Response>
-    where
-        F: Future<Output = Result<(), Closed>> + Send + 'static,
-    {
-        let permit = Arc::clone(&self.0).try_acquire_owned().ok()?;
-        let (pieces, body) = channel();
-        drop(tokio::spawn(async move {
-            let stream = EventStream(pieces);
-            if stream.send(Bytes::from_static(START.as_bytes())).await.is_ok() {
-                // A closed connection ends the stream.
-                let _ = write(stream).await;
-            }
-            drop(permit);
-        }));
-        // Proxies that collect answers would delay events.
-        let headers =
-            [(header::CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];
-        Some((headers, body).into_response())
-    }
+/// Starts a task that writes the events of a response. Must run in a runtime.
+pub(crate) fn start<F>(
+    permits: &Arc<Semaphore>,
+    write: impl FnOnce(EventStream) -> F + Send + 'static,
+) -> Result<Response, HttpProblem>
+where
+    F: Future<Output = Result<(), Closed>> + Send + 'static,
+{
+    let Ok(permit) = Arc::clone(permits).try_acquire_owned() else {
+        let problem = HttpProblem::new(ProblemKind::STREAMS, "too many event streams are open");
+        return Err(problem.with_help("close another page of this server, or try again later"));
+    };
+    let (pieces, body) = channel();
+    drop(tokio::spawn(async move {
+        let stream = EventStream(pieces);
+        if stream.send(Bytes::from_static(START.as_bytes())).await.is_ok() {
+            // A closed connection ends the stream.
+            let _ = write(stream).await;
+        }
+        drop(permit);
+    }));
+    // Proxies that collect answers would delay events.
+    let headers =
+        [(header::CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];
+    Ok((headers, body).into_response())
 }
 
 impl EventStream {
