@@ -95,11 +95,11 @@ impl From<&Manifest> for RunHead {
             stage: manifest.stage,
             counts: manifest.into(),
             sessions: manifest.sessions.len() as u64,
+            user: manifest.sessions.first().map(|session| session.user.clone()),
             // A run of a group starts when those before it have ended.
             started_at: manifest.sessions.first().map_or(manifest.started_at, |one| one.started_at),
             completed_at: manifest.completed_at,
             worked_ms: manifest.worked_ms(now()),
-            user: manifest.sessions.first().map(|session| session.user.clone()),
             paused: manifest.paused().cloned(),
             labels: manifest.labels_and_vars(),
             group: manifest.group.clone(),
