@@ -312,7 +312,8 @@ fn plan_lists_requests_beyond_the_grants() {
     let site = Site::start(&runner, &FOLDER);
     let plan = site.post("/plan", &json!({"scenario": "scenario.toml"})).expect(200).document();
     let missing = &plan["missing_grants"][0];
-    let requests = json!(["net:https://api.example.com", "secret:API_KEY", "fs:ro:fixtures", "gpu:1"]);
+    let requests =
+        json!(["net:https://api.example.com", "secret:API_KEY", "fs:ro:fixtures", "gpu:1"]);
     assert_eq!((&missing["name"], &missing["requests"]), (&json!("it"), &requests));
     assert_eq!(missing["table"][0], "[providers.it.grants]");
     assert!(missing["table"].to_string().contains("https://api.example.com"), "{missing}");
