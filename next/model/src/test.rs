@@ -53,6 +53,28 @@ pub struct Test<'a> {
     pub expect: Expect,
 }
 
+impl<'a> Test<'a> {
+    /// Returns a test that has an id, an input and a timeout, and the defaults of all other keys.
+    #[must_use]
+    pub fn new(id: TestId, input: &'a RawValue, timeout: Micros) -> Self {
+        Self {
+            id,
+            input,
+            providers: Vec::new(),
+            repeat: one(),
+            weight: default_weight(),
+            tags: Vec::new(),
+            meta: BTreeMap::new(),
+            files: Vec::new(),
+            timeout,
+            trial_timeout: None,
+            retries: Retries::default(),
+            reference: None,
+            expect: Expect::default(),
+        }
+    }
+}
+
 /// A file for the test's providers. Its content is a blob of the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

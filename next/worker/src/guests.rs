@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
-use std::{cell::Cell, collections::BTreeMap, fs, io, rc::Rc, sync::Arc, time::SystemTime};
+use std::{cell::Cell, fs, io, rc::Rc, sync::Arc, time::SystemTime};
 
 use runner_model::prepare::{Described, Prepare, Ready, WallStatus};
 use runner_model::protocol::{FromWorker, LOG_LINE, Line, TaskKind};
 use runner_model::row::{Judgement, StandingGrade};
-use runner_model::test::{Attachment, Expect, Retries, Test};
+use runner_model::test::{Attachment, Test};
 use runner_model::{
     Digest, Outcome, Row, RowRef, TaskId, log::Said, provider::Reuse, visible::visible_line,
 };
@@ -221,19 +221,8 @@ impl Slots {
             }
         };
         let asked = Test {
-            id: test.id.clone(),
-            input: &question.input,
-            providers: Vec::new(),
-            repeat: 1,
             tags: test.tags.clone(),
-            meta: BTreeMap::new(),
-            files: Vec::new(),
-            timeout: task.timeout,
-            weight: 1.0,
-            trial_timeout: None,
-            retries: Retries::default(),
-            reference: None,
-            expect: Expect::default(),
+            ..Test::new(test.id.clone(), &question.input, task.timeout)
         };
         let attempt =
             Attempt { task, test: &asked, files: Vec::new(), schema: None, cache: &self.cache };
