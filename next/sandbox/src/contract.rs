@@ -1,4 +1,4 @@
-//! The host's bindings, generated from `wit/provider.wit`.
+//! The host's bindings, generated from the contract that plugins are built with.
 
 #![allow(
     missing_docs,
@@ -8,7 +8,7 @@
 )]
 
 wasmtime::component::bindgen!({
-    path: "wit/provider.wit",
+    path: "../../plugins/sdk/wit/provider.wit",
     world: "plugin",
     // The guest borrows its inputs.
     ownership: Borrowing { duplicate_if_necessary: false },

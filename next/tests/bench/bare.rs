@@ -33,7 +33,7 @@ mod contract {
     #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
 
     wasmtime::component::bindgen!({
-        path: "../sandbox/wit/provider.wit",
+        path: "../../plugins/sdk/wit/provider.wit",
         world: "plugin",
         ownership: Borrowing { duplicate_if_necessary: false },
         exports: { default: async },

@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 wit_bindgen::generate!({
-    path: "../../../schemas/provider.wit",
+    path: "../../../plugins/sdk/wit/provider.wit",
     world: "plugin-with-lifecycle",
 });
 

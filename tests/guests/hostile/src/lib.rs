@@ -8,7 +8,7 @@ use std::{hint::black_box, thread::sleep, time::Duration};
 use serde_json::{Value, json};
 
 wit_bindgen::generate!({
-    path: "../../../schemas/provider.wit",
+    path: "../../../plugins/sdk/wit/provider.wit",
     world: "plugin",
 });
 

@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 wit_bindgen::generate!({
-    path: "../../../schemas/provider.wit",
+    path: "../../../plugins/sdk/wit/provider.wit",
     world: "plugin",
 });
 

@@ -1,7 +1,7 @@
 //! A provider that never says what it is, and traps when it is run.
 
 wit_bindgen::generate!({
-    path: "../../../schemas/provider.wit",
+    path: "../../../plugins/sdk/wit/provider.wit",
     world: "plugin",
 });
 
