@@ -8,7 +8,9 @@ use std::{borrow::Cow, env, fs};
 
 use runner_model::units::plural;
 use runner_model::visible::{shown_path, visible_line};
-use runner_report::{FailedGroup, FailedGroups, Form, FormError, FormOptions, RunDocument};
+use runner_report::{
+    FailedGroup, FailedGroups, Form, FormError, FormOptions, RunDocument, write_report,
+};
 use runner_scenario::load;
 
 use crate::text::Out;
@@ -140,7 +142,7 @@ fn append_summary(document: &RunDocument) -> Result<(), FormError> {
         return Ok(());
     };
     let mut text = Vec::new();
-    Form::Markdown.write(document, FormOptions::default(), &mut text)?;
+    write_report(Form::Markdown, document, FormOptions::default(), &mut text)?;
     text.push(b'\n');
     append(Path::new(&path), &text).map_err(|error| {
         let path = shown_path(Path::new(&path));

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use runner_model::visible::{quoted, shown_path};
-use runner_report::{Form, FormError, FormOptions, RunDocument};
+use runner_report::{Form, FormError, FormOptions, RunDocument, write_report};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 
 use crate::text::{CommandError, mistake};
@@ -45,11 +45,11 @@ impl ReportFile {
             let file = quoted(&self.path.to_string_lossy());
             mistake!("cannot write the report to {file}: {problem}")
         })?;
-        replace(&self.path, |writer| self.form.write(document, options, writer)).map_err(|error| {
-            match error {
-                FormError::Record(error) => error.into(),
-                FormError::Io(error) => CommandError::cannot_write(&self.path, &error),
-            }
+        let written =
+            replace(&self.path, |writer| write_report(self.form, document, options, writer));
+        written.map_err(|error| match error {
+            FormError::Record(error) => error.into(),
+            FormError::Io(error) => CommandError::cannot_write(&self.path, &error),
         })
     }
 }

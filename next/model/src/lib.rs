@@ -8,6 +8,7 @@
 pub mod cache;
 mod digest;
 pub mod exit;
+mod form;
 pub mod grants;
 mod id;
 mod limits;
@@ -25,6 +26,7 @@ mod text;
 mod time;
 
 pub use digest::{Digest, Fingerprint, digest};
+pub use form::Form;
 pub use grants::{Grants, NetGrant};
 pub use id::{IdError, ProviderName, TaskId, TestId, TrialId, WorkerId};
 pub use limits::{Limit, LimitUnit, Limits};

@@ -1,7 +1,7 @@
 //! One typed document for each question about runs: the output of `--json`, and the source of all texts about runs.
 //!
 //! This crate reads runs through `record` and changes no file. It may know `model`, `scenario` and `record`. [`failure`]
-//! formats the reasons of failures, [`json`] writes documents that cannot control a terminal, and [`Form`] writes reports.
+//! formats the reasons of failures, [`json`] writes documents that cannot control a terminal, and [`write_report`] writes files.
 //!
 //! Start reading at [`RunDocument`].
 
@@ -41,7 +41,9 @@ pub use compare::{
 };
 pub use denials::{Denial, Denials, MissingGrants, table_with};
 pub use failures::{FailureGroup, Failures};
-pub use forms::{FailedGroup, FailedGroups, Form, FormError, FormOptions, markdown_code};
+pub use forms::{
+    FailedGroup, FailedGroups, Form, FormError, FormOptions, markdown_code, write_report,
+};
 pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};
 pub use logs::{LiveLines, LogEntry, Reading, Stream};
 pub use meta::{MetaCounts, MetaResults};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use runner_engine::resolve_filter;
 use runner_model::{exit::Exit, visible::shown_path};
-use runner_report::{Form, FormError, FormOptions, RunDocument, Which};
+use runner_report::{Form, FormError, FormOptions, RunDocument, Which, write_report};
 use runner_scenario::Filter;
 
 use super::target::{self, Target};
@@ -70,7 +70,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         }
         None => {
             let mut read = Ok(());
-            out.stream(|stdout| match form.write(&document, options, stdout) {
+            out.stream(|stdout| match write_report(form, &document, options, stdout) {
                 Err(FormError::Io(error)) => Err(error),
                 Err(FormError::Record(error)) => {
                     read = Err(error);

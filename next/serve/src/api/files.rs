@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use runner_model::row::is_file_name;
-use runner_report::{Form, FormOptions, RunDocument, TrialPart, Which};
+use runner_report::{Form, FormOptions, RunDocument, TrialPart, Which, write_report};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -166,25 +166,21 @@ fn report(
     keys: &ReportKeys,
     _: &HeaderMap,
 ) -> Result<Response> {
-    let (form, media_type, end) = match present(&keys.form).unwrap_or("html") {
-        "html" => (Form::Html, "text/html; charset=utf-8", "html"),
-        "junit" => (Form::Junit, "application/xml", "xml"),
-        "markdown" => (Form::Markdown, "text/markdown; charset=utf-8", "md"),
-        "csv" => (Form::Csv, "text/csv; charset=utf-8", "csv"),
-        other => {
-            let problem = HttpProblem::invalid(&format!("`form` has no value `{other}`"));
-            return Err(problem.with_help("use html, junit, markdown, csv"));
-        }
-    };
+    let word = present(&keys.form).unwrap_or("html");
+    let form = Form::parse(word).ok_or_else(|| {
+        let forms: Vec<_> = Form::ALL.iter().map(|form| form.as_str()).collect();
+        let problem = HttpProblem::invalid(&format!("`form` has no value `{word}`"));
+        problem.with_help(format!("use {}", forms.join(", ")))
+    })?;
     let run = server.run(&names.run)?;
     let which = filter(server, present(&keys.filter))?.map_or(Which::All, Which::Matching);
     let document = RunDocument::read(&server.root, &run, &which)?;
     let body = written(move |body| {
-        let written = form.write(&document, FormOptions::default(), body);
+        let written = write_report(form, &document, FormOptions::default(), body);
         written.map_err(|error| io::Error::other(error.to_string()))
     });
-    let mut response = ([(header::CONTENT_TYPE, media_type)], body).into_response();
-    guard(&mut response, &format!("{}.{end}", run.id()));
+    let mut response = ([(header::CONTENT_TYPE, form.media_type())], body).into_response();
+    guard(&mut response, &format!("{}.{}", run.id(), form.extension()));
     Ok(response)
 }
 

@@ -1,0 +1,60 @@
+//! [`Form`]: the forms of reports, with their keys in scenarios, flags and names of files.
+
+use std::path::Path;
+
+use crate::enum_text::text_enum;
+
+text_enum! {
+    /// A format of a report.
+    pub enum Form {
+        /// One page for a browser.
+        Html = "html",
+        /// JUnit's XML, for CI systems.
+        Junit = "junit",
+        /// Markdown, for a comment.
+        Markdown = "markdown",
+        /// A table with a line for each trial.
+        Csv = "csv",
+    }
+}
+
+impl Form {
+    /// Returns the extension of files, the usual name of one, and its media type.
+    fn file(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Html => ("html", "report.html", "text/html; charset=utf-8"),
+            Self::Junit => ("xml", "junit.xml", "application/xml"),
+            Self::Markdown => ("md", "report.md", "text/markdown; charset=utf-8"),
+            Self::Csv => ("csv", "report.csv", "text/csv; charset=utf-8"),
+        }
+    }
+
+    /// Returns the extension of files, without the dot.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        self.file().0
+    }
+
+    /// Returns the usual name of a file.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        self.file().1
+    }
+
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        self.file().2
+    }
+
+    /// Returns the form that the extension of a file names.
+    #[must_use]
+    pub fn of_path(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        let extension = match &*extension {
+            "htm" => "html",
+            "markdown" => "md",
+            extension => extension,
+        };
+        Self::ALL.iter().copied().find(|form| form.extension() == extension)
+    }
+}
