@@ -77,7 +77,7 @@ impl ResultsRoot {
         self.ask_for(run, mode, by, Duration::MAX)
     }
 
-    /// [`Self::ask`], which returns [`Answer::Stopping`] if the run is still ending after `wait`.
+    /// [`Self::ask`], which returns [`Answer::Stopping`] if the run has the request and is still ending after `wait`.
     pub fn ask_for(
         &self,
         run: &RunDir,
@@ -102,7 +102,7 @@ impl ResultsRoot {
                 pending.withdraw(answer);
                 return Ok(answer);
             }
-            if started.elapsed() >= wait {
+            if pending.sent_to.is_some() && started.elapsed() >= wait {
                 return Ok(Answer::Stopping);
             }
             thread::sleep(POLL_EVERY);

@@ -4,7 +4,7 @@ use std::{fs, thread, time::Duration};
 
 use runner_model::{Reason, RunStatus, Time};
 
-use super::{Answer, RequestMode};
+use super::{Answer, POLL_EVERY, RequestMode};
 use crate::{
     End, actor,
     tests::{begin, dead_run, fold, folder, session},
@@ -94,6 +94,23 @@ fn stop_reaches_a_session_being_opened() {
         let expected = [Answer::AlreadyTerminal, Answer::Stopped];
         assert_eq!(answer, expected[usize::from(opens)]);
     }
+}
+
+#[test]
+fn request_without_patience_reaches_a_new_holder() {
+    let folder = folder();
+    let (root, owned) = begin(folder.path(), 2);
+    let run = owned.dir().clone();
+    let (lock, requests) = (run.path().join("lock"), owned.requests());
+    let holder = fs::read(&lock).unwrap();
+    // As between taking the lock and writing the token.
+    fs::write(&lock, "").unwrap();
+    let asking =
+        thread::spawn(move || root.ask_for(&run, RequestMode::Stop, &actor(None), Duration::ZERO));
+    thread::sleep(2 * POLL_EVERY);
+    fs::write(&lock, holder).unwrap();
+    assert_eq!(asking.join().unwrap().unwrap(), Answer::Stopping);
+    assert_eq!(requests.pending().len(), 1);
 }
 
 #[test]
