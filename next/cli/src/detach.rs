@@ -11,7 +11,7 @@ use std::{env, ffi::OsString, fs::File};
 
 use runner_engine::{Observer, RunEvent};
 use runner_model::{exit::Exit, visible::visible_line};
-use runner_operations::launch::{Launch, LaunchError, WORD, launch};
+use runner_operations::launch::{Launch, LaunchError, DETACHED, launch};
 use runner_record::RequestMark;
 use runner_report::{Started, VERSION};
 
@@ -26,7 +26,7 @@ pub fn arguments() -> impl Iterator<Item = OsString> {
 }
 
 pub fn is_background() -> bool {
-    env::args_os().nth(1).is_some_and(|word| word == WORD)
+    env::args_os().nth(1).is_some_and(|word| word == DETACHED)
 }
 
 /// Returns the request that this process in the background is for.

@@ -1,6 +1,6 @@
 //! Starts `exec`, `resume` and `rescore` as processes of their own.
 //!
-//! The new process runs the same program, with [`WORD`] and the id and priority of a request before its arguments. It
+//! The new process runs the same program, with [`DETACHED`] and the id and priority of a request before its arguments. It
 //! reports its run in a line of JSON on its standard input, which is a pipe, and then leaves the session of the terminal. Its
 //! standard output is the lock of the request, which it holds until its run exists.
 
@@ -19,30 +19,30 @@ use runner_record::RequestMark;
 use runner_report::Started;
 
 /// The first argument of a process in the background.
-pub const WORD: &str = "__detached";
+pub const DETACHED: &str = "__detached";
 
-/// Last bytes that are kept of the messages of a process that has started no run.
+/// Bytes kept of the messages of a process that has not started a run, the last ones.
 pub(crate) const MAX_MESSAGES: u64 = 64 << 10;
 
 /// A command that starts a session in a process of its own.
 #[derive(Debug, Default)]
 pub struct Launch<'a> {
-    /// The words after `runner`, as the first line of the run's log shows them.
+    /// The arguments of `runner`, as the first line of the run's log has them.
     pub arguments: &'a [OsString],
     /// The working directory. `None` for that of this process.
     pub folder: Option<&'a Path>,
-    /// The results root of a command without `--results`. `None` if the environment has it.
+    /// The results root of a command without `--results`. `None` for the root of the environment.
     pub results: Option<&'a Path>,
     /// The request that the session's entry in the manifest names.
     pub request: Option<&'a RequestMark>,
-    /// An open file that is locked. The process keeps it open until its run exists.
+    /// An open, locked file. The process keeps it open until its run exists.
     pub lock: Option<File>,
-    /// The process prints its messages to the standard error of this one until its run exists. Otherwise [`LaunchError`] has
+    /// Whether the process prints its messages to this one's standard error until its run exists. Otherwise [`LaunchError`] has
     /// them.
     pub prints_messages: bool,
 }
 
-/// Reason why a process has started no run.
+/// Reason why a process did not start a run.
 #[derive(Debug)]
 pub enum LaunchError {
     /// The process could not be started.
@@ -55,7 +55,7 @@ pub enum LaunchError {
     },
     /// The request was removed from the queue meanwhile.
     Removed,
-    /// A preview took longer than this.
+    /// A preview took longer than this time.
     Late(Duration),
 }
 
@@ -77,12 +77,13 @@ impl fmt::Display for LaunchError {
                 write!(out, "cannot start `runner` in {}: {source}", shown_path(folder))
             }
             Self::Ended { status, messages } if messages.trim().is_empty() => {
-                write!(out, "the process in the background ended before its run existed: {status}")
+                write!(out, "the background process ended before its run existed: {status}")
             }
             Self::Ended { messages, .. } => out.write_str(messages.trim_end()),
             Self::Removed => out.write_str("it was removed from the queue"),
             Self::Late(within) => {
-                write!(out, "the plan took longer than {}", show_duration(*within))
+                let took = show_duration(*within);
+                write!(out, "the plan took longer than {took}\nselect fewer tests, or use a terminal")
             }
         }
     }
@@ -101,7 +102,7 @@ pub fn launch(launch: Launch<'_>) -> Result<Started, LaunchError> {
     // The path of the program may lead to another version by now.
     let mut command = Command::new("/proc/self/exe");
     let (id, priority) = launch.request.map_or(("", 0), |mark| (&*mark.id, mark.priority));
-    command.arg0("runner").args([WORD, id, &priority.to_string()]);
+    command.arg0("runner").args([DETACHED, id, &priority.to_string()]);
     command.args(launch.arguments).current_dir(&folder).stdin(writer);
     command.stdout(launch.lock.map_or_else(Stdio::null, Stdio::from));
     if !launch.prints_messages {
@@ -130,10 +131,10 @@ pub fn launch(launch: Launch<'_>) -> Result<Started, LaunchError> {
 
 /// Kills the process that starts the run of a request. Returns whether this machine has one.
 pub(crate) fn kill(request: &str) -> bool {
-    children::kill_programs(&[WORD, request]).unwrap_or(false)
+    children::kill_programs(&[DETACHED, request]).unwrap_or(false)
 }
 
-/// Waits for the end of a process in a thread: in a long-lived parent it would stay in the table of processes.
+/// Waits for the end of a process in a thread. Without a wait, a long-lived parent would keep it as a zombie.
 fn reap(mut child: Child) {
     let _ = thread::Builder::new().stack_size(64 << 10).spawn(move || child.wait());
 }

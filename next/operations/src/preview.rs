@@ -13,12 +13,12 @@ use runner_prepare::children::{memory_file, tail};
 
 use crate::launch::{LaunchError, MAX_MESSAGES};
 
-/// Runs the words after `runner` in this working directory, and calls `each` for every line of its output. A break, and the time
-/// limit, end the process.
+/// Runs `runner` with these arguments in the working directory, and calls `each` for every line of its output. A break or the time
+/// limit `within` ends the process.
 ///
 /// # Errors
 ///
-/// The process cannot be started, or ends with another exit code than 0 without a break.
+/// The process cannot be started, takes too long, or exits with a code other than 0 without a break.
 pub fn preview(
     arguments: &[OsString],
     within: Duration,

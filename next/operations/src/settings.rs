@@ -1,4 +1,4 @@
-//! [`Settings`]: `runner.toml` of a results root, if it counts.
+//! [`Settings`]: `runner.toml` of a results root.
 
 use std::{error::Error, fmt};
 
@@ -10,9 +10,9 @@ use runner_scenario::{Problems, RootSettings};
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     pub keys: RootSettings,
-    /// Reason why the file does not count. The keys are then those of a root without the file.
+    /// Reason why the file is ignored. The keys are then those of a root without the file.
     pub ignored: Option<String>,
-    /// Last change of the file. `None` without a file that counts.
+    /// Last change of the file. `None` if it is missing or ignored.
     pub changed: Option<Time>,
 }
 

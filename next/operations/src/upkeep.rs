@@ -29,9 +29,9 @@ pub struct UpkeepReport {
     pub ended: Vec<Manifest>,
     /// Notifications that were sent, or failed.
     pub notified: Vec<SentNotification>,
-    /// Present if `[retention]` was applied.
+    /// `None` if `[retention]` was not applied.
     pub pruned: Option<Pruning>,
-    /// Failures, each with its cause. The next tick tries again.
+    /// Failures, each with its cause. The next tick retries.
     pub problems: Vec<String>,
 }
 
@@ -87,8 +87,8 @@ impl Upkeep {
             report.notified.extend(sent);
             Ok(())
         };
-        let is_meant = |head: &RunHead| !self.notified.contains(&key(head));
-        match visit_recent(&self.root, settings, now, &is_meant, &mut visit) {
+        let is_selected = |head: &RunHead| !self.notified.contains(&key(head));
+        match visit_recent(&self.root, settings, now, &is_selected, &mut visit) {
             Ok(problems) => report.problems.extend(problems),
             Err(error) => report.problems.push(error.to_string()),
         }

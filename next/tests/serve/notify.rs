@@ -191,7 +191,7 @@ fn silent_receiver_holds_neither_screen_nor_exit_code() {
     assert_eq!(runner.only_run().ending()[0], "completed");
     // A signal ends the wait, and the exit code is that of the run.
     let (ran, took) = running.end_by(Signal::INT);
-    ran.expect(1).says(&["not notified", "killed, as the wait for it was ended"]);
+    ran.expect(1).says(&["not notified", "killed because the wait for it ended"]);
     assert!(took < SOON, "{took:?}");
     assert_eq!(left(&runner).len(), 2);
 }

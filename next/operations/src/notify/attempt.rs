@@ -1,4 +1,4 @@
-//! [`Attempt`]: the end of one attempt to notify a receiver. [`Deadline`]: the time for attempts.
+//! [`Attempt`]: the result of one attempt to notify a receiver. [`Deadline`]: the time for attempts.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -11,7 +11,7 @@ use runner_prepare::children;
 /// Longest pause between the first two attempts. It doubles before each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Time after which a change of [`Deadline::is_over`] is noticed.
+/// Interval between two checks of [`Deadline::is_over`].
 const CHECK_EVERY: Duration = Duration::from_millis(20);
 
 /// The end of a caller's wait.
@@ -22,7 +22,7 @@ pub struct Deadline<'a> {
     pub is_over: &'a (dyn Fn() -> bool + Sync),
 }
 
-/// The end of one attempt, with a text for people.
+/// The result of one attempt, with a text for people.
 pub(super) enum Attempt {
     Delivered(String),
     /// A further attempt would have the same result.
@@ -39,7 +39,7 @@ impl Deadline<'_> {
             if timeout.is_zero() || !attempt(timeout) || self.until.is_none() {
                 return;
             }
-            // Between half of the pause and the whole, so that processes that failed together return at different times.
+            // Between half of the pause and all of it, so that processes that failed together retry at different times.
             let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
             if !self.sleep(pause.mul_f64(0.5 + random / 2.0)) {
                 return;

@@ -1,4 +1,4 @@
-//! [`RunNotifications`]: the notifications of a run that are left, and sends them.
+//! [`RunNotifications`]: finds and sends the notifications of a run that are left.
 
 use std::{collections::HashSet, ffi::OsString, path, time::Duration};
 
@@ -82,7 +82,7 @@ impl<'a> RunNotifications<'a> {
         patience: Duration,
         deadline: &Deadline<'_>,
     ) -> Result<Option<Vec<SentNotification>>, RecordError> {
-        // Most runs have no receivers, or none that is left, and then no log.
+        // Most runs have no notifications left, and need no log.
         if self.select(which, &self.run.notifications()?).is_empty() {
             return Ok(Some(Vec::new()));
         }
@@ -125,11 +125,11 @@ impl<'a> RunNotifications<'a> {
         .collect()
     }
 
-    /// Returns whether a notification is left, by all attempts to notify a receiver of the event.
+    /// Returns whether a notification is left after these attempts to notify a receiver of the event.
     fn is_left(&self, receiver: &Receiver, attempts: &[&NotificationLine], which: Which) -> bool {
         let run = self.manifest;
         let is_delivered = |line: &&&NotificationLine| line.result == NotificationResult::Delivered;
-        // A session that ends as the one before is no news. Each long session is.
+        // A session that ends like the one before needs no notification. Each long session needs one.
         let is_known = |line: &&NotificationLine| {
             let ending = (line.status, line.reason, line.verdict);
             line.session == self.session()

@@ -22,7 +22,7 @@ pub(super) fn run(
         Ok((Some(status), _)) if status.success() => Attempt::Delivered(status.to_string()),
         Ok((Some(_), end)) => Attempt::Failed(end),
         Ok((None, _)) if (deadline.is_over)() => {
-            Attempt::Failed("killed, as the wait for it was ended".to_owned())
+            Attempt::Failed("killed because the wait for it ended".to_owned())
         }
         Ok((None, _)) => Attempt::Failed(format!(
             "killed because it did not end within {}",
@@ -31,7 +31,7 @@ pub(super) fn run(
     }
 }
 
-/// Returns the exit status, with the end of the program's messages. `None` if it had to be killed.
+/// Returns the exit status and the end of the program's messages. The status is `None` if the program was killed.
 fn call(
     command: &[String],
     message: &Message,

@@ -20,7 +20,7 @@ pub struct Receivers {
 /// A webhook or a command.
 #[derive(Debug)]
 pub struct Receiver {
-    /// Hash of its address or command, which names it in `notifications.jsonl`.
+    /// Hash of the address or command. It identifies the receiver in `notifications.jsonl`.
     pub(super) key: String,
     pub(super) target: Target,
     pub(super) events: NotifyEvents,
@@ -35,7 +35,7 @@ pub(super) enum Target {
 }
 
 impl Receivers {
-    /// Joins the receivers of a results root and of a scenario. One that both have is notified as the root sets it.
+    /// Joins the receivers of a results root and of a scenario. For a receiver in both, the settings of the root apply.
     pub fn new(root: &Notify, scenario: &Notify) -> Self {
         let (mut all, mut wait) = (Vec::<Receiver>::new(), Duration::ZERO);
         for (notify, is_of_scenario) in [(root, false), (scenario, true)] {
@@ -80,7 +80,7 @@ impl Receiver {
         }
     }
 
-    /// Returns the names of the environment variables that it reads.
+    /// Returns the names of the environment variables with the address and the secret.
     pub(super) fn secrets(&self) -> impl Iterator<Item = String> {
         let Target::Webhook(webhook) = &self.target else { return None.into_iter().chain(None) };
         let url = match &webhook.url {

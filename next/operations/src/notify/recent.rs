@@ -11,7 +11,7 @@ use crate::settings::Settings;
 /// Time after a run's end in which its notifications are sent without a request for it.
 const RECENT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Calls `visit` for the runs of this user that are running or have ended within a day, and that `is_meant` selects. Returns
+/// Calls `visit` for the runs of this user that are running or have ended within a day, and that `is_selected` selects. Returns
 /// the problems of runs that cannot be read.
 ///
 /// # Errors
@@ -21,17 +21,17 @@ pub fn visit_recent(
     root: &ResultsRoot,
     settings: &Settings,
     now: Time,
-    is_meant: &dyn Fn(&RunHead) -> bool,
+    is_selected: &dyn Fn(&RunHead) -> bool,
     visit: &mut dyn FnMut(&RunHead, RunNotifications<'_>) -> Result<(), RecordError>,
 ) -> Result<Vec<String>, RecordError> {
     let mut problems = Vec::new();
     for head in root.runs()?.runs {
         let is_recent = head.completed_at.is_none_or(|ended| now.since(ended) < RECENT);
-        if !is_recent || !is_meant(&head) {
+        if !is_recent || !is_selected(&head) {
             continue;
         }
         let visited = root.find_named(&head.id).and_then(|run| {
-            // The scenario of another user's run must not get at the variables of this user.
+            // The scenario of another user's run must not use environment variables of this user.
             let run = run.for_use()?;
             let manifest = run.truth()?;
             visit(&head, RunNotifications::new(root, settings, &run, &manifest))

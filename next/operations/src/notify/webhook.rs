@@ -38,7 +38,7 @@ pub(super) fn post(
     }
 }
 
-/// Returns the address of a webhook. The reason of a failure has no part of it.
+/// Returns the address of a webhook and its origin. Errors contain no part of the address, which may have a secret.
 pub(super) fn address(url: &WebhookUrl) -> Result<(String, NetGrant), String> {
     let (url, name) = match url {
         WebhookUrl::Plain(url) => (url.clone(), "the address".to_owned()),
@@ -98,7 +98,7 @@ fn send(
         .stderr(stderr.try_clone()?);
     let mut child = children::start(command).wait()?;
     let Some(status) = deadline.wait_for(&mut child, timeout + CHILD_TIME)? else {
-        return Ok(Err("the wait was ended".to_owned()));
+        return Ok(Err("the wait ended before the response".to_owned()));
     };
     let mut text = String::new();
     stdout.rewind()?;
@@ -106,6 +106,6 @@ fn send(
     Ok(match text.parse() {
         Ok(answer) if status.success() => Ok(answer),
         _ if status.code() == Some(1) => Err(stderr_tail(&stderr)),
-        _ => Err(format!("the process that posts it {}", describe_exit(status, &stderr))),
+        _ => Err(format!("the process that sends the request {}", describe_exit(status, &stderr))),
     })
 }

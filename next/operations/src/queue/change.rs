@@ -20,7 +20,7 @@ pub enum QueuePlace<'a> {
 ///
 /// # Errors
 ///
-/// The run that it continues waits already, or the request cannot be written.
+/// Another request continues the same run, or the request cannot be written.
 pub fn add(root: &ResultsRoot, request: QueuedRequest) -> Result<QueueChange, QueueError> {
     add_to(&root.lock_queue()?, request)
 }
@@ -70,11 +70,11 @@ pub fn list(root: &ResultsRoot) -> Result<QueueDocument, QueueError> {
     })
 }
 
-/// Moves a request. One that was refused waits again.
+/// Moves a request. A refused request waits again.
 ///
 /// # Errors
 ///
-/// `id` or the other request is not one request that waits, or a request cannot be written.
+/// An id does not match exactly one request of this user, the other request does not wait, or a request cannot be written.
 pub fn move_request(
     root: &ResultsRoot,
     id: &str,
@@ -107,26 +107,26 @@ pub fn move_request(
     change(&queue, QueueResult::Moved, &request)
 }
 
-/// Frees the place of a request: moves the request that has it, and those in the places directly after it. The last moves
-/// first, so that the death of this process leaves the order as it is.
+/// Frees the place of a request: moves the request that has it, and those in the places directly after it. Starts with the
+/// last one, so that the order is right even if this process dies.
 fn make_room(
     queue: &LockedQueue,
     requests: &[QueuedRequest],
     moved: &QueuedRequest,
 ) -> Result<(), QueueError> {
     let mut place = moved.place;
-    let met: Vec<_> = requests
+    let displaced: Vec<_> = requests
         .iter()
         .filter(|one| one.id != moved.id && one.priority == moved.priority)
         .filter(|one| one.state == QueueState::Waiting && one.foreign.is_none())
         .filter(|one| {
-            let is_met = one.place == place;
-            place = place.saturating_add(u64::from(is_met));
-            is_met
+            let is_displaced = one.place == place;
+            place = place.saturating_add(u64::from(is_displaced));
+            is_displaced
         })
         .cloned()
         .collect();
-    for mut one in met.into_iter().rev() {
+    for mut one in displaced.into_iter().rev() {
         one.place = one.place.saturating_add(1);
         queue.write(&one)?;
     }
@@ -137,7 +137,7 @@ fn make_room(
 ///
 /// # Errors
 ///
-/// `id` is not one request, or the process that is starting it is not found.
+/// `id` does not match exactly one request of this user, or the process that is starting it is not found.
 pub fn remove(root: &ResultsRoot, id: &str) -> Result<QueueChange, QueueError> {
     let queue = root.lock_queue()?;
     let requests = queue.read()?.requests;
@@ -161,7 +161,7 @@ fn change(
     Ok(QueueChange::new(result, entry.unwrap_or_else(|| QueueEntry::new(request, None))))
 }
 
-/// Finds a request of this user by its id, or by a part of it that no other request has.
+/// Finds a request of this user by its id or a unique part of it.
 fn find<'a>(
     root: &ResultsRoot,
     requests: &'a [QueuedRequest],

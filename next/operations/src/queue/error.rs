@@ -25,14 +25,14 @@ pub enum QueueError {
     },
     /// The request is being started.
     Starting(String),
-    /// No request can be before one that does not wait.
+    /// A request can be moved only before one that waits.
     NotWaiting(String),
-    /// The request is of another user, with the reason as the rest of a sentence.
+    /// The request is of another user. `why` is the end of a sentence about it.
     Foreign {
         id: String,
         why: String,
     },
-    /// The run waits already.
+    /// Another request continues the run.
     Waits {
         run: String,
         request: String,
@@ -64,7 +64,7 @@ impl fmt::Display for QueueError {
             Self::Foreign { id, why } => write!(out, "request {} {}", shown(id), shown(why)),
             Self::Waits { run, request } => write!(
                 out,
-                "run {} waits in the queue already, as request {}",
+                "run {} waits in the queue already, as request {}\nto start it in another way, remove that first: runner queue remove {1}",
                 shown(run),
                 shown(request)
             ),

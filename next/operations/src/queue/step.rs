@@ -18,11 +18,11 @@ use crate::settings::Settings;
 pub enum Step {
     /// No request of this user waits.
     Idle,
-    /// As many runs are active as may be.
+    /// `max` runs are active or starting.
     Busy {
         /// Ids of the active runs.
         runs: Vec<String>,
-        /// Requests whose run does not exist yet.
+        /// Number of requests whose run does not exist yet.
         starting: u32,
         max: u32,
     },
@@ -39,7 +39,7 @@ pub enum Step {
         request: Box<QueuedRequest>,
         error: LaunchError,
     },
-    /// The request waits again, for another reason than its command: the results root is in use, or the process has died.
+    /// The request waits again, for a reason other than its command: the results root is in use, or the process has died.
     Postponed {
         request: Box<QueuedRequest>,
         error: LaunchError,
@@ -47,7 +47,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Returns the document about a request that was tried.
+    /// Returns the document about an attempt to start a request. `None` if there was no attempt.
     pub fn document(&self) -> Option<QueueStep> {
         let (result, request, run, error) = match self {
             Self::Idle | Self::Busy { .. } | Self::Queued(_) | Self::Repeated(_) => return None,
@@ -79,7 +79,7 @@ pub fn step(root: &ResultsRoot) -> Result<Step, QueueError> {
     continue_preempted(root, &queue)?;
     let requests = queue.read()?.requests;
     let active = root.active_runs()?;
-    // A request whose run is active already lets the others pass.
+    // A request whose run is already active does not hold up the others.
     let is_free = |request: &&QueuedRequest| {
         let mut runs = active.iter().map(|run| &run.manifest);
         !runs.any(|run| request.continues(&run.id, run.group.as_ref()))
@@ -96,8 +96,8 @@ pub fn step(root: &ResultsRoot) -> Result<Step, QueueError> {
     start_taken(root, taken, true)
 }
 
-/// Starts a request if there is room, or adds it to the queue if it `waits`. A refused one is not kept. Requests with the same id
-/// start one run.
+/// Starts a request if there is room, or adds it to the queue if it `waits`. Does not keep a refused request. Requests with the
+/// same id start one run.
 ///
 /// # Errors
 ///
