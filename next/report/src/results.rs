@@ -141,7 +141,7 @@ impl Column {
 impl From<Column> for Results {
     fn from(column: Column) -> Self {
         let Column { counts, has_repeats, mut durations, scores, metrics } = column;
-        durations.sort_by(f32::total_cmp);
+        durations.sort_unstable_by(f32::total_cmp);
         let sum: f64 = scores.iter().copied().map(f64::from).sum();
         Self {
             counts,

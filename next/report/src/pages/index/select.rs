@@ -27,6 +27,8 @@ impl RunIndex {
         let view = match self.views.iter().position(is_it) {
             Some(found) => self.views.remove(found),
             None => {
+                let surplus = (self.views.len() + 1).saturating_sub(MOST_VIEWS);
+                self.views.drain(..surplus);
                 self.newest(rev);
                 let (mut places, is_cut) = self.find(query)?;
                 self.sort(&mut places, query.order);
@@ -35,8 +37,6 @@ impl RunIndex {
             }
         };
         self.views.push(view);
-        let surplus = self.views.len().saturating_sub(MOST_VIEWS);
-        self.views.drain(..surplus);
         Ok(())
     }
 
