@@ -1,4 +1,4 @@
-//! [`Access`]: the checks of a request before it is looked at in any other way.
+//! [`Access`]: checks each request before any other code reads it.
 
 use std::time::Instant;
 
@@ -9,12 +9,12 @@ use crate::api::{HttpProblem, ProblemKind};
 use crate::login::Logins;
 use crate::token::Token;
 
-/// Bytes of a request's headers.
+/// Bytes of a request's headers and address.
 const MAX_HEADERS: usize = 32 << 10;
 /// The key of a link's secret in the address of a page.
 const LOGIN: &str = "login";
 
-/// The call with which a browser logs in by the token.
+/// The call that exchanges the token for a link.
 const LOGIN_PATH: &str = "/api/v1/login";
 
 /// The secrets and the names of a server.
@@ -25,16 +25,16 @@ pub(crate) struct Access {
     pub hosts: Vec<String>,
     pub token: Token,
     pub is_read_only: bool,
-    /// The name below `localhost` at which browsers log in. No other port gets their cookies, because its program does not know
-    /// the name.
-    name: String,
+    /// The name below `localhost` at which browsers log in. Programs on other ports get no cookies, because they do not know the
+    /// name.
+    login_host: String,
     logins: Logins,
 }
 
-/// The name of the server in a request.
+/// Kind of the server's name in a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum HostName {
-    /// The name of [`Access::name`].
+    /// The name of [`Access::login_host`].
     Login,
     /// A name of `--allow-host`.
     Allowed,
@@ -44,14 +44,14 @@ enum HostName {
 
 impl Access {
     pub fn new(port: Option<u16>, hosts: Vec<String>, token: Token, is_read_only: bool) -> Self {
-        // Another one at each start: a program that had the port in between may have left a service worker at the old name.
-        let name = format!("{}.localhost", &Token::random().text()[..16]);
-        Self { port, hosts, token, is_read_only, name, logins: Logins::default() }
+        // Random for each start: a program that had the port in between may have left a service worker at the old name.
+        let login_host = format!("{}.localhost", &Token::random().text()[..16]);
+        Self { port, hosts, token, is_read_only, login_host, logins: Logins::default() }
     }
 
     /// Returns a link that logs a browser in, at the first allowed name if there is one.
     pub fn link(&self) -> String {
-        let host = self.hosts.first().unwrap_or(&self.name);
+        let host = self.hosts.first().unwrap_or(&self.login_host);
         self.link_at(&format!("http://{host}:{}", self.port.unwrap_or(7878)), "/", None)
     }
 
@@ -69,18 +69,19 @@ impl Access {
             HostName::Allowed => page.origin().ascii_serialization(),
             HostName::Login | HostName::Local => {
                 let port = page.port().map(|port| format!(":{port}")).unwrap_or_default();
-                format!("http://{}{port}", self.name)
+                format!("http://{}{port}", self.login_host)
             }
         };
         Some(self.link_at(&origin, page.path(), page.query()))
     }
 
-    /// Uses the link of a request. Returns the address without its secret, and the cookie if the link was valid.
+    /// Uses the link of a request. Returns the address without its secret, and the cookie if the link was valid. `None` if the
+    /// request has no link.
     pub fn redeem(&self, request: &Parts) -> Option<(String, Option<String>)> {
         let secret = request.uri.query()?.strip_prefix(LOGIN)?.strip_prefix('=')?;
         let (secret, rest) = secret.split_once('&').unwrap_or((secret, ""));
         let mark = if rest.is_empty() { "" } else { "?" };
-        // A browser takes two slashes at the start for the name of another server.
+        // Browsers read two slashes at the start as the name of another server.
         let path = request.uri.path().trim_start_matches(['/', '\\']);
         let address = format!("/{path}{mark}{rest}");
         // At another name, other programs of the machine would get the cookie.
@@ -94,14 +95,14 @@ impl Access {
         Some((address, cookie))
     }
 
-    /// Checks a request. Returns whether its caller has the token or a cookie.
+    /// Checks a request. Returns whether it has the token or a valid cookie.
     pub fn check(&self, request: &Parts) -> Result<bool, HttpProblem> {
         let (headers, path) = (&request.headers, request.uri.path());
         let bytes: usize =
             headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let target = request.uri.path_and_query().map_or(0, |target| target.as_str().len());
         if bytes + target > MAX_HEADERS {
-            let detail = "the headers of the request have more than 32 KiB";
+            let detail = "the headers of the request are larger than 32 KiB";
             return Err(HttpProblem::new(ProblemKind::HEADERS, detail));
         }
         let host = self.host(request)?;
@@ -111,26 +112,27 @@ impl Access {
             _ => return Err(HttpProblem::method()),
         };
         self.check_site(headers, is_write || !is_page(path))?;
-        let is_known = self.is_known(headers, host, is_write);
+        let is_authenticated = self.is_authenticated(headers, host, is_write);
         let is_login = path == LOGIN_PATH;
-        if !is_known && is_api(path) && !is_login {
+        if !is_authenticated && is_api(path) && !is_login {
             let help =
                 "open a link of `runner serve --link`, or send `Authorization: Bearer TOKEN`";
             let detail = "the request has no valid token or login";
             return Err(HttpProblem::new(ProblemKind::UNAUTHORIZED, detail).with_help(help));
         }
         if is_write && self.is_read_only && !is_login {
-            return Err(HttpProblem::new(ProblemKind::READ_ONLY, "the server is read-only"));
+            let problem = HttpProblem::new(ProblemKind::READ_ONLY, "the server is read-only");
+            return Err(problem.with_help("use a terminal, or read `runner help serve`"));
         }
         // Pages of other sites can send forms without a preflight, but not JSON.
         if is_write && !is_json(headers) {
             let problem = HttpProblem::new(ProblemKind::MEDIA_TYPE, "the request is not JSON");
             return Err(problem.with_help("send `Content-Type: application/json`"));
         }
-        Ok(is_known)
+        Ok(is_authenticated)
     }
 
-    /// Checks the names of the server in a request. Pages of any other name that leads here could read its answers.
+    /// Checks the names of the server in a request. A site with a name that resolves to this machine could read the answers.
     fn host(&self, request: &Parts) -> Result<HostName, HttpProblem> {
         let mut hosts = request.headers.get_all(header::HOST).iter();
         let host = hosts.next().and_then(|host| self.host_name(host.to_str().ok()?));
@@ -149,7 +151,7 @@ impl Access {
         }
         let url = Url::parse(&format!("http://{host}/")).ok()?;
         let is_allowed = |name: &str| self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name));
-        // A proxy in front of the name has a port of its own.
+        // A proxy with this name has a port of its own.
         if url.host_str().is_some_and(is_allowed) {
             return Some(HostName::Allowed);
         }
@@ -157,7 +159,7 @@ impl Access {
             return None;
         }
         match url.host()? {
-            Host::Domain(name) if name == self.name => Some(HostName::Login),
+            Host::Domain(name) if name == self.login_host => Some(HostName::Login),
             // Browsers resolve all names below `localhost` themselves, so no DNS server can lead them here.
             Host::Domain(name) if name == "localhost" || name.ends_with(".localhost") => {
                 Some(HostName::Local)
@@ -168,8 +170,8 @@ impl Access {
         }
     }
 
-    /// Checks the page that sends a request: `SameSite` of a cookie does not keep other ports of this machine away. Other sites
-    /// may have links to pages.
+    /// Checks the page that sends a request: `SameSite` of a cookie does not stop pages on other ports of this machine. Links
+    /// from other sites to pages are allowed.
     fn check_site(&self, headers: &HeaderMap, is_data: bool) -> Result<(), HttpProblem> {
         let is_navigation = text(headers, "sec-fetch-mode").is_none_or(|mode| mode == "navigate");
         let is_other_site = (is_data || !is_navigation)
@@ -186,14 +188,14 @@ impl Access {
             .with_help("send it from a page of this server, or from a program with the token"))
     }
 
-    fn is_known(&self, headers: &HeaderMap, host: HostName, is_write: bool) -> bool {
+    fn is_authenticated(&self, headers: &HeaderMap, host: HostName, is_write: bool) -> bool {
         if let Some(value) = text(headers, "authorization") {
             return value.strip_prefix("Bearer ").is_some_and(|token| self.token.is(token));
         }
         let is_from_page = match text(headers, "sec-fetch-site") {
             Some(site) => is_same_site(site),
-            // Over HTTP, browsers send the header only to this machine. `SameSite` keeps other sites away, and they could not
-            // read the answer.
+            // Over HTTP, browsers send this header only to their own machine. `SameSite` stops other sites, which could not read
+            // the answer anyway.
             None => {
                 host == HostName::Allowed && (!is_write || headers.contains_key(header::ORIGIN))
             }
@@ -209,7 +211,7 @@ impl Access {
         pairs.any(|(key, value)| key == name && self.logins.has_browser(value))
     }
 
-    /// Returns the cookie's name. Cookies do not know ports, and two servers must not log out each other's browsers.
+    /// Returns the cookie's name. All ports share cookies, and two servers must not replace each other's.
     fn cookie_name(&self) -> String {
         format!("runner-{}", self.port.unwrap_or_default())
     }
@@ -223,7 +225,7 @@ pub(crate) fn is_page(path: &str) -> bool {
     !is_api(path) && !path.starts_with("/web/")
 }
 
-/// Returns the value of a header. A value that is not text equals no expected one.
+/// Returns the value of a header. `?` for a value that is not text: it matches no expected value.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }

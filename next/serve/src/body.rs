@@ -15,7 +15,7 @@ const MAX_WAITING: usize = 1;
 /// Bytes of a written piece.
 const PIECE: usize = 64 << 10;
 
-/// Sends the pieces of a body. An error ends the connection, so that no client takes a part for the whole.
+/// Sends the pieces of a body. An error ends the connection early, so that clients notice that the body is incomplete.
 pub(crate) type Pieces = mpsc::Sender<io::Result<Bytes>>;
 
 /// Creates a body, and the sender of its pieces. The body ends when the sender is dropped.
@@ -38,8 +38,8 @@ impl HttpBody for Received {
     }
 }
 
-/// Creates a body, which `write` writes on a thread that may block. Must run in a runtime.
-pub(crate) fn written(
+/// Creates a body that `write` writes on a thread that may block. Must run in a runtime.
+pub(crate) fn write_body(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
 ) -> Body {
     let (pieces, body) = channel();

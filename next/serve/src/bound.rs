@@ -1,4 +1,4 @@
-//! [`BoundServer`]: a server that has its address, and its start.
+//! [`BoundServer`]: a server with a bound address, and its start.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,9 +9,9 @@ use crate::listener::Listener;
 use crate::server::Server;
 use crate::settings::{Listen, ServeError, ServeSettings};
 use crate::token::Token;
-use crate::{duties, link_socket, memory};
+use crate::{background, link_socket, memory};
 
-/// A server that has its address, and answers nothing yet.
+/// A server with a bound address. It does not answer yet.
 pub struct BoundServer {
     server: Arc<Server>,
     listener: Listener,
@@ -47,7 +47,7 @@ impl BoundServer {
         self.server.settings.is_read_only
     }
 
-    /// Answers requests, and maintains the root, for as long as the process lives. `print` gets problems of the latter.
+    /// Answers requests and maintains the root until the process ends. `print` gets problems of the maintenance.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl BoundServer {
         let server = Arc::clone(&self.server);
         link_socket::listen(&self.server.settings.root, move || server.access.link());
         if !self.is_read_only() {
-            duties::start(&self.server.root, print);
+            background::start(&self.server.root, print);
         }
         // Calls that read files have threads of their own.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -67,7 +67,7 @@ impl BoundServer {
     }
 }
 
-/// Checks the address of a server without other names than those below `localhost`.
+/// Checks the address of a server without `--allow-host`.
 fn check_address(address: SocketAddr) -> Result<(), ServeError> {
     let (ip, port) = (address.ip(), address.port());
     if !ip.is_loopback() {

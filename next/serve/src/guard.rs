@@ -26,16 +26,17 @@ use crate::timed_stream::TimedStream;
 
 /// Time for the headers of a request. Also ends connections without requests.
 const HEADER_TIME: Duration = Duration::from_secs(10);
-/// Bytes of headers that are read. [`crate::access`] has the bound for clients: hyper reads more than its own.
+/// Size of hyper's buffer. hyper can read more than its limit, so [`crate::access`] checks the size of headers.
 const HEADER_BUFFER: usize = 64 << 10;
 /// Time for the body of a request.
 const BODY_TIME: Duration = Duration::from_secs(10);
-/// Time in which a client must take the next bytes of an answer. Without it, a few that read nothing would keep all connections.
+/// Time in which a client must read the next bytes of an answer. Otherwise, a few clients that read nothing would keep all
+/// connections.
 const WRITE_TIME: Duration = Duration::from_secs(10);
 /// Bytes of a body. 250 connections can send one at the same time.
 const MAX_BODY: usize = 256 << 10;
 /// Bytes of a body without a valid token.
-const MAX_STRANGER_BODY: usize = 4 << 10;
+const MAX_UNAUTHENTICATED_BODY: usize = 4 << 10;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
     connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
@@ -56,7 +57,7 @@ impl Guard {
         &self.connections
     }
 
-    /// Answers the requests of a connection, of which the current task is in [`Guard::connections`].
+    /// Answers the requests of a connection. The current task must be in [`Guard::connections`].
     pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let answer =
             service_fn(|request| async move { Ok::<_, Infallible>(self.answer(request).await) });
@@ -65,22 +66,22 @@ impl Guard {
             .header_read_timeout(HEADER_TIME)
             .max_buf_size(HEADER_BUFFER)
             .serve_connection(TokioIo::new(TimedStream::new(stream, WRITE_TIME)), answer);
-        // Clients that break off or are cut off come back, or do not want more.
+        // A client that disconnected or was cut off connects again if it needs more.
         let _ = served.await;
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response {
         let (head, body) = request.into_parts();
-        let answer = self.checked(head, body).await;
+        let answer = self.check_and_route(head, body).await;
         let mut answer = answer.unwrap_or_else(HttpProblem::into_response);
         add_headers(answer.headers_mut());
         answer
     }
 
-    async fn checked(&self, head: Parts, body: Incoming) -> Result<Response, HttpProblem> {
+    async fn check_and_route(&self, head: Parts, body: Incoming) -> Result<Response, HttpProblem> {
         let access = &self.server.access;
-        let is_known = access.check(&head)?;
-        if is_known {
+        let is_authenticated = access.check(&head)?;
+        if is_authenticated {
             self.connections.keep();
         }
         if is_page(head.uri.path())
@@ -91,7 +92,7 @@ impl Guard {
         if !is_api(head.uri.path()) {
             return pages::answer(&head);
         }
-        let body = read(body, if is_known { MAX_BODY } else { MAX_STRANGER_BODY }).await?;
+        let body = read(body, if is_authenticated { MAX_BODY } else { MAX_UNAUTHENTICATED_BODY }).await?;
         let request = Request::from_parts(head, Body::from(body));
         self.router.call(request).await.map_err(|never| match never {})
     }
@@ -113,7 +114,7 @@ async fn read(body: Incoming, limit: usize) -> Result<Bytes, HttpProblem> {
     }
 }
 
-/// Answers a link: the address must not keep its secret.
+/// Redirects a browser from a link to the same page without the secret.
 fn redirect(address: String, cookie: Option<String>) -> Response {
     let cookie = cookie.map(|cookie| [(header::SET_COOKIE, cookie)]);
     // A path may have bytes that are not ASCII.
@@ -121,7 +122,7 @@ fn redirect(address: String, cookie: Option<String>) -> Response {
     (StatusCode::SEE_OTHER, location, cookie, ()).into_response()
 }
 
-/// Adds headers to an answer, as far as it has none of their names.
+/// Adds the default headers that an answer lacks.
 fn add_headers(headers: &mut HeaderMap) {
     let defaults = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

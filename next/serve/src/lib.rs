@@ -6,10 +6,10 @@
 
 mod access;
 mod api;
+mod background;
 mod body;
 mod bound;
 mod connections;
-mod duties;
 mod events;
 mod guard;
 mod indexes;

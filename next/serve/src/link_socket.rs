@@ -1,4 +1,4 @@
-//! `runner serve --link`: asks the servers of a results root for links, over a socket that only their user can use.
+//! `runner serve --link`: gets links from the servers of a results root, over a socket that only their user can use.
 //!
 //! The socket has no file: a root may be read-only, and nothing is left when the server dies.
 
@@ -13,11 +13,11 @@ use std::{thread, time::Duration};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 
-/// Servers of one root that can be asked.
+/// Servers of one root that `--link` finds.
 const MAX_SERVERS: u32 = 8;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Sends a link to each process of this user that asks. Does nothing if the socket cannot be created.
+/// Sends a link to each process of this user that connects. Does nothing if the socket cannot be created.
 pub(crate) fn listen(root: &Path, link: impl Fn() -> String + Send + 'static) {
     let bound = (0..MAX_SERVERS)
         .find_map(|place| UnixListener::bind_addr(&address(root, place).ok()?).ok());
@@ -33,12 +33,12 @@ pub(crate) fn listen(root: &Path, link: impl Fn() -> String + Send + 'static) {
 
 /// Returns a new link of each server of a results root.
 pub fn links(root: &Path) -> Vec<String> {
-    (0..MAX_SERVERS).filter_map(|place| ask(root, place).ok()).collect()
+    (0..MAX_SERVERS).filter_map(|place| request_link(root, place).ok()).collect()
 }
 
-fn ask(root: &Path, place: u32) -> io::Result<String> {
+fn request_link(root: &Path, place: u32) -> io::Result<String> {
     let stream = UnixStream::connect_addr(&address(root, place)?)?;
-    // Another user can have taken the name.
+    // Another user may have a socket with this name.
     if !is_own(&stream) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }

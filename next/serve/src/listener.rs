@@ -16,9 +16,9 @@ use crate::guard::Guard;
 use crate::link_socket::is_own;
 use crate::settings::{Listen, ServeError};
 
-/// Time in which a client must take the answer that there are too many connections.
+/// Time in which a client must read the answer that there are too many connections.
 const REFUSAL_TIME: Duration = Duration::from_millis(100);
-/// Free ports that are tried until one is free at both addresses of `localhost`.
+/// Ports that are tried until one is free at both addresses of `localhost`.
 const PORT_TRIES: usize = 100;
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -65,7 +65,7 @@ impl Listener {
                 let first = tokio::net::TcpListener::from_std(first)?;
                 Ok(accept(first, |_| true, guard).await)
             }
-            // The file had a wider mode for a moment.
+            // The file has a wider mode until `bind_file` changes it, so other users may be connected.
             Self::File(listener) => {
                 let listener = tokio::net::UnixListener::from_std(listener)?;
                 Ok(accept(listener, is_own, guard).await)
@@ -92,7 +92,7 @@ async fn accept<L: axum::serve::Listener>(
             connections.add(task.abort_handle());
         } else {
             drop(tokio::spawn(async move {
-                // A client that does not read it only sees the end of the connection.
+                // A client that does not read the answer only sees the end of the connection.
                 let _ = timeout(REFUSAL_TIME, stream.write_all(TOO_MANY)).await;
             }));
         }
@@ -157,7 +157,7 @@ fn address_problem(address: SocketAddr, error: &io::Error) -> String {
     }
 }
 
-/// Creates a socket file, also in place of one of a server that has died.
+/// Creates a socket file. Replaces the file of a server that has died.
 fn bind_file(path: &Path) -> io::Result<UnixListener> {
     if let Ok(found) = fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {

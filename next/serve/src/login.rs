@@ -19,7 +19,7 @@ pub(crate) struct Logins(Mutex<Secrets>);
 #[derive(Default)]
 struct Secrets {
     links: VecDeque<(Token, Instant)>,
-    /// A secret for each login: a browser gives its cookies to every port of a name, so that they are never the token.
+    /// A secret for each login. Never the token, because browsers send cookies to every port of a name.
     browsers: VecDeque<Token>,
 }
 
@@ -38,7 +38,7 @@ impl Logins {
         token
     }
 
-    /// Uses a link. Returns the secret of the browser's cookie. `None` if the link does not exist any more.
+    /// Uses a link. Returns the secret of the browser's cookie. `None` if the link is unknown, used or too old.
     pub fn redeem(&self, secret: &str, now: Instant) -> Option<Token> {
         let mut secrets = self.secrets();
         secrets.links.retain(|(_, end)| now < *end);

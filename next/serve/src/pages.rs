@@ -56,8 +56,8 @@ static FILES: &[(&str, &[u8])] = &files! {
     "pages/trials.js"
 };
 
-/// Tags of [`FILES`]. A browser asks each time, and gets a file only if its tag has changed: another version of the server may
-/// answer at the same address.
+/// Tags of [`FILES`]. Browsers request each file again, and get it only if its tag has changed: another version of the server
+/// may use the same address.
 static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     FILES.iter().map(|(_, bytes)| format!("\"{}\"", &digest(bytes).to_string()[..16])).collect()
 });

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::access::Access;
 use crate::api::HttpProblem;
-use crate::events::{self, Followed, RootWatch, RunSnapshot};
+use crate::events::{self, PolledStates, RootWatch, RunSnapshot};
 use crate::indexes::Indexes;
 use crate::settings::ServeSettings;
 use crate::token::Token;
@@ -24,7 +24,7 @@ pub(crate) struct Server {
     pub(crate) indexes: Indexes,
     /// Permits of event streams.
     pub(crate) streams: Arc<Semaphore>,
-    pub(crate) followed: Followed<Arc<RunSnapshot>>,
+    pub(crate) run_states: PolledStates<Arc<RunSnapshot>>,
     pub(crate) watch: RootWatch,
 }
 
@@ -48,11 +48,11 @@ impl Server {
             readers: Semaphore::new(MAX_READERS),
             indexes: Indexes::default(),
             streams: events::permits(),
-            followed: Followed::default(),
+            run_states: PolledStates::default(),
         })
     }
 
-    /// Finds the run with this id, with this unique part of an id, or the newest one as `latest`. Paths are no names here.
+    /// Finds a run by its id, a unique part of it, or `latest`. Does not accept paths.
     pub(crate) fn run(&self, name: &str) -> Result<RunDir, HttpProblem> {
         Ok(self.root.find_named(name)?)
     }

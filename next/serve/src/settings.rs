@@ -12,12 +12,13 @@ pub struct ServeSettings {
     /// Folders with scenarios that may be started.
     pub scenarios: Vec<PathBuf>,
     pub listen: Listen,
-    /// Refuses every change.
+    /// Whether the server refuses every change.
     pub is_read_only: bool,
     /// Other names of the server. With one of them, the server refuses changes, too, unless `allows_writes`.
     pub hosts: Vec<String>,
     pub allows_writes: bool,
-    /// The file of the token, which is created if it is missing. `None` for a token that only links can replace.
+    /// The file of the token, which is created if it is missing. `None` for a random token that is in no file, so that browsers
+    /// log in by links.
     pub token_file: Option<PathBuf>,
 }
 

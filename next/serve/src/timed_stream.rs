@@ -1,4 +1,4 @@
-//! [`TimedStream`]: a connection that ends when its reader takes no byte for some time.
+//! [`TimedStream`]: a connection that ends if its reader takes no bytes for some time.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;

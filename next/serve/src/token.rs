@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 use crate::settings::ServeError;
 
 const BYTES: usize = 32;
-/// Characters of a token that a user has chosen.
+/// Lengths of a token that a user has chosen.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=512;
 
 /// A secret text of letters, digits, `-`, `_` and `.`.
@@ -22,7 +22,7 @@ impl Token {
     /// Creates a token of 256 bits.
     pub fn random() -> Self {
         let mut bytes = [0; BYTES];
-        // `getrandom` only fails for bad arguments, and fills small buffers.
+        // `getrandom` fails only for invalid arguments, and always fills small buffers.
         let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
         Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
@@ -66,7 +66,7 @@ impl Token {
             return Ok(Self(text.to_owned()));
         }
         Err(ServeError(format!(
-            "no token in {shown}: write {} to {} letters and digits into it, or delete the file, and `runner serve` creates it",
+            "no token in {shown}: write {} to {} letters and digits into it, or delete the file, so that `runner serve` creates it",
             LENGTHS.start(),
             LENGTHS.end()
         )))
@@ -77,7 +77,7 @@ impl Token {
         writeln!(file, "{}", self.0)
     }
 
-    /// Compares in a time that does not depend on the texts.
+    /// Compares in constant time.
     pub fn is(&self, text: &str) -> bool {
         self.0.as_bytes().ct_eq(text.as_bytes()).into()
     }

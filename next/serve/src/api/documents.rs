@@ -101,7 +101,7 @@ fn run_page(server: &Server, names: &RunName, _: &Nothing) -> Result<RunPage> {
     let read = |index: Option<&mut RunIndex>| {
         Ok(RunPage::read(&server.root, &run, index, is_read_only, now())?)
     };
-    if slot.is_soon(&run, manifest.counts.done()) {
+    if slot.is_ready_soon(&run, manifest.counts.done()) {
         slot.with(&run, |index| read(Some(index)))
     } else {
         read(None)

@@ -67,6 +67,6 @@ fn run(
         HttpProblem::invalid("`after` is not the id of an event of a run, which is a number")
     })?;
     let cursor = RunCursor { after, sends_rows: keys.rows.is_some() };
-    let followed = server.followed.clone();
-    start(&server.streams, move |stream| follow_run(run, cursor, followed, stream))
+    let states = server.run_states.clone();
+    start(&server.streams, move |stream| follow_run(run, cursor, states, stream))
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::runs::{Nothing, RunName, present};
 use super::trials::{TrialName, filter, read};
 use super::{HttpProblem, ProblemKind, Route};
-use crate::body::written;
+use crate::body::write_body;
 use crate::server::Server;
 
 type Result<T> = std::result::Result<T, HttpProblem>;
@@ -175,7 +175,7 @@ fn report(
     let run = server.run(&names.run)?;
     let which = filter(server, present(&keys.filter))?.map_or(Which::All, Which::Matching);
     let document = RunDocument::read(&server.root, &run, &which)?;
-    let body = written(move |body| {
+    let body = write_body(move |body| {
         let written = write_report(form, &document, FormOptions::default(), body);
         written.map_err(|error| io::Error::other(error.to_string()))
     });
@@ -248,7 +248,7 @@ fn answer(
         (header::CONTENT_LENGTH, (range.end - range.start).to_string()),
     ];
     let content_range = content_range.map(|range| [(header::CONTENT_RANGE, range)]);
-    let body = written(move |body| copy(range, body));
+    let body = write_body(move |body| copy(range, body));
     Ok((status, fixed, content_range, body).into_response())
 }
 

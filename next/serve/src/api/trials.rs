@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::runs::{RunName, limit, present};
 use super::{HttpProblem, Route};
-use crate::indexes::Slot;
+use crate::indexes::SharedIndex;
 use crate::server::Server;
 
 /// Trials of a page without `limit`, and at most.
@@ -92,7 +92,7 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage,
     let manifest = run.truth()?;
     let slot = server.indexes.of(&run, manifest.metadata.planned_trial_count);
     let is_first = query.filter.is_none() && query.text.is_empty() && start == PageStart::Offset(0);
-    if is_first && !slot.is_soon(&run, manifest.counts.done()) {
+    if is_first && !slot.is_ready_soon(&run, manifest.counts.done()) {
         return Ok(TrialsPage::of_first_rows(&run, limit)?);
     }
     slot.with(&run, |index| {
@@ -171,6 +171,6 @@ fn find(server: &Server, run: &RunDir, name: &str) -> Result<TrialId, HttpProble
 }
 
 /// Returns the index of a run.
-pub(super) fn index(server: &Server, run: &RunDir) -> Result<Slot, HttpProblem> {
+pub(super) fn index(server: &Server, run: &RunDir) -> Result<SharedIndex, HttpProblem> {
     Ok(server.indexes.of(run, run.manifest()?.metadata.planned_trial_count))
 }

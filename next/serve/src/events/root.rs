@@ -11,30 +11,30 @@ use runner_record::{ResultsRoot, RunHead};
 use runner_report::{RunItem, RunList, json::one_line};
 use serde_json::json;
 
-use super::followed::Followed;
+use super::polled_states::PolledStates;
 use super::stream::{Closed, EventStream, event};
 
 const READ_INTERVAL: Duration = Duration::from_secs(1);
-/// Reading takes at most this part of a core.
-const REST: u32 = 20;
-/// Changes that are kept for clients that come back.
+/// Pause between two reads, in durations of the last one.
+const PAUSE: u32 = 20;
+/// Changes that are kept for clients that reconnect.
 const MAX_CHANGES: usize = 1000;
 
 #[derive(Clone)]
 pub(crate) struct RootWatch {
     changes: Arc<RootChanges>,
     /// Number of the newest change.
-    newest: Followed<u64>,
+    newest: PolledStates<u64>,
 }
 
 struct RootChanges {
     root: ResultsRoot,
     is_read_only: bool,
-    state: Mutex<State>,
+    state: Mutex<RootState>,
 }
 
 #[derive(Default)]
-struct State {
+struct RootState {
     runs: HashMap<String, KnownRun>,
     /// The queue without times, as JSON.
     queue: String,
@@ -56,15 +56,15 @@ impl RootWatch {
     pub fn new(root: ResultsRoot, is_read_only: bool) -> Self {
         let state = Mutex::default();
         let changes = Arc::new(RootChanges { root, is_read_only, state });
-        Self { changes, newest: Followed::default() }
+        Self { changes, newest: PolledStates::default() }
     }
 
-    /// Writes the changes after the event with an id, or from now on, for as long as the client reads them.
+    /// Sends the changes after the event with this id, or new ones without an id, until the client disconnects.
     pub async fn follow(self, after: Option<String>, stream: EventStream) -> Result<(), Closed> {
         let changes = Arc::clone(&self.changes);
         let read = move || Some(changes.read());
-        // The first reading of a thread finds the changes since the end of the last one.
-        let mut newest = self.newest.follow("", read, |took| READ_INTERVAL.max(took * REST));
+        // A thread's first read finds the changes since the last read of the thread before it.
+        let mut newest = self.newest.follow("", read, |took| READ_INTERVAL.max(took * PAUSE));
         while newest.borrow_and_update().is_none() {
             stream.wait(&mut newest).await?;
         }
@@ -106,11 +106,11 @@ fn id(digest: u64) -> String {
 }
 
 impl RootChanges {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RootState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the changes since the last reading. Returns the number of the newest one.
+    /// Adds the changes since the last read. Returns the number of the newest one.
     fn read(&self) -> u64 {
         // A root that cannot be read now may be readable later.
         let list = RunList::read(&self.root).ok();
@@ -122,8 +122,8 @@ impl RootChanges {
         if let Some(queue) = queue {
             let queue = one_line(&json!([queue.requests, queue.active.len()]));
             if queue != state.queue {
-                let old = part("", &state.queue);
-                let new = part("", &queue);
+                let old = contribution("", &state.queue);
+                let new = contribution("", &queue);
                 state.queue = queue;
                 state.add(old ^ new, |id| event("queue", Some(id), &json!({})));
             }
@@ -133,7 +133,7 @@ impl RootChanges {
     }
 }
 
-impl State {
+impl RootState {
     fn add_runs(&mut self, list: RunList, is_read_only: bool) {
         let mut left = std::mem::take(&mut self.runs);
         for run in list.runs {
@@ -143,7 +143,7 @@ impl State {
             let digest = match &old {
                 Some(old) if old.head == head => old.digest,
                 old => {
-                    let digest = part(&head.id, &one_line(&head));
+                    let digest = contribution(&head.id, &one_line(&head));
                     let change = digest ^ old.as_ref().map_or(0, |old| old.digest);
                     let item = RunItem::new(run, is_read_only);
                     self.add(change, |id| event("run", Some(id), &item));
@@ -157,7 +157,7 @@ impl State {
         }
     }
 
-    /// Adds a change of the digest. The first reading only sets the digest.
+    /// Adds a change of the digest. The first read only sets the digest.
     fn add(&mut self, change: u64, event: impl FnOnce(&str) -> Bytes) {
         self.digest ^= change;
         if self.has_read {
@@ -178,7 +178,7 @@ impl State {
         Some(self.newest - back as u64)
     }
 
-    /// Returns the changes after a number. `None` if some are not kept any more.
+    /// Returns the changes after this number. `None` if some were dropped.
     fn after(&self, last: u64) -> Option<Vec<Bytes>> {
         let missed = (self.newest - last) as usize;
         let skipped = self.changes.len().checked_sub(missed)?;
@@ -186,8 +186,8 @@ impl State {
     }
 }
 
-/// Returns the part of the digest that a run or the queue has.
-fn part(name: &str, text: &str) -> u64 {
+/// Returns the contribution of a run or the queue to the digest.
+fn contribution(name: &str, text: &str) -> u64 {
     let digest = digest(format!("{name} {text}").as_bytes()).to_string();
     u64::from_str_radix(&digest[..16], 16).unwrap_or_default()
 }

@@ -10,12 +10,13 @@ use serde_json::json;
 
 use super::stream::event;
 
-/// Bytes of rows of one piece, as far as they end in it.
+/// Bytes after which a piece ends with the current row.
 const PIECE: usize = 64 << 10;
 /// Longer lines are damaged.
 const MAX_LINE: u64 = 1 << 20;
 
-/// Returns some events of the rows between two bytes of the file, and the byte after the last of these rows.
+/// Reads the rows between two offsets of the file, up to the end of a piece. Returns their events, and the offset after the last
+/// row.
 pub(super) fn read(run: &RunDir, from: u64, end: u64) -> io::Result<(Bytes, u64)> {
     let mut file = run.open_rows().map_err(io::Error::other)?;
     file.seek(SeekFrom::Start(from))?;
@@ -29,7 +30,7 @@ pub(super) fn read(run: &RunDir, from: u64, end: u64) -> io::Result<(Bytes, u64)
         if !is_whole {
             at += reader.skip_until(b'\n')? as u64;
         }
-        // White space may be a line break for a browser.
+        // Browsers read `\r` as a line break, which would end the event's data.
         if is_whole && !line.contains(&b'\r') && read_head(&line).is_ok() {
             events.extend(format!("id: {at}\nevent: row\ndata: ").bytes());
             events.append(&mut line);
@@ -44,7 +45,7 @@ pub(super) fn read(run: &RunDir, from: u64, end: u64) -> io::Result<(Bytes, u64)
     Ok((events.into(), at))
 }
 
-/// Returns whether a row of the file ends before this byte.
+/// Returns whether an offset is 0 or directly after a row.
 pub(super) fn is_end(run: &RunDir, byte: u64) -> bool {
     let Some(before) = byte.checked_sub(1) else { return true };
     let mut last = [0];

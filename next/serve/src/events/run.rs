@@ -1,4 +1,4 @@
-//! [`follow_run`]: the events of a run, from one thread that reads it while a client follows.
+//! [`follow_run`]: the events of a run, from one thread that reads it while clients follow.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use runner_record::{Live, ReadLine, RecordError, RowsFile, RunCounts, RunDir};
 use serde::Serialize;
 use serde_json::json;
 
-use super::followed::Followed;
+use super::polled_states::PolledStates;
 use super::rows;
 use super::stream::{Closed, EventStream, event};
 
@@ -25,11 +25,11 @@ const MIN_RATE_TIME: Duration = Duration::from_secs(1);
 /// The state of a run.
 #[derive(PartialEq)]
 pub(crate) struct RunSnapshot {
-    /// The byte after the last whole line of the rows.
+    /// Offset after the last whole line of the rows.
     end: u64,
     /// Events without their ids. All clients share their bytes.
     events: Vec<Bytes>,
-    /// The run has ended, or is gone.
+    /// Whether the run has ended or was removed.
     is_last: bool,
 }
 
@@ -80,7 +80,7 @@ impl RunReader {
     }
 
     fn read(&mut self) -> Result<RunSnapshot, RecordError> {
-        // The status is read first: everything that was written before the end is then read below.
+        // Read before the rows, so that a run that has ended has all its rows below.
         let manifest = self.run.truth()?;
         let file = self.run.rows_file()?;
         self.add_rows(file)?;
@@ -128,9 +128,9 @@ impl RunReader {
 
 /// The place in a run's rows from which a client follows it.
 pub(crate) struct RunCursor {
-    /// The byte after the last row that the client has.
+    /// Offset after the last row that the client has.
     pub after: u64,
-    /// Each row is an event, too.
+    /// Whether each row is an event, too.
     pub sends_rows: bool,
 }
 
@@ -138,12 +138,12 @@ pub(crate) struct RunCursor {
 pub(crate) async fn follow_run(
     run: RunDir,
     mut cursor: RunCursor,
-    followed: Followed<Arc<RunSnapshot>>,
+    states: PolledStates<Arc<RunSnapshot>>,
     stream: EventStream,
 ) -> Result<(), Closed> {
     let mut reader = RunReader::new(run.clone());
     let read = move || reader.snapshot().map(Arc::new);
-    let mut snapshots = followed.follow(run.id(), read, |took| READ_INTERVAL.max(took));
+    let mut snapshots = states.follow(run.id(), read, |took| READ_INTERVAL.max(took));
     let reset = || event("reset", Some("0"), &json!({ "run": run.id() }));
     if !rows::is_end(&run, cursor.after) {
         cursor.after = 0;
@@ -186,7 +186,7 @@ async fn send_rows(
     while cursor.after < end {
         let (run, after) = (run.clone(), cursor.after);
         let read = tokio::task::spawn_blocking(move || rows::read(&run, after, end)).await;
-        // A client that comes back has its cursor.
+        // The client reconnects with its cursor.
         let (events, next) = read.map_err(|_| Closed)?.map_err(|_| Closed)?;
         if next == after {
             return Err(Closed);

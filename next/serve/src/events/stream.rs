@@ -16,15 +16,15 @@ use crate::body::{Pieces, channel};
 
 /// Streams that are open at the same time. Other calls need connections, too.
 const MAX_STREAMS: usize = 192;
-/// Time after which a stream without events sends a comment, so that clients and proxies do not take it for broken.
-const BEAT: Duration = Duration::from_secs(15);
-/// Time after which a browser connects again, in milliseconds.
-const START: &str = "retry: 1000\n\n";
+/// Time after which a stream without events sends a comment, so that clients and proxies do not close it.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// First bytes of a stream: the time after which a browser reconnects, in milliseconds.
+const RETRY: &str = "retry: 1000\n\n";
 
 /// Writes events. A client that reads none is cut off by its connection.
 pub(crate) struct EventStream(Pieces);
 
-/// The client is gone.
+/// The client has disconnected.
 pub(crate) struct Closed;
 
 /// Creates the permits of streams.
@@ -47,13 +47,13 @@ where
     let (pieces, body) = channel();
     drop(tokio::spawn(async move {
         let stream = EventStream(pieces);
-        if stream.send(Bytes::from_static(START.as_bytes())).await.is_ok() {
+        if stream.send(Bytes::from_static(RETRY.as_bytes())).await.is_ok() {
             // A closed connection ends the stream.
             let _ = write(stream).await;
         }
         drop(permit);
     }));
-    // Proxies that collect answers would delay events.
+    // Proxies that buffer answers would delay events.
     let headers =
         [(header::CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];
     Ok((headers, body).into_response())
@@ -69,7 +69,7 @@ impl EventStream {
     pub async fn wait<T>(&self, changes: &mut Receiver<T>) -> Result<(), Closed> {
         loop {
             tokio::select! {
-                changed = timeout(BEAT, changes.changed()) => match changed {
+                changed = timeout(HEARTBEAT, changes.changed()) => match changed {
                     Ok(changed) => return changed.map_err(|_| Closed),
                     Err(_) => self.send(Bytes::from_static(b":\n\n")).await?,
                 },

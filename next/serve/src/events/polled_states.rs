@@ -1,4 +1,4 @@
-//! [`Followed`]: states that clients follow, each with one thread that reads it again and again.
+//! [`PolledStates`]: states that clients follow. One thread per state reads it repeatedly.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch::{self, Receiver, Sender};
 
-/// States by their name. A thread ends once no client follows its state.
+/// States by name. A thread ends once no client follows its state.
 #[derive(Clone)]
-pub(crate) struct Followed<T>(Arc<Mutex<HashMap<String, Sender<Option<T>>>>>);
+pub(crate) struct PolledStates<T>(Arc<Mutex<HashMap<String, Sender<Option<T>>>>>);
 
-impl<T> Default for Followed<T> {
+impl<T> Default for PolledStates<T> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<T: PartialEq + Send + Sync + 'static> Followed<T> {
-    /// Returns a state, which is `None` until it has been read once. `read` returns `None` if the state cannot be read now. The
-    /// thread sleeps for `pause` of the time that it took.
+impl<T: PartialEq + Send + Sync + 'static> PolledStates<T> {
+    /// Returns a state, which is `None` until it has been read once. `read` returns `None` if the state cannot be read now.
+    /// `pause` returns the time between two reads from the duration of the last one.
     pub fn follow(
         &self,
         name: &str,
@@ -33,7 +33,7 @@ impl<T: PartialEq + Send + Sync + 'static> Followed<T> {
         let (sender, receiver) = watch::channel(None);
         states.insert(name.to_owned(), sender.clone());
         let (all, name) = (Arc::clone(&self.0), name.to_owned());
-        // Without a thread, the stream only sends comments.
+        // If no thread can start, the stream sends only comments.
         let _ = thread::Builder::new().name("follow".into()).spawn(move || {
             loop {
                 let start = Instant::now();
@@ -46,7 +46,7 @@ impl<T: PartialEq + Send + Sync + 'static> Followed<T> {
                     is_new
                 });
                 thread::sleep(pause(start.elapsed()));
-                // Clients are added under the lock, so that none gets a state without a thread.
+                // Clients subscribe under the lock, so that every state has a thread.
                 let mut states = all.lock().unwrap_or_else(PoisonError::into_inner);
                 if sender.receiver_count() == 0 {
                     states.remove(&name);

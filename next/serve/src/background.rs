@@ -1,4 +1,4 @@
-//! The regular work of a server that may change its root: upkeep, and the queue.
+//! The background threads of a server that may change its root: upkeep and the queue.
 
 use std::{thread, time::Duration};
 
@@ -10,19 +10,19 @@ const QUEUE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts both threads. Upkeep may wait for receivers of notifications, and the queue must not. `print` gets each problem.
 pub(crate) fn start(root: &ResultsRoot, print: fn(&str)) {
-    let (tended, queued) = (root.clone(), root.clone());
-    let duties: [(_, Box<dyn FnOnce() + Send>); 2] = [
-        ("upkeep", Box::new(move || tend(tended, print))),
-        ("queue", Box::new(move || start_requests(&queued, print))),
+    let (first, second) = (root.clone(), root.clone());
+    let threads: [(_, Box<dyn FnOnce() + Send>); 2] = [
+        ("upkeep", Box::new(move || maintain(first, print))),
+        ("queue", Box::new(move || start_requests(&second, print))),
     ];
-    for (name, duty) in duties {
-        if let Err(error) = thread::Builder::new().name(name.into()).spawn(duty) {
+    for (name, run) in threads {
+        if let Err(error) = thread::Builder::new().name(name.into()).spawn(run) {
             print(&format!("the server cannot start its {name}: {error}"));
         }
     }
 }
 
-fn tend(root: ResultsRoot, print: fn(&str)) {
+fn maintain(root: ResultsRoot, print: fn(&str)) {
     let mut upkeep = Upkeep::new(root);
     loop {
         upkeep.tick(now()).problems.iter().for_each(|problem| print(problem));
