@@ -111,7 +111,7 @@ fn print_usage(error: &clap::Error, arguments: &[OsString], out: &Out) -> Exit {
         }
         _ => {
             let program = command::with_grouped_help(Cli::command());
-            out.talk(CommandError::usage(usage::message(error, &program)).text());
+            out.talk(CommandError::usage(usage::message(error, arguments, &program)).text());
             Exit::Usage
         }
     }

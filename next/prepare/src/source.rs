@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use runner_model::{
     digest, provider::PluginKind, units::show_size, visible::shown_path, without_mark,
 };
-use runner_scenario::similar;
+use runner_scenario::{gone, similar};
 use serde::Deserialize;
 
 /// Bytes of a `plugin.toml`.
@@ -211,32 +211,18 @@ fn invalid(path: &str, text: &str, error: &toml::de::Error) -> String {
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|character| *character != '\n').count() + 1;
     let message = format!("`{path}:{line}:{column}`: {}", error.message());
-    // The keys of the first edition.
-    let table = text.parse::<toml::Table>().unwrap_or_default();
-    let words = table.get("command").and_then(toml::Value::as_array);
-    let command =
-        words.map(|words| words.iter().flat_map(toml::Value::as_str).collect::<Vec<_>>().join(" "));
-    let language = table.get("language").and_then(toml::Value::as_str);
-    let advice = match (command, language) {
-        (Some(command), _) => format!(
-            "write `build = {}` and the file that it creates, such as `file = \"dist/plugin.wasm\"`, in place of `language` and `command`",
-            toml::Value::from(command)
-        ),
-        (None, Some(language)) => format!(
-            "write `build` and `file` in place of `language`; a new plugin has them: runner plugin new NAME --lang {language}"
-        ),
-        (None, None) => match misspelt(error.message()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => return message,
-        },
-    };
-    format!("{message}; {advice}")
+    match unknown_key_advice(error.message()) {
+        Some(advice) => format!("{message}; {advice}"),
+        None => message,
+    }
 }
 
-/// Returns the word for which the first word in a message of `toml` may be a slip. The others are the known ones.
-fn misspelt(message: &str) -> Option<&str> {
+/// Returns the advice about the first word in a message of `toml`, an unknown key. The other words are the known keys.
+fn unknown_key_advice(message: &str) -> Option<String> {
     let mut words = message.split('`').skip(1).step_by(2);
-    similar(words.next()?, words)
+    let key = words.next()?;
+    let advice = gone("plugin.toml", key).map(str::to_owned);
+    advice.or_else(|| similar(key, words).map(|near| format!("did you mean `{near}`?")))
 }
 
 /// Returns the first difference of two lists of digests. `None` if they are equal. An added file counts only if the source had

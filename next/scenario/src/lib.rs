@@ -11,6 +11,7 @@
 
 mod filter;
 mod globs;
+mod gone;
 mod grants_toml;
 mod keys;
 mod late_problems;
@@ -24,6 +25,7 @@ mod suite;
 
 pub use filter::{Facts, Filter, InRun, RowFacts, TestLabels};
 pub use globs::IdGlob;
+pub use gone::gone;
 pub use grants_toml::{GrantsToml, key_and_value, toml_key};
 pub use keys::{Notify, NotifyCommand, NotifyEvents, Vars, Webhook, WebhookUrl, files::check_kind};
 pub use late_problems::{ProviderProblem, TestProblem};

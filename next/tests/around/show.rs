@@ -244,6 +244,16 @@ fn names_that_match_nothing_have_advice() {
     ran.says(&["`results/` is a folder of runs, not a run list its runs: runner list"]);
     runner.run(&["logs"]).expect(0).says(&["run ", " has no logs"]);
     runner.run(&["logs", "latest", "one-"]).says(&["`one-long-name@hostile#1` has no logs"]);
+    for (command, trial, shown) in [
+        ("show", "one-long-name", "one-long-name"),
+        ("show", "*-name", "'*-name'"),
+        ("logs", "another-name@hostile#1", "'another-name@hostile#1'"),
+        ("logs", "an*", "'an*'"),
+    ] {
+        let advice = format!("newest run does to show it: runner {command} latest {shown}");
+        runner.run(&[command, trial]).expect(2).says(&[&advice]);
+    }
+    runner.run(&["show", "x*"]).expect(2).says(&["no run matches `x*`; the newest runs are"]);
 }
 
 #[test]

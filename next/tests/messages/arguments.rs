@@ -15,7 +15,7 @@ fn flags_of_other_tools_are_explained() {
         ("list --format json", "use instead: --json"),
         ("exec s.toml --watch", "use instead: --last-failed, after each change"),
         ("exec s.toml -o out", "use instead: --results DIR"),
-        ("exec s.toml --workers=4", "use instead: --jobs N"),
+        ("exec s.toml --workers=4", "`--jobs N` limits"),
         ("exec s.toml --verbos", "did you mean `--verbose`?"),
         ("resume --failed", "use instead: --rerun failed"),
         ("exec s.toml --dry", "use instead: --dry-run"),
@@ -26,6 +26,7 @@ fn flags_of_other_tools_are_explained() {
         ("list --colour", "use instead: --color never"),
         ("list --last 3", "use instead: --limit N"),
         ("logs --lines 3", "use instead: --tail N"),
+        ("report --output-dir a", "`runner report` has no flag `--output-dir` all flags"),
         ("show --detach", "it is a flag of `runner exec`, `runner resume`"),
         ("plugin run --\u{1b}[31m", "`runner plugin run` has no flag `--\\u{1b}[31m`"),
     ] {
@@ -49,6 +50,37 @@ fn commands_of_other_tools_are_explained() {
         runner.run(&[command]).expect(2).says(&[words, "all commands: runner help"]);
     }
     runner.run(&["plugin", "nwe"]).expect(2).says(&["did you mean `runner plugin new`?"]);
+}
+
+#[test]
+fn removed_names_are_refused_with_advice() {
+    let runner = Runner::new(&[]);
+    let names = |cell: &'static str| cell.split(", ").map(|name| name.trim_matches('`'));
+    let table = include_str!("../../scenario/src/gone.md").lines();
+    let mut count = 0;
+    for row in table.filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.trim_matches(['|', ' ']).split(" | ").collect();
+        let [owners, removed, advice] = cells[..] else { panic!("{row}") };
+        for (owner, name) in
+            names(owners).flat_map(|owner| names(removed).map(move |name| (owner, name)))
+        {
+            let command = match owner {
+                "plugin.toml" => {
+                    runner.write(owner, format!("name = \"x\"\n{name} = \"c\"\n"));
+                    "plugin build".to_owned()
+                }
+                table if table.starts_with('[') => {
+                    runner.write("s.toml", format!("{table}\n{name} = 1\n"));
+                    "validate s.toml".to_owned()
+                }
+                command => format!("{command} {name}").replacen("runner ", "", 1),
+            };
+            let args: Vec<_> = command.split(' ').collect();
+            runner.run(&args).expect(2).says(&[advice]);
+            count += 1;
+        }
+    }
+    assert!(count > 40, "{count}");
 }
 
 #[test]

@@ -192,7 +192,7 @@ fn long_wait(live: &Live) -> Option<LongWait> {
 
 pub fn logs(args: &LogsArgs, out: &Out) -> Result<Exit, CommandError> {
     let root = args.root.open()?;
-    match Target::find(&root, &args.run.name_or_latest())? {
+    match Target::find_for("logs", &root, &args.run.name_or_latest())? {
         Target::Run(run) => logs_of(&run, args, out)?,
         Target::Group(list) if args.trial.is_some() || args.follow || args.json => {
             return Err(target::needs_one_run(&root, &list));

@@ -22,7 +22,7 @@ use crate::{
     text::{
         CommandError, Out, Table, grants,
         matrix::{MatrixLayout, legend},
-        mistake, style, summary,
+        style, summary,
         trials::{self, BLOCK_LINES},
     },
 };
@@ -75,18 +75,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let RunArgs { run, document: DocumentArgs { root, json } } = &args.run;
     let root = root.open()?;
     let name = run.name_or_latest();
-    let found = Target::find(&root, &name).map_err(|error| {
-        let newest = root.find("latest").ok();
-        match newest.and_then(|run| find_trial(&run, &name).ok()?.only(run.id(), &name).ok()) {
-            Some(_) => mistake!(
-                "no run matches `{0}`, which is a trial of the newest run\nto show it: {1}",
-                visible_line(&name),
-                root.command(&["show", "latest", &name])
-            ),
-            None => error,
-        }
-    });
-    let run = match found? {
+    let run = match Target::find_for("show", &root, &name)? {
         Target::Run(run) => run,
         Target::Group(list) if args.selects_rows() && !*json && !args.matrix => {
             for run in &list.runs {

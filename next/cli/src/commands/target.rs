@@ -7,7 +7,7 @@ use runner_model::{
     visible::{shown_path, visible_line},
 };
 use runner_record::{RecordError, ResultsRoot, RunDir};
-use runner_report::{RunList, RunSummary};
+use runner_report::{Found, RunList, RunSummary, find_trial};
 
 use crate::text::{CommandError, error, mistake};
 
@@ -43,6 +43,20 @@ impl Target {
                 several.iter().map(|id| visible_line(id)).collect::<Vec<_>>().join("\n")
             )),
         }
+    }
+
+    /// As [`Self::find`], for `show` and `logs`. If the name is of no run but of trials of the newest run, the error has the
+    /// command that shows them.
+    pub fn find_for(command: &str, root: &ResultsRoot, name: &str) -> Result<Self, CommandError> {
+        let newest = || root.find("latest").ok().and_then(|run| find_trial(&run, name).ok());
+        Self::find(root, name).map_err(|error| match (root.find(name), newest()) {
+            (Err(RecordError::Unknown { .. }), Some(Found::One(_) | Found::Named(_))) => mistake!(
+                "no run matches `{0}`, but a trial of the newest run does\nto show it: {1}",
+                visible_line(name),
+                root.command(&[command, "latest", name])
+            ),
+            _ => error,
+        })
     }
 
     /// Opens the run, or all runs of the group.

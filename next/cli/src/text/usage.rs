@@ -1,24 +1,30 @@
 //! Messages about wrong arguments: the mistake that clap found, and the words to type instead.
 
-use std::error::Error as _;
+use std::{error::Error as _, ffi::OsString};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Error};
 use runner_model::visible::visible_line;
-use runner_scenario::similar;
+use runner_scenario::{gone, similar};
 
 /// Commands and flags of other tools, each with its counterpart here. A flag also has the name of the flag that a command must have.
 const OTHER_TOOLS: &str = include_str!("other_tools.txt");
 
 /// Returns the message about arguments that clap refused. `program` is built.
-pub fn message(error: &Error, program: &Command) -> String {
+pub fn message(error: &Error, arguments: &[OsString], program: &Command) -> String {
     let usage = all(error, ContextKind::Usage).concat();
     let usage = usage.trim_start_matches("Usage: ");
     let names = usage.split(' ').take_while(|word| !word.starts_with(['[', '<', '-']));
+    let mut names: Vec<_> = names.skip(1).collect();
+    // An error about a value has no usage.
+    if usage.is_empty() {
+        names = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
+    }
     let (mut command, mut name) = (program, "runner".to_owned());
-    for part in names.skip(1) {
-        command = command.find_subcommand(part).unwrap_or(command);
-        name = format!("{name} {part}");
+    for part in names {
+        if let Some(inner) = command.find_subcommand(part) {
+            (command, name) = (inner, format!("{name} {}", inner.get_name()));
+        }
     }
     let arg = first(error, ContextKind::InvalidArg);
     match error.kind() {
@@ -30,12 +36,16 @@ pub fn message(error: &Error, program: &Command) -> String {
         ErrorKind::MissingRequiredArgument => {
             format!("{}\nusage: {usage}", missing_arguments(error, command, &name))
         }
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation => invalid_value(error),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => invalid_value(error, &name),
         ErrorKind::TooManyValues => format!("`{}` takes no value", flag(&arg)),
         ErrorKind::ArgumentConflict => {
             let (arg, other) = (flag(&arg), first(error, ContextKind::PriorArg));
             match flag(&other) {
-                other if other == arg => format!("`{arg}` can be used only once"),
+                other if other == arg => {
+                    let advice =
+                        gone(&name, &format!("{arg} A {arg} B")).map(|text| format!("\n{text}"));
+                    format!("`{arg}` can be used only once{}", advice.unwrap_or_default())
+                }
                 other => format!("`{arg}` cannot be used with `{other}`"),
             }
         }
@@ -51,10 +61,11 @@ fn unknown_command(error: &Error, command: &Command, name: &str) -> String {
     let given = first(error, ContextKind::InvalidSubcommand);
     let other = counterparts(&given).next().map(|other| other.replace("COMMAND", &given));
     let names = command.get_subcommands().map(Command::get_name);
-    let tip = match (other, similar(&given, names)) {
-        (Some(other), _) => format!("use instead: {other}\n"),
-        (None, Some(similar)) => format!("did you mean `{name} {similar}`?\n"),
-        (None, None) => String::new(),
+    let tip = match (gone(name, &given), other, similar(&given, names)) {
+        (Some(advice), ..) => format!("{advice}\n"),
+        (None, Some(other), _) => format!("use instead: {other}\n"),
+        (None, None, Some(similar)) => format!("did you mean `{name} {similar}`?\n"),
+        (None, None, None) => String::new(),
     };
     format!("`{name}` has no command `{given}`\n{tip}all commands: {}", help(name))
 }
@@ -67,16 +78,15 @@ fn unknown_flag(error: &Error, program: &Command, command: &Command, name: &str)
     let other = others.find(|(flag, _)| has(command, flag));
     let owners = program.get_subcommands().filter(|owner| has(owner, word));
     let owners: Vec<_> = owners.map(|owner| format!("`runner {}`", owner.get_name())).collect();
-    let tip = match (other, similar(word, flags(command))) {
-        (Some((_, other)), _) => format!("use instead: {other}\n"),
-        (None, _) if name == "runner" && !owners.is_empty() => {
+    let tip = match (gone(name, &given), other, similar(word, flags(command))) {
+        (Some(advice), ..) => format!("{advice}\n"),
+        (None, Some((_, other)), _) => format!("use instead: {other}\n"),
+        _ if name == "runner" && !owners.is_empty() => {
             format!("write it after the command, such as: runner COMMAND {given}\n")
         }
-        (None, _) if (1..=4).contains(&owners.len()) => {
-            format!("it is a flag of {}\n", owners.join(", "))
-        }
-        (None, Some(similar)) => format!("did you mean `--{similar}`?\n"),
-        (None, None) => String::new(),
+        _ if (1..=4).contains(&owners.len()) => format!("it is a flag of {}\n", owners.join(", ")),
+        (.., Some(similar)) => format!("did you mean `--{similar}`?\n"),
+        _ => String::new(),
     };
     format!("`{name}` has no flag `{given}`\n{tip}all flags: {}", help(name))
 }
@@ -113,7 +123,7 @@ fn missing_arguments(error: &Error, command: &Command, name: &str) -> String {
     format!("`{name}` {also}needs {}", args.join(" and "))
 }
 
-fn invalid_value(error: &Error) -> String {
+fn invalid_value(error: &Error, name: &str) -> String {
     let arg = first(error, ContextKind::InvalidArg);
     let (flag, value) = (flag(&arg), first(error, ContextKind::InvalidValue));
     let values = all(error, ContextKind::ValidValue);
@@ -125,13 +135,17 @@ fn invalid_value(error: &Error) -> String {
     }
     let reason = error.source().map(ToString::to_string);
     let reason = reason.unwrap_or_else(|| format!("use one of {}", values.join(", ")));
+    let words = if flag.starts_with('-') { format!("{flag} {value}") } else { value.clone() };
     let near = similar(&value, values.iter().map(String::as_str));
-    let near = near.map(|near| format!("\ndid you mean `{near}`?")).or_else(|| {
-        let other = "\nother languages have no template, but work if they compile to WASI";
-        (flag == "--lang").then(|| other.to_owned())
-    });
-    let near = near.unwrap_or_default();
-    format!("invalid value `{value}` for `{flag}`: {reason}{near}")
+    let tip = match (gone(name, &words), near) {
+        (Some(advice), _) => format!("\n{advice}"),
+        (None, Some(near)) => format!("\ndid you mean `{near}`?"),
+        (None, None) if flag == "--lang" => {
+            "\nother languages have no template, but work if they compile to WASI".to_owned()
+        }
+        (None, None) => String::new(),
+    };
+    format!("invalid value `{value}` for `{flag}`: {reason}{tip}")
 }
 
 /// Returns `--jobs` of `--jobs <N>`.

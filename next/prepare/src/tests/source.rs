@@ -98,12 +98,7 @@ fn bad_manifests_are_refused_with_reason() {
             "name = \"x\"\nkind = \"command\"\nbuild = \"true\"\nbuid = \"c\"\n",
             "plugin.toml:4:1`: unknown field `buid`",
         ),
-        // The keys of the first edition.
-        ("name = \"x\"\nlanguage = \"c\"\n", "plugin new NAME --lang c"),
-        (
-            "name = \"x\"\nkind = \"command\"\ncommand = [\"make\", \"all\"]\n",
-            "build = \"make all\"",
-        ),
+        ("name = \"x\"\nlanguage = \"c\"\n", "plugin new NAME --lang LANGUAGE"),
     ] {
         let problem = Source::open(folder(manifest).path()).unwrap_err();
         assert!(problem.contains(says), "{problem}");

@@ -6,6 +6,7 @@
 use runner_model::Limits;
 use serde_json::{Map, Value, json};
 
+use crate::gone;
 use crate::reading::{At, Form, Reader, form::read, reader::similar, suggest};
 
 /// Unknown keys of a table that are reported one by one. Each is searched for in the text.
@@ -175,6 +176,10 @@ impl<'a, 'p> Table<'a, 'p> {
             let at = self.at.key(key);
             let message = format!("unknown key `{key}`");
             let problem = self.reader.refuse_key(&at, message, "unknown");
+            if let Some(advice) = gone(self.title, key) {
+                problem.help = Some(advice.to_owned());
+                continue;
+            }
             let owners = other_tables(self.title, key);
             let nearest = similar(key, known.iter().copied());
             problem.help = Some(match (owners, nearest) {

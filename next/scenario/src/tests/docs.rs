@@ -33,9 +33,14 @@ fn compare(path: &str, expected: &str) {
 }
 
 #[test]
-fn pages_list_exactly_all_keys() {
-    for (page, tables) in [("scenarios", reference()), ("settings", settings_reference())] {
-        let path = format!("{DOCS}/{page}.md");
+fn pages_list_exactly_all_keys_and_removed_names() {
+    let (_, gone) = include_str!("../gone.md").split_once("\n\n| of").unwrap();
+    for (page, tables) in [
+        ("docs/scenarios", reference()),
+        ("docs/settings", settings_reference()),
+        ("CHANGELOG", format!("| of{}", gone.trim_end())),
+    ] {
+        let path = format!("../{page}.md");
         let page = fs::read_to_string(&path).unwrap();
         let (before, rest) = page.split_once(KEYS[0]).unwrap();
         let (_, after) = rest.split_once(KEYS[1]).unwrap();

@@ -7,6 +7,7 @@ use clap::{Arg, Command, CommandFactory as _};
 use clap_mangen::Man;
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{exit::Exit, units::plural};
+use runner_scenario::gone;
 
 use crate::command::{Cli, GROUPS, HELP, examples, notes, with_headings};
 use crate::text::{CommandError, Out, mistake};
@@ -32,8 +33,9 @@ pub fn run(args: &ManArgs, out: &Out) -> Result<Exit, CommandError> {
         let mut command = &program;
         for name in &args.command {
             command = command.find_subcommand(name).ok_or_else(|| {
+                let advice = gone("runner man", "DIR").unwrap_or_default();
                 let name = visible_line(name);
-                mistake!("there is no command `{name}`\nall commands: runner help")
+                mistake!("there is no command `{name}`\n{advice}\nall commands: runner help")
             })?;
         }
         out.bytes(&page(command).map_err(CommandError::failed)?);
