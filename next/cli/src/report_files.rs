@@ -41,17 +41,23 @@ impl ReportFile {
 
     /// Writes the report of a run. A device or a pipe is written into, and the file that a link leads to is replaced.
     pub fn write(&self, document: &RunDocument, options: FormOptions) -> Result<(), CommandError> {
-        check(&self.path).map_err(|problem| {
-            let file = quoted(&self.path.to_string_lossy());
-            mistake!("cannot write the report to {file}: {problem}")
-        })?;
-        let written =
-            replace(&self.path, |writer| write_report(self.form, document, options, writer));
-        written.map_err(|error| match error {
-            FormError::Record(error) => error.into(),
-            FormError::Io(error) => CommandError::cannot_write(&self.path, &error),
-        })
+        write(&self.path, |writer| write_report(self.form, document, options, writer))
     }
+}
+
+/// Writes a file, as [`ReportFile::write`] does.
+pub fn write(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), FormError>,
+) -> Result<(), CommandError> {
+    check(path).map_err(|problem| {
+        let file = quoted(&path.to_string_lossy());
+        mistake!("cannot write the report to {file}: {problem}")
+    })?;
+    replace(path, write).map_err(|error| match error {
+        FormError::Record(error) => error.into(),
+        FormError::Io(error) => CommandError::cannot_write(path, &error),
+    })
 }
 
 /// Refuses a folder, a file in a folder that does not exist, and the files of runs and scenarios.

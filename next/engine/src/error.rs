@@ -41,7 +41,7 @@ pub enum EngineError {
         "every trial of the scenario passed in its newest run, so `--last-failed` selects none{0}"
     )]
     NothingFailed(String),
-    /// `--rerun` matches no trial of the run; the text names the nearest. Exit code 5, or 2 for a misspelt word.
+    /// `--rerun` or a filter matches no trial of the run; the text names the nearest. Exit code 5, or 2 for a misspelt word.
     #[error("{}", nothing_meant(.0, .1))]
     NothingMeant(Rerun, String),
     /// A signal ended the checks before a run's first trial; there is no run. The exit code is the signal's.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use runner_model::{ScenarioOverrides, SessionOverrides};
 use runner_record::{ManifestProvider, RequestMark, Rerun, Selected, Share};
-use runner_scenario::Notify;
+use runner_scenario::{Filter, Notify};
 
 /// Arguments of [`exec`](crate::exec).
 #[derive(Clone, Debug)]
@@ -74,6 +74,8 @@ pub struct Preview {
     pub scenario: String,
     /// Maximum number of attempts that would run at the same time.
     pub jobs: u32,
+    /// The trials that are judged. `None` selects all.
+    pub filter: Option<Filter>,
     /// Number of selected tests.
     pub tests: u64,
     /// Number of selected trials.

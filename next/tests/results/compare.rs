@@ -73,6 +73,62 @@ fn newest_run_is_compared_with_previous_one() {
 }
 
 #[test]
+fn significant_change_fails_and_chance_does_not() {
+    let names: Vec<_> = (0..12).map(|number| format!("t{number}")).collect();
+    let wanted = |bad: usize| -> Vec<_> {
+        let value = |at| if at < bad { 2 } else { 1 };
+        names.iter().enumerate().map(|(at, name)| (name.as_str(), value(at))).collect()
+    };
+    let runner = two_runs(&wanted(0), &wanted(1));
+    let compare = |args: &[&str]| runner.run(&[&["compare"], args].concat());
+    compare(&["--fail-on", "significant"]).expect(0);
+    compare(&["--fail-on", "significant,regressed"]).expect(1).says(&["1 test has regressed"]);
+    expect(&runner, &wanted(9));
+    runner.exec(&[]).expect(1);
+    let worse = compare(&["latest~2", "latest", "--fail-on", "significant"]);
+    worse.expect(1).says(&["significantly worse: pass rate of hostile"]);
+    compare(&["latest", "latest~2", "--fail-on", "significant"]).expect(0);
+    let measures = &document(&runner, &["latest~2", "latest"])["measures"];
+    assert_eq!([&measures[0]["name"], &measures[0]["worse"]], [&json!("pass rate"), &json!(true)]);
+}
+
+#[test]
+fn longer_durations_fail_only_on_request() {
+    let runner = Runner::new(&["hostile"]);
+    for ms in [0, 20] {
+        let line = |at: u8| format!("t{at} | {{ do = \"sleep\", ms = {ms} }} |\n");
+        let all = tests(&(0..12).map(line).collect::<String>());
+        runner.scenario(&format!("[providers.hostile]\nplugin = \"hostile.wasm\"\n{all}"));
+        runner.exec(&[]).expect(0);
+    }
+    runner.run(&["compare", "--fail-on", "significant"]).expect(0);
+    let slower = runner.run(&["compare", "--fail-on", "slower"]).expect(1);
+    slower.says(&["significantly worse: duration of hostile"]);
+    runner.run(&["compare", "latest", "latest~1", "--fail-on", "slower"]).expect(0);
+}
+
+#[test]
+fn file_has_the_form_of_its_extension() {
+    let runner = two_runs(&[("a", 1)], &[("a", 2)]);
+    let compare = |args: &[&str]| runner.run(&[&["compare"], args].concat());
+    for (file, flag, args) in [
+        ("a.md", "--markdown", &[][..]),
+        ("a.json", "--json", &[]),
+        ("a.txt", "--json", &["--json"]),
+    ] {
+        let ran = compare(&[&["-o", file, "--fail-on", "regressed"], args].concat());
+        ran.expect(1).says(&[&format!("report: {file}")]);
+        let text = fs::read_to_string(runner.path(file)).unwrap();
+        assert_eq!(text, compare(&[flag]).expect(0).stdout);
+    }
+    let forms = ["a.html does not name a form", "`--markdown` or `--json`"];
+    compare(&["-o", "a.html"]).expect(2).says(&forms);
+    let manifest = runner.runs()[0].dir.join("benchmark.json");
+    let manifest = manifest.to_str().unwrap();
+    compare(&["-o", manifest]).expect(2).says(&["may not replace"]);
+}
+
+#[test]
 fn same_files_give_same_bytes() {
     let runner = two_runs(&[("a", 1), ("b", 1), ("c", 2)], &[("a", 1), ("b", 2), ("c", 1)]);
     let first = runner.run(&["compare", "--json"]).expect(0).stdout;

@@ -333,6 +333,43 @@ fn interrupted_judging_is_finished_by_the_next() {
 }
 
 #[test]
+fn filter_selects_trials_to_judge() {
+    let table = |value: u8| format!("a | {ECHO} | equals = {value}\nb | {ECHO} | equals = {value}");
+    let (runner, run) = run_of(&table(2), 1);
+    change(&runner, &table(1), "");
+    assert_unchanged(&run, || {
+        runner.run(&["rescore", "-E", "test(b)", "--explain"]).expect(0).says(&[
+            "a@hostile#1 stays: the filter does not match it",
+            "b@hostile#1 judged: its expectations",
+            "1 trial would be judged",
+        ]);
+        let nothing = "the filter `test(c)` matches no trial of the run";
+        runner.run(&["rescore", "-E", "test(c)"]).expect(5).says(&[nothing]);
+        runner.run(&["rescore", "-E", "tset(b)"]).expect(2).says(&["tset"]);
+    });
+    let filters = ["rescore", "-E", "outcome(failed)", "--filter", "test(b)"];
+    runner.run(&filters).expect(1).says(&["1 trial judged: 1 failed → passed"]);
+    assert_eq!((run.rows_of("a").len(), run.rows_of("b").len()), (1, 2));
+    assert_sound(&runner, &run, "completed");
+    runner.run(&["rescore"]).expect(0).says(&["1 trial judged: 1 failed → passed"]);
+}
+
+#[test]
+fn interrupted_trials_match_the_filter_again() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} | equals = 2"), 1);
+    let table = format!("a | {ECHO} | graders = [\"slow\"]\nb | {ECHO} | equals = 1");
+    change(&runner, &table, &grader("slow", "do = \"sleep\", ms = 100000"));
+    let filter = ["rescore", "-E", "outcome(passed)", "--json"];
+    let mut running = runner.started(&filter);
+    running.wait_for_event(|event| event["row"]["outcome"] == "ungraded");
+    let (ran, _) = running.end_by(Signal::INT);
+    ran.expect(130).says(&["1 trial is left to judge", "--filter 'outcome(passed)'"]);
+    change(&runner, &table, &grader("slow", PASSES));
+    runner.run(&filter).expect(1).says(&["1 trial judged: no outcome has changed"]);
+    assert_eq!((run.rows_of("b").len(), run.count("passed")), (1, 1));
+}
+
+#[test]
 fn killed_rescores_lose_and_double_no_grade() {
     let (mut random, mut longest) = (Random::new(), Duration::from_millis(400));
     let (kills, mut done) = (times(20, 300), 0);

@@ -367,9 +367,13 @@ fn rescore_previews_changes() {
     let site = Site::start(&runner, &FOLDER);
     let plan = site.post("/runs/latest/rescore", &json!({"dry_run": true})).expect(200).document();
     assert_eq!([&plan["judged"], &plan["changed"]], [1, 1], "{plan}");
+    let filtered = json!({"dry_run": true, "filter": "test(a)"});
+    let filtered = site.post("/runs/latest/rescore", &filtered).expect(200).document();
+    assert_eq!(filtered["judged"], 0, "{filtered}");
+    site.post("/runs/latest/rescore", &json!({"filter": "tset(a)"})).refuses(422, &["tset"]);
     assert_eq!(plan["outcomes"][0], json!({"before": "failed", "after": "passed", "trials": 1}));
     assert_eq!(runner.only_run().ending()[3], "failed");
-    site.post("/runs/latest/rescore", &json!({})).expect(202);
+    site.post("/runs/latest/rescore", &json!({"filter": "test(b)"})).expect(202);
     let run = runner.only_run();
     wait_until("it is judged again", || run.ending()[3] == "passed");
 }

@@ -619,6 +619,32 @@ fn https_receivers_need_trusted_certificates() {
     let url = format!("https://localhost:{}/", server.port());
     let hook = format!("[[notify.webhooks]]\nurl = \"{url}\"\nprivate = true\n");
     let runner = runner(PASSED, &format!("{hook}[notify]\nwait = \"300ms\"\n"));
+#[test]
+fn delivered_notification_is_sent_again_with_new_id() {
+    let server = counting(|count, wire| match count {
+        1 => status(wire, "404 Not found"),
+        _ => status(wire, "200 OK"),
+    });
+    let runner = runner(PASSED, &webhook(&server, ""));
+    runner.exec(&[]).expect(0);
+    let again = |more: &[&str]| runner.run(&[&["notify", "latest", "--again"], more].concat());
+    again(&["--dry-run"]).expect(0).says(&["notified (HTTP 200)"]);
+    again(&[]).expect(1).says(&["refused (HTTP 404)"]);
+    // The run's notification itself is delivered.
+    runner.run(&["notify", "latest"]).expect(0).says(&["no notification is left"]);
+    again(&[]).expect(0).says(&["notified (HTTP 200)"]);
+    again(&[]).expect(0);
+    let requests = server.requests();
+    let ids: Vec<_> = requests.iter().map(|request| request.header("webhook-id")).collect();
+    let [first, refused, second, third] = ids[..] else { panic!("{ids:?}") };
+    assert_eq!(refused, second);
+    assert!(first != second && second != third && third != first, "{ids:?}");
+    runner.run(&["notify", "--again"]).expect(2).says(&["runner notify latest --again"]);
+    runner.write("results/runner.toml", webhook(&server, "on = [\"failed\"]"));
+    again(&[]).expect(0).says(&["no receiver is notified of runs that end like this one"]);
+    assert_eq!(server.requests().len(), 4);
+}
+
     runner.exec(&[]).expect(0).says(&["not notified", "does not trust its certificate"]);
     runner.write("authority.pem", authority.pem());
     let mut notify = runner.command(&["notify"]);

@@ -73,6 +73,8 @@ fn runs_are_filtered_counted_and_paged() {
         ("q=RED", &["passed"]),
         ("scenario=scenario&status=completed", &["failed", "passed", "passed"]),
         ("reason=crashed&state=", &[]),
+        ("since=1h&state=failed", &["failed"]),
+        ("since=9998-01-01T00:00:00Z", &[]),
     ] {
         assert_eq!(keys(&site.get(&format!("/runs?{query}"))["runs"], "state"), states, "{query}");
     }
@@ -90,6 +92,7 @@ fn misspelt_queries_are_refused() {
     for (path, says) in [
         ("/runs?stat=failed", &["stat"][..]),
         ("/runs?state=falied", &["`state` has no value `falied`", "failed"]),
+        ("/runs?since=soon", &["`since` has no value `soon`", "7d"]),
         ("/runs?limit=0", &["`limit` must be from 1 to 1000"]),
         ("/runs/latest?x=1", &["x"]),
         ("/runs/latest/trials?sort=size", &["`sort` has no value `size`", "-duration"]),

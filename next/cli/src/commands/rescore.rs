@@ -6,9 +6,10 @@ use runner_engine::{Decision, Group, Rejudgement, RescorePreview, RescoreRequest
 use runner_model::{TrialId, exit::Exit, units::plural};
 use runner_record::RunHead;
 use runner_report::{RescoreChange, RescoreLine, VERSION, json::one_line};
+use runner_scenario::Filter;
 
 use super::{group, session, target::Target};
-use crate::args::{OUTPUT, RunArg, SELECTION, SessionArgs};
+use crate::args::{OUTPUT, RunArg, SELECTION, SessionArgs, filters};
 use crate::detach;
 use crate::text::{CommandError, Out};
 
@@ -26,6 +27,9 @@ pub struct Args {
     /// Leave trials that graders judge as they are
     #[arg(long, help_heading = SELECTION)]
     no_graders: bool,
+    /// Judge only trials that match `tag(a)`; repeatable
+    #[arg(short = 'E', long, value_name = "FILTER", help_heading = SELECTION)]
+    filter: Vec<String>,
     /// Print the trials that would be judged, with their new outcomes, and change nothing
     #[arg(long, help_heading = OUTPUT)]
     dry_run: bool,
@@ -41,6 +45,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         run: args.run.name(),
         scenario: args.scenario.clone(),
         with_graders: !args.no_graders,
+        filter: Filter::all(filters(&args.filter)?),
         session: args.session.request_for_existing(),
     };
     let is_preview = args.dry_run || args.explain;

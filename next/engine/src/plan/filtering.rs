@@ -83,23 +83,52 @@ pub(crate) fn matching_rows(
     filter: &Filter,
     each: &mut dyn FnMut(&RowRef<'_>),
 ) -> Result<(), RecordError> {
-    let labels = if filter.needs_tests() {
-        let suite = BufReader::new(run.content(&manifest.metadata.suite)?);
-        TestLabels::read(suite).map_err(|source| unreadable(root, source))?
-    } else {
-        TestLabels::default()
-    };
-    let failed = RefCell::new(None);
-    let log = |row: &RowRef<'_>| {
-        run.log(row).unwrap_or_else(|error| {
-            failed.borrow_mut().get_or_insert(error);
-            None
-        })
-    };
+    let filter = RowFilter::new(root, run, manifest, filter)?;
     run.settling_rows(manifest, &mut |row| {
-        if filter.matches(&RowFacts { row, labels: &labels, log: &log }) == Some(true) {
+        if filter.matches(row) {
             each(row);
         }
     })?;
-    failed.into_inner().map_or(Ok(()), Err)
+    filter.finish()
+}
+
+/// A resolved filter for the rows of a run, with the tags, `meta` and logs that it needs.
+pub(crate) struct RowFilter<'a> {
+    filter: &'a Filter,
+    run: &'a RunDir,
+    labels: TestLabels,
+    /// The first error of reading a log.
+    failed: RefCell<Option<RecordError>>,
+}
+
+impl<'a> RowFilter<'a> {
+    pub(crate) fn new(
+        root: &ResultsRoot,
+        run: &'a RunDir,
+        manifest: &Manifest,
+        filter: &'a Filter,
+    ) -> Result<Self, RecordError> {
+        let labels = if filter.needs_tests() {
+            let suite = BufReader::new(run.content(&manifest.metadata.suite)?);
+            TestLabels::read(suite).map_err(|source| unreadable(root, source))?
+        } else {
+            TestLabels::default()
+        };
+        Ok(Self { filter, run, labels, failed: RefCell::default() })
+    }
+
+    pub(crate) fn matches(&self, row: &RowRef<'_>) -> bool {
+        let log = |row: &RowRef<'_>| {
+            self.run.log(row).unwrap_or_else(|error| {
+                self.failed.borrow_mut().get_or_insert(error);
+                None
+            })
+        };
+        self.filter.matches(&RowFacts { row, labels: &self.labels, log: &log }) == Some(true)
+    }
+
+    /// Returns the first error of reading a log.
+    pub(crate) fn finish(self) -> Result<(), RecordError> {
+        self.failed.into_inner().map_or(Ok(()), Err)
+    }
 }

@@ -13,6 +13,7 @@ use runner_record::{Fold, Manifest, PluginCache, ReadLine, RecordError, ResultsR
 use runner_scenario::{Selection, Suite, load_selected, resolve_selected};
 use serde_json::value::RawValue;
 
+use super::filtering::RowFilter;
 use super::rejudge::{Place, Rejudge, StoredRow, lack};
 use super::stored::{stored_plugins, stored_tests, unreadable};
 use super::{decision::Decision, plan::Plan, test_line::TestLine};
@@ -43,6 +44,7 @@ enum RescoreReason {
     Same,
     NoResult,
     Selected,
+    Unmatched,
     OtherTest,
     Gone,
     Graded,
@@ -61,6 +63,7 @@ impl RescoreReason {
             Self::Same => (false, "it is judged by these expectations and graders already"),
             Self::NoResult => (false, "it has no result"),
             Self::Selected => (false, "it has yet to run again"),
+            Self::Unmatched => (false, "the filter does not match it"),
             Self::OtherTest => (false, "its test or provider has changed since it ran"),
             Self::Gone => (false, "the scenario has no such test"),
             Self::Graded => (false, "its test has graders"),
@@ -149,13 +152,18 @@ impl RescorePlan {
         Ok(Self { plan, suite: file, gone, reasons: Vec::new(), with_graders })
     }
 
-    /// Selects the trials to judge: those whose newest final or ungraded row can be judged, and was not judged by these
-    /// expectations and graders or lacks the answer of a grader. `fold` is the state by the rows on disk.
+    /// Selects the trials to judge: those whose newest final or ungraded row can be judged and matches `filter`, and was not
+    /// judged by these expectations and graders or lacks the answer of a grader. `fold` is the state by the rows on disk.
     ///
     /// # Errors
     ///
     /// The rows cannot be read.
-    pub(crate) fn select(&mut self, dir: &RunDir, fold: &Fold) -> Result<(), RecordError> {
+    pub(crate) fn select(
+        &mut self,
+        dir: &RunDir,
+        fold: &Fold,
+        filter: Option<&RowFilter<'_>>,
+    ) -> Result<(), RecordError> {
         let trials = self.plan.suite.trials();
         let mut seen = Fold::new(trials);
         let mut reasons = vec![RescoreReason::NoResult; trials as usize];
@@ -172,8 +180,16 @@ impl RescorePlan {
             let Ok(row) = read_line(bytes) else { return };
             let had_bad = effect.bad_before;
             let place = Place { at, bytes: bytes.len() as u32, had_bad, is_ungraded };
-            let reason = self.reason(dir, index, &row, place, &mut line);
-            let reason = reason.unwrap_or(RescoreReason::Unreadable);
+            let before = reasons[index as usize];
+            // An interrupted rescore of a trial that matched has left it ungraded.
+            let has_matched = is_ungraded
+                && !matches!(before, RescoreReason::NoResult | RescoreReason::Unmatched);
+            let reason = if has_matched || filter.is_none_or(|filter| filter.matches(&row)) {
+                let reason = self.reason(dir, index, &row, place, &mut line);
+                reason.unwrap_or(RescoreReason::Unreadable)
+            } else {
+                RescoreReason::Unmatched
+            };
             reasons[index as usize] = reason;
             if reason.is_judged() {
                 rows.insert(index, place);
@@ -250,6 +266,14 @@ impl RescorePlan {
             matches!(reason, RescoreReason::Unreadable | RescoreReason::Lacks(_))
         };
         self.reasons.iter().filter(is_unjudged).count()
+    }
+
+    /// Returns whether the filter matches a trial that has a result.
+    pub(crate) fn has_match(&self) -> bool {
+        let is_unmatched = |reason: &RescoreReason| {
+            matches!(reason, RescoreReason::NoResult | RescoreReason::Unmatched)
+        };
+        !self.reasons.iter().all(is_unmatched)
     }
 
     /// Returns the ids of the tests that the scenario lacks, in the order of the plan.

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use runner_model::{Outcome, Reason, RunStatus, exit::Exit};
+use runner_model::{Outcome, Reason, RunStatus, digest, exit::Exit};
 use runner_model::{status::RunVerdict, units::plural, visible::shown_path};
-use runner_record::{End, Fold, Manifest, NewSession, Owned, RESCORE, ResultsRoot, RunDir, now};
+use runner_record::{
+    End, Fold, Manifest, NewSession, Owned, RESCORE, Rerun, ResultsRoot, RunDir, now,
+};
 
 use super::reruns::Reruns;
 use super::resume::{check_foreign, claim};
@@ -15,7 +17,7 @@ use super::run::{Work, lock_root, prestart, run};
 use super::run_parts::keep_suite;
 use super::trust::{owner_notices, skipped_notices, usable};
 use crate::event::{Ended, Observer, RunEvent, ended};
-use crate::plan::{Ids, RescorePlan};
+use crate::plan::{Ids, RescorePlan, RowFilter, resolve_filter};
 use crate::{EngineError, RescoreRequest};
 
 /// Ids of missing tests that a notice names.
@@ -90,7 +92,8 @@ pub fn rescore(
         owned.open_session(session, None)?;
         Ok(owned)
     };
-    let mut tally = Tally { before, left: count, changes: BTreeMap::new(), observer, dir: &dir };
+    let next = command(&dir, &request, &[]);
+    let mut tally = Tally { before, left: count, changes: BTreeMap::new(), observer, next };
     let ended = run(prestarted, work, !is_free, reopen, &mut tally)?;
     let exit = match tally.left {
         0 => ended.exit,
@@ -120,6 +123,17 @@ pub(super) fn find(
     Ok((request, root, usable(&dir)?, skipped_notices(&skipped)))
 }
 
+/// Returns the command that judges the same trials of a run.
+fn command(dir: &RunDir, request: &RescoreRequest, more: &[&str]) -> String {
+    let mut words = Vec::new();
+    let path = request.scenario.as_ref().map(|path| path.to_string_lossy());
+    words.extend(path.iter().flat_map(|path| ["--scenario", path]));
+    words.extend((!request.with_graders).then_some("--no-graders"));
+    words.extend(request.filter.iter().flat_map(|filter| ["--filter", filter.text()]));
+    words.extend(more);
+    dir.command("rescore", &words)
+}
+
 impl Prepared {
     pub(super) fn new(
         root: &ResultsRoot,
@@ -140,7 +154,18 @@ impl Prepared {
         check_foreign(dir, &fold)?;
         let mut notices = owner_notices(dir, &plan.scenario.providers);
         drop(ids);
-        rescored.select(dir, &fold)?;
+        let mut filter = request.filter.clone();
+        if let Some(filter) = &mut filter {
+            resolve_filter(filter, root)?;
+        }
+        let rows = filter.as_ref().map(|filter| RowFilter::new(root, dir, manifest, filter));
+        let rows = rows.transpose()?;
+        rescored.select(dir, &fold, rows.as_ref())?;
+        rows.map_or(Ok(()), RowFilter::finish)?;
+        if let Some(filter) = filter.filter(|_| !rescored.has_match()) {
+            let rerun = Rerun::Filter { filter: filter.text().to_owned(), trials: digest(b"") };
+            return Err(EngineError::NothingMeant(rerun, String::new()));
+        }
         let gone = rescored.gone().len();
         if gone > 0 {
             let mut named: Vec<_> =
@@ -168,7 +193,7 @@ impl Prepared {
             notices.push(format!(
                 "{} cannot be judged again; to list the reasons: {}",
                 plural(unjudged as u64, "trial", "trials"),
-                dir.command("rescore", &["--explain"])
+                command(dir, request, &["--explain"])
             ));
         }
         Ok(Self { plan: rescored, fold, notices })
@@ -189,7 +214,8 @@ struct Tally<'a> {
     /// Numbers of judged trials by their outcomes before and now.
     changes: BTreeMap<(Outcome, Outcome), u64>,
     observer: &'a mut dyn Observer,
-    dir: &'a RunDir,
+    /// The command that judges the trials that are left.
+    next: String,
 }
 
 impl Tally<'_> {
@@ -218,7 +244,7 @@ impl Observer for Tally<'_> {
                     texts.push(format!(
                         "{} left to judge; to continue: {}",
                         plural(self.left, "trial is", "trials are"),
-                        self.dir.command("rescore", &[])
+                        self.next
                     ));
                 }
                 for text in &texts {

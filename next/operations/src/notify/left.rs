@@ -20,12 +20,14 @@ use crate::settings::Settings;
 const PAUSE: Duration = Duration::from_secs(60);
 const EARLY: u32 = 5;
 
-/// A selection of the notifications that have not been delivered.
-#[derive(Clone, Copy, Debug)]
+/// A selection of notifications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// All.
+    /// All, including delivered ones, which get a new id.
+    Again,
+    /// All that have not been delivered.
     All,
-    /// All except refused ones. If `runner.toml` has changed since the run's end, its receivers count only after a failed
+    /// The same except refused ones. If `runner.toml` has changed since the run's end, its receivers count only after a failed
     /// attempt: a new receiver is not notified of old runs.
     Expected,
     /// Expected notifications without a recent attempt.
@@ -91,8 +93,10 @@ impl<'a> RunNotifications<'a> {
         let left = self.select(which, &lines);
         let mut sent: Vec<_> =
             left.iter().map(|(receiver, event)| self.unsent(receiver, *event, &lines)).collect();
-        let with_ids: Vec<_> =
-            left.iter().map(|(receiver, event)| (*receiver, self.id(receiver, *event))).collect();
+        let with_ids: Vec<_> = left
+            .iter()
+            .map(|(receiver, event)| (*receiver, self.id(receiver, *event, &lines)))
+            .collect();
         let mut written = Ok(());
         send_all(&with_ids, &self.message(), deadline, |index, attempt| {
             let (receiver, id) = &with_ids[index];
@@ -113,7 +117,7 @@ impl<'a> RunNotifications<'a> {
         written.map(|()| Some(sent))
     }
 
-    /// Returns the receivers that are notified of the run's state and have not been.
+    /// Returns the receivers that are notified of the run's state, and for which a notification is left.
     fn select(&self, which: Which, lines: &[NotificationLine]) -> Vec<(&Receiver, NotifiedEvent)> {
         let all = self.receivers.all.iter();
         all.filter_map(|receiver| {
@@ -128,6 +132,9 @@ impl<'a> RunNotifications<'a> {
     /// Returns whether a notification is left after these attempts to notify a receiver of the event.
     fn is_left(&self, receiver: &Receiver, attempts: &[&NotificationLine], which: Which) -> bool {
         let run = self.manifest;
+        if which == Which::Again {
+            return true;
+        }
         let is_delivered = |line: &&&NotificationLine| line.result == NotificationResult::Delivered;
         // A session that ends like the one before needs no notification. Each long session needs one.
         let is_known = |line: &&NotificationLine| {
@@ -147,7 +154,7 @@ impl<'a> RunNotifications<'a> {
         let is_expected = last.map_or(!is_new, |line| line.result != NotificationResult::Refused);
         let pause = PAUSE * 2_u32.pow(count.saturating_sub(EARLY).min(6));
         match which {
-            Which::All => true,
+            Which::Again | Which::All => true,
             Which::Expected => is_expected,
             Which::Due(now) => {
                 is_expected && last.is_none_or(|line| now < line.at || now.since(line.at) >= pause)
@@ -159,12 +166,27 @@ impl<'a> RunNotifications<'a> {
         self.manifest.sessions.last().map_or(0, |session| session.number)
     }
 
-    /// Returns the id of a notification, the same for each attempt.
-    fn id(&self, receiver: &Receiver, event: NotifiedEvent) -> String {
-        let run = self.manifest;
-        let of =
-            format!("{} {} {} {event:?} {}", run.id, run.started_at, self.session(), receiver.key);
+    /// Returns the id of a notification, the same for each attempt until it is delivered.
+    fn id(&self, receiver: &Receiver, event: NotifiedEvent, lines: &[NotificationLine]) -> String {
+        let attempts = self.attempts(receiver, event, lines);
+        let deliveries =
+            attempts.filter(|line| line.result == NotificationResult::Delivered).count();
+        let (run, session, key) = (self.manifest, self.session(), &receiver.key);
+        let of = format!("{} {} {session} {event:?} {key} {deliveries}", run.id, run.started_at);
         format!("msg_{}", &digest(of.as_bytes()).to_string()[..24])
+    }
+
+    /// Returns the attempts to notify a receiver of an event of the last session.
+    fn attempts<'l>(
+        &self,
+        receiver: &Receiver,
+        event: NotifiedEvent,
+        lines: &'l [NotificationLine],
+    ) -> impl DoubleEndedIterator<Item = &'l NotificationLine> {
+        let session = self.session();
+        lines.iter().filter(move |line| {
+            line.receiver == receiver.key && line.event == event && line.session == session
+        })
     }
 
     fn unsent(
@@ -173,10 +195,7 @@ impl<'a> RunNotifications<'a> {
         event: NotifiedEvent,
         lines: &[NotificationLine],
     ) -> SentNotification {
-        let is_of = |line: &&NotificationLine| {
-            line.receiver == receiver.key && line.event == event && line.session == self.session()
-        };
-        let last = lines.iter().rev().find(is_of);
+        let last = self.attempts(receiver, event, lines).next_back();
         SentNotification {
             run: self.manifest.id.clone(),
             event,

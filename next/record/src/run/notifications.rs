@@ -54,7 +54,7 @@ pub struct NotificationLine {
     pub to: String,
     /// Hash of the receiver's address or command.
     pub receiver: String,
-    /// The notification's id, the same for each attempt.
+    /// The notification's id, the same for each attempt until it is delivered.
     pub id: String,
     /// The run's status at that time.
     pub status: RunStatus,

@@ -44,11 +44,7 @@ pub(crate) fn cautions(
         let [base, new] = [base, new].map(|run| shown_path(run.scenario_path.as_ref()));
         cautions.push(format!("the scenarios are different files: {base} and {new}"));
     }
-    let hosts = [base, new].map(|run| {
-        let hosts: BTreeSet<_> = run.sessions.iter().map(|session| &*session.host).collect();
-        hosts.into_iter().collect::<Vec<_>>().join(", ")
-    });
-    if let [base, new] = &hosts
+    if let [base, new] = &[base, new].map(hosts)
         && base != new
     {
         cautions
@@ -69,6 +65,12 @@ pub(crate) fn cautions(
         cautions.extend(changed_tests(new, &changed, sides));
     }
     cautions
+}
+
+/// Returns the names of the machines that a run has run on.
+pub(crate) fn hosts(run: &Manifest) -> String {
+    let hosts: BTreeSet<_> = run.sessions.iter().map(|session| &*session.host).collect();
+    hosts.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the names of providers and graders whose plugin has other bytes.

@@ -40,6 +40,8 @@ pub struct Measure {
     pub p: Option<f64>,
     /// Number of tests.
     pub tests: u64,
+    /// Significantly worse: a lower pass rate or score, or on the same machine a longer duration. Never of a metric.
+    pub worse: bool,
 }
 
 /// A value of a run.
@@ -63,7 +65,12 @@ enum Quantity {
 }
 
 /// Compares all measures that both runs have, by provider in the order of `providers`. Those are the providers of `new`.
-pub(crate) fn measures(sides: [&Side; 2], providers: &[Option<String>], seed: u64) -> Vec<Measure> {
+pub(crate) fn measures(
+    sides: [&Side; 2],
+    providers: &[Option<String>],
+    is_same_machine: bool,
+    seed: u64,
+) -> Vec<Measure> {
     let [base, new] = sides;
     let metrics = new.metrics().enumerate().filter_map(|(place, metric)| {
         let (name, unit) = (metric.0.to_owned(), metric.1.map(str::to_owned));
@@ -87,7 +94,15 @@ pub(crate) fn measures(sides: [&Side; 2], providers: &[Option<String>], seed: u6
         }
         for ((place, provider), values) in iter::zip(0.., providers).zip(&values) {
             let of = (provider.clone(), name.clone(), unit.clone());
-            measures.extend(measure(quantity, of, values, seed).map(|measure| (place, measure)));
+            let measure = measure(quantity, of, values, seed);
+            measures.extend(measure.map(|measure| {
+                let worse = match quantity {
+                    Quantity::Passes | Quantity::Score => measure.change < 0.0,
+                    Quantity::Duration => measure.change > 0.0 && is_same_machine,
+                    Quantity::Metric(_) => false,
+                };
+                (place, Measure { worse, ..measure })
+            }));
         }
     }
     measures.sort_by_key(|(place, _): &(usize, _)| *place);
@@ -95,6 +110,7 @@ pub(crate) fn measures(sides: [&Side; 2], providers: &[Option<String>], seed: u6
     let p_values: Vec<_> = measures.iter().filter_map(|measure| measure.p).collect();
     let corrected = measures.iter_mut().filter_map(|measure| measure.p.as_mut());
     corrected.zip(holm(&p_values)).for_each(|(p, corrected)| *p = corrected);
+    measures.iter_mut().for_each(|measure| measure.worse &= measure.is_significant());
     measures
 }
 
@@ -157,6 +173,7 @@ fn measure(
         interval: bootstrap.map(|bootstrap| bootstrap.interval),
         p: if is_rate { Some(sign()) } else { bootstrap.map(|bootstrap| bootstrap.p) },
         tests: values.len() as u64,
+        worse: false,
     })
 }
 

@@ -110,7 +110,9 @@ impl ComparisonDocument {
         let names = manifests[1].providers.iter();
         let names = names.map(|one| providers.is_none().then(|| one.name.clone()));
         // First, because its memory is not needed together with that of the changes.
-        let measures = measures::measures(sides, &names.collect::<Vec<_>>(), seed(&manifests));
+        let (names, seed) = (names.collect::<Vec<_>>(), seed(&manifests));
+        let [before, now] = manifests.each_ref().map(fairness::hosts);
+        let measures = measures::measures(sides, &names, before == now, seed);
         let has_all = manifests.each_ref().map(class::has_all);
         let (mut changed, mut counts) = (Vec::new(), ClassCounts::default());
         for pair in side::pairs(&base, &new) {

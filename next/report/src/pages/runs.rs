@@ -50,6 +50,8 @@ pub struct RunsQuery {
     pub scenario: Option<String>,
     /// Part of an id, a scenario's name, a user's name, a message or a label.
     pub text: Option<String>,
+    /// Earliest start.
+    pub since: Option<Time>,
     /// Id of the last run of the page before.
     pub before: Option<String>,
     pub limit: usize,
@@ -95,6 +97,7 @@ impl RunsQuery {
             && is_in(&self.verdicts, &run.verdict)
             && (self.reasons.is_empty()
                 || run.reason.is_some_and(|one| self.reasons.contains(&one)))
+            && self.since.is_none_or(|since| run.started_at >= since)
             && self.label.as_ref().is_none_or(has_label)
             && self.scenario.as_ref().is_none_or(|scenario| run.scenario == *scenario)
             && self.text.as_ref().is_none_or(|text| has_text(run, &text.to_lowercase()))

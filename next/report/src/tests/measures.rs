@@ -38,7 +38,8 @@ fn measures_are_those_of_scipy() {
         [3, -1, 4, 1, -5, 9, 2, -6, 5, 3, 5, 8, -9, 7, 9, 3, 2, 3, 8, 4].map(|one: i8| one.into());
     let base = side(|at| at < 18, [0.0; 20]);
     let new = side(|at| (6..19).contains(&at), more);
-    let found = measures([&base, &new], &[Some("p".to_owned())], 1);
+    let measures = |same: bool| measures([&base, &new], &[Some("p".to_owned())], same, 1);
+    let found = measures(true);
     let [rate, duration] = &found[..] else { panic!("{found:?}") };
     assert_close(rate.base.interval.unwrap(), (69.896635, 97.213352), 1e-5);
     assert_close(rate.new.interval.unwrap(), (43.285428, 81.880818), 1e-5);
@@ -48,5 +49,7 @@ fn measures_are_those_of_scipy() {
     // 10,000 resamples differ by some hundredths.
     assert_close(duration.interval.unwrap(), (0.55, 4.75), 0.15);
     assert_close((duration.p.unwrap(), 0.0), (0.0336, 0.0), 0.008);
-    assert_eq!(found, measures([&base, &new], &[Some("p".to_owned())], 1));
+    assert_eq!([rate.worse, duration.worse], [false, true]);
+    assert_eq!(found, measures(true));
+    assert!(!measures(false)[1].worse, "another machine");
 }

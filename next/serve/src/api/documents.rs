@@ -180,7 +180,7 @@ fn history(server: &Server, _: &(), keys: &HistoryKeys) -> Result<HistoryDocumen
 }
 
 /// Parses an age before now, or a time.
-fn since(text: &str) -> Result<Time> {
+pub(super) fn since(text: &str) -> Result<Time> {
     if let Ok(age) = parse_age(text) {
         return Ok(Time::from_millis(now().as_millis() - age.as_millis() as i64));
     }

@@ -7,7 +7,7 @@ use runner_report::{RunList, RunsPage, RunsQuery, ServerDocument, VERSION};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{HttpProblem, Route};
+use super::{HttpProblem, Route, documents::since};
 use crate::server::Server;
 
 /// Runs of a page without `limit`, and at most.
@@ -47,6 +47,8 @@ struct ListKeys {
     scenario: Option<String>,
     /// Part of an id, a scenario's name, a user's name, a message or a label.
     q: Option<String>,
+    /// Only runs that started since an age such as `7d`, or a time such as `2026-11-20T09:30:00Z`.
+    since: Option<String>,
     /// Id of the last run of the page before.
     before: Option<String>,
     /// Runs of the page, up to 1000.
@@ -77,6 +79,7 @@ fn list(server: &Server, _: &(), keys: &ListKeys) -> Result<RunsPage, HttpProble
         label: present(&keys.label).map(label),
         scenario: present(&keys.scenario).map(str::to_owned),
         text: present(&keys.q).map(str::to_owned),
+        since: present(&keys.since).map(since).transpose()?,
         before: present(&keys.before).map(str::to_owned),
         limit: limit(keys.limit, PAGE, MAX_PAGE)?,
     };

@@ -120,6 +120,8 @@ struct Rescore {
     /// Leave trials that graders judge as they are.
     #[serde(default)]
     no_graders: bool,
+    /// A filter of the trials to judge.
+    filter: Option<String>,
     jobs: Option<u32>,
     /// Return the changes, and change nothing.
     #[serde(default)]
@@ -245,6 +247,9 @@ fn rescore(
         None => scenarios::check(server, &run.manifest()?)?,
     }
     words.set("no-graders", body.no_graders);
+    if let Some(filter) = &body.filter {
+        words.add_filter("filter", filter)?;
+    }
     words.add_jobs(body.jobs)?;
     if body.dry_run {
         return Ok(SessionResult::Preview(preview::rescore(&words)?).into());

@@ -1,6 +1,6 @@
 //! `runner compare`: two runs, or two providers.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ffi::OsStr, io, path::PathBuf};
 
 use runner_engine::resolve_filter;
 use runner_model::exit::Exit;
@@ -8,14 +8,19 @@ use runner_model::units::plural;
 use runner_model::visible::{shown_path, visible_line};
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use runner_report::{
-    Change, Class, ComparisonDocument, Measure, RunSummary, SincePrevious, markdown_code, phrases,
+    Change, Class, ComparisonDocument, Form, Measure, RunSummary, SincePrevious,
+    json::write_document, markdown_code, phrases,
 };
 use runner_scenario::Filter;
 
 use crate::args::{self, DocumentArgs, RunArg};
 use crate::commands::target::{self, Target};
+use crate::report_files;
 use crate::text::{CommandError, Out, Table, mistake, style, summary};
 
+/// Kinds of changes for `--fail-on`.
+const REGRESSED: &str = "regressed";
+const SLOWER: &str = "slower";
 /// Tests of a class that are listed.
 const MOST_LISTED: usize = 20;
 /// Characters of each text in Markdown.
@@ -43,17 +48,30 @@ pub struct Args {
     /// Compare tests that match `tag(a)` in one of the runs; repeatable
     #[arg(short = 'E', long, value_name = "FILTER")]
     filter: Vec<String>,
-    /// Exit with 1 if a test has regressed
-    #[arg(long, value_name = "WHAT", value_parser = ["regressed"])]
-    fail_on: Option<String>,
+    /// Exit with 1 if there are changes of this kind, for CI; repeatable
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    #[arg(value_parser = [REGRESSED, "significant", SLOWER])]
+    fail_on: Vec<String>,
     /// Print Markdown, for a comment of a pull request
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
+    /// Write this file; its extension names the form: .md or .json
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
     #[command(flatten)]
     document: DocumentArgs,
 }
 
+/// The form of the output.
+#[derive(Clone, Copy)]
+enum ComparisonForm {
+    Text,
+    Markdown,
+    Json,
+}
+
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let form = args.form()?;
     let root = args.document.root.open()?;
     let [base, new] = args.runs(&root)?;
     let providers = args.providers.clone().and_then(|names| <[String; 2]>::try_from(names).ok());
@@ -68,18 +86,62 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if document.counts.paired() == 0 {
         return Err(nothing_in_common(&document, filter.is_some()));
     }
-    if args.document.json {
-        out.document(&document);
-    } else if args.markdown {
-        out.bytes(markdown(&document)?.as_bytes());
-    } else {
-        print(&document, out)?;
+    match (&args.output, form) {
+        (Some(path), form) => {
+            report_files::write(path, |writer| match form {
+                ComparisonForm::Json => {
+                    Ok(write_document(writer, &document).map_err(io::Error::from)?)
+                }
+                _ => Ok(writer.write_all(markdown(&document)?.as_bytes())?),
+            })?;
+            out.hint(&format!("report: {}", shown_path(path)));
+        }
+        (None, ComparisonForm::Json) => out.document(&document),
+        (None, ComparisonForm::Markdown) => out.bytes(markdown(&document)?.as_bytes()),
+        (None, ComparisonForm::Text) => print(&document, out)?,
     }
-    let has_failed = args.fail_on.is_some() && document.counts.regressed > 0;
-    Ok(if has_failed { Exit::Bad } else { Exit::Success })
+    let failures: Vec<_> =
+        args.fail_on.iter().filter_map(|what| failure(&document, what)).collect();
+    failures.iter().for_each(|failure| out.talk(failure));
+    Ok(if failures.is_empty() { Exit::Success } else { Exit::Bad })
+}
+
+/// Returns the changes of a kind of `--fail-on`, for people. `None` without any.
+fn failure(document: &ComparisonDocument, what: &str) -> Option<String> {
+    let regressed = document.counts.regressed;
+    if what == REGRESSED {
+        let tests = plural(regressed, "test has", "tests have");
+        return (regressed > 0).then(|| format!("{tests} regressed"));
+    }
+    let measures = document.measures.iter().filter(|measure| measure.worse);
+    let of_kind = measures.filter(|measure| (measure.name == "duration") == (what == SLOWER));
+    let named = of_kind.map(|measure| match &measure.provider {
+        Some(provider) => format!("{} of {provider}", measure.name),
+        None => measure.name.clone(),
+    });
+    let named: Vec<_> = named.collect();
+    (!named.is_empty()).then(|| format!("significantly worse: {}", named.join(", ")))
 }
 
 impl Args {
+    /// Returns the form that a flag or else the extension of the file names.
+    fn form(&self) -> Result<ComparisonForm, CommandError> {
+        let extension = |path: &PathBuf| path.extension().map(OsStr::to_ascii_lowercase);
+        Ok(match &self.output {
+            _ if self.document.json => ComparisonForm::Json,
+            _ if self.markdown => ComparisonForm::Markdown,
+            None => ComparisonForm::Text,
+            Some(path) if extension(path).is_some_and(|end| end == "json") => ComparisonForm::Json,
+            Some(path) if Form::of_path(path) == Some(Form::Markdown) => ComparisonForm::Markdown,
+            Some(path) => {
+                return Err(mistake!(
+                    "{} does not name a form: its extension is not .md or .json\nname the form: `--markdown` or `--json`",
+                    shown_path(path)
+                ));
+            }
+        })
+    }
+
     /// Finds the runs.
     fn runs(&self, root: &ResultsRoot) -> Result<[RunDir; 2], CommandError> {
         let one = |name: &str| match Target::find(root, name)? {

@@ -18,6 +18,9 @@ use crate::text::{CommandError, Out, mistake};
 pub struct Args {
     #[command(flatten)]
     run: RunArg,
+    /// Send also those that were delivered, with a new `webhook-id`
+    #[arg(long)]
+    again: bool,
     /// Print the notifications, and send nothing
     #[arg(long)]
     dry_run: bool,
@@ -53,8 +56,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
                 let id = run.id();
                 return Err(mistake!("run {id} is running\nits process notifies at its end"));
             }
-            send(&RunNotifications::new(&root, &settings, &run, &manifest), Which::All)?;
+            let which = if args.again { Which::Again } else { Which::All };
+            send(&RunNotifications::new(&root, &settings, &run, &manifest), which)?;
             Vec::new()
+        }
+        None if args.again => {
+            let notify = root.command(&["notify", "latest", "--again"]);
+            return Err(mistake!("`--again` needs a run\nfor the newest run: {notify}"));
         }
         None => {
             let is_ended = |head: &RunHead| head.status != RunStatus::Running;
@@ -63,19 +71,23 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         }
     };
     let document = NotifyDocument { v: VERSION, dry_run: args.dry_run, notifications, problems };
-    out.document_or(args.document.json, &document, |document| print(document, out));
+    out.document_or(args.document.json, &document, |document| print(document, args.again, out));
     let is_done = args.dry_run || document.notifications.iter().all(SentNotification::is_delivered);
     exit = exit.worse(if is_done { Exit::Success } else { Exit::Bad });
     Ok(exit.worse(if document.problems.is_empty() { Exit::Success } else { Exit::Storage }))
 }
 
-fn print(document: &NotifyDocument, out: &Out) {
+fn print(document: &NotifyDocument, is_again: bool, out: &Out) {
     for sent in &document.notifications {
         let run = short_id(&sent.run);
         out.data(&format!("{}  {}", visible_line(run), text(sent)));
     }
     if document.notifications.is_empty() {
-        out.talk("no notification is left");
+        out.talk(if is_again {
+            "no receiver is notified of runs that end like this one"
+        } else {
+            "no notification is left"
+        });
     }
     document.problems.iter().for_each(|problem| out.warn(problem));
 }
