@@ -83,7 +83,7 @@ impl fmt::Display for LaunchError {
             Self::Removed => out.write_str("it was removed from the queue"),
             Self::Late(within) => {
                 let took = show_duration(*within);
-                write!(out, "the plan took longer than {took}\nselect fewer tests, or use a terminal")
+                write!(out, "the plan took longer than {took}\nselect fewer tests or use a terminal")
             }
         }
     }

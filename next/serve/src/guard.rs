@@ -92,7 +92,8 @@ impl Guard {
         if !is_api(head.uri.path()) {
             return pages::answer(&head);
         }
-        let body = read(body, if is_authenticated { MAX_BODY } else { MAX_UNAUTHENTICATED_BODY }).await?;
+        let limit = if is_authenticated { MAX_BODY } else { MAX_UNAUTHENTICATED_BODY };
+        let body = read(body, limit).await?;
         let request = Request::from_parts(head, Body::from(body));
         self.router.call(request).await.map_err(|never| match never {})
     }

@@ -19,15 +19,15 @@ use crate::server::Server;
 
 /// Time that a call waits for the end of a run. Longer than an owner may take without a grace period.
 const WAIT: Duration = Duration::from_secs(10);
-/// The same for a drain, which lets attempts run to their end.
+/// Time that a call waits after a drain, which lets attempts run to their end.
 const DRAIN_WAIT: Duration = Duration::from_secs(1);
 
 pub(super) fn routes() -> Vec<Route> {
-    let asked = |route: Route| route.answering(&[200, 202]).refusing(&[404, 409, 504]);
+    let request = |route: Route| route.answering(&[200, 202]).refusing(&[404, 409, 504]);
     vec![
-        asked(Route::post("/runs/{run}/stop", "Stop a run, which can be resumed", stop)),
-        asked(Route::post("/runs/{run}/cancel", "Stop a run for good", cancel)),
-        asked(Route::post("/runs/{run}/pause", "Pause a run", pause)),
+        request(Route::post("/runs/{run}/stop", "Stop a run, which can be resumed", stop)),
+        request(Route::post("/runs/{run}/cancel", "Stop a run for good", cancel)),
+        request(Route::post("/runs/{run}/pause", "Pause a run", pause)),
         Route::post("/runs/{run}/unpause", "Let a paused run continue", unpause)
             .refusing(&[404, 504]),
         Route::post("/runs/{run}/labels", "Set and remove labels of a run", label)
@@ -83,7 +83,7 @@ struct Labels {
 struct PinResult {
     /// Always [`VERSION`].
     v: u8,
-    /// `false` if the run was like this before.
+    /// `false` if the run was already like this.
     changed: bool,
     #[serde(flatten)]
     run: RunSummary,
@@ -108,7 +108,7 @@ fn pause(server: &Server, path: &RunName, body: &Reason) -> Result<HttpAnswer<Re
 
 fn unpause(server: &Server, path: &RunName, _: &Nothing) -> Result<HttpAnswer<RequestResult>> {
     let run = active(server, server.run(&path.run)?)?;
-    answered(server, &run, server.root.unpause(&run)?)
+    respond(server, &run, server.root.unpause(&run)?)
 }
 
 /// Sends a request to the process that works on a run, and waits for its result.
@@ -124,11 +124,11 @@ fn request(
     match server.root.ask_for(&run, mode, &by(reason), wait) {
         // The run had no trial yet.
         Err(RecordError::Removed { .. }) if mode != RequestMode::Pause => Ok(before.into()),
-        answer => answered(server, &run, answer?),
+        answer => respond(server, &run, answer?),
     }
 }
 
-/// Returns the run that gets a request: for one that waits for others of its group, the run whose turn it is.
+/// Returns the run that gets a request. For a run that waits in its group, that is the active run of the group.
 fn active(server: &Server, run: RunDir) -> Result<RunDir> {
     let manifest = run.manifest()?;
     let is_waiting = manifest.stage == Stage::Waiting && !manifest.status.is_terminal();
@@ -142,7 +142,7 @@ fn active(server: &Server, run: RunDir) -> Result<RunDir> {
     }
 }
 
-fn answered(server: &Server, run: &RunDir, answer: Answer) -> Result<HttpAnswer<RequestResult>> {
+fn respond(server: &Server, run: &RunDir, answer: Answer) -> Result<HttpAnswer<RequestResult>> {
     let result = RequestResult::read(&server.root, run, answer)?;
     let status = match answer {
         Answer::NoAnswer => return Err(no_answer(run)),
@@ -173,7 +173,7 @@ fn label(server: &Server, path: &RunName, body: &Labels) -> Result<HttpAnswer<Re
         Err(error @ RecordError::Foreign { .. }) => {
             Err(HttpProblem::unprocessable(&error.to_string()))
         }
-        answer => answered(server, &run, answer?),
+        answer => respond(server, &run, answer?),
     }
 }
 

@@ -1,4 +1,4 @@
-//! [`CommandWords`]: the command that a request stands for.
+//! [`CommandWords`]: the command line of a request.
 
 use std::collections::{BTreeMap, HashSet};
 use std::{fmt::Display, thread};
@@ -9,11 +9,11 @@ use runner_scenario::Filter;
 use super::{HttpProblem, Result};
 use crate::server::Server;
 
-/// Entries of all lists of a request.
+/// Number of values of a request.
 const MAX_ENTRIES: usize = 1000;
 /// Bytes of all values of a request: a plan with many long globs takes minutes.
 const MAX_BYTES: usize = 64 << 10;
-/// Attempts of a session at the same time, for each core.
+/// Parallel attempts of a session for each core.
 const MAX_JOBS_PER_CORE: u32 = 32;
 
 /// A command on the server's results root.
@@ -42,12 +42,12 @@ impl<'a> CommandWords<'a> {
             let detail = format!(
                 "the request has more than {MAX_ENTRIES} values, or more than {MAX_BYTES} bytes"
             );
-            return Err(
-                HttpProblem::unprocessable(&detail).with_help("use a filter, or a terminal")
-            );
+            return Err(HttpProblem::unprocessable(&detail)
+                .with_help("use a filter, or start it in a terminal"));
         }
         if word.contains('\0') {
-            return Err(HttpProblem::unprocessable(&format!("`{flag}` has the character U+0000")));
+            let detail = format!("`{flag}` has the character U+0000; remove it");
+            return Err(HttpProblem::unprocessable(&detail));
         }
         self.flags.push(word);
         Ok(())
@@ -105,7 +105,8 @@ impl<'a> CommandWords<'a> {
     /// Returns the words after `runner`, with further flags.
     pub(super) fn words(&self, more: &[&str]) -> Result<Vec<String>> {
         let Some(root) = self.server.root.path().to_str() else {
-            return Err(HttpProblem::unprocessable("the path of the results root is not UTF-8"));
+            let detail = "the path of the results root is not UTF-8; rename its folders";
+            return Err(HttpProblem::unprocessable(detail));
         };
         let flags = self.flags.iter().map(String::as_str).chain(more.iter().copied());
         let flags = flags.chain(["--results", root]);
@@ -118,7 +119,7 @@ impl<'a> CommandWords<'a> {
         Ok(words.map(str::to_owned).collect())
     }
 
-    /// Returns the command for people.
+    /// Returns the command as a user would type it.
     pub(super) fn shown(&self) -> String {
         let words = [self.command, &self.argument].into_iter();
         let words: Vec<_> = words.chain(self.flags.iter().map(String::as_str)).collect();
@@ -129,7 +130,7 @@ impl<'a> CommandWords<'a> {
 /// Checks the key of a label or a variable.
 pub(super) fn check_key(key: &str) -> Result<()> {
     if key.is_empty() || key.contains('=') {
-        let detail = format!("`{key}` is not a key: it needs a character, and no `=`");
+        let detail = format!("invalid key `{key}`: use at least one character and no `=`");
         return Err(HttpProblem::unprocessable(&detail));
     }
     Ok(())

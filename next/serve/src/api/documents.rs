@@ -1,4 +1,4 @@
-//! Documents about a run or several, which commands print, too.
+//! Documents about one or more runs, which commands print, too.
 
 use runner_model::{Time, units::parse_age};
 use runner_record::{RunDir, now};
@@ -16,13 +16,13 @@ use super::trials::{filter, index};
 use super::{HttpProblem, Result, Route};
 use crate::server::Server;
 
-/// Bins of charts without `bins`, and at most.
+/// Bins of a chart: default and maximum.
 const BINS: usize = 40;
 const MAX_BINS: usize = 1000;
-/// Tests of a page of the matrix without `limit`, and at most.
+/// Tests of a page of the matrix: default and maximum.
 const TESTS: usize = 200;
 const MAX_TESTS: usize = 1000;
-/// Runs of a history without `limit`, and at most.
+/// Runs of a history: default and maximum.
 const RUNS: usize = 20;
 const MAX_RUNS: usize = 1000;
 
@@ -30,7 +30,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/runs/{run}", "A run without its rows", run_page),
         Route::get("/runs/{run}/summary", "Durations, and results over time", charts),
-        Route::get("/runs/{run}/failures", "Trials that did not pass, by their reasons", failures),
+        Route::get("/runs/{run}/failures", "Trials that did not pass, by reason", failures),
         Route::get("/runs/{run}/matrix", "Results of each test on each provider", matrix),
         Route::get("/runs/{run}/live", "Attempts that run now", live),
         Route::get("/compare", "Two runs, joined by test and provider", compare),
@@ -57,20 +57,20 @@ struct MatrixKeys {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CompareKeys {
-    /// The earlier run. The previous run of the scenario without it.
+    /// The earlier run. By default, the previous run of the scenario.
     base: Option<String>,
-    /// The later run. The newest one without it.
+    /// The later run. By default, the newest one.
     new: Option<String>,
     /// A filter that matches tests in one of the runs.
     filter: Option<String>,
-    /// Two providers that are compared, joined by a comma.
+    /// Two providers to compare, joined by a comma.
     providers: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct HistoryKeys {
-    /// The scenario's name. That of the newest run without it.
+    /// The scenario's name. By default, that of the newest run.
     scenario: Option<String>,
     /// Glob of test ids.
     test: Option<String>,
@@ -80,7 +80,7 @@ struct HistoryKeys {
     since: Option<String>,
     /// `run`, `day`, or the name of a label.
     by: Option<String>,
-    /// Most runs, the newest, up to 1000.
+    /// Number of runs, the newest, up to 1000.
     limit: Option<usize>,
 }
 

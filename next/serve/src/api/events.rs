@@ -44,7 +44,8 @@ enum RowEvents {
     Full,
 }
 
-/// Returns the id of the last event that the client has. A browser that connects again repeats the first address.
+/// Returns the id of the last event that the client has. A browser that reconnects repeats its first address, so the header takes
+/// precedence.
 fn last_id(headers: &HeaderMap, after: Option<&String>) -> Option<String> {
     let header = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     header.map(str::to_owned).or_else(|| after.cloned()).filter(|id| !id.is_empty())
@@ -64,7 +65,7 @@ fn run(
     let run = server.run(&name.run)?;
     let after = last_id(headers, keys.after.as_ref()).unwrap_or_else(|| "0".into());
     let after = after.parse().map_err(|_| {
-        HttpProblem::invalid("`after` is not the id of an event of a run, which is a number")
+        HttpProblem::invalid("`after` is not the id of an event of a run: use a whole number")
     })?;
     let cursor = RunCursor { after, sends_rows: keys.rows.is_some() };
     let states = server.run_states.clone();

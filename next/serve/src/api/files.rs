@@ -1,4 +1,4 @@
-//! Files of a run as they are, or a range of them.
+//! Files of a run, whole or a range of their bytes.
 
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write};
@@ -23,12 +23,12 @@ type Result<T> = std::result::Result<T, HttpProblem>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
-/// Bytes of a file that is compared with its digest before the answer, which can then be a problem. Larger ones are compared
-/// while they are sent, because some GiB would take seconds.
+/// Bytes up to which a file is compared with its digest before the answer, which can then be a problem. Larger files are compared
+/// while they are sent, because a few GiB take seconds.
 const CHECKED_FIRST: u64 = 1 << 20;
-/// The media type in the contract of answers with several.
+/// Media type of the OpenAPI document for answers with several media types.
 const ANY: &str = "*/*";
-/// Policy of a file of a guest, which a browser must not run.
+/// Policy of files of guests, which browsers must not run.
 const SANDBOX: &str = "sandbox; default-src 'none'";
 /// First bytes of images that a page may show.
 const IMAGES: [(&[u8], &str); 4] = [
@@ -76,14 +76,14 @@ struct ReportKeys {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct LogKeys {
-    /// The attempt. The deciding one without it.
+    /// The attempt. By default, the deciding one.
     attempt: Option<u32>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct FileKeys {
-    /// `1` shows an image instead of a download.
+    /// `1` shows an image instead of downloading it.
     inline: Option<u8>,
 }
 
@@ -111,7 +111,7 @@ fn rows(
     headers: &HeaderMap,
 ) -> Result<Response> {
     let mut response = send(server.run(&names.run)?.open_rows()?, headers, "application/x-ndjson")?;
-    guard(&mut response, "rows.jsonl");
+    make_download(&mut response, "rows.jsonl");
     Ok(response)
 }
 
@@ -156,7 +156,7 @@ fn artifact(
     } else {
         answer(found.bytes, headers, media_type, |range, body| copy(file, range, body))?
     };
-    guard(&mut response, if image.is_some() { "" } else { &names.name });
+    make_download(&mut response, if image.is_some() { "" } else { &names.name });
     Ok(response)
 }
 
@@ -180,16 +180,16 @@ fn report(
         written.map_err(|error| io::Error::other(error.to_string()))
     });
     let mut response = ([(header::CONTENT_TYPE, form.media_type())], body).into_response();
-    guard(&mut response, &format!("{}.{}", run.id(), form.extension()));
+    make_download(&mut response, &format!("{}.{}", run.id(), form.extension()));
     Ok(response)
 }
 
-/// Makes a file of a guest a download with this name, which no browser runs. An empty name is for a shown image.
-fn guard(response: &mut Response, name: &str) {
+/// Makes an answer a download with this name, which no browser runs. An empty name is for an image that is shown.
+fn make_download(response: &mut Response, name: &str) {
     let disposition = if name.is_empty() {
         "inline".to_owned()
     } else {
-        // Names of files have no quotes and no control characters, but can have letters of all languages.
+        // Names of files have no quotes or control characters, but may have letters of all languages.
         let encoded: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
         format!("attachment; filename*=UTF-8''{}", encoded.replace('+', "%20"))
     };
@@ -212,7 +212,7 @@ fn image(file: &File) -> Option<&'static str> {
     IMAGES.iter().find(is_it).map(|(_, kind)| *kind)
 }
 
-/// Answers with a file, or the requested range of it. The length is the one at the start of the answer.
+/// Answers with a file, or the requested range of it. A file that grows is sent up to its length at the start.
 fn send(mut file: File, headers: &HeaderMap, media_type: &'static str) -> Result<Response> {
     let failed = |error: io::Error| HttpProblem::storage(&format!("cannot read the file: {error}"));
     let length = file.metadata().map_err(failed)?.len();
@@ -229,10 +229,10 @@ fn answer(
     media_type: &'static str,
     copy: impl FnOnce(Range<u64>, &mut dyn Write) -> io::Result<()> + Send + 'static,
 ) -> Result<Response> {
-    let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
-    let range = match asked.and_then(|range| parse_range(range, length)) {
+    let requested = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let range = match requested.and_then(|range| parse_range(range, length)) {
         Some(None) => {
-            let problem = HttpProblem::new(ProblemKind::RANGE, "the file has no such bytes");
+            let problem = HttpProblem::new(ProblemKind::RANGE, "the file ends before this range");
             let content_range = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
             return Ok((content_range, problem).into_response());
         }
@@ -252,7 +252,7 @@ fn answer(
     Ok((status, fixed, content_range, body).into_response())
 }
 
-/// Parses a range of bytes. `None` if it is to be ignored, `Some(None)` if the file has no such bytes.
+/// Parses a range of bytes. `None` if it is ignored, `Some(None)` if the file has no bytes in it.
 fn parse_range(text: &str, length: u64) -> Option<Option<Range<u64>>> {
     let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
     let range = if first.is_empty() {
@@ -265,8 +265,8 @@ fn parse_range(text: &str, length: u64) -> Option<Option<Range<u64>>> {
     Some(Some(range).filter(|range| range.start < range.end))
 }
 
-/// Writes a range of content. The last byte is written once all content was read, whose end fails if it is damaged: then the
-/// connection ends early, and no client takes the file for whole.
+/// Writes a range of content. The last byte follows once all content has been read. If the content is damaged, reading its end
+/// fails, so the connection ends early and clients notice that the file is incomplete.
 fn copy(mut content: impl Read, range: Range<u64>, body: &mut dyn Write) -> io::Result<()> {
     if range.is_empty() {
         return Ok(());

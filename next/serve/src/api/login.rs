@@ -9,8 +9,7 @@ use super::{Answer, HttpProblem, ProblemKind, Result, Route};
 use crate::server::Server;
 
 pub(super) fn routes() -> Vec<Route> {
-    let login = Route::post("/login", "Get a link that logs a browser in, for the token", login);
-    vec![login]
+    vec![Route::post("/login", "Exchange the token for a link that logs a browser in", login)]
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -1,4 +1,4 @@
-//! The calls of the API, as one table. The router and the OpenAPI document are made from it, so no call is outside of the contract.
+//! The calls of the API, in one table. The router and the OpenAPI document are made from it, so the document has every call.
 
 mod actions;
 mod command_words;
@@ -57,7 +57,10 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
     for route in routes() {
         router = router.route(&format!("{BASE}{}", route.path), route.handler);
     }
-    let missing = || async { HttpProblem::not_found("the API has no such call") };
+    let missing = || async {
+        let problem = HttpProblem::not_found("the API has no such call");
+        problem.with_help(format!("list all calls: GET {BASE}/openapi.json"))
+    };
     let router =
         router.fallback(missing).method_not_allowed_fallback(|| async { HttpProblem::method() });
     router.with_state(server)

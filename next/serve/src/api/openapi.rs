@@ -13,7 +13,7 @@ const PROBLEMS: [u16; 7] = [400, 401, 403, 404, 421, 500, 507];
 /// Problems of all calls that change something.
 const WRITE_PROBLEMS: [u16; 3] = [408, 413, 415];
 
-/// Makes the schemas of answers and of requests, which differ in keys that may be absent.
+/// Generators of the schemas of answers and of requests, which differ in keys that may be absent.
 struct Schemas {
     answers: SchemaGenerator,
     requests: SchemaGenerator,
@@ -128,7 +128,7 @@ impl Schemas {
         responses
     }
 
-    /// Returns the schema of a call's input as those of definitions are.
+    /// Returns the schema of a call's input, with the same transforms as definitions.
     fn input(&mut self, route: &Route) -> Value {
         let mut schema = (route.input)(&mut self.requests);
         for transform in self.requests.transforms_mut() {

@@ -16,14 +16,14 @@ use tokio::{runtime::Handle, sync::Semaphore};
 use super::command_words::CommandWords;
 use super::{HttpProblem, Result};
 
-/// Dry runs at the same time, on all connections.
+/// Number of dry runs at the same time, of all connections.
 static DRY_RUNS: Semaphore = Semaphore::const_new(2);
-/// Time for one, in which plugins may be compiled.
+/// Time limit of a dry run, which may compile plugins.
 const WITHIN: Duration = Duration::from_secs(120);
 /// Trials that an answer lists.
 const MAX_LISTED: usize = 100;
 
-/// A run before its start.
+/// The plan of a start.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct PlanDocument {
     /// Always [`VERSION`].
@@ -32,7 +32,7 @@ pub(super) struct PlanDocument {
     plan: Box<RawValue>,
     /// Grants of the providers and graders, as tables of a scenario.
     grants: Vec<String>,
-    /// Requests of plugins that are not granted.
+    /// Access that plugins request and the scenario does not grant.
     missing_grants: Vec<MissingGrants>,
     /// The first trials, up to 100.
     trials: Vec<String>,
@@ -47,7 +47,7 @@ pub(super) struct ResumePlan {
     v: u8,
     /// Number of trials that would run.
     pending: u64,
-    /// The first of them, up to 100.
+    /// The first of these trials, up to 100.
     trials: Vec<PendingTrial>,
     /// The command that does the same.
     command: String,

@@ -30,7 +30,7 @@ pub(crate) struct HttpProblem {
     /// Next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
-    // In a box, because each call can return a problem.
+    // In a box to keep results small: each call can return a problem.
     #[serde(flatten)]
     parts: Box<ProblemParts>,
 }
@@ -38,7 +38,7 @@ pub(crate) struct HttpProblem {
 /// Keys that only some problems have.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 struct ProblemParts {
-    /// All problems of a scenario with their places, as a terminal shows them.
+    /// All problems of a scenario with their places, as text for a terminal.
     #[serde(skip_serializing_if = "Option::is_none")]
     shown: Option<String>,
     /// The same problems as data.
@@ -86,8 +86,7 @@ impl ProblemKind {
     pub const RANGE: Self = Self(416, "/problems/range", "no such range");
     pub const HOST: Self = Self(421, "/problems/host", "wrong host");
     const SCENARIO: Self = Self(422, "/problems/invalid-scenario", "invalid scenario");
-    const UNPROCESSABLE: Self =
-        Self(422, "/problems/unprocessable", "the request cannot be carried out");
+    const UNPROCESSABLE: Self = Self(422, "/problems/unprocessable", "unprocessable request");
     pub const HEADERS: Self = Self(431, "/problems/headers", "headers too large");
     const INTERNAL: Self = Self(500, "/problems/internal", "internal error");
     const QUEUE: Self = Self(503, "/problems/busy-queue", "queue in use");
@@ -118,7 +117,7 @@ impl HttpProblem {
         Self::new(ProblemKind::INTERNAL, "the server failed; its terminal shows the reason")
     }
 
-    /// A request with another method than its call has.
+    /// A request with a method that its call does not have.
     pub fn method() -> Self {
         Self::new(ProblemKind::METHOD, "the call does not accept this method")
     }
@@ -208,7 +207,7 @@ impl From<LaunchError> for HttpProblem {
 }
 
 impl HttpProblem {
-    /// Problems of a scenario. `shown` is how a terminal shows them.
+    /// Problems of a scenario. `shown` is their text for a terminal.
     pub fn of_scenario(problems: Vec<ScenarioProblem>, shown: String) -> Self {
         let count = plural(problems.len() as u64, "problem", "problems");
         let mut problem = Self::new(ProblemKind::SCENARIO, &format!("the scenario has {count}"));
@@ -231,7 +230,7 @@ impl IntoResponse for HttpProblem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut bytes = Vec::new();
-        // Only texts and numbers: always serializes.
+        // Texts and numbers always serialize.
         let _ = runner_report::json::write_document(&mut bytes, &self);
         let media_type = [(header::CONTENT_TYPE, "application/problem+json")];
         (status, media_type, Body::from(bytes)).into_response()

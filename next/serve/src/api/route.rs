@@ -78,7 +78,7 @@ pub(crate) trait Document: Serialize + JsonSchema + Send + 'static {}
 impl<T: Serialize + JsonSchema + Send + 'static> Document for T {}
 
 impl Route {
-    /// A call that changes nothing and answers with a document.
+    /// Creates a call that changes nothing and answers with a document.
     pub fn get<P: Names, I: Input, T: Document>(
         path: &'static str,
         summary: &'static str,
@@ -90,7 +90,7 @@ impl Route {
         Self::new(Method::GET, path, summary, work).of_document::<T>()
     }
 
-    /// A call that changes nothing and answers with bytes. `work` gets the request's headers.
+    /// Creates a call that changes nothing and answers with bytes. `work` gets the request's headers.
     pub fn bytes<P: Names, I: Input>(
         path: &'static str,
         summary: &'static str,
@@ -100,7 +100,7 @@ impl Route {
         Self { media_type, ..Self::new(Method::GET, path, summary, work) }
     }
 
-    /// A call that changes something and answers with a document.
+    /// Creates a call that changes something and answers with a document.
     pub fn post<P: Names, I: Input, T: Document>(
         path: &'static str,
         summary: &'static str,
@@ -109,7 +109,7 @@ impl Route {
         Self::change(Method::POST, path, summary, work)
     }
 
-    /// A call with another method that changes something and answers with a document.
+    /// Does the same for a call with another method.
     pub fn change<P: Names, I: Input, T: Document>(
         method: Method,
         path: &'static str,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{HttpProblem, Route, documents::since};
 use crate::server::Server;
 
-/// Runs of a page without `limit`, and at most.
+/// Runs of a page: default and maximum.
 const PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
 
@@ -87,12 +87,12 @@ fn list(server: &Server, _: &(), keys: &ListKeys) -> Result<RunsPage, HttpProble
     Ok(RunsPage::new(list, &query, server.settings.is_read_only, now()))
 }
 
-/// Returns the value of a key. A key without a value, such as an empty field of a form, selects all.
+/// Returns the value of a key. `None` for an empty value, such as that of an empty field of a form.
 pub(crate) fn present(value: &Option<String>) -> Option<&str> {
     value.as_deref().filter(|value| !value.is_empty())
 }
 
-/// Returns the items of a page, from 1 to `most`.
+/// Returns the number of items of a page, from 1 to `most`.
 pub(crate) fn limit(
     limit: Option<usize>,
     default: usize,
@@ -104,7 +104,7 @@ pub(crate) fn limit(
     }
 }
 
-/// Parses words that are joined by commas.
+/// Parses words with commas between them.
 fn words<T: Copy>(
     key: &str,
     value: &Option<String>,

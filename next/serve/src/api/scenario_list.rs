@@ -15,9 +15,9 @@ use crate::server::Server;
 
 /// Levels of folders that are searched.
 const MAX_DEPTH: usize = 8;
-/// Entries of folders that are looked at.
+/// Entries of folders that are visited.
 const MAX_ENTRIES: usize = 20_000;
-/// A scenario has a provider near its start.
+/// Bytes of a file that are searched for a provider.
 const MAX_START: u64 = 256 << 10;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -27,7 +27,7 @@ pub(super) fn routes() -> Vec<Route> {
 fn list(server: &Server, _: &(), _: &Nothing) -> Result<ScenariosPage, HttpProblem> {
     let (mut found, mut left) = (BTreeMap::new(), MAX_ENTRIES);
     for folder in &server.settings.scenarios {
-        // A folder that is missing has no scenarios.
+        // A missing folder has no scenarios.
         if let Ok(folder) = folder.canonicalize() {
             search(&folder, &folder, MAX_DEPTH, &mut left, &mut found);
         }
@@ -36,7 +36,8 @@ fn list(server: &Server, _: &(), _: &Nothing) -> Result<ScenariosPage, HttpProbl
     Ok(ScenariosPage { v: VERSION, scenarios, is_cut: left == 0 })
 }
 
-/// Adds the scenarios in a folder below `top`, by their paths relative to that. The first folder with a path has it, as for a start.
+/// Adds the scenarios of a folder below `top` by their paths relative to `top`. If several folders of the server have a path, the
+/// first one is used, as for a start.
 fn search(
     top: &Path,
     folder: &Path,
@@ -53,7 +54,7 @@ fn search(
         let (name, path) = (entry.file_name(), entry.path());
         let is_hidden = name.as_encoded_bytes().starts_with(b".");
         let is_built = ["target", "node_modules"].iter().any(|built| name == *built);
-        // A link leads out of the folders, or in a circle, or to an entry that is found without it.
+        // Links are skipped: they lead out of the folders, in a circle, or to an entry that is found anyway.
         let kind = entry.file_type().ok().filter(|_| !is_hidden && !is_built);
         let Some(kind) = kind else { continue };
         if kind.is_dir() && depth > 0 {
@@ -68,7 +69,7 @@ fn search(
     }
 }
 
-/// Returns whether a file is a scenario rather than another file of TOML.
+/// Returns whether a file is a scenario rather than another TOML file.
 fn has_provider(path: &Path) -> bool {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_START).read_to_end(&mut start));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use runner_model::visible::shown_path;
 use runner_record::Manifest;
 
-use super::HttpProblem;
+use super::{BASE, HttpProblem};
 use crate::server::Server;
 
 /// Finds a scenario by its path, which is relative to one of the server's folders.
@@ -20,11 +20,12 @@ pub(super) fn find(server: &Server, path: &str) -> Result<String, HttpProblem> {
     let found =
         found.filter(|found| found.is_file()).and_then(|found| found.to_str().map(str::to_owned));
     found.ok_or_else(|| {
-        HttpProblem::not_found(&format!("there is no scenario `{path}` below the server's folders"))
+        let detail = format!("there is no scenario `{path}` below the server's folders");
+        HttpProblem::not_found(&detail).with_help(format!("list all: GET {BASE}/scenarios"))
     })
 }
 
-/// Fails if the scenario of a run is not below the server's folders: its current text decides what the run executes.
+/// Fails if the scenario of a run is not below the server's folders: its current text decides which code the run executes.
 pub(super) fn check(server: &Server, manifest: &Manifest) -> Result<(), HttpProblem> {
     let path = Path::new(&manifest.scenario_path);
     let is_below = |folder: &PathBuf| below(folder, path).is_some();

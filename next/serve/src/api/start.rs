@@ -33,7 +33,7 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// A run to start, as `runner exec` has it.
+/// A run to start. The keys are flags of `runner exec`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Exec {
@@ -65,18 +65,18 @@ struct Exec {
     /// Values of variables of `[vars]`.
     #[serde(default)]
     set: BTreeMap<String, String>,
-    /// Number of bad trials, or their part of all trials, that ends the run. 0 for no end.
+    /// Number of bad trials, or their share of all trials, that ends the run. 0 for no limit.
     fail_fast: Option<f64>,
     /// Run only trials whose newest result is not passed.
     #[serde(default)]
     last_failed: bool,
     #[serde(flatten)]
-    turn: Turn,
+    options: QueueOptions,
 }
 
-/// The time of a start.
+/// Options of a start in the queue.
 #[derive(Default, Deserialize, JsonSchema)]
-struct Turn {
+struct QueueOptions {
     /// Wait in the queue until there is room.
     #[serde(default)]
     queue: bool,
@@ -93,15 +93,15 @@ struct Turn {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Resume {
-    /// Trials to run again, too: `failed`, `errors`, `all`, a glob or a filter.
+    /// Trials to run again: `failed`, `errors`, `all`, a glob or a filter.
     rerun: Option<String>,
-    /// Take the current files of the scenario, and run changed trials again.
+    /// Use the current files of the scenario, and run changed trials again.
     #[serde(default)]
     accept_changes: bool,
     /// Continue a cancelled run.
     #[serde(default)]
     force: bool,
-    /// Budgets by their metric.
+    /// Budgets by metric.
     #[serde(default)]
     budget: BTreeMap<String, f64>,
     jobs: Option<u32>,
@@ -109,13 +109,13 @@ struct Resume {
     #[serde(default)]
     dry_run: bool,
     #[serde(flatten)]
-    turn: Turn,
+    options: QueueOptions,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Rescore {
-    /// Path of a scenario with the expectations, relative to a folder of the server. The run's own if it is left out.
+    /// Path of a scenario with the expectations, relative to a folder of the server. By default, the run's own.
     scenario: Option<String>,
     /// Leave trials that graders judge as they are.
     #[serde(default)]
@@ -127,7 +127,7 @@ struct Rescore {
     #[serde(default)]
     dry_run: bool,
     #[serde(flatten)]
-    turn: Turn,
+    options: QueueOptions,
 }
 
 /// The result of a start.
@@ -153,7 +153,7 @@ enum SessionResult<P> {
 
 fn start(server: &Server, _: &(), body: &Exec) -> Result<Answer<StartResult>> {
     let words = exec_words(server, body)?;
-    let started = launch(server, &words, &body.turn, None);
+    let started = launch(server, &words, &body.options, None);
     // The message of the process has no places as data, so the scenario is checked again.
     if started.as_ref().is_err_and(|problem| problem.status == 422) {
         preview::plan(&words)?;
@@ -165,7 +165,7 @@ fn plan(server: &Server, _: &(), body: &Exec) -> Result<Answer<PlanDocument>> {
     Ok(preview::plan(&exec_words(server, body)?)?.into())
 }
 
-/// Returns the command that a start stands for. Never with `--build`, which starts programs outside of the sandbox.
+/// Returns the command of a start. It never has `--build`, which starts programs outside of the sandbox.
 fn exec_words<'a>(server: &'a Server, body: &Exec) -> Result<CommandWords<'a>> {
     let scenario = scenarios::find(server, &body.scenario)?;
     let mut words = CommandWords::new(server, "exec", &scenario);
@@ -197,7 +197,7 @@ fn resume(
     let run = server.run(&path.run)?.for_use()?;
     let manifest = run.manifest()?;
     let mut words = CommandWords::new(server, "resume", run.id());
-    // Trials that ended in an error have no verdict, so they are left to run.
+    // Trials that ended in an error have no verdict, so a resume runs them.
     let has_errors = manifest.status == RunStatus::Completed && manifest.counts.error > 0;
     let rerun = body.rerun.as_deref().or(has_errors.then_some("errors"));
     match rerun {
@@ -216,7 +216,7 @@ fn resume(
     }
     let is_explicit = rerun.is_some() || body.accept_changes;
     check_left(&run, &manifest, body.force, is_explicit)?;
-    session(server, &words, &body.turn, &run)
+    session(server, &words, &body.options, &run)
 }
 
 /// Fails if a resume would run nothing.
@@ -254,36 +254,36 @@ fn rescore(
     if body.dry_run {
         return Ok(SessionResult::Preview(preview::rescore(&words)?).into());
     }
-    session(server, &words, &body.turn, &run)
+    session(server, &words, &body.options, &run)
 }
 
 /// Starts a session of a run.
 fn session<P>(
     server: &Server,
     words: &CommandWords<'_>,
-    turn: &Turn,
+    options: &QueueOptions,
     run: &RunDir,
 ) -> Result<Answer<SessionResult<P>>> {
     if let Some(holder) = run.holder() {
         let (id, root) = (run.id().to_owned(), server.root.path().to_owned());
         return Err(RecordError::Held { run: id, root, holder }.into());
     }
-    let started = launch(server, words, turn, Some(run))?;
+    let started = launch(server, words, options, Some(run))?;
     let document = SessionResult::Session(started.document);
     Ok(Answer { status: StatusCode::ACCEPTED, ..document.into() })
 }
 
-/// Starts a command, or lets it wait.
+/// Starts a command, or adds it to the queue.
 fn launch(
     server: &Server,
     words: &CommandWords<'_>,
-    turn: &Turn,
+    options: &QueueOptions,
     run: Option<&RunDir>,
 ) -> Result<Answer<StartResult>> {
     let folder = env::current_dir().map_err(|error| HttpProblem::storage(&error.to_string()))?;
     let folder = folder.to_string_lossy().into_owned();
     let mut request = QueuedRequest::new(words.words(&[])?, folder, actor(None));
-    if let Some(id) = &turn.request {
+    if let Some(id) = &options.request {
         request.id.clone_from(id);
         if !request.has_plain_id() {
             let detail = "`request` needs up to 64 letters, digits, `.`, `_` or `-`";
@@ -291,8 +291,8 @@ fn launch(
         }
     }
     request.run = run.map(|run| run.id().to_owned());
-    (request.priority, request.preempts) = (turn.priority, turn.preempt);
-    let (status, started) = match queue::start(&server.root, request, turn.queue)? {
+    (request.priority, request.preempts) = (options.priority, options.preempt);
+    let (status, started) = match queue::start(&server.root, request, options.queue)? {
         Step::Started { started, .. } => (StatusCode::CREATED, started),
         Step::Repeated(started) => (StatusCode::OK, started),
         Step::Queued(queued) => {
@@ -301,7 +301,7 @@ fn launch(
         }
         Step::Refused { error, .. } => return Err(error.into()),
         Step::Postponed { request, error } => {
-            // The client does not expect that it starts later.
+            // The client has an error, so the request must not start later.
             queue::remove(&server.root, &request.id)?;
             return Err(error.into());
         }

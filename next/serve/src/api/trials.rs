@@ -17,10 +17,10 @@ use super::{HttpProblem, Route};
 use crate::indexes::SharedIndex;
 use crate::server::Server;
 
-/// Trials of a page without `limit`, and at most.
+/// Trials of a page: default and maximum.
 const PAGE: usize = 200;
 const MAX_PAGE: usize = 1000;
-/// Time for a search in texts.
+/// Time limit of a search in texts.
 const SEARCH_TIME: Duration = Duration::from_secs(5);
 /// Columns of the problems of a filter.
 const COLUMNS: usize = 100;
@@ -35,13 +35,13 @@ pub(super) fn routes() -> Vec<Route> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListKeys {
-    /// A filter, such as `outcome(failed)`. Runs in it are names.
+    /// A filter, such as `outcome(failed)`. It names runs by id or `latest`.
     filter: Option<String>,
     /// Text in the id, a message or the output.
     q: Option<String>,
     /// `worst`, `plan`, `duration`, `score` or `attempts`; the last three with `-` for descending order.
     sort: Option<String>,
-    /// Number of rows, from an earlier page. All rows without it.
+    /// Number of rows that the page is about, from an earlier page. By default, all.
     rev: Option<u64>,
     /// Trials before the page.
     offset: Option<usize>,
@@ -62,7 +62,7 @@ pub(crate) struct TrialName {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AttemptKeys {
-    /// The attempt that the document shows. The deciding one without it.
+    /// The attempt that the document shows. By default, the deciding one.
     attempt: Option<u32>,
 }
 
@@ -81,7 +81,7 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage,
         until: Instant::now() + SEARCH_TIME,
     };
     let near = present(&keys.near).map(|id| {
-        let unknown = |_| HttpProblem::invalid(&format!("`near` has no trial's id: `{id}`"));
+        let unknown = |_| HttpProblem::invalid(&format!("`near` is not the id of a trial: `{id}`"));
         TrialId::parse(id).map_err(unknown)
     });
     let start = match near.transpose()? {
@@ -128,7 +128,7 @@ fn one(server: &Server, names: &TrialName, keys: &AttemptKeys) -> Result<TrialPa
     Ok(TrialPage::new(document))
 }
 
-/// Reads a trial, and shows this attempt.
+/// Reads a trial. `attempt` selects the attempt that it shows.
 pub(super) fn read(
     server: &Server,
     run: &RunDir,
@@ -140,7 +140,7 @@ pub(super) fn read(
     let mut document = match indexed {
         Some(document) => document,
         None => {
-            // A run that took over another plan has rows of trials that this plan lacks.
+            // After `--accept-changes`, a run may have rows of trials that its plan lacks.
             let document = TrialDocument::read(&server.root, run, trial)?;
             if document.rows.is_empty() {
                 let problem = format!("run {} has no trial `{}`", run.id(), document.trial);
