@@ -53,7 +53,7 @@ pub struct Bounds {
 }
 
 /// The retry policy of a test. The coordinator keeps it with each task in flight.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     pub retries: Retries,
     /// Time for all attempts of a trial together.

@@ -7,7 +7,6 @@ use runner_model::row::{RowError, check_row};
 use runner_model::{
     Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Outcome, Row, RowRef, RunTime, Tail,
     TaskId, Time, TrialId, WorkerId, log, provider::Provider, recent_output::RecentOutput,
-    test::Retries,
 };
 use runner_record::{RecordError, now};
 use rustix::io::Errno;
@@ -131,7 +130,7 @@ impl InFlight {
             task.attempt = row.attempt;
             task.row_bytes = row.bytes.len() as u32;
             attempt = row.attempt;
-            policy = Policy { retries: Retries::default(), trial_timeout: None };
+            policy = Policy::default();
         }
         if let (Some(grader), Some(row)) = (assignment.grader, &stored) {
             let Provider { name, limits, grading, .. } =

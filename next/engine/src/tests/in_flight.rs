@@ -4,7 +4,6 @@ use runner_model::{
     Fingerprint, HostFault, Limits, Micros, Outcome, RowRef, Tail, TaskId, TrialId, WorkerId,
     digest,
     protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule},
-    test::Retries,
 };
 
 use super::{InFlightTask, LostReason, Policy, StoredRow};
@@ -25,7 +24,7 @@ fn flight() -> InFlightTask {
             line: Line::Bytes(0),
             row_bytes: 0,
         },
-        policy: Policy { retries: Retries::default(), trial_timeout: None },
+        policy: Policy::default(),
         stored: None,
         attempt: 3,
         graders: Vec::new(),
