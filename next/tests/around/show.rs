@@ -247,7 +247,7 @@ fn names_that_match_nothing_have_advice() {
     for (command, trial, shown) in [
         ("show", "one-long-name", "one-long-name"),
         ("show", "*-name", "'*-name'"),
-        ("logs", "another-name@hostile#1", "'another-name@hostile#1'"),
+        ("logs", "another-name@hostile#1", "another-name@hostile#1"),
         ("logs", "an*", "'an*'"),
     ] {
         let advice = format!("newest run does to show it: runner {command} latest {shown}");
