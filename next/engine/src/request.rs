@@ -46,6 +46,8 @@ pub struct RescoreRequest {
     pub scenario: Option<PathBuf>,
     /// Whether trials that graders judge are judged.
     pub with_graders: bool,
+    /// The trials that are judged. `None` selects all.
+    pub filter: Option<Filter>,
     /// Settings of the session.
     pub session: SessionRequest,
 }
@@ -74,8 +76,6 @@ pub struct Preview {
     pub scenario: String,
     /// Maximum number of attempts that would run at the same time.
     pub jobs: u32,
-    /// The trials that are judged. `None` selects all.
-    pub filter: Option<Filter>,
     /// Number of selected tests.
     pub tests: u64,
     /// Number of selected trials.

@@ -613,13 +613,6 @@ fn torn_lines_of_the_log_are_skipped() {
 }
 
 #[test]
-fn https_receivers_need_trusted_certificates() {
-    let authority = Authority::new("notifications");
-    let server = Server::secure(&authority, "localhost", |_| Response::new(200));
-    let url = format!("https://localhost:{}/", server.port());
-    let hook = format!("[[notify.webhooks]]\nurl = \"{url}\"\nprivate = true\n");
-    let runner = runner(PASSED, &format!("{hook}[notify]\nwait = \"300ms\"\n"));
-#[test]
 fn delivered_notification_is_sent_again_with_new_id() {
     let server = counting(|count, wire| match count {
         1 => status(wire, "404 Not found"),
@@ -645,6 +638,13 @@ fn delivered_notification_is_sent_again_with_new_id() {
     assert_eq!(server.requests().len(), 4);
 }
 
+#[test]
+fn https_receivers_need_trusted_certificates() {
+    let authority = Authority::new("notifications");
+    let server = Server::secure(&authority, "localhost", |_| Response::new(200));
+    let url = format!("https://localhost:{}/", server.port());
+    let hook = format!("[[notify.webhooks]]\nurl = \"{url}\"\nprivate = true\n");
+    let runner = runner(PASSED, &format!("{hook}[notify]\nwait = \"300ms\"\n"));
     runner.exec(&[]).expect(0).says(&["not notified", "does not trust its certificate"]);
     runner.write("authority.pem", authority.pem());
     let mut notify = runner.command(&["notify"]);
