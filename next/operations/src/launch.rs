@@ -129,9 +129,10 @@ pub fn launch(launch: Launch<'_>) -> Result<Started, LaunchError> {
     }
 }
 
-/// Kills the process that starts the run of a request. Returns whether this machine has one.
-pub(crate) fn kill(request: &str) -> bool {
-    children::kill_programs(&[DETACHED, request]).unwrap_or(false)
+/// Kills the process that holds the lock of a request until its run exists. Returns whether this machine has one. The process is
+/// not found by the id: a request of another results root can have the same one.
+pub(crate) fn kill(lock: &File) -> bool {
+    children::kill_holders(DETACHED, lock).unwrap_or(false)
 }
 
 /// Waits for the end of a process in a thread. Without a wait, a long-lived parent would keep it as a zombie.

@@ -1,12 +1,13 @@
 //! Starts child processes: workers and compilers.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Write},
     os::unix::{
-        fs::FileExt,
+        fs::{FileExt, MetadataExt as _},
         process::{CommandExt, ExitStatusExt},
     },
+    path::Path,
     process::{self, Child, Command, ExitStatus},
     sync::{
         OnceLock,
@@ -93,14 +94,13 @@ pub fn kill(child: &Child) {
     let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
 }
 
-/// Kills the processes of this program whose first arguments are these. Returns whether there is one.
+/// Kills the processes of this program that have `word` as their first argument and this file open. Returns whether there is one.
 ///
 /// # Errors
 ///
-/// The processes cannot be listed.
-pub fn kill_programs(arguments: &[&str]) -> io::Result<bool> {
-    let words = ["runner"].iter().chain(arguments);
-    let start: String = words.flat_map(|word| [*word, "\0"]).collect();
+/// The processes cannot be listed, or the file cannot be read.
+pub fn kill_holders(word: &str, file: &File) -> io::Result<bool> {
+    let (start, file) = (format!("runner\0{word}\0"), file.metadata()?);
     let mut is_found = false;
     for entry in fs::read_dir("/proc")?.flatten() {
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
@@ -111,10 +111,18 @@ pub fn kill_programs(arguments: &[&str]) -> io::Result<bool> {
             continue;
         };
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        is_found |=
-            line.starts_with(start.as_bytes()) && pidfd_send_signal(&process, Signal::KILL).is_ok();
+        is_found |= line.starts_with(start.as_bytes())
+            && has_open(&entry.path(), &file)
+            && pidfd_send_signal(&process, Signal::KILL).is_ok();
     }
     Ok(is_found)
+}
+
+/// Returns whether a process, by its folder in `/proc`, has a file open.
+fn has_open(process: &Path, file: &Metadata) -> bool {
+    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    let mut open = descriptors.filter_map(|descriptor| fs::metadata(descriptor.path()).ok());
+    open.any(|open| (open.dev(), open.ino()) == (file.dev(), file.ino()))
 }
 
 /// Waits for a child to exit, at most for `time`. `None` if it still runs.

@@ -525,9 +525,17 @@ fn retention_keeps_runs_with_notifications_left() {
     let notify = format!("runner notify {}", runner.runs()[0].id());
     runner.run(&["prune", "--yes"]).expect(0).says(&["is not sent yet", &notify]);
     assert_eq!(runner.runs().len(), 3);
-    // A run that is named is deleted, and after a day no notification is sent any more.
+    // A run that is named is deleted.
     runner.run(&["prune", "latest", "--yes"]).expect(0);
+    let runs = runner.runs();
+    assert_eq!(runs.len(), 2);
+    let log = runs[0].dir.join("notifications.jsonl");
+    fs::remove_file(&log).unwrap();
+    fs::create_dir(&log).unwrap();
+    runner.run(&["prune", "--yes"]).expect(0).says(&["are unknown", "it is a folder"]);
     assert_eq!(runner.runs().len(), 2);
+    fs::remove_dir(&log).unwrap();
+    // After a day no notification is sent any more.
     tend(&runner, 25 * 60 * 60 * 1000);
     assert!(runner.runs().is_empty());
 }

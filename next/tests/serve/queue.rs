@@ -385,12 +385,33 @@ fn request_that_hangs_is_removed_with_its_process() {
     });
     assert_eq!(column(&runner, "state"), ["starting", "waiting"]);
     runner.run(&["queue", "move", &id, "--priority", "1"]).expect(6).says(&["queue remove"]);
+    // A run for a request with the same id, in another results root.
+    let other = with_scenarios();
+    let site = Site::start(&other, &["--scenarios", "."]);
+    site.post("/runs", &json!({"scenario": "long.toml", "request": id})).expect(201);
     runner.run(&["queue", "remove", &id]).expect(0).says(&["removed request"]);
     wait_until("its process is gone", || !process.is_alive());
+    other.run(&["list", "--json"]).expect(0).says(&["\"running\""]);
+    other.run(&["stop"]).expect(0);
     wait_until("the next request is started", || poller.printed().contains("started"));
     assert!(poller.shown().contains("it was removed from the queue"), "{}", poller.shown());
     poller.kill();
     runner.run(&["wait", runner.only_run().id()]).expect(0);
+}
+
+#[test]
+fn removed_start_of_a_group_leaves_no_run() {
+    let runner = with_scenarios();
+    let id = add(&runner, &["exec", "short.toml", "other.toml"]);
+    let mut poller = runner.command(&["queue", "work", "--once"]);
+    let poller = Running::start(poller.env("RUNNER_FAULT", "manifest-write:stop:2"));
+    wait_until("the first run exists", || runner.runs().len() == 1);
+    wait_until("the second is created", || {
+        children(poller.process().0, "__detached").into_iter().any(Process::is_stopped)
+    });
+    runner.run(&["queue", "remove", &id]).expect(0);
+    poller.finish().says(&["it was removed from the queue"]);
+    assert!(runner.runs().is_empty());
 }
 
 #[test]

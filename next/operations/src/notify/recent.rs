@@ -44,7 +44,8 @@ pub fn visit_recent(
     Ok(problems)
 }
 
-/// Returns the ended runs whose notifications are still going to be sent, for [`runner_record::PrunePolicy::keep`].
+/// Returns the ended runs whose notifications are still going to be sent or cannot be read, for
+/// [`runner_record::PrunePolicy::keep`].
 ///
 /// # Errors
 ///
@@ -57,11 +58,16 @@ pub fn unsent(
     let mut unsent = BTreeMap::new();
     let is_ended = |head: &RunHead| head.status != RunStatus::Running;
     visit_recent(root, settings, now, &is_ended, &mut |head, run| {
-        if !run.left(Which::Expected)?.is_empty() {
-            let (id, send) = (&head.id, root.command(&["notify", &head.id]));
-            let why = format!("a notification of run {id} is not sent yet; to send it: {send}");
-            unsent.insert(id.clone(), why);
-        }
+        let id = &head.id;
+        let why = match run.left(Which::Expected) {
+            Ok(left) if left.is_empty() => return Ok(()),
+            Ok(_) => {
+                let send = root.command(&["notify", id]);
+                format!("a notification of run {id} is not sent yet; to send it: {send}")
+            }
+            Err(error) => format!("the notifications of run {id} are unknown: {error}"),
+        };
+        unsent.insert(id.clone(), why);
         Ok(())
     })?;
     Ok(unsent)

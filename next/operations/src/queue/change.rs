@@ -142,7 +142,7 @@ pub fn remove(root: &ResultsRoot, id: &str) -> Result<QueueChange, QueueError> {
     let queue = root.lock_queue()?;
     let requests = queue.read()?.requests;
     let request = find(root, &requests, id)?;
-    if request.state == QueueState::Starting && !kill(&request.id) {
+    if request.state == QueueState::Starting && !kill(&queue.lock_of(request)?) {
         return Err(QueueError::Starting(request.id.clone()));
     }
     let removed = change(&queue, QueueResult::Removed, request)?;

@@ -172,6 +172,7 @@ fn start_taken(
         Err(error) => error,
     };
     if !queue.has_taken(&taken)? {
+        queue.undo_part(&request.id)?;
         return Ok(Step::Refused { request, error: LaunchError::Removed });
     }
     match (failure(&error), keeps_refused) {

@@ -1,8 +1,8 @@
 //! Failpoints: places where tests make a write or sync fail, or kill the process. Release builds have no failpoints.
 //!
 //! `RUNNER_FAULT=place:action[:count]` takes effect from the `count`th passage of the place on (default 1). Actions:
-//! `error`, `full` (no space), `partial` (half of the bytes are written, then no space), `panic` and `kill` (half of
-//! the bytes are written, then SIGKILL).
+//! `error`, `full` (no space), `partial` (half of the bytes are written, then no space), `stop` (SIGSTOP), `panic` and
+//! `kill` (half of the bytes are written, then SIGKILL).
 
 use std::time::{Duration, SystemTime};
 use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path};

@@ -380,6 +380,11 @@ impl LockedQueue {
         Ok(TakenRequest { request, file })
     }
 
+    /// Opens the file that the process of a request has locked until its run exists.
+    pub fn lock_of(&self, request: &QueuedRequest) -> Result<File, RecordError> {
+        self.taken.read(&file_name(&request.id))
+    }
+
     /// Returns whether a request that was taken is still in the queue. Another process may have removed it.
     pub fn has_taken(&self, taken: &TakenRequest) -> Result<bool, RecordError> {
         Ok(self.taken.stat(&file_name(&taken.request.id))?.is_some())
@@ -428,12 +433,10 @@ impl LockedQueue {
             if foreign.is_some() || name != file_name(&request.id) || file.try_lock().is_err() {
                 continue;
             }
-            let runs = self.root.runs_of_request(&request.id)?;
-            if self.dir.stat(&name)?.is_some() || is_started(&runs) {
+            if self.dir.stat(&name)?.is_some() || self.undo_part(&request.id)? {
                 remove_file(&self.taken, &request.id)?;
                 continue;
             }
-            runs.iter().for_each(|run| self.root.remove_unstarted(&run.id));
             if request.tries >= MAX_TRIES {
                 let problem = format!("its process died {MAX_TRIES} times before its run existed");
                 request.refused = Some(problem);
@@ -441,6 +444,16 @@ impl LockedQueue {
             self.carry(&self.taken, &self.dir, &request)?;
         }
         Ok(())
+    }
+
+    /// Removes the runs of a request whose process died before it had created all of them. Returns whether all of them exist.
+    pub fn undo_part(&self, request: &str) -> Result<bool, RecordError> {
+        let runs = self.root.runs_of_request(request)?;
+        let is_started = is_started(&runs);
+        if !is_started {
+            runs.iter().for_each(|run| self.root.remove_unstarted(&run.id));
+        }
+        Ok(is_started)
     }
 
     /// Returns this user's runs that were paused to make room.

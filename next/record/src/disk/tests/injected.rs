@@ -62,6 +62,10 @@ pub(crate) fn write(
             write(half)?;
             Err(Errno::NOSPC.into())
         }
+        Some(Action::Stop) => {
+            let _ = kill_process(getpid(), Signal::STOP);
+            write(bytes)
+        }
         Some(Action::Panic) => panic!("injected by RUNNER_FAULT"),
         Some(Action::Kill) => {
             write(half)?;
@@ -78,6 +82,7 @@ pub(crate) enum Action {
     Error,
     Full,
     Partial,
+    Stop,
     Panic,
     Kill,
 }
@@ -125,6 +130,7 @@ impl Fault {
             "error" => Action::Error,
             "full" => Action::Full,
             "partial" => Action::Partial,
+            "stop" => Action::Stop,
             "panic" => Action::Panic,
             "kill" => Action::Kill,
             _ => return None,
