@@ -40,7 +40,7 @@ function showState(state) {
   place.className = state;
   place.title = state === 'lost' ? 'Runs continue without the server.' : '';
   render(place, words[state]);
-  // A form that is shown keeps its token and its problem.
+  // A visible form keeps its token and its problem.
   if (state === 'login' && !document.querySelector('.login')) void show(undefined, true);
 }
 
@@ -51,12 +51,12 @@ async function readServer() {
   render(find('root'), el('span', { title: server.root }, server.root));
 }
 
-/** Opens a page that could not be read. Some browsers do not load its scripts again without a reload. */
+/** Opens a page that could not be loaded. Some browsers load its scripts again only after a reload. */
 function openAgain() {
   if (!current()) location.reload();
 }
 
-// One address for the list, so that its filters do not open it again.
+// The list has one address, so that its filters do not open it again.
 if (location.pathname === '/') history.replaceState(null, '', `/runs${location.search}`);
 startRouter(ROUTES);
 handleKeys(keys);
@@ -69,9 +69,9 @@ start((event) => {
   if (event.name === 'reset') openAgain();
   current()?.live?.(event);
 }, showState);
-// Without a network, an open stream may stay open.
+// After a network failure, a stream may still be open.
 addEventListener('online', openAgain);
-// All pages open without the server, too.
+// Load the scripts of all pages, so that they open without the server.
 setTimeout(() => ROUTES.forEach(([, load]) => void load().catch(() => {})), 500);
 setInterval(() => {
   if (document.hidden) return;

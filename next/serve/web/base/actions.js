@@ -1,5 +1,5 @@
 // @ts-check
-// Actions on a run: buttons by the `actions` of its document, with their state while a request is under way.
+// Actions on a run: buttons for the `actions` of its document, with their state during a request.
 
 import { get, post, runPath } from './api.js';
 import { ask } from './dialog.js';
@@ -8,11 +8,11 @@ import { button, el } from './ui.js';
 import { count, plural } from './words.js';
 
 /**
- * `reload` reads the run again after an action, `redraw` draws the page again, `gone` follows a deletion.
+ * `reload` reads the run again after an action, `redraw` draws the page again, `gone` is called after a deletion.
  * @typedef {{redraw: () => void, reload: () => Promise<void>, gone: () => void}} Owner
  */
 
-/** Label, label while under way, and class of each action. @type {Record<string, [string, string, string]>} */
+/** Label, label during the request, and class of each action. @type {Record<string, [string, string, string]>} */
 const LABELS = {
   stop: ['■ Stop', 'Stopping…', ''],
   pause: ['Pause', 'Pausing…', ''],
@@ -27,12 +27,12 @@ const LABELS = {
   delete: ['Delete…', 'Deleting…', 'danger'],
 };
 
-/** Actions under way, by run. @type {Map<string, string>} */
+/** Actions whose requests are not answered, by run. @type {Map<string, string>} */
 const underWay = new Map();
-/** The outcome of the last action, by run. @type {Map<string, import('./ui.js').Child>} */
+/** The result of the last action, by run. @type {Map<string, import('./ui.js').Child>} */
 const notes = new Map();
 
-/** The outcome of the last action on a run. @param {string} run */
+/** The result of the last action on a run. @param {string} run */
 export const note = (run) => notes.get(run);
 
 /**
@@ -85,7 +85,7 @@ function start(run, name, owner, queue = false) {
 const QUESTIONS = {
   cancel: (run, owner) => ask({
     title: 'Cancel this run?',
-    text: () => 'Running attempts are interrupted. The results so far are kept, and the run is not resumed.',
+    text: () => 'Running attempts are interrupted, and the run stops for good. Its results are kept.',
     yes: 'Cancel run', under: 'Cancelling…', no: 'Keep running', danger: true,
     act: () => act(run, 'cancel', owner, async () => {
       await post(`${runPath(run)}/cancel`);
@@ -105,7 +105,7 @@ const QUESTIONS = {
   label: labels,
 };
 
-/** Shows the result of a dry run before outputs are judged again. @param {string} run @param {Owner} owner */
+/** Shows the result of a dry run before a rescore. @param {string} run @param {Owner} owner */
 function rescore(run, owner) {
   const path = `${runPath(run)}/rescore`;
   let preview = /** @type {any} */ ({});
@@ -115,11 +115,11 @@ function rescore(run, owner) {
     load: async () => {
       preview = await post(path, { dry_run: true }).finally(() => { words = ''; });
       words = preview.judged === 0 ? 'The expectations and graders are the same: nothing would change.'
-        : `${plural(preview.judged, 'output')} would be judged again, without calls of providers. `
+        : `${plural(preview.judged, 'output')} would be judged again without calling providers. `
           + `${plural(preview.changed, 'outcome')} would change.`;
       return preview.judged > 0;
     },
-    text: () => [el('p', null, 'Expectations and graders of the current scenario file decide.'), el('p', null, words), el('ul', null,
+    text: () => [el('p', null, 'The expectations and graders of the current scenario file are used.'), el('p', null, words), el('ul', null,
       (preview.outcomes ?? []).map((/** @type {any} */ { trials, before, after }) => el('li', null, `${count(trials)} × ${before} → ${after}`)),
       Object.entries(preview.graders ?? {}).map(([name, calls]) => el('li', null, `${plural(calls, 'call')} of the grader ${name}`)))],
     act: () => act(run, 'rescore', owner, async () => {

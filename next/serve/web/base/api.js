@@ -1,7 +1,7 @@
 // @ts-check
-// Requests to the server, its errors and its clock.
+// Requests to the server, errors, and the server's clock.
 
-/** An answer that is an error, or no answer (`status` 0). The members are those of the problem document. */
+/** An error answer, or no answer (`status` 0). `document` is the problem document. */
 export class Problem extends Error {
   /** @param {number} status @param {any} document */
   constructor(status, document) {
@@ -15,10 +15,10 @@ export const noAnswer = () => new Problem(0, {
   title: 'No connection', detail: 'The server does not answer. Runs continue without it. Start it again with `runner serve`.',
 });
 
-/** The server's clock minus that of this machine, in milliseconds. */
+/** The server's clock minus the browser's, in milliseconds. */
 let ahead = 0;
 
-/** Returns the server's time: the clock of the browser's machine may be wrong. */
+/** Returns the server's time. The browser's clock may be wrong. */
 export const now = () => Date.now() + ahead;
 
 /** @param {string | undefined} time */
@@ -64,7 +64,7 @@ async function call(path, options) {
 /** @param {string} path @param {AbortSignal} [signal] */
 export const get = (path, signal) => call(path, { signal });
 
-/** Reads a document while the page stands still: browsers print a page without waiting for requests. @param {string} path */
+/** Reads a document and blocks the page: browsers do not wait for requests before they print. @param {string} path */
 export function getNow(path) {
   const request = new XMLHttpRequest();
   request.open('GET', `/api/v1${path}`, false);

@@ -1,5 +1,5 @@
 // @ts-check
-// Charts, drawn with the colours of the style sheet. Each has its figures as text for screen readers.
+// Charts in the colours of the style sheet. Each has its values as text for screen readers.
 
 import { el } from './ui.js';
 
@@ -21,7 +21,7 @@ const column = (x, y, height, kind, title) =>
   el('rect', { x: x + 0.05, y, width: 0.9, height, class: kind }, el('title', null, title));
 
 /**
- * A histogram. A column that is not empty is visible.
+ * A histogram. Each column with a count is visible.
  * @param {string} label @param {number[]} counts @param {(index: number) => string} title @param {import('./ui.js').Child[]} ends
  */
 export function histogram(label, counts, title, ends) {
@@ -48,7 +48,7 @@ export function outcomes(label, bins, title, ends) {
 }
 
 /**
- * A column for each value. A value that is `null` has none.
+ * A column for each value except `null`.
  * @param {string} label @param {(number | null)[]} values @param {number} most the value at the top
  * @param {(index: number) => string} title @param {import('./ui.js').Child[]} ends
  */

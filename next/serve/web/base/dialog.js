@@ -1,5 +1,5 @@
 // @ts-check
-// Dialogs: content with buttons, and questions before an action.
+// Dialogs: content with buttons, and confirmations of actions.
 
 import { problem } from './problem.js';
 import { button, el, render } from './ui.js';
@@ -14,7 +14,7 @@ export function openDialog(title, content) {
   const close = () => dialog.close();
   const draw = () => render(dialog, el('h2', null, title), content(close));
   dialog.onclose = () => dialog.remove();
-  // A click on the backdrop closes.
+  // A click on the backdrop closes the dialog.
   dialog.onclick = (event) => event.target === dialog && close();
   document.body.append(dialog);
   draw();

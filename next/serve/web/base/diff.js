@@ -3,7 +3,7 @@
 
 import { el, table } from './ui.js';
 
-/** Cells of the table of lines. Larger texts are paired by their common start and end alone. */
+/** Cells of the table of lines. Larger texts are paired only by their common start and end. */
 const MAX_CELLS = 1_000_000;
 
 /** A line of the left and of the right text. @typedef {[string | null, string | null]} Pair */
@@ -58,10 +58,10 @@ function changes(old, fresh) {
   return found;
 }
 
-/** Marks characters that are hard to see: spaces at the end, tabs and spaces that are not plain. @param {string} text */
+/** Marks characters that are hard to see: spaces at the end, tabs and no-break spaces. @param {string} text */
 const seen = (text) => text.replace(/ +$/, (spaces) => '·'.repeat(spaces.length)).replaceAll('\t', '→\t').replaceAll('\u00a0', '⍽');
 
-/** A line with the part marked that the other line does not have. @param {string | null} text @param {string | null} other @param {string} kind */
+/** A line. The part that differs from the other line is marked. @param {string | null} text @param {string | null} other @param {string} kind */
 function marked(text, other, kind) {
   if (text === null) return el('td', { class: 'absent' }, ' ');
   if (text === other) return el('td', null, text || ' ');

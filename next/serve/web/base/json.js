@@ -1,7 +1,7 @@
 // @ts-check
-// JSON as people read it, without a change of its numbers: `1.0` and 2^53 + 1 stay as they are written.
+// Formats JSON without changing its numbers: `1.0` and 2^53 + 1 stay as they are.
 
-/** Tokens of JSON: strings, marks, and runs of all other characters. */
+/** Tokens of JSON: strings, punctuation, and runs of other characters. */
 const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s"{}[\],:]+/g;
 
 /** The text of a JSON string, or JSON with one value a line. @param {string} json */

@@ -1,10 +1,10 @@
 // @ts-check
-// Keys of all pages, and the list of them.
+// Keys of all pages, and the dialog that lists them.
 
 import { openDialog } from './dialog.js';
 import { button, el } from './ui.js';
 
-/** A key or two keys in turn, the words for the list, and the action. @typedef {[string, string, () => void]} Key */
+/** A key or a sequence of two, its description, and the action. @typedef {[string, string, () => void]} Key */
 
 /** Keys of lists, which `rows.js` handles. */
 const LISTS = /** @type {[string, string][]} */ ([
@@ -15,7 +15,7 @@ const LISTS = /** @type {[string, string][]} */ ([
 
 let before = '';
 
-/** Handles keys that are not typed into a field. @param {() => Key[]} keys */
+/** Handles keys outside of fields. @param {() => Key[]} keys */
 export function handleKeys(keys) {
   addEventListener('keydown', (event) => {
     const target = /** @type {HTMLElement} */ (event.target);

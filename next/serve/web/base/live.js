@@ -1,5 +1,5 @@
 // @ts-check
-// Events for all tabs. A browser opens six connections to a server, so one tab reads the events and sends them to the others.
+// Events for all tabs. A browser opens up to six connections to a server, so one tab reads the events and sends them to the others.
 
 import { Problem, get, runPath, setClock } from './api.js';
 
@@ -8,13 +8,13 @@ import { Problem, get, runPath, setClock } from './api.js';
  * @typedef {'open' | 'lost' | 'login' | ''} LiveState
  */
 
-/** Runs whose progress is followed at once. The events of the root show the changes of all others. */
+/** Number of runs whose progress is followed. The events of the root have the changes of all others. */
 const MAX_FOLLOWED = 3;
 const ROOT_EVENTS = ['ready', 'run', 'gone', 'queue', 'reset'];
 const RUN_EVENTS = ['progress', 'finished', 'reset'];
 
 const tab = crypto.randomUUID?.() ?? String(Math.random());
-// Both need a secure context, such as a name of this machine.
+// Both APIs need a secure context, such as a name of this machine.
 const channel = 'locks' in navigator && 'BroadcastChannel' in globalThis ? new BroadcastChannel('runner-events') : null;
 /** @type {(event: LiveEvent) => void} */
 let receive = () => {};
@@ -25,9 +25,9 @@ let followed = null;
 
 // The state of the reading tab.
 let isReader = false;
-/** Runs that tabs show. @type {Map<string, string>} */
+/** Runs that tabs show, by tab. @type {Map<string, string>} */
 const wanted = new Map();
-/** Streams by run. That of the root has the key ''. @type {Map<string, EventSource>} */
+/** Streams by run. The stream of the root has the key ''. @type {Map<string, EventSource>} */
 const streams = new Map();
 /** @type {LiveState} */
 let state = '';
@@ -40,7 +40,7 @@ export function start(onEvent, onState) {
   [receive, receiveState] = [onEvent, onState];
   addEventListener('pagehide', () => channel?.postMessage({ want: null, tab }));
   if (!channel) {
-    // Without locks every visible tab reads.
+    // Without locks, every visible tab reads.
     const change = () => (document.hidden ? close() : read());
     addEventListener('visibilitychange', change);
     change();
@@ -120,7 +120,7 @@ function open(run, path, names) {
       const data = JSON.parse(event.data);
       setClock(data.now);
       send(run ? { name, run, data } : { name, data });
-      // The server ends such a stream, and the browser would open it again.
+      // The server ends this stream, and the browser would open it again.
       if (run && name === 'finished') stream.close();
     });
   }
@@ -132,7 +132,7 @@ function open(run, path, names) {
   };
 }
 
-/** After an answer that is not a stream: asks for the reason, and tries again. */
+/** Finds the reason for an answer that is not a stream, and tries again. */
 async function reopen() {
   try {
     await get('/server');

@@ -1,22 +1,22 @@
 // @ts-check
-// The items of a long list that the server has.
+// Long lists of the server, loaded page by page.
 
 import { get, getNow } from './api.js';
 
 /** @template T @typedef {import('./rows.js').Source<T>} Source */
 
-/** Items of a request, and requests whose items are kept. */
+/** Items of a page, and number of pages that are kept. */
 export const PAGE = 200;
 const MAX_PAGES = 40;
 
 /**
- * Items that the server has, in pages. One request at a time, for the rows that are in sight now.
+ * A list that is loaded in pages. Sends one request at a time, for the visible rows.
  * @template T
  * @implements {Source<T>}
  */
 export class Pages {
   /**
-   * `address` is the path of a page, whose answer has the items as `key`. `changed` is called after a page has arrived.
+   * `address` returns the path of a page. Its answer has the items as `key`. `changed` is called after a page has arrived.
    * @param {(offset: number, limit: number) => string} address @param {string} key @param {() => void} changed
    * @param {(error: any) => void} failed
    */
@@ -36,7 +36,7 @@ export class Pages {
     return this.pages.get(Math.floor(index / PAGE))?.[index % PAGE];
   }
 
-  /** Replaces all items by another list, whose first page is known. @param {number} count @param {T[]} first */
+  /** Replaces all items with another list, whose first page is known. @param {number} count @param {T[]} first */
   reset(count, first) {
     this.count = count;
     this.isLoading = false;
@@ -65,14 +65,14 @@ export class Pages {
     this.changed();
   }
 
-  /** Loads the first items for a printer. @param {number} count */
+  /** Loads the first items to print them. @param {number} count */
   print(count) {
     try {
       for (let page = 0; page * PAGE < count; page += 1) {
         if (!this.pages.has(page)) this.pages.set(page, getNow(this.address(page * PAGE, PAGE))[this.key]);
       }
     } catch {
-      // The items that are loaded are printed.
+      // Loaded items are printed.
     }
   }
 }

@@ -27,7 +27,7 @@ export function problem(error) {
     places.length + runs.length ? el('ul', null, places, runs) : null);
 }
 
-/** The form for the token, for a browser that is not logged in. @param {Element} place */
+/** The form for the token of a browser that is not logged in. @param {Element} place */
 export function login(place) {
   let [token, isBusy, error] = ['', false, /** @type {any} */ (null)];
   const submit = async (/** @type {Event} */ event) => {
@@ -35,7 +35,7 @@ export function login(place) {
     isBusy = true;
     draw();
     try {
-      // The link logs in at an address of its own, which other pages of this machine cannot know.
+      // The link logs in at a random host name, which other programs of this machine do not know.
       const { link } = await post('/login', { token: token.trim(), page: location.href });
       location.replace(link);
     } catch (caught) {
@@ -54,12 +54,12 @@ export function login(place) {
   draw();
 }
 
-/** Splits `KEY=VALUE`. Another text is the user's mistake. @param {string} text */
+/** Splits `KEY=VALUE`. Throws a problem for other texts. @param {string} text */
 export function pair(text) {
   const at = text.indexOf('=');
   if (at < 1) throw new Problem(400, { title: 'invalid request', detail: `expected \`KEY=VALUE\`, found \`${text.trim()}\`` });
   return [text.slice(0, at).trim(), text.slice(at + 1).trim()];
 }
 
-/** A page for an address without one. @param {string} text */
+/** The page for an address without a page. @param {string} text */
 export const notFound = (text) => el('div', null, el('h1', null, 'Not found'), el('p', { class: 'pre' }, prose(text)), el('p', null, link('/runs', 'All runs')));

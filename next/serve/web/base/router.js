@@ -1,5 +1,5 @@
 // @ts-check
-// Addresses are the state of pages. The browser's history keeps the position in each page.
+// Addresses have the state of pages. The browser's history keeps the position in each page.
 
 import { noAnswer } from './api.js';
 import { login, notFound, problem } from './problem.js';
@@ -16,7 +16,7 @@ import { visibleLine } from './visible.js';
  *   keys?: import('./keys.js').Key[], place?: () => any, ready?: Promise<unknown>, close?: () => void,
  * }} Page
  * @typedef {(context: Context) => Promise<Page>} Open
- * The part of the menu that a page belongs to is the third item.
+ * The third item is the menu entry of the page.
  * @typedef {[RegExp, () => Promise<Open>, string]} Route
  */
 
@@ -73,7 +73,7 @@ export function go(to, replaces = false, kept = undefined) {
 /** Opens the page above this one, at the position where it was left. @param {string} to */
 export const up = (to) => go(to, false, places.get(to));
 
-/** Opens a row of a list: in a new tab with the usual keys. @param {string} to @param {Event} event */
+/** Opens a row of a list, with Ctrl or Cmd in a new tab. @param {string} to @param {Event} event */
 export function openRow(to, event) {
   const { ctrlKey, metaKey } = /** @type {MouseEvent} */ (event);
   if (ctrlKey || metaKey) open(to, '_blank');
@@ -118,7 +118,7 @@ export async function show(kept, again = false) {
   }
 }
 
-/** A part of a path. One with a wrong escape is its own name, which the server does not know. @param {string} part */
+/** Decodes a part of a path. A part with an invalid escape stays as it is, and the server finds nothing. @param {string} part */
 function decoded(part) {
   try {
     return decodeURIComponent(part);

@@ -1,6 +1,6 @@
 // @ts-check
-// A list of any length, with elements for visible rows alone. Browsers cannot show elements that are higher than about nine
-// million pixels (Firefox gives them the height 0), so the scroll bar of longer lists is scaled; the wheel and the keys are not.
+// A list of any length, with elements only for visible rows. Browsers cannot show elements that are higher than about nine
+// million pixels (Firefox gives them the height 0), so the scroll bar of longer lists is scaled. The wheel and the keys are not.
 
 import { el, render } from './ui.js';
 import { plural } from './words.js';
@@ -46,7 +46,7 @@ export class Rows {
     this.active = -1;
     /** Distance from the start of the list to the first visible pixel. */
     this.top = 0;
-    /** The last position of the scroll bar. Another one is the user's. */
+    /** The last position that this list gave the scroll bar. Any other is from the user. */
     this.bar = 0;
     const make = (/** @type {string} */ className, /** @type {string?} */ role = null) =>
       Object.assign(document.createElement('div'), { className, role });
@@ -66,7 +66,7 @@ export class Rows {
     this.isPrinted = false;
     this.change = (/** @type {Event} */ { type }) => {
       this.isPrinted = type === 'beforeprint';
-      // Without them, the list would keep an element for each printed row.
+      // The list would keep an element for each printed row.
       this.body.replaceChildren();
       this.draw();
     };
@@ -153,7 +153,7 @@ export class Rows {
     const { row, view, height, scale } = this.#sizes();
     this.element.style.setProperty('--row', `${row}px`);
     this.element.style.setProperty('--rows', String(Math.max(1, Math.min(source.count, 500))));
-    // Until then, it has no position, and keeps a given one.
+    // Outside of the document, it has no scroll position, and a restored one must stay.
     if (!this.element.isConnected) return;
     this.active = Math.min(this.active, source.count - 1);
     if (this.element.scrollTop !== this.bar) this.top = this.element.scrollTop * scale;

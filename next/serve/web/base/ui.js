@@ -13,7 +13,7 @@ import { visible } from './visible.js';
 const SVG = 'http://www.w3.org/2000/svg';
 /** Properties that users change, so that attributes do not show the current value. */
 const LIVE = new Set(['value', 'checked', 'open']);
-/** The properties that an element was given last. @type {WeakMap<Node, Record<string, any>>} */
+/** The last properties of each element. @type {WeakMap<Node, Record<string, any>>} */
 const given = new WeakMap();
 
 /**
@@ -74,7 +74,7 @@ function set(node, last, props) {
   for (const key of new Set([...Object.keys(last), ...Object.keys(props)])) {
     const value = props[key];
     if (LIVE.has(key)) {
-      // A field with the focus keeps its text, which may be newer.
+      // A focused field keeps its text, which may be newer.
       const isTyped = key === 'value' && node === document.activeElement;
       if (last[key] !== value && node[key] !== value && !isTyped) node[key] = value;
     } else if (key === 'key' || key === 'ref' || last[key] === value) continue;
@@ -118,7 +118,7 @@ export function paced(ms, work) {
   };
 }
 
-/** The place of data that are being read. Its text appears after a moment. */
+/** A placeholder for data that is being read. Its text appears after a moment. */
 export const loading = () => el('p', { class: 'loading' }, 'Loading…');
 
 /** @param {string} href @param {...Child} children */
@@ -132,7 +132,7 @@ export const table = (label, heads, rows, kind) => el('div', { class: 'wide', ta
   el('table', { class: kind }, el('thead', null, el('tr', null, heads.map((head) => el('th', { scope: 'col' }, head)))),
     el('tbody', null, rows)));
 
-/** Names with their values, without those that have none. @param {[string, Child][]} rows */
+/** A list of names and values. Entries without a value are left out. @param {[string, Child][]} rows */
 export const facts = (rows) => el('dl', { class: 'facts-list' }, rows.filter(([, value]) => value)
   .map(([name, value]) => [el('dt', null, name), el('dd', null, value)]));
 

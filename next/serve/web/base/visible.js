@@ -8,7 +8,7 @@ const STEERS =
 const escaped = (character) =>
   character === '\r' ? '\\r' : `\\u{${/** @type {number} */ (character.codePointAt(0)).toString(16)}}`;
 
-/** Keeps line breaks and tabs. @param {unknown} text */
+/** Escapes all such characters except line breaks and tabs. @param {unknown} text */
 export const visible = (text) => String(text).replace(STEERS, escaped);
 
 /** Escapes line breaks, too. @param {unknown} text */

@@ -1,10 +1,10 @@
 // @ts-check
-// Numbers, times, states and outcomes as people read them, with the words of the terminal.
+// Formats numbers, times, states and outcomes as the terminal does.
 
 import { now } from './api.js';
 import { el } from './ui.js';
 
-/** A text of the program, whose parts in backquotes are code. @param {string} text */
+/** A text of runner. Its parts in backquotes become code. @param {string} text */
 export const prose = (text) => text.split(/`([^`]+)`/).map((part, at) => (at % 2 ? el('code', null, part) : part));
 
 /** @param {number} value */
@@ -17,7 +17,7 @@ export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value
 export const number = (value) =>
   Math.abs(value) >= 1e5 && Math.abs(value) < 1e15 ? count(Math.round(value)) : String(Number(value.toPrecision(6)));
 
-/** Formats a share. One below 1 is not rounded to 100 %, and one above 0 not to 0 %. @param {number} share */
+/** Formats a share. Only 1 is shown as 100 %, and only 0 as 0 %. @param {number} share */
 export function percent(share) {
   const tenths = Math.round(1000 * share);
   return `${((share > 0 && share < 1 ? Math.min(Math.max(tenths, 1), 999) : tenths) / 10).toFixed(1)} %`;
@@ -47,7 +47,7 @@ function ago(time) {
 /** The milliseconds from a time to `clock`, by the server's clock. @param {string} time @param {number} clock */
 export const since = (time, clock) => Math.max(0, clock - Date.parse(time));
 
-/** Times of the first display of running runs' documents. @type {WeakMap<object, number>} */
+/** Times when documents of running runs were first shown. @type {WeakMap<object, number>} */
 const shownAt = new WeakMap();
 
 /** The time that a run has worked, without the time between its sessions. @param {any} run */
@@ -90,7 +90,7 @@ export function size(bytes) {
 /** States of runs in the order of the filters. */
 export const STATE_WORDS = ['failed', 'passed', 'running', 'incomplete', 'cancelled', 'not-started', 'damaged'];
 
-/** The mark and the class of each outcome of a trial and each state of a run. @type {Record<string, [string, string]>} */
+/** Mark and class of each outcome of a trial and each state of a run. @type {Record<string, [string, string]>} */
 const MARKS = {
   error: ['!', 'error'],
   timeout: ['◷', 'timeout'],
@@ -108,13 +108,13 @@ const MARKS = {
   damaged: ['⚠', 'failed'],
 };
 
-/** The outcome of a trial, with `text` in place of its word. @param {string} word @param {string} [text] */
+/** The outcome of a trial, with its mark. `text` replaces the word. @param {string} word @param {string} [text] */
 export function outcome(word, text = word) {
   const [mark, tone] = MARKS[word] ?? ['?', ''];
   return el('span', { class: `mark ${tone}` }, el('span', { class: 'sign', 'aria-hidden': 'true' }, mark), ' ', text);
 }
 
-/** The name of a test in a list, whose folders are cut if there is no room. @param {string} test */
+/** The name of a test in a list. Its folders are cut first. @param {string} test */
 export function testName(test) {
   const at = test.lastIndexOf('/') + 1;
   return [at > 0 && el('span', { class: 'folders' }, test.slice(0, at)), el('span', { class: 'test' }, test.slice(at))];
@@ -150,7 +150,7 @@ export function bar(counts) {
   const whole = Math.max(counts.planned ?? 0, done(counts), 1);
   const words = parts(counts).map(([, phrase]) => phrase).join(', ') || 'no results';
   const label = `${words}, of ${count(counts.planned ?? done(counts))}`;
-  // A count that is not 0 is visible, whatever its share is.
+  // Each count above 0 is visible, even with a small share.
   const pieces = ['failed', 'error', 'timeout', 'skipped', 'passed'].filter((key) => counts[key] > 0).map((key) =>
     el('i', { class: `fill-${key}`, key, style: { 'flex-grow': String(counts[key]), 'min-width': '2px' } }));
   const left = el('i', { key: 'left', style: { 'flex-grow': String(whole - done(counts)) } });
@@ -161,8 +161,8 @@ export function bar(counts) {
 const REASONS = {
   plugin: ['A plugin could not be used.', 'Repair the plugin or its configuration, then resume.'],
   setup: ['Something that the run needs is missing.', 'See the log, then resume.'],
-  machine: ['The machine ran out of memory, open files or threads.', 'Free some, then resume.'],
-  internal: ['A bug of the runner.', 'Please report it. Resume runs the remaining trials.'],
+  machine: ['The machine ran out of memory, open files or threads.', 'Free some of it, then resume.'],
+  internal: ['A bug in runner.', 'Report it. Resume runs the remaining trials.'],
   interrupted: ['Interrupted by a signal.', ''],
   stopped: ['Stopped.', ''],
   timeout: ['The time limit of the run was reached.', 'Resume gives the remaining trials the same time again.'],

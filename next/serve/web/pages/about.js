@@ -1,5 +1,5 @@
 // @ts-check
-// Facts of a run: scenario, selection, sessions, history, and plugins with their grants.
+// Details of a run: scenario, selection, sessions, history, and plugins with their grants.
 
 import { runPath } from '../base/api.js';
 import { el, facts } from '../base/ui.js';

@@ -5,7 +5,7 @@ import { now, trialPath } from '../base/api.js';
 import { el, link } from '../base/ui.js';
 import { count, duration, plural, since } from '../base/words.js';
 
-/** Attempts, and waiting trials, that are listed. */
+/** Number of listed attempts, and of listed waiting trials. */
 const MAX_LISTED = 20;
 
 /** @type {Record<string, string>} */
@@ -18,7 +18,7 @@ const REASONS = { retry: 'waits for its retry', 'rate-limit': 'waits for its rat
 /** @param {string} run @param {any} live the run's `live.json` */
 export function activity(run, live) {
   const { in_flight: attempts = [], waiting = [], compiling = [], paused: isPaused } = live ?? {};
-  // The times of a paused run stand still.
+  // The times of a paused run stop.
   const clock = isPaused ? Date.parse(live.at) : now();
   const trial = (/** @type {any} */ one) => link(trialPath(run, one.trial), one.trial);
   const rows = [
@@ -38,8 +38,8 @@ export function activity(run, live) {
 }
 
 /**
- * The running attempt of a trial, its wait, or the reason why none has run. `at` is the time of the attempt's age.
- * @param {any} own @param {boolean} isPlanned whether the run has not come to the trial
+ * The running attempt of a trial, its wait, or the reason why it has not run. `at` is the time at which the attempt had its age.
+ * @param {any} own @param {boolean} isPlanned whether the run has not reached the trial
  */
 export function progress({ running, waiting, at, paused: isPaused, stage, compiling = [] }, isPlanned) {
   const clock = isPaused ? at : now();

@@ -26,7 +26,7 @@ export async function open({ place, address, kept, server }) {
   const keys = Object.fromEntries(['base', 'new', 'filter', 'class'].map((key) => [key, address.searchParams.get(key) ?? '']));
   const to = (/** @type {Record<string, string>} */ change) => `/compare${query({ ...keys, ...change })}`;
   const { runs } = await get('/runs?limit=1000');
-  // Without a choice, the newest run with results that has an earlier one of its scenario.
+  // Default: the newest run with results and an earlier run of its scenario.
   const judged = runs.filter((/** @type {any} */ run) => run.status !== 'running' && done(run.counts) > 0);
   const earlier = (/** @type {any} */ one) => judged.slice(judged.indexOf(one) + 1).find((/** @type {any} */ other) => other.scenario === one.scenario);
   const newest = keys.base ? null : judged.find((/** @type {any} */ one) => (!keys.new || one.run === keys.new) && earlier(one));
@@ -54,7 +54,7 @@ export async function open({ place, address, kept, server }) {
   rows.element.classList.add('compare');
   rows.place = kept;
 
-  /** The new trial, compared with the one of the base. @param {any} one */
+  /** The address of the new trial, compared with that of the base. @param {any} one */
   function pair(one) {
     const trial = `${one.test}@${one.provider}#1`;
     if (!one.new) return trialPath(document.base.run, trial);
@@ -71,7 +71,7 @@ export async function open({ place, address, kept, server }) {
   /** @param {any} run @param {string} label */
   const card = (run, label) => el('div', null, el('span', { class: 'quiet' }, label, ' '), link(runPath(run.run), `${run.scenario} ${run.short}`), ' ', verdict(run), ' ', el('span', { class: 'quiet' }, time(run.started_at, 'age')));
 
-  /** The next step, if two runs are not yet chosen. */
+  /** The next step while two runs are not chosen. */
   function empty() {
     if (runs.length > 1) return el('p', { class: 'empty' }, 'Choose two runs, the earlier one as base. Or tick two runs in the ', link('/runs', 'list of runs'), '.');
     return el('p', { class: 'empty' }, 'Two runs are needed to compare. ', server.read_only ? null : link('/start', 'Start a run'));
@@ -128,6 +128,6 @@ function measures(list) {
     [value(one.base.value, one), value(one.new.value, one), signed(one.change, one) + (one.change_unit === 'pp' ? ' percentage points' : ''),
       one.interval ? `${signed(one.interval[0], one)} to ${signed(one.interval[1], one)}` : '', one.p === null ? '' : one.p < 0.001 ? '< 0.001' : one.p.toFixed(3), count(one.tests)]
       .map((text) => el('td', { class: 'n' }, text)));
-  return [el('h2', null, 'Rates and means', el('small', null, 'changes that are hardly chance (p < 0.05) are bold')),
+  return [el('h2', null, 'Rates and means', el('small', null, 'significant changes (p < 0.05) are bold')),
     table('Rates and means', ['Measure', 'Base', 'New', 'Change', '95 % interval', 'p', 'Tests'], list.map(row), 'measures')];
 }

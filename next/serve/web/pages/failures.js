@@ -1,5 +1,5 @@
 // @ts-check
-// The failed trials of a run by their reason, new failures first, and the changes since the previous run.
+// The failed trials of a run by reason, new failures first, and the changes since the previous run.
 
 import { query, runPath, trialPath } from '../base/api.js';
 import { el, link } from '../base/ui.js';

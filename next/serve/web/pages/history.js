@@ -47,7 +47,7 @@ export async function open({ place, address }) {
   try {
     history = await get(`/history${query(keys)}`);
   } catch (error) {
-    // A filter that is not valid can be changed.
+    // The user can change an invalid filter.
     if (/** @type {any} */ (error).status !== 400) throw error;
     render(place, el('h1', null, 'History'), filters(), problem(error));
     return { title: () => 'History', draw: () => {} };
@@ -67,7 +67,7 @@ export async function open({ place, address }) {
   }
 
   function tests() {
-    // The newest run comes first, so that it is in sight on a narrow screen.
+    // The newest run comes first, so that it is visible on a narrow screen.
     const order = history.runs.map((/** @type {any} */ _, /** @type {number} */ at) => at).reverse();
     const heads = order.map((/** @type {number} */ at) => {
       const run = history.runs[at];

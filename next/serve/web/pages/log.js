@@ -28,10 +28,10 @@ export function tail(path, redraw) {
 
   /** Reads a piece. Returns whether more may follow. */
   async function piece() {
-    // From the last byte on: browsers log an error for an answer without bytes.
+    // Starts at the last known byte: browsers log an error for an empty range.
     const from = Math.max(0, bytes - 1);
     const answer = await request(path, { headers: { range: `bytes=${from}-${from + CHUNK - 1}` } }).catch((caught) => {
-      // The file is empty, or was cut.
+      // The file is empty or was truncated.
       if (caught instanceof Problem && caught.status === 416) return null;
       throw caught;
     });
@@ -50,7 +50,7 @@ export function tail(path, redraw) {
   function append(texts) {
     if (!texts.length) return;
     const isFollowed = place.scrollTop + place.clientHeight >= place.scrollHeight - 4;
-    // Blocks that are not in sight cost no layout.
+    // Blocks that are not visible need no layout.
     const block = document.createElement('div');
     block.className = 'block';
     render(block, texts.map((text) => {

@@ -19,7 +19,7 @@ export function matrix(view, _address, kept) {
   /** @param {string} test @param {string} [provider] */
   const trials = (test, provider) =>
     `${runPath(view.run)}${query({ filter: `test(${quoted(test)})${provider ? ` & provider(${quoted(provider)})` : ''}` })}`;
-  /** The trial itself if there are no repeats. @param {string} test @param {any} one @param {string} provider */
+  /** The address of the trial, or of all repeats. @param {string} test @param {any} one @param {string} provider */
   const address = (test, one, provider) =>
     (done(one) === 1 ? trialPath(view.run, `${test}@${provider}#1`) : trials(test, provider));
   const rows = new Rows({
@@ -47,7 +47,7 @@ export function matrix(view, _address, kept) {
     view.redraw();
     rows.draw();
   };
-  // A list that was scrolled does not change.
+  // A scrolled list does not change.
   const follow = paced(3000, async () => { if (rows.top === 0) await read(); });
   const words = () => `${plural(list.total, 'test')} on ${plural(list.providers.length, 'provider')}`;
   const first = read();

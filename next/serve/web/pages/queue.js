@@ -1,5 +1,5 @@
 // @ts-check
-// The queue: active runs, requests in the order of their starts, and those that were refused.
+// The queue: active runs, waiting requests in their order, and refused requests.
 
 import { get, post, runPath } from '../base/api.js';
 import { problem } from '../base/problem.js';

@@ -49,7 +49,7 @@ export async function open({ place, address, names, kept }) {
 
   async function reload() {
     try {
-      // A document without tables leaves the older ones.
+      // A document without tables keeps the older ones.
       view.document = { ...view.document, ...await get(runPath(run)) };
       watch();
     } catch (error) {
@@ -59,7 +59,7 @@ export async function open({ place, address, names, kept }) {
     view.redraw();
   }
   function watch() {
-    // The server reads the results of a large run first.
+    // The server is still reading the results of a large run.
     if (view.document.rev === null) setTimeout(refresh, 300);
     const isRunning = view.document.run.status === 'running';
     if (!isRunning) view.progress = null;
@@ -104,7 +104,7 @@ export async function open({ place, address, names, kept }) {
         el('a', { href: `/api/v1${runPath(run)}/report?form=html`, download: `${head.short}.html` }, 'Download report')));
   }
 
-  // Data that are drawn together move nothing. The server reads the results of a large run first.
+  // The page is drawn with its first data, so that nothing moves later. For a large run, that would take the server too long.
   if (document.rev !== null) await Promise.race([part.first, new Promise((resolve) => setTimeout(resolve, MAX_WAIT))]);
   isOpen = true;
   draw();

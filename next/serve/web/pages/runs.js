@@ -13,7 +13,7 @@ const FIRST = 100;
 const MORE = 1000;
 const KEYS = ['state', 'scenario', 'label', 'q'];
 
-/** Runs that are ticked, with their start. They stay while filters change. @type {Map<string, string>} */
+/** Ticked runs with their start. They stay ticked while filters change. @type {Map<string, string>} */
 const ticked = new Map();
 
 /** @param {URL} address */
@@ -26,7 +26,7 @@ export async function open({ place, address, kept, server }) {
   const load = (limit, before) => get(`/runs${query({ ...filters, before, limit })}`);
   /** The newest answer, with the runs of all answers. @type {any} */
   let list = await load(FIRST);
-  /** Runs and the days before them. @type {(any | {day: string})[]} */
+  /** Runs, with the heading of each day. @type {(any | {day: string})[]} */
   let items = [];
   let [error, isLoading, turn] = [/** @type {any} */ (null), false, 0];
   const narrow = matchMedia('(max-width: 700px)');

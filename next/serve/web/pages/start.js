@@ -45,7 +45,7 @@ export async function open({ place, address, server }) {
   let texts = {};
   let scenario = address.searchParams.get('scenario') ?? '';
   let isLastFailed = false;
-  /** An id for each start, so that a request that is sent again starts nothing more. */
+  /** An id for each start, so that a repeated request starts nothing. */
   let request = id();
   /** @type {any} */
   let [plan, error, busy] = [null, null, ''];
@@ -87,7 +87,7 @@ export async function open({ place, address, server }) {
       request = id();
       go(answer.queued ? '/queue' : runPath(answer.id));
     } catch (caught) {
-      // A start that was refused may be sent again, with another id.
+      // A refused start can be sent again, with another id.
       if (/** @type {any} */ (caught).status !== 0) request = id();
       [busy, error] = ['', caught];
       draw();
@@ -159,7 +159,7 @@ const names = (providers, areGraders) => providers.filter((one) => Boolean(one.i
 
 /** Access that a plugin requests and the scenario does not grant. @param {any} one */
 const missingGrants = (one) => el('div', { class: 'note' },
-  el('p', null, `The ${one.is_grader ? 'grader' : 'provider'} `, el('code', null, one.name), ' requests, and is not granted: ',
+  el('p', null, `The ${one.is_grader ? 'grader' : 'provider'} `, el('code', null, one.name), ' requests access that is not granted: ',
     one.requests.map((/** @type {string} */ text) => [el('code', null, text), ' '])),
   one.table.length > 0 && [el('p', null, 'To grant it, add to the scenario:'), el('pre', { tabindex: 0, 'aria-label': `Grants for ${one.name}` }, one.table.join('\n'))]);
 

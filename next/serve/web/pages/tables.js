@@ -1,5 +1,5 @@
 // @ts-check
-// Sums of a run: by provider and grader, by `meta`, and denied access.
+// Tables of a run: results by provider, grader and `meta`, and denied access.
 
 import { el, table } from '../base/ui.js';
 import { duration, number, parts, percent, plural, prose } from '../base/words.js';
@@ -34,7 +34,7 @@ function providers({ providers, graders = [] }) {
   return table('Providers', heads, all.map(row));
 }
 
-/** A metric's value with its unit, unless the name says it. @param {any} metric */
+/** A metric's value with its unit, unless the unit is the name. @param {any} metric */
 export const amount = ({ name, value, unit }) => `${number(Number(value))}${unit && unit !== '1' && unit !== name ? ` ${unit}` : ''}`;
 
 /** Access that guests tried without a grant, with the lines that would grant it. @param {any} document */

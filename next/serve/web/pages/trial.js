@@ -65,14 +65,14 @@ export async function open({ place, address, names: [run, name] }) {
     }
   }
   const refresh = paced(1000, reload);
-  /** Follows the run for as long as it can make results of the trial. */
+  /** Follows the run while it can add results of the trial. */
   const followRun = () => follow(trial.run_status === 'running' ? trial.run : null);
   const turn = async (/** @type {'before' | 'after'} */ side) => {
     const to = (await neighbours)[side];
     if (to && !isClosed) go(trialPath(trial.run, to));
   };
 
-  /** The trial's id, without the number of a first repeat. */
+  /** The trial's id without `#1`. */
   const label = () => trial.trial.replace(/#1$/, '');
   const shownRow = () => trial.rows.find((/** @type {any} */ row) => row.seq === trial.shown) ?? null;
 
@@ -90,7 +90,7 @@ export async function open({ place, address, names: [run, name] }) {
     ];
   }
 
-  /** A link to another trial. Without one, its place stays. @param {string} words @param {string | undefined} to */
+  /** A link to another trial, or a disabled button in its place. @param {string} words @param {string | undefined} to */
   const step = (words, to) => (to ? link(trialPath(trial.run, to), words) : button(words, () => {}, { disabled: true }));
 
   /** @param {any} row */
@@ -113,7 +113,7 @@ export async function open({ place, address, names: [run, name] }) {
       el('a', { href: `${path}${query({ ...keys, attempt: one.attempt })}`, 'aria-current': one.attempt === row?.attempt ? 'page' : null }, outcome(one.outcome, `attempt ${one.attempt}`))));
   }
 
-  /** The output that is shown in two columns with the actual one. */
+  /** The output that is shown next to the actual one. */
   const other = () => (trial.output === null ? null : earlier ? earlier.output : trial.expected_output !== trial.output ? trial.expected_output : null);
 
   /** @param {any} row */
@@ -216,13 +216,13 @@ export async function open({ place, address, names: [run, name] }) {
       isGone ||= event === 'gone';
       if (event === 'run') trial.run_status = data.status;
       if (event === 'finished') own = {};
-      const last = moment(own.running);
+      const last = attemptKey(own.running);
       if (event === 'progress' && data.live) {
         const mine = (/** @type {any[]} */ list) => list?.find((one) => one.trial === trial.trial);
         const { live } = data;
         own = { ...live, running: mine(live.in_flight), waiting: mine(live.waiting), at: Date.parse(live.at) };
       }
-      const isNew = event !== 'progress' || data.rev !== rev || moment(own.running) !== last;
+      const isNew = event !== 'progress' || data.rev !== rev || attemptKey(own.running) !== last;
       rev = data.rev ?? rev;
       if (isNew && !isGone) refresh();
       draw();
@@ -238,8 +238,8 @@ export async function open({ place, address, names: [run, name] }) {
 /** A JSON value as text. @param {string} json @param {string} label */
 const block = (json, label) => el('pre', { tabindex: 0, 'aria-label': label }, pretty(json));
 
-/** Names an attempt of a provider or a grader. @param {any} one */
-const moment = (one) => one && `${one.grader} ${one.attempt}`;
+/** Identifies an attempt of a provider or a grader. @param {any} one */
+const attemptKey = (one) => one && `${one.grader} ${one.attempt}`;
 
 /** The trials before and after this one in the list that it was opened from. @param {any} trial @param {string} list */
 async function readNeighbours({ run, trial }, list) {

@@ -81,7 +81,7 @@ export function trials(view, address, kept) {
       const answer = await get(path({ offset: 0, limit: PAGE }));
       if (mine !== turn) return;
       [list, error] = [{ ...answer, filter }, null];
-      // Until the server has read the results, it sends the first ones alone.
+      // Until the server has read all results, it sends only the first ones.
       pages.reset(answer.is_partial ? answer.trials.length : answer.total, answer.trials);
       if (answer.is_partial) setTimeout(() => mine === turn && void load(), 300);
     } catch (caught) {
@@ -92,7 +92,7 @@ export function trials(view, address, kept) {
     view.redraw();
     rows.draw();
   }
-  // A list that was scrolled does not move: the newer revision is loaded at the start of the list.
+  // A scrolled list does not move. The newer revision is loaded at the start of the list.
   let isOld = false;
   const follow = paced(1000, async () => {
     isOld = rows.top > 0 || rows.active > 0;
@@ -149,7 +149,7 @@ export function trials(view, address, kept) {
   };
 }
 
-/** Returns whether each parenthesis and quote has its end. A filter that is being typed may lack it. @param {string} filter */
+/** Returns whether each parenthesis and quote is closed. In a filter that is being typed, some are not. @param {string} filter */
 function isClosed(filter) {
   const rest = filter.replace(/"(?:[^"\\]|\\.)*"/g, '');
   return !rest.includes('"') && rest.split('(').length <= rest.split(')').length;
