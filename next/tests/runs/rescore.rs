@@ -279,7 +279,16 @@ fn all_runs_of_a_group_are_judged() {
         "tb@",
         "passed → failed",
     ]);
+    let only_b = ["rescore", &group, "-E", "test(tb)"];
+    let preview = runner.run(&[&only_b[..], &["--dry-run"]].concat()).expect(0);
+    preview.says(&["tb@hostile#1 passed → failed"]);
+    assert!(!preview.stderr.contains("matches no trial"), "{preview:?}");
+    let neither = ["rescore", &group, "-E", "test(tc)"];
+    runner.run(&neither).expect(5).says(&["`test(tc)` matches no trial"]);
+    runner.run(&[&neither[..], &["--dry-run"]].concat()).expect(5);
     assert!(runs.iter().all(|run| run.count("failed") == 0));
+    runner.run(&only_b).expect(1);
+    assert_eq!([runs[0].count("failed"), runs[1].count("failed")], [0, 1]);
     runner.run(&["rescore", &group]).expect(1).says(&["1 passed → failed", "group"]);
     assert!(runs.iter().all(|run| run.count("failed") == 1));
     // A stop ends the session of the first run, and the second one gets none.

@@ -54,8 +54,18 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     match group_requests(&request, args)? {
         Some((_, requests)) if is_preview => {
-            requests.iter().try_for_each(|request| preview(request, args, out))?;
-            Ok(Exit::Success)
+            let (mut has_preview, mut not_selected) = (false, None);
+            for request in &requests {
+                match preview(request, args, out) {
+                    Ok(()) => has_preview = true,
+                    // The filter may match trials of other runs of the group.
+                    Err(error) if error.exit() == Exit::NothingSelected => {
+                        not_selected = Some(error)
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            not_selected.filter(|_| !has_preview).map_or(Ok(Exit::Success), Err)
         }
         Some((id, requests)) => {
             args.session.refuse_reports()?;

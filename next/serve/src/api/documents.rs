@@ -1,6 +1,5 @@
 //! Documents about one or more runs, which commands print, too.
 
-use runner_model::{Time, units::parse_age};
 use runner_record::{RunDir, now};
 use runner_report::{
     By, ComparisonDocument, FailuresPage, HistoryDocument, HistoryQuery, LivePage, MatrixPage,
@@ -11,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
 
-use super::runs::{Nothing, RunName, limit, present};
+use super::runs::{Nothing, RunName, limit, present, since};
 use super::trials::{filter, index};
 use super::{HttpProblem, Result, Route};
 use crate::server::Server;
@@ -177,15 +176,4 @@ fn history(server: &Server, _: &(), keys: &HistoryKeys) -> Result<HistoryDocumen
     };
     let path = newest.scenario_path.as_ref();
     Ok(HistoryDocument::read(&server.root, &newest.scenario, path, &query, &mut || {})?)
-}
-
-/// Parses an age before now, or a time.
-pub(super) fn since(text: &str) -> Result<Time> {
-    if let Ok(age) = parse_age(text) {
-        return Ok(Time::from_millis(now().as_millis() - age.as_millis() as i64));
-    }
-    Time::parse(text).ok_or_else(|| {
-        let problem = HttpProblem::invalid(&format!("`since` has no value `{text}`"));
-        problem.with_help("use an age such as `7d`, or a time such as `2026-11-20T09:30:00Z`")
-    })
 }

@@ -1,13 +1,13 @@
 //! The server, the list of runs, and the page of a run.
 
 use runner_model::status::{RunState, RunVerdict};
-use runner_model::{Reason, RunStatus};
+use runner_model::{Reason, RunStatus, Time, units::parse_age};
 use runner_record::now;
 use runner_report::{RunList, RunsPage, RunsQuery, ServerDocument, VERSION};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{HttpProblem, Route, documents::since};
+use super::{HttpProblem, Route};
 use crate::server::Server;
 
 /// Runs of a page: default and maximum.
@@ -102,6 +102,17 @@ pub(crate) fn limit(
         limit if (1..=most).contains(&limit) => Ok(limit),
         _ => Err(HttpProblem::invalid(&format!("`limit` must be from 1 to {most}"))),
     }
+}
+
+/// Parses an age before now, or a time.
+pub(crate) fn since(text: &str) -> Result<Time, HttpProblem> {
+    if let Ok(age) = parse_age(text) {
+        return Ok(Time::from_millis(now().as_millis() - age.as_millis() as i64));
+    }
+    Time::parse(text).ok_or_else(|| {
+        let problem = HttpProblem::invalid(&format!("`since` has no value `{text}`"));
+        problem.with_help("use an age such as `7d`, or a time such as `2026-11-20T09:30:00Z`")
+    })
 }
 
 /// Parses words with commas between them.
