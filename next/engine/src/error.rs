@@ -1,6 +1,6 @@
 //! [`EngineError`]: failures of the engine's commands, and their exit codes.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{Reason, StopSignal, exit::Exit};
@@ -9,11 +9,14 @@ use runner_record::{RecordError, Rerun};
 use runner_scenario::{Problems, similar};
 use thiserror::Error;
 
+/// Width of problems of a scenario, in columns.
+const COLUMNS: usize = 100;
+
 /// A failure before a session started, or of its disk. Failures of a running session are in its manifest.
-#[derive(Debug, Error)]
+#[derive(Error)]
 pub enum EngineError {
     /// The scenario or its lists have problems. Exit code 2; no run was created.
-    #[error("the scenario has problems")]
+    #[error("{}", .0.render(false, COLUMNS).trim_end())]
     Scenario(Problems),
     /// Wrong usage, a plugin, worker or stored content that cannot be used, or a run that cannot be continued. Exit
     /// code 2; no run was created.
@@ -30,10 +33,10 @@ pub enum EngineError {
         skipped: Vec<String>,
     },
     /// Problems of several scenarios. The exit code is that of the worst; no run was created.
-    #[error("there are problems with {} scenarios", .0.len())]
+    #[error("{}", .0.iter().map(Self::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<Self>),
     /// The selection matches no test, for these reasons. Exit code 5.
-    #[error("no test was selected")]
+    #[error("no test is selected{}", .0.iter().map(|reason| format!("\n{}", visible_line(reason))).collect::<String>())]
     NothingSelected(Vec<String>),
     /// The newest result of every trial of the scenario is passed, so `--last-failed` selects none. Exit code 5, as pytest
     /// has with `--last-failed-no-failures none`. The text has a line for each skipped run.
@@ -56,6 +59,13 @@ pub enum EngineError {
     /// An error of the results root. Exit code 2, 6, 7 or 70.
     #[error(transparent)]
     Record(#[from] RecordError),
+}
+
+/// Formats the message, because a `main` that returns the error prints this.
+impl fmt::Debug for EngineError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
 }
 
 impl From<PrepareError> for EngineError {

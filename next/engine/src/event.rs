@@ -11,6 +11,13 @@ pub trait Observer {
     fn event(&mut self, event: &RunEvent<'_>);
 }
 
+/// Closures such as `|event: &RunEvent<'_>| …` are observers.
+impl<F: FnMut(&RunEvent<'_>)> Observer for F {
+    fn event(&mut self, event: &RunEvent<'_>) {
+        self(event);
+    }
+}
+
 /// An event of a session.
 #[derive(Debug)]
 pub enum RunEvent<'a> {
@@ -119,7 +126,7 @@ pub struct Ended {
     pub manifest: Manifest,
     /// The run's directory.
     pub directory: PathBuf,
-    /// The exit code, see [`exit_of`].
+    /// The exit code by [`exit_of`]; [`Exit::code`] is its number.
     pub exit: Exit,
     /// The reason of a stop, even if every trial was done when it took effect.
     pub stop: Option<Reason>,

@@ -2,6 +2,7 @@
 //! compiles or runs plugins itself. Uses plain threads and channels.
 //!
 //! Depends on `model`, `scenario`, `record` and `prepare`. Start reading at [`exec`], then `session::run`, then `schedule`.
+//! `cli/examples/embed.rs` is a program that embeds it.
 
 #![warn(missing_docs)]
 
@@ -20,7 +21,7 @@ mod stored_call;
 mod validate;
 mod workers;
 
-pub use runner_record::Share;
+pub use runner_record::{Answer, Share};
 
 pub use self::error::EngineError;
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
@@ -29,7 +30,7 @@ pub use self::plan::{Decision, resolve_filter, resolve_filter_in};
 pub use self::request::{ExecRequest, Preview, RescoreRequest, ResumeRequest, SessionRequest};
 pub use self::session::{
     Group, Rejudgement, RescorePreview, exec, preview, preview_rescore, rescore, resume,
-    scenario_path,
+    scenario_path, stop,
 };
 pub use self::signals::{
     before_forced_exit, exit_on_signal, fail_large_writes, kept_stop, on_stop, take_over,

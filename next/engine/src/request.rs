@@ -1,7 +1,7 @@
 //! Requests of callers, and [`Preview`]: a run before it starts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::{env, path::PathBuf};
 
 use runner_model::{ScenarioOverrides, SessionOverrides};
 use runner_record::{ManifestProvider, RequestMark, Rerun, Selected, Share};
@@ -22,6 +22,20 @@ pub struct ExecRequest {
     pub session: SessionRequest,
 }
 
+impl ExecRequest {
+    /// Requests a run of all trials of `scenario` in the results root `results`, with the settings of the scenario. `exec`
+    /// creates the root if it is missing.
+    pub fn new(scenario: impl Into<PathBuf>, results: impl Into<PathBuf>) -> Self {
+        Self {
+            scenario: scenario.into(),
+            selection: Selected::default(),
+            labels: BTreeMap::new(),
+            folder: None,
+            session: SessionRequest::new(results),
+        }
+    }
+}
+
 /// Arguments of [`resume`](crate::resume).
 #[derive(Clone, Debug)]
 pub struct ResumeRequest {
@@ -35,6 +49,20 @@ pub struct ResumeRequest {
     pub force: bool,
     /// Settings of the session.
     pub session: SessionRequest,
+}
+
+impl ResumeRequest {
+    /// Requests the trials without a final row of a run in the results root `results`, with the plan and the settings that the
+    /// run stores. `run` is its id, a unique part of the id, its path, or `latest`.
+    pub fn new(run: impl Into<String>, results: impl Into<PathBuf>) -> Self {
+        Self {
+            run: Some(run.into()),
+            rerun: None,
+            accept_changes: false,
+            force: false,
+            session: SessionRequest::new(results),
+        }
+    }
 }
 
 /// Arguments of [`rescore`](crate::rescore).
@@ -61,12 +89,21 @@ pub struct SessionRequest {
     pub overrides: SessionOverrides,
     /// Whether other sessions may run in the results root at the same time.
     pub share: Share,
-    /// Command line for the manifest, as the user typed it.
+    /// Command line for the manifest, as the user typed it. Arguments with secrets must not be in it.
     pub command: Vec<String>,
     /// The request of the queue or of a server that the session is started for.
     pub request: Option<RequestMark>,
     /// Files with values of secrets. They take precedence over the environment, and later files over earlier ones.
     pub secret_files: Vec<PathBuf>,
+}
+
+impl SessionRequest {
+    /// Requests a session in the results root `results`, with the name of this program as its command line.
+    pub fn new(results: impl Into<PathBuf>) -> Self {
+        let program = env::args_os().next().unwrap_or_default();
+        let command = vec![program.to_string_lossy().into_owned()];
+        Self { results: results.into(), command, ..Self::default() }
+    }
 }
 
 /// A run that `exec` would create.

@@ -1,11 +1,12 @@
 //! Starts child processes: workers and compilers.
 
 use std::{
+    env,
     fs::{self, File, Metadata},
     io::{self, Write},
     os::unix::{
         fs::{FileExt, MetadataExt as _},
-        process::{CommandExt, ExitStatusExt},
+        process::{CommandExt, ExitStatusExt, parent_id},
     },
     path::Path,
     process::{self, Child, Command, ExitStatus},
@@ -57,6 +58,13 @@ pub fn program(command: &[&str]) -> Command {
         .env_clear()
         .process_group(0);
     program
+}
+
+/// Returns whether this process was started by [`program`], so that `main` should have run the hidden command.
+pub fn is_child() -> bool {
+    let words: Vec<_> = env::args_os().skip(1).collect();
+    let is_hidden = words.first().is_some_and(|word| word.as_encoded_bytes().starts_with(b"__"));
+    is_hidden && words.last().is_some_and(|word| *word == *parent_id().to_string())
 }
 
 /// Starts a child. The command's file descriptors are closed in this process once the child runs.

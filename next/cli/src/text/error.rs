@@ -89,11 +89,6 @@ impl From<EngineError> for CommandError {
                 let message = not_one_incomplete(root, candidates, skipped);
                 Self::new(exit, message.unwrap_or_else(|| error.to_string()))
             }
-            EngineError::NothingSelected(reasons) => {
-                let reasons: String =
-                    reasons.iter().map(|reason| format!("{}\n", visible_line(reason))).collect();
-                Self::new(exit, format!("no test is selected\n{reasons}").trim_end())
-            }
             error => Self::new(exit, error),
         }
     }

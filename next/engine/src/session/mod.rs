@@ -23,6 +23,7 @@ mod trust;
 mod waiting;
 mod watchdog;
 
+pub use self::requests::stop;
 pub(crate) use self::reruns::Reruns;
 pub use self::rescore::rescore;
 pub use self::rescore_preview::{Rejudgement, RescorePreview, preview_rescore};

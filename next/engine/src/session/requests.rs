@@ -1,14 +1,28 @@
-//! Polls the requests of other processes, on a separate thread so that a hanging disk does not block the coordinator.
+//! Requests to sessions: sent by [`stop`], and polled on a separate thread so that a hanging disk does not block the coordinator.
 
-use std::{collections::HashSet, io, sync::mpsc::Sender, thread, time::Duration};
+use std::{collections::HashSet, io, path::Path, sync::mpsc::Sender, thread, time::Duration};
 
 use runner_model::{Reason, row::Actor};
-use runner_record::{Request, RequestMode, Requests};
+use runner_record::{Answer, RecordError, Request, RequestMode, Requests, ResultsRoot, actor};
 
 use super::watchdog::Watchdog;
 use crate::{input::Input, schedule::StopMode};
 
 const POLL_EVERY: Duration = Duration::from_millis(50);
+
+/// Requests that a run in the results root `results` stops, and returns without waiting for its end: the answer is
+/// [`Answer::Stopping`] if it runs. The session can be of this process or of another one, and an observer may call this. Running
+/// attempts have the grace period to end; `resume` continues the run.
+///
+/// `run` is its id, a unique part of the id, its path, or `latest`.
+///
+/// # Errors
+///
+/// The run cannot be found or written.
+pub fn stop(results: impl AsRef<Path>, run: &str) -> Result<Answer, RecordError> {
+    let root = ResultsRoot::existing(results.as_ref())?;
+    root.ask_for(&root.find(run)?, RequestMode::Stop, &actor(None), Duration::ZERO)
+}
 
 /// Sends requests to the coordinator until the session is over, and also to the watchdog, because the coordinator may be stuck.
 ///

@@ -44,7 +44,7 @@ struct Prepared {
     notices: Vec<String>,
 }
 
-/// Continues an incomplete run. A run without pending trials is not changed.
+/// Continues an incomplete run, in a session like that of [`exec`](crate::exec). A run without pending trials is not changed.
 ///
 /// # Errors
 ///
@@ -475,8 +475,8 @@ fn damage_notices(manifest: &Manifest, fold: &Fold, is_adopted: bool) -> Vec<Str
     // A new plan may lack trials of the run, so it does not show which results are lost.
     if lost > 0 && !is_adopted {
         let (one, many) = (
-            "result that benchmark.json counts is missing from index.jsonl; its trial runs again",
-            "results that benchmark.json counts are missing from index.jsonl; their trials run again",
+            "result is lost: benchmark.json counts more than index.jsonl has; its trial runs again",
+            "results are lost: benchmark.json counts more than index.jsonl has; their trials run again",
         );
         notices.push(plural(lost, one, many));
     }

@@ -4,7 +4,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::{io, sync::mpsc::Sender, thread};
 
 use runner_model::{Reason, SessionSettings};
-use runner_prepare::machine;
+use runner_prepare::{children, machine};
 use runner_record::{Fold, Owned, RecordError, ResultsRoot, Share};
 
 use super::coordinator::{Coordinator, CoordinatorParts};
@@ -49,8 +49,13 @@ pub(crate) fn lock_root(root: &ResultsRoot, share: Share) -> Result<bool, Record
     }
 }
 
-/// Checks the limits of the machine, before anything is created.
+/// Checks the limits of the machine and the program, before anything is created.
 pub(crate) fn check_machine() -> Result<(), EngineError> {
+    // Each child would start a session, and that session a child.
+    if children::is_child() {
+        let problem = "this process is a child of the runner, and its `main` does not handle that\nlet `main` start with `runner_worker::main_if_child()`";
+        return Err(EngineError::Usage(problem.to_owned()));
+    }
     machine::check().map_err(EngineError::Machine)
 }
 

@@ -15,11 +15,15 @@ use crate::plan::{Plan, PlanDiff, load_plan, not_passed, selected_filter, select
 use crate::{EngineError, ExecRequest, ResumeRequest};
 
 /// Runs a scenario: plans it, creates the run, and runs all trials. If the request names a folder that holds a run of the same
-/// plan, continues that run.
+/// plan, continues that run. Returns once the session has ended, also if trials failed or the run was stopped.
+///
+/// Workers are child processes of this program, so `main` must start with `runner_worker::main_if_child()`. SIGINT, SIGTERM and
+/// SIGHUP stop the session. The second signal kills its guests, and the third ends this process. The handlers stay after the
+/// session; see [`exit_on_signal`](crate::exit_on_signal).
 ///
 /// # Errors
 ///
-/// The run cannot be planned, created or written.
+/// The run cannot be planned, created or written. [`EngineError::exit`] returns the exit code.
 pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended, EngineError> {
     let prestarted = prestart()?;
     let (plan, suite) = planned(request)?;
@@ -46,13 +50,8 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
         }
         // `resume` locks the root itself.
         drop((work, parts));
-        let request = ResumeRequest {
-            run: Some(name.clone()),
-            rerun: None,
-            accept_changes: false,
-            force: false,
-            session: request.session.clone(),
-        };
+        let session = request.session.clone();
+        let request = ResumeRequest { session, ..ResumeRequest::new(name, "") };
         return resume::continue_run(prestarted, &request, observer, None);
     }
     parts.new.session.waits = !is_free;
