@@ -26,8 +26,8 @@ impl ReportFile {
     /// Parses a path whose extension is that of a form.
     pub fn parse(text: &str) -> Result<Self, String> {
         let path = PathBuf::from(text);
-        let form =
-            Form::of_path(&path).ok_or("expected a file that ends in .html, .xml, .md or .csv")?;
+        let form = Form::of_path(&path)
+            .ok_or_else(|| format!("expected a file that ends in {}", Form::extensions()))?;
         check(&path)?;
         Ok(Self { path, form })
     }
@@ -73,7 +73,10 @@ fn check(path: &Path) -> Result<(), String> {
     let is_of_run = folder.join("benchmark.json").exists();
     let is_scenario = target.extension().is_some_and(|extension| extension == "toml");
     if (is_of_run || is_scenario) && Form::of_path(&target).is_none() {
-        return Err("a report may not replace a scenario or a file of a run; name a file that ends in .html, .xml, .md or .csv".to_owned());
+        return Err(format!(
+            "a report may not replace a scenario or a file of a run; name a file that ends in {}",
+            Form::extensions()
+        ));
     }
     Ok(())
 }

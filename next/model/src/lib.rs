@@ -8,7 +8,6 @@
 pub mod cache;
 mod digest;
 pub mod exit;
-mod form;
 pub mod grants;
 mod id;
 mod limits;
@@ -26,13 +25,12 @@ mod text;
 mod time;
 
 pub use digest::{Digest, Fingerprint, digest};
-pub use form::Form;
 pub use grants::{Grants, NetGrant};
 pub use id::{IdError, ProviderName, TaskId, TestId, TrialId, WorkerId};
 pub use limits::{Limit, LimitUnit, Limits};
 pub use outcome::{ErrorClass, HostFault, Outcome};
 pub use row::{Row, RowRef, Tail};
-pub use settings::{BudgetName, Budgets, FailFast, LimitBound, ScenarioOverrides};
+pub use settings::{BudgetName, Budgets, FailFast, Form, LimitBound, ScenarioOverrides};
 pub use settings::{Gate, GateCondition, GateResult, GateRule, GateScope, MAX_WEIGHT};
 pub use settings::{MAX_SHARDS, SessionOverrides, SessionSettings, SetVars, Shard};
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};

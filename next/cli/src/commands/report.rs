@@ -98,7 +98,7 @@ impl Args {
         }
         let Some(path) = &self.output else { return Ok(Form::Markdown) };
         Form::of_path(path).ok_or_else(|| {
-            mistake!("{} does not name a form: its extension is not .html, .xml, .md or .csv\nname the form, such as `--junit`", shown_path(path))
+            mistake!("{} does not name a form: its extension is not {}\nname the form, such as `--junit`", shown_path(path), Form::extensions())
         })
     }
 }

@@ -79,7 +79,10 @@ fn every_key_has_one_sentence() {
     fn note(schema: &Value, all: &mut BTreeSet<(String, String)>) {
         let title = schema["title"].as_str().unwrap_or_default();
         for (key, property) in schema["properties"].as_object().into_iter().flatten() {
-            assert_ne!(property["description"], "", "{title} {key}");
+            assert_ne!(
+                property["description"], "",
+                "describe `{key}` in keys.md, below `## {title}`"
+            );
             all.insert((title.to_owned(), key.clone()));
         }
         match schema {
@@ -154,7 +157,7 @@ fn tour_uses_every_key() {
     let keys = keys_of(&reference());
     assert!(keys.len() > 80, "{keys:?}");
     let unused: Vec<_> = keys.difference(&used).collect();
-    assert!(unused.is_empty(), "{unused:?}");
+    assert!(unused.is_empty(), "use these keys in {TOUR}: {unused:?}");
 }
 
 #[test]

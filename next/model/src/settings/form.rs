@@ -57,4 +57,12 @@ impl Form {
         };
         Self::ALL.iter().copied().find(|form| form.extension() == extension)
     }
+
+    /// Lists all extensions for messages: `.html, .xml, .md or .csv`.
+    #[must_use]
+    pub fn extensions() -> String {
+        let all: Vec<_> = Self::ALL.iter().map(|form| format!(".{}", form.extension())).collect();
+        let (last, others) = all.split_last().expect("there are forms");
+        format!("{} or {last}", others.join(", "))
+    }
 }
