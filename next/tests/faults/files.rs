@@ -156,7 +156,7 @@ fn lost_results_are_reported_and_run_again() {
     let some: String = rows.split_inclusive('\n').take(TRIALS - 3).collect();
     for (left, lost) in [(some.as_str(), "3 results"), ("", "40 results")] {
         run.write("index.jsonl", left);
-        let says = format!("{lost} that benchmark.json counts are missing");
+        let says = format!("{lost} are lost: benchmark.json counts more than index.jsonl has");
         runner.run(&["show", run.id()]).expect(0).says(&[&says]);
         let before = run.bytes("benchmark.json");
         let ran = runner.run(&["resume", run.id(), "--dry-run"]).expect(0);

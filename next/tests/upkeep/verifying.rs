@@ -199,7 +199,7 @@ fn lost_result_is_named_with_accepted_changes() {
         runner
             .run(&[&["resume", run.id(), "--accept-changes"], more].concat())
             .expect(0)
-            .says(&["1 result that benchmark.json counts is missing"]);
+            .says(&["1 result is lost: benchmark.json counts more"]);
     }
 }
 
