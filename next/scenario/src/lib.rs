@@ -3,7 +3,8 @@
 //! May know `model`. Reads the files that a scenario names, and writes only the suite.
 //!
 //! A key is stated once, in the function that reads its table. Parsing, unknown keys, suggestions, the JSON Schema and the
-//! tables in `docs/` come from that call. `keys.md` has a sentence about each key.
+//! tables in `docs/` come from that call. `keys.md` has a sentence about each key, and `gone.md` advice about removed keys,
+//! flags and commands.
 //!
 //! Read [`load`] first. Then `reading/table.rs` and `reading/form.rs`, by which `keys/` reads tables;
 //! `lists/entries.rs`, which reads test lists; `lists/records.rs`, which makes tests of their records;
