@@ -140,7 +140,8 @@ fn process(by: &SessionEntry) -> String {
 /// Formats the attempts of a session, each with its age, its step and the last line of its output, oldest first, and the waits. Times are as of the last `live.json`, so they stand still in a pause.
 pub fn doing(live: &Live) -> String {
     let attempts = plural(live.in_flight.len() as u64, "attempt", "attempts");
-    let mut lines = vec![format!("{attempts} in flight")];
+    let stopping = if live.stopping { "stopping, " } else { "" };
+    let mut lines = vec![format!("{stopping}{attempts} in flight")];
     for attempt in live.in_flight.iter().take(MOST_NAMED) {
         lines.push(running(attempt, live.at));
         let last = attempt.output.as_ref().map(RecentOutput::last_line).unwrap_or_default();

@@ -73,6 +73,19 @@ fn running_attempts_show_their_output() {
 }
 
 #[test]
+fn run_in_its_grace_period_is_shown_as_stopping() {
+    let runner = Runner::endless(1, "loop", "grace = \"1h\"");
+    let running = runner.start(&[]);
+    wait_until("it runs", || in_flight(&runner).len() == 1);
+    runner.run(&["show"]).expect(0).says(&["now 1 attempt in flight"]);
+    running.process().signal(Signal::INT);
+    wait_until("it stops", || {
+        runner.run(&["show"]).stdout.contains("stopping, 1 attempt in flight")
+    });
+    running.end_by(Signal::INT).0.expect(130);
+}
+
+#[test]
 fn output_stays_in_the_session_of_a_dead_process() {
     let runner = Runner::hostile(&tests(&recital("agent", &json!([["out", "the last words\n"]]))));
     let running = runner.start(&[]);

@@ -160,6 +160,7 @@ impl Coordinator<'_> {
             at,
             worked_ms: self.worked().as_micros() as f64 / 1e3,
             paused: self.pause.at.is_some(),
+            stopping: self.schedule.is_stopping(),
             stage: Some(if self.started.is_some() { Stage::Run } else { Stage::Plan }),
             compiling: compiling.collect(),
             counts: self.fold.counts(),

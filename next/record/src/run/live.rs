@@ -30,6 +30,9 @@ pub struct Live {
     /// Whether the run is paused. Then the attempts' ages and the times of waits stand still.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// Whether the session is stopping: no attempts start, and those in flight have until the end of the grace period.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopping: bool,
     /// The stage that the session has reached.
     pub stage: Option<Stage>,
     /// Plugins that are being compiled.

@@ -15,6 +15,7 @@ import { count, plural } from './words.js';
 /** Label, label during the request, and class of each action. @type {Record<string, [string, string, string]>} */
 const LABELS = {
   stop: ['■ Stop', 'Stopping…', ''],
+  kill: ['Interrupt attempts', 'Interrupting…', 'danger'],
   pause: ['Pause', 'Pausing…', ''],
   unpause: ['Unpause', 'Continuing…', 'primary'],
   resume: ['Resume', 'Resuming…', 'primary'],
@@ -40,7 +41,7 @@ export const note = (run) => notes.get(run);
  * @param {string} run @param {string} name @param {Owner} owner @param {() => Promise<import('./ui.js').Child>} send
  */
 async function act(run, name, owner, send) {
-  if (underWay.has(run)) return;
+  if (underWay.has(run) && name !== 'kill') return;
   underWay.set(run, name);
   notes.delete(run);
   owner.redraw();
@@ -53,14 +54,17 @@ async function act(run, name, owner, send) {
   }
 }
 
-/** @param {string} run @param {any} actions @param {string[]} names @param {Owner} owner */
-export function buttons(run, actions, names, owner) {
+/**
+ * Buttons of actions. A run that is stopping only gets those that stop it faster or for good.
+ * @param {string} run @param {any} actions @param {string[]} names @param {Owner} owner @param {boolean} [isStopping]
+ */
+export function buttons(run, actions, names, owner, isStopping = false) {
   return names.map((name) => {
-    const { allowed } = actions[name];
+    const { allowed } = actions[name === 'kill' ? 'stop' : name];
     const [label, under, kind] = LABELS[name];
-    const isBusy = underWay.get(run) === name;
-    if (!allowed && !isBusy) return null;
-    const props = { key: name, class: kind, disabled: underWay.has(run) };
+    const isBusy = underWay.get(run) === name || (name === 'stop' && isStopping);
+    if (!isBusy && (!allowed || (isStopping ? name === 'pause' : name === 'kill'))) return null;
+    const props = { key: name, class: kind, disabled: isBusy || (underWay.has(run) && name !== 'kill') };
     return button(isBusy ? under : label, () => start(run, name, owner), props);
   });
 }
@@ -71,9 +75,10 @@ function start(run, name, owner, queue = false) {
   const question = QUESTIONS[name];
   if (question) return question(run, owner);
   const resume = name === 'resume' || name === 'rerun_failed';
-  const body = { ...(name === 'rerun_failed' ? { rerun: 'failed' } : {}), ...(queue ? { queue } : {}) };
+  const body = { ...(name === 'rerun_failed' ? { rerun: 'failed' } : {}), ...(name === 'kill' ? { mode: 'kill' } : {}), ...(queue ? { queue } : {}) };
+  const call = { rerun_failed: 'resume', kill: 'stop' }[name] ?? name;
   act(run, name, owner, async () => {
-    const answer = await post(`${path}/${resume ? 'resume' : name}`, body);
+    const answer = await post(`${path}/${call}`, body);
     return answer.queued ? el('p', { class: 'note' }, 'Waits in the ', el('a', { href: '/queue' }, 'queue'), '.') : null;
   }).catch((error) => {
     notes.set(run, [problem(error), resume && isBusy(error) && button('Add to queue', () => start(run, name, owner, true), { class: 'primary' })]);

@@ -83,14 +83,15 @@ export async function open({ place, address, names, kept }) {
     const counts = { ...head.counts, ...view.progress?.counts };
     // `rerun_failed` covers errors, which are all that a resume of a completed run would run.
     const resume = head.state === 'failed' ? [] : ['resume'];
-    const main = buttons(run, actions, ['stop', 'pause', 'unpause', ...resume, 'rerun_failed', 'cancel'], owner);
+    const isStopping = head.status === 'running' && Boolean((view.progress ?? view.document).live?.stopping);
+    const main = buttons(run, actions, ['stop', 'kill', 'pause', 'unpause', ...resume, 'rerun_failed', 'cancel'], owner, isStopping);
     const rest = buttons(run, actions, ['rescore', 'label', 'pin', 'unpin', 'delete'], owner);
     const age = el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')');
     const isRunning = head.status === 'running';
     return el('header', { class: 'run-head' },
       el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ',
         link(`/runs${query({ scenario: head.scenario })}`, head.scenario), ' / ', el('code', null, head.short)),
-      el('h1', null, head.scenario, ' ', verdict({ ...head, counts })),
+      el('h1', null, head.scenario, ' ', verdict({ ...head, counts, stopping: isStopping })),
       el('p', { class: 'facts' },
         el('span', null, 'Started ', time(head.started_at, 'full'), ' ', age, user && ` by ${user} on ${host}`),
         head.completed_at && el('span', null, 'Ended ', time(head.completed_at, 'full')),

@@ -52,7 +52,23 @@ test('stop, resume and cancel buttons show their state', async ({ page, server }
   await expect(row.getByRole('button', { name: 'Resume' }).and(page.locator(':enabled'))).toHaveCount(0);
 });
 
-test('stop in the page is as fast as in a terminal', async ({ page, server }) => {
+test('run in its grace period can be interrupted', async ({ page, server }) => {
+  const run = await start('talks', '--test', 'talks', '--grace', '10m');
+  await page.goto(`${server.origin}/runs/${run}`);
+  await expect(page.locator('.activity li')).toHaveCount(1);
+  await expect(button(page, 'Interrupt attempts')).toHaveCount(0);
+  await button(page, '■ Stop').click();
+  await expect(heading(page)).toContainText('○ stopping');
+  // A page that is opened meanwhile shows the same.
+  await page.reload();
+  await expect(heading(page)).toContainText('○ stopping');
+  await expect(button(page, 'Stopping…')).toBeDisabled();
+  await expect(button(page, 'Pause')).toHaveCount(0);
+  await button(page, 'Interrupt attempts').click();
+  await expect(heading(page)).toContainText('◐ incomplete');
+});
+
+test('stop in the page ends an attempt as fast as in a terminal', async ({ page, server }) => {
   /** Waits in the page for the row of the attempt, after a click on a button. Returns the time. */
   const row = async ([path, label]) => {
     const start = Date.now();
