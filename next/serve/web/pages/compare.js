@@ -6,7 +6,7 @@ import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { Rows, cell, head } from '../base/rows.js';
 import { el, link, render, soon, table } from '../base/ui.js';
-import { count, done, duration, local, number, outcome, percent, plural, time, verdict } from '../base/words.js';
+import { count, done, duration, local, number, outcome, percent, plural, testName, time, verdict } from '../base/words.js';
 
 /** Classes of tests in the order of the list, with their words and their class of the style sheet. @type {[string, string, string][]} */
 const CLASSES = [
@@ -45,7 +45,7 @@ export async function open({ place, address, kept, server }) {
     label: 'Changed tests',
     head: () => ['Change', 'Test', 'Base', 'New', 'Reason'].map((name) => head(name.toLowerCase(), name)),
     row: (/** @type {any} */ one) => [cell('change', el('span', { class: tone(one.class) }, words(one.class))),
-      cell('test', link(pair(one), one.test, el('span', { class: 'quiet' }, `@${one.provider}`))),
+      cell('test trial', link(pair(one), testName(one.test), el('span', { class: 'provider' }, `@${one.provider}`))),
       cell('base', side(one.base)), cell('new', side(one.new)), cell('reason', el('span', { title: one.reason }, one.reason))],
     height: () => (matchMedia('(max-width: 700px)').matches ? 84 : 34),
     source: { get count() { return changes.length; }, item: (index) => changes[index], need: () => {} },

@@ -165,7 +165,7 @@ export async function open({ place, address, kept, server }) {
       el('div', { 'aria-live': 'polite' }, list.runs.map((/** @type {any} */ run) => note(run.run)).filter(Boolean), unreadable),
       el('div', { class: 'runs', hidden: !items.length }, rows.element),
       items.length || error ? null : el('p', { class: 'empty' }, empty),
-      el('p', { class: 'quiet' }, total > 0 && `${plural(list.total ?? total, 'run')}${isFiltered ? ' match' : ''}`),
+      el('p', { class: 'quiet' }, total > 0 && `${plural(list.total ?? total, 'run')}${isFiltered ? ' found' : ''}`),
       ticked.size > 0 && el('div', { class: 'ticked', role: 'region', 'aria-label': 'Compare' },
         ticked.size === 2 ? button('Compare', compare, { class: 'primary' }) : `${plural(ticked.size, 'run')} ticked. Tick two to compare them.`,
         button('Clear', () => { ticked.clear(); draw(); })));

@@ -16,6 +16,15 @@ test('failures are shown with their values, and new ones first', async ({ page, 
   await expect(page.getByText(/Since .*2 fixed/)).toBeVisible();
 });
 
+test('long verdict fits a narrow screen', async ({ page, server }) => {
+  await page.setViewportSize({ width: 320, height: 900 });
+  await page.goto(`${server.origin}/runs/${EVERY}`);
+  const mark = page.locator('h1 .mark').last();
+  await expect(mark).toContainText('failed');
+  const [end, width] = await mark.evaluate((one) => [one.getBoundingClientRect().right, document.documentElement.clientWidth]);
+  expect(end).toBeLessThanOrEqual(width);
+});
+
 test('trials are found by plain words, by a filter, and by keys', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/${EVERY}`);
   const search = page.getByRole('searchbox');
