@@ -7,9 +7,7 @@ use std::{
 
 use runner_model::{
     Budgets, ErrorClass, FailFast, HostFault, Micros, Reason, RunTime, SessionSettings, TaskId,
-    WorkerId,
-    row::RowRef,
-    test::{ExpectedError, Retries},
+    WorkerId, row::RowRef, test::ExpectedError,
 };
 
 use super::{
@@ -123,14 +121,11 @@ pub(super) fn read(row: &str) -> RowRef<'_> {
 
 /// Returns a policy with up to `max` retries of `unavailable` and timeouts.
 pub(super) fn retries(max: u32, backoff_ms: u64) -> Policy {
-    Policy {
-        retries: Retries {
-            max,
-            backoff: Micros(backoff_ms * 1_000),
-            on: vec![ExpectedError::Class(ErrorClass::Unavailable), ExpectedError::Timeout],
-        },
-        trial_timeout: None,
-    }
+    let mut policy = Policy::default();
+    policy.retries.max = max;
+    policy.retries.backoff = Micros(backoff_ms * 1_000);
+    policy.retries.on = vec![ExpectedError::Class(ErrorClass::Unavailable), ExpectedError::Timeout];
+    policy
 }
 
 /// Drives a schedule step by step. Rows stay unacknowledged until [`Harness::ack`].
