@@ -46,6 +46,16 @@ fn work_with(runner: &Runner, fault: &str) -> Ran {
     Running::start(runner.command(&["queue", "work", "--once"]).env("RUNNER_FAULT", fault)).finish()
 }
 
+/// Starts the request of a group. Returns the poller, and the stopped process that is creating the second run.
+fn start_of_second_run(runner: &Runner) -> (Running, Process) {
+    let mut poller = runner.command(&["queue", "work", "--once"]);
+    let poller = Running::start(poller.env("RUNNER_FAULT", "manifest-write:stop:2"));
+    let process = wait_for("the second run is created", || {
+        children(poller.process().0, "__detached").pop().filter(|process| process.is_stopped())
+    });
+    (poller, process)
+}
+
 #[track_caller]
 fn queue(runner: &Runner) -> Value {
     runner.run(&["queue", "--json"]).expect(0).document()
@@ -352,13 +362,18 @@ fn several_scenarios_are_one_request() {
 fn group_that_is_cut_short_starts_as_a_whole() {
     let runner = with_scenarios();
     let id = add(&runner, &["exec", "short.toml", "other.toml"]);
+    work_with(&runner, "manifest-write:full:2").expect(6).says(&["waits again", "No space"]);
+    assert!(runner.runs().is_empty());
     work_with(&runner, "manifest-write:kill:2").expect(6).says(&["waits again"]);
-    assert_eq!(started_for(&runner), [&*id]);
+    assert!(runner.runs().is_empty());
     work_off(&runner);
     assert_eq!(started_for(&runner), [&*id, &*id]);
-    // A pinned part stays, and its group is not taken for the whole.
+    // The poller dies, too. A pinned run of the group stays, and is not taken for the whole group.
     let id = add(&runner, &["exec", "short.toml", "other.toml"]);
-    work_with(&runner, "manifest-write:kill:2").expect(6);
+    let (poller, process) = start_of_second_run(&runner);
+    poller.process().signal(Signal::STOP);
+    process.signal(Signal::KILL);
+    poller.kill();
     runner.run(&["pin", runner.runs().last().unwrap().id()]).expect(0);
     assert_eq!(work_with(&runner, "queue-started:kill").code, None);
     work_off(&runner);
@@ -403,12 +418,8 @@ fn request_that_hangs_is_removed_with_its_process() {
 fn removed_start_of_a_group_leaves_no_run() {
     let runner = with_scenarios();
     let id = add(&runner, &["exec", "short.toml", "other.toml"]);
-    let mut poller = runner.command(&["queue", "work", "--once"]);
-    let poller = Running::start(poller.env("RUNNER_FAULT", "manifest-write:stop:2"));
-    wait_until("the first run exists", || runner.runs().len() == 1);
-    wait_until("the second is created", || {
-        children(poller.process().0, "__detached").into_iter().any(Process::is_stopped)
-    });
+    let (poller, _) = start_of_second_run(&runner);
+    assert_eq!(runner.runs().len(), 1);
     runner.run(&["queue", "remove", &id]).expect(0);
     poller.finish().says(&["it was removed from the queue"]);
     assert!(runner.runs().is_empty());

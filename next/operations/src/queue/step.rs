@@ -171,8 +171,8 @@ fn start_taken(
         }
         Err(error) => error,
     };
+    queue.undo_part(&request.id)?;
     if !queue.has_taken(&taken)? {
-        queue.undo_part(&request.id)?;
         return Ok(Step::Refused { request, error: LaunchError::Removed });
     }
     match (failure(&error), keeps_refused) {

@@ -446,7 +446,7 @@ impl LockedQueue {
         Ok(())
     }
 
-    /// Removes the runs of a request whose process died before it had created all of them. Returns whether all of them exist.
+    /// Removes the runs of a request whose process ended before it had created all of them. Returns whether all of them exist.
     pub fn undo_part(&self, request: &str) -> Result<bool, RecordError> {
         let runs = self.root.runs_of_request(request)?;
         let is_started = is_started(&runs);
