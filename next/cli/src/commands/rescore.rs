@@ -60,7 +60,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
                     Ok(()) => has_preview = true,
                     // The filter may match trials of other runs of the group.
                     Err(error) if error.exit() == Exit::NothingSelected => {
-                        not_selected = Some(error)
+                        not_selected = Some(error);
                     }
                     Err(error) => return Err(error),
                 }

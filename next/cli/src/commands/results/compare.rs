@@ -102,7 +102,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     }
     let failures: Vec<_> =
         args.fail_on.iter().filter_map(|what| failure(&document, what)).collect();
-    failures.iter().for_each(|failure| out.talk(failure));
+    failures.iter().for_each(|failure| out.talk(&visible_line(failure)));
     Ok(if failures.is_empty() { Exit::Success } else { Exit::Bad })
 }
 
