@@ -1,5 +1,6 @@
 //! The pages: every block runs as it is pasted.
 
+mod embedding;
 mod examples;
 mod formats;
 mod pages;
@@ -26,6 +27,7 @@ macro_rules! pages {
 
 pages! {
     blocks_of_commands_page_work: "next/docs/commands.md";
+    blocks_of_embedding_page_work: "next/docs/embedding.md";
     blocks_of_grants_page_work: "next/docs/grants.md";
     blocks_of_files_page_work: "next/docs/files.md";
     blocks_of_first_page_work: "next/docs/README.md";

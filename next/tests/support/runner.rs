@@ -115,7 +115,7 @@ impl Runner {
         command
     }
 
-    fn program(&self, program: &str) -> Command {
+    pub(crate) fn program(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.folder.path()).env_clear();
         command.env("PATH", env::var_os("PATH").unwrap());

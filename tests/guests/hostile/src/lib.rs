@@ -49,6 +49,9 @@ impl Guest for Hostile {
                 sleep(Duration::from_millis(number("ms", 3_600_000)));
                 Ok(reply(&json!("slept")))
             }
+            "wait-for-stop" if u64::from(test.attempt) >= number("until_attempt", u64::MAX) => {
+                Ok(reply(&json!("stopped before")))
+            }
             "wait-for-stop" => {
                 while !control::stop_requested() {
                     sleep(Duration::from_millis(1));
