@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use runner_engine::Ended;
 use runner_model::visible::shown_path;
-use runner_operations::notify::{Deadline, RunNotifications, Which};
+use runner_operations::notify::{Deadline, RunNotifications, SendScope};
 use runner_operations::settings::Settings;
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
 use runner_report::{Form, FormOptions, RunDocument, SentNotification, Which as Rows};
@@ -40,7 +40,7 @@ pub fn finish(Ended { manifest, directory, .. }: &Ended, args: &SessionArgs, out
     }
 }
 
-/// Does the same for a merged run.
+/// Writes the reports of a merged run, annotates the CI job, and sends notifications.
 pub fn finish_merged(run: &RunDir, with_ci: bool, is_quiet: bool, out: &Out) {
     let written = run.manifest().and_then(|manifest| {
         let files = of_scenario(run, &manifest).collect();
@@ -74,7 +74,7 @@ fn notify_of(
     let root = run.results_root()?;
     let settings = Settings::read(&root)?;
     let notifications = RunNotifications::new(&root, &settings, run, manifest);
-    if notifications.left(Which::All)?.is_empty() {
+    if notifications.left(SendScope::All)?.is_empty() {
         return Ok(());
     }
     let flag = Arc::clone(is_over);
@@ -84,7 +84,7 @@ fn notify_of(
         is_over: &|| is_over.load(Ordering::Relaxed),
     };
     // Another process prints its results.
-    let sent = notifications.send(Which::All, PATIENCE, &deadline)?.unwrap_or_default();
+    let sent = notifications.send(SendScope::All, PATIENCE, &deadline)?.unwrap_or_default();
     for sent in &sent {
         match sent.is_delivered() {
             true if is_quiet => {}
@@ -98,9 +98,9 @@ fn notify_of(
     Ok(())
 }
 
-/// Returns the CI system that runs this process, unless it is not wanted.
-fn ci_system(is_wanted: bool) -> Option<ci::System> {
-    ci::System::of_environment().filter(|_| is_wanted)
+/// Returns the CI system that runs this process. `None` unless `is_enabled`.
+fn ci_system(is_enabled: bool) -> Option<ci::System> {
+    ci::System::of_environment().filter(|_| is_enabled)
 }
 
 fn warn_of(written: Result<(), String>, out: &Out) {

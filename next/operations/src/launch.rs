@@ -82,8 +82,8 @@ impl fmt::Display for LaunchError {
             Self::Ended { messages, .. } => out.write_str(messages.trim_end()),
             Self::Removed => out.write_str("it was removed from the queue"),
             Self::Late(within) => {
-                let took = show_duration(*within);
-                write!(out, "the plan took longer than {took}\nselect fewer tests or use a terminal")
+                let time = show_duration(*within);
+                write!(out, "the plan took over {time}\nselect fewer tests, or use a terminal")
             }
         }
     }

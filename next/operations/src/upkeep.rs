@@ -6,7 +6,7 @@ use runner_model::{RunStatus, Time};
 use runner_record::{Manifest, PrunePolicy, Pruning, RecordError, ResultsRoot, RunHead};
 use runner_report::SentNotification;
 
-use crate::notify::{Deadline, RunNotifications, Which, unsent, visit_recent};
+use crate::notify::{Deadline, RunNotifications, SendScope, unsent, visit_recent};
 use crate::settings::Settings;
 
 /// Time between two applications of `[retention]`.
@@ -74,14 +74,15 @@ impl Upkeep {
         let (mut settled, mut failed) = (Vec::new(), HashSet::new());
         let mut visit = |head: &RunHead, mut run: RunNotifications<'_>| {
             let is_running = head.status == RunStatus::Running;
-            if !is_running && run.left(Which::Expected)?.is_empty() {
+            if !is_running && run.left(SendScope::Expected)?.is_empty() {
                 settled.push(key(head));
                 return Ok(());
             }
             run.leave_out(&failed);
             let deadline = Deadline { until: None, is_over: &|| false };
             // Another process may send them now.
-            let sent = run.send(Which::Due(now), Duration::ZERO, &deadline)?.unwrap_or_default();
+            let sent =
+                run.send(SendScope::Due(now), Duration::ZERO, &deadline)?.unwrap_or_default();
             let of_failed = sent.iter().filter(|sent| !sent.is_delivered());
             failed.extend(of_failed.map(|sent| sent.to.clone()));
             report.notified.extend(sent);

@@ -22,7 +22,7 @@ const EARLY: u32 = 5;
 
 /// A selection of notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum SendScope {
     /// All, including delivered ones, which get a new id.
     Again,
     /// All that have not been delivered.
@@ -71,26 +71,26 @@ impl<'a> RunNotifications<'a> {
     }
 
     /// Returns the notifications that are left, without sending them.
-    pub fn left(&self, which: Which) -> Result<Vec<SentNotification>, RecordError> {
+    pub fn left(&self, scope: SendScope) -> Result<Vec<SentNotification>, RecordError> {
         let lines = self.run.notifications()?;
-        let left = self.select(which, &lines);
+        let left = self.select(scope, &lines);
         Ok(left.into_iter().map(|(receiver, event)| self.unsent(receiver, event, &lines)).collect())
     }
 
     /// Sends the notifications that are left. `None` if another process still sends those of the run after `patience`.
     pub fn send(
         &self,
-        which: Which,
+        scope: SendScope,
         patience: Duration,
         deadline: &Deadline<'_>,
     ) -> Result<Option<Vec<SentNotification>>, RecordError> {
         // Most runs have no notifications left, and need no log.
-        if self.select(which, &self.run.notifications()?).is_empty() {
+        if self.select(scope, &self.run.notifications()?).is_empty() {
             return Ok(Some(Vec::new()));
         }
         let Some(mut log) = self.run.lock_notifications(patience)? else { return Ok(None) };
         let lines = self.run.notifications()?;
-        let left = self.select(which, &lines);
+        let left = self.select(scope, &lines);
         let mut sent: Vec<_> =
             left.iter().map(|(receiver, event)| self.unsent(receiver, *event, &lines)).collect();
         let with_ids: Vec<_> = left
@@ -118,21 +118,30 @@ impl<'a> RunNotifications<'a> {
     }
 
     /// Returns the receivers that are notified of the run's state, and for which a notification is left.
-    fn select(&self, which: Which, lines: &[NotificationLine]) -> Vec<(&Receiver, NotifiedEvent)> {
+    fn select(
+        &self,
+        scope: SendScope,
+        lines: &[NotificationLine],
+    ) -> Vec<(&Receiver, NotifiedEvent)> {
         let all = self.receivers.all.iter();
         all.filter_map(|receiver| {
             let event = receiver.event(self.manifest)?;
             let attempts = lines.iter().filter(|line| line.receiver == receiver.key);
             let attempts: Vec<_> = attempts.filter(|line| line.event == event).collect();
-            self.is_left(receiver, &attempts, which).then_some((receiver, event))
+            self.is_left(receiver, &attempts, scope).then_some((receiver, event))
         })
         .collect()
     }
 
     /// Returns whether a notification is left after these attempts to notify a receiver of the event.
-    fn is_left(&self, receiver: &Receiver, attempts: &[&NotificationLine], which: Which) -> bool {
+    fn is_left(
+        &self,
+        receiver: &Receiver,
+        attempts: &[&NotificationLine],
+        scope: SendScope,
+    ) -> bool {
         let run = self.manifest;
-        if which == Which::Again {
+        if scope == SendScope::Again {
             return true;
         }
         let is_delivered = |line: &&&NotificationLine| line.result == NotificationResult::Delivered;
@@ -153,10 +162,10 @@ impl<'a> RunNotifications<'a> {
         let last = tried.next_back();
         let is_expected = last.map_or(!is_new, |line| line.result != NotificationResult::Refused);
         let pause = PAUSE * 2_u32.pow(count.saturating_sub(EARLY).min(6));
-        match which {
-            Which::Again | Which::All => true,
-            Which::Expected => is_expected,
-            Which::Due(now) => {
+        match scope {
+            SendScope::Again | SendScope::All => true,
+            SendScope::Expected => is_expected,
+            SendScope::Due(now) => {
                 is_expected && last.is_none_or(|line| now < line.at || now.since(line.at) >= pause)
             }
         }

@@ -14,6 +14,6 @@ mod signature;
 mod webhook;
 
 pub use attempt::Deadline;
-pub use left::{RunNotifications, Which};
+pub use left::{RunNotifications, SendScope};
 pub use receiver::{Receiver, Receivers};
 pub use recent::{unsent, visit_recent};

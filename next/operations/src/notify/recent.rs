@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use runner_model::{RunStatus, Time};
 use runner_record::{RecordError, ResultsRoot, RunHead};
 
-use super::left::{RunNotifications, Which};
+use super::left::{RunNotifications, SendScope};
 use crate::settings::Settings;
 
 /// Time after a run's end in which its notifications are sent without a request for it.
@@ -59,7 +59,7 @@ pub fn unsent(
     let is_ended = |head: &RunHead| head.status != RunStatus::Running;
     visit_recent(root, settings, now, &is_ended, &mut |head, run| {
         let id = &head.id;
-        let why = match run.left(Which::Expected) {
+        let why = match run.left(SendScope::Expected) {
             Ok(left) if left.is_empty() => return Ok(()),
             Ok(_) => {
                 let send = root.command(&["notify", id]);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use runner_model::exit::Exit;
 use runner_model::{RunStatus, units::show_duration, visible::visible_line};
-use runner_operations::notify::{Deadline, RunNotifications, Which, visit_recent};
+use runner_operations::notify::{Deadline, RunNotifications, SendScope, visit_recent};
 use runner_operations::settings::Settings;
 use runner_record::{NotificationResult, RecordError, RunHead, now};
 use runner_report::{NotifyDocument, PlannedReceiver, SentNotification, VERSION, short_id};
@@ -33,13 +33,13 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let settings = Settings::read(&root)?;
     settings.ignored.iter().for_each(|why| out.warn(why));
     let (mut notifications, mut exit) = (Vec::new(), Exit::Success);
-    let mut send = |run: &RunNotifications<'_>, which| -> Result<(), RecordError> {
+    let mut send = |run: &RunNotifications<'_>, scope| -> Result<(), RecordError> {
         if args.dry_run {
-            notifications.extend(run.left(which)?);
+            notifications.extend(run.left(scope)?);
             return Ok(());
         }
         let deadline = Deadline { until: None, is_over: &|| false };
-        match run.send(which, Duration::ZERO, &deadline)? {
+        match run.send(scope, Duration::ZERO, &deadline)? {
             Some(sent) => notifications.extend(sent),
             None => {
                 out.warn("another process is sending the notifications of this run");
@@ -56,8 +56,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
                 let id = run.id();
                 return Err(mistake!("run {id} is running\nits process notifies at its end"));
             }
-            let which = if args.again { Which::Again } else { Which::All };
-            send(&RunNotifications::new(&root, &settings, &run, &manifest), which)?;
+            let scope = if args.again { SendScope::Again } else { SendScope::All };
+            send(&RunNotifications::new(&root, &settings, &run, &manifest), scope)?;
             Vec::new()
         }
         None if args.again => {
@@ -66,7 +66,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         }
         None => {
             let is_ended = |head: &RunHead| head.status != RunStatus::Running;
-            let mut visit = |_: &_, run: RunNotifications<'_>| send(&run, Which::Expected);
+            let mut visit = |_: &_, run: RunNotifications<'_>| send(&run, SendScope::Expected);
             visit_recent(&root, &settings, now(), &is_ended, &mut visit)?
         }
     };
