@@ -173,7 +173,7 @@ pub fn with_grouped_help(program: clap::Command) -> clap::Command {
     with_headings(program.help_template(text))
 }
 
-/// Returns the program, built, with a heading for flags without one, which clap would list before all others.
+/// Returns the built command line. Flags without a heading get one, because clap would list them before all others.
 pub fn with_headings(mut program: clap::Command) -> clap::Command {
     // Gives `--color` and `--help` to each command.
     program.build();

@@ -88,7 +88,7 @@ pub fn exit_on_signal() -> bool {
     stack.is_stopped
 }
 
-/// Returns the first stop signal that a next listener would receive.
+/// Returns the first stop signal that the next listener would receive.
 pub fn kept_stop() -> Option<StopSignal> {
     pass("kept");
     SHARED.get().and_then(|shared| lock(&shared.stack).kept.first().copied())

@@ -1,4 +1,4 @@
-//! The file of a plugin is refused with a short message, or its kind agrees with its exports. Its names are those of the file.
+//! The file of a plugin is refused with a short message, or its kind agrees with its exports.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -3,8 +3,8 @@
 use crate::still::assert_still;
 use runner_scenario::Problems;
 
-/// Asserts that problems can be shown at any width, and that their text cannot steer a terminal. `source` is the text that they
-/// are about.
+/// Asserts that problems can be shown at any width, and that their text cannot control a terminal. `source` is the text with the
+/// problems.
 pub fn assert_shown(problems: &Problems, source: &str) {
     assert!(problems.count() > 0);
     for problem in problems.listed() {

@@ -1,6 +1,6 @@
-//! A client of `runner serve` may send anything. The server answers with HTTP, never with an error of its own, and without the
-//! token with no document. The first byte is 0 for the bytes of a connection; else it selects the method of a request with the
-//! token, and the target and the body follow, with the byte `0xff` between them.
+//! Bytes of a client of `runner serve`. The server answers with HTTP and without an internal error, and sends no document without
+//! the token. If the first byte is 0, the rest is sent as it is. Otherwise the first byte selects the method of a request with the
+//! token. Its target and its body follow, with the byte `0xff` between them.
 #![no_main]
 
 use std::{
@@ -21,10 +21,10 @@ use tempfile::TempDir;
 const RUN: &str = "2026-11-20_09-18-04-015-basic-6ba42b73";
 const MANIFEST: &str = include_str!("../../record/src/run/tests/manifest.json");
 const METHODS: [&str; 4] = ["GET", "HEAD", "POST", "DELETE"];
-/// Longer than any answer takes. A stream of events ends when its client leaves.
+/// Longer than any answer takes. A stream of events ends when its client disconnects.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-// A server starts processes of its own program for a run that is resumed, so the one with a run refuses changes.
+// A resume would start a process of the fuzzer's program, so the server with a run refuses changes.
 static READER: LazyLock<TestServer> = LazyLock::new(|| TestServer::start(true));
 static WRITER: LazyLock<TestServer> = LazyLock::new(|| TestServer::start(false));
 
@@ -35,9 +35,9 @@ struct TestServer {
 }
 
 impl TestServer {
-    /// Starts a server. One that refuses changes has a run.
+    /// Starts a server. It has a run if it refuses changes.
     fn start(is_read_only: bool) -> Self {
-        // The main function is that of the fuzzer, so the signal is not ignored as in other programs.
+        // The fuzzer has its own main function, so Rust does not ignore the signal.
         flag::register(SIGPIPE, Arc::default()).expect("the signal can be handled");
         let folder = tempfile::tempdir().expect("there is room for temporary files");
         let path = |name: &str| folder.path().join(name);
@@ -64,7 +64,7 @@ impl TestServer {
         Self { token: token.trim().to_owned(), folder }
     }
 
-    /// Returns a request. `None` if the target ends its line.
+    /// Returns a request. `None` if the target has a space or a control character.
     fn request(&self, method: &str, input: &[u8]) -> Option<Vec<u8>> {
         let mut parts = input.splitn(2, |byte| *byte == 0xff);
         let mut part = || parts.next().unwrap_or_default();
@@ -80,8 +80,8 @@ impl TestServer {
         Some([method.as_bytes(), b" ", target, head.as_bytes(), body].concat())
     }
 
-    /// Sends bytes. Returns the head of the first answer; empty if the server closes the connection without one. `is_whole` if
-    /// the bytes are a whole request. Otherwise the server must not wait for the rest.
+    /// Sends bytes. Returns the head of the first answer, or an empty text if the server closes the connection without one. Unless
+    /// the bytes are a whole request, closes the sending side, so that the server does not wait for the rest.
     fn send(&self, bytes: &[u8], is_whole: bool) -> io::Result<String> {
         let mut stream = UnixStream::connect(self.folder.path().join("socket"))?;
         stream.set_read_timeout(Some(TIMEOUT))?;

@@ -1,4 +1,4 @@
-//! No text of a guest steers a terminal or a CI system, and a quoted word is the same word for a shell. The first byte is a
+//! No text of a guest controls a terminal or a CI system, and a shell reads a quoted word as the same word. The first byte is a
 //! width.
 #![no_main]
 

@@ -27,7 +27,7 @@ pub struct Test<'a> {
     /// Weight of the test's trials in a gate.
     #[serde(default = "default_weight", skip_serializing_if = "is_default_weight")]
     pub weight: f64,
-    /// Words for selections and gates.
+    /// Words that selections and gates use.
     #[serde(default, borrow, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Text<'a>>,
     /// Facts about the test, for reports.
@@ -142,13 +142,13 @@ pub struct Expect {
     /// The SHA-256 of a JSON Schema of the output, a blob of the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Digest>,
-    /// Most time of the attempt, in microseconds.
+    /// Longest duration of the attempt, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<Micros>,
     /// Bytes of the guest's memories together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_memory: Option<u64>,
-    /// Least score of the provider.
+    /// Lowest score of the provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_score: Option<f64>,
     /// The exit code of a plain command.

@@ -24,7 +24,7 @@ pub struct MetaResults {
 /// Results of the trials whose tests have one value.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct MetaCounts {
-    /// A text, a number or a truth value.
+    /// A text, a number or a Boolean.
     pub value: Value,
     #[serde(flatten)]
     pub counts: Counts,

@@ -10,7 +10,7 @@ fn requests_beyond_the_grants_are_reported_first() {
          [[tests]]\nid = \"a\"\ninput = \"output\"\nexpect = { equals = \"another output\" }\n",
     );
     runner.write("keys.env", "OTHER=some-secret-value\n");
-    let warning = "warning: provider `it` requests, and is not granted: net:https://api.example.com, secret:API_KEY";
+    let warning = "warning: provider `it` requests access that is not granted: net:https://api.example.com, secret:API_KEY";
     let keys = ["--secret-file", "keys.env"];
     runner.run(&[&["validate", "scenario.toml"], &keys[..]].concat()).expect(0).says(&[warning]);
     let ran = runner.exec(&keys).expect(1);

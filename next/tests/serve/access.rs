@@ -471,7 +471,7 @@ fn slow_requests_are_cut_off() {
     let (silent, mut slow) = (sent(""), sent("GET / HTTP/1.1\r\nX-Slow: "));
     let (mut torn, began) = (sent(&(request + "{")), Instant::now());
     wait_until("requests without an end of their headers are closed", || {
-        // The limit is one of all headers.
+        // The limit is for all headers together.
         let _ = slow.write_all(b"x");
         is_closed(&silent) && is_closed(&slow)
     });

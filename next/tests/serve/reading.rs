@@ -235,7 +235,7 @@ fn large_run_is_shown_before_its_rows_are_read() {
     };
     let rows: String = (1..=TRIALS).map(row).collect();
     run.write("index.jsonl", &rows);
-    // Rows that have just changed are read at each look at the run.
+    // Rows that have just changed are read at each request.
     let file = fs::File::options().write(true).open(run.dir.join("index.jsonl")).unwrap();
     file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
     let site = Site::start(&runner, &[]);
@@ -575,7 +575,7 @@ fn scenarios_below_the_folders_are_listed() {
     runner.write("all/Cargo.toml", "[package]\nname = \"x\"\n");
     runner.write("outside.toml", &text);
     symlink(runner.path("outside.toml"), runner.path("all/link.toml")).unwrap();
-    // Followed, four circles in two folders have more paths than any list.
+    // If links were followed, four circles in two folders would make endless paths.
     for circle in ["all/circle", "all/up", "all/deep/circle", "all/deep/up"] {
         symlink(runner.path("all"), runner.path(circle)).unwrap();
     }

@@ -139,7 +139,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         build(&requests, out)?;
     }
     if args.dry_run {
-        // After a build, signals have handlers, and no session receives them.
+        // A build installs signal handlers, and a dry run has no session that receives signals.
         runner_engine::exit_on_signal();
         return preview(&requests, Some(&session_args), out);
     }

@@ -88,7 +88,7 @@ pub fn warnings(providers: &[ManifestProvider]) -> Vec<String> {
         .map(|missing| {
             let role = if missing.is_grader { "grader" } else { "provider" };
             format!(
-                "{role} `{}` requests, and is not granted: {}; `runner exec --dry-run` lists the grants to add",
+                "{role} `{}` requests access that is not granted: {}; `runner exec --dry-run` lists the grants to add",
                 missing.name,
                 requests(&missing)
             )

@@ -7,7 +7,8 @@ use clap::{Arg, Command, Error};
 use runner_model::visible::visible_line;
 use runner_scenario::{gone, similar};
 
-/// Commands and flags of other tools, each with its counterpart here. A flag also has the name of the flag that a command must have.
+/// Commands and flags of other tools, each with its counterpart here. For a flag, the line also names the flag that the command must
+/// have.
 const OTHER_TOOLS: &str = include_str!("other_tools.txt");
 
 /// Returns the message about arguments that clap refused. `program` is built.

@@ -17,7 +17,7 @@ use crate::signals::{self, ListenerGuard, SignalEvent};
 use crate::validate::plugin_problems;
 use crate::{EngineError, ExecRequest, RescoreRequest, ResumeRequest, error::machine_error};
 
-/// Time between two looks for changes of labels of waiting runs.
+/// Interval between two checks for changes of labels of waiting runs.
 const LABEL_EVERY: Duration = Duration::from_millis(200);
 
 /// Runs that one process runs in order. The process holds all of them until they have ended.

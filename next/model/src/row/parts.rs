@@ -161,7 +161,7 @@ pub struct Denied<'a> {
 pub struct Artifact<'a> {
     /// The provider's name for it, a valid file name.
     pub name: Text<'a>,
-    /// The provider's word, such as `image/png`.
+    /// The media type that the provider gave, such as `image/png`.
     pub media_type: Text<'a>,
     pub sha256: Digest,
     /// Length of the content.

@@ -16,9 +16,9 @@ use crate::{Manifest, RecordError, RunDir};
 const MAX_RUNNING: usize = 100;
 /// Age of `live.json` at most when a row is added. If it seems older, the clock was set.
 const LIVE_AGE: Duration = Duration::from_secs(1);
-/// Runs whose sums are kept.
+/// Number of runs whose sums are kept in memory.
 const MAX_KEPT: usize = 1000;
-/// Age of rows whose sums are kept.
+/// Age from which the sums of rows are kept.
 const SETTLED_AGE: Duration = Duration::from_secs(1);
 
 /// A manifest whose counts and verdict, if the run has ended, are those of its rows.
@@ -112,8 +112,8 @@ struct KeptSums {
     sums: (FoldSums, Time),
 }
 
-/// Sums all rows of a run. Also returns the latest end of an attempt. A run that was copied, damaged or not swept yet is read
-/// at each look at it, so the last results are kept.
+/// Sums all rows of a run. Also returns the latest end of an attempt. Results are kept, because each
+/// request reads the rows of a run that was copied, damaged or not swept yet.
 fn sum_rows(run: &RunDir, manifest: &Manifest) -> Result<(FoldSums, Time), RecordError> {
     static KEPT: Mutex<Vec<KeptSums>> = Mutex::new(Vec::new());
     let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);

@@ -64,7 +64,7 @@ pub enum Event<'a> {
     Progress {
         /// The run's id.
         run: &'a str,
-        /// Results until now.
+        /// Results so far.
         counts: RunCounts,
         /// Attempts that run.
         in_flight: u64,

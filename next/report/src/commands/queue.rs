@@ -110,7 +110,7 @@ pub struct QueueStep {
 #[serde(rename_all = "snake_case")]
 pub enum StepResult {
     Started,
-    /// The request cannot be started, and stays in the queue with the reason. Or it was removed meanwhile.
+    /// The request cannot be started and stays in the queue with the reason, or it was removed meanwhile.
     Refused,
     /// The request waits again.
     Postponed,

@@ -17,12 +17,12 @@ pub struct MissingGrants {
     pub is_grader: bool,
     /// Requests as the plugin describes them, such as `net:https://api.example.com`.
     pub requests: Vec<String>,
-    /// Lines of the scenario that grant them, with the grants that there are. Empty if no request can be granted.
+    /// Lines of a scenario that grant them, in addition to the present grants. Empty if no request can be granted.
     pub table: Vec<String>,
 }
 
 impl MissingGrants {
-    /// Returns the missing grants of a provider. `None` if its plugin requests nothing more than it has.
+    /// Returns the missing grants of a provider. `None` if its plugin requests no more than it is granted.
     pub fn of(provider: &ManifestProvider) -> Option<Self> {
         let mut wanted = provider.grants.clone();
         let requests = provider.description.iter().flat_map(|description| &description.requests);

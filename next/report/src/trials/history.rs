@@ -350,7 +350,7 @@ pub struct PastTests {
     /// As `test@provider`, with the numbers of the tests.
     names: Vec<(String, usize)>,
     tests: Vec<Test>,
-    /// As in the collector.
+    /// The same as in the collector.
     columns: Vec<Vec<(Option<Mark>, f32)>>,
 }
 

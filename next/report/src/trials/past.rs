@@ -25,7 +25,7 @@ pub struct PastResult {
     pub outcome: Outcome,
     /// Whether the trial passed after an attempt that did not.
     pub flaky: bool,
-    /// Time of the attempt that decided, in milliseconds.
+    /// Duration of the deciding attempt, in milliseconds.
     pub duration_ms: f64,
 }
 
@@ -46,7 +46,7 @@ impl PastResult {
         let own = &manifest.id;
         let (mut trials, mut found, mut rows) = (root.trials()?, Vec::new(), 0);
         let runs = root.runs_of(&manifest.scenario, Path::new(&manifest.scenario_path))?;
-        // The results of a run that is running are not kept: all its rows would be read each time.
+        // Running runs are left out: their results are not in the database, so all rows would be read each time.
         let is_kept = |(run, of): &(RunDir, Manifest)| of.status.is_terminal() || run.id() == own;
         for (run, manifest) in runs.flatten().filter(is_kept).take(MOST_RUNS) {
             rows += manifest.counts.done();

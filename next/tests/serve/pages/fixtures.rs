@@ -158,7 +158,7 @@ fn large(runner: &Runner) {
             fs::write(copy.join(name), small.bytes(name)).unwrap();
         }
     }
-    // A root has its runs in the database already, except after a copy.
+    // Except after a copy, a root has its runs in the database.
     let indexed = Running::start(&mut runner.command(&["reindex", "--results", "many"]));
     indexed.finish().expect(0);
 }

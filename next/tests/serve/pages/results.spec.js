@@ -19,7 +19,7 @@ test('two ticked runs are compared, the older one as base', async ({ page }) => 
   await expect(page).toHaveURL(new RegExp(`base=${BASE}&new=${NEW}`));
 });
 
-test('comparison without a choice is of the newest two', async ({ page, server }) => {
+test('comparison without a choice has the newest two runs', async ({ page, server }) => {
   await page.goto(`${server.origin}/compare`);
   await expect(page.getByLabel('New')).not.toHaveValue('');
   await expect(page.getByRole('grid', { name: 'Changed tests' })).toBeVisible();

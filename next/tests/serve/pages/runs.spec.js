@@ -65,7 +65,7 @@ test('runs of several users have their names', async ({ page }) => {
   await expect(run(page, 'good')).toContainText(' by ');
 });
 
-test('names in texts of the program are code', async ({ page, server }) => {
+test('names in backquotes are shown as code', async ({ page, server }) => {
   await page.goto(`${server.origin}/runs/latest?view=about`);
   await expect(page.locator('.history code').first()).toBeVisible();
   await expect(page.locator('main')).not.toContainText('`');

@@ -1,8 +1,8 @@
-// A slow network, and one that is away for a while.
+// A slow network, and one that fails for a while.
 import { detach, expect, stopRuns, test } from './fixtures.js';
 
 const EVERY = '2026-01-02_00-00-00-000-every-00000002';
-/** Pages, and a text that each has once it is complete. */
+/** Pages, each with a text that it has once it is complete. */
 const PAGES = {
   '/runs': 'team=night',
   [`/runs/${EVERY}`]: 'Durations',

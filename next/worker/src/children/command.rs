@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, getppid, kill_process_group, pidfd_open};
 
-/// Bytes of error output that are kept.
+/// Bytes kept of the error output, the last ones.
 const MAX_TAIL: usize = 1 << 10;
 
 /// Runs the child.
@@ -27,7 +27,7 @@ pub fn main(arguments: &[&str]) -> Result<(), String> {
     let mut command = Command::new(program);
     command.args(arguments).stderr(stderr);
     let started = command.spawn();
-    // The command holds the writer: without this, the output would not end.
+    // The command holds the writer. Without this, the output would not end.
     drop(command);
     let mut child =
         started.map_err(|error| format!("cannot start `{}`: {error}", visible_line(program)))?;
@@ -97,7 +97,7 @@ impl Tail {
 
     /// Reads the output so far, without waiting. Returns whether there may be more.
     fn read(&mut self, output: &mut PipeReader) -> bool {
-        // All that a pipe holds.
+        // The capacity of a pipe.
         let mut bytes = vec![0; 64 << 10];
         match output.read(&mut bytes) {
             Ok(0) => false,

@@ -1,8 +1,8 @@
-//! Texts that another program may have put in the place of a manifest.
+//! Manifests that another program may have written.
 
 use super::Manifest;
 
-/// The input is no manifest, or it is written as it was read, and its counts have a sum.
+/// The input is not a manifest, or it is written as it was read, and its counts have a sum.
 pub fn manifests(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let manifest = match Manifest::parse(text, "run") {

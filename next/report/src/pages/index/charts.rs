@@ -80,7 +80,7 @@ impl RunIndex {
     }
 }
 
-/// Returns the duration of an attempt in whole microseconds, of which rows have no parts.
+/// Returns the duration of an attempt in microseconds. Rows have no fractions of them.
 fn microseconds(row: &IndexedRow) -> f64 {
     (f64::from(row.duration_ms) * 1e3).round()
 }

@@ -77,7 +77,7 @@ impl Search<'_> {
     }
 }
 
-/// Returns whether a part of a line is certainly in the output's text: no part of an escape sequence, which has up to 6 bytes.
+/// Returns whether a part of a line is certainly in the output's text and not in an escape sequence, which has up to 6 bytes.
 fn is_in_output(texts: &LineTexts<'_>, part: &Range<usize>) -> bool {
     !texts.rest[part.start.saturating_sub(5)..part.start].contains(&b'\\')
         && texts.output().is_some_and(|output| part.end <= output.len())
