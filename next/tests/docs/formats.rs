@@ -22,8 +22,13 @@ use crate::support::{
 const PAGE: &str = "next/docs/json.md";
 
 /// Keys of rare moments, which these runs do not have.
-const UNSEEN: [&str; 4] =
-    ["live.compiling", "live.waits_for_memory", "row.truncated", "show-trial.waiting"];
+const UNSEEN: [&str; 5] = [
+    "live.compiling",
+    "live.stopping",
+    "live.waits_for_memory",
+    "row.truncated",
+    "show-trial.waiting",
+];
 
 /// Every kind of row. The tests `waits` are for a run that is paused, stopped and killed.
 const ROWS: &str = r#"
