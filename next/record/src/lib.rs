@@ -14,7 +14,9 @@ mod run;
 pub use disk::checked_file::CheckedFile;
 pub use disk::error::{Holder, RecordError, advice, in_use};
 pub use disk::fault::{now, sweep_every};
-pub use disk::{layout::is_latest, layout::is_run_name, plugin_cache::PluginCache, scratch::Scratch};
+pub use disk::{
+    layout::is_latest, layout::is_run_name, plugin_cache::PluginCache, scratch::Scratch,
+};
 pub use root::command::{command, default_root};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};

@@ -45,8 +45,8 @@ pub use store::artifacts::{LeftContent, LeftFile};
 /// Entry points of the targets in `fuzz/`.
 #[cfg(fuzzing)]
 pub mod fuzzing {
-    pub use crate::net::fuzzing::{addresses, grants, headers};
     pub use crate::call::{classify::fuzzing::symbols, fuzzing::replies};
+    pub use crate::net::fuzzing::{addresses, grants, headers};
     pub use crate::redact::fuzzing::redaction;
 }
 

@@ -340,7 +340,11 @@ impl Collector {
                 .then(rate(one).total_cmp(&rate(other)))
                 .then_with(|| left.split('@').cmp(right.split('@')))
         });
-        PastTests { names, tests: mem::take(&mut self.tests), columns: mem::take(&mut self.columns) }
+        PastTests {
+            names,
+            tests: mem::take(&mut self.tests),
+            columns: mem::take(&mut self.columns),
+        }
     }
 }
 
