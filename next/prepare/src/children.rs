@@ -156,7 +156,7 @@ pub fn memory_file(name: &str, content: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Returns the end of a child's standard error, at most [`MAX_TAIL`] bytes.
+/// Returns the end of a child's standard error, at most 4 KiB.
 pub fn stderr_tail(stderr: &File) -> String {
     tail(stderr, MAX_TAIL)
 }

@@ -73,6 +73,10 @@ struct PendingRequest<'a> {
 impl ResultsRoot {
     /// Requests that a run ends or pauses, and waits until it has. A dead run gets its true status first. `Cancel` also
     /// cancels runs that no process holds.
+    ///
+    /// # Errors
+    ///
+    /// The run was removed, or its files cannot be read or written.
     pub fn ask(&self, run: &RunDir, mode: RequestMode, by: &Actor) -> Result<Answer, RecordError> {
         self.ask_for(run, mode, by, Duration::MAX)
     }

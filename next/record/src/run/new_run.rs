@@ -9,7 +9,7 @@ use crate::{GroupPlace, ManifestProvider, Metadata, RequestMark, Rerun, SessionE
 /// The writer of sessions that only judge stored outputs again.
 pub const RESCORE: &str = "rescore";
 
-/// The plan of a new run. Its times and session entry are added by [`ResultsRoot::create`].
+/// The plan of a new run. Its times and session entry are added by [`ResultsRoot::create`](crate::ResultsRoot::create).
 #[derive(Debug)]
 pub struct NewRun {
     /// The name of the run's folder: a [`new_id`](crate::new_id), or a name that the user chose.
@@ -48,7 +48,7 @@ pub struct NewSession {
     pub pending: Option<u64>,
     /// Counts of trials that have rows and that the plan lacks.
     pub removed: Counts,
-    /// The session waits until [`Owned::begin`], for other runs of its group or until the root is free.
+    /// The session waits until [`Owned::start`](crate::Owned::start), for other runs of its group or until the root is free.
     pub waits: bool,
 }
 
