@@ -11,7 +11,7 @@ use std::{env, ffi::OsString, fs::File};
 
 use runner_engine::{Observer, RunEvent};
 use runner_model::{exit::Exit, visible::visible_line};
-use runner_operations::launch::{Launch, LaunchError, DETACHED, launch};
+use runner_operations::launch::{DETACHED, Launch, LaunchError, launch};
 use runner_record::RequestMark;
 use runner_report::{Started, VERSION};
 
