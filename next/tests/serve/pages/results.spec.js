@@ -7,6 +7,11 @@ test('comparison has changed tests and opens them', async ({ page, server }) => 
   await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
   const tests = page.getByRole('grid', { name: 'Changed tests' }).getByRole('row');
   await expect(tests.filter({ hasText: 'large@hostile' })).toContainText('regressed');
+  // A long name of a test is cut, and its provider stays.
+  await page.setViewportSize({ width: 1280, height: 900 });
+  await tests.filter({ hasText: 'large@' }).locator('.test > .test, .test a > .test').first().evaluate((name) => { name.textContent = 'x'.repeat(200); });
+  const [end, edge] = await tests.filter({ hasText: 'xxx' }).first().evaluate((row) => [row.querySelector('.provider'), row.querySelector('.test')].map((one) => one.getBoundingClientRect().right));
+  expect(end).toBeLessThanOrEqual(edge);
   await page.getByRole('link', { name: /fixed/ }).click();
   await expect(page).toHaveURL(/class=fixed/);
   await expect(tests.filter({ hasText: 'passes@' })).toHaveCount(2);
