@@ -61,6 +61,8 @@ if (location.pathname === '/') history.replaceState(null, '', `/runs${location.s
 startRouter(ROUTES);
 handleKeys(keys);
 find('keys').onclick = () => showKeys(keys());
+// The page's script loads meanwhile.
+void ROUTES.find(([pattern]) => pattern.test(location.pathname))?.[1]().catch(() => {});
 // Without a login, the page shows the form for it.
 await readServer().catch(() => {});
 await show(history.state?.kept);

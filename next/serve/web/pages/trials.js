@@ -108,7 +108,7 @@ export function trials(view, address, kept) {
   const type = (/** @type {any} */ event) => {
     clearTimeout(typing);
     const filter = event.target.value.trim();
-    typing = setTimeout(() => go(to({ filter }), true), 250);
+    typing = setTimeout(() => go(to({ filter }), true), 150);
   };
   const summary = () => el('small', null,
     list.filter ? `${count(list.total)} of ${plural(list.of, 'trial')} match` : plural(list.of, 'trial'),
