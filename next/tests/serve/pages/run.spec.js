@@ -84,7 +84,7 @@ test('views of a run have its matrix, its log and its facts', async ({ page, ser
   const views = page.getByRole('navigation', { name: 'Views of the run' });
   await views.getByRole('link', { name: 'Matrix' }).click();
   await expect(page).toHaveURL(/view=matrix/);
-  await expect(page.getByText('recovers')).toBeVisible();
+  await expect(page.getByRole('grid', { name: 'Tests and providers' }).getByText('recovers')).toBeVisible();
   await views.getByRole('link', { name: 'Log' }).click();
   await expect(page.getByText('runner exec -q scenarios/every.toml').first()).toBeVisible();
   await views.getByRole('link', { name: 'About' }).click();

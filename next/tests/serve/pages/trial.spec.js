@@ -93,7 +93,7 @@ test('key and link lead back to the place in the list', async ({ page, server })
 
 test('changed test has both outputs next to each other', async ({ page, server }) => {
   await page.goto(`${server.origin}/compare?base=${BASE}&new=${NEW}`);
-  await page.getByRole('link', { name: 'fails@hostile' }).click();
+  await page.getByRole('link', { name: 'fails @hostile' }).click();
   await expect(page).toHaveURL(new RegExp(`base=${BASE}`));
   await expect(outputs(page).getByRole('columnheader')).toHaveText(['Base', 'New']);
   await expect(outputs(page).locator('mark')).toHaveText(['1', 'one']);
