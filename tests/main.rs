@@ -1,28 +1,23 @@
-//! Every integration test, in one binary: linking dominates the time to build one.
+//! Black-box tests of the real binary, with real guests, real files and a real database.
 //!
-//! Most call the real program, by `support/runner.rs`; those in `engine` call plugins in this process, by
-//! `support/engine.rs`. What is compared as text is a snapshot: `cargo insta test --accept` writes those anew that stand
-//! in the tests, `UPDATE=1` the files that are generated.
+//! Each folder is a topic. `support` starts the program, reads the files that it leaves, and waits for conditions.
+//! `RUNNER_TESTS=full` runs random tests at full length; `RUNNER_TEST_SEED` repeats one.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that unwraps fails, as it should"
-)]
+#![expect(clippy::unwrap_used, reason = "in tests a panic with the place is what is wanted")]
 
-mod circles;
-mod compare;
-mod embedded;
-mod engine;
+mod around;
+mod authors;
+mod docs;
 mod faults;
-mod goldens;
-mod history;
-mod plugins;
-mod record;
-mod reports;
+mod input;
+mod messages;
 mod repository;
+mod results;
+mod resume;
 mod runs;
 mod sandbox;
-mod screens;
+mod schedule;
 mod serve;
+mod stops;
 mod support;
-mod tidy;
+mod upkeep;

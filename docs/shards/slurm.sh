@@ -1,5 +1,5 @@
 #!/bin/sh
-# One task for each shard. Submit it, and then what merges the shards:
+# One task for each shard. Submit the tasks, then the job that merges the shards:
 #   job=$(sbatch --parsable slurm.sh)
 #   sbatch --dependency="afterany:$job" --wrap="runner merge --into results/$job /shared/$job/*-of-64"
 #SBATCH --array=0-63%32 --requeue --signal=TERM@30

@@ -1,7 +1,5 @@
-//! Fuzzes [`runner::fuzzing::addresses`].
+//! Fuzzes `runner_sandbox::fuzzing::addresses`.
 
 #![no_main]
 
-mod memory;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner::fuzzing::addresses(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner_sandbox::fuzzing::addresses(bytes));

@@ -1,7 +1,5 @@
-//! Fuzzes [`runner::fuzzing::grants`].
+//! Fuzzes `runner_sandbox::fuzzing::grants`.
 
 #![no_main]
 
-mod memory;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner::fuzzing::grants(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner_sandbox::fuzzing::grants(bytes));

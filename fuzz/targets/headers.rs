@@ -1,7 +1,5 @@
-//! Fuzzes [`runner::fuzzing::headers`].
+//! Fuzzes `runner_sandbox::fuzzing::headers`.
 
 #![no_main]
 
-mod memory;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner::fuzzing::headers(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner_sandbox::fuzzing::headers(bytes));

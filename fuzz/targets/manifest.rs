@@ -1,7 +1,5 @@
-//! Fuzzes [`runner::fuzzing::manifest`].
+//! Fuzzes `runner_record::fuzzing::manifests`.
 
 #![no_main]
 
-mod memory;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner::fuzzing::manifest(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner_record::fuzzing::manifests(bytes));

@@ -1,7 +1,5 @@
-//! Fuzzes [`runner::fuzzing::redaction`].
+//! Fuzzes `runner_sandbox::fuzzing::redaction`.
 
 #![no_main]
 
-mod memory;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner::fuzzing::redaction(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner_sandbox::fuzzing::redaction(bytes));

@@ -1,7 +1,5 @@
-//! Fuzzes [`runner::fuzzing::replies`].
+//! Fuzzes `runner_sandbox::fuzzing::replies`.
 
 #![no_main]
 
-mod memory;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner::fuzzing::replies(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner_sandbox::fuzzing::replies(bytes));

@@ -1,7 +1,48 @@
-//! Fuzzes [`runner::fuzzing::rows`].
-
+//! Whatever stands in a line or a report is a row or is refused, and a row that is taken makes a line that is read back.
 #![no_main]
 
-mod memory;
+use libfuzzer_sys::fuzz_target;
+use runner_model::{
+    Fingerprint, Limits, Micros, RowRef, Tail, TaskId,
+    protocol::{Line, Task, TaskKind, TimeoutRule},
+    row::{check_row, read_head, read_line},
+};
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner::fuzzing::rows(bytes));
+fuzz_target!(|bytes: &[u8]| {
+    let _ = read_line(bytes);
+    let _ = read_head(bytes);
+    let Ok(row) = serde_json::from_slice::<RowRef<'_>>(bytes) else {
+        return;
+    };
+    let task = Task {
+        id: TaskId(1),
+        trial: row.trial.clone(),
+        provider: 0,
+        attempt: row.attempt,
+        seed: 0,
+        timeout: Micros(1),
+        timeout_rule: TimeoutRule::Timeout,
+        kind: TaskKind::Run,
+        line: Line::Bytes(0),
+        row_bytes: 0,
+    };
+    if check_row(bytes, &task, &Limits::default()).is_ok() {
+        let fingerprint = Fingerprint::parse(&"0".repeat(32)).expect("it has 32 digits");
+        let tail = Tail {
+            fingerprint,
+            judgement_fingerprint: fingerprint,
+            judged: None,
+            worker: None,
+            stopped_by: None,
+            logs: None,
+            flaky: false,
+            r#final: true,
+            session: 1,
+            seq: 1,
+        };
+        let mut line = bytes.to_vec();
+        tail.finish(&mut line);
+        assert_eq!(line.pop(), Some(b'\n'));
+        assert!(read_line(&line).is_ok());
+    }
+});

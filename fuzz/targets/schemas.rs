@@ -1,7 +1,5 @@
-//! Fuzzes [`runner::fuzzing::schemas`].
+//! Fuzzes `runner_worker::fuzzing::schemas`.
 
 #![no_main]
 
-mod memory;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner::fuzzing::schemas(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner_worker::fuzzing::schemas(bytes));

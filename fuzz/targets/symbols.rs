@@ -1,7 +1,5 @@
-//! Fuzzes [`runner::fuzzing::symbols`].
+//! Fuzzes `runner_sandbox::fuzzing::symbols`.
 
 #![no_main]
 
-mod memory;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner::fuzzing::symbols(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner_sandbox::fuzzing::symbols(bytes));

@@ -1,7 +1,31 @@
-//! Fuzzes [`runner::fuzzing::templates`].
-
+//! A text is a template or is refused. Values are inserted once: a placeholder inside a value stays text.
 #![no_main]
 
-mod memory;
+use libfuzzer_sys::fuzz_target;
+use runner_model::template::{Template, TemplatePiece, fill};
+use serde_json::{Value, json};
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner::fuzzing::templates(bytes));
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let Ok(template) = Template::parse(text) else { return };
+    assert_eq!(Template::parse(&template.to_string()).as_ref(), Ok(&template));
+
+    let row = json!({"a": "{{row.a}}", "b": [1, {"c": null}]});
+    let roots: [(&str, &Value); 1] = [("row", &row)];
+    let is_path = |piece: &&TemplatePiece| matches!(piece, TemplatePiece::Path(_));
+    let paths = template.pieces().iter().filter(is_path).count();
+    let filled = fill(&json!({ "text": text }), &roots);
+    let Ok(rendered) = template.render_text(&roots) else {
+        assert!(paths > 0 && filled.is_err());
+        return;
+    };
+    assert!(rendered.len() <= text.len() + paths * row.to_string().len());
+    if paths == 0 {
+        assert_eq!(rendered, text.replace("{{{{", "{{"));
+    }
+    let filled = &filled.expect("all paths have values")["text"];
+    match template.only_path() {
+        None => assert_eq!(*filled, *rendered),
+        Some(_) => assert_eq!(filled.as_str().unwrap_or(&filled.to_string()), rendered),
+    }
+});

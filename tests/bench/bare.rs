@@ -1,220 +1,149 @@
-//! The bare loop: what a careful engineer writes who only wants a component called again and again.
-//!
-//! Every call has a fresh store, a fresh instance and one call of `run`, and nothing else that the runner does: no
-//! limits, no deadline, no captured output, no expectation, no rows. The engine is configured as the runner's is, with a
-//! thread that ticks its epoch, because that decides what a call costs.
+//! The baseline: a pool of wasmtime, and for each call a fresh store and instance. No limits, files,
+//! requests or other parts of the runner.
 
 use std::{
+    fs,
     path::Path,
+    sync::Barrier,
     thread,
     time::{Duration, Instant},
 };
 
+use runner_model::{
+    Digest,
+    cache::{Trailer, entry_name},
+};
+use runner_sandbox::Engines;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
-    component::{Component, HasSelf, Linker, ResourceTable},
+    WasmBacktraceDetails,
+    component::{Component, Linker},
 };
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p2};
+use wasmtime_wasi::{WasiCtxBuilder, p1::WasiP1Ctx, p2};
 
-use self::contract::{
-    PluginPre,
-    exports::runner::provider::provider::Test,
-    runner::provider::{artifacts, control, files, http, log, secrets, types},
-};
+use self::contract::{PluginPre, exports::runner::provider::provider::Test};
+use crate::Done;
 
+/// Calls of each thread before the clock starts.
+const WARM_UP: u64 = 200;
+/// Interval of epochs, as in the sandbox.
 const TICK: Duration = Duration::from_millis(10);
 
 mod contract {
     #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
 
     wasmtime::component::bindgen!({
-        path: "schemas/provider.wit",
+        path: "../../plugins/sdk/wit/provider.wit",
         world: "plugin",
         ownership: Borrowing { duplicate_if_necessary: false },
         exports: { default: async },
     });
 }
 
-/// A component that is compiled, linked and ready to be called.
-pub(crate) struct Bare {
-    component: PluginPre<Data>,
-}
-
-/// Where the memories and stacks of a sandbox come from.
-#[derive(Clone, Copy)]
-pub(crate) enum Sandboxes {
-    /// From the kernel, for each.
-    OnDemand,
-    /// From slots that are used again.
-    Pooled,
-}
-
-/// The least that a guest of WASI 0.2 can be instantiated with.
-struct Data {
-    wasi: WasiCtx,
-    table: ResourceTable,
-}
-
-impl Bare {
-    pub(crate) fn load(plugin: &Path, sandboxes: Sandboxes) -> wasmtime::Result<Self> {
-        let mut config = Config::new();
-        config
-            .epoch_interruption(true)
-            .wasm_memory64(false)
-            .wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
-        if let Sandboxes::Pooled = sandboxes {
-            let mut pool = PoolingAllocationConfig::new();
-            pool.pagemap_scan(Enabled::No)
-                .decommit_batch_size(1)
-                // As many as an interpreter has functions.
-                .table_elements(1_000_000)
-                .total_tables(100);
-            config
-                .concurrency_support(false)
-                .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+/// Calls a cached component that replies with its input, `calls` times on `threads` threads. Returns the time without
+/// loading and warm-up.
+pub fn run(cache: &Path, plugin: &Digest, threads: u32, calls: u64) -> Done<Duration> {
+    let plugin = &load(cache, plugin, threads)?;
+    let warm = &Barrier::new(threads as usize + 1);
+    let started = thread::scope(|scope| {
+        for first in 0..u64::from(threads) {
+            scope.spawn(move || {
+                call_each(plugin, 0..WARM_UP);
+                warm.wait();
+                call_each(plugin, (first..calls).step_by(threads as usize));
+            });
         }
-        let engine = Engine::new(&config)?;
-        tick(&engine);
-
-        let mut linker = Linker::new(&engine);
-        p2::add_to_linker_async(&mut linker)?;
-        contract::Plugin::add_to_linker::<_, HasSelf<Data>>(&mut linker, |data| data)?;
-        let component = Component::from_file(&engine, plugin)?;
-        let component = PluginPre::new(linker.instantiate_pre(&component)?)?;
-        Ok(Self { component })
-    }
-
-    /// Makes `calls` calls on `threads` threads, and says how long that took.
-    pub(crate) fn run(&self, calls: u64, threads: u64) -> Duration {
-        let started = Instant::now();
-        thread::scope(|scope| {
-            for first in 0..threads {
-                let numbers = (first..calls).step_by(usize::try_from(threads).unwrap_or(1));
-                scope.spawn(move || self.call_each(numbers));
-            }
-        });
-        started.elapsed()
-    }
-
-    /// Makes a call with each of these inputs, and says how long that took.
-    pub(crate) fn run_with(&self, inputs: impl Iterator<Item = String>) -> Duration {
-        let started = Instant::now();
-        self.call_with(inputs, |_, _| ());
-        started.elapsed()
-    }
-
-    fn call_each(&self, numbers: impl Iterator<Item = u64>) {
-        self.call_with(numbers.map(super::lists::input), |input, output| {
-            assert_eq!(output, input);
-        });
-    }
-
-    /// Lets `look` see each input and what came of it.
-    fn call_with(&self, inputs: impl Iterator<Item = String>, look: impl Fn(&str, &str)) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a thread can have a runtime");
-        runtime.block_on(async {
-            for input in inputs {
-                let output = self.call(&input).await.expect("the guest answers");
-                look(&input, &output);
-            }
-        });
-    }
-
-    async fn call(&self, input: &str) -> wasmtime::Result<String> {
-        let data = Data {
-            wasi: WasiCtxBuilder::new().build(),
-            table: ResourceTable::new(),
-        };
-        let mut store = Store::new(self.component.engine(), data);
-        store.epoch_deadline_async_yield_and_update(1);
-        let plugin = self.component.instantiate_async(&mut store).await?;
-        let input = input.to_owned();
-        let test = Test {
-            trial_id: "test@echo#1",
-            test_id: "test",
-            provider: "echo",
-            repeat: 1,
-            attempt: 1,
-            seed: 0,
-            input: &input,
-            config: &"{}".to_owned(),
-            tags: &[],
-            extra: None,
-        };
-        let provider = plugin.runner_provider_provider();
-        let reply = provider.call_run(&mut store, test).await?;
-        Ok(reply.expect("it has nothing to fail at").output)
-    }
+        warm.wait();
+        Instant::now()
+    });
+    Ok(started.elapsed())
 }
 
-/// Ticks as long as there is an engine.
-pub(crate) fn tick(engine: &Engine) {
-    let engine = engine.weak();
+/// Loads an entry of the runner's cache, so that both run the same machine code.
+#[expect(unsafe_code, reason = "the entry was written by the runner of this benchmark")]
+fn load(cache: &Path, plugin: &Digest, threads: u32) -> Done<PluginPre<WasiP1Ctx>> {
+    let entry = fs::read(cache.join(entry_name(plugin, &Engines::compile_key())))?;
+    let (code, trailer) = Trailer::split(&entry).ok_or("a damaged entry")?;
+    let engine = engine(threads, trailer.initial_memory)?;
+    // SAFETY: the runner of this benchmark has compiled it into a cache that nothing else uses.
+    let component = unsafe { Component::deserialize(&engine, code)? };
+    let mut linker = Linker::new(&engine);
+    p2::add_to_linker_async(&mut linker)?;
+    // The baseline calls nothing of the contract itself.
+    linker.define_unknown_imports_as_traps(&component)?;
+    let plugin = PluginPre::new(linker.instantiate_pre(&component)?)?;
     thread::spawn(move || {
-        while let Some(engine) = engine.upgrade() {
+        loop {
             engine.increment_epoch();
-            drop(engine);
             thread::sleep(TICK);
+        }
+    });
+    Ok(plugin)
+}
+
+/// Creates the engine of `sandbox/src/engine/config.rs`. Settings that change the machine code must
+/// be equal, or the entry does not load. Settings that clear slots must be equal for a fair
+/// comparison.
+fn engine(threads: u32, initial_memory: u64) -> Done<Engine> {
+    const SMALL: usize = 256 * 1024;
+    let is_small = initial_memory <= SMALL as u64;
+    let total = |each: u32| threads.saturating_mul(each).saturating_add(2);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.decommit_batch_size(1)
+        .pagemap_scan(Enabled::No)
+        .linear_memory_keep_resident(if is_small { SMALL } else { 0 })
+        .async_stack_keep_resident(16 * 1024)
+        .table_keep_resident(16 * 1024)
+        .total_memories(total(9))
+        .total_tables(total(16))
+        .total_stacks(total(1))
+        .total_gc_heaps(total(1))
+        .table_elements(1_000_000)
+        .total_core_instances(u32::MAX)
+        .total_component_instances(u32::MAX)
+        .max_core_instance_size(2 * 1024 * 1024)
+        .max_component_instance_size(2 * 1024 * 1024)
+        .max_memories_per_component(8)
+        .max_tables_per_component(16);
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .wasm_memory64(false)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .async_stack_zeroing(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Ok(Engine::new(&config)?)
+}
+
+fn call_each(plugin: &PluginPre<WasiP1Ctx>, numbers: impl Iterator<Item = u64>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        for number in numbers {
+            let input = format!("{{\"text\":\"the text of test number {number}\"}}");
+            let output = call(plugin, &input).await;
+            assert_eq!(output.expect("no trap"), input);
         }
     });
 }
 
-impl WasiView for Data {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
-    }
-}
-
-// The contract's imports must be there; an echo calls none of them, and the templates of other languages only log.
-
-impl types::Host for Data {}
-
-impl log::Host for Data {
-    fn log(&mut self, _: log::Level, _: String, _: Vec<(String, String)>) {}
-}
-
-impl control::Host for Data {
-    fn progress(&mut self, _: Option<f64>, _: String) {}
-
-    fn stop_requested(&mut self) -> bool {
-        false
-    }
-
-    fn remaining(&mut self) -> u32 {
-        0
-    }
-}
-
-impl files::Host for Data {
-    fn names(&mut self) -> Vec<files::File> {
-        Vec::new()
-    }
-
-    fn read(&mut self, _: String, _: u32, _: u32) -> Result<Vec<u8>, files::FileError> {
-        Err(files::FileError::NotFound)
-    }
-}
-
-impl secrets::Host for Data {
-    fn get(&mut self, _: String) -> Result<String, secrets::SecretError> {
-        Err(secrets::SecretError::Denied)
-    }
-}
-
-impl artifacts::Host for Data {
-    fn append(&mut self, _: String, _: String, _: Vec<u8>) -> Result<(), artifacts::ArtifactError> {
-        Err(artifacts::ArtifactError::Unavailable)
-    }
-}
-
-impl http::Host for Data {
-    fn send(&mut self, _: http::Request) -> Result<http::Response, http::HttpError> {
-        Err(http::HttpError::Timeout)
-    }
+async fn call(plugin: &PluginPre<WasiP1Ctx>, input: &String) -> wasmtime::Result<String> {
+    let mut store = Store::new(plugin.engine(), WasiCtxBuilder::new().build_p1());
+    store.epoch_deadline_async_yield_and_update(1);
+    let plugin = plugin.instantiate_async(&mut store).await?;
+    let test = Test {
+        trial_id: "test@echo#1",
+        test_id: "test",
+        provider: "echo",
+        repeat: 1,
+        attempt: 1,
+        seed: 0,
+        input,
+        config: &"{}".to_owned(),
+        tags: &[],
+        extra: None,
+    };
+    let reply = plugin.runner_provider_provider().call_run(store, test).await?;
+    Ok(reply.map_or_else(|error| error.message, |reply| reply.output))
 }

@@ -1,194 +1,572 @@
-//! What the runner costs on top of the guests it calls: `cargo bench --bench overhead [-- [--quick] [--save FILE]
-//! [--against FILE] [PART…]]`.
+//! Cost of a trial, a start and a plan, each against a baseline of the same minute.
 //!
-//! Everything is measured with the real program, on test lists whose tests differ. What is compared is measured in turns,
-//! and of every figure the median counts: the machine may have other things to do.
+//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [shards] [serve]`; all but the last six without a name. `--n N`
+//! and `--rounds N` make it shorter or longer; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and
+//! a root of many runs. `serve` has `--rows N`, too. `--plugin FILE` measures `trials` with another component that answers with its input, such as one
+//! in Python or JavaScript.
+#![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
-#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
-
-mod bare;
-mod bare_compute;
-#[expect(dead_code, reason = "some of it only `lifecycle` needs")]
-mod compute;
-mod languages;
-mod lists;
-mod table;
-mod threads;
-
-use std::process::{Command, ExitCode};
-
-use self::{
-    bare::{Bare, Sandboxes},
-    bare_compute::BareCompute,
-    compute::Compute,
-    lists::Lists,
-    table::{Bench, figure, median, micros, millis, title},
+use std::{
+    env,
+    error::Error,
+    fs::{self, File},
+    io::{BufRead, BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
-fn main() -> ExitCode {
-    table::measure(&[
-        ("trial", trial),
-        ("threads", threads::threads),
-        ("cores", cores),
-        ("startup", startup),
-        ("growth", growth),
-        ("spawn", spawn),
-        ("languages", languages::languages),
-    ])
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::{TimeVal, TimeValLike as _},
+};
+use runner_model::{Digest, digest};
+
+mod answers;
+mod bare;
+mod bombs;
+mod files;
+mod server;
+
+type Done<T = ()> = Result<T, Box<dyn Error>>;
+
+const RUNNER: &str = env!("CARGO_BIN_EXE_runner");
+
+fn main() -> Done {
+    let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if args.first().is_some_and(|arg| arg == "__bare") {
+        return bare_child(&args[1..]);
+    }
+    let number = |name: &str, default: u64| {
+        let at = args.iter().position(|arg| arg == name);
+        at.and_then(|at| args.get(at + 1)?.parse().ok()).unwrap_or(default)
+    };
+    let at = args.iter().position(|arg| arg == "--plugin");
+    let plugin = at.and_then(|at| args.get(at + 1)).map(PathBuf::from);
+    let (n, rounds) = (number("--n", 100_000), number("--rounds", 7));
+    let parts = [
+        "trials", "start", "memory", "tests", "bombs", "large", "files", "answers", "shards",
+        "serve",
+    ];
+    let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
+    let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
+
+    if parts[..4].iter().any(|part| is_asked(part)) {
+        let bench = Bench::new(n, plugin.as_deref())?;
+        if is_asked("trials") {
+            bench.trials(rounds)?;
+        }
+        if is_asked("start") {
+            bench.start(number("--starts", 40))?;
+        }
+        if is_asked("memory") {
+            bench.memory()?;
+        }
+        if is_asked("tests") {
+            bench.tests()?;
+        }
+    }
+    if named && is_asked("bombs") {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let hostile = guest(&root, "guest-hostile")?;
+        guest(&root, "guest-files")?;
+        guest(&root, "guest-web")?;
+        let guests = hostile.parent().unwrap_or(&root);
+        let cache = folder.path().join("cache");
+        bombs::run(guests, &cache, folder.path())?;
+        bombs::waiting(1_000, guests, &cache, folder.path())?;
+    }
+    if named && is_asked("files") {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        files::run(&folder.path().join("cache"), folder.path(), rounds, number("--repeats", 200))?;
+    }
+    if named && is_asked("large") {
+        Bench::new(number("--rows", 1_000_000), None)?.large(number("--runs", 10_000))?;
+    }
+    if named && is_asked("answers") {
+        Bench::new(number("--rows", 100_000), None)?.answers()?;
+    }
+    if named && is_asked("shards") {
+        Bench::new(1, None)?.shards(number("--n", 20_000))?;
+    }
+    if named && is_asked("serve") {
+        let bench = Bench::new(number("--rows", 1_000_000), None)?;
+        bench.serve()?;
+        bench.stops()?;
+    }
+    Ok(())
 }
 
-/// The whole way of a trial, its row on disk included, against bare loops of the same calls on as many threads.
-fn trial(bench: &mut Bench) {
-    title("a trial of the whole `exec` path against bare wasmtime loops");
-    let load = |sandboxes| Bare::load(&Lists::plugin(), sandboxes).expect("the echo can be loaded");
-    let (on_demand, pooled) = (load(Sandboxes::OnDemand), load(Sandboxes::Pooled));
-    let trials = bench.pick(30_000, 10_000);
-    for jobs in [1, 2] {
+/// A folder with the scenarios, a list of tests, and its own cache.
+struct Bench {
+    folder: tempfile::TempDir,
+    n: u64,
+    guests: Vec<Guest>,
+}
+
+/// A build of echo.
+struct Guest {
+    name: &'static str,
+    file: PathBuf,
+    digest: Digest,
+}
+
+impl Bench {
+    fn new(n: u64, plugin: Option<&Path>) -> Done<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        // Next to the build, so on a real disk: rows are synced.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let mut list = BufWriter::new(File::create(folder.path().join("list.jsonl"))?);
+        for number in 0..n {
+            writeln!(
+                list,
+                r#"{{"id":"t{number}","input":{{"text":"the text of test number {number}"}}}}"#
+            )?;
+        }
+        list.flush()?;
+        let guests = match plugin {
+            Some(file) => vec![Guest::new("the given plugin", file)?],
+            None => vec![
+                Guest::new("echo, 1 MiB stack", &guest(&root, "echo")?)?,
+                Guest::new("bundled echo, 128 KiB stack", &root.join("plugins/bundled/echo.wasm"))?,
+            ],
+        };
+        let bench = Self { folder, n, guests };
+        for guest in &bench.guests {
+            // The first run compiles the plugin.
+            bench.exec(&bench.scenario(guest, 1)?, 1)?;
+        }
+        Ok(bench)
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    fn results(&self) -> PathBuf {
+        self.folder.path().join("results")
+    }
+
+    fn scenario(&self, guest: &Guest, tests: u64) -> Done<PathBuf> {
+        let file = self.folder.path().join(format!("{}-{tests}.toml", guest.digest));
+        let tests = if tests == 1 {
+            "[[tests]]\nid = \"one\"\ninput = { text = \"one\" }\nexpect = { equals = { text = \"one\" } }\n"
+        } else {
+            "[[test_lists]]\nfiles = [\"list.jsonl\"]\nexpect = { equals = \"{{row.input}}\" }\n"
+        };
+        let text =
+            format!("name = \"bench\"\n[providers.echo]\nplugin = {:?}\n{tests}", guest.file);
+        fs::write(&file, text)?;
+        Ok(file)
+    }
+
+    fn runner(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(RUNNER);
+        command
+            .args(args)
+            .env("RUNNER_CACHE", self.cache())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// Runs a scenario to its end.
+    fn exec(&self, scenario: &Path, jobs: u32) -> Done<Cost> {
+        let (scenario, results) =
+            (scenario.display().to_string(), self.results().display().to_string());
+        let jobs = jobs.to_string();
+        let mut command =
+            self.runner(&["exec", "-q", "-j", &jobs, "--results", &results, &scenario]);
+        let (status, cost) = measured(|| Ok(command.status()?))?;
+        if !status.success() {
+            return Err(format!("exec of {scenario} ended with {status}").into());
+        }
+        Ok(cost)
+    }
+
+    fn trials(&self, rounds: u64) -> Done {
+        for guest in &self.guests {
+            let scenario = self.scenario(guest, self.n)?;
+            let kinds = [
+                "bare, 1 thread",
+                "bare, 2 threads",
+                "bare, 2 processes",
+                "exec -j 1",
+                "exec -j 2",
+                "/bin/true",
+            ];
+            let mut figures: Vec<Vec<Cost>> = vec![Vec::new(); kinds.len()];
+            for _ in 0..rounds {
+                figures[0].push(self.bare(guest, 1, 1)?);
+                figures[1].push(self.bare(guest, 2, 1)?);
+                figures[2].push(self.bare(guest, 1, 2)?);
+                figures[3].push(self.exec(&scenario, 1)?.each(self.n));
+                figures[4].push(self.exec(&scenario, 2)?.each(self.n));
+                figures[5].push(true_program()?);
+                fs::remove_dir_all(self.results())?;
+            }
+            println!(
+                "\n{}, {} trials, {rounds} rounds, µs a trial: median (least to most)",
+                guest.name, self.n
+            );
+            let figures: Vec<Figure> = figures.iter().map(|costs| Figure::new(costs)).collect();
+            for (kind, figure) in kinds.iter().zip(&figures) {
+                println!("  {kind:18} {figure}");
+            }
+            println!("  ratios of wall time, and of CPU time");
+            let ratio = |name: &str, a: usize, b: usize| {
+                let (wall, cpu) =
+                    (figures[a].wall / figures[b].wall, figures[a].cpu / figures[b].cpu);
+                println!("  {name:30} {wall:5.2} {cpu:5.2}");
+            };
+            ratio("exec -j 1 / bare 1 thread", 3, 0);
+            ratio("exec -j 2 / bare 1 thread", 4, 0);
+            ratio("exec -j 2 / bare 2 threads", 4, 1);
+            ratio("exec -j 2 / bare 2 processes", 4, 2);
+            ratio("/bin/true / exec -j 2", 5, 4);
+            if figures.iter().any(|figure| figure.most > 1.1 * figure.least) {
+                println!(
+                    "  rounds differ by over 10 %: the machine was busy, so the ratios of CPU time count"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the bare loop's cost of a call, in a separate process each, as `exec` has.
+    fn bare(&self, guest: &Guest, threads: u32, processes: u64) -> Done<Cost> {
+        let calls = self.n / processes;
+        let (inside, cost) = measured(|| self.bare_processes(guest, threads, processes, calls))?;
+        let cost = cost.each(self.n);
+        // One process reports its own time, without the start. For several the wall time counts, because they overlap.
+        let wall = if processes == 1 { inside / self.n as f64 } else { cost.wall };
+        Ok(Cost { wall, ..cost })
+    }
+
+    /// Returns the time of the last process by its own clock, in µs.
+    fn bare_processes(&self, guest: &Guest, threads: u32, processes: u64, calls: u64) -> Done<f64> {
+        let mut children = Vec::new();
+        for _ in 0..processes {
+            let mut command = Command::new(env::current_exe()?);
+            command.arg("__bare").arg(self.cache()).arg(guest.digest.to_string());
+            command.args([threads.to_string(), calls.to_string()]).stdout(Stdio::piped());
+            children.push(command.spawn()?);
+        }
+        let mut inside = 0.0;
+        for child in children {
+            let output = child.wait_with_output()?;
+            inside = String::from_utf8(output.stdout)?.trim().parse::<f64>()?;
+        }
+        Ok(inside)
+    }
+
+    /// Measures one trial in a results root of 1,000 runs.
+    fn start(&self, runs: u64) -> Done {
+        let scenario = self.scenario(&self.guests[1], 1)?;
+        for _ in 0..1_000 {
+            self.exec(&scenario, 1)?;
+        }
+        let (mut version, mut exec, mut sync) = (Vec::new(), Vec::new(), Vec::new());
+        let mut file = File::create(self.folder.path().join("sync"))?;
+        for _ in 0..runs {
+            let mut command = self.runner(&["--version"]);
+            version.push(measured(|| Ok(command.status()?))?.1);
+            exec.push(self.exec(&scenario, 1)?);
+            file.write_all(b"a row of a run\n")?;
+            sync.push(measured(|| Ok(file.sync_data()?))?.1);
+        }
+        let [version, exec, sync] = [version, exec, sync].map(|costs| {
+            Figure::new(&costs.iter().map(|cost| cost.each(1_000)).collect::<Vec<_>>())
+        });
+        println!(
+            "\nexec of one trial, plugin cached, root with 1,000 runs, {runs} runs, ms: median"
+        );
+        println!("  fdatasync          {sync}");
+        println!("  --version          {version}");
+        println!("  exec               {exec}");
+        println!(
+            "  exec - --version   {:.2}, CPU {:.2}",
+            exec.wall - version.wall,
+            exec.cpu - version.cpu
+        );
+        Ok(())
+    }
+
+    fn memory(&self) -> Done {
+        let scenario = self.scenario(&self.guests[1], self.n)?.display().to_string();
+        let results = self.results().display().to_string();
+        let args = ["exec", "-q", "-j", "2", "--results", &results, &scenario];
+        let (_, peak) = self.watched(&args)?;
+        println!("\nmemory of the coordinator with {} trials: {peak:.1} MB", self.n);
+        Ok(())
+    }
+
+    /// Measures reading a list of `n` tests and writing their suite.
+    fn tests(&self) -> Done {
+        let scenario = self.scenario(&self.guests[1], self.n)?;
         let mut rounds = Vec::new();
-        // The first round only warms up.
-        for _ in 0..=bench.pick(11, 5) {
-            let loops = [&on_demand, &pooled].map(|bare| bare.run(trials, jobs));
-            let start_took = bench.lists.time(1, jobs);
-            let exec_took = bench.lists.time(trials + 1, jobs);
-            let took = [loops[0], loops[1], exec_took.saturating_sub(start_took)];
-            rounds.push(took.map(|took| micros(took) / trials as f64));
+        for _ in 0..3 {
+            rounds.push(self.watched(&["validate", &scenario.display().to_string()])?);
         }
-        let of = |figure: fn(&[f64; 3]) -> f64| median(rounds.iter().skip(1).map(figure));
-        let threads = format!("{jobs} threads");
-        figure(
-            &format!("bare loop, on demand, {threads}"),
-            of(|took| took[0]),
-            "µs",
-        );
-        figure(
-            &format!("bare loop, pooled, {threads}"),
-            of(|took| took[1]),
-            "µs",
-        );
-        figure(&format!("runner exec -j {jobs}"), of(|took| took[2]), "µs");
-        let name = format!("-j {jobs} against on demand");
-        bench.ratio(&name, of(|took| took[2] / took[0]), Some(1.5));
-        let name = format!("-j {jobs} against pooled");
-        bench.ratio(&name, of(|took| took[2] / took[1]), None);
+        rounds.sort_by_key(|(took, _)| *took);
+        let (took, peak) = rounds[1];
+        println!("\nvalidate with {} tests: {:.2} s, {peak:.1} MB", self.n, took.as_secs_f64());
+        Ok(())
+    }
+
+    /// Returns a command's wall time and peak memory in MB.
+    fn watched(&self, args: &[&str]) -> Done<(Duration, f64)> {
+        let began = Instant::now();
+        let mut child = self.runner(args).spawn()?;
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0.0_f64;
+        while child.try_wait()?.is_none() {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+            peak = peak.max(kib.unwrap_or(0.0));
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok((began.elapsed(), peak * 1024.0 / 1e6))
     }
 }
 
-/// Whether more cores do more: guests that compute for about a millisecond each, against bare loops on as many threads.
-fn cores(bench: &mut Bench) {
-    title(
-        "guests that compute, with one job and with two, against the same guest in bare loops on one thread and two",
-    );
-    let trials = bench.pick(4_000, 1_500);
-    let compute = Compute::new(&bench.lists, 1000, trials);
-    let bare = BareCompute::load(&compute).expect("the guest can be loaded");
-    let mut rounds = Vec::new();
-    for _ in 0..=bench.pick(7, 5) {
-        let loops = [1, 2].map(|threads| bare.time(trials / 2, threads));
-        let execs = [1, 2].map(|jobs| compute.time(&bench.lists, jobs));
-        rounds.push([
-            loops[1].as_secs_f64() / loops[0].as_secs_f64(),
-            2.0 * execs[1].as_secs_f64() / execs[0].as_secs_f64(),
-            millis(execs[0]) / trials as f64,
-            2.0 * millis(loops[0]) / trials as f64,
-        ]);
+impl Bench {
+    /// Measures `show` of a run with a row for each of `n` tests, its resume, and a list of many runs.
+    fn large(&self, runs: u64) -> Done {
+        let scenario = self.scenario(&self.guests[1], self.n)?;
+        self.exec(&scenario, 2)?;
+        let run = newest(&self.results())?;
+        let rows = run.join("index.jsonl");
+        let base = plain_read(&rows)?;
+        println!("\na run of {} rows, s, and times the plain reading of its rows", self.n);
+        println!("  read, parse each line   {:.2}", base.as_secs_f64());
+        let print = |what: &str, took: Duration| {
+            let ratio = took.as_secs_f64() / base.as_secs_f64();
+            println!("  {what:22}  {:.2} ({ratio:.2})", took.as_secs_f64());
+        };
+        for command in ["show", "verify"] {
+            let mut took: Vec<_> = (0..3).map(|_| self.timed(command)).collect::<Done<_>>()?;
+            took.sort();
+            print(command, took[1]);
+        }
+        // As if the process had died before its last 1,000 rows.
+        let text = fs::read(&rows)?;
+        let mut ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        let left = usize::try_from(self.n)?.saturating_sub(1000);
+        let end = ends.nth(left.saturating_sub(1)).map_or(0, |(at, _)| at + 1);
+        File::options().write(true).open(&rows)?.set_len(end as u64)?;
+        let manifest = run.join("benchmark.json");
+        let whole = fs::read(&manifest)?;
+        let mut value: serde_json::Value = serde_json::from_slice(&whole)?;
+        value["status"] = "running".into();
+        if let Some(keys) = value.as_object_mut() {
+            keys.remove("completed_at");
+        }
+        if let Some(session) = value["sessions"][0].as_object_mut() {
+            session.remove("ended_at");
+        }
+        fs::write(&manifest, serde_json::to_vec_pretty(&value)?)?;
+        print("list of the dead run", self.timed("list")?);
+        print("resume, to a new row", self.first_row()?);
+
+        let results = self.folder.path().join("many");
+        for number in 0..runs {
+            let copy = results.join(format!("2026-11-20_09-18-04-015-bench-{number:08x}"));
+            fs::create_dir_all(&copy)?;
+            fs::write(copy.join("benchmark.json"), &whole)?;
+        }
+        let results = results.display().to_string();
+        let list = || {
+            let mut command = self.runner(&["list", "--results", &results]);
+            let began = Instant::now();
+            command.status()?;
+            Ok(micros(began.elapsed()) / 1e3)
+        };
+        let first = list()?;
+        let mut later: Vec<f64> = (0..11).map(|_| list()).collect::<Done<_>>()?;
+        later.sort_by(f64::total_cmp);
+        println!("\na list of {runs} runs, ms");
+        println!("  without a database      {first:.1}");
+        println!("  with it, median of 11   {:.1}", median(&later));
+        Ok(())
     }
-    let of = |figure: fn(&[f64; 4]) -> f64| median(rounds.iter().skip(1).map(figure));
-    figure("bare loop, 1 thread, each", of(|round| round[3]), "ms");
-    figure("runner exec -j 1, each", of(|round| round[2]), "ms");
-    figure(
-        "two threads against one, bare loops",
-        of(|round| round[0]),
-        "times",
-    );
-    figure(
-        "two jobs against one, of each's time",
-        of(|round| round[1]),
-        "times",
-    );
-    let ratio = of(|round| round[1] / round[0]);
-    bench.ratio("two jobs against two threads", ratio, Some(1.05));
+
+    fn timed(&self, command: &str) -> Done<Duration> {
+        let results = self.results().display().to_string();
+        let mut command = self.runner(&[command, "--results", &results]);
+        let began = Instant::now();
+        let status = command.status()?;
+        let took = began.elapsed();
+        match status.success() {
+            true => Ok(took),
+            false => Err(format!("{command:?} ended with {status}").into()),
+        }
+    }
+
+    /// Returns the time until the first row of a `resume` is on disk.
+    fn first_row(&self) -> Done<Duration> {
+        let results = self.results().display().to_string();
+        let mut command = self.runner(&["resume", "--json", "--results", &results]);
+        let began = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let output = child.stdout.take().ok_or("no output")?;
+        let mut took = None;
+        for line in BufReader::new(output).lines() {
+            if line?.contains("\"event\":\"row\"") {
+                took.get_or_insert_with(|| began.elapsed());
+            }
+        }
+        child.wait()?;
+        took.ok_or_else(|| "it has made no row".into())
+    }
 }
 
-/// What a run of a single trial costs.
-fn startup(bench: &mut Bench) {
-    title("a whole `exec` of one trial, plugin in the cache");
-    let mut rounds = Vec::new();
-    for _ in 0..bench.pick(31, 21) {
-        let took = [
-            Lists::time_version(),
-            bench.lists.time_beside_others(),
-            bench.lists.time(1, 1),
-        ];
-        rounds.push(took.map(millis));
+/// Returns the newest run of a root.
+fn newest(results: &Path) -> Done<PathBuf> {
+    let mut runs = Vec::new();
+    for entry in fs::read_dir(results)? {
+        let path = entry?.path();
+        if path.join("benchmark.json").exists() {
+            runs.push(path);
+        }
     }
-    let of = |figure: fn(&[f64; 3]) -> f64| median(rounds.iter().map(figure));
-    figure("runner --version", of(|took| took[0]), "ms");
-    figure(
-        "runner exec, in a root with other runs",
-        of(|took| took[1]),
-        "ms",
-    );
-    bench.bounded("  difference", of(|took| took[1] - took[0]), "ms", 40.0);
-    figure("runner exec, in a new root", of(|took| took[2]), "ms");
-    let ratio = of(|took| took[1] / took[0]);
-    bench.ratio("exec of one trial against --version", ratio, None);
-    match bench.lists.count_syncs() {
-        Some(syncs) => bench.bounded("  syncs, in a root with other runs", syncs as f64, "", 10.0),
-        None => println!("  without `strace` nobody counts the syncs"),
-    }
+    runs.into_iter().max().ok_or_else(|| "there is no run".into())
 }
 
-/// Whether a trial costs the same in long runs as in short ones, and what the longest holds in memory.
-fn growth(bench: &mut Bench) {
-    title("marginal time of a trial at -j 2, (t(10n) − t(n)) / 9n");
-    let sizes = [1_000, 10_000, 100_000];
-    let largest = bench.pick(1_000_000, 100_000);
+/// Reads a file and parses each line as JSON, without keeping anything.
+fn plain_read(path: &Path) -> Done<Duration> {
     let mut took = Vec::new();
-    for size in sizes.into_iter().filter(|size| *size < largest) {
-        let rounds = if size < 100_000 { 9 } else { 3 };
-        let times = (0..rounds).map(|_| micros(bench.lists.time(size, 2)));
-        took.push((size, median(times)));
+    for _ in 0..3 {
+        let began = Instant::now();
+        for line in fs::read(path)?.split(|byte| *byte == b'\n') {
+            if !line.is_empty() {
+                serde_json::from_slice::<serde::de::IgnoredAny>(line)?;
+            }
+        }
+        took.push(began.elapsed());
     }
-    let (longest, peak) = bench.lists.watch(largest, 2);
-    took.push((largest, micros(longest)));
-
-    let mut marginal = Vec::new();
-    for pair in took.windows(2) {
-        let [(size, less), (_, more)] = [pair[0], pair[1]];
-        let each = (more - less) / (9 * size) as f64;
-        figure(&format!("n = {size}"), each, "µs");
-        marginal.push(each);
-    }
-    let most = marginal.iter().copied().fold(0.0, f64::max);
-    let least = marginal.iter().copied().fold(f64::INFINITY, f64::min);
-    bench.ratio("largest against smallest", most / least, Some(1.2));
-
-    title(&format!("peak memory of {largest} trials from one list"));
-    bench.bounded_memory(peak, 150.0);
+    took.sort();
+    Ok(took[1])
 }
 
-/// What people do today: a process for each test.
-fn spawn(bench: &mut Bench) {
-    title("an echo test, one after the other, against a process for each");
-    let tests = 1_000;
-    let runs = (0..3).map(|_| millis(bench.lists.time(tests, 1)));
-    let runner = median(runs) / tests as f64;
-    figure("runner exec -j 1, the whole of 1000", runner, "ms");
-    for program in [&["/bin/true"][..], &["python3", "-c", "pass"]] {
-        let name = program.join(" ");
-        let mut command = Command::new(program[0]);
-        command.args(&program[1..]);
-        if command.output().is_err() {
-            println!("  {name:<42} is not installed");
-            continue;
-        }
-        let spawned = median((0..100).map(|_| millis(lists::time(&mut command))));
-        figure(&name, spawned, "ms");
-        figure("  against the runner", spawned / runner, "times");
-        bench.ratio(
-            &format!("the runner against {name}"),
-            runner / spawned,
-            None,
-        );
+impl Guest {
+    fn new(name: &'static str, file: &Path) -> Done<Self> {
+        let file = file.canonicalize()?;
+        let digest = digest(&fs::read(&file)?);
+        Ok(Self { name, file, digest })
     }
+}
+
+/// Builds a package as cargo links it without options, with a stack of 1 MiB.
+fn guest(root: &Path, package: &str) -> Done<PathBuf> {
+    let guests = root.join("target/guests");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root).args([
+        "build",
+        "--quiet",
+        "--target",
+        "wasm32-wasip2",
+        "--profile",
+        "plugin",
+        "-p",
+        package,
+    ]);
+    cargo.arg("--target-dir").arg(&guests);
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_") && name != "CARGO_HOME" || name == "RUSTFLAGS"
+        }) {
+            cargo.env_remove(name);
+        }
+    }
+    if !cargo.status()?.success() {
+        return Err(format!("cannot build {package}").into());
+    }
+    Ok(guests.join(format!("wasm32-wasip2/plugin/{}.wasm", package.replace('-', "_"))))
+}
+
+/// `__bare CACHE DIGEST THREADS CALLS` prints the loop's wall time in µs.
+fn bare_child(args: &[String]) -> Done {
+    let [cache, digest, threads, calls] = args else {
+        return Err("__bare CACHE DIGEST THREADS CALLS".into());
+    };
+    let digest = Digest::parse(digest).ok_or("a digest")?;
+    let took = bare::run(Path::new(cache), &digest, threads.parse()?, calls.parse()?)?;
+    println!("{}", micros(took));
+    Ok(())
+}
+
+/// The cost of starting and waiting for `/bin/true`, mean of 200.
+fn true_program() -> Done<Cost> {
+    let run = || {
+        for _ in 0..200 {
+            Command::new("/bin/true").stdin(Stdio::null()).status()?;
+        }
+        Ok(())
+    };
+    Ok(measured(run)?.1.each(200))
+}
+
+/// Wall time, and CPU time (user and system) of all processes that were waited for, in µs.
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: f64,
+    cpu: f64,
+}
+
+impl Cost {
+    fn each(self, count: u64) -> Self {
+        Self { wall: self.wall / count as f64, cpu: self.cpu / count as f64 }
+    }
+}
+
+/// The medians of several costs, and the least and most wall time.
+struct Figure {
+    wall: f64,
+    cpu: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Figure {
+    fn new(costs: &[Cost]) -> Self {
+        let sorted = |part: fn(&Cost) -> f64| {
+            let mut all: Vec<f64> = costs.iter().map(part).collect();
+            all.sort_by(f64::total_cmp);
+            all
+        };
+        let (wall, cpu) = (sorted(|cost| cost.wall), sorted(|cost| cost.cpu));
+        Self { wall: median(&wall), cpu: median(&cpu), least: wall[0], most: wall[wall.len() - 1] }
+    }
+}
+
+impl std::fmt::Display for Figure {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { wall, cpu, least, most } = self;
+        write!(formatter, "{wall:7.2} ({least:.2} to {most:.2}), CPU {cpu:.2}")
+    }
+}
+
+/// Runs `work` and returns its result and its cost.
+fn measured<T>(work: impl FnOnce() -> Done<T>) -> Done<(T, Cost)> {
+    let cpu = || -> Done<f64> {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+        let micros = |time: TimeVal| time.num_microseconds() as f64;
+        Ok(micros(usage.user_time()) + micros(usage.system_time()))
+    };
+    let (before, began) = (cpu()?, Instant::now());
+    let result = work()?;
+    let wall = micros(began.elapsed());
+    Ok((result, Cost { wall, cpu: cpu()? - before }))
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    sorted[sorted.len() / 2]
 }

@@ -1,148 +1,216 @@
-//! What the machine does not give: files, memory, threads. None of it is a guest's fault, and none of it settles a trial.
+//! Limits of the machine: open files, addresses, threads. No guest is blamed, and no trial is settled.
 
-use serde_json::json;
+use std::{fs, os::unix::fs::chown};
 
-use crate::support::runner::{CommandExt as _, Ran, Runner};
+use rustix::process::geteuid;
 
-/// Eight naps, each in a sandbox with folders of its own.
+use crate::support::{
+    runner::Runner,
+    running::{Ran, Running},
+    truth::{assert_told_truly, assert_whole},
+};
+
+const TRIALS: usize = 8;
+/// A user without processes.
+const USER: u32 = 4_351;
+
+/// Creates a scenario of naps whose plugin is compiled already.
 fn naps() -> Runner {
-    let runner = Runner::hostile(
-        r#"
-        [[tests]]
-        id = "nap"
-        repeat = 8
-        input = { do = "sleep", ms = 300 }
-        "#,
-    );
-    let scenario = fs_err::read_to_string(runner.path("scenario.toml")).unwrap();
-    runner.scenario(&format!("{scenario}limits = {{ scratch = \"1MiB\" }}\n"));
-    // The plugin is compiled, so that nothing of it is in what is tested.
-    runner.exec(&["--repeat", "1"]).expect(0);
-    fs_err::remove_dir_all(runner.path("results")).unwrap();
+    let runner = Runner::hostile_in_memory(&format!(
+        "[[tests]]\nid = \"nap\"\nrepeat = {TRIALS}\ninput = {{ do = \"sleep\", ms = 30 }}\n"
+    ));
+    runner.exec(&[]).expect(0);
+    fs::remove_dir_all(runner.path("results")).unwrap();
     runner
 }
 
-fn exec_limited(runner: &Runner, limit: &str, jobs: &str) -> Ran {
-    let script = format!("{limit}; exec \"$runner\" exec scenario.toml -j {jobs}");
-    runner.shell(&script).run()
+/// Runs a command with a `ulimit` of the shell.
+fn limited(runner: &Runner, limit: &str, command: &str) -> Ran {
+    let script = format!("{limit}; exec \"$runner\" {command} -j 4");
+    Running::start(&mut runner.shell(&script)).finish()
+}
+
+/// Fails unless a session ended properly under the limit, and completes without it.
+#[track_caller]
+fn assert_honest(runner: &Runner, ran: &Ran) {
+    let codes = [Some(0), Some(3), Some(4), Some(7)];
+    assert!(codes.contains(&ran.code), "{ran:?}");
+    let printed = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(!printed.contains("panicked"), "{printed}");
+    let Some(run) = runner.runs().pop() else {
+        return;
+    };
+    let rows = run.rows();
+    let is_settled = |row: &&serde_json::Value| row["final"] == true;
+    assert!(rows.iter().filter(is_settled).all(|row| row["outcome"] == "passed"));
+    if run.ending()[0] != "failed" {
+        assert_told_truly(runner);
+    }
+    if ran.code != Some(0) {
+        runner.run(&["resume", run.id()]).expect(0);
+    }
+    assert_whole(runner, TRIALS);
+}
+
+/// Creates a scenario of a bundled plugin.
+fn echo() -> Runner {
+    let runner = Runner::new(&[]);
+    runner.scenario(
+        "[providers.echo]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"a\"\ninput = 1\n",
+    );
+    runner
+}
+
+/// Fails unless a session passed, or ended for a lack of the machine and named the limit. Removes its results.
+#[track_caller]
+fn assert_limit_named(runner: &Runner, ran: &Ran, limit: &str) {
+    if ran.code != Some(0) {
+        assert!(matches!(ran.code, Some(3 | 4 | 7)), "{ran:?}");
+        ran.says(&[limit]);
+        assert!(!ran.stderr.contains("panicked"), "{ran:?}");
+    }
+    for run in runner.runs() {
+        let reason = run.ending()[1].clone();
+        assert!(["", "machine", "storage"].contains(&&*reason), "{limit}: {reason}: {ran:?}");
+    }
+    let _ = fs::remove_dir_all(runner.path("results"));
 }
 
 #[test]
-fn with_too_few_open_files_a_run_is_refused_or_made_narrower_and_no_row_is_an_error() {
+fn too_few_files_settle_no_trial() {
     let runner = naps();
     let mut codes = Vec::new();
-    for files in [14, 18, 22, 26, 30, 34, 40, 48, 64] {
-        let ran = exec_limited(&runner, &format!("ulimit -n {files}"), "8");
-        let code = ran.code.unwrap();
-        codes.push(code);
-        let Some(run) = runner.runs().pop() else {
-            assert_eq!(code, 3, "{ran:?}");
-            ran.says(&["open files, and this process may have", "`ulimit -n"]);
-            continue;
-        };
-        assert_eq!(code, 0, "{files}: {ran:?}");
-        ran.says(&["attempts run at a time instead of 8", "`ulimit -n"]);
-        assert!(run.rows().iter().all(|row| row["outcome"] == "passed"));
-        fs_err::remove_dir_all(runner.path("results")).unwrap();
+    for files in [10, 22, 34, 46, 58, 256] {
+        let ran = limited(&runner, &format!("ulimit -n {files}"), "exec scenario.toml");
+        assert_honest(&runner, &ran);
+        if ran.code != Some(0) {
+            ran.says(&["open files, and this process may have", &files.to_string()]);
+        }
+        codes.push(ran.code);
+        let _ = fs::remove_dir_all(runner.path("results"));
     }
-    assert!(codes.contains(&0) && codes.contains(&3), "{codes:?}");
+    // The process raises its soft limit up to the hard one.
+    limited(&runner, "ulimit -Sn 16", "exec scenario.toml").expect(0);
+    assert!(codes.contains(&Some(0)) && codes.iter().any(|code| *code != Some(0)), "{codes:?}");
 }
 
 #[test]
-fn where_the_machine_has_no_memory_for_attempts_the_run_says_so_and_goes_on_later() {
+fn too_few_addresses_settle_no_trial() {
     let runner = naps();
-    // Room for one or two sandboxes, which take some GiB of addresses each.
-    let ran = exec_limited(&runner, "ulimit -v 8000000", "4").expect(70);
-    ran.says(&[
-        "incomplete (internal)",
-        "the runner's machine has no more memory for it",
-        "`ulimit -v`",
-    ]);
+    for kilobytes in [200_000, 1_000_000, 8_000_000, 30_000_000] {
+        // Without this, the C library reserves 64 MiB for each thread, and the process itself may run out and abort.
+        let limit = format!("export MALLOC_ARENA_MAX=1; ulimit -v {kilobytes}");
+        let ran = limited(&runner, &limit, "exec scenario.toml");
+        assert_honest(&runner, &ran);
+        let blamed = runner.runs().iter().any(|run| run.ending()[1] == "plugin");
+        assert!(!blamed, "{ran:?}");
+        let _ = fs::remove_dir_all(runner.path("results"));
+    }
+}
+
+#[test]
+fn too_few_addresses_to_describe_blame_no_plugin() {
+    let runner = echo();
+    runner.exec(&[]).expect(0);
+    fs::remove_dir_all(runner.path("results")).unwrap();
+    let ran = limited(&runner, "ulimit -v 1000000", "exec scenario.toml").expect(3);
+    ran.says(&["ulimit -v"]);
+    assert!(runner.runs().is_empty());
+    // Without addresses for all slots, each sandbox is created on demand.
+    limited(&runner, "ulimit -v 8000000", "exec scenario.toml").expect(0);
+}
+
+#[test]
+fn later_session_that_lacks_files_changes_nothing() {
+    let runner = naps();
+    runner.exec(&["--timeout", "1ms"]).expect(4);
     let run = runner.only_run();
-    assert_eq!(run.ending(), ["incomplete", "internal", "", "none"]);
-    let lacking = |row: &&serde_json::Value| row["outcome"] != "passed";
-    let rows = run.rows();
-    assert!(rows.iter().filter(lacking).count() >= 3, "{rows:?}");
-    for row in rows.iter().filter(lacking) {
-        assert_eq!(
-            [
-                &row["final"],
-                &row["outcome"],
-                &row["error"]["class"],
-                &row["error"]["code"]
-            ],
-            [
-                &json!(false),
-                &json!("stopped"),
-                &json!("internal"),
-                &json!("host-memory")
-            ]
-        );
+    let scenario = run.bytes("scenario.toml");
+    for files in [8, 12, 16] {
+        let limit = format!("ulimit -n {files}");
+        let ran = limited(&runner, &limit, "resume latest --timeout 1m");
+        assert_ne!(ran.code, Some(0), "{ran:?}");
+        assert_eq!(run.bytes("scenario.toml"), scenario);
+        assert_eq!(runner.list()[0]["status"], "incomplete");
     }
-    runner.assert_valid("row", &run.lines());
-
-    runner.run(&["resume"]).expect(0);
-    let counts = &run.manifest()["counts"];
-    // What the machine lacked makes no trial flaky.
-    assert_eq!(
-        (&counts["passed"], &counts["flaky"]),
-        (&json!(8), &json!(0))
-    );
+    let resume = ["resume", "latest", "--timeout", "1m"];
+    runner.run(&resume).expect(0);
+    assert_whole(&runner, TRIALS);
 }
 
 #[test]
-fn an_address_space_without_room_for_a_pool_costs_the_pool_and_no_trial() {
+fn too_low_limits_are_named_before_a_run() {
     let runner = naps();
-    let said = |limit: &str| {
-        exec_limited(&runner, limit, "2").expect(0);
-        let log = runner.only_run().read("runner.log");
-        fs_err::remove_dir_all(runner.path("results")).unwrap();
-        log.contains("there is no room for a pool")
-    };
-    assert_eq!(
-        [said("true"), said("ulimit -v 24000000")],
-        [false, true],
-        "whether the log tells of it"
-    );
-}
-
-#[test]
-fn a_plugin_that_there_is_no_memory_to_ask_is_not_blamed() {
-    let runner = naps();
-    let ran = exec_limited(&runner, "ulimit -v 3000000", "1").expect(3);
-    ran.says(&["the runner's machine has no more memory for it"]);
-}
-
-#[cfg(debug_assertions)]
-#[test]
-fn a_panic_ends_in_a_run_that_is_closed_and_can_be_resumed() {
-    for (failpoint, code, reason) in [
-        // In the thread that decides, and in the one that writes.
-        ("stage.begin=panic", 70, "internal"),
-        ("row.begin=panic", 7, "storage"),
+    for (limit, flag) in [
+        ("ulimit -v 3145728", "ulimit -v"),
+        ("ulimit -v 200000", "ulimit -v"),
+        ("ulimit -d 100000", "ulimit -d"),
+        ("ulimit -n 10", "ulimit -Hn"),
+        ("ulimit -s 64", "ulimit -Hs"),
     ] {
-        let runner = naps();
-        let args = ["exec", "scenario.toml"];
-        let ran = runner.start_failing(&args, failpoint).finish().expect(code);
-        ran.says(&["panicked"]);
-        let run = runner.only_run();
-        assert_eq!(run.ending()[1], reason);
-        assert_ne!(run.manifest()["status"], "running");
-        runner.run(&["resume", "--from", "latest"]).expect(0);
-        assert_eq!(run.manifest()["counts"]["passed"], 8);
+        for command in ["exec scenario.toml", "exec scenario.toml scenario.toml"] {
+            let ran = limited(&runner, limit, command).expect(3);
+            ran.says(&[flag, "this process may have"]);
+            assert!(runner.runs().is_empty(), "{limit}");
+        }
     }
 }
 
 #[test]
-fn nothing_of_the_tests_is_left_among_temporary_files_by_a_process_that_is_killed() {
-    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"sleep\" }\n");
-    fs_err::create_dir(runner.path("tmp")).unwrap();
-    let mut live = runner
-        .command(&["exec", "scenario.toml", "--json"])
-        .env("TMPDIR", runner.path("tmp"))
-        .start();
-    live.wait_until_running(1);
-    live.kill();
-    let left: Vec<_> = fs_err::read_dir(runner.path("tmp")).unwrap().collect();
-    assert!(left.is_empty(), "{left:?}");
+fn file_size_limits_blame_no_plugin() {
+    let runner = echo();
+    for blocks in [8, 100, 300, 400, 600, 1200] {
+        let limit = format!("export RUNNER_CACHE=$PWD/cache-{blocks}; ulimit -f {blocks}");
+        assert_limit_named(&runner, &limited(&runner, &limit, "exec scenario.toml"), "ulimit -f");
+    }
+}
+
+#[test]
+fn process_limits_blame_no_plugin() {
+    let runner = echo();
+    // The limit does not bind root.
+    let user = if geteuid().is_root() {
+        chown(runner.path("."), Some(USER), Some(USER)).unwrap();
+        format!("setpriv --reuid={USER} --regid={USER} --clear-groups")
+    } else {
+        String::new()
+    };
+    for processes in [1, 8, 12, 16, 20, 24, 28, 32] {
+        let script = format!(
+            "export RUNNER_CACHE=$PWD/cache-{processes}; exec prlimit --nproc={processes} {user} \"$runner\" exec scenario.toml -j 4"
+        );
+        let ran = Running::start(&mut runner.shell(&script)).finish();
+        assert_limit_named(&runner, &ran, "ulimit -u");
+    }
+}
+
+#[test]
+fn missing_temporary_folder_is_named() {
+    let runner = naps();
+    for args in [
+        &["plugin", "run", "bundled:echo"][..],
+        &["exec", "scenario.toml"],
+        &["exec", "scenario.toml", "scenario.toml"],
+        &["validate", "scenario.toml"],
+    ] {
+        let ran = Running::start(runner.command(args).env("TMPDIR", "/nonexistent")).finish();
+        ran.expect(3).says(&["/nonexistent", "`TMPDIR`"]);
+        assert!(runner.runs().is_empty());
+    }
+}
+
+#[test]
+fn inspected_plugins_are_refused_as_in_runs() {
+    let runner = Runner::new(&[]);
+    fs::create_dir(runner.path("folder")).unwrap();
+    for (plugin, problem) in [
+        ("/dev/null", "plugin `/dev/null` is neither a file nor a folder"),
+        ("missing.wasm", "plugin `missing.wasm` does not exist"),
+        ("folder", "is not a plugin: it has no `plugin.toml`"),
+    ] {
+        runner.scenario(&format!("[providers.p]\nplugin = \"{plugin}\"\n[[tests]]\nid = \"a\"\n"));
+        for args in [&["plugin", "inspect", plugin][..], &["exec", "scenario.toml"]] {
+            runner.run(args).expect(2).says(&[problem]);
+        }
+    }
 }

@@ -1,7 +1,299 @@
-//! The repository itself: its documentation, schemas and examples are what the program does.
+//! Files of the repository that must agree with each other.
 
-mod docs;
-mod printed;
-mod reference;
-mod scenarios;
-mod schemas;
+mod circles;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::support::guests::root;
+
+/// Returns the paths of a folder's entries.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Adds the names of all tests below a folder.
+fn names(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in entries(folder) {
+        if entry.is_dir() {
+            names(&entry, found);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            let source = fs::read_to_string(&entry).unwrap();
+            let functions = source
+                // Also matches `#[tokio::test]`.
+                .split("test]\n")
+                .skip(1)
+                .filter_map(|piece| piece.split_once("fn "));
+            found.extend(functions.map(|(_, rest)| rest[..rest.find('(').unwrap()].to_owned()));
+        }
+    }
+}
+
+#[test]
+fn bundled_plugins_match_their_digests() {
+    let folder = root().join("plugins/bundled");
+    let digests = fs::read_to_string(folder.join("DIGESTS")).unwrap();
+    let (compiler, files) = digests.split_once('\n').unwrap();
+    assert!(compiler.starts_with("rustc "), "{compiler}");
+    let named: Vec<_> = files.lines().map(|line| line.split_once("  ").unwrap()).collect();
+    let found: Vec<_> = named.iter().map(|(_, name)| *name).collect();
+    assert_eq!(found, ["chat.wasm", "echo.wasm", "http.wasm", "units.wasm"]);
+    for (digest, name) in named {
+        let bytes = fs::read(folder.join(name)).unwrap();
+        let digits: String =
+            Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digits, digest, "{name}: run plugins/bundled/build.sh");
+    }
+}
+
+#[test]
+fn promises_name_tests_that_exist() {
+    let page = fs::read_to_string(root().join("tests/promises.md")).unwrap();
+    let rows = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.rsplit_once(" | "));
+    let mut tests = BTreeSet::new();
+    for folder in ["runner", "tests"] {
+        names(&root().join(folder), &mut tests);
+    }
+    let mut count = 0;
+    for (promise, state) in rows.filter(|(promise, _)| *promise != "promise" && *promise != "---") {
+        count += 1;
+        if state == "open" || state.starts_with("changed: ") {
+            continue;
+        }
+        for name in state.split(", ") {
+            let name = name.trim_matches('`');
+            assert!(tests.contains(name), "there is no test `{name}`, which shows: {promise}");
+        }
+    }
+    assert!(count > 200, "{count}");
+}
+
+#[test]
+fn tables_name_tests_that_exist() {
+    let mut tests = BTreeSet::new();
+    for folder in ["runner", "tests"] {
+        names(&root().join(folder), &mut tests);
+    }
+    for page in ["ARCHITECTURE.md", "tests/faults/faults.md", "tests/sandbox/attacks.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        let walk = walk(&text).unwrap_or("");
+        // The last cell names tests and fuzz targets.
+        let cells = text
+            .lines()
+            .filter(|line| !walk.lines().any(|step| step == *line))
+            .filter_map(|line| line.strip_suffix(" |")?.rsplit_once(" | ").map(|(_, cell)| cell));
+        let cells = cells.filter(|cell| cell.starts_with('`') && !cell.contains(".rs`"));
+        let mut count = 0;
+        for name in cells.flat_map(|cell| cell.split(", ")) {
+            count += 1;
+            let is_there = match name.strip_prefix("fuzz target ") {
+                Some(target) => {
+                    let file = format!("fuzz/targets/{}.rs", target.trim_matches('`'));
+                    root().join(file).exists()
+                }
+                None => tests.contains(name.trim_matches('`')),
+            };
+            assert!(is_there, "{page}: there is no {name}");
+        }
+        assert!(count > 10, "{page}: {count}");
+    }
+}
+
+#[test]
+fn every_fuzz_target_is_a_program() {
+    let folder = root().join("fuzz");
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    let files = entries(&folder.join("targets"));
+    let is_target = |file: &&PathBuf| fs::read_to_string(file).unwrap().contains("fuzz_target!");
+    let names = files.iter().filter(is_target).map(|file| file.file_stem().unwrap());
+    let names: Vec<_> = names.map(|name| name.to_str().unwrap()).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let program = format!("name = \"{name}\"\npath = \"targets/{name}.rs\"");
+        assert!(manifest.contains(&program), "Cargo.toml has no program {name}");
+    }
+}
+
+/// Returns the sections of `ARCHITECTURE.md` that follow a trial, a grade and an answer from file to file.
+fn walk(page: &str) -> Option<&str> {
+    let (_, section) = page.split_once("\n## The path of a trial\n")?;
+    Some(section.split("\n## Laws\n").next().unwrap())
+}
+
+#[test]
+fn walk_of_a_trial_names_what_exists() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let walk = walk(&page).expect("there is a walk");
+    let (_, to_disk) = walk.split_once("From the guest to the disk:").unwrap();
+    let to_disk = to_disk.split("\n## ").next().unwrap();
+    let (mut spine, mut all) = (BTreeSet::new(), BTreeSet::new());
+    let mut count = 0;
+    for row in walk.lines().filter(|line| line.starts_with('|')) {
+        let names = row.split('|').map(|cell| {
+            let names = cell.trim().split(", ");
+            names.map(|name| name.strip_prefix('`')?.strip_suffix('`')).collect::<Option<Vec<_>>>()
+        });
+        let (files, functions): (Vec<_>, Vec<_>) =
+            names.flatten().flatten().partition(|name| name.ends_with(".rs"));
+        let Some(file) = files.first() else { continue };
+        assert!(!functions.is_empty(), "no function: {row}");
+        let source = fs::read_to_string(root().join("runner").join(file))
+            .unwrap_or_else(|error| panic!("{file}: {error}"));
+        for function in functions {
+            let has = |end| source.contains(&format!("fn {function}{end}"));
+            assert!(has('(') || has('<'), "{file} has no function `{function}`");
+        }
+        count += 1;
+        if to_disk.contains(row) {
+            all.insert(file.to_owned());
+            if !row.starts_with("| –") {
+                spine.insert(file.to_owned());
+            }
+        }
+    }
+    assert!(count >= 16, "{count}");
+    assert!(spine.len() <= 16 && all.len() <= 22, "{spine:#?} of {all:#?}");
+}
+
+#[test]
+fn coordinator_has_no_wasmtime() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let lock: toml::Table = lock.parse().unwrap();
+    let packages = lock["package"].as_array().unwrap();
+    let (mut found, mut waiting) = (BTreeSet::new(), vec!["runner-engine".to_owned()]);
+    while let Some(name) = waiting.pop() {
+        let package = packages.iter().find(|package| package["name"].as_str() == Some(&name));
+        let needs = package.unwrap().get("dependencies");
+        for needed in needs.and_then(|needs| needs.as_array()).into_iter().flatten() {
+            // The lock file adds a version to a name that several packages have.
+            let needed = needed.as_str().unwrap().split(' ').next().unwrap();
+            if found.insert(needed.to_owned()) {
+                waiting.push(needed.to_owned());
+            }
+        }
+    }
+    assert!(found.contains("runner-record"), "{found:?}");
+    let foreign = found.iter().find(|name| {
+        ["wasmtime", "cranelift", "wasmparser", "hyper"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    });
+    assert_eq!(foreign, None);
+}
+
+/// Returns the crates that are built for the host, with their versions and features.
+fn built(edges: &str) -> BTreeSet<String> {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--prefix=none"])
+        .args(["--format={p} {f}", "--edges", edges])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let crates = tree.lines().map(|line| line.trim_end_matches(" (*)"));
+    crates.map(str::to_owned).collect()
+}
+
+#[test]
+fn tests_and_the_program_share_one_build() {
+    // If a crate that only tests need enables more features of another, `cargo test` builds that one and all its
+    // dependents a second time.
+    let (program, tests) = (built("normal,build"), built("normal,build,dev"));
+    let other: Vec<_> = program.difference(&tests).collect();
+    assert!(other.is_empty(), "built twice: {other:?}");
+}
+
+/// Returns the output of `runner COMMAND --help`.
+fn help(command: &str) -> String {
+    let words = command.split_whitespace().chain(["--help"]);
+    let program = env!("CARGO_BIN_EXE_runner");
+    let told = Command::new(program).args(words).output().unwrap();
+    String::from_utf8(told.stdout).unwrap()
+}
+
+/// Adds the commands that a help text lists, and their subcommands.
+fn commands(of: &str, found: &mut BTreeSet<String>) {
+    for line in help(of).lines() {
+        let name = line.strip_prefix("  ").unwrap_or("");
+        if name.starts_with(|first: char| first.is_ascii_lowercase()) {
+            let name = name.split(' ').next().unwrap();
+            // An example.
+            if name == "runner" {
+                continue;
+            }
+            let command = format!("{of} {name}").trim().to_owned();
+            found.insert(command.clone());
+            if of.is_empty() {
+                commands(&command, found);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_flag_stands_on_a_page() {
+    let page = fs::read_to_string(root().join("docs/commands.md")).unwrap();
+    let (begin, sections) = page.split_once("\n## `").unwrap();
+    let sections: Vec<_> = sections.split("\n## `").collect();
+    let mut all = BTreeSet::new();
+    commands("", &mut all);
+    assert!(all.contains("plugin run") && all.len() > 20, "{all:?}");
+    for command in all.iter().filter(|command| *command != "plugin") {
+        let is_of = |title: &str| {
+            let mut named = title.split('`').map(|name| name.trim_start_matches("runner "));
+            named.any(|name| {
+                name == command || (name == "exec" && ["resume", "rescore"].contains(&&**command))
+            })
+        };
+        let own = sections.iter().filter(|section| is_of(section.lines().next().unwrap()));
+        let text: String = own.copied().collect();
+        assert!(!text.is_empty(), "`{command}` has no section");
+        let help = help(command);
+        for line in help.lines().map(str::trim_start).filter(|line| line.starts_with('-')) {
+            let flags = line.split("  ").next().unwrap();
+            let flags = flags.split([' ', ',', '[']).filter(|word| word.starts_with('-'));
+            for flag in flags.filter(|flag| !["-h", "-V", "--"].contains(flag)) {
+                let has = |text: &str| text.contains(&format!("`{flag}"));
+                assert!(has(&text) || has(begin), "`{command}`: {flag} is missing");
+            }
+        }
+    }
+}
+
+/// Adds the product's Rust sources below a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in entries(folder) {
+        let is_test = entry.file_stem().is_some_and(|name| name == "tests" || name == "templates");
+        if entry.is_dir() && !is_test {
+            sources(&entry, found);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") && !is_test {
+            found.push(entry);
+        }
+    }
+}
+
+#[test]
+fn paths_in_messages_take_one_line() {
+    let mut found = Vec::new();
+    for folder in entries(&root().join("runner")) {
+        let folder = folder.join("src");
+        if folder.is_dir() {
+            sources(&folder, &mut found);
+        }
+    }
+    assert!(found.len() > 200, "{found:?}");
+    for file in found {
+        let text = fs::read_to_string(&file).unwrap();
+        // A file's name may contain line breaks, which this prints.
+        assert!(!text.contains(".display()"), "{file:?}: use `shown_path`");
+    }
+}

@@ -1,292 +1,240 @@
-//! Plain WASI programs as providers, without a line of glue.
+//! Plain WASI programs as providers.
 
-use serde_json::{Value, json};
+use std::fs;
 
-use crate::support::runner::{Runner, tests};
+use serde_json::json;
 
-/// A scenario with the provider `p`, the command guest, and a table of tests.
-fn command(keys: &str, table: &str) -> Runner {
-    let runner = Runner::new(&["command"]);
-    runner.scenario(&format!(
-        "[providers.p]\nplugin = \"command.wasm\"\n{keys}\n{}",
-        tests(table)
-    ));
+use crate::support::{
+    guests::{command, printing},
+    runner::{Runner, tests},
+};
+
+/// Writes a scenario with the provider `p`, the command guest, and a table of tests.
+fn scenario(keys: &str, table: &str) -> Runner {
+    let runner = Runner::new(&[]);
+    runner.link(&command(), "command.wasm");
+    runner.scenario(&format!("[providers.p]\nplugin = \"command.wasm\"\n{keys}\n{}", tests(table)));
     runner
 }
 
-/// The check of a failed row that did not hold.
-#[track_caller]
-fn failed_check(row: &Value) -> &Value {
-    assert_eq!(row["outcome"], "failed");
-    let mut checks = row["checks"].as_array().unwrap().iter();
-    checks.find(|check| check["verdict"] == "fail").unwrap()
-}
-
 #[test]
-fn arguments_are_templates_over_input_and_config() {
-    let runner = command(
-        r#"
-        args = ["argv", "{{input.text}}", "{{input.list}}", "{{config.unit}}: {{input.number}}"]
-        config = { unit = "km" }
-        "#,
-        r#"a | { text = "a b", list = [1, "x"], number = 1.5 } | equals = 'command.wasm argv a b [1,"x"] km: 1.5'"#,
+fn arguments_and_stdin_are_templates() {
+    let arguments = scenario(
+        "args = [\"argv\", \"{{input.text}}\", \"{{input.list}}\", \"{{config.unit}}\"]\nconfig = { unit = \"km\" }",
+        r#"a | { text = "a b", list = [1, "x"] } | equals = 'command.wasm argv a b [1,"x"] km'"#,
     );
-    runner.exec(&[]).expect(0);
-    let run = runner.only_run();
-    let provider = &run.manifest()["providers"][0];
-    assert_eq!(
-        (&provider["kind"], &provider["contract"]),
-        (&json!("command"), &Value::Null)
-    );
-}
-
-#[test]
-fn standard_input_is_a_template_or_the_bytes_of_an_attachment() {
-    let runner = command(
+    arguments.exec(&[]).expect(0);
+    assert_eq!(arguments.only_run().row("a")["outcome"], "passed");
+    let stdin = scenario(
         "args = [\"cat\"]\nstdin = \"<{{input.text}}>\"",
         r#"
-        text   | { text = "ü" }        | equals = "<ü>"
-        object | { text = { a = 1 } }  | equals = '<{"a":1}>'
+        text   | { text = "ü" }       | equals = "<ü>"
+        object | { text = { a = 1 } } | equals = '<{"a":1}>'
         "#,
     );
-    runner.exec(&[]).expect(0);
+    stdin.exec(&[]).expect(0);
+    assert_eq!(stdin.only_run().count("passed"), 2);
+}
 
-    let runner = Runner::new(&["command"]);
-    runner.scenario(
+#[test]
+fn list_of_input_is_all_arguments() {
+    let runner = scenario(
+        "args = \"{{input.args}}\"",
         r#"
-        [providers.p]
-        plugin = "command.wasm"
-        args = ["cat"]
-        stdin = { file = "data" }
-        [[tests]]
-        id = "bytes"
-        files = { data = "data.bin" }
-        expect = { equals = "line\r\n\u0000end" }
+        good | { args = ["argv", "a b", 7] } | equals = "command.wasm argv a b 7"
+        bad  | { args = ["argv", [1]] }      | error = "invalid-input"
         "#,
     );
-    runner.write("data.bin", b"line\r\n\0end");
     runner.exec(&[]).expect(0);
+    let error = &runner.only_run().row("bad")["error"]["message"];
+    assert_eq!(error, "`input.args` is not a list of texts and numbers, which `args` needs");
+    runner.run(&["validate", "scenario.toml"]).expect(2).says(&["`input.args`", "scenario.toml:"]);
+    for (args, says) in
+        [("x", "must be an array, or one placeholder"), ("{{input.arg}}", "`input.arg`")]
+    {
+        let refused = scenario(&format!("args = \"{args}\""), "a | { args = [] } |");
+        refused.refused(&[], &[says, "scenario.toml:"]);
+    }
 }
 
 #[test]
-fn what_a_template_would_miss_is_found_before_anything_runs() {
-    let runner = command(
-        "args = [\"say\", \"{{input.code}}\"]\n[[test_lists]]\nfiles = [\"list.jsonl\"]",
-        "good | { code = 1 } |\nbad | { kode = 1 } |",
-    );
-    let mut list = String::from("{\"id\": \"row\", \"input\": {\"code\": \"x\"}}\n");
-    (0..1000).for_each(|n| list.push_str(&format!("{{\"id\": \"row-{n}\"}}\n")));
-    runner.write("list.jsonl", list);
-    let says = [
-        "the tests have 1001 mistakes",
-        "scenario.toml:10: test `bad` has no `input.code`, which `args[1]` of provider `p` (scenario.toml:3) needs",
-        "did you mean `kode`?",
-        "list.jsonl:2: test `row-0` has no `input.code`",
-        "991 more",
-    ];
-    runner.refused(&[], &says);
-    runner.refused(&["--dry-run"], &says);
-    let validated = runner.run(&["validate", "scenario.toml"]).expect(2);
-    validated.says(&says);
-    // What is not selected will not miss anything.
-    let chosen = ["--test", "good", "--test", "row"];
-    runner.exec(&chosen).expect(0);
-    runner.exec(&["--provider", "none"]).expect(5);
-
-    let text = fs_err::read_to_string(runner.path("scenario.toml")).unwrap();
-    runner.scenario(&text.replace("input.code", "input.cod"));
-    let before = runner.only_run().read("index.jsonl");
-    let resume = ["resume", "--from", "latest", "--accept-changes"];
-    runner
-        .run(&resume)
-        .expect(2)
-        .says(&["test `good` has no `input.cod`"]);
-    assert_eq!(runner.only_run().read("index.jsonl"), before);
-    runner.run(&resume[..3]).expect(0);
-}
-
-#[test]
-fn output_is_text_trimmed_text_or_json() {
-    for (form, said, want) in [
+fn output_is_read_as_asked() {
+    for (form, said, expected) in [
         ("text", " text\\n", "\" text\\n\""),
         ("trimmed", " text\\n", "\"text\""),
         ("json", "{\\\"a\\\": [1]}\\n", "{ a = [1] }"),
     ] {
-        let runner = command(
-            &format!("args = [\"say\", \"{{{{input.say}}}}\"]\noutput = \"{form}\""),
-            &format!("a | {{ say = \"{said}\" }} | equals = {want}"),
-        );
+        let keys = format!("args = [\"say\", \"{{{{input.say}}}}\"]\noutput = \"{form}\"");
+        let runner = scenario(&keys, &format!("a | {{ say = \"{said}\" }} | equals = {expected}"));
         runner.exec(&[]).expect(0);
+        assert_eq!(runner.only_run().row("a")["outcome"], "passed", "{form}");
     }
+    let broken =
+        scenario("args = [\"say\", \"{\"]\noutput = \"json\"", "a | {} | error = \"protocol\"");
+    broken.exec(&[]).expect(0);
+    assert_eq!(broken.only_run().row("a")["error"]["class"], "protocol");
 }
 
 #[test]
-fn output_that_is_not_what_it_is_taken_for_breaks_the_protocol() {
-    let runner = command(
-        "args = [\"say\", \"{{input.say}}\"]\noutput = \"json\"",
-        r#"a | { say = "{" } | error = "protocol""#,
-    );
-    runner.exec(&[]).expect(0);
-    let row = runner.only_run().row("a");
-    assert!(
-        row["error"]["message"].as_str().unwrap().contains("JSON"),
-        "{row}"
-    );
-}
-
-#[test]
-fn an_exit_code_other_than_0_fails_unless_it_is_expected() {
-    let runner = command(
-        "args = [\"fail\", \"its own words\"]",
+fn standard_error_is_an_expectation() {
+    let keys = "args = [\"fail\", \"{{input}}\"]\nlimits = { stdio = 16 }";
+    let runner = scenario(
+        keys,
         r#"
-        unexpected | {} |
-        expected   | {} | exit_code = 1
-        other      | {} | exit_code = 2
+        good | "its words"                               | exit_code = 1, stderr = { equals = "its words\n", contains = "its", matches = "^its" }
+        bad  | "its words"                               | exit_code = 1, stderr = { contains = "other" }
+        cut  | "a text of more than twice sixteen bytes" | exit_code = 1, stderr = { contains = "twice" }
         "#,
     );
-    let ran = runner.exec(&[]).expect(1);
-    ran.says(&["expected exit code 0, got 1", "expected exit code 2, got 1"]);
+    runner.exec(&[]).expect(1);
     let run = runner.only_run();
-    let row = run.row("unexpected");
-    let check = failed_check(&row);
+    assert_eq!(run.row("good")["outcome"], "passed");
+    let message = |test: &str| {
+        let checks = run.row(test)["checks"].clone();
+        let check = checks.as_array().unwrap().iter().find(|check| check["name"] == "stderr");
+        check.unwrap()["message"].as_str().unwrap().to_owned()
+    };
+    assert!(message("bad").starts_with("the standard error does not contain `other`"));
+    assert!(message("cut").contains("`limits.stdio` has cut its middle"));
+    // Rows do not have the standard error, so the trial runs again.
+    let text = std::fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("contains = \"other\"", "contains = \"words\""));
+    runner.run(&["resume", "latest", "--accept-changes"]).expect(1);
+    let rows = run.rows_of("bad");
+    assert_eq!((rows.len(), &rows[1]["outcome"]), (2, &"passed".into()));
+}
+
+#[test]
+fn failing_command_fails_its_trial() {
+    let runner = scenario("args = [\"fail\", \"its own words\"]", "a | {} |");
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    let row = run.row("a");
+    assert_eq!(row["outcome"], "failed", "{row}");
+    let check = &row["checks"][0];
     assert_eq!(
         (&check["name"], &check["expected"], &check["actual"]),
         (&json!("exit_code"), &json!(0), &json!(1))
     );
-    assert_eq!(run.row("expected")["outcome"], "passed");
-    assert_eq!(failed_check(&run.row("other"))["expected"], 2);
-    let stderr = run.said(&row, "stderr").unwrap();
-    assert_eq!(stderr, "its own words\n");
+    assert!(run.text("logs.jsonl").contains("its own words"));
 }
 
 #[test]
-fn a_success_that_was_expected_to_fail_fails() {
-    let runner = command("args = [\"say\", \"x\"]", "a | {} | exit_code = 1");
-    runner.exec(&[]).expect(1);
-    let row = runner.only_run().row("a");
-    assert_eq!(failed_check(&row)["actual"], 0);
-}
-
-#[test]
-fn commands_that_trap_loop_sleep_or_flood_are_told_apart() {
-    let runner = Runner::new(&["command"]);
-    runner.scenario(&format!(
-        "[providers.p]\nplugin = \"command.wasm\"\nargs = [\"{{{{input.do}}}}\", \"{{{{input.with}}}}\"]\n{}",
-        tests(
-            r#"
-            panic  | { do = "unheard-of", with = "" } |
-            flood  | { do = "flood", with = "6" }     |
-            "#
-        )
-    ));
-    runner.exec(&[]).expect(1);
-    let run = runner.only_run();
-    let row = run.row("panic");
-    assert_eq!(
-        (&row["outcome"], &row["error"]["class"]),
-        (&json!("error"), &json!("trap")),
-        "{row}"
-    );
-    assert!(
-        row["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("cannot do"),
-        "{row}"
-    );
-    let row = run.row("flood");
-    assert_eq!(
-        (&row["outcome"], &row["error"]["class"]),
-        (&json!("error"), &json!("limit")),
-        "{row}"
-    );
-
-    for what in ["loop", "sleep", "flood-forever"] {
-        let runner = Runner::new(&["command"]);
-        runner.scenario(&format!(
-            "[providers.p]\nplugin = \"command.wasm\"\nargs = [\"{what}\"]\n[[tests]]\nid = \"a\"\ntimeout = \"200ms\"\n"
-        ));
-        runner.exec(&[]).expect(1);
-        let row = runner.only_run().row("a");
-        assert_eq!(
-            (&row["outcome"], &row["error"]["code"]),
-            (&json!("timeout"), &json!("timeout")),
-            "{what}: {row}"
-        );
-    }
-}
-
-#[test]
-fn a_preview_1_module_is_a_provider_too() {
-    let runner = Runner::new(&[]);
-    runner.wat(
-        "hello.wasm",
-        r#"(module
-             (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-             (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-             (memory (export "memory") 1)
-             (data (i32.const 16) "hello\n")
-             (func (export "_start")
-               (i32.store (i32.const 0) (i32.const 16))
-               (i32.store (i32.const 4) (i32.const 6))
-               (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
-               (call $exit (i32.const 3))))"#,
-    );
-    runner.scenario(
-        "[providers.p]\nplugin = \"hello.wasm\"\n[[tests]]\nid = \"a\"\nexpect = { equals = \"hello\\n\", exit_code = 3 }\n",
-    );
-    runner.exec(&[]).expect(0);
-}
-
-#[test]
-fn a_plain_command_that_answers_by_the_json_protocol_is_told_to_be_called_so() {
-    let list = r#"
-        ok    | { text = '{"ok": {"output": 1}}' }                                   | equals = 1
-        err   | { text = '{"err": {"kind": "x", "code": "c", "message": "m"}}' }     | equals = 1
-        other | { text = '{"ok": true}' }                                            | equals = 1
-        right | { text = '{"ok": {"output": 1}}' }                                   | matches = "output"
-        "#;
-    for (keys, told) in [
-        ("", [true, true, false, false]),
-        ("output = \"trimmed\"", [true, true, false, false]),
-        ("output = \"json\"", [true, true, false, false]),
-    ] {
-        let runner = command(
-            &format!("args = [\"say\", \"{{{{input.text}}}}\"]\n{keys}"),
-            list,
-        );
-        runner.exec(&[]).expect(1);
-        let run = runner.only_run();
-        let is_told = |test| {
-            let message = run.row(test)["checks"][0]["message"].to_string();
-            message.contains("`protocol = \\\"json\\\"`")
-        };
-        assert_eq!(["ok", "err", "other", "right"].map(is_told), told, "{keys}");
-    }
-}
-
-#[test]
-fn the_json_protocol_makes_a_command_answer_like_a_component() {
-    let runner = command(
-        "protocol = \"json\"",
+fn hostile_commands_end_with_their_class() {
+    let runner = scenario(
+        "args = [\"{{input.do}}\", \"{{input.with}}\"]",
         r#"
-        echo   | { do = "test", n = 1 }                 | json = { test_id = "echo", provider = "p", input = { n = 1 } }
-        skip   | { do = "log" }                         |
-        error  | { do = "print", text = '{"err": {"kind": "denied", "code": "E", "message": "no"}}' } | error = "denied"
-        broken | { do = "print", text = "hello" }       | error = "protocol"
-        two    | { do = "print", text = '{"ok": {"output": 1}} {"ok": {"output": 2}}' } | error = "protocol"
+        panic | { do = "unheard-of", with = "" } |
+        flood | { do = "flood", with = "6" } |
         "#,
     );
-    runner.exec(&[]).expect(0);
+    runner.exec(&[]).expect(1);
     let run = runner.only_run();
-    let row = run.row("skip");
-    assert_eq!(row["outcome"], "skipped");
-    let log = run.said(&row, "log").unwrap();
-    let records: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert_eq!(records[0]["message"], "careful");
-    assert_eq!(records[1]["message"], "just text");
-    assert_eq!(run.row("error")["error"]["message"], "no");
+    assert_eq!(run.row("panic")["error"]["class"], "trap");
+    assert_eq!(run.row("flood")["error"]["class"], "limit");
+    for what in ["loop", "sleep", "flood-forever"] {
+        let runner = scenario(&format!("args = [\"{what}\"]"), "");
+        let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+        runner.scenario(&format!("{text}[[tests]]\nid = \"a\"\ntimeout = \"300ms\"\n"));
+        runner.exec(&[]).expect(1);
+        let row = runner.only_run().row("a");
+        assert_eq!(row["outcome"], "timeout", "{what}: {row}");
+    }
+}
+
+#[test]
+fn command_can_speak_the_protocol() {
+    let runner = scenario(
+        "protocol = \"json\"",
+        r#"a | { do = "test", value = 7 } | json = { input = { value = 7 } }"#,
+    );
+    runner.exec(&[]).expect(0);
+    let row = runner.only_run().row("a");
+    assert_eq!(row["output"]["trial_id"], json!("a@p#1"), "{row}");
+}
+
+#[test]
+fn loop_in_start_times_out() {
+    let runner = Runner::new(&[]);
+    runner.wat(
+        "spin.wasm",
+        "(module (func $spin (loop (br 0))) (start $spin) (func (export \"_start\")))",
+    );
+    runner.scenario(
+        "[providers.p]\nplugin = \"spin.wasm\"\n[[tests]]\nid = \"a\"\ntimeout = \"100ms\"\n",
+    );
+    runner.exec(&[]).expect(1);
+    assert_eq!(runner.only_run().row("a")["outcome"], "timeout");
+}
+
+#[test]
+fn unread_answers_are_reported_once() {
+    let runner = Runner::new(&[]);
+    let plain =
+        [("fails", r#"{"err": {"kind": "other"}}"#), ("replies", r#"{"ok": {"output": 1}}"#)];
+    let mut scenario = String::new();
+    for (name, text) in plain {
+        runner.wat(&format!("{name}.wasm"), &printing(text));
+        scenario += &format!("[providers.{name}]\nplugin = \"{name}.wasm\"\n");
+    }
+    runner.scenario(&format!("{scenario}[[tests]]\nid = \"a\"\nrepeat = 3\n"));
+    let ran = runner.exec(&[]).expect(0);
+    for (name, _) in plain {
+        let notice = format!("provider `{name}` prints answers of the JSON protocol");
+        assert_eq!(ran.stderr.matches(&notice).count(), 1, "{}", ran.stderr);
+    }
+    let expecting = scenario + "[[tests]]\nid = \"a\"\nexpect = { contains = \"{\" }\n";
+    runner.scenario(&expecting);
+    let ran = runner.exec(&[]).expect(0);
+    assert!(!ran.stderr.contains("answers"), "{}", ran.stderr);
+}
+
+#[test]
+fn ids_of_run_and_trial_fill_templates() {
+    let ids = "{{run.id}} {{trial.id}}";
+    let runner = Runner::new(&[]);
+    runner.link(&command(), "command.wasm");
+    let provider =
+        |name: &str, keys: &str| format!("[providers.{name}]\nplugin = \"command.wasm\"\n{keys}\n");
+    let providers = [
+        provider("args", &format!("args = [\"say\", \"{ids}\"]")),
+        provider("stdin", &format!("args = [\"cat\"]\nstdin = \"{ids}\"")),
+        provider("env", &format!("args = [\"env\", \"IDS\"]\ngrants.env = {{ IDS = \"{ids}\" }}")),
+        provider("trap", &format!("args = [\"{ids}\"]")),
+    ];
+    let grader =
+        format!("[graders.judge]\nplugin = \"command.wasm\"\nargs = [\"say\", \"judged {ids}\"]\n");
+    let tests = r#"
+        [[tests]]
+        id = "a"
+        providers = ["args", "stdin", "env"]
+        expect = { graders = ["judge"] }
+        [[tests]]
+        id = "b"
+        providers = ["trap"]
+        retries = { max = 1, on = ["trap"] }
+    "#;
+    runner.scenario(&(providers.concat() + &grader + tests));
+    runner.exec(&[]).expect(1);
+    runner.run(&["resume", "--rerun", "all"]).expect(1);
+    let run = runner.only_run();
+    let rows = run.rows_of("a");
+    let final_rows: Vec<_> = rows.iter().filter(|row| row["final"] == true).collect();
+    assert_eq!(final_rows.len(), 6);
+    for row in final_rows {
+        let ids = format!("{} a@{}#1", run.id(), row["provider"].as_str().unwrap());
+        assert_eq!(row["output"], ids);
+        assert_eq!(row["grades"][0]["explanation"], format!("judged {ids}"));
+    }
+    // The guest prints its arguments, in both attempts of both sessions.
+    assert_eq!(run.text("logs.jsonl").matches(&format!("{} b@trap#1", run.id())).count(), 4);
+    let fingerprints: std::collections::BTreeSet<_> =
+        rows.iter().map(|row| row["fingerprint"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(fingerprints.len(), 3);
+
+    runner.exec(&["--into", "results/named"]).expect(1);
+    let named = &runner.runs()[1];
+    assert!(named.rows_of("a")[0]["output"].as_str().unwrap().starts_with("named a@"));
+    let call = ["plugin", "run", "command.wasm", "--", "say", ids];
+    runner.run(&call).expect(0).says(&["plugin-run call@"]);
 }

@@ -1,286 +1,193 @@
-//! The filter language: what it selects for `exec`, `resume --rerun`, `show` and `report`, and what is said of one that is wrong.
+//! `-E`: the filter language on the command line.
 
-use serde_json::json;
+use std::collections::BTreeSet;
 
-use crate::support::runner::Runner;
+use crate::support::{runner::Runner, truth::results};
 
-/// Two providers, four tests: one of each way to end.
+/// Tests that pass, fail and trap.
 fn runner() -> Runner {
     let runner = Runner::new(&["hostile"]);
     runner.scenario(
         r#"
-        [providers.a]
+        [providers.good]
         plugin = "hostile.wasm"
-        [providers.b]
-        plugin = "hostile.wasm"
+        [providers.other]
+        plugin = "bundled:echo"
         [[tests]]
-        id = "x/passes"
-        tags = ["smoke"]
-        input = { do = "echo" }
+        id = "math/add"
+        providers = ["good"]
+        tags = ["fast"]
+        input = { do = "echo", value = "Four" }
+        expect = { json = "Four" }
         [[tests]]
-        id = "x/fails"
-        tags = ["smoke", "slow"]
-        input = { do = "echo", value = 1 }
-        expect = { equals = 2 }
+        id = "math/divide"
+        meta = { topic = "numbers" }
+        input = { do = "echo", value = "One" }
+        expect = { json = "Two" }
         [[tests]]
-        id = "y/breaks"
-        input = { do = "error", kind = "internal", code = "E1", message = "it broke" }
-        [[tests]]
-        id = "y/sleeps"
-        providers = ["b"]
-        input = { do = "sleep", ms = 300 }
+        id = "text/trap"
+        providers = ["good"]
+        input = { do = "trap" }
         "#,
     );
     runner
 }
 
-#[track_caller]
-fn dry(runner: &Runner, args: &[&str]) -> String {
-    let ran = runner.exec(&[&["--dry-run"], args].concat()).expect(0);
-    ran.stdout.trim().replace('\n', " ").replace("#1", "")
-}
-
-/// The trials of a report's lines, or of a shown document's rows.
-fn trials<'a>(rows: impl Iterator<Item = &'a serde_json::Value>) -> Vec<String> {
-    rows.filter_map(|row| Some(row["trial"].as_str()?.replace("#1", "")))
-        .collect()
+fn selected(runner: &Runner, args: &[&str]) -> Vec<String> {
+    let ran = runner.run(&[&["exec", "scenario.toml", "--dry-run"][..], args].concat()).expect(0);
+    ran.stdout.lines().map(str::to_owned).collect()
 }
 
 #[test]
-fn a_filter_selects_tests_on_providers() {
+fn filter_selects_tests_and_providers() {
     let runner = runner();
-    for (filter, selected) in [
-        ("test(x/*) & provider(a)", "x/passes@a x/fails@a"),
-        ("tag(slow) | test(y/s*)", "x/fails@a x/fails@b y/sleeps@b"),
-        ("!tag(slow) & !(test(y/*) | provider(b))", "x/passes@a"),
-        ("tag(slow, nothing)", "x/fails@a x/fails@b"),
-        ("test(\"y/sleeps\")", "y/sleeps@b"),
+    for (args, expected) in [
         (
-            // `&` binds before `|`.
-            "provider(a) & tag(slow) | test(y/sleeps)",
-            "x/fails@a y/sleeps@b",
+            &["-E", "test(math/*) & provider(good)"][..],
+            &["math/add@good#1", "math/divide@good#1"][..],
         ),
+        (&["-E", "tag(fast)"], &["math/add@good#1"]),
+        (&["-E", "meta(topic=num*) !provider(good)"], &["math/divide@other#1"]),
+        (
+            &["-E", "divide | trap", "--provider", "good"],
+            &["math/divide@good#1", "text/trap@good#1"],
+        ),
+        (&["-E", "math/*", "-E", "!divide", "--exclude", "text/*"], &["math/add@good#1"]),
+        (&["-E", "trap@good"], &["text/trap@good#1"]),
     ] {
-        assert_eq!(dry(&runner, &["-E", filter]), selected, "{filter}");
+        assert_eq!(selected(&runner, args), expected, "{args:?}");
     }
-    // Together with the flags, which are shorthands.
-    assert_eq!(
-        dry(
-            &runner,
-            &[
-                "--tag",
-                "smoke",
-                "--filter",
-                "test(*fails)",
-                "--provider",
-                "b"
-            ]
-        ),
-        "x/fails@b"
-    );
-    runner
-        .exec(&["-E", "test(none)"])
-        .expect(5)
-        .says(&["no test is selected"]);
-    assert!(!runner.path("results").exists());
 }
 
 #[test]
-fn what_is_wrong_with_a_filter_is_shown_at_its_place() {
+fn results_of_another_run_select_tests() {
     let runner = runner();
-    for (filter, place, says) in [
-        (
-            "tets(x)",
-            "there is no question `tets`",
-            "did you mean `test`?",
-        ),
-        ("test(x", "this parenthesis is not closed", "here"),
-        (
-            "test(x) test(y)",
-            "expected `&`, `|` or the end",
-            "`a() & b()` means both",
-        ),
-        ("test(x) &", "test(x) &", "expected a question"),
-        (
-            "outcome(failed)",
-            "nothing has run yet",
-            "in(latest, outcome(failed))",
-        ),
-        ("test(x) & flaky()", "nothing has run yet", "in(latest"),
-        (
-            "trial(x@a#1)",
-            "with all of its repeats",
-            "test(GLOB) & provider(GLOB)",
-        ),
-        (
-            "in(latest, outcome(bad))",
-            "`bad` is none of these",
-            "`failed`, `error`",
-        ),
-        (
-            "in(latest)",
-            "expected a comma",
-            "in(latest, outcome(failed))",
-        ),
-        ("in(latest, slower(2))", "`2` is not a duration", "`200ms`"),
-        (
-            "in(latest, error(trop))",
-            "`trop` is none of these",
-            "`trap`",
-        ),
-        ("test([)", "this is no glob", "unclosed character class"),
-        ("flaky", "needs its parentheses", "flaky()"),
+    let ran = runner.exec(&[]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let first = runner.only_run().id().to_owned();
+    let bad = ["math/divide@good#1", "math/divide@other#1", "text/trap@good#1"];
+    for args in [
+        &["--failed-in", "latest"][..],
+        &["--failed-in", &first],
+        &["-E", "in(latest, outcome(failed, error, timeout))"],
+        &["-E", "in(latest, !outcome(passed))"],
     ] {
-        runner.refused(&["-E", filter], &[place, says]);
+        assert_eq!(selected(&runner, args), bad, "{args:?}");
     }
-    let deep = format!("{}test(a){}", "(".repeat(100), ")".repeat(100));
-    runner.refused(&["-E", &deep], &["nested 64 deep"]);
-    runner.refused(
-        &["-E", "in(latest, outcome(failed))"],
-        &["in(latest, outcome(failed))"],
-    );
-    runner.refused(
-        &["--failed-in", "nothing"],
-        &["in(nothing, outcome(failed, error, timeout))"],
-    );
+    for (filter, expected) in [
+        ("in(latest, error(trap))", &["text/trap@good#1"][..]),
+        ("in(latest, output(four)) & provider(good)", &["math/add@good#1"]),
+        ("in(latest, output(\"ONE\")) & provider(other)", &["math/divide@other#1"]),
+        ("in(latest, tag(fast) | provider(other))", &["math/add@good#1", "math/divide@other#1"]),
+        ("in(latest, meta(topic)) & !provider(good)", &["math/divide@other#1"]),
+    ] {
+        assert_eq!(selected(&runner, &["-E", filter]), expected, "{filter}");
+    }
+    // The run keeps the id in place of `latest`, and `--accept-changes` asks again.
+    runner.exec(&["-E", "in(latest, error(trap))"]);
+    let second = runner.runs().pop().unwrap();
+    let filter = second.manifest()["metadata"]["selection"]["filter"].clone();
+    assert_eq!(filter, format!("in({first}, error(trap))"));
+    runner.run(&["resume", "latest", "--accept-changes", "--rerun", "all"]);
+    assert_eq!(results(&second).into_keys().collect::<Vec<_>>(), ["text/trap@good#1"]);
 }
 
 #[test]
-fn exec_runs_what_failed_in_another_run_and_goes_on_with_that() {
+fn mistakes_of_filters_are_shown_at_their_places() {
     let runner = runner();
-    runner
-        .exec(&["--repeat", "2", "--exclude", "y/sleeps"])
-        .expect(1);
-    let first = runner.ids().pop().unwrap();
-    assert_eq!(
-        dry(&runner, &["--failed-in", "latest"]),
-        "x/fails@a x/fails@b y/breaks@a y/breaks@b"
-    );
-    assert_eq!(
-        dry(
-            &runner,
-            &["-E", "in(latest, error(internal))", "--provider", "b"]
-        ),
-        "y/breaks@b"
-    );
-    assert_eq!(
-        dry(
-            &runner,
-            &["-E", "!in(latest, outcome(passed)) & provider(b)"]
-        ),
-        "x/fails@b y/breaks@b y/sleeps@b"
-    );
-
-    runner
-        .exec(&["--failed-in", "latest", "-E", "provider(a)"])
-        .expect(1);
-    let run = runner.runs().pop().unwrap();
-    let selection = &run.manifest()["selection"];
-    // The run has a name that stays.
-    let stored = format!("(provider(a)) & (in({first}, outcome(failed, error, timeout)))");
-    assert_eq!(*selection, json!({"filter": stored}));
-    assert_eq!(run.rows().len(), 2);
-
-    // What the scenario has now is selected in the same way, although `latest` is another run.
-    let text = fs_err::read_to_string(runner.path("scenario.toml")).unwrap();
-    runner.scenario(&text.replace("value = 1", "value = 2"));
-    runner
-        .run(&["resume", "--from", "latest", "--accept-changes"])
-        .expect(1)
-        .says(&["1 trial"]);
-    let run = runner.runs().pop().unwrap();
-    assert_eq!(run.rows().len(), 3);
-    // A run of another root is named by its path.
-    let path = format!("results/{first}");
-    let args = [
-        "--failed-in",
-        &path,
-        "--results",
-        "other",
-        "--provider",
-        "a",
-    ];
-    runner.exec(&args).expect(1);
-    // And it has to be there.
-    fs_err::rename(runner.path("results"), runner.path("moved")).unwrap();
-    runner.exec(&args).expect(2).says(&["in(results/"]);
+    for (filter, says) in [
+        ("outcome(failed)", "this needs results, and nothing has run yet"),
+        ("tst(a)", "did you mean `test(…)`?"),
+        ("test(a", "unclosed `(`"),
+        ("in(nothing, flaky())", "there are no runs"),
+        ("in(latest, flaky()", "unclosed `(`"),
+    ] {
+        let ran = runner.exec(&["-E", filter]).expect(2);
+        assert!(ran.stderr.contains(says), "{filter}: {}", ran.stderr);
+    }
+    let ran = runner.exec(&["-E", "tag(none)"]).expect(5);
+    assert!(ran.stderr.contains("no test matches `tag(none)` of `-E`"), "{}", ran.stderr);
+    assert!(runner.runs().is_empty());
 }
 
 #[test]
-fn trials_are_run_again_by_what_they_came_to() {
+fn filter_selects_trials_to_run_again() {
     let runner = runner();
-    runner.exec(&[]).expect(1);
-    let again = |filter: &str| {
-        let args = ["resume", "--rerun", filter, "--dry-run"];
-        let ran = runner.run(&args).expect(0);
-        ran.stdout.trim().replace('\n', " ").replace("#1", "")
+    runner.exec(&[]);
+    let run = runner.only_run();
+    let rerun = |filter: &str| {
+        let before = run.rows().len();
+        let args = ["resume", "latest", "--rerun", filter];
+        let preview = runner.run(&[&args[..], &["--dry-run"]].concat()).expect(0).stdout;
+        let ran = runner.run(&args);
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        let again = run.rows().split_off(before);
+        let again: BTreeSet<_> = again.iter().map(|row| row["trial"].as_str().unwrap()).collect();
+        assert_eq!(again, preview.lines().collect());
+        again.iter().map(|trial| (*trial).to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(again("outcome(failed) & provider(b)"), "x/fails@b");
-    assert_eq!(again("error(internal, trap)"), "y/breaks@a y/breaks@b");
-    assert_eq!(again("slower(250ms)"), "y/sleeps@b");
-    assert_eq!(again("trial(x/*@a#1) & !outcome(passed)"), "x/fails@a");
+    assert_eq!(rerun("error(trap) | output(four)"), ["math/add@good#1", "text/trap@good#1"]);
     assert_eq!(
-        again("tag(slow) & in(latest, outcome(failed))"),
-        "x/fails@a x/fails@b"
+        rerun("!outcome(passed) & test(math/*)"),
+        ["math/divide@good#1", "math/divide@other#1"]
     );
-
-    let args = ["resume", "--rerun", "outcome(failed) & provider(b)"];
-    runner.run(&args).expect(1);
-    let rows = runner.only_run().rows();
-    let attempts = rows.iter().filter(|row| row["attempt"] == 2);
-    assert_eq!(trials(attempts), ["x/fails@b"]);
-    let session = runner.only_run().manifest()["sessions"][1]["rerun"].clone();
-    assert_eq!(session, "changed:3-4");
+    assert_eq!(rerun("trial(*@other#1)"), ["math/divide@other#1"]);
+    runner.run(&["verify"]).expect(0);
+    let refused = runner.run(&["resume", "latest", "--rerun", "slower(1h)"]).expect(5);
+    assert!(refused.stderr.contains("`slower(1h)` matches no trial"), "{}", refused.stderr);
     runner
-        .run(&["resume", "--rerun", "flaky()"])
-        .expect(5)
-        .says(&["is meant by `flaky()`"]);
-    runner
-        .run(&["resume", "--rerun", "flaky("])
+        .run(&["resume", "latest", "--rerun", "outcome(faild)"])
         .expect(2)
-        .says(&["is not closed"]);
+        .says(&["did you mean `failed`?"]);
+    // What a session selected does not change afterwards.
+    runner.run(&["prune", "--keep-last", "1", "--yes"]).expect(0);
+    runner.run(&["verify"]).expect(0);
 }
 
 #[test]
-fn show_and_report_are_about_what_a_filter_means() {
+fn show_prints_only_matching_trials() {
     let runner = runner();
-    runner.exec(&[]).expect(1);
-    let shown = |args: &[&str]| {
-        let ran = runner.run(&[&["show", "--json"], args].concat()).expect(0);
-        trials(ran.document()["rows"].as_array().unwrap().iter())
-    };
-    let sorted = |mut trials: Vec<String>| {
-        trials.sort();
-        trials
-    };
-    assert_eq!(
-        sorted(shown(&["-E", "outcome(failed)"])),
-        ["x/fails@a", "x/fails@b"]
-    );
-    assert_eq!(
-        shown(&["--failed", "-E", "test(y/*) & provider(a)"]),
-        ["y/breaks@a"]
-    );
-    assert_eq!(shown(&["-E", "tag(slow) & provider(b)"]), ["x/fails@b"]);
-    assert_eq!(shown(&["-E", "outcome(skipped)"]), [""; 0]);
-    runner.run(&["show", "-E", "outcome()"]).expect(2);
+    runner.exec(&[]);
+    for (args, expected) in [
+        (&["-E", "provider(good) math"][..], &["math/add@good#1", "math/divide@good#1"][..]),
+        (&["-E", "error(trap)"], &["text/trap@good#1"]),
+        (&["-E", "math/*", "--failed"], &["math/divide@good#1", "math/divide@other#1"]),
+        (&["-E", "tag(fast) | meta(topic=x)"], &["math/add@good#1"]),
+        (&["-E", "in(latest, outcome(failed)) & log(x)"], &[]),
+    ] {
+        let args = [&["show", "latest"][..], args].concat();
+        let document = runner.run(&[&args[..], &["--json"]].concat()).expect(0).document();
+        let rows = document["rows"].as_array().unwrap();
+        let trials: BTreeSet<_> = rows.iter().map(|row| row["trial"].as_str().unwrap()).collect();
+        assert_eq!(trials, expected.iter().copied().collect(), "{args:?}");
+        let shown = runner.run(&args).expect(0).stdout;
+        for trial in ["math/add@good#1", "math/divide@other#1", "text/trap@good#1"] {
+            assert_eq!(shown.contains(trial), trials.contains(trial), "{args:?}: {shown}");
+        }
+    }
+    runner.run(&["show", "-E", "outcome(faild)"]).expect(2).says(&["did you mean `failed`?"]);
+}
 
-    let lines = runner
-        .run(&["report", "--jsonl", "-E", "test(x/*) & provider(b)"])
-        .expect(0)
-        .events();
-    assert_eq!(trials(lines.iter()), ["x/passes@b", "x/fails@b"]);
-    let counts = &lines[0]["counts"];
-    let counted = ["planned", "passed", "failed", "error"].map(|key| counts[key].as_u64().unwrap());
-    assert_eq!(counted, [2, 1, 1, 0]);
-    assert_eq!(lines[0]["filter"], "test(x/*) & provider(b)");
-    assert_eq!(lines[0]["providers"].as_array().unwrap().len(), 1);
-    let markdown = runner
-        .run(&["report", "-E", "provider(b)"])
-        .expect(0)
-        .stdout;
-    assert!(
-        markdown.contains("Only trials that the filter means: provider\\(b\\)"),
-        "{markdown}"
+#[test]
+fn logs_are_searched() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        "[providers.p]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"a\"\ninput = { do = \"log\" }\n[[tests]]\nid = \"b\"\ninput = { do = \"echo\" }\n",
     );
+    runner.exec(&[]).expect(0);
+    let shown = runner.run(&["show", "-E", "log(CAREFUL)"]).expect(0).stdout;
+    assert!(shown.contains("a@p#1") && !shown.contains("b@p#1"), "{shown}");
+}
+
+#[test]
+fn lost_results_of_another_run_are_refused() {
+    let runner = runner();
+    runner.exec(&[]);
+    let run = runner.only_run();
+    let rows = run.text("index.jsonl");
+    let kept = rows.lines().filter(|row| !row.contains("\"failed\""));
+    run.write("index.jsonl", kept.map(|row| format!("{row}\n")).collect::<String>());
+    for args in [&["--failed-in", "latest"][..], &["-E", "!in(latest, outcome(passed))"]] {
+        runner.exec(args).expect(2).says(&["is damaged", "runner verify"]);
+    }
 }

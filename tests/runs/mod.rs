@@ -1,32 +1,21 @@
-//! Runs from their beginning to their end: which trials, when and how often, what each comes to, and how a run is stopped.
+//! Undisturbed runs: their records and their output.
 
-mod background;
-mod bad_input;
-mod between_graders;
-mod budgets;
+mod attachments;
+mod basic;
 mod commands;
-mod control;
-mod dry_runs;
-mod exec;
+mod expectations;
+mod files;
 mod filters;
+mod flags;
+mod gate;
+mod grade_attacks;
 mod graders;
-mod groups;
+mod graders_bounds;
+mod grants;
 mod matrix;
-mod meta;
-mod notify;
 mod outcomes;
-mod pauses;
-mod queue;
-mod regrading;
 mod rescore;
 mod retries;
 mod reuse;
-mod schedule;
-mod schedulers;
 mod selection;
-mod shards;
-mod sharing;
-mod stop;
-mod surroundings;
-mod waits;
-mod workers;
+mod vars;

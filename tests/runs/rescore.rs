@@ -1,406 +1,434 @@
-//! `runner rescore`: stored outputs judged again by changed expectations, and no provider runs.
+//! `rescore`: stored outputs that are judged again.
 
-#[cfg(debug_assertions)]
-use runner::record::failpoint::PLACES;
+use std::{
+    collections::BTreeSet,
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::runner::{Run, Runner, tests};
+use crate::support::{
+    random::{Random, times},
+    run::Run,
+    runner::{Runner, tests},
+    truth::assert_kept,
+};
 
-/// A run with every way to end, whose scenario has changed since: `b` and `c` pass now, `d` and `e` do not.
-const BEFORE: &str = r#"
-    a | { do = "echo", value = "hello" } | equals = "hello"
-    b | { do = "echo", value = "hello" } | equals = "bye"
-    c | { do = "verdict", verdict = "pass" } | min_score = 0.7
-    d | { do = "echo", value = { n = 1 } } | json = { n = 1 }
-    e | { do = "echo", value = "hello" } | contains = ["ell"]
-    f | { do = "trap" } | equals = 1
-    g | { do = "error", kind = "internal" } | error = "internal"
-    h | { do = "verdict", verdict = "fail" } | max_duration = "1h"
-"#;
-const AFTER: &str = r#"
-    a | { do = "echo", value = "hello" } | equals = "hello"
-    b | { do = "echo", value = "hello" } | equals = "hello"
-    c | { do = "verdict", verdict = "pass" } | max_duration = "1h"
-    d | { do = "echo", value = { n = 1 } } | json = { n = 2 }
-    e | { do = "echo", value = "hello" } | contains = ["x"]
-    f | { do = "trap" } | equals = 2
-    g | { do = "error", kind = "internal" } | error = "timeout"
-    h | { do = "verdict", verdict = "fail" } | max_duration = "2h"
-"#;
-const HOSTILE: &str = "\n[providers.hostile]\nplugin = \"hostile.wasm\"\n";
+const PROVIDER: &str = "[providers.hostile]\nplugin = \"hostile.wasm\"\n";
+const ECHO: &str = r#"{ do = "echo", value = 1 }"#;
 
-fn changed() -> Runner {
-    let runner = Runner::hostile(&tests(BEFORE));
-    runner.exec(&["-j1"]).expect(1);
-    runner.scenario(&(tests(AFTER) + HOSTILE));
-    runner
+/// Replaces the scenario's tests. `more` are tables after them.
+fn change(runner: &Runner, table: &str, more: &str) {
+    runner.scenario(&format!("{}\n{PROVIDER}\n{more}", tests(table)));
 }
 
-/// What each trial comes to by `show`, by its test.
-fn outcomes(runner: &Runner) -> Vec<(String, String)> {
-    let shown = runner.run(&["show", "--json"]).expect(0).document();
-    let rows = shown["rows"].as_array().unwrap();
-    let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
-    rows.iter()
-        .map(|row| (text(row, "test"), text(row, "outcome")))
-        .collect()
-}
-
-fn is(runner: &Runner, expected: &[(&str, &str)]) {
-    let owned = |(test, outcome): &(&str, &str)| ((*test).to_owned(), (*outcome).to_owned());
-    let expected: Vec<_> = expected.iter().map(owned).collect();
-    assert_eq!(outcomes(runner), expected);
-}
-
-/// How many attempts the lines of a run are.
-fn attempts(run: &Run) -> usize {
-    let lines = run.lines();
-    lines
-        .iter()
-        .filter(|line| line.get("kind").is_none())
-        .count()
-}
-
-#[test]
-fn changed_expectations_judge_what_is_stored_and_run_nothing() {
-    let runner = changed();
+fn run_of(table: &str, exit: i32) -> (Runner, Run) {
+    let runner = Runner::hostile(&tests(table));
+    runner.exec(&["-j", "1"]).expect(exit);
     let run = runner.only_run();
-    let before = run.read("index.jsonl");
+    (runner, run)
+}
 
-    let dry = runner.run(&["rescore", "--dry-run", "--json"]).expect(0);
-    let dry = dry.document();
-    runner.assert_valid("rescore", std::slice::from_ref(&dry));
-    assert_eq!(
-        (run.read("index.jsonl"), run.manifest()["format"].clone()),
-        (before.clone(), json!(1))
-    );
-    let rescored = json!({
-        "fixed": 2, "regressed": 3, "other": 0, "same": 1, "unchanged": 1, "kept": 1, "ungraded": 0,
-    });
-    assert_eq!(dry["rescored"], rescored, "{dry:#}");
+/// A grader that answers with `value`, after some milliseconds.
+fn grader(name: &str, input: &str) -> String {
+    format!("[graders.{name}]\nplugin = \"hostile.wasm\"\ninput = {{ {input} }}\n")
+}
 
-    let done = runner.run(&["rescore", "--json"]).expect(1).document();
-    runner.assert_valid("rescore", std::slice::from_ref(&done));
-    assert_eq!(
-        (&done["rescored"], &done["session"]),
-        (&rescored, &json!(2))
-    );
-    assert_eq!(
-        (&done["changes"], &done["kept"]),
-        (&dry["changes"], &dry["kept"])
-    );
-    assert_eq!(done["kept"][0]["trial"], "f@hostile#1");
-    let because = done["kept"][0]["because"].as_str().unwrap();
-    assert!(because.starts_with("it has no output: "), "{because}");
-    let check = &done["changes"][0]["checks"][0];
-    assert_eq!(
-        (&check["name"], &check["before"], &check["after"]),
-        (&json!("equals"), &json!("fail"), &json!("pass"))
-    );
+const PASSES: &str = r#"do = "echo", value = { verdict = "pass" }"#;
+const FAILS: &str = r#"do = "echo", value = { verdict = "fail" }"#;
 
-    assert!(run.read("index.jsonl").starts_with(&before));
-    assert_eq!((attempts(&run), run.lines().len()), (8, 14));
-    runner.assert_valid("row", &run.lines());
-    runner.assert_valid("benchmark", &[run.manifest()]);
-    is(
-        &runner,
-        &[
-            ("a", "passed"),
-            ("b", "passed"),
-            ("c", "passed"),
-            ("d", "failed"),
-            ("e", "failed"),
-            ("f", "error"),
-            ("g", "error"),
-            ("h", "failed"),
-        ],
-    );
-    let shown = runner.run(&["show", "--json"]).expect(0).document();
-    runner.assert_valid("show", std::slice::from_ref(&shown));
-    assert_eq!(shown["rows"][1]["judged"]["session"], 2);
-    assert_eq!(shown["rows"][0].get("judged"), None);
-    assert_eq!(run.manifest()["counts"]["passed"], 3);
-    assert_eq!(runner.list(&[])[0]["counts"]["passed"], 3);
-    runner.run(&["reindex"]).expect(0);
-    assert_eq!(runner.list(&[])[0]["counts"]["passed"], 3);
-    runner.run(&["verify"]).expect(0);
-    let csv = runner.run(&["report", "--csv"]).expect(0).stdout;
-    assert!(csv.contains("b@hostile#1,b,hostile,1,,,passed,"), "{csv}");
-    let junit = runner.run(&["report", "--junit"]).expect(0).stdout;
-    assert!(
-        junit.contains("tests=\"8\" failures=\"3\" errors=\"2\""),
-        "{junit}"
-    );
+/// Returns the files that hold the results of a run.
+fn state(run: &Run) -> [Vec<u8>; 2] {
+    ["index.jsonl", "benchmark.json"].map(|name| run.bytes(name))
+}
 
-    // What came of it stays readable, and doing it again changes nothing.
-    let history = runner.run(&["show", "--history"]).expect(0).stdout;
-    assert!(
-        history.contains("b@hostile#1  failed (session 1), then passed (session 2)"),
-        "{history}"
-    );
-    assert!(!history.contains("judgements:"), "{history}");
-    let index = run.read("index.jsonl");
-    let again = runner.run(&["rescore", "--json"]).expect(1).document();
+/// Fails if `ask` changes the run.
+#[track_caller]
+fn assert_unchanged(run: &Run, ask: impl FnOnce()) {
+    let before = state(run);
+    ask();
+    assert!(before == state(run), "the run has changed");
+}
+
+/// Fails unless list, show and verify agree on the run.
+#[track_caller]
+fn assert_sound(runner: &Runner, run: &Run, status: &str) {
+    let listed = &runner.list()[0];
+    assert_eq!(listed["status"], status, "{listed}");
+    let shown = runner.show(run);
     assert_eq!(
-        (&again["rescored"]["unchanged"], &again["session"]),
-        (&json!(7), &Value::Null)
+        (&shown["run"]["status"], &shown["run"]["counts"]),
+        (&json!(status), &listed["counts"])
     );
-    assert_eq!(run.read("index.jsonl"), index);
-
-    // By the first expectations everything is as it was, and by them only what a filter means.
-    runner.scenario(&(tests(BEFORE) + HOSTILE));
-    let one = runner
-        .run(&["rescore", "-E", "test(b)", "--json"])
-        .expect(1);
-    assert_eq!(one.document()["rescored"]["regressed"], 1);
-    runner.run(&["rescore"]).expect(1);
-    assert_eq!(run.manifest()["counts"]["passed"], 4);
-    let history = runner.run(&["show", "--history"]).expect(0).stdout;
-    let story = "b@hostile#1  failed (session 1), then passed (session 2), then failed (session 3)";
-    assert!(history.contains(story), "{history}");
     runner.run(&["verify"]).expect(0);
 }
 
 #[test]
-fn what_changed_is_explained_in_words() {
-    let runner = changed();
-    let said = runner.run(&["rescore", "--dry-run", "--explain"]).expect(0);
-    said.says(&["nothing was written"]);
-    for line in [
-        "6 trials would be judged again by scenario.toml: 3 regressed, 2 fixed, 1 the same, 1 judged so already, 1 not judged",
-        "  d@hostile#1  passed → ✗ failed",
-        "      `json` held, and does not hold now: ",
-        "      `min_score` did not hold, and is not checked any more",
-        "      `max_duration` was not checked, and holds now",
-        "not judged, and as before 1",
-        "  f@hostile#1  error  it has no output: ",
-        "4 of 8 passed; it would be 3 of 8 passed",
-    ] {
-        assert!(said.stdout.contains(line), "{line}\n{}", said.stdout);
+fn changed_expectations_replace_only_judgements() {
+    let (runner, run) = run_of(&format!("a | {ECHO} | equals = 1\nb | {ECHO} | equals = 2"), 1);
+    change(&runner, &format!("b | {ECHO} | equals = 1\na | {ECHO} | equals = 1"), "");
+    let ran = runner.run(&["rescore"]).expect(0);
+    ran.says(&["1 trial judged: 1 failed → passed"]);
+    let rows = run.rows_of("b");
+    assert_eq!(
+        (rows.len(), &rows[1]["judged"], &rows[1]["outcome"]),
+        (2, &rows[0]["seq"], &json!("passed"))
+    );
+    for key in ["output", "started_at", "fingerprint", "attempt"] {
+        assert_eq!(rows[0][key], rows[1][key]);
     }
+    assert_eq!(run.rows_of("a").len(), 1);
+    assert_sound(&runner, &run, "completed");
+    assert_eq!(run.manifest()["transitions"][2]["writer"], "rescore");
+    assert_unchanged(&run, || {
+        runner.run(&["rescore"]).expect(0).says(&["has nothing to judge"]);
+    });
+    // The scenario of the run is still the stored one.
+    assert!(run.text("scenario.toml").contains("equals = 2"));
+    runner.run(&["resume", "latest"]).expect(0);
 }
 
 #[test]
-fn tests_that_a_scenario_lacks_are_listed_and_others_are_found_wherever_they_are() {
-    let runner = changed();
-    let few = "e | { do = \"echo\", value = 1 } | contains = [\"h\"]\nb | 1 | equals = \"hello\"\n";
-    runner.write("few.toml", tests(few) + HOSTILE);
-    let done = runner
-        .run(&["rescore", "--scenario", "few.toml", "--json"])
-        .expect(1);
-    let done = done.document();
-    assert_eq!(done["scenario"], "few.toml");
-    let rescored = &done["rescored"];
-    assert_eq!(
-        (&rescored["fixed"], &rescored["same"], &rescored["kept"]),
-        (&json!(1), &json!(1), &json!(6))
-    );
-    assert_eq!(
-        done["kept"][0]["because"],
-        "its test is not in the scenario"
-    );
-    runner.run(&["verify"]).expect(0);
+fn added_graders_judge_stored_outputs() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
+    let table = format!("a | {ECHO} | graders = [\"one\", \"two\"]\nb | {ECHO} |");
+    change(&runner, &table, &(grader("one", PASSES) + &grader("two", FAILS)));
+    runner.run(&["rescore", "--no-graders"]).expect(0).says(&["has nothing to judge"]);
+    runner.run(&["rescore"]).expect(1).says(&["1 trial judged: 1 passed → failed"]);
+    let row = run.rows_of("a").pop().unwrap();
+    assert_eq!((&row["outcome"], row["grades"].as_array().unwrap().len()), (&json!("failed"), 2));
+    assert_sound(&runner, &run, "completed");
+
+    // An answer is kept as long as the question is the same.
+    change(&runner, &table, &(grader("one", PASSES) + &grader("two", PASSES)));
+    let asked = row["grades"][0]["duration_ms"].clone();
+    runner.run(&["rescore"]).expect(0).says(&["1 failed → passed"]);
+    let row = run.rows_of("a").pop().unwrap();
+    assert_eq!(row["grades"][0]["duration_ms"], asked);
+    assert_unchanged(&run, || drop(runner.run(&["rescore"]).expect(0)));
 }
 
 #[test]
-fn large_outputs_are_judged_from_their_files_and_what_is_lost_is_listed() {
-    let text = "x".repeat(100_000);
-    let table = |expect: &str| {
-        let input = format!("{{ do = \"echo\", value = \"{text}\" }}");
-        format!("a | {input} | {expect}\nb | {input} | {expect}")
+fn changed_weights_change_scores_without_calls() {
+    let graded = |weight: u32| {
+        let scored = |name: &str, score: f64, more: &str| {
+            let answer = format!(r#"do = "echo", value = {{ score = {score} }}"#);
+            grader(name, &answer) + "min_score = 0.5\n" + more
+        };
+        scored("exact", 1.0, &format!("weight = {weight}\n")) + &scored("close", 0.5, "")
     };
-    let runner = Runner::hostile(&tests(&table("contains = [\"y\"]")));
-    runner.exec(&["-j1"]).expect(1);
+    let table = format!(r#"a | {ECHO} | graders = ["exact", "close"]"#);
+    let runner = Runner::hostile(&format!("{}{}", graded(3), tests(&table)));
+    runner.exec(&[]).expect(0);
     let run = runner.only_run();
-    let files = walkdir::WalkDir::new(run.dir.join("artifacts")).sort_by_file_name();
-    let files = files.into_iter().map(Result::unwrap);
-    let files = files.filter(|entry| entry.file_type().is_file());
-    let files: Vec<_> = files.map(|entry| entry.into_path()).collect();
-    assert_eq!(files.len(), 2, "{files:?}");
-    fs_err::write(&files[1], "\"other\"").unwrap();
-    runner.scenario(&(tests(&table("contains = [\"x\"]")) + HOSTILE));
-    let done = runner.run(&["rescore", "--json"]).expect(1).document();
-    assert_eq!(done["rescored"]["fixed"], 1);
-    assert_eq!(done["kept"][0]["trial"], "b@hostile#1");
-    let because = done["kept"][0]["because"].as_str().unwrap();
-    assert!(
-        because.starts_with("its output cannot be read"),
-        "{because}"
-    );
+    let score = || runner.show(&run)["providers"][0]["score"].clone();
+    assert_eq!(score(), json!(0.875));
+    let grades = || run.rows_of("a").last().unwrap()["grades"].clone();
+    let first = grades();
+    for (weight, expected) in [(1, 0.75), (0, 0.5)] {
+        change(&runner, &table, &graded(weight));
+        runner.run(&["rescore"]).expect(0);
+        let mut after = grades();
+        let found = after[0]["weight"].as_f64().unwrap_or(1.0);
+        assert_eq!((found, score()), (weight.into(), json!(expected)));
+        after[0]["weight"] = json!(3.0);
+        assert_eq!(first, after, "the grader was called again");
+    }
+    assert_sound(&runner, &run, "completed");
 }
 
 #[test]
-fn a_trial_that_passes_now_after_an_attempt_that_did_not_is_flaky() {
-    let scenario = |value: u32| {
-        let table = format!("a | {{ do = \"fail-until\", attempt = 2 }} | equals = {value}");
-        let keys = "[defaults]\nretries = { max = 2, backoff = \"1ms\" }\n";
-        format!("{keys}{}{HOSTILE}", tests(&table))
+fn failed_graders_are_asked_again() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
+    let table = format!("a | {ECHO} | graders = [\"one\"]");
+    change(&runner, &table, &grader("one", r#"do = "echo", value = "no answer""#));
+    runner.run(&["rescore"]).expect(1).says(&["1 passed → error"]);
+    let rows = run.rows().len();
+    runner.run(&["rescore"]).expect(1);
+    assert!(run.rows().len() > rows, "the grader was not asked");
+    change(&runner, &table, &grader("one", PASSES));
+    runner.run(&["rescore"]).expect(0).says(&["1 error → passed"]);
+    assert_eq!(run.rows_of("a").pop().unwrap().get("error"), None);
+}
+
+#[test]
+fn incomplete_run_keeps_status_and_judgements() {
+    let table = |value: u32| {
+        format!("a | {ECHO} | equals = {value}\nb | {ECHO} | equals = 2\nc | {ECHO} |")
     };
+    let runner = Runner::hostile(&tests(&table(2)));
+    runner.exec(&["-j", "1", "--fail-fast", "1"]).expect(4);
+    let run = runner.only_run();
+    change(&runner, &table(1), "");
+    let done = run.rows().len();
+    runner.run(&["rescore"]).expect(4).says(&["1 failed → passed"]);
+    assert_eq!(run.ending()[..2], ["incomplete", "fail-fast"]);
+    assert_sound(&runner, &run, "incomplete");
+    // No trial has run.
+    assert_eq!(run.rows().len(), done + 1);
+    // The stored expectations are those of the trials that have yet to run.
+    runner.run(&["resume"]).expect(1);
+    assert_eq!((run.count("passed"), run.count("failed")), (2, 1));
+    assert_eq!(run.rows_of("a").len(), 2);
+    assert_sound(&runner, &run, "completed");
+}
+
+#[test]
+fn judgements_stay_when_a_resume_asks_graders() {
+    let table =
+        |value: u32| format!("a | {ECHO} | equals = {value}\nb | {ECHO} | graders = [\"nap\"]");
+    let nap = grader("nap", r#"do = "sleep", ms = 300"#) + "min_score = 0.5\n";
+    let runner = Runner::hostile("");
+    change(&runner, &table(2), &nap);
+    let mut running = runner.start(&["-j", "1"]);
+    running.wait_for_event(|event| event["row"]["outcome"] == "ungraded");
+    running.end_by(Signal::INT);
+    let run = runner.only_run();
+    assert_eq!((run.ending()[0].as_str(), run.count("failed")), ("incomplete", 1));
+    change(&runner, &table(1), &nap);
+    runner.run(&["rescore", "--no-graders"]).expect(130).says(&["1 failed → passed"]);
+    assert_sound(&runner, &run, "incomplete");
+    runner.run(&["resume"]).expect(1);
+    assert_eq!((run.rows_of("a").len(), run.count("passed"), run.count("error")), (2, 1, 1));
+    assert_sound(&runner, &run, "completed");
+}
+
+#[test]
+fn explained_reasons_change_no_byte() {
+    let table = format!(
+        "gone | {ECHO} |\nsame | {ECHO} | equals = 1\nother | {ECHO} | equals = 2\ntraps | {{ do = \"trap\" }} |\nlarge | {{ do = \"huge-reply\", bytes = 300000 }} |"
+    );
+    let (runner, run) = run_of(&table, 1);
+    let table = format!(
+        "same | {ECHO} | equals = 1\nother | {ECHO} | equals = 1\ntraps | {{ do = \"trap\" }} | equals = 1\nlarge | {{ do = \"huge-reply\", bytes = 300000 }} | equals = 1"
+    );
+    change(&runner, &table, "");
+    fs::remove_dir_all(run.dir.join("artifacts")).unwrap();
+    assert_unchanged(&run, || {
+        let ran = runner.run(&["rescore", "--explain"]).expect(0);
+        ran.says(&["`gone`", "1 trial would be judged"]);
+        for (test, why) in [
+            ("gone", "stays: the scenario has no such test"),
+            ("same", "stays: it is judged by these"),
+            ("other", "judged: its expectations"),
+            ("traps", "stays: it has no output"),
+            ("large", "stays: its output cannot be read"),
+        ] {
+            let line = ran.stdout.lines().find(|line| line.starts_with(test)).unwrap();
+            assert!(line.contains(why), "{line}");
+        }
+        let ran = runner.run(&["rescore", "--dry-run", "--json"]).expect(0);
+        let events = ran.events();
+        assert_eq!((events.len(), &events[0]["judged"]), (1, &json!(true)));
+    });
+}
+
+#[test]
+fn dry_run_shows_new_outcomes_without_calls() {
+    let table = format!("a | {ECHO} | equals = 2\nb | {ECHO} |\nc | {ECHO} |");
+    let (runner, run) = run_of(&table, 1);
+    let table =
+        format!("a | {ECHO} | equals = 1\nb | {ECHO} | graders = [\"one\", \"two\"]\nc | {ECHO} |");
+    let secret = "grants = { secrets = [\"KEY\"] }\n";
+    change(&runner, &table, &(grader("one", PASSES) + secret + &grader("two", FAILS)));
+    assert_unchanged(&run, || {
+        let ran = runner.run(&["rescore", "--dry-run"]).expect(0);
+        ran.says(&[
+            "a@hostile#1 failed → passed b@hostile#1 passed → ungraded (graders `one`, `two`)",
+            "grader `one` would be called for 1 output",
+            "2 trials would be judged: 1 passed → ungraded, 1 failed → passed; nothing",
+        ]);
+        let events = runner.run(&["rescore", "--explain", "--json"]).expect(0).events();
+        assert_eq!(events[0]["after"], "passed");
+        assert_eq!(events[1]["graders"], json!(["one", "two"]));
+        assert_eq!((&events[2]["judged"], &events[2]["before"]), (&json!(false), &json!(null)));
+    });
+    // A kept answer needs no call.
+    change(&runner, &table, &(grader("one", PASSES) + &grader("two", FAILS)));
+    runner.run(&["rescore"]).expect(1);
+    change(&runner, &table, &(grader("one", PASSES) + &grader("two", PASSES)));
+    assert_unchanged(&run, || {
+        let ran = runner.run(&["rescore", "--dry-run"]).expect(0);
+        ran.says(&["b@hostile#1 failed → ungraded (graders `two`)"]);
+    });
+}
+
+#[test]
+fn all_runs_of_a_group_are_judged() {
     let runner = Runner::new(&["hostile"]);
-    runner.scenario(&scenario(7));
-    runner.exec(&[]).expect(1);
-    let run = runner.only_run();
-    assert_eq!(run.lines().len(), 2);
-    runner.scenario(&scenario(2));
-    let done = runner.run(&["rescore", "--json"]).expect(0).document();
-    assert_eq!(done["after"]["flaky"], 1, "{done:#}");
-    assert_eq!(run.manifest()["counts"]["flaky"], 1);
-    runner.run(&["verify"]).expect(0);
-}
-
-#[test]
-fn only_what_was_run_is_judged_and_the_run_goes_on_as_before() {
-    let runner = Runner::hostile(&tests(BEFORE));
-    runner.exec(&["-j1"]).expect(1);
-    let run = runner.only_run();
-    run.change_manifest(|manifest| {
-        manifest["status"] = "incomplete".into();
-        manifest["reason"] = "stopped".into();
-        manifest["verdict"] = "none".into();
-        manifest["transitions"][1]["to"] = "incomplete".into();
-    });
-    run.keep_rows(3);
-    runner.scenario(&(tests(AFTER) + HOSTILE));
-    let done = runner.run(&["rescore", "--json"]).expect(4).document();
-    assert_eq!(done["rescored"]["fixed"], 2);
-    assert_eq!(run.ending(), ["incomplete", "stopped", "", "none"]);
-    assert_eq!(run.manifest()["counts"]["passed"], 3);
-
-    // What is left runs by what was stored, and what was judged stays so.
-    runner.run(&["resume", "--from", "latest"]).expect(1);
-    assert_eq!(attempts(&run), 8);
-    assert_eq!(outcomes(&runner)[1].1, "passed");
-    runner.run(&["verify"]).expect(0);
-    // A filter over what trials come to goes by the newest judgement.
-    runner
-        .run(&[
-            "resume",
-            "--from",
-            "latest",
-            "--rerun",
-            "outcome(passed) & test(b)",
-        ])
-        .expect(1);
-    assert_eq!(attempts(&run), 9);
-    assert_eq!(run.manifest()["counts"]["failed"], 2);
-    runner.run(&["verify"]).expect(0);
-}
-
-#[test]
-fn what_cannot_be_judged_at_all_is_refused_in_words() {
-    let runner = changed();
-    let run = runner.only_run();
-    runner.run(&["rescore", "nothing"]).expect(2);
-    runner
-        .run(&["rescore", "--scenario", "gone.toml"])
-        .expect(2)
-        .says(&["gone.toml"]);
-    runner.write("bad.toml", "name = 1");
-    runner
-        .run(&["rescore", "--scenario", "bad.toml"])
-        .expect(2)
-        .says(&["bad.toml"]);
-    runner.run(&["rescore", "-E", "outcome("]).expect(2);
-
-    // A damaged row is told, and the others are judged.
-    let index = run.read("index.jsonl");
-    run.write(
-        "index.jsonl",
-        index.replacen("\"ordinal\":2", "\"ordinal\":5", 1),
-    );
-    let ran = runner.run(&["rescore"]).expect(4);
-    ran.says(&["line 3", "damaged"]);
-    assert!(run.read("index.jsonl").lines().count() > 8);
-
-    let suite = run.manifest()["metadata"]["suite"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let stored = walkdir::WalkDir::new(runner.path("results"))
-        .into_iter()
-        .map(Result::unwrap);
-    let mut stored = stored.filter(|entry| {
-        suite.ends_with(entry.file_name().to_str().unwrap()) && entry.file_type().is_file()
-    });
-    fs_err::remove_file(stored.next().unwrap().path()).unwrap();
-    runner.scenario(&(tests(BEFORE) + HOSTILE));
-    runner
-        .run(&["rescore"])
-        .expect(7)
-        .says(&["what the run was planned with"]);
-
-    run.change_manifest(|manifest| {
-        manifest["status"] = "cancelled".into();
-        let last = manifest["transitions"]
-            .as_array_mut()
-            .unwrap()
-            .last_mut()
-            .unwrap();
-        last["to"] = "cancelled".into();
-    });
-    runner.run(&["rescore"]).expect(2).says(&["was cancelled"]);
-}
-
-#[test]
-fn a_run_that_is_worked_on_is_busy() {
-    let runner = Runner::hostile(&tests(
-        r#"
-        a | { do = "echo", value = 1 } | equals = 2
-        b | { do = "loop" } | equals = 1
-        "#,
-    ));
-    let mut running = runner.start(&["-j1"]);
-    running.wait_for(|event| event["event"] == "row");
-    runner.scenario(&(tests("a | { do = \"echo\", value = 1 } | equals = 1") + HOSTILE));
-    runner.run(&["rescore"]).expect(6);
-    let dry = runner.run(&["rescore", "--dry-run", "--json"]).expect(0);
-    assert_eq!(dry.document()["rescored"]["fixed"], 1);
-    running.kill();
-    let done = runner.run(&["rescore", "--json"]).expect(4).document();
-    assert_eq!(done["rescored"]["fixed"], 1);
-    assert_eq!(runner.only_run().ending()[..2], ["incomplete", "crashed"]);
-}
-
-#[cfg(debug_assertions)]
-#[test]
-fn a_rescore_that_is_killed_loses_nothing_and_can_be_done_again() {
-    let steps = ["opening.", "stage.", "row.", "finish."];
-    let is_passed = |place: &&&str| {
-        let is_one = steps.iter().any(|step| place.starts_with(step));
-        is_one && !place.starts_with("opening.scenario")
+    let write = |graders: &str, expect: &str| {
+        for name in ["a", "b"] {
+            let test = tests(&format!("t{name} | {ECHO} | {expect}"));
+            let file = format!("{test}\n{PROVIDER}\n{graders}");
+            runner.write(
+                &format!("set/{name}.toml"),
+                file.replace("hostile.wasm", "../hostile.wasm"),
+            );
+        }
     };
-    let places: Vec<_> = PLACES.iter().filter(is_passed).collect();
-    assert_eq!(places.len(), 15, "{places:?}");
-    for place in places {
-        let runner = changed();
-        let run = runner.only_run();
-        let rows = run.read("index.jsonl");
-        let failpoint = format!("{place}=kill");
-        runner
-            .start_failing(&["rescore"], &failpoint)
-            .finish_killed();
-        assert!(run.read("index.jsonl").starts_with(&rows), "{place}");
-        let done = runner.run(&["rescore", "--json"]).expect(1).document();
-        assert_eq!(done["after"]["passed"], 3, "{place} {done:#}");
-        assert_eq!(run.manifest()["status"], "completed", "{place}");
-        assert_eq!((attempts(&run), run.lines().len()), (8, 14), "{place}");
-        runner.run(&["verify"]).expect(0);
-    }
+    fs::create_dir(runner.path("set")).unwrap();
+    write("", "equals = 1");
+    runner.run(&["exec", "set"]).expect(0);
+    let runs = runner.runs();
+    let group = runs[0].manifest()["group"]["id"].as_str().unwrap().to_owned();
+    write("", "equals = 2");
+    runner.run(&["rescore", &group, "--dry-run"]).expect(0).says(&[
+        "ta@",
+        "tb@",
+        "passed → failed",
+    ]);
+    let only_b = ["rescore", &group, "-E", "test(tb)"];
+    let preview = runner.run(&[&only_b[..], &["--dry-run"]].concat()).expect(0);
+    preview.says(&["tb@hostile#1 passed → failed"]);
+    assert!(!preview.stderr.contains("matches no trial"), "{preview:?}");
+    let neither = ["rescore", &group, "-E", "test(tc)"];
+    runner.run(&neither).expect(5).says(&["`test(tc)` matches no trial"]);
+    runner.run(&[&neither[..], &["--dry-run"]].concat()).expect(5);
+    assert!(runs.iter().all(|run| run.count("failed") == 0));
+    runner.run(&only_b).expect(1);
+    assert_eq!([runs[0].count("failed"), runs[1].count("failed")], [0, 1]);
+    runner.run(&["rescore", &group]).expect(1).says(&["1 passed → failed", "group"]);
+    assert!(runs.iter().all(|run| run.count("failed") == 1));
+    // A stop ends the session of the first run, and the second one gets none.
+    write(&grader("slow", r#"do = "sleep""#), "graders = [\"slow\"]");
+    let mut running = runner.started(&["rescore", &group, "--json"]);
+    running.wait_for_event(|event| event["event"] == "started");
+    running.end_by(Signal::INT).0.expect(130);
+    let sessions = |run: &Run| run.manifest()["sessions"].as_array().unwrap().len();
+    assert_eq!(runs.iter().map(sessions).sum::<usize>(), 5);
+    runner.run(&["verify", runs[1].id()]).expect(0);
 }
 
-#[cfg(debug_assertions)]
 #[test]
-fn a_rescore_on_a_full_disk_says_so_and_can_be_done_again() {
-    let runner = changed();
-    let run = runner.only_run();
-    let rows = run.read("index.jsonl");
-    let ran = runner
-        .start_failing(&["rescore"], "row.begin=full")
-        .finish()
-        .expect(7);
-    assert_eq!(run.read("index.jsonl"), rows, "{ran:?}");
-    assert_eq!(run.ending()[..2], ["incomplete", "storage"]);
-    runner.run(&["rescore"]).expect(1);
-    assert_eq!(run.manifest()["counts"]["passed"], 3);
-    runner.run(&["verify"]).expect(0);
+fn unusable_runs_and_scenarios_are_refused() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |"), 0);
+    let refused = |args: &[&str], code: i32, texts: &[&str]| {
+        assert_unchanged(&run, || {
+            runner.run(&[&["rescore"], args].concat()).expect(code).says(texts);
+        });
+    };
+    refused(&["nothing"], 2, &["nothing"]);
+    refused(&["--scenario", "none.toml"], 2, &["none.toml"]);
+    let table = format!("a | {ECHO} | graders = [\"one\"]");
+    change(&runner, &table, "[graders.one]\nplugin = \"none.wasm\"\n");
+    refused(&[], 2, &["none.wasm", "scenario.toml:"]);
+    change(&runner, &table, &(grader("one", PASSES) + "grants = { secrets = [\"KEY\"] }\n"));
+    refused(&[], 2, &["KEY"]);
+}
+
+#[test]
+fn interrupted_judging_is_finished_by_the_next() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
+    let table = format!("a | {ECHO} | graders = [\"one\"]\nb | {ECHO} | graders = [\"slow\"]");
+    let slow =
+        |ms: u32| grader("one", FAILS) + &grader("slow", &format!("do = \"sleep\", ms = {ms}"));
+    change(&runner, &table, &slow(100_000));
+    let mut running = runner.started(&["rescore", "--json", "-j", "2"]);
+    running.wait_for_event(|event| event["event"] == "row" && event["row"]["final"] == true);
+    let held = runner.run(&["rescore"]);
+    held.expect(6);
+    let (ran, _) = running.end_by(Signal::INT);
+    let ran = ran.expect(130);
+    ran.says(&["1 trial is left to judge"]);
+    assert_eq!(run.ending()[0], "completed");
+    assert_eq!((run.count("passed"), run.count("failed")), (1, 1));
+    assert_sound(&runner, &run, "completed");
+    runner.run(&["resume", "latest"]).expect(1).says(&["nothing is left to do"]);
+    change(&runner, &table, &(grader("one", FAILS) + &grader("slow", PASSES)));
+    runner.run(&["rescore"]).expect(1).says(&["1 trial judged: no outcome has changed"]);
+    assert_unchanged(&run, || drop(runner.run(&["rescore"]).expect(1)));
+}
+
+#[test]
+fn filter_selects_trials_to_judge() {
+    let table = |value: u8| format!("a | {ECHO} | equals = {value}\nb | {ECHO} | equals = {value}");
+    let (runner, run) = run_of(&table(2), 1);
+    change(&runner, &table(1), "");
+    assert_unchanged(&run, || {
+        runner.run(&["rescore", "-E", "test(b)", "--explain"]).expect(0).says(&[
+            "a@hostile#1 stays: the filter does not match it",
+            "b@hostile#1 judged: its expectations",
+            "1 trial would be judged",
+        ]);
+        let nothing = "the filter `test(c)` matches no trial of the run";
+        runner.run(&["rescore", "-E", "test(c)"]).expect(5).says(&[nothing]);
+        runner.run(&["rescore", "-E", "tset(b)"]).expect(2).says(&["tset"]);
+    });
+    let filters = ["rescore", "-E", "outcome(failed)", "--filter", "test(b)"];
+    runner.run(&filters).expect(1).says(&["1 trial judged: 1 failed → passed"]);
+    assert_eq!((run.rows_of("a").len(), run.rows_of("b").len()), (1, 2));
+    assert_sound(&runner, &run, "completed");
+    runner.run(&["rescore"]).expect(0).says(&["1 trial judged: 1 failed → passed"]);
+}
+
+#[test]
+fn interrupted_trials_match_the_filter_again() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} | equals = 2"), 1);
+    let table = format!("a | {ECHO} | graders = [\"slow\"]\nb | {ECHO} | equals = 1");
+    change(&runner, &table, &grader("slow", "do = \"sleep\", ms = 100000"));
+    let filter = ["rescore", "-E", "outcome(passed)", "--json"];
+    let mut running = runner.started(&filter);
+    running.wait_for_event(|event| event["row"]["outcome"] == "ungraded");
+    let (ran, _) = running.end_by(Signal::INT);
+    ran.expect(130).says(&["1 trial is left to judge", "--filter 'outcome(passed)'"]);
+    change(&runner, &table, &grader("slow", PASSES));
+    runner.run(&filter).expect(1).says(&["1 trial judged: no outcome has changed"]);
+    assert_eq!((run.rows_of("b").len(), run.count("passed")), (1, 1));
+}
+
+#[test]
+fn killed_rescores_lose_and_double_no_grade() {
+    let (mut random, mut longest) = (Random::new(), Duration::from_millis(400));
+    let (kills, mut done) = (times(20, 300), 0);
+    let trials = 20;
+    let test = |expect: &str| {
+        format!(
+            "[[tests]]\nid = \"a\"\nrepeat = {trials}\ninput = {ECHO}\nexpect = {{ {expect} }}\n"
+        )
+    };
+    while done < kills {
+        let runner = Runner::hostile_in_memory(&test(""));
+        runner.exec(&[]).expect(0);
+        let run = runner.only_run();
+        let nap = r#"do = "verdict", verdict = "pass""#;
+        let graders = grader("one", nap) + &grader("two", FAILS);
+        let expect = "graders = [\"one\", \"two\"]";
+        runner.scenario(&format!("{}\n{PROVIDER}\n{graders}", test(expect)));
+        let mut acknowledged: Vec<Value> = Vec::new();
+        loop {
+            let running = runner.started(&["rescore", "--json", "-j", "2"]);
+            let started = Instant::now();
+            thread::sleep(random.up_to(longest));
+            let ran = running.kill();
+            if ran.code.is_some() {
+                // It may have ended much earlier.
+                longest = started.elapsed().min(longest).max(Duration::from_millis(10));
+            }
+            acknowledged.extend(ran.acknowledged());
+            assert_kept(&run, &acknowledged);
+            done += usize::from(ran.code.is_none());
+            if ran.code.is_some() || random.below(4) == 0 {
+                assert_sound(&runner, &run, "completed");
+                break;
+            }
+        }
+        runner.run(&["rescore"]).expect(1);
+        assert_unchanged(&run, || drop(runner.run(&["rescore"]).expect(1)));
+        for repeat in 1..=trials {
+            let mut rows = run.rows();
+            rows.retain(|row| row["repeat"] == repeat);
+            let finals = rows.iter().filter(|row| row["final"] == true).count();
+            assert_eq!(finals, 2, "trial {repeat}");
+            for grader in 0..2 {
+                // A grader that was called twice took another time.
+                let grades = rows.iter().filter_map(|row| row["grades"].get(grader));
+                let grades: BTreeSet<_> = grades.map(Value::to_string).collect();
+                assert_eq!(grades.len(), 1, "trial {repeat}, grader {grader}: {grades:?}");
+            }
+        }
+        assert_eq!(run.count("failed"), trials);
+        assert_sound(&runner, &run, "completed");
+    }
 }

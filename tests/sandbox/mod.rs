@@ -1,11 +1,14 @@
-//! What guests are granted in runs, and what bounds them.
+//! The sandbox from outside: grants, and the sandbox of workers against code that has escaped.
 
+#[cfg(debug_assertions)]
+mod attacks;
+mod bounds;
+mod compiling;
 mod files;
-mod folders;
-mod grants;
-#[cfg(target_os = "linux")]
-mod host_bounds;
+mod guest_files;
+mod judging;
+mod kinds;
 mod network;
-mod plugin_bombs;
-mod plugin_schemas;
 mod secrets;
+mod wall;
+mod wasi;

@@ -1,286 +1,638 @@
-//! Runs whose providers have the network: certificates, bound secrets, and what is left of a request that nobody sends.
+//! Requests of guests by both interfaces: grants, requests on the wire, and responses.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::TcpListener,
+    sync::mpsc,
     thread,
+    time::Duration,
 };
 
-use serde_json::json;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::{net::TcpSocket, runtime};
 
 use crate::support::{
-    runner::{CommandExt as _, Runner, Signal, tests},
+    processes::Process,
+    running::Running,
     server::{Authority, Request, Response, Server},
-    web::{SOON, WAYS, assert_error, broken, hello, silence},
+    wait::LONG,
+    web::{
+        WAYS, assert_code, assert_error, both, broken, ended, endless, get, hello, net, scenario,
+        send, silent,
+    },
 };
 
-/// A folder with a scenario whose only test asks for these URLs, of servers that it is granted.
-fn scenario(grants: &[String], urls: &[String]) -> Runner {
-    let runner = Runner::new(&["web"]);
-    let requests = urls.iter().map(|url| format!("{{ url = \"{url}\" }}"));
-    let requests: Vec<_> = requests.collect();
-    runner.scenario(&format!(
-        "{}\n[providers.web]\nplugin = \"web.wasm\"\n[providers.web.grants]\nnet = {grants:?}\n",
-        tests(&format!("a | {{ requests = [{}] }} |", requests.join(", ")))
-    ));
-    runner
+/// Bound of a stop while guests wait for a server.
+const SOON: Duration = Duration::from_secs(5);
+
+#[test]
+fn denied_request_names_the_missing_grant() {
+    let server = hello();
+    let port = server.port();
+    let origins = [
+        format!("https://127.0.0.1:{port}"),
+        "http://127.0.0.1".to_owned(),
+        format!("http://127.0.0.2:{port}"),
+        format!("http://localhost:{port}"),
+        format!("http://[::1]:{port}"),
+        "http://api.example.com".to_owned(),
+        "https://api.example.com:444".to_owned(),
+        "https://example.com".to_owned(),
+        "https://a.api.example.com".to_owned(),
+        "https://api.example.com.evil.test".to_owned(),
+        "https://example.org".to_owned(),
+        "https://evilexample.org".to_owned(),
+        "http://a.example.org".to_owned(),
+    ];
+    let granted = [&*server.origin(), "https://api.example.com", "https://*.example.org"];
+    let requests = origins.iter().map(|origin| both(&get(format!("{origin}/?password=1"))));
+    let sent = send("", &net(&granted), &requests.flatten().collect::<Vec<_>>());
+    for (number, origin) in origins.iter().enumerate() {
+        let grant = format!("net = [\"{origin}\"]");
+        let denied = json!([{ "what": format!("GET {origin}"), "grant": grant }]);
+        for attempt in [2 * number, 2 * number + 1] {
+            assert_eq!(sent.rows[attempt]["denied"], denied);
+            assert_eq!(sent.rows[attempt]["usage"]["http_requests"], Value::Null);
+        }
+        let text = format!(
+            "`GET {origin}` is not granted; add \"{origin}\" to `net` of the provider's `grants`"
+        );
+        assert_error(sent.answer(2 * number), "denied", &text);
+        assert_code(sent.answer(2 * number + 1), "HttpRequestDenied");
+    }
+    assert_eq!(server.connections(), 0);
 }
 
-/// Where the environment asks for backtraces, errors have one; it is of the host.
 #[test]
-fn an_error_tells_a_guest_nothing_of_the_host() {
-    let server = broken("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello");
-    let runner = Runner::new(&["web"]);
-    let input = json!({"requests": [{"by": "wasi", "url": server.url("/")}]}).to_string();
-    let grant = format!("net={}", server.origin());
-    let args = [
-        "plugin", "run", "web.wasm", "--input", &input, "--grant", &grant,
+fn provider_without_grants_reaches_nothing() {
+    let server = hello();
+    let sent = send("", "", &both(&get(server.url("/"))));
+    assert_error(sent.answer(0), "denied", "is not granted");
+    assert_code(sent.answer(1), "HttpRequestDenied");
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn spellings_of_a_host_are_equal() {
+    let server = hello();
+    let port = server.port();
+    let written = [
+        "127.0.0.1",
+        "127.0.0.1.",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.1",
+        "0177.0.0.1",
+        "017700000001",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
     ];
-    let ran = runner
-        .command(&args)
-        .env("RUST_BACKTRACE", "1")
-        .run()
-        .expect(0);
-    assert!(ran.stdout.contains("error"), "{}", ran.stdout);
-    for of_the_host in ["backtrace", "wasmtime", "::", ".rs"] {
-        assert!(!ran.stdout.contains(of_the_host), "{}", ran.stdout);
+    let url = |host: &str| get(format!("http://{host}:{port}/"));
+    let encoded = ["%31%32%37.0.0.1", "\u{2460}\u{2461}\u{2466}.0.0.1", "127\u{3002}0.0.1"];
+    let mut requests: Vec<_> = written.iter().flat_map(|host| both(&url(host))).collect();
+    requests.extend(encoded.map(|host| vec![url(host)]));
+    let sent = send("", &net(&[&server.origin()]), &requests);
+    for (attempt, request) in requests.iter().enumerate() {
+        assert_eq!(sent.answer(attempt)["status"], 200, "{request:?}");
+    }
+    // All requests named the same server in the same way.
+    let host = format!("127.0.0.1:{port}");
+    let asked = server.requests();
+    assert_eq!(asked.len(), requests.len());
+    assert!(asked.iter().all(|request| request.header("host") == Some(&host)));
+
+    let others: Vec<_> = written.map(|host| vec![url(host)]).into();
+    let refused = send("", &net(&["http://127.0.0.1:1"]), &others);
+    let grant = format!("net = [\"{}\"]", server.origin());
+    assert!(refused.rows.iter().all(|row| row["denied"][0]["grant"] == grant));
+
+    // `localhost` means the loopback addresses. No other name does.
+    let origin = format!("http://localhost:{port}");
+    let local = send("", &net(&[&origin]), &both(&get(&origin)));
+    assert_eq!(local.answer(0)["status"], 200);
+    assert_eq!(local.answer(1)["status"], 200);
+}
+
+#[test]
+fn granted_request_returns_its_response() {
+    let server =
+        Server::start(|request| Response::new(201).header("x-one", "1").body(request.body.clone()));
+    let latin = Server::raw(|_, wire| {
+        wire.send(b"HTTP/1.1 200 OK\r\nx-name: caf\xe9\r\ncontent-length: 0\r\n\r\n");
+    });
+    let post = json!({
+        "method": "POST", "url": server.url("/a%20b?c=d"), "headers": [["X-Two", "2"]], "body": "hi",
+    });
+    let mut requests = both(&post).to_vec();
+    for method in ["POST", "PUT", "PATCH", "GET"] {
+        requests.push(vec![json!({ "method": method, "url": server.url("/empty") })]);
+    }
+    requests.push(vec![json!({ "url": latin.url("/"), "headers": [["x-name", "caf\u{e9}"]] })]);
+    let sent = send("", &net(&[&server.origin(), &latin.origin()]), &requests);
+    for attempt in 0..2 {
+        let answer = sent.answer(attempt);
+        assert_eq!((&answer["status"], &answer["body"]), (&json!(201), &json!("hi")));
+        let headers = answer["headers"].as_array().unwrap();
+        assert!(headers.contains(&json!(["x-one", "1"])), "{answer}");
+        let usage = &sent.rows[attempt]["usage"];
+        assert_eq!((&usage["http_requests"], &usage["host_calls"]), (&json!(1), &json!(1)));
+    }
+    let asked = server.requests();
+    let (posts, empty): (Vec<_>, Vec<_>) = asked.iter().partition(|it| it.path != "/empty");
+    for request in &posts {
+        assert_eq!((&*request.path, &*request.method), ("/a%20b?c=d", "POST"));
+        assert_eq!((request.header("x-two"), &*request.body), (Some("2"), &b"hi"[..]));
+        let host = server.origin().replace("http://", "");
+        assert_eq!(request.header("host"), Some(&*host));
+    }
+    // A method that usually has a body sends `content-length` even if it has none.
+    for request in empty {
+        let length = (request.method != "GET").then_some("0");
+        assert_eq!(request.header("content-length"), length, "{request:?}");
+    }
+    assert_eq!(sent.answer(6)["headers"][0], json!(["x-name", "caf\u{e9}"]));
+    assert_eq!(latin.requests()[0].header("x-name"), Some("caf\u{e9}"));
+}
+
+#[test]
+fn redirects_are_returned_and_not_followed() {
+    let private = hello();
+    let location = private.url("/metadata");
+    let target = location.clone();
+    let server = Server::start(move |_| Response::new(302).header("location", &target));
+    let mut requests = both(&get(server.url("/"))).to_vec();
+    // A guest that follows a redirect sends a request of its own, which needs its own grant.
+    requests.push(vec![get(&location)]);
+    let sent = send("", &net(&[&server.origin()]), &requests);
+    for attempt in 0..2 {
+        let answer = sent.answer(attempt);
+        assert_eq!(answer["status"], 302, "{answer}");
+        let headers = answer["headers"].as_array().unwrap();
+        assert!(headers.contains(&json!(["location", location])), "{answer}");
+    }
+    assert_error(sent.answer(2), "denied", &private.origin());
+    assert_eq!(private.connections(), 0);
+}
+
+#[test]
+fn invalid_request_is_not_sent() {
+    let server = hello();
+    let url = server.url("/");
+    let header = |name: &str, value: &str| json!({ "url": url, "headers": [[name, value]] });
+    let method = |method: &str| json!({ "url": url, "method": method });
+    let userinfo = url.replace("//", "//me:secret@");
+    let long = format!("http://{}.test/", "a".repeat(250));
+    let cases = [
+        (get("nonsense"), "invalid URL: "),
+        (get("ftp://127.0.0.1/"), "use `https:` or `http:`"),
+        (get("file:///etc/passwd"), "use `https:` or `http:`"),
+        (get(&userinfo), "an `authorization` header"),
+        (get(long), "more than 253 characters"),
+        (get("https://*.evil.test/"), "not a valid DNS name"),
+        (method("CONNECT"), "invalid method `"),
+        // These responses repeat what the host has put into a request.
+        (method("TRACE"), "invalid method `"),
+        (method("trace"), "invalid method `"),
+        (method("TRACK"), "invalid method `"),
+        (method("G ET"), "invalid method `"),
+        (method(""), "invalid method `"),
+        (header("x", "a\r\nx-evil: 1"), "line breaks"),
+        (header("x", "a\n"), "line breaks"),
+        (header("x", "\u{2028}"), "outside of Latin-1"),
+        (header("x\r\ny", "a"), "has an invalid name"),
+        (header("x y", "a"), "has an invalid name"),
+        (header("", "a"), "has an invalid name"),
+        (header("Host", "evil.test"), "is set by the host"),
+        (header("Content-Length", "1"), "is set by the host"),
+        (header("Transfer-Encoding", "chunked"), "is set by the host"),
+        (header("Connection", "upgrade"), "is set by the host"),
+        (header("Upgrade", "websocket"), "is set by the host"),
+        (header("Proxy-Authorization", "x"), "is set by the host"),
+        (header("x", &"a".repeat(70_000)), "more than 64"),
+        (header("x", &"{{".repeat(400_000)), "more than 64"),
+    ];
+    let by_wasi = |mut request: Value| {
+        request["by"] = "wasi".into();
+        request
+    };
+    let wasi = [
+        (header("Host", "x"), "Forbidden"),
+        (header("Transfer-Encoding", "x"), "Forbidden"),
+        (header("Connection", "x"), "Forbidden"),
+        (header("Upgrade", "x"), "Forbidden"),
+        (header("x", "a\r\nx-evil: 1"), "InvalidSyntax"),
+        (get(&userinfo), "an `authorization` header"),
+        (method("TRACE"), "invalid method `"),
+        (method("track"), "invalid method `"),
+        (method("CONNECT"), "invalid method `"),
+    ];
+    let first: Vec<_> = cases.iter().map(|(request, _)| request.clone()).collect();
+    let second = wasi.iter().map(|(request, _)| by_wasi(request.clone()));
+    let sent = send("", &net(&[&server.origin()]), &[first, second.collect()]);
+    for (answer, (_, text)) in sent.answers(0).iter().zip(cases) {
+        assert_error(answer, "invalid-request", text);
+    }
+    for (answer, (_, text)) in sent.answers(1).iter().zip(wasi) {
+        assert_code(answer, text);
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn unsent_requests_hold_little_memory() {
+    let bodies = 100;
+    let headers = json!([["x", "a".repeat(70_000)]]);
+    let long = |authority: &str, path: &str| {
+        let url = format!("http://{authority}/{path}");
+        json!({ "by": "wasi", "url": url })
+    };
+    let sent = send(
+        "",
+        "",
+        &[
+            vec![json!({ "by": "hoard", "size": bodies })],
+            vec![json!({ "by": "wasi", "url": "http://127.0.0.1/", "headers": headers })],
+            vec![long(&"a".repeat(1100), ""), long("a", &"b".repeat(8_200))],
+            vec![json!({ "by": "wasi", "url": "http://a/", "method": "A".repeat(33) })],
+        ],
+    );
+    let held = sent.answer(0)["held"].as_u64().unwrap();
+    assert!(held > 0 && held <= bodies * 16 * 1024, "the host holds {held} bytes");
+    assert_eq!(sent.rows[1]["error"]["class"], "limit", "{}", sent.rows[1]);
+    assert_code(&sent.answers(2)[0], "bad authority");
+    assert_code(&sent.answers(2)[1], "bad path");
+    assert_code(sent.answer(3), "bad method");
+}
+
+#[test]
+fn requests_and_bytes_end_at_their_limits() {
+    let server = hello();
+    let exact = Server::start(|_| Response::ok(vec![b'y'; 1000]));
+    let large = Server::start(|_| Response::ok(vec![b'y'; 1001]));
+    let declared = Server::raw(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n");
+        wire.wait_for_close();
+    });
+    let chunked =
+        endless("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "5\r\nhello\r\n");
+    let until_close = endless("HTTP/1.1 200 OK\r\n\r\n", "hello");
+    let many = broken(format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(101)));
+    let long = broken(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(70_000)));
+    let heads = [
+        many,
+        long,
+        endless("HTTP/1.1 200 OK\r\n", "x: y\r\n"),
+        endless("HTTP/1.1 200 OK\r\nx: ", "yyyyyyyy"),
+    ];
+    let bodies = [large, declared, chunked, until_close];
+    let request = |way: &str| json!({ "by": way, "url": server.url("/") });
+    let mut attempts = vec![
+        ["send", "wasi", "send", "send", "wasi"].map(request).to_vec(),
+        vec![get(exact.url("/"))],
+    ];
+    let others = bodies.iter().chain(&heads);
+    attempts.extend(others.flat_map(|server| both(&get(server.url("/")))));
+    let origins = [&server, &exact].into_iter().chain(&bodies).chain(&heads);
+    let origins: Vec<_> = origins.map(Server::origin).collect();
+    let granted: Vec<_> = origins.iter().map(String::as_str).collect();
+    let keys = "limits = { http_requests = 3, http_response = 1000 }";
+    let sent = send(keys, &net(&granted), &attempts);
+
+    assert_eq!(sent.rows[0]["usage"]["http_requests"], 3);
+    let answers = sent.answers(0);
+    assert_eq!(answers[2]["status"], 200);
+    let text = "the attempt has made 3 requests, and `limits.http_requests` allows no more";
+    assert_error(&answers[3], "other", text);
+    assert_code(&answers[4], text);
+    assert_eq!(server.requests().len(), 3);
+    assert_eq!(sent.answer(1)["size"], 1000);
+    for (number, server) in bodies.iter().enumerate() {
+        let text = format!(
+            "the response of `{}` has more than 1000 B, which `limits.http_response` sets",
+            server.origin()
+        );
+        assert_error(sent.answer(2 + 2 * number), "too-large", &text);
+        assert_code(sent.answer(3 + 2 * number), "1000");
+    }
+    for number in 0..heads.len() {
+        let text = "more than 64 KiB of headers, or more than 100 headers";
+        assert_error(sent.answer(10 + 2 * number), "too-large", text);
+        assert_code(sent.answer(11 + 2 * number), "HttpResponseHeaderSectionSize");
     }
 }
 
 #[test]
-fn a_bound_secret_is_shown_stored_and_for_its_host_and_header_alone() {
+fn request_ends_at_its_own_timeout() {
+    let drip = Server::raw(|_, wire| {
+        let mut is_there = wire.send("HTTP/1.1 200 OK\r\n\r\n");
+        while is_there {
+            is_there = wire.send("x");
+            thread::yield_now();
+        }
+    });
+    let stalled = Server::raw(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\n\r\nx");
+        wire.wait_for_close();
+    });
+    let silent = silent();
+    let timed = |server: &Server, way: &str| {
+        vec![json!({ "by": way, "url": server.url("/"), "timeout": 300 })]
+    };
+    let origins = [&drip, &stalled, &silent].map(Server::origin);
+    let granted = origins.each_ref().map(String::as_str);
+    let attempts = [
+        timed(&silent, "send"),
+        timed(&drip, "send"),
+        timed(&silent, "wasi"),
+        timed(&stalled, "wasi"),
+    ];
+    let sent = send("limits = { http_response = \"1 GiB\" }", &net(&granted), &attempts);
+    assert_error(sent.answer(0), "timeout", "");
+    assert_error(sent.answer(1), "timeout", "");
+    assert!(sent.answer(2)["error"].is_string(), "{}", sent.answer(2));
+    assert!(sent.answer(3)["error"].is_string(), "{}", sent.answer(3));
+
+    // Longer than the attempt's timeout.
+    let server = Server::raw(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\n\r\nx");
+        wire.wait_for_close();
+    });
+    let request = json!({ "url": server.url("/"), "timeout": 100_000 });
+    let grants = format!("{}\n[defaults]\ntimeout = \"300ms\"", net(&[&server.origin()]));
+    let sent = send("", &grants, &both(&request));
+    for row in &sent.rows {
+        assert_eq!(row["outcome"], "timeout", "{row}");
+    }
+}
+
+#[test]
+fn connections_are_kept_and_replaced() {
+    let server = hello();
+    // The server closes a connection just as the next request is sent.
+    let closing = Server::raw(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi");
+        wire.wait_for_more();
+    });
+    let request = |way: &str| json!({ "by": way, "url": server.url("/") });
+    let repeated = |method: &str| json!({ "method": method, "url": closing.url("/") });
+    let post = json!({ "method": "POST", "url": closing.url("/"), "body": "1 more" });
+    let sent = send(
+        "",
+        &net(&[&server.origin(), &closing.origin()]),
+        &[
+            (0..40).map(|number| request(WAYS[number % 2])).collect(),
+            ["GET", "PUT", "DELETE", "GET", "PUT", "DELETE"].map(repeated).to_vec(),
+            vec![post; 20],
+        ],
+    );
+    let answers = [sent.answers(0), sent.answers(1)].into_iter().flatten();
+    for answer in answers {
+        assert_eq!(answer["status"], 200, "{answer}");
+    }
+    assert_eq!(server.requests().len(), 40);
+    assert!(server.connections() < 20, "{} connections", server.connections());
+    // A POST may have taken effect, so it is not repeated.
+    let mut posts = sent.answers(2).iter();
+    assert!(posts.any(|answer| answer["error"].is_string()));
+}
+
+#[test]
+fn broken_servers_are_named() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
+    let ended = "ended before the response was complete";
+    let cases = [
+        ("SSH-2.0-OpenSSH_9.6\r\n", "other", "is not valid HTTP/1.1"),
+        ("HTTP/1.1 999999 Odd\r\n\r\n", "other", "is not valid HTTP/1.1"),
+        ("", "unreachable", ended),
+        ("HTTP/1.1 200 OK\r\nx", "unreachable", ended),
+        (&format!("{head}hello"), "unreachable", ended),
+    ];
+    let servers = cases.map(|(answer, _, _)| broken(answer));
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let mut origins: Vec<_> = servers.iter().map(Server::origin).collect();
+    origins.push(format!("http://{address}"));
+    let granted: Vec<_> = origins.iter().map(String::as_str).collect();
+    let attempts: Vec<_> = origins.iter().flat_map(|origin| both(&get(origin))).collect();
+    let sent = send("", &net(&granted), &attempts);
+    for (number, (_, kind, text)) in cases.iter().enumerate() {
+        assert_error(sent.answer(2 * number), kind, text);
+        assert_error(sent.answer(2 * number), kind, &origins[number]);
+        let wasi = sent.answer(2 * number + 1);
+        assert!(wasi["error"].is_string(), "{wasi}");
+        // Errors reveal nothing about the host to a guest.
+        for of_the_host in ["backtrace", "wasmtime", ".rs"] {
+            assert!(!wasi.to_string().contains(of_the_host), "{wasi}");
+        }
+    }
+    let text = format!("cannot reach `http://{address}`: no connection to {address}: ");
+    assert_error(sent.answer(10), "unreachable", &text);
+    assert_code(sent.answer(11), "ConnectionRefused");
+}
+
+#[test]
+fn host_puts_granted_secrets_into_headers() {
+    let (server, thief) = (hello(), hello());
+    let filled = json!({
+        "url": server.url("/{{secret.KEY}}"), "body": "{{secret.KEY}}", "method": "POST",
+        "headers": [["authorization", "Bearer {{secret.KEY}}"], ["x", "{{ secret.KEY }}, {{input.a}}"]],
+    });
+    let with =
+        |server: &Server, value: &str| json!({ "url": server.url("/"), "headers": [["x", value]] });
+    let mut attempts = both(&filled).to_vec();
+    attempts.extend(both(&with(&server, "{{secret.OTHER}}")));
+    attempts.push(vec![with(&server, "{{secret.A-B}}")]);
+    attempts.extend(both(&with(&thief, "{{secret.KEY}}")));
+    attempts.push(vec![with(&server, "{{secret.LINES}}")]);
+    let grants = format!("{}\nsecrets = [\"KEY\", \"LINES\"]", net(&[&server.origin()]));
+    let runner = scenario("", &grants, &attempts);
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    command.env("KEY", "s3cret").env("LINES", "l1ne s3cret\n");
+    let ran = Running::start(&mut command).finish();
+    let sent = ended(runner, attempts.len(), &ran.stderr);
+
+    for attempt in 0..2 {
+        assert_eq!(sent.answer(attempt)["status"], 200, "{}", sent.rows[attempt]);
+    }
+    assert_eq!(server.requests().len(), 2);
+    for request in server.requests() {
+        assert_eq!(request.header("authorization"), Some("Bearer s3cret"));
+        assert_eq!(request.header("x"), Some("s3cret, {{input.a}}"));
+        // Secrets are bound only to headers.
+        assert!(!request.path.contains("s3cret"), "{request:?}");
+        assert_eq!(request.body, b"{{secret.KEY}}");
+    }
+    let denied = json!([{ "what": "the secret `OTHER`", "grant": "secrets = [\"OTHER\"]" }]);
+    assert_eq!(sent.rows[2]["denied"], denied);
+    assert_eq!(sent.rows[3]["denied"], denied);
+    let text =
+        "the secret `OTHER` is not granted; add \"OTHER\" to `secrets` of the provider's `grants`";
+    assert_error(sent.answer(2), "denied", text);
+    assert_code(sent.answer(3), "HttpRequestDenied");
+    // No grant can name this host, so the message suggests none.
+    assert_eq!(sent.rows[4]["denied"], json!([{ "what": "the secret `A-B`" }]));
+    assert_error(sent.answer(5), "denied", &thief.origin());
+    assert_eq!(thief.connections(), 0);
+    assert_error(sent.answer(7), "invalid-request", "ends with a line break");
+    assert!(!sent.run.text("index.jsonl").contains("s3cret"));
+}
+
+#[test]
+fn bound_secret_is_only_for_its_header() {
     const SECRET: &str = "bound-S3cret";
     let echo = |request: &Request| {
         let told = request.header("x-key").unwrap_or("none").to_owned();
         Response::ok(format!("told {told}")).header("x-told", &told)
     };
     let (server, other) = (Server::start(echo), Server::start(echo));
-    let bound = format!(
-        "{{ name = \"KEY\", host = \"{}\", header = \"x-key\" }}",
-        server.origin()
+    let bound =
+        |origin: &str| format!("{{ name = \"KEY\", host = \"{origin}\", header = \"x-key\" }}");
+    let request = |server: &Server| json!({ "url": server.url("/"), "headers": [["x-key", "{{secret.KEY}}"]] });
+    let attempts: Vec<_> =
+        [&server, &other].into_iter().flat_map(|it| both(&request(it))).collect();
+    let grants = format!(
+        "{}\nsecrets = [{}]",
+        net(&[&server.origin(), &other.origin()]),
+        bound(&server.origin())
     );
-    let request = |server: &Server, way: &str| {
-        format!(
-            "{{ by = \"{way}\", url = \"{}\", headers = [[\"x-key\", \"{{{{secret.KEY}}}}\"]] }}",
-            server.url("/")
-        )
-    };
-    let runner = Runner::new(&["web"]);
-    let table = WAYS.map(|way| {
-        format!(
-            "good-{way} | {{ requests = [{}] }} |\nbad-{way} | {{ requests = [{}] }} |\n",
-            request(&server, way),
-            request(&other, way)
-        )
-    });
-    runner.scenario(&format!(
-        "{}\n[providers.web]\nplugin = \"web.wasm\"\n[providers.web.grants]\nnet = {:?}\nsecrets = [{bound}]\n",
-        tests(&table.concat()),
-        [server.origin(), other.origin()]
-    ));
-    let with_secret = |args: &[&str]| {
-        runner
-            .command(args)
-            .env("KEY", SECRET)
-            .env("RUNNER_LOG", "trace")
-            .run()
-    };
-    let shown = with_secret(&["exec", "scenario.toml", "--dry-run"]).expect(0);
-    shown.says(&[&format!("secrets = [{bound}]")]);
-    with_secret(&["exec", "scenario.toml"]).expect(0);
-
+    let runner = scenario("", &grants, &attempts);
+    let mut command = runner.command(&["exec", "scenario.toml"]);
+    let ran = Running::start(command.env("KEY", SECRET)).finish();
+    let sent = ended(runner, attempts.len(), &ran.stderr);
+    for attempt in 0..2 {
+        let answer = sent.answer(attempt);
+        assert_eq!(answer["body"], "told [secret KEY]");
+        // The secret was redacted before the guest could count its bytes.
+        assert_eq!(answer["size"], "told [secret KEY]".len());
+        let headers = answer["headers"].as_array().unwrap();
+        assert!(headers.contains(&json!(["x-told", "[secret KEY]"])), "{answer}");
+    }
     for request in server.requests() {
         assert_eq!(request.header("x-key"), Some(SECRET));
+        assert_eq!(request.header("accept-encoding"), Some("identity"));
     }
     assert_eq!((server.requests().len(), other.connections()), (2, 0));
-    let run = runner.only_run();
-    let stored = &run.manifest()["providers"][0]["grants"];
-    let expected = json!([{ "name": "KEY", "host": server.origin(), "header": "x-key" }]);
-    assert_eq!(stored["bound_secrets"], expected, "{stored}");
-    for way in WAYS {
-        let row = run.row(&format!("good-{way}"));
-        assert_eq!(row["output"][0]["body"], "told [secret KEY]");
-        // It was taken out before the guest could count it.
-        assert_eq!(row["output"][0]["size"], "told [secret KEY]".len());
-        let row = run.row(&format!("bad-{way}"));
-        let elsewhere = bound.replace(&server.origin(), &other.origin());
-        assert_eq!(
-            row["denied"][0]["grant"],
-            format!("secrets = [{elsewhere}]")
-        );
+    let grant = format!("secrets = [{}]", bound(&other.origin()));
+    for attempt in 2..4 {
+        assert_eq!(sent.rows[attempt]["denied"][0]["grant"], grant);
     }
-    runner.run(&["show"]).expect(0);
-
-    let input = json!({ "requests": [{ "url": server.url("/"), "headers": [["x-key", "{{secret.KEY}}"]] }] });
-    let input = input.to_string();
-    let net = format!("net={}", server.origin());
-    let flag = format!("secret=KEY,host={},header=x-key", server.origin());
-    let args = [
-        "plugin", "run", "web.wasm", "--input", &input, "--grant", &net, "--grant",
-    ];
-    let ran = with_secret(&[&args[..], &[&flag]].concat()).expect(0);
-    assert!(ran.stdout.contains("told [secret KEY]"), "{}", ran.stdout);
-    let flag = format!("secret=KEY,host={},header=x-key", other.origin());
-    let ran = with_secret(&[&args[..], &[&flag]].concat()).expect(0);
-    ran.says(&[&format!("secret=KEY,host={},header=x-key", server.origin())]);
 }
 
 #[test]
-fn servers_prove_who_they_are_by_certificates_that_the_system_trusts() {
+fn server_certificates_must_be_trusted() {
     let (known, stranger) = (Authority::new("known"), Authority::new("stranger"));
     let secure = |authority, name| Server::secure(authority, name, |_| Response::ok("hello"));
     let good = secure(&known, "127.0.0.1");
     let other_name = secure(&known, "example.com");
     let untrusted = secure(&stranger, "127.0.0.1");
+    // This server answers before it has read the whole request.
     let no_tls = TcpListener::bind("127.0.0.1:0").unwrap();
-    let granted = [
-        good.origin(),
-        other_name.origin(),
-        untrusted.origin(),
-        format!("https://{}", no_tls.local_addr().unwrap()),
-    ];
+    let no_tls_origin = format!("https://{}", no_tls.local_addr().unwrap());
     thread::spawn(move || {
-        let (mut stream, _) = no_tls.accept().unwrap();
-        stream
-            .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-            .unwrap();
-        stream.read_to_end(&mut Vec::new())
+        for stream in no_tls.incoming().take(2) {
+            let mut stream = stream.unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+            // Closing a socket with unread bytes sends RST, which discards the answer.
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
     });
     let plain = good.origin().replace("https:", "http:");
-    let runner = scenario(
-        &granted,
-        &[&granted[..], std::slice::from_ref(&plain)].concat(),
-    );
-    runner.write("ca.pem", known.pem());
-
+    let origins = [good.origin(), other_name.origin(), untrusted.origin(), no_tls_origin];
+    let granted = origins.each_ref().map(String::as_str);
+    let mut attempts: Vec<_> = origins.iter().flat_map(|origin| both(&get(origin))).collect();
+    attempts.push(vec![get(plain)]);
+    let runner = scenario("", &net(&granted), &attempts);
+    runner.write("roots.pem", known.pem());
     let mut command = runner.command(&["exec", "scenario.toml"]);
-    command.env("SSL_CERT_FILE", runner.path("ca.pem"));
-    // Nobody is there; requests do not ask it.
+    command.env("SSL_CERT_FILE", runner.path("roots.pem"));
+    // No proxy runs there: requests must not use it.
     for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "https_proxy"] {
         command.env(proxy, "http://127.0.0.1:1");
     }
-    command.run().expect(0);
-    let answers = &runner.only_run().row("a")["output"];
-    assert_eq!(answers[0]["body"], "hello", "{answers}");
-    assert_error(
-        &answers[1],
-        "unreachable",
-        "cannot be reached safely: invalid peer certificate",
-    );
-    assert_error(
-        &answers[2],
-        "unreachable",
-        "UnknownIssuer; nobody whom this machine trusts has signed it: install the authority's certificate, or let \
-         `SSL_CERT_FILE` name it",
-    );
-    assert_error(
-        &answers[3],
-        "unreachable",
-        "a server that does not speak TLS is reached by `http:`",
-    );
-    assert_error(&answers[4], "denied", &format!("add \"{plain}\" to `net`"));
-    let requests = [&good, &other_name, &untrusted].map(|server| server.requests().len());
-    assert_eq!(requests, [1, 0, 0]);
-
-    // Without anybody to trust.
-    runner
-        .command(&["exec", "scenario.toml"])
-        .env("SSL_CERT_FILE", runner.path("scenario.toml"))
-        .run()
-        .expect(0);
-    let answers = &runner.runs()[1].row("a")["output"];
-    assert_error(&answers[0], "unreachable", "no trusted certificates: ");
-}
-
-#[test]
-fn a_signal_ends_a_run_that_waits_for_a_server() {
-    let server = Server::raw(silence);
-    let runner = scenario(&[server.origin()], &[server.url("/")]);
-    let live = runner.start(&[]);
-    server.wait_for_requests(1);
-    let (ran, took) = live.end_by(Signal::INT);
-    assert!(took < SOON, "{took:?}");
-    ran.expect(130);
-    assert_eq!(runner.only_run().rows()[0]["outcome"], "stopped");
-}
-
-#[test]
-fn attempts_of_a_run_share_connections() {
-    let server = hello();
-    let runner = scenario(&[server.origin()], &[server.url("/")]);
-    runner.exec(&["--repeat", "20", "-j", "1"]).expect(0);
-    assert_eq!(server.requests().len(), 20);
-    // One, but where an attempt begins before the connection of the one before it is idle.
-    assert!(server.connections() < 10, "{}", server.connections());
-    let row = &runner.only_run().rows()[0];
-    assert_eq!(row["usage"]["http_requests"], 1, "{row}");
-}
-
-/// The host keeps the texts of requests that nobody sends, and a guest may have hundreds.
-#[test]
-fn the_texts_of_a_request_that_is_not_sent_are_bounded() {
-    // Of a method the last of its cases, of an option the second.
-    let text =
-        |case: u32, bytes: u32| format!("(i32.const {case}) (i32.const 1024) (i32.const {bytes})");
-    let runner = Runner::new(&[]);
-    for (name, parameter, case, most) in [
-        ("set-method", r#""method" $method"#, 9, 32),
-        ("set-authority", r#""authority" (option string)"#, 1, 1_024),
-        (
-            "set-path-with-query",
-            r#""path-with-query" (option string)"#,
-            1,
-            8_192,
-        ),
-    ] {
-        let begin = if name == "set-path-with-query" {
-            "(i32.store8 (i32.const 1024) (i32.const 47))"
-        } else {
-            ""
-        };
-        let component = |arguments: &str| {
-            format!(
-                r#"(component
-                 (import "wasi:http/types@0.2.0" (instance $types
-                   (export "fields" (type $fields (sub resource)))
-                   (export "outgoing-request" (type $request (sub resource)))
-                   (type $m (variant (case "get") (case "head") (case "post") (case "put") (case "delete")
-                     (case "connect") (case "options") (case "trace") (case "patch") (case "other" string)))
-                   (export "method" (type $method (eq $m)))
-                   (export "[constructor]fields" (func (result (own $fields))))
-                   (export "[constructor]outgoing-request"
-                     (func (param "headers" (own $fields)) (result (own $request))))
-                   (export "[method]outgoing-request.{name}"
-                     (func (param "self" (borrow $request)) (param {parameter}) (result (result))))))
-                 (core module $own (memory (export "memory") 1))
-                 (core instance $own (instantiate $own))
-                 (alias core export $own "memory" (core memory $memory))
-                 (core func $fields (canon lower (func $types "[constructor]fields")))
-                 (core func $request (canon lower (func $types "[constructor]outgoing-request")))
-                 (core func $set (canon lower (func $types "[method]outgoing-request.{name}")
-                   (memory $memory)))
-                 (core module $module
-                   (import "" "fields" (func $fields (result i32)))
-                   (import "" "request" (func $request (param i32) (result i32)))
-                   (import "" "set" (func $set (param i32 i32 i32 i32) (result i32)))
-                   (import "" "memory" (memory 1))
-                   (func (export "run") (result i32)
-                     (memory.fill (i32.const 1024) (i32.const 97) (i32.const 20000))
-                     {begin}
-                     (call $set (call $request (call $fields)) {arguments})))
-                 (core instance $instance (instantiate $module (with "" (instance
-                   (export "fields" (func $fields)) (export "request" (func $request))
-                   (export "set" (func $set)) (export "memory" (memory $memory))))))
-                 (func $run (result (result)) (canon lift (core func $instance "run")))
-                 (instance $exports (export "run" (func $run)))
-                 (export "wasi:cli/run@0.2.0" (instance $exports)))"#
-            )
-        };
-        // It exits with what it got.
-        for (bytes, code) in [(most, 0), (most + 1, 1)] {
-            runner.wat("unsent.wasm", &component(&text(case, bytes)));
-            let ran = runner.run(&["plugin", "run", "unsent.wasm"]).expect(code);
-            ran.says(&[if code == 0 { "passed" } else { "exit" }]);
-        }
+    let ran = Running::start(&mut command).finish();
+    let sent = ended(runner, attempts.len(), &ran.stderr);
+    for attempt in 0..2 {
+        assert_eq!(sent.answer(attempt)["body"], "hello", "{}", sent.rows[attempt]);
     }
+    let safely = |number: usize| format!("cannot reach `{}` safely: ", origins[number]);
+    for number in 1..4 {
+        assert_error(sent.answer(2 * number), "unreachable", &safely(number));
+        assert_code(sent.answer(2 * number + 1), "TlsCertificateError");
+    }
+    let unknown = "name its file in `SSL_CERT_FILE`";
+    assert_error(sent.answer(4), "unreachable", unknown);
+    let no_tls = "use `http:` for a server without TLS";
+    assert_error(sent.answer(6), "unreachable", no_tls);
+    assert_error(sent.answer(8), "denied", "is not granted");
+}
+
+#[test]
+fn unusable_certificate_file_is_named() {
+    let origin = "https://127.0.0.1:1";
+    for (name, reason) in
+        [("missing.pem", "does not exist"), ("scenario.toml", "has no certificate in PEM form")]
+    {
+        let runner = scenario("", &net(&[origin]), &[vec![get(origin)]]);
+        let path = runner.path(name);
+        let mut command = runner.command(&["exec", "scenario.toml"]);
+        command.env("SSL_CERT_FILE", &path);
+        let ran = Running::start(&mut command).finish();
+        let sent = ended(runner, 1, &ran.stderr);
+        let text = format!("`SSL_CERT_FILE` names `{}`, which {reason}", path.display());
+        assert_error(sent.answer(0), "unreachable", &text);
+    }
+    let runner = scenario("", &net(&[origin]), &[vec![get(origin)]]);
+    let ran = Running::start(runner.command(&["exec", "scenario.toml"]).env("SSL_CERT_FILE", ""));
+    let sent = ended(runner, 1, &ran.finish().stderr);
+    let answer = sent.answer(0).to_string();
+    assert!(!answer.contains("`SSL_CERT_FILE` names"), "{answer}");
+}
+
+/// Opens a listener with a long queue of connections. The standard library's holds 128; a connection beyond that
+/// arrives seconds later or not at all.
+fn roomy_listener() -> TcpListener {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build();
+    let runtime = runtime.unwrap();
+    let _entered = runtime.enter();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1024).unwrap().into_std().unwrap();
+    listener.set_nonblocking(false).unwrap();
+    listener
+}
+
+#[test]
+fn waiting_requests_are_cheap_and_end_soon() {
+    // A quarter of the promised number, because of this process's limit of open files.
+    const ATTEMPTS: usize = 250;
+    let server = roomy_listener();
+    let origin = format!("http://{}", server.local_addr().unwrap());
+    let grants = format!("{}\n[defaults]\nrepeat = {ATTEMPTS}", net(&[&origin]));
+    let limits = "limits = { memory = \"2 MiB\" }";
+    let runner = scenario(limits, &grants, &[vec![get(&origin)]]);
+    let running = runner.start(&[&format!("-j{ATTEMPTS}")]);
+    let (accepted, connections) = mpsc::channel();
+    thread::spawn(move || server.incoming().try_for_each(|stream| accepted.send(stream)));
+    let accept = |_| connections.recv_timeout(LONG).unwrap().unwrap();
+    let waiting: Vec<_> = (0..ATTEMPTS).map(accept).collect();
+    let anonymous = |worker: &Process| {
+        let status = fs::read_to_string(format!("/proc/{}/status", worker.0)).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+        let number = line.and_then(|line| line.split_whitespace().nth(1));
+        number.unwrap().parse::<usize>().unwrap() * 1024
+    };
+    let workers = running.workers();
+    let held: usize = workers.iter().map(anonymous).sum();
+    let own = workers.len() * 16 * 1024 * 1024;
+    assert!(held < own + ATTEMPTS * 200 * 1024, "{held} bytes");
+    let (ran, took) = running.end_by(Signal::INT);
+    ran.expect(130);
+    assert!(took < SOON, "{took:?}");
+    drop(waiting);
+    let rows = runner.only_run().rows();
+    assert!(rows.iter().all(|row| row["outcome"] == "stopped"));
 }

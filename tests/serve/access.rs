@@ -1,416 +1,642 @@
-//! Who may ask what: other sites, other users, other names, and whoever asks too much.
+//! Access rules of the server.
 
 use std::{
+    env, fs,
     io::{Read as _, Write as _},
-    os::unix::{fs::PermissionsExt as _, net::UnixStream},
-    time::{Duration, Instant},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::net::UnixStream,
+    path::Path,
+    time::Instant,
 };
 
-use super::client::{Served, TOKEN};
-use crate::support::runner::Runner;
+use serde_json::json;
 
-/// A folder with a run, whose scenario a server may start.
-fn runner() -> Runner {
-    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
-    runner.exec(&[]).expect(0);
-    runner
+use crate::support::{
+    http::{Answer, Site},
+    runner::Runner,
+    wait::{wait_for, wait_until},
+};
+
+const SAME_ORIGIN: &str = "Sec-Fetch-Site: same-origin";
+const JSON: &str = "Content-Type: application/json";
+
+/// A browser that is logged in.
+struct Browser {
+    /// The header `Host`.
+    host: String,
+    /// The header `Cookie`.
+    cookie: String,
+}
+
+impl Browser {
+    /// Opens a link.
+    #[track_caller]
+    fn open(site: &Site, link: &str) -> Option<Self> {
+        let (host, path) = link.strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let host = format!("Host: {host}");
+        let answer = site.send("GET", &format!("/{path}"), &[&host], "").expect(303);
+        let address = answer.header("location").unwrap();
+        assert!(address.starts_with('/') && !address.contains("login"), "{address}");
+        let cookie = answer.header("set-cookie")?;
+        let (cookie, rest) = cookie.split_once("; ").unwrap();
+        assert_eq!(rest, "HttpOnly; SameSite=Strict; Path=/");
+        Some(Self { host, cookie: format!("Cookie: {cookie}") })
+    }
+
+    fn get(&self, site: &Site, headers: &[&str]) -> u16 {
+        let headers = [&[self.host.as_str(), &self.cookie], headers].concat();
+        site.send("GET", "/api/v1/runs", &headers, "").status
+    }
+
+    fn secret(&self) -> &str {
+        self.cookie.split_once('=').unwrap().1
+    }
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}")
 }
 
 #[test]
-fn only_whoever_is_asked_from_here_by_its_name_and_with_its_token_is_answered() {
-    let runner = runner();
-    let served = Served::start(&runner, &[]);
-    let port = served.at.rsplit_once(':').unwrap().1;
-    let bearer = format!("Bearer {TOKEN}");
-    let cookie = format!("x=y; runner-{port}={TOKEN}");
-    let own = format!("http://{}", served.at);
-    let other_port = "http://127.0.0.1:1";
-    let localhost = format!("localhost:{port}");
-    let with_user = format!("evil.example@{}", served.at);
-    let with_path = format!("{}#evil.example", served.at);
-    let as_other_port = format!("runner-1={TOKEN}");
-    let json = ("Content-Type", "application/json");
-    let auth = ("Authorization", &*bearer);
-    let api = "/api/v1/runs";
-    let stop = "/api/v1/runs/latest/stop";
-    for (method, path, headers, status) in [
-        // A program.
-        ("GET", api, vec![auth], 200),
-        ("GET", api, vec![], 401),
-        (
-            "GET",
-            api,
-            vec![("Authorization", "Bearer 0123456789abcdef")],
-            401,
-        ),
-        ("GET", api, vec![("Authorization", "Bearer ")], 401),
-        ("GET", api, vec![("Cookie", &as_other_port)], 401),
-        // A browser that is logged in.
-        (
-            "GET",
-            api,
-            vec![("Cookie", &cookie), ("Sec-Fetch-Site", "same-origin")],
-            200,
-        ),
-        // The pages hold no data.
-        ("GET", "/runs", vec![], 200),
-        ("GET", "/web/main.js", vec![], 200),
-        // A name that somebody else lets lead here.
-        ("GET", "/runs", vec![("Host", "evil.example")], 421),
-        (
-            "GET",
-            "/web/main.js",
-            vec![("Host", "evil.example:80")],
-            421,
-        ),
-        ("GET", api, vec![auth, ("Host", "evil.example")], 421),
-        ("GET", api, vec![auth, ("Host", "127.0.0.1:1")], 421),
-        (
-            "GET",
-            api,
-            vec![auth, ("Host", "127.0.0.1.evil.example")],
-            421,
-        ),
-        ("GET", api, vec![auth, ("Host", "")], 421),
-        ("GET", api, vec![auth, ("Host", &with_user)], 421),
-        ("GET", api, vec![auth, ("Host", &with_path)], 421),
-        ("GET", api, vec![auth, ("Host", &localhost)], 200),
-        // Another site, and another port of this machine, with the cookie.
-        (
-            "GET",
-            api,
-            vec![("Cookie", &cookie), ("Sec-Fetch-Site", "cross-site")],
-            403,
-        ),
-        (
-            "GET",
-            api,
-            vec![("Cookie", &cookie), ("Sec-Fetch-Site", "same-site")],
-            403,
-        ),
-        (
-            "GET",
-            "/web/main.js",
-            vec![
-                ("Sec-Fetch-Site", "cross-site"),
-                ("Sec-Fetch-Mode", "no-cors"),
-            ],
-            403,
-        ),
-        (
-            "GET",
-            "/runs",
-            vec![
-                ("Sec-Fetch-Site", "cross-site"),
-                ("Sec-Fetch-Mode", "navigate"),
-            ],
-            200,
-        ),
-        (
-            "GET",
-            "/runs",
-            vec![("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "cors")],
-            403,
-        ),
-        (
-            "POST",
-            stop,
-            vec![("Cookie", &cookie), json, ("Origin", other_port)],
-            403,
-        ),
-        (
-            "POST",
-            stop,
-            vec![("Cookie", &cookie), json, ("Origin", "http://evil.example")],
-            403,
-        ),
-        (
-            "POST",
-            stop,
-            vec![("Cookie", &cookie), json, ("Origin", "null")],
-            403,
-        ),
-        (
-            "POST",
-            stop,
-            vec![("Cookie", &cookie), json, ("Sec-Fetch-Site", "same-site")],
-            403,
-        ),
-        ("POST", stop, vec![("Cookie", &cookie), json], 403),
-        (
-            "POST",
-            stop,
-            vec![("Cookie", &cookie), json, ("Origin", &own)],
-            200,
-        ),
-        ("POST", stop, vec![auth, json], 200),
-        // What a form of another site can send.
-        (
-            "POST",
-            stop,
-            vec![auth, ("Content-Type", "text/plain")],
-            415,
-        ),
-        ("POST", stop, vec![auth], 415),
-        // Nothing is allowed to other sites, and nothing else is there.
-        ("OPTIONS", stop, vec![auth, ("Origin", &own)], 405),
-        ("PUT", stop, vec![auth, json], 405),
-        ("GET", stop, vec![auth], 405),
-        ("GET", "/api/v1/nothing", vec![auth], 404),
-        ("GET", "/etc/passwd", vec![], 404),
-        ("GET", "/web/../../Cargo.toml", vec![], 404),
-        ("GET", "/web/%2e%2e/mod.rs", vec![], 404),
-        ("GET", "/api/v1/runs/..%2f..", vec![auth], 404),
-        ("GET", "/api/v1/runs/%2fetc", vec![auth], 404),
-        ("GET", "/api/v1/runs/.", vec![auth], 404),
-        ("GET", "/api/v1/runs?stauts=running", vec![auth], 400),
-        ("GET", "/api/v1/runs?status=gone", vec![auth], 400),
+fn calls_without_the_token_are_refused() {
+    let site = Site::start(&Runner::new(&[]), &[]);
+    let token = &site.token;
+    let wrong = [
+        String::new(),
+        bearer(""),
+        bearer(&token[1..]),
+        bearer(&format!("{token}0")),
+        bearer(&"0".repeat(64)),
+        format!("Authorization: Basic {token}"),
+        format!("Authorization: {token}"),
+        format!("Cookie: runner-{}={token}", site.port),
+        format!("X-Token: {token}"),
+    ];
+    for path in ["/api/v1/runs", "/api/v1/runs/latest/stop", "/api/v1/nothing", "/api/v2/runs"] {
+        for (method, more) in [("GET", ""), ("POST", JSON), ("DELETE", JSON)] {
+            for header in &wrong {
+                let headers: Vec<_> =
+                    [header, more].into_iter().filter(|one| !one.is_empty()).collect();
+                let answer = site.send(method, path, &headers, "");
+                answer.refuses(401, &["no valid token", "runner serve --link"]);
+                assert!(!answer.text().contains(token.as_str()));
+            }
+        }
+    }
+    site.send("GET", "/api/v1/runs", &[&bearer(token)], "").expect(200);
+    // The files of the pages have no data.
+    for path in ["/", "/runs", "/web/main.js"] {
+        site.send("GET", path, &[], "").expect(200);
+    }
+}
+
+#[test]
+fn only_names_of_the_server_are_answered() {
+    let site = Site::start(&Runner::new(&[]), &["--allow-host", "box.example"]);
+    let (port, token) = (site.port, bearer(&site.token));
+    let allowed = [
+        format!("127.0.0.1:{port}"),
+        format!("localhost:{port}"),
+        format!("other.localhost:{port}"),
+        format!("[::1]:{port}"),
+        "box.example".to_owned(),
+        "BOX.example:443".to_owned(),
+    ];
+    let foreign = [
+        "evil.example".to_owned(),
+        format!("evil.example:{port}"),
+        "127.0.0.1".to_owned(),
+        format!("127.0.0.1:{}", port ^ 1),
+        format!("127.0.0.1:{port}.evil.example"),
+        format!("evil.example#127.0.0.1:{port}"),
+        format!("127.0.0.1:{port}@evil.example"),
+        format!("localhost.evil.example:{port}"),
+        format!("10.0.0.1:{port}"),
+        "x.box.example".to_owned(),
+        String::new(),
+    ];
+    for path in ["/api/v1/runs", "/", "/web/main.js"] {
+        for host in &allowed {
+            site.send("GET", path, &[&format!("Host: {host}"), &token], "").expect(200);
+        }
+        for host in &foreign {
+            let answer = site.send("GET", path, &[&format!("Host: {host}"), &token], "");
+            answer.refuses(421, &["--allow-host NAME"]);
+        }
+    }
+    let own = format!("Host: {}", allowed[0]);
+    site.send("GET", "/", &[&own, "Host: evil.example"], "").refuses(421, &[]);
+    let absolute = format!("http://evil.example:{port}/api/v1/runs");
+    site.send("GET", &absolute, &[&own, &token], "").refuses(421, &[]);
+}
+
+#[test]
+fn pages_of_other_sites_are_refused() {
+    let site = Site::start(&Runner::new(&[]), &[]);
+    let (port, token) = (site.port, bearer(&site.token));
+    let own = format!("Origin: http://127.0.0.1:{port}");
+    for foreign in [
+        "Sec-Fetch-Site: cross-site",
+        "Sec-Fetch-Site: same-site",
+        "Sec-Fetch-Site: \u{e9}",
+        "Origin: null",
+        "Origin: http://evil.example",
+        &format!("Origin: http://127.0.0.1:{}", port ^ 1),
+        &format!("Origin: http://127.0.0.1:{port}.evil.example"),
+        &format!("Origin: http://other.localhost:{port}"),
+        &format!("Origin: ftp://127.0.0.1:{port}"),
     ] {
-        let answered = served.ask(method, path, &headers, "");
-        let shown = String::from_utf8_lossy(&answered.body).into_owned();
-        assert_eq!(
-            answered.status, status,
-            "{method} {path} {headers:?}: {shown}"
-        );
-        let header = |name| answered.header(name).unwrap_or_default().to_owned();
-        assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
-        assert!(
-            header("content-security-policy").contains("default-src 'none'"),
-            "{path}"
-        );
-        assert_eq!(
-            answered.header("access-control-allow-origin"),
-            None,
-            "{path}"
-        );
-        if status >= 400 {
-            assert_eq!(header("content-type"), "application/problem+json", "{path}");
-            assert_eq!(answered.json()["status"], status, "{shown}");
+        for (method, path) in
+            [("GET", "/api/v1/runs"), ("POST", "/api/v1/runs/x/stop"), ("POST", "/api/v1/login")]
+        {
+            let answer = site.send(method, path, &[foreign, &token, JSON], "");
+            answer.refuses(403, &["another server"]);
+        }
+    }
+    for header in [SAME_ORIGIN, "Sec-Fetch-Site: none", &own] {
+        site.send("GET", "/api/v1/runs", &[header, &token], "").expect(200);
+    }
+    // Links of other sites lead to pages, and only as navigations.
+    let cross = "Sec-Fetch-Site: cross-site";
+    site.send("GET", "/runs", &[cross, "Sec-Fetch-Mode: navigate"], "").expect(200);
+    site.send("GET", "/runs", &[cross, "Sec-Fetch-Mode: no-cors"], "").refuses(403, &[]);
+    site.send("GET", "/web/main.js", &[cross, "Sec-Fetch-Mode: navigate"], "").refuses(403, &[]);
+    // No other site may ask with a preflight.
+    for answer in [
+        site.send("OPTIONS", "/api/v1/runs", &[&token], ""),
+        site.send("GET", "/api/v1/runs", &[&own, &token], ""),
+    ] {
+        let names = answer.headers.iter().map(|(name, _)| name);
+        assert_eq!(names.filter(|name| name.starts_with("access-control")).count(), 0);
+    }
+}
+
+#[test]
+fn links_log_one_browser_in() {
+    let site = Site::start(&Runner::new(&[]), &[]);
+    let (host, path) = site.link.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    assert!(host.ends_with(&format!(".localhost:{}", site.port)), "{host}");
+    // A preview of the link, or another name, does not use it up.
+    let (path, host) = (format!("/{path}"), format!("Host: {host}"));
+    assert_eq!(site.send("HEAD", &path, &[&host], "").header("set-cookie"), None);
+    assert_eq!(site.send("GET", &path, &[], "").header("set-cookie"), None);
+    let browser = Browser::open(&site, &site.link).unwrap();
+    assert_eq!(browser.get(&site, &[SAME_ORIGIN]), 200);
+    assert_eq!(browser.get(&site, &["Sec-Fetch-Site: none"]), 200);
+    assert!(Browser::open(&site, &site.link).is_none(), "the link worked twice");
+}
+
+#[test]
+fn cookies_are_useless_without_their_browser() {
+    let site = Site::start(&Runner::new(&[]), &[]);
+    let browser = Browser::open(&site, &site.link).unwrap();
+    // Programs of other ports have no way to set these headers of a browser, and not the name.
+    assert_eq!(browser.get(&site, &[]), 401);
+    assert_eq!(browser.get(&site, &["Sec-Fetch-Site: same-site"]), 403);
+    assert_eq!(browser.get(&site, &["Sec-Fetch-Site: cross-site"]), 403);
+    for name in ["127.0.0.1", "localhost", "other.localhost"] {
+        let host = format!("Host: {name}:{}", site.port);
+        let headers = [&host, &browser.cookie, SAME_ORIGIN];
+        site.send("GET", "/api/v1/runs", &headers, "").refuses(401, &[]);
+    }
+    // The cookie is neither the token nor a link.
+    assert_ne!(browser.secret(), site.token);
+    site.send("GET", "/api/v1/runs", &[&bearer(browser.secret())], "").refuses(401, &[]);
+    let link = site.link.split_once("login=").unwrap().0.to_owned() + "login=" + browser.secret();
+    assert!(Browser::open(&site, &link).is_none());
+    let login = json!({ "token": browser.secret() });
+    site.send("POST", "/api/v1/login", &[JSON], &login.to_string()).refuses(401, &[]);
+}
+
+#[test]
+fn links_lead_to_no_other_server() {
+    let site = Site::start(&Runner::new(&[]), &[]);
+    for path in ["//evil.example/", "/\\evil.example/", "/\\/evil.example/"] {
+        let answer = site.send("GET", &format!("{path}?login=x&page=2"), &[], "").expect(303);
+        assert_eq!(answer.header("location"), Some("/evil.example/?page=2"), "{path}");
+    }
+}
+
+#[test]
+fn both_addresses_of_localhost_are_the_servers() {
+    // A machine may lack the other address.
+    let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
+    let port = listener.local_addr().unwrap().port();
+    let runner = Runner::new(&[]);
+    let refused = |address: &str, other: &str| {
+        let ran = runner.run(&["serve", "--listen", address]).expect(2);
+        ran.says(&[other, "a program listens there already"]);
+    };
+    refused(&format!("127.0.0.1:{port}"), &format!("`[::1]:{port}`"));
+    drop(listener);
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let args = ["serve", "--listen", address, "--token-file", "token"];
+        let site = Site::started(&runner, runner.started(&args));
+        for address in ["127.0.0.1", "::1"] {
+            let mut stream = TcpStream::connect((address, site.port)).unwrap();
+            let request = site.request("GET", "/api/v1/runs", &[&bearer(&site.token)], "");
+            stream.write_all(request.as_bytes()).unwrap();
+            Answer::read(&mut stream).expect(200);
         }
     }
 }
 
 #[test]
-fn a_link_logs_one_browser_in_and_leaves_no_secret_in_its_address() {
-    let runner = runner();
-    let served = Served::start(&runner, &[]);
-    let path = format!("/runs?login={}", served.login);
-    // From another place it is a link like any other, and a page with scripts is no place to follow it to.
-    let answered = served.ask("GET", &path, &[], "").expect(303);
-    assert_eq!(answered.header("location"), Some("/runs"));
-    let cookie = answered.header("set-cookie").unwrap().to_owned();
-    assert!(
-        cookie.ends_with("; HttpOnly; SameSite=Strict; Path=/"),
-        "{cookie}"
-    );
-    let (pair, _) = cookie.split_once(';').unwrap();
-    served
-        .ask("GET", "/api/v1/runs", &[("Cookie", pair)], "")
-        .expect(200);
-    let again = served.ask("GET", &path, &[], "").expect(303);
-    assert_eq!(again.header("set-cookie"), None);
-    let guessed = served.ask("GET", "/?login=0", &[], "").expect(303);
-    assert_eq!(guessed.header("set-cookie"), None);
-
-    let port = served.at.rsplit_once(':').unwrap().1;
-    let host = format!("localhost:{port}");
-    let moved = served
-        .ask("GET", "/runs?q=a", &[("Host", &host)], "")
-        .expect(307);
-    assert_eq!(
-        moved.header("location"),
-        Some(&*format!("http://{}/runs?q=a", served.at))
-    );
-}
-
-#[test]
-fn where_nothing_may_be_changed_every_change_is_refused_before_it_is_looked_at() {
-    let runner = runner();
-    let served = Served::start(&runner, &["--read-only", "--scenarios", "."]);
-    let before = runner.only_run().manifest();
-    for (method, path) in [
-        ("POST", "/runs"),
-        ("POST", "/runs/latest/stop"),
-        ("POST", "/runs/latest/cancel"),
-        ("POST", "/runs/latest/resume"),
-        ("POST", "/runs/latest/pin"),
-        ("POST", "/runs/latest/rescore"),
-        ("POST", "/runs/anything/stop"),
-        ("POST", "/anything"),
-        ("POST", "/prune"),
-        ("POST", "/cleanup"),
-        ("DELETE", "/runs/latest"),
-    ] {
-        let problem = served.send(method, path, "{}").expect(403).json();
-        assert_eq!(problem["type"], "/problems/read-only", "{path}");
+fn logins_end_with_their_server() {
+    let runner = Runner::new(&[]);
+    let site = Site::start(&runner, &[]);
+    let browser = Browser::open(&site, &site.link).unwrap();
+    site.running.kill();
+    let site = Site::start(&runner, &[]);
+    // A program that had the port in between may have scripts at the old name, which must not see the next link.
+    let name = browser.host.split([' ', ':']).nth(2).unwrap();
+    assert!(!site.link.contains(name), "{} {name}", site.link);
+    let login = site.link.split('/').nth(2).unwrap();
+    let cookie = format!("Cookie: runner-{}={}", site.port, browser.secret());
+    for host in [format!("{name}:{}", site.port), login.to_owned()] {
+        let host = format!("Host: {host}");
+        // Addresses of pages stay valid, but ask for the token.
+        site.send("GET", "/runs", &[&host], "").expect(200);
+        let headers = [host.as_str(), &cookie, SAME_ORIGIN];
+        site.send("GET", "/api/v1/runs", &headers, "").refuses(401, &[]);
     }
-    assert_eq!(served.get("/server").json()["is_read_only"], true);
-    let actions = served.get("/runs/latest").json()["actions"].clone();
-    assert_eq!(actions, serde_json::json!([]));
-    assert_eq!(runner.only_run().manifest(), before);
 }
 
 #[test]
-fn what_is_too_large_too_slow_or_too_much_is_cut_off() {
-    let runner = runner();
-    let served = Served::start(&runner, &[]);
-    let large = format!("{{\"reason\":\"{}\"}}", "x".repeat(1 << 20));
-    served.send("POST", "/runs/latest/pin", &large).expect(413);
-    let long = format!("\"{}\"", "x".repeat(2000));
-    served
-        .send(
-            "POST",
-            "/runs/latest/pin",
-            &format!("{{\"reason\":{long}}}"),
-        )
-        .expect(400);
-    served
-        .send("POST", "/runs/latest/pin", "{\"reson\":1}")
-        .expect(400);
-    served.send("POST", "/runs/latest/pin", "{").expect(400);
-    let header = "x".repeat(64 * 1024);
-    served
-        .ask("GET", "/runs", &[("X-Long", &header)], "")
-        .expect(431);
-
-    // One that never says what it wants is gone after some seconds, and no other waits for it.
-    let began = Instant::now();
-    let mut slow = served.connect();
-    slow.write_all(b"GET /runs HTTP/1.1\r\nHost: ").unwrap();
-    served.get("/runs").expect(200);
-    let mut rest = Vec::new();
-    let _ = slow.read_to_end(&mut rest);
-    assert!(
-        began.elapsed() < Duration::from_secs(50),
-        "{:?}",
-        began.elapsed()
-    );
-
-    // Those that are too many are told so, and the others are answered.
-    let idle: Vec<_> = (0..256).map(|_| served.connect()).collect();
-    let refused = served.ask("GET", "/runs", &[], "").expect(503);
-    assert_eq!(refused.header("retry-after"), Some("2"));
-    drop(idle);
-    crate::support::wait::wait_until("there is room again", || {
-        served.ask("GET", "/runs", &[], "").status == 200
-    });
-}
-
-#[test]
-fn a_socket_that_is_a_file_needs_no_token_and_lets_nobody_else_in() {
-    let runner = runner();
-    let mut command = runner.command(&["serve", "--listen", "unix:socket"]);
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    let path = runner.path("socket");
-    let ask = |host: &str| {
-        let mut stream =
-            crate::support::wait::wait_for("it listens", || UnixStream::connect(&path).ok());
-        let request =
-            format!("GET /api/v1/runs HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+fn token_in_a_page_gives_a_link() {
+    let site = Site::start(&Runner::new(&[]), &[]);
+    let page = format!("http://127.0.0.1:{}/runs?status=failed", site.port);
+    let login = |token: &str, page: &str| {
+        let body = json!({ "token": token, "page": page }).to_string();
+        site.send("POST", "/api/v1/login", &[JSON, SAME_ORIGIN], &body)
     };
-    assert!(ask("localhost").starts_with("HTTP/1.1 200 "));
-    // A browser reaches it through a tunnel, and with it whatever name leads there.
-    assert!(ask("evil.example").starts_with("HTTP/1.1 421 "));
-    let mode = fs_err::metadata(&path).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-    child.kill().unwrap();
-    child.wait().unwrap();
-
-    // What a server has left that was killed is in nobody's way.
-    let mut again = runner.command(&["serve", "--listen", "unix:socket"]);
-    let mut child = again.stderr(std::process::Stdio::null()).spawn().unwrap();
-    assert!(ask("localhost").starts_with("HTTP/1.1 200 "));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let answer = login(&site.token, &page).expect(200);
+    // Only the link's name keeps the cookie from other ports.
+    assert_eq!(answer.header("set-cookie"), None);
+    let link = answer.document()["link"].as_str().unwrap().to_owned();
+    assert!(link.contains(".localhost:") && link.contains("/runs?login="), "{link}");
+    assert!(link.ends_with("&status=failed"), "{link}");
+    let browser = Browser::open(&site, &link).unwrap();
+    assert_eq!(browser.get(&site, &[SAME_ORIGIN]), 200);
+    login("wrong", &page).refuses(401, &["not the token", "runner serve --link"]);
+    login(&site.token, "http://evil.example/").refuses(400, &["`page`"]);
+    let form = format!("token={}", site.token);
+    site.send("POST", "/api/v1/login", &[], &form).refuses(415, &[]);
 }
 
 #[test]
-fn nothing_but_a_socket_is_replaced_by_a_socket() {
-    let runner = runner();
-    runner.write("notes", "mine");
-    std::os::unix::fs::symlink("notes", runner.path("link")).unwrap();
-    fs_err::create_dir(runner.path("folder")).unwrap();
-    for (name, kind) in [
-        ("notes", "a file"),
-        ("link", "a symbolic link"),
-        ("folder", "a directory"),
-    ] {
-        let ran = runner.run(&["serve", "--listen", &format!("unix:{name}")]);
-        let says = format!("there is {kind}, which is left alone; name another path");
-        ran.expect(2)
-            .says(&[&format!("cannot listen on `unix:{name}`"), &says]);
+fn changes_are_json_and_need_their_method() {
+    let site = Site::start(&Runner::new(&[]), &[]);
+    let token = bearer(&site.token);
+    for media_type in ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+    {
+        let header = format!("Content-Type: {media_type}");
+        for method in ["POST", "DELETE"] {
+            let answer = site.send(method, "/api/v1/runs/x", &[&header, &token], "{}");
+            answer.refuses(415, &["Content-Type: application/json"]);
+        }
     }
-    assert_eq!(fs_err::read_to_string(runner.path("link")).unwrap(), "mine");
-    assert!(runner.path("link").is_symlink());
+    let utf_8 = "Content-Type: application/json; charset=utf-8";
+    site.send("POST", "/api/v1/runs/x/stop", &[utf_8, &token], "{}").refuses(404, &[]);
+    for method in ["OPTIONS", "PUT", "PATCH", "TRACE", "CONNECT", "QUERY"] {
+        site.send(method, "/api/v1/runs", &[JSON, &token], "").refuses(405, &[]);
+        site.send(method, "/", &[JSON, &token], "").refuses(405, &[]);
+    }
+    site.ask("POST", "/events", Some(&json!({}))).refuses(405, &[]);
+    site.ask("GET", "/nothing", None).refuses(404, &["no such call"]);
+    site.post("/login", &json!([])).refuses(400, &["JSON object"]);
 }
 
 #[test]
-fn what_cannot_be_served_is_refused_with_what_to_do() {
-    let runner = runner();
-    for (args, says) in [
-        (vec!["--listen", "here"], "`--listen here` is no address"),
-        (vec!["--listen", "0.0.0.0:0"], "no name was allowed"),
-        (
-            vec!["--listen", "192.0.2.1:1", "--allow-host", "x"],
-            "cannot listen on",
-        ),
-        (vec!["--scenarios", "missing"], "`missing` is not a folder"),
-        (vec!["--token-file", "short"], "has no token"),
-        (vec!["--read-only", "--allow-writes"], "cannot be used with"),
-    ] {
-        runner.write("short", "abc");
-        let ran = runner.run(&[&["serve"], &args[..]].concat()).expect(2);
-        ran.says(&[says]);
+fn read_only_servers_refuse_every_change() {
+    let runner = Runner::new(&[]);
+    let refused = |args: &[&str]| {
+        let site = Site::start(&runner, args);
+        for path in ["/runs/anything/stop", "/runs", "/runs/x/resume", "/nothing", "/queue/x/move"]
+        {
+            site.post(path, &json!({ "no": "key" })).refuses(403, &["read-only"]);
+        }
+        site.ask("DELETE", "/runs/x", Some(&json!({}))).refuses(403, &["read-only"]);
+        site.get("/runs");
+        site.post("/login", &json!({ "token": site.token })).expect(200);
+        assert_eq!(site.get("/server")["read_only"], true);
+    };
+    refused(&["--read-only"]);
+    assert!(!runner.path("results").exists(), "a read-only server has created the root");
+    refused(&["--allow-host", "box.example"]);
+    let site = Site::start(&runner, &["--allow-host", "box.example", "--allow-writes"]);
+    site.post("/runs/anything/stop", &json!({})).refuses(404, &[]);
+    fs::create_dir_all(runner.path("results")).unwrap();
+    runner.write("results/runner.toml", "[serve]\nread_only = true\n");
+    refused(&[]);
+}
+
+#[test]
+fn token_files_of_others_are_refused() {
+    let runner = Runner::new(&[]);
+    let path = runner.path("token");
+    drop(Site::start(&runner, &[]));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let refused = |says: &[&str]| {
+        let args = ["serve", "--listen", "127.0.0.1:0", "--token-file", "token"];
+        runner.run(&args).expect(2).says(says);
+    };
+    for mode in [0o644, 0o620, 0o666, 0o604] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        refused(&["other users may know the token", &format!("{mode:o}"), "delete the file"]);
     }
-    let ran = runner.run(&["serve", "--results", "short"]).expect(7);
-    ran.says(&["results root `short` is not a directory"]);
-    // A token file that is not there is made, for its owner alone.
-    let mut command = runner.command(&["serve", "--listen", "127.0.0.1:0", "--token-file", "new"]);
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    let made = crate::support::wait::wait_for("there is a token", || {
-        fs_err::read_to_string(runner.path("new"))
-            .ok()
-            .filter(|text| text.ends_with('\n'))
+    for text in ["", "short", "with spaces in the middle", "ünïcödé-ünïcödé-ünïcödé"] {
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        refused(&["no token in", "16 to 512 letters and digits"]);
+    }
+    fs::remove_file(&path).unwrap();
+    symlink(runner.path("elsewhere"), &path).unwrap();
+    refused(&["cannot create"]);
+    assert!(!runner.path("elsewhere").exists());
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    refused(&["cannot read token", "directory"]);
+}
+
+/// Sends a request over a socket file.
+fn ask_file(path: &Path, token: Option<&str>) -> String {
+    let mut stream = UnixStream::connect(path).unwrap();
+    let token = token.map(|token| bearer(token) + "\r\n").unwrap_or_default();
+    let text = format!(
+        "GET /api/v1/runs HTTP/1.1\r\nHost: localhost:9\r\n{token}Connection: close\r\n\r\n"
+    );
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn socket_files_need_the_token_too() {
+    let runner = Runner::new(&[]);
+    let args = ["serve", "--listen", "unix:socket", "--token-file", "token"];
+    let path = runner.path("socket");
+    for _ in 0..2 {
+        // The second server replaces the socket of the first, which was killed.
+        let site = Site::started(&runner, runner.started(&args));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(site.running.printed().contains("ssh -L 7878:socket HOST"));
+        assert!(ask_file(&path, None).starts_with("HTTP/1.1 401"));
+        assert!(ask_file(&path, Some(&site.token)).starts_with("HTTP/1.1 200"));
+        runner.run(&args).expect(2).says(&["a program listens there already"]);
+        site.running.kill();
+    }
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "precious").unwrap();
+    runner.run(&args).expect(2).says(&["a file that is not a socket is there"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn addresses_that_cannot_be_used_are_explained() {
+    let runner = Runner::new(&[]);
+    let site = Site::start(&runner, &[]);
+    let refused = |address: &str, says: &[&str]| {
+        runner.run(&["serve", "--listen", address]).expect(2).says(says);
+    };
+    let used = format!("127.0.0.1:{}", site.port);
+    refused(
+        &used,
+        &[&used, "a program listens there already", "runner serve --link", "127.0.0.1:0"],
+    );
+    refused("0.0.0.0:0", &["other machines", "--allow-host NAME"]);
+    refused("203.0.113.1:7878", &["other machines", "--allow-host NAME"]);
+    refused("127.0.0.2:7878", &["`127.0.0.2:7878`", "--listen 127.0.0.1:7878"]);
+    refused("7878", &["an address with a port", "unix:PATH"]);
+    refused("localhost:7878", &["an address with a port"]);
+    let args = ["serve", "--listen", "203.0.113.1:7878", "--allow-host", "x"];
+    runner.run(&args).expect(2).says(&["this machine does not have the address"]);
+}
+
+#[test]
+fn too_large_requests_are_refused() {
+    let site = Site::start(&Runner::new(&[]), &[]);
+    let token = bearer(&site.token);
+    let header = |bytes: usize| format!("X-Long: {}", "x".repeat(bytes));
+    site.send("GET", "/api/v1/runs", &[&token, &header(30 << 10)], "").expect(200);
+    for bytes in [33 << 10, 40 << 10, 50 << 10] {
+        site.send("GET", "/api/v1/runs", &[&token, &header(bytes)], "").refuses(431, &["32 KiB"]);
+    }
+    let query = format!("/api/v1/runs?q={}", "x".repeat(33 << 10));
+    site.send("GET", &query, &[&token], "").refuses(431, &["32 KiB"]);
+    let large = " ".repeat((256 << 10) + 1);
+    let path = "/api/v1/runs/x/stop";
+    site.send("POST", path, &[&token, JSON], &large).refuses(413, &["262144 bytes"]);
+    site.send("POST", path, &[&token, JSON], &large[2..]).refuses(400, &[]);
+    let chunked = format!("40001\r\n{large}\r\n0\r\n\r\n");
+    let headers = [&token, JSON, "Transfer-Encoding: chunked"];
+    let mut stream = site.connect();
+    let mut request = site.request("POST", path, &headers, "");
+    request += &chunked;
+    stream.write_all(request.as_bytes()).unwrap();
+    Answer::read(&mut stream).refuses(413, &[]);
+    // Without the token, less is read.
+    site.send("POST", "/api/v1/login", &[JSON], &large[..5 << 10]).refuses(413, &["4096 bytes"]);
+}
+
+/// Returns whether the server has closed a connection.
+fn is_closed(mut stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let read = stream.read(&mut [0]);
+    stream.set_nonblocking(false).unwrap();
+    match read {
+        Ok(read) => read == 0,
+        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+    }
+}
+
+/// With `RUNNER_TESTS=full`, because the limits are 10 s.
+#[test]
+fn slow_requests_are_cut_off() {
+    if env::var("RUNNER_TESTS").as_deref() != Ok("full") {
+        return;
+    }
+    let site = Site::start(&Runner::new(&[]), &[]);
+    let sent = |text: &str| {
+        let mut stream = site.connect();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    };
+    let body = "Content-Length: 9";
+    let request =
+        site.request("POST", "/api/v1/runs/x/stop", &[&bearer(&site.token), JSON, body], "");
+    let (silent, mut slow) = (sent(""), sent("GET / HTTP/1.1\r\nX-Slow: "));
+    let (mut torn, began) = (sent(&(request + "{")), Instant::now());
+    wait_until("requests without an end of their headers are closed", || {
+        // The limit is for all headers together.
+        let _ = slow.write_all(b"x");
+        is_closed(&silent) && is_closed(&slow)
     });
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert_eq!(made.trim().len(), 64);
-    let mode = fs_err::metadata(runner.path("new"))
-        .unwrap()
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o600);
+    Answer::read(&mut torn).refuses(408, &["longer than 10 s"]);
+    let took = began.elapsed().as_secs();
+    assert!((9..40).contains(&took), "{took} s");
 }
 
 #[test]
-fn another_machine_may_look_and_change_nothing_unless_that_is_allowed() {
-    let runner = runner();
-    let bearer = format!("Bearer {TOKEN}");
-    let host = [("Host", "runs.example"), ("Authorization", &*bearer)].to_vec();
-    let change = [host.clone(), vec![("Content-Type", "application/json")]].concat();
-    for (args, status) in [
-        (vec!["--allow-host", "runs.example"], 403),
-        (vec!["--allow-host", "runs.example", "--allow-writes"], 200),
+fn silent_connections_keep_no_holder_out() {
+    let site = Site::start(&Runner::new(&[]), &[]);
+    // Silent connections are younger and older than that of a holder of the token.
+    let silent = |count: usize| (0..count).map(|_| site.connect()).collect::<Vec<_>>();
+    let before = silent(100);
+    let mut kept = site.connect();
+    let request = site.request("GET", "/api/v1/server", &[&bearer(&site.token)], "");
+    let request = request.replace("Connection: close\r\n", "");
+    let mut ask = |stream: &mut TcpStream| {
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"HTTP/1.1 200");
+        // The rest of the answer.
+        let rest = stream.read(&mut [0; 4096]).unwrap();
+        assert!(rest > 0);
+    };
+    ask(&mut kept);
+    let after = silent(300);
+    site.get("/server");
+    ask(&mut kept);
+    let all = || before.iter().chain(&after);
+    wait_until("the oldest silent connections are closed", || {
+        all().filter(|stream| !is_closed(stream)).count() <= 192
+    });
+    assert!(before.iter().all(is_closed), "older connections go first");
+    // Holders get the rest of the 256 connections.
+    let mut holders: Vec<_> = (0..63).map(|_| site.connect()).collect();
+    holders.iter_mut().for_each(&mut ask);
+    ask(&mut kept);
+}
+
+#[test]
+fn answers_have_strict_headers() {
+    let site = Site::start(&Runner::new(&[]), &[]);
+    let token = bearer(&site.token);
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+        connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; \
+        require-trusted-types-for 'script'; trusted-types 'none'";
+    for (path, cache) in [
+        ("/api/v1/runs", "no-store"),
+        ("/api/v1/nothing", "no-store"),
+        ("/", "no-cache"),
+        ("/runs/x/trials/y", "no-cache"),
+        ("/web/main.js", "no-cache"),
+        ("/web/nothing.js", "no-store"),
     ] {
-        let mut served = Served::at(&runner, "0.0.0.0:0", &args);
-        let port = served.at.rsplit_once(':').unwrap().1;
-        let at = format!("127.0.0.1:{port}");
-        served.at = at;
-        served.ask("GET", "/api/v1/runs", &host, "").expect(200);
-        served
-            .ask(
-                "GET",
-                "/api/v1/runs",
-                &[("Host", "other.example"), host[1]],
-                "",
-            )
-            .expect(421);
-        served
-            .ask("POST", "/api/v1/runs/latest/pin", &change, "")
-            .expect(status);
+        let answer = site.send("GET", path, &[&token], "");
+        for (name, value) in [
+            ("content-security-policy", policy),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("cache-control", cache),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{path} {name}");
+        }
     }
+    for (path, media_type) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/web/main.js", "text/javascript; charset=utf-8"),
+        ("/web/app.css", "text/css; charset=utf-8"),
+        ("/api/v1/runs", "application/json"),
+    ] {
+        let answer = site.send("GET", path, &[&token], "").expect(200);
+        assert_eq!(answer.header("content-type"), Some(media_type), "{path}");
+    }
+    let page = site.send("GET", "/", &[], "").expect(200);
+    let known = format!("If-None-Match: {}", page.header("etag").unwrap());
+    let again = site.send("GET", "/start", &[&known], "").expect(304);
+    assert_eq!(again.body, b"");
+    for path in ["/web/../main.js", "/web/%2e%2e/index.html", "/web//main.js", "/web/", "/web/base"]
+    {
+        site.send("GET", path, &[], "").refuses(404, &["no file"]);
+    }
+}
+
+/// Returns a started server whose browser is a script.
+fn with_browser(runner: &Runner, script: &str) -> Site {
+    fs::create_dir_all(runner.path("bin")).unwrap();
+    runner.write("bin/xdg-open", script);
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(runner.path("bin/xdg-open"), mode).unwrap();
+    let args = ["serve", "--listen", "127.0.0.1:0", "--token-file", "token", "--open"];
+    let mut command = runner.command(&args);
+    // This machine may have another one.
+    command.env("PATH", runner.path("bin"));
+    Site::started(runner, crate::support::running::Running::start(&mut command))
+}
+
+#[test]
+fn opened_browsers_show_no_secret() {
+    let runner = Runner::new(&[]);
+    let script = "#!/bin/sh\nPATH=/usr/bin:/bin\necho \"$@\" > seen\nstat -c %a \"$1\" >> seen\ncat \"$1\" >> seen\necho >> seen\n";
+    let site = with_browser(&runner, script);
+    let seen = wait_for("the browser opens a file", || {
+        let seen = fs::read_to_string(runner.path("seen")).unwrap_or_default();
+        (seen.lines().count() == 3).then_some(seen)
+    });
+    let [arguments, mode, page] = seen.lines().collect::<Vec<_>>()[..] else { panic!("{seen}") };
+    let secret = site.link.split_once("login=").unwrap().1;
+    assert!(!arguments.contains(secret) && arguments.ends_with(".html"), "{arguments}");
+    assert_eq!(mode, "600");
+    assert!(page.contains(&site.link), "{page}");
+}
+
+#[test]
+fn missing_browser_is_a_warning() {
+    for (script, says) in [
+        ("#!/nothing\n", "cannot start `xdg-open`"),
+        ("#!/bin/sh\nexit 3\n", "`xdg-open` opened no browser"),
+    ] {
+        let runner = Runner::new(&[]);
+        let site = with_browser(&runner, script);
+        wait_until("there is a warning", || {
+            let shown = site.running.shown();
+            shown.contains(says) && shown.contains("open the link yourself")
+        });
+        site.get("/runs");
+    }
+}
+
+#[test]
+fn link_command_prints_a_link_for_another_browser() {
+    let runner = Runner::new(&[]);
+    fs::create_dir(runner.path("results")).unwrap();
+    runner.run(&["serve", "--link"]).expect(2).says(&["you run no server for the results root"]);
+    let site = Site::start(&runner, &[]);
+    let first = Browser::open(&site, &site.link).unwrap();
+    let printed = wait_for("the server is asked", || {
+        let ran = runner.run(&["serve", "--link"]);
+        (ran.code == Some(0)).then_some(ran.stdout)
+    });
+    let second = Browser::open(&site, printed.trim()).unwrap();
+    assert_ne!(first.cookie, second.cookie);
+    for browser in [first, second] {
+        assert_eq!(browser.get(&site, &[SAME_ORIGIN]), 200);
+    }
+    // Another root has another server.
+    fs::create_dir(runner.path("other")).unwrap();
+    runner.run(&["serve", "--link", "--results", "other"]).expect(2);
+}
+
+#[test]
+fn browsers_at_an_allowed_name_can_log_in() {
+    let site = Site::start(&Runner::new(&[]), &["--allow-host", "box.example", "--allow-writes"]);
+    assert!(site.link.starts_with("http://box.example:"), "{}", site.link);
+    let browser = Browser::open(&site, &site.link).unwrap();
+    // Browsers send `Sec-Fetch-Site` only to this machine and over HTTPS.
+    assert_eq!(browser.get(&site, &[]), 200);
+    assert_eq!(browser.get(&site, &["Sec-Fetch-Site: same-site"]), 403);
+    let change = |headers: &[&str]| {
+        let headers = [&[browser.host.as_str(), &browser.cookie, JSON], headers].concat();
+        site.send("POST", "/api/v1/runs/x/stop", &headers, "{}").status
+    };
+    assert_eq!(change(&[]), 401);
+    assert_eq!(change(&[&browser.host.replace("Host: ", "Origin: http://")]), 404);
 }

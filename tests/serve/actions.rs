@@ -1,217 +1,541 @@
-//! What is asked for over HTTP: that runs begin, end and go on. Whoever serves owns none of them.
+//! Changes over HTTP.
 
-use serde_json::json;
+use std::{fs, os::unix::fs::chown, thread};
 
-use super::client::Served;
-use crate::support::{runner::Runner, wait::wait_until};
+use rustix::process::Signal;
+use serde_json::{Value, json};
 
-const SLOW: &str = r#"
-[run]
-concurrency = 1
-[[tests]]
-id = "quick"
-input = { do = "echo", value = 1 }
-[[tests]]
-id = "slow"
-timeout = "10m"
-input = { do = "sleep" }
-"#;
+use crate::support::{
+    http::{Answer, Site},
+    processes::Process,
+    run::Run,
+    runner::Runner,
+    running::Running,
+    truth::assert_told_truly,
+    wait::{wait_for, wait_until},
+};
 
-#[test]
-fn a_run_that_was_started_outlives_the_server_and_is_stopped_and_resumed_by_another() {
-    let runner = Runner::hostile(SLOW);
-    let mut served = Served::start(&runner, &["--scenarios", "."]);
-    let answered = served
-        .send("POST", "/runs", "{\"scenario\":\"scenario.toml\"}")
-        .expect(201);
-    let run = answered.json()["run"].as_str().unwrap().to_owned();
-    assert_eq!(
-        answered.header("location"),
-        Some(&*format!("/api/v1/runs/{run}"))
-    );
-    assert_eq!(runner.only_run().id(), run);
-    wait_until("a trial is over", || runner.only_run().lines().len() == 1);
-    served.kill();
-    assert_eq!(runner.list(&[])[0]["status"], "running");
+const FOLDER: [&str; 2] = ["--scenarios", "."];
 
-    let served = Served::start(&runner, &["--scenarios", "."]);
-    let running = served.get("/runs/latest").json();
-    assert_eq!(running["run"]["is_alive"], true);
-    let live = served.get("/runs/latest/summary").json()["live"].clone();
-    assert_eq!(live["in_flight"][0]["trial"], "slow@hostile#1");
-    served.send("DELETE", "/runs/latest", "").expect(409);
-    served.send("POST", "/runs/latest/resume", "").expect(409);
-    served
-        .send("POST", "/runs/latest/stop", "{\"mode\":\"softly\"}")
-        .expect(400);
-    let paused = served.post("/runs/latest/pause", "{\"reason\":\"a look\"}", 200);
-    assert_eq!(
-        (&paused["result"], &paused["status"]),
-        (&json!("paused"), &json!("running"))
-    );
-    assert!(served.get("/runs/latest").json()["run"]["paused"].is_object());
-    assert_eq!(
-        served.post("/runs/latest/unpause", "", 200)["result"],
-        "unpaused"
-    );
-    let asked = "{\"mode\":\"kill\",\"by\":\"a test\",\"reason\":\"seen enough\"}";
-    let stopped = served.post("/runs/latest/stop", asked, 200);
-    assert_eq!(
-        (&stopped["result"], &stopped["status"]),
-        (&json!("stopped"), &json!("incomplete"))
-    );
-    let manifest = runner.only_run().manifest();
-    let text = manifest["transitions"]
-        .as_array()
-        .unwrap()
-        .last()
-        .unwrap()
-        .to_string();
-    assert!(text.contains("seen enough (by a test)"), "{text}");
-    let again = served.post("/runs/latest/stop", "", 200);
-    assert_eq!(again["result"], "already_terminal");
+/// Ends the processes of the runs that a test has started.
+struct Started<'a>(&'a Runner);
 
-    // What is left runs again, and is cut short for good.
-    let plan = served.post("/runs/latest/plan", "", 200);
-    assert_eq!(
-        (&plan["plan"]["planned"], &plan["plan"]["pending"]),
-        (&json!(2), &json!(1))
-    );
-    let resumed = served.post("/runs/latest/resume", "", 202);
-    assert_eq!(resumed["run"], run);
-    let cancelled = served.post("/runs/latest/cancel", "{\"reason\":\"not worth it\"}", 200);
-    assert_eq!(
-        (&cancelled["result"], &cancelled["status"]),
-        (&json!("cancelled"), &json!("cancelled"))
-    );
-    let problem = served.post("/runs/latest/resume", "", 422);
-    assert_eq!(problem["detail"], format!("run `{run}` was cancelled"));
-    assert!(problem["help"].as_str().unwrap().contains("--force"));
-    served.post("/runs/latest/cancel", "", 200);
-    served.post("/runs/nothing/stop", "", 404);
+impl Drop for Started<'_> {
+    fn drop(&mut self) {
+        self.0.runs().iter().filter_map(owner).for_each(|process| process.signal(Signal::KILL));
+    }
+}
+
+/// Returns the process that works on a run.
+fn owner(run: &Run) -> Option<Process> {
+    let manifest = run.manifest();
+    let pid = manifest["sessions"].as_array()?.last()?["pid"].as_u64()?;
+    (manifest["status"] == "running").then_some(Process(pid as u32))
+}
+
+/// Creates a scenario with a trial that passes and one that fails.
+fn short() -> Runner {
+    Runner::hostile_in_memory(
+        "[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n\
+         [[tests]]\nid = \"b\"\ninput = { do = \"echo\", value = 1 }\nexpect = { equals = 2 }\n",
+    )
+}
+
+/// Starts a run over HTTP. Returns it once its attempts are running.
+#[track_caller]
+fn started(runner: &Runner, site: &Site, attempts: usize) -> Run {
+    let answer = site.post("/runs", &json!({"scenario": "scenario.toml"})).expect(201);
+    let document = answer.document();
+    let id = document["id"].as_str().unwrap();
+    assert_eq!(answer.header("location"), Some(&*format!("/api/v1/runs/{id}")));
+    let run = runner.runs().into_iter().find(|run| run.id() == id).unwrap();
+    let since = std::time::SystemTime::UNIX_EPOCH;
+    wait_until("its attempts run", || run.in_flight(since).len() == attempts);
+    run
+}
+
+/// Waits until a run has ended.
+#[track_caller]
+fn ended(run: &Run) -> [String; 4] {
+    wait_until("the run has ended", || run.manifest()["status"] != "running");
+    run.ending()
 }
 
 #[test]
-fn what_has_completed_is_not_cancelled_and_says_so() {
-    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n");
-    runner.exec(&[]).expect(0);
-    let served = Served::start(&runner, &[]);
-    let problem = served.post("/runs/latest/cancel", "", 409);
-    assert!(
-        problem["detail"]
-            .as_str()
-            .unwrap()
-            .contains("nothing to cancel"),
-        "{problem}"
-    );
-    for body in ["{}", "{\"queue\":true}"] {
-        let problem = served.post("/runs/latest/resume", body, 409);
-        let detail = problem["detail"].as_str().unwrap();
-        assert!(detail.contains("left to run"), "{problem}");
-        assert_eq!(problem["help"], "name with `rerun` what is to run again");
-    }
-    let report = served.post("/runs/latest/rescore", "{\"dry_run\":true}", 200);
-    assert_eq!(report["rescored"]["unchanged"], 1);
-    // Two that are alike are one too many.
-    runner.exec(&[]).expect(0);
-    let ids = runner.ids();
-    let problem = served
-        .get(&format!("/runs/{}", &ids[0][..10]))
-        .expect(409)
-        .json();
-    assert_eq!(problem["candidates"].as_array().unwrap().len(), 2);
-    let compared = served
-        .get(&format!("/compare?base={}&new={}", ids[0], ids[1]))
-        .expect(200)
-        .json();
-    assert_eq!(compared["counts"]["regressed"], 0, "{compared}");
-    served.post("/prune", "{\"keep_last\":1}", 200);
-    assert_eq!(runner.runs().len(), 2);
-    served.post("/prune", "{\"keep_last\":1,\"dry_run\":false}", 200);
-    assert_eq!(runner.ids(), [ids[1].clone()]);
+fn started_run_outlives_its_server() {
+    let runner = Runner::endless(2, "sleep", "");
+    let site = Site::start(&runner, &FOLDER);
+    let _started = Started(&runner);
+    let run = started(&runner, &site, 2);
+    site.running.kill();
+    assert!(owner(&run).unwrap().is_alive());
+    let first = run.text("runner.log").lines().next().unwrap().to_owned();
+    assert!(first.contains("runner exec"), "{first}");
+    let site = Site::start(&runner, &FOLDER);
+    let reason = "x".repeat(5000);
+    let answer = site.post("/runs/latest/stop", &json!({"reason": reason})).expect(200).document();
+    assert_eq!([&answer["result"], &answer["status"]], ["stopped", "incomplete"]);
+    assert_eq!(run.ending()[..2], ["incomplete", "stopped"]);
+    let by = &run.manifest()["sessions"][0]["stopped_by"]["reason"];
+    assert_eq!(by.as_str().map(str::len), Some(4096), "{}", run.manifest());
+    let answer = site.post("/runs/latest/stop", &json!({})).expect(200).document();
+    assert_eq!(answer["result"], "already_terminal");
+    assert_told_truly(&runner);
 }
 
 #[test]
-fn only_scenarios_below_the_folders_are_started_and_with_what_exec_takes() {
-    let runner = Runner::hostile(
-        "[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n[[tests]]\nid = \"b\"\ninput = { do = \"echo\", value = 1 }\n",
-    );
-    runner.write("in/broken.toml", "[providers.x]\nplugin = 1\n");
-    runner.write("in/good.toml", "[providers.hostile]\nplugin = \"../hostile.wasm\"\n[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n[[tests]]\nid = \"b\"\ninput = { do = \"echo\", value = 1 }\n");
-    std::os::unix::fs::symlink(runner.path("scenario.toml"), runner.path("in/link.toml")).unwrap();
-    let served = Served::start(&runner, &["--scenarios", "in"]);
-    let listed = served.get("/scenarios").json();
-    let listed = listed["scenarios"].as_array().unwrap();
-    let paths: Vec<_> = listed
-        .iter()
-        .map(|scenario| scenario["path"].as_str().unwrap())
-        .collect();
-    assert_eq!(paths, ["broken.toml", "good.toml"]);
-    let problem = listed[0]["problem"].as_str().unwrap();
-    assert!(problem.contains("broken.toml:2:10"), "{problem}");
-    assert_eq!(
-        (&listed[1]["tests"], &listed[1]["providers"]),
-        (&json!(2), &json!(["hostile"]))
-    );
-
-    for path in [
-        "../scenario.toml",
-        "link.toml",
-        "/etc/hosts",
-        "",
-        ".",
-        "in/good.toml",
-        "good.toml/",
-    ] {
-        let body = json!({ "scenario": path }).to_string();
-        let answered = served.send("POST", "/runs", &body);
-        assert!(
-            [404].contains(&answered.status) || path == "good.toml/",
-            "{path}"
-        );
-    }
-    let problem = served.post("/runs", "{\"scenario\":\"broken.toml\"}", 422);
-    assert!(!problem["shown"].as_str().unwrap().contains("Error:"));
-    assert!(
-        problem["shown"]
-            .as_str()
-            .unwrap()
-            .contains("broken.toml:2:10"),
-        "{problem}"
-    );
-    let before = runner.runs().len();
-    let plan =
-        json!({ "scenario": "good.toml", "tests": ["b"], "repeat": 3, "overrides": { "jobs": 1 } });
-    let planned = served.post("/runs/plan", &plan.to_string(), 200);
-    assert_eq!(
-        (&planned["plan"]["planned"], &planned["plan"]["jobs"]),
-        (&json!(3), &json!(1))
-    );
-    assert_eq!(runner.runs().len(), before);
-    for body in [
-        json!({ "scenario": "good.toml", "overrides": { "build": true } }),
-        json!({ "scenario": "good.toml", "overrides": { "jobs": "many" } }),
-        json!({ "scenario": "good.toml", "filter": "test(" }),
-        json!({ "scenario": "good.toml", "build": true }),
-        json!({ "scenario": "good.toml", "repeat": 0 }),
-        json!({ "scenario": "good.toml", "priority": 1 }),
-    ] {
-        served.post("/runs", &body.to_string(), 400);
-    }
-    let nothing = json!({ "scenario": "good.toml", "tests": ["nothing"] });
-    let problem = served.post("/runs", &nothing.to_string(), 422);
-    let detail = problem["detail"].as_str().unwrap();
-    assert!(!detail.contains(['×', '\n']), "{problem}");
-    assert!(problem["help"].is_string(), "{problem}");
-    let unknown = json!({ "scenario": "good.toml", "overrides": { "timeout_minutes": 3 } });
-    let problem = served.post("/runs", &unknown.to_string(), 400);
-    let help = problem["help"].as_str().unwrap();
-    assert!(help.contains("`timeout-minutes`"), "{problem}");
-    assert_eq!(runner.runs().len(), before);
-    let started = served.post("/runs", &plan.to_string(), 201);
-    assert_eq!(started["run"], runner.only_run().id());
-    wait_until("it is over", || {
-        runner.only_run().ending()[0] == "completed"
+fn stops_in_several_places_make_one_transition() {
+    let runner = Runner::endless(2, "loop", "");
+    let sites = [Site::start(&runner, &FOLDER), Site::start(&runner, &FOLDER)];
+    let _started = Started(&runner);
+    let run = started(&runner, &sites[0], 2);
+    let answers: Vec<Value> = thread::scope(|scope| {
+        let stop = |site: &Site| site.post("/runs/latest/stop", &json!({})).expect(200).document();
+        let asked: Vec<_> = sites.iter().map(|site| scope.spawn(move || stop(site))).collect();
+        runner.run(&["stop", "latest"]).expect(0);
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
     });
-    assert_eq!(runner.only_run().rows().len(), 3);
+    assert!(answers.iter().any(|answer| answer["result"] == "stopped"), "{answers:?}");
+    let changes = run.manifest()["transitions"].clone();
+    let to: Vec<_> = changes.as_array().unwrap().iter().map(|change| &change["to"]).collect();
+    assert_eq!(to, ["running", "incomplete"]);
+}
+
+#[test]
+fn start_is_refused_while_a_run_is_active() {
+    let runner = Runner::endless(1, "sleep", "");
+    let site = Site::start(&runner, &["--scenarios", "."]);
+    let _started = Started(&runner);
+    let run = started(&runner, &site, 1);
+    let start = json!({"scenario": "scenario.toml"});
+    let busy = site.post("/runs", &start);
+    busy.refuses(409, &["/problems/busy", run.id(), "queue"]);
+    assert_eq!(busy.document()["holder"]["pid"], owner(&run).unwrap().0);
+    assert_eq!(busy.document()["active"], json!([run.id()]));
+    let waits = json!({"scenario": "scenario.toml", "queue": true, "priority": 5});
+    let queued = site.post("/runs", &waits).expect(202).document();
+    let id = queued["queued"]["request"].as_str().unwrap();
+    let queue = site.get("/queue");
+    assert_eq!(queue["active"][0]["run"], run.id());
+    assert_eq!(
+        [&queue["requests"][0]["request"], &queue["requests"][0]["priority"]],
+        [&json!(id), &json!(5)]
+    );
+    let moved = site.post(&format!("/queue/{id}/move"), &json!({"priority": 7})).expect(200);
+    assert_eq!(moved.document()["priority"], 7);
+    site.post(&format!("/queue/{id}/move"), &json!({})).expect(200);
+    let both = json!({"priority": 7, "before": id});
+    site.post(&format!("/queue/{id}/move"), &both).refuses(400, &["exclude"]);
+    let remove = || site.ask("DELETE", &format!("/queue/{id}"), Some(&json!({})));
+    remove().expect(200);
+    remove().refuses(404, &[id]);
+    assert_eq!(runner.runs().len(), 1);
+}
+
+#[test]
+fn cancelled_run_needs_force_to_continue() {
+    let runner = Runner::endless(1, "sleep", "grace = \"50ms\"");
+    let site = Site::start(&runner, &FOLDER);
+    let _started = Started(&runner);
+    let run = started(&runner, &site, 1);
+    let answer = site.post("/runs/latest/cancel", &json!({"reason": "wrong model"})).expect(200);
+    assert_eq!(answer.document()["result"], "cancelled");
+    assert_eq!(run.ending()[0], "cancelled");
+    assert_eq!(run.manifest()["sessions"][0]["stopped_by"]["reason"], "wrong model");
+    let again = site.post("/runs/latest/cancel", &json!({})).expect(200).document();
+    assert_eq!(again["result"], "already_terminal");
+    site.post("/runs/latest/resume", &json!({})).refuses(409, &["was cancelled", "force"]);
+    site.post("/runs/latest/resume", &json!({"force": true})).expect(202);
+    wait_until("it runs", || owner(&run).is_some());
+    site.post("/runs/latest/resume", &json!({})).refuses(409, &["holder", "busy"]);
+    let killed = site.post("/runs/latest/stop", &json!({"mode": "kill"})).expect(200).document();
+    assert_eq!(killed["result"], "stopped");
+}
+
+#[test]
+fn kill_ends_the_grace_of_a_cancel() {
+    let runner = Runner::endless(1, "loop", "grace = \"1h\"");
+    let site = Site::start(&runner, &FOLDER);
+    let _started = Started(&runner);
+    let run = started(&runner, &site, 1);
+    thread::scope(|scope| {
+        let cancelled = scope.spawn(|| site.post("/runs/latest/cancel", &json!({})));
+        wait_until("the run is cancelled", || run.dir.join("request-cancel.json").exists());
+        site.post("/runs/latest/stop", &json!({"mode": "kill"})).expect(200);
+        assert_eq!(cancelled.join().unwrap().expect(200).document()["result"], "cancelled");
+    });
+    assert_eq!(run.ending()[0], "cancelled");
+}
+
+#[test]
+fn waiting_run_of_a_group_passes_a_stop_on() {
+    let runner = Runner::endless(1, "sleep", "");
+    fs::copy(runner.path("scenario.toml"), runner.path("second.toml")).unwrap();
+    let group = runner.started(&["exec", "scenario.toml", "second.toml", "--json"]);
+    let waits = |run: &Run| run.manifest()["stage"] == "waiting";
+    let waiting = wait_for("one run works and one waits", || {
+        let runs = runner.runs();
+        let waiting = runs.iter().filter(|run| waits(run)).count();
+        let has_work = runs.iter().any(|run| !waits(run) && run.dir.join("live.json").exists());
+        let id = || runs.iter().find(|run| waits(run)).unwrap().id().to_owned();
+        (runs.len() == 2 && waiting == 1 && has_work).then(id)
+    });
+    let site = Site::start(&runner, &FOLDER);
+    let answer = site.post(&format!("/runs/{waiting}/stop"), &json!({})).expect(200).document();
+    assert_eq!(answer["result"], "stopped");
+    assert_ne!(answer["run"], json!(waiting));
+    group.finish().expect(4);
+}
+
+#[test]
+fn completed_run_is_neither_cancelled_nor_resumed() {
+    let runner = short();
+    let site = Site::start(&runner, &FOLDER);
+    runner.exec(&[]).expect(1);
+    site.post("/runs/latest/cancel", &json!({})).refuses(409, &["is completed"]);
+    site.post("/runs/latest/resume", &json!({})).refuses(409, &["nothing is left", "rerun"]);
+    let rerun = json!({"rerun": "failed", "dry_run": true});
+    let plan = site.post("/runs/latest/resume", &rerun).expect(200).document();
+    assert_eq!([&plan["pending"], &plan["trials"][0]["trial"]], [&json!(1), &json!("b@hostile#1")]);
+    assert!(plan["command"].as_str().unwrap().contains("--rerun=failed"), "{plan}");
+    assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 1);
+    let answer = site.post("/runs/latest/resume", &json!({"rerun": "failed"})).expect(202);
+    assert_eq!(answer.document()["id"], runner.only_run().id());
+    let run = runner.only_run();
+    wait_until("b ran again", || run.rows_of("b").len() == 2);
+    ended(&run);
+    site.post("/runs/latest/resume", &json!({"rerun": "nothing"})).refuses(422, &["nothing"]);
+}
+
+#[test]
+fn trials_without_a_verdict_are_left_to_resume() {
+    let runner = Runner::hostile_in_memory(
+        "[[tests]]\nid = \"a\"\ninput = { do = \"echo\", value = 1 }\n\
+         [[tests]]\nid = \"b\"\ninput = { do = \"trap\" }\n",
+    );
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    assert_eq!((&*run.ending()[0], run.count("error")), ("completed", 1));
+    let site = Site::start(&runner, &FOLDER);
+    site.post("/runs/latest/resume", &json!({})).expect(202);
+    wait_until("b ran again", || run.rows_of("b").len() == 2);
+    ended(&run);
+}
+
+#[test]
+fn drain_and_pause_do_not_wait_for_attempts() {
+    let runner = Runner::endless(1, "sleep", "");
+    let site = Site::start(&runner, &FOLDER);
+    let _started = Started(&runner);
+    let run = started(&runner, &site, 1);
+    let result = |answer: Answer| answer.document()["result"].clone();
+    let paused = site.post("/runs/latest/pause", &json!({"reason": "lunch"})).expect(200);
+    assert_eq!(result(paused), "paused");
+    assert_eq!(result(site.post("/runs/latest/pause", &json!({})).expect(200)), "already_paused");
+    assert_eq!(result(site.post("/runs/latest/unpause", &json!({})).expect(200)), "unpaused");
+    let drain = site.post("/runs/latest/stop", &json!({"mode": "drain"})).expect(202);
+    assert_eq!(result(drain), "stopping");
+    assert_eq!(run.manifest()["status"], "running");
+    assert_eq!(result(site.post("/runs/latest/stop", &json!({})).expect(200)), "stopped");
+}
+
+#[test]
+fn silent_process_is_named() {
+    let runner = Runner::endless(1, "sleep", "");
+    let site = Site::start(&runner, &FOLDER);
+    let _started = Started(&runner);
+    let run = started(&runner, &site, 1);
+    let process = owner(&run).unwrap();
+    process.signal(Signal::STOP);
+    wait_until("it is suspended", || process.is_stopped());
+    let answer = site.post("/runs/latest/stop", &json!({}));
+    answer.refuses(504, &["/problems/no-answer", "is suspended", &format!("-CONT {}", process.0)]);
+    assert_eq!(answer.document()["holder"]["pid"], process.0);
+    process.signal(Signal::CONT);
+    assert_eq!(ended(&run)[..2], ["incomplete", "stopped"]);
+}
+
+#[test]
+fn problems_of_a_scenario_have_places() {
+    let runner = short();
+    runner
+        .write("bad.toml", "[[tests]]\nid = 3\ninputt = 1\n[providers.a]\nplugin = \"no.wasm\"\n");
+    let site = Site::start(&runner, &FOLDER);
+    for path in ["/plan", "/runs"] {
+        let answer = site.post(path, &json!({"scenario": "bad.toml"}));
+        answer.refuses(422, &["/problems/invalid-scenario"]);
+        let problem = answer.document();
+        let problems = problem["problems"].as_array().unwrap();
+        let known = problems.iter().find(|one| one["message"].as_str().unwrap().contains("inputt"));
+        let known = known.unwrap_or_else(|| panic!("{problem}"));
+        assert!(known["file"].as_str().unwrap().ends_with("bad.toml"), "{problem}");
+        assert_eq!([&known["line"], &known["column"]], [3, 1], "{problem}");
+        assert!(problem["shown"].as_str().unwrap().contains("bad.toml:3:1"), "{problem}");
+    }
+    let none = json!({"scenario": "scenario.toml", "tests": ["zzz"]});
+    site.post("/runs", &none).refuses(422, &["no test is selected"]);
+    let wrong = json!({"scenario": "scenario.toml", "limits": {"memory": "much"}});
+    site.post("/runs", &wrong).refuses(422, &["--limit"]);
+    assert!(runner.runs().is_empty());
+}
+
+#[test]
+fn plan_shows_grants_secrets_and_command() {
+    let runner = Runner::hostile_with(
+        "[providers.hostile.grants]\nenv = { KEY = \"{{secret.NO_SUCH_KEY}}\" }",
+        "[notify]\nwebhooks = [{ url = \"https://hooks.example/secret\", on = [\"cancelled\"] }]\n\
+         [[tests]]\nid = \"a\"\nrepeat = 3\ninput = { do = \"echo\", value = 1 }\n",
+    );
+    let site = Site::start(&runner, &FOLDER);
+    let body = json!({"scenario": "scenario.toml", "repeat": 2, "labels": {"team": "a b"}});
+    let plan = site.post("/plan", &body).expect(200).document();
+    assert_eq!(plan["plan"]["trials"], 2);
+    assert_eq!(plan["plan"]["missing_secrets"], json!(["NO_SUCH_KEY"]));
+    assert_eq!(plan["trials"], json!(["a@hostile#1", "a@hostile#2"]));
+    let receivers = plan["plan"]["receivers"].to_string();
+    assert!(receivers.contains("https://hooks.example"), "{receivers}");
+    assert!(!receivers.contains("secret"), "{receivers}");
+    let grants = plan["grants"].to_string();
+    assert!(grants.contains("[providers.hostile.grants]"), "{grants}");
+    let command = plan["command"].as_str().unwrap();
+    let script = format!("NO_SUCH_KEY=1 exec $runner {}", &command["runner ".len()..]);
+    Running::start(&mut runner.shell(&script)).finish().expect(0);
+    assert_eq!(runner.only_run().manifest()["labels"]["team"], "a b");
+}
+
+#[test]
+fn plan_lists_requests_beyond_the_grants() {
+    let runner = Runner::new(&["leaky"]);
+    runner.scenario(
+        "[providers.it]\nplugin = \"leaky.wasm\"\n[[tests]]\nid = \"a\"\ninput = \"output\"\n",
+    );
+    let site = Site::start(&runner, &FOLDER);
+    let plan = site.post("/plan", &json!({"scenario": "scenario.toml"})).expect(200).document();
+    let missing = &plan["missing_grants"][0];
+    let requests =
+        json!(["net:https://api.example.com", "secret:API_KEY", "fs:ro:fixtures", "gpu:1"]);
+    assert_eq!((&missing["name"], &missing["requests"]), (&json!("it"), &requests));
+    assert_eq!(missing["table"][0], "[providers.it.grants]");
+    assert!(missing["table"].to_string().contains("https://api.example.com"), "{missing}");
+}
+
+#[test]
+fn only_scenarios_below_the_folders_are_started() {
+    let runner = short();
+    fs::create_dir_all(runner.path("inside/deep")).unwrap();
+    fs::copy(runner.path("scenario.toml"), runner.path("inside/deep/own.toml")).unwrap();
+    runner.link(&runner.path("scenario.toml"), "inside/link.toml");
+    runner.link(&runner.path("hostile.wasm"), "inside/deep/hostile.wasm");
+    runner.link(&runner.path("inside/deep"), "inside/near");
+    let site = Site::start(&runner, &["--scenarios", "inside"]);
+    let outside = runner.path("scenario.toml");
+    let outside = outside.to_str().unwrap();
+    for path in
+        ["../scenario.toml", outside, "link.toml", "deep", "", "none.toml", "a\0b", "/dev/zero"]
+    {
+        let body = json!({"scenario": path});
+        site.post("/runs", &body).refuses(404, &["there is no scenario"]);
+        site.post("/plan", &body).refuses(404, &["there is no scenario"]);
+    }
+    site.post("/plan", &json!({"scenario": "near/own.toml"})).expect(200);
+    site.post("/runs", &json!({"scenario": "deep/own.toml"})).expect(201);
+    ended(&runner.only_run());
+    let site = Site::start(&runner, &[]);
+    site.post("/runs", &json!({"scenario": "scenario.toml"})).refuses(404, &["--scenarios"]);
+}
+
+/// The file of a run decides what it executes, so it is adopted only from the folders.
+#[test]
+fn changed_scenario_outside_is_not_adopted() {
+    let runner = short();
+    runner.exec(&[]).expect(1);
+    let site = Site::start(&runner, &[]);
+    let adopt = json!({"rerun": "all", "accept_changes": true});
+    site.post("/runs/latest/resume", &adopt).refuses(422, &["is not below"]);
+    site.post("/runs/latest/rescore", &json!({"dry_run": true})).refuses(422, &["is not below"]);
+    let scenario = json!({"scenario": "scenario.toml"});
+    site.post("/runs/latest/rescore", &scenario).refuses(404, &["--scenarios"]);
+    assert_eq!(runner.only_run().manifest()["sessions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn rescore_previews_changes() {
+    let runner = short();
+    runner.exec(&[]).expect(1);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("equals = 2", "equals = 1"));
+    let site = Site::start(&runner, &FOLDER);
+    let plan = site.post("/runs/latest/rescore", &json!({"dry_run": true})).expect(200).document();
+    assert_eq!([&plan["judged"], &plan["changed"]], [1, 1], "{plan}");
+    let filtered = json!({"dry_run": true, "filter": "test(a)"});
+    let filtered = site.post("/runs/latest/rescore", &filtered).expect(200).document();
+    assert_eq!(filtered["judged"], 0, "{filtered}");
+    site.post("/runs/latest/rescore", &json!({"filter": "tset(a)"})).refuses(422, &["tset"]);
+    assert_eq!(plan["outcomes"][0], json!({"before": "failed", "after": "passed", "trials": 1}));
+    assert_eq!(runner.only_run().ending()[3], "failed");
+    site.post("/runs/latest/rescore", &json!({"filter": "test(b)"})).expect(202);
+    let run = runner.only_run();
+    wait_until("it is judged again", || run.ending()[3] == "passed");
+}
+
+#[test]
+fn starts_are_bounded_by_the_machine() {
+    let runner = short();
+    runner.exec(&[]).expect(1);
+    let site = Site::start(&runner, &FOLDER);
+    let start = |key: &str, value: Value| {
+        let mut body = json!({"scenario": "scenario.toml"});
+        body[key] = value;
+        site.post("/plan", &body)
+    };
+    start("tests", json!(vec!["a*"; 40_000])).refuses(422, &["values"]);
+    start("tests", json!(["a{b,c}".repeat(20_000)])).refuses(422, &["bytes"]);
+    start("jobs", json!(4096)).refuses(422, &["this machine allows up to"]);
+    start("tags", json!(["a\0b"])).refuses(422, &["U+0000"]);
+    start("set", json!({"a=b": "c"})).refuses(422, &["a=b"]);
+    start("build", json!(true)).refuses(400, &["unknown field `build`"]);
+    start("filter", json!("in(latest, outcome(failed))")).expect(200);
+    let run = runner.only_run().dir.to_string_lossy().into_owned();
+    start("filter", json!(format!("in({run}, outcome(failed))")))
+        .refuses(404, &["there is no run"]);
+    let rerun = json!({"rerun": format!("in({run}, outcome(failed))"), "dry_run": true});
+    site.post("/runs/latest/resume", &rerun).refuses(404, &["there is no run"]);
+    start("tests", json!(["--build"])).refuses(422, &["no test is selected"]);
+}
+
+#[test]
+fn repeated_starts_make_one_run() {
+    let runner = short();
+    let sites = [Site::start(&runner, &FOLDER), Site::start(&runner, &FOLDER)];
+    let body = json!({"scenario": "scenario.toml", "request": "click-1"});
+    let ask = |site: &Site| site.post("/runs", &body);
+    let statuses = thread::scope(|scope| {
+        let ask = &ask;
+        let asked: Vec<_> =
+            sites.iter().chain(&sites).map(|site| scope.spawn(move || ask(site).status)).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
+    let run = runner.only_run();
+    ended(&run);
+    let again = ask(&sites[1]).expect(200).document();
+    assert_eq!(again["id"], run.id());
+    runner.only_run();
+    let path = json!({"scenario": "scenario.toml", "request": "../x"});
+    sites[0].post("/runs", &path).refuses(422, &["request"]);
+}
+
+#[test]
+fn repeated_requests_of_the_queue_make_one_run() {
+    let runner = short();
+    let site = Site::start(&runner, &FOLDER);
+    let body = json!({"scenario": "scenario.toml", "request": "click-2", "queue": true});
+    let queued = site.post("/runs", &body).expect(202).document();
+    assert_eq!(
+        [&queued["queued"]["request"], &queued["queued"]["place"]],
+        [&json!("click-2"), &json!(1)]
+    );
+    wait_until("it is started", || runner.runs().len() == 1);
+    let run = runner.only_run();
+    ended(&run);
+    assert_eq!(site.post("/runs", &body).expect(200).document()["id"], run.id());
+    assert_eq!(site.get("/queue")["requests"], json!([]));
+}
+
+#[test]
+fn runs_of_other_users_are_not_changed() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let runner = Runner::endless(1, "sleep", "");
+    let site = Site::start(&runner, &FOLDER);
+    let _started = Started(&runner);
+    let run = started(&runner, &site, 1);
+    site.post("/runs/latest/stop", &json!({})).expect(200);
+    for path in [run.dir.clone(), run.dir.join("benchmark.json")] {
+        chown(path, Some(4242), None).unwrap();
+    }
+    let before = run.bytes("benchmark.json");
+    let other = ["/problems/other-user", "belongs to uid 4242"];
+    for call in ["resume", "rescore", "cancel", "pin", "unpin"] {
+        site.post(&format!("/runs/latest/{call}"), &json!({})).refuses(403, &other);
+    }
+    site.post("/runs/latest/labels", &json!({"set": {"a": "b"}})).refuses(403, &other);
+    let path = format!("/runs/{}", run.id());
+    site.ask("DELETE", &path, Some(&json!({}))).refuses(403, &other);
+    assert_eq!(run.bytes("benchmark.json"), before);
+    site.get("/runs/latest");
+}
+
+#[test]
+fn pinned_and_running_runs_are_not_deleted() {
+    let runner = Runner::endless(1, "sleep", "");
+    let site = Site::start(&runner, &FOLDER);
+    let _started = Started(&runner);
+    let run = started(&runner, &site, 1);
+    let path = format!("/runs/{}", run.id());
+    let delete = || site.ask("DELETE", &path, Some(&json!({})));
+    let held = delete();
+    held.refuses(409, &["/problems/busy"]);
+    assert_eq!(held.document()["holder"]["pid"], owner(&run).unwrap().0);
+    site.post(&format!("{path}/pin"), &json!({})).refuses(409, &["/problems/busy"]);
+    site.post(&format!("{path}/stop"), &json!({})).expect(200);
+    let pinned = site.post(&format!("{path}/pin"), &json!({"reason": "release"})).expect(200);
+    assert_eq!(pinned.document()["pinned"]["by"]["reason"], "release");
+    assert_eq!(pinned.document()["changed"], true);
+    delete().refuses(409, &["pinned"]);
+    site.post(&format!("{path}/unpin"), &json!({})).expect(200);
+    let deleted = delete().expect(200).document();
+    assert_eq!(deleted["runs"][0]["run"], run.id());
+    delete().refuses(404, &[run.id()]);
+}
+
+#[test]
+fn labels_are_set_and_removed() {
+    let runner = short();
+    runner.exec(&["--label", "old=1"]).expect(1);
+    let site = Site::start(&runner, &FOLDER);
+    let change = json!({"set": {"team": "day"}, "remove": ["old"]});
+    let answer = site.post("/runs/latest/labels", &change).expect(200).document();
+    assert_eq!(
+        [&answer["result"], &answer["labels"]],
+        [&json!("labelled"), &json!({"team": "day"})]
+    );
+    let wrong = json!({"set": {"a=b": "c"}});
+    site.post("/runs/latest/labels", &wrong).refuses(422, &["a=b"]);
+    let long = json!({"set": {"a": "x".repeat(100_000)}});
+    site.post("/runs/latest/labels", &long).refuses(422, &["labels"]);
+}
+
+#[test]
+fn ambiguous_names_have_candidates() {
+    let runner = short();
+    runner.exec(&[]).expect(1);
+    runner.exec(&[]).expect(1);
+    let site = Site::start(&runner, &FOLDER);
+    let answer = site.post("/runs/20/stop", &json!({}));
+    answer.refuses(409, &["type more"]);
+    assert_eq!(answer.document()["candidates"].as_array().unwrap().len(), 2);
+    let run = runner.runs()[0].dir.to_string_lossy().replace('/', "%2F");
+    site.post(&format!("/runs/{run}/stop"), &json!({})).refuses(404, &["there is no run"]);
+    site.post("/runs/latest/stop", &json!({"mod": "kill"})).refuses(400, &["unknown field `mod`"]);
+}
+
+#[test]
+fn read_only_server_changes_nothing() {
+    let runner = short();
+    runner.exec(&[]).expect(1);
+    let site = Site::start(&runner, &["--scenarios", ".", "--read-only"]);
+    let calls =
+        ["stop", "cancel", "pause", "unpause", "resume", "rescore", "labels", "pin", "unpin"];
+    for path in calls.map(|call| format!("/runs/anything/{call}")) {
+        site.post(&path, &json!({})).refuses(403, &["read-only"]);
+    }
+    for path in ["/runs", "/plan", "/queue/anything/move"] {
+        site.post(path, &json!({"scenario": "scenario.toml"})).refuses(403, &["read-only"]);
+    }
+    for path in ["/runs/latest", "/queue/anything"] {
+        site.ask("DELETE", path, Some(&json!({}))).refuses(403, &["read-only"]);
+    }
+    runner.only_run();
 }

@@ -1,11 +1,11 @@
-//! `runner serve`: its API, its events, and who may ask what.
+//! The server, the queue, notifications and labels.
 
 mod access;
 mod actions;
-mod client;
-mod contract;
+mod duties;
 mod events;
-mod load;
+mod labels;
+mod live;
+mod notify;
 mod queue;
 mod reading;
-mod writes;

@@ -1,393 +1,590 @@
-//! Everything that can be read, by the contract that describes it.
+//! Documents and files over HTTP.
 
-use serde_json::json;
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
-use super::client::Served;
-use crate::support::runner::Runner;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 
-/// Everything that trials can come to, and what guests say to harm whoever reads it.
-const SCENARIO: &str = r#"
-name = "all <b>of</b> it"
-[defaults]
-timeout = "800ms"
-[[tests]]
-id = "passes"
-tags = ["quick"]
-input = { do = "echo", value = "<script>alert(1)</script>" }
-expect = { equals = "<script>alert(1)</script>" }
-[[tests]]
-id = "fails"
-input = { do = "echo", value = 1 }
-expect = { equals = 2 }
-[[tests]]
-id = "traps"
-input = { do = "trap" }
-[[tests]]
-id = "late"
-input = { do = "sleep" }
-[[tests]]
-id = "files"
-input = { do = "artifact", name = "page.html" }
-[[tests]]
-id = "logs"
-input = { do = "log" }
-"#;
+use crate::support::{
+    http::Site,
+    run::{Run, sealed},
+    runner::{Runner, tests},
+    wait::wait_until,
+};
 
-fn served(runner: &Runner) -> Served {
-    runner.exec(&["--fail-fast=100"]).expect(1);
-    Served::start(runner, &["--scenarios", "."])
+/// A run of one test that passes, two that fail for the same reason, and one that traps.
+const MIXED: &str = "
+    a/pass  | { do = \"echo\", value = \"Four\" } | equals = \"Four\"
+    b/fail  | { do = \"echo\", value = \"One\" }  | equals = \"Two\"
+    b/other | { do = \"echo\", value = \"One\" }  | equals = \"Two\"
+    c/trap  | { do = \"trap\" }                   |";
+
+fn mixed() -> (Runner, Site, Run) {
+    let runner = Runner::hostile(&tests(MIXED));
+    runner.exec(&[]).expect(1);
+    let (site, run) = (Site::start(&runner, &[]), runner.only_run());
+    (runner, site, run)
+}
+
+/// Returns a key of each item of a list.
+fn keys<'a>(list: &'a Value, key: &str) -> Vec<&'a str> {
+    let items = list.as_array().unwrap().iter();
+    items.map(|item| item[key].as_str().unwrap_or("null")).collect()
+}
+
+/// Returns the ids of the trials that a query selects.
+#[track_caller]
+fn selected(site: &Site, query: &str) -> Vec<String> {
+    let page = site.get(&format!("/runs/latest/trials?{query}"));
+    keys(&page["trials"], "trial").into_iter().map(str::to_owned).collect()
 }
 
 #[test]
-fn every_call_answers_as_the_contract_says() {
-    let runner = Runner::hostile(SCENARIO);
-    let served = served(&runner);
-    let run = runner.only_run().id().to_owned();
-    let contract = served.get("/openapi.json").expect(200).json();
-    assert_eq!(contract, *super::contract::contract());
-    let mut asked = Vec::new();
-    let trial = format!("/runs/{run}/trials/fails@hostile%231");
-    for (path, route, status) in [
-        ("/server", "/server", 200),
-        ("/scenarios", "/scenarios", 200),
-        ("/runs", "/runs", 200),
-        (
-            "/runs?status=completed,running&verdict=failed&q=all&sort=longest&limit=1",
-            "/runs",
-            200,
-        ),
-        ("/runs?verdict=perhaps", "/runs", 400),
-        ("/runs?after=nothing", "/runs", 400),
-        ("/runs?sort=best", "/runs", 400),
-        ("/runs?since=yesterday", "/runs", 400),
-        (&format!("/runs/{run}"), "/runs/{run}", 200),
-        ("/runs/nothing", "/runs/{run}", 404),
-        ("/runs/latest/summary", "/runs/{run}/summary", 200),
-        ("/runs/latest/waiting", "/runs/{run}/waiting", 200),
-        ("/queue", "/queue", 200),
-        ("/retention", "/retention", 200),
-        ("/runs/latest/trials", "/runs/{run}/trials", 200),
-        (
-            "/runs/latest/trials?filter=outcome(",
-            "/runs/{run}/trials",
-            400,
-        ),
-        (
-            "/runs/latest/trials?filter=in(nothing,flaky())",
-            "/runs/{run}/trials",
-            422,
-        ),
-        ("/runs/latest/trials?sort=size", "/runs/{run}/trials", 400),
-        (&trial, "/runs/{run}/trials/{trial}", 200),
-        (
-            "/runs/latest/trials/nothing",
-            "/runs/{run}/trials/{trial}",
-            404,
-        ),
-        ("/runs/latest/matrix?limit=2", "/runs/{run}/matrix", 200),
-        ("/runs/latest/series", "/runs/{run}/series", 200),
-        ("/runs/latest/metrics", "/runs/{run}/metrics", 200),
-        ("/compare?base=latest&providers=a,b", "/compare", 422),
-        ("/compare?base=nothing", "/compare", 404),
-        ("/compare", "/compare", 400),
-        ("/history?scenario=*it", "/history", 200),
-        ("/history?test=[", "/history", 400),
-    ] {
-        served.get(path).expect(status);
-        asked.push(route);
+fn runs_are_filtered_counted_and_paged() {
+    let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } | equals = 1"));
+    for (args, code) in [(&["--label", "team=red"][..], 0), (&[], 0), (&["--set", "x=1"], 2)] {
+        runner.exec(args).expect(code);
     }
-    for (path, route) in [
-        ("/runs/latest/rows", "/runs/{run}/rows"),
-        ("/runs/latest/log", "/runs/{run}/log"),
-        ("/runs/latest/report?format=junit", "/runs/{run}/report"),
-        ("/runs/latest/events", "/runs/{run}/events"),
-        (
-            &format!("{trial}/attempts/1/files/output"),
-            "/runs/{run}/trials/{trial}/attempts/{attempt}/files/{file}",
-        ),
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("equals = 1", "equals = 2"));
+    runner.exec(&[]).expect(1);
+    fs::create_dir(runner.path("results/broken")).unwrap();
+    runner.write("results/broken/index.jsonl", "x\n");
+    runner.write("results/broken/benchmark.json", "{");
+    let site = Site::start(&runner, &[]);
+    let page = site.get("/runs");
+    let ids: Vec<_> = runner.runs().iter().rev().map(|run| run.id().to_owned()).collect();
+    assert_eq!(keys(&page["runs"], "run"), ids[1..].iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(page["unreadable"][0]["run"], "broken");
+    assert_eq!(page["counts"], json!({"passed": 2, "failed": 1}));
+    assert_eq!((&page["total"], &page["next"]), (&json!(3), &Value::Null));
+    assert_eq!(page["runs"][0]["actions"]["rerun_failed"], json!({"allowed": true}));
+    for (query, states) in [
+        ("state=failed", &["failed"][..]),
+        ("state=passed,failed&verdict=passed", &["passed", "passed"]),
+        ("label=team%3Dred", &["passed"]),
+        ("label=team", &["passed"]),
+        ("label=team%3Dblue", &[]),
+        ("q=RED", &["passed"]),
+        ("scenario=scenario&status=completed", &["failed", "passed", "passed"]),
+        ("reason=crashed&state=", &[]),
+        ("since=1h&state=failed", &["failed"]),
+        ("since=9998-01-01T00:00:00Z", &[]),
     ] {
-        served.get(path).expect(200);
-        asked.push(route);
+        assert_eq!(keys(&site.get(&format!("/runs?{query}"))["runs"], "state"), states, "{query}");
     }
-    let reads = contract["paths"].as_object().unwrap().iter();
-    let reads = reads.filter(|(_, item)| item.get("get").is_some());
-    for (path, _) in reads.filter(|(path, _)| *path != "/api/v1/events") {
-        let route = path.strip_prefix("/api/v1").unwrap();
-        assert!(asked.contains(&route), "{route} was not asked");
+    assert_eq!(site.get("/runs?state=failed")["counts"]["passed"], 2);
+    let first = site.get("/runs?limit=2");
+    let next = first["next"].as_str().unwrap();
+    assert_eq!((next, &first["total"]), (&*ids[2], &json!(3)));
+    let last = site.get(&format!("/runs?limit=2&before={next}"));
+    assert_eq!((keys(&last["runs"], "run"), &last["next"]), (vec![&*ids[3]], &Value::Null));
+}
+
+#[test]
+fn misspelt_queries_are_refused() {
+    let (_runner, site, _) = mixed();
+    for (path, says) in [
+        ("/runs?stat=failed", &["stat"][..]),
+        ("/runs?state=falied", &["`state` has no value `falied`", "failed"]),
+        ("/runs?since=soon", &["`since` has no value `soon`", "7d"]),
+        ("/runs?limit=0", &["`limit` must be from 1 to 1000"]),
+        ("/runs/latest?x=1", &["x"]),
+        ("/runs/latest/trials?sort=size", &["`sort` has no value `size`", "-duration"]),
+        ("/runs/latest/trials?filter=outcome(fialed)", &["fialed", "failed"]),
+        ("/runs/latest/trials?rev=99", &["fewer rows"]),
+        ("/runs/latest/trials?near=b/other", &["`near`", "b/other"]),
+        ("/runs/latest/summary?bins=1001", &["`bins`"]),
+        ("/runs/latest/report?form=pdf", &["`form` has no value `pdf`", "junit"]),
+        ("/compare?base=latest&providers=a", &["two names"]),
+        ("/history?since=soon", &["`since`"]),
+    ] {
+        site.ask("GET", path, None).refuses(400, says);
+    }
+    for path in ["/runs/nothing", "/runs/latest/trials/9", "/runs/latest/trials/none@p%231", "/x"] {
+        site.ask("GET", path, None).refuses(404, &[]);
     }
 }
 
 #[test]
-fn what_was_measured_is_told_by_provider() {
-    let measures = |id: &str, tokens: &str| {
-        format!("[[tests]]\nid = \"{id}\"\ninput = {{ do = \"measure\", tokens = {tokens} }}\n")
-    };
+fn page_of_a_run_agrees_with_show() {
     let runner = Runner::hostile(&format!(
-        "{}{}{}",
-        measures("a", "1"),
-        measures("b", "2"),
-        measures("c", "30")
+        "[[tests]]\nid = \"one\"\nrepeat = 2\nmeta = {{ topic = \"dates\" }}\ninput = {{ do = \"measure\", score = 0.5, tokens = 12 }}\n{}",
+        tests("net | { do = \"http\" } |")
     ));
     runner.exec(&[]).expect(0);
-    let served = Served::start(&runner, &[]);
-    let told = served.get("/runs/latest/metrics").expect(200).json();
-    assert_eq!(
-        told["metrics"],
-        json!([{
-            "name": "tokens",
-            "unit": "1",
-            "providers": [{
-                "provider": "hostile",
-                "values": 3,
-                "mean": 11.0,
-                "quantiles": [1.0, 1.0, 1.0, 2.0, 30.0, 30.0, 30.0],
-            }],
-        }])
-    );
-    assert_eq!(
-        (&told["looked_at"], &told["trials"]),
-        (&json!(3), &json!(3))
-    );
-}
-
-#[test]
-fn a_manifest_with_a_plan_that_nobody_can_hold_ends_no_server() {
-    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\" }\n");
-    runner.exec(&[]).expect(0);
-    let served = Served::start(&runner, &[]);
-    let run = runner.only_run();
-    // It is read at least once before.
-    served.get("/runs/latest/summary").expect(200);
-    run.change_manifest(|manifest| {
-        manifest["metadata"]["planned_test_count"] = 1_000_000_000_000_u64.into();
-    });
-    let id = run.id();
-    for path in [
-        "",
-        "/summary",
-        "/trials",
-        "/waiting",
-        "/report.html",
-        "/events",
-    ] {
-        let answered = served.get(&format!("/runs/{id}{path}"));
-        assert!(answered.status >= 400, "{path}: {answered:?}");
+    let site = Site::start(&runner, &[]);
+    let (page, shown) = (site.get("/runs/latest"), runner.show(&runner.only_run()));
+    for key in ["run", "manifest", "providers", "meta", "damaged_lines", "denials", "lost_results"]
+    {
+        assert_eq!(page[key], shown[key], "{key}");
     }
-    served.get("/runs").expect(200);
-    served.get("/server").expect(200);
+    assert_eq!(page["actions"]["stop"]["reason"], "the run has ended");
+    assert!(page.get("rows").is_none() && page["rev"] == 3);
 }
 
 #[test]
-fn trials_are_listed_by_what_they_came_to_in_any_order() {
-    let runner = Runner::hostile(SCENARIO);
-    let served = served(&runner);
-    let tests = |query: &str| -> Vec<String> {
-        let page = served
-            .get(&format!("/runs/latest/trials?{query}"))
-            .expect(200)
-            .json();
+fn page_of_a_graded_run_agrees_with_show() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        [providers.a]
+        plugin = "hostile.wasm"
+        [graders.judge]
+        plugin = "hostile.wasm"
+        input = { do = "judge", text = "{\"verdict\":\"pass\",\"score\":0.5}" }
+        [[tests]]
+        id = "one"
+        input = { do = "echo", value = 1 }
+        expect = { graders = ["judge"] }
+        "#,
+    );
+    runner.exec(&[]);
+    let site = Site::start(&runner, &[]);
+    let (page, shown) = (site.get("/runs/latest"), runner.show(&runner.only_run()));
+    assert_eq!((&page["graders"], &page["providers"]), (&shown["graders"], &shown["providers"]));
+}
+
+#[test]
+fn trials_are_selected_and_sorted() {
+    let (runner, site, _) = mixed();
+    let trial = |test: &str| format!("{test}@hostile#1");
+    let [pass, fail, other, trap] = ["a/pass", "b/fail", "b/other", "c/trap"].map(trial);
+    for (query, trials) in [
+        ("", vec![&trap, &fail, &other, &pass]),
+        ("sort=plan", vec![&pass, &fail, &other, &trap]),
+        ("sort=plan&offset=1&limit=2", vec![&fail, &other]),
+        ("filter=outcome(failed)", vec![&fail, &other]),
+        ("filter=!outcome(failed)%20test(a/*)", vec![&pass]),
+        ("filter=output(four)", vec![&pass]),
+        ("filter=in(latest,outcome(error))", vec![&trap]),
+        ("q=Four&sort=plan", vec![&pass]),
+        ("q=B/OTHER", vec![&other]),
+        ("q=expected%20%22Two%22", vec![]),
+        ("q=outcome", vec![]),
+        ("q=o&filter=outcome(failed)", vec![&fail, &other]),
+        ("sort=plan&near=b/other@hostile%231&limit=3", vec![&fail, &other, &trap]),
+        ("near=c/trap@hostile%231&limit=2", vec![&trap, &fail]),
+        ("filter=outcome(failed)&near=a/pass@hostile%231", vec![]),
+    ] {
+        assert_eq!(selected(&site, query).iter().collect::<Vec<_>>(), trials, "{query}");
+    }
+    let durations = |sort: &str| {
+        let page = site.get(&format!("/runs/latest/trials?sort={sort}"));
         let trials = page["trials"].as_array().unwrap().iter();
-        trials
-            .map(|trial| trial["test"].as_str().unwrap().to_owned())
-            .collect()
+        trials.map(|trial| trial["duration_ms"].as_f64().unwrap()).collect::<Vec<_>>()
     };
-    assert_eq!(
-        tests(""),
-        ["passes", "fails", "traps", "late", "files", "logs"]
-    );
-    assert_eq!(tests("offset=1&limit=2"), ["fails", "traps"]);
-    assert_eq!(tests("filter=tag(quick)"), ["passes"]);
-    assert_eq!(
-        tests("filter=!outcome(passed)&sort=outcome"),
-        ["fails", "traps", "late"]
-    );
-    assert_eq!(
-        tests("filter=error(trap)|outcome(timeout)"),
-        ["traps", "late"]
-    );
-    assert_eq!(tests("sort=-plan&limit=1"), ["logs"]);
-    assert_eq!(tests("sort=-duration&limit=1"), ["late"]);
-    assert_eq!(tests("offset=100"), [""; 0]);
-    let page = served.get("/runs/latest/trials?rev=1").json();
-    assert_eq!((&page["rev"], &page["count"]), (&json!(1), &json!(1)));
-    // What a run was stays, whatever comes.
-    served.post("/runs/latest/resume", "{\"rerun\":\"all\"}", 202);
-    crate::support::wait::wait_until("it has run again", || {
-        runner.only_run().rows().len() == 12 && runner.only_run().ending()[0] == "completed"
-    });
-    assert_eq!(
-        served.get("/runs/latest/trials?rev=1").json()["trials"],
-        page["trials"]
-    );
-    let now = served.get("/runs/latest/trials").json();
-    assert_eq!((&now["rev"], &now["count"]), (&json!(12), &json!(6)));
-    assert_eq!(now["trials"][0]["attempts"], 2);
+    assert!(durations("duration").is_sorted());
+    assert!(durations("-duration").iter().rev().is_sorted());
+    let page = site.get("/runs/latest/trials");
+    assert_eq!([&page["total"], &page["of"], &page["rev"]], [4, 4, 4]);
+    let failed = &page["trials"][1];
+    assert_eq!(failed["headline"], "equals: expected \"Two\", got \"One\"");
+    assert_eq!((&failed["outcome"], &failed["attempt"]), (&json!("failed"), &json!(1)));
+    let shown = runner.run(&["show", "latest", &fail, "--json"]).expect(0).document();
+    assert_eq!(failed["seq"], shown["shown"]);
 }
 
 #[test]
-fn what_a_guest_has_left_is_a_download_and_runs_nowhere() {
-    let runner = Runner::hostile(SCENARIO);
-    let served = served(&runner);
-    let file = "/runs/latest/trials/files@hostile%231/attempts/1/files/page.html";
-    let answered = served.get(file).expect(200);
-    assert_eq!(
-        answered.header("content-type"),
-        Some("application/octet-stream")
-    );
-    assert_eq!(
-        answered.header("content-disposition"),
-        Some("attachment; filename=\"page.html\"")
-    );
-    assert_eq!(
-        answered.header("content-security-policy"),
-        Some("sandbox; default-src 'none'")
-    );
-    let trial = "/runs/latest/trials/files@hostile%231/attempts/1/files";
-    for name in [
-        "nothing",
-        "..%2f..%2fbenchmark.json",
-        "%2fetc%2fpasswd",
-        "..",
-    ] {
-        served.get(&format!("{trial}/{name}")).expect(404);
-    }
-    let said = served.get("/runs/latest/trials/passes@hostile%231/attempts/1/files/output");
-    assert_eq!(said.json(), "<script>alert(1)</script>");
-    assert_eq!(
-        said.header("content-type"),
-        Some("application/octet-stream")
-    );
-
-    let rows = runner.only_run().read("index.jsonl");
-    let all = served.get("/runs/latest/rows");
-    assert_eq!(String::from_utf8_lossy(&all.body), rows);
-    let bearer = format!("Bearer {}", super::client::TOKEN);
-    let part = |range: &str| {
-        let headers = [("Authorization", &*bearer), ("Range", range)];
-        served.ask("GET", "/api/v1/runs/latest/rows", &headers, "")
-    };
-    let length = rows.len();
-    assert_eq!(part("bytes=2-5").expect(206).body, rows.as_bytes()[2..6]);
-    assert_eq!(
-        part("bytes=-4").expect(206).body,
-        rows.as_bytes()[length - 4..]
-    );
-    assert_eq!(
-        part(&format!("bytes={}-", length - 1)).expect(206).body,
-        b"\n"
-    );
-    part(&format!("bytes={length}-")).expect(416);
-    assert_eq!(part("lines=1-2").expect(200).body.len(), length);
-
-    for format in ["html", "junit", "markdown", "csv", "jsonl"] {
-        let report = served
-            .get(&format!("/runs/latest/report?format={format}"))
-            .expect(200);
-        assert!(
-            report
-                .header("content-disposition")
-                .unwrap()
-                .starts_with("attachment; ")
-        );
-        let printed = runner.run(&["report", &format!("--{format}")]).stdout;
-        assert_eq!(String::from_utf8_lossy(&report.body), printed, "{format}");
-    }
-    served.get("/runs/latest/report?format=pdf").expect(400);
-}
-
-#[test]
-fn a_run_says_what_can_be_done_with_it_and_why_not() {
-    let runner = Runner::hostile(SCENARIO);
-    let served = served(&runner);
-    let possible = || -> Vec<String> {
-        let page = served.get("/runs/latest").json();
-        let actions = page["actions"].as_array().unwrap().clone();
-        for action in &actions {
-            assert_eq!(
-                action["is_possible"] == true,
-                action["why_not"].is_null(),
-                "{action}"
-            );
-        }
-        let actions = actions
-            .iter()
-            .filter(|action| action["is_possible"] == true);
-        actions
-            .map(|action| action["action"].as_str().unwrap().to_owned())
-            .collect()
-    };
-    assert_eq!(possible(), ["rerun_failed", "rescore", "pin", "delete"]);
-    served.post(
-        "/runs/latest/pin",
-        "{\"reason\":\"kept\",\"by\":\"me\"}",
-        200,
-    );
-    assert_eq!(possible(), ["rerun_failed", "rescore", "unpin"]);
-    served.send("DELETE", "/runs/latest", "").expect(409);
-    assert_eq!(
-        runner.only_run().manifest()["pinned"]["reason"],
-        "kept (by me)"
-    );
-    served.post("/runs/latest/unpin", "", 200);
-    served
-        .send("DELETE", "/runs/latest", "{\"dry_run\":true}")
-        .expect(200);
-    assert_eq!(runner.runs().len(), 1);
-    served.send("DELETE", "/runs/latest", "").expect(200);
-    assert_eq!(runner.runs().len(), 0);
-    served.get("/runs/latest").expect(404);
-}
-
-#[test]
-fn browsers_keep_the_files_of_the_dashboard_for_as_long_as_they_are_the_same() {
-    let runner = Runner::hostile(SCENARIO);
-    let served = Served::start(&runner, &[]);
-    let ask = |path: &str, headers: &[(&str, &str)]| served.ask("GET", path, headers, "");
-    let shell = ask("/runs", &[]).expect(200);
-    let tag = shell.header("etag").unwrap().to_owned();
-    assert_eq!(shell.header("cache-control"), Some("no-cache"));
-    ask("/runs", &[("If-None-Match", &tag)]).expect(304);
-    let text = String::from_utf8(shell.body).unwrap();
-    let (before, _) = text.split_once("/main.js\"").unwrap();
-    let (_, version) = before.rsplit_once("\"/web/").unwrap();
-    assert_eq!(version.len(), 16);
-    let kept = |version: &str| {
-        let file = ask(&format!("/web/{version}main.js"), &[]).expect(200);
-        assert!(file.body.starts_with(b"// @ts-check"));
-        file.header("cache-control").unwrap().to_owned()
-    };
-    let forever = "private, max-age=31536000, immutable";
-    assert_eq!(kept(&format!("{version}/")), forever);
-    // A page that was opened before another version of the runner was there.
-    assert_eq!(kept("0123456789abcdef/"), "no-cache");
-    assert_eq!(kept(""), "no-cache");
-    ask(&format!("/web/{version}/nothing.js"), &[]).expect(404);
-}
-
-#[test]
-fn what_is_asked_for_by_a_wrong_name_or_number_is_a_problem_document() {
-    let runner = Runner::hostile(
-        "[[tests]]\nid = \"a\"\nrepeat = 2\ninput = { do = \"echo\", value = 1 }\n",
-    );
+fn searches_find_texts_and_no_json() {
+    let runner = Runner::hostile(&tests(
+        "lines  | { do = \"echo\", value = \"one\\ntwo\" }        |
+        control | { do = \"echo\", value = \"\\u0001abcdefgh\" } |
+        object  | { do = \"echo\", value = { key = \"seven\" } } |",
+    ));
     runner.exec(&[]).expect(0);
-    let served = Served::start(&runner, &[]);
-    let problem = |path: &str, status: u16| {
-        let answered = served.get(path).expect(status);
-        let media_type = answered.header("content-type");
-        assert_eq!(media_type, Some("application/problem+json"), "{path}");
-        answered.json()["detail"].as_str().unwrap().to_owned()
+    let site = Site::start(&runner, &[]);
+    for (text, found) in [
+        ("TWO", &["lines"][..]),
+        ("ntwo", &[]),
+        ("ab", &["control"]),
+        ("efgh", &["control"]),
+        ("1ab", &[]),
+        ("Seven", &["object"]),
+        ("key", &["object"]),
+        // Keys and values of rows.
+        ("output", &[]),
+        ("fingerprint", &[]),
+        ("final", &[]),
+        ("bytes_in", &[]),
+    ] {
+        let ids: Vec<_> = found.iter().map(|test| format!("{test}@hostile#1")).collect();
+        assert_eq!(selected(&site, &format!("q={text}")), ids, "{text}");
+    }
+}
+
+#[test]
+fn large_run_is_shown_before_its_rows_are_read() {
+    const TRIALS: usize = 50_001;
+    let runner = Runner::hostile(&format!(
+        "[[tests]]\nid = \"t\"\nrepeat = {TRIALS}\ninput = {{ do = \"echo\", value = 1 }}\nexpect = {{ equals = 2 }}\n"
+    ));
+    runner.exec(&["-j", "1", "--fail-fast"]).expect(4);
+    let run = runner.only_run();
+    let rows = String::from_utf8(run.bytes("index.jsonl")).unwrap();
+    let first = rows.lines().next().unwrap();
+    let row = |number: usize| {
+        let row = first.replacen("#1\"", &format!("#{number}\""), 1);
+        let row = row.replacen("\"repeat\":1,", &format!("\"repeat\":{number},"), 1);
+        sealed(&row.replacen("\"seq\":1,", &format!("\"seq\":{number},"), 1)) + "\n"
+    };
+    let rows: String = (1..=TRIALS).map(row).collect();
+    run.write("index.jsonl", &rows);
+    // Rows that have just changed are read at each request.
+    let file = fs::File::options().write(true).open(run.dir.join("index.jsonl")).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+    let site = Site::start(&runner, &[]);
+    let page = site.get("/runs/latest/trials");
+    assert_eq!((&page["is_partial"], &page["of"]), (&json!(true), &json!(TRIALS)));
+    let trials = page["trials"].as_array().unwrap();
+    assert_eq!((trials.len(), &trials[9]["trial"]), (200, &json!("t@hostile#10")));
+    wait_until("the rows are read", || {
+        site.get("/runs/latest/trials?limit=1")["is_partial"] == false
+    });
+    let read = || site.running.process().read_bytes();
+    let before = read();
+    let page = site.get("/runs/latest/trials/50000");
+    let own: Vec<_> = page["rows"].as_array().unwrap().iter().map(|row| &row["trial"]).collect();
+    assert_eq!(own, ["t@hostile#50001"]);
+    assert_eq!(page["planned"]["id"], "t");
+    assert!(read() - before < rows.len() as u64 / 10, "the page of a trial has read all rows");
+}
+
+#[test]
+fn filters_read_runs_of_the_root_only() {
+    let (runner, site, run) = mixed();
+    let (results, foreign) = (runner.path("results"), runner.path("foreign"));
+    let copied = Command::new("cp").arg("-r").args([results, foreign]).status().unwrap();
+    assert!(copied.success());
+    let path = runner.path("foreign").join(run.id());
+    let there = path.to_str().unwrap();
+    for name in [there, "foreign", &format!("./foreign/{}", run.id())] {
+        let filter = format!("in({name},outcome(failed))").replace('/', "%2F");
+        for call in ["runs/latest/trials?", "runs/latest/report?", "compare?base=latest&"] {
+            let path = format!("/{call}filter={filter}");
+            site.ask("GET", &path, None).refuses(404, &[]);
+        }
+        site.ask("GET", &format!("/runs/{}", name.replace('/', "%2F")), None).refuses(404, &[]);
+    }
+    site.ask("GET", &format!("/runs/{}", "a".repeat(256)), None).refuses(404, &["no run"]);
+    // A folder of a run in the server's working directory has no name here.
+    symlink(&path, runner.path("beside")).unwrap();
+    runner.run(&["show", "beside"]).expect(0);
+    site.ask("GET", "/runs/beside", None).refuses(404, &[]);
+}
+
+#[test]
+fn pages_of_a_snapshot_stay_the_same() {
+    let runner = Runner::endless(2, "wait-for-stop", "");
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&format!("{text}{}", tests("z | { do = \"echo\", value = 1 } |")));
+    let mut running = runner.start(&["-j", "3"]);
+    running.wait_for_rows(1);
+    let site = Site::start(&runner, &[]);
+    let page = site.get("/runs/latest/trials?sort=plan");
+    assert_eq!(
+        ([&page["rev"], &page["of"]], page["trials"].as_array().unwrap().len()),
+        ([&json!(1), &json!(3)], 3)
+    );
+    wait_until("two attempts are shown as running", || {
+        let page = site.get("/runs/latest/trials?sort=plan");
+        page["trials"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|trial| trial["is_running"] == true)
+            .count()
+            == 2
+    });
+    assert_eq!(selected(&site, "filter=outcome(passed)"), ["z@hostile#1"]);
+    assert_eq!(selected(&site, "q=GUEST&sort=plan"), ["guest@hostile#1", "guest@hostile#2"]);
+    wait_until("the counts have the passed trial", || {
+        let counts = &site.get("/runs/latest/live")["counts"];
+        (&counts["planned"], &counts["passed"]) == (&json!(3), &json!(1))
+    });
+    assert_eq!(site.get("/runs/latest")["actions"]["stop"], json!({"allowed": true}));
+    running.end_by(Signal::INT);
+    let ended = site.get("/runs/latest");
+    assert_eq!((&ended["run"]["state"], &ended["live"]), (&json!("incomplete"), &Value::Null));
+    assert_eq!(ended["actions"]["resume"], json!({"allowed": true}));
+    let again = site.get("/runs/latest/trials?sort=plan&rev=1");
+    for (old, new) in
+        page["trials"].as_array().unwrap().iter().zip(again["trials"].as_array().unwrap())
+    {
+        assert_eq!(
+            (&old["trial"], &old["seq"], &old["outcome"]),
+            (&new["trial"], &new["seq"], &new["outcome"])
+        );
+    }
+}
+
+#[test]
+fn resumed_trials_replace_their_results() {
+    let (runner, site, _) = mixed();
+    let before = site.get("/runs/latest/trials?filter=outcome(failed)");
+    assert_eq!(before["total"], 2);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(&text.replace("equals = \"Two\"", "equals = \"One\""));
+    runner.run(&["resume", "latest", "--rerun", "failed", "--accept-changes"]).expect(1);
+    let after = site.get("/runs/latest/trials?filter=outcome(passed)");
+    assert_eq!((&after["total"], after["rev"].as_u64() > Some(4)), (&json!(3), true));
+    assert_eq!(site.get("/runs/latest")["providers"][0]["passed"], 3);
+}
+
+#[test]
+fn trial_page_keeps_numbers_as_written() {
+    let runner = Runner::hostile(&tests(
+        "a | { do = \"echo\", value = { n = 9007199254740993, x = 1.0 } } | json = { n = 9007199254740993, x = 2.0 }",
+    ));
+    runner.exec(&[]).expect(1);
+    let site = Site::start(&runner, &[]);
+    for name in ["0", "a@hostile%231", "a"] {
+        let page = site.get(&format!("/runs/latest/trials/{name}"));
+        assert_eq!(page["trial"], "a@hostile#1");
+        let text = |key: &str| page[key].as_str().unwrap().to_owned();
+        assert_eq!(text("output"), r#"{"n":9007199254740993,"x":1.0}"#);
+        assert!(text("input").contains("9007199254740993"), "{page}");
+        assert!(text("expected").contains("\"json\""), "{page}");
+        assert_eq!(page["reasons"][0]["tone"], "reason");
+        assert_eq!(page["rows"].as_array().unwrap().len(), 1);
+    }
+    site.ask("GET", "/runs/latest/trials/0?attempt=2", None).refuses(404, &["no attempt 2"]);
+}
+
+#[test]
+fn files_of_guests_are_downloads() {
+    let runner = Runner::hostile(&tests(
+        "page | { do = \"artifact\", name = \"page.html\" } |
+        said | { do = \"say\", text = \"loud\" }           |
+        dot  | { do = \"picture\", name = \"dot.png\" }    |
+        lots | { do = \"flood-artifacts\", count = 1, bytes = 600_000 } |",
+    ));
+    runner.exec(&[]).expect(0);
+    let (site, run) = (Site::start(&runner, &[]), runner.only_run());
+    let file = "/runs/latest/trials/0/attempts/1/files/page.html";
+    let download = |query: &str| {
+        let answer = site.ask("GET", &format!("{file}{query}"), None).expect(200);
+        let header = |name: &str| answer.header(name).unwrap_or_default().to_owned();
+        assert_eq!(header("content-type"), "application/octet-stream");
+        assert_eq!(header("content-disposition"), "attachment; filename*=UTF-8''page.html");
+        assert_eq!(header("content-security-policy"), "sandbox; default-src 'none'");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        answer.text()
+    };
+    assert_eq!(download(""), download("?inline=1"));
+    for missing in ["a.html", "..%2F..%2Fbenchmark.json", "page.html%00"] {
+        let path = format!("/runs/latest/trials/0/attempts/1/files/{missing}");
+        site.ask("GET", &path, None).refuses(404, &[]);
+    }
+    let dot = |query: &str| {
+        let path = format!("/runs/latest/trials/dot/attempts/1/files/dot.png{query}");
+        let answer = site.ask("GET", &path, None).expect(200);
+        ["content-type", "content-disposition"].map(|name| answer.header(name).unwrap().to_owned())
+    };
+    assert_eq!(dot("?inline=1"), ["image/png", "inline"]);
+    assert_eq!(dot("")[0], "application/octet-stream");
+    let large = runner.only_run().row("lots")["artifacts"][0]["name"].as_str().unwrap().to_owned();
+    let path = format!("/runs/latest/trials/lots/attempts/1/files/{large}");
+    assert_eq!(site.ask("GET", &path, None).expect(200).body, vec![0; 600_000]);
+    let said = site.ask("GET", "/runs/latest/trials/said/log", None).expect(200);
+    assert!(said.text().contains("loud"), "{}", said.text());
+    assert_eq!(
+        site.ask("GET", "/runs/latest/rows", None).expect(200).body,
+        run.bytes("index.jsonl")
+    );
+}
+
+#[test]
+fn damaged_files_are_not_sent_whole() {
+    let runner = Runner::hostile(&tests(
+        "small | { do = \"flood-artifacts\", count = 1, bytes = 600 } |
+        large  | { do = \"flood-artifacts\", count = 1, bytes = 2_000_000 } |",
+    ));
+    runner.exec(&[]).expect(0);
+    let (site, run) = (Site::start(&runner, &[]), runner.only_run());
+    let token = format!("Authorization: Bearer {}", site.token);
+    for test in ["small", "large"] {
+        let artifact = &run.row(test)["artifacts"][0];
+        let text = |key: &str| artifact[key].as_str().unwrap();
+        let (digest, name) = (text("sha256"), text("name"));
+        let call = format!("/runs/latest/trials/{test}/attempts/1/files/{name}");
+        let path = format!("artifacts/{}/{digest}", &digest[..2]);
+        let mut bytes = run.bytes(&path);
+        let length = bytes.len() / 4;
+        let part = || {
+            let range = format!("Range: bytes=0-{}", length - 1);
+            site.send("GET", &format!("/api/v1{call}"), &[&token, &range], "")
+        };
+        assert_eq!(part().expect(206).body, vec![0; length]);
+        bytes[500] = 1;
+        run.write(&path, &bytes);
+        let whole = site.ask("GET", &call, None);
+        if test == "small" {
+            whole.refuses(507, &["do not match", "runner verify"]);
+            part().refuses(507, &[]);
+        } else {
+            assert_eq!(whole.expect(200).header("content-length"), Some("2000000"));
+            assert!(site.ask("GET", &call, None).body.len() < 2_000_000);
+            assert!(part().body.len() < length);
+        }
+        run.write(&path, &bytes[1..]);
+        let shorter = format!("it has {} bytes instead of {}", bytes.len() - 1, bytes.len());
+        site.ask("GET", &call, None).refuses(507, &[&shorter, "runner verify"]);
+    }
+}
+
+#[test]
+fn ranges_of_files_are_served() {
+    let (_runner, site, run) = mixed();
+    let rows = run.bytes("index.jsonl");
+    let token = format!("Authorization: Bearer {}", site.token);
+    let range = |range: &str| {
+        let range = format!("Range: bytes={range}");
+        site.send("GET", "/api/v1/runs/latest/rows", &[&token, &range], "")
+    };
+    let part = range("10-19").expect(206);
+    assert_eq!(part.body, rows[10..20]);
+    assert_eq!(part.header("content-range"), Some(&*format!("bytes 10-19/{}", rows.len())));
+    assert_eq!(range("-5").expect(206).body, rows[rows.len() - 5..]);
+    let beyond = range(&format!("{}-", rows.len()));
+    beyond.refuses(416, &[]);
+    assert_eq!(beyond.header("content-range"), Some(&*format!("bytes */{}", rows.len())));
+    assert_eq!(range("0-1,3-4").expect(200).body, rows);
+}
+
+#[test]
+fn links_and_pipes_in_runs_are_not_read() {
+    let (runner, site, run) = mixed();
+    runner.write("secret", "{\"secret\":1}\n");
+    let replaced = |name: &str| {
+        fs::remove_file(run.dir.join(name)).unwrap();
+        symlink(runner.path("secret"), run.dir.join(name)).unwrap();
+    };
+    replaced("runner.log");
+    let log = site.ask("GET", "/runs/latest/log", None);
+    assert!(log.status >= 400 && !log.text().contains("{\\\"secret"), "{}", log.text());
+    fs::remove_file(run.dir.join("runner.log")).unwrap();
+    let pipe = Command::new("mkfifo").arg(run.dir.join("runner.log")).status().unwrap();
+    assert!(pipe.success());
+    assert!(site.ask("GET", "/runs/latest/log", None).status >= 400);
+    replaced("index.jsonl");
+    for call in ["rows", "trials", "failures", "summary", "matrix"] {
+        let answer = site.ask("GET", &format!("/runs/latest/{call}"), None);
+        assert!(answer.status >= 400, "{call}: {}", answer.text());
+    }
+}
+
+#[test]
+fn huge_sparse_files_are_not_read() {
+    let (_runner, site, run) = mixed();
+    let scenario = fs::File::create(run.dir.join("scenario.toml")).unwrap();
+    scenario.set_len(3 << 30).unwrap();
+    site.get("/runs/latest");
+    site.get("/runs/latest/trials/0");
+    let manifest = fs::File::create(run.dir.join("benchmark.json")).unwrap();
+    manifest.set_len(3 << 30).unwrap();
+    let page = site.get("/runs");
+    assert_eq!(
+        (keys(&page["unreadable"], "run"), keys(&page["runs"], "run")),
+        (vec![run.id()], vec![])
+    );
+    site.ask("GET", &format!("/runs/{}", run.id()), None).refuses(507, &["benchmark.json"]);
+    let peak = site.running.process().peak_memory();
+    assert!(peak < 64 << 20, "{peak}");
+}
+
+#[test]
+fn failures_charts_and_matrix_sum_a_run_up() {
+    let (runner, site, _) = mixed();
+    runner.exec(&[]).expect(1);
+    let failures = site.get("/runs/latest/failures");
+    assert_eq!(
+        (&failures["trials"], keys(&failures["groups"], "outcome")),
+        (&json!(3), vec!["error", "failed"])
+    );
+    let group = &failures["groups"][1];
+    assert_eq!((&group["trials"], &group["change"]), (&json!(2), &json!("still")));
+    assert_eq!(group["first"], json!(["b/fail@hostile#1", "b/other@hostile#1"]));
+    assert_eq!(
+        keys(&site.get("/runs/latest/trials?limit=1")["trials"], "change"),
+        ["still-failing"]
+    );
+    let charts = site.get("/runs/latest/summary?bins=5");
+    let sum = |list: &Value| {
+        list.as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum::<u64>()
     };
     assert_eq!(
-        problem("/runs/latest/trials/%ff", 400),
-        "`trial` in the path is not valid UTF-8"
+        (charts["edges_ms"].as_array().unwrap().len(), sum(&charts["durations"][0]["counts"])),
+        (6, 4)
     );
+    let bins = charts["bins"].as_array().unwrap();
+    let failed: u64 = bins.iter().map(|bin| bin["failed"].as_u64().unwrap()).sum();
+    assert!(bins.len() <= 5 && failed == 2, "{charts}");
+    let matrix = site.get("/runs/latest/matrix?offset=1&limit=2");
     assert_eq!(
-        problem("/runs/latest/trials/a/attempts/abc/files/output", 400),
-        "`attempt` in the path is a number, and not `abc`"
+        (&matrix["total"], keys(&matrix["tests"], "test")),
+        (&json!(4), vec!["b/fail", "b/other"])
     );
-    assert_eq!(problem("/runs/latest/trials/a", 409), "`a` means 2 trials");
-    assert_eq!(problem("/history?last=0", 400), "`last` is at least 1");
-    served.post("/runs/latest/pin", "{\"by\":\"\",\"reason\":\" \"}", 200);
-    let pinned = runner.list(&[])[0]["pinned"].clone();
-    assert_eq!(pinned["reason"], serde_json::Value::Null, "{pinned}");
+    assert_eq!(matrix["tests"][0]["cells"][0]["failed"], 1);
+}
+
+#[test]
+fn comparisons_histories_and_reports_are_those_of_commands() {
+    let (runner, site, run) = mixed();
+    runner.exec(&[]).expect(1);
+    let printed = |args: &[&str]| runner.run(args).expect(0).document();
+    assert_eq!(site.get("/compare"), printed(&["compare", "--json"]));
+    assert_eq!(
+        site.get(&format!("/compare?base={}&new=latest&filter=test(b/*)", run.id())),
+        printed(&["compare", "--json", "-E", "test(b/*)"])
+    );
+    assert_eq!(site.get("/history?test=b/*"), printed(&["history", "--test", "b/*", "--json"]));
+    assert_eq!(
+        site.get("/history?scenario=scenario&by=day"),
+        printed(&["history", "--by", "day", "--json"])
+    );
+    for (form, kind) in [
+        ("html", "text/html"),
+        ("junit", "application/xml"),
+        ("csv", "text/csv"),
+        ("markdown", "text/markdown"),
+    ] {
+        let report = site.ask("GET", &format!("/runs/latest/report?form={form}"), None).expect(200);
+        assert_eq!(
+            report.text(),
+            runner.run(&["report", &format!("--{form}")]).expect(0).stdout,
+            "{form}"
+        );
+        assert!(report.header("content-type").unwrap().starts_with(kind));
+        assert!(report.header("content-disposition").unwrap().starts_with("attachment"));
+        assert_eq!(report.header("cache-control"), Some("no-store"));
+    }
+}
+
+#[test]
+fn scenarios_below_the_folders_are_listed() {
+    let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } |"));
+    fs::create_dir_all(runner.path("all/deep")).unwrap();
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.write("all/deep/broken.toml", text.replace("[[tests]]", "[[test]]"));
+    runner.write("all/Cargo.toml", "[package]\nname = \"x\"\n");
+    runner.write("outside.toml", &text);
+    symlink(runner.path("outside.toml"), runner.path("all/link.toml")).unwrap();
+    // If links were followed, four circles in two folders would make endless paths.
+    for circle in ["all/circle", "all/up", "all/deep/circle", "all/deep/up"] {
+        symlink(runner.path("all"), runner.path(circle)).unwrap();
+    }
+    let site = Site::start(&runner, &["--scenarios", "all"]);
+    let page = site.get("/scenarios");
+    assert_eq!(keys(&page["scenarios"], "path"), ["deep/broken.toml"]);
+    assert_eq!(page["is_cut"], false);
+    let problem = &page["scenarios"][0]["problems"][0];
+    assert!(problem["line"].is_u64(), "{problem}");
+    assert!(problem["message"].as_str().unwrap().contains("test"), "{problem}");
+    assert_eq!(site.get("/server")["scenarios"], true);
 }

@@ -1,4 +1,4 @@
-//! Guests that only tests need, built once per run of the tests.
+//! Guests for tests, built at most once per process.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,106 +6,141 @@ use std::{
     sync::OnceLock,
 };
 
-const TARGET: &str = "wasm32-wasip2";
+/// Components, from `tests/guests`.
+const COMPONENTS: [&str; 9] = [
+    "hostile",
+    "stuck",
+    "counter",
+    "files",
+    "web",
+    "leaky",
+    // For published contracts.
+    "contract-0-1-0-pure",
+    "contract-0-1-0-plugin",
+    "contract-0-1-0-lifecycle",
+];
+/// Programs, from the same folder.
+const PROGRAMS: [&str; 2] = ["command", "files-command"];
 
-/// The compiled guest from `tests/guests/<name>`, or one of the bundled providers `echo`, `units`,
-/// `http_provider` and `chat_provider`.
-pub(crate) fn guest(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| build(TARGET, &packages()));
-    // A library's file has its crate's name, a program's its package's.
-    let names = [
-        format!("guest_{}.wasm", name.replace('-', "_")),
-        format!("guest-{name}.wasm"),
-        format!("{name}.wasm"),
-    ];
-    names
-        .iter()
-        .map(|file| folder.join(file))
-        .find(|path| path.exists())
-        .unwrap_or_else(|| panic!("there is a guest `{name}`"))
+/// Returns the root of the repository.
+pub(crate) fn root() -> &'static Path {
+    let mut parents = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    parents.nth(2).expect("`runner/cli` is two levels below the root")
 }
 
-/// The program from `tests/guests/<name>` as a preview 1 module.
-#[allow(dead_code, reason = "the benchmarks have no use for it")]
+/// Returns the guest with this name as a component.
+pub(crate) fn component(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| build("wasm32-wasip2", &COMPONENTS));
+    folder.join(format!("guest_{}.wasm", name.replace('-', "_")))
+}
+
+/// Returns the program `guest-command`, which follows its arguments, as a preview 1 module.
+pub(crate) fn command() -> PathBuf {
+    module("command")
+}
+
+/// Returns the program with this name as a preview 1 module.
 pub(crate) fn module(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let programs = ["guest-files-command".to_owned()];
-    let folder = FOLDER.get_or_init(|| build("wasm32-wasip1", &programs));
+    let folder = FOLDER.get_or_init(|| build("wasm32-wasip1", &PROGRAMS));
     folder.join(format!("guest-{name}.wasm"))
 }
 
-/// The folder with these plugins from `plugins/`, as components or programs: `<crate>.wasm`.
-#[allow(dead_code, reason = "most of what needs guests needs no others")]
-pub(crate) fn plugins(names: &[&str]) -> PathBuf {
-    let root = env!("CARGO_MANIFEST_DIR");
-    // Some are called like crates that they are made of.
-    let package = |name: &&str| format!("path+file://{root}/plugins/{name}");
-    build(TARGET, &names.iter().map(package).collect::<Vec<_>>())
+/// Returns the program with this name as a component.
+pub(crate) fn program(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| build("wasm32-wasip2", &PROGRAMS));
+    folder.join(format!("guest-{name}.wasm"))
 }
 
-fn build(target: &str, packages: &[String]) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = root.join("target/guests");
+/// Builds guests. Returns their folder.
+fn build(target: &str, guests: &[&str]) -> PathBuf {
+    let folder = root().join("target/guests");
     add_target(target);
-
     let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .current_dir(root)
-        .args([
-            "build",
-            "--quiet",
-            "--profile",
-            "plugin",
-            "--target",
-            target,
-            "--target-dir",
-        ])
-        .arg(&folder);
-    for package in packages {
-        cargo.arg("--package").arg(package);
+    cargo.current_dir(root());
+    cargo.args(["build", "--quiet", "--profile", "plugin"]);
+    cargo.args(["--target", target, "--target-dir"]).arg(&folder);
+    for guest in guests {
+        cargo.arg(format!("--package=guest-{guest}"));
     }
-    // Those of the host, which the tests themselves may be measured or instrumented with.
-    cargo
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // Flags for the tests, such as coverage, are not for guests.
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     run(&mut cargo);
     folder.join(target).join("plugin")
 }
 
-/// `rust-toolchain.toml` names the targets, but not every rustup installs what it names.
+/// Installs a target. Some versions of rustup do not install those of `rust-toolchain.toml` by themselves.
 fn add_target(target: &str) {
-    let rustc = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", target])
-        .output()
-        .expect("rustc can be run");
-    let libraries = String::from_utf8_lossy(&rustc.stdout).trim().to_owned();
-    if !Path::new(&libraries).exists() {
+    let asked =
+        Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output();
+    let libraries = String::from_utf8(asked.unwrap().stdout).unwrap();
+    if !Path::new(libraries.trim()).exists() {
         run(Command::new("rustup").args(["target", "add", target]));
     }
 }
 
-fn packages() -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let guests = fs_err::read_dir(root.join("tests/guests")).expect("there are guests");
-    guests
-        .map(|entry| entry.expect("the folder can be read").file_name())
-        .map(|name| format!("guest-{}", name.to_string_lossy()))
-        // The shortest one, the one whose configuration and input have schemas, and those that ask servers.
-        .chain(
-            [
-                "echo",
-                "units",
-                "http-provider",
-                "chat-provider",
-                "toml-rs-decoder",
-            ]
-            .map(str::to_owned),
-        )
-        .collect()
+fn run(command: &mut Command) {
+    let status = command.status().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
 }
 
-fn run(command: &mut Command) {
-    let status = command.status().expect("the command can be run");
-    assert!(status.success(), "{command:?}: {status}");
+/// Returns a program that needs many seconds to compile, and ends immediately: long functions that nothing calls.
+pub(crate) fn long_to_compile() -> Vec<u8> {
+    steps_to_compile(300_000)
+}
+
+/// Returns such a program whose functions have `steps` steps. Others have other digests.
+pub(crate) fn steps_to_compile(steps: u32) -> Vec<u8> {
+    const FUNCTIONS: usize = 8;
+    let section = |id: u8, content: &[u8]| [&[id][..], &counted(content)].concat();
+    // In each step the local becomes the word in memory at its value. A load may trap, so no step is optimized away.
+    let step = [0x20, 0, 0x28, 2, 0, 0x21, 0];
+    let mut body = vec![1, 1, 0x7f];
+    (0..steps).for_each(|_| body.extend(step));
+    body.push(0x0b);
+    let mut code = vec![FUNCTIONS as u8 + 1];
+    code.extend(counted(&[0, 0x0b]));
+    (0..FUNCTIONS).for_each(|_| code.extend(counted(&body)));
+    let functions = [&[FUNCTIONS as u8 + 1][..], &[0; FUNCTIONS + 1]].concat();
+    let start = [&[1, 6][..], b"_start", &[0, 0]].concat();
+    [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(1, &[1, 0x60, 0, 0]),
+        section(3, &functions),
+        section(5, &[1, 0, 1]),
+        section(7, &start),
+        section(10, &code),
+    ]
+    .concat()
+}
+
+/// Prefixes bytes with their length in LEB128.
+fn counted(content: &[u8]) -> Vec<u8> {
+    let (mut length, mut bytes) = (content.len(), Vec::new());
+    while length > 0x7f {
+        bytes.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+    bytes.extend_from_slice(content);
+    bytes
+}
+
+/// Returns a module in text form that prints `text`.
+pub(crate) fn printing(text: &str) -> String {
+    let bytes: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+    format!(
+        r#"(module
+          (import "wasi_snapshot_preview1" "fd_write"
+            (func $write (param i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 4)
+          (data (i32.const 64) "{bytes}")
+          (func (export "_start")
+            (i32.store (i32.const 0) (i32.const 64))
+            (i32.store (i32.const 4) (i32.const {}))
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
+        text.len()
+    )
 }

@@ -1,24 +1,14 @@
-//! What tests share.
+//! Helpers of the tests. None uses the program's own code, so that its mistakes are not repeated here.
 
-#[expect(dead_code, reason = "the benchmark of hostile plugins needs the rest")]
-pub(crate) mod bombs;
-pub(crate) mod endless;
-pub(crate) mod engine;
-pub(crate) mod files;
-pub(crate) mod fresh;
+mod contract;
 pub(crate) mod guests;
-pub(crate) mod masks;
-pub(crate) mod pages;
-pub(crate) mod peak;
-#[cfg(debug_assertions)]
-pub(crate) mod power;
+pub(crate) mod http;
 pub(crate) mod processes;
 pub(crate) mod random;
-pub(crate) mod rows;
+pub(crate) mod run;
 pub(crate) mod runner;
+pub(crate) mod running;
 pub(crate) mod server;
-pub(crate) mod spans;
-pub(crate) mod terminal;
 pub(crate) mod truth;
 pub(crate) mod wait;
 pub(crate) mod web;

@@ -1,78 +1,105 @@
-//! The processes that the program starts beside its own.
+//! Processes that the program starts.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::wait::wait_until;
-
-/// A worker of a run.
+/// A process, by its pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Worker(u32);
+pub(crate) struct Process(pub(crate) u32);
 
-/// The workers that a runner has now.
-pub(crate) fn workers(runner: u32) -> Vec<Worker> {
-    let entries = fs_err::read_dir("/proc").unwrap();
-    let mut workers: Vec<_> = entries
-        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
-        .map(Worker)
-        .filter(|worker| worker.parent() == Some(runner) && worker.is_worker())
-        .collect();
-    workers.sort();
-    workers
+/// Returns a coordinator's current workers, by pid.
+pub(crate) fn workers(coordinator: u32) -> Vec<Process> {
+    children(coordinator, "__worker")
 }
 
-/// The workers of a runner, once there are so many.
-#[track_caller]
-pub(crate) fn wait_for_workers(runner: u32, count: usize) -> Vec<Worker> {
-    wait_until("there are workers", || workers(runner).len() == count);
-    workers(runner)
+/// Returns a process's current children for a hidden command, by pid.
+pub(crate) fn children(parent: u32, command: &str) -> Vec<Process> {
+    let entries = fs::read_dir("/proc").unwrap();
+    let numbers = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let mut children: Vec<_> = numbers.map(Process).collect();
+    children.retain(|process| process.parent() == Some(parent) && process.has_command(command));
+    children.sort();
+    children
 }
 
-impl Worker {
-    /// Whether the process is there and not only waits to be reaped.
+impl Process {
+    /// Sends a signal, unless the process has ended.
+    pub(crate) fn signal(self, signal: Signal) {
+        let pid = Pid::from_raw(self.0.cast_signed()).unwrap();
+        let _ = kill_process(pid, signal);
+    }
+
+    /// Returns whether the process has not ended. A zombie has.
     pub(crate) fn is_alive(self) -> bool {
         self.stat().is_some_and(|(state, _)| state != 'Z')
     }
 
-    pub(crate) fn signal(self, signal: Signal) {
-        let pid = Pid::from_raw(self.0.cast_signed()).unwrap();
-        // It may be gone, which is what most signals are for.
-        let _ = kill_process(pid, signal);
+    /// Returns whether the main thread waits in the kernel.
+    pub(crate) fn is_asleep(self) -> bool {
+        self.stat().is_some_and(|(state, _)| state == 'S')
     }
 
-    /// What the system shows of it to everybody with the same user: a file of its folder in `/proc`.
-    pub(crate) fn shown(self, file: &str) -> String {
-        let bytes = fs_err::read(self.folder().join(file)).unwrap();
-        String::from_utf8_lossy(&bytes).replace('\0', "\n")
+    /// Returns whether a signal has suspended the process.
+    pub(crate) fn is_stopped(self) -> bool {
+        self.stat().is_some_and(|(state, _)| state == 'T')
     }
 
-    /// The paths of the files that it has open.
-    pub(crate) fn open_files(self) -> Vec<PathBuf> {
-        let entries = fs_err::read_dir(self.folder().join("fd")).unwrap();
-        entries
-            .filter_map(|entry| fs_err::read_link(entry.unwrap().path()).ok())
-            .collect()
+    /// Returns the busiest thread, once it has used at least `least` ticks of 10 ms.
+    pub(crate) fn busiest_thread(self, least: u64) -> Option<Pid> {
+        let tasks = fs::read_dir(self.folder().join("task")).ok()?;
+        let ticks = |entry: fs::DirEntry| {
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            let fields: Vec<_> = stat.rsplit_once(") ")?.1.split(' ').collect();
+            // Fields 14 and 15 of the line are the times in user and kernel mode. Field 3 is the state.
+            let ticks = fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?;
+            Some((ticks, entry.file_name().to_str()?.parse().ok()?))
+        };
+        let (ticks, thread) = tasks.filter_map(|entry| ticks(entry.ok()?)).max()?;
+        if ticks < least { None } else { Pid::from_raw(thread) }
     }
 
-    fn folder(self) -> PathBuf {
-        format!("/proc/{}", self.0).into()
+    /// Returns the process's peak memory in bytes.
+    pub(crate) fn peak_memory(self) -> u64 {
+        let status = fs::read_to_string(self.folder().join("status")).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        kib * 1024
     }
 
-    fn is_worker(self) -> bool {
-        let line = fs_err::read(self.folder().join("cmdline")).unwrap_or_default();
-        line.split(|byte| *byte == 0).nth(1) == Some(b"__worker")
+    /// Returns the bytes that the process has read from files and connections.
+    pub(crate) fn read_bytes(self) -> u64 {
+        let text = fs::read_to_string(self.folder().join("io")).unwrap();
+        let read = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+        read.unwrap().parse().unwrap()
+    }
+
+    /// Returns the process's current memory without files, in bytes. `None` if the process has ended.
+    pub(crate) fn anonymous_memory(self) -> Option<u64> {
+        let status = fs::read_to_string(self.folder().join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+        Some(kib * 1024)
+    }
+
+    fn has_command(self, command: &str) -> bool {
+        let line = fs::read(self.folder().join("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).nth(1) == Some(command.as_bytes())
     }
 
     fn parent(self) -> Option<u32> {
         Some(self.stat()?.1)
     }
 
-    /// Its state and its parent.
+    fn folder(self) -> PathBuf {
+        format!("/proc/{}", self.0).into()
+    }
+
+    /// Returns state and parent.
     fn stat(self) -> Option<(char, u32)> {
-        let stat = fs_err::read_to_string(self.folder().join("stat")).ok()?;
-        let (_, behind) = stat.rsplit_once(") ")?;
-        let mut fields = behind.split(' ');
+        let stat = fs::read_to_string(self.folder().join("stat")).ok()?;
+        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
     }
 }

@@ -1,14 +1,27 @@
-//! Numbers that look random, from a seed that is printed so that a failure can be had again.
+//! Random numbers from a printed seed, so that a failure can be repeated.
 
-#![expect(clippy::print_stderr, reason = "the seed is worth knowing")]
+#![expect(clippy::print_stderr, reason = "whoever repeats a failure needs the seed")]
 
-use std::time::Duration;
+use std::{env, process, time::Duration};
 
-/// Numbers that look random and are the same for the same seed: SplitMix64.
-pub(crate) struct Random(pub(crate) u64);
+/// SplitMix64: the same seed gives the same numbers.
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
+    /// Starts at `RUNNER_TEST_SEED`, or at the pid.
+    pub(crate) fn new() -> Self {
+        let seed = env::var("RUNNER_TEST_SEED").ok().map(|seed| seed.parse().unwrap());
+        let seed = seed.unwrap_or_else(|| u64::from(process::id()));
+        eprintln!("RUNNER_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    /// Returns another sequence, for another thread.
+    pub(crate) fn split(&mut self) -> Self {
+        Self(self.next())
+    }
+
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -16,28 +29,19 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    pub(crate) fn below(&mut self, count: u64) -> u64 {
-        self.next() % count
+    /// Returns a number below `count`, which is not 0.
+    pub(crate) fn below(&mut self, count: usize) -> usize {
+        (self.next() % count as u64) as usize
     }
 
+    /// Returns a time up to `most`, uniformly distributed.
     pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
-        let nanos = u64::try_from(most.as_nanos()).unwrap();
-        Duration::from_nanos(self.below(nanos + 1))
-    }
-
-    /// One of these; there must be one.
-    pub(crate) fn one_of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
-        let index = usize::try_from(self.below(choices.len() as u64)).unwrap();
-        &choices[index]
+        most.mul_f64(self.next() as f64 / u64::MAX as f64)
     }
 }
 
-/// Where the numbers begin: `RUNNER_TEST_SEED`, or else another one each time.
-pub(crate) fn seed() -> u64 {
-    let seed = std::env::var("RUNNER_TEST_SEED").map_or_else(
-        |_| u64::from(std::process::id()),
-        |seed| seed.parse().unwrap(),
-    );
-    eprintln!("RUNNER_TEST_SEED={seed}");
-    seed
+/// Returns the number of rounds of a random test: `few` by default, `many` with `RUNNER_TESTS=full`.
+pub(crate) fn times(few: usize, many: usize) -> usize {
+    let is_full = env::var("RUNNER_TESTS").is_ok_and(|value| value == "full");
+    if is_full { many } else { few }
 }

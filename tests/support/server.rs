@@ -1,4 +1,4 @@
-//! [`Server`]: an HTTP/1.1 server on this machine that does what a test wants of it, good or bad.
+//! [`Server`], a local HTTP/1.1 server that behaves well or badly, as a test wants.
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write},
@@ -13,23 +13,23 @@ use rcgen::{
 };
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring, pki_types::PrivateKeyDer};
 
-/// Longer than anything that a test waits for takes on a busy machine.
+/// Longer than any condition takes, also on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A server on a free port of 127.0.0.1; ends with all its connections when it is dropped.
+/// A server on a free port of 127.0.0.1. Dropping it closes all its connections.
 pub(crate) struct Server {
     address: SocketAddr,
     scheme: &'static str,
     shared: Arc<Shared>,
 }
 
-/// A request, as it arrived.
+/// A request as received.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// With its query.
+    /// Path with the query.
     pub(crate) path: String,
-    /// Names in lower case, in their order.
+    /// Headers in order, with names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
@@ -42,10 +42,10 @@ pub(crate) struct Response {
     body: Vec<u8>,
 }
 
-/// The server's end of a connection, for what no [`Response`] can say.
+/// The server's end of a connection, for behaviour that no [`Response`] can express.
 pub(crate) struct Wire<'a>(&'a mut dyn Stream);
 
-/// Signs the certificates of HTTPS servers; nobody trusts it by himself.
+/// Signs the certificates of HTTPS servers. No system trusts it by default.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 trait Stream: Read + Write {}
@@ -54,7 +54,7 @@ impl<T: Read + Write> Stream for T {}
 
 type Handler = dyn Fn(&Request, &mut Wire<'_>) -> Next + Send + Sync;
 
-/// What becomes of a connection after an answer.
+/// Use of a connection after an answer.
 enum Next {
     Keep,
     Close,
@@ -74,12 +74,12 @@ struct Seen {
 }
 
 impl Server {
-    /// Starts a server that answers well; its connections stay open.
+    /// Starts a server with proper answers on persistent connections.
     pub(crate) fn start(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
         Self::listen(None, Arc::new(keep_alive(answer)))
     }
 
-    /// Starts a server that writes what it likes after a request, and closes the connection.
+    /// Starts a server that writes arbitrary bytes after a request, and closes the connection.
     pub(crate) fn raw(answer: impl Fn(&Request, &mut Wire<'_>) + Send + Sync + 'static) -> Self {
         let handler = move |request: &Request, wire: &mut Wire<'_>| {
             answer(request, wire);
@@ -88,7 +88,7 @@ impl Server {
         Self::listen(None, Arc::new(handler))
     }
 
-    /// Starts a server that answers well by HTTPS, with a certificate for `name`.
+    /// Starts a server with proper answers over HTTPS, with a certificate for `name`.
     pub(crate) fn secure(
         authority: &Authority,
         name: &str,
@@ -101,7 +101,7 @@ impl Server {
         self.address.port()
     }
 
-    /// Its scheme, address and port: what a grant for it says, and what a URL begins with.
+    /// Returns scheme, address and port, as in grants and URLs.
     pub(crate) fn origin(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
     }
@@ -110,17 +110,17 @@ impl Server {
         self.origin() + path
     }
 
-    /// Every request that arrived whole until now.
+    /// Returns all complete requests so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.shared.seen().requests.clone()
     }
 
-    /// How many connections were accepted until now.
+    /// Returns the number of connections accepted so far.
     pub(crate) fn connections(&self) -> usize {
         self.shared.seen().connections.len()
     }
 
-    /// Waits until so many requests arrived.
+    /// Waits until `count` requests have arrived.
     #[track_caller]
     pub(crate) fn wait_for_requests(&self, count: usize) {
         let is_missing = |seen: &mut Seen| seen.requests.len() < count;
@@ -130,10 +130,10 @@ impl Server {
         assert!(!timeout.timed_out(), "only {:?}", seen.requests);
     }
 
-    /// Closes every connection; new ones are accepted.
+    /// Closes every connection. New ones are accepted.
     pub(crate) fn disconnect(&self) {
         for connection in &self.shared.seen().connections {
-            // Those that are closed already do not count.
+            // Connections that are already closed do not count.
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
@@ -164,20 +164,20 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.shared.seen().is_over = true;
         self.disconnect();
-        // Wakes the thread that accepts.
+        // Wakes the accepting thread.
         let _ = TcpStream::connect(self.address);
     }
 }
 
 impl Request {
-    /// The value of a header; `name` is in lower case.
+    /// Returns a header's value. `name` is in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         let (_, value) = headers.find(|(known, _)| known == name)?;
         Some(value)
     }
 
-    /// Reads one request; none where the connection ended first.
+    /// Reads one request. `None` if the connection ended first.
     fn read(reader: &mut BufReader<impl Read>) -> Option<Self> {
         let first = read_line(reader)?;
         let mut parts = first.split(' ');
@@ -210,16 +210,12 @@ impl Request {
 }
 
 impl Response {
-    /// Makes a response without headers and body.
+    /// Creates a response without headers and body.
     pub(crate) fn new(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
-    /// Makes a response of status 200.
+    /// Creates a response with status 200.
     pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Self {
         Self::new(200).body(body)
     }
@@ -249,13 +245,13 @@ impl Response {
 }
 
 impl Wire<'_> {
-    /// Writes; tells whether the client is still there.
+    /// Writes bytes. Returns whether the client is still connected.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let sent = self.0.write_all(bytes.as_ref());
         sent.and_then(|()| self.0.flush()).is_ok()
     }
 
-    /// Waits until the client sends something more, or closes the connection.
+    /// Waits until the client sends more, or closes the connection.
     pub(crate) fn wait_for_more(&mut self) {
         let _ = self.0.read(&mut [0]);
     }
@@ -268,7 +264,7 @@ impl Wire<'_> {
 }
 
 impl Authority {
-    /// Makes one; certificates name it, so different ones have different names.
+    /// Creates an authority. Certificates contain its name, so each needs a different one.
     pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -277,12 +273,12 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
-    /// Its own certificate.
+    /// Returns the authority's own certificate.
     pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// A certificate for `name`, and its key.
+    /// Returns a certificate for `name`, and its key.
     pub(crate) fn sign(&self, name: &str) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -306,7 +302,7 @@ impl Shared {
         self.seen.lock().unwrap()
     }
 
-    /// Tells whether there still is a server to accept it.
+    /// Returns whether the server still exists.
     fn accept(&self, connection: &TcpStream) -> bool {
         let mut seen = self.seen();
         if !seen.is_over {
@@ -324,11 +320,7 @@ impl Shared {
 fn keep_alive(answer: impl Fn(&Request) -> Response) -> impl Fn(&Request, &mut Wire<'_>) -> Next {
     move |request, wire| {
         let response = answer(request).bytes(&request.method);
-        if wire.send(response) {
-            Next::Keep
-        } else {
-            Next::Close
-        }
+        if wire.send(response) { Next::Keep } else { Next::Close }
     }
 }
 
@@ -346,7 +338,7 @@ fn serve(
             exchange(StreamOwned::new(tls, connection), shared, handler);
         }
     }
-    // The record of connections holds it open otherwise.
+    // Otherwise the list of connections keeps it open.
     let _ = closing.shutdown(Shutdown::Both);
 }
 
@@ -379,7 +371,7 @@ fn read_bytes(reader: &mut BufReader<impl Read>, length: usize) -> Option<Vec<u8
     Some(bytes)
 }
 
-/// A line without its end; Latin-1, as HTTP has it.
+/// Reads a line without its end, as Latin-1, as HTTP has it.
 fn read_line(reader: &mut BufReader<impl Read>) -> Option<String> {
     let mut line = Vec::new();
     reader.read_until(b'\n', &mut line).ok()?;
@@ -389,7 +381,7 @@ fn read_line(reader: &mut BufReader<impl Read>) -> Option<String> {
 }
 
 #[test]
-fn a_server_answers_and_records_what_it_was_asked() {
+fn server_answers_and_records_requests() {
     let server = Server::start(|request| Response::ok(request.body.clone()).header("x", "y"));
     let mut stream = TcpStream::connect(server.address).unwrap();
     let ask = b"POST /a?b HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
@@ -403,9 +395,6 @@ fn a_server_answers_and_records_what_it_was_asked() {
     }
     assert_eq!(server.connections(), 1);
     let request = &server.requests()[1];
-    assert_eq!(
-        (request.method.as_str(), request.path.as_str()),
-        ("POST", "/a?b")
-    );
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/a?b"));
     assert_eq!(request.header("host"), Some("h"));
 }

@@ -1,15 +1,17 @@
-//! Waiting for what somebody else does.
+//! Waiting for a condition. No test assumes that something has happened because time has passed.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// Longer than any of these tests takes on a busy machine.
-const LONG: Duration = Duration::from_secs(120);
+/// Longer than any condition takes, also on a busy machine.
+pub(crate) const LONG: Duration = Duration::from_secs(90);
+/// Bound of a stop, which takes 0.1 s. The rest is for a debug build next to other tests on two cores.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Looks again and again until there is what is waited for.
+/// Polls until there is a value.
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
@@ -22,8 +24,8 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
     }
 }
 
-/// Looks again and again until it is so.
+/// Polls until the condition holds.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    wait_for(what, || is_so().then_some(()));
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    wait_for(what, || holds().then_some(()));
 }

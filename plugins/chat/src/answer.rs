@@ -43,14 +43,10 @@ pub(crate) fn read(response: &Response, form: OutputForm, price: Option<Price>) 
         );
         Error::new(ErrorKind::Other, message).code("malformed-answer")
     };
-    let completion: Completion = response
-        .json()
-        .map_err(|error| malformed(error.to_string()))?;
+    let completion: Completion = response.json().map_err(|error| malformed(error.to_string()))?;
     let choice = completion.choices.into_iter().next();
     let choice = choice.ok_or_else(|| malformed("`choices` is empty".to_owned()))?;
-    let text = choice
-        .text()
-        .ok_or_else(|| malformed("its message has no text".to_owned()))?;
+    let text = choice.text().ok_or_else(|| malformed("its message has no text".to_owned()))?;
 
     let milliseconds = response.duration.as_micros() as f64 / 1000.0;
     let mut reply = shaped(text, form)?.metric("response_time", milliseconds, "ms");
@@ -101,9 +97,7 @@ impl Usage {
             ("completion_tokens", self.completion_tokens),
             ("total_tokens", self.total_tokens),
         ];
-        counts
-            .into_iter()
-            .filter_map(|(name, count)| Some((name, count?)))
+        counts.into_iter().filter_map(|(name, count)| Some((name, count?)))
     }
 }
 
@@ -207,26 +201,10 @@ mod tests {
     #[test]
     fn an_answer_that_was_cut_or_refused_is_still_one_and_is_logged() {
         for (answer, output, word) in [
-            (
-                choice(&json!({"content": "4"}), "length"),
-                "4",
-                "`max_tokens`",
-            ),
-            (
-                choice(&json!({"content": null}), "length"),
-                "",
-                "`max_tokens`",
-            ),
-            (
-                choice(&json!({"content": null}), "content_filter"),
-                "",
-                "filter",
-            ),
-            (
-                choice(&json!({"content": null, "refusal": "no"}), "stop"),
-                "no",
-                "refused",
-            ),
+            (choice(&json!({"content": "4"}), "length"), "4", "`max_tokens`"),
+            (choice(&json!({"content": null}), "length"), "", "`max_tokens`"),
+            (choice(&json!({"content": null}), "content_filter"), "", "filter"),
+            (choice(&json!({"content": null, "refusal": "no"}), "stop"), "no", "refused"),
         ] {
             let (reply, seen) = reply(&answer);
             assert_eq!(reply.unwrap().output().unwrap(), output);
@@ -253,17 +231,11 @@ mod tests {
 
     #[test]
     fn what_is_no_completion_is_shown_by_its_beginning() {
-        let tools = choice(
-            &json!({"content": null, "tool_calls": [{"id": "c"}]}),
-            "tool_calls",
-        );
+        let tools = choice(&json!({"content": null, "tool_calls": [{"id": "c"}]}), "tool_calls");
         for (body, names) in [
             ("<!DOCTYPE html>".to_owned(), "`<!DOCTYPE html>`"),
             (json!({"choices": []}).to_string(), "`choices` is empty"),
-            (
-                json!({"error": "no"}).to_string(),
-                "missing field `choices`",
-            ),
+            (json!({"error": "no"}).to_string(), "missing field `choices`"),
             (tools.to_string(), "its message has no text"),
         ] {
             let config = json!({"model": "m", "api_key_secret": ""});

@@ -21,9 +21,7 @@ pub(crate) fn of(response: &Response) -> Error {
     if let (300..400, Some(place)) = (status, response.header("location")) {
         message = format!("the server answered {status}: `base_url` has moved to {place}");
     }
-    let mut error = Error::new(kind, message)
-        .code(code)
-        .details(json!({ "status": status }));
+    let mut error = Error::new(kind, message).code(code).details(json!({ "status": status }));
     if matches!(kind, ErrorKind::RateLimited | ErrorKind::Unavailable) {
         error.retry_after = retry_after(response);
     }
@@ -85,12 +83,8 @@ fn retry_after(response: &Response) -> Option<Duration> {
     let exact = number("retry-after-ms")
         .and_then(|milliseconds| Duration::try_from_secs_f64(milliseconds / 1000.0).ok());
     let resets = ["x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"];
-    let resets = resets
-        .iter()
-        .filter_map(|name| duration(response.header(name)?));
-    exact
-        .or_else(|| response.retry_after())
-        .or_else(|| resets.max())
+    let resets = resets.iter().filter_map(|name| duration(response.header(name)?));
+    exact.or_else(|| response.retry_after()).or_else(|| resets.max())
 }
 
 /// Reads a duration as Go writes it: `6m0s`, `1.5s`, `20ms`.
@@ -141,11 +135,9 @@ mod tests {
     }
 
     fn limited(headers: &[(&str, &str)]) -> Option<Duration> {
-        let response = headers
-            .iter()
-            .fold(Response::new(429), |response, (name, value)| {
-                response.with_header(*name, *value)
-            });
+        let response = headers.iter().fold(Response::new(429), |response, (name, value)| {
+            response.with_header(*name, *value)
+        });
         error(Ok(response)).retry_after
     }
 
@@ -184,18 +176,10 @@ mod tests {
                 "not_found_error",
             ),
             (json!({"error": "no model"}), "no model", "http-404"),
-            (
-                json!({"object": "error", "message": "no"}),
-                "no",
-                "http-404",
-            ),
+            (json!({"object": "error", "message": "no"}), "no", "http-404"),
             (json!({"detail": "Not Found"}), "Not Found", "http-404"),
             (json!({"other": 1}), r#"`{"other":1}`"#, "http-404"),
-            (
-                json!({"error": {"message": ""}}),
-                r#"`{"error":{"message":""}}`"#,
-                "http-404",
-            ),
+            (json!({"error": {"message": ""}}), r#"`{"error":{"message":""}}`"#, "http-404"),
         ] {
             let error = failed(404, &body);
             assert_eq!(error.message, format!("the server answered 404: {told}"));
@@ -229,10 +213,7 @@ mod tests {
             limited(&[("retry-after", "2"), ("retry-after-ms", "1500.5")]),
             Some(Duration::from_micros(1_500_500))
         );
-        let resets = [
-            ("x-ratelimit-reset-requests", "1.2s"),
-            ("x-ratelimit-reset-tokens", "20ms"),
-        ];
+        let resets = [("x-ratelimit-reset-requests", "1.2s"), ("x-ratelimit-reset-tokens", "20ms")];
         assert_eq!(limited(&resets), milliseconds(1200));
         let both = [("retry-after", "1"), resets[0]];
         assert_eq!(limited(&both), milliseconds(1000));
@@ -246,17 +227,10 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_go_writes_them() {
-        for (text, expected) in [
-            ("6m0s", 360_000),
-            ("1h2m3.5s", 3_723_500),
-            ("20ms", 20),
-            ("0s", 0),
-        ] {
-            assert_eq!(
-                duration(text),
-                Some(Duration::from_millis(expected)),
-                "{text}"
-            );
+        for (text, expected) in
+            [("6m0s", 360_000), ("1h2m3.5s", 3_723_500), ("20ms", 20), ("0s", 0)]
+        {
+            assert_eq!(duration(text), Some(Duration::from_millis(expected)), "{text}");
         }
         for text in ["", "7", "s", "1x", "1s2", "-1s", "nans", "1e99h"] {
             assert_eq!(duration(text), None, "{text:?}");
@@ -266,15 +240,9 @@ mod tests {
     #[test]
     fn a_server_that_is_not_there_may_be_later() {
         let gone = error(Err(HttpError::Unreachable("refused".into())));
-        assert_eq!(
-            (gone.kind, &*gone.code),
-            (ErrorKind::Unavailable, "unreachable")
-        );
+        assert_eq!((gone.kind, &*gone.code), (ErrorKind::Unavailable, "unreachable"));
         let slow = error(Err(HttpError::Timeout));
-        assert_eq!(
-            (slow.kind, &*slow.code),
-            (ErrorKind::Unavailable, "timeout")
-        );
+        assert_eq!((slow.kind, &*slow.code), (ErrorKind::Unavailable, "timeout"));
     }
 
     #[test]

@@ -67,14 +67,10 @@ impl Question {
             (None, Some(messages)) if !messages.is_empty() => messages,
             (None, Some(_)) => return Err(Error::invalid_input("`messages` is empty")),
             (Some(_), Some(_)) => {
-                return Err(Error::invalid_input(
-                    "`prompt` and `messages` are both there",
-                ));
+                return Err(Error::invalid_input("`prompt` and `messages` are both there"));
             }
             (None, None) => {
-                return Err(Error::invalid_input(
-                    "there is neither `prompt` nor `messages`",
-                ));
+                return Err(Error::invalid_input("there is neither `prompt` nor `messages`"));
             }
         };
         let is_set_up = matches!(messages[0].role, Role::System | Role::Developer);
@@ -87,11 +83,7 @@ impl Question {
 
 impl Message {
     fn new(role: Role, content: String) -> Self {
-        Self {
-            role,
-            content: content.into(),
-            more: Map::new(),
-        }
+        Self { role, content: content.into(), more: Map::new() }
     }
 }
 
@@ -112,10 +104,7 @@ impl<'de> Visitor<'de> for InputVisitor {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Input, E> {
-        Ok(Input(Question {
-            prompt: Some(text.to_owned()),
-            ..Question::default()
-        }))
+        Ok(Input(Question { prompt: Some(text.to_owned()), ..Question::default() }))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Input, A::Error> {
@@ -145,9 +134,7 @@ mod tests {
     fn messages(input: &Value, system: Option<&str>) -> Result<Value, String> {
         let mut input = Input::from_json(input.to_string()).map_err(|error| error.to_string())?;
         let messages = input.0.messages(system.map(str::to_owned));
-        messages
-            .map(|messages| json!(messages))
-            .map_err(|error| error.to_string())
+        messages.map(|messages| json!(messages)).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -162,10 +149,7 @@ mod tests {
         let system = json!({"role": "system", "content": "be brief"});
         let user = json!({"role": "user", "content": "hi"});
         let own = json!({"role": "developer", "content": "be long"});
-        assert_eq!(
-            messages(&json!("hi"), Some("be brief")),
-            Ok(json!([system, user]))
-        );
+        assert_eq!(messages(&json!("hi"), Some("be brief")), Ok(json!([system, user])));
         assert_eq!(
             messages(&json!({"messages": [own, user]}), Some("be brief")),
             Ok(json!([own, user]))
@@ -190,10 +174,7 @@ mod tests {
             (json!({"messages": []}), "`messages` is empty"),
             (json!({"promt": "a"}), "`promt`"),
             (json!(3), "a text, or a table with `prompt` or `messages`"),
-            (
-                json!({"messages": [{"role": "robot", "content": ""}]}),
-                "`robot`",
-            ),
+            (json!({"messages": [{"role": "robot", "content": ""}]}), "`robot`"),
             (json!({"messages": [{"role": "user"}]}), "`content`"),
         ] {
             let error = messages(&input, None).unwrap_err();

@@ -10,13 +10,7 @@ use crate::{Chat, Config};
 
 /// Builds the request of a test.
 pub(crate) fn build(test: Test<Chat>) -> Result<Request> {
-    let Config {
-        base_url,
-        api_key_secret,
-        headers,
-        timeout_ms,
-        ..
-    } = &test.config;
+    let Config { base_url, api_key_secret, headers, timeout_ms, .. } = &test.config;
     let base_url = base_url.trim_end_matches('/');
     let mut request = http::post(format!("{base_url}/chat/completions"));
 
@@ -35,10 +29,7 @@ pub(crate) fn build(test: Test<Chat>) -> Result<Request> {
 fn body(test: Test<Chat>) -> Result<Map<String, Value>> {
     let (config, mut question) = (test.config, test.input.0);
     let mut body = config.extra;
-    if body
-        .get("stream")
-        .is_some_and(|stream| *stream != json!(false))
-    {
+    if body.get("stream").is_some_and(|stream| *stream != json!(false)) {
         let message = "`extra.stream` cannot be set: an answer is read as a whole";
         return Err(Error::invalid_config(message));
     }
@@ -104,10 +95,7 @@ mod tests {
         assert_eq!(request.method, "POST");
         assert_eq!(request.url, "https://api.openai.com/v1/chat/completions");
         assert_eq!(header(&request, "content-type"), Some("application/json"));
-        assert_eq!(
-            header(&request, "authorization"),
-            Some("Bearer {{secret.OPENAI_API_KEY}}")
-        );
+        assert_eq!(header(&request, "authorization"), Some("Bearer {{secret.OPENAI_API_KEY}}"));
         let body: Value = serde_json::from_slice(&request.body.unwrap()).unwrap();
         let message = json!({"role": "user", "content": "hi"});
         assert_eq!(body, json!({"model": "m", "messages": [message]}));
@@ -161,10 +149,7 @@ mod tests {
     fn what_cannot_be_asked_is_refused_before_anything_is_sent() {
         for (config, names) in [
             (json!({}), "`model`"),
-            (
-                json!({"model": "m", "extra": {"stream": true}}),
-                "`extra.stream`",
-            ),
+            (json!({"model": "m", "extra": {"stream": true}}), "`extra.stream`"),
             (json!({"model": "m", "url": "http://a"}), "`url`"),
             (json!({"model": "m", "output": "xml"}), "`xml`"),
         ] {

@@ -35,9 +35,11 @@ pub(crate) fn of(response: &Response) -> Result<Reply> {
         headers: headers(&response.headers),
         body: body(media_type, &response.body)?,
     };
-    let reply = Reply::new(output)?
-        .metric("response_time", milliseconds, "ms")
-        .metric("response_size", size, "bytes");
+    let reply = Reply::new(output)?.metric("response_time", milliseconds, "ms").metric(
+        "response_size",
+        size,
+        "bytes",
+    );
     Ok(reply)
 }
 
@@ -47,10 +49,7 @@ pub(crate) fn of(response: &Response) -> Result<Reply> {
 fn headers(headers: &[(String, String)]) -> BTreeMap<String, Value> {
     let mut lists: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (name, value) in headers {
-        lists
-            .entry(name.to_ascii_lowercase())
-            .or_default()
-            .push(value);
+        lists.entry(name.to_ascii_lowercase()).or_default().push(value);
     }
     let values = lists.into_iter().map(|(name, values)| {
         let value = match name.as_str() {
@@ -106,9 +105,7 @@ mod tests {
     }
 
     fn body(media_type: &str, bytes: &[u8]) -> Value {
-        let response = Response::new(200)
-            .with_header("Content-Type", media_type)
-            .with_body(bytes);
+        let response = Response::new(200).with_header("Content-Type", media_type).with_body(bytes);
         answer(response).0["body"].take()
     }
 
@@ -169,10 +166,7 @@ mod tests {
             .collect();
         assert_eq!(
             metrics,
-            [
-                ("response_time", 1.5, Some("ms")),
-                ("response_size", 4.0, Some("bytes"))
-            ]
+            [("response_time", 1.5, Some("ms")), ("response_size", 4.0, Some("bytes"))]
         );
     }
 }

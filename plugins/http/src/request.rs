@@ -70,10 +70,7 @@ fn with_query(url: String, query: &BTreeMap<String, Value>) -> Result<String> {
     }
     let mut pairs = form_urlencoded::Serializer::new(String::new());
     for (name, value) in query {
-        for value in value
-            .as_array()
-            .map_or(std::slice::from_ref(value), Vec::as_slice)
-        {
+        for value in value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice) {
             pairs.append_pair(name, &scalar(name, value)?);
         }
     }
@@ -98,10 +95,7 @@ fn merge(
     input: BTreeMap<String, String>,
 ) -> Vec<(String, String)> {
     let is_free = |name: &str| !input.keys().any(|known| known.eq_ignore_ascii_case(name));
-    let mut headers: Vec<_> = config
-        .into_iter()
-        .filter(|(name, _)| is_free(name))
-        .collect();
+    let mut headers: Vec<_> = config.into_iter().filter(|(name, _)| is_free(name)).collect();
     headers.extend(input);
     headers
 }
@@ -136,11 +130,9 @@ mod tests {
 
     #[test]
     fn a_path_is_appended_to_the_base() {
-        for (base, path) in [
-            ("http://a/v1", "users"),
-            ("http://a/v1/", "/users"),
-            ("http://a/v1", "/users"),
-        ] {
+        for (base, path) in
+            [("http://a/v1", "users"), ("http://a/v1/", "/users"), ("http://a/v1", "/users")]
+        {
             let request = sent(json!({"path": path}), json!({"base_url": base}));
             assert_eq!(request.url, "http://a/v1/users");
         }
@@ -156,10 +148,7 @@ mod tests {
             let request = sent(json!({"url": url, "query": query}), json!({}));
             assert_eq!(request.url, format!("{url}{mark}{encoded}"));
         }
-        let request = sent(
-            json!({"url": "http://a/#top", "query": {"n": 1}}),
-            json!({}),
-        );
+        let request = sent(json!({"url": "http://a/#top", "query": {"n": 1}}), json!({}));
         assert_eq!(request.url, "http://a/?n=1");
     }
 
@@ -169,20 +158,15 @@ mod tests {
             json!({"url": "http://a/", "headers": {"Accept": "text/csv"}}),
             json!({"headers": {"accept": "*/*", "authorization": "Bearer {{secret.KEY}}"}}),
         );
-        let expected = [
-            ("authorization", "Bearer {{secret.KEY}}"),
-            ("Accept", "text/csv"),
-        ];
+        let expected = [("authorization", "Bearer {{secret.KEY}}"), ("Accept", "text/csv")];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(request.headers, expected);
     }
 
     #[test]
     fn a_body_is_text_or_json() {
-        let request = sent(
-            json!({"method": "put", "url": "http://a/", "body": "plain"}),
-            json!({}),
-        );
+        let request =
+            sent(json!({"method": "put", "url": "http://a/", "body": "plain"}), json!({}));
         assert_eq!(request.method, "PUT");
         assert_eq!(request.body.as_deref(), Some(b"plain".as_slice()));
         assert_eq!(request.headers, []);
@@ -207,16 +191,8 @@ mod tests {
         for (input, kind, names) in [
             (json!({}), ErrorKind::InvalidInput, "`url`"),
             (json!({"url": "a.b/c"}), ErrorKind::InvalidInput, "a.b/c"),
-            (
-                json!({"path": "/c"}),
-                ErrorKind::InvalidConfig,
-                "`base_url`",
-            ),
-            (
-                json!({"url": "http://a/", "path": "/c"}),
-                ErrorKind::InvalidInput,
-                "`path`",
-            ),
+            (json!({"path": "/c"}), ErrorKind::InvalidConfig, "`base_url`"),
+            (json!({"url": "http://a/", "path": "/c"}), ErrorKind::InvalidInput, "`path`"),
             (
                 json!({"url": "http://a/", "body": "a", "json": 1}),
                 ErrorKind::InvalidInput,
@@ -232,11 +208,7 @@ mod tests {
                 ErrorKind::InvalidInput,
                 "`query.a`",
             ),
-            (
-                json!({"url": "http://a/", "verb": "GET"}),
-                ErrorKind::InvalidInput,
-                "`verb`",
-            ),
+            (json!({"url": "http://a/", "verb": "GET"}), ErrorKind::InvalidInput, "`verb`"),
         ] {
             let error = refused(input);
             assert_eq!(error.kind, kind, "{error}");
@@ -248,22 +220,10 @@ mod tests {
     fn why_there_is_no_response_decides_the_kind() {
         for (failure, kind, code) in [
             (HttpError::Denied("why".into()), ErrorKind::Denied, ""),
-            (
-                HttpError::InvalidRequest("why".into()),
-                ErrorKind::InvalidInput,
-                "invalid-request",
-            ),
-            (
-                HttpError::Unreachable("why".into()),
-                ErrorKind::Unavailable,
-                "unreachable",
-            ),
+            (HttpError::InvalidRequest("why".into()), ErrorKind::InvalidInput, "invalid-request"),
+            (HttpError::Unreachable("why".into()), ErrorKind::Unavailable, "unreachable"),
             (HttpError::Timeout, ErrorKind::Unavailable, "timeout"),
-            (
-                HttpError::TooLarge("why".into()),
-                ErrorKind::Other,
-                "too-large",
-            ),
+            (HttpError::TooLarge("why".into()), ErrorKind::Other, "too-large"),
         ] {
             let message = failure.to_string();
             let host = Host::new().responses([Err(failure)]);

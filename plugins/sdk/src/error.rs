@@ -166,30 +166,15 @@ mod tests {
         let why = || "why".to_owned();
         for (error, kind, code, message) in [
             (HttpError::Denied(why()), ErrorKind::Denied, "", "why"),
-            (
-                HttpError::InvalidRequest(why()),
-                ErrorKind::Internal,
-                "invalid-request",
-                "why",
-            ),
-            (
-                HttpError::Unreachable(why()),
-                ErrorKind::Unavailable,
-                "unreachable",
-                "why",
-            ),
+            (HttpError::InvalidRequest(why()), ErrorKind::Internal, "invalid-request", "why"),
+            (HttpError::Unreachable(why()), ErrorKind::Unavailable, "unreachable", "why"),
             (
                 HttpError::Timeout,
                 ErrorKind::Unavailable,
                 "timeout",
                 "the server did not answer in time",
             ),
-            (
-                HttpError::TooLarge(why()),
-                ErrorKind::Other,
-                "too-large",
-                "why",
-            ),
+            (HttpError::TooLarge(why()), ErrorKind::Other, "too-large", "why"),
             (HttpError::Other(why()), ErrorKind::Other, "", "why"),
         ] {
             assert_eq!(Error::from(error), Error::new(kind, message).code(code));

@@ -37,10 +37,7 @@ pub fn list() -> Vec<File> {
 
 /// Reads a whole attachment.
 pub fn read(name: &str) -> Result<Vec<u8>, FileError> {
-    let file = list()
-        .into_iter()
-        .find(|file| file.name == name)
-        .ok_or(FileError::NotFound)?;
+    let file = list().into_iter().find(|file| file.name == name).ok_or(FileError::NotFound)?;
     let mut bytes = Vec::with_capacity(file.size as usize);
     while let Some(rest) = file.size.checked_sub(bytes.len() as u32)
         && rest > 0

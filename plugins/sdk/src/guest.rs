@@ -179,10 +179,8 @@ pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
         Level::Warn => wire_log::Level::Warn,
         Level::Error => wire_log::Level::Error,
     };
-    let fields: Vec<_> = fields
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect();
+    let fields: Vec<_> =
+        fields.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     wire_log::log(level, message, &fields);
 }
 
@@ -201,11 +199,7 @@ pub(crate) fn remaining() -> Duration {
 pub(crate) fn files() -> Vec<File> {
     wire_files::names()
         .into_iter()
-        .map(|file| File {
-            name: file.name,
-            media_type: file.media_type,
-            size: file.size,
-        })
+        .map(|file| File { name: file.name, media_type: file.media_type, size: file.size })
         .collect()
 }
 

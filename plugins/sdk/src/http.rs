@@ -121,12 +121,7 @@ pub struct Response {
 impl Response {
     /// Makes a response without headers and body, for tests of a provider.
     pub fn new(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-            duration: Duration::ZERO,
-        }
+        Self { status, headers: Vec::new(), body: Vec::new(), duration: Duration::ZERO }
     }
 
     /// Adds a header to a response that a test makes.
@@ -227,11 +222,9 @@ mod tests {
     use super::{Response, get, post};
 
     fn retry_after(headers: &[(&str, &str)]) -> Option<Duration> {
-        let response = headers
-            .iter()
-            .fold(Response::new(429), |response, (name, value)| {
-                response.with_header(*name, *value)
-            });
+        let response = headers.iter().fold(Response::new(429), |response, (name, value)| {
+            response.with_header(*name, *value)
+        });
         response.retry_after()
     }
 
@@ -245,10 +238,7 @@ mod tests {
         assert_eq!(request.method, "POST");
         assert_eq!(request.body.as_deref(), Some(br#"{"a":1}"#.as_slice()));
         assert_eq!(request.timeout, Some(Duration::from_secs(3)));
-        assert_eq!(
-            request.headers[1],
-            ("content-type".into(), "application/json".into())
-        );
+        assert_eq!(request.headers[1], ("content-type".into(), "application/json".into()));
         assert_eq!(get("http://x/").method, "GET");
     }
 
@@ -273,10 +263,7 @@ mod tests {
     #[test]
     fn a_server_says_when_to_come_back() {
         assert_eq!(retry_after(&[]), None);
-        assert_eq!(
-            retry_after(&[("Retry-After", "7")]),
-            Some(Duration::from_secs(7))
-        );
+        assert_eq!(retry_after(&[("Retry-After", "7")]), Some(Duration::from_secs(7)));
         assert_eq!(retry_after(&[("retry-after", "soon")]), None);
         let then = ("retry-after", "Fri, 20 Nov 2026 12:00:30 GMT");
         let now = ("date", "Fri, 20 Nov 2026 11:59:00 GMT");

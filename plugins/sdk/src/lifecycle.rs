@@ -136,19 +136,13 @@ mod tests {
         let inputs = vec![json!(null); tests];
         let (replies, seen) = Host::new().run_each_and_look::<Counter>(inputs, config);
         let output = |reply: Result<Reply>| reply.unwrap().output().unwrap();
-        (
-            replies.map(|all| all.into_iter().map(output).collect()),
-            seen,
-        )
+        (replies.map(|all| all.into_iter().map(output).collect()), seen)
     }
 
     #[test]
     fn one_value_answers_all_tests_and_is_torn_down() {
         let (outputs, seen) = count(3, json!(10));
-        assert_eq!(
-            outputs.unwrap(),
-            [json!([1, 11]), json!([1, 12]), json!([1, 13])]
-        );
+        assert_eq!(outputs.unwrap(), [json!([1, 11]), json!([1, 12]), json!([1, 13])]);
         assert_eq!(seen.log.len(), 1);
         assert_eq!(seen.log[0].1, "counted to 13");
     }

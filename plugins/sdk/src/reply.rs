@@ -108,13 +108,7 @@ pub struct Check {
 impl Check {
     /// Makes a check that passed or failed.
     pub fn new(name: impl Into<String>, verdict: Verdict) -> Self {
-        Self {
-            name: name.into(),
-            verdict,
-            score: None,
-            message: None,
-            details: None,
-        }
+        Self { name: name.into(), verdict, score: None, message: None, details: None }
     }
 
     /// Says why.

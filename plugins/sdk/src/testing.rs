@@ -202,10 +202,7 @@ pub fn schemas<P: Provider>() -> (Option<String>, Option<String>) {
 }
 
 pub(crate) fn log(level: Level, message: &str, fields: &[(&str, &str)]) {
-    let fields: String = fields
-        .iter()
-        .map(|(key, value)| format!(" {key}={value}"))
-        .collect();
+    let fields: String = fields.iter().map(|(key, value)| format!(" {key}={value}")).collect();
     with(|host| host.seen.log.push((level, format!("{message}{fields}"))));
 }
 
@@ -236,10 +233,7 @@ pub(crate) fn read_file(name: &str, offset: u32, length: u32) -> Result<Vec<u8>,
     with(|host| {
         let bytes = host.files.get(name).ok_or(FileError::NotFound)?;
         let start = offset as usize;
-        bytes
-            .get(start..start + length as usize)
-            .map(<[u8]>::to_vec)
-            .ok_or(FileError::OutOfRange)
+        bytes.get(start..start + length as usize).map(<[u8]>::to_vec).ok_or(FileError::OutOfRange)
     })
 }
 
@@ -267,9 +261,7 @@ pub(crate) fn send(request: Request) -> Result<Response, HttpError> {
     with(|host| host.seen.requests.push(request.clone()));
     for secret in request.headers.iter().flat_map(|(_, value)| names(value)) {
         if with(|host| !host.secrets.contains_key(secret)) {
-            return Err(HttpError::Denied(format!(
-                "the secret `{secret}` is not granted"
-            )));
+            return Err(HttpError::Denied(format!("the secret `{secret}` is not granted")));
         }
     }
     // Taken out meanwhile, so that an answering function may use the SDK itself.
@@ -337,9 +329,7 @@ mod tests {
     }
 
     fn kind(host: Host, input: &str) -> ErrorKind {
-        host.run::<Obedient>(json!(input), json!({}))
-            .unwrap_err()
-            .kind
+        host.run::<Obedient>(json!(input), json!({})).unwrap_err().kind
     }
 
     fn output(host: Host, input: &str) -> serde_json::Value {
@@ -371,9 +361,8 @@ mod tests {
     #[test]
     fn responses_are_given_in_turn_and_requests_are_kept() {
         let host = || Host::new().responses([Ok(Response::new(200)), Ok(Response::new(201))]);
-        let (reply, seen) = host()
-            .secret("KEY", "k")
-            .run_and_look::<Obedient>(json!("keyed http"), json!({}));
+        let (reply, seen) =
+            host().secret("KEY", "k").run_and_look::<Obedient>(json!("keyed http"), json!({}));
         assert_eq!(reply.unwrap().output().unwrap(), json!([200, 201]));
         assert_eq!(seen.requests.len(), 2);
         assert_eq!(seen.requests[0].headers[0].1, "Key {{secret.KEY}}");

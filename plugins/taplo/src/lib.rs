@@ -53,9 +53,8 @@ fn tag(node: &Node) -> Result<Json, String> {
         }
         Node::Table(table) => {
             let entries = table.entries().read();
-            let entries = entries
-                .iter()
-                .map(|(key, value)| Ok((key.value().to_owned(), tag(value)?)));
+            let entries =
+                entries.iter().map(|(key, value)| Ok((key.value().to_owned(), tag(value)?)));
             Json::Object(entries.collect::<Result<_, String>>()?)
         }
         Node::Invalid(_) => return Err("not valid".to_owned()),

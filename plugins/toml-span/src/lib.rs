@@ -29,9 +29,8 @@ fn tag(value: &Value<'_>) -> Json {
         ValueInner::Float(number) => toml_tagged::float(*number),
         ValueInner::Boolean(flag) => toml_tagged::boolean(*flag),
         ValueInner::Array(items) => items.iter().map(tag).collect(),
-        ValueInner::Table(entries) => entries
-            .iter()
-            .map(|(key, value)| (key.name.to_string(), tag(value)))
-            .collect(),
+        ValueInner::Table(entries) => {
+            entries.iter().map(|(key, value)| (key.name.to_string(), tag(value))).collect()
+        }
     }
 }

@@ -74,10 +74,7 @@ mod tests {
             json!({"valid": false, "error": "empty"})
         );
         let bytes = Host::new().file("case.toml", b"\xff");
-        assert_eq!(
-            output(bytes, json!({"file": "case.toml"}))["valid"],
-            json!(false)
-        );
+        assert_eq!(output(bytes, json!({"file": "case.toml"}))["valid"], json!(false));
         let missing = Host::new().run::<Lenient>(json!({"file": "case.toml"}), json!({}));
         assert!(missing.is_err());
     }

@@ -65,10 +65,7 @@ pub fn datetime(text: &str) -> Option<Value> {
         "Z" | "z" | "+00:00" | "-00:00" => "Z",
         other => other,
     };
-    Some(leaf(
-        "datetime",
-        &format!("{date}T{}{offset}", time(clock)?),
-    ))
+    Some(leaf("datetime", &format!("{date}T{}{offset}", time(clock)?)))
 }
 
 /// Brings toml-test's own expectation into the canonical form; `Err` names what is not tagged JSON.
@@ -80,9 +77,7 @@ pub fn canonical(value: Value) -> Result<Value, String> {
                 canonical_leaf(kind, text).ok_or_else(|| format!("`{text}` is no {kind}"))
             }
             None => {
-                let entries = entries
-                    .into_iter()
-                    .map(|(key, value)| Ok((key, canonical(value)?)));
+                let entries = entries.into_iter().map(|(key, value)| Ok((key, canonical(value)?)));
                 Ok(Value::Object(entries.collect::<Result<_, String>>()?))
             }
         },
@@ -147,22 +142,10 @@ mod tests {
             ("07:32", "time-local", "07:32:00"),
             ("07:32:00.50", "time-local", "07:32:00.5"),
             ("1979-05-27 07:32", "datetime-local", "1979-05-27T07:32:00"),
-            (
-                "1979-05-27t07:32:00.000",
-                "datetime-local",
-                "1979-05-27T07:32:00",
-            ),
+            ("1979-05-27t07:32:00.000", "datetime-local", "1979-05-27T07:32:00"),
             ("1979-05-27T07:32:00z", "datetime", "1979-05-27T07:32:00Z"),
-            (
-                "1979-05-27 07:32:00+00:00",
-                "datetime",
-                "1979-05-27T07:32:00Z",
-            ),
-            (
-                "1979-05-27T00:32:00.10-07:00",
-                "datetime",
-                "1979-05-27T00:32:00.1-07:00",
-            ),
+            ("1979-05-27 07:32:00+00:00", "datetime", "1979-05-27T07:32:00Z"),
+            ("1979-05-27T00:32:00.10-07:00", "datetime", "1979-05-27T00:32:00.1-07:00"),
         ];
         for (text, kind, value) in cases {
             assert_eq!(moment(text), (kind.to_owned(), value.to_owned()), "{text}");
@@ -199,10 +182,7 @@ mod tests {
     fn what_is_not_tagged_is_refused() {
         let error = |value: Value| canonical(value).unwrap_err();
         assert_eq!(error(json!([1])), "`1` is not tagged");
-        assert_eq!(
-            error(json!({"a": {"type": "integer", "value": "x"}})),
-            "`x` is no integer"
-        );
+        assert_eq!(error(json!({"a": {"type": "integer", "value": "x"}})), "`x` is no integer");
         assert_eq!(
             error(json!({"type": "date-local", "value": "07:32:00"})),
             "`07:32:00` is no date-local"

@@ -19,9 +19,8 @@ fn tag(value: &Value) -> Json {
             crate::datetime(&datetime.to_string()).expect("a datetime is shown as TOML")
         }
         Value::Array(items) => items.iter().map(tag).collect(),
-        Value::Table(entries) => entries
-            .iter()
-            .map(|(key, value)| (key.clone(), tag(value)))
-            .collect(),
+        Value::Table(entries) => {
+            entries.iter().map(|(key, value)| (key.clone(), tag(value))).collect()
+        }
     }
 }

@@ -108,14 +108,8 @@ mod tests {
     #[test]
     fn what_cannot_be_converted_is_invalid_input() {
         let cases = [
-            (
-                json!({"from": "parsec", "to": "km", "value": 1}),
-                "unknown-unit",
-            ),
-            (
-                json!({"from": "km", "to": "kg", "value": 1}),
-                "other-quantity",
-            ),
+            (json!({"from": "parsec", "to": "km", "value": 1}), "unknown-unit"),
+            (json!({"from": "km", "to": "kg", "value": 1}), "other-quantity"),
             (json!({"from": "km", "to": "mi"}), ""),
             (json!("42 km"), ""),
         ];

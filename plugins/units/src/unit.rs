@@ -28,12 +28,7 @@ const UNITS: [Unit; 12] = [
 
 impl Unit {
     const fn new(name: &'static str, quantity: &'static str, factor: f64) -> Self {
-        Self {
-            name,
-            quantity,
-            factor,
-            offset: 0.0,
-        }
+        Self { name, quantity, factor, offset: 0.0 }
     }
 
     const fn from(mut self, offset: f64) -> Self {

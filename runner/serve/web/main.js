@@ -1,141 +1,82 @@
 // @ts-check
-// Addresses are the state: this shows the one that is there.
+// The frame of all pages: menu, connection, keys.
 
-import { get } from './api.js';
-import { keys, showKeys } from './keys.js';
-import { hear, start } from './live.js';
-import { problem, stranger } from './problem.js';
-import { showRuns } from './runs.js';
-import { visibleLine } from './text.js';
-import { el, find, put, say } from './ui.js';
-import { age } from './words.js';
+import { get } from './base/api.js';
+import { handleKeys, showKeys } from './base/keys.js';
+import { start } from './base/live.js';
+import { current, go, server, show, startRouter, title } from './base/router.js';
+import { el, render } from './base/ui.js';
 
-/**
- * What a page gets, and what it gives.
- * @typedef {{place: HTMLElement, go: (to: string, replaces?: boolean) => void, server: any}} Context
- * @typedef {{title: string, close?: () => void, change?: (address: URL) => boolean, hear?: (event: import('./live.js').LiveEvent) => void, keys?: Record<string, () => void>}} Page
- * @typedef {(address: URL, context: Context, names: string[]) => Promise<Page>} Show
- */
-
-/** Addresses, what shows them, and which item of the head that is. The first page does not wait for the others. @type {[RegExp, () => Promise<Show>, string][]} */
-const PAGES = [
-  [/^\/(?:runs\/?)?$/, async () => showRuns, '/runs'],
-  [/^\/runs\/([^/]+)$/, async () => (await import('./run.js')).showRun, '/runs'],
-  [/^\/runs\/([^/]+)\/trials\/([^/]+)$/, async () => (await import('./trial.js')).showTrial, '/runs'],
-  [/^\/start$/, async () => (await import('./start.js')).showStart, '/start'],
-  [/^\/queue$/, async () => (await import('./queue.js')).showQueue, '/queue'],
-  [/^\/compare$/, async () => (await import('./compare.js')).showCompare, '/compare'],
-  [/^\/history$/, async () => (await import('./history.js')).showHistory, '/history'],
+/** @type {import('./base/router.js').Route[]} */
+const ROUTES = [
+  [/^\/(?:runs\/?)?$/, async () => (await import('./pages/runs.js')).open, '/runs'],
+  [/^\/runs\/([^/]+)$/, async () => (await import('./pages/run.js')).open, '/runs'],
+  [/^\/runs\/([^/]+)\/trials\/([^/]+)$/, async () => (await import('./pages/trial.js')).open, '/runs'],
+  [/^\/compare$/, async () => (await import('./pages/compare.js')).open, '/compare'],
+  [/^\/history$/, async () => (await import('./pages/history.js')).open, '/history'],
+  [/^\/start$/, async () => (await import('./pages/start.js')).open, '/start'],
+  [/^\/queue$/, async () => (await import('./pages/queue.js')).open, '/queue'],
 ];
 
-const place = find('#page');
-const state = find('#state');
-/** @type {Page | null} */
-let shown = null;
-let turn = 0;
-/** @type {any} */
-let server = { is_read_only: true };
+/** @param {string} id */
+const find = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
-/** @param {string} to @param {boolean} [replaces] */
-function go(to, replaces = false) {
-  if (replaces) history.replaceState(null, '', to);
-  else history.pushState(null, '', to);
-  void show();
+/** @returns {import('./base/keys.js').Key[]} */
+const keys = () => [
+  ['?', 'This list', () => showKeys(keys())],
+  ['/', 'Search', () => /** @type {HTMLElement | null} */ (document.querySelector('main input[type=search]'))?.focus()],
+  ['g r', 'Runs', () => go('/runs')],
+  ['g c', 'Compare', () => go('/compare')],
+  ['g h', 'History', () => go('/history')],
+  ['g q', 'Queue', () => go('/queue')],
+  ['g s', 'Start', () => go('/start')],
+  ...(current()?.keys ?? []),
+];
+
+/** @param {import('./base/live.js').LiveState} state */
+function showState(state) {
+  const words = { open: 'live', lost: 'Connection lost, retrying…', login: 'Not logged in', '': '' };
+  const place = find('state');
+  place.className = state;
+  place.title = state === 'lost' ? 'Runs continue without the server.' : '';
+  render(place, words[state]);
+  // A visible form keeps its token and its problem.
+  if (state === 'login' && !document.querySelector('.login')) void show(undefined, true);
 }
 
-/** @param {boolean} [anew] */
-async function show(anew = false) {
-  const address = new URL(location.href);
-  if (!anew && shown?.change?.(address)) return;
-  const mine = ++turn;
-  const old = shown;
-  shown = null;
-  old?.close?.();
-  const found = PAGES.find(([pattern]) => pattern.test(address.pathname));
-  const [pattern, load, nav] = found ?? [/(?:)/, async () => nowhere, ''];
-  for (const item of document.querySelectorAll('header nav a')) {
-    if (item.getAttribute('href') === nav) item.setAttribute('aria-current', 'page');
-    else item.removeAttribute('aria-current');
-  }
-  const names = (address.pathname.match(pattern) ?? []).slice(1);
-  // What comes late of a page that was left goes nowhere.
-  const room = el('div', { class: 'page' });
-  put(place, room);
-  const quiet = setTimeout(() => { if (!room.firstChild) put(room, el('p', { class: 'quiet loading' }, 'Loading…')); }, 250);
-  try {
-    const make = await load();
-    const page = await make(address, { place: room, go, server }, names.map(decodeURIComponent));
-    if (mine !== turn) return page.close?.();
-    shown = page;
-    document.title = `${visibleLine(page.title)} · runner`;
-    say(find('#told'), visibleLine(page.title));
-  } catch (error) {
-    if (mine !== turn) return;
-    put(room, problem(error));
-  } finally {
-    clearTimeout(quiet);
-  }
+async function readServer() {
+  Object.assign(server, await get('/server'));
+  find('start').hidden = server.read_only;
+  find('read-only').hidden = !server.read_only;
+  render(find('root'), el('span', { title: server.root }, server.root));
 }
 
-/** @type {Show} */
-async function nowhere(address, { place }) {
-  put(place, el('h1', null, 'There is no such page'), el('p', null, el('code', null, address.pathname), ' is not one of ours. ', el('a', { href: '/runs' }, 'All runs')));
-  return { title: 'No such page' };
+/** Opens a page that could not be loaded. Some browsers load its scripts again only after a reload. */
+function openAgain() {
+  if (!current()) location.reload();
 }
 
-/** @param {'open' | 'lost' | 'stranger'} next */
-function hearsState(next) {
-  // Whoever opens the link of the server in another tab is let in here as well.
-  const wasStranger = document.body.classList.contains('stranger');
-  document.body.classList.toggle('stranger', next === 'stranger');
-  state.className = next === 'open' ? 'state' : 'state lost';
-  say(state, { open: 'live', lost: 'Connection lost; trying again…', stranger: 'Not logged in' }[next]);
-  state.title = next === 'open' ? 'What happens is shown as it happens' : 'Runs go on all the same';
-  if (next === 'stranger') put(place, stranger());
-  else if (wasStranger) void begin();
-}
-
-document.addEventListener('click', (event) => {
-  const target = /** @type {Element} */ (event.target).closest('a');
-  if (!target || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-  const isPage = target.origin === location.origin && !target.hasAttribute('download') && !target.pathname.startsWith('/api/');
-  // A place in the page is the browser's own business.
-  if (!isPage || (target.hash && target.pathname === location.pathname)) return;
-  event.preventDefault();
-  go(target.pathname + target.search);
-  scrollTo(0, 0);
-  place.focus({ preventScroll: true });
-});
-addEventListener('popstate', () => void show());
-keys({
-  '?': showKeys,
-  '/': () => find('input[type=search]', place)?.focus(),
-  'g r': () => go('/runs'),
-  'g s': () => { if (!server.is_read_only) go('/start'); },
-  'g q': () => go('/queue'),
-  'g h': () => go('/history'),
-  'g c': () => go('/compare'),
-}, () => shown?.keys ?? {});
-
-hear((event) => shown?.hear?.(event));
-setInterval(() => age(document), 5000);
-
-async function begin() {
-  try {
-    server = await get('/server');
-    find('nav a[href="/start"]').hidden = server.is_read_only || !server.scenarios.length;
-    find('#read-only').hidden = !server.is_read_only;
-    find('#root').textContent = server.results;
-  } catch (error) {
-    put(place, problem(error));
-    if (/** @type {any} */ (error).status === 401) return;
-  }
-  await show(true);
-}
-
-find('#keys').addEventListener('click', showKeys);
-// The first events make the server look at all runs, which the first page does not have to wait for.
-await Promise.race([begin(), new Promise((go) => setTimeout(go, 1000))]);
-start(hearsState);
-// What the other pages are made of is there before somebody goes to one.
-setTimeout(() => { for (const [, load] of PAGES) load().catch(() => {}); }, 500);
+// The list has one address, so that its filters do not open it again.
+if (location.pathname === '/') history.replaceState(null, '', `/runs${location.search}`);
+startRouter(ROUTES);
+handleKeys(keys);
+find('keys').onclick = () => showKeys(keys());
+// The page's script loads meanwhile.
+void ROUTES.find(([pattern]) => pattern.test(location.pathname))?.[1]().catch(() => {});
+// Without a login, the page shows the form for it.
+await readServer().catch(() => {});
+await show(history.state?.kept);
+start((event) => {
+  if (event.name === 'reset') void readServer().catch(() => {});
+  if (event.name === 'reset') openAgain();
+  current()?.live?.(event);
+}, showState);
+// After a network failure, a stream may still be open.
+addEventListener('online', openAgain);
+// Load the scripts of all pages, so that they open without the server.
+setTimeout(() => ROUTES.forEach(([, load]) => void load().catch(() => {})), 500);
+setInterval(() => {
+  if (document.hidden) return;
+  current()?.draw();
+  title();
+}, 1000);

@@ -1,8 +1,7 @@
 //! Dates as HTTP writes them.
 
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Reads `Fri, 20 Nov 2026 12:00:30 GMT` (RFC 9110, 5.6.7) as seconds since the beginning of the year 0.
 ///

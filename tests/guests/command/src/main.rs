@@ -51,10 +51,7 @@ fn variable(name: &str) -> String {
 }
 
 fn describe() {
-    print!(
-        "{}",
-        json!({"ok": {"name": "command", "version": "0.1.0", "summary": "Does things."}})
-    );
+    print!("{}", json!({"ok": {"name": "command", "version": "0.1.0", "summary": "Does things."}}));
 }
 
 fn run() -> ExitCode {
@@ -93,14 +90,10 @@ fn hoard() -> ExitCode {
 
 fn cat() {
     let mut stdin = Vec::new();
-    std::io::stdin()
-        .read_to_end(&mut stdin)
-        .expect("standard input can be read");
+    std::io::stdin().read_to_end(&mut stdin).expect("standard input can be read");
     write(&stdin);
 }
 
 fn write(bytes: &[u8]) {
-    std::io::stdout()
-        .write_all(bytes)
-        .expect("standard output is never full");
+    std::io::stdout().write_all(bytes).expect("standard output is never full");
 }

@@ -35,11 +35,7 @@ pub(crate) fn answer(test: &Test) -> Result<Reply, ProviderError> {
         });
     }
     let said = format!("{} {}", test.trial_id, test.attempt);
-    log::log(
-        Level::Info,
-        &said,
-        &[("seed".to_owned(), test.seed.to_string())],
-    );
+    log::log(Level::Info, &said, &[("seed".to_owned(), test.seed.to_string())]);
     control::progress(Some(0.5), "half way");
     let names: Vec<_> = files::names()
         .into_iter()

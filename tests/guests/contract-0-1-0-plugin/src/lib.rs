@@ -5,7 +5,7 @@
 mod every_import;
 
 wit_bindgen::generate!({
-    path: "../../contracts/0.1.0/provider.wit",
+    path: "../contract-0-1-0-pure/provider.wit",
     world: "plugin",
 });
 

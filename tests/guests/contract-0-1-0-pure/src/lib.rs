@@ -3,7 +3,7 @@
 #![cfg(target_arch = "wasm32")]
 
 wit_bindgen::generate!({
-    path: "../../contracts/0.1.0/provider.wit",
+    path: "provider.wit",
     world: "pure",
 });
 
@@ -26,18 +26,8 @@ impl Guest for Pure {
     }
 
     fn run(test: Test) -> Result<Reply, ProviderError> {
-        for level in [
-            Level::Trace,
-            Level::Debug,
-            Level::Info,
-            Level::Warn,
-            Level::Error,
-        ] {
-            log(
-                level,
-                "called",
-                &[("test".to_owned(), test.test_id.clone())],
-            );
+        for level in [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error] {
+            log(level, "called", &[("test".to_owned(), test.test_id.clone())]);
         }
         Ok(Reply {
             output: test.input,

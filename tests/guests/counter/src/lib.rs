@@ -37,13 +37,8 @@ struct State {
 }
 
 impl State {
-    const NEW: Self = Self {
-        name: 0,
-        setups: 0,
-        tests: 0,
-        config: String::new(),
-        blocks: Vec::new(),
-    };
+    const NEW: Self =
+        Self { name: 0, setups: 0, tests: 0, config: String::new(), blocks: Vec::new() };
 }
 
 struct Counter;
@@ -144,10 +139,7 @@ fn act(what: &str) -> Result<(), ProviderError> {
             written.or_else(|_| error(ErrorKind::Internal))
         }
         "tell" => {
-            say(&format!(
-                "told {}",
-                std::env::var("TOLD").unwrap_or_default()
-            ));
+            say(&format!("told {}", std::env::var("TOLD").unwrap_or_default()));
             Ok(())
         }
         // More than half of what a log may have by default, so that two of them do not fit.

@@ -25,10 +25,7 @@ pub(crate) fn act_all(acts: &Value) -> Value {
 /// What to fail with, if the list ends with `["fail"]` and something before did fail.
 pub(crate) fn failure(acts: &Value, found: &Value) -> Option<String> {
     let is_wanted = acts.as_array()?.last()? == &json!(["fail"]);
-    let error = found
-        .as_array()?
-        .iter()
-        .find_map(|found| found.get("err"))?;
+    let error = found.as_array()?.iter().find_map(|found| found.get("err"))?;
     is_wanted.then(|| format!("it did not work: {error}"))
 }
 
@@ -54,12 +51,7 @@ fn act(act: &Value) -> io::Result<Value> {
         }
         // Through a descriptor that is only for reading.
         "write-to-read" => done(File::open(text(1))?.write_all(b"x")),
-        "set-size" => done(
-            OpenOptions::new()
-                .write(true)
-                .open(text(1))?
-                .set_len(number(2)),
-        ),
+        "set-size" => done(OpenOptions::new().write(true).open(text(1))?.set_len(number(2))),
         "truncate-read" => done(File::open(text(1))?.set_len(0)),
         "fill" => fill(text(1), number(2)),
         "flood" => Ok(flood(text(1)).into()),
@@ -193,14 +185,7 @@ fn name(error: &io::Error) -> String {
         (20, "exist"),
         (28, "inval"),
         // Whatever a stream of WASI 0.2 says, wasi-libc makes this of it.
-        (
-            29,
-            if cfg!(target_env = "p2") {
-                "nospc"
-            } else {
-                "io"
-            },
-        ),
+        (29, if cfg!(target_env = "p2") { "nospc" } else { "io" }),
         (31, "isdir"),
         (32, "loop"),
         (33, "mfile"),

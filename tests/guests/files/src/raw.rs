@@ -11,9 +11,7 @@ use wasip2::{
 
 /// Makes each call with more than fits into `room` bytes, then with what does.
 pub(crate) fn act_all(room: u64) -> Value {
-    let scratch = get_directories()
-        .into_iter()
-        .find(|(_, path)| path == "/scratch");
+    let scratch = get_directories().into_iter().find(|(_, path)| path == "/scratch");
     let (folder, _) = scratch.expect("there is scratch");
     let mut flags = DescriptorFlags::READ | DescriptorFlags::WRITE;
     let open = |create, flags| folder.open_at(PathFlags::empty(), "raw", create, flags);
@@ -91,9 +89,7 @@ pub(crate) fn nest_folders(most: u64) -> Value {
 
 fn scratch() -> Descriptor {
     let mut folders = get_directories().into_iter();
-    let (folder, _) = folders
-        .find(|(_, path)| path == "/scratch")
-        .expect("there is scratch");
+    let (folder, _) = folders.find(|(_, path)| path == "/scratch").expect("there is scratch");
     folder
 }
 

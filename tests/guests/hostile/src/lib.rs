@@ -107,38 +107,21 @@ impl Guest for Hostile {
                 Ok(reply(&json!(left.is_ok())))
             }
             "log" => {
-                log::log(
-                    log::Level::Warn,
-                    "careful",
-                    &[("key".to_owned(), "value".to_owned())],
-                );
+                log::log(log::Level::Warn, "careful", &[("key".to_owned(), "value".to_owned())]);
                 control::progress(Some(0.5), "half way");
                 sleep(Duration::from_millis(number("ms", 0)));
                 Ok(reply(&json!(control::remaining())))
             }
-            "invalid-json" => Ok(Reply {
-                output: "{".to_owned(),
-                ..reply(&Value::Null)
-            }),
-            "huge-reply" => Ok(reply(&json!(
-                "x".repeat(number("bytes", 100 * MIB as u64) as usize)
-            ))),
-            "nan-score" => Ok(Reply {
-                score: Some(f64::NAN),
-                ..reply(&Value::Null)
-            }),
+            "invalid-json" => Ok(Reply { output: "{".to_owned(), ..reply(&Value::Null) }),
+            "huge-reply" => {
+                Ok(reply(&json!("x".repeat(number("bytes", 100 * MIB as u64) as usize))))
+            }
+            "nan-score" => Ok(Reply { score: Some(f64::NAN), ..reply(&Value::Null) }),
             "infinite-metric" => Ok(Reply {
-                metrics: vec![Metric {
-                    name: "m".to_owned(),
-                    value: f64::INFINITY,
-                    unit: None,
-                }],
+                metrics: vec![Metric { name: "m".to_owned(), value: f64::INFINITY, unit: None }],
                 ..reply(&Value::Null)
             }),
-            "meter" => Ok(Reply {
-                metrics: measured(&input["metrics"]),
-                ..reply(&Value::Null)
-            }),
+            "meter" => Ok(Reply { metrics: measured(&input["metrics"]), ..reply(&Value::Null) }),
             "judge" => Ok(judged(input["text"].as_str())),
             "check" => Ok(Reply {
                 summary: Some("checked by itself".to_owned()),
@@ -183,27 +166,22 @@ impl Guest for Hostile {
                 Err(error) => json!({"error": error.name()}),
             })),
             "random" => Ok(reply(&json!(hash_keys(count(1))))),
-            "open-socket" => Ok(reply(&json!(
-                std::net::TcpStream::connect("127.0.0.1:9").is_err()
-            ))),
+            "open-socket" => {
+                Ok(reply(&json!(std::net::TcpStream::connect("127.0.0.1:9").is_err())))
+            }
             "environment" => Ok(reply(&json!({
                 "variables": std::env::vars().count(),
                 "root": std::fs::read_dir("/").is_ok(),
             }))),
             "names" => {
                 let names = files::names();
-                let names = names
-                    .iter()
-                    .map(|file| json!([file.name, file.media_type, file.size]));
+                let names = names.iter().map(|file| json!([file.name, file.media_type, file.size]));
                 Ok(reply(&names.collect()))
             }
             "read-file" => {
                 let name = input["name"].as_str().expect("`name` is a string");
-                let read = files::read(
-                    name,
-                    number("offset", 0) as u32,
-                    number("length", 1_000) as u32,
-                );
+                let read =
+                    files::read(name, number("offset", 0) as u32, number("length", 1_000) as u32);
                 Ok(reply(&match read {
                     Ok(bytes) => json!(String::from_utf8_lossy(&bytes)),
                     Err(error) => json!({"error": error.name()}),
@@ -216,19 +194,11 @@ impl Guest for Hostile {
             "fail-until" if u64::from(test.attempt) < number("attempt", 2) => {
                 Err(error(ErrorKind::Unavailable, "not-yet", "try again"))
             }
-            "fail-until" => Ok(Reply {
-                verdict: verdict(&input),
-                ..reply(&json!(test.attempt))
-            }),
-            "verdict" => Ok(Reply {
-                verdict: verdict(&input),
-                ..reply(&Value::Null)
-            }),
-            other => Err(error(
-                ErrorKind::InvalidInput,
-                "unknown",
-                &format!("cannot do `{other}`"),
-            )),
+            "fail-until" => Ok(Reply { verdict: verdict(&input), ..reply(&json!(test.attempt)) }),
+            "verdict" => Ok(Reply { verdict: verdict(&input), ..reply(&Value::Null) }),
+            other => {
+                Err(error(ErrorKind::InvalidInput, "unknown", &format!("cannot do `{other}`")))
+            }
         }
     }
 }
@@ -275,22 +245,14 @@ fn judged(text: Option<&str>) -> Reply {
             message: Some(word("too long")),
             details: Some(json!({"lines": 3}).to_string()),
         }],
-        metrics: vec![Metric {
-            name: word("length"),
-            value: 3.0,
-            unit: Some(word("lines")),
-        }],
+        metrics: vec![Metric { name: word("length"), value: 3.0, unit: Some(word("lines")) }],
         ..reply(&json!(word("judged")))
     }
 }
 
 /// Says `text` wherever it can without an end.
 fn say(text: &str) {
-    log::log(
-        log::Level::Warn,
-        text,
-        &[(text.to_owned(), text.to_owned())],
-    );
+    log::log(log::Level::Warn, text, &[(text.to_owned(), text.to_owned())]);
     control::progress(None, text);
     println!("{text}");
     eprintln!("{text}");
@@ -370,9 +332,7 @@ fn text<'a>(input: &'a Value, key: &str) -> &'a str {
 }
 
 fn append(name: &str, chunk: &[u8]) -> Option<String> {
-    artifacts::append(name, "text/plain", chunk)
-        .err()
-        .map(|error| error.name().to_owned())
+    artifacts::append(name, "text/plain", chunk).err().map(|error| error.name().to_owned())
 }
 
 fn send() -> String {
@@ -389,9 +349,7 @@ fn send() -> String {
 
 /// Asks for randomness, as every hash map does.
 fn hash_keys(count: usize) -> usize {
-    (0..count)
-        .map(|_| std::collections::HashMap::<u8, u8>::new().len())
-        .sum()
+    (0..count).map(|_| std::collections::HashMap::<u8, u8>::new().len()).sum()
 }
 
 #[expect(unconditional_recursion, reason = "it is what is asked for")]

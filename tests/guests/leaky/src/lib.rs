@@ -23,16 +23,8 @@ struct Leaky;
 impl Guest for Leaky {
     fn describe() -> Description {
         // Nobody would take it out of a description.
-        assert!(
-            secrets::get("API_KEY").is_err(),
-            "it is asked before it is granted anything"
-        );
-        let requests = [
-            "net:https://api.example.com",
-            "secret:API_KEY",
-            "fs:ro:fixtures",
-            "gpu:1",
-        ];
+        assert!(secrets::get("API_KEY").is_err(), "it is asked before it is granted anything");
+        let requests = ["net:https://api.example.com", "secret:API_KEY", "fs:ro:fixtures", "gpu:1"];
         Description {
             name: "leaky".to_owned(),
             version: "0.1.0".to_owned(),
@@ -118,11 +110,7 @@ fn tell(way: &str, secret: &str) -> Result<Reply, ProviderError> {
             message: Some(text.clone()),
             details: Some(json!({text: secret}).to_string()),
         }),
-        "metric" => said.metrics.push(Metric {
-            name: text.clone(),
-            value: 1.0,
-            unit: Some(text),
-        }),
+        "metric" => said.metrics.push(Metric { name: text.clone(), value: 1.0, unit: Some(text) }),
         "stdout" => println!("{text}"),
         "stderr" => eprintln!("{text}"),
         "stderr-cut" => {

@@ -91,9 +91,7 @@ fn send(request: &Request) -> Value {
         url: request.url.clone(),
         headers: request.headers.clone(),
         body: request.body(),
-        timeout: request
-            .timeout
-            .map(|timeout| Duration::from_millis(timeout.into())),
+        timeout: request.timeout.map(|timeout| Duration::from_millis(timeout.into())),
     });
     match sent {
         Ok(response) => {

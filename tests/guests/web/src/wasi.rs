@@ -30,15 +30,11 @@ pub(crate) fn send(request: &Request) -> Result<Value, String> {
     }
 
     pending.subscribe().block();
-    let response = pending
-        .get()
-        .expect("it is ready")
-        .expect("it is taken once");
+    let response = pending.get().expect("it is ready").expect("it is taken once");
     let response = response.map_err(name)?;
     let headers = response.headers().entries().into_iter();
-    let headers: Vec<_> = headers
-        .map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned()))
-        .collect();
+    let headers: Vec<_> =
+        headers.map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())).collect();
     let status = response.status();
     let incoming = response.consume().map_err(|()| "no body".to_owned())?;
     let content = read(&incoming)?;
@@ -55,9 +51,7 @@ pub(crate) fn hoard(bodies: usize) -> usize {
         let stream = body.write().expect("it is taken once");
         while let Ok(free @ 1..) = stream.check_write() {
             let free = usize::try_from(free).expect("it fits into memory");
-            stream
-                .write(&vec![0; free])
-                .expect("there is room for so much");
+            stream.write(&vec![0; free]).expect("there is room for so much");
             held += free;
         }
         // What was written stays with the request.
@@ -70,9 +64,8 @@ pub(crate) fn hoard(bodies: usize) -> usize {
 
 fn outgoing(request: &Request) -> Result<OutgoingRequest, String> {
     let headers = request.headers.iter();
-    let headers: Vec<_> = headers
-        .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
-        .collect();
+    let headers: Vec<_> =
+        headers.map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
     let outgoing = OutgoingRequest::new(Fields::from_list(&headers).map_err(name)?);
     let (scheme, rest) = request.url.split_once("://").unwrap_or(("", &request.url));
     let (authority, path) = match rest.find('/') {
@@ -88,12 +81,8 @@ fn outgoing(request: &Request) -> Result<OutgoingRequest, String> {
     let method = Method::Other(request.method.clone());
     outgoing.set_method(&method).map_err(bad("method"))?;
     outgoing.set_scheme(Some(&scheme)).map_err(bad("scheme"))?;
-    outgoing
-        .set_authority(Some(authority))
-        .map_err(bad("authority"))?;
-    outgoing
-        .set_path_with_query(Some(path))
-        .map_err(bad("path"))?;
+    outgoing.set_authority(Some(authority)).map_err(bad("authority"))?;
+    outgoing.set_path_with_query(Some(path)).map_err(bad("path"))?;
     Ok(outgoing)
 }
 

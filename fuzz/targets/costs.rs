@@ -1,7 +1,0 @@
-//! Fuzzes [`runner::fuzzing::costs`].
-
-#![no_main]
-
-mod memory;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runner::fuzzing::costs(bytes));

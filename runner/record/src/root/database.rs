@@ -1,0 +1,275 @@
+//! [`Database`]: `runner.db`, the list of a root's runs in SQLite. If it is deleted, damaged or locked, manifests are
+//! read instead, with the same result. It also has the table of [`super::trials`].
+
+use std::{collections::HashMap, io, path::PathBuf, time::Duration};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, params};
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::beneath::{Dir, Stamp};
+use crate::disk::permissions::check_trust;
+use crate::run::truth::CheckedManifest;
+use crate::{RecordError, RunDir, RunHead};
+
+pub(crate) const NAME: &str = "runner.db";
+/// Version of the tables and of [`RunHead`]. A file of another version is replaced.
+const VERSION: i64 = 11;
+/// Time to wait for other writers. Without the list, commands are only slower.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Length of the log, in bytes, from which a write truncates it: about ten runs. Each process that opens the list reads the log.
+const LONG_LOG: u64 = 256 << 10;
+const LOG: &str = "runner.db-wal";
+
+/// The runner reads neither the columns of `runs` after `manifest` nor the view. They are for users' queries.
+const SCHEMA: &str = include_str!("../../../../schemas/database.sql");
+
+/// Sets the status `running` before another one, because the list may have missed a session, and the trigger refuses
+/// most changes from one end to another.
+const STEP: &str = "
+UPDATE runs SET manifest = json_set(manifest, '$.status', 'running') WHERE id = ?1 AND status <> ?2 ->> '$.status'";
+
+const UPSERT: &str = "
+INSERT INTO runs (id, entry, crc, manifest) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (id) DO UPDATE SET entry = ?2, crc = ?3, manifest = ?4";
+
+/// A manifest with its entry in the list.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    /// The manifest.
+    pub(crate) text: String,
+    pub(crate) entry: Box<Entry>,
+}
+
+/// The head of a run, and the files that it was read from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) manifest: Stamp,
+    /// The rows of a run that has ended.
+    pub(crate) rows: Option<Stamp>,
+    pub(crate) head: RunHead,
+}
+
+impl Entry {
+    /// Returns whether these are still the files of the run.
+    pub(crate) fn is_of(&self, manifest: Option<Stamp>, rows: Option<Stamp>) -> bool {
+        let has_ended = self.head.status.is_terminal();
+        manifest == Some(self.manifest) && (!has_ended || rows == self.rows)
+    }
+}
+
+impl Listed {
+    /// Reads the manifest of a run.
+    pub(crate) fn read(run: &RunDir) -> Result<Self, RecordError> {
+        Ok(Self::from(&run.checked_manifest()?))
+    }
+}
+
+impl From<&CheckedManifest> for Listed {
+    fn from(CheckedManifest { manifest, text, stamp, rows }: &CheckedManifest) -> Self {
+        let entry = Entry { manifest: *stamp, rows: *rows, head: RunHead::from(manifest) };
+        Self { text: text.clone(), entry: Box::new(entry) }
+    }
+}
+
+/// Entries by the ids of runs.
+pub(crate) type Known = HashMap<String, Box<Entry>>;
+
+/// The list of a root's runs.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(super) connection: Connection,
+    root: Dir,
+}
+
+impl Database {
+    /// Opens the list, if it exists and can be used here.
+    pub(crate) fn open(root: &Dir) -> Option<Self> {
+        root.stat(NAME).ok()??;
+        Self::open_or_create(root)
+    }
+
+    /// Opens the list, and creates it if it is missing. Replaces a damaged file or one of another version.
+    pub(crate) fn open_or_create(root: &Dir) -> Option<Self> {
+        Self::try_open(root).ok()
+    }
+
+    /// Opens or creates the list. The error is the reason why the root cannot have one.
+    fn try_open(root: &Dir) -> Result<Self, io::Error> {
+        if is_network(root) {
+            return Err(io::Error::other(
+                "the list needs shared memory, which a network file system does not have",
+            ));
+        }
+        let folder = root.path().canonicalize()?;
+        check_trust(&folder)?;
+        let connect = || {
+            // SQLite gives its other files the mode of this one.
+            root.write(NAME).map_err(io::Error::other)?;
+            Ok::<_, io::Error>(connect(folder.join(NAME)))
+        };
+        let connection = match connect()? {
+            Err(error) if is_damage(&error) => {
+                remove(root);
+                connect()?
+            }
+            connected => connected,
+        };
+        Ok(Self { connection: connection.map_err(io::Error::other)?, root: root.clone() })
+    }
+
+    /// Replaces the list by an empty one.
+    pub(crate) fn recreate(root: &Dir) -> Result<Self, RecordError> {
+        remove(root);
+        Self::try_open(root).map_err(|source| root.error("make the list", NAME, source))
+    }
+
+    /// Reads all entries. `None` if the list is damaged or cannot be read now.
+    pub(crate) fn read(self) -> Option<(Self, Known)> {
+        let read = |connection: &Connection| {
+            let mut statement = connection.prepare("SELECT id, entry, crc FROM runs")?;
+            let mut rows = statement.query([])?;
+            let mut runs = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let text = row.get_ref(1)?.as_bytes()?;
+                let is_whole = i64::from(crc32fast::hash(text)) == row.get::<_, i64>(2)?;
+                // The manifest replaces a damaged entry.
+                if let (true, Ok(entry)) = (is_whole, serde_json::from_slice(text)) {
+                    runs.insert(row.get(0)?, entry);
+                }
+            }
+            Ok(runs)
+        };
+        match read(&self.connection) {
+            Ok(runs) => Some((self, runs)),
+            Err(error) => {
+                self.give_up(&error);
+                None
+            }
+        }
+    }
+
+    /// Upserts and removes runs. The next reader reads the manifests of those that cannot be written.
+    pub(crate) fn write<'a>(
+        &mut self,
+        changed: &[(String, Listed)],
+        gone: impl Iterator<Item = &'a String>,
+    ) -> rusqlite::Result<()> {
+        let gone: Vec<_> = gone.collect();
+        let write = |connection: &mut Connection| {
+            let mut all = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for (id, listed) in changed {
+                let one = all.savepoint()?;
+                // An entry that the tables refuse must not fail the others.
+                match upsert(&one, id, listed) {
+                    Err(error) if is_damage(&error) => return Err(error),
+                    Err(_) => {}
+                    Ok(()) => one.commit()?,
+                }
+            }
+            for id in gone {
+                all.execute("DELETE FROM runs WHERE id = ?1", [id])?;
+            }
+            all.commit()
+        };
+        write(&mut self.connection).inspect_err(|error| self.give_up(error))?;
+        let log = self.root.stat(LOG).ok().flatten();
+        if log.is_some_and(|log| log.length >= LONG_LOG) {
+            return truncate_log(&self.connection);
+        }
+        Ok(())
+    }
+
+    /// Removes a damaged file, so that the next process creates a new one.
+    pub(super) fn give_up(&self, error: &rusqlite::Error) {
+        if is_damage(error) {
+            self.remove();
+        }
+    }
+
+    /// Removes the file.
+    pub(super) fn remove(&self) {
+        remove(&self.root);
+    }
+}
+
+/// Empties the log, which each opening reads. It keeps the pages that another process still reads.
+pub(super) fn truncate_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+fn connect(path: PathBuf) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    // The file may come from elsewhere: its schema must not run functions or damage the database.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // A checkpoint waits for the disk, and that of `wal_autocheckpoint` never shortens the log: a process that finds no other one
+    // starts after the old end. So `write` truncates a long log.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // With `NORMAL` a loss of power may cost transactions, which the manifests restore.
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cell_size_check = ON;",
+    )?;
+    if version(&connection)? != VERSION {
+        let schema = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have created the tables meanwhile. Tables of another version count as damage.
+        if version(&schema)? != VERSION {
+            schema.execute_batch(SCHEMA)?;
+            schema.pragma_update(None, "user_version", VERSION)?;
+        }
+        schema.commit()?;
+    }
+    Ok(connection)
+}
+
+/// Creates an empty list in a file without a name, which vanishes with the connection.
+pub(super) fn temporary() -> rusqlite::Result<Connection> {
+    let connection = Connection::open("")?;
+    connection.execute_batch(SCHEMA)?;
+    Ok(connection)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+pub(super) fn upsert(runs: &Connection, id: &str, listed: &Listed) -> rusqlite::Result<()> {
+    let entry = serde_json::to_string(&listed.entry).unwrap_or_default();
+    let crc = crc32fast::hash(entry.as_bytes());
+    runs.execute(STEP, params![id, listed.text])?;
+    runs.execute(UPSERT, params![id, entry, crc, listed.text])?;
+    Ok(())
+}
+
+fn remove(root: &Dir) {
+    for name in [LOG, "runner.db-shm", NAME] {
+        let _ = root.remove(name);
+    }
+}
+
+/// Returns whether the file cannot be a list of this version. Busy, full, unreadable and read-only files are kept.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{DatabaseCorrupt, NotADatabase, TypeMismatch, Unknown};
+    match error.sqlite_error_code() {
+        // SQLite answers `Unknown` for a statement that does not fit the tables.
+        Some(code) => matches!(code, DatabaseCorrupt | NotADatabase | TypeMismatch | Unknown),
+        // A column is missing or has another type.
+        None => true,
+    }
+}
+
+/// Returns whether the root is on a network file system. WAL needs memory that all processes share.
+fn is_network(root: &Dir) -> bool {
+    const NFS: u64 = 0x6969;
+    const SMB: [u64; 3] = [0x517b, 0xff53_4d42, 0xfe53_4d42];
+    let found = rustix::fs::fstatfs(root).map(|found| found.f_type as u64 & 0xffff_ffff);
+    found.is_ok_and(|kind| kind == NFS || SMB.contains(&kind))
+}
+
+#[cfg(test)]
+#[path = "tests/database.rs"]
+mod tests;

@@ -1,0 +1,590 @@
+//! Every template with the real tools of its language. The test follows the README up to a passing scenario. Then the
+//! provider fails in every way, and each message must tell its author what to do.
+//!
+//! Needs the tools that `.ci/run` installs into `target/tools`. A missing one is a failure.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that unwraps fails, as it should")]
+
+#[path = "../docs/pages.rs"]
+#[expect(dead_code, reason = "these tests need only the blocks of one page")]
+mod pages;
+#[expect(dead_code, reason = "these tests need only servers that answer well")]
+#[path = "../support/server.rs"]
+mod server;
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+use server::{Response, Server};
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_runner");
+
+/// A template, and how to break its provider.
+struct Template {
+    language: &'static str,
+    kind: &'static str,
+    /// Tools that are linked into the plugin's folder, instead of the README's installation.
+    tools: &'static [(&'static str, &'static str)],
+    /// Replacements of texts in files. With them the provider crashes, loops or sends a request, as the test's input
+    /// says.
+    edits: &'static [(&'static str, &'static str, &'static str)],
+    /// Error class of a crash, and a part of its message.
+    crash: (&'static str, &'static [&'static str]),
+    /// Whether its provider can send requests.
+    asks: bool,
+    /// Inputs for which the provider makes a mistake that the compiler accepts, and a part of the message.
+    mistakes: &'static [(&'static str, &'static str)],
+    /// Place for the README's example of the host's functions.
+    example: Option<Example>,
+}
+
+/// Where the README's example is put.
+struct Example {
+    /// Language of the example's code block.
+    block: &'static str,
+    file: &'static str,
+    /// The example's imports go before this text.
+    imports: &'static str,
+    /// The example's body goes before this text, between these two.
+    body: &'static str,
+    around: (&'static str, &'static str),
+    indent: &'static str,
+}
+
+const RUST: Template = Template {
+    language: "rust",
+    kind: "component",
+    tools: &[],
+    edits: &[(
+        "src/lib.rs",
+        "        log::info(",
+        r#"        match text.as_str() {
+            "crash" => panic!("oh no"),
+            "loop" => loop {},
+            "ask" => drop(runner_sdk::http::send(runner_sdk::http::Request::new("GET", "https://example.com/"))?),
+            _ => {}
+        }
+        log::info("#,
+    )],
+    crash: ("trap", &["oh no", "src/lib.rs:"]),
+    asks: true,
+    mistakes: &[],
+    example: None,
+};
+
+const RUST_COMMAND: Template = Template {
+    language: "rust",
+    kind: "command",
+    tools: &[],
+    edits: &[(
+        "src/main.rs",
+        "    eprintln!(",
+        r#"    match text.as_str() {
+        "crash" => panic!("oh no"),
+        "loop" => loop {},
+        _ => {}
+    }
+    eprintln!("#,
+    )],
+    crash: ("trap", &["oh no", "src/main.rs:"]),
+    asks: false,
+    mistakes: &[],
+    example: None,
+};
+
+const PYTHON: Template = Template {
+    language: "python",
+    kind: "component",
+    tools: &[(".venv", "python")],
+    edits: &[(
+        "provider.py",
+        "    log.log(",
+        r#"    if text == "crash":
+        raise ValueError("oh no")
+    while text == "loop":
+        pass
+    if text == "ask":
+        http.send(http.Request("GET", "https://example.com/", [], None, None, None))
+    if text == "bare":
+        return {"output": "bare"}
+    if text == "score":
+        return Reply("1", None, "high", None, [], [], None)
+    log.log("#,
+    )],
+    crash: ("trap", &["ValueError: oh no", "provider.py\", line"]),
+    asks: true,
+    mistakes: &[
+        ("bare", "TypeError: the reply must be a `Reply`, not `dict`"),
+        ("score", "TypeError: `score` of the reply must be a `float`, not `str`"),
+    ],
+    example: Some(Example {
+        block: "python",
+        file: "provider.py",
+        imports: "from wit_world import exports",
+        body: "    log.log(",
+        around: ("    if text == \"example\":\n", ""),
+        indent: "        ",
+    }),
+};
+
+const JAVASCRIPT: Template = Template {
+    language: "javascript",
+    kind: "component",
+    tools: &[("node_modules", "javascript/node_modules")],
+    edits: &[
+        (
+            "shout.js",
+            "  host.log(",
+            r#"  if (text === 'crash') throw new Error('oh no');
+  while (text === 'loop');
+  if (text === 'ask') host.send({ method: 'GET', url: 'https://example.com/', headers: [] });
+  if (text === 'bare') return { output: { bare: true } };
+  if (text === 'score') return { output: '1', score: 'high' };
+  if (text === 'fetch') return fetch('https://example.com/');
+  host.log("#,
+        ),
+        ("provider.js", "{ log })", "{ log, send })"),
+        (
+            "provider.js",
+            "import { log }",
+            "import { send } from 'runner:provider/http@0.1.0';\nimport { log }",
+        ),
+    ],
+    crash: ("internal", &["oh no", "shout.js:"]),
+    asks: true,
+    mistakes: &[
+        ("bare", "TypeError: the reply must have an `output`"),
+        ("score", "TypeError: the reply must have a `score` that is a number"),
+        ("fetch", "there is no `fetch`: use `send`"),
+    ],
+    example: Some(Example {
+        block: "javascript",
+        file: "shout.js",
+        imports: "// With the schemas",
+        body: "  host.log(",
+        around: ("  if (text === 'example') {\n", "  }\n"),
+        indent: "    ",
+    }),
+};
+
+const C: Template = Template {
+    language: "c",
+    kind: "command",
+    tools: &[(".venv", "python")],
+    edits: &[(
+        "src/provider.c",
+        "    fprintf(stderr, \"shouting",
+        r#"    if (strcmp(text, "crash") == 0) {
+        fputs("oh no\n", stderr);
+        abort();
+    }
+    while (strcmp(text, "loop") == 0) continue;
+    if (strcmp(text, "null") == 0) return (int)strlen(json_string(json_get(test, "missing")));
+    fprintf(stderr, "shouting"#,
+    )],
+    crash: ("trap", &["oh no", "in `abort`, called by"]),
+    asks: false,
+    mistakes: &[("null", "executed in `run`")],
+    example: None,
+};
+
+const GO: Template = Template {
+    language: "go",
+    kind: "command",
+    tools: &[(".venv", "python")],
+    edits: &[(
+        "main.go",
+        "\tfmt.Fprintf(os.Stderr",
+        "\tif test.Input.Text == \"crash\" {\n\t\tpanic(\"oh no\")\n\t}\n\tfor test.Input.Text == \"loop\" {\n\t}\n\t\
+         fmt.Fprintf(os.Stderr",
+    )],
+    crash: ("internal", &["panic: oh no", "main.go:", "exited with 2"]),
+    asks: false,
+    mistakes: &[],
+    example: None,
+};
+
+/// A scenario with nothing but mistakes.
+const TROUBLE: &str = r#"
+[defaults]
+timeout = "2s"
+
+[[tests]]
+id = "blank"
+input = { text = " " }
+[[tests]]
+id = "crash"
+input = { text = "crash" }
+[[tests]]
+id = "loop"
+input = { text = "loop" }
+"#;
+
+const EXAMPLE: &str = "[[tests]]\nid = \"example\"\ninput = { text = \"example\" }\n";
+
+/// Value of `API_KEY`.
+const KEY: &str = "4ThlyKqFPMzo";
+
+const ASK: &str = "[[tests]]\nid = \"ask\"\ninput = { text = \"ask\" }\n";
+
+/// A scenario with a key that the provider does not know.
+const TYPO: &str = "[[tests]]\nid = \"typo\"\ninput = { txt = \"hello\" }\n";
+
+#[test]
+fn rust_as_a_component() {
+    RUST.follow();
+}
+
+#[test]
+fn rust_as_a_command() {
+    RUST_COMMAND.follow();
+}
+
+#[test]
+fn python() {
+    PYTHON.follow();
+}
+
+#[test]
+fn javascript() {
+    JAVASCRIPT.follow();
+}
+
+#[test]
+fn c() {
+    C.follow();
+}
+
+#[test]
+fn go() {
+    GO.follow();
+}
+
+/// Follows the page for authors, except the installation of a target that is there.
+#[test]
+fn authors_page_is_followed() {
+    let plugin = Plugin::new(&RUST);
+    fs::remove_dir_all(plugin.path("")).unwrap();
+    let blocks = pages::blocks("plugins/README.md");
+    let blocks = blocks.iter().filter(|block| block.condition("in") == Some("toolchains"));
+    let lines: Vec<_> = blocks.flat_map(|block| block.text.lines()).collect();
+    assert!(lines.len() > 6, "{lines:?}");
+    let lines: Vec<_> = lines.into_iter().filter(|line| !line.starts_with("rustup")).collect();
+    succeed(&lines.join("\n"), &plugin.shell_in(plugin.folder.path(), &lines.join("\n")));
+}
+
+/// Builds plugins of the repository by their `plugin.toml`, and runs the scenarios that use them.
+#[test]
+fn tour_builds_plugins_and_passes() {
+    let plugin = Plugin::new(&RUST);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let results = plugin.path("results");
+    for command in [
+        "runner plugin build plugins/toml-rs".to_owned(),
+        format!("runner exec --build scenarios/tour.toml --results {}", results.display()),
+        format!("runner exec --build scenarios/graded.toml --results {}/graded", results.display()),
+    ] {
+        succeed(&command, &plugin.shell_in(&root, &command));
+    }
+    let rows = plugin.rows();
+    assert!(rows.len() > 8, "{rows:?}");
+    for row in &rows {
+        assert_eq!(row["outcome"], "passed", "{row}");
+    }
+}
+
+/// Follows the comment of the scenario: its lists are written, its plugins built, and every parser is judged.
+#[test]
+fn conformance_example_judges_every_parser() {
+    let plugin = Plugin::new(&RUST);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let scenario = fs::read_to_string(root.join("scenarios/toml-conformance.toml")).unwrap();
+    let commands: Vec<_> = scenario.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+    let [write_lists, exec] = commands[..] else { panic!("{commands:?}") };
+    succeed(write_lists, &plugin.shell_in(&root, write_lists));
+    let results = plugin.path("results");
+    let ran = plugin.shell_in(&root, &format!("{exec} --results {}", results.display()));
+    // Parsers differ from the suite, and the scenario has no gate.
+    assert_eq!(ran.status.code(), Some(1), "{}", String::from_utf8_lossy(&ran.stderr));
+
+    let rows = plugin.rows();
+    assert_eq!(rows.len(), 3554);
+    assert!(rows.iter().all(|row| matches!(row["outcome"].as_str(), Some("passed" | "failed"))));
+    for provider in ["@toml#1", "@toml-decoder#1"] {
+        let trial = |row: &Value| row["trial"].as_str().unwrap().ends_with(provider);
+        let rows: Vec<_> = rows.iter().filter(|row| trial(row)).collect();
+        assert_eq!(rows.len(), 712, "{provider}");
+        assert!(rows.iter().all(|row| row["outcome"] == "passed"), "{provider}");
+    }
+}
+
+impl Template {
+    /// Follows the steps of a newcomer.
+    fn follow(&self) {
+        let plugin = Plugin::new(self);
+        plugin.follow_readme();
+        plugin.assert_passed();
+
+        plugin.assert_typo_is_named();
+        for (file, from, to) in self.edits {
+            plugin.edit(file, from, to);
+        }
+        if let Some(example) = &self.example {
+            plugin.assert_example_works(example);
+        }
+        let ask = if self.asks { ASK } else { "" };
+        let mistakes: String = self
+            .mistakes
+            .iter()
+            .map(|(id, _)| format!("[[tests]]\nid = \"{id}\"\ninput = {{ text = \"{id}\" }}\n"))
+            .collect();
+        let trouble = [TROUBLE, ask, &mistakes].concat();
+        let Ran { printed, rows } = plugin.exec("scenario-trouble.toml", &trouble, 1);
+
+        assert_eq!(outcome(&rows, "blank"), ("error", "invalid-input"));
+        assert_says(&rows, "blank", &["`text` has no words"]);
+        let (class, says) = self.crash;
+        assert_eq!(outcome(&rows, "crash"), ("error", class));
+        assert_says(&rows, "crash", says);
+        assert_eq!(outcome(&rows, "loop").0, "timeout");
+        for (id, says) in self.mistakes {
+            assert_says(&rows, id, &[says]);
+        }
+        if self.asks {
+            // The list at the end is in the program's own words.
+            let mut listed = printed.lines().filter(|line| line.contains("crash@shout#1  "));
+            assert!(listed.any(|line| line.contains("oh no")), "{printed}");
+            assert_eq!(outcome(&rows, "ask"), ("error", "denied"));
+            assert_says(&rows, "ask", &["https://example.com", "granted"]);
+        }
+    }
+}
+
+/// Creates a plugin in a temporary folder.
+struct Plugin<'a> {
+    template: &'a Template,
+    folder: TempDir,
+    search_path: OsString,
+}
+
+/// Exit code and output of a run.
+struct Ran {
+    printed: String,
+    rows: Vec<Value>,
+}
+
+impl<'a> Plugin<'a> {
+    fn new(template: &'a Template) -> Self {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
+        let folder = tempfile::tempdir().unwrap();
+        // The READMEs call the runner by its name.
+        let program = folder.path().join("bin");
+        fs::create_dir(&program).unwrap();
+        symlink(PROGRAM, program.join("runner")).unwrap();
+        let found = env::var_os("PATH").unwrap();
+        // The Python environment contains zig and go as well.
+        let folders = [program, tools.join("python/bin")].into_iter();
+        let plugin = Self {
+            template,
+            folder,
+            search_path: env::join_paths(folders.chain(env::split_paths(&found))).unwrap(),
+        };
+
+        let (language, kind) = (template.language, template.kind);
+        let new = format!("cd .. && runner plugin new shout --lang {language} --kind {kind}");
+        fs::create_dir(plugin.path("")).unwrap();
+        succeed(&new, &plugin.shell(&new));
+        for (name, target) in template.tools {
+            let target = tools.join(target);
+            assert!(target.is_dir(), "{target:?} is missing: run `.ci/run`, which installs it");
+            symlink(target, plugin.path(name)).unwrap();
+        }
+        plugin
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("shout").join(name)
+    }
+
+    fn shell(&self, command: &str) -> Output {
+        self.shell_in(&self.path(""), command)
+    }
+
+    fn shell_in(&self, folder: &Path, command: &str) -> Output {
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-euc", command])
+            .current_dir(folder)
+            .env("PATH", &self.search_path)
+            .env("RUNNER_CACHE", cache)
+            .env("API_KEY", KEY)
+            .env("NO_COLOR", "1");
+        // Cargo sets these variables for this test. A newcomer's shell has none of them.
+        for (name, _) in
+            env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_"))
+        {
+            if name != "CARGO_HOME" {
+                shell.env_remove(name);
+            }
+        }
+        shell.output().unwrap()
+    }
+
+    /// Runs the commands of the README, except installations of what is linked here.
+    fn follow_readme(&self) {
+        let readme = fs::read_to_string(self.path("README.md")).unwrap();
+        let (_, commands) = readme.split_once("```sh\n").unwrap();
+        let (commands, _) = commands.split_once("```").unwrap();
+        let installs = ["python3 -m venv", "npm install", "rustup"];
+        let commands = commands
+            .lines()
+            .filter(|line| !installs.iter().any(|install| line.starts_with(install)));
+        let mut last = "";
+        for command in commands {
+            succeed(command, &self.shell(command));
+            last = command;
+        }
+        assert_eq!(last, "runner exec scenario.toml");
+
+        // A later block runs the provider once.
+        let (_, asks) = readme.split_once("`runner plugin run ").unwrap();
+        let (asks, _) = asks.split_once('`').unwrap();
+        let command = format!("runner plugin run {asks}");
+        let answer = self.shell(&command);
+        succeed(&command, &answer);
+        let reply: Value = serde_json::from_slice(&answer.stdout).unwrap();
+        assert_eq!(reply, json!({"shout": "HELLO", "words": 1}));
+    }
+
+    /// Checks the rows of the template's own scenario, which are the same in every language.
+    fn assert_passed(&self) {
+        let rows = self.rows();
+        assert_eq!(rows.len(), 3);
+        for row in &rows {
+            assert_eq!(row["outcome"], "passed", "{row}");
+        }
+        let row = row(&rows, "one-word");
+        assert_eq!(row["output"], json!({"shout": "HELLO!", "words": 1}));
+        assert_eq!(row["metrics"][0]["name"], "words", "{row}");
+        assert_eq!(row["metrics"][0]["value"].as_f64(), Some(1.0), "{row}");
+        // Files left by building, testing and running do not count as source, so nothing is built again.
+        let again = self.shell("runner exec --build --dry-run scenario.toml");
+        let stderr = String::from_utf8_lossy(&again.stderr);
+        assert!(!stderr.contains("building"), "{stderr}");
+    }
+
+    fn assert_typo_is_named(&self) {
+        let ran = self.exec("scenario-typo.toml", TYPO, 2);
+        assert!(ran.printed.contains("`typo`"), "{}", ran.printed);
+        assert!(ran.printed.contains("txt") || ran.printed.contains("text"), "{}", ran.printed);
+        assert_eq!(ran.rows.len(), 0);
+    }
+
+    /// Runs the README's example of the host's functions against a server of this test.
+    fn assert_example_works(&self, example: &Example) {
+        let readme = fs::read_to_string(self.path("README.md")).unwrap();
+        let fence = format!("```{}\n", example.block);
+        let (_, block) = readme.split_once(&fence).unwrap();
+        let (block, _) = block.split_once("```").unwrap();
+        let (imports, body) = block.split_once("\n\n").unwrap();
+
+        let server = Server::start(|_| Response::ok("[\"word\"]"));
+        let body: String = body
+            .replace("https://api.example.com", &server.origin())
+            .lines()
+            .map(|line| format!("{}{line}\n", example.indent))
+            .collect();
+        let (before, after) = example.around;
+        let body = [before, &body, after, example.body].concat();
+        self.edit(example.file, example.body, &body);
+        self.edit(example.file, example.imports, &format!("{imports}\n{}", example.imports));
+
+        let grants = format!(
+            "[providers.shout.grants]\nnet = [\"{}\"]\nsecrets = [\"API_KEY\"]\n",
+            server.origin()
+        );
+        // The table of grants must follow the provider's.
+        let ran = self.exec_with("scenario-example.toml", EXAMPLE, &grants, 0);
+        assert_eq!(outcome(&ran.rows, "example"), ("passed", ""));
+        assert_eq!(row(&ran.rows, "example")["artifacts"][0]["name"], "answer.json");
+        let requests = server.requests();
+        let sent = requests[0].headers.iter().find(|(name, _)| name == "authorization");
+        assert_eq!(sent.unwrap().1, format!("Bearer {KEY}"));
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path(file)).unwrap();
+        assert!(text.contains(from), "{file} has no {from:?}");
+        fs::write(self.path(file), text.replacen(from, to, 1)).unwrap();
+    }
+
+    /// Runs a scenario with this plugin, after building it if necessary.
+    fn exec(&self, name: &str, tests: &str, code: i32) -> Ran {
+        self.exec_with(name, tests, "", code)
+    }
+
+    fn exec_with(&self, name: &str, tests: &str, grants: &str, code: i32) -> Ran {
+        let protocol = match self.template.kind {
+            "command" => "protocol = \"json\"\n",
+            _ => "",
+        };
+        let provider = format!("[providers.shout]\nplugin = \".\"\n{protocol}");
+        fs::write(self.path(name), [tests, &provider, grants].concat()).unwrap();
+        let results = self.path("results");
+        if results.exists() {
+            fs::remove_dir_all(results).unwrap();
+        }
+        let output = self.shell(&format!("runner exec --build {name}"));
+        let printed = [&*output.stdout, &*output.stderr].concat();
+        let printed = String::from_utf8_lossy(&printed).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{printed}");
+        Ran { printed, rows: self.rows() }
+    }
+
+    /// Returns the rows of the only run.
+    fn rows(&self) -> Vec<Value> {
+        let runs = fs::read_dir(self.path("results")).unwrap();
+        let files = runs.map(|entry| entry.unwrap().path().join("index.jsonl"));
+        let files: Vec<_> = files.filter(|file| file.exists()).collect();
+        assert!(files.len() <= 1, "{files:?}");
+        let text = files.iter().map(|file| fs::read_to_string(file).unwrap());
+        let text: String = text.collect();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[track_caller]
+fn succeed(command: &str, output: &Output) {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "$ {command}\n{stdout}\n{stderr}");
+}
+
+fn row<'a>(rows: &'a [Value], test: &str) -> &'a Value {
+    let mut rows = rows.iter();
+    rows.find(|row| row["trial"].as_str().unwrap().split_once('@').unwrap().0 == test).unwrap()
+}
+
+/// Returns a row's outcome and error class.
+fn outcome<'a>(rows: &'a [Value], test: &str) -> (&'a str, &'a str) {
+    let row = row(rows, test);
+    let class = row["error"]["class"].as_str();
+    (row["outcome"].as_str().unwrap(), class.unwrap_or_default())
+}
+
+#[track_caller]
+fn assert_says(rows: &[Value], test: &str, texts: &[&str]) {
+    let message = row(rows, test)["error"]["message"].as_str().unwrap();
+    for text in texts {
+        assert!(message.contains(text), "{test}: {text:?} is not in: {message}");
+    }
+}

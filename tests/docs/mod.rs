@@ -1,0 +1,149 @@
+//! The pages: every block runs as it is pasted.
+
+mod embedding;
+mod examples;
+mod formats;
+mod pages;
+mod session;
+
+use std::fs;
+
+use regex::Regex;
+
+use self::{pages::blocks, session::Session};
+use crate::support::{guests::root, runner::Runner};
+
+/// Declares a test for each page.
+macro_rules! pages {
+    ($($test:ident: $path:literal;)+) => {
+        const PAGES: &[&str] = &[$($path),+];
+
+        $(#[test]
+        fn $test() {
+            follow($path);
+        })+
+    };
+}
+
+pages! {
+    blocks_of_commands_page_work: "docs/commands.md";
+    blocks_of_embedding_page_work: "docs/embedding.md";
+    blocks_of_grants_page_work: "docs/grants.md";
+    blocks_of_files_page_work: "docs/files.md";
+    blocks_of_first_page_work: "docs/README.md";
+    blocks_of_json_page_work: "docs/json.md";
+    blocks_of_network_page_work: "docs/network.md";
+    blocks_of_operations_page_work: "docs/operations.md";
+    blocks_of_outcomes_page_work: "docs/outcomes.md";
+    blocks_of_providers_page_work: "docs/providers.md";
+    blocks_of_scenarios_page_work: "docs/scenarios.md";
+    blocks_of_secrets_page_work: "docs/secrets.md";
+    blocks_of_serve_page_work: "docs/serve.md";
+    blocks_of_settings_page_work: "docs/settings.md";
+    blocks_of_shards_page_work: "docs/shards.md";
+    blocks_of_tutorial_work: "docs/tutorial.md";
+    blocks_of_authors_page_work: "plugins/README.md";
+    blocks_of_chat_page_work: "plugins/chat/README.md";
+    blocks_of_http_page_work: "plugins/http/README.md";
+}
+
+/// Runs the blocks of a page in their order, in one folder.
+fn follow(path: &str) {
+    let mut session = Session::new();
+    for block in blocks(path) {
+        session.run(&block);
+    }
+}
+
+/// Returns the anchors of a page's headings, as GitHub makes them.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let titles = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    let is_kept = |letter: char| letter.is_alphanumeric() || " -_".contains(letter);
+    titles.map(|title| title.replace(|letter| !is_kept(letter), "").replace(' ', "-")).collect()
+}
+
+#[test]
+fn links_of_pages_lead_to_headings() {
+    let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
+    for path in pages::all() {
+        let page = root().join(&path);
+        let text = fs::read_to_string(&page).unwrap();
+        for (_, [target]) in link.captures_iter(&text).map(|found| found.extract()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let to = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(to.exists(), "{path}: {target} does not exist");
+            let has_anchor = || anchors(&fs::read_to_string(&to).unwrap()).contains(&anchor.into());
+            assert!(anchor.is_empty() || has_anchor(), "{path}: {target} is no heading");
+        }
+    }
+}
+
+/// Returns the examples in the line of a page that starts with `start`.
+fn examples_in(page: &str, start: &str) -> Vec<String> {
+    let line = page.lines().find(|line| line.starts_with(start)).unwrap();
+    let example = Regex::new(r"`(\d[^`]+)`").unwrap();
+    example.captures_iter(line).map(|found| found[1].to_owned()).collect()
+}
+
+#[test]
+fn documented_durations_ages_and_sizes_are_read() {
+    let page = fs::read_to_string(root().join("docs/scenarios.md")).unwrap();
+    let durations = examples_in(&page, "* A **duration**");
+    let ages = examples_in(&page, "* An **age**");
+    let sizes = examples_in(&page, "* A **size**");
+    assert!(durations.len() > 3 && ages.len() > 1 && sizes.len() > 2);
+    let duration = durations.iter().map(|text| ("timeout", format!("{text:?}")));
+    let size = sizes.iter().map(|text| ("expect", format!("{{ max_memory = {text:?} }}")));
+    let mut scenario = "[providers.echo]\nplugin = \"bundled:echo\"\n".to_owned();
+    for (number, (key, value)) in duration.chain(size).enumerate() {
+        scenario += &format!("[[tests]]\nid = \"{number}\"\n{key} = {value}\n");
+    }
+    let runner = Runner::new(&[]);
+    runner.write("scenario.toml", &scenario);
+    runner.run(&["validate", "scenario.toml"]).expect(0);
+    runner.exec(&[]);
+    for age in ages {
+        runner.run(&["list", "--since", &age]).expect(0);
+    }
+}
+
+/// Fails if a file of a results root or of a run is not on its page.
+#[test]
+fn files_page_lists_all_files() {
+    let page = fs::read_to_string(root().join("docs/files.md")).unwrap();
+    let runner = Runner::endless(1, "loop", "");
+    let mut running = runner.start(&[]);
+    running.wait_until_running(&runner, 1);
+    let run = runner.only_run();
+    let folders = [runner.path("results"), run.dir.clone()];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    running.kill();
+    names.retain(|name| name != run.id());
+    assert!(names.len() > 8 && names.contains(&"live.json".into()), "{names:?}");
+    for name in names {
+        assert!(page.contains(&format!("`{name}`")), "{name} is not on the page");
+    }
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "`--nocapture` lists the kinds of all blocks")]
+fn every_block_of_every_page_is_tested() {
+    let mut unknown = Vec::new();
+    for path in pages::all() {
+        assert!(PAGES.contains(&path.as_str()), "no test follows {path}");
+        for block in blocks(&path) {
+            let kind = block.kind();
+            println!("{}: {kind:?}", block.place);
+            if kind.is_none() {
+                unknown.push(block.place);
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "blocks of no known kind: {unknown:?}");
+}

@@ -1,5 +1,0 @@
-//! Plugins called by the engine in this process, without the program around them.
-
-mod calls;
-mod filesystem;
-mod network;

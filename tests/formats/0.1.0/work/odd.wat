@@ -1,1 +1,0 @@
-(module (import "odd" "odd" (func)) (func (export "_start")))

@@ -1,0 +1,276 @@
+//! Wrong arguments, and the helps.
+
+use std::fs;
+
+use crate::messages::commands;
+use crate::support::{guests::root, runner::Runner};
+
+#[test]
+fn flags_of_other_tools_are_explained() {
+    let runner = Runner::new(&[]);
+    for (args, words) in [
+        ("exec s.toml -k a", "use instead: --test GLOB"),
+        ("exec s.toml -x", "use instead: --fail-fast"),
+        ("exec s.toml --junitxml a.xml", "use instead: --junit FILE"),
+        ("list --format json", "use instead: --json"),
+        ("exec s.toml --watch", "use instead: --last-failed, after each change"),
+        ("exec s.toml -o out", "use instead: --results DIR"),
+        ("exec s.toml --workers=4", "`--jobs N` limits"),
+        ("exec s.toml --verbos", "did you mean `--verbose`?"),
+        ("resume --failed", "use instead: --rerun failed"),
+        ("exec s.toml --dry", "use instead: --dry-run"),
+        ("exec s.toml --html a.html", "use instead: --report FILE"),
+        ("compare --base latest~1", "use instead: runner compare BASE NEW"),
+        ("show --grep a", "use instead: --filter 'test(GLOB)'"),
+        ("--results r list", "write it after the command, such as: runner COMMAND --results"),
+        ("list --colour", "use instead: --color never"),
+        ("list --last 3", "use instead: --limit N"),
+        ("logs --lines 3", "use instead: --tail N"),
+        ("report --output-dir a", "`runner report` has no flag `--output-dir` all flags"),
+        ("show --detach", "it is a flag of `runner exec`, `runner resume`"),
+        ("plugin run --\u{1b}[31m", "`runner plugin run` has no flag `--\\u{1b}[31m`"),
+    ] {
+        let args: Vec<_> = args.split(' ').collect();
+        runner.run(&args).expect(2).says(&[words, "all flags: runner help"]);
+    }
+}
+
+#[test]
+fn commands_of_other_tools_are_explained() {
+    let runner = Runner::new(&[]);
+    for (command, words) in [
+        ("status", "use instead: runner list"),
+        ("test", "use instead: runner exec SCENARIO"),
+        ("build", "use instead: runner plugin build"),
+        ("diff", "use instead: runner compare BASE NEW"),
+        ("flaky", "use instead: runner history SCENARIO"),
+        ("valdate", "did you mean `runner validate`?"),
+        ("frobnicate", "`runner` has no command `frobnicate`"),
+    ] {
+        runner.run(&[command]).expect(2).says(&[words, "all commands: runner help"]);
+    }
+    runner.run(&["plugin", "nwe"]).expect(2).says(&["did you mean `runner plugin new`?"]);
+}
+
+#[test]
+fn removed_names_are_refused_with_advice() {
+    let runner = Runner::new(&[]);
+    let names = |cell: &'static str| cell.split(", ").map(|name| name.trim_matches('`'));
+    let table = include_str!("../../runner/scenario/src/gone.md").lines();
+    let mut count = 0;
+    for row in table.filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.trim_matches(['|', ' ']).split(" | ").collect();
+        let [owners, removed, advice] = cells[..] else { panic!("{row}") };
+        for (owner, name) in
+            names(owners).flat_map(|owner| names(removed).map(move |name| (owner, name)))
+        {
+            let command = match owner {
+                "plugin.toml" => {
+                    runner.write(owner, format!("name = \"x\"\n{name} = \"c\"\n"));
+                    "plugin build".to_owned()
+                }
+                table if table.starts_with('[') => {
+                    runner.write("s.toml", format!("{table}\n{name} = 1\n"));
+                    "validate s.toml".to_owned()
+                }
+                command => format!("{command} {name}").replacen("runner ", "", 1),
+            };
+            let args: Vec<_> = command.split(' ').collect();
+            runner.run(&args).expect(2).says(&[advice]);
+            count += 1;
+        }
+    }
+    assert!(count > 40, "{count}");
+}
+
+#[test]
+fn wrong_values_name_the_expected_ones() {
+    let runner = Runner::new(&[]);
+    for (args, words) in [
+        ("exec s.toml -j abc", "`abc` for `--jobs`: expected a whole number from 1 to 4096"),
+        ("exec s.toml -j -1", "`-1` for `--jobs`: expected a whole number from 1 to 4096"),
+        ("exec s.toml --fail-fast 3x", "invalid value `3x` for `--fail-fast`: expected a count"),
+        ("exec s.toml --wait", "`runner exec` also needs `--exclusive`"),
+        ("exec s.toml -q -v", "`--quiet` cannot be used with `--verbose`"),
+        ("exec s.toml -j 1 -j 2", "`--jobs` can be used only once"),
+        ("exec s.toml --json=3", "`--json` takes no value"),
+        ("exec s.toml --jobs", "`--jobs <N>` has no value"),
+        ("plugin new foo --lang ruby", "work if they compile to WASI"),
+        ("plugin new foo", "needs `--lang <LANGUAGE>` (one of c, go, javascript, python, rust)"),
+        ("plugin new foo --lang pyhton", "did you mean `python`?"),
+        ("list --verdict", "use one of passed, failed, damaged, none"),
+    ] {
+        let args: Vec<_> = args.split(' ').collect();
+        runner.run(&args).expect(2).says(&[words]);
+    }
+}
+
+#[test]
+fn examples_of_helps_run_as_printed() {
+    let runner = Runner::new(&[]);
+    runner.run(&["init"]).expect(0);
+    runner.run(&["exec", "first.toml"]).expect(0);
+    let mut count = 0;
+    for command in commands(&runner) {
+        let help = [vec!["help"], command.split(' ').collect()].concat();
+        let help = runner.run(&help).expect(0).stdout;
+        let Some((_, examples)) = help.split_once("Examples:\n") else { continue };
+        // A build needs the tools of its language, and a server does not end.
+        let is_left =
+            |example: &&str| example.contains("plugin build") || example.contains("serve");
+        for example in examples.lines().map(str::trim).filter(|example| !is_left(example)) {
+            // Not every machine has `man`, and no run is running.
+            let script =
+                format!("runner() {{ \"$runner\" \"$@\"; }}; man() {{ cat >&2; }}; {example}");
+            let output = runner.shell(&script).output().unwrap();
+            let message = String::from_utf8_lossy(&output.stderr);
+            let is_idle =
+                message.contains("no run is running") || message.contains("there is nothing to");
+            let is_missing_tool = message.is_empty() && example.contains("doctor");
+            let is_done = message.contains("is incomplete") || message.contains("exists");
+            assert!(
+                output.status.success() || is_idle || is_missing_tool || is_done,
+                "{example}: {message}"
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count}");
+}
+
+#[test]
+fn help_of_help_lists_commands_in_groups() {
+    let runner = Runner::new(&[]);
+    let expected = runner.run(&["help"]).expect(0).stdout;
+    assert_eq!(runner.run(&["help", "help"]).expect(0).stdout, expected);
+}
+
+#[test]
+fn manual_has_a_page_for_each_command() {
+    let runner = Runner::new(&[]);
+    runner.run(&["man", "--dir", "pages"]).expect(0).says(&["pages"]);
+    let page = runner.run(&["man", "plugin", "new"]).expect(0).stdout;
+    assert!(page.contains(".TH"), "{page}");
+    runner.run(&["man", "shwo"]).expect(2).says(&["`shwo`"]);
+    assert!(!runner.path("shwo").exists());
+    let pages = commands(&runner).into_iter().chain(["help".to_owned()]);
+    for command in pages {
+        let page = runner.path(&format!("pages/runner-{}.1", command.replace(' ', "-")));
+        assert!(page.exists(), "{}", page.display());
+    }
+    let page = runner.run(&["man"]).expect(0).stdout;
+    assert!(page.contains(".TH runner 1"), "{page}");
+    let page = fs::read_to_string(runner.path("pages/runner-exec.1")).unwrap();
+    let examples = ".SH EXAMPLES\n.nf\nrunner exec first.toml\n";
+    assert!(page.contains(examples) && !page.contains("SH EXTRA"), "{page}");
+    let check = "! command -v groff >/dev/null || groff -man -ww -T utf8 pages/*.1 >/dev/null";
+    let output = runner.shell(check).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn manual_shows_values_variables_and_pages() {
+    let runner = Runner::new(&[]);
+    let page = runner.run(&["man", "exec"]).expect(0).stdout;
+    let (_, synopsis) = page.split_once(".SH SYNOPSIS\n").unwrap();
+    let synopsis = synopsis.lines().next().unwrap().replace('\\', "");
+    for words in ["[--test <GLOB>]", "[--fail-fast[=<N>]]", "[--detach]", "<SCENARIO>..."] {
+        assert!(synopsis.contains(words), "{synopsis}");
+    }
+    assert_eq!(page.matches(".SH OPTIONS\n").count(), 1, "{page}");
+    assert!(page.contains(".SH \"SEE ALSO\"\nrunner(1), runner\\-resume(1)"), "{page}");
+    let commands = fs::read_to_string(root().join("docs/commands.md")).unwrap();
+    let (_, table) = commands.split_once("## Environment variables").unwrap();
+    let names = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+    let names = names.flat_map(|(names, _)| names.split(", ")).map(|name| name.trim_matches('`'));
+    let (_, environment) = page.split_once(".SH \"ENVIRONMENT\"").unwrap();
+    let listed =
+        environment.lines().filter_map(|line| line.strip_prefix("\\fB")?.strip_suffix("\\fR"));
+    assert_eq!(listed.collect::<Vec<_>>(), names.collect::<Vec<_>>());
+}
+
+#[test]
+fn manual_lists_all_exit_codes() {
+    let page = Runner::new(&[]).run(&["man"]).expect(0).stdout;
+    let outcomes = fs::read_to_string(root().join("docs/outcomes.md")).unwrap();
+    let (_, table) = outcomes.split_once("## Exit codes").unwrap();
+    let codes = table.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next());
+    let codes: Vec<_> = codes.filter(|code| code.parse::<u8>().is_ok()).collect();
+    let (_, status) = page.split_once(".SH \"EXIT STATUS\"").unwrap();
+    let (status, _) = status.split_once(".SH").unwrap();
+    let listed = status.lines().filter_map(|line| line.strip_prefix("\\fB")?.strip_suffix("\\fR"));
+    assert_eq!(listed.collect::<Vec<_>>(), codes);
+}
+
+#[test]
+fn completions_offer_names_of_this_folder() {
+    let runner = Runner::new(&[]);
+    runner.run(&["init"]).expect(0);
+    runner.write("vars.toml", "[vars]\nsize = 1\n");
+    runner.run(&["exec", "first.toml"]).expect(0);
+    let id = runner.only_run().id().rsplit('-').next().unwrap().to_owned();
+    for (line, offered) in [
+        ("show ", &["latest", &id][..]),
+        ("wait --timeout 1s la", &["latest"]),
+        ("resume --from ", &["latest", &id]),
+        ("compare latest ", &["latest", &id]),
+        ("exec fi", &["first.toml"]),
+        ("exec first.toml --provider ", &["echo", "units"]),
+        ("exec first.toml --test p", &["pangram"]),
+        ("exec --quie", &["--quiet"]),
+        ("list --color = a", &["auto", "always"]),
+        ("plugin ins", &["inspect"]),
+        ("help plugin do", &["doctor"]),
+        ("pin --reason ", &[]),
+        ("show latest pan", &["pangram@echo#1"]),
+        ("logs latest length", &["length@units#1"]),
+        ("exec first.toml --limit mem", &["memory="]),
+        ("resume --rerun ", &["failed", "errors", "all"]),
+        ("stop ", &[]),
+        ("list --scenario ", &["first"]),
+        ("list --group ", &[]),
+        ("man plugin in", &["inspect"]),
+        ("schema resc", &["rescore-plan"]),
+        ("plugin run --from latest --trial pan", &["pangram@echo#1"]),
+        ("exec vars.toml --set ", &["size="]),
+    ] {
+        let words: Vec<_> = ["__complete", "--"].into_iter().chain(line.split(' ')).collect();
+        let found = runner.run(&words).expect(0).stdout;
+        let found: Vec<_> = found.lines().map(|line| line.split('\t').next().unwrap()).collect();
+        assert_eq!(found, offered, "{line}");
+    }
+}
+
+#[test]
+fn completions_of_bash_work_in_bash() {
+    let runner = Runner::new(&[]);
+    let script = "\"$runner\" completions bash > runner.bash; exec bash -c '. ./runner.bash; \
+                  COMP_WORDS=(runner plugin doc); COMP_CWORD=2; _runner \"$runner\"; echo \"${COMPREPLY[*]}\"'";
+    let output = runner.shell(script).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "doctor\n", "{output:?}");
+    for name in ["x;touch PWNED.toml", "-x.toml", "x y.toml", "line\nbreak.toml"] {
+        runner.write(name, "[[tests]]\nid = \"$(touch PWNED)\"\n[[tests]]\nid = \"fine\"\n");
+    }
+    let script = r#"bash -c '. ./runner.bash
+        complete_line() { COMP_WORDS=(runner "$@"); COMP_CWORD=$#; _runner "$runner"; printf "%s\n" "${COMPREPLY[@]}" | sort; }
+        complete_line exec ""; complete_line exec "x\\ "; complete_line exec ./-x.toml --test ""'"#;
+    let output = runner.shell(script).output().unwrap();
+    let offered = "./-x.toml\nx\\ y.toml\nx\\;touch\\ PWNED.toml\nx\\ y.toml\nfine\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), offered, "{output:?}");
+    let words = ["__complete", "--", "exec", "/dev/zero", "--test", ""];
+    assert_eq!(runner.run(&words).expect(0).stdout, "");
+    for shell in ["elvish", "fish", "powershell", "zsh"] {
+        let script = runner.run(&["completions", shell]).expect(0).stdout;
+        assert!(script.contains("runner"), "{script}");
+    }
+}
+
+#[test]
+fn version_names_wasmtime_of_the_lock_file() {
+    let version = Runner::new(&[]).run(&["--version", "--verbose"]).expect(0).stdout;
+    let lock = include_str!("../../Cargo.lock");
+    let (_, rest) = lock.split_once("name = \"wasmtime\"\nversion = \"").unwrap();
+    let (wasmtime, _) = rest.split_once('"').unwrap();
+    assert!(version.contains(&format!("\nwasmtime: {wasmtime}\n")), "{version}");
+    assert!(version.contains("\ntarget: ") && version.contains("\ncommit: "), "{version}");
+}

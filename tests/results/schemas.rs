@@ -1,0 +1,181 @@
+//! JSON schemas of documents and files, and `runner schema`.
+
+use std::{cell::RefCell, collections::BTreeSet, env, fs, path::PathBuf};
+
+use boon::{Compiler, SchemaIndex, Schemas};
+use serde_json::{Map, Value, json};
+
+use crate::support::{guests::root, runner::Runner, runner::tests};
+
+/// The published schemas, without room for unknown keys.
+pub(crate) struct Published {
+    schemas: Schemas,
+    indexes: Vec<(String, SchemaIndex)>,
+    seen: RefCell<BTreeSet<String>>,
+}
+
+/// Returns the name and the title of each schema.
+fn names(runner: &Runner) -> Vec<(String, String)> {
+    let listed = runner.run(&["schema"]).expect(0).stdout;
+    let lines = listed.lines().skip(1).map(|line| line.split_once("  ").unwrap());
+    lines.map(|(name, title)| (name.to_owned(), title.trim().to_owned())).collect()
+}
+
+fn path(name: &str, title: &str) -> PathBuf {
+    if name == "openapi" {
+        return root().join("schemas/openapi.json");
+    }
+    let folder = if title.starts_with("Document") { "documents/" } else { "" };
+    root().join(format!("schemas/{folder}{name}.schema.json"))
+}
+
+impl Published {
+    pub(crate) fn read() -> Self {
+        let names = names(&Runner::new(&[]));
+        let (mut compiler, mut schemas) = (Compiler::new(), Schemas::new());
+        compiler.enable_format_assertions();
+        let mut indexes = Vec::new();
+        for (name, title) in names.into_iter().filter(|(name, _)| name != "openapi") {
+            let text = fs::read_to_string(path(&name, &title)).unwrap();
+            let mut schema = serde_json::from_str(&text).unwrap();
+            close(&mut schema, false);
+            let address = format!("urn:test:{name}");
+            schema["$id"] = address.clone().into();
+            compiler.add_resource(&address, schema).unwrap();
+            indexes.push((name, compiler.compile(&address, &mut schemas).unwrap()));
+        }
+        Self { schemas, indexes, seen: RefCell::default() }
+    }
+
+    /// Returns the problem of a value. `None` if it is valid, or if there is no schema with this name.
+    pub(crate) fn problem(&self, name: &str, value: &Value) -> Option<String> {
+        let (_, index) = self.indexes.iter().find(|(known, _)| known == name)?;
+        self.seen.borrow_mut().insert(name.to_owned());
+        let error = self.schemas.validate(value, *index).err()?;
+        Some(format!("{name}: {error:#}"))
+    }
+
+    /// Returns the names of schemas that no value was compared with.
+    pub(crate) fn unseen(&self) -> Vec<&str> {
+        let names = self.indexes.iter().map(|(name, _)| name.as_str());
+        names.filter(|name| !self.seen.borrow().contains(*name)).collect()
+    }
+}
+
+/// Forbids keys that a schema does not name. `is_part` is for alternatives of an object's other keys.
+fn close(schema: &mut Value, is_part: bool) {
+    let Some(schema) = schema.as_object_mut() else { return };
+    let has_keys = schema.contains_key("properties");
+    if has_keys && !is_part {
+        schema.entry("unevaluatedProperties").or_insert(false.into());
+    }
+    for (key, inner) in schema.iter_mut() {
+        match (key.as_str(), inner) {
+            ("oneOf" | "anyOf" | "allOf", Value::Array(all)) => {
+                all.iter_mut().for_each(|one| close(one, has_keys));
+            }
+            ("properties" | "$defs", Value::Object(all)) => {
+                all.values_mut().for_each(|one| close(one, false));
+            }
+            ("items" | "additionalProperties", one) => close(one, false),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn printed_schemas_are_the_published_ones() {
+    let runner = Runner::new(&[]);
+    let mut published = BTreeSet::new();
+    for (name, title) in names(&runner) {
+        let (printed, path) =
+            (runner.run(&["schema", &name]).expect(0).stdout, path(&name, &title));
+        if env::var_os("UPDATE").is_some() {
+            fs::write(&path, &printed).unwrap();
+        }
+        let found = fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == printed, "{path:?} is not up to date: UPDATE=1 cargo test");
+        let schema: Value = serde_json::from_str(&printed).unwrap();
+        assert!(name == "openapi" || schema["title"].is_string(), "{name}");
+        for trace in ["::", "](", "`None`"] {
+            assert!(!printed.contains(trace), "{name} has a trace of Rust: {trace}");
+        }
+        published.insert(path);
+    }
+    for folder in ["schemas", "schemas/documents"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let is_schema = path.to_str().unwrap().ends_with(".schema.json");
+            assert!(!is_schema || published.contains(&path), "{path:?} is of no schema");
+        }
+    }
+    runner.run(&["schema", "rows"]).expect(2).says(&["did you mean `row`?"]);
+}
+
+/// Files of a run, and files that users write. `tables_have_all_keys_of_real_output` compares the other schemas.
+#[test]
+fn files_match_their_schemas() {
+    let runner = Runner::hostile(&tests("says | { do = \"log\" } |"));
+    let published = Published::read();
+    let check = |name: &str, value: &Value| assert_eq!(published.problem(name, value), None);
+    let started = runner.exec(&["--detach", "--json"]).expect(0).document();
+    check("started", &started);
+    runner.run(&["wait"]).expect(0);
+    let run = runner.only_run();
+    check("manifest", &run.manifest());
+    for (file, name) in [("index.jsonl", "row"), ("logs.jsonl", "log")] {
+        let text = run.text(file);
+        assert_ne!(text, "");
+        text.lines().for_each(|line| check(name, &serde_json::from_str(line).unwrap()));
+    }
+    let toml = |text: &str| serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap();
+    check("scenario", &toml(&fs::read_to_string(runner.path("scenario.toml")).unwrap()));
+    let settings = "[retention]\nolder_than = \"30d\"\nkeep_last = 500\nmax_size = \"20GiB\"\n";
+    check("settings", &toml(settings));
+    assert!(published.problem("settings", &toml("[retention]\nkeep = 1\n")).is_some());
+}
+
+#[test]
+fn changed_rows_are_refused_by_the_schema() {
+    let runner = Runner::hostile(&tests("one | { do = \"echo\", value = 1 } |"));
+    runner.exec(&[]).expect(0);
+    let (row, published) = (runner.only_run().rows().remove(0), Published::read());
+    let problem = |change: &dyn Fn(&mut Map<String, Value>)| {
+        let mut row = row.clone();
+        change(row.as_object_mut().unwrap());
+        published.problem("row", &row)
+    };
+    assert_eq!(problem(&|_| ()), None);
+    for key in ["v", "trial", "outcome", "usage", "fingerprint", "final", "crc"] {
+        assert!(problem(&|row| drop(row.remove(key))).is_some(), "{key}");
+    }
+    for (key, value) in [
+        ("v", json!(5)),
+        ("outcome", json!("good")),
+        ("started_at", json!("today")),
+        ("seq", json!("1")),
+        ("fingerprint", json!("xyz")),
+        ("score", json!(null)),
+        ("unknown", json!(1)),
+    ] {
+        assert!(problem(&|row| drop(row.insert(key.into(), value.clone()))).is_some(), "{key}");
+    }
+}
+
+#[test]
+fn changed_events_are_refused_by_the_schema() {
+    let published = Published::read();
+    let is_valid = |event: Value| published.problem("event", &event).is_none();
+    assert!(is_valid(json!({"v": 1, "n": 1, "event": "unpaused"})));
+    assert!(is_valid(json!({"v": 1, "n": 2, "event": "paused", "by": null})));
+    for event in [
+        json!({"v": 1, "n": 1, "event": "unpaused", "by": null}),
+        json!({"v": 1, "n": 1, "event": "other"}),
+        json!({"v": 1, "event": "unpaused"}),
+        json!({"v": 2, "n": 1, "event": "unpaused"}),
+        json!({"v": 1, "n": 2, "event": "paused"}),
+        json!({"v": 1, "n": 2, "event": "notice", "text": 1}),
+    ] {
+        assert!(!is_valid(event.clone()), "{event}");
+    }
+}
