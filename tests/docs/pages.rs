@@ -127,7 +127,7 @@ impl Block {
 /// Returns the paths of all pages whose blocks are tested.
 pub(crate) fn all() -> Vec<String> {
     let mut found = Vec::new();
-    for folder in ["docs", "plugins"] {
+    for folder in ["docs", "docs/tutorials", "plugins"] {
         add(folder, &mut found);
     }
     for entry in fs::read_dir(root().join("plugins")).unwrap() {
