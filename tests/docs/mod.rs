@@ -36,6 +36,7 @@ pages! {
     blocks_of_operations_page_work: "docs/operations.md";
     blocks_of_outcomes_page_work: "docs/outcomes.md";
     blocks_of_providers_page_work: "docs/providers.md";
+    blocks_of_sandbox_page_work: "docs/sandbox.md";
     blocks_of_scenarios_page_work: "docs/scenarios.md";
     blocks_of_secrets_page_work: "docs/secrets.md";
     blocks_of_serve_page_work: "docs/serve.md";
