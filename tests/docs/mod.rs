@@ -42,7 +42,8 @@ pages! {
     blocks_of_serve_page_work: "docs/serve.md";
     blocks_of_settings_page_work: "docs/settings.md";
     blocks_of_shards_page_work: "docs/shards.md";
-    blocks_of_tutorial_work: "docs/tutorial.md";
+    blocks_of_tutorial_about_nights_work: "docs/tutorials/nightly.md";
+    blocks_of_tutorial_about_submissions_work: "docs/tutorials/submissions.md";
     blocks_of_authors_page_work: "plugins/README.md";
     blocks_of_chat_page_work: "plugins/chat/README.md";
     blocks_of_http_page_work: "plugins/http/README.md";

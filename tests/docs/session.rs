@@ -15,6 +15,7 @@ use crate::support::{
     guests::{command, component, printing, root},
     runner::{PROGRAM, Runner},
     running::{Ran, Running},
+    server::{Response, Server},
 };
 
 /// Reply of `decoder.wasm`, as the page expects it.
@@ -50,6 +51,8 @@ pub(crate) struct Session {
     scenario: String,
     /// Output of the last command.
     printed: String,
+    /// Receiver of webhooks.
+    receiver: Option<Server>,
 }
 
 impl Session {
@@ -71,7 +74,7 @@ impl Session {
             fs::copy(root().join(file), runner.path(&name)).unwrap();
         }
         symlink(PROGRAM, runner.path("bin/runner")).unwrap();
-        Self { runner, scenario: String::new(), printed: String::new() }
+        Self { runner, scenario: String::new(), printed: String::new(), receiver: None }
     }
 
     #[track_caller]
@@ -166,6 +169,10 @@ impl Session {
                 self.program("bin/cargo", CARGO);
                 return None;
             }
+            "a receiver of webhooks" => {
+                self.receiver = Some(Server::start(|_| Response::new(204)));
+                return None;
+            }
             "a completed run" => (r#"input = { do = "echo", value = 1 }"#, "", 0),
             "a run with a failure" => {
                 ("input = { do = \"echo\", value = 1 }\nexpect = { equals = 2 }", "", 1)
@@ -233,6 +240,7 @@ impl Session {
             shell.env("HOME", self.runner.path(""));
         }
         shell.envs(SECRETS.map(|name| (name, "mZ4f-not-a-key")));
+        shell.envs(self.receiver.as_ref().map(|server| ("HOOK_URL", server.origin())));
         shell
     }
 
