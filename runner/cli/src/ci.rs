@@ -9,7 +9,8 @@ use std::{borrow::Cow, env, fs};
 use runner_model::units::plural;
 use runner_model::visible::{shown_path, visible_line};
 use runner_report::{
-    FailedGroup, FailedGroups, Form, FormError, FormOptions, RunDocument, write_report,
+    FailureGroup, Failures, Form, FormError, FormOptions, RunDocument, selected_failures,
+    write_report,
 };
 use runner_scenario::load;
 
@@ -52,7 +53,7 @@ impl System {
     ///
     /// The rows cannot be read, or the summary cannot be written.
     pub fn write(self, document: &RunDocument, out: &Out) -> Result<(), FormError> {
-        let failed = FailedGroups::read(document)?;
+        let failed = selected_failures(document)?;
         match self {
             Self::GitHub => {
                 annotate(document, &failed, out);
@@ -60,7 +61,7 @@ impl System {
             }
             Self::GitLab | Self::Buildkite => {
                 let time = document.manifest.completed_at.map_or(0, |time| time.as_millis() / 1000);
-                for (number, group) in failed.groups.iter().take(MOST_SECTIONS).enumerate() {
+                for (number, group) in failed.sorted().into_iter().take(MOST_SECTIONS).enumerate() {
                     out.ci(&self.section(number, time, group));
                 }
                 Ok(())
@@ -69,11 +70,11 @@ impl System {
     }
 
     /// Formats a folded section.
-    fn section(self, number: usize, time: i64, group: &FailedGroup) -> String {
+    fn section(self, number: usize, time: i64, group: &FailureGroup) -> String {
         let count = plural(group.trials, "trial", "trials");
         let title = format!("{}, {count}: {}", group.outcome, group.reason);
         let lines = group.block.iter().map(|(_, line)| format!("  {line}\n"));
-        let text = format!("{}\n{}", group.name(), lines.collect::<String>());
+        let text = format!("{}\n{}", group.first_names(), lines.collect::<String>());
         match self {
             Self::GitLab => format!(
                 "\x1b[0Ksection_start:{time}:runner_{number}[collapsed=true]\r\x1b[0K{title}\n{text}\x1b[0Ksection_end:{time}:runner_{number}\r\x1b[0K"
@@ -84,14 +85,14 @@ impl System {
 }
 
 /// Prints an annotation for each reason, at the place of its first test.
-fn annotate(document: &RunDocument, failed: &FailedGroups, out: &Out) {
+fn annotate(document: &RunDocument, failed: &Failures, out: &Out) {
     let manifest = &document.manifest;
-    let shown = match failed.groups.len() {
-        all if all > MOST_ANNOTATIONS => MOST_ANNOTATIONS - 1,
-        all => all,
-    };
-    let groups = &failed.groups[..shown];
-    let tests: Vec<_> = groups.iter().map(|group| &*group.first[0].test).collect();
+    let mut groups = failed.sorted();
+    if groups.len() > MOST_ANNOTATIONS {
+        groups.truncate(MOST_ANNOTATIONS - 1);
+    }
+    let first = groups.iter().filter_map(|group| group.first().next());
+    let tests: Vec<_> = first.map(|trial| trial.split('@').next().unwrap_or_default()).collect();
     let path = Path::new(&manifest.scenario_path);
     let places = match load(path, &manifest.metadata.selection.overrides.vars) {
         Ok(scenario) if !tests.is_empty() => scenario.test_places(&tests),
@@ -106,7 +107,7 @@ fn annotate(document: &RunDocument, failed: &FailedGroups, out: &Out) {
             None => format!("file={}", property(&in_workspace(&manifest.scenario_path))),
         };
         let title = property(&format!("{}: {}, {count}", manifest.scenario, group.outcome));
-        let message = data(&format!("{}: {}", group.name(), group.reason));
+        let message = data(&format!("{}: {}", group.first_names(), group.reason));
         out.ci(&format!("::{level} {place},title={title}::{message}"));
     }
     let left: u64 = failed.trials - groups.iter().map(|group| group.trials).sum::<u64>();

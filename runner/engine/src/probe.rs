@@ -13,7 +13,7 @@ use runner_model::{
 pub use runner_prepare::compiler::Inspection;
 use runner_prepare::mounts::{self, Protected};
 use runner_prepare::{
-    ContentSource, PrepareError, Secrets, compiler, grants, machine as limits, plugins,
+    ContentSource, PrepareError, Secrets, compiler, machine as limits, plugins,
 };
 use runner_record::PluginCache;
 use runner_scenario::ProviderProblem;
@@ -123,7 +123,7 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
     let secrets = Secrets::read(&providers, &call.secret_files)?;
     refuse(&secrets.problems(&providers))?;
     let notices = secrets.notices.iter().cloned();
-    for notice in notices.chain(grants::unused(&providers, &plugins)) {
+    for notice in notices.chain(plugins::unused_keys(&providers, &plugins)) {
         on_answer(Answer::Notice(&notice));
     }
     let supplies = Supplies {

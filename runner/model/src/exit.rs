@@ -31,44 +31,30 @@ pub enum Exit {
 }
 
 impl Exit {
+    const CODES: [(Self, u8); 13] = [
+        (Self::Success, 0),
+        (Self::Bad, 1),
+        (Self::Usage, 2),
+        (Self::Failed, 3),
+        (Self::Incomplete, 4),
+        (Self::NothingSelected, 5),
+        (Self::Held, 6),
+        (Self::Storage, 7),
+        (Self::Damaged, 8),
+        (Self::Internal, 70),
+        (Self::Signal(StopSignal::HangUp), 129),
+        (Self::Signal(StopSignal::Interrupt), 130),
+        (Self::Signal(StopSignal::Terminate), 143),
+    ];
+
     /// Returns the process's exit code.
     pub fn code(self) -> u8 {
-        match self {
-            Self::Success => 0,
-            Self::Bad => 1,
-            Self::Usage => 2,
-            Self::Failed => 3,
-            Self::Incomplete => 4,
-            Self::NothingSelected => 5,
-            Self::Held => 6,
-            Self::Storage => 7,
-            Self::Damaged => 8,
-            Self::Internal => 70,
-            Self::Signal(StopSignal::HangUp) => 129,
-            Self::Signal(StopSignal::Interrupt) => 130,
-            Self::Signal(StopSignal::Terminate) => 143,
-        }
+        Self::CODES.iter().find(|(exit, _)| *exit == self).map_or(70, |(_, code)| *code)
     }
-
-    const ALL: [Self; 13] = [
-        Self::Success,
-        Self::Bad,
-        Self::Usage,
-        Self::Failed,
-        Self::Incomplete,
-        Self::NothingSelected,
-        Self::Held,
-        Self::Storage,
-        Self::Damaged,
-        Self::Internal,
-        Self::Signal(StopSignal::HangUp),
-        Self::Signal(StopSignal::Interrupt),
-        Self::Signal(StopSignal::Terminate),
-    ];
 
     /// Parses the number of [`Self::code`].
     pub fn of_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|exit| exit.code() == code)
+        Self::CODES.iter().find(|(_, known)| *known == code).map(|(exit, _)| *exit)
     }
 
     /// Returns the exit code of a run, the same in every command.

@@ -5,11 +5,6 @@
 //!
 //! Start at [`row`]: all other crates make, move, store or show lines of `index.jsonl`.
 
-#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-compile_error!(
-    "runner needs Linux on x86_64 or aarch64. On other systems, build and run it in a Linux container, or in WSL 2 on Windows"
-);
-
 pub mod cache;
 mod digest;
 pub mod exit;
@@ -35,12 +30,14 @@ pub use id::{IdError, ProviderName, TaskId, TestId, TrialId, WorkerId};
 pub use limits::{Limit, LimitUnit, Limits};
 pub use outcome::{ErrorClass, HostFault, Outcome};
 pub use row::{Row, RowRef, Tail};
-pub use settings::{BudgetName, Budgets, FailFast, Form, LimitBound, ScenarioOverrides};
-pub use settings::{Gate, GateCondition, GateResult, GateRule, GateScope, MAX_WEIGHT};
-pub use settings::{MAX_SHARDS, SessionOverrides, SessionSettings, SetVars, Shard};
+pub use settings::{
+    BudgetName, Budgets, FailFast, Form, Gate, GateCondition, GateResult, GateRule, GateScope,
+    LimitBound, MAX_SHARDS, MAX_WEIGHT, ScenarioOverrides, SessionOverrides, SessionSettings,
+    SetVars, Shard, media_type,
+};
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};
 use text::enum_text;
-pub use text::{Text, json, media_type, recent_output, template, units, visible, without_mark};
+pub use text::{Text, json, recent_output, template, units, visible, without_mark};
 pub use time::{Micros, RunClock, RunTime, Time, show_time, use_local_zone};
 
 /// Maps trials to indexes in the plan. The suite implements it, so that a fold over rows need not know the suite.

@@ -1,4 +1,7 @@
 //! [`RunStatus`] with the graph of its changes, reasons, and the verdict of a run's [`Counts`].
+//!
+//! A manifest has a [`RunStatus`], the [`Reason`] of it, and a [`RunVerdict`] on its trials. [`RunState`] is both in one word,
+//! for people, and a [`RunEnding`] is a set of them, for receivers of notifications.
 
 use std::fmt;
 
@@ -279,28 +282,24 @@ impl Counts {
     /// Returns the counts without those of `other`, at least 0 each.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
-        Self {
-            passed: self.passed.saturating_sub(other.passed),
-            failed: self.failed.saturating_sub(other.failed),
-            error: self.error.saturating_sub(other.error),
-            timeout: self.timeout.saturating_sub(other.timeout),
-            skipped: self.skipped.saturating_sub(other.skipped),
-            flaky: self.flaky.saturating_sub(other.flaky),
-            ungraded: self.ungraded.saturating_sub(other.ungraded),
-        }
+        self.with(other, u64::saturating_sub)
     }
 
     /// Returns the sums of both counts.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
+        self.with(other, |own, other| own + other)
+    }
+
+    fn with(self, other: Self, join: fn(u64, u64) -> u64) -> Self {
         Self {
-            passed: self.passed + other.passed,
-            failed: self.failed + other.failed,
-            error: self.error + other.error,
-            timeout: self.timeout + other.timeout,
-            skipped: self.skipped + other.skipped,
-            flaky: self.flaky + other.flaky,
-            ungraded: self.ungraded + other.ungraded,
+            passed: join(self.passed, other.passed),
+            failed: join(self.failed, other.failed),
+            error: join(self.error, other.error),
+            timeout: join(self.timeout, other.timeout),
+            skipped: join(self.skipped, other.skipped),
+            flaky: join(self.flaky, other.flaky),
+            ungraded: join(self.ungraded, other.ungraded),
         }
     }
 

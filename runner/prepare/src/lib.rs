@@ -1,5 +1,6 @@
 //! Prepares everything that workers need: finds plugins and compiles them in child processes, checks the state of their source,
-//! and reads content, secrets, granted folders, fingerprints and the machine's limits.
+//! and reads content, secrets, granted folders, fingerprints and the machine's limits. The engine calls it before a session, and
+//! for a single call of a plugin.
 //!
 //! Depends on `model`, `scenario` and `record`. Starts only this program itself, as `__compile`, and never parses plugins.
 //! Start reading at [`plugins::find`].
@@ -8,7 +9,6 @@ pub mod children;
 pub mod compiler;
 mod content_source;
 mod fingerprint;
-pub mod grants;
 pub mod machine;
 pub mod mounts;
 pub mod plugins;

@@ -5,9 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
-use runner_model::{
-    digest, provider::PluginKind, units::show_size, visible::shown_path, without_mark,
-};
+use runner_model::visible::{quoted, shown_path};
+use runner_model::{digest, provider::PluginKind, units::show_size, without_mark};
 use runner_scenario::{gone, similar};
 use serde::Deserialize;
 
@@ -134,23 +133,12 @@ impl Source {
 
     /// Returns the command that a user can type to build the plugin.
     pub fn build_command(&self) -> String {
-        format!("runner plugin build {}", self.typed_folder())
+        format!("runner plugin build {}", quoted(&self.folder.to_string_lossy()))
     }
 
     /// Returns the line for `sh` that builds the plugin.
     pub fn build_line(&self) -> &str {
         &self.manifest.build
-    }
-
-    /// Returns the folder, quoted for a shell if necessary.
-    pub fn typed_folder(&self) -> String {
-        let folder = self.folder.to_string_lossy();
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
-        if folder.bytes().all(is_plain) {
-            folder.into_owned()
-        } else {
-            format!("'{}'", folder.replace('\'', r"'\''"))
-        }
     }
 
     /// Compares the built plugin with the source.

@@ -451,12 +451,12 @@ fn title(row: &RowRef<'_>, error: &RowError<'_>) -> Option<String> {
 /// Returns the lines of an error's message that [`error_line`] leaves out.
 fn error_details(error: &RowError<'_>) -> Vec<BlockLine> {
     let panic = panic(error);
-    let is_told = |line: &str| match &panic {
+    let is_shown = |line: &str| match &panic {
         Some((lines, _)) => lines.contains(&line) || line.starts_with(BACKTRACE),
         None => false,
     };
     let lines = error.message.lines().map(str::trim_end);
-    let lines = lines.filter(|line| !line.trim().is_empty() && !is_told(line.trim()));
+    let lines = lines.filter(|line| !line.trim().is_empty() && !is_shown(line.trim()));
     // Without a panic, `error_line` has the first line.
     let lines = lines.skip(usize::from(panic.is_none()));
     let lines = lines.map(|line| match &panic {

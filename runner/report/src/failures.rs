@@ -1,12 +1,12 @@
 //! [`Failures`]: trials of a run that did not pass, grouped by outcome and reason.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use runner_model::units::{grouped, plural};
 use runner_model::{Outcome, RowRef, TrialId};
 
-use crate::failure;
+use crate::failure::{self, BlockLine};
+use crate::logs::hash;
 
 /// Groups that are kept. The trials of others are only counted.
 const MOST_GROUPS: usize = 1000;
@@ -18,6 +18,8 @@ const MOST_PROVIDERS: usize = 5;
 const MOST_FLAKY: usize = 10;
 /// Trials that a group names.
 const MOST_TRIALS: usize = 3;
+/// Lines of each value, message and difference in a block.
+const BLOCK_LINES: usize = 12;
 
 /// Trials that did not pass, and skipped ones whose provider gave a reason.
 #[derive(Debug, Default)]
@@ -52,6 +54,8 @@ pub struct FailureGroup {
     pub reason: String,
     pub outcome: Outcome,
     pub trials: u64,
+    /// All reasons of the trial that was added first. Empty for flaky trials.
+    pub block: Vec<BlockLine>,
     /// Up to [`MOST_TRIALS`] trials, or [`MOST_FLAKY`].
     first: FirstTrials,
     /// The test of all trials. `None` if they have several.
@@ -109,7 +113,8 @@ impl Failures {
             Some(index) => *index,
             None if self.groups.len() == MOST_GROUPS => return,
             None => {
-                self.groups.push(FailureGroup::new(key.1.clone(), row.outcome));
+                let block = failure::block(row, BLOCK_LINES);
+                self.groups.push(FailureGroup { block, ..FailureGroup::new(key.1.clone(), key.0) });
                 self.places.insert(key, self.groups.len() - 1);
                 self.groups.len() - 1
             }
@@ -117,11 +122,18 @@ impl Failures {
         self.groups[index].add(&self.run, row, place, MOST_TRIALS);
     }
 
-    /// Returns the first 20 groups: errors, timeouts, failures, then skipped trials, each in the order of the plan.
+    /// Returns the groups: errors, timeouts, failures, then skipped trials, each in the order of the plan.
     #[must_use]
-    pub fn listed(&self) -> Vec<&FailureGroup> {
+    pub fn sorted(&self) -> Vec<&FailureGroup> {
         let mut groups: Vec<_> = self.groups.iter().collect();
         groups.sort_by_key(|group| (rank(group.outcome), group.first.first()));
+        groups
+    }
+
+    /// Returns the first 20 groups of [`Self::sorted`].
+    #[must_use]
+    pub fn listed(&self) -> Vec<&FailureGroup> {
+        let mut groups = self.sorted();
         groups.truncate(MOST_LISTED);
         groups
     }
@@ -142,9 +154,7 @@ impl Failures {
 
 /// Returns a hash of a trial's test and provider, the same for all repeats.
 pub(crate) fn key(trial: &TrialId) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&trial.test, &trial.provider).hash(&mut hasher);
-    hasher.finish()
+    hash(&(&trial.test, &trial.provider))
 }
 
 /// Returns the place of an outcome in lists.
@@ -168,7 +178,8 @@ pub(crate) fn named(names: &[String], count: u64) -> String {
 impl FailureGroup {
     fn new(reason: String, outcome: Outcome) -> Self {
         let (first, providers) = (FirstTrials::new(), BTreeSet::new());
-        Self { reason, outcome, trials: 0, first, test: None, providers, keys: Vec::new() }
+        let (block, keys) = (Vec::new(), Vec::new());
+        Self { reason, outcome, trials: 0, block, first, test: None, providers, keys }
     }
 
     /// Adds a trial, and keeps the first `most` names, each of which starts with `run`.
@@ -212,10 +223,14 @@ impl FailureGroup {
                 let providers: Vec<_> = self.providers.iter().map(String::as_str).collect();
                 format!("{test} on {}", providers.join(", "))
             }
-            _ => {
-                let names: Vec<_> = self.first.iter().map(|(_, trial)| trial.clone()).collect();
-                named(&names, self.trials)
-            }
+            _ => self.first_names(),
         }
+    }
+
+    /// Returns the names of the first trials, and the number of the others.
+    #[must_use]
+    pub fn first_names(&self) -> String {
+        let names: Vec<_> = self.first.iter().map(|(_, trial)| trial.clone()).collect();
+        named(&names, self.trials)
     }
 }

@@ -3,8 +3,9 @@
 use std::{borrow::Cow, io};
 
 use runner_model::visible::steers;
-use serde::Serialize;
-use serde_json::Serializer;
+use runner_record::RecordError;
+use serde::ser::{Error as _, SerializeSeq as _};
+use serde::{Serialize, Serializer};
 use serde_json::ser::{Formatter, PrettyFormatter};
 
 /// Writes a document with indentation and a line break at its end.
@@ -17,7 +18,7 @@ pub fn write_document(
     document: &impl Serialize,
 ) -> Result<(), serde_json::Error> {
     let pretty = Visible(PrettyFormatter::new());
-    document.serialize(&mut Serializer::with_formatter(&mut writer, pretty))?;
+    document.serialize(&mut serde_json::Serializer::with_formatter(&mut writer, pretty))?;
     writer.write_all(b"\n").map_err(serde_json::Error::io)
 }
 
@@ -25,6 +26,31 @@ pub fn write_document(
 pub fn one_line(value: &impl Serialize) -> String {
     let json = serde_json::to_string(value).unwrap_or_default();
     visible_json(&json).into_owned()
+}
+
+/// Serializes items one by one while they are read from disk.
+pub(crate) struct Items<S: Serializer> {
+    list: S::SerializeSeq,
+    failed: Option<S::Error>,
+}
+
+impl<S: Serializer> Items<S> {
+    pub(crate) fn new(serializer: S) -> Result<Self, S::Error> {
+        Ok(Self { list: serializer.serialize_seq(None)?, failed: None })
+    }
+
+    /// Adds an item, unless an earlier one has failed.
+    pub(crate) fn add(&mut self, item: &(impl Serialize + ?Sized)) {
+        if self.failed.is_none() {
+            self.failed = self.list.serialize_element(item).err();
+        }
+    }
+
+    /// Ends the list. `read` is the result of reading all items.
+    pub(crate) fn end(self, read: Result<(), RecordError>) -> Result<S::Ok, S::Error> {
+        read.map_err(S::Error::custom)?;
+        self.failed.map_or_else(|| self.list.end(), Err)
+    }
 }
 
 /// Formats as [`PrettyFormatter`] does, and escapes control characters.

@@ -3,7 +3,10 @@
 //! This crate reads runs through `record` and changes no file. It may know `model`, `scenario` and `record`. [`failure`]
 //! formats the reasons of failures, [`json`] writes documents that cannot control a terminal, and [`write_report`] writes files.
 //!
-//! Start reading at [`RunDocument`].
+//! Start reading at [`RunDocument`]. `rows.rs` finds the rows that count, and `results.rs` and `meta.rs` sum them up. `compare/`
+//! joins two runs, `trials/` has one trial and the history of a scenario, `commands/` the documents without results, and
+//! `pages/` those of `runner serve` alone. `failures.rs` groups failed trials; `phrases.rs` and `run_facts.rs` have texts that
+//! several of them share.
 
 mod commands;
 mod compare;
@@ -41,9 +44,7 @@ pub use compare::{
 };
 pub use denials::{Denial, Denials, MissingGrants, table_with};
 pub use failures::{FailureGroup, Failures};
-pub use forms::{
-    FailedGroup, FailedGroups, Form, FormError, FormOptions, markdown_code, write_report,
-};
+pub use forms::{Form, FormError, FormOptions, markdown_code, selected_failures, write_report};
 pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};
 pub use logs::{LiveLines, LogEntry, Reading, Stream};
 pub use meta::{MetaCounts, MetaResults};

@@ -5,7 +5,7 @@ use std::path::Path;
 use runner_model::exit::Exit;
 use runner_model::status::{RunState, RunVerdict};
 use runner_model::{Reason, RunStatus};
-use runner_record::{RecordError, ResultsRoot, RunHead, command};
+use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, command};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -88,6 +88,12 @@ impl RunSummary {
         let exit_code = head.status.is_terminal().then(|| exit.code());
         let state = head.state();
         Self { head, state, short, run_dir, exit_code }
+    }
+
+    /// Creates the summary of a run in the state of `manifest`.
+    pub fn from_run(root: &ResultsRoot, run: &RunDir, manifest: &Manifest) -> Self {
+        let run_dir = run.path().to_string_lossy().into_owned();
+        Self::new(RunHead::from(manifest), short_of(root, run.id()), run_dir)
     }
 
     /// Returns the command `name` for this run with `more` arguments, for users to type. `run` is the name of the run or

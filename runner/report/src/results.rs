@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use runner_model::row::{Grade, Metric};
 use runner_model::statistics::wilson;
-use runner_model::{Counts, Outcome, outcome::Verdict};
+use runner_model::{Counts, Outcome, RowRef, outcome::Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -106,7 +106,7 @@ impl Column {
         }
     }
 
-    pub(crate) fn add_grade(&mut self, grade: &Grade<'_>) {
+    fn add_grade(&mut self, grade: &Grade<'_>) {
         let is_timeout = grade.error.as_ref().is_some_and(|error| error.class.is_none());
         let outcome = match grade.verdict {
             Some(Verdict::Pass) => Outcome::Passed,
@@ -121,7 +121,7 @@ impl Column {
         self.add_metrics(&grade.metrics);
     }
 
-    pub(crate) fn add_metrics(&mut self, metrics: &[Metric<'_>]) {
+    fn add_metrics(&mut self, metrics: &[Metric<'_>]) {
         let sums = &mut self.metrics;
         for metric in metrics {
             let mut known = sums.iter();
@@ -151,6 +151,19 @@ impl From<Column> for Results {
             max_ms: durations.last().copied(),
             score: (!scores.is_empty()).then(|| (sum / scores.len() as f64) as f32),
             metrics,
+        }
+    }
+}
+
+/// Adds the metrics and the grades of a row to the columns of the providers and graders with these names.
+pub(crate) fn add_sums(columns: &mut [Column], names: &[impl AsRef<str>], row: &RowRef<'_>) {
+    let place = |wanted: &str| names.iter().position(|name| name.as_ref() == wanted);
+    if let Some(place) = place(&row.provider) {
+        columns[place].add_metrics(&row.metrics);
+    }
+    for grade in &row.grades {
+        if let Some(place) = place(&grade.grader) {
+            columns[place].add_grade(grade);
         }
     }
 }

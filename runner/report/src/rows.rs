@@ -1,21 +1,22 @@
 //! Rows of a run, read from disk at each use instead of being kept in memory.
+//!
+//! A command reads a run once, with [`Settled`], which needs no plan. A server follows it, with [`RunIndex`](crate::RunIndex), which
+//! knows the place of each row in the plan.
 
-use std::{
-    cell::{OnceCell, RefCell},
-    collections::{BTreeMap, HashMap},
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    io::BufReader,
-};
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::io::BufReader;
 
-use runner_model::row::{RowHead, read_line};
+use runner_model::row::{Row, RowHead, Tail, read_line};
 use runner_model::{Counts, Outcome, Places as _, RowRef, TrialId, status::RunVerdict};
 use runner_record::{Manifest, ReadLine, RecordError, RunDir, UnplannedFold};
 use runner_scenario::{Filter, RowFacts, TestLabels};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
-use crate::results::{Column, Final};
-use crate::{Failures, failure, failures, verify};
+use crate::results::{Column, Final, add_sums};
+use crate::{Failures, failure, failures, json::Items, logs::hash, verify};
 
 /// A row as on disk.
 #[derive(Clone, Debug)]
@@ -39,6 +40,20 @@ impl Serialize for Line {
             .map_err(ser::Error::custom)?
             .serialize(serializer)
     }
+}
+
+// Programs read and write a line in parts.
+/// A row: a line of `index.jsonl`, the result of an attempt.
+#[derive(JsonSchema)]
+#[schemars(rename = "Row")]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct StoredRow {
+    #[serde(flatten)]
+    row: Row<'static>,
+    #[serde(flatten)]
+    tail: Tail,
+    /// CRC-32 of all bytes of the line before `,"crc":`, as 8 hexadecimal digits.
+    crc: String,
 }
 
 /// Selection of rows for a document.
@@ -255,9 +270,7 @@ impl Rows {
         self.each(|row, _| {
             let (place, rank) =
                 (place(&row.trial).unwrap_or(u64::MAX), failures::rank(row.outcome));
-            let mut hasher = DefaultHasher::new();
-            failure::headline(row).hash(&mut hasher);
-            let group = (rank, hasher.finish());
+            let group = (rank, hash(&failure::headline(row)));
             let first = first.entry(group).or_insert(place);
             *first = place.min(*first);
             rows.push((group, place, format(row)));
@@ -308,20 +321,7 @@ impl Rows {
         if !self.settled.has_sums {
             return Ok(columns);
         }
-        let places: HashMap<&str, usize> = names.iter().copied().zip(0..).collect();
-        self.settling(
-            |_| true,
-            |_, row, _| {
-                if let Some(place) = places.get(&*row.provider) {
-                    columns[*place].add_metrics(&row.metrics);
-                }
-                for grade in &row.grades {
-                    if let Some(place) = places.get(&*grade.grader) {
-                        columns[*place].add_grade(grade);
-                    }
-                }
-            },
-        )?;
+        self.settling(|_| true, |_, row, _| add_sums(&mut columns, names, row))?;
         Ok(columns)
     }
 
@@ -397,17 +397,12 @@ impl<'a> RowFilter<'a> {
 
 impl Serialize for Rows {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use ser::SerializeSeq as _;
-        let rows = RefCell::new((serializer.serialize_seq(None)?, None));
+        let mut rows = Items::new(serializer)?;
         let read = self.each(|_, line| {
-            let (rows, failed) = &mut *rows.borrow_mut();
-            if failed.is_none() {
-                let row = serde_json::from_slice::<&RawValue>(line).map_err(ser::Error::custom);
-                *failed = row.and_then(|row| rows.serialize_element(row)).err();
-            }
+            // A row is JSON.
+            let row: Result<&RawValue, _> = serde_json::from_slice(line);
+            row.iter().for_each(|row| rows.add(*row));
         });
-        let (rows, failed) = rows.into_inner();
-        read.map_err(ser::Error::custom)?;
-        failed.map_or_else(|| rows.end(), Err)
+        rows.end(read)
     }
 }

@@ -1,22 +1,14 @@
 //! [`RunDocument`]: a run with its manifest, a table of its providers, and its rows.
 
-use runner_model::{Places as _, TrialId, row::read_line};
-use runner_record::{
-    Live, Manifest, ManifestProvider, ReadLine, RecordError, ResultsRoot, RunDir, RunHead,
-};
+use runner_model::row::read_line;
+use runner_record::{Live, Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::meta::{MetaResults, TestMeta};
-use crate::results::Results;
-use crate::rows::{Rows, Settled, Which};
-use crate::schema::stored::StoredRow;
-use crate::{
-    SincePrevious, VERSION,
-    denials::Denials,
-    list::{RunSummary, short_of},
-    verify,
-};
+use crate::results::{Column, Results};
+use crate::rows::{Rows, Settled, StoredRow, Which};
+use crate::{SincePrevious, VERSION, denials::Denials, list::RunSummary, verify};
 
 /// `runner show RUN`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -86,12 +78,7 @@ impl RunDocument {
         let mut judged = if has_ended { on_disk.clone() } else { run.truth()? };
         let names: Vec<_> =
             on_disk.providers.iter().map(|provider| provider.name.as_str()).collect();
-        // Only a run that took over another plan has rows of trials that are not planned.
-        let mut sessions = on_disk.sessions.iter();
-        let has_changed = sessions.any(|session| session.adopted.is_some());
-        let suite = has_changed.then(|| verify::plan(run).ok().flatten()).flatten();
-        let is_planned =
-            |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
+        let is_planned = verify::is_planned(run, &on_disk);
         let meta = TestMeta::read(run, &on_disk);
         let new = || (Settled::new(&on_disk), 0, Denials::default());
         let (mut settled, damaged_lines, denials) = run.fold_lines(
@@ -118,24 +105,15 @@ impl RunDocument {
         }
         let is_over = judged.status.is_terminal();
         let lost_results = on_disk.counts.done().saturating_sub(judged.counts.done());
-        let run_dir = run.path().to_string_lossy().into_owned();
         let meta = meta.results(settled.finals());
         let rows = Rows::new(run, which.clone(), settled);
-        let columns = on_disk.providers.iter().zip(rows.columns(&names)?);
-        let (graders, providers): (Vec<_>, Vec<_>) =
-            columns.partition(|(provider, _)| provider.is_grader);
-        let providers = providers.into_iter().map(|(ManifestProvider { name, .. }, column)| {
-            ProviderTable { provider: name.clone(), results: column.into() }
-        });
-        let graders = graders.into_iter().map(|(ManifestProvider { name, plugin, .. }, column)| {
-            GraderTable { grader: name.clone(), plugin: plugin.clone(), results: column.into() }
-        });
+        let (providers, graders) = tables(&on_disk, rows.columns(&names)?);
         Ok(Self {
             v: VERSION,
-            run: RunSummary::new(RunHead::from(&judged), short_of(root, run.id()), run_dir),
+            run: RunSummary::from_run(root, run, &judged),
             live: live.filter(|_| !is_over),
-            providers: providers.collect(),
-            graders: graders.collect(),
+            providers,
+            graders,
             meta,
             manifest: if has_ended { on_disk } else { judged },
             damaged_lines,
@@ -145,12 +123,27 @@ impl RunDocument {
             rows,
         })
     }
-}
 
-impl RunDocument {
     /// Adds the changes since the previous run, if that can be read.
     pub fn compare(&mut self, root: &ResultsRoot, run: &RunDir) {
         let changes = run.truth().and_then(|manifest| SincePrevious::read(root, run, &manifest));
         self.since_previous = changes.ok().flatten();
     }
+}
+
+/// Returns the tables of a run's providers and graders.
+pub(crate) fn tables(
+    manifest: &Manifest,
+    columns: Vec<Column>,
+) -> (Vec<ProviderTable>, Vec<GraderTable>) {
+    let (mut providers, mut graders) = (Vec::new(), Vec::new());
+    for (of, column) in manifest.providers.iter().zip(columns) {
+        let (name, results) = (of.name.clone(), column.into());
+        if of.is_grader {
+            graders.push(GraderTable { grader: name, plugin: of.plugin.clone(), results });
+        } else {
+            providers.push(ProviderTable { provider: name, results });
+        }
+    }
+    (providers, graders)
 }

@@ -3,7 +3,8 @@
 use runner_model::grants::{BoundSecret, FsGrant, FsMode, Grants};
 use runner_model::{template::Template, visible::steers};
 
-/// Splits a grant of a row into its key and the element of its array. `None` for a line that was cut.
+/// Splits a denied grant into its key and the element of its array. Rows have it as such a line, the text of a
+/// [`Grant`](runner_model::grants::Grant). `None` for a line that was cut.
 pub fn key_and_value(line: &str) -> Option<(&str, &str)> {
     let (key, array) = line.split_once(" = ")?;
     Some((key, array.strip_prefix('[')?.strip_suffix(']')?))

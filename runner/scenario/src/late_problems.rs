@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use runner_model::GateScope;
 use runner_model::prepare::{PathStep, RefusedPart};
 
-use crate::keys::consistency::unmatched;
+use crate::keys::unmatched_glob;
 use crate::problem::{Place, Problem, Problems};
 use crate::reading::{Part, Places, Step, keys, similar, suggest};
 use crate::scenario::{MAX_SHOWN, Scenario, sorted};
@@ -81,7 +81,7 @@ impl Scenario {
         for rule in rules {
             let (table, name, problem) = match &rule.scope {
                 GateScope::All => continue,
-                GateScope::Provider(glob) => ("providers", glob, unmatched(glob, &names)),
+                GateScope::Provider(glob) => ("providers", glob, unmatched_glob(glob, &names)),
                 GateScope::Tag(tag) => {
                     let known = tags.get_or_insert_with(|| self.all_tags()).iter();
                     let help = suggest(tag, known.clone().map(String::as_str));

@@ -7,12 +7,11 @@
 //! flags and commands.
 //!
 //! Read [`load`] first. Then `reading/table.rs` and `reading/form.rs`, by which `keys/` reads tables;
-//! `lists/entries.rs`, which reads test lists; `lists/records.rs`, which makes tests of their records;
-//! `suite/planner.rs`, which resolves these on several threads; and `suite/writer.rs`, which writes the suite.
+//! `lists/entries.rs`, which reads test lists; `lists/mod.rs`, which makes tests of their records; `suite/planner.rs`, which
+//! resolves these on several threads; and `suite/resolve.rs`, which writes the suite.
 
 mod filter;
 mod globs;
-mod gone;
 mod grants_toml;
 mod keys;
 mod late_problems;
@@ -26,12 +25,11 @@ mod suite;
 
 pub use filter::{Facts, Filter, InRun, RowFacts, TestLabels};
 pub use globs::IdGlob;
-pub use gone::gone;
 pub use grants_toml::{GrantsToml, key_and_value, toml_key};
 pub use keys::{Notify, NotifyCommand, NotifyEvents, Vars, Webhook, WebhookUrl, files::check_kind};
 pub use late_problems::{ProviderProblem, TestProblem};
 pub use problem::{ListedProblem, Problems};
-pub use reading::{files_beside, similar};
+pub use reading::{files_beside, gone, similar};
 pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored};
 pub use schema::{reference, schema, settings_schema};
 pub use settings::{Retention, RootSettings, ServeSettings};

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use crate::keys::{
     BUDGET, CONCURRENCY, DEFAULTS, GATE, GRADERS, LIST, NOTIFY, Notify, PRICES, PROVIDERS, REPORT,
-    TEST, TestList, TestSettings, VARS, Vars, WrittenTest, add_prices, budget_of, consistency,
-    files, matrix, template_inputs, vars,
+    TEST, TestList, TestSettings, VARS, Vars, WrittenTest, add_prices, budget_of, check_keys,
+    files, matrix, missing_parts, template_inputs, vars,
 };
 use crate::problem::{Problem, Problems};
 use crate::reading::{
@@ -210,9 +210,9 @@ fn parse(
     read_literals(&mut root, &mut reader);
     // Reading takes values out, and the checks below need them.
     let scenario = SCENARIO.read(&At::ROOT, &mut root.clone(), &mut reader);
-    consistency::check(&root, &mut reader);
+    check_keys(&root, &mut reader);
     problems.append(&mut reader.problems);
-    problems.extend(consistency::missing_parts(path, &root));
+    problems.extend(missing_parts(path, &root));
     for provider in scenario.iter().flat_map(|scenario| &scenario.providers) {
         problems.extend(template_inputs::check_templates(provider, &document));
     }

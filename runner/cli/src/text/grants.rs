@@ -107,7 +107,7 @@ pub fn denials(denials: &Denials, providers: &[ManifestProvider]) -> String {
     }
     let mut lines = vec![style::bold("denied:")];
     for (name, denials) in denials.by_name() {
-        let shown = &denials[..denials.len().min(Denials::MAX_TOLD)];
+        let shown = &denials[..denials.len().min(Denials::MAX_SHOWN)];
         let shown_name = visible_line(name);
         for denial in shown {
             let times = match denial.count {

@@ -10,7 +10,7 @@ use std::{
 use runner_model::provider::{PreparedProvider, Provider};
 use runner_model::{Budgets, Counts, Places, SessionSettings, digest, row::read_line};
 use runner_prepare::mounts::{self, Protected};
-use runner_prepare::{ContentSource, Fingerprints, Secrets, grants, machine};
+use runner_prepare::{ContentSource, Fingerprints, Secrets, machine, plugins};
 use runner_record::{End, Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
 use runner_scenario::{Problems, Scenario, Suite};
 
@@ -165,7 +165,7 @@ impl Plan {
     pub(crate) fn read_secrets(&mut self, files: &[PathBuf]) -> Result<Problems, EngineError> {
         self.secrets = Secrets::read(&self.providers, files)?;
         self.notices.extend(self.secrets.notices.iter().cloned());
-        self.notices.extend(grants::unused(&self.providers, &self.plugins));
+        self.notices.extend(plugins::unused_keys(&self.providers, &self.plugins));
         let missing = self.secrets.problems(&self.providers);
         Ok(self.scenario.provider_problems(&missing))
     }

@@ -1,4 +1,4 @@
-//! The messages between a supervisor and a worker, [`ToWorker`] and [`FromWorker`], and their parts.
+//! The messages between a supervisor and a worker, [`ToWorker`] and [`FromWorker`], and their parts; and [`PostRequest`].
 
 use serde::{Deserialize, Serialize};
 
@@ -168,6 +168,19 @@ pub struct SlotWord {
     pub task: u64,
     /// Start of the task, in microseconds of the monotonic clock, which all processes share.
     pub started: u64,
+}
+
+/// The document of a webhook and its address, for the hidden child that posts it. Sent as JSON. It has no debug text, because address and headers may be secrets.
+#[derive(Serialize, Deserialize)]
+pub struct PostRequest {
+    /// An address of `https` or `http`.
+    pub url: String,
+    /// Whether the host may have an address that is not public.
+    pub private: bool,
+    /// Names and values.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    pub timeout: Micros,
 }
 
 impl TimeoutRule {

@@ -46,19 +46,16 @@ pub fn check_row<'a>(
         || row.session.is_some()
         || row.seq.is_some()
         || row.crc.is_some();
-    let error_class = row.error.as_ref().and_then(|error| error.class);
+    let class = row.error.as_ref().and_then(|error| error.class);
     // Retries depend on the class.
     let is_error_right = match row.outcome {
-        Outcome::Error => error_class.is_some(),
+        Outcome::Error => class.is_some(),
         Outcome::Timeout | Outcome::Stopped => row.error.is_some(),
         Outcome::Passed | Outcome::Failed | Outcome::Skipped | Outcome::Ungraded => true,
     };
-    let is_class_right = match error_class {
-        // Only the coordinator observes the death of a worker, and it adds grades.
-        Some(ErrorClass::Crash | ErrorClass::Grader) => false,
-        _ => true,
-    };
-    for (is_right, key) in [
+    // Only the coordinator observes the death of a worker, and it adds grades.
+    let is_class_right = !matches!(class, Some(ErrorClass::Crash | ErrorClass::Grader));
+    let parts = [
         (!has_tail, "key of the coordinator"),
         (row.v == VERSION, "v"),
         (is_time(row.duration_ms), "duration_ms"),
@@ -68,12 +65,17 @@ pub fn check_row<'a>(
         // One more for an output that does not fit the row.
         (row.artifacts.len() as u64 <= limits.artifact_files.saturating_add(1), "artifacts"),
         (row.artifacts.iter().all(|artifact| is_file_name(&artifact.name)), "artifacts"),
-    ] {
-        if !is_right {
-            return Err(BadReport(format!("a row with an impossible `{key}`")));
-        }
-    }
+    ];
+    check_parts("row", &parts)?;
     Ok(row)
+}
+
+/// Refuses a report of which a part, named by its key, is not right.
+pub(super) fn check_parts(noun: &str, parts: &[(bool, &str)]) -> Result<(), BadReport> {
+    match parts.iter().find(|(is_right, _)| !is_right) {
+        Some((_, key)) => Err(BadReport(format!("a {noun} with an impossible `{key}`"))),
+        None => Ok(()),
+    }
 }
 
 /// Checks that a worker's report is one closed object on one line, and within the bounds of rows.

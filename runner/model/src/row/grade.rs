@@ -4,7 +4,7 @@ use std::mem;
 
 use serde::{Deserialize, Serialize};
 
-use super::check::{BadReport, check_object, is_time};
+use super::check::{BadReport, check_object, check_parts, is_time};
 use super::line::{Row, RowRef, parse};
 use super::parts::{Check, Grade, RowError};
 use crate::enum_text::{default_weight, is_default, is_default_weight};
@@ -127,18 +127,15 @@ pub fn check_grade<'a>(
         let is_own = matches!(error.class, Some(ErrorClass::Crash | ErrorClass::Grader));
         !is_own && error.details.is_none()
     });
-    for (is_right, key) in [
+    let parts = [
         (*grade.grader == *grader, "grader"),
         (is_error_right, "error"),
         (grade.attempt == attempt, "attempt"),
         (grade.verdict.is_some() != grade.error.is_some(), "verdict"),
         (is_time(grade.duration_ms), "duration_ms"),
         (is_weight(grade.weight), "weight"),
-    ] {
-        if !is_right {
-            return Err(BadReport(format!("a grade with an impossible `{key}`")));
-        }
-    }
+    ];
+    check_parts("grade", &parts)?;
     Ok(Some(grade))
 }
 
@@ -165,15 +162,12 @@ pub fn check_judgement<'a>(
                 && is_weight(standing.weight)
                 && standing.grade(&stored.grades).is_some()
         });
-    for (is_right, key) in [
+    let parts = [
         (judgement.outcome.can_be_final(), "outcome"),
         (judgement.checks.iter().all(|check| !check.own), "checks"),
         (are_grades_right, "grades"),
-    ] {
-        if !is_right {
-            return Err(BadReport(format!("a judgement with an impossible `{key}`")));
-        }
-    }
+    ];
+    check_parts("judgement", &parts)?;
     Ok(judgement)
 }
 

@@ -1,5 +1,8 @@
 //! A line of `index.jsonl`: the worker's [`Row`], the coordinator's [`Tail`] and a checksum.
 //!
+//! A worker writes a [`Row`]. The coordinator appends the [`Tail`], and [`read_line`] parses the whole line as a [`RowRef`]. A fold
+//! over all rows parses only a [`RowHead`], and a grader's worker sends a [`Judgement`] of a stored row.
+//!
 //! A line is a closed JSON object. Its last key is `crc`, the CRC-32 of all bytes before `,"crc":`. Keys without a value are
 //! absent.
 
@@ -7,7 +10,6 @@ mod check;
 mod fit;
 mod grade;
 mod line;
-mod panic;
 mod parts;
 
 pub use self::check::{BadReport, MAX_DEPTH, MAX_ROW, check_row, is_deep, is_file_name};
@@ -18,10 +20,9 @@ pub use self::line::{
     BadLine, LineTexts, Row, RowHead, RowRef, Tail, VERSION, close_line, duration,
     has_right_checksum, read_head, read_line, reclose_line,
 };
-pub use self::panic::{BACKTRACE, STDERR_FOLLOWS, one_line, panic};
 pub use self::parts::{
-    Actor, Artifact, Check, Denied, Grade, LogPlace, Metric, OUTPUT_ARTIFACT, OUTPUT_REFERENCE,
-    Raw, RowError, Usage,
+    Actor, Artifact, BACKTRACE, Check, Denied, Grade, LogPlace, Metric, OUTPUT_ARTIFACT,
+    OUTPUT_REFERENCE, Raw, RowError, STDERR_FOLLOWS, Usage, one_line, panic,
 };
 
 #[cfg(test)]

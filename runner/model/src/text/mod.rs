@@ -2,7 +2,6 @@
 
 pub(crate) mod enum_text;
 pub mod json;
-mod media_type;
 pub mod recent_output;
 pub mod template;
 pub mod units;
@@ -11,8 +10,6 @@ pub mod visible;
 use std::{borrow::Cow, fmt, ops::Deref};
 
 use serde::{Deserialize, Serialize};
-
-pub use self::media_type::media_type;
 
 /// Returns a file's text without the byte order mark that some editors on Windows write at its start.
 pub fn without_mark(text: &str) -> &str {

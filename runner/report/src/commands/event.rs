@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use runner_record::RunCounts;
 
-use crate::schema::stored::StoredRow;
+use crate::rows::StoredRow;
 
 /// An event with its number.
 #[derive(Debug, Serialize, JsonSchema)]

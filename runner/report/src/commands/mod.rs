@@ -1,23 +1,151 @@
-//! Documents of commands that show no results: events, previews, requests, upkeep and plugins.
+//! Documents of commands that show no results: events, previews, the queue and plugins; in this file, those of `cleanup`,
+//! `merge`, `prune`, `--detach` and requests to a run.
 
 mod event;
-mod merge;
 mod notify;
 mod plugin;
 mod preview;
 mod queue;
-mod upkeep;
 pub(crate) mod verify;
 
-pub use event::{Event, NumberedEvent};
-pub use merge::MergeDocument;
-pub use notify::{
+use runner_model::{GateResult, Reason, RunStatus, Time};
+use runner_record::{Answer, Manifest, MergeFindings, Pruning, RecordError, ResultsRoot, RunDir};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::event::{Event, NumberedEvent};
+pub use self::notify::{
     Notification, NotificationKind, NotifyDocument, PlannedReceiver, ReceiverKind, SentNotification,
 };
-pub use plugin::{DoctorDocument, GradeDocument, InspectDocument, PluginRunDocument, ToolStatus};
-pub use preview::{PlanLine, PlanPart, RescoreChange, RescoreLine, ResumeLine, ScenarioProblem};
-pub use queue::{
+pub use self::plugin::{
+    DoctorDocument, GradeDocument, InspectDocument, PluginRunDocument, ToolStatus,
+};
+pub use self::preview::{
+    PlanLine, PlanPart, RescoreChange, RescoreLine, ResumeLine, ScenarioProblem,
+};
+pub use self::queue::{
     QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun, QueueStep, StepResult,
 };
-pub use upkeep::{CleanupDocument, DeadRun, PruneDocument, RequestResult, Started};
-pub use verify::VerifyDocument;
+pub use self::verify::VerifyDocument;
+use crate::{VERSION, list::RunSummary};
+
+/// `runner cleanup`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CleanupDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Nothing was written.
+    pub dry_run: bool,
+    /// Runs with a dead process.
+    pub runs: Vec<DeadRun>,
+    /// Runs that could not be written.
+    pub problems: Vec<String>,
+}
+
+/// A run with a dead process.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DeadRun {
+    /// The run's id.
+    pub run: String,
+    /// The scenario's name.
+    pub scenario: String,
+    pub started_at: Time,
+    /// Trials that have a final row.
+    pub done: u64,
+    /// Trials of the plan.
+    pub planned: u64,
+    /// Names of the providers.
+    pub providers: Vec<String>,
+    /// The status that the cleanup writes.
+    pub status: RunStatus,
+    pub reason: Option<Reason>,
+}
+
+impl From<Manifest> for DeadRun {
+    fn from(run: Manifest) -> Self {
+        let providers = run.providers.into_iter().filter(|provider| !provider.is_grader);
+        Self {
+            run: run.id,
+            scenario: run.scenario,
+            started_at: run.started_at,
+            done: run.counts.done(),
+            planned: run.metadata.planned_trial_count,
+            providers: providers.map(|provider| provider.name).collect(),
+            status: run.status,
+            reason: run.reason,
+        }
+    }
+}
+
+/// `runner prune`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PruneDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Nothing was deleted.
+    pub dry_run: bool,
+    #[serde(flatten)]
+    pub pruning: Pruning,
+}
+
+/// A run or group that a background process has started.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Started {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Id of the run or group.
+    pub id: String,
+    /// `None` for a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_dir: Option<String>,
+}
+
+/// `runner stop`, `cancel`, `pause`, `unpause` and `label`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RequestResult {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The effect of the request.
+    pub result: Answer,
+    /// The run after the request. A removed run is as before.
+    #[serde(flatten)]
+    pub run: RunSummary,
+}
+
+impl RequestResult {
+    /// Reads the run after a request.
+    ///
+    /// # Errors
+    ///
+    /// The run cannot be read.
+    pub fn read(root: &ResultsRoot, run: &RunDir, result: Answer) -> Result<Self, RecordError> {
+        Ok(Self { v: VERSION, result, run: RunSummary::from_run(root, run, &run.truth()?) })
+    }
+}
+
+/// `runner merge`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct MergeDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    #[serde(flatten)]
+    pub found: MergeFindings,
+    /// The merged run. `None` if nothing was merged.
+    pub run: Option<RunSummary>,
+    /// The result of the gate over all trials.
+    pub gate: Option<GateResult>,
+}
+
+impl MergeDocument {
+    /// Reads the merged run.
+    ///
+    /// # Errors
+    ///
+    /// The run cannot be read.
+    pub fn read(found: MergeFindings, run: Option<&RunDir>) -> Result<Self, RecordError> {
+        let Some(run) = run else { return Ok(Self { v: VERSION, found, run: None, gate: None }) };
+        let manifest = run.truth()?;
+        let summary = RunSummary::from_run(&run.results_root()?, run, &manifest);
+        Ok(Self { v: VERSION, found, run: Some(summary), gate: manifest.gate })
+    }
+}

@@ -1,6 +1,6 @@
 //! `runner verify`.
 
-use runner_model::Places;
+use runner_model::{Places, TrialId};
 use runner_record::{DiskFault, Manifest, RecordError, RunDir, Verified};
 use runner_scenario::{Suite, parse_stored};
 use schemars::JsonSchema;
@@ -47,11 +47,12 @@ impl VerifyDocument {
     }
 }
 
-/// Reads the tests of a run that took over another plan: only such a run has rows of trials that are not planned. `None` for other
-/// runs, and if the plan cannot be read.
-pub(crate) fn plan_of_changed(run: &RunDir, manifest: &Manifest) -> Option<Suite> {
+/// Returns whether trials with rows are planned. Only a run that took over another plan has rows of other trials. All count if its
+/// plan cannot be read.
+pub(crate) fn is_planned(run: &RunDir, manifest: &Manifest) -> impl Fn(&TrialId) -> bool + use<> {
     let has_changed = manifest.sessions.iter().any(|session| session.adopted.is_some());
-    has_changed.then(|| plan(run).ok().flatten()).flatten()
+    let suite = has_changed.then(|| plan(run).ok().flatten()).flatten();
+    move |trial| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some())
 }
 
 /// Reads the tests of a run. `None` if the scenario or the suite is damaged, which `record` reports.

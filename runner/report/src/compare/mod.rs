@@ -8,17 +8,17 @@ mod since_previous;
 
 use runner_model::row::{RowHead, read_line};
 use runner_model::{Places as _, RowRef};
-use runner_record::{Manifest, ReadLine, RecordError, RunDir, RunHead};
+use runner_record::{Manifest, ReadLine, RecordError, RunDir};
 use runner_scenario::Filter;
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer, ser};
+use serde::{Serialize, Serializer};
 
 pub use class::{Class, ClassCounts, Outcomes};
 pub use measures::{Estimate, Measure};
 use side::{Sample, Scope, Side};
 pub use since_previous::SincePrevious;
 
-use crate::{RunSummary, VERSION, failure, short_of, verify};
+use crate::{RunSummary, VERSION, failure, json::Items, verify};
 
 /// `runner compare`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -131,9 +131,7 @@ impl ComparisonDocument {
         }
         changed.iter().for_each(|changed| counts.add(changed.class));
         let summary = |at: usize| -> Result<RunSummary, RecordError> {
-            let (run, root) = (runs[at], runs[at].results_root()?);
-            let run_dir = run.path().to_string_lossy().into_owned();
-            Ok(RunSummary::new(RunHead::from(&manifests[at]), short_of(&root, run.id()), run_dir))
+            Ok(RunSummary::from_run(&runs[at].results_root()?, runs[at], &manifests[at]))
         };
         Ok(Self {
             v: VERSION,
@@ -222,15 +220,9 @@ impl Changed {
 
 impl Serialize for Changes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use ser::SerializeSeq as _;
-        let (mut list, mut failed) = (serializer.serialize_seq(None)?, None);
-        let read = self.each(|change| {
-            if failed.is_none() {
-                failed = list.serialize_element(change).err();
-            }
-        });
-        read.map_err(ser::Error::custom)?;
-        failed.map_or_else(|| list.end(), Err)
+        let mut items = Items::new(serializer)?;
+        let read = self.each(|change| items.add(change));
+        items.end(read)
     }
 }
 

@@ -1,17 +1,16 @@
 //! [`Side`]: the results of one run of a comparison, and [`pairs`] of those of two.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::iter;
 
 use runner_model::row::{Metric, read_line};
-use runner_model::{Fingerprint, Outcome, Places as _, TrialId};
+use runner_model::{Fingerprint, Outcome, TrialId};
 use runner_record::{Manifest, ReadLine, RecordError, RunDir};
 use runner_scenario::Filter;
 use serde::Deserialize;
 
 use crate::rows::RowFilter;
-use crate::{failures, verify};
+use crate::{failures, logs::hash, verify};
 
 /// Metrics that are compared, and their values in a run, which take 4 bytes each.
 const MAX_METRICS: u64 = 20;
@@ -93,9 +92,7 @@ impl Scope<'_> {
     /// Returns the key of a trial's test and provider. `None` if the trial is not compared.
     pub(crate) fn key(&self, trial: &TrialId) -> Option<u64> {
         let Some(provider) = self.provider else { return Some(failures::key(trial)) };
-        let mut hasher = DefaultHasher::new();
-        trial.test.hash(&mut hasher);
-        (provider == &*trial.provider).then(|| hasher.finish())
+        (provider == &*trial.provider).then(|| hash(&trial.test))
     }
 }
 
@@ -106,17 +103,16 @@ impl Side {
         scope: Scope<'_>,
     ) -> Result<Self, RecordError> {
         let providers: Vec<_> = manifest.providers.iter().map(|one| &*one.name).collect();
-        let suite = verify::plan_of_changed(run, manifest);
-        let is_planned =
-            |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
+        let is_planned = verify::is_planned(run, manifest);
         let filter = scope.filter.map(|filter| RowFilter::new(filter, run)).transpose()?;
         let new = || Self {
             samples: Vec::with_capacity(manifest.counts.done() as usize),
             ..Self::default()
         };
         let most = (MAX_METRIC_VALUES / manifest.counts.done().max(1)).min(MAX_METRICS);
-        let look: fn(&[u8]) -> _ = if scope.has_details { details } else { |_| Default::default() };
-        let mut side = run.fold_lines(&new, look, &mut |side, _, (line, details)| {
+        let read_more: fn(&[u8]) -> _ =
+            if scope.has_details { details } else { |_| Default::default() };
+        let mut side = run.fold_lines(&new, read_more, &mut |side, _, (line, details)| {
             let ReadLine::Row(head, bytes) = line else { return };
             let provider = providers.iter().position(|name| **name == *head.trial.provider);
             let (Some(key), Some(provider)) = (scope.key(&head.trial), provider) else { return };

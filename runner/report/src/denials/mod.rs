@@ -37,7 +37,7 @@ pub struct Denial {
 
 impl Denials {
     /// Denials of one provider or grader that are shown. One more is kept, to show that there are more.
-    pub const MAX_TOLD: usize = 10;
+    pub const MAX_SHOWN: usize = 10;
 
     /// Counts the denials of an attempt and its graders, except those of a test that passed because it expects `denied`. Judged
     /// rows repeat those of their attempt and of earlier graders.
@@ -67,7 +67,7 @@ impl Denials {
             };
             if let Some(known) = known.iter_mut().find(is_it) {
                 known.count += 1;
-            } else if known.len() <= Self::MAX_TOLD {
+            } else if known.len() <= Self::MAX_SHOWN {
                 known.push(Denial::of(denied));
             }
         }

@@ -1,12 +1,12 @@
-//! [`Cases`]: the trials of a run in the order of its plan, also those without a result.
+//! [`Cases`]: the trials of a run in the order of its plan, also those without a result. [`FormError`].
 
-use std::{collections::HashSet, io};
+use std::{collections::HashSet, fmt, io, mem};
 
 use runner_model::{Counts, Places as _, RowRef, TrialId};
 use runner_record::RecordError;
 use runner_scenario::Suite;
 
-use super::error::FormError;
+use crate::failures::Failures;
 use crate::results::Final;
 use crate::rows::{Line, Rows, Which};
 use crate::{RunDocument, commands::verify};
@@ -96,11 +96,17 @@ impl<'a> Cases<'a> {
         Ok(Self { rows, suite, parts })
     }
 
-    /// Keeps the trials that failed, also with an error or a timeout.
-    pub(crate) fn failed(mut self) -> Self {
-        let mut parts = std::mem::take(&mut self.parts);
+    /// Groups the trials that failed, also with an error or a timeout.
+    pub(crate) fn failures(mut self) -> Result<Failures, FormError> {
+        let mut parts = mem::take(&mut self.parts);
         parts.retain(|part| self.result(*part).is_some_and(|result| result.outcome.is_bad()));
-        Self { parts, ..self }
+        let (failed, mut failures, mut place) = (Self { parts, ..self }, Failures::default(), 0);
+        failed.each(|_, case| {
+            place += 1;
+            case.result.iter().for_each(|row| failures.add(row, place));
+            Ok(())
+        })?;
+        Ok(failures)
     }
 
     /// Returns the result of a trial. `None` without one.
@@ -177,5 +183,35 @@ impl<'a> Cases<'a> {
         retried.retain(is_before);
         retried.sort_by_key(|row| row.attempt);
         Some(Case { trial, result, unsettled, retried })
+    }
+}
+
+/// An error of a report that is written.
+#[derive(Debug)]
+pub enum FormError {
+    /// The run cannot be read.
+    Record(RecordError),
+    /// The report cannot be written.
+    Io(io::Error),
+}
+
+impl From<RecordError> for FormError {
+    fn from(error: RecordError) -> Self {
+        Self::Record(error)
+    }
+}
+
+impl From<io::Error> for FormError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl fmt::Display for FormError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record(error) => error.fmt(formatter),
+            Self::Io(error) => error.fmt(formatter),
+        }
     }
 }

@@ -6,8 +6,7 @@ use csv::WriterBuilder;
 use runner_model::row::Metric;
 use runner_model::visible::{visible_line, without_commands};
 
-use super::cases::{Case, Cases};
-use super::error::FormError;
+use super::cases::{Case, Cases, FormError};
 use crate::{RunDocument, failure};
 
 const COLUMNS: [&str; 11] = [

@@ -6,10 +6,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, T
 use runner_model::visible::{visible_line, without_commands};
 use runner_model::{ErrorClass, Outcome, RowRef, row::duration, status::RunVerdict};
 
-use super::{
-    cases::{Case, CaseCounts, Cases},
-    error::FormError,
-};
+use super::cases::{Case, CaseCounts, Cases, FormError};
 use crate::{PassRate, RunDocument, failure, phrases, run_facts};
 
 /// Lines of each value, message and difference of a failure.

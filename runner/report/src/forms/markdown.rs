@@ -6,9 +6,8 @@ use runner_model::Counts;
 use runner_model::units::{grouped, plural};
 use runner_model::visible::{visible_line, without_commands};
 
-use super::cases::{CaseCounts, Cases};
-use super::error::FormError;
-use super::failed::{FailedGroup, FailedGroups};
+use super::cases::{CaseCounts, Cases, FormError};
+use crate::failures::FailureGroup;
 use crate::{PassRate, RunDocument, phrases, run_facts};
 
 /// Bytes of a report. A comment on GitHub has at most as many characters.
@@ -26,14 +25,14 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
     let counts = cases.counts(document.providers.len());
     let sum = counts.iter().fold(Counts::default(), |sum, of| sum.plus(of.counts));
     let has_plan = cases.suite.is_some();
-    let failed = FailedGroups::of_cases(cases)?;
+    let failed = cases.failures()?;
     let mut text = head(document, &sum, &counts);
     if !has_plan {
         text += "\n> **The stored tests cannot be read: trials without rows are missing**\n";
     }
     text += &table(document, &counts);
     let (mut shown, mut named) = (0, 0);
-    for group in &failed.groups {
+    for group in failed.sorted() {
         let section = section(group);
         if text.len() + section.len() > MOST_BYTES - TAIL_BYTES {
             break;
@@ -112,7 +111,7 @@ fn table(document: &RunDocument, all: &[CaseCounts]) -> String {
 }
 
 /// Formats a folded failure. Texts of guests are code, in which Markdown and HTML have no effect.
-fn section(group: &FailedGroup) -> String {
+fn section(group: &FailureGroup) -> String {
     let mut block = String::new();
     for (_, line) in &group.block {
         if block.len() + line.len() > BLOCK_BYTES {
@@ -122,7 +121,8 @@ fn section(group: &FailedGroup) -> String {
         block += &format!("{}\n", without_commands(line));
     }
     let count = plural(group.trials, "trial", "trials");
-    let (outcome, reason, name) = (group.outcome, escaped(&group.reason), code(&group.name()));
+    let (outcome, reason, name) =
+        (group.outcome, escaped(&group.reason), code(&group.first_names()));
     let fence = "`".repeat(longest_backticks(&block).max(2) + 1);
     let block = if block.trim_end() == group.reason {
         String::new()

@@ -2,18 +2,16 @@
 
 mod cases;
 mod csv;
-mod error;
-mod failed;
 mod html;
 mod junit;
 mod markdown;
 
 use std::io;
 
-use crate::RunDocument;
+use self::cases::Cases;
+use crate::{Failures, RunDocument};
 
-pub use error::FormError;
-pub use failed::{FailedGroup, FailedGroups};
+pub use self::cases::FormError;
 pub use markdown::code as markdown_code;
 pub use runner_model::Form;
 
@@ -41,4 +39,13 @@ pub fn write_report(
         Form::Markdown => markdown::write(document, writer),
         Form::Csv => csv::write(document, writer),
     }
+}
+
+/// Groups the selected trials of a run that failed, in the order of the plan.
+///
+/// # Errors
+///
+/// The rows cannot be read.
+pub fn selected_failures(document: &RunDocument) -> Result<Failures, FormError> {
+    Cases::read(document, false)?.failures()
 }

@@ -1,7 +1,7 @@
 //! Logs and output of guests, in the order of their attempts' rows.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
 
 use runner_model::log::{Level, LogLine, Said};
 use runner_model::row::{Grade, read_line};
@@ -98,7 +98,7 @@ impl Reading {
             match log {
                 Ok(Some(line)) => {
                     if let Ok(read) = serde_json::from_str::<LogLine<'_>>(&line) {
-                        said(&read, &mut |spoken| each(Ok(spoken)));
+                        entries(&read, &mut |entry| each(Ok(entry)));
                     }
                 }
                 Ok(None) => {}
@@ -122,10 +122,9 @@ impl Reading {
     }
 }
 
+/// Returns a hash that is the same in one process.
 pub(crate) fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
+    BuildHasherDefault::<DefaultHasher>::new().hash_one(value)
 }
 
 fn of_grader(row: &RowRef<'_>, grade: &Grade<'_>, log: &str) -> LogEntry {
@@ -143,8 +142,9 @@ fn of_grader(row: &RowRef<'_>, grade: &Grade<'_>, log: &str) -> LogEntry {
     }
 }
 
-fn said(line: &LogLine<'_>, each: &mut dyn FnMut(LogEntry)) {
-    let spoken = |stream, text: &str| LogEntry {
+/// Calls `each` for the records and the outputs of an attempt.
+fn entries(line: &LogLine<'_>, each: &mut dyn FnMut(LogEntry)) {
+    let entry = |stream, text: &str| LogEntry {
         v: VERSION,
         trial: line.trial.clone(),
         grader: None,
@@ -163,17 +163,17 @@ fn said(line: &LogLine<'_>, each: &mut dyn FnMut(LogEntry)) {
             at: Some(record.at),
             level: Some(record.level),
             fields: fields.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-            ..spoken(Stream::Log, &record.message)
+            ..entry(Stream::Log, &record.message)
         });
     }
     if *dropped > 0 {
         let text = format!("{dropped} more records were over the limit and were dropped");
-        each(spoken(Stream::Log, &text));
+        each(entry(Stream::Log, &text));
     }
     let stderr = without_records(&line.said);
     for (stream, text) in [(Stream::Stdout, &**stdout), (Stream::Stderr, &stderr)] {
         if !text.trim().is_empty() {
-            each(spoken(stream, text));
+            each(entry(stream, text));
         }
     }
 }
@@ -202,4 +202,16 @@ pub(crate) fn without_records(said: &Said<'_>) -> String {
         None => !records.contains(&(Level::Info, line.trim_end_matches(['\r', '\n']))),
     };
     said.stderr.split_inclusive('\n').filter(is_other).collect()
+}
+
+// Programs read and write a line in parts.
+/// A line of `logs.jsonl`: log records and output of an attempt.
+#[derive(JsonSchema)]
+#[schemars(rename = "LogLine")]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct StoredLog {
+    #[serde(flatten)]
+    line: LogLine<'static>,
+    /// CRC-32 of all bytes of the line before `,"crc":`, as 8 hexadecimal digits.
+    crc: String,
 }

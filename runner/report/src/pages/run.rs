@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use runner_model::Time;
-use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead};
+use runner_record::{Live, Manifest, RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::actions::RunActions;
 use super::index::RunIndex;
 use super::tables::RunTables;
-use crate::{RunSummary, VERSION, short_of};
+use crate::{RunSummary, VERSION};
 
 /// A run as `show` prints it, without its rows, with the requests that it accepts.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -54,8 +54,7 @@ impl RunPage {
         let judged = run.truth()?;
         let is_over = judged.status.is_terminal();
         let lost = on_disk.counts.done().saturating_sub(judged.counts.done());
-        let run_dir = run.path().to_string_lossy().into_owned();
-        let run = RunSummary::new(RunHead::from(&judged), short_of(root, run.id()), run_dir);
+        let run = RunSummary::from_run(root, run, &judged);
         Ok(Self {
             v: VERSION,
             now,

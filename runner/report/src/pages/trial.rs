@@ -70,35 +70,30 @@ pub struct ReasonLine {
 impl TrialPage {
     #[must_use]
     pub fn new(trial: TrialDocument) -> Self {
-        let mut page = Self {
-            trial,
-            input: None,
-            expected: None,
-            reference: None,
-            output: None,
-            expected_output: None,
-            reasons: Vec::new(),
-            outputs: Vec::new(),
-        };
-        let planned = page.trial.planned.as_deref();
-        let key = |key: &str| raw(planned?, key);
-        let (input, expect, reference) = (key("input"), key("expect"), key("reference"));
+        let planned = trial.planned.as_deref();
+        let [input, expect, reference] =
+            ["input", "expect", "reference"].map(|key| raw(planned?, key));
         let equals = expect.as_deref().and_then(|expect| raw(expect, "equals"));
-        let row = page.trial.row();
+        let row = trial.row();
         let output = row.as_ref().and_then(|row| Some(row.output.as_ref()?.get().to_owned()));
         let lines = row.iter().flat_map(|row| failure::block(row, usize::MAX));
         let reasons = lines.map(|(tone, text)| ReasonLine { tone, text }).collect();
-        let others = page.trial.others.iter().filter_map(Line::row);
+        let others = trial.others.iter().filter_map(Line::row);
         let mut outputs: Vec<_> = others.map(|row| ProviderOutput::new(&row)).collect();
         outputs.extend(row.as_ref().map(ProviderOutput::new));
         outputs.sort_by(|left, right| left.provider.cmp(&right.provider));
         drop(row);
         let text = |json: Option<Box<RawValue>>| json.map(|json| json.get().to_owned());
-        (page.input, page.output, page.reasons) = (text(input), output, reasons);
-        page.outputs = outputs;
-        page.reference = text(reference);
-        (page.expected, page.expected_output) = (text(expect), text(equals));
-        page
+        Self {
+            input: text(input),
+            expected: text(expect),
+            reference: text(reference),
+            output,
+            expected_output: text(equals),
+            reasons,
+            outputs,
+            trial,
+        }
     }
 }
 

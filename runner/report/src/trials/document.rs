@@ -14,7 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::past::PastResult;
-use crate::{VERSION, failure, list::short_of, rows::Line, schema::stored::StoredRow};
+use crate::{
+    VERSION, failure,
+    list::short_of,
+    rows::{Line, StoredRow},
+};
 
 /// `runner show RUN TRIAL`.
 #[derive(Debug, Serialize, JsonSchema)]

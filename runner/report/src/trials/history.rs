@@ -1,15 +1,14 @@
 //! [`HistoryDocument`]: results of a scenario's tests over its runs.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::{mem, ops::Add as _, path::Path};
 
-use runner_model::{Counts, Places as _, Time, TrialId, show_time, status::RunState};
+use runner_model::{Counts, Time, show_time, status::RunState};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, TrialResult, Trials};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use crate::{PassRate, VERSION, results::quantile, verify};
+use crate::{PassRate, VERSION, logs::hash, results::quantile, verify};
 
 /// `runner history`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -203,9 +202,7 @@ struct Cell {
 
 impl Cell {
     fn add(&mut self, trial: &TrialResult) {
-        let mut hasher = DefaultHasher::new();
-        (trial.trial.repeat, trial.fingerprints).hash(&mut hasher);
-        self.fingerprints ^= hasher.finish();
+        self.fingerprints ^= hash(&(trial.trial.repeat, trial.fingerprints));
         self.ms += trial.duration.0 as f64 / 1e3;
         self.sums.add(&trial.into());
     }
@@ -273,9 +270,7 @@ impl Collector {
         query: &HistoryQuery<'_>,
     ) -> Result<(), RecordError> {
         let (numbers, mut name) = (&mut self.numbers, String::new());
-        let suite = verify::plan_of_changed(run, manifest);
-        let is_planned =
-            |trial: &TrialId| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some());
+        let is_planned = verify::is_planned(run, manifest);
         let found = trials.of_run(run, &Vec::new, &mut |cells: &mut Vec<Cell>, trial| {
             let (test, provider) = (&*trial.trial.test, &*trial.trial.provider);
             if !(query.is_wanted)(test, provider) || !is_planned(&trial.trial) {

@@ -1,14 +1,14 @@
 //! [`MatrixDocument`]: the results of each test on each provider.
 
-use std::{cell::RefCell, collections::HashSet};
+use std::collections::HashSet;
 
 use runner_model::{Counts, Outcome};
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer, ser, ser::SerializeSeq as _};
+use serde::{Serialize, Serializer};
 
 use super::history::Mark;
-use crate::{Rows, RunDocument, RunSummary, VERSION, rows::Which};
+use crate::{Rows, RunDocument, RunSummary, VERSION, json::Items, rows::Which};
 
 /// `runner show --matrix`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -128,15 +128,8 @@ impl MatrixTests {
 
 impl Serialize for MatrixTests {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let tests = RefCell::new((serializer.serialize_seq(None)?, None));
-        let read = self.each(|test| {
-            let (tests, failed) = &mut *tests.borrow_mut();
-            if failed.is_none() {
-                *failed = tests.serialize_element(test).err();
-            }
-        });
-        let (tests, failed) = tests.into_inner();
-        read.map_err(ser::Error::custom)?;
-        failed.map_or_else(|| tests.end(), Err)
+        let mut tests = Items::new(serializer)?;
+        let read = self.each(|test| tests.add(test));
+        tests.end(read)
     }
 }

@@ -175,23 +175,15 @@ impl Filter {
 
     /// Returns whether `tags` or `meta` of tests are needed, which rows lack.
     pub fn needs_tests(&self) -> bool {
-        let mut needs = false;
-        self.root.each(&mut |condition, _| {
-            needs |= matches!(condition, Condition::Tag(_) | Condition::Meta { .. });
-        });
-        needs
+        self.has(|condition| matches!(condition, Condition::Tag(_) | Condition::Meta { .. }))
     }
 
     /// Returns whether texts of rows are needed, and not only ids, outcomes and durations.
     pub fn needs_texts(&self) -> bool {
-        let mut needs = false;
-        self.root.each(&mut |condition, _| {
-            needs |= matches!(
-                condition,
-                Condition::Error(_) | Condition::Output(_) | Condition::Log(_) | Condition::Word(_)
-            );
-        });
-        needs
+        self.has(|condition| {
+            use Condition::{Error, Log, Output, Word};
+            matches!(condition, Error(_) | Output(_) | Log(_) | Word(_))
+        })
     }
 
     /// Returns an expression that each line of a matching row matches. `None` if all lines have to be parsed.
@@ -202,14 +194,9 @@ impl Filter {
 
     /// Returns whether ids or tests are needed, and not only outcomes and durations.
     pub fn needs_ids(&self) -> bool {
-        let mut needs = false;
-        self.root.each(&mut |condition, _| {
-            needs |= !matches!(
-                condition,
-                Condition::Outcome(_) | Condition::Flaky | Condition::Slower(_)
-            );
-        });
-        needs
+        self.has(|condition| {
+            !matches!(condition, Condition::Outcome(_) | Condition::Flaky | Condition::Slower(_))
+        })
     }
 
     /// Returns the filter that selects trials with a text in their id, a message or their output.
@@ -224,8 +211,12 @@ impl Filter {
 
     /// Returns whether there is an `in(RUN, FILTER)`.
     pub fn has_runs(&self) -> bool {
+        self.has(|condition| matches!(condition, Condition::In { .. }))
+    }
+
+    fn has(&self, is_it: fn(&Condition) -> bool) -> bool {
         let mut has = false;
-        self.root.each(&mut |condition, _| has |= matches!(condition, Condition::In { .. }));
+        self.root.each(&mut |condition, _| has |= is_it(condition));
         has
     }
 

@@ -35,7 +35,7 @@ const NET: Text<NetGrant> = Text {
     },
 };
 
-const SECRET: Text<String> = Text {
+pub(super) const SECRET: Text<String> = Text {
     words: "the name of a secret",
     example: " such as \"API_KEY\"",
     schema: r#"{"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}"#,

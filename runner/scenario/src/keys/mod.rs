@@ -1,8 +1,8 @@
-//! The keys of scenarios, and checks between them.
+//! The keys of scenarios. This file checks them against each other.
+//!
+//! The checks read the scenario's JSON, not its types, so an invalid key in a table hides no other problem of it.
 
-pub(crate) mod consistency;
 pub(crate) mod files;
-mod gate_keys;
 mod grant_keys;
 pub(crate) mod matrix;
 mod notify_keys;
@@ -12,19 +12,200 @@ pub(crate) mod template_inputs;
 mod test_keys;
 pub(crate) mod vars;
 
-pub(crate) use files::{ListFiles, ListFormat, NamedFile};
-pub(crate) use gate_keys::GATE;
-pub(crate) use grant_keys::{GRANTS, check_grants};
-pub(crate) use matrix::{MATRIX, MATRIX_NAME};
-pub(crate) use notify_keys::{NOTIFY, ROOT_NOTIFY};
-pub use notify_keys::{Notify, NotifyCommand, NotifyEvents, Webhook, WebhookUrl};
-pub(crate) use provider_keys::{
+use std::collections::HashMap;
+
+use runner_model::{Limits, units::show_size};
+use serde_json::{Map, Value};
+
+use self::grant_keys::check_grants;
+use crate::reading::{At, MAX_GLOBS, Reader, similar, size, suggest};
+use crate::{globs, problem::Problem};
+
+pub(crate) use self::files::{ListFiles, ListFormat, NamedFile};
+pub(crate) use self::grant_keys::GRANTS;
+pub(crate) use self::matrix::{MATRIX, MATRIX_NAME};
+pub(crate) use self::notify_keys::{NOTIFY, ROOT_NOTIFY};
+pub use self::notify_keys::{Notify, NotifyCommand, NotifyEvents, Webhook, WebhookUrl};
+pub(crate) use self::provider_keys::{
     BUDGET, CONCURRENCY, GRADERS, PRICES, PROVIDERS, add_prices, budget_of,
 };
-pub(crate) use report_keys::REPORT;
-pub(crate) use test_keys::{
+pub(crate) use self::report_keys::{GATE, REPORT};
+pub(crate) use self::test_keys::{
     DEFAULT_TIMEOUT, DEFAULTS, LIST, MAX_META, RETRIES, TEST, TestList, TestSettings,
     WrittenExpect, WrittenTest,
 };
-pub(crate) use vars::VARS;
-pub use vars::Vars;
+pub(crate) use self::vars::VARS;
+pub use self::vars::Vars;
+
+// A suite has 16 bits for a provider, and each provider has a lane. More than this are a mistake.
+const MAX_PROVIDERS: usize = 1000;
+/// Bytes of a scenario's name. A file's name may have as many.
+const MAX_NAME: usize = 255;
+
+/// Returns the problems of a scenario without providers or tests.
+pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
+    // A misspelt key is reported once, and not as a missing key, too.
+    let is_misspelt = |key: &str| {
+        let keys = root.as_object().into_iter().flat_map(Map::keys);
+        keys.into_iter().any(|other| {
+            let known = ["providers", "tests", "test_lists"];
+            !known.contains(&&**other) && similar(other, known.into_iter()) == Some(key)
+        })
+    };
+    let is_empty = |key| match root.get(key) {
+        None => !is_misspelt(key),
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(Value::Object(map)) => map.is_empty(),
+        Some(_) => false,
+    };
+    let missing = |noun: &str, help: &str| {
+        Problem::for_file(path, format!("the scenario has no {noun}")).with_help(help)
+    };
+    let mut problems = Vec::new();
+    if is_empty("providers") {
+        let help = "write `[providers.NAME]` with `plugin = \"FILE.wasm\"`";
+        problems.push(missing("providers", help));
+    }
+    if is_empty("tests") && is_empty("test_lists") {
+        problems.push(missing("tests", "write `[[tests]]` or `[[test_lists]]`"));
+    }
+    problems
+}
+
+/// Reports contradictions between keys.
+pub(crate) fn check_keys(root: &Value, reader: &mut Reader<'_>) {
+    let providers = root.get("providers").and_then(Value::as_object);
+    let names: Vec<_> = providers.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+    let at = At::ROOT.key("providers");
+    if names.len() > MAX_PROVIDERS {
+        let count = names.len();
+        let message = format!("a scenario has at most {MAX_PROVIDERS} providers, not {count}");
+        reader.refuse(&at, message, "here");
+    }
+    let name = root.get("name").and_then(Value::as_str).unwrap_or_default();
+    if name.len() > MAX_NAME {
+        let message = format!(
+            "the scenario's name has {} bytes, and at most {MAX_NAME} are allowed",
+            name.len()
+        );
+        reader.refuse(&At::ROOT.key("name"), message, "too long");
+    }
+    for (table, name, provider) in all_providers(root) {
+        let at = At::ROOT.key(table);
+        check_grants(provider, &at.key(name), reader);
+        if table == "graders" && names.contains(&name.as_str()) {
+            let message = format!("a provider and a grader are both named `{name}`");
+            reader.refuse_key(&at.key(name), message, "rename one of them");
+            reader.add_place(&At::ROOT.key("providers").key(name), "the provider");
+        }
+    }
+    check_memory(root, reader);
+    check_prices(root, reader);
+    check_ids(items(root, "tests"), reader);
+    for key in ["tests", "test_lists"] {
+        let at = At::ROOT.key(key);
+        for (index, table) in items(root, key).iter().enumerate() {
+            check_provider_globs(table, &names, &at.index(index), reader);
+        }
+    }
+}
+
+/// Returns the name of the table, the name and the keys of each provider and grader.
+fn all_providers(root: &Value) -> impl Iterator<Item = (&'static str, &String, &Value)> {
+    ["providers", "graders"].into_iter().flat_map(move |table| {
+        let named = root.get(table).and_then(Value::as_object).into_iter().flatten();
+        named.map(move |(name, keys)| (table, name, keys))
+    })
+}
+
+fn items<'v>(table: &'v Value, key: &str) -> &'v [Value] {
+    table.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Reports a `run.memory` that is smaller than a provider's limit: its attempts would never start.
+fn check_memory(root: &Value, reader: &mut Reader<'_>) {
+    let Some(memory) = size(root.pointer("/run/memory")) else { return };
+    let limits = all_providers(root).map(|(table, name, provider)| {
+        let limit = size(provider.pointer("/limits/memory"));
+        (limit.unwrap_or(Limits::default().memory), table.trim_end_matches('s'), name)
+    });
+    if let Some((limit, noun, name)) = limits.max_by_key(|(limit, ..)| *limit)
+        && limit > memory
+    {
+        let message = format!("no attempt of {noun} `{name}` fits into this memory");
+        let at = At::ROOT.key("run");
+        let problem = reader.refuse(&at.key("memory"), message, "too small");
+        problem.help = Some(format!(
+            "its limit is {}: raise `run.memory`, or set `limits.memory` of the {noun}",
+            show_size(limit)
+        ));
+    }
+}
+
+/// Reports globs of `[prices]` that match nothing, and metrics with two prices.
+fn check_prices(root: &Value, reader: &mut Reader<'_>) {
+    let names: Vec<_> = all_providers(root).map(|(_, name, _)| name.as_str()).collect();
+    let at = At::ROOT.key("prices");
+    let mut priced = HashMap::new();
+    for (glob, prices) in root.get("prices").and_then(Value::as_object).into_iter().flatten() {
+        let Ok(set) = globs::over_ids(&[glob]) else { continue };
+        let own = at.key(glob);
+        if let Some((_, help)) = unmatched_glob(glob, &names) {
+            let message = format!("no provider or grader matches `{glob}`");
+            reader.refuse_key(&own, message, "matches nothing").help = Some(help);
+        }
+        for metric in prices.as_object().into_iter().flat_map(Map::keys) {
+            let mut matched = names.iter().filter(|name| set.is_match(name));
+            let twice = matched.find_map(|name| {
+                Some((name, priced.insert((name, metric), glob).filter(|other| *other != glob)?))
+            });
+            if let Some((name, other)) = twice {
+                let message = format!("`{name}` has two prices for `{metric}`");
+                reader.refuse_key(&own.key(metric), message, "here");
+                reader.add_place(&at.key(other).key(metric), "and here");
+            }
+        }
+    }
+}
+
+fn check_ids(tests: &[Value], reader: &mut Reader<'_>) {
+    let at = At::ROOT.key("tests");
+    let mut seen = HashMap::new();
+    for (index, test) in tests.iter().enumerate() {
+        let Some(id) = test.get("id").and_then(Value::as_str) else { continue };
+        let first = *seen.entry(id).or_insert(index);
+        if first != index {
+            let message = format!("the id `{id}` is used twice");
+            reader.refuse(&at.index(index).key("id"), message, "and again here");
+            reader.add_place(&at.index(first).key("id"), "first here");
+        }
+    }
+}
+
+/// Reports globs of a test or list that match no provider.
+fn check_provider_globs(table: &Value, names: &[&str], at: &At<'_>, reader: &mut Reader<'_>) {
+    let at = at.key("providers");
+    for (index, glob) in items(table, "providers").iter().take(MAX_GLOBS).enumerate() {
+        let unmatched = glob.as_str().and_then(|glob| unmatched_glob(glob, names));
+        if let Some((message, help)) = unmatched.filter(|_| !names.is_empty()) {
+            reader.refuse(&at.index(index), message, "matches nothing").help = Some(help);
+        }
+    }
+}
+
+/// Returns a message and a help if a valid glob matches no provider. Invalid ones are reported elsewhere.
+pub(crate) fn unmatched_glob(glob: &str, names: &[&str]) -> Option<(String, String)> {
+    let matcher = globs::over_ids(&[glob]).ok()?;
+    if names.iter().any(|name| matcher.is_match(name)) {
+        return None;
+    }
+    let has_matrix = names
+        .iter()
+        .any(|name| name.strip_prefix(glob).is_some_and(|values| values.starts_with('[')));
+    let help = if has_matrix {
+        format!("`{glob}[*]` matches all providers of its matrix")
+    } else {
+        suggest(glob, names.iter().copied())
+    };
+    Some((format!("no provider matches `{glob}`"), help))
+}

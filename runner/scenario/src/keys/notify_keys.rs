@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use runner_model::{NetGrant, grants::is_secret_name, status::RunEnding};
+use runner_model::{NetGrant, status::RunEnding};
 
+use crate::keys::grant_keys::SECRET;
 use crate::reading::{
     Boolean, DURATION, Either, List, StringOr, TEXT, TIMEOUT, Table, TableForm, Text, Word,
 };
@@ -92,11 +93,7 @@ const URL: Text<String> = Text {
 const NAME: Text<String> = Text {
     words: "the name of an environment variable",
     example: " such as \"HOOK_URL\"",
-    schema: r#"{"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}"#,
-    parse: |text| match is_secret_name(text) {
-        true => Ok(text.to_owned()),
-        false => Err(format!("use letters, digits and `_` in `{text}`, and no digit at its start")),
-    },
+    ..SECRET
 };
 
 /// Reads the keys that scenarios and `runner.toml` share.

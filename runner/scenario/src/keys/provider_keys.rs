@@ -25,13 +25,8 @@ pub(crate) const PROVIDERS: Named<TableForm<Provider>> = Named {
     pattern: "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$",
     count: (0, usize::MAX),
 };
-pub(crate) const GRADERS: Named<TableForm<Provider>> = Named {
-    form: TableForm("`[graders.NAME]`", grader),
-    words: "a table",
-    refuse: |name| ProviderName::parse(name).err().map(|error| error.to_string()),
-    pattern: "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$",
-    count: (0, usize::MAX),
-};
+pub(crate) const GRADERS: Named<TableForm<Provider>> =
+    Named { form: TableForm("`[graders.NAME]`", grader), ..PROVIDERS };
 /// The `budget` of a run or of a provider.
 pub(crate) const BUDGET: TableForm<Vec<(String, f64)>> = TableForm("`budget`", budget);
 /// Positive numbers by metric.

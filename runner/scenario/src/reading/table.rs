@@ -6,7 +6,6 @@
 use runner_model::Limits;
 use serde_json::{Map, Value, json};
 
-use crate::gone;
 use crate::reading::{At, Form, Reader, form::read, reader::similar, suggest};
 
 /// Unknown keys of a table that are reported one by one. Each is searched for in the text.
@@ -251,6 +250,19 @@ fn description(title: &str, key: &str) -> &'static str {
         .or_else(|| in_table("`[defaults]`"))
         .or_else(|| Limits::TABLE.iter().find(|limit| limit.key == key).map(|limit| limit.about))
         .unwrap_or_default()
+}
+
+/// Returns the advice about `name`, which an earlier version had. `owner` is the title of a table of keys, a file, or a command
+/// such as `runner exec`.
+pub fn gone(owner: &str, name: &str) -> Option<&'static str> {
+    let has = |cell: &str, word: &str| {
+        cell.split(", ").any(|one| one.trim_matches('`') == word.trim_matches('`'))
+    };
+    include_str!("../gone.md").lines().find_map(|line| {
+        let (owners, rest) = line.strip_prefix("| ")?.split_once(" | ")?;
+        let (names, advice) = rest.strip_suffix(" |")?.split_once(" | ")?;
+        (has(owners, owner) && has(names, name)).then_some(advice)
+    })
 }
 
 fn parse(default: &str) -> Value {

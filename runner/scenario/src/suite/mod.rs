@@ -6,7 +6,6 @@ pub(crate) mod resolve;
 pub(crate) mod selection;
 pub(crate) mod threads;
 pub(crate) mod unmatched;
-mod writer;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

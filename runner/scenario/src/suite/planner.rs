@@ -16,8 +16,9 @@ use crate::{
     filter::Filter,
     globs,
     keys::{
-        DEFAULT_TIMEOUT, MAX_META, TestList, TestSettings, WrittenExpect, WrittenTest, consistency,
+        DEFAULT_TIMEOUT, MAX_META, TestList, TestSettings, WrittenExpect, WrittenTest,
         template_inputs::{TestInput, test_inputs},
+        unmatched_glob,
     },
     lists::{Origin, TestChunk},
     problem::{Problem, Problems},
@@ -195,7 +196,7 @@ impl Planner<'_> {
         };
         if self.last_providers.0 != globs {
             for (index, glob) in globs.iter().enumerate() {
-                if let Some((message, help)) = consistency::unmatched(glob, &self.rules.all_names) {
+                if let Some((message, help)) = unmatched_glob(glob, &self.rules.all_names) {
                     let path = [Step::Key("providers".to_owned()), Step::Index(index)];
                     let places = origin.places(&path, Part::Value, "matches nothing");
                     let problem = Problem::new(message).with_help(help);

@@ -1,18 +1,18 @@
 //! [`resolve`]: reads all tests and writes the suite.
 
 use std::collections::{HashMap, HashSet};
-use std::{fs::File, io, ops::ControlFlow};
+use std::io::{self, BufWriter, Write as _};
+use std::{fs::File, ops::ControlFlow};
 
 use crate::{
     lists::{AllTests, TestChunk},
     problem::{Problem, Problems},
     scenario::Scenario,
     suite::{
-        Suite, hash,
-        planner::{MAX_SHOWN, PlanRules, SendBlock, cannot_write},
+        Suite, SuiteBuilder, hash,
+        planner::{Block, MAX_SHOWN, PlanRules, SendBlock, cannot_write},
         selection::Selection,
         threads::Threads,
-        writer::SuiteWriter,
     },
 };
 
@@ -106,6 +106,46 @@ pub(crate) fn resolve_on(
         return Err(found);
     }
     Ok(writer.finish()?.finish(file, &scenario.providers, rules.into_blobs()))
+}
+
+/// Writes the lines of planned tests.
+struct SuiteWriter<'f> {
+    builder: SuiteBuilder,
+    out: BufWriter<&'f mut File>,
+    /// The hashes of the ids of all tests, selected or not.
+    hashes: Vec<u64>,
+}
+
+impl<'f> SuiteWriter<'f> {
+    fn new(into: &'f mut File) -> Self {
+        let out = BufWriter::with_capacity(64 << 10, into);
+        Self { builder: SuiteBuilder::default(), out, hashes: Vec::new() }
+    }
+
+    /// Writes the tests of a block. No more can be added after an error.
+    fn add(&mut self, block: &Block) -> Result<(), Problem> {
+        let mut start = 0;
+        for test in &block.tests {
+            self.hashes.push(test.hash);
+            if test.providers.is_empty() {
+                continue;
+            }
+            let line = &block.lines[start..test.end];
+            start = test.end;
+            self.builder.push(line, &test.providers, test.repeat).map_err(|bound| {
+                Problem::new(format!("a run has at most {bound}, but the scenario has more"))
+                    .with_help("select some with `--test` or `--provider`, or lower `repeat`")
+            })?;
+            self.out.write_all(line).map_err(|error| cannot_write(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Flushes the lines.
+    fn finish(mut self) -> Result<SuiteBuilder, Problem> {
+        self.out.flush().map_err(|error| cannot_write(&error))?;
+        Ok(self.builder)
+    }
 }
 
 /// Reports lists that `select` and `exclude` leave without a test.

@@ -7,7 +7,6 @@ use globset::GlobSet;
 use crate::{
     filter::Condition,
     globs,
-    keys::WrittenTest,
     lists::{AllTests, Origin},
     reading::slip_distance,
     scenario::Scenario,
@@ -23,15 +22,10 @@ impl Scenario {
     /// Returns a message for each argument of a selection that matches no test or provider.
     pub fn unmatched(&self, selection: &Selection) -> Vec<String> {
         let (mut ids, mut tags) = (Vec::new(), BTreeSet::new());
-        if let Ok(document) = self.document() {
-            let _ = AllTests::new(self, &document).visit(&mut |test| {
-                if let Ok((origin, test)) = test {
-                    ids.push(test.id.to_string());
-                    tags.extend(self.tags_of(&origin, test));
-                }
-                ControlFlow::Continue(())
-            });
-        }
+        self.each_test(&mut |id, own| {
+            ids.push(id);
+            tags.extend(own);
+        });
         let providers = self.providers.iter().map(|provider| provider.name.to_string());
         let names: Vec<_> = providers.chain(self.unused.iter().cloned()).collect();
         let tags: Vec<_> = tags.into_iter().collect();
@@ -100,23 +94,23 @@ impl Scenario {
     /// Returns the tags of all tests, also of those that a selection leaves out.
     pub(crate) fn all_tags(&self) -> BTreeSet<String> {
         let mut tags = BTreeSet::new();
-        if let Ok(document) = self.document() {
-            let _ = AllTests::new(self, &document).visit(&mut |test| {
-                if let Ok((origin, test)) = test {
-                    tags.extend(self.tags_of(&origin, test));
-                }
-                ControlFlow::Continue(())
-            });
-        }
+        self.each_test(&mut |_, own| tags.extend(own));
         tags
     }
 
-    fn tags_of(&self, origin: &Origin<'_>, test: WrittenTest) -> Vec<String> {
-        let settings = match origin {
-            Origin::Scenario(..) => test.settings,
-            Origin::Record(record) => test.settings.over(&record.list.settings),
-        };
-        settings.over(&self.defaults).tags
+    /// Calls `each` with the id and the tags of every valid test, also of those that a selection leaves out.
+    fn each_test(&self, each: &mut dyn FnMut(String, Vec<String>)) {
+        let Ok(document) = self.document() else { return };
+        let _ = AllTests::new(self, &document).visit(&mut |test| {
+            if let Ok((origin, test)) = test {
+                let settings = match origin {
+                    Origin::Scenario(..) => test.settings,
+                    Origin::Record(record) => test.settings.over(&record.list.settings),
+                };
+                each(test.id.to_string(), settings.over(&self.defaults).tags);
+            }
+            ControlFlow::Continue(())
+        });
     }
 
     /// Like [`Self::unmatched`], for a selection that leaves trials. Reads the tests again only if an argument may match nothing.

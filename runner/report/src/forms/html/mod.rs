@@ -19,8 +19,7 @@ use runner_model::visible::{visible_line, without_commands};
 
 use self::groups::Groups;
 use self::trials::{Trials, data};
-use super::cases::Cases;
-use super::error::FormError;
+use super::cases::{Cases, FormError};
 use crate::{RunDocument, phrases};
 
 const STYLE: &str = include_str!("style.css");

@@ -7,7 +7,7 @@ use runner_record::{Manifest, RecordError, ResultsRoot};
 
 use super::rows::{IndexedRow, RunIndex};
 use crate::failures::Failures;
-use crate::pages::failures::{FailedTrials, FailuresPage};
+use crate::pages::tables::{FailedTrials, FailuresPage};
 use crate::{SincePrevious, VERSION};
 
 impl RunIndex {
@@ -36,12 +36,12 @@ impl RunIndex {
         since: Option<&SincePrevious>,
     ) -> Result<FailuresPage, RecordError> {
         self.newest(self.rows.len());
-        let is_told = |number: &u32| {
+        let is_listed = |number: &u32| {
             let row = self.rows[*number as usize];
             row.is_flaky() || row.outcome != Outcome::Passed
         };
         let mut failures = Failures::default();
-        self.each_row(self.numbers().filter(is_told), |indexed: IndexedRow, row| {
+        self.each_row(self.numbers().filter(is_listed), |indexed: IndexedRow, row| {
             let place = indexed.place.into();
             if indexed.settles() {
                 failures.add(row, place);

@@ -1,6 +1,5 @@
 //! [`PlannedTrials`]: the places of a run's trials in its plan.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::{cell::Cell, collections::HashSet};
 
 use runner_model::{Places as _, TrialId};
@@ -8,7 +7,7 @@ use runner_record::{ReadLine, RecordError, RunDir};
 use runner_scenario::Suite;
 use serde_json::value::RawValue;
 
-use crate::verify;
+use crate::{logs::hash, verify};
 
 /// Trials after the last found one that are compared first: rows are nearly in the order of the plan.
 const NEAR: usize = 8;
@@ -86,10 +85,4 @@ impl PlannedTrials {
         suite.line(suite.trial(place.into()).test, &mut line).ok()?;
         RawValue::from_string(String::from_utf8(line).ok()?).ok()
     }
-}
-
-fn hash(trial: &TrialId) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    trial.hash(&mut hasher);
-    hasher.finish()
 }

@@ -1,15 +1,16 @@
 //! [`RunIndex`]: the rows of a run in 36 bytes each, and the row that counts for each trial.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use runner_model::row::{RowHead, read_line};
 use runner_model::{Digest, Outcome, RowRef, Time, TrialId};
 use runner_record::{Manifest, ReadLine, RecordError, RowsFile, RunDir};
 
 use super::plan::PlannedTrials;
 use super::query::View;
-use super::recent::Recent;
 use crate::SincePrevious;
-use crate::pages::failures::FailuresPage;
-use crate::pages::tables::RunTables;
+use crate::pages::tables::{FailuresPage, RunTables};
 
 /// No row, in a list of row numbers.
 pub(super) const NO_ROW: u32 = u32::MAX;
@@ -299,5 +300,47 @@ impl RunIndex {
         let number = number.map(|number| number as u32).into_iter();
         self.each_row(number, |_, row| found = Some(row.trial.clone()))?;
         Ok(found)
+    }
+}
+
+/// A result of a run that is running is kept for this many times the time that it took.
+const TIMES: u32 = 10;
+
+/// The last result of a computation, with its snapshot. It is computed again once its inputs have changed, but not all the time.
+#[derive(Debug)]
+pub(super) struct Recent<T>(Option<Kept<T>>);
+
+#[derive(Debug)]
+struct Kept<T> {
+    rev: u64,
+    until: Instant,
+    value: Arc<T>,
+}
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Recent<T> {
+    /// Returns the kept result if it is of this snapshot. Also if it is of an earlier one of a run that is running, and recent.
+    pub(super) fn get(&self, rev: u64, is_running: bool) -> Option<Arc<T>> {
+        let kept = self.0.as_ref()?;
+        let is_valid = kept.rev == rev || is_running && Instant::now() < kept.until;
+        is_valid.then(|| kept.value.clone())
+    }
+
+    /// Keeps the result of `compute`.
+    pub(super) fn keep(
+        &mut self,
+        rev: u64,
+        took: Duration,
+        value: Result<T, RecordError>,
+    ) -> Result<Arc<T>, RecordError> {
+        let value = Arc::new(value?);
+        let until = Instant::now() + took * TIMES;
+        self.0 = Some(Kept { rev, until, value: value.clone() });
+        Ok(value)
     }
 }

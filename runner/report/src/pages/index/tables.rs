@@ -9,8 +9,8 @@ use super::rows::{IndexedRow, RunIndex};
 use crate::denials::Denials;
 use crate::meta::TestMeta;
 use crate::pages::tables::RunTables;
-use crate::results::{Column, Final};
-use crate::{GraderTable, ProviderTable, SincePrevious};
+use crate::results::{Column, Final, add_sums};
+use crate::{SincePrevious, run::tables};
 
 impl RunIndex {
     /// Returns the tables. Those of a run that is running may be some seconds old if they take long.
@@ -45,29 +45,14 @@ impl RunIndex {
         for row in finals() {
             columns[usize::from(row.provider)].add(row);
         }
-        let (names, mut denials) = (&self.providers, Denials::default());
         let row = |number: u32| self.rows[number as usize];
         let with_sums =
             self.numbers().filter(|number| row(*number).has_sums() && row(*number).settles());
-        self.each_row(with_sums, |indexed, row| {
-            columns[usize::from(indexed.provider)].add_metrics(&row.metrics);
-            for grade in &row.grades {
-                if let Some(place) = names.iter().position(|name| **name == *grade.grader) {
-                    columns[place].add_grade(grade);
-                }
-            }
-        })?;
+        self.each_row(with_sums, |_, row| add_sums(&mut columns, &self.providers, row))?;
         let denying = (0..self.rows.len() as u32).filter(|number| row(*number).denies());
+        let mut denials = Denials::default();
         self.each_row(denying, |_, row| denials.add(row))?;
-        let (mut providers, mut graders) = (Vec::new(), Vec::new());
-        for (of, column) in manifest.providers.iter().zip(columns) {
-            let (name, results) = (of.name.clone(), column.into());
-            if of.is_grader {
-                graders.push(GraderTable { grader: name, plugin: of.plugin.clone(), results });
-            } else {
-                providers.push(ProviderTable { provider: name, results });
-            }
-        }
+        let (providers, graders) = tables(manifest, columns);
         Ok(RunTables {
             providers,
             graders,

@@ -1,20 +1,16 @@
 //! [`SCHEMAS`]: JSON Schemas of all documents, and of the files and lines that programs read.
 
-pub(crate) mod stored;
-
 use runner_record::{Live, Manifest, NotificationLine};
 use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::transform_subschemas};
 use serde_json::{Map, Value, json};
 
-use self::stored::{StoredLog, StoredRow};
 use crate::commands::{
     CleanupDocument, DoctorDocument, GradeDocument, InspectDocument, MergeDocument, Notification,
-    NotifyDocument, NumberedEvent, PlanLine, PluginRunDocument, PruneDocument, RequestResult,
-    RescoreLine, ResumeLine, Started, VerifyDocument,
+    NotifyDocument, NumberedEvent, PlanLine, PluginRunDocument, PruneDocument, QueueChange,
+    QueueDocument, QueueStep, RequestResult, RescoreLine, ResumeLine, Started, VerifyDocument,
 };
-use crate::commands::{QueueChange, QueueDocument, QueueStep};
 use crate::{ComparisonDocument, HistoryDocument, LogEntry, MatrixDocument, RunDocument, RunList};
-use crate::{TrialDocument, VERSION};
+use crate::{TrialDocument, VERSION, logs::StoredLog, rows::StoredRow};
 
 /// A schema that users can print.
 pub struct NamedSchema {

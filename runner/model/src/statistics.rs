@@ -1,7 +1,7 @@
-//! Tests of differences between two runs: of passes, of means, and of several values at once.
+//! Statistics of results: intervals of rates, tests of differences between two runs, and percentiles.
 
-use super::percentile;
-
+/// The 97.5th percentile of the standard normal distribution, for intervals of 95 %.
+const Z: f64 = 1.959_963_984_540_054;
 /// Resamples of up to [`MAX_DRAWS`] / 10,000 differences.
 const RESAMPLES: usize = 10_000;
 /// Fewest resamples.
@@ -10,6 +10,35 @@ const MIN_RESAMPLES: usize = 1_000;
 const MAX_DRAWS: usize = 100_000_000;
 /// Share of the resamples outside of an interval of 95 %, on each side.
 const TAIL: f64 = 0.025;
+
+/// Returns Wilson's interval of 95 % for the rate of which `hits` of `total` are a sample, between 0 and 1. With a total of 0 it
+/// is the whole range. Unlike the normal approximation it has a width if all or no trials are hits.
+pub fn wilson(hits: u64, total: u64) -> (f64, f64) {
+    if total == 0 {
+        return (0.0, 1.0);
+    }
+    wilson_of_rate(hits as f64 / total as f64, total as f64)
+}
+
+/// Returns Wilson's interval of 95 % for a rate in a sample of `n`, which is positive and may be the effective size of a weighted
+/// sample.
+pub fn wilson_of_rate(rate: f64, n: f64) -> (f64, f64) {
+    let square = Z * Z / n;
+    let center = rate + square / 2.0;
+    let half = Z * (rate * (1.0 - rate) / n + square / (4.0 * n)).sqrt();
+    let bound = |value: f64| (value / (1.0 + square)).clamp(0.0, 1.0);
+    (bound(center - half), bound(center + half))
+}
+
+/// Returns the value at `share`, from 0 to 1, of ascending values, interpolated between its two neighbours. `None` without
+/// values.
+pub fn percentile(ascending: &[f64], share: f64) -> Option<f64> {
+    let last = ascending.len().checked_sub(1)?;
+    let place = share.clamp(0.0, 1.0) * last as f64;
+    let low = ascending[place as usize];
+    let high = ascending[(place as usize + 1).min(last)];
+    Some(low + (high - low) * place.fract())
+}
 
 /// Returns the two-sided p-value of the exact sign test: the probability that `falls` and `rises` differ as much as they do, or
 /// more, if a change in either direction is equally likely. Pairs without a change do not count.
@@ -53,7 +82,6 @@ pub struct Bootstrap {
     pub interval: (f64, f64),
     /// The two-sided p-value for a mean of 0.
     pub p: f64,
-    pub resamples: usize,
 }
 
 /// Resamples the differences of pairs. The same seed gives the same result. `None` for fewer than two differences.
@@ -77,7 +105,6 @@ pub fn paired_bootstrap(differences: &[f64], seed: u64) -> Option<Bootstrap> {
     Some(Bootstrap {
         interval: (percentile(&means, TAIL)?, percentile(&means, 1.0 - TAIL)?),
         p: share.max(least).min(1.0),
-        resamples,
     })
 }
 
@@ -109,3 +136,7 @@ impl SplitMix {
         even + odd
     }
 }
+
+#[cfg(test)]
+#[path = "tests/statistics.rs"]
+mod tests;
