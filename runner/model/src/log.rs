@@ -48,6 +48,7 @@ pub struct Said<'a> {
 pub struct LogRecord<'a> {
     /// Arrival at the worker.
     pub at: Time,
+    /// The guest's level of the record.
     pub level: Level,
     /// The guest's text.
     #[serde(borrow)]

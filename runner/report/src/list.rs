@@ -27,7 +27,7 @@ pub struct RunList {
 pub struct Unreadable {
     /// Name of the directory.
     pub run: String,
-    /// The reason, for people.
+    /// The problem of its manifest, for people.
     pub problem: String,
 }
 
@@ -36,7 +36,7 @@ pub struct Unreadable {
 pub struct RunSummary {
     #[serde(flatten)]
     pub head: RunHead,
-    /// Status and verdict in one word.
+    /// Status, and verdict of a completed run, in one word.
     pub state: RunState,
     /// The last part of the id if no other run of the root has it, else the id.
     pub short: String,

@@ -15,7 +15,9 @@ use crate::{SincePrevious, VERSION, denials::Denials, list::RunSummary, verify};
 pub struct RunDocument {
     /// Always [`VERSION`].
     pub v: u8,
+    /// The run as in a list.
     pub run: RunSummary,
+    /// `benchmark.json`, with the true status.
     pub manifest: Manifest,
     /// Present while a process works on the run.
     pub live: Option<Live>,
@@ -31,8 +33,9 @@ pub struct RunDocument {
     pub damaged_lines: u64,
     /// Results that the manifest of a run that has ended counts and its rows do not have.
     pub lost_results: u64,
+    /// Denied calls, by provider.
     pub denials: Denials,
-    /// Changes since the previous run, if there are any.
+    /// Changes since the previous run. Absent if all tests are the same and none is bad in either run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since_previous: Option<SincePrevious>,
     /// The selected rows.

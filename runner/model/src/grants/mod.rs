@@ -42,6 +42,7 @@ pub struct FsGrant {
     pub path: String,
     /// An absolute path in the guest.
     pub mount: String,
+    /// The guest's access to the folder.
     pub mode: FsMode,
 }
 

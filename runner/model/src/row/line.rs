@@ -32,10 +32,11 @@ pub struct Row<'a> {
     pub repeat: u32,
     /// The attempt of the trial, from 1.
     pub attempt: u32,
+    /// Result of the attempt.
     pub outcome: Outcome,
     /// Start of the attempt, by the wall clock.
     pub started_at: Time,
-    /// Time of the call, without `suspended_ms`.
+    /// Time of the call in milliseconds, without `suspended_ms`.
     pub duration_ms: f64,
     /// Resources of the attempt.
     pub usage: Usage,
@@ -45,7 +46,7 @@ pub struct Row<'a> {
     /// The provider's own verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// The provider's own score.
+    /// The provider's own score. The score of a trial is the mean of the scores in `grades`, or else this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f64>,
     /// The provider's summary of its reply, one line.
@@ -54,13 +55,13 @@ pub struct Row<'a> {
     /// The scenario's expectations, then the provider's own checks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check<'a>>,
-    /// Answers of graders.
+    /// Answers of graders, in the order of `expect.graders`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grades: Vec<Grade<'a>>,
     /// Measurements of the provider.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric<'a>>,
-    /// Never `None` if the outcome is `error`, `timeout` or `stopped`.
+    /// Reason why there is no verdict. Present if the outcome is `error`, `timeout` or `stopped`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<RowError<'a>>,
     /// Actions of the guest that are not granted, each once.
@@ -72,7 +73,7 @@ pub struct Row<'a> {
     /// Whether parts were removed because they were too deep, or to keep the row within 256 KiB.
     #[serde(skip_serializing_if = "is_default")]
     pub truncated: bool,
-    /// Time for which the attempt was paused, or the machine suspended.
+    /// Time for which the attempt was paused, or the machine suspended, in milliseconds.
     #[serde(skip_serializing_if = "is_default")]
     pub suspended_ms: f64,
 }
@@ -84,7 +85,7 @@ pub struct Tail {
     pub fingerprint: Fingerprint,
     /// Hash of all that determines how the result is judged.
     pub judgement_fingerprint: Fingerprint,
-    /// The `seq` of the row that this one judges again.
+    /// The `seq` of the row whose output this one grades, or judges again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judged: Option<u64>,
     /// The worker that made the attempt, if it is on another machine.

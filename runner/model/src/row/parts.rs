@@ -44,7 +44,7 @@ pub struct Usage {
 pub struct Check<'a> {
     /// The expectation's key, such as `equals`, or the provider's own name.
     pub name: Text<'a>,
-    /// `skip` if the expectation could not be checked.
+    /// `pass` or `fail`, or `skip` if the expectation could not be checked.
     pub verdict: Verdict,
     /// Whether the provider itself sent the check. All others are made from the test's `expect`.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -62,7 +62,7 @@ pub struct Check<'a> {
     /// The actual value, for failed checks of the scenario and for exit codes.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub actual: Option<Raw<'a>>,
-    /// A line diff from expected to actual.
+    /// Differences of texts from expected to actual, line by line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<Text<'a>>,
     /// The provider's own details.
@@ -81,7 +81,7 @@ pub struct Grade<'a> {
     /// The verdict by the answer and `min_score`. `None` if there is an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
-    /// The grader's own verdict.
+    /// The grader's own verdict, before `min_score`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_verdict: Option<Verdict>,
     /// The grader's score.
@@ -90,19 +90,19 @@ pub struct Grade<'a> {
     /// The lowest score that passes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_score: Option<f64>,
-    /// The weight of the score in the score of the trial.
+    /// Weight of the score in the score of the trial. Absent if it is 1.
     #[serde(default = "default_weight", skip_serializing_if = "is_default_weight")]
     pub weight: f64,
     /// The grader's reason for its verdict or score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Text<'a>>,
-    /// The reason why there is no verdict. Its class is `None` for a timeout.
+    /// Reason why there is no verdict. A timeout has no class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<RowError<'a>>,
     /// The end of the grader's log and standard error, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<Text<'a>>,
-    /// Time of the call.
+    /// Time of the call in milliseconds.
     pub duration_ms: f64,
     /// Resources of the call.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -135,7 +135,7 @@ pub struct Metric<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(bound(deserialize = "'de: 'a"))]
 pub struct RowError<'a> {
-    /// `None` for timeouts and stops.
+    /// The kind of the error. `None` for timeouts and stops.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<ErrorClass>,
     /// A stable word, such as `unreachable`, `trial_timeout` or `lost`.
@@ -169,6 +169,7 @@ pub struct Artifact<'a> {
     pub name: Text<'a>,
     /// The media type that the provider gave, such as `image/png`.
     pub media_type: Text<'a>,
+    /// SHA-256 of the content.
     pub sha256: Digest,
     /// Length of the content.
     pub bytes: u64,

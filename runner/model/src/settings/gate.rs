@@ -30,6 +30,7 @@ pub struct GateRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GateScope {
+    /// All trials.
     #[default]
     All,
     /// Trials of tests with this tag.

@@ -70,8 +70,11 @@ pub struct Pruned {
     pub run: String,
     /// The scenario's name.
     pub scenario: String,
+    /// Status before the deletion.
     pub status: RunStatus,
+    /// Status and verdict in one word.
     pub state: RunState,
+    /// Start of the first session.
     pub started_at: Time,
     /// Bytes of the run's files.
     pub bytes: u64,

@@ -49,6 +49,7 @@ pub struct Manifest {
     pub scenario: String,
     /// Absolute path of the scenario at the start, for messages.
     pub scenario_path: String,
+    /// The status as of the last writing. A process that died cannot write it, so `list` and `show` may show another.
     pub status: RunStatus,
     /// Reason of the status, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +71,7 @@ pub struct Manifest {
     pub gate: Option<GateResult>,
     /// Start of the first session.
     pub started_at: Time,
-    /// Present unless the run is running.
+    /// End of the last session. Present unless the run is running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Time>,
     /// Labels of `--label` and `runner label`.
@@ -87,7 +88,7 @@ pub struct Manifest {
     pub pinned: Option<Pin>,
     /// Numbers and digests of the plan.
     pub metadata: Metadata,
-    /// In the suite's order.
+    /// The providers, then the graders, in the suite's order.
     pub providers: Vec<ManifestProvider>,
     /// All processes that worked on the run, the oldest first.
     pub sessions: Vec<SessionEntry>,
@@ -101,11 +102,11 @@ pub struct Manifest {
 /// The version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RowsFile {
-    /// Bytes.
+    /// Length of the file in bytes.
     pub length: u64,
     /// The inode's number.
     pub inode: u64,
-    /// Nanoseconds since 1970.
+    /// Time of the last change, in nanoseconds since 1970.
     pub modified: i64,
 }
 
@@ -118,8 +119,9 @@ impl From<Stamp> for RowsFile {
 /// A lock against `prune`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pin {
+    /// Time of the request.
     pub at: Time,
-    /// The user, with a reason.
+    /// The user who pinned the run, with a reason.
     pub by: Actor,
 }
 
@@ -128,7 +130,7 @@ pub struct Pin {
 pub struct GroupPlace {
     /// The group's id.
     pub id: String,
-    /// From 1, in the order of the starts.
+    /// The run's place in the order of the starts, from 1.
     pub place: u32,
     /// Runs of the group.
     pub of: u32,
@@ -154,12 +156,13 @@ pub struct Metadata {
     pub planned_test_count: u64,
     /// Trials of the plan.
     pub planned_trial_count: u64,
-    /// The suite in the store.
+    /// SHA-256 of the suite in the store.
     pub suite: Digest,
     /// The list in the store of all attachments and schemas, which are in the store, too: a digest on each line,
     /// sorted. Absent without attachments and schemas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blobs: Option<Digest>,
+    /// SHA-256 of the stored `scenario.toml`.
     pub scenario_sha256: Digest,
     /// Version of the runner that started the run.
     pub runner_version: String,
@@ -223,8 +226,9 @@ pub struct ManifestProvider {
     pub is_grader: bool,
     /// The plugin as the scenario names it.
     pub plugin: String,
-    /// The plugin's file in the store.
+    /// SHA-256 of the plugin's file in the store.
     pub digest: Digest,
+    /// Kind of the plugin.
     pub kind: PluginKind,
     /// Limits of one attempt.
     pub limits: runner_model::Limits,
@@ -249,14 +253,14 @@ impl ManifestProvider {
 /// A process that worked on a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionEntry {
-    /// From 1.
+    /// Number of the session, from 1.
     pub number: u32,
     /// The command as typed.
     pub command: Vec<String>,
     /// The request that the session was started for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestMark>,
-    /// The process.
+    /// Id of the process.
     pub pid: u32,
     /// The machine's name.
     pub host: String,
@@ -264,8 +268,9 @@ pub struct SessionEntry {
     pub user: String,
     #[serde(flatten)]
     pub settings: SessionSettings,
+    /// Start of the session.
     pub started_at: Time,
-    /// Absent while the session is open.
+    /// End of the session. Absent while it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Time>,
     /// Number of the last row before the session.

@@ -63,6 +63,7 @@ pub struct NotificationLine {
     pub reason: Option<Reason>,
     /// The run's verdict at that time.
     pub verdict: RunVerdict,
+    /// Result of the attempt.
     pub result: NotificationResult,
     /// The response, or the reason of a failure, for people.
     pub answer: String,

@@ -17,6 +17,7 @@ pub struct RunHead {
     pub id: String,
     /// The scenario's name.
     pub scenario: String,
+    /// The true status, also if the run's process has died.
     pub status: RunStatus,
     /// Reason of the status, if there is one.
     pub reason: Option<Reason>,
@@ -28,6 +29,7 @@ pub struct RunHead {
     pub verdict: RunVerdict,
     /// The stage that the last session reached.
     pub stage: Stage,
+    /// Trials by outcome.
     pub counts: RunCounts,
     /// Number of sessions.
     pub sessions: u64,
@@ -35,7 +37,7 @@ pub struct RunHead {
     pub user: Option<String>,
     /// Start of the first session. Of a run that waits for others, its creation.
     pub started_at: Time,
-    /// `None` while the run is running.
+    /// End of the last session. `None` while the run is running.
     pub completed_at: Option<Time>,
     /// Working time of all sessions in milliseconds, without pauses.
     pub worked_ms: f64,
@@ -47,7 +49,7 @@ pub struct RunHead {
     /// Present if one command started several runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupPlace>,
-    /// The part of a plan that the run has.
+    /// The part of a plan that the run has, such as `3/64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<Shard>,
     /// Present if `prune` must not delete the run.

@@ -38,10 +38,12 @@ pub struct Verified {
 /// A file, or a line of it, that is not as it was written.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DiskFault {
+    /// The damaged file.
     pub path: PathBuf,
     /// Number of the line, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
+    /// The problem, for people.
     pub problem: String,
     /// The command that mends it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -41,6 +41,7 @@ pub enum Event<'a> {
     },
     /// A row as on disk.
     Row {
+        /// The row as on disk.
         #[schemars(with = "StoredRow")]
         row: &'a RawValue,
     },

@@ -49,6 +49,7 @@ pub struct DeadRun {
     pub run: String,
     /// The scenario's name.
     pub scenario: String,
+    /// Start of the first session.
     pub started_at: Time,
     /// Trials that have a final row.
     pub done: u64,
@@ -58,6 +59,7 @@ pub struct DeadRun {
     pub providers: Vec<String>,
     /// The status that the cleanup writes.
     pub status: RunStatus,
+    /// Reason of that status.
     pub reason: Option<Reason>,
 }
 

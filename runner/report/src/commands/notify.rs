@@ -12,6 +12,7 @@ use crate::{RunSummary, VERSION};
 pub struct Notification {
     /// Always [`VERSION`].
     pub v: u8,
+    /// The event of the run.
     #[serde(rename = "type")]
     pub kind: NotificationKind,
     /// End of the run; of a run that takes long, the time of the notification.
@@ -50,6 +51,7 @@ pub struct NotifyDocument {
     pub v: u8,
     /// Nothing was sent.
     pub dry_run: bool,
+    /// The notifications that were left.
     pub notifications: Vec<SentNotification>,
     /// Runs whose notifications could not be sent, and why.
     pub problems: Vec<String>,
@@ -60,7 +62,9 @@ pub struct NotifyDocument {
 pub struct SentNotification {
     /// The run's id.
     pub run: String,
+    /// The event of the run.
     pub event: NotifiedEvent,
+    /// Kind of the receiver.
     pub kind: ReceiverKind,
     /// Scheme, host and port of a webhook, or the program of a command.
     pub to: String,
@@ -88,6 +92,7 @@ pub enum ReceiverKind {
 /// A receiver of notifications about a planned run.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PlannedReceiver {
+    /// Kind of the receiver.
     pub kind: ReceiverKind,
     /// Scheme, host and port of a webhook, or the program of a command.
     pub to: String,

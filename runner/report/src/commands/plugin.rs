@@ -41,9 +41,11 @@ pub struct InspectDocument<'a> {
     pub v: u8,
     /// The plugin as the user typed it.
     pub plugin: &'a str,
+    /// SHA-256 of the file.
     pub sha256: Digest,
     /// Length of the file.
     pub bytes: u64,
+    /// Kind of the plugin.
     pub kind: PluginKind,
     /// Version of the exported contract. `null` for commands.
     pub contract: Option<&'a str>,
@@ -66,6 +68,7 @@ pub struct InspectDocument<'a> {
 pub struct DoctorDocument {
     /// Always [`crate::VERSION`].
     pub v: u8,
+    /// The tools of all languages.
     pub tools: Vec<ToolStatus>,
 }
 
@@ -77,6 +80,7 @@ pub struct ToolStatus {
     /// Name of the language for people.
     #[serde(skip)]
     pub language_name: String,
+    /// Name of the tool.
     pub tool: String,
     /// Version of the tool on `PATH`. `None` if the folder has its own tool, or if the tool is missing.
     pub version: Option<String>,

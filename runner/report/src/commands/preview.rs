@@ -23,6 +23,7 @@ pub struct PlanLine<'a> {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "part", rename_all = "lowercase")]
 pub enum PlanPart<'a> {
+    /// The plan.
     Plan {
         /// Name of the scenario.
         scenario: &'a str,
@@ -41,10 +42,13 @@ pub enum PlanPart<'a> {
         /// Messages for people.
         notices: &'a [String],
     },
+    /// A selected trial.
     Trial {
         trial: &'a TrialId,
     },
+    /// A problem of the scenario.
     Problem {
+        /// A problem of the scenario or of its lists.
         problem: ScenarioProblem,
     },
 }

@@ -16,7 +16,7 @@ pub struct QueueDocument {
     pub max_active_runs: u32,
     /// Runs that processes work on, also those that were started without the queue.
     pub active: Vec<QueueRun>,
-    /// In the order of their starts, and at the end those that were refused.
+    /// Requests in the order of their starts, and at the end those that were refused.
     pub requests: Vec<QueueEntry>,
     /// Files in the queue that cannot be read, and settings that do not count.
     pub problems: Vec<String>,
@@ -25,6 +25,7 @@ pub struct QueueDocument {
 /// A run that a process works on.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct QueueRun {
+    /// The run's id.
     pub run: String,
     /// The last part of the id.
     pub short: String,
@@ -32,10 +33,11 @@ pub struct QueueRun {
     pub scenario: String,
     /// Id of the request that it was started for.
     pub request: Option<String>,
-    /// 0 without a request.
+    /// Priority of that request. 0 without one.
     pub priority: i64,
     /// Start of the session.
     pub started_at: Time,
+    /// Name of the user who started the session.
     pub user: String,
     /// The current pause.
     pub paused: Option<Pause>,
@@ -50,8 +52,9 @@ pub struct QueueEntry {
     pub request: String,
     /// The last part of the id.
     pub short: String,
+    /// State of the request.
     pub state: QueueState,
-    /// From 1, in the order of the starts. `None` for a request that was refused.
+    /// Place in the order of the starts, from 1. `None` for a request that was refused.
     pub place: Option<u64>,
     /// Greater ones come first.
     pub priority: i64,
@@ -65,6 +68,7 @@ pub struct QueueEntry {
     pub folder: String,
     /// The user who queued it.
     pub by: Actor,
+    /// Time of the request.
     pub at: Time,
     /// Starts that have ended without a run.
     pub tries: u32,
@@ -79,6 +83,7 @@ pub struct QueueEntry {
 pub struct QueueChange {
     /// Always [`VERSION`].
     pub v: u8,
+    /// The effect of the command.
     pub result: QueueResult,
     #[serde(flatten)]
     pub entry: QueueEntry,
@@ -97,6 +102,7 @@ pub enum QueueResult {
 pub struct QueueStep {
     /// Always [`VERSION`].
     pub v: u8,
+    /// The effect of the attempt.
     pub result: StepResult,
     /// Id of the request.
     pub request: String,

@@ -13,7 +13,9 @@ use crate::VERSION;
 pub struct VerifyDocument {
     /// Always [`VERSION`].
     pub v: u8,
+    /// The run's id.
     pub run: String,
+    /// The directory as a user would type it.
     pub run_dir: String,
     #[serde(flatten)]
     pub found: Verified,

@@ -66,11 +66,11 @@ pub struct ClassCounts {
 /// The repeats of a test on a provider in a run.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct Outcomes {
-    /// The worst one.
+    /// The worst outcome.
     pub outcome: Outcome,
     /// Repeats that passed.
     pub passed: u32,
-    /// All repeats.
+    /// All repeats with a result.
     pub trials: u32,
 }
 

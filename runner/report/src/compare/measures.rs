@@ -20,7 +20,7 @@ const SIGNIFICANT: f64 = 0.05;
 /// depend on each other.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Measure {
-    /// `null` if two providers are compared.
+    /// The provider's name. `null` if two providers are compared.
     pub provider: Option<String>,
     /// `pass rate`, `score`, `duration` or the name of a metric.
     pub name: String,
@@ -38,7 +38,7 @@ pub struct Measure {
     pub interval: Option<(f64, f64)>,
     /// Of a pass rate by McNemar's exact test, else by the bootstrap; corrected for the number of measures by Holm's method.
     pub p: Option<f64>,
-    /// Number of tests.
+    /// Number of tests with values in both runs.
     pub tests: u64,
     /// Significantly worse: a lower pass rate or score, or on the same machine a longer duration. Never of a metric.
     pub worse: bool,
@@ -47,7 +47,7 @@ pub struct Measure {
 /// A value of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Estimate {
-    /// In `unit` of the measure.
+    /// The rate or the mean, in `unit` of the measure.
     pub value: f64,
     /// Wilson's interval of 95 % for a pass rate.
     #[serde(skip_serializing_if = "Option::is_none")]

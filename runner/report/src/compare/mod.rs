@@ -25,7 +25,9 @@ use crate::{RunSummary, VERSION, failure, json::Items, verify};
 pub struct ComparisonDocument {
     /// Always [`VERSION`].
     pub v: u8,
+    /// The earlier run.
     pub base: RunSummary,
+    /// The later run.
     pub new: RunSummary,
     /// The provider of the base and that of the new run that are compared. Absent if each is compared with the one of its name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,9 +36,10 @@ pub struct ComparisonDocument {
     pub cautions: Vec<String>,
     /// Tests by their change, each on each provider.
     pub counts: ClassCounts,
-    /// By provider.
+    /// Rates and means, by provider.
     pub measures: Vec<Measure>,
-    /// Tests that do not just pass in both runs, by class and then in the order of the plan.
+    /// Tests that do not just pass in both runs: regressed, still failing, fixed, flaky, new, then gone ones, each in the order
+    /// of the plan.
     #[schemars(with = "Vec<Change<'_>>")]
     pub changes: Changes,
 }
@@ -64,14 +67,15 @@ struct Changed {
 /// A test on a provider that does not just pass in both runs.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Change<'a> {
+    /// The change of the test.
     pub class: Class,
     /// The test's id.
     pub test: &'a str,
     /// The provider's name. Of two compared providers, the newer one.
     pub provider: &'a str,
-    /// `null` if the test is new.
+    /// Results of the earlier run. `null` if the test is new.
     pub base: Option<Outcomes>,
-    /// `null` if the test is gone.
+    /// Results of the later run. `null` if the test is gone.
     pub new: Option<Outcomes>,
     /// Reason of the new run's failure, on one line.
     pub reason: Option<String>,

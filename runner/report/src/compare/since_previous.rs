@@ -23,6 +23,7 @@ pub struct SincePrevious {
     pub run: String,
     /// Shortest name of that run.
     pub short: String,
+    /// Start of that run.
     pub started_at: Time,
     /// Tests by their change. `null` if both runs together have over [`MAX_TRIALS`] trials.
     pub counts: Option<ClassCounts>,

@@ -25,11 +25,14 @@ use crate::{
 pub struct TrialDocument {
     /// Always [`VERSION`].
     pub v: u8,
+    /// The run's id.
     pub run: String,
     /// The directory as a user would type it.
     pub run_dir: String,
     pub trial: TrialId,
+    /// The test's id.
     pub test: String,
+    /// The provider's name.
     pub provider: String,
     /// The planned test, with `input`, and with the `expect` that judged the shown row. `null` if the stored suite cannot be
     /// read.

@@ -15,6 +15,7 @@ use crate::{Rows, RunDocument, RunSummary, VERSION, json::Items, rows::Which};
 pub struct MatrixDocument {
     /// Always [`VERSION`].
     pub v: u8,
+    /// The run as in a list.
     pub run: RunSummary,
     /// The names of the providers, in the order of the plan.
     pub providers: Vec<String>,

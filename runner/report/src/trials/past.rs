@@ -22,6 +22,7 @@ pub struct PastResult {
     pub run: String,
     /// The start of the run.
     pub run_started_at: Time,
+    /// Outcome of the deciding attempt.
     pub outcome: Outcome,
     /// Whether the trial passed after an attempt that did not.
     pub flaky: bool,

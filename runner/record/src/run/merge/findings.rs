@@ -10,6 +10,7 @@ const MAX_NAMED: usize = 10;
 /// The state of shards, and the result of merging them.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct MergeFindings {
+    /// The result of the command.
     pub outcome: MergeOutcome,
     /// Number of shards of the plan; 0 if it is unknown.
     pub count: u32,
@@ -63,12 +64,13 @@ pub enum MergeOutcome {
 pub struct ShardFindings {
     /// The folder as given.
     pub path: String,
-    /// `None` if there is no such run.
+    /// Id of the shard. `None` if there is no such run.
     pub run: Option<String>,
-    /// `None` if the run is not a shard.
+    /// The part of the plan, such as `3/64`. `None` if the run is not a shard.
     pub shard: Option<Shard>,
     /// The true status. `None` if there is no such run.
     pub status: Option<RunStatus>,
+    /// Trials of the shard.
     pub planned: u64,
     /// Trials without a result.
     pub left: u64,
