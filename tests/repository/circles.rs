@@ -47,6 +47,10 @@ const MAX_ENTRIES: usize = 20;
 static COMMENT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"//[^\n]*").unwrap());
 static IMPORT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?m)^\s*(?:pub(?:\([^)]*\))? )?use ([\w:{}, \n*]+);").unwrap());
+/// A module that a file declares in braces. Its own files are in the folder of its name.
+static INLINE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?ms)^(?:pub(?:\([^)]*\))? )?mod (\w+) \{\n(.*?)^\}\n").unwrap()
+});
 static PATH: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\b(?:crate|super|self)(?:::\w+)+").unwrap());
 static CALL: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b(\w+)::\w").unwrap());
@@ -112,15 +116,18 @@ fn no_files_of_a_crate_know_each_other() {
 #[test]
 fn circle_is_found() {
     let texts = [
-        ("", "pub use a::B;"),
+        ("", "pub use a::B;\nmod e {\n    mod g;\n    pub use self::f::F;\n}\n"),
         ("a", "pub use b::B;\nuse d::D;"),
         ("a/b", "use super::c::C;"),
         ("a/c", "fn f(_: crate::B) {}"),
         ("a/d", "use crate::a::{b::B as Other, c::{self, C}};"),
+        ("e/f", "use crate::e::g::G;"),
+        ("e/g", "use crate::e::F;"),
     ];
-    let texts = texts.map(|(path, text)| (module(path), text.to_owned()));
-    let found = circular(&graph(&texts.into()));
-    assert_eq!(found, ["a/b -> a/c", "a/c -> a/b"]);
+    let mut texts = texts.map(|(path, text)| (module(path), text.to_owned())).into_iter().collect();
+    separate_inline(&mut texts);
+    let found = circular(&graph(&texts));
+    assert_eq!(found, ["a/b -> a/c", "a/c -> a/b", "e/f -> e/g", "e/g -> e/f"]);
 }
 
 /// Returns the folders of the crates.
@@ -164,7 +171,16 @@ fn texts(src: &Path) -> BTreeMap<Module, String> {
         let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
         texts.insert(module(path), product.to_owned());
     }
+    separate_inline(&mut texts);
     texts
+}
+
+/// Makes the modules that `lib.rs` declares in braces modules with a text of their own.
+fn separate_inline(texts: &mut BTreeMap<Module, String>) {
+    let root = texts.remove(&Module::new()).unwrap_or_default();
+    let inline = INLINE.captures_iter(&root);
+    texts.extend(inline.map(|found| (module(&found[1]), found[2].to_owned())));
+    texts.insert(Module::new(), INLINE.replace_all(&root, "").into_owned());
 }
 
 /// Returns the imports that lead back to the file that has them, over however many others.

@@ -9,25 +9,141 @@
 mod clock;
 mod error;
 mod event;
-mod input;
 mod merge;
-mod plan;
 pub mod probe;
 mod request;
-mod schedule;
-mod session;
 mod signals;
 mod stored_call;
+mod trust;
 mod validate;
-mod workers;
+
+/// Plans of scenarios: read from files or from the run that stores them, and compared with each other.
+mod plan {
+    mod checks;
+    mod diff;
+    mod filtering;
+    pub(crate) mod gate;
+    mod load;
+    #[allow(clippy::module_inception, reason = "the folder is named for its main type")]
+    mod plan;
+    mod rejudge;
+    mod rescore_plan;
+    mod stored;
+    mod test_line;
+
+    pub(crate) use self::checks::{Checks, provider_problems};
+    pub(crate) use self::diff::{PlanDiff, changes_since};
+    pub(crate) use self::filtering::{RowFilter, matching_rows, selected_filter};
+    pub use self::filtering::{resolve_filter, resolve_filter_in};
+    pub(crate) use self::load::{load_plan, manifest_providers, metadata, selection};
+    pub(crate) use self::plan::Plan;
+    pub(crate) use self::rejudge::{Rejudge, RowPlace, StoredRow};
+    pub(crate) use self::rescore_plan::RescorePlan;
+    pub(crate) use self::stored::{not_passed, stored_plan, tests_of, unreadable, whole_tests};
+    pub(crate) use self::test_line::{Ids, TestLine};
+}
+
+/// The scheduler. It has no clock and no I/O, so tests can run it through any sequence of events.
+///
+/// Start reading at [`Schedule::apply`](schedule::Schedule::apply). A trial leaves its lane (`lanes`) when its rate or its backoff
+/// allows (`timing`), and is sent to a worker with room (`window`, `memory`). Its report settles it or puts it back. Deaths of workers are in
+/// `suspects`, early ends in `stopping` and `budgets`.
+mod schedule {
+    mod budgets;
+    mod effect;
+    mod lanes;
+    mod memory;
+    #[allow(clippy::module_inception, reason = "the folder is named for its main type")]
+    mod schedule;
+    mod settings;
+    mod stopping;
+    mod suspects;
+    mod timing;
+    mod window;
+
+    pub(crate) use self::effect::{Assignment, Blame, Effect, LostReason, StopMode, Waiting};
+    pub(crate) use self::settings::{Bounds, Pending, Policy, ScheduleSettings, Trials};
+    pub(crate) use self::{budgets::Spending, schedule::Schedule};
+
+    #[cfg(test)]
+    #[path = "../tests/schedule_bounds.rs"]
+    mod bounds;
+    #[cfg(test)]
+    #[path = "../tests/schedule_graders.rs"]
+    mod graders;
+    #[cfg(test)]
+    #[path = "../tests/schedule_harness.rs"]
+    mod harness;
+    #[cfg(test)]
+    #[path = "../tests/schedule_random.rs"]
+    mod random;
+    #[cfg(test)]
+    #[path = "../tests/schedule.rs"]
+    mod tests;
+}
+
+/// The workers of a session: their processes, and the pool that prepares them and sends them tasks.
+mod workers {
+    mod handshake;
+    mod inputs;
+    pub(crate) mod link;
+    mod pool;
+    mod process;
+    mod quota;
+    mod supply;
+
+    pub(crate) use self::inputs::{Input, Launch, PrestartedWorker};
+    pub(crate) use self::link::{PoolEvent, ReadyWorker, Shape, Supplies, WorkerExit, shapes};
+    pub(crate) use self::pool::{Next, Pool};
+    pub(crate) use self::process::WorkerProcess;
+    pub(crate) use self::quota::{max_artifact_bytes, max_artifacts};
+}
+
+/// Sessions: `exec`, `resume`, `rescore` and groups of runs, the coordinator's loop, requests, signals and the watchdog.
+///
+/// Start reading at `start::exec`, `run::run`, `Coordinator::run`. More of the coordinator: `starting` (from the created run to the
+/// first tasks), `reports` (messages and rows), `progress` (screen, `live.json`), `waiting`, `closing`. `watchdog` and `requests` run
+/// on separate threads.
+mod session {
+    mod closing;
+    mod coordinator;
+    mod group;
+    mod in_flight;
+    mod judged;
+    mod progress;
+    mod reports;
+    mod requests;
+    mod reruns;
+    mod rescore;
+    mod rescore_preview;
+    mod resume;
+    mod resume_plan;
+    mod run;
+    mod run_log;
+    mod run_parts;
+    mod start;
+    mod starting;
+    mod waiting;
+    mod watchdog;
+
+    pub use self::requests::stop;
+    pub(crate) use self::reruns::Reruns;
+    pub use self::rescore::rescore;
+    pub use self::rescore_preview::{Rejudgement, RescorePreview, preview_rescore};
+    pub use self::resume::{preview, resume};
+    pub use self::{group::Group, run_parts::scenario_path, start::exec};
+    pub(crate) use self::{run::prestart, start::selected_plan};
+}
 
 pub use runner_record::{Answer, Share};
 
 pub use self::error::EngineError;
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
 pub use self::merge::{MergeRequest, merge};
-pub use self::plan::{Decision, resolve_filter, resolve_filter_in};
-pub use self::request::{ExecRequest, Preview, RescoreRequest, ResumeRequest, SessionRequest};
+pub use self::plan::{resolve_filter, resolve_filter_in};
+pub use self::request::{
+    Decision, ExecRequest, Preview, RescoreRequest, ResumeRequest, SessionRequest,
+};
 pub use self::session::{
     Group, Rejudgement, RescorePreview, exec, preview, preview_rescore, rescore, resume,
     scenario_path, stop,

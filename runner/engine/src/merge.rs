@@ -1,6 +1,5 @@
 //! `merge`: makes one run of the shards of a plan.
 
-use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,13 +9,13 @@ use runner_model::visible::shown_path;
 use runner_model::{GateResult, Places, RunStatus, Shard, TrialId};
 use runner_prepare::machine;
 use runner_record::{DiskFault, Fold, Manifest, Merge, MergeFindings, MergeOutcome, MergeSource};
-use runner_record::{RecordError, ResultsRoot, RunDir, ShardFindings, Still, is_run_name};
+use runner_record::{IdleGuard, RecordError, ResultsRoot, RunDir, ShardFindings, is_run_name};
 use runner_scenario::{Scenario, Suite};
 
 use crate::EngineError;
 use crate::error::machine_error;
 use crate::plan::{Ids, PlanDiff, gate, unreadable, whole_tests};
-use crate::session::{Reruns, usable};
+use crate::{session::Reruns, trust::usable};
 
 /// Most trials without a result, and most faults of a shard, that are listed.
 const MAX_NAMED: usize = 10;
@@ -40,23 +39,23 @@ pub struct MergeRequest {
 }
 
 /// A given folder.
-struct Given {
+struct GivenShard {
     path: PathBuf,
-    opened: Option<Opened>,
+    opened: Option<OpenedShard>,
     problems: Vec<String>,
     /// Indexes of the trials without a result in the whole plan.
     left: Vec<u64>,
 }
 
 /// A shard in which no session starts.
-struct Opened {
+struct OpenedShard {
     source: MergeSource,
     shard: Shard,
-    _still: Still,
+    _idle: IdleGuard,
 }
 
 /// The plan that all shards are parts of.
-struct Whole {
+struct WholePlan {
     scenario: Scenario,
     suite: Suite,
     /// The shard's number of each trial.
@@ -65,9 +64,9 @@ struct Whole {
 }
 
 /// The trials of a shard, with their indexes in the whole plan.
-struct Members<'a>(&'a Whole, u32);
+struct ShardTrials<'a>(&'a WholePlan, u32);
 
-impl Places for Members<'_> {
+impl Places for ShardTrials<'_> {
     fn index(&self, trial: &TrialId) -> Option<u64> {
         let index = self.0.suite.index(trial)?;
         (self.0.shards[index as usize] == self.1).then_some(index)
@@ -95,11 +94,11 @@ pub fn merge(
         name.is_some_and(|name| !is_run_name(name)) && path.exists()
     };
     let shards = request.shards.iter().filter(|path| !is_of_root(path));
-    let mut given = shards.map(|path| Given::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut given = shards.map(|path| GivenShard::open(path)).collect::<Result<Vec<_>, _>>()?;
     given.sort_by_cached_key(|one| (one.opened.as_ref().map(|one| one.shard), one.path.clone()));
     let whole = compare(&mut given).and_then(|base| {
-        let Given { opened, problems, .. } = &mut given[base];
-        let whole = Whole::read(opened.as_ref()?);
+        let GivenShard { opened, problems, .. } = &mut given[base];
+        let whole = WholePlan::read(opened.as_ref()?);
         whole.inspect_err(|error| problems.push(error.to_string())).ok()
     });
     let mut found = MergeFindings {
@@ -117,7 +116,7 @@ pub fn merge(
         }
         whole.find_holes(&given, &mut found)?;
     }
-    found.shards = given.iter().map(Given::findings).collect();
+    found.shards = given.iter().map(GivenShard::findings).collect();
     let has_problems = given.iter().any(|one| !one.problems.is_empty());
     let Some(whole) = whole.filter(|_| !has_problems) else { return Ok((found, None)) };
     if found.left > 0 && !request.allow_holes {
@@ -135,7 +134,7 @@ pub fn merge(
 fn write(
     request: &MergeRequest,
     merge: &Merge<'_>,
-    Whole { scenario, suite, .. }: &Whole,
+    WholePlan { scenario, suite, .. }: &WholePlan,
     found: &mut MergeFindings,
     notice: &mut dyn FnMut(&str),
 ) -> Result<Option<RunDir>, EngineError> {
@@ -175,7 +174,7 @@ fn write(
 }
 
 /// Adds the problems that shards have with each other. Returns a shard of the plan that most of them have.
-fn compare(given: &mut [Given]) -> Option<usize> {
+fn compare(given: &mut [GivenShard]) -> Option<usize> {
     let mut plans = HashMap::<String, (usize, usize)>::new();
     for (place, one) in given.iter().enumerate() {
         if let Some(opened) = &one.opened {
@@ -188,8 +187,8 @@ fn compare(given: &mut [Given]) -> Option<usize> {
     let (plan, count) =
         given[base].opened.as_ref().map(|one| (one.source.manifest.clone(), one.shard.count()))?;
     let mut last: Option<(Shard, String)> = None;
-    for Given { path, opened, problems, .. } in given {
-        let Some(Opened { source: MergeSource { manifest, .. }, shard, .. }) = opened else {
+    for GivenShard { path, opened, problems, .. } in given {
+        let Some(OpenedShard { source: MergeSource { manifest, .. }, shard, .. }) = opened else {
             continue;
         };
         if shard.count() != count {
@@ -208,12 +207,12 @@ fn compare(given: &mut [Given]) -> Option<usize> {
     Some(base)
 }
 
-impl Given {
+impl GivenShard {
     /// Opens a shard, which takes three open files.
     fn open(path: &Path) -> Result<Self, EngineError> {
         let mut given =
             Self { path: path.to_owned(), opened: None, problems: Vec::new(), left: Vec::new() };
-        match Opened::open(path) {
+        match OpenedShard::open(path) {
             Ok(opened) => given.opened = Some(opened),
             Err(EngineError::Record(error)) if error.is_exhausted() => {
                 return Err(EngineError::Machine(machine::failure(
@@ -240,13 +239,13 @@ impl Given {
     }
 
     /// Verifies the shard, unless it has problems, and finds its trials without a result.
-    fn check(&mut self, whole: &Whole) -> Result<(), EngineError> {
-        let Some(Opened { source, shard, .. }) = &mut self.opened else { return Ok(()) };
+    fn check(&mut self, whole: &WholePlan) -> Result<(), EngineError> {
+        let Some(OpenedShard { source, shard, .. }) = &mut self.opened else { return Ok(()) };
         if !self.problems.is_empty() {
             return Ok(());
         }
         let MergeSource { run, manifest, unfinished } = source;
-        let members = Members(whole, shard.index());
+        let members = ShardTrials(whole, shard.index());
         let verified = run.verify(Some(&members))?;
         self.problems.extend(verified.faults.iter().take(MAX_FAULTS).map(fault));
         if let Some(more @ 1..) = verified.faults.len().checked_sub(MAX_FAULTS) {
@@ -266,18 +265,14 @@ impl Given {
         }
         let root = run.results_root()?;
         let reruns = Reruns::read(&root, run, manifest, None, None)?;
-        let ids = RefCell::new(Ids::new(&whole.suite, &whole.scenario.providers));
-        let matches = |selected: &str, trial| {
-            let id = ids.borrow_mut().trial(trial);
-            id.is_ok_and(|id| reruns.matches(selected, &id))
-        };
-        let fold = Fold::of(run, manifest, &members, &matches)?;
+        let (suite, providers) = (&whole.suite, &whole.scenario.providers);
+        let fold = Fold::of(run, manifest, &members, &reruns.selector(suite, providers))?;
+        let mut ids = Ids::new(suite, providers);
         let own = (0..).zip(&whole.shards).filter(|(_, of)| **of == shard.index());
         for (trial, _) in own.filter(|(trial, _)| fold.trial(*trial).is_pending) {
             self.left.push(trial);
             if fold.trial(trial).outcome.is_some() {
-                let id = ids.borrow_mut().trial(trial);
-                let id = id.map_err(|source| unreadable(&root, source))?;
+                let id = ids.trial(trial).map_err(|source| unreadable(&root, source))?;
                 unfinished.push_str(&format!("{id}\n"));
             }
         }
@@ -292,7 +287,7 @@ fn fault(fault: &DiskFault) -> String {
     format!("{}{line}: {}{remedy}", shown_path(&fault.path), fault.problem)
 }
 
-impl Opened {
+impl OpenedShard {
     /// Returns a text that is the same for shards of the same plan.
     fn plan(&self) -> String {
         let Manifest { metadata, providers, .. } = &self.source.manifest;
@@ -319,17 +314,17 @@ impl Opened {
                 "its results root lacks the folder `store` with the tests and plugins; copy the whole root",
             ));
         }
-        let still = run.hold_still()?;
+        let idle = run.keep_idle()?;
         let manifest = run.truth()?;
         let shard = manifest.metadata.selection.shard;
         let shard = shard.ok_or_else(|| refused("not a shard: it was run without `--shard`"))?;
         let source = MergeSource { run, manifest, unfinished: String::new() };
-        Ok(Self { source, shard, _still: still })
+        Ok(Self { source, shard, _idle: idle })
     }
 }
 
-impl Whole {
-    fn read(base: &Opened) -> Result<Self, EngineError> {
+impl WholePlan {
+    fn read(base: &OpenedShard) -> Result<Self, EngineError> {
         let MergeSource { run, manifest, .. } = &base.source;
         let root = run.results_root()?;
         let (scenario, suite) = whole_tests(&root, run, manifest)?;
@@ -339,7 +334,11 @@ impl Whole {
     }
 
     /// Finds the missing shards, and all trials without a result.
-    fn find_holes(&self, given: &[Given], found: &mut MergeFindings) -> Result<(), EngineError> {
+    fn find_holes(
+        &self,
+        given: &[GivenShard],
+        found: &mut MergeFindings,
+    ) -> Result<(), EngineError> {
         let is_given = |index: &u32| {
             let mut shards = given.iter().filter_map(|one| one.opened.as_ref());
             shards.any(|one| one.shard.index() == *index)

@@ -20,8 +20,8 @@ use runner_scenario::ProviderProblem;
 use signal_hook::{consts::SIGSTOP, low_level::raise};
 
 use crate::signals::{self, ListenerGuard, SignalEvent};
-use crate::workers::{Next, Pool, PoolEvent, PrestartedWorker, Shape, Supplies, WorkerExit};
-use crate::{EngineError, error::machine_error, input::Input, plan::Checks, session::prestart};
+use crate::workers::{Input, Next, Pool, PoolEvent, PrestartedWorker, Shape, Supplies, WorkerExit};
+use crate::{EngineError, error::machine_error, plan::Checks, session::prestart};
 
 /// Time for the worker to exit at the end.
 const EXIT_WITHIN: Duration = Duration::from_millis(200);
@@ -47,7 +47,7 @@ pub struct Call {
 
 /// An event of a call.
 #[derive(Debug)]
-pub enum Answer<'a> {
+pub enum CallEvent<'a> {
     /// The cache lacks a plugin, so it is being compiled. Holds its name in the scenario.
     Compiling(&'a str),
     /// A message for the user.
@@ -98,12 +98,12 @@ impl CallEnd {
     }
 }
 
-/// Starts one worker, makes a call, and passes its events to `on_answer`.
+/// Starts one worker, makes a call, and passes its events to `on_event`.
 ///
 /// # Errors
 ///
 /// An unusable plugin, secrets without a value, or an invalid report of the worker.
-pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, EngineError> {
+pub fn call(call: Call, on_event: &mut dyn FnMut(CallEvent<'_>)) -> Result<CallEnd, EngineError> {
     let prestarted = prestart()?;
     let cache = PluginCache::open()?;
     let provider = slice::from_ref(&call.provider);
@@ -124,7 +124,7 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
     refuse(&secrets.problems(&providers))?;
     let notices = secrets.notices.iter().cloned();
     for notice in notices.chain(plugins::unused_keys(&providers, &plugins)) {
-        on_answer(Answer::Notice(&notice));
+        on_event(CallEvent::Notice(&notice));
     }
     let supplies = Supplies {
         run: "plugin-run".to_owned(),
@@ -137,7 +137,7 @@ pub fn call(call: Call, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd
         cache,
         quick: true,
     };
-    call_supplied(prestarted, supplies, call.task, on_answer)
+    call_supplied(prestarted, supplies, call.task, on_event)
 }
 
 /// Starts the worker of a call with everything that it needs.
@@ -145,12 +145,12 @@ pub(crate) fn call_supplied(
     prestarted: PrestartedWorker,
     supplies: Supplies,
     task: Option<(Task, Vec<u8>)>,
-    on_answer: &mut dyn FnMut(Answer<'_>),
+    on_event: &mut dyn FnMut(CallEvent<'_>),
 ) -> Result<CallEnd, EngineError> {
     let provider = supplies.providers[0].provider.clone();
     let mut probe = Probe::start(prestarted, supplies)?;
     signals::pass("describe");
-    let described = probe.describe(&mut |plugin| on_answer(Answer::Compiling(plugin)))?;
+    let described = probe.describe(&mut |plugin| on_event(CallEvent::Compiling(plugin)))?;
     let mut ready = match described {
         Ok(ready) => ready,
         Err(end) => return Ok(end),
@@ -164,7 +164,7 @@ pub(crate) fn call_supplied(
     let problems = probe.pool.problems(&ready);
     let description = ready.providers.into_iter().next().and_then(|about| about.description);
     let has_input = description.as_ref().is_some_and(|about| about.input_schema.is_some());
-    on_answer(Answer::Described(description));
+    on_event(CallEvent::Described(description));
     if let Some((reason, problems)) = problems {
         return Err(EngineError::of_pool(reason, problems));
     }
@@ -176,7 +176,7 @@ pub(crate) fn call_supplied(
     }
     signals::pass("call");
     match task {
-        Some((task, line)) => probe.attempt(&task, &line, &provider, on_answer),
+        Some((task, line)) => probe.attempt(&task, &line, &provider, on_event),
         None => Ok(CallEnd::Done),
     }
 }
@@ -367,7 +367,7 @@ impl Probe {
         task: &Task,
         line: &[u8],
         provider: &Provider,
-        on_answer: &mut dyn FnMut(Answer<'_>),
+        on_event: &mut dyn FnMut(CallEvent<'_>),
     ) -> Result<CallEnd, EngineError> {
         self.max_silence += Duration::from(task.timeout);
         self.assign(task.clone(), line).map_err(machine_error)?;
@@ -379,7 +379,7 @@ impl Probe {
             };
             match message {
                 FromWorker::Artifact { task: id, index, bytes } if id == task.id => {
-                    on_answer(Answer::Artifact { index, bytes: &bytes });
+                    on_event(CallEvent::Artifact { index, bytes: &bytes });
                 }
                 FromWorker::Report { head, body } if head.task == task.id => {
                     let (row, log) = body.split_at(head.row_bytes as usize);
@@ -390,10 +390,10 @@ impl Probe {
                     checked.map_err(|error| {
                         EngineError::Usage(format!("the worker reported {error}"))
                     })?;
-                    on_answer(Answer::Report { row, log });
+                    on_event(CallEvent::Report { row, log });
                     return Ok(self.end(CallEnd::Done));
                 }
-                FromWorker::Log(line) => on_answer(Answer::Log(&line)),
+                FromWorker::Log(line) => on_event(CallEvent::Log(&line)),
                 _ => {}
             }
         }

@@ -1,4 +1,4 @@
-//! Requests of callers, and [`Preview`]: a run before it starts.
+//! Requests of callers, [`Preview`]: a run before it starts, and [`Decision`]: a trial before a session.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::{env, path::PathBuf};
@@ -127,4 +127,13 @@ pub struct Preview {
     pub notify: Notify,
     /// Messages for the user.
     pub notices: Vec<String>,
+}
+
+/// Whether a resumed session runs a trial, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether the trial runs or is judged again.
+    pub is_pending: bool,
+    /// Reason as a clause, for the user.
+    pub why: String,
 }

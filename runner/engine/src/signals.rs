@@ -176,8 +176,8 @@ fn install() -> io::Result<Arc<SignalListeners>> {
         numbers.push(SIGHUP);
     }
     let (stops, is_last) = (numbers.clone(), Arc::new(AtomicBool::new(false)));
-    // The last signal must exit before the thread learns of it, so the shutdown is registered first, and takes a signal without an
-    // effect. These flags keep it.
+    // The last signal must exit before the thread receives it, so the shutdown is registered first. A signal between the two
+    // registrations would have no effect. These flags keep it.
     let early: Vec<_> = stops.iter().map(|_| Arc::new(AtomicBool::new(false))).collect();
     let mut ids = Vec::new();
     for (number, early) in stops.iter().zip(&early) {

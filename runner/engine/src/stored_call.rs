@@ -8,9 +8,10 @@ use runner_model::{Limits, Places as _, RowRef, RunTime, TaskId, TrialId};
 use runner_record::{ReadLine, RunDir};
 
 use crate::EngineError;
-use crate::plan::{Ids, Place, Plan, StoredRow, TestLine, stored_plan, unreadable};
-use crate::probe::{Answer, CallEnd, call_supplied};
-use crate::session::{owner_notices, prestart, usable};
+use crate::plan::{RowPlace, StoredRow, TestLine, stored_plan, unreadable};
+use crate::probe::{CallEnd, CallEvent, call_supplied};
+use crate::session::prestart;
+use crate::trust::{owner_notices, usable};
 use crate::workers::{PrestartedWorker, Supplies};
 
 /// A trial of a stored run with everything that a call needs: the stored plugin, input, configuration, attachments, grants and
@@ -42,8 +43,7 @@ impl StoredCall {
         let manifest = run.manifest()?;
         let mut plan = stored_plan(&root, &run, &manifest)?;
         let unreadable = |source| EngineError::from(unreadable(&root, source));
-        let found = index(&plan, trial).map_err(unreadable)?;
-        let found = found.ok_or_else(|| {
+        let found = plan.suite.index(trial).ok_or_else(|| {
             EngineError::Usage(format!("run {} has no trial `{trial}`", run.id()))
         })?;
         let planned = plan.suite.trial(found);
@@ -105,32 +105,22 @@ impl StoredCall {
     /// # Errors
     ///
     /// The plugin cannot be compiled, or the worker sends an invalid report.
-    pub fn make(self, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, EngineError> {
+    pub fn make(self, on_event: &mut dyn FnMut(CallEvent<'_>)) -> Result<CallEnd, EngineError> {
         for notice in &self.notices {
-            on_answer(Answer::Notice(notice));
+            on_event(CallEvent::Notice(notice));
         }
-        call_supplied(self.prestarted, self.supplies, Some((self.task, self.line)), on_answer)
+        call_supplied(self.prestarted, self.supplies, Some((self.task, self.line)), on_event)
     }
-}
-
-fn index(plan: &Plan, trial: &TrialId) -> std::io::Result<Option<u64>> {
-    let mut ids = Ids::new(&plan.suite, &plan.scenario.providers);
-    for index in 0..plan.suite.trials() {
-        if ids.trial(index)? == *trial {
-            return Ok(Some(index));
-        }
-    }
-    Ok(None)
 }
 
 /// Returns the newest row of a trial, with its whole output.
 fn newest_row(run: &RunDir, trial: &TrialId) -> Result<Vec<u8>, EngineError> {
-    let mut newest = Place::default();
+    let mut newest = RowPlace::default();
     run.rows(&mut |at, read| {
         if let ReadLine::Row(head, line) = read
             && head.trial == *trial
         {
-            newest = Place { at, bytes: line.len() as u32, ..Place::default() };
+            newest = RowPlace { at, bytes: line.len() as u32, ..RowPlace::default() };
         }
     })?;
     let row = StoredRow::read(run, newest).map(|row| row.bytes);

@@ -6,24 +6,78 @@
 //!
 //! Start reading at [`ResultsRoot`], then [`Manifest`] and [`Fold`].
 
-mod disk;
-mod root;
-mod rows;
-mod run;
+/// Paths, files and locks. Nothing here knows a run.
+mod disk {
+    pub(crate) mod beneath;
+    pub(crate) mod content_store;
+    pub(crate) mod durable;
+    pub(crate) mod error;
+    pub(crate) mod fault;
+    pub(crate) mod layout;
+    pub(crate) mod lock;
+    pub(crate) mod owner;
+    pub(crate) mod permissions;
+    pub(crate) mod plugin_cache;
+    pub(crate) mod removal;
+    pub(crate) mod scratch;
+}
 
-pub use disk::checked_file::CheckedFile;
+/// The rows of a run: writer, reader, repair and fold.
+mod rows {
+    pub(crate) mod fold;
+    pub(crate) mod line_reader;
+    pub(crate) mod ordered;
+    pub(crate) mod repair;
+    pub(crate) mod rerun;
+    pub(crate) mod run_files;
+    pub(crate) mod writer;
+}
+
+/// One run: its manifest, its owner, and requests to the owner.
+mod run {
+    pub(crate) mod control;
+    pub(crate) mod folder;
+    pub(crate) mod labels;
+    pub(crate) mod live;
+    pub(crate) mod manifest;
+    pub(crate) mod merge;
+    pub(crate) mod new_run;
+    pub(crate) mod notifications;
+    pub(crate) mod owned;
+    pub(crate) mod requests;
+    pub(crate) mod run_dir;
+    pub(crate) mod run_head;
+    pub(crate) mod truth;
+    pub(crate) mod verify;
+}
+
+/// All runs of a results root.
+mod root {
+    pub(crate) mod database;
+    pub(crate) mod find;
+    pub(crate) mod list;
+    pub(crate) mod prune;
+    pub(crate) mod queue;
+    mod queue_files;
+    pub(crate) mod results_root;
+    pub(crate) mod root_lock;
+    pub(crate) mod settings;
+    pub(crate) mod trial_result;
+    pub(crate) mod trials;
+}
+
+pub use disk::content_store::CheckedFile;
 pub use disk::error::{Holder, RecordError, advice, in_use};
 pub use disk::fault::{now, sweep_every};
-pub use disk::{
-    layout::is_latest, layout::is_run_name, plugin_cache::PluginCache, scratch::Scratch,
-};
-pub use root::command::{command, default_root};
+pub use disk::layout::{command, default_root, is_latest, is_run_name};
+pub use disk::{plugin_cache::PluginCache, scratch::Scratch};
 pub use root::list::{DeadRuns, Runs, Swept};
 pub use root::prune::{Kept, PrunePolicy, Pruned, Pruning};
 pub use root::queue::{
     ActiveRun, LockedQueue, Preemption, QueueList, QueueState, QueuedRequest, TakenRequest,
 };
-pub use root::trials::{RunResults, ShortFingerprints, TrialResult, Trials};
+pub use root::trial_result::{ShortFingerprints, TrialResult};
+pub use root::trials::{RunResults, Trials};
 pub use root::{results_root::ResultsRoot, root_lock::Share, settings::SettingsFile};
 pub use rows::fold::{Fold, RowEffect, RowFacts, TrialState, UnplannedFold};
 pub use rows::writer::{Ack, Writer};
@@ -34,7 +88,7 @@ pub use run::manifest::{
     FORMAT, GroupPlace, Manifest, ManifestProvider, MergedShard, Metadata, Pause, Pin, RequestMark,
     RowsFile, Selected, SessionEntry, Transition,
 };
-pub use run::merge::{Merge, MergeFindings, MergeOutcome, MergeSource, ShardFindings, Still};
+pub use run::merge::{IdleGuard, Merge, MergeFindings, MergeOutcome, MergeSource, ShardFindings};
 pub use run::new_run::{NewPlan, NewRun, NewSession, RESCORE};
 pub use run::notifications::{
     NotificationLine, NotificationLog, NotificationResult, NotifiedEvent,

@@ -12,7 +12,8 @@ use runner_model::{
 };
 use runner_scenario::{Problems, ProviderProblem, TestProblem};
 
-use super::{ids::Ids, plan::Plan, test_line::TestLine};
+use super::plan::Plan;
+use super::test_line::{Ids, TestLine};
 
 /// Problems that are shown. The others are counted.
 const MAX_SHOWN: usize = 20;
@@ -101,7 +102,8 @@ impl Checks {
             }
             self.last = place;
             plan.suite.line(planned.test, &mut line)?;
-            let schema = if self.has_schemas { TestLine::read(&line)?.schema()? } else { None };
+            let schema =
+                if self.has_schemas { TestLine::read(&line)?.expect()?.schema } else { None };
             if schema.is_some_and(|schema| self.schemas.insert(schema)) || is_checked {
                 let id = ids.trial(trial)?;
                 let task = task(plan, trial, planned.provider, &id, line.len());

@@ -8,7 +8,8 @@ use runner_prepare::{Fingerprints, plugins};
 use runner_record::{Manifest, ManifestProvider, Metadata, RunDir};
 use runner_scenario::{Scenario, Suite, load_selected, resolve_selected};
 
-use super::{ids, load::selection, plan::Plan, test_line::TestLine};
+use super::test_line::{TestLine, tests_at_providers};
+use super::{load::selection, plan::Plan};
 
 /// Names of a kind that a notice lists.
 const SHOWN: usize = 3;
@@ -111,7 +112,8 @@ fn compare(manifest: &Manifest, plan: &Plan, live: &mut Scenario) -> Vec<String>
     let refers_to_runs = selected.last_failed || selected.filter.is_some();
     // A shard does not show the tests of the others.
     let is_comparable = !refers_to_runs || selected.shard.is_none();
-    let only = refers_to_runs.then(|| ids::tests(suite, stored, |_| true).unwrap_or_default());
+    let all = || tests_at_providers(suite, stored, |_| true).unwrap_or_default();
+    let only = refers_to_runs.then(all);
     let selection = selection(selected, only, None);
     let resolved = resolve_selected(live, &selection, tempfile::tempfile);
     let providers = |table| {

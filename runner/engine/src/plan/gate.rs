@@ -12,7 +12,7 @@ use runner_scenario::{IdGlob, Scenario, Suite};
 use serde::Deserialize;
 
 /// A rule with the sums of its trials.
-struct Tally<'g> {
+struct RuleTally<'g> {
     rule: &'g GateRule,
     /// The globs of a rule for providers.
     providers: Option<IdGlob>,
@@ -54,7 +54,7 @@ pub(crate) fn evaluate(
     manifest: &Manifest,
 ) -> Result<Option<GateResult>, RecordError> {
     let Some(Gate(rules)) = &scenario.gate else { return Ok(None) };
-    let mut tallies: Vec<_> = rules.iter().map(Tally::new).collect();
+    let mut tallies: Vec<_> = rules.iter().map(RuleTally::new).collect();
     let tests = special_tests(rules, run, manifest)?;
     run.settling_rows(manifest, &mut |row| {
         let is_planned = suite.index(&row.trial).is_some();
@@ -70,7 +70,7 @@ pub(crate) fn evaluate(
             }
         }
     })?;
-    let conditions: Vec<_> = tallies.iter().flat_map(Tally::conditions).collect();
+    let conditions: Vec<_> = tallies.iter().flat_map(RuleTally::conditions).collect();
     let held = conditions.iter().all(|condition| condition.held);
     Ok(Some(GateResult { held, conditions }))
 }
@@ -114,7 +114,7 @@ fn special_tests(
     })
 }
 
-impl<'g> Tally<'g> {
+impl<'g> RuleTally<'g> {
     fn new(rule: &'g GateRule) -> Self {
         let providers = match &rule.scope {
             // The scenario has checked the glob.

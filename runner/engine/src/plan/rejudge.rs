@@ -19,11 +19,11 @@ const MAX_OUTPUT: u64 = 8 << 20;
 /// The rows of trials whose stored output is judged again, by trial: only their expectations have changed, or graders have not
 /// answered.
 #[derive(Debug, Default)]
-pub(crate) struct Rejudge(pub(super) BTreeMap<u64, Place>);
+pub(crate) struct Rejudge(pub(super) BTreeMap<u64, RowPlace>);
 
 /// The place of a row in `index.jsonl`.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Place {
+pub(crate) struct RowPlace {
     pub(crate) at: u64,
     /// Length of the line.
     pub(crate) bytes: u32,
@@ -33,25 +33,30 @@ pub(crate) struct Place {
     pub(crate) is_ungraded: bool,
 }
 
-/// A row that is judged or graded.
+/// A row that is judged or graded. The new row has its attempt and logs.
 pub(crate) struct StoredRow {
     /// The line in `index.jsonl`.
     pub(crate) line: Vec<u8>,
     /// The row as JSON, with the whole output.
     pub(crate) bytes: Vec<u8>,
     pub(crate) attempt: u32,
-    pub(crate) judged: JudgedRow,
+    pub(crate) seq: u64,
+    /// Whether an earlier attempt did not pass, so that a pass is flaky.
+    pub(crate) had_bad: bool,
+    pub(crate) logs: Option<LogPlace>,
 }
 
 impl StoredRow {
     /// Reads a row. `None` if it or its output cannot be read.
-    pub(crate) fn read(run: &RunDir, place: Place) -> Option<Self> {
+    pub(crate) fn read(run: &RunDir, place: RowPlace) -> Option<Self> {
         let line = run.row(place.at, place.bytes as usize).ok()?;
         let row = read_line(&line).ok()?;
         let output = row.output_artifact();
         Some(Self {
             attempt: row.attempt,
-            judged: JudgedRow { seq: row.seq?, had_bad: place.had_bad, logs: row.logs },
+            seq: row.seq?,
+            had_bad: place.had_bad,
+            logs: row.logs,
             bytes: match output.filter(|output| output.bytes <= MAX_OUTPUT) {
                 None => line.clone(),
                 Some(output) => with_output(&line, &output_of(run, output.sha256)?)?,
@@ -61,7 +66,7 @@ impl StoredRow {
     }
 
     /// Returns whether the output of a row at `place` can be read.
-    pub(super) fn has_output(run: &RunDir, row: &RowRef<'_>, place: Place) -> bool {
+    pub(super) fn has_output(run: &RunDir, row: &RowRef<'_>, place: RowPlace) -> bool {
         row.output_artifact().is_none() || Self::read(run, place).is_some()
     }
 
@@ -72,15 +77,6 @@ impl StoredRow {
         let mut failed = grades.filter(|grade| grade.error.is_some() && *grade.grader == *grader);
         failed.next().map_or(0, |grade| grade.attempt)
     }
-}
-
-/// Properties of the old row that the new one keeps.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct JudgedRow {
-    pub(crate) seq: u64,
-    /// Whether an earlier attempt did not pass, so that a pass is flaky.
-    pub(crate) had_bad: bool,
-    pub(crate) logs: Option<LogPlace>,
 }
 
 /// The effect of a changed plan on a trial with a result.
@@ -113,7 +109,7 @@ impl Rejudge {
             let effect = seen.add(index, (&head).into());
             let settles = effect.is_some_and(|effect| effect.settles);
             let is_ungraded = head.outcome == Outcome::Ungraded;
-            if settles || rows.get(&index).is_some_and(|place: &Place| place.is_ungraded) {
+            if settles || rows.get(&index).is_some_and(|place: &RowPlace| place.is_ungraded) {
                 rows.remove(&index);
             }
             if !settles && !is_ungraded && !head.outcome.is_bad() {
@@ -126,7 +122,7 @@ impl Rejudge {
             let mut change = change.unwrap_or(Change::Run);
             if settles && change == Change::Judge || is_ungraded && change != Change::Run {
                 let had_bad = bad.contains(&index);
-                let place = Place { at, bytes: bytes.len() as u32, had_bad, is_ungraded };
+                let place = RowPlace { at, bytes: bytes.len() as u32, had_bad, is_ungraded };
                 if StoredRow::has_output(run, &row, place) {
                     rows.insert(index, place);
                 } else {
@@ -174,7 +170,7 @@ impl Rejudge {
     }
 
     /// Returns the place of the stored row of a trial. `None` for a trial that must run.
-    pub(crate) fn place(&self, trial: u64) -> Option<Place> {
+    pub(crate) fn place(&self, trial: u64) -> Option<RowPlace> {
         self.0.get(&trial).copied()
     }
 }
@@ -196,7 +192,7 @@ fn change(
         Change::Run
     } else if is_kept || row.judgement_fingerprint == Some(judgement) {
         Change::Nothing
-    } else if lack(row, &test)?.is_none() {
+    } else if unjudgeable(row, &test)?.is_none() {
         Change::Judge
     } else {
         Change::Run
@@ -208,14 +204,17 @@ fn change(
 /// # Errors
 ///
 /// `expect` is malformed.
-pub(super) fn lack(row: &RowRef<'_>, test: &TestLine<'_>) -> io::Result<Option<&'static str>> {
+pub(super) fn unjudgeable(
+    row: &RowRef<'_>,
+    test: &TestLine<'_>,
+) -> io::Result<Option<&'static str>> {
     let class = row.error.as_ref().and_then(|error| error.class);
     let is_too_large = row.output_artifact().is_some_and(|output| output.bytes > MAX_OUTPUT);
     Ok(if class == Some(ErrorClass::Crash) {
         Some("its worker crashed, so it has no output")
     } else if row.truncated && !row.checks.is_empty() {
         Some("its row is cut, and may lack checks of its provider")
-    } else if test.needs_stderr()? {
+    } else if test.expect()?.stderr.is_some() {
         Some("its test checks the standard error, which is not stored")
     } else if is_too_large {
         Some("its output has more than 8 MiB")

@@ -14,10 +14,10 @@ use runner_scenario::{Selection, Suite, load_selected, resolve_selected};
 use serde_json::value::RawValue;
 
 use super::filtering::RowFilter;
-use super::rejudge::{Place, Rejudge, StoredRow, lack};
+use super::rejudge::{Rejudge, RowPlace, StoredRow, unjudgeable};
 use super::stored::{stored_plugins, stored_tests, unreadable};
-use super::{decision::Decision, plan::Plan, test_line::TestLine};
-use crate::EngineError;
+use super::{plan::Plan, test_line::TestLine};
+use crate::{Decision, EngineError};
 
 /// Keys of a test's line that come from the scenario. With another input or other attachments, the fingerprint of the test
 /// differs from that of its rows, so their outputs are not judged by expectations that are not about them.
@@ -51,7 +51,7 @@ enum RescoreReason {
     NoOutput,
     Unreadable,
     /// The row cannot be judged, for the reason that the clause gives.
-    Lacks(&'static str),
+    Unjudgeable(&'static str),
 }
 
 impl RescoreReason {
@@ -69,7 +69,7 @@ impl RescoreReason {
             Self::Graded => (false, "its test has graders"),
             Self::NoOutput => (false, "it has no output"),
             Self::Unreadable => (false, "its output cannot be read"),
-            Self::Lacks(why) => (false, why),
+            Self::Unjudgeable(why) => (false, why),
         };
         Decision { is_pending, why: why.to_owned() }
     }
@@ -179,7 +179,7 @@ impl RescorePlan {
             };
             let Ok(row) = read_line(bytes) else { return };
             let had_bad = effect.bad_before;
-            let place = Place { at, bytes: bytes.len() as u32, had_bad, is_ungraded };
+            let place = RowPlace { at, bytes: bytes.len() as u32, had_bad, is_ungraded };
             let before = reasons[index as usize];
             // An interrupted rescore of a trial that matched has left it ungraded.
             let has_matched = is_ungraded
@@ -215,7 +215,7 @@ impl RescorePlan {
         dir: &RunDir,
         index: u64,
         row: &RowRef<'_>,
-        place: Place,
+        place: RowPlace,
         line: &mut Vec<u8>,
     ) -> io::Result<RescoreReason> {
         let planned = self.plan.suite.trial(index);
@@ -230,7 +230,7 @@ impl RescorePlan {
         let has_grader_error = class == Some(ErrorClass::Grader);
         let has_no_output = matches!(row.outcome, Outcome::Error | Outcome::Timeout)
             && !has_grader_error
-            && !test.expects_error()?;
+            && test.expect()?.error.is_none();
         Ok(if row.fingerprint != Some(execution) {
             RescoreReason::OtherTest
         } else if !self.with_graders && !test.graders()?.is_empty() {
@@ -242,8 +242,8 @@ impl RescorePlan {
             RescoreReason::Same
         } else if has_no_output {
             RescoreReason::NoOutput
-        } else if let Some(why) = lack(row, &test)? {
-            RescoreReason::Lacks(why)
+        } else if let Some(why) = unjudgeable(row, &test)? {
+            RescoreReason::Unjudgeable(why)
         } else if !StoredRow::has_output(dir, row, place) {
             RescoreReason::Unreadable
         } else if place.is_ungraded {
@@ -263,7 +263,7 @@ impl RescorePlan {
     /// Returns the number of trials whose expectations have changed, and whose stored output cannot be judged.
     pub(crate) fn unjudged(&self) -> usize {
         let is_unjudged = |reason: &&RescoreReason| {
-            matches!(reason, RescoreReason::Unreadable | RescoreReason::Lacks(_))
+            matches!(reason, RescoreReason::Unreadable | RescoreReason::Unjudgeable(_))
         };
         self.reasons.iter().filter(is_unjudged).count()
     }

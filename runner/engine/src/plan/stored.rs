@@ -10,7 +10,8 @@ use runner_record::{
 };
 use runner_scenario::{Scenario, Suite, parse_stored};
 
-use super::{ids, ids::Ids, plan::Plan, test_line::TestLine};
+use super::plan::Plan;
+use super::test_line::{Ids, TestLine, tests_at_providers};
 use crate::EngineError;
 
 /// Runs that `--last-failed` reads.
@@ -246,6 +247,6 @@ pub(crate) fn tests_of(
     let (scenario, suite) = stored_tests(root, dir, manifest)?;
     let fold = Fold::of(dir, manifest, &suite, &|_, _| false)?;
     let is_selected = |trial| is_selected(fold.trial(trial).outcome);
-    let tests = ids::tests(&suite, &scenario.providers, is_selected);
+    let tests = tests_at_providers(&suite, &scenario.providers, is_selected);
     Ok(tests.map_err(|source| unreadable(root, source))?)
 }

@@ -1,9 +1,13 @@
-//! [`TestLine`]: a test's line in the suite, as far as the coordinator reads it.
+//! [`TestLine`]: a test's line in the suite, as far as the coordinator reads it. [`Ids`]: the ids of a suite's trials.
 
-use std::io;
+use std::{collections::HashSet, io};
 
-use runner_model::{Digest, Fingerprint, Limits, Micros, RunTime, TestId, protocol::TimeoutRule};
+use runner_model::{
+    Digest, Fingerprint, Limits, Micros, Places as _, RunTime, TestId, TrialId,
+    protocol::TimeoutRule, provider::Provider,
+};
 use runner_prepare::{Fingerprints, TestParts};
+use runner_scenario::Suite;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
@@ -38,6 +42,19 @@ pub(crate) struct TestLine<'a> {
     _meta: Option<IgnoredAny>,
     #[serde(default, rename = "weight")]
     _weight: Option<IgnoredAny>,
+}
+
+/// The keys of `expect` that the coordinator reads.
+#[derive(Default, Deserialize)]
+pub(crate) struct Expect {
+    /// The schema that the output must match.
+    pub(crate) schema: Option<Digest>,
+    #[serde(default)]
+    graders: Vec<String>,
+    /// Present if an attempt can pass by its error.
+    pub(crate) error: Option<IgnoredAny>,
+    /// Present if the verdict needs the standard error, which rows do not have.
+    pub(crate) stderr: Option<IgnoredAny>,
 }
 
 impl<'a> TestLine<'a> {
@@ -87,18 +104,13 @@ impl<'a> TestLine<'a> {
 }
 
 impl TestLine<'_> {
-    /// Returns the digest of the schema that the output must match.
+    /// Parses the expectations.
     ///
     /// # Errors
     ///
     /// `expect` is malformed.
-    pub(crate) fn schema(&self) -> serde_json::Result<Option<Digest>> {
-        #[derive(Deserialize)]
-        struct Expect {
-            schema: Option<Digest>,
-        }
-        let expect = self.expect.map(|raw| serde_json::from_str::<Expect>(raw.get()));
-        Ok(expect.transpose()?.and_then(|expect| expect.schema))
+    pub(crate) fn expect(&self) -> serde_json::Result<Expect> {
+        self.expect.map_or_else(|| Ok(Expect::default()), |raw| serde_json::from_str(raw.get()))
     }
 
     /// Returns the names of the graders that judge the output.
@@ -107,43 +119,9 @@ impl TestLine<'_> {
     ///
     /// `expect` is malformed.
     pub(crate) fn graders(&self) -> serde_json::Result<Vec<String>> {
-        #[derive(Deserialize)]
-        struct Expect {
-            #[serde(default)]
-            graders: Vec<String>,
-        }
         // Few tests have graders, and this is called for each trial.
-        let expect = self.expect.filter(|raw| raw.get().contains("\"graders\":"));
-        let expect = expect.map(|raw| serde_json::from_str::<Expect>(raw.get())).transpose()?;
-        Ok(expect.map(|expect| expect.graders).unwrap_or_default())
-    }
-
-    /// Returns whether an attempt can pass by its error.
-    ///
-    /// # Errors
-    ///
-    /// `expect` is malformed.
-    pub(crate) fn expects_error(&self) -> serde_json::Result<bool> {
-        #[derive(Deserialize)]
-        struct Expect {
-            error: Option<IgnoredAny>,
-        }
-        let expect = self.expect.map(|raw| serde_json::from_str::<Expect>(raw.get()));
-        Ok(expect.transpose()?.is_some_and(|expect| expect.error.is_some()))
-    }
-
-    /// Returns whether the verdict needs the standard error, which rows do not have.
-    ///
-    /// # Errors
-    ///
-    /// `expect` is malformed.
-    pub(crate) fn needs_stderr(&self) -> serde_json::Result<bool> {
-        #[derive(Deserialize)]
-        struct Expect {
-            stderr: Option<IgnoredAny>,
-        }
-        let expect = self.expect.map(|raw| serde_json::from_str::<Expect>(raw.get()));
-        Ok(expect.transpose()?.is_some_and(|expect| expect.stderr.is_some()))
+        let has_graders = self.expect.is_some_and(|raw| raw.get().contains("\"graders\":"));
+        if has_graders { Ok(self.expect()?.graders) } else { Ok(Vec::new()) }
     }
 
     pub(crate) fn policy(&self) -> serde_json::Result<Policy> {
@@ -176,6 +154,51 @@ impl TestLine<'_> {
         shorten(left, TimeoutRule::TrialTimeout);
         deadline
     }
+}
+
+/// Reads the ids of a suite's trials. For consecutive trials of a test, its line is read once.
+pub(crate) struct Ids<'a> {
+    suite: &'a Suite,
+    providers: &'a [Provider],
+    line: Vec<u8>,
+    last: Option<(u64, TestId)>,
+}
+
+impl<'a> Ids<'a> {
+    pub(crate) fn new(suite: &'a Suite, providers: &'a [Provider]) -> Self {
+        Self { suite, providers, line: Vec::new(), last: None }
+    }
+
+    /// Returns the id of a trial by its index.
+    pub(crate) fn trial(&mut self, trial: u64) -> io::Result<TrialId> {
+        let planned = self.suite.trial(trial);
+        let test = match &self.last {
+            Some((test, id)) if *test == planned.test => id.clone(),
+            _ => {
+                self.suite.line(planned.test, &mut self.line)?;
+                let id = TestLine::read(&self.line)?.id;
+                self.last.insert((planned.test, id)).1.clone()
+            }
+        };
+        Ok(TrialId {
+            test,
+            provider: self.providers[usize::from(planned.provider)].name.clone(),
+            repeat: planned.repeat,
+        })
+    }
+}
+
+/// Returns `test@provider` for each trial whose index satisfies `is_selected`.
+pub(super) fn tests_at_providers(
+    suite: &Suite,
+    providers: &[Provider],
+    is_selected: impl Fn(u64) -> bool,
+) -> io::Result<HashSet<String>> {
+    let mut ids = Ids::new(suite, providers);
+    (0..suite.trials())
+        .filter(|trial| is_selected(*trial))
+        .map(|trial| ids.trial(trial).map(|id| format!("{}@{}", id.test, id.provider)))
+        .collect()
 }
 
 #[cfg(test)]

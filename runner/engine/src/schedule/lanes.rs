@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use runner_model::RunTime;
 
 use super::settings::{Bounds, ScheduleSettings, Trials};
-use super::{memory::Reserve, rates::Pacer};
+use super::{memory::Reserve, timing::Pacer};
 
 /// The tasks of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use runner_model::{HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId};
 
-use super::effect::{Assignment, Effect, LostReason, StopMode, Waiting};
+use super::budgets::Spending;
+use super::effect::{Assignment, Effect, LostReason, StopMode, StopState, Waiting};
 use super::lanes::{Lane, LaneKind, OpenTrial};
-use super::retries::{self, Ending};
 use super::settings::{Policy, ScheduleSettings, Trials};
+use super::timing::{Ending, backoff};
 use super::window::{SentTask, Turn, Worker, Workers};
-use super::{budgets::Spending, stop_state::StopState};
 
 /// Rows not on disk above which no task is assigned.
 const MAX_UNACKED_ROWS: u64 = 4_096;
@@ -22,7 +22,7 @@ const MAX_FAULTS: u32 = 3;
 #[derive(Debug)]
 pub struct Schedule {
     pub(super) settings: ScheduleSettings,
-    /// Lanes by provider, then the one of judgements.
+    /// Lanes by provider, then that of judgements.
     pub(super) lanes: Vec<Lane>,
     /// Trials that wait for a backoff, by its end and their index.
     pub(super) later: BTreeMap<(RunTime, u64), OpenTrial>,
@@ -414,7 +414,7 @@ impl Schedule {
         policy: &Policy,
     ) -> bool {
         trial.tries += 1;
-        let wait = ending.and_then(|ending| retries::backoff(&policy.retries, trial.tries, ending));
+        let wait = ending.and_then(|ending| backoff(&policy.retries, trial.tries, ending));
         let Some(wait) = wait else { return false };
         let at = self.now + wait;
         let whole = policy.trial_timeout.zip(trial.started);

@@ -2,10 +2,8 @@
 
 use runner_model::{Micros, Reason, RunTime, row::Metric, units::plural};
 
-use super::effect::{Effect, LostReason, StopMode};
-use super::schedule::Schedule;
-use super::stop_state::{Step, StopState};
-use super::window::Worker;
+use super::effect::{Effect, LostReason, Step, StopMode, StopState};
+use super::{schedule::Schedule, window::Worker};
 
 /// Time after the grace for workers to report interrupted attempts.
 const ANSWER_TIME: Micros = Micros(100_000);

@@ -8,7 +8,7 @@ use runner_model::{TaskId, WorkerId};
 
 use super::effect::{Blame, Effect, LostReason};
 use super::{
-    lanes::LaneKind, retries::Ending, schedule::Schedule, settings::Policy, window::SentTask,
+    lanes::LaneKind, schedule::Schedule, settings::Policy, timing::Ending, window::SentTask,
 };
 
 /// Deaths of workers that ran only this trial, after which the trial is a crash.

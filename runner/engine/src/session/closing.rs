@@ -5,14 +5,12 @@ use std::{collections::VecDeque, time::Duration};
 use runner_model::units::{plural, show_duration};
 use runner_model::{GateResult, Reason, protocol::FromWorker, visible::visible_line};
 use runner_record::{Ack, End, Fold, Manifest, Owned, RecordError, UnwrittenEnd};
-
 use serde_json::Value;
 
 use super::coordinator::{ActiveRun, Coordinator};
 use crate::event::{Ended, Observer, RunEvent, ended};
-use crate::input::Input;
 use crate::plan::{Plan, gate};
-use crate::workers::{Next, PoolEvent};
+use crate::workers::{Input, Next, PoolEvent};
 
 /// Time for workers to tear down instances. `teardown` of an instance is limited to 5 s.
 const TEARDOWN_WITHIN: Duration = Duration::from_millis(5_500);

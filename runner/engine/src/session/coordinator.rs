@@ -1,46 +1,34 @@
 //! [`Coordinator`]: the loop of a session. It passes events of workers, the writer, signals and requests to [`Schedule`], and
 //! carries out its effects.
 
-use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
-    env,
-    io::ErrorKind,
-    mem,
-    panic::resume_unwind,
-    path::Path,
-    sync::mpsc::SyncSender,
-    thread,
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+use std::{panic::resume_unwind, sync::mpsc::SyncSender, thread};
 
 use runner_model::{
-    Micros, Reason, RunTime, Stage, StopSignal, WorkerId, prepare::Ready, row::Actor,
-    units::show_duration,
+    Reason, RunTime, StopSignal, WorkerId, prepare::Ready, row::Actor, units::show_duration,
 };
 use runner_prepare::machine;
 use runner_record::{
-    Fold, Live, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts, Scratch, Share,
-    Writer, sweep_every,
+    Fold, Live, Owned, RecordError, Request, ResultsRoot, RowFacts, Share, Writer,
 };
 use runner_scenario::Problems;
 use tracing::debug;
 
-use super::in_flight::{CheckedReport, InFlight};
-use super::run_log::{WorkerLog, log_plan};
+use super::in_flight::{CheckedReport, TasksInFlight};
+use super::run_log::{WorkerLog, describe, describe_actor};
 use super::{requests, watchdog::Watchdog};
 use crate::clock::{Clock, monotonic};
 use crate::event::{Ended, Observer, RunEvent};
-use crate::plan::{Checks, Ids, Place, Plan, StoredRow, provider_problems};
+use crate::plan::{Checks, Ids, Plan, RowPlace, StoredRow, provider_problems};
 use crate::schedule::{Assignment, Effect, Schedule, StopMode};
-use crate::workers::{Next, Pool, PoolEvent, ReadyWorker};
-use crate::{EngineError, input::Input, signals::SignalEvent};
+use crate::workers::{Input, Next, Pool, PoolEvent, ReadyWorker};
+use crate::{EngineError, signals::SignalEvent};
 
 /// Interval of progress events, in microseconds.
 pub(super) const PROGRESS_EVERY: u64 = 100_000;
 /// Run time before the first `live.json`, in microseconds. A shorter run has none.
-const FIRST_LIVE: u64 = 50_000;
-/// Run time before the first sweep, so that a short run does not wait for it.
-const FIRST_SWEEP: Duration = Duration::from_secs(1);
+pub(super) const FIRST_LIVE: u64 = 50_000;
 /// Bytes of an attempt's progress text in `live.json`.
 pub(super) const MAX_WORD: usize = 300;
 /// Maximum number of inputs handled before the schedule decides.
@@ -66,11 +54,11 @@ pub(super) struct Coordinator<'a> {
     /// The run while it waits for the results root.
     pub(super) waiting: Option<Owned>,
     pub(super) now: RunTime,
-    pub(super) in_flight: InFlight,
+    pub(super) in_flight: TasksInFlight,
     /// Trials and facts of the rows that are not on disk yet, in the order of writing.
     pub(super) unacked: VecDeque<(u64, RowFacts)>,
     /// The newest rows of trials that graders have yet to judge, by trial. Their places are known once they are on disk.
-    pub(super) ungraded: BTreeMap<u64, Place>,
+    pub(super) ungraded: BTreeMap<u64, RowPlace>,
     /// Descriptions of the plugins, until the start is recorded.
     pub(super) described: Option<Ready>,
     /// Checks before the first attempt, and the worker that runs them.
@@ -89,15 +77,11 @@ pub(super) struct Coordinator<'a> {
     /// Whether the run is new and its checks have not passed. It is removed if it is refused or stopped.
     pub(super) is_unreported: bool,
     /// Problems of a run to remove, without and with their places.
-    refused: Option<(String, Problems)>,
+    pub(super) refused: Option<(String, Problems)>,
     pub(super) has_lacked_memory: bool,
     /// Plain commands that have printed an answer of the JSON protocol, by index.
     pub(super) answering: HashSet<u16>,
     pub(super) worker_log: WorkerLog,
-}
-
-fn created<'a>(owned: &'a Owned, directory: &'a Path) -> RunEvent<'a> {
-    RunEvent::Created { manifest: owned.manifest(), directory, log: owned.log_file() }
 }
 
 /// A run on disk whose trials can run.
@@ -175,7 +159,7 @@ impl<'a> Coordinator<'a> {
             run: None,
             waiting: None,
             now: RunTime::default(),
-            in_flight: InFlight::default(),
+            in_flight: TasksInFlight::default(),
             unacked: VecDeque::new(),
             ungraded: BTreeMap::new(),
             described: None,
@@ -331,168 +315,6 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Handles the created or reopened run: reports it and starts it, or waits for the results root.
-    fn created(&mut self, owned: Owned) -> Result<(), RecordError> {
-        let session = owned.manifest().sessions.last().map_or(1, |session| session.number);
-        self.watchdog.watch(owned.live_writer(), session);
-        let watching = requests::watch(owned.requests(), self.watchdog.clone(), self.pool.sender());
-        if let Err(error) = watching {
-            owned.log(&format!("cannot watch for requests of other processes: {error}"));
-        }
-        if !self.is_unreported {
-            self.observer.event(&created(&owned, &owned.dir().path()));
-        }
-        if owned.manifest().stage == Stage::Waiting {
-            self.wait_for_root(owned)
-        } else {
-            self.open(owned, session)
-        }
-    }
-
-    /// Opens the writers of rows and of `live.json`.
-    pub(super) fn open(&mut self, owned: Owned, session: u32) -> Result<(), RecordError> {
-        let inputs = self.pool.sender();
-        let writer = owned.writer(Box::new(move |ack| {
-            // Without a receiver the session has ended.
-            let _ = inputs.send(Input::Ack(ack));
-        }));
-        let writer = match writer {
-            Err(RecordError::Io { source, .. }) if source.kind() == ErrorKind::WouldBlock => {
-                // The run has not started, so it is closed like a waiting one.
-                self.waiting = Some(owned);
-                let message = machine::failure("cannot start a thread", source);
-                self.fail(Reason::Machine, message);
-                return Ok(());
-            }
-            writer => writer?,
-        };
-        log_plan(&owned, self.plan, session, self.plan.left(&self.fold));
-        for notice in owned.notices() {
-            self.observer.event(&RunEvent::Notice(notice));
-        }
-        let replaced = mem::take(&mut *self.root.replaced()).into_iter();
-        let replaced =
-            replaced.map(|digest| format!("{digest} in the store was damaged and is replaced"));
-        for notice in self.plan.notices.iter().cloned().chain(replaced) {
-            owned.log(&notice);
-            self.observer.event(&RunEvent::Notice(&notice));
-        }
-        self.run = Some(ActiveRun { live: owned.live_writer().start(), owned, writer, session });
-        Ok(())
-    }
-
-    /// Sends checks to the worker that described the plugins. Once all have passed, it takes trials like the others.
-    fn check_tests(&mut self) {
-        let Some((checks, ReadyWorker { worker, .. })) =
-            self.checks.as_mut().filter(|_| !self.stop.is_stopping)
-        else {
-            return;
-        };
-        let (plan, fold, pool) = (self.plan, &self.fold, &mut self.pool);
-        let is_pending = |trial| fold.trial(trial).is_pending || plan.rejudge.has(trial);
-        let sent = checks.fill(plan, is_pending, |task, line| pool.assign(*worker, task, line));
-        if let Err(error) = sent {
-            self.fail(Reason::Internal, format!("cannot send a test: {error}"));
-        } else if checks.is_done(plan)
-            && self.run.is_some()
-            && let Some((checks, worker)) = self.checks.take()
-        {
-            self.pool.checked();
-            match checks.lines() {
-                Some(lines) => self.refuse(Reason::Plugin, lines, checks.problems(plan)),
-                None => {
-                    self.report_created();
-                    self.add_worker(&worker);
-                }
-            }
-        }
-    }
-
-    /// Ends the session because of plugins, configurations or tests. `lines` are the problems without their places. A new run
-    /// is removed, unless the machine is at fault.
-    fn refuse(&mut self, reason: Reason, lines: String, problems: Problems) {
-        if self.is_unreported && reason == Reason::Plugin && !self.stop.is_stopping {
-            self.refused = Some((lines, problems));
-        } else {
-            self.fail(reason, lines);
-        }
-    }
-
-    /// Reports the creation of a new run, once.
-    fn report_created(&mut self) {
-        if let Some(run) = &self.run
-            && mem::take(&mut self.is_unreported)
-        {
-            if self.pause.at.is_some() {
-                self.pool.pause(true);
-            }
-            self.observer.event(&created(&run.owned, &run.owned.dir().path()));
-        }
-    }
-
-    /// Adds ready workers to the schedule, once the run exists and the checks have passed.
-    fn add_ready_workers(&mut self) {
-        while self.run.is_some()
-            && self.checks.is_none()
-            && let Some(worker) = self.pool.next_ready()
-        {
-            self.add_worker(&worker);
-        }
-    }
-
-    fn add_worker(&mut self, ready: &ReadyWorker) {
-        debug!(?ready, "a worker is ready");
-        let ReadyWorker { worker, shape, alone } = *ready;
-        self.apply(|schedule| schedule.worker_ready(worker, shape.slots, shape.memory, alone));
-    }
-
-    /// Records the stage `run`, after the first tasks are sent.
-    fn record_start(&mut self) {
-        let (Some(run), Some(ready), None, false) =
-            (&mut self.run, &self.described, &self.checks, self.stop.is_stopping)
-        else {
-            return;
-        };
-        let mut providers = run.owned.manifest().providers.clone();
-        // The graders of `rescore` are not those of the manifest.
-        let described = ready.providers.iter().filter(|_| self.plan.rescored.is_none());
-        for about in described {
-            if let Some(provider) = providers.get_mut(usize::from(about.provider)) {
-                provider.description.clone_from(&about.description);
-            }
-        }
-        run.owned.note_wall(ready.wall.to_string());
-        // The stage is only for display. If the disk is full, the first row fails.
-        run.owned.note_stage(Stage::Run, providers);
-        (self.described, self.started) = (None, Some(self.now));
-        self.timers.live = self.timers.live.min(self.now.0 + FIRST_LIVE);
-        self.observer.event(&RunEvent::Started {
-            manifest: run.owned.manifest(),
-            directory: &run.owned.dir().path(),
-            pending: self.schedule.left(),
-            jobs: self.plan.settings.jobs,
-        });
-        self.timers.sweep = self.now.0 + Micros::from(sweep_every().min(FIRST_SWEEP)).0;
-    }
-
-    /// Starts a thread that ends dead runs of the results root and removes dead workers' folders.
-    pub(super) fn sweep(&self) {
-        // The thread may outlive the session, so it opens the root itself.
-        let (path, inputs) = (self.root.path().to_owned(), self.pool.sender());
-        let sweep = move || {
-            // Workers have priority.
-            let _ = rustix::process::nice(10);
-            Scratch::sweep(&env::temp_dir());
-            let swept = ResultsRoot::existing(&path).and_then(|root| root.sweep());
-            for Manifest { id, status, .. } in swept.unwrap_or_default() {
-                let notice = format!("the process of run {id} has died; the run is now {status}");
-                let _ = inputs.send(Input::Notice(notice));
-            }
-        };
-        // The session does not depend on the sweep, so it runs without the thread, too.
-        let _ = thread::Builder::new().name("sweep".into()).spawn(sweep);
-    }
-
     fn receive_signal(&mut self, signal: StopSignal, is_second: bool) {
         self.stop.signal.get_or_insert(signal);
         let mode = if is_second { StopMode::Kill } else { StopMode::Stop };
@@ -505,7 +327,7 @@ impl<'a> Coordinator<'a> {
         let Some((mode, reason)) = requests::stop_mode(request.mode) else {
             return;
         };
-        self.log(&requests::describe(&request));
+        self.log(&describe(&request));
         let message = request.by.reason.clone();
         if self.stop.by.is_none() || reason == Reason::Cancelled {
             self.stop.by = Some(request.by);
@@ -558,14 +380,14 @@ impl<'a> Coordinator<'a> {
         let by = self.pause.by.take();
         self.log(&match (is_paused, &by) {
             (true, None) => "paused by Ctrl-Z".to_owned(),
-            (true, Some(by)) => format!("paused by {}", requests::describe_actor(by)),
+            (true, Some(by)) => format!("paused by {}", describe_actor(by)),
             (false, _) => "continued".to_owned(),
         });
         if let Some(run) = &mut self.run {
             let worked = Duration::from(self.now - RunTime::default());
             run.owned.note_times(worked, self.clock.suspended());
         }
-        // Run time stands still in a pause, so the timer would not become due.
+        // Run time does not advance in a pause, so the timer would not become due.
         self.timers.live = self.now.0;
         let noted = self.owned().map(|owned| owned.note_pause(is_paused, by.clone()));
         if let Some(Err(error)) = noted {

@@ -7,13 +7,13 @@ use runner_model::{Reason, StopSignal};
 use runner_record::{End, GroupPlace, Owned, RecordError, ResultsRoot, new_id, now};
 
 use super::rescore::rescore;
-use super::run::{Work, check_machine, lock_root, prestart, run};
+use super::run::{PlannedSession, check_machine, lock_root, prestart, run};
 use super::start::{planned, prepare};
-use super::trust::usable;
 use super::waiting::{close_unstarted, unstarted};
 use super::{resume::continue_run, run_parts::RunParts};
 use crate::event::{Ended, Observer};
 use crate::signals::{self, ListenerGuard, SignalEvent};
+use crate::trust::usable;
 use crate::validate::plugin_problems;
 use crate::{EngineError, ExecRequest, RescoreRequest, ResumeRequest, error::machine_error};
 
@@ -33,7 +33,7 @@ pub struct Group {
 
 enum GroupRun {
     /// A new run in the stage `waiting`.
-    Waiting(Box<(Work, Owned)>),
+    Waiting(Box<(PlannedSession, Owned)>),
     Incomplete(Box<(ResumeRequest, Owned)>),
     /// A run whose outputs are judged again.
     Judged(Box<RescoreRequest>),

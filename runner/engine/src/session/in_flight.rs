@@ -1,4 +1,4 @@
-//! [`InFlight`]: the attempts in flight. Creates their tasks, checks their reports, and creates the rows of lost attempts.
+//! [`TasksInFlight`]: the attempts in flight. Creates their tasks, checks their reports, and creates the rows of lost attempts.
 
 use std::{collections::HashMap, fs::File, io, time::Duration};
 
@@ -9,7 +9,6 @@ use runner_model::{
     TaskId, Time, TrialId, WorkerId, log, provider::Provider, recent_output::RecentOutput,
 };
 use runner_record::{RecordError, now};
-use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use crate::plan::{Plan, StoredRow, TestLine};
@@ -19,7 +18,7 @@ use crate::workers::{max_artifact_bytes, max_artifacts};
 /// The attempts in flight: sent to a worker and not ended, running or queued there. The schedule decides which these
 /// are and keeps its own data in `SentTask`; the link keeps their timeouts.
 #[derive(Default)]
-pub(crate) struct InFlight {
+pub(crate) struct TasksInFlight {
     pub(crate) all: HashMap<TaskId, InFlightTask>,
     /// Buffer for the line of the current test.
     line: Vec<u8>,
@@ -83,7 +82,7 @@ pub(crate) struct CheckedReport {
     pub(crate) artifacts: Vec<(Digest, File)>,
 }
 
-impl InFlight {
+impl TasksInFlight {
     /// Creates the task of an assignment. `stored` is the row to judge or to grade. Returns the task with its body: the test's
     /// line, then the stored row if there is one.
     ///
@@ -284,19 +283,19 @@ impl InFlightTask {
 
     /// Returns whether a pass may count as flaky: for a judged or graded row, only if an earlier attempt did not pass.
     pub(crate) fn can_be_flaky(&self) -> bool {
-        self.stored.as_ref().is_none_or(|stored| stored.judged.had_bad)
+        self.stored.as_ref().is_none_or(|stored| stored.had_bad)
     }
 
     /// Returns the keys that the coordinator adds to a row.
     pub(crate) fn tail(&self, is_final: bool, flaky: bool, session: u32) -> Tail {
-        let judged = self.stored.as_ref().map(|stored| stored.judged);
+        let stored = self.stored.as_ref();
         Tail {
             fingerprint: self.execution,
             judgement_fingerprint: self.judgement,
-            judged: judged.map(|judged| judged.seq),
+            judged: stored.map(|stored| stored.seq),
             worker: None,
             stopped_by: None,
-            logs: judged.and_then(|judged| judged.logs),
+            logs: stored.and_then(|stored| stored.logs),
             flaky,
             r#final: is_final,
             session,
@@ -351,12 +350,6 @@ impl InFlightTask {
             details: None,
         }
     }
-}
-
-/// Returns whether this process or the machine has no more open files.
-pub(crate) fn is_out_of_files(error: &RecordError) -> bool {
-    let RecordError::Io { source, .. } = error else { return false };
-    matches!(Errno::from_io_error(source), Some(Errno::MFILE | Errno::NFILE))
 }
 
 impl LostReason {

@@ -15,8 +15,15 @@ pub(crate) struct JudgedReport {
     pub(crate) row: Vec<u8>,
     /// The row if the grader is called again after its error.
     pub(crate) ungraded: Option<Vec<u8>>,
-    is_interrupted: bool,
-    is_grade: bool,
+    work: JudgedWork,
+}
+
+/// The work that made a judged row.
+enum JudgedWork {
+    Judgement,
+    Grade,
+    /// The call of a grader that did not end.
+    Interrupted,
 }
 
 impl InFlightTask {
@@ -55,23 +62,13 @@ impl InFlightTask {
                     stored.checks.iter().filter(|check| !check.own).cloned().collect();
             }
             let mut row = Row::judged(stored, judgement, self.graders.len());
-            return Ok(JudgedReport {
-                row: row.fit(),
-                ungraded: None,
-                is_interrupted: false,
-                is_grade: false,
-            });
+            return Ok(JudgedReport::new(row.fit(), JudgedWork::Judgement));
         }
         let grade = check_grade(body, name(self.task.provider), self.task.attempt);
         match grade.map_err(|error| bad(&error))? {
             Some(_) if head.host_fault.is_some() => Err(bad(&"a fault of the machine and a grade")),
             Some(grade) => Ok(self.graded(stored, grade)),
-            None => Ok(JudgedReport {
-                row: Row::from(stored).fit(),
-                ungraded: None,
-                is_interrupted: true,
-                is_grade: true,
-            }),
+            None => Ok(JudgedReport::new(Row::from(stored).fit(), JudgedWork::Interrupted)),
         }
     }
 
@@ -86,12 +83,7 @@ impl InFlightTask {
         let stored = self.stored()?;
         if self.task.kind == TaskKind::Judge {
             let mut row = Row { outcome, error: Some(error), ..Row::from(stored) };
-            return Ok(JudgedReport {
-                row: row.fit(),
-                ungraded: None,
-                is_interrupted: false,
-                is_grade: false,
-            });
+            return Ok(JudgedReport::new(row.fit(), JudgedWork::Judgement));
         }
         let grade = Grade {
             grader: name.into(),
@@ -120,20 +112,18 @@ impl InFlightTask {
 
     fn graded<'a>(&self, stored: RowRef<'a>, grade: Grade<'a>) -> JudgedReport {
         let graders = self.graders.len();
-        let again = grade
-            .error
-            .is_some()
-            .then(|| Row::graded(stored.clone(), grade.clone(), graders, true).fit());
-        JudgedReport {
-            row: Row::graded(stored, grade, graders, false).fit(),
-            ungraded: again,
-            is_interrupted: false,
-            is_grade: true,
-        }
+        let again = grade.error.is_some();
+        let again = again.then(|| Row::graded(stored.clone(), grade.clone(), graders, true).fit());
+        let row = Row::graded(stored, grade, graders, false).fit();
+        JudgedReport { ungraded: again, ..JudgedReport::new(row, JudgedWork::Grade) }
     }
 }
 
 impl JudgedReport {
+    fn new(row: Vec<u8>, work: JudgedWork) -> Self {
+        Self { row, ungraded: None, work }
+    }
+
     /// Returns the new row.
     pub(crate) fn row(&self) -> Result<RowRef<'_>, String> {
         serde_json::from_slice(&self.row).map_err(|error| format!("reported no row: {error}"))
@@ -144,7 +134,7 @@ impl JudgedReport {
         let mut effort = row.clone();
         // The budgets include the metrics of the stored row already.
         effort.metrics.clear();
-        if self.is_interrupted {
+        if matches!(self.work, JudgedWork::Interrupted) {
             let message = head.host_fault.map_or("the run was stopped", |fault| fault.as_str());
             effort.outcome = Outcome::Stopped;
             effort.error = Some(RowError {
@@ -154,7 +144,7 @@ impl JudgedReport {
                 retry_after_ms: None,
                 details: None,
             });
-        } else if self.is_grade
+        } else if matches!(self.work, JudgedWork::Grade)
             && let Some(grade) = effort.grades.pop()
         {
             (effort.duration_ms, effort.usage) = (grade.duration_ms, grade.usage);

@@ -1,13 +1,15 @@
 //! Progress of a session: on the screen, in `runner.log` and in `live.json`.
 
-use std::time::Duration;
+use std::{env, thread, time::Duration};
 
 use runner_model::{Micros, Places, RunTime, Stage, TaskId, Time};
 use runner_model::{protocol::SlotWord, recent_output::MOST_SHOWN, visible::visible_line};
-use runner_record::{Compiling, InFlight, Live, WaitingTrial, sweep_every};
+use runner_record::{
+    Compiling, InFlight, Live, Manifest, ResultsRoot, Scratch, WaitingTrial, sweep_every,
+};
 
 use super::coordinator::{ActiveRun, Coordinator, PROGRESS_EVERY};
-use crate::{LongWait, RunEvent, clock::monotonic, plan::Ids, schedule::Waiting};
+use crate::{LongWait, RunEvent, clock::monotonic, plan::Ids, schedule::Waiting, workers::Input};
 
 /// Delay before a stop lists the trials that it is waiting for, in microseconds.
 const WAITING_AFTER: u64 = 2_000_000;
@@ -21,6 +23,7 @@ const LONG_WAIT: u64 = 3_000_000;
 const MAX_LIVE: usize = 1000;
 /// Waiting trials in `live.json`.
 const MAX_WAITING: usize = 100;
+
 impl Coordinator<'_> {
     /// Reports a stop, once per session, unless it removes the run.
     pub(super) fn report_stopping(&mut self) {
@@ -35,7 +38,7 @@ impl Coordinator<'_> {
     }
 
     /// Lists the running trials, once, if a stop takes long.
-    pub(super) fn report_awaited(&mut self) {
+    fn report_awaited(&mut self) {
         if self.stop.report_at.is_none_or(|at| self.now.0 < at) {
             return;
         }
@@ -86,6 +89,24 @@ impl Coordinator<'_> {
         }
     }
 
+    /// Starts a thread that ends dead runs of the results root and removes dead workers' folders.
+    fn sweep(&self) {
+        // The thread may outlive the session, so it opens the root itself.
+        let (path, inputs) = (self.root.path().to_owned(), self.pool.sender());
+        let sweep = move || {
+            // Workers have priority.
+            let _ = rustix::process::nice(10);
+            Scratch::sweep(&env::temp_dir());
+            let swept = ResultsRoot::existing(&path).and_then(|root| root.sweep());
+            for Manifest { id, status, .. } in swept.unwrap_or_default() {
+                let notice = format!("the process of run {id} has died; the run is now {status}");
+                let _ = inputs.send(Input::Notice(notice));
+            }
+        };
+        // The session does not depend on the sweep, so it runs without the thread, too.
+        let _ = thread::Builder::new().name("sweep".into()).spawn(sweep);
+    }
+
     /// Writes `live.json`, on the thread for it. While the disk is slow, the timer stays due.
     pub(super) fn write_live(&mut self) {
         if let Some(run) = &self.run
@@ -116,7 +137,7 @@ impl Coordinator<'_> {
     }
 
     /// Logs a lack of memory, once per session.
-    pub(super) fn report_lack_of_memory(&mut self) {
+    fn report_lack_of_memory(&mut self) {
         if !self.has_lacked_memory && self.schedule.waits_for_memory() {
             self.has_lacked_memory = true;
             self.log("more wait for memory: `memory` of `[run]` and the providers' `limits.memory` limit how many run at once");
@@ -128,7 +149,7 @@ impl Coordinator<'_> {
         self.started.map(|since| (self.now - since).into()).unwrap_or_default()
     }
 
-    pub(super) fn live(&self, run: &ActiveRun) -> Live {
+    fn live(&self, run: &ActiveRun) -> Live {
         let mut slots: Vec<_> = self.pool.slots().collect();
         slots.sort_unstable_by_key(|word| word.started);
         let (now, at) = (monotonic(), runner_record::now());
@@ -173,7 +194,7 @@ impl Coordinator<'_> {
     }
 
     /// Returns the trials whose next attempt waits for a backoff or a rate.
-    pub(super) fn waiting_trials(&self) -> Vec<WaitingTrial> {
+    fn waiting_trials(&self) -> Vec<WaitingTrial> {
         let mut ids = Ids::new(&self.plan.suite, &self.plan.scenario.providers);
         let waiting = self.schedule.waiting().take(MAX_WAITING).filter_map(|waiting| {
             let left = Duration::from(waiting.until - self.now);

@@ -11,9 +11,9 @@ use runner_record::{Ack, RowFacts};
 use tracing::debug;
 
 use super::coordinator::{Coordinator, MAX_WORD};
-use super::in_flight::{CheckedReport, GuestStep, is_out_of_files};
+use super::in_flight::{CheckedReport, GuestStep};
 use super::judged::JudgedReport;
-use crate::plan::Place;
+use crate::plan::RowPlace;
 use crate::schedule::{Blame, LostReason, Schedule};
 use crate::{clock::monotonic, event::RunEvent, workers::WorkerExit};
 
@@ -182,7 +182,7 @@ impl Coordinator<'_> {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => self.fault(worker, Some(task), fault),
             Err(error) => match self.in_flight.most_drafts() {
-                Some(most) if is_out_of_files(&error) => {
+                Some(most) if error.is_exhausted() => {
                     self.fault(most, None, "sent too many artifacts at once".to_owned());
                     if most != worker {
                         self.add_piece(worker, task, index, piece);
@@ -206,7 +206,7 @@ impl Coordinator<'_> {
                     let (bytes, rows) = run.writer.pending();
                     self.pool.hold_back(bytes > MAX_PENDING);
                     if self.pause.at.is_some() {
-                        // Run time stands still, so no timer becomes due.
+                        // Run time does not advance, so no timer becomes due.
                         self.timers.live = self.now.0;
                     }
                     self.apply(|schedule| schedule.acked(rows, bytes));
@@ -299,8 +299,10 @@ impl Coordinator<'_> {
         }
         if report.outcome == Outcome::Ungraded {
             let had_bad = flight.can_be_flaky();
-            self.ungraded
-                .insert(flight.trial, Place { had_bad, is_ungraded: true, ..Place::default() });
+            self.ungraded.insert(
+                flight.trial,
+                RowPlace { had_bad, is_ungraded: true, ..RowPlace::default() },
+            );
         } else {
             self.ungraded.remove(&flight.trial);
         }

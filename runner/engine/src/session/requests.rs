@@ -2,11 +2,11 @@
 
 use std::{collections::HashSet, io, path::Path, sync::mpsc::Sender, thread, time::Duration};
 
-use runner_model::{Reason, row::Actor};
-use runner_record::{Answer, RecordError, Request, RequestMode, Requests, ResultsRoot, actor};
+use runner_model::Reason;
+use runner_record::{Answer, RecordError, RequestMode, Requests, ResultsRoot, actor};
 
 use super::watchdog::Watchdog;
-use crate::{input::Input, schedule::StopMode};
+use crate::{schedule::StopMode, workers::Input};
 
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
@@ -77,22 +77,4 @@ pub(crate) fn stop_mode(mode: RequestMode) -> Option<(StopMode, Reason)> {
         RequestMode::Cancel => Some((StopMode::Stop, Reason::Cancelled)),
         RequestMode::Kill => Some((StopMode::Kill, Reason::Stopped)),
     }
-}
-
-/// Describes a request for `runner.log`.
-pub(crate) fn describe(request: &Request) -> String {
-    let mode = match request.mode {
-        RequestMode::Pause => "pause",
-        RequestMode::Drain => "stop --drain",
-        RequestMode::Stop => "stop",
-        RequestMode::Cancel => "cancel",
-        RequestMode::Kill => "stop --kill",
-    };
-    format!("`{mode}` requested by {}", describe_actor(&request.by))
-}
-
-/// Formats an actor as `USER on HOST: REASON`.
-pub(crate) fn describe_actor(by: &Actor) -> String {
-    let reason = by.reason.iter().map(|reason| format!(": {reason}"));
-    format!("{} on {}{}", by.user, by.host, reason.collect::<String>())
 }

@@ -1,6 +1,5 @@
 //! `rescore`: judges the stored outputs of a run again, by the expectations and graders of the scenario as it is now.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -12,19 +11,20 @@ use runner_record::{
 };
 
 use super::reruns::Reruns;
-use super::resume::{check_foreign, claim};
-use super::run::{Work, lock_root, prestart, run};
+use super::resume::claim;
+use super::resume_plan::check_foreign;
+use super::run::{PlannedSession, lock_root, prestart, run};
 use super::run_parts::keep_suite;
-use super::trust::{owner_notices, skipped_notices, usable};
 use crate::event::{Ended, Observer, RunEvent, ended};
-use crate::plan::{Ids, RescorePlan, RowFilter, resolve_filter};
+use crate::plan::{RescorePlan, RowFilter, resolve_filter};
+use crate::trust::{owner_notices, skipped_notices, usable};
 use crate::{EngineError, RescoreRequest};
 
 /// Ids of missing tests that a notice names.
 const MAX_NAMED: usize = 5;
 
 /// A session of `rescore` before it starts.
-pub(super) struct Prepared {
+pub(super) struct PreparedRescore {
     pub(super) plan: RescorePlan,
     /// State by the rows on disk.
     pub(super) fold: Fold,
@@ -47,7 +47,7 @@ pub fn rescore(
     let is_free = lock_root(&root, request.session.share)?;
     let mut manifest = dir.manifest()?;
     let owned = claim(&root, &dir, &mut manifest)?;
-    let mut prepared = Prepared::new(&root, &dir, &manifest, &request)?;
+    let mut prepared = PreparedRescore::new(&root, &dir, &manifest, &request)?;
     prepared.plan.plan.override_by(&request.session)?;
     let plan = &mut prepared.plan.plan;
     let before = prepared.fold.clone();
@@ -77,7 +77,7 @@ pub fn rescore(
         waits: !is_free,
         ..plan.session(RESCORE, &request.session)
     };
-    let work = Work {
+    let work = PlannedSession {
         id: owned.dir().id().to_owned(),
         session: owned.manifest().sessions.len() as u32 + 1,
         fold: prepared.fold,
@@ -93,7 +93,7 @@ pub fn rescore(
         Ok(owned)
     };
     let next = command(&dir, &request, &[]);
-    let mut tally = Tally { before, left: count, changes: BTreeMap::new(), observer, next };
+    let mut tally = ChangeTally { before, left: count, changes: BTreeMap::new(), observer, next };
     let ended = run(prestarted, work, !is_free, reopen, &mut tally)?;
     let exit = match tally.left {
         0 => ended.exit,
@@ -134,7 +134,7 @@ fn command(dir: &RunDir, request: &RescoreRequest, more: &[&str]) -> String {
     dir.command("rescore", &words)
 }
 
-impl Prepared {
+impl PreparedRescore {
     pub(super) fn new(
         root: &ResultsRoot,
         dir: &RunDir,
@@ -145,15 +145,11 @@ impl Prepared {
         let mut rescored = RescorePlan::new(root, dir, manifest, path, request.with_graders)?;
         let plan = &rescored.plan;
         let reruns = Reruns::read(root, dir, manifest, None, None)?;
-        let ids = RefCell::new(Ids::new(&plan.suite, &plan.scenario.providers));
-        let matches = |selected: &str, trial| {
-            let id = ids.borrow_mut().trial(trial);
-            id.is_ok_and(|id| reruns.matches(selected, &id))
-        };
+        let matches = reruns.selector(&plan.suite, &plan.scenario.providers);
         let fold = Fold::of(dir, manifest, &plan.suite, &matches)?;
         check_foreign(dir, &fold)?;
         let mut notices = owner_notices(dir, &plan.scenario.providers);
-        drop(ids);
+        drop(matches);
         let mut filter = request.filter.clone();
         if let Some(filter) = &mut filter {
             resolve_filter(filter, root)?;
@@ -207,7 +203,7 @@ pub(super) fn changed(changes: &BTreeMap<(Outcome, Outcome), u64>) -> Vec<String
 }
 
 /// Counts the changes of outcomes, and reports them at the end of the session.
-struct Tally<'a> {
+struct ChangeTally<'a> {
     before: Fold,
     /// Trials that are not judged yet.
     left: u64,
@@ -218,7 +214,7 @@ struct Tally<'a> {
     next: String,
 }
 
-impl Tally<'_> {
+impl ChangeTally<'_> {
     /// Returns the numbers of judged trials and of changed outcomes, such as `12 trials judged: 3 failed → passed`.
     fn text(&self) -> String {
         let judged = plural(self.changes.values().sum(), "trial", "trials");
@@ -230,7 +226,7 @@ impl Tally<'_> {
     }
 }
 
-impl Observer for Tally<'_> {
+impl Observer for ChangeTally<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
             RunEvent::Row { trial, row, .. } if row.is_final => {

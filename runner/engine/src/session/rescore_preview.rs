@@ -7,14 +7,14 @@ use runner_model::protocol::FromWorker;
 use runner_model::{Outcome, Places as _, RunTime, TaskId, TrialId, WorkerId};
 use runner_record::{Fold, RunDir};
 
-use super::in_flight::InFlight;
-use super::rescore::{Prepared, changed, find};
+use super::in_flight::TasksInFlight;
+use super::rescore::{PreparedRescore, changed, find};
 use super::run::prestart;
-use crate::plan::{Decision, Ids, Plan, StoredRow, unreadable};
+use crate::plan::{Ids, Plan, StoredRow, unreadable};
 use crate::schedule::Assignment;
 use crate::validate::{describe, read_secrets};
 use crate::workers::{PoolEvent, PrestartedWorker};
-use crate::{EngineError, RescoreRequest, SessionRequest, error::machine_error};
+use crate::{Decision, EngineError, RescoreRequest, SessionRequest, error::machine_error};
 
 /// Judgements that the worker has at the same time.
 const WINDOW: usize = 64;
@@ -54,9 +54,9 @@ pub fn preview_rescore(
 ) -> Result<RescorePreview, EngineError> {
     let prestarted = prestart()?;
     let (request, root, dir, notices) = find(request)?;
-    let Prepared { plan: mut rescored, fold, notices: further } = dir.snapshot(|| {
+    let PreparedRescore { plan: mut rescored, fold, notices: further } = dir.snapshot(|| {
         let manifest = dir.truth()?;
-        Prepared::new(&root, &dir, &manifest, &request)
+        PreparedRescore::new(&root, &dir, &manifest, &request)
     })?;
     notices.iter().chain(&further).for_each(|text| notice(text));
     let judged = judge(prestarted, &mut rescored.plan, &fold, &dir, &request.session)?;
@@ -94,7 +94,7 @@ fn judge(
     let (mut probe, _, found) = describe(prestarted, plan)?;
     problems.extend(plan.scenario.provider_problems(&found));
     EngineError::check(problems)?;
-    let mut in_flight = InFlight::default();
+    let mut in_flight = TasksInFlight::default();
     loop {
         while in_flight.all.len() < WINDOW
             && let Some(trial) = next

@@ -12,11 +12,11 @@ use super::watchdog::Watchdog;
 use crate::error::{EngineError, machine_error};
 use crate::event::{Ended, Observer};
 use crate::signals::{self, SignalEvent};
-use crate::workers::{Launch, Pool, PrestartedWorker, WorkerProcess};
-use crate::{clock::Clock, input::Input, plan::Plan};
+use crate::workers::{Input, Launch, Pool, PrestartedWorker, WorkerProcess};
+use crate::{clock::Clock, plan::Plan};
 
 /// The plan and the state of a session's run.
-pub(crate) struct Work {
+pub(crate) struct PlannedSession {
     /// The run's id.
     pub(crate) id: String,
     pub(crate) plan: Plan,
@@ -77,12 +77,12 @@ pub(crate) fn prestart() -> Result<PrestartedWorker, EngineError> {
 /// The run cannot be created or written. If a new run's configurations or tests have problems, there is no run.
 pub(crate) fn run(
     prestarted: PrestartedWorker,
-    work: Work,
+    work: PlannedSession,
     waits: bool,
     create: impl FnOnce() -> Result<Owned, RecordError> + Send + 'static,
     observer: &mut dyn Observer,
 ) -> Result<Ended, EngineError> {
-    let Work { id, plan, fold, session, root, share } = work;
+    let PlannedSession { id, plan, fold, session, root, share } = work;
     let supplies = plan.supplies(&id, session, Some(&root));
     let mut pool = Pool::new(prestarted, supplies).map_err(machine_error)?;
     let clock = Clock::start();

@@ -1,7 +1,7 @@
-//! Lines of `runner.log`: about the plan of a session, and [`WorkerLog`], those of and about workers.
+//! Lines of `runner.log`: about the plan of a session, about requests, and with [`WorkerLog`] about workers.
 
-use runner_model::{Places as _, protocol::LOG_LINE, units::plural};
-use runner_record::Owned;
+use runner_model::{Places as _, protocol::LOG_LINE, row::Actor, units::plural};
+use runner_record::{Owned, Request, RequestMode};
 use runner_scenario::GrantsToml;
 
 use crate::plan::{Plan, manifest_providers};
@@ -26,6 +26,24 @@ pub(super) fn log_plan(owned: &Owned, plan: &Plan, session: u32, left: u64) {
         let grants = grants.join("; ");
         owned.log(&format!("{kind} `{name}`: {plugin}, sha256 {digest}, granted: {grants}"));
     }
+}
+
+/// Describes a request for `runner.log`.
+pub(super) fn describe(request: &Request) -> String {
+    let mode = match request.mode {
+        RequestMode::Pause => "pause",
+        RequestMode::Drain => "stop --drain",
+        RequestMode::Stop => "stop",
+        RequestMode::Cancel => "cancel",
+        RequestMode::Kill => "stop --kill",
+    };
+    format!("`{mode}` requested by {}", describe_actor(&request.by))
+}
+
+/// Formats an actor as `USER on HOST: REASON`.
+pub(super) fn describe_actor(by: &Actor) -> String {
+    let reason = by.reason.iter().map(|reason| format!(": {reason}"));
+    format!("{} on {}{}", by.user, by.host, reason.collect::<String>())
 }
 
 /// Lines of and about workers in `runner.log`.

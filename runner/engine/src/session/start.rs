@@ -7,11 +7,11 @@ use runner_record::{Fold, ResultsRoot, Selected};
 use runner_scenario::load_selected;
 
 use super::resume;
-use super::run::{Work, lock_root, prestart, run};
+use super::run::{PlannedSession, lock_root, prestart, run};
 use super::run_parts::{RunParts, new_run, scenario_path};
-use super::trust::{skipped_notices, usable};
 use crate::event::{Ended, Observer};
 use crate::plan::{Plan, PlanDiff, load_plan, not_passed, selected_filter, selection};
+use crate::trust::{skipped_notices, usable};
 use crate::{EngineError, ExecRequest, ResumeRequest};
 
 /// Runs a scenario: plans it, creates the run, and runs all trials. If the request names a folder that holds a run of the same
@@ -127,7 +127,7 @@ pub(crate) fn prepare(
     root: ResultsRoot,
     plan: Plan,
     suite: File,
-) -> Result<(Work, RunParts), EngineError> {
+) -> Result<(PlannedSession, RunParts), EngineError> {
     let options = &request.session;
     let session = plan.session("exec", options);
     let mut new = new_run(&plan, &request.scenario, session)?;
@@ -142,7 +142,7 @@ pub(crate) fn prepare(
         blobs: plan.blobs.clone(),
         new,
     };
-    let work = Work {
+    let work = PlannedSession {
         id,
         fold: Fold::new(plan.suite.trials()),
         plan,

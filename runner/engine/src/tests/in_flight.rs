@@ -152,8 +152,8 @@ fn lost_judgement_changes_only_outcome_and_error() {
     let mut line = stored.into_bytes();
     Tail { seq: 1, ..flight.tail(false, false, 1) }.finish(&mut line);
     line.pop();
-    let judged = Default::default();
-    flight.stored = Some(StoredRow { bytes: line.clone(), line, attempt: 3, judged });
+    let bytes = line.clone();
+    flight.stored = Some(StoredRow { bytes, line, attempt: 3, seq: 1, had_bad: false, logs: None });
     let error = flight.lost_error(LostReason::Crash, "died");
     let report = flight.lost_judged("p", Outcome::Error, error, Duration::ZERO).unwrap();
     let row = report.row().unwrap();

@@ -245,14 +245,14 @@ fn retry_waits_as_long_as_the_guest_requests() {
 #[test]
 fn backoff_doubles_up_to_a_minute() {
     let policy = retries(99, 1_000);
-    let timeout = super::retries::Ending::STUCK;
+    let timeout = super::timing::Ending::STUCK;
     let seconds: Vec<_> = (1..=8)
-        .map(|tries| super::retries::backoff(&policy.retries, tries, timeout).unwrap())
+        .map(|tries| super::timing::backoff(&policy.retries, tries, timeout).unwrap())
         .map(|wait| wait.0 / 1_000_000)
         .collect();
     assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
     let longer = retries(99, 90_000);
-    let wait = super::retries::backoff(&longer.retries, 9, timeout);
+    let wait = super::timing::backoff(&longer.retries, 9, timeout);
     assert_eq!(wait, Some(Micros(90_000_000)));
 }
 

@@ -19,7 +19,7 @@ use runner_prepare::{ContentSource, Origin};
 use runner_record::{Fold, PluginCache, ResultsRoot};
 use runner_scenario::{Selection, load, resolve};
 
-use super::{Ended, EngineError, Observer, Plan, PrestartedWorker, Work, run};
+use super::{Ended, EngineError, Observer, Plan, PlannedSession, PrestartedWorker, run};
 use crate::{
     RunEvent, SessionRequest,
     clock::monotonic,
@@ -27,8 +27,8 @@ use crate::{
     session::run_parts::{RunParts, new_run},
     signals::lock,
     workers::{
-        LinkEvent, WorkerExit,
-        link::{EventSink, WorkerLink},
+        WorkerExit,
+        link::{EventSink, LinkEvent, WorkerLink},
     },
 };
 
@@ -281,7 +281,7 @@ fn session(
         blobs: plan.blobs.clone(),
         new: new_run(&plan, &path, new_session).unwrap(),
     };
-    let work = Work {
+    let work = PlannedSession {
         id: parts.new.id.clone(),
         fold: Fold::new(TRIALS),
         plan,

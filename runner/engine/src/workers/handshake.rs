@@ -5,9 +5,8 @@ use runner_model::{
     visible::visible_line,
 };
 
-use super::events::{PoolEvent, ReadyWorker};
-use super::pool::{Phase, Pool};
-use super::supply::plugin_of;
+use super::link::{Phase, PoolEvent, ReadyWorker};
+use super::{pool::Pool, supply::plugin_of};
 
 /// Bytes of a worker's message about a plugin.
 const MAX_PROBLEM: usize = 64 << 10;

@@ -1,8 +1,17 @@
-//! [`WorkerLink`]: the connection between the coordinator and a worker.
+//! [`WorkerLink`]: the connection between the coordinator and a worker, the events of workers, and the data that workers are prepared with.
 
-use runner_model::protocol::{SlotWord, ToWorker};
+use runner_model::prepare::{Ready, SecretValues};
+use runner_model::protocol::{Doing, FromWorker, SlotWord, ToWorker};
+use runner_model::{Digest, Micros, Reason, TaskId, WorkerId, provider::PreparedProvider};
+use runner_prepare::{ContentSource, PrepareError};
+use runner_record::PluginCache;
 
-use super::events::LinkEvent;
+use crate::schedule::Blame;
+
+/// Items of unread events of a worker before its reader blocks, so that a worker cannot fill the coordinator's memory.
+pub(super) const MAX_UNREAD: usize = 64;
+/// Bytes of unread messages for which an event is one more item.
+const BYTES_PER_ITEM: usize = 16 << 10;
 
 /// The connection to a worker. Its messages and its end arrive as [`LinkEvent`]s. [`LinkEvent::Exited`] is the last.
 pub(crate) trait WorkerLink: Send {
@@ -15,3 +24,181 @@ pub(crate) trait WorkerLink: Send {
 
 /// Receives the events of one worker. Blocks while too many are unread.
 pub(crate) type EventSink = Box<dyn Fn(LinkEvent) + Send>;
+
+/// An event of one worker.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    Messages(Vec<FromWorker>),
+    Exited(WorkerExit),
+}
+
+impl LinkEvent {
+    /// Returns the number of [`event_sink`](super::inputs::event_sink)'s items for this event: at least 1, and more for the
+    /// memory that it takes.
+    pub(super) fn items(&self) -> usize {
+        let Self::Messages(messages) = self else { return 1 };
+        let bytes: usize = messages.iter().map(message_bytes).sum();
+        (1 + bytes / BYTES_PER_ITEM).min(MAX_UNREAD)
+    }
+}
+
+/// Returns about the bytes that a message takes in memory.
+fn message_bytes(message: &FromWorker) -> usize {
+    let content = match message {
+        FromWorker::Artifact { bytes, .. } => bytes.capacity(),
+        FromWorker::Report { body, .. } => body.capacity(),
+        FromWorker::Log(line) => line.capacity(),
+        FromWorker::Returned(tasks) => tasks.capacity() * size_of::<TaskId>(),
+        FromWorker::Doing(doing) => {
+            let output =
+                |doing: &Doing| doing.output.as_ref().map_or(0, |output| output.text.len());
+            doing.iter().map(|doing| size_of::<Doing>() + doing.word.len() + output(doing)).sum()
+        }
+        _ => 0,
+    };
+    size_of::<FromWorker>() + content
+}
+
+/// The end of a worker.
+#[derive(Debug)]
+pub(crate) struct WorkerExit {
+    /// Slots with a running task.
+    pub(crate) started: Vec<SlotWord>,
+    /// `None` if no task can have caused the end.
+    pub(crate) blame: Option<Blame>,
+    /// Description that completes a sentence starting with the worker.
+    pub(crate) how: String,
+}
+
+/// Content that a worker requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RequestedContent {
+    /// A compiled plugin that the cache lacks.
+    Plugin(Digest),
+    /// An attachment or schema that the session's folder lacks.
+    Blob(Digest),
+}
+
+impl RequestedContent {
+    /// Returns the message that announces the content to a worker.
+    pub(super) fn ready(self) -> ToWorker {
+        match self {
+            Self::Plugin(digest) => ToWorker::PluginReady(digest),
+            Self::Blob(digest) => ToWorker::BlobReady(digest),
+        }
+    }
+}
+
+/// Makes content.
+type Make = Box<dyn FnOnce() -> Result<(), PrepareError> + Send>;
+
+/// A compilation or a copy that has not started.
+pub(super) struct ContentJob {
+    pub(super) supply: RequestedContent,
+    /// Sent when it starts.
+    pub(super) event: Option<PoolEvent>,
+    pub(super) make: Make,
+}
+
+/// Events of workers that the owner of the pool acts on.
+#[derive(Debug)]
+pub(crate) enum PoolEvent {
+    /// A plugin is being compiled. Holds its name in the scenario.
+    Compiling(String),
+    /// The compilation of a plugin has ended. Holds its name in the scenario.
+    Compiled(String),
+    /// A worker has loaded the plugins, with their descriptions, or a plugin cannot be compiled. Problems are in
+    /// [`Pool::problems`](super::Pool::problems).
+    Described(Ready),
+    /// A message about tasks or for the log.
+    Message(WorkerId, FromWorker),
+    Exited(WorkerId, WorkerExit),
+    /// The session cannot continue.
+    Failed(Reason, String),
+}
+
+/// A worker that can take tasks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadyWorker {
+    pub(crate) worker: WorkerId,
+    pub(crate) shape: Shape,
+    /// Whether the worker was started for suspects.
+    pub(crate) alone: bool,
+}
+
+/// The state of a worker's start, in order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Started,
+    /// Has sent its version.
+    Known,
+    /// Has loaded all plugins.
+    Ready,
+    /// Can get tasks from the session.
+    Working,
+}
+
+/// Data that workers are prepared with, and content that they may request.
+#[derive(Debug)]
+pub(crate) struct Supplies {
+    /// The run's id, for templates.
+    pub(crate) run: String,
+    /// The session's number, from 1.
+    pub(crate) session: u32,
+    pub(crate) grace: Micros,
+    pub(crate) providers: Vec<PreparedProvider>,
+    pub(crate) plugins: ContentSource,
+    pub(crate) blobs: ContentSource,
+    pub(crate) secrets: SecretValues,
+    pub(crate) cache: PluginCache,
+    /// Whether plugins are compiled without optimization.
+    pub(crate) quick: bool,
+}
+
+impl Supplies {
+    /// Returns the number of slots for graders that a worker has in addition to those of its shape.
+    pub(super) fn grader_slots(&self, shape: Shape) -> u32 {
+        let has_graders = self.providers.iter().any(|prepared| prepared.provider.grading.is_some());
+        if has_graders { shape.slots } else { 0 }
+    }
+}
+
+/// The slots of a worker, and the memory of all its guests in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) slots: u32,
+    pub(crate) memory: u64,
+}
+
+/// Splits `jobs` slots and `memory` bytes among workers, at most one per core. Each gets at least `largest` bytes, the largest
+/// limit of a provider.
+pub(crate) fn shapes(jobs: u32, cores: u32, memory: u64, largest: u64) -> Vec<Shape> {
+    let jobs = jobs.max(1);
+    let fitting = memory.checked_div(largest).unwrap_or(u64::MAX);
+    let workers = u64::from(cores.min(jobs)).min(fitting).max(1) as u32;
+    let shape = |worker| Shape {
+        slots: jobs / workers + u32::from(worker < jobs % workers),
+        // Each attempt must fit, even if the machine has less memory than its limit.
+        memory: (memory / u64::from(workers)).max(largest),
+    };
+    (0..workers).map(shape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Shape, shapes};
+
+    #[test]
+    fn workers_share_jobs_and_memory() {
+        let all = |jobs, memory| -> Vec<_> {
+            let shapes = shapes(jobs, 2, memory, 60);
+            let numbers = |shape: &Shape| (shape.slots, shape.memory);
+            shapes.iter().map(numbers).collect()
+        };
+        assert_eq!(all(5, 200), [(3, 100), (2, 100)]);
+        assert_eq!(all(1, 200), [(1, 200)]);
+        // Two attempts with the largest limit do not fit, or not even one does.
+        assert_eq!(all(4, 100), [(4, 100)]);
+        assert_eq!(all(4, 10), [(4, 60)]);
+    }
+}

@@ -12,48 +12,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runner_model::prepare::{Prepare, SecretValues};
+use runner_model::prepare::Prepare;
 use runner_model::protocol::{FromWorker, Line, MAX_LINE, MAX_TASKS, SlotWord, Task, ToWorker};
 use runner_model::visible::shown_path;
-use runner_model::{Digest, Micros, Reason, TaskId, WorkerId, digest, provider::PreparedProvider};
-use runner_prepare::{ContentSource, machine};
-use runner_record::{PluginCache, Scratch};
+use runner_model::{Digest, Reason, TaskId, WorkerId, digest};
+use runner_prepare::machine;
+use runner_record::Scratch;
 use tracing::debug;
 
-use super::events::{LinkEvent, PoolEvent, Supply, SupplyJob, WorkerExit};
-use super::prestart::{Launch, PrestartedWorker, event_sink};
-use super::{link::WorkerLink, quota::FrameQuota, shape::Shape};
-use crate::{clock::monotonic, input::Input, schedule::Blame};
+use super::inputs::{Input, Launch, PrestartedWorker, event_sink};
+use super::link::{
+    ContentJob, LinkEvent, Phase, PoolEvent, RequestedContent, Shape, Supplies, WorkerExit,
+    WorkerLink,
+};
+use super::quota::FrameQuota;
+use crate::{clock::monotonic, schedule::Blame};
 
 /// Tasks in one frame.
 const BATCH: usize = 64;
 /// The session ends when this many workers in a row die before they are ready.
 const MAX_FAILED_STARTS: u32 = 3;
-
-/// Data that workers are prepared with, and content that they may request.
-#[derive(Debug)]
-pub(crate) struct Supplies {
-    /// The run's id, for templates.
-    pub(crate) run: String,
-    /// The session's number, from 1.
-    pub(crate) session: u32,
-    pub(crate) grace: Micros,
-    pub(crate) providers: Vec<PreparedProvider>,
-    pub(crate) plugins: ContentSource,
-    pub(crate) blobs: ContentSource,
-    pub(crate) secrets: SecretValues,
-    pub(crate) cache: PluginCache,
-    /// Whether plugins are compiled without optimization.
-    pub(crate) quick: bool,
-}
-
-impl Supplies {
-    /// Returns the number of slots for graders that a worker has in addition to those of its shape.
-    pub(super) fn grader_slots(&self, shape: Shape) -> u32 {
-        let has_graders = self.providers.iter().any(|prepared| prepared.provider.grading.is_some());
-        if has_graders { shape.slots } else { 0 }
-    }
-}
 
 /// An input for the owner of the pool.
 pub(crate) enum Next {
@@ -82,9 +60,9 @@ pub(crate) struct Pool {
     /// Set once no more workers are started. Compilations check it and end early.
     pub(super) is_closing: Arc<AtomicBool>,
     /// Workers that wait for a compilation or a copy.
-    pub(super) waiting: HashMap<Supply, Vec<WorkerId>>,
+    pub(super) waiting: HashMap<RequestedContent, Vec<WorkerId>>,
     /// Compilations and copies that have not started.
-    pub(super) queued: VecDeque<SupplyJob>,
+    pub(super) queued: VecDeque<ContentJob>,
     /// Number of running compilations and copies.
     pub(super) supplying: usize,
     /// Whether workers may send no more for now; see [`Self::hold_back`].
@@ -119,17 +97,6 @@ pub(super) struct PoolWorker {
     pub(super) open_take_backs: u32,
     /// The fault that the worker is being killed for, as the rest of a sentence, and the task of an invalid report.
     pub(super) fault: Option<(String, Option<TaskId>)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phase {
-    Started,
-    /// Has sent its version.
-    Known,
-    /// Has loaded all plugins.
-    Ready,
-    /// Can get tasks from the session.
-    Working,
 }
 
 impl Pool {

@@ -24,8 +24,7 @@ use runner_model::protocol::{Doing, FrameBuffer, FromWorker, SlotWord, ToWorker}
 use runner_model::{GuestPhase, Micros, TaskId};
 use runner_prepare::children::{self, CERTIFICATES, Starting};
 
-use super::events::{LinkEvent, WorkerExit};
-use super::link::{EventSink, WorkerLink};
+use super::link::{EventSink, LinkEvent, WorkerExit, WorkerLink};
 use crate::{clock::monotonic, schedule::Blame, signals::lock};
 
 /// Time after its deadline for which a guest may stay inside one instruction.

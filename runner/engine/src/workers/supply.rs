@@ -8,9 +8,9 @@ use runner_model::{Digest, ErrorClass, Reason, WorkerId, provider::PreparedProvi
 use runner_prepare::{PrepareError, compiler, machine};
 use tracing::debug;
 
-use super::events::{PoolEvent, Supply, SupplyJob};
-use super::pool::{Pool, Supplies};
-use crate::input::Input;
+use super::inputs::Input;
+use super::link::{ContentJob, PoolEvent, RequestedContent, Supplies};
+use super::pool::Pool;
 
 impl Pool {
     /// Returns whether workers wait for a plugin or a blob.
@@ -35,13 +35,13 @@ impl Pool {
         let make = Box::new(move || {
             compiler::compile(&cache, &digest, plugins.file(&digest)?, &key, quick, &is_cancelled)
         });
-        let supply = Supply::Plugin(digest);
-        self.supply(worker, SupplyJob { supply, event: Some(compiling), make });
+        let supply = RequestedContent::Plugin(digest);
+        self.supply(worker, ContentJob { supply, event: Some(compiling), make });
         Ok(())
     }
 
     /// Adds a worker to those that wait for the content of `job`. The first one queues the job.
-    fn supply(&mut self, worker: WorkerId, job: SupplyJob) {
+    fn supply(&mut self, worker: WorkerId, job: ContentJob) {
         debug!(worker = worker.0, supply = ?job.supply, "a worker waits");
         let waiting = self.waiting.entry(job.supply).or_default();
         if waiting.is_empty() {
@@ -56,7 +56,7 @@ impl Pool {
     /// Starts queued jobs, each on its own thread: as many as there may be compilers at once.
     fn start_jobs(&mut self) {
         while self.supplying < compiler::at_once()
-            && let Some(SupplyJob { supply, event, make }) = self.queued.pop_front()
+            && let Some(ContentJob { supply, event, make }) = self.queued.pop_front()
         {
             self.supplying += 1;
             let inputs = self.inputs.clone();
@@ -76,10 +76,10 @@ impl Pool {
     }
 
     /// Handles the result of a compilation or a blob copy.
-    pub(crate) fn supplied(&mut self, supply: Supply, result: Result<(), PrepareError>) {
+    pub(crate) fn supplied(&mut self, supply: RequestedContent, result: Result<(), PrepareError>) {
         self.supplying -= 1;
         self.start_jobs();
-        if let Supply::Plugin(digest) = supply
+        if let RequestedContent::Plugin(digest) = supply
             && let Some(provider) = with_plugin(&self.supplies, &digest)
         {
             self.events.push_back(PoolEvent::Compiled(shown_plugin(provider)));
@@ -95,7 +95,8 @@ impl Pool {
             Err(_) if self.is_closing() => {}
             Err(PrepareError::Refused(message)) => {
                 let mut providers = self.supplies.providers.iter();
-                let provider = providers.position(|one| supply == Supply::Plugin(one.digest));
+                let provider =
+                    providers.position(|one| supply == RequestedContent::Plugin(one.digest));
                 let (class, code) = (ErrorClass::Protocol, "compile".to_owned());
                 self.events.push_back(match provider {
                     Some(provider) => PoolEvent::Described(Ready {
@@ -140,7 +141,10 @@ impl Pool {
             }
             Ok(blobs.put(&digest, &folder)?)
         });
-        self.supply(worker, SupplyJob { supply: Supply::Blob(digest), event: None, make });
+        self.supply(
+            worker,
+            ContentJob { supply: RequestedContent::Blob(digest), event: None, make },
+        );
         Ok(())
     }
 }
@@ -151,7 +155,6 @@ pub(super) fn plugin_of(prepared: &PreparedProvider) -> String {
     format!("{} `{}`: plugin `{}`", provider.role(), provider.name, provider.plugin)
 }
 
-/// Returns the first provider with this plugin.
 /// Returns the plugin as the scenario names it, or the provider's name in place of a folder such as `.`.
 fn shown_plugin(prepared: &PreparedProvider) -> String {
     let plugin = &prepared.provider.plugin;
@@ -159,6 +162,7 @@ fn shown_plugin(prepared: &PreparedProvider) -> String {
     if has_name { plugin.clone() } else { prepared.provider.name.to_string() }
 }
 
+/// Returns the first provider with this plugin.
 fn with_plugin<'a>(supplies: &'a Supplies, digest: &Digest) -> Option<&'a PreparedProvider> {
     let mut providers = supplies.providers.iter();
     providers.find(|prepared| prepared.digest == *digest)

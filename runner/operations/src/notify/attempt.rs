@@ -1,10 +1,10 @@
-//! [`Attempt`]: the result of one attempt to notify a receiver. [`Deadline`]: the time for attempts.
+//! [`Attempt`]: the result of one attempt to send a [`Message`] to a receiver. [`Deadline`]: the time for attempts.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
-use std::{io, thread};
+use std::{ffi::OsString, io, path::PathBuf, thread};
 
 use runner_prepare::children;
 
@@ -13,6 +13,18 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Interval between two checks of [`Deadline::is_over`].
 const CHECK_EVERY: Duration = Duration::from_millis(20);
+
+/// A notification and its context.
+pub(super) struct Message {
+    /// A JSON document.
+    pub(super) body: String,
+    /// Working folder of commands.
+    pub(super) folder: PathBuf,
+    /// Environment variables of commands.
+    pub(super) variables: Vec<(&'static str, OsString)>,
+    /// Environment variables whose values no message of a command may have.
+    pub(super) secrets: Vec<String>,
+}
 
 /// The end of a caller's wait.
 pub struct Deadline<'a> {

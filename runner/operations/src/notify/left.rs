@@ -10,8 +10,7 @@ use runner_record::{
 use runner_report::{Notification, RunSummary, SentNotification, json::one_line, short_of};
 use runner_scenario::{Notify, parse_stored};
 
-use super::attempt::{Attempt, Deadline};
-use super::message::Message;
+use super::attempt::{Attempt, Deadline, Message};
 use super::receiver::{Receiver, Receivers};
 use super::send::send_all;
 use crate::settings::Settings;

@@ -1,11 +1,15 @@
-//! [`send_all`]: notifies receivers at the same time, and repeats failed attempts until a deadline.
+//! [`send_all`]: notifies receivers at the same time, and repeats failed attempts until a deadline. Programs of `runner.toml` run in
+//! the hidden child `__command`.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::process::{ExitStatus, Stdio};
+use std::{env, io, sync::mpsc, thread, time::Duration};
 
-use super::attempt::{Attempt, Deadline};
-use super::message::Message;
+use runner_model::units::show_duration;
+use runner_prepare::children::{describe_exit, memory_file, program};
+
+use super::attempt::{Attempt, Deadline, Message};
 use super::receiver::{Receiver, Target};
-use super::{program, webhook};
+use super::webhook;
 
 /// Notifies receivers, each with the id of its notification, and calls `each` with the receiver's index after each attempt.
 /// Returns once each has been notified, or at the deadline. Calls commands only once.
@@ -45,7 +49,52 @@ impl Receiver {
             Target::Webhook(webhook) => {
                 webhook::post(webhook, id, &message.body, timeout, deadline)
             }
-            Target::Command(command) => program::run(command, message, timeout, deadline),
+            Target::Command(command) => run_program(command, message, timeout, deadline),
         }
     }
+}
+
+/// Starts a program with the message as its standard input, and waits for its end. Kills its process group at the deadline, after
+/// `timeout` or when this process dies.
+fn run_program(
+    command: &[String],
+    message: &Message,
+    timeout: Duration,
+    deadline: &Deadline<'_>,
+) -> Attempt {
+    match call(command, message, timeout, deadline) {
+        Err(error) => Attempt::Failed(format!("cannot start a process: {error}")),
+        Ok((Some(status), _)) if status.success() => Attempt::Delivered(status.to_string()),
+        Ok((Some(_), end)) => Attempt::Failed(end),
+        Ok((None, _)) if (deadline.is_over)() => {
+            Attempt::Failed("killed because the wait for it ended".to_owned())
+        }
+        Ok((None, _)) => Attempt::Failed(format!(
+            "killed because it did not end within {}",
+            show_duration(timeout)
+        )),
+    }
+}
+
+/// Returns the exit status and the end of the program's messages. The status is `None` if the program was killed.
+fn call(
+    command: &[String],
+    message: &Message,
+    timeout: Duration,
+    deadline: &Deadline<'_>,
+) -> io::Result<(Option<ExitStatus>, String)> {
+    let stderr = memory_file("stderr", b"")?;
+    let mut child = program(&["__command"])
+        .arg(message.secrets.join(","))
+        .args(command)
+        .envs(env::vars_os())
+        .envs(message.variables.iter().map(|(name, value)| (name, value)))
+        .current_dir(&message.folder)
+        .stdin(memory_file("stdin", message.body.as_bytes())?)
+        .stdout(Stdio::null())
+        .stderr(stderr.try_clone()?)
+        .spawn()?;
+    let status = deadline.wait_for(&mut child, timeout)?;
+    let end = status.map_or_else(String::new, |status| describe_exit(status, &stderr));
+    Ok((status, end))
 }

@@ -1,18 +1,22 @@
-//! [`post`]: one request to a webhook, by the hidden child `__post`.
+//! [`post`]: one request to a webhook, by the hidden child `__post`, signed by <https://www.standardwebhooks.com>.
 
 use std::io::{self, Read as _, Seek as _};
 use std::{env, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use runner_model::{NetGrant, protocol::PostRequest};
 use runner_prepare::children::{self, CERTIFICATES, describe_exit, memory_file, stderr_tail};
 use runner_record::now;
 use runner_scenario::{Webhook, WebhookUrl};
+use sha2::Sha256;
 
 use super::attempt::{Attempt, Deadline};
-use super::signature::sign;
 
 /// Time for the child to start and to exit.
 const CHILD_TIME: Duration = Duration::from_secs(2);
+/// Start of a secret in Base64. Any other secret is used as it is.
+const BASE64: &str = "whsec_";
 
 /// Posts a body, and waits for the response.
 pub(super) fn post(
@@ -77,6 +81,21 @@ fn request(
     })
 }
 
+/// Returns the value of `webhook-signature` for a body that is sent at `time`, in seconds since 1970.
+///
+/// # Errors
+///
+/// The secret is not valid Base64.
+fn sign(secret: &str, id: &str, time: i64, body: &str) -> Result<String, &'static str> {
+    let key = match secret.strip_prefix(BASE64) {
+        Some(encoded) => STANDARD.decode(encoded).map_err(|_| "is not Base64 after `whsec_`")?,
+        None => secret.as_bytes().to_vec(),
+    };
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|_| "has an invalid length")?;
+    mac.update(format!("{id}.{time}.{body}").as_bytes());
+    Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+}
+
 fn variable(name: &str) -> Result<String, String> {
     let value = env::var(name).ok().filter(|value| !value.is_empty());
     value.ok_or_else(|| format!("the environment variable `{name}` is not set"))
@@ -108,4 +127,20 @@ fn send(
         _ if status.code() == Some(1) => Err(stderr_tail(&stderr)),
         _ => Err(format!("the process that sends the request {}", describe_exit(status, &stderr))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sign;
+
+    #[test]
+    fn signature_is_that_of_the_specification() {
+        // The example of the specification's own libraries.
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let body = r#"{"test": 2432232314}"#;
+        let signed = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
+        assert_eq!(signed.unwrap(), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert!(sign("whsec_no base64", "id", 1, body).is_err());
+        assert_ne!(sign("a", "id", 1, body), sign("b", "id", 1, body));
+    }
 }

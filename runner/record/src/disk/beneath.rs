@@ -145,7 +145,7 @@ impl Dir {
         let mut dir = self.dir(name)?;
         // In a shared folder, another user may have put a private one of this user in its place.
         if dir.names()?.is_empty() {
-            share(&dir.handle, dir.mode, mode);
+            permissions::share(&dir.handle, dir.mode, mode);
             dir.mode |= mode;
         }
         Ok(dir)
@@ -158,15 +158,6 @@ impl Dir {
             .map_err(|source| self.error("change the mode of", ".", source))?;
         self.mode = mode;
         Ok(())
-    }
-
-    /// Returns whether the folder belongs to this user and no other user may enter it.
-    pub(crate) fn is_private(&self) -> bool {
-        let user = rustix::process::geteuid().as_raw();
-        let found = rustix::fs::fstat(&self.handle);
-        found.is_ok_and(|found| {
-            found.st_uid == user && found.st_mode & 0o777 == permissions::PRIVATE
-        })
     }
 
     pub(crate) fn read(&self, name: &str) -> Result<File, RecordError> {
@@ -189,6 +180,13 @@ impl Dir {
         self.file("create", name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
     }
 
+    /// Creates a file with this content. Fails if the name exists.
+    pub(crate) fn create_with(&self, name: &str, bytes: &[u8]) -> Result<File, RecordError> {
+        let mut file = self.create_file(name)?;
+        let written = file.write_all(bytes);
+        written.map(|()| file).map_err(|source| self.error("write", name, source))
+    }
+
     /// Reads a whole file of at most `limit` bytes.
     pub(crate) fn read_all(&self, name: &str, limit: u64) -> Result<Vec<u8>, RecordError> {
         let failed = |source| self.error("read", name, source);
@@ -209,7 +207,7 @@ impl Dir {
         let flags = OFlags::TMPFILE | OFlags::RDWR;
         match self.open_at(".", flags, Mode::from_raw_mode(mode as RawMode)) {
             Ok(handle) => {
-                share(&handle, 0, mode);
+                permissions::share(&handle, 0, mode);
                 Ok(handle.into())
             }
             // Some file systems, and kernels before 3.11, have no `O_TMPFILE`.
@@ -396,7 +394,7 @@ impl Dir {
                 if !found.is_file() {
                     return Err(io::Error::other("it is not a regular file"));
                 }
-                share(&file, found.mode(), mode);
+                permissions::share(&file, found.mode(), mode);
                 Ok(file)
             });
         opened.map_err(|source| self.explain(what, name, source))
@@ -466,14 +464,6 @@ impl io::Read for Reader<'_> {
         let length = std::os::unix::fs::FileExt::read_at(self.file, bytes, self.at)?;
         self.at += length as u64;
         Ok(length)
-    }
-}
-
-/// Adds the permissions of `mode` that the umask has removed from an entry with mode `found`: the umask of one member of a
-/// group must not lock out the others. Ignores errors, because some file systems have no modes.
-fn share(entry: impl AsFd, found: u32, mode: u32) {
-    if found & mode != mode {
-        let _ = rustix::fs::fchmod(entry, Mode::from_raw_mode((found & 0o7777 | mode) as RawMode));
     }
 }
 

@@ -1,5 +1,5 @@
 //! [`ContentStore`]: a folder of files named by the SHA-256 of their content, `<aa>/<sha256>`. The store of a results
-//! root and the artifacts of a run are such folders.
+//! root and the artifacts of a run are such folders. [`CheckedFile`] reads large content of it.
 
 use std::{fs::File, io, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::disk::beneath::{Dir, Reader};
 use crate::disk::durable::Unsynced;
 use crate::disk::fault::{self, Place};
 use crate::disk::layout::ROOT_LOCK;
-use crate::disk::lock::{Held, retry_for, try_lock};
+use crate::disk::lock::{Held, lock_within};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Remedy for damaged content of a results root.
@@ -78,19 +78,47 @@ impl ContentStore {
     pub(crate) fn lock(&self, is_alone: bool) -> Result<Held, RecordError> {
         let failed = |source| self.0.error("take", ROOT_LOCK, source);
         let file = self.0.write(ROOT_LOCK)?;
-        let taken = retry_for(PATIENCE, Duration::from_millis(1), || {
-            let is_taken = try_lock(&file, is_alone).map_err(failed)?;
-            Ok(is_taken.then_some(()))
-        });
-        taken?.ok_or_else(|| {
-            failed(io::Error::other("another `runner` holds it; end that and try again"))
-        })?;
-        Ok(Held(file))
+        if lock_within(&file, is_alone, PATIENCE, failed)? {
+            return Ok(Held(file));
+        }
+        Err(failed(io::Error::other("another `runner` holds it; end that and try again")))
     }
 
     fn shelf(&self, digest: &Digest) -> Result<(Dir, String), RecordError> {
         let name = digest.to_string();
         Ok((self.0.dir_or_create(&name[..2])?, name))
+    }
+}
+
+/// A file that is compared with its digest while it is read, for copies to other programs: [`ContentStore::open`] would read it
+/// twice. Reading its end fails if the digests differ.
+#[derive(Debug)]
+pub struct CheckedFile {
+    file: File,
+    digest: Digest,
+    hash: Sha256,
+}
+
+impl CheckedFile {
+    pub(crate) fn new(file: File, digest: Digest) -> Self {
+        Self { file, digest, hash: Sha256::new() }
+    }
+
+    /// Returns the file without the comparison.
+    pub fn unchecked(&self) -> &File {
+        &self.file
+    }
+}
+
+impl io::Read for CheckedFile {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(bytes)?;
+        self.hash.update(&bytes[..length]);
+        let is_damaged = || Digest(self.hash.clone().finalize().into()) != self.digest;
+        if length == 0 && is_damaged() {
+            return Err(io::Error::other("its bytes do not match its name"));
+        }
+        Ok(length)
     }
 }
 

@@ -8,7 +8,7 @@ use runner_model::visible::{shown_path, visible_line};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use crate::{disk::permissions::TRUSTED, root::command::command};
+use crate::disk::{layout::command, permissions::TRUSTED};
 
 /// A failure of the disk or of a file on it. Each message has the cause, the place and the next step.
 #[derive(Debug, Error)]

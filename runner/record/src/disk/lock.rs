@@ -19,6 +19,8 @@ pub(crate) const LOCK: &str = "lock";
 /// Readers that probe hold the lock for an instant, so an owner retries.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
+/// Pause between two attempts to lock a file that processes have only for a moment.
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 /// Bytes that the lock file takes while it is held, in addition to those of a manifest. They are released before a session's
 /// last manifest, so a full disk has room for it.
 const RESERVE: u64 = 64 << 10;
@@ -106,6 +108,17 @@ pub(crate) fn try_lock(file: &File, is_alone: bool) -> io::Result<bool> {
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// Locks a file. Returns `false` if another process still has the lock after `patience`.
+pub(crate) fn lock_within(
+    file: &File,
+    is_alone: bool,
+    patience: Duration,
+    failed: impl Fn(io::Error) -> RecordError,
+) -> Result<bool, RecordError> {
+    let lock = || Ok(try_lock(file, is_alone).map_err(&failed)?.then_some(()));
+    Ok(retry_for(patience, LOCK_PAUSE, lock)?.is_some())
 }
 
 /// Repeats `attempt` until it returns a value. `None` if it has not after `patience`.

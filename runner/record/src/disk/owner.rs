@@ -11,7 +11,7 @@ use runner_model::visible::shown_path;
 use rustix::fs::FileType;
 
 use crate::disk::beneath::Dir;
-use crate::disk::permissions::{OTHERS_WRITE, TRUSTED};
+use crate::disk::permissions::{OTHERS_WRITE, PRIVATE, TRUSTED};
 
 /// Names of users, for messages.
 const USERS: &str = "/etc/passwd";
@@ -36,6 +36,13 @@ pub(crate) fn foreign(file: impl AsFd, path: &Path) -> io::Result<Option<String>
         let path = shown_path(path);
         format!("can be changed by other users: if you trust it as it is, run `chmod go-w {path}`")
     }))
+}
+
+/// Returns whether an open folder belongs to this user and no other user may enter it.
+pub(crate) fn is_private(folder: impl AsFd) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    let found = rustix::fs::fstat(folder);
+    found.is_ok_and(|found| found.st_uid == user && found.st_mode & 0o777 == PRIVATE)
 }
 
 /// Returns the name of a user.

@@ -4,9 +4,10 @@
 //! that results are meant for others. A file is never open to users who cannot enter its folder. In a folder that
 //! others may write to, they may also read.
 
-use std::{io, os::unix::fs::MetadataExt as _, path::Path, sync::OnceLock};
+use std::{io, os::fd::AsFd, os::unix::fs::MetadataExt as _, path::Path, sync::OnceLock};
 
 use runner_model::visible::shown_path;
+use rustix::fs::{Mode, RawMode};
 
 /// Names a results root whose settings count and whose runs may be used, even if other users can have written them.
 pub(crate) const TRUSTED: &str = "RUNNER_TRUST_ROOT";
@@ -56,6 +57,14 @@ fn by_folder(folder: u32, mask: u32) -> u32 {
         folder & all != 0 && (is_shared || by_mask & all != 0)
     });
     shared.fold(OWNER, |mode, (all, _)| mode | all)
+}
+
+/// Adds the permissions of `mode` that the umask has removed from an entry with mode `found`: the umask of one member of a
+/// group must not lock out the others. Ignores errors, because some file systems have no modes.
+pub(super) fn share(entry: impl AsFd, found: u32, mode: u32) {
+    if found & mode != mode {
+        let _ = rustix::fs::fchmod(entry, Mode::from_raw_mode((found & 0o7777 | mode) as RawMode));
+    }
 }
 
 /// Fails unless the folder belongs to this user or root, only the owner can write to it, and the same is true of every

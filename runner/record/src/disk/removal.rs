@@ -1,13 +1,16 @@
-//! [`Dir::clear`] and [`Dir::size`]: removes or measures everything below a folder, at any depth.
+//! [`Dir::clear`] and [`Dir::size`]: removes or measures everything below a folder, at any depth. [`remove_folder`] removes the folder,
+//! too.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
+use std::{io, thread, time::Duration};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::RecordError;
 use crate::disk::beneath::{Dir, Stamp, entries};
+use crate::disk::lock::LOCK;
 
 /// Deepest level that is measured. The runner itself makes two.
 const MEASURED_DEPTH: u32 = 64;
@@ -57,12 +60,12 @@ fn clear(top: &Dir, except: &[&str], failure: &mut Result<(), Errno>) -> Result<
                 return Err(Errno::STALE);
             }
             // If an entry is left in it, an earlier failure is known.
-            note(failure, remove_folder(&current, &parent.inner));
+            note(failure, remove_empty(&current, &parent.inner));
             folders = parent.folders;
             continue;
         };
         // Most folders are empty by now or contain only files.
-        match remove_folder(&current, &name) {
+        match remove_empty(&current, &name) {
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}
             removed => {
                 // A file that may not be removed was taken for a folder.
@@ -108,7 +111,7 @@ fn remove_files(
     folders
 }
 
-fn remove_folder(parent: &OwnedFd, name: &CString) -> Result<(), Errno> {
+fn remove_empty(parent: &OwnedFd, name: &CString) -> Result<(), Errno> {
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
@@ -137,6 +140,25 @@ fn size(folder: &OwnedFd, depth: u32) -> u64 {
 fn open_inner(parent: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::empty())
+}
+
+/// Removes the folder of a run that this process has locked. The lock goes last.
+pub(crate) fn remove_folder(root: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
+    dir.clear(&[LOCK])?;
+    let mut tries = 0..100;
+    loop {
+        dir.remove(LOCK)?;
+        match root.remove_folder(name) {
+            // A process that tried to delete the folder, too, has created the lock again.
+            Err(error)
+                if error.kind() == Some(io::ErrorKind::DirectoryNotEmpty)
+                    && tries.next().is_some() =>
+            {
+                thread::sleep(Duration::from_millis(5));
+            }
+            removed => return removed,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::RecordError;
 use crate::disk::beneath::{Dir, random};
 use crate::disk::fault::now;
 use crate::disk::lock::{LOCK, try_lock};
+use crate::disk::owner::is_private;
 use crate::disk::permissions::PRIVATE;
 
 const PREFIX: &str = "runner-";
@@ -90,7 +91,7 @@ fn is_name(name: &str) -> bool {
 /// Returns the lock of a folder that this user made and no process holds.
 fn take_dead(dir: &Dir) -> Option<File> {
     let found = dir.stat(LOCK).ok()??;
-    if !dir.is_private() || !found.is_file || now().since(found.changed()) < OLD {
+    if !is_private(dir) || !found.is_file || now().since(found.changed()) < OLD {
         return None;
     }
     let lock = dir.read(LOCK).ok()?;

@@ -1,10 +1,10 @@
 //! [`Database`]: `runner.db`, the list of a root's runs in SQLite. If it is deleted, damaged or locked, manifests are
-//! read instead, with the same result. It also has the table of [`super::trials`].
+//! read instead, with the same result. It also has the table of [`super::trials`]. [`ListThread`] writes into it.
 
-use std::{collections::HashMap, io, path::PathBuf, time::Duration};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::{collections::HashMap, io, path::PathBuf, thread, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, params};
-
 use serde::{Deserialize, Serialize};
 
 use crate::disk::beneath::{Dir, Stamp};
@@ -17,6 +17,8 @@ pub(crate) const NAME: &str = "runner.db";
 const VERSION: i64 = 11;
 /// Time to wait for other writers. Without the list, commands are only slower.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// Time for the last entries of [`ListThread`] once the root is dropped.
+const LAST_ENTRIES: Duration = Duration::from_millis(50);
 /// Length of the log, in bytes, from which a write truncates it: about ten runs. Each process that opens the list reads the log.
 const LONG_LOG: u64 = 256 << 10;
 const LOG: &str = "runner.db-wal";
@@ -190,6 +192,53 @@ impl Database {
     /// Removes the file.
     pub(super) fn remove(&self) {
         remove(&self.root);
+    }
+}
+
+/// A thread that upserts the entries of this process's runs, in parallel with the writes of their manifests. Dropping it waits up
+/// to [`LAST_ENTRIES`] for the last entries.
+#[derive(Debug)]
+pub(crate) struct ListThread {
+    entries: Option<Sender<(String, Listed)>>,
+    /// Disconnected at the end of the thread.
+    done: Receiver<()>,
+}
+
+impl ListThread {
+    pub(crate) fn start(root: Dir) -> Self {
+        let (entries, received) = channel::<(String, Listed)>();
+        let (running, done) = channel();
+        let update = move || {
+            // Workers have priority.
+            let _ = rustix::process::nice(10);
+            while let Ok(entry) = received.recv() {
+                let mut changed = vec![entry];
+                changed.extend(received.try_iter());
+                // Opened each time, because `reindex` may have replaced the file.
+                if let Some(mut database) = Database::open_or_create(&root) {
+                    // Otherwise the next reader reads the manifests.
+                    let _ = database.write(&changed, std::iter::empty());
+                }
+            }
+            drop(running);
+        };
+        // Without a thread the next reader reads the manifests.
+        let _ = thread::Builder::new().name("list".into()).spawn(update);
+        Self { entries: Some(entries), done }
+    }
+
+    /// Updates the entry of a run.
+    pub(crate) fn send(&self, id: String, listed: Listed) {
+        if let Some(entries) = &self.entries {
+            let _ = entries.send((id, listed));
+        }
+    }
+}
+
+impl Drop for ListThread {
+    fn drop(&mut self) {
+        self.entries = None;
+        let _ = self.done.recv_timeout(LAST_ENTRIES);
     }
 }
 

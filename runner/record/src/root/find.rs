@@ -4,9 +4,8 @@ use std::{io::ErrorKind, path::Path};
 
 use runner_model::RunStatus;
 
-use super::command::command;
 use crate::disk::beneath::Dir;
-use crate::disk::layout::{MANIFEST, ROWS, is_run_name, parse_latest};
+use crate::disk::layout::{MANIFEST, ROWS, command, is_run_name, parse_latest};
 use crate::disk::lock;
 use crate::run::folder::{parse_id, plain};
 use crate::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, Runs};

@@ -4,7 +4,7 @@
 //! run, and the next prune finishes an interrupted deletion.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::{io, thread, time::Duration};
+use std::time::Duration;
 
 use runner_model::{RunStatus, Time, row::Actor, status::RunState, visible::quoted};
 use schemars::JsonSchema;
@@ -13,10 +13,11 @@ use serde::Serialize;
 use crate::disk::beneath::{Dir, Stamp, random};
 use crate::disk::content_store::ContentStore;
 use crate::disk::fault::now;
-use crate::disk::layout::{GONE, MANIFEST, ROWS, STORE, is_run_name};
+use crate::disk::layout::{GONE, MANIFEST, ROWS, STORE, command, is_run_name};
 use crate::disk::lock::{self, LOCK, Lock};
 use crate::disk::owner::{foreign, is_trusted};
-use crate::root::{command::command, find::has_bytes};
+use crate::disk::removal::remove_folder;
+use crate::root::find::has_bytes;
 use crate::run::folder::parse_id;
 use crate::{
     Holder, Owned, Pin, QueueState, QueuedRequest, RecordError, ResultsRoot, RunDir, RunHead,
@@ -422,25 +423,6 @@ fn move_away(run: &RunDir) -> Result<String, RecordError> {
     let gone = format!("{GONE}{:016x}", random());
     run.root.move_away(&run.id, &gone)?;
     Ok(gone)
-}
-
-/// Removes the folder of a run that this process has locked. The lock goes last.
-pub(crate) fn remove_folder(root: &Dir, dir: &Dir, name: &str) -> Result<(), RecordError> {
-    dir.clear(&[LOCK])?;
-    let mut tries = 0..100;
-    loop {
-        dir.remove(LOCK)?;
-        match root.remove_folder(name) {
-            // A process that tried to delete the folder, too, has created the lock again.
-            Err(error)
-                if error.kind() == Some(io::ErrorKind::DirectoryNotEmpty)
-                    && tries.next().is_some() =>
-            {
-                thread::sleep(Duration::from_millis(5));
-            }
-            removed => return removed,
-        }
-    }
 }
 
 /// Returns whether a dead process left the folder while it created or deleted a run.

@@ -8,18 +8,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _};
-use std::{cmp::Reverse, time::Duration};
+use std::{cmp::Reverse, io, time::Duration};
 
 use runner_model::{RunStatus, Stage, Time, row::Actor};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
+use super::queue_files::{file_name, is_request, read_file, remove_file, write_file};
 use crate::disk::beneath::Dir;
 use crate::disk::fault::{self, Place};
 use crate::disk::layout::{MANIFEST, QUEUE};
-use crate::disk::lock::{self, Held, retry_for, try_lock};
-use crate::disk::owner::{foreign, user};
+use crate::disk::lock::{self, Held, lock_within};
 use crate::run::{folder::plain, manifest};
 use crate::{
     GroupPlace, Holder, Manifest, RecordError, RequestMark, ResultsRoot, RunDir, SessionEntry,
@@ -31,15 +30,12 @@ const TAKEN: &str = "taken";
 const PREEMPTED: &str = "preempted";
 const LOCK: &str = ".lock";
 const FORMAT: u32 = 1;
-/// A larger file is not read.
-const MAX_BYTES: u64 = 1 << 20;
 /// Bytes of a new request. The rest is for the reason of a refusal, up to 64 KiB before escapes.
 const MAX_NEW_BYTES: usize = 512 << 10;
 /// Bytes of the id of a request. A caller may choose it.
 const MAX_ID: usize = 64;
 /// Time to wait for another process that works on the queue. One that pauses a run takes up to 5 s.
 const PATIENCE: Duration = Duration::from_secs(15);
-const PAUSE: Duration = Duration::from_millis(5);
 /// Starts of a request that may end without a run before it is refused.
 pub(crate) const MAX_TRIES: u32 = 3;
 
@@ -201,11 +197,7 @@ impl ResultsRoot {
     pub fn lock_queue(&self) -> Result<LockedQueue, RecordError> {
         let dir = self.own_dir()?.dir_or_create(QUEUE)?;
         let file = dir.write(LOCK)?;
-        let locked = retry_for(PATIENCE, PAUSE, || {
-            let is_locked = try_lock(&file, true);
-            Ok(is_locked.map_err(|source| dir.error("lock", LOCK, source))?.then_some(()))
-        })?;
-        if locked.is_none() {
+        if !lock_within(&file, true, PATIENCE, |source| dir.error("lock", LOCK, source))? {
             return Err(RecordError::QueueHeld { lock: dir.path().join(LOCK) });
         }
         let lock = Held(file);
@@ -370,10 +362,7 @@ impl LockedQueue {
         let file = self.taken.write(&name)?;
         let failed = |source| self.taken.error("lock", &name, source);
         // A reader that probes it has the lock for an instant.
-        let locked = retry_for(PATIENCE, PAUSE, || {
-            Ok(try_lock(&file, true).map_err(failed)?.then_some(()))
-        })?;
-        if locked.is_none() {
+        if !lock_within(&file, true, PATIENCE, failed)? {
             return Err(failed(io::ErrorKind::TimedOut.into()));
         }
         fault::pass(Place::QueueTaken).map_err(failed)?;
@@ -487,57 +476,4 @@ fn is_started(runs: &[Manifest]) -> bool {
             runs.iter().filter(is_member).count() as u32 == *of
         }
     })
-}
-
-fn file_name(id: &str) -> String {
-    format!("{id}.json")
-}
-
-fn is_request(name: &str) -> bool {
-    name.ends_with(".json") && !name.starts_with('.')
-}
-
-/// A document, its open file, and the reason why this user may not use it.
-type Document<T> = (T, File, Option<String>);
-
-/// Reads a document. `None` if the file is empty.
-fn read_file<T: DeserializeOwned>(
-    dir: &Dir,
-    name: &str,
-) -> Result<Option<Document<T>>, RecordError> {
-    let file = dir.read(name)?;
-    let failed = |source| dir.error("read", name, source);
-    let length = file.metadata().map_err(failed)?.len();
-    if length == 0 {
-        return Ok(None);
-    }
-    if length > MAX_BYTES {
-        return Err(dir.refuse(name, format!("it is larger than {MAX_BYTES} bytes; remove it")));
-    }
-    let mut bytes = Vec::new();
-    (&file).take(MAX_BYTES).read_to_end(&mut bytes).map_err(failed)?;
-    let document = serde_json::from_slice(&bytes)
-        .map_err(|error| dir.refuse(name, format!("it is damaged: {error}; remove it")))?;
-    let owner = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?.st_uid;
-    let foreign = match owner == rustix::process::geteuid().as_raw() {
-        true => foreign(&file, &dir.path().join(name)).map_err(failed)?,
-        false => Some(format!("belongs to {}", user(owner))),
-    };
-    Ok(Some((document, file, foreign)))
-}
-
-/// Writes a document so that it survives a loss of power.
-fn write_file(dir: &Dir, id: &str, document: &impl Serialize) -> Result<(), RecordError> {
-    let name = file_name(id);
-    let failed = |source| dir.error("write", &name, source);
-    fault::pass(Place::QueueWrite).map_err(failed)?;
-    let bytes = serde_json::to_vec_pretty(document).unwrap_or_default();
-    dir.prepare(&name, &bytes)?.sync_all().map_err(failed)?;
-    dir.replace(&name)?;
-    dir.sync()
-}
-
-fn remove_file(dir: &Dir, id: &str) -> Result<(), RecordError> {
-    dir.remove(&file_name(id))?;
-    dir.sync()
 }

@@ -6,7 +6,7 @@ use std::{fs::File, io::ErrorKind};
 
 use runner_model::Digest;
 
-use super::{database::Listed, list_thread::ListThread};
+use super::database::{ListThread, Listed};
 use crate::RecordError;
 use crate::disk::beneath::Dir;
 use crate::disk::content_store::{ContentStore, OF_STORE};

@@ -93,6 +93,7 @@ const BAD: u8 = 0b0010_0000;
 const OTHER: u8 = 0b0011_0000;
 /// An attempt before the newest one was bad.
 const BAD_BEFORE: u8 = 0b0100_0000;
+/// The trial is pending although it has a final row.
 const MARK: u8 = 0b1000_0000;
 
 impl PackedState {

@@ -44,12 +44,12 @@ pub struct Writer {
 
 #[derive(Debug, Default)]
 struct WriterQueue {
-    state: Mutex<QueueState>,
+    state: Mutex<WriterState>,
     wake: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct QueueState {
+struct WriterState {
     group: Group,
     pending_rows: u64,
     pending_bytes: u64,
@@ -187,7 +187,7 @@ impl Drop for Writer {
 }
 
 impl WriterQueue {
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
+    fn lock(&self) -> MutexGuard<'_, WriterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

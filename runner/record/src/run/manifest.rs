@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::disk::beneath::{Dir, Stamp};
-use crate::disk::layout::MANIFEST;
-use crate::root::command::quoted_path;
+use crate::disk::layout::{MANIFEST, quoted_path};
 use crate::{InFlight, RecordError, Rerun};
 
 /// A manifest has some KiB, with hundreds of providers or sessions some MiB. A larger one is refused.
@@ -351,6 +350,14 @@ pub struct Transition {
     /// The user who requested it from another process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Actor>,
+}
+
+impl Transition {
+    /// Returns the creation of a run.
+    pub(crate) fn created(at: Time, writer: &str) -> Self {
+        let (to, writer) = (RunStatus::Running, writer.into());
+        Self { at, from: None, to, reason: None, writer, by: None }
+    }
 }
 
 /// Returns the error for the missing or damaged manifest of a run.

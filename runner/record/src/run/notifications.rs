@@ -11,13 +11,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::layout::NOTIFICATIONS;
-use crate::disk::lock::{Held, retry_for, try_lock};
+use crate::disk::lock::{Held, lock_within};
 use crate::{RecordError, RunDir};
 
 /// A larger file is not read.
 const MAX_BYTES: u64 = 16 << 20;
-/// Pause between two attempts to lock the file.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// An event that receivers are notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -96,8 +94,7 @@ impl RunDir {
     ) -> Result<Option<NotificationLog>, RecordError> {
         let failed = |source| self.dir.error("lock", NOTIFICATIONS, source);
         let file = self.dir.append(NOTIFICATIONS)?;
-        let lock = || Ok(try_lock(&file, true).map_err(failed)?.then_some(()));
-        let is_locked = retry_for(patience, PAUSE, lock)?.is_some();
+        let is_locked = lock_within(&file, true, patience, failed)?;
         Ok(is_locked.then(|| NotificationLog { file: Held(file), run: self.clone() }))
     }
 }

@@ -6,7 +6,7 @@ use runner_model::status::{RunVerdict, Stage};
 use runner_model::{Counts, GateResult, Reason, RunStatus};
 use runner_model::{exit::Exit, row::Actor, units::plural, visible::visible_line};
 
-use crate::disk::beneath::Stamp;
+use crate::disk::beneath::{Dir, Stamp};
 use crate::disk::durable::Unsynced;
 use crate::disk::fault::{self, Place, now};
 use crate::disk::layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO};
@@ -86,14 +86,7 @@ impl ResultsRoot {
             metadata: new.metadata,
             providers: new.providers,
             sessions: vec![first],
-            transitions: vec![Transition {
-                at: now,
-                from: None,
-                to: RunStatus::Running,
-                reason: None,
-                writer: writer.into(),
-                by: None,
-            }],
+            transitions: vec![Transition::created(now, writer)],
             rows: None,
         };
         let run = RunDir { root: root.clone(), dir, id, is_own: true };
@@ -442,11 +435,9 @@ impl Owned {
     /// the manifest may be empty, and a folder with an empty manifest is not a run.
     fn write_new(&self, scenario: &str) -> Result<(), RecordError> {
         let dir = &self.run.dir;
-        let mut text = dir.create_file(SCENARIO)?;
-        text.write_all(scenario.as_bytes())
-            .map_err(|source| dir.error("write", SCENARIO, source))?;
+        let text = dir.create_with(SCENARIO, scenario.as_bytes())?;
         let manifest = self.prepare_manifest()?;
-        self.name_manifest()?;
+        name_manifest(dir)?;
         self.root.sync_with(vec![
             Unsynced::Content(manifest, dir.path().join(MANIFEST)),
             Unsynced::Content(text, dir.path().join(SCENARIO)),
@@ -459,7 +450,7 @@ impl Owned {
     pub(crate) fn replace_manifest(&self) -> Result<(), RecordError> {
         let synced = self.prepare_manifest()?.sync_all();
         synced.map_err(|source| self.run.dir.error("sync", MANIFEST, source))?;
-        self.name_manifest()?;
+        name_manifest(&self.run.dir)?;
         self.run.dir.sync()
     }
 
@@ -472,11 +463,7 @@ impl Owned {
     }
 
     fn prepare_manifest(&self) -> Result<File, RecordError> {
-        fault::pass(Place::ManifestWrite)
-            .map_err(|source| self.run.dir.error("write", MANIFEST, source))?;
-        let bytes = self.manifest.to_bytes();
-        let bytes = bytes.map_err(|error| self.run.dir.error("write", MANIFEST, error))?;
-        let file = self.run.dir.prepare(MANIFEST, &bytes)?;
+        let (file, bytes) = prepare_manifest(&self.run.dir, &self.manifest)?;
         // The list takes as long as a sync, so it is written in parallel with those of the manifest.
         if let (Ok(stamp), Ok(text)) = (Stamp::of(&file), String::from_utf8(bytes)) {
             let rows = self.run.dir.stat(ROWS).ok().flatten();
@@ -490,12 +477,23 @@ impl Owned {
         }
         Ok(file)
     }
+}
 
-    fn name_manifest(&self) -> Result<(), RecordError> {
-        fault::pass(Place::ManifestRename)
-            .map_err(|source| self.run.dir.error("replace", MANIFEST, source))?;
-        self.run.dir.replace(MANIFEST)
-    }
+/// Writes a manifest under its temporary name. Returns the file and its bytes.
+pub(super) fn prepare_manifest(
+    dir: &Dir,
+    manifest: &Manifest,
+) -> Result<(File, Vec<u8>), RecordError> {
+    let failed = |source| dir.error("write", MANIFEST, source);
+    fault::pass(Place::ManifestWrite).map_err(failed)?;
+    let bytes = manifest.to_bytes().map_err(|error| failed(error.into()))?;
+    Ok((dir.prepare(MANIFEST, &bytes)?, bytes))
+}
+
+/// Gives the file of [`prepare_manifest`] its name.
+pub(super) fn name_manifest(dir: &Dir) -> Result<(), RecordError> {
+    fault::pass(Place::ManifestRename).map_err(|source| dir.error("replace", MANIFEST, source))?;
+    dir.replace(MANIFEST)
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use runner_model::{Digest, RowRef, TrialId, digest};
 use serde::Deserialize;
 
 use crate::disk::beneath::{Dir, Reader, Stamp};
-use crate::disk::checked_file::CheckedFile;
-use crate::disk::content_store::ContentStore;
+use crate::disk::content_store::{CheckedFile, ContentStore};
 use crate::disk::layout::{ARTIFACTS, LOG, LOGS, MANIFEST, ROWS, SCENARIO, STORE};
 use crate::disk::{lock, owner};
 use crate::rows::line_reader::{self, ReadLine};

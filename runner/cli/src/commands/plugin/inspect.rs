@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use runner_engine::probe::{Answer, Call, CallEnd, call, inspect};
+use runner_engine::probe::{CallEvent, Call, CallEnd, call, inspect};
 use runner_model::provider::{Description, PluginKind, Protocol, Provider};
 use runner_model::visible::visible_line;
 use runner_model::{exit::Exit, units::show_size};
@@ -130,9 +130,9 @@ fn describe(
         task: None,
     };
     let mut described = None;
-    let mut receive = |answer: Answer<'_>| match answer {
-        Answer::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
-        Answer::Described(description) => described = description,
+    let mut receive = |answer: CallEvent<'_>| match answer {
+        CallEvent::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
+        CallEvent::Described(description) => described = description,
         _ => {}
     };
     match call(describe, &mut receive)? {

@@ -4,7 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::{collections::BTreeMap, fs, fs::File, time::Duration};
 
-use runner_engine::probe::{Answer, Call, CallEnd, call};
+use runner_engine::probe::{CallEvent, Call, CallEnd, call};
 use runner_engine::{EngineError, StoredCall};
 use runner_model::json::{Json, parse};
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
@@ -239,23 +239,23 @@ fn receive(
     limits: &Limits,
     out: &Out,
     reply: &mut Reply,
-    call: impl FnOnce(&mut dyn FnMut(Answer<'_>)) -> Result<CallEnd, EngineError>,
+    call: impl FnOnce(&mut dyn FnMut(CallEvent<'_>)) -> Result<CallEnd, EngineError>,
 ) -> Result<CallEnd, CommandError> {
     // A guest may have taken over its worker, so the limits are enforced here again. An artifact that this cuts fails the
     // check of its digest.
     let mut room = limits.artifacts.saturating_add(limits.reply);
-    let mut receive = |answer: Answer<'_>| match answer {
-        Answer::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
-        Answer::Notice(text) => out.warn(text),
-        Answer::Described(description) => reply.is_described = description.is_some(),
-        Answer::Artifact { index, bytes } => {
+    let mut receive = |answer: CallEvent<'_>| match answer {
+        CallEvent::Compiling(plugin) => out.hint(&format!("compiling {}", visible_line(plugin))),
+        CallEvent::Notice(text) => out.warn(text),
+        CallEvent::Described(description) => reply.is_described = description.is_some(),
+        CallEvent::Artifact { index, bytes } => {
             let kept = bytes.len().min(room as usize);
             room -= kept as u64;
             let content = reply.artifacts.entry(index).or_default();
             content.extend_from_slice(&bytes[..kept]);
         }
-        Answer::Report { row, log } => (reply.row, reply.log) = (row.to_vec(), log.to_vec()),
-        Answer::Log(line) => out.hint(&visible_line(line)),
+        CallEvent::Report { row, log } => (reply.row, reply.log) = (row.to_vec(), log.to_vec()),
+        CallEvent::Log(line) => out.hint(&visible_line(line)),
     };
     Ok(call(&mut receive)?)
 }

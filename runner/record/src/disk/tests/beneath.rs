@@ -117,7 +117,7 @@ fn no_other_file_of_the_crate_opens_paths() {
         ("permissions.rs", "std::fs::symlink_metadata(above)"),
         ("owner.rs", "std::fs::read_to_string(USERS)"),
         ("lock.rs", "std::fs::read_to_string(format!(\"/proc/{pid}/stat\"))"),
-        ("command.rs", "path.canonicalize()"),
+        ("layout.rs", "path.canonicalize()"),
         ("find.rs", "path.canonicalize()"),
         ("plugin_cache.rs", "path.canonicalize()"),
         ("settings.rs", "canonicalize()"),

@@ -5,7 +5,7 @@ mod rows;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 
 use runner_model::status::RunVerdict;
 use runner_model::{Counts, Digest, GateResult, Places, Reason, RunStatus, Shard, Stage};
@@ -15,13 +15,14 @@ pub use self::rows::MergeSource;
 use self::rows::Merged;
 use crate::disk::beneath::{Dir, random};
 use crate::disk::durable::Unsynced;
-use crate::disk::fault::{self, Place, now};
+use crate::disk::fault::now;
 use crate::disk::layout::{ARTIFACTS, GONE, LOG, LOGS, MANIFEST, ROWS, SCENARIO};
 use crate::disk::lock::{self, Lock};
 use crate::disk::permissions::of_own_folder;
-use crate::root::prune::remove_folder;
+use crate::disk::removal::remove_folder;
 use crate::run::manifest::{RowsFile, cut};
 use crate::run::new_run::{command_line, has_secrets, session_entry};
+use crate::run::owned::{name_manifest, prepare_manifest};
 use crate::{
     Manifest, MergedShard, NewSession, RecordError, ResultsRoot, RunDir, SessionEntry, Transition,
 };
@@ -31,7 +32,7 @@ const MERGE: &str = "merge";
 
 /// A run in which no session starts while this lives.
 #[derive(Debug)]
-pub struct Still {
+pub struct IdleGuard {
     /// Unlocked when it is dropped.
     _lock: Option<File>,
 }
@@ -75,14 +76,14 @@ impl RunDir {
     /// # Errors
     ///
     /// [`RecordError::Held`] if a process works on the run.
-    pub fn hold_still(&self) -> Result<Still, RecordError> {
+    pub fn keep_idle(&self) -> Result<IdleGuard, RecordError> {
         let file = match self.dir.read(lock::LOCK) {
-            Err(error) if error.is_missing() => return Ok(Still { _lock: None }),
+            Err(error) if error.is_missing() => return Ok(IdleGuard { _lock: None }),
             opened => opened?,
         };
         let is_free = lock::try_lock(&file, false);
         if is_free.map_err(|source| self.dir.error("take", lock::LOCK, source))? {
-            return Ok(Still { _lock: Some(file) });
+            return Ok(IdleGuard { _lock: Some(file) });
         }
         let holder = lock::holder(&self.dir).unwrap_or_default();
         Err(RecordError::held(&self.id, self.dir.path(), holder))
@@ -154,9 +155,12 @@ impl ResultsRoot {
         manifest.change_status(RunStatus::after(reason, true), reason, MERGE, now())?;
         manifest.message = merge.holes.as_ref().map(|(_, holes)| cut(holes.clone()));
         manifest.rows = run.dir.stat(ROWS)?.map(RowsFile::from);
-        write(&run.dir, LOG, format!("{} {}\n", now(), command_line(&merge.command)).as_bytes())?;
-        let scenario = write(&run.dir, SCENARIO, first.scenario(plan)?.as_bytes())?;
-        let manifest = write_manifest(&run.dir, &manifest)?;
+        let log = format!("{} {}\n", now(), command_line(&merge.command));
+        run.dir.create_with(LOG, log.as_bytes())?;
+        let scenario = run.dir.create_with(SCENARIO, first.scenario(plan)?.as_bytes())?;
+        manifest.check_size().map_err(|problem| run.dir.refuse(MANIFEST, problem))?;
+        let (manifest, _) = prepare_manifest(&run.dir, &manifest)?;
+        name_manifest(&run.dir)?;
         let files = files.into_iter().chain([(scenario, SCENARIO), (manifest, MANIFEST)]);
         let contents = files.map(|(file, name)| Unsynced::Content(file, run.dir.path().join(name)));
         self.sync_with(contents.chain([Unsynced::Names(run.dir.clone())]).collect())?;
@@ -181,24 +185,6 @@ fn contents(run: &RunDir, manifest: &Manifest) -> Result<BTreeSet<Digest>, Recor
     let contents = manifest.providers.iter().map(|provider| provider.digest);
     let contents = contents.chain([manifest.metadata.suite]).chain(manifest.metadata.blobs);
     Ok(contents.chain(run.blobs(manifest)?).collect())
-}
-
-fn write_manifest(dir: &Dir, manifest: &Manifest) -> Result<File, RecordError> {
-    manifest.check_size().map_err(|problem| dir.refuse(MANIFEST, problem))?;
-    let failed = |source| dir.error("write", MANIFEST, source);
-    fault::pass(Place::ManifestWrite).map_err(failed)?;
-    let bytes = manifest.to_bytes().map_err(|error| failed(error.into()))?;
-    let file = dir.prepare(MANIFEST, &bytes)?;
-    fault::pass(Place::ManifestRename).map_err(failed)?;
-    dir.replace(MANIFEST)?;
-    Ok(file)
-}
-
-/// Writes a new file.
-fn write(dir: &Dir, name: &str, bytes: &[u8]) -> Result<File, RecordError> {
-    let mut file = dir.create_file(name)?;
-    file.write_all(bytes).map_err(|source| dir.error("write", name, source))?;
-    Ok(file)
 }
 
 /// Syncs the names of artifacts. Their contents are synced already.
@@ -249,14 +235,7 @@ fn new_manifest(
         merged: merge.entries()?,
         pinned: None,
         sessions,
-        transitions: vec![Transition {
-            at: started_at,
-            from: None,
-            to: RunStatus::Running,
-            reason: None,
-            writer: "exec".into(),
-            by: None,
-        }],
+        transitions: vec![Transition::created(started_at, "exec")],
         ..plan.clone()
     };
     manifest.labels.retain(|key, value| shards().all(|one| one.labels.get(key) == Some(value)));

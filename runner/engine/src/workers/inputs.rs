@@ -1,13 +1,33 @@
-//! [`PrestartedWorker`]: a worker that starts while the session is planned.
+//! [`Input`]: the events of a session's loop. [`PrestartedWorker`]: a worker that starts while the session is planned.
 
-use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::{io, thread};
 
-use runner_model::WorkerId;
+use runner_model::{WorkerId, row::Actor};
+use runner_prepare::PrepareError;
+use runner_record::{Ack, LabelRequest, Owned, RecordError, Request};
 
-use super::events::{LinkEvent, MAX_UNREAD};
-use super::link::{EventSink, WorkerLink};
-use crate::input::Input;
+use super::link::{EventSink, LinkEvent, MAX_UNREAD, RequestedContent, WorkerLink};
+use crate::signals::SignalEvent;
+
+/// An event that a session's loop waits for.
+pub(crate) enum Input {
+    Link(WorkerId, LinkEvent),
+    /// The result of a compilation or a blob copy.
+    Supplied(RequestedContent, Result<(), PrepareError>),
+    Ack(Ack),
+    Signal(SignalEvent),
+    /// Another process's request to end the session.
+    Request(Box<Request>),
+    /// Another process's request to pause, or `None` once it is withdrawn.
+    Pause(Option<Box<Actor>>),
+    /// Another process's request to change labels.
+    Labels(Box<LabelRequest>),
+    /// Sent once the run is on disk. The outer error is a panic of the thread that creates it.
+    Created(Box<thread::Result<Result<Owned, RecordError>>>),
+    /// A message for the user.
+    Notice(String),
+}
 
 /// Starts a worker.
 pub(crate) type Launch = Box<dyn FnMut(EventSink) -> io::Result<Box<dyn WorkerLink>>>;
