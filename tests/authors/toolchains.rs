@@ -281,6 +281,30 @@ fn authors_page_is_followed() {
     succeed(&lines.join("\n"), &plugin.shell_in(plugin.folder.path(), &lines.join("\n")));
 }
 
+/// Follows the tutorial, except the installation of tools that are there.
+#[test]
+fn parsers_of_the_tutorial_differ_as_it_shows() {
+    let plugin = Plugin::new(&RUST);
+    let folder = plugin.folder.path();
+    let mut printed = String::new();
+    for block in pages::blocks("docs/tutorials/parsers.md") {
+        let place = &block.place;
+        if let Some(file) = block.condition("file") {
+            fs::write(folder.join(file), &block.text).unwrap();
+        } else if block.language == "text" {
+            let (shown, printed) = (pages::normal(&block.text), pages::normal(&printed));
+            assert!(printed.contains(&shown), "{place}:\n{shown}\nis not a part of\n{printed}");
+        } else if block.text.starts_with("rustup") {
+            symlink(tools().join("python"), folder.join("json-python/.venv")).unwrap();
+        } else {
+            let ran = plugin.shell_in(folder, &format!("exec 2>&1\n{}", block.text));
+            printed = String::from_utf8(ran.stdout).unwrap();
+            let code = block.condition("exit").map_or(0, |code| code.parse().unwrap());
+            assert_eq!(ran.status.code(), Some(code), "{place}: {printed}");
+        }
+    }
+}
+
 /// Builds plugins of the repository by their `plugin.toml`, and runs the scenarios that use them.
 #[test]
 fn tour_builds_plugins_and_passes() {
@@ -383,7 +407,7 @@ struct Ran {
 
 impl<'a> Plugin<'a> {
     fn new(template: &'a Template) -> Self {
-        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
+        let tools = tools();
         let folder = tempfile::tempdir().unwrap();
         // The READMEs call the runner by its name.
         let program = folder.path().join("bin");
@@ -560,6 +584,11 @@ impl<'a> Plugin<'a> {
         let text: String = text.collect();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
+
+/// Returns the folder into which `.ci/run` installs tools.
+fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools")
 }
 
 #[track_caller]

@@ -2,8 +2,7 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
-
+use super::model;
 use crate::support::{
     guests::root,
     runner::Runner,
@@ -88,42 +87,15 @@ fn http_example_passes_against_file_server() {
     against("http", "http://127.0.0.1:8000", &server).exec(&[]).expect(0);
 }
 
-/// Answers as a model whose knowledge is enough for the example.
-fn complete(request: &Request) -> Response {
-    let asked: Value = serde_json::from_slice(&request.body).unwrap();
-    let question = asked["messages"].as_array().unwrap().last().unwrap()["content"].to_string();
-    if asked["model"] != "llama3.2" {
-        let error = json!({"error": {"message": "the model is not found"}});
-        return Response::new(404)
-            .header("content-type", "application/json")
-            .body(error.to_string());
-    }
-    let answers = [
-        ("Answer: Paris", "{\"score\": 1.0, \"explanation\": \"the same city\"}"),
-        ("Answer: Short waves", "{\"score\": 0.6, \"explanation\": \"it names no air\"}"),
-        ("Why is the sky blue?", "Short waves scatter most."),
-        ("capital of France?", "Paris"),
-        ("6 times 7", "42"),
-        ("my name", "Ada."),
-        ("capital of France as", "{\"city\": \"Paris\"}"),
-    ];
-    let (_, answer) = answers.iter().find(|(part, _)| question.contains(part)).unwrap();
-    let message = json!({"role": "assistant", "content": answer});
-    let choice = json!({"index": 0, "finish_reason": "stop", "message": message});
-    let reply = json!({"model": "llama3.2", "choices": [choice]});
-    Response::ok(reply.to_string()).header("content-type", "application/json")
-}
-
 #[test]
 fn chat_example_passes_against_local_model() {
-    let server = Server::start(complete);
-    against("chat", "http://127.0.0.1:11434", &server).exec(&[]).expect(0);
+    against("chat", model::ADDRESS, &model::start()).exec(&[]).expect(0);
 }
 
 #[test]
 fn judge_example_passes_against_local_model() {
-    let server = Server::start(complete);
-    let runner = against("judge", "http://127.0.0.1:11434", &server);
+    let server = model::start();
+    let runner = against("judge", model::ADDRESS, &server);
     runner.exec(&[]).expect(0);
     let scores =
         ["capital", "reason"].map(|id| runner.only_run().row(id)["grades"][0]["score"].clone());

@@ -3,6 +3,7 @@
 mod embedding;
 mod examples;
 mod formats;
+mod model;
 mod pages;
 mod session;
 
@@ -42,7 +43,9 @@ pages! {
     blocks_of_serve_page_work: "docs/serve.md";
     blocks_of_settings_page_work: "docs/settings.md";
     blocks_of_shards_page_work: "docs/shards.md";
+    blocks_of_tutorial_about_models_work: "docs/tutorials/chat-model.md";
     blocks_of_tutorial_about_nights_work: "docs/tutorials/nightly.md";
+    blocks_of_tutorial_about_parsers_work: "docs/tutorials/parsers.md";
     blocks_of_tutorial_about_submissions_work: "docs/tutorials/submissions.md";
     blocks_of_authors_page_work: "plugins/README.md";
     blocks_of_chat_page_work: "plugins/chat/README.md";

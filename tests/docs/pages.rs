@@ -13,6 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use regex::Regex;
+
 /// A code block of a page.
 #[derive(Debug)]
 pub(crate) struct Block {
@@ -152,4 +154,21 @@ fn add(folder: &str, found: &mut Vec<String>) {
             found.push(format!("{folder}/{name}"));
         }
     }
+}
+
+/// Replaces ids, times and durations.
+pub(crate) fn normal(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (pattern, word) in [
+        (r"\d{4}-\d\d-\d\d_[\d-]+-([a-z0-9-]+)-[0-9a-f]{8}\b", "RUN-$1"),
+        (r"\b[0-9a-f]{8}\b", "RUN"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
+        // The program prints no `0.2 ms`.
+        (r"\b[1-9]\d*(\.\d+)? (µs|ms|s|min)\b", "DURATION"),
+        (r"\b\d+ at a time", "N at a time"),
+        (r" +", " "),
+    ] {
+        text = Regex::new(pattern).unwrap().replace_all(&text, word).into_owned();
+    }
+    text
 }

@@ -6,11 +6,13 @@ use std::{
     process::Command,
 };
 
-use regex::Regex;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::pages::{Block, Kind};
+use super::{
+    model,
+    pages::{Block, Kind, normal},
+};
 use crate::support::{
     guests::{command, component, printing, root},
     runner::{PROGRAM, Runner},
@@ -53,6 +55,8 @@ pub(crate) struct Session {
     printed: String,
     /// Receiver of webhooks.
     receiver: Option<Server>,
+    /// Takes the place of [`model::ADDRESS`].
+    model: Option<Server>,
 }
 
 impl Session {
@@ -74,7 +78,13 @@ impl Session {
             fs::copy(root().join(file), runner.path(&name)).unwrap();
         }
         symlink(PROGRAM, runner.path("bin/runner")).unwrap();
-        Self { runner, scenario: String::new(), printed: String::new(), receiver: None }
+        Self {
+            runner,
+            scenario: String::new(),
+            printed: String::new(),
+            receiver: None,
+            model: None,
+        }
     }
 
     #[track_caller]
@@ -85,7 +95,8 @@ impl Session {
             Kind::Fragment => {
                 let whole = fs::read_to_string(self.runner.path(&self.scenario)).unwrap();
                 let scenario = self.scenario.clone();
-                self.runner.write(&scenario, format!("{whole}\n{}", block.text));
+                let text = self.with_model(&block.text);
+                self.runner.write(&scenario, format!("{whole}\n{text}"));
                 self.exit_with(0, place, &format!("runner validate {scenario}"));
             }
             Kind::PluginToml => self.plugin(block),
@@ -105,7 +116,8 @@ impl Session {
 
     fn scenario(&mut self, block: &Block) {
         let name = block.condition("file").unwrap_or("scenario.toml");
-        self.runner.write(name, &block.text);
+        self.prepare(block.condition("with").unwrap_or_default(), &block.place);
+        self.runner.write(name, self.with_model(&block.text));
         name.clone_into(&mut self.scenario);
         self.exit_with(0, &block.place, &format!("runner validate {name}"));
         // These send requests to servers that do not exist. A block of a file is run by the page itself.
@@ -115,6 +127,12 @@ impl Session {
             let flags = if needs_network { "--dry-run" } else { "" };
             self.exit_with(0, &block.place, &format!("runner exec {name} {flags}"));
         }
+    }
+
+    /// Replaces the address of a local model by that of its stand-in.
+    fn with_model(&self, text: &str) -> String {
+        let origin = self.model.as_ref().map(Server::origin);
+        origin.map_or_else(|| text.to_owned(), |origin| text.replace(model::ADDRESS, &origin))
     }
 
     /// Builds a plugin with this `plugin.toml`.
@@ -171,6 +189,10 @@ impl Session {
             }
             "a receiver of webhooks" => {
                 self.receiver = Some(Server::start(|_| Response::new(204)));
+                return None;
+            }
+            "a local model" => {
+                self.model = Some(model::start());
                 return None;
             }
             "a completed run" => (r#"input = { do = "echo", value = 1 }"#, "", 0),
@@ -314,21 +336,4 @@ impl Session {
         self.exit_with(code, place, "runner exec message.toml");
         self.runner.runs().pop().unwrap().row("greeting")
     }
-}
-
-/// Replaces ids, times and durations.
-fn normal(text: &str) -> String {
-    let mut text = text.to_owned();
-    for (pattern, word) in [
-        (r"\d{4}-\d\d-\d\d_[\d-]+-([a-z0-9-]+)-[0-9a-f]{8}\b", "RUN-$1"),
-        (r"\b[0-9a-f]{8}\b", "RUN"),
-        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
-        // The program prints no `0.2 ms`.
-        (r"\b[1-9]\d*(\.\d+)? (µs|ms|s|min)\b", "DURATION"),
-        (r"\b\d+ at a time", "N at a time"),
-        (r" +", " "),
-    ] {
-        text = Regex::new(pattern).unwrap().replace_all(&text, word).into_owned();
-    }
-    text
 }
