@@ -21,7 +21,8 @@ impl<F: FnMut(&RunEvent<'_>)> Observer for F {
 /// An event of a session.
 #[derive(Debug)]
 pub enum RunEvent<'a> {
-    /// The run is on disk, this process holds it, and its configurations and tests are accepted, unless it waits or ends before that.
+    /// The run is on disk, this process holds it, and its configurations and tests are accepted, unless it waits or ends before
+    /// that.
     Created {
         /// The manifest on disk.
         manifest: &'a Manifest,

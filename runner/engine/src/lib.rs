@@ -45,9 +45,9 @@ mod plan {
 
 /// The scheduler. It has no clock and no I/O, so tests can run it through any sequence of events.
 ///
-/// Start reading at [`Schedule::apply`](schedule::Schedule::apply). A trial leaves its lane (`lanes`) when its rate or its backoff
-/// allows (`timing`), and is sent to a worker with room (`window`, `memory`). Its report settles it or puts it back. Deaths of workers are in
-/// `suspects`, early ends in `stopping` and `budgets`.
+/// Start reading at [`Schedule::apply`](schedule::Schedule::apply). A trial leaves its lane (`lanes`) when its rate or its
+/// backoff allows (`timing`), and is sent to a worker with room (`window`, `memory`). Its report settles it or puts it back.
+/// Deaths of workers are in `suspects`, early ends in `stopping` and `budgets`.
 mod schedule {
     mod budgets;
     mod effect;
@@ -101,9 +101,9 @@ mod workers {
 
 /// Sessions: `exec`, `resume`, `rescore` and groups of runs, the coordinator's loop, requests, signals and the watchdog.
 ///
-/// Start reading at `start::exec`, `run::run`, `Coordinator::run`. More of the coordinator: `starting` (from the created run to the
-/// first tasks), `reports` (messages and rows), `progress` (screen, `live.json`), `waiting`, `closing`. `watchdog` and `requests` run
-/// on separate threads.
+/// Start reading at `start::exec`, `run::run`, `Coordinator::run`. More of the coordinator: `starting` (from the created run
+/// to the first tasks), `reports` (messages and rows), `progress` (screen, `live.json`), `waiting`, `closing`. `watchdog` and
+/// `requests` run on separate threads.
 mod session {
     mod closing;
     mod coordinator;

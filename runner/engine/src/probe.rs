@@ -12,9 +12,7 @@ use runner_model::{
 };
 pub use runner_prepare::compiler::Inspection;
 use runner_prepare::mounts::{self, Protected};
-use runner_prepare::{
-    ContentSource, PrepareError, Secrets, compiler, machine as limits, plugins,
-};
+use runner_prepare::{ContentSource, PrepareError, Secrets, compiler, machine as limits, plugins};
 use runner_record::PluginCache;
 use runner_scenario::ProviderProblem;
 use signal_hook::{consts::SIGSTOP, low_level::raise};

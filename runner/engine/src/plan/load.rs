@@ -6,7 +6,9 @@ use runner_model::visible::quoted;
 use runner_model::{Places as _, digest, grants::NetGrant, provider::Provider, units::show_size};
 use runner_prepare::{ContentSource, machine, plugins, source::Source};
 use runner_record::{ManifestProvider, Metadata, PluginCache, Selected};
-use runner_scenario::{Filter, Selection, load, load_selected, resolve_selected, toml_key};
+use runner_scenario::{
+    Filter, Scenario, Selection, load, load_selected, resolve_selected, toml_key,
+};
 use serde_json::Value;
 
 use super::plan::Plan;
@@ -31,30 +33,7 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
         resolved => resolved,
     };
     if resolved.as_ref().is_ok_and(|(suite, _)| suite.trials() == 0) {
-        let missing = scenario.optional_files();
-        let is_optional = missing.iter().map(|file| format!("{file}, and its list is optional"));
-        let mut reasons: Vec<_> = is_optional.chain(scenario.unmatched(selection)).collect();
-        if reasons.len() == missing.len() {
-            let given = [
-                ("--test", !selection.tests.is_empty()),
-                ("--exclude", !selection.exclude.is_empty()),
-                ("--provider", !selection.providers.is_empty()),
-                ("--tag", !selection.tags.is_empty()),
-                ("--last-failed", selection.only.is_some()),
-            ];
-            let given = given.iter().filter(|(_, is_given)| *is_given);
-            let mut given: Vec<_> = given.map(|(flag, _)| format!("`{flag}`")).collect();
-            given.extend(
-                selection.filter.iter().map(|filter| format!("the filter `{}`", filter.text())),
-            );
-            reasons.push(match given.as_slice() {
-                [] => "`select` and `exclude` of the test lists leave out all tests".to_owned(),
-                given => format!("every test is left out by {}", given.join(" or ")),
-            });
-        }
-        let path = path.to_string_lossy();
-        reasons.push(format!("list all trials: runner exec --dry-run {}", quoted(&path)));
-        return Err(EngineError::NothingSelected(reasons));
+        return Err(nothing_selected(&scenario, path, selection));
     }
     EngineError::check(scenario.missing_files())?;
     EngineError::check(scenario.gate_problems())?;
@@ -97,6 +76,34 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);
     plan.notices = notices;
     Ok((plan, file))
+}
+
+/// Returns the error of a selection that matches no test, with the reasons.
+fn nothing_selected(scenario: &Scenario, path: &Path, selection: &Selection) -> EngineError {
+    let missing = scenario.optional_files();
+    let is_optional = missing.iter().map(|file| format!("{file}, and its list is optional"));
+    let mut reasons: Vec<_> = is_optional.chain(scenario.unmatched(selection)).collect();
+    if reasons.len() == missing.len() {
+        let given = [
+            ("--test", !selection.tests.is_empty()),
+            ("--exclude", !selection.exclude.is_empty()),
+            ("--provider", !selection.providers.is_empty()),
+            ("--tag", !selection.tags.is_empty()),
+            ("--last-failed", selection.only.is_some()),
+        ];
+        let given = given.iter().filter(|(_, is_given)| *is_given);
+        let mut given: Vec<_> = given.map(|(flag, _)| format!("`{flag}`")).collect();
+        given.extend(
+            selection.filter.iter().map(|filter| format!("the filter `{}`", filter.text())),
+        );
+        reasons.push(match given.as_slice() {
+            [] => "`select` and `exclude` of the test lists leave out all tests".to_owned(),
+            given => format!("every test is left out by {}", given.join(" or ")),
+        });
+    }
+    let path = path.to_string_lossy();
+    reasons.push(format!("list all trials: runner exec --dry-run {}", quoted(&path)));
+    EngineError::NothingSelected(reasons)
 }
 
 /// Returns a warning if a bundled plugin has no grant for its server, which its description cannot request: the configuration

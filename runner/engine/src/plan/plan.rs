@@ -181,8 +181,8 @@ impl Plan {
         EngineError::check(problems)
     }
 
-    /// Returns everything that workers of a session of `run`, an id, are prepared with. Plugins and blobs are read from the store of `root` if it is
-    /// given, or from their files until they are stored there.
+    /// Returns everything that workers of a session of `run`, an id, are prepared with. Plugins and blobs are read from the store
+    /// of `root` if it is given, or from their files until they are stored there.
     pub(crate) fn supplies(&self, run: &str, session: u32, root: Option<&ResultsRoot>) -> Supplies {
         let read = |contents: &ContentSource| match root {
             Some(root) => contents.stored_in(root),

@@ -24,7 +24,7 @@ impl Coordinator<'_> {
         mut run: ActiveRun,
         end: (Option<Reason>, Option<String>),
     ) -> Result<Ended, RecordError> {
-        let (mut reason, mut message) = end;
+        let (mut reason, message) = end;
         self.pool.hold_back(false);
         self.pool.finish();
         let closed = run.writer.close();
@@ -51,29 +51,10 @@ impl Coordinator<'_> {
             reason = Some(Reason::Storage);
             self.failure.get_or_insert(error.to_string());
         }
-        if reason == Some(Reason::Storage) {
-            message = message.or(self.failure.take());
-        }
-        if reason == Some(Reason::Budget) {
-            // The attempts that were in flight have used more since.
-            message = self.schedule.spending().summary().or(message);
-        }
-        if reason == Some(Reason::Timeout) {
-            let timeout = self.plan.settings.timeout;
-            let is_own = timeout == self.plan.scenario.timeout;
-            let name = if is_own { "timeout_minutes" } else { "--timeout" };
-            let timeout = show_duration(timeout);
-            message = Some(format!("the time of the run is over: `{name}` is {timeout}"));
-        }
-        if reason == Some(Reason::FailFast) {
-            let fail_fast = self.plan.settings.fail_fast;
-            let is_own = fail_fast == self.plan.scenario.run.fail_fast;
-            let name = if is_own { "fail_fast" } else { "--fail-fast" };
-            // Attempts that were in flight may have failed since.
-            let trials = plural(self.schedule.bad(), "trial", "trials");
-            message =
-                Some(format!("{trials} did not pass, and `{name}` is {}", Value::from(fail_fast)));
-        }
+        let message = match reason {
+            Some(reason) => self.end_message(reason, message),
+            None => message,
+        };
         if let Some(message) = &message {
             run.owned.log(message);
             if self.plan.rescored.is_some() {
@@ -113,6 +94,30 @@ impl Coordinator<'_> {
         self.pool.wait_for_exits(EXIT_WITHIN);
         let (stop, stop_signal) = (self.schedule.stop_reason(), self.stop.signal);
         Ok(Ended { stop, stop_signal, ..ended(manifest, directory, took, self.observer) })
+    }
+
+    /// Returns the message of a session that ends for this reason. `message` is of the stop, since when attempts in flight may
+    /// have changed its numbers.
+    fn end_message(&mut self, reason: Reason, message: Option<String>) -> Option<String> {
+        let (settings, scenario) = (&self.plan.settings, &self.plan.scenario);
+        match reason {
+            Reason::Storage => message.or(self.failure.take()),
+            Reason::Budget => self.schedule.spending().summary().or(message),
+            Reason::Timeout => {
+                let is_own = settings.timeout == scenario.timeout;
+                let name = if is_own { "timeout_minutes" } else { "--timeout" };
+                let timeout = show_duration(settings.timeout);
+                Some(format!("the time of the run is over: `{name}` is {timeout}"))
+            }
+            Reason::FailFast => {
+                let is_own = settings.fail_fast == scenario.run.fail_fast;
+                let name = if is_own { "fail_fast" } else { "--fail-fast" };
+                let trials = plural(self.schedule.bad(), "trial", "trials");
+                let most = Value::from(settings.fail_fast);
+                Some(format!("{trials} did not pass, and `{name}` is {most}"))
+            }
+            _ => message,
+        }
     }
 
     /// Removes a run that was refused or stopped before its first trial. If that fails, the run ends for this reason.

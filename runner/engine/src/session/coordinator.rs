@@ -73,7 +73,7 @@ pub(super) struct Coordinator<'a> {
     /// Message of the first failed write.
     pub(super) failure: Option<String>,
     /// Reason and message of [`Effect::Finish`], until the run is on disk and can be closed.
-    end: Option<(Option<Reason>, Option<String>)>,
+    pub(super) end: Option<(Option<Reason>, Option<String>)>,
     /// Whether the run is new and its checks have not passed. It is removed if it is refused or stopped.
     pub(super) is_unreported: bool,
     /// Problems of a run to remove, without and with their places.
@@ -128,31 +128,24 @@ impl Timers {
     }
 }
 
-/// Arguments of [`Coordinator::new`].
-pub(super) struct CoordinatorParts<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) observer: &'a mut dyn Observer,
-    pub(super) pool: Pool,
-    pub(super) root: ResultsRoot,
-    pub(super) share: Share,
-    pub(super) clock: Clock,
-    pub(super) fold: Fold,
-    pub(super) watchdog: Watchdog,
-    /// Whether the session creates its run and does not wait.
-    pub(super) is_new: bool,
-}
-
 impl<'a> Coordinator<'a> {
-    pub(super) fn new(parts: CoordinatorParts<'a>) -> Self {
-        let CoordinatorParts { plan, observer, pool, root, share, clock, fold, watchdog, is_new } =
-            parts;
+    /// Creates the coordinator of a session that shares its results root and continues a run.
+    pub(super) fn new(
+        plan: &'a Plan,
+        fold: Fold,
+        root: ResultsRoot,
+        pool: Pool,
+        clock: Clock,
+        watchdog: Watchdog,
+        observer: &'a mut dyn Observer,
+    ) -> Self {
         Self {
             schedule: Schedule::new(plan.schedule_settings(), plan.left(&fold), &(plan, &fold)),
             plan,
             observer,
             pool,
             root,
-            share,
+            share: Share::default(),
             clock,
             fold,
             watchdog,
@@ -171,7 +164,7 @@ impl<'a> Coordinator<'a> {
             timers: Timers::new(),
             failure: None,
             end: None,
-            is_unreported: is_new,
+            is_unreported: false,
             refused: None,
             has_lacked_memory: false,
             answering: HashSet::new(),

@@ -21,8 +21,8 @@ enum SelectedIds {
 }
 
 impl Reruns {
-    /// Reads the selections of all sessions of a run, and of a new one. The `result` of the new one's filter, a line for each id, is
-    /// not in the store yet.
+    /// Reads the selections of all sessions of a run, and of a new one. The `result` of the new one's filter, a line for each id,
+    /// is not in the store yet.
     pub(crate) fn read(
         root: &ResultsRoot,
         dir: &RunDir,

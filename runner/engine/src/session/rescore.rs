@@ -79,7 +79,7 @@ pub fn rescore(
     };
     let work = PlannedSession {
         id: owned.dir().id().to_owned(),
-        session: owned.manifest().sessions.len() as u32 + 1,
+        session: owned.manifest().last_session() + 1,
         fold: prepared.fold,
         root,
         share: request.session.share,

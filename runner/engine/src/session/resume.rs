@@ -125,7 +125,7 @@ fn run_prepared(
     };
     let work = PlannedSession {
         id: owned.dir().id().to_owned(),
-        session: owned.manifest().sessions.len() as u32 + 1,
+        session: owned.manifest().last_session() + 1,
         fold,
         root: root.clone(),
         share: request.session.share,

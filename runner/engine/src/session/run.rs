@@ -7,8 +7,7 @@ use runner_model::{Reason, SessionSettings};
 use runner_prepare::{children, machine};
 use runner_record::{Fold, Owned, RecordError, ResultsRoot, Share};
 
-use super::coordinator::{Coordinator, CoordinatorParts};
-use super::watchdog::Watchdog;
+use super::{coordinator::Coordinator, watchdog::Watchdog};
 use crate::error::{EngineError, machine_error};
 use crate::event::{Ended, Observer};
 use crate::signals::{self, SignalEvent};
@@ -102,17 +101,11 @@ pub(crate) fn run(
     };
     thread::Builder::new().name("create".into()).spawn(create).map_err(machine_error)?;
 
-    let coordinator = Coordinator::new(CoordinatorParts {
-        plan: &plan,
-        observer,
-        pool,
-        root,
+    let coordinator = Coordinator {
         share,
-        clock,
-        fold,
-        watchdog: watchdog.clone(),
-        is_new: session == 1 && !waits,
-    });
+        is_unreported: session == 1 && !waits,
+        ..Coordinator::new(&plan, fold, root, pool, clock, watchdog.clone(), observer)
+    };
     let ended = panic::catch_unwind(AssertUnwindSafe(|| coordinator.run()));
     let ended = ended.unwrap_or_else(|panic| {
         watchdog.panicked(&*panic);

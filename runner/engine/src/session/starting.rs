@@ -19,7 +19,7 @@ const FIRST_SWEEP: Duration = Duration::from_secs(1);
 impl Coordinator<'_> {
     /// Handles the created or reopened run: reports it and starts it, or waits for the results root.
     pub(super) fn created(&mut self, owned: Owned) -> Result<(), RecordError> {
-        let session = owned.manifest().sessions.last().map_or(1, |session| session.number);
+        let session = owned.manifest().last_session();
         self.watchdog.watch(owned.live_writer(), session);
         let watching = requests::watch(owned.requests(), self.watchdog.clone(), self.pool.sender());
         if let Err(error) = watching {

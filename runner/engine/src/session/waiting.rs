@@ -44,7 +44,7 @@ impl Coordinator<'_> {
         self.watchdog.start_time(self.plan.settings.timeout);
         (self.now, self.timers) = (RunTime::default(), Timers::new());
         let started = self.pool.start(&self.plan.shapes(self.schedule.left()));
-        let session = owned.manifest().sessions.last().map_or(1, |session| session.number);
+        let session = owned.manifest().last_session();
         self.open(owned, session)?;
         if let Err(error) = started {
             self.fail(Reason::Machine, machine::failure("cannot start a worker", error));

@@ -1,4 +1,5 @@
-//! [`WorkerLink`]: the connection between the coordinator and a worker, the events of workers, and the data that workers are prepared with.
+//! [`WorkerLink`]: the connection between the coordinator and a worker, the events of workers, and the data that workers are
+//! prepared with.
 
 use runner_model::prepare::{Ready, SecretValues};
 use runner_model::protocol::{Doing, FromWorker, SlotWord, ToWorker};

@@ -147,14 +147,14 @@ impl<'a> RunNotifications<'a> {
         // A session that ends like the one before needs no notification. Each long session needs one.
         let is_known = |line: &&NotificationLine| {
             let ending = (line.status, line.reason, line.verdict);
-            line.session == self.session()
+            line.session == self.manifest.last_session()
                 || line.event == NotifiedEvent::End
                     && ending == (run.status, run.reason, run.verdict)
         };
         if attempts.iter().rev().find(is_delivered).is_some_and(is_known) {
             return false;
         }
-        let mut tried = attempts.iter().filter(|line| line.session == self.session());
+        let mut tried = attempts.iter().filter(|line| line.session == self.manifest.last_session());
         let is_new = !receiver.is_of_scenario
             && run.completed_at.zip(self.changed).is_some_and(|(ended, changed)| ended < changed);
         let count = tried.clone().count() as u32;
@@ -170,16 +170,12 @@ impl<'a> RunNotifications<'a> {
         }
     }
 
-    fn session(&self) -> u32 {
-        self.manifest.sessions.last().map_or(0, |session| session.number)
-    }
-
     /// Returns the id of a notification, the same for each attempt until it is delivered.
     fn id(&self, receiver: &Receiver, event: NotifiedEvent, lines: &[NotificationLine]) -> String {
         let attempts = self.attempts(receiver, event, lines);
         let deliveries =
             attempts.filter(|line| line.result == NotificationResult::Delivered).count();
-        let (run, session, key) = (self.manifest, self.session(), &receiver.key);
+        let (run, session, key) = (self.manifest, self.manifest.last_session(), &receiver.key);
         let of = format!("{} {} {session} {event:?} {key} {deliveries}", run.id, run.started_at);
         format!("msg_{}", &digest(of.as_bytes()).to_string()[..24])
     }
@@ -191,7 +187,7 @@ impl<'a> RunNotifications<'a> {
         event: NotifiedEvent,
         lines: &'l [NotificationLine],
     ) -> impl DoubleEndedIterator<Item = &'l NotificationLine> {
-        let session = self.session();
+        let session = self.manifest.last_session();
         lines.iter().filter(move |line| {
             line.receiver == receiver.key && line.event == event && line.session == session
         })
@@ -225,7 +221,7 @@ impl<'a> RunNotifications<'a> {
     ) -> NotificationLine {
         NotificationLine {
             at: now(),
-            session: self.session(),
+            session: self.manifest.last_session(),
             event,
             to: receiver.to_string(),
             receiver: receiver.key.clone(),

@@ -1,5 +1,5 @@
-//! [`send_all`]: notifies receivers at the same time, and repeats failed attempts until a deadline. Programs of `runner.toml` run in
-//! the hidden child `__command`.
+//! [`send_all`]: notifies receivers at the same time, and repeats failed attempts until a deadline. Programs of `runner.toml`
+//! run in the hidden child `__command`.
 
 use std::process::{ExitStatus, Stdio};
 use std::{env, io, sync::mpsc, thread, time::Duration};

@@ -1,5 +1,5 @@
-//! [`Dir::clear`] and [`Dir::size`]: removes or measures everything below a folder, at any depth. [`remove_folder`] removes the folder,
-//! too.
+//! [`Dir::clear`] and [`Dir::size`]: removes or measures everything below a folder, at any depth. [`remove_folder`] removes the
+//! folder, too.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};

@@ -2,7 +2,8 @@
 //!
 //! A request waits as `queue/<id>.json`. The process that starts it moves it to `queue/taken`, locks it there, and passes the
 //! open file to the new process, which keeps the lock until its run exists. A taken request without a lock was cut short: if a
-//! run names it, it is removed. Else it waits again, and runs of an incomplete group are removed. A request in both folders has just been moved, and none is started then.
+//! run names it, it is removed. Else it waits again, and runs of an incomplete group are removed. A request in both folders has
+//! just been moved, and none is started then.
 //!
 //! A request starts a program, so each user starts only requests in files of their own that no other user can write.
 

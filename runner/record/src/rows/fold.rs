@@ -399,8 +399,8 @@ impl FoldSums {
     }
 
     /// Returns the counts once all rows are added, and the number of trials that the run lacks: planned ones without a final
-    /// row, or those that were pending when the last session started and have none of that session, or that `rescore` left. If rows of trials that the
-    /// plan lacks are lost, the counts are too low; see [`Manifest::set_removed`].
+    /// row, or those that were pending when the last session started and have none of that session, or that `rescore` left. If
+    /// rows of trials that the plan lacks are lost, the counts are too low; see [`Manifest::set_removed`].
     pub(crate) fn finish(&self, manifest: &Manifest) -> (Counts, u64) {
         let removed = manifest.adopted().and_then(|session| session.adopted);
         let counts = self.counts.without(removed.unwrap_or_default());

@@ -540,7 +540,7 @@ impl Manifest {
     }
 
     /// Returns the number of the last session.
-    pub(crate) fn last_session(&self) -> u32 {
+    pub fn last_session(&self) -> u32 {
         self.sessions.last().map_or(1, |session| session.number)
     }
 

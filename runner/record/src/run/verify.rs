@@ -164,12 +164,12 @@ struct RunCheck<'a> {
 }
 
 impl RunCheck<'_> {
-    /// Adds a fault of the current line.
-    fn fault(&mut self, problem: String) {
-        let fault = self.line_fault(problem);
-        self.add(fault);
+    /// Adds a fault of a file other than the rows.
+    fn add_file(&mut self, path: PathBuf, problem: String) {
+        self.add(DiskFault { path, line: None, problem, remedy: None });
     }
 
+    /// Returns a fault of the current line.
     fn line_fault(&self, problem: String) -> DiskFault {
         let path = self.run.dir.path().join(ROWS);
         DiskFault { path, line: Some(self.line), problem, remedy: None }
@@ -234,7 +234,7 @@ impl RunCheck<'_> {
         }
         let foreign = self.manifest.foreign(&row.trial, (row.session, row.seq), is_planned);
         if let Some(problem) = foreign {
-            self.fault(problem);
+            self.add(self.line_fault(problem));
         }
         match names {
             Some(Err(problem)) => {
@@ -313,9 +313,8 @@ impl RunCheck<'_> {
     /// Checks the copy of the scenario and the contents in the store.
     fn check_stored(&mut self, manifest: &Manifest) {
         if let Err(error) = self.run.scenario(manifest) {
-            let path = self.run.dir.path().join(SCENARIO);
             let problem = self.cause(error);
-            self.add(DiskFault { path, line: None, problem, remedy: None });
+            self.add_file(self.run.dir.path().join(SCENARIO), problem);
         }
         let plugins = manifest.providers.iter().map(|provider| provider.digest);
         let needed = plugins.chain([manifest.metadata.suite]);
@@ -330,9 +329,8 @@ impl RunCheck<'_> {
         for digest in needed {
             self.found.contents += 1;
             if let Err(error) = self.run.content(&digest) {
-                let path = self.run.root.path().join(STORE).join(digest.path());
                 let problem = self.cause(error);
-                self.add(DiskFault { path, line: None, problem, remedy: None });
+                self.add_file(self.run.root.path().join(STORE).join(digest.path()), problem);
             }
         }
     }
