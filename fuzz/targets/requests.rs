@@ -83,7 +83,7 @@ impl TestServer {
     /// Sends bytes. Returns the head of the first answer, or an empty text if the server closes the connection without one. Unless
     /// the bytes are a whole request, closes the sending side, so that the server does not wait for the rest.
     fn send(&self, bytes: &[u8], is_whole: bool) -> io::Result<String> {
-        let mut stream = UnixStream::connect(self.folder.path().join("socket"))?;
+        let mut stream = uninterrupted(|| UnixStream::connect(self.folder.path().join("socket")))?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         // The server may answer and close before it has read everything.
         let _ = stream.write_all(bytes);
@@ -92,7 +92,7 @@ impl TestServer {
         }
         let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
         loop {
-            let count = match stream.read(&mut piece) {
+            let count = match uninterrupted(|| stream.read(&mut piece)) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
                 Err(error) => return Err(error),
@@ -105,6 +105,16 @@ impl TestServer {
             if count == 0 {
                 return Ok(text.into_owned());
             }
+        }
+    }
+}
+
+/// Repeats a call that the timer of libFuzzer interrupts.
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }
