@@ -120,7 +120,7 @@ impl Schema {
         let invalid = |error: CompileError| {
             let reason = match &error {
                 CompileError::ValidationError { src, .. } => refusal(src, &Value::Null).reasons,
-                // `boon` reports a too large pattern as a bug.
+                // `boon` reports a pattern that is too large or has an unknown property as a bug.
                 CompileError::Bug(reason) => reason.to_string(),
                 error => format!("{error:#}"),
             };

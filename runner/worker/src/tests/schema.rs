@@ -134,6 +134,7 @@ fn invalid_schema_is_refused() {
             json!({"pattern": "(a{1000}){1000}"}),
             "is not a valid JSON Schema: Compiled regex exceeds",
         ),
+        (json!({"pattern": "\\p{None}"}), "Unicode property not found"),
         (json!({"$ref": "#/$defs/none"}), "is not a valid JSON Schema"),
         (json!({"pattern": "("}), "is not a valid JSON Schema"),
         (json!({"$ref": "file:///etc/passwd"}), "nothing is fetched"),
