@@ -48,9 +48,8 @@ static COMMENT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"//[^\n]*").unwra
 static IMPORT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?m)^\s*(?:pub(?:\([^)]*\))? )?use ([\w:{}, \n*]+);").unwrap());
 /// A module that a file declares in braces. Its own files are in the folder of its name.
-static INLINE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?ms)^(?:pub(?:\([^)]*\))? )?mod (\w+) \{\n(.*?)^\}\n").unwrap()
-});
+static INLINE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?ms)^(?:pub(?:\([^)]*\))? )?mod (\w+) \{\n(.*?)^\}\n").unwrap());
 static PATH: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\b(?:crate|super|self)(?:::\w+)+").unwrap());
 static CALL: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b(\w+)::\w").unwrap());
