@@ -10,7 +10,7 @@ use runner_model::visible::shown_path;
 use runner_operations::notify::{Deadline, RunNotifications, SendScope};
 use runner_operations::settings::Settings;
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
-use runner_report::{Form, FormOptions, RunDocument, SentNotification, Which as Rows};
+use runner_report::{Form, FormOptions, RowSelection as Rows, RunDocument, SentNotification};
 use runner_scenario::parse_stored;
 
 use crate::args::SessionArgs;

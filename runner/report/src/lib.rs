@@ -55,13 +55,13 @@ pub use pages::{
     TrialQuery, TrialsPage,
 };
 pub use results::{PassRate, Results};
-pub use rows::{Line, Rows, Which};
+pub use rows::{Line, RowSelection, Rows};
 pub use run::{GraderTable, ProviderTable, RunDocument};
 pub use schema::{NamedSchema, SCHEMAS, schema_settings};
 pub use trials::{
-    ArtifactFile, By, Found, HistoryDocument, HistoryQuery, LogText, Mark, MatrixCell,
-    MatrixDocument, MatrixTest, MatrixTests, PastResult, PastResults, PastRun, PastSum, PastTest,
-    PastTests, Section, TrialDocument, TrialPart, call_sections, find_trial,
+    ArtifactFile, FoundTrials, HistoryDocument, HistoryGroups, HistoryQuery, LogText, Mark,
+    MatrixCell, MatrixDocument, MatrixTest, MatrixTests, PastResult, PastResults, PastRun, PastSum,
+    PastTest, PastTests, Section, TrialDocument, TrialPart, call_sections, find_trial,
 };
 
 /// Version of every document, its `v`.

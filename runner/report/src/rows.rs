@@ -58,7 +58,7 @@ pub(crate) struct StoredRow {
 
 /// Selection of rows for a document.
 #[derive(Clone, Debug)]
-pub enum Which {
+pub enum RowSelection {
     All,
     /// Rows that settle their trials.
     Settling,
@@ -70,7 +70,7 @@ pub enum Which {
     Matching(Filter),
 }
 
-impl Which {
+impl RowSelection {
     /// Returns the text of the filter.
     pub(crate) fn filter(&self) -> Option<&str> {
         if let Self::Matching(filter) = self { Some(filter.text()) } else { None }
@@ -81,7 +81,7 @@ impl Which {
 #[derive(Debug)]
 pub struct Rows {
     pub(crate) run: RunDir,
-    pub(crate) which: Which,
+    pub(crate) which: RowSelection,
     pub(crate) settled: Settled,
 }
 
@@ -186,7 +186,7 @@ impl Settled {
 }
 
 impl Rows {
-    pub(crate) fn new(run: &RunDir, which: Which, settled: Settled) -> Self {
+    pub(crate) fn new(run: &RunDir, which: RowSelection, settled: Settled) -> Self {
         Self { run: run.clone(), which, settled }
     }
 
@@ -230,11 +230,11 @@ impl Rows {
             head.outcome != Outcome::Ungraded && newest.is_some_and(|newest| newest.flaky)
         };
         match &self.which {
-            Which::All => self.select(|_, _| true, each),
-            Which::Settling => self.settling(|_| true, each),
-            Which::Matching(filter) => self.matching(filter, each),
-            Which::Failed => self.settling(|newest| newest.outcome.is_bad(), each),
-            Which::Flaky => self.select(is_flaky, each),
+            RowSelection::All => self.select(|_, _| true, each),
+            RowSelection::Settling => self.settling(|_| true, each),
+            RowSelection::Matching(filter) => self.matching(filter, each),
+            RowSelection::Failed => self.settling(|newest| newest.outcome.is_bad(), each),
+            RowSelection::Flaky => self.select(is_flaky, each),
         }
     }
 

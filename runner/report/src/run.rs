@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::meta::{MetaResults, TestMeta};
 use crate::results::{Column, Results};
-use crate::rows::{Rows, Settled, StoredRow, Which};
+use crate::rows::{RowSelection, Rows, Settled, StoredRow};
 use crate::{SincePrevious, VERSION, denials::Denials, list::RunSummary, verify};
 
 /// `runner show RUN`.
@@ -69,11 +69,19 @@ impl RunDocument {
     /// # Errors
     ///
     /// The run cannot be read.
-    pub fn read(root: &ResultsRoot, run: &RunDir, which: &Which) -> Result<Self, RecordError> {
+    pub fn read(
+        root: &ResultsRoot,
+        run: &RunDir,
+        which: &RowSelection,
+    ) -> Result<Self, RecordError> {
         run.snapshot(|| Self::read_once(root, run, which))
     }
 
-    fn read_once(root: &ResultsRoot, run: &RunDir, which: &Which) -> Result<Self, RecordError> {
+    fn read_once(
+        root: &ResultsRoot,
+        run: &RunDir,
+        which: &RowSelection,
+    ) -> Result<Self, RecordError> {
         // Read before the manifest: if the run ends in between, the manifest shows it.
         let live = run.live();
         let on_disk = run.manifest()?;

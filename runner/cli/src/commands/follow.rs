@@ -10,7 +10,8 @@ use runner_record::{
     sweep_every,
 };
 use runner_report::{
-    Found, LiveLines, LogEntry, Reading, RunSummary, Stream, find_trial, json, phrases, short_of,
+    FoundTrials, LiveLines, LogEntry, Reading, RunSummary, Stream, find_trial, json, phrases,
+    short_of,
 };
 
 use super::target::{self, Target};
@@ -211,7 +212,7 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
     let root = run.results_root()?;
     let trials = match &args.trial {
         Some(text) => match find_trial(run, text)? {
-            Found::Nothing { .. } if args.follow => None,
+            FoundTrials::Nothing { .. } if args.follow => None,
             found => Some(found.named(run.id(), text, usize::MAX).map_err(CommandError::usage)?),
         },
         None => None,

@@ -7,7 +7,7 @@ use runner_engine::{EngineError, ExecRequest, Group, ResumeRequest};
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{Counts, RunStatus, Stage, exit::Exit};
 use runner_record::{RecordError, Rerun, ResultsRoot};
-use runner_report::{Failures, RunDocument, RunList, RunSummary, Which, short_id};
+use runner_report::{Failures, RowSelection, RunDocument, RunList, RunSummary, short_id};
 
 use super::{list, session, target::Target};
 use crate::text::{CommandError, Out, mistake, style, summary, trials};
@@ -215,7 +215,7 @@ fn print(
     for run in &list.runs {
         failures.start_run(&run.head.scenario);
         let run = root.find(&run.head.id)?;
-        RunDocument::read(root, &run, &Which::Failed)?.rows.add_failures(&mut failures)?;
+        RunDocument::read(root, &run, &RowSelection::Failed)?.rows.add_failures(&mut failures)?;
     }
     trials::print_notable(&failures, None, out, true);
     out.data(&summary::line(&group, group.head.worked()));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use runner_engine::resolve_filter;
 use runner_model::{exit::Exit, visible::shown_path};
-use runner_report::{Form, FormError, FormOptions, RunDocument, Which, write_report};
+use runner_report::{Form, FormError, FormOptions, RowSelection, RunDocument, write_report};
 use runner_scenario::Filter;
 
 use super::target::{self, Target};
@@ -57,9 +57,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let which = match filter {
         Some(mut filter) => {
             resolve_filter(&mut filter, &root)?;
-            Which::Matching(filter)
+            RowSelection::Matching(filter)
         }
-        None => Which::All,
+        None => RowSelection::All,
     };
     let document = RunDocument::read(&root, &run, &which)?;
     let options = FormOptions { junit_strict: args.junit_strict };

@@ -7,8 +7,8 @@ use runner_model::units::{plural, show_duration};
 use runner_model::{Counts, exit::Exit, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, now};
 use runner_report::{
-    Failures, MatrixDocument, MetaCounts, MetaResults, Results, RunDocument, TrialDocument, Which,
-    find_trial, phrases, run_facts,
+    Failures, MatrixDocument, MetaCounts, MetaResults, Results, RowSelection, RunDocument,
+    TrialDocument, find_trial, phrases, run_facts,
 };
 use runner_scenario::Filter;
 
@@ -158,7 +158,7 @@ impl Args {
         self.failed || self.flaky || !self.filter.is_empty()
     }
 
-    fn which(&self, root: &ResultsRoot) -> Result<Which, CommandError> {
+    fn which(&self, root: &ResultsRoot) -> Result<RowSelection, CommandError> {
         let mut filters = args::filters(&self.filter)?;
         if self.failed && !filters.is_empty() {
             filters.push(Filter::failed());
@@ -166,11 +166,11 @@ impl Args {
         Ok(match Filter::all(filters) {
             Some(mut filter) => {
                 resolve_filter(&mut filter, root)?;
-                Which::Matching(filter)
+                RowSelection::Matching(filter)
             }
-            None if self.failed => Which::Failed,
-            None if self.flaky => Which::Flaky,
-            None => Which::All,
+            None if self.failed => RowSelection::Failed,
+            None if self.flaky => RowSelection::Flaky,
+            None => RowSelection::All,
         })
     }
 }

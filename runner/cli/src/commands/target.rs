@@ -7,7 +7,7 @@ use runner_model::{
     visible::{shown_path, visible_line},
 };
 use runner_record::{RecordError, ResultsRoot, RunDir};
-use runner_report::{Found, RunList, RunSummary, find_trial};
+use runner_report::{FoundTrials, RunList, RunSummary, find_trial};
 
 use crate::text::{CommandError, error, mistake};
 
@@ -50,7 +50,10 @@ impl Target {
     pub fn find_for(command: &str, root: &ResultsRoot, name: &str) -> Result<Self, CommandError> {
         let newest = || root.find("latest").ok().and_then(|run| find_trial(&run, name).ok());
         Self::find(root, name).map_err(|error| match (root.find(name), newest()) {
-            (Err(RecordError::Unknown { .. }), Some(Found::One(_) | Found::Named(_))) => mistake!(
+            (
+                Err(RecordError::Unknown { .. }),
+                Some(FoundTrials::One(_) | FoundTrials::Named(_)),
+            ) => mistake!(
                 "no run matches `{0}`, but a trial of the newest run does\nto show it: {1}",
                 visible_line(name),
                 root.command(&[command, "latest", name])

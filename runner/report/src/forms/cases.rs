@@ -8,7 +8,7 @@ use runner_scenario::Suite;
 
 use crate::failures::Failures;
 use crate::results::Final;
-use crate::rows::{Line, Rows, Which};
+use crate::rows::{Line, RowSelection, Rows};
 use crate::{RunDocument, commands::verify};
 
 /// Number of a trial without rows.
@@ -61,7 +61,7 @@ impl<'a> Cases<'a> {
     pub(crate) fn read(document: &'a RunDocument, by_provider: bool) -> Result<Self, RecordError> {
         let rows = &document.rows;
         let selected = match rows.which {
-            Which::All => None,
+            RowSelection::All => None,
             _ => {
                 let mut selected = HashSet::new();
                 rows.each(|row, _| selected.extend(rows.settled.number(&row.trial)))?;

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::snapshot;
 use crate::{
-    CleanupDocument, Event, Failures, NumberedEvent, PruneDocument, RequestResult, RunDocument,
-    RunList, TrialDocument, VERSION, VerifyDocument, Which, json::write_document,
+    CleanupDocument, Event, Failures, NumberedEvent, PruneDocument, RequestResult, RowSelection,
+    RunDocument, RunList, TrialDocument, VERSION, VerifyDocument, json::write_document,
 };
 
 /// Values that differ from run to run.
@@ -193,7 +193,7 @@ fn hide_volatile(value: &mut Value) {
 fn run_and_list_have_these_keys() {
     let results = Results::new();
     let (root, run) = (&results.root, &results.run);
-    results.check("run", &RunDocument::read(root, run, &Which::Failed).unwrap());
+    results.check("run", &RunDocument::read(root, run, &RowSelection::Failed).unwrap());
     results.check("list", &RunList::read(root).unwrap());
     results.check("request", &RequestResult::read(root, run, Answer::Stopped).unwrap());
 }
@@ -213,7 +213,7 @@ fn trial_has_rows_logs_and_plan() {
 #[test]
 fn failures_are_grouped_by_reason() {
     let results = Results::new();
-    let document = RunDocument::read(&results.root, &results.run, &Which::Failed).unwrap();
+    let document = RunDocument::read(&results.root, &results.run, &RowSelection::Failed).unwrap();
     let mut failures = Failures::default();
     document.rows.add_failures(&mut failures).unwrap();
     let group = |group: &crate::FailureGroup| format!("{}: {}", group.name(), group.reason);

@@ -95,7 +95,7 @@ pub struct ArtifactFile {
 
 /// The trials of a run that match a text.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum FoundTrials {
     One(TrialId),
     /// The trials of a test, of a test on a provider, or of a glob, in order.
     Named(Vec<TrialId>),
@@ -112,7 +112,7 @@ const MOST_NAMED: usize = 10;
 /// Trials that are compared with a text that matches none.
 const MOST_COMPARED: usize = 10_000;
 
-impl Found {
+impl FoundTrials {
     /// Returns the only match, or up to `most` trials that the text names together.
     ///
     /// # Errors
@@ -189,7 +189,7 @@ fn nearest(trials: &[String], text: &str) -> Vec<String> {
 /// # Errors
 ///
 /// The rows cannot be read.
-pub fn find_trial(run: &RunDir, text: &str) -> Result<Found, RecordError> {
+pub fn find_trial(run: &RunDir, text: &str) -> Result<FoundTrials, RecordError> {
     let mut trials = BTreeSet::new();
     run.rows(&mut |_, line| {
         if let ReadLine::Row(row, _) = line {
@@ -201,12 +201,12 @@ pub fn find_trial(run: &RunDir, text: &str) -> Result<Found, RecordError> {
     Ok(find(trials, text))
 }
 
-fn find(trials: BTreeSet<String>, text: &str) -> Found {
+fn find(trials: BTreeSet<String>, text: &str) -> FoundTrials {
     // `a@p#1` is an id, and `a@p#12` starts with it.
     if trials.contains(text)
         && let Ok(trial) = TrialId::parse(text)
     {
-        return Found::One(trial);
+        return FoundTrials::One(trial);
     }
     let glob = text.contains('*').then(|| IdGlob::new(text).ok()).flatten();
     let is_named = |trial: &&String| {
@@ -220,16 +220,16 @@ fn find(trials: BTreeSet<String>, text: &str) -> Found {
     let named: Vec<_> =
         trials.iter().filter(is_named).filter_map(|trial| TrialId::parse(trial).ok()).collect();
     if let [only] = named.as_slice() {
-        return Found::One(only.clone());
+        return FoundTrials::One(only.clone());
     }
     if !named.is_empty() {
-        return Found::Named(named);
+        return FoundTrials::Named(named);
     }
     let parts: Vec<_> = trials.iter().filter(|trial| trial.contains(text)).cloned().collect();
     match parts.as_slice() {
-        [] => Found::Nothing { trials: trials.into_iter().collect() },
-        [only] => TrialId::parse(only).map_or(Found::Several(parts), Found::One),
-        _ => Found::Several(parts),
+        [] => FoundTrials::Nothing { trials: trials.into_iter().collect() },
+        [only] => TrialId::parse(only).map_or(FoundTrials::Several(parts), FoundTrials::One),
+        _ => FoundTrials::Several(parts),
     }
 }
 
@@ -434,15 +434,16 @@ mod tests {
 
     use runner_model::TrialId;
 
-    use super::{Found, find};
+    use super::{FoundTrials, find};
 
     #[test]
     fn trials_are_found_by_what_is_typed() {
         let ids = ["a@p#1", "a@p#12", "a@q#1", "b/x@p#1", "b/xy@p#1"];
         let trials: BTreeSet<String> = ids.map(String::from).into();
-        let one = |id: &str| Found::One(TrialId::parse(id).unwrap());
-        let several =
-            |ids: &[&str]| Found::Named(ids.iter().map(|id| TrialId::parse(id).unwrap()).collect());
+        let one = |id: &str| FoundTrials::One(TrialId::parse(id).unwrap());
+        let several = |ids: &[&str]| {
+            FoundTrials::Named(ids.iter().map(|id| TrialId::parse(id).unwrap()).collect())
+        };
         for (text, found) in [
             ("a@p#1", one("a@p#1")),
             ("a@q", one("a@q#1")),
@@ -452,23 +453,24 @@ mod tests {
             ("xy", one("b/xy@p#1")),
             ("b/*", several(&["b/x@p#1", "b/xy@p#1"])),
             ("*@p#1", several(&["a@p#1", "b/x@p#1", "b/xy@p#1"])),
-            ("x", Found::Several(["b/x@p#1", "b/xy@p#1"].map(String::from).to_vec())),
+            ("x", FoundTrials::Several(["b/x@p#1", "b/xy@p#1"].map(String::from).to_vec())),
         ] {
             assert_eq!(find(trials.clone(), text), found, "{text}");
         }
         let trials: Vec<_> = trials.into_iter().collect();
-        assert_eq!(find(trials.iter().cloned().collect(), "no"), Found::Nothing { trials });
+        assert_eq!(find(trials.iter().cloned().collect(), "no"), FoundTrials::Nothing { trials });
     }
 
     #[test]
     fn a_message_names_ten_trials() {
-        let several = |count| Found::Several((0..count).map(|id: u32| format!("t{id}")).collect());
-        let message = |found: Found| found.only("r", "t").unwrap_err();
+        let several =
+            |count| FoundTrials::Several((0..count).map(|id: u32| format!("t{id}")).collect());
+        let message = |found: FoundTrials| found.only("r", "t").unwrap_err();
         assert_eq!(message(several(2)), "`t` matches 2 trials:\nt0\nt1");
         assert_eq!(message(several(10)).lines().last(), Some("t9"));
         let long = message(several(12));
         assert!(long.ends_with("\nt9\n… and 2 more"), "{long}");
-        let nothing = |trials| message(Found::Nothing { trials });
+        let nothing = |trials| message(FoundTrials::Nothing { trials });
         assert_eq!(nothing(Vec::new()), "no trial of the run has a result yet");
         assert_eq!(
             nothing(vec!["a".to_owned()]),
@@ -476,7 +478,7 @@ mod tests {
         );
         for text in ["long-name@reference", "long-name", "LONG-NAM@REF", "b/long-name"] {
             let trials = ["a/one@p#1", "b/long-nam@reference#1"].map(String::from).to_vec();
-            let message = Found::Nothing { trials }.only("r", text).unwrap_err();
+            let message = FoundTrials::Nothing { trials }.only("r", text).unwrap_err();
             assert!(message.ends_with("; the nearest are:\nb/long-nam@reference#1"), "{message}");
         }
     }

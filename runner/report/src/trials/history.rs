@@ -141,12 +141,12 @@ pub struct HistoryQuery<'a> {
     pub since: Option<Time>,
     /// Most runs, the newest.
     pub limit: usize,
-    pub by: &'a By,
+    pub by: &'a HistoryGroups,
 }
 
 /// Groups of runs that are summed up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum By {
+pub enum HistoryGroups {
     Run,
     Day,
     /// The runs with the same value of this label or variable.
@@ -301,9 +301,9 @@ impl Collector {
         let durations: Vec<_> = durations(&column).collect();
         let head = RunHead::from(manifest);
         let key = match query.by {
-            By::Run => None,
-            By::Day => Some(Some(show_time(head.started_at, "%Y-%m-%d"))),
-            By::Label(name) => Some(head.labels.get(name).cloned()),
+            HistoryGroups::Run => None,
+            HistoryGroups::Day => Some(Some(show_time(head.started_at, "%Y-%m-%d"))),
+            HistoryGroups::Label(name) => Some(head.labels.get(name).cloned()),
         };
         if let Some(key) = key {
             let (runs, sums, known) = self.sums.entry(key).or_default();

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::history::Mark;
-use crate::{Rows, RunDocument, RunSummary, VERSION, json::Items, rows::Which};
+use crate::{Rows, RunDocument, RunSummary, VERSION, json::Items, rows::RowSelection};
 
 /// `runner show --matrix`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -82,8 +82,12 @@ impl MatrixDocument {
     /// # Errors
     ///
     /// The run cannot be read.
-    pub fn read(root: &ResultsRoot, run: &RunDir, which: &Which) -> Result<Self, RecordError> {
-        let selected = if matches!(which, Which::All) {
+    pub fn read(
+        root: &ResultsRoot,
+        run: &RunDir,
+        which: &RowSelection,
+    ) -> Result<Self, RecordError> {
+        let selected = if matches!(which, RowSelection::All) {
             None
         } else {
             let mut selected = HashSet::new();
@@ -93,7 +97,7 @@ impl MatrixDocument {
             Some(selected)
         };
         let RunDocument { run, providers, rows, .. } =
-            RunDocument::read(root, run, &Which::Settling)?;
+            RunDocument::read(root, run, &RowSelection::Settling)?;
         let providers: Vec<_> = providers.into_iter().map(|table| table.provider).collect();
         let tests = MatrixTests { rows, providers: providers.clone(), selected };
         Ok(Self { v: VERSION, run, providers, tests })

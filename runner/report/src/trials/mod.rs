@@ -15,9 +15,10 @@ use runner_model::{Digest, TrialId};
 use runner_record::{RecordError, RunDir};
 use serde_json::{Value, value::RawValue};
 
-pub use self::document::{ArtifactFile, Found, LogText, TrialDocument, find_trial};
+pub use self::document::{ArtifactFile, FoundTrials, LogText, TrialDocument, find_trial};
 pub use self::history::{
-    By, HistoryDocument, HistoryQuery, Mark, PastResults, PastRun, PastSum, PastTest, PastTests,
+    HistoryDocument, HistoryGroups, HistoryQuery, Mark, PastResults, PastRun, PastSum, PastTest,
+    PastTests,
 };
 pub use self::matrix::{MatrixCell, MatrixDocument, MatrixTest, MatrixTests};
 use self::page::record;

@@ -83,7 +83,7 @@ pub struct InRun<'a> {
 }
 
 /// Returns a run's id, and its matching tests as `test@provider`.
-pub type Look<'l, E> = dyn FnMut(InRun<'_>) -> Result<(String, HashSet<String>), E> + 'l;
+pub type RunLookup<'l, E> = dyn FnMut(InRun<'_>) -> Result<(String, HashSet<String>), E> + 'l;
 
 impl Filter {
     pub(crate) fn new(text: &str, root: Expression) -> Self {
@@ -232,10 +232,10 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// The first error of `look`.
-    pub fn resolve<E>(&mut self, look: &mut Look<'_, E>) -> Result<(), E> {
+    /// The first error of `look_up`.
+    pub fn resolve<E>(&mut self, look_up: &mut RunLookup<'_, E>) -> Result<(), E> {
         let mut ids = Vec::new();
-        self.root.resolve(&self.text, look, &mut ids)?;
+        self.root.resolve(&self.text, look_up, &mut ids)?;
         // From the end, so that the other ranges stay valid.
         ids.sort_by_key(|(at, _): &(Range<usize>, String)| at.start);
         for (at, id) in ids.into_iter().rev() {
@@ -304,18 +304,18 @@ impl Expression {
     fn resolve<E>(
         &mut self,
         text: &str,
-        look: &mut Look<'_, E>,
+        look_up: &mut RunLookup<'_, E>,
         ids: &mut Vec<(Range<usize>, String)>,
     ) -> Result<(), E> {
         match self {
             Self::All(parts) | Self::Any(parts) => {
-                parts.iter_mut().try_for_each(|part| part.resolve(text, look, ids))
+                parts.iter_mut().try_for_each(|part| part.resolve(text, look_up, ids))
             }
-            Self::Not(part) => part.resolve(text, look, ids),
+            Self::Not(part) => part.resolve(text, look_up, ids),
             Self::Is(Condition::In { run, at, filter, tests }, _) => {
-                filter.resolve(text, look, ids)?;
+                filter.resolve(text, look_up, ids)?;
                 let inner = Filter { text: text.to_owned(), root: (**filter).clone() };
-                let (id, found) = look(InRun { run, filter: inner })?;
+                let (id, found) = look_up(InRun { run, filter: inner })?;
                 *tests = Some(found);
                 ids.push((at.clone(), id));
                 Ok(())

@@ -2,8 +2,8 @@
 
 use runner_record::{RunDir, now};
 use runner_report::{
-    By, ComparisonDocument, FailuresPage, HistoryDocument, HistoryQuery, LivePage, MatrixPage,
-    RunCharts, RunIndex, RunPage, SincePrevious,
+    ComparisonDocument, FailuresPage, HistoryDocument, HistoryGroups, HistoryQuery, LivePage,
+    MatrixPage, RunCharts, RunIndex, RunPage, SincePrevious,
 };
 use runner_scenario::IdGlob;
 use schemars::JsonSchema;
@@ -169,9 +169,9 @@ fn history(server: &Server, _: &(), keys: &HistoryKeys) -> Result<HistoryDocumen
         since: present(&keys.since).map(since).transpose()?,
         limit: limit(keys.limit, RUNS, MAX_RUNS)?,
         by: &match present(&keys.by).unwrap_or("run") {
-            "run" => By::Run,
-            "day" => By::Day,
-            label => By::Label(label.to_owned()),
+            "run" => HistoryGroups::Run,
+            "day" => HistoryGroups::Day,
+            label => HistoryGroups::Label(label.to_owned()),
         },
     };
     let path = newest.scenario_path.as_ref();

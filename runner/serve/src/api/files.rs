@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use runner_model::row::is_file_name;
-use runner_report::{Form, FormOptions, RunDocument, TrialPart, Which, write_report};
+use runner_report::{Form, FormOptions, RowSelection, RunDocument, TrialPart, write_report};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -173,7 +173,8 @@ fn report(
         problem.with_help(format!("use {}", forms.join(", ")))
     })?;
     let run = server.run(&names.run)?;
-    let which = filter(server, present(&keys.filter))?.map_or(Which::All, Which::Matching);
+    let which =
+        filter(server, present(&keys.filter))?.map_or(RowSelection::All, RowSelection::Matching);
     let document = RunDocument::read(&server.root, &run, &which)?;
     let body = write_body(move |body| {
         let written = write_report(form, &document, FormOptions::default(), body);

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use runner_model::{Limits, ProviderName, RunStatus, TestId, exit::Exit, visible::visible_line};
 use runner_prepare::source::read_regular;
 use runner_record::{RecordError, ResultsRoot, now};
-use runner_report::{Found, RunList, RunSummary, find_trial, phrases, short_id};
+use runner_report::{FoundTrials, RunList, RunSummary, find_trial, phrases, short_id};
 use toml::{Table, Value};
 
 use crate::args::RootArgs;
@@ -160,7 +160,7 @@ fn trials(before: &[String], run: &str) -> Vec<String> {
     let run = open_root(before).and_then(|root| root.find(run));
     // No id contains a line break.
     match run.and_then(|run| find_trial(&run, "\n")) {
-        Ok(Found::Nothing { trials }) => trials,
+        Ok(FoundTrials::Nothing { trials }) => trials,
         _ => Vec::new(),
     }
 }

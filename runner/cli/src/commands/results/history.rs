@@ -11,7 +11,7 @@ use runner_engine::scenario_path;
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::{Time, exit::Exit, status::RunState, visible::visible_line};
 use runner_record::{ResultsRoot, now};
-use runner_report::{By, HistoryDocument, HistoryQuery, PastResults, phrases, short_id};
+use runner_report::{HistoryDocument, HistoryGroups, HistoryQuery, PastResults, phrases, short_id};
 use runner_scenario::IdGlob;
 
 use crate::args::{DocumentArgs, whole};
@@ -45,7 +45,7 @@ pub struct Args {
     /// Sum up by `run`, `day`, or the name of a label [default: run]
     #[arg(long, value_name = "KEY", value_parser = by, default_value = "run")]
     #[arg(hide_default_value = true)]
-    by: By,
+    by: HistoryGroups,
     /// At most N runs, the newest [default: 20; all with --since]
     #[arg(short = 'n', long, value_name = "N", value_parser = whole(1..=1_000_000))]
     limit: Option<u32>,
@@ -53,12 +53,12 @@ pub struct Args {
     document: DocumentArgs,
 }
 
-fn by(text: &str) -> Result<By, String> {
+fn by(text: &str) -> Result<HistoryGroups, String> {
     match text {
         "" => Err("expected `run`, `day`, or the name of a label".to_owned()),
-        "run" => Ok(By::Run),
-        "day" => Ok(By::Day),
-        label => Ok(By::Label(label.to_owned())),
+        "run" => Ok(HistoryGroups::Run),
+        "day" => Ok(HistoryGroups::Day),
+        label => Ok(HistoryGroups::Label(label.to_owned())),
     }
 }
 
@@ -76,7 +76,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         by: &args.by,
     };
     let document = HistoryDocument::read(&root, &name, &path, &query, &mut explain_wait(out))?;
-    if let By::Label(label) = &args.by
+    if let HistoryGroups::Label(label) = &args.by
         && !document.runs.is_empty()
         && document.sums.iter().all(|sum| sum.key.is_none())
     {
@@ -159,7 +159,7 @@ fn print(document: &HistoryDocument, args: &Args, out: &Out) {
 
 /// Formats the sums by `--by`, the oldest first.
 fn sums(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> String {
-    let (is_run, now) = (args.by == By::Run, now());
+    let (is_run, now) = (args.by == HistoryGroups::Run, now());
     let mut table = Table::new([
         (if is_run { "run" } else { "by" }, 0),
         (if is_run { "started (UTC)" } else { "runs" }, 5),
