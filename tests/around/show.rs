@@ -136,22 +136,6 @@ fn show_lists_every_difference_by_path() {
     assert!(!ran.stdout.contains('\u{a0}'), "{}", ran.stdout);
 }
 
-#[test]
-fn pages_of_trials_are_short_unless_full() {
-    let line = "x".repeat(50);
-    let long = vec![line.as_str(); 4000].join("\\n");
-    let runner = Runner::hostile(&tests(&format!(
-        "a | {{ do = \"echo\", value = \"{long}\" }} | equals = \"{}\"",
-        "y".repeat(100_000)
-    )));
-    runner.exec(&[]).expect(1);
-    let short = runner.run(&["show", "latest", "a"]).expect(0);
-    assert!(short.stdout.len() < 70 << 10, "{}", short.stdout.len());
-    short.says(&["`--full` shows all"]);
-    let full = runner.run(&["show", "latest", "a", "--full"]).expect(0).stdout;
-    assert!(full.len() > 300 << 10 && !full.contains("--full"), "{}", full.len());
-}
-
 #[cfg(debug_assertions)]
 #[test]
 fn statuses_are_words_of_the_column() {

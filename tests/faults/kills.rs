@@ -15,7 +15,7 @@ use super::{PLACES, go_on};
 use crate::support::{
     random::{Random, times},
     runner::{Runner, tests},
-    running::Running,
+    running::{Ran, Running},
     truth::{assert_kept, assert_told_truly, assert_whole},
     wait::{SOON, wait_until},
 };
@@ -51,6 +51,29 @@ fn is_row(row: &Value, outcome: &str, code: &str) -> bool {
     row["outcome"] == outcome && row["error"]["code"] == code
 }
 
+/// Starts or resumes the run, and kills its coordinator within `most` or at one of these places. It may end before.
+#[track_caller]
+fn killed_session(runner: &Runner, random: &mut Random, most: Duration, places: &[&str]) -> Ran {
+    let args: &[&str] = if runner.runs().is_empty() {
+        &["exec", "scenario.toml", "--json", "-j", "2"]
+    } else {
+        &["resume", "latest", "--json", "-j", "2"]
+    };
+    let mut command = runner.command(args);
+    let ran = if random.below(2) == 0 {
+        let running = Running::start(&mut command);
+        thread::sleep(random.up_to(most));
+        running.kill()
+    } else {
+        // As if killed in the middle of a write, which a signal seldom hits.
+        let (place, count) = (places[random.below(places.len())], 1 + random.below(12));
+        command.env("RUNNER_FAULT", format!("{place}:kill:{count}"));
+        Running::start(&mut command).finish()
+    };
+    assert!(ran.code.is_none() || ran.code == Some(1), "{ran:?}");
+    ran
+}
+
 #[test]
 fn killed_coordinators_lose_no_row() {
     let (whole, mut random) = (whole(), Random::new());
@@ -60,24 +83,8 @@ fn killed_coordinators_lose_no_row() {
         let mut acknowledged = Vec::new();
         // Some runs are killed again during the resume.
         for session in 0.. {
-            let args: &[&str] = if runner.runs().is_empty() {
-                &["exec", "scenario.toml", "--json", "-j", "2"]
-            } else {
-                &["resume", "latest", "--json", "-j", "2"]
-            };
-            let mut command = runner.command(args);
-            let ran = if random.below(2) == 0 {
-                let running = Running::start(&mut command);
-                thread::sleep(random.up_to(whole));
-                running.kill()
-            } else {
-                // As if killed in the middle of a write, which a signal seldom hits.
-                let (place, count) = (PLACES[random.below(PLACES.len())], 1 + random.below(12));
-                command.env("RUNNER_FAULT", format!("{place}:kill:{count}"));
-                Running::start(&mut command).finish()
-            };
+            let ran = killed_session(&runner, &mut random, whole, &PLACES);
             let is_dead = ran.code.is_none();
-            assert!(is_dead || ran.code == Some(1), "{ran:?}");
             let told = ran.acknowledged();
             done += usize::from(is_dead);
             with_rows += usize::from(!told.is_empty());
@@ -132,24 +139,8 @@ fn killed_coordinators_ask_no_grader_twice() {
         let runner = graded(trials);
         let mut acknowledged = Vec::new();
         loop {
-            let args: &[&str] = if runner.runs().is_empty() {
-                &["exec", "scenario.toml", "--json", "-j", "2"]
-            } else {
-                &["resume", "latest", "--json", "-j", "2"]
-            };
-            let mut command = runner.command(args);
-            let ran = if random.below(2) == 0 {
-                let running = Running::start(&mut command);
-                thread::sleep(random.up_to(whole));
-                running.kill()
-            } else {
-                let (place, count) =
-                    (["rows-write", "rows-sync"][random.below(2)], 1 + random.below(12));
-                command.env("RUNNER_FAULT", format!("{place}:kill:{count}"));
-                Running::start(&mut command).finish()
-            };
+            let ran = killed_session(&runner, &mut random, whole, &["rows-write", "rows-sync"]);
             let is_dead = ran.code.is_none();
-            assert!(is_dead || ran.code == Some(1), "{ran:?}");
             done += usize::from(is_dead);
             acknowledged.extend(ran.acknowledged());
             assert_told_truly(&runner);

@@ -121,24 +121,6 @@ fn too_few_addresses_to_describe_blame_no_plugin() {
 }
 
 #[test]
-fn later_session_that_lacks_files_changes_nothing() {
-    let runner = naps();
-    runner.exec(&["--timeout", "1ms"]).expect(4);
-    let run = runner.only_run();
-    let scenario = run.bytes("scenario.toml");
-    for files in [8, 12, 16] {
-        let limit = format!("ulimit -n {files}");
-        let ran = limited(&runner, &limit, "resume latest --timeout 1m");
-        assert_ne!(ran.code, Some(0), "{ran:?}");
-        assert_eq!(run.bytes("scenario.toml"), scenario);
-        assert_eq!(runner.list()[0]["status"], "incomplete");
-    }
-    let resume = ["resume", "latest", "--timeout", "1m"];
-    runner.run(&resume).expect(0);
-    assert_whole(&runner, TRIALS);
-}
-
-#[test]
 fn too_low_limits_are_named_before_a_run() {
     let runner = naps();
     for (limit, flag) in [

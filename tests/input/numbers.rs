@@ -107,7 +107,7 @@ fn large_integers_of_replies_keep_their_digits() {
 }
 
 #[test]
-fn fractions_keep_their_digits_or_are_refused() {
+fn fractions_beyond_a_float_are_refused() {
     for value in ["0.1234567890123456789", "9007199254740993.5", "9_007_199_254_740_993.0"] {
         for keys in [format!("expect = {{ equals = {value} }}"), format!("input = [{value}]")] {
             let runner = printing(&format!("[[tests]]\nid = \"a\"\n{keys}\n"));
@@ -125,22 +125,7 @@ fn fractions_keep_their_digits_or_are_refused() {
         runner.refused(&[], &[&[file], &says[..]].concat());
         fs::remove_file(runner.path(file)).unwrap();
     }
-    let runner = printing(&tests(
-        r#"
-        full  | "0.10000000000000001" | equals = 0.1
-        other | "9007199254740993.5" | equals = 9007199254740994
-        long  | "[0.1234567890123456789]" | schema = "s.json"
-        bound | "9007199254740993" | schema = "s.json"
-        "#,
-    ));
-    runner.write("s.json", r#"{"maximum": 9007199254740992.0}"#);
-    runner.exec(&[]).expect(1);
-    let run = runner.only_run();
-    assert_eq!(run.row("full")["outcome"], "passed");
-    assert_eq!(run.row("other")["outcome"], "failed");
-    let message = |test: &str| run.row(test)["checks"][0]["message"].to_string();
-    assert!(message("long").contains("at $[0]: the number 0.1234567890123456789 has more digits"));
-    assert!(message("bound").contains("must be <=9007199254740992, but got 9007199254740993"));
+    let runner = printing(&tests(r#"a | 1 | schema = "s.json" "#));
     runner.write("s.json", r#"{"const": 9007199254740993.5}"#);
     let says = ["s.json", "has more digits than a float, at line 1 column 11"];
     runner.run(&["validate", "scenario.toml"]).expect(2).says(&says);
@@ -161,24 +146,6 @@ fn bodies_of_http_keep_their_digits() {
     runner.exec(&[]).expect(0);
     let shown = runner.run(&["show", "latest", "a", "--json"]).expect(0);
     shown.says(&["12345678901234567890123", "1.10"]);
-}
-
-#[test]
-fn multiples_are_checked_in_decimal() {
-    let runner = printing(&tests(
-        r#"
-        price | "19.99" | schema = "s.json"
-        third | "0.333" | schema = "s.json"
-        "#,
-    ));
-    runner.write("s.json", r#"{"multipleOf": 0.01}"#);
-    runner.exec(&[]).expect(1);
-    let run = runner.only_run();
-    assert_eq!(run.row("price")["outcome"], "passed");
-    assert_eq!(
-        run.row("third")["checks"][0]["message"],
-        "must be a multiple of 0.01, but got 0.333"
-    );
 }
 
 #[test]

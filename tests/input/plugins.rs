@@ -84,45 +84,6 @@ fn plain_programs_need_no_protocol() {
 }
 
 #[test]
-fn missing_exports_are_named() {
-    let runner = Runner::new(&[]);
-    runner.wat(
-        "hollow.wasm",
-        r#"(component (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#,
-    );
-    runner.scenario(&provider("hollow.wasm"));
-    assert_refused(&runner, &["describe"]);
-}
-
-#[test]
-fn foreign_imports_are_named() {
-    let runner = Runner::new(&[]);
-    runner
-        .wat("foreign.wasm", r#"(module (import "env" "launch" (func)) (func (export "_start")))"#);
-    runner.scenario(&provider("foreign.wasm"));
-    assert_refused(&runner, &["launch"]);
-
-    let runner = Runner::new(&[]);
-    runner.wat(
-        "foreign.wasm",
-        r#"(component
-             (import "acme:database/query@1.0.0" (instance (export "ask" (func))))
-             (instance $i) (export "runner:provider/provider@0.1.0" (instance $i)))"#,
-    );
-    runner.scenario(&provider("foreign.wasm"));
-    assert_refused(&runner, &["acme:database/query@1.0.0"]);
-}
-
-#[test]
-fn invalid_module_is_refused() {
-    let runner = Runner::new(&[]);
-    // Invalid: the function leaves a number on the stack.
-    runner.wat("invalid.wasm", r#"(module (func (export "_start") i32.const 1))"#);
-    runner.scenario(&provider("invalid.wasm"));
-    assert_refused(&runner, &["invalid.wasm"]);
-}
-
-#[test]
 fn inspect_refuses_what_runs_refuse() {
     let runner = Runner::new(&[]);
     let import = r#"(module (import "env" "launch" (func)) (func (export "_start")))"#;

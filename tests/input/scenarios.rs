@@ -100,56 +100,6 @@ fn init_replaces_a_scenario_only_by_force() {
 }
 
 #[test]
-fn empty_scenario_lists_missing_parts() {
-    let runner = Runner::new(&[]);
-    runner.scenario("");
-    runner.refused(&[], &["provider", "test"]);
-}
-
-#[test]
-fn huge_scenario_is_refused_soon() {
-    let runner = Runner::new(&[]);
-    let line =
-        "# a comment that is long enough to fill a large file with not too many lines of it\n";
-    runner.scenario(&line.repeat(20 * 1024 * 1024 / line.len() + 1));
-    runner.refused(&[], &["scenario.toml", "MiB"]);
-}
-
-#[test]
-fn ten_mistakes_are_reported_at_once() {
-    let runner = Runner::new(&["hostile"]);
-    runner.scenario(
-        r#"
-timeout_minutes = "ten"
-[defaults]
-timeout = "10 parsecs"
-[run]
-concurency = 3
-[providers.p]
-plugin = "hostile.wasm"
-limits = { memory = "lots" }
-[providers.q]
-plugin = "missing.wasm"
-[[tests]]
-id = "a"
-providers = ["nobody"]
-[[tests]]
-id = "a"
-[[tests]]
-id = "no spaces"
-expect = { matches = "(" }
-tolerance = 3
-"#,
-    );
-    let places = [2, 4, 6, 9, 11, 14, 16, 18, 19, 20].map(|line| format!("scenario.toml:{line}:"));
-    let mut says: Vec<_> = places.iter().map(String::as_str).collect();
-    says.extend(["`concurency`", "`concurrency`", "nobody", "missing.wasm"]);
-    runner.refused(&[], &says);
-    let validated = runner.run(&["validate", "scenario.toml"]).expect(2);
-    validated.says(&says);
-}
-
-#[test]
 fn scenarios_cannot_start_programs_at_the_end() {
     let command = "[[notify.commands]]\ncommand = [\"true\"]\n";
     let runner = Runner::hostile(&format!("{command}[[tests]]\nid = \"a\"\n"));
@@ -175,40 +125,6 @@ fn usage_errors_create_nothing() {
     }
     assert_eq!(runner.run(&["frobnicate"]).code, Some(2));
     assert_eq!(runner.run(&[]).code, Some(2));
-}
-
-#[test]
-fn broken_list_lines_are_named() {
-    let runner = Runner::hostile("[[test_lists]]\nfiles = [\"*.jsonl\"]\n");
-    let mut list = String::from("{\"id\": \"a\"}\nnot json\n");
-    (0..20).for_each(|_| list.push_str("{\"id\": \"b\", \"idd\": 1}\n"));
-    runner.write("list.jsonl", list);
-    runner.refused(&[], &["21", "list.jsonl:2:", "list.jsonl:11:", "`idd`", "11 more"]);
-    runner.write("list.jsonl", "{\"id\": \"a\"}\n{\"id\": \"b\"}\n{\"id\": \"a\"}\n");
-    runner.refused(&[], &["`a`", "list.jsonl:1", "list.jsonl:3"]);
-    runner.write("list.jsonl", b"{\"id\": \"a\"}\n{\"id\": \"\xff\"}\n");
-    runner.refused(&[], &["list.jsonl:2", "UTF-8"]);
-}
-
-#[test]
-fn missing_and_empty_lists_differ() {
-    let runner = Runner::hostile("[[test_lists]]\nfiles = [\"*.jsonl\"]\n");
-    runner.refused(&[], &["no file matches `*.jsonl`"]);
-    runner.write("list.jsonl", "");
-    runner.refused(&[], &["`list.jsonl` has no records"]);
-    assert!(!runner.path("results").exists());
-}
-
-#[test]
-fn missing_template_values_are_found_early() {
-    let runner = Runner::hostile(
-        "[[test_lists]]\nfiles = [\"*.jsonl\"]\nid = \"{{row.name}}\"\ninput = { do = \"{{row.what}}\" }\n",
-    );
-    runner.write(
-        "list.jsonl",
-        "{\"name\": \"a\", \"what\": \"trap\"}\n{\"name\": \"b\", \"wat\": 1}\n",
-    );
-    runner.refused(&[], &["list.jsonl:2", "row.what"]);
 }
 
 #[test]

@@ -46,23 +46,6 @@ fn similar_names_of_secrets_are_named() {
 }
 
 #[test]
-fn ambiguous_comments_in_secret_files_are_refused() {
-    let runner = telling();
-    for (text, says) in [
-        ("# of the team\nKEY=hunter2 # old\n", "line 2 has a word that starts with `#`"),
-        ("KEY=\"hunter2\" # old\n", "line 1 has text after a closing quote"),
-    ] {
-        runner.write("key.env", text);
-        let ran = runner.refused(&["--secret-file", "key.env"], &[says, "on its own line"]);
-        assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
-    }
-    for text in ["  # of the team\nKEY=hunter#2\n", "KEY='hunter2 # 3'\n"] {
-        runner.write("key.env", text);
-        runner.exec(&["--secret-file", "key.env"]).expect(0);
-    }
-}
-
-#[test]
 fn files_of_secrets_go_before_the_environment() {
     let runner = telling();
     // The reply is redacted only if it is the value that was passed.

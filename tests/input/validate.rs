@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::support::{runner::Runner, running::Running, wait::wait_until};
+use crate::support::{guests::command, runner::Runner, running::Running, wait::wait_until};
 
 const UNITS: &str = "[providers.units]\nplugin = \"bundled:units\"\n";
 
@@ -42,6 +42,22 @@ fn configurations_are_checked_with_their_places() {
     let ran = runner.run(&["validate", "scenario.toml", "--secret-file", "key.env"]);
     assert!(!ran.expect(2).stderr.contains("secret `KEY`"));
     assert!(!runner.path("results").exists());
+}
+
+#[test]
+fn refused_configs_have_place_and_near_key() {
+    let runner = Runner::new(&[]);
+    for (plugin, config, words) in [
+        ("units", "{ decimal = 2 }", &["did you mean `decimals`?", "scenario.toml:3:"][..]),
+        ("units", "{ decimals = \"2\" }", &["`$.decimals` must be", "scenario.toml:3:"]),
+        ("http", "{ base_url = \"example.com\" }", &["$.base_url", "scenario.toml:3:"]),
+        ("chat", "{}", &["missing key `model`"]),
+    ] {
+        runner.scenario(&format!(
+            "[providers.p]\nplugin = \"bundled:{plugin}\"\nconfig = {config}\n[[tests]]\nid = \"a\"\n"
+        ));
+        runner.run(&["validate", "scenario.toml"]).expect(2).says(words);
+    }
 }
 
 #[test]
@@ -270,4 +286,19 @@ fn keys_of_the_other_kind_are_reported() {
         "provider `c`: `output` does nothing for a component",
         "provider `h`: `reuse` does nothing for a command",
     ]);
+}
+
+#[test]
+fn ineffective_grants_are_reported() {
+    let runner = Runner::new(&[]);
+    runner.link(&command(), "command.wasm");
+    runner.scenario(
+        "[providers.p]\nplugin = \"command.wasm\"\nargs = [\"say\", \"x\"]\n[providers.p.grants]\n\
+         net = [\"https://api.example.com\"]\n[[tests]]\nid = \"a\"\n",
+    );
+    let says = ["provider `p`", "`net` does nothing for a module"];
+    runner.exec(&["--dry-run"]).expect(0).says(&says);
+    runner.run(&["validate", "scenario.toml"]).expect(0).says(&says);
+    runner.exec(&[]).expect(0).says(&says);
+    assert!(runner.only_run().text("runner.log").contains(says[1]));
 }

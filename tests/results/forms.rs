@@ -301,6 +301,10 @@ fn stopped_run_reports_missing_results() {
     let markdown = run.text("all.md");
     assert!(markdown.contains("> **3 trials have no result**"), "{markdown}");
     assert_eq!(run.text("report.csv").matches(",no result,").count(), 3);
+    let page = report(&runner, &["--html"]);
+    for part in ["incomplete (SIGINT): 0 of 3 done", "<b>3</b> no result", "runner resume"] {
+        assert!(page.contains(part), "{part} is not in\n{page}");
+    }
     runner.run(&["verify"]).expect(0);
 }
 
@@ -319,13 +323,19 @@ fn damaged_run_is_reported_as_damaged() {
     for part in ["damaged\n", "> **1 result is lost**", "> **1 line of the results is damaged**"] {
         assert!(markdown.contains(part), "{part} is not in\n{markdown}");
     }
+    let page = report(&runner, &["--html"]);
+    for part in ["✗ damaged: ", "1 result is lost", "1 line of index.jsonl is damaged"] {
+        assert!(page.contains(part), "{part} is not in\n{page}");
+    }
     let suite = run.manifest()["metadata"]["suite"].as_str().unwrap().to_owned();
     fs::remove_file(runner.path(&format!("results/store/{}/{suite}", &suite[..2]))).unwrap();
     let junit = report(&runner, &["--junit"]);
     let found = check_junit(&junit);
     assert_eq!(found.iter().filter(|found| *found == "testsuite/testcase").count(), 16);
     assert!(junit.contains(r#"<property name="stored tests" value="cannot be read"/>"#), "{junit}");
-    assert!(report(&runner, &[]).contains("> **The stored tests cannot be read"));
+    for form in ["--markdown", "--html"] {
+        assert!(report(&runner, &[form]).contains("The stored tests cannot be read"), "{form}");
+    }
 }
 
 #[test]

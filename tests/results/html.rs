@@ -167,26 +167,6 @@ fn many_trials_are_data_for_the_script() {
 }
 
 #[test]
-fn page_names_trials_without_result() {
-    let runner = Runner::hostile(
-        r#"
-        [[tests]]
-        id = "bad"
-        repeat = 3
-        input = { do = "panic" }
-        "#,
-    );
-    runner.exec(&["--fail-fast", "1", "--jobs", "1"]).expect(4);
-    let page = page(&runner, &[]);
-    for part in ["incomplete (fail-fast): 1 of 3 done", "<b>2</b> no result", "runner resume"] {
-        assert!(page.contains(part), "{part}");
-    }
-    assert_eq!(rows(&page).iter().filter(|row| row[3] == 6).count(), 2);
-    let none = self::page(&runner, &["-E", "test(other)"]);
-    assert!(none.contains("are those that match test(other)") && rows(&none).is_empty());
-}
-
-#[test]
 fn page_has_the_newest_results() {
     let runner = Runner::hostile(
         r#"
@@ -213,31 +193,6 @@ fn page_has_the_newest_results() {
         let results = results.into_iter().map(|(trial, row)| (trial, row["outcome"] == "passed"));
         assert_eq!(shown, results.collect::<Vec<_>>());
     }
-}
-
-#[test]
-fn page_names_lost_results() {
-    let runner = Runner::hostile(
-        "[[tests]]\nid = \"good\"\nrepeat = 3\ninput = { do = \"echo\", value = 1 }\n",
-    );
-    runner.exec(&[]).expect(0);
-    let run = runner.only_run();
-    let index = run.text("index.jsonl");
-    let lines: Vec<_> = index.lines().collect();
-    run.write("index.jsonl", format!("{}\n{}\n", lines[0], lines[1].replace("good", "goof")));
-    let page = page(&runner, &[]);
-    for part in [
-        "✗ damaged: 1 of 3 done",
-        "2 results are lost",
-        "1 line of index.jsonl is damaged",
-        "<b>1</b> passed",
-        "<b>2</b> no result",
-    ] {
-        assert!(page.contains(part), "{part}");
-    }
-    let suite = run.manifest()["metadata"]["suite"].as_str().unwrap().to_owned();
-    fs::remove_file(runner.path(&format!("results/store/{}/{suite}", &suite[..2]))).unwrap();
-    assert!(self::page(&runner, &[]).contains("The stored tests cannot be read"));
 }
 
 /// With `RUNNER_TESTS=full`, on machines that have Chromium.

@@ -178,19 +178,6 @@ fn forged_names_of_files_stay_in_the_folder() {
 }
 
 #[test]
-fn changed_part_of_a_line_is_marked() {
-    let runner = Runner::hostile(&tests(
-        r#"a | { do = "echo", value = "the old house" } | equals = "the big house""#,
-    ));
-    runner.exec(&[]).expect(1);
-    let page = runner.run(&["show", "latest", "a"]).expect(0).stdout;
-    let marks = "      expected  \"the big house\"\n      got       \"the old house\"\n                     ^^^\n";
-    assert!(page.contains(marks), "{page}");
-    let page = runner.run(&["show", "latest", "a", "--color", "always"]).expect(0).stdout;
-    assert!(page.contains("\u{1b}[7;31mold\u{1b}[0m") && !page.contains("^^^"), "{page:?}");
-}
-
-#[test]
 fn page_has_the_expectations_that_judged_the_row() {
     let runner = Runner::hostile(&tests(r#"a | { do = "echo", value = "new" } | equals = "old""#));
     runner.exec(&[]).expect(1);
@@ -227,16 +214,4 @@ fn waiting_trial_names_its_next_attempt() {
     run.write("index.jsonl", first);
     let page = runner.run(&["show", run.id(), "a"]).expect(0);
     page.says(&["✗ error a@hostile#1", "; another attempt decides the trial"]);
-}
-
-#[test]
-fn page_shows_invisible_ends_of_lines() {
-    let runner = Runner::hostile(&tests(
-        r#"a | { do = "echo", value = "one\r\ntwo" } | equals = "one \ntwo""#,
-    ));
-    runner.exec(&[]).expect(1);
-    let page = runner.run(&["show", "latest", "a"]).expect(0).stdout;
-    for section in ["expected\n  one·\n  two\n", "output\n  one\\r\n  two\n"] {
-        assert!(page.contains(section), "{page}");
-    }
 }

@@ -2,8 +2,7 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _};
 
-use rusqlite::Connection;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
     guests::root,
@@ -72,55 +71,6 @@ fn killed_main_job_is_finished_from_its_directory() {
 }
 
 #[test]
-fn rows_have_the_documented_keys() {
-    let runner = basic();
-    runner.exec(&[]).expect(0);
-    let row = runner.only_run().row("greeting");
-    let object = row.as_object().unwrap();
-    let keys: BTreeSet<_> = object.keys().map(String::as_str).collect();
-    let always = [
-        "v",
-        "trial",
-        "test",
-        "provider",
-        "repeat",
-        "attempt",
-        "outcome",
-        "started_at",
-        "duration_ms",
-        "usage",
-        "output",
-        "checks",
-        "fingerprint",
-        "judgement_fingerprint",
-        "final",
-        "session",
-        "seq",
-        "crc",
-    ];
-    assert_eq!(keys, BTreeSet::from(always));
-    let expected = json!({
-        "v": 4, "trial": "greeting@echo#1", "test": "greeting", "provider": "echo", "repeat": 1, "attempt": 1,
-        "outcome": "passed", "output": "hello", "checks": [{"name": "equals", "verdict": "pass"}],
-        "final": true, "session": 1,
-    });
-    for (key, value) in expected.as_object().unwrap() {
-        assert_eq!(&row[key], value, "`{key}`");
-    }
-    for key in ["fingerprint", "judgement_fingerprint"] {
-        let digits = row[key].as_str().unwrap();
-        assert!(
-            digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()),
-            "{digits}"
-        );
-    }
-    let started_at = row["started_at"].as_str().unwrap();
-    assert!(started_at.len() == 24 && started_at.ends_with('Z'), "{started_at}");
-    assert!(row["duration_ms"].as_f64().unwrap() > 0.0, "{row}");
-    assert!(row["usage"]["peak_memory"].as_u64().unwrap() >= 64 * 1024, "{row}");
-}
-
-#[test]
 fn exit_codes_distinguish_results() {
     let runner = Runner::hostile(&tests(
         r#"
@@ -165,34 +115,6 @@ fn every_row_has_an_event() {
 }
 
 #[test]
-fn manifest_records_the_plan() {
-    let runner = basic();
-    runner.exec(&[]).expect(0);
-    let manifest = runner.only_run().manifest();
-    assert_eq!((&manifest["format"], &manifest["stage"]), (&json!(3), &json!("finish")));
-    let metadata = &manifest["metadata"];
-    let planned = [&metadata["planned_trial_count"], &metadata["planned_test_count"]];
-    assert_eq!(planned, [9, 9]);
-    assert_eq!(manifest["id"], runner.only_run().id());
-    assert_eq!(manifest["scenario"], "basic");
-    let names: Vec<_> = manifest["providers"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|provider| &provider["name"])
-        .collect();
-    assert_eq!(names, ["echo", "units", "units-rounded"]);
-    assert_eq!(manifest["providers"][0]["limits"]["memory"], 256 << 20, "the default limit");
-    let transitions = manifest["transitions"].as_array().unwrap();
-    let steps: Vec<_> =
-        transitions.iter().map(|step| (step["from"].as_str(), step["to"].as_str())).collect();
-    assert_eq!(steps, [(None, Some("running")), (Some("running"), Some("completed"))]);
-    let sessions = manifest["sessions"].as_array().unwrap();
-    assert_eq!(sessions.len(), 1);
-    assert!(sessions[0]["ended_at"].is_string(), "{sessions:?}");
-}
-
-#[test]
 fn stored_scenario_is_byte_for_byte() {
     let runner = basic();
     runner.exec(&[]).expect(0);
@@ -200,39 +122,6 @@ fn stored_scenario_is_byte_for_byte() {
     assert_eq!(run.bytes("scenario.toml"), fs::read(runner.path("scenario.toml")).unwrap());
     let log = run.text("runner.log");
     assert!(log.lines().next().unwrap().contains("exec scenario.toml"), "{log}");
-}
-
-#[test]
-fn page_of_one_trial_names_its_check() {
-    let runner =
-        Runner::hostile(&tests(r#"bad | { do = "echo", value = "one" } | equals = "two""#));
-    runner.exec(&[]).expect(1);
-    let page = runner.run(&["show", "latest", "bad", "--json"]).expect(0).document();
-    assert_eq!((&page["trial"], &page["provider"]), (&json!("bad@hostile#1"), &json!("hostile")));
-    let shown = runner.run(&["show", "latest", "bad"]).expect(0).stdout;
-    for text in ["bad@hostile#1", "failed", "equals", "one", "two"] {
-        assert!(shown.contains(text), "no `{text}` in\n{shown}");
-    }
-    runner.run(&["show", "latest", "no-such-trial"]).expect(2).says(&["no-such-trial"]);
-}
-
-#[test]
-fn failures_are_named_at_the_end() {
-    let runner = Runner::hostile(&tests(
-        r#"
-        good  | { do = "echo", value = 1 } | equals = 1
-        wrong | { do = "echo", value = "one" } | equals = "two"
-        traps | { do = "trap" } |
-        "#,
-    ));
-    let ran = runner.exec(&[]).expect(1);
-    let said = format!("{}{}", ran.stdout, ran.stderr);
-    for text in ["wrong@hostile#1", "traps@hostile#1", "unreachable", "runner"] {
-        assert!(said.contains(text), "no `{text}` in\n{said}");
-    }
-    let failed = runner.run(&["show", "--failed"]).expect(0).stdout;
-    assert!(failed.contains("wrong@hostile#1") && failed.contains("traps@hostile#1"), "{failed}");
-    assert!(!failed.contains("good@hostile#1"), "{failed}");
 }
 
 #[test]
@@ -246,49 +135,6 @@ fn deleted_database_changes_no_answer() {
     runner.write("results/runner.db", "this is no database");
     assert_eq!(runner.list(), before);
     assert_told_truly(&runner);
-}
-
-#[test]
-fn database_has_what_manifests_have() {
-    let runner = basic();
-    runner.exec(&[]).expect(0);
-    runner.exec(&["--test", "greeting"]).expect(0);
-    runner.list();
-    let database = Connection::open(runner.path("results/runner.db")).unwrap();
-    for run in runner.runs() {
-        let columns = "SELECT status, verdict, planned, passed, scenario FROM runs WHERE id = ?1";
-        let listed: (String, String, i64, i64, String) = database
-            .query_row(columns, [run.id()], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-            })
-            .unwrap();
-        let [status, _, _, verdict] = run.ending();
-        let counts = [run.planned(), run.count("passed")].map(u64::cast_signed);
-        let expected = (status, verdict, counts[0], counts[1], "basic".to_owned());
-        assert_eq!(listed, expected);
-    }
-    // The status graph applies there, too.
-    let cancel = "UPDATE runs SET manifest = json_set(manifest, '$.status', 'cancelled')";
-    let refused = database.execute(cancel, []).unwrap_err();
-    assert!(refused.to_string().contains("status"), "{refused}");
-}
-
-#[test]
-fn reading_commands_change_no_run() {
-    let runner = basic();
-    runner.exec(&[]).expect(0);
-    let run = runner.only_run();
-    let before = files(&run);
-    for args in [
-        &["list"][..],
-        &["show"],
-        &["show", "latest", "greeting"],
-        &["show", "--json"],
-        &["list", "--json"],
-    ] {
-        runner.run(args).expect(0);
-    }
-    assert_eq!(files(&run), before);
 }
 
 #[test]
@@ -321,23 +167,6 @@ fn results_are_their_owners_alone() {
         }
     }
     assert!(files >= 5, "{files}");
-}
-
-#[test]
-fn large_outputs_become_artifacts() {
-    let runner = Runner::hostile(&tests(
-        r#"large | { do = "huge-reply", bytes = 100000 } | matches = "^x+$""#,
-    ));
-    runner.exec(&[]).expect(0);
-    let run = runner.only_run();
-    let row = run.row("large");
-    assert_eq!(row["output"], json!({"$artifact": "output.json"}));
-    let artifact = &row["artifacts"][0];
-    assert_eq!((&artifact["name"], &artifact["bytes"]), (&json!("output.json"), &json!(100_002)));
-    let digest = artifact["sha256"].as_str().unwrap();
-    let stored = run.bytes(&format!("artifacts/{}/{digest}", &digest[..2]));
-    let output: Value = serde_json::from_slice(&stored).unwrap();
-    assert_eq!(output, "x".repeat(100_000));
 }
 
 #[test]
@@ -390,18 +219,4 @@ fn guests_cannot_steer_the_terminal() {
         let raw = ['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}'];
         assert!(!printed.contains(raw), "{printed}");
     }
-}
-
-#[test]
-fn started_folder_runs_as_it_is() {
-    let runner = Runner::new(&[]);
-    runner.run(&["init"]).expect(0);
-    assert!(runner.path("first.toml").exists());
-    let scenario = fs::read(runner.path("first.toml")).unwrap();
-    runner.run(&["validate", "first.toml"]).expect(0);
-    runner.run(&["exec", "first.toml"]).expect(0);
-    // A second `init` overwrites nothing.
-    let _ = runner.run(&["init"]);
-    assert_eq!(fs::read(runner.path("first.toml")).unwrap(), scenario);
-    assert_told_truly(&runner);
 }

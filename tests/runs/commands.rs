@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use serde_json::json;
-
 use crate::support::{
     guests::{command, printing},
     runner::{Runner, tests},
@@ -15,25 +13,6 @@ fn scenario(keys: &str, table: &str) -> Runner {
     runner.link(&command(), "command.wasm");
     runner.scenario(&format!("[providers.p]\nplugin = \"command.wasm\"\n{keys}\n{}", tests(table)));
     runner
-}
-
-#[test]
-fn arguments_and_stdin_are_templates() {
-    let arguments = scenario(
-        "args = [\"argv\", \"{{input.text}}\", \"{{input.list}}\", \"{{config.unit}}\"]\nconfig = { unit = \"km\" }",
-        r#"a | { text = "a b", list = [1, "x"] } | equals = 'command.wasm argv a b [1,"x"] km'"#,
-    );
-    arguments.exec(&[]).expect(0);
-    assert_eq!(arguments.only_run().row("a")["outcome"], "passed");
-    let stdin = scenario(
-        "args = [\"cat\"]\nstdin = \"<{{input.text}}>\"",
-        r#"
-        text   | { text = "ü" }       | equals = "<ü>"
-        object | { text = { a = 1 } } | equals = '<{"a":1}>'
-        "#,
-    );
-    stdin.exec(&[]).expect(0);
-    assert_eq!(stdin.only_run().count("passed"), 2);
 }
 
 #[test]
@@ -55,24 +34,6 @@ fn list_of_input_is_all_arguments() {
         let refused = scenario(&format!("args = \"{args}\""), "a | { args = [] } |");
         refused.refused(&[], &[says, "scenario.toml:"]);
     }
-}
-
-#[test]
-fn output_is_read_as_asked() {
-    for (form, said, expected) in [
-        ("text", " text\\n", "\" text\\n\""),
-        ("trimmed", " text\\n", "\"text\""),
-        ("json", "{\\\"a\\\": [1]}\\n", "{ a = [1] }"),
-    ] {
-        let keys = format!("args = [\"say\", \"{{{{input.say}}}}\"]\noutput = \"{form}\"");
-        let runner = scenario(&keys, &format!("a | {{ say = \"{said}\" }} | equals = {expected}"));
-        runner.exec(&[]).expect(0);
-        assert_eq!(runner.only_run().row("a")["outcome"], "passed", "{form}");
-    }
-    let broken =
-        scenario("args = [\"say\", \"{\"]\noutput = \"json\"", "a | {} | error = \"protocol\"");
-    broken.exec(&[]).expect(0);
-    assert_eq!(broken.only_run().row("a")["error"]["class"], "protocol");
 }
 
 #[test]
@@ -105,21 +66,6 @@ fn standard_error_is_an_expectation() {
 }
 
 #[test]
-fn failing_command_fails_its_trial() {
-    let runner = scenario("args = [\"fail\", \"its own words\"]", "a | {} |");
-    runner.exec(&[]).expect(1);
-    let run = runner.only_run();
-    let row = run.row("a");
-    assert_eq!(row["outcome"], "failed", "{row}");
-    let check = &row["checks"][0];
-    assert_eq!(
-        (&check["name"], &check["expected"], &check["actual"]),
-        (&json!("exit_code"), &json!(0), &json!(1))
-    );
-    assert!(run.text("logs.jsonl").contains("its own words"));
-}
-
-#[test]
 fn hostile_commands_end_with_their_class() {
     let runner = scenario(
         "args = [\"{{input.do}}\", \"{{input.with}}\"]",
@@ -140,17 +86,6 @@ fn hostile_commands_end_with_their_class() {
         let row = runner.only_run().row("a");
         assert_eq!(row["outcome"], "timeout", "{what}: {row}");
     }
-}
-
-#[test]
-fn command_can_speak_the_protocol() {
-    let runner = scenario(
-        "protocol = \"json\"",
-        r#"a | { do = "test", value = 7 } | json = { input = { value = 7 } }"#,
-    );
-    runner.exec(&[]).expect(0);
-    let row = runner.only_run().row("a");
-    assert_eq!(row["output"]["trial_id"], json!("a@p#1"), "{row}");
 }
 
 #[test]

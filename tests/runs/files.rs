@@ -1,5 +1,7 @@
 //! Files that guests receive, and files that they leave.
 
+use std::fs;
+
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -67,38 +69,35 @@ fn large_output_precedes_other_artifacts() {
 }
 
 #[test]
-fn attachments_reach_every_kind_of_plugin() {
-    let runner = Runner::new(&["hostile"]);
+fn attachments_are_kept_for_resume() {
+    // The program copies the attachment to its output, and the first test fails.
+    let runner = Runner::new(&[]);
     runner.link(&command(), "command.wasm");
-    runner.write("poem.txt", "roses");
-    runner.write("large.bin", vec![b'x'; 300_000]);
-    runner.scenario(
-        r#"
-        [providers.component]
-        plugin = "hostile.wasm"
-        [providers.command]
-        plugin = "command.wasm"
-        args = ["cat"]
-        stdin = { file = "poem.txt" }
-        [[tests]]
-        id = "names"
-        input = { do = "names" }
-        files = { "poem.txt" = "poem.txt", "large.bin" = "large.bin" }
-        providers = ["component"]
-        expect = { equals = [["large.bin", "application/octet-stream", 300_000], ["poem.txt", "text/plain", 5]] }
-        [[tests]]
-        id = "read"
-        input = { do = "read-file", name = "poem.txt", offset = 1 }
-        files = { "poem.txt" = "poem.txt" }
-        providers = ["component"]
-        expect = { equals = "oses" }
-        [[tests]]
-        id = "stdin"
-        files = { "poem.txt" = "poem.txt" }
-        providers = ["command"]
-        expect = { equals = "roses" }
-        "#,
-    );
-    runner.exec(&[]).expect(0);
-    assert_eq!(runner.only_run().count("passed"), 3);
+    runner.write("a.txt", "as planned");
+    let test = |id: &str, expect: &str| {
+        format!(
+            "[[tests]]\nid = \"{id}\"\nfiles = {{ text = \"a.txt\" }}\nexpect = {{ equals = \"{expect}\" }}\n"
+        )
+    };
+    runner.scenario(&format!(
+        "[providers.p]\nplugin = \"command.wasm\"\nargs = [\"cat\"]\nstdin = {{ file = \"text\" }}\n{}{}",
+        test("a", ""),
+        test("b", "as planned")
+    ));
+    runner.exec(&["--fail-fast", "-j1"]);
+    assert_eq!(runner.only_run().ending()[0], "incomplete");
+    fs::remove_file(runner.path("a.txt")).unwrap();
+    runner.run(&["verify"]).expect(0);
+    runner.run(&["resume", "--fail-fast=off"]).expect(1);
+    let run = runner.only_run();
+    assert_eq!(run.row("b")["outcome"], "passed");
+
+    // The attachment is in the store, and cannot be replaced unnoticed.
+    let shelves = fs::read_dir(runner.path("results/store")).unwrap();
+    let files = shelves.flat_map(|shelf| fs::read_dir(shelf.unwrap().path()).unwrap());
+    let attachment = files
+        .map(|file| file.unwrap().path())
+        .find(|file| fs::read(file).unwrap() == b"as planned");
+    fs::write(attachment.unwrap(), "replaced").unwrap();
+    runner.run(&["verify"]).expect(1);
 }

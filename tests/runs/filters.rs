@@ -93,24 +93,6 @@ fn results_of_another_run_select_tests() {
 }
 
 #[test]
-fn mistakes_of_filters_are_shown_at_their_places() {
-    let runner = runner();
-    for (filter, says) in [
-        ("outcome(failed)", "this needs results, and nothing has run yet"),
-        ("tst(a)", "did you mean `test(…)`?"),
-        ("test(a", "unclosed `(`"),
-        ("in(nothing, flaky())", "there are no runs"),
-        ("in(latest, flaky()", "unclosed `(`"),
-    ] {
-        let ran = runner.exec(&["-E", filter]).expect(2);
-        assert!(ran.stderr.contains(says), "{filter}: {}", ran.stderr);
-    }
-    let ran = runner.exec(&["-E", "tag(none)"]).expect(5);
-    assert!(ran.stderr.contains("no test matches `tag(none)` of `-E`"), "{}", ran.stderr);
-    assert!(runner.runs().is_empty());
-}
-
-#[test]
 fn filter_selects_trials_to_run_again() {
     let runner = runner();
     runner.exec(&[]);

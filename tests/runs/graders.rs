@@ -9,7 +9,6 @@ use crate::support::{
     runner::Runner,
     running::Running,
     truth::{assert_told_truly, assert_whole},
-    wait::wait_until,
 };
 
 /// Returns the TOML of tests, one for each line `id | input | reference`, for the grader `judge`.
@@ -131,44 +130,6 @@ fn graders_judge_only_what_holds() {
 }
 
 #[test]
-fn each_answer_has_its_outcome() {
-    let runner = hostile(
-        "min_score = 0.7",
-        &graded(
-            r#"
-            pass    | { do = "echo" } | { do = "verdict", verdict = "pass" }
-            fail    | { do = "echo" } | { do = "verdict", verdict = "fail" }
-            skip    | { do = "echo" } | { do = "verdict", verdict = "skip" }
-            high    | { do = "echo" } | { do = "measure", score = 0.7 }
-            low     | { do = "echo" } | { do = "measure", score = 0.6 }
-            object  | { do = "echo" } | { do = "echo", value = { score = 0.8, explanation = "fine" } }
-            text    | { do = "echo" } | { do = "echo", value = '{"verdict": "fail"}' }
-            checks  | { do = "echo" } | { do = "check" }
-            refuses | { do = "echo" } | { do = "judge" }
-            "#,
-        ),
-    );
-    runner.exec(&[]).expect(1);
-    let run = assert_whole(&runner, 9);
-    for (test, outcome, score, explanation) in [
-        ("pass", "passed", json!(null), json!(null)),
-        ("fail", "failed", json!(null), json!(null)),
-        ("skip", "skipped", json!(null), json!(null)),
-        ("high", "passed", json!(0.7), json!(null)),
-        ("low", "failed", json!(0.6), json!(null)),
-        ("object", "passed", json!(0.8), json!("fine")),
-        ("text", "failed", json!(null), json!(null)),
-        ("checks", "passed", json!(null), json!("checked by itself")),
-        ("refuses", "failed", json!(0.25), json!("not good")),
-    ] {
-        let (ended, error, grades) = grades(&run, test);
-        assert_eq!((&*ended, &error), (outcome, &json!(null)), "{test}: {grades:?}");
-        assert_eq!((&grades[0]["score"], &grades[0]["explanation"]), (&score, &explanation));
-    }
-    verify(&runner);
-}
-
-#[test]
 fn hostile_graders_are_errors_of_their_trial() {
     let runner = hostile(
         "timeout = \"300ms\"\nlimits = { memory = \"32MiB\" }",
@@ -207,70 +168,6 @@ fn hostile_graders_are_errors_of_their_trial() {
     }
     assert_eq!(run.rows().len(), 26);
     verify(&runner);
-}
-
-#[test]
-fn retried_grader_does_not_run_the_provider_again() {
-    let runner = hostile(
-        "retries = { max = 2 }",
-        &graded(
-            r#"
-            comes | { do = "echo" } | { do = "fail-until", attempt = 3, verdict = "pass" }
-            stays | { do = "echo" } | { do = "error", kind = "unavailable" }
-            traps | { do = "echo" } | { do = "trap" }
-            "#,
-        ),
-    );
-    runner.exec(&[]).expect(1);
-    let run = assert_whole(&runner, 3);
-    for (test, outcome, attempts) in
-        [("comes", "passed", 3), ("stays", "error", 3), ("traps", "error", 1)]
-    {
-        let (ended, _, grades) = grades(&run, test);
-        assert_eq!((&*ended, &grades[0]["attempt"]), (outcome, &json!(attempts)), "{test}");
-        let rows = run.rows_of(test);
-        assert_eq!(rows.len(), attempts + 1);
-        assert!(rows.iter().all(|row| row["attempt"] == 1 && row["grades"][1].is_null()));
-        assert_eq!(run.row(test)["flaky"], json!(null));
-    }
-    verify(&runner);
-}
-
-#[test]
-fn outputs_never_become_flags_of_graders() {
-    let runner = plain("args = [\"say\", \"{{input.output}}\"]", &["\"--help\"", "\"fine\"", "-1"]);
-    runner.exec(&[]).expect(1);
-    let run = assert_whole(&runner, 3);
-    for (test, flag) in [("t1", "--help"), ("t3", "-1")] {
-        let (outcome, error, _) = grades(&run, test);
-        assert_eq!((&*outcome, &error["class"]), ("error", &json!("grader")));
-        let message = error["message"].as_str().unwrap();
-        assert!(message.contains(&format!("`{flag}` would be a flag")), "{message}");
-    }
-    let (outcome, _, grades) = grades(&run, "t2");
-    assert_eq!((&*outcome, &grades[0]["explanation"]), ("passed", &json!("fine")));
-    let runner = plain("args = [\"argv\", \"--\", \"{{input.output}}\"]", &["\"--help\""]);
-    runner.exec(&[]).expect(0);
-    let (_, _, grades) = self::grades(&runner.only_run(), "t1");
-    assert_eq!(grades[0]["explanation"], "command.wasm argv -- --help");
-}
-
-#[test]
-fn exit_code_of_a_plain_grader_is_its_verdict() {
-    let keys = "args = [\"{{input.output.0}}\", \"{{input.output.1}}\"]";
-    let runner =
-        plain(keys, &[r#"["say", "good"]"#, r#"["fail", "bad"]"#, r#"["panic", ""]"#, "[]"]);
-    runner.exec(&[]).expect(1);
-    let run = assert_whole(&runner, 4);
-    for (test, outcome, explanation) in [
-        ("t1", "passed", json!("good")),
-        ("t2", "failed", json!("bad")),
-        ("t4", "error", json!(null)),
-    ] {
-        let (ended, error, grades) = grades(&run, test);
-        assert_eq!((&*ended, &grades[0]["explanation"]), (outcome, &explanation), "{error}");
-    }
-    assert_ne!(grades(&run, "t3").0, "passed");
 }
 
 #[test]
@@ -415,51 +312,6 @@ fn slow_grader_keeps_no_provider_waiting() {
 }
 
 #[test]
-fn grader_that_kills_workers_is_an_error() {
-    let runner = hostile(
-        "timeout = \"10m\"",
-        r#"
-        [[tests]]
-        id = "killer"
-        input = { do = "echo" }
-        reference = { do = "sleep" }
-        expect = { graders = ["judge"] }
-        [[tests]]
-        id = "other"
-        input = { do = "echo" }
-        reference = { do = "verdict", verdict = "pass" }
-        expect = { graders = ["judge"] }
-        "#,
-    );
-    let mut running = runner.start(&["-j", "1"]);
-    let mut killed = 0;
-    while running.is_alive() {
-        // Only the slow grader is seen in flight.
-        let is_grading = || {
-            let run = runner.runs().pop();
-            run.is_some_and(|run| !run.in_flight(std::time::SystemTime::UNIX_EPOCH).is_empty())
-        };
-        wait_until("it is graded", || !running.is_alive() || is_grading());
-        for worker in running.workers() {
-            worker.signal(Signal::KILL);
-            killed += 1;
-        }
-        let _ = std::fs::remove_file(runner.runs()[0].dir.join("live.json"));
-        assert!(killed < 20, "it is asked again and again");
-    }
-    running.finish().expect(1);
-    let run = assert_whole(&runner, 2);
-    let (outcome, error, _) = grades(&run, "killer");
-    assert_eq!(
-        (&*outcome, &error["class"], &error["code"]),
-        ("error", &json!("grader"), &json!("crash"))
-    );
-    assert!(run.rows_of("killer").iter().all(|row| row["attempt"] == 1));
-    assert_eq!(run.row("other")["outcome"], "passed");
-    verify(&runner);
-}
-
-#[test]
 fn used_up_budget_of_a_grader_ends_its_grades_alone() {
     let tests = graded(
         "a | { do = \"echo\" } | { do = \"measure\", score = 1, tokens = 60 }\nb | { do = \"echo\" } | { do = \"measure\", score = 1, tokens = 60 }\nc | { do = \"echo\" } | { do = \"measure\", score = 1, tokens = 60 }",
@@ -484,34 +336,6 @@ fn used_up_budget_of_a_grader_ends_its_grades_alone() {
         answers.dedup();
         assert_eq!(answers.len(), 1, "{test}");
     }
-    verify(&runner);
-}
-
-#[test]
-fn ungraded_outputs_need_nothing_of_their_provider() {
-    let runner = Runner::hostile_with(
-        "concurrency = 1\nbudget = { metrics = { tokens = 100 } }",
-        r#"
-        [graders.judge]
-        plugin = "hostile.wasm"
-        input = { do = "measure", score = 1, tokens = 60 }
-        min_score = 0.5
-        concurrency = 1
-        budget = { metrics = { tokens = 10 } }
-        [[tests]]
-        id = "a"
-        repeat = 3
-        input = { do = "measure", tokens = 60 }
-        expect = { graders = ["judge"] }
-        "#,
-    );
-    runner.exec(&["-j", "1"]).expect(4);
-    let run = runner.only_run();
-    assert_eq!(run.count("passed"), 1);
-    // The provider's own budget is used up, too.
-    runner.run(&["resume", "--budget", "judge:tokens=off"]).expect(4);
-    assert_eq!((run.count("passed"), run.rows_of("a").len()), (2, 5));
-    assert_eq!(run.ending()[..2], ["incomplete", "budget"]);
     verify(&runner);
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
     run::Run, runner::Runner, running::Running, truth::assert_whole, wait::wait_until,
@@ -53,17 +53,6 @@ fn rate_of_a_grader_spaces_its_calls() {
 }
 
 #[test]
-fn concurrency_of_a_grader_bounds_its_calls() {
-    let runner = graded("concurrency = 1\ninput = { do = \"sleep\", ms = 60 }", 4, "");
-    let started = Instant::now();
-    runner.exec(&["-j", "4"]).expect(1);
-    assert!(started.elapsed() >= Duration::from_millis(240), "{:?}", started.elapsed());
-    let rows = assert_whole(&runner, 4).rows();
-    let is_ungraded = |row: &Value| row["outcome"] == "ungraded";
-    assert!(rows[..4].iter().all(is_ungraded), "a provider waits for a grader: {rows:?}");
-}
-
-#[test]
 fn fail_of_a_grader_counts_for_fail_fast() {
     let runner =
         graded("input = { do = \"verdict\", verdict = \"fail\" }", 5, "[run]\nfail_fast = 2");
@@ -99,13 +88,6 @@ fn assert_judged(runner: &Runner) -> Run {
 }
 
 #[test]
-fn grader_of_a_killed_worker_is_called_again() {
-    let runner = graded("input = { do = \"sleep\", ms = 500 }", 1, "");
-    kill_grader(&runner, runner.start(&["-j", "1"]));
-    assert_eq!(runner.only_run().rows().len(), 2);
-}
-
-#[test]
 fn killed_workers_of_resume_and_rescore_lose_no_grade() {
     let runner = graded("input = { do = \"sleep\", ms = 500 }", 1, "");
     let mut running = runner.start(&["-j", "1"]);
@@ -117,33 +99,43 @@ fn killed_workers_of_resume_and_rescore_lose_no_grade() {
     assert!(runner.only_run().rows().len() > rows, "a grader that failed is asked again");
 }
 
+/// Kills the workers of a session whenever they run the grader. Fails unless the grader is given up.
+#[track_caller]
+fn kill_until_given_up(runner: &Runner, mut running: Running) {
+    let mut killed = 0;
+    while running.is_alive() {
+        let is_grading = || {
+            let run = runner.runs().pop();
+            run.is_some_and(|run| !run.in_flight(SystemTime::UNIX_EPOCH).is_empty())
+        };
+        wait_until("it is graded", || !running.is_alive() || is_grading());
+        for worker in running.workers() {
+            worker.signal(Signal::KILL);
+            killed += 1;
+        }
+        let _ = fs::remove_file(runner.only_run().dir.join("live.json"));
+        assert!(killed < 20, "it is called again and again");
+    }
+    running.finish().expect(1);
+    let run = runner.only_run();
+    let last = run.rows().pop().unwrap();
+    let told = json!([last["final"], last["error"]["class"], last["error"]["code"]]);
+    assert_eq!(told, json!([true, "grader", "crash"]), "{last}");
+    assert_no_output_is_made_again(&run, 1);
+    runner.run(&["verify"]).expect(0);
+}
+
 #[test]
-fn grader_that_kills_resume_and_rescore_is_an_error() {
-    let runner = graded("input = { do = \"sleep\" }\ntimeout = \"10m\"", 1, "");
+fn grader_that_kills_sessions_is_an_error() {
+    let endless = || graded("input = { do = \"sleep\" }\ntimeout = \"10m\"", 1, "");
+    let runner = endless();
+    kill_until_given_up(&runner, runner.start(&["-j", "1"]));
+    kill_until_given_up(&runner, runner.started(&["rescore", "latest", "-j", "1", "--json"]));
+    let runner = endless();
     let mut running = runner.start(&["-j", "1"]);
     running.wait_for_rows(1);
     running.end_by(Signal::INT).0.expect(130);
-    let run = runner.only_run();
-    for command in ["resume", "rescore"] {
-        let mut running = runner.started(&[command, "latest", "-j", "1", "--json"]);
-        let mut killed = 0;
-        while running.is_alive() {
-            let is_grading = || !run.in_flight(SystemTime::UNIX_EPOCH).is_empty();
-            wait_until("it is graded", || !running.is_alive() || is_grading());
-            for worker in running.workers() {
-                worker.signal(Signal::KILL);
-                killed += 1;
-            }
-            let _ = fs::remove_file(run.dir.join("live.json"));
-            assert!(killed < 20, "it is called again and again");
-        }
-        running.finish().expect(1);
-        let last = run.rows().pop().unwrap();
-        let told = json!([last["final"], last["error"]["class"], last["error"]["code"]]);
-        assert_eq!(told, json!([true, "grader", "crash"]), "{last}");
-        assert_no_output_is_made_again(&run, 1);
-        runner.run(&["verify"]).expect(0);
-    }
+    kill_until_given_up(&runner, runner.started(&["resume", "latest", "-j", "1", "--json"]));
 }
 
 #[test]

@@ -3,12 +3,10 @@
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use rustix::process::Signal;
-use serde_json::Value;
 
 use crate::support::{
     run::Run,
     runner::{Runner, tests},
-    running::Running,
 };
 
 /// Writes a scenario with the counter as its only provider.
@@ -51,17 +49,6 @@ fn teardowns(run: &Run) -> Vec<String> {
     lines.collect()
 }
 
-/// Returns the log of an attempt.
-fn said(run: &Run, row: &Value) -> Value {
-    let Some(at) = row["logs"]["at"].as_u64() else {
-        return Value::Null;
-    };
-    let logs = run.bytes("logs.jsonl");
-    let line = logs[at as usize..].split(|byte| *byte == b'\n').next();
-    let line: Value = serde_json::from_slice(line.unwrap()).unwrap();
-    line["said"].clone()
-}
-
 #[test]
 fn each_test_without_reuse_has_its_instance() {
     let runner = counter("", &repeated(5, "{}"));
@@ -89,102 +76,6 @@ fn executors_share_no_instance() {
     assert!(instances.len() <= 3, "{instances:?}");
     assert_eq!(instances.values().sum::<u64>(), 60);
     assert_eq!(teardowns(&run).len(), instances.len());
-}
-
-#[test]
-fn failed_call_is_followed_by_a_fresh_instance() {
-    let runner = reusing(
-        "limits = { reply = \"1KiB\", time = \"1s\" }",
-        &tests(&format!(
-            r#"
-            a1 | {{}}                      |
-            a2 | {{ do = "unavailable" }}  | error = "unavailable"
-            a3 | {{}}                      |
-            b  | {{ do = "trap" }}         | error = "trap"
-            c1 | {{}}                      |
-            c2 | {{ do = "panic" }}        | error = "trap"
-            d1 | {{}}                      |
-            d2 | {{ do = "say-stopped" }}  | error = "protocol"
-            e1 | {{}}                      |
-            e2 | {{ value = "{}" }}        | error = "limit"
-            f1 | {{}}                      |
-            f2 | {{ value = 1 }}           | equals = "no"
-            f3 | {{}}                      |
-            g  | {{ do = "loop" }}         | error = "timeout"
-            h1 | {{}}                      |
-            "#,
-            "x".repeat(2_000)
-        )),
-    );
-    runner.exec(&["-j", "1"]).expect(1);
-    let run = runner.only_run();
-    for (test, count) in [
-        // An error that the guest itself reports is an answer, and so is a wrong reply.
-        ("a1", 1),
-        ("a3", 3),
-        ("c1", 1),
-        ("d1", 1),
-        ("e1", 1),
-        ("f1", 1),
-        ("f2", 2),
-        ("f3", 3),
-        ("h1", 1),
-    ] {
-        assert_eq!(run.row(test)["output"]["tests"], count, "{test}");
-    }
-    // Only the last teardown finished.
-    assert_eq!(teardowns(&run), ["teardown  after 1 tests"]);
-}
-
-#[test]
-fn kept_instance_keeps_no_files_of_tests() {
-    let runner = reusing(
-        "",
-        &tests(
-            r#"
-            first | { do = "speak" } |
-            next  | {}               |
-            again | { do = "speak" } |
-            "#,
-        ),
-    );
-    runner.exec(&["-j", "1"]).expect(0);
-    let run = runner.only_run();
-    let [first, next, again] = ["first", "next", "again"].map(|test| run.row(test));
-    assert_eq!(said(&run, &first)["log"].as_array().unwrap().len(), 2);
-    assert_eq!((said(&run, &next), &next["artifacts"]), (Value::Null, &Value::Null));
-    assert_eq!(said(&run, &again)["log"].as_array().unwrap().len(), 1);
-    assert_eq!(said(&run, &again)["stderr"], "on standard error\n");
-    assert_eq!(again["artifacts"][0]["name"], "spoken.txt");
-    assert_eq!(first["output"]["instance"], again["output"]["instance"]);
-}
-
-#[test]
-fn kept_instance_counts_all_it_has_written() {
-    let runner = reusing("limits = { scratch = \"64KiB\" }", &repeated(5, "{ do = \"write\" }"));
-    runner.exec(&["-j", "1"]).expect(1);
-    let rows = runner.only_run().rows();
-    // Each test leaves a file of 16 KiB and a block for its name, so the fourth finds the disk full. A new instance follows.
-    let tests: Vec<_> = rows.iter().map(|row| row["output"]["tests"].as_u64()).collect();
-    assert_eq!(tests, [Some(1), Some(2), Some(3), None, Some(1)]);
-    let message = rows[3]["error"]["message"].as_str().unwrap();
-    assert!(message.contains("`limits.scratch` is 64 KiB"), "{message}");
-}
-
-#[test]
-fn teardown_has_environment_and_secrets() {
-    let runner = reusing(
-        "config = { teardown = \"tell\" }\ngrants = { env = { TOLD = \"key {{secret.KEY}}\" } }",
-        &repeated(2, "{ do = \"tell\" }"),
-    );
-    let mut command = runner.command(&["exec", "scenario.toml", "-j", "1"]);
-    Running::start(command.env("KEY", "do-not-tell-anybody")).finish().expect(0);
-    let run = runner.only_run();
-    for row in run.rows() {
-        let log = said(&run, &row)["log"].to_string();
-        assert!(log.contains("told key [secret KEY]"), "{log}");
-    }
-    assert_eq!(teardowns(&run), ["teardown tell after 2 tests", "told key [secret KEY]"]);
 }
 
 #[test]

@@ -2,10 +2,7 @@
 
 use std::fs;
 
-use crate::support::{
-    runner::Runner,
-    truth::{assert_whole, results},
-};
+use crate::support::{runner::Runner, truth::assert_whole};
 
 const LIST: &str = r#"
 {"name": "one", "text": "hello", "count": 1}
@@ -40,63 +37,6 @@ fn listed() -> Runner {
     );
     runner.write("words.jsonl", LIST.trim_start());
     runner
-}
-
-/// Returns the trials that a selection keeps.
-fn selected(args: &[&str]) -> Vec<String> {
-    let runner = listed();
-    runner.exec(args).expect(0);
-    results(&runner.only_run()).into_keys().collect()
-}
-
-#[test]
-fn list_records_become_tests() {
-    let runner = listed();
-    runner.exec(&[]).expect(0);
-    let run = assert_whole(&runner, 6);
-    assert_eq!(run.rows_of("words/one").len(), 2);
-    let number = &run.rows_of("words/two")[0]["output"]["count"];
-    assert_eq!(number, 2, "a template alone keeps the type");
-    assert!(run.rows_of("words/skipped").is_empty());
-}
-
-#[test]
-fn lists_of_every_format_run() {
-    let runner = Runner::new(&[]);
-    runner.scenario(
-        r#"
-        [providers.a]
-        plugin = "bundled:echo"
-        [[test_lists]]
-        files = ["list.*"]
-        id = "{{file.name}}/{{row.name}}"
-        input = "{{row.text}}"
-        expect = { equals = "{{row.text}}" }
-        "#,
-    );
-    runner.write("list.csv", "name,text\r\none,\"hello, \"\"world\"\"\"\r\n");
-    runner.write("list.json", r#"[{"name": "one", "text": 1.5}]"#);
-    runner.write("list.jsonl", "\u{feff}\n{\"name\": \"one\", \"text\": null}\n");
-    runner.write("list.toml", "[[tests]]\nname = \"one\"\ntext = [1]\n");
-    runner.exec(&[]).expect(0);
-    let run = assert_whole(&runner, 4);
-    let output = |end: &str| run.rows_of(&format!("list.{end}/one"))[0]["output"].clone();
-    assert_eq!(output("csv"), "hello, \"world\"");
-    assert_eq!(output("json"), 1.5);
-    assert_eq!(output("jsonl"), serde_json::Value::Null);
-    assert_eq!(output("toml"), serde_json::json!([1]));
-}
-
-#[test]
-fn selection_flags_choose_trials() {
-    assert_eq!(selected(&["--test", "*/one"]), ["words/one@a#1", "words/one@b#1"]);
-    assert_eq!(selected(&["--provider", "a"]), ["words/one@a#1", "words/two@a#1"]);
-    assert_eq!(
-        selected(&["--tag", "listed", "--provider", "b"]),
-        ["words/one@b#1", "words/two@b#1"]
-    );
-    assert_eq!(selected(&["--test", "alone"]), ["alone@b#1", "alone@b#2"]);
-    assert_eq!(selected(&["--tag", "all"]).len(), 6);
 }
 
 #[test]

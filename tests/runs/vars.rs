@@ -73,24 +73,6 @@ fn resume_uses_the_values_of_the_run() {
 }
 
 #[test]
-fn missing_and_unknown_values_are_errors_with_places() {
-    let runner = runner();
-    for (args, says) in [
-        (&[][..], "`var.greeting` has no value"),
-        (&["--set", "greting=x"], "the scenario has no variable `greting`"),
-        (&["--set", "greeting"], "expected a name and a value"),
-        (&["--set", "greeting=x", "--set", "repeat=many"], "`repeat` must be an integer"),
-    ] {
-        let ran = runner.exec(args).expect(2);
-        assert!(ran.stderr.contains(says), "{}", ran.stderr);
-        assert!(runner.runs().is_empty());
-    }
-    let ran = runner.run(&["validate", "scenario.toml"]).expect(2);
-    assert!(ran.stderr.contains("--set greeting=VALUE"), "{}", ran.stderr);
-    runner.run(&["validate", "scenario.toml", "--set", "greeting=x"]).expect(0);
-}
-
-#[test]
 fn secret_value_gets_a_warning() {
     let runner = runner();
     let ran = runner.exec(&["--set", "greeting=sk-12345", "--dry-run"]).expect(0);

@@ -4,10 +4,7 @@ use std::{fs, os::unix::fs::symlink};
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    guests::{module, program},
-    runner::{Runner, tests},
-};
+use crate::support::runner::{Runner, tests};
 
 /// Writes a scenario with providers, each with its grants, and one test that does `acts` to files.
 fn files(providers: &[&str], acts: &Value) -> Runner {
@@ -101,44 +98,6 @@ fn single_calls_have_the_same_rules() {
     let grant = ["--grant", "fs=shared:/data:rw", "--limit", "scratch=1MiB"];
     let refused = runner.run(&[&into[..], &grant].concat()).expect(2);
     refused.says(&["the folder of artifacts", "granted as `/data`"]);
-}
-
-#[test]
-fn files_of_commands_are_kept_as_artifacts() {
-    for guest in [module("files-command"), program("files-command")] {
-        let runner = Runner::new(&[]);
-        runner.link(&guest, "files-command.wasm");
-        runner.write("attached.txt", "attached");
-        runner.scenario(
-            r#"
-            [providers.p]
-            plugin = "files-command.wasm"
-            args = ["{{input}}"]
-            output = "json"
-            limits = { scratch = "1MiB" }
-
-            [[tests]]
-            id = "acts"
-            files = { "a.txt" = "attached.txt" }
-            input = [
-                ["read", "/files/a.txt"],
-                ["write", "/artifacts/report.html", "<p>"],
-                ["symlink", "/etc/passwd", "/artifacts/link"],
-                ["write", "/files/new", ""],
-            ]
-            "#,
-        );
-        runner.exec(&[]).expect(0);
-        let run = runner.only_run();
-        let row = run.row("acts");
-        let found = json!([{"ok": "attached"}, {"ok": null}, {"err": "perm"}, {"err": "perm"}]);
-        assert_eq!(row["output"], found, "{row}");
-        let [artifact] = row["artifacts"].as_array().unwrap().as_slice() else {
-            panic!("{row}");
-        };
-        let about = [&artifact["name"], &artifact["media_type"], &artifact["bytes"]];
-        assert_eq!(about, [&json!("report.html"), &json!("text/html"), &json!(3)]);
-    }
 }
 
 #[test]

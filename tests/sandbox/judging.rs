@@ -1,8 +1,8 @@
 //! Load that guests cause after they have ended: outputs to judge, schemas that explode.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::support::{guests::printing, processes::Process, runner::Runner};
+use crate::support::{processes::Process, runner::Runner};
 
 /// Memory that a worker may use in addition to the guest's.
 const BOUND: u64 = 80_000_000;
@@ -87,127 +87,5 @@ fn judging_a_large_reply_is_bounded() {
         assert_eq!(message.starts_with("the output has too many values"), !is_valued, "{message}");
         let more = peak.saturating_sub(usual);
         assert!(more < BOUND, "{part}: {more} bytes");
-    }
-}
-
-#[test]
-fn exploding_schemas_are_given_up_within_bounds() {
-    let parts = (0..60).map(|n| {
-        let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
-        (format!("d{n}"), json!({"anyOf": [next, next]}))
-    });
-    let mut parts: Map<String, Value> = parts.collect();
-    parts.insert("d60".into(), json!({"type": "string"}));
-    let schema = json!({"$ref": "#/$defs/d0", "$defs": parts});
-    let says = "checking it against the schema takes too many steps";
-    for (key, what) in [("config_schema", "its `config`"), ("input_schema", "the input")] {
-        let description =
-            json!({"ok": {"name": "p", "version": "1", "summary": "", (key): schema}});
-        let description = description.to_string();
-        let runner = Runner::new(&[]);
-        runner.wat("p.wasm", &printing(&description));
-        runner.scenario(
-            "[providers.p]\nplugin = \"p.wasm\"\nprotocol = \"json\"\n[[tests]]\nid = \"a\"\n",
-        );
-        let says = [format!("refuses {what}: {says}")];
-        let says = says.each_ref().map(String::as_str);
-        runner.run(&["validate", "scenario.toml"]).expect(2).says(&says);
-        runner.refused(&[], &says);
-    }
-}
-
-/// Returns a command of the JSON protocol with a minimal description, which always sends this reply.
-fn replying(reply: &str) -> String {
-    let description = r#"{"ok":{"name":"p","version":"1","summary":""}}"#;
-    let data = [description, reply].concat();
-    let bytes: String = data.bytes().map(|byte| format!("\\{byte:02x}")).collect();
-    let (first, rest) = (description.len(), reply.len());
-    format!(
-        r#"(module
-          (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
-          (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-          (memory (export "memory") 8)
-          (data (i32.const 64) "{bytes}")
-          (func (export "_start")
-            (drop (call $sizes (i32.const 8) (i32.const 12)))
-            (i32.store (i32.const 0) (i32.const {reply_at}))
-            (i32.store (i32.const 4) (i32.const {rest}))
-            ;; `provider describe`, not `provider run`.
-            (if (i32.eq (i32.load (i32.const 12)) (i32.const 18)) (then
-              (i32.store (i32.const 0) (i32.const 64))
-              (i32.store (i32.const 4) (i32.const {first}))))
-            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#,
-        reply_at = 64 + first,
-    )
-}
-
-#[test]
-fn deep_parts_of_replies_stay_readable() {
-    let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-    let checked = |levels| {
-        format!(
-            r#"{{"ok":{{"output":1,"checks":[{{"name":"a","verdict":"fail","details":{}}}]}}}}"#,
-            nested(levels)
-        )
-    };
-    let failed = |levels| {
-        format!(
-            r#"{{"err":{{"kind":"other","code":"a","message":"a","details":{}}}}}"#,
-            nested(levels)
-        )
-    };
-    let runner = Runner::new(&[]);
-    let mut providers = String::new();
-    for (name, reply) in [
-        ("check", checked(100)),
-        ("deep-check", checked(101)),
-        ("error", failed(100)),
-        ("deep-error", failed(101)),
-    ] {
-        runner.wat(&format!("{name}.wasm"), &replying(&reply));
-        providers +=
-            &format!("[providers.{name}]\nplugin = \"{name}.wasm\"\nprotocol = \"json\"\n");
-    }
-    runner.scenario(&format!("{providers}[[tests]]\nid = \"a\"\ninput = 1\n"));
-    runner.exec(&[]).expect(1);
-    for row in runner.only_run().rows() {
-        let provider = row["provider"].as_str().unwrap();
-        let is_deep = provider.starts_with("deep");
-        let details = if provider.ends_with("check") { &row["checks"][0] } else { &row["error"] }
-            .get("details");
-        assert_eq!(details.is_none(), is_deep, "{row}");
-        assert_eq!(row["truncated"] == true, is_deep, "{row}");
-    }
-}
-
-#[test]
-fn checks_and_metrics_of_replies_are_bounded() {
-    let metrics: String = (0..1_001).map(|number| format!("m{number} = 0,")).collect();
-    let runner = Runner::new(&["hostile"]);
-    let mut scenario = format!(
-        "[providers.hostile]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"component\"\nproviders = [\"hostile\"]\ninput = {{ do = \"meter\", metrics = {{ {metrics} }} }}\n"
-    );
-    for (key, item, most) in [
-        ("checks", r#"{"name":"","verdict":"pass"}"#, 10_000),
-        ("metrics", r#"{"name":"","value":0}"#, 1_000),
-    ] {
-        for (name, count) in [(key, most), (&*format!("more-{key}"), most + 1)] {
-            let items = vec![item; count].join(",");
-            let reply = format!(r#"{{"ok":{{"output":1,"{key}":[{items}]}}}}"#);
-            runner.wat(&format!("{name}.wasm"), &replying(&reply));
-            scenario += &format!(
-                "[providers.{name}]\nplugin = \"{name}.wasm\"\nprotocol = \"json\"\n[[tests]]\nid = \"{name}\"\nproviders = [\"{name}\"]\ninput = 1\n"
-            );
-        }
-    }
-    runner.scenario(&scenario);
-    runner.exec(&[]).expect(1);
-    let run = runner.only_run();
-    for test in ["checks", "metrics"] {
-        assert_eq!(run.row(test)["outcome"], "passed", "{test}");
-    }
-    for test in ["component", "more-checks", "more-metrics"] {
-        let error = run.row(test)["error"].take();
-        assert_eq!([&error["class"], &error["code"]], ["limit", "reply"], "{test}: {error}");
     }
 }

@@ -2,12 +2,9 @@
 
 #[cfg(debug_assertions)]
 mod attacks;
-mod bounds;
 mod compiling;
 mod files;
-mod guest_files;
 mod judging;
-mod kinds;
 mod network;
 mod secrets;
 mod wall;

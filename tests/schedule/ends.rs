@@ -74,17 +74,6 @@ const MEASURING: &str = r#"
 "#;
 
 #[test]
-fn used_up_budget_ends_run() {
-    let runner = Runner::hostile(MEASURING);
-    let ran = runner.exec(&["-j", "1"]).expect(4);
-    ran.says(&["the budget of `tokens` is used up: 120 of 100", "--budget METRIC=VALUE"]);
-    let run = runner.only_run();
-    assert_eq!(run.ending(), ["incomplete", "budget", "", "none"]);
-    assert_eq!(run.rows().len(), 4);
-    assert_told_truly(&runner);
-}
-
-#[test]
 fn resume_needs_larger_budget() {
     let runner = Runner::hostile(MEASURING);
     runner.exec(&["-j", "1"]).expect(4);

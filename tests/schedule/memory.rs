@@ -1,35 +1,6 @@
 //! Memory of all running attempts together.
 
-use super::{began, ended, in_order};
 use crate::support::{runner::Runner, truth::assert_told_truly};
-
-#[test]
-fn attempts_wait_for_memory_of_others() {
-    let runner = Runner::hostile_with(
-        "limits = { memory = \"48MiB\" }",
-        r#"
-        [run]
-        memory = "64MiB"
-        [[tests]]
-        id = "a"
-        input = { do = "sleep", ms = 300 }
-        repeat = 2
-        [[tests]]
-        id = "b"
-        input = { do = "grow-memory", count = 40 }
-        "#,
-    );
-    runner.exec(&["-j", "3"]).expect(0);
-    let run = runner.only_run();
-    let rows = in_order(run.rows());
-    assert_eq!(rows.len(), 3, "nobody is denied what fits");
-    for pair in rows.windows(2) {
-        assert!(began(&pair[1]) > ended(&pair[0]) - 2.0, "{pair:?}");
-    }
-    let log = run.text("runner.log");
-    assert_eq!(log.matches("more wait for memory").count(), 1, "{log}");
-    assert_told_truly(&runner);
-}
 
 #[test]
 fn limits_above_all_memory_are_refused() {
@@ -68,7 +39,7 @@ fn full_share_makes_attempt_again() {
     runner.exec(&["-j", "2"]).expect(0);
     let run = runner.only_run();
     // Twice the peak of the small attempts is reserved, and two large ones do not fit together.
-    let rows = in_order(run.rows_of("large"));
+    let rows = run.rows_of("large");
     let told: Vec<_> =
         rows.iter().map(|row| (row["outcome"].as_str().unwrap(), row["final"] == true)).collect();
     let mut outcomes = told.clone();

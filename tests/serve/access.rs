@@ -313,11 +313,15 @@ fn read_only_servers_refuse_every_change() {
     let runner = Runner::new(&[]);
     let refused = |args: &[&str]| {
         let site = Site::start(&runner, args);
-        for path in ["/runs/anything/stop", "/runs", "/runs/x/resume", "/nothing", "/queue/x/move"]
-        {
+        let calls =
+            ["stop", "cancel", "pause", "unpause", "resume", "rescore", "labels", "pin", "unpin"];
+        let others = ["/runs", "/plan", "/nothing", "/queue/x/move"].map(str::to_owned);
+        for path in calls.map(|call| format!("/runs/x/{call}")).iter().chain(&others) {
             site.post(path, &json!({ "no": "key" })).refuses(403, &["read-only"]);
         }
-        site.ask("DELETE", "/runs/x", Some(&json!({}))).refuses(403, &["read-only"]);
+        for path in ["/runs/x", "/queue/x"] {
+            site.ask("DELETE", path, Some(&json!({}))).refuses(403, &["read-only"]);
+        }
         site.get("/runs");
         site.post("/login", &json!({ "token": site.token })).expect(200);
         assert_eq!(site.get("/server")["read_only"], true);

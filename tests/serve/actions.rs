@@ -520,22 +520,3 @@ fn ambiguous_names_have_candidates() {
     site.post(&format!("/runs/{run}/stop"), &json!({})).refuses(404, &["there is no run"]);
     site.post("/runs/latest/stop", &json!({"mod": "kill"})).refuses(400, &["unknown field `mod`"]);
 }
-
-#[test]
-fn read_only_server_changes_nothing() {
-    let runner = short();
-    runner.exec(&[]).expect(1);
-    let site = Site::start(&runner, &["--scenarios", ".", "--read-only"]);
-    let calls =
-        ["stop", "cancel", "pause", "unpause", "resume", "rescore", "labels", "pin", "unpin"];
-    for path in calls.map(|call| format!("/runs/anything/{call}")) {
-        site.post(&path, &json!({})).refuses(403, &["read-only"]);
-    }
-    for path in ["/runs", "/plan", "/queue/anything/move"] {
-        site.post(path, &json!({"scenario": "scenario.toml"})).refuses(403, &["read-only"]);
-    }
-    for path in ["/runs/latest", "/queue/anything"] {
-        site.ask("DELETE", path, Some(&json!({}))).refuses(403, &["read-only"]);
-    }
-    runner.only_run();
-}

@@ -1,7 +1,5 @@
 //! Deadlines of attempts, trials and runs.
 
-use serde_json::json;
-
 use crate::support::{
     runner::Runner,
     truth::{assert_told_truly, assert_whole},
@@ -34,24 +32,6 @@ fn trial_timeout_bounds_all_attempts() {
     let message = row["error"]["message"].as_str().unwrap();
     assert!(message.contains("trial_timeout"), "{message}");
     assert_told_truly(&runner);
-}
-
-#[test]
-fn provider_limit_caps_each_timeout() {
-    let runner = Runner::hostile_with(
-        "limits = { time = \"150ms\" }",
-        r#"
-        [[tests]]
-        id = "a"
-        input = { do = "loop" }
-        timeout = "10m"
-        "#,
-    );
-    runner.exec(&[]).expect(1);
-    let row = runner.only_run().row("a");
-    assert_eq!(row["outcome"], "timeout", "{row}");
-    let message = row["error"]["message"].as_str().unwrap();
-    assert!(message.contains("limits.time") || message.contains("`time"), "{message}");
 }
 
 #[test]
@@ -96,22 +76,4 @@ fn run_timeout_leaves_work_to_resume() {
     assert_told_truly(&runner);
     runner.run(&["resume", "latest", "--timeout-minutes", "5"]).expect(0);
     assert_whole(&runner, 3);
-}
-
-#[test]
-fn timeout_ends_a_retried_trial() {
-    let runner = Runner::hostile(
-        r#"
-        [[tests]]
-        id = "a"
-        input = { do = "loop" }
-        timeout = "100ms"
-        retries = { max = 3 }
-        "#,
-    );
-    runner.exec(&[]).expect(1);
-    let rows = runner.only_run().rows();
-    // By default only errors that may go away are retried.
-    assert_eq!(rows.len(), 1);
-    assert_eq!((&rows[0]["outcome"], &rows[0]["final"]), (&json!("timeout"), &json!(true)));
 }

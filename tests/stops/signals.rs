@@ -13,7 +13,6 @@ use crate::support::{
     processes::Process,
     run::Run,
     runner::Runner,
-    running::Running,
     truth::{assert_kept, assert_told_truly, assert_whole},
     wait::{SOON, wait_for, wait_until},
 };
@@ -132,30 +131,6 @@ fn stored_scenario_is_what_resumes() {
 }
 
 #[test]
-fn guest_that_heeds_stop_ends_itself() {
-    let runner = Runner::endless(2, "wait-for-stop", "grace = \"60s\"");
-    let mut running = runner.start(&["-j", "2"]);
-    running.wait_until_running(&runner, 2);
-    let (ran, took) = running.end_by(Signal::INT);
-    ran.expect(130);
-    assert!(took < SOON, "{took:?}");
-    assert_interrupted(&runner.only_run(), "SIGINT", 2);
-}
-
-#[test]
-fn second_signal_ends_the_grace() {
-    let runner = Runner::endless(2, "loop", "grace = \"10m\"");
-    let mut running = runner.start(&["-j", "2"]);
-    running.wait_until_running(&runner, 2);
-    running.process().signal(Signal::INT);
-    running.wait_for_event(|event| event["event"] == "stopping");
-    let (ran, took) = running.end_by(Signal::INT);
-    assert!(took < SOON, "{took:?}");
-    ran.expect(130);
-    assert_interrupted(&runner.only_run(), "SIGINT", 2);
-}
-
-#[test]
 fn third_signal_exits_at_once() {
     let runner = Runner::endless(4, "loop", "grace = \"10m\"");
     let mut running = runner.start(&["-j", "2"]);
@@ -220,20 +195,6 @@ fn unread_output_delays_no_stop() {
         (&listed["status"], &listed["reason"]),
         (&json!("incomplete"), &json!("interrupted"))
     );
-}
-
-#[test]
-fn signal_before_the_first_trial() {
-    // The guest never answers `describe`, so the run is still being planned.
-    let runner = Runner::new(&["stuck"]);
-    runner.scenario("[providers.p]\nplugin = \"stuck.wasm\"\n[[tests]]\nid = \"a\"\n");
-    let running = Running::start(&mut runner.command(&["exec", "scenario.toml"]));
-    wait_until("there is a run", || !runner.runs().is_empty());
-    let (ran, took) = running.end_by(Signal::INT);
-    assert!(took < SOON, "{took:?}");
-    let ran = ran.expect(130);
-    assert_eq!((&*ran.stderr, &*ran.stdout), ("error: stopped by SIGINT\n", ""));
-    assert!(runner.runs().is_empty(), "there is a run");
 }
 
 #[test]

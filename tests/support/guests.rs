@@ -37,21 +37,16 @@ pub(crate) fn component(name: &str) -> PathBuf {
 
 /// Returns the program `guest-command`, which follows its arguments, as a preview 1 module.
 pub(crate) fn command() -> PathBuf {
-    module("command")
+    let [module, _] = programs("command");
+    module
 }
 
-/// Returns the program with this name as a preview 1 module.
-pub(crate) fn module(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| build("wasm32-wasip1", &PROGRAMS));
-    folder.join(format!("guest-{name}.wasm"))
-}
-
-/// Returns the program with this name as a component.
-pub(crate) fn program(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| build("wasm32-wasip2", &PROGRAMS));
-    folder.join(format!("guest-{name}.wasm"))
+/// Returns the program with this name as a preview 1 module and as a component.
+pub(crate) fn programs(name: &str) -> [PathBuf; 2] {
+    static FOLDERS: OnceLock<[PathBuf; 2]> = OnceLock::new();
+    let targets = ["wasm32-wasip1", "wasm32-wasip2"];
+    let folders = FOLDERS.get_or_init(|| targets.map(|target| build(target, &PROGRAMS)));
+    folders.each_ref().map(|folder| folder.join(format!("guest-{name}.wasm")))
 }
 
 /// Builds guests. Returns their folder.

@@ -131,14 +131,3 @@ fn new_runs_keep_their_files_from_prunes() {
     }
     assert_told_truly(&runner);
 }
-
-#[test]
-fn deep_folders_of_runs_are_deleted() {
-    let runner = naps(1, 1);
-    let run = ended(&runner, 1).remove(0);
-    fs::create_dir_all(run.dir.join("d/".repeat(500))).unwrap();
-    runner.run(&["prune", "latest", "--yes"]).expect(0).says(&["deleted 1 run"]);
-    let left = fs::read_dir(runner.path("results")).unwrap();
-    let left = left.filter(|entry| entry.as_ref().unwrap().path().is_dir());
-    assert_eq!(left.count(), 1, "only the store");
-}

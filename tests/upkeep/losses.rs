@@ -187,15 +187,3 @@ fn prune_removes_unfinished_manifests() {
     assert!(!run.dir.join(".new-benchmark.json").exists());
     assert_eq!(runner.list()[0]["verdict"], "passed");
 }
-
-#[test]
-fn held_run_names_start_of_its_holder() {
-    let runner = Runner::endless(1, "wait-for-stop", "grace = \"0s\"");
-    let mut running = runner.start(&[]);
-    running.wait_until_running(&runner, 1);
-    let run = runner.only_run();
-    let refused = runner.run(&["resume", run.id()]).expect(6);
-    let day = run.manifest()["started_at"].as_str().unwrap()[..10].to_owned();
-    refused.says(&["is held by process", &format!(" since {day}T")]);
-    running.end_by(Signal::INT).0.expect(130);
-}

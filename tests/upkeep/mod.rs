@@ -91,33 +91,6 @@ fn cleanup_shows_then_writes_down() {
 }
 
 #[test]
-fn names_find_runs_from_the_newest() {
-    let runner = naps(1, 1);
-    let runs = ended(&runner, 2);
-    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
-    runner.scenario(&format!("name = \"other\"\n{text}"));
-    runner.exec(&["-q"]).expect(0);
-    let other = runner.runs().pop().unwrap();
-    for (name, run) in [
-        ("latest", &other),
-        ("latest~0", &other),
-        ("latest~1", &runs[1]),
-        ("latest~2", &runs[0]),
-        ("latest:scenario", &runs[1]),
-        ("latest~1:scenario", &runs[0]),
-        ("latest:other", &other),
-        (short(&runs[0]), &runs[0]),
-    ] {
-        let found = runner.run(&["show", name, "--json"]).expect(0).document();
-        assert_eq!(found["run"]["run"], run.id(), "{name}");
-    }
-    for name in ["latest~3", "latest~x", "latest:none", "latest~2:scenario"] {
-        runner.run(&["show", name]).expect(2).says(&["no run matches", name]);
-    }
-    runner.run(&["show", "20"]).expect(2).says(&["`20` matches 3 runs", short(&other)]);
-}
-
-#[test]
 fn lists_hold_what_is_asked_for() {
     let runner = naps(400, 5);
     going_on(&runner).end_by(Signal::INT).0.expect(130);

@@ -1,15 +1,15 @@
 //! What commands report of runs whose rows are lost, damaged or reordered, and that no text makes up a line of output.
 
-use std::{fs, process::Command, thread};
+use std::{fs, thread};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{ended, naps};
+use super::naps;
 use crate::support::{
     random::times,
     run::Run,
-    runner::{Runner, tests},
+    runner::Runner,
     running::Running,
     truth::{assert_told_truly, assert_whole},
     wait::{wait_for, wait_until},
@@ -224,29 +224,6 @@ fn lost_rows_of_an_unfinished_run_count() {
     assert_damaged(&runner, &run, 2);
 }
 
-#[test]
-fn rows_of_copies_are_read_once() {
-    use std::os::unix::fs::MetadataExt as _;
-    let runner = naps(2, 1);
-    let [run] = ended(&runner, 1).try_into().unwrap();
-    let copy = runner.path("results/copy");
-    let copied = Command::new("cp").arg("-r").arg(&run.dir).arg(&copy).status().unwrap();
-    assert!(copied.success());
-    let verdicts = || runner.list().iter().map(|run| run["verdict"].clone()).collect::<Vec<_>>();
-    assert_eq!(verdicts(), ["passed", "passed"]);
-    let list = rusqlite::Connection::open(runner.path("results/runner.db")).unwrap();
-    let sql = "SELECT entry FROM runs WHERE id = 'copy'";
-    let entry = || list.query_one(sql, [], |row| row.get::<_, String>(0)).unwrap();
-    let before = entry();
-    let known: Value = serde_json::from_str(&before).unwrap();
-    let inode = fs::metadata(copy.join("index.jsonl")).unwrap().ino();
-    assert_eq!(known["rows"]["inode"], inode, "{known}");
-    assert_eq!(verdicts(), ["passed", "passed"]);
-    assert_eq!(entry(), before);
-    fs::write(copy.join("index.jsonl"), "").unwrap();
-    assert!(verdicts().contains(&json!("damaged")));
-}
-
 /// Kills a rerun of all trials while it writes this row of the session.
 #[cfg(debug_assertions)]
 fn kill_rerun(runner: &Runner, run: &Run, row: usize) {
@@ -288,62 +265,6 @@ fn sorted_rows_hide_no_pending_trial() {
         let mut seqs: Vec<_> = rows.iter().map(|row| row["seq"].as_u64().unwrap()).collect();
         seqs.sort_unstable();
         assert_eq!(seqs, (1..=rows.len() as u64).collect::<Vec<_>>());
-    }
-}
-
-#[test]
-fn sorted_rows_change_no_result() {
-    let runner = Runner::hostile(&tests("a | { do = \"verdict\", verdict = \"fail\" } |"));
-    runner.exec(&["-q"]).expect(1);
-    let run = runner.only_run();
-    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
-    runner.scenario(&text.replace("\"fail\"", "\"pass\""));
-    runner.run(&["resume", "--accept-changes", "-q"]).expect(0);
-    let rows = run.text("index.jsonl");
-    let reversed: Vec<_> = rows.split_inclusive('\n').rev().collect();
-    run.write("index.jsonl", reversed.concat());
-    let shown = runner.show(&run);
-    assert_eq!(shown["run"]["verdict"], "passed", "{shown}");
-    assert_eq!(shown["providers"][0]["passed"], 1);
-    runner.run(&["wait"]).expect(0);
-}
-
-#[test]
-fn corrected_tests_are_not_flaky() {
-    let test = |verdict: &str| format!("a | {{ do = \"verdict\", verdict = \"{verdict}\" }} |");
-    let runner = Runner::hostile(&tests(&test("fail")));
-    runner.exec(&["-q"]).expect(1);
-    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
-    runner.scenario(&text.replace("\"fail\"", "\"pass\""));
-    let run = runner.only_run();
-    runner.run(&["resume", "--accept-changes", "-q"]).expect(0);
-    assert_eq!((run.count("passed"), run.count("flaky")), (1, 0));
-    assert!(run.rows().iter().all(|row| row["flaky"] != true), "{:?}", run.rows());
-    // The same test that fails and then passes is flaky.
-    let retried = tests("b | { do = \"fail-until\", attempt = 2 } |");
-    let runner = Runner::hostile(&format!("[defaults]\nretries = {{ max = 1 }}\n{retried}"));
-    runner.exec(&["-q"]).expect(0);
-    assert_eq!(runner.only_run().count("flaky"), 1);
-}
-
-#[test]
-fn removed_tests_are_no_damage() {
-    let list = |names: &str| {
-        let lines: Vec<_> =
-            names.chars().map(|name| format!("{name} | {{ do = \"echo\" }} |")).collect();
-        tests(&lines.join("\n"))
-    };
-    let provider = "[providers.hostile]\nplugin = \"hostile.wasm\"\n";
-    let runner = Runner::hostile(&list("abcd"));
-    runner.exec(&["-q"]).expect(0);
-    for names in ["abc", "abe", "ae"] {
-        runner.scenario(&format!("{}{provider}", list(names)));
-        let ran = runner.run(&["resume", "--accept-changes"]).expect(0);
-        let said = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(!said.contains("missing") && !said.contains("damaged"), "{names}: {said}");
-        runner.run(&["verify"]).expect(0);
-        assert_eq!(runner.list()[0]["verdict"], "passed", "{names}");
-        assert_eq!(runner.list()[0]["counts"]["passed"], names.len());
     }
 }
 

@@ -222,16 +222,6 @@ fn exhausted_files_are_no_damage() {
 }
 
 #[test]
-fn only_run_is_named_if_unreadable() {
-    let runner = naps(1, 1);
-    let [run] = ended(&runner, 1).try_into().unwrap();
-    run.write("benchmark.json", "{");
-    for command in ["show", "wait", "verify", "logs"] {
-        runner.run(&[command]).expect(2).says(&[run.id(), "it is damaged", "rm -r"]);
-    }
-}
-
-#[test]
 fn garbage_line_is_not_called_a_result() {
     let runner = naps(60, 10);
     going_on(&runner).kill();
@@ -273,17 +263,4 @@ fn starting_sessions_are_not_accused() {
         rerun.finish().expect(0);
         runner.run(&["verify"]).expect(0);
     }
-}
-
-#[test]
-fn second_resume_says_held() {
-    let runner = Runner::endless(2, "wait-for-stop", "grace = \"0s\"");
-    let mut running = runner.start(&["-j", "2"]);
-    running.wait_until_running(&runner, 2);
-    let run = runner.only_run();
-    for args in [&["--rerun", "all"][..], &[]] {
-        let ran = runner.run(&[&["resume", run.id()], args].concat()).expect(6);
-        ran.says(&["is held by process"]);
-    }
-    running.end_by(rustix::process::Signal::INT).0.expect(130);
 }

@@ -122,7 +122,7 @@ fn command_gets_arguments_and_standard_input() {
 fn json_command_gets_the_whole_test() {
     let bench = Bench::new();
     // As a preview 1 module and as a component.
-    for guest in [guests::module("command"), guests::program("command")] {
+    for guest in guests::programs("command") {
         let command = bench.guest(&guest);
         let tags = ["smoke".to_owned()];
         let call = Call {

@@ -37,12 +37,8 @@ const ENTRY: u64 = 4 * KIB;
 
 /// The same guest as a component, and as commands for WASI 0.2 and preview 1, compiled.
 static COMPILED: LazyLock<[(Digest, Vec<u8>); 3]> = LazyLock::new(|| {
-    let files = [
-        guests::component("files"),
-        guests::program("files-command"),
-        guests::module("files-command"),
-    ];
-    files.map(|file| {
+    let [module, program] = guests::programs("files-command");
+    [guests::component("files"), program, module].map(|file| {
         let wasm = fs::read(file).unwrap();
         (digest(&wasm), compile(&wasm, false).unwrap())
     })
