@@ -22,7 +22,10 @@ const PROVIDER: &str = "[providers.p]\nplugin = 'bundled:echo'\n[[test_lists]]\n
 const RECORDS: &str = "id = 'r{{row_number}}'\ninput = { record = '{{row}}' }\n";
 
 thread_local! {
-    static FOLDER: TempDir = tempfile::tempdir().expect("there is room for temporary files");
+    // In memory: a disk would take most of the time.
+    static FOLDER: TempDir = tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("there is room for temporary files");
 }
 
 fuzz_target!(|bytes: &[u8]| {
