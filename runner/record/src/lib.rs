@@ -41,12 +41,14 @@ mod run {
     pub(crate) mod live;
     pub(crate) mod manifest;
     pub(crate) mod merge;
+    pub(crate) mod metadata;
     pub(crate) mod new_run;
     pub(crate) mod notifications;
     pub(crate) mod owned;
     pub(crate) mod requests;
     pub(crate) mod run_dir;
     pub(crate) mod run_head;
+    pub(crate) mod session_entry;
     pub(crate) mod truth;
     pub(crate) mod verify;
 }
@@ -84,11 +86,9 @@ pub use rows::writer::{Ack, Writer};
 pub use rows::{line_reader::ReadLine, rerun::Rerun};
 pub use run::labels::{LabelChange, LabelRequest};
 pub use run::live::{Compiling, End, InFlight, Live, LiveWriter, WaitingTrial, running_at_death};
-pub use run::manifest::{
-    FORMAT, GroupPlace, Manifest, ManifestProvider, MergedShard, Metadata, Pause, Pin, RequestMark,
-    RowsFile, Selected, SessionEntry, Transition,
-};
+pub use run::manifest::{FORMAT, GroupPlace, Manifest, MergedShard, Pin, RowsFile};
 pub use run::merge::{IdleGuard, Merge, MergeFindings, MergeOutcome, MergeSource, ShardFindings};
+pub use run::metadata::{ManifestProvider, Metadata, Selected};
 pub use run::new_run::{NewPlan, NewRun, NewSession, RESCORE};
 pub use run::notifications::{
     NotificationLine, NotificationLog, NotificationResult, NotifiedEvent,
@@ -96,6 +96,7 @@ pub use run::notifications::{
 pub use run::owned::{Owned, UnwrittenEnd};
 pub use run::requests::{Request, RequestMode, Requests, actor};
 pub use run::run_head::{RunCounts, RunHead};
+pub use run::session_entry::{Pause, RequestMark, SessionEntry, Transition};
 pub use run::verify::{DiskFault, Verified};
 pub use run::{control::Answer, folder::new_id, run_dir::RunDir};
 

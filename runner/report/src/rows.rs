@@ -3,14 +3,14 @@
 //! A command reads a run once, with [`Settled`], which needs no plan. A server follows it, with [`RunIndex`](crate::RunIndex), which
 //! knows the place of each row in the plan.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::io::BufReader;
 
 use runner_model::row::{Row, RowHead, Tail, read_line};
 use runner_model::{Counts, Outcome, Places as _, RowRef, TrialId, status::RunVerdict};
 use runner_record::{Manifest, ReadLine, RecordError, RunDir, UnplannedFold};
-use runner_scenario::{Filter, RowFacts, TestLabels};
+use runner_scenario::{Filter, RowFilter, TestLabels};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
@@ -244,7 +244,7 @@ impl Rows {
         filter: &Filter,
         mut each: impl FnMut(u64, &RowRef<'_>, &[u8]),
     ) -> Result<(), RecordError> {
-        let filter = RowFilter::new(filter, &self.run)?;
+        let filter = row_filter(&self.run, filter)?;
         self.settling(
             |_| true,
             |at, row, line| {
@@ -358,41 +358,19 @@ impl Rows {
     }
 }
 
-/// A filter for the rows of a run, with the tags, `meta` and logs that it needs.
-pub(crate) struct RowFilter<'a> {
-    filter: &'a Filter,
+/// Prepares a resolved filter for the rows of a run: reads the tags and `meta` that it needs.
+pub(crate) fn row_filter<'a>(
     run: &'a RunDir,
-    labels: TestLabels,
-    /// The first error of reading a log.
-    failed: RefCell<Option<RecordError>>,
-}
-
-impl<'a> RowFilter<'a> {
-    pub(crate) fn new(filter: &'a Filter, run: &'a RunDir) -> Result<Self, RecordError> {
-        let mut labels = TestLabels::default();
-        if filter.needs_tests() {
-            let suite = run.content(&run.manifest()?.metadata.suite)?;
-            let read = TestLabels::read(BufReader::new(suite));
-            let what = "read the stored tests of";
-            labels = read.map_err(|source| RecordError::Io { what, path: run.path(), source })?;
-        }
-        Ok(Self { filter, run, labels, failed: RefCell::default() })
+    filter: &'a Filter,
+) -> Result<RowFilter<'a, RecordError>, RecordError> {
+    let mut labels = TestLabels::default();
+    if filter.needs_tests() {
+        let suite = BufReader::new(run.content(&run.manifest()?.metadata.suite)?);
+        let (what, path) = ("read the stored tests of", run.path());
+        labels =
+            TestLabels::read(suite).map_err(|source| RecordError::Io { what, path, source })?;
     }
-
-    pub(crate) fn matches(&self, row: &RowRef<'_>) -> bool {
-        let log = |row: &RowRef<'_>| {
-            self.run.log(row).unwrap_or_else(|error| {
-                self.failed.borrow_mut().get_or_insert(error);
-                None
-            })
-        };
-        self.filter.matches(&RowFacts { row, labels: &self.labels, log: &log }) == Some(true)
-    }
-
-    /// Returns the first error of reading a log.
-    pub(crate) fn finish(self) -> Result<(), RecordError> {
-        self.failed.into_inner().map_or(Ok(()), Err)
-    }
+    Ok(RowFilter::new(filter, labels, |row| run.log(row)))
 }
 
 impl Serialize for Rows {

@@ -23,7 +23,7 @@ mod schema;
 mod settings;
 mod suite;
 
-pub use filter::{Facts, Filter, InRun, RowFacts, TestLabels};
+pub use filter::{Facts, Filter, InRun, RowFilter, TestLabels};
 pub use globs::IdGlob;
 pub use grants_toml::{GrantsToml, key_and_value, toml_key};
 pub use keys::{Notify, NotifyCommand, NotifyEvents, Vars, Webhook, WebhookUrl, files::check_kind};

@@ -1,13 +1,12 @@
 //! Filters over the results of runs.
 
 use std::io::BufReader;
-use std::{cell::RefCell, collections::HashSet, path::Path};
+use std::{collections::HashSet, path::Path};
 
 use runner_model::{RowRef, status::RunVerdict, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, Selected, is_latest};
-use runner_scenario::{Filter, RowFacts, TestLabels};
+use runner_scenario::{Filter, RowFilter, TestLabels};
 
-use super::stored::unreadable;
 use crate::EngineError;
 
 /// Looks up each `in(RUN, FILTER)` of a filter in a results root.
@@ -42,7 +41,7 @@ fn resolve(filter: &mut Filter, find: &Find<'_>) -> Result<(), EngineError> {
             )));
         }
         let mut tests = HashSet::new();
-        matching_rows(&run.results_root()?, &run, &manifest, &inner.filter, &mut |row| {
+        matching_rows(&run, &manifest, &inner.filter, &mut |row| {
             tests.insert(format!("{}@{}", &*row.test, &*row.provider));
         })?;
         Ok((run.id().to_owned(), tests))
@@ -77,13 +76,12 @@ pub(crate) fn selected_filter(
 
 /// Calls `each` with the rows that settle trials and match a resolved filter, in their order on disk.
 pub(crate) fn matching_rows(
-    root: &ResultsRoot,
     run: &RunDir,
     manifest: &Manifest,
     filter: &Filter,
     each: &mut dyn FnMut(&RowRef<'_>),
 ) -> Result<(), RecordError> {
-    let filter = RowFilter::new(root, run, manifest, filter)?;
+    let filter = row_filter(run, filter)?;
     run.settling_rows(manifest, &mut |row| {
         if filter.matches(row) {
             each(row);
@@ -92,43 +90,17 @@ pub(crate) fn matching_rows(
     filter.finish()
 }
 
-/// A resolved filter for the rows of a run, with the tags, `meta` and logs that it needs.
-pub(crate) struct RowFilter<'a> {
-    filter: &'a Filter,
+/// Prepares a resolved filter for the rows of a run: reads the tags and `meta` that it needs.
+pub(crate) fn row_filter<'a>(
     run: &'a RunDir,
-    labels: TestLabels,
-    /// The first error of reading a log.
-    failed: RefCell<Option<RecordError>>,
-}
-
-impl<'a> RowFilter<'a> {
-    pub(crate) fn new(
-        root: &ResultsRoot,
-        run: &'a RunDir,
-        manifest: &Manifest,
-        filter: &'a Filter,
-    ) -> Result<Self, RecordError> {
-        let labels = if filter.needs_tests() {
-            let suite = BufReader::new(run.content(&manifest.metadata.suite)?);
-            TestLabels::read(suite).map_err(|source| unreadable(root, source))?
-        } else {
-            TestLabels::default()
-        };
-        Ok(Self { filter, run, labels, failed: RefCell::default() })
+    filter: &'a Filter,
+) -> Result<RowFilter<'a, RecordError>, RecordError> {
+    let mut labels = TestLabels::default();
+    if filter.needs_tests() {
+        let suite = BufReader::new(run.content(&run.manifest()?.metadata.suite)?);
+        let (what, path) = ("read the stored tests of", run.path());
+        labels =
+            TestLabels::read(suite).map_err(|source| RecordError::Io { what, path, source })?;
     }
-
-    pub(crate) fn matches(&self, row: &RowRef<'_>) -> bool {
-        let log = |row: &RowRef<'_>| {
-            self.run.log(row).unwrap_or_else(|error| {
-                self.failed.borrow_mut().get_or_insert(error);
-                None
-            })
-        };
-        self.filter.matches(&RowFacts { row, labels: &self.labels, log: &log }) == Some(true)
-    }
-
-    /// Returns the first error of reading a log.
-    pub(crate) fn finish(self) -> Result<(), RecordError> {
-        self.failed.into_inner().map_or(Ok(()), Err)
-    }
+    Ok(RowFilter::new(filter, labels, |row| run.log(row)))
 }

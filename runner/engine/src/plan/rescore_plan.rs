@@ -10,10 +10,9 @@ use runner_model::row::read_line;
 use runner_model::{Budgets, ErrorClass, FailFast, Grants, Outcome, Places as _, RowRef, TestId};
 use runner_prepare::{ContentSource, machine, plugins};
 use runner_record::{Fold, Manifest, PluginCache, ReadLine, RecordError, ResultsRoot, RunDir};
-use runner_scenario::{Selection, Suite, load_selected, resolve_selected};
+use runner_scenario::{RowFilter, Selection, Suite, load_selected, resolve_selected};
 use serde_json::value::RawValue;
 
-use super::filtering::RowFilter;
 use super::rejudge::{Rejudge, RowPlace, StoredRow, unjudgeable};
 use super::stored::{stored_plugins, stored_tests, unreadable};
 use super::{plan::Plan, test_line::TestLine};
@@ -162,7 +161,7 @@ impl RescorePlan {
         &mut self,
         dir: &RunDir,
         fold: &Fold,
-        filter: Option<&RowFilter<'_>>,
+        filter: Option<&RowFilter<'_, RecordError>>,
     ) -> Result<(), RecordError> {
         let trials = self.plan.suite.trials();
         let mut seen = Fold::new(trials);

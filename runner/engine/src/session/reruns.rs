@@ -94,7 +94,7 @@ pub(super) fn filtered(
     let mut filter = Filter::parse(text).map_err(EngineError::Scenario)?;
     resolve_filter(&mut filter, root)?;
     let mut lines = String::new();
-    matching_rows(root, dir, manifest, &filter, &mut |row| {
+    matching_rows(dir, manifest, &filter, &mut |row| {
         lines.push_str(&format!("{}\n", row.trial));
     })?;
     let trials: Digest = digest(lines.as_bytes());

@@ -11,12 +11,14 @@ use runner_record::{
 };
 
 use super::reruns::Reruns;
+use runner_scenario::RowFilter;
+
 use super::resume::claim;
 use super::resume_plan::check_foreign;
 use super::run::{PlannedSession, lock_root, prestart, run};
 use super::run_parts::keep_suite;
 use crate::event::{Ended, Observer, RunEvent, ended};
-use crate::plan::{RescorePlan, RowFilter, resolve_filter};
+use crate::plan::{RescorePlan, resolve_filter, row_filter};
 use crate::trust::{owner_notices, skipped_notices, usable};
 use crate::{EngineError, RescoreRequest};
 
@@ -154,8 +156,7 @@ impl PreparedRescore {
         if let Some(filter) = &mut filter {
             resolve_filter(filter, root)?;
         }
-        let rows = filter.as_ref().map(|filter| RowFilter::new(root, dir, manifest, filter));
-        let rows = rows.transpose()?;
+        let rows = filter.as_ref().map(|filter| row_filter(dir, filter)).transpose()?;
         rescored.select(dir, &fold, rows.as_ref())?;
         rows.map_or(Ok(()), RowFilter::finish)?;
         if let Some(filter) = filter.filter(|_| !rescored.has_match()) {

@@ -6,13 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use runner_model::{RunStatus, Time, row::Actor, status::RunState, visible::quoted};
+use runner_model::{RunStatus, Time, status::RunState, visible::quoted};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::disk::beneath::{Dir, Stamp, random};
 use crate::disk::content_store::ContentStore;
-use crate::disk::fault::now;
 use crate::disk::layout::{GONE, MANIFEST, ROWS, STORE, command, is_run_name};
 use crate::disk::lock::{self, LOCK, Lock};
 use crate::disk::owner::{foreign, is_trusted};
@@ -255,22 +254,6 @@ impl ResultsRoot {
             }
         }
         Ok(())
-    }
-}
-
-impl Owned {
-    /// Pins a run against `prune`, or unpins it with `None`. Returns whether the manifest changed.
-    pub fn pin(&mut self, by: Option<Actor>) -> Result<bool, RecordError> {
-        let old = self.manifest.pinned.take();
-        if old.as_ref().map(|old| &old.by) == by.as_ref() {
-            self.manifest.pinned = old;
-            return Ok(false);
-        }
-        self.log(if by.is_some() { "the run is pinned" } else { "the run is no longer pinned" });
-        self.manifest.pinned = by.map(|by| Pin { at: now(), by });
-        self.lock.release_reserve();
-        self.replace_manifest()?;
-        Ok(true)
     }
 }
 

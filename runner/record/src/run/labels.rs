@@ -1,4 +1,4 @@
-//! Changes of a run's labels after its start. The holder of the run's lock writes them: this process, or the
+//! Changes of a run's labels and of its pin after its start. The holder of the run's lock writes them: this process, or the
 //! process that works on the run and receives a request.
 //!
 //! The request is a file with the token of that lock. One request is on disk at a time, and its sender waits until the
@@ -15,7 +15,7 @@ use crate::disk::layout::MANIFEST;
 use crate::disk::lock;
 use crate::run::control::POLL_EVERY;
 use crate::run::requests::{LABELS, PATIENCE, remove_all};
-use crate::{Answer, Owned, RecordError, Requests, ResultsRoot, RunDir};
+use crate::{Answer, Owned, Pin, RecordError, Requests, ResultsRoot, RunDir, now};
 
 /// Labels have at most 64 KiB of JSON before a change and after it.
 const MAX_BYTES: u64 = 256 << 10;
@@ -141,6 +141,20 @@ impl Owned {
         let labelled = self.set_labels(&request.change, &request.by);
         let removed = self.run.dir.remove(LABELS);
         labelled.and(removed)
+    }
+
+    /// Pins a run against `prune`, or unpins it with `None`. Returns whether the manifest changed.
+    pub fn pin(&mut self, by: Option<Actor>) -> Result<bool, RecordError> {
+        let old = self.manifest.pinned.take();
+        if old.as_ref().map(|old| &old.by) == by.as_ref() {
+            self.manifest.pinned = old;
+            return Ok(false);
+        }
+        self.log(if by.is_some() { "the run is pinned" } else { "the run is no longer pinned" });
+        self.manifest.pinned = by.map(|by| Pin { at: now(), by });
+        self.lock.release_reserve();
+        self.replace_manifest()?;
+        Ok(true)
     }
 
     fn set_labels(&mut self, change: &LabelChange, by: &Actor) -> Result<(), RecordError> {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
-    Counts, Digest, GateResult, Reason, RunStatus, ScenarioOverrides, SessionSettings, Shard,
-    StopSignal, Time, TrialId, provider::PluginKind, row::Actor, visible::visible_line,
+    Counts, GateResult, Reason, RunStatus, Shard, StopSignal, Time, TrialId, row::Actor,
+    visible::visible_line,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::disk::beneath::{Dir, Stamp};
 use crate::disk::layout::{MANIFEST, quoted_path};
-use crate::{InFlight, RecordError, Rerun};
+use crate::{ManifestProvider, Metadata, Pause, RecordError, SessionEntry, Transition};
 
 /// A manifest has some KiB, with hundreds of providers or sessions some MiB. A larger one is refused.
 pub(crate) const MAX_BYTES: u64 = 8 << 20;
@@ -148,218 +148,6 @@ pub struct MergedShard {
     pub bytes: u64,
 }
 
-/// Numbers and digests of a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Metadata {
-    /// Trials of the plan: tests × providers × repeats. Readers of several tools compare the number of results with it.
-    pub planned_test_count: u64,
-    /// Trials of the plan.
-    pub planned_trial_count: u64,
-    /// SHA-256 of the suite in the store.
-    pub suite: Digest,
-    /// The list in the store of all attachments and schemas, which are in the store, too: a digest on each line,
-    /// sorted. Absent without attachments and schemas.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blobs: Option<Digest>,
-    /// SHA-256 of the stored `scenario.toml`.
-    pub scenario_sha256: Digest,
-    /// Version of the runner that started the run.
-    pub runner_version: String,
-    /// The selected part of the scenario, and replaced values.
-    #[serde(default, skip_serializing_if = "Selected::is_all")]
-    pub selection: Selected,
-    /// The values of the scenario's `[vars]`. Readers list them with the labels.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub vars: BTreeMap<String, Value>,
-    /// The scenario has a gate, so only a session that ends decides the verdict.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub has_gate: bool,
-}
-
-/// The selected part of a scenario, and values that replace its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Selected {
-    /// Globs of test ids.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tests: Vec<String>,
-    /// Globs of the ids of tests that are left out.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub exclude: Vec<String>,
-    /// Globs of provider names.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub providers: Vec<String>,
-    /// A selected test has one of these tags.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<String>,
-    /// Only tests and providers that had not passed in an earlier run. The stored suite has just those.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub last_failed: bool,
-    /// A filter that matches the selected tests and providers. It names runs by their ids.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub filter: Option<String>,
-    /// The part of the selected trials that the run has. The stored suite has the tests of all parts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub shard: Option<Shard>,
-    #[serde(flatten)]
-    pub overrides: ScenarioOverrides,
-}
-
-impl Selected {
-    /// Returns whether all tests and providers are selected.
-    pub fn is_whole(&self) -> bool {
-        *self == Self { overrides: self.overrides.clone(), ..Self::default() }
-    }
-
-    fn is_all(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ManifestProvider {
-    /// The name in the scenario.
-    pub name: String,
-    /// Whether it judges outputs of the providers, under `[graders]` of the scenario.
-    #[serde(default, rename = "grader", skip_serializing_if = "std::ops::Not::not")]
-    pub is_grader: bool,
-    /// The plugin as the scenario names it.
-    pub plugin: String,
-    /// SHA-256 of the plugin's file in the store.
-    pub digest: Digest,
-    /// Kind of the plugin.
-    pub kind: PluginKind,
-    /// Limits of one attempt.
-    pub limits: runner_model::Limits,
-    /// Access of one attempt to the world outside its sandbox.
-    #[serde(default, skip_serializing_if = "runner_model::Grants::is_empty")]
-    pub grants: runner_model::Grants,
-    /// The folders of `grants.fs`, as found at the start.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mounts: Vec<runner_model::provider::MountedFolder>,
-    /// The plugin's description of itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<runner_model::provider::Description>,
-}
-
-impl ManifestProvider {
-    /// Returns the table of the scenario that it is in.
-    pub fn table(&self) -> &'static str {
-        if self.is_grader { "graders" } else { "providers" }
-    }
-}
-
-/// A process that worked on a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct SessionEntry {
-    /// Number of the session, from 1.
-    pub number: u32,
-    /// The command as typed.
-    pub command: Vec<String>,
-    /// The request that the session was started for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<RequestMark>,
-    /// Id of the process.
-    pub pid: u32,
-    /// The machine's name.
-    pub host: String,
-    /// Name of the user who started the session.
-    pub user: String,
-    #[serde(flatten)]
-    pub settings: SessionSettings,
-    /// Start of the session.
-    pub started_at: Time,
-    /// End of the session. Absent while it is open.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended_at: Option<Time>,
-    /// Number of the last row before the session.
-    pub from_seq: u64,
-    /// Trials that the session runs again. A later session continues an unfinished selection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rerun: Option<Rerun>,
-    /// Pending trials at the start. Absent for the first session, which runs all. Those of a session of `rescore`, which runs
-    /// none, are still pending at its end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pending: Option<u64>,
-    /// The session only judges stored outputs again.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub rescores: bool,
-    /// The tests in the store whose expectations a session of `rescore` judged by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suite: Option<Digest>,
-    /// Present if the session took over another plan: the counts of trials that have rows and that this plan lacks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub adopted: Option<Counts>,
-    /// The last 100 pauses, the oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pauses: Vec<Pause>,
-    /// Milliseconds in which the session was paused or its process suspended.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub suspended_ms: u64,
-    /// Milliseconds in which the session worked, by a clock that cannot be set. For a session that is running, as of
-    /// its last pause.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worked_ms: Option<f64>,
-    /// The user who ended the session from another process.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopped_by: Option<Actor>,
-    /// The protections of workers beyond the sandbox, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wall: Option<String>,
-    /// Attempts that ran when the session's process died, as of its last `live.json`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub in_flight: Vec<InFlight>,
-}
-
-/// The request that a session was started for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RequestMark {
-    /// The request's id.
-    pub id: String,
-    /// Priority at the start.
-    #[serde(default)]
-    pub priority: i64,
-}
-
-/// A pause of a session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Pause {
-    pub from: Time,
-    /// Absent while the pause lasts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<Time>,
-    /// The user who requested it. Absent for Ctrl-Z.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<Actor>,
-}
-
-/// A change of a run's status.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Transition {
-    pub at: Time,
-    /// Absent for the creation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<RunStatus>,
-    /// The new status.
-    pub to: RunStatus,
-    /// Reason of the new status.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
-    /// The writing command, such as `exec`, `resume` or `sweep`.
-    pub writer: String,
-    /// The user who requested it from another process.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<Actor>,
-}
-
-impl Transition {
-    /// Returns the creation of a run.
-    pub(crate) fn created(at: Time, writer: &str) -> Self {
-        let (to, writer) = (RunStatus::Running, writer.into());
-        Self { at, from: None, to, reason: None, writer, by: None }
-    }
-}
-
 /// Returns the error for the missing or damaged manifest of a run.
 pub(crate) fn damaged(dir: &Dir, problem: &str) -> RecordError {
     let folder = quoted_path(dir.path());
@@ -374,10 +162,6 @@ pub(crate) fn cut(mut text: String) -> String {
         text.push('…');
     }
     text
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 impl Manifest {

@@ -6,10 +6,10 @@ use std::iter;
 use runner_model::row::{Metric, read_line};
 use runner_model::{Fingerprint, Outcome, TrialId};
 use runner_record::{Manifest, ReadLine, RecordError, RunDir};
-use runner_scenario::Filter;
+use runner_scenario::{Filter, RowFilter};
 use serde::Deserialize;
 
-use crate::rows::RowFilter;
+use crate::rows::row_filter;
 use crate::{failures, logs::hash, verify};
 
 /// Metrics that are compared, and their values in a run, which take 4 bytes each.
@@ -104,7 +104,7 @@ impl Side {
     ) -> Result<Self, RecordError> {
         let providers: Vec<_> = manifest.providers.iter().map(|one| &*one.name).collect();
         let is_planned = verify::is_planned(run, manifest);
-        let filter = scope.filter.map(|filter| RowFilter::new(filter, run)).transpose()?;
+        let filter = scope.filter.map(|filter| row_filter(run, filter)).transpose()?;
         let new = || Self {
             samples: Vec::with_capacity(manifest.counts.done() as usize),
             ..Self::default()

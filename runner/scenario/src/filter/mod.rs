@@ -29,7 +29,7 @@ pub use self::evaluate::Facts;
 pub(crate) use self::expression::{Condition, Expression};
 pub use self::expression::{Filter, InRun};
 pub(crate) use self::row_facts::text as meta_text;
-pub use self::row_facts::{RowFacts, TestLabels};
+pub use self::row_facts::{RowFilter, TestLabels};
 
 /// Bytes of a filter.
 const MAX_BYTES: usize = 64 << 10;

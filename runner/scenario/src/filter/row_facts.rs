@@ -1,13 +1,14 @@
-//! Facts from a run's rows and its stored tests.
+//! [`RowFilter`]: a filter with the facts from a run's rows and its stored tests.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead};
 
 use runner_model::{RowRef, Text, log::LogLine, test::MetaValue};
 use serde::Deserialize;
 
-use super::evaluate::Facts;
+use super::{evaluate::Facts, expression::Filter};
 
 /// The tags and `meta` of tests, which rows lack.
 #[derive(Debug, Default)]
@@ -50,12 +51,51 @@ impl TestLabels {
     }
 }
 
+/// A resolved filter for the rows of a run. `E` is the error of reading a log.
+pub struct RowFilter<'a, E> {
+    filter: &'a Filter,
+    labels: TestLabels,
+    /// Reads an attempt's line of `logs.jsonl`.
+    log: Box<dyn Fn(&RowRef<'_>) -> Result<Option<String>, E> + 'a>,
+    /// The first error of reading a log.
+    failed: RefCell<Option<E>>,
+}
+
+impl<'a, E> RowFilter<'a, E> {
+    /// Joins a filter with the labels of the run's tests. `log` reads an attempt's line of `logs.jsonl`.
+    pub fn new(
+        filter: &'a Filter,
+        labels: TestLabels,
+        log: impl Fn(&RowRef<'_>) -> Result<Option<String>, E> + 'a,
+    ) -> Self {
+        Self { filter, labels, log: Box::new(log), failed: RefCell::default() }
+    }
+
+    pub fn matches(&self, row: &RowRef<'_>) -> bool {
+        let log = |row: &RowRef<'_>| {
+            (self.log)(row).unwrap_or_else(|error| {
+                self.failed.borrow_mut().get_or_insert(error);
+                None
+            })
+        };
+        self.filter.matches(&RowFacts { row, labels: &self.labels, log: &log }) == Some(true)
+    }
+
+    /// Returns the first error of reading a log.
+    ///
+    /// # Errors
+    ///
+    /// A log could not be read, so rows may be missing.
+    pub fn finish(self) -> Result<(), E> {
+        self.failed.into_inner().map_or(Ok(()), Err)
+    }
+}
+
 /// The facts of a row.
-pub struct RowFacts<'a> {
-    pub row: &'a RowRef<'a>,
-    pub labels: &'a TestLabels,
-    /// Reads the attempt's line of `logs.jsonl`.
-    pub log: &'a dyn Fn(&RowRef<'_>) -> Option<String>,
+struct RowFacts<'a> {
+    row: &'a RowRef<'a>,
+    labels: &'a TestLabels,
+    log: &'a dyn Fn(&RowRef<'_>) -> Option<String>,
 }
 
 impl Facts for RowFacts<'_> {

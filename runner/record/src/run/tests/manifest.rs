@@ -8,11 +8,11 @@ use runner_model::{
     status::{RunVerdict, Stage},
 };
 
-use super::{
-    FORMAT, GroupPlace, Manifest, ManifestProvider, Metadata, Selected, SessionEntry, Transition,
-    fuzzing::manifests,
+use super::{FORMAT, GroupPlace, Manifest, fuzzing::manifests};
+use crate::{
+    ManifestProvider, Metadata, Selected, SessionEntry, Transition,
+    tests::{begin, folder, settings},
 };
-use crate::tests::{begin, folder, settings};
 
 const GOLDEN: &str = include_str!("manifest.json");
 

@@ -7,7 +7,7 @@ use runner_record::{RecordError, RunDir};
 use runner_scenario::Filter;
 
 use super::rows::IndexedRow;
-use crate::rows::RowFilter;
+use crate::rows::row_filter;
 
 /// Rows that are read between two looks at the clock.
 const BETWEEN_LOOKS: usize = 1024;
@@ -44,7 +44,7 @@ impl Search<'_> {
     }
 
     fn part(&self, numbers: &[u32]) -> Result<Found, RecordError> {
-        let filter = RowFilter::new(self.filter, self.run)?;
+        let filter = row_filter(self.run, self.filter)?;
         let pattern = self.filter.line_pattern();
         let (mut found, mut read) = (Vec::new(), 0);
         let is_in_time =

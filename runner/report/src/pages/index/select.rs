@@ -10,7 +10,7 @@ use super::query::{TrialOrder, TrialQuery, View};
 use super::rows::{IndexedRow, RunIndex};
 use super::search::Search;
 use crate::failures::rank;
-use crate::rows::RowFilter;
+use crate::rows::row_filter;
 
 /// Selections that are kept. Each takes 4 bytes per trial.
 const MOST_VIEWS: usize = 3;
@@ -51,7 +51,7 @@ impl RunIndex {
             (None, None) => Ok((places.collect(), false)),
             (Some(filter), None) if !filter.needs_texts() && self.plan.suite.is_some() => {
                 let needs_ids = filter.needs_ids();
-                let filter = RowFilter::new(filter, &self.run)?;
+                let filter = row_filter(&self.run, filter)?;
                 let row = |place: u32| self.row_of(place).filter(IndexedRow::settles);
                 // Reading an id takes longer than the rest.
                 let any = self.plan.trial(0);
