@@ -2,10 +2,10 @@
 //! with its owner and its grants.
 
 use runner_model::provider::Provider;
-use runner_record::{RecordError, RunDir};
+use runner_record::{RecordError, ResultsRoot, RunDir};
 use runner_scenario::{GrantsToml, parse_stored};
 
-use crate::EngineError;
+use crate::{EngineError, SessionRequest};
 
 /// Lines of grants that a message shows, and the bytes of each.
 const MAX_LINES: usize = 40;
@@ -32,6 +32,18 @@ pub(crate) fn owner_notices(dir: &RunDir, providers: &[Provider]) -> Vec<String>
     let text = |owner| format!("run {} {owner}{}", dir.id(), grants(providers));
     let text = dir.other_owner().map(text).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
+}
+
+/// Finds the run of a request in a results root. `find` also returns the refusals of runs that it skipped. Returns the settings for
+/// the root in which the run is, that root, the run, and notices of skipped runs.
+pub(crate) fn find_run(
+    session: &SessionRequest,
+    find: impl FnOnce(&ResultsRoot) -> Result<(RunDir, Vec<RecordError>), EngineError>,
+) -> Result<(SessionRequest, ResultsRoot, RunDir, Vec<String>), EngineError> {
+    let (dir, skipped) = find(&ResultsRoot::existing(&session.results)?)?;
+    let root = dir.results_root()?;
+    let session = SessionRequest { results: root.path().to_owned(), ..session.clone() };
+    Ok((session, root, usable(&dir)?, skipped_notices(&skipped)))
 }
 
 /// Returns notices of the runs that were skipped.

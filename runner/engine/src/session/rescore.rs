@@ -19,7 +19,7 @@ use super::run::{PlannedSession, lock_root, prestart, run};
 use super::run_parts::keep_suite;
 use crate::event::{Ended, Observer, RunEvent, ended};
 use crate::plan::{RescorePlan, resolve_filter, row_filter};
-use crate::trust::{owner_notices, skipped_notices, usable};
+use crate::trust::{find_run, owner_notices};
 use crate::{EngineError, RescoreRequest};
 
 /// Ids of missing tests that a notice names.
@@ -114,15 +114,11 @@ pub fn rescore(
 pub(super) fn find(
     request: &RescoreRequest,
 ) -> Result<(RescoreRequest, ResultsRoot, RunDir, Vec<String>), EngineError> {
-    let root = ResultsRoot::existing(&request.session.results)?;
-    let (dir, skipped) = match &request.run {
-        Some(name) => (root.find(name)?, Vec::new()),
-        None => root.newest_for_use()?,
-    };
-    let root = dir.results_root()?;
-    let mut request = request.clone();
-    request.session.results = root.path().to_owned();
-    Ok((request, root, usable(&dir)?, skipped_notices(&skipped)))
+    let (session, root, dir, notices) = find_run(&request.session, |root| match &request.run {
+        Some(name) => Ok((root.find(name)?, Vec::new())),
+        None => Ok(root.newest_for_use()?),
+    })?;
+    Ok((RescoreRequest { session, ..request.clone() }, root, dir, notices))
 }
 
 /// Returns the command that judges the same trials of a run.

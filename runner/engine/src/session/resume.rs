@@ -15,7 +15,7 @@ use super::run_parts::keep;
 use crate::error::machine_error;
 use crate::event::{Ended, Observer, RunEvent, ended};
 use crate::plan::{Ids, changes_since, stored_plan, unreadable};
-use crate::trust::{skipped_notices, usable};
+use crate::trust::{find_run, skipped_notices};
 use crate::{Decision, EngineError, ResumeRequest, signals, workers::PrestartedWorker};
 
 /// Continues an incomplete run, in a session like that of [`exec`](crate::exec). A run without pending trials is not changed.
@@ -208,16 +208,13 @@ fn reopen(
 fn find(
     request: &ResumeRequest,
 ) -> Result<(ResumeRequest, ResultsRoot, RunDir, Vec<String>), EngineError> {
-    let root = &ResultsRoot::existing(&request.session.results)?;
-    let (dir, skipped) = match &request.run {
-        Some(name) => (root.find(name)?, Vec::new()),
-        None if request.rerun.is_some() || request.accept_changes => root.newest_for_use()?,
-        None => only_incomplete(root)?,
-    };
-    let root = dir.results_root()?;
-    let mut request = request.clone();
-    request.session.results = root.path().to_owned();
-    Ok((request, root, usable(&dir)?, skipped_notices(&skipped)))
+    let is_explicit = request.rerun.is_some() || request.accept_changes;
+    let (session, root, dir, notices) = find_run(&request.session, |root| match &request.run {
+        Some(name) => Ok((root.find(name)?, Vec::new())),
+        None if is_explicit => Ok(root.newest_for_use()?),
+        None => only_incomplete(root),
+    })?;
+    Ok((ResumeRequest { session, ..request.clone() }, root, dir, notices))
 }
 
 /// Finds the only incomplete run of a root. Also returns the refusals of the runs of other users.

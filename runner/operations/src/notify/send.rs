@@ -25,7 +25,14 @@ pub(super) fn send_all(
             let sender = sender.clone();
             scope.spawn(move || {
                 deadline.repeat(receiver.events.timeout, |timeout| {
-                    let attempt = receiver.attempt(id, message, timeout, deadline);
+                    let attempt = match &receiver.target {
+                        Target::Webhook(webhook) => {
+                            webhook::post(webhook, id, &message.body, timeout, deadline)
+                        }
+                        Target::Command(command) => {
+                            run_program(command, message, timeout, deadline)
+                        }
+                    };
                     let is_failed = matches!(attempt, Attempt::Failed(_));
                     let _ = sender.send((index, attempt));
                     is_failed && matches!(receiver.target, Target::Webhook(_))
@@ -35,23 +42,6 @@ pub(super) fn send_all(
         drop(sender);
         attempts.into_iter().for_each(|(index, attempt)| each(index, attempt));
     });
-}
-
-impl Receiver {
-    fn attempt(
-        &self,
-        id: &str,
-        message: &Message,
-        timeout: Duration,
-        deadline: &Deadline<'_>,
-    ) -> Attempt {
-        match &self.target {
-            Target::Webhook(webhook) => {
-                webhook::post(webhook, id, &message.body, timeout, deadline)
-            }
-            Target::Command(command) => run_program(command, message, timeout, deadline),
-        }
-    }
 }
 
 /// Starts a program with the message as its standard input, and waits for its end. Kills its process group at the deadline, after
