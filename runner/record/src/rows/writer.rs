@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{fs::File, io, mem, ops::Range};
+use std::{fs::File, io, mem};
 
 use runner_model::{Digest, Tail, row::LogPlace};
 
@@ -21,8 +21,6 @@ const COMPANY: Duration = Duration::from_millis(20);
 pub enum Ack {
     /// The rows are synced.
     Written {
-        /// Numbers of the rows.
-        seqs: Range<u64>,
         /// Offset of the first line in `index.jsonl`.
         at: u64,
         /// The lines, each with its line break.
@@ -79,7 +77,7 @@ impl Writer {
             move || {
                 fault::adopt(fault);
                 let ended = panic::catch_unwind(AssertUnwindSafe(|| {
-                    commit_all(&shared, &mut files, last_seq + 1, &*acks)
+                    commit_all(&shared, &mut files, &*acks)
                 }));
                 let failed = ended.unwrap_or_else(|_| {
                     files.cut_back();
@@ -222,20 +220,17 @@ impl WriterQueue {
 fn commit_all(
     shared: &WriterQueue,
     files: &mut RunFiles,
-    mut seq: u64,
     acks: &dyn Fn(Ack),
 ) -> Result<(), RecordError> {
     let mut last_commit = None;
     while let Some(group) = shared.next(last_commit) {
         let at = files.commit(&group)?;
         last_commit = Some(Instant::now());
-        let seqs = seq..seq + group.rows;
-        seq = seqs.end;
         let mut state = shared.lock();
         state.pending_rows -= group.rows;
         state.pending_bytes -= (group.lines.len() + group.logs.len()) as u64;
         drop(state);
-        acks(Ack::Written { seqs, at, lines: Arc::new(group.lines) });
+        acks(Ack::Written { at, lines: Arc::new(group.lines) });
     }
     Ok(())
 }

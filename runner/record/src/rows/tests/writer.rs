@@ -22,8 +22,8 @@ fn written(acks: &Receiver<Ack>, rows: u64) -> Vec<u8> {
     let (mut all, mut count) = (Vec::new(), 0);
     while count < rows {
         match acks.recv().unwrap() {
-            Ack::Written { seqs, lines, .. } => {
-                count += seqs.end - seqs.start;
+            Ack::Written { lines, .. } => {
+                count += lines.split_inclusive(|byte| *byte == b'\n').count() as u64;
                 all.extend_from_slice(&lines);
             }
             Ack::Failed(error) => panic!("{error}"),
