@@ -1,19 +1,91 @@
 //! The program `runner`: turns arguments into requests of `engine` or documents of `report`, and prints the answers.
 //!
-//! `commands` has one file for each command or small group of commands; `text` formats and prints. Start at [`run`].
+//! `commands` has one file for each command or small group of commands; `text` formats and prints. Start at [`run`]. The
+//! workers and other children of a run are this program, too: [`main`] first calls `runner_worker::main_if_child`.
 
 mod args;
 mod ci;
 mod command;
-mod commands;
 mod detach;
 mod report_files;
 mod session_end;
 mod shard;
 mod source_build;
 mod templates;
-mod text;
 mod tools;
+
+/// The commands: for each its arguments, its call, and the text of its answer.
+mod commands {
+    pub mod control;
+    pub mod exec;
+    pub mod follow;
+    pub mod group;
+    pub mod init;
+    pub mod list;
+    pub mod report;
+    pub mod rescore;
+    pub mod resume;
+    pub mod serve;
+    mod session;
+    pub mod show;
+    mod target;
+    pub mod upkeep;
+    pub mod validate;
+
+    /// Commands about the program itself: completions, manual pages and JSON Schemas.
+    pub mod help {
+        pub mod completions;
+        pub mod manual;
+        pub mod schema;
+    }
+
+    /// `runner plugin`: the commands for authors of plugins.
+    pub mod plugin {
+        pub mod build;
+        pub mod doctor;
+        pub mod inspect;
+        pub mod new;
+        mod provider;
+        pub mod run;
+    }
+
+    /// Commands about results of trials, the ends of runs and the queue, and the texts of their answers.
+    pub mod results {
+        pub mod compare;
+        pub mod history;
+        pub mod merge;
+        pub mod notify;
+        pub mod queue;
+        pub mod trial;
+    }
+}
+
+/// Output: the printer, colours, layout, and the texts that several commands share.
+mod text {
+    mod difference;
+    pub mod error;
+    pub mod events;
+    pub mod grants;
+    pub mod keys;
+    mod layout;
+    pub mod matrix;
+    mod out;
+    pub mod progress;
+    mod spool;
+    pub mod style;
+    pub mod summary;
+    pub mod trials;
+    pub mod usage;
+
+    pub use self::error::CommandError;
+    pub(crate) use self::error::mistake;
+    pub use self::layout::Table;
+    pub use self::out::{Lines, Out};
+
+    #[cfg(test)]
+    #[path = "../tests/screens.rs"]
+    pub mod tests;
+}
 
 use std::panic::{self, AssertUnwindSafe};
 use std::{env, ffi::OsString, io, process::ExitCode};
@@ -32,7 +104,7 @@ use crate::{
 fn main() -> ExitCode {
     runner_worker::main_if_child();
     detach::keep_lock();
-    // Without a handler, sessions have one of their own.
+    // If this fails, each session tries it again and reports the failure.
     let _ = runner_engine::fail_large_writes();
     let arguments: Vec<OsString> = env::args_os().take(1).chain(detach::arguments()).collect();
     let arguments = args::join_fail_fast(&arguments);

@@ -22,7 +22,7 @@ use wasmtime_wasi::HostMonotonicClock;
 
 use crate::{Activity, store::limiter::MemoryBudget};
 
-// 0 if unused.
+// States of an interrupt; 0 before any.
 const REQUESTED: u8 = 1;
 const NOW: u8 = 2;
 
@@ -41,7 +41,8 @@ pub(crate) struct InterruptState {
     wake: Notify,
     /// Memory of all guests together.
     pub(crate) memory: MemoryBudget,
-    /// For small memories, for larger ones, and for sandboxes without slots.
+    /// Engines whose epochs an interrupt increments: for small memories, for larger ones, and for
+    /// sandboxes without slots.
     pub(crate) engines: [OnceLock<wasmtime::Engine>; 3],
 }
 

@@ -9,28 +9,129 @@
 //! of its errors.
 //!
 //! Start reading at [`Plugin::run`]. The bounds of a guest are in `store/mod.rs` and
-//! `engine/config.rs`; `interrupt.rs` ends it, and `call/classify.rs` explains its failure.
+//! `engine/config.rs`; `interrupt.rs` ends it, and `call/classify.rs` explains its failure, or
+//! `host_fault.rs` if the machine lacks something.
 
-mod access;
 mod activity;
-mod call;
-mod contract;
-mod denials;
-mod engine;
-mod fs;
 mod host_fault;
 mod interrupt;
 mod message;
-mod net;
 mod plugin;
 mod redact;
 mod secrets;
 mod store;
 
-pub use access::Access;
+/// The host's bindings, generated from the contract that plugins are built with.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated code; the contract documents itself"
+)]
+mod contract {
+    wasmtime::component::bindgen!({
+        path: "../../plugins/sdk/wit/provider.wit",
+        world: "plugin",
+        // The guest borrows its inputs.
+        ownership: Borrowing { duplicate_if_necessary: false },
+        // The only import that waits.
+        imports: { "runner:provider/http.send": async },
+        exports: { default: async },
+    });
+}
+
+/// Everything before a call: a plugin's file is inspected and bounded, compiled in a child process,
+/// loaded from the cache and linked to the host's functions.
+mod engine {
+    mod bounds;
+    mod cache;
+    pub(crate) mod compile;
+    pub(crate) mod config;
+    mod engines;
+    pub(crate) mod inspect;
+    pub(crate) mod link;
+
+    pub use self::{engines::Engines, link::LoadError};
+}
+
+/// Calls of plugins. `component` and `command` turn `inputs` into a call: the first by the typed
+/// contract, in an `instance` that may be kept, the second by a `protocol` of text. `reply`,
+/// `description`, `json` and `field` check the answer, `classify` explains a guest that did not
+/// answer, and `collect` builds the result in `ended`.
+mod call {
+    pub(crate) mod classify;
+    mod collect;
+    pub(crate) mod command;
+    pub(crate) mod component;
+    mod description;
+    mod ended;
+    mod field;
+    #[cfg(any(test, fuzzing))]
+    #[path = "../tests/fuzzing/replies.rs"]
+    pub(crate) mod fuzzing;
+    mod inputs;
+    pub(crate) mod instance;
+    mod json;
+    mod protocol;
+    mod reply;
+
+    pub use self::ended::{Ended, Ending, Reply};
+    pub use self::inputs::{Access, AttachedFile, Call, CommandCall};
+}
+
+/// Files of guests. [`AttemptFiles`](fs::AttemptFiles) mounts granted folders and the attempt's
+/// private folder. `preview1` and `preview2` replace functions of wasmtime; `guest` and `counted`
+/// check the calls of each, and count every write against a [`Quota`](fs::quota::Quota).
+mod fs {
+    mod attempt_files;
+    mod counted;
+    mod descriptors;
+    mod folders;
+    mod guest;
+    mod leftovers;
+    mod listing;
+    pub(crate) mod preview1;
+    pub(crate) mod preview2;
+    pub(crate) mod quota;
+    mod readdir;
+    mod removal;
+    mod streams;
+    mod system;
+
+    pub(crate) use self::attempt_files::AttemptFiles;
+    pub(crate) use self::descriptors::{Descriptors, LinkTimes};
+    pub(crate) use self::folders::Role;
+}
+
+/// HTTP requests of guests. `request` decides on each request, whichever interface it uses;
+/// `policy` knows the grants, and `connect` connects only to addresses that `policy` allows.
+mod net {
+    mod address;
+    mod connect;
+    mod failure;
+    #[cfg(any(test, fuzzing))]
+    #[path = "../tests/fuzzing/requests.rs"]
+    pub(crate) mod fuzzing;
+    mod headers;
+    mod network;
+    mod policy;
+    mod request;
+    mod response;
+    mod retry_after;
+    pub(crate) mod wasi;
+    mod wire;
+
+    pub use self::network::Network;
+    pub use self::{connect::load_certificates, request::post};
+    pub(crate) use self::{network::Denials, request::Outbound};
+
+    #[cfg(test)]
+    mod tests;
+}
+
 pub use activity::Activity;
 pub use call::classify::host_fault_reason;
-pub use call::{AttachedFile, Call, CommandCall, Ended, Ending, Reply, instance::Instance};
+pub use call::{Access, AttachedFile, Call, CommandCall, Ended, Ending, Reply, instance::Instance};
 pub use engine::compile::{compile, try_load};
 pub use engine::inspect::{Inspection, inspect};
 pub use engine::{Engines, LoadError};

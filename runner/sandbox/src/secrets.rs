@@ -56,7 +56,7 @@ impl Secrets {
         let redactor = Redactor::new(&values).map(Arc::new);
         let mut hidden = values.clone();
         hidden.retain(|name, _| unseen.contains_key(name));
-        // An automaton may need megabytes, so there is one if all secrets are unseen.
+        // Redactors of many secrets are large, so one serves both purposes if all secrets are unseen.
         let unseen_redactor = if hidden.len() == values.len() {
             redactor.clone()
         } else {

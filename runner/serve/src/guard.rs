@@ -1,7 +1,9 @@
-//! [`Guard`]: checks each request before it is routed, and adds headers to each answer.
+//! [`Guard`]: checks each request before it is routed, and adds headers to each answer. [`Connections`]: the open connections.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::{sync::Arc, time::Duration};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -15,15 +17,19 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::{self, AbortHandle};
 use tokio::time::timeout;
 
 use crate::access::{is_api, is_page};
 use crate::api::{self, HttpProblem, ProblemKind};
-use crate::connections::Connections;
 use crate::pages;
 use crate::server::Server;
 use crate::timed_stream::TimedStream;
 
+/// Maximum number of open connections.
+const MAX_CONNECTIONS: usize = 256;
+/// Maximum number of connections without a valid token or cookie.
+const MAX_UNAUTHENTICATED: usize = 192;
 /// Time for the headers of a request. Also ends connections without requests.
 const HEADER_TIME: Duration = Duration::from_secs(10);
 /// Size of hyper's buffer. hyper can read more than its limit, so [`crate::access`] checks the size of headers.
@@ -40,6 +46,49 @@ const MAX_UNAUTHENTICATED_BODY: usize = 4 << 10;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
     connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// The open connections, oldest first. Some are reserved for holders of the token.
+#[derive(Default)]
+pub(crate) struct Connections(Mutex<VecDeque<Connection>>);
+
+struct Connection {
+    /// Whether a request on it had a valid token or cookie.
+    is_authenticated: bool,
+    task: AbortHandle,
+}
+
+impl Connections {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Connection>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether there is room for another connection. If there are too many, ends the oldest one without a token: a
+    /// caller with a token sends it at once, while connections that only take room get older.
+    pub fn make_room(&self) -> bool {
+        let mut open = self.lock();
+        open.retain(|one| !one.task.is_finished());
+        let others = open.iter().filter(|one| !one.is_authenticated).count();
+        if others < MAX_UNAUTHENTICATED && open.len() < MAX_CONNECTIONS {
+            return true;
+        }
+        let oldest = open.iter().position(|one| !one.is_authenticated);
+        let ended = oldest.and_then(|place| open.remove(place));
+        ended.map(|oldest| oldest.task.abort()).is_some()
+    }
+
+    /// Adds the task of a connection.
+    pub fn add(&self, task: AbortHandle) {
+        self.lock().push_back(Connection { is_authenticated: false, task });
+    }
+
+    /// Keeps the connection of the current task, because a request on it had a valid token or cookie.
+    pub fn keep(&self) {
+        let own = task::id();
+        if let Some(own) = self.lock().iter_mut().find(|one| one.task.id() == own) {
+            own.is_authenticated = true;
+        }
+    }
+}
 
 pub(crate) struct Guard {
     server: Arc<Server>,

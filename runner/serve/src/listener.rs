@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::guard::Guard;
 use crate::link_socket::is_own;
-use crate::settings::{Listen, ServeError};
+use crate::server::Listen;
 
 /// Time in which a client must read the answer that there are too many connections.
 const REFUSAL_TIME: Duration = Duration::from_millis(100);
@@ -30,7 +30,7 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    pub fn bind(listen: &Listen) -> Result<Self, ServeError> {
+    pub fn bind(listen: &Listen) -> Result<Self, String> {
         match listen {
             Listen::Address(address) => bind_addresses(*address),
             Listen::File(path) => {
@@ -38,9 +38,7 @@ impl Listener {
                     listener.set_nonblocking(true)?;
                     Ok(Self::File(listener))
                 });
-                bound.map_err(|error| {
-                    ServeError(format!("cannot listen on {}: {error}", shown_path(path)))
-                })
+                bound.map_err(|error| format!("cannot listen on {}: {error}", shown_path(path)))
             }
         }
     }
@@ -101,7 +99,7 @@ async fn accept<L: axum::serve::Listener>(
 
 /// Binds an address, and with one address of `localhost` also the other one. Browsers try both for the name at which they log in,
 /// so another user's program there would get links and cookies.
-fn bind_addresses(address: SocketAddr) -> Result<Listener, ServeError> {
+fn bind_addresses(address: SocketAddr) -> Result<Listener, String> {
     let other: Option<IpAddr> = match address.ip() {
         IpAddr::V4(Ipv4Addr::LOCALHOST | Ipv4Addr::UNSPECIFIED) => Some(Ipv6Addr::LOCALHOST.into()),
         IpAddr::V6(Ipv6Addr::LOCALHOST) => Some(Ipv4Addr::LOCALHOST.into()),
@@ -109,7 +107,7 @@ fn bind_addresses(address: SocketAddr) -> Result<Listener, ServeError> {
     };
     let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
     loop {
-        let problem = |address| move |error| ServeError(address_problem(address, &error));
+        let problem = |address| move |error| address_problem(address, &error);
         let first = bind_address(address).map_err(problem(address))?;
         let Some(other) = other else { return Ok(Listener::Addresses(first, None)) };
         let port = first.local_addr().map_err(problem(address))?.port();

@@ -8,8 +8,6 @@ use std::path::Path;
 use runner_model::visible::shown_path;
 use subtle::ConstantTimeEq as _;
 
-use crate::settings::ServeError;
-
 const BYTES: usize = 32;
 /// Lengths of a token that a user has chosen.
 const LENGTHS: std::ops::RangeInclusive<usize> = 16..=512;
@@ -32,31 +30,31 @@ impl Token {
     /// # Errors
     ///
     /// The file cannot be read or created, other users may read or write it, or it has no token.
-    pub fn of_file(path: &Path) -> Result<Self, ServeError> {
+    pub fn of_file(path: &Path) -> Result<Self, String> {
         let shown = shown_path(path);
         match File::open(path) {
             Ok(file) => Self::read(file, &shown),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let token = Self::random();
                 let made = token.write(path);
-                made.map_err(|error| ServeError(format!("cannot create {shown}: {error}")))?;
+                made.map_err(|error| format!("cannot create {shown}: {error}"))?;
                 Ok(token)
             }
-            Err(error) => Err(ServeError(format!("cannot read {shown}: {error}"))),
+            Err(error) => Err(format!("cannot read {shown}: {error}")),
         }
     }
 
-    fn read(file: File, shown: &str) -> Result<Self, ServeError> {
-        let unreadable = |error: io::Error| ServeError(format!("cannot read {shown}: {error}"));
+    fn read(file: File, shown: &str) -> Result<Self, String> {
+        let unreadable = |error: io::Error| format!("cannot read {shown}: {error}");
         let data = file.metadata().map_err(unreadable)?;
         let own = [0, rustix::process::geteuid().as_raw()];
         if !own.contains(&data.uid()) || data.mode() & 0o077 != 0 {
             let mode = data.mode() & 0o777;
-            return Err(ServeError(format!(
+            return Err(format!(
                 "other users may know the token in {shown}: its owner is user {} and its mode {mode:03o}\n\
                  delete the file, so that `runner serve` creates another token in a private one",
                 data.uid()
-            )));
+            ));
         }
         let mut text = String::new();
         file.take(4 << 10).read_to_string(&mut text).map_err(unreadable)?;
@@ -65,11 +63,11 @@ impl Token {
         if LENGTHS.contains(&text.len()) && text.bytes().all(is_valid) {
             return Ok(Self(text.to_owned()));
         }
-        Err(ServeError(format!(
+        Err(format!(
             "no token in {shown}: write {} to {} letters and digits into it, or delete the file, so that `runner serve` creates it",
             LENGTHS.start(),
             LENGTHS.end()
-        )))
+        ))
     }
 
     fn write(&self, path: &Path) -> io::Result<()> {

@@ -24,7 +24,7 @@ use crate::judge::{CompiledCache, Evidence, max_tree_bytes, rejudge};
 use crate::provider::{LoadedProvider, load_plugins};
 use crate::report::{AttemptReport, AttemptResult};
 use crate::worker_state::{QueuedTask, WorkerState};
-use crate::{attempt::Attempt, check::check, control::unexpected};
+use crate::{attempt::Attempt, control::unexpected};
 
 /// Time for which a slot runs tasks before it yields to the others.
 const TURN: Duration = Duration::from_millis(1);
@@ -171,17 +171,18 @@ impl Slots {
                 row.output = None;
                 row.fit();
                 row.checks.retain(|check| !check.own);
-                AttemptReport::from_judgement(&Judgement {
+                let judgement = Judgement {
                     outcome: row.outcome,
                     checks: row.checks,
                     truncated: row.truncated,
                     grades: self.standing_grades(&test, &stored),
-                })
+                };
+                AttemptReport::from_result(&judgement, None)
             }
             TaskKind::Grade => self.grade(slot, queued, &test, provider, instances).await?,
             TaskKind::Check => {
-                let problems = check(provider, &task.trial, &test, &files, schema.as_deref());
-                AttemptReport::from_problems(&problems)
+                let problems = provider.check(&task.trial, &test, &files, schema.as_deref());
+                AttemptReport::from_result(&problems, None)
             }
             TaskKind::Run => {
                 let attempt = Attempt { task, test: &test, files, schema, cache: &self.cache };
@@ -217,7 +218,7 @@ impl Slots {
                     ..Row::new(&task.trial, task.attempt, now, Duration::ZERO, Duration::ZERO)
                 };
                 let grade = grade(task, grader, min_score, None, row, &Said::default());
-                return Ok(AttemptReport::from_grade(Some(&grade), None));
+                return Ok(AttemptReport::from_result(&grade, None));
             }
         };
         let asked = Test {
@@ -231,7 +232,7 @@ impl Slots {
         let is_interrupted = row.outcome == Outcome::Stopped;
         let grade = (!is_interrupted)
             .then(|| grade(task, grader, min_score, Some(question.asked), row, &said));
-        Ok(AttemptReport::from_grade(grade.as_ref(), host_fault))
+        Ok(AttemptReport::from_result(&grade, host_fault))
     }
 
     /// Returns the stored grades that answer the questions of a test's graders, up to the first grader to call.

@@ -1,20 +1,19 @@
 //! The worker process: receives tasks over a socket, calls plugins, judges replies and reports whole rows. Also the
 //! children that compile plugins, post webhooks and run commands of notifications. It knows `model` and `sandbox`, has no path
-//! to a run directory and is not trusted.
+//! to a run directory and is not trusted. Its supervisor is the parent process: a coordinator, or a single call such as
+//! `plugin run`.
 //!
 //! Start at [`main_if_child`], then `worker`: one thread reads frames (`control`), one runs guests (`guests`), and
 //! `worker_state` is shared by both.
 
 mod artifacts;
 mod attempt;
-mod check;
-mod children;
 mod control;
 mod grade;
 mod guests;
 mod harden;
 mod instances;
-mod judge;
+/// The child `__lie` of tests: a worker that sends false data.
 #[cfg(debug_assertions)]
 #[path = "tests/lie.rs"]
 mod lie;
@@ -25,6 +24,29 @@ mod report;
 mod schema;
 mod worker;
 mod worker_state;
+
+/// Hidden children that call no plugin.
+mod children {
+    pub mod compile;
+    pub mod notify;
+}
+
+/// Judges the end of an attempt by the test's `expect`. Executes no foreign code.
+mod judge {
+    mod checks;
+    mod compiled;
+    mod diff;
+    mod json;
+    mod outcome;
+
+    pub use self::compiled::{CompiledCache, SharedSchema};
+    pub use self::json::{max_tree_bytes, tree_bytes};
+    pub use self::{checks::Evidence, outcome::judge, outcome::rejudge};
+
+    #[cfg(test)]
+    #[path = "../tests/judge.rs"]
+    mod tests;
+}
 
 use std::io::{self, Write as _};
 use std::{env, process};
@@ -47,9 +69,9 @@ pub fn main_if_child() {
     };
     let main: fn(&[&str]) -> Result<(), String> = match child.as_str() {
         "__worker" => worker::main,
-        "__command" => children::command::main,
+        "__command" => children::notify::run_command,
         "__compile" => children::compile::main,
-        "__post" => children::post::main,
+        "__post" => children::notify::post,
         #[cfg(debug_assertions)]
         "__lie" => lie::main,
         _ => return,

@@ -10,6 +10,7 @@ use runner_model::provider::{
 use runner_model::template::{MissingKey, Template, find};
 use runner_model::{
     Digest, ErrorClass, Grants, TrialId, protocol::FromWorker, row::RowError, row::one_line,
+    test::Test,
 };
 use runner_sandbox::{
     Access, AttachedFile, CommandCall, Engines, LoadError, Network, Plugin, Secrets, failure,
@@ -17,7 +18,8 @@ use runner_sandbox::{
 };
 use serde_json::{Value, json, value::RawValue};
 
-use crate::{schema::Schema, worker_state::WorkerState};
+use crate::schema::{Refusal, Schema};
+use crate::worker_state::WorkerState;
 
 const UNREADABLE: &str =
     "was compiled but cannot be read from the cache: check its disk for space and errors";
@@ -29,7 +31,7 @@ pub struct LoadedProvider {
     pub config: String,
     pub access: Access,
     /// `None` if this worker does not describe plugins, or the plugin has no schema.
-    pub input_schema: Option<Schema>,
+    input_schema: Option<Schema>,
     /// Values of the root `secret` in templates of environment variables: an object.
     secrets: Value,
     /// Values of the root `run` in templates: an object.
@@ -143,13 +145,51 @@ impl LoadedProvider {
     }
 
     /// Returns the reason if no attempt exits with this code.
-    pub fn never_exits_with(&self, code: i32) -> Option<&'static str> {
+    fn never_exits_with(&self, code: i32) -> Option<&'static str> {
         if !self.is_plain() {
             return Some("the provider has no exit code, since it is not a plain command");
         }
         // `wasi:cli/exit` takes 8 bits, and preview 1 takes 32.
         (self.plugin.is_component() && u8::try_from(code).is_err())
             .then_some("a component exits with 0 to 255")
+    }
+
+    /// Checks a test without a call: its input against the plugin's schema, the templates that the input fills, and the
+    /// schema of `expect`.
+    pub fn check(
+        &self,
+        trial: &TrialId,
+        test: &Test<'_>,
+        files: &[AttachedFile],
+        schema: Option<&Result<Schema, String>>,
+    ) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut add = |code: &str, message: String, refused: RefusedPart| {
+            let problem = problem(ErrorClass::InvalidInput, code, message);
+            problems.push(Problem { refused, ..problem });
+        };
+        if let Some(schema) = &self.input_schema {
+            let refusal = match serde_json::from_str(test.input.get()) {
+                Ok(input) => schema.refusal(input),
+                Err(error) => Some(Refusal::new(error.to_string())),
+            };
+            if let Some(Refusal { reasons, part }) = refusal {
+                add("input", format!("refuses the input: {reasons}"), part);
+            }
+        }
+        if let Err(error) = self.fill(test.input, trial, files, |_| Ok(Vec::new())) {
+            add(&error.code, error.message.to_string(), RefusedPart::default());
+        }
+        if let Some(code) = test.expect.exit_code
+            && let Some(reason) = self.never_exits_with(code)
+        {
+            let message = format!("`exit_code` {code} of `expect` can never hold: {reason}");
+            add("exit-code", message, RefusedPart::default());
+        }
+        if let Some(Err(reason)) = schema {
+            add("schema", format!("the schema of `expect` {reason}"), RefusedPart::default());
+        }
+        problems
     }
 
     /// Fills the templates of a call. A check of a test passes a `read` that reads nothing.
@@ -335,7 +375,7 @@ fn protocol_problem(code: &str, message: String) -> Problem {
 }
 
 /// Returns a problem. `message` completes a sentence that starts with "plugin `FILE`".
-pub fn problem(class: ErrorClass, code: &str, message: String) -> Problem {
+fn problem(class: ErrorClass, code: &str, message: String) -> Problem {
     Problem { class, code: code.to_owned(), message, refused: RefusedPart::default() }
 }
 

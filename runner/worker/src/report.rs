@@ -3,8 +3,8 @@
 use std::{io, sync::Arc};
 
 use runner_model::log::{MAX_SAID, Said};
-use runner_model::row::{Grade, Judgement, OUTPUT_ARTIFACT, OUTPUT_REFERENCE, Raw, is_deep};
-use runner_model::{HostFault, Row, TaskId, Text, prepare::Problem, protocol::ReportHead};
+use runner_model::row::{OUTPUT_ARTIFACT, OUTPUT_REFERENCE, Raw, is_deep};
+use runner_model::{HostFault, Row, TaskId, Text, protocol::ReportHead};
 use runner_sandbox::{LeftContent, LeftFile, Redactor, cut};
 use serde::Serialize;
 
@@ -63,19 +63,10 @@ impl AttemptReport {
         Ok(Self { row: row.fit(), said, host_fault })
     }
 
-    /// Encodes the report of a grader. `None` if it was interrupted.
-    pub fn from_grade(grade: Option<&Grade<'_>>, host_fault: Option<HostFault>) -> Self {
-        Self { row: json(&grade), said: Vec::new(), host_fault }
-    }
-
-    /// Encodes the judgement of a stored row.
-    pub fn from_judgement(judgement: &Judgement<'_>) -> Self {
-        Self { row: json(judgement), ..Self::default() }
-    }
-
-    /// Encodes the problems of a test that was checked without a call.
-    pub fn from_problems(problems: &[Problem]) -> Self {
-        Self { row: json(&problems), ..Self::default() }
+    /// Encodes the result of another task than an attempt: the grade of a grader, `None` if that was interrupted; the judgement
+    /// of a stored row; or the problems of a test that was checked without a call.
+    pub fn from_result(result: &impl Serialize, host_fault: Option<HostFault>) -> Self {
+        Self { row: json(result), said: Vec::new(), host_fault }
     }
 
     pub fn head(&self, task: TaskId) -> ReportHead {

@@ -1,4 +1,7 @@
-//! `__worker PARENT_PID`: descriptor 0 is the socket to the supervisor, 1 the file of slot words, 2 receives last words.
+//! `__worker PARENT_PID`: descriptor 0 is the socket to the supervisor, 1 the file with a [`SlotWord`] for each slot, 2
+//! receives the reason of a failure.
+//!
+//! [`SlotWord`]: runner_model::protocol::SlotWord
 
 use std::os::{fd::AsFd as _, unix::net::UnixStream};
 use std::sync::{Arc, mpsc};

@@ -1,11 +1,12 @@
 //! `runner init`: writes a first scenario that runs as it is.
 
-use std::{fs, io::ErrorKind, path::PathBuf};
+use std::fs;
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 use runner_model::exit::Exit;
 use runner_model::visible::{quoted, shown_path};
 
-use super::write_new;
 use crate::text::{CommandError, Out, mistake};
 
 /// Write a first scenario that runs as it is
@@ -70,4 +71,11 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     };
     out.hint(&format!("run it: {enter}runner exec first.toml"));
     Ok(Exit::Success)
+}
+
+/// Writes a file that must not exist yet, and creates its folder. Removes a file that it cannot write to its end.
+pub fn write_new(path: &Path, mut content: impl Read) -> io::Result<()> {
+    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    let written = io::copy(&mut content, &mut fs::File::create_new(path)?).map(drop);
+    written.inspect_err(|_| drop(fs::remove_file(path)))
 }

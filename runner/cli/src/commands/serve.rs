@@ -10,7 +10,7 @@ use runner_model::units::plural;
 use runner_model::visible::{shown_path, visible_line};
 use runner_operations::settings::Settings;
 use runner_record::ResultsRoot;
-use runner_serve::{BoundServer, Listen, ServeError, ServeSettings, links};
+use runner_serve::{BoundServer, Listen, ServeSettings, links};
 
 use crate::args::RootArgs;
 use crate::text::{CommandError, Out, mistake, style};
@@ -73,7 +73,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         allows_writes: args.allow_writes,
         token_file: args.token_file.clone(),
         root: path.clone(),
-    })?;
+    })
+    .map_err(CommandError::usage)?;
     let runs = plural(root.runs()?.runs.len() as u64, "run", "runs");
     let mode = if server.is_read_only() { ", read-only" } else { "" };
     out.data(&format!("results: {} ({runs}{mode})", visible_line(&path.to_string_lossy())));
@@ -91,7 +92,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     {
         out.warn(&format!("cannot start `xdg-open`: {error}; open the link yourself"));
     }
-    match server.run(print_problem)? {}
+    match server.run(print_problem).map_err(CommandError::usage)? {}
 }
 
 /// Prints a problem of the server's regular work.
@@ -127,10 +128,4 @@ fn open(link: &str) -> io::Result<()> {
         drop(file);
     });
     Ok(())
-}
-
-impl From<ServeError> for CommandError {
-    fn from(error: ServeError) -> Self {
-        Self::usage(error.0)
-    }
 }

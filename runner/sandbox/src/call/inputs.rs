@@ -1,11 +1,11 @@
-//! [`Call`]: the inputs of one call.
+//! [`Call`]: the inputs of one call, and the [`Access`] that it has.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use runner_model::provider::{OutputForm, Protocol};
+use runner_model::provider::{MountedFolder, OutputForm, Protocol};
 use runner_model::{Limits, Micros};
 
-use crate::{Access, Activity};
+use crate::{Activity, Network, Secrets};
 
 /// The inputs of one call. The first fields are those of the contract's `test` record.
 #[derive(Debug)]
@@ -34,6 +34,19 @@ pub struct Call<'a> {
     pub limits: &'a Limits,
     /// Longest time of the attempt, from the call of `Plugin::run`.
     pub timeout: Micros,
+}
+
+/// The parts of the host that a provider's attempts may use, with all names resolved. The default
+/// allows nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Shared by all attempts of the provider.
+    pub network: Network,
+    /// The granted secrets, with their values.
+    pub secrets: Arc<Secrets>,
+    pub mounts: Vec<MountedFolder>,
+    /// Parent of the private folders of attempts.
+    pub scratch: PathBuf,
 }
 
 /// An attachment that a guest may read.

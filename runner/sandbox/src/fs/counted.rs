@@ -14,7 +14,7 @@ use wasmtime_wasi::p2::{
     },
 };
 
-use super::link_times::{Link, LinkTimes, Times, nanos_now};
+use super::descriptors::{Link, LinkTimes, Times, nanos_now};
 use super::quota::{Quota, read_only};
 use super::streams::CountedStream;
 use super::system::{Found, look_up};

@@ -18,7 +18,7 @@ use wasmtime_wasi::{
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::counted::{Counted, Handle, datetime};
-use super::link_times::{Link, Times};
+use super::descriptors::{Link, Times};
 use super::quota::{
     ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside_folder, special_file, too_many_files,
 };

@@ -1,18 +1,23 @@
-//! [`Network`]: the grants and connections of one provider.
+//! [`Network`]: the grants and connections of one provider. [`Traffic`]: counts of the requests of
+//! one attempt.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, time::Duration};
 
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use runner_model::NetGrant;
+use runner_model::{NetGrant, row::Denied};
 use wasmtime_wasi_http::WasiBody;
 
 use super::connect::{Connector, Lookup, system_lookup};
 use super::failure::{MAX_HEAD, MAX_HEADERS};
 use super::policy::NetPolicy;
+use super::retry_after::RetryAfter;
 
 /// Time after which an idle connection is closed.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(30);
+/// Different denials that are kept of one call.
+const MAX_DENIED: usize = 20;
 
 /// The network grants of a provider, and the connections of its attempts. Clones share both.
 ///
@@ -33,7 +38,16 @@ impl Network {
     }
 
     pub(super) fn with_lookup(grants: Vec<NetGrant>, lookup: Lookup) -> Self {
-        let policy = Arc::new(NetPolicy::new(grants));
+        Self::with_policy(NetPolicy::new(grants), lookup)
+    }
+
+    /// Creates the network of a webhook.
+    pub(super) fn of_webhook(is_private: bool) -> Self {
+        Self::with_policy(NetPolicy::of_webhook(is_private), system_lookup)
+    }
+
+    fn with_policy(policy: NetPolicy, lookup: Lookup) -> Self {
+        let policy = Arc::new(policy);
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(MAX_IDLE_TIME)
@@ -53,5 +67,43 @@ impl Default for Network {
 impl fmt::Debug for Network {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_tuple("Network").field(&self.0.policy).finish()
+    }
+}
+
+/// Counts of one attempt's requests, including those in the background. Clones share the counts.
+#[derive(Clone, Default)]
+pub(crate) struct Traffic(Arc<Mutex<Counts>>);
+
+#[derive(Clone, Default)]
+pub(crate) struct Counts {
+    /// Requests over `wasi:http`, admitted or not.
+    pub(crate) calls: u64,
+    /// Requests that were admitted.
+    pub(crate) requests: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    /// Not redacted yet: a guest can put a secret into a host's name.
+    pub(crate) denied: Denials,
+    /// The wait that the last response requested.
+    pub(crate) retry_after: Option<RetryAfter>,
+}
+
+impl Traffic {
+    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
+        // Each change under the lock is complete, so a panic leaves nothing inconsistent.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Denied requests of one call, each once.
+#[derive(Clone, Default)]
+pub(crate) struct Denials(pub(crate) Vec<Denied<'static>>);
+
+impl Denials {
+    /// Adds a denial, unless it is known or there are [`MAX_DENIED`].
+    pub(crate) fn add(&mut self, denied: Denied<'static>) {
+        if self.0.len() < MAX_DENIED && !self.0.contains(&denied) {
+            self.0.push(denied);
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! [`Outbound`]: the requests of one attempt, over either interface.
+//! [`Outbound`]: the requests of one attempt, over either interface. [`post`] posts the document of a
+//! webhook, outside of any guest.
 //!
 //! A request is decided on before any part of it is sent, in this order: method, URL, grant,
 //! secrets, URI, count. No secret is filled in, and no request counted, before a grant matches.
@@ -10,15 +11,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
-use runner_model::{Limits, Time, visible::visible_line};
+use runner_model::{Limits, Time, protocol::PostRequest, visible::visible_line};
 use url::Url;
 use wasmtime_wasi_http::WasiBody;
 
 use super::failure::{Failure, MAX_HEAD};
+use super::network::{Counts, Network, Traffic};
 use super::policy::{Refusal, origin, read_url};
 use super::retry_after::RetryAfter;
-use super::traffic::{Counts, Traffic};
-use super::{headers, network::Network, response::Incoming, wire::Wire};
+use super::{headers, response::Incoming, wire::Wire};
 use crate::{Redactor, Secrets, contract::runner::provider::http as contract, interrupt::Guard};
 
 /// The longest registered method has 17 characters.
@@ -206,6 +207,31 @@ impl Outbound {
             return;
         };
         self.counts().denied.add((**denied).clone());
+    }
+}
+
+/// Posts a document, and returns the status of the response. Follows no redirect, and reads no body.
+///
+/// # Errors
+///
+/// The reason why there is no response. Of the address it has only scheme, host and port.
+pub async fn post(request: PostRequest) -> Result<u16, String> {
+    let url = read_url(&request.url)?;
+    let mut builder = Request::post(read_uri(&url).map_err(|error| error.to_string())?);
+    for (name, value) in &request.headers {
+        builder = builder.header(name, value);
+    }
+    let sent = builder.body(whole(Bytes::from(request.body)));
+    let sent = sent.map_err(|error| error.to_string())?;
+    let network = Network::of_webhook(request.private);
+    match network.0.client.request(sent).await {
+        Ok(response) => Ok(response.status().as_u16()),
+        Err(error) => Err(match Failure::from_client(&origin(&url), &error) {
+            Failure::Denied(Refusal { denied: Some(denied), .. }) => {
+                format!("{} is allowed only with `private = true`", denied.what)
+            }
+            failure => failure.to_string(),
+        }),
     }
 }
 

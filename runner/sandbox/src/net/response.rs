@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use hyper::body::{self, Body, Frame, SizeHint};
 
-use super::{failure::Failure, headers, traffic::Traffic};
+use super::{failure::Failure, headers, network::Traffic};
 use crate::{Redactor, Stream, interrupt::Guard};
 
 /// The body of a response. Counts its bytes, and fails at its limit.

@@ -10,10 +10,8 @@ use runner_model::{
 use super::artifacts::Artifacts;
 use crate::contract::runner::provider::{artifacts, control, files, http, log, secrets, types};
 use crate::message::{cut, cut_redacted};
-use crate::{
-    AttachedFile, Call, Secrets, denials::Denials, interrupt::Guard, net::Outbound,
-    redact::Redactor,
-};
+use crate::net::{Denials, Outbound};
+use crate::{AttachedFile, Call, Secrets, interrupt::Guard, redact::Redactor};
 
 /// Bytes that any guest may pass to the host, or receive from it, in one call. The host copies
 /// them.
@@ -31,6 +29,7 @@ pub(crate) struct Host {
     pub(crate) log: Log,
     pub(crate) artifacts: Artifacts,
     pub(crate) outbound: Outbound,
+    /// Denied imports, sockets and files. Denied requests are in the counts of `outbound`.
     pub(crate) denied: Denials,
     pub(crate) calls: u64,
     pub(crate) bytes_in: u64,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command_words::check_key;
 use super::runs::{Nothing, RunName};
-use super::{Answer as HttpAnswer, HttpProblem, ProblemKind, Result, Route};
+use super::{HttpAnswer, HttpProblem, ProblemKind, Result, Route};
 use crate::server::Server;
 
 /// Time that a call waits for the end of a run. Longer than an owner may take without a grace period.

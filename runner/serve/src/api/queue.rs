@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::runs::Nothing;
-use super::{Answer, HttpProblem, ProblemKind, Result, Route};
+use super::{HttpAnswer, HttpProblem, ProblemKind, Result, Route};
 use crate::server::Server;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -42,7 +42,7 @@ fn list(server: &Server, _: &(), _: &Nothing) -> Result<QueueDocument> {
     Ok(queue::list(&server.root)?)
 }
 
-fn move_request(server: &Server, path: &RequestId, body: &Move) -> Result<Answer<QueueChange>> {
+fn move_request(server: &Server, path: &RequestId, body: &Move) -> Result<HttpAnswer<QueueChange>> {
     let first = || {
         let requests = queue::list(&server.root)?.requests;
         let waiting = requests.into_iter().find(|entry| entry.state == QueueState::Waiting);
@@ -59,7 +59,7 @@ fn move_request(server: &Server, path: &RequestId, body: &Move) -> Result<Answer
     Ok(queue::move_request(&server.root, &path.id, place)?.into())
 }
 
-fn remove(server: &Server, path: &RequestId, _: &Nothing) -> Result<Answer<QueueChange>> {
+fn remove(server: &Server, path: &RequestId, _: &Nothing) -> Result<HttpAnswer<QueueChange>> {
     Ok(queue::remove(&server.root, &path.id)?.into())
 }
 

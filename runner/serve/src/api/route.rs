@@ -41,20 +41,20 @@ pub(crate) struct Route {
 }
 
 /// A document with its status.
-pub(crate) struct Answer<T> {
+pub(crate) struct HttpAnswer<T> {
     pub status: StatusCode,
     /// Address of the created run.
     pub location: Option<String>,
     pub document: T,
 }
 
-impl<T> From<T> for Answer<T> {
+impl<T> From<T> for HttpAnswer<T> {
     fn from(document: T) -> Self {
         Self { status: StatusCode::OK, location: None, document }
     }
 }
 
-impl<T: Serialize> Answer<T> {
+impl<T: Serialize> HttpAnswer<T> {
     fn response(self) -> Result<Response> {
         let mut bytes = Vec::new();
         write_document(&mut bytes, &self.document)
@@ -85,7 +85,7 @@ impl Route {
         work: fn(&Server, &P, &I) -> Result<T>,
     ) -> Self {
         let work = move |server: &Arc<Server>, names: &P, keys: &I, _: &HeaderMap| {
-            Answer::from(work(server, names, keys)?).response()
+            HttpAnswer::from(work(server, names, keys)?).response()
         };
         Self::new(Method::GET, path, summary, work).of_document::<T>()
     }
@@ -104,7 +104,7 @@ impl Route {
     pub fn post<P: Names, I: Input, T: Document>(
         path: &'static str,
         summary: &'static str,
-        work: fn(&Server, &P, &I) -> Result<Answer<T>>,
+        work: fn(&Server, &P, &I) -> Result<HttpAnswer<T>>,
     ) -> Self {
         Self::change(Method::POST, path, summary, work)
     }
@@ -114,7 +114,7 @@ impl Route {
         method: Method,
         path: &'static str,
         summary: &'static str,
-        work: fn(&Server, &P, &I) -> Result<Answer<T>>,
+        work: fn(&Server, &P, &I) -> Result<HttpAnswer<T>>,
     ) -> Self {
         let work = move |server: &Arc<Server>, names: &P, body: &I, _: &HeaderMap| {
             work(server, names, body)?.response()

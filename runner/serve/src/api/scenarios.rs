@@ -1,12 +1,29 @@
 //! Scenarios that the server may start: files below its folders, after links are resolved.
 
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use runner_model::visible::shown_path;
+use runner_model::{SetVars, visible::shown_path};
 use runner_record::Manifest;
+use runner_report::{ScenarioItem, ScenarioProblem, ScenariosPage, VERSION};
+use runner_scenario::load;
 
-use super::{BASE, HttpProblem};
+use super::runs::Nothing;
+use super::{BASE, HttpProblem, Route};
 use crate::server::Server;
+
+/// Levels of folders that are searched.
+const MAX_DEPTH: usize = 8;
+/// Entries of folders that are visited.
+const MAX_ENTRIES: usize = 20_000;
+/// Bytes of a file that are searched for a provider.
+const MAX_START: u64 = 256 << 10;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![Route::get("/scenarios", "The scenarios that can be started", list)]
+}
 
 /// Finds a scenario by its path, which is relative to one of the server's folders.
 pub(super) fn find(server: &Server, path: &str) -> Result<String, HttpProblem> {
@@ -43,4 +60,65 @@ fn below(folder: &Path, path: &Path) -> Option<PathBuf> {
     // An absolute path replaces the folder.
     let found = folder.join(path).canonicalize().ok()?;
     found.starts_with(&folder).then_some(found)
+}
+
+fn list(server: &Server, _: &(), _: &Nothing) -> Result<ScenariosPage, HttpProblem> {
+    let (mut found, mut left) = (BTreeMap::new(), MAX_ENTRIES);
+    for folder in &server.settings.scenarios {
+        // A missing folder has no scenarios.
+        if let Ok(folder) = folder.canonicalize() {
+            search(&folder, &folder, MAX_DEPTH, &mut left, &mut found);
+        }
+    }
+    let scenarios = found.into_iter().map(|(path, file)| item(path, &file)).collect();
+    Ok(ScenariosPage { v: VERSION, scenarios, is_cut: left == 0 })
+}
+
+/// Adds the scenarios of a folder below `top` by their paths relative to `top`. If several folders of the server have a path, the
+/// first one is used, as for a start.
+fn search(
+    top: &Path,
+    folder: &Path,
+    depth: usize,
+    left: &mut usize,
+    found: &mut BTreeMap<String, PathBuf>,
+) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        if *left == 0 {
+            return;
+        }
+        *left -= 1;
+        let (name, path) = (entry.file_name(), entry.path());
+        let is_hidden = name.as_encoded_bytes().starts_with(b".");
+        let is_built = ["target", "node_modules"].iter().any(|built| name == *built);
+        // Links are skipped: they lead out of the folders, in a circle, or to an entry that is found anyway.
+        let kind = entry.file_type().ok().filter(|_| !is_hidden && !is_built);
+        let Some(kind) = kind else { continue };
+        if kind.is_dir() && depth > 0 {
+            search(top, &path, depth - 1, left, found);
+        } else if kind.is_file()
+            && path.extension().is_some_and(|end| end == "toml")
+            && has_provider(&path)
+        {
+            let relative = path.strip_prefix(top).unwrap_or(&path).to_string_lossy().into_owned();
+            found.entry(relative).or_insert(path);
+        }
+    }
+}
+
+/// Returns whether a file is a scenario rather than another TOML file.
+fn has_provider(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_START).read_to_end(&mut start));
+    read.is_ok() && String::from_utf8_lossy(&start).contains("providers")
+}
+
+fn item(path: String, file: &Path) -> ScenarioItem {
+    match load(file, &SetVars::default()) {
+        Ok(scenario) => ScenarioItem { path, name: Some(scenario.name), problems: Vec::new() },
+        Err(problems) => {
+            ScenarioItem { path, name: None, problems: ScenarioProblem::all(&problems).collect() }
+        }
+    }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::command_words::CommandWords;
 use super::preview::{self, PlanDocument, RescorePlan, ResumePlan};
 use super::runs::RunName;
-use super::{Answer, BASE, HttpProblem, Result, Route, scenarios};
+use super::{BASE, HttpAnswer, HttpProblem, Result, Route, scenarios};
 use crate::server::Server;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -151,7 +151,7 @@ enum SessionResult<P> {
     Session(StartResult),
 }
 
-fn start(server: &Server, _: &(), body: &Exec) -> Result<Answer<StartResult>> {
+fn start(server: &Server, _: &(), body: &Exec) -> Result<HttpAnswer<StartResult>> {
     let words = exec_words(server, body)?;
     let started = launch(server, &words, &body.options, None);
     // The message of the process has no places as data, so the scenario is checked again.
@@ -161,7 +161,7 @@ fn start(server: &Server, _: &(), body: &Exec) -> Result<Answer<StartResult>> {
     started
 }
 
-fn plan(server: &Server, _: &(), body: &Exec) -> Result<Answer<PlanDocument>> {
+fn plan(server: &Server, _: &(), body: &Exec) -> Result<HttpAnswer<PlanDocument>> {
     Ok(preview::plan(&exec_words(server, body)?)?.into())
 }
 
@@ -193,7 +193,7 @@ fn resume(
     server: &Server,
     path: &RunName,
     body: &Resume,
-) -> Result<Answer<SessionResult<ResumePlan>>> {
+) -> Result<HttpAnswer<SessionResult<ResumePlan>>> {
     let run = server.run(&path.run)?.for_use()?;
     let manifest = run.manifest()?;
     let mut words = CommandWords::new(server, "resume", run.id());
@@ -239,7 +239,7 @@ fn rescore(
     server: &Server,
     path: &RunName,
     body: &Rescore,
-) -> Result<Answer<SessionResult<RescorePlan>>> {
+) -> Result<HttpAnswer<SessionResult<RescorePlan>>> {
     let run = server.run(&path.run)?.for_use()?;
     let mut words = CommandWords::new(server, "rescore", run.id());
     match &body.scenario {
@@ -263,14 +263,14 @@ fn session<P>(
     words: &CommandWords<'_>,
     options: &QueueOptions,
     run: &RunDir,
-) -> Result<Answer<SessionResult<P>>> {
+) -> Result<HttpAnswer<SessionResult<P>>> {
     if let Some(holder) = run.holder() {
         let (id, root) = (run.id().to_owned(), server.root.path().to_owned());
         return Err(RecordError::Held { run: id, root, holder }.into());
     }
     let started = launch(server, words, options, Some(run))?;
     let document = SessionResult::Session(started.document);
-    Ok(Answer { status: StatusCode::ACCEPTED, ..document.into() })
+    Ok(HttpAnswer { status: StatusCode::ACCEPTED, ..document.into() })
 }
 
 /// Starts a command, or adds it to the queue.
@@ -279,7 +279,7 @@ fn launch(
     words: &CommandWords<'_>,
     options: &QueueOptions,
     run: Option<&RunDir>,
-) -> Result<Answer<StartResult>> {
+) -> Result<HttpAnswer<StartResult>> {
     let folder = env::current_dir().map_err(|error| HttpProblem::storage(&error.to_string()))?;
     let folder = folder.to_string_lossy().into_owned();
     let mut request = QueuedRequest::new(words.words(&[])?, folder, actor(None));
@@ -297,7 +297,7 @@ fn launch(
         Step::Repeated(started) => (StatusCode::OK, started),
         Step::Queued(queued) => {
             let queued = StartResult::Queued { v: VERSION, queued };
-            return Ok(Answer { status: StatusCode::ACCEPTED, ..queued.into() });
+            return Ok(HttpAnswer { status: StatusCode::ACCEPTED, ..queued.into() });
         }
         Step::Refused { error, .. } => return Err(error.into()),
         Step::Postponed { request, error } => {
@@ -309,7 +309,7 @@ fn launch(
         Step::Idle => return Err(HttpProblem::internal()),
     };
     let location = Some(format!("{BASE}/runs/{}", started.id));
-    Ok(Answer { status, location, document: StartResult::Started(started) })
+    Ok(HttpAnswer { status, location, document: StartResult::Started(started) })
 }
 
 /// Returns the problem of a start while other runs are active.

@@ -1,18 +1,19 @@
 //! [`follow_run`]: the events of a run, from one thread that reads it while clients follow.
 
 use std::collections::VecDeque;
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use runner_model::status::RunVerdict;
-use runner_model::{Reason, RunStatus};
+use runner_model::{Reason, RunStatus, row::read_head};
 use runner_record::{Live, ReadLine, RecordError, RowsFile, RunCounts, RunDir};
 use serde::Serialize;
 use serde_json::json;
 
 use super::polled_states::PolledStates;
-use super::rows;
 use super::stream::{Closed, EventStream, event};
 
 const READ_INTERVAL: Duration = Duration::from_millis(50);
@@ -21,6 +22,11 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Time over which the rate is averaged.
 const RATE_TIME: Duration = Duration::from_secs(10);
 const MIN_RATE_TIME: Duration = Duration::from_secs(1);
+
+/// Bytes after which a piece ends with the current row.
+const PIECE: usize = 64 << 10;
+/// Longer lines are damaged.
+const MAX_LINE: u64 = 1 << 20;
 
 /// The state of a run.
 #[derive(PartialEq)]
@@ -145,7 +151,7 @@ pub(crate) async fn follow_run(
     let read = move || reader.snapshot().map(Arc::new);
     let mut snapshots = states.follow(run.id(), read, |took| READ_INTERVAL.max(took));
     let reset = || event("reset", Some("0"), &json!({ "run": run.id() }));
-    if !rows::is_end(&run, cursor.after) {
+    if !is_row_end(&run, cursor.after) {
         cursor.after = 0;
         stream.send(reset()).await?;
     }
@@ -185,7 +191,7 @@ async fn send_rows(
 ) -> Result<(), Closed> {
     while cursor.after < end {
         let (run, after) = (run.clone(), cursor.after);
-        let read = tokio::task::spawn_blocking(move || rows::read(&run, after, end)).await;
+        let read = tokio::task::spawn_blocking(move || read_rows(&run, after, end)).await;
         // The client reconnects with its cursor.
         let (events, next) = read.map_err(|_| Closed)?.map_err(|_| Closed)?;
         if next == after {
@@ -195,4 +201,42 @@ async fn send_rows(
         stream.send(events).await?;
     }
     Ok(())
+}
+
+/// Reads the rows between two offsets of the file, up to the end of a piece. Returns their events, and the offset after the last
+/// row.
+fn read_rows(run: &RunDir, from: u64, end: u64) -> io::Result<(Bytes, u64)> {
+    let mut file = run.open_rows().map_err(io::Error::other)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut reader = BufReader::new(file);
+    let (mut events, mut line, mut at) = (Vec::new(), Vec::new(), from);
+    while at < end && events.len() < PIECE {
+        let start = at;
+        line.clear();
+        at += reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? as u64;
+        let is_whole = line.pop_if(|last| *last == b'\n').is_some();
+        if !is_whole {
+            at += reader.skip_until(b'\n')? as u64;
+        }
+        // Browsers read `\r` as a line break, which would end the event's data.
+        if is_whole && !line.contains(&b'\r') && read_head(&line).is_ok() {
+            events.extend(format!("id: {at}\nevent: row\ndata: ").bytes());
+            events.append(&mut line);
+            events.extend(b"\n\n");
+        } else {
+            events.extend(event("damaged", Some(&at.to_string()), &json!({ "byte": start })));
+        }
+        if at == start {
+            break;
+        }
+    }
+    Ok((events.into(), at))
+}
+
+/// Returns whether an offset is 0 or directly after a row.
+fn is_row_end(run: &RunDir, byte: u64) -> bool {
+    let Some(before) = byte.checked_sub(1) else { return true };
+    let mut last = [0];
+    let read = run.open_rows().is_ok_and(|rows| rows.read_exact_at(&mut last, before).is_ok());
+    read && last == *b"\n"
 }

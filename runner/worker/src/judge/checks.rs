@@ -14,7 +14,7 @@ use runner_sandbox::{cut, stderr_tail};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::cache::CompiledCache;
+use super::compiled::CompiledCache;
 use super::diff::{self, first_unseen};
 use super::json::{Comparison, MAX_SHORT, is_equal, is_written_as, tree_bytes};
 use crate::schema::Schema;

@@ -7,7 +7,7 @@ use runner_model::{units::grouped, visible::expected_and_got};
 use runner_sandbox::cut;
 use serde_json::Value;
 
-use crate::schema::Step;
+use crate::schema::PathPart;
 
 /// Bytes of a value inside a message.
 pub(super) const MAX_SHORT: usize = 80;
@@ -82,7 +82,7 @@ impl Comparison {
 
     fn compare<'a>(
         &self,
-        path: &mut Vec<Step<'a>>,
+        path: &mut Vec<PathPart<'a>>,
         expected: &'a Value,
         output: &'a Json<'_>,
         found: &mut Differences,
@@ -93,7 +93,7 @@ impl Comparison {
         match (expected, output) {
             (Value::Object(expected), Json::Object(output)) => {
                 for (key, expected) in expected {
-                    path.push(Step::Key(key));
+                    path.push(PathPart::Key(key));
                     match output.get(key.as_str()) {
                         Some(output) => self.compare(path, expected, output, found),
                         None => found.missing(path, expected),
@@ -102,7 +102,7 @@ impl Comparison {
                 }
                 let more = output.iter().filter(|(key, _)| !expected.contains_key(&***key));
                 for (key, output) in more.filter(|_| !self.allows_more_keys) {
-                    path.push(Step::Key(key));
+                    path.push(PathPart::Key(key));
                     found.unexpected(path, output);
                     path.pop();
                 }
@@ -111,7 +111,7 @@ impl Comparison {
                 let (both, all) =
                     (expected.len().min(output.len()), expected.len().max(output.len()));
                 for index in 0..both {
-                    path.push(Step::Item(index));
+                    path.push(PathPart::Item(index));
                     self.compare(path, &expected[index], &output[index], found);
                     path.pop();
                 }
@@ -120,12 +120,12 @@ impl Comparison {
                     return found.add_run(path, both..all, words);
                 }
                 for (index, expected) in expected.iter().enumerate().skip(both) {
-                    path.push(Step::Item(index));
+                    path.push(PathPart::Item(index));
                     found.missing(path, expected);
                     path.pop();
                 }
                 for (index, output) in output.iter().enumerate().skip(both) {
-                    path.push(Step::Item(index));
+                    path.push(PathPart::Item(index));
                     found.unexpected(path, output);
                     path.pop();
                 }
@@ -161,28 +161,28 @@ impl Comparison {
 }
 
 impl Differences {
-    fn missing(&mut self, path: &[Step<'_>], expected: &Value) {
+    fn missing(&mut self, path: &[PathPart<'_>], expected: &Value) {
         self.add(path, || format!("missing, expected {}", cut(MAX_SHORT, expected)));
     }
 
-    fn unexpected(&mut self, path: &[Step<'_>], output: &Json<'_>) {
+    fn unexpected(&mut self, path: &[PathPart<'_>], output: &Json<'_>) {
         self.add(path, || format!("not expected, got {}", cut(MAX_SHORT, output)));
     }
 
     /// Adds items of an array as one difference.
-    fn add_run(&mut self, path: &[Step<'_>], items: Range<usize>, words: &str) {
-        let last = [path, &[Step::Item(items.end - 1)]].concat();
-        let first = [path, &[Step::Item(items.start)]].concat();
+    fn add_run(&mut self, path: &[PathPart<'_>], items: Range<usize>, words: &str) {
+        let last = [path, &[PathPart::Item(items.end - 1)]].concat();
+        let first = [path, &[PathPart::Item(items.start)]].concat();
         let count = grouped(items.len() as u64);
         let words = format!(" to ${}: {words} ({count} elements)", shown(&last));
         self.add_words(&first, || words);
     }
 
-    fn add(&mut self, path: &[Step<'_>], words: impl FnOnce() -> String) {
+    fn add(&mut self, path: &[PathPart<'_>], words: impl FnOnce() -> String) {
         self.add_words(path, || format!(": {}", words()));
     }
 
-    fn add_words(&mut self, path: &[Step<'_>], words: impl FnOnce() -> String) {
+    fn add_words(&mut self, path: &[PathPart<'_>], words: impl FnOnce() -> String) {
         self.count += 1;
         if self.lines.len() < MAX_DIFFERENCES {
             self.lines += &format!("at ${}{}\n", shown(path), words());
@@ -190,8 +190,8 @@ impl Differences {
     }
 }
 
-fn shown(path: &[Step<'_>]) -> String {
-    cut(MAX_COMPARED, path.iter().map(Step::to_string).collect::<String>())
+fn shown(path: &[PathPart<'_>]) -> String {
+    cut(MAX_COMPARED, path.iter().map(PathPart::to_string).collect::<String>())
 }
 
 /// Compares two numbers of JSON.

@@ -9,11 +9,10 @@
 #[path = "../tests/fuzzing.rs"]
 pub(crate) mod fuzzing;
 mod numbers;
-mod step;
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::{error::Error, ptr, rc::Rc};
+use std::{error::Error, fmt, ptr, rc::Rc};
 
 use boon::{
     CompileError, Compiler, Draft, ErrorKind, Format, InstanceToken, SchemaIndex, Schemas, Type,
@@ -25,7 +24,12 @@ use runner_sandbox::cut;
 use serde_json::{Map, Value, json};
 
 use numbers::{NumberRule, with_integers};
-pub(crate) use step::Step;
+
+macro_rules! number_formats {
+    ($($index:literal)*) => {
+        [$(Format { name: concat!("runner:number-", $index), func: check_number::<$index> }),*]
+    };
+}
 
 /// Address of the schema, for references within it.
 const ADDRESS: &str = "http://runner.invalid/schema";
@@ -34,24 +38,7 @@ const NEGATED: &str = "http://runner.invalid/negated";
 /// The `format` that counts steps.
 const STEP: &str = "runner:step";
 /// The `format` of each [`NumberRule`] of a schema. `boon` calls functions without data, so each has its index.
-const NUMBERS: [Format; 16] = [
-    Format { name: "runner:number-0", func: check_number::<0> },
-    Format { name: "runner:number-1", func: check_number::<1> },
-    Format { name: "runner:number-2", func: check_number::<2> },
-    Format { name: "runner:number-3", func: check_number::<3> },
-    Format { name: "runner:number-4", func: check_number::<4> },
-    Format { name: "runner:number-5", func: check_number::<5> },
-    Format { name: "runner:number-6", func: check_number::<6> },
-    Format { name: "runner:number-7", func: check_number::<7> },
-    Format { name: "runner:number-8", func: check_number::<8> },
-    Format { name: "runner:number-9", func: check_number::<9> },
-    Format { name: "runner:number-10", func: check_number::<10> },
-    Format { name: "runner:number-11", func: check_number::<11> },
-    Format { name: "runner:number-12", func: check_number::<12> },
-    Format { name: "runner:number-13", func: check_number::<13> },
-    Format { name: "runner:number-14", func: check_number::<14> },
-    Format { name: "runner:number-15", func: check_number::<15> },
-];
+const NUMBERS: [Format; 16] = number_formats!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
 /// Steps to decide whether a value is valid. `boon` keeps up to 1 KiB for each failed subschema.
 const MAX_STEPS: usize = 80_000;
 /// Steps to find the places where a value is invalid.
@@ -94,6 +81,26 @@ impl Refusal {
     /// Creates the refusal of a whole value.
     pub fn new(reasons: String) -> Self {
         Self { reasons, part: RefusedPart::default() }
+    }
+}
+
+/// A part of a path in JSON, such as `.b` and `[0]` of `$.a.b[0]`.
+#[derive(Clone, Copy)]
+pub(crate) enum PathPart<'a> {
+    Key(&'a str),
+    Item(usize),
+}
+
+impl fmt::Display for PathPart<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |character: char| character.is_alphanumeric() || "_-".contains(character);
+        match self {
+            Self::Item(index) => write!(formatter, "[{index}]"),
+            Self::Key(key) if !key.is_empty() && key.chars().all(is_plain) => {
+                write!(formatter, ".{key}")
+            }
+            Self::Key(key) => write!(formatter, "[{}]", Value::from(*key)),
+        }
     }
 }
 
@@ -229,8 +236,8 @@ fn collect_reasons(
             kind => kind.to_string(),
         };
         let steps = error.instance_location.tokens.iter().map(|token| match token {
-            InstanceToken::Prop(key) => Step::Key(key).to_string(),
-            InstanceToken::Item(index) => Step::Item(*index).to_string(),
+            InstanceToken::Prop(key) => PathPart::Key(key).to_string(),
+            InstanceToken::Item(index) => PathPart::Item(*index).to_string(),
         });
         let reason = match (steps.collect::<String>(), reason.strip_prefix("value ")) {
             (path, None) if path.is_empty() => reason,

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::{
     CompiledCache, Evidence,
-    cache::{MAX_REGEXES, MAX_SCHEMAS},
     checks::passed,
+    compiled::{MAX_REGEXES, MAX_SCHEMAS},
     judge,
     outcome::judge_error,
     rejudge,

@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use runner_engine::probe::{CallEvent, Call, CallEnd, call, inspect};
+use runner_engine::probe::{Call, CallEnd, CallEvent, call, inspect};
 use runner_model::provider::{Description, PluginKind, Protocol, Provider};
 use runner_model::visible::visible_line;
 use runner_model::{exit::Exit, units::show_size};

@@ -6,7 +6,7 @@ use std::{fs, io};
 use runner_model::visible::{quoted, shown_path};
 use runner_model::{exit::Exit, provider::PluginKind};
 
-use crate::commands::write_new;
+use crate::commands::init::write_new;
 use crate::templates::{self, Template};
 use crate::text::{CommandError, Out, mistake};
 

@@ -4,7 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::{collections::BTreeMap, fs, fs::File, time::Duration};
 
-use runner_engine::probe::{CallEvent, Call, CallEnd, call};
+use runner_engine::probe::{Call, CallEnd, CallEvent, call};
 use runner_engine::{EngineError, StoredCall};
 use runner_model::json::{Json, parse};
 use runner_model::protocol::{Line, Task, TaskKind, TimeoutRule};
@@ -25,7 +25,7 @@ use tempfile::NamedTempFile;
 
 use super::provider::{grants, limits, provider};
 use crate::args::{RootArgs, duration, number, secret_file};
-use crate::commands::write_new;
+use crate::commands::init::write_new;
 use crate::text::{
     CommandError, Out, mistake,
     trials::{self, Extent},
@@ -103,7 +103,7 @@ pub struct Args {
     /// Set a limit, such as `memory=64MiB`; repeatable
     #[arg(long = "limit", value_name = "KEY=VALUE")]
     limits: Vec<String>,
-    /// Write artifacts into this folder, which is created
+    /// Write artifacts into this folder; no file is replaced
     #[arg(long, value_name = "DIR")]
     artifacts: Option<PathBuf>,
     /// Print one JSON document

@@ -8,7 +8,7 @@ use runner_model::visible::{shown_path, visible_line};
 use runner_record::{RecordError, RunDir, now};
 use runner_report::{TrialDocument, TrialPart, run_facts};
 
-use crate::commands::write_new;
+use crate::commands::init::write_new;
 use crate::text::trials::{self, Extent};
 use crate::text::{CommandError, Out, mistake};
 

@@ -1,24 +1,55 @@
-//! `__command PARENT_PID SECRETS PROGRAM [ARGUMENT…]`: runs a command of `[notify]`, and ends with its exit code. Kills the
-//! command's process group when the parent dies. `SECRETS` are names of environment variables, with commas between them.
-//! Descriptor 2 receives the end of the command's error output, without the values of these variables.
+//! Children of notifications: one posts the document of a webhook, the other runs a command of `[notify]`.
 
 use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{self, Command, ExitStatus};
-use std::{env, sync::Arc};
+use std::{env, sync::Arc, time::Duration};
 
-use runner_model::visible::visible_line;
+use runner_model::units::show_duration;
+use runner_model::{NetGrant, protocol::PostRequest, visible::visible_line};
 use runner_sandbox::{Redactor, Stream};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, getppid, kill_process_group, pidfd_open};
+use tokio::{runtime, time::timeout};
+
+use crate::harden::{Openings, harden};
 
 /// Bytes kept of the error output, the last ones.
 const MAX_TAIL: usize = 1 << 10;
 
-/// Runs the child.
+/// Runs `__post PARENT_PID`: posts the document of a webhook. Descriptor 0 is the request, 1 receives the status of the
+/// response, 2 the reason of a failure.
+pub fn post(arguments: &[&str]) -> Result<(), String> {
+    let [parent] = arguments else {
+        return Err("expected `__post PARENT_PID`".to_owned());
+    };
+    harden(parent)?;
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes).map_err(|error| format!("cannot read it: {error}"))?;
+    let request: PostRequest = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    let destination = NetGrant::of_address(&request.url)?;
+    // Before the files of the system's certificates are closed to this process.
+    if destination.to_string().starts_with("https:") {
+        runner_sandbox::load_certificates();
+    }
+    Openings { ports: vec![destination.port()], ..Openings::default() }.close_others();
+    let time = Duration::from(request.timeout);
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    let posted = runtime.block_on(async { timeout(time, runner_sandbox::post(request)).await });
+    // Nothing can end a look-up of a name that no server answers.
+    runtime.shutdown_background();
+    let status =
+        posted.unwrap_or_else(|_| Err(format!("no response within {}", show_duration(time))))?;
+    write!(io::stdout(), "{status}").map_err(|error| format!("cannot write the status: {error}"))
+}
+
+/// Runs `__command PARENT_PID SECRETS PROGRAM [ARGUMENT…]`: a command of `[notify]`, with whose exit code it ends. Kills the
+/// command's process group when the parent dies. `SECRETS` are names of environment variables, with commas between them.
+/// Descriptor 2 receives the end of the command's error output, without the values of these variables.
 #[allow(clippy::exit, reason = "the exit code is that of the command")]
-pub fn main(arguments: &[&str]) -> Result<(), String> {
+pub fn run_command(arguments: &[&str]) -> Result<(), String> {
     let [parent, secrets, program, arguments @ ..] = arguments else {
         return Err("expected `__command PARENT_PID SECRETS PROGRAM [ARGUMENT…]`".to_owned());
     };

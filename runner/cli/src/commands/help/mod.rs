@@ -1,5 +1,0 @@
-//! Commands about the program itself: completions, manual pages and JSON Schemas.
-
-pub mod completions;
-pub mod manual;
-pub mod schema;
