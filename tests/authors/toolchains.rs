@@ -268,17 +268,24 @@ fn go() {
     GO.follow();
 }
 
-/// Follows the page for authors, except the installation of a target that is there.
+/// Follows the pages for authors, except the installation of a target that is there.
 #[test]
-fn authors_page_is_followed() {
-    let plugin = Plugin::new(&RUST);
-    fs::remove_dir_all(plugin.path("")).unwrap();
-    let blocks = pages::blocks("plugins/README.md");
-    let blocks = blocks.iter().filter(|block| block.condition("in") == Some("toolchains"));
-    let lines: Vec<_> = blocks.flat_map(|block| block.text.lines()).collect();
-    assert!(lines.len() > 6, "{lines:?}");
-    let lines: Vec<_> = lines.into_iter().filter(|line| !line.starts_with("rustup")).collect();
-    succeed(&lines.join("\n"), &plugin.shell_in(plugin.folder.path(), &lines.join("\n")));
+fn authors_pages_are_followed() {
+    for page in ["README.md", "plugins/README.md"] {
+        let plugin = Plugin::new(&RUST);
+        fs::remove_dir_all(plugin.path("")).unwrap();
+        let blocks = pages::blocks(page);
+        let blocks = blocks.iter().filter(|block| block.condition("in") == Some("toolchains"));
+        let (scripts, source): (Vec<_>, Vec<_>) = blocks.partition(|block| block.language == "sh");
+        let lines: Vec<_> = scripts.iter().flat_map(|block| block.text.lines()).collect();
+        assert!(lines.len() > 5, "{lines:?}");
+        let lines: Vec<_> = lines.into_iter().filter(|line| !line.starts_with("rustup")).collect();
+        succeed(&lines.join("\n"), &plugin.shell_in(plugin.folder.path(), &lines.join("\n")));
+        let written = fs::read_to_string(plugin.path("src/lib.rs")).unwrap();
+        for block in source {
+            assert!(written.contains(&block.text), "{} is not in the template", block.place);
+        }
+    }
 }
 
 /// Follows the tutorial, except the installation of tools that are there.

@@ -50,6 +50,18 @@ fn embedding_page_shows_the_example() {
     assert_eq!(shown.text, program);
 }
 
+/// The README leaves out the observer.
+#[test]
+fn start_page_shows_lines_of_the_example() {
+    let file = fs::read_to_string(root().join("runner/cli/examples/embed.rs")).unwrap();
+    let mut lines = file.lines();
+    let page = blocks("README.md");
+    let shown = page.iter().find(|block| block.condition("in") == Some("embedding")).unwrap();
+    for line in shown.text.lines().filter(|line| !line.contains("//")) {
+        assert!(lines.any(|found| found == line), "{line}");
+    }
+}
+
 #[test]
 fn embedding_program_stops_and_resumes_its_run() {
     let quick = |name: char| format!("{name} | {{ do = \"echo\", value = 1 }} | equals = 1\n");

@@ -5,6 +5,7 @@ mod examples;
 mod formats;
 mod model;
 mod pages;
+mod picture;
 mod session;
 
 use std::fs;
@@ -27,6 +28,8 @@ macro_rules! pages {
 }
 
 pages! {
+    blocks_of_start_page_work: "README.md";
+    blocks_of_contributors_page_work: "CONTRIBUTING.md";
     blocks_of_commands_page_work: "docs/commands.md";
     blocks_of_embedding_page_work: "docs/embedding.md";
     blocks_of_grants_page_work: "docs/grants.md";

@@ -5,7 +5,7 @@
 //! * `with`: a state of [`super::session`] that the block needs; `for each line` prepares it again for every line.
 //! * `exit`: the exit code of the block, or of its last line. The default is 0.
 //! * `file`: the block is the content of this file.
-//! * `in`: the block is run by another test, such as `toolchains`.
+//! * `in`: the block is run by another test, or by `.ci/run`.
 //! * `example`: the block is written by `UPDATE=1`.
 
 use std::{
@@ -48,8 +48,8 @@ pub(crate) enum Kind {
     Message,
     /// It is real output of the program.
     Example,
-    /// `toolchains.rs` runs it with the tools of a language.
-    Toolchains,
+    /// Another test has it, such as `toolchains.rs`, which has the tools of all languages.
+    Elsewhere,
 }
 
 /// Returns the blocks of the page with this path from the root of the repository.
@@ -111,7 +111,9 @@ impl Block {
             return None;
         }
         match (self.language.as_str(), self.is_fragment) {
-            _ if self.condition("in") == Some("toolchains") => Some(Kind::Toolchains),
+            _ if ["toolchains", "embedding", "ci"].map(Some).contains(&self.condition("in")) => {
+                Some(Kind::Elsewhere)
+            }
             _ if self.condition("example").is_some() => Some(Kind::Example),
             ("toml", true) => Some(Kind::Fragment),
             ("toml", false) if is_scenario => Some(Kind::Scenario),
@@ -128,7 +130,7 @@ impl Block {
 
 /// Returns the paths of all pages whose blocks are tested.
 pub(crate) fn all() -> Vec<String> {
-    let mut found = Vec::new();
+    let mut found = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned()];
     for folder in ["docs", "docs/tutorials", "plugins"] {
         add(folder, &mut found);
     }

@@ -38,8 +38,10 @@ input = "hello"
 expects = { equals = "hello" }
 "#;
 
-/// `cargo install`, with the program that this test has built.
+/// `cargo run`, `test` and `install`, with the program that this test has built.
 const CARGO: &str = r#"
+[ "$1" != test ] || exit 0
+[ "$1 $2" != "run --" ] || { shift 2; exec runner "$@"; }
 [ "$1 $2" = "install --path" ]
 name=$(awk '/^\[\[bin\]\]/ { bin = 1 } bin && /^name/ { gsub(/"/, "", $3); print $3; exit }' "$3/Cargo.toml")
 mkdir -p ~/.cargo/bin
@@ -110,7 +112,7 @@ impl Session {
             Kind::Output => self.output(block),
             Kind::Message => self.message(block),
             // Other tests have these.
-            Kind::Example | Kind::Toolchains => {}
+            Kind::Example | Kind::Elsewhere => {}
         }
     }
 

@@ -65,10 +65,6 @@ pub mod __private {
     pub use crate::guest::{Exported, bindings, lifecycle_bindings};
 }
 
-/// The examples of the pages, tested.
-#[cfg(doctest)]
-mod pages;
-
 /// Makes a type that implements [`Provider`] the provider of this component.
 #[macro_export]
 macro_rules! export {
