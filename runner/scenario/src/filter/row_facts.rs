@@ -51,12 +51,14 @@ impl TestLabels {
     }
 }
 
+/// Reads an attempt's line of `logs.jsonl`.
+type ReadLog<'a, E> = dyn Fn(&RowRef<'_>) -> Result<Option<String>, E> + 'a;
+
 /// A resolved filter for the rows of a run. `E` is the error of reading a log.
 pub struct RowFilter<'a, E> {
     filter: &'a Filter,
     labels: TestLabels,
-    /// Reads an attempt's line of `logs.jsonl`.
-    log: Box<dyn Fn(&RowRef<'_>) -> Result<Option<String>, E> + 'a>,
+    log: Box<ReadLog<'a, E>>,
     /// The first error of reading a log.
     failed: RefCell<Option<E>>,
 }
