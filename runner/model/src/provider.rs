@@ -110,9 +110,7 @@ impl Provider {
     pub fn role(&self) -> &'static str {
         if self.grading.is_some() { "grader" } else { "provider" }
     }
-}
 
-impl Provider {
     /// Returns the cost of an attempt with these metrics. `None` if none of them has a price, or one of them is the cost.
     pub fn cost(&self, metrics: &[Metric<'_>]) -> Option<Metric<'static>> {
         let prices = metrics.iter().filter_map(|metric| {

@@ -190,13 +190,6 @@ pub struct GradeHead {
     pub has_denied: bool,
 }
 
-impl RowHead {
-    /// Returns whether the attempt or one of its graders was denied something.
-    pub fn denies(&self) -> bool {
-        self.has_denied || self.grades.iter().any(|grade| grade.has_denied)
-    }
-}
-
 /// The reason why a line of `index.jsonl` is not a row.
 #[derive(Debug, Error)]
 pub enum BadLine {
@@ -318,6 +311,11 @@ impl RowRef<'_> {
 }
 
 impl RowHead {
+    /// Returns whether the attempt or one of its graders was denied something.
+    pub fn denies(&self) -> bool {
+        self.has_denied || self.grades.iter().any(|grade| grade.has_denied)
+    }
+
     /// Returns the end of the attempt by the wall clock, without suspensions.
     pub fn ended_at(&self) -> Time {
         self.started_at + duration(self.duration_ms)

@@ -50,42 +50,7 @@ impl Selection {
         };
         providers.iter().any(|provider| is_selected(&provider.name))
     }
-}
 
-/// The facts of a test on a provider that may be planned.
-struct TestFacts<'a> {
-    test: Option<(&'a str, &'a TestSettings)>,
-    provider: Option<&'a str>,
-}
-
-impl Facts for TestFacts<'_> {
-    fn test(&self) -> Option<&str> {
-        self.test.map(|(id, _)| id)
-    }
-
-    fn provider(&self) -> Option<&str> {
-        self.provider
-    }
-
-    fn has_tag(&self, tag: &str) -> Option<bool> {
-        self.test.map(|(_, settings)| settings.tags.iter().any(|own| own == tag))
-    }
-
-    fn meta(&self, key: &str, matches: &dyn Fn(&str) -> bool) -> Option<bool> {
-        let value = self.test?.1.meta.get(&Text::from(key));
-        Some(value.is_some_and(|value| matches(&meta_text(value))))
-    }
-
-    fn row(&self) -> Option<&RowRef<'_>> {
-        None
-    }
-
-    fn log(&self) -> Option<Cow<'_, str>> {
-        None
-    }
-}
-
-impl Selection {
     /// Returns the filter that all parts of the selection make together. `None` if it selects everything.
     pub(crate) fn compile(&self) -> Result<Option<Filter>, Problem> {
         let refuse = |message| {
@@ -119,6 +84,39 @@ impl Selection {
         ];
         let parts: Vec<_> = parts.into_iter().flatten().collect();
         Ok((!parts.is_empty()).then(|| Filter::new("", Expression::All(parts))))
+    }
+}
+
+/// The facts of a test on a provider that may be planned.
+struct TestFacts<'a> {
+    test: Option<(&'a str, &'a TestSettings)>,
+    provider: Option<&'a str>,
+}
+
+impl Facts for TestFacts<'_> {
+    fn test(&self) -> Option<&str> {
+        self.test.map(|(id, _)| id)
+    }
+
+    fn provider(&self) -> Option<&str> {
+        self.provider
+    }
+
+    fn has_tag(&self, tag: &str) -> Option<bool> {
+        self.test.map(|(_, settings)| settings.tags.iter().any(|own| own == tag))
+    }
+
+    fn meta(&self, key: &str, matches: &dyn Fn(&str) -> bool) -> Option<bool> {
+        let value = self.test?.1.meta.get(&Text::from(key));
+        Some(value.is_some_and(|value| matches(&meta_text(value))))
+    }
+
+    fn row(&self) -> Option<&RowRef<'_>> {
+        None
+    }
+
+    fn log(&self) -> Option<Cow<'_, str>> {
+        None
     }
 }
 
