@@ -3,12 +3,13 @@
 mod circles;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
+use regex::Regex;
 use sha2::{Digest as _, Sha256};
 
 use crate::support::guests::root;
@@ -239,34 +240,44 @@ fn commands(of: &str, found: &mut BTreeSet<String>) {
     }
 }
 
+/// Returns whether a help has a flag as a word.
+fn has_flag(help: &str, flag: &str) -> bool {
+    help.split(|end: char| end.is_whitespace() || ",[=".contains(end)).any(|word| word == flag)
+}
+
 #[test]
-fn every_flag_stands_on_a_page() {
+fn commands_page_names_flags_that_exist() {
     let page = fs::read_to_string(root().join("docs/commands.md")).unwrap();
-    let (begin, sections) = page.split_once("\n## `").unwrap();
-    let sections: Vec<_> = sections.split("\n## `").collect();
+    // Another test runs the blocks of code.
+    let page: String = page.split("```").step_by(2).collect();
     let mut all = BTreeSet::new();
     commands("", &mut all);
     assert!(all.contains("plugin run") && all.len() > 20, "{all:?}");
-    for command in all.iter().filter(|command| *command != "plugin") {
-        let is_of = |title: &str| {
-            let mut named = title.split('`').map(|name| name.trim_start_matches("runner "));
-            named.any(|name| {
-                name == command || (name == "exec" && ["resume", "rescore"].contains(&&**command))
-            })
-        };
-        let own = sections.iter().filter(|section| is_of(section.lines().next().unwrap()));
-        let text: String = own.copied().collect();
-        assert!(!text.is_empty(), "`{command}` has no section");
-        let help = help(command);
-        for line in help.lines().map(str::trim_start).filter(|line| line.starts_with('-')) {
-            let flags = line.split("  ").next().unwrap();
-            let flags = flags.split([' ', ',', '[']).filter(|word| word.starts_with('-'));
-            for flag in flags.filter(|flag| !["-h", "-V", "--"].contains(flag)) {
-                let has = |text: &str| text.contains(&format!("`{flag}"));
-                assert!(has(&text) || has(begin), "`{command}`: {flag} is missing");
+    let helps: BTreeMap<_, _> = all.iter().map(|name| (name, help(name))).collect();
+    let flags = Regex::new(r"(?:^| )(--?[A-Za-z][a-z-]*)").unwrap();
+    let (mut described, mut count) = (BTreeSet::from(["plugin"]), 0);
+    for section in page.split("\n## ") {
+        let title = section.lines().next().unwrap().replace("runner ", "");
+        let own: Vec<_> = all.iter().filter(|name| title.contains(&format!("`{name}`"))).collect();
+        described.extend(own.iter().map(|name| name.as_str()));
+        for span in section.split('`').skip(1).step_by(2) {
+            let span = span.trim_start_matches("runner ");
+            let is_named = |name: &&String| span.starts_with(&format!("{name} "));
+            let of = match all.iter().rfind(is_named) {
+                Some(name) => vec![name],
+                None if own.is_empty() => all.iter().collect(),
+                None => own.clone(),
+            };
+            for (_, [flag]) in flags.captures_iter(span).map(|found| found.extract()) {
+                let is_there = of.iter().any(|name| has_flag(&helps[name], flag));
+                assert!(is_there, "`{span}`: {of:?} has no {flag}");
+                count += 1;
             }
         }
     }
+    let missing: Vec<_> = all.iter().filter(|name| !described.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "commands without a section: {missing:?}");
+    assert!(count > 40, "{count}");
 }
 
 /// Adds the product's Rust sources below a folder.

@@ -112,17 +112,15 @@ fn dead_run_advises_cleanup_of_its_root() {
 }
 
 #[test]
-fn page_lists_all_statuses_and_verdicts() {
+fn page_lists_all_states_of_runs() {
     let help = Runner::new(&[]).run(&["list", "--help"]).expect(0).stdout;
     let help: Vec<_> = help.split_whitespace().collect();
     let help = help.join(" ");
-    let page = fs::read_to_string(root().join("docs/commands.md")).unwrap();
-    let lists: Vec<_> = help.split("[possible values: ").skip(1).take(2).collect();
-    for (flag, list) in ["| `--status STATUS` | Only", "| `--verdict"].iter().zip(lists) {
-        let line = page.lines().find(|line| line.starts_with(flag)).unwrap();
-        for word in list.split(']').next().unwrap().split(", ") {
-            assert!(line.contains(&format!("`{word}`")), "{word}: {line}");
-        }
+    let (_, words) = help.split_once("[possible values: ").unwrap();
+    let page = fs::read_to_string(root().join("docs/outcomes.md")).unwrap();
+    let (_, table) = page.split_once("## States of a run").unwrap();
+    for word in words.split(']').next().unwrap().split(", ") {
+        assert!(table.contains(&format!("`{word}`")), "{word}");
     }
 }
 

@@ -19,7 +19,6 @@ mod lists;
 mod problem;
 mod reading;
 mod scenario;
-mod schema;
 mod settings;
 mod suite;
 
@@ -30,15 +29,17 @@ pub use keys::{Notify, NotifyCommand, NotifyEvents, Vars, Webhook, WebhookUrl, f
 pub use late_problems::{ProviderProblem, TestProblem};
 pub use problem::{ListedProblem, Problems};
 pub use reading::{files_beside, gone, similar};
-pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored};
-pub use schema::{reference, schema, settings_schema};
-pub use settings::{Retention, RootSettings, ServeSettings};
+pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored, schema};
+pub use settings::{Retention, RootSettings, ServeSettings, settings_schema};
 pub use suite::resolve::{resolve, resolve_selected};
 pub use suite::{PlannedTrial, Suite, selection::Selection, unmatched::nearest_names};
 
 #[cfg(test)]
 #[path = "tests/docs.rs"]
 mod docs;
+#[cfg(test)]
+#[path = "tests/key_tables.rs"]
+mod key_tables;
 #[cfg(test)]
 #[path = "tests/lists.rs"]
 mod list_tests;

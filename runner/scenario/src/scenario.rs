@@ -7,7 +7,7 @@ use runner_model::units::show_duration;
 use runner_model::{
     Budgets, FailFast, Gate, Micros, ScenarioOverrides, SetVars, provider::Provider,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::keys::{
     BUDGET, CONCURRENCY, DEFAULTS, GATE, GRADERS, LIST, NOTIFY, Notify, PRICES, PROVIDERS, REPORT,
@@ -17,7 +17,7 @@ use crate::keys::{
 use crate::problem::{Problem, Problems};
 use crate::reading::{
     At, DURATION, Document, FailFastForm, FileOwner, Form, Integer, List, MatrixOrigins, Number,
-    Reader, SIZE, TEXT, Table, TableForm, read_literals, read_text,
+    Reader, SIZE, TEXT, Table, TableForm, file_schema, read_literals, read_text,
 };
 use crate::suite::selection::Selection;
 
@@ -304,6 +304,13 @@ expect = { equals = "hello" }"#;
 
 pub(crate) const SCENARIO: TableForm<Scenario> = TableForm("Top level", scenario);
 const RUN: TableForm<RunOptions> = TableForm("`[run]`", run);
+
+/// Returns the JSON Schema of a scenario.
+pub fn schema() -> Value {
+    let mut schema = file_schema(&SCENARIO, "A scenario of `runner`");
+    schema["description"] = json!("Tests, the providers they run on, and the expected outputs.");
+    schema
+}
 
 /// Reads the keys at the top. The caller adds text, folder and path.
 fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::keys::{Notify, ROOT_NOTIFY};
 use crate::problem::Problems;
-use crate::reading::{AGE, Boolean, Document, Integer, List, SIZE, TEXT, Table, TableForm};
+use crate::reading::{
+    AGE, Boolean, Document, Integer, List, SIZE, TEXT, Table, TableForm, file_schema,
+};
 
 /// The keys of `runner.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +67,11 @@ impl RootSettings {
 pub(crate) const SETTINGS: TableForm<RootSettings> = TableForm("`runner.toml`", settings);
 const RETENTION: TableForm<Retention> = TableForm("`[retention]`", retention);
 const SERVE: TableForm<ServeSettings> = TableForm("`[serve]`", serve);
+
+/// Returns the JSON Schema of `runner.toml`.
+pub fn settings_schema() -> Value {
+    file_schema(&SETTINGS, "`runner.toml` of a results root")
+}
 
 fn settings(table: &mut Table<'_, '_>) -> Option<RootSettings> {
     Some(RootSettings {

@@ -269,8 +269,16 @@ impl Form for Templated {
     }
 }
 
+/// Returns the JSON Schema of a file, in the draft that editors support.
+pub(crate) fn file_schema(form: &impl Form, title: &str) -> Value {
+    let mut schema = form.schema();
+    schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    schema["title"] = json!(title);
+    schema
+}
+
 /// A regular expression that matches templates.
-pub(crate) const TEMPLATE: &str = r"\{\{";
+const TEMPLATE: &str = r"\{\{";
 
 /// A value of a form in which every string may be a template.
 pub(crate) struct Templates<F>(pub(crate) F, pub(crate) Roots);

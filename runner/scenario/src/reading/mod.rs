@@ -20,8 +20,8 @@ use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
 use crate::problem::{Place, Problem, Source};
 
 pub(crate) use self::form::{
-    Any, AnyTable, Either, Form, Globs, List, MAX_GLOBS, Named, StringOr, TEMPLATE, Templated,
-    Templates, TextOrList,
+    Any, AnyTable, Either, Form, Globs, List, MAX_GLOBS, Named, StringOr, Templated, Templates,
+    TextOrList, file_schema,
 };
 pub(crate) use self::path::{At, Part, Places, Step, dotted, keys};
 pub use self::reader::similar;
