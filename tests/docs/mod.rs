@@ -90,6 +90,19 @@ fn links_of_pages_lead_to_headings() {
     }
 }
 
+#[test]
+fn contributors_page_names_files_that_exist() {
+    let page = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    // Words in capitals are placeholders.
+    let folders = "docs|fuzz|packaging|plugins|runner|schemas|tests";
+    let path = Regex::new(&format!("`((?:{folders})/[a-z0-9_./-]*)`")).unwrap();
+    let paths: Vec<_> = path.captures_iter(&page).map(|found| found[1].to_owned()).collect();
+    assert!(paths.len() > 30, "{paths:?}");
+    for path in paths {
+        assert!(root().join(&path).exists(), "{path}");
+    }
+}
+
 /// Returns the examples in the line of a page that starts with `start`.
 fn examples_in(page: &str, start: &str) -> Vec<String> {
     let line = page.lines().find(|line| line.starts_with(start)).unwrap();
