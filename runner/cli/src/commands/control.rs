@@ -51,7 +51,7 @@ pub struct LabelArgs {
     /// Id or a unique part of it, path, or `latest`
     #[arg(value_name = "RUN")]
     run: String,
-    /// Labels to set
+    /// Labels to set or to replace
     #[arg(value_name = "KEY=VALUE", value_parser = args::label, required_unless_present = "remove")]
     set: Vec<(String, String)>,
     /// Remove a label; repeatable

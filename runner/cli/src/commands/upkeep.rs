@@ -31,7 +31,7 @@ struct ChangeArgs {
 /// Update the status of runs whose process died
 #[derive(clap::Args)]
 pub struct CleanupArgs {
-    /// Only runs that started at least H hours ago
+    /// Only runs that started at least H hours ago; fractions are allowed
     #[arg(long, value_name = "H", value_parser = hours)]
     stale_hours: Option<Duration>,
     #[command(flatten)]
@@ -40,7 +40,9 @@ pub struct CleanupArgs {
 
 /// Delete old runs
 #[derive(clap::Args)]
-#[command(after_help = "Without another policy, `--status` deletes all runs in these states.")]
+#[command(
+    after_help = "Without a policy and a run, `[retention]` of the results root's `runner.toml` applies. Without another policy, `--status` deletes all runs in these states."
+)]
 pub struct PruneArgs {
     /// Delete these runs: ids or parts of them, paths, or `latest`
     #[arg(value_name = "RUN")]

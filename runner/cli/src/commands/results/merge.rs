@@ -23,7 +23,7 @@ pub struct Args {
     /// Folders of the shards, in any order
     #[arg(value_name = "DIR", required = true)]
     shards: Vec<PathBuf>,
-    /// Folder of the merged run
+    /// Folder of the merged run; its parent is the results root
     #[arg(long, value_name = "DIR", required = true)]
     into: PathBuf,
     /// Merge also if trials have no result; `resume` runs them
