@@ -43,7 +43,7 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     /// Returns whether both are the same file, in any version.
-    pub(crate) fn is_place_of(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
 

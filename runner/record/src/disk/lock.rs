@@ -49,7 +49,7 @@ impl Lock {
             let stamp = Stamp::of(&file).map_err(failed)?;
             // The previous holder may have removed the file with the run.
             let found = dir.stat(LOCK)?;
-            let is_there = found.is_some_and(|found| found.is_place_of(&stamp));
+            let is_there = found.is_some_and(|found| found.is_same_file(&stamp));
             Ok(is_there.then(|| Self::hold(file, stamp)))
         });
         lock?.ok_or_else(|| RecordError::held(run, dir.path(), read_holder(dir)))
@@ -140,7 +140,7 @@ pub(crate) fn retry_for<T>(
 /// Fails if the lock file was removed or replaced, because other processes can then lock the new one.
 pub(crate) fn check(dir: &Dir, lock: &Stamp) -> Result<(), RecordError> {
     match dir.stat(LOCK)? {
-        Some(found) if found.is_place_of(lock) => Ok(()),
+        Some(found) if found.is_same_file(lock) => Ok(()),
         // The caller treats this as a fault of the disk: the owner must write nothing further.
         _ => Err(dir.error(
             "write into the run of",

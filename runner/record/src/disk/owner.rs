@@ -20,12 +20,12 @@ const USERS: &str = "/etc/passwd";
 pub(crate) fn is_trusted(root: &Dir) -> bool {
     let named = std::env::var_os(TRUSTED).filter(|path| !path.is_empty());
     let named = named.and_then(|path| Dir::open(Path::new(&path)).ok());
-    named.is_some_and(|named| named.stamp.is_place_of(&root.stamp))
+    named.is_some_and(|named| named.stamp.is_same_file(&root.stamp))
 }
 
 /// Returns how another user can decide on the content of an open file or folder, as the rest of a sentence. `None` if the
 /// user of this process or root owns it. A folder that others may write to is not a problem by itself.
-pub(crate) fn foreign(file: impl AsFd, path: &Path) -> io::Result<Option<String>> {
+pub(crate) fn other_user(file: impl AsFd, path: &Path) -> io::Result<Option<String>> {
     let found = rustix::fs::fstat(file)?;
     if ![rustix::process::geteuid().as_raw(), 0].contains(&found.st_uid) {
         return Ok(Some(format!("belongs to {}", user(found.st_uid))));
@@ -65,7 +65,7 @@ mod tests {
     use std::fs::{File, Permissions};
     use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
-    use super::{foreign, user};
+    use super::{other_user, user};
 
     #[test]
     fn files_that_others_can_write_are_foreign() {
@@ -74,12 +74,12 @@ mod tests {
         let file = File::create(&path).unwrap();
         for (mode, is_own) in [(0o600, true), (0o644, true), (0o660, false), (0o602, false)] {
             file.set_permissions(Permissions::from_mode(mode)).unwrap();
-            let found = foreign(&file, &path).unwrap();
+            let found = other_user(&file, &path).unwrap();
             assert_eq!(found.is_none(), is_own, "{mode:o}: {found:?}");
         }
         let shared = File::open(folder.path()).unwrap();
         shared.set_permissions(Permissions::from_mode(0o770)).unwrap();
-        assert_eq!(foreign(&shared, Path::new("")).unwrap(), None);
+        assert_eq!(other_user(&shared, Path::new("")).unwrap(), None);
     }
 
     #[test]

@@ -55,7 +55,8 @@ fn clear(top: &Dir, except: &[&str], failure: &mut Result<(), Errno>) -> Result<
             let Some(parent) = above.pop() else { return Ok(()) };
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             current = rustix::fs::openat(&current, c"..", flags, Mode::empty())?;
-            let is_parent = Stamp::of(&current).is_ok_and(|stamp| stamp.is_place_of(&parent.stamp));
+            let is_parent =
+                Stamp::of(&current).is_ok_and(|stamp| stamp.is_same_file(&parent.stamp));
             if !is_parent {
                 return Err(Errno::STALE);
             }

@@ -14,7 +14,7 @@ use crate::disk::beneath::{Dir, Stamp, random};
 use crate::disk::content_store::ContentStore;
 use crate::disk::layout::{GONE, MANIFEST, ROWS, STORE, command, is_run_name};
 use crate::disk::lock::{self, LOCK, Lock};
-use crate::disk::owner::{foreign, is_trusted};
+use crate::disk::owner::{is_trusted, other_user};
 use crate::disk::removal::remove_folder;
 use crate::root::find::has_bytes;
 use crate::run::folder::parse_id;
@@ -196,7 +196,7 @@ impl ResultsRoot {
         for name in &policy.runs {
             let run = self.find(name)?;
             let (root, its_root) = (self.own_dir()?, &run.root);
-            if !root.stamp.is_place_of(&its_root.stamp) {
+            if !root.stamp.is_same_file(&its_root.stamp) {
                 let other = quoted(&its_root.path().to_string_lossy());
                 let problem = format!("the run is in another results root; add: --results {other}");
                 return Err(run.dir.refuse(".", problem));
@@ -413,7 +413,7 @@ fn is_leftover(root: &Dir, name: &str, now: Time) -> bool {
     let Ok(dir) = root.dir(name) else {
         return false;
     };
-    if !is_trusted(root) && !matches!(foreign(&dir, dir.path()), Ok(None)) {
+    if !is_trusted(root) && !matches!(other_user(&dir, dir.path()), Ok(None)) {
         return false;
     }
     let is_run = || has_bytes(&dir, MANIFEST) || has_bytes(&dir, ROWS);

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::RecordError;
 use crate::disk::beneath::Dir;
 use crate::disk::fault::{self, Place};
-use crate::disk::owner::{foreign, user};
+use crate::disk::owner::{other_user, user};
 
 /// A larger file is not read.
 const MAX_BYTES: u64 = 1 << 20;
@@ -43,7 +43,7 @@ pub(super) fn read_file<T: DeserializeOwned>(
         .map_err(|error| dir.refuse(name, format!("it is damaged: {error}; remove it")))?;
     let owner = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?.st_uid;
     let foreign = match owner == rustix::process::geteuid().as_raw() {
-        true => foreign(&file, &dir.path().join(name)).map_err(failed)?,
+        true => other_user(&file, &dir.path().join(name)).map_err(failed)?,
         false => Some(format!("belongs to {}", user(owner))),
     };
     Ok(Some((document, file, foreign)))

@@ -106,7 +106,7 @@ impl RunFiles {
     /// Fails if another program has changed, moved or removed the files: readers would not find the new rows.
     fn check(&self) -> Result<(), RecordError> {
         let found = self.run.root.stat(&self.run.id)?;
-        if !found.is_some_and(|found| found.is_place_of(&self.run.dir.stamp)) {
+        if !found.is_some_and(|found| found.is_same_file(&self.run.dir.stamp)) {
             return Err(self.run.dir.refuse(
                 ".",
                 "another program has moved or removed the run, so nothing more is written; `resume` continues it where it is",
@@ -138,7 +138,7 @@ impl Appended {
     fn check(&self, dir: &Dir) -> Result<(), RecordError> {
         let problem = match dir.stat(self.name)? {
             None => "removed it",
-            Some(found) if !found.is_place_of(&self.stamp) => "replaced it",
+            Some(found) if !found.is_same_file(&self.stamp) => "replaced it",
             Some(found) if found.length != self.length => "cut it or written into it",
             Some(_) => return Ok(()),
         };

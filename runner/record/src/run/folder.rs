@@ -44,7 +44,7 @@ pub(crate) fn create(root: &Dir, name: &str) -> Result<(Dir, Lock, bool), Record
         made => (made?, false),
     };
     let owner =
-        owner::foreign(&dir, dir.path()).map_err(|source| dir.error("examine", ".", source))?;
+        owner::other_user(&dir, dir.path()).map_err(|source| dir.error("examine", ".", source))?;
     if let (Some(problem), false) = (owner, owner::is_trusted(root)) {
         return Err(dir.refuse(".", format!("it {problem}; choose another folder")));
     }

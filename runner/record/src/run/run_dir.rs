@@ -87,7 +87,7 @@ impl RunDir {
     }
 
     fn check_owner(&self, file: impl AsFd, name: &str) -> Result<(), RecordError> {
-        let found = owner::foreign(file, &self.dir.path().join(name));
+        let found = owner::other_user(file, &self.dir.path().join(name));
         match found.map_err(|source| self.dir.error("look at", name, source))? {
             None => Ok(()),
             Some(problem) => Err(RecordError::OtherUser {

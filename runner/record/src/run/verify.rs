@@ -57,7 +57,7 @@ impl RunDir {
         let entry = store.open(digest, OF_STORE)?;
         let path = store.0.path();
         // Another user could change the entry after its check.
-        let is_others = self.is_own && !matches!(owner::foreign(&entry, path), Ok(None));
+        let is_others = self.is_own && !matches!(owner::other_user(&entry, path), Ok(None));
         if is_others { store.copy(&entry, digest) } else { Ok(entry) }
     }
 
