@@ -11,70 +11,41 @@ use runner_model::{Limits, visible::visible_line};
 /// Artifacts of an attempt with its output: a worker lists no more in a row. While the attempt reports, each is an open file.
 const MAX_ARTIFACTS: u64 = 330;
 
-/// An event that lets a worker send frames.
-#[derive(Clone, Copy)]
-enum Cause {
-    /// The start of the worker.
-    Start,
-    /// A second of the worker's life.
-    Second,
-    /// A plugin of the run.
-    Plugin,
-    /// An attachment, schema or large test of the run.
-    Blob,
-    /// A frame for the worker.
-    Frame,
-    /// A task for the worker.
-    Task,
-    /// A piece of an artifact that a task may leave by its provider's limits.
-    Piece,
-}
+/// Kinds of frames of workers.
+const KINDS: usize = 10;
 
-/// For each kind of frame, the number of frames that each [`Cause`] allows. Log lines are counted in bytes of `runner.log`.
-#[rustfmt::skip]
-const BOUNDS: [&[(Cause, u64)]; 10] = [
-    /* Hello      */ &[(Cause::Start, 1)],
-    /* Ready      */ &[(Cause::Start, 1)],
-    /* NeedPlugin */ &[(Cause::Plugin, 1)],
-    /* NeedBlob   */ &[(Cause::Blob, 1)],
-    // A stopping worker returns its tasks without a request.
-    /* Returned   */ &[(Cause::Start, 1), (Cause::Frame, 1)],
-    /* Artifact   */ &[(Cause::Piece, 1)],
-    // A few reports of tasks that the worker does not have are ignored.
-    /* Report     */ &[(Cause::Start, 16), (Cause::Task, 1)],
-    // Every half second, and after a stop.
-    /* Doing      */ &[(Cause::Start, 16), (Cause::Second, 4)],
-    /* Log        */ &[(Cause::Start, 1 << 20)],
-    /* Bye        */ &[(Cause::Start, 1)],
-];
-
+/// The frames of a worker, and the events that let it send some.
 pub(super) struct FrameQuota {
     started: Instant,
-    /// Number of events by [`Cause`], without seconds.
-    events: [u64; 7],
-    /// Frames, or bytes of log lines, by the index in [`BOUNDS`].
-    sent: [u64; BOUNDS.len()],
+    /// Plugins of the run.
+    plugins: u64,
+    /// Attachments, schemas and large tests of the run.
+    blobs: u64,
+    /// Frames for the worker.
+    frames: u64,
+    /// Tasks for the worker.
+    tasks: u64,
+    /// Pieces of artifacts that its tasks may leave by the limits of their providers.
+    pieces: u64,
+    /// Frames, or bytes of log lines, by kind.
+    sent: [u64; KINDS],
 }
 
 impl FrameQuota {
     pub(super) fn new(plugins: usize, blobs: usize) -> Self {
-        let mut events = [0; 7];
-        events[Cause::Start as usize] = 1;
-        events[Cause::Plugin as usize] = plugins as u64;
-        events[Cause::Blob as usize] = blobs as u64;
-        Self { started: Instant::now(), events, sent: Default::default() }
+        let (plugins, blobs, started) = (plugins as u64, blobs as u64, Instant::now());
+        Self { started, plugins, blobs, frames: 0, tasks: 0, pieces: 0, sent: [0; KINDS] }
     }
 
     /// Counts a frame for the worker.
     pub(super) fn add_frame(&mut self) {
-        self.events[Cause::Frame as usize] += 1;
+        self.frames += 1;
     }
 
     /// Counts a task for the worker. `limits` are those of its provider.
     pub(super) fn add_task(&mut self, limits: &Limits) {
-        self.events[Cause::Task as usize] += 1;
-        let pieces = &mut self.events[Cause::Piece as usize];
-        *pieces = pieces.saturating_add(max_pieces(limits));
+        self.tasks += 1;
+        self.pieces = self.pieces.saturating_add(max_pieces(limits));
     }
 
     /// Counts a frame of the worker.
@@ -83,27 +54,31 @@ impl FrameQuota {
     ///
     /// The worker has sent too many of its kind. The fault is the rest of a sentence.
     pub(super) fn count(&mut self, message: &FromWorker) -> Result<(), &'static str> {
-        let (kind, cost, fault) = match message {
+        let (kind, most, fault) = match message {
             FromWorker::Hello(_) => (0, 1, "sent its first message twice"),
             FromWorker::Ready(_) => (1, 1, "was ready twice"),
-            FromWorker::NeedPlugin(_) => (2, 1, "requested too many plugins"),
-            FromWorker::NeedBlob(_) => (3, 1, "requested too many files"),
-            FromWorker::Returned(_) => (4, 1, "returned tasks too often"),
-            FromWorker::Artifact { .. } => (5, 1, "sent artifacts in too many pieces"),
-            FromWorker::Report { .. } => (6, 1, "sent more reports than it has tasks"),
-            FromWorker::Doing(_) => (7, 1, "reported its running tasks too often"),
-            FromWorker::Log(line) => {
-                let bytes = visible_line(line).len() + LOG_LINE;
-                (8, bytes as u64, "wrote too much to `runner.log`")
+            FromWorker::NeedPlugin(_) => (2, self.plugins, "requested too many plugins"),
+            FromWorker::NeedBlob(_) => (3, self.blobs, "requested too many files"),
+            // A stopping worker returns its tasks without a request.
+            FromWorker::Returned(_) => (4, 1 + self.frames, "returned tasks too often"),
+            FromWorker::Artifact { .. } => (5, self.pieces, "sent artifacts in too many pieces"),
+            // A few reports of tasks that the worker does not have are ignored.
+            FromWorker::Report { .. } => {
+                (6, 16 + self.tasks, "sent more reports than it has tasks")
             }
+            // Every half second, and after a stop.
+            FromWorker::Doing(_) => {
+                let seconds = self.started.elapsed().as_secs();
+                (7, 16 + 4 * seconds, "reported its running tasks too often")
+            }
+            FromWorker::Log(_) => (8, 1 << 20, "wrote too much to `runner.log`"),
             FromWorker::Bye => (9, 1, "sent its last message twice"),
         };
-        self.sent[kind] += cost;
-        let allowed = BOUNDS[kind].iter().map(|(cause, frames)| match cause {
-            Cause::Second => self.started.elapsed().as_secs().saturating_mul(*frames),
-            cause => self.events[*cause as usize].saturating_mul(*frames),
-        });
-        if self.sent[kind] > allowed.fold(0, u64::saturating_add) { Err(fault) } else { Ok(()) }
+        self.sent[kind] += match message {
+            FromWorker::Log(line) => (visible_line(line).len() + LOG_LINE) as u64,
+            _ => 1,
+        };
+        if self.sent[kind] > most { Err(fault) } else { Ok(()) }
     }
 }
 
@@ -128,14 +103,14 @@ mod tests {
     use runner_model::protocol::{Doing, FromWorker, Hello, ReportHead};
     use runner_model::{Digest, Limits, TaskId, prepare::Ready};
 
-    use super::{BOUNDS, FrameQuota, max_pieces};
+    use super::{FrameQuota, KINDS, max_pieces};
 
     /// Returns the number of equal frames that a worker may send.
     fn most(quota: &mut FrameQuota, frame: &FromWorker) -> u64 {
         (0..).find(|_| quota.count(frame).is_err()).unwrap_or(u64::MAX)
     }
 
-    fn frames() -> [(FromWorker, u64); BOUNDS.len()] {
+    fn frames() -> [(FromWorker, u64); KINDS] {
         let (task, digest) = (TaskId(1), Digest([7; 32]));
         let head = ReportHead { task, row_bytes: 0, log_bytes: 0, host_fault: None };
         let hello = Hello { version: String::new(), compile_key: String::new() };
