@@ -1,8 +1,8 @@
 //! The report as JUnit's XML: a suite for each provider, a case for each trial.
 
+use std::fmt::{self, Write as _};
 use std::io;
 
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 use runner_model::visible::{visible_line, without_commands};
 use runner_model::{ErrorClass, Outcome, RowRef, row::duration, status::RunVerdict};
 
@@ -11,10 +11,6 @@ use crate::{PassRate, RunDocument, failure, phrases, run_facts};
 
 /// Lines of each value, message and difference of a failure.
 const BLOCK_LINES: usize = 200;
-/// Cases that are serialized together.
-const BATCH: usize = 256;
-/// The end of a suite, as the library writes it.
-const SUITE_END: &str = "    </testsuite>\n";
 
 /// Writes the report. With a gate that holds, failures are skipped cases unless `is_strict`.
 pub(super) fn write(
@@ -22,160 +18,166 @@ pub(super) fn write(
     is_strict: bool,
     writer: &mut dyn io::Write,
 ) -> Result<(), FormError> {
+    let manifest = &document.manifest;
     let cases = Cases::read(document, true)?;
     let is_held = !is_strict
-        && document.manifest.gate.as_ref().is_some_and(|gate| gate.held)
-        && document.manifest.verdict == RunVerdict::Passed;
-    let frame = frame(document, &cases, is_held)?;
-    let mut heads = frame.split(SUITE_END);
-    let mut batch = Batch { cases: Vec::new(), writer };
-    batch.writer.write_all(heads.next().unwrap_or_default().as_bytes())?;
-    let (mut suite, mut next_suite) = (0, |batch: &mut Batch<'_>| {
-        batch.flush()?;
-        let head = heads.next().unwrap_or_default();
-        batch.writer.write_all(SUITE_END.as_bytes())?;
-        batch.writer.write_all(head.as_bytes())
+        && manifest.gate.as_ref().is_some_and(|gate| gate.held)
+        && manifest.verdict == RunVerdict::Passed;
+    let counts = cases.counts(document.providers.len());
+    let sum = |number: fn(&CaseCounts) -> u64| counts.iter().map(number).sum::<u64>();
+    let [failures, errors] = if is_held { [0, 0] } else { [sum(failures), sum(errors)] };
+    let (name, tests) = (visible_line(&manifest.scenario), sum(CaseCounts::trials));
+    writeln!(writer, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
+    let numbers = format!(r#"tests="{tests}" failures="{failures}" errors="{errors}""#);
+    writeln!(writer, r#"<testsuites name="{}" {numbers}>"#, Xml(&name))?;
+
+    let mut starts = counts.iter().enumerate().map(|(provider, counts)| {
+        let is_known = cases.suite.is_some();
+        suite_start(document, provider, counts, is_held, is_known)
     });
+    let mut open = 0;
     cases.each(|provider, case| {
-        for _ in suite..provider {
-            next_suite(&mut batch)?;
+        for start in starts.by_ref().take((provider + 1).saturating_sub(open)) {
+            writer.write_all(start.as_bytes())?;
+            open += 1;
         }
-        suite = provider;
-        batch.add(new_case(&document.manifest.scenario, case, is_held))
+        let case = case_element(&manifest.scenario, case, is_held);
+        writer.write_all(without_commands(&case).as_bytes())
     })?;
-    for _ in suite..document.providers.len() {
-        next_suite(&mut batch)?;
+    for start in starts {
+        writer.write_all(start.as_bytes())?;
     }
-    Ok(())
+    let end = if counts.is_empty() { "" } else { SUITE_END };
+    Ok(writeln!(writer, "{end}</testsuites>")?)
 }
 
-/// Cases that are not written yet. A report may have millions.
-struct Batch<'a> {
-    cases: Vec<TestCase>,
-    writer: &'a mut dyn io::Write,
+const SUITE_END: &str = "    </testsuite>\n";
+
+fn failures(of: &CaseCounts) -> u64 {
+    of.counts.failed
 }
 
-impl Batch<'_> {
-    fn add(&mut self, case: TestCase) -> io::Result<()> {
-        self.cases.push(case);
-        if self.cases.len() < BATCH { Ok(()) } else { self.flush() }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.cases.is_empty() {
-            return Ok(());
-        }
-        let (mut report, mut suite) = (Report::new(""), TestSuite::new(""));
-        suite.add_test_cases(self.cases.drain(..));
-        report.add_test_suite(suite);
-        let text = report.to_string().map_err(io::Error::other)?;
-        let start = text.find("        <testcase").unwrap_or(text.len());
-        let end = text.rfind(SUITE_END).unwrap_or(text.len());
-        self.writer.write_all(without_commands(&text[start..end]).as_bytes())
-    }
+fn errors(of: &CaseCounts) -> u64 {
+    of.counts.error + of.counts.timeout
 }
 
-/// Returns the report without cases.
-fn frame(document: &RunDocument, cases: &Cases<'_>, is_held: bool) -> io::Result<String> {
-    let manifest = &document.manifest;
-    let mut report = Report::new(&*visible_line(&manifest.scenario));
-    let all = cases.counts(manifest.providers.len());
-    for (table, CaseCounts { counts, without_result }) in document.providers.iter().zip(all) {
-        let mut suite = TestSuite::new(table.provider.as_str());
-        let bad = [counts.failed, counts.error + counts.timeout].map(|count| count as usize);
-        let tolerated = if is_held { counts.bad() as usize } else { 0 };
-        [suite.failures, suite.errors] = if is_held { [0, 0] } else { bad };
-        suite.disabled = (counts.skipped + without_result) as usize + tolerated;
-        suite.tests = (counts.done() + without_result) as usize;
-        let state = phrases::status_text(&document.run.head);
-        let rate = PassRate::of(&counts, true);
-        let interval = rate.map(|rate| rate.interval);
-        let lost = document.lost_results + document.damaged_lines;
-        let properties = [
-            ("run", Some(document.run.head.id.clone())),
-            ("state", Some(state)),
-            ("filter", document.rows.which.filter().map(str::to_owned)),
-            ("damaged or lost results", (lost > 0).then(|| lost.to_string())),
-            ("stored tests", cases.suite.is_none().then(|| "cannot be read".to_owned())),
-            ("gate", manifest.gate.as_ref().map(run_facts::gate)),
-            ("pass rate", rate.map(|rate| format!("{:.4}", rate.rate))),
-            (
-                "pass rate, 95 % interval",
-                interval.map(|(low, high)| format!("{low:.4} to {high:.4}")),
-            ),
-        ];
-        for (name, value) in properties {
-            value.iter().for_each(|value| {
-                suite.add_property((name, &*visible_line(value)));
-            });
-        }
-        let started = manifest.started_at.to_string();
-        suite.extra.insert("timestamp".into(), started.as_str().into());
-        report.add_test_suite(suite);
+/// Returns the end of the suite before it, the start tag of a provider's suite, and its properties.
+fn suite_start(
+    document: &RunDocument,
+    provider: usize,
+    of: &CaseCounts,
+    is_held: bool,
+    is_known: bool,
+) -> String {
+    let (manifest, counts) = (&document.manifest, &of.counts);
+    let mut skipped = counts.skipped + of.without_result;
+    let mut bad = [errors(of), failures(of)];
+    if is_held {
+        skipped += counts.bad();
+        bad = [0, 0];
     }
-    // Readers know the library's `disabled` as `skipped`. In values, quotes are escaped.
-    let text = report.to_string().map_err(io::Error::other)?;
-    Ok(text.replace(" disabled=\"", " skipped=\""))
+    let mut text = if provider > 0 { SUITE_END.to_owned() } else { String::new() };
+    let (name, tests, started) =
+        (&document.providers[provider].provider, of.trials(), manifest.started_at);
+    let [errors, failures] = bad;
+    let _ = writeln!(
+        text,
+        r#"    <testsuite name="{}" tests="{tests}" skipped="{skipped}" errors="{errors}" failures="{failures}" timestamp="{started}">
+        <properties>"#,
+        Xml(name),
+    );
+    let rate = PassRate::of(counts, true);
+    let lost = document.lost_results + document.damaged_lines;
+    let properties = [
+        ("run", Some(document.run.head.id.clone())),
+        ("state", Some(phrases::status_text(&document.run.head))),
+        ("filter", document.rows.which.filter().map(str::to_owned)),
+        ("damaged or lost results", (lost > 0).then(|| lost.to_string())),
+        ("stored tests", (!is_known).then(|| "cannot be read".to_owned())),
+        ("gate", manifest.gate.as_ref().map(run_facts::gate)),
+        ("pass rate", rate.map(|rate| format!("{:.4}", rate.rate))),
+        (
+            "pass rate, 95 % interval",
+            rate.map(|rate| format!("{:.4} to {:.4}", rate.interval.0, rate.interval.1)),
+        ),
+    ];
+    for (name, value) in properties {
+        if let Some(value) = value {
+            let value = visible_line(&value);
+            let _ =
+                writeln!(text, r#"            <property name="{name}" value="{}"/>"#, Xml(&value));
+        }
+    }
+    text + "        </properties>\n"
 }
 
-fn new_case(scenario: &str, case: &Case<'_>, is_held: bool) -> TestCase {
-    let mut details = None;
-    let status = match &case.result {
-        Some(row) if row.outcome.is_bad() && is_held => {
-            details = Some(block(row));
-            let mut status = TestCaseStatus::skipped();
-            status.set_message(format!("{}; gate held", row.outcome));
-            status
-        }
-        Some(row) => status(row, &case.retried),
-        None => {
-            let mut status = TestCaseStatus::skipped();
-            status.set_message("no result");
-            status
-        }
-    };
-    let mut new = TestCase::new(case.trial.to_string(), status);
-    new.set_classname(format!("{}.{}", visible_line(scenario), case.trial.provider));
+fn case_element(scenario: &str, case: &Case<'_>, is_held: bool) -> String {
+    let (trial, scenario) = (case.trial.to_string(), visible_line(scenario));
+    let class = format!("{scenario}.{}", case.trial.provider);
+    let mut text =
+        format!(r#"        <testcase name="{}" classname="{}""#, Xml(&trial), Xml(&class));
     if let Some(row) = &case.result {
-        new.set_time(duration(row.duration_ms));
+        let _ = write!(text, r#" time="{:.3}""#, duration(row.duration_ms).as_secs_f64());
     }
-    new.system_out = details.map(Into::into);
-    new
-}
-
-fn status(row: &RowRef<'_>, retried: &[RowRef<'_>]) -> TestCaseStatus {
-    let mut status = match row.outcome {
-        Outcome::Passed => TestCaseStatus::success(),
-        Outcome::Skipped => TestCaseStatus::skipped(),
-        outcome => TestCaseStatus::non_success(kind(outcome)),
+    text += ">\n";
+    let skipped = |text: &mut String, message: &str| {
+        let _ = writeln!(text, r#"            <skipped message="{}"/>"#, Xml(message));
     };
-    // A success has no message.
-    if row.outcome != Outcome::Passed {
-        status.set_message(failure::headline(row));
+    match &case.result {
+        None => skipped(&mut text, "no result"),
+        Some(row) if row.outcome == Outcome::Skipped => skipped(&mut text, &failure::headline(row)),
+        Some(row) if row.outcome.is_bad() && is_held => {
+            skipped(&mut text, &format!("{}; gate held", row.outcome));
+            let block = block(row);
+            let _ = writeln!(text, "            <system-out>{}</system-out>", Xml(&block));
+        }
+        Some(row) => {
+            let is_passed = row.outcome == Outcome::Passed;
+            if !is_passed {
+                bad_element(&mut text, ["failure", "error"], row);
+            }
+            let names = if is_passed {
+                ["flakyFailure", "flakyError"]
+            } else {
+                ["rerunFailure", "rerunError"]
+            };
+            case.retried.iter().for_each(|row| bad_element(&mut text, names, row));
+        }
     }
-    if row.outcome.is_bad() {
-        status.set_type(kind_of(row)).set_description(block(row));
-    }
-    status.add_reruns(retried.iter().map(|row| {
-        let mut rerun = TestRerun::new(kind(row.outcome));
-        rerun.set_message(failure::headline(row)).set_type(kind_of(row));
-        rerun.set_description(block(row));
-        rerun
-    }));
-    status
+    text + "        </testcase>\n"
 }
 
-fn kind(outcome: Outcome) -> NonSuccessKind {
-    if outcome == Outcome::Failed { NonSuccessKind::Failure } else { NonSuccessKind::Error }
-}
-
-/// Returns the class of the error, or else the outcome.
-fn kind_of(row: &RowRef<'_>) -> &'static str {
+/// Adds an attempt as an element: the first name is that of a failure, the second one of an error or timeout.
+fn bad_element(text: &mut String, [failure, error]: [&str; 2], row: &RowRef<'_>) {
+    let name = if row.outcome == Outcome::Failed { failure } else { error };
     let class = row.error.as_ref().and_then(|error| error.class);
-    class.map_or(row.outcome.as_str(), ErrorClass::as_str)
+    let class = class.map_or(row.outcome.as_str(), ErrorClass::as_str);
+    let (message, block) = (failure::headline(row), block(row));
+    let (message, block) = (Xml(&message), Xml(&block));
+    let _ = writeln!(
+        text,
+        r#"            <{name} message="{message}" type="{class}">{block}</{name}>"#
+    );
 }
 
 fn block(row: &RowRef<'_>) -> String {
     let lines = failure::block(row, BLOCK_LINES).into_iter().map(|(_, line)| line);
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A text as it is written into XML, without the characters that XML does not have.
+struct Xml<'a>(&'a str);
+
+impl fmt::Display for Xml<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|char| match char {
+            '<' => f.write_str("&lt;"),
+            '>' => f.write_str("&gt;"),
+            '&' => f.write_str("&amp;"),
+            '"' => f.write_str("&quot;"),
+            '\'' => f.write_str("&apos;"),
+            '\0'..'\t' | '\x0b' | '\x0c' | '\x0e'..' ' | '\u{fffe}' | '\u{ffff}' => Ok(()),
+            char => f.write_char(char),
+        })
+    }
 }
