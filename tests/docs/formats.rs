@@ -1,16 +1,13 @@
-//! `json.md`: its tables and examples are compared with the real output of every command.
+//! `json.md`: its examples and its table of schemas. The real output of every command is compared with its schema.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    env, fs,
-};
+use std::{collections::BTreeSet, env, fs};
 
 use regex::Regex;
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::pages::blocks;
-use crate::results::schemas::Published;
+use crate::results::schemas::{Published, names};
 use crate::support::{
     guests::root,
     run::Run,
@@ -20,15 +17,6 @@ use crate::support::{
 };
 
 const PAGE: &str = "docs/json.md";
-
-/// Keys of rare moments, which these runs do not have.
-const UNSEEN: [&str; 5] = [
-    "live.compiling",
-    "live.stopping",
-    "live.waits_for_memory",
-    "row.truncated",
-    "show-trial.waiting",
-];
 
 /// Every kind of row. The tests `waits` are for a run that is paused, stopped and killed.
 const ROWS: &str = r#"
@@ -173,148 +161,23 @@ input = { do = "log", ms = 600000 }
 timeout = "10m"
 "#;
 
-/// A row of a table.
-#[derive(Clone)]
-struct Key {
-    form: String,
-    is_optional: bool,
-}
-
-/// Names of schemas that differ from those of tables.
-const NAMES: [(&str, &str); 6] = [
-    ("notification-line", "notifications"),
-    ("plan-trial", "plan"),
-    ("plan-problem", "plan"),
-    ("resume-trial", "resume-plan"),
-    ("rescore-trial", "rescore-plan"),
-    ("log-line", "log-entry"),
-];
 /// Schemas that `files_match_their_schemas` checks.
 const FILES: [&str; 4] = ["scenario", "settings", "log", "started"];
 
-/// The tables of the page, and the keys that were found in real output.
-struct Tables {
-    tables: BTreeMap<String, BTreeMap<String, Key>>,
-    seen: BTreeSet<(String, String)>,
+/// The published schemas, and the values that do not match them.
+struct SchemaChecker {
     schemas: Published,
     problems: BTreeSet<String>,
 }
 
-impl Tables {
-    fn read() -> Self {
-        let text = fs::read_to_string(root().join(PAGE)).unwrap();
-        let mut tables: BTreeMap<String, BTreeMap<String, Key>> = BTreeMap::new();
-        let mut title = String::new();
-        for line in text.lines() {
-            if let Some(heading) = line.strip_prefix("### ") {
-                title = heading.to_lowercase().replace(' ', "-");
-                assert!(!tables.contains_key(&title), "two tables `{title}`");
-            }
-            let cells: Vec<_> = line.split(" | ").collect();
-            if let [key, form, _] = cells[..]
-                && let Some(key) = key.strip_prefix("| ")
-                && (key.starts_with('`') || key == "…")
-            {
-                let (form, is_optional) = match form.strip_suffix(", optional") {
-                    Some(form) => (form, true),
-                    None => (form, false),
-                };
-                let key = key.trim_matches('`').to_owned();
-                let form = Key { form: form.to_owned(), is_optional };
-                let table = tables.entry(title.clone()).or_default();
-                assert!(table.insert(key, form).is_none(), "{line}");
-            }
-        }
-        assert!(tables.len() > 40, "{}", tables.len());
-        let (seen, problems) = (BTreeSet::new(), BTreeSet::new());
-        Self { tables, seen, schemas: Published::read(), problems }
-    }
-
-    /// Compares an object with a table, and with the schema of the same name.
-    fn check(&mut self, title: &str, value: &Value) {
-        let name = NAMES.iter().find(|(table, _)| *table == title).map_or(title, |(_, name)| name);
-        let name = if name.starts_with("event-") { "event" } else { name };
+impl SchemaChecker {
+    fn check(&mut self, name: &str, value: &Value) {
         self.problems.extend(self.schemas.problem(name, value));
-        let Some(object) = value.as_object() else {
-            self.problems.insert(format!("{title}: not an object: {value}"));
-            return;
-        };
-        let mut known: BTreeMap<String, (String, Key)> = BTreeMap::new();
-        self.collect(title, &mut known);
-        for (name, value) in object {
-            let Some((table, key)) = known.get(name) else {
-                self.problems.insert(format!("{title}: `{name}` is not on the page: {value}"));
-                continue;
-            };
-            self.seen.insert((table.clone(), name.clone()));
-            self.check_form(&format!("{title}.{name}"), &key.form, value);
-        }
-        for (name, (_, key)) in known {
-            if !key.is_optional && !object.contains_key(&name) {
-                self.problems.insert(format!("{title}: `{name}` is not optional, and absent"));
-            }
-        }
     }
 
-    /// Adds the keys of a table, and of the tables that it includes.
-    fn collect(&self, title: &str, known: &mut BTreeMap<String, (String, Key)>) {
-        let table = self.tables.get(title).unwrap_or_else(|| panic!("no table `{title}`"));
-        for (name, key) in table {
-            match name.as_str() {
-                "…" => self.collect(anchor(&key.form).unwrap(), known),
-                _ => drop(known.insert(name.clone(), (title.to_owned(), key.clone()))),
-            }
-        }
+    fn check_all(&mut self, name: &str, values: &[Value]) {
+        values.iter().for_each(|value| self.check(name, value));
     }
-
-    fn check_form(&mut self, place: &str, form: &str, value: &Value) {
-        if let Some(form) = form.strip_suffix(" or null") {
-            if !value.is_null() {
-                self.check_form(place, form, value);
-            }
-        } else if let Some(form) = form.strip_prefix("null or ") {
-            if !value.is_null() {
-                self.check_form(place, form, value);
-            }
-        } else if let Some(form) = form.strip_prefix("array of ") {
-            match value.as_array() {
-                Some(items) => items.iter().for_each(|item| self.check_form(place, form, item)),
-                None => drop(self.problems.insert(format!("{place}: not an array: {value}"))),
-            }
-        } else if let Some(form) = form.strip_prefix("map of ") {
-            match value.as_object() {
-                Some(map) => map.values().for_each(|value| self.check_form(place, form, value)),
-                None => drop(self.problems.insert(format!("{place}: not an object: {value}"))),
-            }
-        } else if let Some(title) = anchor(form) {
-            self.check(title, value);
-        } else {
-            let is_right = match form {
-                "any" => true,
-                "boolean" => value.is_boolean(),
-                "integer" => value.is_u64(),
-                "number" => value.is_number(),
-                "object" => value.is_object(),
-                "string" => value.is_string(),
-                "time" => value.as_str().is_some_and(|text| text.ends_with('Z')),
-                _ => panic!("{place}: no type `{form}`"),
-            };
-            if !is_right {
-                self.problems.insert(format!("{place}: not of type {form}: {value}"));
-            }
-        }
-    }
-
-    fn check_events(&mut self, events: &[Value]) {
-        for event in events {
-            self.check(&format!("event-{}", event["event"].as_str().unwrap()), event);
-        }
-    }
-}
-
-/// Returns the table of a link such as `[row](#row)`.
-fn anchor(form: &str) -> Option<&str> {
-    form.split_once("](#")?.1.strip_suffix(')')
 }
 
 /// A folder with runs of every kind.
@@ -328,8 +191,8 @@ fn folder() -> Runner {
 }
 
 #[test]
-fn tables_have_all_keys_of_real_output() {
-    let mut tables = Tables::read();
+fn real_output_matches_its_schema() {
+    let mut checked = SchemaChecker { schemas: Published::read(), problems: BTreeSet::new() };
     let runner = folder();
     let document = |arguments: &[&str]| runner.run(&[arguments, &["--json"]].concat()).document();
     let lines = |arguments: &[&str]| runner.run(&[arguments, &["--json"]].concat()).events();
@@ -339,123 +202,109 @@ fn tables_have_all_keys_of_real_output() {
     fs::create_dir(runner.path("results")).unwrap();
     runner.write("results/runner.toml", format!("[[notify.webhooks]]\n{hook}"));
     let plan = lines(&["exec", "scenario.toml", "--dry-run"]);
-    tables.check("plan", &plan[0]);
-    plan[1..].iter().for_each(|line| tables.check("plan-trial", line));
+    checked.check_all("plan", &plan);
     runner.write("wrong.toml", "[[tests]]\nid = \"a\"\ninputt = 1\n");
     let problems = lines(&["exec", "wrong.toml", "--dry-run"]);
-    problems.iter().for_each(|line| tables.check("plan-problem", line));
+    checked.check_all("plan", &problems);
 
     let select = "--test=* --provider=* --tag=all --label=team=a --fail-fast=100 --budget=x=9";
     let select: Vec<_> = select.split(' ').collect();
-    tables.check_events(&lines(&[&["exec", "scenario.toml"], &select[..]].concat()));
+    checked.check_all("event", &lines(&[&["exec", "scenario.toml"], &select[..]].concat()));
     let run = runner.only_run();
     runner.run(&["pin", run.id(), "--reason", "a baseline"]).expect(0);
-    tables.check_events(&lines(&["resume", "--rerun", "failed"]));
-    for line in lines(&["resume", run.id(), "--rerun", "all", "--explain"]) {
-        tables.check("resume-trial", &line);
-    }
+    checked.check_all("event", &lines(&["resume", "--rerun", "failed"]));
+    let explained = lines(&["resume", run.id(), "--rerun", "all", "--explain"]);
+    checked.check_all("resume-plan", &explained);
     runner.scenario(&ROWS.replace("a\\nc\\n", "a\\nb\\n"));
-    tables.check_events(&lines(&["resume", run.id(), "--accept-changes"]));
+    checked.check_all("event", &lines(&["resume", run.id(), "--accept-changes"]));
     runner.scenario(ROWS);
-    for line in lines(&["rescore", "--explain"]) {
-        tables.check("rescore-trial", &line);
-    }
-    tables.check_events(&lines(&["rescore"]));
-    tables.check("show", &runner.show(&run));
-    tables.check("manifest", &run.manifest());
-    run.rows().iter().for_each(|row| tables.check("row", row));
+    checked.check_all("rescore-plan", &lines(&["rescore", "--explain"]));
+    checked.check_all("event", &lines(&["rescore"]));
+    checked.check("show", &runner.show(&run));
+    checked.check("manifest", &run.manifest());
+    checked.check_all("row", &run.rows());
     for test in ["judge", "log", "say", "files", "flood", "graded"] {
-        tables.check("show-trial", &document(&["show", run.id(), &format!("{test}@hostile#1")]));
+        checked.check("show-trial", &document(&["show", run.id(), &format!("{test}@hostile#1")]));
     }
-    tables.check("show-matrix", &document(&["show", run.id(), "--matrix"]));
-    tables.check("history", &document(&["history", "--by", "team"]));
+    checked.check("show-matrix", &document(&["show", run.id(), "--matrix"]));
+    checked.check("history", &document(&["history", "--by", "team"]));
     runner.scenario(&ROWS.replace("a\\nc\\n", "a\\nb\\n"));
     runner.exec(&[]).expect(1);
     runner.scenario(ROWS);
     runner.exec(&[]).expect(1);
-    tables.check("show", &document(&["show"]));
-    tables.check("compare", &document(&["compare"]));
-    tables.check(
+    checked.check("show", &document(&["show"]));
+    checked.check("compare", &document(&["compare"]));
+    checked.check(
         "compare",
         &document(&["compare", "latest~1", "latest", "--providers", "hostile", "hostile"]),
     );
-    lines(&["logs", run.id()]).iter().for_each(|line| tables.check("log-line", line));
-    tables.check("verify", &document(&["verify", run.id()]));
-    shards_and_merged_run(&runner, &mut tables);
+    checked.check_all("log-entry", &lines(&["logs", run.id()]));
+    checked.check("verify", &document(&["verify", run.id()]));
+    shards_and_merged_run(&runner, &mut checked);
     let select = "--last-failed --filter=test(*) --exclude=none --repeat=1 --retries=1 --seed=1 --limit=memory=64MiB --set=size=large";
     let select: Vec<_> = select.split(' ').collect();
-    tables.check_events(&lines(&[&["exec", "scenario.toml"], &select[..]].concat()));
-    tables.check("manifest", &runner.runs().pop().unwrap().manifest());
+    checked.check_all("event", &lines(&[&["exec", "scenario.toml"], &select[..]].concat()));
+    checked.check("manifest", &runner.runs().pop().unwrap().manifest());
 
     runner.write("chat.toml", CHAT.replace("SERVER", &server.origin()));
     runner.run(&["exec", "chat.toml"]).expect(1);
-    tables.check("show", &runner.show(&runner.runs().pop().unwrap()));
+    checked.check("show", &runner.show(&runner.runs().pop().unwrap()));
 
-    running_and_dead_runs(&runner, &mut tables);
-    notifications(&runner, &server, &mut tables);
+    running_and_dead_runs(&runner, &mut checked);
+    notifications(&runner, &server, &mut checked);
 
     // Damage.
     let rows = run.text("index.jsonl").replacen("\"seq\":2,", "\"seq\":3,", 1);
     for rows in ["", &rows] {
         run.write("index.jsonl", rows);
-        tables.check("verify", &document(&["verify", run.id()]));
+        checked.check("verify", &document(&["verify", run.id()]));
     }
     fs::create_dir(runner.path("results/broken")).unwrap();
     runner.write("results/broken/benchmark.json", "{");
-    queue(&runner, &mut tables);
-    tables.check("list", &document(&["list"]));
-    tables.check("prune", &document(&["prune", "--keep-last", "0"]));
-    tables.check("prune", &document(&["prune", run.id()]));
+    queue(&runner, &mut checked);
+    checked.check("list", &document(&["list"]));
+    checked.check("prune", &document(&["prune", "--keep-last", "0"]));
+    checked.check("prune", &document(&["prune", run.id()]));
 
     let call = ["plugin", "run", "hostile.wasm", "--input", "{\"do\": \"log\"}"];
-    tables.check("plugin-run", &document(&call));
+    checked.check("plugin-run", &document(&call));
     let call = ["plugin", "run", "bundled:echo", "--grade", "--input", "{\"verdict\": \"pass\"}"];
-    tables.check("plugin-grade", &document(&call));
-    tables.check("plugin-inspect", &document(&["plugin", "inspect", "hostile.wasm"]));
-    tables.check("plugin-doctor", &document(&["plugin", "doctor"]));
+    checked.check("plugin-grade", &document(&call));
+    checked.check("plugin-inspect", &document(&["plugin", "inspect", "hostile.wasm"]));
+    checked.check("plugin-doctor", &document(&["plugin", "doctor"]));
 
-    let mut unseen = BTreeSet::new();
-    for (title, table) in &tables.tables {
-        for name in table.keys().filter(|name| *name != "…") {
-            if !tables.seen.contains(&(title.clone(), name.clone())) {
-                unseen.insert(format!("{title}.{name}"));
-            }
-        }
-    }
-    let problems = &tables.problems;
+    let problems = &checked.problems;
     assert!(problems.is_empty(), "{problems:#?}");
-    let expected = UNSEEN.map(str::to_owned).into();
-    assert_eq!(unseen, expected, "keys of the page in no output");
-    let unseen: Vec<_> = tables.schemas.unseen();
+    let unseen: Vec<_> = checked.schemas.unseen();
     assert!(unseen.iter().all(|name| FILES.contains(name)), "schemas of no output: {unseen:?}");
 }
 
 /// A shard, and a run that is merged without the others.
-fn shards_and_merged_run(runner: &Runner, tables: &mut Tables) {
+fn shards_and_merged_run(runner: &Runner, checked: &mut SchemaChecker) {
     let document = |arguments: &[&str]| runner.run(&[arguments, &["--json"]].concat()).document();
     runner.write(
         "parts.toml",
         "[providers.echo]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"part\"\nrepeat = 9\ninput = 1\n",
     );
     runner.run(&["exec", "parts.toml", "--shard", "1/2", "--into", "parts/{shard}"]).expect(0);
-    tables.check("show", &document(&["show", "parts/1-of-2"]));
-    tables.check("merge", &document(&["merge", "parts/none", "--into", "parts/whole"]));
+    checked.check("show", &document(&["show", "parts/1-of-2"]));
+    checked.check("merge", &document(&["merge", "parts/none", "--into", "parts/whole"]));
     let merge = ["merge", "parts/1-of-2", "--into", "parts/whole", "--allow-holes"];
-    tables.check("merge", &document(&merge));
+    checked.check("merge", &document(&merge));
     for name in ["1-of-2", "whole"] {
-        tables.check("manifest", &Run { dir: runner.path(&format!("parts/{name}")) }.manifest());
+        checked.check("manifest", &Run { dir: runner.path(&format!("parts/{name}")) }.manifest());
     }
 }
 
 /// A group, and a run that is paused, stopped and killed.
-fn running_and_dead_runs(runner: &Runner, tables: &mut Tables) {
+fn running_and_dead_runs(runner: &Runner, checked: &mut SchemaChecker) {
     let document = |arguments: &[&str]| runner.run(&[arguments, &["--json"]].concat()).document();
     let copy = ROWS.replace("[[tests]]", "[[tests]]\nretries = { max = 0 }");
     let small = copy.split("[[tests]]").take(2).collect::<Vec<_>>().join("[[tests]]");
     runner.write("small.toml", small.replace("retries = { max = 0 }\n", ""));
     runner.write("other.toml", fs::read(runner.path("small.toml")).unwrap());
     runner.run(&["exec", "small.toml", "other.toml"]).expect(1);
-    tables.check("manifest", &runner.runs().pop().unwrap().manifest());
+    checked.check("manifest", &runner.runs().pop().unwrap().manifest());
 
     let mut waits = runner.started(&["exec", "waits.toml", "--json"]);
     waits.wait_for_rows(1);
@@ -468,61 +317,75 @@ fn running_and_dead_runs(runner: &Runner, tables: &mut Tables) {
         let has_output = attempts.clone().any(|attempt| attempt["output"].is_object());
         (is_waiting && has_output && live["waiting"][1].is_object()).then_some(())
     });
-    tables.check("show-trial", &document(&["show", run.id(), "waits@hostile#1"]));
+    checked.check("live", &serde_json::from_str(&run.text("live.json")).unwrap());
+    checked.check("show-trial", &document(&["show", run.id(), "waits@hostile#1"]));
     let mut follower = runner.started(&["wait", run.id(), "--json"]);
     follower.wait_for_event(|event| event["event"] == "progress");
-    tables.check("request", &document(&["pause", run.id(), "--reason", "a meeting"]));
-    tables.check("list", &document(&["list"]));
-    tables.check("show", &runner.show(&run));
-    tables.check("request", &document(&["unpause", run.id()]));
-    tables.check("request", &document(&["stop", run.id(), "--reason", "enough"]));
-    tables.check_events(&waits.finish().events());
-    tables.check_events(&follower.finish().events());
-    run.rows().iter().for_each(|row| tables.check("row", row));
-    tables.check("manifest", &run.manifest());
+    checked.check("request", &document(&["pause", run.id(), "--reason", "a meeting"]));
+    checked.check("list", &document(&["list"]));
+    checked.check("show", &runner.show(&run));
+    checked.check("request", &document(&["unpause", run.id()]));
+    checked.check("request", &document(&["stop", run.id(), "--reason", "enough"]));
+    checked.check_all("event", &waits.finish().events());
+    checked.check_all("event", &follower.finish().events());
+    checked.check_all("row", &run.rows());
+    checked.check("manifest", &run.manifest());
 
     let mut waits = runner.started(&["resume", run.id(), "--json"]);
     waits.wait_until_running(runner, 2);
     waits.end_by(Signal::TERM);
-    tables.check("manifest", &run.manifest());
+    checked.check("manifest", &run.manifest());
     let mut waits = runner.started(&["resume", run.id(), "--json"]);
     waits.wait_until_running(runner, 2);
     waits.end_by(Signal::KILL);
-    tables.check("cleanup", &document(&["cleanup"]));
+    checked.check("cleanup", &document(&["cleanup"]));
     runner.run(&["cleanup", "--yes"]).expect(0);
-    tables.check("manifest", &run.manifest());
-    tables.check("show", &runner.show(&run));
-    tables.check("request", &document(&["cancel", run.id(), "--reason", "wrong model"]));
-    tables.check("manifest", &run.manifest());
+    checked.check("manifest", &run.manifest());
+    checked.check("show", &runner.show(&run));
+    checked.check("request", &document(&["cancel", run.id(), "--reason", "wrong model"]));
+    checked.check("manifest", &run.manifest());
 }
 
 /// The queue, and a run that was started for a request.
-fn queue(runner: &Runner, tables: &mut Tables) {
+fn queue(runner: &Runner, checked: &mut SchemaChecker) {
     let document = |arguments: &[&str]| runner.run(&[arguments, &["--json"]].concat()).document();
     let added = document(&["exec", "waits.toml", "--queue", "--priority", "1"]);
-    tables.check("queue-change", &added);
+    checked.check("queue-change", &added);
     let step = document(&["queue", "work", "--once"]);
-    tables.check("queue-step", &step);
+    checked.check("queue-step", &step);
     let is_started = |run: &Run| step["run"] == run.id();
     let run = runner.runs().into_iter().find(is_started).unwrap();
     runner.run(&["pause", run.id()]).expect(0);
     let id = document(&["resume", run.id(), "--queue"])["request"].as_str().unwrap().to_owned();
-    tables.check("queue", &document(&["queue"]));
-    tables.check("queue-change", &document(&["queue", "remove", &id]));
-    tables.check("manifest", &run.manifest());
+    checked.check("queue", &document(&["queue"]));
+    checked.check("queue-change", &document(&["queue", "remove", &id]));
+    checked.check("manifest", &run.manifest());
     runner.run(&["cancel", run.id()]).expect(0);
 }
 
 /// The notifications of a run that has died, and of others.
-fn notifications(runner: &Runner, server: &Server, tables: &mut Tables) {
+fn notifications(runner: &Runner, server: &Server, checked: &mut SchemaChecker) {
     let dead = runner.runs().pop().unwrap();
-    tables.check("notify", &runner.run(&["notify", dead.id(), "--json"]).expect(1).document());
+    checked.check("notify", &runner.run(&["notify", dead.id(), "--json"]).expect(1).document());
     for line in dead.text("notifications.jsonl").lines() {
-        tables.check("notification-line", &serde_json::from_str(line).unwrap());
+        checked.check("notifications", &serde_json::from_str(line).unwrap());
     }
     for request in server.requests().iter().filter(|request| request.path == "/hook") {
-        tables.check("notification", &serde_json::from_slice(&request.body).unwrap());
+        checked.check("notification", &serde_json::from_slice(&request.body).unwrap());
     }
+}
+
+/// Fails if the page lacks a schema, or names one that does not exist.
+#[test]
+fn page_names_all_schemas() {
+    let text = fs::read_to_string(root().join(PAGE)).unwrap();
+    let (_, table) = text.split_once("## All schemas").unwrap();
+    let cells = table.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit_once(" | "));
+    let name = Regex::new("`([^`]+)`").unwrap();
+    let named = cells.flat_map(|(_, cell)| name.captures_iter(cell));
+    let named: BTreeSet<_> = named.map(|found| found[1].to_owned()).collect();
+    let printed: BTreeSet<_> = names(&Runner::new(&[])).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(named, printed);
 }
 
 /// Compares the examples with real output, except ids, times, durations and digests. `UPDATE=1` writes them.

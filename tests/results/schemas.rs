@@ -15,7 +15,7 @@ pub(crate) struct Published {
 }
 
 /// Returns the name and the title of each schema.
-fn names(runner: &Runner) -> Vec<(String, String)> {
+pub(crate) fn names(runner: &Runner) -> Vec<(String, String)> {
     let listed = runner.run(&["schema"]).expect(0).stdout;
     let lines = listed.lines().skip(1).map(|line| line.split_once("  ").unwrap());
     lines.map(|(name, title)| (name.to_owned(), title.trim().to_owned())).collect()
@@ -47,9 +47,10 @@ impl Published {
         Self { schemas, indexes, seen: RefCell::default() }
     }
 
-    /// Returns the problem of a value. `None` if it is valid, or if there is no schema with this name.
+    /// Returns the problem of a value. `None` if it is valid.
     pub(crate) fn problem(&self, name: &str, value: &Value) -> Option<String> {
-        let (_, index) = self.indexes.iter().find(|(known, _)| known == name)?;
+        let found = self.indexes.iter().find(|(known, _)| known == name);
+        let (_, index) = found.unwrap_or_else(|| panic!("there is no schema `{name}`"));
         self.seen.borrow_mut().insert(name.to_owned());
         let error = self.schemas.validate(value, *index).err()?;
         Some(format!("{name}: {error:#}"))
@@ -112,7 +113,38 @@ fn printed_schemas_are_the_published_ones() {
     runner.run(&["schema", "rows"]).expect(2).says(&["did you mean `row`?"]);
 }
 
-/// Files of a run, and files that users write. `tables_have_all_keys_of_real_output` compares the other schemas.
+/// Adds the keys of a schema that have no description. No page describes them.
+fn add_undescribed(schema: &Value, place: &str, found: &mut BTreeSet<String>) {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for (key, property) in properties.into_iter().flatten() {
+        // An alternative with one key, or with a constant, is described as a whole.
+        let is_form =
+            properties.is_some_and(|all| all.len() == 1) && schema.get("description").is_some();
+        let is_known =
+            is_form || ["description", "const"].iter().any(|key| property.get(key).is_some());
+        if !is_known {
+            found.insert(format!("{place}: {key}"));
+        }
+    }
+    match schema {
+        Value::Object(map) => map.values().for_each(|inner| add_undescribed(inner, place, found)),
+        Value::Array(all) => all.iter().for_each(|inner| add_undescribed(inner, place, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_key_of_every_schema_is_described() {
+    let runner = Runner::new(&[]);
+    let mut found = BTreeSet::new();
+    for (name, _) in names(&runner).into_iter().filter(|(name, _)| name != "openapi") {
+        let printed = runner.run(&["schema", &name]).expect(0).stdout;
+        add_undescribed(&serde_json::from_str(&printed).unwrap(), &name, &mut found);
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Files of a run, and files that users write. `real_output_matches_its_schema` compares the other schemas.
 #[test]
 fn files_match_their_schemas() {
     let runner = Runner::hostile(&tests("says | { do = \"log\" } |"));
