@@ -32,7 +32,7 @@ mod plan {
     mod test_line;
 
     pub(crate) use self::checks::{Checks, provider_problems};
-    pub(crate) use self::diff::{PlanDiff, changes_since};
+    pub(crate) use self::diff::{changes_since, difference};
     pub(crate) use self::filtering::{matching_rows, row_filter, selected_filter};
     pub use self::filtering::{resolve_filter, resolve_filter_in};
     pub(crate) use self::load::{load_plan, manifest_providers, metadata, selection};

@@ -14,7 +14,7 @@ use runner_scenario::{Scenario, Suite};
 
 use crate::EngineError;
 use crate::error::machine_error;
-use crate::plan::{Ids, PlanDiff, gate, unreadable, whole_tests};
+use crate::plan::{Ids, difference, gate, unreadable, whole_tests};
 use crate::{session::Reruns, trust::usable};
 
 /// Most trials without a result, and most faults of a shard, that are listed.
@@ -194,9 +194,7 @@ fn compare(given: &mut [GivenShard]) -> Option<usize> {
         if shard.count() != count {
             let own = shard.count();
             problems.push(format!("it is one of {own} shards, and {first} is one of {count}"));
-        } else if let Some(reason) =
-            PlanDiff::new(&plan, &manifest.metadata, &manifest.providers).reason()
-        {
+        } else if let Some(reason) = difference(&plan, &manifest.metadata, &manifest.providers) {
             problems.push(format!("it has another plan than {first}: {reason}"));
         }
         let path = shown_path(path);

@@ -1,4 +1,4 @@
-//! [`PlanDiff`] and [`changes_since`]: differences between the plan of a run and the current files.
+//! [`difference`] and [`changes_since`]: differences between the plan of a run and the current files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::{fs, io, path::Path};
@@ -14,41 +14,24 @@ use super::{load::selection, plan::Plan};
 /// Names of a kind that a notice lists.
 const SHOWN: usize = 3;
 
-/// Parts of a new plan that differ from the plan of a run, by digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PlanDiff {
-    scenario: bool,
-    tests: bool,
-    overrides: bool,
-    plugins: bool,
-}
-
-impl PlanDiff {
-    /// Compares a run with a new plan's metadata and providers.
-    pub(crate) fn new(run: &Manifest, metadata: &Metadata, providers: &[ManifestProvider]) -> Self {
-        let plugin = |provider: &ManifestProvider| (provider.name.clone(), provider.digest);
-        let old = &run.metadata;
-        Self {
-            scenario: old.scenario_sha256 != metadata.scenario_sha256,
-            tests: (old.suite, old.blobs) != (metadata.suite, metadata.blobs),
-            overrides: old.selection.overrides != metadata.selection.overrides,
-            plugins: !run.providers.iter().map(plugin).eq(providers.iter().map(plugin)),
-        }
-    }
-
-    /// Returns the first difference as a clause. `None` if the plans are equal.
-    pub(crate) fn reason(self) -> Option<&'static str> {
-        if self.overrides {
-            Some("`--repeat`, `--retries`, `--seed`, `--limit` or `--set` have changed")
-        } else if self.scenario {
-            Some("its scenario is different or has changed")
-        } else if self.tests {
-            Some("its tests or their selection have changed")
-        } else if self.plugins {
-            Some("a plugin has changed")
-        } else {
-            None
-        }
+/// Compares a run with a new plan by digests. Returns the first difference as a clause, or `None` if the plans are equal.
+pub(crate) fn difference(
+    run: &Manifest,
+    metadata: &Metadata,
+    providers: &[ManifestProvider],
+) -> Option<&'static str> {
+    let plugin = |provider: &ManifestProvider| (provider.name.clone(), provider.digest);
+    let old = &run.metadata;
+    if old.selection.overrides != metadata.selection.overrides {
+        Some("`--repeat`, `--retries`, `--seed`, `--limit` or `--set` have changed")
+    } else if old.scenario_sha256 != metadata.scenario_sha256 {
+        Some("its scenario is different or has changed")
+    } else if (old.suite, old.blobs) != (metadata.suite, metadata.blobs) {
+        Some("its tests or their selection have changed")
+    } else if !run.providers.iter().map(plugin).eq(providers.iter().map(plugin)) {
+        Some("a plugin has changed")
+    } else {
+        None
     }
 }
 

@@ -16,6 +16,12 @@ struct RuleTally<'g> {
     rule: &'g GateRule,
     /// The globs of a rule for providers.
     providers: Option<IdGlob>,
+    sums: Sums,
+}
+
+/// The sums of the trials of a rule.
+#[derive(Default)]
+struct Sums {
     /// Sums of weights, their squares, weights of passed trials, of trials with a score, and weighted scores.
     weights: f64,
     squares: f64,
@@ -66,7 +72,7 @@ pub(crate) fn evaluate(
             .map_or((1.0, &[][..]), |(weight, tags)| (*weight, tags.as_slice()));
         for tally in &mut tallies {
             if tally.includes(row, tags) {
-                tally.add(row, weight);
+                tally.sums.add(row, weight);
             }
         }
     })?;
@@ -121,18 +127,7 @@ impl<'g> RuleTally<'g> {
             GateScope::Provider(glob) => IdGlob::new(glob).ok(),
             GateScope::All | GateScope::Tag(_) => None,
         };
-        Self {
-            rule,
-            providers,
-            weights: 0.0,
-            squares: 0.0,
-            passed: 0.0,
-            scored: 0.0,
-            scores: 0.0,
-            trials: 0,
-            scored_trials: 0,
-            errors: 0,
-        }
+        Self { rule, providers, sums: Sums::default() }
     }
 
     fn includes(&self, row: &RowRef<'_>, tags: &[String]) -> bool {
@@ -145,25 +140,10 @@ impl<'g> RuleTally<'g> {
         }
     }
 
-    fn add(&mut self, row: &RowRef<'_>, weight: f64) {
-        self.trials += 1;
-        self.weights += weight;
-        self.squares += weight * weight;
-        if row.outcome == Outcome::Passed {
-            self.passed += weight;
-        }
-        if let Some(score) = row.trial_score() {
-            self.scored += weight;
-            self.scores += weight * score;
-            self.scored_trials += 1;
-        }
-        self.errors += u64::from(matches!(row.outcome, Outcome::Error | Outcome::Timeout));
-    }
-
     fn conditions(&self) -> Vec<GateCondition> {
         /// Sums of weights are rounded.
         const TOLERANCE: f64 = 1e-9;
-        let rule = self.rule;
+        let (rule, sums) = (self.rule, &self.sums);
         let condition = |key: &str, bound, value: Option<f64>, trials, held| GateCondition {
             scope: rule.scope.clone(),
             key: key.to_owned(),
@@ -178,24 +158,41 @@ impl<'g> RuleTally<'g> {
         };
         let mut conditions = Vec::new();
         if let Some(bound) = rule.pass_rate {
-            let rate = (self.weights > 0.0).then(|| self.passed / self.weights);
-            let held = is_least(bound, rate, self.trials == 0);
+            let rate = (sums.weights > 0.0).then(|| sums.passed / sums.weights);
+            let held = is_least(bound, rate, sums.trials == 0);
             conditions.push(GateCondition {
                 // The squares of tiny weights are 0.
-                interval: rate.filter(|_| self.squares > 0.0).map(|rate| self.interval(rate)),
-                ..condition("pass_rate", bound, rate, self.trials, held)
+                interval: rate.filter(|_| sums.squares > 0.0).map(|rate| sums.interval(rate)),
+                ..condition("pass_rate", bound, rate, sums.trials, held)
             });
         }
         if let Some(bound) = rule.min_score {
-            let mean = (self.scored > 0.0).then(|| self.scores / self.scored);
-            let held = is_least(bound, mean, self.trials == 0);
-            conditions.push(condition("min_score", bound, mean, self.scored_trials, held));
+            let mean = (sums.scored > 0.0).then(|| sums.scores / sums.scored);
+            let held = is_least(bound, mean, sums.trials == 0);
+            conditions.push(condition("min_score", bound, mean, sums.scored_trials, held));
         }
         if let Some(most) = rule.max_errors {
-            let (errors, held) = (self.errors as f64, self.errors <= most);
-            conditions.push(condition("max_errors", most as f64, Some(errors), self.trials, held));
+            let (errors, held) = (sums.errors as f64, sums.errors <= most);
+            conditions.push(condition("max_errors", most as f64, Some(errors), sums.trials, held));
         }
         conditions
+    }
+}
+
+impl Sums {
+    fn add(&mut self, row: &RowRef<'_>, weight: f64) {
+        self.trials += 1;
+        self.weights += weight;
+        self.squares += weight * weight;
+        if row.outcome == Outcome::Passed {
+            self.passed += weight;
+        }
+        if let Some(score) = row.trial_score() {
+            self.scored += weight;
+            self.scores += weight * score;
+            self.scored_trials += 1;
+        }
+        self.errors += u64::from(matches!(row.outcome, Outcome::Error | Outcome::Timeout));
     }
 
     /// Returns Wilson's interval of a rate. Weighted trials count as Kish's effective sample size, (Σw)² ÷ Σw².

@@ -34,49 +34,19 @@ pub(crate) struct RescorePlan {
     with_graders: bool,
 }
 
-/// The reason why a trial is judged, or stays as it is.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Whether a trial is judged or stays as it is, and the reason as a clause.
+#[derive(Clone, Copy)]
 enum RescoreReason {
-    Changed,
-    Ungraded,
-    GraderError,
-    Same,
-    NoResult,
-    Selected,
-    Unmatched,
-    OtherTest,
-    Gone,
-    Graded,
-    NoOutput,
-    Unreadable,
-    /// The row cannot be judged, for the reason that the clause gives.
+    Judged(&'static str),
+    Kept(&'static str),
+    /// Its output cannot be judged.
     Unjudgeable(&'static str),
+    /// It is not among the trials with a result that the filter matches.
+    Unmatched(&'static str),
 }
 
-impl RescoreReason {
-    fn decision(self) -> Decision {
-        let (is_pending, why) = match self {
-            Self::Changed => (true, "its expectations or graders have changed"),
-            Self::Ungraded => (true, "not all of its graders have answered"),
-            Self::GraderError => (true, "one of its graders ended in an error"),
-            Self::Same => (false, "it is judged by these expectations and graders already"),
-            Self::NoResult => (false, "it has no result"),
-            Self::Selected => (false, "it has yet to run again"),
-            Self::Unmatched => (false, "the filter does not match it"),
-            Self::OtherTest => (false, "its test or provider has changed since it ran"),
-            Self::Gone => (false, "the scenario has no such test"),
-            Self::Graded => (false, "its test has graders"),
-            Self::NoOutput => (false, "it has no output"),
-            Self::Unreadable => (false, "its output cannot be read"),
-            Self::Unjudgeable(why) => (false, why),
-        };
-        Decision { is_pending, why: why.to_owned() }
-    }
-
-    fn is_judged(self) -> bool {
-        matches!(self, Self::Changed | Self::Ungraded | Self::GraderError)
-    }
-}
+const NO_RESULT: RescoreReason = RescoreReason::Unmatched("it has no result");
+const UNREADABLE: RescoreReason = RescoreReason::Unjudgeable("its output cannot be read");
 
 impl RescorePlan {
     /// Plans a run's stored trials with the expectations of the scenario at `path`. Without graders, tests that have some are
@@ -165,7 +135,7 @@ impl RescorePlan {
     ) -> Result<(), RecordError> {
         let trials = self.plan.suite.trials();
         let mut seen = Fold::new(trials);
-        let mut reasons = vec![RescoreReason::NoResult; trials as usize];
+        let mut reasons = vec![NO_RESULT; trials as usize];
         let mut rows = BTreeMap::new();
         let mut line = Vec::new();
         dir.rows(&mut |at, read| {
@@ -181,16 +151,15 @@ impl RescorePlan {
             let place = RowPlace { at, bytes: bytes.len() as u32, had_bad, is_ungraded };
             let before = reasons[index as usize];
             // An interrupted rescore of a trial that matched has left it ungraded.
-            let has_matched = is_ungraded
-                && !matches!(before, RescoreReason::NoResult | RescoreReason::Unmatched);
+            let has_matched = is_ungraded && !matches!(before, RescoreReason::Unmatched(_));
             let reason = if has_matched || filter.is_none_or(|filter| filter.matches(&row)) {
                 let reason = self.reason(dir, index, &row, place, &mut line);
-                reason.unwrap_or(RescoreReason::Unreadable)
+                reason.unwrap_or(UNREADABLE)
             } else {
-                RescoreReason::Unmatched
+                RescoreReason::Unmatched("the filter does not match it")
             };
             reasons[index as usize] = reason;
-            if reason.is_judged() {
+            if matches!(reason, RescoreReason::Judged(_)) {
                 rows.insert(index, place);
             } else {
                 rows.remove(&index);
@@ -199,8 +168,8 @@ impl RescorePlan {
         for (index, reason) in (0..).zip(&mut reasons) {
             let state = fold.trial(index);
             if state.is_pending && !state.ungraded {
-                let has_run = state.outcome.is_some();
-                *reason = if has_run { RescoreReason::Selected } else { RescoreReason::NoResult };
+                let selected = RescoreReason::Kept("it has yet to run again");
+                *reason = if state.outcome.is_some() { selected } else { NO_RESULT };
                 rows.remove(&index);
             }
         }
@@ -219,7 +188,7 @@ impl RescorePlan {
     ) -> io::Result<RescoreReason> {
         let planned = self.plan.suite.trial(index);
         if self.gone.contains_key(&planned.test) {
-            return Ok(RescoreReason::Gone);
+            return Ok(RescoreReason::Kept("the scenario has no such test"));
         }
         self.plan.suite.line(planned.test, line)?;
         let test = TestLine::read(line)?;
@@ -231,47 +200,49 @@ impl RescorePlan {
             && !has_grader_error
             && test.expect()?.error.is_none();
         Ok(if row.fingerprint != Some(execution) {
-            RescoreReason::OtherTest
+            RescoreReason::Kept("its test or provider has changed since it ran")
         } else if !self.with_graders && !test.graders()?.is_empty() {
-            RescoreReason::Graded
+            RescoreReason::Kept("its test has graders")
         } else if !place.is_ungraded
             && !has_grader_error
             && row.judgement_fingerprint == Some(judgement)
         {
-            RescoreReason::Same
+            RescoreReason::Kept("it is judged by these expectations and graders already")
         } else if has_no_output {
-            RescoreReason::NoOutput
+            RescoreReason::Kept("it has no output")
         } else if let Some(why) = unjudgeable(row, &test)? {
             RescoreReason::Unjudgeable(why)
         } else if !StoredRow::has_output(dir, row, place) {
-            RescoreReason::Unreadable
+            UNREADABLE
         } else if place.is_ungraded {
-            RescoreReason::Ungraded
+            RescoreReason::Judged("not all of its graders have answered")
         } else if has_grader_error {
-            RescoreReason::GraderError
+            RescoreReason::Judged("one of its graders ended in an error")
         } else {
-            RescoreReason::Changed
+            RescoreReason::Judged("its expectations or graders have changed")
         })
     }
 
     /// Returns whether and why a trial is judged.
     pub(crate) fn decision(&self, trial: u64) -> Decision {
-        self.reasons[trial as usize].decision()
+        let (is_pending, why) = match self.reasons[trial as usize] {
+            RescoreReason::Judged(why) => (true, why),
+            RescoreReason::Kept(why)
+            | RescoreReason::Unjudgeable(why)
+            | RescoreReason::Unmatched(why) => (false, why),
+        };
+        Decision { is_pending, why: why.to_owned() }
     }
 
     /// Returns the number of trials whose expectations have changed, and whose stored output cannot be judged.
     pub(crate) fn unjudged(&self) -> usize {
-        let is_unjudged = |reason: &&RescoreReason| {
-            matches!(reason, RescoreReason::Unreadable | RescoreReason::Unjudgeable(_))
-        };
+        let is_unjudged = |reason: &&RescoreReason| matches!(reason, RescoreReason::Unjudgeable(_));
         self.reasons.iter().filter(is_unjudged).count()
     }
 
     /// Returns whether the filter matches a trial that has a result.
     pub(crate) fn has_match(&self) -> bool {
-        let is_unmatched = |reason: &RescoreReason| {
-            matches!(reason, RescoreReason::NoResult | RescoreReason::Unmatched)
-        };
+        let is_unmatched = |reason: &RescoreReason| matches!(reason, RescoreReason::Unmatched(_));
         !self.reasons.iter().all(is_unmatched)
     }
 

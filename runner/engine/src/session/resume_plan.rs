@@ -8,7 +8,7 @@ use runner_scenario::{Filter, nearest_names};
 
 use super::reruns::{self, Reruns};
 use crate::plan::{
-    Ids, Plan, PlanDiff, Rejudge, changes_since, load_plan, manifest_providers, metadata,
+    Ids, Plan, Rejudge, changes_since, difference, load_plan, manifest_providers, metadata,
     selected_filter, selection, stored_plan, tests_of,
 };
 use crate::{Decision, EngineError, ResumeRequest, trust::owner_notices};
@@ -223,8 +223,8 @@ fn adopted(
     // The manifest keeps the selection and the version of the run's first session.
     new.metadata.selection.clone_from(&manifest.metadata.selection);
     new.metadata.runner_version.clone_from(&manifest.metadata.runner_version);
-    let diff = PlanDiff::new(manifest, &new.metadata, &new.providers);
-    let is_needed = diff.reason().is_some() || stored_plan(root, dir, manifest).is_err();
+    let reason = difference(manifest, &new.metadata, &new.providers);
+    let is_needed = reason.is_some() || stored_plan(root, dir, manifest).is_err();
     is_needed.then_some((new, suite))
 }
 

@@ -10,7 +10,7 @@ use super::resume;
 use super::run::{PlannedSession, lock_root, prestart, run};
 use super::run_parts::{RunParts, new_run, scenario_path};
 use crate::event::{Ended, Observer};
-use crate::plan::{Plan, PlanDiff, load_plan, not_passed, selected_filter, selection};
+use crate::plan::{Plan, difference, load_plan, not_passed, selected_filter, selection};
 use crate::trust::{skipped_notices, usable};
 use crate::{EngineError, ExecRequest, ResumeRequest};
 
@@ -34,14 +34,14 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
         && let Some(there) = work.root.run_in(name)?
     {
         let manifest = usable(&there)?.manifest()?;
-        let diff = PlanDiff::new(&manifest, &parts.new.metadata, &parts.new.providers);
+        let reason = difference(&manifest, &parts.new.metadata, &parts.new.providers);
         let of = |shard: Option<Shard>| match shard {
             None => "the whole plan".to_owned(),
             Some(shard) => format!("shard {shard}"),
         };
         let [old, new] = [manifest.metadata.selection.shard, request.selection.shard];
         let other = (old != new).then(|| format!("it has {}, not {}", of(old), of(new)));
-        if let Some(reason) = diff.reason().map(str::to_owned).or(other) {
+        if let Some(reason) = reason.map(str::to_owned).or(other) {
             return Err(EngineError::Usage(format!(
                 "{} holds a run of another plan: {reason}\nchoose another folder, or continue that run with its own plan: {}",
                 shown_path(&there.path()),
