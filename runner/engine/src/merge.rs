@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use runner_model::units::plural;
@@ -9,7 +10,7 @@ use runner_model::visible::shown_path;
 use runner_model::{GateResult, Places, RunStatus, Shard, TrialId};
 use runner_prepare::machine;
 use runner_record::{DiskFault, Fold, Manifest, Merge, MergeFindings, MergeOutcome, MergeSource};
-use runner_record::{IdleGuard, RecordError, ResultsRoot, RunDir, ShardFindings, is_run_name};
+use runner_record::{RecordError, ResultsRoot, RunDir, ShardFindings, is_run_name};
 use runner_scenario::{Scenario, Suite};
 
 use crate::EngineError;
@@ -51,7 +52,8 @@ struct GivenShard {
 struct OpenedShard {
     source: MergeSource,
     shard: Shard,
-    _idle: IdleGuard,
+    /// Open, so that no session starts.
+    _idle: Option<File>,
 }
 
 /// The plan that all shards are parts of.

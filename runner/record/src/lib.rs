@@ -87,7 +87,7 @@ pub use rows::{line_reader::ReadLine, rerun::Rerun};
 pub use run::labels::{LabelChange, LabelRequest};
 pub use run::live::{Compiling, End, InFlight, Live, LiveWriter, WaitingTrial, running_at_death};
 pub use run::manifest::{FORMAT, GroupPlace, Manifest, MergedShard, Pin, RowsFile};
-pub use run::merge::{IdleGuard, Merge, MergeFindings, MergeOutcome, MergeSource, ShardFindings};
+pub use run::merge::{Merge, MergeFindings, MergeOutcome, MergeSource, ShardFindings};
 pub use run::metadata::{ManifestProvider, Metadata, Selected};
 pub use run::new_run::{NewPlan, NewRun, NewSession, RESCORE};
 pub use run::notifications::{

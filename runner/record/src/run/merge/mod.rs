@@ -30,13 +30,6 @@ use crate::{
 /// The writer of the last session of a merged run, which runs no trial.
 const MERGE: &str = "merge";
 
-/// A run in which no session starts while this lives.
-#[derive(Debug)]
-pub struct IdleGuard {
-    /// Unlocked when it is dropped.
-    _lock: Option<File>,
-}
-
 /// Shards that become a run.
 pub struct Merge<'a> {
     /// The name of the run's folder.
@@ -71,19 +64,19 @@ impl Merge<'_> {
 }
 
 impl RunDir {
-    /// Keeps sessions from starting while the returned value lives. Writes nothing.
+    /// Keeps sessions from starting while the returned file is open. `None` for a run without a lock file. Writes nothing.
     ///
     /// # Errors
     ///
     /// [`RecordError::Held`] if a process works on the run.
-    pub fn keep_idle(&self) -> Result<IdleGuard, RecordError> {
+    pub fn keep_idle(&self) -> Result<Option<File>, RecordError> {
         let file = match self.dir.read(lock::LOCK) {
-            Err(error) if error.is_missing() => return Ok(IdleGuard { _lock: None }),
+            Err(error) if error.is_missing() => return Ok(None),
             opened => opened?,
         };
         let is_free = lock::try_lock(&file, false);
         if is_free.map_err(|source| self.dir.error("take", lock::LOCK, source))? {
-            return Ok(IdleGuard { _lock: Some(file) });
+            return Ok(Some(file));
         }
         let holder = lock::holder(&self.dir).unwrap_or_default();
         Err(RecordError::held(&self.id, self.dir.path(), holder))
