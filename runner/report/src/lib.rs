@@ -3,7 +3,7 @@
 //! This crate reads runs through `record` and changes no file. It may know `model`, `scenario` and `record`. [`failure`]
 //! formats the reasons of failures, [`json`] writes documents that cannot control a terminal, and [`write_report`] writes files.
 //!
-//! Start reading at [`RunDocument`]. `rows.rs` finds the rows that count, and `results.rs` and `meta.rs` sum them up. `compare/`
+//! Start reading at [`RunDocument`]. `rows.rs` finds the rows that count, and `results.rs` and `stored_tests.rs` sum them up. `compare/`
 //! joins two runs, `trials/` has one trial and the history of a scenario, `commands/` the documents without results, and
 //! `pages/` those of `runner serve` alone. `failures.rs` groups failed trials; `phrases.rs` and `run_facts.rs` have texts that
 //! several of them share.
@@ -17,7 +17,6 @@ mod forms;
 pub mod json;
 mod list;
 mod logs;
-mod meta;
 mod pages;
 pub mod phrases;
 mod results;
@@ -25,9 +24,9 @@ mod rows;
 mod run;
 pub mod run_facts;
 mod schema;
+mod stored_tests;
 mod trials;
 
-use commands::verify;
 pub use commands::{
     CleanupDocument, DeadRun, DoctorDocument, Event, GradeDocument, InspectDocument, MergeDocument,
     Notification, NotificationKind, NotifyDocument, NumberedEvent, PlanLine, PlanPart,
@@ -47,7 +46,6 @@ pub use failures::{FailureGroup, Failures};
 pub use forms::{Form, FormError, FormOptions, markdown_code, selected_failures, write_report};
 pub use list::{RunList, RunSummary, Unreadable, short_id, short_of};
 pub use logs::{LiveLines, LogEntry, Reading, Stream};
-pub use meta::{MetaCounts, MetaResults};
 pub use pages::{
     FailedTrials, FailuresPage, LivePage, MatrixPage, PageStart, ProviderDurations, ReasonLine,
     RunAction, RunActions, RunCharts, RunIndex, RunItem, RunPage, RunTables, RunsPage, RunsQuery,
@@ -58,6 +56,7 @@ pub use results::{PassRate, Results};
 pub use rows::{Line, RowSelection, Rows};
 pub use run::{GraderTable, ProviderTable, RunDocument};
 pub use schema::{NamedSchema, SCHEMAS, schema_settings};
+pub use stored_tests::{MetaCounts, MetaResults};
 pub use trials::{
     ArtifactFile, FoundTrials, HistoryDocument, HistoryGroups, HistoryQuery, LogText, Mark,
     MatrixCell, MatrixDocument, MatrixTest, MatrixTests, PastResult, PastResults, PastRun, PastSum,

@@ -81,7 +81,7 @@ pub(crate) struct Final {
     pub(crate) is_repeat: bool,
     /// The trial's score.
     pub(crate) score: Option<f32>,
-    /// The `meta` of the test, by [`TestMeta::of`](crate::meta::TestMeta::of).
+    /// The `meta` of the test, by [`TestMeta::of`](crate::stored_tests::TestMeta::of).
     pub(crate) meta: u32,
 }
 

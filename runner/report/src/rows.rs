@@ -16,7 +16,7 @@ use serde::{Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
 use crate::results::{Column, Final, add_sums};
-use crate::{Failures, failure, failures, json::Items, logs::hash, verify};
+use crate::{Failures, failure, failures, json::Items, logs::hash, stored_tests};
 
 /// A row as on disk.
 #[derive(Clone, Debug)]
@@ -307,7 +307,7 @@ impl Rows {
     fn places(&self) -> impl Fn(&TrialId) -> Option<u64> {
         let suite = OnceCell::new();
         move |trial| {
-            let suite = suite.get_or_init(|| verify::plan(&self.run).ok().flatten());
+            let suite = suite.get_or_init(|| stored_tests::plan(&self.run));
             suite.as_ref()?.index(trial)
         }
     }

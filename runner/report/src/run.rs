@@ -5,10 +5,10 @@ use runner_record::{Live, Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::meta::{MetaResults, TestMeta};
 use crate::results::{Column, Results};
 use crate::rows::{RowSelection, Rows, Settled, StoredRow};
-use crate::{SincePrevious, VERSION, denials::Denials, list::RunSummary, verify};
+use crate::stored_tests::{self, MetaResults, TestMeta};
+use crate::{SincePrevious, VERSION, denials::Denials, list::RunSummary};
 
 /// `runner show RUN`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -89,7 +89,7 @@ impl RunDocument {
         let mut judged = if has_ended { on_disk.clone() } else { run.truth()? };
         let names: Vec<_> =
             on_disk.providers.iter().map(|provider| provider.name.as_str()).collect();
-        let is_planned = verify::is_planned(run, &on_disk);
+        let is_planned = stored_tests::is_planned(run, &on_disk);
         let meta = TestMeta::read(run, &on_disk);
         let new = || (Settled::new(&on_disk), 0, Denials::default());
         let (mut settled, damaged_lines, denials) = run.fold_lines(

@@ -1,15 +1,16 @@
 //! Documents of commands that show no results: events, previews, the queue and plugins; in this file, those of `cleanup`,
-//! `merge`, `prune`, `--detach` and requests to a run.
+//! `merge`, `prune`, `verify`, `--detach` and requests to a run.
 
 mod event;
 mod notify;
 mod plugin;
 mod preview;
 mod queue;
-pub(crate) mod verify;
 
-use runner_model::{GateResult, Reason, RunStatus, Time};
-use runner_record::{Answer, Manifest, MergeFindings, Pruning, RecordError, ResultsRoot, RunDir};
+use runner_model::{GateResult, Places, Reason, RunStatus, Time};
+use runner_record::{
+    Answer, DiskFault, Manifest, MergeFindings, Pruning, RecordError, ResultsRoot, RunDir, Verified,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +27,7 @@ pub use self::preview::{
 pub use self::queue::{
     QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun, QueueStep, StepResult,
 };
-pub use self::verify::VerifyDocument;
-use crate::{VERSION, list::RunSummary};
+use crate::{VERSION, list::RunSummary, stored_tests::read_plan};
 
 /// `runner cleanup`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -149,5 +149,46 @@ impl MergeDocument {
         let manifest = run.truth()?;
         let summary = RunSummary::from_run(&run.results_root()?, run, &manifest);
         Ok(Self { v: VERSION, found, run: Some(summary), gate: manifest.gate })
+    }
+}
+
+/// The result of a verification.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct VerifyDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// The run's id.
+    pub run: String,
+    /// The directory as a user would type it.
+    pub run_dir: String,
+    #[serde(flatten)]
+    pub found: Verified,
+}
+
+impl VerifyDocument {
+    /// Verifies a run.
+    ///
+    /// # Errors
+    ///
+    /// The manifest cannot be read.
+    pub fn read(run: &RunDir) -> Result<Self, RecordError> {
+        // The plan must be that of the rows.
+        let found = run.snapshot(|| {
+            let plan = read_plan(run);
+            let places = plan.as_ref().ok().and_then(Option::as_ref);
+            let mut found = run.verify(places.map(|suite| suite as &dyn Places))?;
+            if let Err(problem) = plan {
+                found
+                    .faults
+                    .insert(0, DiskFault { path: run.path(), line: None, problem, remedy: None });
+            }
+            Ok::<_, RecordError>(found)
+        })?;
+        Ok(Self {
+            v: VERSION,
+            run: run.id().to_owned(),
+            run_dir: run.path().to_string_lossy().into_owned(),
+            found,
+        })
     }
 }

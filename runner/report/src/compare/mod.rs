@@ -18,7 +18,7 @@ pub use measures::{Estimate, Measure};
 use side::{Sample, Scope, Side};
 pub use since_previous::SincePrevious;
 
-use crate::{RunSummary, VERSION, failure, json::Items, verify};
+use crate::{RunSummary, VERSION, failure, json::Items, stored_tests};
 
 /// `runner compare`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -168,7 +168,7 @@ impl Changes {
     pub fn each(&self, mut each: impl FnMut(&Change<'_>)) -> Result<(), RecordError> {
         // Only the base has rows of tests that are gone, and their class is the last one.
         for (at, run) in [(1, &self.new), (0, &self.base)] {
-            let (mut rows, suite) = (Vec::new(), verify::plan(run).ok().flatten());
+            let (mut rows, suite) = (Vec::new(), stored_tests::plan(run));
             if !self.changed.iter().any(|changed| (changed.class == Class::Gone) == (at == 0)) {
                 continue;
             }

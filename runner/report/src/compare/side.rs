@@ -10,7 +10,7 @@ use runner_scenario::{Filter, RowFilter};
 use serde::Deserialize;
 
 use crate::rows::row_filter;
-use crate::{failures, logs::hash, verify};
+use crate::{failures, logs::hash, stored_tests};
 
 /// Metrics that are compared, and their values in a run, which take 4 bytes each.
 const MAX_METRICS: u64 = 20;
@@ -103,7 +103,7 @@ impl Side {
         scope: Scope<'_>,
     ) -> Result<Self, RecordError> {
         let providers: Vec<_> = manifest.providers.iter().map(|one| &*one.name).collect();
-        let is_planned = verify::is_planned(run, manifest);
+        let is_planned = stored_tests::is_planned(run, manifest);
         let filter = scope.filter.map(|filter| row_filter(run, filter)).transpose()?;
         let new = || Self {
             samples: Vec::with_capacity(manifest.counts.done() as usize),

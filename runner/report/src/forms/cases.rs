@@ -9,7 +9,7 @@ use runner_scenario::Suite;
 use crate::failures::Failures;
 use crate::results::Final;
 use crate::rows::{Line, RowSelection, Rows};
-use crate::{RunDocument, commands::verify};
+use crate::{RunDocument, stored_tests};
 
 /// Number of a trial without rows.
 const NO_NUMBER: u32 = u32::MAX;
@@ -71,7 +71,7 @@ impl<'a> Cases<'a> {
         let is_selected = |number: &u32| {
             selected.as_ref().is_none_or(|selected| selected.contains(&(*number as usize)))
         };
-        let suite = verify::plan(&rows.run).ok().flatten();
+        let suite = stored_tests::plan(&rows.run);
         let mut parts = Vec::new();
         if let Some(suite) = &suite {
             parts.reserve_exact(suite.trials() as usize);

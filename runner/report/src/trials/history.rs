@@ -8,7 +8,7 @@ use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, TrialRe
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use crate::{PassRate, VERSION, logs::hash, results::quantile, verify};
+use crate::{PassRate, VERSION, logs::hash, results::quantile, stored_tests};
 
 /// `runner history`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -270,7 +270,7 @@ impl Collector {
         query: &HistoryQuery<'_>,
     ) -> Result<(), RecordError> {
         let (numbers, mut name) = (&mut self.numbers, String::new());
-        let is_planned = verify::is_planned(run, manifest);
+        let is_planned = stored_tests::is_planned(run, manifest);
         let found = trials.of_run(run, &Vec::new, &mut |cells: &mut Vec<Cell>, trial| {
             let (test, provider) = (&*trial.trial.test, &*trial.trial.provider);
             if !(query.is_wanted)(test, provider) || !is_planned(&trial.trial) {

@@ -7,9 +7,9 @@ use runner_record::{Manifest, RecordError, ResultsRoot};
 
 use super::rows::{IndexedRow, RunIndex};
 use crate::denials::Denials;
-use crate::meta::TestMeta;
 use crate::pages::tables::RunTables;
 use crate::results::{Column, Final, add_sums};
+use crate::stored_tests::TestMeta;
 use crate::{SincePrevious, run::tables};
 
 impl RunIndex {

@@ -1,11 +1,11 @@
-//! [`MetaResults`]: results by the keys of tests' `meta`.
+//! The stored tests of a run: its plan, and [`MetaResults`], results by the keys of tests' `meta`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead as _, BufReader};
 
-use runner_model::{Counts, Text};
+use runner_model::{Counts, Places as _, Text, TrialId};
 use runner_record::{Manifest, RunDir};
-use runner_scenario::parse_stored;
+use runner_scenario::{Suite, parse_stored};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -120,5 +120,49 @@ impl TestMeta {
             MetaResults { key: key.to_owned(), values }
         });
         results.collect()
+    }
+}
+
+/// Returns whether trials with rows are planned. Only a run that took over another plan has rows of other trials. All count if its
+/// plan cannot be read.
+pub(crate) fn is_planned(run: &RunDir, manifest: &Manifest) -> impl Fn(&TrialId) -> bool + use<> {
+    let has_changed = manifest.sessions.iter().any(|session| session.adopted.is_some());
+    let suite = has_changed.then(|| plan(run)).flatten();
+    move |trial| suite.as_ref().is_none_or(|suite| suite.index(trial).is_some())
+}
+
+/// Reads the tests of a run. `None` if they or the scenario cannot be read.
+pub(crate) fn plan(run: &RunDir) -> Option<Suite> {
+    read_plan(run).ok().flatten()
+}
+
+/// Reads the tests of a run. `None` if the scenario or the suite is damaged, which `record` reports. The error is that of a plan that
+/// this runner cannot make.
+pub(crate) fn read_plan(run: &RunDir) -> Result<Option<Suite>, String> {
+    let Ok(manifest) = run.manifest() else {
+        return Ok(None);
+    };
+    let (Ok(text), Ok(content)) = (run.scenario(&manifest), run.content(&manifest.metadata.suite))
+    else {
+        return Ok(None);
+    };
+    let mut scenario =
+        parse_stored(&text, &manifest.scenario, &manifest.metadata.selection.overrides.vars)
+            .map_err(|_| {
+                "its scenario has problems: this runner does not understand it".to_owned()
+            })?;
+    // The manifest lacks those that the run's selection left out.
+    scenario.keep_providers(|provider| {
+        manifest.providers.iter().any(|stored| *stored.name == *provider.name)
+    });
+    let suite = Suite::open(content, &scenario.providers)
+        .and_then(|suite| suite.of_shard(manifest.metadata.selection.shard))
+        .map_err(|error| format!("its stored tests cannot be read: {error}"))?;
+    let planned = manifest.metadata.planned_trial_count;
+    if suite.trials() == planned {
+        Ok(Some(suite))
+    } else {
+        let trials = suite.trials();
+        Err(format!("the stored tests make {trials} trials, and the run plans {planned}"))
     }
 }
