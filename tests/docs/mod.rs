@@ -153,6 +153,15 @@ fn files_page_lists_all_files() {
 }
 
 #[test]
+fn pages_have_at_most_150_kilobytes() {
+    let folders = ["docs", "docs/tutorials", "docs/shards"].map(|folder| root().join(folder));
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let files = files.map(|file| file.unwrap().metadata().unwrap()).filter(fs::Metadata::is_file);
+    let bytes: u64 = files.map(|file| file.len()).sum();
+    assert!(bytes <= 150 * 1024, "{bytes} bytes: remove what another page or a help has");
+}
+
+#[test]
 #[expect(clippy::print_stdout, reason = "`--nocapture` lists the kinds of all blocks")]
 fn every_block_of_every_page_is_tested() {
     let mut unknown = Vec::new();

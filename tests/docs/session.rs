@@ -29,14 +29,6 @@ const ID: &str = "6ba42b73";
 
 /// A scenario with the start of a test.
 const HOSTILE: &str = "[providers.hostile]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"guest\"\n";
-const TYPO: &str = r#"[providers.echo]
-plugin = "bundled:echo"
-
-[[tests]]
-id = "greeting"
-input = "hello"
-expects = { equals = "hello" }
-"#;
 
 /// `cargo run`, `test` and `install`, with the program that this test has built.
 const CARGO: &str = r#"
@@ -214,11 +206,6 @@ impl Session {
                 let lines = text.lines().filter(|line| !line.contains("API_KEY"));
                 self.runner.write("denied.toml", lines.collect::<Vec<_>>().join("\n"));
                 self.exit_with(1, place, "runner exec denied.toml");
-                return None;
-            }
-            "typo.toml" => {
-                self.runner.write("typo.toml", TYPO);
-                self.exit_with(2, place, "runner validate typo.toml");
                 return None;
             }
             other => panic!("{place}: no state `{other}`"),
