@@ -39,9 +39,9 @@ pub(crate) struct RescorePlan {
 enum RescoreReason {
     Judged(&'static str),
     Kept(&'static str),
-    /// Its output cannot be judged.
+    /// The output cannot be judged.
     Unjudgeable(&'static str),
-    /// It is not among the trials with a result that the filter matches.
+    /// The trial has no result, or the filter does not match it.
     Unmatched(&'static str),
 }
 
