@@ -339,10 +339,7 @@ pub fn whole(range: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String>
 
 /// Parses a label `KEY=VALUE`.
 pub fn label(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("expected a label such as team=night".to_owned()),
-    }
+    pair(text, "a label such as team=night")
 }
 
 /// Parses the filters of `-E`.
@@ -353,9 +350,13 @@ pub fn filters(texts: &[String]) -> Result<Vec<Filter>, CommandError> {
 
 /// Parses a value of a variable, `NAME=VALUE`.
 pub fn set_var(text: &str) -> Result<(String, String), String> {
+    pair(text, "a name and a value such as model=small")
+}
+
+fn pair(text: &str, expected: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("expected a name and a value such as model=small".to_owned()),
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("expected {expected}")),
     }
 }
 

@@ -21,12 +21,12 @@ pub(crate) type Pieces = mpsc::Sender<io::Result<Bytes>>;
 /// Creates a body, and the sender of its pieces. The body ends when the sender is dropped.
 pub(crate) fn channel() -> (Pieces, Body) {
     let (pieces, received) = mpsc::channel(MAX_WAITING);
-    (pieces, Body::new(Received(received)))
+    (pieces, Body::new(PieceBody(received)))
 }
 
-struct Received(mpsc::Receiver<io::Result<Bytes>>);
+struct PieceBody(mpsc::Receiver<io::Result<Bytes>>);
 
-impl HttpBody for Received {
+impl HttpBody for PieceBody {
     type Data = Bytes;
     type Error = io::Error;
 

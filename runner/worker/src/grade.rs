@@ -140,7 +140,7 @@ pub fn grade(
             let verdict = decide(answer.verdict, answer.score, min_score);
             (answer, verdict)
         }
-        Err(error) => (Answer::default(), Err(error)),
+        Err(error) => (GraderAnswer::default(), Err(error)),
     };
     let (verdict, error) = match verdict {
         Ok(verdict) => (Some(verdict), None),
@@ -191,8 +191,9 @@ pub fn decide(
     }
 }
 
+/// The parts of a grader's answer, each `None` if it is missing.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Answer {
+struct GraderAnswer {
     verdict: Option<Verdict>,
     score: Option<f64>,
     explanation: Option<String>,
@@ -223,24 +224,24 @@ fn answer(
     form: AnswerForm,
     row: &Row<'static>,
     said: &Said<'_>,
-) -> Result<Answer, RowError<'static>> {
+) -> Result<GraderAnswer, RowError<'static>> {
     // The grader's own checks and verdict, or its exit code.
     let is_refused = row.outcome == Outcome::Failed;
     let output = row.output.as_ref().map_or("null", Raw::get);
     let text = || serde_json::from_str::<String>(output).ok();
     let summary = || row.summary.as_ref().map(ToString::to_string);
     let mut answer = if row.verdict.is_some() || row.score.is_some() {
-        Answer {
+        GraderAnswer {
             verdict: row.verdict,
             score: row.score,
             explanation: summary().or_else(|| explanation(output)),
         }
     } else if row.checks.iter().any(|check| check.own) {
-        Answer { verdict: Some(Verdict::Pass), score: None, explanation: summary() }
+        GraderAnswer { verdict: Some(Verdict::Pass), score: None, explanation: summary() }
     } else if form == AnswerForm::ExitCode {
         let printed = text().filter(|text| !text.trim().is_empty());
         let printed = printed.unwrap_or_else(|| said.stderr.to_string());
-        Answer {
+        GraderAnswer {
             verdict: Some(Verdict::Pass),
             score: None,
             explanation: Some(printed.trim().to_owned()).filter(|text| !text.is_empty()),
@@ -271,7 +272,7 @@ struct Written<'a> {
 
 /// Reads an answer: a JSON object with `verdict`, `score` and `explanation`, also between fences as models write them. Nothing is
 /// searched for within a text: it may quote the output, which may contain such an object.
-fn read(text: &str) -> Result<Answer, RowError<'static>> {
+fn read(text: &str) -> Result<GraderAnswer, RowError<'static>> {
     let text = without_fence(text);
     let written = object(text).map_err(|error| {
         let quoted = cut(MAX_QUOTED, text);
@@ -282,7 +283,7 @@ fn read(text: &str) -> Result<Answer, RowError<'static>> {
     let explanation = written
         .explanation
         .map(|json| serde_json::from_str(json.get()).unwrap_or_else(|_| json.get().to_owned()));
-    Ok(Answer { verdict, score, explanation })
+    Ok(GraderAnswer { verdict, score, explanation })
 }
 
 /// Parses an object. The error is in brackets.

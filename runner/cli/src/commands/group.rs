@@ -196,12 +196,8 @@ fn summarize(group: &str, args: &SessionArgs, out: &Out) -> Result<Exit, Command
     Ok(exit)
 }
 
-/// Prints the runs of a group, their failures, the sum of their results, and the commands to type next.
-pub fn show(root: &ResultsRoot, list: &RunList, out: &Out) -> Result<(), CommandError> {
-    print(root, list, false, out)
-}
-
-fn print(
+/// Prints the runs of a group, their failures, the sum of their results, and the commands to type next unless `is_quiet`.
+pub fn print(
     root: &ResultsRoot,
     list: &RunList,
     is_quiet: bool,

@@ -94,7 +94,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             return Ok(Exit::Success);
         }
         Target::Group(list) => {
-            group::show(&root, &list, out)?;
+            group::print(&root, &list, false, out)?;
             return Ok(Exit::Success);
         }
     };

@@ -35,7 +35,7 @@ pub(crate) enum Program {
 }
 
 /// The inputs of one execution.
-struct Start<'a> {
+struct ProgramStart<'a> {
     argv: Vec<String>,
     stdin: Vec<u8>,
     /// Lines of standard error that get a time stamp.
@@ -48,7 +48,7 @@ struct Start<'a> {
 }
 
 /// A finished execution.
-struct Finished {
+struct ProgramEnd {
     exit: wasmtime::Result<i32>,
     time: CallTime,
     sandbox: Sandbox,
@@ -81,7 +81,7 @@ pub(crate) async fn describe(
     guard: Guard,
 ) -> Result<Description, RowError<'static>> {
     let interrupt = guard.interrupt.clone();
-    let start = Start {
+    let start = ProgramStart {
         argv: vec![JSON_NAME.to_owned(), "describe".to_owned()],
         stdin: Vec::new(),
         timed_lines: 0,
@@ -90,7 +90,7 @@ pub(crate) async fn describe(
         wasi: WasiCtxBuilder::new(),
         files: AttemptFiles::default(),
     };
-    let Finished { exit, mut sandbox, .. } = program.execute(start, Protocol::Json).await;
+    let ProgramEnd { exit, mut sandbox, .. } = program.execute(start, Protocol::Json).await;
     let exit_code = exit.map_err(|error| into_error(classify(&error, &mut sandbox)))?;
     let stdout = whole(&sandbox.stdout, limits)?;
     protocol::read_description(&stdout, exit_code, &sandbox, &interrupt)
@@ -107,7 +107,7 @@ async fn run_plain(
     let mut argv = vec![command.program];
     argv.extend(command.args);
     let stdin = command.stdin.unwrap_or_default();
-    let start = Start {
+    let start = ProgramStart {
         host: Host::for_call(call, guard, stdin.len()),
         argv,
         stdin,
@@ -144,7 +144,7 @@ async fn run_json(
         }
     };
     let interrupt = guard.interrupt.clone();
-    let start = Start {
+    let start = ProgramStart {
         argv: vec![JSON_NAME.to_owned(), "run".to_owned()],
         host: Host::for_call(call, guard, stdin.len()),
         stdin,
@@ -164,7 +164,7 @@ async fn run_json(
     finished.end(call.limits, read).await
 }
 
-impl Finished {
+impl ProgramEnd {
     /// Collects the guest's files and removes its folders. `read` converts the output to an ending.
     async fn end(
         mut self,
@@ -194,7 +194,7 @@ impl Finished {
 }
 
 impl Program {
-    async fn execute(&self, start: Start<'_>, protocol: Protocol) -> Finished {
+    async fn execute(&self, start: ProgramStart<'_>, protocol: Protocol) -> ProgramEnd {
         let (limits, guard) = (start.limits, start.host.guard.clone());
         let redactor = start.host.redactor();
         // Has no tail: a reply counts whole or not at all. Kept without redaction until `shorten`,
@@ -233,7 +233,7 @@ impl Program {
             Some(exit) => Ok(exit.0),
             None => Err(error),
         });
-        Finished { exit, time: guard.elapsed(), sandbox: store.into_data(), files: start.files }
+        ProgramEnd { exit, time: guard.elapsed(), sandbox: store.into_data(), files: start.files }
     }
 
     /// Runs the program. Its exit code is the value, or an [`I32Exit`] error.

@@ -17,7 +17,7 @@ use wasmtime_wasi::p2::{
 use super::descriptors::{Link, LinkTimes, Times, nanos_now};
 use super::quota::{Quota, read_only};
 use super::streams::CountedStream;
-use super::system::{Found, look_up};
+use super::system::{EntryKind, look_up};
 use crate::store::host::Host;
 
 /// The files of one attempt.
@@ -81,7 +81,7 @@ impl Counted<'_> {
         fd: &Handle,
         flags: PathFlags,
         path: &str,
-    ) -> FsResult<Found> {
+    ) -> FsResult<EntryKind> {
         let folder = self.folder(fd)?;
         match look_up(&folder, path, flags.contains(PathFlags::SYMLINK_FOLLOW)) {
             Ok(found) => return Ok(found),
@@ -91,9 +91,9 @@ impl Counted<'_> {
             Err(_) => {}
         }
         Ok(match self.files.stat_at(borrow(fd), flags, path.to_owned()).await {
-            Err(_) => Found::Nothing,
-            Ok(found) if is_ordinary(found.type_) => Found::Ordinary,
-            Ok(_) => Found::Special,
+            Err(_) => EntryKind::Nothing,
+            Ok(found) if is_ordinary(found.type_) => EntryKind::Ordinary,
+            Ok(_) => EntryKind::Special,
         })
     }
 

@@ -22,7 +22,7 @@ use super::descriptors::{Link, Times};
 use super::quota::{
     ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside_folder, special_file, too_many_files,
 };
-use super::system::{Found, replaces_folder};
+use super::system::{EntryKind, replaces_folder};
 use crate::store::Sandbox;
 
 /// The flag of look-ups that follows a symbolic link at the end of a path.
@@ -247,18 +247,18 @@ impl<'a> Guest<'a> {
         let found = match self.counted(fd) {
             Some((mut counted, handle)) => {
                 let found = counted.look_up(&handle, path_flags(lookup), &text).await;
-                found.unwrap_or(Found::Nothing)
+                found.unwrap_or(EntryKind::Nothing)
             }
-            None => Found::Nothing,
+            None => EntryKind::Nothing,
         };
-        if found == Found::Special {
+        if found == EntryKind::Special {
             self.sandbox.host.deny(special_file(&text), None);
             return Err(Errno::Perm);
         }
         let mut charge = Charge::default();
-        if found == Found::Nothing && is_creating {
+        if found == EntryKind::Nothing && is_creating {
             charge = self.charge(ENTRY)?;
-        } else if found == Found::Nothing && !is_changing {
+        } else if found == EntryKind::Nothing && !is_changing {
             // A path that was found is inside the folder.
             charge.reads = Some(text);
         }

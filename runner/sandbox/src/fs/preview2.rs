@@ -19,7 +19,7 @@ use super::listing::Listing;
 use super::quota::{
     ENTRY, MAX_PATH_BYTES, Quota, cost, is_full, outside_folder, special_file, too_many_files,
 };
-use super::system::{Found, replaces_folder};
+use super::system::{EntryKind, replaces_folder};
 use crate::store::Sandbox;
 
 /// Replaces wasmtime's functions, which must be in the linker already, by counting ones.
@@ -144,13 +144,13 @@ impl HostDescriptor for Counted<'_> {
             return Err(ErrorCode::InsufficientMemory.into());
         }
         let found = self.look_up(&fd, path_flags, &path).await?;
-        if found == Found::Special {
+        if found == EntryKind::Special {
             self.host.deny(special_file(&path), None);
             return Err(ErrorCode::NotPermitted.into());
         }
-        let is_new = found == Found::Nothing && is_creating;
+        let is_new = found == EntryKind::Nothing && is_creating;
         // A path that was found is inside the folder.
-        let is_outside = found == Found::Nothing && !is_changing;
+        let is_outside = found == EntryKind::Nothing && !is_changing;
         let quota = self.quota_for(&fd).filter(|_| is_new);
         charge(quota.as_ref(), ENTRY)?;
         let opened = self.files.open_at(fd, path_flags, path.clone(), open_flags, flags).await;

@@ -22,7 +22,7 @@ use crate::store::Sandbox;
 const HEAD: usize = 24;
 
 /// A guest's buffer that is being filled.
-struct Filling {
+struct EntryBuffer {
     start: u32,
     length: u32,
     filled: u32,
@@ -54,10 +54,10 @@ pub(super) async fn fill(
     let Ok(mut listing) = listing else {
         return Ok(Some(Errno::Io as i32));
     };
-    let mut filling =
-        Filling { start: start.cast_unsigned(), length: length.cast_unsigned(), filled: 0 };
+    let mut buffer =
+        EntryBuffer { start: start.cast_unsigned(), length: length.cast_unsigned(), filled: 0 };
     // For the guest, a buffer that is not full is the end of the folder.
-    while filling.filled < filling.length
+    while buffer.filled < buffer.length
         && let Some(entry) = listing.next().await
     {
         let Ok(entry) = entry else {
@@ -68,11 +68,11 @@ pub(super) async fn fill(
         };
         // Skips entries that have been removed meanwhile.
         if let Some(identity) = identity(sandbox, &folder, &entry, name).await {
-            filling.add(memory, &head(&entry, identity))?;
-            filling.add(memory, &entry.name)?;
+            buffer.add(memory, &head(&entry, identity))?;
+            buffer.add(memory, &entry.name)?;
         }
     }
-    memory.write(GuestPtr::<u32>::new(out.cast_unsigned()), filling.filled)?;
+    memory.write(GuestPtr::<u32>::new(out.cast_unsigned()), buffer.filled)?;
     Ok(Some(Errno::Success as i32))
 }
 
@@ -128,7 +128,7 @@ fn head(entry: &FolderEntry, identity: u64) -> [u8; HEAD] {
     head
 }
 
-impl Filling {
+impl EntryBuffer {
     /// Adds the bytes that fit.
     fn add(&mut self, memory: &mut GuestMemory<'_>, bytes: &[u8]) -> wasmtime::Result<()> {
         let room = (self.length - self.filled) as usize;

@@ -28,7 +28,7 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 
 /// What is at a path, for opening it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum EntryKind {
     /// Nothing, or nothing in the folder.
     Nothing,
     /// A file, folder or symbolic link.
@@ -42,15 +42,15 @@ pub(super) enum Found {
 /// # Errors
 ///
 /// No answer: the system has no such call, something was moved meanwhile, or too much is open.
-pub(super) fn look_up(folder: &File, path: &str, follows: bool) -> rustix::io::Result<Found> {
+pub(super) fn look_up(folder: &File, path: &str, follows: bool) -> rustix::io::Result<EntryKind> {
     match stat_below(folder, path, follows) {
         Err(error @ (Errno::NOSYS | Errno::PERM | Errno::AGAIN | Errno::MFILE | Errno::NFILE)) => {
             Err(error)
         }
-        Err(_) => Ok(Found::Nothing),
+        Err(_) => Ok(EntryKind::Nothing),
         Ok(found) => Ok(match FileType::from_raw_mode(found.st_mode) {
-            FileType::RegularFile | FileType::Directory | FileType::Symlink => Found::Ordinary,
-            _ => Found::Special,
+            FileType::RegularFile | FileType::Directory | FileType::Symlink => EntryKind::Ordinary,
+            _ => EntryKind::Special,
         }),
     }
 }

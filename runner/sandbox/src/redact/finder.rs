@@ -39,15 +39,15 @@ pub(super) struct Form {
 
 /// A form in a text.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundForm {
     pub(super) place: Range<usize>,
     /// The secret's number.
     pub(super) secret: usize,
 }
 
-/// Hashes of the beginnings of a part of a text, from which follow those of all windows in it.
+/// Hashes of the prefixes of a part of a text, from which follow those of all windows in it.
 #[derive(Default)]
-struct Beginnings {
+struct PrefixHashes {
     from: usize,
     hashes: Vec<u64>,
 }
@@ -97,15 +97,15 @@ impl Finder {
     }
 
     /// Returns the forms in a text that do not overlap, from left to right.
-    pub(super) fn find<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = Found> + 'a {
-        let (mut at, mut beginnings) = (0, Beginnings::default());
+    pub(super) fn find<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = FoundForm> + 'a {
+        let (mut at, mut prefixes) = (0, PrefixHashes::default());
         iter::from_fn(move || {
             let mut starts = text.get(at..)?.windows(START).zip(at..);
             let found = starts.find_map(|(start, at)| {
                 let start = u32::from_le_bytes(*start.first_chunk()?);
                 let (word, bit) = self.filter_bit(start);
                 let may_start = self.filter[word] & bit != 0;
-                may_start.then(|| self.find_at(text, at, start, &mut beginnings)).flatten()
+                may_start.then(|| self.find_at(text, at, start, &mut prefixes)).flatten()
             })?;
             at = found.place.end;
             Some(found)
@@ -138,8 +138,8 @@ impl Finder {
         text: &[u8],
         at: usize,
         start: u32,
-        beginnings: &mut Beginnings,
-    ) -> Option<Found> {
+        prefixes: &mut PrefixHashes,
+    ) -> Option<FoundForm> {
         let first = self.forms.partition_point(|form| form.start < start);
         let count = self.forms[first..].partition_point(|form| form.start == start);
         let by_length = self.forms[first..first + count].chunk_by(|a, b| a.bytes == b.bytes);
@@ -148,9 +148,9 @@ impl Finder {
             if place.end > text.len() {
                 return None;
             }
-            let hash = beginnings.hash(text, &place, self.longest);
+            let hash = prefixes.hash(text, &place, self.longest);
             let form = forms.iter().find(|form| form.hash == hash)?;
-            Some(Found { place, secret: form.secret as usize })
+            Some(FoundForm { place, secret: form.secret as usize })
         })
     }
 
@@ -162,7 +162,7 @@ impl Finder {
     }
 }
 
-impl Beginnings {
+impl PrefixHashes {
     /// Returns the hash of a window of `text`. Windows may only move right, and have at most
     /// `longest` bytes. Takes constant time on average, however many of them overlap.
     fn hash(&mut self, text: &[u8], window: &Range<usize>, longest: usize) -> u64 {

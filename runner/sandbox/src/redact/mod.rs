@@ -15,7 +15,7 @@ pub(crate) mod values;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use self::finder::{Finder, Form, Found};
+use self::finder::{Finder, Form, FoundForm};
 
 /// Shorter values are not searched for, because they are part of too many harmless texts.
 const MIN_BYTES: usize = finder::START;
@@ -109,7 +109,7 @@ impl Redactor {
         (redacted, end)
     }
 
-    fn mark(&self, found: &Found, keeps_size: bool) -> &str {
+    fn mark(&self, found: &FoundForm, keeps_size: bool) -> &str {
         let mark = &self.marks[found.secret];
         if keeps_size && mark.len() > found.place.len() { SHORT_MARK } else { mark }
     }

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::command_words::check_key;
-use super::runs::{Nothing, RunName};
+use super::keys::{Nothing, RunName};
 use super::{HttpAnswer, HttpProblem, ProblemKind, Result, Route};
 use crate::server::Server;
 

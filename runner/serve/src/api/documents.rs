@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
 
-use super::runs::{Nothing, RunName, limit, present, since};
+use super::keys::{Nothing, RunName, limit, present, since};
 use super::trials::{filter, index};
 use super::{HttpProblem, Result, Route};
 use crate::server::Server;

@@ -7,7 +7,7 @@ use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::runs::RunName;
+use super::keys::RunName;
 use super::{HttpProblem, Result, Route};
 use crate::events::{RunCursor, follow_run, start};
 use crate::server::Server;

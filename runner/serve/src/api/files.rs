@@ -13,13 +13,11 @@ use runner_report::{Form, FormOptions, RowSelection, RunDocument, TrialPart, wri
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::runs::{Nothing, RunName, present};
+use super::keys::{Nothing, RunName, present};
 use super::trials::{TrialName, filter, read};
-use super::{HttpProblem, ProblemKind, Route};
+use super::{HttpProblem, ProblemKind, Result, Route};
 use crate::body::write_body;
 use crate::server::Server;
-
-type Result<T> = std::result::Result<T, HttpProblem>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const BYTES: &str = "application/octet-stream";

@@ -5,6 +5,7 @@ mod command_words;
 mod documents;
 mod events;
 mod files;
+mod keys;
 mod openapi;
 mod preview;
 mod problem;
@@ -22,10 +23,10 @@ use runner_report::VERSION;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::keys::Nothing;
 pub(crate) use self::problem::{HttpProblem, ProblemKind, Result};
 use self::route::BASE;
 pub(crate) use self::route::{HttpAnswer, Route};
-use self::runs::Nothing;
 use crate::server::Server;
 
 /// Returns all calls.

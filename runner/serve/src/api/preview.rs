@@ -1,4 +1,6 @@
 //! Dry runs of starts, resumes and rescores.
+//!
+//! Each runs the command line with `--dry-run --json` as a process, which can be ended after a time: a dry run compiles plugins.
 
 use std::collections::BTreeMap;
 use std::{ffi::OsString, ops::ControlFlow, time::Duration};
@@ -85,23 +87,26 @@ struct OutcomeChange {
     trials: u64,
 }
 
+/// A line of `exec --dry-run --json`.
 #[derive(Deserialize)]
 #[serde(tag = "part", rename_all = "lowercase")]
-enum Part {
+enum ExecLine {
     Plan { providers: Vec<ManifestProvider> },
     Trial { trial: String },
     Problem { problem: ScenarioProblem },
 }
 
+/// A line of `resume --dry-run --json`: a trial of the run.
 #[derive(Deserialize)]
-struct Resumed {
+struct ResumeLine {
     trial: String,
     runs: bool,
     why: String,
 }
 
+/// A line of `rescore --dry-run --json`: a trial of the run.
 #[derive(Deserialize)]
-struct Rescored {
+struct RescoreLine {
     judged: bool,
     before: Option<String>,
     after: Option<String>,
@@ -115,13 +120,13 @@ pub(super) fn plan(words: &CommandWords<'_>) -> Result<PlanDocument> {
     let (mut grants, mut missing_grants) = (Vec::new(), Vec::new());
     let ended = dry_run(words, &mut |line| {
         match serde_json::from_str(line) {
-            Ok(Part::Plan { providers }) => {
+            Ok(ExecLine::Plan { providers }) => {
                 plan = RawValue::from_string(line.to_owned()).ok();
                 grants = providers.iter().flat_map(tables).collect();
                 missing_grants = providers.iter().filter_map(MissingGrants::of).collect();
             }
-            Ok(Part::Trial { trial }) => trials.push(trial),
-            Ok(Part::Problem { problem }) => problems.push(problem),
+            Ok(ExecLine::Trial { trial }) => trials.push(trial),
+            Ok(ExecLine::Problem { problem }) => problems.push(problem),
             Err(_) => {}
         }
         if trials.len() < MAX_LISTED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -148,7 +153,7 @@ fn tables(provider: &ManifestProvider) -> Vec<String> {
 pub(super) fn resume(words: &CommandWords<'_>) -> Result<ResumePlan> {
     let (mut pending, mut trials) = (0, Vec::new());
     dry_run(words, &mut |line| {
-        if let Ok(Resumed { trial, why, runs: true }) = serde_json::from_str(line) {
+        if let Ok(ResumeLine { trial, why, runs: true }) = serde_json::from_str(line) {
             pending += 1;
             if trials.len() < MAX_LISTED {
                 trials.push(PendingTrial { trial, why });
@@ -164,7 +169,7 @@ pub(super) fn rescore(words: &CommandWords<'_>) -> Result<RescorePlan> {
     let (mut judged, mut outcomes) = (0, BTreeMap::<_, u64>::new());
     let mut graders = BTreeMap::<_, u64>::new();
     dry_run(words, &mut |line| {
-        let rescored = serde_json::from_str::<Rescored>(line).ok();
+        let rescored = serde_json::from_str::<RescoreLine>(line).ok();
         if let Some(rescored) = rescored.filter(|rescored| rescored.judged) {
             judged += 1;
             if let (Some(before), Some(after)) = (rescored.before, rescored.after) {

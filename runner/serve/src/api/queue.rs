@@ -9,7 +9,7 @@ use runner_report::{QueueChange, QueueDocument};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::runs::Nothing;
+use super::keys::Nothing;
 use super::{HttpAnswer, HttpProblem, ProblemKind, Result, Route};
 use crate::server::Server;
 

@@ -1,13 +1,14 @@
-//! The server, the list of runs, and the page of a run.
+//! The server, and the list of runs.
 
 use runner_model::status::{RunState, RunVerdict};
-use runner_model::{Reason, RunStatus, Time, units::parse_age};
+use runner_model::{Reason, RunStatus};
 use runner_record::now;
 use runner_report::{RunList, RunsPage, RunsQuery, ServerDocument, VERSION};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{HttpProblem, Route};
+use super::keys::{Nothing, limit, present, since, words};
+use super::{Result, Route};
 use crate::server::Server;
 
 /// Runs of a page: default and maximum.
@@ -19,17 +20,6 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/server", "The server", server),
         Route::get("/runs", "The runs of the results root, newest first", list),
     ]
-}
-
-/// A query without keys, or an empty body.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Nothing {}
-
-/// The name of a run in a path.
-#[derive(Deserialize)]
-pub(crate) struct RunName {
-    pub run: String,
 }
 
 /// Selection of runs. Several words of a key are joined by commas.
@@ -55,7 +45,7 @@ struct ListKeys {
     limit: Option<usize>,
 }
 
-fn server(server: &Server, _: &(), _: &Nothing) -> Result<ServerDocument, HttpProblem> {
+fn server(server: &Server, _: &(), _: &Nothing) -> Result<ServerDocument> {
     Ok(ServerDocument {
         v: VERSION,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -66,7 +56,7 @@ fn server(server: &Server, _: &(), _: &Nothing) -> Result<ServerDocument, HttpPr
     })
 }
 
-fn list(server: &Server, _: &(), keys: &ListKeys) -> Result<RunsPage, HttpProblem> {
+fn list(server: &Server, _: &(), keys: &ListKeys) -> Result<RunsPage> {
     let label = |text: &str| match text.split_once('=') {
         Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
         None => (text.to_owned(), None),
@@ -85,50 +75,4 @@ fn list(server: &Server, _: &(), keys: &ListKeys) -> Result<RunsPage, HttpProble
     };
     let list = RunList::read(&server.root)?;
     Ok(RunsPage::new(list, &query, server.settings.is_read_only, now()))
-}
-
-/// Returns the value of a key. `None` for an empty value, such as that of an empty field of a form.
-pub(crate) fn present(value: &Option<String>) -> Option<&str> {
-    value.as_deref().filter(|value| !value.is_empty())
-}
-
-/// Returns the number of items of a page, from 1 to `most`.
-pub(crate) fn limit(
-    limit: Option<usize>,
-    default: usize,
-    most: usize,
-) -> Result<usize, HttpProblem> {
-    match limit.unwrap_or(default) {
-        limit if (1..=most).contains(&limit) => Ok(limit),
-        _ => Err(HttpProblem::invalid(&format!("`limit` must be from 1 to {most}"))),
-    }
-}
-
-/// Parses an age before now, or a time.
-pub(crate) fn since(text: &str) -> Result<Time, HttpProblem> {
-    if let Ok(age) = parse_age(text) {
-        return Ok(Time::from_millis(now().as_millis() - age.as_millis() as i64));
-    }
-    Time::parse(text).ok_or_else(|| {
-        let problem = HttpProblem::invalid(&format!("`since` has no value `{text}`"));
-        problem.with_help("use an age such as `7d`, or a time such as `2026-11-20T09:30:00Z`")
-    })
-}
-
-/// Parses words with commas between them.
-fn words<T: Copy>(
-    key: &str,
-    value: &Option<String>,
-    all: &[T],
-    word: fn(T) -> &'static str,
-) -> Result<Vec<T>, HttpProblem> {
-    let parse = |text: &str| {
-        let found = all.iter().find(|one| word(**one) == text).copied();
-        found.ok_or_else(|| {
-            let known: Vec<_> = all.iter().map(|one| word(*one)).collect();
-            let detail = format!("`{key}` has no value `{text}`");
-            HttpProblem::invalid(&detail).with_help(format!("use {}", known.join(", ")))
-        })
-    };
-    present(value).into_iter().flat_map(|text| text.split(',')).map(parse).collect()
 }

@@ -10,8 +10,8 @@ use runner_record::Manifest;
 use runner_report::{ScenarioItem, ScenarioProblem, ScenariosPage, VERSION};
 use runner_scenario::load;
 
-use super::runs::Nothing;
-use super::{BASE, HttpProblem, Route};
+use super::keys::Nothing;
+use super::{BASE, HttpProblem, Result, Route};
 use crate::server::Server;
 
 /// Levels of folders that are searched.
@@ -26,7 +26,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// Finds a scenario by its path, which is relative to one of the server's folders.
-pub(super) fn find(server: &Server, path: &str) -> Result<String, HttpProblem> {
+pub(super) fn find(server: &Server, path: &str) -> Result<String> {
     let folders = &server.settings.scenarios;
     if folders.is_empty() {
         let problem = HttpProblem::not_found("this server starts no scenarios");
@@ -43,7 +43,7 @@ pub(super) fn find(server: &Server, path: &str) -> Result<String, HttpProblem> {
 }
 
 /// Fails if the scenario of a run is not below the server's folders: its current text decides which code the run executes.
-pub(super) fn check(server: &Server, manifest: &Manifest) -> Result<(), HttpProblem> {
+pub(super) fn check(server: &Server, manifest: &Manifest) -> Result<()> {
     let path = Path::new(&manifest.scenario_path);
     let is_below = |folder: &PathBuf| below(folder, path).is_some();
     if path.is_absolute() && server.settings.scenarios.iter().any(is_below) {
@@ -62,7 +62,7 @@ fn below(folder: &Path, path: &Path) -> Option<PathBuf> {
     found.starts_with(&folder).then_some(found)
 }
 
-fn list(server: &Server, _: &(), _: &Nothing) -> Result<ScenariosPage, HttpProblem> {
+fn list(server: &Server, _: &(), _: &Nothing) -> Result<ScenariosPage> {
     let (mut found, mut left) = (BTreeMap::new(), MAX_ENTRIES);
     for folder in &server.settings.scenarios {
         // A missing folder has no scenarios.

@@ -13,8 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::command_words::CommandWords;
+use super::keys::RunName;
 use super::preview::{self, PlanDocument, RescorePlan, ResumePlan};
-use super::runs::RunName;
 use super::{BASE, HttpAnswer, HttpProblem, Result, Route, scenarios};
 use crate::server::Server;
 

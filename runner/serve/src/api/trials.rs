@@ -12,8 +12,8 @@ use runner_scenario::Filter;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::runs::{RunName, limit, present};
-use super::{HttpProblem, Route};
+use super::keys::{RunName, limit, present};
+use super::{HttpProblem, Result, Route};
 use crate::indexes::SharedIndex;
 use crate::server::Server;
 
@@ -66,7 +66,7 @@ struct AttemptKeys {
     attempt: Option<u32>,
 }
 
-fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage, HttpProblem> {
+fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage> {
     let run = server.run(&names.run)?;
     let order = present(&keys.sort).unwrap_or("worst");
     let order = TrialOrder::parse(order).ok_or_else(|| {
@@ -113,7 +113,7 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage,
 }
 
 /// Parses a filter, and looks up its runs in the root by their names.
-pub(super) fn filter(server: &Server, text: Option<&str>) -> Result<Option<Filter>, HttpProblem> {
+pub(super) fn filter(server: &Server, text: Option<&str>) -> Result<Option<Filter>> {
     let Some(text) = text else { return Ok(None) };
     let mut filter = Filter::parse(text)
         .map_err(|problems| HttpProblem::invalid(&problems.render(false, COLUMNS)))?;
@@ -121,7 +121,7 @@ pub(super) fn filter(server: &Server, text: Option<&str>) -> Result<Option<Filte
     Ok(Some(filter))
 }
 
-fn one(server: &Server, names: &TrialName, keys: &AttemptKeys) -> Result<TrialPage, HttpProblem> {
+fn one(server: &Server, names: &TrialName, keys: &AttemptKeys) -> Result<TrialPage> {
     let run = server.run(&names.run)?;
     let mut document = read(server, &run, names, keys.attempt)?;
     document.read_history(&server.root, &run, &mut || {})?;
@@ -134,7 +134,7 @@ pub(super) fn read(
     run: &RunDir,
     names: &TrialName,
     attempt: Option<u32>,
-) -> Result<TrialDocument, HttpProblem> {
+) -> Result<TrialDocument> {
     let trial = find(server, run, &names.trial)?;
     let indexed = index(server, run)?.with(run, |index| index.document(&server.root, &trial))?;
     let mut document = match indexed {
@@ -157,7 +157,7 @@ pub(super) fn read(
 }
 
 /// Finds a trial by its id, its place in the plan, or a part of its id.
-fn find(server: &Server, run: &RunDir, name: &str) -> Result<TrialId, HttpProblem> {
+fn find(server: &Server, run: &RunDir, name: &str) -> Result<TrialId> {
     if let Ok(trial) = TrialId::parse(name) {
         return Ok(trial);
     }
@@ -171,6 +171,6 @@ fn find(server: &Server, run: &RunDir, name: &str) -> Result<TrialId, HttpProble
 }
 
 /// Returns the index of a run.
-pub(super) fn index(server: &Server, run: &RunDir) -> Result<SharedIndex, HttpProblem> {
+pub(super) fn index(server: &Server, run: &RunDir) -> Result<SharedIndex> {
     Ok(server.indexes.of(run, run.manifest()?.metadata.planned_trial_count))
 }

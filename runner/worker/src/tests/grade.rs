@@ -10,7 +10,7 @@ use runner_model::template::Template;
 use runner_model::{Outcome, Row, Time, TrialId};
 use runner_sandbox::CommandCall;
 
-use super::{Answer, AnswerForm, MAX_TEXT, answer, check_flags, decide, log_of};
+use super::{AnswerForm, GraderAnswer, MAX_TEXT, answer, check_flags, decide, log_of};
 use crate::provider::Filled;
 
 fn row(output: &str) -> Row<'static> {
@@ -26,13 +26,17 @@ fn text(text: &str) -> Row<'static> {
     row(&serde_json::to_string(text).unwrap())
 }
 
-fn read(form: AnswerForm, row: &Row<'static>) -> Result<Answer, String> {
+fn read(form: AnswerForm, row: &Row<'static>) -> Result<GraderAnswer, String> {
     let said = Said { stderr: "why not\n".into(), ..Said::default() };
     answer(form, row, &said).map_err(|error| error.message.to_string())
 }
 
-fn answered(verdict: Option<Verdict>, score: Option<f64>, explanation: Option<&str>) -> Answer {
-    Answer { verdict, score, explanation: explanation.map(str::to_owned) }
+fn answered(
+    verdict: Option<Verdict>,
+    score: Option<f64>,
+    explanation: Option<&str>,
+) -> GraderAnswer {
+    GraderAnswer { verdict, score, explanation: explanation.map(str::to_owned) }
 }
 
 #[test]
