@@ -28,10 +28,20 @@ fn build() {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(root()).args(["build", "--quiet", "-p", env!("CARGO_PKG_NAME")]);
     cargo.args(["--example", "embed"]);
+    // Variables of this package. `ring` would be built again with them, and once more without them.
+    let foreign = env::vars_os().map(|(name, _)| name);
+    for name in foreign.filter(|name| is_of_package(name.as_encoded_bytes())) {
+        cargo.env_remove(name);
+    }
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
     assert!(cargo.status().unwrap().success());
+}
+
+/// Returns whether cargo sets a variable for the package whose program it runs.
+fn is_of_package(name: &[u8]) -> bool {
+    name.starts_with(b"CARGO_PKG_") || name.starts_with(b"CARGO_MANIFEST_")
 }
 
 /// Runs the program in a folder, with variables of the environment.

@@ -5,6 +5,11 @@
 //!
 //! Start at [`row`]: all other crates make, move, store or show lines of `index.jsonl`.
 
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+compile_error!(
+    "runner needs Linux on x86_64 or aarch64. On other systems, build and run it in a Linux container, or in WSL 2 on Windows"
+);
+
 pub mod cache;
 mod digest;
 pub mod exit;

@@ -1,11 +1,11 @@
 // Changes of a run that has ended.
-import { expect, runner, test } from './fixtures.js';
+import { LIVE, expect, runner, test } from './fixtures.js';
 
 // Requests of the page while the run is deleted are not found.
-test.use({ flags: '--results live --scenarios scenarios', allowed: /status of 404/ });
+test.use({ flags: `--results ${LIVE} --scenarios scenarios`, allowed: /status of 404/ });
 
 test('labels, pin and deletion change the run', async ({ page, server }) => {
-  await runner(['exec', '-q', 'scenarios/good.toml', '--into', 'live/changed', '--label', 'old=1']);
+  await runner(['exec', '-q', 'scenarios/good.toml', '--into', `${LIVE}/changed`, '--label', 'old=1']);
   await page.goto(`${server.origin}/runs/changed`);
   await page.getByRole('button', { name: 'Edit labels…' }).click();
   await page.getByRole('textbox').fill('team');

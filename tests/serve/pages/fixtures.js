@@ -5,8 +5,11 @@ import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { expect, test as base } from '@playwright/test';
 
-const { ROOT, RUNNER } = process.env;
+const { ROOT, RUNNER, TEST_PARALLEL_INDEX } = process.env;
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+
+/** A results root for runs that tests start: two of a root cannot be active at once, so each worker has its own. */
+export const LIVE = `live-${TEST_PARALLEL_INDEX}`;
 
 /** Runs the program in the folder of the fixtures, and returns its standard output. Fails only if the code is not expected. */
 export async function runner(args, codes = [0]) {
@@ -21,10 +24,10 @@ export async function detach(scenario, ...args) {
   return JSON.parse(await runner(['exec', scenario, '--detach', '--json', ...args])).id;
 }
 
-/** Stops the runs in `live`: only one run of a root is active at a time, and a test that fails leaves its run. */
+/** Stops the runs in `LIVE`: a test that fails leaves its run. */
 export async function stopRuns() {
-  const { runs } = JSON.parse(await runner(['list', '--status', 'running', '--json', '--results', 'live']));
-  for (const { run } of runs) await runner(['stop', run, '--kill', '--results', 'live']);
+  const { runs } = JSON.parse(await runner(['list', '--status', 'running', '--json', '--results', LIVE]));
+  for (const { run } of runs) await runner(['stop', run, '--kill', '--results', LIVE]);
 }
 
 export class Server {

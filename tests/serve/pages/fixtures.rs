@@ -40,8 +40,8 @@ const TWO_PROVIDERS: &str = r#"
 /// Creates scenarios, and runs in each state and of each size.
 pub(crate) fn many_kinds_of_runs() -> Runner {
     let runner = Runner::new(&["hostile", "leaky"]);
-    // Runs that tests of pages start themselves are in `live`.
-    for name in ["scenarios", "live"] {
+    // Runs that tests of pages start themselves are in `live-WORKER`.
+    for name in ["scenarios", "live-0", "live-1"] {
         fs::create_dir(runner.path(name)).unwrap();
     }
     // The second run has failures that are new, and one that is fixed.

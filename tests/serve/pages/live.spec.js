@@ -1,9 +1,9 @@
 // Active runs, and the actions of users on them.
-import { Server, detach, expect, runner, stopRuns, test } from './fixtures.js';
+import { LIVE, Server, detach, expect, runner, stopRuns, test } from './fixtures.js';
 
-test.use({ flags: '--results live --scenarios scenarios' });
+test.use({ flags: `--results ${LIVE} --scenarios scenarios` });
 
-const start = (scenario, ...args) => detach(`scenarios/${scenario}.toml`, '--results', 'live', ...args);
+const start = (scenario, ...args) => detach(`scenarios/${scenario}.toml`, '--results', LIVE, ...args);
 const heading = (page) => page.getByRole('heading', { level: 1 });
 const button = (page, name) => page.getByRole('button', { name, exact: true });
 
@@ -20,7 +20,7 @@ test('running run shows its attempts with their last output', async ({ page, ser
   await expect(attempts.filter({ hasText: 'talks@hostile#1' })).toContainText('careful');
   await expect(attempts.first()).toContainText(/\d+(\.\d)? s/);
   await expect(page).toHaveTitle(/^0 % talks/);
-  await runner(['stop', run, '--results', 'live']);
+  await runner(['stop', run, '--results', LIVE]);
   await expect(heading(page)).toContainText('◐ incomplete');
   await expect(attempts).toHaveCount(0);
 });
@@ -83,7 +83,7 @@ test('stop in the page ends an attempt as fast as in a terminal', async ({ page,
     await expect(page.locator('.activity li')).toContainText(/computing/);
     const found = page.evaluate(row, [`/api/v1/runs/${run}/rows`, from === 'page' ? '■ Stop' : '']);
     const pressed = Date.now();
-    if (from === 'terminal') await runner(['stop', run, '--results', 'live']);
+    if (from === 'terminal') await runner(['stop', run, '--results', LIVE]);
     const [clicked, end] = await found;
     took[from].push(end - (from === 'page' ? clicked : pressed));
     await expect(heading(page)).toContainText('◐ incomplete');
@@ -94,9 +94,9 @@ test('stop in the page ends an attempt as fast as in a terminal', async ({ page,
 });
 
 test('rerun shows the number of its trials', async ({ page, server }) => {
-  await runner(['exec', '-q', 'scenarios/slow.toml', '--into', 'live/again', '-j', '32'], [1]);
+  await runner(['exec', '-q', 'scenarios/slow.toml', '--into', `${LIVE}/again`, '-j', '32'], [1]);
   await page.goto(`${server.origin}/runs/again`);
-  await runner(['resume', 'live/again', '--rerun', 'failed', '-j', '1', '--detach']);
+  await runner(['resume', `${LIVE}/again`, '--rerun', 'failed', '-j', '1', '--detach']);
   await expect(page.getByText(/Runs 6 trials again; \d attempts? ended/)).toBeVisible();
   await expect(heading(page)).toContainText('✗ 6 failed');
   await expect(page.getByText('trials again')).toHaveCount(0);
@@ -116,7 +116,7 @@ test('paused run says so and continues', async ({ page, server }) => {
   await expect(page.getByText(/ left$/)).not.toContainText('/');
   await button(page, 'Unpause').click();
   await expect(heading(page)).toContainText('running');
-  await runner(['stop', run, '--kill', '--results', 'live']);
+  await runner(['stop', run, '--kill', '--results', LIVE]);
   await expect(heading(page)).toContainText('◐ incomplete');
 });
 
@@ -129,7 +129,7 @@ test.describe('', () => {
     await page.route('**/events', (route) => route.abort());
     await page.goto(`${server.origin}/runs/${run}`);
     await expect(page.getByRole('status')).toContainText('Connection lost');
-    await runner(['stop', run, '--results', 'live']);
+    await runner(['stop', run, '--results', LIVE]);
     await page.unroute('**/events');
     await expect(page.getByRole('status')).toHaveText('live');
     await expect(heading(page)).toContainText('◐ incomplete');
@@ -142,7 +142,7 @@ test.describe('', () => {
     await server.kill();
     await expect(page.getByRole('status')).toContainText('Connection lost');
     await expect(page.locator('.activity li')).toHaveCount(2);
-    const next = await Server.start('--results live', server.port);
+    const next = await Server.start(`--results ${LIVE}`, server.port);
     const again = await browser.newPage();
     await again.goto(next.link);
     await again.goto(`${next.origin}/runs/${run}`);
@@ -159,7 +159,7 @@ test('all tabs of a browser are live over one connection each', async ({ page, c
   const tabs = [page];
   for (let number = 1; number < 7; number += 1) tabs.push(await context.newPage());
   for (const tab of tabs) await tab.goto(`${server.origin}/runs/${run}`);
-  await runner(['stop', run, '--results', 'live']);
+  await runner(['stop', run, '--results', LIVE]);
   for (const tab of tabs) await expect(heading(tab)).toContainText('◐ incomplete');
   for (const tab of tabs.slice(1)) await tab.close();
 });
@@ -178,6 +178,6 @@ test('log of a running run grows from its first line', async ({ page, server }) 
   const run = await start('talks', '-j', '2');
   await page.goto(`${server.origin}/runs/${run}?view=log`);
   await expect(page.getByText('runner exec scenarios/talks.toml').first()).toBeVisible();
-  await runner(['stop', run, '--results', 'live']);
+  await runner(['stop', run, '--results', LIVE]);
   await expect(page.getByText('the run is incomplete')).toBeVisible();
 });

@@ -1,5 +1,5 @@
 // A slow network, and one that fails for a while.
-import { detach, expect, stopRuns, test } from './fixtures.js';
+import { LIVE, detach, expect, stopRuns, test } from './fixtures.js';
 
 const EVERY = '2026-01-02_00-00-00-000-every-00000002';
 /** Pages, each with a text that it has once it is complete. */
@@ -61,11 +61,11 @@ test('slow pages show that they load, move nothing, and ask once', async ({ page
 });
 
 test.describe('', () => {
-  test.use({ flags: '--results live --scenarios scenarios', allowed: /ERR_INTERNET_DISCONNECTED|ERR_NETWORK/ });
+  test.use({ flags: `--results ${LIVE} --scenarios scenarios`, allowed: /ERR_INTERNET_DISCONNECTED|ERR_NETWORK/ });
   test.afterEach(stopRuns);
 
   test('double click sends one request', async ({ page, server }) => {
-    const run = await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
+    const run = await detach('scenarios/talks.toml', '--results', LIVE, '-j', '2');
     const sent = [];
     page.on('request', (request) => { if (request.method() === 'POST') sent.push(new URL(request.url()).pathname); });
     await page.goto(`${server.origin}/runs/${run}`);

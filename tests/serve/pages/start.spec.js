@@ -1,7 +1,7 @@
 // Starts and the queue.
-import { detach, expect, runner, stopRuns, test } from './fixtures.js';
+import { LIVE, detach, expect, runner, stopRuns, test } from './fixtures.js';
 
-test.use({ flags: '--results live --scenarios scenarios' });
+test.use({ flags: `--results ${LIVE} --scenarios scenarios` });
 
 const button = (page, name) => page.getByRole('button', { name, exact: true });
 const choose = (page, name) => page.getByLabel('Scenario').selectOption(name);
@@ -52,7 +52,7 @@ test.describe('', () => {
   });
 
   test('start during a run names it and waits in the queue', async ({ page, server }) => {
-    const active = await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
+    const active = await detach('scenarios/talks.toml', '--results', LIVE, '-j', '2');
     await page.goto(`${server.origin}/start?scenario=good.toml`);
     await button(page, 'Start').click();
     await expect(page.getByRole('alert').getByRole('link', { name: active })).toHaveAttribute('href', `/runs/${active}`);
@@ -61,7 +61,7 @@ test.describe('', () => {
     const requests = page.getByRole('region', { name: 'Requests' });
     await expect(requests).toContainText('good.toml');
     // The request starts once the run has ended.
-    await runner(['stop', active, '--kill', '--results', 'live']);
+    await runner(['stop', active, '--kill', '--results', LIVE]);
     await expect(requests).toHaveCount(0);
     await page.goto(`${server.origin}/runs`);
     const row = page.getByRole('grid', { name: 'Runs' }).getByRole('row');
@@ -69,9 +69,9 @@ test.describe('', () => {
   });
 
   test('rerun next to a running run waits in the queue', async ({ page, server }) => {
-    await runner(['exec', 'scenarios/every.toml', '--results', 'live'], [1]);
-    await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
-    const { runs } = JSON.parse(await runner(['list', '--json', '--results', 'live']));
+    await runner(['exec', 'scenarios/every.toml', '--results', LIVE], [1]);
+    await detach('scenarios/talks.toml', '--results', LIVE, '-j', '2');
+    const { runs } = JSON.parse(await runner(['list', '--json', '--results', LIVE]));
     await page.goto(`${server.origin}/runs/${runs.find(({ scenario }) => scenario === 'every').run}`);
     await button(page, 'Rerun failed').click();
     await expect(page.getByText('Not possible now')).toBeVisible();
@@ -83,9 +83,9 @@ test.describe('', () => {
   });
 
   test('requests are moved and removed', async ({ page, server }) => {
-    await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
+    await detach('scenarios/talks.toml', '--results', LIVE, '-j', '2');
     for (const name of ['good', 'every']) {
-      await runner(['exec', `scenarios/${name}.toml`, '--results', 'live', '--queue']);
+      await runner(['exec', `scenarios/${name}.toml`, '--results', LIVE, '--queue']);
     }
     await page.goto(`${server.origin}/queue`);
     const requests = page.getByRole('region', { name: 'Requests' }).locator('tbody tr');

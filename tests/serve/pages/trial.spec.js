@@ -1,5 +1,5 @@
 // The page of a trial.
-import { detach, expect, runner, stopRuns, test } from './fixtures.js';
+import { LIVE, detach, expect, runner, stopRuns, test } from './fixtures.js';
 
 const [BASE, NEW] = ['2026-01-01_00-00-00-000-every-00000001', '2026-01-02_00-00-00-000-every-00000002'];
 const trial = (run, name) => `/runs/${run}/trials/${encodeURIComponent(name)}`;
@@ -100,43 +100,43 @@ test('changed test has both outputs next to each other', async ({ page, server }
 });
 
 test.describe('', () => {
-  test.use({ flags: '--results live --scenarios scenarios' });
+  test.use({ flags: `--results ${LIVE} --scenarios scenarios` });
   test.afterEach(stopRuns);
 
   test('running trial shows its output until it ends', async ({ page, server }) => {
-    const run = await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
+    const run = await detach('scenarios/talks.toml', '--results', LIVE, '-j', '2');
     await page.goto(server.origin + trial(run, 'talks@hostile#1'));
     await expect(heading(page)).toContainText('○ running');
     await expect(page.getByLabel('Last output')).toContainText('careful');
     await expect(page.getByText(/has been running for \d/)).toBeVisible();
-    await runner(['pause', run, '--results', 'live']);
+    await runner(['pause', run, '--results', LIVE]);
     await expect(heading(page)).toContainText('paused');
     await expect(page.getByText(/is paused after \d/)).toBeVisible();
-    await runner(['stop', run, '--kill', '--results', 'live']);
+    await runner(['stop', run, '--kill', '--results', LIVE]);
     await expect(heading(page)).not.toContainText('paused');
   });
 
   test('stopped trial that is resumed is shown as running', async ({ page, server }) => {
-    const run = await detach('scenarios/talks.toml', '--results', 'live', '-j', '2');
+    const run = await detach('scenarios/talks.toml', '--results', LIVE, '-j', '2');
     await page.goto(server.origin + trial(run, 'talks@hostile#1'));
     await expect(heading(page)).toContainText('○ running');
-    await runner(['stop', run, '--results', 'live']);
+    await runner(['stop', run, '--results', LIVE]);
     await expect(heading(page)).toContainText('⊘ stopped');
-    await runner(['resume', `live/${run}`, '--detach']);
+    await runner(['resume', `${LIVE}/${run}`, '--detach']);
     await expect(heading(page)).toContainText('○ running');
   });
 
   test('new result of a trial is shown', async ({ page, server }) => {
-    await runner(['exec', '-q', 'scenarios/again.toml', '--into', 'live/once-more'], [1]);
+    await runner(['exec', '-q', 'scenarios/again.toml', '--into', `${LIVE}/once-more`], [1]);
     await page.goto(server.origin + trial('once-more', 'nap@hostile#1'));
     await expect(heading(page)).toContainText('✗ failed');
-    await runner(['resume', 'live/once-more', '--rerun', 'failed', '--detach']);
+    await runner(['resume', `${LIVE}/once-more`, '--rerun', 'failed', '--detach']);
     await expect(page.getByText('Attempt 2, session 2')).toBeVisible();
     await expect(heading(page)).toContainText('✗ failed');
   });
 
   test('trial that waits for its retry has the reason and the time', async ({ page, server }) => {
-    const run = await detach('scenarios/retries.toml', '--results', 'live');
+    const run = await detach('scenarios/retries.toml', '--results', LIVE);
     await page.goto(server.origin + trial(run, 'breaks@hostile#1'));
     await expect(heading(page)).toContainText('waiting');
     await expect(page.getByText(/waits for its retry, time left: \d/)).toBeVisible();

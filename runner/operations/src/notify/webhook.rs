@@ -4,7 +4,7 @@ use std::io::{self, Read as _, Seek as _};
 use std::{env, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::{Hmac, Mac as _};
 use runner_model::{NetGrant, protocol::PostRequest};
 use runner_prepare::children::{self, CERTIFICATES, describe_exit, memory_file, stderr_tail};
 use runner_record::now;

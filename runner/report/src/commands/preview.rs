@@ -43,9 +43,7 @@ pub enum PlanPart<'a> {
         notices: &'a [String],
     },
     /// A selected trial.
-    Trial {
-        trial: &'a TrialId,
-    },
+    Trial { trial: &'a TrialId },
     /// A problem of the scenario.
     Problem {
         /// A problem of the scenario or of its lists.
