@@ -167,6 +167,7 @@ pub fn grade(
         metrics,
         denied: row.denied,
         asked,
+        session: 0,
     }
 }
 

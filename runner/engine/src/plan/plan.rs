@@ -249,8 +249,8 @@ impl Plan {
                 self.spending.add(*provider, &row.metrics);
             }
             for grade in &row.grades {
-                // Attempts of a grader count from 1 in each session, so its duration tells them apart.
-                let attempt = (row.attempt, grade.attempt, grade.duration_ms);
+                // Attempts of a grader count from 1 in each session.
+                let attempt = (row.attempt, grade.session, grade.attempt);
                 let answer = (&row.trial, &*grade.grader, grade.asked, attempt);
                 if let Some(grader) = places.get(&*grade.grader)
                     && !grade.metrics.is_empty()

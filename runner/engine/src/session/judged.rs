@@ -42,6 +42,7 @@ impl InFlightTask {
         head: &ReportHead,
         body: &[u8],
         providers: &[PreparedProvider],
+        session: u32,
     ) -> Result<JudgedReport, String> {
         let name = |index: u16| &*providers[usize::from(index)].provider.name;
         let bad = |what: &dyn std::fmt::Display| format!("reported {what}");
@@ -67,7 +68,7 @@ impl InFlightTask {
         let grade = check_grade(body, name(self.task.provider), self.task.attempt);
         match grade.map_err(|error| bad(&error))? {
             Some(_) if head.host_fault.is_some() => Err(bad(&"a fault of the machine and a grade")),
-            Some(grade) => Ok(self.graded(stored, grade)),
+            Some(grade) => Ok(self.graded(stored, Grade { session, ..grade })),
             None => Ok(JudgedReport::new(Row::from(stored).fit(), JudgedWork::Interrupted)),
         }
     }
@@ -79,6 +80,7 @@ impl InFlightTask {
         outcome: Outcome,
         error: RowError<'static>,
         took: Duration,
+        session: u32,
     ) -> Result<JudgedReport, String> {
         let stored = self.stored()?;
         if self.task.kind == TaskKind::Judge {
@@ -101,6 +103,7 @@ impl InFlightTask {
             metrics: Vec::new(),
             denied: Vec::new(),
             asked: None,
+            session,
         };
         Ok(self.graded(stored, grade))
     }

@@ -115,7 +115,7 @@ impl Coordinator<'_> {
         let prepared = &self.plan.providers[usize::from(flight.task.provider)];
         let provider = &prepared.provider;
         if flight.is_judged() {
-            match flight.check_judged(head, &body, &self.plan.providers) {
+            match flight.check_judged(head, &body, &self.plan.providers, run.session) {
                 Ok(report) => self.judged(worker, head, report),
                 Err(fault) => self.fault(worker, Some(head.task), fault),
             }
@@ -269,7 +269,8 @@ impl Coordinator<'_> {
         if flight.is_judged() {
             let error = flight.lost_error(reason, &how);
             let provider = &self.plan.providers[usize::from(flight.task.provider)].provider;
-            let report = flight.lost_judged(&provider.name, reason.outcome(), error, took.into());
+            let (took, session) = (took.into(), self.run.as_ref()?.session);
+            let report = flight.lost_judged(&provider.name, reason.outcome(), error, took, session);
             return Some(report.ok()?.into());
         }
         let started_at = RunTime((self.now - RunTime(took.0)).0);

@@ -124,7 +124,7 @@ fn judge(
             Err(end) => return Err(end.into_error("outputs were judged")),
         };
         let Some(flight) = in_flight.all.remove(&head.task) else { continue };
-        let report = flight.check_judged(&head, &body, &plan.providers);
+        let report = flight.check_judged(&head, &body, &plan.providers, 0);
         let fault = |fault| EngineError::Usage(format!("the worker {fault}"));
         let report = report.map_err(fault)?;
         let row = report.row().map_err(fault)?;

@@ -155,7 +155,7 @@ fn lost_judgement_changes_only_outcome_and_error() {
     let bytes = line.clone();
     flight.stored = Some(StoredRow { bytes, line, attempt: 3, seq: 1, had_bad: false, logs: None });
     let error = flight.lost_error(LostReason::Crash, "died");
-    let report = flight.lost_judged("p", Outcome::Error, error, Duration::ZERO).unwrap();
+    let report = flight.lost_judged("p", Outcome::Error, error, Duration::ZERO, 1).unwrap();
     let row = report.row().unwrap();
     assert_eq!((row.outcome, &*row.error.unwrap().code), (Outcome::Error, "crash"));
     assert_eq!((row.output.unwrap().get(), row.grades.len(), row.metrics.len()), ("1", 0, 1));

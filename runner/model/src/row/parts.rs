@@ -116,6 +116,9 @@ pub struct Grade<'a> {
     /// Hash of the grader's settings and its input. An answer with the same hash is kept. `None` if the grader was not called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asked: Option<Fingerprint>,
+    /// The session of the call, from 1. The coordinator sets it.
+    #[serde(default)]
+    pub session: u32,
 }
 
 /// A measurement of a provider.

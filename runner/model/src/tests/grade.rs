@@ -31,6 +31,7 @@ fn grade(grader: &str, verdict: Option<Verdict>) -> Grade<'static> {
         metrics: Vec::new(),
         denied: Vec::new(),
         asked: Some(Fingerprint([7; 16])),
+        session: 1,
     }
 }
 
