@@ -428,7 +428,9 @@ fn runs_of_a_group_have_their_own_start() {
         let shown = runner.run(args).expect(0).stdout;
         let waiting = shown.lines().find(|line| line.contains(c.id())).unwrap();
         let (_, cells) = waiting.split_once(c.id()).unwrap();
-        assert_eq!((cells.matches('–').count(), cells.contains(" 20")), (3, false), "{shown}");
+        // The id of a group may start with any digits.
+        let month = &c.id()[..8];
+        assert_eq!((cells.matches('–').count(), cells.contains(month)), (3, false), "{shown}");
     }
     running.end_by(Signal::INT).0.expect(130);
 }
