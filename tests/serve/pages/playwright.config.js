@@ -1,4 +1,4 @@
-// Two files at a time. A test waits for pages, servers and runs in turn, so one test leaves a core idle.
+// One browser and one test at a time: both cores have work with a server, a run and a browser.
 import { defineConfig } from '@playwright/test';
 
 const { CHROMIUM, OUTPUT, PAGES } = process.env;
@@ -6,7 +6,7 @@ const { CHROMIUM, OUTPUT, PAGES } = process.env;
 export default defineConfig({
   testDir: '.',
   outputDir: OUTPUT,
-  workers: 2,
+  workers: 1,
   reporter: 'list',
   forbidOnly: true,
   // `PAGES=WORDS cargo test --test pages` runs only tests with these words in their name.
