@@ -1,4 +1,4 @@
-"""The crates whose code is in the binary: their licences, and a list of them in the form of CycloneDX 1.6."""
+"""Lists the crates whose code is in the binary: their licences as a text, and their versions as a CycloneDX 1.6 document."""
 
 import collections, json, pathlib, re, subprocess, time, tomllib
 
@@ -22,7 +22,7 @@ def find(target):
     packages = [package for package in metadata["packages"] if (package["name"], "v" + package["version"]) in used]
     nodes = {node["id"]: node["dependencies"] for node in metadata["resolve"]["nodes"]}
     for package in packages:
-        # The form that crates had before SPDX expressions.
+        # Older crates write `/` in place of the `OR` of SPDX.
         package["license"] = re.sub(r"\s*/\s*", " OR ", package["license"])
         package["needs"] = nodes[package["id"]]
         package["title"] = f"{package['name']} {package['version']}"

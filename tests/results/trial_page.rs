@@ -133,7 +133,7 @@ fn damaged_file_is_found_by_verify() {
     let verify = format!("to find the trials to run again: runner verify {}", run.id());
     opened.says(&["its bytes do not match its name; ", &verify]);
     let again = format!("runner resume {} --rerun file@hostile#1", run.id());
-    let problem = "its artifact `output` is lost: its bytes do not match its name; to mend it: ";
+    let problem = "its artifact `output` is lost: its bytes do not match its name; to repair it: ";
     runner.run(&["verify"]).expect(1).says(&[problem, &again]);
 }
 

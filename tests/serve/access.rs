@@ -387,7 +387,7 @@ fn socket_files_need_the_token_too() {
         // The second server replaces the socket of the first, which was killed.
         let site = Site::started(&runner, runner.started(&args));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(site.running.printed().contains("ssh -L 7878:socket HOST"));
+        assert!(site.running.printed().contains(&format!("ssh -L 7878:{} HOST", path.display())));
         assert!(ask_file(&path, None).starts_with("HTTP/1.1 401"));
         assert!(ask_file(&path, Some(&site.token)).starts_with("HTTP/1.1 200"));
         runner.run(&args).expect(2).says(&["a program listens there already"]);

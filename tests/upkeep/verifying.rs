@@ -21,7 +21,7 @@ fn verify_names_file_line_and_remedy() {
     let rows = run.text("index.jsonl");
     run.write("index.jsonl", rows.replacen("passed", "failed", 1));
     let ran = runner.run(&["verify"]).expect(1);
-    let remedy = format!("to mend it: runner resume {}", run.id());
+    let remedy = format!("to repair it: runner resume {}", run.id());
     ran.says(&[&format!("index.jsonl:1: the checksum does not match; {remedy}"), "3 faults"]);
     // The other faults have the same remedy.
     assert_eq!(ran.stdout.matches("runner resume").count(), 1, "{}", ran.stdout);

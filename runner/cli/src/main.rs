@@ -32,6 +32,13 @@ mod commands {
     pub mod upkeep;
     pub mod validate;
 
+    /// Workers on other machines: their commands, and the flags that connect to them.
+    pub mod fleet {
+        pub mod engine;
+        pub mod flags;
+        pub mod worker;
+    }
+
     /// Commands about the program itself: completions, manual pages and JSON Schemas.
     pub mod help {
         pub mod completions;
@@ -97,12 +104,13 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
     command::Cli,
-    commands::help::completions,
+    commands::{fleet::flags::hide_password, help::completions},
     text::{CommandError, Out, keys, mistake, usage},
 };
 
 fn main() -> ExitCode {
     runner_worker::main_if_child();
+    hide_password();
     detach::keep_lock();
     // If this fails, each session tries it again and reports the failure.
     let _ = runner_engine::fail_large_writes();
@@ -113,7 +121,7 @@ fn main() -> ExitCode {
     if out.columns().is_some() {
         runner_model::use_local_zone();
     }
-    runner_engine::before_forced_exit(keys::restore_terminal);
+    runner_engine::before_forced_exit(keys::restore_terminal_for_exit);
     let prepared = machine::prepare_process().map_err(CommandError::failed);
     if let Err(error) = prepared.and_then(|()| start_log()) {
         out.talk(error.text());

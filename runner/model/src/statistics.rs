@@ -11,8 +11,8 @@ const MAX_DRAWS: usize = 100_000_000;
 /// Share of the resamples outside of an interval of 95 %, on each side.
 const TAIL: f64 = 0.025;
 
-/// Returns Wilson's interval of 95 % for the rate of which `hits` of `total` are a sample, between 0 and 1. With a total of 0 it
-/// is the whole range. Unlike the normal approximation it has a width if all or no trials are hits.
+/// Returns Wilson's interval of 95 % for a rate, from a sample with `hits` of `total`. Its bounds are between 0 and 1, and with a
+/// total of 0 they are 0 and 1. Unlike the normal approximation, it has a width if all or no trials are hits.
 pub fn wilson(hits: u64, total: u64) -> (f64, f64) {
     if total == 0 {
         return (0.0, 1.0);

@@ -136,8 +136,11 @@ pub(crate) fn plan(run: &RunDir) -> Option<Suite> {
     read_plan(run).ok().flatten()
 }
 
-/// Reads the tests of a run. `None` if the scenario or the suite is damaged, which `record` reports. The error is that of a plan that
-/// this runner cannot make.
+/// Reads the tests of a run. `None` if the scenario or the suite is damaged, which `record` reports.
+///
+/// # Errors
+///
+/// The reason why this runner cannot read an undamaged plan.
 pub(crate) fn read_plan(run: &RunDir) -> Result<Option<Suite>, String> {
     let Ok(manifest) = run.manifest() else {
         return Ok(None);

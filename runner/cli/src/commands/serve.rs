@@ -79,7 +79,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mode = if server.is_read_only() { ", read-only" } else { "" };
     out.data(&format!("results: {} ({runs}{mode})", visible_line(&path.to_string_lossy())));
     if let Listen::File(socket) = &args.listen {
-        out.data(&format!("tunnel:  ssh -L 7878:{} HOST", shown_path(socket)));
+        // ssh takes the path of the other machine's end as it is.
+        let socket = std::path::absolute(socket).unwrap_or_else(|_| socket.clone());
+        out.data(&format!("tunnel:  ssh -L 7878:{} HOST", shown_path(&socket)));
     }
     let link = server.link();
     out.data(&format!("link:    {link}"));

@@ -317,7 +317,7 @@ fn fault_lines(document: &VerifyDocument) -> Vec<String> {
             let path = shown_path(&fault.path);
             // Most faults have the same remedy.
             let remedy = fault.remedy.iter().filter(|remedy| remedies.insert(*remedy));
-            let remedy: String = remedy.map(|remedy| format!("; to mend it: {remedy}")).collect();
+            let remedy: String = remedy.map(|remedy| format!("; to repair it: {remedy}")).collect();
             format!("{path}{line}: {}", visible_line(&(fault.problem.clone() + &remedy)))
         })
         .collect();

@@ -132,7 +132,7 @@ fn verify_lists_faults_with_their_places() {
     ✓ results/20261120T091804.015Z-6ba42b73: nothing is damaged;
       checked 40 rows, 1 artifact, 2 stored files
     results/20261120T091804.015Z-6ba42b73/index.jsonl:7: the
-      checksum does not match; to mend it: runner resume 6ba42b73
+      checksum does not match; to repair it: runner resume 6ba42b73
     results/20261120T091804.015Z-6ba42b73/index.jsonl: 3 results
       are missing
     … and 5 more
@@ -142,14 +142,14 @@ fn verify_lists_faults_with_their_places() {
     ✓ results/20261120T091804.015Z-6ba42b73: nothing is damaged; checked 40 rows,
       1 artifact, 2 stored files
     results/20261120T091804.015Z-6ba42b73/index.jsonl:7: the checksum does not
-      match; to mend it: runner resume 6ba42b73
+      match; to repair it: runner resume 6ba42b73
     results/20261120T091804.015Z-6ba42b73/index.jsonl: 3 results are missing
     … and 5 more
     ✗ results/20261120T091804.015Z-6ba42b73: 7 faults; checked 40 rows, 1 artifact,
       2 stored files
     == 200
     ✓ results/20261120T091804.015Z-6ba42b73: nothing is damaged; checked 40 rows, 1 artifact, 2 stored files
-    results/20261120T091804.015Z-6ba42b73/index.jsonl:7: the checksum does not match; to mend it: runner resume 6ba42b73
+    results/20261120T091804.015Z-6ba42b73/index.jsonl:7: the checksum does not match; to repair it: runner resume 6ba42b73
     results/20261120T091804.015Z-6ba42b73/index.jsonl: 3 results are missing
     … and 5 more
     ✗ results/20261120T091804.015Z-6ba42b73: 7 faults; checked 40 rows, 1 artifact, 2 stored files

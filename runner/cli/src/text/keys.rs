@@ -8,8 +8,15 @@ use rustix::fs::{FileType, fstat};
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
-/// The modes of the terminal before this process changed them. `None` while they are in force.
-static CHANGED: Mutex<Option<Termios>> = Mutex::new(None);
+static CHANGED: Mutex<ChangedModes> = Mutex::new(ChangedModes { before: None, is_exiting: false });
+
+/// Changes of the terminal's modes by this process.
+struct ChangedModes {
+    /// The modes before. `None` while they are in force.
+    before: Option<Termios>,
+    /// Whether the process is about to exit, and must not change them again.
+    is_exiting: bool,
+}
 
 /// The terminal of standard input, without echo, so that no key press breaks the progress bar. Dropping it restores the terminal.
 pub struct Keys(());
@@ -31,7 +38,7 @@ impl Keys {
         let stdin = io::stdin();
         if !is_in_foreground() {
             // The shell has set its own modes.
-            *changed() = None;
+            changed().before = None;
             return Vec::new();
         }
         silence();
@@ -58,7 +65,7 @@ fn is_in_foreground() -> bool {
     tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
 }
 
-fn changed() -> MutexGuard<'static, Option<Termios>> {
+fn changed() -> MutexGuard<'static, ChangedModes> {
     CHANGED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -71,17 +78,29 @@ fn silence() {
         let mut silent = modes.clone();
         silent.local_modes.remove(noisy);
         let mut changed = changed();
-        if tcsetattr(io::stdin(), OptionalActions::Now, &silent).is_ok() {
-            *changed = Some(modes);
+        if !changed.is_exiting && tcsetattr(io::stdin(), OptionalActions::Now, &silent).is_ok() {
+            changed.before = Some(modes);
         }
     }
 }
 
-/// Restores the modes of the terminal: at the end of a session, before Ctrl-Z stops the process, and before the process exits
-/// in another way.
+/// Restores the modes of the terminal at the end of a session, and before Ctrl-Z stops the process.
 pub fn restore_terminal() {
-    if let Some(modes) = changed().take().filter(|_| is_in_foreground()) {
-        // A terminal that is gone has no modes.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &modes);
+    changed().restore();
+}
+
+/// Restores the modes of the terminal before the process exits in another way. Another thread may still wait for keys.
+pub fn restore_terminal_for_exit() {
+    let mut changed = changed();
+    changed.is_exiting = true;
+    changed.restore();
+}
+
+impl ChangedModes {
+    fn restore(&mut self) {
+        if let Some(modes) = self.before.take().filter(|_| is_in_foreground()) {
+            // A terminal that is gone has no modes.
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &modes);
+        }
     }
 }

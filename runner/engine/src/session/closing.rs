@@ -96,8 +96,8 @@ impl Coordinator<'_> {
         Ok(Ended { stop, stop_signal, ..ended(manifest, directory, took, self.observer) })
     }
 
-    /// Returns the message of a session that ends for this reason. `message` is of the stop, since when attempts in flight may
-    /// have changed its numbers.
+    /// Returns the message of a session that ends for this reason. `message` is that of the stop. Attempts in
+    /// flight may have changed its numbers since then.
     fn end_message(&mut self, reason: Reason, message: Option<String>) -> Option<String> {
         let (settings, scenario) = (&self.plan.settings, &self.plan.scenario);
         match reason {

@@ -21,7 +21,7 @@ pub(super) struct PreparedResume {
     pub(super) before: Fold,
     /// Number of trials that `--rerun` of this session selects.
     pub(super) selected: u64,
-    /// The request's, with the result of a filter.
+    /// `--rerun` of the request, with the result of a filter.
     pub(super) rerun: Option<Rerun>,
     pub(super) reruns: Reruns,
     /// The trials that the filter of `rerun` matches, to be stored: a line for each id.

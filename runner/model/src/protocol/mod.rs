@@ -55,7 +55,7 @@ pub enum BadFrame {
 /// The end that sends a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
-    /// The coordinator, or `runner worker`.
+    /// The coordinator, or a command that makes a single call.
     Supervisor,
     Worker,
 }

@@ -70,7 +70,7 @@ pub fn check_row<'a>(
     Ok(row)
 }
 
-/// Refuses a report of which a part, named by its key, is not right.
+/// Refuses a report with a part that is not right. Each part has the name of its key.
 pub(super) fn check_parts(noun: &str, parts: &[(bool, &str)]) -> Result<(), BadReport> {
     match parts.iter().find(|(is_right, _)| !is_right) {
         Some((_, key)) => Err(BadReport(format!("a {noun} with an impossible `{key}`"))),

@@ -221,7 +221,7 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Returns the lines of a panicin a trap's message, and the panic as one line.
+/// Returns the lines of a panic in a trap's message, and the panic as one line.
 pub fn panic<'a>(error: &'a RowError<'_>) -> Option<(Vec<&'a str>, String)> {
     if error.class != Some(ErrorClass::Trap) {
         return None;

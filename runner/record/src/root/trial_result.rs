@@ -33,7 +33,7 @@ pub(super) struct RowRest {
     cost_usd: Option<f64>,
 }
 
-/// The first 8 bytes of both fingerprints of a row. For another test, those of a trial differ but by chance.
+/// The first 8 bytes of both fingerprints of a row. Rows of different tests have the same bytes only by chance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ShortFingerprints(pub(super) [i64; 2]);
 

@@ -45,7 +45,7 @@ pub struct DiskFault {
     pub line: Option<u64>,
     /// The problem, for people.
     pub problem: String,
-    /// The command that mends it.
+    /// The command that repairs it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }

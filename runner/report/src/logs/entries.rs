@@ -122,7 +122,7 @@ impl Reading {
     }
 }
 
-/// Returns a hash that is the same in one process.
+/// Returns a hash for comparisons within this process.
 pub(crate) fn hash(value: &impl Hash) -> u64 {
     BuildHasherDefault::<DefaultHasher>::new().hash_one(value)
 }

@@ -16,7 +16,7 @@ use super::retry_after::RetryAfter;
 
 /// Time after which an idle connection is closed.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(30);
-/// Different denials that are kept of one call.
+/// Maximum number of different denials that are kept of one call.
 const MAX_DENIED: usize = 20;
 
 /// The network grants of a provider, and the connections of its attempts. Clones share both.

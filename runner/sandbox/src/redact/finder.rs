@@ -45,7 +45,7 @@ pub(super) struct FoundForm {
     pub(super) secret: usize,
 }
 
-/// Hashes of the prefixes of a part of a text, from which follow those of all windows in it.
+/// Hashes of the prefixes of a part of a text. The hash of a window is computed from two of them.
 #[derive(Default)]
 struct PrefixHashes {
     from: usize,

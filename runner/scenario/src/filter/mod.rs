@@ -8,8 +8,7 @@
 //! ```
 //!
 //! A [`Filter`] is parsed once and asked about anything that has [`Facts`]: a test that may be planned, or a row. Read
-//! `expression.rs` first. This file parses the
-//! language by recursive descent.
+//! `expression.rs` first. This file parses the language by recursive descent.
 
 mod evaluate;
 mod expression;

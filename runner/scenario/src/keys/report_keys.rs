@@ -1,4 +1,4 @@
-//! The keys of `[gate]` and `[report]`, which apply once its trials are done.
+//! The keys of `[gate]` and `[report]`, which apply once the trials of a run are done.
 
 use runner_model::{Form as ReportForm, Gate, GateRule, GateScope};
 use serde_json::{Value, json};

@@ -14,6 +14,9 @@ use runner_report::ScenarioProblem;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+/// Advice for a call with a wrong method or unknown keys.
+const SEE_OPENAPI: &str = "`GET /api/v1/openapi.json` describes all calls and their keys";
+
 /// Columns of rendered problems of a scenario.
 const COLUMNS: usize = 100;
 
@@ -107,6 +110,11 @@ impl HttpProblem {
         Self::new(ProblemKind::INVALID, detail)
     }
 
+    /// Keys after `?`, or of a body, that the call does not have or cannot read.
+    pub fn keys(detail: &str) -> Self {
+        Self::invalid(detail).with_help(SEE_OPENAPI)
+    }
+
     /// A file or folder that cannot be read or written.
     pub fn storage(detail: &str) -> Self {
         Self::new(ProblemKind::STORAGE, detail)
@@ -120,6 +128,7 @@ impl HttpProblem {
     /// A request with a method that its call does not have.
     pub fn method() -> Self {
         Self::new(ProblemKind::METHOD, "the call does not accept this method")
+            .with_help(SEE_OPENAPI)
     }
 
     pub fn not_found(detail: &str) -> Self {

@@ -176,7 +176,11 @@ impl Route {
 
 fn query_of<I: DeserializeOwned>(uri: &Uri) -> Result<I> {
     let query = Query::try_from_uri(uri);
-    query.map(|Query(query)| query).map_err(|error| HttpProblem::invalid(&error.body_text()))
+    query.map(|Query(query)| query).map_err(|error| {
+        let text = error.body_text();
+        let reason = text.split_once(": ").map_or(text.as_str(), |(_, reason)| reason);
+        HttpProblem::keys(&format!("the query string is invalid: {reason}"))
+    })
 }
 
 /// Parses a body: a JSON object, or nothing if no key is needed.
@@ -184,7 +188,7 @@ fn body_of<B: DeserializeOwned>(body: &[u8]) -> Result<B> {
     let body = if body.is_empty() { b"{}" } else { body };
     // `serde` would read an array as the values of the keys in their order.
     if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(HttpProblem::invalid("the body must be a JSON object"));
+        return Err(HttpProblem::keys("the body must be a JSON object"));
     }
-    serde_json::from_slice(body).map_err(|error| HttpProblem::invalid(&error.to_string()))
+    serde_json::from_slice(body).map_err(|error| HttpProblem::keys(&error.to_string()))
 }
