@@ -14,7 +14,7 @@ use super::entries;
 use crate::support::guests::root;
 
 /// The crates of `runner/`, and those among them that each may depend on.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("scenario", &["model"]),
     ("record", &["model"]),
@@ -25,6 +25,7 @@ const CRATES: [(&str, &[&str]); 11] = [
     ("report", &["model", "scenario", "record"]),
     ("operations", &["model", "scenario", "record", "prepare", "report"]),
     ("serve", &["model", "scenario", "record", "engine", "report", "operations"]),
+    ("fleet", &["model", "record", "prepare", "engine"]),
     (
         "cli",
         &[
@@ -38,6 +39,7 @@ const CRATES: [(&str, &[&str]); 11] = [
             "report",
             "operations",
             "serve",
+            "fleet",
         ],
     ),
 ];

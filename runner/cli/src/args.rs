@@ -249,6 +249,7 @@ impl SessionArgs {
             command: typed_command(),
             request: detach::request(),
             secret_files: self.secret_file.clone(),
+            remote: None,
         }
     }
 

@@ -82,6 +82,6 @@ fn read(clock: ClockId) -> Duration {
 }
 
 /// Returns the monotonic clock in microseconds. All processes of the machine share it, so workers' slot words can use it.
-pub(crate) fn monotonic() -> u64 {
+pub fn monotonic() -> u64 {
     read(ClockId::Monotonic).as_micros() as u64
 }

@@ -61,8 +61,9 @@ mod schedule {
     mod timing;
     mod window;
 
-    pub(crate) use self::effect::{Assignment, Blame, Effect, LostReason, StopMode, Waiting};
-    pub(crate) use self::settings::{Bounds, Pending, Policy, ScheduleSettings, Trials};
+    pub use self::effect::Blame;
+    pub(crate) use self::effect::{Assignment, Effect, LostReason, StopMode, Waiting};
+    pub(crate) use self::settings::{Bounds, Pending, Policy, ScheduleSettings, Shape, Trials};
     pub(crate) use self::{budgets::Spending, schedule::Schedule};
 
     #[cfg(test)]
@@ -86,17 +87,24 @@ mod schedule {
 mod workers {
     mod handshake;
     mod inputs;
+    mod joining;
     pub(crate) mod link;
     mod pool;
     mod process;
     mod quota;
+    mod remote;
     mod supply;
 
     pub(crate) use self::inputs::{Input, Launch, PrestartedWorker};
-    pub(crate) use self::link::{PoolEvent, ReadyWorker, Shape, Supplies, WorkerExit, shapes};
+    pub use self::link::{EventSink, LinkEvent, WorkerExit, WorkerLink};
+    pub(crate) use self::link::{PoolEvent, ReadyWorker, Supplies, shapes};
     pub(crate) use self::pool::{Next, Pool};
     pub(crate) use self::process::WorkerProcess;
     pub(crate) use self::quota::{max_artifact_bytes, max_artifacts};
+    pub(crate) use self::remote::Remote;
+    pub use self::remote::{
+        JoiningWorker, Offer, OfferedSession, RemoteRequest, SourceEvent, SourceSink, WorkerSource,
+    };
 }
 
 /// Sessions: `exec`, `resume`, `rescore` and groups of runs, the coordinator's loop, requests, signals and the watchdog.
@@ -131,8 +139,20 @@ mod session {
     pub use self::rescore::rescore;
     pub use self::rescore_preview::{Rejudgement, RescorePreview, preview_rescore};
     pub use self::resume::{preview, resume};
+    pub use self::run::start_worker;
     pub use self::{group::Group, run_parts::scenario_path, start::exec};
     pub(crate) use self::{run::prestart, start::selected_plan};
+}
+
+/// Workers on other machines: sessions that are offered to them, and the worker processes there.
+pub mod remote {
+    pub use crate::clock::monotonic;
+    pub use crate::schedule::Blame;
+    pub use crate::session::start_worker;
+    pub use crate::workers::{
+        EventSink, JoiningWorker, LinkEvent, Offer, OfferedSession, RemoteRequest, SourceEvent,
+        SourceSink, WorkerExit, WorkerLink, WorkerSource,
+    };
 }
 
 pub use runner_record::{Answer, Share};

@@ -17,8 +17,9 @@ use runner_record::PluginCache;
 use runner_scenario::ProviderProblem;
 use signal_hook::{consts::SIGSTOP, low_level::raise};
 
+use crate::schedule::Shape;
 use crate::signals::{self, ListenerGuard, SignalEvent};
-use crate::workers::{Input, Next, Pool, PoolEvent, PrestartedWorker, Shape, Supplies, WorkerExit};
+use crate::workers::{Input, Next, Pool, PoolEvent, PrestartedWorker, Supplies, WorkerExit};
 use crate::{EngineError, error::machine_error, plan::Checks, session::prestart};
 
 /// Time for the worker to exit at the end.
@@ -127,6 +128,7 @@ pub fn call(call: Call, on_event: &mut dyn FnMut(CallEvent<'_>)) -> Result<CallE
     let supplies = Supplies {
         run: "plugin-run".to_owned(),
         session: 1,
+        scenario: String::new(),
         grace: Default::default(),
         providers,
         plugins,
@@ -233,8 +235,9 @@ impl Probe {
         prestarted: PrestartedWorker,
         supplies: Supplies,
     ) -> Result<Self, EngineError> {
-        let mut pool = Pool::new(prestarted, supplies).map_err(machine_error)?;
-        pool.start(&[Shape { slots: 1, memory: limits::memory() }]).map_err(machine_error)?;
+        let mut pool = Pool::new(prestarted, supplies, None).map_err(machine_error)?;
+        pool.start(&[Shape { slots: 1, graders: 0, memory: limits::memory() }])
+            .map_err(machine_error)?;
         let sender = pool.sender();
         let listening = signals::add_listener(move |signal| {
             // Without a receiver the probe has ended.

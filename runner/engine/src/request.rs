@@ -7,6 +7,8 @@ use runner_model::{ScenarioOverrides, SessionOverrides};
 use runner_record::{ManifestProvider, RequestMark, Rerun, Selected, Share};
 use runner_scenario::{Filter, Notify};
 
+use crate::workers::RemoteRequest;
+
 /// Arguments of [`exec`](crate::exec).
 #[derive(Clone, Debug)]
 pub struct ExecRequest {
@@ -95,6 +97,8 @@ pub struct SessionRequest {
     pub request: Option<RequestMark>,
     /// Files with values of secrets. They take precedence over the environment, and later files over earlier ones.
     pub secret_files: Vec<PathBuf>,
+    /// Workers on other machines. `None` runs all attempts on this machine.
+    pub remote: Option<RemoteRequest>,
 }
 
 impl SessionRequest {

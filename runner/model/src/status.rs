@@ -52,6 +52,8 @@ text_enum! {
         FailFast = "fail-fast",
         /// A budget is used up.
         Budget = "budget",
+        /// No worker on another machine was left.
+        Workers = "workers",
         /// The run was merged from shards that had trials left.
         Holes = "holes",
         /// `runner cancel`.
@@ -87,9 +89,9 @@ text_enum! {
 
 text_enum! {
     pub enum RunVerdict {
-        /// Every trial passed or was skipped.
+        /// Every trial passed or was skipped. With a gate: it holds.
         Passed = "passed",
-        /// A trial failed, ended in an error or timed out, or the run ended early because of too many.
+        /// A trial failed, ended in an error or timed out, or the run ended early because of too many. With a gate: it does not hold.
         Failed = "failed",
         /// Rows that the run's last session counted are lost or changed.
         Damaged = "damaged",
@@ -101,9 +103,9 @@ text_enum! {
 text_enum! {
     /// Status and verdict of a run in one word, for people.
     pub enum RunState {
-        /// Completed, and every trial passed or was skipped.
+        /// Completed, and passed.
         Passed = "passed",
-        /// Completed, and a trial did not pass.
+        /// Completed, and failed.
         Failed = "failed",
         /// The run could not start.
         NotStarted = "not-started",

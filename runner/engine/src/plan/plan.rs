@@ -15,8 +15,8 @@ use runner_record::{End, Fold, NewSession, PluginCache, ReadLine, ResultsRoot, R
 use runner_scenario::{Problems, Scenario, Suite};
 
 use super::{rejudge::Rejudge, test_line::TestLine};
-use crate::schedule::{Bounds, Pending, ScheduleSettings, Spending, Trials};
-use crate::workers::{Shape, Supplies, shapes};
+use crate::schedule::{Bounds, Pending, ScheduleSettings, Shape, Spending, Trials};
+use crate::workers::{Remote, RemoteRequest, Supplies, shapes};
 use crate::{EngineError, SessionRequest};
 
 pub(crate) struct Plan {
@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) settings: SessionSettings,
     /// Whether nothing sets the number of jobs. Then attempts without `net` grants have one slot for each core at most.
     has_default_jobs: bool,
+    /// Workers on other machines. `None` runs all attempts on this machine.
+    remote: Option<RemoteRequest>,
     /// Budgets, with the spending of earlier sessions.
     pub(crate) spending: Spending,
 }
@@ -86,6 +88,7 @@ impl Plan {
                 // Only a command line sets the others.
                 ..SessionSettings::default()
             },
+            remote: None,
             spending: Spending::default(),
             secrets: Secrets::default(),
             filter: None,
@@ -109,6 +112,7 @@ impl Plan {
     pub(crate) fn override_by(&mut self, session: &SessionRequest) -> Result<(), EngineError> {
         self.settings.apply(&session.overrides);
         self.has_default_jobs &= session.overrides.jobs.is_none();
+        self.remote.clone_from(&session.remote);
         self.spending = spending(&self.scenario, &self.settings.budgets)?;
         Ok(())
     }
@@ -166,7 +170,12 @@ impl Plan {
         self.secrets = Secrets::read(&self.providers, files)?;
         self.notices.extend(self.secrets.notices.iter().cloned());
         self.notices.extend(plugins::unused_keys(&self.providers, &self.plugins));
-        let missing = self.secrets.problems(&self.providers);
+        let mut missing = self.secrets.problems(&self.providers);
+        // Workers on other machines have the secrets of providers, and graders run here.
+        missing.retain(|problem| {
+            let prepared = self.providers.get(usize::from(problem.provider));
+            self.remote.is_none() || prepared.is_some_and(|one| one.provider.grading.is_some())
+        });
         Ok(self.scenario.provider_problems(&missing))
     }
 
@@ -191,6 +200,7 @@ impl Plan {
         Supplies {
             run: run.to_owned(),
             session,
+            scenario: self.scenario.name.to_string(),
             grace: self.settings.grace.into(),
             providers: self.providers.clone(),
             plugins: read(&self.plugins),
@@ -201,14 +211,31 @@ impl Plan {
         }
     }
 
+    /// Returns the workers on other machines, and the number of attempts that may run there at once.
+    pub(crate) fn remote_workers(&self) -> Option<Remote> {
+        let jobs = (!self.has_own_jobs()).then_some(self.settings.jobs);
+        self.remote.clone().map(|request| Remote::new(request, jobs))
+    }
+
+    /// Returns whether the number of jobs is that of this machine. Without it workers elsewhere run as many attempts as they can.
+    fn has_own_jobs(&self) -> bool {
+        self.has_default_jobs && self.settings.jobs == machine::default_jobs(&self.scenario)
+    }
+
     /// Returns the settings of the schedule.
     pub(crate) fn schedule_settings(&self) -> ScheduleSettings {
         let providers = self.providers.iter().map(|prepared| &prepared.provider);
         let cores = machine::cores();
+        let is_elsewhere = self.remote.is_some();
         let default = |provider: &Provider| {
-            let is_bounded = self.has_default_jobs && provider.grants.net.is_empty();
+            let is_bounded =
+                self.has_default_jobs && !is_elsewhere && provider.grants.net.is_empty();
             if is_bounded && self.settings.jobs > cores { cores } else { 0 }
         };
+        let mut session = self.settings.clone();
+        if is_elsewhere && self.has_own_jobs() {
+            session.jobs = u32::MAX;
+        }
         let bounds = providers.map(|provider| Bounds {
             concurrency: provider.concurrency.unwrap_or_else(|| default(provider)),
             rate: provider.rate,
@@ -216,7 +243,7 @@ impl Plan {
             is_grader: provider.grading.is_some(),
         });
         ScheduleSettings {
-            session: self.settings.clone(),
+            session,
             providers: bounds.collect(),
             planned: self.suite.trials(),
             spending: self.spending.clone(),

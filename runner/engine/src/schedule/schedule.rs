@@ -7,7 +7,7 @@ use runner_model::{HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, 
 use super::budgets::Spending;
 use super::effect::{Assignment, Effect, LostReason, StopMode, StopState, Waiting};
 use super::lanes::{Lane, LaneKind, OpenTrial};
-use super::settings::{Policy, ScheduleSettings, Trials};
+use super::settings::{Policy, ScheduleSettings, Shape, Trials};
 use super::timing::{Ending, backoff};
 use super::window::{SentTask, Turn, Worker, Workers};
 
@@ -88,17 +88,13 @@ impl Schedule {
         std::mem::take(&mut self.effects)
     }
 
-    /// Adds a worker with `slots` slots and `memory` bytes for all its guests. `alone` if it was started for
-    /// [`Effect::StartAlone`].
-    pub fn worker_ready(&mut self, worker: WorkerId, slots: u32, memory: u64, alone: bool) {
+    /// Adds a worker. `alone` if it was started for [`Effect::StartAlone`].
+    pub fn worker_ready(&mut self, worker: WorkerId, shape: Shape, alone: bool) {
         self.is_alone_starting &= !alone;
-        let bounds = || self.settings.providers.iter();
-        let largest = bounds().map(|bounds| bounds.memory).max().unwrap_or(0);
-        // Graders have as many slots.
-        let at_once = if bounds().any(|bounds| bounds.is_grader) { 2 * slots } else { slots };
-        let most = largest.saturating_mul(u64::from(at_once));
-        let new = Worker::new(slots, memory, most, alone);
-        self.workers.0.insert(worker, new);
+        let bounds = self.settings.providers.iter();
+        let largest = bounds.map(|bounds| bounds.memory).max().unwrap_or(0);
+        let most = largest.saturating_mul(u64::from(shape.slots + shape.graders));
+        self.workers.insert(worker, Worker::new(shape, most, alone));
     }
 
     /// Takes back tasks that a worker returned. Ignores tasks that it does not have.
@@ -156,7 +152,7 @@ impl Schedule {
 
     /// Returns the number of attempts with a slot.
     pub fn running(&self) -> u64 {
-        self.workers.0.values().map(Worker::running).sum::<usize>() as u64
+        self.workers.running() as u64
     }
 
     /// Returns the number of trials without a final row, counting rows that are not on disk yet.
@@ -240,7 +236,8 @@ impl Schedule {
                 // Keep the memory of one worker, or smaller attempts would take all memory that becomes free.
                 None if self.workers.have_free_slots(is_grader, &turn) => {
                     self.waits_for_memory = true;
-                    turn.held_for_memory = turn.held_for_memory.or(self.workers.least_reserved());
+                    let least = self.workers.least_reserved(is_grader);
+                    turn.held_for_memory = turn.held_for_memory.or(least);
                     turn.left_out.push(place);
                 }
                 // Graders have slots of their own, so they take none from providers.

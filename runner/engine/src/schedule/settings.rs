@@ -52,6 +52,16 @@ pub struct Bounds {
     pub is_grader: bool,
 }
 
+/// The slots of a worker, and the memory of all its guests in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Attempts of providers that run at once.
+    pub slots: u32,
+    /// Tasks of graders that run at once, in further slots.
+    pub graders: u32,
+    pub memory: u64,
+}
+
 /// The retry policy of a test. The coordinator keeps it with each task in flight.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {

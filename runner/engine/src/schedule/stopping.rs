@@ -3,7 +3,7 @@
 use runner_model::{Micros, Reason, RunTime, row::Metric, units::plural};
 
 use super::effect::{Effect, LostReason, Step, StopMode, StopState};
-use super::{schedule::Schedule, window::Worker};
+use super::schedule::Schedule;
 
 /// Time after the grace for workers to report interrupted attempts.
 const ANSWER_TIME: Micros = Micros(100_000);
@@ -111,8 +111,7 @@ impl Schedule {
 
     /// Records the attempts of workers that neither answered nor exited.
     fn give_up(&mut self) {
-        let workers = self.workers.0.values_mut();
-        for task in workers.flat_map(Worker::take_started).collect::<Vec<_>>() {
+        for task in self.workers.take_started() {
             self.write(task, Some(LostReason::Stopped), false, false);
         }
     }

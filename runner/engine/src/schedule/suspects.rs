@@ -45,7 +45,7 @@ impl Schedule {
         blame: Option<Blame>,
         policy: Option<&Policy>,
     ) {
-        let Some(lost) = self.workers.0.remove(&worker) else {
+        let Some(lost) = self.workers.remove(worker) else {
             return;
         };
         let has_died = blame == Some(Blame::Died);

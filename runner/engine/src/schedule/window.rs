@@ -3,11 +3,13 @@
 //! A worker that waits for the coordinator after each short attempt loses half of its time. So some milliseconds of work wait
 //! at each worker, and no more, because waiting tasks cannot run on other workers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use runner_model::{Micros, RunTime, TaskId, WorkerId};
 
 use super::lanes::{LaneKind, OpenTrial};
+use super::settings::Shape;
 
 /// Work that waits at each slot, in microseconds. Each frame of tasks wakes a second thread of the worker, which makes the next
 /// resets of memory more expensive: with less than half of this value, trials of 0.8 ms took 3 % longer.
@@ -44,8 +46,10 @@ pub(super) struct Turn {
 
 #[derive(Debug)]
 pub(super) struct Worker {
-    /// Slots for attempts and judgements. As many others are for graders.
+    /// Slots for attempts and judgements.
     slots: usize,
+    /// Further slots for graders.
+    grader_slots: usize,
     /// Bytes for all guests. `None` if the limits of all slots fit.
     memory: Option<u64>,
     /// Bytes reserved for tasks in flight.
@@ -66,14 +70,20 @@ pub(super) struct Worker {
 
 /// The workers that can take tasks, or have some.
 #[derive(Debug, Default)]
-pub(super) struct Workers(pub(super) BTreeMap<WorkerId, Worker>);
+pub(super) struct Workers {
+    all: BTreeMap<WorkerId, Worker>,
+    /// The load of each worker that is not alone, so that a choice does not compare a thousand workers.
+    by_load: BTreeSet<(usize, WorkerId)>,
+    in_flight: usize,
+}
 
 impl Worker {
     /// Creates a worker. `most` is the sum of the memory limits of all attempts that run at once.
-    pub(super) fn new(slots: u32, memory: u64, most: u64, is_alone: bool) -> Self {
+    pub(super) fn new(shape: Shape, most: u64, is_alone: bool) -> Self {
         Self {
-            slots: slots as usize,
-            memory: Some(memory).filter(|memory| *memory < most),
+            slots: shape.slots as usize,
+            grader_slots: shape.graders as usize,
+            memory: Some(shape.memory).filter(|memory| *memory < most),
             reserved: 0,
             is_alone,
             flights: BTreeMap::new(),
@@ -96,8 +106,12 @@ impl Worker {
     }
 
     fn has_free_slot(&self, for_grader: bool) -> bool {
-        let used = if for_grader { self.grading } else { self.attempts() };
-        used < self.slots
+        if for_grader { self.grading < self.grader_slots } else { self.attempts() < self.slots }
+    }
+
+    /// Returns the tasks in flight per slot, as a fixed-point number.
+    fn load(&self) -> usize {
+        (self.flights.len() << 20) / self.slots.max(1)
     }
 
     /// Returns whether `bytes` more can be reserved. An idle worker takes a task of any size.
@@ -124,7 +138,7 @@ impl Worker {
 
     /// Removes all tasks. Returns the attempts of providers that have started: a worker starts its oldest tasks first, so these
     /// are as many as it has slots.
-    pub(super) fn take_started(&mut self) -> Vec<TaskId> {
+    fn take_started(&mut self) -> Vec<TaskId> {
         let flights = std::mem::take(&mut self.flights).into_iter();
         self.grading = 0;
         let started =
@@ -140,24 +154,63 @@ impl Worker {
 }
 
 impl Workers {
+    pub(super) fn insert(&mut self, id: WorkerId, worker: Worker) {
+        if !worker.is_alone {
+            self.by_load.insert((worker.load(), id));
+        }
+        self.all.insert(id, worker);
+    }
+
+    pub(super) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+        let worker = self.all.remove(&id)?;
+        self.by_load.remove(&(worker.load(), id));
+        self.in_flight -= worker.flights.len();
+        Some(worker)
+    }
+
+    /// Changes the tasks in flight of a worker.
+    fn change<T>(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker) -> T) -> Option<T> {
+        let worker = self.all.get_mut(&id)?;
+        let (load, flights) = (worker.load(), worker.flights.len());
+        let changed = change(worker);
+        self.in_flight = self.in_flight - flights + worker.flights.len();
+        if !worker.is_alone && worker.load() != load {
+            self.by_load.remove(&(load, id));
+            self.by_load.insert((worker.load(), id));
+        }
+        Some(changed)
+    }
+
+    /// Removes all tasks of all workers. Returns the attempts of providers that have started.
+    pub(super) fn take_started(&mut self) -> Vec<TaskId> {
+        let ids: Vec<_> = self.all.keys().copied().collect();
+        let started = ids.into_iter().filter_map(|id| self.change(id, Worker::take_started));
+        started.flatten().collect()
+    }
+
     /// Returns the number of tasks in flight.
     pub(super) fn in_flight(&self) -> usize {
-        self.0.values().map(|worker| worker.flights.len()).sum()
+        self.in_flight
+    }
+
+    /// Returns the number of tasks in flight with a slot.
+    pub(super) fn running(&self) -> usize {
+        self.all.values().map(Worker::running).sum()
     }
 
     /// Returns the workers with tasks in flight.
     pub(super) fn busy(&self) -> impl Iterator<Item = WorkerId> {
-        let busy = self.0.iter().filter(|(_, worker)| !worker.flights.is_empty());
+        let busy = self.all.iter().filter(|(_, worker)| !worker.flights.is_empty());
         busy.map(|(id, _)| *id)
     }
 
     /// Adds a sent task.
     pub(super) fn sent(&mut self, worker: WorkerId, task: TaskId, flight: SentTask) {
-        if let Some(worker) = self.0.get_mut(&worker) {
+        self.change(worker, |worker| {
             worker.reserved += flight.memory;
             worker.grading += usize::from(flight.kind == LaneKind::Grades);
             worker.flights.insert(task, flight);
-        }
+        });
     }
 
     /// Removes a task that a worker returned, or reported with a duration of `took`. `None` if the worker does not have it.
@@ -167,27 +220,29 @@ impl Workers {
         task: TaskId,
         took: Option<Duration>,
     ) -> Option<SentTask> {
-        let worker = self.0.get_mut(&worker)?;
-        let flight = worker.flights.remove(&task)?;
-        worker.reserved -= flight.memory;
-        worker.grading -= usize::from(flight.kind == LaneKind::Grades);
-        if let Some(took) = took.filter(|_| flight.kind == LaneKind::Attempts) {
-            worker.measure(took);
-        }
-        worker.is_returning = false;
-        Some(flight)
+        let taken = self.change(worker, |worker| {
+            let flight = worker.flights.remove(&task)?;
+            worker.reserved -= flight.memory;
+            worker.grading -= usize::from(flight.kind == LaneKind::Grades);
+            if let Some(took) = took.filter(|_| flight.kind == LaneKind::Attempts) {
+                worker.measure(took);
+            }
+            worker.is_returning = false;
+            Some(flight)
+        });
+        taken.flatten()
     }
 
     /// Returns the worker that runs suspects.
     pub(super) fn suspect_worker(&self) -> Option<(WorkerId, &Worker)> {
-        let mut workers = self.0.iter();
+        let mut workers = self.all.iter();
         let (id, worker) = workers.find(|(_, worker)| worker.is_alone)?;
         Some((*id, worker))
     }
 
     /// Decides which windows are filled in this turn.
     pub(super) fn open(&mut self) {
-        for worker in self.0.values_mut() {
+        for worker in self.all.values_mut() {
             worker.is_open = worker.needs_more();
         }
     }
@@ -205,8 +260,7 @@ impl Workers {
                 && turn.held_for_slot != Some(id)
                 && worker.is_open
                 && worker.attempts() < worker.window();
-            !worker.is_alone
-                && turn.held_for_memory != Some(id)
+            turn.held_for_memory != Some(id)
                 && (worker.has_free_slot(is_grader) || waits)
                 && worker.has_memory(memory)
         };
@@ -215,7 +269,7 @@ impl Workers {
 
     /// Returns whether a worker has a free slot. If [`Self::choose`] returned `None`, such a worker lacks memory.
     pub(super) fn have_free_slots(&self, for_grader: bool, turn: &Turn) -> bool {
-        self.0.iter().any(|(id, worker)| {
+        self.all.iter().any(|(id, worker)| {
             !worker.is_alone
                 && turn.held_for_memory != Some(*id)
                 && worker.has_free_slot(for_grader)
@@ -224,32 +278,32 @@ impl Workers {
 
     /// Returns the worker that is likely to have the next free slot.
     pub(super) fn next_free(&self) -> Option<WorkerId> {
-        self.least_busy(|_, worker| !worker.is_alone)
+        self.least_busy(|_, worker| worker.slots > 0)
     }
 
     /// Returns the worker that is likely to have memory for a large attempt first.
-    pub(super) fn least_reserved(&self) -> Option<WorkerId> {
-        let workers = self.0.iter().filter(|(_, worker)| !worker.is_alone);
+    pub(super) fn least_reserved(&self, for_grader: bool) -> Option<WorkerId> {
+        let has_slots = |worker: &Worker| {
+            let slots = if for_grader { worker.grader_slots } else { worker.slots };
+            slots > 0 && !worker.is_alone
+        };
+        let workers = self.all.iter().filter(|(_, worker)| has_slots(worker));
         let least = workers.min_by_key(|(_, worker)| worker.reserved);
         least.map(|(id, _)| *id)
     }
 
     fn least_busy(&self, takes: impl Fn(WorkerId, &Worker) -> bool) -> Option<WorkerId> {
-        let workers = self.0.iter().filter(|(id, worker)| takes(**id, worker));
-        let least = workers.min_by(|(_, one), (_, other)| {
-            let (one, other) = (one.flights.len() * other.slots, other.flights.len() * one.slots);
-            one.cmp(&other)
-        });
-        least.map(|(id, _)| *id)
+        let mut workers = self.by_load.iter().map(|(_, id)| *id);
+        workers.find(|id| self.all.get(id).is_some_and(|worker| takes(*id, worker)))
     }
 
     /// If a slot is idle, returns the worker with the most waiting tasks, and the number of them that it keeps.
     pub(super) fn take_back(&mut self) -> Option<(WorkerId, u32)> {
         let is_idle = |worker: &Worker| !worker.is_alone && worker.has_free_slot(false);
-        if !self.0.values().any(is_idle) {
+        if !self.all.values().any(is_idle) {
             return None;
         }
-        let waiting = (self.0.iter_mut())
+        let waiting = (self.all.iter_mut())
             .filter(|(_, worker)| worker.queued() > 0 && !worker.is_returning)
             .max_by_key(|(_, worker)| worker.queued());
         let (id, worker) = waiting?;

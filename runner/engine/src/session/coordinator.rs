@@ -65,6 +65,8 @@ pub(super) struct Coordinator<'a> {
     pub(super) checks: Option<(Checks, ReadyWorker)>,
     /// Run time of the first assignments. `None` before them.
     pub(super) started: Option<RunTime>,
+    /// Since when the session has no worker although its attempts run on other machines, and whether that was reported.
+    pub(super) without_workers: Option<(RunTime, bool)>,
     /// Plugins that are being compiled, with the start of each.
     pub(super) compiling: Vec<(String, RunTime)>,
     pub(super) stop: StopRequest,
@@ -158,6 +160,7 @@ impl<'a> Coordinator<'a> {
             described: None,
             checks: None,
             started: None,
+            without_workers: None,
             compiling: Vec::new(),
             stop: StopRequest::default(),
             pause: PauseRequest::default(),
@@ -201,6 +204,7 @@ impl<'a> Coordinator<'a> {
                 return Err(EngineError::Scenario(problems));
             }
             self.add_ready_workers();
+            self.check_for_workers();
             self.tick();
             self.pool.flush();
             self.record_start();
@@ -269,7 +273,7 @@ impl<'a> Coordinator<'a> {
             }
             Input::Notice(notice) => self.notice(&notice),
             // The pool handles these.
-            Input::Link(..) | Input::Supplied(..) => {}
+            Input::Link(..) | Input::Supplied(..) | Input::Source(..) => {}
         }
         Ok(())
     }
@@ -304,6 +308,7 @@ impl<'a> Coordinator<'a> {
                     self.observer.event(&RunEvent::Compiled { plugin: &plugin, took });
                 }
             }
+            PoolEvent::Notice(notice) => self.notice(&notice),
             PoolEvent::Failed(reason, message) => self.fail(reason, message),
         }
     }

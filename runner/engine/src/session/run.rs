@@ -11,7 +11,7 @@ use super::{coordinator::Coordinator, watchdog::Watchdog};
 use crate::error::{EngineError, machine_error};
 use crate::event::{Ended, Observer};
 use crate::signals::{self, SignalEvent};
-use crate::workers::{Input, Launch, Pool, PrestartedWorker, WorkerProcess};
+use crate::workers::{EventSink, Input, Launch, Pool, PrestartedWorker, WorkerLink, WorkerProcess};
 use crate::{clock::Clock, plan::Plan};
 
 /// The plan and the state of a session's run.
@@ -33,6 +33,15 @@ pub(crate) fn processes() -> Launch {
     let name = cfg!(debug_assertions).then(|| std::env::var("RUNNER_TEST_WORKER").ok());
     let name = name.flatten().unwrap_or_else(|| "__worker".to_owned());
     Box::new(move |sink| Ok(Box::new(WorkerProcess::start(&name, sink)?)))
+}
+
+/// Starts a worker process for a coordinator on another machine. Never blocks.
+///
+/// # Errors
+///
+/// The system has no more files or threads.
+pub fn start_worker(sink: EventSink) -> io::Result<Box<dyn WorkerLink>> {
+    processes()(sink)
 }
 
 /// Locks the results root for a session, shared or exclusively. Returns `false` if the session must wait for the lock.
@@ -83,7 +92,7 @@ pub(crate) fn run(
 ) -> Result<Ended, EngineError> {
     let PlannedSession { id, plan, fold, session, root, share } = work;
     let supplies = plan.supplies(&id, session, Some(&root));
-    let mut pool = Pool::new(prestarted, supplies).map_err(machine_error)?;
+    let mut pool = Pool::new(prestarted, supplies, plan.remote_workers()).map_err(machine_error)?;
     let clock = Clock::start();
     let SessionSettings { timeout, grace, .. } = plan.settings;
     let watchdog = Watchdog::start(clock.clone(), grace).map_err(machine_error)?;

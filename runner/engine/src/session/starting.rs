@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, mem, path::Path, time::Duration};
 
-use runner_model::{Micros, Reason, Stage};
+use runner_model::{Micros, Reason, Stage, units::show_duration};
 use runner_prepare::machine;
 use runner_record::{Owned, RecordError, sweep_every};
 use runner_scenario::Problems;
@@ -13,6 +13,8 @@ use super::{requests, run_log::log_plan};
 use crate::event::RunEvent;
 use crate::workers::{Input, ReadyWorker};
 
+/// Time without a worker on another machine after which that is reported.
+const REPORT_LACK_AFTER: Duration = Duration::from_secs(2);
 /// Run time before the first sweep, so that a short run does not wait for it.
 const FIRST_SWEEP: Duration = Duration::from_secs(1);
 
@@ -126,10 +128,31 @@ impl Coordinator<'_> {
         }
     }
 
+    /// Reports that no worker on another machine is connected, and ends the session once that has lasted too long.
+    pub(super) fn check_for_workers(&mut self) {
+        let idle = self.started.is_some() && self.schedule.running() == 0;
+        let lacking = self.pool.lacks_workers().filter(|_| idle && !self.stop.is_stopping);
+        let Some(remote) = lacking else {
+            self.without_workers = None;
+            return;
+        };
+        let (since, is_reported) = *self.without_workers.get_or_insert((self.now, false));
+        let (waited, patience) = (Duration::from(self.now - since), remote.patience);
+        let address = remote.source.address();
+        let start = format!("start one: runner worker --engine {address}");
+        if waited >= patience {
+            let patience = show_duration(patience);
+            self.fail(Reason::Workers, format!("no worker was connected for {patience}; {start}"));
+        } else if !is_reported && waited >= REPORT_LACK_AFTER {
+            self.without_workers = Some((since, true));
+            self.notice(&format!("no worker is connected; {start}"));
+        }
+    }
+
     fn add_worker(&mut self, ready: &ReadyWorker) {
         debug!(?ready, "a worker is ready");
         let ReadyWorker { worker, shape, alone } = *ready;
-        self.apply(|schedule| schedule.worker_ready(worker, shape.slots, shape.memory, alone));
+        self.apply(|schedule| schedule.worker_ready(worker, shape, alone));
     }
 
     /// Records the stage `run`, after the first tasks are sent.

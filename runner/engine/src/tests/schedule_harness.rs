@@ -12,7 +12,7 @@ use runner_model::{
 
 use super::{
     Assignment, Blame, Bounds, Effect, LostReason, Pending, Policy, Schedule, ScheduleSettings,
-    Spending, StopMode, Trials,
+    Shape, Spending, StopMode, Trials,
 };
 
 /// A plan in which every test runs once on every provider.
@@ -51,6 +51,12 @@ impl Trials for Todo {
             Some(Pending { trial, attempts, had_bad })
         })
     }
+}
+
+/// Returns the shape of a local worker.
+pub(super) fn shape(schedule: &Schedule, slots: u32, memory: u64) -> Shape {
+    let has_graders = schedule.settings.providers.iter().any(|bounds| bounds.is_grader);
+    Shape { slots, graders: if has_graders { slots } else { 0 }, memory }
 }
 
 impl Todo {
@@ -210,7 +216,8 @@ impl Harness {
 
     pub(super) fn add_worker(&mut self, worker: u32, slots: u32, memory: u64, alone: bool) {
         let worker = WorkerId(worker);
-        let effects = self.apply(|schedule| schedule.worker_ready(worker, slots, memory, alone));
+        let shape = shape(&self.schedule, slots, memory);
+        let effects = self.apply(|schedule| schedule.worker_ready(worker, shape, alone));
         assert_eq!(effects, []);
     }
 

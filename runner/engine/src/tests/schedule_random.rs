@@ -19,7 +19,7 @@ use runner_model::{
 use super::{
     Assignment, Blame, Bounds, Effect, LostReason, Policy, Schedule, ScheduleSettings, Spending,
     StopMode,
-    harness::{Grid, Todo, read, retries, row, session},
+    harness::{Grid, Todo, read, retries, row, session, shape},
     window::Turn,
 };
 
@@ -555,7 +555,8 @@ impl Session {
         let memory = limits.max().unwrap() + self.random.below(8) * MIB;
         self.known.insert(id, (slots as usize, alone, memory));
         self.truth.is_alone_starting &= !alone;
-        self.apply(|schedule| schedule.worker_ready(WorkerId(id), slots, memory, alone));
+        let shape = shape(&self.schedule, slots, memory);
+        self.apply(|schedule| schedule.worker_ready(WorkerId(id), shape, alone));
     }
 
     fn task_comes(&mut self, worker: u32, task: Assignment) {

@@ -5,7 +5,7 @@ use runner_model::{
     visible::visible_line,
 };
 
-use super::link::{Phase, PoolEvent, ReadyWorker};
+use super::link::{Phase, PoolEvent, ReadyWorker, RequestedContent};
 use super::{pool::Pool, supply::plugin_of};
 
 /// Bytes of a worker's message about a plugin.
@@ -22,13 +22,16 @@ impl Pool {
         worker: WorkerId,
         message: FromWorker,
     ) -> Result<Option<PoolEvent>, &'static str> {
-        let is_closing = self.is_closing();
+        let (is_closing, is_remote) = (self.is_closing(), self.is_remote(worker));
         let Some(entry) = self.workers.get_mut(&worker) else {
             return Ok(None);
         };
         let accepted = match (entry.phase, message) {
             (Phase::Started, FromWorker::Hello(hello)) => {
                 const OURS: &str = env!("CARGO_PKG_VERSION");
+                if is_remote && hello.version != OURS {
+                    return Err("is of another version");
+                }
                 if hello.version != OURS || !is_compile_key(&hello.compile_key) {
                     let version = visible_line(&hello.version);
                     let message = format!(
@@ -38,6 +41,12 @@ impl Pool {
                 }
                 (entry.phase, entry.compile_key) = (Phase::Known, hello.compile_key);
                 return Ok(None);
+            }
+            (phase, FromWorker::NeedPlugin(plugin)) if is_remote && phase >= Phase::Known => {
+                return self.publish(worker, RequestedContent::Plugin(plugin)).map(|()| None);
+            }
+            (phase, FromWorker::NeedBlob(blob)) if is_remote && phase >= Phase::Known => {
+                return self.publish(worker, RequestedContent::Blob(blob)).map(|()| None);
             }
             (Phase::Known, FromWorker::NeedPlugin(plugin)) => {
                 return self.compile(worker, plugin).map(|()| None);
@@ -55,7 +64,7 @@ impl Pool {
                 FromWorker::Returned(tasks)
             }
             (phase, FromWorker::Doing(doing)) if phase >= Phase::Known => {
-                let slots = entry.shape.slots + self.supplies.grader_slots(entry.shape);
+                let slots = entry.shape.slots.max(1) + entry.shape.graders;
                 if doing.len() > slots as usize {
                     return Err("reported more running tasks than it has slots");
                 }
@@ -79,6 +88,11 @@ impl Pool {
             return Err("described the wrong providers");
         }
         let problems = self.problems(&ready);
+        if let Some((_, lines)) = problems.as_ref().filter(|_| self.is_remote(worker)) {
+            let name = self.name(worker).cloned().unwrap_or_default();
+            self.kill(worker);
+            return Ok(Some(PoolEvent::Notice(format!("worker {name} cannot join: {lines}"))));
+        }
         let Some(entry) = self.workers.get_mut(&worker) else {
             return Ok(None);
         };
@@ -111,11 +125,18 @@ impl Pool {
 
     /// Returns the next ready worker, or `None` until the plugins are described. The worker that described them is the first.
     pub(crate) fn next_ready(&mut self) -> Option<ReadyWorker> {
-        let workers = self.workers.iter_mut().filter(|_| self.is_described);
-        let ready = workers.filter(|(_, entry)| entry.phase == Phase::Ready);
+        let workers = self.workers.iter().filter(|_| self.is_described);
+        let ready = workers.filter(|(worker, entry)| {
+            entry.phase == Phase::Ready
+                && (entry.alone
+                    || !self.is_remote(**worker)
+                    || self.usable(**worker, entry.shape).slots > 0)
+        });
         let (worker, entry) = ready.min_by_key(|(_, entry)| !entry.describes)?;
-        entry.phase = Phase::Working;
-        let (worker, shape, alone) = (*worker, entry.shape, entry.alone);
+        let (worker, alone) = (*worker, entry.alone);
+        let shape = if alone { entry.shape } else { self.usable(worker, entry.shape) };
+        let entry = self.workers.get_mut(&worker)?;
+        (entry.phase, entry.shape) = (Phase::Working, shape);
         Some(ReadyWorker { worker, shape, alone })
     }
 

@@ -8,6 +8,7 @@ use runner_prepare::PrepareError;
 use runner_record::{Ack, LabelRequest, Owned, RecordError, Request};
 
 use super::link::{EventSink, LinkEvent, MAX_UNREAD, RequestedContent, WorkerLink};
+use super::remote::SourceEvent;
 use crate::signals::SignalEvent;
 
 /// An event that a session's loop waits for.
@@ -27,6 +28,8 @@ pub(crate) enum Input {
     Created(Box<thread::Result<Result<Owned, RecordError>>>),
     /// A message for the user.
     Notice(String),
+    /// An event of the source of workers on other machines.
+    Source(SourceEvent),
 }
 
 /// Starts a worker.

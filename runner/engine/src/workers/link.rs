@@ -7,7 +7,7 @@ use runner_model::{Digest, Micros, Reason, TaskId, WorkerId, provider::PreparedP
 use runner_prepare::{ContentSource, PrepareError};
 use runner_record::PluginCache;
 
-use crate::schedule::Blame;
+use crate::schedule::{Blame, Shape};
 
 /// Items of unread events of a worker before its reader blocks, so that a worker cannot fill the coordinator's memory.
 pub(super) const MAX_UNREAD: usize = 64;
@@ -15,21 +15,24 @@ pub(super) const MAX_UNREAD: usize = 64;
 const BYTES_PER_ITEM: usize = 16 << 10;
 
 /// The connection to a worker. Its messages and its end arrive as [`LinkEvent`]s. [`LinkEvent::Exited`] is the last.
-pub(crate) trait WorkerLink: Send {
+pub trait WorkerLink: Send {
     /// Queues a message. Never blocks, and does nothing once the worker has exited.
     fn send(&self, message: ToWorker);
+    /// Ends the worker at once.
     fn kill(&self);
     /// Returns the slots with a running task, as far as they are known.
     fn slots(&self) -> Vec<SlotWord>;
 }
 
 /// Receives the events of one worker. Blocks while too many are unread.
-pub(crate) type EventSink = Box<dyn Fn(LinkEvent) + Send>;
+pub type EventSink = Box<dyn Fn(LinkEvent) + Send>;
 
 /// An event of one worker.
 #[derive(Debug)]
-pub(crate) enum LinkEvent {
+pub enum LinkEvent {
+    /// Messages in the order in which the worker sent them.
     Messages(Vec<FromWorker>),
+    /// The end of the worker.
     Exited(WorkerExit),
 }
 
@@ -43,7 +46,7 @@ impl LinkEvent {
     }
 }
 
-/// Returns about the bytes that a message takes in memory.
+/// Estimates the number of bytes that a message takes in memory.
 fn message_bytes(message: &FromWorker) -> usize {
     let content = match message {
         FromWorker::Artifact { bytes, .. } => bytes.capacity(),
@@ -62,13 +65,13 @@ fn message_bytes(message: &FromWorker) -> usize {
 
 /// The end of a worker.
 #[derive(Debug)]
-pub(crate) struct WorkerExit {
+pub struct WorkerExit {
     /// Slots with a running task.
-    pub(crate) started: Vec<SlotWord>,
+    pub started: Vec<SlotWord>,
     /// `None` if no task can have caused the end.
-    pub(crate) blame: Option<Blame>,
+    pub blame: Option<Blame>,
     /// Description that completes a sentence starting with the worker.
-    pub(crate) how: String,
+    pub how: String,
 }
 
 /// Content that a worker requests.
@@ -78,19 +81,27 @@ pub(crate) enum RequestedContent {
     Plugin(Digest),
     /// An attachment or schema that the session's folder lacks.
     Blob(Digest),
+    /// A plugin that a worker on another machine compiles itself.
+    RemotePlugin(Digest),
+    /// An attachment, schema or large test for a worker on another machine.
+    RemoteBlob(Digest),
 }
 
 impl RequestedContent {
+    pub(super) fn is_remote(self) -> bool {
+        matches!(self, Self::RemotePlugin(_) | Self::RemoteBlob(_))
+    }
+
     /// Returns the message that announces the content to a worker.
     pub(super) fn ready(self) -> ToWorker {
         match self {
-            Self::Plugin(digest) => ToWorker::PluginReady(digest),
-            Self::Blob(digest) => ToWorker::BlobReady(digest),
+            Self::Plugin(digest) | Self::RemotePlugin(digest) => ToWorker::PluginReady(digest),
+            Self::Blob(digest) | Self::RemoteBlob(digest) => ToWorker::BlobReady(digest),
         }
     }
 }
 
-/// Makes content.
+/// A function that compiles or copies content.
 type Make = Box<dyn FnOnce() -> Result<(), PrepareError> + Send>;
 
 /// A compilation or a copy that has not started.
@@ -114,6 +125,8 @@ pub(crate) enum PoolEvent {
     /// A message about tasks or for the log.
     Message(WorkerId, FromWorker),
     Exited(WorkerId, WorkerExit),
+    /// A message for the user.
+    Notice(String),
     /// The session cannot continue.
     Failed(Reason, String),
 }
@@ -146,6 +159,8 @@ pub(crate) struct Supplies {
     pub(crate) run: String,
     /// The session's number, from 1.
     pub(crate) session: u32,
+    /// Name of the scenario.
+    pub(crate) scenario: String,
     pub(crate) grace: Micros,
     pub(crate) providers: Vec<PreparedProvider>,
     pub(crate) plugins: ContentSource,
@@ -156,21 +171,6 @@ pub(crate) struct Supplies {
     pub(crate) quick: bool,
 }
 
-impl Supplies {
-    /// Returns the number of slots for graders that a worker has in addition to those of its shape.
-    pub(super) fn grader_slots(&self, shape: Shape) -> u32 {
-        let has_graders = self.providers.iter().any(|prepared| prepared.provider.grading.is_some());
-        if has_graders { shape.slots } else { 0 }
-    }
-}
-
-/// The slots of a worker, and the memory of all its guests in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Shape {
-    pub(crate) slots: u32,
-    pub(crate) memory: u64,
-}
-
 /// Splits `jobs` slots and `memory` bytes among workers, at most one per core. Each gets at least `largest` bytes, the largest
 /// limit of a provider.
 pub(crate) fn shapes(jobs: u32, cores: u32, memory: u64, largest: u64) -> Vec<Shape> {
@@ -179,6 +179,7 @@ pub(crate) fn shapes(jobs: u32, cores: u32, memory: u64, largest: u64) -> Vec<Sh
     let workers = u64::from(cores.min(jobs)).min(fitting).max(1) as u32;
     let shape = |worker| Shape {
         slots: jobs / workers + u32::from(worker < jobs % workers),
+        graders: 0,
         // Each attempt must fit, even if the machine has less memory than its limit.
         memory: (memory / u64::from(workers)).max(largest),
     };

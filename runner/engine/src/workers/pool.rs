@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use runner_model::prepare::Prepare;
+use runner_model::prepare::{Prepare, SecretValues};
 use runner_model::protocol::{FromWorker, Line, MAX_LINE, MAX_TASKS, SlotWord, Task, ToWorker};
 use runner_model::visible::shown_path;
 use runner_model::{Digest, Reason, TaskId, WorkerId, digest};
@@ -22,11 +22,12 @@ use tracing::debug;
 
 use super::inputs::{Input, Launch, PrestartedWorker, event_sink};
 use super::link::{
-    ContentJob, LinkEvent, Phase, PoolEvent, RequestedContent, Shape, Supplies, WorkerExit,
-    WorkerLink,
+    ContentJob, LinkEvent, Phase, PoolEvent, RequestedContent, Supplies, WorkerExit, WorkerLink,
 };
 use super::quota::FrameQuota;
-use crate::{clock::monotonic, schedule::Blame};
+use super::remote::{Remote, SourceEvent};
+use crate::clock::monotonic;
+use crate::schedule::{Blame, Shape};
 
 /// Tasks in one frame.
 const BATCH: usize = 64;
@@ -73,6 +74,8 @@ pub(crate) struct Pool {
     /// Workers in a row that died before they were ready or while they checked inputs.
     pub(super) failed_starts: u32,
     pub(super) is_paused: bool,
+    /// `None` if all workers are on this machine.
+    pub(super) remote: Option<Remote>,
     /// Workers that have exited.
     pub(crate) deaths: u32,
 }
@@ -105,7 +108,11 @@ impl Pool {
     /// # Errors
     ///
     /// The temporary folder cannot be written.
-    pub(crate) fn new(prestarted: PrestartedWorker, supplies: Supplies) -> io::Result<Self> {
+    pub(crate) fn new(
+        prestarted: PrestartedWorker,
+        supplies: Supplies,
+        remote: Option<Remote>,
+    ) -> io::Result<Self> {
         let folder = Scratch::make(&env::temp_dir()).map_err(io::Error::other)?;
         fs::create_dir(folder.path().join("blobs"))?;
         let PrestartedWorker { launch, link, unread, sender, inputs } = prestarted;
@@ -130,6 +137,7 @@ impl Pool {
             is_checked: false,
             failed_starts: 0,
             is_paused: false,
+            remote,
             deaths: 0,
         })
     }
@@ -144,6 +152,13 @@ impl Pool {
                 Input::Link(_, event) if self.prestarted.is_some() => self.early.push(event),
                 Input::Link(worker, event) => self.receive(worker, event),
                 Input::Supplied(supply, result) => self.supplied(supply, result),
+                Input::Source(SourceEvent::Joined(joining)) => {
+                    let joined = self.join(joining);
+                    self.check_started(joined);
+                }
+                Input::Source(SourceEvent::Notice(notice)) => {
+                    self.events.push_back(PoolEvent::Notice(notice));
+                }
                 input => return Some(Next::Input(input)),
             }
         }
@@ -211,13 +226,24 @@ impl Pool {
         }
     }
 
-    /// Starts a worker of each shape. The prestarted worker becomes the first.
+    /// Starts a worker of each shape. The prestarted worker becomes the first. If attempts run on other machines, it only
+    /// describes plugins and runs graders.
     ///
     /// # Errors
     ///
-    /// No process can be started.
+    /// No process can be started, or workers on other machines cannot be offered the session.
     pub(crate) fn start(&mut self, shapes: &[Shape]) -> io::Result<()> {
-        shapes.iter().try_for_each(|shape| self.add(*shape, false))
+        let mut providers = self.supplies.providers.iter();
+        let has_graders = providers.any(|prepared| prepared.provider.grading.is_some());
+        let graders = |shape: &Shape| if has_graders { shape.slots } else { 0 };
+        if self.remote.is_none() {
+            let with_graders = |shape: &Shape| Shape { graders: graders(shape), ..*shape };
+            return shapes.iter().try_for_each(|shape| self.add(with_graders(shape), false));
+        }
+        let graders = shapes.iter().map(graders).sum();
+        let memory = shapes.iter().map(|shape| shape.memory).sum();
+        self.add(Shape { slots: 0, graders, memory }, false)?;
+        self.offer()
     }
 
     /// Ends the prestarted worker.
@@ -236,15 +262,22 @@ impl Pool {
 
     /// Starts the worker for suspects, with one slot.
     pub(crate) fn start_alone(&mut self) -> io::Result<()> {
+        if self.connect_spare()? {
+            return Ok(());
+        }
         let memory = self.workers.values().map(|entry| entry.shape.memory).max();
         let memory = memory.unwrap_or_else(machine::memory);
-        self.add(Shape { slots: 1, memory }, true)
+        self.add(Shape { slots: 1, graders: 0, memory }, true)
     }
 
-    /// Starts and prepares a worker.
-    fn add(&mut self, shape: Shape, alone: bool) -> io::Result<()> {
+    pub(super) fn new_id(&mut self) -> WorkerId {
         self.last += 1;
-        let worker = WorkerId(self.last);
+        WorkerId(self.last)
+    }
+
+    /// Starts and prepares a worker on this machine.
+    fn add(&mut self, shape: Shape, alone: bool) -> io::Result<()> {
+        let worker = self.new_id();
         let (link, unread) = match self.prestarted.take() {
             Some(started) => started,
             None => {
@@ -252,25 +285,43 @@ impl Pool {
                 ((self.launch)(sink)?, unread)
             }
         };
+        self.prepare(worker, link, unread, shape, alone)
+    }
+
+    /// Prepares a worker. One on another machine gets no secrets, and its supervisor fills in the folders.
+    pub(super) fn prepare(
+        &mut self,
+        worker: WorkerId,
+        link: Box<dyn WorkerLink>,
+        unread: Receiver<()>,
+        shape: Shape,
+        alone: bool,
+    ) -> io::Result<()> {
+        let is_remote = self.is_remote(worker);
         let scratch = self.folder.path().join(format!("worker-{}", worker.0));
-        fs::create_dir(&scratch)?;
-        let describes = !self.is_described && !self.workers.values().any(|entry| entry.describes);
+        if !is_remote {
+            fs::create_dir(&scratch)?;
+        }
+        let path = |path: &Path| if is_remote { Ok(String::new()) } else { path_text(path) };
+        let describes =
+            !is_remote && !self.is_described && !self.workers.values().any(|entry| entry.describes);
         debug!(worker = worker.0, ?shape, describes, "a worker is started");
         let supplies = &self.supplies;
         link.send(ToWorker::Prepare(Box::new(Prepare {
             run: supplies.run.clone(),
             session: supplies.session,
-            cache: path_text(supplies.cache.path())?,
-            blobs: path_text(&self.folder.path().join("blobs"))?,
-            scratch: path_text(&scratch)?,
-            slots: shape.slots,
-            grader_slots: supplies.grader_slots(shape),
+            cache: path(supplies.cache.path())?,
+            blobs: path(&self.folder.path().join("blobs"))?,
+            scratch: path(&scratch)?,
+            // Checks of inputs need a slot.
+            slots: shape.slots.max(1),
+            grader_slots: shape.graders,
             memory: shape.memory,
             grace: supplies.grace,
             describe: describes,
             quick: supplies.quick,
             providers: supplies.providers.clone(),
-            secrets: supplies.secrets.clone(),
+            secrets: if is_remote { SecretValues::default() } else { supplies.secrets.clone() },
         })));
         if self.is_paused {
             link.send(ToWorker::Pause(true));
@@ -312,9 +363,10 @@ impl Pool {
             exit.blame = Some(Blame::Died);
             exit.how = format!("was killed, because it {fault}");
         }
+        let is_remote = self.is_remote(worker);
         let has_checked = self.is_checked || !entry.describes;
         self.is_described &= has_checked;
-        let failed_to_start = entry.phase < Phase::Ready || !has_checked;
+        let failed_to_start = !is_remote && (entry.phase < Phase::Ready || !has_checked);
         self.failed_starts += u32::from(failed_to_start);
         let ends_session =
             failed_to_start && self.failed_starts == MAX_FAILED_STARTS && !self.is_closing();
@@ -336,7 +388,17 @@ impl Pool {
         if self.is_closing() || ends_session || entry.alone && entry.phase == Phase::Working {
             return;
         }
-        if let Err(error) = self.add(entry.shape, entry.alone) {
+        // A worker on another machine joins again by itself.
+        let started = match (is_remote, entry.alone) {
+            (true, false) => Ok(()),
+            (true, true) => self.connect_spare().map(drop),
+            (false, alone) => self.add(entry.shape, alone),
+        };
+        self.check_started(started);
+    }
+
+    fn check_started(&mut self, started: io::Result<()>) {
+        if let Err(error) = started {
             let message = machine::failure("cannot start a worker", error);
             self.events.push_back(PoolEvent::Failed(Reason::Machine, message));
         }

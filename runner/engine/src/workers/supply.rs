@@ -41,7 +41,7 @@ impl Pool {
     }
 
     /// Adds a worker to those that wait for the content of `job`. The first one queues the job.
-    fn supply(&mut self, worker: WorkerId, job: ContentJob) {
+    pub(super) fn supply(&mut self, worker: WorkerId, job: ContentJob) {
         debug!(worker = worker.0, supply = ?job.supply, "a worker waits");
         let waiting = self.waiting.entry(job.supply).or_default();
         if waiting.is_empty() {
@@ -84,8 +84,9 @@ impl Pool {
         {
             self.events.push_back(PoolEvent::Compiled(shown_plugin(provider)));
         }
-        for worker in self.waiting.remove(&supply).unwrap_or_default() {
-            if let Some(entry) = self.workers.get(&worker).filter(|_| result.is_ok()) {
+        let waiting = self.waiting.remove(&supply).unwrap_or_default();
+        for worker in &waiting {
+            if let Some(entry) = self.workers.get(worker).filter(|_| result.is_ok()) {
                 entry.link.send(supply.ready());
             }
         }
@@ -93,6 +94,11 @@ impl Pool {
             Ok(()) => {}
             // Closing cancels compilations.
             Err(_) if self.is_closing() => {}
+            // Without the content, the workers that have requested it cannot run their tasks.
+            Err(error) if supply.is_remote() => {
+                self.events.push_back(PoolEvent::Notice(error.to_string()));
+                waiting.into_iter().for_each(|worker| self.kill(worker));
+            }
             Err(PrepareError::Refused(message)) => {
                 let mut providers = self.supplies.providers.iter();
                 let provider =

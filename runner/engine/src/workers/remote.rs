@@ -1,0 +1,107 @@
+//! [`WorkerSource`]: workers on other machines, which join a session while it runs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, fs::File, io};
+
+use runner_model::{Digest, WorkerId};
+
+use super::link::{EventSink, WorkerLink};
+use crate::schedule::Shape;
+
+/// A session whose attempts run on other machines. Plugins are described and checked on this machine, and graders run here.
+#[derive(Clone, Debug)]
+pub struct RemoteRequest {
+    /// Finds the workers.
+    pub source: Arc<dyn WorkerSource>,
+    /// Time without any worker after which the session ends.
+    pub patience: Duration,
+}
+
+/// A way to find workers on other machines.
+pub trait WorkerSource: fmt::Debug + Send + Sync {
+    /// Offers a session to workers until the result is dropped. Sends events from other threads.
+    ///
+    /// # Errors
+    ///
+    /// A message for the user.
+    fn offer(&self, session: OfferedSession, events: SourceSink) -> Result<Arc<dyn Offer>, String>;
+
+    /// Returns the place at which workers find the session, for messages. It has no password.
+    fn address(&self) -> String;
+}
+
+/// The session that workers are offered.
+#[derive(Clone, Debug)]
+pub struct OfferedSession {
+    /// The run's id.
+    pub run: String,
+    /// The session's number, from 1.
+    pub session: u32,
+    /// Name of the scenario.
+    pub scenario: String,
+}
+
+/// A session that workers can join.
+pub trait Offer: Send + Sync {
+    /// Gives workers content that they have requested. Returns once they can fetch it.
+    ///
+    /// # Errors
+    ///
+    /// The content cannot be read or passed on.
+    fn publish(&self, digest: &Digest, content: File) -> io::Result<()>;
+}
+
+/// Receives the events of a source.
+pub type SourceSink = Box<dyn Fn(SourceEvent) + Send + Sync>;
+
+/// An event of a source.
+pub enum SourceEvent {
+    /// A worker joins the session.
+    Joined(JoiningWorker),
+    /// A message for the user and `runner.log`.
+    Notice(String),
+}
+
+/// A worker process on another machine, before it gets a number.
+pub struct JoiningWorker {
+    /// Name of the worker and number of the process, such as `gpu-3f2a/1`.
+    pub name: String,
+    /// Attempts that run at once.
+    pub slots: u32,
+    /// Bytes for the memories of all guests together.
+    pub memory: u64,
+    /// Whether the process is spare: only for attempts that may have ended a worker, with one slot.
+    pub is_spare: bool,
+    /// Connects the worker. The worker's events go to the sink, and [`LinkEvent::Exited`](super::LinkEvent) is the last.
+    pub connect: Box<dyn FnOnce(EventSink) -> Box<dyn WorkerLink> + Send>,
+}
+
+impl JoiningWorker {
+    pub(super) fn shape(&self) -> Shape {
+        Shape { slots: if self.is_spare { 1 } else { self.slots }, graders: 0, memory: self.memory }
+    }
+}
+
+/// The state of a session whose attempts run on other machines.
+pub(crate) struct Remote {
+    pub(super) request: RemoteRequest,
+    /// Attempts that may run at once on all workers together. `None` without a bound.
+    pub(super) jobs: Option<u32>,
+    /// `None` before the session starts.
+    pub(super) offer: Option<Arc<dyn Offer>>,
+    /// Workers for suspects that no suspect has needed yet.
+    pub(super) spare: Vec<JoiningWorker>,
+    /// Whether a suspect waits for a spare worker.
+    pub(super) needs_spare: bool,
+    /// Names of all workers that have joined.
+    pub(super) names: HashMap<WorkerId, Arc<str>>,
+}
+
+impl Remote {
+    pub(crate) fn new(request: RemoteRequest, jobs: Option<u32>) -> Self {
+        let (spare, names) = (Vec::new(), HashMap::new());
+        Self { request, jobs, offer: None, spare, needs_spare: false, names }
+    }
+}

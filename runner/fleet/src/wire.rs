@@ -1,0 +1,247 @@
+//! Subjects, documents and pieces that coordinators and workers exchange over NATS.
+//!
+//! A worker finds sessions in the bucket [`OFFERS`] and asks on [`join_subject`] to work on one. The answer opens a link: each
+//! end publishes pieces on its own subject. `window` keeps their order and repeats lost ones.
+
+use std::collections::BTreeMap;
+
+use runner_engine::remote::{Blame, WorkerExit, monotonic};
+use runner_model::protocol::SlotWord;
+use runner_model::{TaskId, visible::visible_line};
+use serde::{Deserialize, Serialize};
+
+/// The version of all documents here. Ends of different versions of the program do not connect.
+pub const VERSION: u8 = 1;
+/// Key-value bucket of the sessions that workers can join, by session token. Entries last [`ENTRY_SECONDS`].
+pub const OFFERS: &str = "runner-offers";
+/// Key-value bucket of the workers that are connected, by name. Entries last [`ENTRY_SECONDS`].
+pub const WORKERS: &str = "runner-workers";
+/// Object store of plugins, attachments, schemas and large tests, by digest.
+pub const BLOBS: &str = "runner-blobs";
+/// Seconds after which an entry of a bucket expires unless it is renewed.
+pub const ENTRY_SECONDS: u64 = 10;
+/// Bytes of content in a piece.
+pub const MAX_PIECE: usize = 256 << 10;
+/// Bytes of a document in a message.
+pub const MAX_DOCUMENT: usize = 64 << 10;
+/// Bytes of a piece's head.
+pub const PIECE_HEAD: usize = 25;
+/// Bytes of a link's stream that may be on their way or wait to be read.
+pub const MAX_OUTSTANDING: u64 = 8 << 20;
+/// Characters of a text for people from another machine.
+const MAX_TEXT: usize = 2_000;
+/// Running tasks that an end of a worker may list.
+const MAX_STARTED: usize = 4_096;
+
+/// Returns the subject on which workers ask to join a session.
+pub fn join_subject(session: &str) -> String {
+    format!("runner.join.{session}")
+}
+
+/// Returns the subject of a link's pieces for the coordinator.
+pub fn up_subject(link: &str) -> String {
+    format!("runner.link.{link}.up")
+}
+
+/// Returns the subject of a link's pieces for the worker.
+pub fn down_subject(link: &str) -> String {
+    format!("runner.link.{link}.down")
+}
+
+/// A session that workers can join.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Version of the program.
+    pub version: String,
+    /// Token of the session, 16 hexadecimal digits.
+    pub token: String,
+    /// The run's id.
+    pub run: String,
+    /// The session's number, from 1.
+    pub session: u32,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Labels that a worker must have.
+    pub labels: BTreeMap<String, String>,
+    /// Name of the coordinator's machine.
+    pub host: String,
+}
+
+/// A worker that is connected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresenceDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Version of the program.
+    pub version: String,
+    /// Name of the worker.
+    pub name: String,
+    /// Random token of the process, which distinguishes workers of one name.
+    pub instance: String,
+    /// Name of the worker's machine.
+    pub host: String,
+    /// Process on that machine.
+    pub pid: u32,
+    /// Start of the worker, RFC 3339.
+    pub since: String,
+    /// Attempts that run at once.
+    pub slots: u32,
+    /// Bytes for the memories of all guests together.
+    pub memory: u64,
+    pub labels: BTreeMap<String, String>,
+    /// Ids of the runs that it works on.
+    pub runs: Vec<String>,
+}
+
+/// A worker process that asks to join a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinDocument {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Version of the program.
+    pub version: String,
+    /// Name of the worker and number of the process, such as `gpu-3f2a/1`.
+    pub name: String,
+    /// Token of the link, 16 hexadecimal digits, which the worker has made up.
+    pub link: String,
+    /// Attempts that run at once.
+    pub slots: u32,
+    /// Bytes for the memories of all guests together.
+    pub memory: u64,
+    /// Whether the process is only for attempts that may have ended a worker.
+    pub is_spare: bool,
+}
+
+/// The answer to a [`JoinDocument`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinAnswer {
+    /// Always [`VERSION`].
+    pub v: u8,
+    /// Why the worker cannot join. `None` if the link is open.
+    pub problem: Option<String>,
+}
+
+/// A message about a link itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Control {
+    /// The worker process has ended. Comes last from a worker.
+    Exited(ExitDocument),
+    /// The worker does not make attempts of this session. Comes last from a worker. Holds the reason.
+    Declined(String),
+    /// The coordinator needs the worker no more. Comes last from a coordinator.
+    Close,
+}
+
+/// The end of a worker process on another machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitDocument {
+    /// Running tasks, each with the microseconds since its start.
+    pub started: Vec<(u64, u64)>,
+    pub blame: BlameDocument,
+    /// Description that completes a sentence starting with the worker.
+    pub how: String,
+}
+
+/// [`Blame`] as a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlameDocument {
+    Nothing,
+    Died,
+    Stuck(u64),
+}
+
+impl From<WorkerExit> for ExitDocument {
+    fn from(exit: WorkerExit) -> Self {
+        let now = monotonic();
+        let age = |word: &SlotWord| (word.task, now.saturating_sub(word.started));
+        let blame = match exit.blame {
+            None => BlameDocument::Nothing,
+            Some(Blame::Died) => BlameDocument::Died,
+            Some(Blame::Stuck(task)) => BlameDocument::Stuck(task.0),
+        };
+        Self { started: exit.started.iter().map(age).collect(), blame, how: exit.how }
+    }
+}
+
+impl From<ExitDocument> for WorkerExit {
+    /// Converts the document by the clock of this machine. Texts are for people, on one line.
+    fn from(exit: ExitDocument) -> Self {
+        let now = monotonic();
+        let started = exit.started.iter().take(MAX_STARTED);
+        let word =
+            |(task, age): &(u64, u64)| SlotWord { task: *task, started: now.saturating_sub(*age) };
+        let blame = match exit.blame {
+            BlameDocument::Nothing => None,
+            BlameDocument::Died => Some(Blame::Died),
+            BlameDocument::Stuck(task) => Some(Blame::Stuck(TaskId(task))),
+        };
+        Self { started: started.map(word).collect(), blame, how: shown(&exit.how) }
+    }
+}
+
+/// Returns a text from another machine on one line, without control characters and at a bounded length.
+pub fn shown(text: &str) -> String {
+    let line = visible_line(text);
+    line.chars().take(MAX_TEXT).collect()
+}
+
+/// Content of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only the head: the receipt of earlier pieces.
+    Receipt,
+    /// The next bytes of the stream of frames.
+    Frames,
+    /// A [`Control`] as JSON.
+    Control,
+}
+
+/// One message of a link: a part of the stream of one direction, as in TCP.
+///
+/// The form is: the kind as u8; offset, received and limit as u64 (little-endian); the content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece<'a> {
+    pub kind: Kind,
+    /// Bytes of content in all earlier pieces of the sender.
+    pub offset: u64,
+    /// Bytes of content that have arrived at the sender in order.
+    pub received: u64,
+    /// Bytes of content, from the start, that the sender takes. Never decreases.
+    pub limit: u64,
+    pub content: &'a [u8],
+}
+
+impl<'a> Piece<'a> {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(PIECE_HEAD + self.content.len());
+        bytes.push(match self.kind {
+            Kind::Receipt => 0,
+            Kind::Frames => 1,
+            Kind::Control => 2,
+        });
+        for number in [self.offset, self.received, self.limit] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(self.content);
+        bytes
+    }
+
+    /// Decodes a message. `None` if it is not a piece that [`Self::encode`] makes.
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        let (numbers, content) = rest.split_first_chunk::<{ PIECE_HEAD - 1 }>()?;
+        let (numbers, _) = numbers.as_chunks::<8>();
+        let [offset, received, limit] = [0, 1, 2].map(|place| u64::from_le_bytes(numbers[place]));
+        let kind = match kind {
+            0 if content.is_empty() => Kind::Receipt,
+            1 if (1..=MAX_PIECE).contains(&content.len()) => Kind::Frames,
+            2 if (1..=MAX_DOCUMENT).contains(&content.len()) => Kind::Control,
+            _ => return None,
+        };
+        Some(Self { kind, offset, received, limit, content })
+    }
+}
