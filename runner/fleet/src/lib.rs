@@ -4,8 +4,12 @@
 
 #![warn(missing_docs)]
 
+mod address;
+mod blobs;
 mod engine;
+mod error;
 #[allow(missing_docs, reason = "the crate is not complete")]
 pub mod wire;
 
-pub use self::engine::{EngineOptions, FleetError};
+pub use self::address::EngineOptions;
+pub use self::error::FleetError;

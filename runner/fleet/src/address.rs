@@ -1,0 +1,175 @@
+//! [`EngineOptions`]: the address of an engine, parsed so that its password is in no message and no log.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use async_nats::ServerAddr;
+
+use crate::error::FleetError;
+use crate::wire::shown;
+
+/// The address of an engine and the means to be accepted there.
+#[derive(Clone, Default)]
+pub struct EngineOptions {
+    /// `nats://[USER:PASSWORD@]HOST[:PORT]`. The servers of a cluster are separated by commas.
+    pub address: String,
+    /// File with the certificates that may sign the engine's, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// File with credentials, as `nsc` writes it.
+    pub credentials: Option<PathBuf>,
+    /// Whether a connection to another machine may be unencrypted.
+    pub insecure: bool,
+}
+
+impl EngineOptions {
+    /// Returns the address without user and password.
+    pub fn shown(&self) -> String {
+        let without_user = |part: &str| match (part.split_once("://"), part.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, place))) => format!("{scheme}://{place}"),
+            (None, Some((_, place))) => place.to_owned(),
+            (_, None) => part.to_owned(),
+        };
+        let parts: Vec<_> = self.address.split(',').map(without_user).collect();
+        shown(&parts.join(","))
+    }
+
+    /// Parses the address.
+    pub(crate) fn servers(&self) -> Result<Servers, FleetError> {
+        let mut servers = Servers::default();
+        for part in self.address.split(',') {
+            // The text is not shown, because an invalid one may have a password anywhere.
+            servers.add(part, self.insecure).map_err(|problem| {
+                FleetError::Usage(format!(
+                    "invalid address of an engine: {problem}; use `nats://HOST:PORT` or `nats://USER:PASSWORD@HOST:PORT`"
+                ))
+            })?;
+        }
+        Ok(servers)
+    }
+}
+
+impl fmt::Debug for EngineOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.shown())
+    }
+}
+
+/// A parsed address.
+#[derive(Default)]
+pub(crate) struct Servers {
+    /// Addresses without users, because the client logs addresses.
+    pub(crate) addresses: Vec<ServerAddr>,
+    /// User and password.
+    pub(crate) user: Option<(String, String)>,
+    pub(crate) needs_tls: bool,
+}
+
+impl Servers {
+    fn add(&mut self, part: &str, insecure: bool) -> Result<(), &'static str> {
+        let address = part.split_once("://").and_then(|_| part.parse::<ServerAddr>().ok());
+        let address = address.ok_or("it is not a URL")?;
+        let is_here = address.host().eq_ignore_ascii_case("localhost")
+            || address.host().parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        self.needs_tls |= address.tls_required() || !(is_here || insecure);
+        let user = address
+            .username()
+            .map(|user| (decoded(user), decoded(address.password().unwrap_or_default())));
+        if self.user.is_some() && user.is_some() && user != self.user {
+            return Err("its servers have different users");
+        }
+        self.user = self.user.take().or(user);
+        let mut url = address.into_inner();
+        let has_host = url.host_str().is_some_and(|host| !host.is_empty());
+        let has_more =
+            url.query().is_some() || url.fragment().is_some() || !["", "/"].contains(&url.path());
+        if !matches!(url.scheme(), "nats" | "tls") || has_more || !has_host {
+            return Err("it has more or less than a host and a port");
+        }
+        let is_bare = url.set_username("").is_ok() && url.set_password(None).is_ok();
+        let bare = ServerAddr::from_url(url).ok().filter(|_| is_bare);
+        self.addresses.push(bare.ok_or("it is not a URL")?);
+        Ok(())
+    }
+}
+
+/// Decodes escapes such as `%40`.
+fn decoded(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| *first == b'%');
+        let digits = digits.and_then(|digits| str::from_utf8(digits).ok());
+        let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(value.unwrap_or(*first));
+        rest = if value.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EngineOptions;
+
+    fn options(address: &str) -> EngineOptions {
+        EngineOptions { address: address.to_owned(), ..EngineOptions::default() }
+    }
+
+    #[test]
+    fn only_loopback_addresses_are_unencrypted() {
+        for (address, place, needs_tls) in [
+            ("nats://127.0.0.1:4333", "nats://127.0.0.1:4333", false),
+            ("nats://localhost", "nats://localhost", false),
+            ("nats://[::1]:1/", "nats://[::1]:1/", false),
+            ("tls://localhost", "tls://localhost", true),
+            ("nats://me:p%40ss@engine.example.com", "nats://engine.example.com", true),
+            ("nats://localhost,nats://me@10.0.0.2", "nats://localhost,nats://10.0.0.2", true),
+        ] {
+            let mut options = options(address);
+            let servers = options.servers().unwrap();
+            assert_eq!((options.shown().as_str(), servers.needs_tls), (place, needs_tls));
+            options.insecure = true;
+            assert_eq!(options.servers().unwrap().needs_tls, address.starts_with("tls"));
+        }
+    }
+
+    #[test]
+    fn users_are_decoded_and_removed_from_addresses() {
+        let user = |name: &str, password: &str| Some((name.to_owned(), password.to_owned()));
+        for (address, expected) in [
+            ("nats://me:p%40s%2Cs%C3%A9%@a", user("me", "p@s,sé%")),
+            ("nats://a,nats://me:x@b:1", user("me", "x")),
+            ("nats://me:x@a,nats://me:x@b", user("me", "x")),
+            ("nats://me@a", user("me", "")),
+            ("nats://a", None),
+        ] {
+            let servers = options(address).servers().unwrap();
+            assert_eq!(servers.user, expected);
+            for address in servers.addresses {
+                assert!(!format!("{address:?}").contains("me"), "{address:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn messages_and_debug_texts_have_no_password() {
+        for address in [
+            "nats://me:secret@engine/x",
+            "nats://me:secret@a,nats://you:secret@b",
+            "nats://me:secret/engine",
+            "http://me:secret@engine",
+            "me:secret@engine",
+            "nats://me:secret@",
+        ] {
+            let options = options(address);
+            let error = options.servers().err().unwrap();
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+        for address in ["nats://me:sec@ret@engine", "me:secret@engine"] {
+            assert!(format!("{:?}", options(address)).ends_with("engine"));
+            assert!(!format!("{:?}", options(address)).contains("sec"));
+        }
+        for address in ["", "engine", "nats://", "nats:engine", "nats://a,", "nats://a/b"] {
+            options(address).servers().err().unwrap();
+        }
+    }
+}

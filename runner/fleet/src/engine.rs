@@ -1,0 +1,293 @@
+//! [`Engine`]: the connection to NATS, its key-value buckets and its object store.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{fmt, io, iter};
+
+use async_nats::connection::State;
+use async_nats::jetstream::context::{ContextBuilder, GetStreamError, GetStreamErrorKind};
+use async_nats::jetstream::{Context, ErrorCode, kv, stream::StorageType};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
+use runner_model::Digest;
+use runner_model::visible::shown_path;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+
+use crate::address::{EngineOptions, Servers};
+use crate::error::FleetError;
+use crate::wire::{ENTRY_SECONDS, OFFERS, shown};
+
+/// Time for the first connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Time for one attempt to connect. A packet lost in a cut must not delay the next attempt for longer.
+const ATTEMPT_WITHIN: Duration = Duration::from_secs(3);
+/// Longest time between two attempts to connect again.
+const RECONNECT_EVERY: Duration = Duration::from_millis(500);
+/// Interval of the client's pings. A cut is known after three.
+const PING_EVERY: Duration = Duration::from_secs(2);
+/// Time for the answer to one request.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Messages of a subscription that may be unread. All beyond are lost, and the link sends them again.
+const MAX_UNREAD: usize = 64 << 10;
+
+/// The connection to an engine. It is restored for ever once it was there.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    client: Client,
+    jetstream: Context,
+    /// The address, for messages.
+    address: String,
+    connected: Arc<Mutex<Connected>>,
+    complaint: Complaint,
+    /// Blobs that are on the engine as they should be, with the names of their contents there.
+    verified: Arc<Mutex<HashMap<Digest, String>>>,
+}
+
+/// The last violation of permissions that the server has sent.
+type Complaint = Arc<Mutex<Option<(Instant, String)>>>;
+
+/// The last known connection.
+struct Connected {
+    /// Number of connections so far.
+    count: u64,
+    since: Instant,
+}
+
+impl Engine {
+    /// Connects, and checks that the engine can be used. `name` is for the engine's operator.
+    pub(crate) async fn connect(options: &EngineOptions, name: &str) -> Result<Self, FleetError> {
+        let servers = options.servers()?;
+        let complaint = Arc::default();
+        let connecting = connect_options(options, &servers, name, &complaint).await?;
+        let address = options.shown();
+        let opening = Self::open(connecting, servers, address.clone(), Arc::clone(&complaint));
+        timeout(CONNECT_WITHIN, opening).await.unwrap_or_else(|_| {
+            Err(refusal(&address, &complaint).unwrap_or_else(|| {
+                FleetError::Unreachable(format!(
+                    "no engine answers at {address} within 5 s; check the address and that `nats-server` runs there"
+                ))
+            }))
+        })
+    }
+
+    async fn open(
+        options: ConnectOptions,
+        servers: Servers,
+        address: String,
+        complaint: Complaint,
+    ) -> Result<Self, FleetError> {
+        let client = options.connect(servers.addresses).await;
+        let client = client.map_err(|error| not_connected(&address, servers.needs_tls, &error))?;
+        if !client.is_server_compatible(2, 11, 0) {
+            let version = shown(&client.server_info().version);
+            return Err(FleetError::Refused(format!(
+                "the engine at {address} is nats-server {version}; use 2.11 or newer"
+            )));
+        }
+        let jetstream = ContextBuilder::new().timeout(ANSWER_WITHIN).build(client.clone());
+        let connected = Arc::new(Mutex::new(Connected { count: 0, since: Instant::now() }));
+        let verified = Arc::default();
+        let engine = Self { client, jetstream, address, connected, complaint, verified };
+        engine.bucket(OFFERS).await?;
+        Ok(engine)
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn jetstream(&self) -> &Context {
+        &self.jetstream
+    }
+
+    pub(crate) fn verified(&self) -> &Mutex<HashMap<Digest, String>> {
+        &self.verified
+    }
+
+    /// Returns the time since the last connection. `None` while disconnected.
+    ///
+    /// Must be called every few seconds: a connection counts from the first call after it, never from an earlier time.
+    pub(crate) fn connected_for(&self) -> Option<Duration> {
+        // Events of the client may be lost, this number cannot.
+        let count = self.client.statistics().connects.load(Ordering::Relaxed);
+        let mut connected = lock(&self.connected);
+        if connected.count != count {
+            *connected = Connected { count, since: Instant::now() };
+        }
+        let is_connected = self.client.connection_state() == State::Connected;
+        is_connected.then(|| connected.since.elapsed())
+    }
+
+    /// Returns a bucket whose entries last [`ENTRY_SECONDS`]. Creates it if the engine lacks it.
+    pub(crate) async fn bucket(&self, name: &str) -> Result<kv::Store, FleetError> {
+        match self.jetstream.get_key_value(name).await {
+            Ok(bucket) => return Ok(bucket),
+            Err(error) if !is_missing(&error) => return Err(self.failure(&error)),
+            Err(_) => {}
+        }
+        let create = |num_replicas| {
+            self.jetstream.create_key_value(kv::Config {
+                bucket: name.to_owned(),
+                history: 1,
+                max_age: Duration::from_secs(ENTRY_SECONDS),
+                storage: StorageType::Memory,
+                num_replicas,
+                ..kv::Config::default()
+            })
+        };
+        let mut created = create(self.copies()).await;
+        if created.is_err() {
+            created = create(1).await;
+        }
+        created.map_err(|error| self.failure(&error))
+    }
+
+    /// Returns the copies to keep of a bucket. A cluster of two servers refuses three.
+    pub(crate) fn copies(&self) -> usize {
+        if self.client.server_info().cluster.is_some() { 3 } else { 1 }
+    }
+
+    /// Converts an error of a request to JetStream.
+    pub(crate) fn failure(&self, error: &dyn Error) -> FleetError {
+        let (address, text) = (&self.address, shown(&error.to_string()));
+        if let Some(refusal) = refusal(address, &self.complaint) {
+            return refusal;
+        }
+        let is_connected = self.client.connection_state() == State::Connected;
+        if is_connected && (text.contains("no responders") || text.contains("not enabled")) {
+            return FleetError::Unreachable(format!(
+                "the engine at {address} has no JetStream; start it with `nats-server --jetstream`"
+            ));
+        }
+        FleetError::Unreachable(format!("the engine at {address} does not answer: {text}"))
+    }
+}
+
+async fn connect_options(
+    options: &EngineOptions,
+    servers: &Servers,
+    name: &str,
+    complaint: &Complaint,
+) -> Result<ConnectOptions, FleetError> {
+    let complaint = Arc::clone(complaint);
+    let mut connecting = ConnectOptions::new()
+        .name(name)
+        .require_tls(servers.needs_tls)
+        // The list comes unencrypted, so a stranger could add a server that gets the password.
+        .ignore_discovered_servers()
+        .connection_timeout(ATTEMPT_WITHIN)
+        .ping_interval(PING_EVERY)
+        .subscription_capacity(MAX_UNREAD)
+        .request_timeout(Some(ANSWER_WITHIN))
+        .reconnect_delay_callback(|attempts| match attempts {
+            0 | 1 => Duration::ZERO,
+            attempts => RECONNECT_EVERY.min(Duration::from_millis(50) * attempts.min(10) as u32),
+        })
+        .event_callback(move |event| {
+            // The request itself only gets no answer.
+            if let Event::ServerError(ServerError::Other(text)) = event
+                && text.to_lowercase().contains("permissions violation")
+            {
+                *lock(&complaint) = Some((Instant::now(), shown(&text)));
+            }
+            async {}
+        });
+    if let Some((user, password)) = servers.user.clone() {
+        connecting = connecting.user_and_password(user, password);
+    }
+    let unusable = |path: &Path, error: io::Error| {
+        FleetError::Usage(format!("cannot use `{}`: {error}", shown_path(path)))
+    };
+    if let Some(path) = &options.ca {
+        // The client's error would not have the path.
+        File::open(path).map_err(|error| unusable(path, error))?;
+        connecting = connecting.add_root_certificates(path.clone());
+    }
+    if let Some(path) = &options.credentials {
+        let with_credentials = connecting.credentials_file(path).await;
+        connecting = with_credentials.map_err(|error| unusable(path, error))?;
+    }
+    Ok(connecting)
+}
+
+/// Converts an error of the first connection.
+fn not_connected(address: &str, needs_tls: bool, error: &ConnectError) -> FleetError {
+    let text = shown(&error.to_string());
+    match error.kind() {
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+            FleetError::Refused(format!(
+                "the engine at {address} refuses the user; use `nats://USER:PASSWORD@HOST` or `--engine-creds FILE`"
+            ))
+        }
+        _ if text.contains("certificate") || text.contains("certs") => {
+            FleetError::Refused(format!(
+                "the certificate of the engine at {address} is not trusted: {text}; name its issuer's with `--engine-ca FILE`"
+            ))
+        }
+        ConnectErrorKind::Dns => FleetError::Unreachable(format!(
+            "no machine has the name of the engine at {address}; check the address"
+        )),
+        _ if needs_tls && text.contains("corrupt message") => FleetError::Refused(format!(
+            "the engine at {address} has no TLS; set that up there, or accept an unencrypted connection with \
+             `--engine-insecure`"
+        )),
+        _ => FleetError::Unreachable(format!(
+            "no engine answers at {address}: {text}; start one there with `nats-server --jetstream`"
+        )),
+    }
+}
+
+/// Returns the error for a recent violation of permissions.
+fn refusal(address: &str, complaint: &Complaint) -> Option<FleetError> {
+    let (at, complaint) = lock(complaint).take()?;
+    (at.elapsed() < 2 * ANSWER_WITHIN).then(|| {
+        FleetError::Refused(format!(
+            "the engine at {address} does not allow this: {complaint}; give the user this permission there"
+        ))
+    })
+}
+
+/// Runs a future on this thread, with all tasks that it spawns.
+pub(crate) fn block_on<T>(
+    future: impl Future<Output = Result<T, FleetError>>,
+) -> Result<T, FleetError> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        FleetError::Unreachable(format!("cannot prepare a connection to the engine: {error}"))
+    })?;
+    let result = runtime.block_on(future);
+    // A lookup of a name may take long.
+    runtime.shutdown_background();
+    result
+}
+
+/// Returns a random token of 16 hexadecimal digits.
+pub(crate) fn token() -> String {
+    let mut bytes = [0; 8];
+    // `getrandom` fails only for invalid arguments, and always fills small buffers.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    format!("{:016x}", u64::from_le_bytes(bytes))
+}
+
+/// Returns the name of this machine.
+pub(crate) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Returns whether a bucket was not opened because the engine lacks it.
+pub(crate) fn is_missing(error: &(dyn Error + 'static)) -> bool {
+    iter::successors(Some(error), |error| (*error).source()).any(|cause| {
+        let kind = cause.downcast_ref::<GetStreamError>().map(GetStreamError::kind);
+        matches!(kind, Some(GetStreamErrorKind::JetStream(error))
+            if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+    })
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
