@@ -100,7 +100,8 @@ use std::{env, ffi::OsString, io, process::ExitCode};
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 use runner_model::exit::Exit;
 use runner_prepare::machine;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
     command::Cli,
@@ -139,7 +140,9 @@ fn start_log() -> Result<(), CommandError> {
     let level: LevelFilter = level.parse().map_err(|_| {
         mistake!("invalid level `RUNNER_LOG={level}`: use error, warn, info, debug, trace or off")
     })?;
-    tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).finish();
+    // The client of NATS logs its password.
+    log.with(filter_fn(|about| !about.target().starts_with("async_nats"))).init();
     Ok(())
 }
 
