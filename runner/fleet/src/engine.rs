@@ -31,7 +31,7 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 /// Interval of the client's pings. A cut is known after three.
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// Time for the answer to one request.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// Messages of a subscription that may be unread. All beyond are lost, and the link sends them again.
 const MAX_UNREAD: usize = 64 << 10;
 
@@ -69,7 +69,7 @@ impl Engine {
         timeout(CONNECT_WITHIN, opening).await.unwrap_or_else(|_| {
             Err(refusal(&address, &complaint).unwrap_or_else(|| {
                 FleetError::Unreachable(format!(
-                    "no engine answers at {address} within 5 s; check the address and that `nats-server` runs there"
+                    "no engine answers at {address} within 5 s; check the address, and that `nats-server --jetstream` runs there"
                 ))
             }))
         })
@@ -159,7 +159,8 @@ impl Engine {
             return refusal;
         }
         let is_connected = self.client.connection_state() == State::Connected;
-        if is_connected && (text.contains("no responders") || text.contains("not enabled")) {
+        // The texts of the client for no responders and of the server.
+        if is_connected && (text.contains("does not exist") || text.contains("not enabled")) {
             return FleetError::Unreachable(format!(
                 "the engine at {address} has no JetStream; start it with `nats-server --jetstream`"
             ));
@@ -217,27 +218,26 @@ async fn connect_options(
 
 /// Converts an error of the first connection.
 fn not_connected(address: &str, needs_tls: bool, error: &ConnectError) -> FleetError {
-    let text = shown(&error.to_string());
+    let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    let cause = shown(cause.split(" (os error").next().unwrap_or_default());
     match error.kind() {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
             FleetError::Refused(format!(
                 "the engine at {address} refuses the user; use `nats://USER:PASSWORD@HOST` or `--engine-creds FILE`"
             ))
         }
-        _ if text.contains("certificate") || text.contains("certs") => {
+        _ if cause.contains("certificate") || cause.contains("certs") => {
             FleetError::Refused(format!(
-                "the certificate of the engine at {address} is not trusted: {text}; name its issuer's with `--engine-ca FILE`"
+                "the certificate of the engine at {address} is not accepted: {cause}; use a host name that it has, and \
+             `--engine-ca FILE` with the certificate of its issuer"
             ))
         }
-        ConnectErrorKind::Dns => FleetError::Unreachable(format!(
-            "no machine has the name of the engine at {address}; check the address"
-        )),
-        _ if needs_tls && text.contains("corrupt message") => FleetError::Refused(format!(
+        _ if needs_tls && cause.contains("corrupt message") => FleetError::Refused(format!(
             "the engine at {address} has no TLS; set that up there, or accept an unencrypted connection with \
              `--engine-insecure`"
         )),
         _ => FleetError::Unreachable(format!(
-            "no engine answers at {address}: {text}; start one there with `nats-server --jetstream`"
+            "no engine answers at {address}: {cause}; check the address, and that `nats-server --jetstream` runs there"
         )),
     }
 }

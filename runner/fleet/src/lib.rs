@@ -8,8 +8,10 @@ mod address;
 mod blobs;
 mod engine;
 mod error;
+mod list;
 #[allow(missing_docs, reason = "the crate is not complete")]
 pub mod wire;
 
 pub use self::address::EngineOptions;
 pub use self::error::FleetError;
+pub use self::list::{EngineReport, check, workers};

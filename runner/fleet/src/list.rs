@@ -1,0 +1,140 @@
+//! [`workers`] and [`check`]: the workers at an engine, and whether it can do all that runs and workers need.
+
+use std::io::{self, Cursor};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::kv::{Entry, Operation};
+use futures_util::StreamExt as _;
+use runner_model::digest;
+use tokio::time::timeout;
+
+use crate::address::EngineOptions;
+use crate::engine::{Engine, block_on, token};
+use crate::error::FleetError;
+use crate::wire::{
+    MAX_DOCUMENT, OFFERS, PresenceDocument, VERSION, WORKERS, down_subject, join_subject, shown,
+    up_subject,
+};
+
+/// Time for the next entry of the list. Entries that expire meanwhile do not come.
+const ENTRY_WITHIN: Duration = Duration::from_secs(1);
+/// Time for one test of the engine.
+const TEST_WITHIN: Duration = Duration::from_millis(1_200);
+/// Workers that are listed.
+const MAX_WORKERS: usize = 10_000;
+
+/// The state of an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineReport {
+    /// Name of the server.
+    pub server: String,
+    /// Version of the server.
+    pub version: String,
+    /// Time of a message to the server and back.
+    pub round_trip: Duration,
+    /// Reasons why runs and workers cannot use the engine with these credentials. Workers need fewer permissions than runs.
+    pub problems: Vec<String>,
+}
+
+/// Returns the workers at an engine, by name.
+///
+/// # Errors
+///
+/// The engine cannot be used.
+pub fn workers(options: &EngineOptions) -> Result<Vec<PresenceDocument>, FleetError> {
+    let mut workers = block_on(async {
+        let engine = Engine::connect(options, "runner worker list").await?;
+        let bucket = engine.bucket(WORKERS).await?;
+        let status = bucket.status().await.map_err(|error| engine.failure(&error))?;
+        let mut workers = Vec::new();
+        if status.values() == 0 {
+            return Ok(workers);
+        }
+        let watch = bucket.watch_with_history(">").await;
+        let mut watch = watch.map_err(|error| engine.failure(&error))?;
+        while let Ok(Some(Ok(entry))) = timeout(ENTRY_WITHIN, watch.next()).await {
+            workers.extend(present(&entry));
+            if entry.delta == 0 || workers.len() == MAX_WORKERS {
+                break;
+            }
+        }
+        Ok(workers)
+    })?;
+    workers.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(workers)
+}
+
+/// Returns the worker of an entry, with texts that can be printed.
+fn present(entry: &Entry) -> Option<PresenceDocument> {
+    if entry.operation != Operation::Put || entry.value.len() > MAX_DOCUMENT {
+        return None;
+    }
+    let worker: PresenceDocument = serde_json::from_slice(&entry.value).ok()?;
+    (worker.v == VERSION).then(|| PresenceDocument {
+        version: shown(&worker.version),
+        name: shown(&worker.name),
+        instance: shown(&worker.instance),
+        host: shown(&worker.host),
+        since: shown(&worker.since),
+        labels: worker.labels.iter().map(|(key, value)| (shown(key), shown(value))).collect(),
+        runs: worker.runs.iter().map(|run| shown(run)).collect(),
+        ..worker
+    })
+}
+
+/// Connects to an engine, and tries all that runs and workers do there.
+///
+/// # Errors
+///
+/// The engine cannot be used at all.
+pub fn check(options: &EngineOptions) -> Result<EngineReport, FleetError> {
+    block_on(async {
+        let engine = Engine::connect(options, "runner engine check").await?;
+        let start = Instant::now();
+        // `flush` of the client does not wait for the server.
+        engine.bucket(OFFERS).await?;
+        let round_trip = start.elapsed();
+        let mut problems = Vec::new();
+        for name in ["messages", "offers", "workers", "blobs"] {
+            let tried = timeout(TEST_WITHIN, test(&engine, name)).await;
+            // The server sends a lack of permission apart from the answer, which does not come.
+            let tried = tried
+                .unwrap_or_else(|_| Err(engine.failure(&io::Error::from(io::ErrorKind::TimedOut))));
+            problems.extend(tried.err().map(|error| format!("{name}: {error}")));
+        }
+        let info = engine.client().server_info();
+        let (server, version) = (shown(&info.server_name), shown(&info.version));
+        Ok(EngineReport { server, version, round_trip, problems })
+    })
+}
+
+async fn test(engine: &Engine, name: &str) -> Result<(), FleetError> {
+    let token = token();
+    match name {
+        "messages" => {
+            for subject in [join_subject(&token), up_subject(&token), down_subject(&token)] {
+                let received = engine.client().subscribe(subject.clone()).await;
+                let mut received = received.map_err(|error| engine.failure(&error))?;
+                let sent = engine.client().publish(subject, "".into()).await;
+                sent.map_err(|error| engine.failure(&error))?;
+                received.next().await;
+            }
+        }
+        "blobs" => {
+            let (digest, content) = (digest(token.as_bytes()), Cursor::new(&token));
+            engine.put_blob(&digest, content).await?;
+            engine.read(&digest, &mut io::sink(), token.len() as u64).await?;
+            // Otherwise it expires.
+            let _ = engine.blobs().await?.delete(digest.to_string()).await;
+        }
+        bucket => {
+            let bucket = engine.bucket(if bucket == "offers" { OFFERS } else { WORKERS }).await?;
+            // No offer and no worker has this form.
+            let put = bucket.put(&token, "".into()).await;
+            put.map_err(|error| engine.failure(&error))?;
+            let deleted = bucket.delete(&token).await;
+            deleted.map_err(|error| engine.failure(&error))?;
+        }
+    }
+    Ok(())
+}
