@@ -161,8 +161,8 @@ input = { do = "log", ms = 600000 }
 timeout = "10m"
 "#;
 
-/// Schemas that `files_match_their_schemas` checks.
-const FILES: [&str; 4] = ["scenario", "settings", "log", "started"];
+/// Schemas that `files_match_their_schemas` and `tests/machines` check.
+const FILES: [&str; 6] = ["scenario", "settings", "log", "started", "workers", "engine"];
 
 /// The published schemas, and the values that do not match them.
 struct SchemaChecker {

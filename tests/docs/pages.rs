@@ -5,7 +5,7 @@
 //! * `with`: a state of [`super::session`] that the block needs; `for each line` prepares it again for every line.
 //! * `exit`: the exit code of the block, or of its last line. The default is 0.
 //! * `file`: the block is the content of this file.
-//! * `in`: the block is run by another test, or by `.ci/run`.
+//! * `in`: the block is run by another test, such as those of `tests/machines`, or by `.ci/run`.
 //! * `example`: the block is written by `UPDATE=1`.
 
 use std::{
@@ -111,7 +111,10 @@ impl Block {
             return None;
         }
         match (self.language.as_str(), self.is_fragment) {
-            _ if ["toolchains", "embedding", "ci"].map(Some).contains(&self.condition("in")) => {
+            _ if ["toolchains", "embedding", "ci", "machines"]
+                .map(Some)
+                .contains(&self.condition("in")) =>
+            {
                 Some(Kind::Elsewhere)
             }
             _ if self.condition("example").is_some() => Some(Kind::Example),

@@ -80,7 +80,7 @@ fn removed_names_are_refused_with_advice() {
             count += 1;
         }
     }
-    assert!(count > 40, "{count}");
+    assert!(count > 30, "{count}");
 }
 
 #[test]
@@ -115,9 +115,9 @@ fn examples_of_helps_run_as_printed() {
         let help = [vec!["help"], command.split(' ').collect()].concat();
         let help = runner.run(&help).expect(0).stdout;
         let Some((_, examples)) = help.split_once("Examples:\n") else { continue };
-        // A build needs the tools of its language, and a server does not end.
-        let is_left =
-            |example: &&str| example.contains("plugin build") || example.contains("serve");
+        // A build needs the tools of its language, a server does not end, and NATS is not everywhere.
+        let left = ["plugin build", "serve", "engine"];
+        let is_left = |example: &&str| left.iter().any(|words| example.contains(words));
         for example in examples.lines().map(str::trim).filter(|example| !is_left(example)) {
             // Not every machine has `man`, and no run is running.
             let script =

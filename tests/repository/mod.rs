@@ -55,7 +55,7 @@ fn bundled_plugins_match_their_digests() {
 
 #[test]
 fn promises_name_tests_that_exist() {
-    let page = fs::read_to_string(root().join("tests/promises.md")).unwrap();
+    let page = fs::read_to_string(root().join("tests/repository/promises.md")).unwrap();
     let rows = page
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.rsplit_once(" | "));

@@ -7,6 +7,7 @@ use runner_model::exit::Exit;
 use runner_record::RequestMode;
 
 use crate::args::{RootArgs, RunArgs};
+use crate::commands::fleet::{engine, worker};
 use crate::commands::help::{completions, manual, schema};
 use crate::commands::results::{compare, history, merge, notify, queue};
 use crate::commands::{control, exec, follow, init, list, plugin};
@@ -60,6 +61,10 @@ pub enum Command {
     Unpause(RunArgs),
     Label(control::LabelArgs),
     Queue(queue::Args),
+    Worker(worker::Args),
+    /// Check the NATS server that connects workers
+    #[command(subcommand, disable_help_subcommand = true)]
+    Engine(engine::EngineCommand),
     /// Check the files of a run for damage
     Verify(RunArgs),
     Cleanup(upkeep::CleanupArgs),
@@ -87,11 +92,12 @@ pub enum PluginCommand {
 }
 
 /// The groups of the help. Commands outside of these groups are not listed.
-pub const GROUPS: [(&str, &[&str]); 7] = [
+pub const GROUPS: [(&str, &[&str]); 8] = [
     ("Start", &["init", "validate"]),
     ("Run", &["exec", "resume", "rescore", "merge"]),
     ("Inspect", &["list", "show", "report", "compare", "history", "logs", "serve"]),
     ("Control", &["stop", "cancel", "pause", "unpause", "wait", "queue", "label"]),
+    ("Use several machines", &["worker", "engine"]),
     ("Write providers", &["plugin"]),
     ("Maintain", &["verify", "cleanup", "notify", "prune", "pin", "unpin", "reindex"]),
     ("Help", &["help", "schema", "completions", "man"]),
@@ -123,6 +129,8 @@ impl Command {
             Self::Unpause(args) => control::unpause(args, out),
             Self::Label(args) => control::label(args, out),
             Self::Queue(args) => queue::run(args, out),
+            Self::Worker(args) => worker::run(args, out),
+            Self::Engine(command) => engine::run(command, out),
             Self::Verify(args) => upkeep::verify(args, out),
             Self::Cleanup(args) => upkeep::cleanup(args, out),
             Self::Notify(args) => notify::run(args, out),

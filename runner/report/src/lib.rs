@@ -35,7 +35,8 @@ pub use commands::{
     VerifyDocument,
 };
 pub use commands::{
-    QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun, QueueStep, StepResult,
+    ConnectedWorker, EngineDocument, QueueChange, QueueDocument, QueueEntry, QueueResult, QueueRun,
+    QueueStep, StepResult, WorkersDocument,
 };
 pub use compare::{
     Change, Changes, Class, ClassCounts, ComparisonDocument, Estimate, Measure, Outcomes,

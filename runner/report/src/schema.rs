@@ -5,9 +5,10 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::transfor
 use serde_json::{Map, Value, json};
 
 use crate::commands::{
-    CleanupDocument, DoctorDocument, GradeDocument, InspectDocument, MergeDocument, Notification,
-    NotifyDocument, NumberedEvent, PlanLine, PluginRunDocument, PruneDocument, QueueChange,
-    QueueDocument, QueueStep, RequestResult, RescoreLine, ResumeLine, Started, VerifyDocument,
+    CleanupDocument, DoctorDocument, EngineDocument, GradeDocument, InspectDocument, MergeDocument,
+    Notification, NotifyDocument, NumberedEvent, PlanLine, PluginRunDocument, PruneDocument,
+    QueueChange, QueueDocument, QueueStep, RequestResult, RescoreLine, ResumeLine, Started,
+    VerifyDocument, WorkersDocument,
 };
 use crate::{ComparisonDocument, HistoryDocument, LogEntry, MatrixDocument, RunDocument, RunList};
 use crate::{TrialDocument, VERSION, logs::StoredLog, rows::StoredRow};
@@ -48,6 +49,8 @@ pub const SCHEMAS: &[NamedSchema] = &[
         of::<QueueChange>,
     ),
     named("queue-step", "Line of `queue work`", of::<QueueStep>),
+    named("workers", "Document of `worker list`", of::<WorkersDocument>),
+    named("engine", "Document of `engine check`", of::<EngineDocument>),
     named("list", "Document of `list`, and of `show` for a group", of::<RunList>),
     named("show", "Document of `show`", of::<RunDocument>),
     named("show-trial", "Document of `show RUN TRIAL`", of::<TrialDocument>),

@@ -11,6 +11,7 @@ use runner_record::{ResultsRoot, Selected};
 use runner_report::{PlanLine, PlanPart, ScenarioProblem, VERSION, json::one_line};
 use runner_scenario::{Filter, Selection, load_selected};
 
+use super::fleet::flags::{MACHINES, RemoteArgs};
 use super::results::queue::{self, QueueArgs};
 use super::{group, help::completions::test_ids, results::notify, session};
 use crate::args::{BACKGROUND, OUTPUT, PLUGINS, RESULTS, SELECTION, SETTINGS};
@@ -83,6 +84,8 @@ pub struct Args {
     scheduler_exit: bool,
     #[command(flatten, next_help_heading = BACKGROUND)]
     queue: QueueArgs,
+    #[command(flatten, next_help_heading = MACHINES)]
+    remote: RemoteArgs,
     #[command(flatten)]
     session: SessionArgs,
 }
@@ -106,7 +109,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         filters.push(Filter::failed_in(run).map_err(EngineError::Scenario)?);
     }
     let filter = Filter::all(filters).map(|filter| filter.text().to_owned());
-    let requests: Vec<_> = scenarios
+    let mut requests: Vec<_> = scenarios
         .iter()
         .map(|scenario| ExecRequest {
             scenario: scenario.clone(),
@@ -147,6 +150,10 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         preview(&requests, None, out)?;
         let root = ResultsRoot::open(&session_args.root.path())?;
         return queue::add(&root, None, None, &args.queue, &session_args, out);
+    }
+    let remote = args.remote.connect()?;
+    for request in &mut requests {
+        request.session.remote.clone_from(&remote);
     }
     let exit = match requests.as_slice() {
         [request] => session::run(&session_args, out, false, |observer| {

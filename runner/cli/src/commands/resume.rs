@@ -5,6 +5,7 @@ use runner_model::{RunStatus, TrialId, exit::Exit, units::plural};
 use runner_record::Rerun;
 use runner_report::{ResumeLine, VERSION, json::one_line};
 
+use super::fleet::flags::{MACHINES, RemoteArgs};
 use super::results::queue::{self, QueueArgs};
 use super::{group, session};
 use crate::args::{BACKGROUND, OUTPUT, RunArg, SELECTION, SessionArgs};
@@ -36,12 +37,14 @@ pub struct Args {
     explain: bool,
     #[command(flatten, next_help_heading = BACKGROUND)]
     queue: QueueArgs,
+    #[command(flatten, next_help_heading = MACHINES)]
+    remote: RemoteArgs,
     #[command(flatten)]
     session: SessionArgs,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
-    let request = ResumeRequest {
+    let mut request = ResumeRequest {
         run: args.from.clone().or_else(|| args.run.name()),
         rerun: args.rerun.clone(),
         accept_changes: args.accept_changes,
@@ -52,12 +55,16 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if args.session.detach && !is_preview && !detach::is_background() {
         return detach::start(out, args.session.json);
     }
+    let is_queued = args.queue.queue && !detach::is_background();
+    if !is_preview && !is_queued {
+        request.session.remote = args.remote.connect()?;
+    }
     let group = group::resume_requests(&request, &args.session, out)?;
     if is_preview {
         let requests = group.map_or_else(|| vec![request], |(_, requests)| requests);
         return preview(&requests, args, out);
     }
-    if args.queue.queue && !detach::is_background() {
+    if is_queued {
         return enqueue(&request, group, args, out);
     }
     match group {

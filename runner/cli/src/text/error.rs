@@ -3,6 +3,8 @@
 use std::{fmt::Display, io, path::Path};
 
 use runner_engine::EngineError;
+#[cfg(feature = "fleet")]
+use runner_fleet::FleetError;
 use runner_model::units::grouped;
 use runner_model::visible::{shown_path, visible, visible_line};
 use runner_model::{exit::Exit, status::RunVerdict};
@@ -90,6 +92,16 @@ impl From<EngineError> for CommandError {
                 Self::new(exit, message.unwrap_or_else(|| error.to_string()))
             }
             error => Self::new(exit, error),
+        }
+    }
+}
+
+#[cfg(feature = "fleet")]
+impl From<FleetError> for CommandError {
+    fn from(error: FleetError) -> Self {
+        match error {
+            FleetError::Usage(text) => Self::usage(text),
+            FleetError::Unreachable(text) | FleetError::Refused(text) => Self::failed(text),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! `merge`, `prune`, `verify`, `--detach` and requests to a run.
 
 mod event;
+mod fleet;
 mod notify;
 mod plugin;
 mod preview;
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::event::{Event, NumberedEvent};
+pub use self::fleet::{ConnectedWorker, EngineDocument, WorkersDocument};
 pub use self::notify::{
     Notification, NotificationKind, NotifyDocument, PlannedReceiver, ReceiverKind, SentNotification,
 };

@@ -41,7 +41,9 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             if loaded.is_ok() {
                 let reason = reason.message();
                 let reason = reason.split("; its standard error").next().unwrap_or_default();
-                out.hint(&format!("a plain command. If it is meant to use the JSON protocol: {reason}"));
+                out.hint(&format!(
+                    "a plain command. If it is meant to use the JSON protocol: {reason}"
+                ));
             }
             loaded
         }

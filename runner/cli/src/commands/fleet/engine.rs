@@ -1,0 +1,54 @@
+//! `runner engine check`: whether runs and workers can use a NATS server.
+
+use runner_model::exit::Exit;
+
+use super::flags::EngineArgs;
+use crate::text::{CommandError, Out};
+
+#[derive(clap::Subcommand)]
+pub enum EngineCommand {
+    Check(CheckArgs),
+}
+
+/// Check that runs and workers can use the NATS server
+#[derive(clap::Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Print one JSON document
+    #[arg(long, display_order = 801)]
+    json: bool,
+}
+
+pub fn run(command: &EngineCommand, out: &Out) -> Result<Exit, CommandError> {
+    let EngineCommand::Check(args) = command;
+    check(args, out)
+}
+
+#[cfg(feature = "fleet")]
+fn check(args: &CheckArgs, out: &Out) -> Result<Exit, CommandError> {
+    use runner_report::{EngineDocument, VERSION};
+
+    let options = args.engine.options()?;
+    let report = runner_fleet::check(&options)?;
+    let document = EngineDocument {
+        v: VERSION,
+        address: options.shown(),
+        server: report.server,
+        version: report.version,
+        round_trip_ms: report.round_trip.as_secs_f64() * 1e3,
+        problems: report.problems,
+    };
+    out.document_or(args.json, &document, |document| {
+        let EngineDocument { address, server, version, round_trip_ms, problems, .. } = document;
+        out.data(&format!("{address}: nats-server {version} ({server})"));
+        out.data(&format!("round trip: {round_trip_ms:.1} ms"));
+        problems.iter().for_each(|problem| out.data(&format!("problem: {problem}")));
+    });
+    Ok(if document.problems.is_empty() { Exit::Success } else { Exit::Bad })
+}
+
+#[cfg(not(feature = "fleet"))]
+fn check(_: &CheckArgs, _: &Out) -> Result<Exit, CommandError> {
+    Err(super::flags::absent())
+}

@@ -1,0 +1,191 @@
+//! `runner worker`: runs attempts of coordinators on other machines, or lists the workers.
+
+use std::path::PathBuf;
+
+use runner_model::exit::Exit;
+use runner_model::units::parse_size;
+
+use super::flags::EngineArgs;
+use crate::args::{label, secret_file, whole};
+use crate::text::{CommandError, Out};
+
+/// Run attempts for runs on other machines, until Ctrl-C
+///
+/// Ctrl-C lets the running attempts finish and gives back the others. A second Ctrl-C kills them. Without `--ceiling`, a worker
+/// gives runs no network, no folder and no secret.
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<WorkerCommand>,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Name of the worker, which no other one has [default: the machine's, with digits]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// A label, by which runs select workers; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    label: Vec<(String, String)>,
+    /// Run N attempts at the same time [default: by cores]
+    #[arg(short, long, value_name = "N", value_parser = whole(1..=4096))]
+    jobs: Option<u32>,
+    /// Memory of all guests together [default: most of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<u64>,
+    /// Allow `net=URL`, `secret=NAME`, `fs=DIR`, `memory=SIZE` or `all`; repeatable
+    #[arg(long, value_name = "GRANT")]
+    ceiling: Vec<String>,
+    /// Read secrets from lines `NAME=VALUE`; repeatable
+    #[arg(long, value_name = "FILE", value_parser = secret_file)]
+    secret_file: Vec<PathBuf>,
+    /// Folder for the files of runs [default: in the user's cache]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+}
+
+#[derive(clap::Subcommand)]
+enum WorkerCommand {
+    List(ListArgs),
+}
+
+/// List the workers that are connected
+#[derive(clap::Args)]
+struct ListArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Print one JSON document
+    #[arg(long, display_order = 801)]
+    json: bool,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    match parse_size(text) {
+        Ok(0) => Err("expected more than 0".to_owned()),
+        Ok(size) => Ok(size),
+        Err(problem) => Err(format!("it {problem}")),
+    }
+}
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    match &args.command {
+        Some(WorkerCommand::List(args)) => connected::list(args, out),
+        None => connected::work(args, out),
+    }
+}
+
+#[cfg(feature = "fleet")]
+mod connected {
+    use std::io::Write as _;
+
+    use runner_fleet::{Ceiling, Stop, WorkerEvent, WorkerOptions};
+    use runner_model::exit::Exit;
+    use runner_model::units::{plural, show_size};
+    use runner_model::visible::visible_line;
+    use runner_report::{ConnectedWorker, WorkersDocument};
+
+    use super::{Args, ListArgs};
+    use crate::text::{CommandError, Out, Table};
+
+    pub(super) fn work(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+        let options = WorkerOptions {
+            engine: args.engine.options()?,
+            name: args.name.clone(),
+            labels: args.label.iter().cloned().collect(),
+            jobs: args.jobs,
+            memory: args.memory,
+            ceiling: Ceiling::parse(&args.ceiling).map_err(CommandError::usage)?,
+            secret_files: args.secret_file.clone(),
+            store: args.store.clone(),
+        };
+        let address = options.engine.shown();
+        let stop = Stop::default();
+        let raised = stop.clone();
+        let listener = runner_engine::on_stop(move |_, is_second| {
+            if !is_second {
+                let text =
+                    "stopping once the running attempts have finished; Ctrl-C again kills them";
+                // Without a terminal or log, there is no place to report it.
+                let _ = writeln!(anstream::stderr(), "{text}");
+            }
+            raised.raise();
+        });
+        let _listener = listener.map_err(CommandError::failed)?;
+        let mut print = |event: WorkerEvent<'_>| out.talk(&line(&event, &address));
+        runner_fleet::work(options, &mut print, &stop)?;
+        Ok(Exit::Success)
+    }
+
+    fn line(event: &WorkerEvent<'_>, address: &str) -> String {
+        match *event {
+            WorkerEvent::Connected { name, slots, processes } => {
+                let processes = plural(processes.into(), "process", "processes");
+                format!("worker {name} at {address}: {slots} at a time in {processes}")
+            }
+            WorkerEvent::Joined { run, host } => format!("joined run {run} of {host}"),
+            WorkerEvent::Left { run, attempts } => {
+                format!("left run {run} after {}", plural(attempts, "attempt", "attempts"))
+            }
+            WorkerEvent::Declined { run, why } => format!("declined run {run}: {why}"),
+            WorkerEvent::Notice(text) => format!("note: {text}"),
+        }
+    }
+
+    pub(super) fn list(args: &ListArgs, out: &Out) -> Result<Exit, CommandError> {
+        let workers = runner_fleet::workers(&args.engine.options()?)?;
+        let document = WorkersDocument::new(workers.into_iter().map(|worker| ConnectedWorker {
+            name: worker.name,
+            host: worker.host,
+            pid: worker.pid,
+            since: worker.since,
+            version: worker.version,
+            slots: worker.slots,
+            memory: worker.memory,
+            labels: worker.labels,
+            runs: worker.runs,
+        }));
+        out.document_or(args.json, &document, |document| print(document, out));
+        Ok(Exit::Success)
+    }
+
+    fn print(document: &WorkersDocument, out: &Out) {
+        if document.workers.is_empty() {
+            return out.data("no worker is connected");
+        }
+        let mut table = Table::new([
+            ("worker", 0),
+            ("slots>", 0),
+            ("memory>", 3),
+            ("labels", 2),
+            ("runs", 1),
+            ("host", 4),
+            ("since (UTC)", 5),
+        ]);
+        for worker in &document.workers {
+            let labels = worker.labels.iter().map(|(key, value)| format!("{key}={value}"));
+            table.row([
+                visible_line(&worker.name).into_owned(),
+                worker.slots.to_string(),
+                show_size(worker.memory),
+                visible_line(&labels.collect::<Vec<_>>().join(", ")).into_owned(),
+                visible_line(&worker.runs.join(", ")).into_owned(),
+                visible_line(&worker.host).into_owned(),
+                visible_line(&worker.since).into_owned(),
+            ]);
+        }
+        out.data(table.render(out.columns()).trim_end());
+    }
+}
+
+#[cfg(not(feature = "fleet"))]
+mod connected {
+    use super::super::flags::absent;
+    use super::{Args, CommandError, Exit, ListArgs, Out};
+
+    pub(super) fn work(_: &Args, _: &Out) -> Result<Exit, CommandError> {
+        Err(absent())
+    }
+
+    pub(super) fn list(_: &ListArgs, _: &Out) -> Result<Exit, CommandError> {
+        Err(absent())
+    }
+}

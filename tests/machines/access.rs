@@ -1,0 +1,324 @@
+//! Workers that are not trusted, workers that trust no run, and strangers at the engine.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::network::{
+    Cable, Client, Engine, alone, canonical, numbered, start_worker, started, used_workers,
+    wait_for_message, worker_command,
+};
+use super::support::{
+    guests::command,
+    runner::{Runner, tests},
+    running::Running,
+    truth::assert_whole,
+    wait::wait_until,
+};
+
+/// Returns the files and folders below a folder.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| [vec![path.clone()], below(&path)].concat()).collect()
+}
+
+/// Runs a scenario that the only worker declines for this reason.
+#[track_caller]
+fn declined(runner: &Runner, ceiling: &[&str], secrets: &str, why: &str) {
+    let engine = Engine::start();
+    runner.write("worker.env", secrets);
+    let args = [ceiling, &["--secret-file", "worker.env"]].concat();
+    let mut command = worker_command(runner, &engine.address(), "a", &args);
+    let mut worker = started(Running::start(command.env("KEY", "from the environment")));
+    let ran = runner.exec(&["--engine", &engine.address(), "--wait-for-workers", "1s"]).expect(4);
+    ran.says(&[why]);
+    wait_for_message(&mut worker, "declined run");
+    worker.end_by(Signal::INT).0.expect(0).says(&[why]);
+    let run = runner.only_run();
+    assert_eq!(run.ending()[1], "workers");
+    assert_eq!(run.rows().len(), 0);
+    assert!(run.text("runner.log").contains("declined"), "{}", run.text("runner.log"));
+}
+
+/// Returns a runner whose scenario grants its provider something.
+fn granting(grants: &str) -> Runner {
+    let runner = Runner::new(&["hostile"]);
+    let tests = tests("a | { do = \"echo\", value = 1 } |");
+    runner.scenario(&format!(
+        "[providers.hostile]\nplugin = \"hostile.wasm\"\n[providers.hostile.grants]\n{grants}\n{tests}"
+    ));
+    runner
+}
+
+#[test]
+fn worker_without_ceiling_gives_nothing() {
+    for (grants, why) in [
+        ("secrets = [\"KEY\"]", "secret"),
+        ("net = [\"https://example.com\"]", "https://example.com"),
+        ("fs = [{ path = \".\", mount = \"/here\" }]", "folder"),
+    ] {
+        declined(&granting(grants), &[], "KEY=from the file", why);
+    }
+}
+
+#[test]
+fn templates_of_variables_need_the_ceiling_too() {
+    let runner = Runner::new(&[]);
+    runner.link(&command(), "command.wasm");
+    runner.scenario(
+        r#"
+        [providers.command]
+        plugin = "command.wasm"
+        args = ["env", "A"]
+        [providers.command.grants]
+        env = { A = "{{secret.KEY}}" }
+        [[tests]]
+        id = "a"
+        "#,
+    );
+    declined(&runner, &[], "KEY=from the file", "KEY");
+    runner.run(&["prune", "latest", "--yes"]).expect(0);
+    declined(&runner, &["--ceiling", "secret=OTHER"], "KEY=x\nOTHER=y", "KEY");
+}
+
+#[test]
+fn larger_memory_than_the_ceiling_is_declined() {
+    let runner = granting("");
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    runner.scenario(
+        &text.replace("[providers.hostile.grants]\n", "limits = { memory = \"512MiB\" }\n"),
+    );
+    declined(&runner, &["--ceiling", "memory=256MiB"], "", "memory");
+}
+
+#[test]
+fn secrets_come_from_the_workers_own_file() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    let tests = tests("a | { do = \"secret\" } | equals = \"[secret KEY]\"");
+    runner.scenario(&format!(
+        "[providers.hostile]\nplugin = \"hostile.wasm\"\n[providers.hostile.grants]\nsecrets = [\"KEY\"]\n{tests}"
+    ));
+    runner.write("worker.env", "KEY=hunter2 of the worker");
+    let args = ["--ceiling", "secret=KEY", "--secret-file", "worker.env"];
+    let worker = start_worker(&runner, &engine.address(), "a", &args);
+    // The coordinator has no value, and needs none.
+    runner.exec(&["--engine", &engine.address()]).expect(0);
+    let run = assert_whole(&runner, 1);
+    worker.end_by(Signal::INT).0.expect(0);
+    let files = below(&run.dir).into_iter().filter(|path| path.is_file());
+    for file in files {
+        let bytes = fs::read(&file).unwrap();
+        assert!(!bytes.windows(7).any(|word| word == b"hunter2"), "{file:?}");
+    }
+}
+
+#[test]
+fn granted_folder_of_the_ceiling_is_used() {
+    let runner = Runner::new(&["hostile"]);
+    let engine = Engine::start();
+    fs::create_dir(runner.path("data")).unwrap();
+    runner.write("data/a.txt", "here");
+    runner.scenario(
+        r#"
+        [providers.hostile]
+        plugin = "hostile.wasm"
+        [providers.hostile.grants]
+        fs = [{ path = "data", mount = "/data" }]
+        [[tests]]
+        id = "a"
+        input = { do = "echo", value = 1 }
+        "#,
+    );
+    let data = runner.path("data").canonicalize().unwrap();
+    let ceiling = format!("fs={}", data.to_str().unwrap());
+    let _worker = start_worker(&runner, &engine.address(), "a", &["--ceiling", &ceiling]);
+    runner.exec(&["--engine", &engine.address()]).expect(0);
+    assert_eq!(used_workers(&assert_whole(&runner, 1)), ["a"]);
+}
+
+#[test]
+fn store_is_private_and_empty_after_each_run() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 20, 1);
+    let address = engine.address();
+    let mut worker = start_worker(&runner, &address, "a", &[]);
+    runner.exec(&["--engine", &address]).expect(0);
+    wait_for_message(&mut worker, "left run");
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let secret = "plugin = \"hostile.wasm\"\ngrants = { secrets = [\"KEY\"] }";
+    runner.scenario(&text.replace("plugin = \"hostile.wasm\"", secret));
+    for number in 0..3 {
+        let folder = format!("declined/{number}");
+        let flags = ["--engine", &address, "--wait-for-workers", "300ms", "--into", &folder];
+        runner.exec(&flags).expect(4);
+    }
+    let store = runner.path("store-a");
+    assert_eq!(fs::metadata(&store).unwrap().permissions().mode() & 0o777, 0o700);
+    wait_until("the store is empty", || below(&store).iter().all(|path| path.is_dir()));
+    worker.kill();
+    // The next worker removes what a killed one has left.
+    let worker = start_worker(&runner, &address, "b", &["--store", "store-a"]);
+    drop(worker);
+}
+
+#[test]
+fn password_is_in_no_arguments_and_files() {
+    let password = "s3cr3t-of-the-engine";
+    let engine = Engine::with(&format!("authorization {{ user: me, password: \"{password}\" }}"));
+    let runner = Runner::new(&["hostile"]);
+    numbered(&runner, 20, 50);
+    let address = format!("nats://me:{password}@127.0.0.1:{}", engine.port);
+    let worker = start_worker(&runner, &address, "a", &[]);
+    let id = runner.run(&["exec", "scenario.toml", "--engine", &address, "--detach"]).expect(0);
+    let run = runner.only_run();
+    wait_until("there are rows", || !run.rows().is_empty());
+    let has = |bytes: &[u8]| bytes.windows(password.len()).any(|word| word == password.as_bytes());
+    let mut seen = 0;
+    for entry in fs::read_dir("/proc").unwrap() {
+        // A process may end meanwhile.
+        let line = fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default();
+        assert!(!has(&line), "{}", String::from_utf8_lossy(&line));
+        seen += usize::from(line.windows(7).any(|word| word == b"nats://"));
+    }
+    assert!(seen >= 2, "{seen}");
+    runner.run(&["wait", id.stdout.trim()]).expect(0);
+    worker.end_by(Signal::INT).0.expect(0);
+    let folders = [runner.path("results"), runner.path("store-a")];
+    for file in folders.iter().flat_map(|folder| below(folder)).filter(|path| path.is_file()) {
+        assert!(!has(&fs::read(&file).unwrap()), "{file:?}");
+    }
+    let command = run.manifest()["sessions"][0]["command"].to_string();
+    assert!(command.contains("nats://127.0.0.1"), "{command}");
+}
+
+/// Lies of a worker's process, each for the test of its name.
+const LIES: &[&str] = &[
+    "foreign",
+    "other-attempt",
+    "line-break",
+    "tail-crc",
+    "long-row",
+    "path-artifact",
+    "unsent-artifact",
+    "artifact-flood",
+    "returned",
+    "log-flood",
+    "long-prefix",
+    "garbage",
+];
+
+#[test]
+fn lies_of_a_worker_are_not_written() {
+    let (runner, engine) = (Runner::new(&[]), Engine::start());
+    let table: String = LIES.iter().map(|lie| format!("{lie} | 1 |\n")).collect();
+    runner.scenario(&format!(
+        r#"
+        [providers.p]
+        plugin = "bundled:echo"
+        config = {{ lie = "*" }}
+        limits = {{ artifacts = "1MB", reply = "1MB" }}
+        [[tests]]
+        id = "honest"
+        input = 2
+        repeat = 20
+        expect = {{ equals = 2 }}
+        {}
+        "#,
+        tests(&table)
+    ));
+    let mut command = worker_command(&runner, &engine.address(), "a", &["-j2"]);
+    let _worker = started(Running::start(command.env("RUNNER_TEST_WORKER", "__lie")));
+    let mut running = runner.start(&["--engine", &engine.address()]);
+    let (process, mut peak) = (running.process(), 0);
+    wait_until("it ends", || {
+        peak = peak.max(process.anonymous_memory().unwrap_or(0));
+        !running.is_alive()
+    });
+    running.finish().expect(1);
+    assert!(peak < 100_000_000, "{peak}");
+    let run = assert_whole(&runner, LIES.len() + 20);
+    for lie in LIES {
+        let row = run.row(lie);
+        assert_eq!(row["error"]["class"], "crash", "{lie}: {row}");
+    }
+    assert_eq!(run.count("passed"), 20);
+    let outside = ["x", "results/x", "../x"].map(|path| runner.path(path).exists());
+    assert_eq!(outside, [false; 3]);
+}
+
+/// Texts that a lying worker replaces in everything that it sends. The names of artifacts are paths on the coordinator's machine.
+const FORGERIES: &[(&str, &str)] = &[
+    ("an-artifact-of-the-trial.txt", "../../../../pwned-by-a-worker"),
+    ("an-artifact-of-the-trial.txt", "/tmp/pwned-by-a-lying-worker1"),
+    ("\"trial\":\"", "\"trial\":1,"),
+    ("\"outcome\"", "\"outcum\":\""),
+    ("\"sha256\":\"", "\"sha256\":1,"),
+];
+
+#[test]
+fn names_from_a_lying_worker_are_no_paths() {
+    for (true_words, false_words) in FORGERIES {
+        let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+        let test = "a | { do = \"artifact\", name = \"an-artifact-of-the-trial.txt\" } |";
+        runner
+            .scenario(&format!("[providers.hostile]\nplugin = \"hostile.wasm\"\n{}", tests(test)));
+        let cable = Cable::forging(&engine, Some((true_words, false_words)));
+        let _worker = start_worker(&runner, &cable.address(), "a", &[]);
+        runner.exec(&["--engine", &engine.address()]).expect(1);
+        let row = assert_whole(&runner, 1).row("a");
+        assert_eq!(row["error"]["class"], "crash", "{false_words}: {row}");
+        let shared = fs::read_dir(std::env::temp_dir()).unwrap().map(|entry| entry.unwrap().path());
+        let mut found = below(&runner.path("")).into_iter().chain(shared);
+        let pwned = found.find(|path| path.to_string_lossy().contains("pwned"));
+        assert_eq!(pwned, None);
+    }
+}
+
+#[test]
+fn garbage_of_a_stranger_ends_no_run() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 50, 20);
+    let (address, expected) = (engine.address(), alone(&runner));
+    let mut stranger = Client::connect(&engine);
+    stranger.subscribe("runner.>");
+    let mut worker = start_worker(&runner, &address, "a", &[]);
+    let forged = json!({"v": 1, "version": "9", "token": "x", "run": "r", "session": 1});
+    for (key, offer) in
+        [("x", "{".to_owned()), ("y", forged.to_string()), ("z", "x".repeat(900_000))]
+    {
+        stranger.publish(&format!("$KV.runner-offers.{key}"), offer.as_bytes());
+    }
+    let mut running = runner.start(&["--engine", &address]);
+    running.wait_for_rows(5);
+    let mut subjects = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        subjects.insert(stranger.next());
+    }
+    assert!(subjects.iter().any(|subject| subject.starts_with("runner.link.")), "{subjects:?}");
+    for subject in subjects.iter().filter(|subject| subject.starts_with("runner.")) {
+        // No piece, a piece of another place, and a receipt for what was never sent.
+        let far = [[1].as_slice(), &[0xff; 24], b"far"].concat();
+        let receipt = [[0].as_slice(), &[0; 8], &[0xff; 16]].concat();
+        for garbage in [b"" as &[u8], b"garbage", &[0xa5; 60_000], &far, &receipt] {
+            stranger.publish(subject, garbage);
+        }
+    }
+    // 2,000 workers that do not exist.
+    let subject = subjects.iter().find(|subject| subject.starts_with("runner.join.")).unwrap();
+    for number in 0..2_000 {
+        let name = format!("nobody-{number}/1");
+        let join = json!({"v": 1, "version": "9", "name": name, "link": format!("{number:016x}"),
+            "slots": 4_000_000_000_u32, "memory": u64::MAX, "is_spare": false});
+        stranger.publish(subject, join.to_string().as_bytes());
+    }
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 100);
+    assert_eq!(canonical(&run), expected);
+    assert!(run.text("runner.log").len() < 1 << 20);
+    assert!(worker.is_alive());
+}

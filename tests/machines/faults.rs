@@ -1,0 +1,161 @@
+//! Workers, engines and coordinators that are killed, suspended and cut off. The rows stay those of one machine.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::network::{
+    Cable, Engine, alone, canonical, numbered, start_worker, used_workers, wait_for_message,
+};
+use super::support::{
+    random::{Random, times},
+    runner::Runner,
+    running::Running,
+    truth::{assert_kept, assert_whole},
+    wait::wait_until,
+};
+
+/// Returns the seconds of a short and of a full test.
+fn seconds(few: usize, many: usize) -> Duration {
+    Duration::from_secs(times(few, many) as u64)
+}
+
+/// Waits while a condition of a process holds. A cut lasts for a time, and not until a condition holds.
+fn last(time: Duration) {
+    std::thread::sleep(time);
+}
+
+#[test]
+fn storm_of_kills_changes_no_row() {
+    let (runner, mut engine) = (Runner::new(&["hostile"]), Engine::start());
+    let (trials, machines, kills) = (times(2_000, 40_000), times(4, 10), times(6, 30));
+    numbered(&runner, trials / 2, 10);
+    let (address, expected) = (engine.address(), alone(&runner));
+    let start = |number: usize| start_worker(&runner, &address, &format!("w{number}"), &[]);
+    let mut workers: Vec<Running> = (0..machines).map(start).collect();
+    let mut running = runner.start(&["--engine", &address]);
+    running.wait_for_rows(10);
+    let mut random = Random::new();
+    for kill in 0..kills {
+        if kill == kills / 2 {
+            engine.restart();
+        }
+        let victim = workers.swap_remove(random.below(workers.len()));
+        victim.kill();
+        workers.push(start(machines + kill));
+        if !running.is_alive() {
+            break;
+        }
+    }
+    running.finish().expect(0);
+    assert_eq!(canonical(&assert_whole(&runner, trials)), expected);
+}
+
+#[test]
+fn restarted_and_wiped_engines_change_no_row() {
+    let (runner, mut engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 200, 20);
+    let (address, expected) = (engine.address(), alone(&runner));
+    let _first = start_worker(&runner, &address, "a", &[]);
+    let mut running = runner.start(&["--engine", &address]);
+    running.wait_for_rows(20);
+    engine.restart();
+    running.wait_for_rows(100);
+    engine.wipe();
+    last(seconds(1, 20));
+    engine.restart();
+    // What it needs is put into the empty store again.
+    let _second = start_worker(&runner, &address, "b", &[]);
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 400);
+    assert_eq!(canonical(&run), expected);
+    assert!(run.rows().iter().all(|row| row["attempt"] == 1), "an attempt was made twice");
+    assert_eq!(used_workers(&run), ["a", "b"]);
+}
+
+/// Cuts the cable of the coordinator or of the worker during a run.
+fn cut(is_of_worker: bool) {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 100, 20);
+    let expected = alone(&runner);
+    let (cable, direct) = (Cable::to(&engine), engine.address());
+    let (far, near) =
+        if is_of_worker { (cable.address(), direct) } else { (direct, cable.address()) };
+    let _worker = start_worker(&runner, &far, "a", &[]);
+    let mut running = runner.start(&["--engine", &near]);
+    running.wait_for_rows(20);
+    cable.cut(true);
+    last(seconds(3, 30));
+    cable.cut(false);
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 200);
+    assert_eq!(canonical(&run), expected);
+    assert!(run.rows().iter().all(|row| row["attempt"] == 1), "an attempt was made twice");
+}
+
+#[test]
+fn cut_worker_makes_no_attempt_twice() {
+    cut(true);
+}
+
+#[test]
+fn cut_coordinator_makes_no_attempt_twice() {
+    cut(false);
+}
+
+#[test]
+fn killed_coordinator_is_resumed_with_same_workers() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 200, 10);
+    let (address, expected) = (engine.address(), alone(&runner));
+    let mut worker = start_worker(&runner, &address, "a", &[]);
+    let mut running = runner.start(&["--engine", &address]);
+    running.wait_for_rows(30);
+    let told = running.kill().acknowledged();
+    runner.run(&["resume", "--engine", &address]).expect(0);
+    let run = assert_whole(&runner, 400);
+    assert_kept(&run, &told);
+    assert_eq!(canonical(&run), expected);
+    // The worker stops its attempts for the dead coordinator.
+    wait_for_message(&mut worker, "left run");
+}
+
+#[test]
+fn attempts_of_a_killed_worker_run_elsewhere_soon() {
+    let (runner, engine) = (Runner::endless(2, "loop", ""), Engine::start());
+    let address = engine.address();
+    let first = start_worker(&runner, &address, "a", &[]);
+    let mut running = runner.start(&["--engine", &address]);
+    running.wait_until_running(&runner, 2);
+    let second = start_worker(&runner, &address, "b", &[]);
+    first.kill();
+    let killed = Instant::now();
+    wait_until("they run again", || {
+        assert!(running.is_alive(), "{}", running.shown());
+        let attempts = runner.only_run().in_flight(std::time::SystemTime::UNIX_EPOCH);
+        attempts.len() == 2 && attempts.iter().all(|(_, attempt)| *attempt == 2)
+    });
+    // The coordinator itself has to be connected for 10 s.
+    assert!(killed.elapsed() < Duration::from_secs(19), "{:?}", killed.elapsed());
+    running.end_by(Signal::INT);
+    drop(second);
+}
+
+#[test]
+fn suspended_worker_is_replaced_and_its_late_reports_dropped() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 100, 20);
+    let (address, expected) = (engine.address(), alone(&runner));
+    let first = start_worker(&runner, &address, "a", &[]);
+    let mut running = runner.start(&["--engine", &address]);
+    running.wait_for_rows(10);
+    first.process().signal(Signal::STOP);
+    let _second = start_worker(&runner, &address, "b", &[]);
+    // A suspended process stays connected: it counts as dead after 60 s.
+    last(seconds(2, 70));
+    first.process().signal(Signal::CONT);
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 200);
+    assert_eq!(canonical(&run), expected);
+    assert_eq!(used_workers(&run), ["a", "b"]);
+}

@@ -1,0 +1,343 @@
+//! [`Engine`]: a NATS server. [`Cable`]: a connection to it that can be cut. Workers, and the rows that must not depend on them.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::support::{
+    guests::root,
+    run::Run,
+    runner::Runner,
+    running::Running,
+    truth::results,
+    wait::{wait_for, wait_until},
+};
+
+/// Keys of a row that differ from run to run.
+const CHANGING: &[&str] =
+    &["attempt", "crc", "duration_ms", "seq", "session", "started_at", "usage", "worker"];
+
+/// A NATS server on a free port of 127.0.0.1. It is killed, and its store removed, when a test ends before it.
+pub(crate) struct Engine {
+    folder: TempDir,
+    pub(crate) port: u16,
+    /// Environment of the server.
+    variables: Vec<(String, String)>,
+    server: Option<Child>,
+}
+
+impl Engine {
+    pub(crate) fn start() -> Self {
+        Self::with("")
+    }
+
+    /// Starts a server with more lines of its configuration.
+    pub(crate) fn with(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        let jetstream = format!("jetstream {{ store_dir: {:?} }}", store.to_str().unwrap());
+        Self::in_folder(folder, &format!("{jetstream}\n{config}\n"), &[])
+    }
+
+    pub(crate) fn without_jetstream() -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), "", &[])
+    }
+
+    /// Starts a server with the configuration of a page, in a folder with its certificates.
+    pub(crate) fn of_page(folder: TempDir, config: &str, variables: &[(&str, &str)]) -> Self {
+        let config = config.lines().filter(|line| !line.starts_with("listen: "));
+        let config = config.collect::<Vec<_>>().join("\n");
+        Self::in_folder(folder, &config, variables)
+    }
+
+    fn in_folder(folder: TempDir, config: &str, variables: &[(&str, &str)]) -> Self {
+        let port = free_port();
+        let config = format!("listen: \"127.0.0.1:{port}\"\n{config}");
+        fs::write(folder.path().join("nats.conf"), config).unwrap();
+        let variable = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables = variables.iter().map(variable).collect();
+        let mut engine = Self { folder, port, variables, server: None };
+        engine.restart();
+        engine
+    }
+
+    /// Kills the server if it runs, and starts it again.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        let log = fs::File::create(self.folder.path().join("log")).unwrap();
+        let mut command = Command::new(nats_server());
+        command.arg("-c").arg(self.folder.path().join("nats.conf"));
+        command.current_dir(self.folder.path()).envs(self.variables.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.server = Some(command.spawn().unwrap());
+        wait_until("the NATS server answers", || {
+            let ended = self.server.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "{}", self.log());
+            let mut start = [0; 4];
+            TcpStream::connect(("127.0.0.1", self.port))
+                .and_then(|mut stream| stream.read_exact(&mut start))
+                .is_ok_and(|()| &start == b"INFO")
+        });
+    }
+
+    /// Kills the server, and removes everything that it has stored.
+    pub(crate) fn wipe(&mut self) {
+        self.kill();
+        fs::remove_dir_all(self.folder.path().join("store")).unwrap();
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+    }
+
+    /// Returns the address of the server.
+    pub(crate) fn address(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub(crate) fn nats_server() -> PathBuf {
+    let installed = || root().join("target/tools/nats/bin/nats-server");
+    let server = env::var_os("NATS_SERVER").map_or_else(installed, PathBuf::from);
+    assert!(server.exists(), "{} is missing: `.ci/run` installs it", server.display());
+    server
+}
+
+/// Returns a port that no process uses. A server that is started again needs the same one.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A way to a server. While it is cut, no byte passes, and no connection is closed.
+pub(crate) struct Cable {
+    port: u16,
+    is_cut: Arc<AtomicBool>,
+}
+
+/// Bytes that a cable replaces by others of the same number, on the way to the server.
+type Forgery = Option<(&'static str, &'static str)>;
+
+impl Cable {
+    pub(crate) fn to(engine: &Engine) -> Self {
+        Self::forging(engine, None)
+    }
+
+    /// Returns a way that makes a liar of the end that uses it.
+    pub(crate) fn forging(engine: &Engine, forgery: Forgery) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let (port, target) = (listener.local_addr().unwrap().port(), engine.port);
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let cut = Arc::clone(&is_cut);
+        thread::spawn(move || {
+            for near in listener.incoming() {
+                let (near, cut) = (near.unwrap(), Arc::clone(&cut));
+                thread::spawn(move || {
+                    wait_while_cut(&cut);
+                    let Ok(far) = TcpStream::connect(("127.0.0.1", target)) else { return };
+                    let (back, onward) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                    let answers = Arc::clone(&cut);
+                    thread::spawn(move || pass(far, back, &answers, None));
+                    pass(near, onward, &cut, forgery);
+                });
+            }
+        });
+        Self { port, is_cut }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn cut(&self, is_cut: bool) {
+        self.is_cut.store(is_cut, Ordering::SeqCst);
+    }
+}
+
+fn wait_while_cut(cut: &AtomicBool) {
+    while cut.load(Ordering::SeqCst) {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Passes bytes on until an end is closed.
+fn pass(mut from: TcpStream, mut to: TcpStream, cut: &AtomicBool, forgery: Forgery) {
+    let mut piece = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = from.read(&mut piece) {
+        wait_while_cut(cut);
+        if let Some((true_words, false_words)) = forgery {
+            assert_eq!(true_words.len(), false_words.len());
+            for at in 0..count {
+                if piece[at..count].starts_with(true_words.as_bytes()) {
+                    piece[at..at + false_words.len()].copy_from_slice(false_words.as_bytes());
+                }
+            }
+        }
+        if to.write_all(&piece[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
+    let _ = from.shutdown(std::net::Shutdown::Both);
+}
+
+/// Returns the command of a worker with this name and a store of its own.
+pub(crate) fn worker_command(runner: &Runner, address: &str, name: &str, args: &[&str]) -> Command {
+    let store = format!("store-{name}");
+    let all = ["worker", "--engine", address, "--name", name, "--store", &store];
+    runner.command(&[&all, args].concat())
+}
+
+/// Starts a worker with two slots, and waits until it is connected.
+#[track_caller]
+pub(crate) fn start_worker(runner: &Runner, address: &str, name: &str, args: &[&str]) -> Running {
+    let args = [&["--jobs", "2"], args].concat();
+    started(Running::start(&mut worker_command(runner, address, name, &args)))
+}
+
+/// Waits until a worker is connected.
+#[track_caller]
+pub(crate) fn started(mut worker: Running) -> Running {
+    wait_until("the worker is connected", || {
+        assert!(worker.is_alive(), "it ended:\n{}", worker.shown());
+        worker.shown().contains(" at a time in ")
+    });
+    worker
+}
+
+/// Writes a scenario of trials that each take `ms` milliseconds and have outputs of their own.
+pub(crate) fn numbered(runner: &Runner, trials: usize, ms: u64) {
+    let rows: String = (0..trials).map(|number| format!("{{\"n\": {number}}}\n")).collect();
+    runner.write("numbers.jsonl", rows);
+    runner.scenario(&format!(
+        r#"
+        [providers.hostile]
+        plugin = "hostile.wasm"
+        [providers.echo]
+        plugin = "bundled:echo"
+        [[test_lists]]
+        files = ["numbers.jsonl"]
+        id = "n/{{{{row.n}}}}"
+        input = {{ do = "sleep", ms = {ms}, n = "{{{{row.n}}}}" }}
+        "#
+    ));
+}
+
+/// Returns the results of a run without what differs from run to run, by trial.
+#[track_caller]
+pub(crate) fn canonical(run: &Run) -> Vec<(String, Value)> {
+    let without = |(trial, mut row): (String, Value)| {
+        CHANGING.iter().for_each(|key| drop(row.as_object_mut().unwrap().remove(*key)));
+        (trial, row)
+    };
+    results(run).into_iter().map(without).collect()
+}
+
+/// Returns the canonical results of the scenario on this machine.
+#[track_caller]
+pub(crate) fn alone(runner: &Runner) -> Vec<(String, Value)> {
+    runner.run(&["exec", "scenario.toml", "--into", "alone/run"]).expect(0);
+    canonical(&Run { dir: runner.path("alone/run") })
+}
+
+/// Returns the names of the workers that ran the attempts of a run, without the numbers of their processes.
+#[track_caller]
+pub(crate) fn used_workers(run: &Run) -> Vec<String> {
+    let name = |row: Value| {
+        let name = row["worker"].as_str().unwrap_or_else(|| panic!("no worker: {row}")).to_owned();
+        name.rsplit_once('/').unwrap().0.to_owned()
+    };
+    let mut names: Vec<_> = run.rows().into_iter().map(name).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Waits until a process has printed a message.
+#[track_caller]
+pub(crate) fn wait_for_message(running: &mut Running, words: &str) {
+    wait_for(&format!("it prints `{words}`"), || {
+        let shown = running.shown();
+        assert!(running.is_alive() || shown.contains(words), "it ended:\n{shown}");
+        shown.contains(words).then_some(())
+    });
+}
+
+/// A client of a NATS server that sends and receives messages as they are.
+pub(crate) struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub(crate) fn connect(engine: &Engine) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", engine.port)).unwrap();
+        let mut client = Self { stream: BufReader::new(stream) };
+        client.line();
+        client.send(b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\n");
+        client
+    }
+
+    pub(crate) fn subscribe(&mut self, subject: &str) {
+        self.send(format!("SUB {subject} 1\r\nPING\r\n").as_bytes());
+        while self.line() != "PONG" {}
+    }
+
+    pub(crate) fn publish(&mut self, subject: &str, payload: &[u8]) {
+        let head = format!("PUB {subject} {}\r\n", payload.len());
+        self.send(&[head.as_bytes(), payload, b"\r\n"].concat());
+    }
+
+    /// Returns the subject of the next message.
+    pub(crate) fn next(&mut self) -> String {
+        loop {
+            let line = self.line();
+            let words: Vec<_> = line.split(' ').collect();
+            match words[..] {
+                ["MSG" | "HMSG", subject, ..] => {
+                    let length: usize = words.last().unwrap().parse().unwrap();
+                    let mut payload = vec![0; length + 2];
+                    self.stream.read_exact(&mut payload).unwrap();
+                    return subject.to_owned();
+                }
+                ["PING"] => self.send(b"PONG\r\n"),
+                _ => {}
+            }
+        }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "the server has closed the connection");
+        line.trim_end().to_owned()
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).unwrap();
+    }
+}

@@ -1,0 +1,221 @@
+//! Runs whose attempts are made by workers: their rows, their ends, and the choice of workers.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::network::{
+    Engine, alone, canonical, numbered, start_worker, started, used_workers, wait_for_message,
+    worker_command,
+};
+use super::support::{
+    processes::workers,
+    runner::{Runner, tests},
+    running::Running,
+    truth::assert_whole,
+    wait::{SOON, wait_until},
+};
+
+#[test]
+fn rows_equal_those_of_one_machine() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 100, 5);
+    let expected = alone(&runner);
+    let address = engine.address();
+    let machines = ["a", "b"].map(|name| start_worker(&runner, &address, name, &[]));
+    runner.exec(&["--engine", &address]).expect(0);
+    let run = assert_whole(&runner, 200);
+    assert_eq!(canonical(&run), expected);
+    assert_eq!(used_workers(&run), ["a", "b"]);
+    for machine in machines {
+        machine.end_by(Signal::INT).0.expect(0).says(&["joined run", "left run"]);
+    }
+}
+
+#[test]
+fn attachments_logs_and_artifacts_travel() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    runner.write("note.txt", "attached");
+    let large = "x".repeat(2 << 20);
+    runner.scenario(&format!(
+        "[providers.hostile]\nplugin = \"hostile.wasm\"\n{}{}",
+        tests(&format!(
+            r#"
+            picture | {{ do = "picture", name = "a.png" }} |
+            log | {{ do = "log" }} |
+            large | {{ do = "echo", value = "{large}" }} |
+            reply | {{ do = "huge-reply", bytes = 3000000 }} |
+            "#
+        )),
+        "[[tests]]\nid = \"files\"\ninput = { do = \"artifact\", name = \"b.txt\" }\nfiles = { \"note.txt\" = \"note.txt\" }\n"
+    ));
+    let expected = alone(&runner);
+    let _worker = start_worker(&runner, &engine.address(), "a", &[]);
+    runner.exec(&["--engine", &engine.address()]).expect(0);
+    let run = assert_whole(&runner, 5);
+    assert_eq!(canonical(&run), expected);
+    assert!(run.text("logs.jsonl").contains("careful"));
+    runner.run(&["show", "latest", "picture", "--save", "saved"]).expect(0);
+    assert!(runner.path("saved/a.png").exists());
+}
+
+#[test]
+fn killed_worker_costs_no_row() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 100, 30);
+    let (address, expected) = (engine.address(), alone(&runner));
+    let first = start_worker(&runner, &address, "a", &[]);
+    let mut running = runner.start(&["--engine", &address]);
+    running.wait_for_rows(10);
+    let second = start_worker(&runner, &address, "b", &[]);
+    first.kill();
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 200);
+    assert_eq!(canonical(&run), expected);
+    assert_eq!(used_workers(&run), ["a", "b"]);
+    drop(second);
+}
+
+#[test]
+fn run_without_workers_is_resumable() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 5, 1);
+    let expected = alone(&runner);
+    let flags = ["--engine", &engine.address(), "--wait-for-workers", "500ms"];
+    let ran = runner.exec(&flags).expect(4);
+    ran.says(&["incomplete (workers)", "runner worker --engine", "runner resume"]);
+    let run = runner.only_run();
+    assert_eq!(run.ending(), ["incomplete", "workers", "", "none"]);
+    let _worker = start_worker(&runner, &engine.address(), "a", &[]);
+    runner.run(&[&["resume"], &flags[..]].concat()).expect(0);
+    assert_eq!(canonical(&assert_whole(&runner, 10)), expected);
+}
+
+#[test]
+fn run_continues_on_this_machine() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 5, 1);
+    let flags = ["--engine", &engine.address(), "--wait-for-workers", "100ms"];
+    runner.exec(&flags).expect(4);
+    runner.run(&["resume"]).expect(0);
+    let run = assert_whole(&runner, 10);
+    assert!(run.rows().iter().all(|row| row.get("worker").is_none()));
+}
+
+#[test]
+fn workers_without_the_label_are_not_used() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 10, 1);
+    let address = engine.address();
+    let _small = start_worker(&runner, &address, "small", &["--label", "gpu=no"]);
+    let _plain = start_worker(&runner, &address, "plain", &[]);
+    let _large =
+        start_worker(&runner, &address, "large", &["--label", "gpu=yes", "--label", "zone=a"]);
+    let label = ["--engine", &address, "--worker-label"];
+    runner.exec(&[&label[..], &["gpu=yes"]].concat()).expect(0);
+    assert_eq!(used_workers(&assert_whole(&runner, 20)), ["large"]);
+    let other = ["gpu=maybe", "--wait-for-workers", "300ms", "--into", "other/run"];
+    runner.exec(&[&label[..], &other].concat()).expect(4);
+}
+
+#[test]
+fn stop_and_cancel_interrupt_attempts_elsewhere() {
+    for (command, code, ending) in [
+        ("stop", 4, ["incomplete", "stopped", "", "none"]),
+        ("cancel", 4, ["cancelled", "cancelled", "", "none"]),
+    ] {
+        let (runner, engine) = (Runner::endless(4, "loop", ""), Engine::start());
+        let worker = start_worker(&runner, &engine.address(), "a", &[]);
+        let mut running = runner.start(&["--engine", &engine.address()]);
+        running.wait_until_running(&runner, 2);
+        runner.run(&[command]).expect(0);
+        running.finish().expect(code);
+        assert_eq!(runner.only_run().ending(), ending);
+        let (ran, took) = worker.end_by(Signal::TERM);
+        ran.expect(0);
+        assert!(took < SOON, "{took:?}");
+    }
+}
+
+#[test]
+fn paused_run_starts_no_attempt_elsewhere() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 100, 20);
+    let _worker = start_worker(&runner, &engine.address(), "a", &[]);
+    let mut running = runner.start(&["--engine", &engine.address()]);
+    running.wait_for_rows(5);
+    runner.run(&["pause"]).expect(0);
+    let rows = || runner.only_run().rows().len();
+    // Attempts in flight stand still, too.
+    let mut before = rows();
+    wait_until("the rows stand still", || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let now = rows();
+        std::mem::replace(&mut before, now) == now
+    });
+    assert!(before < 200, "{before}");
+    runner.run(&["unpause"]).expect(0);
+    running.finish().expect(0);
+    assert_whole(&runner, 200);
+}
+
+#[test]
+fn stopped_worker_gives_back_what_has_not_started() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 50, 100);
+    let address = engine.address();
+    let first = start_worker(&runner, &address, "a", &[]);
+    let mut running = runner.start(&["--engine", &address]);
+    running.wait_for_rows(4);
+    let _second = start_worker(&runner, &address, "b", &[]);
+    first.end_by(Signal::TERM).0.expect(0);
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 100);
+    // What ran was finished, and nothing was lost.
+    assert!(run.rows().iter().all(|row| row["final"] == true), "{:?}", run.rows());
+    assert_eq!(used_workers(&run), ["a", "b"]);
+}
+
+#[test]
+fn second_signal_kills_the_attempts_of_a_worker() {
+    let (runner, engine) = (Runner::endless(2, "loop", ""), Engine::start());
+    let mut worker = start_worker(&runner, &engine.address(), "a", &[]);
+    let mut running = runner.start(&["--engine", &engine.address()]);
+    running.wait_until_running(&runner, 2);
+    let process = worker.process();
+    process.signal(Signal::INT);
+    wait_for_message(&mut worker, "again");
+    assert!(worker.is_alive());
+    let (_, took) = worker.end_by(Signal::INT);
+    assert!(took < SOON, "{took:?}");
+    wait_until("the processes of the worker have ended", || workers(process.0).is_empty());
+    running.end_by(Signal::INT);
+}
+
+/// The worker dies of the test `a`.
+const DEADLY: &str = r#"
+    [providers.p]
+    plugin = "bundled:echo"
+    config = { lie = "kill", test = "a" }
+    [[tests]]
+    id = "a"
+    input = 1
+    [[tests]]
+    id = "b"
+    input = 2
+    repeat = 20
+    expect = { equals = 2 }
+"#;
+
+#[test]
+fn suspect_of_a_death_runs_alone_elsewhere() {
+    let (runner, engine) = (Runner::new(&[]), Engine::start());
+    runner.scenario(DEADLY);
+    let mut command = worker_command(&runner, &engine.address(), "a", &["-j2"]);
+    let _worker = started(Running::start(command.env("RUNNER_TEST_WORKER", "__lie")));
+    runner.exec(&["--engine", &engine.address()]).expect(1);
+    let run = assert_whole(&runner, 21);
+    let row = run.row("a");
+    assert_eq!((&row["outcome"], &row["error"]["class"]), (&json!("error"), &json!("crash")));
+    assert_eq!(run.count("passed"), 20);
+    assert!(run.rows_of("a").len() <= 4, "made again and again");
+}
