@@ -1,4 +1,4 @@
-// One browser and one test at a time: both cores have work with a server, a run and a browser.
+// Two browsers: while one test waits for a run, another uses the processor.
 import { defineConfig } from '@playwright/test';
 
 const { CHROMIUM, OUTPUT, PAGES } = process.env;
@@ -6,7 +6,7 @@ const { CHROMIUM, OUTPUT, PAGES } = process.env;
 export default defineConfig({
   testDir: '.',
   outputDir: OUTPUT,
-  workers: 1,
+  workers: 2,
   reporter: 'list',
   forbidOnly: true,
   // `PAGES=WORDS cargo test --test pages` runs only tests with these words in their name.
