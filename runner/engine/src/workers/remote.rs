@@ -89,10 +89,10 @@ pub(crate) struct Remote {
     pub(super) request: RemoteRequest,
     /// Attempts that may run at once on all workers together. `None` without a bound.
     pub(super) jobs: Option<u32>,
+    /// Workers for suspects that no suspect has needed yet. Dropped before the offer, which waits for them to end.
+    pub(super) spare: Vec<JoiningWorker>,
     /// `None` before the session starts.
     pub(super) offer: Option<Arc<dyn Offer>>,
-    /// Workers for suspects that no suspect has needed yet.
-    pub(super) spare: Vec<JoiningWorker>,
     /// Whether a suspect waits for a spare worker.
     pub(super) needs_spare: bool,
     /// Names of all workers that have joined.
