@@ -1,0 +1,487 @@
+//! [`NatsSource`]: offers a session to workers on other machines, and connects those that join.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+use std::{io, mem, thread};
+
+use async_nats::{Message, Subscriber};
+use futures_util::StreamExt as _;
+use runner_engine::remote::{
+    EventSink, JoiningWorker, LinkEvent, Offer, OfferedSession, SourceEvent, SourceSink,
+    WorkerExit, WorkerLink, WorkerSource, monotonic,
+};
+use runner_model::Digest;
+use runner_model::protocol::{FrameBuffer, FromWorker, SlotWord, ToWorker};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc::Receiver, oneshot};
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use crate::address::EngineOptions;
+use crate::channel::{self, ChannelSender, Incoming, Outgoing, Role};
+use crate::engine::{Engine, block_on, host, lock, token};
+use crate::error::FleetError;
+use crate::wire::{
+    Control, JoinAnswer, JoinDocument, MAX_DOCUMENT, OFFERS, OfferDocument, VERSION, join_subject,
+    shown,
+};
+
+/// Interval at which an offer is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// Interval at which an offer is renewed after a failure.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+/// Time for withdrawing an offer.
+const WITHDRAW_WITHIN: Duration = Duration::from_secs(1);
+/// Time for links to end after the session.
+const END_WITHIN: Duration = Duration::from_millis(2_500);
+/// Links of a session at once.
+const MAX_LINKS: usize = 4_096;
+/// Attempts at once of a worker process.
+const MAX_SLOTS: u32 = 4_096;
+/// Messages about workers that a session shows.
+const MAX_NOTICES: usize = 100;
+/// Bytes of the stack of a link's thread. Nested JSON of a hostile worker must fit.
+const STACK: usize = 512 << 10;
+
+const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Finds workers on other machines over NATS.
+#[derive(Debug)]
+pub struct NatsSource {
+    options: EngineOptions,
+    labels: BTreeMap<String, String>,
+}
+
+impl NatsSource {
+    /// Checks the connection to the engine. Workers must have `labels`.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot be used.
+    pub fn new(
+        options: EngineOptions,
+        labels: BTreeMap<String, String>,
+    ) -> Result<Self, FleetError> {
+        block_on(async {
+            let engine = Engine::connect(&options, "runner").await?;
+            engine.blobs().await.map(drop)
+        })?;
+        Ok(Self { options, labels })
+    }
+}
+
+impl WorkerSource for NatsSource {
+    fn offer(&self, session: OfferedSession, events: SourceSink) -> Result<Arc<dyn Offer>, String> {
+        let document = OfferDocument {
+            v: VERSION,
+            version: OUR_VERSION.to_owned(),
+            token: token(),
+            run: session.run,
+            session: session.session,
+            scenario: session.scenario,
+            labels: self.labels.clone(),
+            host: host(),
+        };
+        let options = self.options.clone();
+        let notices = Arc::new(Notices { events, sent: Mutex::default() });
+        let (started, starting) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::Builder::new().name("fleet".to_owned());
+        let thread = thread.spawn(move || {
+            let served = block_on(async {
+                let (engine, joins) = start(&options, &document).await?;
+                let _ = started.send(Ok((engine.clone(), Handle::current())));
+                let session = ServedSession { engine, document, notices, links: Links::default() };
+                session.serve(joins, stopped).await;
+                Ok(())
+            });
+            if let Err(error) = served {
+                let _ = started.send(Err(error));
+            }
+        });
+        let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+        let ended = || FleetError::Unreachable("the thread for workers has ended".to_owned());
+        let (engine, runtime) =
+            starting.recv().unwrap_or_else(|_| Err(ended())).map_err(|error| error.to_string())?;
+        Ok(Arc::new(NatsOffer { engine, runtime, stop: Some(stop), thread: Some(thread) }))
+    }
+
+    fn address(&self) -> String {
+        self.options.shown()
+    }
+}
+
+/// A session that is offered.
+struct NatsOffer {
+    engine: Engine,
+    runtime: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Offer for NatsOffer {
+    fn publish(&self, digest: &Digest, content: File) -> io::Result<()> {
+        let (engine, digest) = (self.engine.clone(), *digest);
+        let (done, result) = oneshot::channel();
+        self.runtime.spawn(async move {
+            // Without a receiver the session has ended.
+            let _ = done.send(engine.put_blob(&digest, content).await);
+        });
+        let ended = |_| io::Error::other("the session has ended");
+        result.blocking_recv().map_err(ended)?.map_err(io::Error::other)
+    }
+}
+
+impl Drop for NatsOffer {
+    /// Withdraws the offer. Otherwise workers would ask for a session that has ended.
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Connects, and offers the session for the first time.
+async fn start(
+    options: &EngineOptions,
+    document: &OfferDocument,
+) -> Result<(Engine, Subscriber), FleetError> {
+    let engine = Engine::connect(options, &format!("runner exec {}", document.run)).await?;
+    let joins = engine.client().subscribe(join_subject(&document.token)).await;
+    let joins = joins.map_err(|error| engine.failure(&error))?;
+    offer(&engine, document).await?;
+    Ok((engine, joins))
+}
+
+/// Puts the offer where workers find it.
+async fn offer(engine: &Engine, document: &OfferDocument) -> Result<(), FleetError> {
+    let content = serde_json::to_vec(document).unwrap_or_default();
+    // Opened each time, because an engine without its store has no bucket.
+    let offers = engine.bucket(OFFERS).await?;
+    let put = offers.put(&document.token, content.into()).await;
+    put.map(drop).map_err(|error| engine.failure(&error))
+}
+
+/// Tokens of the links that are open.
+type Links = Arc<Mutex<HashSet<String>>>;
+
+/// A session, on the thread that serves it.
+struct ServedSession {
+    engine: Engine,
+    document: OfferDocument,
+    notices: Arc<Notices>,
+    links: Links,
+}
+
+impl ServedSession {
+    /// Keeps the offer and answers workers until `stopped`.
+    async fn serve(&self, mut joins: Subscriber, mut stopped: oneshot::Receiver<()>) {
+        tokio::select! {
+            () = self.keep_offer() => {}
+            () = async {
+                while let Some(message) = joins.next().await {
+                    self.answer(message).await;
+                }
+            } => {}
+            _ = &mut stopped => {}
+        }
+        let withdrawn = timeout(WITHDRAW_WITHIN, self.withdraw()).await;
+        debug!(?withdrawn, "an offer has ended");
+        let ended = async {
+            while !lock(&self.links).is_empty() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let _ = timeout(END_WITHIN, ended).await;
+    }
+
+    async fn keep_offer(&self) {
+        let mut wait = RENEW_EVERY;
+        loop {
+            sleep(wait).await;
+            wait = match offer(&self.engine, &self.document).await {
+                Ok(()) => RENEW_EVERY,
+                Err(error) => {
+                    debug!(%error, "an offer is not renewed");
+                    RETRY_EVERY
+                }
+            };
+        }
+    }
+
+    async fn withdraw(&self) -> Result<(), FleetError> {
+        let offers = self.engine.bucket(OFFERS).await?;
+        let deleted = offers.delete(&self.document.token).await;
+        deleted.map_err(|error| self.engine.failure(&error))
+    }
+
+    async fn answer(&self, message: Message) {
+        let Some(reply) = message.reply else { return };
+        let problem = match parse(&message.payload) {
+            Ok(join) => self.join(join).await.err(),
+            Err(problem) => Some(problem),
+        };
+        let answer = JoinAnswer { v: VERSION, problem };
+        let content = serde_json::to_vec(&answer).unwrap_or_default();
+        let _ = self.engine.client().publish(reply, content.into()).await;
+    }
+
+    /// Opens the link of a worker.
+    async fn join(&self, join: JoinDocument) -> Result<(), String> {
+        if let Some(problem) = problem(&join) {
+            let worker = shown(worker_of(&join.name));
+            self.notices.send(format!("worker {worker} cannot join: {problem}"));
+            return Err(problem);
+        }
+        {
+            let mut links = lock(&self.links);
+            // The worker asks again if it has not received the answer.
+            if links.contains(&join.link) {
+                return Ok(());
+            }
+            if links.len() >= MAX_LINKS {
+                return Err(format!("the session has {MAX_LINKS} workers; try again later"));
+            }
+            links.insert(join.link.clone());
+        }
+        let open = OpenLink { link: join.link.clone(), links: Arc::clone(&self.links) };
+        let opened = channel::open(&self.engine, &join.link, Role::Coordinator).await;
+        let (sender, mut received) = opened.map_err(|error| error.to_string())?;
+        let reader = LinkReader {
+            name: join.name.clone(),
+            running: Arc::default(),
+            notices: Arc::clone(&self.notices),
+        };
+        let remote = RemoteWorker { sender: sender.clone(), running: Arc::clone(&reader.running) };
+        let (sink, sinks) = mpsc::channel::<EventSink>();
+        let thread = thread::Builder::new().name("fleet-link".to_owned()).stack_size(STACK);
+        let spawned = thread.spawn(move || {
+            // Without a sink the session does not connect this worker.
+            if let Ok(sink) = sinks.recv() {
+                let exit = reader.forward(&mut received, &sink);
+                sink(LinkEvent::Exited(exit));
+            }
+            close(&sender);
+            // The link is open until its last message is sent.
+            while received.blocking_recv().is_some() {}
+            drop(open);
+        });
+        spawned.map_err(|error| format!("the coordinator cannot start a thread: {error}"))?;
+        let connect = Box::new(move |events| -> Box<dyn WorkerLink> {
+            // The thread waits for it.
+            let _ = sink.send(events);
+            Box::new(remote)
+        });
+        self.notices.join(JoiningWorker {
+            name: join.name,
+            slots: join.slots,
+            memory: join.memory,
+            is_spare: join.is_spare,
+            connect,
+        });
+        Ok(())
+    }
+}
+
+fn parse(content: &[u8]) -> Result<JoinDocument, String> {
+    let join = (content.len() <= MAX_DOCUMENT).then(|| serde_json::from_slice(content).ok());
+    join.flatten()
+        .ok_or_else(|| "the request to join has another form; use the same version".into())
+}
+
+/// Returns why a worker cannot join.
+fn problem(join: &JoinDocument) -> Option<String> {
+    if join.v != VERSION || join.version != OUR_VERSION {
+        let version = shown(&join.version);
+        return Some(format!("its version is {version}, and the run's is {OUR_VERSION}"));
+    }
+    let is_link = join.link.len() == 16
+        && join.link.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_process_name(&join.name) || !is_link {
+        return Some("its name or its link's is not valid".to_owned());
+    }
+    if !(1..=MAX_SLOTS).contains(&join.slots) || join.memory == 0 {
+        return Some(format!("it needs 1 to {MAX_SLOTS} slots, and memory"));
+    }
+    None
+}
+
+/// Returns the name of a process's worker.
+fn worker_of(process: &str) -> &str {
+    process.rsplit_once('/').map_or(process, |(worker, _)| worker)
+}
+
+/// Returns whether a text is the name of a worker process: the worker's, `/` and a number.
+fn is_process_name(text: &str) -> bool {
+    text.rsplit_once('/').is_some_and(|(worker, number)| {
+        is_worker_name(worker)
+            && number.len() <= 5
+            && number.parse().is_ok_and(|value: u32| value.to_string() == number)
+    })
+}
+
+/// Returns whether a text can be the name of a worker, which is in rows and logs.
+pub(crate) fn is_worker_name(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    (1..=128).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
+/// Sends the events of a session, and a bounded number of messages.
+struct Notices {
+    events: SourceSink,
+    /// Messages that were sent.
+    sent: Mutex<HashSet<String>>,
+}
+
+impl Notices {
+    /// Sends each text once, and at most [`MAX_NOTICES`].
+    fn send(&self, text: String) {
+        let mut sent = lock(&self.sent);
+        if sent.len() >= MAX_NOTICES || !sent.insert(text.clone()) {
+            return;
+        }
+        (self.events)(SourceEvent::Notice(text));
+        if sent.len() == MAX_NOTICES {
+            let last = "further messages about workers that cannot join are not shown";
+            (self.events)(SourceEvent::Notice(last.to_owned()));
+        }
+    }
+
+    fn join(&self, joining: JoiningWorker) {
+        (self.events)(SourceEvent::Joined(joining));
+    }
+}
+
+/// Removes a link from the session's at its end.
+struct OpenLink {
+    link: String,
+    links: Links,
+}
+
+impl Drop for OpenLink {
+    fn drop(&mut self) {
+        lock(&self.links).remove(&self.link);
+    }
+}
+
+/// Running tasks, each with the time at which it was first reported.
+type Running = Arc<Mutex<HashMap<u64, u64>>>;
+
+/// A worker process on another machine.
+struct RemoteWorker {
+    sender: ChannelSender,
+    running: Running,
+}
+
+impl WorkerLink for RemoteWorker {
+    fn send(&self, message: ToWorker) {
+        let mut frames = Vec::new();
+        message.encode(&mut frames);
+        self.sender.send(Outgoing::Frames(frames));
+    }
+
+    fn kill(&self) {
+        close(&self.sender);
+    }
+
+    fn slots(&self) -> Vec<SlotWord> {
+        words(&self.running)
+    }
+}
+
+impl Drop for RemoteWorker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn close(sender: &ChannelSender) {
+    sender.send(Outgoing::Control(Control::Close));
+    sender.close();
+}
+
+fn words(running: &Running) -> Vec<SlotWord> {
+    let running = lock(running);
+    running.iter().map(|(task, started)| SlotWord { task: *task, started: *started }).collect()
+}
+
+/// Decodes the messages of a link.
+struct LinkReader {
+    name: String,
+    running: Running,
+    notices: Arc<Notices>,
+}
+
+impl LinkReader {
+    /// Forwards messages to the sink until the link ends.
+    fn forward(&self, received: &mut Receiver<Incoming>, sink: &EventSink) -> WorkerExit {
+        let mut frames = FrameBuffer::default();
+        let how = loop {
+            match received.blocking_recv() {
+                Some(Incoming::Frames(bytes)) => {
+                    let mut messages = Vec::new();
+                    let decoded = decode(&mut frames, &bytes, &mut messages);
+                    self.track(&messages);
+                    if !messages.is_empty() {
+                        sink(LinkEvent::Messages(messages));
+                    }
+                    if let Err(bad) = decoded {
+                        break format!("was disconnected, because it sent {bad}");
+                    }
+                }
+                Some(Incoming::Control(Control::Exited(exit))) => return exit.into(),
+                Some(Incoming::Control(Control::Declined(reason))) => {
+                    let (worker, reason) = (worker_of(&self.name), shown(&reason));
+                    self.notices
+                        .send(format!("worker {worker} makes no attempts of this run: {reason}"));
+                    break "makes no attempts of this run".to_owned();
+                }
+                Some(Incoming::Control(Control::Close)) => break "has closed the link".to_owned(),
+                Some(Incoming::Lost(how)) => break how,
+                None => break "was disconnected".to_owned(),
+            }
+        };
+        // Blame needs the word of the worker's supervisor: the machine, the network or a lie may have caused this end.
+        WorkerExit { started: words(&self.running), blame: None, how }
+    }
+
+    /// Tracks the running tasks by the worker's messages.
+    fn track(&self, messages: &[FromWorker]) {
+        let mut running = lock(&self.running);
+        for message in messages {
+            match message {
+                FromWorker::Doing(doing) => {
+                    let (known, now) = (mem::take(&mut *running), monotonic());
+                    let tasks = doing.iter().take(MAX_SLOTS as usize).map(|doing| doing.task.0);
+                    running.extend(tasks.map(|task| (task, *known.get(&task).unwrap_or(&now))));
+                }
+                FromWorker::Report { head, .. } => {
+                    running.remove(&head.task.0);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Appends the messages that are whole after these bytes.
+fn decode(
+    frames: &mut FrameBuffer<FromWorker>,
+    mut bytes: &[u8],
+    messages: &mut Vec<FromWorker>,
+) -> Result<(), String> {
+    while !bytes.is_empty() {
+        frames.fill(&mut bytes).map_err(|error| error.to_string())?;
+        while let Some(message) = frames.next().map_err(|bad| bad.to_string())? {
+            messages.push(message);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "tests/source.rs"]
+mod tests;
