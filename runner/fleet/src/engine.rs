@@ -15,7 +15,7 @@ use async_nats::jetstream::{Context, ErrorCode, kv, stream::StorageType};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use runner_model::Digest;
 use runner_model::visible::shown_path;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use crate::address::{EngineOptions, Servers};
@@ -256,14 +256,18 @@ fn refusal(address: &str, complaint: &Complaint) -> Option<FleetError> {
 pub(crate) fn block_on<T>(
     future: impl Future<Output = Result<T, FleetError>>,
 ) -> Result<T, FleetError> {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| {
-        FleetError::Unreachable(format!("cannot prepare a connection to the engine: {error}"))
-    })?;
+    let runtime = runtime()?;
     let result = runtime.block_on(future);
     // A lookup of a name may take long.
     runtime.shutdown_background();
     result
+}
+
+/// Returns a runtime for connections, which runs on the thread that blocks on it.
+pub(crate) fn runtime() -> Result<Runtime, FleetError> {
+    Builder::new_current_thread().enable_all().build().map_err(|error| {
+        FleetError::Unreachable(format!("cannot prepare a connection to the engine: {error}"))
+    })
 }
 
 /// Returns a random token of 16 hexadecimal digits.

@@ -21,7 +21,7 @@ use tracing::debug;
 
 use crate::address::EngineOptions;
 use crate::channel::{self, ChannelSender, Incoming, Outgoing, Role};
-use crate::engine::{Engine, block_on, host, lock, token};
+use crate::engine::{Engine, block_on, host, lock, runtime, token};
 use crate::error::FleetError;
 use crate::wire::{
     Control, JoinAnswer, JoinDocument, MAX_DOCUMENT, OFFERS, OfferDocument, VERSION, join_subject,
@@ -84,28 +84,22 @@ impl WorkerSource for NatsSource {
             labels: self.labels.clone(),
             host: host(),
         };
-        let options = self.options.clone();
-        let notices = Arc::new(Notices { events, sent: Mutex::default() });
-        let (started, starting) = mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
-        let thread = thread::Builder::new().name("fleet".to_owned());
-        let thread = thread.spawn(move || {
-            let served = block_on(async {
-                let (engine, joins) = start(&options, &document).await?;
-                let _ = started.send(Ok((engine.clone(), Handle::current())));
-                let session = ServedSession { engine, document, notices, links: Links::default() };
-                session.serve(joins, stopped).await;
-                Ok(())
-            });
-            if let Err(error) = served {
-                let _ = started.send(Err(error));
-            }
+        let runtime = runtime().map_err(|error| error.to_string())?;
+        let started = runtime.block_on(start(&self.options, &document));
+        let (engine, joins) = started.map_err(|error| error.to_string())?;
+        let (handle, (stop, stopped)) = (runtime.handle().clone(), oneshot::channel());
+        let session = ServedSession {
+            engine: engine.clone(),
+            document,
+            notices: Arc::new(Notices { events, sent: Mutex::default() }),
+            links: Links::default(),
+        };
+        let thread = thread::Builder::new().name("fleet".to_owned()).spawn(move || {
+            runtime.block_on(session.serve(joins, stopped));
+            runtime.shutdown_background();
         });
         let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
-        let ended = || FleetError::Unreachable("the thread for workers has ended".to_owned());
-        let (engine, runtime) =
-            starting.recv().unwrap_or_else(|_| Err(ended())).map_err(|error| error.to_string())?;
-        Ok(Arc::new(NatsOffer { engine, runtime, stop: Some(stop), thread: Some(thread) }))
+        Ok(Arc::new(NatsOffer { engine, runtime: handle, stop: Some(stop), thread: Some(thread) }))
     }
 
     fn address(&self) -> String {
@@ -275,13 +269,9 @@ impl ServedSession {
             let _ = sink.send(events);
             Box::new(remote)
         });
-        self.notices.join(JoiningWorker {
-            name: join.name,
-            slots: join.slots,
-            memory: join.memory,
-            is_spare: join.is_spare,
-            connect,
-        });
+        let JoinDocument { name, slots, memory, is_spare, .. } = join;
+        let joining = JoiningWorker { name, slots, memory, is_spare, connect };
+        (self.notices.events)(SourceEvent::Joined(joining));
         Ok(())
     }
 }
@@ -329,7 +319,7 @@ pub(crate) fn is_worker_name(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(is_allowed)
 }
 
-/// Sends the events of a session, and a bounded number of messages.
+/// Sends the events of a session, with a bounded number of messages.
 struct Notices {
     events: SourceSink,
     /// Messages that were sent.
@@ -348,10 +338,6 @@ impl Notices {
             let last = "further messages about workers that cannot join are not shown";
             (self.events)(SourceEvent::Notice(last.to_owned()));
         }
-    }
-
-    fn join(&self, joining: JoiningWorker) {
-        (self.events)(SourceEvent::Joined(joining));
     }
 }
 
