@@ -6,12 +6,16 @@
 
 mod address;
 mod blobs;
+mod channel;
 mod engine;
 mod error;
 mod list;
+mod source;
 #[allow(missing_docs, reason = "the crate is not complete")]
 pub mod wire;
+mod window;
 
 pub use self::address::EngineOptions;
 pub use self::error::FleetError;
 pub use self::list::{EngineReport, check, workers};
+pub use self::source::NatsSource;

@@ -1,0 +1,380 @@
+//! [`open`]: a link to another machine. Drives a [`Window`] over NATS, and decides when the other end is dead.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::{Message, StatusCode, Subject, Subscriber};
+use futures_util::StreamExt as _;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{sleep_until, timeout};
+use tracing::debug;
+
+use crate::engine::{Engine, lock};
+use crate::error::FleetError;
+use crate::window::Window;
+use crate::wire::{
+    Control, Kind, MAX_OUTSTANDING, MAX_PIECE, PIECE_HEAD, Piece, down_subject, shown, up_subject,
+};
+
+/// Time without a piece after which the other end is dead.
+const SILENT_FOR: Duration = Duration::from_secs(60);
+/// Time after a connection in which the other end may not have its own connection again.
+const RECONNECTED_WITHIN: Duration = Duration::from_secs(10);
+/// Interval of looking for a new connection.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Time for sending what is queued when a link is closed.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// Time for the last messages to leave this process.
+const FLUSH_WITHIN: Duration = Duration::from_millis(500);
+/// Time without a subscription of the other end after which a closing link ends.
+const ABSENT_AT_CLOSE: Duration = Duration::from_millis(400);
+/// Time between two checks that shows that this process was stopped. They are at most 2 s apart.
+const STOPPED_FOR: Duration = Duration::from_secs(5);
+/// Messages that were handed over and not yet read. They are not counted as unread, so they are few.
+const HANDED_OVER: usize = 4;
+/// Running tasks in a control message. With more it would be too long for a piece.
+const MAX_STARTED: usize = 1_200;
+
+/// A message from the other end.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// The next bytes of the stream of frames.
+    Frames(Vec<u8>),
+    Control(Control),
+    /// The end of the link, always last. Completes a sentence that starts with the other end.
+    Lost(String),
+}
+
+/// A message for the other end.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    /// The next bytes of the stream of frames. They may be longer than a piece.
+    Frames(Vec<u8>),
+    Control(Control),
+}
+
+/// The end of a link that this process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Coordinator,
+    Worker,
+}
+
+impl Role {
+    /// Returns the time after which an end without a subscription is dead.
+    fn absent_for(self) -> Duration {
+        match self {
+            Self::Coordinator => Duration::from_secs(4),
+            // The work of a coordinator may be worth more than that of a worker.
+            Self::Worker => Duration::from_secs(15),
+        }
+    }
+}
+
+/// Sends messages on a link, from any thread.
+#[derive(Clone)]
+pub(crate) struct ChannelSender {
+    link: Arc<Link>,
+}
+
+struct Link {
+    state: Mutex<LinkState>,
+    /// Wakes the task of the link.
+    wake: Notify,
+    /// Signaled when the other end has received content, and at the end.
+    room: Condvar,
+}
+
+struct LinkState {
+    window: Window,
+    /// Time at which a closing link ends even if content is not received.
+    close_at: Option<Instant>,
+    has_ended: bool,
+}
+
+impl ChannelSender {
+    /// Queues a message. Never blocks. Does nothing after the end of the link.
+    pub(crate) fn send(&self, message: Outgoing) {
+        let mut state = lock(&self.link.state);
+        if state.close_at.is_some() || state.has_ended {
+            return;
+        }
+        let was_ready = state.window.is_ready();
+        match message {
+            Outgoing::Frames(frames) => state.window.send_frames(frames),
+            Outgoing::Control(control) => state.window.send_control(encode(control)),
+        }
+        // Waking the task for content that only waits for a receipt would cost a system call for each small message.
+        if !was_ready && state.window.is_ready() {
+            self.link.wake.notify_one();
+        }
+    }
+
+    /// Blocks this thread while more than [`MAX_OUTSTANDING`] bytes are queued.
+    pub(crate) fn wait_for_room(&self) {
+        let is_full =
+            |state: &mut LinkState| state.window.unreceived() > MAX_OUTSTANDING && !state.has_ended;
+        let waited = self.link.room.wait_while(lock(&self.link.state), is_full);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Ends the link once all that is queued was received, or after 2 s.
+    pub(crate) fn close(&self) {
+        close(&self.link);
+    }
+}
+
+/// Encodes a control message for one piece.
+fn encode(mut control: Control) -> Vec<u8> {
+    match &mut control {
+        Control::Exited(exit) => {
+            exit.started.truncate(MAX_STARTED);
+            exit.how = shown(&exit.how);
+        }
+        Control::Declined(reason) => *reason = shown(reason),
+        Control::Close => {}
+    }
+    serde_json::to_vec(&control).unwrap_or_default()
+}
+
+/// Opens an end of a link. It has subscribed to its subject when this returns.
+pub(crate) async fn open(
+    engine: &Engine,
+    link: &str,
+    role: Role,
+) -> Result<(ChannelSender, mpsc::Receiver<Incoming>), FleetError> {
+    let most = engine.client().max_payload();
+    if most < PIECE_HEAD + MAX_PIECE {
+        return Err(FleetError::Refused(format!(
+            "the engine takes messages of {most} bytes; set `max_payload: 1MB` in its configuration"
+        )));
+    }
+    let (own, other) = match role {
+        Role::Coordinator => (up_subject(link), down_subject(link)),
+        Role::Worker => (down_subject(link), up_subject(link)),
+    };
+    let subscribed = engine.client().subscribe(own.clone()).await;
+    let pieces = subscribed.map_err(|error| engine.failure(&error))?;
+    let now = Instant::now();
+    let state = LinkState { window: Window::new(now), close_at: None, has_ended: false };
+    let link = Link { state: Mutex::new(state), wake: Notify::new(), room: Condvar::new() };
+    let sender = ChannelSender { link: Arc::new(link) };
+    let (incoming, received) = mpsc::channel(HANDED_OVER);
+    let task = LinkTask {
+        engine: engine.clone(),
+        link: Arc::clone(&sender.link),
+        incoming,
+        own: own.into(),
+        other: other.into(),
+        life: LifeSigns::new(role.absent_for(), now),
+        was_connected: true,
+        is_other_done: false,
+    };
+    tokio::spawn(task.run(pieces));
+    Ok((sender, received))
+}
+
+/// The task of one end of a link.
+struct LinkTask {
+    engine: Engine,
+    link: Arc<Link>,
+    incoming: mpsc::Sender<Incoming>,
+    /// Subject on which pieces arrive.
+    own: Subject,
+    /// Subject of the other end.
+    other: Subject,
+    life: LifeSigns,
+    was_connected: bool,
+    /// Whether a control message has arrived, after which the other end sends and needs nothing.
+    is_other_done: bool,
+}
+
+impl LinkTask {
+    async fn run(mut self, mut pieces: Subscriber) {
+        let lost = self.serve(&mut pieces).await;
+        debug!(subject = %self.own, ?lost, "a link has ended");
+        // From now on the server answers the other end that there are no responders.
+        drop(pieces);
+        let _ = timeout(FLUSH_WITHIN, self.engine.client().flush()).await;
+        lock(&self.link.state).has_ended = true;
+        self.link.room.notify_all();
+        if let Err(how) = lost {
+            self.hand_over_rest(how).await;
+        }
+    }
+
+    /// Runs until the link is closed, or returns how it was lost.
+    async fn serve(&mut self, pieces: &mut Subscriber) -> Result<(), String> {
+        let incoming = self.incoming.clone();
+        loop {
+            let connected = self.engine.connected_for();
+            self.publish_due(connected.is_some()).await;
+            let now = Instant::now();
+            if self.is_closed(now) {
+                self.publish_last_receipt().await;
+                return Ok(());
+            }
+            self.life.check(now, connected)?;
+            let (has_received, next_time) = {
+                let window = &lock(&self.link.state).window;
+                (window.has_received(), window.next_time())
+            };
+            // What is due cannot be sent while disconnected.
+            let next_time = if self.was_connected { next_time } else { now + LOOK_EVERY };
+            let is_read = !incoming.is_closed();
+            tokio::select! {
+                message = pieces.next() => {
+                    let ended = "is disconnected, because the connection to the engine has ended";
+                    self.receive(&message.ok_or(ended)?);
+                }
+                permit = incoming.reserve(), if has_received && is_read => {
+                    if let (Ok(permit), Some(message)) = (permit, take(&self.link)) {
+                        let message = message?;
+                        self.is_other_done |= matches!(message, Incoming::Control(_));
+                        permit.send(message);
+                    }
+                }
+                () = incoming.closed(), if is_read => close(&self.link),
+                () = self.link.wake.notified() => {}
+                () = sleep_until(next_time.into()) => {}
+            }
+        }
+    }
+
+    /// Publishes all that may be sent now.
+    async fn publish_due(&mut self, is_connected: bool) {
+        if is_connected && !self.was_connected {
+            lock(&self.link.state).window.restart(Instant::now());
+        }
+        self.was_connected = is_connected;
+        // While disconnected the client would keep pieces that are repeated later anyway, and block when it has many.
+        while is_connected {
+            let message = lock(&self.link.state).window.next_message(Instant::now());
+            let Some(message) = message else { break };
+            self.publish(message).await;
+        }
+    }
+
+    async fn publish_last_receipt(&self) {
+        let message = lock(&self.link.state).window.last_receipt();
+        if let Some(message) = message.filter(|_| self.was_connected) {
+            self.publish(message).await;
+        }
+    }
+
+    async fn publish(&self, message: Vec<u8>) {
+        // The server answers on the own subject if the other end has not subscribed to its own.
+        let (to, reply) = (self.other.clone(), self.own.clone());
+        let sent = self.engine.client().publish_with_reply(to, reply, message.into()).await;
+        if let Err(error) = sent {
+            debug!(%error, "a piece is not sent");
+        }
+    }
+
+    fn receive(&mut self, message: &Message) {
+        let now = Instant::now();
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            return self.life.no_responders(now);
+        }
+        // Others can publish on this subject, too, if they know it.
+        let Some(piece) = Piece::decode(&message.payload) else { return };
+        self.life.piece(now);
+        lock(&self.link.state).window.receive(&piece, now);
+        self.link.room.notify_all();
+    }
+
+    fn is_closed(&self, now: Instant) -> bool {
+        let state = lock(&self.link.state);
+        state.close_at.is_some_and(|at| {
+            let is_received = state.window.unreceived() == 0;
+            let is_absent = self.life.absence() >= ABSENT_AT_CLOSE;
+            is_received || is_absent || self.is_other_done || at <= now
+        })
+    }
+
+    /// Hands over all that has arrived, and the end.
+    async fn hand_over_rest(&self, how: String) {
+        while let Some(Ok(message)) = take(&self.link) {
+            if self.incoming.send(message).await.is_err() {
+                return;
+            }
+        }
+        // Without a receiver the other end of this process needs no reason.
+        let _ = self.incoming.send(Incoming::Lost(how)).await;
+    }
+}
+
+/// Removes the next message that has arrived.
+///
+/// # Errors
+///
+/// An invalid message.
+fn take(link: &Link) -> Option<Result<Incoming, String>> {
+    let (kind, content) = lock(&link.state).window.take(Instant::now())?;
+    if kind == Kind::Frames {
+        return Some(Ok(Incoming::Frames(content)));
+    }
+    let control = serde_json::from_slice(&content).map(Incoming::Control);
+    Some(control.map_err(|_| "is disconnected, because it sent an invalid message".to_owned()))
+}
+
+fn close(link: &Link) {
+    lock(&link.state).close_at.get_or_insert(Instant::now() + CLOSE_WITHIN);
+    link.wake.notify_one();
+}
+
+/// The signs from which the death of the other end is known.
+#[derive(Debug)]
+struct LifeSigns {
+    /// Time without a subscription after which the other end is dead.
+    absent_for: Duration,
+    last_piece: Instant,
+    /// Times of the first and the last answer "no responders" after the last piece.
+    no_responders: Option<(Instant, Instant)>,
+    last_check: Instant,
+}
+
+impl LifeSigns {
+    fn new(absent_for: Duration, now: Instant) -> Self {
+        Self { absent_for, last_piece: now, no_responders: None, last_check: now }
+    }
+
+    fn piece(&mut self, now: Instant) {
+        self.last_piece = now;
+        self.no_responders = None;
+    }
+
+    fn no_responders(&mut self, now: Instant) {
+        let first = self.no_responders.map_or(now, |(first, _)| first);
+        self.no_responders = Some((first, now));
+    }
+
+    /// Returns the time in which all pieces were answered with "no responders".
+    fn absence(&self) -> Duration {
+        self.no_responders.map_or(Duration::ZERO, |(first, last)| last - first)
+    }
+
+    /// Returns an error that describes the death of the other end. `connected` is the time since the own connection.
+    fn check(&mut self, now: Instant, connected: Option<Duration>) -> Result<(), String> {
+        // This process was stopped, and what has arrived meanwhile is not read yet.
+        if now.duration_since(self.last_check) >= STOPPED_FOR {
+            self.piece(now);
+        }
+        self.last_check = now;
+        // After a failure of the engine the other end may connect later than this one.
+        if connected.is_none_or(|time| time < RECONNECTED_WITHIN) {
+            return Ok(());
+        }
+        if self.absence() >= self.absent_for {
+            return Err("has lost its connection to the engine".to_owned());
+        }
+        if now.duration_since(self.last_piece) >= SILENT_FOR {
+            return Err(format!("has sent nothing for {} s", SILENT_FOR.as_secs()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/channel.rs"]
+mod tests;
