@@ -76,6 +76,9 @@ mod schedule {
     #[path = "../tests/schedule_harness.rs"]
     mod harness;
     #[cfg(test)]
+    #[path = "../tests/schedule_large.rs"]
+    mod large;
+    #[cfg(test)]
     #[path = "../tests/schedule_random.rs"]
     mod random;
     #[cfg(test)]
