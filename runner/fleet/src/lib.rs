@@ -6,16 +6,23 @@
 
 mod address;
 mod blobs;
+mod ceiling;
 mod channel;
 mod engine;
 mod error;
+mod joined;
 mod list;
+mod presence;
 mod source;
+mod store;
+mod window;
 #[allow(missing_docs, reason = "the crate is not complete")]
 pub mod wire;
-mod window;
+mod worker;
 
 pub use self::address::EngineOptions;
+pub use self::ceiling::Ceiling;
 pub use self::error::FleetError;
 pub use self::list::{EngineReport, check, workers};
 pub use self::source::NatsSource;
+pub use self::worker::{Stop, WorkerEvent, WorkerOptions, work};

@@ -1,0 +1,685 @@
+//! [`JoinedSession`]: the processes of a worker for one session of a run, and their frames on the way to the coordinator and back.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use runner_engine::remote::{EventSink, LinkEvent, WorkerExit, WorkerLink};
+use runner_model::prepare::Prepare;
+use runner_model::protocol::{FrameBuffer, FromWorker, Task, ToWorker};
+use runner_model::{Digest, TaskId};
+use runner_record::Scratch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::sleep;
+use tracing::debug;
+
+use crate::channel::{self, ChannelSender, Incoming, Outgoing, Role};
+use crate::engine::{Engine, lock, token};
+use crate::store::{Missing, ProcessShape, WorkerStore, fetch_blob, path_text};
+use crate::wire::{
+    BlameDocument, Control, ExitDocument, JoinAnswer, JoinDocument, OfferDocument, VERSION,
+    join_subject, shown,
+};
+
+/// Wait before a process joins again.
+const REJOIN_AFTER: Duration = Duration::from_secs(1);
+/// Processes in a row that may end before they are ready.
+const MAX_FAILED_STARTS: u32 = 3;
+/// Fetches of one content.
+const MAX_FETCHES: u32 = 8;
+/// Tasks of a process that have not ended. An honest coordinator sends a few hundred.
+const MAX_TASKS: usize = 8_192;
+/// Bytes of the lines and rows of those tasks.
+const MAX_TASK_BYTES: usize = 1 << 30;
+/// Events of a process that are not yet handled.
+const MAX_EVENTS: usize = 64;
+
+/// A session that a worker has joined.
+pub(crate) struct JoinedSession {
+    pub(crate) engine: Engine,
+    pub(crate) store: Arc<WorkerStore>,
+    pub(crate) offer: OfferDocument,
+    /// Name of the worker.
+    pub(crate) worker: String,
+    /// Starts a process.
+    pub(crate) start: fn(EventSink) -> io::Result<Box<dyn WorkerLink>>,
+    /// Number of requests to stop.
+    pub(crate) stop: watch::Receiver<u32>,
+    /// Receives the session's token when its first process is set up.
+    pub(crate) joined: mpsc::UnboundedSender<String>,
+    pub(crate) progress: SessionProgress,
+}
+
+/// The state of a joined session that its processes share.
+#[derive(Default)]
+pub(crate) struct SessionProgress {
+    /// Whether the offer has ended. No process joins again.
+    pub(crate) is_withdrawn: AtomicBool,
+    /// Whether the coordinator has ended the session.
+    is_finished: AtomicBool,
+    /// Attempts that were reported.
+    pub(crate) attempts: AtomicU64,
+    /// Why the worker does not work on the session. `None` if it does.
+    pub(crate) declined: watch::Sender<Option<String>>,
+    pub(crate) has_joined: AtomicBool,
+    /// Processes in a row that have ended before they were ready.
+    failed_starts: AtomicU32,
+    /// Folder of attachments, schemas and large tests. `None` before the first process is set up.
+    blobs: Mutex<Option<Arc<Scratch>>>,
+    /// Locked while a blob is fetched, because processes need the same.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+impl JoinedSession {
+    /// Keeps a process of each shape, and a spare one for attempts that may have ended a worker, until the session is over.
+    pub(crate) async fn run(self: &Arc<Self>, shapes: &[ProcessShape]) {
+        let mut processes = JoinSet::new();
+        let memory = shapes.first().map_or(0, |shape| shape.memory);
+        let spare = ProcessShape { slots: 1, memory };
+        for (number, shape) in (1..).zip(shapes.iter().chain([&spare])) {
+            let is_spare = number as usize > shapes.len();
+            processes.spawn(Arc::clone(self).keep_process(number, *shape, is_spare));
+        }
+        while processes.join_next().await.is_some() {}
+        let blobs = lock(&self.progress.blobs).take();
+        // Removing a folder may take half a second.
+        let _ = spawn_blocking(move || drop(blobs)).await;
+    }
+
+    async fn keep_process(self: Arc<Self>, number: u32, shape: ProcessShape, is_spare: bool) {
+        let mut stop = self.stop.clone();
+        while !self.is_ending() {
+            let join = JoinDocument {
+                v: VERSION,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                name: format!("{}/{number}", self.worker),
+                link: token(),
+                slots: shape.slots,
+                memory: shape.memory,
+                is_spare,
+            };
+            self.join(&join, shape).await;
+            if self.is_ending() {
+                return;
+            }
+            tokio::select! {
+                () = sleep(REJOIN_AFTER) => {}
+                _ = stop.wait_for(|stops| *stops > 0) => {}
+            }
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        let is_over = is_set(&self.progress.is_withdrawn) || is_set(&self.progress.is_finished);
+        is_over || *self.stop.borrow() > 0 || self.progress.declined.borrow().is_some()
+    }
+
+    /// Opens a link and relays the frames of a process until the link or the process ends.
+    async fn join(self: &Arc<Self>, join: &JoinDocument, shape: ProcessShape) {
+        // Subscribed before the coordinator can send the first frame.
+        let opened = channel::open(&self.engine, &join.link, Role::Worker).await;
+        let Ok((sender, mut received)) = opened else { return };
+        match self.request(join).await {
+            Some(JoinAnswer { problem: None, .. }) => {
+                let (local, mut events) = mpsc::channel(MAX_EVENTS);
+                let process = JoinedProcess::new(Arc::clone(self), shape, sender.clone(), local);
+                process.run(&mut received, &mut events).await;
+            }
+            Some(JoinAnswer { problem: Some(problem), .. }) => self.decline(&problem),
+            // The engine or the coordinator is away.
+            None => debug!(name = join.name, "a request to join has no answer"),
+        }
+        sender.close();
+        // The link is open until its last message is sent.
+        while received.recv().await.is_some() {}
+    }
+
+    async fn request(&self, join: &JoinDocument) -> Option<JoinAnswer> {
+        let content = serde_json::to_vec(join).ok()?;
+        let subject = join_subject(&self.offer.token);
+        let answer = self.engine.client().request(subject, content.into()).await.ok()?;
+        serde_json::from_slice(&answer.payload).ok()
+    }
+
+    /// Gives the session up.
+    fn decline(&self, why: &str) {
+        let why = shown(why);
+        self.progress.declined.send_if_modified(|declined| {
+            let is_first = declined.is_none();
+            declined.get_or_insert(why);
+            is_first
+        });
+    }
+
+    /// Checks the setup of a process, and creates its folders.
+    ///
+    /// # Errors
+    ///
+    /// The reason for giving the session up.
+    fn set_up(
+        &self,
+        prepare: Prepare,
+        shape: ProcessShape,
+    ) -> Result<(Prepare, ProcessFolders), String> {
+        let mut prepare = self.store.fill(prepare, shape)?;
+        let blobs = {
+            let mut shared = lock(&self.progress.blobs);
+            let blobs = match shared.take() {
+                Some(blobs) => blobs,
+                None => Arc::new(self.store.new_folder()?),
+            };
+            Arc::clone(shared.insert(blobs))
+        };
+        let folders = ProcessFolders { scratch: self.store.new_folder()?, blobs };
+        for (path, folder) in
+            [(&mut prepare.blobs, folders.blobs()), (&mut prepare.scratch, folders.scratch())]
+        {
+            *path = path_text(&folder)?;
+            fs::create_dir_all(&folder)
+                .map_err(|error| format!("cannot create a folder: {error}"))?;
+        }
+        Ok((prepare, folders))
+    }
+}
+
+/// The folders of a process, removed on drop. The locks next to them are out of its reach.
+struct ProcessFolders {
+    scratch: Scratch,
+    blobs: Arc<Scratch>,
+}
+
+impl ProcessFolders {
+    fn scratch(&self) -> PathBuf {
+        self.scratch.path().join("process")
+    }
+
+    fn blobs(&self) -> PathBuf {
+        self.blobs.path().join("blobs")
+    }
+}
+
+/// Content that a process has requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Content {
+    Plugin(Digest),
+    Blob(Digest),
+}
+
+impl Content {
+    fn request(self) -> FromWorker {
+        match self {
+            Self::Plugin(digest) => FromWorker::NeedPlugin(digest),
+            Self::Blob(digest) => FromWorker::NeedBlob(digest),
+        }
+    }
+
+    fn ready(self) -> ToWorker {
+        match self {
+            Self::Plugin(digest) => ToWorker::PluginReady(digest),
+            Self::Blob(digest) => ToWorker::BlobReady(digest),
+        }
+    }
+}
+
+/// An event of the process on this machine.
+enum LocalEvent {
+    /// Its compile key.
+    Hello(String),
+    Needs(Content),
+    /// A provider cannot be used here.
+    Problem(String),
+    Ready,
+    /// A stopping process has no task.
+    Idle,
+    Exited(WorkerExit),
+}
+
+/// Whether relaying continues, or the last message of the link.
+type Step = ControlFlow<Option<Control>>;
+
+/// A link and, from the `Prepare` on, its process.
+struct JoinedProcess {
+    session: Arc<JoinedSession>,
+    shape: ProcessShape,
+    tasks: Arc<ProcessTasks>,
+    sender: ChannelSender,
+    local: mpsc::Sender<LocalEvent>,
+    link: Option<Box<dyn WorkerLink>>,
+    folders: Option<ProcessFolders>,
+    compile_key: String,
+    /// Most bytes of each plugin.
+    plugins: BTreeMap<Digest, u64>,
+    is_ready: bool,
+    /// Requests to the coordinator without an answer.
+    requested: HashSet<Content>,
+    /// Failed fetches.
+    failed: HashMap<Content, u32>,
+    fetches: JoinSet<(Content, Result<(), Missing>)>,
+    /// Set at the end. A compilation checks it.
+    is_cancelled: Arc<AtomicBool>,
+}
+
+impl JoinedProcess {
+    fn new(
+        session: Arc<JoinedSession>,
+        shape: ProcessShape,
+        sender: ChannelSender,
+        local: mpsc::Sender<LocalEvent>,
+    ) -> Self {
+        Self {
+            session,
+            shape,
+            tasks: Arc::default(),
+            sender,
+            local,
+            link: None,
+            folders: None,
+            compile_key: String::new(),
+            plugins: BTreeMap::new(),
+            is_ready: false,
+            requested: HashSet::new(),
+            failed: HashMap::new(),
+            fetches: JoinSet::new(),
+            is_cancelled: Arc::default(),
+        }
+    }
+
+    async fn run(
+        mut self,
+        received: &mut mpsc::Receiver<Incoming>,
+        events: &mut mpsc::Receiver<LocalEvent>,
+    ) {
+        let mut frames = FrameBuffer::default();
+        let mut declined = self.session.progress.declined.subscribe();
+        let (mut stop, mut stops) = (self.session.stop.clone(), 0);
+        let last = loop {
+            let step = tokio::select! {
+                incoming = received.recv() => self.receive(incoming, &mut frames).await,
+                Some(event) = events.recv() => self.handle(event),
+                Some(Ok((content, result))) = self.fetches.join_next() => self.fetched(content, result),
+                Ok(now) = wait_above(&mut stop, stops) => {
+                    stops = now;
+                    self.stop(now)
+                }
+                Ok(why) = wait_some(&mut declined) => Break(Some(Control::Declined(why))),
+            };
+            if let Break(last) = step {
+                break last;
+            }
+        };
+        self.is_cancelled.store(true, Ordering::Release);
+        self.fetches.abort_all();
+        match last {
+            Some(last) => self.sender.send(Outgoing::Control(last)),
+            // Otherwise the process could wait for room on the link.
+            None => self.sender.close(),
+        }
+        if let Some(link) = self.link.take() {
+            link.kill();
+            drop(link);
+            // Its folder is removed once it has exited.
+            while !matches!(events.recv().await, Some(LocalEvent::Exited(_)) | None) {}
+        }
+        let folders = self.folders.take();
+        let _ = spawn_blocking(move || drop(folders)).await;
+    }
+
+    /// Handles frames of the coordinator.
+    async fn receive(
+        &mut self,
+        incoming: Option<Incoming>,
+        frames: &mut FrameBuffer<ToWorker>,
+    ) -> Step {
+        let Some(Incoming::Frames(bytes)) = incoming else { return Break(None) };
+        let mut bytes = &bytes[..];
+        while !bytes.is_empty() {
+            if frames.fill(&mut bytes).is_err() {
+                return Break(None);
+            }
+            loop {
+                match frames.next() {
+                    Ok(Some(message)) => self.receive_message(message).await?,
+                    Ok(None) => break,
+                    Err(bad) => return self.decline(&format!("the coordinator sent {bad}")),
+                }
+            }
+        }
+        Continue(())
+    }
+
+    async fn receive_message(&mut self, message: ToWorker) -> Step {
+        let Some(link) = &self.link else {
+            return match message {
+                ToWorker::Prepare(prepare) => self.prepare(*prepare).await,
+                // Sent after `Prepare` too, if they still count.
+                _ => Continue(()),
+            };
+        };
+        match message {
+            ToWorker::Prepare(_) => return self.decline("the coordinator sent a second `Prepare`"),
+            ToWorker::PluginReady(digest) => self.fetch(Content::Plugin(digest)),
+            ToWorker::BlobReady(digest) => self.fetch(Content::Blob(digest)),
+            // They run elsewhere once this process has exited.
+            ToWorker::Tasks { .. } if self.tasks.is_stopping() => {}
+            ToWorker::Tasks { tasks, body } => {
+                if !self.tasks.add(&tasks) {
+                    return self.decline("the coordinator sent too many tasks");
+                }
+                link.send(ToWorker::Tasks { tasks, body });
+            }
+            message => {
+                if matches!(message, ToWorker::Stop { .. } | ToWorker::Finish { .. }) {
+                    self.session.progress.is_finished.store(true, Ordering::Release);
+                }
+                link.send(message);
+            }
+        }
+        Continue(())
+    }
+
+    /// Starts the process.
+    async fn prepare(&mut self, prepare: Prepare) -> Step {
+        let (session, shape) = (Arc::clone(&self.session), self.shape);
+        let set_up = spawn_blocking(move || session.set_up(prepare, shape)).await;
+        let set_up = set_up.unwrap_or_else(|error| Err(error.to_string()));
+        let (prepare, folders) = match set_up {
+            Ok(set_up) => set_up,
+            Err(why) => return self.decline(&why),
+        };
+        for prepared in &prepare.providers {
+            let most = self.plugins.entry(prepared.digest).or_default();
+            *most = prepared.provider.limits.file.max(*most);
+        }
+        self.folders = Some(folders);
+        let link = match (self.session.start)(self.sink()) {
+            Ok(link) => link,
+            Err(error) => return self.decline(&format!("cannot start a process: {error}")),
+        };
+        link.send(ToWorker::Prepare(Box::new(prepare)));
+        self.link = Some(link);
+        if !self.session.progress.has_joined.swap(true, Ordering::AcqRel) {
+            let _ = self.session.joined.send(self.session.offer.token.clone());
+        }
+        Continue(())
+    }
+
+    fn sink(&self) -> EventSink {
+        let relay = Relay {
+            session: Arc::clone(&self.session),
+            tasks: Arc::clone(&self.tasks),
+            sender: self.sender.clone(),
+            local: self.local.clone(),
+        };
+        Box::new(move |event| relay.forward(event))
+    }
+
+    /// Handles an event of the process.
+    fn handle(&mut self, event: LocalEvent) -> Step {
+        match event {
+            LocalEvent::Hello(key) => self.compile_key = key,
+            LocalEvent::Needs(content) => self.need(content),
+            LocalEvent::Problem(why) => return self.decline(&why),
+            LocalEvent::Ready => {
+                self.is_ready = true;
+                self.session.progress.failed_starts.store(0, Ordering::Release);
+            }
+            LocalEvent::Idle => self.finish(),
+            LocalEvent::Exited(exit) => return self.exited(exit),
+        }
+        Continue(())
+    }
+
+    fn exited(&mut self, exit: WorkerExit) -> Step {
+        self.link = None;
+        let progress = &self.session.progress;
+        let mut exit = ExitDocument::from(exit);
+        if self.tasks.is_stopping() {
+            exit.how = STOPPED.to_owned();
+        } else if !self.is_ready && !progress.is_finished.load(Ordering::Acquire) {
+            let failed = progress.failed_starts.fetch_add(1, Ordering::AcqRel) + 1;
+            if failed >= MAX_FAILED_STARTS {
+                return self.decline(&format!(
+                    "{MAX_FAILED_STARTS} processes of the worker in a row ended before they were ready; the last one {}",
+                    exit.how
+                ));
+            }
+        }
+        Break(Some(Control::Exited(exit)))
+    }
+
+    /// Requests content from the coordinator, unless it is here.
+    fn need(&mut self, content: Content) {
+        if let (Content::Blob(digest), Some(folders), Some(link)) =
+            (content, &self.folders, &self.link)
+            && folders.blobs().join(digest.to_string()).exists()
+        {
+            link.send(content.ready());
+            return;
+        }
+        self.requested.insert(content);
+        let mut frame = Vec::new();
+        content.request().encode(&mut frame);
+        self.sender.send(Outgoing::Frames(frame));
+    }
+
+    /// Fetches content that the engine has now. Does nothing if it was not requested.
+    fn fetch(&mut self, content: Content) {
+        let Some(folders) = self.folders.as_ref().filter(|_| self.requested.remove(&content))
+        else {
+            return;
+        };
+        let (session, blobs) = (Arc::clone(&self.session), folders.blobs());
+        match content {
+            Content::Plugin(digest) => {
+                let (key, folder) = (self.compile_key.clone(), folders.scratch.path().to_owned());
+                let most = self.plugins.get(&digest).copied().unwrap_or(0);
+                let (requested, is_cancelled) = (Instant::now(), Arc::clone(&self.is_cancelled));
+                self.fetches.spawn(async move {
+                    let JoinedSession { store, engine, .. } = &*session;
+                    (
+                        content,
+                        store
+                            .compile(engine, digest, key, most, folder, requested, is_cancelled)
+                            .await,
+                    )
+                });
+            }
+            Content::Blob(digest) => {
+                self.fetches
+                    .spawn(async move { (content, session.fetch_blob(digest, &blobs).await) });
+            }
+        }
+    }
+
+    fn fetched(&mut self, content: Content, result: Result<(), Missing>) -> Step {
+        match result {
+            Ok(()) => {
+                if let Some(link) = &self.link {
+                    link.send(content.ready());
+                }
+            }
+            Err(Missing::Unusable(why)) => return self.decline(&why),
+            Err(Missing::NotFetched(why)) => {
+                let failed = self.failed.entry(content).or_default();
+                *failed += 1;
+                if *failed >= MAX_FETCHES {
+                    return self.decline(&why);
+                }
+                debug!(?content, why, "content is requested again");
+                self.need(content);
+            }
+        }
+        Continue(())
+    }
+
+    /// Handles the request to stop with this number.
+    fn stop(&mut self, number: u32) -> Step {
+        self.tasks.is_stopping.store(true, Ordering::Release);
+        let Some(link) = &self.link else {
+            let (started, blame) = (Vec::new(), BlameDocument::Nothing);
+            return Break(Some(Control::Exited(ExitDocument {
+                started,
+                blame,
+                how: STOPPED.to_owned(),
+            })));
+        };
+        if number > 1 {
+            link.kill();
+        } else if !self.is_ready || self.tasks.is_empty() {
+            self.finish();
+        } else {
+            link.send(ToWorker::TakeBack { keep: 0 });
+        }
+        Continue(())
+    }
+
+    /// Ends a process that has no task.
+    fn finish(&self) {
+        match &self.link {
+            Some(link) if self.is_ready => link.send(ToWorker::Finish { teardown: true }),
+            Some(link) => link.kill(),
+            None => {}
+        }
+    }
+
+    fn decline(&self, why: &str) -> Step {
+        self.session.decline(why);
+        Break(Some(Control::Declined(shown(why))))
+    }
+}
+
+/// Completes a sentence that starts with a process.
+const STOPPED: &str = "was stopped on its machine";
+
+async fn wait_above(
+    stops: &mut watch::Receiver<u32>,
+    known: u32,
+) -> Result<u32, watch::error::RecvError> {
+    stops.wait_for(|stops| *stops > known).await.map(|stops| *stops)
+}
+
+async fn wait_some(
+    declined: &mut watch::Receiver<Option<String>>,
+) -> Result<String, watch::error::RecvError> {
+    declined.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default())
+}
+
+impl JoinedSession {
+    async fn fetch_blob(&self, digest: Digest, folder: &Path) -> Result<(), Missing> {
+        let _one = self.progress.fetching.lock().await;
+        if folder.join(digest.to_string()).exists() {
+            return Ok(());
+        }
+        fetch_blob(&self.engine, &digest, folder).await
+    }
+}
+
+/// The tasks of a process.
+#[derive(Default)]
+struct ProcessTasks {
+    /// Whether the process takes no further task and ends after the running ones.
+    is_stopping: AtomicBool,
+    /// Tasks that have not ended, with the bytes of their lines and rows.
+    open: Mutex<HashMap<TaskId, usize>>,
+}
+
+impl ProcessTasks {
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    fn is_empty(&self) -> bool {
+        lock(&self.open).is_empty()
+    }
+
+    /// Returns `false` if the process would have too many tasks.
+    fn add(&self, added: &[Task]) -> bool {
+        let mut open = lock(&self.open);
+        open.extend(added.iter().map(|task| (task.id, task.body_bytes())));
+        open.len() <= MAX_TASKS && open.values().sum::<usize>() <= MAX_TASK_BYTES
+    }
+
+    /// Handles a message of the process. Adds its event to `local`, and returns whether the coordinator gets the message.
+    fn handle(&self, message: &FromWorker, local: &mut Vec<LocalEvent>) -> bool {
+        match message {
+            FromWorker::NeedPlugin(digest) => {
+                local.push(LocalEvent::Needs(Content::Plugin(*digest)))
+            }
+            FromWorker::NeedBlob(digest) => local.push(LocalEvent::Needs(Content::Blob(*digest))),
+            FromWorker::Hello(hello) => {
+                local.push(LocalEvent::Hello(hello.compile_key.clone()));
+                return true;
+            }
+            FromWorker::Ready(ready) => {
+                let problem = ready.providers.iter().find_map(|about| about.problem.as_ref());
+                local.push(problem.map_or(LocalEvent::Ready, |problem| {
+                    LocalEvent::Problem(format!(
+                        "on the worker's machine, a plugin {}",
+                        problem.message
+                    ))
+                }));
+                return problem.is_none();
+            }
+            FromWorker::Report { head, .. } => {
+                lock(&self.open).remove(&head.task);
+                return true;
+            }
+            FromWorker::Returned(tasks) => {
+                lock(&self.open).retain(|task, _| !tasks.contains(task));
+                // The coordinator has not requested these, and would send others.
+                return !self.is_stopping();
+            }
+            FromWorker::Bye => return !self.is_stopping(),
+            FromWorker::Artifact { .. } | FromWorker::Doing(_) | FromWorker::Log(_) => return true,
+        }
+        false
+    }
+}
+
+/// Sends the frames of a process to the coordinator, on the thread that reads them.
+struct Relay {
+    session: Arc<JoinedSession>,
+    tasks: Arc<ProcessTasks>,
+    sender: ChannelSender,
+    local: mpsc::Sender<LocalEvent>,
+}
+
+impl Relay {
+    fn forward(&self, event: LinkEvent) {
+        let (mut frames, mut local) = (Vec::new(), Vec::new());
+        match event {
+            LinkEvent::Messages(messages) => {
+                for message in messages {
+                    if self.tasks.handle(&message, &mut local) {
+                        message.encode(&mut frames);
+                    }
+                    let is_report = matches!(message, FromWorker::Report { .. });
+                    self.session.progress.attempts.fetch_add(is_report.into(), Ordering::AcqRel);
+                }
+            }
+            LinkEvent::Exited(exit) => local.push(LocalEvent::Exited(exit)),
+        }
+        if !frames.is_empty() {
+            self.sender.wait_for_room();
+            self.sender.send(Outgoing::Frames(frames));
+        }
+        if self.tasks.is_stopping() && self.tasks.is_empty() {
+            local.push(LocalEvent::Idle);
+        }
+        // After the frames, because a request must not come before `Hello`.
+        for event in local {
+            // Without a receiver the link has ended.
+            let _ = self.local.blocking_send(event);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/joined.rs"]
+mod tests;

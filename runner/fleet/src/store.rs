@@ -1,0 +1,221 @@
+//! [`WorkerStore`]: the folders, the plugin cache and the secrets of a worker's machine, and the part of them that processes for
+//! other machines' runs get.
+
+use std::collections::HashMap;
+use std::env;
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, atomic::AtomicBool};
+use std::time::Instant;
+
+use runner_model::cache::{entry_name, is_compile_key};
+use runner_model::prepare::Prepare;
+use runner_model::units::show_size;
+use runner_model::{Digest, Grants, visible::shown_path};
+use runner_prepare::mounts::{self, Protected};
+use runner_prepare::{PrepareError, Secrets, compiler};
+use runner_record::{PluginCache, Scratch};
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+
+use crate::ceiling::Ceiling;
+use crate::engine::Engine;
+use crate::error::FleetError;
+use crate::wire::shown;
+
+/// Bytes of a plugin, attachment, schema or large test.
+const MAX_BLOB: u64 = 4 << 30;
+
+/// Slots and memory of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessShape {
+    pub(crate) slots: u32,
+    /// Bytes for the memories of all guests together.
+    pub(crate) memory: u64,
+}
+
+/// The folders, the plugin cache and the secrets of a worker's machine.
+pub(crate) struct WorkerStore {
+    ceiling: Ceiling,
+    secret_files: Vec<PathBuf>,
+    cache: PluginCache,
+    /// Holds a folder for each session and process while that lasts.
+    folder: PathBuf,
+    /// Names of entries of the cache that this worker has compiled, with the time. Locked while a compiler runs.
+    compiled: Mutex<HashMap<String, Instant>>,
+}
+
+/// A reason for not getting content.
+#[derive(Debug)]
+pub(crate) enum Missing {
+    /// The engine lacks the content, or has another one.
+    NotFetched(String),
+    /// The content is of no use here.
+    Unusable(String),
+}
+
+impl WorkerStore {
+    /// Opens the store and removes what a killed worker has left. `folder` is created if it is missing.
+    pub(crate) fn open(
+        ceiling: Ceiling,
+        secret_files: Vec<PathBuf>,
+        folder: Option<PathBuf>,
+    ) -> Result<Self, FleetError> {
+        let folder = folder.unwrap_or_else(env::temp_dir);
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        let absolute = created.and_then(|()| fs::canonicalize(&folder));
+        let folder = absolute.map_err(|error| {
+            let folder = shown_path(&folder);
+            FleetError::Usage(format!(
+                "cannot use the folder `{folder}`: {error}; name another one with `--store`"
+            ))
+        })?;
+        let cache = PluginCache::open().map_err(|error| FleetError::Usage(error.to_string()))?;
+        let compiled = Mutex::default();
+        let store = Self { ceiling, secret_files, cache, folder, compiled };
+        store.sweep();
+        Ok(store)
+    }
+
+    /// Removes what killed workers have left. Folders younger than a minute stay.
+    pub(crate) fn sweep(&self) {
+        Scratch::sweep(&self.folder);
+    }
+
+    /// Creates a private folder that is removed on drop.
+    pub(crate) fn new_folder(&self) -> Result<Scratch, String> {
+        Scratch::make(&self.folder).map_err(|error| format!("cannot create a folder: {error}"))
+    }
+
+    /// Checks the setup of a process against the ceiling, and fills in the values of this machine. Creates nothing.
+    ///
+    /// # Errors
+    ///
+    /// The reason for not taking part in the run.
+    pub(crate) fn fill(&self, prepare: Prepare, shape: ProcessShape) -> Result<Prepare, String> {
+        let mut providers = prepare.providers;
+        for prepared in providers.iter_mut().filter(|one| one.provider.grading.is_some()) {
+            // Graders run on the coordinator's machine.
+            prepared.provider.grants = Grants::default();
+            prepared.mounts.clear();
+        }
+        if let Some(refusal) = self.ceiling.refusal(&providers) {
+            return Err(refusal);
+        }
+        let attempts = providers.iter().filter(|one| one.provider.grading.is_none());
+        let largest = attempts.map(|one| one.provider.limits.memory).max().unwrap_or(0);
+        if largest > shape.memory {
+            let (largest, memory) = (show_size(largest), show_size(shape.memory));
+            return Err(format!(
+                "a provider needs {largest} of memory, and a process of the worker has {memory}; start it with more \
+                 `--memory` or fewer `--jobs`"
+            ));
+        }
+        let secrets = Secrets::read(&providers, &self.secret_files);
+        let secrets = secrets.map_err(|error| error.to_string())?;
+        if let Some((_, name)) = secrets.missing.first() {
+            return Err(format!(
+                "secret `{name}` has no value on the worker's machine; set it there, or add `--secret-file`"
+            ));
+        }
+        let problems = mounts::find(&mut providers, Path::new("/"), || self.protected());
+        if let Some(problem) = problems.first() {
+            return Err(format!("on the worker's machine, {}", problem.message));
+        }
+        Ok(Prepare {
+            run: prepare.run,
+            session: prepare.session,
+            cache: path_text(self.cache.path())?,
+            blobs: String::new(),
+            scratch: String::new(),
+            slots: prepare.slots.clamp(1, shape.slots),
+            grader_slots: 0,
+            memory: prepare.memory.min(shape.memory),
+            grace: prepare.grace,
+            describe: false,
+            quick: false,
+            providers,
+            secrets: secrets.values,
+        })
+    }
+
+    /// Returns the files and folders that no guest may write to.
+    fn protected(&self) -> Vec<Protected> {
+        let mut all = Protected::for_process(&self.cache);
+        all.push(Protected::file("the worker's store", &self.folder));
+        let files = self.secret_files.iter();
+        all.extend(files.map(|file| Protected::file("a file with secrets", file)));
+        all
+    }
+
+    /// Fetches a plugin of at most `most` bytes into `folder` and compiles it, unless that was done after `requested`.
+    pub(crate) async fn compile(
+        &self,
+        engine: &Engine,
+        digest: Digest,
+        key: String,
+        most: u64,
+        folder: PathBuf,
+        requested: Instant,
+        cancelled: Arc<AtomicBool>,
+    ) -> Result<(), Missing> {
+        // One compiler at once has several threads. Other processes wait for the same plugin.
+        let mut compiled = self.compiled.lock().await;
+        let name = entry_name(&digest, &key);
+        if !is_compile_key(&key) || compiled.get(&name).is_some_and(|at| *at >= requested) {
+            return Ok(());
+        }
+        let path = folder.join(format!("plugin-{digest}"));
+        let fetched = fetch(engine, &digest, &path, most).await;
+        let opened = fetched.and_then(|()| File::open(&path).map_err(|error| unusable(&error)));
+        let _ = fs::remove_file(&path);
+        let (plugin, cache) = (opened?, self.cache.clone());
+        let make = move || compiler::compile(&cache, &digest, plugin, &key, false, &cancelled);
+        let made = spawn_blocking(make).await.map_err(|error| unusable(&error))?;
+        made.map_err(|error| match error {
+            PrepareError::Refused(why) => {
+                Missing::Unusable(format!("cannot use a plugin, which {why}"))
+            }
+            error => unusable(&error),
+        })?;
+        compiled.insert(name, Instant::now());
+        Ok(())
+    }
+}
+
+/// Fetches an attachment, schema or large test into `folder`, under its digest.
+pub(crate) async fn fetch_blob(
+    engine: &Engine,
+    digest: &Digest,
+    folder: &Path,
+) -> Result<(), Missing> {
+    let draft = folder.join(format!("draft-{digest}"));
+    let fetched = fetch(engine, digest, &draft, MAX_BLOB).await;
+    let place = || fs::rename(&draft, folder.join(digest.to_string()));
+    let placed = fetched.and_then(|()| place().map_err(|error| unusable(&error)));
+    if placed.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    placed
+}
+
+async fn fetch(engine: &Engine, digest: &Digest, path: &Path, most: u64) -> Result<(), Missing> {
+    let mut file = File::create(path).map_err(|error| unusable(&error))?;
+    let fetched = engine.fetch_blob(digest, &mut file, most.min(MAX_BLOB)).await;
+    fetched.map_err(|error| Missing::NotFetched(error.to_string()))
+}
+
+fn unusable(error: &dyn std::error::Error) -> Missing {
+    Missing::Unusable(format!("cannot prepare a file of the run: {}", shown(&error.to_string())))
+}
+
+/// Returns the path as text for a frame.
+pub(crate) fn path_text(path: &Path) -> Result<String, String> {
+    let text = path.to_str().map(ToOwned::to_owned);
+    text.ok_or_else(|| format!("the path `{}` is not UTF-8", shown_path(path)))
+}
+
+#[cfg(test)]
+#[path = "tests/store.rs"]
+mod tests;
