@@ -55,7 +55,8 @@ type Complaint = Arc<Mutex<Option<(Instant, String)>>>;
 struct Connected {
     /// Number of connections so far.
     count: u64,
-    since: Instant,
+    /// `None` for the first connection.
+    since: Option<Instant>,
 }
 
 impl Engine {
@@ -90,7 +91,8 @@ impl Engine {
             )));
         }
         let jetstream = ContextBuilder::new().timeout(ANSWER_WITHIN).build(client.clone());
-        let connected = Arc::new(Mutex::new(Connected { count: 0, since: Instant::now() }));
+        let count = client.statistics().connects.load(Ordering::Relaxed);
+        let connected = Arc::new(Mutex::new(Connected { count, since: None }));
         let verified = Arc::default();
         let engine = Self { client, jetstream, address, connected, complaint, verified };
         engine.bucket(OFFERS).await?;
@@ -109,18 +111,18 @@ impl Engine {
         &self.verified
     }
 
-    /// Returns the time since the last connection. `None` while disconnected.
+    /// Returns the time since the last reconnection: [`Duration::MAX`] before any, `None` while disconnected.
     ///
-    /// Must be called every few seconds: a connection counts from the first call after it, never from an earlier time.
+    /// Must be called every few seconds: a reconnection counts from the first call after it, never from an earlier time.
     pub(crate) fn connected_for(&self) -> Option<Duration> {
         // Events of the client may be lost, this number cannot.
         let count = self.client.statistics().connects.load(Ordering::Relaxed);
         let mut connected = lock(&self.connected);
         if connected.count != count {
-            *connected = Connected { count, since: Instant::now() };
+            *connected = Connected { count, since: Some(Instant::now()) };
         }
         let is_connected = self.client.connection_state() == State::Connected;
-        is_connected.then(|| connected.since.elapsed())
+        is_connected.then(|| connected.since.map_or(Duration::MAX, |since| since.elapsed()))
     }
 
     /// Returns a bucket whose entries last [`ENTRY_SECONDS`]. Creates it if the engine lacks it.
