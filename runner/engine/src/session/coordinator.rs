@@ -67,6 +67,8 @@ pub(super) struct Coordinator<'a> {
     pub(super) started: Option<RunTime>,
     /// Since when the session has no worker although its attempts run on other machines, and whether that was reported.
     pub(super) without_workers: Option<(RunTime, bool)>,
+    /// Notices from before the run's log exists.
+    pub(super) early_notices: Vec<String>,
     /// Plugins that are being compiled, with the start of each.
     pub(super) compiling: Vec<(String, RunTime)>,
     pub(super) stop: StopRequest,
@@ -161,6 +163,7 @@ impl<'a> Coordinator<'a> {
             checks: None,
             started: None,
             without_workers: None,
+            early_notices: Vec::new(),
             compiling: Vec::new(),
             stop: StopRequest::default(),
             pause: PauseRequest::default(),

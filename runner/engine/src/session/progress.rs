@@ -223,6 +223,9 @@ impl Coordinator<'_> {
     }
 
     pub(super) fn notice(&mut self, notice: &str) {
+        if self.run.is_none() && self.waiting.is_none() {
+            self.early_notices.push(notice.to_owned());
+        }
         self.log(notice);
         self.observer.event(&RunEvent::Notice(notice));
     }

@@ -58,6 +58,7 @@ impl Coordinator<'_> {
         for notice in owned.notices() {
             self.observer.event(&RunEvent::Notice(notice));
         }
+        mem::take(&mut self.early_notices).iter().for_each(|notice| owned.log(notice));
         let replaced = mem::take(&mut *self.root.replaced()).into_iter();
         let replaced =
             replaced.map(|digest| format!("{digest} in the store was damaged and is replaced"));
