@@ -42,7 +42,8 @@ fn declined(runner: &Runner, ceiling: &[&str], secrets: &str, why: &str) {
     let run = runner.only_run();
     assert_eq!(run.ending()[1], "workers");
     assert_eq!(run.rows().len(), 0);
-    assert!(run.text("runner.log").contains("declined"), "{}", run.text("runner.log"));
+    let log = run.text("runner.log");
+    assert!(log.contains("makes no attempts") && log.contains(why), "{log}");
 }
 
 /// Returns a runner whose scenario grants its provider something.
@@ -58,9 +59,9 @@ fn granting(grants: &str) -> Runner {
 #[test]
 fn worker_without_ceiling_gives_nothing() {
     for (grants, why) in [
-        ("secrets = [\"KEY\"]", "secret"),
-        ("net = [\"https://example.com\"]", "https://example.com"),
-        ("fs = [{ path = \".\", mount = \"/here\" }]", "folder"),
+        ("secrets = [\"KEY\"]", "--ceiling secret=KEY"),
+        ("net = [\"https://example.com\"]", "--ceiling net=https://example.com"),
+        ("fs = [{ path = \".\", mount = \"/here\" }]", "--ceiling fs=/"),
     ] {
         declined(&granting(grants), &[], "KEY=from the file", why);
     }
@@ -81,9 +82,9 @@ fn templates_of_variables_need_the_ceiling_too() {
         id = "a"
         "#,
     );
-    declined(&runner, &[], "KEY=from the file", "KEY");
+    declined(&runner, &[], "KEY=from the file", "--ceiling secret=KEY");
     runner.run(&["prune", "latest", "--yes"]).expect(0);
-    declined(&runner, &["--ceiling", "secret=OTHER"], "KEY=x\nOTHER=y", "KEY");
+    declined(&runner, &["--ceiling", "secret=OTHER"], "KEY=x\nOTHER=y", "--ceiling secret=KEY");
 }
 
 #[test]
@@ -93,7 +94,7 @@ fn larger_memory_than_the_ceiling_is_declined() {
     runner.scenario(
         &text.replace("[providers.hostile.grants]\n", "limits = { memory = \"512MiB\" }\n"),
     );
-    declined(&runner, &["--ceiling", "memory=256MiB"], "", "memory");
+    declined(&runner, &["--ceiling", "memory=256MiB"], "", "512 MiB of memory");
 }
 
 #[test]
@@ -162,7 +163,8 @@ fn store_is_private_and_empty_after_each_run() {
     wait_until("the store is empty", || below(&store).iter().all(|path| path.is_dir()));
     worker.kill();
     // The next worker removes what a killed one has left.
-    let worker = start_worker(&runner, &address, "b", &["--store", "store-a"]);
+    let worker = start_worker(&runner, &address, "a", &[]);
+    assert!(below(&store).iter().all(|path| path.is_dir()));
     drop(worker);
 }
 
@@ -214,12 +216,12 @@ const LIES: &[&str] = &[
 
 #[test]
 fn lies_of_a_worker_are_not_written() {
-    let (runner, engine) = (Runner::new(&[]), Engine::start());
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
     let table: String = LIES.iter().map(|lie| format!("{lie} | 1 |\n")).collect();
     runner.scenario(&format!(
         r#"
         [providers.p]
-        plugin = "bundled:echo"
+        plugin = "hostile.wasm"
         config = {{ lie = "*" }}
         limits = {{ artifacts = "1MB", reply = "1MB" }}
         [[tests]]
@@ -253,11 +255,11 @@ fn lies_of_a_worker_are_not_written() {
 
 /// Texts that a lying worker replaces in everything that it sends. The names of artifacts are paths on the coordinator's machine.
 const FORGERIES: &[(&str, &str)] = &[
-    ("an-artifact-of-the-trial.txt", "../../../../pwned-by-a-worker"),
-    ("an-artifact-of-the-trial.txt", "/tmp/pwned-by-a-lying-worker1"),
-    ("\"trial\":\"", "\"trial\":1,"),
-    ("\"outcome\"", "\"outcum\":\""),
-    ("\"sha256\":\"", "\"sha256\":1,"),
+    ("an-artifact-of-the-trial.txt", "../../../../pwned-by-a-liar2"),
+    ("an-artifact-of-the-trial.txt", "/tmp/pwned-by-a-lying-worker"),
+    ("\"trial\":\"a@", "\"trial\":\"b@"),
+    ("\"outcome\":\"passed\"", "\"outcome\":\"purple\""),
+    ("\"sha256\":\"", "\"sha256\":["),
 ];
 
 #[test]

@@ -62,7 +62,7 @@ fn name_of_a_connected_worker_is_taken() {
     let (runner, engine) = (Runner::new(&[]), Engine::start());
     let first = start_worker(&runner, &engine.address(), "a", &[]);
     let mut command = worker_command(&runner, &engine.address(), "a", &[]);
-    Running::start(&mut command).finish().expect(2).says(&["`a`", "--name"]);
+    Running::start(&mut command).finish().expect(3).says(&["`a`", "--name"]);
     first.end_by(Signal::INT).0.expect(0);
     start_worker(&runner, &engine.address(), "a", &[]).end_by(Signal::INT).0.expect(0);
 }
@@ -155,8 +155,8 @@ fn flags_without_an_engine_are_refused() {
     for args in [&["worker"][..], &["worker", "list"], &["engine", "check"]] {
         runner.run(args).expect(2).says(&["`--engine ADDRESS` is missing", "RUNNER_ENGINE"]);
     }
-    for ceiling in ["all=1", "net", "secret=a b", "fs=/nowhere-at-all", "x=y"] {
+    for ceiling in ["all=1", "net", "secret=a b", "fs=relative", "x=y"] {
         let args = ["worker", "--engine", "nats://127.0.0.1:1", "--ceiling", ceiling];
-        runner.run(&args).expect(2).says(&[&format!("--ceiling {ceiling}")]);
+        runner.run(&args).expect(2).says(&[&format!("invalid ceiling `{ceiling}`")]);
     }
 }

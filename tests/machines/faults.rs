@@ -20,7 +20,7 @@ fn seconds(few: usize, many: usize) -> Duration {
     Duration::from_secs(times(few, many) as u64)
 }
 
-/// Waits while a condition of a process holds. A cut lasts for a time, and not until a condition holds.
+/// Waits for the time of a fault. A cut lasts for a time, and not until a condition holds.
 fn last(time: Duration) {
     std::thread::sleep(time);
 }
@@ -158,4 +158,54 @@ fn suspended_worker_is_replaced_and_its_late_reports_dropped() {
     let run = assert_whole(&runner, 200);
     assert_eq!(canonical(&run), expected);
     assert_eq!(used_workers(&run), ["a", "b"]);
+}
+
+#[test]
+fn slow_connections_change_no_row() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 200, 5);
+    let expected = alone(&runner);
+    let [near, far] = [Cable::slow(&engine), Cable::slow(&engine)];
+    let _worker = start_worker(&runner, &far.address(), "a", &[]);
+    let mut running = runner.start(&["--engine", &near.address()]);
+    running.wait_for_rows(1);
+    let started = Instant::now();
+    running.finish().expect(0);
+    assert_eq!(canonical(&assert_whole(&runner, 400)), expected);
+    // A worker has enough tasks for a round trip: 400 of them one after another would take 160 s.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[test]
+fn cluster_survives_a_killed_server() {
+    let (runner, mut cluster) = (Runner::new(&["hostile"]), Engine::cluster());
+    numbered(&runner, 100, 30);
+    let (expected, addresses) = (alone(&runner), cluster.each_ref().map(Engine::address).join(","));
+    let _worker = start_worker(&runner, &addresses, "a", &[]);
+    let mut running = runner.start(&["--engine", &addresses]);
+    running.wait_for_rows(20);
+    cluster[0].kill();
+    let _second = start_worker(&runner, &addresses, "b", &[]);
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 200);
+    assert_eq!(canonical(&run), expected);
+    assert!(run.rows().iter().all(|row| row["attempt"] == 1), "an attempt was made twice");
+}
+
+#[test]
+fn merged_shards_had_workers_each() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 50, 5);
+    let (address, expected) = (engine.address(), alone(&runner));
+    let _workers = ["a", "b"].map(|name| start_worker(&runner, &address, name, &[]));
+    let shards = ["1/2", "2/2"].map(|shard| {
+        let flags = ["--shard", shard, "--into", "shards/{shard}", "--engine", &address];
+        runner.start(&flags)
+    });
+    for shard in shards {
+        shard.finish().expect(0);
+    }
+    let merge = ["merge", "shards/1-of-2", "shards/2-of-2", "--into", "results/whole"];
+    runner.run(&merge).expect(0);
+    assert_eq!(canonical(&assert_whole(&runner, 100)), expected);
 }

@@ -9,9 +9,10 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -54,6 +55,27 @@ impl Engine {
 
     pub(crate) fn without_jetstream() -> Self {
         Self::in_folder(tempfile::tempdir().unwrap(), "", &[])
+    }
+
+    /// Starts three servers that are one cluster, and waits until they have elected a leader.
+    pub(crate) fn cluster() -> [Self; 3] {
+        let (names, routes) = (["one", "two", "three"], [(); 3].map(|()| free_port()));
+        let all = routes.map(|port| format!("\"nats://127.0.0.1:{port}\"")).join(", ");
+        let mut number = 0;
+        let servers = names.map(|name| {
+            let folder = tempfile::tempdir().unwrap();
+            let (store, route) = (folder.path().join("store"), routes[number]);
+            number += 1;
+            let config = format!(
+                "server_name: {name}\njetstream {{ store_dir: {:?} }}\ncluster {{ name: c, listen: \"127.0.0.1:{route}\", routes: [{all}] }}\n",
+                store.to_str().unwrap()
+            );
+            Self::in_folder(folder, &config, &[])
+        });
+        let is_leader =
+            |server: &Self| server.log().contains("JetStream cluster new metadata leader");
+        wait_until("the cluster has a leader", || servers.iter().any(is_leader));
+        servers
     }
 
     /// Starts a server with the configuration of a page, in a folder with its certificates.
@@ -140,16 +162,28 @@ pub(crate) struct Cable {
     is_cut: Arc<AtomicBool>,
 }
 
+/// Time that bytes take on a slow cable.
+const DELAY: Duration = Duration::from_millis(100);
+
 /// Bytes that a cable replaces by others of the same number, on the way to the server.
 type Forgery = Option<(&'static str, &'static str)>;
 
 impl Cable {
     pub(crate) fn to(engine: &Engine) -> Self {
-        Self::forging(engine, None)
+        Self::with(engine, Duration::ZERO, None)
+    }
+
+    /// Returns a way on which every byte takes [`DELAY`].
+    pub(crate) fn slow(engine: &Engine) -> Self {
+        Self::with(engine, DELAY, None)
     }
 
     /// Returns a way that makes a liar of the end that uses it.
     pub(crate) fn forging(engine: &Engine, forgery: Forgery) -> Self {
+        Self::with(engine, Duration::ZERO, forgery)
+    }
+
+    fn with(engine: &Engine, delay: Duration, forgery: Forgery) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let (port, target) = (listener.local_addr().unwrap().port(), engine.port);
         let is_cut = Arc::new(AtomicBool::new(false));
@@ -162,8 +196,8 @@ impl Cable {
                     let Ok(far) = TcpStream::connect(("127.0.0.1", target)) else { return };
                     let (back, onward) = (near.try_clone().unwrap(), far.try_clone().unwrap());
                     let answers = Arc::clone(&cut);
-                    thread::spawn(move || pass(far, back, &answers, None));
-                    pass(near, onward, &cut, forgery);
+                    thread::spawn(move || pass(far, back, &answers, delay, None));
+                    pass(near, onward, &cut, delay, forgery);
                 });
             }
         });
@@ -186,7 +220,17 @@ fn wait_while_cut(cut: &AtomicBool) {
 }
 
 /// Passes bytes on until an end is closed.
-fn pass(mut from: TcpStream, mut to: TcpStream, cut: &AtomicBool, forgery: Forgery) {
+fn pass(mut from: TcpStream, to: TcpStream, cut: &AtomicBool, delay: Duration, forgery: Forgery) {
+    let (late, arriving) = mpsc::channel::<(Instant, Vec<u8>)>();
+    let mut arrival = to.try_clone().unwrap();
+    let writer = thread::spawn(move || {
+        for (at, bytes) in arriving {
+            thread::sleep(at.saturating_duration_since(Instant::now()));
+            if arrival.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+    });
     let mut piece = vec![0; 64 << 10];
     while let Ok(count @ 1..) = from.read(&mut piece) {
         wait_while_cut(cut);
@@ -198,10 +242,12 @@ fn pass(mut from: TcpStream, mut to: TcpStream, cut: &AtomicBool, forgery: Forge
                 }
             }
         }
-        if to.write_all(&piece[..count]).is_err() {
+        if late.send((Instant::now() + delay, piece[..count].to_vec())).is_err() {
             break;
         }
     }
+    drop(late);
+    let _ = writer.join();
     let _ = to.shutdown(std::net::Shutdown::Both);
     let _ = from.shutdown(std::net::Shutdown::Both);
 }
@@ -261,7 +307,7 @@ pub(crate) fn canonical(run: &Run) -> Vec<(String, Value)> {
 /// Returns the canonical results of the scenario on this machine.
 #[track_caller]
 pub(crate) fn alone(runner: &Runner) -> Vec<(String, Value)> {
-    runner.run(&["exec", "scenario.toml", "--into", "alone/run"]).expect(0);
+    runner.run(&["exec", "scenario.toml", "--jobs", "16", "--into", "alone/run"]).expect(0);
     canonical(&Run { dir: runner.path("alone/run") })
 }
 

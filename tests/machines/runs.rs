@@ -54,8 +54,8 @@ fn attachments_logs_and_artifacts_travel() {
     let run = assert_whole(&runner, 5);
     assert_eq!(canonical(&run), expected);
     assert!(run.text("logs.jsonl").contains("careful"));
-    runner.run(&["show", "latest", "picture", "--save", "saved"]).expect(0);
-    assert!(runner.path("saved/a.png").exists());
+    let opened = runner.run(&["show", "latest", "files", "--open", "b.txt"]).expect(0);
+    assert_eq!(opened.stdout, "one two");
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn second_signal_kills_the_attempts_of_a_worker() {
 /// The worker dies of the test `a`.
 const DEADLY: &str = r#"
     [providers.p]
-    plugin = "bundled:echo"
+    plugin = "hostile.wasm"
     config = { lie = "kill", test = "a" }
     [[tests]]
     id = "a"
@@ -208,7 +208,7 @@ const DEADLY: &str = r#"
 
 #[test]
 fn suspect_of_a_death_runs_alone_elsewhere() {
-    let (runner, engine) = (Runner::new(&[]), Engine::start());
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
     runner.scenario(DEADLY);
     let mut command = worker_command(&runner, &engine.address(), "a", &["-j2"]);
     let _worker = started(Running::start(command.env("RUNNER_TEST_WORKER", "__lie")));

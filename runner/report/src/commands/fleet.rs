@@ -29,9 +29,9 @@ pub struct ConnectedWorker {
     pub since: String,
     /// Version of the program.
     pub version: String,
-    /// Attempts that run at the same time.
+    /// Attempts of a run that run at the same time.
     pub slots: u32,
-    /// Bytes for the memories of all guests together.
+    /// Bytes for the memories of all guests of a run.
     pub memory: u64,
     /// Labels of `--label`.
     pub labels: BTreeMap<String, String>,

@@ -20,16 +20,16 @@ pub struct Args {
     command: Option<WorkerCommand>,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Name of the worker, which no other one has [default: the machine's, with digits]
+    /// Name of the worker [default: of the machine, with digits]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// A label, by which runs select workers; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
-    /// Run N attempts at the same time [default: by cores]
+    /// Run N attempts of a run at the same time [default: by cores]
     #[arg(short, long, value_name = "N", value_parser = whole(1..=4096))]
     jobs: Option<u32>,
-    /// Memory of all guests together [default: most of the machine's]
+    /// Memory of the guests of a run [default: 75 % of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
     /// Allow `net=URL`, `secret=NAME`, `fs=DIR`, `memory=SIZE` or `all`; repeatable
@@ -38,7 +38,7 @@ pub struct Args {
     /// Read secrets from lines `NAME=VALUE`; repeatable
     #[arg(long, value_name = "FILE", value_parser = secret_file)]
     secret_file: Vec<PathBuf>,
-    /// Folder for the files of runs [default: in the user's cache]
+    /// Folder for files of current runs [default: in TMPDIR]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
 }
