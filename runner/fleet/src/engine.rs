@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{fmt, io, iter};
+use std::{io, iter};
 
 use async_nats::connection::State;
 use async_nats::jetstream::context::{ContextBuilder, GetStreamError, GetStreamErrorKind};
@@ -155,8 +155,8 @@ impl Engine {
     }
 
     /// Converts an error of a request to JetStream.
-    pub(crate) fn failure(&self, error: &dyn Error) -> FleetError {
-        let (address, text) = (&self.address, shown(&error.to_string()));
+    pub(crate) fn failure(&self, error: &(dyn Error + 'static)) -> FleetError {
+        let (address, text) = (&self.address, error.to_string());
         if let Some(refusal) = refusal(address, &self.complaint) {
             return refusal;
         }
@@ -167,7 +167,11 @@ impl Engine {
                 "the engine at {address} has no JetStream; start it with `nats-server --jetstream`"
             ));
         }
-        FleetError::Unreachable(format!("the engine at {address} does not answer: {text}"))
+        let cause = causes(error).last().map(|cause| shown(&cause.to_string()));
+        FleetError::Unreachable(match cause.filter(|_| !text.contains("timed out")) {
+            Some(cause) => format!("the engine at {address} cannot do this: {cause}"),
+            None => format!("the engine at {address} does not answer within 3 s; try again"),
+        })
     }
 }
 
@@ -287,13 +291,39 @@ pub(crate) fn host() -> String {
 
 /// Returns whether a bucket was not opened because the engine lacks it.
 pub(crate) fn is_missing(error: &(dyn Error + 'static)) -> bool {
-    iter::successors(Some(error), |error| (*error).source()).any(|cause| {
+    causes(error).any(|cause| {
         let kind = cause.downcast_ref::<GetStreamError>().map(GetStreamError::kind);
         matches!(kind, Some(GetStreamErrorKind::JetStream(error))
             if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
     })
 }
 
+/// Returns an error and its sources.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |error| (*error).source())
+}
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::{Engine, block_on};
+    use crate::address::EngineOptions;
+    use crate::error::FleetError;
+
+    #[test]
+    fn absent_engine_is_named_without_its_password() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = listener.local_addr().unwrap();
+        drop(listener);
+        let address = format!("nats://me:secret@{place}");
+        let options = EngineOptions { address, ..EngineOptions::default() };
+        let connected = block_on(async { Engine::connect(&options, "test").await.map(drop) });
+        let Err(FleetError::Unreachable(message)) = connected else { panic!("{connected:?}") };
+        assert!(message.contains(&place.to_string()) && !message.contains("secret"), "{message}");
+    }
 }
