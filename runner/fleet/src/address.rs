@@ -16,7 +16,7 @@ pub struct EngineOptions {
     pub address: String,
     /// File with the certificates that may sign the engine's, instead of the system's.
     pub ca: Option<PathBuf>,
-    /// File with credentials, as `nsc` writes it.
+    /// File with credentials, as `nsc` writes it, or with the seed of an NKey.
     pub credentials: Option<PathBuf>,
     /// Whether a connection to another machine may be unencrypted.
     pub insecure: bool,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{io, iter};
+use std::{fs, io, iter};
 
 use async_nats::connection::State;
 use async_nats::jetstream::context::{ContextBuilder, GetStreamError, GetStreamErrorKind};
@@ -64,7 +64,7 @@ impl Engine {
     pub(crate) async fn connect(options: &EngineOptions, name: &str) -> Result<Self, FleetError> {
         let servers = options.servers()?;
         let complaint = Arc::default();
-        let connecting = connect_options(options, &servers, name, &complaint).await?;
+        let connecting = connect_options(options, &servers, name, &complaint)?;
         let address = options.shown();
         let opening = Self::open(connecting, servers, address.clone(), Arc::clone(&complaint));
         timeout(CONNECT_WITHIN, opening).await.unwrap_or_else(|_| {
@@ -175,7 +175,7 @@ impl Engine {
     }
 }
 
-async fn connect_options(
+fn connect_options(
     options: &EngineOptions,
     servers: &Servers,
     name: &str,
@@ -216,8 +216,12 @@ async fn connect_options(
         connecting = connecting.add_root_certificates(path.clone());
     }
     if let Some(path) = &options.credentials {
-        let with_credentials = connecting.credentials_file(path).await;
-        connecting = with_credentials.map_err(|error| unusable(path, error))?;
+        let text = fs::read_to_string(path).map_err(|error| unusable(path, error))?;
+        let seed = text.lines().map(str::trim).find(|line| line.starts_with("SU"));
+        connecting = match seed.filter(|_| !text.contains("JWT")) {
+            Some(seed) => connecting.nkey(seed.to_owned()),
+            None => connecting.credentials(&text).map_err(|error| unusable(path, error))?,
+        };
     }
     Ok(connecting)
 }
