@@ -11,7 +11,7 @@ use tracing::debug;
 
 use crate::engine::{Engine, lock};
 use crate::error::FleetError;
-use crate::window::Window;
+use crate::window::{RECEIPT_AFTER, Window};
 use crate::wire::{
     Control, Kind, MAX_OUTSTANDING, MAX_PIECE, PIECE_HEAD, Piece, down_subject, shown, up_subject,
 };
@@ -87,16 +87,15 @@ struct Link {
 
 struct LinkState {
     window: Window,
-    /// Time at which a closing link ends even if content is not received.
+    /// Time at which the link ends even if content is not received. `None` while it is open.
     close_at: Option<Instant>,
-    has_ended: bool,
 }
 
 impl ChannelSender {
-    /// Queues a message. Never blocks. Does nothing after the end of the link.
+    /// Queues a message. Never blocks. Does nothing once the link is closed or lost.
     pub(crate) fn send(&self, message: Outgoing) {
         let mut state = lock(&self.link.state);
-        if state.close_at.is_some() || state.has_ended {
+        if state.close_at.is_some() {
             return;
         }
         let was_ready = state.window.is_ready();
@@ -110,10 +109,11 @@ impl ChannelSender {
         }
     }
 
-    /// Blocks this thread while more than [`MAX_OUTSTANDING`] bytes are queued.
+    /// Blocks this thread while more than [`MAX_OUTSTANDING`] bytes are queued and the link is open.
     pub(crate) fn wait_for_room(&self) {
-        let is_full =
-            |state: &mut LinkState| state.window.unreceived() > MAX_OUTSTANDING && !state.has_ended;
+        let is_full = |state: &mut LinkState| {
+            state.window.unreceived() > MAX_OUTSTANDING && state.close_at.is_none()
+        };
         let waited = self.link.room.wait_while(lock(&self.link.state), is_full);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
@@ -156,7 +156,7 @@ pub(crate) async fn open(
     let subscribed = engine.client().subscribe(own.clone()).await;
     let pieces = subscribed.map_err(|error| engine.failure(&error))?;
     let now = Instant::now();
-    let state = LinkState { window: Window::new(now), close_at: None, has_ended: false };
+    let state = LinkState { window: Window::new(now), close_at: None };
     let link = Link { state: Mutex::new(state), wake: Notify::new(), room: Condvar::new() };
     let sender = ChannelSender { link: Arc::new(link) };
     let (incoming, received) = mpsc::channel(HANDED_OVER);
@@ -196,8 +196,7 @@ impl LinkTask {
         // From now on the server answers the other end that there are no responders.
         drop(pieces);
         let _ = timeout(FLUSH_WITHIN, self.engine.client().flush()).await;
-        lock(&self.link.state).has_ended = true;
-        self.link.room.notify_all();
+        close(&self.link);
         if let Err(how) = lost {
             self.hand_over_rest(how).await;
         }
@@ -207,11 +206,11 @@ impl LinkTask {
     async fn serve(&mut self, pieces: &mut Subscriber) -> Result<(), String> {
         let incoming = self.incoming.clone();
         loop {
-            let connected = self.engine.connected_for();
-            self.publish_due(connected.is_some()).await;
-            let now = Instant::now();
+            let (connected, now) = (self.engine.connected_for(), Instant::now());
+            self.publish_due(connected.is_some(), now).await;
             if self.is_closed(now) {
-                self.publish_last_receipt().await;
+                // The other end may wait for the receipt.
+                self.publish_due(connected.is_some(), now + RECEIPT_AFTER).await;
                 return Ok(());
             }
             self.life.check(now, connected)?;
@@ -241,33 +240,22 @@ impl LinkTask {
         }
     }
 
-    /// Publishes all that may be sent now.
-    async fn publish_due(&mut self, is_connected: bool) {
+    /// Publishes all that is due at `now`.
+    async fn publish_due(&mut self, is_connected: bool, now: Instant) {
         if is_connected && !self.was_connected {
-            lock(&self.link.state).window.restart(Instant::now());
+            lock(&self.link.state).window.restart(now);
         }
         self.was_connected = is_connected;
         // While disconnected the client would keep pieces that are repeated later anyway, and block when it has many.
         while is_connected {
-            let message = lock(&self.link.state).window.next_message(Instant::now());
+            let message = lock(&self.link.state).window.next_message(now);
             let Some(message) = message else { break };
-            self.publish(message).await;
-        }
-    }
-
-    async fn publish_last_receipt(&self) {
-        let message = lock(&self.link.state).window.last_receipt();
-        if let Some(message) = message.filter(|_| self.was_connected) {
-            self.publish(message).await;
-        }
-    }
-
-    async fn publish(&self, message: Vec<u8>) {
-        // The server answers on the own subject if the other end has not subscribed to its own.
-        let (to, reply) = (self.other.clone(), self.own.clone());
-        let sent = self.engine.client().publish_with_reply(to, reply, message.into()).await;
-        if let Err(error) = sent {
-            debug!(%error, "a piece is not sent");
+            // The server answers on the own subject if the other end has not subscribed to its own.
+            let (to, reply) = (self.other.clone(), self.own.clone());
+            let sent = self.engine.client().publish_with_reply(to, reply, message.into()).await;
+            if let Err(error) = sent {
+                debug!(%error, "a piece is not sent");
+            }
         }
     }
 
@@ -299,7 +287,6 @@ impl LinkTask {
                 return;
             }
         }
-        // Without a receiver the other end of this process needs no reason.
         let _ = self.incoming.send(Incoming::Lost(how)).await;
     }
 }
@@ -321,6 +308,7 @@ fn take(link: &Link) -> Option<Result<Incoming, String>> {
 fn close(link: &Link) {
     lock(&link.state).close_at.get_or_insert(Instant::now() + CLOSE_WITHIN);
     link.wake.notify_one();
+    link.room.notify_all();
 }
 
 /// The signs from which the death of the other end is known.

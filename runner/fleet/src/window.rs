@@ -11,7 +11,7 @@ use crate::wire::{Kind, MAX_OUTSTANDING, MAX_PIECE, Piece};
 const PING_EVERY: Duration = Duration::from_millis(1_500);
 /// Delay of a receipt. A receipt for each small piece would cost more than the piece, and content that waits for it is
 /// coalesced meanwhile.
-const RECEIPT_AFTER: Duration = Duration::from_millis(2);
+pub(crate) const RECEIPT_AFTER: Duration = Duration::from_millis(2);
 /// Time without progress after which content is sent again. Doubles each time.
 const RESEND_AFTER: Duration = Duration::from_millis(500);
 /// Longest time without progress after which content is sent again.
@@ -74,16 +74,10 @@ impl Window {
             None => return None,
         };
         self.ping_at = now + PING_EVERY;
-        let (received, limit) = self.incoming.receipt();
+        self.incoming.receipt_at = None;
+        self.incoming.promised = self.incoming.limit();
+        let (received, limit) = (self.incoming.received, self.incoming.promised);
         Some(Piece { kind, offset, received, limit, content }.encode())
-    }
-
-    /// Returns the receipt that is due now or later. `None` if the other end has it.
-    pub(crate) fn last_receipt(&mut self) -> Option<Vec<u8>> {
-        self.incoming.receipt_at?;
-        let (received, limit) = self.incoming.receipt();
-        let (kind, offset) = (Kind::Receipt, self.outgoing.sent);
-        Some(Piece { kind, offset, received, limit, content: &[] }.encode())
     }
 
     /// Handles a piece of the other end, which may be hostile.
@@ -280,13 +274,6 @@ impl IncomingStream {
 
     fn limit(&self) -> u64 {
         self.taken + MAX_OUTSTANDING
-    }
-
-    /// Returns the receipt and the limit for a message.
-    fn receipt(&mut self) -> (u64, u64) {
-        self.receipt_at = None;
-        self.promised = self.limit();
-        (self.received, self.promised)
     }
 }
 

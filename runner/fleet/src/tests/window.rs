@@ -351,15 +351,3 @@ fn idle_end_sends_signs_of_life() {
     assert_eq!(sent, 10);
     assert!(PING_EVERY < Duration::from_secs(2) && RECEIPT_AFTER < PING_EVERY);
 }
-
-#[test]
-fn last_receipt_is_sent_once() {
-    let now = Instant::now();
-    let mut window = Window::new(now);
-    let piece =
-        Piece { kind: Kind::Control, offset: 0, received: 0, limit: 0, content: b"\"close\"" };
-    window.receive(&piece, now);
-    let receipt = window.last_receipt().unwrap();
-    assert_eq!(Piece::decode(&receipt).unwrap().received, 7);
-    assert_eq!(window.last_receipt(), None);
-}
