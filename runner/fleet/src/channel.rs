@@ -22,7 +22,7 @@ const SILENT_FOR: Duration = Duration::from_secs(60);
 const RECONNECTED_WITHIN: Duration = Duration::from_secs(10);
 /// Interval of looking for a new connection.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Time for sending what is queued when a link is closed.
+/// Time for sending queued messages when a link is closed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 /// Time for the last messages to leave this process.
 const FLUSH_WITHIN: Duration = Duration::from_millis(500);
@@ -118,7 +118,7 @@ impl ChannelSender {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Ends the link once all that is queued was received, or after 2 s.
+    /// Ends the link once all queued messages are received, or after 2 s.
     pub(crate) fn close(&self) {
         close(&self.link);
     }
@@ -218,7 +218,7 @@ impl LinkTask {
                 let window = &lock(&self.link.state).window;
                 (window.has_received(), window.next_time())
             };
-            // What is due cannot be sent while disconnected.
+            // Nothing can be sent while disconnected.
             let next_time = if self.was_connected { next_time } else { now + LOOK_EVERY };
             let is_read = !incoming.is_closed();
             tokio::select! {
@@ -240,16 +240,19 @@ impl LinkTask {
         }
     }
 
-    /// Publishes all that is due at `now`.
+    /// Publishes all messages that are due at `now`.
     async fn publish_due(&mut self, is_connected: bool, now: Instant) {
         if is_connected && !self.was_connected {
             lock(&self.link.state).window.restart(now);
         }
         self.was_connected = is_connected;
         // While disconnected the client would keep pieces that are repeated later anyway, and block when it has many.
-        while is_connected {
+        if !is_connected {
+            return;
+        }
+        loop {
             let message = lock(&self.link.state).window.next_message(now);
-            let Some(message) = message else { break };
+            let Some(message) = message else { return };
             // The server answers on the own subject if the other end has not subscribed to its own.
             let (to, reply) = (self.other.clone(), self.own.clone());
             let sent = self.engine.client().publish_with_reply(to, reply, message.into()).await;
@@ -280,7 +283,7 @@ impl LinkTask {
         })
     }
 
-    /// Hands over all that has arrived, and the end.
+    /// Hands over all messages that have arrived, and the end.
     async fn hand_over_rest(&self, how: String) {
         while let Some(Ok(message)) = take(&self.link) {
             if self.incoming.send(message).await.is_err() {
@@ -344,7 +347,7 @@ impl LifeSigns {
 
     /// Returns an error that describes the death of the other end. `connected` is the time since the own connection.
     fn check(&mut self, now: Instant, connected: Option<Duration>) -> Result<(), String> {
-        // This process was stopped, and what has arrived meanwhile is not read yet.
+        // This process was stopped, and pieces that have arrived meanwhile are not read yet.
         if now.duration_since(self.last_check) >= STOPPED_FOR {
             self.piece(now);
         }
