@@ -230,18 +230,8 @@ impl ServedSession {
             self.notices.send(format!("worker {worker} cannot join: {problem}"));
             return Err(problem);
         }
-        {
-            let mut links = lock(&self.links);
-            // The worker asks again if it has not received the answer.
-            if links.contains(&join.link) {
-                return Ok(());
-            }
-            if links.len() >= MAX_LINKS {
-                return Err(format!("the session has {MAX_LINKS} workers; try again later"));
-            }
-            links.insert(join.link.clone());
-        }
-        let open = OpenLink { link: join.link.clone(), links: Arc::clone(&self.links) };
+        // The worker asks again if it has not received the answer.
+        let Some(open) = self.reserve(&join.link)? else { return Ok(()) };
         let opened = channel::open(&self.engine, &join.link, Role::Coordinator).await;
         let (sender, mut received) = opened.map_err(|error| error.to_string())?;
         let reader = LinkReader {
@@ -274,8 +264,19 @@ impl ServedSession {
         (self.notices.events)(SourceEvent::Joined(joining));
         Ok(())
     }
+
+    /// Reserves the place of a link. `None` if the link is open.
+    fn reserve(&self, link: &str) -> Result<Option<OpenLink>, String> {
+        let mut links = lock(&self.links);
+        if links.len() >= MAX_LINKS && !links.contains(link) {
+            return Err(format!("the session has {MAX_LINKS} workers; try again later"));
+        }
+        let open = || OpenLink { link: link.to_owned(), links: Arc::clone(&self.links) };
+        Ok(links.insert(link.to_owned()).then(open))
+    }
 }
 
+/// Parses a request to join.
 fn parse(content: &[u8]) -> Result<JoinDocument, String> {
     let join = (content.len() <= MAX_DOCUMENT).then(|| serde_json::from_slice(content).ok());
     join.flatten()
