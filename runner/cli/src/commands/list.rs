@@ -118,7 +118,7 @@ fn verdicts() -> impl TypedValueParser<Value = RunVerdict> {
 /// Formats runs, or those of one group, as a table. Ids and times are short on a screen, and in full elsewhere.
 pub fn table(list: &RunList, is_of_group: bool, screen: Option<usize>) -> String {
     let now = now();
-    // Title and rank, in the order of the cells below.
+    // Title and rank, in the order of the cells below. The highest rank is left out first on narrow terminals, and 0 never.
     let mut table = Table::new([
         ("run", 0),
         ("status", 0),

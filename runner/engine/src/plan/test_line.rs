@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::schedule::Policy;
 
 /// A test's line. Most keys stay raw JSON: fingerprints hash their text, and only the worker parses them.
-// A new key of tests is refused until it is here, and [`TestLine::fingerprints`] does not compile until it names it.
+// A run that uses a key that is missing here is refused, and [`TestLine::fingerprints`] does not compile until it names it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TestLine<'a> {
@@ -36,6 +36,7 @@ pub(crate) struct TestLine<'a> {
     reference: Option<&'a RawValue>,
     #[serde(borrow, default)]
     expect: Option<&'a RawValue>,
+    // Keys of the line that are not read here.
     #[serde(default, rename = "repeat")]
     _repeat: Option<IgnoredAny>,
     #[serde(default, rename = "meta")]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{GroupPlace, Manifest, Pause, Pin, disk::fault::now};
 
-/// The keys of a [`Manifest`] that lists show. A manifest is ten times as long.
+/// The keys of a [`Manifest`] that lists show. A manifest is ten times as long. A changed key needs a new version of the database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunHead {
     /// The name of the run's directory.
