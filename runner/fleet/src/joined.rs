@@ -2,17 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow::{self, Break, Continue};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-use std::{fs, io};
+use std::time::Duration;
 
-use runner_engine::remote::{EventSink, LinkEvent, WorkerExit, WorkerLink};
+use runner_engine::remote::{EventSink, WorkerExit, WorkerLink, start_worker};
+use runner_model::Digest;
 use runner_model::prepare::Prepare;
-use runner_model::protocol::{FrameBuffer, FromWorker, Task, ToWorker};
-use runner_model::{Digest, TaskId};
-use runner_record::Scratch;
+use runner_model::protocol::{FrameBuffer, ToWorker};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
@@ -20,7 +18,8 @@ use tracing::debug;
 
 use crate::channel::{self, ChannelSender, Incoming, Outgoing, Role};
 use crate::engine::{Engine, lock, token};
-use crate::store::{Missing, ProcessShape, WorkerStore, fetch_blob, path_text};
+use crate::relay::{Content, LocalEvent, ProcessTasks, Relay};
+use crate::store::{Missing, ProcessFolders, ProcessShape, Shared, WorkerStore, fetch_blob};
 use crate::wire::{
     BlameDocument, Control, ExitDocument, JoinAnswer, JoinDocument, OfferDocument, VERSION,
     join_subject, shown,
@@ -32,12 +31,16 @@ const REJOIN_AFTER: Duration = Duration::from_secs(1);
 const MAX_FAILED_STARTS: u32 = 3;
 /// Fetches of one content.
 const MAX_FETCHES: u32 = 8;
-/// Tasks of a process that have not ended. An honest coordinator sends a few hundred.
-const MAX_TASKS: usize = 8_192;
-/// Bytes of the lines and rows of those tasks.
-const MAX_TASK_BYTES: usize = 1 << 30;
 /// Events of a process that are not yet handled.
 const MAX_EVENTS: usize = 64;
+
+/// An event of a session. Holds the token of its offer.
+pub(crate) enum SessionEvent {
+    /// The first process is set up.
+    Joined(String),
+    /// All processes have exited, and their folders are removed.
+    Ended(String),
+}
 
 /// A session that a worker has joined.
 pub(crate) struct JoinedSession {
@@ -46,12 +49,9 @@ pub(crate) struct JoinedSession {
     pub(crate) offer: OfferDocument,
     /// Name of the worker.
     pub(crate) worker: String,
-    /// Starts a process.
-    pub(crate) start: fn(EventSink) -> io::Result<Box<dyn WorkerLink>>,
     /// Number of requests to stop.
     pub(crate) stop: watch::Receiver<u32>,
-    /// Receives the session's token when its first process is set up.
-    pub(crate) joined: mpsc::UnboundedSender<String>,
+    pub(crate) events: mpsc::UnboundedSender<SessionEvent>,
     pub(crate) progress: SessionProgress,
 }
 
@@ -63,14 +63,14 @@ pub(crate) struct SessionProgress {
     /// Whether the coordinator has ended the session.
     is_finished: AtomicBool,
     /// Attempts that were reported.
-    pub(crate) attempts: AtomicU64,
+    pub(crate) attempts: Arc<AtomicU64>,
     /// Why the worker does not work on the session. `None` if it does.
     pub(crate) declined: watch::Sender<Option<String>>,
     pub(crate) has_joined: AtomicBool,
     /// Processes in a row that have ended before they were ready.
     failed_starts: AtomicU32,
-    /// Folder of attachments, schemas and large tests. `None` before the first process is set up.
-    blobs: Mutex<Option<Arc<Scratch>>>,
+    /// Files that processes share.
+    blobs: Shared,
     /// Locked while a blob is fetched, because processes need the same.
     fetching: tokio::sync::Mutex<()>,
 }
@@ -89,6 +89,8 @@ impl JoinedSession {
         let blobs = lock(&self.progress.blobs).take();
         // Removing a folder may take half a second.
         let _ = spawn_blocking(move || drop(blobs)).await;
+        // Without a receiver the worker ends.
+        let _ = self.events.send(SessionEvent::Ended(self.offer.token.clone()));
     }
 
     async fn keep_process(self: Arc<Self>, number: u32, shape: ProcessShape, is_spare: bool) {
@@ -156,88 +158,6 @@ impl JoinedSession {
             is_first
         });
     }
-
-    /// Checks the setup of a process, and creates its folders.
-    ///
-    /// # Errors
-    ///
-    /// The reason for giving the session up.
-    fn set_up(
-        &self,
-        prepare: Prepare,
-        shape: ProcessShape,
-    ) -> Result<(Prepare, ProcessFolders), String> {
-        let mut prepare = self.store.fill(prepare, shape)?;
-        let blobs = {
-            let mut shared = lock(&self.progress.blobs);
-            let blobs = match shared.take() {
-                Some(blobs) => blobs,
-                None => Arc::new(self.store.new_folder()?),
-            };
-            Arc::clone(shared.insert(blobs))
-        };
-        let folders = ProcessFolders { scratch: self.store.new_folder()?, blobs };
-        for (path, folder) in
-            [(&mut prepare.blobs, folders.blobs()), (&mut prepare.scratch, folders.scratch())]
-        {
-            *path = path_text(&folder)?;
-            fs::create_dir_all(&folder)
-                .map_err(|error| format!("cannot create a folder: {error}"))?;
-        }
-        Ok((prepare, folders))
-    }
-}
-
-/// The folders of a process, removed on drop. The locks next to them are out of its reach.
-struct ProcessFolders {
-    scratch: Scratch,
-    blobs: Arc<Scratch>,
-}
-
-impl ProcessFolders {
-    fn scratch(&self) -> PathBuf {
-        self.scratch.path().join("process")
-    }
-
-    fn blobs(&self) -> PathBuf {
-        self.blobs.path().join("blobs")
-    }
-}
-
-/// Content that a process has requested.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Content {
-    Plugin(Digest),
-    Blob(Digest),
-}
-
-impl Content {
-    fn request(self) -> FromWorker {
-        match self {
-            Self::Plugin(digest) => FromWorker::NeedPlugin(digest),
-            Self::Blob(digest) => FromWorker::NeedBlob(digest),
-        }
-    }
-
-    fn ready(self) -> ToWorker {
-        match self {
-            Self::Plugin(digest) => ToWorker::PluginReady(digest),
-            Self::Blob(digest) => ToWorker::BlobReady(digest),
-        }
-    }
-}
-
-/// An event of the process on this machine.
-enum LocalEvent {
-    /// Its compile key.
-    Hello(String),
-    Needs(Content),
-    /// A provider cannot be used here.
-    Problem(String),
-    Ready,
-    /// A stopping process has no task.
-    Idle,
-    Exited(WorkerExit),
 }
 
 /// Whether relaying continues, or the last message of the link.
@@ -386,7 +306,9 @@ impl JoinedProcess {
     /// Starts the process.
     async fn prepare(&mut self, prepare: Prepare) -> Step {
         let (session, shape) = (Arc::clone(&self.session), self.shape);
-        let set_up = spawn_blocking(move || session.set_up(prepare, shape)).await;
+        let set_up =
+            spawn_blocking(move || session.store.set_up(prepare, shape, &session.progress.blobs))
+                .await;
         let set_up = set_up.unwrap_or_else(|error| Err(error.to_string()));
         let (prepare, folders) = match set_up {
             Ok(set_up) => set_up,
@@ -397,21 +319,22 @@ impl JoinedProcess {
             *most = prepared.provider.limits.file.max(*most);
         }
         self.folders = Some(folders);
-        let link = match (self.session.start)(self.sink()) {
+        let link = match start_worker(self.sink()) {
             Ok(link) => link,
             Err(error) => return self.decline(&format!("cannot start a process: {error}")),
         };
         link.send(ToWorker::Prepare(Box::new(prepare)));
         self.link = Some(link);
         if !self.session.progress.has_joined.swap(true, Ordering::AcqRel) {
-            let _ = self.session.joined.send(self.session.offer.token.clone());
+            let token = self.session.offer.token.clone();
+            let _ = self.session.events.send(SessionEvent::Joined(token));
         }
         Continue(())
     }
 
     fn sink(&self) -> EventSink {
         let relay = Relay {
-            session: Arc::clone(&self.session),
+            attempts: Arc::clone(&self.session.progress.attempts),
             tasks: Arc::clone(&self.tasks),
             sender: self.sender.clone(),
             local: self.local.clone(),
@@ -477,17 +400,12 @@ impl JoinedProcess {
         let (session, blobs) = (Arc::clone(&self.session), folders.blobs());
         match content {
             Content::Plugin(digest) => {
-                let (key, folder) = (self.compile_key.clone(), folders.scratch.path().to_owned());
+                let (key, folder) = (self.compile_key.clone(), folders.private());
                 let most = self.plugins.get(&digest).copied().unwrap_or(0);
-                let (requested, is_cancelled) = (Instant::now(), Arc::clone(&self.is_cancelled));
+                let is_cancelled = Arc::clone(&self.is_cancelled);
                 self.fetches.spawn(async move {
                     let JoinedSession { store, engine, .. } = &*session;
-                    (
-                        content,
-                        store
-                            .compile(engine, digest, key, most, folder, requested, is_cancelled)
-                            .await,
-                    )
+                    (content, store.compile(engine, digest, key, most, folder, is_cancelled).await)
                 });
             }
             Content::Blob(digest) => {
@@ -579,107 +497,3 @@ impl JoinedSession {
         fetch_blob(&self.engine, &digest, folder).await
     }
 }
-
-/// The tasks of a process.
-#[derive(Default)]
-struct ProcessTasks {
-    /// Whether the process takes no further task and ends after the running ones.
-    is_stopping: AtomicBool,
-    /// Tasks that have not ended, with the bytes of their lines and rows.
-    open: Mutex<HashMap<TaskId, usize>>,
-}
-
-impl ProcessTasks {
-    fn is_stopping(&self) -> bool {
-        self.is_stopping.load(Ordering::Acquire)
-    }
-
-    fn is_empty(&self) -> bool {
-        lock(&self.open).is_empty()
-    }
-
-    /// Returns `false` if the process would have too many tasks.
-    fn add(&self, added: &[Task]) -> bool {
-        let mut open = lock(&self.open);
-        open.extend(added.iter().map(|task| (task.id, task.body_bytes())));
-        open.len() <= MAX_TASKS && open.values().sum::<usize>() <= MAX_TASK_BYTES
-    }
-
-    /// Handles a message of the process. Adds its event to `local`, and returns whether the coordinator gets the message.
-    fn handle(&self, message: &FromWorker, local: &mut Vec<LocalEvent>) -> bool {
-        match message {
-            FromWorker::NeedPlugin(digest) => {
-                local.push(LocalEvent::Needs(Content::Plugin(*digest)))
-            }
-            FromWorker::NeedBlob(digest) => local.push(LocalEvent::Needs(Content::Blob(*digest))),
-            FromWorker::Hello(hello) => {
-                local.push(LocalEvent::Hello(hello.compile_key.clone()));
-                return true;
-            }
-            FromWorker::Ready(ready) => {
-                let problem = ready.providers.iter().find_map(|about| about.problem.as_ref());
-                local.push(problem.map_or(LocalEvent::Ready, |problem| {
-                    LocalEvent::Problem(format!(
-                        "on the worker's machine, a plugin {}",
-                        problem.message
-                    ))
-                }));
-                return problem.is_none();
-            }
-            FromWorker::Report { head, .. } => {
-                lock(&self.open).remove(&head.task);
-                return true;
-            }
-            FromWorker::Returned(tasks) => {
-                lock(&self.open).retain(|task, _| !tasks.contains(task));
-                // The coordinator has not requested these, and would send others.
-                return !self.is_stopping();
-            }
-            FromWorker::Bye => return !self.is_stopping(),
-            FromWorker::Artifact { .. } | FromWorker::Doing(_) | FromWorker::Log(_) => return true,
-        }
-        false
-    }
-}
-
-/// Sends the frames of a process to the coordinator, on the thread that reads them.
-struct Relay {
-    session: Arc<JoinedSession>,
-    tasks: Arc<ProcessTasks>,
-    sender: ChannelSender,
-    local: mpsc::Sender<LocalEvent>,
-}
-
-impl Relay {
-    fn forward(&self, event: LinkEvent) {
-        let (mut frames, mut local) = (Vec::new(), Vec::new());
-        match event {
-            LinkEvent::Messages(messages) => {
-                for message in messages {
-                    if self.tasks.handle(&message, &mut local) {
-                        message.encode(&mut frames);
-                    }
-                    let is_report = matches!(message, FromWorker::Report { .. });
-                    self.session.progress.attempts.fetch_add(is_report.into(), Ordering::AcqRel);
-                }
-            }
-            LinkEvent::Exited(exit) => local.push(LocalEvent::Exited(exit)),
-        }
-        if !frames.is_empty() {
-            self.sender.wait_for_room();
-            self.sender.send(Outgoing::Frames(frames));
-        }
-        if self.tasks.is_stopping() && self.tasks.is_empty() {
-            local.push(LocalEvent::Idle);
-        }
-        // After the frames, because a request must not come before `Hello`.
-        for event in local {
-            // Without a receiver the link has ended.
-            let _ = self.local.blocking_send(event);
-        }
-    }
-}
-
-#[cfg(test)]
-#[path = "tests/joined.rs"]
-mod tests;

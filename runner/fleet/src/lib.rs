@@ -13,6 +13,7 @@ mod error;
 mod joined;
 mod list;
 mod presence;
+mod relay;
 mod source;
 mod store;
 mod window;

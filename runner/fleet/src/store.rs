@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use crate::ceiling::Ceiling;
-use crate::engine::Engine;
+use crate::engine::{Engine, lock};
 use crate::error::FleetError;
 use crate::wire::shown;
 
@@ -45,6 +45,9 @@ pub(crate) struct WorkerStore {
     /// Names of entries of the cache that this worker has compiled, with the time. Locked while a compiler runs.
     compiled: Mutex<HashMap<String, Instant>>,
 }
+
+/// The folder of attachments, schemas and large tests of a session. `None` before its first process is set up.
+pub(crate) type Shared = std::sync::Mutex<Option<Arc<Scratch>>>;
 
 /// A reason for not getting content.
 #[derive(Debug)]
@@ -84,8 +87,39 @@ impl WorkerStore {
     }
 
     /// Creates a private folder that is removed on drop.
-    pub(crate) fn new_folder(&self) -> Result<Scratch, String> {
+    fn new_folder(&self) -> Result<Scratch, String> {
         Scratch::make(&self.folder).map_err(|error| format!("cannot create a folder: {error}"))
+    }
+
+    /// Checks the setup of a process, and creates its folders. `shared` is of its session.
+    ///
+    /// # Errors
+    ///
+    /// The reason for not taking part in the run.
+    pub(crate) fn set_up(
+        &self,
+        prepare: Prepare,
+        shape: ProcessShape,
+        shared: &Shared,
+    ) -> Result<(Prepare, ProcessFolders), String> {
+        let mut prepare = self.fill(prepare, shape)?;
+        let blobs = {
+            let mut shared = lock(shared);
+            let blobs = match shared.take() {
+                Some(blobs) => blobs,
+                None => Arc::new(self.new_folder()?),
+            };
+            Arc::clone(shared.insert(blobs))
+        };
+        let folders = ProcessFolders { scratch: self.new_folder()?, blobs };
+        for (path, folder) in
+            [(&mut prepare.blobs, folders.blobs()), (&mut prepare.scratch, folders.scratch())]
+        {
+            *path = path_text(&folder)?;
+            fs::create_dir_all(&folder)
+                .map_err(|error| format!("cannot create a folder: {error}"))?;
+        }
+        Ok((prepare, folders))
     }
 
     /// Checks the setup of a process against the ceiling, and fills in the values of this machine. Creates nothing.
@@ -93,7 +127,7 @@ impl WorkerStore {
     /// # Errors
     ///
     /// The reason for not taking part in the run.
-    pub(crate) fn fill(&self, prepare: Prepare, shape: ProcessShape) -> Result<Prepare, String> {
+    fn fill(&self, prepare: Prepare, shape: ProcessShape) -> Result<Prepare, String> {
         let mut providers = prepare.providers;
         for prepared in providers.iter_mut().filter(|one| one.provider.grading.is_some()) {
             // Graders run on the coordinator's machine.
@@ -149,7 +183,7 @@ impl WorkerStore {
         all
     }
 
-    /// Fetches a plugin of at most `most` bytes into `folder` and compiles it, unless that was done after `requested`.
+    /// Fetches a plugin of at most `most` bytes into `folder` and compiles it, unless that was done since this call.
     pub(crate) async fn compile(
         &self,
         engine: &Engine,
@@ -157,10 +191,10 @@ impl WorkerStore {
         key: String,
         most: u64,
         folder: PathBuf,
-        requested: Instant,
         cancelled: Arc<AtomicBool>,
     ) -> Result<(), Missing> {
-        // One compiler at once has several threads. Other processes wait for the same plugin.
+        let requested = Instant::now();
+        // A compiler has several threads, and processes need the same plugins.
         let mut compiled = self.compiled.lock().await;
         let name = entry_name(&digest, &key);
         if !is_compile_key(&key) || compiled.get(&name).is_some_and(|at| *at >= requested) {
@@ -181,6 +215,27 @@ impl WorkerStore {
         })?;
         compiled.insert(name, Instant::now());
         Ok(())
+    }
+}
+
+/// The folders of a process, removed on drop. The locks next to them are out of its reach.
+pub(crate) struct ProcessFolders {
+    scratch: Scratch,
+    blobs: Arc<Scratch>,
+}
+
+impl ProcessFolders {
+    /// Returns a folder that the process cannot use.
+    pub(crate) fn private(&self) -> PathBuf {
+        self.scratch.path().to_owned()
+    }
+
+    fn scratch(&self) -> PathBuf {
+        self.scratch.path().join("process")
+    }
+
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.blobs.path().join("blobs")
     }
 }
 
@@ -211,7 +266,7 @@ fn unusable(error: &dyn std::error::Error) -> Missing {
 }
 
 /// Returns the path as text for a frame.
-pub(crate) fn path_text(path: &Path) -> Result<String, String> {
+fn path_text(path: &Path) -> Result<String, String> {
     let text = path.to_str().map(ToOwned::to_owned);
     text.ok_or_else(|| format!("the path `{}` is not UTF-8", shown_path(path)))
 }

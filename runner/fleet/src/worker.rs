@@ -2,26 +2,25 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use std::{mem, process};
 
 use async_nats::Message;
 use futures_util::StreamExt as _;
-use runner_engine::remote::start_worker;
 use runner_prepare::machine;
 use runner_record::now;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, timeout, timeout_at};
 use tracing::debug;
 
 use crate::address::EngineOptions;
 use crate::ceiling::Ceiling;
 use crate::engine::{Engine, block_on, host, token};
 use crate::error::FleetError;
-use crate::joined::{JoinedSession, SessionProgress};
+use crate::joined::{JoinedSession, SessionEvent, SessionProgress};
 use crate::presence::Presence;
 use crate::source::is_worker_name;
 use crate::store::{ProcessShape, WorkerStore};
@@ -42,6 +41,8 @@ const MAX_SESSIONS: usize = 64;
 const MAX_OFFERS: usize = 4_096;
 /// Declined runs that are shown in [`SWEEP_EVERY`]. A stranger could offer any number.
 const MAX_SHOWN: u32 = 20;
+
+const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Settings of a worker.
 #[derive(Clone, Debug, Default)]
@@ -102,59 +103,21 @@ pub fn work(
     stop: &Stop,
 ) -> Result<(), FleetError> {
     machine::check().map_err(FleetError::Usage)?;
+    let mut stopped = stop.0.subscribe();
+    let (events_of_sessions, mut received) = mpsc::unbounded_channel();
     block_on(async {
-        let given = options.name.as_deref();
-        if let Some(name) = given.filter(|name| !is_worker_name(name)) {
-            return Err(FleetError::Usage(format!(
-                "invalid name of a worker `{}`: use letters, digits, `-`, `_`, `.` and `:`, at most 128",
-                shown(name)
-            )));
-        }
-        let name = options.name.clone().unwrap_or_else(new_name);
-        let engine = Engine::connect(&options.engine, &format!("runner worker {name}")).await?;
-        let slots = options.jobs.unwrap_or_else(machine::cores).max(1);
-        let memory = options.memory.unwrap_or_else(machine::memory);
-        let document = PresenceDocument {
-            v: VERSION,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            name: name.clone(),
-            instance: token(),
-            host: host(),
-            pid: process::id(),
-            since: now().to_string(),
-            slots,
-            memory,
-            labels: options.labels.clone(),
-            runs: Vec::new(),
+        let connected = tokio::select! {
+            connected = Worker::connect(options, stop, events_of_sessions, events) => connected,
+            _ = stopped.wait_for(|stops| *stops > 0) => return Ok(()),
         };
-        let WorkerOptions { ceiling, secret_files, store, labels, .. } = options;
-        let store = WorkerStore::open(ceiling, secret_files, store)?;
-        let mut presence = Presence::take(&engine, document).await?;
-        let shapes = shapes(slots, machine::cores(), memory);
-        events(WorkerEvent::Connected { name: &name, slots, processes: shapes.len() as u32 });
-        let (joined, mut joins) = mpsc::unbounded_channel();
-        let mut worker = Worker {
-            engine,
-            name,
-            labels,
-            shapes,
-            store: Arc::new(store),
-            stop: stop.0.subscribe(),
-            joined,
-            runs: watch::Sender::default(),
-            offers: HashMap::new(),
-            running: JoinSet::new(),
-            events,
-            shown: 0,
-        };
+        let (mut worker, mut presence) = connected?;
         let runs = worker.runs.subscribe();
         // Without its name the worker must stop, because rows and lists would confuse it with another one.
         let result = tokio::select! {
             lost = presence.keep(runs) => lost,
-            result = worker.serve(&mut joins) => result,
+            result = worker.serve(&mut received) => result,
         };
-        let Worker { running, .. } = worker;
-        drop(running);
+        drop(worker);
         presence.remove().await;
         result
     })
@@ -183,8 +146,6 @@ struct KnownOffer {
     /// `None` if the worker has declined it, or the session has ended.
     session: Option<Arc<JoinedSession>>,
     is_declined: bool,
-    /// Whether [`WorkerEvent::Joined`] was sent.
-    is_joined: bool,
 }
 
 /// A worker that is connected.
@@ -196,23 +157,72 @@ struct Worker<'a> {
     store: Arc<WorkerStore>,
     /// Number of requests to stop.
     stop: watch::Receiver<u32>,
-    /// Receives the tokens of sessions that have a process.
-    joined: mpsc::UnboundedSender<String>,
+    sessions: mpsc::UnboundedSender<SessionEvent>,
     /// Runs that the worker works on.
     runs: watch::Sender<Vec<String>>,
     /// By token.
     offers: HashMap<String, KnownOffer>,
-    /// Ends with the tokens of their offers.
-    running: JoinSet<String>,
+    running: JoinSet<()>,
     events: &'a mut dyn FnMut(WorkerEvent<'_>),
     /// Declined runs that were shown since the last sweep.
     shown: u32,
 }
 
-impl Worker<'_> {
+impl<'a> Worker<'a> {
+    /// Connects, and takes the worker's name.
+    async fn connect(
+        options: WorkerOptions,
+        stop: &Stop,
+        sessions: mpsc::UnboundedSender<SessionEvent>,
+        events: &'a mut dyn FnMut(WorkerEvent<'_>),
+    ) -> Result<(Self, Presence), FleetError> {
+        let name = options.name.unwrap_or_else(new_name);
+        if !is_worker_name(&name) {
+            return Err(FleetError::Usage(format!(
+                "invalid name of a worker `{}`: use letters, digits, `-`, `_`, `.` and `:`, at most 128",
+                shown(&name)
+            )));
+        }
+        let engine = Engine::connect(&options.engine, &format!("runner worker {name}")).await?;
+        let slots = options.jobs.unwrap_or_else(machine::cores).max(1);
+        let memory = options.memory.unwrap_or_else(machine::memory);
+        let store = WorkerStore::open(options.ceiling, options.secret_files, options.store)?;
+        let document = PresenceDocument {
+            v: VERSION,
+            version: OUR_VERSION.to_owned(),
+            name: name.clone(),
+            instance: token(),
+            host: host(),
+            pid: process::id(),
+            since: now().to_string(),
+            slots,
+            memory,
+            labels: options.labels.clone(),
+            runs: Vec::new(),
+        };
+        let presence = Presence::take(&engine, document).await?;
+        let shapes = shapes(slots, machine::cores(), memory);
+        events(WorkerEvent::Connected { name: &name, slots, processes: shapes.len() as u32 });
+        let worker = Self {
+            engine,
+            name,
+            labels: options.labels,
+            shapes,
+            store: Arc::new(store),
+            stop: stop.0.subscribe(),
+            sessions,
+            runs: watch::Sender::default(),
+            offers: HashMap::new(),
+            running: JoinSet::new(),
+            events,
+            shown: 0,
+        };
+        Ok((worker, presence))
+    }
+
     async fn serve(
         &mut self,
-        joins: &mut mpsc::UnboundedReceiver<String>,
+        received: &mut mpsc::UnboundedReceiver<SessionEvent>,
     ) -> Result<(), FleetError> {
         // A watcher of the bucket would have to be created again after each failure of the engine.
         let subject = format!("$KV.{OFFERS}.>");
@@ -223,11 +233,10 @@ impl Worker<'_> {
         let (mut ticks, mut sweeps) = (interval(Duration::from_secs(1)), interval(SWEEP_EVERY));
         let (mut stop, mut killed) = (self.stop.clone(), self.stop.clone());
         let mut is_connected = true;
-        while *self.stop.borrow() == 0 || !self.running.is_empty() {
+        while *self.stop.borrow() == 0 || self.has_sessions() {
             tokio::select! {
                 Some(message) = offers.next() => self.receive(&message),
-                Some(token) = joins.recv() => self.joined(&token),
-                Some(Ok(token)) = self.running.join_next() => self.ended(&token),
+                Some(event) = received.recv() => self.handle(&event),
                 _ = ticks.tick() => {
                     self.end_offers();
                     self.show_connection(&mut is_connected);
@@ -241,13 +250,17 @@ impl Worker<'_> {
                 Ok(_) = killed.wait_for(|stops| *stops > 1) => break,
             }
         }
-        let ended = async {
-            while let Some(ended) = self.running.join_next().await {
-                ended.iter().for_each(|token| self.ended(token));
-            }
-        };
-        let _ = timeout(KILL_WITHIN, ended).await;
+        let until = Instant::now() + KILL_WITHIN;
+        while self.has_sessions()
+            && let Ok(Some(event)) = timeout_at(until.into(), received.recv()).await
+        {
+            self.handle(&event);
+        }
         Ok(())
+    }
+
+    fn has_sessions(&self) -> bool {
+        self.offers.values().any(|known| known.session.is_some())
     }
 
     /// Considers the offers that are there.
@@ -280,8 +293,9 @@ impl Worker<'_> {
             known.renewed = Instant::now();
             if let Some(session) = &known.session {
                 session.progress.is_withdrawn.store(false, Ordering::Release);
+                return;
             }
-            if known.is_declined || known.session.is_some() {
+            if known.is_declined {
                 return;
             }
         }
@@ -290,39 +304,34 @@ impl Worker<'_> {
         else {
             return;
         };
+        while self.running.try_join_next().is_some() {}
         let is_ours = offer.labels.iter().all(|(key, value)| self.labels.get(key) == Some(value));
         let is_full = self.offers.len() >= MAX_OFFERS || self.running.len() >= MAX_SESSIONS;
         if !is_ours || is_full || *self.stop.borrow() > 0 {
             return;
         }
-        let (version, run) = (env!("CARGO_PKG_VERSION"), shown(&offer.run));
-        let mut known = KnownOffer {
-            renewed: Instant::now(),
-            session: None,
-            is_declined: false,
-            is_joined: false,
-        };
-        if offer.v != VERSION || offer.version != version {
+        let run = shown(&offer.run);
+        let mut known = KnownOffer { renewed: Instant::now(), session: None, is_declined: false };
+        if offer.v != VERSION || offer.version != OUR_VERSION {
             known.is_declined = true;
             let other = shown(&offer.version);
-            self.decline(&run, &format!("its version is {other}, and the worker's is {version}"));
+            self.decline(
+                &run,
+                &format!("its version is {other}, and the worker's is {OUR_VERSION}"),
+            );
         } else {
             let session = Arc::new(JoinedSession {
                 engine: self.engine.clone(),
                 store: Arc::clone(&self.store),
-                start: start_worker,
                 worker: self.name.clone(),
                 stop: self.stop.clone(),
-                joined: self.joined.clone(),
+                events: self.sessions.clone(),
                 progress: SessionProgress::default(),
                 offer,
             });
             known.session = Some(Arc::clone(&session));
-            let (token, shapes) = (token.to_owned(), self.shapes.clone());
-            self.running.spawn(async move {
-                session.run(&shapes).await;
-                token
-            });
+            let shapes = self.shapes.clone();
+            self.running.spawn(async move { session.run(&shapes).await });
         }
         self.offers.insert(token.to_owned(), known);
     }
@@ -346,31 +355,23 @@ impl Worker<'_> {
         }
     }
 
-    fn joined(&mut self, token: &str) {
-        if let Some(known) = self.offers.get_mut(token)
-            && let Some(session) = known.session.as_ref().filter(|_| !known.is_joined)
-        {
-            known.is_joined = true;
-            let (run, host) = (shown(&session.offer.run), shown(&session.offer.host));
+    fn handle(&mut self, event: &SessionEvent) {
+        let (SessionEvent::Joined(token) | SessionEvent::Ended(token)) = event;
+        let Some(known) = self.offers.get_mut(token) else { return };
+        let Some(session) = known.session.clone() else { return };
+        let run = shown(&session.offer.run);
+        if matches!(event, SessionEvent::Joined(_)) {
+            let host = shown(&session.offer.host);
             (self.events)(WorkerEvent::Joined { run: &run, host: &host });
             self.runs.send_modify(|runs| runs.push(run));
+            return;
         }
-    }
-
-    /// Handles the end of a session. Its offer is considered again if it is renewed.
-    fn ended(&mut self, token: &str) {
-        let known = self.offers.get(token).and_then(|known| known.session.as_ref());
-        if known.is_some_and(|session| session.progress.has_joined.load(Ordering::Acquire)) {
-            // The event may still be in its queue.
-            self.joined(token);
-        }
-        let Some(known) = self.offers.get_mut(token) else { return };
-        let Some(session) = known.session.take() else { return };
-        let (run, progress) = (shown(&session.offer.run), &session.progress);
-        let declined = progress.declined.borrow().clone();
+        // The offer is considered again if it is renewed.
+        known.session = None;
+        let declined = session.progress.declined.borrow().clone();
         known.is_declined = declined.is_some();
-        if mem::take(&mut known.is_joined) {
-            let attempts = progress.attempts.load(Ordering::Acquire);
+        if session.progress.has_joined.load(Ordering::Acquire) {
+            let attempts = session.progress.attempts.load(Ordering::Acquire);
             (self.events)(WorkerEvent::Left { run: &run, attempts });
             self.runs.send_modify(|runs| {
                 if let Some(at) = runs.iter().position(|one| *one == run) {
