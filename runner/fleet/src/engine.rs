@@ -16,7 +16,7 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, 
 use runner_model::Digest;
 use runner_model::visible::shown_path;
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::address::{EngineOptions, Servers};
 use crate::error::FleetError;
@@ -32,6 +32,8 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// Time for the answer to one request.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// Time for a cluster that has lost a server to answer again.
+const ELECT_WITHIN: Duration = Duration::from_secs(10);
 /// Messages of a subscription that may be unread. All beyond are lost, and the link sends them again.
 const MAX_UNREAD: usize = 64 << 10;
 
@@ -63,26 +65,10 @@ impl Engine {
     /// Connects, and checks that the engine can be used. `name` is for the engine's operator.
     pub(crate) async fn connect(options: &EngineOptions, name: &str) -> Result<Self, FleetError> {
         let servers = options.servers()?;
-        let complaint = Arc::default();
+        let (address, complaint) = (options.shown(), Arc::default());
         let connecting = connect_options(options, &servers, name, &complaint)?;
-        let address = options.shown();
-        let opening = Self::open(connecting, servers, address.clone(), Arc::clone(&complaint));
-        timeout(CONNECT_WITHIN, opening).await.unwrap_or_else(|_| {
-            Err(refusal(&address, &complaint).unwrap_or_else(|| {
-                FleetError::Unreachable(format!(
-                    "no engine answers at {address} within 5 s; check the address, and that `nats-server --jetstream` runs there"
-                ))
-            }))
-        })
-    }
-
-    async fn open(
-        options: ConnectOptions,
-        servers: Servers,
-        address: String,
-        complaint: Complaint,
-    ) -> Result<Self, FleetError> {
-        let client = options.connect(servers.addresses).await;
+        let client = timeout(CONNECT_WITHIN, connecting.connect(servers.addresses)).await;
+        let client = client.unwrap_or_else(|_| Err(ConnectErrorKind::TimedOut.into()));
         let client = client.map_err(|error| not_connected(&address, servers.needs_tls, &error))?;
         if !client.is_server_compatible(2, 11, 0) {
             let version = shown(&client.server_info().version);
@@ -127,6 +113,19 @@ impl Engine {
 
     /// Returns a bucket whose entries last [`ENTRY_SECONDS`]. Creates it if the engine lacks it.
     pub(crate) async fn bucket(&self, name: &str) -> Result<kv::Store, FleetError> {
+        let is_cluster = self.copies() > 1;
+        let until = Instant::now() + ELECT_WITHIN;
+        loop {
+            match self.try_bucket(name).await {
+                Err(FleetError::Unreachable(_)) if is_cluster && Instant::now() < until => {
+                    sleep(RECONNECT_EVERY).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn try_bucket(&self, name: &str) -> Result<kv::Store, FleetError> {
         match self.jetstream.get_key_value(name).await {
             Ok(bucket) => return Ok(bucket),
             Err(error) if !is_missing(&error) => return Err(self.failure(&error)),

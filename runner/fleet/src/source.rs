@@ -66,7 +66,11 @@ impl NatsSource {
     ) -> Result<Self, FleetError> {
         block_on(async {
             let engine = Engine::connect(&options, "runner").await?;
-            engine.blobs().await.map(drop)
+            match engine.blobs().await {
+                // A cluster may have just lost a server.
+                Ok(_) | Err(FleetError::Unreachable(_)) => Ok(()),
+                Err(error) => Err(error),
+            }
         })?;
         Ok(Self { options, labels })
     }
