@@ -326,11 +326,17 @@ impl Pool {
         if self.is_paused {
             link.send(ToWorker::Pause(true));
         }
+        let (plugins, blobs) = (supplies.providers.len(), supplies.blobs.count());
+        let quota = if is_remote {
+            FrameQuota::for_remote(plugins, blobs)
+        } else {
+            FrameQuota::new(plugins, blobs)
+        };
         let entry = PoolWorker {
             link,
             unread,
             read: 0,
-            quota: FrameQuota::new(supplies.providers.len(), supplies.blobs.count()),
+            quota,
             shape,
             alone,
             describes,
@@ -444,6 +450,7 @@ impl Pool {
                 fs::write(blob, line)?;
             }
             task.line = Line::Digest(digest);
+            entry.quota.add_large_test();
         }
         let body = if line.len() > MAX_LINE { row } else { body };
         if entry.body.len() + body.len() > MAX_TASKS {

@@ -11,6 +11,9 @@ use runner_model::{Limits, visible::visible_line};
 /// Artifacts of an attempt with its output: a worker lists no more in a row. While the attempt reports, each is an open file.
 const MAX_ARTIFACTS: u64 = 330;
 
+/// Requests of a worker on another machine for the same content, because the place where it fetches that may lose it.
+const REMOTE_REQUESTS: usize = 8;
+
 /// Kinds of frames of workers.
 const KINDS: usize = 10;
 
@@ -35,6 +38,16 @@ impl FrameQuota {
     pub(super) fn new(plugins: usize, blobs: usize) -> Self {
         let (plugins, blobs, started) = (plugins as u64, blobs as u64, Instant::now());
         Self { started, plugins, blobs, frames: 0, tasks: 0, pieces: 0, sent: [0; KINDS] }
+    }
+
+    /// Returns the quota of a worker on another machine.
+    pub(super) fn for_remote(plugins: usize, blobs: usize) -> Self {
+        Self::new(REMOTE_REQUESTS * plugins, REMOTE_REQUESTS * blobs)
+    }
+
+    /// Counts a large test for the worker. One on another machine requests its line.
+    pub(super) fn add_large_test(&mut self) {
+        self.blobs += REMOTE_REQUESTS as u64;
     }
 
     /// Counts a frame for the worker.
@@ -141,6 +154,15 @@ mod tests {
             let more = if matches!(frame, FromWorker::Doing(_)) { 40 } else { 0 };
             assert!((expected..=expected + more).contains(&most), "{frame:?}: {most}");
         }
+    }
+
+    #[test]
+    fn remote_worker_may_repeat_requests() {
+        let digest = Digest([7; 32]);
+        let mut quota = FrameQuota::for_remote(2, 3);
+        quota.add_large_test();
+        assert_eq!(most(&mut quota, &FromWorker::NeedPlugin(digest)), 2 * 8);
+        assert_eq!(most(&mut quota, &FromWorker::NeedBlob(digest)), (3 + 1) * 8);
     }
 
     #[test]
