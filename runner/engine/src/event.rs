@@ -39,8 +39,10 @@ pub enum RunEvent<'a> {
         directory: &'a std::path::Path,
         /// Trials that this session has to do.
         pending: u64,
-        /// Maximum number of attempts that run at the same time.
+        /// Maximum number of attempts that run at the same time on this machine.
         jobs: u32,
+        /// Place at which workers on other machines find the session. `None` if the attempts run on this machine.
+        engine: Option<&'a str>,
     },
     /// The cache lacks a plugin, so it is being compiled.
     Compiling {

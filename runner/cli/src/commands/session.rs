@@ -120,7 +120,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    fn print_start(&self, manifest: &Manifest, directory: &Path, pending: u64, jobs: u32) {
+    fn print_start(&self, manifest: &Manifest, directory: &Path, pending: u64, place: &str) {
         if self.args.quiet {
             return;
         }
@@ -133,14 +133,14 @@ impl<'a> Screen<'a> {
             format!("{verb} {}: {trials} of {planned}", visible_line(&run))
         } else {
             let providers = grants::counted(&manifest.providers);
-            let place = manifest.group.as_ref();
-            let place = place.map(|group| format!(" ({}/{})", group.place, group.of));
+            let group = manifest.group.as_ref();
+            let group = group.map(|group| format!(" ({}/{})", group.place, group.of));
             let shard = manifest.metadata.selection.shard;
             let shard = shard.map(|shard| format!(", shard {shard}"));
-            let place = place.or(shard).unwrap_or_default();
-            format!("{}{place}: {trials} on {providers}", visible_line(&manifest.scenario))
+            let part = group.or(shard).unwrap_or_default();
+            format!("{}{part}: {trials} on {providers}", visible_line(&manifest.scenario))
         };
-        self.out.talk(&format!("{text}, {jobs} at a time"));
+        self.out.talk(&format!("{text}, {place}"));
         for warning in grants::warnings(&manifest.providers) {
             self.out.warn(&warning);
         }
@@ -192,8 +192,12 @@ impl<'a> Screen<'a> {
 impl Observer for Screen<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
-            RunEvent::Started { manifest, directory, pending, jobs } => {
-                self.print_start(manifest, directory, *pending, *jobs);
+            RunEvent::Started { manifest, directory, pending, jobs, engine } => {
+                let place = match engine {
+                    Some(address) => format!("on the workers at {address}"),
+                    None => format!("{jobs} at a time"),
+                };
+                self.print_start(manifest, directory, *pending, &place);
                 if let Some(progress) = &mut self.progress {
                     progress.start(manifest);
                 }

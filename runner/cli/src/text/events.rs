@@ -54,7 +54,7 @@ impl<'a> EventStream<'a> {
 impl Observer for EventStream<'_> {
     fn event(&mut self, event: &RunEvent<'_>) {
         match event {
-            RunEvent::Started { manifest, directory, pending, jobs } => {
+            RunEvent::Started { manifest, directory, pending, jobs, .. } => {
                 let run_dir = directory.to_string_lossy();
                 self.print(Event::Started {
                     run: &manifest.id,

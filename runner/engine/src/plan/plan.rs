@@ -217,6 +217,11 @@ impl Plan {
         self.remote.clone().map(|request| Remote::new(request, jobs))
     }
 
+    /// Returns the place at which workers on other machines find the session.
+    pub(crate) fn engine_address(&self) -> Option<String> {
+        self.remote.as_ref().map(|remote| remote.source.address())
+    }
+
     /// Returns whether the number of jobs is that of this machine. Without it workers elsewhere run as many attempts as they can.
     fn has_own_jobs(&self) -> bool {
         self.has_default_jobs && self.settings.jobs == machine::default_jobs(&self.scenario)
