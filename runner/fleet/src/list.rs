@@ -18,6 +18,8 @@ use crate::wire::{
 
 /// Time for the next entry of the list. Entries that expire meanwhile do not come.
 const ENTRY_WITHIN: Duration = Duration::from_secs(1);
+/// Time for a command.
+const COMMAND_WITHIN: Duration = Duration::from_secs(10);
 /// Time for one test of the engine.
 const TEST_WITHIN: Duration = Duration::from_millis(1_200);
 /// Workers that are listed.
@@ -42,7 +44,7 @@ pub struct EngineReport {
 ///
 /// The engine cannot be used.
 pub fn workers(options: &EngineOptions) -> Result<Vec<PresenceDocument>, FleetError> {
-    let mut workers = block_on(async {
+    let mut workers = bounded(options, async {
         let engine = Engine::connect(options, "runner worker list").await?;
         let bucket = engine.bucket(WORKERS).await?;
         let status = bucket.status().await.map_err(|error| engine.failure(&error))?;
@@ -88,7 +90,7 @@ fn present(entry: &Entry) -> Option<PresenceDocument> {
 ///
 /// The engine cannot be used at all.
 pub fn check(options: &EngineOptions) -> Result<EngineReport, FleetError> {
-    block_on(async {
+    bounded(options, async {
         let engine = Engine::connect(options, "runner engine check").await?;
         let start = Instant::now();
         // `flush` of the client does not wait for the server.
@@ -106,6 +108,21 @@ pub fn check(options: &EngineOptions) -> Result<EngineReport, FleetError> {
         let (server, version) = (shown(&info.server_name), shown(&info.version));
         Ok(EngineReport { server, version, round_trip, problems })
     })
+}
+
+/// Runs a command for at most [`COMMAND_WITHIN`].
+fn bounded<T>(
+    options: &EngineOptions,
+    command: impl Future<Output = Result<T, FleetError>>,
+) -> Result<T, FleetError> {
+    let late = || {
+        let address = options.shown();
+        let wait = COMMAND_WITHIN.as_secs();
+        FleetError::Unreachable(format!(
+            "the engine at {address} does not answer within {wait} s; try again"
+        ))
+    };
+    block_on(async { timeout(COMMAND_WITHIN, command).await.unwrap_or_else(|_| Err(late())) })
 }
 
 async fn test(engine: &Engine, name: &str) -> Result<(), FleetError> {
