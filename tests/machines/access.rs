@@ -10,11 +10,13 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::network::{
-    Cable, Client, Engine, alone, canonical, numbered, start_worker, started, used_workers,
-    wait_for_message, worker_command,
+    Cable, Client, Engine, alone, canonical, numbered, start_new_worker, start_worker, started,
+    used_workers, wait_for_message, worker_command,
 };
 use super::support::{
-    guests::command,
+    guests::{command, printing},
+    processes::workers,
+    run::Run,
     runner::{Runner, tests},
     running::Running,
     truth::assert_whole,
@@ -187,6 +189,10 @@ fn password_is_in_no_arguments_and_files() {
         assert!(!has(&line), "{}", String::from_utf8_lossy(&line));
         seen += usize::from(line.windows(7).any(|word| word == b"nats://"));
     }
+    for process in workers(worker.process().0) {
+        let variables = fs::read(format!("/proc/{}/environ", process.0)).unwrap_or_default();
+        assert!(!has(&variables), "a process with guests has the password");
+    }
     assert!(seen >= 2, "{seen}");
     runner.run(&["wait", id.stdout.trim()]).expect(0);
     worker.end_by(Signal::INT).0.expect(0);
@@ -310,17 +316,59 @@ fn garbage_of_a_stranger_ends_no_run() {
             stranger.publish(subject, garbage);
         }
     }
-    // 2,000 workers that do not exist.
+    // Workers that do not exist: of another version, and of this one.
     let subject = subjects.iter().find(|subject| subject.starts_with("runner.join.")).unwrap();
-    for number in 0..2_000 {
-        let name = format!("nobody-{number}/1");
-        let join = json!({"v": 1, "version": "9", "name": name, "link": format!("{number:016x}"),
-            "slots": 4_000_000_000_u32, "memory": u64::MAX, "is_spare": false});
+    for number in 0..1_500 {
+        let version = if number < 1_000 { "9.9.9" } else { env!("CARGO_PKG_VERSION") };
+        let join = json!({"v": 1, "version": version, "name": format!("nobody-{number}/1"),
+            "link": format!("{number:016x}"), "slots": 4_096, "memory": u64::MAX, "is_spare": false});
         stranger.publish(subject, join.to_string().as_bytes());
     }
+    let (process, mut peak) = (running.process(), 0);
+    wait_until("it ends", || {
+        peak = peak.max(process.anonymous_memory().unwrap_or(0));
+        !running.is_alive()
+    });
+    assert!(peak < 200_000_000, "{peak}");
     running.finish().expect(0);
     let run = assert_whole(&runner, 100);
     assert_eq!(canonical(&run), expected);
-    assert!(run.text("runner.log").len() < 1 << 20);
+    let log = run.text("runner.log");
+    assert!(log.len() < 1 << 20 && log.contains("its version is 9.9.9"), "{log}");
     assert!(worker.is_alive());
+}
+
+/// Texts that a lying coordinator replaces: in the message about its providers, and in a plugin that it stores under its digest.
+const LIES_TO_WORKERS: &[(&str, &str)] =
+    &[("\"providers\"", "\"provlders\""), ("the plugin's own words", "words of another one..")];
+
+#[test]
+fn lies_of_a_coordinator_harm_no_worker() {
+    let (runner, engine) = (Runner::new(&[]), Engine::start());
+    let mut worker = start_new_worker(&runner, &engine.address(), "a");
+    for (number, (true_words, false_words)) in LIES_TO_WORKERS.iter().enumerate() {
+        // Another plugin each time, because the worker has compiled the last one.
+        runner.wat("plugin.wasm", &printing(&format!("the plugin's own words {number}")));
+        runner.scenario("[providers.p]\nplugin = \"plugin.wasm\"\n[[tests]]\nid = \"a\"\n");
+        let cable = Cable::forging(&engine, Some((true_words, false_words)));
+        let folder = format!("lies/{number}");
+        let flags = [
+            "--engine",
+            &cable.address(),
+            "--wait-for-workers",
+            "2s",
+            "--timeout",
+            "20s",
+            "--into",
+            &folder,
+        ];
+        let ran = runner.exec(&flags);
+        assert!(matches!(ran.code, Some(3 | 4)), "{false_words}: {ran:?}");
+        let rows = Run { dir: runner.path(&folder) }.rows();
+        assert!(!rows.iter().any(|row| row["outcome"] == "passed"), "{rows:?}");
+        assert!(worker.is_alive());
+    }
+    let store = runner.path("store-a");
+    wait_until("the store is empty", || below(&store).iter().all(|path| path.is_dir()));
+    runner.exec(&["--engine", &engine.address()]).expect(0);
 }

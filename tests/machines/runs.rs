@@ -1,14 +1,15 @@
 //! Runs whose attempts are made by workers: their rows, their ends, and the choice of workers.
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::network::{
-    Engine, alone, canonical, numbered, start_worker, started, used_workers, wait_for_message,
-    worker_command,
+    Engine, alone, canonical, numbered, start_new_worker, start_worker, started, used_workers,
+    wait_for_message, worker_command,
 };
 use super::support::{
     processes::workers,
+    run::Run,
     runner::{Runner, tests},
     running::Running,
     truth::assert_whole,
@@ -21,7 +22,7 @@ fn rows_equal_those_of_one_machine() {
     numbered(&runner, 100, 5);
     let expected = alone(&runner);
     let address = engine.address();
-    let machines = ["a", "b"].map(|name| start_worker(&runner, &address, name, &[]));
+    let machines = ["a", "b"].map(|name| start_new_worker(&runner, &address, name));
     runner.exec(&["--engine", &address]).expect(0);
     let run = assert_whole(&runner, 200);
     assert_eq!(canonical(&run), expected);
@@ -41,7 +42,7 @@ fn attachments_logs_and_artifacts_travel() {
         tests(&format!(
             r#"
             picture | {{ do = "picture", name = "a.png" }} |
-            log | {{ do = "log" }} |
+            log | {{ do = "flood-log", count = 3 }} |
             large | {{ do = "echo", value = "{large}" }} |
             reply | {{ do = "huge-reply", bytes = 3000000 }} |
             "#
@@ -49,11 +50,11 @@ fn attachments_logs_and_artifacts_travel() {
         "[[tests]]\nid = \"files\"\ninput = { do = \"artifact\", name = \"b.txt\" }\nfiles = { \"note.txt\" = \"note.txt\" }\n"
     ));
     let expected = alone(&runner);
-    let _worker = start_worker(&runner, &engine.address(), "a", &[]);
+    let _worker = start_new_worker(&runner, &engine.address(), "a");
     runner.exec(&["--engine", &engine.address()]).expect(0);
     let run = assert_whole(&runner, 5);
     assert_eq!(canonical(&run), expected);
-    assert!(run.text("logs.jsonl").contains("careful"));
+    assert!(run.text("logs.jsonl").contains("xxxxxxxxxx"));
     let opened = runner.run(&["show", "latest", "files", "--open", "b.txt"]).expect(0);
     assert_eq!(opened.stdout, "one two");
 }
@@ -218,4 +219,64 @@ fn suspect_of_a_death_runs_alone_elsewhere() {
     assert_eq!((&row["outcome"], &row["error"]["class"]), (&json!("error"), &json!("crash")));
     assert_eq!(run.count("passed"), 20);
     assert!(run.rows_of("a").len() <= 4, "made again and again");
+}
+
+#[test]
+fn graders_judge_on_the_machine_of_the_run() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    runner.scenario(
+        r#"
+        [providers.echo]
+        plugin = "bundled:echo"
+        [graders.judge]
+        plugin = "bundled:echo"
+        input = { verdict = "pass", score = 0.5, explanation = "like {{output}}" }
+        [graders.secret]
+        plugin = "hostile.wasm"
+        grants = { secrets = ["KEY"] }
+        input = { do = "measure", score = 1, tokens = 5 }
+        min_score = 0.5
+        [[tests]]
+        id = "graded"
+        repeat = 20
+        input = "words"
+        expect = { graders = ["judge", "secret"] }
+        "#,
+    );
+    runner.write("key.env", "KEY=hunter2-of-the-run");
+    let run = |args: &[&str]| {
+        runner.exec(&[&["--secret-file", "key.env"], args].concat()).expect(0);
+    };
+    run(&["--into", "alone/run"]);
+    let expected = canonical(&Run { dir: runner.path("alone/run") });
+    // The worker has no ceiling, and needs none for graders.
+    let _worker = start_worker(&runner, &engine.address(), "a", &[]);
+    run(&["--engine", &engine.address()]);
+    assert_eq!(canonical(&assert_whole(&runner, 20)), expected);
+}
+
+#[test]
+fn concurrency_holds_for_all_workers() {
+    for (keys, flags) in [("concurrency = 1", &[][..]), ("", &["--jobs", "1"])] {
+        let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+        runner.scenario(&format!(
+            "[providers.hostile]\nplugin = \"hostile.wasm\"\n{keys}\n[[tests]]\nid = \"a\"\nrepeat = 20\ninput = {{ do = \"sleep\", ms = 20 }}\n"
+        ));
+        let address = engine.address();
+        let _workers = ["a", "b"].map(|name| start_worker(&runner, &address, name, &[]));
+        runner.exec(&[&["--engine", &address], flags].concat()).expect(0);
+        let mut spans: Vec<_> = assert_whole(&runner, 20).rows().iter().map(span).collect();
+        spans.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        // Times of rows have whole milliseconds.
+        let overlaps = spans.windows(2).any(|pair| pair[1].0 + 2.0 < pair[0].1);
+        assert!(!overlaps, "{spans:?}");
+    }
+}
+
+/// Returns start and end of an attempt, in milliseconds of its hour.
+fn span(row: &Value) -> (f64, f64) {
+    let started = row["started_at"].as_str().unwrap();
+    let (minutes, seconds) = (&started[14..16], &started[17..23]);
+    let start = minutes.parse::<f64>().unwrap() * 60_000.0 + seconds.parse::<f64>().unwrap() * 1e3;
+    (start, start + row["duration_ms"].as_f64().unwrap())
 }
