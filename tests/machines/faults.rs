@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::network::{
-    Cable, Engine, alone, canonical, numbered, start_worker, used_workers, wait_for_message,
+    Cable, Engine, alone, canonical, numbered, start_new_worker, start_worker, used_workers,
+    wait_for_message,
 };
 use super::support::{
     random::{Random, times},
@@ -52,18 +53,18 @@ fn storm_of_kills_changes_no_row() {
 #[test]
 fn restarted_and_wiped_engines_change_no_row() {
     let (runner, mut engine) = (Runner::new(&["hostile"]), Engine::start());
-    numbered(&runner, 200, 20);
+    numbered(&runner, 200, 60);
     let (address, expected) = (engine.address(), alone(&runner));
     let _first = start_worker(&runner, &address, "a", &[]);
     let mut running = runner.start(&["--engine", &address]);
     running.wait_for_rows(20);
     engine.restart();
-    running.wait_for_rows(100);
+    running.wait_for_rows(60);
     engine.wipe();
     last(seconds(1, 20));
     engine.restart();
     // What it needs is put into the empty store again.
-    let _second = start_worker(&runner, &address, "b", &[]);
+    let _second = start_new_worker(&runner, &address, "b");
     running.finish().expect(0);
     let run = assert_whole(&runner, 400);
     assert_eq!(canonical(&run), expected);
@@ -150,12 +151,15 @@ fn suspended_worker_is_replaced_and_its_late_reports_dropped() {
     first.process().signal(Signal::STOP);
     let _second = start_worker(&runner, &address, "b", &[]);
     // A suspended process stays connected: it counts as dead after 60 s.
-    last(seconds(2, 70));
+    let suspended = seconds(2, 70);
+    last(suspended);
     first.process().signal(Signal::CONT);
     running.finish().expect(0);
     let run = assert_whole(&runner, 200);
     assert_eq!(canonical(&run), expected);
-    assert_eq!(used_workers(&run), ["a", "b"]);
+    // Before, its trials may all wait for it.
+    let is_replaced = used_workers(&run).contains(&"b".to_owned());
+    assert!(is_replaced || suspended < Duration::from_secs(60));
 }
 
 #[test]
