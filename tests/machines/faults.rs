@@ -61,7 +61,7 @@ fn restarted_and_wiped_engines_change_no_row() {
     engine.restart();
     running.wait_for_rows(60);
     engine.wipe();
-    last(seconds(1, 20));
+    last(seconds(1, 80));
     engine.restart();
     // What it needs is put into the empty store again.
     let _second = start_new_worker(&runner, &address, "b");
