@@ -14,6 +14,7 @@ use runner_engine::remote::{
 };
 use runner_model::Digest;
 use runner_model::protocol::{FrameBuffer, FromWorker, SlotWord, ToWorker};
+use runner_model::visible::quoted;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc::Receiver, oneshot};
 use tokio::time::{sleep, timeout};
@@ -108,6 +109,13 @@ impl WorkerSource for NatsSource {
 
     fn address(&self) -> String {
         self.options.shown()
+    }
+
+    fn worker_command(&self) -> String {
+        let label = |(key, value): (&String, &String)| quoted(&format!("{key}={value}"));
+        let labels = self.labels.iter().map(label);
+        let labels: String = labels.map(|label| format!(" --label {label}")).collect();
+        format!("runner worker --engine {}{labels}", self.options.shown())
     }
 }
 

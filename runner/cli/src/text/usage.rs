@@ -33,7 +33,11 @@ pub fn message(error: &Error, arguments: &[OsString], program: &Command) -> Stri
         ErrorKind::UnknownArgument if arg.starts_with('-') => {
             unknown_flag(error, program, command, &name)
         }
-        ErrorKind::UnknownArgument => format!("unexpected argument `{arg}`\nusage: {usage}"),
+        ErrorKind::UnknownArgument => {
+            let word = if arg.contains("://") { "ADDRESS" } else { &arg };
+            let advice = gone(&name, word).map(|advice| format!("{advice}\n"));
+            format!("unexpected argument `{arg}`\n{}usage: {usage}", advice.unwrap_or_default())
+        }
         ErrorKind::MissingRequiredArgument => {
             format!("{}\nusage: {usage}", missing_arguments(error, command, &name))
         }

@@ -139,8 +139,7 @@ impl Coordinator<'_> {
         };
         let (since, is_reported) = *self.without_workers.get_or_insert((self.now, false));
         let (waited, patience) = (Duration::from(self.now - since), remote.patience);
-        let address = remote.source.address();
-        let start = format!("start one: runner worker --engine {address}");
+        let start = format!("start one: {}", remote.source.worker_command());
         if waited >= patience {
             let patience = show_duration(patience);
             self.fail(Reason::Workers, format!("no worker was connected for {patience}; {start}"));

@@ -30,6 +30,9 @@ pub trait WorkerSource: fmt::Debug + Send + Sync {
 
     /// Returns the place at which workers find the session, for messages. It has no password.
     fn address(&self) -> String;
+
+    /// Returns the command that starts a worker for the session, for messages.
+    fn worker_command(&self) -> String;
 }
 
 /// The session that workers are offered.
