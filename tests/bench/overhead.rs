@@ -1,6 +1,6 @@
 //! Cost of a trial, a start and a plan, each against a baseline of the same minute.
 //!
-//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [shards] [serve]`; all but the last six without a name. `--n N`
+//! `cargo bench --bench overhead -- [trials] [start] [memory] [tests] [bombs] [large] [files] [answers] [shards] [serve] [machines]`; all but the last seven without a name. `machines` needs `nats-server`, which `.ci/run` installs. `--n N`
 //! and `--rounds N` make it shorter or longer; `--rows N` and `--runs N` are for `large`: commands on a run of many rows and
 //! a root of many runs. `serve` has `--rows N`, too. `--plugin FILE` measures `trials` with another component that answers with its input, such as one
 //! in Python or JavaScript.
@@ -27,6 +27,7 @@ mod answers;
 mod bare;
 mod bombs;
 mod files;
+mod machines;
 mod server;
 
 type Done<T = ()> = Result<T, Box<dyn Error>>;
@@ -47,7 +48,7 @@ fn main() -> Done {
     let (n, rounds) = (number("--n", 100_000), number("--rounds", 7));
     let parts = [
         "trials", "start", "memory", "tests", "bombs", "large", "files", "answers", "shards",
-        "serve",
+        "serve", "machines",
     ];
     let named = args.iter().any(|arg| parts.contains(&arg.as_str()));
     let is_asked = |part: &str| !named || args.iter().any(|arg| arg == part);
@@ -66,6 +67,9 @@ fn main() -> Done {
         if is_asked("tests") {
             bench.tests()?;
         }
+    }
+    if named && is_asked("machines") {
+        machines::machines(rounds)?;
     }
     if named && is_asked("bombs") {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
