@@ -6,14 +6,14 @@ use rustix::process::Signal;
 
 use super::network::{
     Cable, Engine, alone, canonical, numbered, start_new_worker, start_worker, used_workers,
-    wait_for_message,
+    wait_for_message, worker_command,
 };
 use super::support::{
     random::{Random, times},
     runner::Runner,
     running::Running,
     truth::{assert_kept, assert_whole},
-    wait::wait_until,
+    wait::{wait_for, wait_until},
 };
 
 /// Returns the seconds of a short and of a full test.
@@ -178,16 +178,27 @@ fn slow_connections_change_no_row() {
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
+/// Starts a worker until it is connected, as a service does. While servers elect a leader, it may end.
+fn supervised_worker(runner: &Runner, addresses: &str, name: &str) -> Running {
+    wait_for("a worker connects", || {
+        let mut worker = Running::start(&mut worker_command(runner, addresses, name, &["-j2"]));
+        wait_until("it is connected or ends", || {
+            worker.shown().contains(" at a time in ") || !worker.is_alive()
+        });
+        worker.is_alive().then_some(worker)
+    })
+}
+
 #[test]
 fn cluster_survives_a_killed_server() {
     let (runner, mut cluster) = (Runner::new(&["hostile"]), Engine::cluster());
     numbered(&runner, 100, 30);
     let (expected, addresses) = (alone(&runner), cluster.each_ref().map(Engine::address).join(","));
-    let _worker = start_worker(&runner, &addresses, "a", &[]);
+    let _worker = supervised_worker(&runner, &addresses, "a");
     let mut running = runner.start(&["--engine", &addresses]);
     running.wait_for_rows(20);
     cluster[0].kill();
-    let _second = start_worker(&runner, &addresses, "b", &[]);
+    let _second = supervised_worker(&runner, &addresses, "b");
     running.finish().expect(0);
     let run = assert_whole(&runner, 200);
     assert_eq!(canonical(&run), expected);
