@@ -9,7 +9,7 @@ mod access;
 mod commands;
 mod faults;
 mod network;
-mod pages;
+mod page;
 mod runs;
 #[allow(dead_code, reason = "these tests need only some of it")]
 #[path = "../support/mod.rs"]

@@ -220,13 +220,19 @@ fn wait_while_cut(cut: &AtomicBool) {
 }
 
 /// Passes bytes on until an end is closed.
-fn pass(mut from: TcpStream, to: TcpStream, cut: &AtomicBool, delay: Duration, forgery: Forgery) {
+fn pass(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    cut: &AtomicBool,
+    delay: Duration,
+    forgery: Forgery,
+) {
     let (late, arriving) = mpsc::channel::<(Instant, Vec<u8>)>();
-    let mut arrival = to.try_clone().unwrap();
+    let end = to.try_clone().unwrap();
     let writer = thread::spawn(move || {
         for (at, bytes) in arriving {
             thread::sleep(at.saturating_duration_since(Instant::now()));
-            if arrival.write_all(&bytes).is_err() {
+            if to.write_all(&bytes).is_err() {
                 break;
             }
         }
@@ -248,7 +254,7 @@ fn pass(mut from: TcpStream, to: TcpStream, cut: &AtomicBool, delay: Duration, f
     }
     drop(late);
     let _ = writer.join();
-    let _ = to.shutdown(std::net::Shutdown::Both);
+    let _ = end.shutdown(std::net::Shutdown::Both);
     let _ = from.shutdown(std::net::Shutdown::Both);
 }
 
