@@ -1,12 +1,16 @@
 //! Workers, engines and coordinators that are killed, suspended and cut off. The rows stay those of one machine.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::network::{
-    Cable, Engine, alone, canonical, numbered, start_new_worker, start_worker, used_workers,
-    wait_for_message, worker_command,
+    Cable, Client, Engine, alone, canonical, numbered, start_new_worker, start_worker,
+    used_workers, wait_for_message, worker_command,
 };
 use super::support::{
     random::{Random, times},
@@ -117,6 +121,42 @@ fn killed_coordinator_is_resumed_with_same_workers() {
     assert_eq!(canonical(&run), expected);
     // The worker stops its attempts for the dead coordinator.
     wait_for_message(&mut worker, "left run");
+}
+
+#[test]
+fn spare_processes_of_gone_workers_are_not_kept() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 10, 1);
+    let mut client = Client::connect(&engine);
+    client.subscribe("$KV.runner-offers.>");
+    let running = runner.start(&["--engine", &engine.address()]);
+    let offer = client.next();
+    let subject = format!("runner.join.{}", offer.rsplit('.').next().unwrap());
+    let threads = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", running.process().0));
+        tasks.unwrap().count()
+    };
+    let mut joined = 0;
+    // Nothing has subscribed at the other ends of the links, as after the death of a worker.
+    let mut join = || {
+        let join = json!({"v": 1, "version": env!("CARGO_PKG_VERSION"), "name": format!("gone-{joined}/1"),
+            "link": format!("{joined:016x}"), "slots": 1, "memory": 1 << 30, "is_spare": true});
+        client.publish(&subject, join.to_string().as_bytes());
+        joined += 1;
+        Instant::now()
+    };
+    for _ in 0..200 {
+        join();
+    }
+    wait_until("they have joined", || threads() >= 200);
+    let mut last = Instant::now();
+    wait_until("they are dropped", || {
+        if last.elapsed() > Duration::from_millis(200) {
+            last = join();
+        }
+        threads() < 100
+    });
+    running.end_by(Signal::INT);
 }
 
 #[test]

@@ -118,6 +118,11 @@ impl ChannelSender {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Returns whether the link is being closed, or has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.link.state).close_at.is_some()
+    }
+
     /// Ends the link once all queued messages are received, or after 2 s.
     pub(crate) fn close(&self) {
         close(&self.link);

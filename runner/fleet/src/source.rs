@@ -252,6 +252,7 @@ impl ServedSession {
             notices: Arc::clone(&self.notices),
         };
         let remote = RemoteWorker { sender: sender.clone(), running: Arc::clone(&reader.running) };
+        let kept = sender.clone();
         let (sink, sinks) = mpsc::channel::<EventSink>();
         let thread = thread::Builder::new().name("fleet-link".to_owned()).stack_size(STACK);
         let spawned = thread.spawn(move || {
@@ -272,7 +273,8 @@ impl ServedSession {
             Box::new(remote)
         });
         let JoinDocument { name, slots, memory, is_spare, .. } = join;
-        let joining = JoiningWorker { name, slots, memory, is_spare, connect };
+        let is_gone = Box::new(move || kept.is_closed());
+        let joining = JoiningWorker { name, slots, memory, is_spare, is_gone, connect };
         (self.notices.events)(SourceEvent::Joined(joining));
         Ok(())
     }

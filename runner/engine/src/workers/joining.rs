@@ -52,6 +52,8 @@ impl Pool {
         let is_closing = self.is_closing();
         let Some(remote) = self.remote.as_mut().filter(|_| !is_closing) else { return Ok(()) };
         if joining.is_spare && !mem::take(&mut remote.needs_spare) {
+            // Otherwise those of workers that come and go would use up the session's links and threads.
+            remote.spare.retain(|spare| !(spare.is_gone)());
             remote.spare.push(joining);
             return Ok(());
         }

@@ -77,6 +77,8 @@ pub struct JoiningWorker {
     pub memory: u64,
     /// Whether the process is spare: only for attempts that may have ended a worker, with one slot.
     pub is_spare: bool,
+    /// Returns whether the worker has gone, so that it need not be kept.
+    pub is_gone: Box<dyn Fn() -> bool + Send>,
     /// Connects the worker. The worker's events go to the sink, and [`LinkEvent::Exited`](super::LinkEvent) is the last.
     pub connect: Box<dyn FnOnce(EventSink) -> Box<dyn WorkerLink> + Send>,
 }
