@@ -69,6 +69,7 @@ fn run(workers: u32, trials: u64) -> u64 {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "`--nocapture` shows the figures")]
 fn thousand_workers_end_all_trials() {
     let is_full = env::var("RUNNER_TESTS").is_ok_and(|value| value == "full");
     let trials = if is_full { 10_000_000 } else { 50_000 };
