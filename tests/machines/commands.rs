@@ -62,7 +62,7 @@ fn name_of_a_connected_worker_is_taken() {
     let (runner, engine) = (Runner::new(&[]), Engine::start());
     let first = start_worker(&runner, &engine.address(), "a", &[]);
     let mut command = worker_command(&runner, &engine.address(), "a", &[]);
-    Running::start(&mut command).finish().expect(3).says(&["`a`", "--name"]);
+    Running::start(&mut command).finish().expect(2).says(&["`a`", "--name"]);
     first.end_by(Signal::INT).0.expect(0);
     start_worker(&runner, &engine.address(), "a", &[]).end_by(Signal::INT).0.expect(0);
 }

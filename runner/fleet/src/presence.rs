@@ -135,12 +135,12 @@ fn holder(entry: &Entry) -> Option<PresenceDocument> {
 
 fn taken(entry: &Entry) -> FleetError {
     let Some(holder) = holder(entry) else {
-        return FleetError::Refused(
+        return FleetError::Usage(
             "another worker has this name; choose another one with `--name`".to_owned(),
         );
     };
     let PresenceDocument { name, host, pid, since, .. } = holder;
-    FleetError::Refused(format!(
+    FleetError::Usage(format!(
         "worker `{}` is connected: process {pid} on {}, since {}; choose another name with `--name`",
         shown(&name),
         shown(&host),
