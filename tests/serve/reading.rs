@@ -45,6 +45,20 @@ fn selected(site: &Site, query: &str) -> Vec<String> {
 }
 
 #[test]
+fn root_that_was_created_again_needs_a_restart() {
+    let runner = Runner::new(&[]);
+    let (root, old) = (runner.path("results"), runner.path("old"));
+    let site = Site::start(&runner, &[]);
+    fs::rename(&root, &old).unwrap();
+    fs::create_dir(&root).unwrap();
+    let says = ["results was created again", "restart `runner serve`"];
+    site.ask("GET", "/runs", None).refuses(507, &says);
+    fs::remove_dir(&root).unwrap();
+    fs::rename(&old, &root).unwrap();
+    site.get("/runs");
+}
+
+#[test]
 fn runs_are_filtered_counted_and_paged() {
     let runner = Runner::hostile(&tests("a | { do = \"echo\", value = 1 } | equals = 1"));
     for (args, code) in [(&["--label", "team=red"][..], 0), (&[], 0), (&["--set", "x=1"], 2)] {

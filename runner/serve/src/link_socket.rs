@@ -11,6 +11,7 @@ use std::path::Path;
 use std::{thread, time::Duration};
 
 use rustix::net::sockopt::socket_peercred;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::geteuid;
 
 /// Servers of one root that `--link` finds.
@@ -19,8 +20,10 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sends a link to each process of this user that connects. Does nothing if the socket cannot be created.
 pub(crate) fn listen(root: &Path, link: impl Fn() -> String + Send + 'static) {
-    let bound = (0..MAX_SERVERS)
-        .find_map(|place| UnixListener::bind_addr(&address(root, place).ok()?).ok());
+    let bound = (0..MAX_SERVERS).find_map(|place| {
+        let address = SocketAddr::from_abstract_name(name(root, place).ok()?).ok()?;
+        UnixListener::bind_addr(&address).ok()
+    });
     let Some(listener) = bound else { return };
     // Without the thread, `--link` finds no server.
     let _ = thread::Builder::new().name("links".into()).spawn(move || {
@@ -37,7 +40,7 @@ pub fn links(root: &Path) -> Vec<String> {
 }
 
 fn request_link(root: &Path, place: u32) -> io::Result<String> {
-    let stream = UnixStream::connect_addr(&address(root, place)?)?;
+    let stream = open(root, place)?;
     // Another user may have a socket with this name.
     if !is_own(&stream) {
         return Err(io::ErrorKind::PermissionDenied.into());
@@ -48,14 +51,45 @@ fn request_link(root: &Path, place: u32) -> io::Result<String> {
     Ok(link)
 }
 
+/// Connects to a server's socket. Fails if too many connections wait there: a program of another user can have the name and accept
+/// none.
+fn open(root: &Path, place: u32) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new_abstract_name(name(root, place)?.as_bytes())?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
 /// Returns the name of a server's socket, by the folder of the root.
-fn address(root: &Path, place: u32) -> io::Result<SocketAddr> {
+fn name(root: &Path, place: u32) -> io::Result<String> {
     let (folder, user) = (root.metadata()?, geteuid().as_raw());
-    let name = format!("runner-serve-{user}-{}-{}-{place}", folder.dev(), folder.ino());
-    SocketAddr::from_abstract_name(name)
+    Ok(format!("runner-serve-{user}-{}-{}-{place}", folder.dev(), folder.ino()))
 }
 
 /// Returns whether a process of this user has the other end.
 pub(crate) fn is_own(stream: &impl AsFd) -> bool {
     socket_peercred(stream).is_ok_and(|peer| peer.uid == geteuid())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{iter, path::Path};
+
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+
+    use super::{links, name, open};
+
+    #[test]
+    fn socket_that_accepts_nothing_is_skipped() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let name = name(root, 0).unwrap();
+        let listener = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        bind(&listener, &SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap()).unwrap();
+        listen(&listener, 0).unwrap();
+        let waiting: Vec<_> = iter::from_fn(|| open(root, 0).ok()).collect();
+        assert!(!waiting.is_empty());
+        assert!(links(root).is_empty());
+    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use runner_model::visible::shown_path;
 use runner_record::{RecordError, ResultsRoot, RunDir};
 use tokio::sync::Semaphore;
 
@@ -93,6 +94,19 @@ impl Server {
             streams: events::permits(),
             run_states: PolledStates::default(),
         })
+    }
+
+    /// Fails if the path of the root leads to another folder. The server would answer from the old one, which it has open, while
+    /// commands and new runs use the new one.
+    pub(crate) fn check_root(&self) -> Result<(), HttpProblem> {
+        if !self.root.is_another_folder() {
+            return Ok(());
+        }
+        let detail = format!(
+            "the folder {} was created again after the start of the server",
+            shown_path(self.root.path())
+        );
+        Err(HttpProblem::storage(&detail).with_help("restart `runner serve`"))
     }
 
     /// Finds a run by its id, a unique part of it, or `latest`. Does not accept paths.

@@ -70,6 +70,12 @@ impl ResultsRoot {
         &self.0.path
     }
 
+    /// Returns whether the path leads to another folder than the one that was opened.
+    pub fn is_another_folder(&self) -> bool {
+        Dir::open(self.path())
+            .is_ok_and(|found| self.dir().is_none_or(|own| !own.stamp.is_same_file(&found.stamp)))
+    }
+
     /// Returns the file of the root's lock, once it is held.
     pub(crate) fn lock(&self) -> &OnceLock<File> {
         &self.0.lock

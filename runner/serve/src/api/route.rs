@@ -143,7 +143,10 @@ impl Route {
             let shared = Arc::clone(&server);
             // The semaphore is never closed.
             let _permit = if is_read { shared.readers.acquire().await.ok() } else { None };
-            let work = move || work(&server, &names, &input, &headers);
+            let work = move || {
+                server.check_root()?;
+                work(&server, &names, &input, &headers)
+            };
             let done = tokio::task::spawn_blocking(work).await;
             done.unwrap_or_else(|_| Err(HttpProblem::internal()))
         };
