@@ -308,3 +308,25 @@ fn paths_in_messages_take_one_line() {
         assert!(!text.contains(".display()"), "{file:?}: use `shown_path`");
     }
 }
+
+#[test]
+fn action_passes_its_inputs_as_words() {
+    let action = fs::read_to_string(root().join("action.yml")).unwrap();
+    let (_, step) = action.split_once("name: Run the scenario").unwrap();
+    let (_, script) = step.split_once("run: |\n").unwrap();
+    let (script, _) = script.split_once("    - name").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ran = Command::new("bash")
+        .args(["-ec", &format!("runner() {{ printf '%s\\n' \"$@\"; }}\n{script}")])
+        .env("SCENARIO", "-a $(b)'\".toml")
+        .env("ARGS", "--jobs 4\n--retries $(touch x) *\n")
+        .env("RUNNER_TEMP", folder.path())
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    let words = String::from_utf8(ran.stdout).unwrap();
+    let start = "exec\n--jobs\n4\n--retries\n$(touch\nx)\n*\n--junit\n";
+    assert!(words.starts_with(start) && words.ends_with("--\n-a $(b)'\".toml\n"), "{words}");
+    assert!(!folder.path().join("x").exists());
+}
