@@ -43,7 +43,7 @@ impl Coordinator<'_> {
                 self.apply(|schedule| schedule.returned(worker, &tasks));
             }
             FromWorker::Log(line) => {
-                let line = format!("worker {}: {}", worker.0, visible_line(&line));
+                let line = format!("worker {}: {}", self.pool.shown(worker), visible_line(&line));
                 self.log_worker(&line);
             }
             FromWorker::Doing(doing) => {
@@ -74,7 +74,7 @@ impl Coordinator<'_> {
         if !self.stop.is_stopping || blame.is_some() {
             let trials = self.named(&started);
             let ran = if trials.is_empty() { trials } else { format!(" while it ran {trials}") };
-            self.log_worker(&format!("worker {} {how}{ran}", worker.0));
+            self.log_worker(&format!("worker {} {how}{ran}", self.pool.shown(worker)));
         }
         let checks = self.checks.take_if(|(_, ready)| ready.worker == worker);
         if checks.is_some() {

@@ -89,7 +89,7 @@ impl Pool {
         }
         let problems = self.problems(&ready);
         if let Some((_, lines)) = problems.as_ref().filter(|_| self.is_remote(worker)) {
-            let name = self.name(worker).cloned().unwrap_or_default();
+            let name = self.shown(worker);
             self.kill(worker);
             return Ok(Some(PoolEvent::Notice(format!("worker {name} cannot join: {lines}"))));
         }

@@ -43,6 +43,11 @@ impl Pool {
         self.remote.as_ref()?.names.get(&worker)
     }
 
+    /// Returns the name of a worker for messages, or its number on this machine.
+    pub(crate) fn shown(&self, worker: WorkerId) -> String {
+        self.name(worker).map_or_else(|| worker.0.to_string(), ToString::to_string)
+    }
+
     pub(super) fn is_remote(&self, worker: WorkerId) -> bool {
         self.name(worker).is_some()
     }
