@@ -24,7 +24,7 @@ impl Drop for Killed {
     }
 }
 
-/// Prints the trials per second of two workers with one slot each, as a part of those with `--jobs 2`.
+/// Prints the trials per second of two workers with one slot each, relative to `--jobs 2` on one machine.
 pub(super) fn machines(rounds: u64) -> Done {
     let folder = tempfile::tempdir()?;
     let folder = folder.path();

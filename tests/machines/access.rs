@@ -164,7 +164,7 @@ fn store_is_private_and_empty_after_each_run() {
     assert_eq!(fs::metadata(&store).unwrap().permissions().mode() & 0o777, 0o700);
     wait_until("the store is empty", || below(&store).iter().all(|path| path.is_dir()));
     worker.kill();
-    // The next worker removes what a killed one has left.
+    // The next worker removes the leftovers of a killed one.
     let worker = start_worker(&runner, &address, "a", &[]);
     assert!(below(&store).iter().all(|path| path.is_dir()));
     drop(worker);
@@ -259,7 +259,7 @@ fn lies_of_a_worker_are_not_written() {
     assert_eq!(outside, [false; 3]);
 }
 
-/// Texts that a lying worker replaces in everything that it sends. The names of artifacts are paths on the coordinator's machine.
+/// Texts that a lying worker replaces in all its messages. The names of artifacts are paths on the coordinator's machine.
 const FORGERIES: &[(&str, &str)] = &[
     ("an-artifact-of-the-trial.txt", "../../../../pwned-by-a-liar2"),
     ("an-artifact-of-the-trial.txt", "/tmp/pwned-by-a-lying-worker"),
@@ -309,7 +309,7 @@ fn garbage_of_a_stranger_ends_no_run() {
     }
     assert!(subjects.iter().any(|subject| subject.starts_with("runner.link.")), "{subjects:?}");
     for subject in subjects.iter().filter(|subject| subject.starts_with("runner.")) {
-        // No piece, a piece of another place, and a receipt for what was never sent.
+        // No piece, a piece with a wrong offset, and a receipt for content that was never sent.
         let far = [[1].as_slice(), &[0xff; 24], b"far"].concat();
         let receipt = [[0].as_slice(), &[0; 8], &[0xff; 16]].concat();
         for garbage in [b"" as &[u8], b"garbage", &[0xa5; 60_000], &far, &receipt] {

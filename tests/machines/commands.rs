@@ -53,7 +53,7 @@ fn workers_are_listed_with_their_runs() {
     for worker in [first, second] {
         worker.end_by(Signal::INT).0.expect(0);
     }
-    // Workers that end say good-bye.
+    // Workers remove their entries at their end.
     runner.run(&list).expect(0).says(&["no worker is connected"]);
 }
 
@@ -86,7 +86,7 @@ fn engine_check_describes_a_usable_server() {
 const CONNECTING: &[&str] =
     &["exec scenario.toml", "worker --store store", "worker list", "engine check"];
 
-/// Fails unless each command ends with code 3 and these words, and no run is left. Returns what they printed.
+/// Fails unless each command ends with code 3 and these words, and no run is left. Returns their output.
 #[track_caller]
 fn refused(runner: &Runner, address: &str, words: &[&str]) -> String {
     let mut printed = String::new();

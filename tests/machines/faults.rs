@@ -67,7 +67,7 @@ fn restarted_and_wiped_engines_change_no_row() {
     engine.wipe();
     last(seconds(1, 80));
     engine.restart();
-    // What it needs is put into the empty store again.
+    // The content that it needs is stored again.
     let _second = start_new_worker(&runner, &address, "b");
     running.finish().expect(0);
     let run = assert_whole(&runner, 400);

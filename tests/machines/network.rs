@@ -156,7 +156,7 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// A way to a server. While it is cut, no byte passes, and no connection is closed.
+/// A connection to a server. While it is cut, no byte passes, and no connection is closed.
 pub(crate) struct Cable {
     port: u16,
     is_cut: Arc<AtomicBool>,
@@ -165,7 +165,7 @@ pub(crate) struct Cable {
 /// Time that bytes take on a slow cable.
 const DELAY: Duration = Duration::from_millis(100);
 
-/// Bytes that a cable replaces by others of the same number, on the way to the server.
+/// Bytes that a cable replaces by others of the same length, in the direction of the server.
 type Forgery = Option<(&'static str, &'static str)>;
 
 impl Cable {
@@ -173,12 +173,12 @@ impl Cable {
         Self::with(engine, Duration::ZERO, None)
     }
 
-    /// Returns a way on which every byte takes [`DELAY`].
+    /// Returns a connection on which every byte takes [`DELAY`].
     pub(crate) fn slow(engine: &Engine) -> Self {
         Self::with(engine, DELAY, None)
     }
 
-    /// Returns a way that makes a liar of the end that uses it.
+    /// Returns a connection that changes the messages of its client.
     pub(crate) fn forging(engine: &Engine, forgery: Forgery) -> Self {
         Self::with(engine, Duration::ZERO, forgery)
     }
@@ -219,7 +219,7 @@ fn wait_while_cut(cut: &AtomicBool) {
     }
 }
 
-/// Passes bytes on until an end is closed.
+/// Forwards bytes until an end is closed.
 fn pass(
     mut from: TcpStream,
     mut to: TcpStream,
@@ -308,7 +308,7 @@ pub(crate) fn numbered(runner: &Runner, trials: usize, ms: u64) {
     ));
 }
 
-/// Returns the results of a run without what differs from run to run, by trial.
+/// Returns the results of a run by trial, without the keys that differ from run to run.
 #[track_caller]
 pub(crate) fn canonical(run: &Run) -> Vec<(String, Value)> {
     let without = |(trial, mut row): (String, Value)| {
@@ -371,7 +371,7 @@ impl Client {
         while self.line() != "PONG" {}
     }
 
-    /// Sends a message whose answer nobody reads.
+    /// Sends a message, and ignores the answer.
     pub(crate) fn publish(&mut self, subject: &str, payload: &[u8]) {
         let head = format!("PUB {subject} _INBOX.stranger {}\r\n", payload.len());
         self.send(&[head.as_bytes(), payload, b"\r\n"].concat());

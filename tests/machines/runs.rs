@@ -1,4 +1,4 @@
-//! Runs whose attempts are made by workers: their rows, their ends, and the choice of workers.
+//! Runs whose attempts run on workers: their rows, their ends, and the choice of workers.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -171,7 +171,7 @@ fn stopped_worker_gives_back_what_has_not_started() {
     first.end_by(Signal::TERM).0.expect(0);
     running.finish().expect(0);
     let run = assert_whole(&runner, 100);
-    // What ran was finished, and nothing was lost.
+    // Running attempts were finished, and no attempt was lost.
     assert!(run.rows().iter().all(|row| row["final"] == true), "{:?}", run.rows());
     assert_eq!(used_workers(&run), ["a", "b"]);
 }
@@ -192,7 +192,7 @@ fn second_signal_kills_the_attempts_of_a_worker() {
     running.end_by(Signal::INT);
 }
 
-/// The worker dies of the test `a`.
+/// The test `a` kills its worker.
 const DEADLY: &str = r#"
     [providers.p]
     plugin = "hostile.wasm"

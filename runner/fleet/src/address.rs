@@ -9,12 +9,12 @@ use async_nats::ServerAddr;
 use crate::error::FleetError;
 use crate::wire::shown;
 
-/// The address of an engine and the means to be accepted there.
+/// The address of an engine, and the credentials for it.
 #[derive(Clone, Default)]
 pub struct EngineOptions {
     /// `nats://[USER:PASSWORD@]HOST[:PORT]`. The servers of a cluster are separated by commas.
     pub address: String,
-    /// File with the certificates that may sign the engine's, instead of the system's.
+    /// File with certificates of issuers to trust. `None` for those of the system.
     pub ca: Option<PathBuf>,
     /// File with credentials, as `nsc` writes it, or with the seed of an NKey.
     pub credentials: Option<PathBuf>,
@@ -84,7 +84,7 @@ impl Servers {
         let has_more =
             url.query().is_some() || url.fragment().is_some() || !["", "/"].contains(&url.path());
         if !matches!(url.scheme(), "nats" | "tls") || has_more || !has_host {
-            return Err("it has more or less than a host and a port");
+            return Err("expected only a host and a port");
         }
         let is_bare = url.set_username("").is_ok() && url.set_password(None).is_ok();
         let bare = ServerAddr::from_url(url).ok().filter(|_| is_bare);

@@ -16,16 +16,16 @@ use crate::engine::{Engine, is_missing, lock};
 use crate::error::FleetError;
 use crate::wire::BLOBS;
 
-/// Bytes of a message that holds a part of a blob. Slow lines must carry it before a request ends.
+/// Bytes of a message that holds a part of a blob. On a slow connection, it must arrive before the request times out.
 const PART: usize = 256 << 10;
-/// Time after which the engine drops a blob. A session puts it there again if a worker needs it.
+/// Time after which the engine drops a blob. A session stores it again if a worker needs it.
 const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Time for which a blob is sent or fetched again while the engine is away.
 const RETRY_FOR: Duration = Duration::from_secs(60);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 impl Engine {
-    /// Puts a blob into the object store, unless it is there whole. Tries again for up to a minute while the engine is away.
+    /// Puts a blob into the object store, unless the store has all of it. Retries for up to a minute while the engine is away.
     pub(crate) async fn put_blob(
         &self,
         digest: &Digest,
@@ -46,7 +46,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`FleetError::Refused`] if the engine lacks the blob or has another content. The coordinator can put it there again.
+    /// [`FleetError::Refused`] if the engine lacks the blob or has different content. The coordinator can store it again.
     pub(crate) async fn fetch_blob(
         &self,
         digest: &Digest,
@@ -99,7 +99,7 @@ impl Engine {
         })?;
         let (store, name) = (self.blobs().await?, digest.to_string());
         if let Ok(info) = store.info(&name).await {
-            // Another user of the engine may have put a wrong content there.
+            // Another user of the engine may have stored wrong content there.
             let is_verified = lock(self.verified()).get(digest) == Some(&info.nuid);
             if is_verified && !info.deleted
                 || self.read(digest, &mut io::sink(), length).await.is_ok()
@@ -127,7 +127,7 @@ impl Engine {
         most: u64,
     ) -> Result<(), FleetError> {
         let lacks = || FleetError::Refused(format!("the engine lacks {digest}"));
-        let wrong = || FleetError::Refused(format!("the engine has another content for {digest}"));
+        let wrong = || FleetError::Refused(format!("the engine has different content for {digest}"));
         let store = self.jetstream().get_object_store(BLOBS).await;
         let store = store
             .map_err(|error| if is_missing(&error) { lacks() } else { self.failure(&error) })?;

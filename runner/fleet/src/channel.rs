@@ -18,9 +18,9 @@ use crate::wire::{
 
 /// Time without a piece after which the other end is dead.
 const SILENT_FOR: Duration = Duration::from_secs(60);
-/// Time after a connection in which the other end may not have its own connection again.
+/// Time after a reconnection in which the other end may still be disconnected.
 const RECONNECTED_WITHIN: Duration = Duration::from_secs(10);
-/// Interval of looking for a new connection.
+/// Interval of checks for a new connection.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Time for sending queued messages when a link is closed.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -53,7 +53,7 @@ pub(crate) enum Outgoing {
     Control(Control),
 }
 
-/// The end of a link that this process is.
+/// The role of this process on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Coordinator,
@@ -190,7 +190,7 @@ struct LinkTask {
     other: Subject,
     life: LifeSigns,
     was_connected: bool,
-    /// Whether a control message has arrived, after which the other end sends and needs nothing.
+    /// Whether a control message has arrived, after which the other end neither sends nor needs content.
     is_other_done: bool,
 }
 
@@ -223,7 +223,7 @@ impl LinkTask {
                 let window = &lock(&self.link.state).window;
                 (window.has_received(), window.next_time())
             };
-            // Nothing can be sent while disconnected.
+            // No message can be sent while disconnected.
             let next_time = if self.was_connected { next_time } else { now + LOOK_EVERY };
             let is_read = !incoming.is_closed();
             tokio::select! {
@@ -251,7 +251,7 @@ impl LinkTask {
             lock(&self.link.state).window.restart(now);
         }
         self.was_connected = is_connected;
-        // While disconnected the client would keep pieces that are repeated later anyway, and block when it has many.
+        // While disconnected the client would keep pieces that are repeated later anyway, and would block once it has many.
         if !is_connected {
             return;
         }
@@ -272,7 +272,7 @@ impl LinkTask {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             return self.life.no_responders(now);
         }
-        // Others can publish on this subject, too, if they know it.
+        // Other users of the engine can publish on this subject if they know it.
         let Some(piece) = Piece::decode(&message.payload) else { return };
         self.life.piece(now);
         lock(&self.link.state).window.receive(&piece, now);
@@ -319,7 +319,7 @@ fn close(link: &Link) {
     link.room.notify_all();
 }
 
-/// The signs from which the death of the other end is known.
+/// Evidence that the other end is dead.
 #[derive(Debug)]
 struct LifeSigns {
     /// Time without a subscription after which the other end is dead.

@@ -28,16 +28,16 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(3);
 /// Longest time between two attempts to connect again.
 const RECONNECT_EVERY: Duration = Duration::from_millis(500);
-/// Interval of the client's pings. A cut is known after three.
+/// Interval of the client's pings. A cut is noticed after three.
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// Time for the answer to one request.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// Time for a cluster that has lost a server to answer again.
 const ELECT_WITHIN: Duration = Duration::from_secs(10);
-/// Messages of a subscription that may be unread. All beyond are lost, and the link sends them again.
+/// Messages of a subscription that may be unread. Further ones are lost, and the link sends them again.
 const MAX_UNREAD: usize = 64 << 10;
 
-/// The connection to an engine. It is restored for ever once it was there.
+/// A connection to an engine. Reconnects without limit once the first connection has succeeded.
 #[derive(Clone)]
 pub(crate) struct Engine {
     client: Client,
@@ -46,11 +46,11 @@ pub(crate) struct Engine {
     address: String,
     connected: Arc<Mutex<Connected>>,
     complaint: Complaint,
-    /// Blobs that are on the engine as they should be, with the names of their contents there.
+    /// Blobs whose content on the engine was checked, with the name of that content there.
     verified: Arc<Mutex<HashMap<Digest, String>>>,
 }
 
-/// The last violation of permissions that the server has sent.
+/// The last violation of permissions that the server has reported.
 type Complaint = Arc<Mutex<Option<(Instant, String)>>>;
 
 /// The last known connection.
@@ -160,7 +160,7 @@ impl Engine {
             return refusal;
         }
         let is_connected = self.client.connection_state() == State::Connected;
-        // The texts of the client for no responders and of the server.
+        // Texts of the client, for "no responders", and of the server.
         if is_connected && (text.contains("does not exist") || text.contains("not enabled")) {
             return FleetError::Unreachable(format!(
                 "the engine at {address} has no JetStream; start it with `nats-server --jetstream`"
@@ -195,7 +195,7 @@ fn connect_options(
             attempts => RECONNECT_EVERY.min(Duration::from_millis(50) * attempts.min(10) as u32),
         })
         .event_callback(move |event| {
-            // The request itself only gets no answer.
+            // The request itself gets no answer.
             if let Event::ServerError(ServerError::Other(text)) = event
                 && text.to_lowercase().contains("permissions violation")
             {
@@ -267,7 +267,7 @@ pub(crate) fn block_on<T>(
 ) -> Result<T, FleetError> {
     let runtime = runtime()?;
     let result = runtime.block_on(future);
-    // A lookup of a name may take long.
+    // Does not wait for a slow DNS lookup.
     runtime.shutdown_background();
     result
 }

@@ -27,9 +27,9 @@ use crate::wire::{
 
 /// Wait before a process joins again.
 const REJOIN_AFTER: Duration = Duration::from_secs(1);
-/// Processes in a row that may end before they are ready.
+/// Maximum number of consecutive processes that end before they are ready.
 const MAX_FAILED_STARTS: u32 = 3;
-/// Fetches of one content.
+/// Maximum number of fetches of one content.
 const MAX_FETCHES: u32 = 8;
 /// Events of a process that are not yet handled.
 const MAX_EVENTS: usize = 64;
@@ -64,14 +64,14 @@ pub(crate) struct SessionProgress {
     is_finished: AtomicBool,
     /// Attempts that were reported.
     pub(crate) attempts: Arc<AtomicU64>,
-    /// Why the worker does not work on the session. `None` if it does.
+    /// Reason for declining the session. `None` while the worker takes part.
     pub(crate) declined: watch::Sender<Option<String>>,
     pub(crate) has_joined: AtomicBool,
-    /// Processes in a row that have ended before they were ready.
+    /// Consecutive processes that have ended before they were ready.
     failed_starts: AtomicU32,
     /// Files that processes share.
     blobs: Shared,
-    /// Locked while a blob is fetched, because processes need the same.
+    /// Locked while a blob is fetched, because processes need the same blobs.
     fetching: tokio::sync::Mutex<()>,
 }
 
@@ -149,7 +149,7 @@ impl JoinedSession {
         serde_json::from_slice(&answer.payload).ok()
     }
 
-    /// Gives the session up.
+    /// Declines the session.
     fn decline(&self, why: &str) {
         let why = shown(why);
         self.progress.declined.send_if_modified(|declined| {
@@ -163,7 +163,7 @@ impl JoinedSession {
 /// Whether relaying continues, or the last message of the link.
 type Step = ControlFlow<Option<Control>>;
 
-/// A link and, from the `Prepare` on, its process.
+/// A link and, after `Prepare`, its process.
 struct JoinedProcess {
     session: Arc<JoinedSession>,
     shape: ProcessShape,

@@ -1,4 +1,4 @@
-//! [`workers`] and [`check`]: the workers at an engine, and whether it can do all that runs and workers need.
+//! [`workers`] and [`check`]: the workers at an engine, and a check that runs and workers can use it.
 
 use std::io::{self, Cursor};
 use std::time::{Duration, Instant};
@@ -16,13 +16,13 @@ use crate::wire::{
     up_subject,
 };
 
-/// Time for the next entry of the list. Entries that expire meanwhile do not come.
+/// Time for the next entry of the list. Entries that expire meanwhile do not arrive.
 const ENTRY_WITHIN: Duration = Duration::from_secs(1);
 /// Time for a command.
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
 /// Time for one test of the engine.
 const TEST_WITHIN: Duration = Duration::from_millis(1_200);
-/// Workers that are listed.
+/// Maximum number of listed workers.
 const MAX_WORKERS: usize = 10_000;
 
 /// The state of an engine.
@@ -84,7 +84,7 @@ fn present(entry: &Entry) -> Option<PresenceDocument> {
     })
 }
 
-/// Connects to an engine, and tries all that runs and workers do there.
+/// Connects to an engine, and tries each operation of runs and workers.
 ///
 /// # Errors
 ///
@@ -99,7 +99,7 @@ pub fn check(options: &EngineOptions) -> Result<EngineReport, FleetError> {
         let mut problems = Vec::new();
         for name in ["messages", "offers", "workers", "blobs"] {
             let tried = timeout(TEST_WITHIN, test(&engine, name)).await;
-            // The server sends a lack of permission apart from the answer, which does not come.
+            // The server reports a lack of permission as an event. The request itself gets no answer.
             let tried = tried
                 .unwrap_or_else(|_| Err(engine.failure(&io::Error::from(io::ErrorKind::TimedOut))));
             problems.extend(tried.err().map(|error| format!("{name}: {error}")));

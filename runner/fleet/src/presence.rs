@@ -1,4 +1,4 @@
-//! [`Presence`]: the entry of a worker in the bucket of workers, which also keeps its name from others.
+//! [`Presence`]: the entry of a worker in the bucket of workers, which also reserves its name.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    /// Adds the entry. Takes over that of a worker of the same name which does not renew it.
+    /// Adds the entry. Takes over the entry of a dead worker with the same name.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Presence {
         }
     }
 
-    /// Renews the entry with the runs of `runs` for ever.
+    /// Renews the entry with the ids in `runs`, without end.
     ///
     /// # Errors
     ///

@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use crate::channel::{ChannelSender, Outgoing};
 use crate::engine::lock;
 
-/// Tasks of a process that have not ended. An honest coordinator sends a few hundred.
+/// Maximum number of unfinished tasks of a process. A correct coordinator sends a few hundred.
 const MAX_TASKS: usize = 8_192;
-/// Bytes of the lines and rows of those tasks.
+/// Maximum bytes of the lines and rows of unfinished tasks.
 const MAX_TASK_BYTES: usize = 1 << 30;
 
 /// Content that a process has requested.
@@ -42,7 +42,7 @@ impl Content {
 
 /// An event of the process on this machine.
 pub(crate) enum LocalEvent {
-    /// Its compile key.
+    /// The process has started. Holds its compile key.
     Hello(String),
     Needs(Content),
     /// A provider cannot be used here.

@@ -37,11 +37,11 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 const WITHDRAW_WITHIN: Duration = Duration::from_secs(1);
 /// Time for links to end after the session.
 const END_WITHIN: Duration = Duration::from_millis(2_500);
-/// Links of a session at once.
+/// Maximum number of open links of a session.
 const MAX_LINKS: usize = 4_096;
-/// Attempts at once of a worker process.
+/// Maximum number of slots of a worker process.
 const MAX_SLOTS: u32 = 4_096;
-/// Messages about workers that a session shows.
+/// Maximum number of messages about workers in a session.
 const MAX_NOTICES: usize = 100;
 /// Bytes of the stack of a link's thread. Nested JSON of a hostile worker must fit.
 const STACK: usize = 512 << 10;
@@ -141,7 +141,7 @@ impl Offer for NatsOffer {
 }
 
 impl Drop for NatsOffer {
-    /// Withdraws the offer. Otherwise workers would ask for a session that has ended.
+    /// Withdraws the offer. Otherwise workers would request to join a session that has ended.
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
@@ -162,7 +162,7 @@ async fn start(
     Ok((engine, joins))
 }
 
-/// Puts the offer where workers find it.
+/// Writes the offer into the bucket of offers.
 async fn offer(engine: &Engine, document: &OfferDocument) -> Result<(), FleetError> {
     let content = serde_json::to_vec(document).unwrap_or_default();
     // Opened each time, because an engine without its store has no bucket.
@@ -242,7 +242,7 @@ impl ServedSession {
             self.notices.send(format!("worker {worker} cannot join: {problem}"));
             return Err(problem);
         }
-        // The worker asks again if it has not received the answer.
+        // The worker repeats a request whose answer was lost.
         let Some(open) = self.reserve(&join.link)? else { return Ok(()) };
         let opened = channel::open(&self.engine, &join.link, Role::Coordinator).await;
         let (sender, mut received) = opened.map_err(|error| error.to_string())?;
@@ -356,7 +356,7 @@ impl Notices {
     }
 }
 
-/// Removes a link from the session's at its end.
+/// Removes a link from the session's links on drop.
 struct OpenLink {
     link: String,
     links: Links,
@@ -445,7 +445,7 @@ impl LinkReader {
                 None => break "was disconnected".to_owned(),
             }
         };
-        // Blame needs the word of the worker's supervisor: the machine, the network or a lie may have caused this end.
+        // Only the worker's supervisor can blame a task: the machine, the network or a lie may have caused this end.
         WorkerExit { started: words(&self.running), blame: None, how }
     }
 
@@ -468,7 +468,7 @@ impl LinkReader {
     }
 }
 
-/// Appends the messages that are whole after these bytes.
+/// Appends the messages that are complete after these bytes.
 fn decode(
     frames: &mut FrameBuffer<FromWorker>,
     mut bytes: &[u8],

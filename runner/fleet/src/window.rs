@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::wire::{Kind, MAX_OUTSTANDING, MAX_PIECE, Piece};
 
-/// Interval of receipts that are sent without a reason, as a sign of life.
+/// Interval of receipts that are sent without new content, as a sign of life.
 const PING_EVERY: Duration = Duration::from_millis(1_500);
 /// Delay of a receipt. A receipt for each small piece would cost more than the piece, and content that waits for it is
 /// coalesced meanwhile.
@@ -85,7 +85,7 @@ impl Window {
         self.outgoing.apply_receipt(piece.received, piece.limit, now);
         if piece.kind != Kind::Receipt {
             self.incoming.push(piece);
-            // Also for content that was not taken: the other end may not have the receipt of it.
+            // Also for content that was dropped: its first receipt may be lost.
             self.incoming.receipt_at.get_or_insert(now + RECEIPT_AFTER);
         }
     }
@@ -123,11 +123,11 @@ struct OutgoingStream {
     end: u64,
     /// Offset after the last piece that was sent. Pieces before it have their final length.
     sent: u64,
-    /// Number of queued pieces that are on their way.
+    /// Number of queued pieces that are in transit.
     under_way: usize,
-    /// Offset up to which the other end takes content.
+    /// Offset up to which the other end accepts content.
     limit: u64,
-    /// Bytes that may be on their way. Small after a loss, so that a slow network is not filled with repetitions.
+    /// Bytes that may be in transit. Small after a loss, so that a slow network is not filled with repetitions.
     most_under_way: u64,
     resend_at: Option<Instant>,
     resend_after: Duration,

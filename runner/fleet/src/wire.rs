@@ -1,6 +1,6 @@
 //! Subjects, documents and pieces that coordinators and workers exchange over NATS.
 //!
-//! A worker finds sessions in the bucket [`OFFERS`] and asks on [`join_subject`] to work on one. The answer opens a link: each
+//! A worker finds sessions in the bucket [`OFFERS`] and requests on [`join_subject`] to join one. The answer opens a link: each
 //! end publishes pieces on its own subject. `window` keeps their order and repeats lost ones.
 
 use std::collections::BTreeMap;
@@ -26,14 +26,14 @@ pub const MAX_PIECE: usize = 256 << 10;
 pub const MAX_DOCUMENT: usize = 64 << 10;
 /// Bytes of a piece's head.
 pub const PIECE_HEAD: usize = 25;
-/// Bytes of a link's stream that may be on their way or wait to be read.
+/// Bytes of a link's stream that may be in transit or unread.
 pub const MAX_OUTSTANDING: u64 = 8 << 20;
-/// Characters of a text for people from another machine.
+/// Maximum number of characters of a text from another machine that is shown.
 const MAX_TEXT: usize = 2_000;
 /// Running tasks that an end of a worker may list.
 const MAX_STARTED: usize = 4_096;
 
-/// Returns the subject on which workers ask to join a session.
+/// Returns the subject of requests to join a session.
 pub fn join_subject(session: &str) -> String {
     format!("runner.join.{session}")
 }
@@ -91,11 +91,11 @@ pub struct PresenceDocument {
     /// Bytes for the memories of all guests together.
     pub memory: u64,
     pub labels: BTreeMap<String, String>,
-    /// Ids of the runs that it works on.
+    /// Ids of the runs whose sessions the worker has joined.
     pub runs: Vec<String>,
 }
 
-/// A worker process that asks to join a session.
+/// The request of a worker process to join a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinDocument {
     /// Always [`VERSION`].
@@ -104,7 +104,7 @@ pub struct JoinDocument {
     pub version: String,
     /// Name of the worker and number of the process, such as `gpu-3f2a/1`.
     pub name: String,
-    /// Token of the link, 16 hexadecimal digits, which the worker has made up.
+    /// Token of the link, 16 hexadecimal digits, created by the worker.
     pub link: String,
     /// Attempts that run at once.
     pub slots: u32,
@@ -119,7 +119,7 @@ pub struct JoinDocument {
 pub struct JoinAnswer {
     /// Always [`VERSION`].
     pub v: u8,
-    /// Why the worker cannot join. `None` if the link is open.
+    /// Reason for the refusal. `None` if the link is open.
     pub problem: Option<String>,
 }
 
@@ -127,11 +127,11 @@ pub struct JoinAnswer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Control {
-    /// The worker process has ended. Comes last from a worker.
+    /// The worker process has ended. The last message of a worker.
     Exited(ExitDocument),
-    /// The worker does not make attempts of this session. Comes last from a worker. Holds the reason.
+    /// The worker runs no attempts of this session. The last message of a worker. Holds the reason.
     Declined(String),
-    /// The coordinator needs the worker no more. Comes last from a coordinator.
+    /// The coordinator no longer needs the worker. The last message of a coordinator.
     Close,
 }
 
@@ -168,7 +168,7 @@ impl From<WorkerExit> for ExitDocument {
 }
 
 impl From<ExitDocument> for WorkerExit {
-    /// Converts the document by the clock of this machine. Texts are for people, on one line.
+    /// Converts the document by the clock of this machine. Texts are escaped, on one line.
     fn from(exit: ExitDocument) -> Self {
         let now = monotonic();
         let started = exit.started.iter().take(MAX_STARTED);
@@ -210,7 +210,7 @@ pub struct Piece<'a> {
     pub offset: u64,
     /// Bytes of content that have arrived at the sender in order.
     pub received: u64,
-    /// Bytes of content, from the start, that the sender takes. Never decreases.
+    /// Bytes of content, from the start, that the sender accepts. Never decreases.
     pub limit: u64,
     pub content: &'a [u8],
 }
@@ -230,7 +230,7 @@ impl<'a> Piece<'a> {
         bytes
     }
 
-    /// Decodes a message. `None` if it is not a piece that [`Self::encode`] makes.
+    /// Decodes a message. `None` if [`Self::encode`] does not return such a message.
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         let (numbers, content) = rest.split_first_chunk::<{ PIECE_HEAD - 1 }>()?;

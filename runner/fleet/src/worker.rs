@@ -36,7 +36,7 @@ const KILL_WITHIN: Duration = Duration::from_secs(3);
 const LIST_WITHIN: Duration = Duration::from_secs(2);
 /// Interval at which leftovers of killed workers are removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// Sessions at once, and offers that are remembered.
+/// Maximum number of joined sessions, and of remembered offers.
 const MAX_SESSIONS: usize = 64;
 const MAX_OFFERS: usize = 4_096;
 /// Declined runs that are shown in [`SWEEP_EVERY`]. A stranger could offer any number.
@@ -71,11 +71,11 @@ pub struct WorkerOptions {
 pub enum WorkerEvent<'a> {
     /// The worker is connected.
     Connected { name: &'a str, slots: u32, processes: u32 },
-    /// The worker makes attempts of a run.
+    /// The worker runs attempts of a run.
     Joined { run: &'a str, host: &'a str },
     /// A session has ended.
     Left { run: &'a str, attempts: u64 },
-    /// The worker makes no attempts of a run.
+    /// The worker runs no attempts of a run.
     Declined { run: &'a str, why: &'a str },
     /// A message for the user.
     Notice(&'a str),
@@ -92,7 +92,7 @@ impl Stop {
     }
 }
 
-/// Works on sessions until `stop`.
+/// Runs attempts of sessions until `stop`.
 ///
 /// # Errors
 ///
@@ -158,9 +158,9 @@ struct Worker<'a> {
     /// Number of requests to stop.
     stop: watch::Receiver<u32>,
     sessions: mpsc::UnboundedSender<SessionEvent>,
-    /// Runs that the worker works on.
+    /// Ids of the runs whose sessions the worker has joined.
     runs: watch::Sender<Vec<String>>,
-    /// By token.
+    /// Known offers by token.
     offers: HashMap<String, KnownOffer>,
     running: JoinSet<()>,
     events: &'a mut dyn FnMut(WorkerEvent<'_>),
@@ -263,7 +263,7 @@ impl<'a> Worker<'a> {
         self.offers.values().any(|known| known.session.is_some())
     }
 
-    /// Considers the offers that are there.
+    /// Considers all current offers.
     async fn list(&mut self) -> Result<(), FleetError> {
         let bucket = self.engine.bucket(OFFERS).await?;
         let keys = bucket.keys().await.map_err(|error| self.engine.failure(&error))?;
@@ -336,7 +336,7 @@ impl<'a> Worker<'a> {
         self.offers.insert(token.to_owned(), known);
     }
 
-    /// Ends offers that are not renewed. They cannot be while the engine is away, and soon after.
+    /// Ends offers that are not renewed. Renewals are impossible while the engine is away, and shortly after.
     fn end_offers(&mut self) {
         let is_connected = self.engine.connected_for().is_some_and(|time| time > OFFER_ENDS);
         let old = |known: &KnownOffer| known.renewed.elapsed() > OFFER_ENDS;

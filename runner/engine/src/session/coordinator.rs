@@ -65,7 +65,7 @@ pub(super) struct Coordinator<'a> {
     pub(super) checks: Option<(Checks, ReadyWorker)>,
     /// Run time of the first assignments. `None` before them.
     pub(super) started: Option<RunTime>,
-    /// Since when the session has no worker although its attempts run on other machines, and whether that was reported.
+    /// Time since which a session on other machines has no worker, and whether that was reported.
     pub(super) without_workers: Option<(RunTime, bool)>,
     /// Notices from before the run's log exists.
     pub(super) early_notices: Vec<String>,

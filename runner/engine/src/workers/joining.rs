@@ -13,7 +13,7 @@ use super::remote::{JoiningWorker, OfferedSession, RemoteRequest};
 use crate::schedule::Shape;
 
 impl Pool {
-    /// Offers the session to workers on other machines, if it is for them.
+    /// Offers the session to workers on other machines, if its attempts run there.
     pub(super) fn offer(&mut self) -> io::Result<()> {
         let Some(remote) = &mut self.remote else { return Ok(()) };
         let session = OfferedSession {
@@ -31,7 +31,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Returns the workers elsewhere if the session is for them and none is connected.
+    /// Returns the request for workers on other machines if the session needs them and no worker is connected.
     pub(crate) fn lacks_workers(&self) -> Option<&RemoteRequest> {
         let remote = self.remote.as_ref()?;
         let is_remote = |worker: &WorkerId| remote.names.contains_key(worker);
@@ -57,7 +57,7 @@ impl Pool {
         let is_closing = self.is_closing();
         let Some(remote) = self.remote.as_mut().filter(|_| !is_closing) else { return Ok(()) };
         if joining.is_spare && !mem::take(&mut remote.needs_spare) {
-            // Otherwise those of workers that come and go would use up the session's links and threads.
+            // Otherwise processes of disconnected workers would use up the session's links and threads.
             remote.spare.retain(|spare| !(spare.is_gone)());
             remote.spare.push(joining);
             return Ok(());
@@ -70,19 +70,19 @@ impl Pool {
         self.prepare(worker, (joining.connect)(sink), unread, shape, is_spare)
     }
 
-    /// Connects a spare worker for suspects, or the next one that joins. Returns `false` if the session is not for workers on
+    /// Connects a spare worker for suspects, or the next one that joins. Returns `false` if attempts do not run on
     /// other machines.
     pub(super) fn connect_spare(&mut self) -> io::Result<bool> {
         let Some(remote) = &mut self.remote else { return Ok(false) };
         remote.needs_spare = true;
-        // The newest is the least likely to have gone.
+        // The newest one is the least likely to have disconnected.
         if let Some(spare) = remote.spare.pop() {
             self.join(spare)?;
         }
         Ok(true)
     }
 
-    /// Returns the slots that a ready worker may use, so that not more attempts run at once than the session's jobs.
+    /// Returns the slots that a ready worker may use, so that at most the session's `jobs` attempts run at once.
     pub(super) fn usable(&self, worker: WorkerId, shape: Shape) -> Shape {
         let jobs = self.remote.as_ref().and_then(|remote| remote.jobs);
         let Some(jobs) = jobs.filter(|_| self.is_remote(worker)) else { return shape };
@@ -91,8 +91,8 @@ impl Pool {
         Shape { slots: shape.slots.min(jobs.saturating_sub(used)), ..shape }
     }
 
-    /// Gives a worker on another machine content that it has requested. It may request it again, because the place where it
-    /// fetches content may lose that.
+    /// Makes requested content available to a worker on another machine. Repeated requests are allowed, because the engine may
+    /// lose content.
     pub(super) fn publish(
         &mut self,
         worker: WorkerId,

@@ -28,7 +28,7 @@ pub trait WorkerSource: fmt::Debug + Send + Sync {
     /// A message for the user.
     fn offer(&self, session: OfferedSession, events: SourceSink) -> Result<Arc<dyn Offer>, String>;
 
-    /// Returns the place at which workers find the session, for messages. It has no password.
+    /// Returns the address at which workers find the session, for messages. It has no password.
     fn address(&self) -> String;
 
     /// Returns the command that starts a worker for the session, for messages.
@@ -48,7 +48,7 @@ pub struct OfferedSession {
 
 /// A session that workers can join.
 pub trait Offer: Send + Sync {
-    /// Gives workers content that they have requested. Returns once they can fetch it.
+    /// Makes requested content available to workers. Returns once they can fetch it.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ pub struct JoiningWorker {
     pub memory: u64,
     /// Whether the process is spare: only for attempts that may have ended a worker, with one slot.
     pub is_spare: bool,
-    /// Returns whether the worker has gone, so that it need not be kept.
+    /// Returns whether the worker has disconnected and can be dropped.
     pub is_gone: Box<dyn Fn() -> bool + Send>,
     /// Connects the worker. The worker's events go to the sink, and [`LinkEvent::Exited`](super::LinkEvent) is the last.
     pub connect: Box<dyn FnOnce(EventSink) -> Box<dyn WorkerLink> + Send>,

@@ -60,6 +60,6 @@ pub struct EngineDocument {
     pub version: String,
     /// Time of a message to the server and back, in milliseconds.
     pub round_trip_ms: f64,
-    /// What these credentials may not do. Empty if runs and workers can use the server.
+    /// Operations that these credentials do not allow. Empty if runs and workers can use the server.
     pub problems: Vec<String>,
 }
