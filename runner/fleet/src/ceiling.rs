@@ -61,6 +61,11 @@ impl Ceiling {
         Ok(())
     }
 
+    /// Returns the most bytes of an attempt's memory. `None` without a bound.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        self.memory
+    }
+
     /// Returns why these providers cannot run here. `None` if they can. Graders do not count, because they run on the
     /// coordinator's machine.
     pub(crate) fn refusal(&self, providers: &[PreparedProvider]) -> Option<String> {

@@ -130,8 +130,10 @@ impl WorkerStore {
     fn fill(&self, prepare: Prepare, shape: ProcessShape) -> Result<Prepare, String> {
         let mut providers = prepare.providers;
         for prepared in providers.iter_mut().filter(|one| one.provider.grading.is_some()) {
-            // Graders run on the coordinator's machine.
+            // Graders run on the coordinator's machine. A hostile one could send attempts of them.
             prepared.provider.grants = Grants::default();
+            let memory = &mut prepared.provider.limits.memory;
+            *memory = self.ceiling.memory().map_or(*memory, |most| most.min(*memory));
             prepared.mounts.clear();
         }
         if let Some(refusal) = self.ceiling.refusal(&providers) {

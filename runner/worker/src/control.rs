@@ -33,7 +33,8 @@ pub fn serve(
             interrupt_at = None;
         }
         if beat_at <= now {
-            if state.is_running() {
+            // A large blob may take long, and a worker with tasks must not be silent meanwhile.
+            if state.is_running() || state.is_waiting() {
                 state.send_doing(beats.is_multiple_of(OUTPUT_BEATS))?;
             }
             beat_at = now + BEAT;

@@ -267,6 +267,12 @@ impl WorkerState {
         self.running.iter().any(|task| task.load(Relaxed) != 0)
     }
 
+    /// Returns whether tasks wait for a blob.
+    pub fn is_waiting(&self) -> bool {
+        let queue = lock(&self.queue);
+        !queue.requested.is_subset(&queue.arrived)
+    }
+
     /// Sends the running tasks, and the outputs that have changed if `with_output`.
     pub fn send_doing(&self, with_output: bool) -> io::Result<()> {
         let on_processor = self.on_processor.load(Relaxed);

@@ -105,9 +105,11 @@ fn graders_get_nothing_on_a_workers_machine() {
     let grants = json!({"secrets": ["KEY"], "net": ["https://a.example.com"]});
     let mut grader = provider(&grants, &json!([mount(Path::new("/"), "rw")]));
     grader["provider"]["grading"] = json!({"timeout": 1});
-    let filled = store(&folder, &["all"]).fill(prepare(json!([grader])), SHAPE).unwrap();
+    let ceiling = ["all", "memory=64MiB"];
+    let filled = store(&folder, &ceiling).fill(prepare(json!([grader])), SHAPE).unwrap();
     let prepared = &filled.providers[0];
     assert!(prepared.provider.grants.is_empty() && prepared.mounts.is_empty());
+    assert_eq!(prepared.provider.limits.memory, 64 << 20);
     assert_eq!(filled.secrets, SecretValues::default());
 }
 

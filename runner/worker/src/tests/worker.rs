@@ -381,6 +381,8 @@ fn long_line_is_read_from_a_blob() {
     let tasks = vec![task(1, 0, MINUTE, Line::Digest(name))];
     supervisor.send(&ToWorker::Tasks { tasks, body: Vec::new() });
     assert_eq!(supervisor.next(), FromWorker::NeedBlob(name));
+    // Its silence would look like its death.
+    assert_eq!(supervisor.receive().unwrap(), FromWorker::Doing(Vec::new()));
     let path = Path::new(&supervisor.path("blobs")).join(name.to_string());
     fs::write(path, line).unwrap();
     supervisor.send(&ToWorker::BlobReady(name));
