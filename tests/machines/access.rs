@@ -243,7 +243,7 @@ fn lies_of_a_worker_are_not_written() {
     let _worker = started(Running::start(command.env("RUNNER_TEST_WORKER", "__lie")));
     let mut running = runner.start(&["--engine", &engine.address()]);
     let (process, mut peak) = (running.process(), 0);
-    wait_until("it ends", || {
+    wait_until("the run ends", || {
         peak = peak.max(process.anonymous_memory().unwrap_or(0));
         !running.is_alive()
     });
@@ -325,7 +325,7 @@ fn garbage_of_a_stranger_ends_no_run() {
         stranger.publish(subject, join.to_string().as_bytes());
     }
     let (process, mut peak) = (running.process(), 0);
-    wait_until("it ends", || {
+    wait_until("the run ends", || {
         peak = peak.max(process.anonymous_memory().unwrap_or(0));
         !running.is_alive()
     });

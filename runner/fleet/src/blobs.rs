@@ -127,7 +127,8 @@ impl Engine {
         most: u64,
     ) -> Result<(), FleetError> {
         let lacks = || FleetError::Refused(format!("the engine lacks {digest}"));
-        let wrong = || FleetError::Refused(format!("the engine has different content for {digest}"));
+        let wrong =
+            || FleetError::Refused(format!("the engine has different content for {digest}"));
         let store = self.jetstream().get_object_store(BLOBS).await;
         let store = store
             .map_err(|error| if is_missing(&error) { lacks() } else { self.failure(&error) })?;

@@ -277,7 +277,7 @@ impl JoinedProcess {
         let Some(link) = &self.link else {
             return match message {
                 ToWorker::Prepare(prepare) => self.prepare(*prepare).await,
-                // Sent after `Prepare` too, if they still count.
+                // The coordinator repeats these after `Prepare` if they still apply.
                 _ => Continue(()),
             };
         };

@@ -437,8 +437,8 @@ impl LinkReader {
                 Some(Incoming::Control(Control::Declined(reason))) => {
                     let (worker, reason) = (worker_of(&self.name), shown(&reason));
                     self.notices
-                        .send(format!("worker {worker} makes no attempts of this run: {reason}"));
-                    break "makes no attempts of this run".to_owned();
+                        .send(format!("worker {worker} runs no attempts of this run: {reason}"));
+                    break "runs no attempts of this run".to_owned();
                 }
                 Some(Incoming::Control(Control::Close)) => break "has closed the link".to_owned(),
                 Some(Incoming::Lost(how)) => break how,

@@ -170,7 +170,7 @@ fn declining_workers_are_named_with_their_reason() {
     assert_eq!((exit.blame, exit.started.len()), (None, 0));
     assert_eq!(
         notices,
-        [r"worker gpu-3f2a makes no attempts of this run: its ceiling lacks\u{1b} net"]
+        [r"worker gpu-3f2a runs no attempts of this run: its ceiling lacks\u{1b} net"]
     );
 }
 

@@ -22,13 +22,13 @@ pub struct EngineArgs {
     /// NATS server [env: RUNNER_ENGINE]
     #[arg(long, value_name = "ADDRESS")]
     engine: Option<String>,
-    /// Certificates that sign its own
+    /// Certificates of its issuers
     #[arg(long, value_name = "FILE")]
     engine_ca: Option<PathBuf>,
-    /// Credentials for it, by `nsc`
+    /// Credentials file of `nsc`
     #[arg(long, value_name = "FILE")]
     engine_creds: Option<PathBuf>,
-    /// Allow other machines without TLS
+    /// Allow connections without TLS
     #[arg(long)]
     engine_insecure: bool,
 }

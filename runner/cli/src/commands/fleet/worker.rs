@@ -20,10 +20,10 @@ pub struct Args {
     command: Option<WorkerCommand>,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Name of the worker [default: of the machine, with digits]
+    /// Name of the worker [default: machine and digits]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// A label, by which runs select workers; repeatable
+    /// Label that runs can select; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
     /// Run N attempts of a run at the same time [default: by cores]
