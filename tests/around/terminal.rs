@@ -37,7 +37,8 @@ impl Terminal {
         let open = || -> OwnedFd {
             rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap()
         };
-        let mut command = runner.shell("exec env TERM=xterm setsid --ctty sh -c \"$script\"");
+        let mut command = runner
+            .shell("exec env --default-signal=INT,QUIT TERM=xterm setsid --ctty sh -c \"$script\"");
         command.env("script", script);
         command.env("TZ", zone).stdin(open()).stdout(open()).stderr(open());
         let command = command.spawn().unwrap();

@@ -71,7 +71,12 @@ fn name_of_a_connected_worker_is_taken() {
 fn engine_check_describes_a_usable_server() {
     let (runner, engine) = (Runner::new(&[]), Engine::start());
     let check = ["engine", "check", "--engine", &engine.address()];
-    runner.run(&check).expect(0).says(&[&engine.address(), "nats-server 2."]);
+    runner.run(&check).expect(0).says(&[
+        &engine.address(),
+        "nats-server 2.",
+        "allows runs: yes",
+        "allows workers: yes",
+    ]);
     let document = runner.run(&[&check[..], &["--json"]].concat()).expect(0).document();
     assert_described("engine", &document);
     assert_eq!(

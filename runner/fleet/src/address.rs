@@ -65,10 +65,12 @@ pub(crate) struct Servers {
     pub(crate) needs_tls: bool,
 }
 
+const EXPECTED: &str = "expected `nats://HOST:PORT` or `tls://HOST:PORT`";
+
 impl Servers {
     fn add(&mut self, part: &str, insecure: bool) -> Result<(), &'static str> {
         let address = part.split_once("://").and_then(|_| part.parse::<ServerAddr>().ok());
-        let address = address.ok_or("it is not a URL")?;
+        let address = address.ok_or(EXPECTED)?;
         let is_here = address.host().eq_ignore_ascii_case("localhost")
             || address.host().parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
         self.needs_tls |= address.tls_required() || !(is_here || insecure);
@@ -84,11 +86,11 @@ impl Servers {
         let has_more =
             url.query().is_some() || url.fragment().is_some() || !["", "/"].contains(&url.path());
         if !matches!(url.scheme(), "nats" | "tls") || has_more || !has_host {
-            return Err("expected only a host and a port");
+            return Err(EXPECTED);
         }
         let is_bare = url.set_username("").is_ok() && url.set_password(None).is_ok();
         let bare = ServerAddr::from_url(url).ok().filter(|_| is_bare);
-        self.addresses.push(bare.ok_or("it is not a URL")?);
+        self.addresses.push(bare.ok_or(EXPECTED)?);
         Ok(())
     }
 }

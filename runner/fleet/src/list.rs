@@ -25,6 +25,9 @@ const TEST_WITHIN: Duration = Duration::from_millis(1_200);
 /// Maximum number of listed workers.
 const MAX_WORKERS: usize = 10_000;
 
+/// Labels and runs of a worker in the list.
+const MAX_SHOWN: usize = 64;
+
 /// The state of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineReport {
@@ -34,7 +37,11 @@ pub struct EngineReport {
     pub version: String,
     /// Time of a message to the server and back.
     pub round_trip: Duration,
-    /// Reasons why runs and workers cannot use the engine with these credentials. Workers need fewer permissions than runs.
+    /// Whether these credentials allow to run a scenario with workers.
+    pub allows_runs: bool,
+    /// Whether these credentials allow to be a worker.
+    pub allows_workers: bool,
+    /// Operations that these credentials do not allow, with the reasons.
     pub problems: Vec<String>,
 }
 
@@ -78,8 +85,10 @@ fn present(entry: &Entry) -> Option<PresenceDocument> {
         instance: shown(&worker.instance),
         host: shown(&worker.host),
         since: shown(&worker.since),
-        labels: worker.labels.iter().map(|(key, value)| (shown(key), shown(value))).collect(),
-        runs: worker.runs.iter().map(|run| shown(run)).collect(),
+        labels: (worker.labels.iter().take(MAX_SHOWN))
+            .map(|(key, value)| (shown(key), shown(value)))
+            .collect(),
+        runs: worker.runs.iter().take(MAX_SHOWN).map(|run| shown(run)).collect(),
         ..worker
     })
 }
@@ -96,17 +105,23 @@ pub fn check(options: &EngineOptions) -> Result<EngineReport, FleetError> {
         // `flush` of the client does not wait for the server.
         engine.bucket(OFFERS).await?;
         let round_trip = start.elapsed();
-        let mut problems = Vec::new();
+        let (mut problems, mut failed) = (Vec::new(), Vec::new());
         for name in ["messages", "offers", "workers", "blobs"] {
             let tried = timeout(TEST_WITHIN, test(&engine, name)).await;
             // The server reports a lack of permission as an event. The request itself gets no answer.
             let tried = tried
                 .unwrap_or_else(|_| Err(engine.failure(&io::Error::from(io::ErrorKind::TimedOut))));
-            problems.extend(tried.err().map(|error| format!("{name}: {error}")));
+            if let Err(error) = tried {
+                failed.push(name);
+                problems.push(format!("{name}: {error}"));
+            }
         }
+        let allows = |needed: &[&str]| failed.iter().all(|name| !needed.contains(name));
+        let allows_runs = allows(&["messages", "offers", "blobs"]);
+        let allows_workers = allows(&["messages", "workers"]);
         let info = engine.client().server_info();
         let (server, version) = (shown(&info.server_name), shown(&info.version));
-        Ok(EngineReport { server, version, round_trip, problems })
+        Ok(EngineReport { server, version, round_trip, allows_runs, allows_workers, problems })
     })
 }
 

@@ -419,7 +419,7 @@ struct LinkReader {
 impl LinkReader {
     /// Forwards messages to the sink until the link ends.
     fn forward(&self, received: &mut Receiver<Incoming>, sink: &EventSink) -> WorkerExit {
-        let mut frames = FrameBuffer::default();
+        let (mut frames, opened) = (FrameBuffer::default(), monotonic());
         let how = loop {
             match received.blocking_recv() {
                 Some(Incoming::Frames(bytes)) => {
@@ -433,7 +433,13 @@ impl LinkReader {
                         break format!("was disconnected, because it sent {bad}");
                     }
                 }
-                Some(Incoming::Control(Control::Exited(exit))) => return exit.into(),
+                Some(Incoming::Control(Control::Exited(exit))) => {
+                    let mut exit = WorkerExit::from(exit);
+                    // No attempt of the link is older than the link.
+                    let started = exit.started.iter_mut();
+                    started.for_each(|word| word.started = word.started.max(opened));
+                    return exit;
+                }
                 Some(Incoming::Control(Control::Declined(reason))) => {
                     let (worker, reason) = (worker_of(&self.name), shown(&reason));
                     self.notices

@@ -651,6 +651,10 @@ fn help_lists_all_commands() {
       queue        List active runs and the queue, or change the queue
       label        Set or remove labels of a run, also while it is running
 
+    Use several machines:
+      worker       Run attempts for runs on other machines, until Ctrl-C
+      engine       Check the NATS server that connects workers
+
     Write providers:
       plugin       Write, build and try plugins
 

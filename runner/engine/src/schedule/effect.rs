@@ -73,7 +73,10 @@ pub enum Effect {
     /// Kills a worker that has not answered in time.
     Kill(WorkerId),
     /// Starts a worker that runs suspects one at a time, in addition to the other workers.
-    StartAlone,
+    StartAlone {
+        /// Whether the suspect is the task of a grader.
+        for_grader: bool,
+    },
     /// Writes the row of an attempt.
     Write {
         task: TaskId,

@@ -22,7 +22,8 @@ impl Schedule {
         else {
             return;
         };
-        match self.workers.suspect_worker() {
+        let for_grader = self.lanes[self.suspects[place].lane].kind == LaneKind::Grades;
+        match self.workers.suspect_worker(for_grader) {
             Some((worker, at)) if at.flights.is_empty() => {
                 if let Some(suspect) = self.suspects.remove(place) {
                     self.send(worker, suspect, self.lanes[suspect.lane].reserve.limit);
@@ -30,7 +31,7 @@ impl Schedule {
             }
             None if !self.is_alone_starting => {
                 self.is_alone_starting = true;
-                self.effects.push(Effect::StartAlone);
+                self.effects.push(Effect::StartAlone { for_grader });
             }
             _ => {}
         }

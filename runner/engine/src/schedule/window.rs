@@ -233,10 +233,14 @@ impl Workers {
         taken.flatten()
     }
 
-    /// Returns the worker that runs suspects.
-    pub(super) fn suspect_worker(&self) -> Option<(WorkerId, &Worker)> {
+    /// Returns the worker that runs suspects of this kind. Only workers on this machine run graders.
+    pub(super) fn suspect_worker(&self, for_grader: bool) -> Option<(WorkerId, &Worker)> {
         let mut workers = self.all.iter();
-        let (id, worker) = workers.find(|(_, worker)| worker.is_alone)?;
+        let runs = |worker: &Worker| {
+            let slots = if for_grader { worker.grader_slots } else { worker.slots };
+            worker.is_alone && slots > 0
+        };
+        let (id, worker) = workers.find(|(_, worker)| runs(worker))?;
         Some((*id, worker))
     }
 

@@ -442,8 +442,8 @@ impl<'a> Coordinator<'a> {
                 Effect::Stop { kill } => self.stop_workers(kill),
                 Effect::Pause(is_paused) => self.pause(is_paused),
                 Effect::Kill(worker) => self.pool.kill(worker),
-                Effect::StartAlone => {
-                    if let Err(error) = self.pool.start_alone() {
+                Effect::StartAlone { for_grader } => {
+                    if let Err(error) = self.pool.start_alone(for_grader) {
                         let message = machine::failure("cannot start a worker", error);
                         self.fail(Reason::Machine, message);
                     }

@@ -13,8 +13,12 @@ const MAX_WORKER_LOG: usize = 4 << 20;
 pub(super) fn log_plan(owned: &Owned, plan: &Plan, session: u32, left: u64) {
     let trials = plural(plan.suite.trials(), "trial", "trials");
     let (version, jobs) = (env!("CARGO_PKG_VERSION"), plan.settings.jobs);
+    let place = match plan.engine_address() {
+        Some(address) => format!("on the workers at {address}"),
+        None => format!("{jobs} at a time"),
+    };
     owned.log(&format!(
-        "session {session} of runner {version}: {trials}, {left} left to run, {jobs} at a time"
+        "session {session} of runner {version}: {trials}, {left} left to run, {place}"
     ));
     for provider in manifest_providers(plan) {
         let kind = if provider.is_grader { "grader" } else { "provider" };

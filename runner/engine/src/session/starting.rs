@@ -2,7 +2,8 @@
 
 use std::{io::ErrorKind, mem, path::Path, time::Duration};
 
-use runner_model::{Micros, Reason, Stage, units::show_duration};
+use runner_model::units::{plural, show_duration};
+use runner_model::{Micros, Reason, Stage};
 use runner_prepare::machine;
 use runner_record::{Owned, RecordError, sweep_every};
 use runner_scenario::Problems;
@@ -142,16 +143,20 @@ impl Coordinator<'_> {
         let start = format!("start one: {}", remote.source.worker_command());
         if waited >= patience {
             let patience = show_duration(patience);
-            self.fail(Reason::Workers, format!("no worker was connected for {patience}; {start}"));
+            self.fail(Reason::Workers, format!("no worker has joined for {patience}; {start}"));
         } else if !is_reported && waited >= REPORT_LACK_AFTER {
             self.without_workers = Some((since, true));
-            self.notice(&format!("no worker is connected; {start}"));
+            self.notice(&format!("no worker has joined; {start}"));
         }
     }
 
     fn add_worker(&mut self, ready: &ReadyWorker) {
         debug!(?ready, "a worker is ready");
         let ReadyWorker { worker, shape, alone } = *ready;
+        if let Some(name) = self.pool.name(worker) {
+            let slots = plural(shape.slots.into(), "slot", "slots");
+            self.log_worker(&format!("worker {name} has joined with {slots}"));
+        }
         self.apply(|schedule| schedule.worker_ready(worker, shape, alone));
     }
 

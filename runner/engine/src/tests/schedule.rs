@@ -378,7 +378,7 @@ fn with_two_suspects() -> (Harness, Vec<Sent>) {
 #[test]
 fn suspects_run_alone_one_at_a_time() {
     let (mut harness, _) = with_two_suspects();
-    assert_eq!(harness.tick(), [Effect::StartAlone]);
+    assert_eq!(harness.tick(), [Effect::StartAlone { for_grader: false }]);
     assert_eq!(harness.tick(), [], "it is started once");
     assert_eq!(trials(&harness.ready(2, 2, false)), [3, 4]);
     let alone = harness.ready(3, 1, ALONE);
@@ -398,7 +398,7 @@ fn second_death_alone_is_a_crash() {
     let alone = harness.ready(2, 1, ALONE);
     let died = harness.lost(2, &[alone[0].task], Some(Blame::Died));
     assert_eq!(harness.lost_attempts(&died), [(1, 2, LostReason::Lost, false)]);
-    assert_eq!(harness.tick(), [Effect::StartAlone]);
+    assert_eq!(harness.tick(), [Effect::StartAlone { for_grader: false }]);
     // The other suspect comes first, and passes.
     let other = harness.ready(3, 1, ALONE);
     assert_eq!(trials(&other), [2]);
@@ -416,7 +416,7 @@ fn only_attempt_of_a_worker_ran_alone() {
     let mut harness = Harness::new(settings(&[0]), 1);
     let first = harness.ready(1, 1, false);
     harness.lost(1, &[first[0].task], Some(Blame::Died));
-    assert_eq!(harness.tick(), [Effect::StartAlone]);
+    assert_eq!(harness.tick(), [Effect::StartAlone { for_grader: false }]);
     let alone = harness.ready(2, 1, ALONE);
     let died = harness.lost(2, &[alone[0].task], Some(Blame::Died));
     assert_eq!(harness.lost_attempts(&died), [(0, 2, LostReason::Crash, true)]);
@@ -444,7 +444,7 @@ fn death_before_any_start_suspects_the_next_task() {
     let mut harness = Harness::new(settings(&[0]), 2);
     harness.ready(1, 2, false);
     assert_eq!(harness.lost(1, &[], Some(Blame::Died)), []);
-    assert_eq!(harness.tick(), [Effect::StartAlone]);
+    assert_eq!(harness.tick(), [Effect::StartAlone { for_grader: false }]);
     let alone = harness.ready(2, 1, ALONE);
     assert_eq!((trials(&alone), alone[0].attempt), (vec![0], 1));
     assert_eq!(trials(&harness.ready(3, 2, false)), [1]);

@@ -914,7 +914,7 @@ impl Session {
                         self.later(delay, Event::Dies(worker.0, None));
                     }
                 }
-                Effect::StartAlone => {
+                Effect::StartAlone { .. } => {
                     assert!(!self.truth.has_stopped && !self.truth.is_alone_starting);
                     self.truth.is_alone_starting = true;
                     let delay = 500 + self.random.spread(5_000);

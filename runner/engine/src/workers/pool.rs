@@ -73,6 +73,8 @@ pub(crate) struct Pool {
     pub(super) is_checked: bool,
     /// Workers in a row that died before they were ready or while they checked inputs.
     pub(super) failed_starts: u32,
+    /// Failures in a row to publish content that workers on other machines wait for.
+    pub(super) failed_supplies: u32,
     pub(super) is_paused: bool,
     /// `None` if all workers are on this machine.
     pub(super) remote: Option<Remote>,
@@ -136,6 +138,7 @@ impl Pool {
             is_described: false,
             is_checked: false,
             failed_starts: 0,
+            failed_supplies: 0,
             is_paused: false,
             remote,
             deaths: 0,
@@ -233,8 +236,7 @@ impl Pool {
     ///
     /// No process can be started, or workers on other machines cannot be offered the session.
     pub(crate) fn start(&mut self, shapes: &[Shape]) -> io::Result<()> {
-        let mut providers = self.supplies.providers.iter();
-        let has_graders = providers.any(|prepared| prepared.provider.grading.is_some());
+        let has_graders = self.has_graders();
         let graders = |shape: &Shape| if has_graders { shape.slots } else { 0 };
         if self.remote.is_none() {
             let with_graders = |shape: &Shape| Shape { graders: graders(shape), ..*shape };
@@ -260,14 +262,20 @@ impl Pool {
         self.inputs.clone()
     }
 
-    /// Starts the worker for suspects, with one slot.
-    pub(crate) fn start_alone(&mut self) -> io::Result<()> {
-        if self.connect_spare()? {
+    fn has_graders(&self) -> bool {
+        let mut providers = self.supplies.providers.iter();
+        providers.any(|prepared| prepared.provider.grading.is_some())
+    }
+
+    /// Starts the worker for suspects, with one slot. If attempts run on other machines, graders have one of their own here.
+    pub(crate) fn start_alone(&mut self, for_grader: bool) -> io::Result<()> {
+        if !for_grader && self.connect_spare()? {
             return Ok(());
         }
         let memory = self.workers.values().map(|entry| entry.shape.memory).max();
         let memory = memory.unwrap_or_else(machine::memory);
-        self.add(Shape { slots: 1, graders: 0, memory }, true)
+        let slots = u32::from(self.remote.is_none());
+        self.add(Shape { slots, graders: u32::from(self.has_graders()), memory }, true)
     }
 
     pub(super) fn new_id(&mut self) -> WorkerId {

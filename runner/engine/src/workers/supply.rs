@@ -12,6 +12,9 @@ use super::inputs::Input;
 use super::link::{ContentJob, PoolEvent, RequestedContent, Supplies};
 use super::pool::Pool;
 
+/// The session ends when workers on other machines lack content that could not be published this many times in a row.
+const MAX_FAILED_SUPPLIES: u32 = 3;
+
 impl Pool {
     /// Returns whether workers wait for a plugin or a blob.
     pub(crate) fn is_supplying(&self) -> bool {
@@ -91,12 +94,17 @@ impl Pool {
             }
         }
         match result {
-            Ok(()) => {}
+            Ok(()) => self.failed_supplies = 0,
             // Closing cancels compilations.
             Err(_) if self.is_closing() => {}
             // Without the content, the workers that have requested it cannot run their tasks.
             Err(error) if supply.is_remote() => {
-                self.events.push_back(PoolEvent::Notice(error.to_string()));
+                self.failed_supplies += u32::from(!waiting.is_empty());
+                self.events.push_back(if self.failed_supplies < MAX_FAILED_SUPPLIES {
+                    PoolEvent::Notice(error.to_string())
+                } else {
+                    PoolEvent::Failed(Reason::Workers, error.to_string())
+                });
                 waiting.into_iter().for_each(|worker| self.kill(worker));
             }
             Err(PrepareError::Refused(message)) => {

@@ -60,6 +60,10 @@ pub struct EngineDocument {
     pub version: String,
     /// Time of a message to the server and back, in milliseconds.
     pub round_trip_ms: f64,
-    /// Operations that these credentials do not allow. Empty if runs and workers can use the server.
+    /// Whether these credentials allow to run a scenario with workers.
+    pub allows_runs: bool,
+    /// Whether these credentials allow to be a worker.
+    pub allows_workers: bool,
+    /// Operations that these credentials do not allow, with the reasons.
     pub problems: Vec<String>,
 }

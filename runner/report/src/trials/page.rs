@@ -39,7 +39,9 @@ impl TrialDocument {
         } else {
             ""
         };
-        page.text("run", format!("{}\nsession {session}, {at}{note}", self.run_dir));
+        let worker = row.worker.as_ref().map(|worker| format!(", worker {worker}"));
+        let worker = worker.unwrap_or_default();
+        page.text("run", format!("{}\nsession {session}, {at}{worker}{note}", self.run_dir));
         let attempts: Vec<_> = self.rows.iter().filter_map(attempt).collect();
         if attempts.len() > 1 {
             page.lines("attempts", attempts.into_iter());

@@ -101,7 +101,7 @@ export async function open({ place, address, names: [run, name] }) {
   }
 
   /** @param {any} row */
-  const took = (row) => row && el('p', { class: 'quiet' }, `Attempt ${row.attempt}, session ${row.session}, started `, time(row.started_at, 'full'), `, took ${duration(row.duration_ms)}`,
+  const took = (row) => row && el('p', { class: 'quiet' }, `Attempt ${row.attempt}, session ${row.session}, ${row.worker ? `worker ${row.worker}, ` : ''}started `, time(row.started_at, 'full'), `, took ${duration(row.duration_ms)}`,
     row.score === undefined ? null : `, score ${number(row.score)}`);
 
   /** @param {any} row */

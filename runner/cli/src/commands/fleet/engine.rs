@@ -37,15 +37,21 @@ fn check(args: &CheckArgs, out: &Out) -> Result<Exit, CommandError> {
         server: report.server,
         version: report.version,
         round_trip_ms: report.round_trip.as_secs_f64() * 1e3,
+        allows_runs: report.allows_runs,
+        allows_workers: report.allows_workers,
         problems: report.problems,
     };
     out.document_or(args.json, &document, |document| {
         let EngineDocument { address, server, version, round_trip_ms, problems, .. } = document;
+        let word = |allowed| if allowed { "yes" } else { "no" };
         out.data(&format!("{address}: nats-server {version} ({server})"));
         out.data(&format!("round trip: {round_trip_ms:.1} ms"));
-        problems.iter().for_each(|problem| out.data(&format!("problem: {problem}")));
+        out.data(&format!("allows runs: {}", word(document.allows_runs)));
+        out.data(&format!("allows workers: {}", word(document.allows_workers)));
+        problems.iter().for_each(|problem| out.data(&format!("not allowed: {problem}")));
     });
-    Ok(if document.problems.is_empty() { Exit::Success } else { Exit::Bad })
+    let is_useful = document.allows_runs || document.allows_workers;
+    Ok(if is_useful { Exit::Success } else { Exit::Bad })
 }
 
 #[cfg(not(feature = "fleet"))]

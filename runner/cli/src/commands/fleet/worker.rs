@@ -161,15 +161,18 @@ mod connected {
             ("since (UTC)", 5),
         ]);
         for worker in &document.workers {
+            // The last part of an id names the run, too.
+            let runs = worker.runs.iter().map(|run| run.rsplit('-').next().unwrap_or(run));
+            let since = worker.since.get(..19).unwrap_or(&worker.since).replace('T', " ");
             let labels = worker.labels.iter().map(|(key, value)| format!("{key}={value}"));
             table.row([
                 visible_line(&worker.name).into_owned(),
                 worker.slots.to_string(),
                 show_size(worker.memory),
                 visible_line(&labels.collect::<Vec<_>>().join(", ")).into_owned(),
-                visible_line(&worker.runs.join(", ")).into_owned(),
+                visible_line(&runs.collect::<Vec<_>>().join(", ")).into_owned(),
                 visible_line(&worker.host).into_owned(),
-                visible_line(&worker.since).into_owned(),
+                visible_line(&since).into_owned(),
             ]);
         }
         out.data(table.render(out.columns()).trim_end());
