@@ -45,7 +45,7 @@ fn declined(runner: &Runner, ceiling: &[&str], secrets: &str, why: &str) {
     assert_eq!(run.ending()[1], "workers");
     assert_eq!(run.rows().len(), 0);
     let log = run.text("runner.log");
-    assert!(log.contains("makes no attempts") && log.contains(why), "{log}");
+    assert!(log.contains("runs no attempts") && log.contains(why), "{log}");
 }
 
 /// Returns a runner whose scenario grants its provider something.
