@@ -50,7 +50,8 @@ export async function open({ place, address, names: [run, name] }) {
   function show(fresh) {
     const isSame = log && fresh.shown === trial.shown;
     [trial, error] = [fresh, null];
-    if (!own.session) own = { running: fresh.running, waiting: fresh.waiting, at: now() };
+    // The document can be newer than the last event, and the events of an ended run are not followed to their end.
+    if (!own.session || trial.run_status !== 'running') own = { running: fresh.running, waiting: fresh.waiting, at: now() };
     if (!isSame) log = trial.logs.some((/** @type {any} */ one) => one.seq === trial.shown) ? tail(`${path}/log${query({ attempt: keys.attempt })}`, draw) : null;
     followRun();
     draw();
@@ -217,7 +218,7 @@ export async function open({ place, address, names: [run, name] }) {
       if (event === 'run') trial.run_status = data.status;
       if (event === 'finished') own = {};
       const last = attemptKey(own.running);
-      if (event === 'progress' && data.live) {
+      if (event === 'progress' && data.live && trial.run_status === 'running') {
         const mine = (/** @type {any[]} */ list) => list?.find((one) => one.trial === trial.trial);
         const { live } = data;
         own = { ...live, running: mine(live.in_flight), waiting: mine(live.waiting), at: Date.parse(live.at) };
