@@ -277,3 +277,41 @@ fn suspended_coordinator_continues_its_run() {
     running.finish().expect(0);
     assert_eq!(canonical(&assert_whole(&runner, 200)), expected);
 }
+
+#[test]
+fn suspect_of_a_grader_runs_alone_here() {
+    let (runner, engine) = (Runner::new(&[]), Engine::start());
+    runner.scenario(
+        r#"
+        [providers.echo]
+        plugin = "bundled:echo"
+        [graders.deadly]
+        plugin = "bundled:echo"
+        [[tests]]
+        id = "graded"
+        repeat = 3
+        input = 1
+        expect = { graders = ["deadly"] }
+        [[tests]]
+        id = "other"
+        input = 2
+        repeat = 20
+        expect = { equals = 2 }
+        "#,
+    );
+    let address = engine.address();
+    let _worker = start_worker(&runner, &address, "a", &[]);
+    // The processes on the machine of the run die of each task of a grader. Those of the worker are true ones.
+    let mut command = runner.command(&["exec", "scenario.toml", "--engine", &address]);
+    command.env("RUNNER_TEST_WORKER", "__lie");
+    Running::start(&mut command).finish().expect(1);
+    let run = assert_whole(&runner, 23);
+    assert_eq!(run.count("passed"), 20);
+    for repeat in 1..=3 {
+        let trial = format!("graded@echo#{repeat}");
+        let row = run.rows().into_iter().rfind(|row| row["trial"] == *trial).unwrap();
+        assert_eq!(row["error"]["class"], "grader", "{row}");
+        assert_eq!(row["grades"][0]["error"]["class"], "crash", "{row}");
+    }
+    assert_eq!(used_workers(&run), ["a"], "an attempt ran on the machine of the run");
+}

@@ -44,6 +44,7 @@ pub(crate) struct StoredRow {
     /// Whether an earlier attempt did not pass, so that a pass is flaky.
     pub(crate) had_bad: bool,
     pub(crate) logs: Option<LogPlace>,
+    pub(crate) worker: Option<String>,
 }
 
 impl StoredRow {
@@ -57,6 +58,7 @@ impl StoredRow {
             seq: row.seq?,
             had_bad: place.had_bad,
             logs: row.logs,
+            worker: row.worker.as_deref().map(ToOwned::to_owned),
             bytes: match output.filter(|output| output.bytes <= MAX_OUTPUT) {
                 None => line.clone(),
                 Some(output) => with_output(&line, &output_of(run, output.sha256)?)?,

@@ -293,7 +293,7 @@ impl InFlightTask {
             fingerprint: self.execution,
             judgement_fingerprint: self.judgement,
             judged: stored.map(|stored| stored.seq),
-            worker: None,
+            worker: stored.and_then(|stored| stored.worker.clone()),
             stopped_by: None,
             logs: stored.and_then(|stored| stored.logs),
             flaky,

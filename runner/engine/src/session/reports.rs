@@ -309,10 +309,12 @@ impl Coordinator<'_> {
         }
         let flaky = flaky && flight.can_be_flaky();
         let mut tail = flight.tail(is_final, flaky, run.session);
-        tail.worker = self.pool.name(flight.worker).map(ToString::to_string);
+        let is_judged = tail.judged.is_some();
+        if !is_judged {
+            tail.worker = self.pool.name(flight.worker).map(ToString::to_string);
+        }
         let is_stopped = report.outcome == Outcome::Stopped && self.stop.is_stopping;
         tail.stopped_by = self.stop.by.clone().filter(|_| is_stopped);
-        let is_judged = tail.judged.is_some();
         let seq = run.writer.row(report.row, tail, report.log, report.artifacts);
         if run.writer.pending().0 > MAX_PENDING {
             self.pool.hold_back(true);

@@ -153,7 +153,15 @@ fn lost_judgement_changes_only_outcome_and_error() {
     Tail { seq: 1, ..flight.tail(false, false, 1) }.finish(&mut line);
     line.pop();
     let bytes = line.clone();
-    flight.stored = Some(StoredRow { bytes, line, attempt: 3, seq: 1, had_bad: false, logs: None });
+    flight.stored = Some(StoredRow {
+        bytes,
+        line,
+        attempt: 3,
+        seq: 1,
+        had_bad: false,
+        logs: None,
+        worker: None,
+    });
     let error = flight.lost_error(LostReason::Crash, "died");
     let report = flight.lost_judged("p", Outcome::Error, error, Duration::ZERO, 1).unwrap();
     let row = report.row().unwrap();
