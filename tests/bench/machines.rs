@@ -12,7 +12,7 @@ use std::{
 use super::{Done, RUNNER};
 
 /// Steps of a guest's loop in a microsecond, about.
-const STEPS: u64 = 1_000;
+const STEPS: u64 = 1_800;
 
 /// A process that is killed on drop.
 struct Killed(Child);
@@ -43,7 +43,7 @@ pub(super) fn machines(rounds: u64) -> Done {
         Ok(Killed(quiet(Command::new(RUNNER)).args(words).spawn()?))
     };
     let _workers = [worker("one")?, worker("two")?];
-    for (title, micros, repeat) in [("50 µs", 50, 40_000), ("5 ms", 5_000, 1_000)] {
+    for (title, micros, repeat) in [("50 µs", 50, 150_000), ("5 ms", 5_000, 2_500)] {
         let guest = format!(
             r#"(module (memory (export "memory") 1) (func (export "_start") (local $i i64)
                 (loop $again
