@@ -8,6 +8,7 @@
 mod access;
 mod commands;
 mod faults;
+mod hosts;
 mod network;
 mod page;
 mod runs;
