@@ -280,3 +280,7 @@ impl IncomingStream {
 #[cfg(test)]
 #[path = "tests/window.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "tests/link_large.rs"]
+mod large;
