@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
@@ -371,4 +372,120 @@ fn lies_of_a_coordinator_harm_no_worker() {
     let store = runner.path("store-a");
     wait_until("the store is empty", || below(&store).iter().all(|path| path.is_dir()));
     runner.exec(&["--engine", &engine.address()]).expect(0);
+}
+
+#[test]
+fn lost_content_is_stored_again() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 100, 50);
+    let address = engine.address();
+    let _first = start_new_worker(&runner, &address, "a");
+    let mut running = runner.start(&["--engine", &address]);
+    running.wait_for_rows(1);
+    // The parts of the plugins are lost, but not their descriptions.
+    let mut stranger = Client::connect(&engine);
+    stranger.subscribe("_INBOX.stranger");
+    let purge = br#"{"filter":"$O.runner-blobs.C.>"}"#;
+    stranger.publish("$JS.API.STREAM.PURGE.OBJ_runner-blobs", purge);
+    stranger.next();
+    let _second = start_new_worker(&runner, &address, "b");
+    running.finish().expect(0);
+    assert_eq!(used_workers(&assert_whole(&runner, 200)), ["a", "b"]);
+}
+
+#[test]
+fn forged_entry_ends_no_worker() {
+    let (runner, engine) = (Runner::new(&[]), Engine::start());
+    let mut worker = start_worker(&runner, &engine.address(), "a", &[]);
+    let mut stranger = Client::connect(&engine);
+    let forged = json!({"v": 1, "version": "9", "name": "a", "instance": "x", "host": "elsewhere",
+        "pid": 1, "since": "today", "slots": 1, "memory": 1, "labels": {}, "runs": []});
+    stranger.publish("$KV.runner-workers.a", forged.to_string().as_bytes());
+    wait_for_message(
+        &mut worker,
+        "process 1 on elsewhere, since today; this worker keeps its name",
+    );
+    let list = ["worker", "list", "--json", "--engine", &engine.address()];
+    wait_until("the worker has its entry", || {
+        let workers = runner.run(&list).expect(0).document()["workers"].clone();
+        workers[0]["pid"] == worker.process().0
+    });
+    worker.end_by(Signal::INT).0.expect(0);
+    runner.run(&["worker", "list", "--engine", &engine.address()]).says(&["no worker"]);
+}
+
+#[test]
+fn unanswered_offers_leave_room_for_runs() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 10, 1);
+    let _worker = start_worker(&runner, &engine.address(), "a", &[]);
+    let mut stranger = Client::connect(&engine);
+    // Requests to join arrive here, and get no answer.
+    stranger.subscribe("runner.join.>");
+    let mut renew = || {
+        for number in 0..64 {
+            let token = format!("{number:016x}");
+            let offer = json!({"v": 1, "version": env!("CARGO_PKG_VERSION"), "token": token,
+                "run": "r", "labels": {}, "host": "h"});
+            let subject = format!("$KV.runner-offers.{token}");
+            stranger.publish(&subject, offer.to_string().as_bytes());
+        }
+        Instant::now()
+    };
+    let mut renewed = renew();
+    let flags = ["--engine", &engine.address(), "--wait-for-workers", "30s"];
+    let mut running = runner.start(&flags);
+    wait_until("the run ends", || {
+        if renewed.elapsed() > Duration::from_secs(1) {
+            renewed = renew();
+        }
+        !running.is_alive()
+    });
+    running.finish().expect(0);
+}
+
+#[test]
+fn full_session_is_joined_once_it_has_room() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 10, 1);
+    let address = engine.address();
+    let mut stranger = Client::connect(&engine);
+    stranger.subscribe("$KV.runner-offers.*");
+    let running = runner.start(&["--engine", &address, "--wait-for-workers", "60s"]);
+    // The first entry is a test of the credentials, which is removed again.
+    let mut offers = std::collections::BTreeMap::<String, u32>::new();
+    let token = loop {
+        let token = stranger.next().rsplit('.').next().unwrap().to_owned();
+        let seen = offers.entry(token.clone()).or_default();
+        *seen += 1;
+        if *seen == 1 && offers.len() == 2 {
+            break token;
+        }
+    };
+    for number in 0..4_096 {
+        let join = json!({"v": 1, "version": env!("CARGO_PKG_VERSION"), "name": format!("n{number}/1"),
+            "link": format!("{number:016x}"), "slots": 1, "memory": 1 << 30, "is_spare": true});
+        stranger.publish(&format!("runner.join.{token}"), join.to_string().as_bytes());
+    }
+    let worker = start_worker(&runner, &address, "a", &[]);
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 20);
+    assert_eq!(used_workers(&run), ["a"]);
+    let log = run.text("runner.log");
+    assert!(log.contains("4096 worker processes; further ones wait"), "{log}");
+    let (ran, _) = worker.end_by(Signal::INT);
+    assert!(!ran.stderr.contains("declined"), "{}", ran.stderr);
+}
+
+#[test]
+fn credentials_of_workers_offer_no_runs() {
+    let deny = r#"permissions: { publish: { deny: ["$KV.runner-offers.>", "$O.>"] } }"#;
+    let engine =
+        Engine::with(&format!("authorization {{ users: [{{ user: w, password: p, {deny} }}] }}"));
+    let runner = Runner::new(&["hostile"]);
+    numbered(&runner, 1, 1);
+    let address = format!("nats://w:p@127.0.0.1:{}", engine.port);
+    let ran = runner.exec(&["--engine", &address]).expect(3);
+    ran.says(&["do not allow runs", "$KV.runner-offers", "role `runs`", "runner engine check"]);
+    assert!(runner.runs().is_empty());
 }

@@ -1,12 +1,20 @@
 //! `worker list`, `engine check`, names of workers, and addresses that cannot be used.
 
-use std::{fs, net::TcpListener, path::PathBuf};
+use std::{
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use boon::{Compiler, Schemas};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::network::{Engine, numbered, start_worker, worker_command};
+use super::network::{
+    Client, Engine, numbered, start_worker, started, wait_for_message, worker_command,
+};
 use super::support::{guests::root, runner::Runner, running::Running, wait::wait_until};
 
 /// Fails unless the published schema describes a document.
@@ -68,6 +76,80 @@ fn name_of_a_connected_worker_is_taken() {
 }
 
 #[test]
+fn entries_that_are_not_renewed_are_not_listed() {
+    let (runner, engine) = (Runner::new(&[]), Engine::start());
+    let list = ["worker", "list", "--engine", &engine.address()];
+    runner.run(&list).expect(0);
+    let entry = json!({"v": 1, "version": "9", "name": "a", "instance": "x", "host": "elsewhere",
+        "pid": 1, "since": "today", "slots": 1, "memory": 1, "labels": {}, "runs": []});
+    Client::connect(&engine).publish("$KV.runner-workers.a", entry.to_string().as_bytes());
+    let written = Instant::now();
+    wait_until("it is listed", || runner.run(&list).expect(0).stdout.contains("elsewhere"));
+    wait_until("it is no longer listed", || {
+        runner.run(&list).expect(0).stdout.contains("no worker is connected")
+    });
+    // The entry itself expires after 10 s.
+    assert!(written.elapsed() < Duration::from_secs(9), "{:?}", written.elapsed());
+}
+
+#[test]
+fn worker_waits_for_its_engine() {
+    let (runner, mut engine) = (Runner::new(&[]), Engine::start());
+    engine.kill();
+    let command = &mut worker_command(&runner, &engine.address(), "a", &[]);
+    let mut worker = Running::start(command);
+    wait_for_message(&mut worker, "trying again");
+    engine.restart();
+    started(worker).end_by(Signal::INT).0.expect(0);
+}
+
+#[test]
+fn flags_that_the_machine_lacks_are_noted() {
+    let (runner, engine) = (Runner::new(&[]), Engine::start());
+    runner.write("worker.env", "export GIVEN=value\n");
+    let args = ["--secret-file", "worker.env", "--memory", "100000GiB"];
+    let ceiling = ["fs=/no/such/folder", "fs=/", "secret=GIVEN", "secret=NO_SUCH_SECRET"];
+    let ceiling = ceiling.into_iter().flat_map(|grant| ["--ceiling", grant]);
+    let args: Vec<_> = args.into_iter().chain(ceiling).collect();
+    let worker = start_worker(&runner, &engine.address(), "a", &args);
+    let (ran, _) = worker.end_by(Signal::INT);
+    ran.says(&["fs=/no/such/folder`: there is", "secret=NO_SUCH_SECRET`: the", "`--memory` is"]);
+    assert_eq!(ran.stderr.matches("note: ").count(), 3, "{}", ran.stderr);
+}
+
+#[test]
+fn missing_labels_are_reported() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 1, 1);
+    let _worker = start_worker(&runner, &engine.address(), "a", &["--label", "gpu=no"]);
+    let label = ["--worker-label", "gpu=yes", "--wait-for-workers", "1s"];
+    let ran = runner.exec(&[&["--engine", &engine.address()], &label[..]].concat()).expect(4);
+    ran.says(&["1 worker is connected, but none has the labels gpu=yes"]);
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap().pem();
+    fs::write(folder.path().join("server.pem"), &certificate).unwrap();
+    fs::write(folder.path().join("server.key"), key.serialize_pem()).unwrap();
+    let config =
+        "jetstream { store_dir: nats }\ntls { cert_file: server.pem, key_file: server.key }";
+    let engine = Engine::of_page(folder, config, &[]);
+    let runner = Runner::new(&[]);
+    runner.write("ca.pem", &certificate);
+    runner.write("key.pem", key.serialize_pem());
+    let address = format!("tls://localhost:{}", engine.port);
+    let check =
+        |ca: &str| runner.run(&["engine", "check", "--engine", &address, "--engine-ca", ca]);
+    check("ca.pem").expect(3).says(&["certificate of an issuer", "CA:FALSE"]);
+    check("key.pem").expect(2).says(&["`key.pem` has no certificate", "issuer"]);
+}
+
+#[test]
 fn engine_check_describes_a_usable_server() {
     let (runner, engine) = (Runner::new(&[]), Engine::start());
     let check = ["engine", "check", "--engine", &engine.address()];
@@ -77,6 +159,8 @@ fn engine_check_describes_a_usable_server() {
         "allows runs: yes",
         "allows workers: yes",
     ]);
+    // The server has no name.
+    assert!(!runner.run(&check).stdout.contains('('));
     let document = runner.run(&[&check[..], &["--json"]].concat()).expect(0).document();
     assert_described("engine", &document);
     assert_eq!(
@@ -87,15 +171,15 @@ fn engine_check_describes_a_usable_server() {
     Running::start(command.env("RUNNER_ENGINE", engine.address())).finish().expect(0);
 }
 
-/// Commands that connect.
-const CONNECTING: &[&str] =
-    &["exec scenario.toml", "worker --store store", "worker list", "engine check"];
+/// Commands that end if no engine answers.
+const CONNECTING: &[&str] = &["exec scenario.toml", "worker list", "engine check"];
+const WORKER: &str = "worker --store store";
 
 /// Fails unless each command ends with code 3 and these words, and no run is left. Returns their output.
 #[track_caller]
-fn refused(runner: &Runner, address: &str, words: &[&str]) -> String {
+fn refused(runner: &Runner, commands: &[&str], address: &str, words: &[&str]) -> String {
     let mut printed = String::new();
-    for command in CONNECTING {
+    for command in commands {
         let args: Vec<_> = command.split(' ').chain(["--engine", address]).collect();
         let ran = runner.run(&args).expect(3);
         ran.says(words);
@@ -105,15 +189,25 @@ fn refused(runner: &Runner, address: &str, words: &[&str]) -> String {
     printed
 }
 
+/// Fails unless a worker prints these words, and waits for the engine.
+#[track_caller]
+fn awaited(runner: &Runner, address: &str, words: &[&str]) {
+    let args: Vec<_> = WORKER.split(' ').chain(["--engine", address]).collect();
+    let mut worker = runner.started(&args);
+    wait_for_message(&mut worker, "trying again");
+    worker.end_by(Signal::INT).0.expect(0).says(words);
+}
+
 #[test]
 fn wrong_password_is_refused_before_a_run() {
     let engine = Engine::with("authorization { user: me, password: right }");
     let runner = Runner::new(&["hostile"]);
     numbered(&runner, 1, 1);
     let address = format!("nats://me:wr0ng@127.0.0.1:{}", engine.port);
-    let printed = refused(&runner, &address, &["127.0.0.1", "--engine-creds"]);
+    let (all, words) = ([CONNECTING, &[WORKER]].concat(), ["127.0.0.1", "--engine-creds"]);
+    let printed = refused(&runner, &all, &address, &words);
     assert!(!printed.contains("wr0ng"), "{printed}");
-    refused(&runner, &engine.address(), &["127.0.0.1", "--engine-creds"]);
+    refused(&runner, &all, &engine.address(), &words);
 }
 
 #[test]
@@ -123,10 +217,12 @@ fn missing_and_silent_engines_are_reported_in_time() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = format!("nats://{}", listener.local_addr().unwrap());
     let began = std::time::Instant::now();
-    refused(&runner, &address, &[&address, "nats-server"]);
+    let words = [&*address, "nats-server"];
+    refused(&runner, CONNECTING, &address, &words);
+    awaited(&runner, &address, &words);
     assert!(began.elapsed().as_secs() < 45, "{:?}", began.elapsed());
     drop(listener);
-    refused(&runner, &address, &[&address, "nats-server"]);
+    refused(&runner, CONNECTING, &address, &words);
 }
 
 #[test]
@@ -134,7 +230,8 @@ fn server_without_jetstream_is_refused() {
     let engine = Engine::without_jetstream();
     let runner = Runner::new(&["hostile"]);
     numbered(&runner, 1, 1);
-    refused(&runner, &engine.address(), &["JetStream"]);
+    refused(&runner, CONNECTING, &engine.address(), &["JetStream"]);
+    awaited(&runner, &engine.address(), &["JetStream"]);
 }
 
 #[test]

@@ -25,12 +25,16 @@ const RETRY_FOR: Duration = Duration::from_secs(60);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 impl Engine {
-    /// Puts a blob into the object store, unless the store has all of it. Retries for up to a minute while the engine is away.
+    /// Puts a blob into the object store, unless the store has all of it, which is checked once for each failed fetch of a
+    /// worker. Retries for up to a minute while the engine is away.
     pub(crate) async fn put_blob(
         &self,
         digest: &Digest,
         mut content: impl Read + Seek + Send,
     ) -> Result<(), FleetError> {
+        if lock(self.stored()).contains(digest) {
+            return Ok(());
+        }
         let until = Instant::now() + RETRY_FOR;
         loop {
             match self.put(digest, &mut content).await {
@@ -97,22 +101,19 @@ impl Engine {
         let length = length.map_err(|error| {
             FleetError::Refused(format!("cannot read the content of {digest}: {error}"))
         })?;
-        let (store, name) = (self.blobs().await?, digest.to_string());
-        if let Ok(info) = store.info(&name).await {
-            // Another user of the engine may have stored wrong content there.
-            let is_verified = lock(self.verified()).get(digest) == Some(&info.nuid);
-            if is_verified && !info.deleted
-                || self.read(digest, &mut io::sink(), length).await.is_ok()
-            {
-                lock(self.verified()).insert(*digest, info.nuid);
-                return Ok(());
-            }
+        let store = self.blobs().await?;
+        // Another user of the engine may have stored wrong content there, or removed a part.
+        if self.read(digest, &mut io::sink(), length).await.is_err() {
+            let chunk_size = Some(PART.min(self.client().server_info().max_payload / 2));
+            let about = ObjectMetadata {
+                name: digest.to_string(),
+                chunk_size,
+                ..ObjectMetadata::default()
+            };
+            let put = store.put(about, &mut Reading(content)).await;
+            put.map_err(|error| self.failure(&error))?;
         }
-        let chunk_size = Some(PART.min(self.client().server_info().max_payload / 2));
-        let about = ObjectMetadata { name, chunk_size, ..ObjectMetadata::default() };
-        let put = store.put(about, &mut Reading(content)).await;
-        let info = put.map_err(|error| self.failure(&error))?;
-        lock(self.verified()).insert(*digest, info.nuid);
+        lock(self.stored()).insert(*digest);
         Ok(())
     }
 

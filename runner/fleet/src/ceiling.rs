@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use runner_model::grants::{FsGrant, FsMode, is_secret_name};
 use runner_model::provider::{MountedFolder, PreparedProvider};
 use runner_model::units::{parse_size, show_size};
-use runner_model::{Grants, NetGrant};
+use runner_model::{Grants, NetGrant, visible::shown_path};
 
 use crate::wire::shown;
 
@@ -64,6 +64,21 @@ impl Ceiling {
     /// Returns the most bytes of an attempt's memory. `None` without a bound.
     pub(crate) fn memory(&self) -> Option<u64> {
         self.memory
+    }
+
+    /// Returns messages about secrets without a value and missing folders.
+    pub(crate) fn notices(&self, has_secret: impl Fn(&str) -> bool) -> Vec<String> {
+        let secrets = self.secrets.iter().filter(|name| !has_secret(name)).map(|name| {
+            format!("`--ceiling secret={name}`: the secret has no value; set it in the environment, or add `--secret-file`")
+        });
+        let folders = self.folders.iter().filter(|folder| !folder.path.is_dir());
+        let folders = folders.map(|folder| {
+            format!(
+                "`--ceiling fs={}`: there is no such folder; create it",
+                shown_path(&folder.path)
+            )
+        });
+        secrets.chain(folders).collect()
     }
 
     /// Returns why these providers cannot run here. `None` if they can. Graders do not count, because they run on the

@@ -1,8 +1,7 @@
 //! [`Engine`]: the connection to NATS, its key-value buckets and its object store.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::error::Error;
-use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,9 +45,11 @@ pub(crate) struct Engine {
     address: String,
     connected: Arc<Mutex<Connected>>,
     complaint: Complaint,
-    /// Blobs whose content on the engine was checked, with the name of that content there.
-    verified: Arc<Mutex<HashMap<Digest, String>>>,
+    stored: Stored,
 }
+
+/// Blobs that were stored or checked on the engine. One that a worker could not fetch is removed.
+pub(crate) type Stored = Arc<Mutex<HashSet<Digest>>>;
 
 /// The last violation of permissions that the server has reported.
 type Complaint = Arc<Mutex<Option<(Instant, String)>>>;
@@ -79,8 +80,8 @@ impl Engine {
         let jetstream = ContextBuilder::new().timeout(ANSWER_WITHIN).build(client.clone());
         let count = client.statistics().connects.load(Ordering::Relaxed);
         let connected = Arc::new(Mutex::new(Connected { count, since: None }));
-        let verified = Arc::default();
-        let engine = Self { client, jetstream, address, connected, complaint, verified };
+        let stored = Arc::default();
+        let engine = Self { client, jetstream, address, connected, complaint, stored };
         engine.bucket(OFFERS).await?;
         Ok(engine)
     }
@@ -93,8 +94,8 @@ impl Engine {
         &self.jetstream
     }
 
-    pub(crate) fn verified(&self) -> &Mutex<HashMap<Digest, String>> {
-        &self.verified
+    pub(crate) fn stored(&self) -> &Stored {
+        &self.stored
     }
 
     /// Returns the time since the last reconnection: [`Duration::MAX`] before any, `None` while disconnected.
@@ -210,8 +211,14 @@ fn connect_options(
         FleetError::Usage(format!("cannot use `{}`: {error}", shown_path(path)))
     };
     if let Some(path) = &options.ca {
-        // The client's error would not have the path.
-        File::open(path).map_err(|error| unusable(path, error))?;
+        // The client's error would not have the path, and it accepts a file without any certificate.
+        let text = fs::read(path).map_err(|error| unusable(path, error))?;
+        if !String::from_utf8_lossy(&text).contains("-----BEGIN CERTIFICATE-----") {
+            return Err(FleetError::Usage(format!(
+                "`{}` has no certificate; `--engine-ca` needs a PEM file with the certificate of the engine's issuer",
+                shown_path(path)
+            )));
+        }
         connecting = connecting.add_root_certificates(path.clone());
     }
     if let Some(path) = &options.credentials {
@@ -235,6 +242,10 @@ fn not_connected(address: &str, needs_tls: bool, error: &ConnectError) -> FleetE
                 "the engine at {address} refuses the user; use `nats://USER:PASSWORD@HOST` or `--engine-creds FILE`"
             ))
         }
+        _ if cause.contains("CaUsedAsEndEntity") => FleetError::Refused(format!(
+            "the engine at {address} has the certificate of an issuer (`CA:TRUE`) as its own; let this issuer sign one for \
+             the engine, or create one with `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`"
+        )),
         _ if cause.contains("certificate") || cause.contains("certs") => {
             FleetError::Refused(format!(
                 "the certificate of the engine at {address} is not accepted: {cause}; use a host name that it has, and \

@@ -67,6 +67,8 @@ pub(crate) struct SessionProgress {
     /// Reason for declining the session. `None` while the worker takes part.
     pub(crate) declined: watch::Sender<Option<String>>,
     pub(crate) has_joined: AtomicBool,
+    /// Whether the coordinator has answered a request to join. A stranger's offer may have no coordinator.
+    pub(crate) is_answered: AtomicBool,
     /// Consecutive processes that have ended before they were ready.
     failed_starts: AtomicU32,
     /// Files that processes share.
@@ -106,7 +108,7 @@ impl JoinedSession {
                 is_spare,
             };
             self.join(&join, shape).await;
-            if self.is_ending() {
+            if self.is_ending() || !self.progress.is_answered.load(Ordering::Acquire) {
                 return;
             }
             tokio::select! {
@@ -127,14 +129,16 @@ impl JoinedSession {
         // Subscribed before the coordinator can send the first frame.
         let opened = channel::open(&self.engine, &join.link, Role::Worker).await;
         let Ok((sender, mut received)) = opened else { return };
-        match self.request(join).await {
+        let answer = self.request(join).await;
+        self.progress.is_answered.fetch_or(answer.is_some(), Ordering::AcqRel);
+        match answer {
             Some(JoinAnswer { problem: None, .. }) => {
                 let (local, mut events) = mpsc::channel(MAX_EVENTS);
                 let process = JoinedProcess::new(Arc::clone(self), shape, sender.clone(), local);
                 process.run(&mut received, &mut events).await;
             }
             Some(JoinAnswer { problem: Some(problem), .. }) => self.decline(&problem),
-            // The engine or the coordinator is away.
+            // The engine or the coordinator is away, or the session has too many workers.
             None => debug!(name = join.name, "a request to join has no answer"),
         }
         sender.close();

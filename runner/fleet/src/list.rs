@@ -3,14 +3,17 @@
 use std::io::{self, Cursor};
 use std::time::{Duration, Instant};
 
+use async_nats::datetime::parse_rfc3339;
 use async_nats::jetstream::kv::{Entry, Operation};
 use futures_util::StreamExt as _;
 use runner_model::digest;
+use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::address::EngineOptions;
 use crate::engine::{Engine, block_on, token};
 use crate::error::FleetError;
+use crate::presence::RENEW_EVERY;
 use crate::wire::{
     MAX_DOCUMENT, OFFERS, PresenceDocument, VERSION, WORKERS, down_subject, join_subject, shown,
     up_subject,
@@ -31,7 +34,7 @@ const MAX_SHOWN: usize = 64;
 /// The state of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineReport {
-    /// Name of the server.
+    /// Name of the server. Empty if it has none.
     pub server: String,
     /// Version of the server.
     pub version: String,
@@ -53,23 +56,46 @@ pub struct EngineReport {
 pub fn workers(options: &EngineOptions) -> Result<Vec<PresenceDocument>, FleetError> {
     let mut workers = bounded(options, async {
         let engine = Engine::connect(options, "runner worker list").await?;
-        let bucket = engine.bucket(WORKERS).await?;
-        let status = bucket.status().await.map_err(|error| engine.failure(&error))?;
-        let mut workers = Vec::new();
-        if status.values() == 0 {
-            return Ok(workers);
-        }
-        let watch = bucket.watch_with_history(">").await;
-        let mut watch = watch.map_err(|error| engine.failure(&error))?;
-        while let Ok(Some(Ok(entry))) = timeout(ENTRY_WITHIN, watch.next()).await {
-            workers.extend(present(&entry));
-            if entry.delta == 0 || workers.len() == MAX_WORKERS {
-                break;
-            }
-        }
-        Ok(workers)
+        list(&engine).await
     })?;
     workers.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(workers)
+}
+
+/// The answer of JetStream about a bucket.
+#[derive(Deserialize)]
+struct BucketInfo {
+    /// The engine's time.
+    ts: String,
+    state: BucketState,
+}
+
+#[derive(Deserialize)]
+struct BucketState {
+    messages: u64,
+}
+
+/// Returns the workers whose entries are renewed. The entries of killed ones expire later.
+pub(crate) async fn list(engine: &Engine) -> Result<Vec<PresenceDocument>, FleetError> {
+    let bucket = engine.bucket(WORKERS).await?;
+    let subject = format!("STREAM.INFO.KV_{WORKERS}");
+    let info = engine.jetstream().request(subject, &()).await;
+    let info: BucketInfo = info.map_err(|error| engine.failure(&error))?;
+    let now = parse_rfc3339(&info.ts).map_err(|error| engine.failure(&*error))?;
+    let mut workers = Vec::new();
+    if info.state.messages == 0 {
+        return Ok(workers);
+    }
+    let watch = bucket.watch_with_history(">").await;
+    let mut watch = watch.map_err(|error| engine.failure(&error))?;
+    while let Ok(Some(Ok(entry))) = timeout(ENTRY_WITHIN, watch.next()).await {
+        if now - entry.created < 2 * RENEW_EVERY {
+            workers.extend(present(&entry));
+        }
+        if entry.delta == 0 || workers.len() == MAX_WORKERS {
+            break;
+        }
+    }
     Ok(workers)
 }
 
@@ -120,7 +146,9 @@ pub fn check(options: &EngineOptions) -> Result<EngineReport, FleetError> {
         let allows_runs = allows(&["messages", "offers", "blobs"]);
         let allows_workers = allows(&["messages", "workers"]);
         let info = engine.client().server_info();
-        let (server, version) = (shown(&info.server_name), shown(&info.version));
+        // A server without a name has its key in place of that.
+        let name = Some(&info.server_name).filter(|name| **name != info.server_id);
+        let (server, version) = (shown(name.map_or("", |name| name)), shown(&info.version));
         Ok(EngineReport { server, version, round_trip, allows_runs, allows_workers, problems })
     })
 }
@@ -140,7 +168,8 @@ fn bounded<T>(
     block_on(async { timeout(COMMAND_WITHIN, command).await.unwrap_or_else(|_| Err(late())) })
 }
 
-async fn test(engine: &Engine, name: &str) -> Result<(), FleetError> {
+/// Tries an operation of runs or workers.
+pub(crate) async fn test(engine: &Engine, name: &str) -> Result<(), FleetError> {
     let token = token();
     match name {
         "messages" => {

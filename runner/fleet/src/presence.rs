@@ -1,9 +1,10 @@
 //! [`Presence`]: the entry of a worker in the bucket of workers, which also reserves its name.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::kv::{Entry, Operation};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
@@ -12,7 +13,7 @@ use crate::error::FleetError;
 use crate::wire::{MAX_DOCUMENT, PresenceDocument, WORKERS, shown};
 
 /// Interval at which the entry is renewed.
-const RENEW_EVERY: Duration = Duration::from_secs(3);
+pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// Interval at which the entry is renewed after a failure.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// Time in which a live worker renews its entry. Its name is free if it does not.
@@ -25,7 +26,7 @@ pub(crate) struct Presence {
     engine: Engine,
     key: String,
     document: PresenceDocument,
-    /// The entry's number in the bucket.
+    /// Number in the bucket of the own entry, or of another worker's that may be replaced.
     revision: u64,
 }
 
@@ -34,7 +35,7 @@ impl Presence {
     ///
     /// # Errors
     ///
-    /// [`FleetError::Refused`] if another worker has the name.
+    /// [`FleetError::Usage`] if another worker has the name.
     pub(crate) async fn take(
         engine: &Engine,
         document: PresenceDocument,
@@ -44,45 +45,45 @@ impl Presence {
         let mut presence = Self { engine: engine.clone(), key, document, revision: 0 };
         let start = Instant::now();
         let mut first = None;
-        loop {
-            match presence.put().await? {
-                None => return Ok(presence),
-                Some(entry) => {
-                    let known = *first.get_or_insert(entry.revision);
-                    if entry.revision != known {
-                        return Err(taken(&entry));
-                    }
-                    if start.elapsed() > ALIVE_WITHIN {
-                        presence.revision = entry.revision;
-                    }
-                }
+        while let Some(entry) = presence.put().await? {
+            if entry.revision != *first.get_or_insert(entry.revision) {
+                let holder = holder(&entry);
+                return Err(FleetError::Usage(format!(
+                    "{holder}; choose another name with `--name`"
+                )));
+            }
+            if start.elapsed() > ALIVE_WITHIN {
+                presence.revision = entry.revision;
             }
             sleep(RETRY_EVERY).await;
         }
+        Ok(presence)
     }
 
-    /// Renews the entry with the ids in `runs`, without end.
-    ///
-    /// # Errors
-    ///
-    /// Another worker has taken the name while this one was cut off.
+    /// Renews the entry with the ids in `runs`, without end. Replaces entries of others, which may be forged, and describes the
+    /// first one in a message.
     pub(crate) async fn keep(
         &mut self,
         mut runs: watch::Receiver<Vec<String>>,
-    ) -> Result<(), FleetError> {
-        let mut wait = RENEW_EVERY;
+        messages: mpsc::UnboundedSender<String>,
+    ) -> Infallible {
+        let (mut wait, mut messages) = (RENEW_EVERY, Some(messages));
         loop {
-            let changed = timeout(wait, runs.changed()).await;
-            if matches!(changed, Ok(Err(_))) {
-                return Ok(());
-            }
+            // The sender is never dropped before this.
+            let _ = timeout(wait, runs.changed()).await;
             self.document.runs.clone_from(&runs.borrow_and_update());
             wait = match self.put().await {
                 Ok(None) => RENEW_EVERY,
-                Ok(Some(entry)) => return Err(taken(&entry)),
+                Ok(Some(entry)) => {
+                    self.revision = entry.revision;
+                    if let Some(messages) = messages.take() {
+                        let holder = holder(&entry);
+                        let _ = messages.send(format!("{holder}; this worker keeps its name"));
+                    }
+                    RETRY_EVERY
+                }
                 Err(error) => {
                     debug!(%error, "the worker's entry is not renewed");
-                    sleep(RETRY_EVERY).await;
                     RETRY_EVERY
                 }
             };
@@ -97,53 +98,38 @@ impl Presence {
         let _ = removed.await;
     }
 
-    /// Writes the entry. Returns the entry of another worker that has the name.
+    /// Writes the entry. Returns the entry of another worker that has the name, unless it may be replaced.
     async fn put(&mut self) -> Result<Option<Entry>, FleetError> {
-        let content = serde_json::to_vec(&self.document).unwrap_or_default();
         // Opened each time, because an engine without its store has no bucket.
         let workers = self.engine.bucket(WORKERS).await?;
-        if self.revision > 0
-            && let Ok(revision) =
-                workers.update(&self.key, content.clone().into(), self.revision).await
-        {
-            self.revision = revision;
-            return Ok(None);
-        }
         let found = workers.entry(&self.key).await.map_err(|error| self.engine.failure(&error))?;
-        let found = found.filter(|entry| entry.operation == Operation::Put);
-        let written = match found {
-            // An update whose answer was lost.
-            Some(entry)
-                if holder(&entry)
-                    .is_some_and(|holder| holder.instance == self.document.instance) =>
-            {
-                self.revision = entry.revision;
-                return Ok(None);
-            }
-            Some(entry) => return Ok(Some(entry)),
-            None => workers.create(&self.key, content.into()).await,
-        };
+        if let Some(entry) = &found
+            && entry.operation == Operation::Put
+            && entry.revision != self.revision
+            // The answer to an update may be lost.
+            && parse(entry).is_none_or(|other| other.instance != self.document.instance)
+        {
+            return Ok(found);
+        }
+        let content = serde_json::to_vec(&self.document).unwrap_or_default();
+        // Fails if another worker has just written its entry.
+        let revision = found.map_or(0, |entry| entry.revision);
+        let written = workers.update(&self.key, content.into(), revision).await;
         self.revision = written.map_err(|error| self.engine.failure(&error))?;
         Ok(None)
     }
 }
 
-fn holder(entry: &Entry) -> Option<PresenceDocument> {
+fn parse(entry: &Entry) -> Option<PresenceDocument> {
     let value = Some(&entry.value).filter(|value| value.len() <= MAX_DOCUMENT)?;
     serde_json::from_slice(value).ok()
 }
 
-fn taken(entry: &Entry) -> FleetError {
-    let Some(holder) = holder(entry) else {
-        return FleetError::Usage(
-            "another worker has this name; choose another one with `--name`".to_owned(),
-        );
+/// Describes the worker of an entry.
+fn holder(entry: &Entry) -> String {
+    let Some(PresenceDocument { name, host, pid, since, .. }) = parse(entry) else {
+        return "another worker has this name".to_owned();
     };
-    let PresenceDocument { name, host, pid, since, .. } = holder;
-    FleetError::Usage(format!(
-        "worker `{}` is connected: process {pid} on {}, since {}; choose another name with `--name`",
-        shown(&name),
-        shown(&host),
-        shown(&since)
-    ))
+    let (name, host, since) = (shown(&name), shown(&host), shown(&since));
+    format!("worker `{name}` is connected: process {pid} on {host}, since {since}")
 }

@@ -14,7 +14,7 @@ use runner_engine::remote::{
 };
 use runner_model::Digest;
 use runner_model::protocol::{FrameBuffer, FromWorker, SlotWord, ToWorker};
-use runner_model::visible::quoted;
+use runner_model::{units::plural, visible::quoted};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc::Receiver, oneshot};
 use tokio::time::{sleep, timeout};
@@ -22,8 +22,9 @@ use tracing::debug;
 
 use crate::address::EngineOptions;
 use crate::channel::{self, ChannelSender, Incoming, Outgoing, Role};
-use crate::engine::{Engine, block_on, host, lock, runtime, token};
+use crate::engine::{Engine, Stored, block_on, host, lock, runtime, token};
 use crate::error::FleetError;
+use crate::list::{list, test};
 use crate::wire::{
     Control, JoinAnswer, JoinDocument, MAX_DOCUMENT, OFFERS, OfferDocument, VERSION, join_subject,
     shown,
@@ -67,8 +68,12 @@ impl NatsSource {
     ) -> Result<Self, FleetError> {
         block_on(async {
             let engine = Engine::connect(&options, "runner").await?;
-            match engine.blobs().await {
-                // A cluster may have just lost a server.
+            // A cluster may have just lost a server.
+            match test(&engine, "offers").await.and(engine.blobs().await) {
+                Err(FleetError::Refused(why)) => Err(FleetError::Refused(format!(
+                    "these credentials do not allow runs: {why}, or use credentials of the role `runs` of docs/workers.md\n\
+                     all missing permissions: runner engine check"
+                ))),
                 Ok(_) | Err(FleetError::Unreachable(_)) => Ok(()),
                 Err(error) => Err(error),
             }
@@ -84,8 +89,6 @@ impl WorkerSource for NatsSource {
             version: OUR_VERSION.to_owned(),
             token: token(),
             run: session.run,
-            session: session.session,
-            scenario: session.scenario,
             labels: self.labels.clone(),
             host: host(),
         };
@@ -171,8 +174,8 @@ async fn offer(engine: &Engine, document: &OfferDocument) -> Result<(), FleetErr
     put.map(drop).map_err(|error| engine.failure(&error))
 }
 
-/// Tokens of the links that are open.
-type Links = Arc<Mutex<HashSet<String>>>;
+/// Links that are open, by token.
+type Links = Arc<Mutex<HashMap<String, ChannelSender>>>;
 
 /// A session, on the thread that serves it.
 struct ServedSession {
@@ -205,6 +208,7 @@ impl ServedSession {
     }
 
     async fn keep_offer(&self) {
+        self.report_labels().await;
         let mut wait = RENEW_EVERY;
         loop {
             sleep(wait).await;
@@ -218,6 +222,25 @@ impl ServedSession {
         }
     }
 
+    /// Reports workers if none of them has the labels of the session.
+    async fn report_labels(&self) {
+        let labels: Vec<_> = (self.document.labels.iter())
+            .map(|(key, value)| quoted(&format!("{key}={value}")))
+            .collect();
+        let workers = if labels.is_empty() {
+            Vec::new()
+        } else {
+            list(&self.engine).await.unwrap_or_default()
+        };
+        if !workers.is_empty()
+            && !workers.iter().any(|worker| self.document.selects(&worker.labels))
+        {
+            let (count, labels) =
+                (plural(workers.len() as u64, "worker is", "workers are"), labels.join(" "));
+            self.notices.send(format!("{count} connected, but none has the labels {labels}"));
+        }
+    }
+
     async fn withdraw(&self) -> Result<(), FleetError> {
         let offers = self.engine.bucket(OFFERS).await?;
         let deleted = offers.delete(&self.document.token).await;
@@ -226,6 +249,11 @@ impl ServedSession {
 
     async fn answer(&self, message: Message) {
         let Some(reply) = message.reply else { return };
+        if self.is_full() {
+            // Without an answer, the worker tries again later.
+            let text = format!("the session has {MAX_LINKS} worker processes; further ones wait");
+            return self.notices.send(text);
+        }
         let problem = match parse(&message.payload) {
             Ok(join) => self.join(join).await.err(),
             Err(problem) => Some(problem),
@@ -242,14 +270,20 @@ impl ServedSession {
             self.notices.send(format!("worker {worker} cannot join: {problem}"));
             return Err(problem);
         }
-        // The worker repeats a request whose answer was lost.
-        let Some(open) = self.reserve(&join.link)? else { return Ok(()) };
+        // Only a stranger uses the token of another link.
+        if lock(&self.links).contains_key(&join.link) {
+            return Ok(());
+        }
         let opened = channel::open(&self.engine, &join.link, Role::Coordinator).await;
         let (sender, mut received) = opened.map_err(|error| error.to_string())?;
-        let reader = LinkReader {
+        lock(&self.links).insert(join.link.clone(), sender.clone());
+        let open = OpenLink { link: join.link.clone(), links: Arc::clone(&self.links) };
+        let mut reader = LinkReader {
             name: join.name.clone(),
             running: Arc::default(),
             notices: Arc::clone(&self.notices),
+            requested: HashSet::new(),
+            stored: Arc::clone(self.engine.stored()),
         };
         let remote = RemoteWorker { sender: sender.clone(), running: Arc::clone(&reader.running) };
         let kept = sender.clone();
@@ -279,14 +313,11 @@ impl ServedSession {
         Ok(())
     }
 
-    /// Reserves the place of a link. `None` if the link is open.
-    fn reserve(&self, link: &str) -> Result<Option<OpenLink>, String> {
-        let mut links = lock(&self.links);
-        if links.len() >= MAX_LINKS && !links.contains(link) {
-            return Err(format!("the session has {MAX_LINKS} workers; try again later"));
-        }
-        let open = || OpenLink { link: link.to_owned(), links: Arc::clone(&self.links) };
-        Ok(links.insert(link.to_owned()).then(open))
+    /// Returns whether no worker can join for now. Closed links of spare processes stay until the next of these joins.
+    fn is_full(&self) -> bool {
+        let links = lock(&self.links);
+        let open = || links.values().filter(|link| !link.is_closed()).count();
+        links.len() >= MAX_LINKS && open() >= MAX_LINKS
     }
 }
 
@@ -414,11 +445,14 @@ struct LinkReader {
     name: String,
     running: Running,
     notices: Arc<Notices>,
+    /// Content that the worker has requested.
+    requested: HashSet<Digest>,
+    stored: Stored,
 }
 
 impl LinkReader {
     /// Forwards messages to the sink until the link ends.
-    fn forward(&self, received: &mut Receiver<Incoming>, sink: &EventSink) -> WorkerExit {
+    fn forward(&mut self, received: &mut Receiver<Incoming>, sink: &EventSink) -> WorkerExit {
         let (mut frames, opened) = (FrameBuffer::default(), monotonic());
         let how = loop {
             match received.blocking_recv() {
@@ -455,8 +489,8 @@ impl LinkReader {
         WorkerExit { started: words(&self.running), blame: None, how }
     }
 
-    /// Tracks the running tasks by the worker's messages.
-    fn track(&self, messages: &[FromWorker]) {
+    /// Tracks the running tasks and the requested content by the worker's messages.
+    fn track(&mut self, messages: &[FromWorker]) {
         let mut running = lock(&self.running);
         for message in messages {
             match message {
@@ -467,6 +501,12 @@ impl LinkReader {
                 }
                 FromWorker::Report { head, .. } => {
                     running.remove(&head.task.0);
+                }
+                FromWorker::NeedPlugin(digest) | FromWorker::NeedBlob(digest) => {
+                    // The worker could not fetch it.
+                    if !self.requested.insert(*digest) {
+                        lock(&self.stored).remove(digest);
+                    }
                 }
                 _ => {}
             }

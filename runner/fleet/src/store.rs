@@ -14,7 +14,7 @@ use runner_model::prepare::Prepare;
 use runner_model::units::show_size;
 use runner_model::{Digest, Grants, visible::shown_path};
 use runner_prepare::mounts::{self, Protected};
-use runner_prepare::{PrepareError, Secrets, compiler};
+use runner_prepare::{PrepareError, Secrets, compiler, machine};
 use runner_record::{PluginCache, Scratch};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -79,6 +79,31 @@ impl WorkerStore {
         let store = Self { ceiling, secret_files, cache, folder, compiled };
         store.sweep();
         Ok(store)
+    }
+
+    /// Returns messages about flags that promise more than this machine has. `memory` is for the guests of a run.
+    pub(crate) fn notices(&self, memory: u64) -> Vec<String> {
+        let mut notices = self.ceiling.notices(|name| self.may_have(name));
+        let machine = machine::memory() / 3 * 4;
+        if memory > machine {
+            let (memory, machine) = (show_size(memory), show_size(machine));
+            notices.push(format!("`--memory` is {memory}, and this machine has {machine}"));
+        }
+        notices
+    }
+
+    /// Returns whether a secret seems to have a value. Its form is checked for each run.
+    fn may_have(&self, secret: &str) -> bool {
+        let is_named = |line: &str| {
+            let name = line.split('=').next().unwrap_or_default().trim();
+            name.strip_prefix("export ").unwrap_or(name).trim() == secret
+        };
+        let is_in = |file: &PathBuf| match fs::read_to_string(file) {
+            Ok(text) => text.lines().any(is_named),
+            Err(_) => false,
+        };
+        env::var_os(secret).is_some_and(|value| !value.is_empty())
+            || self.secret_files.iter().any(|file| !file.is_file() || is_in(file))
     }
 
     /// Removes what killed workers have left. Folders younger than a minute stay.

@@ -30,8 +30,6 @@ pub const PIECE_HEAD: usize = 25;
 pub const MAX_OUTSTANDING: u64 = 8 << 20;
 /// Maximum number of characters of a text from another machine that is shown.
 const MAX_TEXT: usize = 2_000;
-/// Running tasks that an end of a worker may list.
-const MAX_STARTED: usize = 4_096;
 
 /// Returns the subject of requests to join a session.
 pub fn join_subject(session: &str) -> String {
@@ -59,14 +57,17 @@ pub struct OfferDocument {
     pub token: String,
     /// The run's id.
     pub run: String,
-    /// The session's number, from 1.
-    pub session: u32,
-    /// Name of the scenario.
-    pub scenario: String,
     /// Labels that a worker must have.
     pub labels: BTreeMap<String, String>,
     /// Name of the coordinator's machine.
     pub host: String,
+}
+
+impl OfferDocument {
+    /// Returns whether a worker has all labels.
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
 }
 
 /// A worker that is connected.
@@ -171,7 +172,6 @@ impl From<ExitDocument> for WorkerExit {
     /// Converts the document by the clock of this machine. Texts are escaped, on one line.
     fn from(exit: ExitDocument) -> Self {
         let now = monotonic();
-        let started = exit.started.iter().take(MAX_STARTED);
         let word =
             |(task, age): &(u64, u64)| SlotWord { task: *task, started: now.saturating_sub(*age) };
         let blame = match exit.blame {
@@ -179,7 +179,7 @@ impl From<ExitDocument> for WorkerExit {
             BlameDocument::Died => Some(Blame::Died),
             BlameDocument::Stuck(task) => Some(Blame::Stuck(TaskId(task))),
         };
-        Self { started: started.map(word).collect(), blame, how: shown(&exit.how) }
+        Self { started: exit.started.iter().map(word).collect(), blame, how: shown(&exit.how) }
     }
 }
 

@@ -13,7 +13,7 @@ use runner_prepare::machine;
 use runner_record::now;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{interval, timeout, timeout_at};
+use tokio::time::{interval, sleep, timeout, timeout_at};
 use tracing::debug;
 
 use crate::address::EngineOptions;
@@ -39,6 +39,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Maximum number of joined sessions, and of remembered offers.
 const MAX_SESSIONS: usize = 64;
 const MAX_OFFERS: usize = 4_096;
+/// Time after which an offer is considered again if its coordinator has not answered.
+const UNANSWERED_WAIT: Duration = Duration::from_secs(10);
+/// Interval of attempts to connect at the start.
+const CONNECT_EVERY: Duration = Duration::from_secs(1);
 /// Declined runs that are shown in [`SWEEP_EVERY`]. A stranger could offer any number.
 const MAX_SHOWN: u32 = 20;
 
@@ -112,10 +116,10 @@ pub fn work(
         };
         let (mut worker, mut presence) = connected?;
         let runs = worker.runs.subscribe();
-        // Without its name the worker must stop, because rows and lists would confuse it with another one.
+        let (messages, mut notices) = mpsc::unbounded_channel();
         let result = tokio::select! {
-            lost = presence.keep(runs) => lost,
-            result = worker.serve(&mut received) => result,
+            never = presence.keep(runs, messages) => match never {},
+            result = worker.serve(&mut received, &mut notices) => result,
         };
         drop(worker);
         presence.remove().await;
@@ -140,12 +144,23 @@ fn shapes(slots: u32, cores: u32, memory: u64) -> Vec<ProcessShape> {
     (0..count).map(shape).collect()
 }
 
+/// Connects, and takes the worker's name.
+async fn connect(
+    options: &EngineOptions,
+    document: &PresenceDocument,
+) -> Result<(Engine, Presence), FleetError> {
+    let engine = Engine::connect(options, &format!("runner worker {}", document.name)).await?;
+    let presence = Presence::take(&engine, document.clone()).await?;
+    Ok((engine, presence))
+}
+
 /// An offer that the worker has considered.
 struct KnownOffer {
     renewed: Instant,
     /// `None` if the worker has declined it, or the session has ended.
     session: Option<Arc<JoinedSession>>,
-    is_declined: bool,
+    /// Time from which the offer is considered again. `None` if the worker has declined it.
+    retry_at: Option<Instant>,
 }
 
 /// A worker that is connected.
@@ -169,7 +184,7 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// Connects, and takes the worker's name.
+    /// Connects once the engine answers, and takes the worker's name.
     async fn connect(
         options: WorkerOptions,
         stop: &Stop,
@@ -183,10 +198,11 @@ impl<'a> Worker<'a> {
                 shown(&name)
             )));
         }
-        let engine = Engine::connect(&options.engine, &format!("runner worker {name}")).await?;
         let slots = options.jobs.unwrap_or_else(machine::cores).max(1);
         let memory = options.memory.unwrap_or_else(machine::memory);
         let store = WorkerStore::open(options.ceiling, options.secret_files, options.store)?;
+        let notices = store.notices(memory);
+        notices.iter().for_each(|notice| events(WorkerEvent::Notice(notice)));
         let document = PresenceDocument {
             v: VERSION,
             version: OUR_VERSION.to_owned(),
@@ -200,7 +216,19 @@ impl<'a> Worker<'a> {
             labels: options.labels.clone(),
             runs: Vec::new(),
         };
-        let presence = Presence::take(&engine, document).await?;
+        let mut last = String::new();
+        let (engine, presence) = loop {
+            match connect(&options.engine, &document).await {
+                Err(FleetError::Unreachable(why)) => {
+                    if why != last {
+                        events(WorkerEvent::Notice(&format!("{why}; trying again until it works")));
+                        last = why;
+                    }
+                    sleep(CONNECT_EVERY).await;
+                }
+                connected => break connected?,
+            }
+        };
         let shapes = shapes(slots, machine::cores(), memory);
         events(WorkerEvent::Connected { name: &name, slots, processes: shapes.len() as u32 });
         let worker = Self {
@@ -223,6 +251,7 @@ impl<'a> Worker<'a> {
     async fn serve(
         &mut self,
         received: &mut mpsc::UnboundedReceiver<SessionEvent>,
+        notices: &mut mpsc::UnboundedReceiver<String>,
     ) -> Result<(), FleetError> {
         // A watcher of the bucket would have to be created again after each failure of the engine.
         let subject = format!("$KV.{OFFERS}.>");
@@ -237,6 +266,7 @@ impl<'a> Worker<'a> {
             tokio::select! {
                 Some(message) = offers.next() => self.receive(&message),
                 Some(event) = received.recv() => self.handle(&event),
+                Some(notice) = notices.recv() => (self.events)(WorkerEvent::Notice(&notice)),
                 _ = ticks.tick() => {
                     self.end_offers();
                     self.show_connection(&mut is_connected);
@@ -295,7 +325,7 @@ impl<'a> Worker<'a> {
                 session.progress.is_withdrawn.store(false, Ordering::Release);
                 return;
             }
-            if known.is_declined {
+            if known.retry_at.is_none_or(|at| at > Instant::now()) {
                 return;
             }
         }
@@ -305,15 +335,13 @@ impl<'a> Worker<'a> {
             return;
         };
         while self.running.try_join_next().is_some() {}
-        let is_ours = offer.labels.iter().all(|(key, value)| self.labels.get(key) == Some(value));
         let is_full = self.offers.len() >= MAX_OFFERS || self.running.len() >= MAX_SESSIONS;
-        if !is_ours || is_full || *self.stop.borrow() > 0 {
+        if !offer.selects(&self.labels) || is_full || *self.stop.borrow() > 0 {
             return;
         }
         let run = shown(&offer.run);
-        let mut known = KnownOffer { renewed: Instant::now(), session: None, is_declined: false };
+        let mut known = KnownOffer { renewed: Instant::now(), session: None, retry_at: None };
         if offer.v != VERSION || offer.version != OUR_VERSION {
-            known.is_declined = true;
             let other = shown(&offer.version);
             self.decline(
                 &run,
@@ -366,10 +394,12 @@ impl<'a> Worker<'a> {
             self.runs.send_modify(|runs| runs.push(run));
             return;
         }
-        // The offer is considered again if it is renewed.
+        // Unless it was declined, the offer is considered again once it is renewed.
         known.session = None;
         let declined = session.progress.declined.borrow().clone();
-        known.is_declined = declined.is_some();
+        let is_answered = session.progress.is_answered.load(Ordering::Acquire);
+        let wait = if is_answered { Duration::ZERO } else { UNANSWERED_WAIT };
+        known.retry_at = declined.is_none().then(|| Instant::now() + wait);
         if session.progress.has_joined.load(Ordering::Acquire) {
             let attempts = session.progress.attempts.load(Ordering::Acquire);
             (self.events)(WorkerEvent::Left { run: &run, attempts });

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
@@ -94,7 +95,13 @@ fn forwarded(incoming: Vec<Incoming>) -> (Vec<FromWorker>, WorkerExit, Vec<Strin
     incoming.into_iter().for_each(|message| sender.try_send(message).ok().unwrap());
     drop(sender);
     let (notices, noticed) = notices();
-    let reader = LinkReader { name: "gpu-3f2a/7".into(), running: Arc::default(), notices };
+    let mut reader = LinkReader {
+        name: "gpu-3f2a/7".into(),
+        running: Arc::default(),
+        notices,
+        requested: HashSet::new(),
+        stored: Arc::default(),
+    };
     let (events, messages) = mpsc::channel();
     let sink: EventSink = Box::new(move |event| match event {
         LinkEvent::Messages(messages) => events.send(messages).unwrap(),

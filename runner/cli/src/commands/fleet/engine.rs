@@ -44,7 +44,8 @@ fn check(args: &CheckArgs, out: &Out) -> Result<Exit, CommandError> {
     out.document_or(args.json, &document, |document| {
         let EngineDocument { address, server, version, round_trip_ms, problems, .. } = document;
         let word = |allowed| if allowed { "yes" } else { "no" };
-        out.data(&format!("{address}: nats-server {version} ({server})"));
+        let name = if server.is_empty() { String::new() } else { format!(" ({server})") };
+        out.data(&format!("{address}: nats-server {version}{name}"));
         out.data(&format!("round trip: {round_trip_ms:.1} ms"));
         out.data(&format!("allows runs: {}", word(document.allows_runs)));
         out.data(&format!("allows workers: {}", word(document.allows_workers)));
