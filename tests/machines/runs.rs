@@ -92,6 +92,40 @@ fn run_without_workers_is_resumable() {
 }
 
 #[test]
+fn waiting_run_names_its_lack_of_workers() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
+    numbered(&runner, 50, 200);
+    let address = engine.address();
+    let mut running = runner.start(&["--engine", &address]);
+    let waits = || runner.run(&["show"]).stdout.contains("running (no workers): ");
+    wait_until("the run waits for a worker", waits);
+    let start = format!("no worker is connected; start one: runner worker --engine {address}");
+    runner.run(&["show"]).says(&["0 of 100 done", &start]);
+    runner.run(&["list"]).says(&["running (no workers)"]);
+    let shown = runner.show(&runner.only_run());
+    assert_eq!([&shown["live"]["waits_for_workers"], &shown["run"]["message"]], [&start, &start]);
+    let first = start_worker(&runner, &address, "a", &[]);
+    running.wait_for_rows(4);
+    wait_until("the run no longer waits", || !waits());
+    first.end_by(Signal::TERM).0.expect(0);
+    wait_until("the run waits again", waits);
+    let _second = start_worker(&runner, &address, "b", &[]);
+    running.finish().expect(0);
+    let run = assert_whole(&runner, 100);
+    assert_eq!(used_workers(&run), ["a", "b"]);
+    let (rows, shown) = (run.rows(), runner.show(&run));
+    let of = |name: &str| {
+        rows.iter().filter(|row| row["worker"].as_str().unwrap().starts_with(name)).count()
+    };
+    for worker in shown["workers"].as_array().unwrap() {
+        let name = worker["worker"].as_str().unwrap();
+        assert_eq!((&worker["attempts"], &worker["errors"]), (&json!(of(name)), &json!(0)));
+        runner.run(&["show"]).says(&[&format!("{name}: {} attempts", of(name))]);
+    }
+    assert_eq!(shown["run"]["message"], Value::Null);
+}
+
+#[test]
 fn run_continues_on_this_machine() {
     let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
     numbered(&runner, 5, 1);
@@ -219,6 +253,7 @@ fn suspect_of_a_death_runs_alone_elsewhere() {
     assert_eq!((&row["outcome"], &row["error"]["class"]), (&json!("error"), &json!("crash")));
     assert_eq!(run.count("passed"), 20);
     assert!(run.rows_of("a").len() <= 4, "made again and again");
+    runner.run(&["show"]).says(&[&format!("a: {} attempts, 1 error", run.rows().len())]);
 }
 
 #[test]
@@ -253,6 +288,7 @@ fn graders_judge_on_the_machine_of_the_run() {
     let _worker = start_worker(&runner, &engine.address(), "a", &[]);
     run(&["--engine", &engine.address()]);
     assert_eq!(canonical(&assert_whole(&runner, 20)), expected);
+    runner.run(&["show"]).says(&["a: 20 attempts"]);
 }
 
 #[test]

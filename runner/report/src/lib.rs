@@ -55,7 +55,7 @@ pub use pages::{
 };
 pub use results::{PassRate, Results};
 pub use rows::{Line, RowSelection, Rows};
-pub use run::{GraderTable, ProviderTable, RunDocument};
+pub use run::{GraderTable, ProviderTable, RunDocument, WorkerTable};
 pub use schema::{NamedSchema, SCHEMAS, schema_settings};
 pub use stored_tests::{MetaCounts, MetaResults};
 pub use trials::{

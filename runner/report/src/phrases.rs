@@ -24,6 +24,7 @@ pub fn status_text(run: &RunHead) -> String {
         (_, Some(reason), _) => format!("{word} ({reason})"),
         _ if run.paused.is_some() => format!("{word} (paused)"),
         _ if run.stage == Stage::Waiting => format!("{word} (waiting)"),
+        (RunState::Running, ..) if run.message.is_some() => format!("{word} (no workers)"),
         _ => word,
     }
 }

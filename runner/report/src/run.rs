@@ -1,9 +1,11 @@
 //! [`RunDocument`]: a run with its manifest, a table of its providers, and its rows.
 
-use runner_model::row::read_line;
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use runner_model::{Outcome, Text, row::read_line};
 use runner_record::{Live, Manifest, ReadLine, RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::results::{Column, Results};
 use crate::rows::{RowSelection, Rows, Settled, StoredRow};
@@ -26,6 +28,9 @@ pub struct RunDocument {
     /// One table per grader.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub graders: Vec<GraderTable>,
+    /// The workers on other machines: those with the most errors first, then those with the most attempts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerTable>,
     /// Results by the keys of tests' `meta`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub meta: Vec<MetaResults>,
@@ -63,6 +68,17 @@ pub struct GraderTable {
     pub results: Results,
 }
 
+/// Attempts of a worker on another machine.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct WorkerTable {
+    /// The worker's name: `worker` of rows without the number of the process.
+    pub worker: String,
+    /// Attempts with a row, also those that were lost or retried.
+    pub attempts: u64,
+    /// Attempts that ended in an error, also those that were retried.
+    pub errors: u64,
+}
+
 impl RunDocument {
     /// Reads a run.
     ///
@@ -91,12 +107,18 @@ impl RunDocument {
             on_disk.providers.iter().map(|provider| provider.name.as_str()).collect();
         let is_planned = stored_tests::is_planned(run, &on_disk);
         let meta = TestMeta::read(run, &on_disk);
-        let new = || (Settled::new(&on_disk), 0, Denials::default());
-        let (mut settled, damaged_lines, denials) = run.fold_lines(
+        let new = || (Settled::new(&on_disk), 0, Denials::default(), BTreeMap::new());
+        let (mut settled, damaged_lines, denials, workers) = run.fold_lines(
             &new,
-            |_| (),
-            &mut |(settled, damaged_lines, denials), place, (line, _)| match line {
+            worker,
+            &mut |(settled, damaged_lines, denials, workers), place, (line, worker)| match line {
                 ReadLine::Row(head, bytes) => {
+                    // Judged rows repeat the worker of their attempt.
+                    if let Some(worker) = worker.flatten().filter(|_| head.judged.is_none()) {
+                        let (attempts, errors) = workers.entry(worker).or_insert((0, 0));
+                        *attempts += 1;
+                        *errors += u64::from(head.outcome == Outcome::Error);
+                    }
                     let is_planned = is_planned(&head.trial);
                     let (at, meta) = ((place.at, bytes.len()), meta.of(&head.trial.test));
                     settled.add(&head, at, &names, is_planned, meta);
@@ -114,6 +136,11 @@ impl RunDocument {
         if has_ended {
             settled.judge(&mut judged, run.has_same_rows(&on_disk)?);
         }
+        let workers = workers.into_iter();
+        let mut workers: Vec<_> = workers
+            .map(|(worker, (attempts, errors))| WorkerTable { worker, attempts, errors })
+            .collect();
+        workers.sort_by_key(|one| Reverse((one.errors, one.attempts)));
         let is_over = judged.status.is_terminal();
         let lost_results = on_disk.counts.done().saturating_sub(judged.counts.done());
         let meta = meta.results(settled.finals());
@@ -125,6 +152,7 @@ impl RunDocument {
             live: live.filter(|_| !is_over),
             providers,
             graders,
+            workers,
             meta,
             manifest: if has_ended { on_disk } else { judged },
             damaged_lines,
@@ -140,6 +168,20 @@ impl RunDocument {
         let changes = run.truth().and_then(|manifest| SincePrevious::read(root, run, &manifest));
         self.since_previous = changes.ok().flatten();
     }
+}
+
+/// Returns the name of the worker on another machine that ran the attempt of a row.
+fn worker(line: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Worker<'a> {
+        #[serde(borrow)]
+        worker: Option<Text<'a>>,
+    }
+    let line = str::from_utf8(line).ok()?;
+    // Most rows have no worker, and parsing takes longer than this search.
+    let line = Some(line).filter(|line| line.contains(r#","worker":""#))?;
+    let name = serde_json::from_str::<Worker<'_>>(line).ok()?.worker?;
+    Some(name.rsplit_once('/').map_or(&*name, |(name, _)| name).to_owned())
 }
 
 /// Returns the tables of a run's providers and graders.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use runner_model::recent_output::RecentOutput;
 use runner_model::row::{Actor, duration};
 use runner_model::status::RunVerdict;
-use runner_model::units::{plural, show_duration};
+use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{cut, quoted, visible_line};
 use runner_model::{GateCondition, GateResult, GuestPhase, RunStatus, Time};
 use runner_record::{
@@ -14,7 +14,7 @@ use runner_record::{
 
 use crate::{RunDocument, RunSummary, failures::named, phrases};
 
-/// Attempts and waiting trials that are named.
+/// Attempts, waiting trials and workers that are named.
 const MOST_NAMED: usize = 10;
 /// Characters of a line of output.
 const MOST_CHARACTERS: usize = 160;
@@ -23,8 +23,22 @@ impl RunDocument {
     /// Returns names and values of the run's facts. A value has one or more lines.
     pub fn facts(&self, now: Time) -> Vec<(&'static str, String)> {
         let mut facts = facts(&self.run, &self.manifest, now);
+        let workers = self.workers();
+        facts.extend((!workers.is_empty()).then(|| ("workers", workers.join("\n"))));
         facts.extend(self.live.as_ref().map(|live| ("now", doing(live))));
         facts
+    }
+
+    /// Formats the first workers on other machines, and the number of the others.
+    pub(crate) fn workers(&self) -> Vec<String> {
+        let shown = self.workers.iter().take(MOST_NAMED).map(|one| {
+            let errors = plural(one.errors, "error", "errors");
+            let errors = if one.errors > 0 { format!(", {errors}") } else { String::new() };
+            let attempts = plural(one.attempts, "attempt", "attempts");
+            format!("{}: {attempts}{errors}", visible_line(&one.worker))
+        });
+        let more = self.workers.len().saturating_sub(MOST_NAMED);
+        shown.chain((more > 0).then(|| format!("{} more", grouped(more as u64)))).collect()
     }
 
     /// Returns warnings of results and lines that `index.jsonl` has lost, with the next steps.

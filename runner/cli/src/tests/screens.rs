@@ -167,25 +167,32 @@ fn tables_of_runs_fit_the_terminal() {
                 "status": "running", "verdict": "none", "stage": "waiting", "completed_at": null,
                 "worked_ms": 0, "counts": counts(1_000_000, [0; 6]),
             })),
+            run(&json!({
+                "status": "running", "verdict": "none", "stage": "run", "completed_at": null,
+                "message": "no worker is connected", "counts": counts(12, [6, 0, 0, 0, 0, 0]),
+            })),
         ],
         unreadable: Vec::new(),
     };
     assert_snapshot!(at_widths(|screen| list::table(&list, false, screen)), @r"
     == 60
-    run       status                      done
-    6ba42b73  ✗ failed                   12/12
-    6ba42b73  ✓ passed                   12/12
-    6ba42b73  ○ running (waiting)  0/1,000,000
+    run       status                         done
+    6ba42b73  ✗ failed                      12/12
+    6ba42b73  ✓ passed                      12/12
+    6ba42b73  ○ running (waiting)     0/1,000,000
+    6ba42b73  ○ running (no workers)         6/12
     == 80
-    run       status               scenario                             done  failed
-    6ba42b73  ✗ failed             checkout                            12/12       5
-    6ba42b73  ✓ passed             a-scenario-with-a-long-name…        12/12
-    6ba42b73  ○ running (waiting)  checkout                      0/1,000,000
+    run       status                  scenario                          done  failed
+    6ba42b73  ✗ failed                checkout                         12/12       5
+    6ba42b73  ✓ passed                a-scenario-with-a-long-n…        12/12
+    6ba42b73  ○ running (waiting)     checkout                   0/1,000,000
+    6ba42b73  ○ running (no workers)  checkout                          6/12
     == 200
-    run       status               scenario                                              done  failed  started  ended     took
-    6ba42b73  ✗ failed             checkout                                             12/12       5  2 h ago  2 h ago  4.2 s
-    6ba42b73  ✓ passed             a-scenario-with-a-long-name (2/3 of c5b08f1a)        12/12          2 h ago  2 h ago  4.2 s
-    6ba42b73  ○ running (waiting)  checkout                                       0/1,000,000          –        –            –
+    run       status                  scenario                                              done  failed  started  ended     took
+    6ba42b73  ✗ failed                checkout                                             12/12       5  2 h ago  2 h ago  4.2 s
+    6ba42b73  ✓ passed                a-scenario-with-a-long-name (2/3 of c5b08f1a)        12/12          2 h ago  2 h ago  4.2 s
+    6ba42b73  ○ running (waiting)     checkout                                       0/1,000,000          –        –            –
+    6ba42b73  ○ running (no workers)  checkout                                              6/12          2 h ago  –        4.2 s
     ");
 }
 

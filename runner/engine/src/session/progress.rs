@@ -188,6 +188,7 @@ impl Coordinator<'_> {
             in_flight: in_flight.take(MAX_LIVE).collect(),
             waiting: self.waiting_trials(),
             waits_for_memory: self.schedule.waits_for_memory(),
+            waits_for_workers: self.without_workers.as_ref().and_then(|(_, lack)| lack.clone()),
             workers: self.pool.len() as u32,
             deaths: self.pool.deaths,
         }

@@ -138,15 +138,16 @@ impl Coordinator<'_> {
             self.without_workers = None;
             return;
         };
-        let (since, is_reported) = *self.without_workers.get_or_insert((self.now, false));
-        let (waited, patience) = (Duration::from(self.now - since), remote.patience);
+        let (since, lack) = self.without_workers.get_or_insert((self.now, None));
+        let (waited, patience) = (Duration::from(self.now - *since), remote.patience);
         let start = format!("start one: {}", remote.source.worker_command());
         if waited >= patience {
             let patience = show_duration(patience);
             self.fail(Reason::Workers, format!("no worker has joined for {patience}; {start}"));
-        } else if !is_reported && waited >= REPORT_LACK_AFTER {
-            self.without_workers = Some((since, true));
-            self.notice(&format!("no worker has joined; {start}"));
+        } else if lack.is_none() && waited >= REPORT_LACK_AFTER {
+            let notice = format!("no worker is connected; {start}");
+            *lack = Some(notice.clone());
+            self.notice(&notice);
         }
     }
 

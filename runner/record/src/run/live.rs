@@ -48,6 +48,9 @@ pub struct Live {
     /// More attempts would run if there were memory for them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waits_for_memory: bool,
+    /// Present while the session waits for workers on other machines: a message with the command that starts one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for_workers: Option<String>,
     /// Workers that are alive.
     pub workers: u32,
     /// Workers that died and were replaced.

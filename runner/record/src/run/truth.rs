@@ -88,6 +88,7 @@ impl RunDir {
         if lock::is_held(&self.dir) {
             if let Some(live) = live::read(&self.dir, manifest.last_session()) {
                 manifest.stage = live.stage.unwrap_or(manifest.stage);
+                manifest.message = live.waits_for_workers;
                 manifest.counts = live.counts;
                 if let Some(session) = manifest.sessions.last_mut() {
                     session.worked_ms = Some(live.worked_ms);

@@ -71,7 +71,9 @@ impl Results {
             });
             row.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
             let log = log::line(br#"{"stdout":"out\n"}"#, &trial, 1, 1).unwrap();
-            writer.row(row.to_string().into_bytes(), tail(), Some(log), Vec::new());
+            let worker = (outcome == "error").then(|| "gpu/3".to_owned());
+            let tail = Tail { worker, ..tail() };
+            writer.row(row.to_string().into_bytes(), tail, Some(log), Vec::new());
         }
         writer.close().unwrap();
         let mut fold = Fold::new(4);
@@ -196,6 +198,20 @@ fn run_and_list_have_these_keys() {
     results.check("run", &RunDocument::read(root, run, &RowSelection::Failed).unwrap());
     results.check("list", &RunList::read(root).unwrap());
     results.check("request", &RequestResult::read(root, run, Answer::Stopped).unwrap());
+}
+
+#[test]
+fn facts_name_the_first_workers() {
+    let results = Results::new();
+    let mut document = RunDocument::read(&results.root, &results.run, &RowSelection::All).unwrap();
+    let facts = |document: &RunDocument| {
+        let mut facts = document.facts(now()).into_iter();
+        facts.find(|(name, _)| *name == "workers").unwrap().1
+    };
+    assert_eq!(facts(&document), "gpu: 1 attempt, 1 error");
+    document.workers = vec![document.workers[0].clone(); 1_200];
+    assert_eq!(facts(&document).lines().count(), 11);
+    assert!(facts(&document).ends_with("\n1,190 more"));
 }
 
 #[test]

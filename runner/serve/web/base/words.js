@@ -127,7 +127,7 @@ export const state = (word, text = word.replace('not-started', 'could not start'
 export function verdict(run) {
   const bad = parts(run.counts).filter(([key]) => ['failed', 'error', 'timeout'].includes(key)).map(([, phrase]) => phrase).join(', ');
   if (run.state === 'failed') return state('failed', bad || 'failed');
-  const detail = run.stopping ? 'stopping' : run.paused ? 'paused' : run.stage === 'waiting' && run.status === 'running' ? 'waiting' : '';
+  const detail = run.stopping ? 'stopping' : run.paused ? 'paused' : run.status !== 'running' ? '' : run.stage === 'waiting' ? 'waiting' : run.message ? 'no workers' : '';
   const failed = bad && run.state !== 'passed' ? el('span', { class: 'failed' }, ` · ${bad}`) : null;
   return el('span', null, state(run.state, detail || undefined), failed);
 }

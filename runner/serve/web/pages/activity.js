@@ -33,7 +33,7 @@ export function activity(run, live) {
   return el('section', null,
     el('h2', null, 'Running', el('small', null, summary)),
     rows.length ? el('ul', { class: 'activity' }, rows)
-      : el('p', { class: 'quiet' }, STAGES[live?.stage] ?? 'No attempt is running.'),
+      : el('p', { class: 'quiet' }, STAGES[live?.stage] ?? live?.waits_for_workers ?? 'No attempt is running.'),
     hidden > 0 && el('p', { class: 'quiet' }, `and ${count(hidden)} more`));
 }
 

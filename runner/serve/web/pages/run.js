@@ -83,7 +83,8 @@ export async function open({ place, address, names, kept }) {
     const counts = { ...head.counts, ...view.progress?.counts };
     // `rerun_failed` covers errors, which are all that a resume of a completed run would run.
     const resume = head.state === 'failed' ? [] : ['resume'];
-    const isStopping = head.status === 'running' && Boolean((view.progress ?? view.document).live?.stopping);
+    const { live } = view.progress ?? view.document;
+    const isStopping = head.status === 'running' && Boolean(live?.stopping);
     const main = buttons(run, actions, ['stop', 'kill', 'pause', 'unpause', ...resume, 'rerun_failed', 'cancel'], owner, isStopping);
     const rest = buttons(run, actions, ['rescore', 'label', 'pin', 'unpin', 'delete'], owner);
     const age = el('span', { class: 'quiet' }, '(', time(head.started_at, 'age'), ')');
@@ -91,7 +92,7 @@ export async function open({ place, address, names, kept }) {
     return el('header', { class: 'run-head' },
       el('p', { class: 'crumbs' }, link('/runs', 'Runs'), ' / ',
         link(`/runs${query({ scenario: head.scenario })}`, head.scenario), ' / ', el('code', null, head.short)),
-      el('h1', null, head.scenario, ' ', verdict({ ...head, counts, stopping: isStopping })),
+      el('h1', null, head.scenario, ' ', verdict({ ...head, counts, stopping: isStopping, message: live?.waits_for_workers })),
       el('p', { class: 'facts' },
         el('span', null, 'Started ', time(head.started_at, 'full'), ' ', age, user && ` by ${user} on ${host}`),
         head.completed_at && el('span', null, 'Ended ', time(head.completed_at, 'full')),

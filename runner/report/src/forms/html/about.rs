@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use runner_model::row::duration;
 use runner_model::units::show_duration;
 use runner_model::visible::{cut, quoted, visible_line};
-use runner_record::{Manifest, ManifestProvider, SessionEntry};
+use runner_record::{ManifestProvider, SessionEntry};
 use runner_scenario::GrantsToml;
 
 use super::overview::utc;
@@ -18,7 +18,7 @@ pub(super) fn section(document: &RunDocument) -> Markup {
     html! {
         section #about {
             h2 { "About the run" }
-            dl { @for (name, text) in facts(manifest) { dt { (name) } dd { (visible_line(&text)) } } }
+            dl { @for (name, text) in facts(document) { dt { (name) } dd { (visible_line(&text)) } } }
             h3 { "Sessions" }
             @for session in &manifest.sessions { (self::session(session)) }
             h3 { "Plugins and grants" }
@@ -27,8 +27,8 @@ pub(super) fn section(document: &RunDocument) -> Markup {
     }
 }
 
-fn facts(manifest: &Manifest) -> Vec<(&'static str, String)> {
-    let metadata = &manifest.metadata;
+fn facts(document: &RunDocument) -> Vec<(&'static str, String)> {
+    let (manifest, metadata) = (&document.manifest, &document.manifest.metadata);
     let selection = serde_json::to_string(&metadata.selection).unwrap_or_default();
     let vars: Vec<_> =
         metadata.vars.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -39,6 +39,7 @@ fn facts(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("Variables", vars.join(", ")),
         ("Selection", selection),
         ("Runner", metadata.runner_version.clone()),
+        ("Workers", document.workers().join("; ")),
     ];
     facts.into_iter().filter(|(_, text)| !["", "{}"].contains(&text.as_str())).collect()
 }
