@@ -21,8 +21,7 @@ use crate::engine::{Engine, lock, token};
 use crate::relay::{Content, LocalEvent, ProcessTasks, Relay};
 use crate::store::{Missing, ProcessFolders, ProcessShape, Shared, WorkerStore, fetch_blob};
 use crate::wire::{
-    BlameDocument, Control, ExitDocument, JoinAnswer, JoinDocument, OfferDocument, VERSION,
-    join_subject, shown,
+    Control, ExitDocument, JoinAnswer, JoinDocument, OfferDocument, VERSION, join_subject, shown,
 };
 
 /// Wait before a process joins again.
@@ -134,7 +133,22 @@ impl JoinedSession {
         match answer {
             Some(JoinAnswer { problem: None, .. }) => {
                 let (local, mut events) = mpsc::channel(MAX_EVENTS);
-                let process = JoinedProcess::new(Arc::clone(self), shape, sender.clone(), local);
+                let process = JoinedProcess {
+                    session: Arc::clone(self),
+                    shape,
+                    tasks: Arc::default(),
+                    sender: sender.clone(),
+                    local,
+                    link: None,
+                    folders: None,
+                    compile_key: String::new(),
+                    plugins: BTreeMap::new(),
+                    is_ready: false,
+                    requested: HashSet::new(),
+                    failed: HashMap::new(),
+                    fetches: JoinSet::new(),
+                    is_cancelled: Arc::default(),
+                };
                 process.run(&mut received, &mut events).await;
             }
             Some(JoinAnswer { problem: Some(problem), .. }) => self.decline(&problem),
@@ -190,30 +204,6 @@ struct JoinedProcess {
 }
 
 impl JoinedProcess {
-    fn new(
-        session: Arc<JoinedSession>,
-        shape: ProcessShape,
-        sender: ChannelSender,
-        local: mpsc::Sender<LocalEvent>,
-    ) -> Self {
-        Self {
-            session,
-            shape,
-            tasks: Arc::default(),
-            sender,
-            local,
-            link: None,
-            folders: None,
-            compile_key: String::new(),
-            plugins: BTreeMap::new(),
-            is_ready: false,
-            requested: HashSet::new(),
-            failed: HashMap::new(),
-            fetches: JoinSet::new(),
-            is_cancelled: Arc::default(),
-        }
-    }
-
     async fn run(
         mut self,
         received: &mut mpsc::Receiver<Incoming>,
@@ -444,12 +434,8 @@ impl JoinedProcess {
     fn stop(&mut self, number: u32) -> Step {
         self.tasks.is_stopping.store(true, Ordering::Release);
         let Some(link) = &self.link else {
-            let (started, blame) = (Vec::new(), BlameDocument::Nothing);
-            return Break(Some(Control::Exited(ExitDocument {
-                started,
-                blame,
-                how: STOPPED.to_owned(),
-            })));
+            let exit = WorkerExit { started: Vec::new(), blame: None, how: STOPPED.to_owned() };
+            return Break(Some(Control::Exited(exit.into())));
         };
         if number > 1 {
             link.kill();

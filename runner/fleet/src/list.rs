@@ -108,7 +108,6 @@ fn present(entry: &Entry) -> Option<PresenceDocument> {
     (worker.v == VERSION).then(|| PresenceDocument {
         version: shown(&worker.version),
         name: shown(&worker.name),
-        instance: shown(&worker.instance),
         host: shown(&worker.host),
         since: shown(&worker.since),
         labels: (worker.labels.iter().take(MAX_SHOWN))

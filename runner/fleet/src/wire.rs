@@ -141,30 +141,23 @@ pub enum Control {
 pub struct ExitDocument {
     /// Running tasks, each with the microseconds since its start.
     pub started: Vec<(u64, u64)>,
-    pub blame: BlameDocument,
+    /// Whether the process died, which may be due to a task.
+    pub died: bool,
+    /// The task that the process was killed for.
+    pub stuck: Option<u64>,
     /// Description that completes a sentence starting with the worker.
     pub how: String,
-}
-
-/// [`Blame`] as a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BlameDocument {
-    Nothing,
-    Died,
-    Stuck(u64),
 }
 
 impl From<WorkerExit> for ExitDocument {
     fn from(exit: WorkerExit) -> Self {
         let now = monotonic();
         let age = |word: &SlotWord| (word.task, now.saturating_sub(word.started));
-        let blame = match exit.blame {
-            None => BlameDocument::Nothing,
-            Some(Blame::Died) => BlameDocument::Died,
-            Some(Blame::Stuck(task)) => BlameDocument::Stuck(task.0),
+        let (died, stuck) = match exit.blame {
+            Some(Blame::Stuck(task)) => (false, Some(task.0)),
+            blame => (blame.is_some(), None),
         };
-        Self { started: exit.started.iter().map(age).collect(), blame, how: exit.how }
+        Self { started: exit.started.iter().map(age).collect(), died, stuck, how: exit.how }
     }
 }
 
@@ -174,11 +167,8 @@ impl From<ExitDocument> for WorkerExit {
         let now = monotonic();
         let word =
             |(task, age): &(u64, u64)| SlotWord { task: *task, started: now.saturating_sub(*age) };
-        let blame = match exit.blame {
-            BlameDocument::Nothing => None,
-            BlameDocument::Died => Some(Blame::Died),
-            BlameDocument::Stuck(task) => Some(Blame::Stuck(TaskId(task))),
-        };
+        let stuck = exit.stuck.map(|task| Blame::Stuck(TaskId(task)));
+        let blame = stuck.or(exit.died.then_some(Blame::Died));
         Self { started: exit.started.iter().map(word).collect(), blame, how: shown(&exit.how) }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{LifeSigns, Role, encode};
-use crate::wire::{BlameDocument, Control, ExitDocument, MAX_DOCUMENT};
+use crate::wire::{Control, ExitDocument, MAX_DOCUMENT};
 
 const CONNECTED: Option<Duration> = Some(Duration::from_secs(3_600));
 
@@ -88,7 +88,8 @@ fn stopped_process_reads_before_it_judges() {
 fn longest_control_message_fits_a_piece() {
     let exit = ExitDocument {
         started: vec![(u64::MAX, u64::MAX); 4_096],
-        blame: BlameDocument::Stuck(u64::MAX),
+        died: false,
+        stuck: Some(u64::MAX),
         how: "\u{10ffff}\"\\\n".repeat(10_000),
     };
     for control in [Control::Exited(exit), Control::Declined("\u{1f600}\"".repeat(50_000))] {

@@ -9,7 +9,7 @@ use runner_model::{GuestPhase, TaskId};
 use super::{LinkReader, MAX_NOTICES, Notices, OUR_VERSION, is_process_name, parse, problem};
 use crate::channel::Incoming;
 use crate::engine::lock;
-use crate::wire::{BlameDocument, Control, ExitDocument, JoinDocument, VERSION};
+use crate::wire::{Control, ExitDocument, JoinDocument, VERSION};
 
 fn joining() -> JoinDocument {
     JoinDocument {
@@ -160,7 +160,7 @@ fn broken_links_have_running_tasks_and_no_blame() {
 #[test]
 fn exits_keep_the_blame_of_the_supervisor() {
     let how = "was killed\nby signal 9".to_owned();
-    let exit = ExitDocument { started: vec![(5, 1_000)], blame: BlameDocument::Stuck(5), how };
+    let exit = ExitDocument { started: vec![(5, 1_000)], died: false, stuck: Some(5), how };
     let (_, exit, _) = forwarded(vec![
         Incoming::Frames(frames(&[doing(&[1])])),
         Incoming::Control(Control::Exited(exit)),
