@@ -130,7 +130,12 @@ fn spare_processes_of_gone_workers_are_not_kept() {
     let mut client = Client::connect(&engine);
     client.subscribe("$KV.runner-offers.>");
     let running = runner.start(&["--engine", &engine.address()]);
-    let offer = client.next();
+    // The first entry is a test of the credentials, which is removed again.
+    let tested = client.next();
+    let offer = wait_for("the session is offered", || {
+        let subject = client.next();
+        (subject != tested).then_some(subject)
+    });
     let subject = format!("runner.join.{}", offer.rsplit('.').next().unwrap());
     let threads = || {
         let tasks = fs::read_dir(format!("/proc/{}/task", running.process().0));
