@@ -132,10 +132,9 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
 /// Formats the result of a gate: `held: pass rate …; mean score …`. A condition that does not hold is marked by `✗`.
 pub fn gate(gate: &GateResult) -> String {
     let mark = |condition: &GateCondition| if condition.held { "✓" } else { "✗" };
-    let conditions = gate.conditions.iter();
-    let conditions = conditions.map(|condition| format!("{} {condition}", mark(condition)));
+    let line = |condition| format!("{} {condition}", mark(condition));
     let word = if gate.held { "held" } else { "not held" };
-    format!("{word}: {}", conditions.collect::<Vec<_>>().join("; "))
+    format!("{word}: {}", gate.conditions.iter().map(line).collect::<Vec<_>>().join("; "))
 }
 
 /// Returns the author of the request that stopped or cancelled a run, after that word.

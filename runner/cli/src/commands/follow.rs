@@ -248,7 +248,10 @@ fn logs_of(run: &RunDir, args: &LogsArgs, out: &Out) -> Result<(), CommandError>
                     let InFlight { trial, grader, attempt, .. } = attempt;
                     if is_wanted(trial) {
                         let head = attempt_head(trial, grader.as_deref(), *attempt);
-                        lines.iter().for_each(|line| tail.add(&head, live_line(line)));
+                        for line in lines {
+                            let live = style::dim("live  ");
+                            tail.add(&head, format!("  {live} {}", visible_line(&line)));
+                        }
                     }
                 });
             }
@@ -300,11 +303,6 @@ fn attempt_head(trial: &TrialId, grader: Option<&str>, attempt: u32) -> String {
         attempt => format!(" (attempt {attempt})"),
     };
     style::bold(&format!("{trial}{grader}{attempt}:"))
-}
-
-/// Formats a line of a running attempt.
-fn live_line(line: &str) -> String {
-    format!("  {} {}", style::dim("live  "), visible_line(line))
 }
 
 /// Formats an entry as lines. They are indented, so that no text can imitate the head of another trial.

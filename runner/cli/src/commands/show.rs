@@ -89,12 +89,12 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         {
             return Err(target::needs_one_run(&root, &list));
         }
-        Target::Group(list) if *json => {
-            out.document(&list);
-            return Ok(Exit::Success);
-        }
         Target::Group(list) => {
-            group::print(&root, &list, false, out)?;
+            if *json {
+                out.document(&list);
+            } else {
+                group::print(&root, &list, false, out)?;
+            }
             return Ok(Exit::Success);
         }
     };
@@ -216,16 +216,12 @@ fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> 
             (false, false) => "no trial matches the filter",
         });
     }
-    out.data(&summary_line(&document));
+    out.data(&summary::line(&document.run, document.run.head.worked()));
     Ok(())
 }
 
-fn summary_line(document: &RunDocument) -> String {
-    summary::line(&document.run, document.run.head.worked())
-}
-
 fn print_overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
-    out.data(&summary_line(document));
+    out.data(&summary::line(&document.run, document.run.head.worked()));
     let message = document.run.head.message.as_ref();
     // The reason of a request is in the facts.
     let asked = run_facts::stop(&document.manifest).and_then(|(_, by)| by.reason.as_ref());

@@ -50,15 +50,15 @@ fn word(mark: Mark) -> &'static str {
 /// score.
 fn cell(cell: Option<&MatrixCell>, is_short: bool) -> String {
     let Some(cell) = cell else { return mark(None) };
-    let (counts, sign) = (&cell.counts, mark(cell.mark()));
-    let words = match (counts.done(), cell.mark()) {
+    let (counts, all) = (&cell.counts, Mark::of(&cell.counts));
+    let words = match (counts.done(), all) {
         (2.., _) => format!(" {}/{}", grouped(counts.passed), grouped(counts.done())),
         (_, Some(mark)) if !is_short => format!(" {}", word(mark)),
         _ => String::new(),
     };
     let score = cell.score.filter(|_| !is_short);
     let score = score.map(|score| format!(" {}", phrases::number((score * 100.0).round() / 100.0)));
-    format!("{sign}{words}{}", style::dim(&score.unwrap_or_default()))
+    format!("{}{words}{}", mark(all), style::dim(&score.unwrap_or_default()))
 }
 
 /// The columns of a matrix: the tests, then the providers. All tests are measured before the first line.

@@ -81,8 +81,7 @@ impl LivePage {
     ///
     /// The run cannot be read.
     pub fn read(run: &RunDir) -> Result<Self, RecordError> {
-        let live = run.live();
-        let manifest = run.truth()?;
+        let (live, manifest) = (run.live(), run.truth()?);
         let live = live.filter(|_| !manifest.status.is_terminal());
         Ok(Self { v: VERSION, counts: RunCounts::from(&manifest), live })
     }

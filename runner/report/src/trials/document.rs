@@ -1,7 +1,7 @@
 //! [`TrialDocument`]: one trial with rows, logs and files. [`find_trial`] finds a trial by a text that a user typed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::{cmp::Reverse, io::BufRead as _, iter, path::Path};
+use std::{cmp::Reverse, io::BufRead as _, iter};
 
 use runner_model::log::{LogLine, Said};
 use runner_model::row::{Artifact, read_line};
@@ -396,7 +396,7 @@ fn files(run: &RunDir, row: &RowRef<'_>) -> Vec<ArtifactFile> {
     let folder = run.path().join("artifacts");
     let file = |artifact: &Artifact<'_>| ArtifactFile {
         seq: row.seq.unwrap_or(0),
-        path: path(&folder, artifact),
+        path: folder.join(artifact.sha256.path()).to_string_lossy().into_owned(),
         artifact: Artifact {
             name: artifact.name.clone().into_owned(),
             media_type: artifact.media_type.clone().into_owned(),
@@ -404,10 +404,6 @@ fn files(run: &RunDir, row: &RowRef<'_>) -> Vec<ArtifactFile> {
         },
     };
     row.artifacts.iter().map(file).collect()
-}
-
-fn path(folder: &Path, artifact: &Artifact<'_>) -> String {
-    folder.join(artifact.sha256.path()).to_string_lossy().into_owned()
 }
 
 /// Returns the line of a test in the stored suite.

@@ -7,7 +7,6 @@ use runner_record::{RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use super::history::Mark;
 use crate::{Rows, RunDocument, RunSummary, VERSION, json::Items, rows::RowSelection};
 
 /// `runner show --matrix`.
@@ -68,11 +67,6 @@ impl MatrixCell {
             (*sum, *scores) = (*sum + score, *scores + 1);
             self.score = Some(*sum / *scores as f64);
         }
-    }
-
-    /// Returns the result of the repeats together.
-    pub fn mark(&self) -> Option<Mark> {
-        Mark::of(&self.counts)
     }
 }
 
