@@ -26,8 +26,8 @@ use crate::engine::{Engine, Stored, block_on, host, lock, runtime, token};
 use crate::error::FleetError;
 use crate::list::{list, test};
 use crate::wire::{
-    Control, JoinAnswer, JoinDocument, MAX_DOCUMENT, OFFERS, OfferDocument, VERSION, join_subject,
-    shown,
+    Control, JoinAnswer, JoinDocument, MAX_DOCUMENT, OFFERS, OfferDocument, PresenceDocument,
+    VERSION, join_subject, shown,
 };
 
 /// Interval at which an offer is renewed.
@@ -224,19 +224,16 @@ impl ServedSession {
 
     /// Reports workers if none of them has the labels of the session.
     async fn report_labels(&self) {
-        let labels: Vec<_> = (self.document.labels.iter())
-            .map(|(key, value)| quoted(&format!("{key}={value}")))
-            .collect();
-        let workers = if labels.is_empty() {
-            Vec::new()
-        } else {
-            list(&self.engine).await.unwrap_or_default()
-        };
-        if !workers.is_empty()
-            && !workers.iter().any(|worker| self.document.selects(&worker.labels))
-        {
-            let (count, labels) =
-                (plural(workers.len() as u64, "worker is", "workers are"), labels.join(" "));
+        if self.document.labels.is_empty() {
+            return;
+        }
+        let workers = list(&self.engine).await.unwrap_or_default();
+        let is_selected = |worker: &PresenceDocument| self.document.selects(&worker.labels);
+        if !workers.is_empty() && !workers.iter().any(is_selected) {
+            let count = plural(workers.len() as u64, "worker is", "workers are");
+            let label = |(key, value)| quoted(&format!("{key}={value}"));
+            let labels: Vec<_> = self.document.labels.iter().map(label).collect();
+            let labels = labels.join(" ");
             self.notices.send(format!("{count} connected, but none has the labels {labels}"));
         }
     }
@@ -502,11 +499,11 @@ impl LinkReader {
                 FromWorker::Report { head, .. } => {
                     running.remove(&head.task.0);
                 }
-                FromWorker::NeedPlugin(digest) | FromWorker::NeedBlob(digest) => {
-                    // The worker could not fetch it.
-                    if !self.requested.insert(*digest) {
-                        lock(&self.stored).remove(digest);
-                    }
+                // A repeated request: the worker could not fetch it.
+                FromWorker::NeedPlugin(digest) | FromWorker::NeedBlob(digest)
+                    if !self.requested.insert(*digest) =>
+                {
+                    lock(&self.stored).remove(digest);
                 }
                 _ => {}
             }
