@@ -462,17 +462,21 @@ fn full_session_is_joined_once_it_has_room() {
             break token;
         }
     };
-    for number in 0..4_096 {
+    let mut join = |number: u32| {
         let join = json!({"v": 1, "version": env!("CARGO_PKG_VERSION"), "name": format!("n{number}/1"),
             "link": format!("{number:016x}"), "slots": 1, "memory": 1 << 30, "is_spare": true});
         stranger.publish(&format!("runner.join.{token}"), join.to_string().as_bytes());
-    }
+    };
+    (0..4_096).for_each(&mut join);
+    let mut number = 4_096;
+    wait_until("the session is full", || {
+        join(number);
+        number += 1;
+        runner.only_run().text("runner.log").contains("4096 worker processes; further ones wait")
+    });
     let worker = start_worker(&runner, &address, "a", &[]);
     running.finish().expect(0);
-    let run = assert_whole(&runner, 20);
-    assert_eq!(used_workers(&run), ["a"]);
-    let log = run.text("runner.log");
-    assert!(log.contains("4096 worker processes; further ones wait"), "{log}");
+    assert_eq!(used_workers(&assert_whole(&runner, 20)), ["a"]);
     let (ran, _) = worker.end_by(Signal::INT);
     assert!(!ran.stderr.contains("declined"), "{}", ran.stderr);
 }
