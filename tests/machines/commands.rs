@@ -211,6 +211,27 @@ fn wrong_password_is_refused_before_a_run() {
 }
 
 #[test]
+fn server_for_small_messages_is_refused() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::with("max_payload: 64KB"));
+    numbered(&runner, 1, 1);
+    let all = [CONNECTING, &[WORKER]].concat();
+    refused(&runner, &all, &engine.address(), &["65536 bytes", "max_payload: 1MB"]);
+}
+
+#[test]
+fn full_server_ends_the_run() {
+    let (runner, engine) = (Runner::new(&["hostile"]), Engine::with_small_store());
+    runner.write("large.txt", "x".repeat(3 << 20));
+    runner.scenario(
+        "[providers.hostile]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"files\"\ninput = { do = \"echo\" }\nfiles = { \"large.txt\" = \"large.txt\" }\n",
+    );
+    let _worker = start_worker(&runner, &engine.address(), "a", &[]);
+    let ran = runner.exec(&["--engine", &engine.address()]);
+    ran.says(&["has no room", "insufficient resources", "max_file_store", "runner resume"]);
+    assert_eq!(runner.only_run().ending()[0], "incomplete");
+}
+
+#[test]
 fn missing_and_silent_engines_are_reported_in_time() {
     let runner = Runner::new(&["hostile"]);
     numbered(&runner, 1, 1);

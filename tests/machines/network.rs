@@ -53,6 +53,15 @@ impl Engine {
         Self::in_folder(folder, &format!("{jetstream}\n{config}\n"), &[])
     }
 
+    /// Starts a server whose store has a megabyte.
+    pub(crate) fn with_small_store() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        let store = store.to_str().unwrap();
+        let config = format!("jetstream {{ store_dir: {store:?}, max_file_store: 1MB }}\n");
+        Self::in_folder(folder, &config, &[])
+    }
+
     pub(crate) fn without_jetstream() -> Self {
         Self::in_folder(tempfile::tempdir().unwrap(), "", &[])
     }

@@ -104,10 +104,9 @@ impl Engine {
         let store = self.blobs().await?;
         // Another user of the engine may have stored wrong content there, or removed a part.
         if self.read(digest, &mut io::sink(), length).await.is_err() {
-            let chunk_size = Some(PART.min(self.client().server_info().max_payload / 2));
             let about = ObjectMetadata {
                 name: digest.to_string(),
-                chunk_size,
+                chunk_size: Some(PART),
                 ..ObjectMetadata::default()
             };
             let put = store.put(about, &mut Reading(content)).await;

@@ -12,9 +12,7 @@ use tracing::debug;
 use crate::engine::{Engine, lock};
 use crate::error::FleetError;
 use crate::window::{RECEIPT_AFTER, Window};
-use crate::wire::{
-    Control, Kind, MAX_OUTSTANDING, MAX_PIECE, PIECE_HEAD, Piece, down_subject, shown, up_subject,
-};
+use crate::wire::{Control, Kind, MAX_OUTSTANDING, Piece, down_subject, shown, up_subject};
 
 /// Time without a piece after which the other end is dead.
 const SILENT_FOR: Duration = Duration::from_secs(60);
@@ -148,12 +146,6 @@ pub(crate) async fn open(
     link: &str,
     role: Role,
 ) -> Result<(ChannelSender, mpsc::Receiver<Incoming>), FleetError> {
-    let most = engine.client().max_payload();
-    if most < PIECE_HEAD + MAX_PIECE {
-        return Err(FleetError::Refused(format!(
-            "the engine takes messages of {most} bytes; set `max_payload: 1MB` in its configuration"
-        )));
-    }
     let (own, other) = match role {
         Role::Coordinator => (up_subject(link), down_subject(link)),
         Role::Worker => (down_subject(link), up_subject(link)),

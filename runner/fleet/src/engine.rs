@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::address::{EngineOptions, Servers};
 use crate::error::FleetError;
-use crate::wire::{ENTRY_SECONDS, OFFERS, shown};
+use crate::wire::{ENTRY_SECONDS, MAX_PIECE, OFFERS, PIECE_HEAD, shown};
 
 /// Time for the first connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -75,6 +75,12 @@ impl Engine {
             let version = shown(&client.server_info().version);
             return Err(FleetError::Refused(format!(
                 "the engine at {address} is nats-server {version}; use 2.11 or newer"
+            )));
+        }
+        let most = client.server_info().max_payload;
+        if most < PIECE_HEAD + MAX_PIECE {
+            return Err(FleetError::Refused(format!(
+                "the engine at {address} takes messages of at most {most} bytes; set `max_payload: 1MB` in its configuration"
             )));
         }
         let jetstream = ContextBuilder::new().timeout(ANSWER_WITHIN).build(client.clone());
@@ -168,6 +174,16 @@ impl Engine {
             ));
         }
         let cause = causes(error).last().map(|cause| shown(&cause.to_string()));
+        let is_full = |cause: &&String| {
+            ["insufficient resources", "maximum bytes", "resource limits"]
+                .iter()
+                .any(|text| cause.contains(text))
+        };
+        if let Some(cause) = cause.as_ref().filter(is_full) {
+            return FleetError::Refused(format!(
+                "the engine at {address} has no room: {cause}; raise `max_file_store` in its configuration"
+            ));
+        }
         FleetError::Unreachable(match cause.filter(|_| !text.contains("timed out")) {
             Some(cause) => format!("the engine at {address} cannot do this: {cause}"),
             None => format!("the engine at {address} does not answer within 3 s; try again"),

@@ -14,6 +14,7 @@ mod joined;
 mod list;
 mod presence;
 mod relay;
+mod remote_worker;
 mod source;
 mod store;
 mod window;

@@ -4,30 +4,30 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
-use std::{io, mem, thread};
+use std::{io, thread};
 
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt as _;
 use runner_engine::remote::{
     EventSink, JoiningWorker, LinkEvent, Offer, OfferedSession, SourceEvent, SourceSink,
-    WorkerExit, WorkerLink, WorkerSource, monotonic,
+    WorkerLink, WorkerSource,
 };
 use runner_model::Digest;
-use runner_model::protocol::{FrameBuffer, FromWorker, SlotWord, ToWorker};
 use runner_model::{units::plural, visible::quoted};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc::Receiver, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use crate::address::EngineOptions;
-use crate::channel::{self, ChannelSender, Incoming, Outgoing, Role};
-use crate::engine::{Engine, Stored, block_on, host, lock, runtime, token};
+use crate::channel::{self, ChannelSender, Role};
+use crate::engine::{Engine, block_on, host, lock, runtime, token};
 use crate::error::FleetError;
 use crate::list::{list, test};
+use crate::remote_worker::{LinkReader, MAX_SLOTS, Notices, RemoteWorker, close, worker_of};
 use crate::wire::{
-    Control, JoinAnswer, JoinDocument, MAX_DOCUMENT, OFFERS, OfferDocument, PresenceDocument,
-    VERSION, join_subject, shown,
+    JoinAnswer, JoinDocument, MAX_DOCUMENT, OFFERS, OfferDocument, PresenceDocument, VERSION,
+    join_subject, shown,
 };
 
 /// Interval at which an offer is renewed.
@@ -40,10 +40,6 @@ const WITHDRAW_WITHIN: Duration = Duration::from_secs(1);
 const END_WITHIN: Duration = Duration::from_millis(2_500);
 /// Maximum number of open links of a session.
 const MAX_LINKS: usize = 4_096;
-/// Maximum number of slots of a worker process.
-const MAX_SLOTS: u32 = 4_096;
-/// Maximum number of messages about workers in a session.
-const MAX_NOTICES: usize = 100;
 /// Bytes of the stack of a link's thread. Nested JSON of a hostile worker must fit.
 const STACK: usize = 512 << 10;
 
@@ -342,11 +338,6 @@ fn problem(join: &JoinDocument) -> Option<String> {
     None
 }
 
-/// Returns the name of a process's worker.
-fn worker_of(process: &str) -> &str {
-    process.rsplit_once('/').map_or(process, |(worker, _)| worker)
-}
-
 /// Returns whether a text is the name of a worker process: the worker's, `/` and a number.
 fn is_process_name(text: &str) -> bool {
     text.rsplit_once('/').is_some_and(|(worker, number)| {
@@ -362,28 +353,6 @@ pub(crate) fn is_worker_name(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(is_allowed)
 }
 
-/// Sends the events of a session, with a bounded number of messages.
-struct Notices {
-    events: SourceSink,
-    /// Messages that were sent.
-    sent: Mutex<HashSet<String>>,
-}
-
-impl Notices {
-    /// Sends each text once, and at most [`MAX_NOTICES`].
-    fn send(&self, text: String) {
-        let mut sent = lock(&self.sent);
-        if sent.len() >= MAX_NOTICES || !sent.insert(text.clone()) {
-            return;
-        }
-        (self.events)(SourceEvent::Notice(text));
-        if sent.len() == MAX_NOTICES {
-            let last = "further messages about workers that cannot join are not shown";
-            (self.events)(SourceEvent::Notice(last.to_owned()));
-        }
-    }
-}
-
 /// Removes a link from the session's links on drop.
 struct OpenLink {
     link: String,
@@ -394,136 +363,6 @@ impl Drop for OpenLink {
     fn drop(&mut self) {
         lock(&self.links).remove(&self.link);
     }
-}
-
-/// Running tasks, each with the time at which it was first reported.
-type Running = Arc<Mutex<HashMap<u64, u64>>>;
-
-/// A worker process on another machine.
-struct RemoteWorker {
-    sender: ChannelSender,
-    running: Running,
-}
-
-impl WorkerLink for RemoteWorker {
-    fn send(&self, message: ToWorker) {
-        let mut frames = Vec::new();
-        message.encode(&mut frames);
-        self.sender.send(Outgoing::Frames(frames));
-    }
-
-    fn kill(&self) {
-        close(&self.sender);
-    }
-
-    fn slots(&self) -> Vec<SlotWord> {
-        words(&self.running)
-    }
-}
-
-impl Drop for RemoteWorker {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn close(sender: &ChannelSender) {
-    sender.send(Outgoing::Control(Control::Close));
-    sender.close();
-}
-
-fn words(running: &Running) -> Vec<SlotWord> {
-    let running = lock(running);
-    running.iter().map(|(task, started)| SlotWord { task: *task, started: *started }).collect()
-}
-
-/// Decodes the messages of a link.
-struct LinkReader {
-    name: String,
-    running: Running,
-    notices: Arc<Notices>,
-    /// Content that the worker has requested.
-    requested: HashSet<Digest>,
-    stored: Stored,
-}
-
-impl LinkReader {
-    /// Forwards messages to the sink until the link ends.
-    fn forward(&mut self, received: &mut Receiver<Incoming>, sink: &EventSink) -> WorkerExit {
-        let (mut frames, opened) = (FrameBuffer::default(), monotonic());
-        let how = loop {
-            match received.blocking_recv() {
-                Some(Incoming::Frames(bytes)) => {
-                    let mut messages = Vec::new();
-                    let decoded = decode(&mut frames, &bytes, &mut messages);
-                    self.track(&messages);
-                    if !messages.is_empty() {
-                        sink(LinkEvent::Messages(messages));
-                    }
-                    if let Err(bad) = decoded {
-                        break format!("was disconnected, because it sent {bad}");
-                    }
-                }
-                Some(Incoming::Control(Control::Exited(exit))) => {
-                    let mut exit = WorkerExit::from(exit);
-                    // No attempt of the link is older than the link.
-                    let started = exit.started.iter_mut();
-                    started.for_each(|word| word.started = word.started.max(opened));
-                    return exit;
-                }
-                Some(Incoming::Control(Control::Declined(reason))) => {
-                    let (worker, reason) = (worker_of(&self.name), shown(&reason));
-                    self.notices
-                        .send(format!("worker {worker} runs no attempts of this run: {reason}"));
-                    break "runs no attempts of this run".to_owned();
-                }
-                Some(Incoming::Control(Control::Close)) => break "has closed the link".to_owned(),
-                Some(Incoming::Lost(how)) => break how,
-                None => break "was disconnected".to_owned(),
-            }
-        };
-        // Only the worker's supervisor can blame a task: the machine, the network or a lie may have caused this end.
-        WorkerExit { started: words(&self.running), blame: None, how }
-    }
-
-    /// Tracks the running tasks and the requested content by the worker's messages.
-    fn track(&mut self, messages: &[FromWorker]) {
-        let mut running = lock(&self.running);
-        for message in messages {
-            match message {
-                FromWorker::Doing(doing) => {
-                    let (known, now) = (mem::take(&mut *running), monotonic());
-                    let tasks = doing.iter().take(MAX_SLOTS as usize).map(|doing| doing.task.0);
-                    running.extend(tasks.map(|task| (task, *known.get(&task).unwrap_or(&now))));
-                }
-                FromWorker::Report { head, .. } => {
-                    running.remove(&head.task.0);
-                }
-                // A repeated request: the worker could not fetch it.
-                FromWorker::NeedPlugin(digest) | FromWorker::NeedBlob(digest)
-                    if !self.requested.insert(*digest) =>
-                {
-                    lock(&self.stored).remove(digest);
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Appends the messages that are complete after these bytes.
-fn decode(
-    frames: &mut FrameBuffer<FromWorker>,
-    mut bytes: &[u8],
-    messages: &mut Vec<FromWorker>,
-) -> Result<(), String> {
-    while !bytes.is_empty() {
-        frames.fill(&mut bytes).map_err(|error| error.to_string())?;
-        while let Some(message) = frames.next().map_err(|bad| bad.to_string())? {
-            messages.push(message);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

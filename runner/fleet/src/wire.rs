@@ -46,7 +46,7 @@ pub fn down_subject(link: &str) -> String {
     format!("runner.link.{link}.down")
 }
 
-/// A session that workers can join.
+/// A session that workers can join. Later versions keep these fields, so that workers of other versions can report theirs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfferDocument {
     /// Always [`VERSION`].

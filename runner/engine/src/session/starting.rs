@@ -134,7 +134,7 @@ impl Coordinator<'_> {
     pub(super) fn check_for_workers(&mut self) {
         let idle = self.started.is_some() && self.schedule.running() == 0;
         let lacking = self.pool.lacks_workers().filter(|_| idle && !self.stop.is_stopping);
-        let Some(remote) = lacking else {
+        let Some((remote, last_notice)) = lacking else {
             self.without_workers = None;
             return;
         };
@@ -143,7 +143,9 @@ impl Coordinator<'_> {
         let start = format!("start one: {}", remote.source.worker_command());
         if waited >= patience {
             let patience = show_duration(patience);
-            self.fail(Reason::Workers, format!("no worker has joined for {patience}; {start}"));
+            let last = last_notice.map(|notice| format!(" ({notice})")).unwrap_or_default();
+            let message = format!("no worker was connected for {patience}{last}; {start}");
+            self.fail(Reason::Workers, message);
         } else if lack.is_none() && waited >= REPORT_LACK_AFTER {
             let notice = format!("no worker is connected; {start}");
             *lack = Some(notice.clone());

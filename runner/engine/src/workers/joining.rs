@@ -31,11 +31,13 @@ impl Pool {
         Ok(())
     }
 
-    /// Returns the request for workers on other machines if the session needs them and no worker is connected.
-    pub(crate) fn lacks_workers(&self) -> Option<&RemoteRequest> {
+    /// Returns the request for workers on other machines, and the last message about one, if the session needs them and no
+    /// worker is connected.
+    pub(crate) fn lacks_workers(&self) -> Option<(&RemoteRequest, Option<&str>)> {
         let remote = self.remote.as_ref()?;
         let is_remote = |worker: &WorkerId| remote.names.contains_key(worker);
-        (!self.workers.keys().any(is_remote)).then_some(&remote.request)
+        let lacks = !self.workers.keys().any(is_remote);
+        lacks.then_some((&remote.request, remote.last_notice.as_deref()))
     }
 
     /// Returns the name of a worker on another machine.

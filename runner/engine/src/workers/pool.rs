@@ -160,6 +160,9 @@ impl Pool {
                     self.check_started(joined);
                 }
                 Input::Source(SourceEvent::Notice(notice)) => {
+                    if let Some(remote) = &mut self.remote {
+                        remote.last_notice = Some(notice.clone());
+                    }
                     self.events.push_back(PoolEvent::Notice(notice));
                 }
                 input => return Some(Next::Input(input)),

@@ -100,6 +100,8 @@ pub(crate) struct Remote {
     pub(super) offer: Option<Arc<dyn Offer>>,
     /// Whether a suspect waits for a spare worker.
     pub(super) needs_spare: bool,
+    /// The last message about a worker, which may be the reason why none has joined.
+    pub(super) last_notice: Option<String>,
     /// Names of all workers that have joined.
     pub(super) names: HashMap<WorkerId, Arc<str>>,
 }
@@ -107,6 +109,6 @@ pub(crate) struct Remote {
 impl Remote {
     pub(crate) fn new(request: RemoteRequest, jobs: Option<u32>) -> Self {
         let (spare, names) = (Vec::new(), HashMap::new());
-        Self { request, jobs, offer: None, spare, needs_spare: false, names }
+        Self { request, jobs, offer: None, spare, needs_spare: false, last_notice: None, names }
     }
 }

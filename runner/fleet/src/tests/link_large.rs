@@ -4,7 +4,7 @@ use std::env;
 use std::time::{Duration, Instant};
 
 use runner_model::protocol::{
-    FrameBuffer, FromWorker, Line, Message as _, ReportHead, Task, TaskKind, TimeoutRule, ToWorker,
+    FrameBuffer, FromWorker, Line, ReportHead, Task, TaskKind, TimeoutRule, ToWorker,
 };
 use runner_model::{Micros, TaskId, TrialId};
 use rustix::time::{ClockId, clock_gettime};

@@ -6,9 +6,10 @@ use runner_engine::remote::{Blame, EventSink, LinkEvent, SourceEvent, WorkerExit
 use runner_model::protocol::{Doing, FromWorker, ReportHead};
 use runner_model::{GuestPhase, TaskId};
 
-use super::{LinkReader, MAX_NOTICES, Notices, OUR_VERSION, is_process_name, parse, problem};
+use super::{OUR_VERSION, is_process_name, parse, problem};
 use crate::channel::Incoming;
 use crate::engine::lock;
+use crate::remote_worker::{LinkReader, MAX_NOTICES, Notices};
 use crate::wire::{Control, ExitDocument, JoinDocument, VERSION};
 
 fn joining() -> JoinDocument {

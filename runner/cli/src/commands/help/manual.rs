@@ -89,7 +89,9 @@ fn usage(command: &Command) -> String {
         let is_plain = arg.is_positional() || arg.is_required_set();
         if is_plain { arg.to_string() } else { format!("[{arg}]") }
     };
-    let inner = command.has_subcommands().then(|| "<COMMAND>".to_owned());
+    let is_required = command.is_subcommand_required_set();
+    let inner = if is_required { "<COMMAND>" } else { "[COMMAND]" };
+    let inner = command.has_subcommands().then(|| inner.to_owned());
     let words = flags.into_iter().chain(positionals).map(word).chain(inner);
     let name = command.get_bin_name().unwrap_or_default().to_owned();
     iter::once(name).chain(words).collect::<Vec<_>>().join(" ")
