@@ -382,7 +382,7 @@ fn lost_content_is_stored_again() {
     let _first = start_new_worker(&runner, &address, "a");
     let mut running = runner.start(&["--engine", &address]);
     running.wait_for_rows(1);
-    // The parts of the plugins are lost, but not their descriptions.
+    // Removes the content of the plugins and keeps their metadata.
     let mut stranger = Client::connect(&engine);
     stranger.subscribe("_INBOX.stranger");
     let purge = br#"{"filter":"$O.runner-blobs.C.>"}"#;
@@ -403,7 +403,7 @@ fn forged_entry_ends_no_worker() {
     stranger.publish("$KV.runner-workers.a", forged.to_string().as_bytes());
     wait_for_message(
         &mut worker,
-        "process 1 on elsewhere, since today; this worker keeps its name",
+        "process 1 on elsewhere, since today; this worker keeps the name",
     );
     let list = ["worker", "list", "--json", "--engine", &engine.address()];
     wait_until("the worker has its entry", || {
@@ -420,7 +420,7 @@ fn unanswered_offers_leave_room_for_runs() {
     numbered(&runner, 10, 1);
     let _worker = start_worker(&runner, &engine.address(), "a", &[]);
     let mut stranger = Client::connect(&engine);
-    // Requests to join arrive here, and get no answer.
+    // The stranger receives the requests to join, and does not answer.
     stranger.subscribe("runner.join.>");
     let mut renew = || {
         for number in 0..64 {
@@ -452,7 +452,7 @@ fn full_session_is_joined_once_it_has_room() {
     let mut stranger = Client::connect(&engine);
     stranger.subscribe("$KV.runner-offers.*");
     let running = runner.start(&["--engine", &address, "--wait-for-workers", "60s"]);
-    // The first entry is a test of the credentials, which is removed again.
+    // The first entry tests the credentials, and is removed again.
     let mut offers = std::collections::BTreeMap::<String, u32>::new();
     let token = loop {
         let token = stranger.next().rsplit('.').next().unwrap().to_owned();
@@ -472,9 +472,9 @@ fn full_session_is_joined_once_it_has_room() {
     wait_until("the session is full", || {
         join(number);
         number += 1;
-        // The session is offered before its log exists.
+        // The log may not exist yet, because the session is offered before.
         let log = runner.runs().pop().map(|run| fs::read_to_string(run.dir.join("runner.log")));
-        log.is_some_and(|log| log.is_ok_and(|log| log.contains("further ones wait")))
+        log.is_some_and(|log| log.is_ok_and(|log| log.contains("others wait")))
     });
     let worker = start_worker(&runner, &address, "a", &[]);
     running.finish().expect(0);

@@ -88,7 +88,7 @@ fn entries_that_are_not_renewed_are_not_listed() {
     wait_until("it is no longer listed", || {
         runner.run(&list).expect(0).stdout.contains("no worker is connected")
     });
-    // The entry itself expires after 10 s.
+    // An entry expires after 10 s. The list must drop the worker earlier.
     assert!(written.elapsed() < Duration::from_secs(9), "{:?}", written.elapsed());
 }
 
@@ -98,13 +98,13 @@ fn worker_waits_for_its_engine() {
     engine.kill();
     let command = &mut worker_command(&runner, &engine.address(), "a", &[]);
     let mut worker = Running::start(command);
-    wait_for_message(&mut worker, "trying again");
+    wait_for_message(&mut worker, "keeps trying");
     engine.restart();
     started(worker).end_by(Signal::INT).0.expect(0);
 }
 
 #[test]
-fn flags_that_the_machine_lacks_are_noted() {
+fn unusable_ceilings_and_memory_are_noted() {
     let (runner, engine) = (Runner::new(&[]), Engine::start());
     runner.write("worker.env", "export GIVEN=value\n");
     let args = ["--secret-file", "worker.env", "--memory", "100000GiB"];
@@ -113,7 +113,7 @@ fn flags_that_the_machine_lacks_are_noted() {
     let args: Vec<_> = args.into_iter().chain(ceiling).collect();
     let worker = start_worker(&runner, &engine.address(), "a", &args);
     let (ran, _) = worker.end_by(Signal::INT);
-    ran.says(&["fs=/no/such/folder`: there is", "secret=NO_SUCH_SECRET`: the", "`--memory` is"]);
+    ran.says(&["fs=/no/such/folder`: the folder", "secret=NO_SUCH_SECRET`: the", "`--memory` is"]);
     assert_eq!(ran.stderr.matches("note: ").count(), 3, "{}", ran.stderr);
 }
 
@@ -145,7 +145,7 @@ fn certificates_that_cannot_be_used_are_explained() {
     let address = format!("tls://localhost:{}", engine.port);
     let check =
         |ca: &str| runner.run(&["engine", "check", "--engine", &address, "--engine-ca", ca]);
-    check("ca.pem").expect(3).says(&["certificate of an issuer", "CA:FALSE"]);
+    check("ca.pem").expect(3).says(&["issuer's certificate", "CA:FALSE"]);
     check("key.pem").expect(2).says(&["`key.pem` has no certificate", "issuer"]);
 }
 
@@ -171,11 +171,11 @@ fn engine_check_describes_a_usable_server() {
     Running::start(command.env("RUNNER_ENGINE", engine.address())).finish().expect(0);
 }
 
-/// Commands that end if no engine answers.
+/// Commands that fail if no engine answers.
 const CONNECTING: &[&str] = &["exec scenario.toml", "worker list", "engine check"];
 const WORKER: &str = "worker --store store";
 
-/// Fails unless each command ends with code 3 and these words, and no run is left. Returns their output.
+/// Fails unless each command exits with code 3, prints `words` and leaves no run. Returns the output of all commands.
 #[track_caller]
 fn refused(runner: &Runner, commands: &[&str], address: &str, words: &[&str]) -> String {
     let mut printed = String::new();
@@ -189,12 +189,12 @@ fn refused(runner: &Runner, commands: &[&str], address: &str, words: &[&str]) ->
     printed
 }
 
-/// Fails unless a worker prints these words, and waits for the engine.
+/// Fails unless a worker prints `words` and keeps waiting for the engine.
 #[track_caller]
 fn awaited(runner: &Runner, address: &str, words: &[&str]) {
     let args: Vec<_> = WORKER.split(' ').chain(["--engine", address]).collect();
     let mut worker = runner.started(&args);
-    wait_for_message(&mut worker, "trying again");
+    wait_for_message(&mut worker, "keeps trying");
     worker.end_by(Signal::INT).0.expect(0).says(words);
 }
 
@@ -227,7 +227,7 @@ fn full_server_ends_the_run() {
     );
     let _worker = start_worker(&runner, &engine.address(), "a", &[]);
     let ran = runner.exec(&["--engine", &engine.address()]);
-    ran.says(&["has no room", "insufficient resources", "max_file_store", "runner resume"]);
+    ran.says(&["has no space left", "insufficient resources", "max_file_store", "runner resume"]);
     assert_eq!(runner.only_run().ending()[0], "incomplete");
 }
 

@@ -130,7 +130,7 @@ fn spare_processes_of_gone_workers_are_not_kept() {
     let mut client = Client::connect(&engine);
     client.subscribe("$KV.runner-offers.>");
     let running = runner.start(&["--engine", &engine.address()]);
-    // The first entry is a test of the credentials, which is removed again.
+    // The first entry tests the credentials, and is removed again.
     let tested = client.next();
     let offer = wait_for("the session is offered", || {
         let subject = client.next();
@@ -306,7 +306,7 @@ fn suspect_of_a_grader_runs_alone_here() {
     );
     let address = engine.address();
     let _worker = start_worker(&runner, &address, "a", &[]);
-    // The processes on the machine of the run die of each task of a grader. Those of the worker are true ones.
+    // Processes on the machine of the run die on each task of a grader. The worker's processes are normal.
     let mut command = runner.command(&["exec", "scenario.toml", "--engine", &address]);
     command.env("RUNNER_TEST_WORKER", "__lie");
     Running::start(&mut command).finish().expect(1);

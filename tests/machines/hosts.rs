@@ -1,9 +1,9 @@
-//! Engine, coordinator and workers on hosts of their own, whose network delays and loses packets and is cut. Each host is a
-//! network namespace. `network.py` forwards the packets, because not every kernel has `tc netem`.
+//! Runs over a network that delays packets, loses packets and is cut. The engine, the coordinator and each worker have their
+//! own network namespace. `network.py` forwards the packets, because not every kernel has `tc netem`.
 //!
 //! Needs root, Debian's `iproute2` and Python. The tests are skipped where no namespace can be created.
 
-#![expect(clippy::print_stderr, reason = "a skipped test is named")]
+#![expect(clippy::print_stderr, reason = "skipped tests print the reason")]
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -29,7 +29,7 @@ const ENGINE: usize = 1;
 const RUN: usize = 2;
 const ADDRESS: &str = "nats://10.0.0.1:4222";
 
-/// Hosts in a network. They are removed when a test ends.
+/// Hosts in a network, removed on drop.
 struct Hosts {
     program: Child,
     commands: Option<ChildStdin>,
@@ -37,8 +37,8 @@ struct Hosts {
 }
 
 impl Hosts {
-    /// Creates the engine's host, that of the run, and two for workers. Each packet takes `delay` seconds, and the share
-    /// `loss` of them gets lost. `None` if this user and kernel cannot.
+    /// Creates a host for the engine, one for the run, and two for workers. Each packet takes `delay` seconds, and a fraction
+    /// `loss` of packets is lost. `None` if the user may not create namespaces or the kernel has none.
     fn new(delay: f64, loss: f64) -> Option<Self> {
         let script = root().join("tests/machines/network.py");
         let mut command = Command::new("python3");
@@ -58,7 +58,7 @@ impl Hosts {
     /// Cuts a host off, or connects it again.
     fn cut(&mut self, host: usize, is_cut: bool) {
         let command = format!("{} {host}\n", if is_cut { "cut" } else { "join" });
-        // `writeln!` would write the words one by one.
+        // One write: `writeln!` would write in parts, and `network.py` expects a whole line in each read.
         self.commands.as_mut().unwrap().write_all(command.as_bytes()).unwrap();
     }
 
@@ -110,13 +110,13 @@ fn lossy_network_with_a_cut_changes_no_row() {
     let mut running = hosts.start_run(&runner);
     running.wait_for_rows(20);
     hosts.cut(3, true);
-    // A cut lasts for a time, and not until a condition holds.
+    // The length of the cut is what the test varies, so there is no condition to wait for.
     std::thread::sleep(Duration::from_secs(times(2, 30) as u64));
     hosts.cut(3, false);
     running.finish().expect(0);
     let run = assert_whole(&runner, 120);
     assert_eq!(canonical(&run), expected);
-    assert!(run.rows().iter().all(|row| row["attempt"] == 1), "an attempt was made twice");
+    assert!(run.rows().iter().all(|row| row["attempt"] == 1), "an attempt ran twice");
     assert_eq!(used_workers(&run), ["host-3", "host-4"]);
 }
 

@@ -1,8 +1,8 @@
-"""Hosts of a network: namespaces whose packets this program forwards, late and with losses.
+"""Creates hosts as network namespaces, and forwards their packets with delay and loss.
 
-Usage: network.py COUNT DELAY LOSS. It prints a random PREFIX once the hosts exist: namespace PREFIX-N has the address 10.0.0.N,
-from 1. Each packet takes DELAY seconds, and the share LOSS of them gets lost. The lines `cut N` and `join N` on standard input
-cut a host off and connect it again. The end of standard input removes everything, so a killed test leaves nothing.
+Usage: network.py COUNT DELAY LOSS. Prints a random PREFIX once the hosts exist. Namespace PREFIX-N has the address 10.0.0.N,
+with N from 1 to COUNT. Each packet takes DELAY seconds, and a fraction LOSS of packets is lost. The lines `cut N` and `join N` on
+standard input cut a host off and connect it again. Removes the hosts at the end of standard input, also if a test is killed.
 """
 
 import collections
@@ -43,7 +43,7 @@ def forward(interfaces, delay, loss):
                     return
                 command, host = data.split()
                 (cut.add if command == b"cut" else cut.discard)(int(host))
-            # Other packets are for neighbours by IPv6.
+            # Drops all other packets, such as IPv6 neighbor discovery.
             elif data[0] >> 4 == 4 and data[19] in interfaces:
                 if cut.isdisjoint([data[15], data[19]]) and random.random() >= loss:
                     late.append((time.monotonic() + delay, interfaces[data[19]], data))

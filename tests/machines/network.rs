@@ -53,7 +53,7 @@ impl Engine {
         Self::in_folder(folder, &format!("{jetstream}\n{config}\n"), &[])
     }
 
-    /// Starts a server whose store has a megabyte.
+    /// Starts a server with a store of 1 MB.
     pub(crate) fn with_small_store() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store");

@@ -22,7 +22,7 @@ fn rows_equal_those_of_one_machine() {
     numbered(&runner, 100, 20);
     let expected = alone(&runner);
     let address = engine.address();
-    // They have the compiled plugins: the first one to compile them could make all attempts.
+    // Both workers have the compiled plugins. Otherwise, the first one to compile them could run all attempts.
     let machines = ["a", "b"].map(|name| start_worker(&runner, &address, name, &[]));
     runner.exec(&["--engine", &address]).expect(0);
     let run = assert_whole(&runner, 200);

@@ -25,8 +25,8 @@ const RETRY_FOR: Duration = Duration::from_secs(60);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 impl Engine {
-    /// Puts a blob into the object store, unless the store has all of it, which is checked once for each failed fetch of a
-    /// worker. Retries for up to a minute while the engine is away.
+    /// Puts a blob into the object store, unless the store already has it. Checks the store only for the first call, and again
+    /// after a worker failed to fetch the blob. Retries for up to a minute while the engine is unreachable.
     pub(crate) async fn put_blob(
         &self,
         digest: &Digest,
@@ -102,7 +102,7 @@ impl Engine {
             FleetError::Refused(format!("cannot read the content of {digest}: {error}"))
         })?;
         let store = self.blobs().await?;
-        // Another user of the engine may have stored wrong content there, or removed a part.
+        // Another user of the engine may have stored wrong content under this name, or removed a part.
         if self.read(digest, &mut io::sink(), length).await.is_err() {
             let about = ObjectMetadata {
                 name: digest.to_string(),

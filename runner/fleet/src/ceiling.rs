@@ -1,4 +1,4 @@
-//! [`Ceiling`]: the grants that a worker gives the runs of others. Empty by default.
+//! [`Ceiling`]: the grants that a worker allows runs from other machines. Empty by default.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -12,19 +12,19 @@ use crate::wire::shown;
 
 const FORM: &str = "expected `net=https://*.example.com`, `secret=API_KEY`, `fs=/data`, `fs=/work:rw`, `memory=2GiB` or `all`";
 
-/// The most that a worker grants to providers of other machines' runs, whatever a scenario grants them.
+/// Upper bound of the grants and the memory of providers in runs from other machines. A scenario cannot raise it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ceiling {
-    /// Whether all grants of scenarios are given.
+    /// Whether `--ceiling all` allows every grant of a scenario.
     all: bool,
     net: Vec<NetGrant>,
     secrets: Vec<String>,
     folders: Vec<AllowedFolder>,
-    /// Most bytes of a provider's `limits.memory`. `None` without a bound.
+    /// Maximum of a provider's `limits.memory`, in bytes. `None` if unlimited.
     memory: Option<u64>,
 }
 
-/// A folder that may be granted, with all folders in it.
+/// A folder that may be granted, including its subfolders.
 #[derive(Clone, Debug, PartialEq)]
 struct AllowedFolder {
     path: PathBuf,
@@ -36,7 +36,7 @@ impl Ceiling {
     ///
     /// # Errors
     ///
-    /// The value that is not valid, with the reason.
+    /// Names the first invalid value and the reason.
     pub fn parse(words: &[String]) -> Result<Self, String> {
         let mut ceiling = Self::default();
         for word in words {
@@ -52,7 +52,7 @@ impl Ceiling {
             Some(("net", pattern)) => self.net.push(NetGrant::parse(pattern)?),
             Some(("secret", name)) if is_secret_name(name) => self.secrets.push(name.to_owned()),
             Some(("secret", _)) => {
-                return Err("names of secrets have letters, digits and `_`".into());
+                return Err("use letters, digits and `_` in the name of a secret".into());
             }
             Some(("fs", path)) => self.folders.push(AllowedFolder::parse(path)?),
             Some(("memory", size)) => self.memory = Some(parse_size(size)?),
@@ -61,12 +61,12 @@ impl Ceiling {
         Ok(())
     }
 
-    /// Returns the most bytes of an attempt's memory. `None` without a bound.
+    /// Returns the maximum memory of an attempt, in bytes. `None` if unlimited.
     pub(crate) fn memory(&self) -> Option<u64> {
         self.memory
     }
 
-    /// Returns messages about secrets without a value and missing folders.
+    /// Returns messages about allowed secrets that have no value and allowed folders that do not exist.
     pub(crate) fn notices(&self, has_secret: impl Fn(&str) -> bool) -> Vec<String> {
         let secrets = self.secrets.iter().filter(|name| !has_secret(name)).map(|name| {
             format!("`--ceiling secret={name}`: the secret has no value; set it in the environment, or add `--secret-file`")
@@ -74,15 +74,15 @@ impl Ceiling {
         let folders = self.folders.iter().filter(|folder| !folder.path.is_dir());
         let folders = folders.map(|folder| {
             format!(
-                "`--ceiling fs={}`: there is no such folder; create it",
+                "`--ceiling fs={}`: the folder does not exist; create it",
                 shown_path(&folder.path)
             )
         });
         secrets.chain(folders).collect()
     }
 
-    /// Returns why these providers cannot run here. `None` if they can. Graders do not count, because they run on the
-    /// coordinator's machine.
+    /// Returns why the worker must decline these providers. `None` if it allows them. Graders are not checked, because they run
+    /// on the coordinator's machine.
     pub(crate) fn refusal(&self, providers: &[PreparedProvider]) -> Option<String> {
         let mut providers = providers.iter().filter(|one| one.provider.grading.is_none());
         providers.find_map(|prepared| {
@@ -91,7 +91,7 @@ impl Ceiling {
         })
     }
 
-    /// Returns why a provider cannot run here, as the rest of a sentence.
+    /// Returns why the worker must decline a provider, as a predicate to follow the provider's name.
     fn problem(&self, prepared: &PreparedProvider) -> Option<String> {
         let PreparedProvider { provider, mounts, .. } = prepared;
         let (grants, limit) = (&provider.grants, provider.limits.memory);
@@ -99,10 +99,10 @@ impl Ceiling {
             let (limit, most) = (show_size(limit), show_size(most));
             return Some(format!("needs {limit} of memory, and the worker's ceiling is {most}"));
         }
-        // The mode that was checked must be the one that the guest gets.
+        // `lacking` checks the modes of `mounts`. A hostile coordinator could send other modes in the grants.
         let is_same = |(grant, folder): (&FsGrant, &MountedFolder)| grant.mode == folder.mode;
         if grants.fs.len() != mounts.len() || !grants.fs.iter().zip(mounts).all(is_same) {
-            return Some("has other folders than it is granted".to_owned());
+            return Some("mounts folders that differ from its grants".to_owned());
         }
         let lacking = if self.all { None } else { self.lacking(grants, mounts) }?;
         Some(format!(
@@ -110,13 +110,13 @@ impl Ceiling {
         ))
     }
 
-    /// Returns the value of `--ceiling` that these grants lack.
+    /// Returns a value of `--ceiling` that the worker would need to allow these grants. `None` if it allows all of them.
     fn lacking(&self, grants: &Grants, folders: &[MountedFolder]) -> Option<String> {
         let mut net = grants.net.iter();
         if let Some(net) = net.find(|net| !self.net.iter().any(|own| own.covers(net))) {
             return Some(format!("net={net}"));
         }
-        // Templates of environment variables name secrets, too.
+        // `secret_names` includes the secrets in templates of environment variables.
         let mut names = grants.secret_names().into_iter();
         if let Some(name) = names.find(|name| !self.secrets.contains(name)) {
             return Some(format!("secret={name}"));
@@ -140,7 +140,8 @@ impl AllowedFolder {
         Ok(Self { path: path.into(), is_writable })
     }
 
-    /// Returns whether a folder is this one or in it. Links in its path are refused later, when it is looked up.
+    /// Returns whether `folder` is this folder or a subfolder, in an allowed mode. Symbolic links in the path of `folder` are
+    /// refused later, when the folder is opened.
     fn allows(&self, folder: &MountedFolder) -> bool {
         let host = Path::new(&folder.host);
         let real = fs::canonicalize(&self.path);

@@ -48,7 +48,7 @@ pub(crate) struct Engine {
     stored: Stored,
 }
 
-/// Blobs that were stored or checked on the engine. One that a worker could not fetch is removed.
+/// Blobs that this process has stored or checked on the engine. A blob is removed if a worker cannot fetch it.
 pub(crate) type Stored = Arc<Mutex<HashSet<Digest>>>;
 
 /// The last violation of permissions that the server has reported.
@@ -80,7 +80,7 @@ impl Engine {
         let most = client.server_info().max_payload;
         if most < PIECE_HEAD + MAX_PIECE {
             return Err(FleetError::Refused(format!(
-                "the engine at {address} takes messages of at most {most} bytes; set `max_payload: 1MB` in its configuration"
+                "the engine at {address} accepts messages of at most {most} bytes; set `max_payload: 1MB` in its configuration"
             )));
         }
         let jetstream = ContextBuilder::new().timeout(ANSWER_WITHIN).build(client.clone());
@@ -181,7 +181,7 @@ impl Engine {
         };
         if let Some(cause) = cause.as_ref().filter(is_full) {
             return FleetError::Refused(format!(
-                "the engine at {address} has no room: {cause}; raise `max_file_store` in its configuration"
+                "the engine at {address} has no space left: {cause}; raise `max_file_store` in its configuration"
             ));
         }
         FleetError::Unreachable(match cause.filter(|_| !text.contains("timed out")) {
@@ -227,7 +227,7 @@ fn connect_options(
         FleetError::Usage(format!("cannot use `{}`: {error}", shown_path(path)))
     };
     if let Some(path) = &options.ca {
-        // The client's error would not have the path, and it accepts a file without any certificate.
+        // The client's error does not contain the path, and the client accepts a file without a certificate.
         let text = fs::read(path).map_err(|error| unusable(path, error))?;
         if !String::from_utf8_lossy(&text).contains("-----BEGIN CERTIFICATE-----") {
             return Err(FleetError::Usage(format!(
@@ -259,8 +259,8 @@ fn not_connected(address: &str, needs_tls: bool, error: &ConnectError) -> FleetE
             ))
         }
         _ if cause.contains("CaUsedAsEndEntity") => FleetError::Refused(format!(
-            "the engine at {address} has the certificate of an issuer (`CA:TRUE`) as its own; let this issuer sign one for \
-             the engine, or create one with `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`"
+            "the engine at {address} uses an issuer's certificate (`CA:TRUE`) as its own; sign a certificate for the engine \
+             with it, or create one with `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`"
         )),
         _ if cause.contains("certificate") || cause.contains("certs") => {
             FleetError::Refused(format!(

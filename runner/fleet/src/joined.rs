@@ -66,7 +66,7 @@ pub(crate) struct SessionProgress {
     /// Reason for declining the session. `None` while the worker takes part.
     pub(crate) declined: watch::Sender<Option<String>>,
     pub(crate) has_joined: AtomicBool,
-    /// Whether the coordinator has answered a request to join. A stranger's offer may have no coordinator.
+    /// Whether the coordinator has answered a request to join. A forged offer has no coordinator.
     pub(crate) is_answered: AtomicBool,
     /// Consecutive processes that have ended before they were ready.
     failed_starts: AtomicU32,
@@ -152,7 +152,7 @@ impl JoinedSession {
                 process.run(&mut received, &mut events).await;
             }
             Some(JoinAnswer { problem: Some(problem), .. }) => self.decline(&problem),
-            // The engine or the coordinator is away, or the session has too many workers.
+            // The engine or the coordinator is unreachable, or the session is full.
             None => debug!(name = join.name, "a request to join has no answer"),
         }
         sender.close();

@@ -62,10 +62,10 @@ pub fn workers(options: &EngineOptions) -> Result<Vec<PresenceDocument>, FleetEr
     Ok(workers)
 }
 
-/// The answer of JetStream about a bucket.
+/// JetStream's response to a request for a bucket's state.
 #[derive(Deserialize)]
 struct BucketInfo {
-    /// The engine's time.
+    /// The engine's time, in RFC 3339.
     ts: String,
     state: BucketState,
 }
@@ -75,7 +75,7 @@ struct BucketState {
     messages: u64,
 }
 
-/// Returns the workers whose entries are renewed. The entries of killed ones expire later.
+/// Returns workers that have renewed their entries recently. The entry of a killed worker exists until it expires.
 pub(crate) async fn list(engine: &Engine) -> Result<Vec<PresenceDocument>, FleetError> {
     let bucket = engine.bucket(WORKERS).await?;
     let subject = format!("STREAM.INFO.KV_{WORKERS}");
@@ -145,7 +145,7 @@ pub fn check(options: &EngineOptions) -> Result<EngineReport, FleetError> {
         let allows_runs = allows(&["messages", "offers", "blobs"]);
         let allows_workers = allows(&["messages", "workers"]);
         let info = engine.client().server_info();
-        // A server without a name has its key in place of that.
+        // A server without a name sends its id as the name.
         let name = Some(&info.server_name).filter(|name| **name != info.server_id);
         let (server, version) = (shown(name.map_or("", |name| name)), shown(&info.version));
         Ok(EngineReport { server, version, round_trip, allows_runs, allows_workers, problems })
@@ -167,7 +167,7 @@ fn bounded<T>(
     block_on(async { timeout(COMMAND_WITHIN, command).await.unwrap_or_else(|_| Err(late())) })
 }
 
-/// Tries an operation of runs or workers.
+/// Tests whether the credentials allow the operation `name` of runs or workers.
 pub(crate) async fn test(engine: &Engine, name: &str) -> Result<(), FleetError> {
     let token = token();
     match name {

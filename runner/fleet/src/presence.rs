@@ -26,7 +26,7 @@ pub(crate) struct Presence {
     engine: Engine,
     key: String,
     document: PresenceDocument,
-    /// Number in the bucket of the own entry, or of another worker's that may be replaced.
+    /// Revision of the worker's entry, or of another worker's entry that may be replaced. 0 if there is no such entry.
     revision: u64,
 }
 
@@ -60,8 +60,8 @@ impl Presence {
         Ok(presence)
     }
 
-    /// Renews the entry with the ids in `runs`, without end. Replaces entries of others, which may be forged, and describes the
-    /// first one in a message.
+    /// Renews the entry with the ids in `runs`, until the future is dropped. Replaces entries of other workers, which may be
+    /// forged, and reports the first of them.
     pub(crate) async fn keep(
         &mut self,
         mut runs: watch::Receiver<Vec<String>>,
@@ -69,7 +69,7 @@ impl Presence {
     ) -> Infallible {
         let (mut wait, mut messages) = (RENEW_EVERY, Some(messages));
         loop {
-            // The sender is never dropped before this.
+            // An error would mean that the sender was dropped, but the worker keeps it for longer.
             let _ = timeout(wait, runs.changed()).await;
             self.document.runs.clone_from(&runs.borrow_and_update());
             wait = match self.put().await {
@@ -78,7 +78,7 @@ impl Presence {
                     self.revision = entry.revision;
                     if let Some(messages) = messages.take() {
                         let holder = holder(&entry);
-                        let _ = messages.send(format!("{holder}; this worker keeps its name"));
+                        let _ = messages.send(format!("{holder}; this worker keeps the name"));
                     }
                     RETRY_EVERY
                 }
@@ -106,13 +106,13 @@ impl Presence {
         if let Some(entry) = &found
             && entry.operation == Operation::Put
             && entry.revision != self.revision
-            // The answer to an update may be lost.
+            // If the response to an update was lost, the entry is this worker's, with an unknown revision.
             && parse(entry).is_none_or(|other| other.instance != self.document.instance)
         {
             return Ok(found);
         }
         let content = serde_json::to_vec(&self.document).unwrap_or_default();
-        // Fails if another worker has just written its entry.
+        // Fails if another worker has written an entry since the read.
         let revision = found.map_or(0, |entry| entry.revision);
         let written = workers.update(&self.key, content.into(), revision).await;
         self.revision = written.map_err(|error| self.engine.failure(&error))?;
@@ -125,7 +125,7 @@ fn parse(entry: &Entry) -> Option<PresenceDocument> {
     serde_json::from_slice(value).ok()
 }
 
-/// Describes the worker of an entry.
+/// Formats the name, process, host and start of an entry's worker.
 fn holder(entry: &Entry) -> String {
     let Some(PresenceDocument { name, host, pid, since, .. }) = parse(entry) else {
         return "another worker has this name".to_owned();

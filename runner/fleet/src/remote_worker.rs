@@ -20,7 +20,7 @@ pub(crate) const MAX_SLOTS: u32 = 4_096;
 /// Maximum number of messages about workers in a session.
 pub(crate) const MAX_NOTICES: usize = 100;
 
-/// Running tasks, each with the time at which it was first reported.
+/// Running tasks, each with the monotonic time of the first report, in microseconds.
 pub(crate) type Running = Arc<Mutex<HashMap<u64, u64>>>;
 
 /// A worker process on another machine.
@@ -66,7 +66,7 @@ pub(crate) struct LinkReader {
     pub(crate) name: String,
     pub(crate) running: Running,
     pub(crate) notices: Arc<Notices>,
-    /// Content that the worker has requested.
+    /// Blobs that the worker has requested. A second request means that a fetch has failed.
     pub(crate) requested: HashSet<Digest>,
     pub(crate) stored: Stored,
 }
@@ -94,7 +94,7 @@ impl LinkReader {
                 }
                 Some(Incoming::Control(Control::Exited(exit))) => {
                     let mut exit = WorkerExit::from(exit);
-                    // No attempt of the link is older than the link.
+                    // A lying worker could report attempts that are older than the link.
                     let started = exit.started.iter_mut();
                     started.for_each(|word| word.started = word.started.max(opened));
                     return exit;
@@ -110,11 +110,11 @@ impl LinkReader {
                 None => break "was disconnected".to_owned(),
             }
         };
-        // Only the worker's supervisor can blame a task: the machine, the network or a lie may have caused this end.
+        // Only the worker's supervisor can blame a task. The machine, the network or a lying worker may have ended the link.
         WorkerExit { started: words(&self.running), blame: None, how }
     }
 
-    /// Tracks the running tasks and the requested content by the worker's messages.
+    /// Updates the running tasks and the requested blobs from the worker's messages.
     fn track(&mut self, messages: &[FromWorker]) {
         let mut running = lock(&self.running);
         for message in messages {
@@ -127,7 +127,7 @@ impl LinkReader {
                 FromWorker::Report { head, .. } => {
                     running.remove(&head.task.0);
                 }
-                // A repeated request: the worker could not fetch it.
+                // The worker repeats a request if it could not fetch the blob.
                 FromWorker::NeedPlugin(digest) | FromWorker::NeedBlob(digest)
                     if !self.requested.insert(*digest) =>
                 {
@@ -139,7 +139,7 @@ impl LinkReader {
     }
 }
 
-/// Appends the messages that are complete after these bytes.
+/// Appends all messages that `bytes` complete.
 fn decode(
     frames: &mut FrameBuffer<FromWorker>,
     mut bytes: &[u8],
@@ -157,12 +157,12 @@ fn decode(
 /// Sends the events of a session, with a bounded number of messages.
 pub(crate) struct Notices {
     pub(crate) events: SourceSink,
-    /// Messages that were sent.
+    /// Texts that were sent.
     pub(crate) sent: Mutex<HashSet<String>>,
 }
 
 impl Notices {
-    /// Sends each text once, and at most [`MAX_NOTICES`].
+    /// Sends a text, unless it was sent before or [`MAX_NOTICES`] texts were sent.
     pub(crate) fn send(&self, text: String) {
         let mut sent = lock(&self.sent);
         if sent.len() >= MAX_NOTICES || !sent.insert(text.clone()) {
@@ -176,7 +176,7 @@ impl Notices {
     }
 }
 
-/// Returns the name of a process's worker.
+/// Returns the worker's part of the name of a process.
 pub(crate) fn worker_of(process: &str) -> &str {
     process.rsplit_once('/').map_or(process, |(worker, _)| worker)
 }

@@ -64,11 +64,11 @@ impl NatsSource {
     ) -> Result<Self, FleetError> {
         block_on(async {
             let engine = Engine::connect(&options, "runner").await?;
-            // A cluster may have just lost a server.
+            // An unreachable engine is no error yet: a cluster may have just lost a server.
             match test(&engine, "offers").await.and(engine.blobs().await) {
                 Err(FleetError::Refused(why)) => Err(FleetError::Refused(format!(
-                    "these credentials do not allow runs: {why}, or use credentials of the role `runs` of docs/workers.md\n\
-                     all missing permissions: runner engine check"
+                    "these credentials do not allow runs: {why}, or use credentials of the role `runs` in docs/workers.md\n\
+                     to list all missing permissions: runner engine check"
                 ))),
                 Ok(_) | Err(FleetError::Unreachable(_)) => Ok(()),
                 Err(error) => Err(error),
@@ -170,7 +170,7 @@ async fn offer(engine: &Engine, document: &OfferDocument) -> Result<(), FleetErr
     put.map(drop).map_err(|error| engine.failure(&error))
 }
 
-/// Links that are open, by token.
+/// Senders of the open links, by token.
 type Links = Arc<Mutex<HashMap<String, ChannelSender>>>;
 
 /// A session, on the thread that serves it.
@@ -218,7 +218,7 @@ impl ServedSession {
         }
     }
 
-    /// Reports workers if none of them has the labels of the session.
+    /// Reports that workers are connected and none of them has the session's labels.
     async fn report_labels(&self) {
         if self.document.labels.is_empty() {
             return;
@@ -243,8 +243,9 @@ impl ServedSession {
     async fn answer(&self, message: Message) {
         let Some(reply) = message.reply else { return };
         if self.is_full() {
-            // Without an answer, the worker tries again later.
-            let text = format!("the session has {MAX_LINKS} worker processes; further ones wait");
+            // The worker retries a request without an answer. An error would make it decline the run.
+            let text =
+                format!("the session is full with {MAX_LINKS} worker processes; others wait");
             return self.notices.send(text);
         }
         let problem = match parse(&message.payload) {
@@ -263,7 +264,7 @@ impl ServedSession {
             self.notices.send(format!("worker {worker} cannot join: {problem}"));
             return Err(problem);
         }
-        // Only a stranger uses the token of another link.
+        // A forged request: workers create a random token for each link.
         if lock(&self.links).contains_key(&join.link) {
             return Ok(());
         }
@@ -306,7 +307,8 @@ impl ServedSession {
         Ok(())
     }
 
-    /// Returns whether no worker can join for now. Closed links of spare processes stay until the next of these joins.
+    /// Returns whether the session has [`MAX_LINKS`] open links. Counts the open ones only at the limit, because closed links
+    /// of spare processes stay until the next spare process joins.
     fn is_full(&self) -> bool {
         let links = lock(&self.links);
         let open = || links.values().filter(|link| !link.is_closed()).count();

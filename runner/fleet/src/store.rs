@@ -1,5 +1,5 @@
-//! [`WorkerStore`]: the folders, the plugin cache and the secrets of a worker's machine, and the part of them that processes for
-//! other machines' runs get.
+//! [`WorkerStore`]: the folders, the plugin cache and the secrets of a worker's machine. Checks the setup of processes for runs
+//! from other machines, and fetches their content.
 
 use std::collections::HashMap;
 use std::env;
@@ -24,14 +24,14 @@ use crate::engine::{Engine, lock};
 use crate::error::FleetError;
 use crate::wire::shown;
 
-/// Bytes of a plugin, attachment, schema or large test.
+/// Maximum size of a plugin, attachment, schema or large test, in bytes.
 const MAX_BLOB: u64 = 4 << 30;
 
 /// Slots and memory of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessShape {
     pub(crate) slots: u32,
-    /// Bytes for the memories of all guests together.
+    /// Memory of all guests together, in bytes.
     pub(crate) memory: u64,
 }
 
@@ -40,26 +40,26 @@ pub(crate) struct WorkerStore {
     ceiling: Ceiling,
     secret_files: Vec<PathBuf>,
     cache: PluginCache,
-    /// Holds a folder for each session and process while that lasts.
+    /// Contains a temporary folder for each running session and process.
     folder: PathBuf,
-    /// Names of entries of the cache that this worker has compiled, with the time. Locked while a compiler runs.
+    /// Cache entries that this worker has compiled, each with the time at which it was finished. Locked while a compiler runs.
     compiled: Mutex<HashMap<String, Instant>>,
 }
 
 /// The folder of attachments, schemas and large tests of a session. `None` before its first process is set up.
 pub(crate) type Shared = std::sync::Mutex<Option<Arc<Scratch>>>;
 
-/// A reason for not getting content.
+/// Reason why content is not available.
 #[derive(Debug)]
 pub(crate) enum Missing {
-    /// The engine lacks the content, or has another one.
+    /// The engine does not have the content, or has different content under its digest.
     NotFetched(String),
-    /// The content is of no use here.
+    /// The content cannot be used on this machine.
     Unusable(String),
 }
 
 impl WorkerStore {
-    /// Opens the store and removes what a killed worker has left. `folder` is created if it is missing.
+    /// Opens the store, and removes folders that killed workers left. Creates `folder` if it is missing.
     pub(crate) fn open(
         ceiling: Ceiling,
         secret_files: Vec<PathBuf>,
@@ -81,18 +81,19 @@ impl WorkerStore {
         Ok(store)
     }
 
-    /// Returns messages about flags that promise more than this machine has. `memory` is for the guests of a run.
+    /// Returns messages about secrets, folders and memory that the flags allow and this machine lacks. `memory` is the value of
+    /// `--memory`, in bytes.
     pub(crate) fn notices(&self, memory: u64) -> Vec<String> {
         let mut notices = self.ceiling.notices(|name| self.may_have(name));
         let machine = machine::memory() / 3 * 4;
         if memory > machine {
             let (memory, machine) = (show_size(memory), show_size(machine));
-            notices.push(format!("`--memory` is {memory}, and this machine has {machine}"));
+            notices.push(format!("`--memory` is {memory}, but this machine has {machine}"));
         }
         notices
     }
 
-    /// Returns whether a secret seems to have a value. Its form is checked for each run.
+    /// Returns whether a secret is set in the environment or named in a file. [`Secrets::read`] checks the files for each run.
     fn may_have(&self, secret: &str) -> bool {
         let is_named = |line: &str| {
             let name = line.split('=').next().unwrap_or_default().trim();
@@ -106,7 +107,7 @@ impl WorkerStore {
             || self.secret_files.iter().any(|file| !file.is_file() || is_in(file))
     }
 
-    /// Removes what killed workers have left. Folders younger than a minute stay.
+    /// Removes folders that killed workers left. Keeps folders younger than a minute.
     pub(crate) fn sweep(&self) {
         Scratch::sweep(&self.folder);
     }
@@ -116,11 +117,11 @@ impl WorkerStore {
         Scratch::make(&self.folder).map_err(|error| format!("cannot create a folder: {error}"))
     }
 
-    /// Checks the setup of a process, and creates its folders. `shared` is of its session.
+    /// Checks the setup of a process, and creates its folders. `shared` belongs to the process's session.
     ///
     /// # Errors
     ///
-    /// The reason for not taking part in the run.
+    /// The reason why the worker declines the run.
     pub(crate) fn set_up(
         &self,
         prepare: Prepare,
@@ -151,11 +152,11 @@ impl WorkerStore {
     ///
     /// # Errors
     ///
-    /// The reason for not taking part in the run.
+    /// The reason why the worker declines the run.
     fn fill(&self, prepare: Prepare, shape: ProcessShape) -> Result<Prepare, String> {
         let mut providers = prepare.providers;
         for prepared in providers.iter_mut().filter(|one| one.provider.grading.is_some()) {
-            // Graders run on the coordinator's machine. A hostile one could send attempts of them.
+            // Graders run on the coordinator's machine, but a hostile coordinator could send attempts of graders.
             prepared.provider.grants = Grants::default();
             let memory = &mut prepared.provider.limits.memory;
             *memory = self.ceiling.memory().map_or(*memory, |most| most.min(*memory));
@@ -210,7 +211,8 @@ impl WorkerStore {
         all
     }
 
-    /// Fetches a plugin of at most `most` bytes into `folder` and compiles it, unless that was done since this call.
+    /// Fetches a plugin of at most `most` bytes into `folder` and compiles it. Does nothing if another process has compiled the
+    /// plugin while this call waited.
     pub(crate) async fn compile(
         &self,
         engine: &Engine,
@@ -221,7 +223,7 @@ impl WorkerStore {
         cancelled: Arc<AtomicBool>,
     ) -> Result<(), Missing> {
         let requested = Instant::now();
-        // A compiler has several threads, and processes need the same plugins.
+        // One compiler at a time: it has several threads, and processes need the same plugins.
         let mut compiled = self.compiled.lock().await;
         let name = entry_name(&digest, &key);
         if !is_compile_key(&key) || compiled.get(&name).is_some_and(|at| *at >= requested) {
@@ -245,7 +247,8 @@ impl WorkerStore {
     }
 }
 
-/// The folders of a process, removed on drop. The locks next to them are out of its reach.
+/// The folders of a process, removed on drop. The process cannot reach the lock files, which are outside the folders that it
+/// gets.
 pub(crate) struct ProcessFolders {
     scratch: Scratch,
     blobs: Arc<Scratch>,
@@ -266,7 +269,7 @@ impl ProcessFolders {
     }
 }
 
-/// Fetches an attachment, schema or large test into `folder`, under its digest.
+/// Fetches an attachment, schema or large test into `folder`. The file's name is the digest.
 pub(crate) async fn fetch_blob(
     engine: &Engine,
     digest: &Digest,
@@ -292,7 +295,7 @@ fn unusable(error: &dyn std::error::Error) -> Missing {
     Missing::Unusable(format!("cannot prepare a file of the run: {}", shown(&error.to_string())))
 }
 
-/// Returns the path as text for a frame.
+/// Returns the path as text, which frames need.
 fn path_text(path: &Path) -> Result<String, String> {
     let text = path.to_str().map(ToOwned::to_owned);
     text.ok_or_else(|| format!("the path `{}` is not UTF-8", shown_path(path)))

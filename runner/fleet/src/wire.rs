@@ -46,7 +46,8 @@ pub fn down_subject(link: &str) -> String {
     format!("runner.link.{link}.down")
 }
 
-/// A session that workers can join. Later versions keep these fields, so that workers of other versions can report theirs.
+/// A session that workers can join. These fields must not change: a worker of another version needs them to report the
+/// difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfferDocument {
     /// Always [`VERSION`].
@@ -64,7 +65,7 @@ pub struct OfferDocument {
 }
 
 impl OfferDocument {
-    /// Returns whether a worker has all labels.
+    /// Returns whether `labels` of a worker include all labels of the offer.
     pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
     }
@@ -141,9 +142,9 @@ pub enum Control {
 pub struct ExitDocument {
     /// Running tasks, each with the microseconds since its start.
     pub started: Vec<(u64, u64)>,
-    /// Whether the process died, which may be due to a task.
+    /// Whether the process died. A running task may be the cause.
     pub died: bool,
-    /// The task that the process was killed for.
+    /// Task that was stuck, so that the process was killed. `None` if no task was.
     pub stuck: Option<u64>,
     /// Description that completes a sentence starting with the worker.
     pub how: String,

@@ -39,9 +39,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Maximum number of joined sessions, and of remembered offers.
 const MAX_SESSIONS: usize = 64;
 const MAX_OFFERS: usize = 4_096;
-/// Time after which an offer is considered again if its coordinator has not answered.
+/// Wait before the worker joins a session again whose coordinator has not answered.
 const UNANSWERED_WAIT: Duration = Duration::from_secs(10);
-/// Interval of attempts to connect at the start.
+/// Wait between attempts to connect at the start.
 const CONNECT_EVERY: Duration = Duration::from_secs(1);
 /// Declined runs that are shown in [`SWEEP_EVERY`]. A stranger could offer any number.
 const MAX_SHOWN: u32 = 20;
@@ -159,7 +159,7 @@ struct KnownOffer {
     renewed: Instant,
     /// `None` if the worker has declined it, or the session has ended.
     session: Option<Arc<JoinedSession>>,
-    /// Time from which the offer is considered again. `None` if the worker has declined it.
+    /// Time before which a renewed offer is ignored. `None` if the worker has declined the offer.
     retry_at: Option<Instant>,
 }
 
@@ -184,7 +184,7 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    /// Connects once the engine answers, and takes the worker's name.
+    /// Waits until the engine answers, connects, and takes the worker's name.
     async fn connect(
         options: WorkerOptions,
         stop: &Stop,
@@ -221,7 +221,7 @@ impl<'a> Worker<'a> {
             match connect(&options.engine, &document).await {
                 Err(FleetError::Unreachable(why)) => {
                     if why != last {
-                        events(WorkerEvent::Notice(&format!("{why}; trying again until it works")));
+                        events(WorkerEvent::Notice(&format!("{why}; the worker keeps trying")));
                         last = why;
                     }
                     sleep(CONNECT_EVERY).await;
@@ -394,7 +394,7 @@ impl<'a> Worker<'a> {
             self.runs.send_modify(|runs| runs.push(run));
             return;
         }
-        // Unless it was declined, the offer is considered again once it is renewed.
+        // The coordinator may still be running, and renew the offer.
         known.session = None;
         let declined = session.progress.declined.borrow().clone();
         let is_answered = session.progress.is_answered.load(Ordering::Acquire);

@@ -28,7 +28,7 @@ pub struct RunDocument {
     /// One table per grader.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub graders: Vec<GraderTable>,
-    /// The workers on other machines: those with the most errors first, then those with the most attempts.
+    /// Workers on other machines, sorted by errors and then by attempts, highest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub workers: Vec<WorkerTable>,
     /// Results by the keys of tests' `meta`.
@@ -68,14 +68,14 @@ pub struct GraderTable {
     pub results: Results,
 }
 
-/// Attempts of a worker on another machine.
+/// Number of attempts and errors of a worker on another machine.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct WorkerTable {
-    /// The worker's name: `worker` of rows without the number of the process.
+    /// The worker's name: `worker` of the rows, without the number of the process.
     pub worker: String,
-    /// Attempts with a row, also those that were lost or retried.
+    /// Attempts with a row, including lost and retried attempts.
     pub attempts: u64,
-    /// Attempts that ended in an error, also those that were retried.
+    /// Attempts that ended in an error, including retried attempts.
     pub errors: u64,
 }
 
@@ -113,7 +113,7 @@ impl RunDocument {
             worker,
             &mut |(settled, damaged_lines, denials, workers), place, (line, worker)| match line {
                 ReadLine::Row(head, bytes) => {
-                    // Judged rows repeat the worker of their attempt.
+                    // A row of a rescore repeats the worker of the attempt that it judges.
                     if let Some(worker) = worker.flatten().filter(|_| head.judged.is_none()) {
                         let (attempts, errors) = workers.entry(worker).or_insert((0, 0));
                         *attempts += 1;
@@ -170,7 +170,7 @@ impl RunDocument {
     }
 }
 
-/// Returns the name of the worker on another machine that ran the attempt of a row.
+/// Returns the worker on another machine that ran the attempt of a row. `None` if it ran on the machine of the run.
 fn worker(line: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Worker<'a> {
@@ -178,7 +178,7 @@ fn worker(line: &[u8]) -> Option<String> {
         worker: Option<Text<'a>>,
     }
     let line = str::from_utf8(line).ok()?;
-    // Most rows have no worker, and parsing takes longer than this search.
+    // Most rows have no worker, and a search is faster than parsing.
     let line = Some(line).filter(|line| line.contains(r#","worker":""#))?;
     let name = serde_json::from_str::<Worker<'_>>(line).ok()?.worker?;
     Some(name.rsplit_once('/').map_or(&*name, |(name, _)| name).to_owned())

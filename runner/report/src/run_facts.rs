@@ -14,7 +14,7 @@ use runner_record::{
 
 use crate::{RunDocument, RunSummary, failures::named, phrases};
 
-/// Attempts, waiting trials and workers that are named.
+/// Maximum number of attempts, waiting trials and workers in a list.
 const MOST_NAMED: usize = 10;
 /// Characters of a line of output.
 const MOST_CHARACTERS: usize = 160;
@@ -29,7 +29,7 @@ impl RunDocument {
         facts
     }
 
-    /// Formats the first workers on other machines, and the number of the others.
+    /// Formats up to [`MOST_NAMED`] workers on other machines, and the number of further workers.
     pub(crate) fn workers(&self) -> Vec<String> {
         let shown = self.workers.iter().take(MOST_NAMED).map(|one| {
             let errors = plural(one.errors, "error", "errors");

@@ -65,7 +65,8 @@ pub(super) struct Coordinator<'a> {
     pub(super) checks: Option<(Checks, ReadyWorker)>,
     /// Run time of the first assignments. `None` before them.
     pub(super) started: Option<RunTime>,
-    /// Time since which a session on other machines has no worker, and the message once that is reported.
+    /// Start of the time without a connected worker, and the message about it once that is sent. `None` while a worker is
+    /// connected or none is needed.
     pub(super) without_workers: Option<(RunTime, Option<String>)>,
     /// Notices from before the run's log exists.
     pub(super) early_notices: Vec<String>,

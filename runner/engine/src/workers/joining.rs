@@ -31,8 +31,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Returns the request for workers on other machines, and the last message about one, if the session needs them and no
-    /// worker is connected.
+    /// Returns the request for workers on other machines and the last message about a worker. `None` if a worker is connected
+    /// or the session needs none.
     pub(crate) fn lacks_workers(&self) -> Option<(&RemoteRequest, Option<&str>)> {
         let remote = self.remote.as_ref()?;
         let is_remote = |worker: &WorkerId| remote.names.contains_key(worker);

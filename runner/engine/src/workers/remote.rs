@@ -100,7 +100,7 @@ pub(crate) struct Remote {
     pub(super) offer: Option<Arc<dyn Offer>>,
     /// Whether a suspect waits for a spare worker.
     pub(super) needs_spare: bool,
-    /// The last message about a worker, which may be the reason why none has joined.
+    /// Last message about a worker. It may explain why no worker is connected.
     pub(super) last_notice: Option<String>,
     /// Names of all workers that have joined.
     pub(super) names: HashMap<WorkerId, Arc<str>>,

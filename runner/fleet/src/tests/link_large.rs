@@ -1,4 +1,4 @@
-//! The cost of a trial on the links of many workers, for the coordinator. Prints it, and the memory of the links.
+//! Measures the coordinator's processor time per trial and its memory, with links to 2 and to 1,000 workers.
 
 use std::env;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::Window;
 use crate::wire::{Kind, Piece};
 
-/// Tasks in a frame, and reports in another, as the schedule sends them to a busy worker.
+/// Number of tasks or reports in a frame, as between the schedule and a busy worker.
 const BATCH: u64 = 64;
 const LINE: &[u8] = br#"{"id":"greeting","input":"hello","expect":{"equals":"hello"}}"#;
 const ROW: &[u8] = br#"{"v":4,"trial":"greeting@echo#1","attempt":1,"outcome":"passed","started_at":"2026-11-20T09:18:04.015Z","duration_ms":0.05,"output":"hello","checks":[{"name":"equals","verdict":"pass"}],"usage":{"peak_memory":65536}}"#;
@@ -56,7 +56,7 @@ fn transfer(from: &mut Window, to: &mut Window, now: Instant) {
     }
 }
 
-/// Sends all trials to workers in turn and receives their reports. Returns the coordinator's processor time for each, in
+/// Sends all trials to the workers in turn, and receives the reports. Returns the coordinator's processor time per trial, in
 /// nanoseconds.
 fn run(workers: usize, trials: u64) -> u64 {
     let start = Instant::now();
@@ -64,7 +64,7 @@ fn run(workers: usize, trials: u64) -> u64 {
     let mut links: Vec<_> = (0..workers).map(link).collect();
     let (reports, mut now, mut ended, mut spent) = (reports(1), start, 0, Duration::ZERO);
     for round in 0..trials / BATCH {
-        // All receipts are due.
+        // Long enough that all receipts are due.
         now += Duration::from_millis(5);
         let (coordinator, frames, worker) = &mut links[round as usize % workers];
         worker.send_frames(reports.clone());
@@ -97,7 +97,7 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Returns the largest memory of this process so far, in MiB.
+/// Returns the peak memory of this process, in MiB.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

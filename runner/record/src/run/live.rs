@@ -48,7 +48,7 @@ pub struct Live {
     /// More attempts would run if there were memory for them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waits_for_memory: bool,
-    /// Present while the session waits for workers on other machines: a message with the command that starts one.
+    /// Message with the command that starts a worker. Present only while the session waits for workers on other machines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for_workers: Option<String>,
     /// Workers that are alive.

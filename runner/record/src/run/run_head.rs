@@ -21,7 +21,7 @@ pub struct RunHead {
     pub status: RunStatus,
     /// Reason of the status, if there is one.
     pub reason: Option<Reason>,
-    /// Details of the reason, for people. Of a running run, the reason why it waits for workers on other machines.
+    /// Details of the reason, for people. In a running run, present only while it waits for workers on other machines.
     pub message: Option<String>,
     /// The signal that stopped the run.
     pub signal: Option<StopSignal>,

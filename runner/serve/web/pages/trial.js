@@ -50,7 +50,7 @@ export async function open({ place, address, names: [run, name] }) {
   function show(fresh) {
     const isSame = log && fresh.shown === trial.shown;
     [trial, error] = [fresh, null];
-    // The document can be newer than the last event, and the events of an ended run are not followed to their end.
+    // The document can be newer than the last event, and no events follow once the run has ended.
     if (!own.session || trial.run_status !== 'running') own = { running: fresh.running, waiting: fresh.waiting, at: now() };
     if (!isSame) log = trial.logs.some((/** @type {any} */ one) => one.seq === trial.shown) ? tail(`${path}/log${query({ attempt: keys.attempt })}`, draw) : null;
     followRun();
