@@ -320,3 +320,24 @@ fn suspect_of_a_grader_runs_alone_here() {
     }
     assert_eq!(used_workers(&run), ["a"], "an attempt ran on the machine of the run");
 }
+
+#[test]
+fn stop_without_an_engine_has_its_summary_and_report() {
+    for is_killed in [true, false] {
+        let (runner, mut engine) = (Runner::new(&["hostile"]), Engine::start());
+        numbered(&runner, 100, 300);
+        let _worker = start_worker(&runner, &engine.address(), "a", &[]);
+        let cable = Cable::to(&engine);
+        let mut running = runner.start(&["--engine", &cable.address(), "--report", "report.md"]);
+        running.wait_for_rows(2);
+        if is_killed {
+            engine.kill()
+        } else {
+            cable.cut(true)
+        }
+        let (ran, took) = running.end_by(Signal::INT);
+        ran.expect(130).says(&["\"exit_code\":130"]);
+        assert!(runner.path("report.md").exists());
+        assert!(took < Duration::from_secs(8), "{took:?}");
+    }
+}

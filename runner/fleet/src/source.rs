@@ -34,10 +34,8 @@ use crate::wire::{
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// Interval at which an offer is renewed after a failure.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
-/// Time for withdrawing an offer.
-const WITHDRAW_WITHIN: Duration = Duration::from_secs(1);
-/// Time for links to end after the session.
-const END_WITHIN: Duration = Duration::from_millis(2_500);
+/// Time for withdrawing an offer, and for links to end after the session.
+const END_WITHIN: Duration = Duration::from_millis(1_500);
 /// Maximum number of open links of a session.
 const MAX_LINKS: usize = 4_096;
 /// Bytes of the stack of a link's thread. Nested JSON of a hostile worker must fit.
@@ -193,14 +191,17 @@ impl ServedSession {
             } => {}
             _ = &mut stopped => {}
         }
-        let withdrawn = timeout(WITHDRAW_WITHIN, self.withdraw()).await;
-        debug!(?withdrawn, "an offer has ended");
+        // Workers also notice the end by the silence of the coordinator.
+        if self.engine.connected_for().is_none() {
+            return;
+        }
         let ended = async {
             while !lock(&self.links).is_empty() {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        let _ = timeout(END_WITHIN, ended).await;
+        let withdrawn = timeout(END_WITHIN, async { tokio::join!(self.withdraw(), ended) }).await;
+        debug!(?withdrawn, "an offer has ended");
     }
 
     async fn keep_offer(&self) {
@@ -212,6 +213,10 @@ impl ServedSession {
                 Ok(()) => RENEW_EVERY,
                 Err(error) => {
                     debug!(%error, "an offer is not renewed");
+                    self.notices.send(match error {
+                        FleetError::Unreachable(_) => "the engine is away; connecting again".into(),
+                        error => error.to_string(),
+                    });
                     RETRY_EVERY
                 }
             };

@@ -93,7 +93,10 @@ impl Coordinator<'_> {
         let manifest = write_end(owned, end, &self.fold, self.observer);
         self.pool.wait_for_exits(EXIT_WITHIN);
         let (stop, stop_signal) = (self.schedule.stop_reason(), self.stop.signal);
-        Ok(Ended { stop, stop_signal, ..ended(manifest, directory, took, self.observer) })
+        let ended = ended(manifest, directory, took, self.observer);
+        // Connections to other machines may close slowly, and the caller still prints the result.
+        self.watchdog.end();
+        Ok(Ended { stop, stop_signal, ..ended })
     }
 
     /// Returns the message of a session that ends for this reason. `message` is that of the stop. Attempts in
@@ -138,6 +141,7 @@ impl Coordinator<'_> {
             write_end(run.owned, end, &self.fold, self.observer);
         }
         self.pool.wait_for_exits(EXIT_WITHIN);
+        self.watchdog.end();
     }
 }
 
