@@ -34,8 +34,14 @@ test('trials are found by plain words, by a filter, and by keys', async ({ page,
   await expect(page).toHaveURL(/filter=recovers/);
   await search.fill('outcome(error) & provider(other)');
   await expect(trials(page).filter({ hasText: 'breaks@other' })).toHaveCount(2);
-  for (const key of ['Tab', 'ArrowDown', 'Enter']) await page.keyboard.press(key);
-  await expect(page).toHaveURL(/\/trials\/breaks/);
+  // On a slow machine, the list can be drawn again between two keys.
+  await expect(async () => {
+    if (!page.url().includes('/trials/')) {
+      await search.focus({ timeout: 1000 });
+      for (const key of ['Tab', 'ArrowDown', 'Enter']) await page.keyboard.press(key);
+    }
+    await expect(page).toHaveURL(/\/trials\/breaks/, { timeout: 2000 });
+  }).toPass({ timeout: 20_000 });
 });
 
 test('each step of the keyboard is visible', async ({ page, server }) => {
