@@ -1,5 +1,7 @@
 //! Runs that wait for exclusive use of their results root.
 
+use std::{thread, time::Duration};
+
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -155,6 +157,23 @@ fn waiting_run_can_be_paused() {
     let pauses = run.manifest()["sessions"][0]["pauses"].clone();
     let pauses = pauses.as_array().unwrap();
     assert!(pauses.len() == 2 && pauses.iter().all(|pause| pause["to"].is_string()));
+    assert_eq!(run.rows().len(), 3);
+}
+
+#[test]
+fn waiting_run_continues_however_soon_sigcont_comes() {
+    let (runner, long) = blocked();
+    let (running, run) = waiting(&runner, &["exec", "scenario.toml"]);
+    for gap in [0, 1, 5, 10, 19, 30, 60] {
+        running.process().signal(Signal::TSTP);
+        thread::sleep(Duration::from_millis(gap));
+        running.process().signal(Signal::CONT);
+        // A frozen process answers neither.
+        wait_until("it answers", || runner.run(&["pause", run.id()]).code == Some(0));
+        wait_until("it answers again", || runner.run(&["unpause", run.id()]).code == Some(0));
+    }
+    long.end_by(Signal::INT).0.expect(130);
+    running.finish().expect(0);
     assert_eq!(run.rows().len(), 3);
 }
 

@@ -15,7 +15,6 @@ use runner_prepare::mounts::{self, Protected};
 use runner_prepare::{ContentSource, PrepareError, Secrets, compiler, machine as limits, plugins};
 use runner_record::PluginCache;
 use runner_scenario::ProviderProblem;
-use signal_hook::{consts::SIGSTOP, low_level::raise};
 
 use crate::schedule::Shape;
 use crate::signals::{self, ListenerGuard, SignalEvent};
@@ -319,9 +318,7 @@ impl Probe {
                     // The exit of the worker that has the task ends the call.
                     self.pool.stop(false);
                 }
-                Some(Next::Input(Input::Signal(SignalEvent::Suspend))) => {
-                    let _ = raise(SIGSTOP);
-                }
+                Some(Next::Input(Input::Signal(SignalEvent::Suspend))) => signals::suspend(),
                 Some(Next::Input(_) | Next::Handled) => {}
                 None => {
                     if self.pool.silence() > self.max_silence && !self.pool.is_supplying() {

@@ -1,17 +1,18 @@
-//! Delivers SIGINT, SIGTERM, SIGHUP and SIGTSTP to the sessions of the process, and restores the terminal before SIGQUIT ends it.
+//! Delivers SIGINT, SIGTERM, SIGHUP and SIGTSTP to the sessions of the process, suspends it, and restores the terminal before
+//! SIGQUIT ends it.
 
 use std::{
     env, fs, io,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
 };
 
 use runner_model::StopSignal;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGXFSZ};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::low_level::{self, emulate_default_handler};
 use signal_hook::{flag, iterator::Signals};
 
@@ -20,7 +21,7 @@ use signal_hook::{flag, iterator::Signals};
 pub(crate) enum SignalEvent {
     /// Stops the session. `true` from the second signal on.
     Stop(StopSignal, bool),
-    /// Stops the process until SIGCONT (Ctrl-Z).
+    /// Stops the process until SIGCONT (Ctrl-Z), by [`suspend`].
     Suspend,
 }
 
@@ -33,7 +34,12 @@ struct SignalListeners {
     stack: Mutex<ListenerStack>,
     /// Whether the next signal exits the process inside its handler. Set before the third stop signal.
     is_last: Arc<AtomicBool>,
+    /// [`SUSPENDED`] if the last SIGTSTP came after the last SIGCONT. Set by the handlers.
+    suspension: Arc<AtomicUsize>,
 }
+
+const CONTINUED: usize = 0;
+const SUSPENDED: usize = 1;
 
 #[derive(Default)]
 struct ListenerStack {
@@ -126,6 +132,19 @@ pub fn on_stop(
     })
 }
 
+/// Returns whether no SIGCONT has come since the last SIGTSTP.
+pub(crate) fn is_suspending() -> bool {
+    SHARED.get().is_some_and(|shared| shared.is_suspending())
+}
+
+/// Stops the process until SIGCONT. Does nothing if SIGCONT has come since the last SIGTSTP: the kernel discards a pending stop
+/// then, and nobody would send another one.
+pub(crate) fn suspend() {
+    if let Some(shared) = SHARED.get() {
+        shared.suspend();
+    }
+}
+
 /// Sends this process SIGTERM if a test selects this place: `RUNNER_TEST_SIGNAL=place`, or `place:2` at the second passage.
 /// Release builds have no such places.
 pub(crate) fn pass(place: &str) {
@@ -187,11 +206,17 @@ fn install() -> io::Result<Arc<SignalListeners>> {
     }
     fail_large_writes()?;
     numbers.extend([SIGTSTP, SIGQUIT].into_iter().filter(|number| !is_ignored(*number)));
+    let suspension = Arc::new(AtomicUsize::new(CONTINUED));
+    if numbers.contains(&SIGTSTP) {
+        flag::register_usize(SIGCONT, Arc::clone(&suspension), CONTINUED)?;
+        // Before the handler that wakes the thread.
+        flag::register_usize(SIGTSTP, Arc::clone(&suspension), SUSPENDED)?;
+    }
     let mut signals = Signals::new(numbers)?;
     for id in ids {
         low_level::unregister(id);
     }
-    let shared = Arc::new(SignalListeners { stack: Mutex::default(), is_last });
+    let shared = Arc::new(SignalListeners { stack: Mutex::default(), is_last, suspension });
     let pending: Vec<_> = signals.pending().collect();
     let is_early = |(_, early): &(&i32, &Arc<AtomicBool>)| early.load(Ordering::SeqCst);
     let early = stops.iter().zip(&early).filter(is_early).map(|(number, _)| *number);
@@ -222,7 +247,7 @@ impl SignalListeners {
         if number == SIGTSTP {
             if stack.listeners.is_empty() {
                 drop(stack);
-                let _ = emulate_default_handler(number);
+                self.suspend();
                 return false;
             }
             for (call, _) in &mut stack.listeners {
@@ -244,6 +269,16 @@ impl SignalListeners {
             self.send(listener, signal);
         }
         is_last
+    }
+
+    fn is_suspending(&self) -> bool {
+        self.suspension.load(Ordering::SeqCst) == SUSPENDED
+    }
+
+    fn suspend(&self) {
+        if self.is_suspending() {
+            let _ = low_level::raise(SIGSTOP);
+        }
     }
 
     fn add(&self, listener: Listener) {
@@ -293,7 +328,11 @@ mod tests {
     use super::{ListenerGuard, SignalEvent, SignalListeners};
 
     fn unused() -> Arc<SignalListeners> {
-        Arc::new(SignalListeners { stack: Mutex::default(), is_last: Arc::default() })
+        Arc::new(SignalListeners {
+            stack: Mutex::default(),
+            is_last: Arc::default(),
+            suspension: Arc::default(),
+        })
     }
 
     fn stop(is_second: bool) -> SignalEvent {

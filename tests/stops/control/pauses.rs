@@ -1,5 +1,6 @@
 //! `pause` and `unpause`, Ctrl-Z, and processes that are suspended.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -9,12 +10,16 @@ use super::{asked, result, started};
 use crate::support::{
     guests::steps_to_compile,
     processes::children,
+    random::{Random, times},
     run::Run,
     runner::Runner,
     running::Running,
     truth::{assert_told_truly, assert_whole},
     wait::{SOON, wait_for, wait_until},
 };
+
+/// Longest time between SIGTSTP and SIGCONT of a random test.
+const MAX_GAP: Duration = Duration::from_millis(300);
 
 #[test]
 fn paused_run_is_refused_all_the_same() {
@@ -360,6 +365,35 @@ fn ctrl_z_pauses_and_stops_the_process() {
     let session = run.manifest()["sessions"][0].clone();
     assert!(session["pauses"][0]["to"].is_string(), "{session}");
     assert!(session["pauses"][1].is_null(), "{session}");
+}
+
+/// Sends SIGTSTP, and SIGCONT after `gap`.
+fn suspend_and_continue(running: &Running, gap: Duration) {
+    running.process().signal(Signal::TSTP);
+    thread::sleep(gap);
+    running.process().signal(Signal::CONT);
+}
+
+#[test]
+fn processes_continue_however_soon_sigcont_comes() {
+    let nap = "[[tests]]\nid = \"nap\"\nrepeat = 100000\ninput = { do = \"sleep\", ms = 5 }\n";
+    let runner = Runner::hostile_in_memory(nap);
+    // Before there is a run, too.
+    let mut running = runner.start(&["-j", "2"]);
+    suspend_and_continue(&running, Duration::from_millis(1));
+    let mut random = Random::new();
+    let first = [0, 1, 2, 5, 10, 15, 19].map(Duration::from_millis);
+    let gaps: Vec<_> = (0..times(20, 300)).map(|_| random.up_to(MAX_GAP)).collect();
+    for gap in first.into_iter().chain(gaps) {
+        running.wait_for_rows(1);
+        suspend_and_continue(&running, gap);
+        let rows = runner.only_run().rows().len();
+        wait_until("rows are written again", || runner.only_run().rows().len() > rows + 2);
+    }
+    running.end_by(Signal::INT).0.expect(130);
+    let pauses = runner.only_run().manifest()["sessions"][0]["pauses"].clone();
+    let has_ended = |pause: &Value| pause["to"].is_string();
+    assert!(pauses.as_array().is_none_or(|pauses| pauses.iter().all(has_ended)), "{pauses}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::coordinator::{ActiveRun, Coordinator};
 use crate::event::{Ended, Observer, RunEvent, ended};
-use crate::plan::{Plan, gate};
+use crate::plan::{Plan, Rescored, gate};
+use crate::signals::{self, SignalEvent};
 use crate::workers::{Input, Next, PoolEvent};
 
 /// Time for workers to tear down instances. `teardown` of an instance is limited to 5 s.
@@ -31,7 +32,8 @@ impl Coordinator<'_> {
         let (mut is_hurried, mut events) = (false, VecDeque::new());
         while let Some(next) = self.pool.next(Duration::ZERO) {
             match next {
-                Next::Input(Input::Signal(_)) => is_hurried = true,
+                Next::Input(Input::Signal(SignalEvent::Stop(..))) => is_hurried = true,
+                Next::Input(Input::Signal(SignalEvent::Suspend)) => signals::suspend(),
                 Next::Input(Input::Ack(Ack::Written { lines, at, .. })) => {
                     self.receive_lines(at, &lines);
                 }

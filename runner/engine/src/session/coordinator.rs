@@ -23,7 +23,10 @@ use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{Checks, Ids, Plan, RowPlace, StoredRow, provider_problems};
 use crate::schedule::{Assignment, Effect, Schedule, StopMode};
 use crate::workers::{Input, Next, Pool, PoolEvent, ReadyWorker};
-use crate::{EngineError, signals::SignalEvent};
+use crate::{
+    EngineError,
+    signals::{self, SignalEvent},
+};
 
 /// Interval of progress events, in microseconds.
 pub(super) const PROGRESS_EVERY: u64 = 100_000;
@@ -340,13 +343,17 @@ impl<'a> Coordinator<'a> {
 
     /// Pauses the workers and stops this process until SIGCONT.
     fn suspend(&mut self) {
+        // The signal may have waited here for the disk, a worker or the results root.
+        if !signals::is_suspending() {
+            return;
+        }
         let was_paused = self.pause.at.is_some();
         self.apply(|schedule| schedule.pause(true));
         self.receive_late_acks();
         self.write_live();
         // SIGSTOP stops the threads that send to workers and write `live.json`, too. Give them time.
         thread::sleep(Duration::from_millis(20));
-        let _ = signal_hook::low_level::raise(signal_hook::consts::SIGSTOP);
+        signals::suspend();
         if !was_paused {
             self.now = self.clock.now();
             self.apply(|schedule| schedule.pause(false));

@@ -28,6 +28,7 @@ use super::quota::FrameQuota;
 use super::remote::{Remote, SourceEvent};
 use crate::clock::monotonic;
 use crate::schedule::{Blame, Shape};
+use crate::signals::{self, SignalEvent};
 
 /// Tasks in one frame.
 const BATCH: usize = 64;
@@ -214,7 +215,8 @@ impl Pool {
         while !self.workers.is_empty() {
             match self.next(until.saturating_duration_since(Instant::now())) {
                 Some(Next::Pool(event)) => events.push_back(event),
-                Some(Next::Input(Input::Signal(_))) => break,
+                Some(Next::Input(Input::Signal(SignalEvent::Stop(..)))) => break,
+                Some(Next::Input(Input::Signal(SignalEvent::Suspend))) => signals::suspend(),
                 Some(Next::Input(_) | Next::Handled) => {}
                 None if Instant::now() >= until => break,
                 None => {}
