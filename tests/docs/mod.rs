@@ -6,6 +6,7 @@ mod formats;
 mod model;
 mod pages;
 mod picture;
+mod scripts;
 mod session;
 
 use std::fs;

@@ -1,0 +1,129 @@
+//! Documented scripts that run scenarios: none is green if a run did not start, was cut short or lacks a plugin.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::pages::blocks;
+use crate::support::{
+    guests::root,
+    runner::{PROGRAM, Runner},
+    running::{Ran, Running},
+};
+
+const GOOD: &str = "[providers.a]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"t\"\ninput = 1\nexpect = { equals = 1 }\n";
+/// Runs until it is cut short.
+const LONG: &str = "[providers.a]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"t\"\nrepeat = 500\ninput = { do = \"sleep\", ms = 200 }\n";
+const SLOW: &str = "runner exec --timeout 1s";
+
+/// A documented script, and the file of its scenario.
+struct Script {
+    name: &'static str,
+    scenario: &'static str,
+    text: String,
+}
+
+fn file(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// Returns the block of a page that `is_it` selects.
+fn block(page: &str, is_it: impl Fn(&str) -> bool) -> String {
+    let mut texts = blocks(page).into_iter().map(|block| block.text);
+    texts.find(|text| is_it(text)).unwrap_or_else(|| panic!("{page} has no such block"))
+}
+
+/// Returns the commands of a job file that run and merge shards, as one job runs them. Steps that run in any case are left out,
+/// because they do not decide the result.
+fn job(path: &str) -> String {
+    let text = file(path);
+    let text = text.split("after_script").next().unwrap();
+    let lines = text.lines().map(|line| line.trim_start().trim_start_matches("- "));
+    let lines = lines.map(|line| line.trim_start_matches("run: "));
+    let commands: Vec<_> = lines
+        .filter(|line| line.starts_with("runner exec") || line.starts_with("runner merge"))
+        .collect();
+    assert_eq!(commands.len(), 2, "{path}: {commands:?}");
+    commands.join("\n")
+}
+
+/// Returns the shell of the step of `action.yml` that runs the scenario.
+fn action() -> String {
+    let text = file("action.yml");
+    let step = text.split("- name: ").find(|step| step.starts_with("Run the scenario")).unwrap();
+    let script = step.split_once("run: |\n").unwrap().1;
+    script.lines().map(|line| format!("{}\n", line.trim_start())).collect()
+}
+
+fn scripts() -> Vec<Script> {
+    let nightly = block("docs/tutorials/nightly.md", |text| text.contains("runner prune --yes\n"));
+    let detached = block("docs/operations.md", |text| text.contains("exec --detach"));
+    let ci = block("docs/operations.md", |text| text.contains("--into results/ci"));
+    let slurm = file("docs/shards/slurm.sh").replace("/shared/", "shared/");
+    let merge = "\nrunner merge --into results/$SLURM_ARRAY_JOB_ID shared/$SLURM_ARRAY_JOB_ID/*-of-1";
+    let shards = block("docs/shards.md", |text| text.contains("--shard 2/2"));
+    [
+        ("nightly", "nightly.toml", nightly),
+        ("detached", "first.toml", detached),
+        ("ci", "first.toml", ci),
+        ("shards", "scenario.toml", shards),
+        ("slurm", "scenario.toml", slurm + merge),
+        ("gitlab", "scenario.toml", job("docs/shards/gitlab.yml")),
+        ("github", "scenario.toml", job("docs/shards/github-actions.yml")),
+        ("action", "scenario.toml", action()),
+    ]
+    .map(|(name, scenario, text)| Script { name, scenario, text })
+    .into()
+}
+
+impl Script {
+    /// Runs the script as its scheduler does, after two good runs of the same scenario.
+    fn run(&self, scenario: &str, change: impl Fn(String) -> String) -> Ran {
+        let runner = Runner::new(&["hostile"]);
+        for folder in ["bin", "shards", "action"] {
+            fs::create_dir(runner.path(folder)).unwrap();
+        }
+        symlink(PROGRAM, runner.path("bin/runner")).unwrap();
+        // The artifact of the only shard is a results root.
+        if self.name == "github" {
+            symlink(runner.path("results"), runner.path("shards/shard-0")).unwrap();
+        }
+        runner.write(self.scenario, GOOD);
+        for folder in ["results/first", "results/second"] {
+            runner.run(&["exec", self.scenario, "--into", folder]).expect(0);
+        }
+        runner.write(self.scenario, scenario);
+        let text = change(self.text.clone()).replace("srun ", "");
+        runner.write("script.sh", text);
+        // GitHub and GitLab stop at the first command that fails.
+        let shell = if ["nightly", "slurm"].contains(&self.name) { "bash" } else { "bash -e" };
+        let mut command = runner.shell(&format!("PATH=$PWD/bin:$PATH; {shell} script.sh"));
+        command.envs([
+            ("RUNNER_SHARDS", "1"),
+            ("RUNNER_SHARD_INDEX", "0"),
+            ("CI_NODE_INDEX", "1"),
+            ("SLURM_ARRAY_JOB_ID", "7"),
+            ("RUNNER_TEMP", "action"),
+            ("SCENARIO", self.scenario),
+            ("ARGS", ""),
+        ]);
+        Running::start(&mut command).finish()
+    }
+}
+
+#[test]
+fn documented_scripts_pass_only_if_all_ran() {
+    let broken = GOOD.replace("plugin =", "rat = \"2/s\"\nplugin =");
+    let without_plugin = GOOD.replace("bundled:echo", "missing.wasm");
+    for script in scripts() {
+        let name = script.name;
+        let good = script.run(GOOD, |text| text);
+        assert_eq!(good.code, Some(0), "{name}: {good:?}");
+        for scenario in [&broken, &without_plugin] {
+            let ran = script.run(scenario, |text| text);
+            assert_ne!(ran.code, Some(0), "{name}: {ran:?}");
+        }
+        let cut = script.run(LONG, |text| text.replace("runner exec", SLOW));
+        assert_ne!(cut.code, Some(0), "{name}: {cut:?}");
+        assert!(cut.stdout.contains("timeout") || cut.stderr.contains("timeout"), "{cut:?}");
+    }
+}
