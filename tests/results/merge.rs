@@ -103,6 +103,23 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
+fn same_shards_merged_at_once_make_one_run() {
+    let runner = eventful();
+    let shards = run_shards(&runner, 2);
+    for round in 0..times(6, 60) {
+        let into = format!("results/whole-{round}");
+        let args = ["merge", "--json", "--into", &into, &shards[0], &shards[1]];
+        let both = [(); 2].map(|()| runner.started(&args)).map(Running::finish);
+        let outcomes = both.map(|ran| ran.expect(0).json()["outcome"].clone());
+        let is_known = |outcome: &Value| outcome == "merged" || outcome == "already-merged";
+        assert!(outcomes.iter().all(is_known), "{outcomes:?}");
+        assert!(outcomes.contains(&json!("merged")), "{outcomes:?}");
+    }
+    let runs = runner.list();
+    assert!(runs.iter().all(|run| run["state"] == runs[0]["state"]), "{runs:?}");
+}
+
+#[test]
 fn merged_shards_equal_one_run() {
     let runner = eventful();
     runner.exec(&["--into", "one/run"]).expect(0);
@@ -340,6 +357,25 @@ fn rescored_shards_keep_their_judgements() {
     assert_eq!((whole.count("passed"), whole.rows().len()), (6, 12));
     runner.run(&["verify"]).expect(0);
     runner.run(&["resume", "whole"]).expect(0).says(&["nothing is left to do"]);
+}
+
+#[test]
+fn merged_run_lists_graders_of_all_shards() {
+    let test = |expect: &str| tests(&format!("t | {{ do = \"echo\", value = 1 }} | {expect}"));
+    let repeats = "[defaults]\nrepeat = 6\n";
+    let runner = Runner::hostile(&format!("{repeats}{}", test("equals = 1")));
+    let shards = run_shards(&runner, 2);
+    let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+    let text = text.replace("equals = 1", "graders = [\"one\"]");
+    let grader = "[graders.one]\nplugin = \"bundled:echo\"\ninput = { verdict = \"pass\" }\n";
+    runner.scenario(&format!("{text}\n{grader}"));
+    runner.run(&["rescore", &shards[1]]).expect(0);
+    merge(&runner, &shards, &[]).expect(0);
+    let whole = at(&runner, "results/whole");
+    let graders = |run: &Run| runner.show(run)["graders"].clone();
+    let graded = graders(&at(&runner, &shards[1]));
+    assert_eq!((graders(&whole), &graded[0]["grader"]), (graded.clone(), &json!("one")));
+    runner.run(&["verify"]).expect(0);
 }
 
 #[test]

@@ -110,6 +110,71 @@ fn added_graders_judge_stored_outputs() {
     assert_unchanged(&run, || drop(runner.run(&["rescore"]).expect(0)));
 }
 
+/// Returns the names of the graders that `show` and the manifest list, which must be the same.
+#[track_caller]
+fn listed(runner: &Runner, run: &Run) -> Vec<String> {
+    let name = |of: &Value, key: &str| of[key].as_str().unwrap().to_owned();
+    let shown = runner.show(run);
+    let shown = shown["graders"].as_array().into_iter().flatten();
+    let shown: Vec<_> = shown.map(|table| name(table, "grader")).collect();
+    let manifest = run.manifest();
+    let providers = manifest["providers"].as_array().unwrap().iter();
+    let graders = providers.filter(|one| one["grader"] == true);
+    assert_eq!(graders.map(|one| name(one, "name")).collect::<Vec<_>>(), shown);
+    shown
+}
+
+#[test]
+fn manifest_lists_graders_that_judged() {
+    let table = |graders: &str| format!("a | {ECHO} | graders = [{graders}]");
+    let both = grader("one", PASSES) + &grader("two", FAILS);
+    let runner = Runner::hostile(&(tests(&table("\"one\"")) + &grader("one", PASSES)));
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    assert_eq!(listed(&runner, &run), ["one"]);
+    change(&runner, &table("\"one\", \"two\""), &both);
+    runner.run(&["rescore"]).expect(1);
+    assert_eq!(listed(&runner, &run), ["one", "two"]);
+    let two = runner.show(&run)["graders"][1].clone();
+    assert_eq!((&two["failed"], &two["plugin"]), (&json!(1), &json!("hostile.wasm")));
+    // A grader whose grades have all been replaced is gone.
+    change(&runner, &table("\"two\""), &grader("two", FAILS));
+    runner.run(&["rescore"]).expect(1);
+    assert_eq!(listed(&runner, &run), ["two"]);
+    runner.run(&["verify"]).expect(0);
+    // The stored plan has its own graders.
+    runner.run(&["resume", "latest", "--rerun", "all"]).expect(0);
+    let graders = run.rows_of("a").pop().unwrap()["grades"].clone();
+    assert_eq!((&graders[0]["grader"], graders.as_array().unwrap().len()), (&json!("one"), 1));
+    assert_eq!(listed(&runner, &run), ["one", "two"]);
+    runner.run(&["resume", "latest", "--accept-changes"]).expect(1);
+    assert_eq!(listed(&runner, &run), ["two"]);
+    assert_eq!(run.manifest().get("planned_graders"), None);
+    assert_sound(&runner, &run, "completed");
+}
+
+#[test]
+fn partly_rescored_run_lists_all_graders() {
+    let table = |grader: &str| {
+        format!("a | {ECHO} | graders = [\"{grader}\"]\nb | {ECHO} | graders = [\"{grader}\"]")
+    };
+    let runner = Runner::hostile(&(tests(&table("one")) + &grader("one", PASSES)));
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let slow = r#"do = "sleep", ms = 100000"#;
+    change(&runner, &table("two"), &grader("two", slow));
+    let mut running = runner.started(&["rescore", "--json"]);
+    running.wait_for_event(|event| event["row"]["outcome"] == "ungraded");
+    running.kill();
+    assert_eq!(listed(&runner, &run), ["two", "one"]);
+    change(&runner, &table("two"), &grader("two", FAILS));
+    runner.run(&["rescore", "-E", "test(a)"]).expect(1);
+    assert_eq!(listed(&runner, &run), ["two", "one"]);
+    runner.run(&["rescore"]).expect(1);
+    assert_eq!(listed(&runner, &run), ["two"]);
+    assert_sound(&runner, &run, "completed");
+}
+
 #[test]
 fn changed_weights_change_scores_without_calls() {
     let graded = |weight: u32| {

@@ -36,7 +36,7 @@ mod plan {
     pub(crate) use self::filtering::{matching_rows, row_filter, selected_filter};
     pub use self::filtering::{resolve_filter, resolve_filter_in};
     pub(crate) use self::load::{load_plan, manifest_providers, metadata, selection};
-    pub(crate) use self::plan::Plan;
+    pub(crate) use self::plan::{Plan, Rescored};
     pub(crate) use self::rejudge::{Rejudge, RowPlace, StoredRow};
     pub(crate) use self::rescore_plan::RescorePlan;
     pub(crate) use self::stored::{not_passed, stored_plan, tests_of, unreadable, whole_tests};

@@ -140,15 +140,7 @@ fn write(
     found: &mut MergeFindings,
     notice: &mut dyn FnMut(&str),
 ) -> Result<Option<RunDir>, EngineError> {
-    if request.results.exists()
-        && let Some(there) = ResultsRoot::existing(&request.results)?.run_in(&request.folder)?
-    {
-        if usable(&there)?.manifest()?.merged != merge.entries()? {
-            return Err(EngineError::Usage(format!(
-                "{} holds another run, or one of other results of these shards\nchoose another folder for `--into`",
-                shown_path(&there.path())
-            )));
-        }
+    if let Some(there) = merged_before(request, merge)? {
         found.outcome = MergeOutcome::AlreadyMerged;
         return Ok(Some(there));
     }
@@ -162,7 +154,15 @@ fn write(
             Some(GateResult::default())
         })
     };
-    let run = ResultsRoot::open(&request.results)?.merge(merge, &mut judge)?;
+    let run = match ResultsRoot::open(&request.results)?.merge(merge, &mut judge) {
+        Ok(run) => run,
+        // Another process may have written a run there meanwhile.
+        Err(error) => {
+            let Some(there) = merged_before(request, merge)? else { return Err(error.into()) };
+            found.outcome = MergeOutcome::AlreadyMerged;
+            return Ok(Some(there));
+        }
+    };
     found.outcome = MergeOutcome::Merged;
     let is_rescored = |one: &&&MergeSource| one.manifest.sessions.iter().any(|one| one.rescores);
     let (rescored, count) = (merge.shards.iter().filter(is_rescored).count(), merge.shards.len());
@@ -173,6 +173,29 @@ fn write(
         ));
     }
     Ok(Some(run))
+}
+
+/// Returns the run of these shards that is in the folder of the merged run.
+///
+/// # Errors
+///
+/// Another run or other files are in the folder, or a process is creating a run there.
+fn merged_before(
+    request: &MergeRequest,
+    merge: &Merge<'_>,
+) -> Result<Option<RunDir>, EngineError> {
+    if !request.results.exists() {
+        return Ok(None);
+    }
+    let there = ResultsRoot::existing(&request.results)?.run_in(&request.folder)?;
+    let Some(there) = there else { return Ok(None) };
+    if usable(&there)?.manifest()?.merged == merge.entries()? {
+        return Ok(Some(there));
+    }
+    Err(EngineError::Usage(format!(
+        "{} holds another run, or one of other results of these shards\nchoose another folder for `--into`",
+        shown_path(&there.path())
+    )))
 }
 
 /// Adds the problems that shards have with each other. Returns a shard of the plan that most of them have.
@@ -196,7 +219,7 @@ fn compare(given: &mut [GivenShard]) -> Option<usize> {
         if shard.count() != count {
             let own = shard.count();
             problems.push(format!("it is one of {own} shards, and {first} is one of {count}"));
-        } else if let Some(reason) = difference(&plan, &manifest.metadata, &manifest.providers) {
+        } else if let Some(reason) = difference(&plan, &manifest.metadata, manifest.planned()) {
             problems.push(format!("it has another plan than {first}: {reason}"));
         }
         let path = shown_path(path);
@@ -290,8 +313,9 @@ fn fault(fault: &DiskFault) -> String {
 impl OpenedShard {
     /// Returns a text that is the same for shards of the same plan.
     fn plan(&self) -> String {
-        let Manifest { metadata, providers, .. } = &self.source.manifest;
-        let plugins: Vec<_> = providers.iter().map(|one| (&one.name, one.digest)).collect();
+        let manifest = &self.source.manifest;
+        let metadata = &manifest.metadata;
+        let plugins: Vec<_> = manifest.planned().map(|one| (&one.name, one.digest)).collect();
         let tests = (metadata.scenario_sha256, metadata.suite, metadata.blobs);
         format!("{:?}", (self.shard.count(), tests, &metadata.selection.overrides, plugins))
     }

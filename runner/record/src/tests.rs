@@ -85,6 +85,7 @@ pub(crate) fn session(writer: &'static str) -> NewSession {
         request: None,
         settings: settings(),
         suite: None,
+        graders: Vec::new(),
         last_seq: 0,
         rerun: None,
         pending: None,

@@ -156,7 +156,7 @@ pub(crate) fn read_plan(run: &RunDir) -> Result<Option<Suite>, String> {
             })?;
     // The manifest lacks those that the run's selection left out.
     scenario.keep_providers(|provider| {
-        manifest.providers.iter().any(|stored| *stored.name == *provider.name)
+        manifest.planned().any(|stored| *stored.name == *provider.name)
     });
     let suite = Suite::open(content, &scenario.providers)
         .and_then(|suite| suite.of_shard(manifest.metadata.selection.shard))

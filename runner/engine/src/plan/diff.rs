@@ -15,10 +15,10 @@ use super::{load::selection, plan::Plan};
 const SHOWN: usize = 3;
 
 /// Compares a run with a new plan by digests. Returns the first difference as a clause, or `None` if the plans are equal.
-pub(crate) fn difference(
+pub(crate) fn difference<'a>(
     run: &Manifest,
     metadata: &Metadata,
-    providers: &[ManifestProvider],
+    providers: impl Iterator<Item = &'a ManifestProvider>,
 ) -> Option<&'static str> {
     let plugin = |provider: &ManifestProvider| (provider.name.clone(), provider.digest);
     let old = &run.metadata;
@@ -28,7 +28,7 @@ pub(crate) fn difference(
         Some("its scenario is different or has changed")
     } else if (old.suite, old.blobs) != (metadata.suite, metadata.blobs) {
         Some("its tests or their selection have changed")
-    } else if !run.providers.iter().map(plugin).eq(providers.iter().map(plugin)) {
+    } else if !run.planned().map(plugin).eq(providers.map(plugin)) {
         Some("a plugin has changed")
     } else {
         None
@@ -62,8 +62,7 @@ pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> O
                 }
             }
             for provider in &live.providers {
-                let mut stored = manifest.providers.iter();
-                let stored = stored.find(|stored| stored.name == *provider.name);
+                let stored = manifest.planned().find(|stored| stored.name == *provider.name);
                 let plugin = live.folder.join(&provider.plugin);
                 // The time of a folder does not show when the plugin in it was built.
                 let may_differ =

@@ -33,8 +33,8 @@ pub(crate) struct Plan {
     pub(crate) fingerprints: Fingerprints,
     pub(crate) cache: PluginCache,
     pub(crate) rejudge: Rejudge,
-    /// The end of the run before the session, if the session only judges the rows of `rejudge`.
-    pub(crate) rescored: Option<End>,
+    /// Present if the session only judges the rows of `rejudge`.
+    pub(crate) rescored: Option<Rescored>,
     pub(crate) settings: SessionSettings,
     /// Whether nothing sets the number of jobs. Then attempts without `net` grants have one slot for each core at most.
     has_default_jobs: bool,
@@ -42,6 +42,14 @@ pub(crate) struct Plan {
     remote: Option<RemoteRequest>,
     /// Budgets, with the spending of earlier sessions.
     pub(crate) spending: Spending,
+}
+
+/// A session of `rescore`.
+pub(crate) struct Rescored {
+    /// The end of the run before the session.
+    pub(crate) before: End,
+    /// Whether all grades that others than the plan's graders gave are replaced at the end of the session.
+    pub(crate) replaces_grades: bool,
 }
 
 impl Trials for (&Plan, &Fold) {
@@ -131,6 +139,7 @@ impl Plan {
             request: request.request.clone(),
             settings: self.settings.clone(),
             suite: None,
+            graders: Vec::new(),
             rerun: None,
             pending: None,
             removed: Counts::default(),

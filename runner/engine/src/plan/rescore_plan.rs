@@ -27,6 +27,8 @@ pub(crate) struct RescorePlan {
     pub(crate) plan: Plan,
     /// The file of the plan's suite.
     pub(crate) suite: File,
+    /// The plugins of the graders.
+    pub(crate) sources: ContentSource,
     /// The tests that the scenario lacks, by their index.
     gone: BTreeMap<u64, TestId>,
     /// By trial.
@@ -35,7 +37,7 @@ pub(crate) struct RescorePlan {
 }
 
 /// Whether a trial is judged or stays as it is, and the reason as a clause.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum RescoreReason {
     Judged(&'static str),
     Kept(&'static str),
@@ -46,6 +48,9 @@ enum RescoreReason {
 }
 
 const NO_RESULT: RescoreReason = RescoreReason::Unmatched("it has no result");
+const JUDGED_ALREADY: RescoreReason =
+    RescoreReason::Kept("it is judged by these expectations and graders already");
+const NO_OUTPUT: RescoreReason = RescoreReason::Kept("it has no output");
 const UNREADABLE: RescoreReason = RescoreReason::Unjudgeable("its output cannot be read");
 
 impl RescorePlan {
@@ -118,7 +123,7 @@ impl RescorePlan {
                 provider.budget = Budgets::default();
             }
         }
-        Ok(Self { plan, suite: file, gone, reasons: Vec::new(), with_graders })
+        Ok(Self { plan, suite: file, sources, gone, reasons: Vec::new(), with_graders })
     }
 
     /// Selects the trials to judge: those whose newest final or ungraded row can be judged and matches `filter`, and was not
@@ -207,9 +212,9 @@ impl RescorePlan {
             && !has_grader_error
             && row.judgement_fingerprint == Some(judgement)
         {
-            RescoreReason::Kept("it is judged by these expectations and graders already")
+            JUDGED_ALREADY
         } else if has_no_output {
-            RescoreReason::Kept("it has no output")
+            NO_OUTPUT
         } else if let Some(why) = unjudgeable(row, &test)? {
             RescoreReason::Unjudgeable(why)
         } else if !StoredRow::has_output(dir, row, place) {
@@ -238,6 +243,14 @@ impl RescorePlan {
     pub(crate) fn unjudged(&self) -> usize {
         let is_unjudged = |reason: &&RescoreReason| matches!(reason, RescoreReason::Unjudgeable(_));
         self.reasons.iter().filter(is_unjudged).count()
+    }
+
+    /// Returns whether no trial keeps a grade of a grader that the plan lacks.
+    pub(crate) fn replaces_grades(&self) -> bool {
+        self.reasons.iter().all(|reason| match reason {
+            RescoreReason::Judged(_) => true,
+            reason => [NO_RESULT, JUDGED_ALREADY, NO_OUTPUT].contains(reason),
+        })
     }
 
     /// Returns whether the filter matches a trial that has a result.

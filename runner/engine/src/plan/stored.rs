@@ -67,7 +67,7 @@ pub(crate) fn stored_plan(
 
 /// Removes the providers that the run's selection left out.
 fn keep_providers(scenario: &mut Scenario, manifest: &Manifest) {
-    let names: HashSet<_> = manifest.providers.iter().map(|stored| &*stored.name).collect();
+    let names: HashSet<_> = manifest.planned().map(|stored| &*stored.name).collect();
     scenario.keep_providers(|provider| names.contains(&*provider.name));
 }
 
@@ -104,11 +104,11 @@ pub(crate) fn stored_plugins(
 ) -> Result<Vec<PreparedProvider>, EngineError> {
     let (mut prepared, mut checked) = (Vec::new(), HashSet::new());
     for provider in &scenario.providers {
-        let mut stored = manifest.providers.iter();
-        let stored = stored.find(|stored| stored.name == *provider.name).ok_or_else(|| {
-            let source = io::Error::other(format!("there is no provider `{}`", provider.name));
-            unreadable(root, source)
-        })?;
+        let stored =
+            manifest.planned().find(|stored| stored.name == *provider.name).ok_or_else(|| {
+                let source = io::Error::other(format!("there is no provider `{}`", provider.name));
+                unreadable(root, source)
+            })?;
         if checked.insert(stored.digest) {
             self::stored(dir, dir.content(&stored.digest))?;
         }

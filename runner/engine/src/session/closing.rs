@@ -73,7 +73,9 @@ impl Coordinator<'_> {
         let at = runner_record::now();
         let end = match &self.plan.rescored {
             // Trials that are left were left before.
-            Some(before) if reason != Some(Reason::Cancelled) => End { at, ..before.clone() },
+            Some(Rescored { before, .. }) if reason != Some(Reason::Cancelled) => {
+                End { at, ..before.clone() }
+            }
             _ => End {
                 reason,
                 signal: self.stop.signal.filter(|_| reason == Some(Reason::Interrupted)),
@@ -89,6 +91,11 @@ impl Coordinator<'_> {
             run.owned.note_stopped_by(by);
         }
         let mut owned = run.owned;
+        if let Some(Rescored { replaces_grades: true, .. }) = self.plan.rescored
+            && self.schedule.left() == 0
+        {
+            owned.drop_graders(|one| self.plan.suite.graders().contains(&*one.name));
+        }
         if self.fold.left() == 0 {
             set_gate(&mut owned, self.plan, self.observer);
         }

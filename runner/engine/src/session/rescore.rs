@@ -18,7 +18,7 @@ use super::resume_plan::check_foreign;
 use super::run::{PlannedSession, lock_root, prestart, run};
 use super::run_parts::keep_suite;
 use crate::event::{Ended, Observer, RunEvent, ended};
-use crate::plan::{RescorePlan, resolve_filter, row_filter};
+use crate::plan::{RescorePlan, Rescored, manifest_providers, resolve_filter, row_filter};
 use crate::trust::{find_run, owner_notices};
 use crate::{EngineError, RescoreRequest};
 
@@ -51,8 +51,9 @@ pub fn rescore(
     let owned = claim(&root, &dir, &mut manifest)?;
     let mut prepared = PreparedRescore::new(&root, &dir, &manifest, &request)?;
     prepared.plan.plan.override_by(&request.session)?;
+    let replaces_grades = prepared.plan.replaces_grades();
     let plan = &mut prepared.plan.plan;
-    let before = prepared.fold.clone();
+    let fold = prepared.fold.clone();
     let notices: Vec<_> = notices.into_iter().chain(prepared.notices).collect();
     for notice in &notices {
         observer.event(&RunEvent::Notice(notice));
@@ -65,14 +66,18 @@ pub fn rescore(
     plan.prepare_grants(&request.session)?;
     let Manifest { reason, signal, message, .. } = manifest;
     // A completed run may have lost results since.
-    let reason = reason.or_else(|| (before.left() > 0).then_some(Reason::Storage));
-    plan.rescored = Some(End { reason, signal, message, at: now() });
+    let reason = reason.or_else(|| (fold.left() > 0).then_some(Reason::Storage));
+    let before = End { reason, signal, message, at: now() };
+    plan.rescored = Some(Rescored { before, replaces_grades });
     notices.iter().for_each(|notice| owned.log(notice));
 
     let count = plan.rejudge.count();
     let judged_by = plan.suite.digest();
+    let mut graders = manifest_providers(plan);
+    graders.retain(|one| one.is_grader);
     let session = NewSession {
         suite: Some(judged_by),
+        graders,
         last_seq: prepared.fold.last_seq(),
         pending: Some(prepared.fold.left()),
         removed: prepared.fold.removed(),
@@ -87,15 +92,17 @@ pub fn rescore(
         share: request.session.share,
         plan: prepared.plan.plan,
     };
-    let (store, suite) = (work.root.clone(), prepared.plan.suite);
+    let (store, suite, plugins) = (work.root.clone(), prepared.plan.suite, prepared.plan.sources);
     let reopen = move || {
         let mut owned: Owned = owned;
         keep_suite(&store, suite, &judged_by)?;
+        plugins.keep(&store)?;
         owned.open_session(session, None)?;
         Ok(owned)
     };
     let next = command(&dir, &request, &[]);
-    let mut tally = ChangeTally { before, left: count, changes: BTreeMap::new(), observer, next };
+    let mut tally =
+        ChangeTally { before: fold, left: count, changes: BTreeMap::new(), observer, next };
     let ended = run(prestarted, work, !is_free, reopen, &mut tally)?;
     let exit = match tally.left {
         0 => ended.exit,

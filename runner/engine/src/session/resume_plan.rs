@@ -223,7 +223,7 @@ fn adopted(
     // The manifest keeps the selection and the version of the run's first session.
     new.metadata.selection.clone_from(&manifest.metadata.selection);
     new.metadata.runner_version.clone_from(&manifest.metadata.runner_version);
-    let reason = difference(manifest, &new.metadata, &new.providers);
+    let reason = difference(manifest, &new.metadata, new.providers.iter());
     let is_needed = reason.is_some() || stored_plan(root, dir, manifest).is_err();
     is_needed.then_some((new, suite))
 }

@@ -34,7 +34,7 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
         && let Some(there) = work.root.run_in(name)?
     {
         let manifest = usable(&there)?.manifest()?;
-        let reason = difference(&manifest, &parts.new.metadata, &parts.new.providers);
+        let reason = difference(&manifest, &parts.new.metadata, parts.new.providers.iter());
         let of = |shard: Option<Shard>| match shard {
             None => "the whole plan".to_owned(),
             Some(shard) => format!("shard {shard}"),

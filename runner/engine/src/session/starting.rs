@@ -171,9 +171,7 @@ impl Coordinator<'_> {
             return;
         };
         let mut providers = run.owned.manifest().providers.clone();
-        // The graders of `rescore` are not those of the manifest.
-        let described = ready.providers.iter().filter(|_| self.plan.rescored.is_none());
-        for about in described {
+        for about in &ready.providers {
             if let Some(provider) = providers.get_mut(usize::from(about.provider)) {
                 provider.description.clone_from(&about.description);
             }

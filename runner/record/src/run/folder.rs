@@ -9,6 +9,7 @@ use crate::disk::layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO, is_run_name};
 use crate::disk::lock::{LOCK, Lock};
 use crate::disk::owner;
 use crate::disk::permissions::of_own_folder;
+use crate::root::find::has_bytes;
 use crate::{Holder, RecordError, ResultsRoot, RunDir};
 
 /// Bytes of the scenario's name in the name of a folder.
@@ -22,7 +23,7 @@ impl ResultsRoot {
     ///
     /// # Errors
     ///
-    /// No run can have this name, or the folder has other contents.
+    /// No run can have this name, another process has the folder, or it has other contents.
     pub fn run_in(&self, name: &str) -> Result<Option<RunDir>, RecordError> {
         let root = self.own_dir()?;
         if !is_run_name(name) {
@@ -30,7 +31,7 @@ impl ResultsRoot {
         }
         let found = RunDir::open(root, name)?;
         if found.is_none() && root.stat(name)?.is_some() {
-            check_unused(&root.dir(name)?)?;
+            return check_free(root, &root.dir(name)?, name);
         }
         Ok(found)
     }
@@ -48,7 +49,9 @@ pub(crate) fn create(root: &Dir, name: &str) -> Result<(Dir, Lock, bool), Record
     if let (Some(problem), false) = (owner, owner::is_trusted(root)) {
         return Err(dir.refuse(".", format!("it {problem}; choose another folder")));
     }
-    check_unused(&dir)?;
+    if check_free(root, &dir, name)?.is_some() {
+        return Err(RecordError::held(name, dir.path(), Holder::default()));
+    }
     let lock = Lock::take(&dir, name).inspect_err(|_| {
         if !had_folder {
             drop(root.remove_folder(name));
@@ -62,6 +65,20 @@ pub(crate) fn create(root: &Dir, name: &str) -> Result<(Dir, Lock, bool), Record
     check_unused(&dir)?;
     dir.clear(&[LOCK])?;
     Ok((dir, lock, had_folder))
+}
+
+/// Checks a folder that this process has not locked, and writes nothing into it. A process that creates a run there at the same
+/// time has the lock, so a problem counts only if no process does. Returns the run that was created meanwhile.
+fn check_free(root: &Dir, dir: &Dir, name: &str) -> Result<Option<RunDir>, RecordError> {
+    if check_unused(dir).is_ok() {
+        return Ok(None);
+    }
+    let folder = RunDir { root: root.clone(), dir: dir.clone(), id: name.into(), is_own: false };
+    let _idle = folder.keep_idle()?;
+    if has_bytes(dir, MANIFEST) {
+        return Ok(Some(folder));
+    }
+    check_unused(dir).map(|()| None)
 }
 
 /// Fails if the folder has contents that an interrupted creation of a run does not leave.
@@ -115,6 +132,7 @@ pub(crate) fn parse_id(id: &str) -> Option<(Time, &str)> {
 mod tests {
     use std::fs;
 
+    use crate::disk::lock::Lock;
     use crate::tests::{folder, new_run};
     use crate::{RecordError, ResultsRoot};
 
@@ -157,7 +175,33 @@ mod tests {
             let refused = root.run_in(name);
             assert!(matches!(refused, Err(RecordError::Foreign { .. })));
         }
-        assert!(create("mine").is_err());
+        let mine = create("mine");
+        assert!(matches!(mine, Err(RecordError::Foreign { .. })), "{mine:?}");
         assert_eq!(fs::read_dir(folder.path().join("mine")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn folder_of_another_process_is_held() {
+        let folder = folder();
+        let root = ResultsRoot::open(folder.path()).unwrap();
+        for left in ["live.json", "index.jsonl"] {
+            fs::create_dir(folder.path().join(left)).unwrap();
+            let lock = Lock::take(&root.own_dir().unwrap().dir(left).unwrap(), left).unwrap();
+            // The manifest is not on disk yet, or was not when another process looked for it.
+            fs::write(folder.path().join(left).join(left), "{}").unwrap();
+            let mut new = new_run(1);
+            new.id = left.to_owned();
+            let held = root.create(new);
+            assert!(matches!(held, Err(RecordError::Held { .. })), "{held:?}");
+            if left == "live.json" {
+                let held = root.run_in(left);
+                assert!(matches!(held, Err(RecordError::Held { .. })), "{held:?}");
+            }
+            drop(lock);
+            let mut new = new_run(1);
+            new.id = left.to_owned();
+            let refused = root.create(new);
+            assert!(matches!(refused, Err(RecordError::Foreign { .. })), "{refused:?}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
-    Counts, GateResult, Reason, RunStatus, Shard, StopSignal, Time, TrialId, row::Actor,
+    Counts, Digest, GateResult, Reason, RunStatus, Shard, StopSignal, Time, TrialId, row::Actor,
     visible::visible_line,
 };
 use schemars::JsonSchema;
@@ -87,8 +87,11 @@ pub struct Manifest {
     pub pinned: Option<Pin>,
     /// Numbers and digests of the plan.
     pub metadata: Metadata,
-    /// The providers, then the graders, in the suite's order.
+    /// The providers, then the graders that judged the outputs, in the suite's order.
     pub providers: Vec<ManifestProvider>,
+    /// The graders of the stored plan, if `rescore` has judged by others. A session of `resume` judges by these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_graders: Option<Vec<ManifestProvider>>,
     /// All processes that worked on the run, the oldest first.
     pub sessions: Vec<SessionEntry>,
     /// All changes of the status, the oldest first.
@@ -282,6 +285,38 @@ impl Manifest {
     /// Returns whether a session only judges stored outputs again.
     pub fn rescores(&self, session: u32) -> bool {
         self.sessions.iter().any(|entry| entry.number == session && entry.rescores)
+    }
+
+    /// Returns the providers, then the graders, of the stored plan.
+    pub fn planned(&self) -> impl Iterator<Item = &ManifestProvider> {
+        let (providers, graders) =
+            self.providers.split_at(self.providers.partition_point(|one| !one.is_grader));
+        providers.iter().chain(self.planned_graders.as_deref().unwrap_or(graders))
+    }
+
+    /// Returns the digests of all plugins of the run.
+    pub(crate) fn plugins(&self) -> impl Iterator<Item = Digest> {
+        let planned = self.planned_graders.iter().flatten();
+        self.providers.iter().chain(planned).map(|provider| provider.digest)
+    }
+
+    /// Lists the graders of a session, then those that judged before: their grades stay until each is replaced.
+    pub(crate) fn list_graders(&mut self, graders: Vec<ManifestProvider>) {
+        let before: Vec<_> = self.providers.extract_if(.., |one| one.is_grader).collect();
+        let mut now = graders;
+        for old in &before {
+            match now.iter_mut().find(|one| one.name == old.name) {
+                Some(one) if one.digest == old.digest => {
+                    one.description.clone_from(&old.description);
+                }
+                Some(_) => {}
+                None => now.push(old.clone()),
+            }
+        }
+        if now != before {
+            self.planned_graders.get_or_insert(before);
+        }
+        self.providers.extend(now);
     }
 
     /// Sets the providers with their plugins' descriptions, or without them if they are too large.

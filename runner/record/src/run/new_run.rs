@@ -40,6 +40,8 @@ pub struct NewSession {
     pub settings: SessionSettings,
     /// The tests in the store whose expectations [`RESCORE`] judges by.
     pub suite: Option<Digest>,
+    /// The graders that [`RESCORE`] judges by.
+    pub graders: Vec<ManifestProvider>,
     /// Number of the last row that the caller has read; 0 for a new run.
     pub last_seq: u64,
     /// Trials that run again.

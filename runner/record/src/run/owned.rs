@@ -15,7 +15,7 @@ use crate::root::database::{Entry, Listed};
 use crate::rows::repair;
 use crate::rows::writer::{Ack, Writer};
 use crate::run::manifest::{FORMAT, RowsFile, cut};
-use crate::run::new_run::{command_line, first_stage, has_secrets, session_entry};
+use crate::run::new_run::{RESCORE, command_line, first_stage, has_secrets, session_entry};
 use crate::run::requests::{self, Requests};
 use crate::run::truth::end_dead_session;
 use crate::run::{folder, live};
@@ -85,6 +85,7 @@ impl ResultsRoot {
             pinned: None,
             metadata: new.metadata,
             providers: new.providers,
+            planned_graders: None,
             sessions: vec![first],
             transitions: vec![Transition::created(now, writer)],
             rows: None,
@@ -207,6 +208,14 @@ impl Owned {
         // The rows may be in another order than they were written in.
         self.last_seq = self.last_seq.max(session.last_seq);
         let removed = session.removed;
+        if has_secrets(&session.graders) {
+            self.run.dir.make_private()?;
+        }
+        if session.writer == RESCORE {
+            manifest.list_graders(session.graders.clone());
+        } else if let Some(planned) = manifest.planned_graders.clone() {
+            manifest.list_graders(planned);
+        }
         let mut entry = session_entry(session, last.saturating_add(1), self.last_seq, now);
         let mut text = None;
         if let Some(plan) = plan {
@@ -218,6 +227,7 @@ impl Owned {
                 self.run.dir.make_private()?;
             }
             manifest.providers = plan.providers;
+            manifest.planned_graders = None;
             self.root.keep_bytes(plan.text.as_bytes())?;
             text = Some(plan.text);
         }
@@ -254,6 +264,11 @@ impl Owned {
     pub fn note_stage(&mut self, stage: Stage, providers: Vec<ManifestProvider>) {
         self.manifest.stage = stage;
         self.manifest.set_described(providers);
+    }
+
+    /// Removes graders without a grade from the next manifest.
+    pub fn drop_graders(&mut self, has_grades: impl Fn(&ManifestProvider) -> bool) {
+        self.manifest.providers.retain(|one| !one.is_grader || has_grades(one));
     }
 
     /// Sets the workers' protections for the next manifest.

@@ -316,8 +316,7 @@ impl RunCheck<'_> {
             let problem = self.cause(error);
             self.add_file(self.run.dir.path().join(SCENARIO), problem);
         }
-        let plugins = manifest.providers.iter().map(|provider| provider.digest);
-        let needed = plugins.chain([manifest.metadata.suite]);
+        let needed = manifest.plugins().chain([manifest.metadata.suite]);
         let mut needed: BTreeSet<_> = needed.chain(manifest.metadata.blobs).collect();
         needed.extend(manifest.sessions.iter().filter_map(|session| match &session.rerun {
             Some(Rerun::Filter { trials, .. }) => Some(*trials),

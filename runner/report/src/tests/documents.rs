@@ -151,6 +151,7 @@ fn new_run(suite: runner_model::Digest) -> NewRun {
                 budgets: Budgets::default(),
             },
             suite: None,
+            graders: Vec::new(),
             last_seq: 0,
             rerun: None,
             pending: None,

@@ -24,7 +24,8 @@ use crate::run::manifest::{RowsFile, cut};
 use crate::run::new_run::{command_line, has_secrets, session_entry};
 use crate::run::owned::{name_manifest, prepare_manifest};
 use crate::{
-    Manifest, MergedShard, NewSession, RecordError, ResultsRoot, RunDir, SessionEntry, Transition,
+    Manifest, ManifestProvider, MergedShard, NewSession, RecordError, ResultsRoot, RunDir,
+    SessionEntry, Transition,
 };
 
 /// The writer of the last session of a merged run, which runs no trial.
@@ -129,14 +130,17 @@ impl ResultsRoot {
         let Some(MergeSource { run: first, manifest: plan, .. }) = merge.shards.first() else {
             return Err(run.dir.refuse(".", "there is no shard to merge"));
         };
-        if has_secrets(&plan.providers) {
+        if merge.shards.iter().any(|source| has_secrets(&source.manifest.providers)) {
             run.dir.make_private()?;
         }
-        self.copy_contents(first, contents(first, plan)?)?;
+        let mut copied = contents(first, plan)?;
+        self.copy_contents(first, &copied)?;
         let mut merged = Merged::create(&run.dir)?;
         for source in &merge.shards {
             let suites = source.manifest.sessions.iter().filter_map(|session| session.suite);
-            self.copy_contents(&source.run, suites.collect())?;
+            let needed = suites.chain(source.manifest.plugins());
+            let needed = needed.filter(|digest| copied.insert(*digest)).collect();
+            self.copy_contents(&source.run, &needed)?;
             merged.add(self, source, merge.places)?;
         }
         let files = [(merged.rows.finish(&run.dir)?, ROWS), (merged.logs.finish(&run.dir)?, LOGS)];
@@ -161,13 +165,13 @@ impl ResultsRoot {
     }
 
     /// Copies stored contents of a run into this root.
-    fn copy_contents(&self, run: &RunDir, contents: BTreeSet<Digest>) -> Result<(), RecordError> {
+    fn copy_contents(&self, run: &RunDir, contents: &BTreeSet<Digest>) -> Result<(), RecordError> {
         for digest in contents {
             // A link to an old file would look unused to `prune` until the merged run has its manifest.
             let mut draft = self.draft()?;
-            let copied = io::copy(&mut run.content(&digest)?, &mut draft);
+            let copied = io::copy(&mut run.content(digest)?, &mut draft);
             copied.map_err(|source| RecordError::io("copy into", self.path(), source))?;
-            self.keep(draft, &digest)?;
+            self.keep(draft, digest)?;
         }
         Ok(())
     }
@@ -175,8 +179,8 @@ impl ResultsRoot {
 
 /// Returns the plugins, tests, attachments and schemas of a run.
 fn contents(run: &RunDir, manifest: &Manifest) -> Result<BTreeSet<Digest>, RecordError> {
-    let contents = manifest.providers.iter().map(|provider| provider.digest);
-    let contents = contents.chain([manifest.metadata.suite]).chain(manifest.metadata.blobs);
+    let contents =
+        manifest.plugins().chain([manifest.metadata.suite]).chain(manifest.metadata.blobs);
     Ok(contents.chain(run.blobs(manifest)?).collect())
 }
 
@@ -205,6 +209,7 @@ fn new_manifest(
         request: None,
         settings: plan.sessions.last().map(|last| last.settings.clone()).unwrap_or_default(),
         suite: None,
+        graders: Vec::new(),
         last_seq,
         rerun: None,
         pending: Some(merge.holes.as_ref().map_or(0, |(left, _)| *left)),
@@ -231,6 +236,12 @@ fn new_manifest(
         transitions: vec![Transition::created(started_at, "exec")],
         ..plan.clone()
     };
+    for shard in shards().skip(1) {
+        let is_new = |one: &&ManifestProvider| {
+            one.is_grader && manifest.providers.iter().all(|other| other.name != one.name)
+        };
+        manifest.list_graders(shard.providers.iter().filter(is_new).cloned().collect());
+    }
     manifest.labels.retain(|key, value| shards().all(|one| one.labels.get(key) == Some(value)));
     manifest.metadata.selection.shard = None;
     manifest.metadata.planned_trial_count = merge.places.trials();

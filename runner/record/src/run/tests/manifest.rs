@@ -74,6 +74,7 @@ fn manifest() -> Manifest {
             mounts: Vec::new(),
             description: None,
         }],
+        planned_graders: None,
         sessions: vec![SessionEntry {
             number: 1,
             command: vec!["runner".into(), "exec".into(), "basic.toml".into()],
