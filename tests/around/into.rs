@@ -1,11 +1,12 @@
 //! `--into`, which puts a run into a folder of the user's choice, and labels.
 
-use std::{fs, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use serde_json::json;
 
 use super::{ENDLESS, SHORT, Worked, listed, sleepers, sleeping};
 use crate::support::{
+    random::times,
     run::Run,
     runner::Runner,
     running::Running,
@@ -107,6 +108,21 @@ fn foreign_folders_are_left_alone() {
     // An empty folder counts as no run.
     Running::start(&mut into(&runner)).finish().expect(0);
     assert_whole(&runner, 1);
+}
+
+#[test]
+fn losers_of_a_folder_exit_with_six() {
+    let runner = sleepers(1, SHORT);
+    let mut codes = BTreeSet::new();
+    for round in 0..times(8, 100) {
+        let name = format!("results/{round}");
+        let start = |_| runner.started(&["exec", "scenario.toml", "--into", &name, "--json"]);
+        let all: Vec<_> = (0..4).map(start).collect();
+        let ran: Vec<_> = all.into_iter().map(Running::finish).collect();
+        assert!(ran.iter().all(|ran| matches!(ran.code, Some(0 | 6))), "{ran:?}");
+        codes.extend(ran.iter().map(|ran| ran.code));
+    }
+    assert!(codes.contains(&Some(0)), "{codes:?}");
 }
 
 #[test]
