@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use runner_model::template::{Template, TemplatePiece, fill};
+use runner_model::template::{Template, fill};
 use serde_json::{Value, json};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -12,8 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
 
     let row = json!({"a": "{{row.a}}", "b": [1, {"c": null}]});
     let roots: [(&str, &Value); 1] = [("row", &row)];
-    let is_path = |piece: &&TemplatePiece| matches!(piece, TemplatePiece::Path(_));
-    let paths = template.pieces().iter().filter(is_path).count();
+    let paths = template.paths().count();
     let filled = fill(&json!({ "text": text }), &roots);
     let Ok(rendered) = template.render_text(&roots) else {
         assert!(paths > 0 && filled.is_err());

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
 
+use serde_json::json;
+
 use crate::support::runner::Runner;
 
 const ECHO: &str = "[providers.p]\nplugin = \"bundled:echo\"\n";
@@ -231,7 +233,7 @@ fn placeholders_outside_lists_are_refused() {
         ],
     );
     let runner = echo(
-        "[[tests]]\nid = \"a\"\ninput = \"{{{{row.x}} {{secret.X}}\"\nexpect = { equals = \"{{{{row.x}} {{secret.X}}\" }\n\
+        "[[tests]]\nid = \"a\"\ninput = \"{{{{row.x}} {{secret.X}}\"\nexpect = { equals = \"{{{{row.x}} {{{{secret.X}}\" }\n\
          [[test_lists]]\nfiles = [\"list.jsonl\"]\ninput = \"{{{{row.x}} {{row.x}}\"\n",
     );
     // Data of a record is never a template.
@@ -240,4 +242,45 @@ fn placeholders_outside_lists_are_refused() {
     let run = runner.only_run();
     assert_eq!(run.row("a")["output"], "{{row.x}} {{secret.X}}");
     assert_eq!(run.row("b")["output"], "{{row.x}} {{row.y}}");
+}
+
+#[test]
+fn inserted_values_match_only_themselves() {
+    let runner = echo(
+        "[[test_lists]]\nfiles = [\"list.jsonl\"]\nid = \"literal/{{row.id}}\"\ninput = \"{{row.said}}\"\n\
+         expect = { matches = \"^#### {{row.answer}}$\" }\n\
+         [[test_lists]]\nfiles = [\"list.jsonl\"]\nid = \"expression/{{row.id}}\"\ninput = \"{{row.said}}\"\n\
+         expect = { matches = \"^#### ({{row.answer|regex}})$\" }\n",
+    );
+    let cases = [
+        ("29.00", "29.00", true, true),
+        ("29.00", "29x00", false, true),
+        ("$5", "$5", true, false),
+        ("a*", "a*", true, false),
+        ("a*", "aaa", false, true),
+        ("yes|", "no", false, false),
+        ("yes|", "yes|", true, false),
+        ("yes|", "", false, true),
+        ("1+1", "1+1", true, false),
+        ("1+1", "11", false, true),
+    ];
+    let lines = cases.iter().enumerate().map(|(index, (answer, said, ..))| {
+        format!("{}\n", json!({ "id": index, "answer": answer, "said": format!("#### {said}") }))
+    });
+    runner.write("list.jsonl", lines.collect::<String>());
+    runner.exec(&[]).expect(1);
+    let run = runner.only_run();
+    for (index, (answer, said, literal, expression)) in cases.into_iter().enumerate() {
+        for (list, passes) in [("literal", literal), ("expression", expression)] {
+            let outcome = &run.row(&format!("{list}/{index}"))["outcome"];
+            let expected = if passes { "passed" } else { "failed" };
+            assert_eq!(outcome, expected, "{list}: `{answer}` in `{said}`");
+        }
+    }
+    // A value that is the whole expression is one.
+    let runner = echo(
+        "[[test_lists]]\nfiles = [\"list.jsonl\"]\ninput = \"29x00\"\nexpect = { matches = \"{{row.answer}}\" }\n",
+    );
+    runner.write("list.jsonl", "{\"id\": \"a\", \"answer\": \"29.00\"}\n");
+    runner.exec(&[]).expect(0);
 }

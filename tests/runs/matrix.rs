@@ -15,7 +15,7 @@ fn runner() -> Runner {
         plugin = "hostile.wasm"
         [providers.gpt]
         plugin = "hostile.wasm"
-        config = { temp = "{{matrix.temp}}", text = "{{matrix.size}} at {{matrix.temp}}", other = "{{row.x}}" }
+        config = { temp = "{{matrix.temp}}", text = "{{matrix.size}} at {{matrix.temp}}", other = "{{{{row.x}} {{ messages | join }}" }
         matrix = { temp = [0, 0.5], size = ["small", "x/large"] }
         [providers.named]
         plugin = "hostile.wasm"
@@ -65,7 +65,7 @@ fn each_combination_is_a_provider() {
     };
     assert_eq!(
         config("gpt[temp=0.5,size=x-large]"),
-        json!({"temp": 0.5, "text": "x/large at 0.5", "other": "{{row.x}}"})
+        json!({"temp": 0.5, "text": "x/large at 0.5", "other": "{{row.x}} {{ messages | join }}"})
     );
     assert_eq!(config("gpt[temp=0,size=small]")["temp"], 0);
 }

@@ -100,3 +100,57 @@ fn values_of_whole_texts_are_no_templates() {
     let ran = runner.exec(&["--set", "want=null"]).expect(2);
     assert!(ran.stderr.contains("`var.want` has no value"), "{}", ran.stderr);
 }
+
+#[test]
+fn texts_of_other_template_languages_reach_plugins() {
+    let runner = Runner::new(&["hostile"]);
+    runner.scenario(
+        r#"
+        vars = { tone = "{{{{input}} {{tone}}" }
+        [providers.p]
+        plugin = "hostile.wasm"
+        [providers.p.config]
+        template = "{{ messages }} {{{{output}} {% if x %}{{a | b}}"
+        tone = "{{var.tone}}"
+        many = ["-{{var.tone}}-"]
+        "{{{{key}}" = "Bearer {{secret.KEY}}"
+        [[tests]]
+        id = "config"
+        input = { do = "test" }
+        [[tests]]
+        id = "input"
+        input = { do = "echo", value = "{{question}} {{{{input}} {{var.tone}}" }
+        "#,
+    );
+    runner.exec(&[]).expect(0);
+    let run = assert_whole(&runner, 2);
+    let config = json!({
+        "template": "{{ messages }} {{output}} {% if x %}{{a | b}}",
+        "tone": "{{input}} {{tone}}",
+        "many": ["-{{input}} {{tone}}-"],
+        "{{key}}": "Bearer {{secret.KEY}}",
+    });
+    assert_eq!(run.row("config")["output"]["config"], config);
+    assert_eq!(run.row("input")["output"], "{{question}} {{input}} {{input}} {{tone}}");
+}
+
+#[test]
+fn judge_with_the_output_in_its_config_is_refused() {
+    let runner = Runner::new(&[]);
+    runner.scenario(
+        r#"
+        providers.p.plugin = "bundled:echo"
+        [graders.judge]
+        plugin = "bundled:echo"
+        config = { system = "Grade the answer {{output}} against {{reference}}." }
+        input = "Grade it."
+        [[tests]]
+        id = "a"
+        expect = { graders = ["judge"] }
+        "#,
+    );
+    for command in ["validate", "exec"] {
+        let ran = runner.run(&[command, "scenario.toml"]).expect(2);
+        ran.says(&["`{{output}}` has a value only in the `input` of a grader", "`{{{{output}}`"]);
+    }
+}

@@ -1,6 +1,6 @@
 //! [`Template`]: a text with paths such as `{{a.b.c}}`.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde_json::Value;
 use thiserror::Error;
@@ -19,6 +19,8 @@ pub enum TemplatePiece {
     Text(String),
     /// The path of a value: the root, then keys and indexes. Never empty.
     Path(Vec<String>),
+    /// The path of a value that is a part of a regular expression, as in `{{row.x|regex}}`.
+    Expression(Vec<String>),
 }
 
 /// The reason why a text is not a template.
@@ -57,7 +59,10 @@ impl Template {
                 continue;
             }
             let (path, after) = after.split_once("}}").ok_or(TemplateError::Unclosed)?;
-            pieces.push(TemplatePiece::Path(parse_path(path)?));
+            pieces.push(match without_filter(path) {
+                Some(path) => TemplatePiece::Expression(parse_path(path)?),
+                None => TemplatePiece::Path(parse_path(path)?),
+            });
             rest = after;
         }
         if !rest.is_empty() {
@@ -69,7 +74,7 @@ impl Template {
     /// Returns the path if the template is only a placeholder.
     pub fn only_path(&self) -> Option<&[String]> {
         match self.pieces.as_slice() {
-            [TemplatePiece::Path(path)] => Some(path),
+            [piece] => piece.path(),
             _ => None,
         }
     }
@@ -78,12 +83,15 @@ impl Template {
         &self.pieces
     }
 
+    /// Returns the paths of all placeholders.
+    pub fn paths(&self) -> impl Iterator<Item = &[String]> {
+        self.pieces.iter().filter_map(TemplatePiece::path)
+    }
+
     /// Checks that all paths start with one of `roots`.
     pub fn check_roots(&self, roots: &[&str]) -> Result<(), TemplateError> {
-        for piece in &self.pieces {
-            if let TemplatePiece::Path(path) = piece
-                && !roots.contains(&path[0].as_str())
-            {
+        for path in self.paths() {
+            if !roots.contains(&path[0].as_str()) {
                 let known: Vec<_> = roots.iter().map(|root| format!("`{root}`")).collect();
                 return Err(TemplateError::Root {
                     path: path.join("."),
@@ -97,28 +105,55 @@ impl Template {
 
     /// Returns the further keys of each path that starts with `root`: `["API_KEY"]` for `{{secret.API_KEY}}`.
     pub fn keys_of<'a>(&'a self, root: &'a str) -> impl Iterator<Item = &'a [String]> {
-        self.pieces.iter().filter_map(move |piece| match piece {
-            TemplatePiece::Path(path) => {
-                path.split_first().filter(|(first, _)| *first == root).map(|(_, keys)| keys)
-            }
-            TemplatePiece::Text(_) => None,
+        self.paths().filter_map(move |path| {
+            path.split_first().filter(|(first, _)| *first == root).map(|(_, keys)| keys)
         })
     }
 
     /// Renders the template as text. Values that are not strings are inserted as JSON.
     pub fn render_text(&self, roots: &[(&str, &Value)]) -> Result<String, MissingKey> {
+        self.render_pattern(roots, str::to_owned)
+    }
+
+    /// Renders the template as a regular expression. `escape` makes values literal, except those of [`TemplatePiece::Expression`].
+    pub fn render_pattern(
+        &self,
+        roots: &[(&str, &Value)],
+        escape: fn(&str) -> String,
+    ) -> Result<String, MissingKey> {
         let mut text = String::new();
         for piece in &self.pieces {
             match piece {
                 TemplatePiece::Text(literal) => text.push_str(literal),
-                TemplatePiece::Path(path) => match find(roots, path)? {
-                    Value::String(string) => text.push_str(string),
-                    other => text.push_str(&other.to_string()),
-                },
+                TemplatePiece::Path(path) => text.push_str(&escape(&text_at(roots, path)?)),
+                TemplatePiece::Expression(path) => text.push_str(&text_at(roots, path)?),
             }
         }
         Ok(text)
     }
+}
+
+impl TemplatePiece {
+    /// Returns the path of a placeholder.
+    pub fn path(&self) -> Option<&[String]> {
+        match self {
+            Self::Text(_) => None,
+            Self::Path(path) | Self::Expression(path) => Some(path),
+        }
+    }
+}
+
+fn text_at<'a>(roots: &[(&str, &'a Value)], path: &[String]) -> Result<Cow<'a, str>, MissingKey> {
+    Ok(match find(roots, path)? {
+        Value::String(string) => string.into(),
+        other => other.to_string().into(),
+    })
+}
+
+/// Returns the path without its filter `regex`, which makes it a part of a regular expression.
+pub fn without_filter(path: &str) -> Option<&str> {
+    let (path, filter) = path.split_once('|')?;
+    (filter.trim() == "regex").then_some(path)
 }
 
 /// Replaces the placeholders in all texts of a value. A text that is only a placeholder becomes its value.
@@ -152,6 +187,9 @@ impl fmt::Display for Template {
         self.pieces.iter().try_for_each(|piece| match piece {
             TemplatePiece::Text(text) => formatter.write_str(&text.replace("{{", "{{{{")),
             TemplatePiece::Path(path) => write!(formatter, "{{{{{}}}}}", path.join(".")),
+            TemplatePiece::Expression(path) => {
+                write!(formatter, "{{{{{}|regex}}}}", path.join("."))
+            }
         })
     }
 }
@@ -201,6 +239,19 @@ mod tests {
         let template = Template::parse(template).unwrap();
         assert_eq!(Template::parse(&template.to_string()).as_ref(), Ok(&template));
         template.render_text(&[("row", &row)])
+    }
+
+    #[test]
+    fn filter_makes_a_path_an_expression() {
+        let template = Template::parse("{{ row.x | regex }}-{{row.x}}").unwrap();
+        assert_eq!(template.to_string(), "{{row.x|regex}}-{{row.x}}");
+        let row = json!({"x": "a.b"});
+        let pattern = template.render_pattern(&[("row", &row)], |text| text.replace('.', r"\."));
+        assert_eq!(pattern.as_deref(), Ok(r"a.b-a\.b"));
+        for text in ["{{row.x|upper}}", "{{row.x|regex|regex}}", "{{|regex}}", "{{row.|regex}}"] {
+            assert!(matches!(Template::parse(text), Err(TemplateError::Path(_))), "{text}");
+        }
+        assert!(template.check_roots(&["other"]).is_err());
     }
 
     #[test]

@@ -6,12 +6,12 @@
 use std::collections::HashSet;
 
 use runner_model::ProviderName;
-use runner_model::template::{Template, TemplatePiece};
+use runner_model::template::Template;
 use serde_json::{Map, Value};
 
 use crate::reading::{
     At, Document, Form, List, MATRIX_ROOTS, MatrixOrigins, Named, Reader, Scalar, Templated,
-    suggest, visit_templates,
+    TextPart, escape, key_of, parts, read_literal, suggest, text_of, visit_templates,
 };
 
 /// The greatest number of providers that the matrices of a scenario make.
@@ -102,6 +102,7 @@ impl Expander<'_, '_> {
         let has_refused = matrix.as_object().is_some_and(|map| {
             map.values().any(|list| list.as_array().is_some_and(|list| list.contains(&Value::Null)))
         });
+        read_literal(&mut matrix, &at.key("matrix"), self.reader);
         let mut lists =
             MATRIX.read(&at.key("matrix"), &mut matrix, self.reader).unwrap_or_default();
         lists.sort_by_key(|(key, _)| order.iter().position(|written| written == key));
@@ -185,9 +186,13 @@ impl Expander<'_, '_> {
     }
 }
 
-/// Parses a template. `None` if it is invalid, which is reported elsewhere.
-fn template_of(value: &Value) -> Option<Template> {
-    Template::parse(value.as_str()?).ok()
+/// Returns the keys of the matrix that the placeholders of a text name.
+fn placeholders(value: &Value) -> impl Iterator<Item = &str> {
+    let parts = parts(value.as_str().unwrap_or_default()).into_iter();
+    parts.filter_map(|part| match part {
+        TextPart::Placeholder { path, .. } => key_of(path, "matrix"),
+        TextPart::Text(_) | TextPart::Braces => None,
+    })
 }
 
 /// Reports placeholders of unknown keys of the matrix.
@@ -197,17 +202,15 @@ fn check_placeholders(value: &mut Value, known: &[String], at: &At<'_>, reader: 
         return;
     }
     visit_templates(value, at, &mut |value, at| {
-        let template = template_of(value);
-        for keys in template.iter().flat_map(|template| template.keys_of("matrix")) {
-            if matches!(keys, [key] if known.contains(key)) {
+        for key in placeholders(value) {
+            if known.iter().any(|known| known == key) {
                 continue;
             }
-            let path = keys.join(".");
-            let message = match keys {
-                [] => "`{{matrix}}` needs a key of the matrix".to_owned(),
-                _ => format!("there is no `matrix.{path}`"),
+            let message = match key {
+                "" => "`{{matrix}}` needs a key of the matrix".to_owned(),
+                _ => format!("there is no `matrix.{key}`"),
             };
-            let help = suggest(&path, known.iter().map(String::as_str));
+            let help = suggest(key, known.iter().map(String::as_str));
             reader.refuse(at, message, "this template").help = Some(help);
         }
     });
@@ -215,7 +218,7 @@ fn check_placeholders(value: &mut Value, known: &[String], at: &At<'_>, reader: 
 
 /// Replaces a text that has a placeholder by null, which is not reported again.
 fn remove_placeholder(value: &mut Value) {
-    if template_of(value).is_some_and(|template| template.keys_of("matrix").next().is_some()) {
+    if placeholders(value).next().is_some() {
         *value = Value::Null;
     }
 }
@@ -253,37 +256,30 @@ fn plain(value: &Value) -> String {
     text_of(value).replace(|character| !is_plain(character), "-")
 }
 
-fn value_of<'c>(path: &[String], combination: &'c Combination<'_>) -> Option<&'c Value> {
-    let [root, key] = path else { return None };
-    let (_, value) = combination.iter().find(|(known, _)| root == "matrix" && key == known)?;
-    Some(value)
-}
-
-fn text_of(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 /// Replaces `{{matrix.…}}` by values, and leaves other paths as they are. With `keeps_type`, a text that is only a
 /// placeholder becomes the value with its type.
 fn fill(value: &mut Value, combination: &Combination<'_>, keeps_type: bool) {
-    let Some(template) = template_of(value) else { return };
-    if let ([TemplatePiece::Path(path)], true) = (template.pieces(), keeps_type)
-        && let Some(found) = value_of(path, combination)
-    {
-        *value = found.clone();
-        return;
+    let Value::String(text) = &*value else { return };
+    let mut filled = String::new();
+    for part in parts(text) {
+        let (source, path) = match part {
+            TextPart::Text(text) => (text, ""),
+            TextPart::Braces => ("{{{{", ""),
+            TextPart::Placeholder { source, path } => (source, path),
+        };
+        let key = key_of(path, "matrix");
+        let Some((_, found)) = combination.iter().find(|(known, _)| key == Some(*known)) else {
+            filled.push_str(source);
+            continue;
+        };
+        // The text is read again.
+        let mut found = found.clone();
+        escape(&mut found);
+        if keeps_type && source.len() == text.len() {
+            *value = found;
+            return;
+        }
+        filled.push_str(&text_of(&found));
     }
-    // Other keys are read as templates again.
-    let text = |text: String| if keeps_type { text } else { text.replace("{{", "{{{{") };
-    let pieces = template.pieces().iter().map(|piece| match piece {
-        TemplatePiece::Text(piece) => text(piece.clone()),
-        TemplatePiece::Path(path) => match value_of(path, combination) {
-            Some(value) => text(text_of(value)),
-            None => format!("{{{{{}}}}}", path.join(".")),
-        },
-    });
-    *value = Value::String(pieces.collect());
+    *value = Value::String(filled);
 }

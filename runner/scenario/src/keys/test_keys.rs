@@ -216,7 +216,7 @@ fn list(table: &mut Table<'_, '_>) -> Option<TestList> {
     let fields = [
         ("id", id.map(TemplateValue::Text)),
         ("input", table.optional("input", &input)),
-        ("expect", table.optional("expect", &expect)),
+        ("expect", table.optional("expect", &expect).map(TemplateValue::with_patterns)),
         ("reference", table.optional("reference", &Templates(Any, LIST_ROOTS))),
         ("meta", table.optional("meta", &Templates(META, LIST_ROOTS))),
     ];

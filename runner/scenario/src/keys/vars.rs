@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use runner_model::SetVars;
+use runner_model::{SetVars, template::without_filter};
 use serde_json::{Value, json};
 
 use crate::problem::Problem;
 use crate::reading::{
-    Any, At, Form, Named, Reader, Step, TEXT, TableForm, suggest, visit_templates,
+    Any, At, Form, Named, Reader, Step, TEXT, TableForm, TextPart, FILTER_PLACES, escape, is_pattern, key_of, parts,
+    read_literal, suggest, text_of, visit_templates,
 };
 
 /// Values by name.
@@ -58,6 +59,9 @@ pub(crate) fn fill(
     set: &SetVars,
     reader: &mut Reader<'_>,
 ) -> (Vars, Vec<String>) {
+    if let Some(table) = root.get_mut("vars") {
+        read_literal(table, &At::ROOT.key("vars"), reader);
+    }
     let mut table = root.get("vars").cloned().unwrap_or_default();
     let declared = match &mut table {
         Value::Null => Vec::new(),
@@ -123,7 +127,7 @@ pub(crate) fn secret_warnings(set: &SetVars) -> impl Iterator<Item = String> + '
 }
 
 /// Replaces the placeholders of a text. A text that is only one placeholder becomes the value with its type, except where only
-/// text is allowed.
+/// text is allowed. In a regular expression, other values are literal text without the filter `regex`.
 fn fill_text(
     value: &mut Value,
     at: &At<'_>,
@@ -135,62 +139,59 @@ fn fill_text(
     let path = at.path();
     let is_in = |key: &str| matches!(path.get(2), Some(Step::Key(found)) if found == key);
     let is_text = is_in("args") || is_in("stdin") || is_in("grants");
-    let (mut filled, mut rest) = (String::new(), text.as_str());
-    while let Some((before, after)) = rest.split_once("{{") {
-        filled.push_str(before);
-        if let Some(after) = after.strip_prefix("{{") {
-            filled.push_str("{{{{");
-            rest = after;
-            continue;
-        }
-        let inside = after.split_once("}}");
-        let name = inside.and_then(|(path, _)| path.trim().strip_prefix("var."));
-        let (Some(name), Some((_, after))) = (name, inside) else {
-            filled.push_str("{{");
-            rest = after;
+    let mut filled = String::new();
+    for part in parts(text) {
+        let (source, name) = match part {
+            TextPart::Text(text) => (text, None),
+            TextPart::Braces => ("{{{{", None),
+            TextPart::Placeholder { source, path } => {
+                (source, key_of(path, "var").filter(|name| !name.is_empty()))
+            }
+        };
+        let Some(name) = name else {
+            filled.push_str(source);
             continue;
         };
+        let filtered = without_filter(name);
+        if filtered.is_some() && !is_pattern(&path) {
+            reader.refuse(at, FILTER_PLACES, "this template");
+            *value = Value::Null;
+            return;
+        }
+        let name = filtered.unwrap_or(name).trim_end();
         let Some(found) = vars.get(name) else {
-            let label = "this template";
-            if declared.contains_key(name) {
-                let help =
-                    format!("set it with `--set {name}=VALUE`, or write a default in `[vars]`");
-                let message = format!("`var.{name}` has no value");
-                reader.refuse(at, message, label).help = Some(help);
-            } else {
-                let help = match declared.len() {
-                    0 => format!("declare it: `vars = {{ {name} = \"a default\" }}`"),
-                    _ => suggest(name, declared.keys().map(String::as_str)),
-                };
-                let message = format!("there is no variable `{name}`");
-                reader.refuse(at, message, label).help = Some(help);
-            }
+            let (message, help) = missing(name, declared);
+            reader.refuse(at, message, "this template").help = Some(help);
             *value = Value::Null;
             return;
         };
-        let is_whole = filled.is_empty() && after.is_empty();
+        let is_whole = source.len() == text.len();
+        let mut found = found.clone();
+        if is_pattern(&path) && filtered.is_none() && !is_whole {
+            found = regex::escape(&text_of(&found)).into();
+        }
+        // The text is read again.
+        escape(&mut found);
         if is_whole && (!is_text || found.is_array() || found.is_object()) {
-            *value = found.clone();
-            if !is_in("config") {
-                escape(value);
-            }
+            *value = found;
             return;
         }
-        let found = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
-        // All other texts are read as templates again.
-        filled.push_str(&if is_in("config") { found } else { found.replace("{{", "{{{{") });
-        rest = after;
+        filled.push_str(&text_of(&found));
     }
-    *value = Value::String(filled + rest);
+    *value = Value::String(filled);
 }
 
-/// Makes placeholders in a value text, where texts are read as templates again.
-fn escape(value: &mut Value) {
-    visit_templates(value, &At::ROOT, &mut |value, _| {
-        if let Value::String(text) = value {
-            *text = text.replace("{{", "{{{{");
-        }
-    });
+/// Returns message and help about a placeholder without a value.
+fn missing(name: &str, declared: &BTreeMap<String, Option<Value>>) -> (String, String) {
+    if declared.contains_key(name) {
+        let help = format!("set it with `--set {name}=VALUE`, or write a default in `[vars]`");
+        return (format!("`var.{name}` has no value"), help);
+    }
+    let help = match declared.len() {
+        0 => format!("declare it: `vars = {{ {name} = \"a default\" }}`"),
+        _ => suggest(name, declared.keys().map(String::as_str)),
+    };
+    (format!("there is no variable `{name}`"), help)
 }
 
 #[cfg(test)]
@@ -230,7 +231,7 @@ mod tests {
             ("{{var.model}}", Some(("model", "1.10")), json!("1.10")),
             ("{{var.url}}", Some(("url", "1.5")), json!(1.5)),
             ("{{var.url}}", Some(("url", "{\"a\": 1}")), json!({"a": 1})),
-            ("{{var.model}}", Some(("model", "{{x")), json!("{{x")),
+            ("{{var.model}}", Some(("model", "{{x")), json!("{{{{x")),
         ] {
             assert_eq!(config(text, set.as_slice()), expected, "{text}");
         }
@@ -251,8 +252,33 @@ mod tests {
 
     #[test]
     fn values_are_no_templates() {
-        let root = json!({"vars": {"x": "{{input}}"}, "tests": [{"input": "a {{var.x}}"}]});
+        let root = json!({"vars": {"x": "{{{{input}}"}, "tests": [{"input": "a {{var.x}}"}]});
         assert_eq!(filled(root, &[]).unwrap()["tests"][0]["input"], json!("a {{{{input}}"));
+    }
+
+    #[test]
+    fn values_are_literal_within_expressions() {
+        for (text, expected) in [
+            ("{{var.x}}", "a.*|{{{{"),
+            ("{{ var.x|regex }}", "a.*|{{{{"),
+            ("^{{var.x}}$", r"^a\.\*\|\{\{$"),
+            ("^({{var.x|regex}}){{var.x | regex}}", "^(a.*|{{{{)a.*|{{{{"),
+            ("{{var.n}}!", r"1\.5!"),
+        ] {
+            let root = json!({
+                "vars": {"x": "a.*|{{{{", "n": 1.5},
+                "tests": [{"expect": {"matches": text, "stderr": {"matches": text}, "json": {"matches": "x{{var.x}}"}}}],
+                "test_lists": [{"expect": {"matches": text}}],
+            });
+            let root = filled(root, &[]).unwrap();
+            let expect = &root["tests"][0]["expect"];
+            assert_eq!(expect["matches"], expected, "{text}");
+            assert_eq!(expect["stderr"]["matches"], expected, "{text}");
+            assert_eq!(root["test_lists"][0]["expect"]["matches"], expected, "{text}");
+            assert_eq!(expect["json"]["matches"], "xa.*|{{{{");
+        }
+        let root = json!({"vars": {"x": "a"}, "tests": [{"input": "{{var.x|regex}}"}]});
+        assert!(filled(root, &[]).unwrap_err().contains("only for `matches`"));
     }
 
     #[test]

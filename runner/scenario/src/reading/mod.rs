@@ -4,6 +4,7 @@
 
 mod form;
 mod path;
+mod placeholders;
 mod reader;
 mod scalar;
 mod table;
@@ -23,10 +24,13 @@ pub(crate) use self::form::{
     Any, AnyTable, Either, Form, Globs, List, MAX_GLOBS, Named, StringOr, Templated, Templates,
     TextOrList, file_schema,
 };
-pub(crate) use self::path::{At, Part, Places, Step, dotted, keys};
+pub(crate) use self::path::{At, Part, Places, Step, dotted, is_pattern, keys};
+pub(crate) use self::placeholders::{
+    TextPart, escape, key_of, parts, read_literal, read_literals, text_of,
+};
 pub use self::reader::similar;
 pub(crate) use self::reader::{
-    COMMAND_ROOTS, ENV_ROOTS, FileOwner, LIST_ROOTS, MATRIX_ROOTS, Reader, kind, slip_distance,
+    COMMAND_ROOTS, ENV_ROOTS, FILTER_PLACES, FileOwner, LIST_ROOTS, MATRIX_ROOTS, Reader, kind, slip_distance,
     suggest,
 };
 pub(crate) use self::scalar::{
@@ -35,7 +39,7 @@ pub(crate) use self::scalar::{
 };
 pub use self::table::gone;
 pub(crate) use self::table::{Table, TableForm};
-pub(crate) use self::templates::{TemplateValue, read_literals, visit_templates};
+pub(crate) use self::templates::{TemplateValue, visit_templates};
 pub use self::text_file::files_beside;
 pub(crate) use self::text_file::{MAX_BYTES, not_utf8, read_text};
 

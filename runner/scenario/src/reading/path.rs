@@ -19,6 +19,13 @@ pub(crate) fn dotted(root: &str, keys: &[String]) -> String {
     keys.iter().fold(root.to_owned(), |path, key| path + "." + key)
 }
 
+/// Returns whether a path in a scenario is of a regular expression of `expect`.
+pub(crate) fn is_pattern(path: &[Step]) -> bool {
+    let patterns = [&["expect", "matches"][..], &["expect", "stderr", "matches"]];
+    let is_at = |pattern: &[&str]| path[2..] == keys(pattern.iter().copied());
+    path.len() > 2 && patterns.into_iter().any(is_at)
+}
+
 /// The part of an entry to mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {

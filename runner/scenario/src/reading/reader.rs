@@ -4,11 +4,12 @@ use std::path::Path;
 
 use runner_model::grants::is_secret_name;
 pub(crate) use runner_model::provider::{COMMAND_ROOTS, ENV_ROOTS};
-use runner_model::template::{Template, TemplateError};
+use runner_model::template::{Template, TemplateError, TemplatePiece};
 use serde_json::Value;
 
 use crate::problem::Problem;
-use crate::reading::{At, Part, Places, Step, dotted};
+use crate::reading::placeholders::{escape_help, places_of};
+use crate::reading::{At, Part, Places, Step, dotted, is_pattern};
 
 /// First keys that a template may have.
 pub(crate) type Roots = &'static [&'static str];
@@ -20,6 +21,8 @@ pub(crate) const MATRIX_ROOTS: Roots = &["matrix"];
 /// Help on `{{secret.KEY}}` outside of the environment.
 const SECRET_HELP: &str =
     "secrets reach a provider by its environment: `grants.env = { KEY = \"{{secret.KEY}}\" }`";
+/// Message about the filter in another place.
+pub(crate) const FILTER_PLACES: &str = "`|regex` is only for `matches` of `expect`";
 /// Keys of `file` in templates of a test list.
 const FILE_KEYS: &[&str] = &["name", "path", "stem"];
 
@@ -146,15 +149,22 @@ impl<'p> Reader<'p> {
         let template = match parsed {
             Ok(template) => template,
             Err(error) => {
-                let is_secret =
-                    matches!(&error, TemplateError::Root { root, .. } if root == "secret");
-                let problem = self.refuse(at, error.to_string(), LABEL);
-                if is_secret && roots == COMMAND_ROOTS {
-                    problem.help = Some(SECRET_HELP.to_owned());
-                }
+                let help = match &error {
+                    TemplateError::Root { root, .. } if root == "secret" && roots == COMMAND_ROOTS => {
+                        Some(SECRET_HELP.to_owned())
+                    }
+                    TemplateError::Root { path, .. } => Some(root_help(path)),
+                    TemplateError::Unclosed | TemplateError::Path(_) => None,
+                };
+                self.refuse(at, error.to_string(), LABEL).help = help;
                 return None;
             }
         };
+        let is_expression = |piece: &TemplatePiece| matches!(piece, TemplatePiece::Expression(_));
+        if template.pieces().iter().any(is_expression) && !is_pattern(&at.path()) {
+            self.refuse(at, FILTER_PLACES, LABEL);
+            return None;
+        }
         for root in ["run", "trial"] {
             for keys in template.keys_of(root).filter(|keys| *keys != ["id"]) {
                 let message = format!("there is no `{}`", dotted(root, keys));
@@ -186,6 +196,15 @@ impl<'p> Reader<'p> {
             }
         }
         Some(template)
+    }
+}
+
+/// Returns a help on a placeholder that has no value where it is.
+fn root_help(path: &str) -> String {
+    let escaped = escape_help(path);
+    match places_of(path) {
+        Some(places) => format!("`{{{{{path}}}}}` {places}; {escaped}"),
+        None => escaped,
     }
 }
 

@@ -1,9 +1,9 @@
-//! Values with templates: [`TemplateValue`], and texts that only look like templates.
+//! Values with templates: [`TemplateValue`].
 
-use runner_model::template::{MissingKey, Template, TemplateError, TemplatePiece, find};
+use runner_model::template::{MissingKey, Template, TemplateError, find};
 use serde_json::Value;
 
-use crate::reading::{At, LIST_ROOTS, Reader};
+use crate::reading::At;
 
 /// A value in which every string may be a template.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub(crate) enum TemplateValue {
     /// A value without templates.
     Constant(Value),
     Text(Template),
+    /// A regular expression.
+    Pattern(Template),
     List(Vec<Self>),
     Table(Vec<(String, Self)>),
 }
@@ -32,11 +34,25 @@ impl TemplateValue {
         }
     }
 
+    /// Returns the value, which is an `expect`, with its regular expressions.
+    pub(crate) fn with_patterns(self) -> Self {
+        let Self::Table(entries) = self else { return self };
+        let entries = entries.into_iter().map(|(key, value)| {
+            let value = match (key.as_str(), value) {
+                ("matches", Self::Text(template)) => Self::Pattern(template),
+                ("stderr", value) => value.with_patterns(),
+                (_, value) => value,
+            };
+            (key, value)
+        });
+        Self::Table(entries.collect())
+    }
+
     /// Returns the value as it was written.
     pub(crate) fn into_value(self) -> Value {
         match self {
             Self::Constant(value) => value,
-            Self::Text(template) => Value::String(template.to_string()),
+            Self::Text(template) | Self::Pattern(template) => Value::String(template.to_string()),
             Self::List(items) => items.into_iter().map(Self::into_value).collect(),
             Self::Table(entries) => {
                 entries.into_iter().map(|(key, value)| (key, value.into_value())).collect()
@@ -48,9 +64,7 @@ impl TemplateValue {
     pub(crate) fn is_template(&self) -> bool {
         match self {
             Self::Constant(_) => false,
-            Self::Text(template) => {
-                template.pieces().iter().any(|piece| matches!(piece, TemplatePiece::Path(_)))
-            }
+            Self::Text(template) | Self::Pattern(template) => template.paths().next().is_some(),
             Self::List(items) => items.iter().any(Self::is_template),
             Self::Table(entries) => entries.iter().any(|(_, value)| value.is_template()),
         }
@@ -60,9 +74,13 @@ impl TemplateValue {
     pub(crate) fn render(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
         match self {
             Self::Constant(value) => Ok(value.clone()),
-            Self::Text(template) => match template.pieces() {
-                [TemplatePiece::Path(path)] => find(roots, path).cloned(),
-                _ => template.render_text(roots).map(Value::String),
+            Self::Text(template) => match template.only_path() {
+                Some(path) => find(roots, path).cloned(),
+                None => template.render_text(roots).map(Value::String),
+            },
+            Self::Pattern(template) => match template.only_path() {
+                Some(path) => find(roots, path).cloned(),
+                None => template.render_pattern(roots, regex::escape).map(Value::String),
             },
             Self::List(items) => items.iter().map(|item| item.render(roots)).collect(),
             Self::Table(entries) => {
@@ -94,69 +112,12 @@ pub(crate) fn visit_templates(
     }
 }
 
-/// Converts texts of tests and lists that no record fills: `{{{{` becomes `{{`. Reports placeholders of records.
-pub(crate) fn read_literals(root: &mut Value, reader: &mut Reader<'_>) {
-    const FILLED: [&str; 5] = ["id", "input", "expect", "reference", "meta"];
-    let mut read = |value: &mut Value, at: &At<'_>| {
-        visit_templates(value, at, &mut |value, at| {
-            let read = value.as_str().map(literal);
-            match read {
-                Some(Ok(text)) => *value = Value::String(text),
-                Some(Err(path)) => {
-                    let message = format!(
-                        "`{{{{{path}}}}}` has a value only in `id`, `input`, `expect`, `reference` and `meta` of a test list"
-                    );
-                    let help = format!("for the text itself, write `{{{{{{{{{path}}}}}`");
-                    reader.refuse(at, message, "this template").help = Some(help);
-                }
-                None => {}
-            }
-        });
-    };
-    for key in ["defaults", "tests"] {
-        if let Some(value) = root.get_mut(key) {
-            read(value, &At::ROOT.key(key));
-        }
-    }
-    let at = At::ROOT.key("test_lists");
-    let lists = root.get_mut("test_lists").and_then(Value::as_array_mut);
-    for (index, list) in lists.into_iter().flatten().enumerate() {
-        let at = at.index(index);
-        for (key, value) in list.as_object_mut().into_iter().flatten() {
-            if !FILLED.contains(&key.as_str()) {
-                read(value, &at.key(key));
-            }
-        }
-    }
-}
-
-/// Returns the text of a string. Placeholders of other roots stay: a provider or the host may fill them.
-///
-/// # Errors
-///
-/// The path of a placeholder that only records of test lists fill.
-fn literal(text: &str) -> Result<String, String> {
-    let (mut literal, mut rest) = (String::new(), text);
-    while let Some((before, after)) = rest.split_once("{{") {
-        literal.push_str(before);
-        literal.push_str("{{");
-        rest = after.strip_prefix("{{").unwrap_or(after);
-        if rest.len() == after.len()
-            && let Some((path, _)) = after.split_once("}}")
-            && LIST_ROOTS.contains(&path.trim().split('.').next().unwrap_or_default())
-        {
-            return Err(path.trim().to_owned());
-        }
-    }
-    Ok(literal + rest)
-}
-
 #[cfg(test)]
 mod tests {
     use runner_model::template::MissingKey;
     use serde_json::{Value, json};
 
-    use super::{TemplateValue, literal};
+    use super::TemplateValue;
 
     fn value(template: &str) -> Result<Value, MissingKey> {
         let row = json!({"n": 1, "s": "x", "deep": {"list": [10, {"k": true}]}});
@@ -172,17 +133,22 @@ mod tests {
     }
 
     #[test]
-    fn four_braces_are_the_text_of_two() {
-        for (text, expected) in [
-            ("Bearer {{secret.KEY}} {{ x", "Bearer {{secret.KEY}} {{ x"),
-            ("{{{{row.x}} {{{{{", "{{row.x}} {{{"),
-            ("{{row", "{{row"),
-            ("{{rows}}", "{{rows}}"),
+    fn values_are_literal_within_expressions() {
+        let row = json!({"price": "29.00", "n": 1.5, "p": "a|b"});
+        for (template, expected) in [
+            ("{{row.price}}", "29.00"),
+            ("{{row.p|regex}}", "a|b"),
+            ("#### {{row.price}}$", r"#### 29\.00$"),
+            ("^{{row.p}}({{ row.p | regex }}){{row.n}}", r"^a\|b(a|b)1\.5"),
         ] {
-            assert_eq!(literal(text).as_deref(), Ok(expected), "{text}");
-        }
-        for text in ["a {{row.x}}", "{{ file.name }}", "{{row_number}}", "{{{{{{row}}"] {
-            assert!(literal(text).is_err(), "{text}");
+            let expect = json!({
+                "matches": template, "stderr": {"matches": template, "contains": "{{row.p}}!"}, "json": {"matches": "{{row.p}}!"},
+            });
+            let value = TemplateValue::parse(&expect).unwrap().with_patterns();
+            let json = json!({"matches": "a|b!"});
+            let stderr = json!({"matches": expected, "contains": "a|b!"});
+            let rendered = value.render(&[("row", &row)]).unwrap();
+            assert_eq!(rendered, json!({"matches": expected, "stderr": stderr, "json": json}));
         }
     }
 }
