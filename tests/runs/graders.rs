@@ -35,6 +35,7 @@ fn hostile(keys: &str, scenario: &str) -> Runner {
 /// Creates a scenario with the hostile guest as provider, and the command as the grader `judge`.
 fn plain(keys: &str, outputs: &[&str]) -> Runner {
     let tests = outputs.iter().zip(1..).map(|(output, index)| {
+        let output = output.replace("{{", "{{{{");
         format!(
             "[[tests]]\nid = \"t{index}\"\ninput = {{ do = \"echo\", value = {output} }}\nexpect = {{ graders = [\"judge\"] }}\n"
         )
@@ -171,6 +172,47 @@ fn hostile_graders_are_errors_of_their_trial() {
 }
 
 #[test]
+fn judges_in_other_dialects_are_understood_or_refused() {
+    for (answer, outcome, word) in [
+        (r#"{"pass": false, "score": 0.9, "reason": "too long"}"#, "failed", "too long"),
+        (r#"{"pass": true, "score": 0.9, "reason": "right"}"#, "passed", "right"),
+        (r#"{"verdict": "fail", "score": 0.9}"#, "failed", ""),
+        ("```json\n{\"pass\": false, \"score\": 1}\n```", "failed", ""),
+        (r#"{"passed": false, "score": 0.9}"#, "error", "unknown field `passed`"),
+        (r#"{"score": 0.9, "error": "no idea"}"#, "error", "unknown field `error`"),
+        (r#"{"grade": "I", "score": 1}"#, "error", "unknown field `grade`"),
+        (r#"{"pass": true, "verdict": "fail"}"#, "error", "contradicts"),
+        (r#"{"score": 7}"#, "error", "its score 7 is not from 0 to 1"),
+        (r#"{"score": -0.5, "verdict": "pass"}"#, "error", "its score -0.5 is not from 0 to 1"),
+    ] {
+        let answer = serde_json::to_string(answer).unwrap();
+        // As the text of a model, and as the output of a plain command.
+        for grader in [
+            format!("plugin = \"bundled:echo\"\ninput = {answer}"),
+            "plugin = \"command.wasm\"\nargs = [\"cat\"]\nstdin = \"{{input.output}}\"\noutput = \"json\"".to_owned(),
+        ] {
+            if answer.contains("```") && grader.contains("command") {
+                continue;
+            }
+            let runner = Runner::hostile(&format!(
+                "[graders.judge]\nmin_score = 0.7\nmax_score = 1\n{grader}\n[[tests]]\nid = \"a\"\n\
+                 input = {{ do = \"echo\", value = {answer} }}\nexpect = {{ graders = [\"judge\"] }}\n"
+            ));
+            runner.link(&command(), "command.wasm");
+            let ran = runner.exec(&[]).expect(i32::from(outcome != "passed"));
+            let (found, error, grades) = grades(&runner.only_run(), "a");
+            assert_eq!(found, outcome, "{answer}: {}", ran.stdout);
+            if outcome == "error" {
+                assert_eq!(error["class"], "grader");
+                assert!(error["message"].as_str().unwrap().contains(word), "{error}");
+            } else if !word.is_empty() {
+                assert_eq!(grades[0]["explanation"], word);
+            }
+        }
+    }
+}
+
+#[test]
 fn hostile_outputs_are_data_for_graders() {
     let long = format!("\"{}\"", "ü{{x}}".repeat(10_000));
     let outputs = [
@@ -196,6 +238,7 @@ fn hostile_outputs_are_data_for_graders() {
         assert!(explanation.len() >= output.trim().len().min(4000), "{explanation}");
     }
     let list = outputs.iter().zip(1..).map(|(output, index)| {
+        let output = output.replace("{{", "{{{{");
         format!("[[tests]]\nid = \"t{index}\"\ninput = {{ do = \"echo\", value = {output} }}\nexpect = {{ graders = [\"judge\"] }}\n")
     });
     let runner = Runner::hostile(&format!(

@@ -67,6 +67,9 @@ pub struct Grading {
     /// The lowest score that passes. That of a test takes precedence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_score: Option<f64>,
+    /// The highest score that the grader can give, above 0; the lowest one is then 0. Other scores are errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_score: Option<f64>,
     /// The weight of its score in the score of a trial.
     #[serde(default = "default_weight", skip_serializing_if = "is_default_weight")]
     pub weight: f64,

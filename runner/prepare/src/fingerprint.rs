@@ -44,6 +44,9 @@ impl Fingerprints {
             let grading = prepared.provider.grading.as_ref()?;
             let mut state = state(prepared);
             add(&mut state, &json!([grading.min_score, grading.weight]).to_string());
+            if let Some(max) = grading.max_score {
+                add(&mut state, &json!({ "max_score": max }).to_string());
+            }
             Some((prepared.provider.name.to_string(), state))
         };
         Self {

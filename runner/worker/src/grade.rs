@@ -110,18 +110,15 @@ pub fn check_flags(templates: &Arguments, filled: &Filled) -> Result<(), RowErro
 
 /// Returns whether the start of a text is of the input. The configuration is of the scenario.
 fn starts_with_input(template: &Template) -> bool {
-    let paths = template.pieces().iter().map_while(|piece| match piece {
-        TemplatePiece::Path(path) => Some(path),
-        TemplatePiece::Text(_) => None,
-    });
-    paths.into_iter().any(|path| path[0] == "input")
+    let mut paths = template.pieces().iter().map_while(TemplatePiece::path);
+    paths.any(|path| path[0] == "input")
 }
 
 /// Reads the answer of a grader from the row of its call, which was not interrupted.
 pub fn grade(
     task: &Task,
     grader: &LoadedProvider,
-    min_score: Option<f64>,
+    bounds: ScoreBounds,
     asked: Option<Fingerprint>,
     row: Row<'static>,
     said: &Said<'_>,
@@ -137,7 +134,7 @@ pub fn grade(
             if let (Some(redactor), Some(text)) = (redactor, &mut answer.explanation) {
                 redactor.text(text);
             }
-            let verdict = decide(answer.verdict, answer.score, min_score);
+            let verdict = decide(answer.verdict, answer.score, bounds);
             (answer, verdict)
         }
         Err(error) => (GraderAnswer::default(), Err(error)),
@@ -157,7 +154,7 @@ pub fn grade(
         verdict,
         own_verdict: answer.verdict,
         score: answer.score,
-        min_score,
+        min_score: bounds.min,
         weight: grader.settings.grading.as_ref().map_or(1.0, |grading| grading.weight),
         explanation: answer.explanation.map(|text| cut(MAX_TEXT, &text).into()),
         error,
@@ -171,17 +168,43 @@ pub fn grade(
     }
 }
 
+/// The bounds of a grader's scores.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ScoreBounds {
+    /// The lowest score that passes.
+    min: Option<f64>,
+    /// The highest possible score. The lowest one is then 0.
+    max: Option<f64>,
+}
+
+impl ScoreBounds {
+    /// Returns the bounds for a test, whose own lowest score takes precedence.
+    pub fn new(grading: &Grading, test: &Test<'_>) -> Self {
+        Self { min: test.expect.min_score.or(grading.min_score), max: grading.max_score }
+    }
+
+    pub fn min(self) -> Option<f64> {
+        self.min
+    }
+}
+
 /// Decides by the lowest score that passes, or by the grader's own verdict.
 ///
 /// # Errors
 ///
-/// A score alone, without the lowest one that passes.
+/// A score that the grader cannot give, or a score alone without the lowest one that passes.
 pub fn decide(
     own: Option<Verdict>,
     score: Option<f64>,
-    min_score: Option<f64>,
+    bounds: ScoreBounds,
 ) -> Result<Verdict, RowError<'static>> {
-    match (own, score, min_score) {
+    if let (Some(score), Some(max)) = (score, bounds.max)
+        && !(0.0..=max).contains(&score)
+    {
+        let message = format!("its score {score} is not from 0 to {max}, its `max_score`");
+        return Err(unreadable(&message));
+    }
+    match (own, score, bounds.min) {
         (_, Some(score), Some(least)) if score < least => Ok(Verdict::Fail),
         (Some(own), ..) => Ok(own),
         (None, Some(_), Some(_)) => Ok(Verdict::Pass),
@@ -260,40 +283,53 @@ fn answer(
     Ok(answer)
 }
 
-/// The keys of an answer, others aside. None may be there twice.
+/// The keys of an answer. None may be there twice, and no other: `{"passed": false, "score": 0.9}` must not pass by its score.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Written<'a> {
     #[serde(borrow)]
     verdict: Option<&'a RawValue>,
     #[serde(borrow)]
+    pass: Option<&'a RawValue>,
+    #[serde(borrow)]
     score: Option<&'a RawValue>,
     #[serde(borrow)]
     explanation: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning: Option<&'a RawValue>,
 }
 
-/// Reads an answer: a JSON object with `verdict`, `score` and `explanation`, also between fences as models write them. Nothing is
-/// searched for within a text: it may quote the output, which may contain such an object.
+/// Reads an answer: a JSON object with `verdict` or `pass`, `score` and `explanation`, also between fences as models write them.
+/// Nothing is searched for within a text: it may quote the output, which may contain such an object.
 fn read(text: &str) -> Result<GraderAnswer, RowError<'static>> {
     let text = without_fence(text);
-    let written = object(text).map_err(|error| {
-        let quoted = cut(MAX_QUOTED, text);
-        unreadable(&format!("its answer is not a JSON object{error}: {quoted}"))
-    })?;
-    let verdict = read_key(written.verdict, "`verdict` must be `pass`, `fail` or `skip`")?;
-    let score = read_key(written.score, "`score` must be a number")?;
-    let explanation = written
-        .explanation
-        .map(|json| serde_json::from_str(json.get()).unwrap_or_else(|_| json.get().to_owned()));
-    Ok(GraderAnswer { verdict, score, explanation })
-}
-
-/// Parses an object. The error is in brackets.
-fn object(text: &str) -> Result<Written<'_>, String> {
+    let fault = |fault: String| unreadable(&format!("{fault}: {}", cut(MAX_QUOTED, text)));
     // Of an array, serde would take the items as the fields.
     if !text.starts_with('{') {
-        return Err(String::new());
+        return Err(fault("its answer is not a JSON object".to_owned()));
     }
-    serde_json::from_str(text).map_err(|error| format!(" ({error})"))
+    let written: Written<'_> = serde_json::from_str(text).map_err(|error| {
+        let words = if error.is_data() { "invalid" } else { "not a JSON object" };
+        let error = error.to_string();
+        let reason = error.split(" at line ").next().unwrap_or_default();
+        // A key with escapes may have hidden a secret from the redaction of the row.
+        let key = reason.split('`').nth(1).unwrap_or_default();
+        let reason = if text.contains(key) { reason } else { "unknown field" };
+        fault(format!("its answer is {words} ({})", cut(2 * MAX_QUOTED, reason)))
+    })?;
+    let verdict = read_key(written.verdict, "`verdict` must be `pass`, `fail` or `skip`")?;
+    let pass = read_key(written.pass, "`pass` must be `true` or `false`")?;
+    let pass = pass.map(|pass| if pass { Verdict::Pass } else { Verdict::Fail });
+    if pass.is_some() && verdict.is_some() && pass != verdict {
+        return Err(fault("its `pass` contradicts its `verdict`".to_owned()));
+    }
+    let score = read_key(written.score, "`score` must be a number")?;
+    let explanation = written.explanation.or(written.reason).or(written.reasoning);
+    let explanation = explanation
+        .map(|json| serde_json::from_str(json.get()).unwrap_or_else(|_| json.get().to_owned()));
+    Ok(GraderAnswer { verdict: verdict.or(pass), score, explanation })
 }
 
 /// Parses the value of a key. The error quotes it as it is written: redaction has not seen it without its escapes.
@@ -307,9 +343,13 @@ fn read_key<T: DeserializeOwned>(
         .map_err(|_| unreadable(&format!("its {rule}, not {}", cut(MAX_QUOTED, json))))
 }
 
+/// Returns the explanation in the output of a reply whose parts are the answer. The output may be any value.
 fn explanation(output: &str) -> Option<String> {
-    let explanation = object(output).ok().and_then(|object| object.explanation);
-    serde_json::from_str(explanation.map_or(output, RawValue::get)).ok()
+    match serde_json::from_str(output).ok()? {
+        Value::String(text) => Some(text),
+        Value::Object(map) => map.get("explanation")?.as_str().map(str::to_owned),
+        _ => None,
+    }
 }
 
 fn without_fence(text: &str) -> &str {

@@ -18,7 +18,7 @@ use runner_sandbox::{Activity, AttachedFile, Engines, Redactor};
 use tokio::task::{JoinSet, LocalSet, spawn_local, yield_now};
 use tokio::{runtime, time::sleep};
 
-use crate::grade::{Question, decide, grade};
+use crate::grade::{Question, ScoreBounds, decide, grade};
 use crate::instances::{Instances, TEARDOWN, tear_down};
 use crate::judge::{CompiledCache, Evidence, max_tree_bytes, rejudge};
 use crate::provider::{LoadedProvider, load_plugins};
@@ -207,7 +207,7 @@ impl Slots {
             return Err(unexpected("a grade by a provider that is not a grader"));
         };
         let row: RowRef<'_> = serde_json::from_slice(queued.row())?;
-        let min_score = test.expect.min_score.or(grading.min_score);
+        let bounds = ScoreBounds::new(grading, test);
         let question = match Question::new(grader, grading, test, &row) {
             Ok(question) => question,
             Err(error) => {
@@ -217,7 +217,7 @@ impl Slots {
                     error: Some(error),
                     ..Row::new(&task.trial, task.attempt, now, Duration::ZERO, Duration::ZERO)
                 };
-                let grade = grade(task, grader, min_score, None, row, &Said::default());
+                let grade = grade(task, grader, bounds, None, row, &Said::default());
                 return Ok(AttemptReport::from_result(&grade, None));
             }
         };
@@ -231,11 +231,11 @@ impl Slots {
             self.run_attempt(slot, &attempt, grader, instances).await?;
         let is_interrupted = row.outcome == Outcome::Stopped;
         let grade = (!is_interrupted)
-            .then(|| grade(task, grader, min_score, Some(question.asked), row, &said));
+            .then(|| grade(task, grader, bounds, Some(question.asked), row, &said));
         Ok(AttemptReport::from_result(&grade, host_fault))
     }
 
-    /// Returns the stored grades that answer the questions of a test's graders, up to the first grader to call.
+    /// Returns the stored grades that answer the questions of a test's graders. The other graders must be called.
     fn standing_grades<'a>(&self, test: &Test<'a>, stored: &RowRef<'_>) -> Vec<StandingGrade<'a>> {
         let standing = |name: &String| {
             let mut providers = self.providers.iter().flatten();
@@ -247,13 +247,13 @@ impl Slots {
             let mut grades = stored.grades.iter();
             let old = grades
                 .find(|grade| *grade.grader == *name && grade.asked == Some(question.asked))?;
-            let min_score = test.expect.min_score.or(grading.min_score);
+            let bounds = ScoreBounds::new(grading, test);
             // A grade whose score alone did not decide has an error, too.
-            let verdict = decide(old.own_verdict, old.score, min_score).ok()?;
+            let verdict = decide(old.own_verdict, old.score, bounds).ok()?;
             let (grader, weight) = (name.clone().into(), grading.weight);
-            Some(StandingGrade { grader, verdict, min_score, weight })
+            Some(StandingGrade { grader, verdict, min_score: bounds.min(), weight })
         };
-        test.expect.graders.iter().map_while(standing).collect()
+        test.expect.graders.iter().filter_map(standing).collect()
     }
 
     /// Runs an attempt, in a kept instance if the provider reuses them.

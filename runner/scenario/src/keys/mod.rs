@@ -93,6 +93,7 @@ pub(crate) fn check_keys(root: &Value, reader: &mut Reader<'_>) {
     for (table, name, provider) in all_providers(root) {
         let at = At::ROOT.key(table);
         check_grants(provider, &at.key(name), reader);
+        check_scores(provider, &at.key(name), reader);
         if table == "graders" && names.contains(&name.as_str()) {
             let message = format!("a provider and a grader are both named `{name}`");
             reader.refuse_key(&at.key(name), message, "rename one of them");
@@ -139,6 +140,18 @@ fn check_memory(root: &Value, reader: &mut Reader<'_>) {
             "its limit is {}: raise `run.memory`, or set `limits.memory` of the {noun}",
             show_size(limit)
         ));
+    }
+}
+
+/// Reports a grader's `min_score` that none of its scores reaches.
+fn check_scores(grader: &Value, at: &At<'_>, reader: &mut Reader<'_>) {
+    let score = |key| grader.get(key).and_then(Value::as_f64);
+    if let (Some(min), Some(max)) = (score("min_score"), score("max_score"))
+        && min > max
+    {
+        let message = "no score of this grader passes: `min_score` is above `max_score`";
+        reader.refuse(&at.key("min_score"), message, "too high");
+        reader.add_place(&at.key("max_score"), "the highest score");
     }
 }
 

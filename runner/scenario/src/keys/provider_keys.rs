@@ -75,6 +75,7 @@ fn grader(table: &mut Table<'_, '_>) -> Option<Provider> {
     let grading = Grading {
         input: input.map(TemplateValue::into_value),
         min_score: table.optional("min_score", &Number(f64::MIN, f64::MAX)),
+        max_score: table.optional("max_score", &Number(Budgets::LEAST, f64::MAX)),
         weight: table.or("weight", &Number(0.0, MAX_WEIGHT), "1"),
         timeout: table.or("timeout", &TIMEOUT, r#""60s""#),
         retries: table.optional("retries", &RETRIES).unwrap_or_default(),

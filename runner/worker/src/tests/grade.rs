@@ -10,7 +10,9 @@ use runner_model::template::Template;
 use runner_model::{Outcome, Row, Time, TrialId};
 use runner_sandbox::CommandCall;
 
-use super::{AnswerForm, GraderAnswer, MAX_TEXT, answer, check_flags, decide, log_of};
+use super::{
+    AnswerForm, GraderAnswer, MAX_TEXT, ScoreBounds, answer, check_flags, decide, log_of,
+};
 use crate::provider::Filled;
 
 fn row(output: &str) -> Row<'static> {
@@ -55,7 +57,13 @@ fn objects_and_fenced_texts_are_answers() {
     for (output, verdict, score, explanation) in [
         (r#"{"verdict":"skip"}"#, Some(Verdict::Skip), None, None),
         (r#"{"score":-3}"#, None, Some(-3.0), None),
-        (r#"{"verdict":"fail","score":null,"more":[1]}"#, Some(Verdict::Fail), None, None),
+        (r#"{"verdict":"fail","score":null}"#, Some(Verdict::Fail), None, None),
+        (r#"{"pass":true}"#, Some(Verdict::Pass), None, None),
+        (r#"{"pass":false,"score":0.9}"#, Some(Verdict::Fail), Some(0.9), None),
+        (r#"{"pass":false,"verdict":"fail"}"#, Some(Verdict::Fail), None, None),
+        (r#"{"pass":null,"score":1,"reason":"why"}"#, None, Some(1.0), Some("why")),
+        (r#"{"score":1,"reasoning":"long","reason":"why"}"#, None, Some(1.0), Some("why")),
+        (r#"{"reasoning":"long","explanation":"e","score":1}"#, None, Some(1.0), Some("e")),
         (r#"{"score":1,"explanation":["a"]}"#, None, Some(1.0), Some(r#"["a"]"#)),
         ("{}", None, None, None),
     ] {
@@ -82,10 +90,32 @@ fn other_texts_are_no_answers() {
         (row(r#"{"verdict":true}"#), "its `verdict` must be `pass`, `fail` or `skip`"),
         (row(r#"{"score":"0.9"}"#), "its `score` must be a number"),
         (text(r#"{"verdict":"fail","verdict":"pass"}"#), "duplicate field `verdict`"),
+        (row(r#"{"pass":"false","score":1}"#), "its `pass` must be `true` or `false`, not \"false\""),
+        (row(r#"{"pass":0,"score":1}"#), "its `pass` must be `true` or `false`, not 0"),
+        (row(r#"{"pass":false,"verdict":"pass"}"#), "its `pass` contradicts its `verdict`"),
+        (row(r#"{"pass":true,"verdict":"skip"}"#), "its `pass` contradicts its `verdict`"),
     ] {
         let error = read(AnswerForm::Object, &row).unwrap_err();
         assert!(error.contains(reason), "{error}");
         assert!(error.len() < 700, "{error}");
+    }
+}
+
+#[test]
+fn unknown_keys_of_an_answer_are_errors() {
+    for key in ["passed", "error", "result", "Pass", "grade", "scores", "VERDICT", "confidence", ""] {
+        for value in ["false", "true", "null", "\"why\"", "0"] {
+            let whole = format!("{{\"score\":0.9,\"{key}\":{value},\"verdict\":\"pass\"}}");
+            for form in [AnswerForm::Object, AnswerForm::ExitCodeAndObject] {
+                let fenced = text(&format!("```json\n{whole}\n```"));
+                for row in [row(&whole), text(&whole), fenced] {
+                    let error = read(form, &row).unwrap_err();
+                    let known = "`verdict`, `pass`, `score`, `explanation`, `reason`, `reasoning`";
+                    assert!(error.contains(&format!("unknown field `{key}`")), "{error}");
+                    assert!(error.contains(known), "{error}");
+                }
+            }
+        }
     }
 }
 
@@ -151,8 +181,24 @@ fn lowest_score_goes_before_the_verdict() {
         (None, Some(0.9), None, None),
         (None, None, Some(0.5), None),
     ] {
-        let decided = decide(own, score, min_score).ok();
+        let decided = decide(own, score, ScoreBounds { min: min_score, max: None }).ok();
         assert_eq!(decided, verdict, "{own:?} {score:?} {min_score:?}");
+    }
+}
+
+#[test]
+fn scores_outside_of_the_bounds_are_errors() {
+    let decided = |own, score| {
+        let bounds = ScoreBounds { min: Some(0.7), max: Some(1.0) };
+        decide(own, Some(score), bounds).map_err(|error| error.message.to_string())
+    };
+    assert_eq!(decided(None, 1.0), Ok(Verdict::Pass));
+    assert_eq!(decided(None, 0.0), Ok(Verdict::Fail));
+    for own in [None, Some(Verdict::Pass), Some(Verdict::Fail)] {
+        for score in [1.01, 9.0, 1e300, -0.1, -1e300] {
+            let error = decided(own, score).unwrap_err();
+            assert!(error.contains(&format!("its score {score} is not from 0 to 1")), "{error}");
+        }
     }
 }
 

@@ -73,6 +73,9 @@ pub struct Args {
     /// The lowest score that passes
     #[arg(long, value_name = "N", value_parser = score, requires = "grade", allow_hyphen_values = true)]
     min_score: Option<f64>,
+    /// The highest possible score: others, and those below 0, are errors
+    #[arg(long, value_name = "N", value_parser = score, requires = "grade")]
+    max_score: Option<f64>,
     /// Configuration: JSON, `@FILE` or `-` [default: {}]
     #[arg(short, long, value_name = "JSON")]
     config: Option<String>,
@@ -310,6 +313,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
                     // The input is put in as it is.
                     input: Some("{{input}}".into()),
                     min_score: args.min_score,
+                    max_score: args.max_score,
                     weight: 1.0,
                     timeout: args.timeout.into(),
                     retries: Retries::default(),
