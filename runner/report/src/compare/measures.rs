@@ -34,9 +34,10 @@ pub struct Measure {
     pub change: f64,
     /// `pp` for percentage points, else as `unit`.
     pub change_unit: Option<String>,
-    /// The interval of 95 % for the change, by a paired bootstrap. `null` for a single test.
+    /// The interval of 95 % for the change, by a paired bootstrap. `null` if all tests changed by the same amount.
     pub interval: Option<(f64, f64)>,
-    /// Of a pass rate by McNemar's exact test, else by the bootstrap; corrected for the number of measures by Holm's method.
+    /// Of a pass rate by McNemar's exact test, else by the bootstrap; corrected by Holm's method over all pass rates and scores,
+    /// over all durations, or over all metrics. `null` if no test changed.
     pub p: Option<f64>,
     /// Number of tests with values in both runs.
     pub tests: u64,
@@ -62,6 +63,18 @@ enum Quantity {
     Duration,
     /// Places of a metric in both runs.
     Metric([usize; 2]),
+}
+
+/// Measures whose p-values are corrected together: those that answer one question. Otherwise the number of metrics that a plugin
+/// reports decides whether its failures are significant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    /// Pass rates and scores, for `--fail-on significant`.
+    Quality,
+    /// For `--fail-on slower`.
+    Durations,
+    /// Metrics are never worse.
+    Metrics,
 }
 
 /// Compares all measures that both runs have, by provider in the order of `providers`. Those are the providers of `new`.
@@ -101,15 +114,18 @@ pub(crate) fn measures(
                     Quantity::Duration => measure.change > 0.0 && is_same_machine,
                     Quantity::Metric(_) => false,
                 };
-                (place, Measure { worse, ..measure })
+                (place, quantity.family(), Measure { worse, ..measure })
             }));
         }
     }
-    measures.sort_by_key(|(place, _): &(usize, _)| *place);
-    let mut measures: Vec<_> = measures.into_iter().map(|(_, measure)| measure).collect();
-    let p_values: Vec<_> = measures.iter().filter_map(|measure| measure.p).collect();
-    let corrected = measures.iter_mut().filter_map(|measure| measure.p.as_mut());
-    corrected.zip(holm(&p_values)).for_each(|(p, corrected)| *p = corrected);
+    measures.sort_by_key(|(place, ..): &(usize, _, _)| *place);
+    for family in [Family::Quality, Family::Durations, Family::Metrics] {
+        let members = measures.iter_mut().filter(|(_, of, _)| *of == family);
+        let p_values: Vec<_> = members.filter_map(|(.., measure)| measure.p.as_mut()).collect();
+        let corrected = holm(&p_values.iter().map(|p| **p).collect::<Vec<_>>());
+        iter::zip(p_values, corrected).for_each(|(p, corrected)| *p = corrected);
+    }
+    let mut measures: Vec<_> = measures.into_iter().map(|(.., measure)| measure).collect();
     measures.iter_mut().for_each(|measure| measure.worse &= measure.is_significant());
     measures
 }
@@ -124,6 +140,14 @@ fn mean(repeats: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Option<f6
 }
 
 impl Quantity {
+    fn family(self) -> Family {
+        match self {
+            Self::Passes | Self::Score => Family::Quality,
+            Self::Duration => Family::Durations,
+            Self::Metric(_) => Family::Metrics,
+        }
+    }
+
     /// Returns a trial's value. `at` is 0 for a trial of the base and 1 for one of the new run.
     fn of(self, at: usize, side: &Side, sample: &Sample) -> Option<f64> {
         match self {
@@ -161,6 +185,9 @@ fn measure(
     let count =
         |is_it: fn(&f64) -> bool| differences.iter().filter(|one| is_it(one)).count() as u64;
     let sign = || sign_test(count(|change| *change < 0.0), count(|change| *change > 0.0));
+    let p = if is_rate { Some(sign()) } else { bootstrap.map(|bootstrap| bootstrap.p) };
+    // Resamples of equal differences are equal, which proves nothing about other tests.
+    let is_varied = differences.windows(2).any(|pair| pair[0] != pair[1]);
     let change_unit = if is_rate { Some("pp".to_owned()) } else { unit.clone() };
     Some(Measure {
         provider,
@@ -170,8 +197,8 @@ fn measure(
         new: estimate(new),
         change: new - base,
         change_unit,
-        interval: bootstrap.map(|bootstrap| bootstrap.interval),
-        p: if is_rate { Some(sign()) } else { bootstrap.map(|bootstrap| bootstrap.p) },
+        interval: bootstrap.filter(|_| is_varied).map(|bootstrap| bootstrap.interval),
+        p: p.filter(|_| differences.iter().any(|change| *change != 0.0)),
         tests: values.len() as u64,
         worse: false,
     })

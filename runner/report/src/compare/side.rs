@@ -154,7 +154,7 @@ impl Side {
         Ok(side)
     }
 
-    fn add_metric(&mut self, metric: &Metric<'_>, number: u32, most: usize) {
+    pub(crate) fn add_metric(&mut self, metric: &Metric<'_>, number: u32, most: usize) {
         let mut known = self.metrics.iter();
         let is_it = |one: &MetricValues| {
             (&*one.name, one.unit.as_deref()) == (&*metric.name, metric.unit.as_deref())

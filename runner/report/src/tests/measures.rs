@@ -1,4 +1,4 @@
-use runner_model::Outcome;
+use runner_model::{Outcome, row::Metric};
 
 use super::measures;
 use crate::compare::side::{Sample, Side};
@@ -48,8 +48,35 @@ fn measures_are_those_of_scipy() {
     assert_close((duration.base.value, duration.change), (195.0, 2.75), 1e-9);
     // 10,000 resamples differ by some hundredths.
     assert_close(duration.interval.unwrap(), (0.55, 4.75), 0.15);
-    assert_close((duration.p.unwrap(), 0.0), (0.0336, 0.0), 0.008);
+    assert_close((duration.p.unwrap(), 0.0), (0.0168, 0.0), 0.004);
     assert_eq!([rate.worse, duration.worse], [false, true]);
     assert_eq!(found, measures(true));
     assert!(!measures(false)[1].worse, "another machine");
+}
+
+/// `binomtest(0, 8)` is 0.0078125.
+#[test]
+fn metrics_weaken_no_failure() {
+    let mut sides = [side(|_| true, [0.0; 20]), side(|at| at >= 8, [0.0; 20])];
+    for (at, side) in sides.iter_mut().enumerate() {
+        let samples: Vec<_> = side.samples.iter().map(|sample| sample.number).collect();
+        for number in samples {
+            for name in 0..20 {
+                let value = f64::from(number % 7) + at as f64 * f64::from(name % 3);
+                let metric = Metric { name: format!("m{name}").into(), value, unit: None };
+                side.add_metric(&metric, number, 20);
+            }
+        }
+    }
+    let found = measures([&sides[0], &sides[1]], &[Some("p".to_owned())], true, 1);
+    let [rate, duration, metrics @ ..] = &found[..] else { panic!("{found:?}") };
+    assert_close((rate.p.unwrap(), 0.0), (0.0078125, 0.0), 1e-9);
+    assert!(rate.worse);
+    // No duration has changed, and all changes of a metric are the same.
+    assert_eq!((duration.p, duration.interval, duration.change), (None, None, 0.0));
+    assert_eq!(metrics.len(), 20);
+    for (place, metric) in metrics.iter().enumerate() {
+        assert_eq!(metric.interval, None, "{metric:?}");
+        assert_eq!(metric.p.is_some(), place % 3 > 0, "{metric:?}");
+    }
 }
