@@ -136,7 +136,7 @@ fn flaky_pass_is_no_new_failure() {
         "[defaults]\nretries = { max = 1 }\n[[tests]]\nid = \"flaky\"\ninput = { do = \"fail-until\" }\n[[tests]]\nid = \"bad\"\ninput = { do = \"echo\", value = 1 }\nexpect = { equals = 2 }\n",
     );
     runner.exec(&[]).expect(1);
-    runner.exec(&["--retries", "0"]).expect(1).says(&["1 still failing, 1 flaky"]);
+    runner.exec(&[]).expect(1).says(&["1 still failing, 1 flaky"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::around::terminal::Terminal;
 use crate::support::{
     runner::{Runner, tests},
     running::Running,
+    server::{Response, Server},
 };
 
 /// Runs two versions of a scenario.
@@ -90,6 +91,77 @@ fn significant_change_fails_and_chance_does_not() {
     compare(&["latest", "latest~2", "--fail-on", "significant"]).expect(0);
     let measures = &document(&runner, &["latest~2", "latest"])["measures"];
     assert_eq!([&measures[0]["name"], &measures[0]["worse"]], [&json!("pass rate"), &json!(true)]);
+}
+
+#[test]
+fn metrics_of_plugin_hide_no_failure() {
+    let server = Server::start(|_| {
+        let message = json!({ "role": "assistant", "content": "4" });
+        let usage = json!({ "prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10 });
+        let choice = json!({ "index": 0, "finish_reason": "stop", "message": message });
+        Response::ok(json!({ "choices": [choice], "usage": usage }).to_string())
+    });
+    let origin = server.origin();
+    let runner = Runner::new(&[]);
+    for wanted in [4, 5] {
+        let test = |at: u8| {
+            format!(
+                "[[tests]]\nid = \"t{at}\"\ninput = \"2 + 2\"\nexpect = {{ equals = \"{wanted}\" }}\n"
+            )
+        };
+        let all: String = (0..8).map(test).collect();
+        runner.scenario(&format!(
+            "[providers.m]\nplugin = \"bundled:chat\"\nconfig = {{ model = \"m\", base_url = \"{origin}\", api_key_secret = \"\" }}\ngrants = {{ net = [\"{origin}\"] }}\n[prices.m]\nprompt_tokens = 2\n{all}"
+        ));
+        runner.exec(&[]);
+    }
+    let ran = runner.run(&["compare", "--fail-on", "significant"]).expect(1);
+    ran.says(&["−100.0 pp * 0.008 8", "significantly worse: pass rate of m"]);
+    let measures = document(&runner, &[])["measures"].take();
+    assert!(measures.as_array().unwrap().len() > 5, "{measures}");
+    assert_eq!(measures[0]["interval"], Value::Null);
+}
+
+#[test]
+fn incomplete_run_passes_no_check() {
+    let runner = Runner::new(&["hostile"]);
+    expect(&runner, &[("a", 1), ("b", 1)]);
+    runner.exec(&[]).expect(0);
+    expect(&runner, &[("a", 2), ("b", 2)]);
+    runner.exec(&["-j", "1", "--fail-fast"]).expect(4);
+    let failing = |args: &[&str], kind: &str| {
+        let args = [&["compare"], args, &["--fail-on", kind]].concat();
+        runner.run(&args).expect(1)
+    };
+    for kind in ["regressed", "significant", "slower"] {
+        failing(&[], kind).says(&["new is incomplete: 1 of 2 trials have results"]);
+    }
+    // The base lacks the test that fails in the new run.
+    runner.exec(&[]).expect(1);
+    failing(&["latest~1", "latest"], "slower").says(&[
+        "base is incomplete: 1 of 2 trials have results; 1 failing test has no result there",
+    ]);
+    runner.run(&["compare", "latest~1", "latest~2", "--fail-on", "regressed"]).expect(0);
+    // Damage is no reason to pass.
+    let new = runner.runs().remove(2);
+    new.write("index.jsonl", new.text("index.jsonl").lines().next().unwrap().to_owned() + "\n");
+    failing(&["latest~2", "latest"], "slower").says(&["new is damaged"]);
+}
+
+#[test]
+fn one_run_has_each_caution_once() {
+    let runner = Runner::new(&["hostile"]);
+    let providers = "[providers.small]\nplugin = \"hostile.wasm\"\n[providers.large]\nplugin = \"hostile.wasm\"\n";
+    let tests = tests(
+        "a | { do = \"echo\", value = 1 } | equals = 1\nb | { do = \"trap\" } |\nc | { do = \"trap\" } |\n",
+    );
+    runner.scenario(&format!("{providers}{tests}"));
+    runner.exec(&["-j", "1", "--fail-fast=3", "--test", "?"]).expect(4);
+    let ran = runner.run(&["compare", "--providers", "small", "large", "--fail-on", "slower"]);
+    let ran = ran.expect(1);
+    let cautions: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("caution:")).collect();
+    assert_eq!(cautions.len(), 2, "{cautions:?}");
+    ran.says(&["caution: the run is incomplete: ", "caution: the run ran only selected tests"]);
 }
 
 #[test]
@@ -188,28 +260,6 @@ fn unfair_comparison_starts_with_cautions() {
     ]);
     let count = ran.stdout.find("caution:").unwrap();
     assert!(count < ran.stdout.find("still passing").unwrap());
-}
-
-#[test]
-fn test_with_flaky_history_has_not_regressed() {
-    let runner = Runner::new(&["files"]);
-    fs::create_dir(runner.path("open")).unwrap();
-    let acts = tests("acts | [[\"read\", \"/data/file\"]] | equals = [{ ok = \"1\" }]");
-    runner.scenario(&format!(
-        "[providers.files]\nplugin = \"files.wasm\"\ngrants.fs = [{{ path = \"open\", mount = \"/data\" }}]\n{acts}"
-    ));
-    // The file is in no fingerprint.
-    for content in ["1", "2", "1", "2"] {
-        runner.write("open/file", content);
-        runner.exec(&[]);
-    }
-    let runs = runner.runs();
-    let found = document(&runner, &[]);
-    assert_eq!([&found["counts"]["regressed"], &found["counts"]["flaky"]], [0, 1], "{found}");
-    runner.run(&["compare", "--fail-on", "regressed"]).expect(0);
-    // The second run is the first one that failed.
-    let early = [runs[0].id(), runs[1].id(), "--fail-on", "regressed"];
-    runner.run(&[&["compare"], &early[..]].concat()).expect(1).says(&["1 regressed"]);
 }
 
 #[test]

@@ -25,32 +25,29 @@ fn marks(document: &Value) -> Vec<(String, Vec<Value>)> {
 
 #[test]
 fn flaky_tests_precede_failing_ones() {
-    let runner = Runner::new(&["files"]);
-    fs::create_dir(runner.path("open")).unwrap();
-    runner.write("open/steady", "1");
-    // `changed` fails after a change of its expectation. `random` reads a file that is in no fingerprint.
-    let exec = |changed: u32, content: &str| {
-        runner.write("open/random", content);
-        let tests = tests(&format!(
-            "always  | [[\"read\", \"/data/steady\"]] | equals = [{{ ok = \"1\" }}]
-            changed | [[\"read\", \"/data/steady\"]] | equals = [{{ ok = \"{changed}\" }}]
-            random  | [[\"read\", \"/data/random\"]] | equals = [{{ ok = \"1\" }}]"
-        ));
+    let runner = Runner::new(&["hostile"]);
+    let exec = |failing: u8, args: &[&str]| {
         runner.scenario(&format!(
-            "[providers.files]\nplugin = \"files.wasm\"\ngrants.fs = [{{ path = \"open\", mount = \"/data\" }}]\n{tests}"
+            "[defaults]\nretries = {{ max = 1 }}\n{PROVIDER}{}",
+            tests(&format!(
+                "always | {{ do = \"echo\", value = 1 }} | equals = 1
+                fails | {{ do = \"echo\", value = 1 }} | equals = {failing}
+                again | {{ do = \"fail-until\" }} |"
+            ))
         ));
-        runner.exec(&[])
+        runner.exec(args)
     };
-    exec(1, "1").expect(0);
-    exec(1, "2").expect(1);
-    exec(2, "1").expect(1);
+    exec(1, &[]).expect(0);
+    exec(1, &["--retries", "0"]).expect(1);
+    exec(2, &[]).expect(1);
     let document = history(&runner, &[]);
-    let [passed, failed] = ["passed", "failed"].map(|mark| json!(mark));
+    let [passed, flaky, failed, error] =
+        ["passed", "flaky", "failed", "error"].map(|mark| json!(mark));
     assert_eq!(
         marks(&document),
         [
-            ("random".to_owned(), vec![passed.clone(), failed.clone(), passed.clone()]),
-            ("changed".to_owned(), vec![passed.clone(), passed.clone(), failed]),
+            ("again".to_owned(), vec![flaky.clone(), error, flaky]),
+            ("fails".to_owned(), vec![passed.clone(), passed.clone(), failed]),
             ("always".to_owned(), vec![passed; 3]),
         ]
     );
@@ -62,9 +59,9 @@ fn flaky_tests_precede_failing_ones() {
     let shown = runner.run(&["history"]).expect(0);
     shown.says(&[
         "3 runs of scenario, 20",
-        "random@files 2/3 2",
-        "✓✗✓ changed@files 2/3",
-        "✓✓✗ always@files 3/3",
+        "again@hostile 2/3 2",
+        "~!~ fails@hostile 2/3",
+        "✓✓✗ always@hostile 3/3",
         "✓ passed ~ flaky ✗ failed ! error T timeout ○ skipped · no result",
     ]);
 }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod ci;
+mod classes;
 mod compare;
 mod forms;
 mod history;

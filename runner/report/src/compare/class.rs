@@ -1,32 +1,29 @@
 //! [`Class`]: the change of a test between two runs.
 
-use std::collections::{HashMap, HashSet};
+use std::iter;
 
 use runner_model::Outcome;
 use runner_model::units::grouped;
-use runner_record::{Manifest, RecordError, ResultsRoot, ShortFingerprints};
+use runner_record::{Manifest, RecordError, RunDir};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::side::{Sample, Scope};
+use super::side::{Sample, Side, pairs};
+use super::stability::{TestResult, isolated, unstable};
 use crate::failures;
-
-/// Earlier runs, and their trials in total, that are searched for flaky tests.
-const MAX_EARLIER: usize = 10;
-const MAX_EARLIER_TRIALS: u64 = 200_000;
 
 // The order of the variants is that of lists. Readers of `Gone` are last: only the base has their rows.
 /// The change of a test on a provider between two runs. Skipped trials are not judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
-    /// All repeats passed, and now one does not.
+    /// Repeats passed, and now none does; or all did at once, and now one does not.
     Regressed,
     /// No repeat passes on either side.
     StillFailing,
     /// A repeat did not pass, and now all do.
     Fixed,
-    /// Passed only after a retry or in some repeats, or has changed before without a reason.
+    /// Passes only after a retry or in some repeats, or has changed in recent runs without a cause.
     Flaky,
     /// Only in the new run.
     New,
@@ -43,13 +40,13 @@ pub enum Class {
 /// Numbers of tests by their class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClassCounts {
-    /// All repeats passed, and now one does not.
+    /// Repeats passed, and now none does; or all did at once, and now one does not.
     pub regressed: u64,
     /// No repeat passes on either side.
     pub still_failing: u64,
     /// A repeat did not pass, and now all do.
     pub fixed: u64,
-    /// Passed only after a retry or in some repeats, or has changed before without a reason.
+    /// Passes only after a retry or in some repeats, or has changed in recent runs without a cause.
     pub flaky: u64,
     /// Only in the new run.
     pub new: u64,
@@ -118,26 +115,68 @@ impl Class {
 
     /// Classifies a test by its repeats in both runs. A missing test is new or gone only if the run without it [`has_all`]
     /// results.
-    pub(crate) fn of(sides: [&[Sample]; 2], has_all: [bool; 2]) -> Self {
-        let judged =
-            sides.map(|repeats| repeats.iter().filter(|one| is_judged(one.outcome)).count());
-        let passed = sides
-            .map(|repeats| repeats.iter().filter(|one| one.outcome == Outcome::Passed).count());
-        let is_flaky = sides.iter().copied().flatten().any(|sample| sample.flaky);
-        let all = [0, 1].map(|side| passed[side] == judged[side]);
-        match (sides.map(<[_]>::is_empty), all) {
-            ([true, _], _) if has_all[0] => Self::New,
-            ([_, true], _) if has_all[1] => Self::Gone,
-            ([true, _] | [_, true], _) => Self::Unpaired,
-            _ if judged.contains(&0) => Self::NotJudged,
-            (_, [false, false]) if passed == [0, 0] => Self::StillFailing,
-            (_, [false, false]) => Self::Flaky,
-            _ if is_flaky => Self::Flaky,
-            (_, [true, true]) => Self::Passing,
-            (_, [true, false]) => Self::Regressed,
-            (_, [false, true]) => Self::Fixed,
+    fn of(sides: [&[Sample]; 2], has_all: [bool; 2]) -> Self {
+        match sides.map(<[_]>::is_empty) {
+            [true, _] if has_all[0] => Self::New,
+            [_, true] if has_all[1] => Self::Gone,
+            [false, false] => Self::of_results(sides.map(|repeats| {
+                let mut result = TestResult::default();
+                repeats.iter().for_each(|one| result.add(one.outcome, one.flaky));
+                result
+            })),
+            _ => Self::Unpaired,
         }
     }
+
+    /// Classifies a test by its results in both runs, without the runs before.
+    pub(crate) fn of_results([base, new]: [TestResult; 2]) -> Self {
+        if !base.is_judged() || !new.is_judged() {
+            Self::NotJudged
+        } else if new.has_both() {
+            let fell = base.has_pass && !base.has_both() && new.has_failure;
+            if fell { Self::Regressed } else { Self::Flaky }
+        } else if new.has_pass {
+            if base.has_failure { Self::Fixed } else { Self::Passing }
+        } else if base.has_pass {
+            Self::Regressed
+        } else {
+            Self::StillFailing
+        }
+    }
+
+    /// Returns whether a test that changes without a cause is flaky instead.
+    pub(crate) fn is_change(self) -> bool {
+        matches!(self, Self::Regressed | Self::Fixed)
+    }
+}
+
+/// Classifies the tests of two runs, in the order of [`pairs`]: by both results, and by the runs before the newer one unless two
+/// providers are compared.
+pub(crate) fn classes(
+    new: &RunDir,
+    manifests: [&Manifest; 2],
+    sides: [&Side; 2],
+    compares_providers: bool,
+) -> Result<Vec<Class>, RecordError> {
+    let has_all = manifests.map(has_all);
+    let mut classes: Vec<_> =
+        pairs(sides[0], sides[1]).map(|pair| Class::of(pair, has_all)).collect();
+    let isolated = isolated(manifests[1]);
+    if compares_providers || !isolated.contains(&true) {
+        return Ok(classes);
+    }
+    let changed = iter::zip(pairs(sides[0], sides[1]), &mut classes).filter_map(|(pair, class)| {
+        let sample = pair[1].first().filter(|_| class.is_change())?;
+        isolated[usize::from(sample.provider)].then_some((sample.key, class))
+    });
+    let (keys, changed): (Vec<_>, Vec<_>) = changed.unzip();
+    let unstable = unstable(&new.results_root()?, (new, manifests[1]), &keys)?;
+    for (key, class) in iter::zip(&keys, changed) {
+        if unstable.contains(key) {
+            *class = Class::Flaky;
+        }
+    }
+    Ok(classes)
 }
 
 /// Returns whether a run has a result of every trial of its scenario.
@@ -193,36 +232,6 @@ impl ClassCounts {
     }
 }
 
-/// Returns the ascending `keys` of tests that were flaky in the last runs before `new`: they passed after a retry, or both
-/// passed and failed with the same fingerprints.
-pub(crate) fn flaky_before(
-    root: &ResultsRoot,
-    new: &Manifest,
-    keys: &[u64],
-) -> Result<HashSet<u64>, RecordError> {
-    let (mut flaky, mut seen) = (HashSet::new(), HashMap::<_, bool>::new());
-    if keys.is_empty() {
-        return Ok(flaky);
-    }
-    let (mut trials, mut left) = (root.trials()?, MAX_EARLIER_TRIALS);
-    for (run, manifest) in root.earlier_runs(new)?.take(MAX_EARLIER) {
-        left = left.saturating_sub(manifest.counts.done());
-        if left == 0 {
-            break;
-        }
-        let found = trials.of_run(&run, &Vec::new, &mut |found: &mut Vec<_>, result| {
-            let key =
-                Scope::default().key(&result.trial).filter(|key| keys.binary_search(key).is_ok());
-            found.extend(key.filter(|_| is_judged(result.outcome)).map(|key| (key, result)));
-        });
-        // Runs that cannot be read have no part in the comparison.
-        for (key, result) in found.map(|found| found.results).unwrap_or_default() {
-            let has_passed = result.outcome == Outcome::Passed;
-            let place: (u64, ShortFingerprints) = (key, result.fingerprints);
-            if result.flaky || *seen.entry(place).or_insert(has_passed) != has_passed {
-                flaky.insert(key);
-            }
-        }
-    }
-    Ok(flaky)
-}
+#[cfg(test)]
+#[path = "../tests/class.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! Differences between two runs that make a comparison unfair.
 
 use std::collections::BTreeSet;
+use std::iter;
 
 use runner_model::status::RunVerdict;
 use runner_model::units::{grouped, plural};
@@ -13,29 +14,40 @@ use crate::failures;
 /// Names in a list.
 const MAX_NAMES: usize = 5;
 
-/// Returns sentences about differences of the runs, damage first. `providers` are those that are compared with each other.
+/// Returns the reason why results of a run may be missing. `None` for a run with all of them.
+pub(crate) fn incomplete(run: &RunDir, manifest: &Manifest) -> Option<String> {
+    let (done, planned) = (manifest.counts.done(), manifest.metadata.planned_trial_count);
+    if manifest.verdict == RunVerdict::Damaged {
+        Some(format!("is damaged, and results may be missing: {}", run.command("verify", &[])))
+    } else if manifest.status == RunStatus::Running {
+        Some("is running".to_owned())
+    } else if done < planned || manifest.status != RunStatus::Completed {
+        let trials = plural(planned, "trial has a result", "trials have results");
+        Some(format!("is incomplete: {} of {trials}", grouped(done)))
+    } else {
+        None
+    }
+}
+
+/// Returns sentences about differences of the runs, missing results first. `providers` are those that are compared with each
+/// other.
 pub(crate) fn cautions(
-    runs: [(&RunDir, &Manifest); 2],
+    manifests: [&Manifest; 2],
+    incomplete: &[Option<String>; 2],
     sides: [&Side; 2],
     providers: Option<&[String; 2]>,
 ) -> Vec<String> {
-    let [(_, base), (_, new)] = runs;
+    let [base, new] = manifests;
     let mut cautions = Vec::new();
-    let labelled = || ["base", "new"].into_iter().zip(runs);
-    for (name, (run, manifest)) in labelled() {
-        if manifest.verdict == RunVerdict::Damaged {
-            let verify = run.command("verify", &[]);
-            cautions.push(format!("{name} is damaged, and results may be missing: {verify}"));
-        }
+    let runs = iter::zip(["base", "new"], iter::zip(manifests, incomplete));
+    let runs: Vec<_> = match base.id == new.id {
+        true => runs.take(1).map(|(_, run)| ("the run", run)).collect(),
+        false => runs.collect(),
+    };
+    for (name, (_, incomplete)) in &runs {
+        cautions.extend(incomplete.iter().map(|reason| format!("{name} {reason}")));
     }
-    for (name, (_, manifest)) in labelled() {
-        let (done, planned) = (manifest.counts.done(), manifest.metadata.planned_trial_count);
-        if manifest.status == RunStatus::Running {
-            cautions.push(format!("{name} is running"));
-        } else if done < planned {
-            let trials = plural(planned, "trial has a result", "trials have results");
-            cautions.push(format!("{name} is incomplete: {} of {trials}", grouped(done)));
-        }
+    for (name, (manifest, _)) in &runs {
         if !manifest.metadata.selection.is_whole() {
             cautions.push(format!("{name} ran only selected tests"));
         }

@@ -5,9 +5,12 @@ mod fairness;
 mod measures;
 mod side;
 mod since_previous;
+mod stability;
+
+use std::iter;
 
 use runner_model::row::{RowHead, read_line};
-use runner_model::{Places as _, RowRef};
+use runner_model::{Places as _, RowRef, units::plural};
 use runner_record::{Manifest, ReadLine, RecordError, RunDir};
 use runner_scenario::Filter;
 use schemars::JsonSchema;
@@ -15,8 +18,9 @@ use serde::{Serialize, Serializer};
 
 pub use class::{Class, ClassCounts, Outcomes};
 pub use measures::{Estimate, Measure};
-use side::{Sample, Scope, Side};
+use side::{Scope, Side};
 pub use since_previous::SincePrevious;
+pub(crate) use stability::{Course, RECENT_RUNS, Seen, TestResult, isolated};
 
 use crate::{RunSummary, VERSION, failure, json::Items, stored_tests};
 
@@ -42,6 +46,12 @@ pub struct ComparisonDocument {
     /// of the plan.
     #[schemars(with = "Vec<Change<'_>>")]
     pub changes: Changes,
+    /// Reasons why results of the base and of the new run may be missing.
+    #[serde(skip)]
+    incomplete: [Option<String>; 2],
+    /// Number of tests that fail in the new run and are missing in the base.
+    #[serde(skip)]
+    unpaired_failures: u64,
 }
 
 /// Tests that do not just pass in both runs. Their rows are read from disk at each use.
@@ -117,35 +127,32 @@ impl ComparisonDocument {
         let (names, seed) = (names.collect::<Vec<_>>(), seed(&manifests));
         let [before, now] = manifests.each_ref().map(fairness::hosts);
         let measures = measures::measures(sides, &names, before == now, seed);
-        let has_all = manifests.each_ref().map(class::has_all);
         let (mut changed, mut counts) = (Vec::new(), ClassCounts::default());
-        for pair in side::pairs(&base, &new) {
-            let class = Class::of(pair, has_all);
+        let mut unpaired_failures = 0;
+        let classes = class::classes(runs[1], manifests.each_ref(), sides, providers.is_some())?;
+        for (pair, class) in iter::zip(side::pairs(&base, &new), classes) {
+            counts.add(class);
             let shown = if class == Class::Gone { pair[0] } else { pair[1] };
-            match class::worst(shown).filter(|_| class < Class::Passing) {
-                Some(&Sample { key, seq, .. }) => {
-                    let outcomes = pair.map(class::outcomes);
-                    changed.push(Changed { key, class, seq, outcomes });
-                }
-                None => counts.add(class),
-            }
+            let worst = class::worst(shown);
+            let is_unpaired = class == Class::Unpaired && pair[0].is_empty();
+            unpaired_failures +=
+                u64::from(is_unpaired && worst.is_some_and(|worst| worst.outcome.is_bad()));
+            changed.extend(worst.filter(|_| class < Class::Passing).map(|worst| Changed {
+                key: worst.key,
+                class,
+                seq: worst.seq,
+                outcomes: pair.map(class::outcomes),
+            }));
         }
-        if providers.is_none() {
-            mark_flaky(runs[1], &manifests[1], &mut changed)?;
-        }
-        changed.iter().for_each(|changed| counts.add(changed.class));
         let summary = |at: usize| -> Result<RunSummary, RecordError> {
             Ok(RunSummary::from_run(&runs[at].results_root()?, runs[at], &manifests[at]))
         };
+        let incomplete = [0, 1].map(|at| fairness::incomplete(runs[at], &manifests[at]));
         Ok(Self {
             v: VERSION,
             base: summary(0)?,
             new: summary(1)?,
-            cautions: fairness::cautions(
-                [(runs[0], &manifests[0]), (runs[1], &manifests[1])],
-                sides,
-                providers,
-            ),
+            cautions: fairness::cautions(manifests.each_ref(), &incomplete, sides, providers),
             counts,
             measures,
             changes: Changes {
@@ -155,7 +162,20 @@ impl ComparisonDocument {
                 changed,
             },
             providers: providers.cloned(),
+            incomplete,
+            unpaired_failures,
         })
+    }
+
+    /// Returns the reasons why the runs cannot show that nothing got worse: the new run lacks results, or it has failures of
+    /// tests whose results the base lacks.
+    #[must_use]
+    pub fn unknown(&self) -> Vec<String> {
+        let [base, new] = &self.incomplete;
+        let failures = plural(self.unpaired_failures, "failing test has", "failing tests have");
+        let base = base.iter().filter(|_| self.unpaired_failures > 0);
+        let base = base.map(|reason| format!("base {reason}; {failures} no result there"));
+        new.iter().map(|reason| format!("new {reason}")).chain(base).collect()
     }
 }
 
@@ -228,24 +248,6 @@ impl Serialize for Changes {
         let read = self.each(|change| items.add(change));
         items.end(read)
     }
-}
-
-/// Changes the class of tests that were flaky in earlier runs.
-fn mark_flaky(
-    new: &RunDir,
-    manifest: &Manifest,
-    changed: &mut [Changed],
-) -> Result<(), RecordError> {
-    let is_change =
-        |changed: &&mut Changed| matches!(changed.class, Class::Regressed | Class::Fixed);
-    let keys = changed.iter_mut().filter(is_change).map(|changed| changed.key);
-    let flaky = class::flaky_before(&new.results_root()?, manifest, &keys.collect::<Vec<_>>())?;
-    for changed in changed.iter_mut().filter(is_change) {
-        if flaky.contains(&changed.key) {
-            changed.class = Class::Flaky;
-        }
-    }
-    Ok(())
 }
 
 /// Returns the seed of resamples, which the plans determine.

@@ -1,12 +1,14 @@
 //! [`SincePrevious`]: the changes of a run since the previous one of its scenario.
 
+use std::iter;
+
 use runner_model::status::RunVerdict;
 use runner_model::{RunStatus, Time, TrialId};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::class::{Class, ClassCounts, has_all};
+use super::class::{Class, ClassCounts, classes};
 use super::side::{Scope, Side, pairs};
 use crate::failures::{FailureGroup, key};
 use crate::{list::short_of, phrases};
@@ -82,10 +84,10 @@ impl SincePrevious {
         let sides = [(&base, &earlier), (run, manifest)];
         let read = |(run, manifest)| Side::read(run, manifest, Scope::default());
         let [base, new] = sides.map(read);
-        let has_all = [has_all(&earlier), has_all(manifest)];
+        let (base, new) = (base?, new?);
+        let classes = classes(run, [&earlier, manifest], [&base, &new], false)?;
         let mut counts = ClassCounts::default();
-        for pair in pairs(&base?, &new?) {
-            let class = Class::of(pair, has_all);
+        for (pair, class) in iter::zip(pairs(&base, &new), classes) {
             counts.add(class);
             let key = pair.iter().find_map(|repeats| Some(repeats.first()?.key));
             since.classes.extend(key.filter(|_| class < Class::Passing).map(|key| (key, class)));

@@ -1,14 +1,15 @@
 //! [`HistoryDocument`]: results of a scenario's tests over its runs.
 
 use std::collections::{BTreeMap, HashMap};
-use std::{mem, ops::Add as _, path::Path};
+use std::{iter, mem, ops::Add as _, path::Path};
 
 use runner_model::{Counts, Time, show_time, status::RunState};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, TrialResult, Trials};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
-use crate::{PassRate, VERSION, logs::hash, results::quantile, stored_tests};
+use crate::compare::{Course, RECENT_RUNS, Seen, TestResult, isolated};
+use crate::{Class, PassRate, VERSION, results::quantile, stored_tests};
 
 /// `runner history`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -65,8 +66,7 @@ pub struct PastTest<'a> {
     pub test: &'a str,
     /// The provider's name.
     pub provider: &'a str,
-    /// Number of runs in which the test was flaky: passed on a retry, or not in each repeat, or changed between passed and
-    /// not passed although nothing that decides it was changed since the run before.
+    /// Number of runs in which the test was flaky, compared with the run before.
     pub flaky_runs: u64,
     #[serde(flatten)]
     pub results: PastResults,
@@ -108,15 +108,14 @@ impl Mark {
 
     /// Returns the result of a test with these trials. `None` without any.
     pub fn of(counts: &Counts) -> Option<Self> {
-        let (passed, skipped) = (counts.passed > 0, counts.skipped > 0);
-        Some(match (passed, counts.bad() > 0) {
-            (true, true) => Self::Flaky,
-            (true, false) if counts.flaky > 0 => Self::Flaky,
-            (true, false) => Self::Passed,
+        let result = TestResult::from(counts);
+        Some(match (result.has_pass, result.has_failure) {
+            (true, _) if result.has_both() => Self::Flaky,
+            (true, _) => Self::Passed,
             (false, true) if counts.error > 0 => Self::Error,
             (false, true) if counts.timeout > 0 => Self::Timeout,
             (false, true) => Self::Failed,
-            (false, false) if skipped => Self::Skipped,
+            (false, false) if counts.skipped > 0 => Self::Skipped,
             (false, false) => return None,
         })
     }
@@ -196,56 +195,81 @@ impl From<&TrialResult> for Sums {
 struct Cell {
     sums: Sums,
     ms: f64,
-    /// Hash of the fingerprints of all repeats, in any order.
-    fingerprints: u64,
+    seen: Seen,
 }
 
 impl Cell {
     fn add(&mut self, trial: &TrialResult) {
-        self.fingerprints ^= hash(&(trial.trial.repeat, trial.fingerprints));
+        self.seen.add(trial);
         self.ms += trial.duration.0 as f64 / 1e3;
         self.sums.add(&trial.into());
     }
 
-    /// Returns the mean duration of the repeats.
-    fn ms(&self) -> f32 {
-        (self.ms / self.sums.counts.done() as f64) as f32
+    /// Returns the part that is kept.
+    fn kept(&self) -> PastCell {
+        let Self { sums, ms, seen } = self;
+        // The mean duration of the repeats.
+        let ms = (ms / sums.counts.done() as f64) as f32;
+        PastCell { mark: Mark::of(&sums.counts), ms, seen: *seen }
     }
 }
 
-/// A test on a provider, whose runs are added from the newest back.
+/// A test on a provider in one of the runs. Takes 12 bytes.
+#[derive(Clone, Copy, Debug)]
+struct PastCell {
+    mark: Option<Mark>,
+    ms: f32,
+    seen: Seen,
+}
+
+/// The tests in one of the runs.
+#[derive(Debug)]
+struct Column {
+    /// By their numbers. Tests that only older runs have are missing.
+    cells: Vec<PastCell>,
+    /// Providers on which a test can be unstable.
+    isolated: Vec<String>,
+}
+
+impl Column {
+    fn seen(&self, number: usize) -> Option<Seen> {
+        self.cells.get(number).map(|cell| cell.seen).filter(|seen| seen.result.is_judged())
+    }
+}
+
+/// A test on a provider.
 #[derive(Debug, Default)]
 struct Test {
     sums: Sums,
     flaky_runs: u64,
     /// Whether the newest result is not a pass.
     fails: bool,
-    /// The result in the next newer run.
-    next: Option<Next>,
-}
-
-/// The next run in which a test was not skipped.
-#[derive(Clone, Copy, Debug)]
-struct Next {
-    mark: Mark,
-    fingerprints: u64,
 }
 
 impl Test {
-    fn add(&mut self, cell: &Cell, mark: Mark) {
-        self.sums.add(&cell.sums);
-        if mark == Mark::Skipped {
-            return;
+    /// Counts the runs in which the test was flaky. `columns` start with the newest.
+    fn judge(&mut self, columns: &[Column], number: usize, provider: &str) {
+        let mut judged = iter::zip(0.., columns)
+            .filter_map(|(place, column)| Some((place, column.seen(number)?)))
+            .peekable();
+        self.fails = judged
+            .peek()
+            .is_some_and(|(_, newest)| newest.result.has_failure || newest.result.has_both());
+        while let Some((place, seen)) = judged.next() {
+            let is_unstable = || {
+                let mut course = Course::default();
+                let recent = columns[place..].iter().take(RECENT_RUNS);
+                recent.filter_map(|column| column.seen(number)).for_each(|seen| course.add(seen));
+                course.is_unstable() && columns[place].isolated.iter().any(|one| one == provider)
+            };
+            let base = judged.peek().map(|(_, base)| base.result);
+            let is_flaky = match base.map(|base| Class::of_results([base, seen.result])) {
+                None => seen.result.has_both(),
+                Some(Class::Flaky) => true,
+                Some(class) => class.is_change() && is_unstable(),
+            };
+            self.flaky_runs += u64::from(is_flaky);
         }
-        self.flaky_runs += u64::from(mark == Mark::Flaky);
-        self.fails |= self.next.is_none() && mark != Mark::Passed;
-        let has_changed = self.next.is_some_and(|next| {
-            let are_sure = next.mark != Mark::Flaky && mark != Mark::Flaky;
-            let differ = (next.mark == Mark::Passed) != (mark == Mark::Passed);
-            are_sure && differ && next.fingerprints == cell.fingerprints
-        });
-        self.flaky_runs += u64::from(has_changed);
-        self.next = Some(Next { mark, fingerprints: cell.fingerprints });
     }
 }
 
@@ -256,8 +280,7 @@ struct Collector {
     numbers: HashMap<String, usize>,
     tests: Vec<Test>,
     runs: Vec<PastRun>,
-    /// For each run the marks and the durations of tests by their numbers.
-    columns: Vec<Vec<(Option<Mark>, f32)>>,
+    columns: Vec<Column>,
     sums: BTreeMap<Option<String>, (u64, Sums, Vec<f32>)>,
 }
 
@@ -289,16 +312,13 @@ impl Collector {
             cells[number].add(&trial);
         })?;
         self.tests.resize_with(self.numbers.len(), Test::default);
-        let (mut all, mut column) = (Sums::default(), Vec::with_capacity(found.results.len()));
+        let mut all = Sums::default();
         for (test, cell) in self.tests.iter_mut().zip(&found.results) {
-            let mark = Mark::of(&cell.sums.counts);
-            if let Some(mark) = mark {
-                test.add(cell, mark);
-                all.add(&cell.sums);
-            }
-            column.push((mark, cell.ms()));
+            test.sums.add(&cell.sums);
+            all.add(&cell.sums);
         }
-        let durations: Vec<_> = durations(&column).collect();
+        let cells: Vec<_> = found.results.iter().map(Cell::kept).collect();
+        let durations: Vec<_> = durations(&cells).collect();
         let head = RunHead::from(manifest);
         let key = match query.by {
             HistoryGroups::Run => None,
@@ -319,13 +339,20 @@ impl Collector {
             labels: head.labels,
             results: all.results(durations),
         });
-        self.columns.push(column);
+        let isolated = iter::zip(&manifest.providers, isolated(manifest));
+        let isolated = isolated.filter(|(_, is_isolated)| *is_isolated);
+        let isolated = isolated.map(|(provider, _)| provider.name.clone()).collect();
+        self.columns.push(Column { cells, isolated });
         Ok(())
     }
 
     /// Returns the tests in their order.
     fn tests(&mut self) -> PastTests {
         let mut names: Vec<_> = mem::take(&mut self.numbers).into_iter().collect();
+        for (name, number) in &names {
+            let provider = name.split_once('@').map_or("", |(_, provider)| provider);
+            self.tests[*number].judge(&self.columns, *number, provider);
+        }
         names.sort_by(|(left, one), (right, other)| {
             let [one, other] = [one, other].map(|number| &self.tests[*number]);
             let rate =
@@ -349,14 +376,15 @@ pub struct PastTests {
     /// As `test@provider`, with the numbers of the tests.
     names: Vec<(String, usize)>,
     tests: Vec<Test>,
-    /// The same as in the collector.
-    columns: Vec<Vec<(Option<Mark>, f32)>>,
+    /// The newest run first.
+    columns: Vec<Column>,
 }
 
 impl PastTests {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = PastTest<'_>> {
         self.names.iter().map(|(name, number)| {
-            let cells = || self.columns.iter().rev().map(|column| column.get(*number).copied());
+            let cells =
+                || self.columns.iter().rev().map(|column| column.cells.get(*number).copied());
             let Test { sums, flaky_runs, .. } = &self.tests[*number];
             let all: Vec<_> = cells().flatten().collect();
             let (test, provider) = name.split_once('@').unwrap_or((name, ""));
@@ -365,7 +393,7 @@ impl PastTests {
                 provider,
                 flaky_runs: *flaky_runs,
                 results: sums.results(durations(&all).collect()),
-                marks: cells().map(|cell| cell?.0).collect(),
+                marks: cells().map(|cell| cell?.mark).collect(),
             }
         })
     }
@@ -378,8 +406,8 @@ impl Serialize for PastTests {
 }
 
 /// Returns the durations of the tests that have a result.
-fn durations(column: &[(Option<Mark>, f32)]) -> impl Iterator<Item = f32> {
-    column.iter().filter(|(mark, _)| mark.is_some()).map(|(_, ms)| *ms)
+fn durations(cells: &[PastCell]) -> impl Iterator<Item = f32> {
+    cells.iter().filter(|cell| cell.mark.is_some()).map(|cell| cell.ms)
 }
 
 impl HistoryDocument {

@@ -100,8 +100,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         (None, ComparisonForm::Markdown) => out.bytes(markdown(&document)?.as_bytes()),
         (None, ComparisonForm::Text) => print(&document, out)?,
     }
-    let failures: Vec<_> =
-        args.fail_on.iter().filter_map(|what| failure(&document, what)).collect();
+    let mut failures = if args.fail_on.is_empty() { Vec::new() } else { document.unknown() };
+    failures.extend(args.fail_on.iter().filter_map(|what| failure(&document, what)));
     failures.iter().for_each(|failure| out.talk(&visible_line(failure)));
     Ok(if failures.is_empty() { Exit::Success } else { Exit::Bad })
 }
