@@ -110,9 +110,7 @@ fn same_shards_merged_at_once_make_one_run() {
         let into = format!("results/whole-{round}");
         let args = ["merge", "--json", "--into", &into, &shards[0], &shards[1]];
         let both = [(); 2].map(|()| runner.started(&args)).map(Running::finish);
-        let outcome = |ran: Ran| {
-            serde_json::from_str::<Value>(&ran.expect(0).stdout).unwrap()["outcome"].clone()
-        };
+        let outcome = |ran: Ran| ran.expect(0).document()["outcome"].clone();
         let outcomes = both.map(outcome);
         let is_known = |outcome: &Value| outcome == "merged" || outcome == "already-merged";
         assert!(outcomes.iter().all(is_known), "{outcomes:?}");

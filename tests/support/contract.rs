@@ -1,4 +1,4 @@
-//! Compares answers of the server with its OpenAPI document.
+//! Compares requests and answers of the server with its OpenAPI document.
 
 use std::{fs, sync::LazyLock};
 
@@ -14,11 +14,11 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(&text).unwrap()
 });
 
-/// Fails unless the document has the status, the media type and the JSON of an answer. `path` is below `/api/v1`. Calls that the
-/// document lacks are refused.
+/// Fails unless the document has the status, the media type and the JSON of an answer, and the keys and the body of a request that
+/// succeeded. `path` is below `/api/v1`. Calls that the document lacks are refused.
 #[track_caller]
-pub(super) fn check(method: &str, path: &str, answer: &Answer) {
-    let path = path.split('?').next().unwrap_or_default();
+pub(super) fn check(method: &str, path: &str, body: Option<&Value>, answer: &Answer) {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let paths = DOCUMENT["paths"].as_object().unwrap();
     // A fixed part of a path comes before a name.
     let found = paths
@@ -31,8 +31,18 @@ pub(super) fn check(method: &str, path: &str, answer: &Answer) {
     let Some(call) = call else {
         return assert!(answer.status >= 400, "{method} {path} is not in the document: {status}");
     };
-    let mut place =
-        format!("/paths/{}/{}/responses/{status}", escaped(found.unwrap()), method.to_lowercase());
+    let call_place = format!("/paths/{}/{}", escaped(found.unwrap()), method.to_lowercase());
+    if let Some(body) = body.filter(|_| answer.status < 400) {
+        let place = format!("{call_place}/requestBody/content/{}", escaped("application/json"));
+        check_json(&place, body, &format!("the body of {method} {path}"));
+    }
+    for key in query.split('&').filter_map(|pair| pair.split('=').next()) {
+        let parameters = call["parameters"].as_array().unwrap();
+        let is_known =
+            parameters.iter().any(|known| known["in"] == "query" && known["name"] == key);
+        assert!(key.is_empty() || is_known || answer.status >= 400, "{method} {path} has no {key}");
+    }
+    let mut place = format!("{call_place}/responses/{status}");
     let mut response = &call["responses"][&status];
     assert!(response.is_object(), "{method} {path} has no status {status}: {}", answer.text());
     if let Some(name) = response["$ref"].as_str() {
@@ -48,13 +58,19 @@ pub(super) fn check(method: &str, path: &str, answer: &Answer) {
     if !media_type.ends_with("json") || media_type == "application/x-ndjson" {
         return;
     }
+    let place = format!("{place}/content/{}", escaped(media_type));
+    check_json(&place, &answer.document(), &format!("the answer to {method} {path}"));
+}
+
+/// Compares JSON with the schema at a place of the document.
+#[track_caller]
+fn check_json(place: &str, json: &Value, what: &str) {
     let mut compiler = Compiler::new();
     compiler.add_resource("urn:api", DOCUMENT.clone()).unwrap();
-    let schema = format!("urn:api#{place}/content/{}/schema", escaped(media_type));
     let mut schemas = Schemas::new();
-    let index = compiler.compile(&schema, &mut schemas).unwrap();
-    if let Err(error) = schemas.validate(&answer.document(), index) {
-        panic!("{method} {path}: {error:#}");
+    let index = compiler.compile(&format!("urn:api#{place}/schema"), &mut schemas).unwrap();
+    if let Err(error) = schemas.validate(json, index) {
+        panic!("{what}: {error:#}");
     }
 }
 

@@ -63,7 +63,8 @@ impl Site {
         self.ask("GET", path, None).expect(200).document()
     }
 
-    /// Sends a request to a call below `/api/v1`, with the token. The answer must be as the API's document has it.
+    /// Sends a request to a call below `/api/v1`, with the token. Body and answer must be as the API's
+    /// document has them.
     #[track_caller]
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let mut headers = vec![format!("Authorization: Bearer {}", self.token)];
@@ -71,9 +72,9 @@ impl Site {
             headers.push("Content-Type: application/json".to_owned());
         }
         let headers: Vec<_> = headers.iter().map(String::as_str).collect();
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let answer = self.send(method, &format!("/api/v1{path}"), &headers, &body);
-        contract::check(method, path, &answer);
+        let text = body.map(Value::to_string).unwrap_or_default();
+        let answer = self.send(method, &format!("/api/v1{path}"), &headers, &text);
+        contract::check(method, path, body, &answer);
         answer
     }
 

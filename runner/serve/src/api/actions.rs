@@ -62,7 +62,7 @@ enum StopMode {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Reason {
+struct ActionReason {
     /// Reason, which is stored in the run. At most 4 KiB are kept.
     reason: Option<String>,
 }
@@ -98,11 +98,19 @@ fn stop(server: &Server, path: &RunName, body: &Stop) -> Result<HttpAnswer<Reque
     request(server, path, mode, body.reason.as_deref())
 }
 
-fn cancel(server: &Server, path: &RunName, body: &Reason) -> Result<HttpAnswer<RequestResult>> {
+fn cancel(
+    server: &Server,
+    path: &RunName,
+    body: &ActionReason,
+) -> Result<HttpAnswer<RequestResult>> {
     request(server, path, RequestMode::Cancel, body.reason.as_deref())
 }
 
-fn pause(server: &Server, path: &RunName, body: &Reason) -> Result<HttpAnswer<RequestResult>> {
+fn pause(
+    server: &Server,
+    path: &RunName,
+    body: &ActionReason,
+) -> Result<HttpAnswer<RequestResult>> {
     request(server, path, RequestMode::Pause, body.reason.as_deref())
 }
 
@@ -177,7 +185,7 @@ fn label(server: &Server, path: &RunName, body: &Labels) -> Result<HttpAnswer<Re
     }
 }
 
-fn pin(server: &Server, path: &RunName, body: &Reason) -> Result<HttpAnswer<PinResult>> {
+fn pin(server: &Server, path: &RunName, body: &ActionReason) -> Result<HttpAnswer<PinResult>> {
     set_pin(server, path, Some(by(body.reason.as_deref())))
 }
 

@@ -35,7 +35,19 @@ pub(super) fn document(routes: &[Route]) -> Value {
     }
     let problem = schemas.answers.subschema_for::<HttpProblem>();
     let mut definitions = schemas.requests.take_definitions(true);
-    definitions.extend(schemas.answers.take_definitions(true));
+    for (name, schema) in schemas.answers.take_definitions(true) {
+        let other = definitions.insert(name.clone(), schema.clone());
+        // References would lead to the schema of another type.
+        assert!(other.is_none_or(|other| other == schema), "two types are called `{name}`");
+    }
+    for name in definitions.keys() {
+        // The generator numbers further types of a name in the order of the calls, which changes with each new call.
+        let of_name = name.trim_end_matches(|digit: char| digit.is_ascii_digit());
+        assert!(
+            of_name == name || !definitions.contains_key(of_name),
+            "two are called `{of_name}`"
+        );
+    }
     json!({
         "openapi": "3.1.0",
         "info": {

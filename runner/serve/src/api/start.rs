@@ -146,6 +146,7 @@ enum StartResult {
 /// The result of a call that continues a run, or its preview.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "SessionResultOr{P}")]
 enum SessionResult<P> {
     Preview(P),
     Session(StartResult),
