@@ -9,7 +9,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
-    run::Run, runner::Runner, running::Running, truth::assert_whole, wait::wait_until,
+    guests::command, run::Run, runner::Runner, running::Running, truth::assert_whole,
+    wait::wait_until,
 };
 
 /// Creates a scenario with `repeat` outputs for the grader `judge`, which is the hostile guest.
@@ -167,4 +168,35 @@ fn unused_grader_is_noted_once() {
     // The selected tests may need fewer graders.
     let ran = runner.exec(&["--test", "b"]).expect(0);
     assert!(!ran.stderr.contains("no test names"), "{}", ran.stderr);
+}
+
+#[test]
+fn grader_that_never_sees_the_output_is_noted() {
+    let text = "plugin = \"bundled:echo\"\nmin_score = 0.5\n";
+    for (grader, fault) in [
+        (format!("{text}input = \"Grade it.\""), "its `input` has no `{{output}}`"),
+        (
+            format!("{text}input = {{ score = 1, a = [\"{{{{reference}}}} {{{{{{{{output}}}}\"] }}"),
+            "its `input` has no `{{output}}`",
+        ),
+        (format!("{text}input = {{ score = 1, of = [\"{{{{output.text}}}}\"] }}"), ""),
+        (format!("{text}input = {{ score = 1, of = \"a {{{{metrics.tokens}}}}\" }}"), ""),
+        (text.to_owned(), ""),
+        ("plugin = \"command.wasm\"\nstdin = \"{{input.reference}}\"".to_owned(), "its `args` and `stdin` have no"),
+        ("plugin = \"command.wasm\"\nargs = [\"cat\"]".to_owned(), "its `args` and `stdin` have no"),
+        ("plugin = \"command.wasm\"\nargs = [\"{{input.output.x}}\"]".to_owned(), ""),
+        ("plugin = \"command.wasm\"\nstdin = \"{{input}}\"".to_owned(), ""),
+        ("plugin = \"command.wasm\"\ninput = \"{{output}}\"\nstdin = \"{{input}}\"".to_owned(), ""),
+    ] {
+        let runner = Runner::hostile(&format!(
+            "[graders.judge]\n{grader}\n[[tests]]\nid = \"a\"\ninput = {{ do = \"echo\" }}\nexpect = {{ graders = [\"judge\"] }}\n"
+        ));
+        runner.link(&command(), "command.wasm");
+        for args in [&["validate", "scenario.toml"][..], &["exec", "scenario.toml", "--dry-run"]] {
+            let ran = runner.run(args);
+            let count = ran.stderr.matches("grader `judge` judges every output alike").count();
+            assert_eq!(count, usize::from(!fault.is_empty()), "{grader}: {}", ran.stderr);
+            assert!(ran.stderr.contains(fault), "{grader}: {}", ran.stderr);
+        }
+    }
 }

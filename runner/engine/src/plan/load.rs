@@ -61,6 +61,7 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     let unused =
         graders.iter().filter(|name| !selection.is_some() && !suite.graders().contains(&***name));
     notices.extend(unused.map(|name| format!("no test names grader `{name}` in `expect.graders`")));
+    notices.extend(scenario.blind_graders());
     notices.extend(scenario.providers.iter().filter_map(ungranted_server));
     let memory = scenario.run.memory.unwrap_or_else(machine::memory);
     let large = scenario.providers.iter().filter(|provider| provider.limits.memory > memory);

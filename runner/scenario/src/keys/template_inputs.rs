@@ -67,6 +67,44 @@ pub(crate) fn check_templates(provider: &Provider, places: &dyn Places) -> Vec<P
     problems
 }
 
+/// Returns a warning if a grader answers every output alike, because no placeholder inserts one.
+///
+/// Metrics count as an output. Without `input`, its input has all of them, and only a plain command can leave them out.
+pub(crate) fn blind_grader(provider: &Provider) -> Option<String> {
+    let is_output = |root: &str| ["output", "metrics"].contains(&root);
+    let grading = provider.grading.as_ref()?;
+    let input = grading.input.as_ref();
+    let reads_none = input.is_some_and(|input| !has_placeholder(input, is_output));
+    let is_used = |keys: &[String]| {
+        input.is_some() || keys.first().is_none_or(|first| is_output(first.as_str()))
+    };
+    // Only plain commands have these.
+    let has_templates = provider.stdin.is_some() || !provider.args.templates().is_empty();
+    let is_passed = || {
+        let templates = templates(provider);
+        templates.iter().any(|placed| placed.template.keys_of("input").any(is_used))
+    };
+    let fault = if reads_none {
+        "its `input` has no `{{output}}` and no `{{metrics}}`"
+    } else if has_templates && !is_passed() {
+        "its `args` and `stdin` have no `{{input.output}}`"
+    } else {
+        return None;
+    };
+    Some(format!("grader `{}` judges every output alike: {fault}", provider.name))
+}
+
+/// Returns whether a text in a value has a placeholder with such a root.
+fn has_placeholder(value: &Value, is_root: impl Fn(&str) -> bool + Copy) -> bool {
+    match value {
+        Value::String(text) => Template::parse(text)
+            .is_ok_and(|template| template.paths().any(|path| is_root(path[0].as_str()))),
+        Value::Array(items) => items.iter().any(|item| has_placeholder(item, is_root)),
+        Value::Object(map) => map.values().any(|item| has_placeholder(item, is_root)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 fn templates(provider: &Provider) -> Vec<PlacedTemplate<'_>> {
     let provider_path = keys([provider.table(), &provider.name]);
     let mut templates = Vec::new();
