@@ -188,11 +188,15 @@ const C: Template = Template {
     }
     while (strcmp(text, "loop") == 0) continue;
     if (strcmp(text, "null") == 0) return (int)strlen(json_string(json_get(test, "missing")));
+    assert(strcmp(text, "assert") != 0);
     fprintf(stderr, "shouting"#,
     )],
     crash: ("trap", &["oh no", "in `abort`, called by"]),
     asks: false,
-    mistakes: &[("null", "executed in `run`")],
+    mistakes: &[
+        ("null", "executed in `run`"),
+        ("assert", "Assertion failed: strcmp(text, \"assert\") != 0 (src/provider.c: run:"),
+    ],
     example: None,
 };
 
