@@ -217,3 +217,26 @@ fn impossible_exit_codes_are_refused() {
     assert!(!ran.stderr.contains("provider `q`"), "{}", ran.stderr);
     runner.refused(&[], &says);
 }
+
+#[test]
+fn exit_codes_that_wasi_0_2_lacks_are_refused() {
+    let runner = Runner::new(&[]);
+    let component = r#"(component
+        (core module $module (func (export "run") (result i32) (i32.const 1)))
+        (core instance $core (instantiate $module))
+        (func $run (result (result)) (canon lift (core func $core "run")))
+        (instance $exports (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $exports)))"#;
+    runner.wat("component.wasm", component);
+    let scenario = |code: u8| {
+        format!(
+            "[providers.p]\nplugin = \"component.wasm\"\n[[tests]]\nid = \"a\"\nexpect = {{ exit_code = {code} }}\n"
+        )
+    };
+    runner.scenario(&scenario(75));
+    let says = ["scenario.toml:5:", "`exit_code` 75 of `expect` can never hold", "only the codes 0 and 1"];
+    runner.run(&["validate", "scenario.toml"]).expect(2).says(&says);
+    runner.refused(&[], &says);
+    runner.scenario(&scenario(1));
+    runner.exec(&[]).expect(0);
+}

@@ -1,6 +1,6 @@
 //! [`Plugin`]: a loaded and linked plugin.
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 use runner_model::provider::{Description, PluginKind, Protocol};
 use runner_model::{Limits, Micros, row::RowError};
@@ -39,9 +39,12 @@ impl Plugin {
         }
     }
 
-    /// Returns whether the file is a component, which a command may be, too.
-    pub fn is_component(&self) -> bool {
-        !matches!(self.linked, Linked::Command(Program::Module(_)))
+    /// Returns the exit codes that a command can have. Empty for providers.
+    pub fn exit_codes(&self) -> RangeInclusive<i32> {
+        match &self.linked {
+            Linked::Component(_) => RangeInclusive::new(1, 0),
+            Linked::Command(program) => program.exit_codes(),
+        }
     }
 
     /// Reads the plugin's description, without grants and within 5 s. `None` for plain commands.

@@ -149,9 +149,11 @@ impl LoadedProvider {
         if !self.is_plain() {
             return Some("the provider has no exit code, since it is not a plain command");
         }
-        // `wasi:cli/exit` takes 8 bits, and preview 1 takes 32.
-        (self.plugin.is_component() && u8::try_from(code).is_err())
-            .then_some("a component exits with 0 to 255")
+        let codes = self.plugin.exit_codes();
+        (!codes.contains(&code)).then_some(match codes.end() {
+            1 => "`exit` of WASI 0.2 has only the codes 0 and 1; build the program for WASI preview 1",
+            _ => "a component exits with 0 to 255",
+        })
     }
 
     /// Checks a test without a call: its input against the plugin's schema, the templates that the input fills, and the

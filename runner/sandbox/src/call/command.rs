@@ -1,11 +1,11 @@
 //! Calls of commands: programs with arguments, standard input and standard output.
 
-use std::pin::pin;
+use std::{ops::RangeInclusive, pin::pin};
 
 use runner_model::provider::{Description, OutputForm, Protocol};
 use runner_model::row::{Raw, RowError};
 use runner_model::{ErrorClass, Limits};
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, component::types::ComponentItem};
 use wasmtime_wasi::p2::{bindings::CommandPre, pipe::MemoryInputPipe};
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
@@ -25,6 +25,8 @@ use crate::{
 };
 
 const JSON_NAME: &str = "provider";
+const EXIT: &str = "wasi:cli/exit@0.2.";
+const EXIT_WITH_CODE: &str = "exit-with-code";
 
 /// A linked command.
 pub(crate) enum Program {
@@ -251,6 +253,18 @@ impl Program {
                 Ok(i32::from(ended.is_err()))
             }
         }
+    }
+
+    /// Returns the exit codes that it can have. `exit` of `wasi:cli/exit` has success and failure alone; `exit-with-code` is new
+    /// in 0.2.12, and preview 1 takes 32 bits.
+    pub(crate) fn exit_codes(&self) -> RangeInclusive<i32> {
+        let Self::Component(pre) = self else { return i32::MIN..=i32::MAX };
+        let (engine, component) = (pre.engine(), pre.instance_pre().component());
+        let has_codes = component.component_type().imports(engine).any(|(name, import)| {
+            let ComponentItem::ComponentInstance(interface) = import.ty else { return false };
+            name.starts_with(EXIT) && interface.get_export(engine, EXIT_WITH_CODE).is_some()
+        });
+        0..=if has_codes { i32::from(u8::MAX) } else { 1 }
     }
 
     fn engine(&self) -> &Engine {

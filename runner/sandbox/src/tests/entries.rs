@@ -198,3 +198,34 @@ fn components_with_own_tasks_load() {
     let ended = bench.plain(&bench.text(text), OutputForm::Text);
     assert_eq!(output(&ended), "\"\"");
 }
+
+#[test]
+fn exit_codes_depend_on_the_version_of_wasi() {
+    let bench = Bench::new();
+    let component = |function: &str, ty: &str| {
+        format!(
+            r#"(component
+            (import "wasi:cli/exit@0.2.12" (instance $exit (export "{function}" (func (param "{ty}" {})))))
+            (alias export $exit "{function}" (func $end))
+            (core func $end (canon lower (func $end)))
+            (core module $module
+              (import "host" "end" (func $end (param i32)))
+              (func (export "run") (result i32) (call $end (i32.const 75)) (i32.const 0)))
+            (core instance $core (instantiate $module
+              (with "host" (instance (export "end" (func $end))))))
+            (func $run (result (result)) (canon lift (core func $core "run")))
+            (instance $exports (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.0" (instance $exports)))"#,
+            if ty == "status" { "(result)" } else { "u8" }
+        )
+    };
+    let module = r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1) (func (export "_start") (call $exit (i32.const 75))))"#;
+    for (text, codes) in [
+        (component("exit", "status"), 0..=1),
+        (component("exit-with-code", "status-code"), 0..=255),
+        (module.to_owned(), i32::MIN..=i32::MAX),
+    ] {
+        assert_eq!(bench.text(&text).exit_codes(), codes, "{text}");
+    }
+}
