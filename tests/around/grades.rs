@@ -67,7 +67,7 @@ fn exec_prints_grades_and_their_reasons() {
         "error unread@writer#1 (strict error)",
         "grader strict: its answer is not a JSON object",
         "ungraded again@writer#1 (later error)",
-        "grader later: try again; retrying",
+        "grader later: try again",
         "✗ failed bad@writer#1 grader judge: score 0.4 < 0.7: 0.4 is like one",
     ]);
     assert_eq!(ran.stdout.matches("ungraded").count(), 1, "{}", ran.stdout);

@@ -219,6 +219,49 @@ fn failed_graders_are_asked_again() {
 }
 
 #[test]
+fn only_graders_without_an_answer_are_asked_again() {
+    let expect = "graders = [\"broken\", \"good\", \"slow\"]";
+    let table = format!("a | {ECHO} | {expect}");
+    let nap = |ms: u32| {
+        let slow = format!(r#"do = "sleep", ms = {ms}, value = {{ verdict = "pass" }}"#);
+        grader("good", PASSES) + &grader("slow", &slow) + "timeout = \"300ms\"\n"
+    };
+    let runner = Runner::hostile("");
+    change(&runner, &table, &(grader("broken", r#"do = "trap""#) + &nap(100_000)));
+    // The error of the first grader is no reason not to ask the others.
+    runner.exec(&[]).expect(1).says(&["grader `broken`"]);
+    let run = runner.only_run();
+    let grades = || run.rows_of("a").pop().unwrap()["grades"].clone();
+    let ended = |grades: &Value| {
+        let grades = grades.as_array().unwrap().iter();
+        let ended = grades.map(|one| {
+            (one["grader"].as_str().unwrap().to_owned(), one["verdict"].as_str().map(str::to_owned))
+        });
+        ended.collect::<Vec<_>>()
+    };
+    let pass = Some("pass".to_owned());
+    let names = ["broken", "good", "slow"].map(str::to_owned);
+    let [broken, good, slow] = names;
+    let first = grades();
+    let expected = [(broken.clone(), None), (good.clone(), pass.clone()), (slow.clone(), None)];
+    assert_eq!(ended(&first), expected);
+    // The answer between the two stays, and the plan of the preview is that of the session.
+    change(
+        &runner,
+        &table,
+        &(grader("broken", PASSES) + &grader("good", PASSES) + &grader("slow", PASSES)),
+    );
+    let ran = runner.run(&["rescore", "--dry-run"]).expect(0);
+    ran.says(&["(graders `broken`, `slow`)"]);
+    runner.run(&["rescore"]).expect(0).says(&["1 error → passed"]);
+    let second = grades();
+    assert_eq!(ended(&second), [(broken, pass.clone()), (good, pass.clone()), (slow, pass)]);
+    assert_eq!(second[1], first[1], "it was called again");
+    assert_eq!(run.rows_of("a").pop().unwrap().get("error"), None);
+    assert_sound(&runner, &run, "completed");
+}
+
+#[test]
 fn incomplete_run_keeps_status_and_judgements() {
     let table = |value: u32| {
         format!("a | {ECHO} | equals = {value}\nb | {ECHO} | equals = 2\nc | {ECHO} |")

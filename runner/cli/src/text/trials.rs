@@ -2,7 +2,7 @@
 
 use std::{iter::repeat_n, ops::Range};
 
-use runner_model::RowRef;
+use runner_model::{Outcome, RowRef};
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{marked, visible_line};
 use runner_report::failure::{self, Tone};
@@ -113,9 +113,11 @@ pub fn line(row: &RowRef<'_>) -> String {
     )
 }
 
-/// Formats a row that the next attempt of its trial or grader replaces, with the reason, as one line.
+/// Formats a row that the next attempt of its trial replaces, or after which a grader is called, with the reason, as one line.
 pub fn retried_line(row: &RowRef<'_>) -> String {
-    format!("{}: {}; retrying", line(row), failure::headline(row))
+    // After an error of a grader, this one or the next one is called.
+    let next = if row.outcome == Outcome::Ungraded { "" } else { "; retrying" };
+    format!("{}: {}{next}", line(row), failure::headline(row))
 }
 
 /// Formats a row with its reasons, each of at most `max_lines` lines.

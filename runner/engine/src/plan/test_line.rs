@@ -130,6 +130,7 @@ impl TestLine<'_> {
         Ok(Policy {
             retries: retries.transpose()?.unwrap_or_default(),
             trial_timeout: self.trial_timeout,
+            next_grader: None,
         })
     }
 

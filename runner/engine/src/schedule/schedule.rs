@@ -312,14 +312,7 @@ impl Schedule {
         // An interrupted grader leaves the row as it is.
         if let Some(grader) = grader.filter(|_| row.outcome == Outcome::Ungraded) {
             self.faults = 0;
-            let next = OpenTrial {
-                lane: usize::from(grader),
-                tries: 0,
-                suspect: None,
-                needs_limit: false,
-                ..trial
-            };
-            self.ungraded.insert(trial.index, (self.now, next));
+            self.wait_for_grader(trial, grader);
             self.write(task, None, false, false);
             return;
         }
@@ -336,11 +329,42 @@ impl Schedule {
         trial.suspect = None;
         let flaky = row.outcome == Outcome::Passed && trial.had_bad;
         trial.had_bad |= row.outcome.is_bad() && flight.kind == LaneKind::Attempts;
-        let is_final = !self.retry(trial, Ending::from_row(row), policy);
-        self.write(task, None, is_final, is_final && flaky);
-        if is_final {
+        let ending = Ending::from_row(row);
+        if self.retry(trial, ending, policy) {
+            self.write(task, None, false, false);
+        } else if ending.is_some() {
+            self.end_badly(trial, task, None, policy.next_grader);
+        } else {
+            self.write(task, None, true, flaky);
             self.settle(row.outcome.is_bad());
         }
+    }
+
+    /// Writes the last row of an attempt without a verdict. It settles the trial, unless a grader is still to be called.
+    pub(super) fn end_badly(
+        &mut self,
+        trial: OpenTrial,
+        task: TaskId,
+        lost: Option<LostReason>,
+        next_grader: Option<u16>,
+    ) {
+        self.write(task, lost, next_grader.is_none(), false);
+        match next_grader {
+            Some(grader) => self.wait_for_grader(trial, grader),
+            None => self.settle(true),
+        }
+    }
+
+    /// Queues a trial for its next grader, once its row is on disk.
+    fn wait_for_grader(&mut self, trial: OpenTrial, grader: u16) {
+        let next = OpenTrial {
+            lane: usize::from(grader),
+            tries: 0,
+            suspect: None,
+            needs_limit: false,
+            ..trial
+        };
+        self.ungraded.insert(trial.index, (self.now, next));
     }
 
     /// Counts an attempt with the outcome `stopped`, and stops the session after [`MAX_FAULTS`] in a row. It counts without a

@@ -68,6 +68,8 @@ pub struct Policy {
     pub retries: Retries,
     /// Time for all attempts of a trial together.
     pub trial_timeout: Option<Micros>,
+    /// Index of the grader to call if the grader of this task ends in an error. `None` if no other is to be called.
+    pub next_grader: Option<u16>,
 }
 
 /// A pending trial.

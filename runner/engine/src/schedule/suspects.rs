@@ -37,14 +37,14 @@ impl Schedule {
         }
     }
 
-    /// Removes a worker. Later reports of its tasks are ignored. `started` are the tasks in its slots, `policy` is the policy of
-    /// a stuck task. Only [`Blame::Died`] makes the worker's trials suspects.
-    pub fn worker_lost(
+    /// Removes a worker. Later reports of its tasks are ignored. `started` are the tasks in its slots, `policy` returns the
+    /// policy of a task. Only [`Blame::Died`] makes the worker's trials suspects.
+    pub fn worker_lost<'a>(
         &mut self,
         worker: WorkerId,
         started: &[TaskId],
         blame: Option<Blame>,
-        policy: Option<&Policy>,
+        policy: &dyn Fn(TaskId) -> Option<&'a Policy>,
     ) {
         let Some(lost) = self.workers.remove(worker) else {
             return;
@@ -54,6 +54,7 @@ impl Schedule {
         let has_started = |task: &TaskId| started.contains(task) || (lost.is_alone && has_died);
         let ran = lost.flights.keys().filter(|task| has_started(task)).count();
         for (place, (task, mut flight)) in lost.flights.into_iter().enumerate() {
+            let policy = policy(task);
             match (blame, policy) {
                 (Some(Blame::Stuck(stuck)), Some(policy)) if stuck == task => {
                     self.on_stuck(task, flight, policy);
@@ -63,7 +64,7 @@ impl Schedule {
                         let deaths = flight.trial.suspect.unwrap_or(0);
                         flight.trial.suspect = Some(deaths + u8::from(ran == 1));
                     }
-                    self.on_died(task, flight, blame);
+                    self.on_died(task, flight, blame, policy);
                 }
                 _ => {
                     // The worker ran nothing, so it may have died while it started the first of its tasks.
@@ -77,11 +78,17 @@ impl Schedule {
     }
 
     /// Records an attempt that was lost with its worker. The trial runs again, or is a crash after [`MAX_DEATHS`].
-    fn on_died(&mut self, task: TaskId, flight: SentTask, blame: Option<Blame>) {
+    fn on_died(
+        &mut self,
+        task: TaskId,
+        flight: SentTask,
+        blame: Option<Blame>,
+        policy: Option<&Policy>,
+    ) {
         let trial = self.end_attempt(flight, flight.sent);
         if trial.suspect.is_some_and(|deaths| deaths >= MAX_DEATHS) {
-            self.write(task, Some(LostReason::Crash), true, false);
-            self.settle(true);
+            let next = policy.and_then(|policy| policy.next_grader);
+            self.end_badly(trial, task, Some(LostReason::Crash), next);
             return;
         }
         // In a stop, a worker without blame is one that we killed.
@@ -98,10 +105,10 @@ impl Schedule {
         let mut trial = self.end_attempt(flight, flight.sent);
         trial.had_bad |= flight.kind == LaneKind::Attempts;
         trial.suspect = None;
-        let is_final = !self.retry(trial, Some(Ending::STUCK), policy);
-        self.write(task, Some(LostReason::Stuck), is_final, false);
-        if is_final {
-            self.settle(true);
+        if self.retry(trial, Some(Ending::STUCK), policy) {
+            self.write(task, Some(LostReason::Stuck), false, false);
+        } else {
+            self.end_badly(trial, task, Some(LostReason::Stuck), policy.next_grader);
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::{collections::HashMap, fs::File, io, time::Duration};
 
 use runner_model::protocol::{Line, ReportHead, Task, TaskKind, TimeoutRule};
-use runner_model::row::{RowError, check_row};
+use runner_model::provider::{PreparedProvider, Provider};
+use runner_model::row::{RowError, check_row, read_line};
 use runner_model::{
     Digest, ErrorClass, Fingerprint, GuestPhase, Limits, Outcome, Row, RowRef, RunTime, Tail,
-    TaskId, Time, TrialId, WorkerId, log, provider::Provider, recent_output::RecentOutput,
+    TaskId, Time, TrialId, WorkerId, log, recent_output::RecentOutput,
 };
 use runner_record::{RecordError, now};
 use sha2::{Digest as _, Sha256};
@@ -143,6 +144,9 @@ impl TasksInFlight {
                 _ => (grading.timeout, TimeoutRule::Timeout),
             };
             policy.retries = grading.retries.clone();
+            let answered = read_line(&row.line).map_err(io::Error::other)?;
+            let mut others = unanswered(&graders, &answered, &plan.providers);
+            policy.next_grader = others.find(|other| *other != grader);
         }
         if let Some(row) = &stored {
             self.line.extend(&row.bytes);
@@ -275,10 +279,14 @@ impl InFlightTask {
         Ok((row, (log, artifacts)))
     }
 
-    /// Returns the index of the grader that a row waits for, if there is one.
-    pub(crate) fn next_grader(&self, row: &RowRef<'_>) -> Option<u16> {
-        let is_ungraded = row.outcome == Outcome::Ungraded;
-        self.graders.get(row.grades.len()).copied().filter(|_| is_ungraded)
+    /// Returns the indexes of the graders that a row waits for.
+    pub(crate) fn next_graders(
+        &self,
+        row: &RowRef<'_>,
+        providers: &[PreparedProvider],
+    ) -> impl Iterator<Item = u16> {
+        let graders = if row.outcome == Outcome::Ungraded { &self.graders[..] } else { &[] };
+        unanswered(graders, row, providers)
     }
 
     /// Returns whether a pass may count as flaky: for a judged or graded row, only if an earlier attempt did not pass.
@@ -350,6 +358,19 @@ impl InFlightTask {
             details: None,
         }
     }
+}
+
+/// Returns those of `graders`, indexes of providers, that have no grade in a row.
+fn unanswered(
+    graders: &[u16],
+    row: &RowRef<'_>,
+    providers: &[PreparedProvider],
+) -> impl Iterator<Item = u16> {
+    let has_grade = |grader: &u16| {
+        let name = &*providers[usize::from(*grader)].provider.name;
+        row.grades.iter().any(|grade| *grade.grader == *name)
+    };
+    graders.iter().copied().filter(move |grader| !has_grade(grader))
 }
 
 impl LostReason {

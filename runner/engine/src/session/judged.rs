@@ -21,7 +21,8 @@ pub(crate) struct JudgedReport {
 /// The work that made a judged row.
 enum JudgedWork {
     Judgement,
-    Grade,
+    /// The call of the grader of this name.
+    Grade(String),
     /// The call of a grader that did not end.
     Interrupted,
 }
@@ -51,7 +52,7 @@ impl InFlightTask {
         }
         let stored = self.stored()?;
         if self.task.kind == TaskKind::Judge {
-            let graders: Vec<_> = self.graders.iter().map(|grader| name(*grader)).collect();
+            let graders = self.grader_names(providers);
             let mut judgement =
                 check_judgement(body, &stored, &graders).map_err(|error| bad(&error))?;
             // Only its graders have not answered. The worker lacks outputs above 8 MiB and the standard error.
@@ -62,21 +63,21 @@ impl InFlightTask {
                 judgement.checks =
                     stored.checks.iter().filter(|check| !check.own).cloned().collect();
             }
-            let mut row = Row::judged(stored, judgement, self.graders.len());
+            let mut row = Row::judged(stored, judgement, &graders);
             return Ok(JudgedReport::new(row.fit(), JudgedWork::Judgement));
         }
         let grade = check_grade(body, name(self.task.provider), self.task.attempt);
         match grade.map_err(|error| bad(&error))? {
             Some(_) if head.host_fault.is_some() => Err(bad(&"a fault of the machine and a grade")),
-            Some(grade) => Ok(self.graded(stored, Grade { session, ..grade })),
+            Some(grade) => Ok(self.graded(stored, Grade { session, ..grade }, providers)),
             None => Ok(JudgedReport::new(Row::from(stored).fit(), JudgedWork::Interrupted)),
         }
     }
 
-    /// Creates the report of a grade or judgement that was lost with its worker. `name` is that of the task's provider or grader.
+    /// Creates the report of a grade or judgement that was lost with its worker.
     pub(crate) fn lost_judged(
         &self,
-        name: &str,
+        providers: &[PreparedProvider],
         outcome: Outcome,
         error: RowError<'static>,
         took: Duration,
@@ -88,7 +89,7 @@ impl InFlightTask {
             return Ok(JudgedReport::new(row.fit(), JudgedWork::Judgement));
         }
         let grade = Grade {
-            grader: name.into(),
+            grader: providers[usize::from(self.task.provider)].provider.name.to_string().into(),
             attempt: self.task.attempt,
             verdict: None,
             own_verdict: None,
@@ -105,7 +106,13 @@ impl InFlightTask {
             asked: None,
             session,
         };
-        Ok(self.graded(stored, grade))
+        Ok(self.graded(stored, grade, providers))
+    }
+
+    /// Returns the names of the test's graders, in the order of its `expect`.
+    fn grader_names<'a>(&self, providers: &'a [PreparedProvider]) -> Vec<&'a str> {
+        let name = |grader: &u16| &*providers[usize::from(*grader)].provider.name;
+        self.graders.iter().map(name).collect()
     }
 
     fn stored(&self) -> Result<RowRef<'_>, String> {
@@ -113,12 +120,17 @@ impl InFlightTask {
         read_line(line).map_err(|error| format!("has a task about a line that is no row: {error}"))
     }
 
-    fn graded<'a>(&self, stored: RowRef<'a>, grade: Grade<'a>) -> JudgedReport {
-        let graders = self.graders.len();
+    fn graded<'a>(
+        &self,
+        stored: RowRef<'a>,
+        grade: Grade<'a>,
+        providers: &[PreparedProvider],
+    ) -> JudgedReport {
+        let (graders, grader) = (self.grader_names(providers), grade.grader.to_string());
         let again = grade.error.is_some();
-        let again = again.then(|| Row::graded(stored.clone(), grade.clone(), graders, true).fit());
-        let row = Row::graded(stored, grade, graders, false).fit();
-        JudgedReport { ungraded: again, ..JudgedReport::new(row, JudgedWork::Grade) }
+        let again = again.then(|| Row::graded(stored.clone(), grade.clone(), &graders, true).fit());
+        let row = Row::graded(stored, grade, &graders, false).fit();
+        JudgedReport { ungraded: again, ..JudgedReport::new(row, JudgedWork::Grade(grader)) }
     }
 }
 
@@ -147,13 +159,15 @@ impl JudgedReport {
                 retry_after_ms: None,
                 details: None,
             });
-        } else if matches!(self.work, JudgedWork::Grade)
-            && let Some(grade) = effort.grades.pop()
+        } else if let JudgedWork::Grade(name) = &self.work
+            && let Some(place) = row.grades.iter().position(|grade| *grade.grader == **name)
         {
+            let grade = effort.grades.swap_remove(place);
             (effort.duration_ms, effort.usage) = (grade.duration_ms, grade.usage);
             effort.metrics = grade.metrics;
-            if grade.error.as_ref().is_some_and(|error| error.class.is_none()) {
-                effort.outcome = Outcome::Timeout;
+            if let Some(error) = &grade.error {
+                let is_timeout = error.class.is_none();
+                effort.outcome = if is_timeout { Outcome::Timeout } else { Outcome::Error };
             }
             effort.error = grade.error;
         }

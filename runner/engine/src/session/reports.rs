@@ -14,7 +14,7 @@ use super::coordinator::{Coordinator, MAX_WORD};
 use super::in_flight::{CheckedReport, GuestStep};
 use super::judged::JudgedReport;
 use crate::plan::RowPlace;
-use crate::schedule::{Blame, LostReason, Schedule};
+use crate::schedule::{LostReason, Schedule};
 use crate::{clock::monotonic, event::RunEvent, workers::WorkerExit};
 
 /// Bytes of rows and logs that are not on disk before workers are held back.
@@ -98,12 +98,12 @@ impl Coordinator<'_> {
             })
         });
         let started: Vec<_> = started.map(|word| TaskId(word.task)).collect();
-        let stuck = match blame {
-            Some(Blame::Stuck(task)) => self.in_flight.at(worker, task),
-            _ => None,
-        };
-        let policy = stuck.map(|flight| flight.policy.clone());
-        self.apply(|schedule| schedule.worker_lost(worker, &started, blame, policy.as_ref()));
+        let flights = &self.in_flight.all;
+        let policy = |task| flights.get(&task).map(|flight| &flight.policy);
+        let effects = self.schedule.apply(self.now, |schedule| {
+            schedule.worker_lost(worker, &started, blame, &policy);
+        });
+        self.carry_out(effects, None);
         let flights = &mut self.in_flight.all;
         flights.retain(|_, flight| flight.worker != worker);
     }
@@ -125,7 +125,8 @@ impl Coordinator<'_> {
             Ok((row, (log, artifacts))) => {
                 let (outcome, has_denied) = (row.outcome, !row.denied.is_empty());
                 debug!(worker = worker.0, trial = %row.trial, attempt = row.attempt, %outcome, ms = row.duration_ms, "report");
-                let (policy, grader) = (&flight.policy, flight.next_grader(&row));
+                let policy = &flight.policy;
+                let grader = flight.next_graders(&row, &self.plan.providers).next();
                 let effects = self.schedule.apply(self.now, |schedule| {
                     schedule.report(worker, head.task, &row, grader, head.host_fault, policy);
                 });
@@ -158,7 +159,8 @@ impl Coordinator<'_> {
             Ok(row) => row,
             Err(fault) => return self.fault(worker, Some(head.task), fault),
         };
-        let (policy, grader) = (&flight.policy, flight.next_grader(&row));
+        let policy = &flight.policy;
+        let grader = flight.next_graders(&row, &self.plan.providers).next();
         let effort = report.effort(&row, head);
         debug!(worker = worker.0, trial = %row.trial, outcome = %row.outcome, "judged");
         let effects = self.schedule.apply(self.now, |schedule| {
@@ -268,9 +270,9 @@ impl Coordinator<'_> {
         let took = Micros(monotonic().saturating_sub(since));
         if flight.is_judged() {
             let error = flight.lost_error(reason, &how);
-            let provider = &self.plan.providers[usize::from(flight.task.provider)].provider;
             let (took, session) = (took.into(), self.run.as_ref()?.session);
-            let report = flight.lost_judged(&provider.name, reason.outcome(), error, took, session);
+            let providers = &self.plan.providers;
+            let report = flight.lost_judged(providers, reason.outcome(), error, took, session);
             return Some(report.ok()?.into());
         }
         let started_at = RunTime((self.now - RunTime(took.0)).0);

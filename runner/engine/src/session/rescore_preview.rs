@@ -128,15 +128,12 @@ fn judge(
         let fault = |fault| EngineError::Usage(format!("the worker {fault}"));
         let report = report.map_err(fault)?;
         let row = report.row().map_err(fault)?;
-        let graders = match row.outcome {
-            Outcome::Ungraded => &flight.graders[row.grades.len()..],
-            _ => &[],
-        };
-        let name = |grader: &u16| plan.providers[usize::from(*grader)].provider.name.to_string();
+        let graders = flight.next_graders(&row, &plan.providers);
+        let name = |grader| plan.providers[usize::from(grader)].provider.name.to_string();
         let rejudgement = Rejudgement {
             before: fold.trial(flight.trial).outcome.unwrap_or(Outcome::Ungraded),
             after: row.outcome,
-            graders: graders.iter().map(name).collect(),
+            graders: graders.map(name).collect(),
         };
         judged.insert(flight.trial, rejudgement);
     }

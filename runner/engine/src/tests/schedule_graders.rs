@@ -5,7 +5,7 @@ use runner_model::{Budgets, Reason, TaskId, WorkerId, provider::Rate, row::Metri
 use super::harness::{
     ALONE, Harness, Sent, bounds, finish, grader, read, retries, row, sent, settings,
 };
-use super::{Blame, Bounds, Effect, LostReason, ScheduleSettings, Spending, StopMode};
+use super::{Blame, Bounds, Effect, LostReason, Policy, ScheduleSettings, Spending, StopMode};
 
 fn graded() -> ScheduleSettings {
     ScheduleSettings { providers: vec![bounds(0), grader(0), grader(0)], ..settings(&[]) }
@@ -171,6 +171,50 @@ fn stuck_grader_is_a_timeout() {
         assert_eq!(lost, [expected]);
         assert_eq!(harness.ready(2, 1, false), []);
         assert_eq!(sent(&harness.ack_ungraded(0)).len(), max as usize);
+    }
+}
+
+#[test]
+fn later_grader_is_asked_after_an_error() {
+    let report = row("unavailable", 1.0, None);
+    let end_first = |harness: &mut Harness, how: u8| {
+        harness.policy = Policy { next_grader: Some(2), ..retries(1, 0) };
+        let grade = first_grade(harness, 1);
+        let task = match how {
+            0 => {
+                harness.report(1, grade.task, &report);
+                sent(&harness.ack_ungraded(0))[0].task
+            }
+            1 => {
+                harness.policy.retries.max = 0;
+                grade.task
+            }
+            _ => {
+                harness.lost(1, &[grade.task], Some(Blame::Died));
+                harness.add_worker(2, 1, 1 << 40, ALONE);
+                sent(&harness.ack())[0].task
+            }
+        };
+        let (effects, lost) = match how {
+            0 => (harness.report(1, task, &report), None),
+            1 => (harness.lost(1, &[task], Some(Blame::Stuck(task))), Some(LostReason::Stuck)),
+            _ => (harness.lost(2, &[task], Some(Blame::Died)), Some(LostReason::Crash)),
+        };
+        assert_eq!(effects, [Effect::Write { task, lost, is_final: false, flaky: false }]);
+    };
+    for how in 0..3 {
+        let mut harness = Harness::new(graded(), 1);
+        end_first(&mut harness, how);
+        if how > 0 {
+            assert_eq!(harness.ready(3, 1, false), []);
+        }
+        let second = sent(&harness.ack_ungraded(0));
+        assert_eq!(asked(&second), [(0, Some(2))], "{how}");
+        // The trial ends with the error of the first, which is no reason to call the second one again.
+        harness.policy.next_grader = None;
+        let end = harness.report(second[0].worker, second[0].task, &row("error", 1.0, None));
+        assert_eq!(end, [written(second[0].task, true)], "{how}");
+        assert_eq!(harness.ack(), [finish(None)]);
     }
 }
 

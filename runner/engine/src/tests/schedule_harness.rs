@@ -271,7 +271,7 @@ impl Harness {
     ) -> Vec<Effect> {
         let policy = self.policy.clone();
         self.apply(|schedule| {
-            schedule.worker_lost(WorkerId(worker), started, blame, Some(&policy));
+            schedule.worker_lost(WorkerId(worker), started, blame, &|_| Some(&policy));
         })
     }
 

@@ -212,6 +212,18 @@ struct Rows {
     answers: Vec<(u16, u64)>,
     /// Whether an answer is a fail.
     has_failed: bool,
+    /// The graders that have ended in an error in this session. The last one may be called again.
+    errors: Vec<u16>,
+}
+
+impl Rows {
+    /// Returns the first of a trial's graders that has neither answered nor ended in an error, and is not `asked`.
+    fn next_grader(&self, graders: &[u16], asked: Option<u16>) -> Option<u16> {
+        let has_ended = |lane: &u16| {
+            self.answers.iter().any(|(other, _)| other == lane) || self.errors.contains(lane)
+        };
+        graders.iter().copied().find(|lane| !has_ended(lane) && Some(*lane) != asked)
+    }
 }
 
 /// A worker process.
@@ -366,6 +378,10 @@ impl Session {
         let survivors = self.random.below(self.truth.written.len() as u64 + 1) as usize;
         for (trial, rows) in self.truth.written.drain(..survivors) {
             self.truth.disk[trial as usize] = rows;
+        }
+        // A judgement keeps answers only.
+        for rows in self.truth.disk.iter_mut().filter(|rows| !rows.is_final) {
+            rows.errors.clear();
         }
         (self.random, self.truth.disk)
     }
@@ -720,6 +736,7 @@ impl Session {
         let open = self.truth.open.get(&task);
         let assignment = open.filter(|(at, _)| *at == worker).map(|(_, task)| *task);
         let assignment = assignment.filter(|_| self.truth.finished.is_none());
+        let is_answer = matches!(outcome, "passed" | "failed");
         let (outcome, next) = match &assignment {
             Some(assignment) => self.judged(assignment, outcome),
             None => (outcome, None),
@@ -769,11 +786,16 @@ impl Session {
         assert_eq!(flaky, is_final && outcome == "passed" && rows.had_bad);
         let is_bad = !matches!(outcome, "passed" | "stopped" | "ungraded");
         rows.had_bad |= is_bad && is_attempt;
-        // A grader that is called again after its error has not answered.
-        let has_answer = matches!(outcome, "passed" | "failed" | "ungraded");
-        if let Some(lane) = assignment.grader.filter(|_| has_answer) {
-            rows.answers.push((lane, self.random.next()));
-            rows.has_failed |= self.guest(&assignment) == Guest::Fail;
+        if let Some(lane) = assignment.grader {
+            rows.errors.retain(|other| *other != lane);
+            if is_answer {
+                rows.answers.push((lane, self.random.next()));
+                rows.has_failed |= self.guest(&assignment) == Guest::Fail;
+            } else {
+                rows.errors.push(lane);
+            }
+            let graders = &self.tests.graders[assignment.trial as usize];
+            assert!(!is_final || rows.next_grader(graders, None).is_none(), "not all were asked");
         }
         rows.is_ungraded = outcome == "ungraded" || is_grade && !is_final;
         self.truth.bad += u64::from(is_final && is_bad);
@@ -785,19 +807,19 @@ impl Session {
     fn judged(&self, task: &Assignment, outcome: &'static str) -> (&'static str, Option<u16>) {
         let (graders, rows) =
             (&self.tests.graders[task.trial as usize], &self.truth.rows[task.trial as usize]);
-        let answers = rows.answers.len();
+        let next = rows.next_grader(graders, task.grader);
         match (task.grader, outcome) {
             // The row stays as it is.
             (Some(_), "stopped") => (outcome, task.grader),
-            (Some(_), "passed" | "failed") => match graders.get(answers + 1) {
-                Some(next) => ("ungraded", Some(*next)),
-                None if rows.has_failed || outcome == "failed" => ("failed", None),
-                None => (outcome, None),
-            },
-            (None, "passed") => match graders.get(answers) {
-                Some(next) => ("ungraded", Some(*next)),
-                None => (outcome, None),
-            },
+            (_, "passed" | "failed") if task.grader.is_some() || outcome == "passed" => {
+                let has_error = rows.errors.iter().any(|lane| Some(*lane) != task.grader);
+                match next {
+                    Some(_) => ("ungraded", next),
+                    None if has_error => ("error", None),
+                    None if rows.has_failed => ("failed", None),
+                    None => (outcome, None),
+                }
+            }
             // The coordinator refuses a judgement that was stopped.
             (None, "stopped") if self.is_judgement(task) => ("failed", None),
             _ => (outcome, None),
@@ -806,20 +828,26 @@ impl Session {
 
     fn policy(&self, task: &Assignment) -> Policy {
         match task.grader {
-            Some(_) => self.policies[1].clone(),
+            Some(_) => {
+                let (graders, rows) = (
+                    &self.tests.graders[task.trial as usize],
+                    &self.truth.rows[task.trial as usize],
+                );
+                let next_grader = rows.next_grader(graders, task.grader);
+                Policy { next_grader, ..self.policies[1].clone() }
+            }
             None if self.is_judgement(task) => retries(0, 0),
             None => self.policies[0].clone(),
         }
     }
 
     fn lost(&mut self, worker: u32, started: &[TaskId], blame: Option<Blame>) {
-        let stuck = match blame {
-            Some(Blame::Stuck(task)) => self.truth.open.get(&task).map(|(_, task)| *task),
-            _ => None,
-        };
-        let policy = stuck.map_or_else(|| self.policies[0].clone(), |task| self.policy(&task));
+        let open = self.truth.open.iter().map(|(task, (_, assignment))| (*task, *assignment));
+        let policies: HashMap<_, _> =
+            open.map(|(task, assignment)| (task, self.policy(&assignment))).collect();
         let effects = self.call(|schedule| {
-            schedule.worker_lost(WorkerId(worker), started, blame, Some(&policy));
+            let policy = |task| policies.get(&task);
+            schedule.worker_lost(WorkerId(worker), started, blame, &policy);
         });
         self.carry_out(effects);
         self.known.remove(&worker);
@@ -942,6 +970,10 @@ impl Session {
                     let mut rows = self.truth.rows[assignment.trial as usize].clone();
                     rows.had_bad |= is_attempt && reason == LostReason::Stuck;
                     rows.is_ungraded = !is_attempt && !is_final;
+                    if let Some(lane) = assignment.grader {
+                        rows.errors.retain(|other| *other != lane);
+                        rows.errors.push(lane);
+                    }
                     self.truth.bad += u64::from(is_final);
                     self.write(assignment, rows, is_final);
                 }
@@ -968,8 +1000,9 @@ impl Session {
         if let Some(grader) = assignment.grader {
             assert_eq!(rows, disk, "a grader is asked before the row is on disk");
             assert!(rows.is_ungraded);
-            let next = self.tests.graders[trial as usize].get(rows.answers.len());
-            assert_eq!(next, Some(&grader), "graders are asked in order, and once");
+            let next = rows.next_grader(&self.tests.graders[trial as usize], None);
+            let is_retry = rows.errors.last() == Some(&grader);
+            assert!(is_retry || next == Some(grader), "graders are asked in order, and once");
         } else {
             assert!(!rows.is_ungraded || !is_attempt, "the provider runs again");
             assert!(is_attempt || !truth.has_rows.contains(&trial), "it is judged again");
@@ -1146,8 +1179,11 @@ fn run(seed: u64) -> Vec<Option<Reason>> {
         }
     }
     let is_done = |(rows, graders): (&Rows, &Vec<u16>)| {
-        let answered: Vec<_> = rows.answers.iter().map(|(lane, _)| *lane).collect();
-        rows.is_final && graders.starts_with(&answered)
+        let mut answered: Vec<_> = rows.answers.iter().map(|(lane, _)| *lane).collect();
+        answered.sort_unstable();
+        rows.is_final
+            && answered.is_sorted_by(|a, b| a < b)
+            && answered.iter().all(|lane| graders.contains(lane))
     };
     assert!(disk.iter().zip(&tests.graders).all(is_done), "the last session ends each trial");
     ends

@@ -22,7 +22,7 @@ pub struct Judgement<'a> {
     /// Whether parts of the checks were removed.
     #[serde(default, skip_serializing_if = "is_default")]
     pub truncated: bool,
-    /// The grades that are kept, in the order of the test's graders, up to the first one to call.
+    /// The grades that are kept, in the order of the test's graders. The other graders are called.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grades: Vec<StandingGrade<'a>>,
 }
@@ -40,9 +40,9 @@ pub struct StandingGrade<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// Returns a stored row with another judgement. `graders` is the number of the test's graders, which decide if the outcome
+    /// Returns a stored row with another judgement. `graders` are the names of the test's graders, which decide if the outcome
     /// is `passed` without them.
-    pub fn judged(stored: RowRef<'a>, judgement: Judgement<'a>, graders: usize) -> Self {
+    pub fn judged(stored: RowRef<'a>, judgement: Judgement<'a>, graders: &[&str]) -> Self {
         let mut row = Self::from(stored);
         let own = row.checks.extract_if(.., |check| check.own).collect::<Vec<_>>();
         row.checks = judgement.checks.into_iter().chain(own).collect();
@@ -50,7 +50,7 @@ impl<'a> Row<'a> {
         row.outcome = judgement.outcome;
         row.truncated |= judgement.truncated;
         let old = mem::take(&mut row.grades);
-        if judgement.outcome == Outcome::Passed && graders > 0 {
+        if judgement.outcome == Outcome::Passed && !graders.is_empty() {
             let grades = judgement.grades.iter().filter_map(|standing| standing.grade(&old));
             row.grades = grades.collect();
             row.apply_grades(graders);
@@ -58,12 +58,19 @@ impl<'a> Row<'a> {
         row
     }
 
-    /// Returns a stored row with a new grade, which replaces one of the same grader. An error of the grader is the trial's result
-    /// unless `asks_again`.
-    pub fn graded(stored: RowRef<'a>, grade: Grade<'a>, graders: usize, asks_again: bool) -> Self {
+    /// Returns a stored row with a new grade, which replaces one of the same grader. With `asks_again`, the row stays ungraded
+    /// after the last grade, too.
+    pub fn graded(
+        stored: RowRef<'a>,
+        grade: Grade<'a>,
+        graders: &[&str],
+        asks_again: bool,
+    ) -> Self {
         let mut row = Self::from(stored);
         row.grades.retain(|old| old.grader != grade.grader);
         row.grades.push(grade);
+        let place = |grade: &Grade<'_>| graders.iter().position(|name| **name == *grade.grader);
+        row.grades.sort_by_key(place);
         row.outcome = Outcome::Ungraded;
         if !asks_again {
             row.apply_grades(graders);
@@ -71,7 +78,12 @@ impl<'a> Row<'a> {
         row
     }
 
-    fn apply_grades(&mut self, graders: usize) {
+    /// Sets the outcome once each grader has a grade. An error of any grader is then the result.
+    fn apply_grades(&mut self, graders: &[&str]) {
+        if graders.iter().any(|name| self.grades.iter().all(|grade| *grade.grader != **name)) {
+            self.outcome = Outcome::Ungraded;
+            return;
+        }
         let failed = self.grades.iter().find_map(|grade| Some((grade, grade.error.as_ref()?)));
         let error = failed.map(|(grade, error)| RowError {
             class: Some(ErrorClass::Grader),
@@ -83,8 +95,6 @@ impl<'a> Row<'a> {
         let mut verdicts = self.grades.iter().filter_map(|grade| grade.verdict);
         self.outcome = if error.is_some() {
             Outcome::Error
-        } else if self.grades.len() < graders {
-            Outcome::Ungraded
         } else if verdicts.clone().any(|verdict| verdict == Verdict::Fail) {
             Outcome::Failed
         } else if verdicts.all(|verdict| verdict == Verdict::Skip) {
@@ -156,12 +166,12 @@ pub fn check_judgement<'a>(
     check_object(bytes)?;
     let judgement: Judgement<'_> =
         parse(bytes).map_err(|error| BadReport(format!("not a judgement: {error}")))?;
-    let are_grades_right = judgement.grades.len() <= graders.len()
-        && judgement.grades.iter().zip(graders).all(|(standing, grader)| {
-            *standing.grader == **grader
-                && is_weight(standing.weight)
-                && standing.grade(&stored.grades).is_some()
-        });
+    let mut later = graders.iter();
+    let are_grades_right = judgement.grades.iter().all(|standing| {
+        later.any(|grader| *standing.grader == **grader)
+            && is_weight(standing.weight)
+            && standing.grade(&stored.grades).is_some()
+    });
     let parts = [
         (judgement.outcome.can_be_final(), "outcome"),
         (judgement.checks.iter().all(|check| !check.own), "checks"),

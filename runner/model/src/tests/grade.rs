@@ -72,7 +72,8 @@ fn all_grades_together_make_the_outcome() {
     ] {
         let mut bytes = stored(&row(Vec::new()));
         for (name, verdict) in ["a", "b"].into_iter().zip(verdicts) {
-            bytes = stored(&Row::graded(read(&bytes), grade(name, Some(*verdict)), 2, false));
+            bytes =
+                stored(&Row::graded(read(&bytes), grade(name, Some(*verdict)), &["a", "b"], false));
         }
         let row = read(&bytes);
         assert_eq!(row.outcome, outcome, "{verdicts:?}");
@@ -85,12 +86,13 @@ fn all_grades_together_make_the_outcome() {
 #[test]
 fn error_of_a_grader_is_the_result_unless_it_is_retried() {
     let first = stored(&row(vec![grade("a", Some(Verdict::Pass))]));
-    let retried = Row::graded(read(&first), grade("b", None), 3, true);
+    let graders = ["a", "b"];
+    let retried = Row::graded(read(&first), grade("b", None), &graders, true);
     assert_eq!((retried.outcome, retried.grades.len()), (Outcome::Ungraded, 2));
     assert!(retried.error.is_none());
     let retried = stored(&retried);
     let again = Grade { attempt: 2, ..grade("b", None) };
-    let ended = Row::graded(read(&retried), again, 3, false);
+    let ended = Row::graded(read(&retried), again, &graders, false);
     let error = ended.error.as_ref().unwrap();
     assert_eq!((ended.outcome, error.class), (Outcome::Error, Some(ErrorClass::Grader)));
     assert_eq!(&*error.message, "grader `b`: it trapped");
@@ -100,10 +102,25 @@ fn error_of_a_grader_is_the_result_unless_it_is_retried() {
 }
 
 #[test]
+fn error_of_a_grader_waits_for_the_others() {
+    let graders = ["a", "b", "c"];
+    let bytes = stored(&row(Vec::new()));
+    let first = Row::graded(read(&bytes), grade("a", None), &graders, false);
+    assert_eq!((first.outcome, first.error.is_none()), (Outcome::Ungraded, true));
+    // The last one has answered in an earlier session.
+    let answered = row(vec![grade("a", None), grade("c", Some(Verdict::Pass))]);
+    let bytes = stored(&answered);
+    let last = Row::graded(read(&bytes), grade("b", Some(Verdict::Fail)), &graders, false);
+    let order: Vec<_> = last.grades.iter().map(|grade| &*grade.grader).collect();
+    assert_eq!((last.outcome, &order[..]), (Outcome::Error, &graders[..]));
+    assert_eq!(&*last.error.unwrap().message, "grader `a`: it trapped");
+}
+
+#[test]
 fn judgement_changes_nothing_else_of_a_row() {
     let scored = Grade { score: Some(0.5), ..grade("a", Some(Verdict::Pass)) };
     let bytes = stored(&row(vec![scored]));
-    let old = Row::graded(read(&bytes), grade("b", None), 2, false);
+    let old = Row::graded(read(&bytes), grade("b", None), &["a", "b"], false);
     let bytes = stored(&old);
     let standing = StandingGrade {
         grader: "a".into(),
@@ -117,8 +134,11 @@ fn judgement_changes_nothing_else_of_a_row() {
         truncated: false,
         grades: grades.to_vec(),
     };
-    let judged =
-        Row::judged(read(&bytes), judgement(Outcome::Passed, slice::from_ref(&standing)), 2);
+    let judged = Row::judged(
+        read(&bytes),
+        judgement(Outcome::Passed, slice::from_ref(&standing)),
+        &["a", "b"],
+    );
     assert_eq!(judged.outcome, Outcome::Ungraded);
     assert!(judged.error.is_none(), "the error was of a grader");
     let [one] = &judged.grades[..] else { panic!("{:?}", judged.grades) };
@@ -138,9 +158,9 @@ fn judgement_changes_nothing_else_of_a_row() {
     assert_eq!(stored(&kept), bytes);
     // All graders have answered, there are none, or the expectations do not hold.
     for (outcome, graders, expected, grades) in [
-        (Outcome::Passed, 1, Outcome::Failed, 1),
-        (Outcome::Passed, 0, Outcome::Passed, 0),
-        (Outcome::Failed, 2, Outcome::Failed, 0),
+        (Outcome::Passed, &["a"][..], Outcome::Failed, 1),
+        (Outcome::Passed, &[], Outcome::Passed, 0),
+        (Outcome::Failed, &["a", "b"], Outcome::Failed, 0),
     ] {
         let judged =
             Row::judged(read(&bytes), judgement(outcome, slice::from_ref(&standing)), graders);
@@ -184,7 +204,8 @@ fn forged_grades_are_refused() {
 
 #[test]
 fn forged_judgements_are_refused() {
-    let bytes = stored(&row(vec![grade("a", Some(Verdict::Fail)), grade("b", None)]));
+    let answer = |grader| grade(grader, Some(Verdict::Fail));
+    let bytes = stored(&row(vec![answer("a"), grade("b", None), answer("d")]));
     let standing = |grader: &str| StandingGrade {
         grader: grader.to_owned().into(),
         verdict: Verdict::Pass,
@@ -199,18 +220,20 @@ fn forged_judgements_are_refused() {
             grades: grades.iter().map(|grader| standing(grader)).collect(),
         };
         let json = serde_json::to_vec(&judgement).unwrap();
-        let checked = check_judgement(&json, &read(&bytes), &["a", "b"]);
+        let checked = check_judgement(&json, &read(&bytes), &["a", "b", "d"]);
         checked.map(|_| ()).map_err(|error| error.to_string())
     };
     assert_eq!(check(Outcome::Passed, false, &["a"]), Ok(()));
+    assert_eq!(check(Outcome::Passed, false, &["a", "d"]), Ok(()));
     assert_eq!(check(Outcome::Failed, false, &[]), Ok(()));
     for (outcome, own, grades, key) in [
         (Outcome::Ungraded, false, &[][..], "outcome"),
         (Outcome::Stopped, false, &[], "outcome"),
         (Outcome::Passed, true, &[], "checks"),
-        // Another grader's, a missing answer, the same twice, and that of a grader that was never called.
+        // A missing answer, another order, the same twice, and that of a grader that was never called.
         (Outcome::Passed, false, &["b"], "grades"),
         (Outcome::Passed, false, &["a", "b"], "grades"),
+        (Outcome::Passed, false, &["d", "a"], "grades"),
         (Outcome::Passed, false, &["a", "a"], "grades"),
         (Outcome::Passed, false, &["c"], "grades"),
     ] {
