@@ -454,13 +454,27 @@ fn pass_rates_need_ten_trials_or_repeats() {
     let report = || runner.run(&["report"]).expect(0).stdout;
     assert!(report().contains("| `hostile` | 8 | 1 | 0 | 0 | 0 | 0 |  |"), "{}", report());
     runner.exec(&["--repeat", "3", "--test", "t0"]).expect(1);
-    runner.run(&["show"]).expect(0).says(&["pass rate", "0.0 % (0–56)"]);
+    runner.run(&["show"]).expect(0).says(&["pass rate", "0.0 % (0–57)"]);
     expect(&runner, &wanted(10));
     runner.exec(&[]).expect(1);
-    runner.run(&["show"]).expect(0).says(&["90.0 % (60–98)"]);
+    runner.run(&["show"]).expect(0).says(&["90.0 % (59–99)"]);
     let shown = runner.run(&["show", "--json"]).expect(0).document();
     let rate = &shown["providers"][0]["pass_rate"];
-    assert!(report().contains("| 90.0 % (60–98) |"), "{}", report());
+    assert!(report().contains("| 90.0 % (59–99) |"), "{}", report());
     assert_eq!(rate["rate"], 0.9);
     assert!((rate["interval"][0].as_f64().unwrap() - 0.5958).abs() < 1e-4, "{rate}");
+}
+
+#[test]
+fn narrow_interval_contains_its_rate() {
+    let runner = Runner::hostile(
+        "[gate]\npass_rate = 0.5\n[[tests]]\nid = \"a\"\nrepeat = 2000\ninput = { do = \"fail-at\", repeat = 7 }\n",
+    );
+    let interval = "99.9 % (99.7–100.0)";
+    let gate = "pass rate 99.95 % of 2000 (95 % interval 99.7 % to 100.0 %)";
+    runner.exec(&[]).expect(0).says(&[gate]);
+    runner.run(&["show"]).expect(0).says(&[gate, interval]);
+    runner.run(&["report"]).expect(0).says(&[interval]);
+    let html = runner.run(&["report", "--html"]).expect(0).stdout;
+    assert!(html.contains("99.7–100.0 %"), "{html}");
 }

@@ -37,7 +37,7 @@ fn gate_decides_verdict_and_exit_code() {
         (
             "[gate]\npass_rate = 0.7",
             0,
-            "held: ✓ pass rate 70 % of 9 (95 % interval 37 % to 90 %), at least 70 %",
+            "held: ✓ pass rate 70 % of 9 (95 % interval 37 % to 91 %), at least 70 %",
         ),
         ("[gate]\npass_rate = 0.71", 1, "not held: ✗ pass rate 70 % of 9"),
         ("[gate]\nmax_errors = 1", 0, "held: ✓ 1 error, at most 1"),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use runner_model::row::{Grade, Metric};
 use runner_model::statistics::wilson;
+use runner_model::units::show_bounds;
 use runner_model::{Counts, Outcome, RowRef, outcome::Verdict};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -57,11 +58,11 @@ impl PassRate {
         })
     }
 
-    /// Formats the rate with its interval: `95.0 % (76–99)`.
+    /// Formats the rate with its interval: `95.0 % (76–100)`.
     #[must_use]
     pub fn text(&self) -> String {
-        let (low, high) = self.interval;
-        format!("{} ({:.0}–{:.0})", phrases::percent(self.rate), 100.0 * low, 100.0 * high)
+        let [low, high] = show_bounds(self.interval.0, self.interval.1);
+        format!("{} ({low}–{high})", phrases::percent(self.rate))
     }
 }
 

@@ -49,7 +49,7 @@ test.describe('', () => {
 test('history has a mark for each test and run', async ({ page, server }) => {
   await page.goto(`${server.origin}/history?scenario=every`);
   const row = page.getByRole('row').filter({ hasText: 'passes @hostile' });
-  await expect(row).toContainText('67 %');
+  await expect(row).toContainText('66.7 %');
   await row.getByRole('link', { name: `failed in ${BASE}` }).click();
   await expect(page).toHaveURL(new RegExp(`/runs/${BASE}`));
 });
@@ -63,4 +63,14 @@ test.describe('', () => {
     await page.getByLabel('Since').press('Enter');
     await expect(page.getByRole('row').filter({ hasText: 'passes @hostile' })).toBeVisible();
   });
+});
+
+test('durations are rounded as in the terminal', async ({ page, server }) => {
+  const table = require('./durations.json');
+  await page.goto(`${server.origin}/runs`);
+  const shown = await page.evaluate(async (all) => {
+    const { duration } = await import('/web/base/words.js');
+    return all.map(([ms]) => [ms, duration(ms)]);
+  }, table);
+  expect(shown).toEqual(table);
 });

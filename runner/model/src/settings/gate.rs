@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::plural;
+use crate::units::{plural, show_bounds};
 
 /// The largest weight of a test or grader.
 pub const MAX_WEIGHT: f64 = 1e6;
@@ -81,13 +81,10 @@ impl fmt::Display for GateScope {
 /// Formats the result as `pass rate 95 % of 20 (interval 76 % to 99 %), at least 90 %`.
 impl fmt::Display for GateCondition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // 89.96 % must not read as 90 %.
         let percent = |share: f64| {
-            // 89.96 % must not read as 90 %.
-            let digits = if self.held { 0 } else { 2 };
-            let rounded = format!("{:.digits$}", share * 100.0);
-            let short = rounded.trim_end_matches('0').trim_end_matches('.');
-            let shown = if digits == 0 || short.is_empty() { &rounded } else { short };
-            format!("{shown} %")
+            let rounded = format!("{:.2}", share * 100.0);
+            format!("{} %", rounded.trim_end_matches('0').trim_end_matches('.'))
         };
         write!(formatter, "{}", self.scope)?;
         let trials = self.trials;
@@ -106,8 +103,8 @@ impl fmt::Display for GateCondition {
             (_, Some(value)) => {
                 write!(formatter, "pass rate {} of {trials}", percent(value))?;
                 if let Some((low, high)) = self.interval {
-                    let whole = |share: f64| format!("{:.0} %", share * 100.0);
-                    write!(formatter, " (95 % interval {} to {})", whole(low), whole(high))?;
+                    let [low, high] = show_bounds(low, high);
+                    write!(formatter, " (95 % interval {low} % to {high} %)")?;
                 }
                 write!(formatter, ", at least {}", percent(self.bound))
             }

@@ -78,22 +78,39 @@ pub fn parse_size(text: &str) -> Result<u64, &'static str> {
     bytes.filter(|bytes| *bytes <= MAX_SIZE).ok_or("is not a size of at most 1 PiB")
 }
 
-/// Formats a duration with two or three significant digits: `141 µs`, `8.3 s`, `2 min 5 s`, `1 h 30 min`.
+/// Formats a duration, rounded to two or three significant digits: `141 µs`, `8.3 s`, `2 min 5 s`, `1 h 30 min`. The scripts of
+/// the pages and of reports have the same function.
 pub fn show_duration(duration: Duration) -> String {
-    let micros = duration.as_micros();
-    let seconds = duration.as_secs();
-    match micros {
-        0..1_000 => format!("{micros} µs"),
-        1_000..10_000 if !micros.is_multiple_of(1_000) => format!("{:.1} ms", micros as f64 / 1e3),
-        1_000..1_000_000 => format!("{} ms", micros / 1_000),
-        1_000_000..10_000_000 if !micros.is_multiple_of(1_000_000) => {
-            format!("{:.1} s", micros as f64 / 1e6)
-        }
-        1_000_000..120_000_000 => format!("{seconds} s"),
-        _ if seconds < 2 * 3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ if seconds < 48 * 3600 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    let micros = (duration.as_nanos() + 500) / 1_000;
+    let rounded = |step: u128| (micros + step / 2) / step;
+    if micros < 1_000 {
+        return format!("{micros} µs");
     }
+    for (unit, size, end) in [("ms", 1_000, 999_500), ("s", 1_000_000, 119_500_000)] {
+        let tenths = rounded(size / 10);
+        if micros < end && tenths < 100 && !micros.is_multiple_of(size) {
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        } else if micros < end {
+            return format!("{} {unit}", rounded(size));
+        }
+    }
+    let [seconds, minutes, hours] = [1_000_000, 60_000_000, 3_600_000_000].map(rounded);
+    if seconds < 7_200 {
+        format!("{} min {} s", seconds / 60, seconds % 60)
+    } else if minutes < 2_880 {
+        format!("{} h {} min", minutes / 60, minutes % 60)
+    } else {
+        format!("{} d {} h", hours / 24, hours % 24)
+    }
+}
+
+/// Formats the bounds of an interval of shares in percent, such as `76` and `99`. They are rounded outward, so that a value within
+/// the interval is within the text, however it is rounded. A narrow interval has a digit after the point.
+pub fn show_bounds(low: f64, high: f64) -> [String; 2] {
+    let digits = usize::from(high - low < 0.05);
+    let factor = [100.0, 1_000.0][digits];
+    let [low, high] = [(low * factor).floor(), (high * factor).ceil()];
+    [low, high].map(|bound| format!("{:.digits$}", 100.0 * bound / factor))
 }
 
 /// Formats a size: `512 B`, `64 KiB`, `1.5 MiB`.
@@ -135,7 +152,8 @@ pub fn grouped(count: u64) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{parse_duration, parse_size, show_duration, show_size};
+    use super::{parse_duration, parse_size, show_bounds, show_duration, show_size};
+    use crate::statistics::wilson;
 
     #[test]
     fn durations_need_a_unit() {
@@ -162,19 +180,32 @@ mod tests {
     }
 
     #[test]
-    fn quantities_show_significant_digits() {
-        for (micros, shown) in [
-            (141, "141 µs"),
-            (8_350, "8.3 ms"),
-            (3_000, "3 ms"),
-            (842_000, "842 ms"),
-            (1_000_000, "1 s"),
-            (2_500_000, "2.5 s"),
-            (61_000_000, "61 s"),
-            (125_000_000, "2 min 5 s"),
-        ] {
-            assert_eq!(show_duration(Duration::from_micros(micros)), shown);
+    fn durations_are_rounded_as_in_browsers() {
+        let table = include_str!("../../../../tests/serve/pages/durations.json");
+        let table: Vec<(f64, &str)> = serde_json::from_str(table).unwrap();
+        for (ms, shown) in table {
+            assert_eq!(show_duration(Duration::from_secs_f64(ms / 1e3)), shown, "{ms}");
         }
+    }
+
+    #[test]
+    fn shown_interval_has_shown_value() {
+        for (hits, total, low, high) in [
+            (1, 100_000, "0.0", "0.1"),
+            (99_999, 100_000, "99.9", "100.0"),
+            (0, 1_000_000, "0.0", "0.1"),
+            (19, 20, "76", "100"),
+            (0, 3, "0", "57"),
+            (3, 3, "43", "100"),
+            (960, 1000, "94.5", "97.1"),
+        ] {
+            let bounds = wilson(hits, total);
+            assert_eq!(show_bounds(bounds.0, bounds.1), [low, high], "{hits} of {total}");
+        }
+    }
+
+    #[test]
+    fn sizes_show_significant_digits() {
         for (bytes, shown) in
             [(512, "512 B"), (64 << 10, "64 KiB"), (1_572_864, "1.5 MiB"), (1 << 40, "1 TiB")]
         {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use runner_model::Outcome;
 use runner_model::statistics::{holm, paired_bootstrap, sign_test, wilson_of_rate};
-use runner_model::units::{grouped, show_duration};
+use runner_model::units::{grouped, show_bounds, show_duration};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -216,8 +216,8 @@ impl Measure {
     pub fn cells(&self) -> [String; 6] {
         let value = |value: Estimate| {
             let interval = value.interval.map(|(low, high)| {
-                let digits = usize::from(high - low < 5.0);
-                format!(" ({low:.digits$}–{high:.digits$})")
+                let [low, high] = show_bounds(low / 100.0, high / 100.0);
+                format!(" ({low}–{high})")
             });
             amount(value.value, self.unit.as_deref()) + &interval.unwrap_or_default()
         };

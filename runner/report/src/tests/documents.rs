@@ -1,6 +1,6 @@
 //! Documents about a small run, as JSON.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use runner_model::{
     Budgets, Counts, FailFast, Fingerprint, Grants, Limits, Reason, RunStatus, SessionSettings,
@@ -297,4 +297,18 @@ fn events_have_these_keys() {
     ];
     let events = (1..).zip(events).map(|(n, event)| NumberedEvent { v: VERSION, n, event });
     results.check("events", &events.collect::<Vec<_>>());
+}
+
+/// `durations.json` is the table of both: a browser runs the script of the pages on it.
+#[test]
+fn reports_and_pages_round_durations_equally() {
+    let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/../serve/web/base/words.js");
+    let pages = fs::read_to_string(pages).unwrap().replace("/** @type {number} */ ", "");
+    let of_function = |text: &str| {
+        let lines = text.lines().map(|line| line.trim().to_owned());
+        let lines: Vec<_> = lines.skip_while(|line| !line.starts_with("const micros")).collect();
+        let end = lines.iter().position(|line| line.starts_with("return minutes"));
+        lines[..=end.unwrap()].to_vec()
+    };
+    assert_eq!(of_function(include_str!("../forms/html/script.js")), of_function(&pages));
 }

@@ -26,14 +26,17 @@ export function percent(share) {
 /** @param {number | null | undefined} ms */
 export function duration(ms) {
   if (ms === null || ms === undefined) return '';
-  if (ms < 1) return `${Math.round(ms * 1000)} µs`;
-  if (ms < 10) return `${ms.toFixed(1)} ms`;
-  if (ms < 999.5) return `${Math.round(ms)} ms`;
-  if (ms < 59_950) return `${(ms / 1000).toFixed(1)} s`;
-  const seconds = Math.round(ms / 1000);
-  const [minutes, hours] = [Math.floor(seconds / 60), Math.floor(seconds / 3600)];
-  if (hours < 1) return `${minutes} min ${seconds % 60} s`;
-  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+  const micros = Math.round(ms * 1000);
+  const rounded = (/** @type {number} */ step) => Math.round(micros / step);
+  if (micros < 1000) return `${micros} µs`;
+  for (const { unit, size, end } of [{ unit: 'ms', size: 1000, end: 999_500 }, { unit: 's', size: 1_000_000, end: 119_500_000 }]) {
+    const tenths = rounded(size / 10);
+    if (micros < end && tenths < 100 && micros % size) return `${(tenths / 10).toFixed(1)} ${unit}`;
+    if (micros < end) return `${rounded(size)} ${unit}`;
+  }
+  const [seconds, minutes, hours] = [1e6, 6e7, 3.6e9].map(rounded);
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return minutes < 2880 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
 /** Formats an age by the server's clock. @param {string} time */

@@ -6,13 +6,13 @@ import { columns } from '../base/chart.js';
 import { problem } from '../base/problem.js';
 import { go } from '../base/router.js';
 import { button, el, link, render, soon, table } from '../base/ui.js';
-import { DAY, count, done, duration, number, outcome, plural, prose, time } from '../base/words.js';
+import { DAY, count, done, duration, number, outcome, percent, plural, prose, time } from '../base/words.js';
 
 const KEYS = ['scenario', 'test', 'provider', 'since', 'by', 'limit'];
 
 /** The charts: name, value of a run, its text, and the greatest value if it is known. @type {[string, (one: any) => number | null, (value: number) => string, number?][]} */
 const CHARTS = [
-  ['Pass rate', (one) => one.pass_rate, (value) => `${(100 * value).toFixed(1)} %`, 1],
+  ['Pass rate', (one) => one.pass_rate, percent, 1],
   ['Median duration', (one) => one.p50_ms, duration],
   ['Cost', (one) => one.cost_usd, (value) => `$${number(value)}`],
   ['Tokens', (one) => one.tokens, (value) => count(Math.round(value))],
@@ -75,7 +75,7 @@ export async function open({ place, address }) {
     });
     const row = (/** @type {any} */ test) => el('tr', { key: `${test.test}@${test.provider}` },
       el('th', { scope: 'row' }, link(to({ test: test.test, provider: test.provider }), test.test), ' ', el('span', { class: 'quiet' }, `@${test.provider}`)),
-      el('td', { class: 'n' }, test.pass_rate === null ? '–' : `${Math.round(100 * test.pass_rate)} %`),
+      el('td', { class: 'n' }, test.pass_rate === null ? '–' : percent(test.pass_rate)),
       el('td', { class: 'n' }, test.flaky_runs ? `in ${test.flaky_runs}` : ''),
       order.map((/** @type {number} */ at) => el('td', null, mark(test, at))));
     return table('Tests', ['Test', 'Passed', 'Flaky', ...heads], history.tests.slice(0, shown).map(row), 'marks');

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 use runner_model::status::RunState;
-use runner_model::units::{grouped, plural, show_duration};
+use runner_model::units::{grouped, plural, show_bounds, show_duration};
 use runner_model::visible::{visible, visible_line};
 use runner_model::{Counts, Time};
 
@@ -222,12 +222,13 @@ fn table(title: &str, lines: &[Line<'_>]) -> Markup {
 
 fn rate(PassRate { rate, interval: (low, high) }: PassRate) -> Markup {
     let percent = |share: f64| format!("{:.1}", 100.0 * share);
+    let [from, to] = show_bounds(low, high);
     html! {
         svg.rate viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" {
             rect.none width="100" height="10" {}
             rect.passed width=(percent(rate)) height="10" {}
             rect.interval x=(percent(low)) y="4" width=(percent(high - low)) height="2" {}
         }
-        " " (phrases::percent(rate)) " " span.quiet { (percent(low)) "–" (percent(high)) " %" }
+        " " (phrases::percent(rate)) " " span.quiet { (from) "–" (to) " %" }
     }
 }

@@ -21,13 +21,19 @@
 
   const reason = row => typeof row[REASON] === 'number' ? reasons[row[REASON] - 1] : row[REASON];
   const number = value => value.toLocaleString('en-US', { maximumSignificantDigits: 6 });
+  // The same as in the pages of `runner serve`.
   const duration = ms => {
-    const s = ms / 1000;
-    if (s >= 7200) return `${Math.floor(s / 3600)} h ${Math.floor(s / 60 % 60)} min`;
-    if (s >= 120) return `${Math.floor(s / 60)} min ${Math.floor(s % 60)} s`;
-    if (ms < 1) return `${Math.floor(ms * 1000)} µs`;
-    const [value, unit] = ms < 1000 ? [ms, 'ms'] : [s, 's'];
-    return `${value < 10 && value % 1 ? value.toFixed(1) : Math.floor(value)} ${unit}`;
+    const micros = Math.round(ms * 1000);
+    const rounded = (step) => Math.round(micros / step);
+    if (micros < 1000) return `${micros} µs`;
+    for (const { unit, size, end } of [{ unit: 'ms', size: 1000, end: 999_500 }, { unit: 's', size: 1_000_000, end: 119_500_000 }]) {
+      const tenths = rounded(size / 10);
+      if (micros < end && tenths < 100 && micros % size) return `${(tenths / 10).toFixed(1)} ${unit}`;
+      if (micros < end) return `${rounded(size)} ${unit}`;
+    }
+    const [seconds, minutes, hours] = [1e6, 6e7, 3.6e9].map(rounded);
+    if (seconds < 7200) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+    return minutes < 2880 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
   };
 
   function matches(row) {
