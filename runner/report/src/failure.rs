@@ -36,6 +36,8 @@ const REASONS: &[&str] = &[
 ];
 /// Start of a message that repeats both values.
 const UNSEEN: &str = "the output differs only in white space or invisible characters";
+/// Start of the end of a message about a difference that cannot be seen.
+const CODE_POINTS: &str = " (first difference: ";
 /// Start of the end of a check's message that compared an answer of the JSON protocol as a text.
 const PROTOCOL_HINT: &str = "this looks like an answer of the JSON protocol";
 
@@ -155,10 +157,12 @@ pub fn block(row: &RowRef<'_>, most: usize) -> Vec<BlockLine> {
         }
         let (mut first, others) = message_lines(check);
         let values = check_values(check, most < usize::MAX);
+        let mut points = "";
         if first.starts_with(UNSEEN) && !values.is_empty() {
+            points = first.rfind(CODE_POINTS).map_or("", |start| &first[start..]);
             first = UNSEEN;
         }
-        lines.push((Tone::Reason, format!("{}: {first}", &*check.name)));
+        lines.push((Tone::Reason, format!("{}: {first}{points}", &*check.name)));
         let is_difference = |line: &str| line.starts_with(DIFFERENCE);
         let tone = |line| if is_difference(line) { Tone::Actual } else { Tone::Detail };
         let others = others.map(|line| (tone(line), line.to_owned())).collect();
@@ -236,8 +240,9 @@ fn check_line(check: &Check<'_>) -> String {
         // The message only states that they differ.
         (Some(expected), Some(actual), _) if is_compared(check) && !lists_differences(check) => {
             let (expected, actual) = (expected.get(), actual.get());
-            differing_line(expected, actual)
-                .unwrap_or_else(|| expected_and_got(expected, actual, SHORT_VALUE))
+            let words = differing_line(expected, actual)
+                .unwrap_or_else(|| expected_and_got(expected, actual, SHORT_VALUE));
+            words + first.rfind(CODE_POINTS).map_or("", |start| &first[start..])
         }
         _ => first.to_owned(),
     };

@@ -1,5 +1,6 @@
 //! [`Text`]: a string that borrows from its JSON source if possible.
 
+pub mod alike;
 pub(crate) mod enum_text;
 pub mod json;
 pub mod recent_output;

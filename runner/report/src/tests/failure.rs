@@ -471,3 +471,27 @@ fn score_of_a_trial_is_the_graders_mean() {
     assert_eq!(read(&json).trial_score(), Some(0.5));
     assert_eq!(read(&graded("passed", &[])).trial_score(), Some(0.1));
 }
+
+#[test]
+fn code_points_follow_texts_that_look_alike() {
+    let points = "(first difference: U+00E9, got U+0065 U+0301)";
+    let check = |message: &str, expected: &str, actual: &str| {
+        row(
+            "failed",
+            &format!(
+                r#","checks":[{{"name":"equals","verdict":"fail","message":"{message} {points}","expected":"{expected}","actual":"{actual}"}}]"#
+            ),
+        )
+    };
+    let json = check("the output differs from the expected one", "café", "cafe\u{301}");
+    let line = format!("equals: expected \"café\", got \"cafe\u{301}\" {points}");
+    assert_eq!(headline(&read(&json)), line);
+    let first = format!("equals: the output differs from the expected one {points}");
+    assert_eq!(block(&read(&json), 20)[0], (Tone::Reason, first));
+    let unseen = "the output differs only in white space or invisible characters";
+    let json = check(&format!("{unseen}: expected `a`, got `a`"), "a", "a\u{200d}");
+    assert_eq!(block(&read(&json), 20)[0], (Tone::Reason, format!("equals: {unseen} {points}")));
+    let json = check("the output differs from the expected one", r"x\ncafé", r"x\ncafe\u0301");
+    let line = format!("equals: line 2: expected \"café\", got \"cafe\u{301}\" {points}");
+    assert_eq!(headline(&read(&json)), line);
+}

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use runner_model::alike::{difference, find_alike, look_alike};
 use runner_model::json::{Json, JsonFault, Numbers, find_fault};
 use runner_model::row::{Check, MAX_ROW, Raw, is_deep};
 use runner_model::{
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 use super::compiled::CompiledCache;
 use super::diff::{self, first_unseen};
-use super::json::{Comparison, MAX_SHORT, is_equal, is_written_as, tree_bytes};
+use super::json::{Comparison, MAX_SHORT, is_equal, is_written_as, text_difference, tree_bytes};
 use crate::schema::Schema;
 
 /// Bytes of the output in a check's `actual`. Longer texts are cut, other longer values left out.
@@ -66,7 +67,7 @@ pub(super) fn check_output(
     for part in &expect.contains {
         checks.compare("contains", part, |output| {
             (!contains(output, part))
-                .then(|| format!("the output does not contain {}", cut(MAX_SHORT, part)))
+                .then(|| format!("the output does not contain {}{}", cut(MAX_SHORT, part), alike(output, part)))
         });
     }
     if let Some(pattern) = &expect.matches {
@@ -224,12 +225,37 @@ fn schema_mismatch(schema: &Schema, output: &str, max_tree: usize) -> Option<Str
 }
 
 fn not_equal(expected: &Value, output: &Json<'_>) -> String {
-    match first_unseen(expected, output) {
+    let words = match first_unseen(expected, output) {
         Some((expected, output)) => format!(
             "the output differs only in white space or invisible characters: expected `{expected}`, got `{output}`"
         ),
         None => "the output differs from the expected one".into(),
+    };
+    words + &text_difference(expected, output)
+}
+
+/// Describes a text of an output that looks like a part that it does not contain.
+fn alike(output: &Json<'_>, part: &Value) -> String {
+    let Value::String(part) = part else { return String::new() };
+    match output {
+        Json::String(text) => alike_text(text, part),
+        Json::Array(items) => {
+            let texts = items.iter().filter_map(|item| match item {
+                Json::String(text) if look_alike(part, text) => Some(alike_text(text, part)),
+                _ => None,
+            });
+            texts.into_iter().next().unwrap_or_default()
+        }
+        _ => String::new(),
     }
+}
+
+fn alike_text(text: &str, part: &str) -> String {
+    let text = &text[..text.floor_char_boundary(MAX_COPY)];
+    let found = find_alike(text, part);
+    found
+        .map(|found| format!(", but a text that looks alike{}", difference(part, found)))
+        .unwrap_or_default()
 }
 
 fn contains(output: &Json<'_>, part: &Value) -> bool {
@@ -275,11 +301,13 @@ pub(super) fn check_stderr(
 ) -> Option<Check<'static>> {
     let expected = expect.stderr.as_ref()?;
     let mut failures = Vec::new();
-    if expected.equals.as_ref().is_some_and(|text| text != stderr) {
-        failures.push("the standard error differs from the expected one".to_owned());
+    if let Some(text) = expected.equals.as_ref().filter(|text| *text != stderr) {
+        let points = difference(text, stderr);
+        failures.push(format!("the standard error differs from the expected one{points}"));
     }
     if let Some(part) = expected.contains.as_ref().filter(|part| !stderr.contains(part.as_str())) {
-        failures.push(format!("the standard error does not contain `{}`", cut(MAX_SHORT, part)));
+        let (alike, part) = (alike_text(stderr, part), cut(MAX_SHORT, part));
+        failures.push(format!("the standard error does not contain `{part}`{alike}"));
     }
     if let Some(pattern) = &expected.matches {
         match cache.is_match(pattern, stderr) {

@@ -3,10 +3,8 @@
 use std::{fmt::Write as _, ops::Range};
 
 use imara_diff::{Algorithm, Diff, Hunk, InternedInput, Token};
-use runner_model::{
-    json::Json,
-    visible::{marked, steers},
-};
+use runner_model::alike::{escaped_difference, is_invisible};
+use runner_model::{json::Json, visible::marked};
 use runner_sandbox::cut;
 use serde_json::Value;
 
@@ -44,7 +42,7 @@ pub(super) fn first_unseen(expected: &Value, output: &Json<'_>) -> Option<(Strin
     let (Value::String(old), Json::String(new)) = (expected, output) else {
         return None;
     };
-    let is_seen = |character: &char| !character.is_whitespace() && !steers(*character);
+    let is_seen = |character: &char| !character.is_whitespace() && !is_invisible(*character);
     if !old.chars().filter(is_seen).eq(new.chars().filter(is_seen)) {
         return None;
     }
@@ -52,8 +50,10 @@ pub(super) fn first_unseen(expected: &Value, output: &Json<'_>) -> Option<(Strin
     loop {
         let (old, new) = (old.next(), new.next());
         if old != new {
-            let shown = |line: Option<&str>| cut(MAX_UNSEEN, marked(line.unwrap_or_default()));
-            return Some((shown(old), shown(new)));
+            let lines = [old, new].map(Option::unwrap_or_default);
+            let lines = escaped_difference(lines).unwrap_or_else(|| lines.map(str::to_owned));
+            let [old, new] = lines.map(|line| cut(MAX_UNSEEN, marked(&line)));
+            return Some((old, new));
         }
     }
 }
@@ -104,8 +104,7 @@ fn unified(old: &str, new: &str, skipped: u32) -> String {
         let _ = writeln!(text, "@@ -{old_range} +{new_range} @@");
         for hunk in group {
             push(&mut text, ' ', &lines.before, at..hunk.before.start);
-            push(&mut text, '-', &lines.before, hunk.before.clone());
-            push(&mut text, '+', &lines.after, hunk.after.clone());
+            push_changes(&mut text, &lines, hunk);
             at = hunk.before.end;
         }
         push(&mut text, ' ', &lines.before, at..end);
@@ -114,6 +113,24 @@ fn unified(old: &str, new: &str, skipped: u32) -> String {
         }
     }
     text
+}
+
+/// Adds the lines of a hunk. Lines of the same place that look alike show the code points of their differences.
+fn push_changes(text: &mut String, lines: &InternedInput<&str>, hunk: &Hunk) {
+    let tokens = |all: &[Token], range: &Range<u32>| {
+        all[range.start as usize..range.end as usize].iter().map(|token| lines.interner[*token]).collect()
+    };
+    let [old, new]: [Vec<&str>; 2] =
+        [tokens(&lines.before, &hunk.before), tokens(&lines.after, &hunk.after)];
+    let are_pairs = old.len() == new.len();
+    let pair = |index: usize| escaped_difference([old[index], new[index]]).filter(|_| are_pairs);
+    let pairs: Vec<_> = (0..old.len().min(new.len())).map(pair).collect();
+    for (side, (sign, lines)) in [('-', &old), ('+', &new)].into_iter().enumerate() {
+        for (index, line) in lines.iter().enumerate() {
+            let escaped = pairs.get(index).and_then(Option::as_ref);
+            push_line(text, sign, escaped.map_or(line, |pair| &pair[side]));
+        }
+    }
 }
 
 /// Formats the first line and the number of lines as in unified diffs.

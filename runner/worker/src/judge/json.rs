@@ -1,7 +1,8 @@
 //! Compares JSON values for `equals`, `contains` and `json`.
 
-use std::{borrow::Cow, io, ops::Range};
+use std::{borrow::Cow, collections::BTreeMap, io, ops::Range};
 
+use runner_model::alike::{difference, look_alike};
 use runner_model::json::{Json, is_integer, is_kept};
 use runner_model::{units::grouped, visible::expected_and_got};
 use runner_sandbox::cut;
@@ -15,6 +16,8 @@ pub(super) const MAX_SHORT: usize = 80;
 const MAX_DIFFERENCES: usize = 8 << 10;
 /// Items that only one of two arrays has, above which they are one difference.
 const MAX_ITEMS: usize = 3;
+/// Keys of an object that are compared with a missing one.
+const MAX_KEYS: usize = 10_000;
 /// Bytes of a value that are compared to find its first difference, and of a path.
 const MAX_COMPARED: usize = 4 << 10;
 
@@ -96,7 +99,7 @@ impl Comparison {
                     path.push(PathPart::Key(key));
                     match output.get(key.as_str()) {
                         Some(output) => self.compare(path, expected, output, found),
-                        None => found.missing(path, expected),
+                        None => found.add(path, || missing_key(key, expected, output)),
                     }
                     path.pop();
                 }
@@ -140,8 +143,8 @@ impl Comparison {
             }
             (expected, output) if self.is_same(expected, output) => {}
             (expected, output) => found.add(path, || {
-                let (expected, got) = (cut(MAX_COMPARED, expected), cut(MAX_COMPARED, output));
-                expected_and_got(&expected, &got, MAX_SHORT)
+                let texts = [cut(MAX_COMPARED, expected), cut(MAX_COMPARED, output)];
+                expected_and_got(&texts[0], &texts[1], MAX_SHORT) + &text_difference(expected, output)
             }),
         }
     }
@@ -162,7 +165,7 @@ impl Comparison {
 
 impl Differences {
     fn missing(&mut self, path: &[PathPart<'_>], expected: &Value) {
-        self.add(path, || format!("missing, expected {}", cut(MAX_SHORT, expected)));
+        self.add(path, || missing(expected));
     }
 
     fn unexpected(&mut self, path: &[PathPart<'_>], output: &Json<'_>) {
@@ -187,6 +190,31 @@ impl Differences {
         if self.lines.len() < MAX_DIFFERENCES {
             self.lines += &format!("at ${}{}\n", shown(path), words());
         }
+    }
+}
+
+fn missing(expected: &Value) -> String {
+    format!("missing, expected {}", cut(MAX_SHORT, expected))
+}
+
+/// Describes a key that an object lacks, and one of the object that looks alike.
+fn missing_key(
+    key: &str,
+    expected: &Value,
+    output: &BTreeMap<Cow<'_, str>, Json<'_>>,
+) -> String {
+    let mut keys = output.keys().take(MAX_KEYS);
+    let alike = keys.find(|other| look_alike(key, other));
+    let alike = alike
+        .map(|other| format!("; the output has a key that looks alike{}", difference(key, other)));
+    missing(expected) + &alike.unwrap_or_default()
+}
+
+/// Describes the first difference of two texts by code points, if it cannot be seen.
+pub(super) fn text_difference(expected: &Value, output: &Json<'_>) -> String {
+    match (expected, output) {
+        (Value::String(expected), Json::String(text)) => difference(expected, text),
+        _ => String::new(),
     }
 }
 

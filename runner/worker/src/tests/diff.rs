@@ -85,3 +85,13 @@ fn a_diff_is_bounded() {
     is_bounded(json!("x\n".repeat(100_000)), json!("y\n"));
     is_bounded(json!(format!("{}\n", "x".repeat(1 << 20))), json!("y\nz\n"));
 }
+
+#[test]
+fn changed_lines_that_look_alike_have_code_points() {
+    assert_diff(
+        "one\nö café\nthree\n",
+        "one\nö cafe\u{301}\nthree\n",
+        "@@ -1,3 +1,3 @@\n one\n-ö caf\\u{e9}\n+ö cafe\\u{301}\n three\n",
+    );
+    assert_diff("a\nö\n", "a\nü\n", "@@ -1,2 +1,2 @@\n a\n-ö\n+ü\n");
+}

@@ -390,3 +390,53 @@ fn equal_text_with_too_many_values_fails() {
     assert_eq!(check["verdict"], "fail");
     assert!(check["message"].as_str().unwrap().contains("too many values"), "{check}");
 }
+
+#[test]
+fn texts_that_look_alike_are_told_apart() {
+    let message = |expected: Value, output: &str| {
+        let output = serde_json::to_string(output).unwrap();
+        let (outcome, checks) = judged(&expected, &output, &Actual::default());
+        assert_eq!(outcome, Outcome::Failed);
+        checks[0].message.as_ref().unwrap().to_string()
+    };
+    let points = "(first difference: U+00E9, got U+0065 U+0301)";
+    let alike = "the output differs from the expected one";
+    assert_eq!(message(json!({"equals": "café"}), "cafe\u{301}"), format!("{alike} {points}"));
+    let unseen = message(json!({"equals": "ab"}), "a\u{200d}b");
+    assert!(unseen.starts_with("the output differs only in white space or invisible"), "{unseen}");
+    assert!(unseen.contains(r"got `a\u{200d}b` (first difference: U+0062, got U+200D)"), "{unseen}");
+    let contains = message(json!({"contains": ["café"]}), "the cafe\u{301} is open");
+    assert_eq!(
+        contains,
+        format!("the output does not contain \"café\", but a text that looks alike {points}")
+    );
+    assert_eq!(message(json!({"equals": "Москва"}), "Киев"), alike);
+}
+
+#[test]
+fn keys_that_look_alike_are_told_apart() {
+    let expected = json!({"json": {"clé": 1, "b": "café"}});
+    let found = checks(&expected, "{\"cle\u{301}\": 1, \"b\": \"cafe\u{301}\"}");
+    let message = found[0]["message"].as_str().unwrap();
+    let points = "(first difference: U+00E9, got U+0065 U+0301)";
+    for line in [
+        format!("at $.b: expected \"café\", got \"cafe\u{301}\" {points}"),
+        format!("at $.clé: missing, expected 1; the output has a key that looks alike {points}"),
+    ] {
+        assert!(message.lines().any(|found| found == line), "{message}");
+    }
+    let found = checks(&json!({"contains": ["café"]}), "[\"tea\", \"cafe\u{301}\"]");
+    let message = found[0]["message"].as_str().unwrap();
+    assert!(message.ends_with(&format!("but a text that looks alike {points}")), "{message}");
+}
+
+#[test]
+fn standard_error_that_looks_alike_is_told_apart() {
+    let expected = json!({"stderr": {"equals": "first\nl\u{430}st words\n", "contains": "l\u{430}st"}});
+    let found = checks(&expected, "1");
+    let message = found[0]["message"].as_str().unwrap();
+    let points = "(first difference: U+0430, got U+0061)";
+    for words in ["differs from the expected one ", "but a text that looks alike "] {
+        assert!(message.contains(&format!("{words}{points}")), "{message}");
+    }
+}
