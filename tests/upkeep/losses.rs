@@ -3,6 +3,7 @@
 use std::fs;
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::{ended, going_on, naps, short};
 use crate::support::{
@@ -186,4 +187,31 @@ fn prune_removes_unfinished_manifests() {
     runner.run(&["prune", "--keep-last", "1", "--yes"]).expect(0);
     assert!(!run.dir.join(".new-benchmark.json").exists());
     assert_eq!(runner.list()[0]["verdict"], "passed");
+}
+
+#[test]
+fn rows_lost_under_a_session_have_one_answer() {
+    for is_replaced in [false, true] {
+        let runner = naps(200, 20);
+        let mut running = runner.start(&["-j", "1"]);
+        running.wait_for_rows(3);
+        let run = runner.only_run();
+        let rows = run.text("index.jsonl");
+        fs::remove_file(run.dir.join("index.jsonl")).unwrap();
+        if is_replaced {
+            run.write("index.jsonl", rows.lines().next().unwrap().to_owned() + "\n");
+        }
+        let finished = running.finish().expect(8).events().pop().unwrap();
+        assert_eq!([&finished["verdict"], &finished["exit_code"]], [&json!("damaged"), &json!(8)]);
+        for _ in 0..2 {
+            let listed = &runner.list()[0];
+            assert_eq!([&listed["state"], &listed["exit_code"]], [&json!("damaged"), &json!(8)]);
+            assert_counted(&runner, &run, "damaged", u64::from(is_replaced));
+            runner.run(&["wait", "-q"]).expect(8);
+            fs::remove_file(runner.path("results/runner.db")).unwrap();
+        }
+        runner.run(&["resume", run.id(), "-q"]).expect(0);
+        assert_counted(&runner, &run, "passed", 200);
+        runner.run(&["verify"]).expect(0);
+    }
 }

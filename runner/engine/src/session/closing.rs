@@ -50,6 +50,7 @@ impl Coordinator<'_> {
             }
         }
         if let Err(error) = closed {
+            run.owned.distrust_rows();
             reason = Some(Reason::Storage);
             self.failure.get_or_insert(error.to_string());
         }

@@ -113,8 +113,13 @@ impl RunFiles {
             ));
         }
         lock::check(&self.run.dir, &self.lock)?;
-        self.rows.check(&self.run.dir)?;
+        self.check_rows()?;
         self.logs.check(&self.run.dir)
+    }
+
+    /// Fails if the rows on disk are not those that were written.
+    pub(crate) fn check_rows(&self) -> Result<(), RecordError> {
+        self.rows.check(&self.run.dir)
     }
 }
 

@@ -160,6 +160,10 @@ impl Writer {
     }
 
     /// Waits for all acknowledgements, and ends the thread.
+    ///
+    /// # Errors
+    ///
+    /// A row was not written, or another program has changed the file since. Then call [`Owned::distrust_rows`](crate::Owned::distrust_rows).
     pub fn close(mut self) -> Result<(), Arc<RecordError>> {
         self.join();
         match self.shared.lock().failure.take() {
@@ -232,7 +236,7 @@ fn commit_all(
         drop(state);
         acks(Ack::Written { at, lines: Arc::new(group.lines) });
     }
-    Ok(())
+    files.check_rows()
 }
 
 #[cfg(test)]

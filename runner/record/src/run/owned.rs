@@ -42,6 +42,8 @@ pub struct Owned {
     last_seq: u64,
 }
 
+    /// Whether the rows on disk may differ from those of the session.
+    distrusts_rows: bool,
 /// A session whose end could not be written.
 #[derive(Debug)]
 pub struct UnwrittenEnd {
@@ -116,6 +118,7 @@ impl ResultsRoot {
         };
         owned.log(&command);
         owned.reserve().and_then(|()| owned.write_new(&new.text)).inspect_err(undo)?;
+            distrusts_rows: false,
         Ok(owned)
     }
 
@@ -147,6 +150,7 @@ impl ResultsRoot {
             lock,
         };
         if owned.manifest.adopted().is_some()
+            distrusts_rows: false,
             && let Ok((text, true)) = run.find_scenario(&owned.manifest)
         {
             owned.replace_scenario(&text)?;
@@ -375,6 +379,12 @@ impl Owned {
         requests::remove_all(&self.run.dir);
         let Manifest { status, reason, verdict, .. } = &self.manifest;
         let because = match reason {
+        // The manifest keeps the counts of the session, so that readers notice the loss of rows. The session ends as they show it.
+        if !self.run.has_same_rows(&self.manifest).unwrap_or(true)
+            && let Ok(checked) = self.run.checked_manifest()
+        {
+            self.manifest = checked.manifest;
+        }
             Some(reason) => format!(" ({reason})"),
             None => format!("; verdict: {verdict}"),
         };
@@ -443,7 +453,13 @@ impl Owned {
     /// Sets the file of the rows for the next manifest, which counts them.
     fn note_rows(&mut self) {
         // Without it, readers read the rows.
-        self.manifest.rows = self.run.dir.stat(ROWS).ok().flatten().map(RowsFile::from);
+    /// Leaves the counts of the rows to readers, because another program has changed, replaced or removed the file.
+    pub fn distrust_rows(&mut self) {
+        self.distrusts_rows = true;
+    }
+
+        let rows = self.run.dir.stat(ROWS).ok().flatten().filter(|_| !self.distrusts_rows);
+        self.manifest.rows = rows.map(RowsFile::from);
     }
 
     /// Writes scenario, manifest and names of a new run with one wait for the disk. If the power fails in this moment,
@@ -482,13 +498,12 @@ impl Owned {
         // The list takes as long as a sync, so it is written in parallel with those of the manifest.
         if let (Ok(stamp), Ok(text)) = (Stamp::of(&file), String::from_utf8(bytes)) {
             let rows = self.run.dir.stat(ROWS).ok().flatten();
-            let entry = Box::new(Entry {
-                manifest: stamp,
-                // If the run was damaged before, the next reader reads the rows.
-                rows: rows.filter(|_| self.manifest.is_of(rows)),
-                head: RunHead::from(&self.manifest),
-            });
-            self.root.list_early(&self.run.id, Listed { text, entry });
+            // Otherwise the next reader reads the rows.
+            if !self.manifest.status.is_terminal() || self.manifest.is_of(rows) {
+                let head = RunHead::from(&self.manifest);
+                let entry = Box::new(Entry { manifest: stamp, rows, head });
+                self.root.list_early(&self.run.id, Listed { text, entry });
+            }
         }
         Ok(file)
     }

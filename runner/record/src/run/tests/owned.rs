@@ -8,8 +8,10 @@ use runner_model::{
 };
 
 use crate::{
-    End, Fold, Manifest, RecordError, ResultsRoot, new_id, now,
-    tests::{begin, dead_run, folder, inject, new_run, row, session, tail, write_rows, writer},
+    Ack, End, Fold, Manifest, RecordError, ResultsRoot, new_id, now,
+    tests::{
+        begin, dead_run, fold, folder, inject, new_run, row, session, tail, write_rows, writer,
+    },
 };
 
 fn end(reason: Option<Reason>) -> End {
@@ -342,4 +344,32 @@ fn snapshot_is_read_again_after_a_start() {
         if reads == 1 { Err(run.dir.refuse(".", "a row of another run")) } else { Ok(before) }
     });
     assert_eq!((sessions.unwrap(), reads), (2, 2));
+}
+
+#[test]
+fn rows_replaced_before_the_end_are_not_counted() {
+    let folder = folder();
+    let (root, owned) = begin(folder.path(), 2);
+    let (mut writer, acks) = writer(&owned);
+    for repeat in 1..=2 {
+        writer.row(row(repeat, 1, Outcome::Passed), tail(true), None, Vec::new());
+    }
+    let mut written = 0;
+    while written < 2 {
+        let Ack::Written { lines, .. } = acks.recv().unwrap() else { panic!("a write failed") };
+        written += lines.split(|byte| *byte == b'\n').count() - 1;
+    }
+    let all = fold(&owned, 2);
+    let path = owned.dir().path().join("index.jsonl");
+    let rows = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, rows.lines().next().unwrap().to_owned() + "\n").unwrap();
+    writer.close().unwrap_err();
+    let (run, mut owned) = (owned.dir().clone(), owned);
+    owned.distrust_rows();
+    let told = owned.finish(end(None), &all).unwrap();
+    assert_eq!(told.status, RunStatus::Completed);
+    assert_eq!(told.verdict, RunVerdict::Damaged);
+    assert_eq!(root.runs().unwrap().runs[0].verdict, RunVerdict::Damaged);
+    assert_eq!(run.truth().unwrap(), told);
 }
