@@ -234,7 +234,8 @@ fn exit_codes_that_wasi_0_2_lacks_are_refused() {
         )
     };
     runner.scenario(&scenario(75));
-    let says = ["scenario.toml:5:", "`exit_code` 75 of `expect` can never hold", "only the codes 0 and 1"];
+    let says =
+        ["scenario.toml:5:", "`exit_code` 75 of `expect` can never hold", "only the codes 0 and 1"];
     runner.run(&["validate", "scenario.toml"]).expect(2).says(&says);
     runner.refused(&[], &says);
     runner.scenario(&scenario(1));

@@ -176,14 +176,22 @@ fn grader_that_never_sees_the_output_is_noted() {
     for (grader, fault) in [
         (format!("{text}input = \"Grade it.\""), "its `input` has no `{{output}}`"),
         (
-            format!("{text}input = {{ score = 1, a = [\"{{{{reference}}}} {{{{{{{{output}}}}\"] }}"),
+            format!(
+                "{text}input = {{ score = 1, a = [\"{{{{reference}}}} {{{{{{{{output}}}}\"] }}"
+            ),
             "its `input` has no `{{output}}`",
         ),
         (format!("{text}input = {{ score = 1, of = [\"{{{{output.text}}}}\"] }}"), ""),
         (format!("{text}input = {{ score = 1, of = \"a {{{{metrics.tokens}}}}\" }}"), ""),
         (text.to_owned(), ""),
-        ("plugin = \"command.wasm\"\nstdin = \"{{input.reference}}\"".to_owned(), "its `args` and `stdin` have no"),
-        ("plugin = \"command.wasm\"\nargs = [\"cat\"]".to_owned(), "its `args` and `stdin` have no"),
+        (
+            "plugin = \"command.wasm\"\nstdin = \"{{input.reference}}\"".to_owned(),
+            "its `args` and `stdin` have no",
+        ),
+        (
+            "plugin = \"command.wasm\"\nargs = [\"cat\"]".to_owned(),
+            "its `args` and `stdin` have no",
+        ),
         ("plugin = \"command.wasm\"\nargs = [\"{{input.output.x}}\"]".to_owned(), ""),
         ("plugin = \"command.wasm\"\nstdin = \"{{input}}\"".to_owned(), ""),
         ("plugin = \"command.wasm\"\ninput = \"{{output}}\"\nstdin = \"{{input}}\"".to_owned(), ""),

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::problem::Problem;
 use crate::reading::{
-    Any, At, Form, Named, Reader, Step, TEXT, TableForm, TextPart, FILTER_PLACES, escape, is_pattern, key_of, parts,
-    read_literal, suggest, text_of, visit_templates,
+    Any, At, FILTER_PLACES, Form, Named, Reader, Step, TEXT, TableForm, TextPart, escape,
+    is_pattern, key_of, parts, read_literal, suggest, text_of, visit_templates,
 };
 
 /// Values by name.

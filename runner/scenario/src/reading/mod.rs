@@ -3,6 +3,7 @@
 //! [`Document`] is a TOML text as a JSON value, with the place of each part. [`Reader`] and [`Form`] read values.
 
 mod form;
+mod literals;
 mod path;
 mod placeholders;
 mod reader;
@@ -24,14 +25,13 @@ pub(crate) use self::form::{
     Any, AnyTable, Either, Form, Globs, List, MAX_GLOBS, Named, StringOr, Templated, Templates,
     TextOrList, file_schema,
 };
+pub(crate) use self::literals::{read_literal, read_literals};
 pub(crate) use self::path::{At, Part, Places, Step, dotted, is_pattern, keys};
-pub(crate) use self::placeholders::{
-    TextPart, escape, key_of, parts, read_literal, read_literals, text_of,
-};
+pub(crate) use self::placeholders::{TextPart, escape, key_of, parts, text_of};
 pub use self::reader::similar;
 pub(crate) use self::reader::{
-    COMMAND_ROOTS, ENV_ROOTS, FILTER_PLACES, FileOwner, LIST_ROOTS, MATRIX_ROOTS, Reader, kind, slip_distance,
-    suggest,
+    COMMAND_ROOTS, ENV_ROOTS, FILTER_PLACES, FileOwner, LIST_ROOTS, MATRIX_ROOTS, Reader, kind,
+    slip_distance, suggest,
 };
 pub(crate) use self::scalar::{
     AGE, Boolean, DIGEST, DURATION, EXPECTED_ERROR, FILE_GLOB, FailFastForm, GLOB, Integer, Number,

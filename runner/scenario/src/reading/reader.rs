@@ -150,7 +150,9 @@ impl<'p> Reader<'p> {
             Ok(template) => template,
             Err(error) => {
                 let help = match &error {
-                    TemplateError::Root { root, .. } if root == "secret" && roots == COMMAND_ROOTS => {
+                    TemplateError::Root { root, .. }
+                        if root == "secret" && roots == COMMAND_ROOTS =>
+                    {
                         Some(SECRET_HELP.to_owned())
                     }
                     TemplateError::Root { path, .. } => Some(root_help(path)),

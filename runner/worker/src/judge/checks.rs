@@ -66,8 +66,13 @@ pub(super) fn check_output(
     }
     for part in &expect.contains {
         checks.compare("contains", part, |output| {
-            (!contains(output, part))
-                .then(|| format!("the output does not contain {}{}", cut(MAX_SHORT, part), alike(output, part)))
+            (!contains(output, part)).then(|| {
+                format!(
+                    "the output does not contain {}{}",
+                    cut(MAX_SHORT, part),
+                    alike(output, part)
+                )
+            })
         });
     }
     if let Some(pattern) = &expect.matches {

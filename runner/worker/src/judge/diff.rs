@@ -118,7 +118,10 @@ fn unified(old: &str, new: &str, skipped: u32) -> String {
 /// Adds the lines of a hunk. Lines of the same place that look alike show the code points of their differences.
 fn push_changes(text: &mut String, lines: &InternedInput<&str>, hunk: &Hunk) {
     let tokens = |all: &[Token], range: &Range<u32>| {
-        all[range.start as usize..range.end as usize].iter().map(|token| lines.interner[*token]).collect()
+        all[range.start as usize..range.end as usize]
+            .iter()
+            .map(|token| lines.interner[*token])
+            .collect()
     };
     let [old, new]: [Vec<&str>; 2] =
         [tokens(&lines.before, &hunk.before), tokens(&lines.after, &hunk.after)];

@@ -144,7 +144,8 @@ impl Comparison {
             (expected, output) if self.is_same(expected, output) => {}
             (expected, output) => found.add(path, || {
                 let texts = [cut(MAX_COMPARED, expected), cut(MAX_COMPARED, output)];
-                expected_and_got(&texts[0], &texts[1], MAX_SHORT) + &text_difference(expected, output)
+                expected_and_got(&texts[0], &texts[1], MAX_SHORT)
+                    + &text_difference(expected, output)
             }),
         }
     }
@@ -198,11 +199,7 @@ fn missing(expected: &Value) -> String {
 }
 
 /// Describes a key that an object lacks, and one of the object that looks alike.
-fn missing_key(
-    key: &str,
-    expected: &Value,
-    output: &BTreeMap<Cow<'_, str>, Json<'_>>,
-) -> String {
+fn missing_key(key: &str, expected: &Value, output: &BTreeMap<Cow<'_, str>, Json<'_>>) -> String {
     let mut keys = output.keys().take(MAX_KEYS);
     let alike = keys.find(|other| look_alike(key, other));
     let alike = alike

@@ -10,9 +10,7 @@ use runner_model::template::Template;
 use runner_model::{Outcome, Row, Time, TrialId};
 use runner_sandbox::CommandCall;
 
-use super::{
-    AnswerForm, GraderAnswer, MAX_TEXT, ScoreBounds, answer, check_flags, decide, log_of,
-};
+use super::{AnswerForm, GraderAnswer, MAX_TEXT, ScoreBounds, answer, check_flags, decide, log_of};
 use crate::provider::Filled;
 
 fn row(output: &str) -> Row<'static> {
@@ -90,7 +88,10 @@ fn other_texts_are_no_answers() {
         (row(r#"{"verdict":true}"#), "its `verdict` must be `pass`, `fail` or `skip`"),
         (row(r#"{"score":"0.9"}"#), "its `score` must be a number"),
         (text(r#"{"verdict":"fail","verdict":"pass"}"#), "duplicate field `verdict`"),
-        (row(r#"{"pass":"false","score":1}"#), "its `pass` must be `true` or `false`, not \"false\""),
+        (
+            row(r#"{"pass":"false","score":1}"#),
+            "its `pass` must be `true` or `false`, not \"false\"",
+        ),
         (row(r#"{"pass":0,"score":1}"#), "its `pass` must be `true` or `false`, not 0"),
         (row(r#"{"pass":false,"verdict":"pass"}"#), "its `pass` contradicts its `verdict`"),
         (row(r#"{"pass":true,"verdict":"skip"}"#), "its `pass` contradicts its `verdict`"),
@@ -103,7 +104,8 @@ fn other_texts_are_no_answers() {
 
 #[test]
 fn unknown_keys_of_an_answer_are_errors() {
-    for key in ["passed", "error", "result", "Pass", "grade", "scores", "VERDICT", "confidence", ""] {
+    for key in ["passed", "error", "result", "Pass", "grade", "scores", "VERDICT", "confidence", ""]
+    {
         for value in ["false", "true", "null", "\"why\"", "0"] {
             let whole = format!("{{\"score\":0.9,\"{key}\":{value},\"verdict\":\"pass\"}}");
             for form in [AnswerForm::Object, AnswerForm::ExitCodeAndObject] {

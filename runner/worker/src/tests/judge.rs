@@ -404,7 +404,10 @@ fn texts_that_look_alike_are_told_apart() {
     assert_eq!(message(json!({"equals": "café"}), "cafe\u{301}"), format!("{alike} {points}"));
     let unseen = message(json!({"equals": "ab"}), "a\u{200d}b");
     assert!(unseen.starts_with("the output differs only in white space or invisible"), "{unseen}");
-    assert!(unseen.contains(r"got `a\u{200d}b` (first difference: U+0062, got U+200D)"), "{unseen}");
+    assert!(
+        unseen.contains(r"got `a\u{200d}b` (first difference: U+0062, got U+200D)"),
+        "{unseen}"
+    );
     let contains = message(json!({"contains": ["café"]}), "the cafe\u{301} is open");
     assert_eq!(
         contains,
@@ -432,7 +435,8 @@ fn keys_that_look_alike_are_told_apart() {
 
 #[test]
 fn standard_error_that_looks_alike_is_told_apart() {
-    let expected = json!({"stderr": {"equals": "first\nl\u{430}st words\n", "contains": "l\u{430}st"}});
+    let expected =
+        json!({"stderr": {"equals": "first\nl\u{430}st words\n", "contains": "l\u{430}st"}});
     let found = checks(&expected, "1");
     let message = found[0]["message"].as_str().unwrap();
     let points = "(first difference: U+0430, got U+0061)";
