@@ -141,3 +141,38 @@ fn death_at_another_time_is_listed() {
         assert_whole(&runner, 21);
     }
 }
+
+#[test]
+fn run_of_a_fast_clock_is_not_latest_for_ever() {
+    let runner = Runner::new(&[]);
+    let list = tests("a | 1 | equals = 1");
+    runner.scenario(&format!("[providers.e]\nplugin = \"bundled:echo\"\n{list}"));
+    set(&runner, 5 * HOUR);
+    let mut ahead = runner.command(&["exec", "scenario.toml", "-q"]);
+    Running::start(ahead.env("RUNNER_TEST_CLOCK", runner.path("clock"))).finish().expect(0);
+    let ahead = runner.only_run();
+    runner.scenario(
+        &format!("[providers.e]\nplugin = \"bundled:echo\"\n{list}\n")
+            .replace("equals = 1", "equals = 2"),
+    );
+    let caution = "which is in the future: a clock was or is wrong";
+    let ran = runner.run(&["exec", "scenario.toml"]).expect(1);
+    // The run before is the one that was recorded before.
+    ran.says(&[caution, "1 newly failing"]);
+    let newest = runner.runs().into_iter().find(|run| run.id() != ahead.id()).unwrap();
+    let ids: Vec<_> = runner.list().into_iter().map(|run| run["run"].clone()).collect();
+    assert_eq!(ids, [newest.id(), ahead.id()]);
+    let ran = runner.run(&["show", "--json"]).expect(0);
+    assert_eq!(ran.document()["run"]["run"], newest.id());
+    runner.run(&["show", "latest~1"]).expect(0).says(&[ahead.id(), caution]);
+    let shown = runner.run(&["show", "latest"]).expect(0);
+    assert!(!shown.stderr.contains("clock"), "{}", shown.stderr);
+    runner.run(&["list"]).expect(0).says(&[ahead.id(), caution]);
+    let ran = runner.run(&["history", "--json"]).expect(0);
+    assert_eq!(ran.document()["runs"][1]["run"], newest.id());
+    let ran = runner.run(&["compare", "--json"]).expect(0).document();
+    assert_eq!([&ran["base"]["run"], &ran["new"]["run"]], [ahead.id(), newest.id()]);
+    runner.run(&["exec", "scenario.toml", "--last-failed", "-q"]).expect(1);
+    runner.run(&["prune", "--keep-last", "1", "--yes"]).expect(0);
+    assert_eq!(runner.only_run().manifest()["number"], 3);
+}

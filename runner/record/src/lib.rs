@@ -58,6 +58,7 @@ mod root {
     pub(crate) mod database;
     pub(crate) mod find;
     pub(crate) mod list;
+    pub(crate) mod number;
     pub(crate) mod prune;
     pub(crate) mod queue;
     mod queue_files;
@@ -95,7 +96,7 @@ pub use run::notifications::{
 };
 pub use run::owned::{Owned, UnwrittenEnd};
 pub use run::requests::{Request, RequestMode, Requests, actor};
-pub use run::run_head::{RunCounts, RunHead};
+pub use run::run_head::{RunCounts, RunHead, RunOrder, clock_caution};
 pub use run::session_entry::{Pause, RequestMark, SessionEntry, Transition};
 pub use run::verify::{DiskFault, Verified};
 pub use run::{control::Answer, folder::new_id, run_dir::RunDir};

@@ -7,7 +7,7 @@ use jiff::{civil, tz::TimeZone};
 use runner_model::status::RunVerdict;
 use runner_model::units::{grouped, parse_age, show_duration};
 use runner_model::{Stage, Time, exit::Exit, visible::visible_line};
-use runner_record::{GroupPlace, now};
+use runner_record::{GroupPlace, clock_caution, now};
 use runner_report::{RunList, RunSummary, short_id};
 use runner_scenario::IdGlob;
 
@@ -48,6 +48,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let root = args.document.root.open()?;
     let mut list = RunList::read(&root)?;
     let all = list.runs.len();
+    let caution = clock_caution(list.runs.iter().map(|run| &run.head), now());
     list.runs.retain(|run| args.matches(run));
     list.runs.truncate(args.limit.unwrap_or(usize::MAX));
     if args.document.json {
@@ -66,6 +67,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     } else if list.unreadable.is_empty() {
         out.talk(&no_runs(&path));
     }
+    caution.iter().for_each(|caution| out.warn(caution));
     for run in &list.unreadable {
         out.warn(&format!("{}: {}", run.run, run.problem));
     }

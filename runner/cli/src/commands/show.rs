@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use runner_engine::resolve_filter;
 use runner_model::units::{plural, show_duration};
 use runner_model::{Counts, exit::Exit, visible::visible_line};
-use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, now};
+use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, clock_caution, now};
 use runner_report::{
     Failures, MatrixDocument, MetaCounts, MetaResults, Results, RowSelection, RunDocument,
     TrialDocument, find_trial, phrases, run_facts,
@@ -143,6 +143,8 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         out.document(&document);
     } else {
         print_overview(&document, out)?;
+        let caution = clock_caution([&document.run.head], now());
+        caution.iter().for_each(|caution| out.warn(caution));
         if args.history {
             print_history(&document.manifest, out);
         }

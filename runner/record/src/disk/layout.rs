@@ -12,6 +12,8 @@ pub(crate) const STORE: &str = "store";
 /// Requests to start runs.
 pub(crate) const QUEUE: &str = "queue";
 pub(crate) const ROOT_LOCK: &str = ".lock";
+/// The number of the newest run.
+pub(crate) const NUMBER: &str = ".number";
 pub(crate) const MANIFEST: &str = "benchmark.json";
 /// Prefix of the folders of runs that are being deleted.
 pub(crate) const GONE: &str = ".gone-";

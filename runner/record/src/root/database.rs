@@ -14,7 +14,7 @@ use crate::{RecordError, RunDir, RunHead};
 
 pub(crate) const NAME: &str = "runner.db";
 /// Version of the tables and of [`RunHead`]. A file of another version is replaced.
-const VERSION: i64 = 11;
+const VERSION: i64 = 12;
 /// Time to wait for other writers. Without the list, commands are only slower.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Time for the last entries of [`ListThread`] once the root is dropped.

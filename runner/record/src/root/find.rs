@@ -89,8 +89,8 @@ impl ResultsRoot {
         Ok(runs.map(|run| run?.for_use()))
     }
 
-    /// Opens the runs of the same scenario file that were created before `run`, the newest first, with their true state. Skips
-    /// runs that cannot be read. Reads no list, so that the first run takes less than a millisecond.
+    /// Opens the runs of the same scenario file that were recorded before `run`, the newest first, with their true state. Skips
+    /// runs that cannot be read.
     ///
     /// # Errors
     ///
@@ -99,18 +99,11 @@ impl ResultsRoot {
         &self,
         run: &Manifest,
     ) -> Result<impl Iterator<Item = (RunDir, Manifest)>, RecordError> {
-        let name = plain(&run.scenario);
-        let created = |id: &String| match parse_id(id) {
-            Some((time, its_name)) => (its_name == name).then_some(time),
-            None => Some(self.open_run(id).ok()??.manifest().ok()?.started_at),
-        };
-        let own = parse_id(&run.id).map_or(run.started_at, |(time, _)| time);
-        let ids = self.names()?.into_iter();
-        let mut ids: Vec<_> = ids.filter_map(|id| Some((created(&id)?, id))).collect();
-        ids.retain(|(time, id)| (*time, id) < (own, &run.id));
-        ids.sort_unstable_by(|left, right| right.cmp(left));
-        Ok(ids.into_iter().filter_map(|(_, id)| {
-            let earlier = self.open_run(&id).ok()??;
+        let own = RunHead::from(run);
+        let mut runs = self.listed()?.runs;
+        runs.retain(|other| other.scenario == own.scenario && other.order() < own.order());
+        Ok(runs.into_iter().filter_map(|head| {
+            let earlier = self.open_run(&head.id).ok()??;
             let manifest = earlier.truth().ok()?;
             (manifest.scenario_path == run.scenario_path).then_some((earlier, manifest))
         }))
@@ -139,13 +132,17 @@ impl ResultsRoot {
         for (id, _) in unreadable {
             // Without rows, or if they are hidden from this user, the folder is not a run that this user could mean.
             let Ok(Some(rows)) = self.own_dir()?.stat(&format!("{id}/{ROWS}")) else { continue };
-            match parse_id(&id) {
-                Some((_, name)) if scenario.is_some_and(|scenario| plain(scenario) != name) => {}
-                Some((time, _)) => ids.push((time, id)),
-                None => ids.push((rows.changed(), id)),
-            }
+            let time = match parse_id(&id) {
+                Some((_, name)) if scenario.is_some_and(|scenario| plain(scenario) != name) => {
+                    continue;
+                }
+                Some((time, _)) => time,
+                None => rows.changed(),
+            };
+            // The number is in the manifest.
+            let place = ids.iter().position(|(start, _)| *start <= time).unwrap_or(ids.len());
+            ids.insert(place, (time, id));
         }
-        ids.sort_unstable_by(|left, right| right.cmp(left));
         Ok(ids.into_iter().map(|(_, id)| id).collect())
     }
 

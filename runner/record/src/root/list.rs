@@ -193,10 +193,7 @@ impl ResultsRoot {
         if !changed.is_empty() || !known.is_empty() {
             write_list(root, &mut database, &mut changed, known.keys());
         }
-        let newest_first = |left: &RunHead, right: &RunHead| {
-            (right.started_at, &right.id).cmp(&(left.started_at, &left.id))
-        };
-        found.runs.sort_unstable_by(newest_first);
+        found.runs.sort_unstable_by(|left, right| right.order().cmp(&left.order()));
         Ok(found)
     }
 }

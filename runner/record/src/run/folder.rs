@@ -9,7 +9,6 @@ use crate::disk::layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO, is_run_name};
 use crate::disk::lock::{LOCK, Lock};
 use crate::disk::owner;
 use crate::disk::permissions::of_own_folder;
-use crate::root::find::has_bytes;
 use crate::{Holder, RecordError, ResultsRoot, RunDir};
 
 /// Bytes of the scenario's name in the name of a folder.
@@ -75,7 +74,7 @@ fn check_free(root: &Dir, dir: &Dir, name: &str) -> Result<Option<RunDir>, Recor
     }
     let folder = RunDir { root: root.clone(), dir: dir.clone(), id: name.into(), is_own: false };
     let _idle = folder.keep_idle()?;
-    if has_bytes(dir, MANIFEST) {
+    if dir.stat(MANIFEST)?.is_some_and(|manifest| manifest.length > 0) {
         return Ok(Some(folder));
     }
     check_unused(dir).map(|()| None)

@@ -44,6 +44,10 @@ pub struct Manifest {
     pub format: u32,
     /// The name of the run's directory.
     pub id: String,
+    /// Place in the order in which the results root recorded its runs, from 1. `None` in a run of an earlier version: those come
+    /// before all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
     /// The scenario's name.
     pub scenario: String,
     /// Absolute path of the scenario at the start, for messages.

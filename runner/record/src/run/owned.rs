@@ -12,11 +12,13 @@ use crate::disk::fault::{self, Place, now};
 use crate::disk::layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO};
 use crate::disk::lock::{self, LOCK, Lock};
 use crate::root::database::{Entry, Listed};
+use crate::root::number::NewNumber;
 use crate::rows::repair;
 use crate::rows::writer::{Ack, Writer};
 use crate::run::manifest::{FORMAT, RowsFile, cut};
 use crate::run::new_run::{RESCORE, command_line, first_stage, has_secrets, session_entry};
 use crate::run::requests::{self, Requests};
+use crate::run::run_head::new_run_caution;
 use crate::run::truth::end_dead_session;
 use crate::run::{folder, live};
 use crate::{
@@ -40,10 +42,10 @@ pub struct Owned {
     log: File,
     notices: Vec<String>,
     last_seq: u64,
-}
-
     /// Whether the rows on disk may differ from those of the session.
     distrusts_rows: bool,
+}
+
 /// A session whose end could not be written.
 #[derive(Debug)]
 pub struct UnwrittenEnd {
@@ -57,9 +59,9 @@ impl ResultsRoot {
     /// session waits. All of it, and all contents kept in the store, are synced.
     pub fn create(&self, new: NewRun) -> Result<Owned, RecordError> {
         let root = self.own_dir()?;
-        let now = now();
         let id = new.id;
         let (mut dir, lock, had_folder) = folder::create(root, &id)?;
+        let NewNumber { number, now, later } = self.take_number(&id)?;
         if has_secrets(&new.providers) {
             dir.make_private()?;
         }
@@ -69,6 +71,7 @@ impl ResultsRoot {
         let manifest = Manifest {
             format: FORMAT,
             id: id.clone(),
+            number: Some(number),
             scenario: new.scenario,
             scenario_path: new.scenario_path,
             status: RunStatus::Running,
@@ -113,12 +116,12 @@ impl ResultsRoot {
             manifest,
             had_folder,
             log,
-            notices: Vec::new(),
+            notices: later.map(new_run_caution).into_iter().collect(),
             last_seq: 0,
+            distrusts_rows: false,
         };
         owned.log(&command);
         owned.reserve().and_then(|()| owned.write_new(&new.text)).inspect_err(undo)?;
-            distrusts_rows: false,
         Ok(owned)
     }
 
@@ -147,10 +150,10 @@ impl ResultsRoot {
             manifest,
             notices: repaired.moved.into_iter().collect(),
             last_seq: repaired.last_seq,
+            distrusts_rows: false,
             lock,
         };
         if owned.manifest.adopted().is_some()
-            distrusts_rows: false,
             && let Ok((text, true)) = run.find_scenario(&owned.manifest)
         {
             owned.replace_scenario(&text)?;
@@ -376,15 +379,15 @@ impl Owned {
         let _ = self.run.dir.remove(live::LIVE);
         self.note_rows();
         self.replace_manifest()?;
-        requests::remove_all(&self.run.dir);
-        let Manifest { status, reason, verdict, .. } = &self.manifest;
-        let because = match reason {
         // The manifest keeps the counts of the session, so that readers notice the loss of rows. The session ends as they show it.
         if !self.run.has_same_rows(&self.manifest).unwrap_or(true)
             && let Ok(checked) = self.run.checked_manifest()
         {
             self.manifest = checked.manifest;
         }
+        requests::remove_all(&self.run.dir);
+        let Manifest { status, reason, verdict, .. } = &self.manifest;
+        let because = match reason {
             Some(reason) => format!(" ({reason})"),
             None => format!("; verdict: {verdict}"),
         };
@@ -450,14 +453,14 @@ impl Owned {
         self.replace_manifest()
     }
 
-    /// Sets the file of the rows for the next manifest, which counts them.
-    fn note_rows(&mut self) {
-        // Without it, readers read the rows.
     /// Leaves the counts of the rows to readers, because another program has changed, replaced or removed the file.
     pub fn distrust_rows(&mut self) {
         self.distrusts_rows = true;
     }
 
+    /// Sets the file of the rows for the next manifest, which counts them.
+    fn note_rows(&mut self) {
+        // Without it, readers read the rows.
         let rows = self.run.dir.stat(ROWS).ok().flatten().filter(|_| !self.distrusts_rows);
         self.manifest.rows = rows.map(RowsFile::from);
     }

@@ -9,12 +9,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::{GroupPlace, Manifest, Pause, Pin, disk::fault::now};
 
+/// Difference of clocks that needs no caution.
+const SKEW: Duration = Duration::from_secs(10);
+
 /// The keys of a [`Manifest`] that lists show. A manifest is ten times as long. A changed key needs a new version of the database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunHead {
     /// The name of the run's directory.
     #[serde(rename = "run")]
     pub id: String,
+    /// Place in the order in which the results root recorded its runs, from 1. `None` in a run of an earlier version: those come
+    /// before all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
     /// The scenario's name.
     pub scenario: String,
     /// The true status, also if the run's process has died.
@@ -57,6 +64,16 @@ pub struct RunHead {
     pub pinned: Option<Pin>,
 }
 
+/// The place of a run in the order of recording, the oldest first. Runs of earlier versions have no number, and come before all
+/// others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunOrder<'a> {
+    pub number: Option<u64>,
+    /// Start of the first session. It decides between runs with equal numbers, such as copies from another root.
+    pub started_at: Time,
+    pub id: &'a str,
+}
+
 /// Trials of a run, by the newest final row of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunCounts {
@@ -70,6 +87,12 @@ impl RunHead {
     /// Returns status and verdict in one word.
     pub fn state(&self) -> RunState {
         RunState::of(self.status, self.verdict)
+    }
+
+    /// Returns the place in the order of recording.
+    pub fn order(&self) -> RunOrder<'_> {
+        let Self { number, started_at, id, .. } = self;
+        RunOrder { number: *number, started_at: *started_at, id }
     }
 
     /// Returns the working time of all sessions.
@@ -88,6 +111,7 @@ impl From<&Manifest> for RunHead {
     fn from(manifest: &Manifest) -> Self {
         Self {
             id: manifest.id.clone(),
+            number: manifest.number,
             scenario: manifest.scenario.clone(),
             status: manifest.status,
             reason: manifest.reason,
@@ -109,4 +133,26 @@ impl From<&Manifest> for RunHead {
             pinned: manifest.pinned.clone(),
         }
     }
+}
+
+/// Returns a caution if a run has started in the future.
+pub fn clock_caution<'r>(runs: impl IntoIterator<Item = &'r RunHead>, now: Time) -> Option<String> {
+    let ahead = runs.into_iter().find(|run| is_ahead(run.started_at, now))?;
+    Some(caution(&format!("run {} started at {}", ahead.id, ahead.started_at)))
+}
+
+/// Returns a caution for a new run if another one started later by its clock.
+pub(crate) fn new_run_caution(later: Time) -> String {
+    caution(&format!("an earlier run started at {later}"))
+}
+
+fn caution(fact: &str) -> String {
+    format!(
+        "{fact}, which is in the future: a clock was or is wrong; `latest` and lists go by the order in which runs were recorded"
+    )
+}
+
+/// Returns whether a run has started in the future.
+pub(crate) fn is_ahead(start: Time, now: Time) -> bool {
+    start.since(now) > SKEW
 }

@@ -10,6 +10,7 @@ use crate::{RunAction, RunActions};
 fn head(status: RunStatus) -> RunHead {
     RunHead {
         id: "run".into(),
+        number: None,
         scenario: "scenario".into(),
         status,
         reason: None,

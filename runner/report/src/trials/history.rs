@@ -431,11 +431,9 @@ impl HistoryDocument {
             }
             progress();
             let added = run.and_then(|(run, manifest)| {
+                // By another clock, an earlier run may have started later, so the search continues.
                 let is_old = query.since.is_some_and(|since| manifest.started_at < since);
-                if !is_old {
-                    found.add(&mut trials, &run, &manifest, query)?;
-                }
-                Ok(is_old)
+                if is_old { Ok(()) } else { found.add(&mut trials, &run, &manifest, query) }
             });
             match added {
                 Ok(false) => {}

@@ -13,8 +13,12 @@ const FIRST = 100;
 const MORE = 1000;
 const KEYS = ['state', 'scenario', 'label', 'q'];
 
-/** Ticked runs with their start. They stay ticked while filters change. @type {Map<string, string>} */
+/** Ticked runs by their ids. They stay ticked while filters change. @type {Map<string, any>} */
 const ticked = new Map();
+
+/** Compares runs by the order in which they were recorded, the oldest first. @param {any} left @param {any} right */
+const byRecording = (left, right) => (left.number ?? 0) - (right.number ?? 0)
+  || left.started_at.localeCompare(right.started_at) || (left.run < right.run ? -1 : 1);
 
 /** @param {URL} address */
 const read = (address) => Object.fromEntries(KEYS.map((key) => [key, address.searchParams.get(key) ?? '']));
@@ -57,8 +61,8 @@ export async function open({ place, address, kept, server }) {
     try {
       const answer = await load(FIRST);
       if (mine !== turn) return;
-      const end = answer.runs.at(-1)?.run ?? '';
-      const older = answer.next ? list.runs.filter((/** @type {any} */ run) => run.run < end) : [];
+      const end = answer.runs.at(-1);
+      const older = answer.next ? list.runs.filter((/** @type {any} */ run) => byRecording(run, end) < 0) : [];
       list = { ...answer, runs: [...answer.runs, ...older], next: older.length ? list.next : answer.next };
       [error, isLoading] = [null, false];
     } catch (caught) {
@@ -114,12 +118,12 @@ export async function open({ place, address, kept, server }) {
 
   /** @param {any} run */
   function toggle(run) {
-    if (!ticked.delete(run.run)) ticked.set(run.run, run.started_at);
+    if (!ticked.delete(run.run)) ticked.set(run.run, run);
     draw();
   }
 
   function compare() {
-    const [base, next] = [...ticked].sort((left, right) => left[1].localeCompare(right[1])).map(([run]) => run);
+    const [base, next] = [...ticked.values()].sort(byRecording).map((run) => run.run);
     if (ticked.size === 2) go(`/compare${query({ base, new: next })}`);
   }
 

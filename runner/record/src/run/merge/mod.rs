@@ -150,6 +150,7 @@ impl ResultsRoot {
         }
         let reason = merge.holes.is_some().then_some(Reason::Holes);
         manifest.change_status(RunStatus::after(reason, true), reason, MERGE, now())?;
+        manifest.number = Some(self.take_number(&merge.id)?.number);
         manifest.message = merge.holes.as_ref().map(|(_, holes)| cut(holes.clone()));
         manifest.rows = run.dir.stat(ROWS)?.map(RowsFile::from);
         let log = format!("{} {}\n", now(), command_line(&merge.command));

@@ -24,6 +24,7 @@ fn manifest() -> Manifest {
     Manifest {
         format: FORMAT,
         id: "2026-11-20_09-18-04-015-basic-6ba42b73".into(),
+        number: Some(12),
         scenario: "basic".into(),
         scenario_path: "/home/me/scenarios/basic.toml".into(),
         status: RunStatus::Incomplete,
