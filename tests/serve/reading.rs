@@ -602,3 +602,44 @@ fn scenarios_below_the_folders_are_listed() {
     assert!(problem["message"].as_str().unwrap().contains("test"), "{problem}");
     assert_eq!(site.get("/server")["scenarios"], true);
 }
+
+#[test]
+fn rescored_run_has_its_new_graders_in_each_form() {
+    let grader = |name: &str, score: f64| {
+        format!(
+            "[graders.{name}]\nplugin = \"hostile.wasm\"\ninput = {{ do = \"measure\", score = {score}, tokens = 5 }}\nmin_score = 0.5\n"
+        )
+    };
+    let write = |runner: &Runner, names: &str, graders: &[String]| {
+        let test = format!("a | {{ do = \"echo\", value = 1 }} | graders = [{names}]");
+        let prices =
+            "[prices.\"*\"]\ntokens = 2_000_000\n[providers.hostile]\nplugin = \"hostile.wasm\"\n";
+        runner.scenario(&format!("{prices}{}{}", graders.concat(), tests(&test)));
+    };
+    let runner = Runner::new(&["hostile"]);
+    write(&runner, "\"mercury\"", &[grader("mercury", 1.0)]);
+    runner.exec(&[]).expect(0);
+    // The server has read the run before.
+    let site = Site::start(&runner, &[]);
+    let graders = || {
+        let document = site.get("/runs/latest");
+        let tables = document["graders"].as_array().into_iter().flatten();
+        let cell = |one: &Value| json!([one["grader"], one["score"], one["passed"], one["failed"]]);
+        json!(tables.map(cell).collect::<Vec<_>>())
+    };
+    let before = json!([["mercury", 1.0, 1, 0]]);
+    wait_until("the page has the grader", || graders() == before);
+    write(&runner, "\"venus\", \"saturn\"", &[grader("venus", 1.0), grader("saturn", 0.25)]);
+    runner.run(&["rescore"]).expect(1);
+    let expected = json!([["saturn", 0.25, 0, 1], ["venus", 1.0, 1, 0]]);
+    let shown = runner.run(&["show", "--json"]).expect(0).document();
+    assert_eq!(keys(&shown["graders"], "grader"), ["saturn", "venus"]);
+    wait_until("the page has the graders", || graders() == expected);
+    for args in [&["show"][..], &["report", "--html"]] {
+        let text = runner.run(args).expect(0).stdout;
+        let has = |name: &str| text.contains(name);
+        assert!(has("venus") && has("saturn") && !has("mercury"), "{args:?}: {text}");
+    }
+    runner.run(&["show", "--matrix"]).expect(0).says(&["✗ failed 0.63"]);
+    runner.run(&["history"]).expect(0).says(&["$20"]);
+}

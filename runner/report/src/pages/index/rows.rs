@@ -172,8 +172,8 @@ impl RunIndex {
         Ok(index)
     }
 
-    /// Reads the rows that were added since the last call. Reads all again if another plan or another file has replaced those of
-    /// the index.
+    /// Reads the rows that were added since the last call. Reads all again if another plan, other graders or another file have
+    /// replaced those of the index.
     ///
     /// # Errors
     ///
@@ -184,7 +184,9 @@ impl RunIndex {
             (Some(old), Some(new)) => old.inode == new.inode && old.length <= new.length,
             (old, new) => old == new || old.is_none(),
         };
-        if self.suite != manifest.metadata.suite || !is_same_file {
+        let names = manifest.providers.iter().map(|one| &one.name);
+        let is_same_plan = self.suite == manifest.metadata.suite && names.eq(&self.providers);
+        if !is_same_plan || !is_same_file {
             *self = Self::read(&self.run)?;
         } else if self.file != file {
             self.add_rows()?;
