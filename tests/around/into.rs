@@ -32,7 +32,7 @@ fn run_has_the_folder_that_was_named() {
     assert_eq!(runner.list()[0]["labels"]["team"], "night");
     // The run exists already: nothing is left to do, and no file changes.
     let before = run.bytes("benchmark.json");
-    runner.run(&args).expect(0).says(&["nothing is left to do"]);
+    runner.run(&args).expect(0).says(&["nothing is left to do", "✓ passed: 2 of 2, none run now"]);
     assert_eq!(run.bytes("benchmark.json"), before);
     // A dry run shows the plan of a new run, which would be wrong here.
     let dry = runner.run(&[&args[..], &["--dry-run"]].concat()).expect(2);

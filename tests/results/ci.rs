@@ -66,6 +66,25 @@ files = ["list.jsonl"]
 }
 
 #[test]
+fn session_that_ran_nothing_is_marked() {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"sum\"\ninput = { do = \"echo\", value = 1 }\nexpect = { equals = 2 }\n",
+    );
+    let none = "### `scenario`: failed, none run now\n";
+    for (runs, args) in [(0, &["--into", "results/a"][..]), (1, &["--into", "results/a"])] {
+        let ran = exec(&runner, args, &[GITHUB, ("GITHUB_STEP_SUMMARY", "summary.md")]).expect(1);
+        let summary = fs::read_to_string(runner.path("summary.md")).unwrap();
+        assert_eq!(summary.matches(none).count(), runs, "{summary}");
+        assert_eq!(ran.stdout.matches("✗ failed: 1 of 1 (1 failed), none run now\n").count(), runs);
+    }
+    let resumed = runner.run(&["resume", "latest"]).expect(1);
+    resumed.says(&["✗ failed: 1 of 1 (1 failed), none run now"]);
+    let rescored = runner.run(&["rescore", "latest"]).expect(1);
+    rescored.says(&["✗ failed: 1 of 1 (1 failed), none run now"]);
+    runner.run(&["resume", "latest", "--rerun", "failed"]).expect(1).says(&["✗ failed: 1 of 1"]);
+}
+
+#[test]
 fn merged_run_is_annotated_once() {
     let runner = Runner::hostile(
         "[[tests]]\nid = \"sum\"\ninput = { do = \"echo\", value = 1 }\nexpect = { equals = 2 }\n",

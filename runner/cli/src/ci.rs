@@ -47,17 +47,22 @@ impl System {
             .map(|(_, system)| system)
     }
 
-    /// Prints the failures of a run, and writes its summary.
+    /// Prints the failures of a run, and writes its summary. `ran_nothing` is of the session.
     ///
     /// # Errors
     ///
     /// The rows cannot be read, or the summary cannot be written.
-    pub fn write(self, document: &RunDocument, out: &Out) -> Result<(), FormError> {
+    pub fn write(
+        self,
+        document: &RunDocument,
+        ran_nothing: bool,
+        out: &Out,
+    ) -> Result<(), FormError> {
         let failed = selected_failures(document)?;
         match self {
             Self::GitHub => {
                 annotate(document, &failed, out);
-                append_summary(document)
+                append_summary(document, ran_nothing)
             }
             Self::GitLab | Self::Buildkite => {
                 let time = document.manifest.completed_at.map_or(0, |time| time.as_millis() / 1000);
@@ -138,12 +143,13 @@ fn property(text: &str) -> String {
 }
 
 /// Adds the run as Markdown to the step's summary, if it has room.
-fn append_summary(document: &RunDocument) -> Result<(), FormError> {
+fn append_summary(document: &RunDocument, ran_nothing: bool) -> Result<(), FormError> {
     let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else {
         return Ok(());
     };
     let mut text = Vec::new();
-    write_report(Form::Markdown, document, FormOptions::default(), &mut text)?;
+    let options = FormOptions { junit_strict: false, ran_nothing };
+    write_report(Form::Markdown, document, options, &mut text)?;
     text.push(b'\n');
     append(Path::new(&path), &text).map_err(|error| {
         let path = shown_path(Path::new(&path));

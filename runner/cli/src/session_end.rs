@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Writes the reports that the scenario and the flags request, annotates the CI job, and notifies. A failure is only a warning:
 /// the run has its results.
-pub fn finish(Ended { manifest, directory, .. }: &Ended, args: &SessionArgs, out: &Out) {
+pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out) {
+    let Ended { manifest, directory, .. } = ended;
     let root = ResultsRoot::existing(directory.parent().unwrap_or(Path::new(".")));
     let run = root.and_then(|root| root.find(&manifest.id));
     let is_quiet = args.quiet || args.json;
@@ -32,6 +33,7 @@ pub fn finish(Ended { manifest, directory, .. }: &Ended, args: &SessionArgs, out
         let ci = ci_system(!args.no_ci && !detach::is_background());
         let files = of_scenario(run, manifest).chain(args.reports().cloned()).collect();
         let is_quiet = is_quiet || detach::is_background();
+        let ci = ci.map(|ci| (ci, ended.ran_nothing()));
         write(run, files, ci, is_quiet, out).map_err(|error| error.to_string())
     });
     warn_of(written, out);
@@ -44,7 +46,7 @@ pub fn finish(Ended { manifest, directory, .. }: &Ended, args: &SessionArgs, out
 pub fn finish_merged(run: &RunDir, with_ci: bool, is_quiet: bool, out: &Out) {
     let written = run.manifest().and_then(|manifest| {
         let files = of_scenario(run, &manifest).collect();
-        write(run, files, ci_system(with_ci), is_quiet, out)?;
+        write(run, files, ci_system(with_ci).map(|ci| (ci, false)), is_quiet, out)?;
         notify(&[(run.clone(), &manifest)], is_quiet, out);
         Ok(())
     });
@@ -109,10 +111,11 @@ fn warn_of(written: Result<(), String>, out: &Out) {
     }
 }
 
+/// Writes reports, and annotates a CI job after a session that may have run nothing.
 fn write(
     run: &RunDir,
     files: Vec<ReportFile>,
-    ci: Option<ci::System>,
+    ci: Option<(ci::System, bool)>,
     is_quiet: bool,
     out: &Out,
 ) -> Result<(), RecordError> {
@@ -129,7 +132,7 @@ fn write(
             Err(error) => out.warn(&error.message()),
         }
     }
-    if let Some(Err(error)) = ci.map(|ci| ci.write(&document, out)) {
+    if let Some(Err(error)) = ci.map(|(ci, ran_nothing)| ci.write(&document, ran_nothing, out)) {
         out.warn(&format!("cannot annotate the CI job: {error}"));
     }
     Ok(())

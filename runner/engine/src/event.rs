@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use runner_model::{Counts, Reason, StopSignal, exit::Exit, row::Actor};
+use runner_model::{Counts, Reason, RunStatus, StopSignal, exit::Exit, row::Actor};
 use runner_record::{Live, Manifest, RowFacts};
 
 /// Receives the events of a session.
@@ -135,6 +135,15 @@ pub struct Ended {
     pub stop: Option<Reason>,
     /// The signal of that stop.
     pub stop_signal: Option<StopSignal>,
+    /// Time that the session worked. 0 if it had nothing to do.
+    pub took: Duration,
+}
+
+impl Ended {
+    /// Returns whether the run was completed before, and the session has added nothing.
+    pub fn ran_nothing(&self) -> bool {
+        self.took.is_zero() && self.manifest.status == RunStatus::Completed
+    }
 }
 
 /// Reports the end of a session to the observer.
@@ -149,6 +158,7 @@ pub(crate) fn ended(
         exit: exit_of(&manifest),
         stop: manifest.reason,
         stop_signal: manifest.signal,
+        took,
         manifest,
         directory,
     }

@@ -29,6 +29,9 @@ pub fn status_text(run: &RunHead) -> String {
     }
 }
 
+/// Follows the state of a run in the output of a session that ran nothing.
+pub const NONE_RUN: &str = ", none run now";
+
 /// Formats how many trials are done: `7 of 12 done`, or `9 of 12 executed, 7 graded` if outputs wait for graders.
 #[must_use]
 pub fn done(counts: &Counts, planned: u64) -> String {

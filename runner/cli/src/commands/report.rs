@@ -62,7 +62,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         None => RowSelection::All,
     };
     let document = RunDocument::read(&root, &run, &which)?;
-    let options = FormOptions { junit_strict: args.junit_strict };
+    let options = FormOptions { junit_strict: args.junit_strict, ran_nothing: false };
     match &args.output {
         Some(path) => {
             ReportFile { path: path.clone(), form }.write(&document, options)?;

@@ -107,7 +107,8 @@ impl<'a> Screen<'a> {
             (_, Some(message)) => out.data(&summary::indented(message)),
             _ => {}
         }
-        out.data(&summary::line(&run, self.took));
+        let none_run = if ended.ran_nothing() { phrases::NONE_RUN } else { "" };
+        out.data(&format!("{}{none_run}", summary::line(&run, self.took)));
         summary::print_gate(ended.manifest.gate.as_ref(), out);
         summary::print_changes(since.as_ref(), out);
         // Another program may have removed the run.

@@ -20,13 +20,17 @@ const BLOCK_BYTES: usize = 8 << 10;
 const MOST_PROVIDERS: usize = 100;
 
 /// Writes the report.
-pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Result<(), FormError> {
+pub(super) fn write(
+    document: &RunDocument,
+    ran_nothing: bool,
+    writer: &mut dyn io::Write,
+) -> Result<(), FormError> {
     let cases = Cases::read(document, false)?;
     let counts = cases.counts(document.providers.len());
     let sum = counts.iter().fold(Counts::default(), |sum, of| sum.plus(of.counts));
     let has_plan = cases.suite.is_some();
     let failed = cases.failures()?;
-    let mut text = head(document, &sum, &counts);
+    let mut text = head(document, ran_nothing, &sum, &counts);
     if !has_plan {
         text += "\n> **The stored tests cannot be read: trials without rows are missing**\n";
     }
@@ -52,10 +56,11 @@ pub(super) fn write(document: &RunDocument, writer: &mut dyn io::Write) -> Resul
 }
 
 /// Formats state and counts, and warnings about results that are missing.
-fn head(document: &RunDocument, sum: &Counts, all: &[CaseCounts]) -> String {
+fn head(document: &RunDocument, ran_nothing: bool, sum: &Counts, all: &[CaseCounts]) -> String {
     let (run, manifest) = (&document.run, &document.manifest);
     let trials: u64 = all.iter().map(CaseCounts::trials).sum();
     let state = phrases::status_text(&run.head);
+    let state = if ran_nothing { state + phrases::NONE_RUN } else { state };
     let mut text = format!("### {}: {state}\n\n", code(&manifest.scenario));
     let counts = sum.to_string();
     let counts = if counts.is_empty() { counts } else { format!(": {counts}") };

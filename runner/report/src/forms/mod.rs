@@ -20,6 +20,8 @@ pub use runner_model::Form;
 pub struct FormOptions {
     /// Failures are failures in JUnit's XML, although the gate holds.
     pub junit_strict: bool,
+    /// The report in Markdown is of a session that ran nothing.
+    pub ran_nothing: bool,
 }
 
 /// Writes a report of the selected trials of `document`. The same rows give the same bytes.
@@ -36,7 +38,7 @@ pub fn write_report(
     match form {
         Form::Html => html::write(document, writer),
         Form::Junit => junit::write(document, options.junit_strict, writer),
-        Form::Markdown => markdown::write(document, writer),
+        Form::Markdown => markdown::write(document, options.ran_nothing, writer),
         Form::Csv => csv::write(document, writer),
     }
 }
