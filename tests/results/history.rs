@@ -80,13 +80,15 @@ fn runs_and_tests_are_selected() {
     assert_eq!(lengths(&[]), [3, 2]);
     assert_eq!(lengths(&["-n", "2"]), [2, 2]);
     assert_eq!(lengths(&["--test", "a/*"]), [3, 1]);
-    assert_eq!(lengths(&["--provider", "other"]), [3, 0]);
+    runner.run(&["history", "--json", "--provider", "other"]).expect(5);
     assert_eq!(lengths(&["--since", "1h"]), [3, 2]);
     assert_eq!(lengths(&["--since", "2100-01-01"]), [0, 0]);
     let missing = marks(&history(&runner, &["--test", "a/x"]));
     assert_eq!(missing[0].1[1], Value::Null);
     runner.run(&["history", "--test", "a/*"]).expect(0).says(&["✓·✓"]);
-    runner.run(&["history", "--test", "none"]).expect(0).says(&["no test matches"]);
+    let none = runner.run(&["history", "--test", "none", "--provider", "*"]).expect(5);
+    none.says(&["no test in 3 runs of scenario matches `--test` and `--provider`"]);
+    assert_eq!(none.stdout, "");
     runner.run(&["history", "--since", "2100-01-01"]).expect(0).says(&["no runs match"]);
 }
 

@@ -76,6 +76,17 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         by: &args.by,
     };
     let document = HistoryDocument::read(&root, &name, &path, &query, &mut explain_wait(out))?;
+    if !document.runs.is_empty() && document.tests.iter().next().is_none() {
+        let flags = [("`--test`", &args.test), ("`--provider`", &args.provider)];
+        let flags = flags.iter().filter(|(_, globs)| !globs.is_empty());
+        let flags: Vec<_> = flags.map(|(flag, _)| *flag).collect();
+        if !flags.is_empty() {
+            let (runs, name) = (document.runs.len() as u64, visible_line(&name));
+            let runs = plural(runs, "run", "runs");
+            let problem = format!("no test in {runs} of {name} matches {}", flags.join(" and "));
+            return Err(CommandError::new(Exit::NothingSelected, problem));
+        }
+    }
     if let HistoryGroups::Label(label) = &args.by
         && !document.runs.is_empty()
         && document.sums.iter().all(|sum| sum.key.is_none())
