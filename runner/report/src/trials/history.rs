@@ -435,11 +435,7 @@ impl HistoryDocument {
                 let is_old = query.since.is_some_and(|since| manifest.started_at < since);
                 if is_old { Ok(()) } else { found.add(&mut trials, &run, &manifest, query) }
             });
-            match added {
-                Ok(false) => {}
-                Ok(true) => break,
-                Err(error) => skipped.push(error.to_string()),
-            }
+            skipped.extend(added.err().map(|error| error.to_string()));
         }
         let tests = found.tests();
         found.runs.reverse();
