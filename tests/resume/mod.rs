@@ -1,6 +1,7 @@
 //! Resumed runs: which trials run again, and how changes are handled.
 
 mod changes;
+mod folders;
 mod previews;
 mod random;
 mod reruns;

@@ -90,6 +90,9 @@ impl StoredCall {
         line.extend(row);
         let providers: Vec<_> = plan.providers.iter().map(|one| one.provider.clone()).collect();
         let mut notices = owner_notices(&run, &providers);
+        let changed = plan.changed_folders();
+        notices
+            .extend(changed.iter().map(|folder| format!("{folder} changed since the run started")));
         notices.append(&mut plan.notices);
         let supplies = plan.supplies(run.id(), 1, Some(&root));
         Ok(Self { prestarted, supplies, task, line, notices })

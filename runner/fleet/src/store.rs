@@ -13,7 +13,7 @@ use runner_model::cache::{entry_name, is_compile_key};
 use runner_model::prepare::Prepare;
 use runner_model::units::show_size;
 use runner_model::{Digest, Grants, visible::shown_path};
-use runner_prepare::mounts::{self, Protected};
+use runner_prepare::mounts::{self, FolderReader, Protected};
 use runner_prepare::{PrepareError, Secrets, compiler, machine};
 use runner_record::{PluginCache, Scratch};
 use tokio::sync::Mutex;
@@ -44,6 +44,8 @@ pub(crate) struct WorkerStore {
     folder: PathBuf,
     /// Cache entries that this worker has compiled, each with the time at which it was finished. Locked while a compiler runs.
     compiled: Mutex<HashMap<String, Instant>>,
+    /// Locked while granted folders are read.
+    folders: std::sync::Mutex<()>,
 }
 
 /// The folder of attachments, schemas and large tests of a session. `None` before its first process is set up.
@@ -75,8 +77,8 @@ impl WorkerStore {
             ))
         })?;
         let cache = PluginCache::open().map_err(|error| FleetError::Usage(error.to_string()))?;
-        let compiled = Mutex::default();
-        let store = Self { ceiling, secret_files, cache, folder, compiled };
+        let (compiled, folders) = (Mutex::default(), std::sync::Mutex::default());
+        let store = Self { ceiling, secret_files, cache, folder, compiled, folders };
         store.sweep();
         Ok(store)
     }
@@ -184,6 +186,16 @@ impl WorkerStore {
         let problems = mounts::find(&mut providers, Path::new("/"), || self.protected());
         if let Some(problem) = problems.first() {
             return Err(format!("on the worker's machine, {}", problem.message));
+        }
+        let changed = {
+            // Processes need the same folders, and the second one finds the digests of files in the cache.
+            let _one = lock(&self.folders);
+            FolderReader::new(&self.cache).changed(&providers)
+        };
+        if let Some(folder) = changed.first() {
+            return Err(format!(
+                "on the worker's machine, {folder} has other files than on that of the run; copy them"
+            ));
         }
         Ok(Prepare {
             run: prepare.run,

@@ -217,6 +217,19 @@ pub struct MountedFolder {
     pub device: u64,
     /// The inode's number.
     pub inode: u64,
+    /// The content at the start of the run. Absent if the folder is writable, too large, or cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<FolderContent>,
+}
+
+/// The content of a read-only folder, which is part of fingerprints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FolderContent {
+    /// The SHA-256 of names, kinds and bytes of all entries.
+    pub sha256: Digest,
+    /// Relative path of the results root, which is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without: Option<String>,
 }
 
 text_enum! {

@@ -34,25 +34,27 @@ pub struct TestParts<'a> {
 
 impl Fingerprints {
     pub fn new(providers: &[PreparedProvider], seed: u32) -> Self {
-        let state = |prepared: &PreparedProvider| {
-            let recipe = recipe(prepared, seed).to_string();
-            let mut state = Sha256::new_with_prefix(EXECUTION);
-            add(&mut state, &recipe);
-            state
-        };
-        let grader = |prepared: &PreparedProvider| {
-            let grading = prepared.provider.grading.as_ref()?;
-            let mut state = state(prepared);
+        let mut new = Self { providers: Vec::new(), graders: BTreeMap::new() };
+        for (index, prepared) in (0..).zip(providers) {
+            new.providers.push(Sha256::new());
+            new.set(index, prepared, seed);
+        }
+        new
+    }
+
+    /// Sets the part of a provider. Call it again once the content of its folders is known.
+    pub fn set(&mut self, provider: u16, prepared: &PreparedProvider, seed: u32) {
+        let mut state = Sha256::new_with_prefix(EXECUTION);
+        add(&mut state, &recipe(prepared, seed).to_string());
+        if let Some(grading) = &prepared.provider.grading {
+            let mut state = state.clone();
             add(&mut state, &json!([grading.min_score, grading.weight]).to_string());
             if let Some(max) = grading.max_score {
                 add(&mut state, &json!({ "max_score": max }).to_string());
             }
-            Some((prepared.provider.name.to_string(), state))
-        };
-        Self {
-            graders: providers.iter().filter_map(grader).collect(),
-            providers: providers.iter().map(state).collect(),
+            self.graders.insert(prepared.provider.name.to_string(), state);
         }
+        self.providers[usize::from(provider)] = state;
     }
 
     /// Returns the fingerprint of the settings that decide the answers of a grader, or the outputs of a provider.
@@ -152,6 +154,11 @@ fn recipe(prepared: &PreparedProvider, seed: u32) -> Value {
     }
     if !grants.is_empty() {
         recipe["grants"] = json!(grants);
+    }
+    let contents = prepared.mounts.iter().map(|folder| folder.content.as_ref());
+    let contents: Vec<_> = contents.map(|content| content.map(|one| one.sha256)).collect();
+    if contents.iter().any(Option::is_some) {
+        recipe["folders"] = json!(contents);
     }
     recipe
 }

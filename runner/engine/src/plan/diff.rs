@@ -21,6 +21,11 @@ pub(crate) fn difference<'a>(
     providers: impl Iterator<Item = &'a ManifestProvider>,
 ) -> Option<&'static str> {
     let plugin = |provider: &ManifestProvider| (provider.name.clone(), provider.digest);
+    let folders = |provider: &ManifestProvider| {
+        let contents = provider.mounts.iter().map(|folder| folder.content.clone());
+        contents.collect::<Vec<_>>()
+    };
+    let providers: Vec<_> = providers.collect();
     let old = &run.metadata;
     if old.selection.overrides != metadata.selection.overrides {
         Some("`--repeat`, `--retries`, `--seed`, `--limit` or `--set` have changed")
@@ -28,8 +33,10 @@ pub(crate) fn difference<'a>(
         Some("its scenario is different or has changed")
     } else if (old.suite, old.blobs) != (metadata.suite, metadata.blobs) {
         Some("its tests or their selection have changed")
-    } else if !run.planned().map(plugin).eq(providers.map(plugin)) {
+    } else if !run.planned().map(plugin).eq(providers.iter().copied().map(plugin)) {
         Some("a plugin has changed")
+    } else if !run.planned().map(folders).eq(providers.iter().copied().map(folders)) {
+        Some("a granted folder has changed")
     } else {
         None
     }
@@ -75,6 +82,7 @@ pub(crate) fn changes_since(dir: &RunDir, manifest: &Manifest, plan: &Plan) -> O
                     found.push(format!("plugin of `{}` changed", provider.name));
                 }
             }
+            found.extend(plan.changed_folders().iter().map(|folder| format!("{folder} changed")));
         }
     }
     (!found.is_empty()).then(|| {

@@ -9,7 +9,7 @@ use std::{
 
 use runner_model::provider::{PreparedProvider, Provider};
 use runner_model::{Budgets, Counts, Places, SessionSettings, digest, row::read_line};
-use runner_prepare::mounts::{self, Protected};
+use runner_prepare::mounts::{self, FolderReader, Protected};
 use runner_prepare::{ContentSource, Fingerprints, Secrets, machine, plugins};
 use runner_record::{End, Fold, NewSession, PluginCache, ReadLine, ResultsRoot, RunDir};
 use runner_scenario::{Problems, Scenario, Suite};
@@ -168,6 +168,28 @@ impl Plan {
         };
         let found = mounts::find(&mut self.providers, &scenario.folder, protected);
         scenario.provider_problems(&found)
+    }
+
+    /// Reads the content of the read-only folders, which is part of the fingerprints. `results` is the results root.
+    pub(crate) fn read_folders(&mut self, results: &Path) {
+        let notices = FolderReader::new(&self.cache).read_all(&mut self.providers, Some(results));
+        self.notices.extend(notices);
+        let seed = self.scenario.run.seed;
+        for (index, prepared) in (0..).zip(&mut self.providers) {
+            // Others have their fingerprints, and the stored providers of `rescore` have no mounts any more.
+            if prepared.mounts.iter().all(|folder| folder.content.is_none()) {
+                continue;
+            }
+            self.fingerprints.set(index, prepared, seed);
+            if let Some(grading) = &mut prepared.provider.grading {
+                grading.fingerprint = Some(self.fingerprints.provider(index));
+            }
+        }
+    }
+
+    /// Returns the folders whose content has changed since it was read.
+    pub(crate) fn changed_folders(&self) -> Vec<String> {
+        FolderReader::new(&self.cache).changed(&self.providers)
     }
 
     /// Reads the granted secrets, and collects notices on all grants. Returns a problem for each secret without a value.

@@ -123,6 +123,9 @@ impl RescorePlan {
                 provider.budget = Budgets::default();
             }
         }
+        // Folders of graders are part of the judgement fingerprints, and `prepare_grants` reports their problems.
+        let _ = plan.find_folders(&[], None);
+        plan.read_folders(root.path());
         Ok(Self { plan, suite: file, sources, gone, reasons: Vec::new(), with_graders })
     }
 

@@ -14,7 +14,7 @@ use super::run::{PlannedSession, lock_root, prestart, run};
 use super::run_parts::keep;
 use crate::error::machine_error;
 use crate::event::{Ended, Observer, RunEvent, ended};
-use crate::plan::{Ids, changes_since, stored_plan, unreadable};
+use crate::plan::{Ids, Plan, changes_since, stored_plan, unreadable};
 use crate::trust::{find_run, skipped_notices};
 use crate::{Decision, EngineError, ResumeRequest, signals, workers::PrestartedWorker};
 
@@ -76,6 +76,7 @@ pub(super) fn continue_run(
         } else {
             // Values of secrets are not stored, and mounted folders may have been removed.
             prepared.plan.prepare_grants(&request.session)?;
+            check_folders(&dir, &prepared.plan)?;
         }
         let before = manifest.clone();
         let owned = match held.take() {
@@ -95,6 +96,19 @@ pub(super) fn continue_run(
         held = Some(owned);
     };
     run_prepared(prestarted, request, root, owned, prepared, observer)
+}
+
+/// Fails if a granted folder has another content than at the start of the run: its trials would mix results of both.
+fn check_folders(dir: &RunDir, plan: &Plan) -> Result<(), EngineError> {
+    let changed = plan.changed_folders();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Err(EngineError::Usage(format!(
+        "{} changed since the run started\nrestore the files, or run the trials that may read them again: {}",
+        changed.join("; "),
+        dir.command("resume", &["--accept-changes"])
+    )))
 }
 
 /// Runs the session of a claimed run.

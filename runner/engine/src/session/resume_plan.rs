@@ -251,6 +251,7 @@ fn live_plan(
     let session = &request.session;
     // The adopted plan stores the mounts.
     EngineError::check(plan.find_folders(&session.secret_files, Some(&session.results)))?;
+    plan.read_folders(&session.results);
     Ok((plan, suite))
 }
 

@@ -62,6 +62,7 @@ pub fn exec(request: &ExecRequest, observer: &mut dyn Observer) -> Result<Ended,
 pub(crate) fn planned(request: &ExecRequest) -> Result<(Plan, File), EngineError> {
     let (mut plan, suite) = selected_plan(request)?;
     plan.prepare_grants(&request.session)?;
+    plan.read_folders(&request.session.results);
     Ok((plan, suite))
 }
 
@@ -88,7 +89,12 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
             load_plan(&request.scenario, &passed)
         });
         match plan {
-            Ok((plan, _)) => found.add_changed(&plan),
+            Ok((mut plan, _)) => {
+                // Problems of folders are reported with the plan of the selected tests.
+                let _ = plan.find_folders(&[], None);
+                plan.read_folders(&options.results);
+                found.add_changed(&plan);
+            }
             Err(EngineError::NothingSelected(_)) => {}
             Err(error) => return Err(error),
         }

@@ -36,6 +36,7 @@ fn with_folder(host: &str, mode: FsMode) -> PreparedProvider {
         mode,
         device: 0,
         inode: 0,
+        content: None,
     }];
     prepared
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use runner_model::prepare::{Prepare, SecretValues};
 use runner_model::{Limits, Micros};
+use runner_prepare::mounts::FolderReader;
 use runner_record::{PluginCache, Scratch};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -30,6 +31,7 @@ fn store(folder: &TempDir, ceiling: &[&str]) -> WorkerStore {
         cache: PluginCache::open_at(&root.join("cache")).unwrap(),
         folder: root.join("store"),
         compiled: Mutex::default(),
+        folders: std::sync::Mutex::default(),
     }
 }
 
@@ -134,6 +136,35 @@ fn folders_are_looked_up_on_the_workers_machine() {
         let refusal = fill(host, mode).unwrap_err();
         assert!(refusal.starts_with("on the worker's machine, the folder"), "{host}: {refusal}");
     }
+}
+
+#[test]
+fn other_files_in_a_granted_folder_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = fs::canonicalize(folder.path()).unwrap();
+    let store = store(&folder, &["all"]);
+    fs::write(root.join("data/file"), "1").unwrap();
+    let fill = |content: Option<Value>| {
+        let grants = json!({"fs": [{"path": "x", "mount": "/data", "mode": "ro"}]});
+        let mut mount = mount(&root.join("data"), "ro");
+        if let Some(content) = content {
+            mount["content"] = content;
+        }
+        store.fill(prepare(json!([provider(&grants, &json!([mount]))])), SHAPE)
+    };
+    // A folder that is too large for the machine of the run is not compared.
+    let mut prepared = fill(None).unwrap().providers;
+    let notices = FolderReader::new(&store.cache).read_all(&mut prepared, None);
+    assert_eq!(notices, [""; 0]);
+    let content = serde_json::to_value(&prepared[0].mounts[0].content).unwrap();
+    fill(Some(content.clone())).unwrap();
+    fs::write(root.join("data/file"), "2").unwrap();
+    let refusal = fill(Some(content)).unwrap_err();
+    let expected = format!(
+        "on the worker's machine, folder {}, `/data` of `providers.p` has other files than on that of the run; copy them",
+        root.join("data").display()
+    );
+    assert_eq!(refusal, expected);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Places are compared, not paths: links and other mounts of the same file system lead to the same folder. Hard links to files
 //! outside a folder are not detected.
 
+mod content;
 mod file_systems;
 mod path_trace;
 mod protected;
@@ -17,6 +18,7 @@ use runner_model::provider::{MountedFolder, PreparedProvider};
 use runner_model::visible::shown_path;
 use runner_scenario::ProviderProblem;
 
+pub use self::content::FolderReader;
 pub use self::protected::Protected;
 use self::{file_systems::FileSystems, path_trace::PathTrace};
 
@@ -54,12 +56,12 @@ pub fn find(
     for (index, prepared) in (0..).zip(&mut *providers) {
         let mut stored = std::mem::take(&mut prepared.mounts).into_iter();
         for grant in &prepared.provider.grants.fs {
-            let (path, is_stored) = match stored.next() {
-                Some(stored) => (PathBuf::from(stored.host), true),
-                None => (base.join(&grant.path), false),
+            let (path, is_stored, content) = match stored.next() {
+                Some(stored) => (PathBuf::from(stored.host), true, stored.content),
+                None => (base.join(&grant.path), false, None),
             };
             match find_folder(grant, &path, is_stored) {
-                Ok(folder) => prepared.mounts.push(folder),
+                Ok(folder) => prepared.mounts.push(MountedFolder { content, ..folder }),
                 Err(error) => {
                     let (path, mount) = (shown_path(&path), &grant.mount);
                     let message = format!(
@@ -75,6 +77,8 @@ pub fn find(
         }
     }
     if !problems.is_empty() {
+        // They would be taken for those of other grants.
+        providers.iter_mut().for_each(|prepared| prepared.mounts.clear());
         return problems;
     }
     let folders = providers.iter().flat_map(|prepared| &prepared.mounts);
@@ -109,6 +113,7 @@ fn find_folder(grant: &FsGrant, path: &Path, is_stored: bool) -> io::Result<Moun
         mode: grant.mode,
         device: found.dev(),
         inode: found.ino(),
+        content: None,
     })
 }
 

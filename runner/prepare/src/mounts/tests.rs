@@ -24,6 +24,7 @@ fn stored(host: &Path, mode: FsMode) -> MountedFolder {
         mode,
         device: 0,
         inode: 0,
+        content: None,
     }
 }
 

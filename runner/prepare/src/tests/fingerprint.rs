@@ -1,8 +1,8 @@
-use runner_model::{
-    Limits, Micros, ProviderName, digest,
-    provider::{Arguments, OutputForm, PluginKind, PreparedProvider, Protocol, Provider, Stdin},
-    template::Template,
+use runner_model::provider::{
+    Arguments, FolderContent, Grading, MountedFolder, OutputForm, PluginKind, PreparedProvider,
+    Protocol, Provider, Stdin,
 };
+use runner_model::{Limits, Micros, ProviderName, digest, grants::FsMode, template::Template};
 use serde_json::{Value, json};
 
 use super::{Fingerprints, TestParts, recipe};
@@ -60,6 +60,45 @@ fn recipes_have_the_bytes_that_runs_were_stored_with() {
         Fingerprints::without_provider().judgement("{\"equals\":1}", &[], "").to_string(),
         "9669223e4dd77f5f2530e62033cb65e6"
     );
+}
+
+fn folder(mode: FsMode, content: &[u8]) -> MountedFolder {
+    let content = (mode == FsMode::ReadOnly)
+        .then(|| FolderContent { sha256: digest(content), without: None });
+    MountedFolder { host: "/h".into(), guest: "/data".into(), mode, device: 1, inode: 2, content }
+}
+
+#[test]
+fn read_only_folders_decide_results() {
+    let print = |mounts: Vec<MountedFolder>| {
+        let grading = Some(Box::new(Grading {
+            input: None,
+            min_score: None,
+            max_score: None,
+            weight: 1.0,
+            retries: Default::default(),
+            timeout: Micros(1),
+            fingerprint: None,
+        }));
+        let provider = Provider { grading, ..provider().provider };
+        let prints =
+            Fingerprints::new(&[PreparedProvider { provider, mounts, ..self::provider() }], 7);
+        (prints.execution(0, &TEST), prints.judgement("", &["p".to_owned()], ""))
+    };
+    let (ro, rw) = (|text| folder(FsMode::ReadOnly, text), folder(FsMode::ReadWrite, b""));
+    let all = [
+        print(Vec::new()),
+        print(vec![ro(b"1")]),
+        print(vec![ro(b"2")]),
+        print(vec![ro(b"1"), ro(b"2")]),
+        print(vec![rw.clone(), ro(b"1")]),
+        print(vec![ro(b"1"), rw.clone()]),
+    ];
+    for (index, one) in all.iter().enumerate() {
+        assert!(all[..index].iter().all(|other| other.0 != one.0 && other.1 != one.1), "{index}");
+    }
+    // Without a read-only folder, the bytes are those of runs on disk.
+    assert_eq!(print(vec![rw]), all[0]);
 }
 
 /// Changes a provider.

@@ -77,7 +77,7 @@ impl PluginCache {
             // The folder may contain other files of the user.
             let (_, end) = (Digest::parse(name.get(..64)?)?, &name[64..]);
             let key = end.strip_prefix('-').map(|key| key.strip_suffix("-quick").unwrap_or(key));
-            if end != ".json" && !key.is_some_and(is_compile_key) {
+            if ![".json", ".files"].contains(&end) && !key.is_some_and(is_compile_key) {
                 return None;
             }
             let found = self.0.read(&name).ok()?.metadata().ok()?;

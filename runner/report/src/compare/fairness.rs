@@ -120,7 +120,7 @@ fn changed_tests(new: &Manifest, plugins: &[&str], sides: [&Side; 2]) -> Vec<Str
         (count > 0).then(|| format!("{} {words}", plural(count, "test has", "tests have")))
     };
     let counts = [
-        count(executions, "another input, configuration, limit or grant"),
+        count(executions, "another input, configuration, limit, grant or granted file"),
         count(judgements, "other expectations or graders"),
         count(repeats, "another number of repeats"),
     ];

@@ -157,6 +157,7 @@ fn permitted_work_passes_the_wall() {
             guest: format!("/{name}"),
             device: found.dev(),
             inode: found.ino(),
+            content: None,
             host,
             mode,
         }

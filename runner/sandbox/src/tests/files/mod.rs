@@ -84,6 +84,7 @@ impl World {
             mode,
             device: found.dev(),
             inode: found.ino(),
+            content: None,
         });
         self
     }

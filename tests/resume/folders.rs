@@ -1,0 +1,151 @@
+//! Changed files in granted folders, which are part of the fingerprints.
+
+use std::fs::{self, File};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::{
+    run::Run,
+    runner::{Runner, tests},
+};
+
+/// A scenario with a folder `open` whose file holds `1`. `keys` are keys of the provider that reads it, `more` is further text.
+fn scenario(keys: &str, more: &str) -> String {
+    format!(
+        "[providers.files]\nplugin = \"files.wasm\"\n{keys}\n[providers.echo]\nplugin = \"bundled:echo\"\n\
+         [[tests]]\nid = \"reads\"\nproviders = [\"files\"]\ninput = [[\"read\", \"/data/file\"]]\nexpect = {{ equals = [{{ ok = \"1\" }}] }}\n\
+         [[tests]]\nid = \"other\"\nproviders = [\"echo\"]\ninput = 1\n{more}"
+    )
+}
+
+const READ_ONLY: &str = "grants.fs = [{ path = \"open\", mount = \"/data\" }]";
+
+fn with_folder(keys: &str, more: &str) -> Runner {
+    let runner = Runner::new(&["files", "hostile"]);
+    fs::create_dir(runner.path("open")).unwrap();
+    runner.write("open/file", "1");
+    runner.scenario(&scenario(keys, more));
+    runner
+}
+
+/// Returns the fingerprint of a test's newest row.
+fn fingerprint(run: &Run, test: &str) -> String {
+    run.rows_of(test).pop().unwrap()["fingerprint"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn changed_file_reruns_trials_that_may_read_it() {
+    let runner = with_folder(READ_ONLY, "");
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    let before = fingerprint(&run, "reads");
+    runner.run(&["resume", "latest", "--accept-changes"]).expect(0).says(&["nothing is left"]);
+    runner.write("open/file", "2");
+    let path = runner.path("open").canonicalize().unwrap();
+    let changed = format!("folder {}, `/data` of `providers.files` changed", path.display());
+    let ran = runner.run(&["resume", "latest"]).expect(0);
+    ran.says(&["nothing is left to do", &changed, "--accept-changes"]);
+    let preview = runner.run(&["resume", "latest", "--accept-changes", "--dry-run"]).expect(0);
+    preview.says(&["1 trial would run", "reads@files#1"]);
+    assert!(!preview.stdout.contains("other@echo#1"), "{}", preview.stdout);
+    runner.run(&["resume", "latest", "--accept-changes"]).expect(1);
+    assert_eq!((run.rows_of("reads").len(), run.rows_of("other").len()), (2, 1));
+    assert_ne!(fingerprint(&run, "reads"), before);
+    runner.run(&["verify"]).expect(0);
+    // The old file has the old fingerprint, whatever the cache knows.
+    runner.write("open/file", "1");
+    runner.exec(&[]).expect(0);
+    assert_eq!(fingerprint(&runner.runs()[1], "reads"), before);
+}
+
+#[test]
+fn unfinished_run_mixes_no_contents() {
+    let more = "[providers.hostile]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"waits\"\nproviders = [\"hostile\"]\ninput = { do = \"sleep\", ms = 600000 }\n";
+    let runner = with_folder(READ_ONLY, more);
+    let mut running = runner.start(&["-j", "3"]);
+    running.wait_for_event(|event| event["row"]["test"] == "reads");
+    running.end_by(Signal::INT);
+    let run = runner.only_run();
+    let rows = run.rows().len();
+    runner.write("open/file", "2");
+    let refused = runner.run(&["resume"]).expect(2);
+    refused
+        .says(&["`/data` of `providers.files` changed since the run started", "--accept-changes"]);
+    assert_eq!(run.rows().len(), rows);
+    runner.scenario(&scenario(READ_ONLY, &more.replace("600000", "1")));
+    runner.run(&["resume", "--accept-changes"]).expect(1);
+    assert_eq!((run.count("passed"), run.count("failed"), run.rows_of("reads").len()), (2, 1, 2));
+}
+
+#[test]
+fn last_failed_selects_what_an_edit_may_have_broken() {
+    let runner = with_folder(READ_ONLY, "");
+    runner.exec(&[]).expect(0);
+    runner.exec(&["--last-failed"]).expect(5);
+    runner.write("open/file", "2");
+    let ran = runner.exec(&["--last-failed"]).expect(1);
+    ran.says(&["selects 1 trial that passed and changed since"]);
+    assert_eq!(runner.runs()[1].planned(), 1);
+    runner.run(&["compare"]).expect(0).says(&["granted file"]);
+    // A fix by an edit is no flaky test.
+    runner.write("open/file", "1");
+    runner.exec(&[]).expect(0);
+    let history = runner.run(&["history", "--json"]).expect(0).document();
+    assert!(history["tests"].as_array().unwrap().iter().all(|test| test["flaky_runs"] == 0));
+}
+
+#[test]
+fn folder_of_a_grader_is_part_of_its_judgement() {
+    let runner = Runner::new(&["hostile"]);
+    fs::create_dir(runner.path("open")).unwrap();
+    runner.write("open/file", "1");
+    let answer = "{ do = \"echo\", value = { verdict = \"pass\" } }";
+    runner.scenario(&format!(
+        "{}[providers.echo]\nplugin = \"bundled:echo\"\n[graders.judge]\nplugin = \"hostile.wasm\"\ninput = {answer}\n{READ_ONLY}\n",
+        tests("a | 1 | graders = [\"judge\"]")
+    ));
+    runner.exec(&[]).expect(0);
+    runner.run(&["rescore"]).expect(0).says(&["nothing to judge"]);
+    let run = runner.only_run();
+    let judged = |run: &Run| run.rows_of("a").pop().unwrap()["judgement_fingerprint"].clone();
+    let (before, output) = (judged(&run), fingerprint(&run, "a"));
+    runner.write("open/file", "2");
+    runner.run(&["rescore"]).expect(0).says(&["1 trial judged: no outcome has changed"]);
+    runner.run(&["rescore"]).expect(0).says(&["nothing to judge"]);
+    assert_ne!(judged(&run), before);
+    assert_eq!(fingerprint(&run, "a"), output);
+    let mounts = run.manifest()["providers"][1]["mounts"].clone();
+    assert!(mounts[0]["content"]["sha256"].is_string(), "{mounts}");
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
+fn writable_and_large_folders_are_left_out() {
+    let runner =
+        with_folder(&READ_ONLY.replace(" }]", ", mode = \"rw\" }]\nlimits.scratch = \"1MiB\""), "");
+    runner.exec(&[]).expect(0);
+    let run = runner.only_run();
+    assert_eq!(run.manifest()["providers"][1]["mounts"][0].get("content"), None);
+    runner.write("open/file", "2");
+    runner.run(&["resume", "latest", "--accept-changes"]).expect(0).says(&["nothing is left"]);
+
+    let runner = with_folder(READ_ONLY, "");
+    File::create(runner.path("open/large")).unwrap().set_len((1 << 30) + 1).unwrap();
+    let ran = runner.exec(&[]).expect(0);
+    ran.says(&["granted to `files` as `/data`, has more than 50,000 files or 1 GiB"]);
+    runner.write("open/file", "2");
+    runner.run(&["resume", "latest", "--accept-changes"]).expect(0).says(&["nothing is left"]);
+}
+
+#[test]
+fn results_in_a_granted_folder_change_no_fingerprint() {
+    let runner = with_folder(&READ_ONLY.replace("\"open\"", "\".\""), "");
+    runner.exec(&[]).expect(1);
+    runner.exec(&[]).expect(1);
+    let [first, second] = &runner.runs()[..] else { panic!("two runs") };
+    assert_eq!(fingerprint(first, "reads"), fingerprint(second, "reads"));
+    let content = &second.manifest()["providers"];
+    let mounts = content.as_array().unwrap().iter().find(|one| one["name"] == "files").unwrap();
+    assert_eq!(mounts["mounts"][0]["content"]["without"], json!("results"));
+}
