@@ -22,8 +22,8 @@ pub(crate) fn difference<'a>(
 ) -> Option<&'static str> {
     let plugin = |provider: &ManifestProvider| (provider.name.clone(), provider.digest);
     let folders = |provider: &ManifestProvider| {
-        let contents = provider.mounts.iter().map(|folder| folder.content.clone());
-        contents.collect::<Vec<_>>()
+        let contents = provider.mounts.iter().map(|folder| folder.content.as_ref());
+        contents.map(|content| content.map(|one| one.sha256)).collect::<Vec<_>>()
     };
     let providers: Vec<_> = providers.collect();
     let old = &run.metadata;

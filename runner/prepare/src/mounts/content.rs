@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::CString;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs::File, time::SystemTime};
 
 use runner_model::grants::FsMode;
@@ -87,7 +87,7 @@ impl<'a> FolderReader<'a> {
         providers: &mut [PreparedProvider],
         results: Option<&Path>,
     ) -> Vec<String> {
-        let results = results.and_then(|root| root.canonicalize().ok());
+        let results = results.and_then(place);
         let mut notices = Vec::new();
         for PreparedProvider { provider, mounts, .. } in providers {
             let folders = mounts.iter_mut().filter(|folder| folder.mode == FsMode::ReadOnly);
@@ -172,6 +172,19 @@ impl<'a> FolderReader<'a> {
         draft.write_all(&entry)?;
         self.cache.keep(draft, name).map_err(io::Error::other)
     }
+}
+
+/// Returns the real path of the results root or, if it is missing, of the first folder that will be created for it.
+fn place(root: &Path) -> Option<PathBuf> {
+    let root = std::path::absolute(root).ok()?;
+    let mut missing = None;
+    for folder in root.ancestors() {
+        match folder.canonicalize() {
+            Ok(real) => return Some(missing.map_or(real.clone(), |name| real.join(name))),
+            Err(_) => missing = folder.file_name(),
+        }
+    }
+    None
 }
 
 /// Parses a cache entry. `None` if it is damaged.
