@@ -32,6 +32,39 @@ fn runner(gate: &str) -> Runner {
 }
 
 #[test]
+fn gate_counts_trials_that_it_leaves_out() {
+    let test = |id: &str, input: &str, more: &str| {
+        format!("[[tests]]\nid = \"{id}\"\ninput = {{ {input} }}\n{more}\n")
+    };
+    let scored = |id: &str, score: f64| {
+        let input = format!("do = \"echo\", value = {{ score = {score} }}");
+        test(id, &input, "expect = { graders = [\"judge\"] }")
+    };
+    let tests = scored("high", 0.9)
+        + &scored("low", 0.8)
+        + &test("skips", "do = \"verdict\", verdict = \"skip\"", "")
+        + &test("silent", "do = \"echo\", value = 1", "")
+        + &test("traps", "do = \"trap\"", "")
+        + "[graders.judge]\nplugin = \"bundled:echo\"\ninput = \"{{output}}\"\nmin_score = 0.5\n";
+    let provider = "[providers.hostile]\nplugin = \"hostile.wasm\"\n";
+    let runner = Runner::new(&["hostile"]);
+    let gate = "[gate]\nmin_score = 0.8\npass_rate = 0.5\nmax_errors = 1\n";
+    runner.scenario(&format!("{gate}{provider}{tests}"));
+    let ran = runner.exec(&[]).expect(0);
+    let score =
+        "mean score 0.85 of 2, at least 0.8 (without 3 trials that have no score or were skipped)";
+    let rate = "pass rate 75 % of 4 (95 % interval ";
+    ran.says(&[score, rate, "at least 50 % (without 1 skipped trial)", "1 error, at most 1"]);
+    let run = runner.only_run();
+    let conditions = run.manifest()["gate"]["conditions"].clone();
+    let left_out = |index: usize| conditions[index].get("left_out").cloned();
+    assert_eq!([left_out(0), left_out(1), left_out(2)], [Some(json!(1)), Some(json!(3)), None]);
+    runner.run(&["show"]).expect(0).says(&["without 3 trials"]);
+    let report = runner.run(&["report", "--markdown", "-"]).expect(0);
+    assert!(report.stdout.contains(score), "{}", report.stdout);
+}
+
+#[test]
 fn gate_decides_verdict_and_exit_code() {
     for (gate, code, conditions) in [
         (

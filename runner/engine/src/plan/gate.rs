@@ -30,6 +30,7 @@ struct Sums {
     scores: f64,
     trials: u64,
     scored_trials: u64,
+    skipped: u64,
     errors: u64,
 }
 
@@ -63,8 +64,7 @@ pub(crate) fn evaluate(
     let mut tallies: Vec<_> = rules.iter().map(RuleTally::new).collect();
     let tests = special_tests(rules, run, manifest)?;
     run.settling_rows(manifest, &mut |row| {
-        let is_planned = suite.index(&row.trial).is_some();
-        if !is_planned || row.outcome == Outcome::Skipped {
+        if suite.index(&row.trial).is_none() {
             return;
         }
         let (weight, tags) = tests
@@ -151,6 +151,8 @@ impl<'g> RuleTally<'g> {
             value,
             interval: None,
             trials,
+            // Errors are counted, and not averaged.
+            left_out: if key == "max_errors" { 0 } else { sums.trials - trials + sums.skipped },
             held,
         };
         let is_least = |bound: f64, value: Option<f64>, without| {
@@ -181,6 +183,10 @@ impl<'g> RuleTally<'g> {
 
 impl Sums {
     fn add(&mut self, row: &RowRef<'_>, weight: f64) {
+        if row.outcome == Outcome::Skipped {
+            self.skipped += 1;
+            return;
+        }
         self.trials += 1;
         self.weights += weight;
         self.squares += weight * weight;

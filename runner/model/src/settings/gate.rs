@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::enum_text::is_default;
 use crate::units::{plural, show_bounds};
 
 /// The largest weight of a test or grader.
@@ -64,6 +65,9 @@ pub struct GateCondition {
     pub interval: Option<(f64, f64)>,
     /// Number of trials with a value.
     pub trials: u64,
+    /// Number of trials without one, which a mean or a rate leaves out: those without a score, and skipped trials.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub left_out: u64,
     /// Whether the condition holds.
     pub held: bool,
 }
@@ -97,8 +101,15 @@ impl fmt::Display for GateCondition {
             (_, None) if trials > 0 => write!(formatter, "no trial has a weight"),
             (_, None) => write!(formatter, "no trials"),
             ("min_score", Some(value)) => {
-                let value = (value * 1e4).round() / 1e4;
-                write!(formatter, "mean score {value} of {trials}, at least {}", self.bound)
+                let rounded = (value * 1e4).round() / 1e4;
+                // 0.69999 must not read as 0.7.
+                let value = if self.held || rounded < self.bound { rounded } else { value };
+                write!(formatter, "mean score {value} of {trials}, at least {}", self.bound)?;
+                self.write_left_out(
+                    formatter,
+                    "trial that has no score or was skipped",
+                    "trials that have no score or were skipped",
+                )
             }
             (_, Some(value)) => {
                 write!(formatter, "pass rate {} of {trials}", percent(value))?;
@@ -106,8 +117,24 @@ impl fmt::Display for GateCondition {
                     let [low, high] = show_bounds(low, high);
                     write!(formatter, " (95 % interval {low} % to {high} %)")?;
                 }
-                write!(formatter, ", at least {}", percent(self.bound))
+                write!(formatter, ", at least {}", percent(self.bound))?;
+                self.write_left_out(formatter, "skipped trial", "skipped trials")
             }
+        }
+    }
+}
+
+impl GateCondition {
+    /// Writes how many trials are left out. `one` and `many` name them.
+    fn write_left_out(
+        &self,
+        formatter: &mut fmt::Formatter<'_>,
+        one: &str,
+        many: &str,
+    ) -> fmt::Result {
+        match self.left_out {
+            0 => Ok(()),
+            left_out => write!(formatter, " (without {})", plural(left_out, one, many)),
         }
     }
 }
