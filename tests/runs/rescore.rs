@@ -13,6 +13,7 @@ use crate::support::{
     random::{Random, times},
     run::Run,
     runner::{Runner, tests},
+    running::Running,
     truth::assert_kept,
 };
 
@@ -403,7 +404,8 @@ fn all_runs_of_a_group_are_judged() {
     write(&grader("slow", r#"do = "sleep""#), "graders = [\"slow\"]");
     let mut running = runner.started(&["rescore", &group, "--json"]);
     running.wait_for_event(|event| event["event"] == "started");
-    running.end_by(Signal::INT).0.expect(130);
+    let finished = running.end_by(Signal::INT).0.expect(130).events().pop().unwrap();
+    assert_eq!([&finished["event"], &finished["exit_code"]], [&json!("finished"), &json!(130)]);
     let sessions = |run: &Run| run.manifest()["sessions"].as_array().unwrap().len();
     assert_eq!(runs.iter().map(sessions).sum::<usize>(), 5);
     runner.run(&["verify", runs[1].id()]).expect(0);
@@ -424,6 +426,40 @@ fn unusable_runs_and_scenarios_are_refused() {
     refused(&[], 2, &["none.wasm", "scenario.toml:"]);
     change(&runner, &table, &(grader("one", PASSES) + "grants = { secrets = [\"KEY\"] }\n"));
     refused(&[], 2, &["KEY"]);
+}
+
+#[test]
+fn stopped_rescore_finishes_with_its_exit_code() {
+    let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
+    let table = format!("a | {ECHO} | graders = [\"one\"]\nb | {ECHO} | graders = [\"slow\"]");
+    change(&runner, &table, &(grader("one", PASSES) + &grader("slow", r#"do = "sleep""#)));
+    let stops: [(&dyn Fn(&Running), i32, Value); 5] = [
+        (&|running| running.process().signal(Signal::INT), 130, json!(["interrupted", "SIGINT"])),
+        (&|running| running.process().signal(Signal::TERM), 143, json!(["interrupted", "SIGTERM"])),
+        (&|running| running.process().signal(Signal::HUP), 129, json!(["interrupted", "SIGHUP"])),
+        (
+            &|_| drop(runner.run(&["stop", "--reason", "enough"]).expect(0)),
+            4,
+            json!(["stopped", null]),
+        ),
+        (&|_| drop(runner.run(&["cancel", "latest"]).expect(0)), 4, json!(["cancelled", null])),
+    ];
+    for (stop, code, reason) in stops {
+        let mut running = runner.started(&["rescore", "--json", "-j", "2"]);
+        running.wait_for_event(|event| {
+            event["event"] == "row" && event["row"]["outcome"] == "ungraded"
+        });
+        stop(&running);
+        let finished = running.finish().expect(code).events().pop().unwrap();
+        assert_eq!(finished["exit_code"], code, "{finished}");
+        assert_eq!(json!([finished["reason"], finished["signal"]]), reason);
+        let message =
+            if code == 4 && reason[0] == "stopped" { json!("enough") } else { Value::Null };
+        assert_eq!(finished["message"], message, "{finished}");
+        // The run itself stays as it was.
+        assert_eq!([&finished["status"], &finished["verdict"]], ["completed", "passed"]);
+        assert_eq!(run.ending()[0], "completed");
+    }
 }
 
 #[test]

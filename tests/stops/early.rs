@@ -162,3 +162,16 @@ fn no_early_signal_is_swallowed() {
         }
     }
 }
+
+#[cfg(debug_assertions)]
+#[test]
+fn signal_after_the_result_keeps_its_exit_code() {
+    let runner = Runner::hostile(
+        "[report]\njunit = \"report.xml\"\n[[tests]]\nid = \"a\"\ninput = { do = \"trap\" }\n",
+    );
+    let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
+    // While the report is written.
+    let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", "exit")).finish().expect(1);
+    assert_eq!(ran.events().pop().unwrap()["exit_code"], 1);
+    assert!(!runner.only_run().dir.join("report.xml").exists(), "no signal came");
+}

@@ -108,8 +108,9 @@ impl Observer for Background<'_> {
                 self.out.talk(&format!("compiling {}", visible_line(plugin)));
             }
             // If nothing is left to do, there is no `Created` before.
-            RunEvent::Finished { manifest, directory, .. } => {
-                report_start(&manifest.id, Some(directory.to_string_lossy().into_owned()));
+            RunEvent::Finished { ended } => {
+                let directory = ended.directory.to_string_lossy().into_owned();
+                report_start(&ended.manifest.id, Some(directory));
             }
             // Later notices are in `runner.log`.
             RunEvent::Notice(text) if !self.has_run => {

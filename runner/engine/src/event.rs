@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use runner_model::{Counts, Reason, RunStatus, StopSignal, exit::Exit, row::Actor};
-use runner_record::{Live, Manifest, RowFacts};
+use runner_record::{End, Live, Manifest, RowFacts};
 
 /// Receives the events of a session.
 pub trait Observer {
@@ -98,14 +98,10 @@ pub enum RunEvent<'a> {
     Unpaused,
     /// A message for the user.
     Notice(&'a str),
-    /// The session has ended.
+    /// The session has ended. Sent last.
     Finished {
-        /// The final manifest.
-        manifest: &'a Manifest,
-        /// The run's directory, as a user would type it.
-        directory: &'a std::path::Path,
-        /// Run time of the session since the first attempt, without pauses. 0 if there was none.
-        took: Duration,
+        /// The result, which the command returns, too.
+        ended: &'a Ended,
     },
 }
 
@@ -123,19 +119,21 @@ pub struct LongWait {
 }
 
 /// The result of a session.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ended {
     /// The final manifest.
     pub manifest: Manifest,
     /// The run's directory.
     pub directory: PathBuf,
-    /// The exit code by [`exit_of`]; [`Exit::code`] is its number.
+    /// The exit code by [`exit_of`], or that of `cut_short`; [`Exit::code`] is its number.
     pub exit: Exit,
+    /// End of a session of `rescore` that left trials to judge. The manifest keeps the end of the session before.
+    pub cut_short: Option<End>,
     /// The reason of a stop, even if every trial was done when it took effect.
     pub stop: Option<Reason>,
     /// The signal of that stop.
     pub stop_signal: Option<StopSignal>,
-    /// Time that the session worked. 0 if it had nothing to do.
+    /// Run time of the session since the first attempt, without pauses. 0 if there was none.
     pub took: Duration,
 }
 
@@ -146,21 +144,25 @@ impl Ended {
     }
 }
 
-/// Reports the end of a session to the observer.
-pub(crate) fn ended(
-    manifest: Manifest,
-    directory: PathBuf,
-    took: Duration,
-    observer: &mut dyn Observer,
-) -> Ended {
-    observer.event(&RunEvent::Finished { manifest: &manifest, directory: &directory, took });
-    Ended {
-        exit: exit_of(&manifest),
-        stop: manifest.reason,
-        stop_signal: manifest.signal,
-        took,
-        manifest,
-        directory,
+impl Ended {
+    /// Returns the end of a run as its manifest has it.
+    #[must_use]
+    pub fn of(manifest: Manifest, directory: PathBuf, took: Duration) -> Self {
+        Self {
+            exit: exit_of(&manifest),
+            cut_short: None,
+            stop: manifest.reason,
+            stop_signal: manifest.signal,
+            took,
+            manifest,
+            directory,
+        }
+    }
+
+    /// Reports the end of a session to the observer.
+    pub(crate) fn report(self, observer: &mut dyn Observer) -> Self {
+        observer.event(&RunEvent::Finished { ended: &self });
+        self
     }
 }
 

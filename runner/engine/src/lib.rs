@@ -172,7 +172,7 @@ pub use self::session::{
     scenario_path, stop,
 };
 pub use self::signals::{
-    before_forced_exit, exit_on_signal, fail_large_writes, kept_stop, on_stop, take_over,
+    before_forced_exit, exit_on_signal, fail_large_writes, keep_exit, kept_stop, on_stop, take_over,
 };
 pub use self::stored_call::StoredCall;
 pub use self::validate::{preview_exec, validate};

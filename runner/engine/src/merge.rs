@@ -180,10 +180,7 @@ fn write(
 /// # Errors
 ///
 /// Another run or other files are in the folder, or a process is creating a run there.
-fn merged_before(
-    request: &MergeRequest,
-    merge: &Merge<'_>,
-) -> Result<Option<RunDir>, EngineError> {
+fn merged_before(request: &MergeRequest, merge: &Merge<'_>) -> Result<Option<RunDir>, EngineError> {
     if !request.results.exists() {
         return Ok(None);
     }

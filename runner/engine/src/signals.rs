@@ -2,7 +2,7 @@
 //! SIGQUIT ends it.
 
 use std::{
-    env, fs, io,
+    env, fs, io, mem,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use runner_model::StopSignal;
+use runner_model::{StopSignal, exit::Exit};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGXFSZ};
 use signal_hook::low_level::{self, emulate_default_handler};
 use signal_hook::{flag, iterator::Signals};
@@ -49,6 +49,10 @@ struct ListenerStack {
     kept: Vec<StopSignal>,
     /// Whether the process has ever received a stop signal.
     is_stopped: bool,
+    /// Exit code of the last session, whose result is reported.
+    result: Option<u8>,
+    /// Whether the next stop signal exits the process with that code.
+    exits: bool,
 }
 
 /// Removes its listener when it is dropped. Without listeners, the second signal exits the process.
@@ -87,11 +91,28 @@ fn listeners() -> io::Result<&'static Arc<SignalListeners>> {
 /// has no session. Does nothing during a session. Returns whether an earlier signal has stopped a session.
 pub fn exit_on_signal() -> bool {
     let Some(shared) = SHARED.get() else { return false };
-    let stack = lock(&shared.stack);
+    let mut stack = lock(&shared.stack);
     if stack.listeners.is_empty() {
-        shared.is_last.store(true, Ordering::SeqCst);
+        match stack.result {
+            Some(_) => stack.exits = true,
+            None => shared.is_last.store(true, Ordering::SeqCst),
+        }
     }
-    stack.is_stopped
+    let is_stopped = stack.is_stopped;
+    drop(stack);
+    pass("exit");
+    is_stopped
+}
+
+/// Sets the exit code of a session whose result is reported. A later signal that exits the process does not change it: the report
+/// and the process must not differ.
+pub fn keep_exit(exit: Exit) {
+    let Some(shared) = SHARED.get() else { return };
+    let mut stack = lock(&shared.stack);
+    stack.result = Some(exit.code());
+    if stack.listeners.is_empty() {
+        stack.exits |= shared.is_last.swap(false, Ordering::SeqCst);
+    }
 }
 
 /// Returns the first stop signal that the next listener would receive.
@@ -227,9 +248,9 @@ fn install() -> io::Result<Arc<SignalListeners>> {
     let receiver = Arc::clone(&shared);
     thread::Builder::new().name("signals".into()).spawn(move || {
         for number in signals.forever() {
-            if receiver.receive(number) {
+            if let Some(exit) = receiver.receive(number) {
                 restore_terminal();
-                low_level::exit(128 + number);
+                low_level::exit(exit);
             }
         }
     })?;
@@ -237,8 +258,9 @@ fn install() -> io::Result<Arc<SignalListeners>> {
 }
 
 impl SignalListeners {
-    /// Returns whether the signal exits the process: [`exit_on_signal`] was called after its handler and before this.
-    fn receive(&self, number: i32) -> bool {
+    /// Returns the exit code if the signal exits the process: that of a reported session, or that of the signal if
+    /// [`exit_on_signal`] was called after its handler and before this.
+    fn receive(&self, number: i32) -> Option<i32> {
         let mut stack = lock(&self.stack);
         if number == SIGQUIT {
             restore_terminal();
@@ -248,12 +270,12 @@ impl SignalListeners {
             if stack.listeners.is_empty() {
                 drop(stack);
                 self.suspend();
-                return false;
+                return None;
             }
             for (call, _) in &mut stack.listeners {
                 call(SignalEvent::Suspend);
             }
-            return false;
+            return None;
         }
         let signal = match number {
             SIGINT => StopSignal::Interrupt,
@@ -262,13 +284,18 @@ impl SignalListeners {
         };
         stack.kept.push(signal);
         stack.is_stopped = true;
-        // A session is about to start, or all are over and about to be reported. The next signal exits the process.
-        let is_last = stack.listeners.is_empty() && self.is_last.swap(true, Ordering::SeqCst);
         // The newest listener decides: its session is the one that runs.
         for listener in &mut stack.listeners {
             self.send(listener, signal);
         }
-        is_last
+        if !stack.listeners.is_empty() {
+            return None;
+        }
+        // A session is about to start, or all are over and about to be reported. The next signal exits the process.
+        match stack.result {
+            Some(code) => mem::replace(&mut stack.exits, true).then(|| code.into()),
+            None => self.is_last.swap(true, Ordering::SeqCst).then_some(128 + number),
+        }
     }
 
     fn is_suspending(&self) -> bool {
@@ -285,6 +312,7 @@ impl SignalListeners {
         let mut stack = lock(&self.stack);
         let mut listener = (listener, 0);
         self.is_last.store(false, Ordering::SeqCst);
+        stack.exits = false;
         for signal in &stack.kept {
             self.send(&mut listener, *signal);
         }
@@ -347,7 +375,7 @@ mod tests {
             shared.add(Box::new(move |signal| sender.send(signal).unwrap()));
             (ListenerGuard(Arc::clone(&shared)), received)
         };
-        assert!(!shared.receive(SIGTERM));
+        assert_eq!(shared.receive(SIGTERM), None);
         assert!(shared.is_last.load(Ordering::SeqCst));
         let (_group, received) = heard();
         assert!(!shared.is_last.load(Ordering::SeqCst));
@@ -366,7 +394,7 @@ mod tests {
         let shared = unused();
         // Does the same as `exit_on_signal`, after the handler of the signal has run.
         shared.is_last.store(true, Ordering::SeqCst);
-        assert!(shared.receive(SIGTERM));
+        assert_eq!(shared.receive(SIGTERM), Some(128 + SIGTERM));
     }
 
     /// Calls `receive` directly: real signals would reach the sessions of other tests.

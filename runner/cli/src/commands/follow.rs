@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 use std::{collections::VecDeque, thread};
 
-use runner_engine::{LongWait, exit_of};
-use runner_model::{Counts, TrialId, exit::Exit, units::plural, visible::visible_line};
+use runner_engine::{Ended, LongWait, exit_of};
+use runner_model::{
+    Counts, TrialId, exit::Exit, row::duration, units::plural, visible::visible_line,
+};
 use runner_record::{
     InFlight, Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, WaitingTrial, now,
     sweep_every,
@@ -166,8 +168,8 @@ impl WaitedRun {
     fn print_event(&mut self, manifest: &Manifest, live: &Live, events: &mut EventStream<'_>) {
         if self.has_ended {
             let last = manifest.sessions.last();
-            let took = last.and_then(|session| session.worked_ms);
-            return events.finished(manifest, &self.dir.path(), took.unwrap_or_default());
+            let took = last.and_then(|session| session.worked_ms).unwrap_or_default();
+            return events.finished(&Ended::of(manifest.clone(), self.dir.path(), duration(took)));
         }
         let is_new = self.last_progress.is_none_or(|(at, counts)| {
             at.elapsed() >= PROGRESS_INTERVAL && counts != manifest.counts

@@ -50,6 +50,7 @@ pub fn run(
         screen.finish(&ended, is_of_group);
         ended
     };
+    runner_engine::keep_exit(ended.exit);
     session_end::finish(&ended, args, out);
     Ok(ended.exit)
 }
@@ -258,7 +259,7 @@ impl Observer for Screen<'_> {
             }
             RunEvent::Unpaused => self.out.talk("the run continues"),
             RunEvent::Notice(text) => self.out.talk(&format!("note: {}", visible_line(text))),
-            RunEvent::Finished { took, .. } => self.took = *took,
+            RunEvent::Finished { ended } => self.took = ended.took,
         }
     }
 }

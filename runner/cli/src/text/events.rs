@@ -1,8 +1,6 @@
 //! A session as JSON Lines: one event on each line, with `v`, its number `n` from 1, and `event`.
 
-use std::path::Path;
-
-use runner_engine::{Observer, RunEvent, exit_of};
+use runner_engine::{Ended, Observer, RunEvent};
 use runner_record::{Live, Manifest};
 use runner_report::{Event, NumberedEvent, VERSION};
 
@@ -34,19 +32,24 @@ impl<'a> EventStream<'a> {
         });
     }
 
-    /// Prints the end of a run.
-    pub fn finished(&mut self, manifest: &Manifest, directory: &Path, took_ms: f64) {
+    /// Prints the end of a run or of a session.
+    pub fn finished(&mut self, ended: &Ended) {
+        let manifest = &ended.manifest;
+        let (reason, message, signal) = match &ended.cut_short {
+            Some(end) => (end.reason, end.message.as_deref(), end.signal),
+            None => (manifest.reason, manifest.message.as_deref(), manifest.signal),
+        };
         self.print(Event::Finished {
             run: &manifest.id,
-            run_dir: &directory.to_string_lossy(),
+            run_dir: &ended.directory.to_string_lossy(),
             status: manifest.status,
-            reason: manifest.reason,
-            message: manifest.message.as_deref(),
-            signal: manifest.signal,
+            reason,
+            message,
+            signal,
             verdict: manifest.verdict,
             counts: manifest.into(),
-            took_ms,
-            exit_code: exit_of(manifest).code(),
+            took_ms: ended.took.as_micros() as f64 / 1e3,
+            exit_code: ended.exit.code(),
         });
     }
 }
@@ -82,9 +85,7 @@ impl Observer for EventStream<'_> {
             RunEvent::Paused { by } => self.print(Event::Paused { by: *by }),
             RunEvent::Unpaused => self.print(Event::Unpaused),
             RunEvent::Notice(text) => self.print(Event::Notice { text }),
-            RunEvent::Finished { manifest, directory, took } => {
-                self.finished(manifest, directory, took.as_micros() as f64 / 1e3);
-            }
+            RunEvent::Finished { ended } => self.finished(ended),
         }
     }
 }

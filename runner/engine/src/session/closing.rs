@@ -8,7 +8,7 @@ use runner_record::{Ack, End, Fold, Manifest, Owned, RecordError, UnwrittenEnd};
 use serde_json::Value;
 
 use super::coordinator::{ActiveRun, Coordinator};
-use crate::event::{Ended, Observer, RunEvent, ended};
+use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{Plan, Rescored, gate};
 use crate::signals::{self, SignalEvent};
 use crate::workers::{Input, Next, PoolEvent};
@@ -72,17 +72,19 @@ impl Coordinator<'_> {
         }
         let directory = run.owned.dir().path();
         let at = runner_record::now();
-        let end = match &self.plan.rescored {
+        let own = End {
+            reason,
+            signal: self.stop.signal.filter(|_| reason == Some(Reason::Interrupted)),
+            message,
+            at,
+        };
+        let (end, cut_short) = match &self.plan.rescored {
             // Trials that are left were left before.
             Some(Rescored { before, .. }) if reason != Some(Reason::Cancelled) => {
-                End { at, ..before.clone() }
+                (End { at, ..before.clone() }, Some(own))
             }
-            _ => End {
-                reason,
-                signal: self.stop.signal.filter(|_| reason == Some(Reason::Interrupted)),
-                message,
-                at,
-            },
+            Some(_) => (own.clone(), Some(own)),
+            None => (own, None),
         };
         self.now = self.clock.now();
         let took = self.worked();
@@ -103,10 +105,11 @@ impl Coordinator<'_> {
         let manifest = write_end(owned, end, &self.fold, self.observer);
         self.pool.wait_for_exits(EXIT_WITHIN);
         let (stop, stop_signal) = (self.schedule.stop_reason(), self.stop.signal);
-        let ended = ended(manifest, directory, took, self.observer);
+        let ended = Ended { cut_short, stop, stop_signal, ..Ended::of(manifest, directory, took) };
+        let ended = ended.report(self.observer);
         // Connections to other machines may close slowly, and the caller still prints the result.
         self.watchdog.end();
-        Ok(Ended { stop, stop_signal, ..ended })
+        Ok(ended)
     }
 
     /// Returns the message of a session that ends for this reason. `message` is that of the stop. Attempts in

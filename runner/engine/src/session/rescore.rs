@@ -17,7 +17,7 @@ use super::resume::claim;
 use super::resume_plan::check_foreign;
 use super::run::{PlannedSession, lock_root, prestart, run};
 use super::run_parts::keep_suite;
-use crate::event::{Ended, Observer, RunEvent, ended};
+use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{RescorePlan, Rescored, manifest_providers, resolve_filter, row_filter};
 use crate::trust::{find_run, owner_notices};
 use crate::{EngineError, RescoreRequest};
@@ -61,7 +61,7 @@ pub fn rescore(
     if plan.rejudge.count() == 0 {
         let text = format!("run {} has nothing to judge", manifest.id);
         observer.event(&RunEvent::Notice(&text));
-        return Ok(ended(manifest, dir.path(), Duration::ZERO, observer));
+        return Ok(Ended::of(manifest, dir.path(), Duration::ZERO).report(observer));
     }
     plan.prepare_grants(&request.session)?;
     let Manifest { reason, signal, message, .. } = manifest;
@@ -104,17 +104,7 @@ pub fn rescore(
     let mut tally =
         ChangeTally { before: fold, left: count, changes: BTreeMap::new(), observer, next };
     let ended = run(prestarted, work, !is_free, reopen, &mut tally)?;
-    let exit = match tally.left {
-        0 => ended.exit,
-        // After a failed write there is no reason of a stop.
-        _ => Exit::of_run(
-            RunStatus::Incomplete,
-            Some(ended.stop.unwrap_or(Reason::Storage)),
-            ended.stop_signal,
-            RunVerdict::None,
-        ),
-    };
-    Ok(Ended { exit, ..ended })
+    Ok(tally.settle(ended))
 }
 
 /// Finds the run that a request names. Returns the request for its root, the root, the run, and notices of skipped runs.
@@ -219,6 +209,18 @@ struct ChangeTally<'a> {
 }
 
 impl ChangeTally<'_> {
+    /// Returns the result of the session: its own end if it has left trials, or that of the run.
+    fn settle(&self, ended: Ended) -> Ended {
+        let Some(end) = ended.cut_short.filter(|_| self.left > 0) else {
+            return Ended { cut_short: None, ..ended };
+        };
+        // After a failed write there is no reason of a stop.
+        let end = End { reason: end.reason.or(Some(Reason::Storage)), ..end };
+        let (status, verdict) = (RunStatus::Incomplete, RunVerdict::None);
+        let exit = Exit::of_run(status, end.reason, end.signal, verdict);
+        Ended { exit, cut_short: Some(end), ..ended }
+    }
+
     /// Returns the numbers of judged trials and of changed outcomes, such as `12 trials judged: 3 failed → passed`.
     fn text(&self) -> String {
         let judged = plural(self.changes.values().sum(), "trial", "trials");
@@ -238,7 +240,7 @@ impl Observer for ChangeTally<'_> {
                 *self.changes.entry((before, row.outcome)).or_default() += 1;
                 self.left = self.left.saturating_sub(1);
             }
-            RunEvent::Finished { .. } => {
+            RunEvent::Finished { ended } => {
                 let mut texts = vec![self.text()];
                 if self.left > 0 {
                     texts.push(format!(
@@ -250,6 +252,8 @@ impl Observer for ChangeTally<'_> {
                 for text in &texts {
                     self.observer.event(&RunEvent::Notice(text));
                 }
+                let ended = self.settle((*ended).clone());
+                return self.observer.event(&RunEvent::Finished { ended: &ended });
             }
             _ => {}
         }

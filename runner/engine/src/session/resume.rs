@@ -13,7 +13,7 @@ use super::resume_plan::{PreparedResume, verdictless_notice};
 use super::run::{PlannedSession, lock_root, prestart, run};
 use super::run_parts::keep;
 use crate::error::machine_error;
-use crate::event::{Ended, Observer, RunEvent, ended};
+use crate::event::{Ended, Observer, RunEvent};
 use crate::plan::{Ids, Plan, changes_since, stored_plan, unreadable};
 use crate::trust::{find_run, skipped_notices};
 use crate::{Decision, EngineError, ResumeRequest, signals, workers::PrestartedWorker};
@@ -294,5 +294,5 @@ fn report_completed(
     for notice in [Some(notice), changed, verdictless_notice(dir, &manifest)].iter().flatten() {
         observer.event(&RunEvent::Notice(notice));
     }
-    ended(manifest, dir.path(), Duration::ZERO, observer)
+    Ended::of(manifest, dir.path(), Duration::ZERO).report(observer)
 }

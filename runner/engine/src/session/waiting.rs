@@ -8,7 +8,7 @@ use runner_record::{End, Fold, Owned, RecordError, in_use, now};
 
 use super::closing::write_end;
 use super::coordinator::{Coordinator, Timers};
-use crate::event::{Ended, Observer, ended};
+use crate::event::{Ended, Observer};
 use crate::signals;
 
 impl Coordinator<'_> {
@@ -82,7 +82,7 @@ pub(super) fn close_unstarted(
 ) -> Ended {
     let directory = owned.dir().path();
     let manifest = write_end(owned, end, fold, observer);
-    ended(manifest, directory, Duration::ZERO, observer)
+    Ended::of(manifest, directory, Duration::ZERO).report(observer)
 }
 
 /// Returns the end of a run that has not started.

@@ -396,8 +396,11 @@ impl Owned {
             counts if counts.is_empty() => "no result".to_owned(),
             counts => counts,
         };
+        // A `rescore` that was cut short has an exit code of its own.
         let exit = Exit::of_run(*status, *reason, self.manifest.signal, *verdict).code();
-        self.log(&format!("the run is {status}{because}; {counts} of {planned}; exit code {exit}"));
+        let rescores = self.manifest.rescores(self.manifest.last_session());
+        let exit = if rescores { String::new() } else { format!("; exit code {exit}") };
+        self.log(&format!("the run is {status}{because}; {counts} of {planned}{exit}"));
         Ok(())
     }
 

@@ -85,7 +85,7 @@ pub enum Event<'a> {
         run_dir: &'a str,
         /// The run's status.
         status: RunStatus,
-        /// Reason of the status, if there is one.
+        /// Reason of the status, or of a `rescore` that was cut short, if there is one.
         reason: Option<Reason>,
         /// Details of the reason, for people.
         message: Option<&'a str>,
