@@ -66,7 +66,7 @@ test.describe('', () => {
 });
 
 test('durations are rounded as in the terminal', async ({ page, server }) => {
-  const table = require('./durations.json');
+  const table = require('../../../runner/model/src/tests/durations.json');
   await page.goto(`${server.origin}/runs`);
   const shown = await page.evaluate(async (all) => {
     const { duration } = await import('/web/base/words.js');

@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn durations_are_rounded_as_in_browsers() {
-        let table = include_str!("../../../../tests/serve/pages/durations.json");
+        let table = include_str!("../tests/durations.json");
         let table: Vec<(f64, &str)> = serde_json::from_str(table).unwrap();
         for (ms, shown) in table {
             assert_eq!(show_duration(Duration::from_secs_f64(ms / 1e3)), shown, "{ms}");
