@@ -95,21 +95,16 @@ impl fmt::Display for GateCondition {
         match (self.key.as_str(), self.value) {
             ("max_errors", value) => {
                 let errors = plural(value.unwrap_or(0.0) as u64, "error", "errors");
-                write!(formatter, "{errors}, at most {}", self.bound)
+                write!(formatter, "{errors}, at most {}", self.bound)?;
             }
-            (_, None) if self.key == "min_score" => write!(formatter, "no trial has a score"),
-            (_, None) if trials > 0 => write!(formatter, "no trial has a weight"),
-            (_, None) => write!(formatter, "no trials"),
+            ("min_score", None) => return write!(formatter, "no trial has a score"),
+            (_, None) if trials > 0 => return write!(formatter, "no trial has a weight"),
+            (_, None) => return write!(formatter, "no trials"),
             ("min_score", Some(value)) => {
                 let rounded = (value * 1e4).round() / 1e4;
                 // 0.69999 must not read as 0.7.
                 let value = if self.held || rounded < self.bound { rounded } else { value };
                 write!(formatter, "mean score {value} of {trials}, at least {}", self.bound)?;
-                self.write_left_out(
-                    formatter,
-                    "trial that has no score or was skipped",
-                    "trials that have no score or were skipped",
-                )
             }
             (_, Some(value)) => {
                 write!(formatter, "pass rate {} of {trials}", percent(value))?;
@@ -118,20 +113,15 @@ impl fmt::Display for GateCondition {
                     write!(formatter, " (95 % interval {low} % to {high} %)")?;
                 }
                 write!(formatter, ", at least {}", percent(self.bound))?;
-                self.write_left_out(formatter, "skipped trial", "skipped trials")
             }
         }
-    }
-}
-
-impl GateCondition {
-    /// Writes how many trials are left out. `one` and `many` name them.
-    fn write_left_out(
-        &self,
-        formatter: &mut fmt::Formatter<'_>,
-        one: &str,
-        many: &str,
-    ) -> fmt::Result {
+        let [one, many] = match self.key.as_str() {
+            "min_score" => [
+                "trial that has no score or was skipped",
+                "trials that have no score or were skipped",
+            ],
+            _ => ["skipped trial", "skipped trials"],
+        };
         match self.left_out {
             0 => Ok(()),
             left_out => write!(formatter, " (without {})", plural(left_out, one, many)),
