@@ -201,6 +201,11 @@ fn advised_roots_work_with_any_bytes() {
         let mut command = runner.command(&["list", "--status", "failed"]);
         let ran = Running::start(command.arg(flag)).finish().expect(0);
         ran.says(&[&format!("runner list --results {shown}")]);
+        let mut command = runner.command(&["exec", "scenario.toml", "--timeout", "1ms"]);
+        let ran = Running::start(command.arg(flag)).finish().expect(4);
+        ran.says(&["results: ", &format!("--results {shown}")]);
+        let ran = Running::start(runner.command(&["list"]).arg(flag)).finish().expect(0);
+        ran.says(&["continue: runner resume", &format!("--results {shown}")]);
     }
     // The manifest has the scenario's path as text.
     let name = OsStr::from_bytes(b"p\xff.toml");

@@ -178,14 +178,16 @@ fn damaged_cancelled_runs_continue_by_force() {
 }
 
 #[test]
-fn prune_removes_unfinished_manifests() {
+fn prune_removes_unfinished_files() {
     let runner = naps(1, 1);
     let [run] = ended(&runner, 1).try_into().unwrap();
-    run.write(".new-benchmark.json", "{");
-    runner.run(&["prune", "--keep-last", "1"]).expect(0);
-    assert!(run.dir.join(".new-benchmark.json").exists(), "a preview changes nothing");
-    runner.run(&["prune", "--keep-last", "1", "--yes"]).expect(0);
-    assert!(!run.dir.join(".new-benchmark.json").exists());
+    for name in [".new-benchmark.json", ".new-live.json"] {
+        run.write(name, "{");
+        runner.run(&["prune", "--keep-last", "1"]).expect(0);
+        assert!(run.dir.join(name).exists(), "a preview changes nothing");
+        runner.run(&["prune", "--keep-last", "1", "--yes"]).expect(0);
+        assert!(!run.dir.join(name).exists());
+    }
     assert_eq!(runner.list()[0]["verdict"], "passed");
 }
 

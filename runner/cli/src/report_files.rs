@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use runner_model::visible::{quoted, shown_path};
+use runner_model::visible::{quoted_path, shown_path};
 use runner_report::{Form, FormError, FormOptions, RunDocument, write_report};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 
@@ -51,7 +51,7 @@ pub fn write(
     write: impl FnOnce(&mut dyn Write) -> Result<(), FormError>,
 ) -> Result<(), CommandError> {
     check(path).map_err(|problem| {
-        let file = quoted(&path.to_string_lossy());
+        let file = quoted_path(path);
         mistake!("cannot write the report to {file}: {problem}")
     })?;
     replace(path, write).map_err(|error| match error {

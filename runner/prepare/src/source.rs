@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
-use runner_model::visible::{quoted, shown_path};
+use runner_model::visible::{quoted_path, shown_path};
 use runner_model::{digest, provider::PluginKind, units::show_size, without_mark};
 use runner_scenario::{gone, similar};
 use serde::Deserialize;
@@ -133,7 +133,7 @@ impl Source {
 
     /// Returns the command that a user can type to build the plugin.
     pub fn build_command(&self) -> String {
-        format!("runner plugin build {}", quoted(&self.folder.to_string_lossy()))
+        format!("runner plugin build {}", quoted_path(&self.folder))
     }
 
     /// Returns the line for `sh` that builds the plugin.

@@ -1,13 +1,13 @@
 //! [`RunList`]: the runs of a results root. [`RunSummary`]: the part that every document about a run has.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use runner_model::exit::Exit;
 use runner_model::status::{RunState, RunVerdict};
 use runner_model::{Reason, RunStatus};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, command};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::VERSION;
 
@@ -41,7 +41,9 @@ pub struct RunSummary {
     /// The last part of the id if no other run of the root has it, else the id.
     pub short: String,
     /// The directory as a user would type it.
-    pub run_dir: String,
+    #[serde(serialize_with = "lossy")]
+    #[schemars(with = "String")]
+    pub run_dir: PathBuf,
     /// Exit code of the command that ended the run; `null` while it is running.
     pub exit_code: Option<u8>,
 }
@@ -63,7 +65,7 @@ impl RunList {
         };
         let shorts: Vec<_> = ids.iter().map(short).collect();
         let summary = |(run, short): (RunHead, String)| {
-            let run_dir = root.path().join(&run.id).to_string_lossy().into_owned();
+            let run_dir = root.path().join(&run.id);
             RunSummary::new(run, short, run_dir)
         };
         let runs = found.runs.into_iter().zip(shorts).map(summary).collect();
@@ -83,7 +85,7 @@ impl RunList {
 }
 
 impl RunSummary {
-    pub fn new(head: RunHead, short: String, run_dir: String) -> Self {
+    pub fn new(head: RunHead, short: String, run_dir: PathBuf) -> Self {
         let exit = Exit::of_run(head.status, head.reason, head.signal, head.verdict);
         let exit_code = head.status.is_terminal().then(|| exit.code());
         let state = head.state();
@@ -92,14 +94,13 @@ impl RunSummary {
 
     /// Creates the summary of a run in the state of `manifest`.
     pub fn from_run(root: &ResultsRoot, run: &RunDir, manifest: &Manifest) -> Self {
-        let run_dir = run.path().to_string_lossy().into_owned();
-        Self::new(RunHead::from(manifest), short_of(root, run.id()), run_dir)
+        Self::new(RunHead::from(manifest), short_of(root, run.id()), run.path())
     }
 
     /// Returns the command `name` for this run with `more` arguments, for users to type. `run` is the name of the run or
     /// of its group.
     pub fn command(&self, name: &str, run: &str, more: &[&str]) -> String {
-        let root = Path::new(&self.run_dir).parent().unwrap_or(Path::new("."));
+        let root = self.run_dir.parent().unwrap_or(Path::new("."));
         command(root, &[&[name, run], more].concat())
     }
 
@@ -119,6 +120,11 @@ impl RunSummary {
         matches!(self.head.status, RunStatus::Incomplete | RunStatus::Failed)
             || self.head.verdict == RunVerdict::Damaged
     }
+}
+
+/// Serializes a path, whose bytes may not be text.
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 /// Returns the shortest name by which commands find this run.

@@ -113,7 +113,7 @@ fn facts(run: &RunSummary, manifest: &Manifest, now: Time) -> Vec<(&'static str,
     let facts = [
         ("scenario", Some(manifest.scenario_path.clone())),
         ("started", Some(format!("{}; {sessions}", since(run.head.started_at)))),
-        ("results", Some(run.run_dir.clone())),
+        ("results", Some(run.run_dir.to_string_lossy().into_owned())),
         ("group", run.head.group.as_ref().map(group)),
         ("shard", run.head.shard.map(|shard| format!("{} of {}", shard.index(), shard.count()))),
         ("merged", Some(format!("from {merged}")).filter(|_| !merged.is_empty())),

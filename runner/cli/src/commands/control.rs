@@ -3,7 +3,7 @@
 use std::{sync::mpsc, thread, time::Duration};
 
 use runner_model::units::{grouped, plural};
-use runner_model::{RunStatus, exit::Exit, visible::visible_line};
+use runner_model::{Reason, RunStatus, exit::Exit, visible::visible_line};
 use runner_record::{
     Answer, InFlight, LabelChange, RecordError, RequestMode, ResultsRoot, RunDir, actor,
 };
@@ -218,6 +218,13 @@ fn answer_line(RequestResult { result, run, .. }: &RequestResult, was_running: b
         format!("run {short} {words}: {status} {done} of {planned} done")
     };
     match result {
+        // A stopped `rescore` leaves status and reason of the run.
+        Answer::Stopped if run.head.reason != Some(Reason::Stopped) => {
+            let status = summary::headed(run, ":");
+            format!(
+                "stopped the rescore of run {short}, which stays as it was: {status} {done} of {planned} done"
+            )
+        }
         Answer::Stopped => change("stopped"),
         Answer::Cancelled => change("cancelled"),
         Answer::Removed => format!("stopped run {short}, which had no trial yet and is removed"),

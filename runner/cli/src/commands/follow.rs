@@ -1,7 +1,7 @@
 //! `runner wait` and `runner logs`: follow runs of other processes.
 
 use std::time::{Duration, Instant};
-use std::{collections::VecDeque, thread};
+use std::{collections::VecDeque, path::PathBuf, thread};
 
 use runner_engine::{Ended, LongWait, exit_of};
 use runner_model::{
@@ -141,7 +141,7 @@ pub fn wait(args: &WaitArgs, out: &Out) -> Result<Exit, CommandError> {
     for run in runs.iter().filter(|_| is_for_people) {
         let manifest = run.dir.truth()?;
         let id = manifest.id.clone();
-        let run = RunSummary::new(RunHead::from(&manifest), id, String::new());
+        let run = RunSummary::new(RunHead::from(&manifest), id, PathBuf::new());
         let line = summary::line(&run, run.head.worked());
         out.data(&format!("{}: {line}", visible_line(&run.head.scenario)));
     }

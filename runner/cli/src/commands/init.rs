@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use runner_model::exit::Exit;
-use runner_model::visible::{quoted, shown_path};
+use runner_model::visible::{quoted_path, shown_path};
 
 use crate::text::{CommandError, Out, mistake};
 
@@ -38,7 +38,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if scenario.symlink_metadata().is_ok() {
         let path = shown_path(&scenario);
         if !args.force {
-            let given = quoted(&args.folder.to_string_lossy());
+            let given = quoted_path(&args.folder);
             return Err(mistake!(
                 "{path} already exists; nothing was changed\nchoose another folder: runner init DIR\nto replace the file: runner init {given} --force"
             ));
@@ -67,7 +67,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     // Its results belong to the folder, where `.gitignore` has them.
     let enter = match folder.as_os_str().is_empty() {
         true => String::new(),
-        false => format!("cd {} && ", quoted(&folder.to_string_lossy())),
+        false => format!("cd {} && ", quoted_path(folder)),
     };
     out.hint(&format!("run it: {enter}runner exec first.toml"));
     Ok(Exit::Success)

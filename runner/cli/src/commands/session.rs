@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use runner_engine::{Ended, EngineError, Observer, RunEvent};
 use runner_model::units::{grouped, plural, show_duration};
-use runner_model::visible::visible_line;
+use runner_model::visible::{shown_path, visible_line};
 use runner_model::{Outcome, RowRef, StopSignal, exit::Exit};
 use runner_operations::settings::Settings;
 use runner_record::{Manifest, ResultsRoot, RowFacts, RunHead};
@@ -113,8 +113,8 @@ impl<'a> Screen<'a> {
         summary::print_gate(ended.manifest.gate.as_ref(), out);
         summary::print_changes(since.as_ref(), out);
         // Another program may have removed the run.
-        if !is_quiet && Path::new(&run.run_dir).is_dir() {
-            out.data(&format!("results: {}", visible_line(&run.run_dir)));
+        if !is_quiet && run.run_dir.is_dir() {
+            out.data(&format!("results: {}", shown_path(&run.run_dir)));
             if !is_of_group {
                 summary::print_comparison_step(&run, since.as_ref(), out);
                 summary::print_next_steps(&run, out);
@@ -279,8 +279,7 @@ fn summary_of(ended: &Ended, has_changes: bool) -> RunSummary {
     let root = ended.directory.parent().filter(|_| has_steps);
     let root = root.and_then(|root| ResultsRoot::existing(root).ok());
     let short = root.map_or_else(|| id.clone(), |root| short_of(&root, id));
-    let directory = ended.directory.to_string_lossy().into_owned();
-    let run = RunSummary::new(RunHead::from(&ended.manifest), short, directory);
+    let run = RunSummary::new(RunHead::from(&ended.manifest), short, ended.directory.clone());
     // An interrupted `rescore` leaves a run completed.
     RunSummary { exit_code: Some(ended.exit.code()), ..run }
 }

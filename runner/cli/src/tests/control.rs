@@ -21,12 +21,14 @@ fn answers_name_the_new_status() {
         "status": "cancelled", "verdict": "none", "reason": "cancelled", "counts": counts,
     });
     let running = json!({"status": "running", "verdict": "none", "counts": counts});
+    let completed = json!({"status": "completed", "verdict": "failed", "counts": counts});
     let labelled = json!({
         "status": "running", "verdict": "none", "counts": counts,
         "labels": {"team": "night", "with a break": "a\nb"},
     });
     let lines = [
         (Answer::Stopped, &stopped),
+        (Answer::Stopped, &completed),
         (Answer::AlreadyTerminal, &stopped),
         (Answer::Cancelled, &cancelled),
         (Answer::Unpaused, &running),
@@ -41,6 +43,7 @@ fn answers_name_the_new_status() {
     });
     assert_snapshot!(lines.join("\n"), @r"
     stopped run 6ba42b73: 6 of 12 done
+    stopped the rescore of run 6ba42b73, which stays as it was: ✗ failed: 6 of 12 done
     run 6ba42b73 has already ended: ◐ incomplete (stopped): 6 of 12 done
     cancelled run 6ba42b73: 6 of 12 done
     continued run 6ba42b73: 6 of 12 done

@@ -46,7 +46,7 @@ pub fn run(keys: &Value) -> RunSummary {
         head[key] = value.clone();
     }
     let run_dir = "results/20261120T091804.015Z-6ba42b73".to_owned();
-    RunSummary::new(serde_json::from_value(head).unwrap(), "6ba42b73".to_owned(), run_dir)
+    RunSummary::new(serde_json::from_value(head).unwrap(), "6ba42b73".to_owned(), run_dir.into())
 }
 
 pub fn counts(planned: u64, done: [u64; 6]) -> Value {

@@ -1,6 +1,6 @@
 //! Escapes characters that control a terminal or hide text. The screen, JSON documents, rows and logs use the same list.
 
-use std::{borrow::Cow, path::Path};
+use std::{borrow::Cow, os::unix::ffi::OsStrExt as _, path::Path};
 
 /// Returns whether a character controls a terminal, changes the direction of text, separates lines or is invisible.
 ///
@@ -166,6 +166,16 @@ pub fn quoted(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Quotes a path for a shell. Its bytes may not be text.
+pub fn quoted_path(path: &Path) -> String {
+    match path.to_str() {
+        // Otherwise it is read as a flag.
+        Some(text) if text.starts_with('-') => quoted(&format!("./{text}")),
+        Some(text) => quoted(text),
+        None => format!("$'{}'", path.as_os_str().as_bytes().escape_ascii()),
+    }
 }
 
 #[cfg(test)]

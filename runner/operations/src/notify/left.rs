@@ -240,8 +240,8 @@ impl<'a> RunNotifications<'a> {
         let folder = path::absolute(self.root.path());
         let folder = folder.unwrap_or_else(|_| self.root.path().to_owned());
         let run_dir = folder.join(&run.id);
-        let shown = run_dir.to_string_lossy().into_owned();
-        let summary = RunSummary::new(RunHead::from(run), short_of(self.root, &run.id), shown);
+        let short = short_of(self.root, &run.id);
+        let summary = RunSummary::new(RunHead::from(run), short, run_dir.clone());
         let text = |text: &str| OsString::from(text);
         let reason = run.reason.map_or("", |reason| reason.as_str());
         Message {

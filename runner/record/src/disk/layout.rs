@@ -2,10 +2,9 @@
 //! advise.
 
 use std::env;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use runner_model::visible::quoted;
+use runner_model::visible::{quoted, quoted_path};
 
 /// Contents that runs share, `store/<aa>/<sha256>`.
 pub(crate) const STORE: &str = "store";
@@ -78,14 +77,4 @@ pub fn command(root: &Path, words: &[&str]) -> String {
         words.extend(["--results".to_owned(), quoted_path(root)]);
     }
     words.join(" ")
-}
-
-/// Quotes a path for a shell. Its bytes may not be text.
-pub(crate) fn quoted_path(path: &Path) -> String {
-    match path.to_str() {
-        // Otherwise it is read as a flag.
-        Some(text) if text.starts_with('-') => quoted(&format!("./{text}")),
-        Some(text) => quoted(text),
-        None => format!("$'{}'", path.as_os_str().as_bytes().escape_ascii()),
-    }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use runner_model::{RunStatus, Time, status::RunState, visible::quoted};
+use runner_model::{RunStatus, Time, status::RunState, visible::quoted_path};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -18,6 +18,7 @@ use crate::disk::owner::{is_trusted, other_user};
 use crate::disk::removal::remove_folder;
 use crate::root::find::has_bytes;
 use crate::run::folder::parse_id;
+use crate::run::owned::{has_prepared, remove_prepared};
 use crate::{
     Holder, Owned, Pin, QueueState, QueuedRequest, RecordError, ResultsRoot, RunDir, RunHead,
 };
@@ -156,7 +157,7 @@ impl ResultsRoot {
         }
         for name in root.folders()? {
             if !is_dry {
-                remove_prepared(root, &name);
+                remove_unfinished(root, &name);
             }
             if !is_leftover(root, &name, now) {
                 continue;
@@ -197,7 +198,7 @@ impl ResultsRoot {
             let run = self.find(name)?;
             let (root, its_root) = (self.own_dir()?, &run.root);
             if !root.stamp.is_same_file(&its_root.stamp) {
-                let other = quoted(&its_root.path().to_string_lossy());
+                let other = quoted_path(its_root.path());
                 let problem = format!("the run is in another results root; add: --results {other}");
                 return Err(run.dir.refuse(".", problem));
             }
@@ -422,15 +423,15 @@ fn is_leftover(root: &Dir, name: &str, now: Time) -> bool {
     (name.starts_with(GONE) || is_uncreated()) && !lock::is_held(&dir)
 }
 
-/// Removes the manifest that a process prepared for a run before it was killed.
-fn remove_prepared(root: &Dir, name: &str) {
+/// Removes the files that a process prepared for a run before it was killed. An ended run may have no further session.
+fn remove_unfinished(root: &Dir, name: &str) {
     if let Ok(Some(run)) = RunDir::open(root, name)
-        && run.dir.has_prepared(MANIFEST)
+        && has_prepared(&run.dir)
         && !lock::is_held(&run.dir)
         && let Ok(run) = run.for_use()
         && let Ok(lock) = Lock::take(&run.dir, name)
     {
-        run.dir.remove_prepared(MANIFEST);
+        remove_prepared(&run.dir);
         lock.release_reserve();
     }
 }

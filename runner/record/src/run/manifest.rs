@@ -6,14 +6,14 @@ use std::{collections::BTreeMap, fs::File, time::Duration};
 use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
     Counts, Digest, GateResult, Reason, RunStatus, Shard, StopSignal, Time, TrialId, row::Actor,
-    visible::visible_line,
+    visible::{quoted_path, visible_line},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::disk::beneath::{Dir, Stamp};
-use crate::disk::layout::{MANIFEST, quoted_path};
+use crate::disk::layout::MANIFEST;
 use crate::{ManifestProvider, Metadata, Pause, RecordError, SessionEntry, Transition};
 
 /// A manifest has some KiB, with hundreds of providers or sessions some MiB. A larger one is refused.

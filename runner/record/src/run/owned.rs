@@ -133,9 +133,7 @@ impl ResultsRoot {
         let lock = Lock::take(&run.dir, &run.id).map_err(|error| run.vanished(error))?;
         let mut manifest = run.manifest()?;
         // A process that was killed may have left them.
-        for name in [MANIFEST, SCENARIO, live::LIVE, live::LAST_WORDS] {
-            run.dir.remove_prepared(name);
-        }
+        remove_prepared(&run.dir);
         let session = manifest.last_session();
         let repaired = repair::repair(run, session)?;
         let is_dead = manifest.status == RunStatus::Running;
@@ -513,6 +511,19 @@ impl Owned {
         }
         Ok(file)
     }
+}
+
+/// Files of a run that are prepared under a temporary name.
+const PREPARED: [&str; 4] = [MANIFEST, SCENARIO, live::LIVE, live::LAST_WORDS];
+
+/// Returns whether a process was killed while it prepared a file of a run.
+pub(crate) fn has_prepared(dir: &Dir) -> bool {
+    PREPARED.iter().any(|name| dir.has_prepared(name))
+}
+
+/// Removes the files that a process prepared for a run before it was killed.
+pub(crate) fn remove_prepared(dir: &Dir) {
+    PREPARED.iter().for_each(|name| dir.remove_prepared(name));
 }
 
 /// Writes a manifest under its temporary name. Returns the file and its bytes.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use runner_model::visible::{quoted, shown_path};
+use runner_model::visible::{quoted_path, shown_path};
 use runner_model::{exit::Exit, provider::PluginKind};
 
 use crate::commands::init::write_new;
@@ -44,7 +44,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         })?;
     }
     out.data(&format!("wrote {}", shown_path(&args.folder)));
-    let folder = quoted(&args.folder.to_string_lossy());
+    let folder = quoted_path(&args.folder);
     let mut next = format!("next, type:\n  cd {folder}");
     let own = ["runner plugin build", "runner exec scenario.toml"];
     for step in template.manifest.steps.iter().map(String::as_str).chain(own) {

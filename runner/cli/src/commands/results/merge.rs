@@ -74,7 +74,7 @@ fn print(MergeDocument { found, run, gate, .. }: &MergeDocument, out: &Out) {
         }
         out.data(&summary::line(run, Duration::ZERO));
         summary::print_gate(gate.as_ref(), out);
-        out.data(&format!("results: {}", shown_path(run.run_dir.as_ref())));
+        out.data(&format!("results: {}", shown_path(&run.run_dir)));
         summary::print_next_steps(run, out);
         return;
     }
