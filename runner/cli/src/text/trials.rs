@@ -2,9 +2,9 @@
 
 use std::{iter::repeat_n, ops::Range};
 
-use runner_model::{Outcome, RowRef};
 use runner_model::units::{grouped, plural, show_duration};
 use runner_model::visible::{marked, visible_line};
+use runner_model::{Outcome, RowRef};
 use runner_report::failure::{self, Tone};
 use runner_report::{FailureGroup, Failures, Section, SincePrevious, phrases};
 

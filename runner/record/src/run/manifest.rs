@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use runner_model::status::{BadTransition, RunVerdict, Stage};
 use runner_model::{
-    Counts, Digest, GateResult, Reason, RunStatus, Shard, StopSignal, Time, TrialId, row::Actor,
+    Counts, Digest, GateResult, Reason, RunStatus, Shard, StopSignal, Time, TrialId,
+    row::Actor,
     visible::{quoted_path, visible_line},
 };
 use schemars::JsonSchema;
