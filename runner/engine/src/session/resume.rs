@@ -9,7 +9,7 @@ use runner_record::{
 };
 
 use super::closing::set_gate;
-use super::resume_plan::{PreparedResume, verdictless_notice};
+use super::resume_plan::{PreparedResume, is_planned_anew, verdictless_notice};
 use super::run::{PlannedSession, lock_root, prestart, run};
 use super::run_parts::keep;
 use crate::error::machine_error;
@@ -76,7 +76,9 @@ pub(super) fn continue_run(
         } else {
             // Values of secrets are not stored, and mounted folders may have been removed.
             prepared.plan.prepare_grants(&request.session)?;
-            check_folders(&dir, &prepared.plan)?;
+            if !is_planned_anew(request, &manifest) {
+                check_folders(&dir, &prepared.plan)?;
+            }
         }
         let before = manifest.clone();
         let owned = match held.take() {

@@ -42,8 +42,7 @@ impl PreparedResume {
         request: &ResumeRequest,
     ) -> Result<Self, EngineError> {
         let mut notices = Vec::new();
-        // A failed run has no rows, so it is planned again.
-        let is_live = request.accept_changes || manifest.status == RunStatus::Failed;
+        let is_live = is_planned_anew(request, manifest);
         let (mut plan, suite) = if is_live {
             let (plan, suite) = live_plan(root, dir, manifest, request)?;
             (plan, Some(suite))
@@ -165,6 +164,11 @@ impl PreparedResume {
         };
         Decision { is_pending, why }
     }
+}
+
+/// Returns whether the plan of a session is that of the current files. A failed run has no rows, so it is planned again.
+pub(super) fn is_planned_anew(request: &ResumeRequest, manifest: &Manifest) -> bool {
+    request.accept_changes || manifest.status == RunStatus::Failed
 }
 
 /// Returns notices of results and lines that `index.jsonl` has lost.
