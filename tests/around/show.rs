@@ -132,7 +132,10 @@ fn show_lists_every_difference_by_path() {
     assert!(!ran.stdout.contains("- expected"), "{}", ran.stdout);
     runner.run(&["show", "latest", "text"]).expect(0).says(&["set `output = \"json\"`"]);
     let ran = runner.run(&["show", "latest", "space"]).expect(0);
-    ran.says(&["invisible characters expected", r#"expected "10 EUR" got "10\u{a0}EUR""#]);
+    ran.says(&[
+        "invisible characters (first difference: U+0020, got U+00A0)",
+        r#"expected "10 EUR" got "10\u{a0}EUR""#,
+    ]);
     assert!(!ran.stdout.contains('\u{a0}'), "{}", ran.stdout);
 }
 

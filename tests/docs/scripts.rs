@@ -59,7 +59,8 @@ fn scripts() -> Vec<Script> {
     let detached = block("docs/operations.md", |text| text.contains("exec --detach"));
     let ci = block("docs/operations.md", |text| text.contains("--into results/ci"));
     let slurm = file("docs/shards/slurm.sh").replace("/shared/", "shared/");
-    let merge = "\nrunner merge --into results/$SLURM_ARRAY_JOB_ID shared/$SLURM_ARRAY_JOB_ID/*-of-1";
+    let merge =
+        "\nrunner merge --into results/$SLURM_ARRAY_JOB_ID shared/$SLURM_ARRAY_JOB_ID/*-of-1";
     let shards = block("docs/shards.md", |text| text.contains("--shard 2/2"));
     [
         ("nightly", "nightly.toml", nightly),

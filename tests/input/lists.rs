@@ -284,3 +284,40 @@ fn inserted_values_match_only_themselves() {
     runner.write("list.jsonl", "{\"id\": \"a\", \"answer\": \"29.00\"}\n");
     runner.exec(&[]).expect(0);
 }
+
+#[test]
+fn expectations_are_not_replaced_in_silence() {
+    let list = |record: &str, keys: &str| {
+        let runner = echo(&format!("[[test_lists]]\nfiles = [\"list.jsonl\"]\n{keys}\n"));
+        runner.write("list.jsonl", record);
+        runner
+    };
+    let own = r#"{"id": "x", "input": "hi", "expect": {"equals": "bye"}, "reference": "no"}"#;
+    for (keys, key) in
+        [("expect = { contains = \"h\" }", "expect"), ("reference = \"yes\"", "reference")]
+    {
+        let says = format!("`{key}` of the record and `{key}` of its list exclude each other");
+        list(own, keys).refused(&["exec", "scenario.toml"], &[&says]);
+    }
+    list(own, "expect = { equals = \"{{row.expect.equals}}\" }").exec(&[]).expect(1);
+    let column = r#"{"id": "x", "input": "hi", "expect": "hi"}"#;
+    list(column, "expect = { equals = \"{{row.expect}}\" }").exec(&[]).expect(0);
+}
+
+#[test]
+fn empty_answers_are_no_expectations() {
+    for expect in ["contains = \"{{row.a}}\"", "contains = [\"{{row.a}}\"]"] {
+        let runner = echo(&format!(
+            "[[test_lists]]\nfiles = [\"list.csv\"]\nid = \"{{{{row.name}}}}\"\ninput = \"hi\"\nexpect = {{ {expect} }}\n"
+        ));
+        runner.write("list.csv", "name,a\nx,\n");
+        runner.refused(&["exec", "scenario.toml"], &["every text contains the empty text"]);
+    }
+    let runner = echo(
+        "[[test_lists]]\nfiles = [\"list.csv\"]\nid = \"{{row.name}}\"\ninput = \"hi\"\nexpect = { matches = \"{{row.a}}$\" }\n",
+    );
+    runner.write("list.csv", "name,a\nx,\n");
+    runner.refused(&["exec", "scenario.toml"], &["there is no `text in row.a`"]);
+    let runner = echo("[[tests]]\nid = \"t\"\ninput = \"hi\"\nexpect = { contains = \"\" }\n");
+    runner.refused(&["exec", "scenario.toml"], &["every text contains the empty text"]);
+}

@@ -159,7 +159,7 @@ fn many_kinds(turn: u8) -> String {
             format!("mixed/{number}"),
             &format!("repeat = 3\ninput = {{ do = \"fail-at\", repeat = {repeat} }}"),
         );
-        let attempt = if (number + turn) % 5 == 0 { 3 } else { number % 3 };
+        let attempt = if (number + turn).is_multiple_of(5) { 3 } else { number % 3 };
         add(
             format!("retried/{number}"),
             &format!("input = {{ do = \"fail-until\", attempt = {attempt} }}"),
@@ -232,4 +232,22 @@ fn every_command_counts_the_same_changes() {
     assert_eq!(page["since_previous"]["counts"], counts, "{page}");
     let path = format!("/compare?base={}&new={}", runs[0].id(), runs[1].id());
     assert_eq!(site.get(&path)["counts"], counts);
+}
+
+#[test]
+fn failure_after_skip_passes_no_check() {
+    let runner = Runner::new(&[]);
+    let judge = |verdict: &str| {
+        runner.scenario(&format!(
+            "[providers.p]\nplugin = \"bundled:echo\"\n[graders.g]\nplugin = \"bundled:echo\"\ninput = {{ verdict = \"{verdict}\" }}\n[[tests]]\nid = \"t\"\ninput = 1\nexpect = {{ graders = [\"g\"] }}\n"
+        ));
+    };
+    judge("skip");
+    runner.exec(&[]).expect(0);
+    judge("fail");
+    runner.exec(&[]).expect(1);
+    runner
+        .run(&["compare", "--fail-on", "regressed"])
+        .expect(1)
+        .says(&["1 failing test was skipped in base"]);
 }

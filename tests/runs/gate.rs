@@ -209,3 +209,46 @@ fn death_before_a_gate_leaves_no_verdict() {
         runner.scenario(&scenario.replace("0.1", "0.2"));
     }
 }
+
+/// A test on a provider that echoes, judged by graders that answer with their inputs.
+fn judged(gate: &str, graders: &[&str]) -> Runner {
+    let runner = Runner::new(&[]);
+    let tables: String = (0..)
+        .zip(graders)
+        .map(|(index, input)| {
+            format!(
+                "[graders.g{index}]\nplugin = \"bundled:echo\"\ninput = {input}\nmin_score = 0.0\n"
+            )
+        })
+        .collect();
+    let names: Vec<_> = (0..graders.len()).map(|index| format!("g{index}")).collect();
+    runner.scenario(&format!(
+        "{gate}\n[providers.p]\nplugin = \"bundled:echo\"\n{tables}[[tests]]\nid = \"t\"\ninput = 1\nexpect = {{ graders = {names:?} }}\n"
+    ));
+    runner
+}
+
+#[test]
+fn trial_with_grader_error_has_no_score() {
+    let runner = judged("[gate]\nmin_score = 0.8", &["{ score = 0.9 }", "\"no answer\""]);
+    runner.exec(&[]).expect(1).says(&["gate not held: ✗ no trial has a score"]);
+}
+
+#[test]
+fn skipped_trials_hold_no_gate() {
+    for gate in ["pass_rate = 0.5", "min_score = 0.5"] {
+        let runner = judged(&format!("[gate]\n{gate}"), &["{ verdict = \"skip\" }"]);
+        let ran = runner.exec(&[]).expect(1);
+        assert!(ran.stdout.contains("gate not held: ✗"), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn junit_has_failure_for_broken_gate() {
+    let runner = judged("[gate]\nmin_score = 0.8", &["{ score = 0.1 }"]);
+    runner.exec(&["--junit", "tests.xml"]).expect(1);
+    let xml = std::fs::read_to_string(runner.path("tests.xml")).unwrap();
+    assert!(xml.contains(r#"tests="2" failures="1" errors="0""#), "{xml}");
+    assert!(xml.contains(r#"<testcase name="gate""#), "{xml}");
+    assert!(xml.contains("mean score 0.1 of 1, at least 0.8"), "{xml}");
+}

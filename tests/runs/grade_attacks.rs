@@ -269,7 +269,7 @@ fn stop_of_a_rescore_is_reported_as_one() {
     runner.scenario(&scenario(&test("graders = [\"nap\"]"), &nap));
     let mut running = runner.started(&["rescore", "--json"]);
     running.wait_for_event(|event| event["row"]["outcome"] == "ungraded");
-    runner.run(&["stop", "latest"]).expect(0).says(&["stopped run", "1 of 1 done"]);
+    runner.run(&["stop", "latest"]).expect(0).says(&["stopped the rescore of run", "1 of 1 done"]);
     running.finish().expect(4);
     assert_eq!(runner.only_run().ending()[0], "completed");
 }

@@ -433,23 +433,25 @@ fn stopped_rescore_finishes_with_its_exit_code() {
     let (runner, run) = run_of(&format!("a | {ECHO} |\nb | {ECHO} |"), 0);
     let table = format!("a | {ECHO} | graders = [\"one\"]\nb | {ECHO} | graders = [\"slow\"]");
     change(&runner, &table, &(grader("one", PASSES) + &grader("slow", r#"do = "sleep""#)));
-    let stops: [(&dyn Fn(&Running), i32, Value); 5] = [
-        (&|running| running.process().signal(Signal::INT), 130, json!(["interrupted", "SIGINT"])),
-        (&|running| running.process().signal(Signal::TERM), 143, json!(["interrupted", "SIGTERM"])),
-        (&|running| running.process().signal(Signal::HUP), 129, json!(["interrupted", "SIGHUP"])),
-        (
-            &|_| drop(runner.run(&["stop", "--reason", "enough"]).expect(0)),
-            4,
-            json!(["stopped", null]),
-        ),
-        (&|_| drop(runner.run(&["cancel", "latest"]).expect(0)), 4, json!(["cancelled", null])),
-    ];
-    for (stop, code, reason) in stops {
+    let stop = |running: &Running, how: &str| match how {
+        "SIGINT" => running.process().signal(Signal::INT),
+        "SIGTERM" => running.process().signal(Signal::TERM),
+        "SIGHUP" => running.process().signal(Signal::HUP),
+        "stop" => drop(runner.run(&["stop", "--reason", "enough"]).expect(0)),
+        _ => drop(runner.run(&["cancel", "latest"]).expect(0)),
+    };
+    for (how, code, reason) in [
+        ("SIGINT", 130, json!(["interrupted", "SIGINT"])),
+        ("SIGTERM", 143, json!(["interrupted", "SIGTERM"])),
+        ("SIGHUP", 129, json!(["interrupted", "SIGHUP"])),
+        ("stop", 4, json!(["stopped", null])),
+        ("cancel", 4, json!(["cancelled", null])),
+    ] {
         let mut running = runner.started(&["rescore", "--json", "-j", "2"]);
         running.wait_for_event(|event| {
             event["event"] == "row" && event["row"]["outcome"] == "ungraded"
         });
-        stop(&running);
+        stop(&running, how);
         let finished = running.finish().expect(code).events().pop().unwrap();
         assert_eq!(finished["exit_code"], code, "{finished}");
         assert_eq!(json!([finished["reason"], finished["signal"]]), reason);

@@ -439,13 +439,13 @@ fn host_puts_granted_secrets_into_headers() {
     let (server, thief) = (hello(), hello());
     let filled = json!({
         "url": server.url("/{{secret.KEY}}"), "body": "{{secret.KEY}}", "method": "POST",
-        "headers": [["authorization", "Bearer {{secret.KEY}}"], ["x", "{{ secret.KEY }}, {{input.a}}"]],
+        "headers": [["authorization", "Bearer {{secret.KEY}}"], ["x", "{{ secret.KEY }}, {{{{input.a}}"]],
     });
     let with =
         |server: &Server, value: &str| json!({ "url": server.url("/"), "headers": [["x", value]] });
     let mut attempts = both(&filled).to_vec();
     attempts.extend(both(&with(&server, "{{secret.OTHER}}")));
-    attempts.push(vec![with(&server, "{{secret.A-B}}")]);
+    attempts.push(vec![with(&server, "{{{{secret.A-B}}")]);
     attempts.extend(both(&with(&thief, "{{secret.KEY}}")));
     attempts.push(vec![with(&server, "{{secret.LINES}}")]);
     let grants = format!("{}\nsecrets = [\"KEY\", \"LINES\"]", net(&[&server.origin()]));

@@ -155,9 +155,8 @@ pub(crate) fn read_plan(run: &RunDir) -> Result<Option<Suite>, String> {
                 "its scenario has problems: this runner does not understand it".to_owned()
             })?;
     // The manifest lacks those that the run's selection left out.
-    scenario.keep_providers(|provider| {
-        manifest.planned().any(|stored| *stored.name == *provider.name)
-    });
+    scenario
+        .keep_providers(|provider| manifest.planned().any(|stored| *stored.name == *provider.name));
     let suite = Suite::open(content, &scenario.providers)
         .and_then(|suite| suite.of_shard(manifest.metadata.selection.shard))
         .map_err(|error| format!("its stored tests cannot be read: {error}"))?;

@@ -158,10 +158,12 @@ impl<'g> RuleTally<'g> {
         let is_least = |bound: f64, value: Option<f64>, without| {
             value.map_or(without, |value| value >= bound - TOLERANCE)
         };
+        // A selection may leave a rule without trials. Trials that were all skipped show nothing.
+        let is_empty = sums.trials + sums.skipped == 0;
         let mut conditions = Vec::new();
         if let Some(bound) = rule.pass_rate {
             let rate = (sums.weights > 0.0).then(|| sums.passed / sums.weights);
-            let held = is_least(bound, rate, sums.trials == 0);
+            let held = is_least(bound, rate, is_empty);
             conditions.push(GateCondition {
                 // The squares of tiny weights are 0.
                 interval: rate.filter(|_| sums.squares > 0.0).map(|rate| sums.interval(rate)),
@@ -170,7 +172,7 @@ impl<'g> RuleTally<'g> {
         }
         if let Some(bound) = rule.min_score {
             let mean = (sums.scored > 0.0).then(|| sums.scores / sums.scored);
-            let held = is_least(bound, mean, sums.trials == 0);
+            let held = is_least(bound, mean, is_empty);
             conditions.push(condition("min_score", bound, mean, sums.scored_trials, held));
         }
         if let Some(most) = rule.max_errors {
@@ -193,7 +195,9 @@ impl Sums {
         if row.outcome == Outcome::Passed {
             self.passed += weight;
         }
-        if let Some(score) = row.trial_score() {
+        // If one grader ends in an error, the scores of the others are no score of the trial.
+        let is_judged = matches!(row.outcome, Outcome::Passed | Outcome::Failed);
+        if let Some(score) = row.trial_score().filter(|_| is_judged) {
             self.scored += weight;
             self.scores += weight * score;
             self.scored_trials += 1;

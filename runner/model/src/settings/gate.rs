@@ -99,6 +99,7 @@ impl fmt::Display for GateCondition {
             }
             ("min_score", None) => return write!(formatter, "no trial has a score"),
             (_, None) if trials > 0 => return write!(formatter, "no trial has a weight"),
+            (_, None) if !self.held => return write!(formatter, "all trials were skipped"),
             (_, None) => return write!(formatter, "no trials"),
             ("min_score", Some(value)) => {
                 let rounded = (value * 1e4).round() / 1e4;

@@ -358,7 +358,7 @@ fn open_folder(at: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
 /// Opens the folder at a relative path, without following links.
 fn open_below(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     let mut parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
-    parts.try_fold(open_folder(root, b".")?, |folder, part| open_folder(folder, part))
+    parts.try_fold(open_folder(root, b".")?, open_folder)
 }
 
 /// Returns `None` if the runner may not read an entry, or if it was replaced meanwhile.

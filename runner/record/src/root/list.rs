@@ -146,13 +146,15 @@ impl ResultsRoot {
         let names = self.names()?;
         // In parallel, because both take about the same time.
         let (stamps, known) = thread::scope(|scope| {
-            let known = scope.spawn(|| Database::open(root).and_then(Database::read));
+            let read = || Database::open(root).and_then(Database::read);
+            let known = thread::Builder::new().spawn_scoped(scope, read);
             let stamp = |name: &String| {
                 let rows = root.stat(&format!("{name}/{ROWS}"));
                 (root.stat(&format!("{name}/{MANIFEST}")), rows.ok().flatten())
             };
             let stamps: Vec<_> = names.iter().map(stamp).collect();
-            (stamps, known.join().unwrap_or_default())
+            // Without a thread, as under a limit of processes, manifests are read.
+            (stamps, known.ok().and_then(|known| known.join().ok()?))
         });
         let (mut database, known) = known.unzip();
         let mut known: HashMap<_, _> = known.unwrap_or_default();

@@ -52,6 +52,9 @@ pub struct ComparisonDocument {
     /// Number of tests that fail in the new run and are missing in the base.
     #[serde(skip)]
     unpaired_failures: u64,
+    /// Number of tests that fail in the new run and were skipped in the base.
+    #[serde(skip)]
+    skipped_failures: u64,
 }
 
 /// Tests that do not just pass in both runs. Their rows are read from disk at each use.
@@ -128,15 +131,16 @@ impl ComparisonDocument {
         let [before, now] = manifests.each_ref().map(fairness::hosts);
         let measures = measures::measures(sides, &names, before == now, seed);
         let (mut changed, mut counts) = (Vec::new(), ClassCounts::default());
-        let mut unpaired_failures = 0;
+        let (mut unpaired_failures, mut skipped_failures) = (0, 0);
         let classes = class::classes(runs[1], manifests.each_ref(), sides, providers.is_some())?;
         for (pair, class) in iter::zip(side::pairs(&base, &new), classes) {
             counts.add(class);
             let shown = if class == Class::Gone { pair[0] } else { pair[1] };
             let worst = class::worst(shown);
             let is_unpaired = class == Class::Unpaired && pair[0].is_empty();
-            unpaired_failures +=
-                u64::from(is_unpaired && worst.is_some_and(|worst| worst.outcome.is_bad()));
+            let is_bad = worst.is_some_and(|worst| worst.outcome.is_bad());
+            unpaired_failures += u64::from(is_unpaired && is_bad);
+            skipped_failures += u64::from(class == Class::NotJudged && is_bad);
             changed.extend(worst.filter(|_| class < Class::Passing).map(|worst| Changed {
                 key: worst.key,
                 class,
@@ -164,6 +168,7 @@ impl ComparisonDocument {
             providers: providers.cloned(),
             incomplete,
             unpaired_failures,
+            skipped_failures,
         })
     }
 
@@ -175,7 +180,9 @@ impl ComparisonDocument {
         let failures = plural(self.unpaired_failures, "failing test has", "failing tests have");
         let base = base.iter().filter(|_| self.unpaired_failures > 0);
         let base = base.map(|reason| format!("base {reason}; {failures} no result there"));
-        new.iter().map(|reason| format!("new {reason}")).chain(base).collect()
+        let skipped = plural(self.skipped_failures, "failing test was", "failing tests were");
+        let skipped = (self.skipped_failures > 0).then(|| format!("{skipped} skipped in base"));
+        new.iter().map(|reason| format!("new {reason}")).chain(base).chain(skipped).collect()
     }
 }
 

@@ -26,7 +26,11 @@ pub(super) fn write(
     let counts = cases.counts(document.providers.len());
     let sum = |number: fn(&CaseCounts) -> u64| counts.iter().map(number).sum::<u64>();
     let [failures, errors] = if is_held { [0, 0] } else { [sum(failures), sum(errors)] };
-    let (name, tests) = (visible_line(&manifest.scenario), sum(CaseCounts::trials));
+    // Else a run that only its gate fails would have no failure.
+    let gate = manifest.gate.as_ref().filter(|gate| !gate.held);
+    let of_gate = u64::from(gate.is_some());
+    let failures = failures + of_gate;
+    let (name, tests) = (visible_line(&manifest.scenario), sum(CaseCounts::trials) + of_gate);
     writeln!(writer, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
     let numbers = format!(r#"tests="{tests}" failures="{failures}" errors="{errors}""#);
     writeln!(writer, r#"<testsuites name="{}" {numbers}>"#, Xml(&name))?;
@@ -47,8 +51,23 @@ pub(super) fn write(
     for start in starts {
         writer.write_all(start.as_bytes())?;
     }
-    let end = if counts.is_empty() { "" } else { SUITE_END };
-    Ok(writeln!(writer, "{end}</testsuites>")?)
+    if !counts.is_empty() {
+        writer.write_all(SUITE_END.as_bytes())?;
+    }
+    if let Some(gate) = gate {
+        let (gate, started) = (run_facts::gate(gate), manifest.started_at);
+        let suite = format!(
+            r#"    <testsuite name="gate" tests="1" skipped="0" errors="0" failures="1" timestamp="{started}">
+        <testcase name="gate" classname="{}.gate">
+            <failure message="{}" type="gate"></failure>
+        </testcase>
+{SUITE_END}"#,
+            Xml(&name),
+            Xml(&visible_line(&gate))
+        );
+        writer.write_all(without_commands(&suite).as_bytes())?;
+    }
+    Ok(writeln!(writer, "</testsuites>")?)
 }
 
 const SUITE_END: &str = "    </testsuite>\n";

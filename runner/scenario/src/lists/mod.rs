@@ -228,6 +228,13 @@ impl Record<'_> {
             let place = self.entry.place(&[], Part::Value, &format!("this is {kind}"));
             return Err(vec![Problem::new("a record must be a JSON object").at(place)]);
         };
+        if let Some(key) = self.unused_key(&test) {
+            let place = self.entry.place(&[Step::Key(key.to_owned())], Part::Key, "not used");
+            let message =
+                format!("`{key}` of the record and `{key}` of its list exclude each other");
+            let help = format!("remove one of them, or insert the record's: `{{{{row.{key}}}}}`");
+            return Err(vec![Problem { help: Some(help), ..Problem::new(message).at(place) }]);
+        }
         let own_meta = test.remove("meta").filter(|meta| !meta.is_null());
         if self.list.has_templates() {
             // A row may have any keys.
@@ -244,6 +251,16 @@ impl Record<'_> {
             Some(test) if reader.problems.is_empty() => Ok(test),
             _ => Err(reader.problems),
         }
+    }
+
+    /// Returns a key of the record that decides what passes, and that a key of the list would replace without a word.
+    fn unused_key(&self, record: &Map<String, Value>) -> Option<&'static str> {
+        let fields = &self.list.fields;
+        ["expect", "reference"].into_iter().find(|key| {
+            record.get(*key).is_some_and(|value| !value.is_null())
+                && fields.iter().any(|(field, _)| field == key)
+                && !fields.iter().any(|(_, template)| template.uses_row(key))
+        })
     }
 
     /// Returns the fields that the list sets in the record's test, with filled templates.

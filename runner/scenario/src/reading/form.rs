@@ -148,11 +148,15 @@ impl Form for TextOrList {
     type Out = Vec<Value>;
 
     fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Vec<Value>> {
-        match value {
+        let texts = match value {
             Value::String(_) => Some(vec![value.clone()]),
             Value::Array(_) => List(1, Any).read(at, value, reader),
             _ => reader.refuse_kind(at, value, "a string or an array"),
+        };
+        if texts.iter().flatten().any(|text| text == "") {
+            reader.refuse(at, "every text contains the empty text".to_owned(), "an empty text");
         }
+        texts
     }
 
     fn schema(&self) -> Value {

@@ -52,10 +52,12 @@ pub(crate) fn parts(text: &str) -> Vec<TextPart<'_>> {
         if !before.is_empty() {
             parts.push(TextPart::Text(before));
         }
-        let closed = after.split_once("}}").filter(|(path, _)| !path.contains("{{"));
+        // Searched only up to the next braces, or a text of braces alone would take quadratic time.
+        let closed = after.split("{{").next().and_then(|inner| inner.split_once("}}"));
         let (part, after) = match (after.strip_prefix("{{"), closed) {
             (Some(after), _) => (TextPart::Braces, after),
-            (None, Some((path, end))) => {
+            (None, Some((path, _))) => {
+                let end = &after[path.len() + 2..];
                 let source = &rest[before.len()..rest.len() - end.len()];
                 (TextPart::Placeholder { source, path }, end)
             }

@@ -70,6 +70,18 @@ impl TemplateValue {
         }
     }
 
+    /// Returns whether a placeholder inserts this key of the record, or the whole record.
+    pub(crate) fn uses_row(&self, key: &str) -> bool {
+        match self {
+            Self::Constant(_) => false,
+            Self::Text(template) | Self::Pattern(template) => {
+                template.keys_of("row").any(|keys| keys.first().is_none_or(|first| first == key))
+            }
+            Self::List(items) => items.iter().any(|item| item.uses_row(key)),
+            Self::Table(entries) => entries.iter().any(|(_, value)| value.uses_row(key)),
+        }
+    }
+
     /// Renders all templates. A text that is only one placeholder keeps the type of its value.
     pub(crate) fn render(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
         match self {
@@ -80,7 +92,15 @@ impl TemplateValue {
             },
             Self::Pattern(template) => match template.only_path() {
                 Some(path) => find(roots, path).cloned(),
-                None => template.render_pattern(roots, regex::escape).map(Value::String),
+                None => {
+                    let is_empty =
+                        |path: &&[String]| find(roots, path).is_ok_and(|value| value == "");
+                    // `{{row.answer}}$` without an answer would match every output.
+                    match template.paths().find(is_empty) {
+                        Some(path) => Err(MissingKey(format!("text in {}", path.join(".")))),
+                        None => template.render_pattern(roots, regex::escape).map(Value::String),
+                    }
+                }
             },
             Self::List(items) => items.iter().map(|item| item.render(roots)).collect(),
             Self::Table(entries) => {
