@@ -259,6 +259,24 @@ fn cleanup_notifies_of_dead_runs() {
 }
 
 #[test]
+fn short_session_ends_dead_runs_and_notifies() {
+    let server = accepting();
+    let runner =
+        runner("[[tests]]\nid = \"a\"\ninput = { do = \"sleep\" }\n", &webhook(&server, ""));
+    let mut running = runner.start(&[]);
+    running.wait_until_running(&runner, 1);
+    running.kill();
+    let dead = runner.only_run();
+    runner.scenario(&format!("{PASSED}[providers.hostile]\nplugin = \"hostile.wasm\"\n"));
+    let ran = runner.exec(&[]).expect(0);
+    ran.says(&[&format!("the process of run {} has died; the run is now incomplete", dead.id())]);
+    assert_eq!(dead.ending()[..2], ["incomplete", "crashed"]);
+    assert_eq!(results(&dead), ["delivered"]);
+    assert_eq!(server.requests().len(), 2);
+    assert!(left(&runner).is_empty());
+}
+
+#[test]
 fn receivers_get_the_ends_they_name() {
     let server = accepting();
     let on = |words: &str| webhook(&server, &format!("on = [{words}]"));

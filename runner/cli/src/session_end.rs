@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Writes the reports that the scenario and the flags request, annotates the CI job, and notifies. A failure is only a warning:
 /// the run has its results.
 pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out) {
-    let Ended { manifest, directory, .. } = ended;
+    let Ended { manifest, directory, swept, .. } = ended;
     let root = ResultsRoot::existing(directory.parent().unwrap_or(Path::new(".")));
     let run = root.and_then(|root| root.find(&manifest.id));
     let is_quiet = args.quiet || args.json;
@@ -37,9 +37,16 @@ pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out) {
         write(run, files, ci, is_quiet, out).map_err(|error| error.to_string())
     });
     warn_of(written, out);
-    if let Ok(run) = run {
-        notify(&[(run, manifest)], is_quiet, out);
-    }
+    let Ok(run) = run else { return };
+    // The processes of dead runs cannot send their notifications.
+    let dead = swept.iter().filter_map(|id| {
+        let dead = run.results_root().ok()?.find_named(id).ok()?;
+        let manifest = dead.truth().ok()?;
+        Some((dead, manifest))
+    });
+    let dead: Vec<_> = dead.collect();
+    let dead = dead.iter().map(|(run, manifest)| (run.clone(), manifest));
+    notify(&[(run, manifest)].into_iter().chain(dead).collect::<Vec<_>>(), is_quiet, out);
 }
 
 /// Writes the reports of a merged run, annotates the CI job, and sends notifications.

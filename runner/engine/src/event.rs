@@ -133,6 +133,8 @@ pub struct Ended {
     pub stop: Option<Reason>,
     /// The signal of that stop.
     pub stop_signal: Option<StopSignal>,
+    /// Ids of runs whose process had died, and that the session has ended.
+    pub swept: Vec<String>,
     /// Run time of the session since the first attempt, without pauses. 0 if there was none.
     pub took: Duration,
 }
@@ -153,6 +155,7 @@ impl Ended {
             cut_short: None,
             stop: manifest.reason,
             stop_signal: manifest.signal,
+            swept: Vec::new(),
             took,
             manifest,
             directory,

@@ -1,6 +1,7 @@
 //! The end of a session: drains workers and the writer, and writes the manifest.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use runner_model::units::{plural, show_duration};
 use runner_model::{GateResult, Reason, protocol::FromWorker, visible::visible_line};
@@ -15,6 +16,10 @@ use crate::workers::{Input, Next, PoolEvent};
 
 /// Time for workers to tear down instances. `teardown` of an instance is limited to 5 s.
 const TEARDOWN_WITHIN: Duration = Duration::from_millis(5_500);
+/// Time for the sweep of a session that was not stopped. A dead run of a million rows takes seconds.
+const SWEEP_WITHIN: Duration = Duration::from_secs(10);
+/// Interval at which a session that waits for its sweep reads signals.
+const SIGNAL_EVERY: Duration = Duration::from_millis(20);
 /// Time for finished workers to exit.
 const EXIT_WITHIN: Duration = Duration::from_millis(200);
 
@@ -104,12 +109,33 @@ impl Coordinator<'_> {
         }
         let manifest = write_end(owned, end, &self.fold, self.observer);
         self.pool.wait_for_exits(EXIT_WITHIN);
+        self.wait_for_sweep();
         let (stop, stop_signal) = (self.schedule.stop_reason(), self.stop.signal);
-        let ended = Ended { cut_short, stop, stop_signal, ..Ended::of(manifest, directory, took) };
+        let ended = Ended {
+            cut_short,
+            stop,
+            stop_signal,
+            swept: self.swept,
+            ..Ended::of(manifest, directory, took)
+        };
         let ended = ended.report(self.observer);
         // Connections to other machines may close slowly, and the caller still prints the result.
         self.watchdog.end();
         Ok(ended)
+    }
+
+    /// Waits for the sweep, until a signal. A session that was stopped does not wait.
+    fn wait_for_sweep(&mut self) {
+        let until = Instant::now() + SWEEP_WITHIN;
+        self.finish_sweep(Duration::ZERO);
+        while self.sweeping.is_some() && !self.stop.is_stopping && Instant::now() < until {
+            match self.pool.next(Duration::ZERO) {
+                Some(Next::Input(Input::Signal(SignalEvent::Stop(..)))) => return,
+                Some(Next::Input(Input::Signal(SignalEvent::Suspend))) => signals::suspend(),
+                _ => {}
+            }
+            self.finish_sweep(SIGNAL_EVERY);
+        }
     }
 
     /// Returns the message of a session that ends for this reason. `message` is that of the stop. Attempts in

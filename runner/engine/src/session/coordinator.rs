@@ -2,15 +2,16 @@
 //! carries out its effects.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
-use std::{panic::resume_unwind, sync::mpsc::SyncSender, thread};
+use std::{panic::resume_unwind, thread};
 
 use runner_model::{
     Reason, RunTime, StopSignal, WorkerId, prepare::Ready, row::Actor, units::show_duration,
 };
 use runner_prepare::machine;
 use runner_record::{
-    Fold, Live, Owned, RecordError, Request, ResultsRoot, RowFacts, Share, Writer,
+    Fold, Live, Manifest, Owned, RecordError, Request, ResultsRoot, RowFacts, Share, Writer,
 };
 use runner_scenario::Problems;
 use tracing::debug;
@@ -90,6 +91,10 @@ pub(super) struct Coordinator<'a> {
     /// Plain commands that have printed an answer of the JSON protocol, by index.
     pub(super) answering: HashSet<u16>,
     pub(super) worker_log: WorkerLog,
+    /// The runs that the current sweep ends. Disconnected at its end.
+    pub(super) sweeping: Option<Receiver<Vec<Manifest>>>,
+    /// Ids of dead runs that the session has ended.
+    pub(super) swept: Vec<String>,
 }
 
 /// A run on disk whose trials can run.
@@ -179,6 +184,8 @@ impl<'a> Coordinator<'a> {
             has_lacked_memory: false,
             answering: HashSet::new(),
             worker_log: WorkerLog::new(),
+            sweeping: None,
+            swept: Vec::new(),
         }
     }
 
@@ -278,7 +285,6 @@ impl<'a> Coordinator<'a> {
                 let owned = created.unwrap_or_else(|panic| resume_unwind(panic))?;
                 self.created(owned)?;
             }
-            Input::Notice(notice) => self.notice(&notice),
             // The pool handles these.
             Input::Link(..) | Input::Supplied(..) | Input::Source(..) => {}
         }

@@ -1,6 +1,8 @@
 //! Progress of a session: on the screen, in `runner.log` and in `live.json`.
 
-use std::{env, thread, time::Duration};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+use std::{env, thread};
 
 use runner_model::{Micros, Places, RunTime, Stage, TaskId, Time};
 use runner_model::{protocol::SlotWord, recent_output::MOST_SHOWN, visible::visible_line};
@@ -9,7 +11,7 @@ use runner_record::{
 };
 
 use super::coordinator::{ActiveRun, Coordinator, PROGRESS_EVERY};
-use crate::{LongWait, RunEvent, clock::monotonic, plan::Ids, schedule::Waiting, workers::Input};
+use crate::{LongWait, RunEvent, clock::monotonic, plan::Ids, schedule::Waiting};
 
 /// Delay before a stop lists the trials that it is waiting for, in microseconds.
 const WAITING_AFTER: u64 = 2_000_000;
@@ -84,27 +86,47 @@ impl Coordinator<'_> {
             self.timers.sweep = self.now.0 + Micros::from(sweep_every()).0;
             self.sweep();
         }
+        self.finish_sweep(Duration::ZERO);
         if self.now.0 >= self.timers.live {
             self.write_live();
         }
     }
 
     /// Starts a thread that ends dead runs of the results root and removes dead workers' folders.
-    fn sweep(&self) {
+    fn sweep(&mut self) {
         // The thread may outlive the session, so it opens the root itself.
-        let (path, inputs) = (self.root.path().to_owned(), self.pool.sender());
+        let path = self.root.path().to_owned();
+        let (ended, received) = mpsc::channel();
         let sweep = move || {
             // Workers have priority.
             let _ = rustix::process::nice(10);
-            Scratch::sweep(&env::temp_dir());
             let swept = ResultsRoot::existing(&path).and_then(|root| root.sweep());
-            for Manifest { id, status, .. } in swept.unwrap_or_default() {
-                let notice = format!("the process of run {id} has died; the run is now {status}");
-                let _ = inputs.send(Input::Notice(notice));
-            }
+            // Without a receiver the session has ended.
+            let _ = ended.send(swept.unwrap_or_default());
+            Scratch::sweep(&env::temp_dir());
         };
+        self.sweeping = Some(received);
         // The session does not depend on the sweep, so it runs without the thread, too.
         let _ = thread::Builder::new().name("sweep".into()).spawn(sweep);
+    }
+
+    /// Reports the runs that the sweep has ended, and waits up to `patience` for its end.
+    pub(super) fn finish_sweep(&mut self, patience: Duration) {
+        let until = Instant::now() + patience;
+        while let Some(sweeping) = &self.sweeping {
+            match sweeping.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(ended) => {
+                    for Manifest { id, status, .. } in ended {
+                        self.notice(&format!(
+                            "the process of run {id} has died; the run is now {status}"
+                        ));
+                        self.swept.push(id);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => self.sweeping = None,
+                Err(RecvTimeoutError::Timeout) => break,
+            }
+        }
     }
 
     /// Writes `live.json`, on the thread for it. While the disk is slow, the timer stays due.

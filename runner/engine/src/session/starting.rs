@@ -3,9 +3,9 @@
 use std::{io::ErrorKind, mem, path::Path, time::Duration};
 
 use runner_model::units::{plural, show_duration};
-use runner_model::{Micros, Reason, Stage};
+use runner_model::{Reason, Stage};
 use runner_prepare::machine;
-use runner_record::{Owned, RecordError, sweep_every};
+use runner_record::{Owned, RecordError};
 use runner_scenario::Problems;
 use tracing::debug;
 
@@ -16,8 +16,6 @@ use crate::workers::{Input, ReadyWorker};
 
 /// Time without a worker on another machine after which that is reported.
 const REPORT_LACK_AFTER: Duration = Duration::from_secs(2);
-/// Run time before the first sweep, so that a short run does not wait for it.
-const FIRST_SWEEP: Duration = Duration::from_secs(1);
 
 impl Coordinator<'_> {
     /// Handles the created or reopened run: reports it and starts it, or waits for the results root.
@@ -189,7 +187,7 @@ impl Coordinator<'_> {
             jobs: self.plan.settings.jobs,
             engine: engine.as_deref(),
         });
-        self.timers.sweep = self.now.0 + Micros::from(sweep_every().min(FIRST_SWEEP)).0;
+        self.timers.sweep = self.now.0;
     }
 }
 

@@ -26,8 +26,6 @@ pub(crate) enum Input {
     Labels(Box<LabelRequest>),
     /// Sent once the run is on disk. The outer error is a panic of the thread that creates it.
     Created(Box<thread::Result<Result<Owned, RecordError>>>),
-    /// A message for the user.
-    Notice(String),
     /// An event of the source of workers on other machines.
     Source(SourceEvent),
 }

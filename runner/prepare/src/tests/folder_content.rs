@@ -59,8 +59,8 @@ impl Bench {
 
     /// Returns the number of files whose digests are in the cache.
     fn cached(&self) -> usize {
-        let names = fs::read_dir(self.cache.path()).unwrap().map(|entry| entry.unwrap().path());
-        let entry = names.filter(|path| path.extension().is_some_and(|end| end == "files")).next();
+        let mut names = fs::read_dir(self.cache.path()).unwrap().map(|entry| entry.unwrap().path());
+        let entry = names.find(|path| path.extension().is_some_and(|end| end == "files"));
         entry.map_or(0, |path| parse_entry(&fs::read(path).unwrap()).unwrap().len())
     }
 
@@ -189,8 +189,8 @@ fn unreadable_entries_are_part_of_the_digest() {
     let bench = Bench::new();
     let data = bench.root.path().join("data");
     let before = bench.digest();
-    fs::set_permissions(data.join("a.txt"), Permissions::from_mode(0)).unwrap();
-    fs::set_permissions(data.join("sub"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(data.join("a.txt"), Permissions::from_mode(0o0)).unwrap();
+    fs::set_permissions(data.join("sub"), Permissions::from_mode(0o0)).unwrap();
     let after = bench.digest();
     // Root reads everything.
     assert_eq!(after == before, rustix::process::geteuid().is_root());

@@ -79,7 +79,9 @@ impl ResultsRoot {
             }
             let Ok(Some(run)) = self.open_run(&head.id) else { continue };
             let Ok(truth) = run.truth() else { continue };
-            if truth.status != RunStatus::Running {
+            // A process that has ended its session meanwhile has written the end.
+            let has_end = run.manifest().is_ok_and(|manifest| manifest.status.is_terminal());
+            if truth.status != RunStatus::Running && !has_end {
                 match run.for_use() {
                     Err(error @ RecordError::OtherUser { .. }) => dead.skipped.push(error),
                     // A sweep reports other problems.
