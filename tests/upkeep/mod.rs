@@ -145,7 +145,7 @@ fn other_users_settings_do_not_count() {
     let runner = naps(1, 1);
     let runs = ended(&runner, 2);
     let file = runner.path("results/runner.toml");
-    fs::write(&file, "[retention]\nkeep_last = 1\n").unwrap();
+    runner.write("results/runner.toml", "[retention]\nkeep_last = 1\n");
     let pruned = |runner: &Runner| {
         let ran = runner.run(&["prune", "--json"]);
         (ran.document()["runs"].as_array().unwrap().len(), ran)
@@ -177,9 +177,9 @@ fn other_users_settings_do_not_count() {
         ran.says(&["belongs to another user (uid 4242)"]);
         chown(&file, Some(rustix::process::geteuid().as_raw()), None).unwrap();
     }
-    fs::write(&file, "[retention]\nkeep_lasst = 1\n").unwrap();
+    runner.write("results/runner.toml", "[retention]\nkeep_lasst = 1\n");
     runner.run(&["prune", "--yes"]).expect(2).says(&["runner.toml:2", "did you mean", "keep_last"]);
-    fs::write(&file, "[retention]\nkeep_last = 1\n").unwrap();
+    runner.write("results/runner.toml", "[retention]\nkeep_last = 1\n");
     runner.run(&["prune", "--yes"]).expect(0);
     assert!(!runs[0].dir.exists() && runs[1].dir.exists());
 }

@@ -113,7 +113,7 @@ impl EngineError {
                 RecordError::Unknown { .. }
                 | RecordError::Removed { .. }
                 | RecordError::Ambiguous { .. }
-                | RecordError::OtherUser { .. }
+                | RecordError::NotOwn { .. }
                 | RecordError::Foreign { .. } => Exit::Usage,
                 RecordError::Transition(_) => Exit::Internal,
             },

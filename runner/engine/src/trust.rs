@@ -20,7 +20,7 @@ const MAX_SKIPPED: usize = 3;
 /// It is another user's, with its owner and its grants, or it cannot be read.
 pub(crate) fn usable(dir: &RunDir) -> Result<RunDir, EngineError> {
     dir.for_use().map_err(|mut error| {
-        if let RecordError::OtherUser { grants, .. } = &mut error {
+        if let RecordError::NotOwn { grants, .. } = &mut error {
             *grants = stored_grants(dir);
         }
         error.into()
@@ -30,7 +30,7 @@ pub(crate) fn usable(dir: &RunDir) -> Result<RunDir, EngineError> {
 /// Returns notices of the owner and the grants of another user's run, which is trusted.
 pub(crate) fn owner_notices(dir: &RunDir, providers: &[Provider]) -> Vec<String> {
     let text = |owner| format!("run {} {owner}{}", dir.id(), grants(providers));
-    let text = dir.other_owner().map(text).unwrap_or_default();
+    let text = dir.other_author().map(text).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 

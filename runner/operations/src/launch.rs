@@ -1,6 +1,6 @@
 //! Starts `exec`, `resume` and `rescore` as processes of their own.
 //!
-//! The new process runs the same program, with [`DETACHED`] and the id and priority of a request before its arguments. It
+//! The new process runs the same program, with [`DETACHED`] and the id, the priority and the body's digest of a request before its arguments. It
 //! reports its run in a line of JSON on its standard input, which is a pipe, and then leaves the session of the terminal. Its
 //! standard output is the lock of the request, which it holds until its run exists.
 
@@ -102,7 +102,9 @@ pub fn launch(launch: Launch<'_>) -> Result<Started, LaunchError> {
     // The path of the program may lead to another version by now.
     let mut command = Command::new("/proc/self/exe");
     let (id, priority) = launch.request.map_or(("", 0), |mark| (&*mark.id, mark.priority));
-    command.arg0("runner").args([DETACHED, id, &priority.to_string()]);
+    let body = launch.request.and_then(|mark| mark.body);
+    let body = body.map_or_else(String::new, |body| body.to_string());
+    command.arg0("runner").args([DETACHED, id, &priority.to_string(), &body]);
     command.args(launch.arguments).current_dir(&folder).stdin(writer);
     command.stdout(launch.lock.map_or_else(Stdio::null, Stdio::from));
     if !launch.prints_messages {

@@ -43,7 +43,9 @@ impl Settings {
     pub fn read(root: &ResultsRoot) -> Result<Self, SettingsError> {
         match root.settings().map_err(SettingsError::Record)? {
             SettingsFile::Absent => Ok(Self::default()),
-            SettingsFile::Ignored(why) => Ok(Self { ignored: Some(why), ..Self::default() }),
+            SettingsFile::Ignored(why) | SettingsFile::Unconfirmed { why, .. } => {
+                Ok(Self { ignored: Some(why), ..Self::default() })
+            }
             SettingsFile::Text { text, changed } => {
                 let path = root.path().join("runner.toml");
                 let keys = RootSettings::parse(&path.to_string_lossy(), &text)

@@ -114,6 +114,7 @@ impl Upkeep {
         };
         if is_due && !policy.is_empty() {
             self.pruned_at = Some(now);
+            policy.only_own = true;
             policy.keep = unsent(&self.root, settings, now)?;
             report.pruned = Some(self.root.prune(&policy, false, now)?);
         }

@@ -20,6 +20,7 @@ mod disk {
     pub(crate) mod plugin_cache;
     pub(crate) mod removal;
     pub(crate) mod scratch;
+    pub(crate) mod user_key;
 }
 
 /// The rows of a run: writer, reader, repair and fold.
@@ -49,6 +50,7 @@ mod run {
     pub(crate) mod run_dir;
     pub(crate) mod run_head;
     pub(crate) mod session_entry;
+    pub(crate) mod signature;
     pub(crate) mod truth;
     pub(crate) mod verify;
 }

@@ -137,7 +137,7 @@ fn only_cut_short(root: &ResultsRoot, out: &Out) -> Result<Option<RunList>, Reco
     let mut list = RunList::read(root)?;
     let is_others = |run: &RunSummary| {
         skipped.iter().any(
-            |error| matches!(error, RecordError::OtherUser { run: id, .. } if *id == run.head.id),
+            |error| matches!(error, RecordError::NotOwn { run: id, .. } if *id == run.head.id),
         )
     };
     list.runs.retain(|run| !is_others(run));

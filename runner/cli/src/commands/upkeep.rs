@@ -170,6 +170,7 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
         older_than: args.older_than,
         keep_last: args.keep_last,
         max_size: args.max_size,
+        only_own: false,
         keep: BTreeMap::new(),
     };
     let now = now();

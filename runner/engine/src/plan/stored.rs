@@ -136,7 +136,7 @@ fn stored<T>(dir: &RunDir, content: Result<T, RecordError>) -> Result<T, EngineE
 /// Returns the tests of a scenario with a trial whose newest result is not passed, or that was planned and has no result. Reads
 /// this user's runs from the newest back: until one is of the whole scenario and each trial so far has a result, at most
 /// [`MAX_RUNS`]. Runs of another file than `path`, which is absolute, do not count. Also returns the names of the read runs, and
-/// the errors of damaged runs and of those of other users.
+/// the errors of damaged runs, of those of other users, and of those that another key has signed.
 pub(crate) fn not_passed(
     results: &Path,
     scenario: &str,
@@ -152,12 +152,13 @@ pub(crate) fn not_passed(
         if found.runs.len() == MAX_RUNS || is_whole && !trials.values().any(Option::is_none) {
             break;
         }
-        let (dir, manifest) = match run {
-            Err(error @ (RecordError::OtherUser { .. } | RecordError::Foreign { .. })) => {
+        let own = run.and_then(|(dir, manifest)| Ok((dir.for_use()?, manifest)));
+        let (dir, manifest) = match own {
+            Err(error @ (RecordError::NotOwn { .. } | RecordError::Foreign { .. })) => {
                 found.skipped.push(error);
                 continue;
             }
-            run => run?,
+            own => own?,
         };
         let mut read = results.of_run(&dir, &Vec::new, &mut |all: &mut Vec<_>, result| {
             let is_pass = matches!(result.outcome, Outcome::Passed | Outcome::Skipped);

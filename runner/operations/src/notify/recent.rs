@@ -37,7 +37,7 @@ pub fn visit_recent(
             visit(&head, RunNotifications::new(root, settings, &run, &manifest))
         });
         match visited {
-            Ok(()) | Err(RecordError::OtherUser { .. } | RecordError::Removed { .. }) => {}
+            Ok(()) | Err(RecordError::NotOwn { .. } | RecordError::Removed { .. }) => {}
             Err(error) => problems.push(format!("run {}: {error}", head.id)),
         }
     }

@@ -20,15 +20,20 @@ pub enum QueuePlace<'a> {
 ///
 /// # Errors
 ///
-/// Another request continues the same run, or the request cannot be written.
+/// The user has no key, another request continues the same run, or the request cannot be written.
 pub fn add(root: &ResultsRoot, request: QueuedRequest) -> Result<QueueChange, QueueError> {
-    add_to(&root.lock_queue()?, request)
+    add_to(root, &root.lock_queue()?, request)
 }
 
 pub(super) fn add_to(
+    root: &ResultsRoot,
     queue: &LockedQueue,
     mut request: QueuedRequest,
 ) -> Result<QueueChange, QueueError> {
+    // No process would start a request without a signature.
+    if let Some(problem) = root.signing_problem() {
+        return Err(QueueError::NoKey(problem));
+    }
     check_run(queue, &request)?;
     queue.add(&mut request)?;
     change(queue, QueueResult::Queued, &request)

@@ -32,6 +32,10 @@ pub enum QueueError {
         id: String,
         why: String,
     },
+    /// The user has no key to sign requests with, for this reason.
+    NoKey(String),
+    /// A request with this id and another body was sent before.
+    OtherBody(String),
     /// Another request continues the run.
     Waits {
         run: String,
@@ -61,7 +65,15 @@ impl fmt::Display for QueueError {
             Self::NotWaiting(id) => {
                 write!(out, "request {} does not wait; name a request that waits", shown(id))
             }
+            Self::OtherBody(id) => write!(
+                out,
+                "request {} was sent before, with another body\nchoose another id, or send the same body",
+                shown(id)
+            ),
             Self::Foreign { id, why } => write!(out, "request {} {}", shown(id), shown(why)),
+            Self::NoKey(problem) => {
+                write!(out, "the queue starts only requests that your key has signed: {problem}")
+            }
             Self::Waits { run, request } => write!(
                 out,
                 "run {} waits in the queue already, as request {}\nto start it in another way, remove that first: runner queue remove {1}",

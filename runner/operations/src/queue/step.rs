@@ -1,7 +1,8 @@
 //! Starts the request that comes first, if there is room for a run.
 
 use std::ffi::OsString;
-use std::{io::ErrorKind, path::Path};
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
 use runner_model::exit::Exit;
 use runner_record::{ActiveRun, LockedQueue, QueueState, QueuedRequest, ResultsRoot, TakenRequest};
@@ -12,6 +13,9 @@ use super::error::QueueError;
 use super::preemption::{continue_preempted, is_preempted, preempt};
 use crate::launch::{Launch, LaunchError, launch};
 use crate::settings::Settings;
+
+/// The commands that may wait in a queue.
+const COMMANDS: [&str; 3] = ["exec", "resume", "rescore"];
 
 /// The result of an attempt to start a request.
 #[derive(Debug)]
@@ -101,23 +105,31 @@ pub fn step(root: &ResultsRoot) -> Result<Step, QueueError> {
 ///
 /// # Errors
 ///
-/// As [`step`], or the run that it continues waits in the queue.
+/// As [`step`], or the run that it continues waits in the queue, or an earlier request with the id has another body.
 pub fn start(
     root: &ResultsRoot,
     mut request: QueuedRequest,
     waits: bool,
 ) -> Result<Step, QueueError> {
     let queue = root.lock_queue()?;
-    let entries = QueueEntry::list(&queue.read()?.requests);
-    if let Some(other) = entries.into_iter().find(|other| other.request == request.id) {
-        return Ok(Step::Queued(Box::new(other)));
+    let requests = queue.read()?.requests;
+    let mut entries = requests.iter().zip(QueueEntry::list(&requests));
+    if let Some((other, entry)) = entries.find(|(other, _)| other.id == request.id) {
+        if other.body != request.body {
+            return Err(QueueError::OtherBody(request.id));
+        }
+        return Ok(Step::Queued(Box::new(entry)));
     }
     if let Some(run) = root.runs_of_request(&request.id)?.into_iter().next() {
+        let mut marks = run.sessions.iter().filter_map(|session| session.request.as_ref());
+        if !marks.any(|mark| mark.id == request.id && mark.body == request.body) {
+            return Err(QueueError::OtherBody(request.id));
+        }
         let run_dir = root.path().join(&run.id).to_string_lossy().into_owned();
         return Ok(Step::Repeated(Started { v: VERSION, id: run.id, run_dir: Some(run_dir) }));
     }
     if waits {
-        return Ok(Step::Queued(Box::new(add_to(&queue, request)?.entry)));
+        return Ok(Step::Queued(Box::new(add_to(root, &queue, request)?.entry)));
     }
     continue_preempted(root, &queue)?;
     check_run(&queue, &request)?;
@@ -192,6 +204,10 @@ fn launch_request(root: &ResultsRoot, taken: &TakenRequest) -> Result<Started, L
     let request = &taken.request;
     let folder = Path::new(&request.folder);
     let failed = |source| LaunchError::Start { folder: folder.to_owned(), source };
+    if !request.command.first().is_some_and(|word| COMMANDS.contains(&&**word)) {
+        let source = io::Error::new(ErrorKind::InvalidInput, "a request is an `exec`, `resume` or `rescore`");
+        return Err(LaunchError::Start { folder: folder.to_owned(), source });
+    }
     let arguments: Vec<_> = request.command.iter().map(OsString::from).collect();
     launch(Launch {
         arguments: &arguments,
@@ -216,9 +232,10 @@ enum Failure {
 fn failure(error: &LaunchError) -> Failure {
     match (error, error.exit()) {
         (LaunchError::Start { source, .. }, _) => match source.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied => {
-                Failure::Refused
-            }
+            ErrorKind::NotFound
+            | ErrorKind::NotADirectory
+            | ErrorKind::PermissionDenied
+            | ErrorKind::InvalidInput => Failure::Refused,
             _ => Failure::Postponed,
         },
         (_, Some(Exit::Held | Exit::Signal(_) | Exit::Storage)) => Failure::Postponed,

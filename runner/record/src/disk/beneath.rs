@@ -114,6 +114,11 @@ impl Dir {
         &self.path
     }
 
+    /// Returns the absolute path, without links, that the open folder has now.
+    pub(crate) fn real_path(&self) -> io::Result<PathBuf> {
+        std::fs::read_link(format!("/proc/self/fd/{}", self.handle.as_raw_fd()))
+    }
+
     /// Opens a folder in this one. `name` may have several segments.
     pub(crate) fn dir(&self, name: &str) -> Result<Self, RecordError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;

@@ -8,7 +8,7 @@ use runner_model::visible::{shown_path, visible_line};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use crate::disk::{layout::command, permissions::TRUSTED};
+use crate::disk::layout::command;
 
 /// A failure of the disk or of a file on it. Each message has the cause, the place and the next step.
 #[derive(Debug, Error)]
@@ -58,19 +58,16 @@ pub enum RecordError {
         "run {run} no longer exists: it was deleted, or it was refused or stopped before its first trial"
     )]
     Removed { run: String },
-    /// Another user can have decided what the run executes.
-    #[error(
-        "run {run} {problem}{grants}{}to use other users' runs in this results root, set {TRUSTED}={}",
-        separator(grants),
-        shown_path(root)
-    )]
-    OtherUser {
+    /// Another user, or the owner of another key, can have decided what the run executes.
+    #[error("run {run} {problem}{grants}{}{advice}", separator(grants))]
+    NotOwn {
         run: String,
         /// The owner, as the rest of a sentence.
         problem: String,
         /// What the run would get if it were executed, on lines of its own. Empty if unknown.
         grants: String,
-        root: PathBuf,
+        /// How to use the run nevertheless.
+        advice: String,
     },
     /// Several runs have this name.
     #[error("`{}` could be {}: type more of the name", visible_line(name), candidates.join(", "))]

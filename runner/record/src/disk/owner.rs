@@ -16,11 +16,16 @@ use crate::disk::permissions::{OTHERS_WRITE, PRIVATE, TRUSTED};
 /// Names of users, for messages.
 const USERS: &str = "/etc/passwd";
 
-/// Returns whether `RUNNER_TRUST_ROOT` names this results root.
+/// Returns whether this results root is, or is below, the folder that `RUNNER_TRUST_ROOT` names.
 pub(crate) fn is_trusted(root: &Dir) -> bool {
-    let named = std::env::var_os(TRUSTED).filter(|path| !path.is_empty());
-    let named = named.and_then(|path| Dir::open(Path::new(&path)).ok());
-    named.is_some_and(|named| named.stamp.is_same_file(&root.stamp))
+    let Some(named) = std::env::var_os(TRUSTED).filter(|path| !path.is_empty()) else {
+        return false;
+    };
+    let Ok(named) = Dir::open(Path::new(&named)) else { return false };
+    root.real_path().is_ok_and(|real| {
+        let mut above = real.ancestors().filter_map(|above| Dir::open(above).ok());
+        above.any(|above| named.stamp.is_same_file(&above.stamp))
+    })
 }
 
 /// Returns how another user can decide on the content of an open file or folder, as the rest of a sentence. `None` if the

@@ -4,6 +4,7 @@ use std::{io::ErrorKind, path::Path};
 
 use runner_model::RunStatus;
 
+use crate::run::run_dir::Check;
 use crate::disk::beneath::Dir;
 use crate::disk::layout::{MANIFEST, ROWS, command, is_run_name, parse_latest};
 use crate::disk::lock;
@@ -58,7 +59,7 @@ impl ResultsRoot {
                 continue;
             }
             match run.for_use() {
-                Err(error @ RecordError::OtherUser { .. }) => skipped.push(error),
+                Err(error @ RecordError::NotOwn { .. }) => skipped.push(error),
                 // Continuing the run shows other problems.
                 _ => runs.push(head),
             }
@@ -66,12 +67,12 @@ impl ResultsRoot {
         Ok((runs, skipped))
     }
 
-    /// Opens this user's newest run. Also returns the refusals of newer runs of other users.
+    /// Opens the newest run that this user's key has signed. Also returns the refusals of newer runs.
     pub fn newest_for_use(&self) -> Result<(RunDir, Vec<RecordError>), RecordError> {
         let mut skipped = Vec::new();
-        for run in self.runs_for_use(None)? {
-            match run {
-                Err(error @ RecordError::OtherUser { .. }) => skipped.push(error),
+        for run in self.runs_of_user(None)? {
+            match run.and_then(|run| run.for_use()) {
+                Err(error @ RecordError::NotOwn { .. }) => skipped.push(error),
                 run => return Ok((run?, skipped)),
             }
         }
@@ -79,14 +80,15 @@ impl ResultsRoot {
         Err(skipped.into_iter().next().unwrap_or(unknown))
     }
 
-    /// Opens this user's runs, the newest first, optionally of one scenario. A damaged run and one of another user are errors.
-    pub fn runs_for_use(
+    /// Opens the runs in files of this user, the newest first, optionally of one scenario. A damaged run and one of another user
+    /// are errors. Another key may have signed a run.
+    pub fn runs_of_user(
         &self,
         scenario: Option<&str>,
     ) -> Result<impl Iterator<Item = Result<RunDir, RecordError>>, RecordError> {
         let ids = self.newest(scenario)?.into_iter();
         let runs = ids.filter_map(|id| self.open_run(&id).transpose());
-        Ok(runs.map(|run| run?.for_use()))
+        Ok(runs.map(|run| run?.for_change()))
     }
 
     /// Opens the runs of the same scenario file that were recorded before `run`, the newest first, with their true state. Skips
@@ -204,7 +206,7 @@ impl RunDir {
             Some(found) if !found.is_file || found.length > 0 => true,
             _ => has_bytes(&dir, ROWS),
         };
-        Ok(is_run.then(|| Self { root: root.clone(), dir, id: name.into(), is_own: false }))
+        Ok(is_run.then(|| Self { root: root.clone(), dir, id: name.into(), check: Check::Nothing }))
     }
 }
 

@@ -82,8 +82,8 @@ impl ResultsRoot {
             // A process that has ended its session meanwhile has written the end.
             let has_end = run.manifest().is_ok_and(|manifest| manifest.status.is_terminal());
             if truth.status != RunStatus::Running && !has_end {
-                match run.for_use() {
-                    Err(error @ RecordError::OtherUser { .. }) => dead.skipped.push(error),
+                match run.for_change() {
+                    Err(error @ RecordError::NotOwn { .. }) => dead.skipped.push(error),
                     // A sweep reports other problems.
                     _ => dead.runs.push((run, truth)),
                 }

@@ -43,6 +43,8 @@ pub struct PrunePolicy {
     pub keep_last: Option<u64>,
     /// The oldest runs, until the rest has at most this many bytes.
     pub max_size: Option<u64>,
+    /// Runs that another key has signed stay.
+    pub only_own: bool,
     /// Ids of runs that stay unless `runs` names them, each with the reason and the next step.
     pub keep: BTreeMap<String, String>,
 }
@@ -139,7 +141,7 @@ impl ResultsRoot {
                 started_at: head.started_at,
                 bytes: run.dir.size(),
             };
-            match delete_run(&run, is_dry) {
+            match delete_run(&run, is_dry, policy.only_own) {
                 Ok(Deletion::Gone(removed)) => {
                     done.runs.push(pruned);
                     let problem = removed.err().filter(|error| !error.is_missing());
@@ -307,10 +309,11 @@ fn select_runs<'a>(
 type Stays = (bool, String);
 
 /// Returns the reason why a run must stay, if there is one.
-fn reason_to_stay(run: &RunDir) -> Result<Option<Stays>, RecordError> {
+fn reason_to_stay(run: &RunDir, only_own: bool) -> Result<Option<Stays>, RecordError> {
     let id = &run.id;
-    let manifest = match run.for_use() {
-        Err(error @ RecordError::OtherUser { .. }) => return Ok(Some((false, error.to_string()))),
+    let own = if only_own { run.for_use() } else { run.for_change() };
+    let manifest = match own {
+        Err(error @ RecordError::NotOwn { .. }) => return Ok(Some((false, error.to_string()))),
         own => own?.manifest()?,
     };
     if let Some(Pin { by, .. }) = manifest.pinned {
@@ -346,14 +349,14 @@ impl ResultsRoot {
         if let Ok(Some(run)) = self.open_run(run)
             && self.claim(&run).is_ok()
         {
-            let _ = delete_run(&run, false);
+            let _ = delete_run(&run, false, false);
         }
     }
 }
 
 /// Deletes a run, unless it must stay or `is_dry`. After an error the run is as it was.
-fn delete_run(run: &RunDir, is_dry: bool) -> Result<Deletion, RecordError> {
-    if let Some(stays) = reason_to_stay(run)? {
+fn delete_run(run: &RunDir, is_dry: bool, only_own: bool) -> Result<Deletion, RecordError> {
+    if let Some(stays) = reason_to_stay(run, only_own)? {
         return Ok(Deletion::Stays(stays));
     }
     if is_dry {
@@ -428,7 +431,7 @@ fn remove_unfinished(root: &Dir, name: &str) {
     if let Ok(Some(run)) = RunDir::open(root, name)
         && has_prepared(&run.dir)
         && !lock::is_held(&run.dir)
-        && let Ok(run) = run.for_use()
+        && let Ok(run) = run.for_change()
         && let Ok(lock) = Lock::take(&run.dir, name)
     {
         remove_prepared(&run.dir);

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::{cmp::Reverse, io, time::Duration};
 
-use runner_model::{RunStatus, Stage, Time, row::Actor};
+use runner_model::{Digest, RunStatus, Stage, Time, row::Actor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ use crate::disk::beneath::Dir;
 use crate::disk::fault::{self, Place};
 use crate::disk::layout::{MANIFEST, QUEUE};
 use crate::disk::lock::{self, Held, lock_within};
+use crate::disk::owner::is_trusted;
+use crate::disk::user_key::{Signed, UserKey};
 use crate::run::{folder::plain, manifest};
 use crate::{
     GroupPlace, Holder, Manifest, RecordError, RequestMark, ResultsRoot, RunDir, SessionEntry,
@@ -52,6 +54,9 @@ pub struct QueuedRequest {
     /// Id of the run or group that is continued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+    /// SHA-256 of the call of a server and its body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Digest>,
     /// Requests with a greater priority come first.
     pub priority: i64,
     /// Order of requests with the same priority.
@@ -67,6 +72,9 @@ pub struct QueuedRequest {
     /// Reason why it cannot be started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// HMAC-SHA256 of id, command, folder and run, by the key of the user who made the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature: Option<Digest>,
     #[serde(skip)]
     pub state: QueueState,
     /// Reason why this user may not start or change it, as the rest of a sentence.
@@ -124,6 +132,7 @@ impl QueuedRequest {
             command,
             folder,
             run: None,
+            body: None,
             priority: 0,
             place: 0,
             preempts: false,
@@ -131,13 +140,35 @@ impl QueuedRequest {
             at,
             tries: 0,
             refused: None,
+            signature: None,
             state: QueueState::Waiting,
             foreign: None,
         }
     }
 
+    /// Returns the bytes of a request that are signed: all that decides which program starts, and where.
+    fn signed_parts(&self) -> Vec<u8> {
+        serde_json::json!([self.id, self.command, self.folder, self.run]).to_string().into_bytes()
+    }
+
+    /// Returns the reason why a request in a folder of the queue does not count as this user's, as the rest of a sentence.
+    fn signature_problem(&self, dir: &Dir) -> Option<String> {
+        if is_trusted(dir) {
+            return None;
+        }
+        match (UserKey::get(), self.signature) {
+            (Err(problem), _) => Some(format!("may be another user's: {problem}")),
+            (Ok(key), Some(signature))
+                if key.has_signed(Signed::Request, &self.signed_parts(), signature) =>
+            {
+                None
+            }
+            (Ok(_), _) => Some("was not made with your key".into()),
+        }
+    }
+
     pub fn mark(&self) -> RequestMark {
-        RequestMark { id: self.id.clone(), priority: self.priority }
+        RequestMark { id: self.id.clone(), priority: self.priority, body: self.body }
     }
 
     /// Returns whether the request continues this run, or the group of which it is a part.
@@ -273,7 +304,7 @@ impl QueueList {
                         self.unreadable.push(dir.refuse(&name, problem));
                         continue;
                     }
-                    request.foreign = foreign;
+                    request.foreign = foreign.or_else(|| request.signature_problem(dir));
                     if request.refused.is_some() {
                         request.state = QueueState::Refused;
                     }
@@ -341,6 +372,13 @@ impl LockedQueue {
         let own = others.filter(|other| other.foreign.is_none());
         let next = own.map(|other| other.place.saturating_add(1)).max().unwrap_or(0);
         request.place = next.max(u64::try_from(request.at.as_millis()).unwrap_or(0));
+        self.sign(request)
+    }
+
+    /// Signs and writes a request, which this user's processes start from then on.
+    pub fn sign(&self, request: &mut QueuedRequest) -> Result<(), RecordError> {
+        let key = UserKey::get().ok();
+        request.signature = key.map(|key| key.sign(Signed::Request, &request.signed_parts()));
         self.write(request)
     }
 
@@ -420,7 +458,8 @@ impl LockedQueue {
                 self.taken.remove(&name)?;
                 continue;
             };
-            if foreign.is_some() || name != file_name(&request.id) || file.try_lock().is_err() {
+            let is_foreign = foreign.is_some() || request.signature_problem(&self.dir).is_some();
+            if is_foreign || name != file_name(&request.id) || file.try_lock().is_err() {
                 continue;
             }
             if self.dir.stat(&name)?.is_some() || self.undo_part(&request.id)? {

@@ -1,12 +1,13 @@
-//! Settings of a results root. They start programs and delete runs, so they count only if no other user can have
-//! written them.
+//! Settings of a results root. They start programs and delete runs, so they count only in the text that the user has
+//! confirmed, and only if no other user can have written them.
 
 use std::io;
 
-use runner_model::{Time, visible::shown_path};
+use runner_model::{Digest, Time, digest, visible::shown_path};
 
 use crate::disk::owner::is_trusted;
 use crate::disk::permissions::{TRUSTED, check_trust};
+use crate::disk::user_key::{self, UserKey};
 use crate::{RecordError, ResultsRoot};
 
 const SETTINGS: &str = "runner.toml";
@@ -19,6 +20,13 @@ pub enum SettingsFile {
     Absent,
     /// The file does not count, for this reason.
     Ignored(String),
+    /// The user has not confirmed this text.
+    Unconfirmed {
+        text: String,
+        digest: Digest,
+        /// Reason to ignore the file.
+        why: String,
+    },
     Text {
         text: String,
         /// Last change of the file.
@@ -51,9 +59,30 @@ impl ResultsRoot {
             )));
         }
         let changed = root.stat(SETTINGS)?.map_or_else(Time::default, |stamp| stamp.changed());
-        let text = String::from_utf8(bytes?);
-        text.map(|text| SettingsFile::Text { text, changed })
-            .map_err(|error| root.error("read", SETTINGS, io::Error::other(error.utf8_error())))
+        let text = String::from_utf8(bytes?).map_err(|error| {
+            root.error("read", SETTINGS, io::Error::other(error.utf8_error()))
+        })?;
+        let digest = digest(text.as_bytes());
+        if is_trusted(root) || user_key::is_confirmed(digest) {
+            return Ok(SettingsFile::Text { text, changed });
+        }
+        let why = format!(
+            "{} is ignored, because you have not confirmed this text: {}",
+            shown_path(&root.path().join(SETTINGS)),
+            self.command(&["trust"])
+        );
+        Ok(SettingsFile::Unconfirmed { text, digest, why })
+    }
+
+    /// Returns the reason why this process can sign nothing in this root. `None` if it has a key, or needs none.
+    pub fn signing_problem(&self) -> Option<String> {
+        let is_trusted = self.dir().is_some_and(is_trusted);
+        UserKey::get().err().filter(|_| !is_trusted).map(str::to_owned)
+    }
+
+    /// Confirms the text of `runner.toml` that has this digest.
+    pub fn confirm_settings(&self, digest: Digest) -> Result<(), RecordError> {
+        user_key::confirm(digest)
     }
 }
 

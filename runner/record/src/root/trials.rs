@@ -97,7 +97,7 @@ impl ResultsRoot {
         scenario: &str,
         path: &Path,
     ) -> Result<impl Iterator<Item = Result<(RunDir, Manifest), RecordError>>, RecordError> {
-        Ok(self.runs_for_use(Some(scenario))?.map(move |run| {
+        Ok(self.runs_of_user(Some(scenario))?.map(move |run| {
             let run = run?;
             let manifest = run.truth()?;
             let its_path = Path::new(&manifest.scenario_path);

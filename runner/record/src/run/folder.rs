@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use runner_model::Time;
 
+use crate::run::run_dir::Check;
 use crate::disk::beneath::{Dir, random};
 use crate::disk::layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO, is_run_name};
 use crate::disk::lock::{LOCK, Lock};
@@ -72,7 +73,7 @@ fn check_free(root: &Dir, dir: &Dir, name: &str) -> Result<Option<RunDir>, Recor
     if check_unused(dir).is_ok() {
         return Ok(None);
     }
-    let folder = RunDir { root: root.clone(), dir: dir.clone(), id: name.into(), is_own: false };
+    let folder = RunDir { root: root.clone(), dir: dir.clone(), id: name.into(), check: Check::Nothing };
     let _idle = folder.keep_idle()?;
     if dir.stat(MANIFEST)?.is_some_and(|manifest| manifest.length > 0) {
         return Ok(Some(folder));

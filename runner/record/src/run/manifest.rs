@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::disk::beneath::{Dir, Stamp};
-use crate::disk::layout::MANIFEST;
+use crate::disk::{layout::MANIFEST, lock};
 use crate::{ManifestProvider, Metadata, Pause, RecordError, SessionEntry, Transition};
 
 /// A manifest has some KiB, with hundreds of providers or sessions some MiB. A larger one is refused.
@@ -87,6 +87,9 @@ pub struct Manifest {
     /// The shards that the run was merged from, by number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<MergedShard>,
+    /// HMAC-SHA256 of the parts that decide what is executed, by the key of the user who made the run; see `docs/files.md`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Digest>,
     /// Present if `prune` must not delete the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,
@@ -158,9 +161,14 @@ pub struct MergedShard {
 
 /// Returns the error for the missing or damaged manifest of a run.
 pub(crate) fn damaged(dir: &Dir, problem: &str) -> RecordError {
-    let folder = quoted_path(dir.path());
-    let problem = format!("{problem}; restore it, or delete the run: rm -r {folder}");
-    dir.refuse(MANIFEST, problem)
+    let advice = match lock::holder(dir) {
+        // A session has its manifest in memory.
+        Some(holder) => {
+            format!("{holder} works on the run, and writes the file again when it ends: wait")
+        }
+        None => format!("restore it, or delete the run: rm -r {}", quoted_path(dir.path())),
+    };
+    dir.refuse(MANIFEST, format!("{problem}; {advice}"))
 }
 
 /// Cuts a text for the manifest.

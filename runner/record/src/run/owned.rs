@@ -6,6 +6,7 @@ use runner_model::status::{RunVerdict, Stage};
 use runner_model::{Counts, GateResult, Reason, RunStatus};
 use runner_model::{exit::Exit, row::Actor, units::plural, visible::visible_line};
 
+use crate::run::run_dir::Check;
 use crate::disk::beneath::{Dir, Stamp};
 use crate::disk::durable::Unsynced;
 use crate::disk::fault::{self, Place, now};
@@ -20,7 +21,7 @@ use crate::run::new_run::{RESCORE, command_line, first_stage, has_secrets, sessi
 use crate::run::requests::{self, Requests};
 use crate::run::run_head::new_run_caution;
 use crate::run::truth::end_dead_session;
-use crate::run::{folder, live};
+use crate::run::{folder, live, signature};
 use crate::{
     End, Fold, LiveWriter, Manifest, ManifestProvider, NewPlan, NewRun, NewSession, Pause,
     RecordError, ResultsRoot, RunDir, RunHead, Transition,
@@ -42,6 +43,8 @@ pub struct Owned {
     log: File,
     notices: Vec<String>,
     last_seq: u64,
+    /// Whether this process signs the manifest. The signature of another author stays as it is.
+    pub(crate) signs: bool,
     /// Whether the rows on disk may differ from those of the session.
     distrusts_rows: bool,
 }
@@ -87,6 +90,7 @@ impl ResultsRoot {
             labels: new.labels,
             group: new.group,
             merged: Vec::new(),
+            signature: None,
             pinned: None,
             metadata: new.metadata,
             providers: new.providers,
@@ -95,7 +99,7 @@ impl ResultsRoot {
             transitions: vec![Transition::created(now, writer)],
             rows: None,
         };
-        let run = RunDir { root: root.clone(), dir, id, is_own: true };
+        let run = RunDir { root: root.clone(), dir, id, check: Check::Owner };
         // While the lock is held, no other process uses the folder.
         let undo = |_: &RecordError| {
             let _ = run.dir.clear(&[]);
@@ -109,12 +113,13 @@ impl ResultsRoot {
             run.dir.append(LOG)
         };
         let log = create().inspect_err(undo)?;
-        let owned = Owned {
+        let mut owned = Owned {
             lock,
             root: self.clone(),
             run: run.clone(),
             manifest,
             had_folder,
+            signs: true,
             log,
             notices: later.map(new_run_caution).into_iter().collect(),
             last_seq: 0,
@@ -129,7 +134,7 @@ impl ResultsRoot {
     /// session.
     pub fn claim(&self, run: &RunDir) -> Result<Owned, RecordError> {
         // A run of another format or another user must stay untouched, and a folder without a run gets no lock.
-        let run = &run.for_use()?;
+        let run = &run.for_change()?;
         let lock = Lock::take(&run.dir, &run.id).map_err(|error| run.vanished(error))?;
         let mut manifest = run.manifest()?;
         // A process that was killed may have left them.
@@ -141,6 +146,7 @@ impl ResultsRoot {
             end_dead_session(run, &mut manifest, now())?;
         }
         let mut owned = Owned {
+            signs: run.other_author().is_none(),
             had_folder: true,
             log: run.dir.append(LOG)?,
             root: self.clone(),
@@ -468,21 +474,21 @@ impl Owned {
 
     /// Writes scenario, manifest and names of a new run with one wait for the disk. If the power fails in this moment,
     /// the manifest may be empty, and a folder with an empty manifest is not a run.
-    fn write_new(&self, scenario: &str) -> Result<(), RecordError> {
-        let dir = &self.run.dir;
+    fn write_new(&mut self, scenario: &str) -> Result<(), RecordError> {
+        let dir = self.run.dir.clone();
         let text = dir.create_with(SCENARIO, scenario.as_bytes())?;
         let manifest = self.prepare_manifest()?;
-        name_manifest(dir)?;
+        name_manifest(&dir)?;
         self.root.sync_with(vec![
             Unsynced::Content(manifest, dir.path().join(MANIFEST)),
             Unsynced::Content(text, dir.path().join(SCENARIO)),
-            Unsynced::Names(dir.clone()),
+            Unsynced::Names(dir),
             Unsynced::Names(self.run.root.clone()),
         ])
     }
 
     /// Replaces the manifest. After a crash, either the old or the new one is on disk.
-    pub(crate) fn replace_manifest(&self) -> Result<(), RecordError> {
+    pub(crate) fn replace_manifest(&mut self) -> Result<(), RecordError> {
         let synced = self.prepare_manifest()?.sync_all();
         synced.map_err(|source| self.run.dir.error("sync", MANIFEST, source))?;
         name_manifest(&self.run.dir)?;
@@ -497,7 +503,10 @@ impl Owned {
         dir.sync()
     }
 
-    fn prepare_manifest(&self) -> Result<File, RecordError> {
+    fn prepare_manifest(&mut self) -> Result<File, RecordError> {
+        if self.signs {
+            signature::sign(&mut self.manifest);
+        }
         let (file, bytes) = prepare_manifest(&self.run.dir, &self.manifest)?;
         // The list takes as long as a sync, so it is written in parallel with those of the manifest.
         if let (Ok(stamp), Ok(text)) = (Stamp::of(&file), String::from_utf8(bytes)) {

@@ -5,15 +5,15 @@ use std::{fs::File, os::fd::AsFd, os::unix::fs::FileExt as _, path::PathBuf};
 
 use runner_model::log::MAX_SAID;
 use runner_model::row::{Artifact, LogPlace, has_right_checksum};
-use runner_model::{Digest, RowRef, TrialId, digest};
+use runner_model::{Digest, RowRef, TrialId, digest, visible::shown_path};
 use serde::Deserialize;
 
 use crate::disk::beneath::{Dir, Reader, Stamp};
 use crate::disk::content_store::{CheckedFile, ContentStore};
 use crate::disk::layout::{ARTIFACTS, LOG, LOGS, MANIFEST, ROWS, SCENARIO, STORE};
-use crate::disk::{lock, owner};
+use crate::disk::{lock, owner, permissions::TRUSTED};
 use crate::rows::line_reader::{self, ReadLine};
-use crate::run::{live, manifest};
+use crate::run::{live, manifest, signature};
 use crate::{Holder, Live, Manifest, RecordError, RowsFile};
 
 /// Bytes of a line of `logs.jsonl`: the attempt's output, its trial and a checksum.
@@ -28,8 +28,18 @@ pub struct RunDir {
     pub(crate) root: Dir,
     pub(crate) dir: Dir,
     pub(crate) id: String,
-    /// Another user's manifest is refused; see [`Self::for_use`].
-    pub(crate) is_own: bool,
+    /// The check of each manifest that is read.
+    pub(crate) check: Check,
+}
+
+/// A check of a run's author. Each one includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Check {
+    Nothing,
+    /// No other user can have written the manifest.
+    Owner,
+    /// The manifest has a signature by this user's key.
+    Key,
 }
 
 impl RunDir {
@@ -55,47 +65,76 @@ impl RunDir {
             }
             error => error,
         })?;
-        if self.is_own {
+        if self.check >= Check::Owner {
             self.check_owner(&file, MANIFEST)?;
         }
-        Manifest::read(&self.dir, &self.id, file)
+        let read = Manifest::read(&self.dir, &self.id, file)?;
+        if self.check == Check::Key
+            && let Some(problem) = signature::problem(&read.1)
+        {
+            return Err(self.not_signed(problem));
+        }
+        Ok(read)
     }
 
-    /// Returns the run for a command that executes, changes or deletes it. Its later manifests are checked, too.
+    /// Returns the run for a command that executes a part of it, or that acts on it without a request of the user. Its later
+    /// manifests are checked, too.
     ///
     /// # Errors
     ///
-    /// [`RecordError::OtherUser`] unless the run is this user's or root's, or `RUNNER_TRUST_ROOT` names its root.
+    /// [`RecordError::NotOwn`] unless this user's key has signed the run, or it is below `RUNNER_TRUST_ROOT`.
     pub fn for_use(&self) -> Result<Self, RecordError> {
-        let is_own = !owner::is_trusted(&self.root);
-        if is_own {
+        self.checked(Check::Key)
+    }
+
+    /// Returns the run for a command by which the user changes or deletes it, and that executes nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::NotOwn`] unless the run is this user's or root's, or it is below `RUNNER_TRUST_ROOT`.
+    pub fn for_change(&self) -> Result<Self, RecordError> {
+        self.checked(self.check.max(Check::Owner))
+    }
+
+    fn checked(&self, check: Check) -> Result<Self, RecordError> {
+        let check = if owner::is_trusted(&self.root) { Check::Nothing } else { check };
+        if check >= Check::Owner {
             self.check_owner(&self.dir, ".")?;
         }
-        let run = Self { is_own, ..self.clone() };
+        let run = Self { check, ..self.clone() };
         run.manifest()?;
         Ok(run)
     }
 
-    /// Returns the user who can have decided what the run executes, as the rest of a sentence. `None` if that is this
-    /// user or root.
-    pub fn other_owner(&self) -> Option<String> {
-        let manifest = || self.check_owner(self.dir.read(MANIFEST)?, MANIFEST);
-        match self.check_owner(&self.dir, ".").and_then(|()| manifest()) {
-            Err(RecordError::OtherUser { problem, .. }) => Some(problem),
+    /// Returns the user, or the owner of another key, who can have decided what the run executes, as the rest of a sentence.
+    /// `None` if that is this user.
+    pub fn other_author(&self) -> Option<String> {
+        let signed = || Self { check: Check::Key, ..self.clone() }.manifest();
+        match self.check_owner(&self.dir, ".").and_then(|()| signed()) {
+            Err(RecordError::NotOwn { problem, .. }) => Some(problem),
             _ => None,
         }
+    }
+
+    fn not_signed(&self, problem: String) -> RecordError {
+        let advice = format!(
+            "if you know who made it, look at it and allow it: {}",
+            self.command("trust", &[])
+        );
+        RecordError::NotOwn { run: self.id.clone(), problem, grants: String::new(), advice }
     }
 
     fn check_owner(&self, file: impl AsFd, name: &str) -> Result<(), RecordError> {
         let found = owner::other_user(file, &self.dir.path().join(name));
         match found.map_err(|source| self.dir.error("look at", name, source))? {
             None => Ok(()),
-            Some(problem) => Err(RecordError::OtherUser {
-                run: self.id.clone(),
-                problem,
-                grants: String::new(),
-                root: self.root.path().to_owned(),
-            }),
+            Some(problem) => {
+                let root = shown_path(self.root.path());
+                let advice = format!(
+                    "to use other users' runs in this results root, set {TRUSTED}={root}"
+                );
+                Err(RecordError::NotOwn { run: self.id.clone(), problem, grants: String::new(), advice })
+            }
         }
     }
 

@@ -8,12 +8,13 @@ use runner_model::{Digest, Places, RowRef, RunStatus, TrialId, units::plural};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::run::run_dir::Check;
 use crate::disk::content_store::{ContentStore, OF_STORE};
 use crate::disk::layout::{LOGS, MANIFEST, ROWS, SCENARIO, STORE};
 use crate::disk::{lock, owner};
 use crate::rows::fold::UnplannedFold;
 use crate::rows::line_reader::ReadLine;
-use crate::{Manifest, RecordError, Rerun, RunDir};
+use crate::{Live, Manifest, RecordError, Rerun, RunDir};
 
 /// Faults that are kept, because more of them show nothing new.
 const MOST_FAULTS: usize = 10_000;
@@ -57,7 +58,7 @@ impl RunDir {
         let entry = store.open(digest, OF_STORE)?;
         let path = store.0.path();
         // Another user could change the entry after its check.
-        let is_others = self.is_own && !matches!(owner::other_user(&entry, path), Ok(None));
+        let is_others = self.check >= Check::Owner && !matches!(owner::other_user(&entry, path), Ok(None));
         if is_others { store.copy(&entry, digest) } else { Ok(entry) }
     }
 
@@ -84,6 +85,8 @@ impl RunDir {
         let is_held = lock::is_held(&self.dir);
         let manifest = self.manifest()?;
         let ends_here = !is_held && manifest.status.is_terminal();
+        // Read before the rows, which grow.
+        let live = self.live();
         let new = || RunCheck {
             run: self,
             places,
@@ -124,6 +127,9 @@ impl RunDir {
                     ReadLine::Torn => {}
                 }
             })?;
+        if let Some(live) = live {
+            check.check_live(&live);
+        }
         check.check_stored(&manifest);
         if let Some(error) = check.failed {
             return Err(error);
@@ -345,6 +351,19 @@ impl RunCheck<'_> {
             self.failed.get_or_insert(error);
         }
         cause
+    }
+
+    /// Compares the number of the last row with that of the session that works on the run.
+    fn check_live(&mut self, live: &Live) {
+        let last = self.next_seq - 1;
+        if last + self.damaged_lines < live.last_seq {
+            let problem = format!(
+                "it ends after row {last}, and the session that works on the run has written row {}: another program has changed the file; wait until the session has ended",
+                live.last_seq
+            );
+            let (path, remedy) = (self.run.dir.path().join(ROWS), Some(self.resume(&[])));
+            self.add(DiskFault { path, line: None, problem, remedy });
+        }
     }
 
     /// Compares the counts of the rows with the manifest of a run that has ended.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
 
-use super::keys::{Nothing, RunName, limit, present, since};
+use super::keys::{Nothing, RunName, present, since};
 use super::trials::{filter, index};
 use super::{HttpProblem, Result, Route};
 use crate::server::Server;
@@ -40,7 +40,8 @@ pub(super) fn routes() -> Vec<Route> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ChartKeys {
-    /// Bins of each chart, up to 1000.
+    /// Bins of each chart.
+    #[schemars(range(min = 1, max = MAX_BINS))]
     bins: Option<usize>,
 }
 
@@ -48,8 +49,10 @@ struct ChartKeys {
 #[serde(deny_unknown_fields)]
 struct MatrixKeys {
     /// Tests before the page.
+    #[schemars(range(max = u32::MAX))]
     offset: Option<u64>,
-    /// Tests of the page, up to 1000.
+    /// Tests of the page.
+    #[schemars(range(min = 1, max = MAX_TESTS))]
     limit: Option<usize>,
 }
 
@@ -79,7 +82,8 @@ struct HistoryKeys {
     since: Option<String>,
     /// `run`, `day`, or the name of a label.
     by: Option<String>,
-    /// Number of runs, the newest, up to 1000.
+    /// Number of runs, the newest.
+    #[schemars(range(min = 1, max = MAX_RUNS))]
     limit: Option<usize>,
 }
 
@@ -109,9 +113,6 @@ fn run_page(server: &Server, names: &RunName, _: &Nothing) -> Result<RunPage> {
 
 fn charts(server: &Server, names: &RunName, keys: &ChartKeys) -> Result<RunCharts> {
     let bins = keys.bins.unwrap_or(BINS);
-    if !(1..=MAX_BINS).contains(&bins) {
-        return Err(HttpProblem::invalid(&format!("`bins` must be from 1 to {MAX_BINS}")));
-    }
     indexed(server, names, |_, index| Ok(index.charts(bins)))
 }
 
@@ -120,7 +121,7 @@ fn failures(server: &Server, names: &RunName, _: &Nothing) -> Result<Arc<Failure
 }
 
 fn matrix(server: &Server, names: &RunName, keys: &MatrixKeys) -> Result<MatrixPage> {
-    let limit = limit(keys.limit, TESTS, MAX_TESTS)? as u64;
+    let limit = keys.limit.unwrap_or(TESTS) as u64;
     let offset = keys.offset.unwrap_or(0);
     indexed(server, names, |run, index| Ok(index.matrix(&run.manifest()?, (offset, limit))?))
 }
@@ -159,7 +160,7 @@ fn history(server: &Server, _: &(), keys: &HistoryKeys) -> Result<HistoryDocumen
     let newest = match present(&keys.scenario) {
         None => server.run("latest")?.manifest()?,
         Some(name) => {
-            let mut runs = server.root.runs_for_use(Some(name))?.flatten();
+            let mut runs = server.root.runs_of_user(Some(name))?.flatten();
             let found = runs.find_map(|run| run.manifest().ok());
             found.ok_or_else(|| HttpProblem::not_found(&format!("no run of scenario `{name}`")))?
         }
@@ -167,7 +168,7 @@ fn history(server: &Server, _: &(), keys: &HistoryKeys) -> Result<HistoryDocumen
     let query = HistoryQuery {
         is_wanted: &|of, on| is_in(&test, of) && is_in(&provider, on),
         since: present(&keys.since).map(since).transpose()?,
-        limit: limit(keys.limit, RUNS, MAX_RUNS)?,
+        limit: keys.limit.unwrap_or(RUNS),
         by: &match present(&keys.by).unwrap_or("run") {
             "run" => HistoryGroups::Run,
             "day" => HistoryGroups::Day,

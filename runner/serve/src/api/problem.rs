@@ -179,7 +179,7 @@ impl From<RecordError> for HttpProblem {
             RecordError::Held { holder, .. } => Self::busy(&detail).held_by(&holder),
             RecordError::RootHeld { .. } => Self::busy(&detail),
             RecordError::QueueHeld { .. } => Self::new(ProblemKind::QUEUE, &detail),
-            RecordError::OtherUser { .. } => Self::new(ProblemKind::OTHER_USER, &detail),
+            RecordError::NotOwn { .. } => Self::new(ProblemKind::OTHER_USER, &detail),
             RecordError::Io { .. } | RecordError::Foreign { .. } => Self::storage(&detail),
             RecordError::Transition(_) => Self::conflict(&detail),
         }

@@ -115,7 +115,7 @@ fn scenario(root: &ResultsRoot, name: Option<&str>) -> Result<(String, PathBuf),
         return Ok((newest.scenario, newest.scenario_path.into()));
     };
     if let Some(path) = scenario_path(name.as_ref()).ok().filter(|path| path.is_file()) {
-        let runs = root.runs_for_use(None)?.flatten();
+        let runs = root.runs_of_user(None)?.flatten();
         let mut manifests = runs.filter_map(|run| run.manifest().ok());
         let found = manifests.find(|manifest| Path::new(&manifest.scenario_path) == path);
         return found.map(|found| (found.scenario, path)).ok_or_else(|| {
@@ -223,7 +223,7 @@ fn tests(document: &HistoryDocument, args: &Args, screen: Option<usize>) -> Stri
     let mut table = Table::new([
         ("test…", 0),
         ("passed>", 1),
-        ("flaky>", 2),
+        ("flaky runs>", 2),
         ("p50>", 4),
         ("tokens>", 5),
         ("cost>", 3),

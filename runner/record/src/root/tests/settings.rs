@@ -14,7 +14,10 @@ fn settings_count_only_if_others_cannot_write_them() {
     assert_eq!(root.settings().unwrap(), SettingsFile::Absent);
     let file = path.join("runner.toml");
     fs::write(&file, "x = 1").unwrap();
-    assert!(matches!(root.settings().unwrap(), SettingsFile::Text { text, .. } if text == "x = 1"));
+    let SettingsFile::Unconfirmed { text, why, .. } = root.settings().unwrap() else {
+        panic!("settings count without a confirmation");
+    };
+    assert!(text == "x = 1" && why.contains("runner trust"), "{why}");
     for open in [&file, &path] {
         let mode = fs::metadata(open).unwrap().permissions();
         fs::set_permissions(open, fs::Permissions::from_mode(0o777)).unwrap();
@@ -25,7 +28,10 @@ fn settings_count_only_if_others_cannot_write_them() {
         assert!(why.contains(&format!("chmod go-w {}", shown.display())), "{why}");
         fs::set_permissions(open, mode).unwrap();
     }
-    assert!(matches!(root.settings().unwrap(), SettingsFile::Text { text, .. } if text == "x = 1"));
+    let SettingsFile::Unconfirmed { text, why, .. } = root.settings().unwrap() else {
+        panic!("settings count without a confirmation");
+    };
+    assert!(text == "x = 1" && why.contains("runner trust"), "{why}");
     fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
     assert!(root.settings().unwrap_err().to_string().contains("symbolic link"));

@@ -13,6 +13,7 @@ use runner_model::{Counts, Digest, GateResult, Places, Reason, RunStatus, Shard,
 pub use self::findings::{MergeFindings, MergeOutcome, ShardFindings};
 pub use self::rows::MergeSource;
 use self::rows::Merged;
+use crate::run::run_dir::Check;
 use crate::disk::beneath::{Dir, random};
 use crate::disk::durable::Unsynced;
 use crate::disk::fault::now;
@@ -22,6 +23,8 @@ use crate::disk::permissions::of_own_folder;
 use crate::disk::removal::remove_folder;
 use crate::run::manifest::{RowsFile, cut};
 use crate::run::new_run::{command_line, has_secrets, session_entry};
+use crate::disk::owner::is_trusted;
+use crate::run::signature;
 use crate::run::owned::{name_manifest, prepare_manifest};
 use crate::{
     Manifest, ManifestProvider, MergedShard, NewSession, RecordError, ResultsRoot, RunDir,
@@ -108,7 +111,7 @@ impl ResultsRoot {
         let name = format!("{GONE}{:016x}", random());
         let dir = root.create_dir(&name, of_own_folder())?;
         let lock = Lock::take(&dir, &merge.id)?;
-        let run = RunDir { root: root.clone(), dir, id: merge.id.clone(), is_own: true };
+        let run = RunDir { root: root.clone(), dir, id: merge.id.clone(), check: Check::Owner };
         let written = self.write_merged(run.clone(), merge, judge).and_then(|()| {
             lock.release_reserve();
             root.rename(&name, &merge.id).map_err(is_taken)
@@ -147,6 +150,14 @@ impl ResultsRoot {
         let mut manifest = new_manifest(merge, plan, merged.sessions, merged.last_seq)?;
         if merge.holes.is_none() {
             manifest.gate = judge(&run, &manifest);
+        }
+        let is_own = |source: &&MergeSource| {
+            is_trusted(&source.run.root) || source.run.other_author().is_none()
+        };
+        if merge.shards.iter().all(is_own) {
+            signature::sign(&mut manifest);
+        } else {
+            manifest.signature = None;
         }
         let reason = merge.holes.is_some().then_some(Reason::Holes);
         manifest.change_status(RunStatus::after(reason, true), reason, MERGE, now())?;

@@ -52,6 +52,7 @@ fn manifest() -> Manifest {
             of: 2,
         }),
         merged: Vec::new(),
+        signature: None,
         pinned: None,
         metadata: Metadata {
             planned_test_count: 5,
