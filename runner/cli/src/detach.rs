@@ -10,7 +10,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::{env, ffi::OsString, fs::File};
 
 use runner_engine::{Observer, RunEvent};
-use runner_model::{exit::Exit, visible::visible_line};
+use runner_model::{Digest, exit::Exit, visible::visible_line};
 use runner_operations::launch::{DETACHED, Launch, LaunchError, launch};
 use runner_record::RequestMark;
 use runner_report::{Started, VERSION};
@@ -22,7 +22,7 @@ static LOCK: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
 /// Returns the arguments as the user typed them, without the program.
 pub fn arguments() -> impl Iterator<Item = OsString> {
-    env::args_os().skip(if is_background() { 4 } else { 1 })
+    env::args_os().skip(if is_background() { 5 } else { 1 })
 }
 
 pub fn is_background() -> bool {
@@ -33,7 +33,8 @@ pub fn is_background() -> bool {
 pub fn request() -> Option<RequestMark> {
     let mut words = env::args_os().skip(2).map_while(|word| word.into_string().ok());
     let id = words.next().filter(|id| is_background() && !id.is_empty())?;
-    Some(RequestMark { id, priority: words.next()?.parse().ok()? })
+    let priority = words.next()?.parse().ok()?;
+    Some(RequestMark { id, priority, body: words.next().and_then(|body| Digest::parse(&body)) })
 }
 
 /// Moves the lock of the request away from standard output, so that no child gets it. Does nothing without a request.

@@ -207,6 +207,7 @@ impl Coordinator<'_> {
             stage: Some(if self.started.is_some() { Stage::Run } else { Stage::Plan }),
             compiling: compiling.collect(),
             counts: self.fold.counts(),
+            last_seq: self.fold.last_seq(),
             in_flight: in_flight.take(MAX_LIVE).collect(),
             waiting: self.waiting_trials(),
             waits_for_memory: self.schedule.waits_for_memory(),

@@ -40,6 +40,9 @@ pub struct Live {
     pub compiling: Vec<Compiling>,
     /// Acknowledged final rows.
     pub counts: Counts,
+    /// Number of the newest acknowledged row; 0 without rows.
+    #[serde(default)]
+    pub last_seq: u64,
     /// Attempts in flight, the oldest first, at most 1,000.
     pub in_flight: Vec<InFlight>,
     /// Trials that wait for a retry or a rate limit, at most 100.

@@ -76,6 +76,9 @@ pub struct RequestMark {
     /// Priority at the start.
     #[serde(default)]
     pub priority: i64,
+    /// SHA-256 of the call and its body. Absent for a request of the command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Digest>,
 }
 
 /// A pause of a session.
