@@ -391,6 +391,40 @@ fn starts_are_bounded_by_the_machine() {
     start("tests", json!(vec!["a*"; 40_000])).refuses(422, &["values"]);
     start("tests", json!(["a{b,c}".repeat(20_000)])).refuses(422, &["bytes"]);
     start("jobs", json!(4096)).refuses(422, &["this machine allows up to"]);
+    for (key, value, says) in [
+        ("jobs", json!(4097), "`jobs` must be a whole number from 1 to 4096"),
+        ("jobs", json!(0), "`jobs` must be"),
+        ("repeat", json!(1_000_001), "`repeat` must be a whole number from 1 to 1000000"),
+        ("repeat", json!(1e30), "`repeat` must be"),
+        ("repeat", json!(1.5), "`repeat` must be"),
+        ("repeat", json!("many"), "`repeat` must be"),
+        ("retries", json!(1001), "`retries` must be a whole number from 0 to 1000"),
+        ("seed", json!(1_u64 << 32), "`seed` must be a whole number from 0 to 4294967295"),
+        (
+            "timeout_minutes",
+            json!(1e9),
+            "`timeout_minutes` must be a number above 0, and at most 527040",
+        ),
+        ("timeout_minutes", json!(0), "`timeout_minutes` must be"),
+        ("fail_fast", json!(1e30), "`fail_fast` must be a number from 0 to 9007199254740992"),
+        ("fail_fast", json!(-1), "`fail_fast` must be"),
+    ] {
+        start(key, value).refuses(400, &[says]);
+    }
+    for (key, value) in [("repeat", json!(1)), ("retries", json!(1000)), ("seed", json!(0))] {
+        start(key, value).expect(200);
+    }
+    start("priority", json!(1e30))
+        .refuses(400, &["`priority` must be a whole number from -9223372036854775808"]);
+    // Too large to be parsed.
+    let resume = |body: &str| {
+        let headers =
+            [&*format!("Authorization: Bearer {}", site.token), "Content-Type: application/json"];
+        site.send("POST", "/api/v1/runs/latest/resume", &headers, body)
+    };
+    resume(r#"{"budget": {"tokens": 1e999}}"#)
+        .refuses(400, &["`budget.tokens` must be a number from"]);
+    resume(r#"{"budget": {"tokens": 0}}"#).refuses(400, &["`budget.tokens` must be a number from"]);
     start("tags", json!(["a\0b"])).refuses(422, &["U+0000"]);
     start("set", json!({"a=b": "c"})).refuses(422, &["a=b"]);
     start("build", json!(true)).refuses(400, &["unknown field `build`"]);
@@ -426,6 +460,60 @@ fn repeated_starts_make_one_run() {
 }
 
 #[test]
+fn repeated_request_with_another_body_is_refused() {
+    let runner = short();
+    let body = json!({"scenario": "scenario.toml", "request": "click-3"});
+    let others = [
+        json!({"scenario": "scenario.toml", "request": "click-3", "tests": ["a"]}),
+        json!({"scenario": "scenario.toml", "request": "click-3", "queue": true, "priority": 1}),
+    ];
+    let says = ["request click-3 was sent before, with another body", "choose another id"];
+    let site = Site::start(&runner, &FOLDER);
+    site.post("/runs", &body).expect(201);
+    let run = runner.only_run();
+    ended(&run);
+    others.iter().for_each(|other| site.post("/runs", other).refuses(409, &says));
+    let resume = json!({"rerun": "all", "request": "click-3"});
+    site.post("/runs/latest/resume", &resume).refuses(409, &says);
+    drop(site);
+    let site = Site::start(&runner, &FOLDER);
+    others.iter().for_each(|other| site.post("/runs", other).refuses(409, &says));
+    assert_eq!(site.post("/runs", &body).expect(200).document()["id"], run.id());
+    runner.only_run();
+    // The same body for another run is another request.
+    runner.exec(&[]).expect(1);
+    let resume = json!({"rerun": "all", "request": "click-4"});
+    site.post(&format!("/runs/{}/resume", run.id()), &resume).expect(202);
+    ended(&run);
+    site.post("/runs/latest/resume", &resume).refuses(409, &["request click-4 was sent before"]);
+}
+
+#[test]
+fn options_of_the_queue_need_it() {
+    let runner = short();
+    runner.exec(&[]).expect(1);
+    let site = Site::start(&runner, &FOLDER);
+    for (key, value) in [("priority", json!(0)), ("preempt", json!(true))] {
+        for (path, mut body) in [
+            ("/runs", json!({"scenario": "scenario.toml"})),
+            ("/plan", json!({"scenario": "scenario.toml"})),
+            ("/runs/latest/resume", json!({"rerun": "all"})),
+            ("/runs/latest/rescore", json!({"dry_run": true})),
+        ] {
+            body[key] = value.clone();
+            let says = format!("`{key}` needs `queue`");
+            site.post(path, &body).refuses(400, &[&says, "\\\"queue\\\": true"]);
+        }
+    }
+    runner.only_run();
+    for args in [["--priority", "1"].as_slice(), &["--preempt"]] {
+        for command in [["exec", "scenario.toml"], ["resume", "latest"]] {
+            runner.run(&[&command, args].concat()).expect(2).says(&["--queue"]);
+        }
+    }
+}
+
+#[test]
 fn repeated_requests_of_the_queue_make_one_run() {
     let runner = short();
     let site = Site::start(&runner, &FOLDER);
@@ -435,6 +523,8 @@ fn repeated_requests_of_the_queue_make_one_run() {
         [&queued["queued"]["request"], &queued["queued"]["place"]],
         [&json!("click-2"), &json!(1)]
     );
+    let other = json!({"scenario": "scenario.toml", "request": "click-2"});
+    site.post("/runs", &other).refuses(409, &["with another body"]);
     wait_until("it is started", || runner.runs().len() == 1);
     let run = runner.only_run();
     ended(&run);

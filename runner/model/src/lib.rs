@@ -37,8 +37,8 @@ pub use outcome::{ErrorClass, HostFault, Outcome};
 pub use row::{Row, RowRef, Tail};
 pub use settings::{
     BudgetName, Budgets, FailFast, Form, Gate, GateCondition, GateResult, GateRule, GateScope,
-    LimitBound, MAX_SHARDS, MAX_WEIGHT, ScenarioOverrides, SessionOverrides, SessionSettings,
-    SetVars, Shard, media_type,
+    LimitBound, MAX_JOBS, MAX_REPEAT, MAX_RETRIES, MAX_SHARDS, MAX_WEIGHT, ScenarioOverrides,
+    SessionOverrides, SessionSettings, SetVars, Shard, media_type,
 };
 pub use status::{Counts, GuestPhase, Reason, RunStatus, Stage, StopSignal};
 use text::enum_text;

@@ -16,8 +16,11 @@ use crate::enum_text::as_text;
 
 pub use self::form::{Form, media_type};
 pub use self::gate::{Gate, GateCondition, GateResult, GateRule, GateScope, MAX_WEIGHT};
-pub use self::overrides::{LimitBound, ScenarioOverrides, SetVars};
+pub use self::overrides::{LimitBound, MAX_REPEAT, MAX_RETRIES, ScenarioOverrides, SetVars};
 pub use self::shard::{MAX_SHARDS, Shard};
+
+/// The largest number of attempts that run at once.
+pub const MAX_JOBS: u32 = 4096;
 
 /// Settings of a session, merged from the command line, the run's last session and the scenario, in this order of
 /// precedence.

@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Limits, enum_text::as_text, visible::quoted};
 
+/// The largest number of repeats of a test.
+pub const MAX_REPEAT: u32 = 1_000_000;
+/// The largest number of retries of a trial.
+pub const MAX_RETRIES: u32 = 1000;
+
 /// Values of `--set`, as text or JSON, by the names of variables.
 pub type SetVars = BTreeMap<String, String>;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use runner_model::provider::{
     Arguments, GRADED_ROOTS, Grading, OutputForm, Protocol, Provider, Reuse, Stdin,
 };
-use runner_model::{BudgetName, Budgets, LimitUnit, Limits, MAX_WEIGHT, ProviderName};
+use runner_model::{BudgetName, Budgets, LimitUnit, Limits, MAX_JOBS, MAX_WEIGHT, ProviderName};
 use serde_json::{Value, json};
 
 use crate::globs;
@@ -17,7 +17,7 @@ use crate::reading::{
 };
 
 /// The number of attempts of a run or provider that may run at once.
-pub(crate) const CONCURRENCY: Integer<u32> = Integer(1, 4096);
+pub(crate) const CONCURRENCY: Integer<u32> = Integer(1, MAX_JOBS);
 pub(crate) const PROVIDERS: Named<TableForm<Provider>> = Named {
     form: TableForm("`[providers.NAME]`", provider),
     words: "a table",

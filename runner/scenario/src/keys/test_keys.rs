@@ -6,7 +6,7 @@ use std::{
 };
 
 use runner_model::test::{Expect, ExpectedText, MetaValue, Retries};
-use runner_model::{MAX_WEIGHT, Micros, TestId, Text, row::is_file_name};
+use runner_model::{MAX_REPEAT, MAX_RETRIES, MAX_WEIGHT, Micros, TestId, Text, row::is_file_name};
 use serde_json::Value;
 
 use crate::keys::{ListFiles, NamedFile};
@@ -138,14 +138,13 @@ const FILES: Named<NamedFile> = Named {
     pattern: "^[^/]{1,200}$",
     count: (0, usize::MAX),
 };
-const MAX_COUNT: u32 = 1_000_000;
 
 fn settings(table: &mut Table<'_, '_>, meta: Meta) -> TestSettings {
     TestSettings {
         timeout: table.with_default("timeout", &TIMEOUT, r#""60s""#),
         trial_timeout: table.optional("trial_timeout", &TIMEOUT),
         retries: table.optional("retries", &RETRIES),
-        repeat: table.with_default("repeat", &Integer(1u32, MAX_COUNT), "1"),
+        repeat: table.with_default("repeat", &Integer(1u32, MAX_REPEAT), "1"),
         weight: table.with_default("weight", &Number(0.0, MAX_WEIGHT), "1"),
         tags: table.with_default("tags", &List(0, TEXT), "[]").unwrap_or_default(),
         meta,
@@ -175,7 +174,7 @@ fn meta_key_error(name: &str) -> Option<String> {
 }
 
 fn retries(table: &mut Table<'_, '_>) -> Option<Retries> {
-    let max = table.required("max", &Integer(0u32, 1000));
+    let max = table.required("max", &Integer(0u32, MAX_RETRIES));
     let backoff = table.or("backoff", &DURATION, r#""0s""#);
     let on = table.or("on", &List(1, EXPECTED_ERROR), r#"["unavailable","rate-limited"]"#);
     Some(Retries { max: max?, backoff, on })

@@ -75,6 +75,7 @@ struct ReportKeys {
 #[serde(deny_unknown_fields)]
 struct LogKeys {
     /// The attempt. By default, the deciding one.
+    #[schemars(range(min = 1, max = u32::MAX))]
     attempt: Option<u32>,
 }
 
@@ -82,6 +83,7 @@ struct LogKeys {
 #[serde(deny_unknown_fields)]
 struct FileKeys {
     /// `1` shows an image instead of downloading it.
+    #[schemars(range(max = 1))]
     inline: Option<u8>,
 }
 

@@ -23,14 +23,6 @@ pub(crate) fn present(value: &Option<String>) -> Option<&str> {
     value.as_deref().filter(|value| !value.is_empty())
 }
 
-/// Returns the number of items of a page, from 1 to `most`.
-pub(crate) fn limit(limit: Option<usize>, default: usize, most: usize) -> Result<usize> {
-    match limit.unwrap_or(default) {
-        limit if (1..=most).contains(&limit) => Ok(limit),
-        _ => Err(HttpProblem::invalid(&format!("`limit` must be from 1 to {most}"))),
-    }
-}
-
 /// Parses an age before now, or a time.
 pub(crate) fn since(text: &str) -> Result<Time> {
     if let Ok(age) = parse_age(text) {

@@ -6,6 +6,7 @@ mod documents;
 mod events;
 mod files;
 mod keys;
+mod numbers;
 mod openapi;
 mod preview;
 mod problem;

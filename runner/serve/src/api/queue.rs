@@ -35,6 +35,7 @@ struct Move {
     /// Place it before the request with this id.
     before: Option<String>,
     /// Place it after the requests of this priority.
+    #[schemars(range(min = i64::MIN, max = i64::MAX))]
     priority: Option<i64>,
 }
 

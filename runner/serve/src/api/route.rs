@@ -11,6 +11,7 @@ use runner_report::json::write_document;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::numbers::NumberKeys;
 use super::{HttpProblem, Result};
 use crate::server::Server;
 
@@ -133,22 +134,33 @@ impl Route {
         + 'static,
     ) -> Self {
         let is_read = method == Method::GET;
+        let numbers = Arc::new(NumberKeys::of::<I>());
         let handler = move |State(server): State<Arc<Server>>,
                             names: Result<Path<P>, PathRejection>,
                             uri: Uri,
                             headers: HeaderMap,
-                            body: Bytes| async move {
-            let Path(names) = names.map_err(|error| HttpProblem::invalid(&error.body_text()))?;
-            let input = if is_read { query_of::<I>(&uri) } else { body_of::<I>(&body) }?;
-            let shared = Arc::clone(&server);
-            // The semaphore is never closed.
-            let _permit = if is_read { shared.readers.acquire().await.ok() } else { None };
-            let work = move || {
-                server.check_root()?;
-                work(&server, &names, &input, &headers)
-            };
-            let done = tokio::task::spawn_blocking(work).await;
-            done.unwrap_or_else(|_| Err(HttpProblem::internal()))
+                            body: Bytes| {
+            let numbers = Arc::clone(&numbers);
+            async move {
+                let Path(names) =
+                    names.map_err(|error| HttpProblem::invalid(&error.body_text()))?;
+                let input = if is_read {
+                    numbers.check_query(&uri)?;
+                    query_of::<I>(&uri)?
+                } else {
+                    numbers.check_body(&body)?;
+                    body_of::<I>(&body)?
+                };
+                let shared = Arc::clone(&server);
+                // The semaphore is never closed.
+                let _permit = if is_read { shared.readers.acquire().await.ok() } else { None };
+                let work = move || {
+                    server.check_root()?;
+                    work(&server, &names, &input, &headers)
+                };
+                let done = tokio::task::spawn_blocking(work).await;
+                done.unwrap_or_else(|_| Err(HttpProblem::internal()))
+            }
         };
         let (filter, input): (_, MakeSchema) = match method {
             Method::GET => (MethodFilter::GET, I::json_schema),

@@ -7,7 +7,7 @@ use runner_report::{RunList, RunsPage, RunsQuery, ServerDocument, VERSION};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::keys::{Nothing, limit, present, since, words};
+use super::keys::{Nothing, present, since, words};
 use super::{Result, Route};
 use crate::server::Server;
 
@@ -41,7 +41,8 @@ struct ListKeys {
     since: Option<String>,
     /// Id of the last run of the page before.
     before: Option<String>,
-    /// Runs of the page, up to 1000.
+    /// Runs of the page.
+    #[schemars(range(min = 1, max = MAX_PAGE))]
     limit: Option<usize>,
 }
 
@@ -71,7 +72,7 @@ fn list(server: &Server, _: &(), keys: &ListKeys) -> Result<RunsPage> {
         text: present(&keys.q).map(str::to_owned),
         since: present(&keys.since).map(since).transpose()?,
         before: present(&keys.before).map(str::to_owned),
-        limit: limit(keys.limit, PAGE, MAX_PAGE)?,
+        limit: keys.limit.unwrap_or(PAGE),
     };
     let list = RunList::read(&server.root)?;
     Ok(RunsPage::new(list, &query, server.settings.is_read_only, now()))

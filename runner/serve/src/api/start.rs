@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::env;
 
 use axum::http::StatusCode;
-use runner_model::RunStatus;
+use runner_model::units::MAX_DURATION;
+use runner_model::{Budgets, MAX_JOBS, MAX_REPEAT, MAX_RETRIES, RunStatus, digest};
 use runner_operations::queue::{self, Step};
 use runner_record::{Manifest, QueuedRequest, RecordError, RunDir, actor};
 use runner_report::{QueueEntry, Started, VERSION};
@@ -17,6 +18,9 @@ use super::keys::RunName;
 use super::preview::{self, PlanDocument, RescorePlan, ResumePlan};
 use super::{BASE, HttpAnswer, HttpProblem, Result, Route, scenarios};
 use crate::server::Server;
+
+/// The greatest count that each reader of JSON keeps exact.
+const MAX_EXACT: u64 = 1 << 53;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -34,7 +38,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// A run to start. The keys are flags of `runner exec`.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Exec {
     /// Path of the scenario, relative to a folder of the server.
@@ -52,10 +56,15 @@ struct Exec {
     #[serde(default)]
     tags: Vec<String>,
     filter: Option<String>,
+    #[schemars(range(min = 1, max = MAX_REPEAT))]
     repeat: Option<u32>,
+    #[schemars(range(max = MAX_RETRIES))]
     retries: Option<u32>,
+    #[schemars(range(max = u32::MAX))]
     seed: Option<u32>,
+    #[schemars(range(min = 1, max = MAX_JOBS))]
     jobs: Option<u32>,
+    #[schemars(range(max = MAX_DURATION.as_secs() / 60), extend("exclusiveMinimum" = 0))]
     timeout_minutes: Option<f64>,
     /// Lower limits, such as `64MiB` for `memory`.
     #[serde(default)]
@@ -66,6 +75,7 @@ struct Exec {
     #[serde(default)]
     set: BTreeMap<String, String>,
     /// Number of bad trials, or their share of all trials, that ends the run. 0 for no limit.
+    #[schemars(range(min = 0, max = MAX_EXACT))]
     fail_fast: Option<f64>,
     /// Run only trials whose newest result is not passed.
     #[serde(default)]
@@ -75,22 +85,23 @@ struct Exec {
 }
 
 /// Options of a start in the queue.
-#[derive(Default, Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct QueueOptions {
     /// Wait in the queue until there is room.
     #[serde(default)]
     queue: bool,
-    /// Requests with a greater priority come first.
-    #[serde(default)]
-    priority: i64,
-    /// Pause runs of lower priority.
+    /// Requests with a greater priority come first. Needs `queue`.
+    #[schemars(range(min = i64::MIN, max = i64::MAX))]
+    priority: Option<i64>,
+    /// Pause runs of lower priority. Needs `queue`.
     #[serde(default)]
     preempt: bool,
-    /// An id that the client chooses. A further request with the same id starts nothing.
+    /// An id that the client chooses. A further request with the same id and body starts nothing, and one with another body
+    /// is refused.
     request: Option<String>,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Resume {
     /// Trials to run again: `failed`, `errors`, `all`, a glob or a filter.
@@ -103,7 +114,13 @@ struct Resume {
     force: bool,
     /// Budgets by metric.
     #[serde(default)]
+    #[schemars(extend("additionalProperties" = {
+        "type": "number",
+        "minimum": Budgets::LEAST,
+        "maximum": f64::MAX,
+    }))]
     budget: BTreeMap<String, f64>,
+    #[schemars(range(min = 1, max = MAX_JOBS))]
     jobs: Option<u32>,
     /// Return the trials that would run, and run nothing.
     #[serde(default)]
@@ -112,7 +129,7 @@ struct Resume {
     options: QueueOptions,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Rescore {
     /// Path of a scenario with the expectations, relative to a folder of the server. By default, the run's own.
@@ -122,12 +139,25 @@ struct Rescore {
     no_graders: bool,
     /// A filter of the trials to judge.
     filter: Option<String>,
+    #[schemars(range(min = 1, max = MAX_JOBS))]
     jobs: Option<u32>,
     /// Return the changes, and change nothing.
     #[serde(default)]
     dry_run: bool,
     #[serde(flatten)]
     options: QueueOptions,
+}
+
+impl QueueOptions {
+    /// Fails if an option of the queue is set without it.
+    fn check(&self) -> Result<()> {
+        let set = [("priority", self.priority.is_some()), ("preempt", self.preempt)];
+        match set.iter().find(|(_, is_set)| *is_set && !self.queue) {
+            Some((key, _)) => Err(HttpProblem::invalid(&format!("`{key}` needs `queue`"))
+                .with_help("to let it wait in the queue, send `\"queue\": true`")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The result of a start.
@@ -154,7 +184,7 @@ enum SessionResult<P> {
 
 fn start(server: &Server, _: &(), body: &Exec) -> Result<HttpAnswer<StartResult>> {
     let words = exec_words(server, body)?;
-    let started = launch(server, &words, &body.options, None);
+    let started = launch(server, &words, (body, &body.options), None);
     // The message of the process has no places as data, so the scenario is checked again.
     if started.as_ref().is_err_and(|problem| problem.status == 422) {
         preview::plan(&words)?;
@@ -168,6 +198,7 @@ fn plan(server: &Server, _: &(), body: &Exec) -> Result<HttpAnswer<PlanDocument>
 
 /// Returns the command of a start. It never has `--build`, which starts programs outside of the sandbox.
 fn exec_words<'a>(server: &'a Server, body: &Exec) -> Result<CommandWords<'a>> {
+    body.options.check()?;
     let scenario = scenarios::find(server, &body.scenario)?;
     let mut words = CommandWords::new(server, "exec", &scenario);
     words.add_all("test", &body.tests)?;
@@ -195,6 +226,7 @@ fn resume(
     path: &RunName,
     body: &Resume,
 ) -> Result<HttpAnswer<SessionResult<ResumePlan>>> {
+    body.options.check()?;
     let run = server.run(&path.run)?.for_use()?;
     let manifest = run.manifest()?;
     let mut words = CommandWords::new(server, "resume", run.id());
@@ -217,7 +249,7 @@ fn resume(
     }
     let is_explicit = rerun.is_some() || body.accept_changes;
     check_left(&run, &manifest, body.force, is_explicit)?;
-    session(server, &words, &body.options, &run)
+    session(server, &words, (body, &body.options), &run)
 }
 
 /// Fails if a resume would run nothing.
@@ -241,6 +273,7 @@ fn rescore(
     path: &RunName,
     body: &Rescore,
 ) -> Result<HttpAnswer<SessionResult<RescorePlan>>> {
+    body.options.check()?;
     let run = server.run(&path.run)?.for_use()?;
     let mut words = CommandWords::new(server, "rescore", run.id());
     match &body.scenario {
@@ -255,30 +288,30 @@ fn rescore(
     if body.dry_run {
         return Ok(SessionResult::Preview(preview::rescore(&words)?).into());
     }
-    session(server, &words, &body.options, &run)
+    session(server, &words, (body, &body.options), &run)
 }
 
 /// Starts a session of a run.
 fn session<P>(
     server: &Server,
     words: &CommandWords<'_>,
-    options: &QueueOptions,
+    body: (&impl Serialize, &QueueOptions),
     run: &RunDir,
 ) -> Result<HttpAnswer<SessionResult<P>>> {
     if let Some(holder) = run.holder() {
         let (id, root) = (run.id().to_owned(), server.root.path().to_owned());
         return Err(RecordError::Held { run: id, root, holder }.into());
     }
-    let started = launch(server, words, options, Some(run))?;
+    let started = launch(server, words, body, Some(run))?;
     let document = SessionResult::Session(started.document);
     Ok(HttpAnswer { status: StatusCode::ACCEPTED, ..document.into() })
 }
 
-/// Starts a command, or adds it to the queue.
+/// Starts a command, or adds it to the queue. `body` is that of the call, with the options in it.
 fn launch(
     server: &Server,
     words: &CommandWords<'_>,
-    options: &QueueOptions,
+    (body, options): (&impl Serialize, &QueueOptions),
     run: Option<&RunDir>,
 ) -> Result<HttpAnswer<StartResult>> {
     let folder = env::current_dir().map_err(|error| HttpProblem::storage(&error.to_string()))?;
@@ -292,7 +325,10 @@ fn launch(
         }
     }
     request.run = run.map(|run| run.id().to_owned());
-    (request.priority, request.preempts) = (options.priority, options.preempt);
+    // Texts and numbers always serialize.
+    let call = serde_json::to_vec(&(&request.command[0], &request.run, body)).unwrap_or_default();
+    request.body = Some(digest(&call));
+    (request.priority, request.preempts) = (options.priority.unwrap_or(0), options.preempt);
     let (status, started) = match queue::start(&server.root, request, options.queue)? {
         Step::Started { started, .. } => (StatusCode::CREATED, started),
         Step::Repeated(started) => (StatusCode::OK, started),

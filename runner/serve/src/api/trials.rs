@@ -12,7 +12,7 @@ use runner_scenario::Filter;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::keys::{RunName, limit, present};
+use super::keys::{RunName, present};
 use super::{HttpProblem, Result, Route};
 use crate::indexes::SharedIndex;
 use crate::server::Server;
@@ -42,12 +42,15 @@ struct ListKeys {
     /// `worst`, `plan`, `duration`, `score` or `attempts`; the last three with `-` for descending order.
     sort: Option<String>,
     /// Number of rows that the page is about, from an earlier page. By default, all.
+    #[schemars(range(max = u64::MAX))]
     rev: Option<u64>,
     /// Trials before the page.
+    #[schemars(range(max = u32::MAX))]
     offset: Option<usize>,
     /// Id of a trial. The page starts one trial before it, and is empty if the query does not select it.
     near: Option<String>,
-    /// Trials of the page, up to 1000.
+    /// Trials of the page.
+    #[schemars(range(min = 1, max = MAX_PAGE))]
     limit: Option<usize>,
 }
 
@@ -63,6 +66,7 @@ pub(crate) struct TrialName {
 #[serde(deny_unknown_fields)]
 struct AttemptKeys {
     /// The attempt that the document shows. By default, the deciding one.
+    #[schemars(range(min = 1, max = u32::MAX))]
     attempt: Option<u32>,
 }
 
@@ -88,7 +92,7 @@ fn list(server: &Server, names: &RunName, keys: &ListKeys) -> Result<TrialsPage>
         Some(trial) => PageStart::Before(trial),
         None => PageStart::Offset(keys.offset.unwrap_or(0)),
     };
-    let limit = limit(keys.limit, PAGE, MAX_PAGE)?;
+    let limit = keys.limit.unwrap_or(PAGE);
     let manifest = run.truth()?;
     let slot = server.indexes.of(&run, manifest.metadata.planned_trial_count);
     let is_first = query.filter.is_none() && query.text.is_empty() && start == PageStart::Offset(0);
