@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs};
 
 use regex::Regex;
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::support::{
     runner::{Runner, tests},
@@ -357,12 +358,60 @@ fn sessions_write_requested_reports() {
     let mode = |name: &str| fs::metadata(run.dir.join(name)).unwrap().permissions().mode();
     assert_eq!(mode("tests.xml"), mode("benchmark.json"));
 
-    // A report that cannot be written changes neither status nor exit code.
+    // A report that cannot be written does not change the status of the run.
     fs::remove_file(run.dir.join("tests.xml")).unwrap();
     fs::create_dir(run.dir.join("tests.xml")).unwrap();
-    let resumed = runner.run(&["resume", "latest", "--rerun", "failed"]).expect(1);
-    resumed.says(&["warning: cannot write the report to", "tests.xml", "it is a folder"]);
+    let resumed = runner.run(&["resume", "latest", "--rerun", "failed"]).expect(7);
+    resumed.says(&["error: cannot write the report to", "tests.xml", "it is a folder"]);
     assert_eq!(run.ending(), ["completed", "", "", "failed"]);
+}
+
+/// Starts trials of some 2 s, with events, and waits for the first rows.
+fn slow(args: &[&str]) -> (Runner, Running) {
+    let runner = Runner::hostile(
+        "[[tests]]\nid = \"nap\"\nrepeat = 200\ninput = { do = \"sleep\", ms = 10 }\n",
+    );
+    fs::create_dir(runner.path("out")).unwrap();
+    runner.write("out/junit.xml", "of an earlier run");
+    let mut running = runner.start(&[&["-j", "1"], args].concat());
+    running.wait_for_rows(3);
+    (runner, running)
+}
+
+#[test]
+fn lost_report_fails_a_passed_run() {
+    let (runner, running) = slow(&["--junit", "out/junit.xml"]);
+    fs::remove_dir_all(runner.path("out")).unwrap();
+    let ran = running.finish().expect(7);
+    ran.says(&["error: cannot write the report to out/junit.xml: there is no folder out"]);
+    let finished = ran.events().pop().unwrap();
+    assert_eq!([&finished["verdict"], &finished["exit_code"]], [&json!("passed"), &json!(7)]);
+    assert_eq!(runner.only_run().ending(), ["completed", "", "", "passed"]);
+    for command in ["resume", "rescore"] {
+        fs::create_dir(runner.path("out")).unwrap();
+        let args = [command, "latest", "--junit", "out/junit.xml"];
+        runner.run(&args).expect(0).says(&["report: out/junit.xml"]);
+        fs::remove_dir_all(runner.path("out")).unwrap();
+        runner.run(&args).expect(2).says(&["there is no folder out"]);
+    }
+    // The end of a stopped run is worse.
+    let (runner, running) = slow(&["--junit", "out/junit.xml"]);
+    fs::remove_dir_all(runner.path("out")).unwrap();
+    let ran = running.end_by(Signal::INT).0.expect(130);
+    assert_eq!(ran.events().pop().unwrap()["exit_code"], 130);
+}
+
+#[test]
+fn killed_session_leaves_no_earlier_report() {
+    let (runner, running) = slow(&["--junit", "out/junit.xml", "--report", "out/new.md"]);
+    running.kill();
+    assert_eq!(fs::read_to_string(runner.path("out/junit.xml")).unwrap(), "");
+    assert!(!runner.path("out/new.md").exists());
+    // A session that is refused leaves it.
+    runner.write("out/junit.xml", "of an earlier run");
+    runner.exec(&["--junit", "out/junit.xml", "--tag", "none"]).expect(5);
+    runner.exec(&["--junit", "out/junit.xml", "--dry-run"]).expect(0);
+    assert_eq!(fs::read_to_string(runner.path("out/junit.xml")).unwrap(), "of an earlier run");
 }
 
 #[test]
@@ -406,6 +455,18 @@ fn reports_are_refused_where_they_cannot_be_written() {
         let says = ["a report may not replace a scenario or a file of a run"];
         runner.run(&["report", "--csv", "-o", path]).expect(2).says(&says);
         runner.exec(&["--junit", path]).expect(2).says(&says);
+    }
+    // No user can create a file there.
+    for (path, says) in [
+        ("/proc/none.md", "it cannot be written"),
+        ("loop.md", "it cannot be written: Too many levels of symbolic links"),
+    ] {
+        if path == "loop.md" {
+            symlink(path, runner.path(path)).unwrap();
+        }
+        for args in [&["exec", "scenario.toml"][..], &["resume", "--rerun", "all"], &["rescore"]] {
+            runner.run(&[args, &["--report", path]].concat()).expect(2).says(&[says]);
+        }
     }
     symlink("none/x.md", runner.path("far.md")).unwrap();
     runner.run(&["report", "-o", "far.md"]).expect(2).says(&["there is no folder none"]);

@@ -437,6 +437,26 @@ fn merged_run_has_the_reports_of_its_scenario() {
 }
 
 #[test]
+fn lost_report_of_a_merge_is_an_error() {
+    let runner = Runner::new(&[]);
+    // In a page, each of these characters takes four.
+    let input = "<".repeat(2000);
+    runner.scenario(&format!(
+        "[report]\nhtml = true\n[providers.a]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"a\"\nrepeat = 60\ninput = \"{input}\"\nexpect = {{ equals = \"b\" }}\n"
+    ));
+    let shards = run_shards(&runner, 2).join(" ");
+    // In blocks of 512 or 1024 bytes, which are enough for the rows.
+    let script =
+        format!("ulimit -f 700; exec \"$runner\" merge --into results/whole --json {shards}");
+    let ran = Running::start(&mut runner.shell(&script)).finish().expect(7);
+    ran.says(&["cannot write results/whole/report.html", "`ulimit -f`"]);
+    assert_eq!(
+        [&ran.document()["outcome"], &ran.document()["run"]["exit_code"]],
+        [&json!("merged"), &json!(1)]
+    );
+}
+
+#[test]
 fn no_run_is_put_into_a_shard() {
     let runner = shards::runner();
     let shards = run_shards(&runner, 2);

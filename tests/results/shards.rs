@@ -64,6 +64,21 @@ fn each_trial_has_one_shard() {
 }
 
 #[test]
+fn last_event_has_the_code_for_the_scheduler() {
+    let runner = Runner::hostile(&tests(r#"a | { do = "echo", value = 1 } | equals = 2"#));
+    runner.write("other.toml", fs::read(runner.path("scenario.toml")).unwrap());
+    for scenarios in [&["scenario.toml"][..], &["scenario.toml", "other.toml"]] {
+        for (flag, code) in [(None, 1), (Some("--scheduler-exit"), 0)] {
+            let flags = flag.into_iter().chain(["--json"]).collect::<Vec<_>>();
+            let ran = runner.run(&[&["exec"], scenarios, &flags].concat()).expect(code);
+            let finished = ran.events().into_iter().filter(|event| event["event"] == "finished");
+            let codes: Vec<_> = finished.map(|event| event["exit_code"].clone()).collect();
+            assert_eq!(codes, vec![code; scenarios.len()], "{scenarios:?} {flag:?}");
+        }
+    }
+}
+
+#[test]
 fn auto_reads_variables_of_schedulers() {
     let runner = runner();
     let auto = |variables: &[(&str, &str)]| {

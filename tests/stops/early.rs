@@ -166,12 +166,18 @@ fn no_early_signal_is_swallowed() {
 #[cfg(debug_assertions)]
 #[test]
 fn signal_after_the_result_keeps_its_exit_code() {
-    let runner = Runner::hostile(
-        "[report]\njunit = \"report.xml\"\n[[tests]]\nid = \"a\"\ninput = { do = \"trap\" }\n",
-    );
+    let test = "[[tests]]\nid = \"a\"\ninput = { do = \"trap\" }\n";
+    let runner = Runner::hostile(test);
     let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
-    // While the report is written.
-    let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", "exit")).finish().expect(1);
+    // While the run is read for the annotations of a CI job.
+    command.env("GITHUB_ACTIONS", "true").env("RUNNER_TEST_SIGNAL", "exit");
+    let ran = Running::start(&mut command).finish().expect(1);
     assert_eq!(ran.events().pop().unwrap()["exit_code"], 1);
+    assert!(!ran.stderr.contains("::error"), "no signal came: {ran:?}");
+    // While the report is written, the exit code is not known: the report may be lost.
+    let runner = Runner::hostile(&format!("[report]\njunit = \"report.xml\"\n{test}"));
+    let mut command = runner.command(&["exec", "scenario.toml", "--json"]);
+    let ran = Running::start(command.env("RUNNER_TEST_SIGNAL", "exit")).finish().expect(7);
+    assert_ne!(ran.events().pop().unwrap()["event"], "finished");
     assert!(!runner.only_run().dir.join("report.xml").exists(), "no signal came");
 }

@@ -13,7 +13,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use runner_engine::{EngineError, SessionRequest, Share};
 use runner_model::units::{MAX_DURATION, parse_duration};
 use runner_model::visible::shown_path;
-use runner_model::{Budgets, FailFast, SessionOverrides, status::RunState};
+use runner_model::{Budgets, FailFast, MAX_JOBS, SessionOverrides, exit::Exit, status::RunState};
 use runner_record::{RecordError, ResultsRoot, RunDir, default_root};
 use runner_scenario::Filter;
 
@@ -161,7 +161,7 @@ pub struct RunArgs {
 #[derive(Args, Clone)]
 pub struct SessionArgs {
     /// Run N attempts at the same time [default: by cores]
-    #[arg(short, long, value_name = "N", value_parser = whole(1..=4096), help_heading = SETTINGS)]
+    #[arg(short, long, value_name = "N", value_parser = whole(1..=MAX_JOBS), help_heading = SETTINGS)]
     jobs: Option<u32>,
     /// Stop after M minutes; fractions are allowed
     #[arg(long, value_name = "M", value_parser = minutes, conflicts_with = "timeout", help_heading = SETTINGS)]
@@ -211,9 +211,17 @@ pub struct SessionArgs {
     /// Print every attempt as it ends
     #[arg(short, long, help_heading = OUTPUT)]
     pub verbose: bool,
+    /// `--scheduler-exit` of `exec`.
+    #[arg(skip)]
+    pub scheduler_exit: bool,
 }
 
 impl SessionArgs {
+    /// Returns the exit code of a session or a group whose results have this one.
+    pub fn exit(&self, exit: Exit) -> Exit {
+        if self.scheduler_exit && exit == Exit::Bad { Exit::Success } else { exit }
+    }
+
     /// Returns the files of `--report` and `--junit`.
     pub fn reports(&self) -> impl Iterator<Item = &ReportFile> {
         self.report.iter().chain(&self.junit)

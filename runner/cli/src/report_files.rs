@@ -2,11 +2,12 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use runner_model::visible::{quoted_path, shown_path};
+use runner_record::advice;
 use runner_report::{Form, FormError, FormOptions, RunDocument, write_report};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
 
@@ -28,15 +29,29 @@ impl ReportFile {
         let path = PathBuf::from(text);
         let form = Form::of_path(&path)
             .ok_or_else(|| format!("expected a file that ends in {}", Form::extensions()))?;
-        check(&path)?;
-        Ok(Self { path, form })
+        Self { path, form }.checked()
     }
 
     /// Parses a path of JUnit's XML, with any extension.
     pub fn parse_junit(text: &str) -> Result<Self, String> {
-        let path = PathBuf::from(text);
-        check(&path)?;
-        Ok(Self { path, form: Form::Junit })
+        Self { path: PathBuf::from(text), form: Form::Junit }.checked()
+    }
+
+    /// Refuses a file that could not be written now: at the end of a run, its report would be lost.
+    fn checked(self) -> Result<Self, String> {
+        check(&self.path)?;
+        match try_write(&self.path) {
+            Ok(()) => Ok(self),
+            Err(error) => Err(format!("it cannot be written: {error}{}", advice(&error))),
+        }
+    }
+
+    /// Empties an old report. A failure shows when the new one is written.
+    pub fn empty(&self) {
+        let is_file = fs::metadata(&self.path).is_ok_and(|old| old.is_file());
+        if is_file && matches!(stream(&self.path), Ok(None)) {
+            let _ = OpenOptions::new().write(true).truncate(true).open(&self.path);
+        }
     }
 
     /// Writes the report of a run. A device or a pipe is written into, and the file that a link leads to is replaced.
@@ -81,17 +96,47 @@ fn check(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Fails if a file could not be written now, and changes nothing.
+fn try_write(path: &Path) -> io::Result<()> {
+    if stream(path)?.is_some() {
+        return Ok(());
+    }
+    match fs::metadata(path) {
+        // Opening a pipe would wait for its reader.
+        Ok(old) if !old.is_file() => return Ok(()),
+        Ok(_) => drop(OpenOptions::new().write(true).open(path)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let file = tempfile::tempfile_in(folder_of(&link_target(path)?));
+    file.map(drop).map_err(unnamed)
+}
+
+/// Returns the stream that a path names. `None` for other paths.
+fn stream(path: &Path) -> io::Result<Option<OwnedFd>> {
+    Ok(match path.to_str() {
+        Some("/dev/stdout") => Some(io::stdout().as_fd().try_clone_to_owned()?),
+        Some("/dev/stderr") => Some(io::stderr().as_fd().try_clone_to_owned()?),
+        _ => None,
+    })
+}
+
+fn folder_of(file: &Path) -> &Path {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Returns an error of a temporary file without the name of the file.
+fn unnamed(error: io::Error) -> io::Error {
+    error.kind().into()
+}
+
 fn replace(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), FormError>,
 ) -> Result<(), FormError> {
     // A rename would replace the file to which a stream is redirected.
-    let stream = match path.to_str() {
-        Some("/dev/stdout") => Some(io::stdout().as_fd().try_clone_to_owned()?),
-        Some("/dev/stderr") => Some(io::stderr().as_fd().try_clone_to_owned()?),
-        _ => None,
-    };
-    if let Some(stream) = stream {
+    if let Some(stream) = stream(path)? {
         return write_into(&stream.into(), write);
     }
     let old = fs::metadata(path).ok();
@@ -103,8 +148,7 @@ fn replace(
         OpenOptions::new().write(true).open(path)?;
     }
     let target = link_target(path)?;
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder_of(&target);
     let write = |file: &File| {
         write_into(file, write)?;
         // In the folder of a run, a report is as private as the run.
@@ -126,8 +170,7 @@ fn replace(
         builder.make_in(folder, link)?.persist(&target).map_err(|error| error.error)?;
     } else {
         let file = builder.permissions(Permissions::from_mode(MODE)).tempfile_in(folder);
-        // The library's error names the temporary file.
-        let file = file.map_err(|error| io::Error::from(error.kind()))?;
+        let file = file.map_err(unnamed)?;
         write(file.as_file())?;
         file.persist(&target).map_err(|error| error.error)?;
     }

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use runner_engine::Ended;
-use runner_model::visible::shown_path;
+use runner_model::{exit::Exit, visible::shown_path};
 use runner_operations::notify::{Deadline, RunNotifications, SendScope};
 use runner_operations::settings::Settings;
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
-use runner_report::{Form, FormOptions, RowSelection as Rows, RunDocument, SentNotification};
+use runner_report::{
+    Form, FormError, FormOptions, RowSelection as Rows, RunDocument, SentNotification,
+};
 use runner_scenario::parse_stored;
 
 use crate::args::SessionArgs;
@@ -22,22 +24,27 @@ use crate::{ci, detach};
 /// Time that another process may take to send the notifications of a run.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Writes the reports that the scenario and the flags request, annotates the CI job, and notifies. A failure is only a warning:
-/// the run has its results.
-pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out) {
+/// Writes the reports that the scenario and the flags request, calls `print` with the exit code of the process, annotates the CI
+/// job, and notifies. Returns the exit code: a lost report replaces 0 and 1.
+pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out, print: impl FnOnce(Exit)) -> Exit {
     let Ended { manifest, directory, swept, .. } = ended;
     let root = ResultsRoot::existing(directory.parent().unwrap_or(Path::new(".")));
     let run = root.and_then(|root| root.find(&manifest.id));
     let is_quiet = args.quiet || args.json;
-    let written = run.as_ref().map_err(ToString::to_string).and_then(|run| {
-        let ci = ci_system(!args.no_ci && !detach::is_background());
-        let files = of_scenario(run, manifest).chain(args.reports().cloned()).collect();
-        let is_quiet = is_quiet || detach::is_background();
-        let ci = ci.map(|ci| (ci, ended.ran_nothing()));
-        write(run, files, ci, is_quiet, out).map_err(|error| error.to_string())
-    });
-    warn_of(written, out);
-    let Ok(run) = run else { return };
+    let is_background = detach::is_background();
+    let exit = args.exit(ended.exit);
+    let of_scenario = run.iter().flat_map(|run| of_scenario(run, manifest));
+    let files: Vec<_> = of_scenario.chain(args.reports().cloned()).collect();
+    // A signal that exits the process while they are written loses them.
+    runner_engine::keep_exit(if files.is_empty() { exit } else { exit.without_output() });
+    let (is_whole, document) = write(&run, &files, is_quiet || is_background, out);
+    let exit = if is_whole { exit } else { exit.without_output() };
+    runner_engine::keep_exit(exit);
+    print(exit);
+    let Ok(run) = run else { return exit };
+    if let Some(ci) = ci_system(!args.no_ci && !is_background) {
+        annotate(ci, &run, document, ended.ran_nothing(), out);
+    }
     // The processes of dead runs cannot send their notifications.
     let dead = swept.iter().filter_map(|id| {
         let dead = run.results_root().ok()?.find_named(id).ok()?;
@@ -47,17 +54,28 @@ pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out) {
     let dead: Vec<_> = dead.collect();
     let dead = dead.iter().map(|(run, manifest)| (run.clone(), manifest));
     notify(&[(run, manifest)].into_iter().chain(dead).collect::<Vec<_>>(), is_quiet, out);
+    exit
 }
 
-/// Writes the reports of a merged run, annotates the CI job, and sends notifications.
-pub fn finish_merged(run: &RunDir, with_ci: bool, is_quiet: bool, out: &Out) {
-    let written = run.manifest().and_then(|manifest| {
-        let files = of_scenario(run, &manifest).collect();
-        write(run, files, ci_system(with_ci).map(|ci| (ci, false)), is_quiet, out)?;
+/// Writes the reports of a merged run, annotates the CI job, and sends notifications. Returns whether no report is lost.
+pub fn finish_merged(
+    run: &RunDir,
+    with_ci: bool,
+    is_quiet: bool,
+    out: &Out,
+) -> Result<bool, CommandError> {
+    let manifest = run.manifest()?;
+    // The scenario of a foreign shard must name no files, and no receivers of notifications.
+    let is_own = run.for_use().is_ok();
+    let files: Vec<_> = of_scenario(run, &manifest).filter(|_| is_own).collect();
+    let (is_whole, document) = write(&Ok(run.clone()), &files, is_quiet, out);
+    if let Some(ci) = ci_system(with_ci) {
+        annotate(ci, run, document, false, out);
+    }
+    if is_own {
         notify(&[(run.clone(), &manifest)], is_quiet, out);
-        Ok(())
-    });
-    warn_of(written.map_err(|error| error.to_string()), out);
+    }
+    Ok(is_whole)
 }
 
 /// Sends the notifications of ended runs of a results root. Waits for them at most for the `wait` of each, until a stop signal.
@@ -112,37 +130,59 @@ fn ci_system(is_enabled: bool) -> Option<ci::System> {
     ci::System::of_environment().filter(|_| is_enabled)
 }
 
-fn warn_of(written: Result<(), String>, out: &Out) {
-    if let Err(error) = written {
-        out.warn(&format!("no report is written: {error}"));
-    }
+/// Reads a run for its reports, which takes seconds for a large one. From then on, a signal exits the process.
+fn read(run: &RunDir) -> Result<RunDocument, RecordError> {
+    runner_engine::exit_on_signal();
+    RunDocument::read(&run.results_root()?, run, &Rows::All)
 }
 
-/// Writes reports, and annotates a CI job after a session that may have run nothing.
+/// Writes the reports of a run. Returns whether all are written, and the run if it was read.
 fn write(
-    run: &RunDir,
-    files: Vec<ReportFile>,
-    ci: Option<(ci::System, bool)>,
+    run: &Result<RunDir, RecordError>,
+    files: &[ReportFile],
     is_quiet: bool,
     out: &Out,
-) -> Result<(), RecordError> {
-    if files.is_empty() && ci.is_none() {
-        return Ok(());
+) -> (bool, Option<RunDocument>) {
+    if files.is_empty() {
+        return (true, None);
     }
-    // A report of a large run takes seconds.
-    runner_engine::exit_on_signal();
-    let document = RunDocument::read(&run.results_root()?, run, &Rows::All)?;
+    let document = run.as_ref().map_err(ToString::to_string);
+    let document = document.and_then(|run| read(run).map_err(|error| error.to_string()));
+    let document = match document {
+        Ok(document) => document,
+        Err(error) => {
+            let error = format!("no report is written: {error}");
+            out.talk(CommandError::new(Exit::Storage, error).text());
+            return (false, None);
+        }
+    };
+    let mut is_whole = true;
     for file in files {
         match file.write(&document, FormOptions::default()) {
             Ok(()) if is_quiet => {}
             Ok(()) => out.hint(&format!("report: {}", shown_path(&file.path))),
-            Err(error) => out.warn(&error.message()),
+            Err(error) => {
+                out.talk(error.text());
+                is_whole = false;
+            }
         }
     }
-    if let Some(Err(error)) = ci.map(|(ci, ran_nothing)| ci.write(&document, ran_nothing, out)) {
+    (is_whole, Some(document))
+}
+
+/// Annotates a CI job after a session that may have run nothing. A failure is only a warning: the run has its results.
+fn annotate(
+    ci: ci::System,
+    run: &RunDir,
+    document: Option<RunDocument>,
+    ran_nothing: bool,
+    out: &Out,
+) {
+    let write = |document| ci.write(&document, ran_nothing, out);
+    let read = document.map_or_else(|| read(run).map_err(FormError::Record), Ok);
+    if let Err(error) = read.and_then(write) {
         out.warn(&format!("cannot annotate the CI job: {error}"));
     }
-    Ok(())
 }
 
 /// Returns the files of `[report]`, which are in the run's folder.

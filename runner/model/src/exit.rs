@@ -80,6 +80,15 @@ impl Exit {
         }
     }
 
+    /// Returns the exit code of a command whose results have this one, and whose output or report is lost.
+    #[must_use]
+    pub fn without_output(self) -> Self {
+        match self {
+            Self::Success | Self::Bad => Self::Storage,
+            worse => worse,
+        }
+    }
+
     /// Returns the exit code of two runs or results.
     pub fn worse(self, other: Self) -> Self {
         self.max(other)

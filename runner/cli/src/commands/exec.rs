@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use runner_engine::{EngineError, ExecRequest, Preview};
-use runner_model::{LimitBound, ScenarioOverrides, TrialId, exit::Exit, visible::shown_path};
+use runner_model::{LimitBound, MAX_REPEAT, MAX_RETRIES, ScenarioOverrides, TrialId};
+use runner_model::{exit::Exit, visible::shown_path};
 use runner_operations::{notify::Receivers, settings::Settings};
 use runner_prepare::source::{Source, SourceState, is_folder};
 use runner_record::{ResultsRoot, Selected};
@@ -56,10 +57,10 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["detach", "queue"], help_heading = OUTPUT)]
     dry_run: bool,
     /// Run each test N times on each provider
-    #[arg(long, value_name = "N", value_parser = whole(1..=1_000_000), help_heading = SETTINGS)]
+    #[arg(long, value_name = "N", value_parser = whole(1..=MAX_REPEAT), help_heading = SETTINGS)]
     repeat: Option<u32>,
     /// Retry each trial at most N times
-    #[arg(long, value_name = "N", value_parser = whole(0..=1000), help_heading = SETTINGS)]
+    #[arg(long, value_name = "N", value_parser = whole(0..=MAX_RETRIES), help_heading = SETTINGS)]
     retries: Option<u32>,
     /// The seed that all providers receive
     #[arg(long, value_name = "N", value_parser = number::<u32>, help_heading = SETTINGS)]
@@ -95,6 +96,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         return detach::start(out, args.session.json);
     }
     let mut session_args = args.session.clone();
+    session_args.scheduler_exit = args.scheduler_exit;
     let mut folder = None;
     let shard = args.shard.as_ref().map(|shard| shard.find(out)).transpose()?;
     if let Some(into) = &args.into {
@@ -155,7 +157,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     for request in &mut requests {
         request.session.remote.clone_from(&remote);
     }
-    let exit = match requests.as_slice() {
+    match requests.as_slice() {
         [request] => session::run(&session_args, out, false, |observer| {
             runner_engine::exec(request, observer)
         }),
@@ -163,8 +165,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             "`--into` takes one scenario\nwithout it, each scenario gets its own folder"
         )),
         requests => group::exec(requests, &session_args, out),
-    }?;
-    Ok(if args.scheduler_exit && exit == Exit::Bad { Exit::Success } else { exit })
+    }
 }
 
 /// Reports a word that is not a file but a test of a scenario on the command line.

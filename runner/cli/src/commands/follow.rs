@@ -169,7 +169,8 @@ impl WaitedRun {
         if self.has_ended {
             let last = manifest.sessions.last();
             let took = last.and_then(|session| session.worked_ms).unwrap_or_default();
-            return events.finished(&Ended::of(manifest.clone(), self.dir.path(), duration(took)));
+            let ended = Ended::of(manifest.clone(), self.dir.path(), duration(took));
+            return events.finished(&ended, ended.exit);
         }
         let is_new = self.last_progress.is_none_or(|(at, counts)| {
             at.elapsed() >= PROGRESS_INTERVAL && counts != manifest.counts

@@ -180,7 +180,7 @@ pub fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, Comm
         out.talk(error.text());
         exit = exit.worse(error.exit());
     }
-    Ok(exit.worse(summarize(group.id(), args, out)?))
+    Ok(exit.worse(args.exit(summarize(group.id(), args, out)?)))
 }
 
 /// Prints the end of a group. Returns the worst exit code of all its runs, including those of earlier processes.

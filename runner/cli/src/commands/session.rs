@@ -13,6 +13,7 @@ use runner_report::{Denials, Failures, RunSummary, SincePrevious, phrases, run_f
 use crate::{
     args::SessionArgs,
     detach::{self, Background},
+    report_files::ReportFile,
     session_end,
     text::{
         CommandError, Out,
@@ -38,11 +39,13 @@ pub fn run(
     // Its mistakes are reported before the run, not at its end.
     let settings = Settings::read(&ResultsRoot::existing(&args.root.path())?)?;
     settings.ignored.iter().for_each(|why| out.warn(why));
+    let run = |observer: &mut dyn Observer| run(&mut WithReports { args, observer });
+    let mut events = (args.json && !detach::is_background()).then(|| EventStream::new(out));
     let ended = if detach::is_background() {
         run(&mut Background::new(out))?
-    } else if args.json {
+    } else if let Some(events) = &mut events {
         out.start_spool();
-        run(&mut EventStream::new(out))?
+        run(events)?
     } else {
         out.start_spool();
         let mut screen = Screen::new(out, args);
@@ -50,9 +53,26 @@ pub fn run(
         screen.finish(&ended, is_of_group);
         ended
     };
-    runner_engine::keep_exit(ended.exit);
-    session_end::finish(&ended, args, out);
-    Ok(ended.exit)
+    Ok(session_end::finish(&ended, args, out, |exit| {
+        if let Some(events) = &mut events {
+            events.finished(&ended, exit);
+        }
+    }))
+}
+
+/// Empties the old files of reports once the run exists: if the session is killed, they must not pass for its reports.
+struct WithReports<'a> {
+    args: &'a SessionArgs,
+    observer: &'a mut dyn Observer,
+}
+
+impl Observer for WithReports<'_> {
+    fn event(&mut self, event: &RunEvent<'_>) {
+        if let RunEvent::Created { .. } = event {
+            self.args.reports().for_each(ReportFile::empty);
+        }
+        self.observer.event(event);
+    }
 }
 
 struct Screen<'a> {

@@ -1,6 +1,7 @@
 //! A session as JSON Lines: one event on each line, with `v`, its number `n` from 1, and `event`.
 
 use runner_engine::{Ended, Observer, RunEvent};
+use runner_model::exit::Exit;
 use runner_record::{Live, Manifest};
 use runner_report::{Event, NumberedEvent, VERSION};
 
@@ -32,8 +33,8 @@ impl<'a> EventStream<'a> {
         });
     }
 
-    /// Prints the end of a run or of a session.
-    pub fn finished(&mut self, ended: &Ended) {
+    /// Prints the end of a run or of a session, with its exit code.
+    pub fn finished(&mut self, ended: &Ended, exit: Exit) {
         let manifest = &ended.manifest;
         let (reason, message, signal) = match &ended.cut_short {
             Some(end) => (end.reason, end.message.as_deref(), end.signal),
@@ -49,7 +50,7 @@ impl<'a> EventStream<'a> {
             verdict: manifest.verdict,
             counts: manifest.into(),
             took_ms: ended.took.as_micros() as f64 / 1e3,
-            exit_code: ended.exit.code(),
+            exit_code: exit.code(),
         });
     }
 }
@@ -74,18 +75,18 @@ impl Observer for EventStream<'_> {
                     self.print(Event::Row { row });
                 }
             }
-            // Readers can count the rows.
+            // Readers can count the rows. The end has its exit code only once the reports are written.
             RunEvent::Created { .. }
             | RunEvent::Compiling { .. }
             | RunEvent::Compiled { .. }
-            | RunEvent::Progress { .. } => {}
+            | RunEvent::Progress { .. }
+            | RunEvent::Finished { .. } => {}
             RunEvent::Stopping { signal, by, in_flight } => {
                 self.print(Event::Stopping { signal: *signal, by: *by, in_flight: *in_flight });
             }
             RunEvent::Paused { by } => self.print(Event::Paused { by: *by }),
             RunEvent::Unpaused => self.print(Event::Unpaused),
             RunEvent::Notice(text) => self.print(Event::Notice { text }),
-            RunEvent::Finished { ended } => self.finished(ended),
         }
     }
 }

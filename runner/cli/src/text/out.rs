@@ -126,10 +126,7 @@ impl Out {
         let Some(error) = &*write_error else { return exit };
         runner_engine::exit_on_signal();
         self.talk(&format!("{} cannot write to standard output: {error}", style::error("error:")));
-        match exit {
-            Exit::Success | Exit::Bad => Exit::Storage,
-            worse => worse,
-        }
+        exit.without_output()
     }
 
     /// Returns whether standard output can no longer be written. A command that follows a run ends then.

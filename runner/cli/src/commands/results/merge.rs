@@ -56,12 +56,14 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         return Err(CommandError::usage(refusal(&document.found, args)));
     }
     out.document_or(args.json, &document, |document| print(document, out));
-    if let Some(run) = run.filter(|_| document.found.outcome == MergeOutcome::Merged) {
-        session_end::finish_merged(&run, !args.no_ci, args.json, out);
+    if is_refused {
+        return Ok(Exit::Usage);
     }
     let code = document.run.as_ref().and_then(|run| run.exit_code);
     let exit = code.and_then(Exit::of_code).unwrap_or(Exit::Success);
-    Ok(if is_refused { Exit::Usage } else { exit })
+    let merged = run.filter(|_| document.found.outcome == MergeOutcome::Merged);
+    let finish = |run| session_end::finish_merged(&run, !args.no_ci, args.json, out);
+    Ok(if merged.map_or(Ok(true), finish)? { exit } else { exit.without_output() })
 }
 
 fn print(MergeDocument { found, run, gate, .. }: &MergeDocument, out: &Out) {
