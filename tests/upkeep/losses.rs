@@ -162,6 +162,30 @@ fn damaged_newest_run_stays_the_newest() {
 }
 
 #[test]
+fn session_writes_its_lost_manifest_again() {
+    let runner = naps(400, 20);
+    let running = going_on(&runner);
+    let run = runner.only_run();
+    let works = format!("process {} on ", running.process().0);
+    for is_removed in [false, true] {
+        if is_removed {
+            fs::remove_file(run.dir.join("benchmark.json")).unwrap();
+        } else {
+            run.write("benchmark.json", "{");
+        }
+        for args in [&["list"][..], &["show", run.id()], &["verify", run.id()], &["stop", run.id()]]
+        {
+            let ran = runner.run(args).expect(if args == ["list"] { 0 } else { 2 });
+            ran.says(&[&works, "works on the run, and writes the file again when it ends"]);
+            assert!(!ran.stderr.contains("rm -r"), "{ran:?}");
+        }
+    }
+    running.finish().expect(0);
+    assert_counted(&runner, &run, "passed", 400);
+    runner.run(&["verify"]).expect(0);
+}
+
+#[test]
 fn damaged_cancelled_runs_continue_by_force() {
     let runner = naps(400, 5);
     going_on(&runner).end_by(Signal::INT).0.expect(130);

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use serde_json::json;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use super::{ended, going_on, naps};
 use crate::support::{
@@ -10,6 +11,7 @@ use crate::support::{
     run::sealed,
     runner::{Runner, tests},
     running::Running,
+    wait::wait_until,
 };
 
 #[test]
@@ -229,6 +231,34 @@ fn garbage_line_is_not_called_a_result() {
     run.write("index.jsonl", format!("garbage\n{}", run.text("index.jsonl")));
     let explained = runner.run(&["resume", "--explain"]).expect(0);
     explained.says(&["1 line of index.jsonl is damaged; if it was a result, its trial runs again"]);
+}
+
+#[test]
+fn rows_lost_under_a_session_are_found() {
+    let runner = naps(200, 20);
+    // All trials have a result of the first session when the second one loses its rows.
+    for (args, kept) in [(&["exec", "scenario.toml"][..], 1), (&["resume", "--rerun", "all"], 200)]
+    {
+        let running = runner.started(&[args, &["-q", "-j", "1"]].concat());
+        wait_until("the session has shown rows", || {
+            let run = runner.runs().pop();
+            let live = run.and_then(|run| fs::read(run.dir.join("live.json")).ok());
+            let live: Value = serde_json::from_slice(&live.unwrap_or_default()).unwrap_or_default();
+            live["last_seq"].as_u64() > Some(kept + 2)
+        });
+        let run = runner.only_run();
+        runner.run(&["verify"]).expect(0).says(&["nothing is damaged"]);
+        running.process().signal(Signal::STOP);
+        wait_until("it is stopped", || running.process().is_stopped());
+        let rows = run.text("index.jsonl");
+        let kept_rows: String = rows.split_inclusive('\n').take(kept as usize).collect();
+        run.write("index.jsonl", &kept_rows);
+        let says = format!("it ends after row {kept}, and the session that works on the run has");
+        runner.run(&["verify"]).expect(1).says(&["index.jsonl: ", &says, "1 fault"]);
+        running.kill();
+        runner.run(&["resume", run.id(), "-q"]).expect(0);
+        runner.run(&["verify"]).expect(0);
+    }
 }
 
 #[test]
