@@ -4,6 +4,7 @@ mod folders;
 mod lists;
 mod numbers;
 mod plugins;
+mod project;
 mod scenarios;
 mod secrets;
 mod validate;

@@ -19,6 +19,7 @@ mod validate;
 
 /// Plans of scenarios: read from files or from the run that stores them, and compared with each other.
 mod plan {
+    mod access;
     mod checks;
     mod diff;
     mod filtering;
@@ -31,6 +32,8 @@ mod plan {
     mod stored;
     mod test_line;
 
+    pub use self::access::access;
+    pub(crate) use self::access::{access_of, new_access};
     pub(crate) use self::checks::{Checks, provider_problems};
     pub(crate) use self::diff::{changes_since, difference};
     pub(crate) use self::filtering::{matching_rows, row_filter, selected_filter};
@@ -163,7 +166,7 @@ pub use runner_record::{Answer, Share};
 pub use self::error::EngineError;
 pub use self::event::{Ended, LongWait, Observer, RunEvent, exit_of};
 pub use self::merge::{MergeRequest, merge};
-pub use self::plan::{resolve_filter, resolve_filter_in};
+pub use self::plan::{access, resolve_filter, resolve_filter_in};
 pub use self::request::{
     Decision, ExecRequest, Preview, RescoreRequest, ResumeRequest, SessionRequest,
 };

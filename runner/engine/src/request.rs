@@ -127,6 +127,8 @@ pub struct Preview {
     pub providers: Vec<ManifestProvider>,
     /// Granted secrets without a value.
     pub missing_secrets: BTreeSet<String>,
+    /// The real folders, files and secrets that the scenario uses, a sentence for each.
+    pub access: Vec<String>,
     /// Receivers of a message about the run's end that the scenario names.
     pub notify: Notify,
     /// Messages for the user.

@@ -9,7 +9,9 @@ use runner_model::{
 use runner_record::ResultsRoot;
 use runner_scenario::{Problems, ProviderProblem, Selection};
 
-use crate::plan::{Checks, Ids, Plan, load_plan, manifest_providers, provider_problems};
+use crate::plan::{
+    Checks, Ids, Plan, access_of, load_plan, manifest_providers, provider_problems,
+};
 use crate::probe::Probe;
 use crate::session::{prestart, selected_plan};
 use crate::workers::{PoolEvent, PrestartedWorker};
@@ -129,6 +131,7 @@ fn check(plan: &Plan, mut checks: Checks, probe: &mut Probe) -> Result<Problems,
 
 fn preview(plan: &Plan, ready: Ready) -> Preview {
     let mut providers = manifest_providers(plan);
+    let access = access_of(&plan.scenario, plan.scenario.path(), &providers);
     for about in ready.providers {
         if let Some(provider) = providers.get_mut(usize::from(about.provider)) {
             provider.description = about.description;
@@ -142,6 +145,7 @@ fn preview(plan: &Plan, ready: Ready) -> Preview {
         trials: plan.suite.trials(),
         overrides: ScenarioOverrides::default(),
         providers,
+        access,
         missing_secrets: missing.collect(),
         notify: plan.scenario.notify.clone(),
         notices: plan.notices.clone(),

@@ -17,6 +17,7 @@ mod keys;
 mod late_problems;
 mod lists;
 mod problem;
+mod project;
 mod reading;
 mod scenario;
 mod settings;
@@ -46,6 +47,9 @@ mod list_tests;
 #[cfg(test)]
 #[path = "tests/messages.rs"]
 mod messages;
+#[cfg(test)]
+#[path = "tests/project.rs"]
+mod project_tests;
 #[cfg(test)]
 #[path = "tests/suites.rs"]
 mod suites;

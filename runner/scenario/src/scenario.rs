@@ -1,20 +1,23 @@
 //! [`Scenario`]: reads its file, and the keys at its top.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use runner_model::units::show_duration;
+use runner_model::provider::{MountedFolder, Provider};
 use runner_model::{
-    Budgets, FailFast, Gate, Micros, ScenarioOverrides, SetVars, provider::Provider,
+    Budgets, FailFast, Gate, Micros, ScenarioOverrides, SetVars, grants::FsMode,
+    units::show_duration, visible::shown_path,
 };
 use serde_json::{Map, Value, json};
 
 use crate::keys::{
-    BUDGET, CONCURRENCY, DEFAULTS, GATE, GRADERS, LIST, NOTIFY, Notify, PRICES, PROVIDERS, REPORT,
-    TEST, TestList, TestSettings, VARS, Vars, WrittenTest, add_prices, budget_of, check_keys,
-    files, matrix, missing_parts, template_inputs, vars,
+    BUDGET, CONCURRENCY, DEFAULTS, FilePlace, GATE, GRADERS, LIST, NAME, NOTIFY, NamedFile, Notify,
+    PRICES, PROVIDERS, REPORT, TEST, TestList, TestSettings, VARS, Vars, WrittenTest, add_prices,
+    budget_of, check_keys, check_name, files, matrix, missing_parts, template_inputs, vars,
 };
 use crate::problem::{Problem, Problems};
+use crate::project::Project;
 use crate::reading::{
     At, DURATION, Document, FailFastForm, FileOwner, Form, Integer, List, MatrixOrigins, Number,
     Reader, SIZE, TEXT, Table, TableForm, file_schema, read_literals, read_text,
@@ -56,6 +59,8 @@ pub struct Scenario {
     /// Receivers of a message about the run's end, in addition to those of the results root.
     pub notify: Notify,
     pub(crate) matrix_origins: MatrixOrigins,
+    /// The files that it may read. Empty for a stored scenario.
+    pub(crate) project: Project,
     pub(crate) path: String,
     pub(crate) defaults: TestSettings,
     pub(crate) tests: Vec<WrittenTest>,
@@ -140,6 +145,8 @@ pub struct RunOptions {
     pub budget: Budgets,
     /// A number that every provider receives.
     pub seed: u32,
+    /// Files and folders outside of the project that the scenario may read, relative to its folder.
+    pub reads: Vec<String>,
 }
 
 /// Reads and checks a scenario. Checks that lists and plugins exist, but opens none.
@@ -211,13 +218,21 @@ fn parse(
     document.matrix_origins = matrix_origins;
     let mut reader = Reader::new(&document);
     reader.refused_nulls = true;
-    reader.folder = folder.as_deref();
     read_literals(&mut root, &mut reader);
+    let project = folder.as_deref().map(|folder| Project::new(folder, &root));
+    reader.project = project.as_ref();
     // Reading takes values out, and the checks below need them.
     let scenario = SCENARIO.read(&At::ROOT, &mut root.clone(), &mut reader);
     check_keys(&root, &mut reader);
     problems.append(&mut reader.problems);
     problems.extend(missing_parts(path, &root));
+    if project.is_some() && root.get("name").is_none() {
+        problems.extend(check_name(name).err().map(|_| {
+            let message =
+                format!("a scenario's name must be {}, unlike that of the file", NAME.words);
+            Problem::for_file(path, message).with_help("rename the file, or add a `name`")
+        }));
+    }
     for provider in scenario.iter().flat_map(|scenario| &scenario.providers) {
         problems.extend(template_inputs::check_templates(provider, &document));
     }
@@ -246,6 +261,7 @@ fn parse(
     }
     (scenario.vars, scenario.granted) = (vars, granted);
     scenario.matrix_origins = document.matrix_origins;
+    scenario.project = project.unwrap_or_default();
     scenario.folder = folder.unwrap_or_default();
     scenario.path = path.to_owned();
     scenario.text = text;
@@ -264,6 +280,34 @@ pub(crate) fn sorted(mut problems: Vec<Problem>) -> Problems {
 }
 
 impl Scenario {
+    /// Returns a line for each granted folder, each entry of `reads`, and each secret that signs webhooks: the text of a scenario
+    /// does not show where its paths lead. `mounts` are the roles, names and folders of providers, and `folder` is that of the
+    /// scenario's file.
+    pub fn access<'m>(
+        &self,
+        folder: &Path,
+        mounts: impl IntoIterator<Item = (&'m str, &'m str, &'m [MountedFolder])>,
+    ) -> Vec<String> {
+        let granted = mounts.into_iter().flat_map(|(role, name, mounts)| {
+            mounts.iter().map(move |MountedFolder { host, guest, mode, .. }| {
+                let verb = match mode {
+                    FsMode::ReadOnly => "reads",
+                    FsMode::ReadWrite => "reads and writes",
+                };
+                format!("{role} `{name}` {verb} the folder `{host}` as `{guest}`")
+            })
+        });
+        let reads = self.run.reads.iter().map(|entry| {
+            let path = folder.join(entry);
+            let real = path.canonicalize().unwrap_or(path);
+            format!("the scenario reads `{}`", shown_path(&real))
+        });
+        let secrets = self.notify.webhooks.iter().filter_map(|webhook| webhook.secret.as_ref());
+        let secrets = secrets.collect::<BTreeSet<_>>().into_iter();
+        let signed = secrets.map(|name| format!("webhooks are signed with the secret `{name}`"));
+        granted.chain(reads).chain(signed).collect()
+    }
+
     /// Returns the file as the user named it.
     pub fn path(&self) -> &str {
         &self.path
@@ -309,6 +353,7 @@ expect = { equals = "hello" }"#;
 
 pub(crate) const SCENARIO: TableForm<Scenario> = TableForm("Top level", scenario);
 const RUN: TableForm<RunOptions> = TableForm("`[run]`", run);
+const READS: NamedFile = NamedFile("path", |_| true, FilePlace::Stated);
 
 /// Returns the JSON Schema of a scenario.
 pub fn schema() -> Value {
@@ -319,7 +364,7 @@ pub fn schema() -> Value {
 
 /// Reads the keys at the top. The caller adds text, folder and path.
 fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
-    let name = table.optional("name", &TEXT).unwrap_or_default();
+    let name = table.optional("name", &NAME).unwrap_or_default();
     table.optional("description", &TEXT);
     table.optional("vars", &VARS);
     let gate = table.optional("gate", &GATE);
@@ -352,6 +397,7 @@ fn run(table: &mut Table<'_, '_>) -> Option<RunOptions> {
     Some(RunOptions {
         budget: budget_of(None, table.optional("budget", &BUDGET)),
         concurrency: table.optional("concurrency", &CONCURRENCY),
+        reads: table.or("reads", &List(0, READS), "[]"),
         fail_fast: table.or("fail_fast", &FailFastForm, "false"),
         memory: table.optional("memory", &SIZE),
         grace: table.or("grace", &DURATION, r#""0s""#),

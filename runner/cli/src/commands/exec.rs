@@ -244,6 +244,7 @@ fn preview(
                     trials: preview.trials,
                     overrides: &preview.overrides,
                     providers: &preview.providers,
+                    access: &preview.access,
                     missing_secrets: &preview.missing_secrets,
                     receivers: &receivers,
                     notices: &preview.notices,

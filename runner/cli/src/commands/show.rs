@@ -142,7 +142,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     if *json {
         out.document(&document);
     } else {
-        print_overview(&document, out)?;
+        print_overview(&document, &runner_engine::access(&run, &document.manifest), out)?;
         let caution = clock_caution([&document.run.head], now());
         caution.iter().for_each(|caution| out.warn(caution));
         if args.history {
@@ -222,7 +222,8 @@ fn print_rows(run: &RunDir, args: &Args, out: &Out) -> Result<(), CommandError> 
     Ok(())
 }
 
-fn print_overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> {
+/// Prints a run. `access` has a line for each real folder, file and secret that its scenario uses.
+fn print_overview(document: &RunDocument, access: &[String], out: &Out) -> Result<(), RecordError> {
     out.data(&summary::line(&document.run, document.run.head.worked()));
     let message = document.run.head.message.as_ref();
     // The reason of a request is in the facts.
@@ -236,7 +237,8 @@ fn print_overview(document: &RunDocument, out: &Out) -> Result<(), RecordError> 
     }
     print_results(document, out);
     let providers = &document.manifest.providers;
-    let granted = grants::tables(providers);
+    let mut granted = grants::tables(providers);
+    granted.extend(access.iter().map(|line| visible_line(line).into_owned()));
     if !granted.is_empty() {
         out.data(&format!("\n{}", style::bold("granted:")));
         out.data(&format!("  {}", granted.join("\n  ")));

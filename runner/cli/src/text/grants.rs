@@ -45,6 +45,7 @@ pub fn preview(preview: &Preview) -> Vec<String> {
     for provider in &preview.providers {
         lines.extend(preview_provider(provider, &preview.missing_secrets));
     }
+    lines.extend(preview.access.iter().map(|line| visible_line(line).into_owned()));
     lines
 }
 

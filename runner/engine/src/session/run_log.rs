@@ -4,7 +4,7 @@ use runner_model::{Places as _, protocol::LOG_LINE, row::Actor, units::plural};
 use runner_record::{Owned, Request, RequestMode};
 use runner_scenario::GrantsToml;
 
-use crate::plan::{Plan, manifest_providers};
+use crate::plan::{Plan, access_of, manifest_providers};
 
 /// Bytes of a session's lines about workers in `runner.log`, also if each attempt ends its worker.
 const MAX_WORKER_LOG: usize = 4 << 20;
@@ -20,7 +20,9 @@ pub(super) fn log_plan(owned: &Owned, plan: &Plan, session: u32, left: u64) {
     owned.log(&format!(
         "session {session} of runner {version}: {trials}, {left} left to run, {place}"
     ));
-    for provider in manifest_providers(plan) {
+    let providers = manifest_providers(plan);
+    let access = access_of(&plan.scenario, &owned.manifest().scenario_path, &providers);
+    for provider in providers {
         let kind = if provider.is_grader { "grader" } else { "provider" };
         let mut grants = GrantsToml::from(&provider.grants).lines();
         if grants.is_empty() {
@@ -30,6 +32,8 @@ pub(super) fn log_plan(owned: &Owned, plan: &Plan, session: u32, left: u64) {
         let grants = grants.join("; ");
         owned.log(&format!("{kind} `{name}`: {plugin}, sha256 {digest}, granted: {grants}"));
     }
+    // A new run has others of these as notices.
+    access.iter().filter(|line| !plan.notices.contains(line)).for_each(|line| owned.log(line));
 }
 
 /// Describes a request for `runner.log`.

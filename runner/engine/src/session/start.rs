@@ -1,6 +1,6 @@
 //! `exec`: plans a scenario, creates the run and runs it.
 
-use std::fs::File;
+use std::{fs::File, path::Path};
 
 use runner_model::{Places as _, Shard, units::plural, visible::shown_path};
 use runner_record::{Fold, ResultsRoot, Selected};
@@ -10,7 +10,9 @@ use super::resume;
 use super::run::{PlannedSession, lock_root, prestart, run};
 use super::run_parts::{RunParts, new_run, scenario_path};
 use crate::event::{Ended, Observer};
-use crate::plan::{Plan, difference, load_plan, not_passed, selected_filter, selection};
+use crate::plan::{
+    Plan, difference, load_plan, new_access, not_passed, selected_filter, selection,
+};
 use crate::trust::{skipped_notices, usable};
 use crate::{EngineError, ExecRequest, ResumeRequest};
 
@@ -131,7 +133,7 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
 pub(crate) fn prepare(
     request: &ExecRequest,
     root: ResultsRoot,
-    plan: Plan,
+    mut plan: Plan,
     suite: File,
 ) -> Result<(PlannedSession, RunParts), EngineError> {
     let options = &request.session;
@@ -153,6 +155,8 @@ pub(crate) fn prepare(
         fold: Fold::new(plan.suite.trials()),
         plan,
         session: 1,
+    let unseen = new_access(&root, &plan, Path::new(&new.scenario_path));
+    plan.notices.splice(..0, unseen);
         root,
         share: options.share,
     };

@@ -35,6 +35,8 @@ pub enum PlanPart<'a> {
         overrides: &'a ScenarioOverrides,
         /// Providers as the manifest would list them.
         providers: &'a [ManifestProvider],
+        /// The real folders, files and secrets that the scenario uses, a sentence for each.
+        access: &'a [String],
         /// Granted secrets without a value.
         missing_secrets: &'a BTreeSet<String>,
         /// Receivers of a message about the run's end.

@@ -7,32 +7,59 @@ use globset::GlobSet;
 use serde_json::Value;
 
 use crate::globs;
+use crate::project::Refusal;
 use crate::reading::{At, FILE_GLOB, FileOwner, Form, Reader, TEXT, files_beside};
 
-/// A file or folder: its noun for messages, and a check of its kind. Must exist if the reader has a folder.
-pub(crate) struct NamedFile(pub(crate) &'static str, pub(crate) fn(&Metadata) -> bool);
+/// A file or folder: its noun for messages, a check of its kind, and its place. Must exist if the reader has a project.
+pub(crate) struct NamedFile(
+    pub(crate) &'static str,
+    pub(crate) fn(&Metadata) -> bool,
+    pub(crate) FilePlace,
+);
+
+/// The places at which a file may be.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum FilePlace {
+    /// Any place: a plugin is a WebAssembly file, or else refused.
+    Any,
+    /// The place that the text states: no link may lead out of the project.
+    Stated,
+    /// The project and `reads` of `[run]`, since the file is read.
+    Readable,
+}
 
 impl Form for NamedFile {
     type Out = String;
 
     fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<String> {
         let file = TEXT.read(at, value, reader)?;
+        let Some(project) = reader.project else { return Some(file) };
+        let (Self(noun, is_expected, place), path) = (self, project.base.join(&file));
+        let checked = match place {
+            FilePlace::Any => Ok(()),
+            FilePlace::Stated => project.check_link(&file),
+            FilePlace::Readable => project.check_read(&path),
+        };
         // A placeholder of an invalid matrix is not a name, and a bundled plugin not a file.
-        let is_elsewhere = file.contains("{{") || file.starts_with("bundled:");
-        if let Some(folder) = reader.folder.filter(|_| !is_elsewhere) {
-            let (Self(noun, is_expected), path) = (self, folder.join(&file));
-            let Err(reason) = check_kind(&path, is_expected) else { return Some(file) };
-            let (place, near) = (display_path(&path), files_beside(&path, folder));
-            let near = near.filter(|_| !path.exists()).map(|near| format!("; {near}"));
-            let problem = reader.refuse(at, format!("{noun} `{file}` {reason}"), "here");
-            let place =
-                if place == file { "in its folder".into() } else { format!("this is {place}") };
-            problem.help = Some(format!(
-                "paths are relative to the scenario: {place}{}",
-                near.unwrap_or_default()
-            ));
-            reader.defer_missing_file(at);
-        }
+        let is_elsewhere =
+            file.contains("{{") || *place == FilePlace::Any && file.starts_with("bundled:");
+        let refusal = match checked.map(|()| check_kind(&path, is_expected)) {
+            Err(refusal) => refusal,
+            Ok(Err(reason)) if !is_elsewhere => {
+                let near = files_beside(&path, &project.base).filter(|_| !path.exists());
+                let shown = match display_path(&path) {
+                    shown if shown == file => "in its folder".into(),
+                    shown => format!("this is {shown}"),
+                };
+                let near = near.map(|near| format!("; {near}")).unwrap_or_default();
+                let help = format!("paths are relative to the scenario: {shown}{near}");
+                Refusal { reason, help: Some(help) }
+            }
+            Ok(_) => return Some(file),
+        };
+        let problem = reader.refuse(at, format!("{noun} `{file}` {}", refusal.reason), "here");
+        problem.help = refusal.help;
+        reader.defer_missing_file(at);
         Some(file)
     }
 
@@ -94,7 +121,13 @@ impl Form for ListFiles {
 
     fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
         let glob = FILE_GLOB.read(at, value, reader)?;
-        let folder = reader.folder?;
+        let project = reader.project?;
+        let folder = &*project.base;
+        // The search would show names in other folders.
+        if let Err(refusal) = project.check_read(&folder.join(searched(&glob))) {
+            refuse(at, &glob, refusal, "this glob", reader);
+            return None;
+        }
         let names = match find(folder, &glob) {
             Ok(names) => names,
             Err(error) => {
@@ -122,6 +155,13 @@ impl Form for ListFiles {
                 *owner = FileOwner::Optional;
             }
         }
+        let refused = names
+            .iter()
+            .find_map(|name| Some((name, project.check_read(&folder.join(name)).err()?)));
+        if let Some((name, refusal)) = refused {
+            refuse(at, name, refusal, "matched", reader);
+            return None;
+        }
         for name in names.iter().filter(|name| ListFormat::from_name(name).is_none()) {
             let message = format!("`{name}` is not a test list");
             let help = "a test list ends in `.jsonl`, `.json`, `.csv` or `.toml`; a line of `.jsonl` is `{\"id\": \"a\", \"input\": \"x\"}`".to_owned();
@@ -133,6 +173,19 @@ impl Form for ListFiles {
     fn schema(&self) -> Value {
         FILE_GLOB.schema()
     }
+}
+
+/// Reports a data file outside of the project. It is a mistake of an optional list, too.
+fn refuse(at: &At<'_>, name: &str, refusal: Refusal, label: &str, reader: &mut Reader<'_>) {
+    let problem = reader.refuse(at, format!("test list `{name}` {}", refusal.reason), label);
+    problem.help = refusal.help;
+    reader.defer_missing_file(at);
+}
+
+/// Returns the part of a glob that is a path: the folder in which [`find`] searches, or the file.
+fn searched(glob: &str) -> &str {
+    let Some(first_wildcard) = glob.find(is_wildcard) else { return glob };
+    glob[..first_wildcard].rfind('/').map_or("", |slash| &glob[..=slash])
 }
 
 /// Returns a path as the user would write it, without `./`.
@@ -153,7 +206,7 @@ pub(crate) fn display_path(path: &Path) -> Cow<'_, str> {
 /// A folder that may have matches is unreadable, or a match is a broken link or has a name that is not UTF-8.
 fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    let Some(first_wildcard) = glob.find(is_wildcard) else {
+    if !glob.contains(is_wildcard) {
         let path = folder.join(glob);
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => {
@@ -164,11 +217,8 @@ fn find(folder: &Path, glob: &str) -> io::Result<BTreeSet<String>> {
             Err(error) => return Err(error),
         }
         return Ok(names);
-    };
-    let (base, pattern) = match glob[..first_wildcard].rfind('/') {
-        Some(slash) => glob.split_at(slash + 1),
-        None => ("", glob),
-    };
+    }
+    let (base, pattern) = glob.split_at(searched(glob).len());
     let root = folder.join(base);
     if !root.is_dir() {
         return Ok(names);

@@ -6,7 +6,7 @@ use runner_model::grants::{BoundSecret, FsGrant, FsMode, is_secret_name};
 use runner_model::{Grants, NetGrant, template::Template};
 use serde_json::{Map, Value};
 
-use crate::keys::NamedFile;
+use crate::keys::{FilePlace, NamedFile};
 use crate::reading::{
     At, ENV_ROOTS, Either, List, Named, Reader, StringOr, Table, TableForm, Templated, Text, Word,
     size,
@@ -112,7 +112,7 @@ fn bound(table: &mut Table<'_, '_>) -> Option<BoundSecret> {
 }
 
 fn fs(table: &mut Table<'_, '_>) -> Option<FsGrant> {
-    let path = table.required("path", &NamedFile("folder", Metadata::is_dir));
+    let path = table.required("path", &NamedFile("folder", Metadata::is_dir, FilePlace::Stated));
     let mount = table.required("mount", &MOUNT);
     let mode = table.or("mode", &MODE, r#""ro""#);
     Some(FsGrant { path: path?, mount: mount?, mode })
@@ -175,15 +175,31 @@ fn variables(grants: &Map<String, Value>) -> impl Iterator<Item = (&String, Temp
     variables.filter_map(|(name, value)| Some((name, Template::parse(value.as_str()?).ok()?)))
 }
 
-/// Reports bound secrets that the provider also has itself: it could send those to any host.
-fn check_secrets(grants: &Map<String, Value>, at: &At<'_>, reader: &mut Reader<'_>) {
-    let secrets = || grants.get("secrets").and_then(Value::as_array).into_iter().flatten();
-    let mut own: HashSet<_> = secrets().filter_map(Value::as_str).map(str::to_owned).collect();
+/// Returns the names of the secrets that a provider is granted in any way.
+pub(crate) fn granted_secrets(provider: &Value) -> HashSet<String> {
+    let Some(grants) = provider.get("grants").and_then(Value::as_object) else {
+        return HashSet::new();
+    };
+    let bound = grants.get("secrets").and_then(Value::as_array).into_iter().flatten();
+    let bound = bound.filter_map(|grant| text(grant, "name"));
+    bound.map(str::to_owned).chain(own_secrets(grants)).collect()
+}
+
+/// Returns the names of the secrets whose values a provider gets.
+fn own_secrets(grants: &Map<String, Value>) -> HashSet<String> {
+    let listed = grants.get("secrets").and_then(Value::as_array).into_iter().flatten();
+    let mut own: HashSet<_> = listed.filter_map(Value::as_str).map(str::to_owned).collect();
     for (_, template) in variables(grants) {
         own.extend(template.keys_of("secret").filter_map(|keys| keys.first().cloned()));
     }
-    let at = at.key("secrets");
-    for (index, grant) in secrets().enumerate() {
+    own
+}
+
+/// Reports bound secrets that the provider also has itself: it could send those to any host.
+fn check_secrets(grants: &Map<String, Value>, at: &At<'_>, reader: &mut Reader<'_>) {
+    let (own, at) = (own_secrets(grants), at.key("secrets"));
+    let secrets = grants.get("secrets").and_then(Value::as_array).into_iter().flatten();
+    for (index, grant) in secrets.enumerate() {
         let Some(name) = text(grant, "name") else { continue };
         if own.contains(name) {
             let message =

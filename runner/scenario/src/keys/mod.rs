@@ -12,16 +12,16 @@ pub(crate) mod template_inputs;
 mod test_keys;
 pub(crate) mod vars;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use runner_model::{Limits, units::show_size};
 use serde_json::{Map, Value};
 
-use self::grant_keys::check_grants;
-use crate::reading::{At, MAX_GLOBS, Reader, similar, size, suggest};
+use self::grant_keys::{check_grants, granted_secrets};
+use crate::reading::{At, MAX_GLOBS, Reader, TEXT, Text, similar, size, suggest};
 use crate::{globs, problem::Problem};
 
-pub(crate) use self::files::{ListFiles, ListFormat, NamedFile};
+pub(crate) use self::files::{FilePlace, ListFiles, ListFormat, NamedFile};
 pub(crate) use self::grant_keys::GRANTS;
 pub(crate) use self::matrix::{MATRIX, MATRIX_NAME};
 pub(crate) use self::notify_keys::{NOTIFY, ROOT_NOTIFY};
@@ -41,6 +41,13 @@ pub use self::vars::Vars;
 const MAX_PROVIDERS: usize = 1000;
 /// Bytes of a scenario's name. A file's name may have as many.
 const MAX_NAME: usize = 255;
+/// A scenario's name.
+pub(crate) const NAME: Text<String> = Text {
+    words: "one line that starts with a letter or a digit",
+    schema: r#"{"type": "string", "pattern": "^[\\p{L}\\p{N}].*$"}"#,
+    parse: |text| check_name(text).map(|()| text.to_owned()),
+    ..TEXT
+};
 
 /// Returns the problems of a scenario without providers or tests.
 pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
@@ -72,6 +79,17 @@ pub(crate) fn missing_parts(path: &str, root: &Value) -> Vec<Problem> {
     problems
 }
 
+/// Checks a scenario's name. It becomes an argument and a line of programs that notifications start. An error continues a
+/// sentence about the form of names.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let breaks = |one| matches!(one, '\n'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    if name.contains(breaks) {
+        return Err("it has a line break".to_owned());
+    }
+    let is_plain = name.starts_with(char::is_alphanumeric);
+    is_plain.then_some(()).ok_or_else(|| format!("this is `{name}`"))
+}
+
 /// Reports contradictions between keys.
 pub(crate) fn check_keys(root: &Value, reader: &mut Reader<'_>) {
     let providers = root.get("providers").and_then(Value::as_object);
@@ -100,6 +118,7 @@ pub(crate) fn check_keys(root: &Value, reader: &mut Reader<'_>) {
             reader.add_place(&At::ROOT.key("providers").key(name), "the provider");
         }
     }
+    check_signatures(root, reader);
     check_memory(root, reader);
     check_prices(root, reader);
     check_ids(items(root, "tests"), reader);
@@ -124,6 +143,25 @@ fn items<'v>(table: &'v Value, key: &str) -> &'v [Value] {
 }
 
 /// Reports a `run.memory` that is smaller than a provider's limit: its attempts would never start.
+/// Reports webhooks that sign with a secret that the scenario is not granted: who gets the signature can try values until one fits.
+fn check_signatures(root: &Value, reader: &mut Reader<'_>) {
+    let granted: HashSet<_> =
+        all_providers(root).flat_map(|(.., provider)| granted_secrets(provider)).collect();
+    let at = At::ROOT.key("notify");
+    let at = at.key("webhooks");
+    let webhooks = root.pointer("/notify/webhooks").and_then(Value::as_array);
+    for (index, webhook) in webhooks.into_iter().flatten().enumerate() {
+        let name = webhook.pointer("/secret/env").and_then(Value::as_str);
+        let Some(name) = name.filter(|name| !granted.contains(*name)) else { continue };
+        let message =
+            format!("no provider is granted the secret `{name}`, so no webhook may sign with it");
+        let problem = reader.refuse(&at.index(index).key("secret"), message, "not granted");
+        problem.help = Some(format!(
+            "put the webhook into `runner.toml` of the results root, or grant the secret to a provider that needs it: secrets = [\"{name}\"]"
+        ));
+    }
+}
+
 fn check_memory(root: &Value, reader: &mut Reader<'_>) {
     let Some(memory) = size(root.pointer("/run/memory")) else { return };
     let limits = all_providers(root).map(|(table, name, provider)| {

@@ -9,7 +9,7 @@ use runner_model::{BudgetName, Budgets, LimitUnit, Limits, MAX_JOBS, MAX_WEIGHT,
 use serde_json::{Value, json};
 
 use crate::globs;
-use crate::keys::{GRANTS, MATRIX, MATRIX_NAME, NamedFile, RETRIES};
+use crate::keys::{FilePlace, GRANTS, MATRIX, MATRIX_NAME, NamedFile, RETRIES};
 use crate::reading::{
     Any, AnyTable, At, COMMAND_ROOTS, DIGEST, Either, Form, Integer, List, Named, Number, RATE,
     Reader, SIZE, StringOr, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated, Templates,
@@ -54,7 +54,8 @@ const STDIN: StringOr<Templated, TableForm<String>> = StringOr {
     table: TableForm("`stdin` of a provider, as a table", |table| table.required("file", &TEXT)),
     words: "a string or a table",
 };
-const PLUGIN: NamedFile = NamedFile("plugin", |metadata| metadata.is_file() || metadata.is_dir());
+const PLUGIN: NamedFile =
+    NamedFile("plugin", |metadata| metadata.is_file() || metadata.is_dir(), FilePlace::Any);
 const LIMITS: TableForm<Limits> = TableForm("`limits` of a provider", limits);
 const OUTPUT: Word<OutputForm> =
     Word(|| OutputForm::ALL.iter().map(|form| form.as_str()).collect(), OutputForm::parse);

@@ -9,7 +9,7 @@ use runner_model::test::{Expect, ExpectedText, MetaValue, Retries};
 use runner_model::{MAX_REPEAT, MAX_RETRIES, MAX_WEIGHT, Micros, TestId, Text, row::is_file_name};
 use serde_json::Value;
 
-use crate::keys::{ListFiles, NamedFile};
+use crate::keys::{FilePlace, ListFiles, NamedFile};
 use crate::reading::{
     Any, Boolean, DURATION, EXPECTED_ERROR, GLOB, Globs, Integer, LIST_ROOTS, List, Named, Number,
     Pattern, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated,
@@ -130,7 +130,7 @@ const META: Named<Scalar> = Named {
     count: (0, MAX_META),
 };
 const FILES: Named<NamedFile> = Named {
-    form: NamedFile("attachment", Metadata::is_file),
+    form: NamedFile("attachment", Metadata::is_file, FilePlace::Readable),
     words: "a table",
     refuse: |name| {
         (!is_file_name(name)).then(|| "attachments have names of files, without folders".to_owned())
@@ -246,7 +246,8 @@ fn expect(table: &mut Table<'_, '_>) -> Option<WrittenExpect> {
         stderr: table.optional("stderr", &STDERR),
         graders: table.optional("graders", &List(1, TEXT)).unwrap_or_default(),
     };
-    let schema = table.optional("schema", &NamedFile("schema", Metadata::is_file));
+    let schema =
+        table.optional("schema", &NamedFile("schema", Metadata::is_file, FilePlace::Readable));
     if expect.tolerance.is_some() && !table.has("json") {
         table.refuse_key("tolerance", "`tolerance` is for numbers of `json`, which is missing");
     }

@@ -1,13 +1,12 @@
 //! [`Reader`]: the settings and the problems of one read.
 
-use std::path::Path;
-
 use runner_model::grants::is_secret_name;
 pub(crate) use runner_model::provider::{COMMAND_ROOTS, ENV_ROOTS};
 use runner_model::template::{Template, TemplateError, TemplatePiece};
 use serde_json::Value;
 
 use crate::problem::Problem;
+use crate::project::Project;
 use crate::reading::placeholders::{escape_help, places_of};
 use crate::reading::{At, Part, Places, Step, dotted, is_pattern};
 
@@ -48,8 +47,8 @@ pub(crate) struct Reader<'p> {
     pub(crate) refused_nulls: bool,
     /// Problems of files that a selection may not need.
     pub(crate) missing_files: Vec<(FileOwner, Problem)>,
-    /// The folder that named files are relative to. `None` skips looking for them.
-    pub(crate) folder: Option<&'p Path>,
+    /// The project in which named files are looked for. `None` skips looking for them.
+    pub(crate) project: Option<&'p Project>,
     /// The last valid regular expression.
     pub(crate) last_pattern: Option<String>,
 }
@@ -62,7 +61,7 @@ impl<'p> Reader<'p> {
             templates: None,
             refused_nulls: false,
             missing_files: Vec::new(),
-            folder: None,
+            project: None,
             last_pattern: None,
         }
     }
@@ -77,12 +76,13 @@ impl<'p> Reader<'p> {
         self.report(at, Part::Value, message.into(), label)
     }
 
-    /// Moves the last problem, which is about a file, to the missing files.
+    /// Moves the last problem, which is about a file, to the missing files. One of `[run]` stays, since every selection needs it.
     pub(crate) fn defer_missing_file(&mut self, at: &At<'_>) {
         let owner = match &at.path()[..] {
             [_, Step::Key(name), ..] => FileOwner::Provider(name.clone()),
             [Step::Key(root), Step::Index(index), Step::Key(key), ..]
                 if root == "test_lists" && key == "files" =>
+            [Step::Key(run), ..] if run == "run" => return,
             {
                 FileOwner::List(*index)
             }

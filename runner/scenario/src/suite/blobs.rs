@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use runner_model::{Digest, json, without_mark};
 use sha2::{Digest as _, Sha256};
 
+use crate::project::{Project, Refusal};
+
 const MAX_SCHEMA_BYTES: u64 = 16 << 20;
 
 /// Attachments and schemas of tests.
@@ -21,9 +23,9 @@ pub(crate) struct Blobs {
 type Blob = (Digest, u64);
 
 impl Blobs {
-    /// Reads an attachment. An error continues a sentence about it.
-    pub(crate) fn attachment(&mut self, path: PathBuf) -> Result<Blob, String> {
-        self.read_once((false, path), |path| {
+    /// Reads an attachment of a scenario in `project`.
+    pub(crate) fn attachment(&mut self, project: &Project, path: PathBuf) -> Result<Blob, Refusal> {
+        self.read_once(project, (false, path), |path| {
             let blob = hash(path).map_err(|error| read_error(&error))?;
             // The plugin contract has 32 bits for a size.
             if blob.1 > u64::from(u32::MAX) {
@@ -33,9 +35,9 @@ impl Blobs {
         })
     }
 
-    /// Reads a schema, which must be JSON. An error continues a sentence about it.
-    pub(crate) fn schema(&mut self, path: PathBuf) -> Result<Digest, String> {
-        let blob = self.read_once((true, path), |path| {
+    /// Reads a schema of a scenario in `project`. It must be JSON.
+    pub(crate) fn schema(&mut self, project: &Project, path: PathBuf) -> Result<Digest, Refusal> {
+        let blob = self.read_once(project, (true, path), |path| {
             let mut text = Vec::new();
             let read =
                 open(path).and_then(|file| file.take(MAX_SCHEMA_BYTES + 1).read_to_end(&mut text));
@@ -59,12 +61,14 @@ impl Blobs {
 
     fn read_once(
         &mut self,
+        project: &Project,
         key: (bool, PathBuf),
         read: impl Fn(&Path) -> Result<Blob, String>,
-    ) -> Result<Blob, String> {
+    ) -> Result<Blob, Refusal> {
         if let Some(blob) = self.known.get(&key) {
             return Ok(*blob);
         }
+        project.check_read(&key.1)?;
         let blob = read(&key.1)?;
         self.known.insert(key, blob);
         Ok(blob)

@@ -22,6 +22,7 @@ use crate::{
     },
     lists::{Origin, TestChunk},
     problem::{Problem, Problems},
+    project::Refusal,
     reading::{Part, Places, Step, keys, suggest},
     scenario::Scenario,
     suite::{
@@ -287,9 +288,10 @@ impl Planner<'_> {
         let files = self.attachments(origin, &test.files)?;
         let WrittenExpect { mut expect, schema } = test.expect;
         if let Some(path) = &schema {
-            let digest = self.rules.blobs().schema(self.rules.scenario.folder.join(path));
-            let digest = digest.map_err(|reason| {
-                file_problem(origin, &["expect", "schema"], "schema", path, &reason)
+            let Scenario { project, folder, .. } = self.rules.scenario;
+            let digest = self.rules.blobs().schema(project, folder.join(path));
+            let digest = digest.map_err(|refusal| {
+                file_problem(origin, &["expect", "schema"], "schema", path, refusal)
             })?;
             expect.schema = Some(digest);
         }
@@ -327,9 +329,12 @@ impl Planner<'_> {
         files: &'t [(String, String)],
     ) -> Result<Vec<Attachment<'t>>, Vec<Problem>> {
         let attachment = |(name, path): &'t (String, String)| {
-            let (sha256, bytes) =
-                self.rules.blobs().attachment(origin.folder().join(path)).map_err(|reason| {
-                    file_problem(origin, &["files", name], "attachment", path, &reason)
+            let (sha256, bytes) = self
+                .rules
+                .blobs()
+                .attachment(&self.rules.scenario.project, origin.folder().join(path))
+                .map_err(|refusal| {
+                    file_problem(origin, &["files", name], "attachment", path, refusal)
                 })?;
             Ok(Attachment { name: name.as_str().into(), sha256, bytes })
         };
@@ -351,10 +356,10 @@ fn file_problem(
     path: &[&str],
     noun: &str,
     file: &str,
-    reason: &str,
+    Refusal { reason, help }: Refusal,
 ) -> Vec<Problem> {
     let path = keys(path.iter().copied());
-    let problem = Problem::new(format!("{noun} `{file}` {reason}"));
+    let problem = Problem { help, ..Problem::new(format!("{noun} `{file}` {reason}")) };
     vec![problem.at_all(origin.places(&path, Part::Value, "this file"))]
 }
 

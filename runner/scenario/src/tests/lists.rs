@@ -209,6 +209,7 @@ fn attachments_and_schemas_are_blobs_by_digest() {
 #[test]
 fn invalid_files_of_tests_are_named() {
     let scenario = "
+        run.reads = ['/dev/null']
         [[test_lists]]
         files = ['l.jsonl']
         [[test_lists]]

@@ -34,6 +34,8 @@ pub(super) struct PlanDocument {
     plan: Box<RawValue>,
     /// Grants of the providers and graders, as tables of a scenario.
     grants: Vec<String>,
+    /// The real folders, files and secrets that the scenario uses, a sentence for each.
+    access: Vec<String>,
     /// Access that plugins request and the scenario does not grant.
     missing_grants: Vec<MissingGrants>,
     /// The first trials, up to 100.
@@ -91,7 +93,7 @@ struct OutcomeChange {
 #[derive(Deserialize)]
 #[serde(tag = "part", rename_all = "lowercase")]
 enum ExecLine {
-    Plan { providers: Vec<ManifestProvider> },
+    Plan { providers: Vec<ManifestProvider>, access: Vec<String> },
     Trial { trial: String },
     Problem { problem: ScenarioProblem },
 }
@@ -117,10 +119,11 @@ struct RescoreLine {
 /// Plans a start.
 pub(super) fn plan(words: &CommandWords<'_>) -> Result<PlanDocument> {
     let (mut plan, mut trials, mut problems) = (None, Vec::new(), Vec::new());
-    let (mut grants, mut missing_grants) = (Vec::new(), Vec::new());
+    let (mut grants, mut access, mut missing_grants) = (Vec::new(), Vec::new(), Vec::new());
     let ended = dry_run(words, &mut |line| {
         match serde_json::from_str(line) {
-            Ok(ExecLine::Plan { providers }) => {
+            Ok(ExecLine::Plan { providers, access: lines }) => {
+                access = lines;
                 plan = RawValue::from_string(line.to_owned()).ok();
                 grants = providers.iter().flat_map(tables).collect();
                 missing_grants = providers.iter().filter_map(MissingGrants::of).collect();
@@ -139,7 +142,7 @@ pub(super) fn plan(words: &CommandWords<'_>) -> Result<PlanDocument> {
             ended?;
             let plan = plan.ok_or_else(HttpProblem::internal)?;
             let command = words.shown();
-            Ok(PlanDocument { v: VERSION, plan, grants, missing_grants, trials, command })
+            Ok(PlanDocument { v: VERSION, plan, grants, access, missing_grants, trials, command })
         }
     }
 }

@@ -133,6 +133,7 @@ export async function open({ place, address, server }) {
         ['Providers', names(providers, false)],
         ['Graders', names(providers, true)],
         ['Grants', plan.grants.length ? el('pre', { tabindex: 0, 'aria-label': 'Grants' }, plan.grants.join('\n')) : 'No provider has grants.'],
+        ['Access', plan.access.length > 0 && el('ul', { class: 'names' }, plan.access.map((/** @type {string} */ line) => el('li', null, prose(line))))],
         ['Notified at the end', receivers.map((/** @type {any} */ one) => one.to).join(', ')],
         ['First trials', el('details', null, el('summary', null, plan.trials[0], trials > 1 && ` and ${count(trials - 1)} more`), el('ul', { class: 'names' }, plan.trials.slice(1).map((/** @type {string} */ one) => el('li', null, one))))],
         ['In a terminal', copyable(plan.command)],

@@ -1,0 +1,43 @@
+//! The real folders, files and secrets that a scenario uses outside of its text, as lines for people.
+
+use std::path::Path;
+
+use runner_record::{Manifest, ManifestProvider, ResultsRoot, RunDir};
+use runner_scenario::{Scenario, parse_stored};
+
+use super::{load::manifest_providers, plan::Plan};
+
+/// Returns the lines of a run, from its stored scenario and the folders that it mounted. Empty if the scenario cannot be read.
+pub fn access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
+    let vars = &manifest.metadata.selection.overrides.vars;
+    let scenario = dir.scenario(manifest).ok();
+    let scenario = scenario.and_then(|text| parse_stored(&text, &manifest.scenario, vars).ok());
+    let lines = |scenario| access_of(&scenario, &manifest.scenario_path, &manifest.providers);
+    scenario.map(lines).unwrap_or_default()
+}
+
+/// Returns the lines of a scenario, whose file has this path.
+pub(crate) fn access_of(
+    scenario: &Scenario,
+    path: impl AsRef<Path>,
+    providers: &[ManifestProvider],
+) -> Vec<String> {
+    let mounts = providers
+        .iter()
+        .map(|one| (one.table().trim_end_matches('s'), &*one.name, &*one.mounts));
+    scenario.access(path.as_ref().parent().unwrap_or(Path::new(".")), mounts)
+}
+
+/// Returns the lines of a plan that the newest run of its scenario in this results root does not have. `path` is the absolute
+/// path of the scenario.
+pub(crate) fn new_access(root: &ResultsRoot, plan: &Plan, path: &Path) -> Vec<String> {
+    let mut lines = access_of(&plan.scenario, path, &manifest_providers(plan));
+    if lines.is_empty() {
+        return lines;
+    }
+    let runs = root.runs_of(&plan.scenario.name, path);
+    let newest = runs.ok().and_then(|mut runs| runs.find_map(Result::ok));
+    let known = newest.map(|(dir, manifest)| access(&dir, &manifest)).unwrap_or_default();
+    lines.retain(|line| !known.contains(line));
+    lines
+}
