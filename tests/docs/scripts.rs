@@ -40,10 +40,19 @@ fn job(path: &str) -> String {
     let lines = text.lines().map(|line| line.trim_start().trim_start_matches("- "));
     let lines = lines.map(|line| line.trim_start_matches("run: "));
     let commands: Vec<_> = lines
-        .filter(|line| line.starts_with("runner exec") || line.starts_with("runner merge"))
+        .filter(|line| {
+            ["runner exec", "runner merge", "rm "].iter().any(|start| line.starts_with(start))
+        })
         .collect();
-    assert_eq!(commands.len(), 2, "{path}: {commands:?}");
+    assert!(commands.len() >= 2, "{path}: {commands:?}");
     commands.join("\n")
+}
+
+/// Returns the command of the pods of the Kubernetes file, for a shell.
+fn pod() -> String {
+    let text = file("docs/shards/kubernetes.yaml");
+    let command = text.lines().find_map(|line| line.trim().strip_prefix("command: ["));
+    command.unwrap().trim_end_matches(']').replace(", ", " ").replace("/scenario/", "./")
 }
 
 /// Returns the shell of the step of `action.yml` that runs the scenario.
@@ -57,7 +66,7 @@ fn action() -> String {
 fn scripts() -> Vec<Script> {
     let nightly = block("docs/tutorials/nightly.md", |text| text.contains("runner prune --yes\n"));
     let detached = block("docs/operations.md", |text| text.contains("exec --detach"));
-    let ci = block("docs/operations.md", |text| text.contains("--into results/ci"));
+    let ci = block("docs/operations.md", |text| text.contains("--into \"$results/ci\""));
     let slurm = file("docs/shards/slurm.sh").replace("/shared/", "shared/");
     let merge =
         "\nrunner merge --into results/$SLURM_ARRAY_JOB_ID shared/$SLURM_ARRAY_JOB_ID/*-of-1";
@@ -70,6 +79,7 @@ fn scripts() -> Vec<Script> {
         ("slurm", "scenario.toml", slurm + merge),
         ("gitlab", "scenario.toml", job("docs/shards/gitlab.yml")),
         ("github", "scenario.toml", job("docs/shards/github-actions.yml")),
+        ("kubernetes", "scenario.toml", pod().replace("/results", "results")),
         ("action", "scenario.toml", action()),
     ]
     .map(|(name, scenario, text)| Script { name, scenario, text })
@@ -77,8 +87,8 @@ fn scripts() -> Vec<Script> {
 }
 
 impl Script {
-    /// Runs the script as its scheduler does, after two good runs of the same scenario.
-    fn run(&self, scenario: &str, change: impl Fn(String) -> String) -> Ran {
+    /// Prepares a folder for the script, with two good runs of the same scenario.
+    fn folder(&self) -> Runner {
         let runner = Runner::new(&["hostile"]);
         for folder in ["bin", "shards", "action"] {
             fs::create_dir(runner.path(folder)).unwrap();
@@ -86,12 +96,18 @@ impl Script {
         symlink(PROGRAM, runner.path("bin/runner")).unwrap();
         // The artifact of the only shard is a results root.
         if self.name == "github" {
-            symlink(runner.path("results"), runner.path("shards/shard-0")).unwrap();
+            fs::create_dir(runner.path("action/shards")).unwrap();
+            symlink("../results", runner.path("action/shards/shard-0")).unwrap();
         }
         runner.write(self.scenario, GOOD);
         for folder in ["results/first", "results/second"] {
             runner.run(&["exec", self.scenario, "--into", folder]).expect(0);
         }
+        runner
+    }
+
+    /// Runs the script as its scheduler does.
+    fn run(&self, runner: &Runner, scenario: &str, change: impl Fn(String) -> String) -> Ran {
         runner.write(self.scenario, scenario);
         let text = change(self.text.clone()).replace("srun ", "");
         runner.write("script.sh", text);
@@ -104,10 +120,23 @@ impl Script {
             ("CI_NODE_INDEX", "1"),
             ("SLURM_ARRAY_JOB_ID", "7"),
             ("RUNNER_TEMP", "action"),
+            ("JOB_COMPLETION_INDEX", "0"),
+            ("RUNNER_TRUST_ROOT", self.trusted()),
             ("SCENARIO", self.scenario),
             ("ARGS", ""),
         ]);
         Running::start(&mut command).finish()
+    }
+
+    /// Returns the value of `RUNNER_TRUST_ROOT` in the job file.
+    fn trusted(&self) -> &'static str {
+        match self.name {
+            "github" => "action",
+            "gitlab" => ".",
+            "kubernetes" => "results",
+            // The script sets it, if it needs it.
+            _ => "",
+        }
     }
 }
 
@@ -117,14 +146,30 @@ fn documented_scripts_pass_only_if_all_ran() {
     let without_plugin = GOOD.replace("bundled:echo", "missing.wasm");
     for script in scripts() {
         let name = script.name;
-        let good = script.run(GOOD, |text| text);
+        let good = script.run(&script.folder(), GOOD, |text| text);
         assert_eq!(good.code, Some(0), "{name}: {good:?}");
         for scenario in [&broken, &without_plugin] {
-            let ran = script.run(scenario, |text| text);
+            let ran = script.run(&script.folder(), scenario, |text| text);
             assert_ne!(ran.code, Some(0), "{name}: {ran:?}");
         }
-        let cut = script.run(LONG, |text| text.replace("runner exec", SLOW));
+        let cut = script.run(&script.folder(), LONG, |text| text.replace("runner exec", SLOW));
         assert_ne!(cut.code, Some(0), "{name}: {cut:?}");
         assert!(cut.stdout.contains("timeout") || cut.stderr.contains("timeout"), "{cut:?}");
+    }
+}
+
+#[test]
+fn documented_scripts_work_twice() {
+    for script in scripts() {
+        let name = script.name;
+        let runner = script.folder();
+        for time in ["first", "second"] {
+            let ran = script.run(&runner, GOOD, |text| text);
+            assert_eq!(ran.code, Some(0), "{name}, {time}: {ran:?}");
+            // Jobs may get another machine, without the home folder of the first one.
+            if !["nightly", "shards"].contains(&name) {
+                let _ = fs::remove_dir_all(runner.path(".local"));
+            }
+        }
     }
 }

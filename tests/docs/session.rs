@@ -250,6 +250,8 @@ impl Session {
         if self.runner.path("bin/cargo").exists() {
             shell.env("HOME", self.runner.path(""));
         }
+        // The user's key is in the folder, as for runs that the tests prepare.
+        shell.env("XDG_STATE_HOME", self.runner.path(".local/state"));
         shell.envs(SECRETS.map(|name| (name, "mZ4f-not-a-key")));
         shell.envs(self.receiver.as_ref().map(|server| ("HOOK_URL", server.origin())));
         shell

@@ -319,6 +319,7 @@ fn requests_build_nothing() {
     let runner = with_scenarios();
     let id = add(&runner, &["exec", "short.toml"]);
     edit(&runner, &id, |request| request["command"] = json!(["exec", "--build", "short.toml"]));
+    runner.run(&["trust", "--yes"]).expect(0);
     work(&runner).expect(3).says(&["`--build` runs tools outside of the sandbox"]);
     assert!(runner.runs().is_empty());
 }

@@ -6,6 +6,7 @@ mod deleting;
 mod losses;
 mod owners;
 mod sharing;
+mod trust;
 mod truth;
 mod verifying;
 mod waiting;

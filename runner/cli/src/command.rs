@@ -11,7 +11,7 @@ use crate::commands::fleet::{engine, worker};
 use crate::commands::help::{completions, manual, schema};
 use crate::commands::results::{compare, history, merge, notify, queue};
 use crate::commands::{control, exec, follow, init, list, plugin};
-use crate::commands::{report, rescore, resume, serve, show, upkeep, validate};
+use crate::commands::{report, rescore, resume, serve, show, trust, upkeep, validate};
 use crate::text::{CommandError, Out, style};
 
 /// The version of wasmtime in `Cargo.lock`, which wasmtime does not export.
@@ -69,6 +69,7 @@ pub enum Command {
     Verify(RunArgs),
     Cleanup(upkeep::CleanupArgs),
     Notify(notify::Args),
+    Trust(trust::Args),
     Prune(upkeep::PruneArgs),
     Pin(upkeep::PinArgs),
     Unpin(upkeep::UnpinArgs),
@@ -99,7 +100,7 @@ pub const GROUPS: [(&str, &[&str]); 8] = [
     ("Control", &["stop", "cancel", "pause", "unpause", "wait", "queue", "label"]),
     ("Use several machines", &["worker", "engine"]),
     ("Write providers", &["plugin"]),
-    ("Maintain", &["verify", "cleanup", "notify", "prune", "pin", "unpin", "reindex"]),
+    ("Maintain", &["verify", "cleanup", "notify", "trust", "prune", "pin", "unpin", "reindex"]),
     ("Help", &["help", "schema", "completions", "man"]),
 ];
 
@@ -134,6 +135,7 @@ impl Command {
             Self::Verify(args) => upkeep::verify(args, out),
             Self::Cleanup(args) => upkeep::cleanup(args, out),
             Self::Notify(args) => notify::run(args, out),
+            Self::Trust(args) => trust::run(args, out),
             Self::Prune(args) => upkeep::prune(args, out),
             Self::Pin(args) => upkeep::pin(args, out),
             Self::Unpin(args) => upkeep::unpin(args, out),

@@ -29,6 +29,7 @@ mod commands {
     mod session;
     pub mod show;
     mod target;
+    pub mod trust;
     pub mod upkeep;
     pub mod validate;
 

@@ -178,4 +178,5 @@ pub use self::signals::{
     before_forced_exit, exit_on_signal, fail_large_writes, keep_exit, kept_stop, on_stop, take_over,
 };
 pub use self::stored_call::StoredCall;
+pub use self::trust::{author, stored_access};
 pub use self::validate::{preview_exec, validate};

@@ -16,7 +16,7 @@ use runner_scenario::{Scenario, Suite};
 use crate::EngineError;
 use crate::error::machine_error;
 use crate::plan::{Ids, difference, gate, unreadable, whole_tests};
-use crate::{session::Reruns, trust::usable};
+use crate::session::Reruns;
 
 /// Most trials without a result, and most faults of a shard, that are listed.
 const MAX_NAMED: usize = 10;
@@ -186,7 +186,7 @@ fn merged_before(request: &MergeRequest, merge: &Merge<'_>) -> Result<Option<Run
     }
     let there = ResultsRoot::existing(&request.results)?.run_in(&request.folder)?;
     let Some(there) = there else { return Ok(None) };
-    if usable(&there)?.manifest()?.merged == merge.entries()? {
+    if there.for_change()?.manifest()?.merged == merge.entries()? {
         return Ok(Some(there));
     }
     Err(EngineError::Usage(format!(
@@ -329,7 +329,8 @@ impl OpenedShard {
                 RecordError::Unknown { .. } => refused("there is no such folder"),
                 error => error.into(),
             });
-        let run = usable(&found?)?;
+        // Merging executes nothing: the merged run of a foreign shard is foreign.
+        let run = found?.for_change()?;
         if !run.results_root()?.path().join("store").is_dir() {
             return Err(refused(
                 "its results root lacks the folder `store` with the tests and plugins; copy the whole root",

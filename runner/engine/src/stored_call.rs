@@ -88,8 +88,7 @@ impl StoredCall {
             row_bytes: row.len() as u32,
         };
         line.extend(row);
-        let providers: Vec<_> = plan.providers.iter().map(|one| one.provider.clone()).collect();
-        let mut notices = owner_notices(&run, &providers);
+        let mut notices = owner_notices(&run, &manifest);
         let changed = plan.changed_folders();
         notices
             .extend(changed.iter().map(|folder| format!("{folder} changed since the run started")));

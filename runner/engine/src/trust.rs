@@ -1,12 +1,14 @@
-//! Runs of other users: a run decides which plugins are executed with which of this user's files and secrets, so it is refused
-//! with its owner and its grants.
+//! Runs that another user or another key made: a run decides which plugins are executed with which of this user's files and
+//! secrets, so it is refused with its author and its grants.
 
-use runner_model::provider::Provider;
-use runner_record::{RecordError, ResultsRoot, RunDir};
+use runner_model::provider::{MountedFolder, Provider};
+use runner_model::{grants::FsGrant, visible::visible_line};
+use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
 use runner_scenario::{GrantsToml, parse_stored};
 
 use crate::{EngineError, SessionRequest};
 
+const TRUST_ROOT: &str = "RUNNER_TRUST_ROOT";
 /// Lines of grants that a message shows, and the bytes of each.
 const MAX_LINES: usize = 40;
 const MAX_LINE: usize = 400;
@@ -17,21 +19,60 @@ const MAX_SKIPPED: usize = 3;
 ///
 /// # Errors
 ///
-/// It is another user's, with its owner and its grants, or it cannot be read.
+/// Another user or key made it: with its author and its grants. Or it cannot be read.
 pub(crate) fn usable(dir: &RunDir) -> Result<RunDir, EngineError> {
     dir.for_use().map_err(|mut error| {
         if let RecordError::NotOwn { grants, .. } = &mut error {
-            *grants = stored_grants(dir);
+            if let Ok(manifest) = dir.manifest() {
+                let access = stored_access(dir, &manifest).join("\n");
+                *grants = format!("; {} started it:\n{access}", author(&manifest));
+            }
         }
         error.into()
     })
 }
 
-/// Returns notices of the owner and the grants of another user's run, which is trusted.
-pub(crate) fn owner_notices(dir: &RunDir, providers: &[Provider]) -> Vec<String> {
-    let text = |owner| format!("run {} {owner}{}", dir.id(), grants(providers));
-    let text = dir.other_author().map(text).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
+/// Returns notices of the author, the grants and the real folders of a run that another user or key made, and that is trusted.
+pub(crate) fn owner_notices(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
+    let Some(problem) = dir.other_author() else { return Vec::new() };
+    let author = author(manifest);
+    let head =
+        format!("run {} {problem}; {author} started it; it is trusted by {TRUST_ROOT}", dir.id());
+    [head].into_iter().chain(stored_access(dir, manifest)).collect()
+}
+
+/// Returns the user and the machine that a manifest names as those of the first session.
+pub fn author(manifest: &Manifest) -> String {
+    let first = manifest.sessions.first();
+    let name = |text: Option<&String>| visible_line(text.map_or("", String::as_str)).into_owned();
+    format!("{} on {}", name(first.map(|one| &one.user)), name(first.map(|one| &one.host)))
+}
+
+/// Returns the access that a run gives to its plugins: the grants of its stored scenario, which the manifest may contradict,
+/// the folders where they lead now, and the secrets of webhooks. A line each.
+pub fn stored_access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
+    let vars = &manifest.metadata.selection.overrides.vars;
+    let scenario = dir.scenario(manifest).ok();
+    let scenario = scenario.and_then(|text| parse_stored(&text, &manifest.scenario, vars).ok());
+    let Some(scenario) = scenario else { return vec!["its scenario cannot be read".to_owned()] };
+    let mut lines = grant_lines(&scenario.providers);
+    if lines.is_empty() {
+        lines.push("it grants its providers nothing".to_owned());
+    }
+    let folders = scenario.providers.iter().map(|one| {
+        let real = |fs: &FsGrant| {
+            let path = scenario.folder.join(&fs.path);
+            let host = path.canonicalize().unwrap_or(path).to_string_lossy().into_owned();
+            let (guest, mode) = (fs.mount.clone(), fs.mode);
+            MountedFolder { host, guest, mode, device: 0, inode: 0, content: None }
+        };
+        let folders: Vec<_> = one.grants.fs.iter().map(real).collect();
+        (one.table().trim_end_matches('s'), &*one.name, folders)
+    });
+    let folders: Vec<_> = folders.collect();
+    let mounts = folders.iter().map(|(role, name, folders)| (*role, *name, &**folders));
+    lines.extend(scenario.access(&scenario.folder, mounts));
+    lines.iter().map(|line| visible_line(line).into_owned()).collect()
 }
 
 /// Finds the run of a request in a results root. `find` also returns the refusals of runs that it skipped. Returns the settings for
@@ -56,25 +97,8 @@ pub(crate) fn skipped_notices(skipped: &[RecordError]) -> Vec<String> {
     notices
 }
 
-/// Formats the grants of a run's stored scenario. The manifest may have others.
-fn stored_grants(dir: &RunDir) -> String {
-    let read = || {
-        let manifest = dir.manifest().ok()?;
-        parse_stored(
-            &dir.scenario(&manifest).ok()?,
-            &manifest.scenario,
-            &manifest.metadata.selection.overrides.vars,
-        )
-        .ok()
-    };
-    match read() {
-        Some(scenario) => grants(&scenario.providers),
-        None => "; its scenario cannot be read".to_owned(),
-    }
-}
-
-/// Formats grants as the end of a sentence, with lines of their own.
-fn grants(providers: &[Provider]) -> String {
+/// Formats grants as TOML tables. Empty without any.
+fn grant_lines(providers: &[Provider]) -> Vec<String> {
     let tables = providers.iter().flat_map(|provider| {
         GrantsToml::from(&provider.grants).table(provider.table(), &provider.name)
     });
@@ -91,8 +115,5 @@ fn grants(providers: &[Provider]) -> String {
     if lines.len() > MAX_LINES {
         lines[MAX_LINES] = "…".to_owned();
     }
-    if lines.is_empty() {
-        return ", and grants its providers nothing".to_owned();
-    }
-    format!(", and grants its providers:\n{}", lines.join("\n"))
+    lines
 }

@@ -113,4 +113,13 @@ impl Server {
     pub(crate) fn run(&self, name: &str) -> Result<RunDir, HttpProblem> {
         Ok(self.root.find_named(name)?)
     }
+
+    /// Finds a run for a request that changes or continues it.
+    ///
+    /// # Errors
+    ///
+    /// Another user or key made it, or it cannot be read.
+    pub(crate) fn own_run(&self, name: &str) -> Result<RunDir, HttpProblem> {
+        Ok(self.run(name)?.for_use()?)
+    }
 }

@@ -143,7 +143,7 @@ impl PreparedRescore {
         let matches = reruns.selector(&plan.suite, &plan.scenario.providers);
         let fold = Fold::of(dir, manifest, &plan.suite, &matches)?;
         check_foreign(dir, &fold)?;
-        let mut notices = owner_notices(dir, &plan.scenario.providers);
+        let mut notices = owner_notices(dir, manifest);
         drop(matches);
         let mut filter = request.filter.clone();
         if let Some(filter) = &mut filter {

@@ -82,7 +82,7 @@ impl PreparedResume {
             let (suite, fingerprints) = (&plan.suite, &plan.fingerprints);
             plan.rejudge = Rejudge::find(dir, suite, fingerprints, &rescores, &mut fold)?;
         }
-        notices.extend(owner_notices(dir, &plan.scenario.providers));
+        notices.extend(owner_notices(dir, manifest));
         notices.extend(damage_notices(manifest, &before, adopted.is_some()));
         notices.extend(verdictless_notice(dir, manifest).filter(|_| request.rerun.is_none()));
         if fold.left() > 0 {

@@ -87,7 +87,7 @@ pub fn move_request(
 ) -> Result<QueueChange, QueueError> {
     let queue = root.lock_queue()?;
     let requests = queue.read()?.requests;
-    let mut request = find(root, &requests, id)?.clone();
+    let mut request = find(root, &requests, id, false)?.clone();
     if request.state == QueueState::Starting {
         return Err(QueueError::Starting(request.id));
     }
@@ -98,7 +98,7 @@ pub fn move_request(
             queue.add(&mut request)?;
         }
         QueuePlace::Before(other) => {
-            let other = find(root, &requests, other)?;
+            let other = find(root, &requests, other, false)?;
             if other.state != QueueState::Waiting {
                 return Err(QueueError::NotWaiting(other.id.clone()));
             }
@@ -146,7 +146,7 @@ fn make_room(
 pub fn remove(root: &ResultsRoot, id: &str) -> Result<QueueChange, QueueError> {
     let queue = root.lock_queue()?;
     let requests = queue.read()?.requests;
-    let request = find(root, &requests, id)?;
+    let request = find(root, &requests, id, true)?;
     if request.state == QueueState::Starting && !kill(&queue.lock_of(request)?) {
         return Err(QueueError::Starting(request.id.clone()));
     }
@@ -166,11 +166,12 @@ fn change(
     Ok(QueueChange::new(result, entry.unwrap_or_else(|| QueueEntry::new(request, None))))
 }
 
-/// Finds a request of this user by its id or a unique part of it.
+/// Finds a request of this user by its id or a unique part of it. One that another key made can only be removed.
 fn find<'a>(
     root: &ResultsRoot,
     requests: &'a [QueuedRequest],
     id: &str,
+    removes: bool,
 ) -> Result<&'a QueuedRequest, QueueError> {
     let list = root.command(&["queue"]);
     let has_part = |request: &&QueuedRequest| !id.is_empty() && request.id.contains(id);
@@ -182,7 +183,9 @@ fn find<'a>(
         (None, _) => return Err(QueueError::Ambiguous { id: id.to_owned(), list }),
     };
     match request.foreign.clone() {
-        Some(why) => Err(QueueError::Foreign { id: request.id.clone(), why }),
-        None => Ok(request),
+        Some(why) if !(removes && request.is_unsigned) => {
+            Err(QueueError::Foreign { id: request.id.clone(), why })
+        }
+        _ => Ok(request),
     }
 }

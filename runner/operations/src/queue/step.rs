@@ -205,7 +205,10 @@ fn launch_request(root: &ResultsRoot, taken: &TakenRequest) -> Result<Started, L
     let folder = Path::new(&request.folder);
     let failed = |source| LaunchError::Start { folder: folder.to_owned(), source };
     if !request.command.first().is_some_and(|word| COMMANDS.contains(&&**word)) {
-        let source = io::Error::new(ErrorKind::InvalidInput, "a request is an `exec`, `resume` or `rescore`");
+        let source = io::Error::new(
+            ErrorKind::InvalidInput,
+            "a request is an `exec`, `resume` or `rescore`",
+        );
         return Err(LaunchError::Start { folder: folder.to_owned(), source });
     }
     let arguments: Vec<_> = request.command.iter().map(OsString::from).collect();

@@ -80,7 +80,8 @@ impl UserKey {
                 Some(key) => Ok(key),
                 None => {
                     create(&folder).map_err(|error| error.to_string())?;
-                    read_key(&folder, KEY, exact)?.ok_or_else(|| "another process removed it".into())
+                    read_key(&folder, KEY, exact)?
+                        .ok_or_else(|| "another process removed it".into())
                 }
             }
         };

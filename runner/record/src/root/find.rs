@@ -4,11 +4,11 @@ use std::{io::ErrorKind, path::Path};
 
 use runner_model::RunStatus;
 
-use crate::run::run_dir::Check;
 use crate::disk::beneath::Dir;
 use crate::disk::layout::{MANIFEST, ROWS, command, is_run_name, parse_latest};
 use crate::disk::lock;
 use crate::run::folder::{parse_id, plain};
+use crate::run::run_dir::Check;
 use crate::{Manifest, RecordError, ResultsRoot, RunDir, RunHead, Runs};
 
 impl ResultsRoot {

@@ -80,6 +80,9 @@ pub struct QueuedRequest {
     /// Reason why this user may not start or change it, as the rest of a sentence.
     #[serde(skip)]
     pub foreign: Option<String>,
+    /// The file is this user's, and only the signature is missing or wrong.
+    #[serde(skip)]
+    pub is_unsigned: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -143,6 +146,7 @@ impl QueuedRequest {
             signature: None,
             state: QueueState::Waiting,
             foreign: None,
+            is_unsigned: false,
         }
     }
 
@@ -304,7 +308,9 @@ impl QueueList {
                         self.unreadable.push(dir.refuse(&name, problem));
                         continue;
                     }
-                    request.foreign = foreign.or_else(|| request.signature_problem(dir));
+                    let unsigned = request.signature_problem(dir).filter(|_| foreign.is_none());
+                    request.is_unsigned = unsigned.is_some();
+                    request.foreign = foreign.or(unsigned);
                     if request.refused.is_some() {
                         request.state = QueueState::Refused;
                     }

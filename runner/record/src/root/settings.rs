@@ -59,9 +59,8 @@ impl ResultsRoot {
             )));
         }
         let changed = root.stat(SETTINGS)?.map_or_else(Time::default, |stamp| stamp.changed());
-        let text = String::from_utf8(bytes?).map_err(|error| {
-            root.error("read", SETTINGS, io::Error::other(error.utf8_error()))
-        })?;
+        let text = String::from_utf8(bytes?)
+            .map_err(|error| root.error("read", SETTINGS, io::Error::other(error.utf8_error())))?;
         let digest = digest(text.as_bytes());
         if is_trusted(root) || user_key::is_confirmed(digest) {
             return Ok(SettingsFile::Text { text, changed });

@@ -4,12 +4,12 @@ use std::io::ErrorKind;
 
 use runner_model::Time;
 
-use crate::run::run_dir::Check;
 use crate::disk::beneath::{Dir, random};
 use crate::disk::layout::{LOG, LOGS, MANIFEST, ROWS, SCENARIO, is_run_name};
 use crate::disk::lock::{LOCK, Lock};
 use crate::disk::owner;
 use crate::disk::permissions::of_own_folder;
+use crate::run::run_dir::Check;
 use crate::{Holder, RecordError, ResultsRoot, RunDir};
 
 /// Bytes of the scenario's name in the name of a folder.
@@ -73,7 +73,8 @@ fn check_free(root: &Dir, dir: &Dir, name: &str) -> Result<Option<RunDir>, Recor
     if check_unused(dir).is_ok() {
         return Ok(None);
     }
-    let folder = RunDir { root: root.clone(), dir: dir.clone(), id: name.into(), check: Check::Nothing };
+    let folder =
+        RunDir { root: root.clone(), dir: dir.clone(), id: name.into(), check: Check::Nothing };
     let _idle = folder.keep_idle()?;
     if dir.stat(MANIFEST)?.is_some_and(|manifest| manifest.length > 0) {
         return Ok(Some(folder));

@@ -3,10 +3,9 @@
 use std::{fs::File, io::Write as _, time::Duration};
 
 use runner_model::status::{RunVerdict, Stage};
-use runner_model::{Counts, GateResult, Reason, RunStatus};
+use runner_model::{Counts, Digest, GateResult, Reason, RunStatus};
 use runner_model::{exit::Exit, row::Actor, units::plural, visible::visible_line};
 
-use crate::run::run_dir::Check;
 use crate::disk::beneath::{Dir, Stamp};
 use crate::disk::durable::Unsynced;
 use crate::disk::fault::{self, Place, now};
@@ -19,6 +18,7 @@ use crate::rows::writer::{Ack, Writer};
 use crate::run::manifest::{FORMAT, RowsFile, cut};
 use crate::run::new_run::{RESCORE, command_line, first_stage, has_secrets, session_entry};
 use crate::run::requests::{self, Requests};
+use crate::run::run_dir::Check;
 use crate::run::run_head::new_run_caution;
 use crate::run::truth::end_dead_session;
 use crate::run::{folder, live, signature};
@@ -99,6 +99,9 @@ impl ResultsRoot {
             transitions: vec![Transition::created(now, writer)],
             rows: None,
         };
+        let unsigned = self.signing_problem().map(|problem| {
+            format!("later commands will take this run for another user's: {problem}")
+        });
         let run = RunDir { root: root.clone(), dir, id, check: Check::Owner };
         // While the lock is held, no other process uses the folder.
         let undo = |_: &RecordError| {
@@ -121,7 +124,7 @@ impl ResultsRoot {
             had_folder,
             signs: true,
             log,
-            notices: later.map(new_run_caution).into_iter().collect(),
+            notices: later.map(new_run_caution).into_iter().chain(unsigned).collect(),
             last_seq: 0,
             distrusts_rows: false,
         };
@@ -182,6 +185,23 @@ impl ResultsRoot {
             ));
         }
         Ok(owned)
+    }
+}
+
+impl ResultsRoot {
+    /// Signs a run that another key made, if its signed parts still have the digest `seen`.
+    ///
+    /// # Errors
+    ///
+    /// The run changed, another process holds it, or it cannot be written.
+    pub fn sign(&self, run: &RunDir, seen: Digest) -> Result<(), RecordError> {
+        let mut owned = self.claim(run)?;
+        if run.signed_digest()? != seen {
+            return Err(run.dir.refuse(MANIFEST, "it changed meanwhile; look at it again"));
+        }
+        owned.signs = true;
+        owned.lock.release_reserve();
+        owned.replace_manifest()
     }
 }
 

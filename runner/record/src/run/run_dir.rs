@@ -116,6 +116,20 @@ impl RunDir {
         }
     }
 
+    /// Returns the reason why commands that execute a part of the run refuse it, as the rest of a sentence.
+    pub fn foreign(&self) -> Option<String> {
+        match self.for_use() {
+            Err(RecordError::NotOwn { problem, .. }) => Some(problem),
+            _ => None,
+        }
+    }
+
+    /// Returns the digest of the parts of the manifest that its author signs, for [`ResultsRoot::sign`](crate::ResultsRoot::sign).
+    pub fn signed_digest(&self) -> Result<Digest, RecordError> {
+        let (_, text, _) = self.read_manifest()?;
+        Ok(digest(&signature::signed_parts(&serde_json::from_str(&text).unwrap_or_default())))
+    }
+
     fn not_signed(&self, problem: String) -> RecordError {
         let advice = format!(
             "if you know who made it, look at it and allow it: {}",
@@ -130,10 +144,14 @@ impl RunDir {
             None => Ok(()),
             Some(problem) => {
                 let root = shown_path(self.root.path());
-                let advice = format!(
-                    "to use other users' runs in this results root, set {TRUSTED}={root}"
-                );
-                Err(RecordError::NotOwn { run: self.id.clone(), problem, grants: String::new(), advice })
+                let advice =
+                    format!("to use other users' runs in this results root, set {TRUSTED}={root}");
+                Err(RecordError::NotOwn {
+                    run: self.id.clone(),
+                    problem,
+                    grants: String::new(),
+                    advice,
+                })
             }
         }
     }

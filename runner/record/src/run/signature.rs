@@ -7,8 +7,7 @@ use crate::Manifest;
 use crate::disk::user_key::{Signed, UserKey};
 
 /// The parts of a manifest that decide what is executed. Keys that later versions add to them are signed, too.
-const SIGNED: [&str; 5] =
-    ["scenario", "scenario_path", "metadata", "providers", "planned_graders"];
+const SIGNED: [&str; 5] = ["scenario", "scenario_path", "metadata", "providers", "planned_graders"];
 
 /// Signs a manifest. Without a key it has no signature.
 pub(super) fn sign(manifest: &mut Manifest) {

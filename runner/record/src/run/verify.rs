@@ -8,12 +8,12 @@ use runner_model::{Digest, Places, RowRef, RunStatus, TrialId, units::plural};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::run::run_dir::Check;
 use crate::disk::content_store::{ContentStore, OF_STORE};
 use crate::disk::layout::{LOGS, MANIFEST, ROWS, SCENARIO, STORE};
 use crate::disk::{lock, owner};
 use crate::rows::fold::UnplannedFold;
 use crate::rows::line_reader::ReadLine;
+use crate::run::run_dir::Check;
 use crate::{Live, Manifest, RecordError, Rerun, RunDir};
 
 /// Faults that are kept, because more of them show nothing new.
@@ -58,7 +58,8 @@ impl RunDir {
         let entry = store.open(digest, OF_STORE)?;
         let path = store.0.path();
         // Another user could change the entry after its check.
-        let is_others = self.check >= Check::Owner && !matches!(owner::other_user(&entry, path), Ok(None));
+        let is_others =
+            self.check >= Check::Owner && !matches!(owner::other_user(&entry, path), Ok(None));
         if is_others { store.copy(&entry, digest) } else { Ok(entry) }
     }
 

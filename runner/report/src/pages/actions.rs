@@ -44,14 +44,17 @@ impl RunAction {
 impl RunActions {
     /// Returns the actions of a run, whose state must be the true one.
     #[must_use]
-    pub fn of(run: &RunHead, is_read_only: bool) -> Self {
+    pub fn of(run: &RunHead, is_read_only: bool, is_foreign: bool) -> Self {
         let is = |status| run.status == status;
         let counts = run.counts.done;
         let (is_running, is_paused) = (is(RunStatus::Running), run.paused.is_some());
         let is_pinned = run.pinned.is_some();
         let needs_budget = is(RunStatus::Incomplete) && run.reason == Some(Reason::Budget);
         let is_done = counts.done() >= run.counts.planned && run.verdict != RunVerdict::Damaged;
-        let read_only = (is_read_only, "the server is read-only");
+        let read_only = match is_foreign {
+            true => (true, "another user or key made the run; see `runner trust`"),
+            false => (is_read_only, "the server is read-only"),
+        };
         let running = (is_running, "the run is running");
         let ended = (!is_running, "the run has ended");
         let unless = |reason| RunAction::unless([read_only, reason]);

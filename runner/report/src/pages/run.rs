@@ -21,6 +21,9 @@ pub struct RunPage {
     pub now: Time,
     pub run: RunSummary,
     pub actions: RunActions,
+    /// Present if another user or key made the run: the rest of a sentence about it. Then there are no actions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<String>,
     pub manifest: Manifest,
     /// Present while a process works on the run.
     pub live: Option<Live>,
@@ -54,11 +57,13 @@ impl RunPage {
         let judged = run.truth()?;
         let is_over = judged.status.is_terminal();
         let lost = on_disk.counts.done().saturating_sub(judged.counts.done());
+        let foreign = run.foreign();
         let run = RunSummary::from_run(root, run, &judged);
         Ok(Self {
             v: VERSION,
             now,
-            actions: RunActions::of(&run.head, is_read_only),
+            actions: RunActions::of(&run.head, is_read_only, foreign.is_some()),
+            foreign,
             run,
             live: live.filter(|_| !is_over),
             lost_results: if is_over { lost } else { 0 },

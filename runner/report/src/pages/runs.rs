@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use runner_model::status::{RunState, RunVerdict};
 use runner_model::{Reason, RunStatus, Time};
-use runner_record::RunHead;
+use runner_record::{ResultsRoot, RunHead};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -35,6 +35,9 @@ pub struct RunItem {
     #[serde(flatten)]
     pub run: RunSummary,
     pub actions: RunActions,
+    /// Present if another user or key made the run: the rest of a sentence about it. Then there are no actions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<String>,
 }
 
 /// Selection of a page of runs. Empty lists and `None` select all.
@@ -59,16 +62,23 @@ pub struct RunsQuery {
 
 impl RunItem {
     #[must_use]
-    pub fn new(run: RunSummary, is_read_only: bool) -> Self {
-        let actions = RunActions::of(&run.head, is_read_only);
-        Self { run, actions }
+    pub fn new(root: &ResultsRoot, run: RunSummary, is_read_only: bool) -> Self {
+        let foreign = root.find_named(&run.head.id).ok().and_then(|run| run.foreign());
+        let actions = RunActions::of(&run.head, is_read_only, foreign.is_some());
+        Self { run, actions, foreign }
     }
 }
 
 impl RunsPage {
     /// Selects a page of a list. A run of `before` that was removed meanwhile is on no page, so the newest runs follow.
     #[must_use]
-    pub fn new(list: RunList, query: &RunsQuery, is_read_only: bool, now: Time) -> Self {
+    pub fn new(
+        root: &ResultsRoot,
+        list: RunList,
+        query: &RunsQuery,
+        is_read_only: bool,
+        now: Time,
+    ) -> Self {
         let (mut counts, mut runs) = (BTreeMap::new(), list.runs);
         runs.retain(|run| query.matches(&run.head));
         for run in &runs {
@@ -82,7 +92,7 @@ impl RunsPage {
         let has_more = runs.len() > query.limit;
         runs.truncate(query.limit);
         let next = runs.last().filter(|_| has_more).map(|run| run.head.id.clone());
-        let runs = runs.into_iter().map(|run| RunItem::new(run, is_read_only)).collect();
+        let runs = runs.into_iter().map(|run| RunItem::new(root, run, is_read_only)).collect();
         Self { v: VERSION, now, runs, unreadable: list.unreadable, counts, total, next }
     }
 }

@@ -37,7 +37,7 @@ fn head(status: RunStatus) -> RunHead {
 
 /// Returns the allowed requests as letters, in the order of the fields.
 fn allowed(run: &RunHead) -> String {
-    let actions = RunActions::of(run, false);
+    let actions = RunActions::of(run, false, false);
     let all = [
         ('s', actions.stop),
         ('c', actions.cancel),
@@ -105,8 +105,9 @@ fn states_allow_these_requests() {
     ] {
         assert_eq!(allowed(&run), letters, "{run:?}");
         let RunActions { stop, cancel, pause, unpause, resume, rerun_failed, .. } =
-            RunActions::of(&run, true);
-        let RunActions { rescore, pin, unpin, delete, label, .. } = RunActions::of(&run, true);
+            RunActions::of(&run, true, false);
+        let RunActions { rescore, pin, unpin, delete, label, .. } =
+            RunActions::of(&run, true, false);
         let refused = RunAction { allowed: false, reason: Some("the server is read-only") };
         for action in
             [stop, cancel, pause, unpause, resume, rerun_failed, rescore, pin, unpin, delete, label]

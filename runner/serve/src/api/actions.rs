@@ -115,7 +115,7 @@ fn pause(
 }
 
 fn unpause(server: &Server, path: &RunName, _: &Nothing) -> Result<HttpAnswer<RequestResult>> {
-    let run = active(server, server.run(&path.run)?)?;
+    let run = active(server, server.own_run(&path.run)?)?;
     respond(server, &run, server.root.unpause(&run)?)
 }
 
@@ -126,7 +126,7 @@ fn request(
     mode: RequestMode,
     reason: Option<&str>,
 ) -> Result<HttpAnswer<RequestResult>> {
-    let run = active(server, server.run(&path.run)?)?;
+    let run = active(server, server.own_run(&path.run)?)?;
     let before = RequestResult::read(&server.root, &run, Answer::Removed)?;
     let wait = if mode == RequestMode::Drain { DRAIN_WAIT } else { WAIT };
     match server.root.ask_for(&run, mode, &by(reason), wait) {
@@ -173,8 +173,7 @@ fn no_answer(run: &RunDir) -> HttpProblem {
 
 fn label(server: &Server, path: &RunName, body: &Labels) -> Result<HttpAnswer<RequestResult>> {
     body.set.keys().try_for_each(|key| check_key(key))?;
-    let run = server.run(&path.run)?;
-    run.manifest()?;
+    let run = server.own_run(&path.run)?;
     let change = LabelChange { set: body.set.clone(), remove: body.remove.clone() };
     match server.root.label(&run, &change, &by(None)) {
         // The manifest is whole, so the labels are too long for it.
@@ -194,14 +193,14 @@ fn unpin(server: &Server, path: &RunName, _: &Nothing) -> Result<HttpAnswer<PinR
 }
 
 fn set_pin(server: &Server, path: &RunName, by: Option<Actor>) -> Result<HttpAnswer<PinResult>> {
-    let run = server.run(&path.run)?;
+    let run = server.own_run(&path.run)?;
     let changed = server.root.claim(&run)?.pin(by)?;
     let run = RequestResult::read(&server.root, &run, Answer::AlreadyTerminal)?.run;
     Ok(PinResult { v: VERSION, changed, run }.into())
 }
 
 fn delete(server: &Server, path: &RunName, _: &Nothing) -> Result<HttpAnswer<PruneDocument>> {
-    let run = server.run(&path.run)?.for_use()?;
+    let run = server.own_run(&path.run)?;
     let policy = PrunePolicy { runs: vec![run.id().to_owned()], ..PrunePolicy::default() };
     let pruning = server.root.prune(&policy, false, now())?;
     if let Some(kept) = pruning.kept.iter().find(|kept| kept.is_named) {

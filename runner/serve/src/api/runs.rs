@@ -75,5 +75,5 @@ fn list(server: &Server, _: &(), keys: &ListKeys) -> Result<RunsPage> {
         limit: keys.limit.unwrap_or(PAGE),
     };
     let list = RunList::read(&server.root)?;
-    Ok(RunsPage::new(list, &query, server.settings.is_read_only, now()))
+    Ok(RunsPage::new(&server.root, list, &query, server.settings.is_read_only, now()))
 }

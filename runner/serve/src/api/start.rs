@@ -227,7 +227,7 @@ fn resume(
     body: &Resume,
 ) -> Result<HttpAnswer<SessionResult<ResumePlan>>> {
     body.options.check()?;
-    let run = server.run(&path.run)?.for_use()?;
+    let run = server.own_run(&path.run)?;
     let manifest = run.manifest()?;
     let mut words = CommandWords::new(server, "resume", run.id());
     // Trials that ended in an error have no verdict, so a resume runs them.
@@ -274,7 +274,7 @@ fn rescore(
     body: &Rescore,
 ) -> Result<HttpAnswer<SessionResult<RescorePlan>>> {
     body.options.check()?;
-    let run = server.run(&path.run)?.for_use()?;
+    let run = server.own_run(&path.run)?;
     let mut words = CommandWords::new(server, "rescore", run.id());
     match &body.scenario {
         Some(scenario) => words.add("scenario", scenarios::find(server, scenario)?)?,

@@ -117,7 +117,7 @@ impl RootChanges {
         let queue = queue::list(&self.root).ok();
         let mut state = self.state();
         if let Some(list) = list {
-            state.add_runs(list, self.is_read_only);
+            state.add_runs(&self.root, list, self.is_read_only);
         }
         if let Some(queue) = queue {
             let queue = one_line(&json!([queue.requests, queue.active.len()]));
@@ -134,7 +134,7 @@ impl RootChanges {
 }
 
 impl RootState {
-    fn add_runs(&mut self, list: RunList, is_read_only: bool) {
+    fn add_runs(&mut self, root: &ResultsRoot, list: RunList, is_read_only: bool) {
         let mut left = std::mem::take(&mut self.runs);
         for run in list.runs {
             // Passing time is no change.
@@ -145,8 +145,9 @@ impl RootState {
                 old => {
                     let digest = contribution(&head.id, &one_line(&head));
                     let change = digest ^ old.as_ref().map_or(0, |old| old.digest);
-                    let item = RunItem::new(run, is_read_only);
-                    self.add(change, |id| event("run", Some(id), &item));
+                    self.add(change, |id| {
+                        event("run", Some(id), &RunItem::new(root, run, is_read_only))
+                    });
                     digest
                 }
             };

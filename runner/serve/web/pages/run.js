@@ -173,7 +173,7 @@ function pace({ document, progress }, counts) {
 
 /** Why the run ended early, and damage. @param {RunView} view */
 function notes({ document, progress }) {
-  const { run, damaged_lines: damaged = 0, lost_results: lost, manifest } = document;
+  const { run, damaged_lines: damaged = 0, lost_results: lost, manifest, foreign } = document;
   const by = manifest.transitions.at(-1).by ?? manifest.sessions.at(-1)?.stopped_by;
   const why = reason(run, by);
   const message = run.message !== by?.reason && run.message;
@@ -185,6 +185,8 @@ function notes({ document, progress }) {
     lost > 0 && `Lost results: ${count(lost)}. `,
   ];
   return el('div', { 'aria-live': 'polite' },
+    foreign && el('p', { class: 'note' }, `The run ${foreign}. The server only shows it. To look at it and allow it: `,
+      el('code', null, `runner trust ${run.short}`)),
     why && el('p', { class: `note ${run.state}` },
       message && el('span', { class: 'pre' }, prose(message), '\n'), why),
     run.status === 'running' && session?.rerun && el('p', { class: 'note' },

@@ -98,7 +98,8 @@ export async function open({ place, address, kept, server }) {
     return [
       cell('tick', tick),
       cell('state', verdict(run), why ? el('small', { title: why }, prose(run.message ?? why.split('. ')[0])) : null),
-      cell('name', el('span', null, name, run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'), labels),
+      cell('name', el('span', null, name, run.pinned && el('span', { class: 'quiet', title: 'pinned' }, ' ⚑'),
+        run.foreign && el('span', { class: 'quiet', title: `The run ${run.foreign}` }, ' foreign'), labels),
         el('small', null, run.short, hasUsers() && run.user && ` by ${run.user}`)),
       cell('trials', bar(run.counts), el('small', null, trials(run))),
       cell('started', isOlder && `${DAY.format(new Date(run.started_at))}, `, time(run.started_at, 'clock'), el('small', null, time(run.completed_at ?? run.started_at, 'age'))),

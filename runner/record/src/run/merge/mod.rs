@@ -13,19 +13,19 @@ use runner_model::{Counts, Digest, GateResult, Places, Reason, RunStatus, Shard,
 pub use self::findings::{MergeFindings, MergeOutcome, ShardFindings};
 pub use self::rows::MergeSource;
 use self::rows::Merged;
-use crate::run::run_dir::Check;
 use crate::disk::beneath::{Dir, random};
 use crate::disk::durable::Unsynced;
 use crate::disk::fault::now;
 use crate::disk::layout::{ARTIFACTS, GONE, LOG, LOGS, MANIFEST, ROWS, SCENARIO};
 use crate::disk::lock::{self, Lock};
+use crate::disk::owner::is_trusted;
 use crate::disk::permissions::of_own_folder;
 use crate::disk::removal::remove_folder;
 use crate::run::manifest::{RowsFile, cut};
 use crate::run::new_run::{command_line, has_secrets, session_entry};
-use crate::disk::owner::is_trusted;
-use crate::run::signature;
 use crate::run::owned::{name_manifest, prepare_manifest};
+use crate::run::run_dir::Check;
+use crate::run::signature;
 use crate::{
     Manifest, ManifestProvider, MergedShard, NewSession, RecordError, ResultsRoot, RunDir,
     SessionEntry, Transition,

@@ -1,0 +1,226 @@
+//! `runner trust`: allows settings, requests and runs that this user's key has not signed.
+
+use std::io::{self, BufRead as _, IsTerminal as _};
+use std::path::Path;
+
+use runner_engine::{author, stored_access};
+use runner_model::units::plural;
+use runner_model::visible::{shown_path, visible_line};
+use runner_model::{Digest, RunStatus, exit::Exit};
+use runner_record::{QueuedRequest, RecordError, ResultsRoot, RunDir, SettingsFile};
+use runner_report::short_id;
+use runner_scenario::RootSettings;
+
+use crate::args::RootArgs;
+use crate::text::{CommandError, Out, mistake};
+
+/// Lines of `runner.toml` and of the access of a run that are printed.
+const MAX_LINES: usize = 200;
+
+/// Allow settings, requests and runs that others made, after showing them
+#[derive(clap::Args)]
+#[command(after_help = "Without RUN or DIR, it looks at the whole results root.")]
+pub struct Args {
+    /// A run, or the folder of a results root
+    #[arg(value_name = "RUN|DIR")]
+    target: Option<String>,
+    /// Allow without asking
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    root: RootArgs,
+}
+
+/// The parts of a results root that this user's key has not signed.
+#[derive(Default)]
+struct Foreign {
+    settings: Option<Digest>,
+    requests: Vec<QueuedRequest>,
+    /// Each run with the digest of the parts that were shown.
+    runs: Vec<(RunDir, Digest)>,
+    /// Ended runs of `runs` that were only counted.
+    ended: u64,
+}
+
+pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
+    let mut foreign = Foreign::default();
+    let is_root = |name: &&String| {
+        let path = Path::new(name);
+        path.is_dir() && !path.join("benchmark.json").exists()
+    };
+    let root = match &args.target {
+        Some(path) if is_root(&path) => ResultsRoot::existing(path.as_ref())?,
+        Some(name) => {
+            let run = args.root.open()?.find(name)?;
+            foreign.add_run(&run, true, out)?;
+            run.results_root()?
+        }
+        None => args.root.open()?,
+    };
+    if let Some(problem) = root.signing_problem() {
+        return Err(mistake!("nothing can be allowed: {problem}"));
+    }
+    if args.target.as_ref().is_none_or(|path| is_root(&path)) {
+        foreign.add_settings(&root, out)?;
+        foreign.add_requests(&root, out)?;
+        for head in root.runs()?.runs {
+            match root.find_named(&head.id) {
+                Ok(run) => foreign.add_run(&run, false, out)?,
+                // Another process has just removed it.
+                Err(RecordError::Unknown { .. } | RecordError::Removed { .. }) => {}
+                Err(error) => out.warn(&error.to_string()),
+            }
+        }
+    }
+    if foreign.ended > 0 {
+        let ended = plural(foreign.ended, "ended run", "ended runs");
+        out.data(&format!("{ended}, which `rescore`, `--last-failed` and notifications will use"));
+    }
+    if foreign.is_empty() {
+        out.talk("nothing to allow: the settings, requests and runs are yours");
+        return Ok(Exit::Success);
+    }
+    if !args.yes && !confirm(out)? {
+        out.talk("nothing was allowed");
+        return Ok(Exit::Success);
+    }
+    foreign.allow(&root, out)
+}
+
+/// Asks the user at the terminal.
+fn confirm(out: &Out) -> Result<bool, CommandError> {
+    if !io::stdin().is_terminal() {
+        return Err(mistake!("nothing was allowed\nto allow all of this, add `--yes`"));
+    }
+    out.talk("Allow all of this? [y/N]");
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+impl Foreign {
+    fn is_empty(&self) -> bool {
+        self.settings.is_none() && self.requests.is_empty() && self.runs.is_empty()
+    }
+
+    /// Prints `runner.toml`, if this text was not confirmed.
+    fn add_settings(&mut self, root: &ResultsRoot, out: &Out) -> Result<(), CommandError> {
+        let path = root.path().join("runner.toml");
+        match root.settings()? {
+            SettingsFile::Absent | SettingsFile::Text { .. } => {}
+            SettingsFile::Ignored(why) => out.warn(&why),
+            SettingsFile::Unconfirmed { text, digest, .. } => {
+                out.data(&format!("settings {}:", shown_path(&path)));
+                print_lines(text.lines(), out);
+                let keys = RootSettings::parse(&path.to_string_lossy(), &text);
+                let keys = keys.map_err(|problems| {
+                    mistake!("{}", problems.render(false, out.columns().unwrap_or(100)))
+                })?;
+                for command in keys.notify.commands {
+                    let is_relative = |word: &&String| {
+                        word.contains('/') && !word.starts_with(['/', '-']) && !word.contains(' ')
+                    };
+                    if let Some(word) = command.command.iter().find(is_relative) {
+                        out.warn(&format!(
+                            "`{word}` is a file in the results root: whoever can replace it decides what is executed"
+                        ));
+                    }
+                }
+                self.settings = Some(digest);
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints the requests of the queue that another key made.
+    fn add_requests(&mut self, root: &ResultsRoot, out: &Out) -> Result<(), CommandError> {
+        for request in root.queue()?.requests {
+            let id = visible_line(&request.id).into_owned();
+            match &request.foreign {
+                None => {}
+                Some(why) if !request.is_unsigned => out.warn(&format!("request {id} {why}")),
+                Some(_) => {
+                    let command = visible_line(&request.command.join(" ")).into_owned();
+                    let (by, folder) = (&request.by, shown_path(request.folder.as_ref()));
+                    let (user, host) = (visible_line(&by.user), visible_line(&by.host));
+                    out.data(&format!("request {id}, made by {user} on {host}:"));
+                    out.data(&format!("  runner {command}"));
+                    out.data(&format!("  in {folder}"));
+                    self.requests.push(request);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints a run that another key made. Only counts an ended one, unless it `is_named`.
+    fn add_run(&mut self, run: &RunDir, is_named: bool, out: &Out) -> Result<(), CommandError> {
+        if run.other_author().is_none() {
+            return Ok(());
+        }
+        let id = short_id(run.id()).to_owned();
+        let own = match run.for_change() {
+            Err(error @ RecordError::NotOwn { .. }) => {
+                out.warn(&error.to_string());
+                return Ok(());
+            }
+            own => own?,
+        };
+        let manifest = own.truth()?;
+        let seen = own.signed_digest()?;
+        let is_ended = matches!(manifest.status, RunStatus::Completed | RunStatus::Cancelled);
+        if is_ended && !is_named {
+            self.ended += 1;
+        } else {
+            let (author, status) = (author(&manifest), manifest.status);
+            let scenario = visible_line(&manifest.scenario);
+            out.data(&format!("run {id} of {scenario} ({status}), started by {author}:"));
+            print_lines(stored_access(&own, &manifest).iter().map(String::as_str), out);
+        }
+        self.runs.push((own, seen));
+        Ok(())
+    }
+
+    /// Signs all parts. Continues after a failure.
+    fn allow(self, root: &ResultsRoot, out: &Out) -> Result<Exit, CommandError> {
+        let mut allowed = Vec::new();
+        allowed.extend(self.settings.map(|_| "the settings".to_owned()));
+        for (count, one, several) in
+            [(self.requests.len(), "request", "requests"), (self.runs.len(), "run", "runs")]
+        {
+            allowed.extend((count > 0).then(|| plural(count as u64, one, several)));
+        }
+        let mut exit = Exit::Success;
+        let mut failed = |error: RecordError| {
+            out.warn(&error.to_string());
+            exit = exit.worse(Exit::Storage);
+        };
+        if let Some(digest) = self.settings {
+            root.confirm_settings(digest).unwrap_or_else(&mut failed);
+        }
+        if !self.requests.is_empty() {
+            let queue = root.lock_queue()?;
+            for mut request in self.requests {
+                queue.sign(&mut request).unwrap_or_else(&mut failed);
+            }
+        }
+        for (run, seen) in self.runs {
+            root.sign(&run, seen).unwrap_or_else(&mut failed);
+        }
+        if exit == Exit::Success {
+            out.talk(&format!("allowed {}", allowed.join(", ")));
+        }
+        Ok(exit)
+    }
+}
+
+/// Prints indented lines, at most [`MAX_LINES`].
+fn print_lines<'a>(lines: impl Iterator<Item = &'a str>, out: &Out) {
+    let lines: Vec<_> = lines.collect();
+    for line in lines.iter().take(MAX_LINES) {
+        out.data(&format!("  {}", visible_line(line)));
+    }
+    if let Some(more @ 1..) = lines.len().checked_sub(MAX_LINES) {
+        out.data(&format!("  … and {}", plural(more as u64, "more line", "more lines")));
+    }
+}
