@@ -7,7 +7,7 @@ use std::time::Duration;
 use runner_model::provider::{MountedFolder, Provider};
 use runner_model::{
     Budgets, FailFast, Gate, Micros, ScenarioOverrides, SetVars, grants::FsMode,
-    units::show_duration, visible::shown_path,
+    units::show_durations_apart, visible::shown_path,
 };
 use serde_json::{Map, Value, json};
 
@@ -87,7 +87,7 @@ impl Scenario {
         let longer = [&self.defaults].into_iter().chain(own).find_map(|settings| {
             let one = settings.timeout.or(self.defaults.timeout)?;
             let all = settings.trial_timeout.or(self.defaults.trial_timeout)?;
-            (one > all).then(|| [one, all].map(|time| show_duration(time.into())))
+            (one > all).then(|| show_durations_apart(one.into(), all.into()))
         });
         notices.extend(longer.map(|[one, all]| {
             format!("a `timeout` of {one} has no effect where `trial_timeout` is {all}")
@@ -368,10 +368,6 @@ fn scenario(table: &mut Table<'_, '_>) -> Option<Scenario> {
     table.optional("description", &TEXT);
     table.optional("vars", &VARS);
     let gate = table.optional("gate", &GATE);
-    if gate == Some(Gate::default()) {
-        let message = "`[gate]` has no condition; write one, such as `pass_rate = 0.9`";
-        table.refuse_key("gate", message);
-    }
     let minutes = table.or("timeout_minutes", &Number(0.001, 525_600.0), "60");
     let providers = [table.optional("providers", &PROVIDERS), table.optional("graders", &GRADERS)];
     let providers = providers.into_iter().flatten().flatten();
@@ -397,10 +393,10 @@ fn run(table: &mut Table<'_, '_>) -> Option<RunOptions> {
     Some(RunOptions {
         budget: budget_of(None, table.optional("budget", &BUDGET)),
         concurrency: table.optional("concurrency", &CONCURRENCY),
-        reads: table.or("reads", &List(0, READS), "[]"),
         fail_fast: table.or("fail_fast", &FailFastForm, "false"),
         memory: table.optional("memory", &SIZE),
         grace: table.or("grace", &DURATION, r#""0s""#),
         seed: table.or("seed", &Integer(0, u32::MAX), "0"),
+        reads: table.or("reads", &List(0, READS), "[]"),
     })
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::keys::{Notify, ROOT_NOTIFY};
 use crate::problem::Problems;
 use crate::reading::{
-    AGE, Boolean, Document, Integer, List, SIZE, TEXT, Table, TableForm, file_schema,
+    AGE, At, Boolean, Document, Form, Integer, List, Reader, SIZE, TEXT, Table, TableForm,
+    file_schema, read_literals,
 };
 
 /// The keys of `runner.toml`.
@@ -59,8 +60,27 @@ impl RootSettings {
     /// All of its problems.
     pub fn parse(path: &str, text: &str) -> Result<Self, Problems> {
         Document::parse(path, text)
-            .and_then(|document| document.read(&SETTINGS))
+            .and_then(|document| document.read(&NoPlaceholders))
             .map_err(|problems| Problems::first(100, problems))
+    }
+}
+
+/// `runner.toml`, in which no placeholder of the runner has a value.
+struct NoPlaceholders;
+
+impl Form for NoPlaceholders {
+    type Out = RootSettings;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out> {
+        reader.no_placeholders = Some("has no value: `runner.toml` has no placeholders");
+        // TOML has no null. Each is a number or a placeholder that was reported.
+        reader.refused_nulls = true;
+        read_literals(value, reader);
+        SETTINGS.read(at, value, reader)
+    }
+
+    fn schema(&self) -> Value {
+        SETTINGS.schema()
     }
 }
 
@@ -134,6 +154,23 @@ mod tests {
         assert_eq!(command.events.longer_than, Some(Duration::from_secs(3600)));
         assert!(command.events.on.contains(&RunEnding::Cancelled));
         assert_eq!(RootSettings::parse("runner.toml", "").unwrap(), RootSettings::default());
+    }
+
+    #[test]
+    fn placeholders_of_the_runner_are_refused() {
+        let text = "[notify]\nwebhooks = [{ url = \"https://h.example/{{run.id}}\" }]\n\
+                    [[notify.commands]]\ncommand = [\"say\", \"{{output}} {{row.x}}\"]\n\
+                    [serve]\nscenarios = [\"{{var.folder}}\"]\n";
+        let problems = RootSettings::parse("runner.toml", text).unwrap_err();
+        assert_eq!(problems.count(), 3);
+        let shown = problems.render(false, 100);
+        for path in ["run.id", "output", "var.folder"] {
+            let part = format!("`{{{{{path}}}}}` has no value: `runner.toml` has no placeholders");
+            assert!(shown.contains(&part), "{part}: {shown}");
+        }
+        let text = "notify.commands = [{ command = [\"docker\", \"{{.ID}}\", \"{{{{output}}\"] }]";
+        let read = RootSettings::parse("runner.toml", text).unwrap();
+        assert_eq!(read.notify.commands[0].command, ["docker", "{{.ID}}", "{{output}}"]);
     }
 
     #[test]

@@ -130,6 +130,30 @@ pub fn show_size(bytes: u64) -> String {
     format!("{} {}", text.strip_suffix(".0").unwrap_or(&text), UNITS[unit])
 }
 
+/// Formats a value and its bound in the first form of `show` in which they differ: form 0 is the usual one, and later ones have
+/// more digits. Equal numbers have form 0.
+pub fn show_apart<T: Copy>(value: T, bound: T, show: impl Fn(T, usize) -> String) -> [String; 2] {
+    let texts = |form| [value, bound].map(|one| show(one, form));
+    // A float has at most 17 significant digits.
+    (0..17).map(texts).find(|[value, bound]| value != bound).unwrap_or_else(|| texts(0))
+}
+
+/// Formats a duration and its bound, in milliseconds if [`show_duration`] rounds them to the same text.
+pub fn show_durations_apart(value: Duration, bound: Duration) -> [String; 2] {
+    show_apart(value, bound, |one, form| match form {
+        0 => show_duration(one),
+        _ => format!("{} ms", one.as_nanos() as f64 / 1e6),
+    })
+}
+
+/// Formats a size and its bound, in bytes if [`show_size`] rounds them to the same text.
+pub fn show_sizes_apart(value: u64, bound: u64) -> [String; 2] {
+    show_apart(value, bound, |one, form| match form {
+        0 => show_size(one),
+        _ => format!("{one} B"),
+    })
+}
+
 /// Formats a number and its noun: `1 trial`, `20,000 trials`.
 pub fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
@@ -152,7 +176,10 @@ pub fn grouped(count: u64) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{parse_duration, parse_size, show_bounds, show_duration, show_size};
+    use super::{
+        parse_duration, parse_size, show_apart, show_bounds, show_duration, show_durations_apart,
+        show_size, show_sizes_apart,
+    };
     use crate::statistics::wilson;
 
     #[test]
@@ -202,6 +229,20 @@ mod tests {
             let bounds = wilson(hits, total);
             assert_eq!(show_bounds(bounds.0, bounds.1), [low, high], "{hits} of {total}");
         }
+    }
+
+    #[test]
+    fn value_never_reads_as_its_bound() {
+        let numbers = |value, bound| show_apart(value, bound, |one, form| format!("{one:.form$}"));
+        assert_eq!(numbers(0.1, 2.0), ["0", "2"]);
+        assert_eq!(numbers(1.996, 2.0), ["1.996", "2.000"]);
+        assert_eq!(numbers(2.0, 2.0), ["2", "2"]);
+        let durations = |value, bound| {
+            show_durations_apart(Duration::from_micros(value), Duration::from_micros(bound))
+        };
+        assert_eq!(durations(12_040, 12_000), ["12.04 ms", "12 ms"]);
+        assert_eq!(durations(13_000, 12_000), ["13 ms", "12 ms"]);
+        assert_eq!(show_sizes_apart(65_537, 65_536), ["65537 B", "65536 B"]);
     }
 
     #[test]

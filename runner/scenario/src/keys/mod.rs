@@ -119,6 +119,7 @@ pub(crate) fn check_keys(root: &Value, reader: &mut Reader<'_>) {
         }
     }
     check_signatures(root, reader);
+    check_gate(root, reader);
     check_memory(root, reader);
     check_prices(root, reader);
     check_ids(items(root, "tests"), reader);
@@ -142,7 +143,6 @@ fn items<'v>(table: &'v Value, key: &str) -> &'v [Value] {
     table.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// Reports a `run.memory` that is smaller than a provider's limit: its attempts would never start.
 /// Reports webhooks that sign with a secret that the scenario is not granted: who gets the signature can try values until one fits.
 fn check_signatures(root: &Value, reader: &mut Reader<'_>) {
     let granted: HashSet<_> =
@@ -162,6 +162,21 @@ fn check_signatures(root: &Value, reader: &mut Reader<'_>) {
     }
 }
 
+/// Reports a `[gate]` in which no condition is written.
+fn check_gate(root: &Value, reader: &mut Reader<'_>) {
+    let Some(gate) = root.get("gate").and_then(Value::as_object) else { return };
+    let has_keys = |rule: &Value| rule.as_object().is_none_or(|keys| !keys.is_empty());
+    let has_condition = gate.iter().any(|(key, value)| match key.as_str() {
+        "tags" | "providers" => value.as_object().is_none_or(|rules| rules.values().any(has_keys)),
+        _ => true,
+    });
+    if !has_condition {
+        let message = "`[gate]` has no condition; write one, such as `pass_rate = 0.9`";
+        reader.refuse_key(&At::ROOT.key("gate"), message, "has no effect");
+    }
+}
+
+/// Reports a `run.memory` that is smaller than a provider's limit: its attempts would never start.
 fn check_memory(root: &Value, reader: &mut Reader<'_>) {
     let Some(memory) = size(root.pointer("/run/memory")) else { return };
     let limits = all_providers(root).map(|(table, name, provider)| {

@@ -31,6 +31,7 @@ pub(crate) fn read_literal(value: &mut Value, at: &At<'_>, reader: &mut Reader<'
             match literal(text, allows_secrets) {
                 Ok(text) => *value = text.into(),
                 Err((path, places)) => {
+                    let places = reader.no_placeholders.unwrap_or(places);
                     let message = format!("`{{{{{path}}}}}` {places}");
                     reader.refuse(at, message, "this template").help = Some(escape_help(&path));
                     // A null is not reported again. A variable without a value would be.

@@ -43,6 +43,8 @@ pub(crate) struct Reader<'p> {
     pub(crate) problems: Vec<Problem>,
     /// Roots of templates, if any string may be a template.
     pub(crate) templates: Option<Roots>,
+    /// The end of the message about a placeholder of the runner, in a file where none has a value.
+    pub(crate) no_placeholders: Option<&'static str>,
     /// Whether a null is a number that was reported before. In JSON it is an absent value.
     pub(crate) refused_nulls: bool,
     /// Problems of files that a selection may not need.
@@ -59,6 +61,7 @@ impl<'p> Reader<'p> {
             places,
             problems: Vec::new(),
             templates: None,
+            no_placeholders: None,
             refused_nulls: false,
             missing_files: Vec::new(),
             project: None,
@@ -79,10 +82,10 @@ impl<'p> Reader<'p> {
     /// Moves the last problem, which is about a file, to the missing files. One of `[run]` stays, since every selection needs it.
     pub(crate) fn defer_missing_file(&mut self, at: &At<'_>) {
         let owner = match &at.path()[..] {
+            [Step::Key(run), ..] if run == "run" => return,
             [_, Step::Key(name), ..] => FileOwner::Provider(name.clone()),
             [Step::Key(root), Step::Index(index), Step::Key(key), ..]
                 if root == "test_lists" && key == "files" =>
-            [Step::Key(run), ..] if run == "run" => return,
             {
                 FileOwner::List(*index)
             }
