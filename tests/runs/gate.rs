@@ -65,6 +65,53 @@ fn gate_counts_trials_that_it_leaves_out() {
 }
 
 #[test]
+fn trials_without_weight_are_counted_apart() {
+    let runner = Runner::hostile(
+        r#"
+        [gate]
+        pass_rate = 0.5
+        max_errors = 0
+        [[tests]]
+        id = "good"
+        input = { do = "echo", value = 1 }
+        [[tests]]
+        id = "bad"
+        input = { do = "echo", value = 1 }
+        expect = { equals = 2 }
+        [[tests]]
+        id = "trial"
+        weight = 0
+        input = { do = "echo", value = 1 }
+        [[tests]]
+        id = "skips"
+        weight = 0
+        input = { do = "verdict", verdict = "skip" }
+        "#,
+    );
+    runner.exec(&[]).expect(0).says(&[
+        "pass rate 50 % of 2 (95 % interval ",
+        "at least 50 % (without 1 skipped trial and 1 trial of weight 0); ✓ 0 errors, at most 0",
+    ]);
+    let condition = runner.only_run().manifest()["gate"]["conditions"][0].clone();
+    let counts = ["trials", "left_out", "weightless"].map(|key| condition[key].clone());
+    assert_eq!(counts, [json!(2), json!(2), json!(1)]);
+}
+
+#[test]
+fn invalid_condition_is_the_only_problem() {
+    for key in ["pass_rate = 90", "max_errors = \"{{row.x}}\"", "pas_rate = 0.9", "min_score = nan"]
+    {
+        let ran = runner(&format!("[gate]\n{key}")).exec(&[]).expect(2);
+        let errors = ran.stderr.lines().filter(|line| line.starts_with("error")).count();
+        assert_eq!(errors, 1, "{}", ran.stderr);
+        assert!(!ran.stderr.contains("no condition"), "{}", ran.stderr);
+    }
+    for gate in ["[gate]", "[gate.tags]", "[gate.tags.weak]"] {
+        runner(gate).exec(&[]).expect(2).says(&["`[gate]` has no condition"]);
+    }
+}
+
+#[test]
 fn gate_decides_verdict_and_exit_code() {
     for (gate, code, conditions) in [
         (
@@ -147,7 +194,7 @@ fn rules_for_nothing_are_refused() {
 #[test]
 fn weights_of_nearly_nothing_pass_no_run() {
     for (weight, says) in [
-        ("0", "not held: ✗ no trial has a weight"),
+        ("0", "not held: ✗ no trial has a weight; 1 trial is left out"),
         ("1e-200", "not held: ✗ pass rate 0 % of 1, at least 50 %"),
     ] {
         let runner = Runner::new(&["hostile"]);
@@ -231,7 +278,8 @@ fn judged(gate: &str, graders: &[&str]) -> Runner {
 #[test]
 fn trial_with_grader_error_has_no_score() {
     let runner = judged("[gate]\nmin_score = 0.8", &["{ score = 0.9 }", "\"no answer\""]);
-    runner.exec(&[]).expect(1).says(&["gate not held: ✗ no trial has a score"]);
+    let says = "gate not held: ✗ no trial has a score; 1 trial is left out";
+    runner.exec(&[]).expect(1).says(&[says]);
 }
 
 #[test]

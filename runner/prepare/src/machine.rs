@@ -2,7 +2,7 @@
 
 use std::{env, fmt::Display, fs, io, path::Path, thread};
 
-use runner_model::{units::show_size, visible::shown_path};
+use runner_model::{units::show_sizes_apart, visible::shown_path};
 use runner_scenario::Scenario;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
@@ -49,7 +49,7 @@ pub fn check() -> Result<(), String> {
         [(Resource::As, ADDRESSES, "addresses", "-v"), (Resource::Data, DATA, "memory", "-d")]
     {
         if let Some(most) = getrlimit(resource).current.filter(|most| *most < needed) {
-            let (needed, most) = (show_size(needed), show_size(most));
+            let [needed, most] = show_sizes_apart(needed, most);
             return Err(format!(
                 "a session needs {needed} of {what}, and this process may have {most}: raise the limit (`ulimit {flag}`)"
             ));
@@ -74,7 +74,7 @@ pub fn prepare_process() -> Result<(), String> {
     let limit = getrlimit(Resource::Stack);
     let Some(most) = limit.current.filter(|most| *most < STACK) else { return Ok(()) };
     setrlimit(Resource::Stack, Rlimit { current: Some(STACK), ..limit }).map_err(|_| {
-        let (needed, most) = (show_size(STACK), show_size(most));
+        let [needed, most] = show_sizes_apart(STACK, most);
         format!("a command needs {needed} of stack, and this process may have {most}: raise the limit (`ulimit -Hs`)")
     })
 }

@@ -127,7 +127,8 @@ fn grade_line(grade: &Grade<'_>) -> String {
             fault(error, &words)
         }
         (None, Some(score), Some(least)) if score < least => {
-            format!("score {} < {}", phrases::number(score), phrases::number(least))
+            let [score, least] = phrases::score_and_least(score, least);
+            format!("score {score} < {least}")
         }
         _ => format!("verdict {}", phrases::grade(grade)),
     };

@@ -6,7 +6,7 @@ use runner_model::{
     row::{Actor, Grade, Metric},
     show_time,
     status::RunState,
-    units::grouped,
+    units::{grouped, show_apart},
     visible::visible_line,
 };
 
@@ -46,7 +46,11 @@ pub fn done(counts: &Counts, planned: u64) -> String {
 /// Formats a verdict with its score: `pass 0.9`.
 #[must_use]
 pub fn grade(grade: &Grade<'_>) -> String {
-    let score = grade.score.map(|score| format!(" {}", number(score))).unwrap_or_default();
+    let score = grade.score.map(|score| {
+        let [score, _] = score_and_least(score, grade.min_score.unwrap_or(score));
+        format!(" {score}")
+    });
+    let score = score.unwrap_or_default();
     format!("{}{score}", grade.verdict.map_or("error", Verdict::as_str))
 }
 
@@ -66,7 +70,21 @@ pub fn number(value: f64) -> String {
         let sign = if value < 0.0 { "-" } else { "" };
         return format!("{sign}{}", grouped(whole as u64));
     }
-    let rounded: f64 = format!("{value:.5e}").parse().unwrap_or(value);
+    significant(value, 6)
+}
+
+/// Formats a score and the least one that passes, with more than six digits if both would read the same.
+#[must_use]
+pub fn score_and_least(score: f64, least: f64) -> [String; 2] {
+    show_apart(score, least, |one, form| match form {
+        0 => number(one),
+        more => significant(one, 6 + more),
+    })
+}
+
+/// Formats a number with up to this number of significant digits.
+fn significant(value: f64, digits: usize) -> String {
+    let rounded: f64 = format!("{value:.*e}", digits - 1).parse().unwrap_or(value);
     match rounded.abs() {
         0.0 | 1e-9..1e15 => rounded.to_string(),
         _ => format!("{rounded:e}"),
@@ -124,17 +142,17 @@ pub fn pauser(by: Option<&Actor>) -> String {
     by.map_or_else(|| "Ctrl-Z".to_owned(), actor)
 }
 
-/// Formats an age: `2 h ago`.
+/// Formats an age: `2 h ago`. A time of a clock that is ahead of this one may be `in 5 min`.
 #[must_use]
 pub fn ago(now: Time, time: Time) -> String {
-    let age = now.since(time);
-    let (count, unit) = match age.as_secs() {
+    let distance = now.since(time).max(time.since(now));
+    let (count, unit) = match distance.as_secs() {
         0..60 => return "just now".to_owned(),
         seconds @ 60..3600 => (seconds / 60, "min"),
         seconds @ 3600..172_800 => (seconds / 3600, "h"),
         seconds => (seconds / 86_400, "d"),
     };
-    format!("{count} {unit} ago")
+    if time > now { format!("in {count} {unit}") } else { format!("{count} {unit} ago") }
 }
 
 /// Formats the time of day, to the millisecond: `09:18:04.015`.
@@ -153,4 +171,40 @@ pub fn clock(time: Time) -> String {
 #[must_use]
 pub fn zoned_clock(time: Time) -> String {
     show_time(time, "%Y-%m-%d %H:%M:%S %Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use runner_model::Time;
+    use runner_model::row::Grade;
+    use serde_json::json;
+
+    use super::{ago, grade};
+
+    #[test]
+    fn ages_of_clocks_that_are_ahead_are_distances() {
+        let now = Time::parse("2026-11-20T11:00:00Z").unwrap();
+        for (time, shown) in [
+            ("2026-11-20T10:58:59Z", "1 min ago"),
+            ("2026-11-20T10:59:01Z", "just now"),
+            ("2026-11-20T11:00:59Z", "just now"),
+            ("2026-11-20T11:05:30Z", "in 5 min"),
+            ("2026-11-21T11:00:00Z", "in 24 h"),
+            ("2026-11-17T11:00:00Z", "3 d ago"),
+        ] {
+            assert_eq!(ago(now, Time::parse(time).unwrap()), shown);
+        }
+    }
+
+    #[test]
+    fn missed_score_has_more_digits() {
+        for (score, shown) in [(0.699_999_9, "fail 0.6999999"), (1.0 / 3.0, "fail 0.333333")] {
+            let found = json!({
+                "grader": "g", "attempt": 1, "duration_ms": 1.0, "verdict": "fail", "score": score, "min_score": 0.7,
+            });
+            let found = found.to_string();
+            let found: Grade<'_> = serde_json::from_str(&found).unwrap();
+            assert_eq!(grade(&found), shown);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use runner_model::units::{plural, show_size};
+use runner_model::units::show_sizes_apart;
 use runner_model::{ErrorClass, Text, row::RowError, visible::visible_line};
 
 use crate::redact::Redactor;
@@ -32,10 +32,7 @@ pub fn failure(
 
 /// Creates the error of a part that is larger than its limit.
 pub fn too_large(what: &str, bytes: u64, key: &'static str, limit: u64) -> RowError<'static> {
-    let (mut size, most) = (show_size(bytes), show_size(limit));
-    if size == most {
-        size = plural(bytes, "byte", "bytes");
-    }
+    let [size, most] = show_sizes_apart(bytes, limit);
     let message = format!("the {what} has {size}, and `limits.{key}` is {most}");
     failure(ErrorClass::Limit, key, message)
 }

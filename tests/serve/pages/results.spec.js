@@ -65,6 +65,16 @@ test.describe('', () => {
   });
 });
 
+test('missed bounds and clocks that are ahead are shown as such', async ({ page, server }) => {
+  await page.goto(`${server.origin}/runs`);
+  const shown = await page.evaluate(async () => {
+    const { scoreAndLeast, time } = await import('/web/base/words.js');
+    const age = (minutes) => time(new Date(Date.now() + 60_000 * minutes).toISOString(), 'age').children[0];
+    return [scoreAndLeast(0.69999999, 0.7), scoreAndLeast(1 / 3, 0.7), [age(-5.5), age(0), age(5.5), age(-200), age(200)]];
+  });
+  expect(shown).toEqual([['0.69999999', '0.7'], ['0.333333', '0.7'], ['5 min ago', 'just now', 'in 5 min', '3 h ago', 'in 3 h']]);
+});
+
 test('durations are rounded as in the terminal', async ({ page, server }) => {
   const table = require('../../../runner/model/src/tests/durations.json');
   await page.goto(`${server.origin}/runs`);

@@ -31,6 +31,9 @@ struct Sums {
     trials: u64,
     scored_trials: u64,
     skipped: u64,
+    /// Trials of tests with weight 0: of `trials`, and of `scored_trials`.
+    weightless: u64,
+    scored_weightless: u64,
     errors: u64,
 }
 
@@ -148,11 +151,13 @@ impl<'g> RuleTally<'g> {
             scope: rule.scope.clone(),
             key: key.to_owned(),
             bound,
-            value,
+            // The sums are inexact, and the condition holds.
+            value: value
+                .map(|value| if (value - bound).abs() <= TOLERANCE { bound } else { value }),
             interval: None,
             trials,
-            // Errors are counted, and not averaged.
-            left_out: if key == "max_errors" { 0 } else { sums.trials - trials + sums.skipped },
+            left_out: sums.trials - trials + sums.skipped,
+            weightless: 0,
             held,
         };
         let is_least = |bound: f64, value: Option<f64>, without| {
@@ -167,17 +172,26 @@ impl<'g> RuleTally<'g> {
             conditions.push(GateCondition {
                 // The squares of tiny weights are 0.
                 interval: rate.filter(|_| sums.squares > 0.0).map(|rate| sums.interval(rate)),
-                ..condition("pass_rate", bound, rate, sums.trials, held)
+                weightless: sums.weightless,
+                ..condition("pass_rate", bound, rate, sums.trials - sums.weightless, held)
             });
         }
         if let Some(bound) = rule.min_score {
             let mean = (sums.scored > 0.0).then(|| sums.scores / sums.scored);
             let held = is_least(bound, mean, is_empty);
-            conditions.push(condition("min_score", bound, mean, sums.scored_trials, held));
+            let (trials, weightless) = (sums.scored_trials, sums.scored_weightless);
+            conditions.push(GateCondition {
+                weightless,
+                ..condition("min_score", bound, mean, trials - weightless, held)
+            });
         }
         if let Some(most) = rule.max_errors {
             let (errors, held) = (sums.errors as f64, sums.errors <= most);
-            conditions.push(condition("max_errors", most as f64, Some(errors), sums.trials, held));
+            // Errors are counted, and not averaged.
+            conditions.push(GateCondition {
+                left_out: 0,
+                ..condition("max_errors", most as f64, Some(errors), sums.trials, held)
+            });
         }
         conditions
     }
@@ -189,7 +203,9 @@ impl Sums {
             self.skipped += 1;
             return;
         }
+        let weightless = u64::from(weight <= 0.0);
         self.trials += 1;
+        self.weightless += weightless;
         self.weights += weight;
         self.squares += weight * weight;
         if row.outcome == Outcome::Passed {
@@ -201,6 +217,7 @@ impl Sums {
             self.scored += weight;
             self.scores += weight * score;
             self.scored_trials += 1;
+            self.scored_weightless += weightless;
         }
         self.errors += u64::from(matches!(row.outcome, Outcome::Error | Outcome::Timeout));
     }

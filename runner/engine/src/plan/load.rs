@@ -3,7 +3,9 @@
 use std::{collections::HashSet, fs::File, path::Path};
 
 use runner_model::visible::quoted;
-use runner_model::{Places as _, digest, grants::NetGrant, provider::Provider, units::show_size};
+use runner_model::{
+    Places as _, digest, grants::NetGrant, provider::Provider, units::show_sizes_apart,
+};
 use runner_prepare::{ContentSource, machine, plugins, source::Source};
 use runner_record::{ManifestProvider, Metadata, PluginCache, Selected};
 use runner_scenario::{
@@ -66,12 +68,10 @@ pub(crate) fn load_plan(path: &Path, selection: &Selection) -> Result<(Plan, Fil
     let memory = scenario.run.memory.unwrap_or_else(machine::memory);
     let large = scenario.providers.iter().filter(|provider| provider.limits.memory > memory);
     notices.extend(large.map(|provider| {
+        let [limit, memory] = show_sizes_apart(provider.limits.memory, memory);
+        let (role, name) = (provider.role(), &provider.name);
         format!(
-            "`limits.memory` of {} `{}` is {}, but all attempts of a run have {} together",
-            provider.role(),
-            provider.name,
-            show_size(provider.limits.memory),
-            show_size(memory)
+            "`limits.memory` of {role} `{name}` is {limit}, but all attempts of a run have {memory} together"
         )
     }));
     let mut plan = Plan::new(scenario, suite, providers, plugins, blobs, cache);

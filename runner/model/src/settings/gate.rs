@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::enum_text::is_default;
-use crate::units::{plural, show_bounds};
+use crate::units::{plural, show_apart, show_bounds};
 
 /// The largest weight of a test or grader.
 pub const MAX_WEIGHT: f64 = 1e6;
@@ -63,11 +63,14 @@ pub struct GateCondition {
     /// Wilson's 95 % interval of a pass rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<(f64, f64)>,
-    /// Number of trials with a value.
+    /// Number of trials with a value that counts.
     pub trials: u64,
-    /// Number of trials without one, which a mean or a rate leaves out: those without a score, and skipped trials.
+    /// Number of the other trials, which a mean or a rate leaves out: those without a score, skipped ones, and those of weight 0.
     #[serde(default, skip_serializing_if = "is_default")]
     pub left_out: u64,
+    /// Number of trials that are left out only because their test has `weight = 0`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub weightless: u64,
     /// Whether the condition holds.
     pub held: bool,
 }
@@ -85,35 +88,42 @@ impl fmt::Display for GateScope {
 /// Formats the result as `pass rate 95 % of 20 (interval 76 % to 99 %), at least 90 %`.
 impl fmt::Display for GateCondition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // 89.96 % must not read as 90 %.
-        let percent = |share: f64| {
-            let rounded = format!("{:.2}", share * 100.0);
-            format!("{} %", rounded.trim_end_matches('0').trim_end_matches('.'))
-        };
         write!(formatter, "{}", self.scope)?;
-        let trials = self.trials;
-        match (self.key.as_str(), self.value) {
-            ("max_errors", value) => {
-                let errors = plural(value.unwrap_or(0.0) as u64, "error", "errors");
-                write!(formatter, "{errors}, at most {}", self.bound)?;
+        let Self { trials, bound, left_out, weightless, .. } = *self;
+        let Some(value) = self.value else {
+            let reason = match self.key.as_str() {
+                _ if left_out == 0 => return write!(formatter, "no trials"),
+                _ if weightless > 0 => "no trial has a weight",
+                "min_score" => "no trial has a score",
+                _ => "all trials were skipped",
+            };
+            let trials = plural(left_out, "trial is", "trials are");
+            return write!(formatter, "{reason}; {trials} left out");
+        };
+        // Digits after the point that the scenario's value needs.
+        let digits = bound.to_string().split_once('.').map_or(0, |(_, digits)| digits.len());
+        let digits = digits.max(4);
+        match self.key.as_str() {
+            "max_errors" => {
+                let errors = plural(value as u64, "error", "errors");
+                write!(formatter, "{errors}, at most {bound}")?;
             }
-            ("min_score", None) => return write!(formatter, "no trial has a score"),
-            (_, None) if trials > 0 => return write!(formatter, "no trial has a weight"),
-            (_, None) if !self.held => return write!(formatter, "all trials were skipped"),
-            (_, None) => return write!(formatter, "no trials"),
-            ("min_score", Some(value)) => {
-                let rounded = (value * 1e4).round() / 1e4;
-                // 0.69999 must not read as 0.7.
-                let value = if self.held || rounded < self.bound { rounded } else { value };
-                write!(formatter, "mean score {value} of {trials}, at least {}", self.bound)?;
+            "min_score" => {
+                let [value, bound] = show_apart(value, bound, |one, more| {
+                    trimmed(&format!("{one:.*}", digits + more)).to_owned()
+                });
+                write!(formatter, "mean score {value} of {trials}, at least {bound}")?;
             }
-            (_, Some(value)) => {
-                write!(formatter, "pass rate {} of {trials}", percent(value))?;
+            _ => {
+                let [value, bound] = show_apart(value, bound, |share, more| {
+                    format!("{} %", trimmed(&format!("{:.*}", digits - 2 + more, share * 100.0)))
+                });
+                write!(formatter, "pass rate {value} of {trials}")?;
                 if let Some((low, high)) = self.interval {
                     let [low, high] = show_bounds(low, high);
                     write!(formatter, " (95 % interval {low} % to {high} %)")?;
                 }
-                write!(formatter, ", at least {}", percent(self.bound))?;
+                write!(formatter, ", at least {bound}")?;
             }
         }
         let [one, many] = match self.key.as_str() {
@@ -123,9 +133,65 @@ impl fmt::Display for GateCondition {
             ],
             _ => ["skipped trial", "skipped trials"],
         };
-        match self.left_out {
-            0 => Ok(()),
-            left_out => write!(formatter, " (without {})", plural(left_out, one, many)),
+        let parts = [
+            (left_out.saturating_sub(weightless), one, many),
+            (weightless, "trial of weight 0", "trials of weight 0"),
+        ];
+        let parts = parts.into_iter().filter(|(count, ..)| *count > 0);
+        let parts: Vec<_> = parts.map(|(count, one, many)| plural(count, one, many)).collect();
+        if parts.is_empty() {
+            Ok(())
+        } else {
+            write!(formatter, " (without {})", parts.join(" and "))
+        }
+    }
+}
+
+/// Removes zeros after the point, and the sign of 0.
+fn trimmed(number: &str) -> &str {
+    let trimmed = number.trim_end_matches('0').trim_end_matches('.');
+    match trimmed {
+        "-0" => "0",
+        _ if number.contains('.') => trimmed,
+        _ => number,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GateCondition, GateScope};
+
+    fn shown(key: &str, value: f64, bound: f64) -> String {
+        let condition = GateCondition {
+            scope: GateScope::All,
+            key: key.to_owned(),
+            bound,
+            value: Some(value),
+            interval: None,
+            trials: 3,
+            left_out: 0,
+            weightless: 0,
+            held: value >= bound,
+        };
+        condition.to_string()
+    }
+
+    #[test]
+    fn missed_bound_never_reads_as_reached() {
+        for (key, value, bound, expected) in [
+            ("min_score", 0.69999, 0.7, "mean score 0.69999 of 3, at least 0.7"),
+            ("min_score", 0.899_999_6, 0.9, "mean score 0.8999996 of 3, at least 0.9"),
+            ("min_score", 5.0 / 6.0, 0.8, "mean score 0.8333 of 3, at least 0.8"),
+            ("min_score", 0.700_04, 0.700_03, "mean score 0.70004 of 3, at least 0.70003"),
+            ("min_score", 0.7, 0.7, "mean score 0.7 of 3, at least 0.7"),
+            ("min_score", -1e-5, 0.0, "mean score -0.00001 of 3, at least 0"),
+            ("min_score", 20.0, 10.0, "mean score 20 of 3, at least 10"),
+            ("pass_rate", 0.899_99, 0.9, "pass rate 89.999 % of 3, at least 90 %"),
+            ("pass_rate", 0.999_996, 1.0, "pass rate 99.9996 % of 3, at least 100 %"),
+            ("pass_rate", 0.9999, 0.999_99, "pass rate 99.99 % of 3, at least 99.999 %"),
+            ("pass_rate", 2.0 / 3.0, 0.6, "pass rate 66.67 % of 3, at least 60 %"),
+        ] {
+            assert_eq!(shown(key, value, bound), expected);
         }
     }
 }

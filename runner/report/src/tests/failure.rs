@@ -440,6 +440,16 @@ fn failing_grades_give_the_reason() {
             r#""verdict":"fail","own_verdict":"pass","score":0.4,"min_score":0.7,"explanation":"\nno\u0007\nwhy""#,
             r"grader g\u{1b}: score 0.4 < 0.7: no\u{7}",
         ),
+        (
+            "failed",
+            r#""verdict":"fail","score":0.6999999999999998,"min_score":0.7"#,
+            r"grader g\u{1b}: score 0.6999999999999998 < 0.7",
+        ),
+        (
+            "failed",
+            r#""verdict":"fail","score":0.69999996,"min_score":0.7"#,
+            r"grader g\u{1b}: score 0.69999996 < 0.7",
+        ),
         ("failed", r#""verdict":"fail","score":0.4"#, r"grader g\u{1b}: verdict fail 0.4"),
         ("failed", r#""verdict":"fail","explanation":"no""#, r"grader g\u{1b}: verdict fail: no"),
         (

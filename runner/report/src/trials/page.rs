@@ -217,7 +217,10 @@ fn check(check: &Check<'_>, expected: Option<&Value>) -> String {
 /// Formats a grade, with its explanation, its metrics and its log on lines of their own.
 fn grade(grade: &Grade<'_>) -> Vec<String> {
     let mut words = vec![format!("{}: {}", &*grade.grader, phrases::grade(grade))];
-    words.extend(grade.min_score.map(|least| format!("at least {}", phrases::number(least))));
+    words.extend(grade.min_score.map(|least| {
+        let [_, least] = phrases::score_and_least(grade.score.unwrap_or(least), least);
+        format!("at least {least}")
+    }));
     words
         .extend((grade.weight != 1.0).then(|| format!("weight {}", phrases::number(grade.weight))));
     let own = grade.own_verdict.filter(|own| Some(*own) != grade.verdict);

@@ -1,6 +1,10 @@
 //! [`classify`]: finds out why a guest failed.
 
-use runner_model::{ErrorClass, HostFault, row::RowError, units::show_size};
+use runner_model::{
+    ErrorClass, HostFault,
+    row::RowError,
+    units::{show_size, show_sizes_apart},
+};
 use wasmtime::{GcHeapOutOfMemory, ThrownException, Trap, WasmBacktrace};
 use wasmtime_wasi::{I32Exit, ResourceTableError};
 
@@ -65,11 +69,12 @@ pub(crate) fn into_error(ending: Ending) -> RowError<'static> {
 /// elements.
 pub(crate) fn out_of_memory(sandbox: &Sandbox) -> Option<RowError<'static>> {
     let message = match sandbox.limiter.denial()? {
-        DeniedGrowth::Memory { requested, limit } => format!(
-            "the guest requested {} of memory in all, and `limits.memory` is {}",
-            show_size(requested),
-            show_size(limit)
-        ),
+        DeniedGrowth::Memory { requested, limit } => {
+            let [requested, limit] = show_sizes_apart(requested, limit);
+            format!(
+                "the guest requested {requested} of memory in all, and `limits.memory` is {limit}"
+            )
+        }
         DeniedGrowth::Table { requested, limit } => format!(
             "the guest requested {requested} table elements in all, and `limits.table_elements` is {limit}"
         ),

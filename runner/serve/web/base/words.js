@@ -17,6 +17,9 @@ export const plural = (value, one, many = `${one}s`) => `${count(value)} ${value
 export const number = (value) =>
   Math.abs(value) >= 1e5 && Math.abs(value) < 1e15 ? count(Math.round(value)) : String(Number(value.toPrecision(6)));
 
+/** Formats a score and the least one that passes: exactly, if both would read the same. @param {number} score @param {number} least */
+export const scoreAndLeast = (score, least) => [score, least].map(number(score) === number(least) ? String : number);
+
 /** Formats a share. Only 1 is shown as 100 %, and only 0 as 0 %. @param {number} share */
 export function percent(share) {
   const tenths = Math.round(1000 * share);
@@ -39,12 +42,14 @@ export function duration(ms) {
   return minutes < 2880 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-/** Formats an age by the server's clock. @param {string} time */
+/** Formats an age by the server's clock. A time of a clock that is ahead of it may be `in 5 min`. @param {string} time */
 function ago(time) {
-  const seconds = (now() - Date.parse(time)) / 1000;
+  const age = (now() - Date.parse(time)) / 1000;
+  const seconds = Math.abs(age);
   if (seconds < 60) return 'just now';
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
-  return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h ago` : `${Math.floor(seconds / 86_400)} d ago`;
+  const [size, unit] = seconds < 3600 ? [60, 'min'] : seconds < 172_800 ? [3600, 'h'] : [86_400, 'd'];
+  const text = `${Math.floor(seconds / size)} ${unit}`;
+  return age < 0 ? `in ${text}` : `${text} ago`;
 }
 
 /** The milliseconds from a time to `clock`, by the server's clock. @param {string} time @param {number} clock */

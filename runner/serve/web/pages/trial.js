@@ -8,7 +8,7 @@ import { follow } from '../base/live.js';
 import { notFound, problem } from '../base/problem.js';
 import { go, up } from '../base/router.js';
 import { button, copyable, el, facts, link, paced, render, soon } from '../base/ui.js';
-import { DAY, duration, local, number, outcome, plural, prose, size, time } from '../base/words.js';
+import { DAY, duration, local, number, outcome, plural, prose, scoreAndLeast, size, time } from '../base/words.js';
 import { progress } from './activity.js';
 import { tail } from './log.js';
 import { amount } from './tables.js';
@@ -158,7 +158,7 @@ export async function open({ place, address, names: [run, name] }) {
     if (!row?.grades?.length) return null;
     return [el('h2', null, 'Grades'), el('ul', { class: 'groups' }, row.grades.map((/** @type {any} */ one) => el('li', null,
       outcome(VERDICTS[one.verdict] ?? (one.error ? 'error' : 'ungraded'), one.grader),
-      one.score === undefined ? null : ` · score ${number(one.score)}${one.min_score === undefined ? '' : ` (at least ${number(one.min_score)})`}`,
+      one.score === undefined ? null : ` · score ${score(one)}`,
       one.explanation && el('p', { class: 'pre' }, one.explanation), one.error && el('p', { class: 'pre failed' }, one.error.message), one.log && el('pre', { tabindex: 0 }, one.log))))];
   }
 
@@ -234,6 +234,13 @@ export async function open({ place, address, names: [run, name] }) {
     },
     keys: [['u', 'To the run', () => up(upper)], ['j', 'Next trial', () => void turn('after')], ['k', 'Previous trial', () => void turn('before')]],
   };
+}
+
+/** The score of a grade, with the least one that passes. @param {any} grade */
+function score({ score: value, min_score: least }) {
+  if (least === undefined) return number(value);
+  const [shown, bound] = scoreAndLeast(value, least);
+  return `${shown} (at least ${bound})`;
 }
 
 /** A JSON value as text. @param {string} json @param {string} label */

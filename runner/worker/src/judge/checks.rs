@@ -9,7 +9,7 @@ use runner_model::{
     Row,
     outcome::Verdict,
     test::Expect,
-    units::{show_duration, show_size},
+    units::{show_durations_apart, show_sizes_apart},
 };
 use runner_sandbox::{cut, stderr_tail};
 use serde::Serialize;
@@ -348,7 +348,7 @@ fn check_bounds(expect: &Expect, row: &Row<'_>) -> impl Iterator<Item = Check<'s
             return passed("max_duration");
         }
         let took = Duration::try_from_secs_f64(row.duration_ms / 1e3).unwrap_or_default();
-        let (max, took) = (show_duration(max.into()), show_duration(took));
+        let [took, max] = show_durations_apart(took, max.into());
         let message = format!("expected at most {max}, took {took}");
         failed("max_duration", message, &max_ms, raw(&row.duration_ms))
     });
@@ -357,13 +357,7 @@ fn check_bounds(expect: &Expect, row: &Row<'_>) -> impl Iterator<Item = Check<'s
         if peak <= max {
             return passed("max_memory");
         }
-        let sizes = [max, peak].map(show_size);
-        // Sizes that are rounded to the same text do not explain the failure.
-        let [max_size, used] = if sizes[0] == sizes[1] {
-            [max, peak].map(|bytes| format!("{bytes} B"))
-        } else {
-            sizes
-        };
+        let [used, max_size] = show_sizes_apart(peak, max);
         let message = format!("expected at most {max_size}, used {used}");
         failed("max_memory", message, &max, raw(&peak))
     });

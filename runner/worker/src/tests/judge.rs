@@ -120,6 +120,10 @@ fn failed_expectations_show_both_sides() {
         failed("max_duration", "expected at most 1 ms, took 1.5 ms", json!(1.0), json!(1.5))
     );
     assert_eq!(
+        checks(&json!({"max_duration": 1499}), "1"),
+        failed("max_duration", "expected at most 1.499 ms, took 1.5 ms", json!(1.499), json!(1.5))
+    );
+    assert_eq!(
         checks(&json!({"min_score": 0.5}), "1"),
         failed(
             "min_score",
