@@ -56,6 +56,7 @@ fn each_line_of_failure_names_its_change() {
         "✗ failed new falls@hostile#1 ",
         "✗ failed still stays@hostile#1 ",
         "✗ failed new test comes@hostile#1 ",
+        "(just now): 1 newly failing, 1 still failing, 1 new new, failing: comes@hostile equals: expected 4, got 1",
     ]);
 }
 

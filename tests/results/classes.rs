@@ -79,12 +79,13 @@ fn test_that_changes_without_cause_is_flaky() {
     let runner = Runner::new(&[]);
     runner.wat("coin.wasm", COIN);
     runner.scenario("[providers.coin]\nplugin = \"coin.wasm\"\n[[tests]]\nid = \"toss\"\n");
-    let (mut results, mut flaky) = (Vec::new(), 0);
+    let (mut results, mut flaky, mut printed) = (Vec::new(), 0, String::new());
     // Until the coin has changed its side often enough.
     while flaky == 0 {
         assert!(results.len() < 100, "{results:?}");
         let ran = runner.exec(&[]);
         results.push(ran.code == Some(0));
+        printed = ran.stdout;
         let recent = &results[results.len().saturating_sub(10)..];
         let changes = recent.windows(2).filter(|pair| pair[0] != pair[1]).count();
         let expected = match recent {
@@ -98,7 +99,10 @@ fn test_that_changes_without_cause_is_flaky() {
         assert_eq!(numbers(&shown["since_previous"]["counts"]), expected, "{results:?}");
         flaky = expected[0].as_u64().unwrap();
     }
-    runner.run(&["compare", "--fail-on", "regressed"]).expect(0).says(&["1 flaky"]);
+    let reason = "toss@coin  unstable: 3 changes without a cause in recent runs";
+    assert!(printed.contains(&format!("\n  flaky: {reason}")), "{printed}");
+    let compared = runner.run(&["compare", "--fail-on", "regressed"]).expect(0);
+    compared.says(&["1 flaky", "unstable: 3 changes without a cause in recent runs"]);
     let history = runner.run(&["history", "--json", "-n", "100"]).expect(0).document();
     assert_eq!(history["tests"][0]["flaky_runs"], 1, "{history}");
 }
@@ -113,7 +117,10 @@ fn failure_after_retried_pass_has_regressed() {
     runner.run(&["compare", "--fail-on", "regressed"]).expect(1).says(&["1 regressed"]);
     // An earlier pass by a retry hides nothing either.
     runner.exec(&[]).expect(0).says(&["(just now): 1 flaky"]);
-    runner.run(&["compare"]).expect(0).says(&["1 flaky", "limited@hostile error → passed"]);
+    runner
+        .run(&["compare"])
+        .expect(0)
+        .says(&["1 flaky", "limited@hostile error → passed passed after a retry"]);
 }
 
 #[test]

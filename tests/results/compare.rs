@@ -180,6 +180,84 @@ fn longer_durations_fail_only_on_request() {
 }
 
 #[test]
+fn newly_timed_out_tests_are_slower() {
+    let runner = Runner::new(&["hostile"]);
+    let write = |hangs: u8| {
+        let test = |at: u8| {
+            let ms = if at < hangs { 600_000 } else { 0 };
+            let input = format!("{{ do = \"sleep\", ms = {ms} }}");
+            format!("[[tests]]\nid = \"t{at}\"\ntimeout = \"200ms\"\ninput = {input}\n")
+        };
+        let all: String = (0..3).map(test).collect();
+        runner.scenario(&format!("[providers.hostile]\nplugin = \"hostile.wasm\"\n{all}"));
+        runner.exec(&[])
+    };
+    write(0).expect(0);
+    write(1).expect(1);
+    let slower =
+        |runs: [&str; 2]| runner.run(&["compare", runs[0], runs[1], "--fail-on", "slower"]);
+    let one = "slower: 1 test has timed out, and had a duration in base";
+    slower(["latest~1", "latest"]).expect(1).says(&[one]);
+    write(3).expect(1);
+    slower(["latest~2", "latest"]).expect(1).says(&[
+        "slower: 3 tests have timed out, and had a duration in base",
+        "duration cannot be compared: no test has one in both runs",
+    ]);
+    // A test that hung before is not slower.
+    slower(["latest~1", "latest"]).expect(1).says(&["slower: 2 tests have timed out"]);
+    slower(["latest~1", "latest~2"]).expect(0);
+}
+
+#[test]
+fn lost_values_pass_no_check() {
+    let runner = Runner::new(&["hostile"]);
+    let write = |input: &str, more: &str| {
+        let scored = "input = { do = \"measure\", score = 0.5 }";
+        runner.scenario(&format!(
+            "[providers.a]\nplugin = \"hostile.wasm\"\n[providers.b]\nplugin = \"hostile.wasm\"\n[[tests]]\nid = \"t\"\nproviders = [\"a\"]\ninput = {input}\n[[tests]]\nid = \"u\"\nproviders = [\"b\"]\n{scored}\n{more}"
+        ));
+        runner.exec(&[])
+    };
+    write("{ do = \"measure\", score = 0.5 }", "").expect(0);
+    write("{ do = \"trap\" }", "").expect(1);
+    let compare = |kind: &str| runner.run(&["compare", "latest~1", "latest", "--fail-on", kind]);
+    let lost = |name: &str| format!("{name} of a cannot be compared: no test has one in both runs");
+    compare("slower").expect(1).says(&[&lost("duration")]);
+    compare("significant").expect(1).says(&[&lost("score")]);
+    // Nothing was judged at all.
+    let skip = "{ do = \"verdict\", verdict = \"skip\" }";
+    let only = |input: &str| {
+        let tests = tests(&format!("t | {input} |"));
+        runner.scenario(&format!("[providers.a]\nplugin = \"hostile.wasm\"\n{tests}"));
+        runner.exec(&[]).expect(0);
+    };
+    only("{ do = \"echo\", value = 1 }");
+    only(skip);
+    for kind in ["regressed", "significant"] {
+        compare(kind).expect(1).says(&["pass rate cannot be compared: no test has one"]);
+    }
+}
+
+#[test]
+fn failing_tests_without_base_are_named() {
+    let runner = two_runs(&[("falls", 1)], &[("falls", 2), ("good", 1), ("bad", 2)]);
+    let ran = runner.run(&["compare"]).expect(0);
+    ran.says(&[
+        "1 regressed, 2 new",
+        "regressed: falls@hostile passed → failed",
+        "new, failing: bad@hostile failed equals: expected 2, got 1",
+        "new: good@hostile passed",
+    ]);
+    let text = runner.run(&["compare", "--markdown"]).expect(0).stdout;
+    assert!(text.contains("**new, failing**\n\n* `bad@hostile`: failed"), "{text}");
+    // The base has run another selection.
+    runner.exec(&["--test", "good"]).expect(0);
+    runner.exec(&[]).expect(1);
+    let ran = runner.run(&["compare", "latest~1", "latest"]).expect(0);
+    ran.says(&["failing, without a result in base: falls@hostile failed equals"]);
+}
+
+#[test]
 fn file_has_the_form_of_its_extension() {
     let runner = two_runs(&[("a", 1)], &[("a", 2)]);
     let compare = |args: &[&str]| runner.run(&[&["compare"], args].concat());

@@ -39,8 +39,8 @@ pub use commands::{
     QueueStep, StepResult, WorkersDocument,
 };
 pub use compare::{
-    Change, Changes, Class, ClassCounts, ComparisonDocument, Estimate, Measure, Outcomes,
-    SincePrevious,
+    Change, Changes, Class, ClassCounts, ComparisonDocument, Estimate, LostMeasure, Measure,
+    Outcomes, SincePrevious,
 };
 pub use denials::{Denial, Denials, MissingGrants, table_with};
 pub use failures::{FailureGroup, Failures};

@@ -12,7 +12,7 @@ use super::side::{Sample, Side, pairs};
 use super::stability::{TestResult, isolated, unstable};
 use crate::failures;
 
-// The order of the variants is that of lists. Readers of `Gone` are last: only the base has their rows.
+// The order of the variants is that of lists. Tests that are gone come last there: only the base has their rows.
 /// The change of a test on a provider between two runs. Skipped trials are not judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -151,29 +151,29 @@ impl Class {
 }
 
 /// Classifies the tests of two runs, in the order of [`pairs`]: by both results, and by the runs before the newer one unless two
-/// providers are compared.
+/// providers are compared. Each class comes with the number of changes in recent runs if they make the test flaky, else 0.
 pub(crate) fn classes(
     new: &RunDir,
     manifests: [&Manifest; 2],
     sides: [&Side; 2],
     compares_providers: bool,
-) -> Result<Vec<Class>, RecordError> {
+) -> Result<Vec<(Class, u8)>, RecordError> {
     let has_all = manifests.map(has_all);
     let mut classes: Vec<_> =
-        pairs(sides[0], sides[1]).map(|pair| Class::of(pair, has_all)).collect();
+        pairs(sides[0], sides[1]).map(|pair| (Class::of(pair, has_all), 0)).collect();
     let isolated = isolated(manifests[1]);
     if compares_providers || !isolated.contains(&true) {
         return Ok(classes);
     }
     let changed = iter::zip(pairs(sides[0], sides[1]), &mut classes).filter_map(|(pair, class)| {
-        let sample = pair[1].first().filter(|_| class.is_change())?;
+        let sample = pair[1].first().filter(|_| class.0.is_change())?;
         isolated[usize::from(sample.provider)].then_some((sample.key, class))
     });
     let (keys, changed): (Vec<_>, Vec<_>) = changed.unzip();
     let unstable = unstable(&new.results_root()?, (new, manifests[1]), &keys)?;
     for (key, class) in iter::zip(&keys, changed) {
-        if unstable.contains(key) {
-            *class = Class::Flaky;
+        if let Some(changes) = unstable.get(key) {
+            *class = (Class::Flaky, *changes);
         }
     }
     Ok(classes)

@@ -55,6 +55,15 @@ pub struct Estimate {
     pub interval: Option<(f64, f64)>,
 }
 
+/// A rate or a mean that has no [`Measure`], although one is needed to see that the new run is not worse.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LostMeasure {
+    /// The provider's name. `None` if two providers are compared, or if no provider has the measure.
+    pub provider: Option<String>,
+    /// `pass rate`, `score` or `duration`.
+    pub name: String,
+}
+
 /// The quantity of a measure.
 #[derive(Clone, Copy)]
 enum Quantity {
@@ -77,13 +86,14 @@ enum Family {
     Metrics,
 }
 
-/// Compares all measures that both runs have, by provider in the order of `providers`. Those are the providers of `new`.
+/// Compares all measures that both runs have, by provider in the order of `providers`. Those are the providers of `new`. Also
+/// returns those that only the base has, of tests that are in both runs, and pass rates and durations that nothing has.
 pub(crate) fn measures(
     sides: [&Side; 2],
     providers: &[Option<String>],
     is_same_machine: bool,
     seed: u64,
-) -> Vec<Measure> {
+) -> (Vec<Measure>, Vec<LostMeasure>) {
     let [base, new] = sides;
     let metrics = new.metrics().enumerate().filter_map(|(place, metric)| {
         let (name, unit) = (metric.0.to_owned(), metric.1.map(str::to_owned));
@@ -95,14 +105,32 @@ pub(crate) fn measures(
         (Quantity::Score, "score".to_owned(), None),
         (Quantity::Duration, "duration".to_owned(), Some("ms".to_owned())),
     ];
-    let mut measures = Vec::new();
+    let (mut measures, mut lost) = (Vec::new(), Vec::new());
     for (quantity, name, unit) in quantities.into_iter().chain(metrics) {
         let mut values = vec![Vec::new(); providers.len()];
+        let mut had_base = vec![false; providers.len()];
         for pair in pairs(base, new) {
             let [base, new] =
                 [0, 1].map(|at| mean(pair[at], |one| quantity.of(at, sides[at], one)));
+            let Some(provider) = pair[1].first().map(|sample| usize::from(sample.provider)) else {
+                continue;
+            };
+            had_base[provider] |= base.is_some();
             if let (Some(base), Some(new)) = (base, new) {
-                values[usize::from(pair[1][0].provider)].push([base as f32, new as f32]);
+                values[provider].push([base as f32, new as f32]);
+            }
+        }
+        let lose = |provider| LostMeasure { provider, name: name.clone() };
+        match quantity {
+            Quantity::Metric(_) => {}
+            Quantity::Passes | Quantity::Duration if values.iter().all(Vec::is_empty) => {
+                lost.push(lose(None));
+            }
+            _ => {
+                let losses = iter::zip(providers, iter::zip(&values, had_base));
+                let losses =
+                    losses.filter(|(_, (values, had_base))| values.is_empty() && *had_base);
+                lost.extend(losses.map(|(provider, _)| lose(provider.clone())));
             }
         }
         for ((place, provider), values) in iter::zip(0.., providers).zip(&values) {
@@ -127,7 +155,7 @@ pub(crate) fn measures(
     }
     let mut measures: Vec<_> = measures.into_iter().map(|(.., measure)| measure).collect();
     measures.iter_mut().for_each(|measure| measure.worse &= measure.is_significant());
-    measures
+    (measures, lost)
 }
 
 /// Returns the mean of a test's repeats that have a value, which an `f32` can hold.

@@ -1,5 +1,6 @@
 //! [`ComparisonDocument`]: two runs, joined by test and provider. [`SincePrevious`]: the short form at the end of a run.
 
+mod changes;
 mod class;
 mod fairness;
 mod measures;
@@ -9,20 +10,21 @@ mod stability;
 
 use std::iter;
 
-use runner_model::row::{RowHead, read_line};
-use runner_model::{Places as _, RowRef, units::plural};
-use runner_record::{Manifest, ReadLine, RecordError, RunDir};
+use runner_model::{Outcome, units::plural};
+use runner_record::{Manifest, RecordError, RunDir};
 use runner_scenario::Filter;
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
+use changes::Changed;
+pub use changes::{Change, Changes};
 pub use class::{Class, ClassCounts, Outcomes};
-pub use measures::{Estimate, Measure};
-use side::{Scope, Side};
+pub use measures::{Estimate, LostMeasure, Measure};
+use side::{Sample, Scope, Side};
 pub use since_previous::SincePrevious;
 pub(crate) use stability::{Course, RECENT_RUNS, Seen, TestResult, isolated};
 
-use crate::{RunSummary, VERSION, failure, json::Items, stored_tests};
+use crate::{RunSummary, VERSION};
 
 /// `runner compare`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -42,8 +44,8 @@ pub struct ComparisonDocument {
     pub counts: ClassCounts,
     /// Rates and means, by provider.
     pub measures: Vec<Measure>,
-    /// Tests that do not just pass in both runs: regressed, still failing, fixed, flaky, new, then gone ones, each in the order
-    /// of the plan.
+    /// Tests that do not just pass in both runs: regressed, still failing, fixed, flaky, new ones, failing ones without a
+    /// result in the base, then gone ones, each in the order of the plan.
     #[schemars(with = "Vec<Change<'_>>")]
     pub changes: Changes,
     /// Reasons why results of the base and of the new run may be missing.
@@ -55,43 +57,12 @@ pub struct ComparisonDocument {
     /// Number of tests that fail in the new run and were skipped in the base.
     #[serde(skip)]
     skipped_failures: u64,
-}
-
-/// Tests that do not just pass in both runs. Their rows are read from disk at each use.
-#[derive(Debug)]
-pub struct Changes {
-    base: RunDir,
-    new: RunDir,
-    providers: Option<[String; 2]>,
-    /// Ascending by key.
-    changed: Vec<Changed>,
-}
-
-/// A test that is listed. Takes 40 bytes.
-#[derive(Debug)]
-struct Changed {
-    key: u64,
-    class: Class,
-    /// Number of the worst repeat's row in the new run; of a test that is gone, in the base.
-    seq: u32,
-    outcomes: [Option<Outcomes>; 2],
-}
-
-/// A test on a provider that does not just pass in both runs.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Change<'a> {
-    /// The change of the test.
-    pub class: Class,
-    /// The test's id.
-    pub test: &'a str,
-    /// The provider's name. Of two compared providers, the newer one.
-    pub provider: &'a str,
-    /// Results of the earlier run. `null` if the test is new.
-    pub base: Option<Outcomes>,
-    /// Results of the later run. `null` if the test is gone.
-    pub new: Option<Outcomes>,
-    /// Reason of the new run's failure, on one line.
-    pub reason: Option<String>,
+    /// Number of tests that had a duration in the base and timed out in the new run, on the same machine.
+    #[serde(skip)]
+    pub newly_timed_out: u64,
+    /// Rates and means that only the base has.
+    #[serde(skip)]
+    pub lost: Vec<LostMeasure>,
 }
 
 impl ComparisonDocument {
@@ -129,24 +100,19 @@ impl ComparisonDocument {
         // First, because its memory is not needed together with that of the changes.
         let (names, seed) = (names.collect::<Vec<_>>(), seed(&manifests));
         let [before, now] = manifests.each_ref().map(fairness::hosts);
-        let measures = measures::measures(sides, &names, before == now, seed);
+        let (measures, lost) = measures::measures(sides, &names, before == now, seed);
         let (mut changed, mut counts) = (Vec::new(), ClassCounts::default());
-        let (mut unpaired_failures, mut skipped_failures) = (0, 0);
+        let (mut unpaired_failures, mut skipped_failures, mut newly_timed_out) = (0, 0, 0);
         let classes = class::classes(runs[1], manifests.each_ref(), sides, providers.is_some())?;
         for (pair, class) in iter::zip(side::pairs(&base, &new), classes) {
-            counts.add(class);
-            let shown = if class == Class::Gone { pair[0] } else { pair[1] };
-            let worst = class::worst(shown);
-            let is_unpaired = class == Class::Unpaired && pair[0].is_empty();
-            let is_bad = worst.is_some_and(|worst| worst.outcome.is_bad());
-            unpaired_failures += u64::from(is_unpaired && is_bad);
-            skipped_failures += u64::from(class == Class::NotJudged && is_bad);
-            changed.extend(worst.filter(|_| class < Class::Passing).map(|worst| Changed {
-                key: worst.key,
-                class,
-                seq: worst.seq,
-                outcomes: pair.map(class::outcomes),
-            }));
+            let (word, _) = class;
+            counts.add(word);
+            newly_timed_out += u64::from(before == now && has_newly_timed_out(pair));
+            let Some(change) = Changed::of(pair, class) else { continue };
+            let fails = change.fails_without_base();
+            unpaired_failures += u64::from(fails && word == Class::Unpaired);
+            skipped_failures += u64::from(fails && word == Class::NotJudged);
+            changed.push(change);
         }
         let summary = |at: usize| -> Result<RunSummary, RecordError> {
             Ok(RunSummary::from_run(&runs[at].results_root()?, runs[at], &manifests[at]))
@@ -169,6 +135,8 @@ impl ComparisonDocument {
             incomplete,
             unpaired_failures,
             skipped_failures,
+            newly_timed_out,
+            lost,
         })
     }
 
@@ -186,75 +154,13 @@ impl ComparisonDocument {
     }
 }
 
-impl Changes {
-    /// Calls `each` for every test, by class and then in the order of the plan.
-    ///
-    /// # Errors
-    ///
-    /// A file cannot be read.
-    pub fn each(&self, mut each: impl FnMut(&Change<'_>)) -> Result<(), RecordError> {
-        // Only the base has rows of tests that are gone, and their class is the last one.
-        for (at, run) in [(1, &self.new), (0, &self.base)] {
-            let (mut rows, suite) = (Vec::new(), stored_tests::plan(run));
-            if !self.changed.iter().any(|changed| (changed.class == Class::Gone) == (at == 0)) {
-                continue;
-            }
-            run.rows(&mut |offset, line| {
-                if let ReadLine::Row(head, bytes) = line
-                    && let Some(changed) = self.of(&head, at)
-                {
-                    let place = suite.as_ref().and_then(|suite| suite.index(&head.trial));
-                    rows.push((changed.class, place, offset, bytes.len()));
-                }
-            })?;
-            rows.sort_unstable();
-            // Another program may have doubled rows.
-            rows.dedup_by_key(|(_, place, offset, _)| place.ok_or(*offset));
-            let places = rows.into_iter().map(|(_, _, offset, bytes)| (offset, bytes));
-            run.rows_at(places, &mut |line| {
-                if let Ok(head) = serde_json::from_slice(line)
-                    && let Some(changed) = self.of(&head, at)
-                    && let Ok(row) = read_line(line)
-                {
-                    each(&changed.with(&row));
-                }
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Returns the test whose worst repeat has this row of the base, at 0, or of the new run.
-    fn of(&self, row: &RowHead, at: usize) -> Option<&Changed> {
-        let provider = self.providers.as_ref().map(|providers| &*providers[at]);
-        let key = Scope { provider, ..Scope::default() }.key(&row.trial)?;
-        let place = self.changed.binary_search_by_key(&key, |changed| changed.key).ok()?;
-        let changed = &self.changed[place];
-        let is_its = changed.seq == row.seq as u32 && (changed.class == Class::Gone) == (at == 0);
-        (is_its && row.r#final).then_some(changed)
-    }
-}
-
-impl Changed {
-    fn with<'a>(&self, row: &'a RowRef<'_>) -> Change<'a> {
-        let [base, new] = self.outcomes;
-        let is_bad = new.is_some_and(|new| new.outcome.is_bad());
-        Change {
-            class: self.class,
-            test: &row.test,
-            provider: &row.provider,
-            base,
-            new,
-            reason: is_bad.then(|| failure::headline(row)),
-        }
-    }
-}
-
-impl Serialize for Changes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut items = Items::new(serializer)?;
-        let read = self.each(|change| items.add(change));
-        items.end(read)
-    }
+/// Returns whether a test had a duration in the base and no timeout, and now has one.
+fn has_newly_timed_out([base, new]: [&[Sample]; 2]) -> bool {
+    let has = |repeats: &[Sample], wanted: &[Outcome]| {
+        repeats.iter().any(|one| wanted.contains(&one.outcome))
+    };
+    let timeout = &[Outcome::Timeout];
+    has(base, &[Outcome::Passed, Outcome::Failed]) && !has(base, timeout) && has(new, timeout)
 }
 
 /// Returns the seed of resamples, which the plans determine.

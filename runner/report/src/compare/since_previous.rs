@@ -3,11 +3,14 @@
 use std::iter;
 
 use runner_model::status::RunVerdict;
+use runner_model::units::grouped;
+use runner_model::visible::{cut, visible_line};
 use runner_model::{RunStatus, Time, TrialId};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::changes::{Changed, Changes};
 use super::class::{Class, ClassCounts, classes};
 use super::side::{Scope, Side, pairs};
 use crate::failures::{FailureGroup, key};
@@ -15,6 +18,9 @@ use crate::{list::short_of, phrases};
 
 /// Trials of both runs that are read. More would delay the end of a run by seconds.
 pub const MAX_TRIALS: u64 = 200_000;
+/// Tests that are named, and characters of their reasons.
+const MOST_NAMED: usize = 10;
+const MOST_CHARACTERS: usize = 120;
 /// Earlier runs of which one is chosen.
 const MAX_EARLIER: usize = 1000;
 
@@ -32,6 +38,9 @@ pub struct SincePrevious {
     /// Classes of tests that do not just pass, ascending by key.
     #[serde(skip)]
     classes: Vec<(u64, Class)>,
+    /// A line for each new test that fails and each unstable one.
+    #[serde(skip)]
+    named: Vec<String>,
 }
 
 impl SincePrevious {
@@ -77,32 +86,51 @@ impl SincePrevious {
             started_at: earlier.started_at,
             counts: None,
             classes: Vec::new(),
+            named: Vec::new(),
         };
         if earlier.counts.done() + manifest.counts.done() > MAX_TRIALS {
             return Ok(Some(since));
         }
         let sides = [(&base, &earlier), (run, manifest)];
         let read = |(run, manifest)| Side::read(run, manifest, Scope::default());
-        let [base, new] = sides.map(read);
-        let (base, new) = (base?, new?);
-        let classes = classes(run, [&earlier, manifest], [&base, &new], false)?;
-        let mut counts = ClassCounts::default();
-        for (pair, class) in iter::zip(pairs(&base, &new), classes) {
-            counts.add(class);
+        let [old, new] = sides.map(read);
+        let (old, new) = (old?, new?);
+        let classes = classes(run, [&earlier, manifest], [&old, &new], false)?;
+        let (mut counts, mut changed) = (ClassCounts::default(), Vec::new());
+        for (pair, class) in iter::zip(pairs(&old, &new), classes) {
+            let (word, _) = class;
+            counts.add(word);
             let key = pair.iter().find_map(|repeats| Some(repeats.first()?.key));
-            since.classes.extend(key.filter(|_| class < Class::Passing).map(|key| (key, class)));
+            since.classes.extend(key.filter(|_| word < Class::Passing).map(|key| (key, word)));
+            let change = Changed::of(pair, class);
+            changed.extend(change.filter(|one| one.fails_without_base() || one.is_unstable()));
         }
         since.counts = Some(counts);
+        since.name_tests(&Changes { base, new: run.clone(), providers: None, changed })?;
         Ok(Some(since))
     }
 
-    /// Formats the changes as one line: `since 1f2e3d4c (3 h ago): 2 newly failing, 1 fixed`. `None` without any.
+    /// Names the first of these tests.
+    fn name_tests(&mut self, changes: &Changes) -> Result<(), RecordError> {
+        changes.first(MOST_NAMED, |change| {
+            let reason = change.reason.as_deref().unwrap_or_default();
+            let line = format!("{}: {}@{}  {reason}", change.title(), change.test, change.provider);
+            self.named.push(cut(&visible_line(&line), MOST_CHARACTERS));
+        })?;
+        let left = changes.changed.len().saturating_sub(self.named.len()) as u64;
+        self.named.extend((left > 0).then(|| format!("… and {} more", grouped(left))));
+        Ok(())
+    }
+
+    /// Formats the changes: `since 1f2e3d4c (3 h ago): 2 newly failing, 1 fixed`, and a line for each test whose failure or
+    /// change needs a word. `None` without any.
     #[must_use]
     pub fn text(&self, now: Time) -> Option<String> {
         let counts = ClassCounts { passing: 0, not_judged: 0, unpaired: 0, ..self.counts? };
         let text = counts.text("newly failing");
         let ago = phrases::ago(now, self.started_at);
-        (!text.is_empty()).then(|| format!("since {} ({ago}): {text}", self.short))
+        let named: String = self.named.iter().map(|line| format!("\n  {line}")).collect();
+        (!text.is_empty()).then(|| format!("since {} ({ago}): {text}{named}", self.short))
     }
 
     /// Returns the change of a trial's test. `None` if it just passes in both runs, or is not known.

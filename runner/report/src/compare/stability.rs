@@ -1,6 +1,6 @@
 //! [`TestResult`]: the result of a test in a run. [`Course`] and [`unstable`]: tests whose results change without a cause.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::iter;
 
 use runner_model::{Counts, Outcome};
@@ -12,7 +12,7 @@ use crate::{logs::hash, stored_tests};
 /// Newest runs in which the changes of a test are counted.
 pub(crate) const RECENT_RUNS: usize = 10;
 /// Changes of a result in these runs that no cause but chance explains.
-const UNSTABLE_CHANGES: u32 = 3;
+const UNSTABLE_CHANGES: u8 = 3;
 /// Trials of these runs together, whose results may have to be read from all rows once.
 const MAX_TRIALS: u64 = 400_000;
 
@@ -74,7 +74,7 @@ impl Seen {
 pub(crate) struct Course {
     /// The test in the next newer run that judged it.
     next: Option<Seen>,
-    changes: u32,
+    changes: u8,
 }
 
 impl Course {
@@ -89,7 +89,7 @@ impl Course {
                 && was.has_pass != is.has_pass
                 && older.fingerprints == newer.fingerprints
         });
-        self.changes += u32::from(has_changed);
+        self.changes += u8::from(has_changed);
         self.next = Some(older);
     }
 
@@ -111,14 +111,15 @@ pub(crate) fn isolated(run: &Manifest) -> Vec<bool> {
     run.providers.iter().map(|one| are_graders && is_isolated(&one.grants)).collect()
 }
 
-/// Returns those of the ascending `keys` of tests that are unstable in a run and the earlier ones of its scenario.
+/// Returns those of the ascending `keys` of tests that are unstable in a run and the earlier ones of its scenario, with their
+/// numbers of changes.
 pub(crate) fn unstable(
     root: &ResultsRoot,
     (new, manifest): (&RunDir, &Manifest),
     keys: &[u64],
-) -> Result<HashSet<u64>, RecordError> {
+) -> Result<HashMap<u64, u8>, RecordError> {
     if keys.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(HashMap::new());
     }
     let (mut trials, mut left) = (root.trials()?, MAX_TRIALS);
     let mut courses = vec![Course::default(); keys.len()];
@@ -142,5 +143,5 @@ pub(crate) fn unstable(
         iter::zip(&mut courses, seen).for_each(|(course, seen)| course.add(seen));
     }
     let courses = iter::zip(keys, courses).filter(|(_, course)| course.is_unstable());
-    Ok(courses.map(|(key, _)| *key).collect())
+    Ok(courses.map(|(key, course)| (*key, course.changes)).collect())
 }

@@ -38,7 +38,7 @@ fn measures_are_those_of_scipy() {
         [3, -1, 4, 1, -5, 9, 2, -6, 5, 3, 5, 8, -9, 7, 9, 3, 2, 3, 8, 4].map(|one: i8| one.into());
     let base = side(|at| at < 18, [0.0; 20]);
     let new = side(|at| (6..19).contains(&at), more);
-    let measures = |same: bool| measures([&base, &new], &[Some("p".to_owned())], same, 1);
+    let measures = |same: bool| measures([&base, &new], &[Some("p".to_owned())], same, 1).0;
     let found = measures(true);
     let [rate, duration] = &found[..] else { panic!("{found:?}") };
     assert_close(rate.base.interval.unwrap(), (69.896635, 97.213352), 1e-5);
@@ -68,7 +68,7 @@ fn metrics_weaken_no_failure() {
             }
         }
     }
-    let found = measures([&sides[0], &sides[1]], &[Some("p".to_owned())], true, 1);
+    let (found, _) = measures([&sides[0], &sides[1]], &[Some("p".to_owned())], true, 1);
     let [rate, duration, metrics @ ..] = &found[..] else { panic!("{found:?}") };
     assert_close((rate.p.unwrap(), 0.0), (0.0078125, 0.0), 1e-9);
     assert!(rate.worse);

@@ -21,6 +21,9 @@ use crate::text::{CommandError, Out, Table, mistake, style, summary};
 /// Kinds of changes for `--fail-on`.
 const REGRESSED: &str = "regressed";
 const SLOWER: &str = "slower";
+/// Names of measures.
+const PASS_RATE: &str = "pass rate";
+const DURATION: &str = "duration";
 /// Tests of a class that are listed.
 const MOST_LISTED: usize = 20;
 /// Characters of each text in Markdown.
@@ -101,26 +104,45 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         (None, ComparisonForm::Text) => print(&document, out)?,
     }
     let mut failures = if args.fail_on.is_empty() { Vec::new() } else { document.unknown() };
-    failures.extend(args.fail_on.iter().filter_map(|what| failure(&document, what)));
+    failures.extend(args.fail_on.iter().flat_map(|what| self::failures(&document, what)));
+    failures.dedup();
     failures.iter().for_each(|failure| out.talk(&visible_line(failure)));
     Ok(if failures.is_empty() { Exit::Success } else { Exit::Bad })
 }
 
-/// Returns the changes of a kind of `--fail-on`, for people. `None` without any.
-fn failure(document: &ComparisonDocument, what: &str) -> Option<String> {
-    let regressed = document.counts.regressed;
-    if what == REGRESSED {
-        let tests = plural(regressed, "test has", "tests have");
-        return (regressed > 0).then(|| format!("{tests} regressed"));
-    }
-    let measures = document.measures.iter().filter(|measure| measure.worse);
-    let of_kind = measures.filter(|measure| (measure.name == "duration") == (what == SLOWER));
-    let named = of_kind.map(|measure| match &measure.provider {
-        Some(provider) => format!("{} of {provider}", measure.name),
-        None => measure.name.clone(),
+/// Returns the changes of a kind of `--fail-on` and the measures that are missing, for people.
+fn failures(document: &ComparisonDocument, what: &str) -> Vec<String> {
+    let is_of_kind = |name: &str| match what {
+        SLOWER => name == DURATION,
+        REGRESSED => name == PASS_RATE,
+        _ => name != DURATION,
+    };
+    let named = |name: &String, provider: &Option<String>| match provider {
+        Some(provider) => format!("{name} of {provider}"),
+        None => name.clone(),
+    };
+    let lost = document.lost.iter().filter(|lost| is_of_kind(&lost.name));
+    // A provider may skip all of its tests.
+    let lost = lost.filter(|lost| what != REGRESSED || lost.provider.is_none());
+    let lost = lost.map(|lost| {
+        let name = named(&lost.name, &lost.provider);
+        format!("{name} cannot be compared: no test has one in both runs")
     });
-    let named: Vec<_> = named.collect();
-    (!named.is_empty()).then(|| format!("significantly worse: {}", named.join(", ")))
+    let worse = document.measures.iter().filter(|measure| measure.worse);
+    let worse = worse.filter(|measure| what != REGRESSED && is_of_kind(&measure.name));
+    let worse: Vec<_> = worse.map(|measure| named(&measure.name, &measure.provider)).collect();
+    let regressed = document.counts.regressed;
+    let timed_out = document.newly_timed_out;
+    let changes = [
+        (what == REGRESSED && regressed > 0)
+            .then(|| format!("{} regressed", plural(regressed, "test has", "tests have"))),
+        (what == SLOWER && timed_out > 0).then(|| {
+            let tests = plural(timed_out, "test has", "tests have");
+            format!("slower: {tests} timed out, and had a duration in base")
+        }),
+        (!worse.is_empty()).then(|| format!("significantly worse: {}", worse.join(", "))),
+    ];
+    changes.into_iter().flatten().chain(lost).collect()
 }
 
 impl Args {
@@ -282,23 +304,28 @@ fn cells(measure: &Measure) -> [String; 8] {
     [provider, measure.name.clone(), base, new, change, interval, p, tests]
 }
 
-/// A class: its title, its first tests with outcomes and reason, and the number of the others.
+/// Tests with the same title: their title, the first ones with outcomes and reason, and the number of the others.
 type Listed = (&'static str, Vec<[String; 3]>, u64);
 
 fn listed(document: &ComparisonDocument) -> Result<Vec<Listed>, RecordError> {
-    let mut classes: Vec<(Class, Listed)> = Vec::new();
+    let mut lists: Vec<(bool, Listed)> = Vec::new();
     document.changes.each(|change| {
-        if classes.last().is_none_or(|(class, _)| *class != change.class) {
-            classes.push((change.class, (change.class.title(), Vec::new(), 0)));
-        }
-        if let Some((_, (_, tests, left))) = classes.last_mut() {
-            match tests.len() {
-                0..MOST_LISTED => tests.push(texts(change)),
-                _ => *left += 1,
-            }
+        let title = change.title();
+        let place = lists.iter().position(|(_, (known, ..))| *known == title);
+        let place = place.unwrap_or_else(|| {
+            let is_first = change.class == Class::Regressed || change.fails_without_base();
+            lists.push((is_first, (title, Vec::new(), 0)));
+            lists.len() - 1
+        });
+        let (_, (_, tests, left)) = &mut lists[place];
+        match tests.len() {
+            0..MOST_LISTED => tests.push(texts(change)),
+            _ => *left += 1,
         }
     })?;
-    Ok(classes.into_iter().map(|(_, listed)| listed).collect())
+    // A failure that the base does not have is as bad as a regressed test.
+    lists.sort_by_key(|(is_first, _)| !is_first);
+    Ok(lists.into_iter().map(|(_, listed)| listed).collect())
 }
 
 fn texts(change: &Change<'_>) -> [String; 3] {
