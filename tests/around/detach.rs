@@ -33,7 +33,9 @@ fn detached_run_is_waited_for_by_its_id() {
     let command: Vec<_> = manifest["sessions"][0]["command"].as_array().unwrap().iter().collect();
     assert_eq!(command, ["runner", "exec", "scenario.toml", "-j", "1", "--detach"]);
     // The run is complete, and the id is printed all the same.
-    assert_eq!(detached(&runner, &["resume", &id]), id);
+    let ran = runner.run(&["resume", &id, "--detach"]).expect(0);
+    assert_eq!(ran.stdout, format!("{id}\n"));
+    assert!(ran.stderr.contains("✓ passed: 4 of 4, none run now\n"), "{}", ran.stderr);
     let begun = runner.run(&["resume", &id, "--detach", "--json"]).expect(0).document();
     assert_eq!(begun["id"], json!(id));
     assert!(begun["run_dir"].as_str().unwrap().ends_with(&id), "{begun}");

@@ -84,7 +84,9 @@ fn runs_of_a_group_follow_each_other() {
     assert_eq!(document["runs"].as_array().unwrap().len(), 3);
     runner.run(&["show", part, "--failed"]).expect(0).says(&["a:", "c:"]);
     runner.run(&["wait", part]).expect(0).says(&["a: ", "c: "]);
-    runner.run(&["resume", part]).expect(0);
+    runner.run(&["resume", part]).expect(0).says(&[", none run now"]);
+    let accepted = runner.run(&["resume", part, "--accept-changes"]).expect(0);
+    assert_eq!(accepted.stdout.matches("none run now").count(), 4, "{}", accepted.stdout);
     assert_eq!(runner.runs().len(), 3);
 }
 

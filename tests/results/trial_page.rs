@@ -40,6 +40,18 @@ fn page_has_results_of_earlier_runs() {
 }
 
 #[test]
+fn page_hides_no_failure_before_a_pass() {
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"fail-until\" }\n");
+    runner.exec(&["--retries", "1"]).expect(0);
+    runner.exec(&["--retries", "0"]).expect(1);
+    runner.run(&["resume", "latest", "--rerun", "failed"]).expect(0);
+    runner.run(&["show", "latest", "a"]).expect(0).says(&[
+        "history ~~ newest last, since 20",
+        "passed in each of these 2 runs, in 2 of them after an attempt that did not pass",
+    ]);
+}
+
+#[test]
 fn page_leaves_running_runs_out() {
     let runner = Runner::endless(1, "wait-for-stop", "");
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();

@@ -190,7 +190,10 @@ fn altered_content_of_the_store_is_named() {
 #[test]
 fn last_failed_runs_what_had_not_passed() {
     let runner = Runner::hostile(FOUR);
-    runner.exec(&["--last-failed"]).expect(2).says(&["no runs"]);
+    runner.exec(&["--last-failed"]).expect(2).says(&[
+        "there are no runs of scenario.toml in results",
+        "to run all of its tests: runner exec scenario.toml",
+    ]);
     runner.exec(&[]).expect(1);
     runner.exec(&["--last-failed"]).expect(1);
     let runs = runner.runs();
@@ -210,7 +213,9 @@ fn last_failed_runs_what_had_not_passed() {
 fn last_failed_runs_what_changed_since() {
     let runner = Runner::hostile(FOUR);
     runner.exec(&["--test", "passes"]).expect(0);
-    runner.exec(&["--last-failed"]).expect(5);
+    runner.exec(&["--last-failed"]).expect(5).says(&[
+        "3 trials were not planned in these runs; to run all of the scenario: runner exec scenario.toml",
+    ]);
     let changed = FOUR.replace("equals = 1", "equals = 3");
     runner.scenario(&format!("{changed}\n[providers.hostile]\nplugin = \"hostile.wasm\"\n"));
     let ran = runner.exec(&["--last-failed"]).expect(1);

@@ -7,18 +7,21 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, Once, PoisonError};
-use std::{env, ffi::OsString, fs::File};
+use std::{env, ffi::OsString, fs::File, time::Duration};
 
 use runner_engine::{Observer, RunEvent};
 use runner_model::{Digest, exit::Exit, visible::visible_line};
 use runner_operations::launch::{DETACHED, Launch, LaunchError, launch};
-use runner_record::RequestMark;
-use runner_report::{Started, VERSION};
+use runner_record::{RequestMark, RunHead};
+use runner_report::{RunSummary, Started, VERSION, phrases};
 
-use crate::text::{CommandError, Out};
+use crate::text::{CommandError, Out, summary};
 
 /// The lock of the request, until the run exists.
 static LOCK: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+/// The first process knows the id, and may have ended.
+static REPORTED: Once = Once::new();
 
 /// Returns the arguments as the user typed them, without the program.
 pub fn arguments() -> impl Iterator<Item = OsString> {
@@ -65,7 +68,6 @@ pub fn start(out: &Out, json: bool) -> Result<Exit, CommandError> {
 /// Writes the id to the first process and leaves the session, so that no signal of the terminal reaches this process. Later
 /// calls do nothing.
 pub fn report_start(id: &str, run_dir: Option<String>) {
-    static REPORTED: Once = Once::new();
     REPORTED.call_once(|| {
         // This fails only for the leader of a process group, and a child of the first process does not lead one.
         let _ = rustix::process::setsid();
@@ -110,6 +112,12 @@ impl Observer for Background<'_> {
             }
             // If nothing is left to do, there is no `Created` before.
             RunEvent::Finished { ended } => {
+                if ended.ran_nothing() && !REPORTED.is_completed() {
+                    let (run, id) = (RunHead::from(&ended.manifest), ended.manifest.id.clone());
+                    let run = RunSummary::new(run, id, ended.directory.clone());
+                    let line = summary::line(&run, Duration::ZERO);
+                    self.out.talk(&format!("{line}{}", phrases::NONE_RUN));
+                }
                 let directory = ended.directory.to_string_lossy().into_owned();
                 report_start(&ended.manifest.id, Some(directory));
             }

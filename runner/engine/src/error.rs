@@ -38,10 +38,10 @@ pub enum EngineError {
     /// The selection matches no test, for these reasons. Exit code 5.
     #[error("no test is selected{}", .0.iter().map(|reason| format!("\n{}", visible_line(reason))).collect::<String>())]
     NothingSelected(Vec<String>),
-    /// The newest result of every trial of the scenario is passed, so `--last-failed` selects none. Exit code 5, as pytest
-    /// has with `--last-failed-no-failures none`. The text has a line for each skipped run.
+    /// The newest result of every planned trial of the scenario is passed or skipped, so `--last-failed` selects none. Exit code
+    /// 5, as pytest has with `--last-failed-no-failures none`. The text has a line for each skipped run, and for new trials.
     #[error(
-        "every trial of the scenario passed in its newest run, so `--last-failed` selects none{0}"
+        "the newest result of every planned trial is passed or skipped, so `--last-failed` selects none{0}"
     )]
     NothingFailed(String),
     /// `--rerun` or a filter matches no trial of the run; the text names the nearest. Exit code 5, or 2 for a misspelt word.

@@ -7,7 +7,7 @@ use runner_engine::{EngineError, ExecRequest, Group, ResumeRequest};
 use runner_model::visible::{shown_path, visible_line};
 use runner_model::{Counts, RunStatus, Stage, exit::Exit};
 use runner_record::{RecordError, Rerun, ResultsRoot};
-use runner_report::{Failures, RowSelection, RunDocument, RunList, RunSummary, short_id};
+use runner_report::{Failures, RowSelection, RunDocument, RunList, RunSummary, phrases, short_id};
 
 use super::{list, session, target::Target};
 use crate::text::{CommandError, Out, mistake, style, summary, trials};
@@ -136,9 +136,9 @@ fn only_cut_short(root: &ResultsRoot, out: &Out) -> Result<Option<RunList>, Reco
     }
     let mut list = RunList::read(root)?;
     let is_others = |run: &RunSummary| {
-        skipped.iter().any(
-            |error| matches!(error, RecordError::NotOwn { run: id, .. } if *id == run.head.id),
-        )
+        skipped
+            .iter()
+            .any(|error| matches!(error, RecordError::NotOwn { run: id, .. } if *id == run.head.id))
     };
     list.runs.retain(|run| !is_others(run));
     let mut groups = list
@@ -165,13 +165,19 @@ pub fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, Comm
         detach::report_start(group.id(), None);
     }
     let (mut exit, mut has_session, mut not_selected) = (Exit::Success, false, None);
+    let mut ran_nothing = true;
     while group.has_next() {
-        match session::run(args, out, true, |observer| group.run_next(observer)) {
+        let ended = session::run(args, out, true, |observer| {
+            let ended = group.run_next(observer)?;
+            ran_nothing &= ended.ran_nothing();
+            Ok(ended)
+        });
+        match ended {
             // `--rerun` may match trials of other runs of the group.
             Err(error) if error.exit() == Exit::NothingSelected => not_selected = Some(error),
             Err(error) => {
                 out.talk(error.text());
-                exit = exit.worse(error.exit());
+                (exit, ran_nothing) = (exit.worse(error.exit()), false);
             }
             Ok(ended) => (exit, has_session) = (exit.worse(ended), true),
         }
@@ -180,26 +186,33 @@ pub fn run(mut group: Group, args: &SessionArgs, out: &Out) -> Result<Exit, Comm
         out.talk(error.text());
         exit = exit.worse(error.exit());
     }
-    Ok(exit.worse(args.exit(summarize(group.id(), args, out)?)))
+    Ok(exit.worse(args.exit(summarize(group.id(), ran_nothing, args, out)?)))
 }
 
 /// Prints the end of a group. Returns the worst exit code of all its runs, including those of earlier processes.
-fn summarize(group: &str, args: &SessionArgs, out: &Out) -> Result<Exit, CommandError> {
+fn summarize(
+    group: &str,
+    ran_nothing: bool,
+    args: &SessionArgs,
+    out: &Out,
+) -> Result<Exit, CommandError> {
     let root = args.root.open()?;
     let list = RunList::read(&root)?.of_group(group);
     let exits = list.runs.iter().filter_map(|run| Exit::of_code(run.exit_code?));
     let exit = exits.fold(Exit::Success, Exit::worse);
     if !(args.json || detach::is_background() || (args.quiet && exit == Exit::Success)) {
         out.data("");
-        print(&root, &list, args.quiet, out)?;
+        print(&root, &list, ran_nothing, args.quiet, out)?;
     }
     Ok(exit)
 }
 
 /// Prints the runs of a group, their failures, the sum of their results, and the commands to type next unless `is_quiet`.
+/// `ran_nothing` is of the sessions whose end is printed.
 pub fn print(
     root: &ResultsRoot,
     list: &RunList,
+    ran_nothing: bool,
     is_quiet: bool,
     out: &Out,
 ) -> Result<(), CommandError> {
@@ -214,7 +227,8 @@ pub fn print(
         RunDocument::read(root, &run, &RowSelection::Failed)?.rows.add_failures(&mut failures)?;
     }
     trials::print_notable(&failures, None, out, true);
-    out.data(&summary::line(&group, group.head.worked()));
+    let none_run = if ran_nothing { phrases::NONE_RUN } else { "" };
+    out.data(&format!("{}{none_run}", summary::line(&group, group.head.worked())));
     if !is_quiet {
         summary::print_next_steps(&group, out);
     }

@@ -93,7 +93,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
             if *json {
                 out.document(&list);
             } else {
-                group::print(&root, &list, false, out)?;
+                group::print(&root, &list, false, false, out)?;
             }
             return Ok(Exit::Success);
         }

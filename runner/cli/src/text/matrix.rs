@@ -31,7 +31,12 @@ pub fn mark(mark: Option<Mark>) -> String {
 
 /// Returns a legend of the signs.
 pub fn legend() -> String {
-    let signs = Mark::ALL.map(|one| format!("{} {}", mark(Some(one)), word(one)));
+    let signs = Mark::ALL.map(|one| {
+        // Elsewhere, a test can be flaky by the results of several runs, too.
+        let words =
+            if one == Mark::Flaky { "passed on a retry or in some repeats" } else { word(one) };
+        format!("{} {words}", mark(Some(one)))
+    });
     format!("{}  {} no result", signs.join("  "), mark(None))
 }
 

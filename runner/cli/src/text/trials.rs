@@ -62,7 +62,8 @@ pub fn print_notable(
         out.data(&format!("\n{}", list(failures, since, out.columns())));
     }
     if let Some(flaky) = failures.flaky() {
-        out.data(&format!("{} {}", style::bold("flaky:"), visible_line(&flaky)));
+        let reason = style::dim("passed after an attempt that did not");
+        out.data(&format!("{} {}  {reason}", style::bold("flaky:"), visible_line(&flaky)));
     }
 }
 

@@ -82,6 +82,8 @@ pub(crate) struct NotPassed {
     passed: HashMap<TrialId, ShortFingerprints>,
     /// Number of trials that passed, and whose test or provider has changed since.
     pub(crate) changed: u64,
+    /// Number of trials of the plan that none of the runs has planned.
+    pub(crate) unplanned: u64,
     /// Ids of the runs, the newest first.
     pub(crate) runs: Vec<String>,
     pub(crate) skipped: Vec<RecordError>,
@@ -133,7 +135,7 @@ fn stored<T>(dir: &RunDir, content: Result<T, RecordError>) -> Result<T, EngineE
     })
 }
 
-/// Returns the tests of a scenario with a trial whose newest result is not passed, or that was planned and has no result. Reads
+/// Returns the tests of a scenario with a trial whose newest result is bad, or that was planned and has no result. Reads
 /// this user's runs from the newest back: until one is of the whole scenario and each trial so far has a result, at most
 /// [`MAX_RUNS`]. Runs of another file than `path`, which is absolute, do not count. Also returns the names of the read runs, and
 /// the errors of damaged runs, of those of other users, and of those that another key has signed.
@@ -189,10 +191,8 @@ pub(crate) fn not_passed(
         is_whole |= manifest.metadata.selection.is_whole();
         found.runs.push(dir.id().to_owned());
     }
-    if found.runs.is_empty() {
-        let (name, root) = (format!("latest:{scenario}"), root.path().to_owned());
-        let unknown = RecordError::Unknown { name, root };
-        return Err(found.skipped.into_iter().next().unwrap_or(unknown).into());
+    if found.runs.is_empty() && !found.skipped.is_empty() {
+        return Err(found.skipped.swap_remove(0).into());
     }
     for (trial, newest) in trials {
         match newest.flatten() {
@@ -213,13 +213,15 @@ impl NotPassed {
         self.passed.keys().map(test_at).collect()
     }
 
-    /// Adds the tests of the plan with a trial that passed, and whose test or provider has changed since.
+    /// Adds the tests of the plan with a trial that passed, and whose test or provider has changed since. Counts the trials that no
+    /// run has planned, if no other test is selected.
     pub(crate) fn add_changed(&mut self, plan: &Plan) {
         let mut line = Vec::new();
         let place = |(trial, passed)| Some((plan.suite.index(trial)?, trial, passed));
         let mut planned: Vec<_> = self.passed.iter().filter_map(place).collect();
         // In the order of the suite, whose lines are read in blocks.
         planned.sort_unstable_by_key(|(index, ..)| *index);
+        self.unplanned = plan.suite.trials() - planned.len() as u64;
         for (index, trial, passed) in planned {
             let planned = plan.suite.trial(index);
             let fingerprints = plan.suite.line(planned.test, &mut line).and_then(|()| {

@@ -84,6 +84,15 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
         let name = scenario.map_err(EngineError::Scenario)?.name;
         let path = scenario_path(&request.scenario).unwrap_or_default();
         let mut found = not_passed(&options.results, &name, &path)?;
+        let root = ResultsRoot::existing(&options.results)?;
+        let exec = || root.command(&["exec", &request.scenario.to_string_lossy()]);
+        if found.runs.is_empty() {
+            let [scenario, results] = [&request.scenario, root.path()].map(shown_path);
+            return Err(EngineError::Usage(format!(
+                "there are no runs of {scenario} in {results}, and `--last-failed` needs one\nto run all of its tests: {}",
+                exec()
+            )));
+        }
         // Only the plan of tests that passed is needed, but a selection of a million tests takes a second more.
         let whole = load_plan(&request.scenario, &selection(&request.selection, None, None));
         let plan = whole.or_else(|_| {
@@ -102,8 +111,15 @@ pub(crate) fn selected_plan(request: &ExecRequest) -> Result<(Plan, File), Engin
         }
         notices = skipped_notices(&found.skipped);
         if found.tests.is_empty() {
-            let skipped = notices.iter().map(|notice| format!("\n{notice}"));
-            return Err(EngineError::NothingFailed(skipped.collect()));
+            let unplanned = (found.unplanned > 0).then(|| {
+                let trials = plural(found.unplanned, "trial was", "trials were");
+                format!(
+                    "{trials} not planned in these runs; to run all of the scenario: {}",
+                    exec()
+                )
+            });
+            let lines = notices.into_iter().chain(unplanned).map(|line| format!("\n{line}"));
+            return Err(EngineError::NothingFailed(lines.collect()));
         }
         if let [_, .., oldest] = found.runs.as_slice() {
             let count = found.runs.len();
@@ -139,6 +155,8 @@ pub(crate) fn prepare(
     let options = &request.session;
     let session = plan.session("exec", options);
     let mut new = new_run(&plan, &request.scenario, session)?;
+    let unseen = new_access(&root, &plan, Path::new(&new.scenario_path));
+    plan.notices.splice(..0, unseen);
     new.labels.clone_from(&request.labels);
     new.id = request.folder.clone().unwrap_or(new.id);
     new.metadata.selection = Selected { filter: plan.filter.clone(), ..request.selection.clone() };
@@ -155,8 +173,6 @@ pub(crate) fn prepare(
         fold: Fold::new(plan.suite.trials()),
         plan,
         session: 1,
-    let unseen = new_access(&root, &plan, Path::new(&new.scenario_path));
-    plan.notices.splice(..0, unseen);
         root,
         share: options.share,
     };

@@ -95,7 +95,15 @@ pub(super) fn lines(results: &[PastResult]) -> Vec<String> {
             phrases::zoned_clock(new.run_started_at),
             old.outcome
         ),
-        None => format!("always {}", last.outcome),
+        None => {
+            let runs = results.len();
+            let flaky = results.iter().filter(|one| one.flaky).count();
+            let flaky = match flaky {
+                0 => String::new(),
+                _ => format!(", in {flaky} of them after an attempt that did not pass"),
+            };
+            format!("{} in each of these {runs} runs{flaky}", last.outcome)
+        }
     };
     vec![format!("{signs} newest last, since {since}"), change]
 }

@@ -76,9 +76,9 @@ export async function open({ place, address }) {
     const row = (/** @type {any} */ test) => el('tr', { key: `${test.test}@${test.provider}` },
       el('th', { scope: 'row' }, link(to({ test: test.test, provider: test.provider }), test.test), ' ', el('span', { class: 'quiet' }, `@${test.provider}`)),
       el('td', { class: 'n' }, test.pass_rate === null ? '–' : percent(test.pass_rate)),
-      el('td', { class: 'n' }, test.flaky_runs ? `in ${test.flaky_runs}` : ''),
+      el('td', { class: 'n' }, test.flaky_runs ? count(test.flaky_runs) : ''),
       order.map((/** @type {number} */ at) => el('td', null, mark(test, at))));
-    return table('Tests', ['Test', 'Passed', 'Flaky', ...heads], history.tests.slice(0, shown).map(row), 'marks');
+    return table('Tests', ['Test', 'Passed', 'Flaky runs', ...heads], history.tests.slice(0, shown).map(row), 'marks');
   }
 
   /** Whether each test has a single trial, by run. */
@@ -98,7 +98,7 @@ export async function open({ place, address }) {
     history.skipped.length > 0 && el('details', null, el('summary', null, `${plural(history.skipped.length, 'run')} left out`),
       el('ul', null, history.skipped.map((/** @type {string} */ text) => el('li', null, prose(text))))),
     charts(), el('h2', null, 'Tests', el('small', null, `${count(history.tests.length)} in the last ${plural(history.runs.length, 'run')}. Flaky tests come first, the newest run is on the left.`)),
-    history.tests.length ? [el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout'].map((word) => outcome(word))), tests()]
+    history.tests.length ? [el('p', { class: 'counts' }, ['passed', 'flaky', 'failed', 'error', 'timeout'].map((word) => outcome(word, word === 'flaky' ? 'passed on a retry or in some repeats' : word))), tests()]
       : el('p', { class: 'empty' }, keys.test || keys.provider || keys.since ? ['No tests match. ', link(`/history${query({ scenario: history.scenario })}`, 'Clear filters')] : 'No test has a result yet.'),
     history.tests.length > shown && el('p', null, button(`Show more of ${count(history.tests.length)} tests`, () => { shown += 1000; draw(); }))));
   draw();
