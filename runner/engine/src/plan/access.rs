@@ -22,9 +22,8 @@ pub(crate) fn access_of(
     path: impl AsRef<Path>,
     providers: &[ManifestProvider],
 ) -> Vec<String> {
-    let mounts = providers
-        .iter()
-        .map(|one| (one.table().trim_end_matches('s'), &*one.name, &*one.mounts));
+    let mounts =
+        providers.iter().map(|one| (one.table().trim_end_matches('s'), &*one.name, &*one.mounts));
     scenario.access(path.as_ref().parent().unwrap_or(Path::new(".")), mounts)
 }
 
