@@ -558,6 +558,41 @@ fn runs_of_other_users_are_not_changed() {
 }
 
 #[test]
+fn foreign_runs_are_shown_with_a_mark_and_not_changed() {
+    let runner = Runner::endless(1, "sleep", "");
+    let site = Site::start(&runner, &FOLDER);
+    let _started = Started(&runner);
+    let run = started(&runner, &site, 1);
+    site.post("/runs/latest/stop", &json!({})).expect(200);
+    let path = format!("/runs/{}", run.id());
+    let marks = || [site.get(&path), site.get("/runs")["runs"][0].clone()];
+    for page in marks() {
+        assert!(
+            page["foreign"].is_null() && page["actions"]["delete"]["allowed"] == true,
+            "{page}"
+        );
+    }
+    let whole = run.bytes("benchmark.json");
+    let mut manifest: Value = serde_json::from_slice(&whole).unwrap();
+    manifest.as_object_mut().unwrap().remove("signature");
+    fs::write(run.dir.join("benchmark.json"), manifest.to_string()).unwrap();
+    let before = run.bytes("benchmark.json");
+    for page in marks() {
+        assert!(page["foreign"].as_str().unwrap().contains("was not made with your key"), "{page}");
+        for (name, action) in page["actions"].as_object().unwrap() {
+            assert!(action["allowed"] == false, "{name}: {action}");
+        }
+    }
+    let foreign = ["/problems/other-user", "was not made with your key"];
+    for call in ["resume", "rescore", "stop", "cancel", "pause", "unpause", "pin", "unpin"] {
+        site.post(&format!("{path}/{call}"), &json!({})).refuses(403, &foreign);
+    }
+    site.post(&format!("{path}/labels"), &json!({"set": {"a": "b"}})).refuses(403, &foreign);
+    site.ask("DELETE", &path, Some(&json!({}))).refuses(403, &foreign);
+    assert_eq!(run.bytes("benchmark.json"), before);
+}
+
+#[test]
 fn pinned_and_running_runs_are_not_deleted() {
     let runner = Runner::endless(1, "sleep", "");
     let site = Site::start(&runner, &FOLDER);

@@ -119,6 +119,30 @@ fn foreign_runs_are_read_and_not_executed() {
 }
 
 #[test]
+fn deleted_state_folder_changes_no_result() {
+    let (runner, ended, cut) = foreign();
+    let answers = || {
+        let run = |args: &[&str]| runner.run(args).stdout;
+        let id = ended.id();
+        [
+            run(&["show", id, "--json"]),
+            run(&["show", cut.id(), "--json"]),
+            run(&["report", id, "--csv"]),
+            run(&["compare", id, cut.id(), "--json"]),
+            run(&["history", "scenario.toml", "--json"]),
+            run(&["verify", id, "--json"]),
+        ]
+    };
+    let before = answers();
+    runner.run(&["trust", "--yes"]).expect(0);
+    let trusted = answers();
+    forget(&runner);
+    assert_eq!(answers(), trusted);
+    // The signature is in the manifest.
+    assert_eq!(before[2..], trusted[2..]);
+}
+
+#[test]
 fn trusted_runs_requests_and_settings_are_ones_own() {
     let (runner, ended, cut) = foreign();
     let settings = SETTINGS.replace("keep_last = 1", "keep_last = 9");
@@ -195,6 +219,21 @@ fn changed_plans_are_foreign_and_other_changes_are_not() {
         let ran = runner.run(&["notify", run.id(), "--dry-run"]);
         assert_eq!(ran.stderr.contains("your key"), !is_own, "{pointer}: {}", ran.stderr);
     }
+}
+
+#[test]
+fn folders_of_a_forged_manifest_are_shown_as_they_are_mounted() {
+    let (runner, _, cut) = foreign();
+    fs::create_dir_all(runner.path("home/secrets")).unwrap();
+    let secrets = runner.path("home/secrets").canonicalize().unwrap();
+    let file = cut.dir.join("benchmark.json");
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    manifest["providers"][0]["mounts"][0]["host"] = json!(secrets);
+    fs::write(&file, manifest.to_string()).unwrap();
+    let shown = format!("reads and writes the folder `{}`", secrets.display());
+    let ran = runner.run(&["trust", cut.id()]).expect(2);
+    assert!(ran.stdout.contains(&shown), "{}", ran.stdout);
+    runner.run(&["resume", cut.id()]).expect(2).says(&[&shown]);
 }
 
 #[test]

@@ -9,9 +9,9 @@ use runner_record::RequestMode;
 use crate::args::{RootArgs, RunArgs};
 use crate::commands::fleet::{engine, worker};
 use crate::commands::help::{completions, manual, schema};
-use crate::commands::results::{compare, history, merge, notify, queue};
+use crate::commands::results::{compare, history, merge, notify, queue, trust};
 use crate::commands::{control, exec, follow, init, list, plugin};
-use crate::commands::{report, rescore, resume, serve, show, trust, upkeep, validate};
+use crate::commands::{report, rescore, resume, serve, show, upkeep, validate};
 use crate::text::{CommandError, Out, style};
 
 /// The version of wasmtime in `Cargo.lock`, which wasmtime does not export.

@@ -29,7 +29,6 @@ mod commands {
     mod session;
     pub mod show;
     mod target;
-    pub mod trust;
     pub mod upkeep;
     pub mod validate;
 
@@ -57,7 +56,7 @@ mod commands {
         pub mod run;
     }
 
-    /// Commands about results of trials, the ends of runs and the queue, and the texts of their answers.
+    /// Commands about results of trials, the ends of runs, the queue and trust, and the texts of their answers.
     pub mod results {
         pub mod compare;
         pub mod history;
@@ -65,6 +64,7 @@ mod commands {
         pub mod notify;
         pub mod queue;
         pub mod trial;
+        pub mod trust;
     }
 }
 

@@ -1,6 +1,8 @@
 //! Runs that another user or another key made: a run decides which plugins are executed with which of this user's files and
 //! secrets, so it is refused with its author and its grants.
 
+use std::path::{Path, PathBuf};
+
 use runner_model::provider::{MountedFolder, Provider};
 use runner_model::{grants::FsGrant, visible::visible_line};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
@@ -60,18 +62,23 @@ pub fn stored_access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
         lines.push("it grants its providers nothing".to_owned());
     }
     let folders = scenario.providers.iter().map(|one| {
-        let real = |fs: &FsGrant| {
-            let path = scenario.folder.join(&fs.path);
+        let planned = manifest.planned().find(|stored| stored.name == *one.name);
+        let stored = planned.map_or(&[][..], |stored| &stored.mounts);
+        let real = |(place, fs): (usize, &FsGrant)| {
+            // A session mounts the folder that the manifest names, whatever the scenario says.
+            let path = stored.get(place).map_or(&fs.path, |folder| &folder.host);
+            let path = PathBuf::from(path);
             let host = path.canonicalize().unwrap_or(path).to_string_lossy().into_owned();
             let (guest, mode) = (fs.mount.clone(), fs.mode);
             MountedFolder { host, guest, mode, device: 0, inode: 0, content: None }
         };
-        let folders: Vec<_> = one.grants.fs.iter().map(real).collect();
+        let folders: Vec<_> = one.grants.fs.iter().enumerate().map(real).collect();
         (one.table().trim_end_matches('s'), &*one.name, folders)
     });
     let folders: Vec<_> = folders.collect();
     let mounts = folders.iter().map(|(role, name, folders)| (*role, *name, &**folders));
-    lines.extend(scenario.access(&scenario.folder, mounts));
+    let folder = Path::new(&manifest.scenario_path).parent().unwrap_or(Path::new("."));
+    lines.extend(scenario.access(folder, mounts));
     lines.iter().map(|line| visible_line(line).into_owned()).collect()
 }
 

@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use runner_record::PluginCache;
+use runner_record::{PluginCache, key_files};
 use runner_scenario::Scenario;
 
 use crate::{children::CERTIFICATES, source::Source};
@@ -30,13 +30,14 @@ impl Protected {
         Self { with_content: true, ..Self::file(what, path) }
     }
 
-    /// Protects the files of every command that calls guests. In the cache a guest could place code for the host, and in the folder
-    /// for temporary files it could change files of other attempts.
+    /// Protects the files of every command that calls guests. In the cache a guest could place code for the host, with the
+    /// user's key it could sign runs, and in the folder for temporary files it could change files of other attempts.
     pub fn for_process(cache: &PluginCache) -> Vec<Self> {
         let mut all = vec![
             Self::folder("the cache of compiled plugins", cache.path()),
             Self::file("the folder for temporary files", env::temp_dir()),
         ];
+        all.extend(key_files().into_iter().map(|path| Self::folder("your key", path)));
         all.extend(env::current_exe().map(|program| Self::file("the runner's program", program)));
         let trusted = CERTIFICATES.iter().filter_map(env::var_os);
         let trusted = trusted.flat_map(|paths| env::split_paths(&paths).collect::<Vec<_>>());

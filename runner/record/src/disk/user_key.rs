@@ -133,6 +133,11 @@ pub(crate) fn confirm(settings: Digest) -> Result<(), RecordError> {
     folder.sync()
 }
 
+/// Returns the files and folders that decide whose runs are whose. No guest may write into them.
+pub fn key_files() -> Vec<PathBuf> {
+    state_folder().ok().into_iter().chain(variable(KEY_FILE).map(PathBuf::from)).collect()
+}
+
 /// Returns the folder of the user's state.
 fn state_folder() -> Result<PathBuf, String> {
     // The specification of base directories: relative paths are ignored.
