@@ -21,6 +21,8 @@ use crate::address::{EngineOptions, Servers};
 use crate::error::FleetError;
 use crate::wire::{ENTRY_SECONDS, MAX_PIECE, OFFERS, PIECE_HEAD, shown};
 
+/// First connections that may time out. On a network that loses one of 20 packets, one attempt of a hundred does.
+const ATTEMPTS: u32 = 3;
 /// Time for the first connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Time for one attempt to connect. A packet lost in a cut must not delay the next attempt for longer.
@@ -67,9 +69,18 @@ impl Engine {
     pub(crate) async fn connect(options: &EngineOptions, name: &str) -> Result<Self, FleetError> {
         let servers = options.servers()?;
         let (address, complaint) = (options.shown(), Arc::default());
-        let connecting = connect_options(options, &servers, name, &complaint)?;
-        let client = timeout(CONNECT_WITHIN, connecting.connect(servers.addresses)).await;
-        let client = client.unwrap_or_else(|_| Err(ConnectErrorKind::TimedOut.into()));
+        let mut left = ATTEMPTS;
+        let client = loop {
+            let connecting = connect_options(options, &servers, name, &complaint)?;
+            let connecting = connecting.connect(servers.addresses.clone());
+            let client = timeout(CONNECT_WITHIN, connecting).await;
+            let client = client.unwrap_or_else(|_| Err(ConnectErrorKind::TimedOut.into()));
+            left -= 1;
+            if !matches!(&client, Err(error) if error.kind() == ConnectErrorKind::TimedOut && left > 0)
+            {
+                break client;
+            }
+        };
         let client = client.map_err(|error| not_connected(&address, servers.needs_tls, &error))?;
         if !client.is_server_compatible(2, 11, 0) {
             let version = shown(&client.server_info().version);
