@@ -109,7 +109,7 @@ fn try_write(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     let file = tempfile::tempfile_in(folder_of(&link_target(path)?));
-    file.map(drop).map_err(unnamed)
+    file.map(drop).map_err(|error| unnamed(&error))
 }
 
 /// Returns the stream that a path names. `None` for other paths.
@@ -127,7 +127,7 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 /// Returns an error of a temporary file without the name of the file.
-fn unnamed(error: io::Error) -> io::Error {
+fn unnamed(error: &io::Error) -> io::Error {
     error.kind().into()
 }
 
@@ -170,7 +170,7 @@ fn replace(
         builder.make_in(folder, link)?.persist(&target).map_err(|error| error.error)?;
     } else {
         let file = builder.permissions(Permissions::from_mode(MODE)).tempfile_in(folder);
-        let file = file.map_err(unnamed)?;
+        let file = file.map_err(|error| unnamed(&error))?;
         write(file.as_file())?;
         file.persist(&target).map_err(|error| error.error)?;
     }
