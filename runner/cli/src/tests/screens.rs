@@ -407,6 +407,7 @@ fn dry_runs_list_grants_and_missing_ones() {
             provider(Grants::default(), &[]),
         ],
         missing_secrets: ["API_KEY".to_owned()].into(),
+        access: Vec::new(),
         notify: Default::default(),
         notices: Vec::new(),
     };
@@ -669,6 +670,7 @@ fn help_lists_all_commands() {
       verify       Check the files of a run for damage
       cleanup      Update the status of runs whose process died
       notify       Send the notifications of ended runs that are left
+      trust        Allow settings, requests and runs that others made, after showing them
       prune        Delete old runs
       pin          Protect a run from `prune`
       unpin        Allow `prune` to delete a run again

@@ -21,13 +21,14 @@ use crate::{
 };
 
 /// Values that differ from run to run.
-const VOLATILE: [&str; 13] = [
+const VOLATILE: [&str; 14] = [
     "at",
     "completed_at",
     "crc",
     "ended_at",
     "host",
     "inode",
+    "signature",
     "length",
     "limits",
     "modified",
