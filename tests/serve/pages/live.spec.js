@@ -94,11 +94,13 @@ test('stop in the page ends an attempt as fast as in a terminal', async ({ page,
 });
 
 test('rerun shows the number of its trials', async ({ page, server }) => {
+  test.setTimeout(60_000);
   await runner(['exec', '-q', 'scenarios/slow.toml', '--into', `${LIVE}/again`, '-j', '32'], [1]);
   await page.goto(`${server.origin}/runs/again`);
-  await runner(['resume', `${LIVE}/again`, '--rerun', 'all', '-j', '3', '--detach']);
+  // 18 s, because a slow machine may read the page only every few seconds.
+  await runner(['resume', `${LIVE}/again`, '--rerun', 'all', '-j', '1', '--detach']);
   await expect(page.getByText(/Runs 60 trials again; \d+ attempts? ended/)).toBeVisible();
-  await expect(heading(page)).toContainText('✗ 6 failed');
+  await expect(heading(page)).toContainText('✗ 6 failed', { timeout: 30_000 });
   await expect(page.getByText('trials again')).toHaveCount(0);
 });
 
