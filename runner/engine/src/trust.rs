@@ -11,7 +11,7 @@ use runner_scenario::{GrantsToml, parse_stored};
 use crate::{EngineError, SessionRequest};
 
 const TRUST_ROOT: &str = "RUNNER_TRUST_ROOT";
-/// Lines of grants that a message shows, and the bytes of each.
+/// Lines of grants that a refusal shows, and the bytes of each.
 const MAX_LINES: usize = 40;
 const MAX_LINE: usize = 400;
 /// Skipped runs that are named.
@@ -24,14 +24,27 @@ const MAX_SKIPPED: usize = 3;
 /// Another user or key made it: with its author and its grants. Or it cannot be read.
 pub(crate) fn usable(dir: &RunDir) -> Result<RunDir, EngineError> {
     dir.for_use().map_err(|mut error| {
-        if let RecordError::NotOwn { grants, .. } = &mut error {
-            if let Ok(manifest) = dir.manifest() {
-                let access = stored_access(dir, &manifest).join("\n");
-                *grants = format!("; {} started it:\n{access}", author(&manifest));
-            }
+        if let RecordError::NotOwn { grants, .. } = &mut error
+            && let Ok(manifest) = dir.manifest()
+        {
+            let access = shortened(stored_access(dir, &manifest));
+            *grants = format!("; {} started it:\n{}", author(&manifest), access.join("\n"));
         }
         error.into()
     })
+}
+
+/// Cuts lines for a message. Whoever allows a run sees them whole.
+fn shortened(mut lines: Vec<String>) -> Vec<String> {
+    if lines.len() > MAX_LINES {
+        lines.truncate(MAX_LINES);
+        lines.push("…".to_owned());
+    }
+    for line in lines.iter_mut().filter(|line| line.len() > MAX_LINE) {
+        line.truncate(line.floor_char_boundary(MAX_LINE));
+        line.push('…');
+    }
+    lines
 }
 
 /// Returns notices of the author, the grants and the real folders of a run that another user or key made, and that is trusted.
@@ -109,18 +122,5 @@ fn grant_lines(providers: &[Provider]) -> Vec<String> {
     let tables = providers.iter().flat_map(|provider| {
         GrantsToml::from(&provider.grants).table(provider.table(), &provider.name)
     });
-    let mut lines: Vec<_> = tables
-        .take(MAX_LINES + 1)
-        .map(|mut line| {
-            if line.len() > MAX_LINE {
-                line.truncate(line.floor_char_boundary(MAX_LINE));
-                line.push('…');
-            }
-            line
-        })
-        .collect();
-    if lines.len() > MAX_LINES {
-        lines[MAX_LINES] = "…".to_owned();
-    }
-    lines
+    tables.collect()
 }

@@ -5,17 +5,14 @@ use std::path::Path;
 
 use runner_engine::{author, stored_access};
 use runner_model::units::plural;
-use runner_model::visible::{shown_path, visible_line};
+use runner_model::visible::{quoted, shown_path, visible_line};
 use runner_model::{Digest, RunStatus, exit::Exit};
 use runner_record::{QueuedRequest, RecordError, ResultsRoot, RunDir, SettingsFile};
 use runner_report::short_id;
-use runner_scenario::RootSettings;
+use runner_scenario::{RootSettings, WebhookUrl};
 
 use crate::args::RootArgs;
 use crate::text::{CommandError, Out, mistake};
-
-/// Lines of `runner.toml` and of the access of a run that are printed.
-const MAX_LINES: usize = 200;
 
 /// Allow settings, requests and runs that others made, after showing them
 #[derive(clap::Args)]
@@ -110,13 +107,29 @@ impl Foreign {
             SettingsFile::Absent | SettingsFile::Text { .. } => {}
             SettingsFile::Ignored(why) => out.warn(&why),
             SettingsFile::Unconfirmed { text, digest, .. } => {
-                out.data(&format!("settings {}:", shown_path(&path)));
-                print_lines(text.lines(), out);
                 let keys = RootSettings::parse(&path.to_string_lossy(), &text);
                 let keys = keys.map_err(|problems| {
                     mistake!("{}", problems.render(false, out.columns().unwrap_or(100)))
                 })?;
+                out.data(&format!("settings {}:", shown_path(&path)));
+                for webhook in &keys.notify.webhooks {
+                    let to = match &webhook.url {
+                        WebhookUrl::Plain(url) => url.clone(),
+                        WebhookUrl::Variable(name) => format!("the address in `{name}`"),
+                    };
+                    out.data(&format!("  posts results to {}", visible_line(&to)));
+                    if let Some(name) = &webhook.secret {
+                        out.data(&format!("  signs them with the secret `{}`", visible_line(name)));
+                    }
+                }
+                for folder in &keys.serve.scenarios {
+                    let folder = visible_line(folder);
+                    out.data(&format!("  lets a server start the scenarios of {folder}"));
+                }
                 for command in keys.notify.commands {
+                    let words = command.command.iter().map(|word| quoted(word));
+                    let words = words.collect::<Vec<_>>().join(" ");
+                    out.data(&format!("  starts {}", visible_line(&words)));
                     let is_relative = |word: &&String| {
                         word.contains('/') && !word.starts_with(['/', '-']) && !word.contains(' ')
                     };
@@ -126,6 +139,9 @@ impl Foreign {
                         ));
                     }
                 }
+                out.data(
+                    "  and sets retention and limits of the queue and of servers, see the file",
+                );
                 self.settings = Some(digest);
             }
         }
@@ -140,7 +156,9 @@ impl Foreign {
                 None => {}
                 Some(why) if !request.is_unsigned => out.warn(&format!("request {id} {why}")),
                 Some(_) => {
-                    let command = visible_line(&request.command.join(" ")).into_owned();
+                    let words = request.command.iter().map(|word| quoted(word));
+                    let command = words.collect::<Vec<_>>().join(" ");
+                    let command = visible_line(&command);
                     let (by, folder) = (&request.by, shown_path(request.folder.as_ref()));
                     let (user, host) = (visible_line(&by.user), visible_line(&by.host));
                     out.data(&format!("request {id}, made by {user} on {host}:"));
@@ -175,7 +193,9 @@ impl Foreign {
             let (author, status) = (author(&manifest), manifest.status);
             let scenario = visible_line(&manifest.scenario);
             out.data(&format!("run {id} of {scenario} ({status}), started by {author}:"));
-            print_lines(stored_access(&own, &manifest).iter().map(String::as_str), out);
+            for line in stored_access(&own, &manifest) {
+                out.data(&format!("  {line}"));
+            }
         }
         self.runs.push((own, seen));
         Ok(())
@@ -211,16 +231,5 @@ impl Foreign {
             out.talk(&format!("allowed {}", allowed.join(", ")));
         }
         Ok(exit)
-    }
-}
-
-/// Prints indented lines, at most [`MAX_LINES`].
-fn print_lines<'a>(lines: impl Iterator<Item = &'a str>, out: &Out) {
-    let lines: Vec<_> = lines.collect();
-    for line in lines.iter().take(MAX_LINES) {
-        out.data(&format!("  {}", visible_line(line)));
-    }
-    if let Some(more @ 1..) = lines.len().checked_sub(MAX_LINES) {
-        out.data(&format!("  … and {}", plural(more as u64, "more line", "more lines")));
     }
 }
