@@ -4,7 +4,9 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{collections::HashMap, io, path::PathBuf, thread, time::Duration};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, ffi, params,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::beneath::{Dir, Stamp};
@@ -13,7 +15,7 @@ use crate::run::truth::CheckedManifest;
 use crate::{RecordError, RunDir, RunHead};
 
 pub(crate) const NAME: &str = "runner.db";
-/// Version of the tables and of [`RunHead`]. A file of another version is replaced.
+/// Version of [`RunHead`]. A file of another version, or with other tables than [`SCHEMA`], is replaced.
 const VERSION: i64 = 12;
 /// Time to wait for other writers. Without the list, commands are only slower.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -91,7 +93,7 @@ impl Database {
         Self::open_or_create(root)
     }
 
-    /// Opens the list, and creates it if it is missing. Replaces a damaged file or one of another version.
+    /// Opens the list, and creates it if it is missing. Replaces a damaged file and one with other tables.
     pub(crate) fn open_or_create(root: &Dir) -> Option<Self> {
         Self::try_open(root).ok()
     }
@@ -272,7 +274,24 @@ fn connect(path: PathBuf) -> rusqlite::Result<Connection> {
         }
         schema.commit()?;
     }
+    // In a file from elsewhere, a view in place of a table could compute for ever, and a trigger or an index could fail each write.
+    if schema(&connection)? != schema(&temporary()?)? {
+        let why = "the tables are not those of this version".to_owned();
+        return Err(rusqlite::Error::SqliteFailure(
+            ffi::Error::new(ffi::SQLITE_CORRUPT),
+            Some(why),
+        ));
+    }
     Ok(connection)
+}
+
+/// Returns the type, name, table and text of each table, index, trigger and view, in the order of their creation.
+fn schema(connection: &Connection) -> rusqlite::Result<Vec<[Option<String>; 4]>> {
+    let mut statement =
+        connection.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY rowid")?;
+    let rows =
+        statement.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?;
+    rows.collect()
 }
 
 /// Creates an empty list in a file without a name, which vanishes with the connection.

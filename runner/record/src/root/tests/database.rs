@@ -60,6 +60,46 @@ fn people_find_the_manifests_keys_as_columns() {
 }
 
 #[test]
+fn file_with_other_tables_is_replaced() {
+    let folder = folder();
+    let dir = Dir::open(folder.path()).unwrap();
+    let path = folder.path().join("runner.db");
+    let endless = "WITH RECURSIVE r (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT x";
+    for hostile in [
+        format!("CREATE VIEW runs AS {endless} AS number, x AS id, x AS entry, 0 AS crc FROM r"),
+        format!("{SCHEMA} CREATE VIEW more AS {endless} FROM r"),
+        format!("{SCHEMA} CREATE TRIGGER more BEFORE INSERT ON runs BEGIN {endless} FROM r; END"),
+        format!("{SCHEMA} CREATE INDEX more ON runs (hex(zeroblob(1000000000)))"),
+        SCHEMA.replace("$.scenario_path')", "$.scenario_path') CHECK (path <> '')"),
+        SCHEMA.replace("('running>completed', ", "("),
+        // SQLite cannot read this schema.
+        format!(
+            "{SCHEMA} PRAGMA writable_schema = ON; \
+             UPDATE sqlite_schema SET sql = 'CREATE TABLE runs AS {endless} FROM r' WHERE name = 'runs'"
+        ),
+    ] {
+        let file = Connection::open(&path).unwrap();
+        file.execute_batch(&hostile).unwrap();
+        file.pragma_update(None, "user_version", super::VERSION).unwrap();
+        drop(file);
+        let opened = Database::open_or_create(&dir).unwrap();
+        let tables = super::schema(&opened.connection).unwrap();
+        assert_eq!(tables, super::schema(&list()).unwrap(), "{hostile}");
+        let (mut opened, runs) = opened.read().unwrap();
+        assert!(runs.is_empty());
+        let changed = [("r".to_owned(), listed(RunStatus::Completed))];
+        opened.write(&changed, std::iter::empty()).unwrap();
+        // A file of this version is kept.
+        drop(opened);
+        let (_, runs) = Database::open(&dir).and_then(Database::read).unwrap();
+        assert_eq!(runs.len(), 1);
+        for name in ["runner.db", "runner.db-wal", "runner.db-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(name));
+        }
+    }
+}
+
+#[test]
 fn log_stays_short_over_many_processes() {
     let folder = folder();
     let dir = Dir::open(folder.path()).unwrap();
