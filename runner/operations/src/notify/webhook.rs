@@ -5,7 +5,7 @@ use std::{env, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac as _};
-use runner_model::{NetGrant, protocol::PostRequest};
+use runner_model::{NetGrant, protocol::PostRequest, units::plural};
 use runner_prepare::children::{self, CERTIFICATES, describe_exit, memory_file, stderr_tail};
 use runner_record::now;
 use runner_scenario::{Webhook, WebhookUrl};
@@ -17,6 +17,11 @@ use super::attempt::{Attempt, Deadline};
 const CHILD_TIME: Duration = Duration::from_secs(2);
 /// Start of a secret in Base64. Any other secret is used as it is.
 const BASE64: &str = "whsec_";
+/// Fewest bytes of a secret in Base64. A shorter one is cut off, or can be guessed from a signature.
+const MIN_KEY: usize = 16;
+/// Starts of texts that are not secrets: of signatures, and of the asymmetric keys of the specification. With `v1,whsec_`, some
+/// services show secrets. In lower case.
+const WRONG_STARTS: [&str; 5] = ["v1,", "v1a,", BASE64, "whsk_", "whpk_"];
 
 /// Posts a body, and waits for the response.
 pub(super) fn post(
@@ -85,15 +90,34 @@ fn request(
 ///
 /// # Errors
 ///
-/// The secret is not valid Base64.
-fn sign(secret: &str, id: &str, time: i64, body: &str) -> Result<String, &'static str> {
-    let key = match secret.strip_prefix(BASE64) {
-        Some(encoded) => STANDARD.decode(encoded).map_err(|_| "is not Base64 after `whsec_`")?,
-        None => secret.as_bytes().to_vec(),
-    };
+/// The secret cannot be used, as the rest of a sentence without any part of the key.
+fn sign(secret: &str, id: &str, time: i64, body: &str) -> Result<String, String> {
+    let key = key(secret)?;
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|_| "has an invalid length")?;
     mac.update(format!("{id}.{time}.{body}").as_bytes());
     Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+}
+
+fn key(secret: &str) -> Result<Vec<u8>, String> {
+    if let Some(encoded) = secret.strip_prefix(BASE64) {
+        let key = STANDARD.decode(encoded).map_err(|_| "is not Base64 after `whsec_`")?;
+        return if key.len() >= MIN_KEY {
+            Ok(key)
+        } else {
+            let bytes = plural(key.len() as u64, "byte", "bytes");
+            Err(format!(
+                "has {bytes} after `whsec_`; use at least {MIN_KEY}, such as: whsec_$(openssl rand -base64 24)"
+            ))
+        };
+    }
+    let lower = secret.to_ascii_lowercase();
+    match WRONG_STARTS.iter().find(|start| lower.starts_with(**start)) {
+        Some(start) => Err(format!(
+            "starts with `{}`; use the secret of the receiver, which starts with `whsec_`",
+            &secret[..start.len()]
+        )),
+        None => Ok(secret.as_bytes().to_vec()),
+    }
 }
 
 fn variable(name: &str) -> Result<String, String> {
@@ -140,7 +164,27 @@ mod tests {
         let body = r#"{"test": 2432232314}"#;
         let signed = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
         assert_eq!(signed.unwrap(), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-        assert!(sign("whsec_no base64", "id", 1, body).is_err());
         assert_ne!(sign("a", "id", 1, body), sign("b", "id", 1, body));
+    }
+
+    #[test]
+    fn keys_that_are_cut_off_or_wrong_are_refused() {
+        for (secret, says) in [
+            ("whsec_no base64", "is not Base64"),
+            ("whsec_", "has 0 bytes"),
+            // 15 bytes.
+            ("whsec_MfKQ9r8GKYqrTwjUPD8I", "has 15 bytes"),
+            ("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", "starts with `v1,`"),
+            ("v1,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "starts with `v1,`"),
+            ("WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "starts with `WHSEC_`"),
+            ("Whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "starts with `Whsec_`"),
+            ("whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "starts with `whsk_`"),
+            ("whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "starts with `whpk_`"),
+        ] {
+            let refusal = sign(secret, "id", 1, "").unwrap_err();
+            assert!(refusal.starts_with(says) && !refusal.contains("fKQ9"), "{secret}: {refusal}");
+        }
+        // 16 bytes.
+        assert!(sign("whsec_MfKQ9r8GKYqrTwjUPD8ILA==", "id", 1, "").is_ok());
     }
 }
