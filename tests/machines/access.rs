@@ -102,6 +102,22 @@ fn larger_memory_than_the_ceiling_is_declined() {
 }
 
 #[test]
+fn larger_scratch_than_the_ceiling_is_declined() {
+    for (limit, ceiling, why) in [
+        ("scratch = \"2MiB\"", &["--ceiling", "scratch=1MiB"][..], "2 MiB of scratch"),
+        // The largest size. No machine of these tests has twice of it.
+        ("scratch = \"1024TiB\"", &["--ceiling", "all"], "`--ceiling scratch=SIZE`"),
+        ("artifacts = \"1024TiB\"", &[], "of artifacts"),
+    ] {
+        let runner = granting("");
+        let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();
+        let limits = format!("limits = {{ {limit} }}\n");
+        runner.scenario(&text.replace("[providers.hostile.grants]\n", &limits));
+        declined(&runner, ceiling, "", why);
+    }
+}
+
+#[test]
 fn secrets_come_from_the_workers_own_file() {
     let (runner, engine) = (Runner::new(&["hostile"]), Engine::start());
     let tests = tests("a | { do = \"secret\" } | equals = \"[secret KEY]\"");

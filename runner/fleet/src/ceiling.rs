@@ -1,18 +1,18 @@
 //! [`Ceiling`]: the grants that a worker allows runs from other machines. Empty by default.
 
-use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
 
 use runner_model::grants::{FsGrant, FsMode, is_secret_name};
 use runner_model::provider::{MountedFolder, PreparedProvider};
 use runner_model::units::{parse_size, show_size};
-use runner_model::{Grants, NetGrant, visible::shown_path};
+use runner_model::{Grants, Limits, NetGrant, visible::shown_path};
 
 use crate::wire::shown;
 
-const FORM: &str = "expected `net=https://*.example.com`, `secret=API_KEY`, `fs=/data`, `fs=/work:rw`, `memory=2GiB` or `all`";
+const FORM: &str = "expected `net=https://*.example.com`, `secret=API_KEY`, `fs=/data`, `fs=/work:rw`, `memory=2GiB`, `scratch=10GiB` or `all`";
 
-/// Upper bound of the grants and the memory of providers in runs from other machines. A scenario cannot raise it.
+/// Upper bound of the grants, the memory and the files of providers in runs from other machines. A scenario cannot raise it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ceiling {
     /// Whether `--ceiling all` allows every grant of a scenario.
@@ -22,6 +22,8 @@ pub struct Ceiling {
     folders: Vec<AllowedFolder>,
     /// Maximum of a provider's `limits.memory`, in bytes. `None` if unlimited.
     memory: Option<u64>,
+    /// Maximum of a provider's `limits.scratch`, in bytes. `None` for half of the free space.
+    scratch: Option<u64>,
 }
 
 /// A folder that may be granted, including its subfolders.
@@ -56,14 +58,31 @@ impl Ceiling {
             }
             Some(("fs", path)) => self.folders.push(AllowedFolder::parse(path)?),
             Some(("memory", size)) => self.memory = Some(parse_size(size)?),
+            Some(("scratch", size)) => self.scratch = Some(parse_size(size)?),
             _ => return Err(FORM.to_owned()),
         }
         Ok(())
     }
 
-    /// Returns the maximum memory of an attempt, in bytes. `None` if unlimited.
-    pub(crate) fn memory(&self) -> Option<u64> {
-        self.memory
+    /// Limits the files of an attempt to half of the free space at `folder`, unless the user has set a maximum.
+    pub(crate) fn limit_scratch(&mut self, folder: &Path) -> io::Result<()> {
+        if self.scratch.is_none() {
+            let found = rustix::fs::statvfs(folder)?;
+            self.scratch = Some(found.f_bavail.saturating_mul(found.f_frsize) / 2);
+        }
+        Ok(())
+    }
+
+    /// Returns limits of a provider, lowered to this ceiling.
+    pub(crate) fn lowered(&self, limits: &Limits) -> Limits {
+        let scratch = self.scratch.unwrap_or(u64::MAX);
+        Limits {
+            memory: limits.memory.min(self.memory.unwrap_or(u64::MAX)),
+            scratch: limits.scratch.min(scratch),
+            // Artifacts are files of the worker, too. Scenarios that set no limits pass a small ceiling.
+            artifacts: limits.artifacts.min(scratch.max(Limits::default().artifacts)),
+            ..limits.clone()
+        }
     }
 
     /// Returns messages about allowed secrets that have no value and allowed folders that do not exist.
@@ -94,10 +113,19 @@ impl Ceiling {
     /// Returns why the worker must decline a provider, as a predicate to follow the provider's name.
     fn problem(&self, prepared: &PreparedProvider) -> Option<String> {
         let PreparedProvider { provider, mounts, .. } = prepared;
-        let (grants, limit) = (&provider.grants, provider.limits.memory);
-        if let Some(most) = self.memory.filter(|most| limit > *most) {
-            let (limit, most) = (show_size(limit), show_size(most));
-            return Some(format!("needs {limit} of memory, and the worker's ceiling is {most}"));
+        let (grants, limits) = (&provider.grants, &provider.limits);
+        let most = self.lowered(limits);
+        for (key, flag, limit, most) in [
+            ("memory", "memory", limits.memory, most.memory),
+            ("scratch", "scratch", limits.scratch, most.scratch),
+            ("artifacts", "scratch", limits.artifacts, most.artifacts),
+        ] {
+            if limit > most {
+                let (limit, most) = (show_size(limit), show_size(most));
+                return Some(format!(
+                    "needs {limit} of {key}, and the worker's ceiling is {most}; to raise it, start it with `--ceiling {flag}=SIZE`"
+                ));
+            }
         }
         // `lacking` checks the modes of `mounts`. A hostile coordinator could send other modes in the grants.
         let is_same = |(grant, folder): (&FsGrant, &MountedFolder)| grant.mode == folder.mode;

@@ -63,13 +63,16 @@ pub(crate) enum Missing {
 impl WorkerStore {
     /// Opens the store, and removes folders that killed workers left. Creates `folder` if it is missing.
     pub(crate) fn open(
-        ceiling: Ceiling,
+        mut ceiling: Ceiling,
         secret_files: Vec<PathBuf>,
         folder: Option<PathBuf>,
     ) -> Result<Self, FleetError> {
         let folder = folder.unwrap_or_else(env::temp_dir);
         let created = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        let absolute = created.and_then(|()| fs::canonicalize(&folder));
+        let absolute = created.and_then(|()| {
+            ceiling.limit_scratch(&folder)?;
+            fs::canonicalize(&folder)
+        });
         let folder = absolute.map_err(|error| {
             let folder = shown_path(&folder);
             FleetError::Usage(format!(
@@ -160,8 +163,7 @@ impl WorkerStore {
         for prepared in providers.iter_mut().filter(|one| one.provider.grading.is_some()) {
             // Graders run on the coordinator's machine, but a hostile coordinator could send attempts of graders.
             prepared.provider.grants = Grants::default();
-            let memory = &mut prepared.provider.limits.memory;
-            *memory = self.ceiling.memory().map_or(*memory, |most| most.min(*memory));
+            prepared.provider.limits = self.ceiling.lowered(&prepared.provider.limits);
             prepared.mounts.clear();
         }
         if let Some(refusal) = self.ceiling.refusal(&providers) {

@@ -150,6 +150,33 @@ fn memory_is_bounded_also_for_trusted_runs() {
 }
 
 #[test]
+fn files_are_bounded_also_for_trusted_runs() {
+    let limited = |limits: Limits| {
+        let mut prepared = provider(&json!({}));
+        prepared.provider.limits = limits;
+        prepared
+    };
+    let scratch = |scratch| limited(Limits { scratch, ..Limits::default() });
+    let artifacts = |artifacts| limited(Limits { artifacts, ..Limits::default() });
+    assert!(is_refused(&["scratch=1MiB", "all"], scratch(2 << 20)));
+    assert!(!is_refused(&["scratch=1MiB"], scratch(1 << 20)));
+    assert!(is_refused(&["scratch=1MiB", "all"], artifacts(65 << 20)));
+    assert!(!is_refused(&["scratch=65MiB"], artifacts(65 << 20)));
+    let refusal = ceiling(&["scratch=1MiB"]).refusal(&[scratch(900 << 30)]).unwrap();
+    assert_eq!(
+        refusal,
+        "provider `p` needs 900 GiB of scratch, and the worker's ceiling is 1 MiB; to raise it, start it with `--ceiling scratch=SIZE`"
+    );
+    // Without a maximum, it is half of the free space.
+    for words in [&[][..], &["all"]] {
+        let mut ceiling = ceiling(words);
+        ceiling.limit_scratch(Path::new("/tmp")).unwrap();
+        assert!(ceiling.refusal(&[scratch(1 << 60)]).is_some());
+        assert!(ceiling.refusal(&[scratch(0)]).is_none());
+    }
+}
+
+#[test]
 fn invalid_words_are_refused() {
     for word in [
         "",
@@ -166,6 +193,8 @@ fn invalid_words_are_refused() {
         "fs=:rw",
         "memory=",
         "memory=lots",
+        "scratch=",
+        "scratch=lots",
         "all=1",
         "ALL",
         "env=HOME",

@@ -32,7 +32,7 @@ pub struct Args {
     /// Memory of the guests of a run [default: 75 % of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
-    /// Allow `net=URL`, `secret=NAME`, `fs=DIR`, `memory=SIZE` or `all`; repeatable
+    /// Allow `net=URL`, `secret=NAME`, `fs=DIR`, `memory=SIZE`, `scratch=SIZE` or `all`; repeatable
     #[arg(long, value_name = "GRANT")]
     ceiling: Vec<String>,
     /// Read secrets from lines `NAME=VALUE`; repeatable
