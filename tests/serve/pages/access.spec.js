@@ -46,6 +46,21 @@ test.describe('', () => {
   });
 });
 
+test.describe('', () => {
+  test.use({ flags: '--results results --allow-host box.example', allowed: /status of 401|Cross-Origin-Opener-Policy/ });
+  test('page at an allowed name says who gets its login', async ({ page, browser, server }) => {
+    const context = await browser.newContext();
+    const other = await context.newPage();
+    for (const [origin, count] of [[server.origin, 1], [`http://localhost:${server.port}`, 0], [`http://127.0.0.1:${server.port}`, 0]]) {
+      await other.goto(`${origin}/runs`);
+      await expect(other.getByRole('heading', { name: 'Log in' })).toBeVisible();
+      await expect(other.getByText('will send this login to all ports of box.example.')).toHaveCount(count);
+    }
+    await context.close();
+    await expect(page.getByRole('heading', { name: 'Runs' })).toBeVisible();
+  });
+});
+
 test('texts of guests are text on every page', async ({ page, server }) => {
   const run = '2026-01-03_00-00-00-000-hostile-33333333';
   const of = `/runs/${run}`;

@@ -21,7 +21,8 @@ export default defineConfig({
     launchOptions: {
       executablePath: CHROMIUM,
       // Chromium's own sandbox does not work as root, and its own requests would be refused on a closed network.
-      args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+      args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+        '--host-resolver-rules=MAP box.example 127.0.0.1'],
     },
   },
 });

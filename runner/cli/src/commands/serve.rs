@@ -20,7 +20,8 @@ const OPEN_TIME: Duration = Duration::from_secs(60);
 
 /// Show the runs in a browser, and answer programs over HTTP
 ///
-/// Runs that the server starts keep running when it ends. With `--allow-host`, nothing can be changed without `--allow-writes`.
+/// Runs that the server starts keep running when it ends. With `--allow-host`, nothing can be changed without `--allow-writes`, and
+/// browsers send the cookie of a login to all ports of that name.
 #[derive(clap::Args)]
 pub struct Args {
     /// Scenarios in this folder can be started; repeatable

@@ -47,6 +47,9 @@ export function login(place) {
     el('h1', null, 'Log in'),
     el('p', null, 'Open the link that ', el('code', null, 'runner serve'), ' printed, print a new one with ',
       el('code', null, 'runner serve --link'), ', or paste the token of the server.'),
+    // Names of `--allow-host`. A login at another name moves to a name that only this server has.
+    /(^|\.)localhost$|^127\.|^\[::1\]$/.test(location.hostname) ? null : el('p', { class: 'quiet' },
+      `Your browser will send this login to all ports of ${location.hostname}.`),
     el('label', null, 'Token', el('input', { type: 'password', autocomplete: 'current-password', required: true,
       oninput: (/** @type {any} */ event) => { token = event.target.value; }, ref: (/** @type {HTMLElement} */ input) => setTimeout(() => input.focus()) })),
     el('button', { class: 'primary', disabled: isBusy }, isBusy ? 'Logging in…' : 'Log in'),
