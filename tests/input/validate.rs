@@ -302,3 +302,26 @@ fn ineffective_grants_are_reported() {
     runner.exec(&[]).expect(0).says(&says);
     assert!(runner.only_run().text("runner.log").contains(says[1]));
 }
+
+#[test]
+fn named_pipes_and_devices_are_no_scenarios() {
+    let runner = Runner::new(&[]);
+    runner.pipe("pipe.toml");
+    runner.link(&runner.path("pipe.toml"), "link.toml");
+    for file in ["pipe.toml", "link.toml", "/dev/zero", "/dev/null"] {
+        for command in ["validate", "exec"] {
+            let says = [file, "cannot read the scenario: it is not a regular file"];
+            runner.run(&[command, file]).expect(2).says(&says);
+        }
+    }
+    // A pipe of the shell has a writer.
+    let test = "input = { from = \"km\", to = \"m\", value = 1 }";
+    runner.scenario(&format!("{UNITS}[[tests]]\nid = \"a\"\n{test}\n"));
+    for line in [
+        "cat scenario.toml | $runner validate /dev/stdin",
+        "$runner validate /dev/fd/0 < scenario.toml",
+    ] {
+        let ran = runner.shell(line).output().unwrap();
+        assert!(ran.status.success(), "{line}: {ran:?}");
+    }
+}

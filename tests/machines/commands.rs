@@ -278,7 +278,10 @@ fn flags_without_an_engine_are_refused() {
     for args in [&["worker"][..], &["worker", "list"], &["engine", "check"]] {
         runner.run(args).expect(2).says(&["`--engine ADDRESS` is missing", "RUNNER_ENGINE"]);
     }
-    for ceiling in ["all=1", "net", "secret=a b", "fs=relative", "x=y"] {
+    runner.pipe("pipe");
+    let args = ["worker", "list", "--engine", "nats://127.0.0.1:1", "--engine-ca", "pipe"];
+    runner.run(&args).expect(2).says(&["cannot use `pipe`: it is not a regular file"]);
+    for ceiling in ["all=1", "net", "secret=a b", "fs=relative", "scratch=x", "x=y"] {
         let args = ["worker", "--engine", "nats://127.0.0.1:1", "--ceiling", ceiling];
         runner.run(&args).expect(2).says(&[&format!("invalid ceiling `{ceiling}`")]);
     }

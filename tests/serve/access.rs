@@ -360,6 +360,9 @@ fn token_files_of_others_are_refused() {
     refused(&["cannot create"]);
     assert!(!runner.path("elsewhere").exists());
     fs::remove_file(&path).unwrap();
+    runner.pipe("token");
+    refused(&["cannot read token", "not a regular file"]);
+    fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
     refused(&["cannot read token", "directory"]);

@@ -89,6 +89,11 @@ impl Runner {
         symlink(to, self.path(name)).unwrap();
     }
 
+    /// Creates a named pipe.
+    pub(crate) fn pipe(&self, name: &str) {
+        assert!(Command::new("mkfifo").arg(self.path(name)).status().unwrap().success());
+    }
+
     /// Writes a file. Settings of a results root are confirmed, as by `runner trust`.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         if name.ends_with("/runner.toml") {

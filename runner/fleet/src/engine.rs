@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::error::Error;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{fs, io, iter};
+use std::{io, iter};
 
 use async_nats::connection::State;
 use async_nats::jetstream::context::{ContextBuilder, GetStreamError, GetStreamErrorKind};
@@ -14,6 +16,7 @@ use async_nats::jetstream::{Context, ErrorCode, kv, stream::StorageType};
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use runner_model::Digest;
 use runner_model::visible::shown_path;
+use runner_prepare::source::read_regular;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
@@ -37,6 +40,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 const ELECT_WITHIN: Duration = Duration::from_secs(10);
 /// Messages of a subscription that may be unread. Further ones are lost, and the link sends them again.
 const MAX_UNREAD: usize = 64 << 10;
+/// Bytes of a file with certificates or credentials.
+const MAX_FILE: u64 = 1 << 20;
 
 /// A connection to an engine. Reconnects without limit once the first connection has succeeded.
 #[derive(Clone)]
@@ -239,7 +244,7 @@ fn connect_options(
     };
     if let Some(path) = &options.ca {
         // The client's error does not contain the path, and the client accepts a file without a certificate.
-        let text = fs::read(path).map_err(|error| unusable(path, error))?;
+        let text = read_regular(path, MAX_FILE).map_err(|error| unusable(path, error))?;
         if !String::from_utf8_lossy(&text).contains("-----BEGIN CERTIFICATE-----") {
             return Err(FleetError::Usage(format!(
                 "`{}` has no certificate; `--engine-ca` needs a PEM file with the certificate of the engine's issuer",
@@ -249,7 +254,8 @@ fn connect_options(
         connecting = connecting.add_root_certificates(path.clone());
     }
     if let Some(path) = &options.credentials {
-        let text = fs::read_to_string(path).map_err(|error| unusable(path, error))?;
+        let text = File::open(path).and_then(|file| io::read_to_string(file.take(MAX_FILE)));
+        let text = text.map_err(|error| unusable(path, error))?;
         let seed = text.lines().map(str::trim).find(|line| line.starts_with("SU"));
         connecting = match seed.filter(|_| !text.contains("JWT")) {
             Some(seed) => connecting.nkey(seed.to_owned()),

@@ -29,7 +29,7 @@ pub use grants_toml::{GrantsToml, key_and_value, toml_key};
 pub use keys::{Notify, NotifyCommand, NotifyEvents, Vars, Webhook, WebhookUrl, files::check_kind};
 pub use late_problems::{ProviderProblem, TestProblem};
 pub use problem::{ListedProblem, Problems};
-pub use reading::{files_beside, gone, similar};
+pub use reading::{files_beside, gone, open_named, similar};
 pub use scenario::{RunOptions, Scenario, load, load_selected, parse_stored, schema};
 pub use settings::{Retention, RootSettings, ServeSettings, settings_schema};
 pub use suite::resolve::{resolve, resolve_selected};

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use runner_model::visible::shown_path;
+use runner_scenario::open_named;
 use subtle::ConstantTimeEq as _;
 
 const BYTES: usize = 32;
@@ -32,7 +33,7 @@ impl Token {
     /// The file cannot be read or created, other users may read or write it, or it has no token.
     pub fn of_file(path: &Path) -> Result<Self, String> {
         let shown = shown_path(path);
-        match File::open(path) {
+        match open_named(path) {
             Ok(file) => Self::read(file, &shown),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let token = Self::random();

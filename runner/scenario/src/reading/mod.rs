@@ -40,8 +40,8 @@ pub(crate) use self::scalar::{
 pub use self::table::gone;
 pub(crate) use self::table::{Table, TableForm};
 pub(crate) use self::templates::{TemplateValue, visit_templates};
-pub use self::text_file::files_beside;
 pub(crate) use self::text_file::{MAX_BYTES, not_utf8, read_text};
+pub use self::text_file::{files_beside, open_named};
 
 /// Providers that matrices make, by name: the table's name, and the number in its matrix.
 pub(crate) type MatrixOrigins = HashMap<String, (String, usize)>;

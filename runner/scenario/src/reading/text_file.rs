@@ -11,6 +11,21 @@ use crate::reading::slip_distance;
 /// Bytes of a text that is read as a whole, and of a record. Bounds the memory for any file.
 pub(crate) const MAX_BYTES: u64 = 16 << 20;
 
+/// Opens a file that a user has named. A pipe of the shell, such as `/dev/stdin` or that of `<(…)`, is accepted.
+///
+/// # Errors
+///
+/// The file cannot be opened, or is a device, which may have no end, or a named pipe, which would wait for a writer.
+pub fn open_named(path: &Path) -> io::Result<File> {
+    // The real path of a pipe of the shell, `pipe:[1]`, does not exist.
+    match path.canonicalize() {
+        Ok(real) if !real.is_file() && !real.is_dir() => {
+            Err(io::Error::other("it is not a regular file"))
+        }
+        _ => File::open(path),
+    }
+}
+
 /// Reads a text file. `noun` is for messages, `shown` the path for people, and `help` for a file above [`MAX_BYTES`].
 pub(crate) fn read_text(
     path: &Path,
@@ -30,7 +45,7 @@ pub(crate) fn read_text(
         }
     };
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(cannot_read)?;
+    let file = open_named(path).map_err(cannot_read)?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
     if bytes.len() as u64 > MAX_BYTES {
         let message = format!("the {noun} has more than 16 MiB");
