@@ -294,6 +294,29 @@ fn filters_read_runs_of_the_root_only() {
 }
 
 #[test]
+fn files_of_the_root_are_no_runs() {
+    let (runner, site, _) = mixed();
+    runner.write("results/.number", "");
+    runner.write("results/notes", "");
+    let entries = fs::read_dir(runner.path("results")).unwrap().map(|entry| entry.unwrap());
+    let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    let files: Vec<_> = files.map(|file| file.file_name().into_string().unwrap()).collect();
+    let known = [".lock", ".number", "notes", "runner.db"];
+    assert!(known.iter().all(|name| files.iter().any(|file| file == name)), "{files:?}");
+    for name in files.iter().map(|file| &**file).chain(["queue", "store", "lost+found", ".."]) {
+        for call in ["", "/trials", "/events", "/log"] {
+            let path = format!("/runs/{name}{call}");
+            site.ask("GET", &path, None).refuses(404, &[]);
+        }
+        if name != ".." {
+            site.post(&format!("/runs/{name}/stop"), &json!({})).refuses(404, &["no run"]);
+            let deleted = site.ask("DELETE", &format!("/runs/{name}"), Some(&json!({})));
+            deleted.refuses(404, &["no run"]);
+        }
+    }
+}
+
+#[test]
 fn pages_of_a_snapshot_stay_the_same() {
     let runner = Runner::endless(2, "wait-for-stop", "");
     let text = fs::read_to_string(runner.path("scenario.toml")).unwrap();

@@ -195,11 +195,13 @@ impl RunDir {
         command(self.root.path(), &[&[name, &self.id], more].concat())
     }
 
-    /// Opens the run in folder `name` of a root. `None` without a folder. A missing or empty manifest without rows is left by
-    /// an end during the creation: the run never existed.
+    /// Opens the run in folder `name` of a root. `None` without a folder, also if it is a file. A missing or empty manifest
+    /// without rows is left by an end during the creation: the run never existed.
     pub(crate) fn open(root: &Dir, name: &str) -> Result<Option<Self>, RecordError> {
         let dir = match root.dir(name) {
             Err(error) if error.is_missing() => return Ok(None),
+            // Such as `.lock` of the root.
+            Err(_) if root.stat(name)?.is_some_and(|found| found.is_file) => return Ok(None),
             opened => opened?,
         };
         let is_run = match dir.stat(MANIFEST)? {

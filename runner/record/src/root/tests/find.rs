@@ -33,7 +33,10 @@ fn runs_are_found_by_id_path_or_latest() {
         matches!(&error, RecordError::Ambiguous { candidates, .. } if *candidates == ids),
         "{error}"
     );
-    for unknown in ["", "nonsense", "./nonsense", "store", "queue", "runner.db", "..", "/", "a\n"] {
+    fs::write(path.join("file"), "").unwrap();
+    let file = path.join("file").to_str().unwrap().to_owned();
+    let reserved = ["store", "queue", "runner.db", ".lock", ".number", "file", &file, "..", "/"];
+    for unknown in ["", "nonsense", "./nonsense", "a\n"].into_iter().chain(reserved) {
         let error = id(unknown).unwrap_err();
         assert!(matches!(error, RecordError::Unknown { .. }), "{unknown:?}: {error}");
     }
