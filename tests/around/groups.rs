@@ -142,6 +142,32 @@ fn problems_of_all_scenarios_are_listed() {
 }
 
 #[test]
+fn links_out_of_the_folder_are_left_out() {
+    let runner = three([SHORT; 3]);
+    runner.write("secret", "-----BEGIN OPENSSH PRIVATE KEY-----\n");
+    runner.link(&runner.path("secret"), "set/x.toml");
+    runner.link("../secret".as_ref(), "set/y.toml");
+    runner.link("a.toml".as_ref(), "set/z.toml");
+    // The folder itself may be a link.
+    runner.link(&runner.path("set"), "linked");
+    for (command, folder) in [("validate", "set"), ("validate", "linked"), ("exec", "set")] {
+        let ran = runner.run(&[command, folder]).expect(0);
+        for name in ["x", "y"] {
+            ran.says(&[&format!(
+                "{folder}/{name}.toml is left out: it is a link out of the folder"
+            )]);
+        }
+        assert!(!ran.stderr.contains("OPENSSH"), "{}", ran.stderr);
+    }
+    assert_eq!(runner.runs().len(), 4);
+    for name in ["a", "b", "c", "z"] {
+        std::fs::remove_file(runner.path(&format!("set/{name}.toml"))).unwrap();
+    }
+    let ran = runner.run(&["exec", "set"]).expect(2);
+    ran.says(&["set/x.toml is left out", "the folder set has no scenario"]);
+}
+
+#[test]
 fn scenarios_without_tests_are_left_out() {
     let runner = three([SHORT; 3]);
     let other = sleeping("b", 3, SHORT).replace("hostile.wasm", "../hostile.wasm");

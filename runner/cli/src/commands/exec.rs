@@ -104,7 +104,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         session_args.root = RootArgs::parent_of(into);
         folder = Some(folder_name(into)?);
     }
-    let scenarios = group::scenario_files(&args.scenarios)?;
+    let scenarios = group::scenario_files(&args.scenarios, out)?;
     refuse_tests(&scenarios)?;
     let mut filters = filters(&args.filter)?;
     if let Some(run) = &args.failed_in {

@@ -13,8 +13,9 @@ use super::{list, session, target::Target};
 use crate::text::{CommandError, Out, mistake, style, summary, trials};
 use crate::{args::SessionArgs, detach};
 
-/// Lists the scenarios' files: each file, and of a folder the TOML files directly in it, sorted by name.
-pub fn scenario_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
+/// Lists the scenarios' files: each file, and of a folder the TOML files directly in it, sorted by name. Warns of links out of a
+/// folder, and leaves them out: the message of a mistake quotes the file, which the user has not named.
+pub fn scenario_files(paths: &[PathBuf], out: &Out) -> Result<Vec<PathBuf>, CommandError> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -23,11 +24,18 @@ pub fn scenario_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
         }
         let shown = shown_path(path);
         let unreadable = |error: io::Error| mistake!("cannot read the folder {shown}: {error}");
+        let real = path.canonicalize().map_err(unreadable)?;
         let mut found = Vec::new();
         for entry in fs::read_dir(path).map_err(unreadable)? {
             let file = entry.map_err(unreadable)?.path();
-            if file.extension().is_some_and(|end| end == "toml") && file.is_file() {
+            if file.extension().is_none_or(|end| end != "toml") || !file.is_file() {
+                continue;
+            }
+            if file.canonicalize().map_err(unreadable)?.starts_with(&real) {
                 found.push(file);
+            } else {
+                let (link, folder) = (shown_path(&file), &shown);
+                out.warn(&format!("{link} is left out: it is a link out of the folder {folder}; to use it, name it"));
             }
         }
         if found.is_empty() {

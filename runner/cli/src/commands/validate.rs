@@ -26,7 +26,7 @@ pub struct Args {
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let mut exit = Exit::Success;
     let set = args.set.iter().cloned().collect();
-    let scenarios = group::scenario_files(&args.scenarios)?;
+    let scenarios = group::scenario_files(&args.scenarios, out)?;
     let (all, mut valid) = (scenarios.len() as u64, 0);
     for scenario in scenarios {
         match runner_engine::validate(&scenario, &set, &args.secret_file) {
