@@ -9,9 +9,7 @@ use runner_model::{
 use runner_record::ResultsRoot;
 use runner_scenario::{Problems, ProviderProblem, Selection};
 
-use crate::plan::{
-    Checks, Ids, Plan, access_of, load_plan, manifest_providers, provider_problems,
-};
+use crate::plan::{Checks, Ids, Plan, access_of, load_plan, manifest_providers, provider_problems};
 use crate::probe::Probe;
 use crate::session::{prestart, selected_plan};
 use crate::workers::{PoolEvent, PrestartedWorker};
