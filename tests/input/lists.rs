@@ -317,7 +317,7 @@ fn empty_answers_are_no_expectations() {
         "[[test_lists]]\nfiles = [\"list.csv\"]\nid = \"{{row.name}}\"\ninput = \"hi\"\nexpect = { matches = \"{{row.a}}$\" }\n",
     );
     runner.write("list.csv", "name,a\nx,\n");
-    runner.refused(&["exec", "scenario.toml"], &["there is no `text in row.a`"]);
+    runner.refused(&["exec", "scenario.toml"], &["`row.a` is empty, and its regular expression"]);
     let runner = echo("[[tests]]\nid = \"t\"\ninput = \"hi\"\nexpect = { contains = \"\" }\n");
     runner.refused(&["exec", "scenario.toml"], &["every text contains the empty text"]);
 }

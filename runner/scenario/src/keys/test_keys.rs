@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::keys::{FilePlace, ListFiles, NamedFile};
 use crate::reading::{
-    Any, Boolean, DURATION, EXPECTED_ERROR, GLOB, Globs, Integer, LIST_ROOTS, List, Named, Number,
-    Pattern, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, TemplateValue, Templated,
-    Templates, TextOrList,
+    Any, Boolean, DURATION, EXPECTED_ERROR, GLOB, Globs, Integer, LIST_ROOTS, List, Named, NotNull,
+    Number, Pattern, SIZE, Scalar, TEST_ID, TEXT, TIMEOUT, Table, TableForm, TemplateValue,
+    Templated, Templates, TextOrList,
 };
 
 /// The timeout of an attempt if no key sets one.
@@ -185,7 +185,7 @@ fn test(table: &mut Table<'_, '_>) -> Option<WrittenTest> {
     let input = table.with_default("input", &Any, "null");
     let providers = providers(table);
     let expect = table.optional("expect", &EXPECT).unwrap_or_default();
-    let reference = table.optional("reference", &Any);
+    let reference = table.optional("reference", &NotNull);
     let files = table.optional("files", &FILES).unwrap_or_default();
     let meta = meta(table);
     let settings = settings(table, meta);

@@ -6,13 +6,12 @@ mod entries;
 use std::path::{Path, PathBuf};
 use std::{cell::Cell, iter, ops::ControlFlow};
 
-use runner_model::template::MissingKey;
 use serde_json::{Map, Value, json};
 
 use self::entries::{Chunk, Entry, visit_chunks};
 use crate::keys::{ListFormat, TEST, TestList, WrittenTest, files};
 use crate::problem::{Place, Problem};
-use crate::reading::{At, Document, Form, Part, Places, Reader, Step, kind, suggest};
+use crate::reading::{At, Document, Form, Part, Places, Reader, RenderError, Step, kind, suggest};
 use crate::scenario::Scenario;
 
 #[cfg(test)]
@@ -235,7 +234,7 @@ impl Record<'_> {
             let help = format!("remove one of them, or insert the record's: `{{{{row.{key}}}}}`");
             return Err(vec![Problem { help: Some(help), ..Problem::new(message).at(place) }]);
         }
-        let own_meta = test.remove("meta").filter(|meta| !meta.is_null());
+        let own_meta = test.remove("meta");
         if self.list.has_templates() {
             // A row may have any keys.
             let keys = &self.tests.schema["properties"];
@@ -257,7 +256,7 @@ impl Record<'_> {
     fn unused_key(&self, record: &Map<String, Value>) -> Option<&'static str> {
         let fields = &self.list.fields;
         ["expect", "reference"].into_iter().find(|key| {
-            record.get(*key).is_some_and(|value| !value.is_null())
+            record.contains_key(*key)
                 && fields.iter().any(|(field, _)| field == key)
                 && !fields.iter().any(|(_, template)| template.uses_row(key))
         })
@@ -271,7 +270,7 @@ impl Record<'_> {
         for (key, template) in &list.fields {
             match template.render(&roots) {
                 // A template that is only a number keeps its type, but an id is a text.
-                Ok(value) if *key == "id" && !value.is_string() => {
+                Ok(value) if *key == "id" && !value.is_string() && !value.is_null() => {
                     fields.push(((*key).to_owned(), value.to_string().into()));
                 }
                 Ok(value) => fields.push(((*key).to_owned(), value)),
@@ -282,13 +281,17 @@ impl Record<'_> {
     }
 
     /// Returns the problem of a record without a key that a template of the list needs.
-    fn missing(&self, row: &Value, key: &str, error: &MissingKey) -> Problem {
+    fn missing(&self, row: &Value, key: &str, error: &RenderError) -> Problem {
         let path = self.list_path(&[Step::Key(key.to_owned())]);
-        let place = self.entry.place(&[], Part::Value, "not in this record");
+        let label = match error {
+            RenderError::Missing(_) => "not in this record",
+            RenderError::Empty(_) => "of this record",
+        };
+        let place = self.entry.place(&[], Part::Value, label);
         let places = self.tests.place(&path, "needed here");
         let mut problem = Problem::new(error.to_string()).at(place).at_all(places);
-        let key = error.0.split('.').nth(1).unwrap_or_default();
-        if let Value::Object(row) = row
+        if let (Value::Object(row), RenderError::Missing(path)) = (row, error)
+            && let key = path.0.split('.').nth(1).unwrap_or_default()
             && !row.contains_key(key)
         {
             problem.help = Some(suggest(key, row.keys().map(String::as_str)));

@@ -12,7 +12,7 @@ pub(crate) trait Form {
     fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Self::Out>;
     /// Returns the JSON Schema, which also makes the tables in `docs/`.
     fn schema(&self) -> Value;
-    /// Whether `null` is a value. If not, it counts as absent.
+    /// Whether `null` is a value. If not, it is a mistake, like any other value of the wrong kind.
     fn takes_null(&self) -> bool {
         false
     }
@@ -68,6 +68,24 @@ impl Form for Any {
 
     fn takes_null(&self) -> bool {
         true
+    }
+}
+
+/// Any value but null, which would remove the key without a word.
+pub(crate) struct NotNull;
+
+impl Form for NotNull {
+    type Out = Value;
+
+    fn read(&self, at: &At<'_>, value: &mut Value, reader: &mut Reader<'_>) -> Option<Value> {
+        if value.is_null() {
+            return reader.refuse_kind(at, value, "a value");
+        }
+        Any.read(at, value, reader)
+    }
+
+    fn schema(&self) -> Value {
+        Any.schema()
     }
 }
 
@@ -195,10 +213,6 @@ impl<F: Form> Form for Named<F> {
         }
         let mut out = Vec::with_capacity(map.len());
         for (key, value) in map {
-            // JSON records may write absent values as null.
-            if value.is_null() {
-                continue;
-            }
             let at = at.key(key);
             if let Some(reason) = (self.refuse)(key) {
                 let message = format!("`{key}` is not a valid name here: {reason}");

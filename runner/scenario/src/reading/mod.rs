@@ -22,8 +22,8 @@ use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
 use crate::problem::{Place, Problem, Source};
 
 pub(crate) use self::form::{
-    Any, AnyTable, Either, Form, Globs, List, MAX_GLOBS, Named, StringOr, Templated, Templates,
-    TextOrList, file_schema,
+    Any, AnyTable, Either, Form, Globs, List, MAX_GLOBS, Named, NotNull, StringOr, Templated,
+    Templates, TextOrList, file_schema,
 };
 pub(crate) use self::literals::{read_literal, read_literals};
 pub(crate) use self::path::{At, Part, Places, Step, dotted, is_pattern, keys};
@@ -39,7 +39,7 @@ pub(crate) use self::scalar::{
 };
 pub use self::table::gone;
 pub(crate) use self::table::{Table, TableForm};
-pub(crate) use self::templates::{TemplateValue, visit_templates};
+pub(crate) use self::templates::{RenderError, TemplateValue, visit_templates};
 pub(crate) use self::text_file::{MAX_BYTES, not_utf8, read_text};
 pub use self::text_file::{files_beside, open_named};
 

@@ -45,7 +45,7 @@ pub(crate) struct Reader<'p> {
     pub(crate) templates: Option<Roots>,
     /// The end of the message about a placeholder of the runner, in a file where none has a value.
     pub(crate) no_placeholders: Option<&'static str>,
-    /// Whether a null is a number that was reported before. In JSON it is an absent value.
+    /// Whether a null is a number that was reported before. In the records of a list it is a value.
     pub(crate) refused_nulls: bool,
     /// Problems of files that a selection may not need.
     pub(crate) missing_files: Vec<(FileOwner, Problem)>,
@@ -118,7 +118,9 @@ impl<'p> Reader<'p> {
         value: &Value,
         expected: &str,
     ) -> Option<T> {
-        let message = format!("{} must be {expected}", at.subject());
+        // The label is not shown if a placeholder made the value.
+        let instead = if value.is_null() { ", not null" } else { "" };
+        let message = format!("{} must be {expected}{instead}", at.subject());
         let problem = self.refuse(at, message, &format!("this is {}", kind(value)));
         problem.help = example(expected, value, at.name());
         None

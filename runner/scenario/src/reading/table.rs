@@ -115,13 +115,10 @@ impl<'a, 'p> Table<'a, 'p> {
             return None;
         }
         self.known.push(key);
-        let value = self.map.get_mut(key);
-        let was_reported = value.is_some() && self.reader.refused_nulls;
-        let present = value.filter(|value| !value.is_null() || form.takes_null());
-        if let Some(value) = present {
+        if let Some(value) = self.map.get_mut(key) {
             return read(form, &self.at.key(key), value, self.reader);
         }
-        if presence == Presence::Required && !was_reported {
+        if presence == Presence::Required {
             let message = format!("`{key}` is missing");
             let problem = self.reader.refuse_key(self.at, message, "here");
             problem.help = Some(description(self.title, key).to_owned());

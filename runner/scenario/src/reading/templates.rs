@@ -1,5 +1,7 @@
 //! Values with templates: [`TemplateValue`].
 
+use std::fmt;
+
 use runner_model::template::{MissingKey, Template, TemplateError, find};
 use serde_json::Value;
 
@@ -15,6 +17,32 @@ pub(crate) enum TemplateValue {
     Pattern(Template),
     List(Vec<Self>),
     Table(Vec<(String, Self)>),
+}
+
+/// The reason why a placeholder of a test list has no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RenderError {
+    Missing(MissingKey),
+    /// The path of an empty text in a regular expression.
+    Empty(String),
+}
+
+impl From<MissingKey> for RenderError {
+    fn from(missing: MissingKey) -> Self {
+        Self::Missing(missing)
+    }
+}
+
+impl fmt::Display for RenderError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(missing) => missing.fmt(formatter),
+            Self::Empty(path) => write!(
+                formatter,
+                "`{path}` is empty, and its regular expression would match more than it should"
+            ),
+        }
+    }
 }
 
 impl TemplateValue {
@@ -83,22 +111,22 @@ impl TemplateValue {
     }
 
     /// Renders all templates. A text that is only one placeholder keeps the type of its value.
-    pub(crate) fn render(&self, roots: &[(&str, &Value)]) -> Result<Value, MissingKey> {
+    pub(crate) fn render(&self, roots: &[(&str, &Value)]) -> Result<Value, RenderError> {
         match self {
             Self::Constant(value) => Ok(value.clone()),
             Self::Text(template) => match template.only_path() {
-                Some(path) => find(roots, path).cloned(),
-                None => template.render_text(roots).map(Value::String),
+                Some(path) => Ok(find(roots, path)?.clone()),
+                None => Ok(Value::String(template.render_text(roots)?)),
             },
             Self::Pattern(template) => match template.only_path() {
-                Some(path) => find(roots, path).cloned(),
+                Some(path) => Ok(find(roots, path)?.clone()),
                 None => {
                     let is_empty =
                         |path: &&[String]| find(roots, path).is_ok_and(|value| value == "");
                     // `{{row.answer}}$` without an answer would match every output.
                     match template.paths().find(is_empty) {
-                        Some(path) => Err(MissingKey(format!("text in {}", path.join(".")))),
-                        None => template.render_pattern(roots, regex::escape).map(Value::String),
+                        Some(path) => Err(RenderError::Empty(path.join("."))),
+                        None => Ok(Value::String(template.render_pattern(roots, regex::escape)?)),
                     }
                 }
             },
@@ -134,12 +162,11 @@ pub(crate) fn visit_templates(
 
 #[cfg(test)]
 mod tests {
-    use runner_model::template::MissingKey;
     use serde_json::{Value, json};
 
-    use super::TemplateValue;
+    use super::{RenderError, TemplateValue};
 
-    fn value(template: &str) -> Result<Value, MissingKey> {
+    fn value(template: &str) -> Result<Value, RenderError> {
         let row = json!({"n": 1, "s": "x", "deep": {"list": [10, {"k": true}]}});
         TemplateValue::parse(&json!(template)).unwrap().render(&[("row", &row)])
     }
