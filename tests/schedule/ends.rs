@@ -120,6 +120,11 @@ fn unused_budgets_are_reported() {
     let runner = Runner::hostile(MEASURING);
     let ran = runner.exec(&["--budget", "tokens=off", "--budget", "tokns=5"]).expect(0);
     ran.says(&["no attempt has measured `tokns`"]);
+    // Of a metric that only some attempts have, a budget counts too little.
+    let unmeasured = "[[tests]]\nid = \"b\"\ninput = { do = \"echo\" }\nrepeat = 2\n";
+    let runner = Runner::hostile(&format!("{MEASURING}{unmeasured}"));
+    let says = "2 of 12 attempts with an output did not measure `tokens`, and its budget counts only the others";
+    runner.exec(&["--budget", "tokens=1000"]).expect(0).says(&[says]);
     let runner = Runner::hostile(MEASURING);
     runner.refused(&["--budget", "nobody:tokens=5"], &["provider `nobody`", "`hostile`"]);
     runner.refused(&["--budget", "tokens"], &["a metric with its budget", "`tokens=2000000`"]);

@@ -129,6 +129,41 @@ fn grades_have_a_cost_too() {
 }
 
 #[test]
+fn attempts_without_cost_are_counted() {
+    let runner = Runner::hostile(&priced(
+        1_000_000,
+        r#"
+        [prices.hostile]
+        completion_token = 2_000_000
+        [[tests]]
+        id = "misspelt"
+        repeat = 3
+        input = { do = "meter", metrics = { tokens = 1, completion_tokens = 1 } }
+        [[tests]]
+        id = "unmeasured"
+        repeat = 2
+        input = { do = "echo" }
+        [[tests]]
+        id = "failed"
+        input = { do = "error", kind = "other" }
+        "#,
+    ));
+    let says = [
+        "2 of 5 attempts with an output did not measure `cost_usd`, and its budget counts only the others",
+        "2 of 5 attempts of `hostile` with an output have no cost",
+        "no attempt has reported `completion_token`, which has a price in `[prices]`; did you mean `completion_tokens`?",
+    ];
+    runner.exec(&[]).expect(1).says(&says);
+    // The attempts of earlier sessions count, too.
+    let again = runner.run(&["resume", "--rerun", "failed"]).expect(1);
+    again.says(&says);
+
+    let measured = "[[tests]]\nid = \"a\"\ninput = { do = \"measure\", tokens = 1 }\n";
+    let ran = Runner::hostile(&priced(1, measured)).exec(&[]).expect(0);
+    assert!(!ran.stderr.contains("note: "), "{}", ran.stderr);
+}
+
+#[test]
 fn price_of_nothing_is_refused() {
     let test = "[[tests]]\nid = \"a\"\n";
     for (prices, says) in [

@@ -64,10 +64,11 @@ mod schedule {
     mod timing;
     mod window;
 
+    pub(crate) use self::budgets::{Spending, has_output};
     pub use self::effect::Blame;
     pub(crate) use self::effect::{Assignment, Effect, LostReason, StopMode, Waiting};
+    pub(crate) use self::schedule::Schedule;
     pub(crate) use self::settings::{Bounds, Pending, Policy, ScheduleSettings, Shape, Trials};
-    pub(crate) use self::{budgets::Spending, schedule::Schedule};
 
     #[cfg(test)]
     #[path = "../tests/schedule_bounds.rs"]

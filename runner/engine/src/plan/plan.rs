@@ -15,7 +15,7 @@ use runner_record::{End, Fold, NewSession, PluginCache, ReadLine, ResultsRoot, R
 use runner_scenario::{Problems, Scenario, Suite};
 
 use super::{rejudge::Rejudge, test_line::TestLine};
-use crate::schedule::{Bounds, Pending, ScheduleSettings, Shape, Spending, Trials};
+use crate::schedule::{Bounds, Pending, ScheduleSettings, Shape, Spending, Trials, has_output};
 use crate::workers::{Remote, RemoteRequest, Supplies, shapes};
 use crate::{EngineError, SessionRequest};
 
@@ -296,7 +296,7 @@ impl Plan {
         run: &RunDir,
         is_pending: impl Fn(u64) -> bool,
     ) -> Result<(), EngineError> {
-        if self.spending.is_empty() {
+        if !self.spending.is_metered() {
             return Ok(());
         }
         let names = self.scenario.providers.iter().map(|provider| &*provider.name);
@@ -310,16 +310,22 @@ impl Plan {
                 && let Some(provider) = places.get(&*row.provider)
             {
                 self.spending.add(*provider, &row.metrics);
+                if has_output(&row) {
+                    self.spending.count_output(*provider, &row.metrics);
+                }
             }
             for grade in &row.grades {
                 // Attempts of a grader count from 1 in each session.
                 let attempt = (row.attempt, grade.session, grade.attempt);
                 let answer = (&row.trial, &*grade.grader, grade.asked, attempt);
                 if let Some(grader) = places.get(&*grade.grader)
-                    && !grade.metrics.is_empty()
+                    && (!grade.metrics.is_empty() || grade.verdict.is_some())
                     && counted.insert(digest(format!("{answer:?}").as_bytes()))
                 {
                     self.spending.add(*grader, &grade.metrics);
+                    if grade.verdict.is_some() {
+                        self.spending.count_output(*grader, &grade.metrics);
+                    }
                 }
             }
         })?;
@@ -377,10 +383,12 @@ fn spending(scenario: &Scenario, given: &Budgets) -> Result<Spending, EngineErro
     }
     budgets.extend(given);
     let names: Vec<_> = scenario.providers.iter().map(|provider| &*provider.name).collect();
-    Spending::new(&budgets, &names).map_err(|name| {
+    let mut spending = Spending::new(&budgets, &names).map_err(|name| {
         let names = names.join("`, `");
         EngineError::Usage(format!(
             "unknown provider `{name}` in a budget; the scenario has `{names}`"
         ))
-    })
+    })?;
+    spending.meter(&scenario.providers);
+    Ok(spending)
 }

@@ -1,10 +1,31 @@
 //! [`Spending`]: the budgets of a run, and their use by the metrics of all attempts.
 
-use runner_model::{BudgetName, Budgets, row::Metric};
+use std::collections::{BTreeMap, BTreeSet};
+
+use runner_model::provider::{COST, Provider};
+use runner_model::{BudgetName, Budgets, Outcome, RowRef, row::Metric};
+use runner_scenario::similar;
+
+/// Metrics of a provider above which only those of budgets and prices are counted. Guests choose the names.
+const MAX_NAMES: usize = 64;
 
 /// The budgets of a run and their use.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Spending(Vec<Account>);
+pub struct Spending {
+    accounts: Vec<Account>,
+    /// One for each provider. Empty if there is neither a budget nor a price.
+    meters: Vec<Meter>,
+}
+
+/// The outputs of a provider, and how many of them had each metric.
+#[derive(Clone, Debug, PartialEq)]
+struct Meter {
+    provider: String,
+    outputs: u64,
+    metrics: BTreeMap<String, u64>,
+    /// Metrics with a price.
+    priced: BTreeSet<String>,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 struct Account {
@@ -39,21 +60,59 @@ impl Spending {
                 is_measured: false,
             }));
         }
-        Ok(Self(accounts))
+        Ok(Self { accounts, meters: Vec::new() })
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.accounts.is_empty()
     }
 
     /// Adds the metrics of an attempt. Guests report them, so negative values count as 0 and free no budget.
     pub fn add(&mut self, provider: u16, metrics: &[Metric<'_>]) {
-        for account in &mut self.0 {
+        for account in &mut self.accounts {
             let is_of = account.provider.is_none_or(|own| own == provider);
             let metrics = metrics.iter().filter(|metric| *metric.name == account.name.metric);
             for metric in metrics.filter(|_| is_of) {
                 account.is_measured = true;
                 account.spent += metric.value.max(0.0);
+            }
+        }
+    }
+
+    /// Starts to count which outputs have the metrics that budgets and prices need.
+    pub fn meter(&mut self, providers: &[Provider]) {
+        if self.is_empty() && providers.iter().all(|provider| provider.prices.is_empty()) {
+            return;
+        }
+        let meters = providers.iter().map(|provider| {
+            let priced: BTreeSet<_> = provider.prices.keys().cloned().collect();
+            let budgets = self.accounts.iter().map(|account| account.name.metric.clone());
+            let names = budgets.chain(priced.iter().cloned()).chain([COST.to_owned()]);
+            Meter {
+                provider: provider.name.to_string(),
+                outputs: 0,
+                metrics: names.map(|name| (name, 0)).collect(),
+                priced,
+            }
+        });
+        self.meters = meters.collect();
+    }
+
+    /// Returns whether attempts are counted at all.
+    pub fn is_metered(&self) -> bool {
+        !self.is_empty() || !self.meters.is_empty()
+    }
+
+    /// Counts the metrics of an attempt that had an output. Others may end before there is anything to measure.
+    pub fn count_output(&mut self, provider: u16, metrics: &[Metric<'_>]) {
+        let Some(meter) = self.meters.get_mut(usize::from(provider)) else { return };
+        meter.outputs += 1;
+        for Metric { name, .. } in metrics {
+            let is_full = meter.metrics.len() >= MAX_NAMES;
+            if let Some(count) = meter.metrics.get_mut(&**name) {
+                *count += 1;
+            } else if !is_full {
+                meter.metrics.insert(name.to_string(), 1);
             }
         }
     }
@@ -86,14 +145,85 @@ impl Spending {
         self.all_used_up().map(Account::larger).collect()
     }
 
-    /// Returns the budgets whose metric was never reported, most likely because its name is misspelled.
-    pub fn unmeasured(&self) -> impl Iterator<Item = &BudgetName> {
-        let unmeasured = self.0.iter().filter(|account| !account.is_measured);
-        unmeasured.map(|account| &account.name)
+    /// Describes the metrics that budgets and prices miss, most likely because a name is misspelled, or because a server counts
+    /// only some of its answers.
+    pub fn notices(&self) -> Vec<String> {
+        let mut notices: Vec<_> = self.accounts.iter().filter_map(|one| self.missed(one)).collect();
+        let priced = self.meters.iter().filter(|meter| !meter.priced.is_empty());
+        notices.extend(priced.clone().filter_map(Meter::without_cost));
+        let names: BTreeSet<_> = priced.clone().flat_map(|meter| &meter.priced).collect();
+        for name in names {
+            let meters = priced.clone().filter(|meter| meter.priced.contains(name));
+            if meters.clone().all(|meter| meter.outputs == 0)
+                || meters.clone().any(|meter| meter.count(name) > 0)
+            {
+                continue;
+            }
+            let reported = meters.flat_map(Meter::reported).filter(|name| *name != COST);
+            let help = similar(name, reported)
+                .map_or_else(String::new, |nearest| format!("; did you mean `{nearest}`?"));
+            notices.push(format!(
+                "no attempt has reported `{name}`, which has a price in `[prices]`{help}"
+            ));
+        }
+        notices
+    }
+
+    /// Describes the outputs that lack the metric of a budget. A provider that never reports it may have nothing to measure, unless
+    /// it is the cost, and the provider has prices.
+    fn missed(&self, account: &Account) -> Option<String> {
+        let (budget, metric) = (&account.name, &account.name.metric);
+        if !account.is_measured {
+            return Some(format!(
+                "no attempt has measured `{budget}`, so its budget had no effect"
+            ));
+        }
+        let of_account = (0..).zip(&self.meters).filter(|(provider, meter)| {
+            account.provider.is_none_or(|own| own == *provider)
+                && (meter.count(metric) > 0 || metric == COST && !meter.priced.is_empty())
+        });
+        let (mut outputs, mut measured) = (0, 0);
+        for (_, meter) in of_account {
+            outputs += meter.outputs;
+            measured += meter.count(metric);
+        }
+        let missing = outputs.saturating_sub(measured);
+        (missing > 0).then(|| {
+            format!(
+                "{missing} of {outputs} attempts with an output did not measure `{budget}`, and its budget counts only the others"
+            )
+        })
     }
 
     fn all_used_up(&self) -> impl Iterator<Item = &Account> {
-        self.0.iter().filter(|account| account.spent >= account.most)
+        self.accounts.iter().filter(|account| account.spent >= account.most)
+    }
+}
+
+/// Returns whether an attempt had an output whose metrics count. One that was skipped had nothing to measure.
+pub fn has_output(row: &RowRef<'_>) -> bool {
+    row.output.is_some() && row.error.is_none() && row.outcome != Outcome::Skipped
+}
+
+impl Meter {
+    fn count(&self, metric: &str) -> u64 {
+        self.metrics.get(metric).copied().unwrap_or_default()
+    }
+
+    fn reported(&self) -> impl Iterator<Item = &str> + Clone {
+        let reported = self.metrics.iter().filter(|(_, count)| **count > 0);
+        reported.map(|(name, _)| name.as_str())
+    }
+
+    /// Describes the outputs of a provider with prices that have no cost.
+    fn without_cost(&self) -> Option<String> {
+        let missing = self.outputs.saturating_sub(self.count(COST));
+        (missing > 0).then(|| {
+            format!(
+                "{missing} of {} attempts of `{}` with an output have no cost: they reported no metric of `[prices]`",
+                self.outputs, self.provider
+            )
+        })
     }
 }
 
@@ -148,8 +278,7 @@ mod tests {
         used.add(1, &[metric("tokens", 5.0), metric("cost", 100.0)]);
         used.add(1, &[metric("tokens", -5.0)]);
         assert_eq!(used.used_up(), None);
-        let unmeasured: Vec<_> = used.unmeasured().map(ToString::to_string).collect();
-        assert_eq!(unmeasured, ["x"]);
+        assert_eq!(used.notices(), ["no attempt has measured `x`, so its budget had no effect"]);
         used.add(0, &[metric("cost", 0.75)]);
         assert_eq!(
             used.used_up_by_providers(),

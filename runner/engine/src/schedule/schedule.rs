@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use runner_model::{HostFault, Micros, Outcome, Reason, RowRef, RunTime, TaskId, WorkerId};
 
-use super::budgets::Spending;
+use super::budgets::{Spending, has_output};
 use super::effect::{Assignment, Effect, LostReason, StopMode, StopState, Waiting};
 use super::lanes::{Lane, LaneKind, OpenTrial};
 use super::settings::{Policy, ScheduleSettings, Shape, Trials};
@@ -308,7 +308,10 @@ impl Schedule {
         reserve.measure(row.usage.peak_memory);
         // The attempt needed more than its reserve while others held the rest of the worker's memory.
         let is_share_full = host_fault == Some(HostFault::Memory) && flight.memory < reserve.limit;
-        self.spend(trial.lane, &row.metrics);
+        // An interrupted grader leaves the row ungraded, without another grader.
+        let is_answer = row.outcome != Outcome::Ungraded || grader.is_some();
+        let is_measured = has_output(row) && is_answer && flight.kind != LaneKind::Judgements;
+        self.spend(trial.lane, &row.metrics, is_measured);
         // An interrupted grader leaves the row as it is.
         if let Some(grader) = grader.filter(|_| row.outcome == Outcome::Ungraded) {
             self.faults = 0;

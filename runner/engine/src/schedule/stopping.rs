@@ -128,8 +128,11 @@ impl Schedule {
     }
 
     /// Adds the metrics of an attempt to the spending.
-    pub(super) fn spend(&mut self, lane: usize, metrics: &[Metric<'_>]) {
+    pub(super) fn spend(&mut self, lane: usize, metrics: &[Metric<'_>], has_output: bool) {
         let spending = &mut self.settings.spending;
+        if has_output {
+            spending.count_output(lane as u16, metrics);
+        }
         if metrics.is_empty() || spending.is_empty() {
             return;
         }

@@ -70,8 +70,7 @@ impl Coordinator<'_> {
                 self.observer.event(&RunEvent::Notice(message));
             }
         }
-        for budget in self.schedule.spending().unmeasured() {
-            let notice = format!("no attempt has measured `{budget}`, so its budget had no effect");
+        for notice in self.schedule.spending().notices() {
             run.owned.log(&notice);
             self.observer.event(&RunEvent::Notice(&notice));
         }
