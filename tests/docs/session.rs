@@ -96,16 +96,20 @@ impl Session {
             Kind::PluginToml => self.plugin(block),
             Kind::Settings => {
                 let _ = fs::create_dir(self.runner.path("results"));
-                self.runner.write("results/runner.toml", &block.text);
-                self.exit_with(0, place, "runner prune");
+                self.file("results/runner.toml", block);
             }
             Kind::Shell => self.shell(block),
-            Kind::File => self.runner.write(block.condition("file").unwrap(), &block.text),
+            Kind::File => self.file(block.condition("file").unwrap(), block),
             Kind::Output => self.output(block),
             Kind::Message => self.message(block),
             // Other tests have these.
             Kind::Example | Kind::Elsewhere => {}
         }
+    }
+
+    /// Writes a file like a reader, who has to confirm settings: see [`Session::exit_with`].
+    fn file(&self, name: &str, block: &Block) {
+        fs::write(self.runner.path(name), &block.text).unwrap();
     }
 
     fn scenario(&mut self, block: &Block) {
@@ -233,6 +237,9 @@ impl Session {
         let script = script.replace("chgrp testers", "chgrp $(id -gn)");
         let ran = Running::start(&mut self.command(&script)).finish();
         assert_eq!(ran.code, Some(code), "{place}:\n{script}\n{}", ran.stdout);
+        let words: Vec<_> = ran.stdout.split_whitespace().collect();
+        let is_ignored = words.join(" ").contains("runner.toml is ignored");
+        assert!(!is_ignored, "{place}: the page lacks `runner trust`:\n{}", ran.stdout);
         ran.stdout.clone_into(&mut self.printed);
         ran
     }

@@ -8,6 +8,7 @@ use std::{
 use super::{ended, going_on, naps, short};
 use crate::support::{
     random::{Random, times},
+    runner::Runner,
     truth::assert_told_truly,
 };
 
@@ -54,6 +55,26 @@ fn prune_shows_before_it_deletes() {
     assert_eq!(deleted["contents"], before);
     assert_eq!((runner.runs().len(), stored()), (0, 0));
     assert_told_truly(&runner);
+}
+
+#[test]
+fn ignored_settings_are_the_only_advice() {
+    let runner = Runner::hostile("[[tests]]\nid = \"a\"\ninput = { do = \"echo\" }\n");
+    runner.exec(&[]).expect(0);
+    let of_all = [&["prune", "--yes"][..], &["notify"], &["notify", "latest", "--again"]];
+    let all = || of_all.map(|args| runner.run(args).expect(0).stderr);
+    let [prune, notify, again] = all();
+    assert!(prune.contains("no policy is set"), "{prune}");
+    assert!(notify.contains("no notification is left"), "{notify}");
+    assert!(again.contains("no receiver is notified"), "{again}");
+    // Written by the user, and not confirmed.
+    fs::write(runner.path("results/runner.toml"), "[retention]\nkeep_last = 9\n").unwrap();
+    for printed in all() {
+        assert!(printed.contains("runner trust"), "{printed}");
+        for advice in ["no policy is set", "no notification is left", "no receiver is notified"] {
+            assert!(!printed.contains(advice), "{printed}");
+        }
+    }
 }
 
 #[test]

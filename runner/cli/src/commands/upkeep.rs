@@ -213,9 +213,7 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
     others.iter().take(MOST_KEPT).for_each(|kept| out.talk(&format!("kept: {}", kept.why)));
     if others.len() > MOST_KEPT {
         let more = plural((others.len() - MOST_KEPT) as u64, "more run", "more runs");
-        out.talk(&format!(
-            "kept {more}: pinned, running, waiting, of other users, or not cleaned up"
-        ));
+        out.talk(&format!("kept {more}; `--json` has the reason of each"));
     }
     for problem in &pruning.problems {
         out.warn(problem);
@@ -223,7 +221,7 @@ pub fn prune(args: &PruneArgs, out: &Out) -> Result<Exit, CommandError> {
     let is_empty = pruning.runs.is_empty() && pruning.leftovers.is_empty() && pruning.contents == 0;
     if !yes && !is_empty {
         out.hint("to delete, add --yes");
-    } else if !has_policy {
+    } else if !has_policy && settings.ignored.is_none() {
         out.hint("no policy is set; to delete runs, add one, such as --older-than 30d or --keep-last 100");
     }
     Ok(exit)

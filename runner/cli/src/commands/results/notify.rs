@@ -71,25 +71,28 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         }
     };
     let document = NotifyDocument { v: VERSION, dry_run: args.dry_run, notifications, problems };
-    out.document_or(args.document.json, &document, |document| print(document, args.again, out));
+    out.document_or(args.document.json, &document, |document| {
+        print(document, out);
+        // A warning has said that the receivers of `runner.toml` are left out.
+        if document.notifications.is_empty() && settings.ignored.is_none() {
+            out.talk(if args.again {
+                "no receiver is notified of runs that end like this one"
+            } else {
+                "no notification is left"
+            });
+        }
+        document.problems.iter().for_each(|problem| out.warn(problem));
+    });
     let is_done = args.dry_run || document.notifications.iter().all(SentNotification::is_delivered);
     exit = exit.worse(if is_done { Exit::Success } else { Exit::Bad });
     Ok(exit.worse(if document.problems.is_empty() { Exit::Success } else { Exit::Storage }))
 }
 
-fn print(document: &NotifyDocument, is_again: bool, out: &Out) {
+fn print(document: &NotifyDocument, out: &Out) {
     for sent in &document.notifications {
         let run = short_id(&sent.run);
         out.data(&format!("{}  {}", visible_line(run), text(sent)));
     }
-    if document.notifications.is_empty() {
-        out.talk(if is_again {
-            "no receiver is notified of runs that end like this one"
-        } else {
-            "no notification is left"
-        });
-    }
-    document.problems.iter().for_each(|problem| out.warn(problem));
 }
 
 /// Formats a receiver, and the last attempt to notify it.
