@@ -78,6 +78,13 @@ fn list_advises_a_budget_where_resume_needs_one() {
     for args in [["list"], ["show"]] {
         runner.run(&args).expect(0).says(&["--budget METRIC=VALUE"]);
     }
+    let runner = Runner::hostile(
+        "[graders.judge]\nplugin = \"hostile.wasm\"\nmin_score = 0.5\ninput = { do = \"measure\", score = 1, tokens = 2 }\n\
+         budget = { metrics = { tokens = 1 } }\n\
+         [[tests]]\nid = \"a\"\nrepeat = 9\ninput = { do = \"echo\" }\nexpect = { graders = [\"judge\"] }\n",
+    );
+    runner.exec(&["-j", "1"]).expect(4).says(&["--budget judge:METRIC=VALUE"]);
+    runner.run(&["list"]).expect(0).says(&["--budget judge:METRIC=VALUE"]);
 }
 
 #[test]

@@ -107,8 +107,9 @@ impl RunSummary {
     /// Returns the command that continues the run, or its group.
     pub fn resume_command(&self, run: &str) -> String {
         // `resume` refuses a cancelled run, and one whose budget is used up.
+        let budget = budget_of(self.head.message.as_deref().unwrap_or_default());
         let more: &[&str] = match self.head.reason {
-            Some(Reason::Budget) => &["--budget", "METRIC=VALUE"],
+            Some(Reason::Budget) => &["--budget", &budget],
             Some(Reason::Cancelled) => &["--force"],
             _ => &[],
         };
@@ -120,6 +121,21 @@ impl RunSummary {
         matches!(self.head.status, RunStatus::Incomplete | RunStatus::Failed)
             || self.head.verdict == RunVerdict::Damaged
     }
+}
+
+/// Returns the argument of `--budget` that raises the budget that a run's message names: that of a provider or grader needs its
+/// name.
+fn budget_of(message: &str) -> String {
+    let is_name = |name: &&str| {
+        !name.is_empty()
+            && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter))
+    };
+    let name = message
+        .strip_prefix("the budget of `")
+        .and_then(|rest| rest.split_once("` is used up")?.0.rsplit_once("` of `"))
+        .map(|(_, name)| name)
+        .filter(is_name);
+    name.map_or_else(|| "METRIC=VALUE".to_owned(), |name| format!("{name}:METRIC=VALUE"))
 }
 
 /// Serializes a path, whose bytes may not be text.
