@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::support::server::{Response, Server};
 use crate::support::{guests::printing, runner::Runner, running::Running};
 
 #[test]
@@ -347,4 +348,33 @@ fn limit_of_time_shortens_the_timeout() {
     let ran = runner.run(&[&args[..], &["time=100ms"]].concat()).expect(1);
     ran.says(&["`limits.time = \"100ms\"`"]);
     runner.run(&[&args[..], &["time=0s"]].concat()).expect(2).says(&["`0s` is not more than 0"]);
+}
+
+#[test]
+fn chat_answer_with_an_error_is_an_error() {
+    let server = Server::start(|request| {
+        let is_json = String::from_utf8_lossy(&request.body).contains("as JSON");
+        let choice = if is_json {
+            json!({"finish_reason": "stop", "message": {"content": "{\"a\": 2}"}})
+        } else {
+            let error = json!({"message": "the upstream model is gone"});
+            json!({"finish_reason": "error", "error": error, "message": {"content": "42"}})
+        };
+        Response::ok(json!({"choices": [choice]}).to_string())
+    });
+    let runner = Runner::new(&[]);
+    let origin = server.origin();
+    runner.scenario(&format!(
+        "[providers.chat]\nplugin = \"bundled:chat\"\n\
+         config = {{ base_url = \"{origin}\", model = \"m\", api_key_secret = \"\" }}\n\
+         grants = {{ net = [\"{origin}\"] }}\n\
+         [[tests]]\nid = \"error\"\ninput = \"6 times 7\"\nexpect = {{ equals = \"42\" }}\n\
+         [[tests]]\nid = \"json\"\ninput = \"as JSON\"\nexpect = {{ json = {{ a = 1 }} }}\n"
+    ));
+    runner.exec(&[]).expect(1).says(&[
+        "the server ended its answer with an error: the upstream model is gone",
+        "`config.output = \"json\"` of `bundled:chat`",
+    ]);
+    let row = runner.only_run().row("error");
+    assert_eq!([&row["outcome"], &row["error"]["class"]], ["error", "unavailable"]);
 }

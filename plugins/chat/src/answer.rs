@@ -16,11 +16,14 @@ struct Completion {
 
 #[derive(Deserialize)]
 struct Choice {
+    #[serde(default)]
     message: Message,
     finish_reason: Option<String>,
+    /// The failure of a server that asks others, such as OpenRouter, once the answer has started.
+    error: Option<Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct Message {
     content: Option<String>,
     /// What newer models of OpenAI say instead where they do not want to answer.
@@ -46,6 +49,9 @@ pub(crate) fn read(response: &Response, form: OutputForm, price: Option<Price>) 
     let completion: Completion = response.json().map_err(|error| malformed(error.to_string()))?;
     let choice = completion.choices.into_iter().next();
     let choice = choice.ok_or_else(|| malformed("`choices` is empty".to_owned()))?;
+    if choice.error.is_some() || choice.finish_reason.as_deref() == Some("error") {
+        return Err(failure::in_answer(choice.error, response));
+    }
     let text = choice.text().ok_or_else(|| malformed("its message has no text".to_owned()))?;
 
     let milliseconds = response.duration.as_micros() as f64 / 1000.0;
@@ -74,7 +80,14 @@ impl Choice {
                 log::warn("the server's content filter cut the answer");
                 true
             }
-            _ => false,
+            None | Some("stop" | "tool_calls" | "function_call") => false,
+            Some(other) => {
+                log::warn(&format!(
+                    "the answer may be cut: its `finish_reason` is `{}`",
+                    failure::shown(other)
+                ));
+                false
+            }
         };
         let Message { content, refusal } = self.message;
         if refusal.is_some() {
@@ -209,6 +222,44 @@ mod tests {
             let (reply, seen) = reply(&answer);
             assert_eq!(reply.unwrap().output().unwrap(), output);
             assert!(seen.log[0].1.contains(word), "{:?}", seen.log);
+        }
+    }
+
+    #[test]
+    fn an_unknown_end_is_logged() {
+        let log = |reason: &str| reply(&choice(&json!({"content": "4"}), reason)).1.log;
+        assert!(log("max_time")[0].1.contains("`max_time`"));
+        for reason in ["stop", "tool_calls", "function_call"] {
+            assert_eq!(log(reason), [], "{reason}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_ended_with_an_error_is_none() {
+        let message = json!({"content": "42"});
+        for (choice, kind, code, told) in [
+            (
+                json!({"finish_reason": "error", "message": message, "error": {"code": 429, "message": "slow down"}}),
+                ErrorKind::RateLimited,
+                "http-429",
+                "slow down",
+            ),
+            (
+                json!({"finish_reason": "stop", "message": message, "error": {"code": "upstream", "message": "gone"}}),
+                ErrorKind::Unavailable,
+                "upstream",
+                "gone",
+            ),
+            (
+                json!({"finish_reason": "error"}),
+                ErrorKind::Unavailable,
+                "failed-answer",
+                r#"`{"choices":[{"finish_reason":"error"}]}`"#,
+            ),
+        ] {
+            let error = reply(&json!({"choices": [choice]})).0.unwrap_err();
+            assert_eq!((error.kind, &*error.code), (kind, code));
+            assert_eq!(error.message, format!("the server ended its answer with an error: {told}"));
         }
     }
 

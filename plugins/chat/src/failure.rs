@@ -28,6 +28,18 @@ pub(crate) fn of(response: &Response) -> Error {
     error
 }
 
+/// Returns the failure of an answer whose status is a success: the server learned of it only after it had started to answer.
+pub(crate) fn in_answer(error: Option<Value>, response: &Response) -> Error {
+    let body = json!({ "error": error });
+    let status = body.pointer("/error/code").and_then(Value::as_u64);
+    let status = status.and_then(|status| u16::try_from(status).ok());
+    let of_status = status.map(|status| format!("http-{status}"));
+    let code = code(&body).or(of_status).unwrap_or_else(|| "failed-answer".to_owned());
+    let kind = status.map_or(ErrorKind::Unavailable, |status| kind(status, &code));
+    let told = told(&body).unwrap_or_else(|| beginning(response));
+    Error::new(kind, format!("the server ended its answer with an error: {told}")).code(code)
+}
+
 /// Says why there is no answer at all: a request that makes no sense has a wrong `base_url` or header.
 pub(crate) fn without_response(error: HttpError) -> Error {
     let is_invalid = matches!(error, HttpError::InvalidRequest(_));
@@ -40,12 +52,17 @@ pub(crate) fn without_response(error: HttpError) -> Error {
 
 /// The beginning of a body that nobody expected.
 pub(crate) fn beginning(response: &Response) -> String {
-    let text = response.text();
-    let text = text.trim();
+    match response.text().trim() {
+        "" => "nothing".to_owned(),
+        text => format!("`{}`", shown(text)),
+    }
+}
+
+/// Returns the start of a long text.
+pub(crate) fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
-        _ if text.is_empty() => "nothing".to_owned(),
-        Some((end, _)) => format!("`{}…`", &text[..end]),
-        None => format!("`{text}`"),
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -20,7 +20,7 @@ const LONG_LINE: usize = 400;
 const DIFFERENCE: &str = "at $";
 
 /// Replaces the values of a text that should have been an object or an array.
-const JSON_TEXT: &str = "the output is a text that holds JSON; to read the output of a plain command as JSON, set `output = \"json\"`";
+const JSON_TEXT: &str = "the output is a text that holds JSON; to read it as JSON, set `output = \"json\"` of a plain command, or `config.output = \"json\"` of `bundled:chat`";
 
 /// Start of the end of an error's line that quotes the program's output.
 const OUTPUT_FOLLOWS: &str = "; it starts with `";

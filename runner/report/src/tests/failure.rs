@@ -258,7 +258,9 @@ fn answers_that_are_texts_have_the_remedy() {
         );
         headline(&read(&row("failed", &format!(r#","checks":[{check}]"#))))
     };
-    assert!(line("differs").ends_with("set `output = \"json\"`"), "{}", line("differs"));
+    for remedy in ["`output = \"json\"` of a plain", "`config.output = \"json\"` of `bundled:chat`"] {
+        assert!(line("differs").contains(remedy), "{}", line("differs"));
+    }
     let hint = format!("differs; {}: set it", super::PROTOCOL_HINT);
     assert_eq!(line(&hint), format!("equals: {}: set it", super::PROTOCOL_HINT));
 }
