@@ -370,6 +370,10 @@ fn runs_that_cannot_be_compared_are_refused() {
     runner.exec(&[]).expect(0);
     let first = runner.only_run().id().to_owned();
     runner.run(&["compare"]).expect(2).says(&[&format!("{first} is the first run of")]);
+    runner.run(&["compare", "latest", "latest"]).expect(2).says(&[
+        &format!("BASE and NEW are the same run, {first} "),
+        &format!("with another run: runner compare RUN {first}"),
+    ]);
     expect(&runner, &[("b", 1)]);
     runner.exec(&[]).expect(0);
     let second = runner.runs()[1].id().to_owned();

@@ -188,10 +188,14 @@ impl Args {
         };
         let is_one = runs[0].path().canonicalize().ok() == runs[1].path().canonicalize().ok();
         if is_one && self.providers.as_ref().is_none_or(|names| names[0] == names[1]) {
-            let (base, id) = (previous(&runs[0])?, runs[0].id());
+            let (base, id) = (previous(&runs[0]), runs[0].id());
+            let (other, name) = match &base {
+                Ok(base) => ("the previous run of its scenario", base.id()),
+                Err(_) => ("another run", "RUN"),
+            };
             return Err(mistake!(
-                "BASE and NEW are the same run, {id}\nto compare it with the previous run of its scenario: {}",
-                root.command(&["compare", base.id(), id])
+                "BASE and NEW are the same run, {id}\nto compare it with {other}: {}",
+                root.command(&["compare", name, id])
             ));
         }
         Ok(runs)
