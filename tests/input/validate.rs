@@ -1,6 +1,6 @@
 //! Mistakes in a scenario that only plugins can find, before any trial.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use rustix::process::Signal;
 
@@ -301,6 +301,25 @@ fn ineffective_grants_are_reported() {
     runner.run(&["validate", "scenario.toml"]).expect(0).says(&says);
     runner.exec(&[]).expect(0).says(&says);
     assert!(runner.only_run().text("runner.log").contains(says[1]));
+}
+
+#[test]
+fn linked_scenario_is_read_in_its_project_only() {
+    let runner = Runner::new(&[]);
+    fs::create_dir(runner.path("clone")).unwrap();
+    runner.write("key.toml", "token = a secret\n");
+    runner.link(&runner.path("key.toml"), "clone/far.toml");
+    runner.write(
+        "clone/near.toml",
+        "[providers.a]\nplugin = \"bundled:echo\"\n[[tests]]\nid = \"a\"\ninput = 1\n",
+    );
+    runner.link(Path::new("near.toml"), "clone/link.toml");
+    for command in ["validate", "exec"] {
+        let ran = runner.run(&[command, "clone/far.toml"]).expect(2);
+        ran.says(&["leads out of the project", "key.toml", "name it by that path"]);
+        assert!(!ran.stderr.contains("a secret"), "{}", ran.stderr);
+        runner.run(&[command, "clone/link.toml"]).expect(0);
+    }
 }
 
 #[test]

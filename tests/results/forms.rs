@@ -555,6 +555,13 @@ fn report_goes_where_links_and_devices_lead() {
     Running::start(&mut runner.shell(script)).finish().expect(0);
     let log = fs::read_to_string(runner.path("log")).unwrap();
     assert_eq!(log, format!("before\n{expected}after\n"));
+    // A checkout can bring a link to a file of the user.
+    fs::create_dir(runner.path("out")).unwrap();
+    symlink("../target.csv", runner.path("out/far.csv")).unwrap();
+    let far = ["a link out of its folder", "target.csv"];
+    runner.run(&["report", "-o", "out/far.csv"]).expect(7).says(&far);
+    runner.exec(&["--report", "out/far.csv"]).expect(2).says(&far);
+    assert_eq!(fs::read_to_string(runner.path("target.csv")).unwrap(), expected);
     symlink("loop.csv", runner.path("loop.csv")).unwrap();
     runner.run(&["report", "-o", "loop.csv"]).expect(7).says(&["cannot write loop.csv"]);
 }

@@ -1,6 +1,7 @@
 //! Changed files in granted folders, which are part of the fingerprints.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -144,6 +145,8 @@ fn results_in_a_granted_folder_change_no_fingerprint() {
     // The first run creates the user's key, which is in the folder, too.
     fs::create_dir_all(runner.path(".local/state/runner")).unwrap();
     runner.write(".local/state/runner/key", [7; 32]);
+    fs::set_permissions(runner.path(".local/state/runner/key"), Permissions::from_mode(0o600))
+        .unwrap();
     runner.exec(&[]).expect(1);
     runner.exec(&[]).expect(1);
     let [first, second] = &runner.runs()[..] else { panic!("two runs") };

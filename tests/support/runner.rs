@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    os::unix::fs::symlink,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -99,7 +99,9 @@ impl Runner {
         if name.ends_with("/runner.toml") {
             let confirmed = self.path(".local/state/runner/settings");
             fs::create_dir_all(&confirmed).unwrap();
-            fs::write(confirmed.join(digest(content.as_ref()).to_string()), "").unwrap();
+            let folder = self.path(name).parent().unwrap().canonicalize().unwrap();
+            let text = [folder.as_os_str().as_bytes(), b"\0", content.as_ref()].concat();
+            fs::write(confirmed.join(digest(&text).to_string()), "").unwrap();
         }
         fs::write(self.path(name), content).unwrap();
     }

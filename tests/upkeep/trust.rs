@@ -97,7 +97,10 @@ fn foreign_runs_are_read_and_not_executed() {
     again.says(&["was not made with your key"]);
     let request = runner.run(&["queue", "--json"]).document()["requests"][0].clone();
     assert_eq!(request["foreign"], "was not made with your key");
-    runner.run(&["queue", "work", "--once"]).expect(0);
+    let worked = runner.run(&["queue", "work", "--once"]).expect(3);
+    worked.says(&["1 waiting request was not made with your key", ALLOW]);
+    let table = runner.run(&["queue"]).stdout;
+    assert!(table.contains(" foreign "), "{table}");
     let moved = ["queue", "move", request["request"].as_str().unwrap(), "--priority", "1"];
     runner.run(&moved).expect(2).says(&["was not made with your key"]);
     assert_eq!((rows(&ended), rows(&cut)), before);
@@ -108,7 +111,7 @@ fn foreign_runs_are_read_and_not_executed() {
     assert!(!runner.path("results/started").exists());
     // Confirmed settings delete no run of others.
     runner.write("results/runner.toml", "[retention]\nkeep_last = 1\n");
-    runner.run(&["queue", "work", "--once"]).expect(0);
+    runner.run(&["queue", "work", "--once"]).expect(3);
     assert!(ended.dir.exists() && cut.dir.exists());
     for args in
         [&["queue", "remove", request["request"].as_str().unwrap()][..], &["prune", id, "--yes"]]
@@ -155,7 +158,7 @@ fn trusted_runs_requests_and_settings_are_ones_own() {
         "runner exec scenario.toml --queue",
         "reads and writes the folder",
         "[providers.hostile.grants]",
-        "1 ended run",
+        "2 runs, such as",
     ] {
         assert!(asked.stdout.contains(part), "{part}: {}", asked.stdout);
     }
@@ -209,6 +212,9 @@ fn changed_plans_are_foreign_and_other_changes_are_not() {
         ("/metadata/later_key", json!(1), false),
         ("/providers/0/digest", digest.clone(), false),
         ("/sessions/0/suite", digest.clone(), false),
+        ("/sessions/0/jobs", json!(4000), false),
+        ("/sessions/0/budgets", json!({ "cost_usd": 1000 }), false),
+        ("/sessions/0/pid", json!(1), true),
         ("/signature", digest, false),
         ("/signature", Value::Null, false),
     ] {
@@ -230,10 +236,52 @@ fn folders_of_a_forged_manifest_are_shown_as_they_are_mounted() {
     let mut manifest: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     manifest["providers"][0]["mounts"][0]["host"] = json!(secrets);
     fs::write(&file, manifest.to_string()).unwrap();
+    // Its status does not hide the access of a run.
+    manifest["status"] = json!("completed");
+    fs::write(&file, manifest.to_string()).unwrap();
+    let all = runner.run(&["trust"]).expect(2);
+    assert!(all.stdout.contains(secrets.to_str().unwrap()), "{}", all.stdout);
     let shown = format!("reads and writes the folder `{}`", secrets.display());
     let ran = runner.run(&["trust", cut.id()]).expect(2);
     assert!(ran.stdout.contains(&shown), "{}", ran.stdout);
     runner.run(&["resume", cut.id()]).expect(2).says(&[&shown]);
+    // Without a stored folder, the one at its path in the working directory would be mounted.
+    manifest["providers"][0]["mounts"] = json!([]);
+    manifest["status"] = json!("incomplete");
+    fs::write(&file, manifest.to_string()).unwrap();
+    runner.run(&["trust", cut.id(), "--yes"]).expect(0);
+    runner.run(&["resume", cut.id()]).expect(2).says(&["lacks folders that `hostile` is granted"]);
+}
+
+#[test]
+fn settings_count_only_in_the_root_where_they_were_confirmed() {
+    let runner = naps(1, 1);
+    runner.exec(&["-q"]).expect(0);
+    let text = "[[notify.commands]]\ncommand = [\"touch\", \"started\"]\n";
+    fs::write(runner.path("results/runner.toml"), text).unwrap();
+    runner.run(&["trust", "--yes"]).expect(0);
+    fs::create_dir(runner.path("clone")).unwrap();
+    fs::write(runner.path("clone/runner.toml"), text).unwrap();
+    runner.exec(&["-q", "--results", "clone"]).expect(0).says(&["is ignored"]);
+    assert!(!runner.path("clone/started").exists());
+    // A file that others can change is not allowed.
+    let file = runner.path("results/runner.toml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
+    runner.run(&["trust", "--yes"]).expect(2).says(&["chmod go-w", "nothing was allowed"]);
+}
+
+#[test]
+fn copied_request_starts_no_second_run() {
+    let runner = naps(1, 1);
+    let id = runner.exec(&["--queue"]).expect(0).stdout;
+    let file = runner.path(&format!("results/queue/{}.json", id.trim()));
+    let request = fs::read(&file).unwrap();
+    runner.run(&["queue", "work", "--once"]).expect(0);
+    runner.run(&["wait", "latest"]).expect(0);
+    fs::write(&file, request).unwrap();
+    runner.run(&["queue", "work", "--once"]).expect(0);
+    assert!(!file.exists());
+    assert_eq!(runner.runs().len(), 1);
 }
 
 #[test]
@@ -264,7 +312,10 @@ fn key_file_makes_machines_one_user() {
     assert!(!runner.path(STATE).exists());
     let run = runner.only_run();
     runner.run(&["resume", run.id()]).expect(2).says(&["was not made with your key"]);
-    with(&runner, &["resume", run.id()], "RUNNER_TRUST_KEY", &key).expect(0);
+    // Kubernetes mounts secrets as links.
+    std::os::unix::fs::symlink("key", runner.path("link")).unwrap();
+    let link = runner.path("link");
+    with(&runner, &["resume", run.id()], "RUNNER_TRUST_KEY", link).expect(0);
     let rescore = ["rescore", run.id()];
     for (bad, why) in [("", "it has 0 bytes"), ("short", "it has 5 bytes")] {
         fs::write(&key, bad).unwrap();
@@ -309,6 +360,9 @@ fn state_folder_of_others_has_no_key() {
     runner.run(&["rescore", "latest"]).expect(2).says(&["chmod go-w"]);
     fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
     runner.run(&["rescore", "latest"]).expect(0);
+    fs::set_permissions(state.join("key"), fs::Permissions::from_mode(0o640)).unwrap();
+    runner.run(&["rescore", "latest"]).expect(2).says(&["other users can read it"]);
+    fs::set_permissions(state.join("key"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(state.join("key"), "short").unwrap();
     runner.run(&["rescore", "latest"]).expect(2).says(&["it has 5 bytes"]);
 }

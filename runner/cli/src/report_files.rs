@@ -186,14 +186,28 @@ fn write_into(
     Ok(writer.flush()?)
 }
 
-/// Follows links, also to a file that does not exist.
+/// Follows links, also to a file that does not exist. A link out of its folder is refused: a checkout can bring one to a file of
+/// the user, and guests decide what a report contains.
 fn link_target(path: &Path) -> io::Result<PathBuf> {
     const MOST_LINKS: usize = 40;
-    let mut path = path.to_owned();
+    let mut target = path.to_owned();
     for _ in 0..MOST_LINKS {
-        match fs::read_link(&path) {
-            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
-            Err(_) => return Ok(path),
+        match fs::read_link(&target) {
+            Ok(next) => target = target.parent().unwrap_or(Path::new("")).join(next),
+            Err(_) if target == path || path.starts_with("/dev") || path.starts_with("/proc") => {
+                return Ok(target);
+            }
+            Err(_) => {
+                let folder = folder_of(path).canonicalize()?;
+                // If it is missing, creating the file shows that.
+                if !folder_of(&target).canonicalize().is_ok_and(|to| !to.starts_with(folder)) {
+                    return Ok(target);
+                }
+                let target = shown_path(&target);
+                let problem =
+                    format!("it is a link out of its folder, to {target}; name that file");
+                return Err(io::Error::other(problem));
+            }
         }
     }
     Err(rustix::io::Errno::LOOP.into())

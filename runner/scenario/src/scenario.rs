@@ -175,11 +175,17 @@ fn load_file(
 ) -> Result<Scenario, Problems> {
     let shown = path.to_string_lossy().into_owned();
     let help = "put its tests into a test list, which can be of any size";
-    let text = read_text(path, &shown, "scenario", help)?;
     let folder = match path.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),
     };
+    // A message about an invalid file shows lines of it.
+    let is_link = path.is_symlink() && !path.starts_with("/dev") && !path.starts_with("/proc");
+    if is_link && let Err(refusal) = Project::new(&folder, &Value::Null).check_read(path) {
+        let problem = Problem::for_file(&shown, format!("the scenario {}", refusal.reason));
+        return Err(problem.with_help("if you trust this file, name it by that path").into());
+    }
+    let text = read_text(path, &shown, "scenario", help)?;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     parse(&shown, text, &stem, set, Some(folder), selection)
 }

@@ -35,7 +35,10 @@ pub(crate) fn new_access(root: &ResultsRoot, plan: &Plan, path: &Path) -> Vec<St
         return lines;
     }
     let runs = root.runs_of(&plan.scenario.name, path);
-    let newest = runs.ok().and_then(|mut runs| runs.find_map(Result::ok));
+    // The access of another user's run says nothing about what this user has seen.
+    let own =
+        |run: Result<(RunDir, Manifest), _>| run.ok().filter(|(dir, _)| dir.foreign().is_none());
+    let newest = runs.ok().and_then(|mut runs| runs.find_map(own));
     let known = newest.map(|(dir, manifest)| access(&dir, &manifest)).unwrap_or_default();
     lines.retain(|line| !known.contains(line));
     lines

@@ -114,6 +114,14 @@ pub(crate) fn stored_plugins(
         if checked.insert(stored.digest) {
             self::stored(dir, dir.content(&stored.digest))?;
         }
+        // Another folder would be mounted in its place: the one at this path in the working directory.
+        if stored.mounts.len() != provider.grants.fs.len() {
+            let run = dir.id();
+            return Err(EngineError::Usage(format!(
+                "the manifest of run {run} lacks folders that `{}` is granted",
+                provider.name
+            )));
+        }
         prepared.push(PreparedProvider {
             provider: provider.clone(),
             digest: stored.digest,

@@ -95,6 +95,12 @@ pub fn step(root: &ResultsRoot) -> Result<Step, QueueError> {
     if let Some(busy) = busy(root, &queue, first, active)? {
         return Ok(busy);
     }
+    // A copy of an earlier request starts nothing.
+    if queue.undo_part(&first.id)? {
+        queue.remove(first)?;
+        drop(queue);
+        return step(root);
+    }
     let taken = queue.take(first.clone())?;
     drop(queue);
     start_taken(root, taken, true)

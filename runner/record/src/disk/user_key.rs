@@ -60,8 +60,10 @@ impl UserKey {
         if let Some(path) = variable(KEY_FILE) {
             let path = Path::new(&path);
             let read = || {
-                let folder = path.parent().ok_or("it is not the path of a file")?;
-                let name = path.file_name().and_then(|name| name.to_str());
+                // Kubernetes mounts secrets as links.
+                let real = path.canonicalize().map_err(|error| error.to_string())?;
+                let folder = real.parent().ok_or("it is not the path of a file")?;
+                let name = real.file_name().and_then(|name| name.to_str());
                 let folder = Dir::open(folder).map_err(|error| error.to_string())?;
                 read_key(&folder, name.ok_or("it is not the path of a file")?, NAMED_BYTES)?
                     .ok_or_else(|| "it does not exist".to_owned())
@@ -116,9 +118,9 @@ impl UserKey {
 /// Returns whether the user has confirmed the settings with this digest.
 pub(crate) fn is_confirmed(settings: Digest) -> bool {
     let folder = state_folder().ok().and_then(|folder| {
-        let folder = Dir::open(&folder).ok()?;
+        let folder = Dir::open(&folder).ok()?.dir(CONFIRMED).ok()?;
         check_trust(&folder.real_path().ok()?).ok()?;
-        folder.dir(CONFIRMED).ok()
+        Some(folder)
     });
     folder.is_some_and(|folder| matches!(folder.stat(&settings.to_string()), Ok(Some(_))))
 }
@@ -166,6 +168,11 @@ fn read_key(
     let owners = [rustix::process::geteuid().as_raw(), 0];
     if !owners.contains(&found.st_uid) || found.st_mode & OTHERS_WRITE != 0 {
         return Err("other users can change it".to_owned());
+    }
+    // Kubernetes lets all users of a container read secrets.
+    let is_named = bytes == NAMED_BYTES;
+    if !is_named && found.st_mode & 0o077 != 0 {
+        return Err("other users can read it: run `chmod 600` with its path".to_owned());
     }
     let mut key = Vec::new();
     let read = file.take(bytes.end() + 1).read_to_end(&mut key);

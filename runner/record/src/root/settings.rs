@@ -1,7 +1,7 @@
 //! Settings of a results root. They start programs and delete runs, so they count only in the text that the user has
 //! confirmed, and only if no other user can have written them.
 
-use std::io;
+use std::{io, os::unix::ffi::OsStrExt as _};
 
 use runner_model::{Digest, Time, digest, visible::shown_path};
 
@@ -23,6 +23,7 @@ pub enum SettingsFile {
     /// The user has not confirmed this text.
     Unconfirmed {
         text: String,
+        /// Digest of the text and of the root's path.
         digest: Digest,
         /// Reason to ignore the file.
         why: String,
@@ -61,7 +62,9 @@ impl ResultsRoot {
         let changed = root.stat(SETTINGS)?.map_or_else(Time::default, |stamp| stamp.changed());
         let text = String::from_utf8(bytes?)
             .map_err(|error| root.error("read", SETTINGS, io::Error::other(error.utf8_error())))?;
-        let digest = digest(text.as_bytes());
+        // A program that the text names may be in the root, so it counts only there.
+        let real = root.real_path().map_err(|source| root.error("look at", ".", source))?;
+        let digest = digest(&[real.as_os_str().as_bytes(), b"\0", text.as_bytes()].concat());
         if is_trusted(root) || user_key::is_confirmed(digest) {
             return Ok(SettingsFile::Text { text, changed });
         }
@@ -79,7 +82,7 @@ impl ResultsRoot {
         UserKey::get().err().filter(|_| !is_trusted).map(str::to_owned)
     }
 
-    /// Confirms the text of `runner.toml` that has this digest.
+    /// Confirms the text of `runner.toml` that has this digest of [`SettingsFile::Unconfirmed`].
     pub fn confirm_settings(&self, digest: Digest) -> Result<(), RecordError> {
         user_key::confirm(digest)
     }

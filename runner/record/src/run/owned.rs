@@ -139,7 +139,8 @@ impl ResultsRoot {
         // A run of another format or another user must stay untouched, and a folder without a run gets no lock.
         let run = &run.for_change()?;
         let lock = Lock::take(&run.dir, &run.id).map_err(|error| run.vanished(error))?;
-        let mut manifest = run.manifest()?;
+        let (mut manifest, text, _) = run.read_manifest()?;
+        let signs = run.is_signed(&text);
         // A process that was killed may have left them.
         remove_prepared(&run.dir);
         let session = manifest.last_session();
@@ -149,7 +150,7 @@ impl ResultsRoot {
             end_dead_session(run, &mut manifest, now())?;
         }
         let mut owned = Owned {
-            signs: run.other_author().is_none(),
+            signs,
             had_folder: true,
             log: run.dir.append(LOG)?,
             root: self.clone(),
@@ -196,7 +197,8 @@ impl ResultsRoot {
     /// The run changed, another process holds it, or it cannot be written.
     pub fn sign(&self, run: &RunDir, seen: Digest) -> Result<(), RecordError> {
         let mut owned = self.claim(run)?;
-        if run.signed_digest()? != seen {
+        // What is signed is what was read under the lock.
+        if signature::digest_of(&owned.manifest) != Some(seen) {
             return Err(run.dir.refuse(MANIFEST, "it changed meanwhile; look at it again"));
         }
         owned.signs = true;

@@ -111,23 +111,31 @@ impl RunDir {
     pub fn other_author(&self) -> Option<String> {
         let signed = || Self { check: Check::Key, ..self.clone() }.manifest();
         match self.check_owner(&self.dir, ".").and_then(|()| signed()) {
+            Ok(_) => None,
             Err(RecordError::NotOwn { problem, .. }) => Some(problem),
-            _ => None,
+            Err(error) => Some(format!("cannot be read: {error}")),
         }
     }
 
     /// Returns the reason why commands that execute a part of the run refuse it, as the rest of a sentence.
     pub fn foreign(&self) -> Option<String> {
         match self.for_use() {
+            Ok(_) => None,
             Err(RecordError::NotOwn { problem, .. }) => Some(problem),
-            _ => None,
+            Err(error) => Some(format!("cannot be read: {error}")),
         }
     }
 
-    /// Returns the digest of the parts of the manifest that its author signs, for [`ResultsRoot::sign`](crate::ResultsRoot::sign).
-    pub fn signed_digest(&self) -> Result<Digest, RecordError> {
-        let (_, text, _) = self.read_manifest()?;
-        Ok(digest(&signature::signed_parts(&serde_json::from_str(&text).unwrap_or_default())))
+    /// Returns the digest of the parts of a manifest that its author signs, for
+    /// [`ResultsRoot::sign`](crate::ResultsRoot::sign).
+    pub fn signed_digest(manifest: &Manifest) -> Option<Digest> {
+        signature::digest_of(manifest)
+    }
+
+    /// Returns whether this user's key has signed the text of the manifest, and no other user can have written it.
+    pub(crate) fn is_signed(&self, text: &str) -> bool {
+        signature::problem(text).is_none()
+            && self.dir.read(MANIFEST).is_ok_and(|file| self.check_owner(&file, MANIFEST).is_ok())
     }
 
     fn not_signed(&self, problem: String) -> RecordError {

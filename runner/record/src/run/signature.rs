@@ -9,13 +9,26 @@ use crate::disk::user_key::{Signed, UserKey};
 /// The parts of a manifest that decide what is executed. Keys that later versions add to them are signed, too.
 const SIGNED: [&str; 5] = ["scenario", "scenario_path", "metadata", "providers", "planned_graders"];
 
+/// The parts of a session that decide what later sessions execute, and at what cost.
+const OF_SESSIONS: [&str; 7] =
+    ["suite", "rerun", "jobs", "timeout_ms", "grace_ms", "fail_fast", "budgets"];
+
 /// Signs a manifest. Without a key it has no signature.
 pub(super) fn sign(manifest: &mut Manifest) {
     manifest.signature = UserKey::get().ok().and_then(|key| {
         // A number that was read from text can differ in its last bit, so the text is signed.
-        let text = serde_json::from_slice(&manifest.to_bytes().ok()?).ok()?;
-        Some(key.sign(Signed::Run, &signed_parts(&text)))
+        Some(key.sign(Signed::Run, &parts(manifest)?))
     });
+}
+
+/// Returns the bytes of a manifest that are signed. `None` if it cannot be written as JSON.
+fn parts(manifest: &Manifest) -> Option<Vec<u8>> {
+    Some(signed_parts(&serde_json::from_slice(&manifest.to_bytes().ok()?).ok()?))
+}
+
+/// Returns the digest of the parts of a manifest that are signed.
+pub(crate) fn digest_of(manifest: &Manifest) -> Option<Digest> {
+    Some(runner_model::digest(&parts(manifest)?))
 }
 
 /// Returns the reason why a manifest does not count as this user's, as the rest of a sentence.
@@ -33,7 +46,7 @@ pub(super) fn problem(text: &str) -> Option<String> {
 }
 
 /// Returns the bytes of a manifest that are signed.
-pub(crate) fn signed_parts(manifest: &Value) -> Vec<u8> {
+fn signed_parts(manifest: &Value) -> Vec<u8> {
     let mut parts: Map<_, _> = SIGNED
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), manifest.get(name)?.clone())))
@@ -44,9 +57,12 @@ pub(crate) fn signed_parts(manifest: &Value) -> Vec<u8> {
             provider.as_object_mut().map(|provider| provider.remove("description"));
         }
     }
-    // A session of another user that judges by no other tests leaves the signature valid.
     let sessions = manifest["sessions"].as_array().into_iter().flatten();
-    let suites = sessions.filter_map(|session| session.get("suite").cloned());
-    parts.insert("suites".into(), suites.collect());
+    let sessions = sessions.map(|session| -> Value {
+        let parts =
+            OF_SESSIONS.iter().filter_map(|name| Some((*name, session.get(*name)?.clone())));
+        parts.map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
+    });
+    parts.insert("sessions".into(), sessions.collect());
     Value::from(parts).to_string().into_bytes()
 }

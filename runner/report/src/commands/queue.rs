@@ -76,6 +76,9 @@ pub struct QueueEntry {
     pub refused: Option<String>,
     /// Reason why this user may not start or change it, as the rest of a sentence.
     pub foreign: Option<String>,
+    /// The request is in a file of this user, and only the signature is missing.
+    #[serde(skip)]
+    pub is_unsigned: bool,
 }
 
 /// `exec --queue`, `resume --queue`, `queue move` and `queue remove`.
@@ -159,6 +162,7 @@ impl QueueEntry {
             tries: request.tries,
             refused: request.refused,
             foreign: request.foreign,
+            is_unsigned: request.is_unsigned,
             request: request.id,
         }
     }

@@ -255,6 +255,7 @@ fn request_table(entries: &[QueueEntry], now: Time, screen: Option<usize>) -> St
         let words: Vec<_> = entry.command.iter().map(|word| quoted(word)).collect();
         let state = match entry.state {
             QueueState::Starting => "starting",
+            QueueState::Waiting if entry.is_unsigned => "foreign",
             QueueState::Waiting if entry.foreign.is_some() => "waiting for its user",
             QueueState::Waiting => "waiting",
             QueueState::Refused => "refused",
@@ -292,6 +293,7 @@ fn work(args: &WorkArgs, out: &Out) -> Result<Exit, CommandError> {
     if args.once {
         return work_once(&root, args, out);
     }
+    warn_of_foreign(&root, out)?;
     let reports = start_upkeep(root.clone())?;
     let mut last_problem = String::new();
     loop {
@@ -325,12 +327,28 @@ fn work_once(root: &ResultsRoot, args: &WorkArgs, out: &Out) -> Result<Exit, Com
     let stepped = queue::step(root);
     print_upkeep(&Upkeep::new(root.clone()).tick(now()), out);
     let step = stepped?;
+    if matches!(step, Step::Idle) && warn_of_foreign(root, out)? {
+        return Ok(Exit::Failed);
+    }
     print_step(&step, args, out);
     Ok(match step {
         Step::Idle | Step::Started { .. } | Step::Queued(_) | Step::Repeated(_) => Exit::Success,
         Step::Busy { .. } | Step::Postponed { .. } => Exit::Held,
         Step::Refused { .. } => Exit::Failed,
     })
+}
+
+/// Warns of requests that no process of this user starts. Returns whether there are any.
+fn warn_of_foreign(root: &ResultsRoot, out: &Out) -> Result<bool, CommandError> {
+    let count = root.queue()?.requests.iter().filter(|request| request.is_unsigned).count() as u64;
+    if count > 0 {
+        let requests = plural(count, "waiting request was", "waiting requests were");
+        let trust = root.command(&["trust"]);
+        out.warn(&format!(
+            "{requests} not made with your key; to look at them and allow them: {trust}"
+        ));
+    }
+    Ok(count > 0)
 }
 
 /// Does the regular upkeep in a thread, because it may wait for receivers of notifications. Returns its reports.

@@ -1,12 +1,12 @@
 //! `runner trust`: allows settings, requests and runs that this user's key has not signed.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use runner_engine::{author, stored_access};
 use runner_model::units::plural;
 use runner_model::visible::{quoted, shown_path, visible_line};
-use runner_model::{Digest, RunStatus, exit::Exit};
+use runner_model::{Digest, exit::Exit};
 use runner_record::{QueuedRequest, RecordError, ResultsRoot, RunDir, SettingsFile};
 use runner_report::short_id;
 use runner_scenario::{RootSettings, WebhookUrl};
@@ -33,10 +33,12 @@ pub struct Args {
 struct Foreign {
     settings: Option<Digest>,
     requests: Vec<QueuedRequest>,
-    /// Each run with the digest of the parts that were shown.
+    /// Each run with the digest of its signed parts.
     runs: Vec<(RunDir, Digest)>,
-    /// Ended runs of `runs` that were only counted.
-    ended: u64,
+    /// The runs by the text about their author and their access: many runs of a scenario have the same one.
+    texts: BTreeMap<String, Vec<String>>,
+    /// Whether a part cannot be allowed.
+    has_refusals: bool,
 }
 
 pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
@@ -49,7 +51,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         Some(path) if is_root(&path) => ResultsRoot::existing(path.as_ref())?,
         Some(name) => {
             let run = args.root.open()?.find(name)?;
-            foreign.add_run(&run, true, out)?;
+            foreign.add_run(&run, out)?;
             run.results_root()?
         }
         None => args.root.open()?,
@@ -62,16 +64,16 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
         foreign.add_requests(&root, out)?;
         for head in root.runs()?.runs {
             match root.find_named(&head.id) {
-                Ok(run) => foreign.add_run(&run, false, out)?,
+                Ok(run) => foreign.add_run(&run, out)?,
                 // Another process has just removed it.
                 Err(RecordError::Unknown { .. } | RecordError::Removed { .. }) => {}
                 Err(error) => out.warn(&error.to_string()),
             }
         }
     }
-    if foreign.ended > 0 {
-        let ended = plural(foreign.ended, "ended run", "ended runs");
-        out.data(&format!("{ended}, which `rescore`, `--last-failed` and notifications will use"));
+    foreign.print_runs(out);
+    if foreign.is_empty() && foreign.has_refusals {
+        return Err(mistake!("nothing was allowed"));
     }
     if foreign.is_empty() {
         out.talk("nothing to allow: the settings, requests and runs are yours");
@@ -105,7 +107,10 @@ impl Foreign {
         let path = root.path().join("runner.toml");
         match root.settings()? {
             SettingsFile::Absent | SettingsFile::Text { .. } => {}
-            SettingsFile::Ignored(why) => out.warn(&why),
+            SettingsFile::Ignored(why) => {
+                self.has_refusals = true;
+                out.warn(&why);
+            }
             SettingsFile::Unconfirmed { text, digest, .. } => {
                 let keys = RootSettings::parse(&path.to_string_lossy(), &text);
                 let keys = keys.map_err(|problems| {
@@ -171,34 +176,44 @@ impl Foreign {
         Ok(())
     }
 
-    /// Prints a run that another key made. Only counts an ended one, unless it `is_named`.
-    fn add_run(&mut self, run: &RunDir, is_named: bool, out: &Out) -> Result<(), CommandError> {
+    /// Adds a run that another key made.
+    fn add_run(&mut self, run: &RunDir, out: &Out) -> Result<(), CommandError> {
         if run.other_author().is_none() {
             return Ok(());
         }
-        let id = short_id(run.id()).to_owned();
         let own = match run.for_change() {
             Err(error @ RecordError::NotOwn { .. }) => {
+                self.has_refusals = true;
                 out.warn(&error.to_string());
                 return Ok(());
             }
             own => own?,
         };
-        let manifest = own.truth()?;
-        let seen = own.signed_digest()?;
-        let is_ended = matches!(manifest.status, RunStatus::Completed | RunStatus::Cancelled);
-        if is_ended && !is_named {
-            self.ended += 1;
-        } else {
-            let (author, status) = (author(&manifest), manifest.status);
-            let scenario = visible_line(&manifest.scenario);
-            out.data(&format!("run {id} of {scenario} ({status}), started by {author}:"));
-            for line in stored_access(&own, &manifest) {
-                out.data(&format!("  {line}"));
-            }
+        let manifest = own.manifest()?;
+        let Some(seen) = RunDir::signed_digest(&manifest) else { return Ok(()) };
+        let (scenario, path) = (visible_line(&manifest.scenario), &manifest.scenario_path);
+        let mut text = format!(
+            "of {scenario} in {}, started by {}, {} at a time:",
+            shown_path(path.as_ref()),
+            author(&manifest),
+            manifest.sessions.last().map_or(0, |last| last.settings.jobs),
+        );
+        for line in stored_access(&own, &manifest) {
+            text += &format!("\n  {line}");
         }
+        self.texts.entry(text).or_default().push(short_id(run.id()).to_owned());
         self.runs.push((own, seen));
         Ok(())
+    }
+
+    /// Prints the runs that another key made. All of each text: what is left out could be what matters.
+    fn print_runs(&self, out: &Out) {
+        for (text, runs) in &self.texts {
+            match &runs[..] {
+                [run] => out.data(&format!("run {run} {text}")),
+                runs => out.data(&format!("{} runs, such as {}, {text}", runs.len(), runs[0])),
+            }
+        }
     }
 
     /// Signs all parts. Continues after a failure.

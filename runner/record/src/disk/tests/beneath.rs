@@ -119,6 +119,7 @@ fn no_other_file_of_the_crate_opens_paths() {
         ("lock.rs", "std::fs::read_to_string(format!(\"/proc/{pid}/stat\"))"),
         ("layout.rs", "path.canonicalize()"),
         ("find.rs", "path.canonicalize()"),
+        ("user_key.rs", "path.canonicalize()"),
         ("plugin_cache.rs", "path.canonicalize()"),
         ("settings.rs", "canonicalize()"),
         // SQLite opens its own files, which `beneath` has created.
