@@ -94,7 +94,7 @@ fn show_sums_up_the_answers_of_graders() {
     assert_eq!(of("strict")["error"], 1);
     runner.run(&["show"]).expect(0).says(&[
         "judge (bundled:echo) 1 1",
-        "sums of metrics: meter tokens 5",
+        "sums of metrics of the attempts that decided: meter tokens 5",
         "failed bad@writer#1 grader judge: score 0.4 < 0.7: 0.4 is like one",
     ]);
 }

@@ -44,7 +44,7 @@ fn show_sums_scores_metrics_and_meta() {
     assert_eq!([&dates["value"], &dates["passed"]], [&json!("dates"), &json!(2)]);
     let ran = runner.run(&["show"]).expect(0);
     ran.says(&[
-        "sums of metrics: a tokens 1,234 b tokens 1,234",
+        "sums of metrics of the attempts that decided: a tokens 1,234 b tokens 1,234",
         "topic = dates 2",
         "topic = money 2",
     ]);

@@ -239,6 +239,46 @@ fn lost_values_pass_no_check() {
 }
 
 #[test]
+fn scores_without_verdict_count_in_no_mean() {
+    let runner = Runner::new(&[]);
+    let write = |answer: &dyn Fn(u8) -> String| {
+        let mut text = "[providers.p]\nplugin = \"bundled:echo\"\n[graders.judge]\nplugin = \"bundled:echo\"\ninput = \"{{reference}}\"\nmin_score = 0.1\nmax_score = 1\n".to_owned();
+        for number in 0..12 {
+            let answer = answer(number);
+            text += &format!(
+                "[[tests]]\nid = \"t{number}\"\ninput = 1\nreference = {answer}\nexpect.graders = [\"judge\"]\n"
+            );
+        }
+        runner.scenario(&text);
+    };
+    write(&|_| "{ score = 0.9 }".to_owned());
+    runner.exec(&[]).expect(0);
+    // The score of the last test is beyond `max_score`.
+    write(&|number| match number {
+        11 => "{ score = 100 }".to_owned(),
+        _ => format!("{{ score = 0.{} }}", 20 + number),
+    });
+    runner.exec(&[]).expect(1);
+    runner
+        .run(&["compare", "--fail-on", "significant"])
+        .expect(1)
+        .says(&["significantly worse: score"]);
+    let mean = || {
+        let shown = runner.run(&["show", "--json"]).expect(0).document();
+        [&shown["providers"][0], &shown["graders"][0]].map(|one| one["score"].clone())
+    };
+    assert_eq!(mean(), [0.25, 0.25]);
+    let page = runner.run(&["show", "latest", "t11"]).expect(0).stdout;
+    assert!(!page.contains("score 100 (judge"), "{page}");
+    write(&|number| match number {
+        0 => "{ score = 0.5 }".to_owned(),
+        _ => "{ verdict = \"skip\", score = 1 }".to_owned(),
+    });
+    runner.exec(&[]).expect(0);
+    assert_eq!(mean(), [0.5, 0.5]);
+}
+
+#[test]
 fn failing_tests_without_base_are_named() {
     let runner = two_runs(&[("falls", 1)], &[("falls", 2), ("good", 1), ("bad", 2)]);
     let ran = runner.run(&["compare"]).expect(0);

@@ -31,9 +31,9 @@ pub struct Results {
     pub p95_ms: Option<f32>,
     /// Maximum.
     pub max_ms: Option<f32>,
-    /// Mean of the trials' scores, or of the grader's. `null` without any.
+    /// Mean score of the trials, or of the grader's answers, that passed or failed. `null` without any.
     pub score: Option<f32>,
-    /// Sums of the metrics of the provider or grader itself.
+    /// Sums of the metrics of the provider or grader itself, of the attempts that decided.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric<'static>>,
 }
@@ -118,7 +118,10 @@ impl Column {
         };
         self.counts.add(outcome, false);
         self.durations.push(grade.duration_ms as f32);
-        self.scores.extend(grade.score.map(|score| score as f32));
+        // As of trials, only scores with a verdict count.
+        if matches!(outcome, Outcome::Passed | Outcome::Failed) {
+            self.scores.extend(grade.score.map(|score| score as f32));
+        }
         self.add_metrics(&grade.metrics);
     }
 

@@ -298,7 +298,8 @@ fn print_results(document: &RunDocument, out: &Out) {
     });
     let metrics: Vec<_> = metrics.collect();
     if !metrics.is_empty() {
-        out.data(&format!("\n{}\n{}", style::bold("sums of metrics:"), metrics.join("\n")));
+        let title = style::bold("sums of metrics of the attempts that decided:");
+        out.data(&format!("\n{title}\n{}", metrics.join("\n")));
     }
     let values = document.meta.iter().flat_map(|MetaResults { key, values }| {
         let left = values.len().saturating_sub(MOST_VALUES) as u64;

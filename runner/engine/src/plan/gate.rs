@@ -211,9 +211,7 @@ impl Sums {
         if row.outcome == Outcome::Passed {
             self.passed += weight;
         }
-        // If one grader ends in an error, the scores of the others are no score of the trial.
-        let is_judged = matches!(row.outcome, Outcome::Passed | Outcome::Failed);
-        if let Some(score) = row.trial_score().filter(|_| is_judged) {
+        if let Some(score) = row.trial_score() {
             self.scored += weight;
             self.scores += weight * score;
             self.scored_trials += 1;

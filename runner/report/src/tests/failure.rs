@@ -482,6 +482,9 @@ fn score_of_a_trial_is_the_graders_mean() {
     let json = graded("passed", &[r#""verdict":"pass","score":0.5"#, r#""verdict":"pass""#]);
     assert_eq!(read(&json).trial_score(), Some(0.5));
     assert_eq!(read(&graded("passed", &[])).trial_score(), Some(0.1));
+    for outcome in ["error", "timeout", "skipped", "ungraded"] {
+        assert_eq!(read(&json.replace("passed", outcome)).trial_score(), None, "{outcome}");
+    }
 }
 
 #[test]

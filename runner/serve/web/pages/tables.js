@@ -30,7 +30,7 @@ function providers({ providers, graders = [] }) {
     hasScore ? el('td', null, one.score === null || one.score === undefined ? '' : number(one.score)) : null,
     el('td', { class: 'metric' }, one.p50_ms === null ? '' : `${duration(one.p50_ms)} · ${duration(one.p95_ms)} · ${duration(one.max_ms)}`),
     hasMetrics && el('td', null, (one.metrics ?? []).map((/** @type {any} */ metric) => el('div', { class: 'metric' }, `${metric.name} ${amount(metric)}`))));
-  const heads = ['Provider', 'Results', 'Pass rate', ...(hasScore ? ['Score'] : []), 'p50 · p95 · max', ...(hasMetrics ? ['Metrics'] : [])];
+  const heads = ['Provider', 'Results', 'Pass rate', ...(hasScore ? ['Score'] : []), 'p50 · p95 · max', ...(hasMetrics ? ['Metrics of the attempts that decided'] : [])];
   return table('Providers', heads, all.map(row));
 }
 

@@ -14,7 +14,7 @@ use crate::{MetaCounts, MetaResults, PassRate, Results, RunDocument, phrases, ru
 const MOST_VALUES: usize = 100;
 
 /// Title of the only column without numbers.
-const METRICS: &str = "Metrics";
+const METRICS: &str = "Metrics of the attempts that decided";
 
 /// Formats a time, in UTC wherever the report is written.
 pub(super) fn utc(time: Time) -> String {
