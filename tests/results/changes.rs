@@ -41,7 +41,7 @@ fn end_of_run_counts_changes_by_class() {
     assert_eq!(found["run"], base.id());
     let counts = json!({
         "regressed": 1, "still_failing": 1, "fixed": 1, "flaky": 0, "new": 1, "gone": 1,
-        "passing": 1, "not_judged": 0, "unpaired": 0,
+        "newly_skipped": 0, "passing": 1, "not_judged": 0, "unpaired": 0,
     });
     assert_eq!(found["counts"], counts);
 }
@@ -84,6 +84,11 @@ fn unchanged_passing_runs_name_no_changes() {
     // A new test is a change.
     expect(&runner, &[("good", 1), ("comes", 1)]);
     runner.exec(&[]).expect(0).says(&["(just now): 1 new"]);
+    // `compare` refuses runs without a common test.
+    expect(&runner, &[("renamed", 1)]);
+    let ran = runner.exec(&[]).expect(0);
+    ran.says(&["(just now): 1 new, 2 gone"]);
+    assert!(!ran.stderr.contains("compare"), "{}", ran.stderr);
 }
 
 #[test]
@@ -99,6 +104,23 @@ fn selected_tests_are_compared_with_whole_run() {
     // The base is the whole run, not the selection after it.
     runner.exec(&[]).expect(1).says(&["(just now): 1 newly failing"]);
     assert_eq!(since(&runner)["run"], runner.runs()[0].id());
+}
+
+#[test]
+fn last_failed_run_is_compared_with_run_of_its_tests() {
+    let runner = Runner::new(&["hostile"]);
+    expect(&runner, &[("a", 2), ("b", 1)]);
+    runner.exec(&[]).expect(1);
+    expect(&runner, &[("a", 1), ("b", 1)]);
+    runner.exec(&["--last-failed"]).expect(0).says(&["(just now): 1 fixed"]);
+    // The run before has not run `b`.
+    expect(&runner, &[("a", 1), ("b", 2)]);
+    runner.exec(&["--last-failed"]).expect(1).says(&["(just now): 1 newly failing"]);
+    let runs = runner.runs();
+    assert_eq!(since(&runner)["run"], runs[0].id());
+    runner.run(&["compare", runs[0].id(), runs[2].id()]).expect(0).says(&["1 regressed"]);
+    runner.exec(&["--last-failed"]).expect(1).says(&["(just now): 1 still failing"]);
+    assert_eq!(since(&runner)["run"], runs[2].id());
 }
 
 #[test]

@@ -258,3 +258,40 @@ fn failure_after_skip_passes_no_check() {
         .expect(1)
         .says(&["1 failing test was skipped in base"]);
 }
+
+#[test]
+fn newly_skipped_tests_pass_no_check() {
+    let runner = Runner::new(&[]);
+    let judge = |verdict: &str| {
+        runner.scenario(&format!(
+            "[providers.p]\nplugin = \"bundled:echo\"\n[graders.g]\nplugin = \"bundled:echo\"\ninput = {{ verdict = \"{verdict}\" }}\n[[tests]]\nid = \"t\"\ninput = 1\nexpect = {{ graders = [\"g\"] }}\n[[tests]]\nid = \"kept\"\ninput = 1\n"
+        ));
+    };
+    let compare = |kind: &str| runner.run(&["compare", "latest~1", "latest", "--fail-on", kind]);
+    judge("pass");
+    runner.exec(&[]).expect(0);
+    judge("skip");
+    let named = "(just now): 1 newly skipped newly skipped: t@p";
+    runner.exec(&[]).expect(0).says(&[named]);
+    runner.run(&["show"]).expect(0).says(&[named]);
+    for kind in ["regressed", "significant", "slower"] {
+        compare(kind).expect(1).says(&[
+            "1 newly skipped, 1 still passing",
+            "newly skipped: t@p passed → skipped",
+            "1 test was judged in base and skipped in new",
+        ]);
+    }
+    // A test that is skipped again, or not selected, is no change.
+    let ran = runner.exec(&[]).expect(0);
+    assert!(!ran.stdout.contains("since "), "{}", ran.stdout);
+    assert!(!ran.stderr.contains("compare"), "{}", ran.stderr);
+    compare("regressed").expect(0);
+    judge("pass");
+    runner.exec(&[]).expect(0);
+    runner.exec(&["--test", "kept"]).expect(0);
+    compare("regressed").expect(0);
+    judge("skip");
+    runner.exec(&[]).expect(0);
+    judge("fail");
+    runner.exec(&[]).expect(1).says(&["(just now): failing, skipped in base: t@p "]);
+}

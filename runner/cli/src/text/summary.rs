@@ -72,9 +72,9 @@ pub fn print_changes(since: Option<&SincePrevious>, out: &Out) {
     }
 }
 
-/// Prints the command that compares the run with the previous one, if there are changes.
+/// Prints the command that compares the run with the previous one, if there are changes of tests that both have.
 pub fn print_comparison_step(run: &RunSummary, since: Option<&SincePrevious>, out: &Out) {
-    if let Some(since) = since {
+    if let Some(since) = since.filter(|one| one.counts.is_none_or(|counts| counts.paired() > 0)) {
         out.hint(&format!("compare: {}", run.command("compare", &since.short, &[&run.short])));
     }
 }

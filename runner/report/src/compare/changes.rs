@@ -45,7 +45,7 @@ pub struct Change<'a> {
     pub base: Option<Outcomes>,
     /// Results of the later run. `null` if the test is gone.
     pub new: Option<Outcomes>,
-    /// Why the test is flaky, and the reason of the new run's failure, on one line.
+    /// Why the test is flaky, and the reason of the new run's failure, or the provider's summary of a new skip, on one line.
     pub reason: Option<String>,
 }
 
@@ -159,7 +159,9 @@ impl Changed {
             // The outcomes have the number of passes.
             _ => None,
         };
-        let failure = is_bad.then(|| failure::headline(row));
+        // Without a summary, only the outcome would be repeated.
+        let is_explained = self.class == Class::NewlySkipped && row.summary.is_some();
+        let failure = (is_bad || is_explained).then(|| failure::headline(row));
         Change {
             class: self.class,
             test: &row.test,

@@ -27,11 +27,13 @@ pub enum Class {
     Flaky,
     /// Only in the new run.
     New,
+    /// Judged in the base, and the new run has skipped all repeats.
+    NewlySkipped,
     /// Only in the base.
     Gone,
     /// All repeats pass on both sides.
     Passing,
-    /// No repeat was judged on one side.
+    /// The base has skipped all repeats.
     NotJudged,
     /// Missing in a run that has not run all tests.
     Unpaired,
@@ -50,11 +52,13 @@ pub struct ClassCounts {
     pub flaky: u64,
     /// Only in the new run.
     pub new: u64,
+    /// Judged in the base, and the new run has skipped all repeats.
+    pub newly_skipped: u64,
     /// Only in the base.
     pub gone: u64,
     /// All repeats pass on both sides.
     pub passing: u64,
-    /// No repeat was judged on one side.
+    /// The base has skipped all repeats.
     pub not_judged: u64,
     /// Missing in a run that has not run all tests.
     pub unpaired: u64,
@@ -106,6 +110,7 @@ impl Class {
             Self::Fixed => "fixed",
             Self::Flaky => "flaky",
             Self::New => "new",
+            Self::NewlySkipped => "newly skipped",
             Self::Gone => "gone",
             Self::Passing => "still passing",
             Self::NotJudged => "not judged in both runs",
@@ -130,8 +135,10 @@ impl Class {
 
     /// Classifies a test by its results in both runs, without the runs before.
     pub(crate) fn of_results([base, new]: [TestResult; 2]) -> Self {
-        if !base.is_judged() || !new.is_judged() {
+        if !base.is_judged() {
             Self::NotJudged
+        } else if !new.is_judged() {
+            Self::NewlySkipped
         } else if new.has_both() {
             let fell = base.has_pass && !base.has_both() && new.has_failure;
             if fell { Self::Regressed } else { Self::Flaky }
@@ -197,6 +204,7 @@ impl ClassCounts {
             Class::Fixed => &mut self.fixed,
             Class::Flaky => &mut self.flaky,
             Class::New => &mut self.new,
+            Class::NewlySkipped => &mut self.newly_skipped,
             Class::Gone => &mut self.gone,
             Class::Passing => &mut self.passing,
             Class::NotJudged => &mut self.not_judged,
@@ -207,8 +215,10 @@ impl ClassCounts {
     /// Returns the number of tests that are in both runs.
     #[must_use]
     pub fn paired(&self) -> u64 {
-        let Self { regressed, still_failing, fixed, flaky, passing, not_judged, .. } = self;
-        regressed + still_failing + fixed + flaky + passing + not_judged
+        let Self {
+            regressed, still_failing, fixed, flaky, newly_skipped, passing, not_judged, ..
+        } = self;
+        regressed + still_failing + fixed + flaky + newly_skipped + passing + not_judged
     }
 
     /// Formats counts that are not 0: `2 regressed, 1 fixed`. `failing` is the word for regressed tests.
@@ -219,6 +229,7 @@ impl ClassCounts {
             (self.fixed, Class::Fixed.title()),
             (self.still_failing, Class::StillFailing.title()),
             (self.flaky, Class::Flaky.title()),
+            (self.newly_skipped, Class::NewlySkipped.title()),
             (self.new, Class::New.title()),
             (self.gone, Class::Gone.title()),
             (self.passing, Class::Passing.title()),

@@ -44,8 +44,8 @@ pub struct ComparisonDocument {
     pub counts: ClassCounts,
     /// Rates and means, by provider.
     pub measures: Vec<Measure>,
-    /// Tests that do not just pass in both runs: regressed, still failing, fixed, flaky, new ones, failing ones without a
-    /// result in the base, then gone ones, each in the order of the plan.
+    /// Tests that do not just pass in both runs: regressed, still failing, fixed, flaky, new ones, newly skipped ones,
+    /// failing ones without a result in the base, then gone ones, each in the order of the plan.
     #[schemars(with = "Vec<Change<'_>>")]
     pub changes: Changes,
     /// Reasons why results of the base and of the new run may be missing.
@@ -140,8 +140,8 @@ impl ComparisonDocument {
         })
     }
 
-    /// Returns the reasons why the runs cannot show that nothing got worse: the new run lacks results, or it has failures of
-    /// tests whose results the base lacks.
+    /// Returns the reasons why the runs cannot show that nothing got worse: the new run lacks results, it has skipped tests that
+    /// the base judged, or it has failures of tests whose results the base lacks.
     #[must_use]
     pub fn unknown(&self) -> Vec<String> {
         let [base, new] = &self.incomplete;
@@ -150,7 +150,11 @@ impl ComparisonDocument {
         let base = base.map(|reason| format!("base {reason}; {failures} no result there"));
         let skipped = plural(self.skipped_failures, "failing test was", "failing tests were");
         let skipped = (self.skipped_failures > 0).then(|| format!("{skipped} skipped in base"));
-        new.iter().map(|reason| format!("new {reason}")).chain(base).chain(skipped).collect()
+        let newly_skipped = plural(self.counts.newly_skipped, "test was", "tests were");
+        let newly_skipped = (self.counts.newly_skipped > 0)
+            .then(|| format!("{newly_skipped} judged in base and skipped in new"));
+        let new = new.iter().map(|reason| format!("new {reason}"));
+        new.chain(newly_skipped).chain(base).chain(skipped).collect()
     }
 }
 

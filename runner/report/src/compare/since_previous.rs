@@ -5,8 +5,9 @@ use std::iter;
 use runner_model::status::RunVerdict;
 use runner_model::units::grouped;
 use runner_model::visible::{cut, visible_line};
-use runner_model::{RunStatus, Time, TrialId};
+use runner_model::{Places as _, RunStatus, Time, TrialId};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
+use runner_scenario::Suite;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -14,7 +15,7 @@ use super::changes::{Changed, Changes};
 use super::class::{Class, ClassCounts, classes};
 use super::side::{Scope, Side, pairs};
 use crate::failures::{FailureGroup, key};
-use crate::{list::short_of, phrases};
+use crate::{list::short_of, phrases, stored_tests};
 
 /// Trials of both runs that are read. More would delay the end of a run by seconds.
 pub const MAX_TRIALS: u64 = 200_000;
@@ -38,7 +39,7 @@ pub struct SincePrevious {
     /// Classes of tests that do not just pass, ascending by key.
     #[serde(skip)]
     classes: Vec<(u64, Class)>,
-    /// A line for each new test that fails and each unstable one.
+    /// A line for each new test that fails, each unstable one and each newly skipped one.
     #[serde(skip)]
     named: Vec<String>,
 }
@@ -46,23 +47,30 @@ pub struct SincePrevious {
 impl SincePrevious {
     /// Returns the run that a run is compared with: the newest earlier run of the same file that is completed and not damaged,
     /// and that has run all tests or the same selection. A run that was cut short would hide changes of the tests that it lacks.
+    /// `--last-failed` selects other tests each time, so the base of such a run has to have all of its tests.
     ///
     /// # Errors
     ///
     /// The root cannot be read.
     pub fn base(
         root: &ResultsRoot,
-        run: &Manifest,
+        run: &RunDir,
+        manifest: &Manifest,
     ) -> Result<Option<(RunDir, Manifest)>, RecordError> {
-        Ok(root.earlier_runs(run)?.take(MAX_EARLIER).find(|(_, earlier)| {
-            let (selection, own) = (&earlier.metadata.selection, &run.metadata.selection);
+        let own = &manifest.metadata.selection;
+        let tests = own.last_failed.then(|| stored_tests::plan(run)).flatten();
+        Ok(root.earlier_runs(manifest)?.take(MAX_EARLIER).find(|(run, earlier)| {
+            let selection = &earlier.metadata.selection;
             earlier.status == RunStatus::Completed
                 && earlier.verdict != RunVerdict::Damaged
-                && (selection.is_whole() || selection == own)
+                && (selection.is_whole()
+                    || !own.last_failed && selection == own
+                    || tests.as_ref().is_some_and(|tests| has_tests(run, tests)))
         }))
     }
 
-    /// Compares a run with the previous one. `None` without one, and if all tests are the same and none is bad in either run.
+    /// Compares a run with the previous one. `None` without one, and if all tests are the same, none is bad in either run and none
+    /// is newly skipped.
     ///
     /// # Errors
     ///
@@ -72,12 +80,13 @@ impl SincePrevious {
         run: &RunDir,
         manifest: &Manifest,
     ) -> Result<Option<Self>, RecordError> {
-        let Some((base, earlier)) = Self::base(root, manifest)? else { return Ok(None) };
+        let Some((base, earlier)) = Self::base(root, run, manifest)? else { return Ok(None) };
         let names =
             |run: &Manifest| run.providers.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
         let has_same_tests =
             earlier.metadata.suite == manifest.metadata.suite && names(&earlier) == names(manifest);
-        if has_same_tests && earlier.counts.bad() + manifest.counts.bad() == 0 {
+        let notable = earlier.counts.bad() + manifest.counts.bad() + manifest.counts.skipped;
+        if has_same_tests && notable == 0 {
             return Ok(None);
         }
         let mut since = Self {
@@ -103,11 +112,15 @@ impl SincePrevious {
             let key = pair.iter().find_map(|repeats| Some(repeats.first()?.key));
             since.classes.extend(key.filter(|_| word < Class::Passing).map(|key| (key, word)));
             let change = Changed::of(pair, class);
-            changed.extend(change.filter(|one| one.fails_without_base() || one.is_unstable()));
+            changed.extend(change.filter(|one| {
+                one.fails_without_base() || one.is_unstable() || word == Class::NewlySkipped
+            }));
         }
         since.counts = Some(counts);
         since.name_tests(&Changes { base, new: run.clone(), providers: None, changed })?;
-        Ok(Some(since))
+        // The same tests may be skipped in each run.
+        let has_changes = !since.named.is_empty() || since.shown_counts().is_some();
+        Ok(Some(since).filter(|_| has_changes || !has_same_tests))
     }
 
     /// Names the first of these tests.
@@ -115,7 +128,7 @@ impl SincePrevious {
         changes.first(MOST_NAMED, |change| {
             let reason = change.reason.as_deref().unwrap_or_default();
             let line = format!("{}: {}@{}  {reason}", change.title(), change.test, change.provider);
-            self.named.push(cut(&visible_line(&line), MOST_CHARACTERS));
+            self.named.push(cut(visible_line(&line).trim_end(), MOST_CHARACTERS));
         })?;
         let left = changes.changed.len().saturating_sub(self.named.len()) as u64;
         self.named.extend((left > 0).then(|| format!("… and {} more", grouped(left))));
@@ -126,11 +139,19 @@ impl SincePrevious {
     /// change needs a word. `None` without any.
     #[must_use]
     pub fn text(&self, now: Time) -> Option<String> {
-        let counts = ClassCounts { passing: 0, not_judged: 0, unpaired: 0, ..self.counts? };
-        let text = counts.text("newly failing");
+        let counts = self.shown_counts();
         let ago = phrases::ago(now, self.started_at);
         let named: String = self.named.iter().map(|line| format!("\n  {line}")).collect();
-        (!text.is_empty()).then(|| format!("since {} ({ago}): {text}{named}", self.short))
+        // Tests that the base has skipped are named, and not counted.
+        let has_changes = counts.is_some() || !named.is_empty();
+        let counts = counts.map(|counts| format!(" {counts}")).unwrap_or_default();
+        has_changes.then(|| format!("since {} ({ago}):{counts}{named}", self.short))
+    }
+
+    /// Formats the numbers of changes. `None` without any.
+    fn shown_counts(&self) -> Option<String> {
+        let counts = ClassCounts { passing: 0, not_judged: 0, unpaired: 0, ..self.counts? };
+        Some(counts.text("newly failing")).filter(|text| !text.is_empty())
     }
 
     /// Returns the change of a trial's test. `None` if it just passes in both runs, or is not known.
@@ -154,6 +175,7 @@ impl SincePrevious {
             (Class::StillFailing, "still"),
             (Class::Flaky, "flaky"),
             (Class::New, "new test"),
+            (Class::NewlySkipped, "new"),
         ];
         let mut words = words
             .map(|(class, word)| (is(class), word))
@@ -165,4 +187,12 @@ impl SincePrevious {
             (None, _) => None,
         }
     }
+}
+
+/// Returns whether a run has planned all of these tests on their providers.
+fn has_tests(run: &RunDir, tests: &Suite) -> bool {
+    let trials = || (0..tests.trials()).filter_map(|index| tests.trial_id(index));
+    stored_tests::plan(run).is_some_and(|plan| {
+        trials().filter(|trial| trial.repeat == 1).all(|trial| plan.index(&trial).is_some())
+    })
 }

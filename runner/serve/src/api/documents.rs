@@ -135,7 +135,7 @@ fn compare(server: &Server, _: &(), keys: &CompareKeys) -> Result<ComparisonDocu
     let base = match present(&keys.base) {
         Some(base) => server.run(base)?,
         None => {
-            let found = SincePrevious::base(&server.root, &new.manifest()?)?;
+            let found = SincePrevious::base(&server.root, &new, &new.manifest()?)?;
             let problem =
                 || HttpProblem::not_found("no earlier run of the scenario can be compared");
             found.ok_or_else(|| problem().with_help("name one: `base`"))?.0

@@ -14,6 +14,7 @@ const CLASSES = [
   ['still-failing', 'still failing', 'failed'],
   ['fixed', 'fixed', 'passed'],
   ['flaky', 'flaky', 'flaky'],
+  ['newly-skipped', 'newly skipped', 'skipped'],
   ['new', 'new', 'running'],
   ['gone', 'gone', 'skipped'],
   ['passing', 'passing', 'passed'],

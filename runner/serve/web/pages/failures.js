@@ -11,6 +11,7 @@ const CHANGES = [
   ['still_failing', 'still failing', 'failed'],
   ['fixed', 'fixed', 'passed'],
   ['flaky', 'flaky', 'flaky'],
+  ['newly_skipped', 'newly skipped', 'skipped'],
   ['new', 'new', ''],
   ['gone', 'gone', ''],
 ];

@@ -122,7 +122,7 @@ fn failures(document: &ComparisonDocument, what: &str) -> Vec<String> {
         None => name.clone(),
     };
     let lost = document.lost.iter().filter(|lost| is_of_kind(&lost.name));
-    // A provider may skip all of its tests.
+    // A provider may skip all of its tests. Those that it newly skips are counted as such.
     let lost = lost.filter(|lost| what != REGRESSED || lost.provider.is_none());
     let lost = lost.map(|lost| {
         let name = named(&lost.name, &lost.provider);
@@ -211,7 +211,7 @@ fn newest_of_scenario(run: &RunDir) -> Result<Option<RunDir>, RecordError> {
 
 fn previous(run: &RunDir) -> Result<RunDir, CommandError> {
     let (root, manifest) = (run.results_root()?, run.manifest()?);
-    let Some((base, _)) = SincePrevious::base(&root, &manifest)? else {
+    let Some((base, _)) = SincePrevious::base(&root, run, &manifest)? else {
         return Err(mistake!(
             "{} is the first run of {} that can be compared\nto compare it with another run: {}",
             run.id(),
@@ -317,7 +317,8 @@ fn listed(document: &ComparisonDocument) -> Result<Vec<Listed>, RecordError> {
         let title = change.title();
         let place = lists.iter().position(|(_, (known, ..))| *known == title);
         let place = place.unwrap_or_else(|| {
-            let is_first = change.class == Class::Regressed || change.fails_without_base();
+            let is_first = matches!(change.class, Class::Regressed | Class::NewlySkipped)
+                || change.fails_without_base();
             lists.push((is_first, (title, Vec::new(), 0)));
             lists.len() - 1
         });
@@ -327,7 +328,7 @@ fn listed(document: &ComparisonDocument) -> Result<Vec<Listed>, RecordError> {
             _ => *left += 1,
         }
     })?;
-    // A failure that the base does not have is as bad as a regressed test.
+    // A failure that the base does not have is as bad as a regressed test, and a skip may hide one.
     lists.sort_by_key(|(is_first, _)| !is_first);
     Ok(lists.into_iter().map(|(_, listed)| listed).collect())
 }
