@@ -105,7 +105,7 @@ fn larger_memory_than_the_ceiling_is_declined() {
 fn larger_scratch_than_the_ceiling_is_declined() {
     for (limit, ceiling, why) in [
         ("scratch = \"2MiB\"", &["--ceiling", "scratch=1MiB"][..], "2 MiB of scratch"),
-        // The largest size. No machine of these tests has twice of it.
+        // The largest size. No machine of these tests has twice as much.
         ("scratch = \"1024TiB\"", &["--ceiling", "all"], "`--ceiling scratch=SIZE`"),
         ("artifacts = \"1024TiB\"", &[], "of artifacts"),
     ] {

@@ -1,5 +1,5 @@
 //! Runs, requests and settings that another key made: commands that would execute a part of them refuse them, commands that read
-//! do not. Without its state folder, the user of a test is another one.
+//! do not. A test becomes another user by deleting its state folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,7 +18,7 @@ const ALLOW: &str = "runner trust";
 const SETTINGS: &str = "max_active_runs = 9\n[retention]\nkeep_last = 1\n\
     [[notify.commands]]\ncommand = [\"touch\", \"started\"]\n";
 
-/// Makes all that exists another user's.
+/// Deletes the user's key: all runs, requests and settings are another user's from then on.
 fn forget(runner: &Runner) {
     fs::remove_dir_all(runner.path(STATE)).unwrap();
 }

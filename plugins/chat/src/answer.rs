@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_end_is_logged() {
+    fn unknown_finish_reason_is_logged() {
         let log = |reason: &str| reply(&choice(&json!({"content": "4"}), reason)).1.log;
         assert!(log("max_time")[0].1.contains("`max_time`"));
         for reason in ["stop", "tool_calls", "function_call"] {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_ended_with_an_error_is_none() {
+    fn answer_that_ended_with_an_error_fails() {
         let message = json!({"content": "42"});
         for (choice, kind, code, told) in [
             (

@@ -28,7 +28,7 @@ pub(crate) fn of(response: &Response) -> Error {
     error
 }
 
-/// Returns the failure of an answer whose status is a success: the server learned of it only after it had started to answer.
+/// Returns the failure of an answer whose status is a success: the server failed after it had started to answer.
 pub(crate) fn in_answer(error: Option<Value>, response: &Response) -> Error {
     let body = json!({ "error": error });
     let status = body.pointer("/error/code").and_then(Value::as_u64);

@@ -47,7 +47,7 @@ impl System {
             .map(|(_, system)| system)
     }
 
-    /// Prints the failures of a run, and writes its summary. `ran_nothing` is of the session.
+    /// Prints the failures of a run, and writes its summary. `ran_nothing` is whether the session ran no trial.
     ///
     /// # Errors
     ///

@@ -187,7 +187,7 @@ fn write_into(
 }
 
 /// Follows links, also to a file that does not exist. A link out of its folder is refused: a checkout can bring one to a file of
-/// the user, and guests decide what a report contains.
+/// the user, and guests determine the contents of a report.
 fn link_target(path: &Path) -> io::Result<PathBuf> {
     const MOST_LINKS: usize = 40;
     let mut target = path.to_owned();

@@ -34,7 +34,7 @@ pub(crate) fn usable(dir: &RunDir) -> Result<RunDir, EngineError> {
     })
 }
 
-/// Cuts lines for a message. Whoever allows a run sees them whole.
+/// Cuts lines for a message. `runner trust` prints them whole.
 fn shortened(mut lines: Vec<String>) -> Vec<String> {
     if lines.len() > MAX_LINES {
         lines.truncate(MAX_LINES);
@@ -78,7 +78,7 @@ pub fn stored_access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
         let planned = manifest.planned().find(|stored| stored.name == *one.name);
         let stored = planned.map_or(&[][..], |stored| &stored.mounts);
         let real = |(place, fs): (usize, &FsGrant)| {
-            // A session mounts the folder that the manifest names, whatever the scenario says.
+            // A session mounts the folder that the manifest names, even if the scenario names another one.
             let path = stored.get(place).map_or(&fs.path, |folder| &folder.host);
             let path = PathBuf::from(path);
             let host = path.canonicalize().unwrap_or(path).to_string_lossy().into_owned();

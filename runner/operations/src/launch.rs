@@ -1,8 +1,8 @@
 //! Starts `exec`, `resume` and `rescore` as processes of their own.
 //!
-//! The new process runs the same program, with [`DETACHED`] and the id, the priority and the body's digest of a request before its arguments. It
-//! reports its run in a line of JSON on its standard input, which is a pipe, and then leaves the session of the terminal. Its
-//! standard output is the lock of the request, which it holds until its run exists.
+//! The new process runs the same program. Its arguments start with [`DETACHED`] and a request's id, priority and digest of the
+//! body. It reports its run in a line of JSON on its standard input, which is a pipe, and then leaves the session of the
+//! terminal. Its standard output is the lock of the request, which it holds until its run exists.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};

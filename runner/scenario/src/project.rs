@@ -96,7 +96,7 @@ impl Project {
 
 /// Returns the folder of the project that has `folder`, and a clause about it.
 ///
-/// It is the nearest one with `.git`. A repository of the home folder has all files of the user, and a `.git` of another user,
+/// The project is the nearest folder with `.git`. A repository of the home folder has all files of the user, and a `.git` of another user,
 /// such as one in `/tmp`, would choose what is read.
 fn root_of(folder: &Path, home: Option<&Path>, user: Option<u32>) -> (PathBuf, String) {
     let shown = shown_path(folder);

@@ -48,7 +48,7 @@ test.describe('', () => {
 
 test.describe('', () => {
   test.use({ flags: '--results results --allow-host box.example', allowed: /status of 401|Cross-Origin-Opener-Policy/ });
-  test('page at an allowed name says who gets its login', async ({ page, browser, server }) => {
+  test('page at an allowed name warns that all its ports get the login', async ({ page, browser, server }) => {
     const context = await browser.newContext();
     const other = await context.newPage();
     for (const [origin, count] of [[server.origin, 1], [`http://localhost:${server.port}`, 0], [`http://127.0.0.1:${server.port}`, 0]]) {

@@ -14,7 +14,7 @@ use crate::text::{CommandError, Out, mistake, style, summary, trials};
 use crate::{args::SessionArgs, detach};
 
 /// Lists the scenarios' files: each file, and of a folder the TOML files directly in it, sorted by name. Warns of links out of a
-/// folder, and leaves them out: the message of a mistake quotes the file, which the user has not named.
+/// folder, and leaves them out: a message about a mistake would quote a file that the user has not named.
 pub fn scenario_files(paths: &[PathBuf], out: &Out) -> Result<Vec<PathBuf>, CommandError> {
     let mut files = Vec::new();
     for path in paths {
@@ -216,7 +216,7 @@ fn summarize(
 }
 
 /// Prints the runs of a group, their failures, the sum of their results, and the commands to type next unless `is_quiet`.
-/// `ran_nothing` is of the sessions whose end is printed.
+/// `ran_nothing` is whether the sessions whose end is printed ran no trial.
 pub fn print(
     root: &ResultsRoot,
     list: &RunList,

@@ -16,7 +16,7 @@ pub fn access(dir: &RunDir, manifest: &Manifest) -> Vec<String> {
     scenario.map(lines).unwrap_or_default()
 }
 
-/// Returns the lines of a scenario, whose file has this path.
+/// Returns the lines of the scenario in the file `path`.
 pub(crate) fn access_of(
     scenario: &Scenario,
     path: impl AsRef<Path>,
@@ -35,7 +35,7 @@ pub(crate) fn new_access(root: &ResultsRoot, plan: &Plan, path: &Path) -> Vec<St
         return lines;
     }
     let runs = root.runs_of(&plan.scenario.name, path);
-    // The access of another user's run says nothing about what this user has seen.
+    // This user may never have seen the access of another user's run.
     let own =
         |run: Result<(RunDir, Manifest), _>| run.ok().filter(|(dir, _)| dir.foreign().is_none());
     let newest = runs.ok().and_then(|mut runs| runs.find_map(own));

@@ -118,7 +118,7 @@ pub(crate) fn stored_plugins(
         if stored.mounts.len() != provider.grants.fs.len() {
             let run = dir.id();
             return Err(EngineError::Usage(format!(
-                "the manifest of run {run} lacks folders that `{}` is granted",
+                "the manifest of run {run} lacks folders that `{}` is granted: another program has changed it; start a new run",
                 provider.name
             )));
         }

@@ -13,7 +13,7 @@ const MAX_NAMES: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spending {
     accounts: Vec<Account>,
-    /// One for each provider. Empty if there is neither a budget nor a price.
+    /// A meter for each provider. Empty without budgets and prices.
     meters: Vec<Meter>,
 }
 
@@ -200,7 +200,7 @@ impl Spending {
     }
 }
 
-/// Returns whether an attempt had an output whose metrics count. One that was skipped had nothing to measure.
+/// Returns whether an attempt had an output whose metrics count. A skipped attempt had nothing to measure.
 pub fn has_output(row: &RowRef<'_>) -> bool {
     row.output.is_some() && row.error.is_none() && row.outcome != Outcome::Skipped
 }

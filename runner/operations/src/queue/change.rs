@@ -166,7 +166,7 @@ fn change(
     Ok(QueueChange::new(result, entry.unwrap_or_else(|| QueueEntry::new(request, None))))
 }
 
-/// Finds a request of this user by its id or a unique part of it. One that another key made can only be removed.
+/// Finds a request of this user by its id or a unique part of it. A request of another key can only be removed.
 fn find<'a>(
     root: &ResultsRoot,
     requests: &'a [QueuedRequest],

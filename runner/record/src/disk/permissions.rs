@@ -9,7 +9,7 @@ use std::{io, os::fd::AsFd, os::unix::fs::MetadataExt as _, path::Path, sync::On
 use runner_model::visible::shown_path;
 use rustix::fs::{Mode, RawMode};
 
-/// Names a folder: the settings, runs and requests of all results roots in it are used, whoever wrote them.
+/// Names a folder. The settings, runs and requests of all results roots in it are used, even if others wrote them.
 pub(crate) const TRUSTED: &str = "RUNNER_TRUST_ROOT";
 const OWNER: u32 = 0o700;
 /// Mode of a folder that only its owner may enter.

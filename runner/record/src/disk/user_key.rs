@@ -135,7 +135,7 @@ pub(crate) fn confirm(settings: Digest) -> Result<(), RecordError> {
     folder.sync()
 }
 
-/// Returns the files and folders that decide whose runs are whose. No guest may write into them.
+/// Returns the files and folders with the key and the confirmations of settings. No guest may write into them.
 pub fn key_files() -> Vec<PathBuf> {
     state_folder().ok().into_iter().chain(variable(KEY_FILE).map(PathBuf::from)).collect()
 }

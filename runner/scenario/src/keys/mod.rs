@@ -143,7 +143,7 @@ fn items<'v>(table: &'v Value, key: &str) -> &'v [Value] {
     table.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// Reports webhooks that sign with a secret that the scenario is not granted: who gets the signature can try values until one fits.
+/// Reports webhooks that sign with a secret that the scenario is not granted: the receiver can try values until one fits.
 fn check_signatures(root: &Value, reader: &mut Reader<'_>) {
     let granted: HashSet<_> =
         all_providers(root).flat_map(|(.., provider)| granted_secrets(provider)).collect();

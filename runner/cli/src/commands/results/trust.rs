@@ -140,7 +140,7 @@ impl Foreign {
                     };
                     if let Some(word) = command.command.iter().find(is_relative) {
                         out.warn(&format!(
-                            "`{word}` is a file in the results root: whoever can replace it decides what is executed"
+                            "`{word}` is a file in the results root, where others may replace it; name a program elsewhere by its absolute path"
                         ));
                     }
                 }
@@ -206,7 +206,7 @@ impl Foreign {
         Ok(())
     }
 
-    /// Prints the runs that another key made. All of each text: what is left out could be what matters.
+    /// Prints the runs that another key made, each text in full: a cut text could hide a grant.
     fn print_runs(&self, out: &Out) {
         for (text, runs) in &self.texts {
             match &runs[..] {
