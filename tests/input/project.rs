@@ -102,6 +102,15 @@ fn repositories_of_the_home_folder_and_others_are_no_project() {
 }
 
 #[test]
+fn environment_without_a_cache_is_wrong_usage() {
+    let runner = repository("", "input = 1");
+    let mut command = runner.command(&["exec", SCENARIO]);
+    let ran = run(command.env_remove("HOME").env_remove("RUNNER_CACHE"));
+    ran.expect(2).says(&["HOME is not set", "set RUNNER_CACHE"]);
+    assert!(runner.runs().is_empty());
+}
+
+#[test]
 fn links_out_of_the_project_are_neither_listed_nor_granted() {
     let runner = repository("", "input = 1");
     runner.write("outside/passwords.csv", "id,input\nroot,hunter2\n");

@@ -114,6 +114,7 @@ impl EngineError {
                 | RecordError::Removed { .. }
                 | RecordError::Ambiguous { .. }
                 | RecordError::NotOwn { .. }
+                | RecordError::NoCache
                 | RecordError::Foreign { .. } => Exit::Usage,
                 RecordError::Transition(_) => Exit::Internal,
             },

@@ -78,6 +78,11 @@ pub enum RecordError {
         /// Ids of the matching runs.
         candidates: Vec<String>,
     },
+    /// The environment names no folder for compiled plugins.
+    #[error(
+        "there is no place for the plugin cache, because HOME is not set: set RUNNER_CACHE to a folder of yours"
+    )]
+    NoCache,
     /// The status graph has no such change.
     #[error(transparent)]
     Transition(#[from] runner_model::status::BadTransition),

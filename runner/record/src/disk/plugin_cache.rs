@@ -1,6 +1,6 @@
 //! [`PluginCache`]: the folder of compiled plugins.
 
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::{fs::File, os::unix::fs::MetadataExt as _, time::Duration};
 
@@ -106,11 +106,7 @@ fn place() -> Result<PathBuf, RecordError> {
     if let Some(folder) = folder("XDG_CACHE_HOME") {
         return Ok(Path::new(&folder).join("runner"));
     }
-    let home = folder("HOME").ok_or_else(|| {
-        let problem = "HOME is not set: set RUNNER_CACHE to a folder of yours";
-        let (what, path) = ("find the plugin cache", Path::new("~/.cache/runner"));
-        RecordError::io(what, path, io::Error::other(problem))
-    })?;
+    let home = folder("HOME").ok_or(RecordError::NoCache)?;
     Ok(Path::new(&home).join(".cache/runner"))
 }
 

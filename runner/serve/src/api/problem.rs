@@ -180,7 +180,9 @@ impl From<RecordError> for HttpProblem {
             RecordError::RootHeld { .. } => Self::busy(&detail),
             RecordError::QueueHeld { .. } => Self::new(ProblemKind::QUEUE, &detail),
             RecordError::NotOwn { .. } => Self::new(ProblemKind::OTHER_USER, &detail),
-            RecordError::Io { .. } | RecordError::Foreign { .. } => Self::storage(&detail),
+            RecordError::Io { .. } | RecordError::Foreign { .. } | RecordError::NoCache => {
+                Self::storage(&detail)
+            }
             RecordError::Transition(_) => Self::conflict(&detail),
         }
     }
