@@ -36,6 +36,17 @@ fn fingerprint(run: &Run, test: &str) -> String {
 }
 
 #[test]
+fn run_folder_outside_of_the_results_root_is_refused() {
+    let runner = Runner::new(&[]);
+    runner.scenario(&format!("[providers.p]\nplugin = \"bundled:echo\"\n{}", tests("a | 1")));
+    let exec = |results: &str, into: &str| runner.exec(&["--results", results, "--into", into]);
+    exec("ra", "rb/x").expect(2).says(&["`--into rb/x` is not in `--results ra`"]);
+    assert!(!runner.path("ra").exists() && !runner.path("rb").exists());
+    exec("rb", "rb/x").expect(0);
+    exec(runner.path("rb").to_str().unwrap(), "./rb/../rb/y").expect(0);
+}
+
+#[test]
 fn changed_file_reruns_trials_that_may_read_it() {
     let runner = with_folder(READ_ONLY, "");
     runner.exec(&[]).expect(0);

@@ -3,7 +3,7 @@
 use std::fs::{DirEntry, Metadata};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::{
     env, ffi::OsString, iter, ops::RangeInclusive, str::FromStr, sync::OnceLock, time::Duration,
 };
@@ -66,6 +66,17 @@ impl RootArgs {
 
     pub fn open(&self) -> Result<ResultsRoot, RecordError> {
         ResultsRoot::existing(&self.existing_path())
+    }
+
+    /// Refuses `--results` with another folder than the parent of `--into`.
+    pub fn refuse_other(&self, into: &Path) -> Result<(), CommandError> {
+        let (given, parent) = (self.path(), Self::parent_of(into).path());
+        let real = |path: &Path| path.canonicalize().or_else(|_| absolute(path)).ok();
+        if self.results.is_none() || real(&given) == real(&parent) {
+            return Ok(());
+        }
+        let (given, into) = (shown_path(&given), shown_path(into));
+        Err(mistake!("`--into {into}` is not in `--results {given}`\nleave out `--results`"))
     }
 
     /// Returns the parent of `run_dir` as the results root.

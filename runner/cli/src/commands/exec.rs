@@ -101,6 +101,7 @@ pub fn run(args: &Args, out: &Out) -> Result<Exit, CommandError> {
     let shard = args.shard.as_ref().map(|shard| shard.find(out)).transpose()?;
     if let Some(into) = &args.into {
         let into = &shard::folder(into, shard)?;
+        session_args.root.refuse_other(into)?;
         session_args.root = RootArgs::parent_of(into);
         folder = Some(folder_name(into)?);
     }
