@@ -474,6 +474,31 @@ fn preempting_request_pauses_a_lower_run() {
 }
 
 #[test]
+fn preempted_run_continues_without_the_queue() {
+    let runner = with_scenarios();
+    runner.run(&["exec", "long.toml", "--detach"]).expect(0);
+    let low = run_named(&runner, "long");
+    let is_paused = || queue(&runner)["active"][0]["preempted"] == json!(true);
+    add(&runner, &["exec", "short.toml", "--priority", "3", "--preempt"]);
+    work(&runner).expect(0).says(&["started", "short.toml"]);
+    runner.run(&["wait", run_named(&runner, "short").id()]).expect(0);
+    wait_until("the end of the other continues it", || !is_paused());
+    // A killed one continues nothing.
+    fs::rename(runner.path("long.toml"), runner.path("high.toml")).unwrap();
+    add(&runner, &["exec", "high.toml", "--priority", "3", "--preempt"]);
+    work(&runner).expect(0).says(&["started", "high.toml"]);
+    let high = run_named(&runner, "high");
+    let process = Process(high.manifest()["sessions"][0]["pid"].as_u64().unwrap() as u32);
+    process.signal(Signal::KILL);
+    wait_until("it is killed", || !process.is_alive());
+    assert!(is_paused());
+    runner.run(&["cleanup", "--yes"]).expect(0).says(&[high.id()]);
+    assert!(!is_paused());
+    runner.run(&["unpause", low.id()]).expect(0).says(&["is not paused"]);
+    runner.run(&["stop", low.id()]).expect(0);
+}
+
+#[test]
 fn pause_of_a_person_outlasts_that_of_the_queue() {
     let runner = with_scenarios();
     let long = runner.run(&["exec", "long.toml", "--detach"]).expect(0).stdout;

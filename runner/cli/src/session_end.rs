@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use runner_engine::Ended;
 use runner_model::{exit::Exit, visible::shown_path};
 use runner_operations::notify::{Deadline, RunNotifications, SendScope};
-use runner_operations::settings::Settings;
+use runner_operations::{queue, settings::Settings};
 use runner_record::{Manifest, RecordError, ResultsRoot, RunDir};
 use runner_report::{
     Form, FormError, FormOptions, RowSelection as Rows, RunDocument, SentNotification,
@@ -42,6 +42,10 @@ pub fn finish(ended: &Ended, args: &SessionArgs, out: &Out, print: impl FnOnce(E
     runner_engine::keep_exit(exit);
     print(exit);
     let Ok(run) = run else { return exit };
+    match run.results_root() {
+        Ok(root) => continue_preempted(&root, out),
+        Err(error) => out.warn(&error.to_string()),
+    }
     if let Some(ci) = ci_system(!args.no_ci && !is_background) {
         annotate(ci, &run, document, ended.ran_nothing(), out);
     }
@@ -134,6 +138,13 @@ fn ci_system(is_enabled: bool) -> Option<ci::System> {
 fn read(run: &RunDir) -> Result<RunDocument, RecordError> {
     runner_engine::exit_on_signal();
     RunDocument::read(&run.results_root()?, run, &Rows::All)
+}
+
+/// Continues runs that were paused for requests whose runs have ended: a server or `queue work` may no longer run.
+pub fn continue_preempted(root: &ResultsRoot, out: &Out) {
+    if let Err(error) = queue::continue_preempted(root) {
+        out.warn(&format!("runs that were paused for a request stay paused: {error}"));
+    }
 }
 
 /// Writes the reports of a run. Returns whether all are written, and the run if it was read.

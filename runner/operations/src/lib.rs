@@ -35,5 +35,6 @@ pub mod queue {
 
     pub use self::change::{QueuePlace, add, list, move_request, remove};
     pub use self::error::QueueError;
+    pub use self::preemption::continue_preempted;
     pub use self::step::{Step, start, step};
 }

@@ -7,6 +7,7 @@ use runner_engine::{Ended, LongWait, exit_of};
 use runner_model::{
     Counts, TrialId, exit::Exit, row::duration, units::plural, visible::visible_line,
 };
+use runner_operations::queue;
 use runner_record::{
     InFlight, Live, Manifest, RecordError, ResultsRoot, RunDir, RunHead, WaitingTrial, now,
     sweep_every,
@@ -76,11 +77,12 @@ pub struct LogsArgs {
     json: bool,
 }
 
-/// Updates the status of dead runs of a root, once per [`sweep_every`].
+/// Updates the status of dead runs of a root, and continues runs that were paused for them, once per [`sweep_every`].
 fn sweep(root: &ResultsRoot, last_sweep: &mut Instant) {
     if last_sweep.elapsed() >= sweep_every() {
         // In a root that cannot be written, a dead run is still shown with its true status.
         let _ = root.sweep();
+        let _ = queue::continue_preempted(root);
         *last_sweep = Instant::now();
     }
 }

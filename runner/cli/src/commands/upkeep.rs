@@ -95,6 +95,7 @@ pub fn cleanup(args: &CleanupArgs, out: &Out) -> Result<Exit, CommandError> {
         }
         let ended = swept.ended.iter();
         let ended = ended.filter_map(|run| Some((root.find_named(&run.id).ok()?, run)));
+        session_end::continue_preempted(&root, out);
         session_end::notify(&ended.collect::<Vec<_>>(), *json, out);
         (swept.ended, swept.skipped)
     } else {

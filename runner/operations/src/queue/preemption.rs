@@ -63,8 +63,20 @@ fn mark(run: &ActiveRun) -> Option<&runner_record::RequestMark> {
     run.manifest.sessions.last()?.request.as_ref()
 }
 
+/// Continues runs that were paused for requests whose runs have ended. Without such runs it takes no lock.
+///
+/// # Errors
+///
+/// The queue cannot be read or written.
+pub fn continue_preempted(root: &ResultsRoot) -> Result<(), QueueError> {
+    if root.queue()?.preempted.is_empty() {
+        return Ok(());
+    }
+    continue_locked(root, &root.lock_queue()?)
+}
+
 /// Continues runs whose request neither waits nor has an active run.
-pub fn continue_preempted(root: &ResultsRoot, queue: &LockedQueue) -> Result<(), QueueError> {
+pub fn continue_locked(root: &ResultsRoot, queue: &LockedQueue) -> Result<(), QueueError> {
     let preemptions = queue.preemptions()?;
     if preemptions.is_empty() {
         return Ok(());

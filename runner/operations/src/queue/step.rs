@@ -10,7 +10,7 @@ use runner_report::{QueueEntry, QueueStep, Started, StepResult, VERSION};
 
 use super::change::{add_to, check_run};
 use super::error::QueueError;
-use super::preemption::{continue_preempted, is_preempted, preempt};
+use super::preemption::{continue_locked, is_preempted, preempt};
 use crate::launch::{Launch, LaunchError, launch};
 use crate::settings::Settings;
 
@@ -80,7 +80,7 @@ pub fn step(root: &ResultsRoot) -> Result<Step, QueueError> {
         return Ok(Step::Idle);
     }
     let queue = root.lock_queue()?;
-    continue_preempted(root, &queue)?;
+    continue_locked(root, &queue)?;
     let requests = queue.read()?.requests;
     let active = root.active_runs()?;
     // A request whose run is already active does not hold up the others.
@@ -137,7 +137,7 @@ pub fn start(
     if waits {
         return Ok(Step::Queued(Box::new(add_to(root, &queue, request)?.entry)));
     }
-    continue_preempted(root, &queue)?;
+    continue_locked(root, &queue)?;
     check_run(&queue, &request)?;
     if let Some(busy) = busy(root, &queue, &request, root.active_runs()?)? {
         return Ok(busy);
@@ -185,6 +185,8 @@ fn start_taken(
     let error = match launched {
         Ok(started) => {
             queue.finish(&taken)?;
+            // The run may have ended before its request was removed, and then it has continued no other.
+            let _ = continue_locked(root, &queue);
             return Ok(Step::Started { request, started });
         }
         Err(error) => error,
